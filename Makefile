@@ -1,0 +1,107 @@
+# probepoint. The targets: all demo check check-long bench install clean.
+# V=1 shows the commands; O= DESTDIR= PREFIX= CC= CFLAGS= SAN=address,undefined are obeyed.
+
+.DEFAULT_GOAL := all
+include config.mk
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-7s %s\n'
+endif
+
+ifneq ($(SAN),)
+SANFLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer
+endif
+
+B := $(O)
+CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' -Iinclude -I. $(CPPFLAGS)
+CFLAGS_ALL := -std=gnu17 $(WARN) -fPIC -fvisibility=hidden -pthread $(CFLAGS) $(SANFLAGS)
+LDFLAGS_ALL := -pthread $(LDFLAGS) $(SANFLAGS)
+PKGS := libelf libbpf json-c
+
+LIB_SRC := $(wildcard sdt/*.c runtime/*.c runtime/kernel/*.c)
+AGENT_SRC := $(wildcard runtime/agent/*.c)
+CMD_SRC := $(wildcard cmd/probe-*.c)
+CMD_SHARED := $(filter-out $(CMD_SRC),$(wildcard cmd/*.c))
+PLUGIN_SRC := $(wildcard plugin/*.cc)
+
+LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o)
+CMD_SHARED_OBJ := $(CMD_SHARED:%.c=$(B)/obj/%.o)
+CMDS := $(CMD_SRC:cmd/%.c=$(B)/bin/%)
+PLUGIN_OBJ := $(PLUGIN_SRC:%.cc=$(B)/obj/%.o)
+
+LIB := $(B)/lib/libprobepoint.so
+LIBA := $(B)/lib/libprobepoint.a
+PLUGIN := $(if $(PLUGIN_SRC),$(B)/lib/probepoint.so)
+AGENT := $(if $(AGENT_SRC),$(B)/lib/libprobepoint-agent.so)
+
+# What needs nothing built must work where nothing can be built.
+GOALS := $(or $(MAKECMDGOALS),all)
+ifneq ($(filter-out clean deps demo check check-long bench uninstall,$(GOALS)),)
+ifneq ($(MISSING),)
+$(error missing: $(foreach m,$(MISSING),$(word 1,$(subst :, ,$m)) (package $(word 2,$(subst :, ,$m))));\
+ `scripts/deps` installs what is missing)
+endif
+endif
+
+.PHONY: all deps demo check check-long bench install uninstall clean FORCE
+
+all: $(LIB) $(PLUGIN) $(AGENT) $(CMDS)
+
+# ---- objects -------------------------------------------------------------------
+
+# Rebuilt when compiler or flags change.
+$(B)/obj/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(PLUGIN_CXX)' | cmp -s - $@ || \
+		echo '$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(PLUGIN_CXX)' >$@
+
+$(B)/obj/%.o: %.c $(B)/obj/flags
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(B)/obj/plugin/%.o: plugin/%.cc $(B)/obj/flags
+	$(say) CXX $<
+	@mkdir -p $(@D)
+	$(Q)$(PLUGIN_CXX) -std=gnu++14 $(WARN) -fno-rtti -fno-exceptions -fPIC -fvisibility=hidden -O2 -g \
+		-DPP_VERSION='"$(VERSION)"' -Iinclude -isystem $(PLUGIN_INC) -MMD -MP -c -o $@ $<
+
+# ---- products -------------------------------------------------------------------
+
+$(LIBA): $(LIB_OBJ)
+	$(say) AR $@
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# The map is made from the public header, so the two cannot disagree.
+$(B)/obj/libprobepoint.map: include/probepoint.h scripts/symbol-map
+	@mkdir -p $(@D)
+	$(Q)scripts/symbol-map $< >$@
+
+$(LIB): $(LIB_OBJ) $(B)/obj/libprobepoint.map
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) -shared $(LDFLAGS_ALL) -Wl,-soname,libprobepoint.so.0 $(if $(SAN),,-Wl,-z,defs) \
+		-Wl,--version-script=$(B)/obj/libprobepoint.map -o $@ $(LIB_OBJ) $$($(PKG_CONFIG) --libs $(PKGS))
+	$(Q)scripts/symbol-map --check $@ include/probepoint.h
+
+$(PLUGIN): $(PLUGIN_OBJ)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(PLUGIN_CXX) -shared -o $@ $^
+
+$(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) $(LIBA)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $$($(PKG_CONFIG) --libs $(PKGS))
+
+-include $(wildcard runtime/agent/build.mk) examples/build.mk tests/build.mk bench/build.mk
+
+clean:
+	$(Q)rm -rf $(B)
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

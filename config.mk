@@ -1,0 +1,30 @@
+# What is built, with what, and where it goes. Any of these can be set on the command line.
+
+VERSION  := 0.1.0
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+O        ?= build
+SAN      ?=
+
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
+ifeq ($(origin CXX),default)
+CXX      := g++
+endif
+CFLAGS   ?= -O2 -g
+PLUGIN_CC  ?= gcc
+PLUGIN_CXX ?= g++
+PKG_CONFIG ?= pkg-config
+
+WARN     := -Wall -Wextra
+
+# name of the check : what is asked : Debian's package
+need_pkg = $(if $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo yes),,$(1):$(2))
+MISSING  := $(if $(shell command -v $(PKG_CONFIG) 2>/dev/null),\
+                $(call need_pkg,libelf,libelf-dev) $(call need_pkg,libbpf,libbpf-dev) $(call need_pkg,json-c,libjson-c-dev),\
+                pkg-config:pkg-config)
+PLUGIN_INC := $(shell $(PLUGIN_CC) -print-file-name=plugin)/include
+GCC_MAJOR := $(shell $(PLUGIN_CC) -dumpversion 2>/dev/null | cut -d. -f1)
+MISSING  += $(if $(wildcard $(PLUGIN_INC)/gcc-plugin.h),,gcc-plugin.h:gcc-$(GCC_MAJOR)-plugin-dev)
+MISSING  := $(strip $(MISSING))

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libprobepoint: probe points of compiled programs, read from their files and
+ * armed in running processes.
+ *
+ * The order of life: an image is opened and lists its probes, each with its
+ * sites. A request says which probes, in which processes, under which filters.
+ * A session arms a request and keeps it armed after everybody has gone; it
+ * counts, and while a reader is attached it records. Whatever was asked for
+ * comes back in a report as armed, pending or refused, each with its reason.
+ *
+ * Functions that can fail return 0 or a negative errno, and leave a sentence in
+ * pp_error() that names the thing, the reason and what to do. Strings that a
+ * getter returns belong to the object it was asked of. *_free() takes NULL.
+ * Objects are not to be shared between threads without a lock; pp_error() is
+ * the calling thread's. The library prints nothing.
+ *
+ * Times are in ns of CLOCK_MONOTONIC, addresses as linked, offsets in bytes from
+ * the start of the file.
+ */
+#ifndef PROBEPOINT_H
+#define PROBEPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The sentence of this thread's last failure; "" before the first. */
+const char *pp_error(void);
+
+/* The library's version, "MAJOR.MINOR.PATCH". */
+const char *pp_version(void);
+
+/* ---- images: what is in a file -------------------------------------------- */
+
+struct pp_image;
+struct pp_probe;
+struct pp_site;
+struct pp_arg;
+
+/*
+ * Reads the probes of an ELF file (an executable or a shared library; x86-64
+ * sites can be armed, others are listed). -ENOENT and the like from open(2);
+ * -ENOEXEC: not ELF, or damaged so that nothing can be read. A damaged note
+ * spoils itself alone: it is left out and told by pp_image_warning().
+ * An image without probes is no error.
+ */
+int pp_image_open(const char *path, struct pp_image **image);
+void pp_image_free(struct pp_image *image);
+
+const char *pp_image_path(const struct pp_image *image);
+const char *pp_image_build_id(const struct pp_image *image); /* hex; "" where there is none */
+size_t pp_image_warnings(const struct pp_image *image);
+const char *pp_image_warning(const struct pp_image *image, size_t i);
+
+/* Probes stand in the order of provider, name. */
+size_t pp_image_probes(const struct pp_image *image);
+const struct pp_probe *pp_image_probe(const struct pp_image *image, size_t i);
+
+const char *pp_probe_provider(const struct pp_probe *probe);
+const char *pp_probe_name(const struct pp_probe *probe);
+const char *pp_probe_signature(const struct pp_probe *probe); /* "(int fd, const char *path)"; NULL where unknown */
+
+/* Arguments are named by the signature, else arg0, arg1, ...; type is "" where unknown. */
+size_t pp_probe_args(const struct pp_probe *probe);
+const struct pp_arg *pp_probe_arg(const struct pp_probe *probe, size_t i);
+const char *pp_arg_name(const struct pp_arg *arg);
+const char *pp_arg_type(const struct pp_arg *arg);
+
+/* Sites stand in the order of their offsets. */
+size_t pp_probe_sites(const struct pp_probe *probe);
+const struct pp_site *pp_probe_site(const struct pp_probe *probe, size_t i);
+uint64_t pp_site_address(const struct pp_site *site);
+uint64_t pp_site_offset(const struct pp_site *site);
+const char *pp_site_operands(const struct pp_site *site);
+bool pp_site_semaphore(const struct pp_site *site, uint64_t *offset); /* false: it has none */
+const char *pp_site_function(const struct pp_site *site);             /* NULL where unknown */
+const char *pp_site_source(const struct pp_site *site);               /* "file:line"; NULL where unknown */
+
+/* True where PATTERN ("PROVIDER:NAME", both globs; no colon: NAME) matches the probe. */
+bool pp_probe_matches(const struct pp_probe *probe, const char *pattern);
+
+/*
+ * Calls fn with the path of each ELF file that the process maps executable, once
+ * a file; a path may be one of /proc/PID/... where the file has no name any more
+ * or is in another mount namespace, and name is then what the process calls it.
+ * Stops early with what fn returns, unless 0. -ESRCH: no such process; -EACCES:
+ * another user's.
+ */
+int pp_process_images(pid_t pid, int (*fn)(const char *path, const char *name, void *arg), void *arg);
+
+/* ---- requests: what is to be armed ---------------------------------------- */
+
+struct pp_request;
+
+int pp_request_new(struct pp_request **request);
+void pp_request_free(struct pp_request *request);
+
+/* Each can be repeated; strings are copied. -EINVAL with a sentence for what can never be. */
+int pp_request_pattern(struct pp_request *request, const char *pattern);
+int pp_request_file(struct pp_request *request, const char *path);
+/*
+ * A process is held from here on by a pidfd: one that ends meanwhile, and
+ * another with its number, are never taken for it. -ESRCH: no such process.
+ */
+int pp_request_pid(struct pp_request *request, pid_t pid);
+/* As _pid, for a child of the caller that has not called exec(2) yet; file is what it will run. */
+int pp_request_command(struct pp_request *request, pid_t pid, const char *file);
+
+/* "auto" (the start), "kernel" or "agent". -EINVAL: none of these. */
+int pp_request_backend(struct pp_request *request, const char *backend);
+void pp_request_record(struct pp_request *request); /* record from the start: a flight recorder */
+
+/* ---- reports: what became of it ------------------------------------------- */
+
+struct pp_report;
+
+enum pp_state { PP_ARMED, PP_PENDING, PP_REFUSED };
+
+void pp_report_free(struct pp_report *report);
+
+/*
+ * Rows: armed and pending ones stand for a probe in one file and process, refused
+ * ones for a site (or for a probe or pattern whole; the offset is then -1).
+ * pid is 0 for "every process that maps the file".
+ */
+size_t pp_report_rows(const struct pp_report *report);
+enum pp_state pp_report_state(const struct pp_report *report, size_t row);
+const char *pp_report_probe(const struct pp_report *report, size_t row);
+pid_t pp_report_pid(const struct pp_report *report, size_t row);
+const char *pp_report_file(const struct pp_report *report, size_t row);
+const char *pp_report_build_id(const struct pp_report *report, size_t row);
+const char *pp_report_backend(const struct pp_report *report, size_t row);
+size_t pp_report_sites(const struct pp_report *report, size_t row);
+/* All the bytes were read back from the process; false: could not be (see the reason), or nobody maps it. */
+bool pp_report_verified(const struct pp_report *report, size_t row);
+int64_t pp_report_offset(const struct pp_report *report, size_t row);
+const char *pp_report_reason(const struct pp_report *report, size_t row); /* NULL where there is none to give */
+
+/* ---- sessions -------------------------------------------------------------- */
+
+struct pp_session;
+
+/*
+ * Opens the session called name; create: makes it where it is not there.
+ * Names are of letters, digits, '.', '_' and '-', at most 64, not starting with
+ * '.' or '-'. -EINVAL: no such name can be; -ENOENT: no such session; -EPERM: what
+ * is missing is told; -EBUSY: another command has held the session for seconds.
+ * A session that is held open is locked against other commands that change it.
+ */
+int pp_session_open(const char *name, bool create, struct pp_session **session);
+/*
+ * A session that nobody else sees: what it arms is disarmed when it is closed or
+ * its process ends, in whatever way.
+ */
+int pp_session_private(struct pp_session **session);
+void pp_session_close(struct pp_session *session);
+const char *pp_session_name(const struct pp_session *session);
+
+/*
+ * Arms. 0 where all was armed or is pending; -ENOENT where a pattern matched
+ * nothing; other errors where nothing could be armed at all. *report is made in
+ * any case in which anything was looked at, and the caller frees it; else NULL.
+ * Interrupted in the middle (SIGINT set to a handler of the caller's, which sets
+ * what _interrupt points at), what this call had begun is rolled back: -EINTR.
+ */
+int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report);
+void pp_session_interrupt(struct pp_session *session, const volatile int *flag);
+
+/*
+ * Disarms what matches any of the patterns (none: everything), in the process pid
+ * (0: in any). *points is how many points were taken out; returns when their bytes
+ * are back. A session with nothing left in it ends. -ENOENT: nothing matched.
+ */
+int pp_session_disable(struct pp_session *session, pid_t pid, const char *const *patterns, size_t npatterns,
+                       size_t *points);
+
+/* Calls fn with the name of each session that is there, in the order of the names. */
+int pp_sessions(int (*fn)(const char *name, void *arg), void *arg);
+
+/* ---- what is armed where --------------------------------------------------- */
+
+struct pp_armed;
+
+/* A snapshot of all sessions that the caller may see. */
+int pp_armed_read(struct pp_armed **armed);
+void pp_armed_free(struct pp_armed *armed);
+/* The i-th session in which this site of this image is armed, NULL past the last. */
+const char *pp_armed_session(const struct pp_armed *armed, const struct pp_image *image, const struct pp_site *site,
+                             size_t i);
+
+/* ---- counts ---------------------------------------------------------------- */
+
+struct pp_stat;
+
+struct pp_counts {
+	uint64_t hits, filtered, idle, recorded, lost, missed;
+};
+
+/*
+ * Reads the counters: one row a probe, file and process asked for (pid 0: all of
+ * them together), in the order of probe, file, pid. hits = filtered + idle +
+ * recorded + lost holds when nothing is under way.
+ */
+int pp_session_stat(struct pp_session *session, struct pp_stat **stat);
+void pp_stat_free(struct pp_stat *stat);
+size_t pp_stat_rows(const struct pp_stat *stat);
+const char *pp_stat_probe(const struct pp_stat *stat, size_t row);
+pid_t pp_stat_pid(const struct pp_stat *stat, size_t row);
+const char *pp_stat_file(const struct pp_stat *stat, size_t row);
+const char *pp_stat_backend(const struct pp_stat *stat, size_t row);
+size_t pp_stat_sites(const struct pp_stat *stat, size_t row);
+void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts);
+
+/* ---- records --------------------------------------------------------------- */
+
+struct pp_reader;
+struct pp_event;
+
+/* The session records from here on, until the reader is freed (or dies: then for two seconds more). */
+int pp_reader_open(struct pp_session *session, struct pp_reader **reader);
+void pp_reader_free(struct pp_reader *reader);
+
+/*
+ * The next record, in *event, which is the reader's and good until the next call.
+ * 1: there is one; 0: none came within timeout_ms (-1: for ever); -EINTR; -EBADMSG:
+ * a record that cannot be (it was passed over, and reading can go on).
+ */
+int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_event **event);
+
+enum pp_kind {
+	PP_SIGNED,
+	PP_UNSIGNED,
+	PP_POINTER,
+	PP_STRING,
+	PP_BOOL,
+	PP_CHAR,
+	PP_FLOAT,
+	PP_FAULT, /* could not be read: its memory was not there */
+};
+
+uint64_t pp_event_time(const struct pp_event *event);
+pid_t pp_event_pid(const struct pp_event *event);
+pid_t pp_event_tid(const struct pp_event *event);
+const char *pp_event_comm(const struct pp_event *event);
+const char *pp_event_probe(const struct pp_event *event); /* "provider:name" */
+size_t pp_event_args(const struct pp_event *event);
+const char *pp_event_arg_name(const struct pp_event *event, size_t i);
+enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i);
+int64_t pp_event_arg_int(const struct pp_event *event, size_t i);  /* all but PP_STRING, PP_FLOAT, PP_FAULT */
+double pp_event_arg_float(const struct pp_event *event, size_t i); /* PP_FLOAT */
+/* PP_STRING: its bytes, *length of them and a NUL behind; *cut: there was more in the target. */
+const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *length, bool *cut);
+
+/* ---- traces on disk (CTF 1.8) ---------------------------------------------- */
+
+struct pp_trace;
+
+/* Makes the folder dir (which must not be there) and writes the session's metadata into it. */
+int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace **trace);
+int pp_trace_write(struct pp_trace *trace, const struct pp_event *event);
+/* Writes out the rest. Errors that were put off (a full disk) come back here. Frees the trace in any case. */
+int pp_trace_close(struct pp_trace *trace);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

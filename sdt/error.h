@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SDT_ERROR_H
+#define SDT_ERROR_H
+
+/* Sets pp_error() to the sentence and returns -code, so that a failing function ends in one line. */
+__attribute__((format(printf, 2, 3))) int error_set(int code, const char *format, ...);
+
+#endif

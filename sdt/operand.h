@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Operands: what stands in a stapsdt note for an argument, SIZE@TEXT, the text
+ * being what the compiler's assembler wrote: -4@%edi, 8@-16(%rbp), 4@$7,
+ * 2@8(%rdx,%rdi,4), 8@g+16(%rip), 1@%ah. A negative size means signed.
+ */
+#ifndef SDT_OPERAND_H
+#define SDT_OPERAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pp_image;
+
+#define OPERANDS_MAX 64
+
+enum operand_kind {
+	OPERAND_CONST,  /* value */
+	OPERAND_REG,    /* size bytes of reg, from bit shift on */
+	OPERAND_MEM,    /* size bytes at reg + index * scale + value */
+	OPERAND_STATIC, /* size bytes at the image's address value as linked */
+};
+
+struct operand {
+	enum operand_kind kind;
+	int8_t size;      /* bytes: 1, 2, 4, 8 */
+	bool is_signed;
+	bool is_float;    /* an `f` tag of newer SystemTap headers */
+	int8_t reg, index; /* register numbers of the CPU's table, -1 for none */
+	uint8_t shift;    /* bits: 8 for %ah and its like */
+	uint8_t scale;    /* 1, 2, 4, 8 */
+	int64_t value;
+};
+
+/*
+ * Parses a note's operands (for the image's CPU) into operands[0 .. returned - 1].
+ * One that no reader can resolve is -EINVAL for all, with a sentence naming it.
+ * Symbols are looked up in the image.
+ */
+int operands_parse(const struct pp_image *image, const char *text, struct operand operands[OPERANDS_MAX]);
+
+/* ---- the CPU's registers: the one table of them ----------------------------- */
+
+struct cpu_register {
+	const char *name;   /* "rax", without % */
+	int8_t number;      /* as the CPU encodes it; 16 is rip */
+	uint8_t size;       /* bytes */
+	uint8_t shift;      /* bits */
+};
+
+struct cpu {
+	int machine; /* EM_* */
+	const struct cpu_register *registers;
+	size_t nregisters;
+	const uint16_t *pt_regs; /* number -> byte offset in the kernel's struct pt_regs */
+	size_t numbers;
+};
+
+/* NULL for a CPU whose operands are not read. */
+const struct cpu *cpu_of(int machine, bool is_64);
+
+#endif
