@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where the backends meet session.c. A backend keeps segments: what one
+ * probe-enable armed through it, as a description with counters and something
+ * that arms the points. To add a backend: fill in one of these and name it in
+ * session.c's list.
+ */
+#ifndef RUNTIME_BACKEND_H
+#define RUNTIME_BACKEND_H
+
+#include <probepoint.h>
+
+#include "runtime/desc.h"
+
+struct process;
+struct fetch_program;
+
+struct segment {
+	uint32_t number; /* within its session, never used again while the session lives */
+	const struct backend *backend;
+	struct desc *desc;
+	void *state; /* the backend's */
+};
+
+/* What is to be armed: one point for one process, its program, and what became of it. */
+struct arm_point {
+	const struct pp_image *image;
+	const struct pp_site *site;
+	const struct process *process; /* NULL: every process */
+	const struct fetch_program *program;
+	uint32_t point; /* its index in the description */
+	int error;      /* 0, or a negative errno: not armed, and why */
+	char *reason;   /* a sentence, freed by free(); may stand without an error: a remark */
+	bool verified;
+	bool pending;   /* nobody concerned maps the file */
+};
+
+struct backend {
+	const char *name;
+
+	/*
+	 * Finds the session in this backend's store and fills in its segments;
+	 * what a crashed maker left half-done is removed. create: makes room for it.
+	 * -ENOENT: it is not there.
+	 */
+	int (*open)(struct pp_session *session, bool create);
+	void (*close)(struct pp_session *session);
+	/* Locks the session against other commands, waiting some seconds: -EBUSY. */
+	int (*lock)(struct pp_session *session);
+	void (*unlock)(struct pp_session *session);
+	/* Removes a session that has no segments any more. */
+	int (*remove)(struct pp_session *session);
+	int (*names)(int (*fn)(const char *name, void *arg), void *arg);
+
+	/* 0, or why not: with a sentence. process may be NULL (any). */
+	int (*usable)(const struct process *process);
+
+	/*
+	 * Arms the segment's points all together and keeps it in the store. A point
+	 * that cannot be armed gets its error and reason; the call fails only where
+	 * none could be, or where it was interrupted, and has then undone everything.
+	 */
+	int (*arm)(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints);
+	/* Takes out the points i with take[i]; with all gone the segment ends, and is not to be used again. */
+	int (*disarm)(struct pp_session *session, struct segment *segment, const bool *take, bool all);
+	void (*release)(struct segment *segment); /* its descriptors, in this process only */
+
+	/* Whether a point is still armed, and its counts. */
+	bool (*armed)(const struct segment *segment, uint32_t point);
+	void (*counts)(const struct segment *segment, uint32_t point, struct pp_counts *counts);
+
+	/* See pp_reader_next(). next fills *thread and *record, which stay good until the call after. */
+	int (*reader_open)(struct pp_session *session, void **reader);
+	int (*reader_next)(void *reader, int timeout_ms, const struct record_thread **thread,
+	                   const struct record **record, size_t *size);
+	void (*reader_close)(void *reader);
+};
+
+extern const struct backend backend_kernel;
+
+#endif

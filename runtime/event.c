@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/event.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "sdt/error.h"
+
+static const struct desc_layout *layout_of(const struct pp_event *event)
+{
+	return &desc_layouts(event->desc)[desc_points(event->desc)[event->record->point].layout];
+}
+
+static const struct desc_probe *probe_of(const struct pp_event *event)
+{
+	return &desc_probes(event->desc)[desc_points(event->desc)[event->record->point].probe];
+}
+
+int event_set(struct pp_event *event, const struct desc *desc, const struct record_thread *thread,
+              const struct record *record, size_t size)
+{
+	if (size < sizeof(*record) || (size_t)record->words * 8 > size || record->words * 8u < sizeof(*record))
+		return error_set(EBADMSG, "a record of %zu bytes says that it has %u", size,
+		                 size < sizeof(*record) ? 0 : record->words * 8u);
+	if (record->point >= desc->npoints)
+		return error_set(EBADMSG, "a record names point %u of %u", record->point, desc->npoints);
+	event->desc = desc;
+	event->record = record;
+	event->time = record->time;
+	event->thread = *thread;
+	event->thread.comm[sizeof(event->thread.comm) - 1] = 0;
+
+	const struct desc_layout *layout = layout_of(event);
+	const char *end = (const char *)record + record->words * 8u;
+	const char *string = (const char *)&record->value[layout->nargs];
+
+	if (string > end)
+		return error_set(EBADMSG, "a record is too short for its %u arguments", layout->nargs);
+	for (uint32_t i = 0; i < layout->nargs; i++) {
+		event->strings[i] = NULL;
+		if (layout->kind[i] != PP_STRING || record->faults >> i & 1)
+			continue;
+		uint64_t length = record->value[i];
+		size_t room = end - string;
+
+		if (length > RECORD_STRING_CUT || ((length + 7) & ~7ull) > room)
+			return error_set(EBADMSG, "a record's string of %llu bytes does not fit",
+			                 (unsigned long long)length);
+		if (length == RECORD_STRING_CUT)
+			length--;
+		event->strings[i] = string;
+		memcpy(event->text[i], string, length);
+		event->text[i][length] = 0;
+		string += (record->value[i] + 7) & ~7ull;
+	}
+	return 0;
+}
+
+uint64_t pp_event_time(const struct pp_event *event)
+{
+	return event->time;
+}
+
+pid_t pp_event_pid(const struct pp_event *event)
+{
+	return event->thread.pid;
+}
+
+pid_t pp_event_tid(const struct pp_event *event)
+{
+	return event->thread.tid;
+}
+
+const char *pp_event_comm(const struct pp_event *event)
+{
+	return event->thread.comm;
+}
+
+const char *pp_event_probe(const struct pp_event *event)
+{
+	return desc_string(event->desc, probe_of(event)->name);
+}
+
+size_t pp_event_args(const struct pp_event *event)
+{
+	return layout_of(event)->nargs;
+}
+
+const char *pp_event_arg_name(const struct pp_event *event, size_t i)
+{
+	static const char *const unnamed[RECORD_ARGS_MAX] = {
+		"arg0",  "arg1",  "arg2",  "arg3",  "arg4",  "arg5",  "arg6",  "arg7",
+		"arg8",  "arg9",  "arg10", "arg11", "arg12", "arg13", "arg14", "arg15",
+		"arg16", "arg17", "arg18", "arg19", "arg20", "arg21", "arg22", "arg23",
+	};
+	const struct desc_probe *probe = probe_of(event);
+
+	if (i < probe->nargs)
+		return desc_string(event->desc, desc_args(event->desc)[probe->args + i].name);
+	return unnamed[i];
+}
+
+enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i)
+{
+	return event->record->faults >> i & 1 ? PP_FAULT : (enum pp_kind)layout_of(event)->kind[i];
+}
+
+int64_t pp_event_arg_int(const struct pp_event *event, size_t i)
+{
+	return (int64_t)event->record->value[i];
+}
+
+double pp_event_arg_float(const struct pp_event *event, size_t i)
+{
+	if (layout_of(event)->size[i] == 4) {
+		float value;
+
+		memcpy(&value, &event->record->value[i], sizeof(value));
+		return value;
+	}
+	double value;
+
+	memcpy(&value, &event->record->value[i], sizeof(value));
+	return value;
+}
+
+const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *length, bool *cut)
+{
+	*cut = event->record->value[i] == RECORD_STRING_CUT;
+	*length = event->record->value[i] - *cut;
+	return event->text[i];
+}

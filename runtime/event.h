@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef RUNTIME_EVENT_H
+#define RUNTIME_EVENT_H
+
+#include <probepoint.h>
+
+#include "runtime/desc.h"
+
+struct pp_event {
+	const struct desc *desc;
+	uint64_t time; /* ns of CLOCK_MONOTONIC, whatever clock the record has */
+	struct record_thread thread;
+	const struct record *record;               /* checked by event_set() */
+	const char *strings[RECORD_ARGS_MAX];      /* in the record; NULL for other arguments */
+	char text[RECORD_ARGS_MAX][RECORD_STRING_ROOM]; /* NUL-terminated copies */
+};
+
+/* Checks a record of size bytes against its description and makes it the event. -EBADMSG with a sentence. */
+int event_set(struct pp_event *event, const struct desc *desc, const struct record_thread *thread,
+              const struct record *record, size_t size);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef RUNTIME_SESSION_H
+#define RUNTIME_SESSION_H
+
+#include <probepoint.h>
+
+#include "runtime/backend.h"
+
+#define SESSION_NAME_MAX 64
+
+struct pp_session {
+	char name[SESSION_NAME_MAX + 1];
+	bool is_private;
+	bool record; /* what is armed from here on records from the start */
+	const volatile int *interrupt;
+	struct segment **segments;
+	size_t nsegments;
+	void *kernel; /* the kernel backend's own */
+	void *agent;  /* the agent backend's own */
+};
+
+/* For those who read what a session holds: stat, events, traces. */
+size_t session_segments(const struct pp_session *session);
+const struct desc *session_desc(const struct pp_session *session, size_t i);
+/* The segment of this number, NULL if there is none (looks again for new ones). */
+const struct segment *session_segment(struct pp_session *session, uint32_t number);
+
+/* For backends: a new segment at the end; takes desc over. NULL: no memory. */
+struct segment *session_add_segment(struct pp_session *session, const struct backend *backend, uint32_t number,
+                                    struct desc *desc, void *state);
+static inline bool session_interrupted(const struct pp_session *session)
+{
+	return session->interrupt && *session->interrupt;
+}
+
+#endif
