@@ -98,8 +98,7 @@ int desc_check(const struct desc *d, size_t size, const char *what)
 	for (uint32_t i = 0; i < d->npoints; i++) {
 		const struct desc_point *p = &desc_points(d)[i];
 
-		if (p->probe >= d->nprobes || p->layout >= d->nlayouts ||
-		    desc_layouts(d)[p->layout].nargs > desc_probes(d)[p->probe].nargs)
+		if (p->probe >= d->nprobes || p->layout >= d->nlayouts)
 			return error_set(EBADMSG, "'%s' is damaged: point %u points outside", what, i);
 	}
 	return 0;
@@ -310,41 +309,8 @@ int desc_add_layout(struct desc_builder *builder, const struct fetch_program *pr
 	return list_find_or_add(&builder->layouts, &builder->layout_table, &layout, sizeof(layout), 1);
 }
 
-/* A site with more operands than its probe has names: the rest are arg2, arg3, ... as for one without a signature. */
-static int name_args(struct desc_builder *builder, struct desc_probe *probe, uint32_t nargs)
-{
-	uint32_t first = builder->args.n;
-
-	for (uint32_t i = 0; i < nargs; i++) {
-		struct desc_arg arg;
-		char name[16];
-
-		if (i < probe->nargs) {
-			arg = ((struct desc_arg *)builder->args.items)[probe->args + i];
-		} else {
-			int at, none = add_string(builder, "");
-
-			snprintf(name, sizeof(name), "arg%u", i);
-			at = add_string(builder, name);
-			if (at < 0 || none < 0)
-				return -ENOMEM;
-			arg = (struct desc_arg){ at, none };
-		}
-		if (list_add(&builder->args, &arg, 1) < 0)
-			return -ENOMEM;
-	}
-	probe->args = first;
-	probe->nargs = nargs;
-	return 0;
-}
-
 int desc_add_point(struct desc_builder *builder, const struct desc_point *point)
 {
-	struct desc_probe *probe = &((struct desc_probe *)builder->probes.items)[point->probe];
-	uint32_t nargs = ((struct desc_layout *)builder->layouts.items)[point->layout].nargs;
-
-	if (nargs > probe->nargs && name_args(builder, probe, nargs))
-		return -ENOMEM;
 	return list_add(&builder->points, point, 1);
 }
 
