@@ -12,6 +12,13 @@
  *   gives 0 with remainder 0; INT64_MIN / -1 wraps.
  * - A load that cannot be read sets the fault of the argument in work and goes on
  *   with its next argument; in the predicate, it makes the predicate false.
+ * - A string is read byte by byte up to its NUL, and no further than one byte
+ *   past what is wanted of it: 129 bytes for an argument, length + 2 for
+ *   FETCH_STREQ, length + 1 for FETCH_PREFIX. A fault on any of these bytes is the
+ *   string's fault, whatever the bytes before it say.
+ * - An argument's value is its length, 0 to 127, and RECORD_STRING_CUT where none
+ *   of its first 128 bytes is NUL; so many bytes are stored, padded with zeroes
+ *   to 8. An argument with a fault has the value 0, and stores nothing.
  * - The predicate, if there is one, comes first and ends with FETCH_TEST.
  * - Every path leaves the stack empty; its depth at each step is known when the
  *   program is made and is at most FETCH_DEPTH_MAX.
