@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Probe points as macros: a drop-in for SystemTap's <sys/sdt.h>.
+ *
+ *     STAP_PROBE2(server, request, fd, path);
+ *
+ * leaves a site in the code, and in the section .note.stapsdt a note: where the
+ * site is, that it is server:request, and in which register, memory or constant
+ * the compiler keeps each argument there (-4@%edi 8@-16(%rbp)). Nothing is
+ * called and nothing computed but the arguments. gdb, perf, bpftrace, bcc,
+ * SystemTap and probepoint read the note and put a breakpoint or a jump on the
+ * site. The names, and what can be done with them, are SystemTap's:
+ *
+ *     STAP_PROBE(provider, name)         STAP_PROBE1 ... STAP_PROBE12(provider, name, a1, ...)
+ *     DTRACE_PROBE ... DTRACE_PROBE12    the same under DTrace's names
+ *     STAP_PROBEV(provider, name, ...)   counts its arguments; where SDT_USE_VARIADIC is defined
+ *     STAP_PROBE_ASM(provider, name, 4@%%eax 8@8(%%rsp))
+ *                                        a piece of an asm statement's template; in a plain asm("")
+ *                                        registers have one %
+ *     STAP_PROBE_ASM(provider, name, STAP_PROBE_ASM_TEMPLATE(2))
+ *                                        the same, taking C values from the asm's inputs, among
+ *                                        which stands STAP_PROBE_ASM_OPERANDS(2, a1, a2)
+ *
+ * In assembler files STAP_PROBE2(server, request, 4@%edi, 8@%rsi) does the like.
+ * Defined before this header is included:
+ *
+ *     _SDT_HAS_SEMAPHORES        each probe has an unsigned short PROVIDER_NAME_semaphore, not zero
+ *                                while somebody is interested; the program defines it, usually in
+ *                                a file made by dtrace -G
+ *     STAP_SDT_ARG_CONSTRAINT    the asm constraint of arguments, without quotes
+ *     SDT_NO_LINK_ORDER          write no section flag and no relocation that binutils before 2.35
+ *                                and gold do not know; see below
+ *
+ * The site. One nop suffices a breakpoint. On x86-64 ten bytes of a second nop
+ * follow, which a jump to generated code can replace while the program runs. The
+ * jump's first two bytes are written at once, so they must share an aligned
+ * block of eight; hence the .p2align. It fills with operand size prefixes, which
+ * the nop behind them takes as its own: at all eight positions the processor
+ * decodes two instructions, and a disassembler shows at two of the eight
+ * `data16 nop` or `xchg %ax,%ax` with the site's address inside it. The
+ * breakpoint works there too: a prefixed int3 is an int3.
+ *
+ * Dead code. A linker that collects a function should collect its notes, and one
+ * that keeps a function must keep what the notes mean. The note is therefore
+ * linked to the section of its site ("o"), and the site carries a relocation
+ * that changes nothing but refers to _.stapsdt.base, by which readers notice
+ * prelinking, and to its semaphore. SystemTap's way, the group flag "?" alone,
+ * leaves notes of dead functions behind with lld, and keeps these functions
+ * alive with bfd. Objects made with either header link together in any order.
+ *
+ * Types. The note tells size and sign of each argument. C derives them by
+ * arithmetic on the type; C++ by overloading, which tells enumerations as well.
+ * A float or double is kept in memory or an integer register, and has no mark of
+ * its own: the readers that know the mark `f` are fewer than those it stops.
+ *
+ * clang, given the choice of constraint "nor", stores to memory at every site;
+ * with few arguments it is told to take registers where the types allow it.
+ *
+ * A provider cannot be called func: that is how tools name code without a note.
+ */
+#ifndef _SYS_SDT_H
+#define _SYS_SDT_H 1
+
+
+#if defined SDT_NO_LINK_ORDER || (defined __clang__ ? __clang_major__ < 12 : __GNUC__ < 11)
+#define __SDT_LINK_ORDER 0
+#else
+#define __SDT_LINK_ORDER 1
+#endif
+
+#define __SDT_STR(x) __SDT_STR_(x)
+#define __SDT_STR_(x) #x
+#define __SDT_PASTE(a, b) __SDT_PASTE_(a, b)
+#define __SDT_PASTE_(a, b) a##b
+
+#ifdef __ASSEMBLER__
+
+#if defined __LP64__ || defined _LP64
+#define __SDT_ADDRESS .8byte
+#else
+#define __SDT_ADDRESS .4byte
+#endif
+
+#if defined __x86_64__
+#define __SDT_SITE .p2align 3, 0x66, 2; .Lsdt\@: .byte 0x90, 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0;
+#elif defined __ia64__ || defined __s390__
+#define __SDT_SITE .Lsdt\@: nop 0;
+#else
+#define __SDT_SITE .Lsdt\@: nop;
+#endif
+
+#if __SDT_LINK_ORDER
+#define __SDT_SECTION .pushsection .note.stapsdt, "o", "note", .Lsdt\@;
+#define __SDT_KEEP(symbol) .reloc .Lsdt\@, BFD_RELOC_NONE, symbol;
+#else
+#define __SDT_SECTION .pushsection .note.stapsdt, "?", "note";
+#define __SDT_KEEP(symbol)
+#endif
+
+#ifdef _SDT_HAS_SEMAPHORES
+#define __SDT_SEMAPHORE(provider, name) provider##_##name##_semaphore
+#define __SDT_KEEP_SEMAPHORE(provider, name) __SDT_KEEP(__SDT_SEMAPHORE(provider, name))
+#else
+#define __SDT_SEMAPHORE(provider, name) 0
+#define __SDT_KEEP_SEMAPHORE(provider, name)
+#endif
+
+#define __SDT_PROBE(provider, name, operands) \
+	.macro __sdt_site; \
+	.ifc provider, func; .error "sys/sdt.h: no provider can be called func"; .endif; \
+	__SDT_SITE \
+	__SDT_KEEP(_.stapsdt.base) \
+	__SDT_KEEP_SEMAPHORE(provider, name) \
+	__SDT_SECTION \
+	.balign 4; \
+	.4byte .Lsdt_owned\@ - .Lsdt_owner\@, .Lsdt_end\@ - .Lsdt_note\@, 3; \
+	.Lsdt_owner\@: .asciz "stapsdt"; \
+	.Lsdt_owned\@: .balign 4; \
+	.Lsdt_note\@: __SDT_ADDRESS .Lsdt\@, _.stapsdt.base, __SDT_SEMAPHORE(provider, name); \
+	.asciz __SDT_STR(provider); .asciz __SDT_STR(name); .asciz __SDT_STR(operands); \
+	.Lsdt_end\@: .balign 4; \
+	.popsection; \
+	.endm; \
+	__sdt_site; \
+	.purgem __sdt_site; \
+	.ifndef _.stapsdt.base; \
+	.pushsection .stapsdt.base, "aG", "progbits", .stapsdt.base, comdat; \
+	.weak _.stapsdt.base; \
+	.hidden _.stapsdt.base; \
+	_.stapsdt.base: .space 1; \
+	.size _.stapsdt.base, 1; \
+	.popsection; \
+	.endif
+
+#define STAP_PROBE(provider, name) __SDT_PROBE(provider, name, )
+#define STAP_PROBE1(provider, name, a1) \
+	__SDT_PROBE(provider, name, a1)
+#define STAP_PROBE2(provider, name, a1, a2) \
+	__SDT_PROBE(provider, name, a1 a2)
+#define STAP_PROBE3(provider, name, a1, a2, a3) \
+	__SDT_PROBE(provider, name, a1 a2 a3)
+#define STAP_PROBE4(provider, name, a1, a2, a3, a4) \
+	__SDT_PROBE(provider, name, a1 a2 a3 a4)
+#define STAP_PROBE5(provider, name, a1, a2, a3, a4, a5) \
+	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5)
+#define STAP_PROBE6(provider, name, a1, a2, a3, a4, a5, a6) \
+	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6)
+#define STAP_PROBE7(provider, name, a1, a2, a3, a4, a5, a6, a7) \
+	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6 a7)
+#define STAP_PROBE8(provider, name, a1, a2, a3, a4, a5, a6, a7, a8) \
+	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6 a7 a8)
+#define STAP_PROBE9(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9) \
+	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6 a7 a8 a9)
+#define STAP_PROBE10(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) \
+	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6 a7 a8 a9 a10)
+#define STAP_PROBE11(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) \
+	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6 a7 a8 a9 a10 a11)
+#define STAP_PROBE12(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
+	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6 a7 a8 a9 a10 a11 a12)
+
+#else /* C and C++ */
+
+#if defined __LP64__ || defined _LP64
+#define __SDT_ADDRESS ".8byte "
+#else
+#define __SDT_ADDRESS ".4byte "
+#endif
+
+#if defined __x86_64__
+#define __SDT_SITE(id) \
+	".p2align 3,0x66,2\n" \
+	".Lsdt" id ": .byte 0x90,0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"
+#elif defined __ia64__ || defined __s390__
+#define __SDT_SITE(id) ".Lsdt" id ": nop 0\n"
+#else
+#define __SDT_SITE(id) ".Lsdt" id ": nop\n"
+#endif
+
+#if __SDT_LINK_ORDER
+#define __SDT_SECTION(id) ".pushsection .note.stapsdt,\"o\",\"note\",.Lsdt" id "\n"
+#define __SDT_KEEP(id, symbol) ".reloc .Lsdt" id ",BFD_RELOC_NONE," symbol "\n"
+#else
+#define __SDT_SECTION(id) ".pushsection .note.stapsdt,\"?\",\"note\"\n"
+#define __SDT_KEEP(id, symbol)
+#endif
+
+#ifdef _SDT_HAS_SEMAPHORES
+#define __SDT_SEMAPHORE(provider, name) __SDT_STR(provider) "_" __SDT_STR(name) "_semaphore"
+#define __SDT_KEEP_SEMAPHORE(id, provider, name) __SDT_KEEP(id, __SDT_SEMAPHORE(provider, name))
+#define __SDT_USE_SEMAPHORE(provider, name) __asm__ __volatile__("" : : "m"(provider##_##name##_semaphore));
+#else
+#define __SDT_SEMAPHORE(provider, name) "0"
+#define __SDT_KEEP_SEMAPHORE(id, provider, name)
+#define __SDT_USE_SEMAPHORE(provider, name)
+#endif
+
+#define __SDT_BODY(provider, name, id, operands) \
+	".ifc " __SDT_STR(provider) ",func\n" \
+	".error \"sys/sdt.h: no provider can be called func\"\n" \
+	".endif\n" \
+	__SDT_SITE(id) \
+	__SDT_KEEP(id, "_.stapsdt.base") \
+	__SDT_KEEP_SEMAPHORE(id, provider, name) \
+	__SDT_SECTION(id) \
+	".balign 4\n" \
+	".4byte .Lsdt_owned" id "-.Lsdt_owner" id ",.Lsdt_end" id "-.Lsdt_note" id ",3\n" \
+	".Lsdt_owner" id ": .asciz \"stapsdt\"\n" \
+	".Lsdt_owned" id ": .balign 4\n" \
+	".Lsdt_note" id ": " __SDT_ADDRESS ".Lsdt" id ",_.stapsdt.base," __SDT_SEMAPHORE(provider, name) "\n" \
+	".asciz \"" __SDT_STR(provider) "\"\n" \
+	".asciz \"" __SDT_STR(name) "\"\n" \
+	".asciz \"" operands "\"\n" \
+	".Lsdt_end" id ": .balign 4\n" \
+	".popsection\n"
+
+#define __SDT_BASE \
+	".ifndef _.stapsdt.base\n" \
+	".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n" \
+	".weak _.stapsdt.base\n" \
+	".hidden _.stapsdt.base\n" \
+	"_.stapsdt.base: .space 1\n" \
+	".size _.stapsdt.base,1\n" \
+	".popsection\n" \
+	".endif\n"
+
+/* asm inline: however long the text, the inliner counts it as one instruction. */
+#if defined __clang__ ? __clang_major__ >= 11 : __GNUC__ >= 9
+#define __SDT_INLINE __inline__
+#else
+#define __SDT_INLINE
+#endif
+
+#define __SDT_PROBE(provider, name, operands, inputs) \
+	do { \
+		__SDT_USE_SEMAPHORE(provider, name) \
+		__extension__({ \
+			__asm__ __volatile__ __SDT_INLINE( \
+				__SDT_BODY(provider, name, "%=", operands) __SDT_BASE : : inputs); \
+		}); \
+	} while (0)
+
+/* ---- arguments: %n prints the number's negative, so -4@ comes from 4 -------------- */
+
+#if defined __powerpc__
+#define __SDT_FORM(n) "%n[__sdt_s" #n "]@%I[__sdt_a" #n "]%[__sdt_a" #n "]"
+#elif defined __i386__
+#define __SDT_FORM(n) "%n[__sdt_s" #n "]@%k[__sdt_a" #n "]" /* no %sil and the like */
+#else
+#define __SDT_FORM(n) "%n[__sdt_s" #n "]@%[__sdt_a" #n "]"
+#endif
+
+#if !defined STAP_SDT_ARG_CONSTRAINT && defined __clang__ && (defined __x86_64__ || defined __aarch64__)
+#define __SDT_FEW(x) "nr,nor"(x)
+#define __SDT_FEW_SIZE(x) "n,n"(x)
+#else
+#define __SDT_FEW __SDT_MANY
+#define __SDT_FEW_SIZE __SDT_MANY_SIZE
+#endif
+
+#ifndef STAP_SDT_ARG_CONSTRAINT
+#if defined __powerpc__
+#define STAP_SDT_ARG_CONSTRAINT nZr
+#elif defined __ia64__
+#define STAP_SDT_ARG_CONSTRAINT nr
+#elif defined __arm__
+#define STAP_SDT_ARG_CONSTRAINT g
+#else
+#define STAP_SDT_ARG_CONSTRAINT nor
+#endif
+#endif
+#define __SDT_MANY(x) __SDT_STR(STAP_SDT_ARG_CONSTRAINT)(x)
+#define __SDT_MANY_SIZE(x) "n"(x)
+
+#define __SDT_ARG(n, c, x) [__sdt_s##n] c##_SIZE(__SDT_SIZE(x)), [__sdt_a##n] c(x)
+
+#define __SDT_FORM1 __SDT_FORM(1)
+#define __SDT_FORM2 __SDT_FORM1 " " __SDT_FORM(2)
+#define __SDT_FORM3 __SDT_FORM2 " " __SDT_FORM(3)
+#define __SDT_FORM4 __SDT_FORM3 " " __SDT_FORM(4)
+#define __SDT_FORM5 __SDT_FORM4 " " __SDT_FORM(5)
+#define __SDT_FORM6 __SDT_FORM5 " " __SDT_FORM(6)
+#define __SDT_FORM7 __SDT_FORM6 " " __SDT_FORM(7)
+#define __SDT_FORM8 __SDT_FORM7 " " __SDT_FORM(8)
+#define __SDT_FORM9 __SDT_FORM8 " " __SDT_FORM(9)
+#define __SDT_FORM10 __SDT_FORM9 " " __SDT_FORM(10)
+#define __SDT_FORM11 __SDT_FORM10 " " __SDT_FORM(11)
+#define __SDT_FORM12 __SDT_FORM11 " " __SDT_FORM(12)
+
+#define __SDT_ARGS1(c, a1) __SDT_ARG(1, c, a1)
+#define __SDT_ARGS2(c, a1, a2) \
+	__SDT_ARGS1(c, a1), __SDT_ARG(2, c, a2)
+#define __SDT_ARGS3(c, a1, a2, a3) \
+	__SDT_ARGS2(c, a1, a2), __SDT_ARG(3, c, a3)
+#define __SDT_ARGS4(c, a1, a2, a3, a4) \
+	__SDT_ARGS3(c, a1, a2, a3), __SDT_ARG(4, c, a4)
+#define __SDT_ARGS5(c, a1, a2, a3, a4, a5) \
+	__SDT_ARGS4(c, a1, a2, a3, a4), __SDT_ARG(5, c, a5)
+#define __SDT_ARGS6(c, a1, a2, a3, a4, a5, a6) \
+	__SDT_ARGS5(c, a1, a2, a3, a4, a5), __SDT_ARG(6, c, a6)
+#define __SDT_ARGS7(c, a1, a2, a3, a4, a5, a6, a7) \
+	__SDT_ARGS6(c, a1, a2, a3, a4, a5, a6), __SDT_ARG(7, c, a7)
+#define __SDT_ARGS8(c, a1, a2, a3, a4, a5, a6, a7, a8) \
+	__SDT_ARGS7(c, a1, a2, a3, a4, a5, a6, a7), __SDT_ARG(8, c, a8)
+#define __SDT_ARGS9(c, a1, a2, a3, a4, a5, a6, a7, a8, a9) \
+	__SDT_ARGS8(c, a1, a2, a3, a4, a5, a6, a7, a8), __SDT_ARG(9, c, a9)
+#define __SDT_ARGS10(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) \
+	__SDT_ARGS9(c, a1, a2, a3, a4, a5, a6, a7, a8, a9), __SDT_ARG(10, c, a10)
+#define __SDT_ARGS11(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) \
+	__SDT_ARGS10(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10), __SDT_ARG(11, c, a11)
+#define __SDT_ARGS12(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
+	__SDT_ARGS11(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11), __SDT_ARG(12, c, a12)
+
+#ifdef __cplusplus
+/*
+ * Size and sign of an argument, as the length of the array that the overload for
+ * its type would return: twice the size, and one if signed. Local types, which
+ * are no template arguments in C++98, come to those that are no templates.
+ */
+extern "C++" {
+#if __cplusplus < 201103L
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wlong-long"
+#endif
+__extension__ typedef long long __sdt_llong;
+__extension__ typedef unsigned long long __sdt_ullong;
+#if __cplusplus < 201103L
+#pragma GCC diagnostic pop
+#endif
+#define __SDT_TYPE(T, is_signed) char(&__sdt_type(T))[2 * sizeof(T) + (is_signed)];
+#ifdef __CHAR_UNSIGNED__
+__SDT_TYPE(char, 0)
+#else
+__SDT_TYPE(char, 1)
+#endif
+#ifdef __WCHAR_UNSIGNED__
+__SDT_TYPE(wchar_t, 0)
+#else
+__SDT_TYPE(wchar_t, 1)
+#endif
+__SDT_TYPE(bool, 0)
+__SDT_TYPE(signed char, 1)
+__SDT_TYPE(unsigned char, 0)
+__SDT_TYPE(short, 1)
+__SDT_TYPE(unsigned short, 0)
+__SDT_TYPE(int, 1)
+__SDT_TYPE(unsigned int, 0)
+__SDT_TYPE(long, 1)
+__SDT_TYPE(unsigned long, 0)
+__SDT_TYPE(__sdt_llong, 1)
+__SDT_TYPE(__sdt_ullong, 0)
+#ifdef __SIZEOF_INT128__
+__extension__ typedef __int128 __sdt_int128;
+__extension__ typedef unsigned __int128 __sdt_uint128;
+__SDT_TYPE(__sdt_int128, 1)
+__SDT_TYPE(__sdt_uint128, 0)
+#endif
+#if __cplusplus >= 201103L
+__SDT_TYPE(char16_t, 0)
+__SDT_TYPE(char32_t, 0)
+#endif
+#ifdef __cpp_char8_t
+__SDT_TYPE(char8_t, 0)
+#endif
+__SDT_TYPE(float, 0)
+__SDT_TYPE(double, 0)
+__SDT_TYPE(long double, 0)
+#undef __SDT_TYPE
+char (&__sdt_type(const volatile void *))[2 * sizeof(void *)];
+template <class __sdt_T> char (&__sdt_type(__sdt_T *))[2 * sizeof(void *)];
+template <class __sdt_T, bool = __is_enum(__sdt_T)> struct __sdt_enum {};
+template <class __sdt_T> struct __sdt_enum<__sdt_T, true> {
+	typedef __underlying_type(__sdt_T) __sdt_integer;
+	typedef char __sdt_array[sizeof(__sdt_type(__sdt_integer()))];
+};
+template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(__sdt_T);
+}
+#define __SDT_TYPE(x) __extension__ sizeof(::__sdt_type(*static_cast<__typeof__(x) *>(0)))
+#define __SDT_SIZE(x) \
+	((__SDT_TYPE(x)) % 2 ? static_cast<int>((__SDT_TYPE(x)) / 2) : -static_cast<int>((__SDT_TYPE(x)) / 2))
+
+#else
+/* __builtin_classify_type: 1 to 4 are integers, 5 pointers; 10 and 14, functions and arrays, decay to pointers. */
+#define __SDT_IS_INTEGER(x) (__builtin_classify_type(x) >= 1 && __builtin_classify_type(x) <= 4)
+#define __SDT_IS_POINTER(x) \
+	(__builtin_classify_type(x) == 5 || __builtin_classify_type(x) == 10 || __builtin_classify_type(x) == 14)
+#define __SDT_INTEGER(x) __typeof__(__builtin_choose_expr(__SDT_IS_INTEGER(x), (x), 0U))
+#define __SDT_IS_SIGNED(x) ((__SDT_INTEGER(x))-1 < (__SDT_INTEGER(x))1)
+#define __SDT_SIZEOF(x) ((int)sizeof(__builtin_choose_expr(__SDT_IS_POINTER(x), (void *)0, (x))))
+#define __SDT_SIZE(x) (__SDT_IS_SIGNED(x) ? __SDT_SIZEOF(x) : -__SDT_SIZEOF(x))
+#endif
+
+#define STAP_PROBE(provider, name) __SDT_PROBE(provider, name, "", "n"(0))
+#define STAP_PROBE1(provider, name, a1) \
+	__SDT_PROBE(provider, name, __SDT_FORM1, __SDT_ARGS1(__SDT_FEW, a1))
+#define STAP_PROBE2(provider, name, a1, a2) \
+	__SDT_PROBE(provider, name, __SDT_FORM2, __SDT_ARGS2(__SDT_FEW, a1, a2))
+#define STAP_PROBE3(provider, name, a1, a2, a3) \
+	__SDT_PROBE(provider, name, __SDT_FORM3, __SDT_ARGS3(__SDT_FEW, a1, a2, a3))
+#define STAP_PROBE4(provider, name, a1, a2, a3, a4) \
+	__SDT_PROBE(provider, name, __SDT_FORM4, __SDT_ARGS4(__SDT_FEW, a1, a2, a3, a4))
+#define STAP_PROBE5(provider, name, a1, a2, a3, a4, a5) \
+	__SDT_PROBE(provider, name, __SDT_FORM5, __SDT_ARGS5(__SDT_FEW, a1, a2, a3, a4, a5))
+#define STAP_PROBE6(provider, name, a1, a2, a3, a4, a5, a6) \
+	__SDT_PROBE(provider, name, __SDT_FORM6, __SDT_ARGS6(__SDT_FEW, a1, a2, a3, a4, a5, a6))
+#define STAP_PROBE7(provider, name, a1, a2, a3, a4, a5, a6, a7) \
+	__SDT_PROBE(provider, name, __SDT_FORM7, __SDT_ARGS7(__SDT_MANY, a1, a2, a3, a4, a5, a6, a7))
+#define STAP_PROBE8(provider, name, a1, a2, a3, a4, a5, a6, a7, a8) \
+	__SDT_PROBE(provider, name, __SDT_FORM8, __SDT_ARGS8(__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8))
+#define STAP_PROBE9(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9) \
+	__SDT_PROBE(provider, name, __SDT_FORM9, __SDT_ARGS9(__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9))
+#define STAP_PROBE10(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) \
+	__SDT_PROBE(provider, name, __SDT_FORM10, __SDT_ARGS10(__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10))
+#define STAP_PROBE11(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) \
+	__SDT_PROBE(provider, name, __SDT_FORM11, __SDT_ARGS11(__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11))
+#define STAP_PROBE12(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
+	__SDT_PROBE(provider, name, __SDT_FORM12, __SDT_ARGS12(__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12))
+
+/* ---- pieces of asm statements ----------------------------------------------------- */
+
+#if __STDC_VERSION__ >= 199901L || __cplusplus >= 201103L || defined SDT_USE_VARIADIC
+#define STAP_PROBE_ASM(...) \
+	".macro __sdt_site\n" __SDT_ASM(__VA_ARGS__, 0, 0) ".endm\n__sdt_site\n.purgem __sdt_site\n" __SDT_BASE
+#define __SDT_ASM(provider, name, operands, is_string, ...) __SDT_PASTE(__SDT_ASM_, is_string)(provider, name, operands)
+#define __SDT_ASM_0(provider, name, operands) __SDT_BODY(provider, name, "\\@", __SDT_STR(operands))
+#define __SDT_ASM_1(provider, name, operands) __SDT_BODY(provider, name, "\\@", operands)
+#define STAP_PROBE_ASM_TEMPLATE(n) __SDT_FORM##n, 1
+#define STAP_PROBE_ASM_OPERANDS(n, ...) __SDT_ARGS##n(__SDT_MANY, __VA_ARGS__)
+#endif
+
+#endif /* __ASSEMBLER__ */
+
+/* ---- the same under DTrace's names, and counting ---------------------------------- */
+
+#define DTRACE_PROBE(provider, name) STAP_PROBE(provider, name)
+#define DTRACE_PROBE1(provider, name, a1) \
+	STAP_PROBE1(provider, name, a1)
+#define DTRACE_PROBE2(provider, name, a1, a2) \
+	STAP_PROBE2(provider, name, a1, a2)
+#define DTRACE_PROBE3(provider, name, a1, a2, a3) \
+	STAP_PROBE3(provider, name, a1, a2, a3)
+#define DTRACE_PROBE4(provider, name, a1, a2, a3, a4) \
+	STAP_PROBE4(provider, name, a1, a2, a3, a4)
+#define DTRACE_PROBE5(provider, name, a1, a2, a3, a4, a5) \
+	STAP_PROBE5(provider, name, a1, a2, a3, a4, a5)
+#define DTRACE_PROBE6(provider, name, a1, a2, a3, a4, a5, a6) \
+	STAP_PROBE6(provider, name, a1, a2, a3, a4, a5, a6)
+#define DTRACE_PROBE7(provider, name, a1, a2, a3, a4, a5, a6, a7) \
+	STAP_PROBE7(provider, name, a1, a2, a3, a4, a5, a6, a7)
+#define DTRACE_PROBE8(provider, name, a1, a2, a3, a4, a5, a6, a7, a8) \
+	STAP_PROBE8(provider, name, a1, a2, a3, a4, a5, a6, a7, a8)
+#define DTRACE_PROBE9(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9) \
+	STAP_PROBE9(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9)
+#define DTRACE_PROBE10(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) \
+	STAP_PROBE10(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10)
+#define DTRACE_PROBE11(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) \
+	STAP_PROBE11(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11)
+#define DTRACE_PROBE12(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
+	STAP_PROBE12(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12)
+
+#ifdef SDT_USE_VARIADIC
+#define STAP_PROBEV(...) \
+	__SDT_PASTE(__SDT_PROBE, __SDT_COUNT(__VA_ARGS__, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0))(__VA_ARGS__)
+#define __SDT_COUNT(p, n, a, b, c, d, e, f, g, h, i, j, k, l, count, ...) count
+#define __SDT_PROBE0 STAP_PROBE
+#define __SDT_PROBE1 STAP_PROBE1
+#define __SDT_PROBE2 STAP_PROBE2
+#define __SDT_PROBE3 STAP_PROBE3
+#define __SDT_PROBE4 STAP_PROBE4
+#define __SDT_PROBE5 STAP_PROBE5
+#define __SDT_PROBE6 STAP_PROBE6
+#define __SDT_PROBE7 STAP_PROBE7
+#define __SDT_PROBE8 STAP_PROBE8
+#define __SDT_PROBE9 STAP_PROBE9
+#define __SDT_PROBE10 STAP_PROBE10
+#define __SDT_PROBE11 STAP_PROBE11
+#define __SDT_PROBE12 STAP_PROBE12
+#endif
+
+#endif
