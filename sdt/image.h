@@ -8,8 +8,12 @@
 #ifndef SDT_IMAGE_H
 #define SDT_IMAGE_H
 
+#include "sdt/arena.h"
+
 #include <probepoint-note.h>
 #include <probepoint.h>
+#include <sys/types.h>
+#include <time.h>
 
 struct pp_arg {
 	char *name;
@@ -53,21 +57,33 @@ struct pp_image {
 	size_t nprobes;
 	char **warnings;
 	size_t nwarnings;
-	struct image_symbols *symbols; /* sorted by address; see image_symbol() */
+	struct image_symbols *symbols; /* read when first needed; see image_symbol() */
 	struct image_segment {
 		uint64_t address, offset, filesz, memsz;
 		unsigned flags; /* PF_* */
 	} *segments;
 	size_t nsegments;
+	uint16_t type;             /* ET_EXEC or ET_DYN */
+	struct timespec changed;   /* the file's mtime */
+	uint64_t hidden_warnings;  /* that came when there were enough of them */
+	struct pp_arg *unnamed;    /* arg0, arg1, ..., that probes without a signature share */
+	struct arena arena;        /* whose strings all of the above are */
 };
 
 /* Address as linked -> file offset, in any PT_LOAD that the file holds there. -EINVAL: in none. */
 int image_offset(const struct pp_image *image, uint64_t address, uint64_t *offset);
 
 /*
- * The address of a symbol's start; section: the section index that it should be in
- * where several have the name, -1 for any. -ENOENT; -EEXIST: several, and nothing decides.
+ * The address of a defined symbol that is no section, file or thread-local. The
+ * symbol tables are read when they are first asked for. -ENOENT; -EEXIST: several
+ * places have that name, and nothing decides; -ESTALE: the file is another by now.
  */
 int image_symbol(const struct pp_image *image, const char *name, uint64_t *address);
+
+/* The name of the function that an address is in, the image's; NULL where unknown. */
+const char *image_function(const struct pp_image *image, uint64_t address);
+
+/* Adds to the warnings, "FILE: " in front. Beyond a few they are only counted. */
+__attribute__((format(printf, 2, 3))) void image_warn(struct pp_image *image, const char *format, ...);
 
 #endif

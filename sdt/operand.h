@@ -12,8 +12,10 @@
 #include <stdint.h>
 
 struct pp_image;
+struct cpu;
 
 #define OPERANDS_MAX 64
+#define OPERAND_WHY 512
 
 enum operand_kind {
 	OPERAND_CONST,  /* value */
@@ -40,6 +42,12 @@ struct operand {
  */
 int operands_parse(const struct pp_image *image, const char *text, struct operand operands[OPERANDS_MAX]);
 
+/*
+ * The first operand of what is left of a note's operands, *length characters of
+ * it; NULL behind the last. Go on at its end.
+ */
+const char *operands_next(const char *text, size_t *length);
+
 /* ---- the CPU's registers: the one table of them ----------------------------- */
 
 struct cpu_register {
@@ -55,6 +63,13 @@ struct cpu {
 	size_t nregisters;
 	const uint16_t *pt_regs; /* number -> byte offset in the kernel's struct pt_regs */
 	size_t numbers;
+	/*
+	 * Parses TEXT, the part behind SIZE@, into all of *operand but is_signed and
+	 * is_float; operand->size is what was asked for, 0 where nothing was. NULL, or
+	 * why no reader can resolve it; where that takes words, they are in why.
+	 */
+	const char *(*parse)(const struct cpu *cpu, const struct pp_image *image, const char *text,
+	                     struct operand *operand, char why[OPERAND_WHY]);
 };
 
 /* NULL for a CPU whose operands are not read. */

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The notes of a file as they stand in it, checked but not yet related to each
+ * other. Strings are in the image's arena.
+ */
+#ifndef SDT_NOTES_H
+#define SDT_NOTES_H
+
+#include "sdt/file.h"
+#include "sdt/image.h"
+
+#define NOTE_NAME_MAX 4096 /* of providers and names, with their NUL */
+
+struct note { /* stapsdt */
+	uint64_t at; /* the note's own place in the file, for messages */
+	uint64_t location, base, semaphore;
+	const char *provider, *name, *operands;
+};
+
+struct note_signature { /* PPN_SIGNATURE */
+	uint64_t at;
+	uint64_t key;
+	uint32_t line;
+	uint8_t kind, nargs;
+	uint16_t flags;
+	const char *file, *function, *result; /* result: NULL but for PPN_KIND_FUNCTION */
+	const char *args;                     /* nargs strings, one behind the other */
+	size_t length;                        /* of the strings from file on */
+	bool disputed;                        /* another has its key and says otherwise */
+};
+
+struct note_site { /* PPN_SITE */
+	uint64_t location;
+	uint32_t line, flags;
+};
+
+struct notes {
+	struct note *notes;
+	struct note_signature *signatures; /* by key, one a key */
+	struct note_site *sites;           /* by location, one a location */
+	size_t nnotes, nsignatures, nsites;
+};
+
+/* Reads all note sections, and the build-id. Damage in a note is a warning of the image. */
+int notes_read(const struct file *file, struct pp_image *image, struct notes *notes);
+void notes_release(struct notes *notes);
+
+const struct note_signature *notes_signature(const struct notes *notes, uint64_t key);
+const struct note_site *notes_site(const struct notes *notes, uint64_t location);
+
+/* UTF-8 without control characters: fit to be printed. */
+bool text_is_clean(const char *text, size_t length);
+
+#endif

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Operands of x86-64 and i386, in the AT&T spelling that gcc and clang print:
+ *
+ *     $7  $-7  $0x10                       a constant
+ *     %rax  %eax  %ax  %al  %ah  %r8b      a register, or part of one
+ *     8(%rdx,%rdi,4)  -12+3+1(%rbp)        memory
+ *     g(%rip)  8+g(%rip)  g+8(%rip)  g     memory of the image itself
+ *
+ * Numbers are sums, as the compiler's offset and the template's meet in one
+ * text. A symbol is an address as linked: with %rip or nothing beside it that is
+ * all one needs, but as a constant, or beside a register, it is the address only
+ * where the program was linked to stay in its place.
+ *
+ * What looks like one of these and cannot be resolved after linking: thread-local
+ * variables (%fs:, @tpoff), the table of addresses (@GOTPCREL), labels of the
+ * compiler that no symbol table has (.LC1), and vector registers.
+ */
+#include "sdt/image.h"
+#include "sdt/operand.h"
+
+#include <ctype.h>
+#include <elf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RSP 4
+#define RIP 16
+
+/* The four that have a high byte, the four that have none, and the eight that came with 64 bits. */
+#define ABCD(x, n) { "e" x "x", n, 4, 0 }, { x "x", n, 2, 0 }, { x "l", n, 1, 0 }, { x "h", n, 1, 8 }
+#define INDEX(x, n) { "e" x, n, 4, 0 }, { x, n, 2, 0 }
+#define INDEX_64(x, n) { "r" x, n, 8, 0 }, { x "l", n, 1, 0 }
+#define NEW(x, n) { x, n, 8, 0 }, { x "d", n, 4, 0 }, { x "w", n, 2, 0 }, { x "b", n, 1, 0 }
+
+#define OLD_REGISTERS \
+	ABCD("a", 0), ABCD("c", 1), ABCD("d", 2), ABCD("b", 3), \
+	INDEX("sp", 4), INDEX("bp", 5), INDEX("si", 6), INDEX("di", 7), { "eip", RIP, 4, 0 }
+
+static const struct cpu_register registers_i386[] = { OLD_REGISTERS };
+
+static const struct cpu_register registers_x86_64[] = {
+	OLD_REGISTERS,
+	{ "rax", 0, 8, 0 }, { "rcx", 1, 8, 0 }, { "rdx", 2, 8, 0 }, { "rbx", 3, 8, 0 },
+	INDEX_64("sp", 4), INDEX_64("bp", 5), INDEX_64("si", 6), INDEX_64("di", 7),
+	NEW("r8", 8), NEW("r9", 9), NEW("r10", 10), NEW("r11", 11),
+	NEW("r12", 12), NEW("r13", 13), NEW("r14", 14), NEW("r15", 15),
+	{ "rip", RIP, 8, 0 },
+};
+
+/* struct pt_regs of a 64-bit kernel; of a 32-bit program too. */
+static const uint16_t pt_regs[] = {
+	80, 88, 96, 40, 152, 32, 104, 112, /* ax cx dx bx sp bp si di */
+	72, 64, 56, 48, 24, 16, 8, 0,      /* r8 to r15 */
+	128,                               /* ip */
+};
+
+static const struct cpu_register *find_register(const struct cpu *cpu, const char *name, size_t length)
+{
+	for (size_t i = 0; i < cpu->nregisters; i++)
+		if (strlen(cpu->registers[i].name) == length && !memcmp(cpu->registers[i].name, name, length))
+			return &cpu->registers[i];
+	return NULL;
+}
+
+static size_t name_length(const char *text)
+{
+	size_t n = 0;
+
+	while (isalnum((unsigned char)text[n]))
+		n++;
+	return n;
+}
+
+/* Takes "%reg", of a size if that is not 0. */
+static const char *take_register(const struct cpu *cpu, const char **text, const struct cpu_register **reg)
+{
+	size_t n = name_length(*text + 1);
+
+	*reg = **text == '%' ? find_register(cpu, *text + 1, n) : NULL;
+	if (*reg) {
+		*text += 1 + n;
+		return NULL;
+	}
+	if (**text == '%' && (strchr("xyz", (*text)[1]) && !strncmp(*text + 2, "mm", 2)))
+		return "vector registers are not kept for probes";
+	return "it names no register that is kept for probes";
+}
+
+struct sum {
+	int64_t number;
+	uint64_t symbol; /* its address */
+	bool has_symbol;
+};
+
+static bool is_symbol_char(char c, bool first)
+{
+	return (unsigned char)c >= 0x80 || c == '_' || c == '.' || c == '$' || isalpha((unsigned char)c) ||
+	       (!first && isdigit((unsigned char)c));
+}
+
+static const char *take_symbol(const struct pp_image *image, const char **text, struct sum *sum, char why[OPERAND_WHY])
+{
+	const char *end = *text;
+	char name[1024];
+	int err;
+
+	while (is_symbol_char(*end, end == *text))
+		end++;
+	if (*end == '@') {
+		snprintf(why, OPERAND_WHY, "%.*s is %s", (int)(end - *text) < 200 ? (int)(end - *text) : 200, *text,
+		         !strncmp(end, "@GOT", 4) ? "reached through a table that only the linker knows"
+		         : strstr(end, "tpoff") || strstr(end, "TPOFF") || strstr(end, "tls") || strstr(end, "TLS")
+		                 ? "thread-local"
+		                 : "relocated in a way that is not known");
+		return why;
+	}
+	if (sum->has_symbol)
+		return "it adds two symbols";
+	if ((size_t)(end - *text) >= sizeof(name))
+		return "its symbol is too long";
+	memcpy(name, *text, (size_t)(end - *text));
+	name[end - *text] = '\0';
+	err = image_symbol(image, name, &sum->symbol);
+	if (err) {
+		snprintf(why, OPERAND_WHY, "%s", err == -ENOENT && *name == '.'
+		                                         ? "a label of the compiler, which no symbol table has"
+		                                         : pp_error());
+		return why;
+	}
+	sum->has_symbol = true;
+	*text = end;
+	return NULL;
+}
+
+/* Takes [-]TERM{+-TERM}, a term being a number or, once and not subtracted, a symbol. */
+static const char *take_sum(const struct pp_image *image, const char **text, struct sum *sum, char why[OPERAND_WHY])
+{
+	unsigned long long number;
+	const char *wrong;
+	bool minus;
+	char *end;
+
+	*sum = (struct sum){ 0 };
+	do {
+		for (minus = false; **text == '-' || **text == '+'; ++*text)
+			minus ^= **text == '-';
+		if (isdigit((unsigned char)**text)) {
+			errno = 0;
+			number = strtoull(*text, &end, 0);
+			if (errno || (minus && number > (uint64_t)INT64_MAX + 1))
+				return "a number in it has more than 64 bits";
+			if (is_symbol_char(*end, true))
+				return "a number in it does not end as numbers do";
+			*text = end;
+			sum->number = (int64_t)((uint64_t)sum->number + (minus ? -(uint64_t)number : (uint64_t)number));
+		} else if (is_symbol_char(**text, true) && !minus) {
+			wrong = take_symbol(image, text, sum, why);
+			if (wrong)
+				return wrong;
+		} else {
+			return "a number or a symbol is missing in it";
+		}
+	} while (**text == '+' || **text == '-');
+	return NULL;
+}
+
+static void skip_spaces(const char **text)
+{
+	while (**text == ' ')
+		++*text;
+}
+
+/* Takes "(BASE,INDEX,SCALE)", any part of which may be missing. */
+static const char *take_address(const struct cpu *cpu, const char **text, struct operand *operand)
+{
+	const struct cpu_register *base = NULL, *index = NULL;
+	const char *wrong;
+	char *end;
+
+	++*text;
+	skip_spaces(text);
+	if (**text == '%') {
+		wrong = take_register(cpu, text, &base);
+		if (wrong)
+			return wrong;
+	}
+	skip_spaces(text);
+	if (**text == ',') {
+		++*text;
+		skip_spaces(text);
+		wrong = take_register(cpu, text, &index);
+		if (wrong)
+			return wrong;
+		skip_spaces(text);
+	}
+	if (index && **text == ',') {
+		++*text;
+		skip_spaces(text);
+		operand->scale = (uint8_t)(isdigit((unsigned char)**text) ? strtoul(*text, &end, 10) & 0xff : 0);
+		if (operand->scale != 1 && operand->scale != 2 && operand->scale != 4 && operand->scale != 8)
+			return "its scale is not 1, 2, 4 or 8";
+		*text = end;
+		skip_spaces(text);
+	}
+	if (**text != ')' || (!base && !index))
+		return "its address is not (BASE,INDEX,SCALE)";
+	++*text;
+	for (int i = 0; i < 2; i++) {
+		const struct cpu_register *reg = i ? index : base;
+
+		if (reg && (reg->size < 4 || (reg->size == 4) != (cpu->machine == EM_386)))
+			return "its address is in a part of a register";
+	}
+	if (index && (index->number == RSP || index->number == RIP || (base && base->number == RIP)))
+		return "its address uses registers that cannot be added";
+	operand->reg = base ? base->number : -1;
+	operand->index = index ? index->number : -1;
+	return NULL;
+}
+
+static const char *parse_constant(const struct pp_image *image, const char *text, struct operand *operand,
+                                  char why[OPERAND_WHY])
+{
+	const char *wrong;
+	struct sum sum;
+
+	wrong = take_sum(image, &text, &sum, why);
+	if (wrong)
+		return wrong;
+	if (*text)
+		return "something follows the constant";
+	if (sum.has_symbol && image->type != ET_EXEC)
+		return "it is an address that is known only once the file is loaded";
+	operand->kind = OPERAND_CONST;
+	operand->value = (int64_t)(sum.symbol + (uint64_t)sum.number);
+	return NULL;
+}
+
+static const char *parse_register(const struct cpu *cpu, const char *text, struct operand *operand)
+{
+	const struct cpu_register *reg;
+	const char *wrong;
+
+	if (!strncmp(text, "%fs:", 4) || !strncmp(text, "%gs:", 4))
+		return "it is thread-local";
+	wrong = take_register(cpu, &text, &reg);
+	if (wrong)
+		return wrong;
+	if (*text)
+		return "something follows the register";
+	operand->kind = OPERAND_REG;
+	operand->reg = reg->number;
+	operand->shift = reg->shift;
+	if (!operand->size || operand->size > reg->size)
+		operand->size = (int8_t)reg->size;
+	return NULL;
+}
+
+static const char *parse_memory(const struct cpu *cpu, const struct pp_image *image, const char *text,
+                                struct operand *operand, char why[OPERAND_WHY])
+{
+	struct sum sum = { 0 };
+	const char *wrong = NULL;
+
+	if (!*text)
+		return "nothing follows its size";
+	if (*text != '(')
+		wrong = take_sum(image, &text, &sum, why);
+	if (!wrong && *text == '(')
+		wrong = take_address(cpu, &text, operand);
+	if (wrong)
+		return wrong;
+	if (*text)
+		return "something follows the address";
+	operand->kind = OPERAND_MEM;
+	operand->value = (int64_t)(sum.symbol + (uint64_t)sum.number);
+	if (sum.has_symbol && (operand->reg == RIP || (operand->reg < 0 && operand->index < 0))) {
+		operand->kind = OPERAND_STATIC;
+		operand->reg = -1;
+	} else if (operand->reg == RIP) {
+		return "it is relative to an instruction that is not there";
+	} else if (sum.has_symbol && image->type != ET_EXEC) {
+		return "it adds a register to an address that is known only once the file is loaded";
+	}
+	return NULL;
+}
+
+static const char *parse(const struct cpu *cpu, const struct pp_image *image, const char *text,
+                         struct operand *operand, char why[OPERAND_WHY])
+{
+	switch (*text) {
+	case '$':
+		return parse_constant(image, text + 1, operand, why);
+	case '%':
+		return parse_register(cpu, text, operand);
+	default:
+		return parse_memory(cpu, image, text, operand, why);
+	}
+}
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+const struct cpu cpu_x86_64 = {
+	.machine = EM_X86_64,
+	.registers = registers_x86_64,
+	.nregisters = COUNT(registers_x86_64),
+	.pt_regs = pt_regs,
+	.numbers = COUNT(pt_regs),
+	.parse = parse,
+};
+
+const struct cpu cpu_i386 = {
+	.machine = EM_386,
+	.registers = registers_i386,
+	.nregisters = COUNT(registers_i386),
+	.pt_regs = pt_regs,
+	.numbers = COUNT(pt_regs),
+	.parse = parse,
+};

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+#include "sdt/operand.h"
+
+#include "sdt/error.h"
+#include "sdt/image.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OPERAND_LONGEST 4096
+
+/* Operands are separated by spaces; those within (%rdx, %rdi) and [sp, 8] are their own. */
+const char *operands_next(const char *text, size_t *length)
+{
+	const char *end;
+	int depth = 0;
+
+	while (*text == ' ')
+		text++;
+	for (end = text; *end && (*end != ' ' || depth > 0); end++) {
+		depth += *end == '(' || *end == '[';
+		depth -= *end == ')' || *end == ']';
+	}
+	*length = (size_t)(end - text);
+	return *text ? text : NULL;
+}
+
+/* Takes SIZE@, which very old headers leave out. */
+static const char *take_size(const char **text, struct operand *operand)
+{
+	const char *c = *text;
+	unsigned size = 0;
+
+	c += *c == '-';
+	if (*c < '0' || *c > '9')
+		return NULL;
+	for (; *c >= '0' && *c <= '9'; c++)
+		size = size < 1000 ? size * 10 + (unsigned)(*c - '0') : size;
+	operand->is_float = *c == 'f' && c[1] == '@';
+	c += operand->is_float;
+	if (*c != '@') {
+		operand->is_float = false;
+		return NULL;
+	}
+	if (size != 1 && size != 2 && size != 4 && size != 8)
+		return "its size is not 1, 2, 4 or 8 bytes";
+	operand->size = (int8_t)size;
+	operand->is_signed = **text == '-';
+	*text = c + 1;
+	return NULL;
+}
+
+static int64_t cut_to_size(int64_t value, unsigned size, bool is_signed)
+{
+	unsigned rest = 64 - 8 * size;
+
+	if (is_signed)
+		return (int64_t)((uint64_t)value << rest) >> rest;
+	return (int64_t)((uint64_t)value << rest >> rest);
+}
+
+static const char *parse(const struct cpu *cpu, const struct pp_image *image, const char *text,
+                         struct operand *operand, char why[OPERAND_WHY])
+{
+	const char *wrong;
+
+	*operand = (struct operand){ .reg = -1, .index = -1, .scale = 1 };
+	wrong = take_size(&text, operand);
+	if (!wrong)
+		wrong = cpu->parse(cpu, image, text, operand, why);
+	if (wrong)
+		return wrong;
+	if (!operand->size)
+		operand->size = image->is_64 ? 8 : 4;
+	if (operand->kind == OPERAND_CONST)
+		operand->value = cut_to_size(operand->value, (unsigned)operand->size, operand->is_signed);
+	return NULL;
+}
+
+int operands_parse(const struct pp_image *image, const char *text, struct operand operands[OPERANDS_MAX])
+{
+	const struct cpu *cpu = cpu_of(image->machine, image->is_64);
+	char copy[OPERAND_LONGEST], why[OPERAND_WHY];
+	const char *wrong;
+	size_t length;
+	int n = 0;
+
+	text = operands_next(text, &length);
+	if (text && !cpu)
+		return error_set(ENOTSUP, "the operands of '%s' are of a CPU (ELF machine %d) whose operands are not read",
+		                 image->path, image->machine);
+	for (; text; text = operands_next(text + length, &length)) {
+		if (n == OPERANDS_MAX)
+			return error_set(EINVAL, "a probe of '%s' has more than %d operands", image->path, OPERANDS_MAX);
+		if (length >= sizeof(copy))
+			return error_set(EINVAL, "an operand of '%s' is longer than any can be", image->path);
+		memcpy(copy, text, length);
+		copy[length] = '\0';
+		wrong = parse(cpu, image, copy, &operands[n++], why);
+		if (wrong)
+			return error_set(EINVAL, "operand \"%.200s\" of '%s' cannot be read: %s", copy, image->path, wrong);
+	}
+	return n;
+}
+
+const struct cpu *cpu_of(int machine, bool is_64)
+{
+	extern const struct cpu cpu_x86_64, cpu_i386;
+
+	switch (machine) {
+	case EM_X86_64:
+		return &cpu_x86_64;
+	case EM_386:
+		return is_64 ? NULL : &cpu_i386;
+	default:
+		return NULL;
+	}
+}

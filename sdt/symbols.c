@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Symbols: the names that operands mention, and the functions that sites are in.
+ *
+ * Most images are asked for neither, so the tables are read at the first
+ * question, from the file opened anew: it must still be the one whose probes were
+ * read. They are kept in two orders, by name and by address. C++ names stay
+ * mangled: taking them apart needs the C++ runtime or a library of binutils'
+ * size; the plugin's own notes have them as people write them.
+ */
+#include "sdt/symbols.h"
+
+#include "sdt/error.h"
+#include "sdt/notes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FUNCTIONS_NESTED 16
+
+struct symbol {
+	const char *name;
+	uint64_t address, size;
+	unsigned char bind, type;
+};
+
+struct image_symbols {
+	bool loaded;
+	int error; /* of reading them */
+	struct arena strings;
+	struct symbol *symbols;
+	size_t n, room;
+	struct symbol **names;     /* by name, address; NULL until asked for */
+	struct symbol **functions; /* by address; the best name of several last */
+	size_t nfunctions;
+};
+
+static int by_name(const void *a, const void *b)
+{
+	const struct symbol *x = *(struct symbol *const *)a, *y = *(struct symbol *const *)b;
+	int order = strcmp(x->name, y->name);
+
+	return order ? order : (x->address > y->address) - (x->address < y->address);
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct symbol *x = *(struct symbol *const *)a, *y = *(struct symbol *const *)b;
+
+	if (x->address != y->address)
+		return x->address > y->address ? 1 : -1;
+	if ((x->bind == STB_GLOBAL) != (y->bind == STB_GLOBAL))
+		return x->bind == STB_GLOBAL ? 1 : -1;
+	return strcmp(y->name, x->name);
+}
+
+static bool add(struct image_symbols *symbols, const GElf_Sym *from, char *name)
+{
+	unsigned char type = GELF_ST_TYPE(from->st_info);
+	struct symbol *larger;
+	char *version;
+
+	if (!*name || from->st_shndx == SHN_UNDEF || from->st_shndx == SHN_ABS || from->st_shndx == SHN_COMMON ||
+	    type == STT_SECTION || type == STT_FILE || type == STT_TLS)
+		return true;
+	version = strchr(name, '@');
+	if (version && version != name)
+		*version = '\0';
+	if (symbols->n == symbols->room) {
+		larger = reallocarray(symbols->symbols, symbols->room ? 2 * symbols->room : 256, sizeof(*larger));
+		if (!larger)
+			return false;
+		symbols->symbols = larger;
+		symbols->room = symbols->room ? 2 * symbols->room : 256;
+	}
+	symbols->symbols[symbols->n++] =
+		(struct symbol){ name, from->st_value, from->st_size, GELF_ST_BIND(from->st_info), type };
+	return true;
+}
+
+static int read_table(const struct file *file, Elf_Scn *scn, const GElf_Shdr *table, struct image_symbols *symbols)
+{
+	GElf_Shdr strings;
+	Elf_Data *data;
+	GElf_Sym symbol;
+	char *names;
+	size_t room;
+	int err;
+
+	if (!table->sh_size)
+		return 0;
+	if (table->sh_size > FILE_PART_MAX || !file_has(file, table->sh_offset, table->sh_size) ||
+	    !gelf_getshdr(elf_getscn(file->elf, table->sh_link), &strings) || strings.sh_type != SHT_STRTAB ||
+	    strings.sh_size > FILE_PART_MAX || !file_has(file, strings.sh_offset, strings.sh_size))
+		return error_set(ENOEXEC, "the symbol table of '%s' is damaged", file->path);
+	names = arena_alloc(&symbols->strings, strings.sh_size + 1);
+	if (!names)
+		return -ENOMEM;
+	err = file_read(file, strings.sh_offset, strings.sh_size, names);
+	if (err)
+		return err;
+	data = elf_getdata(scn, NULL);
+	if (!data || !data->d_buf)
+		return error_set(ENOEXEC, "the symbol table of '%s' is damaged: \"%s\"", file->path, elf_errmsg(-1));
+	for (int i = 1; gelf_getsym(data, i, &symbol); i++) {
+		if (symbol.st_name >= strings.sh_size)
+			continue;
+		room = strings.sh_size - symbol.st_name + 1;
+		if (memchr(names + symbol.st_name, '\0', room < NOTE_NAME_MAX ? room : NOTE_NAME_MAX) &&
+		    !add(symbols, &symbol, names + symbol.st_name))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int index_functions(struct image_symbols *symbols)
+{
+	size_t n = 0;
+
+	symbols->functions = calloc(symbols->n + 1, sizeof(*symbols->functions));
+	if (!symbols->functions)
+		return -ENOMEM;
+	for (size_t i = 0; i < symbols->n; i++)
+		if (symbols->symbols[i].type == STT_FUNC || symbols->symbols[i].type == STT_GNU_IFUNC)
+			symbols->functions[n++] = &symbols->symbols[i];
+	qsort(symbols->functions, n, sizeof(*symbols->functions), by_address);
+	symbols->nfunctions = n;
+	return 0;
+}
+
+static int index_names(struct image_symbols *symbols)
+{
+	if (symbols->names)
+		return 0;
+	symbols->names = calloc(symbols->n + 1, sizeof(*symbols->names));
+	if (!symbols->names)
+		return -ENOMEM;
+	for (size_t i = 0; i < symbols->n; i++)
+		symbols->names[i] = &symbols->symbols[i];
+	qsort(symbols->names, symbols->n, sizeof(*symbols->names), by_name);
+	return 0;
+}
+
+int symbols_load(const struct file *file, const struct pp_image *image)
+{
+	struct image_symbols *symbols = image->symbols;
+	Elf_Scn *scn = NULL;
+	GElf_Shdr section;
+	int err = 0;
+
+	while (!err && (scn = elf_nextscn(file->elf, scn)) != NULL)
+		if (gelf_getshdr(scn, &section) && (section.sh_type == SHT_SYMTAB || section.sh_type == SHT_DYNSYM))
+			err = read_table(file, scn, &section, symbols);
+	if (!err)
+		err = index_functions(symbols);
+	if (err == -ENOMEM)
+		error_set(ENOMEM, "not enough memory for the symbols of '%s'", image->path);
+	symbols->loaded = true;
+	symbols->error = err;
+	return err;
+}
+
+/* Reads them now if nobody has. */
+static int symbols_of(const struct pp_image *image, struct image_symbols **result)
+{
+	struct image_symbols *symbols = *result = image->symbols;
+	struct file file;
+	int err;
+
+	if (symbols->loaded && symbols->error)
+		return error_set(-symbols->error, "the symbols of '%s' could not be read", image->path);
+	if (symbols->loaded)
+		return 0;
+	err = file_open(image->path, &file);
+	if (err)
+		return err;
+	if (file.stat.st_dev != image->device || file.stat.st_ino != image->inode ||
+	    (uint64_t)file.stat.st_size != image->size || file.stat.st_mtim.tv_sec != image->changed.tv_sec ||
+	    file.stat.st_mtim.tv_nsec != image->changed.tv_nsec)
+		err = error_set(ESTALE, "'%s' was replaced or changed after its probes were read; try again", image->path);
+	else
+		err = symbols_load(&file, image);
+	file_close(&file);
+	return err;
+}
+
+int image_symbol(const struct pp_image *image, const char *name, uint64_t *address)
+{
+	struct image_symbols *symbols;
+	size_t low = 0, high;
+	int err = symbols_of(image, &symbols);
+
+	if (err)
+		return err;
+	if (index_names(symbols))
+		return error_set(ENOMEM, "not enough memory for the symbols of '%s'", image->path);
+	high = symbols->n;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(symbols->names[middle]->name, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == symbols->n || strcmp(symbols->names[low]->name, name))
+		return error_set(ENOENT, "'%s' has no symbol \"%s\"%s", image->path, name,
+		                 symbols->n ? "" : ", or any at all");
+	*address = symbols->names[low]->address;
+	while (++low < symbols->n && !strcmp(symbols->names[low]->name, name))
+		if (symbols->names[low]->address != *address)
+			return error_set(EEXIST, "'%s' has several symbols \"%s\", at %#llx, %#llx and maybe more", image->path,
+			                 name, (unsigned long long)*address,
+			                 (unsigned long long)symbols->names[low]->address);
+	return 0;
+}
+
+const char *image_function(const struct pp_image *image, uint64_t address)
+{
+	struct image_symbols *symbols;
+	size_t low = 0, high;
+
+	if (symbols_of(image, &symbols))
+		return NULL;
+	high = symbols->nfunctions;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (symbols->functions[middle]->address <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (size_t i = 0; i < FUNCTIONS_NESTED && low > 0; i++) {
+		const struct symbol *s = symbols->functions[--low];
+
+		if (address - s->address < s->size || (!s->size && i == 0)) /* assembly often gives no size */
+			return text_is_clean(s->name, strlen(s->name)) ? s->name : NULL;
+	}
+	return NULL;
+}
+
+struct image_symbols *symbols_new(void)
+{
+	return calloc(1, sizeof(struct image_symbols));
+}
+
+void symbols_free(struct image_symbols *symbols)
+{
+	if (!symbols)
+		return;
+	arena_release(&symbols->strings);
+	free(symbols->symbols);
+	free(symbols->names);
+	free(symbols->functions);
+	free(symbols);
+}
