@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * -- COMMAND: a child that waits, before it becomes the command, until its probes are armed. Start it before
+ * sessions are opened and signals are caught, so that it inherits nothing of them.
+ */
+#ifndef CMD_COMMAND_H
+#define CMD_COMMAND_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct command {
+	char *path; /* what will run */
+	pid_t pid; /* 0: not started, or waited for */
+	int go, failed;
+	bool running;
+};
+
+/* 0; -ENOENT: no such command; -EACCES: it cannot be run; other negative errnos. */
+int command_start(struct command *command, char *const *argv);
+/* Lets it run: 0, or the negative errno of execve(2) and then it has ended. */
+int command_release(struct command *command);
+/* Ends it where it has not run. */
+void command_cancel(struct command *command);
+/* Waits for its end: its exit status, or 128 + the signal that killed it. */
+int command_wait(struct command *command);
+
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef CMD_INTERRUPT_H
+#define CMD_INTERRUPT_H
+
+/* Set by SIGINT, SIGTERM and SIGHUP once interrupt_catch() was called. */
+extern volatile int interrupted;
+
+/* Signals that were ignored stay so; SIGPIPE is ignored from here on: writers look at their errors. */
+void interrupt_catch(void);
+/* From here on they end the process again. */
+void interrupt_release(void);
+
+#endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <probepoint.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/output.h"
+
+enum { KEY_JSON = 0x100 };
+
+void options_append(const char ***list, size_t *n, const char *argument)
+{
+	const char **more = reallocarray(*list, *n + 1, sizeof(**list));
+
+	if (!more)
+		no_memory();
+	*list = more;
+	more[(*n)++] = argument;
+}
+
+static error_t append_pid(struct argp_state *state, struct options *o, const char *text)
+{
+	char *end;
+	long pid;
+	pid_t *more;
+
+	errno = 0;
+	pid = strtol(text, &end, 10);
+	if (errno || end == text || *end || pid < 1 || pid > 0x7fffffff)
+		return options_wrong(state, o, "\"%s\" is no process id", text);
+	more = reallocarray(o->pids, o->npids + 1, sizeof(*more));
+	if (!more)
+		no_memory();
+	o->pids = more;
+	more[o->npids++] = pid;
+	return 0;
+}
+
+static error_t check_request(struct argp_state *state, struct options *o,
+                             int (*set)(struct pp_request *request, const char *value), const char *value)
+{
+	struct pp_request *request;
+
+	if (pp_request_new(&request))
+		no_memory();
+	if (set(request, value))
+		return options_wrong(state, o, "%s", pp_error());
+	pp_request_free(request);
+	return 0;
+}
+
+error_t options_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,
+                        const char *pattern)
+{
+	options_append(list, n, pattern);
+	return check_request(state, options, pp_request_pattern, pattern);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case 'p':
+		return append_pid(state, o, arg);
+	case 'f':
+		if (!*arg)
+			return options_wrong(state, o, "-f needs a file; the name is empty");
+		options_append(&o->files, &o->nfiles, arg);
+		break;
+	case 's':
+		o->session = arg;
+		break;
+	case 'b':
+		o->backend = arg;
+		return check_request(state, o, pp_request_backend, arg);
+	case KEY_JSON:
+		o->json = true;
+		break;
+	case 'q':
+		o->quiet = true;
+		break;
+	case 'v':
+		o->verbose = true;
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static const struct argp_option pid[] = {
+	{ "pid", 'p', "PID", 0, "this process; can be repeated", 1 },
+	{ 0 },
+};
+static const struct argp_option file[] = {
+	{ "file", 'f', "FILE", 0, "this executable or library; can be repeated", 1 },
+	{ 0 },
+};
+static const struct argp_option session[] = {
+	{ "session", 's', "SESSION", 0, "the session's name (\"default\" where none is given)", 1 },
+	{ 0 },
+};
+static const struct argp_option backend[] = {
+	{ "backend", 'b', "BACKEND", 0, "what arms: kernel, agent or auto (the start)", 1 },
+	{ 0 },
+};
+static const struct argp_option output[] = {
+	{ "json", KEY_JSON, 0, 0, "results as JSON; an error is {\"error\":...}", 2 },
+	{ "quiet", 'q', 0, 0, "nothing but results and errors", 2 },
+	{ "verbose", 'v', 0, 0, "more of how and why", 2 },
+	{ 0 },
+};
+
+const struct argp options_pid = { .options = pid, .parser = parse };
+const struct argp options_file = { .options = file, .parser = parse };
+const struct argp options_session = { .options = session, .parser = parse };
+const struct argp options_backend = { .options = backend, .parser = parse };
+const struct argp options_output = { .options = output, .parser = parse };
+
+static void print_version(FILE *out, struct argp_state *state)
+{
+	(void)state;
+	fprintf(out, "%s (probepoint) %s\n", program_invocation_short_name, pp_version());
+}
+
+/* argp tells of mistakes as it meets them, which may be before --json. */
+static bool wants_json(int argc, char **argv)
+{
+	bool json = false;
+
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		json |= !strcmp(argv[i], "--json");
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-?") || !strcmp(argv[i], "--usage") ||
+		    !strcmp(argv[i], "--version") || !strcmp(argv[i], "-V"))
+			return false;
+	}
+	return json;
+}
+
+void options_children(struct argp_state *state, struct options *options)
+{
+	for (const struct argp_child *child = state->root_argp->children; child->argp; child++)
+		state->child_inputs[child - state->root_argp->children] = options;
+}
+
+error_t options_wrong(struct argp_state *state, struct options *options, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	free(options->usage);
+	if (vasprintf(&options->usage, format, args) < 0)
+		no_memory();
+	va_end(args);
+	if (!(state->flags & ARGP_NO_ERRS))
+		options_reject(options, "%s", options->usage);
+	return EINVAL;
+}
+
+void options_reject(struct options *options, const char *format, ...)
+{
+	char *message;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&message, format, args) < 0)
+		no_memory();
+	va_end(args);
+	complain(options, "%s", message);
+	free(message);
+	if (!options->json)
+		fprintf(stderr, "Try '%s --help' for more.\n", program_invocation_short_name);
+	exit(finish(options, STATUS_USAGE));
+}
+
+/* What is opened later must not become a standard stream; to use one that was closed stays an error. */
+static void fill_standard_streams(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+			exit(STATUS_FAILED);
+}
+
+void options_parse(const struct argp *argp, int argc, char **argv, struct options *options, void *input)
+{
+	unsigned flags = ARGP_IN_ORDER;
+	int at = 0;
+
+	fill_standard_streams();
+	setlocale(LC_CTYPE, "");
+	argp_err_exit_status = STATUS_USAGE;
+	argp_program_version_hook = print_version;
+	if (wants_json(argc, argv)) {
+		options->json = true;
+		flags |= ARGP_NO_ERRS;
+	}
+	if (!argp_parse(argp, argc, argv, flags, &at, input))
+		return;
+	if (options->usage)
+		options_reject(options, "%s", options->usage);
+	options_reject(options, "cannot make sense of \"%s\"; see --help", at < argc ? argv[at] : argv[argc - 1]);
+}
+
+const char *options_session_name(const struct options *options)
+{
+	return options->session ? options->session : "default";
+}

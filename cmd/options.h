@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line that the commands share. Each takes the groups of options that mean something to it
+ * as children of its own argp, and sets their input by options_children() on ARGP_KEY_INIT.
+ */
+#ifndef CMD_OPTIONS_H
+#define CMD_OPTIONS_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "cmd/status.h"
+
+struct options {
+	pid_t *pids;
+	size_t npids;
+	const char **files;
+	size_t nfiles;
+	const char *session; /* NULL: not given */
+	const char *backend; /* NULL: not given */
+	bool json, quiet, verbose;
+	char *usage;     /* what is wrong with the command line, where argp is not to say it */
+	char *complaint; /* what complain() keeps for JSON */
+};
+
+extern const struct argp options_pid;     /* -p */
+extern const struct argp options_file;    /* -f */
+extern const struct argp options_session; /* -s */
+extern const struct argp options_backend; /* -b */
+extern const struct argp options_output;  /* --json -q -v */
+
+/* Parses argv; ends the process after --help, --version, or a mistake (STATUS_USAGE). */
+void options_parse(const struct argp *argp, int argc, char **argv, struct options *options, void *input);
+void options_children(struct argp_state *state, struct options *options);
+
+/* For parsers: says what is wrong and ends, or returns EINVAL for options_parse() to do so. */
+__attribute__((format(printf, 3, 4))) error_t options_wrong(struct argp_state *state, struct options *options,
+                                                            const char *format, ...);
+/* A pattern that can be, at the end of a list. */
+error_t options_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,
+                        const char *pattern);
+/* As options_wrong(), after parsing. */
+__attribute__((format(printf, 2, 3), noreturn)) void options_reject(struct options *options, const char *format, ...);
+
+/* One more argument in a list of them. */
+void options_append(const char ***list, size_t *n, const char *argument);
+
+/* The session asked for: "default" where none was named. */
+const char *options_session_name(const struct options *options);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/output.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/options.h"
+#include "cmd/text.h"
+
+void no_memory(void)
+{
+	fprintf(stderr, "%s: out of memory\n", program_invocation_short_name);
+	exit(STATUS_FAILED);
+}
+
+static void say(const char *format, va_list args)
+{
+	char *message;
+
+	if (vasprintf(&message, format, args) < 0)
+		no_memory();
+	fprintf(stderr, "%s: ", program_invocation_short_name);
+	text_puts(stderr, message);
+	putc('\n', stderr);
+	free(message);
+}
+
+void complain(struct options *options, const char *format, ...)
+{
+	char *message, *both;
+	va_list args;
+
+	va_start(args, format);
+	if (!options->json) {
+		fflush(stdout);
+		say(format, args);
+	} else if (vasprintf(&message, format, args) < 0) {
+		no_memory();
+	} else if (!options->complaint) {
+		options->complaint = message;
+	} else {
+		if (asprintf(&both, "%s; %s", options->complaint, message) < 0)
+			no_memory();
+		free(message);
+		free(options->complaint);
+		options->complaint = both;
+	}
+	va_end(args);
+}
+
+json_object *complaint_take(struct options *options)
+{
+	json_object *text = text_json(options->complaint);
+
+	free(options->complaint);
+	options->complaint = NULL;
+	return text;
+}
+
+void remark(const struct options *options, const char *format, ...)
+{
+	va_list args;
+
+	if (options->quiet)
+		return;
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+}
+
+void remark_verbose(const struct options *options, const char *format, ...)
+{
+	va_list args;
+
+	if (!options->verbose)
+		return;
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+}
+
+int flush_results(void)
+{
+	static int failed;
+	bool already = ferror(stdout);
+
+	if (failed)
+		return failed;
+	if (already) {
+		/* errno is long gone: the next byte tells the reason again */
+		clearerr(stdout);
+		putchar('\n');
+	}
+	errno = 0;
+	if (fflush(stdout))
+		failed = errno ? -errno : -EIO;
+	else if (already)
+		failed = -EIO;
+	return failed;
+}
+
+int finish(struct options *options, int status)
+{
+	int err;
+
+	if (options->complaint)
+		text_put_json(stdout, json_of("error", complaint_take(options), NULL)), putchar('\n');
+	err = flush_results();
+	if (err && err != -EPIPE && err != -EINTR) {
+		fprintf(stderr, "%s: cannot write the results: %s\n", program_invocation_short_name, strerror(-err));
+		if (status == STATUS_DONE)
+			status = STATUS_FAILED;
+	}
+	return status;
+}
+
+static bool wants_colour(FILE *out)
+{
+	static int known[2] = { -1, -1 };
+	int *k = &known[out == stderr];
+	const char *term, *no;
+
+	if (out != stdout && out != stderr)
+		return false;
+	if (*k < 0) {
+		term = getenv("TERM");
+		no = getenv("NO_COLOR");
+		*k = isatty(fileno(out)) && term && strcmp(term, "dumb") && (!no || !*no);
+	}
+	return *k;
+}
+
+void put_painted(FILE *out, enum paint paint, const char *word)
+{
+	static const char *const codes[] = { "1", "32", "33", "31" };
+
+	if (wants_colour(out))
+		fprintf(out, "\033[%sm%s\033[0m", codes[paint], word);
+	else
+		fputs(word, out);
+}
+
+json_object *json_of(const char *key, ...)
+{
+	json_object *object = json_object_new_object();
+	va_list args;
+
+	if (!object)
+		no_memory();
+	va_start(args, key);
+	for (; key; key = va_arg(args, const char *))
+		json_object_object_add_ex(object, key, va_arg(args, json_object *), JSON_C_OBJECT_KEY_IS_CONSTANT);
+	va_end(args);
+	return object;
+}
