@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * GCC's headers in the order in which they can be included, and what differs
+ * between its versions (11 and 12 are built and tested). The other files of the
+ * plugin know one GCC.
+ */
+#ifndef GCC_COMPAT_H
+#define GCC_COMPAT_H
+
+#define INCLUDE_STRING
+#define INCLUDE_VECTOR
+#define INCLUDE_ALGORITHM
+#define INCLUDE_MAP
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#include "gcc-plugin.h"
+
+#include "backend.h"
+#include "rtl.h"
+#include "tree.h"
+#include "gimple.h"
+#include "memmodel.h"
+#include "tm_p.h"
+#include "ssa.h"
+#include "cgraph.h"
+#include "fold-const.h"
+#include "gimple-fold.h"
+#include "gimple-iterator.h"
+#include "gimple-pretty-print.h"
+#include "tree-cfg.h"
+#include "tree-dfa.h"
+#include "tree-eh.h"
+#include "tree-into-ssa.h"
+#include "tree-pass.h"
+#include "tree-ssa-alias.h"
+#include "context.h"
+#include "pass_manager.h"
+#include "diagnostic-core.h"
+#include "df.h"
+#include "emit-rtl.h"
+#include "expr.h"
+#include "file-prefix-map.h"
+#include "function.h"
+#include "langhooks.h"
+#include "output.h"
+#include "stringpool.h"
+#include "attribs.h"
+#include "varasm.h"
+#pragma GCC diagnostic pop
+
+/* tree-ssa-live.h cannot be included: what it includes is not installed with the plugin headers. */
+typedef hash_map<int_hash<unsigned int, -1U>, unsigned int> live_vars_map;
+extern vec<bitmap_head> compute_live_vars(struct function *, live_vars_map *);
+extern bitmap live_vars_at_stmt(vec<bitmap_head> &, live_vars_map *, gimple *);
+extern void destroy_live_vars(vec<bitmap_head> &);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The plugin's parts and what they hand each other.
+ *
+ *   probepoint.cc  arguments, and where the passes stand
+ *   choose.cc      which functions are probed, and what their probes are called
+ *   signature.cc   what a function's arguments are: types, names, classes
+ *   site.cc        the assembler text of a site, and what later passes do with it
+ *   place.cc       GIMPLE: sites at entry and before each return
+ *   tail.cc        GIMPLE: tail calls stay tail calls
+ *   late.cc        RTL: operands a reader can resolve; one label a section
+ *
+ * Sites are volatile `asm inline` statements. Whatever a later pass must know
+ * of a site it reads from the text, for with LTO it runs in another process; and
+ * the text is right by itself, for in that process the plugin may be missing.
+ */
+#ifndef PARTS_H
+#define PARTS_H
+
+#include "gcc-compat.h"
+#include "probepoint-note.h"
+
+#define PLUGIN_NAME "probepoint"
+
+/* ---- choose.cc ------------------------------------------------------------ */
+
+struct choice {
+	std::vector<std::string> functions, exclude;
+	std::string provider; /* empty: the source file's base name */
+};
+
+extern struct choice choice;
+
+/* ---- signature.cc --------------------------------------------------------- */
+
+struct argument {
+	char cls; /* PPN_CLASS_* */
+	std::string name, type;
+};
+
+/* What is known of a function before its types are stripped for LTO. */
+struct probed {
+	std::string name;      /* of its probes, without __entry and the like */
+	std::string signature; /* a PPN_SIGNATURE's bytes */
+	std::vector<argument> arguments;
+	argument result;
+};
+
+bool is_identifier(const std::string &text);
+std::string identifier_of(const std::string &text);
+/* The function as people write it: qualified, without parameters. */
+std::string function_text(tree decl);
+void signature_make(tree decl, struct probed *probed);
+
+/* Looks at every function of the unit, once, before the first IPA pass. */
+void functions_survey(void);
+/* NULL: the function is not probed. */
+const struct probed *function_probed(tree decl);
+
+/* ---- site.cc -------------------------------------------------------------- */
+
+enum site_kind { SITE_ENTRY, SITE_RETURN };
+
+/* operands: as in the note, a template: "-4@%0 8@%1". */
+std::string site_text(const struct probed *probed, enum site_kind kind, const std::string &operands);
+
+bool site_is(const char *text);
+bool site_is_return(const char *text);
+/* The text of the same site before a tail call on line, without a value. */
+std::string site_text_tail(const char *text, unsigned line);
+/* The text with all its notes linked to label; define: the label is put at this site. */
+std::string site_text_linked(const char *text, unsigned label, bool define);
+
+/* ---- passes --------------------------------------------------------------- */
+
+opt_pass *pass_place(gcc::context *context);
+opt_pass *pass_tail(gcc::context *context, bool self_only);
+opt_pass *pass_operands(gcc::context *context);
+opt_pass *pass_link(gcc::context *context);
+
+#endif

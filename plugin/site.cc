@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * The assembler text of a site: the two nops, its stapsdt note, what
+ * .note.probepoint has to say of it, and the signature of its function, which
+ * the first site of an object that names it defines. All in the one asm
+ * statement, so that a site that is inlined, cloned, moved to another unit by
+ * LTO or dropped takes along just what is its own.
+ *
+ * The sites that one section holds link their notes to one label, where the last
+ * pass has seen them; else each to its own.
+ */
+#include "parts.h"
+
+/* %= is a number that GCC makes anew for each copy of the statement. */
+#define SITE "\t.p2align 3,,2\n.Lpp%=:\t.byte 0x90\n"
+#define LINK_OWN "@note,.Lpp%="
+#define SIGNATURE_OF ".Lppn_"
+#define OPERANDS "\t.string \""
+
+/* For .ascii inside of an asm template: both would read \ " and the one % { | }. */
+static std::string quoted(const std::string &bytes)
+{
+	std::string text;
+	char octal[8];
+
+	for (char c : bytes)
+		if (ISALNUM(c) || (c && strchr(" _-.,/:*()&[]=+!?", c))) {
+			text += c;
+		} else {
+			snprintf(octal, sizeof octal, "\\%03o", (unsigned char)c);
+			text += octal;
+		}
+	return text;
+}
+
+static std::string hex(uint64_t value)
+{
+	char text[17];
+
+	snprintf(text, sizeof text, "%016llx", (unsigned long long)value);
+	return text;
+}
+
+static uint64_t hash(const std::string &bytes)
+{
+	uint64_t h = 0xcbf29ce484222325u;
+
+	for (char c : bytes)
+		h = (h ^ (unsigned char)c) * 0x100000001b3u;
+	return h;
+}
+
+static std::string address(const std::string &value)
+{
+	return (POINTER_SIZE == 64 ? "\t.8byte " : "\t.4byte ") + value + "\n";
+}
+
+/* A note's head; its content up to label 992 follows. */
+static std::string head(const char *owner, int type)
+{
+	return std::string("\t.balign 4\n\t.4byte ") + std::to_string(strlen(owner) + 1) + ",992f-991f," +
+	       std::to_string(type) + "\n\t.asciz \"" + owner + "\"\n\t.balign 4\n991:";
+}
+
+static const char tail[] = "992:\t.balign 4\n\t.popsection\n";
+
+static std::string base_text(void)
+{
+	return "\t.ifndef _.stapsdt.base\n"
+	       "\t.pushsection .stapsdt.base,\"aGR\",@progbits,.stapsdt.base,comdat\n"
+	       "\t.weak _.stapsdt.base\n"
+	       "\t.hidden _.stapsdt.base\n"
+	       "_.stapsdt.base:\t.space 1\n"
+	       "\t.size _.stapsdt.base,1\n"
+	       "\t.popsection\n"
+	       "\t.endif\n";
+}
+
+static std::string signature_text(const std::string &bytes)
+{
+	std::string id = hex(hash(bytes));
+
+	return "\t.ifndef " SIGNATURE_OF + id + "\n" +
+	       "\t.pushsection " PPN_SECTION ",\"G\",@note,ppn." + id + ",comdat\n" +
+	       SIGNATURE_OF + id + ":\n" +
+	       head(PPN_OWNER, PPN_SIGNATURE) + "\t.ascii \"" + quoted(bytes) + "\"\n" + tail +
+	       "\t.endif\n";
+}
+
+std::string site_text(const struct probed *probed, enum site_kind kind, const std::string &operands)
+{
+	return std::string(SITE) +
+	       "\t.byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"
+	       "\t.pushsection " STAPSDT_SECTION ",\"o\"," LINK_OWN "\n" +
+	       head(STAPSDT_OWNER, STAPSDT_TYPE) + address(".Lpp%=") + address("_.stapsdt.base") + address("0") +
+	       "\t.asciz \"" + choice.provider + "\"\n\t.asciz \"" + probed->name +
+	       (kind == SITE_ENTRY ? "__entry" : "__return") + "\"\n" + OPERANDS + operands + "\"\n" + tail +
+	       base_text() + signature_text(probed->signature);
+}
+
+bool site_is(const char *text)
+{
+	return !strncmp(text, SITE, strlen(SITE));
+}
+
+bool site_is_return(const char *text)
+{
+	return site_is(text) && strstr(text, "__return\"\n" OPERANDS);
+}
+
+std::string site_text_tail(const char *text, unsigned line)
+{
+	std::string tailed = text;
+	size_t at = tailed.find(OPERANDS) + strlen(OPERANDS);
+
+	tailed.erase(at, tailed.find('"', at) - at);
+	if (tailed.find("\t.pushsection " PPN_SECTION ",\"o\"") != std::string::npos)
+		return tailed;
+	return tailed + "\t.pushsection " PPN_SECTION ",\"o\"," LINK_OWN "\n" + head(PPN_OWNER, PPN_SITE) +
+	       address(".Lpp%=") + "\t.4byte " + std::to_string(line) + "," + std::to_string(PPN_FLAG_TAIL) + "\n" +
+	       tail;
+}
+
+std::string site_text_linked(const char *text, unsigned label, bool define)
+{
+	std::string linked = text, name = ".Lppl" + std::to_string(label);
+
+	for (size_t at = linked.find(LINK_OWN); at != std::string::npos; at = linked.find(LINK_OWN, at))
+		linked.replace(at, strlen(LINK_OWN), "@note," + name);
+	if (define)
+		linked.insert(strlen("\t.p2align 3,,2\n"), name + ":\n");
+	return linked;
+}
