@@ -268,7 +268,7 @@ static size_t tell_unmatched(struct options *options, const struct arming *armin
 		if (images_match(&images, arming->patterns[i]))
 			continue;
 		like = resemble(&images, arming->patterns[i]);
-		complain(options, "nothing matches \"%s\": %s", arming->patterns[i], like);
+		complain(options, "nothing matches '%s': %s", arming->patterns[i], like);
 		free(like);
 		unmatched++;
 	}
@@ -294,7 +294,7 @@ static void tell_refused(struct options *options, const struct pp_report *report
 static void summarise(const struct options *options, const struct pp_session *session, const struct tally *tally)
 {
 	if (tally->armed)
-		remark_verbose(options, "armed %zu site%s of %zu probe%s in session \"%s\"", tally->armed,
+		remark_verbose(options, "armed %zu site%s of %zu probe%s in session '%s'", tally->armed,
 		               plural(tally->armed), tally->armed_probes, plural(tally->armed_probes),
 		               pp_session_name(session));
 	if (tally->pending)

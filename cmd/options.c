@@ -34,7 +34,7 @@ static error_t append_pid(struct argp_state *state, struct options *o, const cha
 	errno = 0;
 	pid = strtol(text, &end, 10);
 	if (errno || end == text || *end || pid < 1 || pid > 0x7fffffff)
-		return options_wrong(state, o, "\"%s\" is no process id", text);
+		return options_wrong(state, o, "'%s' is no process id", text);
 	more = reallocarray(o->pids, o->npids + 1, sizeof(*more));
 	if (!more)
 		no_memory();
@@ -89,6 +89,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case 'v':
 		o->verbose = true;
+		break;
+	case ARGP_KEY_ERROR:
+		if (!o->usage && asprintf(&o->usage, "cannot make sense of '%s'; see --help",
+		                          state->argv[state->next > 1 ? state->next - 1 : 0]) < 0)
+			no_memory();
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -145,10 +150,10 @@ static bool wants_json(int argc, char **argv)
 	return json;
 }
 
-void options_children(struct argp_state *state, struct options *options)
+void options_children(struct argp_state *state, const struct argp_child *children, struct options *options)
 {
-	for (const struct argp_child *child = state->root_argp->children; child->argp; child++)
-		state->child_inputs[child - state->root_argp->children] = options;
+	for (size_t i = 0; children[i].argp; i++)
+		state->child_inputs[i] = options;
 }
 
 error_t options_wrong(struct argp_state *state, struct options *options, const char *format, ...)
@@ -192,7 +197,6 @@ static void fill_standard_streams(void)
 void options_parse(const struct argp *argp, int argc, char **argv, struct options *options, void *input)
 {
 	unsigned flags = ARGP_IN_ORDER;
-	int at = 0;
 
 	fill_standard_streams();
 	setlocale(LC_CTYPE, "");
@@ -202,11 +206,8 @@ void options_parse(const struct argp *argp, int argc, char **argv, struct option
 		options->json = true;
 		flags |= ARGP_NO_ERRS;
 	}
-	if (!argp_parse(argp, argc, argv, flags, &at, input))
-		return;
-	if (options->usage)
+	if (argp_parse(argp, argc, argv, flags, NULL, input))
 		options_reject(options, "%s", options->usage);
-	options_reject(options, "cannot make sense of \"%s\"; see --help", at < argc ? argv[at] : argv[argc - 1]);
 }
 
 const char *options_session_name(const struct options *options)

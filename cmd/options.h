@@ -33,7 +33,7 @@ extern const struct argp options_output;  /* --json -q -v */
 
 /* Parses argv; ends the process after --help, --version, or a mistake (STATUS_USAGE). */
 void options_parse(const struct argp *argp, int argc, char **argv, struct options *options, void *input);
-void options_children(struct argp_state *state, struct options *options);
+void options_children(struct argp_state *state, const struct argp_child *children, struct options *options);
 
 /* For parsers: says what is wrong and ends, or returns EINVAL for options_parse() to do so. */
 __attribute__((format(printf, 3, 4))) error_t options_wrong(struct argp_state *state, struct options *options,

@@ -26,13 +26,20 @@ static const struct argp_option own[] = {
 	{ 0 },
 };
 
+static const struct argp_child children[] = {
+	{ &options_pid, 0, NULL, 0 },
+	{ &options_session, 0, NULL, 0 },
+	{ &options_output, 0, NULL, 0 },
+	{ 0 },
+};
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct disable *d = state->input;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
-		options_children(state, &d->options);
+		options_children(state, children, &d->options);
 		break;
 	case KEY_ALL:
 		d->all = true;
@@ -48,13 +55,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 	return 0;
 }
-
-static const struct argp_child children[] = {
-	{ &options_pid, 0, NULL, 0 },
-	{ &options_session, 0, NULL, 0 },
-	{ &options_output, 0, NULL, 0 },
-	{ 0 },
-};
 
 static const struct argp argp = {
 	.options = own,
@@ -120,7 +120,7 @@ static enum status disable(struct disable *d, json_object *rows)
 		json_object_array_add(rows, json_of("session", text_json(d->names[i]), "points",
 		                                    json_object_new_uint64(points), NULL));
 		if (!d->options.json && !d->options.quiet)
-			printf("disarmed %zu site%s in session \"%s\"\n", points, points == 1 ? "" : "s", d->names[i]);
+			printf("disarmed %zu site%s in session '%s'\n", points, points == 1 ? "" : "s", d->names[i]);
 	}
 	if (d->all && !d->n && !failed)
 		remark(&d->options, "there is no session, so nothing was armed");

@@ -24,13 +24,22 @@ static const struct argp_option own[] = {
 	{ 0 },
 };
 
+static const struct argp_child children[] = {
+	{ &options_pid, 0, NULL, 0 },
+	{ &options_file, 0, NULL, 0 },
+	{ &options_session, 0, NULL, 0 },
+	{ &options_backend, 0, NULL, 0 },
+	{ &options_output, 0, NULL, 0 },
+	{ 0 },
+};
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct enable *e = state->input;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
-		options_children(state, &e->options);
+		options_children(state, children, &e->options);
 		break;
 	case KEY_RECORD:
 		e->arming.record = true;
@@ -54,15 +63,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 	return 0;
 }
-
-static const struct argp_child children[] = {
-	{ &options_pid, 0, NULL, 0 },
-	{ &options_file, 0, NULL, 0 },
-	{ &options_session, 0, NULL, 0 },
-	{ &options_backend, 0, NULL, 0 },
-	{ &options_output, 0, NULL, 0 },
-	{ 0 },
-};
 
 static const struct argp argp = {
 	.options = own,
@@ -113,7 +113,7 @@ static void take_back(struct enable *e, pid_t pid)
 
 static int cannot_run(struct options *o, const char *name, int err)
 {
-	complain(o, "cannot run \"%s\": %s", name, strerror(-err));
+	complain(o, "cannot run '%s': %s", name, strerror(-err));
 	return finish(o, err == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE);
 }
 

@@ -31,13 +31,20 @@ static const struct argp_option own[] = {
 	{ 0 },
 };
 
+static const struct argp_child children[] = {
+	{ &options_pid, 0, NULL, 0 },
+	{ &options_file, 0, NULL, 0 },
+	{ &options_output, 0, NULL, 0 },
+	{ 0 },
+};
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct list *l = state->input;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
-		options_children(state, &l->options);
+		options_children(state, children, &l->options);
 		break;
 	case 'm':
 		return options_pattern(state, &l->options, &l->patterns, &l->npatterns, arg);
@@ -63,13 +70,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 	return 0;
 }
-
-static const struct argp_child children[] = {
-	{ &options_pid, 0, NULL, 0 },
-	{ &options_file, 0, NULL, 0 },
-	{ &options_output, 0, NULL, 0 },
-	{ 0 },
-};
 
 static const struct argp argp = {
 	.options = own,
@@ -287,9 +287,9 @@ static void list_text(struct list *l, const struct images_entry *entry)
 	if (n)
 		put_lines(l, entry, lines, n);
 	else if (!all && l->options.nfiles && !l->options.npids)
-		remark(&l->options, "\"%s\" has no probes", entry->name);
+		remark(&l->options, "'%s' has no probes", entry->name);
 	else if (!all)
-		remark_verbose(&l->options, "\"%s\" has no probes", entry->name);
+		remark_verbose(&l->options, "'%s' has no probes", entry->name);
 	l->listed += n;
 	for (size_t i = 0; i < n; i++) {
 		free(lines[i].name);
@@ -326,7 +326,7 @@ static enum status list_probes(struct list *l)
 		if (l->matched[i])
 			continue;
 		like = resemble(&images, l->patterns[i]);
-		complain(o, "nothing matches \"%s\": %s", l->patterns[i], like);
+		complain(o, "nothing matches '%s': %s", l->patterns[i], like);
 		free(like);
 		unmatched++;
 	}

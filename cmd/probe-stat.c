@@ -25,6 +25,12 @@ static const struct argp_option own[] = {
 	{ 0 },
 };
 
+static const struct argp_child children[] = {
+	{ &options_session, 0, NULL, 0 },
+	{ &options_output, 0, NULL, 0 },
+	{ 0 },
+};
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct stat_command *c = state->input;
@@ -32,21 +38,21 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case ARGP_KEY_INIT:
-		options_children(state, &c->options);
+		options_children(state, children, &c->options);
 		break;
 	case 'i':
 		c->interval = strtod(arg, &end);
 		if (end == arg || *end || !(c->interval >= 0.001 && c->interval <= 1e6))
-			return options_wrong(state, &c->options, "\"%s\" is no interval: seconds, 0.001 or more", arg);
+			return options_wrong(state, &c->options, "'%s' is no interval: seconds, 0.001 or more", arg);
 		break;
 	case 'n':
 		errno = 0;
 		c->times = strtol(arg, &end, 10);
 		if (errno || end == arg || *end || c->times < 1)
-			return options_wrong(state, &c->options, "\"%s\" is no number of times", arg);
+			return options_wrong(state, &c->options, "'%s' is no number of times", arg);
 		break;
 	case ARGP_KEY_ARG:
-		return options_wrong(state, &c->options, "\"%s\" is one argument too many; -s names a session", arg);
+		return options_wrong(state, &c->options, "'%s' is one argument too many; -s names a session", arg);
 	case ARGP_KEY_END:
 		if (c->times && !c->interval)
 			c->interval = 1;
@@ -58,12 +64,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 	return 0;
 }
-
-static const struct argp_child children[] = {
-	{ &options_session, 0, NULL, 0 },
-	{ &options_output, 0, NULL, 0 },
-	{ 0 },
-};
 
 static const struct argp argp = {
 	.options = own,
@@ -307,7 +307,7 @@ static enum status run(struct stat_command *c)
 			break;
 		err = reading_take(&now, name);
 		if (err == -ENOENT && i) {
-			remark(&c->options, "session \"%s\" has ended", name);
+			remark(&c->options, "session '%s' has ended", name);
 			break;
 		}
 		if (err) {

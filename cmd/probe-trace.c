@@ -55,6 +55,15 @@ static error_t check(struct argp_state *state, struct trace *t)
 	return 0;
 }
 
+static const struct argp_child children[] = {
+	{ &options_pid, 0, NULL, 0 },
+	{ &options_file, 0, NULL, 0 },
+	{ &options_session, 0, NULL, 0 },
+	{ &options_backend, 0, NULL, 0 },
+	{ &options_output, 0, NULL, 0 },
+	{ 0 },
+};
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct trace *t = state->input;
@@ -62,7 +71,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case ARGP_KEY_INIT:
-		options_children(state, &t->options);
+		options_children(state, children, &t->options);
 		break;
 	case 'o':
 		if (!*arg)
@@ -73,7 +82,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		errno = 0;
 		t->limit = strtoull(arg, &end, 10);
 		if (errno || end == arg || *end || *arg == '-' || !t->limit)
-			return options_wrong(state, &t->options, "\"%s\" is no number of records", arg);
+			return options_wrong(state, &t->options, "'%s' is no number of records", arg);
 		break;
 	case ARGP_KEY_ARG:
 		if (!state->quoted)
@@ -88,15 +97,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 	return 0;
 }
-
-static const struct argp_child children[] = {
-	{ &options_pid, 0, NULL, 0 },
-	{ &options_file, 0, NULL, 0 },
-	{ &options_session, 0, NULL, 0 },
-	{ &options_backend, 0, NULL, 0 },
-	{ &options_output, 0, NULL, 0 },
-	{ 0 },
-};
 
 static const struct argp argp = {
 	.options = own,
@@ -248,7 +248,7 @@ static enum status follow(struct trace *t, struct pp_session *session)
 	if (t->command_argv) {
 		err = command_release(&t->command);
 		if (err) {
-			complain(o, "cannot run \"%s\": %s", t->command.path, strerror(-err));
+			complain(o, "cannot run '%s': %s", t->command.path, strerror(-err));
 			status = err == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE;
 			goto out;
 		}
@@ -323,7 +323,7 @@ static int trace_command(struct trace *t)
 	int err = command_start(&t->command, t->command_argv);
 
 	if (err) {
-		complain(&t->options, "cannot run \"%s\": %s", t->command_argv[0], strerror(-err));
+		complain(&t->options, "cannot run '%s': %s", t->command_argv[0], strerror(-err));
 		return finish(&t->options, err == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE);
 	}
 	interrupt_catch();

@@ -154,7 +154,7 @@ char *resemble(const struct images *images, const char *pattern)
 	} else if (probes) {
 		fprintf(out, "none of the %zu probes there is like it; probe-list shows them", probes);
 	} else if (images->n == 1) {
-		fprintf(out, "\"%s\" has no probes at all", images->entry[0].name);
+		fprintf(out, "'%s' has no probes at all", images->entry[0].name);
 	} else if (images->n) {
 		fprintf(out, "none of the %zu files looked at has a probe", images->n);
 	} else {
