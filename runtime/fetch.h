@@ -95,6 +95,16 @@ void fetch_release(struct fetch_program *program);
 /* Two programs that do the same are equal: 0; else <0 or >0, an order to sort by. */
 int fetch_compare(const struct fetch_program *a, const struct fetch_program *b);
 
+/* What a step does to the stack's depth: -1, 0 or 1 (a jump that is not taken). */
+int fetch_effect(uint8_t op);
+
+/*
+ * Looks at a program that came from outside, for a CPU with so many registers.
+ * 0: it keeps all the rules above, and depths[i] (room for nsteps) is the depth
+ * before step i. -EBADMSG, with a sentence.
+ */
+int fetch_check(const struct fetch_program *program, unsigned nregisters, uint8_t *depths);
+
 /* ---- the reference interpreter ---- */
 
 struct fetch_machine {
