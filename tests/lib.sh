@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+# For scripts of tests/: `. tests/lib.sh` first. T is a folder of the test's own, removed at its end together with
+# what it has started by `&`; S is a session's name that nobody else uses.
+
+set -u
+B=$(realpath -m "${B:-build}")
+CC=${CC:-gcc}
+CXX=${CXX:-g++}
+PATH=$B/bin:$PATH
+export B CC CXX PATH LC_ALL=C.UTF-8 TZ=UTC
+unset NO_COLOR MAKEFLAGS MAKELEVEL MFLAGS
+T=$(mktemp -d "${TMPDIR:-/tmp}/probepoint-test.XXXXXX") || exit 1
+chmod 755 "$T" # other users' tests look in too
+S=t$$
+
+at_end=()
+cleanup() {
+	local status=$? i job
+	trap - EXIT INT TERM
+	for job in $(jobs -p); do kill -KILL "$job" 2>/dev/null; done
+	wait 2>/dev/null
+	for ((i = ${#at_end[@]} - 1; i >= 0; i--)); do eval "${at_end[i]}"; done
+	rm -rf "$T"
+	exit $status
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+# at_end COMMAND: is run when the test ends, last one first.
+at_end() { at_end+=("$*"); }
+
+fail() {
+	echo "FAIL in ${BASH_SOURCE[-1]##*/}, line ${BASH_LINENO[-2]}: $*"
+	exit 1
+}
+skip() { echo "$*"; exit 77; }
+# A part is left out; the test goes on.
+part_skipped() { echo "skipped: $*"; }
+
+have() { command -v "$1" >/dev/null 2>&1; }
+need() { for tool; do have "$tool" || skip "needs $tool"; done; }
+need_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
+# Somebody without any privilege.
+nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all "$@"; }
+
+# want WHAT WANTED GOT
+want() { [ "$2" = "$3" ] || fail "$1: wanted \"$2\", got \"$3\""; }
+want_like() { [[ $3 == $2 ]] || fail "$1: wanted something like \"$2\", got \"$3\""; }
+
+# expect STATUS COMMAND...: its output (both streams) is left in $out.
+expect() {
+	local wanted=$1 status
+	shift
+	out=$("$@" 2>&1)
+	status=$?
+	[ "$status" = "$wanted" ] || fail "\"$*\" ended with $status, not $wanted: $out"
+}
+
+# expect_text STATUS COMMAND... <<'E': as expect, and its output after the filter mask is the text on standard input.
+mask() { cat; }
+expect_text() {
+	cat >"$T/wanted.text"
+	expect "$@"
+	{ [ -z "$out" ] || printf '%s\n' "$out"; } | mask >"$T/got.text"
+	shift
+	diff -u --label wanted --label got "$T/wanted.text" "$T/got.text" || fail "\"$*\" says something else"
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds.
+wait_for() {
+	local until=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $until ] || fail "waited in vain for: $*"
+		sleep 0.05
+	done
+}
+
+# json FILTER [FILE]: jq's answer on one line, of text that is one JSON value after another and UTF-8.
+json() {
+	local text
+	text=$(cat "${2:--}"; echo x)
+	text=${text%x}
+	printf %s "$text" | iconv -f UTF-8 -t UTF-8 >/dev/null 2>&1 || { echo "not UTF-8"; return 1; }
+	printf %s "$text" | jq -ceM "$1" 2>&1
+}
