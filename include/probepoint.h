@@ -30,6 +30,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 /* The sentence of this thread's last failure; "" before the first. */
 const char *pp_error(void);
 
@@ -266,6 +268,8 @@ int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace
 int pp_trace_write(struct pp_trace *trace, const struct pp_event *event);
 /* Writes out the rest. Errors that were put off (a full disk) come back here. Frees the trace in any case. */
 int pp_trace_close(struct pp_trace *trace);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -47,7 +47,8 @@ struct desc_point {
 	uint64_t semaphore_offset; /* 0: none */
 	uint32_t probe, layout;    /* indices */
 	uint32_t pid;              /* 0: every process that maps the file */
-	uint32_t link;             /* the backend's: which link or table arms it */
+	uint32_t link, spec;       /* the backend's: which link arms it, by which program */
+	uint32_t reserved;
 };
 
 struct desc {

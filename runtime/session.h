@@ -25,6 +25,9 @@ const struct desc *session_desc(const struct pp_session *session, size_t i);
 /* The segment of this number, NULL if there is none (looks again for new ones). */
 const struct segment *session_segment(struct pp_session *session, uint32_t number);
 
+/* Looks at the stores again: what other commands armed and disarmed since. */
+int session_refresh(struct pp_session *session);
+
 /* For backends: a new segment at the end; takes desc over. NULL: no memory. */
 struct segment *session_add_segment(struct pp_session *session, const struct backend *backend, uint32_t number,
                                     struct desc *desc, void *state);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/point.h"
+#include "runtime/session.h"
+#include "sdt/error.h"
+#include "sdt/image.h"
+
+struct pp_armed {
+	struct registry registry;
+	char **names;
+	size_t n;
+};
+
+static int add_session(const char *name, void *arg)
+{
+	struct pp_armed *armed = arg;
+	struct pp_session *session;
+	char **more = realloc(armed->names, (armed->n + 1) * sizeof(*more));
+	int err;
+
+	if (!more)
+		return error_set(ENOMEM, "out of memory");
+	armed->names = more;
+	for (size_t i = 0; i < armed->n; i++)
+		if (!strcmp(more[i], name))
+			return 0;
+	err = pp_session_open(name, false, &session);
+	if (err)
+		return err == -ENOMEM ? err : 0; /* ended meanwhile, or not to be read */
+	more[armed->n] = strdup(name);
+	err = more[armed->n] ? registry_add_session(&armed->registry, session, armed->n)
+	                     : error_set(ENOMEM, "out of memory");
+	armed->n += more[armed->n] != NULL;
+	pp_session_close(session);
+	return err;
+}
+
+int pp_armed_read(struct pp_armed **armed)
+{
+	struct pp_armed *a = calloc(1, sizeof(*a));
+	int err = a ? pp_sessions(add_session, a) : error_set(ENOMEM, "out of memory");
+
+	if (err)
+		pp_armed_free(a);
+	else
+		*armed = a;
+	return err;
+}
+
+void pp_armed_free(struct pp_armed *armed)
+{
+	if (!armed)
+		return;
+	for (size_t i = 0; i < armed->n; i++)
+		free(armed->names[i]);
+	free(armed->names);
+	registry_release(&armed->registry);
+	free(armed);
+}
+
+const char *pp_armed_session(const struct pp_armed *armed, const struct pp_image *image, const struct pp_site *site,
+                             size_t i)
+{
+	struct registry *registry = (struct registry *)&armed->registry; /* finding sorts it, the first time */
+	size_t n, seen = 0;
+	const struct consumer *c = registry_find(registry, image->device, image->inode, site->offset, &n);
+
+	for (size_t k = 0; k < n; k++)
+		if ((!k || c[k].session != c[k - 1].session) && seen++ == i)
+			return armed->names[c[k].session];
+	return NULL;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What ctf.c writes and ctf-metadata.c describes; the two files say the same
+ * thing, once in bytes and once in TSDL.
+ *
+ *     packet   CTF_PACKET_SIZE bytes: struct ctf_packet, events, zeroes
+ *     event    u32 id, u64 time, i32 pid, i32 tid, comm\0
+ *              the arguments, in their order (see enum ctf_field)
+ *              u32 faults   where there are arguments
+ *              u32 cut      where one of them is a string
+ *
+ * in the byte order of the machine, nothing aligned.
+ */
+#ifndef RUNTIME_CTF_H
+#define RUNTIME_CTF_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "runtime/desc.h"
+
+#define CTF_PACKET_SIZE 4096
+#define CTF_MAGIC 0xc1fc1fc1u
+
+struct ctf_packet {
+	uint32_t magic;
+	uint8_t uuid[16];
+	uint32_t stream_id;
+	uint64_t timestamp_begin, timestamp_end;
+	uint64_t content_size, packet_size; /* bits */
+	uint64_t events_discarded;
+};
+
+_Static_assert(sizeof(struct ctf_packet) == 64, "packet layout");
+
+enum ctf_field {
+	CTF_NONE,    /* never readable: not in the trace */
+	CTF_SIGNED,  /* of the argument's size */
+	CTF_UNSIGNED,
+	CTF_HEX,
+	CTF_FLOAT,
+	CTF_STRING,  /* bytes\0 */
+	CTF_BOOL,    /* one byte: 0, 1 */
+	CTF_LETTER,  /* one byte */
+};
+
+/* How argument i of the layout is written. */
+enum ctf_field ctf_field(const struct desc_layout *layout, uint32_t i);
+
+void ctf_metadata_begin(FILE *to, const uint8_t uuid[16], const char *session);
+/* The events with this id: of one probe, in one layout. */
+void ctf_metadata_event(FILE *to, uint32_t id, const struct desc *desc, const struct desc_probe *probe,
+                        const struct desc_layout *layout);
+
+#endif

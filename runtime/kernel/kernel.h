@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the kernel backend share. */
+#ifndef RUNTIME_KERNEL_KERNEL_H
+#define RUNTIME_KERNEL_KERNEL_H
+
+#include "runtime/kernel/emit.h"
+#include "runtime/kernel/store.h"
+#include "runtime/session.h"
+
+#define KERNEL_RING_SIZE (4u << 20)
+#define KERNEL_SHARDS_MAX 8
+
+struct kernel_session {
+	struct store store;
+	int config_fd, ring_fd, mark_fd, scratch_fd;
+	struct kernel_config *config; /* mapped */
+};
+
+struct kernel_link {
+	int fd, prog_fd; /* -1 where they are only pinned */
+	bool dead;       /* created for no point, or taken out */
+};
+
+struct kernel_segment {
+	struct kernel_session *session;
+	int counts_fd, switch_fd;
+	struct kernel_counts *counts; /* mapped: shards for each point */
+	size_t counts_size;
+	struct kernel_switch *change; /* mapped */
+	unsigned shards;
+	struct kernel_link *links;
+	size_t nlinks;
+	bool committed;
+};
+
+static inline struct kernel_session *kernel_of(const struct pp_session *session)
+{
+	return session->kernel;
+}
+
+/* maps.c */
+int kernel_maps_create(struct kernel_session *k);
+int kernel_maps_get(struct kernel_session *k);
+void kernel_maps_close(struct kernel_session *k);
+int kernel_segment_maps_create(struct kernel_segment *s, uint32_t npoints);
+int kernel_segment_maps_get(struct kernel_segment *s, uint32_t number, uint32_t npoints);
+void kernel_segment_close(struct kernel_segment *s);
+int kernel_desc_pin(struct kernel_session *k, const struct desc *desc);
+int kernel_desc_get(struct kernel_session *k, uint32_t number, struct desc **desc);
+
+/* arm.c */
+int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints);
+int kernel_disarm(struct pp_session *session, struct segment *segment, const bool *take, bool all);
+/* Finishes what a killed command left of a link's change. */
+int kernel_repair(struct segment *segment);
+bool kernel_armed(const struct segment *segment, uint32_t point);
+
+/* ring.c */
+int kernel_reader_open(struct pp_session *session, void **reader);
+int kernel_reader_next(void *reader, int timeout_ms, const struct record_thread **thread, const struct record **record,
+                       size_t *size);
+void kernel_reader_close(void *reader);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/kernel/link.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/perf_event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sdt/error.h"
+
+/* The part of union bpf_attr that BPF_LINK_CREATE reads for BPF_TRACE_UPROBE_MULTI. */
+struct attr_uprobe_multi {
+	uint32_t prog_fd, target_fd, attach_type, flags;
+	uint64_t path, offsets, ref_ctr_offsets, cookies;
+	uint32_t cnt, multi_flags, pid, reserved;
+};
+
+int link_multi(int prog, const char *path, pid_t pid, const struct link_points *points)
+{
+	struct attr_uprobe_multi attr = {
+		.prog_fd = prog,
+		.attach_type = UPROBE_MULTI_ATTACH_TYPE,
+		.path = (uintptr_t)path,
+		.offsets = (uintptr_t)points->offsets,
+		.cookies = (uintptr_t)points->cookies,
+		.cnt = points->n,
+		.pid = pid,
+	};
+	int fd;
+
+	for (size_t i = 0; points->semaphores && i < points->n; i++)
+		if (points->semaphores[i])
+			attr.ref_ctr_offsets = (uintptr_t)points->semaphores;
+	fd = syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	return fd < 0 ? -errno : fd;
+}
+
+static const struct bpf_insn nothing[] = {
+	{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
+	{ .code = BPF_JMP | BPF_EXIT },
+};
+
+static int load(const struct bpf_insn *insns, size_t ninsns, bool multi, char *log, size_t room)
+{
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE, .log_buf = log, .log_size = room,
+	            .log_level = log ? 1 : 0, .expected_attach_type = multi ? UPROBE_MULTI_ATTACH_TYPE : 0);
+	int fd = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "probepoint", "Dual MIT/GPL", insns, ninsns, &opts);
+
+	return fd < 0 ? -errno : fd;
+}
+
+bool link_multi_supported(void)
+{
+	static int known = -1;
+	const char *no = getenv("PROBEPOINT_NO_UPROBE_MULTI");
+
+	if (no && *no && strcmp(no, "0") != 0)
+		return false;
+	if (known < 0) {
+		/* A folder cannot be probed: EBADF says that the kernel got as far as looking at it. */
+		uint64_t zero = 0;
+		struct link_points points = { .n = 1, .offsets = &zero, .cookies = &zero };
+		int prog = load(nothing, 2, true, NULL, 0);
+		int fd = prog < 0 ? prog : link_multi(prog, "/", 0, &points);
+
+		known = fd == -EBADF;
+		if (fd >= 0)
+			close(fd);
+		if (prog >= 0)
+			close(prog);
+	}
+	return known;
+}
+
+static int uprobe_type(void)
+{
+	FILE *f = fopen("/sys/bus/event_source/devices/uprobe/type", "re");
+	int type = -1;
+
+	if (f && fscanf(f, "%d", &type) != 1)
+		type = -1;
+	if (f)
+		fclose(f);
+	return type;
+}
+
+int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie)
+{
+	struct perf_event_attr attr = {
+		.type = uprobe_type(),
+		.size = sizeof(attr),
+		.config = semaphore << 32,
+		.config1 = (uintptr_t)path,
+		.config2 = offset,
+	};
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .perf_event.bpf_cookie = cookie);
+	int event, link, err;
+
+	if ((int)attr.type < 0)
+		return -ENODEV;
+	if (semaphore >> 32)
+		return -EFBIG;
+	event = syscall(SYS_perf_event_open, &attr, pid ? pid : -1, pid ? -1 : 0, -1, PERF_FLAG_FD_CLOEXEC);
+	if (event < 0)
+		return -errno;
+	link = bpf_link_create(prog, event, BPF_PERF_EVENT, &opts);
+	err = link < 0 ? -errno : 0;
+	close(event);
+	return err ? err : link;
+}
+
+int link_program(const struct bpf_insn *insns, size_t ninsns)
+{
+	bool multi = link_multi_supported();
+	int fd = load(insns, ninsns, multi, NULL, 0);
+
+	if (fd >= 0)
+		return fd;
+	if (fd == -EPERM)
+		return error_set(EPERM, "the kernel lets this user load no BPF program: root, or CAP_BPF and CAP_PERFMON, "
+		                        "is needed");
+
+	int err = fd;
+	size_t room = 1 << 20;
+	char *log = calloc(1, room), *last;
+
+	if (!log)
+		return error_set(ENOMEM, "out of memory");
+	fd = load(insns, ninsns, multi, log, room);
+	if (fd >= 0) {
+		free(log);
+		return fd;
+	}
+	if (getenv("PROBEPOINT_VERIFIER_LOG"))
+		fputs(log, stderr);
+	/* The verifier's reason stands in the last line but one, before its statistics. */
+	while ((last = strrchr(log, '\n')) && (!last[1] || !strncmp(last + 1, "processed ", 10)))
+		*last = 0;
+	error_set(-err, "the kernel refuses a BPF program of %zu instructions: %s: %s", ninsns, strerror(-err),
+	          last ? last + 1 : log);
+	free(log);
+	return err;
+}

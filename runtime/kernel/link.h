@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Links that arm points through the kernel: one uprobe-multi link for all points of
+ * an image and a process (Linux 6.6), or one perf uprobe event and link for each
+ * point (before). The struct of the former is written out here because the
+ * headers of the distributions we build on are older than it.
+ */
+#ifndef RUNTIME_KERNEL_LINK_H
+#define RUNTIME_KERNEL_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define UPROBE_MULTI_ATTACH_TYPE 48 /* BPF_TRACE_UPROBE_MULTI, linux/bpf.h of Linux 6.6 */
+
+struct link_points {
+	size_t n;
+	const uint64_t *offsets, *semaphores, *cookies;
+};
+
+/*
+ * Whether the kernel has uprobe-multi links; found out once. The environment
+ * variable PROBEPOINT_NO_UPROBE_MULTI=1 says no, for tests.
+ */
+bool link_multi_supported(void);
+
+/* A descriptor, or a negative errno. pid 0: every process. path: of the image, as the kernel is to look it up. */
+int link_multi(int prog, const char *path, pid_t pid, const struct link_points *points);
+int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie);
+
+/* A BPF program for either kind of link: a descriptor, or a negative errno with a sentence. */
+struct bpf_insn;
+int link_program(const struct bpf_insn *insns, size_t ninsns);
+
+#endif

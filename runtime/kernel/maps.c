@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "runtime/kernel/kernel.h"
+#include "sdt/error.h"
+
+static int map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n, uint32_t flags)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = flags);
+	int fd = bpf_map_create(type, name, key, value, n, &opts);
+
+	if (fd >= 0)
+		return fd;
+	if (errno == ENOSYS)
+		return error_set(ENOSYS, "this kernel has no BPF: the kernel backend cannot work here");
+	if (errno == EPERM)
+		return error_set(EPERM, "this user may not use BPF: root, or CAP_BPF and CAP_PERFMON, is needed");
+	return error_set(errno, "cannot make the BPF map '%s' of %u times %u bytes: %s", name, n, value, strerror(errno));
+}
+
+/* Task storage must be described by BTF. */
+static int scratch_create(void)
+{
+	struct btf *btf = btf__new_empty();
+	int key, byte, value, fd = -1;
+
+	if (!btf)
+		return error_set(ENOMEM, "out of memory");
+	key = btf__add_int(btf, "int", 4, BTF_INT_SIGNED);
+	byte = btf__add_int(btf, "char", 1, 0);
+	value = btf__add_array(btf, key, byte, EMIT_SCRATCH_SIZE);
+	if (key > 0 && byte > 0 && value > 0 && !btf__load_into_kernel(btf)) {
+		LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC, .btf_fd = btf__fd(btf),
+		            .btf_key_type_id = key, .btf_value_type_id = value);
+
+		fd = bpf_map_create(BPF_MAP_TYPE_TASK_STORAGE, "pp_scratch", 4, EMIT_SCRATCH_SIZE, 0, &opts);
+	}
+	if (fd < 0)
+		fd = error_set(errno, "cannot make BPF task storage: %s", strerror(errno));
+	btf__free(btf);
+	return fd;
+}
+
+static void *map_memory(int fd, size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+static int map_config(struct kernel_session *k)
+{
+	k->config = map_memory(k->config_fd, sizeof(*k->config));
+	return k->config ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
+}
+
+int kernel_maps_create(struct kernel_session *k)
+{
+	const struct { int *fd; const char *name; } pins[] = {
+		{ &k->ring_fd, "ring" }, { &k->mark_fd, "mark" }, { &k->scratch_fd, "scratch" },
+		{ &k->config_fd, "config" }, /* the last: with it the session is whole */
+	};
+	int err = 0;
+
+	k->config_fd = map_create(BPF_MAP_TYPE_ARRAY, "pp_config", 4, sizeof(struct kernel_config), 1, BPF_F_MMAPABLE);
+	if (k->config_fd < 0)
+		return k->config_fd;
+	k->ring_fd = map_create(BPF_MAP_TYPE_RINGBUF, "pp_ring", 0, 0, KERNEL_RING_SIZE, 0);
+	if (k->ring_fd < 0)
+		return k->ring_fd;
+	k->mark_fd = map_create(BPF_MAP_TYPE_HASH, "pp_mark", 8, 8, 65536, BPF_F_NO_PREALLOC);
+	if (k->mark_fd < 0)
+		return k->mark_fd;
+	k->scratch_fd = scratch_create();
+	if (k->scratch_fd < 0)
+		return k->scratch_fd;
+	for (size_t i = 0; i < sizeof(pins) / sizeof(*pins) && !err; i++)
+		err = store_pin(&k->store, *pins[i].fd, pins[i].name, -1, -1);
+	return err ? err : map_config(k);
+}
+
+int kernel_maps_get(struct kernel_session *k)
+{
+	struct { int *fd; const char *name; } maps[] = {
+		{ &k->config_fd, "config" }, { &k->ring_fd, "ring" }, { &k->mark_fd, "mark" }, { &k->scratch_fd, "scratch" },
+	};
+
+	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
+		*maps[i].fd = store_get(&k->store, maps[i].name, -1, -1);
+		if (*maps[i].fd == -ENOENT && i == 0)
+			return -ENOENT;
+		if (*maps[i].fd < 0)
+			return error_set(-*maps[i].fd, "%s: %s", store_path(&k->store, maps[i].name, -1, -1),
+			                 strerror(-*maps[i].fd));
+	}
+
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(k->config_fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY ||
+	    info.value_size != sizeof(struct kernel_config) || !(info.map_flags & BPF_F_MMAPABLE))
+		return error_set(EBADMSG, "%s is not of this version's: disarm it with the version that made it, or remove "
+		                          "the folder", store_path(&k->store, "config", -1, -1));
+	return map_config(k);
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void kernel_maps_close(struct kernel_session *k)
+{
+	if (k->config)
+		munmap(k->config, sizeof(*k->config));
+	k->config = NULL;
+	close_fd(&k->config_fd);
+	close_fd(&k->ring_fd);
+	close_fd(&k->mark_fd);
+	close_fd(&k->scratch_fd);
+}
+
+static unsigned shards_here(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+	unsigned shards = 1;
+
+	while (shards < KERNEL_SHARDS_MAX && shards < (unsigned)cpus)
+		shards *= 2;
+	return shards;
+}
+
+static int segment_map(struct kernel_segment *s)
+{
+	s->counts = map_memory(s->counts_fd, s->counts_size);
+	s->change = s->counts ? map_memory(s->switch_fd, sizeof(*s->change)) : NULL;
+	return s->change ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
+}
+
+int kernel_segment_maps_create(struct kernel_segment *s, uint32_t npoints)
+{
+	s->shards = shards_here();
+	s->counts_size = (size_t)npoints * s->shards * sizeof(struct kernel_counts);
+	s->counts_fd = map_create(BPF_MAP_TYPE_ARRAY, "pp_counts", 4, sizeof(struct kernel_counts), npoints * s->shards,
+	                          BPF_F_MMAPABLE);
+	if (s->counts_fd < 0)
+		return s->counts_fd;
+	s->switch_fd = map_create(BPF_MAP_TYPE_ARRAY, "pp_switch", 4, sizeof(struct kernel_switch), 1, BPF_F_MMAPABLE);
+	return s->switch_fd < 0 ? s->switch_fd : segment_map(s);
+}
+
+int kernel_segment_maps_get(struct kernel_segment *s, uint32_t number, uint32_t npoints)
+{
+	const struct store *store = &s->session->store;
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof(info);
+
+	s->counts_fd = store_get(store, "counts", (int)number, -1);
+	s->switch_fd = store_get(store, "switch", (int)number, -1);
+	if (s->counts_fd < 0 || s->switch_fd < 0)
+		return -ENOENT;
+	if (bpf_obj_get_info_by_fd(s->counts_fd, &info, &size) || info.value_size != sizeof(struct kernel_counts) ||
+	    !npoints || info.max_entries % npoints || !(info.map_flags & BPF_F_MMAPABLE))
+		return error_set(EBADMSG, "%s has not the size that its description says",
+		                 store_path(store, "counts", (int)number, -1));
+	s->shards = info.max_entries / npoints;
+	s->counts_size = (size_t)info.max_entries * sizeof(struct kernel_counts);
+	return segment_map(s);
+}
+
+void kernel_segment_close(struct kernel_segment *s)
+{
+	if (!s)
+		return;
+	if (s->counts)
+		munmap(s->counts, s->counts_size);
+	if (s->change)
+		munmap(s->change, sizeof(*s->change));
+	close_fd(&s->counts_fd);
+	close_fd(&s->switch_fd);
+	for (size_t i = 0; i < s->nlinks; i++) {
+		close_fd(&s->links[i].fd);
+		close_fd(&s->links[i].prog_fd);
+	}
+	free(s->links);
+	free(s);
+}
+
+int kernel_desc_pin(struct kernel_session *k, const struct desc *desc)
+{
+	uint32_t key = 0;
+	int fd, err;
+
+	if (k->store.dir < 0)
+		return 0;
+	fd = map_create(BPF_MAP_TYPE_ARRAY, "pp_desc", 4, desc->size, 1, 0);
+	if (fd < 0)
+		return fd;
+	err = bpf_map_update_elem(fd, &key, desc, BPF_ANY)
+	              ? error_set(errno, "cannot fill a BPF map: %s", strerror(errno))
+	              : store_pin(&k->store, fd, "desc", (int)desc->segment, -1);
+	close(fd);
+	return err;
+}
+
+int kernel_desc_get(struct kernel_session *k, uint32_t number, struct desc **desc)
+{
+	const char *path = store_path(&k->store, "desc", (int)number, -1);
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof(info), key = 0;
+	int fd = store_get(&k->store, "desc", (int)number, -1), err = 0;
+	struct desc *d = NULL;
+
+	if (fd < 0)
+		return fd;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY || info.max_entries != 1)
+		err = error_set(EBADMSG, "%s is no description", path);
+	else if (!(d = malloc((info.value_size + 7) & ~7u)))
+		err = error_set(ENOMEM, "out of memory");
+	else if (bpf_map_lookup_elem(fd, &key, d))
+		err = error_set(errno, "%s: %s", path, strerror(errno));
+	else
+		err = desc_check(d, info.value_size, path);
+	if (!err && d->segment != number)
+		err = error_set(EBADMSG, "%s says that it is %u", path, d->segment);
+	close(fd);
+	if (err)
+		free(d);
+	else
+		*desc = d;
+	return err;
+}

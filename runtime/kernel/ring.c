@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reader of a session's ring. Hits do not wake it, which would cost each of
+ * them; it looks every few milliseconds, and takes over what is there in batches.
+ *
+ * That somebody reads is said in `config` as a time, until when to record, and
+ * moved on while reading: a reader that was killed has stopped recording two
+ * seconds later, and what comes after counts as idle, not as lost.
+ */
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/kernel/kernel.h"
+#include "sdt/error.h"
+
+#define BATCH (512u << 10)
+#define SAMPLE_MAX (sizeof(struct record_thread) + RECORD_SIZE_MAX)
+#define ALIVE_NS 2000000000ull
+
+struct kernel_reader {
+	struct kernel_session *session;
+	struct ring_buffer *ring;
+	int lock;
+	uint64_t said; /* when record_until was last moved */
+	size_t used, at;
+	_Alignas(8) char batch[BATCH]; /* u64 size, bytes padded to 8; and again */
+};
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+static void say_alive(struct kernel_reader *r)
+{
+	struct kernel_config *config = r->session->config;
+	uint64_t t = now();
+
+	if (t - r->said < ALIVE_NS / 8 || config->record_until == ~0ull)
+		return;
+	r->said = t;
+	__atomic_store_n(&config->record_until, t + ALIVE_NS, __ATOMIC_RELEASE);
+}
+
+static int take(void *arg, void *data, size_t size)
+{
+	struct kernel_reader *r = arg;
+	uint64_t length = size < SAMPLE_MAX ? size : SAMPLE_MAX;
+
+	memcpy(r->batch + r->used, &length, sizeof(length));
+	memcpy(r->batch + r->used + sizeof(length), data, length);
+	r->used += sizeof(length) + ((length + 7) & ~7ull);
+	return r->used + sizeof(length) + SAMPLE_MAX + 8 > BATCH ? -ENOBUFS : 0;
+}
+
+int kernel_reader_open(struct pp_session *session, void **reader)
+{
+	struct kernel_session *k = kernel_of(session);
+	struct kernel_reader *r = calloc(1, sizeof(*r));
+	int err = 0;
+
+	if (!r)
+		return error_set(ENOMEM, "out of memory");
+	r->session = k;
+	r->lock = -1;
+	if (!session->is_private) {
+		mkdirat(k->store.dir, "reader", 0700);
+		r->lock = openat(k->store.dir, "reader", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (r->lock < 0 || flock(r->lock, LOCK_EX | LOCK_NB))
+			err = errno == EWOULDBLOCK
+			              ? error_set(EBUSY, "session '%s' has a reader: its records go to one only", session->name)
+			              : error_set(errno, "cannot read session '%s': %s", session->name, strerror(errno));
+	}
+	if (!err && !(r->ring = ring_buffer__new(k->ring_fd, take, r, NULL)))
+		err = error_set(errno, "cannot map the ring of session '%s': %s", session->name, strerror(errno));
+	if (err) {
+		if (r->lock >= 0)
+			close(r->lock);
+		free(r);
+		return err;
+	}
+	say_alive(r);
+	*reader = r;
+	return 0;
+}
+
+int kernel_reader_next(void *reader, int timeout_ms, const struct record_thread **thread, const struct record **record,
+                       size_t *size)
+{
+	struct kernel_reader *r = reader;
+	uint64_t until = timeout_ms < 0 ? ~0ull : now() + timeout_ms * 1000000ull;
+
+	say_alive(r);
+	while (r->at == r->used) {
+		r->at = r->used = 0;
+		ring_buffer__consume(r->ring);
+		if (r->used)
+			break;
+		if (now() >= until)
+			return 0;
+		say_alive(r);
+		if (nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL) && errno == EINTR)
+			return -EINTR;
+	}
+
+	uint64_t length;
+
+	memcpy(&length, r->batch + r->at, sizeof(length));
+	*thread = (const struct record_thread *)(r->batch + r->at + sizeof(length));
+	r->at += sizeof(length) + ((length + 7) & ~7ull);
+	if (length < sizeof(**thread) + sizeof(**record))
+		return error_set(EBADMSG, "a record of %lu bytes", (unsigned long)length);
+	*record = (const struct record *)(*thread + 1);
+	*size = length - sizeof(**thread);
+	return 1;
+}
+
+void kernel_reader_close(void *reader)
+{
+	struct kernel_reader *r = reader;
+	struct kernel_config *config = r->session->config;
+
+	if (config->record_until != ~0ull)
+		__atomic_store_n(&config->record_until, 0, __ATOMIC_RELEASE);
+	ring_buffer__free(r->ring);
+	if (r->lock >= 0)
+		close(r->lock);
+	free(r);
+}

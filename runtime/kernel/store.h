@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where kernel sessions are kept: bpffs, folder probepoint/SESSION/ (of another
+ * user than root: probepoint-UID), 0700. In it, of the session
+ *
+ *     config ring mark scratch       maps
+ *
+ * and of each of its segments S
+ *
+ *     counts-S switch-S              maps
+ *     link-S-L prog-S-L              links and the programs they run
+ *     next-S-L                       a link that takes over from link-S-L
+ *     desc-S                         the description: the last to be made and the
+ *                                    first to go, so that without it the rest is
+ *                                    what a killed command left, and is removed
+ */
+#ifndef RUNTIME_KERNEL_STORE_H
+#define RUNTIME_KERNEL_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct store {
+	int root, dir;  /* descriptors of the folders; -1: a private session, nothing is kept */
+	char path[200]; /* of dir */
+};
+
+/* -ENOENT: there is no such session; -EPERM and others: no store is to be had, with a sentence. */
+int store_open(struct store *store, const char *session, bool create);
+void store_close(struct store *store);
+/* An exclusive lock, which ends with its holder. -EBUSY after five seconds; -ENOENT: the session was removed. */
+int store_lock(struct store *store);
+void store_unlock(struct store *store);
+int store_names(int (*fn)(const char *name, void *arg), void *arg);
+
+/* The path of an object, "NAME", "NAME-S" or "NAME-S-L" (numbers below 0 are left out), until the next call. */
+const char *store_path(const struct store *store, const char *name, int segment, int link);
+int store_pin(const struct store *store, int fd, const char *name, int segment, int link);
+/* A descriptor, or -ENOENT. */
+int store_get(const struct store *store, const char *name, int segment, int link);
+int store_unlink(const struct store *store, const char *name, int segment, int link);
+/* link-S-L = next-S-L */
+int store_take_over(const struct store *store, int segment, int link);
+/* Calls fn for every object; segment and link are -1 where the name has none. */
+int store_each(const struct store *store, int (*fn)(const char *name, int segment, int link, void *arg), void *arg);
+int store_remove(struct store *store);
+
+#endif

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/process.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <probepoint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "sdt/error.h"
+
+static void maps_free(struct process *process)
+{
+	for (size_t i = 0; i < process->nmaps; i++)
+		free(process->maps[i].path);
+	free(process->maps);
+	process->maps = NULL;
+	process->nmaps = 0;
+}
+
+void process_free(struct process *process)
+{
+	if (!process)
+		return;
+	maps_free(process);
+	if (process->pidfd >= 0)
+		close(process->pidfd);
+	free(process);
+}
+
+static bool is_leader_gone(pid_t pid)
+{
+	char path[64], line[512], *end;
+	bool gone = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (fgets(line, sizeof(line), f) && (end = strrchr(line, ')')))
+		gone = end[1] && (end[2] == 'Z' || end[2] == 'X');
+	fclose(f);
+	return gone;
+}
+
+int process_open(pid_t pid, struct process **process)
+{
+	struct process *p = NULL;
+	int fd, err;
+
+	if (pid <= 0)
+		return error_set(EINVAL, "%d is no process id", pid);
+	fd = syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0) {
+		char path[32];
+
+		err = errno;
+		snprintf(path, sizeof(path), "/proc/%d", pid);
+		if ((err == EINVAL || err == ENOENT) && !access(path, F_OK))
+			return error_set(EINVAL, "%d is a thread: name its process", pid);
+		return error_set(err == EINVAL ? ESRCH : err, "no process %d: %s", pid, strerror(err));
+	}
+	p = calloc(1, sizeof(*p));
+	if (!p) {
+		close(fd);
+		return error_set(ENOMEM, "out of memory");
+	}
+	p->pid = pid;
+	p->pidfd = fd;
+	p->leader_gone = is_leader_gone(pid);
+	if (p->leader_gone) {
+		struct pollfd ended = { .fd = fd, .events = POLLIN };
+
+		if (poll(&ended, 1, 0) > 0) {
+			process_free(p);
+			return error_set(ESRCH, "process %d has ended and waits for its parent to notice", pid);
+		}
+	}
+	*process = p;
+	return 0;
+}
+
+bool process_alive(const struct process *process)
+{
+	struct pollfd ended = { .fd = process->pidfd, .events = POLLIN };
+
+	return poll(&ended, 1, 0) == 0;
+}
+
+/* Where a first thread has exited, /proc/PID/maps is empty; another thread's is not. */
+static FILE *maps_open(pid_t pid)
+{
+	char path[64];
+	FILE *f;
+	int c;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return NULL;
+	c = getc(f);
+	if (c != EOF) {
+		ungetc(c, f);
+		return f;
+	}
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	DIR *tasks = opendir(path);
+
+	for (struct dirent *entry; tasks && (entry = readdir(tasks));) {
+		char task[96];
+		FILE *other;
+
+		if (!isdigit((unsigned char)entry->d_name[0]))
+			continue;
+		snprintf(task, sizeof(task), "/proc/%d/task/%.20s/maps", pid, entry->d_name);
+		other = fopen(task, "re");
+		if (other && (c = getc(other)) != EOF) {
+			ungetc(c, other);
+			fclose(f);
+			closedir(tasks);
+			return other;
+		}
+		if (other)
+			fclose(other);
+	}
+	if (tasks)
+		closedir(tasks);
+	return f;
+}
+
+int process_read_maps(struct process *process)
+{
+	FILE *f = maps_open(process->pid);
+	char *line = NULL;
+	size_t room = 0, have = 0;
+	int err = 0;
+
+	maps_free(process);
+	if (!f) {
+		err = errno == ENOENT ? ESRCH : errno;
+		return error_set(err, "cannot look at process %d: %s%s", process->pid, strerror(err),
+		                 err == EACCES ? ": it is another user's; root, or CAP_SYS_PTRACE, is needed" : "");
+	}
+	while (getline(&line, &room, f) > 0) {
+		struct mapping m = { 0 };
+		unsigned major, minor;
+		unsigned long inode;
+		char prot[5];
+		int path = 0;
+
+		if (sscanf(line, "%lx-%lx %4s %lx %x:%x %lu %n", &m.start, &m.end, prot, &m.offset, &major, &minor,
+		           &inode, &path) < 7 || !path)
+			continue;
+		if (process->nmaps == have) {
+			size_t more = have ? 2 * have : 64;
+			struct mapping *maps = realloc(process->maps, more * sizeof(*maps));
+
+			if (!maps) {
+				err = error_set(ENOMEM, "out of memory");
+				break;
+			}
+			process->maps = maps;
+			have = more;
+		}
+		line[strcspn(line, "\n")] = 0;
+		m.write = prot[1] == 'w';
+		m.exec = prot[2] == 'x';
+		m.shared = prot[3] == 's';
+		m.device = makedev(major, minor);
+		m.inode = inode;
+		m.path = strdup(line + path);
+		if (!m.path) {
+			err = error_set(ENOMEM, "out of memory");
+			break;
+		}
+		process->maps[process->nmaps++] = m;
+	}
+	if (!err && ferror(f))
+		err = error_set(ESRCH, "process %d has ended", process->pid);
+	free(line);
+	fclose(f);
+	if (!err && !process_alive(process))
+		err = error_set(ESRCH, "process %d has ended", process->pid);
+	return err;
+}
+
+/*
+ * On some file systems (overlay, btrfs) the device in maps is not the one that
+ * stat() tells; then the mapping itself is asked.
+ */
+static bool same_file(const struct process *process, const struct mapping *m, dev_t device, ino_t inode)
+{
+	char path[96];
+	struct stat st;
+
+	if (m->inode != inode)
+		return false;
+	if (m->device == device)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", process->pid, m->start, m->end);
+	if (stat(path, &st) && stat(m->path, &st))
+		return false;
+	return st.st_dev == device && st.st_ino == inode;
+}
+
+const struct mapping *process_mapping(const struct process *process, dev_t device, ino_t inode, uint64_t offset,
+                                      const struct mapping *from)
+{
+	for (size_t i = from ? (size_t)(from - process->maps) + 1 : 0; i < process->nmaps; i++) {
+		const struct mapping *m = &process->maps[i];
+
+		if (offset >= m->offset && offset - m->offset < m->end - m->start &&
+		    same_file(process, m, device, inode))
+			return m;
+	}
+	return NULL;
+}
+
+int process_read_bytes(const struct process *process, const uint64_t *addresses, size_t n, uint8_t *bytes, bool *got)
+{
+	struct iovec remote[IOV_MAX];
+
+	memset(got, 0, n * sizeof(*got));
+	for (size_t i = 0; i < n;) {
+		size_t batch = n - i < IOV_MAX ? n - i : IOV_MAX;
+
+		for (size_t k = 0; k < batch; k++)
+			remote[k] = (struct iovec){ (void *)addresses[i + k], 1 };
+
+		struct iovec local = { bytes + i, batch };
+		ssize_t read = process_vm_readv(process->pid, &local, 1, remote, batch, 0);
+
+		if (read < 0 && errno != EFAULT)
+			return -errno;
+		if (read < 0)
+			read = 0;
+		for (ssize_t k = 0; k < read; k++)
+			got[i + k] = true;
+		/* the one that could not be read is passed over */
+		i += (size_t)read == batch ? batch : (size_t)read + 1;
+	}
+	return 0;
+}
+
+int process_read(const struct process *process, uint64_t address, void *to, size_t size)
+{
+	struct iovec local = { to, size }, remote = { (void *)address, size };
+	ssize_t n = process_vm_readv(process->pid, &local, 1, &remote, 1, 0);
+
+	return n < 0 ? -errno : (size_t)n == size ? 0 : -EFAULT;
+}
+
+int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n)
+{
+	DIR *proc = opendir("/proc");
+	struct process **found = NULL;
+	size_t count = 0;
+
+	if (!proc)
+		return error_set(errno, "/proc: %s", strerror(errno));
+	for (struct dirent *entry; (entry = readdir(proc));) {
+		struct process *p, **more;
+		bool maps_it = false;
+
+		if (!isdigit((unsigned char)entry->d_name[0]) || process_open(atoi(entry->d_name), &p))
+			continue;
+		if (!process_read_maps(p))
+			for (size_t i = 0; i < p->nmaps && !maps_it; i++)
+				maps_it = p->maps[i].exec && same_file(p, &p->maps[i], device, inode);
+		if (!maps_it || !(more = realloc(found, (count + 1) * sizeof(*found)))) {
+			process_free(p);
+			continue;
+		}
+		found = more;
+		found[count++] = p;
+	}
+	closedir(proc);
+	*processes = found;
+	*n = count;
+	return 0;
+}
+
+/* A path by which the mapped file can be opened from here; false: by none. */
+static bool mapping_path(const struct process *process, const struct mapping *m, char *path, size_t room)
+{
+	struct stat st;
+
+	for (int way = 0; way < 3; way++) {
+		if (way == 0)
+			snprintf(path, room, "%s", m->path);
+		else if (way == 1)
+			snprintf(path, room, "/proc/%d/root%s", process->pid, m->path);
+		else
+			snprintf(path, room, "/proc/%d/map_files/%lx-%lx", process->pid, m->start, m->end);
+		if (!stat(path, &st) && S_ISREG(st.st_mode) && same_file(process, m, st.st_dev, st.st_ino))
+			return true;
+	}
+	return false;
+}
+
+int pp_process_images(pid_t pid, int (*fn)(const char *path, const char *name, void *arg), void *arg)
+{
+	struct process *process;
+	char path[PATH_MAX + 32];
+	int err = process_open(pid, &process);
+
+	if (err)
+		return err;
+	err = process_read_maps(process);
+	for (size_t i = 0; !err && i < process->nmaps; i++) {
+		const struct mapping *m = &process->maps[i];
+		bool seen = false;
+
+		if (!m->exec || m->path[0] != '/')
+			continue;
+		for (size_t k = 0; k < i && !seen; k++)
+			seen = process->maps[k].exec && process->maps[k].inode == m->inode &&
+			       process->maps[k].device == m->device;
+		if (!seen && mapping_path(process, m, path, sizeof(path)))
+			err = fn(path, m->path, arg);
+	}
+	process_free(process);
+	return err;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Processes: who they are, what they map, what stands in their memory.
+ */
+#ifndef RUNTIME_PROCESS_H
+#define RUNTIME_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct mapping {
+	uint64_t start, end, offset;
+	dev_t device;
+	ino_t inode;
+	bool exec, write, shared;
+	char *path; /* "" for none */
+};
+
+struct process {
+	pid_t pid;
+	int pidfd;
+	bool is_command;   /* a child of ours before its exec: what it maps now says nothing */
+	bool leader_gone;  /* its first thread has exited */
+	struct mapping *maps;
+	size_t nmaps;
+};
+
+/* Holds a process by a pidfd. -ESRCH: there is none; -EINVAL: a thread, or no pid. */
+int process_open(pid_t pid, struct process **process);
+void process_free(struct process *process);
+/* Reads its mappings anew. -ESRCH: it has ended; -EACCES: another user's. */
+int process_read_maps(struct process *process);
+bool process_alive(const struct process *process);
+
+/*
+ * The mapping of a file's byte, NULL where there is none; from: start looking behind
+ * this one (NULL: at the first). A file may be mapped more than once.
+ */
+const struct mapping *process_mapping(const struct process *process, dev_t device, ino_t inode, uint64_t offset,
+                                      const struct mapping *from);
+
+/*
+ * Reads one byte at each of n addresses; got[i] says whether it could be. -EPERM: this
+ * process may not be read.
+ */
+int process_read_bytes(const struct process *process, const uint64_t *addresses, size_t n, uint8_t *bytes, bool *got);
+/* Reads size bytes, all or -EFAULT or -EPERM. */
+int process_read(const struct process *process, uint64_t address, void *to, size_t size);
+
+/* All processes that map the file executable, of those that may be looked at. The caller frees each, and the array. */
+int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n);
+
+#endif

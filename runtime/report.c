@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sdt/error.h"
+
+int report_add(struct pp_report *report, const struct report_row *row, const struct pp_image *image)
+{
+	struct report_row *more = realloc(report->rows, (report->nrows + 1) * sizeof(*more)), *to;
+
+	if (!more)
+		return error_set(ENOMEM, "out of memory");
+	report->rows = more;
+	to = &more[report->nrows];
+	*to = *row;
+	to->probe = strdup(row->probe);
+	to->file = strdup(image ? pp_image_path(image) : "");
+	to->build_id = strdup(image ? pp_image_build_id(image) : "");
+	to->reason = row->reason ? strdup(row->reason) : NULL;
+	report->nrows++;
+	if (!to->probe || !to->file || !to->build_id || (row->reason && !to->reason))
+		return error_set(ENOMEM, "out of memory");
+	return 0;
+}
+
+void pp_report_free(struct pp_report *report)
+{
+	if (!report)
+		return;
+	for (size_t i = 0; i < report->nrows; i++) {
+		free(report->rows[i].probe);
+		free(report->rows[i].file);
+		free(report->rows[i].build_id);
+		free(report->rows[i].reason);
+	}
+	free(report->rows);
+	free(report);
+}
+
+size_t pp_report_rows(const struct pp_report *report)
+{
+	return report->nrows;
+}
+
+enum pp_state pp_report_state(const struct pp_report *report, size_t row)
+{
+	return report->rows[row].state;
+}
+
+const char *pp_report_probe(const struct pp_report *report, size_t row)
+{
+	return report->rows[row].probe;
+}
+
+pid_t pp_report_pid(const struct pp_report *report, size_t row)
+{
+	return report->rows[row].pid;
+}
+
+const char *pp_report_file(const struct pp_report *report, size_t row)
+{
+	return report->rows[row].file;
+}
+
+const char *pp_report_build_id(const struct pp_report *report, size_t row)
+{
+	return report->rows[row].build_id;
+}
+
+const char *pp_report_backend(const struct pp_report *report, size_t row)
+{
+	return report->rows[row].backend;
+}
+
+size_t pp_report_sites(const struct pp_report *report, size_t row)
+{
+	return report->rows[row].sites;
+}
+
+bool pp_report_verified(const struct pp_report *report, size_t row)
+{
+	return report->rows[row].verified;
+}
+
+int64_t pp_report_offset(const struct pp_report *report, size_t row)
+{
+	return report->rows[row].offset;
+}
+
+const char *pp_report_reason(const struct pp_report *report, size_t row)
+{
+	return report->rows[row].reason;
+}

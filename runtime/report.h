@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef RUNTIME_REPORT_H
+#define RUNTIME_REPORT_H
+
+#include <probepoint.h>
+
+struct report_row {
+	enum pp_state state;
+	char *probe, *file, *build_id;
+	const char *backend;
+	char *reason;
+	pid_t pid;
+	size_t sites;
+	bool verified;
+	int64_t offset;
+};
+
+struct pp_report {
+	struct report_row *rows;
+	size_t nrows;
+};
+
+/* Copies the strings of *row; image may be NULL. -ENOMEM. */
+int report_add(struct pp_report *report, const struct report_row *row, const struct pp_image *image);
+
+#endif

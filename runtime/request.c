@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sdt/error.h"
+
+int pp_request_new(struct pp_request **request)
+{
+	*request = calloc(1, sizeof(**request));
+	if (!*request)
+		return error_set(ENOMEM, "out of memory");
+	strcpy((*request)->backend, "auto");
+	return 0;
+}
+
+void pp_request_free(struct pp_request *request)
+{
+	if (!request)
+		return;
+	for (size_t i = 0; i < request->npatterns; i++)
+		free(request->patterns[i]);
+	for (size_t i = 0; i < request->nfiles; i++)
+		free(request->files[i]);
+	for (size_t i = 0; i < request->nprocesses; i++)
+		process_free(request->processes[i]);
+	free(request->patterns);
+	free(request->files);
+	free(request->processes);
+	free(request->command);
+	free(request);
+}
+
+static int append(char ***list, size_t *n, const char *text)
+{
+	char **more = realloc(*list, (*n + 1) * sizeof(**list));
+
+	if (more)
+		*list = more;
+	if (!more || !(more[*n] = strdup(text)))
+		return error_set(ENOMEM, "out of memory");
+	++*n;
+	return 0;
+}
+
+int pp_request_pattern(struct pp_request *request, const char *pattern)
+{
+	const char *colon = strchr(pattern, ':');
+
+	if (!*pattern || colon == pattern || (colon && !colon[1]))
+		return error_set(EINVAL, "'%s' is no pattern: name PROVIDER:NAME, both may be globs", pattern);
+	if (!strncmp(pattern, "func:", 5))
+		return error_set(EINVAL, "'%s': code without a note cannot be armed by this version", pattern);
+	return append(&request->patterns, &request->npatterns, pattern);
+}
+
+int pp_request_file(struct pp_request *request, const char *path)
+{
+	return append(&request->files, &request->nfiles, path);
+}
+
+int pp_request_pid(struct pp_request *request, pid_t pid)
+{
+	struct process **more, *process;
+	int err = process_open(pid, &process);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < request->nprocesses; i++)
+		if (request->processes[i]->pid == pid) {
+			process_free(process);
+			return 0;
+		}
+	more = realloc(request->processes, (request->nprocesses + 1) * sizeof(*more));
+	if (!more) {
+		process_free(process);
+		return error_set(ENOMEM, "out of memory");
+	}
+	request->processes = more;
+	more[request->nprocesses++] = process;
+	return 0;
+}
+
+int pp_request_command(struct pp_request *request, pid_t pid, const char *file)
+{
+	int err;
+
+	if (request->command)
+		return error_set(EINVAL, "a request takes one command");
+	request->command = strdup(file);
+	if (!request->command)
+		return error_set(ENOMEM, "out of memory");
+	err = pp_request_pid(request, pid);
+	if (!err)
+		request->processes[request->nprocesses - 1]->is_command = true;
+	return err;
+}
+
+int pp_request_backend(struct pp_request *request, const char *backend)
+{
+	if (strcmp(backend, "auto") && strcmp(backend, "kernel") && strcmp(backend, "agent"))
+		return error_set(EINVAL, "no backend '%s': there are auto, kernel and agent", backend);
+	strcpy(request->backend, backend);
+	return 0;
+}
+
+void pp_request_record(struct pp_request *request)
+{
+	request->record = true;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef RUNTIME_REQUEST_H
+#define RUNTIME_REQUEST_H
+
+#include <probepoint.h>
+
+#include "runtime/process.h"
+
+struct pp_request {
+	char **patterns;
+	size_t npatterns;
+	char **files;
+	size_t nfiles;
+	struct process **processes;
+	size_t nprocesses;
+	char *command; /* what the process of a pp_request_command() will run */
+	char backend[8];
+	bool record;
+};
+
+#endif

@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/desc.h"
+#include "runtime/fetch.h"
+#include "runtime/point.h"
+#include "runtime/process.h"
+#include "runtime/report.h"
+#include "runtime/request.h"
+#include "runtime/target.h"
+#include "runtime/verify.h"
+#include "sdt/error.h"
+#include "sdt/image.h"
+
+static const struct backend *const backends[] = { &backend_kernel };
+#define NBACKENDS (sizeof(backends) / sizeof(*backends))
+
+static void *state_of(const struct pp_session *session, const struct backend *backend)
+{
+	return backend == &backend_kernel ? session->kernel : session->agent;
+}
+
+/* ---- segments ------------------------------------------------------------------- */
+
+size_t session_segments(const struct pp_session *session)
+{
+	return session->nsegments;
+}
+
+const struct desc *session_desc(const struct pp_session *session, size_t i)
+{
+	return session->segments[i]->desc;
+}
+
+struct segment *session_add_segment(struct pp_session *session, const struct backend *backend, uint32_t number,
+                                    struct desc *desc, void *state)
+{
+	struct segment **more = realloc(session->segments, (session->nsegments + 1) * sizeof(*more));
+	struct segment *segment = more ? calloc(1, sizeof(*segment)) : NULL;
+
+	if (more)
+		session->segments = more;
+	if (!segment)
+		return NULL;
+	*segment = (struct segment){ .number = number, .backend = backend, .desc = desc, .state = state };
+	session->segments[session->nsegments++] = segment;
+	return segment;
+}
+
+static void forget_segment(struct pp_session *session, struct segment *segment)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < session->nsegments; i++)
+		if (session->segments[i] != segment)
+			session->segments[n++] = session->segments[i];
+	session->nsegments = n;
+	if (segment->state)
+		segment->backend->release(segment);
+	free(segment->desc);
+	free(segment);
+}
+
+/* ---- opening ---------------------------------------------------------------------- */
+
+static int check_name(const char *name)
+{
+	size_t length = strlen(name);
+
+	if (!length || length > SESSION_NAME_MAX || name[0] == '-' ||
+	    name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")])
+		return error_set(EINVAL, "'%s' is no session name: it takes 1 to %d letters, digits, '_' and '-', and starts "
+		                         "with no '-'", name, SESSION_NAME_MAX);
+	return 0;
+}
+
+static int open_backend(struct pp_session *session, const struct backend *backend, bool create)
+{
+	for (int try = 0;; try++) {
+		int err = state_of(session, backend) ? 0 : backend->open(session, create);
+
+		/* -ENOENT under create: somebody removed it between our making and our locking it. */
+		if (err != -ENOENT || !create || try == 10)
+			return err;
+	}
+}
+
+int pp_session_open(const char *name, bool create, struct pp_session **session)
+{
+	struct pp_session *s;
+	int err = check_name(name), trouble = 0;
+
+	if (err)
+		return err;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return error_set(ENOMEM, "out of memory");
+	strcpy(s->name, name);
+	for (size_t i = 0; i < NBACKENDS; i++) {
+		err = open_backend(s, backends[i], false);
+		if (err && err != -ENOENT)
+			trouble = err;
+	}
+	if (!s->kernel && !s->agent && (trouble || !create)) {
+		pp_session_close(s);
+		return trouble ? trouble : error_set(ENOENT, "no session '%s': probe-list --sessions shows those there are",
+		                                     name);
+	}
+	*session = s;
+	return 0;
+}
+
+int pp_session_private(struct pp_session **session)
+{
+	*session = calloc(1, sizeof(**session));
+	if (!*session)
+		return error_set(ENOMEM, "out of memory");
+	(*session)->is_private = true;
+	return 0;
+}
+
+void pp_session_close(struct pp_session *session)
+{
+	if (!session)
+		return;
+	for (size_t i = 0; i < NBACKENDS; i++)
+		if (state_of(session, backends[i]))
+			backends[i]->close(session);
+	free(session->segments);
+	free(session);
+}
+
+const char *pp_session_name(const struct pp_session *session)
+{
+	return session->name;
+}
+
+void pp_session_interrupt(struct pp_session *session, const volatile int *flag)
+{
+	session->interrupt = flag;
+}
+
+int pp_sessions(int (*fn)(const char *name, void *arg), void *arg)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < NBACKENDS && !err; i++)
+		err = backends[i]->names(fn, arg);
+	return err;
+}
+
+/* Holds the session, with its segments as they are now. */
+static int lock(struct pp_session *session, const struct backend *backend, bool create)
+{
+	for (int try = 0;; try++) {
+		int err = open_backend(session, backend, create);
+
+		if (!err) {
+			err = backend->lock(session);
+			if (err)
+				backend->close(session);
+		}
+		if (err != -ENOENT || !create || try == 10)
+			return err;
+	}
+}
+
+int session_refresh(struct pp_session *session)
+{
+	for (size_t i = 0; i < NBACKENDS; i++) {
+		int err;
+
+		if (!state_of(session, backends[i]))
+			continue;
+		err = backends[i]->lock(session);
+		if (!err)
+			backends[i]->unlock(session);
+		else if (err != -ENOENT)
+			return err;
+		else
+			backends[i]->close(session);
+	}
+	return session->kernel || session->agent || session->is_private
+	               ? 0 : error_set(ENOENT, "session '%s' has ended", session->name);
+}
+
+const struct segment *session_segment(struct pp_session *session, uint32_t number)
+{
+	for (int again = 0; again < 2; again++) {
+		for (size_t i = 0; i < session->nsegments; i++)
+			if (session->segments[i]->number == number)
+				return session->segments[i];
+		if (again || session_refresh(session))
+			break;
+	}
+	return NULL;
+}
+
+/* ---- enabling ---------------------------------------------------------------------- */
+
+static int choose(const struct pp_request *request, const struct backend **backend)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < NBACKENDS; i++) {
+		if (strcmp(request->backend, "auto") && strcmp(request->backend, backends[i]->name))
+			continue;
+		err = backends[i]->usable(request->nprocesses ? request->processes[0] : NULL);
+		if (!err) {
+			*backend = backends[i];
+			return 0;
+		}
+	}
+	return err ? err : error_set(EOPNOTSUPP, "this version has no backend '%s'", request->backend);
+}
+
+/* A session counts a hit once: points that it has armed already for the process, or for all, are left out. */
+static int leave_out_armed(struct pp_session *session, struct targets *t)
+{
+	struct registry registry = { 0 };
+	int err = registry_add_session(&registry, session, 0);
+
+	for (size_t i = 0; i < t->npoints && !err; i++) {
+		struct arm_point *point = &t->points[i];
+		pid_t pid = point->process ? point->process->pid : 0;
+		const struct consumer *c;
+		size_t n;
+
+		if (point->error)
+			continue;
+		c = registry_find(&registry, point->image->device, point->image->inode, point->site->offset, &n);
+		for (size_t k = 0; k < n && !point->error; k++) {
+			char reason[160];
+
+			if (c[k].pid && pid && c[k].pid != (uint32_t)pid)
+				continue;
+			if (c[k].pid && !pid)
+				snprintf(reason, sizeof(reason), "armed in this session for pid %u alone: take that out first, "
+				                                 "or use another session (-s)", c[k].pid);
+			else
+				snprintf(reason, sizeof(reason), "armed in this session already");
+			free(point->reason);
+			point->error = -EALREADY;
+			point->reason = strdup(reason);
+		}
+	}
+	registry_release(&registry);
+	return err;
+}
+
+/* The description of the points that have no error yet; sets their index in it. */
+static int describe(struct targets *t, struct desc **desc, struct arm_point **points, size_t *npoints)
+{
+	struct desc_builder *builder = NULL;
+	const struct pp_probe *probe = NULL;
+	const struct fetch_program *program = NULL;
+	int err = desc_builder_new(&builder), file = 0, probe_index = 0, layout = 0;
+
+	*npoints = 0;
+	*points = calloc(t->npoints + 1, sizeof(**points));
+	if (!*points)
+		err = -ENOMEM;
+	for (size_t i = 0; i < t->npoints && err >= 0; i++) {
+		struct arm_point *point = &t->points[i];
+
+		if (point->error)
+			continue;
+		if (!probe || probe->image != point->image)
+			err = file = desc_add_file(builder, point->image);
+		if (err >= 0 && point->site->probe != probe) {
+			probe = point->site->probe;
+			err = probe_index = desc_add_probe(builder, probe, file);
+		}
+		if (err >= 0 && point->program != program) {
+			program = point->program;
+			err = layout = desc_add_layout(builder, program);
+		}
+		if (err >= 0)
+			err = desc_add_point(builder, &(struct desc_point){
+				.offset = point->site->offset,
+				.semaphore_offset = point->site->has_semaphore ? point->site->semaphore_offset : 0,
+				.probe = probe_index,
+				.layout = layout,
+				.pid = point->process ? point->process->pid : 0,
+				.link = ~0u,
+			});
+		if (err >= 0) {
+			point->point = err;
+			(*points)[(*npoints)++] = *point;
+		}
+	}
+	if (err >= 0)
+		err = desc_build(builder, 0, desc);
+	desc_builder_free(builder);
+	if (err < 0) {
+		free(*points);
+		*points = NULL;
+		return error_set(-err, "out of memory");
+	}
+	return 0;
+}
+
+static int add_row(struct pp_report *report, const struct arm_point *first, const struct backend *backend,
+                   enum pp_state state, size_t sites, bool verified, int64_t offset, const char *reason, pid_t pid)
+{
+	const struct pp_probe *probe = first->site->probe;
+	char *name = NULL;
+	int err;
+
+	if (asprintf(&name, "%s:%s", probe->provider, probe->name) < 0)
+		return error_set(ENOMEM, "out of memory");
+	err = report_add(report, &(struct report_row){
+		.state = state, .probe = name, .backend = backend->name, .reason = (char *)reason,
+		.pid = pid, .sites = sites, .verified = verified, .offset = offset }, first->image);
+	free(name);
+	return err;
+}
+
+/* One row for what was armed of a probe in a process, one for what is pending, one for each site refused. */
+static int report_points(struct pp_report *report, const struct targets *t, const struct backend *backend,
+                         const struct verify_miss *misses, size_t nmisses)
+{
+	int err = 0;
+
+	for (size_t i = 0, end; i < t->npoints && !err; i = end) {
+		const struct arm_point *first = &t->points[i];
+		size_t count[2] = { 0 };
+		bool verified[2] = { true, true };
+		const char *reason[2] = { NULL, NULL };
+
+		for (end = i; end < t->npoints && t->points[end].site->probe == first->site->probe &&
+		              t->points[end].process == first->process; end++) {
+			const struct arm_point *point = &t->points[end];
+			bool armed = !point->error || point->error == -EALREADY;
+			int which = point->pending;
+
+			if (!armed)
+				continue;
+			count[which]++;
+			verified[which] &= point->verified;
+			if (point->reason)
+				reason[which] = point->reason;
+		}
+
+		pid_t pid = first->process ? first->process->pid : 0;
+
+		if (count[0])
+			err = add_row(report, first, backend, PP_ARMED, count[0], verified[0], -1, reason[0], pid);
+		if (count[1] && !err)
+			err = add_row(report, first, backend, PP_PENDING, count[1], false, -1, reason[1], pid);
+		for (size_t k = i; k < end && !err; k++) {
+			const struct arm_point *point = &t->points[k];
+
+			if (point->error && point->error != -EALREADY)
+				err = add_row(report, point, backend, PP_REFUSED, 1, false, (int64_t)point->site->offset,
+				              point->reason ? point->reason : strerror(-point->error), pid);
+		}
+	}
+	for (size_t i = 0; i < nmisses && !err; i++) {
+		const struct arm_point *point = &t->points[misses[i].point];
+
+		err = add_row(report, point, backend, PP_REFUSED, 1, false, (int64_t)point->site->offset, misses[i].reason,
+		              misses[i].pid);
+	}
+	return err;
+}
+
+static int report_unmatched(struct pp_report *report, const struct targets *t, const struct pp_request *request)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < request->npatterns && !err; i++)
+		if (!t->matched[i])
+			err = report_add(report, &(struct report_row){ .state = PP_REFUSED, .probe = request->patterns[i],
+			                 .backend = "", .reason = "no probe matches", .offset = -1 }, NULL);
+	return err;
+}
+
+/* What became of the points that the backend was given goes back to where it is reported from. */
+static void results_back(struct targets *t, struct arm_point *points, size_t npoints)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->npoints && n < npoints; i++)
+		if (t->points[i].site == points[n].site && t->points[i].process == points[n].process) {
+			bool untouched = !t->points[i].error;
+
+			if (untouched)
+				t->points[i] = points[n++];
+		}
+}
+
+static bool all_alive(const struct pp_request *request)
+{
+	for (size_t i = 0; i < request->nprocesses; i++)
+		if (!process_alive(request->processes[i]))
+			return error_set(ESRCH, "process %d has ended", request->processes[i]->pid), false;
+	return true;
+}
+
+/* Under the lock: arms what targets hold, all or (on an error) nothing. */
+static int arm(struct pp_session *session, const struct backend *backend, const struct pp_request *request,
+               struct targets *t, struct verify_miss **misses, size_t *nmisses)
+{
+	struct arm_point *points = NULL;
+	struct segment *segment;
+	struct desc *desc = NULL;
+	size_t npoints = 0;
+	int err = leave_out_armed(session, t);
+
+	if (!err)
+		err = describe(t, &desc, &points, &npoints);
+	if (err || !npoints) {
+		free(desc);
+		free(points);
+		return err;
+	}
+	segment = session_add_segment(session, backend, 0, desc, NULL);
+	if (!segment) {
+		free(desc);
+		free(points);
+		return error_set(ENOMEM, "out of memory");
+	}
+	session->record = request->record;
+	err = backend->arm(session, segment, points, npoints);
+	if (err) {
+		results_back(t, points, npoints);
+		free(points);
+		forget_segment(session, segment);
+		return err;
+	}
+	err = verify_armed(points, npoints, misses, nmisses);
+	if (!err && !all_alive(request))
+		err = -ESRCH;
+	if (!err && session_interrupted(session))
+		err = error_set(EINTR, "interrupted: what was begun is undone");
+
+	bool *take = calloc(npoints + 1, sizeof(*take)), any = false, all = true;
+
+	for (size_t i = 0; take && i < npoints; i++) {
+		take[points[i].point] = points[i].error && backend->armed(segment, points[i].point);
+		any |= take[points[i].point];
+		all &= points[i].error != 0;
+	}
+	if (err || all) {
+		char *sentence = err ? strdup(pp_error()) : NULL;
+
+		backend->disarm(session, segment, NULL, true);
+		forget_segment(session, segment);
+		if (sentence)
+			error_set(-err, "%s", sentence);
+		free(sentence);
+	} else if (take && any) {
+		backend->disarm(session, segment, take, false);
+	}
+	free(take);
+	/* The misses name points by their place among those armed. */
+	for (size_t i = 0; i < *nmisses; i++)
+		for (size_t k = 0; k < t->npoints; k++)
+			if (t->points[k].site == points[(*misses)[i].point].site &&
+			    t->points[k].process == points[(*misses)[i].point].process) {
+				(*misses)[i].point = k;
+				break;
+			}
+	results_back(t, points, npoints);
+	free(points);
+	return err;
+}
+
+int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report)
+{
+	struct targets targets = { 0 };
+	struct verify_miss *misses = NULL;
+	const struct backend *backend = NULL;
+	size_t nmisses = 0;
+	int err = choose(request, &backend);
+
+	*report = NULL;
+	if (!err)
+		err = targets_find(&targets, request);
+	if (!err && targets.npoints) {
+		err = lock(session, backend, true);
+		if (!err) {
+			err = arm(session, backend, request, &targets, &misses, &nmisses);
+
+			char *sentence = err ? strdup(pp_error()) : NULL;
+
+			if (!session->nsegments && !session->is_private)
+				backend->remove(session);
+			backend->unlock(session);
+			if (sentence)
+				error_set(-err, "%s", sentence);
+			free(sentence);
+		}
+	}
+	if (targets.matched) {
+		struct pp_report *made = calloc(1, sizeof(*made));
+		int bad = made ? 0 : -ENOMEM;
+
+		if (!bad)
+			bad = report_points(made, &targets, backend, misses, nmisses);
+		if (!bad)
+			bad = report_unmatched(made, &targets, request);
+		if (bad && !err)
+			err = bad;
+		*report = made;
+		if (!err && !targets.npoints)
+			err = error_set(ENOENT, "no probe matches '%s'", request->patterns[0]);
+	}
+	for (size_t i = 0; i < nmisses; i++)
+		free(misses[i].reason);
+	free(misses);
+	targets_release(&targets);
+	return err;
+}
+
+/* ---- disabling ---------------------------------------------------------------------- */
+
+static bool wanted(const struct segment *segment, uint32_t i, pid_t pid, const char *const *patterns, size_t npatterns)
+{
+	const struct desc *d = segment->desc;
+	const struct desc_point *point = &desc_points(d)[i];
+
+	if (!segment->backend->armed(segment, i) || (pid && point->pid != (uint32_t)pid))
+		return false;
+	for (size_t k = 0; k < npatterns; k++)
+		if (target_matches(desc_string(d, desc_probes(d)[point->probe].name), patterns[k]))
+			return true;
+	return !npatterns;
+}
+
+static int disable_in(struct pp_session *session, struct segment *segment, pid_t pid, const char *const *patterns,
+                      size_t npatterns, size_t *points)
+{
+	uint32_t n = segment->desc->npoints;
+	bool *take = calloc(n + 1, sizeof(*take)), all = true;
+	size_t count = 0;
+	int err = 0;
+
+	if (!take)
+		return error_set(ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < n; i++) {
+		take[i] = wanted(segment, i, pid, patterns, npatterns);
+		count += take[i];
+		all &= take[i] || !segment->backend->armed(segment, i);
+	}
+	if (count || all)
+		err = segment->backend->disarm(session, segment, take, all);
+	if (!err && all)
+		forget_segment(session, segment);
+	if (!err)
+		*points += count;
+	free(take);
+	return err;
+}
+
+int pp_session_disable(struct pp_session *session, pid_t pid, const char *const *patterns, size_t npatterns,
+                       size_t *points)
+{
+	int err = 0;
+
+	*points = 0;
+	for (size_t b = 0; b < NBACKENDS && !err; b++) {
+		if (!state_of(session, backends[b]))
+			continue;
+		err = lock(session, backends[b], false);
+		for (size_t i = session->nsegments; i > 0 && !err; i--)
+			if (session->segments[i - 1]->backend == backends[b])
+				err = disable_in(session, session->segments[i - 1], pid, patterns, npatterns, points);
+		if (err == -ENOENT && !state_of(session, backends[b]))
+			continue;
+
+		bool empty = true;
+
+		for (size_t i = 0; i < session->nsegments; i++)
+			empty &= session->segments[i]->backend != backends[b];
+		if (!err && empty && !session->is_private)
+			err = backends[b]->remove(session);
+		if (state_of(session, backends[b]))
+			backends[b]->unlock(session);
+	}
+	if (!err && !*points && (npatterns || pid))
+		return error_set(ENOENT, "nothing in session '%s' matches", session->name);
+	return err;
+}

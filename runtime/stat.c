@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/session.h"
+#include "sdt/error.h"
+
+struct row {
+	const char *probe, *file; /* in the descriptions */
+	const char *backend;
+	pid_t pid;
+	size_t sites;
+	struct pp_counts counts;
+};
+
+struct pp_stat {
+	struct desc **descs; /* copies: the session may change while the rows are looked at */
+	size_t ndescs;
+	struct row *rows;
+	size_t nrows;
+};
+
+static int compare_rows(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+	int by = strcmp(x->probe, y->probe);
+
+	if (!by)
+		by = strcmp(x->file, y->file);
+	if (!by)
+		by = x->pid < y->pid ? -1 : x->pid > y->pid;
+	return by ? by : strcmp(x->backend, y->backend);
+}
+
+static void merge(struct pp_stat *stat)
+{
+	size_t n = 0;
+
+	if (stat->nrows)
+		qsort(stat->rows, stat->nrows, sizeof(*stat->rows), compare_rows);
+	for (size_t i = 0; i < stat->nrows; i++) {
+		struct row *from = &stat->rows[i], *to = n ? &stat->rows[n - 1] : NULL;
+
+		if (!to || compare_rows(from, to)) {
+			stat->rows[n++] = *from;
+			continue;
+		}
+		to->sites += from->sites;
+		to->counts.hits += from->counts.hits;
+		to->counts.filtered += from->counts.filtered;
+		to->counts.idle += from->counts.idle;
+		to->counts.recorded += from->counts.recorded;
+		to->counts.lost += from->counts.lost;
+		to->counts.missed += from->counts.missed;
+	}
+	stat->nrows = n;
+}
+
+static int add_segment(struct pp_stat *stat, const struct segment *segment)
+{
+	struct desc *d = malloc((segment->desc->size + 7) & ~7ull);
+	struct desc **descs = realloc(stat->descs, (stat->ndescs + 1) * sizeof(*descs));
+	struct row *rows = descs ? realloc(stat->rows, (stat->nrows + segment->desc->npoints) * sizeof(*rows)) : NULL;
+
+	if (descs)
+		stat->descs = descs;
+	if (rows)
+		stat->rows = rows;
+	if (!d || !rows) {
+		free(d);
+		return error_set(ENOMEM, "out of memory");
+	}
+	memcpy(d, segment->desc, segment->desc->size);
+	descs[stat->ndescs++] = d;
+	for (uint32_t i = 0; i < d->npoints; i++) {
+		const struct desc_point *point = &desc_points(d)[i];
+		const struct desc_probe *probe = &desc_probes(d)[point->probe];
+		struct row *row = &rows[stat->nrows];
+
+		if (!segment->backend->armed(segment, i))
+			continue;
+		*row = (struct row){ .probe = desc_string(d, probe->name),
+		                     .file = desc_string(d, desc_files(d)[probe->file].path),
+		                     .backend = segment->backend->name,
+		                     .pid = point->pid,
+		                     .sites = 1 };
+		segment->backend->counts(segment, i, &row->counts);
+		stat->nrows++;
+	}
+	return 0;
+}
+
+int pp_session_stat(struct pp_session *session, struct pp_stat **stat)
+{
+	struct pp_stat *s = calloc(1, sizeof(*s));
+	int err = s ? session_refresh(session) : error_set(ENOMEM, "out of memory");
+
+	for (size_t i = 0; !err && i < session->nsegments; i++)
+		err = add_segment(s, session->segments[i]);
+	if (err) {
+		pp_stat_free(s);
+		return err;
+	}
+	merge(s);
+	*stat = s;
+	return 0;
+}
+
+void pp_stat_free(struct pp_stat *stat)
+{
+	if (!stat)
+		return;
+	for (size_t i = 0; i < stat->ndescs; i++)
+		free(stat->descs[i]);
+	free(stat->descs);
+	free(stat->rows);
+	free(stat);
+}
+
+size_t pp_stat_rows(const struct pp_stat *stat)
+{
+	return stat->nrows;
+}
+
+const char *pp_stat_probe(const struct pp_stat *stat, size_t row)
+{
+	return stat->rows[row].probe;
+}
+
+pid_t pp_stat_pid(const struct pp_stat *stat, size_t row)
+{
+	return stat->rows[row].pid;
+}
+
+const char *pp_stat_file(const struct pp_stat *stat, size_t row)
+{
+	return stat->rows[row].file;
+}
+
+const char *pp_stat_backend(const struct pp_stat *stat, size_t row)
+{
+	return stat->rows[row].backend;
+}
+
+size_t pp_stat_sites(const struct pp_stat *stat, size_t row)
+{
+	return stat->rows[row].sites;
+}
+
+void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts)
+{
+	*counts = stat->rows[row].counts;
+}

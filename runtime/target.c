@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/target.h"
+
+#include <errno.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "runtime/check.h"
+#include "runtime/loader.h"
+#include "sdt/error.h"
+#include "sdt/image.h"
+
+bool target_matches(const char *probe, const char *pattern)
+{
+	char *provider = strdup(probe), *colon = provider ? strchr(provider, ':') : NULL;
+	bool yes = false;
+
+	if (colon) {
+		*colon = 0;
+		yes = pp_probe_matches(&(struct pp_probe){ .provider = provider, .name = colon + 1 }, pattern);
+	}
+	free(provider);
+	return yes;
+}
+
+static int compare_programs(const void *a, const void *b)
+{
+	return fetch_compare(a, b);
+}
+
+static void program_free(void *program)
+{
+	fetch_release(program);
+	free(program);
+}
+
+/* The site's program, which is shared by all sites that have the same. */
+static int program_of(struct targets *t, const struct pp_site *site, const struct fetch_program **program)
+{
+	struct fetch_program *made = calloc(1, sizeof(*made)), **found;
+	int err = made ? fetch_compile(site, made) : error_set(ENOMEM, "out of memory");
+
+	if (err) {
+		free(made);
+		return err;
+	}
+	found = tsearch(made, &t->programs, compare_programs);
+	if (!found) {
+		program_free(made);
+		return error_set(ENOMEM, "out of memory");
+	}
+	if (*found != made)
+		program_free(made);
+	*program = *found;
+	return 0;
+}
+
+static const struct fetch_program no_arguments;
+
+static int add_site(struct targets *t, const struct pp_site *site, const struct process *process)
+{
+	struct arm_point *point;
+
+	if (t->npoints == t->room) {
+		size_t room = t->room ? 2 * t->room : 256;
+		void *more = realloc(t->points, room * sizeof(*t->points));
+
+		if (!more)
+			return error_set(ENOMEM, "out of memory");
+		t->points = more;
+		t->room = room;
+	}
+	point = &t->points[t->npoints++];
+	*point = (struct arm_point){ .image = site->probe->image, .site = site, .process = process };
+	point->error = check_site(site);
+	if (!point->error) {
+		/* Sites of one probe mostly read alike. */
+		const struct arm_point *last = t->npoints > 1 ? point - 1 : NULL;
+
+		if (last && last->program && last->site->probe == site->probe &&
+		    !strcmp(last->site->operands, site->operands) && !strstr(site->operands, "rip") &&
+		    last->site->flags == site->flags) {
+			point->program = last->program;
+			return 0;
+		}
+
+		int err = program_of(t, site, &point->program);
+
+		if (err == -ENOMEM)
+			return err;
+		/* It can still be counted. */
+		if (err) {
+			point->program = &no_arguments;
+			point->reason = strdup(pp_error());
+		}
+	} else {
+		point->reason = strdup(pp_error());
+	}
+	return 0;
+}
+
+static struct pp_image *image_found(struct targets *t, const struct pp_image *image)
+{
+	for (size_t i = 0; i < t->nimages; i++)
+		if (t->images[i]->device == image->device && t->images[i]->inode == image->inode)
+			return t->images[i];
+	return NULL;
+}
+
+/* Opens an image once, however often it is named. */
+static int image_of(struct targets *t, const char *path, const struct pp_image **image)
+{
+	struct pp_image *opened, *known, **more;
+	struct stat st;
+	int err;
+
+	if (!stat(path, &st) &&
+	    (known = image_found(t, &(struct pp_image){ .device = st.st_dev, .inode = st.st_ino }))) {
+		*image = known;
+		return 0;
+	}
+	err = pp_image_open(path, &opened);
+	if (err)
+		return err;
+	more = realloc(t->images, (t->nimages + 1) * sizeof(*more));
+	if (!more) {
+		pp_image_free(opened);
+		return error_set(ENOMEM, "out of memory");
+	}
+	t->images = more;
+	*image = more[t->nimages++] = opened;
+	return 0;
+}
+
+struct walk {
+	struct targets *targets;
+	const struct pp_request *request;
+	const struct process *process;
+};
+
+static int add_image(struct walk *w, const struct pp_image *image)
+{
+	for (size_t p = 0; p < image->nprobes; p++) {
+		bool wanted = false;
+
+		for (size_t i = 0; i < w->request->npatterns; i++)
+			if (pp_probe_matches(&image->probes[p], w->request->patterns[i])) {
+				w->targets->matched[i]++;
+				wanted = true;
+			}
+		for (size_t i = 0; wanted && i < image->probes[p].nsites; i++) {
+			int err = add_site(w->targets, &image->probes[p].sites[i], w->process);
+
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+/* An image that a process maps, or will: one that cannot be read has no probes to offer. */
+static int add_mapped(const char *path, const char *name, void *arg)
+{
+	struct walk *w = arg;
+	const struct pp_image *image;
+	int err = image_of(w->targets, path, &image);
+
+	(void)name;
+	return err == -ENOMEM ? err : err ? 0 : add_image(w, image);
+}
+
+static int add_process(struct walk *w)
+{
+	const struct pp_request *r = w->request;
+	int err = 0;
+
+	for (size_t i = 0; i < r->nfiles && !err; i++) {
+		const struct pp_image *image;
+
+		err = image_of(w->targets, r->files[i], &image);
+		if (!err)
+			err = add_image(w, image);
+	}
+	if (r->nfiles || err)
+		return err;
+	if (w->process->is_command)
+		return loader_images(r->command, add_mapped, w);
+	return pp_process_images(w->process->pid, add_mapped, w);
+}
+
+int targets_find(struct targets *t, const struct pp_request *request)
+{
+	struct walk walk = { .targets = t, .request = request };
+	int err = 0;
+
+	if (!request->npatterns)
+		return error_set(EINVAL, "name the probes: PROVIDER:NAME, both may be globs");
+	if (!request->nprocesses && !request->nfiles)
+		return error_set(EINVAL, "name a process (-p PID), a file (-f FILE) or a command");
+	t->matched = calloc(request->npatterns, sizeof(*t->matched));
+	if (!t->matched)
+		return error_set(ENOMEM, "out of memory");
+	if (!request->nprocesses)
+		return add_process(&walk);
+	for (size_t i = 0; i < request->nprocesses && !err; i++) {
+		struct process *process = request->processes[i];
+
+		walk.process = process;
+		if (!process->is_command)
+			err = process_read_maps(process);
+		if (!err)
+			err = add_process(&walk);
+	}
+	return err;
+}
+
+void targets_release(struct targets *t)
+{
+	for (size_t i = 0; i < t->npoints; i++)
+		free(t->points[i].reason);
+	for (size_t i = 0; i < t->nimages; i++)
+		pp_image_free(t->images[i]);
+	free(t->points);
+	free(t->images);
+	free(t->matched);
+	tdestroy(t->programs, program_free);
+	*t = (struct targets){ 0 };
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a request to points: which images, probes and sites it means, in which
+ * processes.
+ */
+#ifndef RUNTIME_TARGET_H
+#define RUNTIME_TARGET_H
+
+#include "runtime/backend.h"
+#include "runtime/fetch.h"
+#include "runtime/request.h"
+
+struct targets {
+	struct pp_image **images;
+	size_t nimages;
+	struct arm_point *points; /* points of one process and image stand together */
+	size_t npoints, room;
+	size_t *matched;          /* probes for each of the request's patterns */
+	void *programs;           /* the different fetch programs, a search tree */
+};
+
+/*
+ * Points that cannot be armed have their error and reason set. -ENOENT and others
+ * with a sentence: a file or a process that cannot be looked at.
+ */
+int targets_find(struct targets *targets, const struct pp_request *request);
+void targets_release(struct targets *targets);
+
+/* True where PATTERN matches "provider:name". */
+bool target_matches(const char *probe, const char *pattern);
+
+#endif

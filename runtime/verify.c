@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/verify.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/process.h"
+#include "sdt/error.h"
+#include "sdt/image.h"
+
+#define INT3 0xcc
+
+__attribute__((format(printf, 1, 2))) static char *sentence(const char *format, ...)
+{
+	char *text = NULL;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
+	va_end(args);
+	return text;
+}
+
+/* Where the points of one image are in one process. */
+struct places {
+	uint64_t *addresses;
+	const struct mapping **mappings;
+	size_t *points; /* index in the run */
+	uint8_t *bytes;
+	bool *got;
+	size_t n, room;
+};
+
+static void places_release(struct places *p)
+{
+	free(p->addresses);
+	free(p->mappings);
+	free(p->points);
+	free(p->bytes);
+	free(p->got);
+}
+
+static int places_add(struct places *p, uint64_t address, const struct mapping *mapping, size_t point)
+{
+	if (p->n == p->room) {
+		size_t room = p->room ? 2 * p->room : 256;
+		void *a = realloc(p->addresses, room * sizeof(*p->addresses));
+		void *m = a ? realloc(p->mappings, room * sizeof(*p->mappings)) : NULL;
+		void *i = m ? realloc(p->points, room * sizeof(*p->points)) : NULL;
+		void *b = i ? realloc(p->bytes, room) : NULL;
+		void *g = b ? realloc(p->got, room * sizeof(*p->got)) : NULL;
+
+		p->addresses = a ? a : p->addresses;
+		p->mappings = m ? m : p->mappings;
+		p->points = i ? i : p->points;
+		p->bytes = b ? b : p->bytes;
+		p->got = g ? g : p->got;
+		if (!g)
+			return error_set(ENOMEM, "out of memory");
+		p->room = room;
+	}
+	p->addresses[p->n] = address;
+	p->mappings[p->n] = mapping;
+	p->points[p->n++] = point;
+	return 0;
+}
+
+/* The executable mappings of an image, once; what maps the offset is then found among them. */
+static int places_find(struct places *p, const struct process *process, const struct arm_point *run, size_t n)
+{
+	const struct pp_image *image = run[0].image;
+	const struct mapping *mappings[64];
+	size_t nmappings = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < process->nmaps && nmappings < 64; i++) {
+		const struct mapping *m = &process->maps[i];
+
+		if (m->exec && m->inode == image->inode &&
+		    process_mapping(process, image->device, image->inode, m->offset, i ? m - 1 : NULL) == m)
+			mappings[nmappings++] = m;
+	}
+	for (size_t i = 0; i < n && !err; i++) {
+		uint64_t offset = run[i].site->offset;
+
+		for (size_t k = 0; k < nmappings && !err; k++)
+			if (offset >= mappings[k]->offset &&
+			    offset - mappings[k]->offset < mappings[k]->end - mappings[k]->start)
+				err = places_add(p, mappings[k]->start + offset - mappings[k]->offset, mappings[k], i);
+	}
+	return err;
+}
+
+static char *why_not(const struct process *process, const struct mapping *m)
+{
+	if (m->shared)
+		return sentence("pid %d maps the text shared: the kernel arms nothing there", process->pid);
+	if (m->write)
+		return sentence("pid %d maps the text writable: the kernel arms nothing there", process->pid);
+	return sentence("pid %d: the kernel placed no trap there", process->pid);
+}
+
+/* NULL where the semaphore counts or there is none to look at. */
+static char *semaphore_fault(const struct process *process, const struct arm_point *point)
+{
+	const struct pp_image *image = point->image;
+	const struct mapping *m = NULL;
+	bool mapped = false;
+	uint16_t value = 0;
+
+	if (!point->site->has_semaphore)
+		return NULL;
+	while ((m = process_mapping(process, image->device, image->inode, point->site->semaphore_offset, m))) {
+		mapped = true;
+		if (m->shared || !m->write)
+			continue;
+		if (process_read(process, m->start + point->site->semaphore_offset - m->offset, &value, sizeof(value)))
+			return NULL;
+		if (value)
+			return NULL;
+	}
+	return mapped ? sentence("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
+	                         "private and writable", process->pid, (unsigned long)point->site->semaphore_offset)
+	              : NULL;
+}
+
+struct outcome {
+	struct verify_miss **misses;
+	size_t *nmisses, base;
+};
+
+static int miss(struct outcome *o, struct arm_point *point, size_t i, const struct process *process, char *reason)
+{
+	struct verify_miss *more;
+
+	if (point->process) {
+		point->error = -EIO;
+		free(point->reason);
+		point->reason = reason;
+		return 0;
+	}
+	more = realloc(*o->misses, (*o->nmisses + 1) * sizeof(*more));
+	if (!more) {
+		free(reason);
+		return error_set(ENOMEM, "out of memory");
+	}
+	*o->misses = more;
+	more[(*o->nmisses)++] = (struct verify_miss){ .point = o->base + i, .pid = process->pid, .reason = reason };
+	return 0;
+}
+
+/* Marks in seen[] the points that the process maps. */
+static int verify_process(struct outcome *o, struct arm_point *run, size_t n, const struct process *process, bool *seen)
+{
+	struct places p = { 0 };
+	int err = places_find(&p, process, run, n), denied;
+
+	if (err || !p.n) {
+		places_release(&p);
+		return err;
+	}
+	denied = process_read_bytes(process, p.addresses, p.n, p.bytes, p.got);
+	for (size_t k = 0; k < p.n && !err; k++) {
+		struct arm_point *point = &run[p.points[k]];
+		char *fault;
+
+		seen[p.points[k]] = true;
+		if (point->error)
+			continue;
+		if (denied || !p.got[k]) {
+			point->verified = false;
+			if (!point->reason)
+				point->reason = sentence("not verified: pid %d cannot be read%s", process->pid,
+				                         denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
+		} else if (p.bytes[k] != INT3) {
+			err = miss(o, point, p.points[k], process, why_not(process, p.mappings[k]));
+		} else if ((fault = semaphore_fault(process, point))) {
+			err = miss(o, point, p.points[k], process, fault);
+		}
+	}
+	places_release(&p);
+	return err;
+}
+
+static int verify_run(struct outcome *o, struct arm_point *run, size_t n)
+{
+	const struct process *process = run[0].process;
+	bool *seen = calloc(n, sizeof(*seen));
+	int err = 0;
+
+	if (!seen)
+		return error_set(ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++)
+		run[i].verified = !run[i].error;
+	if (process) {
+		if (!process->is_command)
+			err = verify_process(o, run, n, process, seen);
+	} else {
+		struct process **all = NULL;
+		size_t nall = 0;
+
+		err = processes_mapping(run[0].image->device, run[0].image->inode, &all, &nall);
+		for (size_t i = 0; i < nall; i++) {
+			if (!err)
+				err = verify_process(o, run, n, all[i], seen);
+			process_free(all[i]);
+		}
+		free(all);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (!run[i].error && !seen[i]) {
+			run[i].pending = true;
+			run[i].verified = false;
+		}
+	free(seen);
+	return err;
+}
+
+int verify_armed(struct arm_point *points, size_t npoints, struct verify_miss **misses, size_t *nmisses)
+{
+	struct outcome o = { .misses = misses, .nmisses = nmisses };
+	int err = 0;
+
+	*misses = NULL;
+	*nmisses = 0;
+	for (size_t i = 0; i < npoints && !err;) {
+		size_t end = i + 1;
+
+		while (end < npoints && points[end].image == points[i].image && points[end].process == points[i].process)
+			end++;
+		o.base = i;
+		err = verify_run(&o, points + i, end - i);
+		i = end;
+	}
+	return err;
+}
+
+static bool any_trap(const struct process *process, const struct verify_place *places, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct mapping *m = NULL;
+		uint8_t byte;
+
+		while ((m = process_mapping(process, places[i].device, places[i].inode, places[i].offset, m)))
+			if (m->exec && !process_read(process, m->start + places[i].offset - m->offset, &byte, 1) &&
+			    byte == INT3)
+				return true;
+	}
+	return false;
+}
+
+void verify_disarmed(const struct verify_place *places, size_t n)
+{
+	struct process **processes = NULL;
+	size_t nprocesses = 0;
+	struct timespec pause = { .tv_nsec = 1000000 };
+
+	/* Places of one file stand together; a file's traps go all at once, so its first and last are looked at. */
+	for (size_t i = 0; i < n;) {
+		size_t end = i + 1;
+
+		while (end < n && places[end].device == places[i].device && places[end].inode == places[i].inode)
+			end++;
+
+		struct verify_place ends[2] = { places[i], places[end - 1] };
+
+		if (!processes_mapping(places[i].device, places[i].inode, &processes, &nprocesses)) {
+			for (size_t k = 0; k < nprocesses; k++) {
+				for (int wait = 0; wait < 2000 && process_alive(processes[k]) &&
+				                   any_trap(processes[k], ends, 2); wait++)
+					nanosleep(&pause, NULL);
+				process_free(processes[k]);
+			}
+			free(processes);
+		}
+		i = end;
+	}
+}

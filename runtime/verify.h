@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What really stands in memory. Registering a uprobe can succeed and arm nothing
+ * (a shared or writable mapping, an instruction that the kernel refuses later), so
+ * nothing is called armed before its bytes were read back.
+ */
+#ifndef RUNTIME_VERIFY_H
+#define RUNTIME_VERIFY_H
+
+#include "runtime/backend.h"
+
+/* A process in which a point for every process is not armed. */
+struct verify_miss {
+	size_t point; /* index in points */
+	pid_t pid;
+	char *reason; /* freed by free() */
+};
+
+/*
+ * Sets verified, pending, error and reason of the points that have no error yet.
+ * Points of one image and process stand together. *misses is the caller's.
+ */
+int verify_armed(struct arm_point *points, size_t npoints, struct verify_miss **misses, size_t *nmisses);
+
+/* Waits until no process has a trap at these points any more, 2 s at most. */
+struct verify_place {
+	dev_t device;
+	ino_t inode;
+	uint64_t offset;
+};
+void verify_disarmed(const struct verify_place *places, size_t n);
+
+#endif
