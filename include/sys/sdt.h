@@ -244,7 +244,9 @@
 #if defined __powerpc__
 #define __SDT_FORM(n) "%n[__sdt_s" #n "]@%I[__sdt_a" #n "]%[__sdt_a" #n "]"
 #elif defined __i386__
-#define __SDT_FORM(n) "%n[__sdt_s" #n "]@%k[__sdt_a" #n "]" /* no %sil and the like */
+#define __SDT_FORM(n) "%n[__sdt_s" #n "]@%k[__sdt_a" #n "]" /* there is no %sil */
+#elif defined __x86_64__
+#define __SDT_FORM(n) "%n[__sdt_s" #n "]@%q[__sdt_a" #n "]" /* gdb knows no %r8b; the size is told */
 #else
 #define __SDT_FORM(n) "%n[__sdt_s" #n "]@%[__sdt_a" #n "]"
 #endif
@@ -271,7 +273,7 @@
 #define __SDT_MANY(x) __SDT_STR(STAP_SDT_ARG_CONSTRAINT)(x)
 #define __SDT_MANY_SIZE(x) "n"(x)
 
-#define __SDT_ARG(n, c, x) [__sdt_s##n] c##_SIZE(__SDT_SIZE(x)), [__sdt_a##n] c(x)
+#define __SDT_ARG(n, c, x) [__sdt_s##n] c##_SIZE(__SDT_SIZE(x)), [__sdt_a##n] c(__SDT_VALUE(x))
 
 #define __SDT_FORM1 __SDT_FORM(1)
 #define __SDT_FORM2 __SDT_FORM1 " " __SDT_FORM(2)
@@ -377,6 +379,7 @@ template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(_
 #define __SDT_TYPE(x) __extension__ sizeof(::__sdt_type(*static_cast<__typeof__(x) *>(0)))
 #define __SDT_SIZE(x) \
 	((__SDT_TYPE(x)) % 2 ? static_cast<int>((__SDT_TYPE(x)) / 2) : -static_cast<int>((__SDT_TYPE(x)) / 2))
+#define __SDT_VALUE(x) x
 
 #else
 /* __builtin_classify_type: 1 to 4 are integers, 5 pointers; 10 and 14, functions and arrays, decay to pointers. */
@@ -387,6 +390,17 @@ template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(_
 #define __SDT_IS_SIGNED(x) ((__SDT_INTEGER(x))-1 < (__SDT_INTEGER(x))1)
 #define __SDT_SIZEOF(x) ((int)sizeof(__builtin_choose_expr(__SDT_IS_POINTER(x), (void *)0, (x))))
 #define __SDT_SIZE(x) (__SDT_IS_SIGNED(x) ? __SDT_SIZEOF(x) : -__SDT_SIZEOF(x))
+/* A real number's bits, so that a constant is an immediate and not .LC0(%rip), which few readers resolve. */
+#define __SDT_IS_REAL(x) (__builtin_classify_type(x) == 8 && __SDT_SIZEOF(x) <= (int)sizeof(long))
+#define __SDT_BITS(x) \
+	({ \
+		union { \
+			__typeof__(__builtin_choose_expr(__SDT_IS_REAL(x), (x), 0.0F)) __sdt_real; \
+			__typeof__(__builtin_choose_expr(__SDT_SIZEOF(x) == 4, 0U, 0UL)) __sdt_bits; \
+		} __sdt_u = { __builtin_choose_expr(__SDT_IS_REAL(x), (x), 0.0F) }; \
+		__sdt_u.__sdt_bits; \
+	})
+#define __SDT_VALUE(x) __builtin_choose_expr(__SDT_IS_REAL(x), __SDT_BITS(x), (x))
 #endif
 
 #define STAP_PROBE(provider, name) __SDT_PROBE(provider, name, "", "n"(0))

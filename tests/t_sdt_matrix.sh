@@ -1,0 +1,33 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Every macro with every kind of argument, in every language standard, without a warning.
+. tests/sdt/lib.sh
+
+n=0
+one() {
+	try "a warning or error" "$@" $WARN -Iinclude -c $S/kinds.c -o "$T/kinds.o" && n=$((n + 1))
+}
+
+for o in -O0 -O2; do
+	for cc in $(compilers gcc gcc-11 clang); do
+		for std in c89 gnu89 iso9899:199409 c99 gnu99 c11 c17 gnu17 c2x; do
+			one "$cc" $o -std=$std
+		done
+		one "$cc" $o -std=gnu17 -D_SDT_HAS_SEMAPHORES -DSDT_NO_LINK_ORDER
+		one "$cc" $o -std=c11 -DSDT_USE_VARIADIC -fPIC
+		one "$cc" $o -std=c11 -DSTAP_SDT_ARG_CONSTRAINT=g -fsanitize=address,undefined
+	done
+	for cc in $(compilers g++ g++-11 clang++); do
+		useless=-Wuseless-cast
+		[ "$cc" = clang++ ] && useless=
+		for std in c++98 gnu++98 c++11 c++14 c++17 c++20 c++2b gnu++17; do
+			one "$cc" $o -x c++ -std=$std -Wold-style-cast $useless
+		done
+		one "$cc" $o -x c++ -std=c++17 -D_SDT_HAS_SEMAPHORES -DSDT_NO_LINK_ORDER
+		one "$cc" $o -x c++ -std=c++11 -DSDT_USE_VARIADIC -fPIC
+	done
+done
+have clang || echo "not tested: clang"
+have gcc-11 || echo "not tested: gcc-11"
+echo "$n clean"
+exit $failed

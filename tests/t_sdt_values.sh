@@ -1,0 +1,71 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What gdb finds at each probe is what the program passed, and the notes tell size and sign.
+. tests/sdt/lib.sh
+
+have gdb || skip "gdb is not installed"
+
+# check WHAT BINARY SOURCE MARK: the lines "= NAME SIZE@VALUE ..." of the source hold in the binary.
+check() {
+	local what=$1 binary=$2 name args arg format values i address
+	sed -n "s/.*\/\* =$4 \(.*\) \*\/.*/\1/p" "$3" >"$T/expected"
+	[ -s "$T/expected" ] || { fail "$what: nothing expected"; return; }
+	sizes "$binary" | sed -n 's/^v //p' | sort -u >"$T/sizes"
+	sed 's/"[^"]*"/x/g; s/@[^ ]*//g' "$T/expected" | sort -u >"$T/sizes.expected"
+	diff "$T/sizes.expected" "$T/sizes" >"$T/diff" || { fail "$what: sizes differ"; cat "$T/diff"; }
+
+	{
+		echo "set pagination off"
+		echo "set confirm off"
+		echo "set breakpoint pending off"
+		echo "set print address off"
+		while read -r name args; do
+			format= values= i=0
+			args=$(sed 's/@"[^"]*"/@string/g' <<<"$args")
+			for arg in $args; do
+				case $arg in
+				*@string) format+=' "%s"'; values+=", (char *)\$_probe_arg$i" ;;
+				8@*) format+=' %lu'; values+=", (unsigned long)\$_probe_arg$i" ;;
+				*) format+=' %ld'; values+=", (long)\$_probe_arg$i" ;;
+				esac
+				i=$((i + 1))
+			done
+			echo "break -probe-stap v:$name"
+			echo "commands"
+			echo "silent"
+			echo "printf \"= $name${format//\"/\\\"}\\n\"$values"
+			echo "continue"
+			echo "end"
+		done <"$T/expected"
+		echo "run"
+		echo 'printf "exit %d\n", $_exitcode'
+		echo 'printf "address %lu\n", (unsigned long)wanted'
+	} >"$T/gdb"
+	gdb -nx -batch -x "$T/gdb" "$binary" >"$T/out" 2>&1 </dev/null
+	grep -q '^exit 0$' "$T/out" || { fail "$what: the program did not exit with 0"; tail -n 5 "$T/out"; return; }
+	address=$(sed -n 's/^address //p' "$T/out")
+	sed "s/-\?[0-9]*@//g; s/&wanted/$address/g" "$T/expected" | sort -u >"$T/values.expected"
+	sed -n 's/^= //p' "$T/out" | sort -u >"$T/values"
+	diff "$T/values.expected" "$T/values" >"$T/diff" || { fail "$what: values differ"; cat "$T/diff"; }
+	count=$((count + $(wc -l <"$T/values.expected")))
+}
+
+count=0
+# run SOURCE MARK STANDARD COMPILER...
+run() {
+	local source=$1 mark=$2 std=$3 flags
+	shift 3
+	for cc in $(compilers "$@"); do
+		for flags in -O0 -O2 "-O3 -fPIC -fPIE" "-Os -static" "-O1 -fomit-frame-pointer"; do
+			try "$cc $std $flags" $cc $flags $WARN $std -Iinclude $source -o "$T/values" && \
+				check "$cc $std $flags $source" "$T/values" $source "$mark"
+		done
+	done
+}
+
+run $S/values.c 'c\?' "" gcc gcc-11 clang
+run $S/values.c '' "-x c++ -std=gnu++98 -Wno-long-long -Wno-c++11-long-long" g++ clang++
+run $S/values.cc '' -std=c++11 g++ g++-11 clang++
+run $S/values.cc '' -std=c++20 g++ clang++
+echo "$count probes with their values"
+exit $failed
