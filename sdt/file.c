@@ -130,6 +130,10 @@ static int file_check_tables(const struct file *file)
 		goto cut;
 	if (elf_getshdrnum(file->elf, &nsections) || elf_getphdrnum(file->elf, &nsegments))
 		return error_set(ENOEXEC, "'%s' is damaged: \"%s\"", file->path, elf_errmsg(-1));
+	if (nsections < h->e_shnum) /* libelf passes over a table that is cut */
+		nsections = h->e_shnum;
+	if (nsegments < h->e_phnum && h->e_phnum != PN_XNUM)
+		nsegments = h->e_phnum;
 	if (nsections && (nsections > FILE_PART_MAX / section || !file_has(file, h->e_shoff, nsections * section)))
 		goto cut;
 	if (nsegments && (nsegments > FILE_PART_MAX / segment || !file_has(file, h->e_phoff, nsegments * segment)))

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: MIT */
+#include "sdt/image.h"
+#include "sdt/operand.h"
+#include "tests/sdt-files/elf.h"
+
+#include <check.h>
+#include <errno.h>
+#ifdef __x86_64__
+#include <asm/ptrace.h>
+#include <stddef.h>
+#endif
+
+#define GLOBAL(type) ELF64_ST_INFO(STB_GLOBAL, type)
+#define LOCAL(type) ELF64_ST_INFO(STB_LOCAL, type)
+
+static struct pp_image *open_image(bool is_32, uint16_t type, uint16_t machine)
+{
+	struct elf elf = { .is_32 = is_32, .type = type, .machine = machine };
+	struct pp_image *image;
+
+	elf_symbol(&elf, "g", DATA + 0x10, 8, GLOBAL(STT_OBJECT));
+	elf_symbol(&elf, "g.isra.0", DATA + 0x18, 8, LOCAL(STT_OBJECT));
+	elf_symbol(&elf, "_ZN1a1bE", DATA + 0x20, 8, GLOBAL(STT_OBJECT));
+	elf_symbol(&elf, "stdout@GLIBC_2.2.5", DATA + 0x28, 8, GLOBAL(STT_OBJECT));
+	elf_symbol(&elf, "alias", DATA + 0x30, 8, GLOBAL(STT_OBJECT));
+	elf_symbol(&elf, "alias", DATA + 0x30, 8, LOCAL(STT_OBJECT));
+	elf_symbol(&elf, "twice", DATA + 0x38, 8, LOCAL(STT_OBJECT));
+	elf_symbol(&elf, "twice", DATA + 0x40, 8, LOCAL(STT_OBJECT));
+	elf_symbol(&elf, "tls", 0x10, 8, GLOBAL(STT_TLS));
+	elf_symbol(&elf, "$dollar", DATA + 0x48, 8, GLOBAL(STT_OBJECT));
+	ck_assert_int_eq(pp_image_open(elf_path(&elf), &image), 0);
+	image_symbol(image, "g", &(uint64_t){ 0 }); /* while the file is there */
+	elf_free(&elf);
+	return image;
+}
+
+struct expected {
+	const char *text;
+	struct operand operand;
+};
+
+#define REG(t, s, n, sh) { t, { .kind = OPERAND_REG, .size = s, .reg = n, .index = -1, .scale = 1, .shift = sh } }
+#define SREG(t, s, n) { t, { .kind = OPERAND_REG, .size = s, .is_signed = true, .reg = n, .index = -1, .scale = 1 } }
+#define MEM(t, s, b, i, sc, v) { t, { .kind = OPERAND_MEM, .size = s, .reg = b, .index = i, .scale = sc, .value = v } }
+#define STATIC(t, s, v) { t, { .kind = OPERAND_STATIC, .size = s, .reg = -1, .index = -1, .scale = 1, .value = v } }
+#define CONST(t, s, sg, v) \
+	{ t, { .kind = OPERAND_CONST, .size = s, .is_signed = sg, .reg = -1, .index = -1, .scale = 1, .value = v } }
+
+static void same(const char *text, const struct operand *got, const struct operand *want)
+{
+	ck_assert_msg(got->kind == want->kind, "%s: kind %d", text, got->kind);
+	ck_assert_msg(got->size == want->size, "%s: size %d", text, got->size);
+	ck_assert_msg(got->is_signed == want->is_signed, "%s: signed %d", text, got->is_signed);
+	ck_assert_msg(got->is_float == want->is_float, "%s: float %d", text, got->is_float);
+	ck_assert_msg(got->reg == want->reg, "%s: reg %d", text, got->reg);
+	ck_assert_msg(got->index == want->index, "%s: index %d", text, got->index);
+	ck_assert_msg(got->scale == want->scale, "%s: scale %d", text, got->scale);
+	ck_assert_msg(got->shift == want->shift, "%s: shift %d", text, got->shift);
+	ck_assert_msg(got->value == want->value, "%s: value %lld", text, (long long)got->value);
+}
+
+static void check_all(const struct pp_image *image, const struct expected *expected, size_t n)
+{
+	struct operand got[OPERANDS_MAX];
+
+	for (size_t i = 0; i < n; i++) {
+		ck_assert_msg(operands_parse(image, expected[i].text, got) == 1, "%s: %s", expected[i].text, pp_error());
+		same(expected[i].text, &got[0], &expected[i].operand);
+	}
+}
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+START_TEST(registers)
+{
+	static const struct expected expected[] = {
+		REG("8@%rax", 8, 0, 0), REG("8@%rcx", 8, 1, 0), REG("8@%rdx", 8, 2, 0), REG("8@%rbx", 8, 3, 0),
+		REG("8@%rsp", 8, 4, 0), REG("8@%rbp", 8, 5, 0), REG("8@%rsi", 8, 6, 0), REG("8@%rdi", 8, 7, 0),
+		REG("8@%r8", 8, 8, 0), REG("8@%r9", 8, 9, 0), REG("8@%r10", 8, 10, 0), REG("8@%r15", 8, 15, 0),
+		REG("4@%eax", 4, 0, 0), REG("4@%esp", 4, 4, 0), REG("4@%edi", 4, 7, 0), REG("4@%r8d", 4, 8, 0),
+		REG("4@%r15d", 4, 15, 0), REG("2@%ax", 2, 0, 0), REG("2@%si", 2, 6, 0), REG("2@%r9w", 2, 9, 0),
+		REG("1@%al", 1, 0, 0), REG("1@%bl", 1, 3, 0), REG("1@%sil", 1, 6, 0), REG("1@%dil", 1, 7, 0),
+		REG("1@%spl", 1, 4, 0), REG("1@%bpl", 1, 5, 0), REG("1@%r10b", 1, 10, 0),
+		REG("1@%ah", 1, 0, 8), REG("1@%ch", 1, 1, 8), REG("1@%dh", 1, 2, 8), REG("1@%bh", 1, 3, 8),
+		REG("8@%rip", 8, 16, 0),
+		SREG("-4@%edi", 4, 7), SREG("-8@%r12", 8, 12), SREG("-1@%al", 1, 0), SREG("-2@%cx", 2, 1),
+		/* narrower than the register: its low part; wider: all there is, widened by its sign */
+		REG("4@%rax", 4, 0, 0), REG("1@%rdi", 1, 7, 0), REG("8@%eax", 4, 0, 0), SREG("-8@%eax", 4, 0),
+		REG("4@%ah", 1, 0, 8),
+		/* no size: the register's */
+		REG("%eax", 4, 0, 0), REG("%rax", 8, 0, 0), REG("%ax", 2, 0, 0), REG("%bh", 1, 3, 8),
+	};
+	struct pp_image *image = open_image(false, ET_DYN, 0);
+
+	check_all(image, expected, COUNT(expected));
+	pp_image_free(image);
+}
+END_TEST
+
+START_TEST(memory)
+{
+	static const struct expected expected[] = {
+		MEM("8@-16(%rbp)", 8, 5, -1, 1, -16),
+		MEM("8@(%rax)", 8, 0, -1, 1, 0),
+		MEM("4@0x10(%rsp)", 4, 4, -1, 1, 16),
+		MEM("4@-0x10(%rsp)", 4, 4, -1, 1, -16),
+		MEM("8@-12+3+1(%rbp)", 8, 5, -1, 1, -8),
+		MEM("8@8+-16(%rbp)", 8, 5, -1, 1, -8),
+		MEM("8@(%rdx,%rdi,4)", 8, 2, 7, 4, 0),
+		MEM("8@(%rdx,%rdi)", 8, 2, 7, 1, 0),
+		MEM("2@8(%rdx,%rdi,8)", 2, 2, 7, 8, 8),
+		MEM("8@( %rdx , %rdi , 4 )", 8, 2, 7, 4, 0),
+		MEM("8@(,%r9,2)", 8, -1, 9, 2, 0),
+		MEM("8@-4(,%r9,2)", 8, -1, 9, 2, -4),
+		MEM("8@2147483647(%r13)", 8, 13, -1, 1, 2147483647),
+		MEM("8@010(%rbp)", 8, 5, -1, 1, 8), /* the assembler reads octal */
+		MEM("8@4096", 8, -1, -1, 1, 4096),
+		MEM("-8(%rbp)", 8, 5, -1, 1, -8),
+		STATIC("8@g(%rip)", 8, DATA + 0x10),
+		STATIC("4@g+8(%rip)", 4, DATA + 0x18),
+		STATIC("4@g-8(%rip)", 4, DATA + 0x8),
+		STATIC("8@8+g(%rip)", 8, DATA + 0x18),
+		STATIC("8@-4+g+8(%rip)", 8, DATA + 0x14),
+		STATIC("8@g", 8, DATA + 0x10),
+		STATIC("8@g+4", 8, DATA + 0x14),
+		STATIC("8@g.isra.0(%rip)", 8, DATA + 0x18),
+		STATIC("8@_ZN1a1bE(%rip)", 8, DATA + 0x20),
+		STATIC("8@stdout(%rip)", 8, DATA + 0x28),
+		STATIC("8@alias(%rip)", 8, DATA + 0x30),
+	};
+	struct pp_image *image = open_image(false, ET_DYN, 0);
+
+	check_all(image, expected, COUNT(expected));
+	pp_image_free(image);
+}
+END_TEST
+
+START_TEST(constants)
+{
+	static const struct expected expected[] = {
+		CONST("4@$7", 4, false, 7),
+		CONST("-4@$7", 4, true, 7),
+		CONST("-4@$-1", 4, true, -1),
+		CONST("4@$-1", 4, false, 0xffffffff),
+		CONST("-4@$4294967295", 4, true, -1),
+		CONST("8@$-1", 8, false, -1),
+		CONST("8@$0xffffffffffffffff", 8, false, -1),
+		CONST("-8@$-9223372036854775808", 8, true, INT64_MIN),
+		CONST("1@$0x1ff", 1, false, 0xff),
+		CONST("-1@$255", 1, true, -1),
+		CONST("-2@$32768", 2, true, -32768),
+		CONST("-8@$0x10", 8, true, 16),
+		CONST("8@$5+3", 8, false, 8),
+		CONST("$7", 8, false, 7),
+	};
+	struct pp_image *image = open_image(false, ET_DYN, 0);
+
+	check_all(image, expected, COUNT(expected));
+	pp_image_free(image);
+}
+END_TEST
+
+START_TEST(fixed_program)
+{
+	static const struct expected expected[] = {
+		CONST("8@$g", 8, false, DATA + 0x10),
+		CONST("8@$g+4", 8, false, DATA + 0x14),
+		MEM("8@g(,%rdi,8)", 8, -1, 7, 8, DATA + 0x10),
+		MEM("8@g+8(%rax)", 8, 0, -1, 1, DATA + 0x18),
+		STATIC("8@g(%rip)", 8, DATA + 0x10),
+	};
+	struct pp_image *image = open_image(false, ET_EXEC, 0);
+
+	check_all(image, expected, COUNT(expected));
+	pp_image_free(image);
+}
+END_TEST
+
+START_TEST(float_tag)
+{
+	struct operand got[OPERANDS_MAX];
+	struct pp_image *image = open_image(false, ET_DYN, 0);
+
+	ck_assert_int_eq(operands_parse(image, "8f@-16(%rbp) 4f@%eax -8f@$1", got), 3);
+	for (int i = 0; i < 3; i++)
+		ck_assert(got[i].is_float);
+	ck_assert_int_eq(got[0].size, 8);
+	ck_assert_int_eq(got[1].size, 4);
+	pp_image_free(image);
+}
+END_TEST
+
+START_TEST(several)
+{
+	struct operand got[OPERANDS_MAX];
+	char many[OPERANDS_MAX * 6 + 16] = "";
+	struct pp_image *image = open_image(false, ET_DYN, 0);
+
+	ck_assert_int_eq(operands_parse(image, "", got), 0);
+	ck_assert_int_eq(operands_parse(image, "   ", got), 0);
+	ck_assert_int_eq(operands_parse(image, "-4@%edi 8@-16(%rbp) 8@(%rdx, %rdi, 4)  2@$7 ", got), 4);
+	ck_assert_int_eq(got[0].kind, OPERAND_REG);
+	ck_assert_int_eq(got[1].value, -16);
+	ck_assert_int_eq(got[2].index, 7);
+	ck_assert_int_eq(got[3].kind, OPERAND_CONST);
+	for (int i = 0; i < OPERANDS_MAX; i++)
+		strcat(many, "1@$1 ");
+	ck_assert_int_eq(operands_parse(image, many, got), OPERANDS_MAX);
+	strcat(many, "1@$1");
+	ck_assert_int_eq(operands_parse(image, many, got), -EINVAL);
+	pp_image_free(image);
+}
+END_TEST
+
+START_TEST(refused)
+{
+	static const struct {
+		const char *text, *why;
+	} refused[] = {
+		{ "4@%fs:-4", "thread-local" },
+		{ "4@%fs:x@tpoff", "thread-local" },
+		{ "4@x@tpoff(%rax)", "thread-local" },
+		{ "4@x@TPOFF(%rax)", "thread-local" },
+		{ "8@f@GOTPCREL(%rip)", "table" },
+		{ "8@f@GOTOFF(%rax)", "table" },
+		{ "8@f@PLT", "not known" },
+		{ "8@.LC1(%rip)", "label of the compiler" },
+		{ "8@nosuch(%rip)", "nosuch" },
+		{ "8@twice(%rip)", "several" },
+		{ "8@tls(%rip)", "tls" },
+		{ "8@$g", "only once the file is loaded" },
+		{ "8@g(%rax)", "only once the file is loaded" },
+		{ "8@g(,%rax,8)", "only once the file is loaded" },
+		{ "8@g+g(%rip)", "two symbols" },
+		{ "8@-g(%rip)", "missing" },
+		{ "8@8(%rip)", "relative to" },
+		{ "8@%xmm0", "vector" },
+		{ "8@%ymm15", "vector" },
+		{ "8@%st", "no register" },
+		{ "8@%rxx", "no register" },
+		{ "8@%", "no register" },
+		{ "8@%r16", "no register" },
+		{ "8@%rax1", "no register" },
+		{ "8@%rax:", "follows" },
+		{ "8@(%rax", "(BASE,INDEX,SCALE)" },
+		{ "8@()", "(BASE,INDEX,SCALE)" },
+		{ "8@(%rax,%rdi,3)", "scale" },
+		{ "8@(%rax,%rdi,)", "scale" },
+		{ "8@(%rax,%rdi,4,4)", "(BASE,INDEX,SCALE)" },
+		{ "8@(%rax,%rsp)", "cannot be added" },
+		{ "8@(%rip,%rax)", "cannot be added" },
+		{ "8@(%ax)", "part of a register" },
+		{ "8@(%al)", "part of a register" },
+		{ "8@(%rax)x", "follows" },
+		{ "8@(%rax)8", "follows" },
+		{ "8@", "nothing" },
+		{ "8@$", "missing" },
+		{ "8@$x y", "x" },
+		{ "8@$7x", "end as numbers" },
+		{ "8@$18446744073709551616", "64 bits" },
+		{ "8@$-9223372036854775809", "64 bits" },
+		{ "8@-(%rax)", "missing" },
+		{ "8@08(%rax)", "follows" },
+		{ "3@%eax", "size" },
+		{ "16@%rax", "size" },
+		{ "0@%rax", "size" },
+		{ "-0@%rax", "size" },
+		{ "99999999999999999999@%rax", "size" },
+		{ "8@@%rax", "missing" },
+		{ "8@[sp, 8]", "missing" },
+		{ "8@*%rax", "missing" },
+		{ "QWORD PTR [rbp-8]", "QWORD" },
+		{ "8@\"g\"(%rip)", "missing" },
+	};
+	struct operand got[OPERANDS_MAX];
+	char text[128];
+	struct pp_image *image = open_image(false, ET_DYN, 0);
+
+	for (size_t i = 0; i < COUNT(refused); i++) {
+		snprintf(text, sizeof(text), "8@%%rdi %s 4@%%esi", refused[i].text);
+		ck_assert_msg(operands_parse(image, text, got) == -EINVAL, "%s was taken", refused[i].text);
+		ck_assert_msg(strstr(pp_error(), refused[i].why) != NULL, "%s: %s", refused[i].text, pp_error());
+		ck_assert_msg(strstr(pp_error(), image->path) != NULL, "%s", pp_error());
+	}
+	pp_image_free(image);
+}
+END_TEST
+
+/* Any text ends in a number or in -EINVAL; sanitizers see the rest. */
+START_TEST(nonsense)
+{
+	static const char *const parts[] = { "8", "-", "@", "%", "rax", "eax", "(", ")", ",", "4", "$", "+", "g", "twice",
+		                             "0x", "f", "rip", " ", ".L", "fs:", "GOT", "[", "]", "99999999999999999999" };
+	unsigned seed = 20240229;
+	struct operand got[OPERANDS_MAX];
+	char text[256];
+	struct pp_image *image = open_image(false, ET_DYN, 0);
+
+	for (int round = 0; round < 200000; round++) {
+		int n;
+
+		*text = '\0';
+		for (int i = 0; i < 12; i++)
+			strcat(text, parts[(unsigned)rand_r(&seed) % COUNT(parts)]);
+		n = operands_parse(image, text, got);
+		ck_assert_msg(n == -EINVAL || (n >= 0 && n <= OPERANDS_MAX), "%s: %d", text, n);
+		for (int i = 0; i < n; i++) {
+			ck_assert(got[i].reg >= -1 && got[i].reg <= 16 && got[i].index >= -1 && got[i].index < 16);
+			ck_assert(got[i].size == 1 || got[i].size == 2 || got[i].size == 4 || got[i].size == 8);
+			ck_assert(got[i].scale == 1 || got[i].scale == 2 || got[i].scale == 4 || got[i].scale == 8);
+		}
+	}
+	pp_image_free(image);
+}
+END_TEST
+
+START_TEST(other_cpus)
+{
+	struct operand got[OPERANDS_MAX];
+	struct pp_image *image = open_image(true, ET_DYN, 0);
+
+	ck_assert_int_eq(operands_parse(image, "-4@8(%esp) 4@%edi 1@%ah (%eax,%ecx,4)", got), 4);
+	ck_assert_int_eq(got[0].reg, 4);
+	ck_assert_int_eq(got[1].reg, 7);
+	ck_assert_int_eq(got[2].shift, 8);
+	ck_assert_int_eq(got[3].size, 4);
+	ck_assert_int_eq(operands_parse(image, "4@%r8d", got), -EINVAL);
+	ck_assert_int_eq(operands_parse(image, "4@%rax", got), -EINVAL);
+	ck_assert_int_eq(operands_parse(image, "4@%sil", got), -EINVAL);
+	pp_image_free(image);
+
+	image = open_image(false, ET_DYN, EM_S390);
+	ck_assert_int_eq(operands_parse(image, "8@%r2", got), -ENOTSUP);
+	ck_assert_int_eq(operands_parse(image, "", got), 0);
+	pp_image_free(image);
+	ck_assert(cpu_of(EM_S390, true) == NULL);
+}
+END_TEST
+
+START_TEST(splitting)
+{
+	static const char text[] = " -4@[sp, 12]  8@%rax 8@(%rdx, %rdi) x";
+	static const char *const parts[] = { "-4@[sp, 12]", "8@%rax", "8@(%rdx, %rdi)", "x" };
+	size_t length, n = 0;
+
+	for (const char *c = operands_next(text, &length); c; c = operands_next(c + length, &length), n++) {
+		ck_assert_uint_lt(n, COUNT(parts));
+		ck_assert_uint_eq(length, strlen(parts[n]));
+		ck_assert_int_eq(strncmp(c, parts[n], length), 0);
+	}
+	ck_assert_uint_eq(n, COUNT(parts));
+	ck_assert(operands_next("", &length) == NULL);
+	ck_assert(operands_next("  ", &length) == NULL);
+}
+END_TEST
+
+START_TEST(saved_registers)
+{
+#ifdef __x86_64__
+	const struct cpu *cpu = cpu_of(EM_X86_64, true);
+	static const uint16_t offsets[] = {
+		offsetof(struct pt_regs, rax), offsetof(struct pt_regs, rcx), offsetof(struct pt_regs, rdx),
+		offsetof(struct pt_regs, rbx), offsetof(struct pt_regs, rsp), offsetof(struct pt_regs, rbp),
+		offsetof(struct pt_regs, rsi), offsetof(struct pt_regs, rdi), offsetof(struct pt_regs, r8),
+		offsetof(struct pt_regs, r9),  offsetof(struct pt_regs, r10), offsetof(struct pt_regs, r11),
+		offsetof(struct pt_regs, r12), offsetof(struct pt_regs, r13), offsetof(struct pt_regs, r14),
+		offsetof(struct pt_regs, r15), offsetof(struct pt_regs, rip),
+	};
+
+	ck_assert_uint_eq(cpu->numbers, COUNT(offsets));
+	for (size_t i = 0; i < COUNT(offsets); i++)
+		ck_assert_msg(cpu->pt_regs[i] == offsets[i], "register %zu: %u, not %u", i, cpu->pt_regs[i], offsets[i]);
+	ck_assert_uint_eq(cpu->nregisters, 4 * 16 + 4 + 2);
+#endif
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("operand");
+	TCase *tcase = tcase_create("operand");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tcase, 120);
+	tcase_add_test(tcase, registers);
+	tcase_add_test(tcase, memory);
+	tcase_add_test(tcase, constants);
+	tcase_add_test(tcase, fixed_program);
+	tcase_add_test(tcase, float_tag);
+	tcase_add_test(tcase, several);
+	tcase_add_test(tcase, refused);
+	tcase_add_test(tcase, nonsense);
+	tcase_add_test(tcase, other_cpus);
+	tcase_add_test(tcase, splitting);
+	tcase_add_test(tcase, saved_registers);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
