@@ -90,7 +90,7 @@
 #endif
 
 #if __SDT_LINK_ORDER
-#define __SDT_SECTION .pushsection .note.stapsdt, "o", "note", .Lsdt\@;
+#define __SDT_SECTION .pushsection .note.stapsdt, "o?", "note", .Lsdt\@;
 #define __SDT_KEEP(symbol) .reloc .Lsdt\@, BFD_RELOC_NONE, symbol;
 #else
 #define __SDT_SECTION .pushsection .note.stapsdt, "?", "note";
@@ -177,7 +177,7 @@
 #endif
 
 #if __SDT_LINK_ORDER
-#define __SDT_SECTION(id) ".pushsection .note.stapsdt,\"o\",\"note\",.Lsdt" id "\n"
+#define __SDT_SECTION(id) ".pushsection .note.stapsdt,\"o?\",\"note\",.Lsdt" id "\n"
 #define __SDT_KEEP(id, symbol) ".reloc .Lsdt" id ",BFD_RELOC_NONE," symbol "\n"
 #else
 #define __SDT_SECTION(id) ".pushsection .note.stapsdt,\"?\",\"note\"\n"
