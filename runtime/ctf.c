@@ -1,22 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Traces on disk, so written that a reader finds a whole trace at any moment,
- * whatever becomes of the writer.
+ * A trace is a folder: metadata, and the streams of ctf-stream.c. The metadata is
+ * written beside and renamed into place, and describes an event before a packet
+ * holds one; so it too is whole at any moment. Each probe is an event class for
+ * each layout that its records have; segments that are added to the session later
+ * add theirs.
  *
- * Packets are of one page, and stand on page boundaries of their file: the kernel
- * copies a page into a file whole or not at all, even if the process is killed in
- * the middle. A larger packet could stay cut off, and readers refuse a file that
- * ends in one. Metadata is written beside and renamed into place; it describes an
- * event before a packet holds one. A write that fails in part (a full disk) is
- * taken back to the last whole packet.
- *
- * Times in a stream must not go back, and events come in the order in which they
- * were drained: by several CPUs, or ring by ring. So a batch of events is held
- * and sorted, and goes to a stream that ends before the batch begins; where there
- * is none, another is begun. A stream is a file and nothing more, and readers
- * merge them. In practice two are enough.
- *
- * The first error is kept: from then on nothing is written and every call
+ * The first error is kept: from then on nothing is written, and every call
  * returns it.
  */
 #include "runtime/ctf.h"
@@ -37,25 +27,9 @@
 #include "runtime/session.h"
 #include "sdt/error.h"
 
-#define BATCH_BYTES (64 * CTF_PACKET_SIZE)
-#define BATCH_EVENTS 8192
-#define BATCH_NS 1000000000u /* how long an event is held at most, as long as others come */
-#define LOST_NS 1000000000u  /* how often the session's counters are read */
+#define HELD_NS 1000000000u /* how long an event is held back, as long as others come */
+#define LOST_NS 1000000000u /* how often the session's counters are read */
 #define TIME_MAX (UINT64_C(1) << 62) /* readers add the wall clock's offset, in 63 bits */
-#define EVENT_MAX (4 + 8 + 4 + 4 + 16 + 8 * RECORD_ARGS_MAX + RECORD_STRING_CUT * RECORD_STRINGS_MAX + 4 + 4)
-
-_Static_assert(EVENT_MAX <= CTF_PACKET_SIZE - sizeof(struct ctf_packet), "an event fits into a packet");
-
-struct held {
-	uint64_t time;
-	uint32_t at, size; /* in the batch's bytes */
-};
-
-struct stream {
-	uint64_t end; /* time of its last event */
-	uint64_t size;
-	uint64_t discarded;
-};
 
 /* The ids of a segment's points. */
 struct segment_ids {
@@ -75,45 +49,17 @@ struct pp_trace {
 	uint32_t nids;
 	struct segment_ids *segments;
 	size_t nsegments;
-	struct stream *streams;
-	size_t nstreams;
+	struct ctf_streams *streams;
 	uint64_t lost; /* what the session's counters said when they were last read */
 	uint64_t asked; /* when that was */
 	uint64_t flushed; /* when the batch was last written */
 	int error;
 	char *sentence;
-	size_t nheld, nbytes;
-	struct held held[BATCH_EVENTS];
-	char bytes[BATCH_BYTES];
-	_Alignas(CTF_PACKET_SIZE) char packet[CTF_PACKET_SIZE];
 };
-
-static uint64_t now(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return t.tv_sec * UINT64_C(1000000000) + t.tv_nsec;
-}
 
 static int out_of_memory(const struct pp_trace *trace)
 {
 	return error_set(ENOMEM, "out of memory writing the trace '%s'", trace->path);
-}
-
-static int write_whole(int fd, const char *bytes, size_t n)
-{
-	while (n) {
-		ssize_t done = write(fd, bytes, n);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return done ? -errno : -ENOSPC;
-		bytes += done;
-		n -= done;
-	}
-	return 0;
 }
 
 /* ---- metadata ---- */
@@ -124,7 +70,7 @@ static int metadata_write(struct pp_trace *trace)
 
 	if (fd < 0)
 		return error_set(errno, "cannot make '%s/.metadata': %s", trace->path, strerror(errno));
-	error = write_whole(fd, trace->metadata, trace->metadata_size);
+	error = ctf_write(fd, trace->metadata, trace->metadata_size);
 	if (close(fd) && !error)
 		error = -errno;
 	if (!error && renameat(trace->dir, ".metadata", trace->dir, "metadata"))
@@ -230,7 +176,15 @@ static const uint32_t *segment_ids(struct pp_trace *trace, const struct desc *de
 	return *error ? NULL : trace->segments[trace->nsegments - 1].ids;
 }
 
-/* ---- streams ---- */
+/* ---- what was lost ---- */
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return t.tv_sec * UINT64_C(1000000000) + t.tv_nsec;
+}
 
 static uint64_t session_lost(const struct pp_session *session)
 {
@@ -249,127 +203,17 @@ static uint64_t session_lost(const struct pp_session *session)
 	return lost;
 }
 
-/* What was lost since it was last asked: not at every batch, for there may be many points to ask. */
-static uint64_t newly_lost(struct pp_trace *trace, uint64_t time, bool last)
-{
-	uint64_t before = trace->lost;
-
-	if (!last && time - trace->asked < LOST_NS)
-		return 0;
-	trace->asked = time;
-	trace->lost = session_lost(trace->session);
-	return trace->lost > before ? trace->lost - before : 0;
-}
-
-/* Of the streams that end before this time the one that ends last, else a new one. */
-static struct stream *stream_for(struct pp_trace *trace, uint64_t time)
-{
-	struct stream *best = NULL, *grown;
-
-	for (size_t i = 0; i < trace->nstreams; i++)
-		if (trace->streams[i].end <= time && (!best || trace->streams[i].end > best->end))
-			best = &trace->streams[i];
-	if (best)
-		return best;
-	grown = reallocarray(trace->streams, trace->nstreams + 1, sizeof(*grown));
-	if (!grown)
-		return NULL;
-	trace->streams = grown;
-	best = &grown[trace->nstreams++];
-	*best = (struct stream){ 0 };
-	return best;
-}
-
-/* One packet of as many of the events as it holds; returns their number, or an error. */
-static int packet_write(struct pp_trace *trace, struct stream *stream, int fd, const struct held *held, size_t n)
-{
-	struct ctf_packet *packet = (struct ctf_packet *)trace->packet;
-	uint64_t time = stream->end > trace->flushed ? stream->end : trace->flushed; /* of one without events */
-	size_t used = sizeof(*packet), i;
-	int error;
-
-	for (i = 0; i < n && used + held[i].size <= CTF_PACKET_SIZE; i++) {
-		memcpy(trace->packet + used, trace->bytes + held[i].at, held[i].size);
-		used += held[i].size;
-	}
-	memset(trace->packet + used, 0, CTF_PACKET_SIZE - used);
-	*packet = (struct ctf_packet){
-		.magic = CTF_MAGIC,
-		.timestamp_begin = i ? held[0].time : time,
-		.timestamp_end = i ? held[i - 1].time : time,
-		.content_size = 8 * used,
-		.packet_size = 8 * CTF_PACKET_SIZE,
-		.events_discarded = stream->discarded,
-	};
-	memcpy(packet->uuid, trace->uuid, sizeof(packet->uuid));
-	error = write_whole(fd, trace->packet, CTF_PACKET_SIZE);
-	if (error)
-		return error;
-	stream->end = packet->timestamp_end;
-	stream->size += CTF_PACKET_SIZE;
-	return i;
-}
-
-static int by_time(const void *a, const void *b)
-{
-	const struct held *p = a, *q = b;
-
-	if (p->time != q->time)
-		return p->time < q->time ? -1 : 1;
-	return p->at < q->at ? -1 : p->at > q->at;
-}
-
-static int stream_write(struct pp_trace *trace, struct stream *stream)
-{
-	char name[32];
-	size_t done = 0;
-	int n, fd, error = 0;
-
-	snprintf(name, sizeof(name), "stream_%zu", (size_t)(stream - trace->streams));
-	fd = openat(trace->dir, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | (stream->size ? 0 : O_EXCL), 0644);
-	if (fd < 0)
-		return error_set(errno, "cannot open '%s/%s': %s", trace->path, name, strerror(errno));
-	do {
-		n = packet_write(trace, stream, fd, trace->held + done, trace->nheld - done);
-		if (n < 0)
-			error = n;
-		else
-			done += n;
-	} while (!error && done < trace->nheld);
-	if (error && ftruncate(fd, stream->size))
-		error = -errno;
-	if (close(fd) && !error)
-		error = -errno;
-	if (!stream->size)
-		unlinkat(trace->dir, name, 0);
-	if (error)
-		return error_set(-error, "cannot write '%s/%s': %s; what is there up to now is a readable trace",
-		                 trace->path, name, strerror(-error));
-	return 0;
-}
-
-/* Writes out what is held. */
+/* Writes out what is held, and how many were lost; that not every time, for there may be many points to ask. */
 static int flush(struct pp_trace *trace, bool last)
 {
-	uint64_t time = now(CLOCK_MONOTONIC_COARSE), lost = newly_lost(trace, time, last);
-	bool sorted = true;
-	struct stream *stream;
-	int error;
+	uint64_t before = trace->lost, time = now();
 
 	trace->flushed = time;
-	if (!trace->nheld && !lost)
-		return 0;
-	for (size_t i = 1; i < trace->nheld && sorted; i++)
-		sorted = trace->held[i - 1].time <= trace->held[i].time;
-	if (!sorted)
-		qsort(trace->held, trace->nheld, sizeof(*trace->held), by_time);
-	stream = stream_for(trace, trace->nheld ? trace->held[0].time : TIME_MAX);
-	if (!stream)
-		return out_of_memory(trace);
-	stream->discarded += lost;
-	error = stream_write(trace, stream);
-	trace->nheld = trace->nbytes = 0;
-	return error;
+	if (last || time - trace->asked >= LOST_NS) {
+		trace->asked = time;
+		trace->lost = session_lost(trace->session);
+	}
+	return ctf_streams_flush(trace->streams, time, trace->lost > before ? trace->lost - before : 0);
 }
 
 /* ---- events ---- */
@@ -458,7 +302,7 @@ static void trace_free(struct pp_trace *trace)
 	for (size_t i = 0; i < trace->nsegments; i++)
 		free(trace->segments[i].ids);
 	free(trace->segments);
-	free(trace->streams);
+	ctf_streams_free(trace->streams);
 	free(trace->metadata);
 	free(trace->sentence);
 	free(trace->path);
@@ -477,14 +321,13 @@ static int trace_fail(struct pp_trace *trace, int error)
 
 int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace **made)
 {
-	struct pp_trace *trace = aligned_alloc(CTF_PACKET_SIZE, sizeof(*trace));
+	struct pp_trace *trace = calloc(1, sizeof(*trace));
 	bool is_there = false;
 	int error = 0;
 
 	*made = NULL;
 	if (!trace)
 		return error_set(ENOMEM, "out of memory making the trace '%s'", dir);
-	memset(trace, 0, sizeof(*trace));
 	trace->dir = -1;
 	trace->session = session;
 	trace->path = strdup(dir);
@@ -510,13 +353,15 @@ int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace
 	}
 	trace->uuid[6] = (trace->uuid[6] & 0x0f) | 0x40;
 	trace->uuid[8] = (trace->uuid[8] & 0x3f) | 0x80;
-	error = metadata_begin(trace);
+	error = ctf_streams_new(trace->path, trace->dir, trace->uuid, &trace->streams);
+	if (!error)
+		error = metadata_begin(trace);
 	for (size_t i = 0; !error && i < session_segments(session); i++)
 		error = segment_add(trace, session_desc(session, i));
 	if (!error)
 		error = metadata_write(trace);
 	trace->lost = session_lost(session);
-	trace->flushed = trace->asked = now(CLOCK_MONOTONIC_COARSE);
+	trace->flushed = trace->asked = now();
 out:
 	if (!error) {
 		*made = trace;
@@ -528,29 +373,29 @@ out:
 	return error;
 }
 
+/* What the first error said, again. */
+static int trace_failed(const struct pp_trace *trace)
+{
+	return error_set(-trace->error, "%s", trace->sentence ? trace->sentence : strerror(-trace->error));
+}
+
 int pp_trace_write(struct pp_trace *trace, const struct pp_event *event)
 {
+	char bytes[CTF_EVENT_MAX];
 	const uint32_t *ids;
-	size_t size;
 	int error = 0;
 
 	if (trace->error)
-		return error_set(-trace->error, "%s", trace->sentence ? trace->sentence : strerror(-trace->error));
+		return trace_failed(trace);
 	if (!event)
 		return trace_fail(trace, flush(trace, false));
 	if (event->time >= TIME_MAX)
 		return error_set(EBADMSG, "an event of '%s' has a time that cannot be", pp_event_probe(event));
 	ids = segment_ids(trace, event->desc, &error);
-	if (!ids)
-		return trace_fail(trace, error);
-	if (trace->nheld == BATCH_EVENTS || trace->nbytes + EVENT_MAX > BATCH_BYTES)
-		error = flush(trace, false);
-	if (error)
-		return trace_fail(trace, error);
-	size = event_encode(event, ids[event->record->point], trace->bytes + trace->nbytes);
-	trace->held[trace->nheld++] = (struct held){ event->time, trace->nbytes, size };
-	trace->nbytes += size;
-	if (now(CLOCK_MONOTONIC_COARSE) - trace->flushed >= BATCH_NS)
+	if (!error)
+		error = ctf_streams_add(trace->streams, event->time, bytes,
+		                        event_encode(event, ids[event->record->point], bytes));
+	if (!error && now() - trace->flushed >= HELD_NS)
 		error = flush(trace, false);
 	return trace_fail(trace, error);
 }
@@ -561,8 +406,7 @@ int pp_trace_close(struct pp_trace *trace)
 
 	if (!trace)
 		return 0;
-	error = trace->error ? error_set(-trace->error, "%s", trace->sentence ? trace->sentence : strerror(-trace->error)) :
-			       flush(trace, true);
+	error = trace->error ? trace_failed(trace) : flush(trace, true);
 	trace_free(trace);
 	return error;
 }

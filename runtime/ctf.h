@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What ctf.c writes and ctf-metadata.c describes; the two files say the same
- * thing, once in bytes and once in TSDL.
+ * Traces, in three parts: ctf.c makes events, ctf-stream.c packs them into
+ * streams, and ctf-metadata.c says in TSDL what the two have written:
  *
  *     packet   CTF_PACKET_SIZE bytes: struct ctf_packet, events, zeroes
  *     event    u32 id, u64 time, i32 pid, i32 tid, comm\0
@@ -44,6 +44,10 @@ enum ctf_field {
 	CTF_LETTER,  /* one byte */
 };
 
+#define CTF_EVENT_MAX (4 + 8 + 4 + 4 + 16 + 8 * RECORD_ARGS_MAX + RECORD_STRING_CUT * RECORD_STRINGS_MAX + 4 + 4)
+
+#define CTF_EVENT_MAX (4 + 8 + 4 + 4 + 16 + 8 * RECORD_ARGS_MAX + RECORD_STRING_CUT * RECORD_STRINGS_MAX + 4 + 4)
+
 /* How argument i of the layout is written. */
 enum ctf_field ctf_field(const struct desc_layout *layout, uint32_t i);
 
@@ -51,5 +55,35 @@ void ctf_metadata_begin(FILE *to, const uint8_t uuid[16], const char *session);
 /* The events with this id: of one probe, in one layout. */
 void ctf_metadata_event(FILE *to, uint32_t id, const struct desc *desc, const struct desc_probe *probe,
                         const struct desc_layout *layout);
+
+/* ---- streams ---- */
+
+struct ctf_streams;
+
+/* Into the folder dir, called path in errors; both stay the caller's and must outlive the streams. */
+int ctf_streams_new(const char *path, int dir, const uint8_t uuid[16], struct ctf_streams **streams);
+void ctf_streams_free(struct ctf_streams *streams);
+/* Holds an event of at most CTF_EVENT_MAX bytes. What is held is written out when there is much of it. */
+int ctf_streams_add(struct ctf_streams *streams, uint64_t time, const char *event, size_t size);
+/* Writes out what is held, and that lost events more were lost up to now. */
+int ctf_streams_flush(struct ctf_streams *streams, uint64_t now, uint64_t lost);
+
+/* All n bytes, or a negative errno. */
+int ctf_write(int fd, const char *bytes, size_t n);
+
+/* ---- streams ---- */
+
+struct ctf_streams;
+
+/* Into the folder dir, called path in errors; both stay the caller's and must outlive the streams. */
+int ctf_streams_new(const char *path, int dir, const uint8_t uuid[16], struct ctf_streams **streams);
+void ctf_streams_free(struct ctf_streams *streams);
+/* Holds an event of at most CTF_EVENT_MAX bytes. What is held is written out when there is much of it. */
+int ctf_streams_add(struct ctf_streams *streams, uint64_t time, const char *event, size_t size);
+/* Writes out what is held, and that lost events more were lost up to now. */
+int ctf_streams_flush(struct ctf_streams *streams, uint64_t now, uint64_t lost);
+
+/* All n bytes, or a negative errno. */
+int ctf_write(int fd, const char *bytes, size_t n);
 
 #endif
