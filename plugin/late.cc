@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The last look at the sites of a function, as machine instructions.
+ * The sites of a function as machine instructions.
  *
- * Linking: the note of a site is tied to the section of its code by a label in
- * it, and gas takes quadratic time over sections so tied. When the instructions
- * stand in their final order, and it is known which lie in the .cold part, all
+ * Operands, before registers are allocated. "nor" allows GCC to name a value by
+ * any memory that holds it too: a constant pool, a thread-local variable, an
+ * entry of the GOT, none of which a reader can resolve. So here each operand is
+ * told what it may be: a constant, an integer register, or a slot of the stack.
+ * Few are registers, for some CPUs have few.
+ *
+ * Text, when the instructions stand in their final order. Operands are written
+ * out as AT&T syntax, whatever -masm says. And the note of a site is tied to the
+ * section of its code by a label in it, but gas takes quadratic time over
+ * sections so tied: now that it is known which sites lie in the .cold part, all
  * sites of one section of the object are tied to a label at the first of them.
  */
 #include "parts.h"
@@ -19,13 +26,145 @@ static rtx site_asm(rtx_insn *insn)
 	return op && site_is(ASM_OPERANDS_TEMPLATE(op)) ? op : NULL_RTX;
 }
 
-/* ---- linking -------------------------------------------------------------------- */
+/* ---- operands ------------------------------------------------------------------- */
 
-const pass_data link_data = {
-	RTL_PASS, PLUGIN_NAME "_link", OPTGROUP_NONE, TV_PLUGIN_RUN, 0, 0, 0, 0, 0,
+#define REGISTERS (TARGET_64BIT ? 6 : 2)
+
+static bool is_stack_slot(rtx x)
+{
+	if (!MEM_P(x))
+		return false;
+	x = XEXP(x, 0);
+	if (GET_CODE(x) == PLUS && CONST_INT_P(XEXP(x, 1)))
+		x = XEXP(x, 0);
+	return x == frame_pointer_rtx || x == hard_frame_pointer_rtx || x == arg_pointer_rtx || x == stack_pointer_rtx;
+}
+
+/* Puts x where a reader finds it; the constraint that keeps it there. */
+static const char *settle(rtx_insn *insn, rtx *x, machine_mode mode, int *registers)
+{
+	if (CONST_INT_P(*x))
+		return "n";
+	if (is_stack_slot(*x))
+		return "o";
+	start_sequence();
+	rtx place = *x;
+	const char *constraint = "r";
+	if (*registers > 0 && known_le(GET_MODE_SIZE(mode), UNITS_PER_WORD)) {
+		--*registers;
+		if (!REG_P(place))
+			place = force_reg(mode, place);
+	} else {
+		place = assign_stack_local(mode, GET_MODE_SIZE(mode), 0);
+		emit_move_insn(place, *x);
+		constraint = "o";
+	}
+	rtx_insn *before = get_insns();
+	end_sequence();
+	if (before)
+		emit_insn_before(before, insn);
+	*x = place;
+	return constraint;
+}
+
+static void settle_operands(rtx_insn *insn, rtx op)
+{
+	int n = ASM_OPERANDS_INPUT_LENGTH(op), registers = REGISTERS;
+
+	if (!n)
+		return;
+	rtvec inputs = rtvec_alloc(n), constraints = rtvec_alloc(n);
+	for (int i = 0; i < n; i++) {
+		rtx x = ASM_OPERANDS_INPUT(op, i);
+		const char *constraint = settle(insn, &x, ASM_OPERANDS_INPUT_MODE(op, i), &registers);
+
+		RTVEC_ELT(inputs, i) = x;
+		RTVEC_ELT(constraints, i) =
+			gen_rtx_ASM_INPUT_loc(ASM_OPERANDS_INPUT_MODE(op, i), ggc_strdup(constraint),
+					      ASM_OPERANDS_SOURCE_LOCATION(op));
+	}
+	ASM_OPERANDS_INPUT_VEC(op) = inputs;
+	ASM_OPERANDS_INPUT_CONSTRAINT_VEC(op) = constraints;
+	INSN_CODE(insn) = -1;
+	df_insn_rescan(insn);
+}
+
+const pass_data operands_data = {
+	RTL_PASS, PLUGIN_NAME "_operands", OPTGROUP_NONE, TV_PLUGIN_RUN, 0, 0, 0, 0, TODO_df_finish,
 };
 
-static std::map<section *, unsigned> labels;
+struct operands_pass : rtl_opt_pass {
+	operands_pass(gcc::context *context) : rtl_opt_pass(operands_data, context) {}
+
+	unsigned execute(function *) override
+	{
+		for (rtx_insn *insn = get_insns(); insn; insn = NEXT_INSN(insn))
+			if (rtx op = site_asm(insn))
+				settle_operands(insn, op);
+		return 0;
+	}
+};
+
+/* ---- text ------------------------------------------------------------------------- */
+
+/* "" for what is no integer register. */
+static std::string register_text(rtx x, HOST_WIDE_INT size)
+{
+	std::string name = REG_P(x) && GENERAL_REGNO_P(REGNO(x)) ? reg_names[REGNO(x)] : "";
+
+	if (name.empty() || size > UNITS_PER_WORD)
+		return "";
+	if (name[0] == 'r')
+		return "%%" + name + (size == 8 ? "" : size == 4 ? "d" : size == 2 ? "w" : "b");
+	if (size >= 4)
+		return (size == 8 ? "%%r" : "%%e") + name;
+	if (size == 1)
+		return "%%" + (name[1] == 'x' ? name.substr(0, 1) : name) + "l";
+	return "%%" + name;
+}
+
+static std::string address_text(rtx x)
+{
+	HOST_WIDE_INT offset = 0;
+
+	if (GET_CODE(x) == PLUS && CONST_INT_P(XEXP(x, 1))) {
+		offset = INTVAL(XEXP(x, 1));
+		x = XEXP(x, 0);
+	}
+	std::string base = register_text(x, GET_MODE_SIZE(Pmode));
+	return base.empty() ? "" : (offset ? std::to_string(offset) : "") + "(" + base + ")";
+}
+
+static std::string operand_text(rtx x, int size)
+{
+	unsigned bytes = size < 0 ? -size : size;
+
+	if (CONST_INT_P(x) && size > 0 && size < 8)
+		return "$" + std::to_string(UINTVAL(x) & ((HOST_WIDE_INT_1U << (8 * bytes)) - 1));
+	if (CONST_INT_P(x))
+		return "$" + std::to_string(INTVAL(x));
+	return MEM_P(x) ? address_text(XEXP(x, 0)) : register_text(x, bytes);
+}
+
+/* "-4@%0 8@%1" with the operands written out; "" where one has no form that readers know. */
+static std::string operands_text(rtx op)
+{
+	std::string given = site_operands(ASM_OPERANDS_TEMPLATE(op)), text;
+	const char *at = given.c_str();
+
+	while (*at) {
+		char *end;
+		int size = strtol(at, &end, 10);
+		int number = strtol(end + 2, &end, 10); /* behind @% */
+		std::string operand = operand_text(ASM_OPERANDS_INPUT(op, number), size);
+
+		if (operand.empty())
+			return "";
+		text += (text.empty() ? "" : " ") + std::to_string(size) + "@" + operand;
+		at = end + (*end == ' ');
+	}
+	return text;
+}
 
 static section *section_now(bool cold)
 {
@@ -37,8 +176,14 @@ static section *section_now(bool cold)
 	return now;
 }
 
-struct link_pass : rtl_opt_pass {
-	link_pass(gcc::context *context) : rtl_opt_pass(link_data, context) {}
+const pass_data text_data = {
+	RTL_PASS, PLUGIN_NAME "_text", OPTGROUP_NONE, TV_PLUGIN_RUN, 0, 0, 0, 0, 0,
+};
+
+struct text_pass : rtl_opt_pass {
+	std::map<section *, unsigned> labels;
+
+	text_pass(gcc::context *context) : rtl_opt_pass(text_data, context) {}
 
 	unsigned execute(function *fn) override
 	{
@@ -48,40 +193,30 @@ struct link_pass : rtl_opt_pass {
 		for (rtx_insn *insn = get_insns(); insn; insn = NEXT_INSN(insn)) {
 			if (NOTE_P(insn) && NOTE_KIND(insn) == NOTE_INSN_SWITCH_TEXT_SECTIONS)
 				cold = !cold;
-			rtx op = site_asm(insn);
-			if (!op)
-				continue;
-			auto label = labels.insert(std::make_pair(section_now(cold), labels.size()));
-			std::string text =
-				site_text_linked(ASM_OPERANDS_TEMPLATE(op), label.first->second, label.second);
-			XSTR(op, 0) = ggc_strdup(text.c_str());
+			if (rtx op = site_asm(insn))
+				write(op, section_now(cold));
 		}
 		return 0;
 	}
-};
 
-/* ---- operands ------------------------------------------------------------------- */
-
-const pass_data operands_data = {
-	RTL_PASS, PLUGIN_NAME "_operands", OPTGROUP_NONE, TV_PLUGIN_RUN, 0, 0, 0, 0, 0,
-};
-
-struct operands_pass : rtl_opt_pass {
-	operands_pass(gcc::context *context) : rtl_opt_pass(operands_data, context) {}
-	unsigned execute(function *) override
+	void write(rtx op, section *where)
 	{
-		return 0;
+		std::string text = site_text_with_operands(ASM_OPERANDS_TEMPLATE(op), operands_text(op));
+		auto label = labels.insert(std::make_pair(where, labels.size()));
+
+		text = site_text_linked(text.c_str(), label.first->second, label.second);
+		XSTR(op, 0) = ggc_strdup(text.c_str());
 	}
 };
 
 } // namespace
 
-opt_pass *pass_link(gcc::context *context)
-{
-	return new link_pass(context);
-}
-
 opt_pass *pass_operands(gcc::context *context)
 {
 	return new operands_pass(context);
+}
+
+opt_pass *pass_text(gcc::context *context)
+{
+	return new text_pass(context);
 }

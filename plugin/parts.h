@@ -66,16 +66,23 @@ std::string site_text(const struct probed *probed, enum site_kind kind, const st
 
 bool site_is(const char *text);
 bool site_is_return(const char *text);
+/* The operands of a site, and the same site with others. */
+std::string site_operands(const char *text);
+std::string site_text_with_operands(const char *text, const std::string &operands);
 /* The text of the same site before a tail call on line, without a value. */
 std::string site_text_tail(const char *text, unsigned line);
-/* The text with all its notes linked to label; define: the label is put at this site. */
+/*
+ * The text with all its notes linked to label, and without what the object has
+ * already; define: the label is put at this site. In the order of the output.
+ */
 std::string site_text_linked(const char *text, unsigned label, bool define);
 
 /* ---- passes --------------------------------------------------------------- */
 
 opt_pass *pass_place(gcc::context *context);
-opt_pass *pass_tail(gcc::context *context, bool self_only);
+enum tail_when { TAIL_RECURSION, TAIL_CALL, TAIL_LTO };
+opt_pass *pass_tail(gcc::context *context, enum tail_when when);
 opt_pass *pass_operands(gcc::context *context);
-opt_pass *pass_link(gcc::context *context);
+opt_pass *pass_text(gcc::context *context);
 
 #endif

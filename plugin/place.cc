@@ -32,8 +32,9 @@ static void operand_add(struct operands *ops, char cls, tree value)
 		return;
 	if (cls == PPN_CLASS_FLOAT)
 		value = gimple_build(&ops->before, VIEW_CONVERT_EXPR, build_nonstandard_integer_type(size * 8, 1), value);
-	tree constraint = build_tree_list(NULL_TREE, build_string(4, "nor"));
-	vec_safe_push(ops->inputs, build_tree_list(constraint, value));
+	/* late.cc is stricter; but with LTO it may be missing. No reader knows pairs of registers. */
+	tree constraint = size > UNITS_PER_WORD ? build_string(3, "no") : build_string(4, "nor");
+	vec_safe_push(ops->inputs, build_tree_list(build_tree_list(NULL_TREE, constraint), value));
 	ops->text += (ops->count ? " " : "") + std::string(is_signed ? "-" : "") + std::to_string(size) + "@%" +
 		     std::to_string(ops->count);
 	ops->count++;

@@ -90,7 +90,7 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 		if (!read_argument(&args->argv[i]))
 			return 1;
 	/* At link time the sites are there already; what was asked for when compiling is of no matter. */
-	if (choice.functions.empty() && !in_lto_p) {
+	if (choice.functions.empty() && strcmp(lang_hooks.name, "GNU GIMPLE")) {
 		error(PLUGIN_NAME ": no functions to probe were named");
 		inform(UNKNOWN_LOCATION, usage);
 		return 1;
@@ -99,9 +99,10 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 	register_callback(PLUGIN_NAME, PLUGIN_INFO, NULL, &info);
 	register_callback(PLUGIN_NAME, PLUGIN_ALL_IPA_PASSES_START, survey, NULL);
 	insert_pass(pass_place(g), "nothrow", 1, PASS_POS_INSERT_AFTER);
-	insert_pass(pass_tail(g, true), "tailr", 0, PASS_POS_INSERT_BEFORE);
-	insert_pass(pass_tail(g, false), "tailc", 1, PASS_POS_INSERT_BEFORE);
+	insert_pass(pass_tail(g, TAIL_RECURSION), "tailr", 0, PASS_POS_INSERT_BEFORE);
+	insert_pass(pass_tail(g, TAIL_LTO), "release_ssa", 1, PASS_POS_INSERT_BEFORE);
+	insert_pass(pass_tail(g, TAIL_CALL), "tailc", 1, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_operands(g), "ira", 1, PASS_POS_INSERT_BEFORE);
-	insert_pass(pass_link(g), "shorten", 1, PASS_POS_INSERT_BEFORE);
+	insert_pass(pass_text(g), "shorten", 1, PASS_POS_INSERT_BEFORE);
 	return 0;
 }

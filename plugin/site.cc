@@ -108,17 +108,47 @@ bool site_is_return(const char *text)
 	return site_is(text) && strstr(text, "__return\"\n" OPERANDS);
 }
 
+std::string site_operands(const char *text)
+{
+	const char *start = strstr(text, OPERANDS) + strlen(OPERANDS);
+
+	return std::string(start, strchr(start, '"'));
+}
+
+std::string site_text_with_operands(const char *text, const std::string &operands)
+{
+	std::string changed = text;
+	size_t at = changed.find(OPERANDS) + strlen(OPERANDS);
+
+	return changed.replace(at, changed.find('"', at) - at, operands);
+}
+
 std::string site_text_tail(const char *text, unsigned line)
 {
-	std::string tailed = text;
-	size_t at = tailed.find(OPERANDS) + strlen(OPERANDS);
+	std::string tailed = site_text_with_operands(text, "");
 
-	tailed.erase(at, tailed.find('"', at) - at);
 	if (tailed.find("\t.pushsection " PPN_SECTION ",\"o\"") != std::string::npos)
 		return tailed;
 	return tailed + "\t.pushsection " PPN_SECTION ",\"o\"," LINK_OWN "\n" + head(PPN_OWNER, PPN_SITE) +
 	       address(".Lpp%=") + "\t.4byte " + std::to_string(line) + "," + std::to_string(PPN_FLAG_TAIL) + "\n" +
 	       tail;
+}
+
+/* What .ifndef would pass over: the definitions that this object has already. */
+static void erase_repeated(std::string *text)
+{
+	static std::map<std::string, bool> defined;
+
+	for (size_t at = text->find("\t.ifndef "); at != std::string::npos; at = text->find("\t.ifndef ", at)) {
+		size_t name = at + strlen("\t.ifndef "), end = text->find("\t.endif\n", at) + strlen("\t.endif\n");
+		bool &seen = defined[text->substr(name, text->find('\n', name) - name)];
+
+		if (seen)
+			text->erase(at, end - at);
+		else
+			at = end;
+		seen = true;
+	}
 }
 
 std::string site_text_linked(const char *text, unsigned label, bool define)
@@ -129,5 +159,6 @@ std::string site_text_linked(const char *text, unsigned label, bool define)
 		linked.replace(at, strlen(LINK_OWN), "@note," + name);
 	if (define)
 		linked.insert(strlen("\t.p2align 3,,2\n"), name + ":\n");
+	erase_repeated(&linked);
 	return linked;
 }

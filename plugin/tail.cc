@@ -1,37 +1,487 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Tail calls stay tail calls.
+ *
+ * A statement between a call and its return keeps the call from becoming a jump:
+ * a list walked by tail recursion then overflows the stack. So, right before GCC
+ * looks for tail calls, we look as it will, at what it would find were our sites
+ * not there. Where the call would be one, the return's sites move before it, and
+ * say so: they have no value. Self recursion, which becomes a loop, is looked for
+ * earlier than others and allows a sum or product around the call.
+ *
+ * One return statement serves many paths:
+ *
+ *     r = g (x);   \                       site'; r = g (x);  \
+ *                   R: p = PHI; site (p); return p   =>        R: p = PHI; return p
+ *     q = 3;       /                       q = 3; site (q);   /
+ *
+ * Then the sites move up along every way into R, to the calls or to the edges.
+ * To take for a tail call what GCC then does not costs a value; the other way
+ * round costs a stack. So doubts are decided for the tail call.
+ */
 #include "parts.h"
 
 namespace {
 
-const pass_data recursion_data = {
-	GIMPLE_PASS, PLUGIN_NAME "_tailr", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, 0,
+typedef std::vector<gimple *> statements;      /* sites and what only they need, as they stand */
+typedef std::map<tree, tree> values;           /* of SSA names of the blocks left behind */
+
+enum found { FOUND_CALL, FOUND_START, FOUND_OTHER };
+
+/* What the return gives back, seen from the place that the walk has come to. */
+struct path {
+	tree value;  /* NULL_TREE: nothing */
+	tree other;  /* a sum: either may be the call's value */
+	bool summed; /* only self recursion can be made of it */
 };
 
-const pass_data call_data = {
-	GIMPLE_PASS, PLUGIN_NAME "_tailc", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, 0,
+struct searcher {
+	function *fn;
+	bool self_only;
+	bool has_live;
+	live_vars_map *vars;
+	vec<bitmap_head> live;
+};
+
+static bool is_site(gimple *stmt)
+{
+	return gimple_code(stmt) == GIMPLE_ASM && site_is(gimple_asm_string(as_a<gasm *>(stmt)));
+}
+
+static bool is_return_site(gimple *stmt)
+{
+	return gimple_code(stmt) == GIMPLE_ASM && site_is_return(gimple_asm_string(as_a<gasm *>(stmt)));
+}
+
+static bool is_nothing(gimple *stmt)
+{
+	return gimple_code(stmt) == GIMPLE_LABEL || gimple_code(stmt) == GIMPLE_NOP ||
+	       gimple_code(stmt) == GIMPLE_PREDICT || gimple_code(stmt) == GIMPLE_RETURN || is_gimple_debug(stmt) ||
+	       gimple_clobber_p(stmt);
+}
+
+static bool holds(const statements &list, gimple *stmt)
+{
+	return std::find(list.begin(), list.end(), stmt) != list.end();
+}
+
+/* Computes something that only the sites found so far use. */
+static bool feeds(gimple *stmt, const statements &found)
+{
+	imm_use_iterator iter;
+	use_operand_p use;
+	bool any = false;
+	tree lhs;
+
+	if (!is_gimple_assign(stmt) || gimple_has_side_effects(stmt))
+		return false;
+	lhs = gimple_assign_lhs(stmt);
+	if (TREE_CODE(lhs) != SSA_NAME)
+		return false;
+	FOR_EACH_IMM_USE_FAST(use, iter, lhs) {
+		if (is_gimple_debug(USE_STMT(use)))
+			continue;
+		if (!holds(found, USE_STMT(use)))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+/* Goes through an assignment backwards; false: no tail call survives it. */
+static bool step_back(gassign *assign, struct path *path)
+{
+	tree lhs = gimple_assign_lhs(assign), rhs = gimple_assign_rhs1(assign);
+	enum tree_code code = gimple_assign_rhs_code(assign);
+
+	if (lhs != path->value && lhs != path->other)
+		return TREE_CODE(lhs) == SSA_NAME && !gimple_references_memory_p(assign) &&
+		       !gimple_has_side_effects(assign);
+	if (TREE_CODE(lhs) != SSA_NAME) {
+		path->value = rhs;
+		return auto_var_in_fn_p(lhs, cfun->decl) && DECL_P(rhs) && auto_var_in_fn_p(rhs, cfun->decl);
+	}
+	switch (code) {
+	case SSA_NAME:
+	CASE_CONVERT:
+	case VIEW_CONVERT_EXPR:
+		if (code == VIEW_CONVERT_EXPR)
+			rhs = TREE_OPERAND(rhs, 0);
+		if (lhs == path->value)
+			path->value = rhs;
+		else
+			path->other = rhs;
+		return true;
+	case PLUS_EXPR:
+	case MINUS_EXPR:
+	case MULT_EXPR:
+	case NEGATE_EXPR:
+	case POINTER_PLUS_EXPR:
+		if (FLOAT_TYPE_P(TREE_TYPE(lhs)) && !flag_associative_math)
+			return false;
+		path->summed = true;
+		path->value = rhs;
+		path->other = gimple_assign_rhs2(assign);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* From the end of a block backwards, over sites and what GCC would not mind. */
+static enum found search(basic_block bb, struct path *path, statements *sites, gcall **call)
+{
+	for (gimple_stmt_iterator at = gsi_last_bb(bb); !gsi_end_p(at); gsi_prev(&at)) {
+		gimple *stmt = gsi_stmt(at);
+
+		if (is_nothing(stmt))
+			continue;
+		if (is_return_site(stmt) || feeds(stmt, *sites)) {
+			sites->insert(sites->begin(), stmt);
+			continue;
+		}
+		if (is_gimple_call(stmt)) {
+			*call = as_a<gcall *>(stmt);
+			return FOUND_CALL;
+		}
+		if (!is_gimple_assign(stmt) || !step_back(as_a<gassign *>(stmt), path))
+			return FOUND_OTHER;
+	}
+	return FOUND_START;
+}
+
+/* May the call be given a pointer to a variable of ours, or reach one, that is alive then? */
+static bool reaches_locals(struct searcher *s, gcall *call)
+{
+	bitmap alive = NULL;
+	unsigned i;
+	tree var;
+
+	FOR_EACH_LOCAL_DECL(s->fn, i, var) {
+		if (TREE_CODE(var) == PARM_DECL || !auto_var_in_fn_p(var, s->fn->decl) || !may_be_aliased(var))
+			continue;
+		if (!ref_maybe_used_by_stmt_p(call, var, false) && !call_may_clobber_ref_p(call, var, false))
+			continue;
+		if (!VAR_P(var))
+			return true;
+		if (!s->has_live) {
+			unsigned n = 0;
+			unsigned k;
+			tree v;
+
+			s->vars = new live_vars_map;
+			FOR_EACH_LOCAL_DECL(s->fn, k, v)
+				if (VAR_P(v) && auto_var_in_fn_p(v, s->fn->decl) && may_be_aliased(v))
+					s->vars->put(DECL_UID(v), n++);
+			s->live = compute_live_vars(s->fn, s->vars);
+			s->has_live = true;
+		}
+		if (!alive)
+			alive = live_vars_at_stmt(s->live, s->vars, call);
+		unsigned *nth = s->vars->get(DECL_UID(var));
+		if (!nth || bitmap_bit_p(alive, *nth)) {
+			BITMAP_FREE(alive);
+			return true;
+		}
+	}
+	BITMAP_FREE(alive);
+	return false;
+}
+
+static bool is_tail_call(struct searcher *s, gcall *call, const struct path &path)
+{
+	tree decl = gimple_call_fndecl(call), lhs = gimple_call_lhs(call);
+	bool self = decl == s->fn->decl;
+
+	if (gimple_call_internal_p(call) || !single_succ_p(gimple_bb(call)))
+		return false;
+	if ((s->self_only || path.summed) && !self)
+		return false;
+	if (path.value && (!lhs || (lhs != path.value && lhs != path.other)))
+		return false;
+	/* What the compiler expands in place, or what calls nothing of the program's. */
+	if (decl && fndecl_built_in_p(decl) && gimple_call_flags(call) & (ECF_CONST | ECF_PURE))
+		return false;
+	if (stmt_could_throw_p(s->fn, call) && !stmt_can_throw_external(s->fn, call))
+		return false;
+	return !reaches_locals(s, call);
+}
+
+static tree value_on(const struct path &path, edge e, tree value)
+{
+	if (path.value && value && TREE_CODE(value) == SSA_NAME) {
+		gimple *def = SSA_NAME_DEF_STMT(value);
+
+		if (gimple_code(def) == GIMPLE_PHI && gimple_bb(def) == e->dest)
+			return PHI_ARG_DEF_FROM_EDGE(def, e);
+	}
+	return value;
+}
+
+static struct path path_over(const struct path &path, edge e)
+{
+	return { value_on(path, e, path.value), value_on(path, e, path.other), path.summed };
+}
+
+#define DEPTH 32
+
+/* Is there, at the end of some way into the end of bb, what GCC would take for a tail call? */
+static bool has_tail_call(struct searcher *s, basic_block bb, struct path path, int depth)
+{
+	statements sites;
+	gcall *call;
+	edge e;
+	edge_iterator ei;
+
+	if (bb == ENTRY_BLOCK_PTR_FOR_FN(s->fn) || !single_succ_p(bb) || depth == DEPTH)
+		return false;
+	switch (search(bb, &path, &sites, &call)) {
+	case FOUND_CALL:
+		return is_tail_call(s, call, path);
+	case FOUND_START:
+		FOR_EACH_EDGE(e, ei, bb->preds)
+			if (has_tail_call(s, e->src, path_over(path, e), depth + 1))
+				return true;
+		return false;
+	default:
+		return false;
+	}
+}
+
+/* Can these statements go where bb's predecessors end? */
+static bool can_leave(basic_block bb, const statements &list)
+{
+	edge e;
+	edge_iterator ei;
+	ssa_op_iter iter;
+	tree use;
+
+	FOR_EACH_EDGE(e, ei, bb->preds)
+		if (e->flags & EDGE_COMPLEX || e->src == ENTRY_BLOCK_PTR_FOR_FN(cfun))
+			return false;
+	for (gimple *stmt : list)
+		FOR_EACH_SSA_TREE_OPERAND(use, stmt, iter, SSA_OP_USE) {
+			gimple *def = SSA_NAME_DEF_STMT(use);
+
+			if (gimple_bb(def) == bb && gimple_code(def) != GIMPLE_PHI && !holds(list, def))
+				return false;
+		}
+	return true;
+}
+
+static void copy_to_edge(edge e, const statements &list, values known)
+{
+	gimple_seq seq = NULL;
+	ssa_op_iter iter;
+	use_operand_p use;
+
+	for (gimple *stmt : list) {
+		gimple *copy = gimple_copy(stmt);
+
+		if (is_gimple_assign(copy)) {
+			tree lhs = gimple_assign_lhs(copy), fresh = make_ssa_name(TREE_TYPE(lhs));
+
+			gimple_assign_set_lhs(copy, fresh);
+			known[lhs] = fresh;
+		}
+		gimple_seq_add_stmt(&seq, copy);
+		update_stmt(copy);
+		FOR_EACH_SSA_USE_OPERAND(use, copy, iter, SSA_OP_ALL_USES) {
+			auto found = known.find(USE_FROM_PTR(use));
+			if (found != known.end())
+				SET_USE(use, found->second);
+		}
+		update_stmt(copy);
+	}
+	gsi_insert_seq_on_edge_immediate(e, seq);
+}
+
+static void put_before_call(gcall *call, const statements &list)
+{
+	gimple_stmt_iterator at = gsi_for_stmt(call);
+
+	for (gimple *stmt : list) {
+		if (!is_site(stmt))
+			continue;
+		std::string text = site_text_tail(gimple_asm_string(as_a<gasm *>(stmt)), gimple_lineno(call));
+		gasm *site = gimple_build_asm_vec(ggc_strdup(text.c_str()), NULL, NULL, NULL, NULL);
+
+		gimple_asm_set_volatile(site, true);
+		gimple_asm_set_inline(site, true);
+		gimple_set_location(site, gimple_location(call));
+		gimple_set_block(site, gimple_block(call));
+		gsi_insert_before(&at, site, GSI_SAME_STMT);
+	}
+}
+
+static void take_out(const statements &list)
+{
+	for (auto stmt = list.rbegin(); stmt != list.rend(); ++stmt) {
+		gimple_stmt_iterator at = gsi_for_stmt(*stmt);
+
+		if (is_gimple_assign(*stmt))
+			insert_debug_temps_for_defs(&at);
+		gsi_remove(&at, true);
+		release_defs(*stmt);
+	}
+}
+
+static std::vector<edge> joining;
+
+static bool joins(edge e)
+{
+	return std::find(joining.begin(), joining.end(), e) != joining.end();
+}
+
+/* Lets the ways into bb that end in no tail call meet before it: they share one copy. Returns what is left of bb. */
+static basic_block part_ways(struct searcher *s, basic_block bb, const struct path &path, int depth)
+{
+	edge e;
+	edge_iterator ei;
+
+	joining.clear();
+	FOR_EACH_EDGE(e, ei, bb->preds)
+		if (!has_tail_call(s, e->src, path_over(path, e), depth + 1))
+			joining.push_back(e);
+	return joining.size() < 2 ? bb : make_forwarder_block(bb, joins, NULL)->dest;
+}
+
+/*
+ * Moves the sites of bb, and those of the blocks below it, to the calls at the
+ * ends of the ways into bb. False: they are still where they were.
+ */
+static bool move_up(struct searcher *s, basic_block bb, struct path path, const statements &below, values known,
+		    int depth, statements *gone)
+{
+	statements own, all;
+	std::vector<edge> edges;
+	gcall *call;
+	edge e;
+	edge_iterator ei;
+
+	if (!has_tail_call(s, bb, path, depth))
+		return false;
+	enum found what = search(bb, &path, &own, &call);
+	all = own;
+	all.insert(all.end(), below.begin(), below.end());
+	if (what == FOUND_CALL) {
+		put_before_call(call, all);
+		gone->insert(gone->end(), own.begin(), own.end());
+		return true;
+	}
+	if (!can_leave(bb, all))
+		return false;
+	bb = part_ways(s, bb, path, depth);
+	FOR_EACH_EDGE(e, ei, bb->preds)
+		edges.push_back(e);
+	for (edge way : edges) {
+		values there = known;
+
+		for (gphi_iterator at = gsi_start_phis(bb); !gsi_end_p(at); gsi_next(&at)) {
+			tree arg = PHI_ARG_DEF_FROM_EDGE(at.phi(), way);
+
+			there[gimple_phi_result(at.phi())] = arg;
+			for (auto &pair : there)
+				if (pair.second == gimple_phi_result(at.phi()))
+					pair.second = arg;
+		}
+		if (!move_up(s, way->src, path_over(path, way), all, there, depth + 1, gone) && !all.empty())
+			copy_to_edge(way, all, there);
+	}
+	gone->insert(gone->end(), own.begin(), own.end());
+	return true;
+}
+
+/* Functions in which GCC looks for tail calls at all. */
+static bool is_suitable(function *fn)
+{
+	if (!flag_optimize_sibling_calls || fn->calls_alloca || fn->calls_setjmp)
+		return false;
+	for (tree parm = DECL_ARGUMENTS(fn->decl); parm; parm = DECL_CHAIN(parm))
+		if (TREE_ADDRESSABLE(parm))
+			return false;
+	return true;
+}
+
+static bool has_return_site(function *fn)
+{
+	basic_block bb;
+
+	FOR_EACH_BB_FN(bb, fn)
+		for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at))
+			if (is_return_site(gsi_stmt(at)))
+				return true;
+	return false;
+}
+
+static bool calls_itself(function *fn)
+{
+	basic_block bb;
+
+	FOR_EACH_BB_FN(bb, fn)
+		for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at))
+			if (is_gimple_call(gsi_stmt(at)) && gimple_call_fndecl(gsi_stmt(at)) == fn->decl)
+				return true;
+	return false;
+}
+
+static void keep_tail_calls(function *fn, bool self_only)
+{
+	struct searcher s = {};
+	std::vector<basic_block> returns;
+	edge e;
+	edge_iterator ei;
+
+	if (!is_suitable(fn) || !has_return_site(fn) || (self_only && !calls_itself(fn)))
+		return;
+	s.fn = fn;
+	s.self_only = self_only;
+	FOR_EACH_EDGE(e, ei, EXIT_BLOCK_PTR_FOR_FN(fn)->preds)
+		returns.push_back(e->src);
+	for (basic_block bb : returns) {
+		gimple_stmt_iterator at = gsi_last_bb(bb);
+		statements gone;
+
+		if (gsi_end_p(at) || gimple_code(gsi_stmt(at)) != GIMPLE_RETURN)
+			continue;
+		struct path path = { gimple_return_retval(as_a<greturn *>(gsi_stmt(at))), NULL_TREE, false };
+		move_up(&s, bb, path, statements(), values(), 0, &gone);
+		take_out(gone);
+	}
+	if (s.has_live) {
+		destroy_live_vars(s.live);
+		delete s.vars;
+	}
+}
+
+/* What LTO links may be linked without the plugin, and GCC's look at it comes then. */
+const pass_data tail_data[] = {
+	{ GIMPLE_PASS, PLUGIN_NAME "_tailr", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
+	{ GIMPLE_PASS, PLUGIN_NAME "_tailc", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
+	{ GIMPLE_PASS, PLUGIN_NAME "_tailo", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
 };
 
 struct tail_pass : gimple_opt_pass {
-	bool self_only;
+	enum tail_when when;
 
-	tail_pass(gcc::context *context, bool self_only) : gimple_opt_pass(self_only ? recursion_data : call_data, context), self_only(self_only)
-	{
-	}
+	tail_pass(gcc::context *context, enum tail_when when) : gimple_opt_pass(tail_data[when], context), when(when) {}
 
 	opt_pass *clone() override
 	{
-		return new tail_pass(m_ctxt, self_only);
+		return new tail_pass(m_ctxt, when);
 	}
 
-	unsigned execute(function *) override
+	unsigned execute(function *fn) override
 	{
+		if (when != TAIL_LTO || flag_generate_lto)
+			keep_tail_calls(fn, when == TAIL_RECURSION);
 		return 0;
 	}
 };
 
 } // namespace
 
-opt_pass *pass_tail(gcc::context *context, bool self_only)
+opt_pass *pass_tail(gcc::context *context, enum tail_when when)
 {
-	return new tail_pass(context, self_only);
+	return new tail_pass(context, when);
 }
