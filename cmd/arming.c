@@ -55,7 +55,16 @@ failed:
 struct tally {
 	size_t armed, pending, refused; /* armed and refused: sites */
 	size_t armed_probes;
+	size_t unmatched; /* patterns */
 };
+
+/* A row that stands for a pattern which matched nothing. */
+static bool is_unmatched(const struct pp_report *report, size_t row)
+{
+	const char *file = pp_report_file(report, row);
+
+	return pp_report_state(report, row) == PP_REFUSED && pp_report_offset(report, row) < 0 && (!file || !*file);
+}
 
 static size_t row_sites(const struct pp_report *report, size_t row)
 {
@@ -77,7 +86,10 @@ static void count(const struct pp_report *report, struct tally *tally)
 			tally->pending++;
 			break;
 		case PP_REFUSED:
-			tally->refused += row_sites(report, i);
+			if (is_unmatched(report, i))
+				tally->unmatched++;
+			else
+				tally->refused += row_sites(report, i);
 			break;
 		}
 	}
@@ -116,7 +128,7 @@ static size_t *refused_rows(const struct pp_report *report, size_t *n)
 		no_memory();
 	*n = 0;
 	for (size_t i = 0; i < pp_report_rows(report); i++)
-		if (pp_report_state(report, i) == PP_REFUSED)
+		if (pp_report_state(report, i) == PP_REFUSED && !is_unmatched(report, i))
 			rows[(*n)++] = i;
 	qsort_r(rows, *n, sizeof(*rows), by_reason, (void *)report);
 	return rows;
@@ -129,12 +141,14 @@ static const char *plural(size_t n)
 
 static void put_process(FILE *out, const struct pp_report *report, size_t row)
 {
-	if (pp_report_pid(report, row))
-		fprintf(out, "  pid %d", pp_report_pid(report, row));
-	else if (pp_report_file(report, row)) {
+	bool pending = pp_report_state(report, row) == PP_PENDING;
+
+	if (!pp_report_pid(report, row) || pending) {
 		fputs("  ", out);
 		text_puts(out, pp_report_file(report, row));
 	}
+	if (pp_report_pid(report, row))
+		fprintf(out, "  pid %d", pp_report_pid(report, row));
 }
 
 static void put_refused(FILE *out, const struct options *options, const struct pp_report *report)
@@ -187,11 +201,8 @@ static void put_text(FILE *out, const struct options *options, const struct pp_r
 		if (state == PP_ARMED)
 			fprintf(out, "  %zu site%s  %s", pp_report_sites(report, i), plural(pp_report_sites(report, i)),
 			        pp_report_backend(report, i));
-		if (state == PP_ARMED && !pp_report_verified(report, i) && reason) {
-			fputs("  not verified: ", out);
-			text_puts(out, reason);
-		} else if (reason) {
-			fputs(": ", out);
+		if (reason) {
+			fputs(", ", out);
 			text_puts(out, reason);
 		}
 		putc('\n', out);
@@ -212,7 +223,7 @@ static void put_json(FILE *out, struct options *options, const struct pp_session
 
 	for (size_t i = 0; i < pp_report_rows(report); i++) {
 		json_object *probe = text_json(pp_report_probe(report, i));
-		json_object *file = text_json(pp_report_file(report, i));
+		json_object *file = is_unmatched(report, i) ? NULL : text_json(pp_report_file(report, i));
 		const char *reason = pp_report_reason(report, i);
 		int64_t offset = pp_report_offset(report, i);
 		json_object *row;
@@ -249,11 +260,10 @@ static void put_json(FILE *out, struct options *options, const struct pp_session
 
 /* ---- what went wrong ---- */
 
-/* Says of each pattern that matches nothing what there is like it; how many there were. */
-static size_t tell_unmatched(struct options *options, const struct arming *arming)
+/* Says of each pattern that matches nothing what there is like it. */
+static void tell_unmatched(struct options *options, const struct arming *arming, const struct pp_report *report)
 {
 	struct images images = { 0 };
-	size_t unmatched = 0;
 
 	for (size_t i = 0; i < options->nfiles; i++)
 		images_add_file(&images, options->files[i]);
@@ -262,18 +272,16 @@ static size_t tell_unmatched(struct options *options, const struct arming *armin
 			images_add_process(&images, options->pids[i]);
 	if (!options->nfiles && arming->command)
 		images_add_file(&images, arming->command->path);
-	for (size_t i = 0; i < arming->npatterns; i++) {
+	for (size_t i = 0; i < pp_report_rows(report); i++) {
 		char *like;
 
-		if (images_match(&images, arming->patterns[i]))
+		if (!is_unmatched(report, i))
 			continue;
-		like = resemble(&images, arming->patterns[i]);
-		complain(options, "nothing matches '%s': %s", arming->patterns[i], like);
+		like = resemble(&images, pp_report_probe(report, i));
+		complain(options, "nothing matches '%s': %s", pp_report_probe(report, i), like);
 		free(like);
-		unmatched++;
 	}
 	images_free(&images);
-	return unmatched;
 }
 
 static void tell_refused(struct options *options, const struct pp_report *report, const struct tally *tally)
@@ -291,13 +299,14 @@ static void tell_refused(struct options *options, const struct pp_report *report
 	free(rows);
 }
 
-static void summarise(const struct options *options, const struct pp_session *session, const struct tally *tally)
+static void summarise(const struct options *options, const struct pp_session *session, const struct tally *tally,
+                      bool command)
 {
 	if (tally->armed)
 		remark_verbose(options, "armed %zu site%s of %zu probe%s in session '%s'", tally->armed,
 		               plural(tally->armed), tally->armed_probes, plural(tally->armed_probes),
 		               pp_session_name(session));
-	if (tally->pending)
+	if (tally->pending && !command)
 		remark(options, "%zu probe%s pending: armed as soon as a process maps the file", tally->pending,
 		       tally->pending == 1 ? " is" : "s are");
 }
@@ -322,24 +331,24 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 
 	if (err == -EINTR)
 		complain(options, "interrupted: what was begun is rolled back, nothing was armed");
-	else if (err == -ENOENT && tell_unmatched(options, arming))
-		;
 	else if (tally.refused && (tally.armed || tally.pending || !err))
 		tell_refused(options, report, &tally);
-	else if (err)
+	else if (err && !tally.unmatched)
 		complain(options, "%s", error);
-	else if (!tally.armed && !tally.pending)
+	else if (!tally.armed && !tally.pending && !tally.unmatched)
 		complain(options, "there is nothing to arm");
+	if (tally.unmatched)
+		tell_unmatched(options, arming, report);
 
 	if (out && report && options->json && err != -EINTR)
 		put_json(out, options, session, report);
 	if (report && err != -EINTR)
-		summarise(options, session, &tally);
+		summarise(options, session, &tally, arming->command != NULL);
 
 	if (!tally.armed && !tally.pending)
 		status = STATUS_FAILED;
 	else
-		status = err || tally.refused ? STATUS_PART : STATUS_DONE;
+		status = err || tally.refused || tally.unmatched ? STATUS_PART : STATUS_DONE;
 	if (err == -EINTR)
 		status = STATUS_FAILED;
 	pp_report_free(report);

@@ -32,7 +32,7 @@ struct trace {
 	uint64_t records, damaged;
 };
 
-enum { TICK_MS = 100, BUFFER = 1 << 16 };
+enum { TICK_MS = 100, TICKS_A_SECOND = 1000 / TICK_MS, BUFFER = 1 << 16 };
 
 static const struct argp_option own[] = {
 	{ "output", 'o', "DIR", 0, "write a CTF trace into the new folder DIR instead of printing", 1 },
@@ -148,6 +148,19 @@ static bool nobody_listens(void)
 	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
 }
 
+static int is_name(const char *name, void *arg)
+{
+	return !strcmp(name, arg);
+}
+
+/* A session that somebody has taken down meanwhile. */
+static bool session_gone(const struct trace *t)
+{
+	const char *name = options_session_name(&t->options);
+
+	return !t->arming.npatterns && !pp_sessions(is_name, (void *)name);
+}
+
 /* 0, or why not: -EPIPE where nobody listens any more. */
 static int one(struct trace *t, struct pp_trace *out, const struct pp_event *event)
 {
@@ -162,6 +175,7 @@ static int read_all(struct trace *t, struct pp_reader *reader, struct pp_trace *
 {
 	const struct pp_event *event;
 	bool last = false;
+	unsigned idle = 0;
 	int got, err = 0;
 
 	while (!interrupted && !(t->limit && t->records >= t->limit)) {
@@ -173,7 +187,7 @@ static int read_all(struct trace *t, struct pp_reader *reader, struct pp_trace *
 			if (err)
 				return err;
 			/* what was recorded before they ended is read after it is known that they have */
-			last = targets_gone(t);
+			last = targets_gone(t) || (++idle % TICKS_A_SECOND == 0 && session_gone(t));
 			if (last)
 				continue;
 			if (!out && nobody_listens())
@@ -212,22 +226,17 @@ static int lost(struct pp_session *session, uint64_t *sum)
 	return 0;
 }
 
-static void summarise(struct trace *t, struct pp_session *session, uint64_t lost_before)
+static void summarise(const struct trace *t, struct pp_session *session, uint64_t lost_before)
 {
 	uint64_t lost_now;
-	char damaged[64] = "", where[16] = "";
+	char lost_text[48] = "", damaged[48] = "";
 
+	if (!lost(session, &lost_now))
+		snprintf(lost_text, sizeof(lost_text), ", %" PRIu64 " lost", lost_now - lost_before);
 	if (t->damaged)
 		snprintf(damaged, sizeof(damaged), ", %" PRIu64 " damaged", t->damaged);
-	if (t->directory)
-		snprintf(where, sizeof(where), " in ");
-	if (lost(session, &lost_now))
-		remark(&t->options, "%" PRIu64 " recorded%s%s%s", t->records, damaged, where,
-		       t->directory ? t->directory : "");
-	else
-		remark(&t->options, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s", t->records,
-		       lost_now - (lost_before < lost_now ? lost_before : lost_now), damaged, where,
-		       t->directory ? t->directory : "");
+	remark(&t->options, "%" PRIu64 " recorded%s%s%s%s", t->records, lost_text, damaged, t->directory ? " in " : "",
+	       t->directory ? t->directory : "");
 }
 
 /* Opens what has to be there before the first record, lets the command go, reads until the end. */
@@ -238,10 +247,11 @@ static enum status follow(struct trace *t, struct pp_session *session)
 	struct pp_trace *out = NULL;
 	enum status status = STATUS_FAILED;
 	uint64_t lost_before;
+	bool began = false;
 	int err;
 
-	lost(session, &lost_before);
-	if (pp_reader_open(session, &reader) || (t->directory && pp_trace_create(t->directory, session, &out))) {
+	if (lost(session, &lost_before) || pp_reader_open(session, &reader) ||
+	    (t->directory && pp_trace_create(t->directory, session, &out))) {
 		complain(o, "%s", pp_error());
 		goto out;
 	}
@@ -253,6 +263,7 @@ static enum status follow(struct trace *t, struct pp_session *session)
 			goto out;
 		}
 	}
+	began = true;
 	err = read_all(t, reader, out);
 	if (err && !flush_results())
 		complain(o, "%s", pp_error());
@@ -263,9 +274,9 @@ out:
 		complain(o, "%s", pp_error());
 		status = STATUS_FAILED;
 	}
-	if (reader)
-		summarise(t, session, lost_before);
 	pp_reader_free(reader);
+	if (began)
+		summarise(t, session, lost_before);
 	return status;
 }
 

@@ -18,15 +18,6 @@
 
 enum { SHOWN = 5, TEXT_MAX = 128 };
 
-bool images_match(const struct images *images, const char *pattern)
-{
-	for (size_t i = 0; i < images->n; i++)
-		for (size_t p = 0; p < pp_image_probes(images->entry[i].image); p++)
-			if (pp_probe_matches(pp_image_probe(images->entry[i].image, p), pattern))
-				return true;
-	return false;
-}
-
 /* tail: letters of b behind the last of a cost nothing. */
 static unsigned distance(const char *a, const char *b, bool tail)
 {

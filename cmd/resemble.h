@@ -2,12 +2,7 @@
 #ifndef CMD_RESEMBLE_H
 #define CMD_RESEMBLE_H
 
-#include <stdbool.h>
-
 struct images;
-
-/* Whether the pattern matches any probe of the images. */
-bool images_match(const struct images *images, const char *pattern);
 
 /*
  * What there is instead of a pattern that matches nothing: "there is lua:f__entry, lua:g__entry", or how many
