@@ -53,9 +53,11 @@ static struct desc *small(void)
 	ck_assert_int_eq(desc_add_layout(b, &path_flags), l_open);
 	ck_assert_int_eq(desc_add_layout(b, &one_long), l_long);
 
-	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ 0x1000, 0, open, l_open, 0, 3 }), 0);
-	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ 0x1001, 0x44, close, l_int, 123, 4 }), 1);
-	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ 0x1000, 0, close_lib, l_long, 123, 5 }), 2);
+	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ .offset = 0x1000, .probe = open, .layout = l_open, .link = 3 }), 0);
+	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ .offset = 0x1001, .semaphore_offset = 0x44,
+	                 .probe = close, .layout = l_int, .pid = 123, .link = 4 }), 1);
+	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ .offset = 0x1000, .probe = close_lib,
+	                 .layout = l_long, .pid = 123, .link = 5 }), 2);
 	ck_assert_int_eq(desc_build(b, 17, &d), 0);
 	desc_builder_free(b);
 	return d;
@@ -135,9 +137,9 @@ START_TEST(build_leaves_the_builder)
 	file = desc_add_file(b, &image);
 	probe = desc_add_probe(b, &close_probe, file);
 	layout = desc_add_layout(b, &one_int);
-	desc_add_point(b, &(struct desc_point){ 1, 0, probe, layout, 0, 0 });
+	desc_add_point(b, &(struct desc_point){ .offset = 1, .probe = probe, .layout = layout });
 	ck_assert_int_eq(desc_build(b, 1, &d), 0);
-	desc_add_point(b, &(struct desc_point){ 2, 0, probe, layout, 0, 0 });
+	desc_add_point(b, &(struct desc_point){ .offset = 2, .probe = probe, .layout = layout });
 	ck_assert_int_eq(desc_build(b, 2, &e), 0);
 	ck_assert_uint_eq(d->npoints, 1);
 	ck_assert_uint_eq(e->npoints, 2);
@@ -198,10 +200,10 @@ START_TEST(each_damage_is_refused)
 	struct desc *good = small(), *d = malloc(good->size + 64);
 	unsigned char *at = (unsigned char *)(d + 1);
 	struct desc_point *points = (struct desc_point *)at;
-	struct desc_file *files = (struct desc_file *)(at + 3 * 32);
-	struct desc_layout *layouts = (struct desc_layout *)(at + 3 * 32 + 2 * 24);
-	struct desc_probe *probes = (struct desc_probe *)(at + 3 * 32 + 2 * 24 + 3 * 52);
-	struct desc_arg *args = (struct desc_arg *)(at + 3 * 32 + 2 * 24 + 3 * 52 + 3 * 16);
+	struct desc_file *files = (struct desc_file *)(at + 3 * 40);
+	struct desc_layout *layouts = (struct desc_layout *)(at + 3 * 40 + 2 * 24);
+	struct desc_probe *probes = (struct desc_probe *)(at + 3 * 40 + 2 * 24 + 3 * 52);
+	struct desc_arg *args = (struct desc_arg *)(at + 3 * 40 + 2 * 24 + 3 * 52 + 3 * 16);
 
 	memcpy(d, good, good->size);
 	ck_assert_int_eq(desc_check(d, good->size, "copy"), 0);
@@ -331,7 +333,8 @@ START_TEST(many)
 		snprintf(name, sizeof(name), "f%d__entry", i % PROBES);
 		probe = desc_add_probe(b, &p, desc_add_file(b, &image));
 		wrong += probe != i % PROBES;
-		struct desc_point point = { i, 0, probe, desc_add_layout(b, i & 1 ? &one_int : &path_flags), 0, 0 };
+		struct desc_point point = { .offset = i, .probe = probe };
+		point.layout = desc_add_layout(b, i & 1 ? &one_int : &path_flags);
 		wrong += desc_add_point(b, &point) != i;
 	}
 	ck_assert_int_eq(desc_build(b, 0, &d), 0);
