@@ -146,7 +146,8 @@ int fetch_compile(const struct pp_site *site, struct fetch_program *program)
 	if (steps.n) {
 		program->steps = malloc(steps.n * sizeof(*program->steps));
 		if (!program->steps)
-			return error_set(ENOMEM, "out of memory compiling the operands of %s:%s", probe->provider, probe->name);
+			return error_set(ENOMEM, "out of memory compiling the operands of %s:%s", probe->provider,
+			                 probe->name);
 		memcpy(program->steps, steps.at, steps.n * sizeof(*program->steps));
 	}
 	program->nsteps = steps.n;

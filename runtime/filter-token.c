@@ -12,11 +12,25 @@
 #define SHOWN_MAX 100 /* of a long expression, around the caret */
 
 static const struct operator operators[] = { /* longer ones first */
-	{ "||", 1, OPERATOR_OR },        { "&&", 2, OPERATOR_AND },       { "==", 6, FETCH_EQ },  { "!=", 6, FETCH_NE },
-	{ "=~", 6, OPERATOR_MATCH },     { "<=", 7, FETCH_LE },  { ">=", 7, OPERATOR_GE },        { "<<", 8, FETCH_SHL },
-	{ ">>", 8, FETCH_SHR }, { "|", 3, FETCH_OR },   { "^", 4, FETCH_XOR },  { "&", 5, FETCH_AND },
-	{ "<", 7, FETCH_LT },   { ">", 7, OPERATOR_GT },         { "+", 9, FETCH_ADD },  { "-", 9, FETCH_SUB },
-	{ "*", 10, FETCH_MUL }, { "/", 10, FETCH_DIV }, { "%", 10, FETCH_MOD },
+	{ "||", 1, OPERATOR_OR },
+	{ "&&", 2, OPERATOR_AND },
+	{ "==", 6, FETCH_EQ },
+	{ "!=", 6, FETCH_NE },
+	{ "=~", 6, OPERATOR_MATCH },
+	{ "<=", 7, FETCH_LE },
+	{ ">=", 7, OPERATOR_GE },
+	{ "<<", 8, FETCH_SHL },
+	{ ">>", 8, FETCH_SHR },
+	{ "|", 3, FETCH_OR },
+	{ "^", 4, FETCH_XOR },
+	{ "&", 5, FETCH_AND },
+	{ "<", 7, FETCH_LT },
+	{ ">", 7, OPERATOR_GT },
+	{ "+", 9, FETCH_ADD },
+	{ "-", 9, FETCH_SUB },
+	{ "*", 10, FETCH_MUL },
+	{ "/", 10, FETCH_DIV },
+	{ "%", 10, FETCH_MOD },
 };
 
 int token_error(const struct tokens *t, size_t at, const char *format, ...)
@@ -97,6 +111,12 @@ bool token_is(const struct tokens *t, char c)
 	return t->next.kind == TOKEN_OPERATOR && t->next.length == 1 && t->text[t->next.at] == c;
 }
 
+/* Of a character that names are made of; 36 and more for what is neither digit nor letter. */
+static unsigned digit_of(char c)
+{
+	return isdigit((unsigned char)c) ? c - '0' : (c | 32) - 'a' + 10;
+}
+
 /* Takes one character, escaped or not, at *at; its value. A star that means "anything" is -EAGAIN. */
 static int unescape(const struct tokens *t, size_t *at, bool pattern)
 {
@@ -109,7 +129,9 @@ static int unescape(const struct tokens *t, size_t *at, bool pattern)
 		if (pattern && *text == '*')
 			return -EAGAIN;
 		if (pattern && (*text == '?' || *text == '['))
-			return token_error(t, *at - 1, "a pattern knows only a '*' at its end: write '\\%c' for the character", *text);
+			return token_error(t, *at - 1,
+			                   "a pattern knows only a '*' at its end: write '\\%c' for the character",
+			                   *text);
 		return (unsigned char)*text;
 	}
 	text++;
@@ -122,7 +144,7 @@ static int unescape(const struct tokens *t, size_t *at, bool pattern)
 		n = 1;
 	} else if (*text == 'x') {
 		for (n = 1; n < 3 && isxdigit((unsigned char)text[n]); n++)
-			value = value * 16 + (isdigit((unsigned char)text[n]) ? text[n] - '0' : (text[n] | 32) - 'a' + 10);
+			value = value * 16 + digit_of(text[n]);
 		n = n > 1 ? n : 0;
 	} else {
 		while (n < 3 && text[n] >= '0' && text[n] <= '7')
@@ -146,10 +168,11 @@ int token_number(const struct tokens *t, const struct token *token, uint64_t *va
 	if (digits == end)
 		return token_error(t, token->at, "no digits follow '0x'");
 	for (*value = 0; digits < end; digits++) {
-		unsigned digit = isdigit((unsigned char)*digits) ? (unsigned)(*digits - '0') : (unsigned)(*digits | 32) - 'a' + 10;
+		unsigned digit = digit_of(*digits);
 
 		if (digit >= base)
-			return token_error(t, digits - t->text, "'%c' is no digit of a number of base %u", *digits, base);
+			return token_error(t, digits - t->text, "'%c' is no digit of a number of base %u", *digits,
+			                   base);
 		if (__builtin_mul_overflow(*value, base, value) || __builtin_add_overflow(*value, digit, value))
 			return token_error(t, token->at, "the number does not fit in 64 bits");
 	}
@@ -169,13 +192,14 @@ int token_char(const struct tokens *t, const struct token *token, int64_t *value
 	if (c < 0)
 		return c;
 	if (at != end)
-		return token_error(t, token->at, "there is more than one character between the quotes: strings stand in \"\"");
+		return token_error(t, token->at,
+		                   "there is more than one character between the quotes: strings stand in \"\"");
 	*value = (signed char)c;
 	return 0;
 }
 
 int token_text(const struct tokens *t, const struct token *token, bool pattern, struct fetch_literal *literal,
-                   bool *prefix)
+               bool *prefix)
 {
 	size_t at = token->at + 1, end = token->at + token->length - 1;
 

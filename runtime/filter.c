@@ -27,6 +27,9 @@
 #include "sdt/image.h"
 
 #define COMM_MAX 15
+#define PRECEDENCE_EQUALITY 6 /* ==, != and =~ */
+
+#define fail(p, ...) token_error(&(p)->tokens, __VA_ARGS__)
 
 _Static_assert(FILTER_LENGTH_MAX / sizeof("a==\"\"") < 256, "a step names a literal in 8 bits");
 
@@ -63,7 +66,7 @@ static int emit_step(struct parser *p, const struct token *token, const struct f
 {
 	p->depth += fetch_effect(step->op);
 	if (p->depth > FETCH_DEPTH_MAX)
-		return token_error(&p->tokens, token->at, "the filter keeps more than %d values waiting here: use fewer parentheses",
+		return fail(p, token->at, "the filter keeps more than %d values waiting here: use fewer parentheses",
 		            FETCH_DEPTH_MAX);
 	if (p->nsteps == p->room) {
 		size_t room = p->room ? 2 * p->room : 32;
@@ -83,7 +86,8 @@ static int emit(struct parser *p, const struct token *token, enum fetch_opcode o
 	return emit_step(p, token, &(struct fetch_step){ .op = op, .c = is_signed, .value = value });
 }
 
-static int emit_literal(struct parser *p, const struct token *token, enum fetch_opcode op, const struct fetch_literal *literal)
+static int emit_literal(struct parser *p, const struct token *token, enum fetch_opcode op,
+                        const struct fetch_literal *literal)
 {
 	void *grown = realloc(p->literals, (p->nliterals + 1) * sizeof(*p->literals));
 
@@ -124,7 +128,8 @@ static int argument(struct parser *p, size_t i, struct value *value)
 	bool is_wide = p->program->size[i] == 8;
 
 	if (kind == PP_FLOAT)
-		return token_error(&p->tokens, value->token.at, "'%.*s' is a floating-point number, and filters know integers and strings only",
+		return fail(p, value->token.at,
+		            "'%.*s' is a floating-point number, and filters know integers and strings only",
 		            (int)value->token.length, p->tokens.text + value->token.at);
 	value->type = kind == PP_STRING ? TYPE_STRING : TYPE_INTEGER;
 	value->is_unsigned = is_wide && kind != PP_SIGNED && kind != PP_CHAR;
@@ -146,9 +151,9 @@ static int unknown_name(const struct parser *p, const struct token *token)
 	}
 	if (length >= sizeof(names))
 		strcpy(names + sizeof(names) - 4, "...");
-	return token_error(&p->tokens, token->at, "'%.*s' is no argument of %.64s:%.64s: it has %s, and there are pid, tid and comm",
-	            token->length > 64 ? 64 : (int)token->length, p->tokens.text + token->at, p->probe->provider, p->probe->name,
-	            names);
+	return fail(p, token->at, "'%.*s' is no argument of %.64s:%.64s: it has %s, and there are pid, tid and comm",
+	            token->length > 64 ? 64 : (int)token->length, p->tokens.text + token->at, p->probe->provider,
+	            p->probe->name, names);
 }
 
 static int name(struct parser *p, struct value *value)
@@ -189,9 +194,9 @@ static int want_integer(const struct parser *p, const struct value *value)
 	case TYPE_INTEGER:
 		return 0;
 	case TYPE_TEXT:
-		return token_error(&p->tokens, value->token.at, "a string can only be compared, by ==, != or =~");
+		return fail(p, value->token.at, "a string can only be compared, by ==, != or =~");
 	default:
-		return token_error(&p->tokens, value->token.at, "'%.*s' is a string: compare it with one in quotes, by ==, != or =~",
+		return fail(p, value->token.at, "'%.*s' is a string: compare it with one in quotes, by ==, != or =~",
 		            (int)value->token.length, p->tokens.text + value->token.at);
 	}
 }
@@ -208,7 +213,7 @@ static int unary(struct parser *p, struct value *value)
 	if (!err && c == '(') {
 		err = expression(p, 1, value);
 		if (!err && !token_is(&p->tokens, ')'))
-			err = token_error(&p->tokens, p->tokens.next.at, "a ')' is missing here");
+			err = fail(p, p->tokens.next.at, "a ')' is missing here");
 		return err ? err : token_next(&p->tokens);
 	}
 	if (!err)
@@ -237,7 +242,8 @@ static int operand(struct parser *p, struct value *value)
 	*value = (struct value){ .token = p->tokens.next };
 	switch (p->tokens.next.kind) {
 	case TOKEN_END:
-		return token_error(&p->tokens, p->tokens.next.at, p->tokens.next.at ? "the filter ends where a value should follow" : "the filter is empty");
+		return fail(p, p->tokens.next.at,
+		            p->tokens.next.at ? "the filter ends where a value should follow" : "the filter is empty");
 	case TOKEN_NUMBER:
 		err = token_number(&p->tokens, &p->tokens.next, &n);
 		if (!err)
@@ -258,9 +264,9 @@ static int operand(struct parser *p, struct value *value)
 		break;
 	default:
 		if (!strchr("(!~-+", p->tokens.text[p->tokens.next.at]) || p->tokens.next.length > 1)
-			return token_error(&p->tokens, p->tokens.next.at, "a value is missing before this");
+			return fail(p, p->tokens.next.at, "a value is missing before this");
 		if (++p->nesting > FILTER_NESTING_MAX)
-			return token_error(&p->tokens, p->tokens.next.at, "the filter is nested more than %d deep", FILTER_NESTING_MAX);
+			return fail(p, p->tokens.next.at, "the filter is nested more than %d deep", FILTER_NESTING_MAX);
 		err = unary(p, value);
 		p->nesting--;
 		return err;
@@ -280,16 +286,16 @@ static int compare_strings(struct parser *p, const struct operator *operator, co
 	int err;
 
 	if (operator->op == OPERATOR_MATCH && right->type != TYPE_TEXT)
-		return token_error(&p->tokens, right->token.at, "=~ has a pattern in quotes on its right");
-	if ((operator->op != FETCH_EQ && operator->op != FETCH_NE && operator->op != MATCH) || text->type != TYPE_TEXT)
+		return fail(p, right->token.at, "=~ has a pattern in quotes on its right");
+	if (operator->precedence != PRECEDENCE_EQUALITY || text->type != TYPE_TEXT)
 		return want_integer(p, left->type != TYPE_INTEGER ? left : right);
 	if (other->type == TYPE_TEXT)
-		return token_error(&p->tokens, right->token.at, "there are strings in quotes on both sides");
+		return fail(p, right->token.at, "there are strings in quotes on both sides");
 	if (other->type == TYPE_INTEGER && !other->may_be_string)
-		return token_error(&p->tokens, other->token.at, "an integer is compared with a string");
+		return fail(p, other->token.at, "an integer is compared with a string");
 	err = token_text(&p->tokens, &text->token, operator->op == OPERATOR_MATCH, &found, &prefix);
 	if (!err && other->type == TYPE_COMM && found.length > COMM_MAX)
-		err = token_error(&p->tokens, text->token.at, "the name of a thread has at most %d bytes", COMM_MAX);
+		err = fail(p, text->token.at, "the name of a thread has at most %d bytes", COMM_MAX);
 	if (!err && other->type == TYPE_COMM)
 		err = emit_literal(p, &other->token, prefix ? FETCH_COMMPREFIX : FETCH_COMMEQ, &found);
 	else if (!err)
@@ -397,7 +403,8 @@ static int predicate(struct parser *p)
 	if (!err)
 		err = expression(p, 1, &value);
 	if (!err && p->tokens.next.kind != TOKEN_END)
-		err = token_error(&p->tokens, p->tokens.next.at, token_is(&p->tokens, ')') ? "no '(' is open here" : "an operator is missing before this");
+		err = fail(p, p->tokens.next.at, token_is(&p->tokens, ')') ? "no '(' is open here"
+		                                                           : "an operator is missing before this");
 	if (!err)
 		err = want_integer(p, &value);
 	return err ? err : emit(p, &value.token, FETCH_TEST, false, 0);
