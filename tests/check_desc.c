@@ -53,7 +53,8 @@ static struct desc *small(void)
 	ck_assert_int_eq(desc_add_layout(b, &path_flags), l_open);
 	ck_assert_int_eq(desc_add_layout(b, &one_long), l_long);
 
-	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ .offset = 0x1000, .probe = open, .layout = l_open, .link = 3 }), 0);
+	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ .offset = 0x1000, .probe = open,
+	                 .layout = l_open, .link = 3 }), 0);
 	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ .offset = 0x1001, .semaphore_offset = 0x44,
 	                 .probe = close, .layout = l_int, .pid = 123, .link = 4 }), 1);
 	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ .offset = 0x1000, .probe = close_lib,
