@@ -64,6 +64,16 @@ static const struct argp argp = {
 	.children = children,
 };
 
+static bool is_there(const char *name)
+{
+	struct pp_session *session;
+	int err = pp_session_open(name, false, &session);
+
+	if (!err)
+		pp_session_close(session);
+	return err != -ENOENT;
+}
+
 static int disarm(struct disable *d, const char *name, size_t *points)
 {
 	struct pp_session *session;
@@ -121,6 +131,9 @@ static enum status disable(struct disable *d, json_object *rows)
 		                                    json_object_new_uint64(points), NULL));
 		if (!d->options.json && !d->options.quiet)
 			printf("disarmed %zu site%s in session '%s'\n", points, points == 1 ? "" : "s", d->names[i]);
+		if (d->options.verbose)
+			remark(&d->options, "session '%s' %s", d->names[i],
+			       is_there(d->names[i]) ? "goes on with other probes" : "has ended");
 	}
 	if (d->all && !d->n && !failed)
 		remark(&d->options, "there is no session, so nothing was armed");

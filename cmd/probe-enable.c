@@ -147,9 +147,9 @@ static int enable_command(struct enable *e)
 		return cannot_run(&e->options, command.path, err);
 	}
 	/* As time(1): the terminal's signals are the command's; others end us and leave it alone. */
-	interrupt_release();
 	signal(SIGINT, SIG_IGN);
 	signal(SIGQUIT, SIG_IGN);
+	interrupt_release();
 	return command_wait(&command);
 }
 
