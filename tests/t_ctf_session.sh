@@ -1,0 +1,91 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# probe-trace -o on running programs: what babeltrace2 shows is what the program says it has passed, and what could not
+# be recorded is told.
+. tests/lib.sh
+need babeltrace2 gcc
+need_root
+
+cat >"$T/work.c" <<'C'
+#include <stdio.h>
+#include <stdlib.h>
+
+enum colour { RED, GREEN };
+
+__attribute__((noinline)) long work(int n, const char *text, unsigned char small, void *where, enum colour colour)
+{
+	__asm__ volatile("" ::: "memory");
+	return n * 3L + small + (text ? text[0] : 0) + (where ? 1 : 0) + colour;
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const texts[] = { "", "plain", "two words", "quote\"", "caf\303\251" };
+	long times = argc > 1 ? atol(argv[1]) : 10;
+
+	for (long i = 0; i < times; i++) {
+		int n = (int)(i * 1000003) - 5000000;
+		const char *text = texts[i % 5];
+		long result = work(n, text, i * 37, (void *)(i * 0x100000001), i % 2);
+
+		if (argc == 1)
+			printf("%d|%s|%d|0x%lX|%ld|%ld\n", n, text, (unsigned char)(i * 37), i * 0x100000001, i % 2, result);
+	}
+	return 0;
+}
+C
+expect 0 gcc -O2 -g -fplugin="$B/lib/probepoint.so" -fplugin-arg-probepoint-functions=work "$T/work.c" -o "$T/work"
+
+# ---- values ----
+
+expect 0 probe-trace -q -o "$T/trace" 'work:*' -- "$T/work"
+printf '%s\n' "$out" >"$T/said"
+babeltrace2 --names=payload "$T/trace" >"$T/read" || fail "cannot be read"
+want "events" 20 "$(wc -l <"$T/read")"
+# n, text, small and where of the entries, and the results of the returns
+sed -n 's/.* work:work__entry: .*{ n = \(-*[0-9]*\), text = "\(.*\)", small = \([0-9]*\), where = 0x\([0-9A-F]*\), colour = \([0-9]*\), .*/\1|\2|\3|0x\4|\5/p' \
+	"$T/read" | sed 's/\\"/"/' >"$T/entries"
+cut -d'|' -f1-5 "$T/said" | diff -u - "$T/entries" || fail "the entries differ: $(cat "$T/read")"
+sed -n 's/.* work:work__return: .*{ [a-z_0-9]* = \(-*[0-9]*\), _faults.*/\1/p' "$T/read" >"$T/returns"
+cut -d'|' -f6 "$T/said" | diff -u - "$T/returns" || fail "the results differ: $(cat "$T/read")"
+
+# ---- the folder is there already; there is none to make it in ----
+
+expect 125 probe-trace -o "$T/trace" 'work:*' -- "$T/work"
+want_like "a folder that is there" "*'$T/trace' is there already*" "$out"
+expect 125 probe-trace -o "$T/none/trace" 'work:*' -- "$T/work"
+want_like "no folder" "*'$T/none/trace'*No such file or directory*" "$out"
+
+# ---- 2,000,000 hits: each is in the trace, or counted as lost, and readers are told of the loss ----
+
+expect 0 probe-trace -o "$T/many" 'work:*' -- "$T/work" 1000000
+babeltrace2 "$T/many" 2>"$T/warnings" >"$T/events" || fail "cannot be read: $(cat "$T/warnings")"
+recorded=$(sed -n 's/.* \([0-9]*\) recorded.*/\1/p' <<<"$out")
+lost=$(sed -n 's/.* \([0-9]*\) lost.*/\1/p' <<<"$out")
+want "recorded" "$recorded" "$(wc -l <"$T/events")"
+want "recorded and lost ($out)" 2000000 $((recorded + lost))
+told=$(sed -n 's/.*Tracer discarded \([0-9]*\) event.*/\1/p' "$T/warnings" | awk '{ n += $1 } END { print n + 0 }')
+want "lost, as babeltrace2 is told" "$lost" "$told"
+
+# ---- killed in the middle ----
+
+"$T/work" 1000000000 &
+worker=$!
+probe-trace -q -p $worker -o "$T/killed" 'work:*' &
+tracer=$!
+wait_for 20 test -s "$T/killed/stream_0"
+kill -KILL $tracer
+wait $tracer 2>/dev/null
+kill -KILL $worker
+babeltrace2 "$T/killed" 2>"$T/warnings" >"$T/events" || fail "cannot be read: $(cat "$T/warnings")"
+[ -s "$T/events" ] || fail "nothing could be read back"
+
+# ---- a full disk ----
+
+mkdir "$T/small"
+mount -t tmpfs -o size=500k,mode=755 tmpfs "$T/small" || skip "cannot mount a tmpfs"
+at_end umount "'$T/small'"
+expect 0 probe-trace -q -o "$T/small/trace" 'work:*' -- "$T/work" 100000
+want_like "a full disk" "*'$T/small/trace/stream_0': No space left on device*" "$out"
+babeltrace2 "$T/small/trace" >"$T/events" || fail "cannot be read"
+[ -s "$T/events" ] || fail "nothing could be read back"
