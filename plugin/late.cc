@@ -40,17 +40,31 @@ static bool is_stack_slot(rtx x)
 	return x == frame_pointer_rtx || x == hard_frame_pointer_rtx || x == arg_pointer_rtx || x == stack_pointer_rtx;
 }
 
+/* A register whose only equal is a slot of the stack: a parameter that was passed there. */
+static bool is_stack_equal(rtx x)
+{
+	if (!REG_P(x) || HARD_REGISTER_P(x) || DF_REG_DEF_COUNT(REGNO(x)) != 1)
+		return false;
+	df_ref def = DF_REG_DEF_CHAIN(REGNO(x));
+	rtx note = DF_REF_IS_ARTIFICIAL(def) ? NULL_RTX : find_reg_note(DF_REF_INSN(def), REG_EQUIV, NULL_RTX);
+	return note && is_stack_slot(XEXP(note, 0));
+}
+
 /* Puts x where a reader finds it; the constraint that keeps it there. */
 static const char *settle(rtx_insn *insn, rtx *x, machine_mode mode, int *registers)
 {
+	bool fits = known_le(GET_MODE_SIZE(mode), UNITS_PER_WORD);
+
 	if (CONST_INT_P(*x))
 		return "n";
 	if (is_stack_slot(*x))
 		return "o";
+	if (fits && *registers <= 0 && is_stack_equal(*x))
+		return "ro";
 	start_sequence();
 	rtx place = *x;
 	const char *constraint = "r";
-	if (*registers > 0 && known_le(GET_MODE_SIZE(mode), UNITS_PER_WORD)) {
+	if (fits && *registers > 0) {
 		--*registers;
 		if (!REG_P(place))
 			place = force_reg(mode, place);
@@ -76,7 +90,10 @@ static void settle_operands(rtx_insn *insn, rtx op)
 	rtvec inputs = rtvec_alloc(n), constraints = rtvec_alloc(n);
 	for (int i = 0; i < n; i++) {
 		rtx x = ASM_OPERANDS_INPUT(op, i);
-		const char *constraint = settle(insn, &x, ASM_OPERANDS_INPUT_MODE(op, i), &registers);
+		const char *constraint = ASM_OPERANDS_INPUT_CONSTRAINT(op, i);
+
+		if (strcmp(constraint, "m")) /* that is no operand of the note: see place.cc */
+			constraint = settle(insn, &x, ASM_OPERANDS_INPUT_MODE(op, i), &registers);
 
 		RTVEC_ELT(inputs, i) = x;
 		RTVEC_ELT(constraints, i) =

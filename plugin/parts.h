@@ -33,9 +33,22 @@ extern struct choice choice;
 
 /* ---- signature.cc --------------------------------------------------------- */
 
+/* What an argument takes of its parameter. Few parameters are just one argument each: */
+enum part {
+	PART_WHOLE,
+	PART_LOW, PART_HIGH,                /* of 128 bits */
+	PART_MANTISSA, PART_EXPONENT,       /* of 80 bits */
+	PART_REAL, PART_IMAGINARY,
+	PART_ADDRESS,                       /* of a structure too large to take apart */
+	PART_NONE,                          /* what no operand can hold */
+};
+
 struct argument {
 	char cls; /* PPN_CLASS_* */
 	std::string name, type;
+	enum part part;
+	std::vector<tree> steps; /* first of all: to a member (FIELD_DECL) or element (INTEGER_CST) of it */
+	unsigned parm;           /* its place in DECL_ARGUMENTS */
 };
 
 /* What is known of a function before its types are stripped for LTO. */

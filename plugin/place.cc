@@ -22,19 +22,92 @@ struct operands {
 	unsigned count;
 };
 
-static void operand_add(struct operands *ops, char cls, tree value)
+static void input_add(struct operands *ops, const char *constraint, tree value)
 {
-	tree type = TREE_TYPE(value);
-	HOST_WIDE_INT size = int_size_in_bytes(type);
-	bool is_signed = cls == PPN_CLASS_SIGNED || (cls == PPN_CLASS_CHAR && !TYPE_UNSIGNED(type));
+	tree text = build_string(strlen(constraint) + 1, constraint);
 
-	if (cls == PPN_CLASS_NONE || cls == PPN_CLASS_VOID || ops->count == OPERANDS_IN_NOTE)
+	vec_safe_push(ops->inputs, build_tree_list(build_tree_list(NULL_TREE, text), value));
+}
+
+static tree load(struct operands *ops, tree place)
+{
+	tree value = make_ssa_name(TYPE_MAIN_VARIANT(TREE_TYPE(place)));
+
+	gimple_seq_add_stmt(&ops->before, gimple_build_assign(value, place));
+	return value;
+}
+
+static tree bits(struct operands *ops, tree value)
+{
+	tree type = build_nonstandard_integer_type(tree_to_uhwi(TYPE_SIZE(TREE_TYPE(value))), 1);
+
+	return gimple_build(&ops->before, VIEW_CONVERT_EXPR, type, value);
+}
+
+/* One of the two halves of 128 bits, as a number of the argument's size. */
+static tree half(struct operands *ops, tree value, bool high, tree type)
+{
+	tree whole = bits(ops, value);
+
+	if (high)
+		whole = gimple_build(&ops->before, RSHIFT_EXPR, TREE_TYPE(whole), whole,
+				     build_int_cst(unsigned_type_node, 64));
+	return gimple_convert(&ops->before, type, whole);
+}
+
+/* The integer that an argument hands over, of a place (a parameter, a result) that holds it. */
+static tree part_value(struct operands *ops, const argument &arg, tree place)
+{
+	tree value = place;
+
+	for (tree step : arg.steps) {
+		if (TREE_CODE(step) == FIELD_DECL)
+			value = build3(COMPONENT_REF, TREE_TYPE(step), value, step, NULL_TREE);
+		else
+			value = build4(ARRAY_REF, TREE_TYPE(TREE_TYPE(value)), value, step, NULL_TREE, NULL_TREE);
+	}
+	if (!is_gimple_val(value))
+		value = load(ops, value);
+	switch (arg.part) {
+	case PART_LOW:
+	case PART_MANTISSA:
+		return half(ops, value, false, long_long_unsigned_type_node);
+	case PART_HIGH:
+		return half(ops, value, true, long_long_unsigned_type_node);
+	case PART_EXPONENT:
+		return half(ops, value, true, short_unsigned_type_node);
+	case PART_REAL:
+		value = gimple_build(&ops->before, REALPART_EXPR, TREE_TYPE(TREE_TYPE(value)), value);
+		break;
+	case PART_IMAGINARY:
+		value = gimple_build(&ops->before, IMAGPART_EXPR, TREE_TYPE(TREE_TYPE(value)), value);
+		break;
+	default:
+		break;
+	}
+	if (SCALAR_FLOAT_TYPE_P(TREE_TYPE(value)))
+		return bits(ops, value);
+	/* Bit-fields, and what else is narrower than its place. */
+	if (INTEGRAL_TYPE_P(TREE_TYPE(value)) && TREE_CODE(TREE_TYPE(value)) != BOOLEAN_TYPE) {
+		tree last = arg.steps.empty() ? NULL_TREE : arg.steps.back();
+
+		if (last && TREE_CODE(last) == FIELD_DECL && DECL_BIT_FIELD_TYPE(last))
+			return gimple_convert(&ops->before, DECL_BIT_FIELD_TYPE(last), value);
+	}
+	return value;
+}
+
+static void operand_add(struct operands *ops, const argument &arg, tree place)
+{
+	if (arg.part == PART_NONE || arg.cls == PPN_CLASS_VOID || ops->count == OPERANDS_IN_NOTE)
 		return;
-	if (cls == PPN_CLASS_FLOAT)
-		value = gimple_build(&ops->before, VIEW_CONVERT_EXPR, build_nonstandard_integer_type(size * 8, 1), value);
+	tree value = arg.part == PART_ADDRESS ? build_fold_addr_expr(place) : part_value(ops, arg, place);
+	HOST_WIDE_INT size = int_size_in_bytes(TREE_TYPE(value));
+	bool is_signed = arg.cls == PPN_CLASS_SIGNED ||
+			 (arg.cls == PPN_CLASS_CHAR && !TYPE_UNSIGNED(TREE_TYPE(value)));
+
 	/* late.cc is stricter; but with LTO it may be missing. No reader knows pairs of registers. */
-	tree constraint = size > UNITS_PER_WORD ? build_string(3, "no") : build_string(4, "nor");
-	vec_safe_push(ops->inputs, build_tree_list(build_tree_list(NULL_TREE, constraint), value));
+	input_add(ops, size > UNITS_PER_WORD ? "no" : "nor", value);
 	ops->text += (ops->count ? " " : "") + std::string(is_signed ? "-" : "") + std::to_string(size) + "@%" +
 		     std::to_string(ops->count);
 	ops->count++;
@@ -50,27 +123,43 @@ static gasm *site_build(struct operands *ops, const struct probed *probed, enum 
 	return site;
 }
 
-/* A parameter's value at entry. */
-static tree parameter_value(struct operands *ops, function *fn, tree parm)
+/* What is handed over by its address must be there when the site is passed. */
+static void keep_in_memory(struct operands *ops, tree parm)
 {
-	if (is_gimple_reg(parm))
-		return get_or_create_ssa_default_def(fn, parm);
-	tree value = make_ssa_name(TYPE_MAIN_VARIANT(TREE_TYPE(parm)));
-	gimple_seq_add_stmt(&ops->before, gimple_build_assign(value, parm));
-	return value;
+	input_add(ops, "m", parm);
+}
+
+static bool calls_itself(tree decl)
+{
+	cgraph_node *node = cgraph_node::get(decl);
+
+	for (cgraph_edge *e = node->callees; e; e = e->next_callee)
+		if (e->callee == node)
+			return true;
+	return false;
 }
 
 static void place_entry(function *fn, const struct probed *probed)
 {
 	struct operands ops = {};
-	size_t i = 0;
+	std::vector<tree> parms, addressed;
 
-	for (tree parm = DECL_ARGUMENTS(fn->decl); parm; parm = DECL_CHAIN(parm), i++) {
-		char cls = i < probed->arguments.size() ? probed->arguments[i].cls : (char)PPN_CLASS_NONE;
+	for (tree parm = DECL_ARGUMENTS(fn->decl); parm; parm = DECL_CHAIN(parm))
+		parms.push_back(parm);
+	for (const argument &arg : probed->arguments) {
+		tree parm = parms[arg.parm];
 
-		if (cls != PPN_CLASS_NONE)
-			operand_add(&ops, cls, parameter_value(&ops, fn, parm));
+		/* GCC makes no tail call where a parameter's address is taken. */
+		if (arg.part == PART_ADDRESS && (!TREE_ADDRESSABLE(parm) && calls_itself(fn->decl)))
+			break;
+		if (arg.part == PART_ADDRESS) {
+			mark_addressable(parm);
+			addressed.push_back(parm);
+		}
+		operand_add(&ops, arg, is_gimple_reg(parm) ? get_or_create_ssa_default_def(fn, parm) : parm);
 	}
+	for (tree parm : addressed)
+		keep_in_memory(&ops, parm);
 
 	edge entry = single_succ_edge(ENTRY_BLOCK_PTR_FOR_FN(fn));
 	if (!single_pred_p(entry->dest) || phi_nodes(entry->dest))
@@ -86,14 +175,8 @@ static void place_return(greturn *ret, gimple_stmt_iterator *at, const struct pr
 	struct operands ops = {};
 	tree value = gimple_return_retval(ret);
 
-	if (value && probed->result.cls != PPN_CLASS_NONE && probed->result.cls != PPN_CLASS_VOID) {
-		if (!is_gimple_val(value)) {
-			tree loaded = make_ssa_name(TYPE_MAIN_VARIANT(TREE_TYPE(value)));
-			gimple_seq_add_stmt(&ops.before, gimple_build_assign(loaded, value));
-			value = loaded;
-		}
-		operand_add(&ops, probed->result.cls, value);
-	}
+	if (value)
+		operand_add(&ops, probed->result, value);
 	gasm *site = site_build(&ops, probed, SITE_RETURN);
 	gimple_set_location(site, gimple_location(ret));
 	gimple_seq_add_stmt(&ops.before, site);

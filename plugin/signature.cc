@@ -155,20 +155,21 @@ static std::string value_type_text(tree type)
 	return type_text(type);
 }
 
+/* ---- parameters, taken apart into arguments --------------------------------------- */
+
+#define FLAT_BYTES 16 /* what the ABIs of our CPUs pass in registers */
+
 static char class_of(tree type)
 {
-	HOST_WIDE_INT size = int_size_in_bytes(type);
 	tree to;
 
 	switch (TREE_CODE(type)) {
 	case VOID_TYPE:
 		return PPN_CLASS_VOID;
 	case BOOLEAN_TYPE:
-		return size <= 8 ? PPN_CLASS_BOOL : PPN_CLASS_NONE;
+		return PPN_CLASS_BOOL;
 	case INTEGER_TYPE:
 	case ENUMERAL_TYPE:
-		if (size != 1 && size != 2 && size != 4 && size != 8)
-			return PPN_CLASS_NONE;
 		if (TYPE_MAIN_VARIANT(type) == char_type_node)
 			return PPN_CLASS_CHAR;
 		return TYPE_UNSIGNED(type) ? PPN_CLASS_UNSIGNED : PPN_CLASS_SIGNED;
@@ -180,10 +181,127 @@ static char class_of(tree type)
 	case REFERENCE_TYPE:
 		return PPN_CLASS_POINTER;
 	case REAL_TYPE:
-		return size == 4 || size == 8 ? PPN_CLASS_FLOAT : PPN_CLASS_NONE;
+		return PPN_CLASS_FLOAT;
 	default:
 		return PPN_CLASS_NONE;
 	}
+}
+
+static bool is_operand_size(HOST_WIDE_INT size)
+{
+	return size == 1 || size == 2 || size == 4 || size == 8;
+}
+
+static void add_part(const argument &whole, char cls, enum part part, const char *name, const std::string &type,
+		     std::vector<argument> *arguments)
+{
+	argument arg = whole;
+
+	arg.cls = cls;
+	arg.part = part;
+	arg.name += name;
+	arg.type = type;
+	arguments->push_back(arg);
+}
+
+static void add_arguments(tree type, argument arg, std::vector<argument> *arguments);
+
+static void add_members(tree type, const argument &whole, std::vector<argument> *arguments)
+{
+	for (tree field = TYPE_FIELDS(type); field; field = DECL_CHAIN(field)) {
+		argument member = whole;
+
+		if (TREE_CODE(field) != FIELD_DECL || (DECL_BIT_FIELD(field) && !DECL_NAME(field)) ||
+		    integer_zerop(DECL_SIZE(field)))
+			continue;
+		if (DECL_NAME(field) && !DECL_ARTIFICIAL(field))
+			member.name += std::string(".") + IDENTIFIER_POINTER(DECL_NAME(field));
+		member.steps.push_back(field);
+		add_arguments(DECL_BIT_FIELD_TYPE(field) ? DECL_BIT_FIELD_TYPE(field) : TREE_TYPE(field), member,
+			      arguments);
+	}
+}
+
+static void add_elements(tree type, const argument &whole, std::vector<argument> *arguments)
+{
+	HOST_WIDE_INT n = int_size_in_bytes(type) / int_size_in_bytes(TREE_TYPE(type));
+
+	for (HOST_WIDE_INT i = 0; i < n; i++) {
+		argument element = whole;
+
+		element.name += "[" + std::to_string(i) + "]";
+		element.steps.push_back(build_int_cst(sizetype, i));
+		add_arguments(TREE_TYPE(type), element, arguments);
+	}
+}
+
+static void add_arguments(tree type, argument arg, std::vector<argument> *arguments)
+{
+	HOST_WIDE_INT size = int_size_in_bytes(type);
+	size_t before = arguments->size();
+	std::string text = value_type_text(type);
+
+	switch (TREE_CODE(type)) {
+	case INTEGER_TYPE:
+	case ENUMERAL_TYPE:
+	case BOOLEAN_TYPE:
+	case POINTER_TYPE:
+	case REFERENCE_TYPE:
+	case REAL_TYPE:
+		if (is_operand_size(size) && !DECIMAL_FLOAT_TYPE_P(type)) {
+			add_part(arg, class_of(type), PART_WHOLE, "", text, arguments);
+		} else if (TREE_CODE(type) == REAL_TYPE && TYPE_PRECISION(type) == 80 && size == 16) {
+			add_part(arg, PPN_CLASS_UNSIGNED, PART_MANTISSA, ".mantissa", "unsigned long", arguments);
+			add_part(arg, PPN_CLASS_UNSIGNED, PART_EXPONENT, ".exponent", "unsigned short", arguments);
+		} else if (size == 16 && UNITS_PER_WORD == 8) {
+			bool is_signed = TREE_CODE(type) != REAL_TYPE && !TYPE_UNSIGNED(type);
+
+			add_part(arg, PPN_CLASS_UNSIGNED, PART_LOW, ".low", "unsigned long", arguments);
+			add_part(arg, is_signed ? PPN_CLASS_SIGNED : PPN_CLASS_UNSIGNED, PART_HIGH, ".high",
+				 is_signed ? "long" : "unsigned long", arguments);
+		}
+		break;
+	case COMPLEX_TYPE:
+		if (is_operand_size(int_size_in_bytes(TREE_TYPE(type)))) {
+			char cls = class_of(TREE_TYPE(type));
+
+			add_part(arg, cls, PART_REAL, ".real", type_text(TREE_TYPE(type)), arguments);
+			add_part(arg, cls, PART_IMAGINARY, ".imag", type_text(TREE_TYPE(type)), arguments);
+		}
+		break;
+	case RECORD_TYPE:
+		if (size > FLAT_BYTES && arg.steps.empty())
+			add_part(arg, PPN_CLASS_POINTER, PART_ADDRESS, "", text + " *", arguments);
+		else if (size > 0 && size <= FLAT_BYTES && !TYPE_REVERSE_STORAGE_ORDER(type))
+			add_members(type, arg, arguments);
+		break;
+	case ARRAY_TYPE:
+		if (size > 0 && size <= FLAT_BYTES && !TYPE_REVERSE_STORAGE_ORDER(type))
+			add_elements(type, arg, arguments);
+		break;
+	default:
+		break;
+	}
+	if (before == arguments->size())
+		add_part(arg, PPN_CLASS_NONE, PART_NONE, "", text, arguments);
+}
+
+/* A result is one argument, or none that an operand can hold. */
+static argument result_argument(tree decl)
+{
+	tree result = DECL_RESULT(decl), type = TREE_TYPE(TREE_TYPE(decl));
+	argument arg = {};
+
+	arg.cls = class_of(type);
+	arg.type = value_type_text(type);
+	if (arg.cls == PPN_CLASS_VOID)
+		return arg;
+	if ((result && DECL_BY_REFERENCE(result)) || !is_operand_size(int_size_in_bytes(type)) ||
+	    DECIMAL_FLOAT_TYPE_P(type) || arg.cls == PPN_CLASS_NONE) {
+		arg.cls = PPN_CLASS_NONE;
+		arg.part = PART_NONE;
+	}
+	return arg;
 }
 
 /* ---- the note's bytes --------------------------------------------------------- */
@@ -206,28 +324,26 @@ static std::string argument_text(const argument &arg)
 
 void signature_make(tree decl, struct probed *probed)
 {
-	tree result = DECL_RESULT(decl);
-	tree result_type = TREE_TYPE(TREE_TYPE(decl));
 	expanded_location where = expand_location(DECL_SOURCE_LOCATION(decl));
 	std::string function = function_text(decl);
 	unsigned flags = TREE_THIS_VOLATILE(decl) ? PPN_FLAG_NORETURN : 0;
-	unsigned unnamed = 0;
+	unsigned nth = 0;
 
-	probed->arguments.clear();
-	for (tree parm = DECL_ARGUMENTS(decl); parm; parm = DECL_CHAIN(parm)) {
-		argument arg;
+	for (tree parm = DECL_ARGUMENTS(decl); parm; parm = DECL_CHAIN(parm), nth++) {
+		argument arg = {};
 
-		arg.cls = class_of(TREE_TYPE(parm));
-		arg.type = value_type_text(TREE_TYPE(parm));
-		arg.name = DECL_NAME(parm) ? IDENTIFIER_POINTER(DECL_NAME(parm)) : "arg" + std::to_string(unnamed);
-		unnamed++;
-		probed->arguments.push_back(arg);
+		/* What the compiler adds for itself differs between the variants of a constructor. */
+		if (DECL_ARTIFICIAL(parm) && (!DECL_NAME(parm) || !id_equal(DECL_NAME(parm), "this")))
+			continue;
+		arg.name = DECL_NAME(parm) ? IDENTIFIER_POINTER(DECL_NAME(parm)) : "arg" + std::to_string(nth);
+		arg.parm = nth;
+		add_arguments(TREE_TYPE(parm), arg, &probed->arguments);
 	}
-	probed->result.cls = result && DECL_BY_REFERENCE(result) ? (char)PPN_CLASS_NONE : class_of(result_type);
-	probed->result.type = value_type_text(result_type);
+	if (probed->arguments.size() > 255)
+		probed->arguments.resize(255);
+	probed->result = result_argument(decl);
 
 	std::string &bytes = probed->signature;
-	bytes.clear();
 	add_number(&bytes, ppn_key(choice.provider.c_str(), probed->name.c_str()), 8);
 	add_number(&bytes, where.line, 4);
 	add_number(&bytes, PPN_KIND_FUNCTION, 1);
