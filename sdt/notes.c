@@ -32,6 +32,7 @@ struct walk {
 	struct pp_image *image;
 	struct notes *notes;
 	uint64_t start; /* the section's place in the file */
+	uint64_t size;  /* of all sections so far */
 	size_t notes_room, signatures_room, sites_room;
 };
 
@@ -307,6 +308,12 @@ static int walk_section(struct walk *walk, const GElf_Shdr *section)
 	if (!file_has(walk->file, section->sh_offset, size) || size > FILE_PART_MAX) {
 		if (ours)
 			image_warn(walk->image, "its section %s reaches past its end, so its probes are not known", name);
+		return 0;
+	}
+	walk->size += size;
+	if (!file_has(walk->file, 0, walk->size)) { /* or a small file would fill the memory */
+		image_warn(walk->image, "its note sections overlap; the one at offset %#llx is left out",
+		           (unsigned long long)section->sh_offset);
 		return 0;
 	}
 	data = arena_alloc(&walk->image->arena, size + HEADER + sizeof(STAPSDT_OWNER));

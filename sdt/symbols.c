@@ -79,7 +79,9 @@ static bool add(struct image_symbols *symbols, const GElf_Sym *from, char *name)
 	return true;
 }
 
-static int read_table(const struct file *file, Elf_Scn *scn, const GElf_Shdr *table, struct image_symbols *symbols)
+/* size: of all tables so far; far more than the file has means that they overlap, and fill any memory. */
+static int read_table(const struct file *file, Elf_Scn *scn, const GElf_Shdr *table, uint64_t *size,
+                      struct image_symbols *symbols)
 {
 	GElf_Shdr strings;
 	Elf_Data *data;
@@ -94,6 +96,9 @@ static int read_table(const struct file *file, Elf_Scn *scn, const GElf_Shdr *ta
 	    !gelf_getshdr(elf_getscn(file->elf, table->sh_link), &strings) || strings.sh_type != SHT_STRTAB ||
 	    strings.sh_size > FILE_PART_MAX || !file_has(file, strings.sh_offset, strings.sh_size))
 		return error_set(ENOEXEC, "the symbol table of '%s' is damaged", file->path);
+	*size += table->sh_size + strings.sh_size;
+	if (!file_has(file, 0, *size / 2)) /* two tables may share their strings */
+		return error_set(ENOEXEC, "the symbol tables of '%s' overlap", file->path);
 	names = arena_alloc(&symbols->strings, strings.sh_size + 1);
 	if (!names)
 		return -ENOMEM;
@@ -147,11 +152,12 @@ int symbols_load(const struct file *file, const struct pp_image *image)
 	struct image_symbols *symbols = image->symbols;
 	Elf_Scn *scn = NULL;
 	GElf_Shdr section;
+	uint64_t size = 0;
 	int err = 0;
 
 	while (!err && (scn = elf_nextscn(file->elf, scn)) != NULL)
 		if (gelf_getshdr(scn, &section) && (section.sh_type == SHT_SYMTAB || section.sh_type == SHT_DYNSYM))
-			err = read_table(file, scn, &section, symbols);
+			err = read_table(file, scn, &section, &size, symbols);
 	if (!err)
 		err = index_functions(symbols);
 	if (err == -ENOMEM)

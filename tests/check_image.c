@@ -842,6 +842,34 @@ START_TEST(shrinking_file)
 }
 END_TEST
 
+/* A small file may not claim memory many times its size. */
+START_TEST(overlapping_sections)
+{
+	struct elf elf = { 0 };
+	struct pp_image *image;
+	uint64_t sections, offset = 0;
+
+	elf_note(&elf, CODE, BASE, 0, "p", "n", "");
+	elf_finish(&elf);
+	memcpy(&sections, elf.file.data + 0x28, 8);
+	for (int i = 1; i < 9; i++) { /* all the file, in each section */
+		uint64_t size = i < 4 ? 0x100 : elf.file.n;
+
+		if (i == 8)
+			continue;
+		memcpy(elf.file.data + sections + (size_t)i * 64 + 4, &(uint32_t){ i < 4 ? SHT_PROGBITS : SHT_NOTE }, 4);
+		if (i >= 4)
+			memcpy(elf.file.data + sections + (size_t)i * 64 + 0x18, &offset, 8);
+		memcpy(elf.file.data + sections + (size_t)i * 64 + 0x20, &size, 8);
+	}
+	image = open_elf(&elf);
+	ck_assert_uint_ge(pp_image_warnings(image), 3);
+	warns(image, pp_image_warnings(image) - 1, "overlap");
+	pp_image_free(image);
+	elf_free(&elf);
+}
+END_TEST
+
 /* Asks everything of an image that can be asked. */
 static void exercise(const char *path)
 {
@@ -1144,6 +1172,7 @@ int main(void)
 	tcase_add_test(tcase, bad_signatures);
 	tcase_add_test(tcase, many_warnings);
 	tcase_add_test(tcase, shrinking_file);
+	tcase_add_test(tcase, overlapping_sections);
 	tcase_add_loop_test(tcase, cut_anywhere, 0, 2);
 	tcase_add_loop_test(tcase, damaged_anywhere, 0, 4);
 	tcase_add_test(tcase, real_ones);

@@ -375,6 +375,168 @@ START_TEST(saved_registers)
 }
 END_TEST
 
+/* ---- what the assembler makes of the same text ------------------------------------ */
+
+struct assembled {
+	unsigned char *code;
+	size_t n;
+};
+
+/* Assembles lines, each padded to 16 bytes. False where there is no assembler for x86-64. */
+static bool assemble(const char *lines, struct assembled *result)
+{
+	char folder[] = "/tmp/check-operand-XXXXXX", command[256];
+	bool done = false;
+	FILE *file;
+
+	ck_assert(mkdtemp(folder) != NULL);
+	snprintf(command, sizeof(command), "as --64 -o %s/o - 2>%s/errors", folder, folder);
+	file = popen(command, "w");
+	if (file) {
+		fputs(lines, file);
+		done = pclose(file) == 0;
+	}
+	snprintf(command, sizeof(command), "objcopy -O binary -j .text %s/o %s/code 2>>%s/errors && cat %s/code", folder,
+	         folder, folder, folder);
+	file = done ? popen(command, "r") : NULL;
+	if (file) {
+		result->code = malloc(1 << 20);
+		result->n = fread(result->code, 1, 1 << 20, file);
+		done = pclose(file) == 0 && result->n;
+	}
+	snprintf(command, sizeof(command), "rm -r %s", folder);
+	done &= system(command) == 0;
+	return done;
+}
+
+/* Each register's number is what the assembler encodes in "mov %reg, (%rax)". */
+START_TEST(registers_as_assembled)
+{
+	const struct cpu *cpu = cpu_of(EM_X86_64, true);
+	struct assembled got = { 0 };
+	char lines[8192] = "";
+
+	for (size_t i = 0; i < cpu->nregisters; i++)
+		if (cpu->registers[i].number < 16)
+			sprintf(lines + strlen(lines), ".balign 16\nmov %%%s, (%%rax)\n", cpu->registers[i].name);
+	if (!assemble(lines, &got)) {
+		printf("registers_as_assembled: skipped: there is no assembler for x86-64\n");
+		free(got.code);
+		return;
+	}
+	for (size_t i = 0, at = 0; i < cpu->nregisters; i++) {
+		const struct cpu_register *reg = &cpu->registers[i];
+		const unsigned char *c = got.code + at;
+		int size = 4, number, shift = 0;
+		unsigned char rex = 0;
+
+		if (reg->number >= 16)
+			continue;
+		ck_assert_uint_lt(at + 4, got.n + 12);
+		if (*c == 0x66)
+			size = 2, c++;
+		if ((*c & 0xf0) == 0x40)
+			rex = *c++;
+		if (rex & 8)
+			size = 8;
+		ck_assert(*c == 0x88 || *c == 0x89);
+		if (*c++ == 0x88)
+			size = 1;
+		number = (*c >> 3 & 7) | (rex & 4 ? 8 : 0);
+		if (size == 1 && !rex && number >= 4)
+			number -= 4, shift = 8;
+		ck_assert_msg(reg->number == number && reg->size == size && reg->shift == shift, "%s", reg->name);
+		at += 16;
+	}
+	free(got.code);
+}
+END_TEST
+
+/* Reads the address of "lea ADDRESS, %rax" (or mov, without REX.R): mod, rm, sib, displacement. */
+static void decode(const unsigned char *c, struct operand *operand)
+{
+	unsigned char rex = 0, modrm, sib;
+	int mod, rm;
+	int32_t wide;
+
+	*operand = (struct operand){ .kind = OPERAND_MEM, .size = 8, .reg = -1, .index = -1, .scale = 1 };
+	if ((*c & 0xf0) == 0x40)
+		rex = *c++;
+	ck_assert_uint_eq(*c, 0x8d);
+	modrm = c[1];
+	c += 2;
+	mod = modrm >> 6;
+	rm = modrm & 7;
+	if (rm == 4) {
+		sib = *c++;
+		if ((sib >> 3 & 7) != 4 || rex & 2) {
+			operand->index = (int8_t)((sib >> 3 & 7) | (rex & 2 ? 8 : 0));
+			operand->scale = (uint8_t)(1 << (sib >> 6));
+		}
+		if ((sib & 7) != 5 || mod)
+			operand->reg = (int8_t)((sib & 7) | (rex & 1 ? 8 : 0));
+		else
+			mod = 2;
+	} else {
+		operand->reg = (int8_t)(rm | (rex & 1 ? 8 : 0));
+	}
+	memcpy(&wide, c, sizeof(wide));
+	operand->value = mod == 1 ? (int8_t)*c : mod == 2 ? wide : 0;
+}
+
+START_TEST(memory_as_assembled)
+{
+	static const char *const names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+		                             "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+	enum { N = 4000 };
+	static char texts[N][96], lines[N * 128];
+	struct pp_image *image = open_image(false, ET_DYN, 0);
+	struct operand got[OPERANDS_MAX], want;
+	struct assembled code = { 0 };
+	unsigned seed = 4711;
+	char *line = lines;
+
+	for (int i = 0; i < N; i++) {
+		char *to = texts[i];
+		int terms = rand_r(&seed) % 4, parts = rand_r(&seed) % 4, index;
+
+		to += sprintf(to, "8@");
+		for (int t = 0; t < terms; t++) {
+			static const char *const forms[] = { "%d", "0x%x", "0%o" };
+
+			to += sprintf(to, "%s", rand_r(&seed) % 2 ? "-" : t ? "+" : "");
+			if (t && rand_r(&seed) % 8 == 0)
+				to += sprintf(to, "-");
+			to += sprintf(to, forms[rand_r(&seed) % 3], rand_r(&seed) % (rand_r(&seed) % 2 ? 200 : 100000000));
+		}
+		do
+			index = rand_r(&seed) % 16;
+		while (index == 4);
+		to += sprintf(to, "(");
+		if (parts != 3)
+			to += sprintf(to, "%%%s", names[rand_r(&seed) % 16]);
+		if (parts > 0)
+			to += sprintf(to, ",%s%%%s", rand_r(&seed) % 4 ? "" : " ", names[index]);
+		if (parts > 1)
+			to += sprintf(to, ",%d", 1 << rand_r(&seed) % 4);
+		sprintf(to, ")");
+		line += sprintf(line, ".balign 16\nlea %s, %%rax\n", texts[i] + 2);
+	}
+	if (!assemble(lines, &code)) {
+		printf("memory_as_assembled: skipped: there is no assembler for x86-64\n");
+	} else {
+		ck_assert_uint_gt(code.n, (N - 1) * 16);
+		for (int i = 0; i < N; i++) {
+			decode(code.code + 16 * (size_t)i, &want);
+			ck_assert_msg(operands_parse(image, texts[i], got) == 1, "%s: %s", texts[i], pp_error());
+			same(texts[i], &got[0], &want);
+		}
+	}
+	free(code.code);
+	pp_image_free(image);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("operand");
@@ -394,6 +556,8 @@ int main(void)
 	tcase_add_test(tcase, other_cpus);
 	tcase_add_test(tcase, splitting);
 	tcase_add_test(tcase, saved_registers);
+	tcase_add_test(tcase, registers_as_assembled);
+	tcase_add_test(tcase, memory_as_assembled);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
