@@ -44,7 +44,8 @@ struct arg {
 };
 
 /* A probe with one point, whose index is returned. */
-static uint32_t add(struct desc_builder *b, const char *provider, const char *name, size_t nargs, const struct arg *args)
+static uint32_t add(struct desc_builder *b, const char *provider, const char *name, size_t nargs,
+                    const struct arg *args)
 {
 	struct pp_arg pp_args[RECORD_ARGS_MAX];
 	struct pp_probe probe = { .provider = (char *)provider, .name = (char *)name, .args = pp_args, .nargs = nargs };
@@ -111,7 +112,8 @@ union word {
 #define S(x) ((union word){ .u = sizeof(x) - 1 }), (x)
 
 /* The arguments: n pairs of a value and, for a string, its bytes. */
-static int emit(struct pp_trace *trace, const struct desc *desc, uint32_t point, uint64_t time, uint32_t faults, int n, ...)
+static int emit(struct pp_trace *trace, const struct desc *desc, uint32_t point, uint64_t time, uint32_t faults,
+                int n, ...)
 {
 	uint64_t room[RECORD_SIZE_MAX / 8 + 1] = { 0 };
 	struct record *record = (struct record *)room;

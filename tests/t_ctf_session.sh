@@ -43,8 +43,8 @@ printf '%s\n' "$out" >"$T/said"
 babeltrace2 --names=payload "$T/trace" >"$T/read" || fail "cannot be read"
 want "events" 20 "$(wc -l <"$T/read")"
 # n, text, small and where of the entries, and the results of the returns
-sed -n 's/.* work:work__entry: .*{ n = \(-*[0-9]*\), text = "\(.*\)", small = \([0-9]*\), where = 0x\([0-9A-F]*\), colour = \([0-9]*\), .*/\1|\2|\3|0x\4|\5/p' \
-	"$T/read" | sed 's/\\"/"/' >"$T/entries"
+sed -n 's/.* work:work__entry: .*{ n = //p' "$T/read" | sed -e 's/, text = "\(.*\)", small = /|\1|/' \
+	-e 's/, where = /|/; s/, colour = \([0-9]*\), _faults.*/|\1/; s/\\"/"/' >"$T/entries"
 cut -d'|' -f1-5 "$T/said" | diff -u - "$T/entries" || fail "the entries differ: $(cat "$T/read")"
 sed -n 's/.* work:work__return: .*{ [a-z_0-9]* = \(-*[0-9]*\), _faults.*/\1/p' "$T/read" >"$T/returns"
 cut -d'|' -f6 "$T/said" | diff -u - "$T/returns" || fail "the results differ: $(cat "$T/read")"
