@@ -99,6 +99,43 @@ $(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) $(LIBA)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $$($(PKG_CONFIG) --libs $(PKGS))
 
+deps:
+	$(Q)scripts/deps
+
+# What is missing is got first; make starts again, for it has looked for everything already.
+demo:
+	$(if $(MISSING),$(Q)scripts/deps)
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)B=$(B) scripts/demo
+
+# ---- installing ------------------------------------------------------------------
+
+bindir := $(DESTDIR)$(PREFIX)/bin
+libdir := $(DESTDIR)$(PREFIX)/lib
+incdir := $(DESTDIR)$(PREFIX)/include
+mandir := $(DESTDIR)$(PREFIX)/share/man/man1
+# Where -fplugin=probepoint looks; with PREFIX=/usr this is GCC's own folder, else a copy stands in lib/ too.
+plugindir := $(DESTDIR)$(shell $(PLUGIN_CC) -print-file-name=plugin)
+
+install: all
+	$(Q)install -d $(bindir) $(libdir)/pkgconfig $(incdir)/sys $(mandir) $(plugindir)
+	$(Q)install -m 755 $(CMDS) $(bindir)
+	$(Q)install -m 755 $(LIB) $(libdir)/libprobepoint.so.0
+	$(Q)ln -sf libprobepoint.so.0 $(libdir)/libprobepoint.so
+	$(Q)$(if $(AGENT),install -m 755 $(AGENT) $(libdir))
+	$(Q)install -m 644 $(PLUGIN) $(plugindir)/probepoint.so
+	$(Q)install -m 644 include/probepoint.h include/probepoint-note.h $(incdir)
+	$(Q)install -m 644 $(wildcard include/sys/*.h) $(incdir)/sys
+	$(Q)install -m 644 doc/man/*.1 $(mandir)
+	$(Q)printf 'Name: probepoint\nDescription: probe points of compiled programs\nVersion: %s\n%s\n%s\n' '$(VERSION)' \
+		'Libs: -L$(PREFIX)/lib -lprobepoint' 'Cflags: -I$(PREFIX)/include' >$(libdir)/pkgconfig/probepoint.pc
+
+uninstall:
+	$(Q)rm -f $(CMDS:$(B)/bin/%=$(bindir)/%) $(libdir)/libprobepoint.so $(libdir)/libprobepoint.so.0 \
+		$(libdir)/libprobepoint-agent.so $(plugindir)/probepoint.so $(libdir)/pkgconfig/probepoint.pc \
+		$(incdir)/probepoint.h $(incdir)/probepoint-note.h $(patsubst include/%,$(incdir)/%,$(wildcard include/sys/*.h)) \
+		$(patsubst doc/man/%,$(mandir)/%,$(wildcard doc/man/*.1))
+
 -include $(wildcard runtime/agent/build.mk) examples/build.mk tests/build.mk bench/build.mk
 
 clean:
