@@ -116,6 +116,12 @@ int pp_request_command(struct pp_request *request, pid_t pid, const char *file);
 
 /* "auto" (the start), "kernel" or "agent". -EINVAL: none of these. */
 int pp_request_backend(struct pp_request *request, const char *backend);
+/*
+ * Hits for which the expression is false are counted as filtered and go no further
+ * (doc/filters.md has the language). It is compiled for each site when the request is
+ * armed; a site whose arguments it does not fit is refused, with the place in it.
+ */
+int pp_request_filter(struct pp_request *request, const char *expression);
 void pp_request_record(struct pp_request *request); /* record from the start: a flight recorder */
 
 /* ---- reports: what became of it ------------------------------------------- */
@@ -263,8 +269,12 @@ const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *
 
 struct pp_trace;
 
-/* Makes the folder dir (which must not be there) and writes the session's metadata into it. */
+/*
+ * Makes the folder dir (which must not be there) and writes the session's metadata into
+ * it. The trace is to be closed before the session.
+ */
 int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace **trace);
+/* event NULL: writes out what is held back to be sorted. -EBADMSG: this event only is left out. */
 int pp_trace_write(struct pp_trace *trace, const struct pp_event *event);
 /* Writes out the rest. Errors that were put off (a full disk) come back here. Frees the trace in any case. */
 int pp_trace_close(struct pp_trace *trace);

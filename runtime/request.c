@@ -30,6 +30,7 @@ void pp_request_free(struct pp_request *request)
 	free(request->files);
 	free(request->processes);
 	free(request->command);
+	free(request->filter);
 	free(request);
 }
 
@@ -103,6 +104,17 @@ int pp_request_backend(struct pp_request *request, const char *backend)
 	if (strcmp(backend, "auto") && strcmp(backend, "kernel") && strcmp(backend, "agent"))
 		return error_set(EINVAL, "no backend '%s': there are auto, kernel and agent", backend);
 	strcpy(request->backend, backend);
+	return 0;
+}
+
+int pp_request_filter(struct pp_request *request, const char *expression)
+{
+	char *copy = strdup(expression);
+
+	if (!copy)
+		return error_set(ENOMEM, "out of memory");
+	free(request->filter);
+	request->filter = copy;
 	return 0;
 }
 

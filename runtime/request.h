@@ -14,6 +14,7 @@ struct pp_request {
 	struct process **processes;
 	size_t nprocesses;
 	char *command; /* what the process of a pp_request_command() will run */
+	char *filter; /* NULL: none */
 	char backend[8];
 	bool record;
 };

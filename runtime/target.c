@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "runtime/check.h"
+#include "runtime/filter.h"
 #include "runtime/loader.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
@@ -38,13 +39,17 @@ static void program_free(void *program)
 }
 
 /* The site's program, which is shared by all sites that have the same. */
-static int program_of(struct targets *t, const struct pp_site *site, const struct fetch_program **program)
+static int program_of(struct targets *t, const struct pp_site *site, const char *filter,
+                      const struct fetch_program **program)
 {
 	struct fetch_program *made = calloc(1, sizeof(*made)), **found;
 	int err = made ? fetch_compile(site, made) : error_set(ENOMEM, "out of memory");
 
+	if (!err && filter)
+		err = filter_compile(filter, site, made);
 	if (err) {
-		free(made);
+		if (made)
+			program_free(made);
 		return err;
 	}
 	found = tsearch(made, &t->programs, compare_programs);
@@ -60,7 +65,7 @@ static int program_of(struct targets *t, const struct pp_site *site, const struc
 
 static const struct fetch_program no_arguments;
 
-static int add_site(struct targets *t, const struct pp_site *site, const struct process *process)
+static int add_site(struct targets *t, const struct pp_site *site, const struct process *process, const char *filter)
 {
 	struct arm_point *point;
 
@@ -87,12 +92,13 @@ static int add_site(struct targets *t, const struct pp_site *site, const struct 
 			return 0;
 		}
 
-		int err = program_of(t, site, &point->program);
+		int err = program_of(t, site, filter, &point->program);
 
 		if (err == -ENOMEM)
 			return err;
-		/* It can still be counted. */
+		/* Without its arguments it can still be counted, but not filtered. */
 		if (err) {
+			point->error = filter ? err : 0;
 			point->program = &no_arguments;
 			point->reason = strdup(pp_error());
 		}
@@ -152,7 +158,7 @@ static int add_image(struct walk *w, const struct pp_image *image)
 				wanted = true;
 			}
 		for (size_t i = 0; wanted && i < image->probes[p].nsites; i++) {
-			int err = add_site(w->targets, &image->probes[p].sites[i], w->process);
+			int err = add_site(w->targets, &image->probes[p].sites[i], w->process, w->request->filter);
 
 			if (err)
 				return err;
