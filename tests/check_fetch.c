@@ -327,6 +327,21 @@ START_TEST(too_many)
 }
 END_TEST
 
+START_TEST(all_faults)
+{
+	char operands[32 * 32] = "";
+	struct fetch_program program;
+
+	for (int i = 0; i < RECORD_ARGS_MAX; i++)
+		strcat(operands, "-4@(%r11,%r11) ");
+	run(operands, "", &program);
+	ck_assert_uint_eq(out.record.faults, (1u << RECORD_ARGS_MAX) - 1);
+	for (int i = 0; i < RECORD_ARGS_MAX; i++)
+		ck_assert_uint_eq(out.record.value[i], 0);
+	fetch_release(&program);
+}
+END_TEST
+
 START_TEST(nothing)
 {
 	struct fetch_program program;
@@ -484,6 +499,83 @@ START_TEST(an_order)
 }
 END_TEST
 
+#define STEP(...) { .op = __VA_ARGS__ }
+
+/* Programs that break one rule each; the first two break none. */
+static const struct {
+	int sound;
+	size_t nsteps, npredicate, nargs;
+	struct fetch_step steps[20];
+	enum pp_kind kind;
+} programs[] = {
+	{ 1, 2, 0, 1, { STEP(FETCH_REG, 16), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 1, 6, 4, 1, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 3), STEP(FETCH_COMMEQ, 0), STEP(FETCH_TEST),
+	                STEP(FETCH_TID), STEP(FETCH_STRING, 0) }, PP_STRING },
+	{ 0, 2, 0, 1, { STEP(FETCH_REG, 17), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 2, 0, 1, { STEP(FETCH_TEST + 1), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 2, 0, 1, { STEP(255), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 2, 0, 1, { STEP(FETCH_PID), STEP(FETCH_ARG, 1) }, PP_SIGNED },
+	{ 0, 2, 0, 1, { STEP(FETCH_PID), STEP(FETCH_STRING, 0) }, PP_SIGNED },
+	{ 0, 2, 0, 1, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_STRING },
+	{ 0, 2, 0, 0, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 2, 0, 2, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 2, 0, RECORD_ARGS_MAX + 1, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 4, 0, 2, { STEP(FETCH_PID), STEP(FETCH_ARG, 0), STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 2, 3, 1, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 1, 0, 0, { STEP(FETCH_PID) }, PP_SIGNED },                        /* leaves a value */
+	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 1, 0, 1, { STEP(FETCH_ARG, 0) }, PP_SIGNED },                     /* of nothing */
+	{ 0, 3, 0, 1, { STEP(FETCH_NOT), STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_ADD), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_EXTEND, 3), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_EXTEND, 8, 8), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_EXTEND, 4, 0, 2), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_LOAD, 16), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_LOAD, 0), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 2, 0, 0, { STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },      /* of no predicate */
+	{ 0, 1, 1, 0, { STEP(FETCH_PID) }, PP_SIGNED },                        /* without a test */
+	{ 0, 3, 3, 0, { STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
+	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_TEST), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
+	{ 0, 2, 2, 1, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 2, 2, 0, { STEP(FETCH_COMMEQ, 1), STEP(FETCH_TEST) }, PP_SIGNED }, /* there is one literal */
+	{ 0, 3, 3, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 0), STEP(FETCH_TEST) }, PP_SIGNED },
+	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 1), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
+	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 4), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
+	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = INT64_MIN), STEP(FETCH_PID), STEP(FETCH_TEST) },
+	  PP_SIGNED },
+	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = INT64_MAX), STEP(FETCH_PID), STEP(FETCH_TEST) },
+	  PP_SIGNED },
+	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 2), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
+	{ 0, 6, 6, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 5), STEP(FETCH_PID), STEP(FETCH_PID),
+	                STEP(FETCH_JZ, .value = 5), STEP(FETCH_TEST) }, PP_SIGNED }, /* two depths at 5 */
+	{ 0, 19, 0, 1, { STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID),
+	                 STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID),
+	                 STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_ADD),
+	                 STEP(FETCH_ARG, 0) }, PP_SIGNED },
+};
+
+START_TEST(rules)
+{
+	struct fetch_literal literal = { .length = 1, .bytes = "a" };
+	struct fetch_program program = {
+		.nsteps = programs[_i].nsteps, .npredicate = programs[_i].npredicate, .nargs = programs[_i].nargs,
+		.kind = { programs[_i].kind }, .literals = &literal, .nliterals = 1,
+	};
+	uint8_t *depths = malloc(program.nsteps);
+	int err;
+
+	program.steps = malloc(program.nsteps * sizeof(*program.steps));
+	memcpy(program.steps, programs[_i].steps, program.nsteps * sizeof(*program.steps));
+	err = fetch_check(&program, 17, depths);
+	ck_assert_int_eq(err, programs[_i].sound ? 0 : -EBADMSG);
+	literal.length = 255;
+	err = fetch_check(&program, 17, depths);
+	ck_assert_int_eq(err, _i ? -EBADMSG : 0); /* the second one has a literal */
+	free(program.steps);
+	free(depths);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("fetch");
@@ -498,10 +590,12 @@ int main(void)
 	tcase_add_test(tc, strings_that_run_out);
 	tcase_add_test(tc, a_string_pointer_in_memory);
 	tcase_add_test(tc, too_many);
+	tcase_add_test(tc, all_faults);
 	tcase_add_test(tc, nothing);
 	tcase_add_test(tc, what_cannot_be_read);
 	tcase_add_test(tc, the_image_itself);
 	tcase_add_test(tc, an_order);
+	tcase_add_loop_test(tc, rules, 0, sizeof(programs) / sizeof(*programs));
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
