@@ -11,7 +11,7 @@ TURNS=100000
 build() {
 	local name=$1
 	shift
-	try "build" "$cc" -O2 $align -DSKIP=$skip "$@" $S/loop.c -o "$T/$name"
+	try "build" "$cc" -O2 $align -DSKIP=$skip "$@" $D/loop.c -o "$T/$name"
 }
 
 count() {
@@ -23,7 +23,7 @@ count() {
 beyond() {
 	local with
 	with=$(count "$T/$1")
-	[ -n "$with" ] || { fail "$cc: no count of $1"; echo 0; return; }
+	[ -n "$with" ] || { wrong "$cc: no count of $1"; echo 0; return; }
 	echo $(((with - without) * 100 / TURNS))
 }
 
@@ -43,9 +43,9 @@ for cc in $(compilers gcc clang); do
 	for skip in 0 1 2 3 4 5 6 7; do
 		build none -DPROBE=0 || continue
 		build ours -DPROBE=1 -Iinclude || continue
-		"$cc" -O2 $align -DSKIP=$skip -DPROBE=1 -Iinclude -S $S/loop.c -o "$T/plain.s"
+		"$cc" -O2 $align -DSKIP=$skip -DPROBE=1 -Iinclude -S $D/loop.c -o "$T/plain.s"
 		sed -i 's/\.p2align 3,0x66,2/.p2align 3,,2/' "$T/plain.s"
-		"$cc" "$T/plain.s" -o "$T/plain" || fail "plain"
+		"$cc" "$T/plain.s" -o "$T/plain" || wrong "plain"
 		without=$(count "$T/none")
 		ours=$(beyond ours)
 		plain=$(beyond plain)
@@ -53,14 +53,14 @@ for cc in $(compilers gcc clang); do
 		if [ $theirs = yes ]; then
 			build theirs -DPROBE=1
 			other=$(beyond theirs)
-			[ "$ours" -le $((other + 100)) ] || fail "$cc, $skip: more than a nop beyond SystemTap's"
+			[ "$ours" -le $((other + 100)) ] || wrong "$cc, $skip: more than a nop beyond SystemTap's"
 		fi
 		at=$(notes "$T/ours" | awk '{ print $3 }')
 		printf '%-8s  %d            %10s  %9s  %13s\n' "$cc" $((at % 8)) "$(decimal $ours)" "$(decimal $other)" "$(decimal $plain)"
 		seen+="$((at % 8)) "
-		[ "$ours" -le 200 ] || fail "$cc, $skip: $ours hundredths of an instruction a turn"
-		[ $((at % 8)) -ne 6 ] || fail "$cc, $skip: the jump's first bytes would cross an aligned block"
+		[ "$ours" -le 200 ] || wrong "$cc, $skip: $ours hundredths of an instruction a turn"
+		[ $((at % 8)) -ne 6 ] || wrong "$cc, $skip: the jump's first bytes would cross an aligned block"
 	done
-	[ "$cc" = clang ] || [ "$(tr ' ' '\n' <<<"$seen" | sort -u | grep -c .)" -ge 6 ] || fail "$cc: positions $seen only"
+	[ "$cc" = clang ] || [ "$(tr ' ' '\n' <<<"$seen" | sort -u | grep -c .)" -ge 6 ] || wrong "$cc: positions $seen only"
 done
 exit $failed

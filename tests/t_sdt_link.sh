@@ -8,16 +8,16 @@ n=0
 sound() {
 	local base at bytes
 	base=$(readelf -SW "$2" | sed 's/\[ *//' | awk '$2 == ".stapsdt.base" { print $4 }')
-	[ -n "$base" ] || fail "$1: no .stapsdt.base"
+	[ -n "$base" ] || wrong "$1: no .stapsdt.base"
 	notes "$2" >"$T/notes"
 	while read -r _ name at based _; do
-		[ $((based)) -eq $((0x0$base)) ] || fail "$1: base of $name is $based, section at $base"
+		[ $((based)) -eq $((0x0$base)) ] || wrong "$1: base of $name is $based, section at $base"
 		bytes=$(objdump -d --start-address="$at" --stop-address=$((at + 11)) "$2" 2>/dev/null |
 			sed -n 's/^ *[0-9a-f]*:\t\([0-9a-f ]*\).*/\1/p' | tr -d ' \n')
 		case $bytes in
 		90662e0f1f840000000000) ;;
-		90*) [ -n "${3-}" ] || fail "$1: $name at $at: $bytes" ;;
-		*) fail "$1: no site of $name at $at: $bytes" ;;
+		90*) [ -n "${3-}" ] || wrong "$1: $name at $at: $bytes" ;;
+		*) wrong "$1: no site of $name at $at: $bytes" ;;
 		esac
 	done <"$T/notes"
 }
@@ -25,10 +25,10 @@ sound() {
 # check WHAT BINARY LIVING [MIXED]: LIVING is how many notes there must be of twice and of here.
 check() {
 	local what=$1 binary=$2 living=$3
-	"$binary" || fail "$what: does not run"
+	"$binary" || wrong "$what: does not run"
 	sound "$what" "$binary" "${4-}"
 	awk '{ print $2 }' "$T/notes" | sort | uniq -c | awk '{ print $2 "=" $1 }' | paste -sd' ' >"$T/living"
-	[ "$(cat "$T/living")" = "$living" ] || fail "$what: has $(cat "$T/living"), should have $living"
+	[ "$(cat "$T/living")" = "$living" ] || wrong "$what: has $(cat "$T/living"), should have $living"
 	n=$((n + 1))
 }
 
@@ -41,21 +41,21 @@ for cc in $(compilers g++ g++-11 clang++); do
 				for semaphores in "" -DSEMAPHORES; do
 					flags="$o $kind -fuse-ld=$ld $semaphores -Iinclude"
 					what="$cc $flags"
-					try "$what" $cc $flags $sections -DPART=1 -c $S/parts.cc -o "$T/1.o" &&
-						try "$what" $cc $flags $sections -DPART=2 -c $S/parts.cc -o "$T/2.o" &&
+					try "$what" $cc $flags $sections -DPART=1 -c $D/parts.cc -o "$T/1.o" &&
+						try "$what" $cc $flags $sections -DPART=2 -c $D/parts.cc -o "$T/2.o" &&
 						try "$what" $cc $flags $sections "$T/1.o" "$T/2.o" -o "$T/parts" || continue
 					check "$what" "$T/parts" "here=1 twice=3"
 					[ -n "$semaphores" ] || continue
 					# each living note's semaphore is one of the two living ones, the dead one is gone
 					awk '$5 !~ /0x0+$/ { print $5 }' "$T/notes" | sort -u >"$T/semaphores"
-					[ "$(wc -l <"$T/semaphores")" -eq 2 ] || fail "$what: semaphores $(paste -sd' ' "$T/semaphores")"
-					nm "$T/parts" | grep -q 'parts_here_semaphore' || fail "$what: a living semaphore is gone"
-					nm "$T/parts" | grep -q 'parts_dead_semaphore' && fail "$what: a dead semaphore is there"
+					[ "$(wc -l <"$T/semaphores")" -eq 2 ] || wrong "$what: semaphores $(paste -sd' ' "$T/semaphores")"
+					nm "$T/parts" | grep -q 'parts_here_semaphore' || wrong "$what: a living semaphore is gone"
+					nm "$T/parts" | grep -q 'parts_dead_semaphore' && wrong "$what: a dead semaphore is there"
 				done
 			done
 			flags="$o -fuse-ld=$ld -Iinclude"
-			try "no gc" $cc $flags -c -DPART=1 $S/parts.cc -o "$T/1.o" &&
-				try "no gc" $cc $flags -c -DPART=2 $S/parts.cc -o "$T/2.o" &&
+			try "no gc" $cc $flags -c -DPART=1 $D/parts.cc -o "$T/1.o" &&
+				try "no gc" $cc $flags -c -DPART=2 $D/parts.cc -o "$T/2.o" &&
 				try "no gc" $cc $flags "$T/1.o" "$T/2.o" -o "$T/parts" && check "$cc $flags" "$T/parts" "dead=2 here=1 twice=3"
 		done
 	done
@@ -66,8 +66,8 @@ for lto in "g++ -flto -fuse-ld=bfd" "g++ -flto -fno-fat-lto-objects -flto-partit
 	have ${lto%% *} || continue
 	case $lto in *lld*) have ld.lld || continue ;; esac
 	for semaphores in "" -DSEMAPHORES; do
-		try "$lto" $lto -O2 $semaphores -Iinclude -DPART=1 -c $S/parts.cc -o "$T/1.o" &&
-			try "$lto" $lto -O2 $semaphores -Iinclude -DPART=2 -c $S/parts.cc -o "$T/2.o" &&
+		try "$lto" $lto -O2 $semaphores -Iinclude -DPART=1 -c $D/parts.cc -o "$T/1.o" &&
+			try "$lto" $lto -O2 $semaphores -Iinclude -DPART=2 -c $D/parts.cc -o "$T/2.o" &&
 			try "$lto" $lto -O2 $sections "$T/1.o" "$T/2.o" -o "$T/parts" && check "$lto $semaphores" "$T/parts" "here=1 twice=3"
 	done
 done
@@ -78,20 +78,20 @@ if gcc -fsyntax-only "$T/there.c" 2>/dev/null; then
 	for cc in $(compilers g++ clang++); do
 		for ld in $linkers; do
 			for gc in "" "$sections"; do
-				try mixed $cc -O2 $gc -Iinclude -DPART=1 -c $S/parts.cc -o "$T/1.o"
-				try mixed $cc -O2 $gc -Iinclude -DPART=2 -c $S/parts.cc -o "$T/2.o"
-				try mixed $cc -O2 $gc -DPART=1 -c $S/parts.cc -o "$T/their1.o"
-				try mixed $cc -O2 $gc -DPART=2 -c $S/parts.cc -o "$T/their2.o"
+				try mixed $cc -O2 $gc -Iinclude -DPART=1 -c $D/parts.cc -o "$T/1.o"
+				try mixed $cc -O2 $gc -Iinclude -DPART=2 -c $D/parts.cc -o "$T/2.o"
+				try mixed $cc -O2 $gc -DPART=1 -c $D/parts.cc -o "$T/their1.o"
+				try mixed $cc -O2 $gc -DPART=2 -c $D/parts.cc -o "$T/their2.o"
 				for order in "1.o their2.o" "their2.o 1.o" "their1.o 2.o" "2.o their1.o"; do
 					what="$cc $ld $order $gc"
 					(cd "$T" && $cc -fuse-ld=$ld $gc $order -o mixed) >"$T/log" 2>&1 ||
-						{ fail "$what: does not link"; head -n 5 "$T/log"; continue; }
-					"$T/mixed" || fail "$what: does not run"
+						{ wrong "$what: does not link"; head -n 5 "$T/log"; continue; }
+					"$T/mixed" || wrong "$what: does not run"
 					notes "$T/mixed" | awk '$3 !~ /^0x0+$/' >"$T/mixed.notes"
-					grep -q 'parts here' "$T/mixed.notes" || fail "$what: a probe is gone"
-					[ "$(grep -c 'parts twice' "$T/mixed.notes")" -ge 3 ] || fail "$what: $(grep -c twice "$T/mixed.notes") notes"
+					grep -q 'parts here' "$T/mixed.notes" || wrong "$what: a probe is gone"
+					[ "$(grep -c 'parts twice' "$T/mixed.notes")" -ge 3 ] || wrong "$what: $(grep -c twice "$T/mixed.notes") notes"
 					gdb -nx -batch -ex 'info probes stap parts' "$T/mixed" 2>/dev/null | grep -q ' here ' ||
-						! have gdb || fail "$what: gdb does not see the probes"
+						! have gdb || wrong "$what: gdb does not see the probes"
 					n=$((n + 1))
 				done
 			done
@@ -104,11 +104,11 @@ fi
 # For linkers and assemblers that know neither link order nor that relocation.
 for ld in gold bfd lld; do
 	have ld.$ld || continue
-	try "old $ld" g++ -O2 -DSDT_NO_LINK_ORDER -Iinclude -fuse-ld=$ld -DPART=1 -c $S/parts.cc -o "$T/1.o"
-	try "old $ld" g++ -O2 -DSDT_NO_LINK_ORDER -Iinclude -fuse-ld=$ld -DPART=2 -c $S/parts.cc -o "$T/2.o"
+	try "old $ld" g++ -O2 -DSDT_NO_LINK_ORDER -Iinclude -fuse-ld=$ld -DPART=1 -c $D/parts.cc -o "$T/1.o"
+	try "old $ld" g++ -O2 -DSDT_NO_LINK_ORDER -Iinclude -fuse-ld=$ld -DPART=2 -c $D/parts.cc -o "$T/2.o"
 	try "old $ld" g++ -O2 -fuse-ld=$ld "$T/1.o" "$T/2.o" -o "$T/old" && check "old $ld" "$T/old" "dead=2 here=1 twice=3"
-	readelf -SW "$T/1.o" | grep -q 'note.stapsdt.* L ' && fail "SDT_NO_LINK_ORDER: link order is there"
-	readelf -rW "$T/1.o" | grep -q R_X86_64_NONE && fail "SDT_NO_LINK_ORDER: R_X86_64_NONE is there"
+	readelf -SW "$T/1.o" | grep -q 'note.stapsdt.* L ' && wrong "SDT_NO_LINK_ORDER: link order is there"
+	readelf -rW "$T/1.o" | grep -q R_X86_64_NONE && wrong "SDT_NO_LINK_ORDER: R_X86_64_NONE is there"
 done
 
 have ld.lld || echo "not tested: lld"

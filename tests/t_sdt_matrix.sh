@@ -5,7 +5,7 @@
 
 n=0
 one() {
-	try "a warning or error" "$@" $WARN -Iinclude -c $S/kinds.c -o "$T/kinds.o" && n=$((n + 1))
+	try "a warning or error" "$@" $WARN -Iinclude -c $D/kinds.c -o "$T/kinds.o" && n=$((n + 1))
 }
 
 for o in -O0 -O2; do

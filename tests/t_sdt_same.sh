@@ -10,12 +10,12 @@ n=0
 same() {
 	local flag
 	for flag in -O0 -O2 -Os; do
-		"$@" $flag -DSDT_USE_VARIADIC -c $S/kinds.c -o "$T/theirs.o" || { fail "SystemTap's header: $* $flag"; return; }
-		try ours "$@" $flag -DSDT_USE_VARIADIC -Iinclude -c $S/kinds.c -o "$T/ours.o" || return
+		"$@" $flag -DSDT_USE_VARIADIC -c $D/kinds.c -o "$T/theirs.o" || { wrong "SystemTap's header: $* $flag"; return; }
+		try ours "$@" $flag -DSDT_USE_VARIADIC -Iinclude -c $D/kinds.c -o "$T/ours.o" || return
 		sizes "$T/theirs.o" | sort -u >"$T/theirs"
 		sizes "$T/ours.o" | sort -u >"$T/ours"
-		grep -q 'all v12 -4' "$T/ours" || fail "$* $flag: a probe is missing"
-		diff "$T/theirs" "$T/ours" >"$T/diff" || { fail "$* $flag: theirs < > ours"; cat "$T/diff"; }
+		grep -q 'all v12 -4' "$T/ours" || wrong "$* $flag: a probe is missing"
+		diff "$T/theirs" "$T/ours" >"$T/diff" || { wrong "$* $flag: theirs < > ours"; cat "$T/diff"; }
 		n=$((n + $(wc -l <"$T/ours")))
 	done
 }

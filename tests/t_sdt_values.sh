@@ -9,10 +9,10 @@ have gdb || skip "gdb is not installed"
 check() {
 	local what=$1 binary=$2 name args arg format values i address
 	sed -n "s/.*\/\* =$4 \(.*\) \*\/.*/\1/p" "$3" >"$T/expected"
-	[ -s "$T/expected" ] || { fail "$what: nothing expected"; return; }
+	[ -s "$T/expected" ] || { wrong "$what: nothing expected"; return; }
 	sizes "$binary" | sed -n 's/^v //p' | sort -u >"$T/sizes"
 	sed 's/"[^"]*"/x/g; s/@[^ ]*//g' "$T/expected" | sort -u >"$T/sizes.expected"
-	diff "$T/sizes.expected" "$T/sizes" >"$T/diff" || { fail "$what: sizes differ"; cat "$T/diff"; }
+	diff "$T/sizes.expected" "$T/sizes" >"$T/diff" || { wrong "$what: sizes differ"; cat "$T/diff"; }
 
 	{
 		echo "set pagination off"
@@ -42,11 +42,11 @@ check() {
 		echo 'printf "address %lu\n", (unsigned long)wanted'
 	} >"$T/gdb"
 	gdb -nx -batch -x "$T/gdb" "$binary" >"$T/out" 2>&1 </dev/null
-	grep -q '^exit 0$' "$T/out" || { fail "$what: the program did not exit with 0"; tail -n 5 "$T/out"; return; }
+	grep -q '^exit 0$' "$T/out" || { wrong "$what: the program did not exit with 0"; tail -n 5 "$T/out"; return; }
 	address=$(sed -n 's/^address //p' "$T/out")
 	sed "s/-\?[0-9]*@//g; s/&wanted/$address/g" "$T/expected" | sort -u >"$T/values.expected"
 	sed -n 's/^= //p' "$T/out" | sort -u >"$T/values"
-	diff "$T/values.expected" "$T/values" >"$T/diff" || { fail "$what: values differ"; cat "$T/diff"; }
+	diff "$T/values.expected" "$T/values" >"$T/diff" || { wrong "$what: values differ"; cat "$T/diff"; }
 	count=$((count + $(wc -l <"$T/values.expected")))
 }
 
@@ -63,9 +63,9 @@ run() {
 	done
 }
 
-run $S/values.c 'c\?' "" gcc gcc-11 clang
-run $S/values.c '' "-x c++ -std=gnu++98 -Wno-long-long -Wno-c++11-long-long" g++ clang++
-run $S/values.cc '' -std=c++11 g++ g++-11 clang++
-run $S/values.cc '' -std=c++20 g++ clang++
+run $D/values.c 'c\?' "" gcc gcc-11 clang
+run $D/values.c '' "-x c++ -std=gnu++98 -Wno-long-long -Wno-c++11-long-long" g++ clang++
+run $D/values.cc '' -std=c++11 g++ g++-11 clang++
+run $D/values.cc '' -std=c++20 g++ clang++
 echo "$count probes with their values"
 exit $failed

@@ -42,7 +42,8 @@
  *
  * Dead code. A linker that collects a function should collect its notes, and one
  * that keeps a function must keep what the notes mean. The note is therefore
- * linked to the section of its site ("o"), and the site carries a relocation
+ * linked to the section of its site ("o"), in its COMDAT group ("?": or lld would
+ * not link templates without --gc-sections), and the site carries a relocation
  * that changes nothing but refers to _.stapsdt.base, by which readers notice
  * prelinking, and to its semaphore. SystemTap's way, the group flag "?" alone,
  * leaves notes of dead functions behind with lld, and keeps these functions
@@ -167,50 +168,58 @@
 #endif
 
 #if defined __x86_64__
-#define __SDT_SITE(id) \
-	".p2align 3,0x66,2\n" \
-	".Lsdt" id ": .byte 0x90,0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"
+#define __SDT_ALIGN ".p2align 3,0x66,2\n"
+#define __SDT_NOP ".byte 0x90,0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"
 #elif defined __ia64__ || defined __s390__
-#define __SDT_SITE(id) ".Lsdt" id ": nop 0\n"
+#define __SDT_ALIGN
+#define __SDT_NOP "nop 0\n"
 #else
-#define __SDT_SITE(id) ".Lsdt" id ": nop\n"
+#define __SDT_ALIGN
+#define __SDT_NOP "nop\n"
 #endif
 
+#define __SDT_GROUPED(site) ".pushsection .note.stapsdt,\"?\",\"note\"\n"
 #if __SDT_LINK_ORDER
-#define __SDT_SECTION(id) ".pushsection .note.stapsdt,\"o?\",\"note\",.Lsdt" id "\n"
-#define __SDT_KEEP(id, symbol) ".reloc .Lsdt" id ",BFD_RELOC_NONE," symbol "\n"
+#define __SDT_LINKED(site) ".pushsection .note.stapsdt,\"o?\",\"note\"," site "\n"
+#define __SDT_KEEP(site, symbol) ".reloc " site ",BFD_RELOC_NONE," symbol "\n"
 #else
-#define __SDT_SECTION(id) ".pushsection .note.stapsdt,\"?\",\"note\"\n"
-#define __SDT_KEEP(id, symbol)
+#define __SDT_LINKED __SDT_GROUPED
+#define __SDT_KEEP(site, symbol)
 #endif
 
 #ifdef _SDT_HAS_SEMAPHORES
 #define __SDT_SEMAPHORE(provider, name) __SDT_STR(provider) "_" __SDT_STR(name) "_semaphore"
-#define __SDT_KEEP_SEMAPHORE(id, provider, name) __SDT_KEEP(id, __SDT_SEMAPHORE(provider, name))
+#define __SDT_KEEP_SEMAPHORE(site, provider, name) __SDT_KEEP(site, __SDT_SEMAPHORE(provider, name))
 #define __SDT_USE_SEMAPHORE(provider, name) __asm__ __volatile__("" : : "m"(provider##_##name##_semaphore));
 #else
 #define __SDT_SEMAPHORE(provider, name) "0"
-#define __SDT_KEEP_SEMAPHORE(id, provider, name)
+#define __SDT_KEEP_SEMAPHORE(site, provider, name)
 #define __SDT_USE_SEMAPHORE(provider, name)
 #endif
 
-#define __SDT_BODY(provider, name, id, operands) \
+/*
+ * Labels are l N d where they stand, l N b and l N f where something before or
+ * behind refers to them: .Lsdt_0_%=, or 990, 990b and 990f where nothing makes
+ * names unique. section: __SDT_LINKED, __SDT_GROUPED.
+ */
+#define __SDT_BODY(provider, name, l, d, b, f, section, operands) \
 	".ifc " __SDT_STR(provider) ",func\n" \
 	".error \"sys/sdt.h: no provider can be called func\"\n" \
 	".endif\n" \
-	__SDT_SITE(id) \
-	__SDT_KEEP(id, "_.stapsdt.base") \
-	__SDT_KEEP_SEMAPHORE(id, provider, name) \
-	__SDT_SECTION(id) \
+	__SDT_ALIGN \
+	l "0" d ": " __SDT_NOP \
+	__SDT_KEEP(l "0" b, "_.stapsdt.base") \
+	__SDT_KEEP_SEMAPHORE(l "0" b, provider, name) \
+	section(l "0" b) \
 	".balign 4\n" \
-	".4byte .Lsdt_owned" id "-.Lsdt_owner" id ",.Lsdt_end" id "-.Lsdt_note" id ",3\n" \
-	".Lsdt_owner" id ": .asciz \"stapsdt\"\n" \
-	".Lsdt_owned" id ": .balign 4\n" \
-	".Lsdt_note" id ": " __SDT_ADDRESS ".Lsdt" id ",_.stapsdt.base," __SDT_SEMAPHORE(provider, name) "\n" \
+	".4byte " l "2" f "-" l "1" f "," l "4" f "-" l "3" f ",3\n" \
+	l "1" d ": .asciz \"stapsdt\"\n" \
+	l "2" d ": .balign 4\n" \
+	l "3" d ": " __SDT_ADDRESS l "0" b ",_.stapsdt.base," __SDT_SEMAPHORE(provider, name) "\n" \
 	".asciz \"" __SDT_STR(provider) "\"\n" \
 	".asciz \"" __SDT_STR(name) "\"\n" \
 	".asciz \"" operands "\"\n" \
-	".Lsdt_end" id ": .balign 4\n" \
+	l "4" d ": .balign 4\n" \
 	".popsection\n"
 
 #define __SDT_BASE \
@@ -235,7 +244,9 @@
 		__SDT_USE_SEMAPHORE(provider, name) \
 		__extension__({ \
 			__asm__ __volatile__ __SDT_INLINE( \
-				__SDT_BODY(provider, name, "%=", operands) __SDT_BASE : : inputs); \
+				__SDT_BODY(provider, name, ".Lsdt_", "_%=", "_%=", "_%=", __SDT_LINKED, operands) \
+					__SDT_BASE \
+				: : inputs); \
 		}); \
 	} while (0)
 
@@ -263,6 +274,8 @@
 #if defined __powerpc__
 #define STAP_SDT_ARG_CONSTRAINT nZr
 #elif defined __ia64__
+#define STAP_SDT_ARG_CONSTRAINT nr
+#elif defined __riscv && defined __clang__
 #define STAP_SDT_ARG_CONSTRAINT nr
 #elif defined __arm__
 #define STAP_SDT_ARG_CONSTRAINT g
@@ -432,11 +445,18 @@ template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(_
 /* ---- pieces of asm statements ----------------------------------------------------- */
 
 #if __STDC_VERSION__ >= 199901L || __cplusplus >= 201103L || defined SDT_USE_VARIADIC
-#define STAP_PROBE_ASM(...) \
-	".macro __sdt_site\n" __SDT_ASM(__VA_ARGS__, 0, 0) ".endm\n__sdt_site\n.purgem __sdt_site\n" __SDT_BASE
+#define STAP_PROBE_ASM(...) __SDT_ASM(__VA_ARGS__, 0, 0)
 #define __SDT_ASM(provider, name, operands, is_string, ...) __SDT_PASTE(__SDT_ASM_, is_string)(provider, name, operands)
-#define __SDT_ASM_0(provider, name, operands) __SDT_BODY(provider, name, "\\@", __SDT_STR(operands))
-#define __SDT_ASM_1(provider, name, operands) __SDT_BODY(provider, name, "\\@", operands)
+#define __SDT_ASM_0(provider, name, operands) __SDT_ASM_1(provider, name, __SDT_STR(operands))
+#ifdef __clang__ /* counts macros anew in each asm statement */
+#define __SDT_ASM_1(provider, name, operands) \
+	__SDT_BODY(provider, name, "99", "", "b", "f", __SDT_GROUPED, operands) __SDT_BASE
+#else
+#define __SDT_ASM_1(provider, name, operands) \
+	".macro __sdt_site\n" \
+	__SDT_BODY(provider, name, ".Lsdt_", "_\\@", "_\\@", "_\\@", __SDT_LINKED, operands) \
+	".endm\n__sdt_site\n.purgem __sdt_site\n" __SDT_BASE
+#endif
 #define STAP_PROBE_ASM_TEMPLATE(n) __SDT_FORM##n, 1
 #define STAP_PROBE_ASM_OPERANDS(n, ...) __SDT_ARGS##n(__SDT_MANY, __VA_ARGS__)
 #endif

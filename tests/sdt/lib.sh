@@ -1,26 +1,15 @@
 # SPDX-License-Identifier: MIT
-# Shared by tests/t_sdt_*.sh: a folder of our own in $T, compilers, and what readelf and gdb make of notes.
+# Shared by tests/t_sdt_*.sh: compilers, and what readelf makes of notes.
 
-set -u
-export LC_ALL=C
-T=$(mktemp -d) || exit 1
-trap 'rm -rf "$T"' EXIT
-S=tests/sdt
+. tests/lib.sh
+D=tests/sdt
 WARN="-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Werror"
 failed=0
 
-fail() {
+# Something is wrong; the test goes on, and fails at its end by `exit $failed`.
+wrong() {
 	echo "FAIL: $*"
 	failed=1
-}
-
-skip() {
-	echo "$*"
-	exit 77
-}
-
-have() {
-	command -v "$1" >/dev/null
 }
 
 # The ones that are here of the compilers named.
@@ -36,7 +25,7 @@ try() {
 	local what=$1
 	shift
 	"$@" >"$T/log" 2>&1 && return 0
-	fail "$what: $*"
+	wrong "$what: $*"
 	head -n 8 "$T/log"
 	return 1
 }
