@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The session in README.md is run, and gives what stands there but for numbers and times.
+. tests/lib.sh
+need_root
+
+"$B/examples/weblog" -t 60 >"$T/log" 2>&1 &
+weblog=$!
+sleep 0.5
+pidof() { echo "$weblog"; }
+# The reader's session is `default`; a test's is its own.
+for command in probe-enable probe-stat probe-trace probe-disable; do
+	eval "$command() { command $command -s '$S' \"\$@\"; }"
+done
+at_end "command probe-disable -q -s $S"
+
+mask() {
+	sed -E "s#$B#build#g; s/$S/default/g; s/^[0-9:.]+ [0-9]+\/[0-9]+ (weblog .* path=).*/\1P/; s/pid [0-9]+/pid N/" |
+		sed -E 's/^ +[0-9]+( +1 +weblog:\S+) +[0-9]+/HITS\1 N/; s/ +PID/ PID/'
+}
+awk '/<!-- session -->/ { on = 1 } on && /^```$/ { if (n++) exit; next } on && n' README.md >"$T/wanted"
+[ -s "$T/wanted" ] || fail "README.md has no session"
+grep '^\$ ' "$T/wanted" | sed 's/^\$ //' >"$T/commands"
+while IFS= read -r command; do
+	echo "\$ $command"
+	eval "$command" 2>"$T/stderr" || fail "\"$command\" failed: $(cat "$T/stderr")"
+	sleep 0.3
+done <"$T/commands" >"$T/got"
+mask <"$T/wanted" >"$T/wanted.masked"
+mask <"$T/got" >"$T/got.masked"
+diff -u "$T/wanted.masked" "$T/got.masked" || fail "README.md's session is not what happens"
