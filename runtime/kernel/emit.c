@@ -472,7 +472,7 @@ static void steps(struct emitter *e, const struct fetch_program *p, size_t from,
 				call(e, BPF_FUNC_get_current_comm);
 				depth++;
 			} else {
-				read_string(e, BPF_REG_10, FETCH_LITERAL_MAX + 2, slot(depth - 1), fault);
+				read_string(e, BPF_REG_10, p->literals[s->a].length + (prefix ? 1 : 2), slot(depth - 1), fault);
 			}
 			compare_literal(e, &p->literals[s->a], prefix, AT_TEXT, no);
 			store_imm(e, BPF_DW, BPF_REG_10, slot(depth - 1), 1);
