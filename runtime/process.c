@@ -54,6 +54,23 @@ static bool is_leader_gone(pid_t pid)
 	return gone;
 }
 
+/* Another thread than the first, which has exited and has no memory any more. 0: none. */
+static pid_t other_thread(pid_t pid)
+{
+	char path[64];
+	pid_t tid = 0;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	for (struct dirent *entry; tasks && !tid && (entry = readdir(tasks));)
+		if (isdigit((unsigned char)entry->d_name[0]) && atoi(entry->d_name) != pid)
+			tid = atoi(entry->d_name);
+	if (tasks)
+		closedir(tasks);
+	return tid;
+}
+
 int process_open(pid_t pid, struct process **process)
 {
 	struct process *p = NULL;
@@ -76,13 +93,12 @@ int process_open(pid_t pid, struct process **process)
 		close(fd);
 		return error_set(ENOMEM, "out of memory");
 	}
-	p->pid = pid;
+	p->pid = p->tid = pid;
 	p->pidfd = fd;
 	p->leader_gone = is_leader_gone(pid);
 	if (p->leader_gone) {
-		struct pollfd ended = { .fd = fd, .events = POLLIN };
-
-		if (poll(&ended, 1, 0) > 0) {
+		p->tid = other_thread(pid);
+		if (!p->tid) {
 			process_free(p);
 			return error_set(ESRCH, "process %d has ended and waits for its parent to notice", pid);
 		}
@@ -98,55 +114,16 @@ bool process_alive(const struct process *process)
 	return poll(&ended, 1, 0) == 0;
 }
 
-/* Where a first thread has exited, /proc/PID/maps is empty; another thread's is not. */
-static FILE *maps_open(pid_t pid)
-{
-	char path[64];
-	FILE *f;
-	int c;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return NULL;
-	c = getc(f);
-	if (c != EOF) {
-		ungetc(c, f);
-		return f;
-	}
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	DIR *tasks = opendir(path);
-
-	for (struct dirent *entry; tasks && (entry = readdir(tasks));) {
-		char task[96];
-		FILE *other;
-
-		if (!isdigit((unsigned char)entry->d_name[0]))
-			continue;
-		snprintf(task, sizeof(task), "/proc/%d/task/%.20s/maps", pid, entry->d_name);
-		other = fopen(task, "re");
-		if (other && (c = getc(other)) != EOF) {
-			ungetc(c, other);
-			fclose(f);
-			closedir(tasks);
-			return other;
-		}
-		if (other)
-			fclose(other);
-	}
-	if (tasks)
-		closedir(tasks);
-	return f;
-}
-
 int process_read_maps(struct process *process)
 {
-	FILE *f = maps_open(process->pid);
-	char *line = NULL;
+	char *line = NULL, name[64];
 	size_t room = 0, have = 0;
 	int err = 0;
+	FILE *f;
 
 	maps_free(process);
+	snprintf(name, sizeof(name), "/proc/%d/task/%d/maps", process->pid, process->tid);
+	f = fopen(name, "re");
 	if (!f) {
 		err = errno == ENOENT ? ESRCH : errno;
 		return error_set(err, "cannot look at process %d: %s%s", process->pid, strerror(err),
@@ -208,7 +185,7 @@ static bool same_file(const struct process *process, const struct mapping *m, de
 		return false;
 	if (m->device == device)
 		return true;
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", process->pid, m->start, m->end);
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", process->tid, m->start, m->end);
 	if (stat(path, &st) && stat(m->path, &st))
 		return false;
 	return st.st_dev == device && st.st_ino == inode;
@@ -239,7 +216,7 @@ int process_read_bytes(const struct process *process, const uint64_t *addresses,
 			remote[k] = (struct iovec){ (void *)addresses[i + k], 1 };
 
 		struct iovec local = { bytes + i, batch };
-		ssize_t read = process_vm_readv(process->pid, &local, 1, remote, batch, 0);
+		ssize_t read = process_vm_readv(process->tid, &local, 1, remote, batch, 0);
 
 		if (read < 0 && errno != EFAULT)
 			return -errno;
@@ -256,7 +233,7 @@ int process_read_bytes(const struct process *process, const uint64_t *addresses,
 int process_read(const struct process *process, uint64_t address, void *to, size_t size)
 {
 	struct iovec local = { to, size }, remote = { (void *)address, size };
-	ssize_t n = process_vm_readv(process->pid, &local, 1, &remote, 1, 0);
+	ssize_t n = process_vm_readv(process->tid, &local, 1, &remote, 1, 0);
 
 	return n < 0 ? -errno : (size_t)n == size ? 0 : -EFAULT;
 }
@@ -300,9 +277,9 @@ static bool mapping_path(const struct process *process, const struct mapping *m,
 		if (way == 0)
 			snprintf(path, room, "%s", m->path);
 		else if (way == 1)
-			snprintf(path, room, "/proc/%d/root%s", process->pid, m->path);
+			snprintf(path, room, "/proc/%d/root%s", process->tid, m->path);
 		else
-			snprintf(path, room, "/proc/%d/map_files/%lx-%lx", process->pid, m->start, m->end);
+			snprintf(path, room, "/proc/%d/map_files/%lx-%lx", process->tid, m->start, m->end);
 		if (!stat(path, &st) && S_ISREG(st.st_mode) && same_file(process, m, st.st_dev, st.st_ino))
 			return true;
 	}

@@ -20,6 +20,7 @@ struct mapping {
 
 struct process {
 	pid_t pid;
+	pid_t tid; /* a thread of it that lives: its first one, mostly */
 	int pidfd;
 	bool is_command;   /* a child of ours before its exec: what it maps now says nothing */
 	bool leader_gone;  /* its first thread has exited */

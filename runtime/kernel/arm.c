@@ -4,9 +4,9 @@
  *
  * The points of a segment are spread over BPF programs (as many fetch programs in
  * each as its size allows) and these over links: one for each program, image and
- * process. A new segment becomes visible to others by its description, pinned
- * last. All up to then goes away with this process's descriptors, or by the next
- * command's look at the store.
+ * process. Of a new segment the links are pinned last, so that most often one act
+ * makes it stay. All up to then goes away with this process's descriptors, or by
+ * the next command's look at the store.
  *
  * A link cannot be changed. Taking points out of one switches them off in their
  * counters at once; then another link is made for those that remain, and takes
@@ -312,6 +312,7 @@ static int arm_chunk(struct pp_session *session, struct segment *segment, struct
 	return err;
 }
 
+/* The links last: until all of them are pinned the segment is not whole, and a look at the store removes it. */
 static int pin_all(struct kernel_segment *s, struct segment *segment)
 {
 	struct kernel_session *k = s->session;
@@ -320,12 +321,13 @@ static int pin_all(struct kernel_segment *s, struct segment *segment)
 	err = store_pin(&k->store, s->counts_fd, "counts", n, -1);
 	if (!err)
 		err = store_pin(&k->store, s->switch_fd, "switch", n, -1);
-	for (size_t i = 0; i < s->nlinks && !err; i++) {
+	for (size_t i = 0; i < s->nlinks && !err; i++)
 		err = store_pin(&k->store, s->links[i].prog_fd, "prog", n, (int)i);
-		if (!err)
-			err = store_pin(&k->store, s->links[i].fd, "link", n, (int)i);
-	}
-	return err ? err : kernel_desc_pin(k, segment->desc);
+	if (!err)
+		err = kernel_desc_pin(k, segment->desc);
+	for (size_t i = 0; i < s->nlinks && !err; i++)
+		err = store_pin(&k->store, s->links[i].fd, "link", n, (int)i);
+	return err;
 }
 
 static void unpin_all(struct kernel_segment *s, const struct segment *segment)
@@ -406,9 +408,9 @@ static void drop_link(struct kernel_segment *s, const struct segment *segment, s
 	struct store *store = &s->session->store;
 	struct kernel_link *link = &s->links[i];
 
+	store_unlink(store, "prog", (int)segment->number, (int)i); /* the first: see store.h */
 	store_unlink(store, "link", (int)segment->number, (int)i);
 	store_unlink(store, "next", (int)segment->number, (int)i);
-	store_unlink(store, "prog", (int)segment->number, (int)i);
 	if (link->fd >= 0)
 		close(link->fd);
 	if (link->prog_fd >= 0)

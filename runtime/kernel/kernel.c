@@ -28,6 +28,12 @@ static void drop_segments(struct pp_session *session)
 	session->nsegments = n;
 }
 
+static bool there(const struct store *store, const char *name, uint32_t segment, size_t link)
+{
+	return !access(store_path(store, name, (int)segment, (int)link), F_OK);
+}
+
+/* -ENOENT: it is not whole. */
 static int load_segment(struct pp_session *session, struct desc *d)
 {
 	struct kernel_session *k = kernel_of(session);
@@ -46,7 +52,11 @@ static int load_segment(struct pp_session *session, struct desc *d)
 		err = error_set(ENOMEM, "out of memory");
 	for (size_t i = 0; !err && i < s->nlinks; i++) {
 		s->links[i].fd = s->links[i].prog_fd = -1;
-		s->links[i].dead = access(store_path(&k->store, "prog", (int)d->segment, (int)i), F_OK) != 0;
+		s->links[i].dead = !there(&k->store, "prog", d->segment, i);
+		if (s->links[i].dead)
+			store_unlink(&k->store, "link", (int)d->segment, (int)i);
+		else if (!there(&k->store, "link", d->segment, i) && !there(&k->store, "next", d->segment, i))
+			err = -ENOENT;
 	}
 	if (!err && !session_add_segment(session, &backend_kernel, d->segment, d, s))
 		err = error_set(ENOMEM, "out of memory");
@@ -59,7 +69,17 @@ struct scan {
 	struct pp_session *session;
 	uint32_t *numbers;
 	size_t n;
+	int remove;
 };
+
+static int remove_segment(const char *name, int segment, int link, void *arg)
+{
+	struct scan *scan = arg;
+
+	if (segment == scan->remove)
+		store_unlink(&kernel_of(scan->session)->store, name, segment, link);
+	return 0;
+}
 
 static int note_desc(const char *name, int segment, int link, void *arg)
 {
@@ -117,6 +137,11 @@ static int load(struct pp_session *session)
 		err = kernel_desc_get(k, scan.numbers[i], &d);
 		if (!err && (err = load_segment(session, d)))
 			free(d);
+		if (err == -ENOENT) {
+			scan.remove = (int)scan.numbers[i];
+			err = store_each(&k->store, remove_segment, &scan);
+			continue;
+		}
 		if (!err)
 			err = kernel_repair(session->segments[session->nsegments - 1]);
 	}
@@ -167,6 +192,9 @@ static int kernel_open(struct pp_session *session, bool create)
 		}
 		if (!err)
 			err = load(session);
+		/* Nothing in it: a command was killed before it armed, or after it disarmed. */
+		if (!err && !create && !session->nsegments && !store_remove(&k->store))
+			err = -ENOENT;
 		store_unlock(&k->store);
 	}
 	if (err)

@@ -10,9 +10,12 @@
  *     counts-S switch-S              maps
  *     link-S-L prog-S-L              links and the programs they run
  *     next-S-L                       a link that takes over from link-S-L
- *     desc-S                         the description: the last to be made and the
- *                                    first to go, so that without it the rest is
- *                                    what a killed command left, and is removed
+ *     desc-S                         the description
+ *
+ * A segment comes in the order counts, switch, prog, desc, link; a link goes in the
+ * order prog, link. So what a killed command left can be told, and is removed by the
+ * next one that looks: anything of a segment without a description; the whole
+ * segment where a prog has neither link nor next; a link that has no prog.
  */
 #ifndef RUNTIME_KERNEL_STORE_H
 #define RUNTIME_KERNEL_STORE_H
