@@ -131,8 +131,9 @@ static std::string register_text(rtx x, HOST_WIDE_INT size)
 
 	if (name.empty() || size > UNITS_PER_WORD)
 		return "";
+	/* gdb does not know r8b; of a wider register all take as many bytes as the operand has. */
 	if (name[0] == 'r')
-		return "%%" + name + (size == 8 ? "" : size == 4 ? "d" : size == 2 ? "w" : "b");
+		return "%%" + name + (size == 8 ? "" : size == 2 ? "w" : "d");
 	if (size >= 4)
 		return (size == 8 ? "%%r" : "%%e") + name;
 	if (size == 1)

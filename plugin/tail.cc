@@ -202,6 +202,8 @@ static bool is_tail_call(struct searcher *s, gcall *call, const struct path &pat
 	/* What the compiler expands in place, or what calls nothing of the program's. */
 	if (decl && fndecl_built_in_p(decl) && gimple_call_flags(call) & (ECF_CONST | ECF_PURE))
 		return false;
+	if (decl && fndecl_built_in_p(decl, BUILT_IN_TSAN_FUNC_EXIT))
+		return false;
 	if (stmt_could_throw_p(s->fn, call) && !stmt_can_throw_external(s->fn, call))
 		return false;
 	return !reaches_locals(s, call);

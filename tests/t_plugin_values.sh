@@ -1,0 +1,60 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What gdb reads at each site of generated programs is what the program passed there.
+. tests/plugin/lib.sh
+need gdb readelf
+probed 'f[0-9]*'
+$GCC -std=gnu17 -Wall -Wextra -Werror -O1 "$SOURCES/gen.c" -o "$T/gen" || fail "gen.c does not build"
+
+# One program: values SEED FUNCTIONS OPTION...
+values() {
+	local seed=$1 count=$2
+	shift 2
+	(cd "$T" && ./gen "$seed" "$count" p && $GCC -w "$@" "${with[@]}" p.c -o p) >"$T/log" 2>&1 || {
+		cat "$T/log"
+		fail "seed $seed, $*: does not build"
+	}
+	(cd "$T" && ASAN_OPTIONS=detect_leaks=0 gdb -q -nx -batch -x p.gdb ./p) >"$T/out" 2>"$T/err" </dev/null
+	grep '^f[0-9]*__' "$T/out" >"$T/got"
+	cmp -s "$T/p.expected" "$T/got" || {
+		diff "$T/p.expected" "$T/got" | head -n 10
+		head -n 3 "$T/err"
+		fail "seed $seed, $*: gdb read something else"
+	}
+	# Only what gdb, libbpf and bcc all read.
+	sites "$T/p" | cut -s -d' ' -f2- | tr ' ' '\n' |
+		grep -vE '^-?[1248]@(\$-?[0-9]+|%([re]?([abcd]x|[sd]i|bp)|[abcd]l|sil|dil|bpl|r(8|9|1[0-5])[dw]?)|-?[0-9]*\(%r(bp|sp|[0-9a-z]+)\))$' &&
+		fail "seed $seed, $*: operands that not every reader knows"
+	lines=$((lines + $(wc -l <"$T/got")))
+	return 0
+}
+
+n=0 lines=0 long=${PROBEPOINT_LONG-}
+seed=${SEED:-$RANDOM}
+echo "seed $seed"
+for flags in -O0 -O1 -O2 -O3 -Os -Og; do values "$seed" "${long:+3}60" $flags; done
+while read -r flags; do
+	[ "$long" ] || [ $((n++ % 3)) = $((seed % 3)) ] || continue
+	values $((seed + 1)) "${long:+1}50" $flags
+done <<'E'
+-O2 -fPIC
+-O2 -flto
+-O2 -flto -fno-fat-lto-objects -fPIE -pie
+-O2 -flto -ffat-lto-objects
+-O2 -static
+-O2 -ffunction-sections -Wl,--gc-sections
+-O2 -g3
+-O2 -pg
+-O1 -fsanitize=address
+-O2 -fsanitize=thread
+-O1 -fsanitize=undefined
+-O2 -fcf-protection=full -fno-omit-frame-pointer
+-O2 -masm=intel
+-O0 -masm=intel
+-O3 -mno-red-zone -fstack-protector-all
+-O2 -fprofile-generate
+-O2 -fnon-call-exceptions -ftrapv
+-O3 -funroll-all-loops -ftracer -fno-tree-ter
+-O1 -foptimize-sibling-calls -fno-inline
+E
+echo "$lines hits compared"
