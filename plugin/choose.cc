@@ -48,16 +48,22 @@ static const struct {
 	{ "\"\"", "literal" },
 };
 
-/* "a<b<c>>::d" -> "a::d"; the < and > of operators are words by now. */
-static std::string without_template_arguments(const std::string &text)
+static void replace_all(std::string *text, const std::string &from, const std::string &to)
+{
+	for (size_t at = text->find(from); at != std::string::npos; at = text->find(from, at + to.size()))
+		text->replace(at, from.size(), to);
+}
+
+/* "a<b<c>>::d(e)::f" -> "a::d::f"; the signs of operators are words by now. */
+static std::string without_arguments(const std::string &text)
 {
 	std::string plain;
 	int depth = 0;
 
 	for (char c : text) {
-		if (c == '<')
+		if (c == '<' || c == '(')
 			depth++;
-		else if (c == '>' && depth)
+		else if ((c == '>' || c == ')') && depth)
 			depth--;
 		else if (!depth)
 			plain += c;
@@ -81,11 +87,9 @@ static std::string probe_name(const std::string &function)
 			break;
 		}
 	}
-	text = without_template_arguments(text);
-	for (size_t i = text.find("(anonymous"); i != std::string::npos; i = text.find("(anonymous"))
-		text.replace(i, text.find(')', i) + 1 - i, "anonymous");
-	for (size_t i = text.find("{anonymous}"); i != std::string::npos; i = text.find("{anonymous}"))
-		text.replace(i, strlen("{anonymous}"), "anonymous");
+	replace_all(&text, "{anonymous}", "anonymous");
+	replace_all(&text, "<lambda", "lambda<");
+	text = without_arguments(text);
 	for (size_t i = 0; i < text.size(); i++) {
 		if (!text.compare(i, 2, "::")) {
 			id += "__";
@@ -106,7 +110,7 @@ static std::string probe_name(const std::string &function)
 static bool matches(const std::vector<std::string> &globs, const std::string &function, tree decl)
 {
 	const char *plain = DECL_NAME(decl) ? IDENTIFIER_POINTER(DECL_NAME(decl)) : "";
-	std::string bare = without_template_arguments(function);
+	std::string bare = without_arguments(function);
 
 	for (const std::string &glob : globs)
 		if (!fnmatch(glob.c_str(), plain, 0) || !fnmatch(glob.c_str(), function.c_str(), 0) ||
@@ -120,7 +124,9 @@ static bool is_candidate(tree decl)
 {
 	cgraph_node *node = cgraph_node::get(decl);
 
-	if (!DECL_NAME(decl) || node->thunk || DECL_ARTIFICIAL(decl) || !gimple_has_body_p(decl))
+	if (!DECL_NAME(decl) || node->thunk || !gimple_has_body_p(decl))
+		return false;
+	if (DECL_ARTIFICIAL(decl) && function_text(decl).find("<lambda") == std::string::npos)
 		return false;
 	if (lookup_attribute("no_instrument_function", DECL_ATTRIBUTES(decl)) ||
 	    lookup_attribute("naked", DECL_ATTRIBUTES(decl)))

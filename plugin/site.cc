@@ -91,7 +91,7 @@ std::string site_text(const struct probed *probed, enum site_kind kind, const st
 {
 	return std::string(SITE) +
 	       "\t.byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"
-	       "\t.pushsection " STAPSDT_SECTION ",\"o\"," LINK_OWN "\n" +
+	       "\t.pushsection " STAPSDT_SECTION ",\"o?\"," LINK_OWN "\n" +
 	       head(STAPSDT_OWNER, STAPSDT_TYPE) + address(".Lpp%=") + address("_.stapsdt.base") + address("0") +
 	       "\t.asciz \"" + choice.provider + "\"\n\t.asciz \"" + probed->name +
 	       (kind == SITE_ENTRY ? "__entry" : "__return") + "\"\n" + OPERANDS + operands + "\"\n" + tail +
@@ -127,9 +127,9 @@ std::string site_text_tail(const char *text, unsigned line)
 {
 	std::string tailed = site_text_with_operands(text, "");
 
-	if (tailed.find("\t.pushsection " PPN_SECTION ",\"o\"") != std::string::npos)
+	if (tailed.find("\t.pushsection " PPN_SECTION ",\"o?\"") != std::string::npos)
 		return tailed;
-	return tailed + "\t.pushsection " PPN_SECTION ",\"o\"," LINK_OWN "\n" + head(PPN_OWNER, PPN_SITE) +
+	return tailed + "\t.pushsection " PPN_SECTION ",\"o?\"," LINK_OWN "\n" + head(PPN_OWNER, PPN_SITE) +
 	       address(".Lpp%=") + "\t.4byte " + std::to_string(line) + "," + std::to_string(PPN_FLAG_TAIL) + "\n" +
 	       tail;
 }
