@@ -398,6 +398,11 @@ static void steps(struct emitter *e, const struct fetch_program *p, size_t from,
 				read_string(e, BPF_REG_7, RECORD_STRING_CUT + 1, slot(depth), fault);
 				alu_imm(e, BPF_SUB, BPF_REG_0, 1);
 				jump_if(e, BPF_JGT, BPF_REG_0, RECORD_STRING_CUT, fault);
+				/* Behind the NUL lies what was read before, by another hit perhaps. */
+				mov(e, BPF_REG_2, BPF_REG_7);
+				alu(e, BPF_ADD, BPF_REG_2, BPF_REG_8);
+				alu(e, BPF_ADD, BPF_REG_2, BPF_REG_0);
+				store_imm(e, BPF_DW, BPF_REG_2, 0, 0);
 				mov(e, BPF_REG_1, BPF_REG_0);
 				alu_imm(e, BPF_ADD, BPF_REG_0, 7);
 				alu_imm(e, BPF_AND, BPF_REG_0, 0xf8);
@@ -459,7 +464,7 @@ static void steps(struct emitter *e, const struct fetch_program *p, size_t from,
 		case FETCH_PREFIX:
 		case FETCH_COMMEQ:
 		case FETCH_COMMPREFIX: {
-			label no = label_new(e), end = label_new(e);
+			label no = label_new(e);
 			bool prefix = s->op == FETCH_PREFIX || s->op == FETCH_COMMPREFIX;
 			bool comm = s->op == FETCH_COMMEQ || s->op == FETCH_COMMPREFIX;
 
@@ -474,12 +479,10 @@ static void steps(struct emitter *e, const struct fetch_program *p, size_t from,
 			} else {
 				read_string(e, BPF_REG_10, p->literals[s->a].length + (prefix ? 1 : 2), slot(depth - 1), fault);
 			}
+			store_imm(e, BPF_DW, BPF_REG_10, slot(depth - 1), 0);
 			compare_literal(e, &p->literals[s->a], prefix, AT_TEXT, no);
 			store_imm(e, BPF_DW, BPF_REG_10, slot(depth - 1), 1);
-			jump(e, end);
 			place(e, no);
-			store_imm(e, BPF_DW, BPF_REG_10, slot(depth - 1), 0);
-			place(e, end);
 			break;
 		}
 		case FETCH_TEST:
