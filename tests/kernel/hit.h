@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * For suites that arm a site of their own program and know all registers there:
+ * hit_run() loads them, runs over the site hit_here and takes its own back. A point
+ * can be armed there many times, each with another fetch program, so that one hit
+ * runs them all.
+ */
+#ifndef TESTS_KERNEL_HIT_H
+#define TESTS_KERNEL_HIT_H
+
+#include <check.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/desc.h"
+#include "runtime/fetch.h"
+#include "runtime/kernel/kernel.h"
+#include "runtime/process.h"
+#include "runtime/session.h"
+#include "sdt/image.h"
+
+/* Of 16 registers by the CPU's numbers; nothing is stored through the stack pointer among them. */
+void hit_run(const uint64_t registers[16]);
+extern const char hit_here[];
+
+__asm__(".local hit_stack\n"
+        ".comm hit_stack,8,8\n"
+        ".text\n"
+        ".globl hit_run\n"
+        ".type hit_run,@function\n"
+        "hit_run:\n"
+        "	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
+        "	mov %rsp, hit_stack(%rip)\n"
+        "	mov (%rdi), %rax; mov 8(%rdi), %rcx; mov 16(%rdi), %rdx; mov 24(%rdi), %rbx\n"
+        "	mov 32(%rdi), %rsp; mov 40(%rdi), %rbp; mov 48(%rdi), %rsi\n"
+        "	mov 64(%rdi), %r8; mov 72(%rdi), %r9; mov 80(%rdi), %r10; mov 88(%rdi), %r11\n"
+        "	mov 96(%rdi), %r12; mov 104(%rdi), %r13; mov 112(%rdi), %r14; mov 120(%rdi), %r15\n"
+        "	mov 56(%rdi), %rdi\n"
+        "	.globl hit_here\n"
+        "hit_here:\n"
+        "	nop; .byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"
+        "	mov hit_stack(%rip), %rsp\n"
+        "	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+        "	ret\n"
+        "	.size hit_run, . - hit_run\n");
+
+/* ---- random numbers, of a seed that is told ---- */
+
+static uint64_t seed, seed_state;
+
+static inline uint64_t random_bits(void)
+{
+	uint64_t z = seed_state += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+static inline unsigned below(unsigned n)
+{
+	return random_bits() % n;
+}
+
+static inline void seed_set(void)
+{
+	const char *given = getenv("PROBEPOINT_SEED");
+
+	seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
+	seed_state = seed;
+	fprintf(stderr, "PROBEPOINT_SEED=%llu\n", (unsigned long long)seed);
+}
+
+/* ---- this program as an image, with the one site ---- */
+
+static struct pp_image *hit_image;
+static struct pp_probe hit_probe;
+static struct pp_site hit_site;
+
+static inline void hit_open(void)
+{
+	struct pp_image *image;
+
+	ck_assert_msg(!pp_image_open("/proc/self/exe", &image), "%s", pp_error());
+	hit_image = image;
+	hit_probe = (struct pp_probe){ .image = image, .provider = "it", .name = "here", .sites = &hit_site, .nsites = 1 };
+	hit_site = (struct pp_site){ .probe = &hit_probe };
+	ck_assert_msg(!image_symbol(image, "hit_here", &hit_site.address), "%s", pp_error());
+	ck_assert_msg(!image_offset(image, hit_site.address, &hit_site.offset), "%s", pp_error());
+}
+
+static int hit_read(void *arg, uint64_t address, void *to, size_t size)
+{
+	struct iovec local = { to, size }, remote = { (void *)address, size };
+
+	(void)arg;
+	if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size)
+		return 0;
+	memset(to, 0, size);
+	return -EFAULT;
+}
+
+/* ---- arming ---- */
+
+struct armed {
+	struct pp_session *session;
+	struct segment *segment;
+	struct process *process;
+	void *reader;
+};
+
+/* Arms the site n times in this process: point i runs programs[i]. */
+static inline void arm_programs(struct armed *a, const struct fetch_program *programs, size_t n)
+{
+	struct arm_point *points = calloc(n, sizeof(*points));
+	struct desc_builder *builder;
+	struct desc *desc;
+	int file, probe;
+
+	ck_assert(!pp_session_private(&a->session));
+	ck_assert_msg(!backend_kernel.open(a->session, true), "%s", pp_error());
+	ck_assert(!process_open(getpid(), &a->process));
+	ck_assert(!desc_builder_new(&builder));
+	ck_assert_int_ge(file = desc_add_file(builder, hit_image), 0);
+	ck_assert_int_ge(probe = desc_add_probe(builder, &hit_probe, file), 0);
+	for (size_t i = 0; i < n; i++) {
+		int layout = desc_add_layout(builder, &programs[i]);
+
+		ck_assert_int_ge(layout, 0);
+		points[i] = (struct arm_point){ .image = hit_image, .site = &hit_site, .process = a->process,
+			                        .program = &programs[i] };
+		points[i].point = desc_add_point(builder, &(struct desc_point){
+			.offset = hit_site.offset, .probe = probe, .layout = layout, .pid = getpid(), .link = ~0u });
+		ck_assert_uint_eq(points[i].point, i);
+	}
+	ck_assert(!desc_build(builder, 0, &desc));
+	desc_builder_free(builder);
+	a->segment = session_add_segment(a->session, &backend_kernel, 0, desc, NULL);
+	ck_assert_ptr_nonnull(a->segment);
+	ck_assert_msg(!backend_kernel.arm(a->session, a->segment, points, n), "seed %llu: %s", (unsigned long long)seed,
+	              pp_error());
+	for (size_t i = 0; i < n; i++)
+		ck_assert_msg(!points[i].error, "point %zu: %s", i, points[i].reason);
+	free(points);
+	ck_assert_msg(!backend_kernel.reader_open(a->session, &a->reader), "%s", pp_error());
+}
+
+/* Everything goes: the same points can be armed again at once, but old links may count on a little. */
+static inline void disarm_programs(struct armed *a)
+{
+	backend_kernel.reader_close(a->reader);
+	pp_session_close(a->session);
+	process_free(a->process);
+}
+
+static inline int need_kernel(void)
+{
+	if (geteuid()) {
+		puts("needs root");
+		return 77;
+	}
+	if (access("/sys/bus/event_source/devices/uprobe", F_OK)) {
+		puts("this kernel has no uprobes");
+		return 77;
+	}
+	return 0;
+}
+
+#endif
