@@ -189,33 +189,33 @@
 
 #ifdef _SDT_HAS_SEMAPHORES
 #define __SDT_SEMAPHORE(provider, name) __SDT_STR(provider) "_" __SDT_STR(name) "_semaphore"
-#define __SDT_KEEP_SEMAPHORE(site, provider, name) __SDT_KEEP(site, __SDT_SEMAPHORE(provider, name))
 #define __SDT_USE_SEMAPHORE(provider, name) __asm__ __volatile__("" : : "m"(provider##_##name##_semaphore));
 #else
 #define __SDT_SEMAPHORE(provider, name) "0"
-#define __SDT_KEEP_SEMAPHORE(site, provider, name)
 #define __SDT_USE_SEMAPHORE(provider, name)
 #endif
 
 /*
  * Labels are l N d where they stand, l N b and l N f where something before or
  * behind refers to them: .Lsdt_0_%=, or 990, 990b and 990f where nothing makes
- * names unique. section: __SDT_LINKED, __SDT_GROUPED.
+ * names unique. section: __SDT_LINKED, __SDT_GROUPED. semaphore: a symbol or 0.
  */
-#define __SDT_BODY(provider, name, l, d, b, f, section, operands) \
+#define __SDT_BODY(provider, name, l, d, b, f, section, semaphore, operands) \
 	".ifc " __SDT_STR(provider) ",func\n" \
 	".error \"sys/sdt.h: no provider can be called func\"\n" \
 	".endif\n" \
 	__SDT_ALIGN \
 	l "0" d ": " __SDT_NOP \
 	__SDT_KEEP(l "0" b, "_.stapsdt.base") \
-	__SDT_KEEP_SEMAPHORE(l "0" b, provider, name) \
+	".ifnc " semaphore ",0\n" \
+	__SDT_KEEP(l "0" b, semaphore) \
+	".endif\n" \
 	section(l "0" b) \
 	".balign 4\n" \
 	".4byte " l "2" f "-" l "1" f "," l "4" f "-" l "3" f ",3\n" \
 	l "1" d ": .asciz \"stapsdt\"\n" \
 	l "2" d ": .balign 4\n" \
-	l "3" d ": " __SDT_ADDRESS l "0" b ",_.stapsdt.base," __SDT_SEMAPHORE(provider, name) "\n" \
+	l "3" d ": " __SDT_ADDRESS l "0" b ",_.stapsdt.base," semaphore "\n" \
 	".asciz \"" __SDT_STR(provider) "\"\n" \
 	".asciz \"" __SDT_STR(name) "\"\n" \
 	".asciz \"" operands "\"\n" \
@@ -239,15 +239,19 @@
 #define __SDT_INLINE
 #endif
 
-#define __SDT_PROBE(provider, name, operands, inputs) \
+/* n arguments; list: (what takes a constraint, a1, ...) */
+#define __SDT_PLACE(provider, name, semaphore, n, list) \
+	__extension__({ \
+		__asm__ __volatile__ __SDT_INLINE( \
+			__SDT_BODY(provider, name, ".Lsdt_", "_%=", "_%=", "_%=", __SDT_LINKED, semaphore, __SDT_FORM##n) \
+				__SDT_BASE \
+			: : __SDT_ARGS##n list); \
+	})
+
+#define __SDT_PROBE(provider, name, n, list) \
 	do { \
 		__SDT_USE_SEMAPHORE(provider, name) \
-		__extension__({ \
-			__asm__ __volatile__ __SDT_INLINE( \
-				__SDT_BODY(provider, name, ".Lsdt_", "_%=", "_%=", "_%=", __SDT_LINKED, operands) \
-					__SDT_BASE \
-				: : inputs); \
-		}); \
+		__SDT_PLACE(provider, name, __SDT_SEMAPHORE(provider, name), n, list); \
 	} while (0)
 
 /* ---- arguments: %n prints the number's negative, so -4@ comes from 4 -------------- */
@@ -288,6 +292,7 @@
 
 #define __SDT_ARG(n, c, x) [__sdt_s##n] c##_SIZE(__SDT_SIZE(x)), [__sdt_a##n] c(__SDT_VALUE(x))
 
+#define __SDT_FORM0 ""
 #define __SDT_FORM1 __SDT_FORM(1)
 #define __SDT_FORM2 __SDT_FORM1 " " __SDT_FORM(2)
 #define __SDT_FORM3 __SDT_FORM2 " " __SDT_FORM(3)
@@ -301,6 +306,7 @@
 #define __SDT_FORM11 __SDT_FORM10 " " __SDT_FORM(11)
 #define __SDT_FORM12 __SDT_FORM11 " " __SDT_FORM(12)
 
+#define __SDT_ARGS0(c) "n"(0)
 #define __SDT_ARGS1(c, a1) __SDT_ARG(1, c, a1)
 #define __SDT_ARGS2(c, a1, a2) \
 	__SDT_ARGS1(c, a1), __SDT_ARG(2, c, a2)
@@ -416,31 +422,31 @@ template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(_
 #define __SDT_VALUE(x) __builtin_choose_expr(__SDT_IS_REAL(x), __SDT_BITS(x), (x))
 #endif
 
-#define STAP_PROBE(provider, name) __SDT_PROBE(provider, name, "", "n"(0))
+#define STAP_PROBE(provider, name) __SDT_PROBE(provider, name, 0, (__SDT_FEW))
 #define STAP_PROBE1(provider, name, a1) \
-	__SDT_PROBE(provider, name, __SDT_FORM1, __SDT_ARGS1(__SDT_FEW, a1))
+	__SDT_PROBE(provider, name, 1, (__SDT_FEW, a1))
 #define STAP_PROBE2(provider, name, a1, a2) \
-	__SDT_PROBE(provider, name, __SDT_FORM2, __SDT_ARGS2(__SDT_FEW, a1, a2))
+	__SDT_PROBE(provider, name, 2, (__SDT_FEW, a1, a2))
 #define STAP_PROBE3(provider, name, a1, a2, a3) \
-	__SDT_PROBE(provider, name, __SDT_FORM3, __SDT_ARGS3(__SDT_FEW, a1, a2, a3))
+	__SDT_PROBE(provider, name, 3, (__SDT_FEW, a1, a2, a3))
 #define STAP_PROBE4(provider, name, a1, a2, a3, a4) \
-	__SDT_PROBE(provider, name, __SDT_FORM4, __SDT_ARGS4(__SDT_FEW, a1, a2, a3, a4))
+	__SDT_PROBE(provider, name, 4, (__SDT_FEW, a1, a2, a3, a4))
 #define STAP_PROBE5(provider, name, a1, a2, a3, a4, a5) \
-	__SDT_PROBE(provider, name, __SDT_FORM5, __SDT_ARGS5(__SDT_FEW, a1, a2, a3, a4, a5))
+	__SDT_PROBE(provider, name, 5, (__SDT_FEW, a1, a2, a3, a4, a5))
 #define STAP_PROBE6(provider, name, a1, a2, a3, a4, a5, a6) \
-	__SDT_PROBE(provider, name, __SDT_FORM6, __SDT_ARGS6(__SDT_FEW, a1, a2, a3, a4, a5, a6))
+	__SDT_PROBE(provider, name, 6, (__SDT_FEW, a1, a2, a3, a4, a5, a6))
 #define STAP_PROBE7(provider, name, a1, a2, a3, a4, a5, a6, a7) \
-	__SDT_PROBE(provider, name, __SDT_FORM7, __SDT_ARGS7(__SDT_MANY, a1, a2, a3, a4, a5, a6, a7))
+	__SDT_PROBE(provider, name, 7, (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7))
 #define STAP_PROBE8(provider, name, a1, a2, a3, a4, a5, a6, a7, a8) \
-	__SDT_PROBE(provider, name, __SDT_FORM8, __SDT_ARGS8(__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8))
+	__SDT_PROBE(provider, name, 8, (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8))
 #define STAP_PROBE9(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9) \
-	__SDT_PROBE(provider, name, __SDT_FORM9, __SDT_ARGS9(__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9))
+	__SDT_PROBE(provider, name, 9, (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9))
 #define STAP_PROBE10(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) \
-	__SDT_PROBE(provider, name, __SDT_FORM10, __SDT_ARGS10(__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10))
+	__SDT_PROBE(provider, name, 10, (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10))
 #define STAP_PROBE11(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) \
-	__SDT_PROBE(provider, name, __SDT_FORM11, __SDT_ARGS11(__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11))
+	__SDT_PROBE(provider, name, 11, (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11))
 #define STAP_PROBE12(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
-	__SDT_PROBE(provider, name, __SDT_FORM12, __SDT_ARGS12(__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12))
+	__SDT_PROBE(provider, name, 12, (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12))
 
 /* ---- pieces of asm statements ----------------------------------------------------- */
 
@@ -450,11 +456,13 @@ template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(_
 #define __SDT_ASM_0(provider, name, operands) __SDT_ASM_1(provider, name, __SDT_STR(operands))
 #ifdef __clang__ /* counts macros anew in each asm statement */
 #define __SDT_ASM_1(provider, name, operands) \
-	__SDT_BODY(provider, name, "99", "", "b", "f", __SDT_GROUPED, operands) __SDT_BASE
+	__SDT_BODY(provider, name, "99", "", "b", "f", __SDT_GROUPED, __SDT_SEMAPHORE(provider, name), operands) \
+	__SDT_BASE
 #else
 #define __SDT_ASM_1(provider, name, operands) \
 	".macro __sdt_site\n" \
-	__SDT_BODY(provider, name, ".Lsdt_", "_\\@", "_\\@", "_\\@", __SDT_LINKED, operands) \
+	__SDT_BODY(provider, name, ".Lsdt_", "_\\@", "_\\@", "_\\@", __SDT_LINKED, __SDT_SEMAPHORE(provider, name), \
+	           operands) \
 	".endm\n__sdt_site\n.purgem __sdt_site\n" __SDT_BASE
 #endif
 #define STAP_PROBE_ASM_TEMPLATE(n) __SDT_FORM##n, 1
