@@ -122,7 +122,17 @@ int pp_request_backend(struct pp_request *request, const char *backend);
  * armed; a site whose arguments it does not fit is refused, with the place in it.
  */
 int pp_request_filter(struct pp_request *request, const char *expression);
-void pp_request_record(struct pp_request *request); /* record from the start: a flight recorder */
+/*
+ * Whom the request means beside the processes named; one of these. Every process that
+ * maps the images then meets the trap, and those that are not meant are not counted.
+ * _children: what the processes fork from now on, to any depth. _pgrp: all in their
+ * process groups. _cgroup: all in a control group (a folder of cgroup2) and below it.
+ */
+int pp_request_children(struct pp_request *request);
+int pp_request_pgrp(struct pp_request *request);
+int pp_request_cgroup(struct pp_request *request, const char *dir);
+/* Records from the start: a flight recorder. */
+void pp_request_record(struct pp_request *request);
 
 /* ---- reports: what became of it ------------------------------------------- */
 

@@ -31,6 +31,7 @@ void pp_request_free(struct pp_request *request)
 	free(request->processes);
 	free(request->command);
 	free(request->filter);
+	free(request->cgroup);
 	free(request);
 }
 
@@ -116,6 +117,35 @@ int pp_request_filter(struct pp_request *request, const char *expression)
 	free(request->filter);
 	request->filter = copy;
 	return 0;
+}
+
+static int set_scope(struct pp_request *request, enum scope_kind kind)
+{
+	if (request->scope != SCOPE_PROCESSES && request->scope != kind)
+		return error_set(EINVAL, "only one of children, process group and control group can be meant");
+	request->scope = kind;
+	return 0;
+}
+
+int pp_request_children(struct pp_request *request)
+{
+	return set_scope(request, SCOPE_CHILDREN);
+}
+
+int pp_request_pgrp(struct pp_request *request)
+{
+	return set_scope(request, SCOPE_PGRP);
+}
+
+int pp_request_cgroup(struct pp_request *request, const char *dir)
+{
+	int err = set_scope(request, SCOPE_CGROUP);
+
+	if (err)
+		return err;
+	free(request->cgroup);
+	request->cgroup = strdup(dir);
+	return request->cgroup ? 0 : error_set(ENOMEM, "out of memory");
 }
 
 void pp_request_record(struct pp_request *request)

@@ -5,6 +5,7 @@
 #include <probepoint.h>
 
 #include "runtime/process.h"
+#include "runtime/scope.h"
 
 struct pp_request {
 	char **patterns;
@@ -17,6 +18,8 @@ struct pp_request {
 	char *filter; /* NULL: none */
 	char backend[8];
 	bool record;
+	enum scope_kind scope;
+	char *cgroup;
 };
 
 #endif

@@ -403,6 +403,16 @@ static bool all_alive(const struct pp_request *request)
 	return true;
 }
 
+static int scope_pids(struct scope *scope, const struct pp_request *request)
+{
+	scope->pids = calloc(request->nprocesses + 1, sizeof(*scope->pids));
+	if (!scope->pids)
+		return error_set(ENOMEM, "out of memory");
+	for (size_t i = 0; i < request->nprocesses; i++)
+		scope->pids[scope->npids++] = request->processes[i]->pid;
+	return 0;
+}
+
 /* Under the lock: arms what targets hold, all or (on an error) nothing. */
 static int arm(struct pp_session *session, const struct backend *backend, const struct pp_request *request,
                struct targets *t, struct verify_miss **misses, size_t *nmisses)
@@ -411,23 +421,26 @@ static int arm(struct pp_session *session, const struct backend *backend, const 
 	struct segment *segment;
 	struct desc *desc = NULL;
 	size_t npoints = 0;
-	int err = leave_out_armed(session, t);
+	struct scope scope = { .kind = request->scope, .cgroup = request->cgroup };
+	int err = scope_pids(&scope, request);
+
+	if (!err)
+		err = leave_out_armed(session, t);
 
 	if (!err)
 		err = describe(t, &desc, &points, &npoints);
-	if (err || !npoints) {
-		free(desc);
-		free(points);
-		return err;
-	}
-	segment = session_add_segment(session, backend, 0, desc, NULL);
+	segment = err || !npoints ? NULL : session_add_segment(session, backend, 0, desc, NULL);
 	if (!segment) {
+		free(scope.pids);
 		free(desc);
 		free(points);
-		return error_set(ENOMEM, "out of memory");
+		return err || !npoints ? err : error_set(ENOMEM, "out of memory");
 	}
 	session->record = request->record;
+	session->scope = &scope;
 	err = backend->arm(session, segment, points, npoints);
+	session->scope = NULL;
+	free(scope.pids);
 	if (err) {
 		results_back(t, points, npoints);
 		free(points);

@@ -5,6 +5,7 @@
 #include <probepoint.h>
 
 #include "runtime/backend.h"
+#include "runtime/scope.h"
 
 #define SESSION_NAME_MAX 64
 
@@ -12,6 +13,7 @@ struct pp_session {
 	char name[SESSION_NAME_MAX + 1];
 	bool is_private;
 	bool record; /* what is armed from here on records from the start */
+	const struct scope *scope; /* whom it is for; both while pp_session_enable() is at work */
 	const volatile int *interrupt;
 	struct segment **segments;
 	size_t nsegments;

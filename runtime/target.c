@@ -167,6 +167,15 @@ static int add_image(struct walk *w, const struct pp_image *image)
 	return 0;
 }
 
+/* An image is one target for all of a scope's processes, whichever maps it. */
+static int add_once(struct walk *w, const struct pp_image *image)
+{
+	for (size_t i = 0; w->request->scope != SCOPE_PROCESSES && i < w->targets->npoints; i++)
+		if (w->targets->points[i].image == image)
+			return 0;
+	return add_image(w, image);
+}
+
 /* An image that a process maps, or will: one that cannot be read has no probes to offer. */
 static int add_mapped(const char *path, const char *name, void *arg)
 {
@@ -175,10 +184,10 @@ static int add_mapped(const char *path, const char *name, void *arg)
 	int err = image_of(w->targets, path, &image);
 
 	(void)name;
-	return err == -ENOMEM ? err : err ? 0 : add_image(w, image);
+	return err == -ENOMEM ? err : err ? 0 : add_once(w, image);
 }
 
-static int add_process(struct walk *w)
+static int add_process(struct walk *w, const struct process *seed)
 {
 	const struct pp_request *r = w->request;
 	int err = 0;
@@ -188,13 +197,13 @@ static int add_process(struct walk *w)
 
 		err = image_of(w->targets, r->files[i], &image);
 		if (!err)
-			err = add_image(w, image);
+			err = add_once(w, image);
 	}
 	if (r->nfiles || err)
 		return err;
-	if (w->process->is_command)
+	if (seed->is_command)
 		return loader_images(r->command, add_mapped, w);
-	return pp_process_images(w->process->pid, add_mapped, w);
+	return pp_process_images(seed->pid, add_mapped, w);
 }
 
 int targets_find(struct targets *t, const struct pp_request *request)
@@ -206,19 +215,21 @@ int targets_find(struct targets *t, const struct pp_request *request)
 		return error_set(EINVAL, "name the probes: PROVIDER:NAME, both may be globs");
 	if (!request->nprocesses && !request->nfiles)
 		return error_set(EINVAL, "name a process (-p PID), a file (-f FILE) or a command");
+	if ((request->scope == SCOPE_CHILDREN || request->scope == SCOPE_PGRP) && !request->nprocesses)
+		return error_set(EINVAL, "whose children or process group? name a process (-p PID)");
 	t->matched = calloc(request->npatterns, sizeof(*t->matched));
 	if (!t->matched)
 		return error_set(ENOMEM, "out of memory");
 	if (!request->nprocesses)
-		return add_process(&walk);
+		return add_process(&walk, NULL);
 	for (size_t i = 0; i < request->nprocesses && !err; i++) {
 		struct process *process = request->processes[i];
 
-		walk.process = process;
+		walk.process = request->scope == SCOPE_PROCESSES ? process : NULL;
 		if (!process->is_command)
 			err = process_read_maps(process);
 		if (!err)
-			err = add_process(&walk);
+			err = add_process(&walk, process);
 	}
 	return err;
 }

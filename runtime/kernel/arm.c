@@ -263,7 +263,7 @@ static int load_program(struct kernel_segment *s, uint32_t number, const struct 
 {
 	struct kernel_session *k = s->session;
 	struct emit_maps maps = { .config = k->config_fd, .ring = k->ring_fd, .counts = s->counts_fd, .mark = k->mark_fd,
-	                          .overlap = s->switch_fd, .scratch = k->scratch_fd };
+	                          .overlap = s->switch_fd, .scratch = k->scratch_fd, .members = &s->members };
 	struct emitted emitted;
 	int fd = emit_program(programs, n, &maps, number, s->shards, &emitted);
 
@@ -321,6 +321,10 @@ static int pin_all(struct kernel_segment *s, struct segment *segment)
 	err = store_pin(&k->store, s->counts_fd, "counts", n, -1);
 	if (!err)
 		err = store_pin(&k->store, s->switch_fd, "switch", n, -1);
+	if (!err && s->members.fork_link >= 0)
+		err = store_pin(&k->store, s->members.fork_link, "fork", n, -1);
+	if (!err && s->members.exit_link >= 0)
+		err = store_pin(&k->store, s->members.exit_link, "exit", n, -1);
 	for (size_t i = 0; i < s->nlinks && !err; i++)
 		err = store_pin(&k->store, s->links[i].prog_fd, "prog", n, (int)i);
 	if (!err)
@@ -341,6 +345,8 @@ static void unpin_all(struct kernel_segment *s, const struct segment *segment)
 		store_unlink(store, "next", n, (int)i);
 		store_unlink(store, "prog", n, (int)i);
 	}
+	store_unlink(store, "fork", n, -1);
+	store_unlink(store, "exit", n, -1);
 	store_unlink(store, "counts", n, -1);
 	store_unlink(store, "switch", n, -1);
 }
@@ -357,11 +363,14 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 		return error_set(ENOMEM, "out of memory");
 	s->session = k;
 	s->counts_fd = s->switch_fd = -1;
+	s->members.map = s->members.fork_link = s->members.exit_link = -1;
 	segment->state = s;
 	if (segment->desc->npoints >= 1u << COOKIE_POINT_BITS)
 		err = error_set(E2BIG, "%u points are more than one call arms", segment->desc->npoints);
 	else
 		err = kernel_segment_maps_create(s, segment->desc->npoints);
+	if (!err)
+		err = members_open(&s->members, session->scope);
 	if (!err && !(all = distinct(points, npoints, &nall)))
 		err = error_set(ENOMEM, "out of memory");
 	for (size_t i = 0; i < npoints && !err; i++)
@@ -392,6 +401,8 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 		segment->state = NULL;
 		return err;
 	}
+	if (k->store.dir >= 0)
+		members_close(&s->members);
 	if (k->store.dir >= 0)
 		for (size_t i = 0; i < s->nlinks; i++) {
 			close(s->links[i].fd);

@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/kernel/members.h"
 #include "sdt/error.h"
 #include "sdt/operand.h"
 
@@ -582,6 +583,52 @@ static void dispatch(struct emitter *e, const label *code, size_t from, size_t t
 	dispatch(e, code, middle, to);
 }
 
+/* r0 = the number of the thread's process group */
+static void process_group(struct emitter *e, const struct members *m, label out)
+{
+	const int pgid = 2; /* PIDTYPE_PGID, linux/pid.h */
+	const int at[3] = { m->at.signal, m->at.pids + 8 * pgid, m->at.numbers + m->at.nr };
+
+	call(e, BPF_FUNC_get_current_task);
+	for (int i = 0; i < 3; i++) {
+		mov(e, BPF_REG_3, BPF_REG_0);
+		alu_imm(e, BPF_ADD, BPF_REG_3, at[i]);
+		store_imm(e, BPF_DW, BPF_REG_10, AT_WORD, 0);
+		address(e, BPF_REG_1, AT_WORD);
+		imm64(e, BPF_REG_2, i == 2 ? 4 : 8);
+		call(e, BPF_FUNC_probe_read_kernel);
+		jump_if(e, BPF_JNE, BPF_REG_0, 0, out);
+		load(e, BPF_DW, BPF_REG_0, BPF_REG_10, AT_WORD);
+	}
+}
+
+/* Goes to out where the thread is none of those that are meant. */
+static void membership(struct emitter *e, const struct members *m, label out)
+{
+	switch (m->kind) {
+	case SCOPE_PROCESSES:
+		return;
+	case SCOPE_CGROUP:
+		imm64(e, BPF_REG_1, m->cgroup_level);
+		call(e, BPF_FUNC_get_current_ancestor_cgroup_id);
+		imm64(e, BPF_REG_1, (int64_t)m->cgroup);
+		jump_if_reg(e, BPF_JNE, BPF_REG_0, BPF_REG_1, out);
+		return;
+	case SCOPE_CHILDREN:
+		load(e, BPF_DW, BPF_REG_0, BPF_REG_10, AT_PIDTGID);
+		alu_imm(e, BPF_RSH, BPF_REG_0, 32);
+		break;
+	case SCOPE_PGRP:
+		process_group(e, m, out);
+		break;
+	}
+	store(e, BPF_W, BPF_REG_10, AT_KEY, BPF_REG_0);
+	map(e, BPF_REG_1, m->map);
+	address(e, BPF_REG_2, AT_KEY);
+	call(e, BPF_FUNC_map_lookup_elem);
+	jump_if(e, BPF_JEQ, BPF_REG_0, 0, out);
+}
+
 static void prologue(struct emitter *e, unsigned shards, label out, label counted)
 {
 	label any = label_new(e), older = label_new(e), insert = label_new(e);
@@ -600,6 +647,8 @@ static void prologue(struct emitter *e, unsigned shards, label out, label counte
 	jump_if(e, BPF_JEQ, BPF_REG_1, 0, any);
 	jump_if_reg(e, BPF_JNE, BPF_REG_0, BPF_REG_1, out);
 	place(e, any);
+	if (e->maps->members)
+		membership(e, e->maps->members, out);
 	mov(e, BPF_REG_1, BPF_REG_7);
 	alu_imm(e, BPF_AND, BPF_REG_1, (1 << COOKIE_POINT_BITS) - 1);
 	store(e, BPF_DW, BPF_REG_10, AT_POINT, BPF_REG_1);

@@ -44,9 +44,12 @@ struct kernel_switch {
 	uint64_t generation; /* of the links, when none take over; commands only */
 };
 
+struct members;
+
 struct emit_maps {
 	int config, ring, counts, mark, overlap;
 	int scratch; /* task storage of EMIT_SCRATCH_SIZE bytes; -1 where no program has strings */
+	const struct members *members; /* who is meant beside the cookie's process; NULL: everybody */
 };
 
 #define EMIT_SCRATCH_SIZE 2304

@@ -43,6 +43,7 @@ static int load_segment(struct pp_session *session, struct desc *d)
 	if (!err) {
 		s->session = k;
 		s->counts_fd = s->switch_fd = -1;
+		s->members.map = s->members.fork_link = s->members.exit_link = -1;
 		err = kernel_segment_maps_get(s, d->segment, d->npoints);
 	}
 	for (uint32_t i = 0; i < d->npoints && !err; i++)

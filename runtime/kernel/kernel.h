@@ -4,6 +4,7 @@
 #define RUNTIME_KERNEL_KERNEL_H
 
 #include "runtime/kernel/emit.h"
+#include "runtime/kernel/members.h"
 #include "runtime/kernel/store.h"
 #include "runtime/session.h"
 
@@ -30,7 +31,7 @@ struct kernel_segment {
 	unsigned shards;
 	struct kernel_link *links;
 	size_t nlinks;
-	bool committed;
+	struct members members; /* of a segment just armed, or a private one */
 };
 
 static inline struct kernel_session *kernel_of(const struct pp_session *session)

@@ -190,6 +190,7 @@ void kernel_segment_close(struct kernel_segment *s)
 		close_fd(&s->links[i].fd);
 		close_fd(&s->links[i].prog_fd);
 	}
+	members_close(&s->members);
 	free(s->links);
 	free(s);
 }

@@ -8,6 +8,7 @@
  * and of each of its segments S
  *
  *     counts-S switch-S              maps
+ *     fork-S exit-S                  links that keep up who is meant (members.h)
  *     link-S-L prog-S-L              links and the programs they run
  *     next-S-L                       a link that takes over from link-S-L
  *     desc-S                         the description
