@@ -281,8 +281,8 @@ static int name_args(struct making *m, struct pp_probe *probe, const struct note
 		                      !strcmp(ending, "__return") && *s->result != PPN_CLASS_VOID && some_value, "result");
 	if (err || noperands <= probe->nargs)
 		return err;
-	image_warn(m->image, "the signature of %s:%s, %s, is not used: the probe has %zu operands", probe->provider,
-	           probe->name, probe->signature, noperands);
+	image_warn(m->image, "the signature of %s:%s, %s, is not used: the probe has %zu operand%s", probe->provider,
+	           probe->name, probe->signature, noperands, noperands == 1 ? "" : "s");
 	probe->signature = NULL;
 	return signature_unnamed(m->image, probe, noperands);
 }

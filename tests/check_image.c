@@ -117,12 +117,36 @@ START_TEST(equal_sites)
 		elf_note(&elf, CODE + 1, BASE, 0, "p", "n", "8@%rax");
 		elf_note(&elf, CODE + 1, BASE, 0, "p", "n", "8@%rbx");
 		elf_note(&elf, CODE + 1, BASE, DATA, "p", "n", "8@%rax");
+		elf_note(&elf, CODE + 1, BASE, DATA + 2, "p", "n", "8@%rax");
 		elf_note(&elf, CODE + 1, BASE, 0, "p", "m", "8@%rax");
 	}
 	image = open_elf(&elf);
 	ck_assert_uint_eq(pp_image_probes(image), 2);
 	ck_assert_uint_eq(pp_probe_sites(find(image, "p", "m")), 1);
-	ck_assert_uint_eq(pp_probe_sites(find(image, "p", "n")), 3);
+	ck_assert_uint_eq(pp_probe_sites(find(image, "p", "n")), 4);
+	pp_image_free(image);
+	elf_free(&elf);
+}
+END_TEST
+
+START_TEST(far_sites)
+{
+	static const uint64_t at[] = { 0, 1, 65530, 65536, 65520, 131072, 131071, 131060, 199999, 200255 };
+	struct elf elf = { .more_code = 200000 };
+	const struct pp_probe *probe;
+	struct pp_image *image;
+
+	for (size_t i = 0; i < COUNT(at); i++)
+		elf_note(&elf, CODE + at[i], BASE, DATA, "p", "n", "");
+	image = open_elf(&elf);
+	probe = find(image, "p", "n");
+	ck_assert_uint_eq(pp_probe_sites(probe), COUNT(at));
+	for (size_t i = 0; i < COUNT(at); i++)
+		for (size_t j = 0; j < 16; j++) {
+			const struct pp_site *site = pp_probe_site(probe, i);
+
+			ck_assert_uint_eq(site->code[j], (pp_site_address(site) - CODE + j) & 0xff);
+		}
 	pp_image_free(image);
 	elf_free(&elf);
 }
@@ -139,6 +163,7 @@ START_TEST(prelink)
 		{ false, false, BASE - 0x10000, -0x10000 },
 		{ true, false, BASE + 0x10000, 0x10000 },
 		{ true, false, BASE - 0x10000, -0x10000 },
+		{ true, false, BASE + 0x700000, 0x700000 }, /* the old addresses are just below 4 GiB */
 		{ false, true, BASE + 0x10000, 0 },
 	};
 
@@ -546,6 +571,23 @@ START_TEST(disputed_signatures)
 }
 END_TEST
 
+START_TEST(disputed_function)
+{
+	struct elf elf = { 0 };
+	struct pp_image *image;
+
+	elf_note(&elf, CODE, BASE, 0, "p", "f__entry", "-4@%edi");
+	elf_signature(&elf, ppn_key("p", "f"), 1, PPN_KIND_FUNCTION, 0, "a.c", "", "i:int", (const char *[]){ "ia:int", NULL });
+	elf_signature(&elf, ppn_key("p", "f"), 1, PPN_KIND_FUNCTION, 0, "b.c", "", "i:int", (const char *[]){ "ia:int", NULL });
+	image = open_elf(&elf);
+	warns(image, 0, "a.c:1");
+	warns(image, 0, "b.c:1");
+	ck_assert(pp_probe_signature(find(image, "p", "f__entry")) == NULL);
+	pp_image_free(image);
+	elf_free(&elf);
+}
+END_TEST
+
 START_TEST(signature_with_too_few_arguments)
 {
 	struct elf elf = { 0 };
@@ -728,6 +770,29 @@ START_TEST(bad_notes)
 }
 END_TEST
 
+START_TEST(rounded_sizes)
+{
+	for (size_t padding = 0; padding < 12; padding++) {
+		struct elf elf = { 0 };
+		struct bytes desc = { 0 };
+		struct pp_image *image;
+
+		put(&elf, &desc, 8, CODE);
+		put(&elf, &desc, 8, BASE);
+		put(&elf, &desc, 8, 0);
+		put_bytes(&desc, "p\0n\0" "8@%rax\0" "\0\0\0\0\0\0\0\0\0\0\0\0", 11 + padding);
+		put_note(&elf, &elf.stapsdt, "stapsdt", 3, &desc);
+		elf_note(&elf, CODE + 2, BASE, 0, "good", "after", "8@%rbx");
+		image = open_elf(&elf);
+		ck_assert_uint_eq(pp_image_probes(image), padding < 8 ? 2 : 1);
+		ck_assert_uint_eq(pp_image_warnings(image), padding < 8 ? 0 : 1);
+		pp_image_free(image);
+		elf_free(&elf);
+		free(desc.data);
+	}
+}
+END_TEST
+
 START_TEST(bad_strings)
 {
 	static const char *const bad[] = { "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff", "\x80",
@@ -838,6 +903,24 @@ START_TEST(shrinking_file)
 	ck_assert_int_eq(file_load(&file, UINT64_MAX, 2, &data), -EIO);
 	ck_assert_int_eq(file_load(&file, elf.file.n, 1, &data), -EIO);
 	file_close(&file);
+	elf_free(&elf);
+}
+END_TEST
+
+START_TEST(segment_tables)
+{
+	struct elf elf = { .no_sections = true };
+	struct pp_image *image;
+
+	elf_finish(&elf);
+	for (size_t n = 64; n < 64 + 2 * 56; n++)
+		ck_assert_msg(pp_image_open(elf_write(&elf, n), &image) == -ENOEXEC, "%zu bytes", n);
+	memcpy(elf.file.data + 0x20, &(uint64_t){ elf.file.n }, 8);
+	memcpy(elf.file.data + 0x38, &(uint16_t){ 5000 }, 2);
+	for (int i = 0; i < 5000; i++)
+		put_segment(&elf, PF_R | PF_X, 0x1000000 + (uint64_t)i * 0x1000, 0, 0x1000);
+	ck_assert_int_eq(pp_image_open(elf_write(&elf, elf.file.n), &image), -ENOEXEC);
+	ck_assert_msg(strstr(pp_error(), "segments") != NULL, "%s", pp_error());
 	elf_free(&elf);
 }
 END_TEST
@@ -1110,7 +1193,10 @@ START_TEST(real_ones)
 		compare_with_readelf(real_files[i], &compared);
 		files++;
 	}
-	printf("real_ones: %zu notes in %zu files as readelf has them\n", compared, files);
+	if (compared)
+		printf("real_ones: %zu notes in %zu files as readelf has them\n", compared, files);
+	else
+		printf("real_ones: skipped: none of the files that it knows has probes here\n");
 }
 END_TEST
 
@@ -1152,6 +1238,7 @@ int main(void)
 	tcase_set_timeout(tcase, 300);
 	tcase_add_test(tcase, probes_and_sites);
 	tcase_add_test(tcase, equal_sites);
+	tcase_add_test(tcase, far_sites);
 	tcase_add_test(tcase, prelink);
 	tcase_add_test(tcase, machines);
 	tcase_add_test(tcase, no_notes);
@@ -1164,14 +1251,17 @@ int main(void)
 	tcase_add_test(tcase, arguments);
 	tcase_add_test(tcase, functions);
 	tcase_add_test(tcase, disputed_signatures);
+	tcase_add_test(tcase, disputed_function);
 	tcase_add_test(tcase, signature_with_too_few_arguments);
 	tcase_add_test(tcase, newer_notes);
 	tcase_add_test(tcase, not_probed_files);
 	tcase_add_test(tcase, bad_notes);
+	tcase_add_test(tcase, rounded_sizes);
 	tcase_add_test(tcase, bad_strings);
 	tcase_add_test(tcase, bad_signatures);
 	tcase_add_test(tcase, many_warnings);
 	tcase_add_test(tcase, shrinking_file);
+	tcase_add_test(tcase, segment_tables);
 	tcase_add_test(tcase, overlapping_sections);
 	tcase_add_loop_test(tcase, cut_anywhere, 0, 2);
 	tcase_add_loop_test(tcase, damaged_anywhere, 0, 4);

@@ -2,9 +2,9 @@
 /*
  * Writes small ELF files byte by byte, sound ones and others, of either class and
  * byte order, so that tests need no compiler and know each byte. A file has 256
- * bytes of code at CODE (file offset CODE_AT), 256 of data at DATA (DATA_AT), the
- * section .stapsdt.base at BASE, and whatever notes and symbols were added. It
- * lives in a memfd; elf_path() names it.
+ * bytes of code (and more_code) at CODE (file offset CODE_AT), 256 of data at DATA
+ * (DATA_AT, and more_code), the section .stapsdt.base at BASE, and whatever notes
+ * and symbols were added. It lives in a memfd; elf_path() names it.
  */
 #ifndef TESTS_SDT_FILES_ELF_H
 #define TESTS_SDT_FILES_ELF_H
@@ -32,6 +32,7 @@ struct bytes {
 struct elf {
 	bool is_32, big, no_base, no_sections;
 	uint16_t type, machine;
+	size_t more_code;
 	uint64_t base; /* where .stapsdt.base says it is; 0: BASE */
 	struct bytes stapsdt, ppn, symbols, names, file;
 	int fd;
@@ -199,16 +200,18 @@ static inline void put_section(struct elf *elf, const char *name, const char *na
 	put_address(elf, to, entsize);
 }
 
-/* Where the parts of a finished file are. */
+/* Where the stapsdt notes of a finished file are, and more_code. */
 #define ELF_STAPSDT_AT 0x400
 
 static inline void elf_finish(struct elf *elf)
 {
 	static const char names[] = "\0.text\0.data\0.stapsdt.base\0.note.stapsdt\0.note.probepoint\0.symtab\0.strtab\0.shstrtab";
 	struct bytes *f = &elf->file;
-	size_t ppn_at, symbols_at, names_at, shstr_at, sections_at;
+	size_t code = 0x100 + elf->more_code, data_at = DATA_AT + elf->more_code;
+	size_t stapsdt_at, ppn_at, symbols_at, names_at, shstr_at, sections_at;
 
-	ppn_at = ELF_STAPSDT_AT + elf->stapsdt.n;
+	stapsdt_at = ELF_STAPSDT_AT + elf->more_code;
+	ppn_at = stapsdt_at + elf->stapsdt.n;
 	symbols_at = (ppn_at + elf->ppn.n + 15) & ~(size_t)15;
 	names_at = symbols_at + elf->symbols.n;
 	shstr_at = names_at + elf->names.n;
@@ -232,12 +235,12 @@ static inline void elf_finish(struct elf *elf)
 	put(elf, f, 2, elf->is_32 ? 40 : 64);
 	put(elf, f, 2, elf->no_sections ? 0 : 9);
 	put(elf, f, 2, elf->no_sections ? 0 : 8);
-	put_segment(elf, PF_R | PF_X, CODE - CODE_AT, 0, CODE_AT + 0x100);
-	put_segment(elf, PF_R | PF_W, DATA, DATA_AT, 0x100);
+	put_segment(elf, PF_R | PF_X, CODE - CODE_AT, 0, CODE_AT + code);
+	put_segment(elf, PF_R | PF_W, DATA, data_at, 0x100);
 
 	put_padding(f, CODE_AT);
-	for (int i = 0; i < 0x200; i++)
-		put(elf, f, 1, (uint64_t)i & 0xff);
+	for (size_t i = 0; i < code + 0x100; i++)
+		put(elf, f, 1, i & 0xff);
 	put_bytes(f, elf->stapsdt.data, elf->stapsdt.n);
 	put_bytes(f, elf->ppn.data, elf->ppn.n);
 	put_padding(f, 16);
@@ -247,11 +250,11 @@ static inline void elf_finish(struct elf *elf)
 	put_padding(f, 16);
 	if (!elf->no_sections) {
 		put_section(elf, "", names, SHT_NULL, 0, 0, 0, 0, 0, 0);
-		put_section(elf, ".text", names, SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, CODE, CODE_AT, 0x100, 0, 0);
-		put_section(elf, ".data", names, SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, DATA, DATA_AT, 0x100, 0, 0);
+		put_section(elf, ".text", names, SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, CODE, CODE_AT, code, 0, 0);
+		put_section(elf, ".data", names, SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, DATA, data_at, 0x100, 0, 0);
 		put_section(elf, elf->no_base ? ".data" : ".stapsdt.base", names, SHT_PROGBITS, SHF_ALLOC,
 		            elf->base ? elf->base : BASE, 0x280, 1, 0, 0);
-		put_section(elf, ".note.stapsdt", names, SHT_NOTE, 0, 0, ELF_STAPSDT_AT, elf->stapsdt.n, 0, 0);
+		put_section(elf, ".note.stapsdt", names, SHT_NOTE, 0, 0, stapsdt_at, elf->stapsdt.n, 0, 0);
 		put_section(elf, ".note.probepoint", names, SHT_NOTE, 0, 0, ppn_at, elf->ppn.n, 0, 0);
 		put_section(elf, ".symtab", names, SHT_SYMTAB, 0, 0, symbols_at, elf->symbols.n, 7, elf->is_32 ? 16 : 24);
 		put_section(elf, ".strtab", names, SHT_STRTAB, 0, 0, names_at, elf->names.n, 0, 0);
