@@ -175,6 +175,8 @@ void functions_survey(void)
 			continue;
 		probed &probed = survey[DECL_UID(decl)];
 		probed.name = name;
+		probed.shared = DECL_COMDAT(decl) || DECL_ONE_ONLY(decl) || DECL_DECLARED_INLINE_P(decl) ||
+				strcmp(LOCATION_FILE(DECL_SOURCE_LOCATION(decl)), main_input_filename);
 		signature_make(decl, &probed);
 	}
 }

@@ -55,6 +55,7 @@ struct argument {
 struct probed {
 	std::string name;      /* of its probes, without __entry and the like */
 	std::string signature; /* a PPN_SIGNATURE's bytes */
+	bool shared;           /* other units may have the function too */
 	std::vector<argument> arguments;
 	argument result;
 };
@@ -89,6 +90,8 @@ std::string site_text_tail(const char *text, unsigned line);
  * already; define: the label is put at this site. In the order of the output.
  */
 std::string site_text_linked(const char *text, unsigned label, bool define);
+/* What that took out of all the sites, for the end of the unit. */
+std::string signatures_text(void);
 
 /* ---- passes --------------------------------------------------------------- */
 

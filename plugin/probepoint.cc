@@ -66,6 +66,14 @@ static void survey(void *, void *)
 		functions_survey();
 }
 
+static void finish(void *, void *)
+{
+	std::string text = signatures_text();
+
+	if (!text.empty())
+		fputs(text.c_str(), asm_out_file);
+}
+
 static void insert_pass(opt_pass *pass, const char *reference, int instance, enum pass_positioning_ops where)
 {
 	struct register_pass_info pass_info = { pass, reference, instance, where };
@@ -98,6 +106,7 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 
 	register_callback(PLUGIN_NAME, PLUGIN_INFO, NULL, &info);
 	register_callback(PLUGIN_NAME, PLUGIN_ALL_IPA_PASSES_START, survey, NULL);
+	register_callback(PLUGIN_NAME, PLUGIN_FINISH_UNIT, finish, NULL);
 	insert_pass(pass_place(g), "nothrow", 1, PASS_POS_INSERT_AFTER);
 	insert_pass(pass_tail(g, TAIL_RECURSION), "tailr", 0, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_tail(g, TAIL_LTO), "release_ssa", 1, PASS_POS_INSERT_BEFORE);

@@ -6,15 +6,19 @@
  * statement, so that a site that is inlined, cloned, moved to another unit by
  * LTO or dropped takes along just what is its own.
  *
- * The sites that one section holds link their notes to one label, where the last
- * pass has seen them; else each to its own.
+ * This text is right by itself, but dear: gas takes quadratic time over sections
+ * of one name. So the last pass, which has all of an object before it, has the
+ * sites of one section share a label that their notes are linked to; and it takes
+ * out the signatures of functions that no other object has, to be written in one
+ * section at the end of the unit.
  */
 #include "parts.h"
 
 /* %= is a number that GCC makes anew for each copy of the statement. */
 #define SITE "\t.p2align 3,,2\n.Lpp%=:\t.byte 0x90\n"
 #define LINK_OWN "@note,.Lpp%="
-#define SIGNATURE_OF ".Lppn_"
+#define SIGNATURE_OWN ".Lppo_"    /* of a function of this unit alone */
+#define SIGNATURE_SHARED ".Lpps_" /* of one that other units may have too */
 #define OPERANDS "\t.string \""
 
 /* For .ascii inside of an asm template: both would read \ " and the one % { | }. */
@@ -76,15 +80,23 @@ static std::string base_text(void)
 	       "\t.endif\n";
 }
 
-static std::string signature_text(const std::string &bytes)
+static std::string signature_note(const std::string &quoted_bytes)
 {
-	std::string id = hex(hash(bytes));
+	return head(PPN_OWNER, PPN_SIGNATURE) + "\t.ascii \"" + quoted_bytes + "\"\n992:\t.balign 4\n";
+}
 
-	return "\t.ifndef " SIGNATURE_OF + id + "\n" +
-	       "\t.pushsection " PPN_SECTION ",\"G\",@note,ppn." + id + ",comdat\n" +
-	       SIGNATURE_OF + id + ":\n" +
-	       head(PPN_OWNER, PPN_SIGNATURE) + "\t.ascii \"" + quoted(bytes) + "\"\n" + tail +
-	       "\t.endif\n";
+static std::string group(const std::string &id)
+{
+	return "section " PPN_SECTION ",\"G\",@note,ppn." + id + ",comdat\n";
+}
+
+static std::string signature_text(const struct probed *probed)
+{
+	std::string id = hex(hash(probed->signature));
+	std::string label = (probed->shared ? SIGNATURE_SHARED : SIGNATURE_OWN) + id;
+
+	return "\t.ifndef " + label + "\n\t.push" + group(id) + label + ":\n" +
+	       signature_note(quoted(probed->signature)) + "\t.popsection\n\t.endif\n";
 }
 
 std::string site_text(const struct probed *probed, enum site_kind kind, const std::string &operands)
@@ -95,7 +107,7 @@ std::string site_text(const struct probed *probed, enum site_kind kind, const st
 	       head(STAPSDT_OWNER, STAPSDT_TYPE) + address(".Lpp%=") + address("_.stapsdt.base") + address("0") +
 	       "\t.asciz \"" + choice.provider + "\"\n\t.asciz \"" + probed->name +
 	       (kind == SITE_ENTRY ? "__entry" : "__return") + "\"\n" + OPERANDS + operands + "\"\n" + tail +
-	       base_text() + signature_text(probed->signature);
+	       base_text() + signature_text(probed);
 }
 
 bool site_is(const char *text)
@@ -134,21 +146,36 @@ std::string site_text_tail(const char *text, unsigned line)
 	       tail;
 }
 
-/* What .ifndef would pass over: the definitions that this object has already. */
-static void erase_repeated(std::string *text)
+static std::string own_signatures; /* as notes */
+
+/* Takes out what the object has already, and the signatures that are written at its end. */
+static void erase_definitions(std::string *text)
 {
 	static std::map<std::string, bool> defined;
 
 	for (size_t at = text->find("\t.ifndef "); at != std::string::npos; at = text->find("\t.ifndef ", at)) {
 		size_t name = at + strlen("\t.ifndef "), end = text->find("\t.endif\n", at) + strlen("\t.endif\n");
 		bool &seen = defined[text->substr(name, text->find('\n', name) - name)];
+		bool own = !text->compare(name, strlen(SIGNATURE_OWN), SIGNATURE_OWN);
 
-		if (seen)
+		if (own && !seen) {
+			size_t bytes = text->find("\t.ascii \"", at) + strlen("\t.ascii \"");
+
+			own_signatures += signature_note(text->substr(bytes, text->find('"', bytes) - bytes));
+		}
+		if (own || seen)
 			text->erase(at, end - at);
 		else
 			at = end;
 		seen = true;
 	}
+}
+
+std::string signatures_text(void)
+{
+	if (own_signatures.empty())
+		return "";
+	return "\t." + group(hex(hash(own_signatures))) + own_signatures;
 }
 
 std::string site_text_linked(const char *text, unsigned label, bool define)
@@ -159,6 +186,6 @@ std::string site_text_linked(const char *text, unsigned label, bool define)
 		linked.replace(at, strlen(LINK_OWN), "@note," + name);
 	if (define)
 		linked.insert(strlen("\t.p2align 3,,2\n"), name + ":\n");
-	erase_repeated(&linked);
+	erase_definitions(&linked);
 	return linked;
 }

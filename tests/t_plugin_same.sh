@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The same input gives the same object, byte for byte, whatever the way there.
+. tests/plugin/lib.sh
+need cmp
+probed '*'
+$GCC -std=gnu17 -O1 "$SOURCES/gen.c" -o "$T/gen" && (cd "$T" && ./gen 7 200 p) || fail "gen"
+cp "$SOURCES/tail.c" "$T"
+cat >"$T/x.cc" <<'E'
+#include <map>
+#include <string>
+template <class K> struct table {
+	std::map<K, std::string> m;
+	void add(K k, const std::string &s) { m[k] += s; }
+	size_t size() const { return m.size(); }
+};
+int main(int argc, char **argv)
+{
+	table<int> a;
+	table<std::string> b;
+	auto add = [&](int i) { a.add(i, argv[0]); b.add(argv[0], "x"); };
+	for (int i = 0; i < argc; i++)
+		add(i);
+	return a.size() + b.size() == 2 ? 0 : 1;
+}
+E
+for flags in -O0 -O2 "-O2 -g" "-O2 -flto -ffat-lto-objects -frandom-seed=1"; do
+	for source in p.c tail.c x.cc; do
+		cc=$GCC
+		[[ $source = *.cc ]] && cc=$GXX
+		build() { (cd "$T" && "$@" $cc -w $flags "${with[@]}" -c $source ${extra-} -o out.o) || fail "$flags $source"; }
+		extra=
+		build
+		mv "$T/out.o" "$T/first.o"
+		build
+		cmp "$T/first.o" "$T/out.o" || fail "$flags $source: differs from run to run"
+		extra=-save-temps build
+		[[ $flags = *-g* || $flags = *lto* ]] || cmp "$T/first.o" "$T/out.o" || fail "$flags $source: differs with -save-temps"
+		# memory laid out otherwise: another stack and environment, no randomisation
+		build env X="$(printf 'x%.0s' {1..5000})" setarch -R
+		cmp "$T/first.o" "$T/out.o" || fail "$flags $source: differs where addresses do"
+	done
+done
+
+# Where the sources lie can be kept out of the notes, as it can of the rest.
+mkdir "$T/one" "$T/two"
+for d in one two; do
+	cp "$T/tail.c" "$T/$d"
+	(cd "$T/$d" && $GCC -O2 "${with[@]}" -ffile-prefix-map="$T/$d"=/src -c "$T/$d/tail.c" -o "$T/$d.o") || fail "prefix map"
+done
+cmp "$T/one.o" "$T/two.o" || fail "the folder shows in spite of -ffile-prefix-map"
