@@ -29,6 +29,14 @@ struct pp_request *arming_request(struct options *options, const struct arming *
 		err = pp_request_backend(request, options->backend);
 	for (size_t i = 0; !err && i < options->nfiles; i++)
 		err = pp_request_file(request, options->files[i]);
+	if (!err && options->filter)
+		err = pp_request_filter(request, options->filter);
+	if (!err && options->children)
+		err = pp_request_children(request);
+	if (!err && options->pgrp)
+		err = pp_request_pgrp(request);
+	if (!err && options->cgroup)
+		err = pp_request_cgroup(request, options->cgroup);
 	if (err)
 		goto failed;
 	for (size_t i = 0; !err && i < options->npids; i++)

@@ -13,7 +13,7 @@
 
 #include "cmd/output.h"
 
-enum { KEY_JSON = 0x100 };
+enum { KEY_JSON = 0x100, KEY_IF, KEY_CHILDREN, KEY_PGRP, KEY_CGROUP };
 
 void options_append(const char ***list, size_t *n, const char *argument)
 {
@@ -81,6 +81,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'b':
 		o->backend = arg;
 		return check_request(state, o, pp_request_backend, arg);
+	case KEY_IF:
+		o->filter = arg;
+		break;
+	case KEY_CHILDREN:
+		o->children = true;
+		break;
+	case KEY_PGRP:
+		o->pgrp = true;
+		break;
+	case KEY_CGROUP:
+		o->cgroup = arg;
+		break;
 	case KEY_JSON:
 		o->json = true;
 		break;
@@ -109,6 +121,13 @@ static const struct argp_option file[] = {
 	{ "file", 'f', "FILE", 0, "this executable or library; can be repeated", 1 },
 	{ 0 },
 };
+static const struct argp_option filter[] = {
+	{ "if", KEY_IF, "EXPR", 0, "only hits for which EXPR is true, as in 'len > 4096 && path =~ \"/api/*\"'", 1 },
+	{ "children", KEY_CHILDREN, 0, 0, "the processes of -p and all that they fork from now on", 1 },
+	{ "pgrp", KEY_PGRP, 0, 0, "all processes in the process groups of those of -p", 1 },
+	{ "cgroup", KEY_CGROUP, "DIR", 0, "all processes in this control group and those below it", 1 },
+	{ 0 },
+};
 static const struct argp_option session[] = {
 	{ "session", 's', "SESSION", 0, "the session's name (\"default\" where none is given)", 1 },
 	{ 0 },
@@ -126,6 +145,7 @@ static const struct argp_option output[] = {
 
 const struct argp options_pid = { .options = pid, .parser = parse };
 const struct argp options_file = { .options = file, .parser = parse };
+const struct argp options_filter = { .options = filter, .parser = parse };
 const struct argp options_session = { .options = session, .parser = parse };
 const struct argp options_backend = { .options = backend, .parser = parse };
 const struct argp options_output = { .options = output, .parser = parse };

@@ -20,6 +20,8 @@ struct options {
 	size_t nfiles;
 	const char *session; /* NULL: not given */
 	const char *backend; /* NULL: not given */
+	const char *filter, *cgroup; /* NULL: not given */
+	bool children, pgrp;
 	bool json, quiet, verbose;
 	char *usage;     /* what is wrong with the command line, where argp is not to say it */
 	char *complaint; /* what complain() keeps for JSON */
@@ -27,6 +29,7 @@ struct options {
 
 extern const struct argp options_pid;     /* -p */
 extern const struct argp options_file;    /* -f */
+extern const struct argp options_filter;  /* --if --children --pgrp --cgroup */
 extern const struct argp options_session; /* -s */
 extern const struct argp options_backend; /* -b */
 extern const struct argp options_output;  /* --json -q -v */

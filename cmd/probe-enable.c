@@ -27,6 +27,7 @@ static const struct argp_option own[] = {
 static const struct argp_child children[] = {
 	{ &options_pid, 0, NULL, 0 },
 	{ &options_file, 0, NULL, 0 },
+	{ &options_filter, 0, NULL, 0 },
 	{ &options_session, 0, NULL, 0 },
 	{ &options_backend, 0, NULL, 0 },
 	{ &options_output, 0, NULL, 0 },

@@ -58,6 +58,7 @@ static error_t check(struct argp_state *state, struct trace *t)
 static const struct argp_child children[] = {
 	{ &options_pid, 0, NULL, 0 },
 	{ &options_file, 0, NULL, 0 },
+	{ &options_filter, 0, NULL, 0 },
 	{ &options_session, 0, NULL, 0 },
 	{ &options_backend, 0, NULL, 0 },
 	{ &options_output, 0, NULL, 0 },

@@ -356,7 +356,7 @@ static int report_points(struct pp_report *report, const struct targets *t, cons
 		for (size_t k = i; k < end && !err; k++) {
 			const struct arm_point *point = &t->points[k];
 
-			if (point->error && point->error != -EALREADY)
+			if (point->error && point->error != -EALREADY && point->error != -ECANCELED)
 				err = add_row(report, point, backend, PP_REFUSED, 1, false, (int64_t)point->site->offset,
 				              point->reason ? point->reason : strerror(-point->error), pid);
 		}
@@ -503,6 +503,10 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 
 			char *sentence = err ? strdup(pp_error()) : NULL;
 
+			/* Nothing was armed: what has no reason of its own has that of the whole. */
+			for (size_t i = 0; err && i < targets.npoints; i++)
+				if (!targets.points[i].error)
+					targets.points[i].error = -ECANCELED;
 			if (!session->nsegments && !session->is_private)
 				backend->remove(session);
 			backend->unlock(session);
