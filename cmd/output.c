@@ -22,6 +22,7 @@ static void say(const char *format, va_list args)
 
 	if (vasprintf(&message, format, args) < 0)
 		no_memory();
+	fflush(stdout);
 	fprintf(stderr, "%s: ", program_invocation_short_name);
 	text_puts(stderr, message);
 	putc('\n', stderr);
@@ -35,7 +36,6 @@ void complain(struct options *options, const char *format, ...)
 
 	va_start(args, format);
 	if (!options->json) {
-		fflush(stdout);
 		say(format, args);
 	} else if (vasprintf(&message, format, args) < 0) {
 		no_memory();

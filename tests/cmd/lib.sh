@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+# For the tests of the commands: `. tests/cmd/lib.sh` after tests/lib.sh.
+
+build_target() {
+	[ -f "$B/lib/probepoint.so" ] || skip "needs the plugin"
+	"${PLUGIN_CC:-gcc}" -O1 -g -no-pie -Iinclude -fplugin="$B/lib/probepoint.so" \
+		-fplugin-arg-probepoint-functions=say tests/cmd/target.c -o "$T/target" || fail "the target does not build"
+}
+
+# A library with one probe, lib:call, in the function call().
+build_library() {
+	printf '%s\n' '#include <sys/sdt.h>' 'void call(int n) { STAP_PROBE1(lib, call, n); }' |
+		"$CC" -O1 -shared -fPIC -Iinclude -xc - -o "$T/lib.so" || fail "the library does not build"
+}
+
+# start NAME [PREFIX...]: a target as a process; its id is left in $NAME, and `tell NAME LINE` tells it what to do.
+declare -A target_in=() target_out=()
+start() {
+	local name=$1 in out
+	shift
+	mkfifo "$T/$name.in" "$T/$name.out"
+	"$@" "$T/target" <"$T/$name.in" >"$T/$name.out" &
+	printf -v "$name" %d $!
+	exec {in}>"$T/$name.in" {out}<"$T/$name.out"
+	target_in[$name]=$in target_out[$name]=$out
+	tell "$name" "tick 0"
+}
+tell() {
+	local answer
+	echo "$2" >&"${target_in[$1]}"
+	IFS= read -r -t 60 -u "${target_out[$1]}" answer || fail "target $1 is gone at \"$2\""
+	[ "$answer" = ok ] || fail "target $1 answers \"$2\" with \"$answer\""
+}
+stop() {
+	local in=${target_in[$1]} out=${target_out[$1]}
+	exec {in}>&- {out}<&-
+	wait "${!1}"
+}
+
+# The bytes of each site of the running target, PID: what is armed reads cc.
+site_bytes() {
+	local address
+	for address in $(jq '.probes[].sites[].address' "$T/sites.json"); do
+		dd if="/proc/$1/mem" bs=1 count=1 skip="$address" 2>/dev/null | od -An -tx1 | tr -d ' '
+	done | sort | uniq -c | xargs
+}
+know_sites() { probe-list --json "$T/target" >"$T/sites.json" || fail "cannot list the target"; }
+
+sessions() { probe-list --json --sessions | jq -r '.sessions[].session'; }
+has_session() { sessions | grep -qx "$1"; }
+no_session() { ! has_session "$1"; }
+# hits SESSION PROBE
+hits() { probe-stat --json -s "$1" | jq "[.probes[] | select(.probe == \"$2\") | .hits] | add"; }
+
+need_kernel() {
+	need_root
+	need jq
+	[ -d /sys/bus/event_source/devices/uprobe ] || skip "this kernel has no uprobes"
+}

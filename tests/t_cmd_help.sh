@@ -1,0 +1,47 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Help, usage and man page of each command name the same options, and all of them are tried by the tests.
+. tests/lib.sh
+
+COMMANDS="probe-list probe-enable probe-disable probe-stat probe-trace"
+
+# Options in lines that begin with one.
+options() { sed -n 's/^ *\(-.*\)/ \1/p' "$1" | sed 's/   .*//' | grep -oE '(^|[ ,])--?[a-zA-Z?][a-z-]*' | tr -d ' ,' | sort -u; }
+man_options() {
+	sed -n '/^\.SH OPTIONS/,/^\.SH /p' "$1" | grep -A1 '^\.TP' | sed 's/\\f[BRIP]//g; s/\\-/-/g' | grep -- '^-' |
+		grep -oE '(^|[ ,])--?[a-zA-Z?][a-z-]*' | tr -d ' ,' | sort -u
+}
+
+for c in $COMMANDS; do
+	[ -x "$B/bin/$c" ] || fail "$c is not built"
+	expect 0 "$c" --help
+	echo "$out" >"$T/$c.help"
+	options "$T/$c.help" >"$T/from-help"
+	man_options "doc/man/$c.1" >"$T/from-man"
+	[ "$(wc -l <"$T/from-help")" -ge 8 ] || fail "$c: help was not understood: $(xargs <"$T/from-help")"
+	diff -u --label "$c --help" --label "$c.1" "$T/from-help" "$T/from-man" || fail "$c: help and man page differ"
+	expect 0 "$c" -?
+	want "$c -?" "$(cat "$T/$c.help")" "$out"
+	expect 0 "$c" --usage
+	expect 0 "$c" --version
+	want_like "$c --version" "$c (probepoint) [0-9]*.[0-9]*.[0-9]*" "$out"
+	expect 0 "$c" --json --help
+	want "$c --json --help" "$(cat "$T/$c.help")" "$out"
+	for f in $(cat "$T/from-help"); do
+		case $f in -?|-V|--usage) continue ;; esac
+		grep -qhE -- "(^|[ \"'])$f([ =\"']|\$)" tests/t_*.sh || echo "$c $f" >>"$T/untried"
+	done
+	grep -q "^\.TH ${c^^}" <(sed 's/\\-/-/g' "doc/man/$c.1") || fail "$c.1 has another title"
+	for section in NAME SYNOPSIS DESCRIPTION OPTIONS JSON "EXIT STATUS" EXAMPLES "SEE ALSO"; do
+		grep -qx "\.SH $section" "doc/man/$c.1" || fail "$c.1 has no $section"
+	done
+done
+if have man && have groff; then
+	for c in $COMMANDS; do
+		expect 0 man --warnings -E UTF-8 -l -Tutf8 -Z "doc/man/$c.1"
+		man --warnings -E UTF-8 -l -Tutf8 -Z "doc/man/$c.1" 2>"$T/warnings" >/dev/null
+		[ ! -s "$T/warnings" ] || fail "$c.1: $(cat "$T/warnings")"
+	done
+else
+	part_skipped "man is not installed: the pages' markup is not checked"
+fi
