@@ -151,7 +151,7 @@ static bool argument_is_sound(const char *text)
 
 static int take_signature(struct walk *walk, uint64_t at, const char *desc, size_t size, const char **reason)
 {
-	const char *end = desc + size, *strings = desc + 20, *text;
+	const char *end = desc + size, *strings = desc + 16, *text;
 	struct note_signature s = { .at = at };
 	void *room;
 
@@ -163,7 +163,6 @@ static int take_signature(struct walk *walk, uint64_t at, const char *desc, size
 	s.kind = (uint8_t)desc[12];
 	s.nargs = (uint8_t)desc[13];
 	s.flags = file_u16(walk->file, desc + 14);
-	strings = desc + 16;
 	*reason = "its kind is unknown";
 	if (s.kind != PPN_KIND_PROBE && s.kind != PPN_KIND_FUNCTION)
 		return -EBADMSG;

@@ -108,8 +108,6 @@ int operands_parse(const struct pp_image *image, const char *text, struct operan
 
 const struct cpu *cpu_of(int machine, bool is_64)
 {
-	extern const struct cpu cpu_x86_64, cpu_i386;
-
 	switch (machine) {
 	case EM_X86_64:
 		return &cpu_x86_64;

@@ -72,6 +72,8 @@ struct cpu {
 	                     struct operand *operand, char why[OPERAND_WHY]);
 };
 
+extern const struct cpu cpu_x86_64, cpu_i386;
+
 /* NULL for a CPU whose operands are not read. */
 const struct cpu *cpu_of(int machine, bool is_64);
 
