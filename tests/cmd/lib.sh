@@ -33,6 +33,7 @@ tell() {
 }
 stop() {
 	local in=${target_in[$1]} out=${target_out[$1]}
+	echo "exit 0" >&"$in"
 	exec {in}>&- {out}<&-
 	wait "${!1}"
 }
