@@ -29,3 +29,28 @@ ppn() {
 	readelf -nW "$1" 2>/dev/null | sed -n "/^ *ppn .*$name/{/description data/!N;s/.*description data: //;s/ //g;p}"
 }
 names() { sites "$1" | sed 's/ .*//' | sort -u; }
+
+# debian_source PACKAGE: its source, unpacked once for all tests, in $source. Skips where it cannot be got. What apt
+# knows of the machine is left as it is.
+debian_source() {
+	local dir=$B/tests/source lists=$B/tests/source/lists
+	mkdir -p "$lists/partial"
+	exec 9>"$dir/lock"
+	flock 9
+	if [ ! -e "$dir/$1.done" ]; then
+		have apt-get && have dpkg-source || skip "$1 is not built: needs apt-get and dpkg-source"
+		{
+			sed -n 's/^deb \(.*\)/deb-src \1/p' /etc/apt/sources.list /etc/apt/sources.list.d/debian*.list
+		} >"$dir/debian.list" 2>/dev/null
+		sed 's/^Types:.*/Types: deb-src/' /etc/apt/sources.list.d/debian.sources >"$dir/debian.sources" 2>/dev/null
+		local apt=(apt-get -q -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$dir"
+			-o Dir::State::lists="$lists" -o APT::Sandbox::User=root)
+		{ [ -e "$dir/updated" ] || "${apt[@]}" update && touch "$dir/updated"; } >"$dir/log" 2>&1 &&
+			(cd "$dir" && "${apt[@]}" source "$1") >>"$dir/log" 2>&1 ||
+			skip "$1 is not built: its source cannot be got: $(tail -n 1 "$dir/log")"
+		ls -d "$dir/$1"-*/ >"$dir/$1.done"
+	fi
+	flock -u 9
+	source=$(head -n 1 "$dir/$1.done")
+	source=${source%/}
+}
