@@ -119,6 +119,8 @@ struct armed {
 static inline void arm_programs(struct armed *a, const struct fetch_program *programs, size_t n)
 {
 	struct arm_point *points = calloc(n, sizeof(*points));
+	pid_t self = getpid();
+	const struct scope scope = { .kind = SCOPE_PROCESSES, .pids = &self, .npids = 1 };
 	struct desc_builder *builder;
 	struct desc *desc;
 	int file, probe;
@@ -143,10 +145,12 @@ static inline void arm_programs(struct armed *a, const struct fetch_program *pro
 	desc_builder_free(builder);
 	a->segment = session_add_segment(a->session, &backend_kernel, 0, desc, NULL);
 	ck_assert_ptr_nonnull(a->segment);
+	a->session->scope = &scope;
 	ck_assert_msg(!backend_kernel.arm(a->session, a->segment, points, n), "seed %llu: %s", (unsigned long long)seed,
 	              pp_error());
 	for (size_t i = 0; i < n; i++)
 		ck_assert_msg(!points[i].error, "point %zu: %s", i, points[i].reason);
+	a->session->scope = NULL;
 	free(points);
 	ck_assert_msg(!backend_kernel.reader_open(a->session, &a->reader), "%s", pp_error());
 }
