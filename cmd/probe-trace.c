@@ -306,7 +306,8 @@ static enum status trace_own(struct trace *t)
 	request = arming_request(o, &t->arming, &status);
 	if (!request)
 		return status;
-	for (size_t i = 0; i < o->npids; i++)
+	/* those that filters take in may outlive the processes named */
+	for (size_t i = 0; i < o->npids && !o->children && !o->pgrp && !o->cgroup; i++)
 		add_target(t, o->pids[i]);
 	if (t->command_argv)
 		add_target(t, t->command.pid);
