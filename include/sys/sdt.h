@@ -398,7 +398,42 @@ template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(_
 #define __SDT_TYPE(x) __extension__ sizeof(::__sdt_type(*static_cast<__typeof__(x) *>(0)))
 #define __SDT_SIZE(x) \
 	((__SDT_TYPE(x)) % 2 ? static_cast<int>((__SDT_TYPE(x)) / 2) : -static_cast<int>((__SDT_TYPE(x)) / 2))
+
+/* What the operand holds, as an integer where it can be: see __SDT_VALUE in C below. */
+#if __cplusplus >= 201103L || defined __clang__
+#define __SDT_VALUE_OF(from, to) \
+	static inline __attribute__((__always_inline__, __unused__)) to __sdt_value(from __sdt_x)
+extern "C++" {
+template <class __sdt_T> __SDT_VALUE_OF(__sdt_T, __sdt_T)
+{
+	return __sdt_x;
+}
+template <class __sdt_T> __SDT_VALUE_OF(__sdt_T *, __UINTPTR_TYPE__)
+{
+	return reinterpret_cast<__UINTPTR_TYPE__>(__sdt_x);
+}
+__SDT_VALUE_OF(float, unsigned)
+{
+	unsigned __sdt_bits;
+
+	__builtin_memcpy(&__sdt_bits, &__sdt_x, sizeof(__sdt_bits));
+	return __sdt_bits;
+}
+#ifdef __LP64__
+__SDT_VALUE_OF(double, unsigned long)
+{
+	unsigned long __sdt_bits;
+
+	__builtin_memcpy(&__sdt_bits, &__sdt_x, sizeof(__sdt_bits));
+	return __sdt_bits;
+}
+#endif
+}
+#undef __SDT_VALUE_OF
+#define __SDT_VALUE(x) ::__sdt_value(x)
+#else
 #define __SDT_VALUE(x) x
+#endif
 
 #else
 /* __builtin_classify_type: 1 to 4 are integers, 5 pointers; 10 and 14, functions and arrays, decay to pointers. */
@@ -409,7 +444,11 @@ template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(_
 #define __SDT_IS_SIGNED(x) ((__SDT_INTEGER(x))-1 < (__SDT_INTEGER(x))1)
 #define __SDT_SIZEOF(x) ((int)sizeof(__builtin_choose_expr(__SDT_IS_POINTER(x), (void *)0, (x))))
 #define __SDT_SIZE(x) (__SDT_IS_SIGNED(x) ? __SDT_SIZEOF(x) : -__SDT_SIZEOF(x))
-/* A real number's bits, so that a constant is an immediate and not .LC0(%rip), which few readers resolve. */
+/*
+ * What the operand holds. Of a real number its bits: a constant is then an
+ * immediate, and not .LC0(%rip), which few readers resolve. Of a pointer its
+ * number: clang knows of integers only that they fit into registers.
+ */
 #define __SDT_IS_REAL(x) (__builtin_classify_type(x) == 8 && __SDT_SIZEOF(x) <= (int)sizeof(long))
 #define __SDT_BITS(x) \
 	({ \
@@ -419,7 +458,10 @@ template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(_
 		} __sdt_u = { __builtin_choose_expr(__SDT_IS_REAL(x), (x), 0.0F) }; \
 		__sdt_u.__sdt_bits; \
 	})
-#define __SDT_VALUE(x) __builtin_choose_expr(__SDT_IS_REAL(x), __SDT_BITS(x), (x))
+#define __SDT_NUMBER(x) ((__UINTPTR_TYPE__)__builtin_choose_expr(__SDT_IS_POINTER(x), (x), (void *)0))
+#define __SDT_VALUE(x) \
+	__builtin_choose_expr(__SDT_IS_REAL(x), __SDT_BITS(x), \
+	                      __builtin_choose_expr(__SDT_IS_POINTER(x), __SDT_NUMBER(x), (x)))
 #endif
 
 #define STAP_PROBE(provider, name) __SDT_PROBE(provider, name, 0, (__SDT_FEW))
