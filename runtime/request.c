@@ -53,8 +53,6 @@ int pp_request_pattern(struct pp_request *request, const char *pattern)
 
 	if (!*pattern || colon == pattern || (colon && !colon[1]))
 		return error_set(EINVAL, "'%s' is no pattern: name PROVIDER:NAME, both may be globs", pattern);
-	if (!strncmp(pattern, "func:", 5))
-		return error_set(EINVAL, "'%s': code without a note cannot be armed by this version", pattern);
 	return append(&request->patterns, &request->npatterns, pattern);
 }
 

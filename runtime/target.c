@@ -10,6 +10,7 @@
 
 #include "runtime/check.h"
 #include "runtime/filter.h"
+#include "runtime/function.h"
 #include "runtime/loader.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
@@ -147,8 +148,57 @@ struct walk {
 	const struct process *process;
 };
 
+/* The probe that a pattern func:SYMBOL stands for in an image; made once. *probe NULL: the image has none. */
+static int function_of(struct targets *t, const struct pp_image *image, const char *name, const struct pp_probe **probe)
+{
+	struct pp_probe *made, **more;
+	int err;
+
+	for (size_t i = 0; i < t->nfunctions; i++)
+		if (t->functions[i]->image == image && !strcmp(t->functions[i]->name, name)) {
+			*probe = t->functions[i];
+			return 0;
+		}
+	*probe = NULL;
+	err = function_probe(image, name, &made);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	more = realloc(t->functions, (t->nfunctions + 1) * sizeof(*more));
+	if (!more) {
+		function_free(made);
+		return error_set(ENOMEM, "out of memory");
+	}
+	t->functions = more;
+	more[t->nfunctions++] = made;
+	*probe = made;
+	return 0;
+}
+
+static int add_functions(struct walk *w, const struct pp_image *image)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < w->request->npatterns && !err; i++) {
+		const char *name = function_name(w->request->patterns[i]);
+		const struct pp_probe *probe;
+
+		if (!name)
+			continue;
+		err = function_of(w->targets, image, name, &probe);
+		if (!err && probe) {
+			w->targets->matched[i]++;
+			err = add_site(w->targets, &probe->sites[0], w->process, w->request->filter);
+		}
+	}
+	return err;
+}
+
 static int add_image(struct walk *w, const struct pp_image *image)
 {
+	int err = add_functions(w, image);
+
+	if (err)
+		return err;
 	for (size_t p = 0; p < image->nprobes; p++) {
 		bool wanted = false;
 
@@ -158,7 +208,7 @@ static int add_image(struct walk *w, const struct pp_image *image)
 				wanted = true;
 			}
 		for (size_t i = 0; wanted && i < image->probes[p].nsites; i++) {
-			int err = add_site(w->targets, &image->probes[p].sites[i], w->process, w->request->filter);
+			err = add_site(w->targets, &image->probes[p].sites[i], w->process, w->request->filter);
 
 			if (err)
 				return err;
@@ -238,8 +288,11 @@ void targets_release(struct targets *t)
 {
 	for (size_t i = 0; i < t->npoints; i++)
 		free(t->points[i].reason);
+	for (size_t i = 0; i < t->nfunctions; i++)
+		function_free(t->functions[i]);
 	for (size_t i = 0; i < t->nimages; i++)
 		pp_image_free(t->images[i]);
+	free(t->functions);
 	free(t->points);
 	free(t->images);
 	free(t->matched);
