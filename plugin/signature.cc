@@ -59,6 +59,21 @@ static std::string qualifiers(tree type)
 	return text;
 }
 
+/* GCC's names of the integer types are not those that people write. */
+static std::string plain_name(const char *name)
+{
+	static const char *const names[][2] = {
+		{ "long int", "long" }, { "short int", "short" }, { "unsigned int", "unsigned" },
+		{ "long unsigned int", "unsigned long" }, { "short unsigned int", "unsigned short" },
+		{ "long long int", "long long" }, { "long long unsigned int", "unsigned long long" },
+	};
+
+	for (const auto &pair : names)
+		if (!strcmp(name, pair[0]))
+			return pair[1];
+	return name;
+}
+
 static std::string tag_text(tree type)
 {
 	tree name = TYPE_NAME(type);
@@ -117,7 +132,7 @@ static std::string type_text(tree type)
 		break;
 	}
 	if (name && TREE_CODE(name) == TYPE_DECL && DECL_NAME(name))
-		return qualifiers(type) + IDENTIFIER_POINTER(DECL_NAME(name));
+		return qualifiers(type) + plain_name(IDENTIFIER_POINTER(DECL_NAME(name)));
 
 	switch (TREE_CODE(type)) {
 	case POINTER_TYPE:
