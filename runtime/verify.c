@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "runtime/armed.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
@@ -237,6 +238,59 @@ int verify_armed(struct arm_point *points, size_t npoints, struct verify_miss **
 		err = verify_run(&o, points + i, end - i);
 		i = end;
 	}
+	return err;
+}
+
+static void refuse_traced(struct arm_point *run, size_t n, const struct process *process, pid_t tracer,
+                          struct pp_armed **armed, const char *held)
+{
+	struct places p = { 0 };
+
+	if (!places_find(&p, process, run, n) && p.n && !process_read_bytes(process, p.addresses, p.n, p.bytes, p.got))
+		for (size_t k = 0; k < p.n; k++) {
+			struct arm_point *point = &run[p.points[k]];
+
+			if (point->error || !p.got[k] || p.bytes[k] != INT3)
+				continue;
+			if (!*armed && armed_read(armed, held))
+				*armed = NULL;
+			if (*armed && pp_armed_session(*armed, point->image, point->site, 0))
+				continue;
+			point->error = -EBUSY;
+			free(point->reason);
+			point->reason = sentence("pid %d, which debugs pid %d, has a breakpoint there: take that out first",
+			                         tracer, process->pid);
+		}
+	places_release(&p);
+}
+
+int verify_no_debugger(struct arm_point *points, size_t npoints, const char *held)
+{
+	struct pp_armed *armed = NULL;
+	int err = 0;
+
+	for (size_t i = 0, end; i < npoints && !err; i = end) {
+		const struct process *process = points[i].process;
+		struct process **all = NULL;
+		size_t nall = 0;
+		pid_t tracer;
+
+		for (end = i + 1; end < npoints && points[end].image == points[i].image &&
+		                  points[end].process == process; end++)
+			;
+		if (process && !process->is_command && (tracer = process_tracer(process)))
+			refuse_traced(points + i, end - i, process, tracer, &armed, held);
+		if (process)
+			continue;
+		err = processes_mapping(points[i].image->device, points[i].image->inode, &all, &nall);
+		for (size_t k = 0; k < nall; k++) {
+			if ((tracer = process_tracer(all[k])))
+				refuse_traced(points + i, end - i, all[k], tracer, &armed, held);
+			process_free(all[k]);
+		}
+		free(all);
+	}
+	pp_armed_free(armed);
 	return err;
 }
 

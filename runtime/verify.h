@@ -9,6 +9,14 @@
 
 #include "runtime/backend.h"
 
+/*
+ * Refuses points where a debugger's breakpoint stands: a trap in memory that is not in
+ * the file, in a process that is traced, and that no session of ours put there (held is
+ * the one whose lock we have). The debugger, putting its byte back, would erase the
+ * uprobe.
+ */
+int verify_no_debugger(struct arm_point *points, size_t npoints, const char *held);
+
 /* A process in which a point for every process is not armed. */
 struct verify_miss {
 	size_t point; /* index in points */
