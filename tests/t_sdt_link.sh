@@ -37,6 +37,7 @@ sections="-ffunction-sections -fdata-sections -Wl,--gc-sections"
 for cc in $(compilers g++ g++-11 clang++); do
 	for ld in $linkers; do
 		for o in -O0 -O2; do
+			[[ $cc$o != g++-11-O0 ]] || continue
 			for kind in "" "-fPIE -pie" "-fno-pie -no-pie" "-static" "-fPIC" "-g -Wl,--build-id"; do
 				for semaphores in "" -DSEMAPHORES; do
 					flags="$o $kind -fuse-ld=$ld $semaphores -Iinclude"
