@@ -149,7 +149,7 @@ char *resemble(const struct images *images, const char *pattern)
 	} else if (images->n) {
 		fprintf(out, "none of the %zu files looked at has a probe", images->n);
 	} else {
-		fputs("no file could be looked at", out);
+		fputs("no process named maps a file", out);
 	}
 	if (fclose(out))
 		no_memory();
