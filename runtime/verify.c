@@ -294,40 +294,71 @@ int verify_no_debugger(struct arm_point *points, size_t npoints, const char *hel
 	return err;
 }
 
-static bool any_trap(const struct process *process, const struct verify_place *places, size_t n)
+/* Where places of one file are in a process. */
+static size_t addresses_of(const struct process *process, const struct verify_place *places, size_t n,
+                           uint64_t **addresses)
 {
+	size_t count = 0, room = 0;
+
+	*addresses = NULL;
 	for (size_t i = 0; i < n; i++) {
 		const struct mapping *m = NULL;
-		uint8_t byte;
 
-		while ((m = process_mapping(process, places[i].device, places[i].inode, places[i].offset, m)))
-			if (m->exec && !process_read(process, m->start + places[i].offset - m->offset, &byte, 1) &&
-			    byte == INT3)
-				return true;
+		while ((m = process_mapping(process, places[i].device, places[i].inode, places[i].offset, m))) {
+			if (!m->exec)
+				continue;
+			if (count == room) {
+				uint64_t *more = realloc(*addresses, (room = 2 * room + n) * sizeof(*more));
+
+				if (!more)
+					return count;
+				*addresses = more;
+			}
+			(*addresses)[count++] = m->start + places[i].offset - m->offset;
+		}
 	}
-	return false;
+	return count;
+}
+
+/* Waits for one process; *patience is how many ms it may take, for all of them. */
+static void wait_for_process(const struct process *process, const struct verify_place *places, size_t n, int *patience)
+{
+	uint64_t *addresses;
+	size_t count = addresses_of(process, places, n, &addresses);
+	uint8_t *bytes = calloc(count + 1, 1);
+	bool *got = calloc(count + 1, sizeof(*got)), any = bytes && got && count;
+
+	while (any && *patience > 0 && process_alive(process)) {
+		any = false;
+		if (process_read_bytes(process, addresses, count, bytes, got))
+			break;
+		for (size_t i = 0; i < count && !any; i++)
+			any = got[i] && bytes[i] == INT3;
+		if (any) {
+			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+			--*patience;
+		}
+	}
+	free(addresses);
+	free(bytes);
+	free(got);
 }
 
 void verify_disarmed(const struct verify_place *places, size_t n)
 {
 	struct process **processes = NULL;
 	size_t nprocesses = 0;
-	struct timespec pause = { .tv_nsec = 1000000 };
+	int patience = 2000;
 
-	/* Places of one file stand together; a file's traps go all at once, so its first and last are looked at. */
+	/* Places of one file stand together. */
 	for (size_t i = 0; i < n;) {
 		size_t end = i + 1;
 
 		while (end < n && places[end].device == places[i].device && places[end].inode == places[i].inode)
 			end++;
-
-		struct verify_place ends[2] = { places[i], places[end - 1] };
-
 		if (!processes_mapping(places[i].device, places[i].inode, &processes, &nprocesses)) {
 			for (size_t k = 0; k < nprocesses; k++) {
-				for (int wait = 0; wait < 2000 && process_alive(processes[k]) &&
-				                   any_trap(processes[k], ends, 2); wait++)
-					nanosleep(&pause, NULL);
+				wait_for_process(processes[k], places + i, end - i, &patience);
 				process_free(processes[k]);
 			}
 			free(processes);

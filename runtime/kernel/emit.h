@@ -41,7 +41,7 @@ struct kernel_config {
 /* The only element of a segment's map `switch`. */
 struct kernel_switch {
 	uint64_t overlap;    /* 0, or 1 + the generation of the links that take over */
-	uint64_t generation; /* of the links, when none take over; commands only */
+	uint64_t unfinished; /* points were switched off, and their links are not made anew yet; commands only */
 };
 
 struct members;

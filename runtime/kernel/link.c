@@ -3,14 +3,18 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sdt/error.h"
+
+#define ENOTSUPP 524 /* the kernel's own, in no header for programs */
 
 /* The part of union bpf_attr that BPF_LINK_CREATE reads for BPF_TRACE_UPROBE_MULTI. */
 struct attr_uprobe_multi {
@@ -144,4 +148,35 @@ int link_program(const struct bpf_insn *insns, size_t ninsns)
 	          last ? last + 1 : log);
 	free(log);
 	return err;
+}
+
+int link_file(const char *path, dev_t device, ino_t inode, int *fd, char *kernel_path, size_t room)
+{
+	struct stat st;
+
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (*fd < 0)
+		return error_set(errno, "%s: %s", path, strerror(errno));
+	if (fstat(*fd, &st) || st.st_dev != device || st.st_ino != inode) {
+		close(*fd);
+		return error_set(ESTALE, "%s was replaced by another file meanwhile: look at it again", path);
+	}
+	snprintf(kernel_path, room, "/proc/self/fd/%d", *fd);
+	return 0;
+}
+
+const char *link_reason(int err)
+{
+	switch (-err) {
+	case ENOTSUPP: return "the kernel cannot step over the instruction there, or it is a trap";
+	case EINVAL: return "the kernel refuses this place (its semaphore is in use with another address, or it is past "
+		            "the end)";
+	case EIO: return "its file system has no page cache: the kernel arms nothing there";
+	case EPERM: case EACCES: return "this user may not arm: root, or CAP_BPF and CAP_PERFMON, is needed";
+	case ESRCH: return "the process has ended";
+	case EFBIG: return "its semaphore is too far into the file for this kernel";
+	case ENODEV: return "this kernel has no uprobes";
+	case EINTR: return "interrupted";
+	default: return strerror(-err);
+	}
 }
