@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+# For tests/t_lua_*.sh, after tests/lib.sh: Lua 5.4 of Debian's source package, fetched and built once for all of them.
+#
+# lua_need KIND... builds below $B/lua, and skips the test where the source cannot be had. KINDs: plain-O0, plain-O2
+# (without the plugin), probed-O0, probed-O2, probed-lto, gcov. Each is $B/lua/KIND/lua. Hash seeds are fixed in all
+# of them; gcov resets its counts on SIGUSR1 and writes them on SIGUSR2.
+
+LUA=$B/lua
+LUA_CC=${PLUGIN_CC:-gcc}
+
+lua_fetch() {
+	local dir=$LUA/src
+	[ -e "$dir/lua/src/lua.c" ] && return
+	have dpkg-source || skip "needs dpkg-source (package dpkg-dev) to unpack Lua's source"
+	scripts/deps --source >"$T/fetch" 2>&1 || skip "apt cannot be told of sources: $(tail -n 1 "$T/fetch")"
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	(cd "$dir" && timeout 120 apt-get -q source lua5.4) >"$T/fetch" 2>&1 ||
+		skip "Lua's source cannot be fetched: $(grep -m 1 '^E:' "$T/fetch" || tail -n 1 "$T/fetch")"
+	echo '#define DEB_HOST_MULTIARCH "none"' >"$(echo "$dir"/lua5.4-*/src)/lua5.4-deb-multiarch.h"
+	mv "$dir"/lua5.4-*/ "$dir/lua" || fail "Lua's source is not where it should be: $(ls "$dir")"
+}
+
+lua_is_fresh() {
+	local lua=$LUA/$1/lua
+	[ -x "$lua" ] && [ "$lua" -nt tests/lua/lib.sh ] || return
+	case $1 in probed-*) [ "$lua" -nt "$B/lib/probepoint.so" ] ;; gcov) [ "$lua" -nt tests/lua/gcov.c ] ;; esac
+}
+
+lua_build() {
+	local kind=$1 dir=$LUA/$1 flags
+	lua_is_fresh "$kind" && return
+	flags=(-std=gnu99 -g -DLUA_COMPAT_5_3 -DLUA_USE_LINUX '-Dluai_makeseed(L)=42')
+	case $kind in
+	*-O0) flags+=(-O0) ;;
+	*-O2) flags+=(-O2) ;;
+	*-lto) flags+=(-O2 -flto=2) ;;
+	gcov) flags+=(-O0 -fprofile-arcs -ftest-coverage) ;;
+	esac
+	case $kind in probed-*) flags+=(-fplugin="$B/lib/probepoint.so" '-fplugin-arg-probepoint-functions=*') ;; esac
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	cp "$LUA"/src/lua/src/*.[ch] "$dir"
+	rm "$dir/luac.c"
+	[ "$kind" != gcov ] || cp tests/lua/gcov.c "$dir"
+	# By base names: gcov's notes then stand beside the objects.
+	(cd "$dir" && printf '%s\n' *.c | xargs -P 2 -I{} "$LUA_CC" "${flags[@]}" -c {}) >"$dir/log" 2>&1 ||
+		fail "Lua does not compile ($kind): $(head -n 5 "$dir/log")"
+	(cd "$dir" && "$LUA_CC" "${flags[@]}" -rdynamic -o lua.new ./*.o -lm -ldl) >>"$dir/log" 2>&1 ||
+		fail "Lua does not link ($kind): $(head -n 5 "$dir/log")"
+	mv "$dir/lua.new" "$dir/lua"
+}
+
+lua_need() {
+	local kind
+	need "$LUA_CC"
+	[ -e "$B/lib/probepoint.so" ] || skip "the plugin is not built"
+	mkdir -p "$LUA"
+	exec 9>"$LUA/lock"
+	flock 9
+	lua_fetch
+	for kind; do lua_build "$kind"; done
+	exec 9>&-
+}
+
+# lua_start NAME LUA ARG...: in the background; lua_go NAME writes it a line. Leaves its pid in $pid.
+lua_start() {
+	local name=$1
+	shift
+	mkfifo "$T/$name.in"
+	"$@" <"$T/$name.in" >"$T/$name.out" 2>"$T/$name.err" &
+	pid=$!
+	eval "exec {fd_$name}>'$T/$name.in'"
+	lua_waits $pid
+}
+lua_go() { eval "echo go >&\$fd_$1"; }
+# Until it is stopped in read(0, ...).
+lua_waits() { wait_for 60 grep -q '^0 0x0 ' "/proc/$1/syscall"; }
