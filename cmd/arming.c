@@ -31,6 +31,8 @@ struct pp_request *arming_request(struct options *options, const struct arming *
 		err = pp_request_file(request, options->files[i]);
 	if (!err && options->filter)
 		err = pp_request_filter(request, options->filter);
+	for (size_t i = 0; !err && i < options->nstrings; i++)
+		err = pp_request_string(request, options->strings[i]);
 	if (!err && options->children)
 		err = pp_request_children(request);
 	if (!err && options->pgrp)

@@ -123,6 +123,11 @@ int pp_request_backend(struct pp_request *request, const char *backend);
  */
 int pp_request_filter(struct pp_request *request, const char *expression);
 /*
+ * The argument of this name points to a string, where no signature tells. Pointers of
+ * any probe that have the name are then read as strings. Can be repeated.
+ */
+int pp_request_string(struct pp_request *request, const char *argument);
+/*
  * Whom the request means beside the processes named; one of these. Every process that
  * maps the images then meets the trap, and those that are not meant are not counted.
  * _children: what the processes fork from now on, to any depth. _pgrp: all in their
