@@ -6,13 +6,14 @@
  *   choose.cc      which functions are probed, and what their probes are called
  *   signature.cc   what a function's arguments are: types, names, classes
  *   site.cc        the assembler text of a site, and what later passes do with it
+ *   stmt.cc        a site as a GIMPLE statement
  *   place.cc       GIMPLE: sites at entry and before each return
  *   tail.cc        GIMPLE: tail calls stay tail calls
  *   late.cc        RTL: operands a reader can resolve; one label a section
  *
- * Sites are volatile `asm inline` statements. Whatever a later pass must know
- * of a site it reads from the text, for with LTO it runs in another process; and
- * the text is right by itself, for in that process the plugin may be missing.
+ * Whatever a later pass must know of a site it reads from its text, for with LTO
+ * it runs in another process; and the text is right by itself, for in that
+ * process the plugin may be missing.
  */
 #ifndef PARTS_H
 #define PARTS_H
@@ -93,11 +94,23 @@ std::string site_text_linked(const char *text, unsigned label, bool define);
 /* What that took out of all the sites, for the end of the unit. */
 std::string signatures_text(void);
 
+/* ---- stmt.cc: a site as a statement ------------------------------------------ */
+
+/* The text of a site, NULL: stmt is none. */
+const char *site_stmt_text(gimple *stmt);
+bool site_stmt_is_return(gimple *stmt);
+/* inputs: the operands' values. in_memory: also needed there; then asm, whatever as_marker says. */
+gimple *site_stmt_new(const std::string &text, const std::vector<tree> &inputs, const std::vector<tree> &in_memory,
+		      bool as_marker);
+bool site_stmt_is_marker(gimple *stmt);
+
 /* ---- passes --------------------------------------------------------------- */
 
 opt_pass *pass_place(gcc::context *context);
 enum tail_when { TAIL_RECURSION, TAIL_CALL, TAIL_LTO };
 opt_pass *pass_tail(gcc::context *context, enum tail_when when);
+enum settle_when { SETTLE_LTO, SETTLE_INLINED };
+opt_pass *pass_settle(gcc::context *context, enum settle_when when);
 opt_pass *pass_operands(gcc::context *context);
 opt_pass *pass_text(gcc::context *context);
 
