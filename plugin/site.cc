@@ -15,7 +15,9 @@
 #include "parts.h"
 
 /* %= is a number that GCC makes anew for each copy of the statement. */
-#define SITE "\t.p2align 3,,2\n.Lpp%=:\t.byte 0x90\n"
+/* Filled with prefixes of the nop1, so that no nop of its own is ever in the way; as in sys/sdt.h. */
+#define ALIGN "\t.p2align 3,0x66,2\n"
+#define SITE ALIGN ".Lpp%=:\t.byte 0x90\n"
 #define LINK_OWN "@note,.Lpp%="
 #define SIGNATURE_OWN ".Lppo_"    /* of a function of this unit alone */
 #define SIGNATURE_SHARED ".Lpps_" /* of one that other units may have too */
@@ -185,7 +187,7 @@ std::string site_text_linked(const char *text, unsigned label, bool define)
 	for (size_t at = linked.find(LINK_OWN); at != std::string::npos; at = linked.find(LINK_OWN, at))
 		linked.replace(at, strlen(LINK_OWN), "@note," + name);
 	if (define)
-		linked.insert(strlen("\t.p2align 3,,2\n"), name + ":\n");
+		linked.insert(strlen(ALIGN), name + ":\n");
 	erase_definitions(&linked);
 	return linked;
 }

@@ -196,6 +196,8 @@ static int kernel_open(struct pp_session *session, bool create)
 			store_unlink(&k->store, "mark", -1, -1);
 			store_unlink(&k->store, "scratch", -1, -1);
 			err = kernel_maps_create(k);
+			if (err)
+				store_remove(&k->store);
 		}
 		if (!err)
 			err = load(session);
