@@ -99,18 +99,14 @@ std::string signatures_text(void);
 /* The text of a site, NULL: stmt is none. */
 const char *site_stmt_text(gimple *stmt);
 bool site_stmt_is_return(gimple *stmt);
-/* inputs: the operands' values. in_memory: also needed there; then asm, whatever as_marker says. */
-gimple *site_stmt_new(const std::string &text, const std::vector<tree> &inputs, const std::vector<tree> &in_memory,
-		      bool as_marker);
-bool site_stmt_is_marker(gimple *stmt);
+/* inputs: the operands' values. in_memory: what must be in memory besides, where an operand points to it. */
+gasm *site_stmt_new(const std::string &text, const std::vector<tree> &inputs, const std::vector<tree> &in_memory);
 
 /* ---- passes --------------------------------------------------------------- */
 
 opt_pass *pass_place(gcc::context *context);
 enum tail_when { TAIL_RECURSION, TAIL_CALL, TAIL_LTO };
 opt_pass *pass_tail(gcc::context *context, enum tail_when when);
-enum settle_when { SETTLE_LTO, SETTLE_INLINED };
-opt_pass *pass_settle(gcc::context *context, enum settle_when when);
 opt_pass *pass_operands(gcc::context *context);
 opt_pass *pass_text(gcc::context *context);
 

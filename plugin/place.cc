@@ -103,10 +103,9 @@ static void operand_add(struct operands *ops, const argument &arg, tree place)
 	ops->values.push_back(value);
 }
 
-static gimple *site_build(struct operands *ops, const struct probed *probed, enum site_kind kind)
+static gasm *site_build(struct operands *ops, const struct probed *probed, enum site_kind kind)
 {
-	return site_stmt_new(site_text(probed, kind, ops->text), ops->values, ops->in_memory,
-			     optimize && kind == SITE_RETURN);
+	return site_stmt_new(site_text(probed, kind, ops->text), ops->values, ops->in_memory);
 }
 
 static bool calls_itself(tree decl)
@@ -155,7 +154,7 @@ static gimple_seq return_site(tree value, location_t where, const struct probed 
 
 	if (value)
 		operand_add(&ops, probed->result, value);
-	gimple *site = site_build(&ops, probed, SITE_RETURN);
+	gasm *site = site_build(&ops, probed, SITE_RETURN);
 	gimple_set_location(site, where);
 	gimple_seq_add_stmt(&ops.before, site);
 	return ops.before;
@@ -187,8 +186,9 @@ static bool is_meeting(basic_block bb)
 }
 
 /*
- * Where two ways meet at a return, each gets its site: GCC then still sees a
+ * Where few ways meet at a return, each gets its site: GCC then still sees a
  * return that does nothing, and can part the quick way from the rest (fnsplit).
+ * Else sqlite3 loses a fifth of what is inlined without the plugin.
  */
 static void place_return(greturn *ret, const struct probed *probed)
 {

@@ -110,8 +110,6 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 	insert_pass(pass_place(g), "nothrow", 1, PASS_POS_INSERT_AFTER);
 	insert_pass(pass_tail(g, TAIL_RECURSION), "tailr", 0, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_tail(g, TAIL_LTO), "release_ssa", 1, PASS_POS_INSERT_BEFORE);
-	insert_pass(pass_settle(g, SETTLE_LTO), PLUGIN_NAME "_tailo", 1, PASS_POS_INSERT_AFTER);
-	insert_pass(pass_settle(g, SETTLE_INLINED), "ehdisp", 1, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_tail(g, TAIL_CALL), "tailc", 1, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_operands(g), "ira", 1, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_text(g), "shorten", 1, PASS_POS_INSERT_BEFORE);

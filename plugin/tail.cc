@@ -295,8 +295,8 @@ static void put_before_call(gcall *call, const statements &list)
 	for (gimple *stmt : list) {
 		if (!site_stmt_text(stmt))
 			continue;
-		gimple *site = site_stmt_new(site_text_tail(site_stmt_text(stmt), gimple_lineno(call)), std::vector<tree>(),
-					     std::vector<tree>(), site_stmt_is_marker(stmt));
+		gasm *site = site_stmt_new(site_text_tail(site_stmt_text(stmt), gimple_lineno(call)), std::vector<tree>(),
+					   std::vector<tree>());
 
 		gimple_set_location(site, gimple_location(call));
 		gsi_insert_before(&at, site, GSI_SAME_STMT);
