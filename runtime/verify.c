@@ -14,6 +14,7 @@
 #include "sdt/image.h"
 
 #define INT3 0xcc
+#define PATIENCE 2000 /* ms */
 
 __attribute__((format(printf, 1, 2))) static char *sentence(const char *format, ...)
 {
@@ -320,24 +321,24 @@ static size_t addresses_of(const struct process *process, const struct verify_pl
 	return count;
 }
 
-/* Waits for one process; *patience is how many ms it may take, for all of them. */
+/* Waits for one process, as long as some traps go; then *patience is how many ms more, for all processes. */
 static void wait_for_process(const struct process *process, const struct verify_place *places, size_t n, int *patience)
 {
 	uint64_t *addresses;
-	size_t count = addresses_of(process, places, n, &addresses);
+	size_t count = addresses_of(process, places, n, &addresses), traps = count, before;
 	uint8_t *bytes = calloc(count + 1, 1);
-	bool *got = calloc(count + 1, sizeof(*got)), any = bytes && got && count;
+	bool *got = calloc(count + 1, sizeof(*got));
 
-	while (any && *patience > 0 && process_alive(process)) {
-		any = false;
+	while (bytes && got && traps && *patience > 0 && process_alive(process)) {
+		before = traps;
+		traps = 0;
 		if (process_read_bytes(process, addresses, count, bytes, got))
 			break;
-		for (size_t i = 0; i < count && !any; i++)
-			any = got[i] && bytes[i] == INT3;
-		if (any) {
+		for (size_t i = 0; i < count; i++)
+			traps += got[i] && bytes[i] == INT3;
+		*patience = traps < before ? PATIENCE : *patience - 1;
+		if (traps)
 			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
-			--*patience;
-		}
 	}
 	free(addresses);
 	free(bytes);
@@ -348,7 +349,7 @@ void verify_disarmed(const struct verify_place *places, size_t n)
 {
 	struct process **processes = NULL;
 	size_t nprocesses = 0;
-	int patience = 2000;
+	int patience = PATIENCE;
 
 	/* Places of one file stand together. */
 	for (size_t i = 0; i < n;) {

@@ -30,7 +30,7 @@ struct verify_miss {
  */
 int verify_armed(struct arm_point *points, size_t npoints, struct verify_miss **misses, size_t *nmisses);
 
-/* Waits until no process has a trap at these points any more, 2 s at most. */
+/* Waits until no process has a trap at these points any more, or for 2 s in which none went. */
 struct verify_place {
 	dev_t device;
 	ino_t inode;
