@@ -19,11 +19,16 @@ signals=(INT INT TERM)
 
 # moment COMMAND...: runs it and interrupts it after up to 30 ms; its status is left in $status.
 moment() {
-	local signal=${signals[RANDOM % 3]} delay
+	local signal=${signals[RANDOM % 3]} delay n
 	printf -v delay '0.%06d' $((RANDOM * RANDOM % 30000))
 	env --default-signal=INT "$@" >"$T/out" 2>"$T/err" </dev/null &
 	sleep "$delay"
-	kill "-$signal" $! 2>/dev/null
+	# Once more where it came before there was a program to notice it.
+	for ((n = 0; ; n++)); do
+		[ $((n % 100)) != 0 ] || kill "-$signal" $! 2>/dev/null || break
+		kill -0 $! 2>/dev/null || break
+		sleep 0.01
+	done
 	wait $! 2>/dev/null
 	status=$?
 	what="seed $seed, round $i, SIG$signal after $delay s: status $status: $(cat "$T/out" "$T/err")"
