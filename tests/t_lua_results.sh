@@ -39,7 +39,8 @@ want "signature" '"(lua_State *L, const char *s, size_t len)"' "$(signature lua_
 want "signature" '"(const char *result)"' "$(signature lua_pushlstring__return)"
 want "signature" '"(lua_State *L, lua_Number m, lua_Number n)"' "$(signature luaV_modf__entry)"
 want "signature" '"(lua_Number result)"' "$(signature luaV_modf__return)"
-want "signature" '"(lua_State *L, int arg, const char *def, const char *const *lst)"' "$(signature luaL_checkoption__entry)"
+want "signature" '"(lua_State *L, int arg, const char *def, const char *const *lst)"' \
+	"$(signature luaL_checkoption__entry)"
 
 # ---- with everything armed ----
 
@@ -47,7 +48,7 @@ want "signature" '"(lua_State *L, int arg, const char *def, const char *const *l
 at_end "probe-disable -q -s $S 2>/dev/null"
 for level in O0 O2; do
 	"$LUA/plain-$level/lua" tests/lua/values.lua >"$T/plain" 2>&1
-	probe-enable -q --json -s $S -f "$LUA/probed-$level/lua" '*' >"$T/armed" || fail "arming ends with $?: $(cat "$T/armed")"
+	probe-enable -q --json -s $S -f "$LUA/probed-$level/lua" '*' >"$T/armed" || fail "arming ends with $?"
 	want "refused" '[]' "$(json .refused "$T/armed")"
 	want "probes" "$(json '.probes | length' "$T/list.$level")" "$(json '.armed + .pending | length' "$T/armed")"
 	"$LUA/probed-$level/lua" tests/lua/values.lua >"$T/probed" 2>&1

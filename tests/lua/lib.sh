@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For tests/t_lua_*.sh, after tests/lib.sh: Lua 5.4 of Debian's source package, fetched and built once for all of them.
+# For tests/t_lua_*.sh, after tests/lib.sh: Lua 5.4 of Debian's source package, fetched and built once for all.
 #
 # lua_need KIND... builds below $B/lua, and skips the test where the source cannot be had. KINDs: plain-O0, plain-O2
 # (without the plugin), probed-O0, probed-O2, probed-lto, gcov. Each is $B/lua/KIND/lua. Hash seeds are fixed in all
@@ -30,7 +30,7 @@ lua_is_fresh() {
 lua_build() {
 	local kind=$1 dir=$LUA/$1 flags
 	lua_is_fresh "$kind" && return
-	flags=(-std=gnu99 -g -DLUA_COMPAT_5_3 -DLUA_USE_LINUX '-Dluai_makeseed(L)=42')
+	flags=(-std=gnu99 -g -DLUA_COMPAT_5_3 -DLUA_USE_LINUX '-Dluai_makeseed(L)=42' -DSTRCACHE_N=1 -DSTRCACHE_M=1)
 	case $kind in
 	*-O0) flags+=(-O0) ;;
 	*-O2) flags+=(-O2) ;;
@@ -63,16 +63,25 @@ lua_need() {
 	exec 9>&-
 }
 
-# lua_start NAME LUA ARG...: in the background; lua_go NAME writes it a line. Leaves its pid in $pid.
+# lua_start NAME LUA ARG...: in the background, until it waits for input; its pid is left in $pid. lua_go NAME writes
+# it a line.
 lua_start() {
 	local name=$1
 	shift
 	mkfifo "$T/$name.in"
-	"$@" <"$T/$name.in" >"$T/$name.out" 2>"$T/$name.err" &
+	(exec -a lua "$@") <"$T/$name.in" >"$T/$name.out" 2>"$T/$name.err" &
 	pid=$!
 	eval "exec {fd_$name}>'$T/$name.in'"
 	lua_waits $pid
 }
 lua_go() { eval "echo go >&\$fd_$1"; }
+# A line that it takes for the end; it ends well.
+lua_end() {
+	local status
+	eval "echo end >&\$fd_$1"
+	wait "$2"
+	status=$?
+	[ $status = 0 ] && [ ! -s "$T/$1.err" ] || fail "Lua ($1) ends with $status: $(cat "$T/$1.err")"
+}
 # Until it is stopped in read(0, ...).
 lua_waits() { wait_for 60 grep -q '^0 0x0 ' "/proc/$1/syscall"; }

@@ -24,7 +24,8 @@ local s = "The quick brown fox jumps over the lazy dog"
 print(s:gsub("%w+", string.upper, 3), s:gsub("(%w)(%w*)", "%2%1"), s:gsub("o", { o = "0" }))
 print(s:find("brown"), s:find("%s(%a+)%s", 10), s:match("(%a+) dog$"), s:find(".", 1, true), s:find("", 100))
 print(("x=1, y=2"):gsub("(%w+)=(%w+)", function(k, v) return v .. "=" .. k end))
-print(("[[a]b]"):match("%b[]"), ("THE (quick) fox"):find("%((%a+)%)"), ("hello"):gsub("", "-"), ("a.b"):gsub("%.", "%%"))
+print(("[[a]b]"):match("%b[]"), ("THE (quick) fox"):find("%((%a+)%)"), ("hello"):gsub("", "-"))
+print(("a.b"):gsub("%.", "%%"))
 print(("%f test THE"):gsub("%f[%a]%a+", "<%0>"), ("key = value"):match("^(%w+)%s*=%s*(%w+)$"))
 print(s:byte(1, 5), s:sub(-3), s:sub(5, 3), s:reverse(), s:len(), #s:rep(100, ", "), string.char(72, 105))
 print(pcall(string.gsub, "x", "(", ""), pcall(string.gsub, "x", "x", "%9"))
@@ -65,7 +66,8 @@ V.__idiv, V.__band, V.__shl = function() return "//" end, function() return "&" 
 V.__newindex = function(v, k, n) rawset(v, k, n * 2) end
 local p, q = setmetatable({ 1, 2 }, V), setmetatable({ 3, 4 }, V)
 p.z = 21
-print(tostring(p + q), p == q, p < q, p <= q, p(1, nil), p .. q, p .. "s", #p, tostring(-p), p // q, p & 1, 1 << p, p.len, p.z)
+print(tostring(p + q), p == q, p < q, p <= q, p(1, nil), p .. q, p .. "s", #p)
+print(tostring(-p), p // q, p & 1, 1 << p, p.len, p.z)
 local log = {}
 local proxy = setmetatable({}, { __pairs = function() return function(_, k) if not k then return 1, "one" end end end })
 for k, v in pairs(proxy) do log[#log + 1] = k .. v end
@@ -88,7 +90,9 @@ collectgarbage("incremental")
 for i = 1, 5000 do keep[i % 100] = { i .. "" } end
 print(#keep, keep[99][1])
 local parts = {}
-for i = 1, 300 do parts[i] = "f" .. i .. " = function(a, ...) local b <const> = a or " .. i .. " return b * 2, ... end" end
+for i = 1, 300 do
+	parts[i] = "f" .. i .. " = function(a, ...) local b <const> = a or " .. i .. " return b * 2, ... end"
+end
 local m = load("return {" .. table.concat(parts, ",\n") .. "}")()
 print(m.f1(nil, "v"), m.f300(4), string.dump(m.f7, true):sub(1, 4) == "\27Lua", load(string.dump(m.f7))(3))
 local out = io.tmpfile()
