@@ -233,11 +233,12 @@ struct place_pass : gimple_opt_pass {
 
 		if (!probed)
 			return 0;
-		place_entry(fn, probed);
+		if (probed->entry)
+			place_entry(fn, probed);
 		FOR_EACH_EDGE(e, ei, EXIT_BLOCK_PTR_FOR_FN(fn)->preds) {
 			gimple_stmt_iterator at = gsi_last_bb(e->src);
 
-			if (!gsi_end_p(at) && gimple_code(gsi_stmt(at)) == GIMPLE_RETURN)
+			if (probed->returns && !gsi_end_p(at) && gimple_code(gsi_stmt(at)) == GIMPLE_RETURN)
 				returns.push_back(as_a<greturn *>(gsi_stmt(at)));
 		}
 		for (greturn *ret : returns)

@@ -162,6 +162,16 @@ static std::string type_text(tree type)
 	}
 }
 
+std::string parameters_of(tree decl)
+{
+	std::string text;
+
+	for (tree parm = DECL_ARGUMENTS(decl); parm; parm = DECL_CHAIN(parm))
+		if (!DECL_ARTIFICIAL(parm))
+			text += (text.empty() ? "" : ", ") + type_text(TREE_TYPE(parm));
+	return text;
+}
+
 /* Types without the qualifiers of the object itself: a parameter's own const is of no matter. */
 static std::string value_type_text(tree type)
 {
@@ -359,7 +369,7 @@ void signature_make(tree decl, struct probed *probed)
 	probed->result = result_argument(decl);
 
 	std::string &bytes = probed->signature;
-	add_number(&bytes, ppn_key(choice.provider.c_str(), probed->name.c_str()), 8);
+	add_number(&bytes, ppn_key(probed->provider.c_str(), probed->name.c_str()), 8);
 	add_number(&bytes, where.line, 4);
 	add_number(&bytes, PPN_KIND_FUNCTION, 1);
 	add_number(&bytes, probed->arguments.size(), 1);

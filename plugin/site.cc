@@ -21,6 +21,7 @@
 #define LINK_OWN "@note,.Lpp%="
 #define SIGNATURE_OWN ".Lppo_"    /* of a function of this unit alone */
 #define SIGNATURE_SHARED ".Lpps_" /* of one that other units may have too */
+#define STAYS_IN "\t# stays in "
 #define OPERANDS "\t.string \""
 
 /* For .ascii inside of an asm template: both would read \ " and the one % { | }. */
@@ -107,9 +108,10 @@ std::string site_text(const struct probed *probed, enum site_kind kind, const st
 	       "\t.byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"
 	       "\t.pushsection " STAPSDT_SECTION ",\"o?\"," LINK_OWN "\n" +
 	       head(STAPSDT_OWNER, STAPSDT_TYPE) + address(".Lpp%=") + address("_.stapsdt.base") + address("0") +
-	       "\t.asciz \"" + choice.provider + "\"\n\t.asciz \"" + probed->name +
+	       "\t.asciz \"" + probed->provider + "\"\n\t.asciz \"" + probed->name +
 	       (kind == SITE_ENTRY ? "__entry" : "__return") + "\"\n" + OPERANDS + operands + "\"\n" + tail +
-	       base_text() + signature_text(probed);
+	       base_text() + signature_text(probed) +
+	       (probed->home.empty() ? "" : STAYS_IN + probed->home + "\n");
 }
 
 bool site_is(const char *text)
@@ -171,6 +173,18 @@ static void erase_definitions(std::string *text)
 			at = end;
 		seen = true;
 	}
+}
+
+bool site_stays(const char *text, const char *function)
+{
+	const char *home = strstr(text, STAYS_IN);
+
+	if (!home)
+		return true;
+	home += strlen(STAYS_IN);
+	size_t length = strcspn(home, "\n");
+	function += *function == '*';
+	return !strncmp(home, function, length) && (!function[length] || function[length] == '.');
 }
 
 std::string signatures_text(void)
