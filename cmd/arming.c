@@ -258,10 +258,10 @@ static void put_json(FILE *out, struct options *options, const struct pp_session
 			json_object_array_add(pending, json_of("probe", probe, "file", file, NULL));
 			break;
 		case PP_REFUSED:
-			json_object_array_add(refused,
-			                      json_of("probe", probe, "pid", json_pid(report, i), "file", file, "offset",
-			                              offset >= 0 ? json_object_new_int64(offset) : NULL, "reason",
-			                              text_json(why(report, i)), NULL));
+			row = json_of("probe", probe, "pid", json_pid(report, i), "file", file, "offset",
+			              offset >= 0 ? json_object_new_int64(offset) : NULL, "reason",
+			              text_json(why(report, i)), NULL);
+			json_object_array_add(refused, row);
 			break;
 		}
 	}

@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,8 @@ static unsigned distance(const char *a, const char *b, bool tail)
 
 		row[0] = i;
 		for (size_t j = 1; j <= nb; j++) {
-			unsigned change = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
+			bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
+			unsigned change = diagonal + !same;
 
 			diagonal = row[j];
 			row[j] = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;

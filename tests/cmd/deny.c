@@ -31,7 +31,11 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		long number;
-	} calls[] = { { "bpf", SYS_bpf }, { "perf_event_open", SYS_perf_event_open }, { "pidfd_open", SYS_pidfd_open } };
+	} calls[] = {
+		{ "bpf", SYS_bpf },
+		{ "perf_event_open", SYS_perf_event_open },
+		{ "pidfd_open", SYS_pidfd_open },
+	};
 	int i = 1;
 
 	for (; i < argc && strcmp(argv[i], "--"); i++)
