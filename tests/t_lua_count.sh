@@ -82,7 +82,8 @@ for level in O0 O2; do
 	# ---- ten functions ----
 	patterns=()
 	for name in $ten; do patterns+=("${name}__entry"); done
-	probe-enable -q --json -s $s -p $armed "${patterns[@]}" >"$T/report" || fail "arming ends with $?: $(cat "$T/report")"
+	probe-enable -q --json -s $s -p $armed "${patterns[@]}" >"$T/report" ||
+		fail "arming ends with $?: $(cat "$T/report")"
 	want "armed" 10 "$(json '.armed | length' "$T/report")"
 	want "refused, pending" '[]' "$(json '.refused + .pending' "$T/report")"
 	want "verified" '[true]' "$(json '[.armed[].verified] | unique' "$T/report")"
