@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # CAP_BPF and CAP_PERFMON are enough, for any user, without root; without them it is said what is missing.
 . tests/lib.sh
 need_root

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The three examples under `probe-enable ... -- COMMAND`, armed before their first instruction: what was counted is what
 # they say themselves that they did.
 . tests/lib.sh

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Programs that nobody here wrote: Debian's Python and a JVM, all their probes at once, and their strings.
 . tests/lib.sh
 need_root

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # func:SYMBOL: code without a note, and what of it is refused, with its reason.
 . tests/lib.sh
 need_root

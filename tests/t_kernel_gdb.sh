@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # A debugger attached before, while and after a probe is armed: nobody dies, and what is refused is told why.
 . tests/lib.sh
 need_root

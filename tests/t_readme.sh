@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The session in README.md is run, and gives what stands there but for numbers and times.
 . tests/lib.sh
 need_root
