@@ -76,7 +76,7 @@ static void find_bad(struct kernel_segment *s, struct link_arrays *a, size_t fro
 	int fd = link_multi(prog, path, pid, &points);
 
 	if (fd >= 0) {
-		close(fd);
+		link_close(fd);
 		return;
 	}
 	if (n == 1) {
@@ -107,7 +107,7 @@ static int add_link(struct kernel_segment *s, int fd, int prog)
 	int copy = more ? fcntl(prog, F_DUPFD_CLOEXEC, 0) : -1;
 
 	if (!more || copy < 0) {
-		close(fd);
+		link_close(fd);
 		s->links = more ? more : s->links;
 		return error_set(ENOMEM, "out of memory");
 	}

@@ -14,7 +14,8 @@
  * descriptor is closed is gone when close() returns, but one whose pin is unlinked
  * goes later, by the kernel's own time. Hence the descriptors, where there are few
  * links. Many are unlinked only, which is a thousand times faster, and then the bytes
- * are looked at.
+ * are looked at. (A killed process lets go of the lock behind its links: it ends with
+ * the descriptors that it opened first.)
  *
  * Switch and pins tell how far all this has come, so the next command can finish what
  * a killed one left.
@@ -34,8 +35,7 @@
 #include "runtime/verify.h"
 #include "sdt/error.h"
 
-#define FEW 8       /* links that are closed one by one, each taking 20 to 60 ms */
-#define LOCK_FD 900 /* above all other descriptors */
+#define FEW 8 /* links that are closed one by one, each taking 20 to 60 ms */
 
 const char *const link_sides[2] = { "even", "odd" };
 
@@ -78,7 +78,7 @@ static void close_links(const int *fds, size_t n)
 	for (int i = 0; n && i < 2; i++)
 		syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 	for (size_t i = 0; i < n; i++)
-		close(fds[i]);
+		link_close(fds[i]);
 }
 
 /* The link's descriptor, the caller's now, or a negative errno. */
@@ -109,8 +109,7 @@ static bool drop_links(struct kernel_segment *s, const struct segment *segment, 
 		store_unlink(store, "prog", number, (int)i); /* the first: see store.h */
 		store_unlink(store, link_sides[0], number, (int)i);
 		store_unlink(store, link_sides[1], number, (int)i);
-		if (link->fd >= 0)
-			close(link->fd);
+		link_close(link->fd);
 		if (link->prog_fd >= 0)
 			close(link->prog_fd);
 		link->fd = link->prog_fd = -1;
@@ -208,7 +207,7 @@ static int replace_link(struct kernel_segment *s, const struct segment *segment,
 	if (next == -ENOENT) {
 		next = make_next(s, segment, i, generation);
 		if (next >= 0 && store_pin(store, next, link_sides[generation], n, (int)i)) {
-			close(next);
+			link_close(next);
 			next = -EIO;
 		}
 	}
@@ -247,8 +246,6 @@ static void take_over(struct kernel_segment *s, const struct segment *segment, b
 	int *old = calloc(s->nlinks, sizeof(*old));
 	size_t n = 0;
 	bool begun = false;
-	/* A killed process closes its descriptors from the lowest: the lock goes behind the links. */
-	int lock = fcntl(s->session->store.dir, F_DUPFD_CLOEXEC, LOCK_FD);
 
 	for (size_t i = 0; i < s->nlinks && old; i++) {
 		if (!changed[i] || s->links[i].dead || s->links[i].side == generation)
@@ -267,8 +264,6 @@ static void take_over(struct kernel_segment *s, const struct segment *segment, b
 		close_links(old, n);
 		__atomic_store_n(&s->change->overlap, 0, __ATOMIC_SEQ_CST);
 	}
-	if (lock >= 0)
-		close(lock);
 	free(old);
 }
 

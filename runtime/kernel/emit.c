@@ -668,8 +668,8 @@ static void prologue(struct emitter *e, unsigned shards, label out, label counte
 
 	/*
 	 * While a link takes over from another, both see the hit, the newer first
-	 * (the kernel puts consumers in front). It leaves a mark, the point, for its
-	 * thread; the older one does not count what is marked.
+	 * (the kernel puts consumers in front). It leaves a mark for its thread, of
+	 * point and generation; the older one does not count what is marked.
 	 */
 	map_value(e, BPF_REG_1, e->maps->overlap);
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_1, 0);
@@ -678,6 +678,10 @@ static void prologue(struct emitter *e, unsigned shards, label out, label counte
 	mov(e, BPF_REG_2, BPF_REG_7);
 	alu_imm(e, BPF_RSH, BPF_REG_2, pid_shift + COOKIE_PID_BITS);
 	alu_imm(e, BPF_AND, BPF_REG_2, 1);
+	mov(e, BPF_REG_8, BPF_REG_1);
+	alu_imm(e, BPF_LSH, BPF_REG_8, 32);
+	load(e, BPF_DW, BPF_REG_3, BPF_REG_10, AT_POINT);
+	alu(e, BPF_OR, BPF_REG_8, BPF_REG_3);
 	jump_if_reg(e, BPF_JEQ, BPF_REG_1, BPF_REG_2, insert);
 	place(e, older);
 	map(e, BPF_REG_1, e->maps->mark);
@@ -685,16 +689,16 @@ static void prologue(struct emitter *e, unsigned shards, label out, label counte
 	call(e, BPF_FUNC_map_lookup_elem);
 	jump_if(e, BPF_JEQ, BPF_REG_0, 0, counted);
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_0, 0);
-	load(e, BPF_DW, BPF_REG_2, BPF_REG_10, AT_POINT);
-	jump_if_reg(e, BPF_JNE, BPF_REG_1, BPF_REG_2, counted);
+	jump_if_reg(e, BPF_JNE, BPF_REG_1, BPF_REG_8, counted);
 	map(e, BPF_REG_1, e->maps->mark);
 	address(e, BPF_REG_2, AT_PIDTGID);
 	call(e, BPF_FUNC_map_delete_elem);
 	jump(e, out);
 	place(e, insert);
+	store(e, BPF_DW, BPF_REG_10, AT_WORD, BPF_REG_8);
 	map(e, BPF_REG_1, e->maps->mark);
 	address(e, BPF_REG_2, AT_PIDTGID);
-	address(e, BPF_REG_3, AT_POINT);
+	address(e, BPF_REG_3, AT_WORD);
 	imm64(e, BPF_REG_4, BPF_ANY);
 	call(e, BPF_FUNC_map_update_elem);
 	place(e, counted);

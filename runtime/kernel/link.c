@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "runtime/kernel/aside.h"
 #include "sdt/error.h"
 
 #define ENOTSUPP 524 /* the kernel's own, in no header for programs */
@@ -22,6 +23,13 @@ struct attr_uprobe_multi {
 	uint64_t path, offsets, ref_ctr_offsets, cookies;
 	uint32_t cnt, multi_flags, pid, reserved;
 };
+
+static int multi_create(void *attr)
+{
+	int fd = syscall(SYS_bpf, BPF_LINK_CREATE, attr, sizeof(struct attr_uprobe_multi));
+
+	return fd < 0 ? -errno : fd;
+}
 
 int link_multi(int prog, const char *path, pid_t pid, const struct link_points *points)
 {
@@ -34,13 +42,11 @@ int link_multi(int prog, const char *path, pid_t pid, const struct link_points *
 		.cnt = points->n,
 		.pid = pid,
 	};
-	int fd;
 
 	for (size_t i = 0; points->semaphores && i < points->n; i++)
 		if (points->semaphores[i])
 			attr.ref_ctr_offsets = (uintptr_t)points->semaphores;
-	fd = syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
-	return fd < 0 ? -errno : fd;
+	return aside(multi_create, &attr);
 }
 
 static const struct bpf_insn nothing[] = {
@@ -92,29 +98,52 @@ static int uprobe_type(void)
 	return type;
 }
 
-int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie)
-{
-	struct perf_event_attr attr = {
-		.type = uprobe_type(),
-		.size = sizeof(attr),
-		.config = semaphore << 32,
-		.config1 = (uintptr_t)path,
-		.config2 = offset,
-	};
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .perf_event.bpf_cookie = cookie);
-	int event, link, err;
+struct perf_link {
+	struct perf_event_attr attr;
+	int prog;
+	pid_t pid;
+	uint64_t cookie;
+};
 
-	if ((int)attr.type < 0)
-		return -ENODEV;
-	if (semaphore >> 32)
-		return -EFBIG;
-	event = syscall(SYS_perf_event_open, &attr, pid ? pid : -1, pid ? -1 : 0, -1, PERF_FLAG_FD_CLOEXEC);
+static int perf_create(void *arg)
+{
+	struct perf_link *l = arg;
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .perf_event.bpf_cookie = l->cookie);
+	int event = syscall(SYS_perf_event_open, &l->attr, l->pid ? l->pid : -1, l->pid ? -1 : 0, -1, PERF_FLAG_FD_CLOEXEC);
+	int link, err;
+
 	if (event < 0)
 		return -errno;
-	link = bpf_link_create(prog, event, BPF_PERF_EVENT, &opts);
+	link = bpf_link_create(l->prog, event, BPF_PERF_EVENT, &opts);
 	err = link < 0 ? -errno : 0;
 	close(event);
 	return err ? err : link;
+}
+
+int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie)
+{
+	struct perf_link l = {
+		.attr = { .type = uprobe_type(), .size = sizeof(l.attr), .config = semaphore << 32,
+		          .config1 = (uintptr_t)path, .config2 = offset },
+		.prog = prog, .pid = pid, .cookie = cookie,
+	};
+
+	if ((int)l.attr.type < 0)
+		return -ENODEV;
+	if (semaphore >> 32)
+		return -EFBIG;
+	return aside(perf_create, &l);
+}
+
+static int close_aside(void *fd)
+{
+	return close(*(int *)fd);
+}
+
+void link_close(int fd)
+{
+	if (fd >= 0)
+		aside(close_aside, &fd);
 }
 
 int link_program(const struct bpf_insn *insns, size_t ninsns)

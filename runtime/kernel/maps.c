@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "runtime/kernel/kernel.h"
+#include "runtime/kernel/link.h"
 #include "sdt/error.h"
 
 static int map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n, uint32_t flags)
@@ -187,7 +188,7 @@ void kernel_segment_close(struct kernel_segment *s)
 	close_fd(&s->counts_fd);
 	close_fd(&s->switch_fd);
 	for (size_t i = 0; i < s->nlinks; i++) {
-		close_fd(&s->links[i].fd);
+		link_close(s->links[i].fd);
 		close_fd(&s->links[i].prog_fd);
 	}
 	members_close(&s->members);
