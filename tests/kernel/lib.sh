@@ -39,14 +39,18 @@ stop() {
 	wait "${!1}" || fail "$1 ended with $?"
 }
 
-# The bytes of each site in a process, counted: "4 90", "1 90 3 cc".
-site_bytes() {
-	local pid=$1 file=${2:-$T/hits} base address
+# Address and byte of each site in a process; FILE may be another than hits.
+sites() {
+	local pid=$1 file=${2:-$T/hits} base addresses low high
 	base=$((0x$(awk -v file="$file" '$6 == file && $3 == "00000000" { sub("-.*", "", $1); print $1; exit }' "/proc/$pid/maps")))
-	for address in $(probe-list --json "$file" | jq '.probes[].sites[].address'); do
-		dd if="/proc/$pid/mem" bs=1 count=1 skip=$((base + address)) 2>/dev/null | od -An -tx1 | tr -d ' '
-	done | sort | uniq -c | xargs
+	[ -s "$file.sites" ] || probe-list --json "$file" | jq '.probes[].sites[].address' | sort -n >"$file.sites"
+	low=$(head -n 1 "$file.sites") high=$(tail -n 1 "$file.sites")
+	dd if="/proc/$pid/mem" bs=1 skip=$((base + low)) count=$((high - low + 1)) 2>/dev/null | od -An -v -w1 -tx1 |
+		awk -v low="$low" 'NR == FNR { site[$1] = 1; next } FNR - 1 + low in site { print FNR - 1 + low, $1 }' \
+		"$file.sites" -
 }
+# The bytes of each site in a process, counted: "4 90", "1 90 3 cc".
+site_bytes() { sites "$@" | awk '{ print $2 }' | sort | uniq -c | xargs; }
 
 # count SESSION PROBE [KEY]: over all processes; 0 where there is none.
 count() { probe-stat --json -s "$1" | jq --arg p "$2" "[.probes[] | select(.probe == \$p) | .${3:-hits}] | add // 0"; }
