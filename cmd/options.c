@@ -223,6 +223,7 @@ void options_parse(const struct argp *argp, int argc, char **argv, struct option
 	unsigned flags = ARGP_IN_ORDER;
 
 	fill_standard_streams();
+	setvbuf(stderr, NULL, _IOLBF, 0); /* whole lines, beside those of a command */
 	setlocale(LC_CTYPE, "");
 	argp_err_exit_status = STATUS_USAGE;
 	argp_program_version_hook = print_version;
