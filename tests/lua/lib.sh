@@ -85,3 +85,17 @@ lua_end() {
 }
 # Until it is stopped in read(0, ...).
 lua_waits() { wait_for 60 grep -q '^0 0x0 ' "/proc/$1/syscall"; }
+
+# text_changes PID FILE: offsets, from 0, and the values, of bytes of code in the process that are not the file's.
+text_changes() {
+	local range mode offset rest start end
+	while read -r range mode offset rest; do
+		[[ $mode == r-x* && $rest == *" $2" ]] || continue
+		start=$((0x${range%-*})) end=$((0x${range#*-})) offset=$((0x$offset))
+		dd if="/proc/$1/mem" of="$T/text.mem" bs=4096 skip=$((start / 4096)) count=$(((end - start) / 4096)) status=none
+		dd if="$2" of="$T/text.file" bs=4096 skip=$((offset / 4096)) count=$(((end - start) / 4096)) status=none
+		[ -s "$T/text.file" ] || fail "no code"
+		cmp -l "$T/text.mem" "$T/text.file" 2>"$T/cmp" | awk -v offset=$offset '{ print $1 - 1 + offset, $2 }'
+		! grep -v 'EOF on' "$T/cmp" || fail "cmp"
+	done <"/proc/$1/maps"
+}

@@ -17,8 +17,8 @@ coroutine.resume(sleeping)
 local other = pointer(sleeping)
 local texts = {
 	"return x", "", "two words", "quote \" back \\ slash / tab \t line \n bell \a",
-	"häß € 𝄞", "\xff bad \xc3( utf \xed\xa0\x80", ("x"):rep(126), ("x"):rep(127), ("x"):rep(128), ("long "):rep(3000),
-	"before\0after", "%s%n%d", "\27[31m", "',;|${}<>&",
+	"häß € 𝄞", "\xff bad \xc3( utf \xed\xa0\x80",
+	("x"):rep(126), ("x"):rep(127), ("x"):rep(128), ("long "):rep(3000), "before\0after", "%s%n%d", "\27[31m", "',;|${}<>&",
 }
 local floats = {
 	0.0, -0.0, 1.0, -2.25, 0.1, 1 / 3, 1e300, -1e-300, tiny, big, math.pi, 123456789.125, 2 ^ 53, -1 / 0, 1 / 0, 0 / 0,
