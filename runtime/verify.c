@@ -131,6 +131,22 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 	              : NULL;
 }
 
+/* The image's path may name another file in a process that mapped it before it was replaced; NULL: it does not. */
+static char *why_pending(const struct process *process, const struct pp_image *image)
+{
+	static const char deleted[] = " (deleted)";
+	size_t length = strlen(image->path);
+
+	for (size_t i = 0; process && i < process->nmaps; i++) {
+		const struct mapping *m = &process->maps[i];
+
+		if (m->exec && m->inode != image->inode && !strncmp(m->path, image->path, length) &&
+		    !strcmp(m->path + length, deleted))
+			return sentence("pid %d runs an older %s, which was replaced since", process->pid, image->path);
+	}
+	return NULL;
+}
+
 struct outcome {
 	struct verify_miss **misses;
 	size_t *nmisses, base;
@@ -218,6 +234,8 @@ static int verify_run(struct outcome *o, struct arm_point *run, size_t n)
 		if (!run[i].error && !seen[i]) {
 			run[i].pending = true;
 			run[i].verified = false;
+			if (!run[i].reason)
+				run[i].reason = why_pending(process, run[i].image);
 		}
 	free(seen);
 	return err;

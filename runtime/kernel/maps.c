@@ -221,10 +221,12 @@ int kernel_desc_get(struct kernel_session *k, uint32_t number, struct desc **des
 	int fd = store_get(&k->store, "desc", (int)number, -1), err = 0;
 	struct desc *d = NULL;
 
-	if (fd < 0)
+	if (fd == -ENOENT)
 		return fd;
+	if (fd < 0)
+		return error_set(-fd, "%s is no description (%s): remove it", path, strerror(-fd));
 	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY || info.max_entries != 1)
-		err = error_set(EBADMSG, "%s is no description", path);
+		err = error_set(EBADMSG, "%s is no description: remove it", path);
 	else if (!(d = malloc((info.value_size + 7) & ~7u)))
 		err = error_set(ENOMEM, "out of memory");
 	else if (bpf_map_lookup_elem(fd, &key, d))
