@@ -120,7 +120,7 @@ __attribute__((noinline)) static void guarded(long n)
 
 static int map(const char *file, const char *way)
 {
-	int fd = open(file, O_RDWR);
+	int fd = open(file, O_RDONLY);
 	struct stat st;
 	void *at;
 
