@@ -102,7 +102,7 @@ for ((i = 0; i < rounds; i++)); do
 	expect 0 probe-disable -q -s "$S"
 	armed none
 	moment probe-trace -p "$p" '*:*'
-	wait_for 20 disarmed
+	wait_for 120 disarmed "$what" # links of other processes may stand before these in the queue
 done
 echo "seen: ${!seen[*]}"
 tell p "tick 3"
