@@ -271,15 +271,16 @@ static void read_string(struct emitter *e, int to_reg, int room, int address_at,
 	place(e, ok);
 }
 
+/* Jumps to no unless they are equal; r1 stays. */
 static void compare_literal(struct emitter *e, const struct fetch_literal *literal, bool prefix, int at, label no)
 {
 	for (int i = 0; i < literal->length; i++) {
-		load(e, BPF_B, BPF_REG_1, BPF_REG_10, at + i);
-		jump_if(e, BPF_JNE, BPF_REG_1, (unsigned char)literal->bytes[i], no);
+		load(e, BPF_B, BPF_REG_2, BPF_REG_10, at + i);
+		jump_if(e, BPF_JNE, BPF_REG_2, (unsigned char)literal->bytes[i], no);
 	}
 	if (!prefix) {
-		load(e, BPF_B, BPF_REG_1, BPF_REG_10, at + literal->length);
-		jump_if(e, BPF_JNE, BPF_REG_1, 0, no);
+		load(e, BPF_B, BPF_REG_2, BPF_REG_10, at + literal->length);
+		jump_if(e, BPF_JNE, BPF_REG_2, 0, no);
 	}
 }
 
@@ -343,166 +344,266 @@ static void binary(struct emitter *e, const struct fetch_step *s)
 	mov(e, BPF_REG_1, BPF_REG_3);
 }
 
-/*
- * Steps [from, to). In the predicate a fault goes to `fault`; in the arguments it
- * marks the argument and goes on. The depth at a jump's target is the depth at
- * the jump, by the rules of fetch.h.
- */
-static void steps(struct emitter *e, const struct fetch_program *p, size_t from, size_t to, bool predicate, label filtered)
+/* ---- steps: the machine's stack is BPF's, but its top is left in r1 while that lasts ---- */
+
+struct stack {
+	int depth;
+	bool in_r1; /* the top */
+};
+
+static void top_to_stack(struct emitter *e, struct stack *s)
 {
-	int depth = 0;
-	bool may_fault = false;
-	label *targets = predicate ? calloc(to - from + 1, sizeof(*targets)) : NULL;
-	label fault = predicate ? filtered : label_new(e), next = 0;
+	if (s->in_r1)
+		store(e, BPF_DW, BPF_REG_10, slot(s->depth - 1), BPF_REG_1);
+	s->in_r1 = false;
+}
 
-	if (predicate && !targets) {
-		e->error = -ENOMEM;
-		return;
-	}
-	for (size_t i = 0; predicate && i <= to - from; i++)
-		targets[i] = label_new(e);
-	for (size_t i = from; i < to && !e->error; i++) {
-		const struct fetch_step *s = &p->steps[i];
+/* r1 = the top, which is then nowhere else. */
+static void top_to_r1(struct emitter *e, struct stack *s)
+{
+	if (!s->in_r1)
+		load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(s->depth - 1));
+	s->in_r1 = true;
+}
 
-		if (predicate)
-			place(e, targets[i - from]);
-		switch (s->op) {
-		case FETCH_IMM:
-			imm64(e, BPF_REG_1, s->value);
-			store(e, BPF_DW, BPF_REG_10, slot(depth++), BPF_REG_1);
-			break;
-		case FETCH_REG:
-			load(e, BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[s->a]);
-			store(e, BPF_DW, BPF_REG_10, slot(depth++), BPF_REG_1);
-			break;
-		case FETCH_EXTEND:
-			load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(depth - 1));
-			extend(e, BPF_REG_1, s->a, s->b, s->c);
-			store(e, BPF_DW, BPF_REG_10, slot(depth - 1), BPF_REG_1);
-			break;
-		case FETCH_LOAD:
-			store_imm(e, BPF_DW, BPF_REG_10, AT_WORD, 0);
-			address(e, BPF_REG_1, AT_WORD);
-			imm64(e, BPF_REG_2, s->a);
-			load(e, BPF_DW, BPF_REG_3, BPF_REG_10, slot(depth - 1));
-			call(e, BPF_FUNC_copy_from_user);
-			jump_if(e, BPF_JNE, BPF_REG_0, 0, fault);
-			may_fault = true;
-			load(e, width(s->a), BPF_REG_1, BPF_REG_10, AT_WORD);
-			extend(e, BPF_REG_1, s->a, 0, s->c);
-			store(e, BPF_DW, BPF_REG_10, slot(depth - 1), BPF_REG_1);
-			break;
-		case FETCH_ARG:
-		case FETCH_STRING:
-			depth--;
-			if (s->op == FETCH_STRING) {
-				read_string(e, BPF_REG_7, RECORD_STRING_CUT + 1, slot(depth), fault);
-				alu_imm(e, BPF_SUB, BPF_REG_0, 1);
-				jump_if(e, BPF_JGT, BPF_REG_0, RECORD_STRING_CUT, fault);
-				/* Behind the NUL lies what was read before, by another hit perhaps. */
-				mov(e, BPF_REG_2, BPF_REG_7);
-				alu(e, BPF_ADD, BPF_REG_2, BPF_REG_8);
-				alu(e, BPF_ADD, BPF_REG_2, BPF_REG_0);
-				store_imm(e, BPF_DW, BPF_REG_2, 0, 0);
-				mov(e, BPF_REG_1, BPF_REG_0);
-				alu_imm(e, BPF_ADD, BPF_REG_0, 7);
-				alu_imm(e, BPF_AND, BPF_REG_0, 0xf8);
-				alu(e, BPF_ADD, BPF_REG_8, BPF_REG_0);
-			} else {
-				load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(depth));
-			}
-			int at = sizeof(struct record_thread) + sizeof(struct record) + 8 * s->a;
+/* What is put into r1 next is a new top. */
+static void push_r1(struct emitter *e, struct stack *s)
+{
+	top_to_stack(e, s);
+	s->depth++;
+	s->in_r1 = true;
+}
 
-			store(e, BPF_DW, BPF_REG_7, at, BPF_REG_1);
-			if (!may_fault && s->op == FETCH_ARG)
-				break; /* the verifier refuses code that nothing reaches */
-			may_fault = false;
-			next = label_new(e);
-			jump(e, next);
-			place(e, fault);
-			store_imm(e, BPF_DW, BPF_REG_7, at, 0);
-			load(e, BPF_W, BPF_REG_1, BPF_REG_7, sizeof(struct record_thread) + 12);
-			alu_imm(e, BPF_OR, BPF_REG_1, (int32_t)(1u << (8 + s->a)));
-			store(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 12, BPF_REG_1);
-			place(e, next);
-			fault = label_new(e);
-			break;
-		case FETCH_NOT: {
-			label zero = label_new(e);
-
-			load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(depth - 1));
-			imm64(e, BPF_REG_2, 1);
-			jump_if(e, BPF_JEQ, BPF_REG_1, 0, zero);
-			imm64(e, BPF_REG_2, 0);
-			place(e, zero);
-			store(e, BPF_DW, BPF_REG_10, slot(depth - 1), BPF_REG_2);
-			break;
-		}
-		case FETCH_NEG:
-		case FETCH_COM:
-			load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(depth - 1));
-			if (s->op == FETCH_NEG)
-				emit(e, INSN(BPF_ALU64 | BPF_NEG, BPF_REG_1, 0, 0, 0));
-			else
-				alu_imm(e, BPF_XOR, BPF_REG_1, -1);
-			store(e, BPF_DW, BPF_REG_10, slot(depth - 1), BPF_REG_1);
-			break;
-		case FETCH_PID:
-		case FETCH_TID:
-			load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID);
-			if (s->op == FETCH_TID)
-				alu_imm(e, BPF_LSH, BPF_REG_1, 32);
-			alu_imm(e, BPF_RSH, BPF_REG_1, 32);
-			store(e, BPF_DW, BPF_REG_10, slot(depth++), BPF_REG_1);
-			break;
-		case FETCH_JZ:
-		case FETCH_JNZ:
-			load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(depth - 1));
-			jump_if(e, s->op == FETCH_JZ ? BPF_JEQ : BPF_JNE, BPF_REG_1, 0, targets[s->value - from]);
-			depth--;
-			break;
-		case FETCH_STREQ:
-		case FETCH_PREFIX:
-		case FETCH_COMMEQ:
-		case FETCH_COMMPREFIX: {
-			label no = label_new(e);
-			bool prefix = s->op == FETCH_PREFIX || s->op == FETCH_COMMPREFIX;
-			bool comm = s->op == FETCH_COMMEQ || s->op == FETCH_COMMPREFIX;
-
-			/* What lies behind the string's end in the buffer must not be an earlier one's. */
-			for (int w = 0; w < 9; w++)
-				store_imm(e, BPF_DW, BPF_REG_10, AT_TEXT + 8 * w, 0);
-			if (comm) {
-				address(e, BPF_REG_1, AT_TEXT);
-				imm64(e, BPF_REG_2, 16);
-				call(e, BPF_FUNC_get_current_comm);
-				depth++;
-			} else {
-				read_string(e, BPF_REG_10, p->literals[s->a].length + (prefix ? 1 : 2), slot(depth - 1), fault);
-			}
-			store_imm(e, BPF_DW, BPF_REG_10, slot(depth - 1), 0);
-			compare_literal(e, &p->literals[s->a], prefix, AT_TEXT, no);
-			store_imm(e, BPF_DW, BPF_REG_10, slot(depth - 1), 1);
-			place(e, no);
-			break;
-		}
-		case FETCH_TEST:
-			load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(--depth));
-			jump_if(e, BPF_JEQ, BPF_REG_1, 0, filtered);
-			break;
-		default:
-			depth--;
-			load(e, BPF_DW, BPF_REG_2, BPF_REG_10, slot(depth));
-			load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(depth - 1));
-			binary(e, s);
-			store(e, BPF_DW, BPF_REG_10, slot(depth - 1), BPF_REG_1);
-		}
-	}
-	if (predicate)
-		place(e, targets[to - from]);
+/* r1, r2 = x, y of x op y; y is popped. */
+static void operands_to_registers(struct emitter *e, struct stack *s)
+{
+	if (s->in_r1)
+		mov(e, BPF_REG_2, BPF_REG_1);
 	else
-		place(e, fault); /* of no step any more */
+		load(e, BPF_DW, BPF_REG_2, BPF_REG_10, slot(s->depth - 1));
+	s->depth--;
+	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(s->depth - 1));
+	s->in_r1 = true;
+}
+
+/* Jumps to fault where it cannot be read. */
+static void load_step(struct emitter *e, struct stack *s, const struct fetch_step *step, label fault)
+{
+	if (s->in_r1)
+		mov(e, BPF_REG_3, BPF_REG_1);
+	else
+		load(e, BPF_DW, BPF_REG_3, BPF_REG_10, slot(s->depth - 1));
+	address(e, BPF_REG_1, AT_WORD);
+	imm64(e, BPF_REG_2, step->a);
+	call(e, BPF_FUNC_copy_from_user);
+	jump_if(e, BPF_JNE, BPF_REG_0, 0, fault);
+	load(e, width(step->a), BPF_REG_1, BPF_REG_10, AT_WORD);
+	if (step->c)
+		extend(e, BPF_REG_1, step->a, 0, true);
+	s->in_r1 = true;
+}
+
+/* The string at the top's address, into the record: r1 = its length. */
+static void string_step(struct emitter *e, struct stack *s, label fault)
+{
+	top_to_stack(e, s);
+	read_string(e, BPF_REG_7, RECORD_STRING_CUT + 1, slot(s->depth - 1), fault);
+	alu_imm(e, BPF_SUB, BPF_REG_0, 1);
+	jump_if(e, BPF_JGT, BPF_REG_0, RECORD_STRING_CUT, fault);
+	/* Behind the NUL lies what was read before, by another hit perhaps. */
+	mov(e, BPF_REG_2, BPF_REG_7);
+	alu(e, BPF_ADD, BPF_REG_2, BPF_REG_8);
+	alu(e, BPF_ADD, BPF_REG_2, BPF_REG_0);
+	store_imm(e, BPF_DW, BPF_REG_2, 0, 0);
+	mov(e, BPF_REG_1, BPF_REG_0);
+	alu_imm(e, BPF_ADD, BPF_REG_0, 7);
+	alu_imm(e, BPF_AND, BPF_REG_0, 0xf8);
+	alu(e, BPF_ADD, BPF_REG_8, BPF_REG_0);
+}
+
+static void not_step(struct emitter *e, struct stack *s)
+{
+	label zero = label_new(e);
+
+	top_to_r1(e, s);
+	mov(e, BPF_REG_2, BPF_REG_1);
+	imm64(e, BPF_REG_1, 1);
+	jump_if(e, BPF_JEQ, BPF_REG_2, 0, zero);
+	imm64(e, BPF_REG_1, 0);
+	place(e, zero);
+}
+
+/* Of a string at the top's address, or of the thread's name, which is then a new top. */
+static void match_step(struct emitter *e, struct stack *s, const struct fetch_step *step,
+                       const struct fetch_literal *literal, label fault)
+{
+	bool prefix = step->op == FETCH_PREFIX || step->op == FETCH_COMMPREFIX;
+	label no = label_new(e);
+
+	top_to_stack(e, s);
+	/* What lies behind the string's end in the buffer must not be an earlier one's. */
+	for (int w = 0; w < 9; w++)
+		store_imm(e, BPF_DW, BPF_REG_10, AT_TEXT + 8 * w, 0);
+	if (step->op == FETCH_COMMEQ || step->op == FETCH_COMMPREFIX) {
+		address(e, BPF_REG_1, AT_TEXT);
+		imm64(e, BPF_REG_2, 16);
+		call(e, BPF_FUNC_get_current_comm);
+		s->depth++;
+	} else {
+		read_string(e, BPF_REG_10, literal->length + (prefix ? 1 : 2), slot(s->depth - 1), fault);
+	}
+	imm64(e, BPF_REG_1, 0);
+	compare_literal(e, literal, prefix, AT_TEXT, no);
+	imm64(e, BPF_REG_1, 1);
+	place(e, no);
+	s->in_r1 = true;
+}
+
+/* A step that takes no argument's place and jumps nowhere but to fault. */
+static void plain_step(struct emitter *e, struct stack *s, const struct fetch_program *p, size_t i, label fault)
+{
+	const struct fetch_step *step = &p->steps[i];
+
+	switch (step->op) {
+	case FETCH_IMM:
+		push_r1(e, s);
+		imm64(e, BPF_REG_1, step->value);
+		break;
+	case FETCH_REG:
+		push_r1(e, s);
+		load(e, BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[step->a]);
+		break;
+	case FETCH_EXTEND:
+		top_to_r1(e, s);
+		extend(e, BPF_REG_1, step->a, step->b, step->c);
+		break;
+	case FETCH_LOAD:
+		load_step(e, s, step, fault);
+		break;
+	case FETCH_NOT:
+		not_step(e, s);
+		break;
+	case FETCH_NEG:
+		top_to_r1(e, s);
+		emit(e, INSN(BPF_ALU64 | BPF_NEG, BPF_REG_1, 0, 0, 0));
+		break;
+	case FETCH_COM:
+		top_to_r1(e, s);
+		alu_imm(e, BPF_XOR, BPF_REG_1, -1);
+		break;
+	case FETCH_PID:
+	case FETCH_TID:
+		push_r1(e, s);
+		load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID);
+		if (step->op == FETCH_TID)
+			alu_imm(e, BPF_LSH, BPF_REG_1, 32);
+		alu_imm(e, BPF_RSH, BPF_REG_1, 32);
+		break;
+	case FETCH_STREQ:
+	case FETCH_PREFIX:
+	case FETCH_COMMEQ:
+	case FETCH_COMMPREFIX:
+		match_step(e, s, step, &p->literals[step->a], fault);
+		break;
+	default:
+		operands_to_registers(e, s);
+		binary(e, step);
+	}
+}
+
+/* An addition of a constant, as addresses have them. */
+static bool adds_constant(const struct fetch_program *p, size_t i, size_t to)
+{
+	const struct fetch_step *s = &p->steps[i];
+
+	return s->op == FETCH_IMM && i + 1 < to && s[1].op == FETCH_ADD && s->value == (int32_t)s->value;
+}
+
+static void arguments_steps(struct emitter *e, const struct fetch_program *p)
+{
+	struct stack s = { 0 };
+	bool may_fault = false;
+	label fault = label_new(e), next;
+
+	for (size_t i = p->npredicate; i < p->nsteps && !e->error; i++) {
+		const struct fetch_step *step = &p->steps[i];
+
+		if (s.depth && adds_constant(p, i, p->nsteps)) {
+			top_to_r1(e, &s);
+			alu_imm(e, BPF_ADD, BPF_REG_1, (int32_t)step->value);
+			i++;
+			continue;
+		}
+		if (step->op != FETCH_ARG && step->op != FETCH_STRING) {
+			may_fault |= step->op == FETCH_LOAD;
+			plain_step(e, &s, p, i, fault);
+			continue;
+		}
+
+		int at = sizeof(struct record_thread) + sizeof(struct record) + 8 * step->a;
+
+		if (step->op == FETCH_STRING)
+			string_step(e, &s, fault);
+		else
+			top_to_r1(e, &s);
+		s = (struct stack){ 0 };
+		store(e, BPF_DW, BPF_REG_7, at, BPF_REG_1);
+		if (!may_fault && step->op == FETCH_ARG)
+			continue; /* the verifier refuses code that nothing reaches */
+		may_fault = false;
+		next = label_new(e);
+		jump(e, next);
+		place(e, fault);
+		store_imm(e, BPF_DW, BPF_REG_7, at, 0);
+		load(e, BPF_W, BPF_REG_1, BPF_REG_7, sizeof(struct record_thread) + 12);
+		alu_imm(e, BPF_OR, BPF_REG_1, (int32_t)(1u << (8 + step->a)));
+		store(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 12, BPF_REG_1);
+		place(e, next);
+		fault = label_new(e);
+	}
+	place(e, fault); /* of no step any more */
+}
+
+/*
+ * The predicate. Jumps find the stack as it is where they lead to, by the rules of
+ * fetch.h, and nothing in r1.
+ */
+static void predicate_steps(struct emitter *e, const struct fetch_program *p, label filtered)
+{
+	size_t n = p->npredicate;
+	label *targets = calloc(n + 1, sizeof(*targets));
+	bool *is_target = calloc(n + 1, sizeof(*is_target));
+	struct stack s = { 0 };
+
+	if (!targets || !is_target)
+		e->error = -ENOMEM;
+	for (size_t i = 0; i < n && !e->error; i++) {
+		targets[i] = label_new(e);
+		if (p->steps[i].op == FETCH_JZ || p->steps[i].op == FETCH_JNZ)
+			is_target[p->steps[i].value] = true;
+	}
+	for (size_t i = 0; i < n && !e->error; i++) {
+		const struct fetch_step *step = &p->steps[i];
+
+		if (is_target[i]) {
+			top_to_stack(e, &s);
+			place(e, targets[i]);
+		}
+		if (step->op == FETCH_JZ || step->op == FETCH_JNZ) {
+			top_to_r1(e, &s);
+			top_to_stack(e, &s);
+			jump_if(e, step->op == FETCH_JZ ? BPF_JEQ : BPF_JNE, BPF_REG_1, 0, targets[step->value]);
+			s.depth--;
+		} else if (step->op == FETCH_TEST) {
+			top_to_r1(e, &s);
+			jump_if(e, BPF_JEQ, BPF_REG_1, 0, filtered);
+			s = (struct stack){ 0 };
+		} else {
+			plain_step(e, &s, p, i, filtered);
+		}
+	}
 	free(targets);
+	free(is_target);
 }
 
 static bool has_strings(const struct fetch_program *p)
@@ -551,7 +652,7 @@ static void arguments(struct emitter *e, const struct fetch_program *p, const st
 	store(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 8, BPF_REG_1);
 	store_imm(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 12, (base - (int)sizeof(struct record_thread)) / 8);
 
-	steps(e, p, p->npredicate, p->nsteps, false, 0);
+	arguments_steps(e, p);
 
 	if (strings) {
 		mov(e, BPF_REG_1, BPF_REG_8);
@@ -744,7 +845,7 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 		dispatch(&e, code, 0, nprograms);
 		for (size_t i = 0; i < nprograms; i++) {
 			place(&e, code[i]);
-			steps(&e, programs[i], 0, programs[i]->npredicate, true, ends.filtered);
+			predicate_steps(&e, programs[i], ends.filtered);
 			jump(&e, ends.fetch);
 		}
 	}
