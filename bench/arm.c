@@ -1,32 +1,40 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What arming costs: pp_session_enable() on all sites of one image in one running
- * process (look at the process, read its images' notes, check the sites, compile,
- * load, link, read the bytes back, report), against the bare system call that makes
- * one uprobe-multi link of the same offsets for the same process, with a BPF program
- * that does nothing. The two in turn, in one run; medians.
+ * arm PID FILE [TIMES]: how long arming all sites of a file in a process takes, by
+ * pp_session_enable() and by the bare system call that makes one uprobe-multi link of
+ * the same offsets and an empty program. Both in turn, TIMES times (7); the medians,
+ * in ms, and how they relate.
  */
+#include <bpf/bpf.h>
 #include <errno.h>
-#include <linux/bpf.h>
-#include <probepoint.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "runtime/kernel/link.h"
+#include "runtime/target.h"
+#include "sdt/image.h"
 
-#define ROUNDS 9
+static const struct bpf_insn nothing[] = {
+	{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
+	{ .code = BPF_JMP | BPF_EXIT },
+};
 
 static double now(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+	return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}
+
+static void die(const char *what)
+{
+	fprintf(stderr, "arm: %s: %s\n", what, *pp_error() ? pp_error() : strerror(errno));
+	exit(1);
 }
 
 static int compare(const void *a, const void *b)
@@ -36,145 +44,129 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static double median(double *values)
+static double median(double *times, int n)
 {
-	qsort(values, ROUNDS, sizeof(*values), compare);
-	return values[ROUNDS / 2];
+	qsort(times, n, sizeof(*times), compare);
+	return times[n / 2];
 }
 
-__attribute__((noreturn)) static void die(const char *what)
+static size_t offsets_of(const struct pp_image *image, uint64_t **offsets)
 {
-	fprintf(stderr, "bench/arm: %s: %s\n", what, pp_error());
-	exit(1);
-}
+	size_t n = 0;
 
-/* A program of n sites, with operands as compilers make them, which waits. */
-static void make_target(const char *path, unsigned n)
-{
-	char source[300], command[800];
-	FILE *f;
+	*offsets = NULL;
+	for (size_t p = 0; p < pp_image_probes(image); p++) {
+		const struct pp_probe *probe = pp_image_probe(image, p);
 
-	snprintf(source, sizeof(source), "%s.c", path);
-	f = fopen(source, "w");
-	if (!f)
-		die(source);
-	fprintf(f, "#include <sys/sdt.h>\n#include <unistd.h>\n");
-	for (unsigned i = 0; i < n; i += 100) {
-		fprintf(f, "__attribute__((noinline)) void f%u(long a, int b)\n{\n", i);
-		for (unsigned k = i; k < i + 100 && k < n; k++)
-			fprintf(f, "\tSTAP_PROBE2(bench, p%u, a + %u, b);\n", k / 4, k % 5);
-		fprintf(f, "}\n");
+		*offsets = realloc(*offsets, (n + pp_probe_sites(probe)) * sizeof(**offsets));
+		for (size_t s = 0; s < pp_probe_sites(probe); s++)
+			(*offsets)[n++] = pp_site_offset(pp_probe_site(probe, s));
 	}
-	fprintf(f, "int main(void)\n{\n\tpause();\n}\n");
-	if (fclose(f))
-		die(source);
-	snprintf(command, sizeof(command), "%s -O1 -Iinclude -o %s %s", getenv("CC") ? getenv("CC") : "cc", path, source);
-	if (system(command))
-		die(command);
+	return n;
 }
 
-static double ours(pid_t pid, size_t *armed)
+/* The system call and nothing else. */
+static double bare(int prog, const char *file, pid_t pid, const uint64_t *offsets, size_t n)
 {
+	struct {
+		uint32_t prog_fd, target_fd, attach_type, flags;
+		uint64_t path, offsets, ref_ctr_offsets, cookies;
+		uint32_t cnt, multi_flags, pid, reserved;
+	} attr = { .prog_fd = prog, .attach_type = UPROBE_MULTI_ATTACH_TYPE, .path = (uintptr_t)file,
+		   .offsets = (uintptr_t)offsets, .cnt = n, .pid = pid };
+	double start = now();
+	int fd = syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	double took = now() - start;
+
+	if (fd < 0)
+		die("the system call");
+	close(fd);
+	return took;
+}
+
+static double ours(const struct pp_request *request, size_t nsites)
+{
+	char name[64];
 	struct pp_session *session;
-	struct pp_request *request;
 	struct pp_report *report;
+	size_t points, armed = 0;
 	double start, took;
 
-	if (pp_session_private(&session) || pp_request_new(&request) || pp_request_pattern(request, "bench:*") ||
-	    pp_request_backend(request, "kernel") || pp_request_pid(request, pid))
-		die("request");
+	snprintf(name, sizeof(name), "k_bench_%d", getpid());
+	if (pp_session_open(name, true, &session))
+		die("a session");
 	start = now();
 	if (pp_session_enable(session, request, &report))
-		die("pp_session_enable");
+		die("enabling");
 	took = now() - start;
-	*armed = 0;
 	for (size_t i = 0; i < pp_report_rows(report); i++)
 		if (pp_report_state(report, i) == PP_ARMED && pp_report_verified(report, i))
-			*armed += pp_report_sites(report, i);
+			armed += pp_report_sites(report, i);
+	if (armed != nsites) {
+		fprintf(stderr, "arm: %zu of %zu sites are armed\n", armed, nsites);
+		exit(1);
+	}
 	pp_report_free(report);
-	pp_request_free(request);
+	if (pp_session_disable(session, 0, NULL, 0, &points) || points != nsites)
+		die("disabling");
 	pp_session_close(session);
 	return took;
 }
 
-static double bare(pid_t pid, const char *path, const uint64_t *offsets, size_t n)
+int main(int argc, char **argv)
 {
-	static const struct bpf_insn nothing[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-	struct link_points points = { .n = n, .offsets = offsets, .cookies = offsets };
-	int prog = link_program(nothing, 2), link;
-	double start, took;
-
-	if (prog < 0)
-		die("link_program");
-	start = now();
-	link = link_multi(prog, path, pid, &points);
-	took = now() - start;
-	if (link < 0) {
-		errno = -link;
-		perror("link_multi");
-		exit(1);
-	}
-	close(link);
-	close(prog);
-	return took;
-}
-
-static void bench(const char *dir, unsigned n)
-{
-	double ours_ms[ROUNDS], bare_ms[ROUNDS], ratio[ROUNDS];
+	pid_t pid = argc > 2 ? atoi(argv[1]) : 0;
+	int times = argc > 3 ? atoi(argv[3]) : 7;
+	double system_call[times], call[times], parse[times], find[times], ratio[times];
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE,
+	            .expected_attach_type = UPROBE_MULTI_ATTACH_TYPE);
+	struct pp_request *request;
 	struct pp_image *image;
-	uint64_t *offsets = calloc(n, sizeof(*offsets));
-	size_t have = 0, armed = 0;
-	char path[256];
-	pid_t pid;
+	uint64_t *offsets;
+	size_t n;
+	int prog;
 
-	snprintf(path, sizeof(path), "%s/sites%u", dir, n);
-	make_target(path, n);
-	if (!offsets || pp_image_open(path, &image))
-		die(path);
-	for (size_t i = 0; i < pp_image_probes(image); i++)
-		for (size_t k = 0; k < pp_probe_sites(pp_image_probe(image, i)) && have < n; k++)
-			offsets[have++] = pp_site_offset(pp_probe_site(pp_image_probe(image, i), k));
-	pid = fork();
 	if (!pid) {
-		execl(path, path, NULL);
-		_exit(1);
+		fprintf(stderr, "usage: arm PID FILE [TIMES]\n");
+		return 2;
 	}
-	usleep(200000);
-	for (int i = 0; i < ROUNDS; i++) {
-		bare_ms[i] = bare(pid, path, offsets, have);
-		ours_ms[i] = ours(pid, &armed);
-		ratio[i] = ours_ms[i] / bare_ms[i];
-		if (armed != have) {
-			fprintf(stderr, "bench/arm: %zu of %zu sites armed\n", armed, have);
-			exit(1);
-		}
+	if (pp_image_open(argv[2], &image))
+		die(argv[2]);
+	n = offsets_of(image, &offsets);
+	prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "nothing", "Dual MIT/GPL", nothing, 2, &opts);
+	if (prog < 0)
+		die("the empty program");
+	if (pp_request_new(&request) || pp_request_pattern(request, "*:*") || pp_request_file(request, argv[2]) ||
+	    pp_request_pid(request, pid) || pp_request_backend(request, "kernel"))
+		die("a request");
+	for (int i = 0; i < times; i++) {
+		struct targets targets = { 0 };
+		struct pp_image *again;
+		double start;
+
+		system_call[i] = bare(prog, argv[2], pid, offsets, n);
+		call[i] = ours(request, n);
+		ratio[i] = call[i] / system_call[i];
+		start = now();
+		if (pp_image_open(argv[2], &again))
+			die(argv[2]);
+		parse[i] = now() - start;
+		pp_image_free(again);
+		start = now();
+		if (targets_find(&targets, request))
+			die("finding");
+		find[i] = now() - start;
+		targets_release(&targets);
 	}
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	printf("%8zu %14.2f %14.2f %10.2f\n", have, median(bare_ms), median(ours_ms), median(ratio));
-	fflush(stdout);
+	printf("%zu sites, %zu probes\n", n, pp_image_probes(image));
+	printf("  %8.2f ms  the bare system call\n", median(system_call, times));
+	printf("  %8.2f ms  pp_session_enable(); of it\n", median(call, times));
+	printf("  %8.2f ms    reading the file's notes\n", median(parse, times));
+	printf("  %8.2f ms    the same, choosing sites and compiling their operands\n", median(find, times));
+	printf("  %8.2f     times the bare system call (in pairs: %.2f to %.2f)\n",
+	       median(call, times) / median(system_call, times), ratio[0], (median(ratio, times), ratio[times - 1]));
 	pp_image_free(image);
+	pp_request_free(request);
 	free(offsets);
-}
-
-int main(void)
-{
-	char dir[] = "/tmp/probepoint-bench.XXXXXX", command[64];
-
-	if (geteuid()) {
-		printf("bench/arm: left out: it needs root\n");
-		return 0;
-	}
-	if (!mkdtemp(dir))
-		return 1;
-	printf("arming, ms (medians of %d)\n   sites      bare link         enable      ratio\n", ROUNDS);
-	bench(dir, 1);
-	bench(dir, 100);
-	bench(dir, 10000);
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	return system(command) != 0;
+	return 0;
 }

@@ -1,16 +1,17 @@
-# make bench: each bench/NAME.c is a program that prints a table of ratios, taken within its one run.
+# make bench: what arming and hits cost here, beside others. bench/run says what is measured.
 
 BENCH_SRC := $(wildcard bench/*.c)
 BENCHES := $(BENCH_SRC:%.c=$(B)/%)
 
 .PHONY: bench run-bench
 .SECONDARY: $(BENCH_SRC:%.c=$(B)/obj/%.o)
+
 bench:
 	$(if $(MISSING),$(Q)scripts/deps)
 	$(Q)$(MAKE) --no-print-directory run-bench
 
 run-bench: all $(BENCHES)
-	$(Q)for b in $(BENCHES); do B=$(B) CC='$(CC)' $$b || exit; done
+	$(Q)B=$(B) CC='$(CC)' PLUGIN_CC='$(PLUGIN_CC)' bench/run
 
 $(B)/bench/%: $(B)/obj/bench/%.o $(LIBA)
 	$(say) LD $@
