@@ -166,14 +166,16 @@ static int arm_link(struct kernel_segment *s, struct segment *segment, struct li
 
 /* ---- arming ---------------------------------------------------------------------- */
 
-static int compare_pointers(const void *a, const void *b)
+/* Those with strings behind those without, as emit.h asks; else any order. */
+static int compare_programs(const void *a, const void *b)
 {
-	uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+	const struct fetch_program *x = *(const struct fetch_program *const *)a, *y = *(const struct fetch_program *const *)b;
+	int strings = emit_has_strings(x) - emit_has_strings(y);
 
-	return x < y ? -1 : x > y;
+	return strings ? strings : (uintptr_t)x < (uintptr_t)y ? -1 : (uintptr_t)x > (uintptr_t)y;
 }
 
-/* The different fetch programs of the points, sorted by their addresses. */
+/* The different fetch programs of the points, sorted. */
 static const struct fetch_program **distinct(const struct arm_point *points, size_t n, size_t *count)
 {
 	const struct fetch_program **all = calloc(n + 1, sizeof(*all));
@@ -184,7 +186,7 @@ static const struct fetch_program **distinct(const struct arm_point *points, siz
 	for (size_t i = 0; i < n; i++)
 		if (!points[i].error && (!have || all[have - 1] != points[i].program))
 			all[have++] = points[i].program;
-	qsort(all, have, sizeof(*all), compare_pointers);
+	qsort(all, have, sizeof(*all), compare_programs);
 	*count = 0;
 	for (size_t i = 0; i < have; i++)
 		if (!*count || all[*count - 1] != all[i])
@@ -199,7 +201,7 @@ static size_t index_of(const struct fetch_program *const *all, size_t n, const s
 	while (n > 1) {
 		size_t half = n / 2;
 
-		if ((uintptr_t)all[low + half] <= (uintptr_t)program)
+		if (compare_programs(&all[low + half], &program) <= 0)
 			low += half;
 		n -= half;
 	}
@@ -221,9 +223,9 @@ static int load_program(struct kernel_segment *s, uint32_t number, const struct 
 	return fd;
 }
 
-/* All points whose programs are all[from .. from + n - 1]. */
+/* All points whose programs are all[from .. from + n - 1]; which[i] is point i's. */
 static int arm_chunk(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
-                     const struct fetch_program *const *all, size_t nall, size_t from, size_t n)
+                     const struct fetch_program *const *all, const size_t *which, size_t from, size_t n)
 {
 	struct kernel_segment *s = segment->state;
 	struct link_arrays a;
@@ -243,8 +245,7 @@ static int arm_chunk(struct pp_session *session, struct segment *segment, struct
 		if (i == npoints || points[i].error)
 			continue;
 
-		size_t spec = nall == n ? index_of(all, nall, points[i].program) :
-		                          index_of(all, nall, points[i].program) - from;
+		size_t spec = which[i] - from;
 
 		if (spec >= n)
 			continue;
@@ -286,7 +287,7 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 	struct kernel_session *k = kernel_of(session);
 	struct kernel_segment *s = calloc(1, sizeof(*s));
 	const struct fetch_program **all = NULL;
-	size_t nall = 0, armed = 0;
+	size_t nall = 0, armed = 0, *which = NULL;
 	int err;
 
 	if (!s)
@@ -301,11 +302,16 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 		err = kernel_segment_maps_create(s, segment->desc->npoints);
 	if (!err)
 		err = members_open(&s->members, session->scope);
-	if (!err && !(all = distinct(points, npoints, &nall)))
+	if (!err && (!(all = distinct(points, npoints, &nall)) || !(which = calloc(npoints, sizeof(*which)))))
 		err = error_set(ENOMEM, "out of memory");
-	for (size_t i = 0; i < npoints && !err; i++)
+	for (size_t i = 0; i < npoints && !err; i++) {
 		if (points[i].error)
 			kernel_switch_off(s, points[i].point);
+		else if (i && !points[i - 1].error && points[i].program == points[i - 1].program)
+			which[i] = which[i - 1];
+		else
+			which[i] = index_of(all, nall, points[i].program);
+	}
 	for (size_t from = 0, n; from < nall && !err; from += n) {
 		size_t cost = 500;
 
@@ -314,9 +320,10 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 			if (n && cost > EMIT_INSNS_MAX)
 				break;
 		}
-		err = arm_chunk(session, segment, points, npoints, all, nall, from, n);
+		err = arm_chunk(session, segment, points, npoints, all, which, from, n);
 	}
 	free(all);
+	free(which);
 	for (size_t i = 0; i < npoints; i++)
 		armed += !points[i].error;
 	if (!err && !armed)

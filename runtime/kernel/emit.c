@@ -606,7 +606,7 @@ static void predicate_steps(struct emitter *e, const struct fetch_program *p, la
 	free(is_target);
 }
 
-static bool has_strings(const struct fetch_program *p)
+bool emit_has_strings(const struct fetch_program *p)
 {
 	for (size_t i = 0; i < p->nargs; i++)
 		if (p->kind[i] == PP_STRING)
@@ -615,14 +615,12 @@ static bool has_strings(const struct fetch_program *p)
 }
 
 struct ends {
-	label filtered, idle, lost, done, output, fetch;
+	label filtered, idle, lost, output, fetch;
 };
 
-static void arguments(struct emitter *e, const struct fetch_program *p, const struct ends *ends)
+/* r7 = where the record is made, with all that does not depend on the fetch program. */
+static void record_head(struct emitter *e, bool strings, const struct ends *ends)
 {
-	int base = sizeof(struct record_thread) + sizeof(struct record) + 8 * (int)p->nargs;
-	bool strings = has_strings(p);
-
 	if (strings) {
 		call(e, BPF_FUNC_get_current_task_btf);
 		map(e, BPF_REG_1, e->maps->scratch);
@@ -632,7 +630,6 @@ static void arguments(struct emitter *e, const struct fetch_program *p, const st
 		call(e, BPF_FUNC_task_storage_get);
 		jump_if(e, BPF_JEQ, BPF_REG_0, 0, ends->lost);
 		mov(e, BPF_REG_7, BPF_REG_0);
-		imm64(e, BPF_REG_8, base);
 	} else {
 		address(e, BPF_REG_7, AT_RECORD);
 	}
@@ -650,10 +647,17 @@ static void arguments(struct emitter *e, const struct fetch_program *p, const st
 	store(e, BPF_DW, BPF_REG_7, sizeof(struct record_thread), BPF_REG_1);
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_POINT);
 	store(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 8, BPF_REG_1);
+}
+
+static void arguments(struct emitter *e, const struct fetch_program *p, const struct ends *ends)
+{
+	int base = sizeof(struct record_thread) + sizeof(struct record) + 8 * (int)p->nargs;
+	bool strings = emit_has_strings(p);
+
 	store_imm(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 12, (base - (int)sizeof(struct record_thread)) / 8);
-
+	if (strings)
+		imm64(e, BPF_REG_8, base);
 	arguments_steps(e, p);
-
 	if (strings) {
 		mov(e, BPF_REG_1, BPF_REG_8);
 		alu_imm(e, BPF_SUB, BPF_REG_1, sizeof(struct record_thread));
@@ -827,9 +831,12 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 	if (!code)
 		return error_set(ENOMEM, "out of memory");
 
-	struct ends ends = { label_new(&e), label_new(&e), label_new(&e), label_new(&e), label_new(&e), label_new(&e) };
-	label out_label = label_new(&e);
+	struct ends ends = { label_new(&e), label_new(&e), label_new(&e), label_new(&e), label_new(&e) };
+	label out_label = label_new(&e), with_strings = label_new(&e);
+	size_t first_string = nprograms;
 
+	while (first_string && emit_has_strings(programs[first_string - 1]))
+		first_string--;
 	for (size_t i = 0; i < nprograms; i++) {
 		code[i] = label_new(&e);
 		code[nprograms + i] = label_new(&e);
@@ -856,11 +863,24 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 	call(&e, BPF_FUNC_ktime_get_ns);
 	jump_if_reg(&e, BPF_JGE, BPF_REG_0, BPF_REG_7, ends.idle);
 	store(&e, BPF_DW, BPF_REG_10, AT_TIME, BPF_REG_0);
-	load(&e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_SPEC);
-	dispatch(&e, code + nprograms, 0, nprograms);
-	for (size_t i = 0; i < nprograms; i++) {
-		place(&e, code[nprograms + i]);
-		arguments(&e, programs[i], &ends);
+	if (first_string && first_string < nprograms) {
+		load(&e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_SPEC);
+		jump_if(&e, BPF_JGE, BPF_REG_1, (int32_t)first_string, with_strings);
+	}
+	for (int strings = 0; strings < 2; strings++) {
+		size_t from = strings ? first_string : 0, to = strings ? nprograms : first_string;
+
+		if (from == to)
+			continue;
+		if (strings)
+			place(&e, with_strings);
+		record_head(&e, strings, &ends);
+		load(&e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_SPEC);
+		dispatch(&e, code + nprograms, from, to);
+		for (size_t i = from; i < to; i++) {
+			place(&e, code[nprograms + i]);
+			arguments(&e, programs[i], &ends);
+		}
 	}
 
 	place(&e, ends.output);
@@ -881,7 +901,6 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 	}
 	place(&e, ends.idle);
 	count(&e, offsetof(struct kernel_counts, idle));
-	place(&e, ends.done);
 	place(&e, out_label);
 	imm64(&e, BPF_REG_0, 0);
 	emit(&e, INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0));
@@ -901,7 +920,7 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 
 size_t emit_cost(const struct fetch_program *program)
 {
-	size_t cost = 80;
+	size_t cost = 16;
 
 	for (size_t i = 0; i < program->nsteps; i++)
 		switch (program->steps[i].op) {
