@@ -12,6 +12,7 @@ bench:
 
 run-bench: all $(BENCHES)
 	$(Q)B=$(B) CC='$(CC)' PLUGIN_CC='$(PLUGIN_CC)' bench/run
+	$(Q)for b in $(filter $(B)/bench/agent%,$(BENCHES)); do B=$(B) CC='$(CC)' $$b || exit; done
 
 $(B)/bench/%: $(B)/obj/bench/%.o $(LIBA)
 	$(say) LD $@
