@@ -7,10 +7,13 @@ need jq python3
 need_root
 lua_need probed-O0 probed-O2
 
-for level in O0 O2; do
+# The third: as older kernels arm.
+for level in O0 O2 links; do
 	s=$S$level
+	build=$level
+	[ $level != links ] || { build=O2; export PROBEPOINT_NO_UPROBE_MULTI=1; }
 	at_end "probe-disable -q -s $s 2>/dev/null"
-	lua_start values$level "$LUA/probed-$level/lua" tests/lua/passed.lua
+	lua_start values$level "$LUA/probed-$build/lua" tests/lua/passed.lua
 	mapfile -t patterns < <(sed -n 's/.*know("\([^"]*\)".*/\1/p' tests/lua/passed.lua | sort -u)
 	probe-enable -q --json --record -s $s -p $pid "${patterns[@]}" >"$T/report" ||
 		fail "arming ends with $?: $(cat "$T/report")"
