@@ -56,7 +56,7 @@ ten='lbaselib:luaB_tostring lstrlib:str_format ltablib:tinsert lmathlib:math_flo
 	lbaselib:luaB_pcall lcorolib:luaB_auxwrap lobject:luaO_pushvfstring lstring:internshrstr'
 
 for level in O0 O2; do
-	lua=$LUA/probed-$level/lua
+	lua_own probed-$level
 	s=$S$level
 	at_end "probe-disable -q -s $s 2>/dev/null; probe-disable -q -s ${s}all 2>/dev/null"
 	lua_start armed$level "$lua" tests/lua/counted.lua

@@ -47,11 +47,12 @@ want "signature" '"(lua_State *L, int arg, const char *def, const char *const *l
 [ "$(id -u)" = 0 ] || { part_skipped "arming needs root"; exit 0; }
 at_end "probe-disable -q -s $S 2>/dev/null"
 for level in O0 O2; do
+	lua_own probed-$level
 	"$LUA/plain-$level/lua" tests/lua/values.lua >"$T/plain" 2>&1
-	probe-enable -q --json -s $S -f "$LUA/probed-$level/lua" '*' >"$T/armed" || fail "arming ends with $?"
+	probe-enable -q --json -s $S -f "$lua" '*' >"$T/armed" || fail "arming ends with $?"
 	want "refused" '[]' "$(json .refused "$T/armed")"
 	want "probes" "$(json '.probes | length' "$T/list.$level")" "$(json '.armed + .pending | length' "$T/armed")"
-	"$LUA/probed-$level/lua" tests/lua/values.lua >"$T/probed" 2>&1
+	"$lua" tests/lua/values.lua >"$T/probed" 2>&1
 	want "status with everything armed" 0 $?
 	diff -u "$T/plain" "$T/probed" || fail "at -$level the script does something else when everything is armed"
 	probe-stat --json -s $S >"$T/stat" || fail "probe-stat ends with $?"

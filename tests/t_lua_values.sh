@@ -13,7 +13,8 @@ for level in O0 O2 links; do
 	build=$level
 	[ $level != links ] || { build=O2; export PROBEPOINT_NO_UPROBE_MULTI=1; }
 	at_end "probe-disable -q -s $s 2>/dev/null"
-	lua_start values$level "$LUA/probed-$build/lua" tests/lua/passed.lua
+	lua_own probed-$build
+	lua_start values$level "$lua" tests/lua/passed.lua
 	mapfile -t patterns < <(sed -n 's/.*know("\([^"]*\)".*/\1/p' tests/lua/passed.lua | sort -u)
 	probe-enable -q --json --record -s $s -p $pid "${patterns[@]}" >"$T/report" ||
 		fail "arming ends with $?: $(cat "$T/report")"

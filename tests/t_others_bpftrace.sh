@@ -9,7 +9,7 @@ lua_need probed-O0 probed-O2
 
 at_end "probe-disable -q -s ${S}O0 2>/dev/null; probe-disable -q -s ${S}O2 2>/dev/null"
 for level in O0 O2; do
-	lua=$LUA/probed-$level/lua
+	lua_own probed-$level
 	s=$S$level
 	bpftrace -l "usdt:$lua:*" >"$T/bpftrace" 2>"$T/stderr" || fail "bpftrace -l: $(cat "$T/stderr")"
 	LC_ALL=C sort -u "$T/bpftrace" >"$T/theirs"

@@ -8,7 +8,7 @@ need jq gdb setarch
 lua_need probed-O0 probed-O2 probed-lto
 
 for kind in probed-O0 probed-O2 probed-lto; do
-	lua=$LUA/$kind/lua
+	lua_own $kind
 	probe-list --json "$lua" >"$T/list" || fail "probe-list ends with $?"
 
 	gdb -nx -q -batch -ex 'info probes stap' "$lua" >"$T/gdb" 2>"$T/stderr" || fail "gdb: $(cat "$T/stderr")"

@@ -7,7 +7,7 @@
 need jq perf
 need_root
 lua_need probed-O2
-lua=$LUA/probed-O2/lua
+lua_own probed-O2
 perf=(perf --buildid-dir "$T/buildid")
 
 # Its events are the machine's, not a test's.

@@ -63,6 +63,13 @@ lua_need() {
 	exec 9>&-
 }
 
+# lua_own KIND: a copy of this test's own, which no other test arms; $lua is its name.
+lua_own() {
+	mkdir -p "$T/$1"
+	cp "$LUA/$1/lua" "$T/$1/lua" || fail "no Lua ($1)"
+	lua=$T/$1/lua
+}
+
 # lua_start NAME LUA ARG...: in the background, until it waits for input; its pid is left in $pid. lua_go NAME writes
 # it a line.
 lua_start() {
