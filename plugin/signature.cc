@@ -237,7 +237,7 @@ static void add_members(tree type, const argument &whole, std::vector<argument> 
 		argument member = whole;
 
 		if (TREE_CODE(field) != FIELD_DECL || (DECL_BIT_FIELD(field) && !DECL_NAME(field)) ||
-		    integer_zerop(DECL_SIZE(field)))
+		    !DECL_SIZE(field) || integer_zerop(DECL_SIZE(field)))
 			continue;
 		if (DECL_NAME(field) && !DECL_ARTIFICIAL(field))
 			member.name += std::string(".") + IDENTIFIER_POINTER(DECL_NAME(field));
@@ -249,7 +249,7 @@ static void add_members(tree type, const argument &whole, std::vector<argument> 
 
 static void add_elements(tree type, const argument &whole, std::vector<argument> *arguments)
 {
-	HOST_WIDE_INT n = int_size_in_bytes(type) / int_size_in_bytes(TREE_TYPE(type));
+	HOST_WIDE_INT size = int_size_in_bytes(TREE_TYPE(type)), n = size > 0 ? int_size_in_bytes(type) / size : 0;
 
 	for (HOST_WIDE_INT i = 0; i < n; i++) {
 		argument element = whole;
