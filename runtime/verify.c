@@ -14,7 +14,7 @@
 #include "sdt/image.h"
 
 #define INT3 0xcc
-#define PATIENCE 2000 /* ms */
+#define PATIENCE 2000000000ull /* ns */
 
 __attribute__((format(printf, 1, 2))) static char *sentence(const char *format, ...)
 {
@@ -339,49 +339,102 @@ static size_t addresses_of(const struct process *process, const struct verify_pl
 	return count;
 }
 
-/* Waits for one process, as long as some traps go; then *patience is how many ms more, for all processes. */
-static void wait_for_process(const struct process *process, const struct verify_place *places, size_t n, int *patience)
-{
+/* Where the places are in one process. */
+struct watched {
+	struct process *process;
 	uint64_t *addresses;
-	size_t count = addresses_of(process, places, n, &addresses), traps = count, before;
-	uint8_t *bytes = calloc(count + 1, 1);
-	bool *got = calloc(count + 1, sizeof(*got));
+	uint8_t *bytes;
+	bool *got;
+	size_t count;
+};
 
-	while (bytes && got && traps && *patience > 0 && process_alive(process)) {
-		before = traps;
-		traps = 0;
-		if (process_read_bytes(process, addresses, count, bytes, got))
-			break;
-		for (size_t i = 0; i < count; i++)
-			traps += got[i] && bytes[i] == INT3;
-		*patience = traps < before ? PATIENCE : *patience - 1;
-		if (traps)
-			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
-	}
-	free(addresses);
-	free(bytes);
-	free(got);
+/* How many traps there are; the other places are looked at no more. */
+static size_t traps_in(struct watched *w)
+{
+	size_t traps = 0;
+
+	if (!w->bytes || !w->got || !process_alive(w->process) ||
+	    process_read_bytes(w->process, w->addresses, w->count, w->bytes, w->got))
+		return 0;
+	for (size_t i = 0; i < w->count; i++)
+		if (w->got[i] && w->bytes[i] == INT3)
+			w->addresses[traps++] = w->addresses[i];
+	w->count = traps;
+	return traps;
 }
 
-void verify_disarmed(const struct verify_place *places, size_t n)
+static uint64_t now(void)
 {
-	struct process **processes = NULL;
-	size_t nprocesses = 0;
-	int patience = PATIENCE;
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/*
+ * Waits as long as some traps go, in whichever process: the kernel takes them out in
+ * an order of its own. To look is to hold it up, so most of the time nobody does.
+ */
+static void wait_for_all(struct watched *watched, size_t n, const volatile int *interrupt)
+{
+	size_t before = SIZE_MAX, traps;
+	uint64_t start = now(), until = start + PATIENCE;
+
+	while (start < until && !(interrupt && *interrupt)) {
+		uint64_t pause;
+
+		traps = 0;
+		for (size_t i = 0; i < n; i++)
+			traps += traps_in(&watched[i]);
+		if (!traps)
+			return;
+		pause = 1000000 + 4 * (now() - start);
+		if (traps < before)
+			until = now() + PATIENCE;
+		before = traps;
+		nanosleep(&(struct timespec){ .tv_sec = pause / 1000000000, .tv_nsec = pause % 1000000000 }, NULL);
+		start = now();
+	}
+}
+
+void verify_disarmed(const struct verify_place *places, size_t n, const volatile int *interrupt)
+{
+	struct watched *watched = NULL;
+	size_t nwatched = 0;
 
 	/* Places of one file stand together. */
-	for (size_t i = 0; i < n;) {
-		size_t end = i + 1;
+	for (size_t i = 0, end; i < n; i = end) {
+		struct process **processes = NULL;
+		struct watched *more;
+		size_t nprocesses = 0;
 
-		while (end < n && places[end].device == places[i].device && places[end].inode == places[i].inode)
-			end++;
-		if (!processes_mapping(places[i].device, places[i].inode, &processes, &nprocesses)) {
-			for (size_t k = 0; k < nprocesses; k++) {
-				wait_for_process(processes[k], places + i, end - i, &patience);
+		for (end = i + 1; end < n && places[end].device == places[i].device &&
+		                  places[end].inode == places[i].inode; end++)
+			;
+		if (processes_mapping(places[i].device, places[i].inode, &processes, &nprocesses))
+			continue;
+		more = realloc(watched, (nwatched + nprocesses + 1) * sizeof(*watched));
+		watched = more ? more : watched;
+		for (size_t k = 0; k < nprocesses; k++) {
+			struct watched *w = more ? &watched[nwatched++] : NULL;
+
+			if (!w) {
 				process_free(processes[k]);
+				continue;
 			}
-			free(processes);
+			w->process = processes[k];
+			w->count = addresses_of(processes[k], places + i, end - i, &w->addresses);
+			w->bytes = calloc(w->count + 1, 1);
+			w->got = calloc(w->count + 1, sizeof(*w->got));
 		}
-		i = end;
+		free(processes);
 	}
+	wait_for_all(watched, nwatched, interrupt);
+	for (size_t i = 0; i < nwatched; i++) {
+		process_free(watched[i].process);
+		free(watched[i].addresses);
+		free(watched[i].bytes);
+		free(watched[i].got);
+	}
+	free(watched);
 }

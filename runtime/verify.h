@@ -30,12 +30,12 @@ struct verify_miss {
  */
 int verify_armed(struct arm_point *points, size_t npoints, struct verify_miss **misses, size_t *nmisses);
 
-/* Waits until no process has a trap at these points any more, or for 2 s in which none went. */
+/* Waits until no process has a trap at these points any more, none went for 2 s, or *interrupt (may be NULL) is set. */
 struct verify_place {
 	dev_t device;
 	ino_t inode;
 	uint64_t offset;
 };
-void verify_disarmed(const struct verify_place *places, size_t n);
+void verify_disarmed(const struct verify_place *places, size_t n, const volatile int *interrupt);
 
 #endif

@@ -24,6 +24,8 @@
 #include "sdt/error.h"
 #include "sdt/image.h"
 
+#define HELD_MAX 256 /* links that are pinned last, all together */
+
 static struct desc_point *point_of(const struct segment *segment, uint32_t i)
 {
 	return (struct desc_point *)desc_points(segment->desc) + i;
@@ -101,19 +103,33 @@ static void keep_good(struct link_arrays *a)
 	a->n = n;
 }
 
-static int add_link(struct kernel_segment *s, int fd, int prog)
+/* Takes fd over. Where there are many, their pins hold them at once: descriptors are few. */
+static int add_link(struct kernel_segment *s, const struct segment *segment, int fd, int prog)
 {
-	struct kernel_link *more = realloc(s->links, (s->nlinks + 1) * sizeof(*more));
-	int copy = more ? fcntl(prog, F_DUPFD_CLOEXEC, 0) : -1;
+	const struct store *store = &s->session->store;
+	struct kernel_link *more = realloc(s->links, (s->nlinks + 1) * sizeof(*more)), *link;
+	int i = (int)s->nlinks, number = (int)segment->number, err = 0;
 
-	if (!more || copy < 0) {
+	if (!more) {
 		link_close(fd);
-		s->links = more ? more : s->links;
 		return error_set(ENOMEM, "out of memory");
 	}
 	s->links = more;
-	more[s->nlinks++] = (struct kernel_link){ .fd = fd, .prog_fd = copy };
-	return 0;
+	link = &more[s->nlinks++];
+	*link = (struct kernel_link){ .fd = fd, .prog_fd = -1 };
+	if (store->dir < 0) {
+		link->prog_fd = fcntl(prog, F_DUPFD_CLOEXEC, 0);
+		return link->prog_fd < 0 ? error_set(errno, "cannot hold %d links: %s", i + 1, strerror(errno)) : 0;
+	}
+	err = store_pin(store, prog, "prog", number, i);
+	if (!err && i >= HELD_MAX) {
+		err = store_pin(store, fd, link_sides[0], number, i);
+		if (!err) {
+			close(fd);
+			link->fd = -1;
+		}
+	}
+	return err;
 }
 
 /* Arms points of one image and process by one program. */
@@ -148,7 +164,7 @@ static int arm_link(struct kernel_segment *s, struct segment *segment, struct li
 			point_of(segment, a->points[i]->point)->link = s->nlinks;
 		}
 		if (fd >= 0)
-			err = add_link(s, fd, prog);
+			err = add_link(s, segment, fd, prog);
 	} else {
 		for (size_t i = 0; i < a->n && !err; i++) {
 			fd = link_perf(prog, path, filter, a->offsets[i], a->semaphores[i], a->cookies[i]);
@@ -157,7 +173,7 @@ static int arm_link(struct kernel_segment *s, struct segment *segment, struct li
 				continue;
 			}
 			point_of(segment, a->points[i]->point)->link = s->nlinks;
-			err = add_link(s, fd, prog);
+			err = add_link(s, segment, fd, prog);
 		}
 	}
 	close(file);
@@ -273,12 +289,11 @@ static int pin_all(struct kernel_segment *s, struct segment *segment)
 		err = store_pin(&k->store, s->members.fork_link, "fork", n, -1);
 	if (!err && s->members.exit_link >= 0)
 		err = store_pin(&k->store, s->members.exit_link, "exit", n, -1);
-	for (size_t i = 0; i < s->nlinks && !err; i++)
-		err = store_pin(&k->store, s->links[i].prog_fd, "prog", n, (int)i);
 	if (!err)
 		err = kernel_desc_pin(k, segment->desc);
 	for (size_t i = 0; i < s->nlinks && !err; i++)
-		err = store_pin(&k->store, s->links[i].fd, link_sides[0], n, (int)i);
+		if (s->links[i].fd >= 0)
+			err = store_pin(&k->store, s->links[i].fd, link_sides[0], n, (int)i);
 	return err;
 }
 
@@ -340,11 +355,10 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 	}
 	if (k->store.dir >= 0)
 		members_close(&s->members);
-	if (k->store.dir >= 0)
-		for (size_t i = 0; i < s->nlinks; i++) {
+	for (size_t i = 0; i < s->nlinks && k->store.dir >= 0; i++) {
+		if (s->links[i].fd >= 0)
 			close(s->links[i].fd);
-			close(s->links[i].prog_fd);
-			s->links[i].fd = s->links[i].prog_fd = -1;
-		}
+		s->links[i].fd = -1;
+	}
 	return 0;
 }

@@ -269,7 +269,7 @@ static void take_over(struct kernel_segment *s, const struct segment *segment, b
 
 /* ---- disarming ---------------------------------------------------------------------- */
 
-static void wait_for_bytes(const struct segment *segment, const bool *take, bool all)
+static void wait_for_bytes(const struct pp_session *session, const struct segment *segment, const bool *take, bool all)
 {
 	const struct desc *d = segment->desc;
 	struct verify_place *places = calloc(d->npoints, sizeof(*places));
@@ -282,7 +282,7 @@ static void wait_for_bytes(const struct segment *segment, const bool *take, bool
 			places[n++] = (struct verify_place){ file->device, file->inode, desc_points(d)[p].offset };
 	}
 	if (places)
-		verify_disarmed(places, n);
+		verify_disarmed(places, n, session->interrupt);
 	free(places);
 }
 
@@ -318,7 +318,6 @@ int kernel_disarm(struct pp_session *session, struct segment *segment, const boo
 	const struct desc *d = segment->desc;
 	bool *changed = calloc(s->nlinks + 1, sizeof(*changed)), gone;
 
-	(void)session;
 	if (!changed)
 		return error_set(ENOMEM, "out of memory");
 	__atomic_store_n(&s->change->unfinished, 1, __ATOMIC_SEQ_CST);
@@ -336,7 +335,7 @@ int kernel_disarm(struct pp_session *session, struct segment *segment, const boo
 		gone = change_links(s, segment, changed);
 	}
 	if (!gone)
-		wait_for_bytes(segment, take, all);
+		wait_for_bytes(session, segment, take, all);
 	free(changed);
 	return 0;
 }

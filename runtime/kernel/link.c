@@ -88,8 +88,8 @@ bool link_multi_supported(void)
 
 static int uprobe_type(void)
 {
-	FILE *f = fopen("/sys/bus/event_source/devices/uprobe/type", "re");
-	int type = -1;
+	static int type = -1;
+	FILE *f = type < 0 ? fopen("/sys/bus/event_source/devices/uprobe/type", "re") : NULL;
 
 	if (f && fscanf(f, "%d", &type) != 1)
 		type = -1;

@@ -13,10 +13,11 @@
  *                                    while one takes over from the other
  *     desc-S                         the description
  *
- * A segment comes in the order counts, switch, prog, desc, even; a link goes in the
- * order prog, even or odd. So what a killed command left can be told, and is removed
- * by the next one that looks: anything of a segment without a description; the whole
- * segment where a prog has neither even nor odd; a link that has no prog.
+ * A segment comes in the order prog, counts, switch, desc, even (of very many links
+ * some come before); a link goes in the order prog, even or odd. So what a killed
+ * command left can be told, and is removed by the next one that looks: anything of a
+ * segment without a description; the whole segment where a prog has neither even nor
+ * odd; a link that has no prog.
  */
 #ifndef RUNTIME_KERNEL_STORE_H
 #define RUNTIME_KERNEL_STORE_H
