@@ -27,7 +27,7 @@ int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 	if (err)
 		free(r);
 	else
-		*reader = r;
+		*reader = r, session->nreaders++;
 	return err;
 }
 
@@ -36,6 +36,7 @@ void pp_reader_free(struct pp_reader *reader)
 	if (!reader)
 		return;
 	reader->backend->reader_close(reader->state);
+	reader->session->nreaders--;
 	free(reader);
 }
 

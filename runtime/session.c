@@ -154,6 +154,13 @@ int pp_sessions(int (*fn)(const char *name, void *arg), void *arg)
 	return err;
 }
 
+/* The backend's part cannot be had; a reader may still look at what it has of it. */
+static void drop(struct pp_session *session, const struct backend *backend)
+{
+	if (!session->nreaders)
+		backend->close(session);
+}
+
 /* Holds the session, with its segments as they are now. */
 static int lock(struct pp_session *session, const struct backend *backend, bool create)
 {
@@ -163,7 +170,7 @@ static int lock(struct pp_session *session, const struct backend *backend, bool 
 		if (!err) {
 			err = backend->lock(session);
 			if (err)
-				backend->close(session);
+				drop(session, backend);
 		}
 		if (err != -ENOENT || !create || try == 10)
 			return err;
@@ -172,6 +179,8 @@ static int lock(struct pp_session *session, const struct backend *backend, bool 
 
 int session_refresh(struct pp_session *session)
 {
+	bool lives = session->is_private;
+
 	for (size_t i = 0; i < NBACKENDS; i++) {
 		int err;
 
@@ -183,10 +192,10 @@ int session_refresh(struct pp_session *session)
 		else if (err != -ENOENT)
 			return err;
 		else
-			backends[i]->close(session);
+			drop(session, backends[i]);
+		lives |= !err;
 	}
-	return session->kernel || session->agent || session->is_private
-	               ? 0 : error_set(ENOENT, "session '%s' has ended", session->name);
+	return lives ? 0 : error_set(ENOENT, "session '%s' has ended", session->name);
 }
 
 const struct segment *session_segment(struct pp_session *session, uint32_t number)
@@ -250,6 +259,36 @@ static int leave_out_armed(struct pp_session *session, struct targets *t)
 		}
 	}
 	registry_release(&registry);
+	return err;
+}
+
+/* What the session had armed before is looked at anew. */
+static int verify_already(struct targets *t)
+{
+	struct arm_point *points = calloc(t->npoints + 1, sizeof(*points));
+	struct verify_miss *misses = NULL;
+	size_t n = 0, nmisses = 0;
+	int err = points ? 0 : error_set(ENOMEM, "out of memory");
+
+	for (size_t i = 0; i < t->npoints && points; i++)
+		if (t->points[i].error == -EALREADY) {
+			points[n] = t->points[i];
+			points[n++].error = 0;
+		}
+	if (n)
+		err = verify_armed(points, n, &misses, &nmisses);
+	for (size_t i = 0; i < nmisses; i++) {
+		free(points[misses[i].point].reason);
+		points[misses[i].point].reason = misses[i].reason;
+		points[misses[i].point].verified = false;
+	}
+	for (size_t i = 0, k = 0; i < t->npoints && n; i++)
+		if (t->points[i].error == -EALREADY) {
+			t->points[i] = points[k++];
+			t->points[i].error = t->points[i].error ? t->points[i].error : -EALREADY;
+		}
+	free(misses);
+	free(points);
 	return err;
 }
 
@@ -426,6 +465,8 @@ static int arm(struct pp_session *session, const struct backend *backend, const 
 
 	if (!err)
 		err = leave_out_armed(session, t);
+	if (!err)
+		err = verify_already(t);
 	if (!err && backend == &backend_kernel)
 		err = verify_no_debugger(t->points, t->npoints, session->name);
 
@@ -494,10 +535,12 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 	const struct backend *backend = NULL;
 	size_t nmisses = 0;
 	int err = choose(request, &backend);
+	bool found;
 
 	*report = NULL;
 	if (!err)
 		err = targets_find(&targets, request);
+	found = !err;
 	if (!err && targets.npoints) {
 		err = lock(session, backend, true);
 		if (!err) {
@@ -505,10 +548,6 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 
 			char *sentence = err ? strdup(pp_error()) : NULL;
 
-			/* Nothing was armed: what has no reason of its own has that of the whole. */
-			for (size_t i = 0; err && i < targets.npoints; i++)
-				if (!targets.points[i].error)
-					targets.points[i].error = -ECANCELED;
 			if (!session->nsegments && !session->is_private)
 				backend->remove(session);
 			backend->unlock(session);
@@ -517,7 +556,11 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 			free(sentence);
 		}
 	}
-	if (targets.matched) {
+	/* Nothing was armed: what has no reason of its own has that of the whole. */
+	for (size_t i = 0; err && i < targets.npoints; i++)
+		if (!targets.points[i].error)
+			targets.points[i].error = -ECANCELED;
+	if (found && targets.matched) {
 		struct pp_report *made = calloc(1, sizeof(*made));
 		int bad = made ? 0 : -ENOMEM;
 
