@@ -43,6 +43,7 @@
 #include "diagnostic-core.h"
 #include "df.h"
 #include "emit-rtl.h"
+#include "except.h"
 #include "explow.h"
 #include "expr.h"
 #include "file-prefix-map.h"

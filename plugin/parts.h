@@ -12,6 +12,7 @@
  *   stmt.cc        a site as a GIMPLE statement
  *   declared.cc    probes of <sys/probe.h>: their sites
  *   idle.cc        ... and their arguments, which cost nothing while nobody watches
+ *   unwind.cc      sites where exceptions leave, and before calls that do not return
  *   place.cc       GIMPLE: sites at entry and before each return
  *   tail.cc        GIMPLE: tail calls stay tail calls
  *   inlined.cc     GIMPLE: takes sites out of inlined copies, where that is asked for
@@ -125,18 +126,19 @@ void signature_write(tree decl, const std::string &function, struct probed *prob
 
 /* ---- site.cc -------------------------------------------------------------- */
 
-enum site_kind { SITE_ENTRY, SITE_RETURN, SITE_DECLARED };
+enum site_kind { SITE_ENTRY, SITE_RETURN, SITE_DECLARED, SITE_UNWIND };
 
 /* operands: as in the note, a template: "-4@%0 8@%1". */
 std::string site_text(const struct probed *probed, enum site_kind kind, const std::string &operands);
 
 bool site_is(const char *text);
 bool site_is_return(const char *text);
+bool site_is_unwind(const char *text);
 /* The operands of a site, and the same site with others. */
 std::string site_operands(const char *text);
 std::string site_text_with_operands(const char *text, const std::string &operands);
-/* The text of the same site before a tail call on line, without a value. */
-std::string site_text_tail(const char *text, unsigned line);
+/* The text of the same site on line, without a value, with flags (PPN_FLAG_*) of its own. */
+std::string site_text_flagged(const char *text, unsigned line, unsigned flags);
 /*
  * The text with all its notes linked to label, and without what the object has
  * already; define: the label is put at this site. In the order of the output.
@@ -160,11 +162,21 @@ struct operands {
 void operand_add(struct operands *ops, const argument &arg, tree place);
 gasm *site_build(struct operands *ops, const struct probed *probed, enum site_kind kind);
 
+/* ---- unwind.cc ------------------------------------------------------------ */
+
+void unwind_place(function *fn, const struct probed *probed);
+void noreturn_place(function *fn, const struct probed *probed);
+/* What goes this way passes unwinding sites, and leaves. */
+bool unwind_only(edge e);
+/* Takes such a way from a call; false: it has none. */
+bool unwind_take_out(gimple *call);
+
 /* ---- stmt.cc: a site as a statement ------------------------------------------ */
 
 /* The text of a site, NULL: stmt is none. */
 const char *site_stmt_text(gimple *stmt);
 bool site_stmt_is_return(gimple *stmt);
+bool site_stmt_is_unwind(gimple *stmt);
 /* inputs: the operands' values. in_memory: what must be in memory besides, where an operand points to it. */
 gasm *site_stmt_new(const std::string &text, const std::vector<tree> &inputs, const std::vector<tree> &in_memory);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Puts the sites in: at a function's entry with its parameters, before each of
- * its returns with the value. Runs on every function as soon as it is in SSA
+ * its returns with the value; the other ways out are in unwind.cc. Runs on every function as soon as it is in SSA
  * form, before anything has been inlined anywhere: so a copy of the function,
  * inlined or cloned, carries copies of its sites.
  *
@@ -243,6 +243,10 @@ struct place_pass : gimple_opt_pass {
 		}
 		for (greturn *ret : returns)
 			place_return(ret, probed);
+		if (probed->returns)
+			noreturn_place(fn, probed);
+		if (probed->returns && flag_exceptions)
+			unwind_place(fn, probed);
 		return 0;
 	}
 };

@@ -106,7 +106,7 @@ static std::string signature_text(const struct probed *probed)
 
 std::string site_text(const struct probed *probed, enum site_kind kind, const std::string &operands)
 {
-	static const char *const endings[] = { "__entry", "__return", "" };
+	static const char *const endings[] = { "__entry", "__return", "", "__unwind" };
 
 	return std::string(SITE) +
 	       "\t.byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"
@@ -128,6 +128,11 @@ bool site_is_return(const char *text)
 	return site_is(text) && strstr(text, "__return\"\n" OPERANDS) && !strstr(text, DECLARED);
 }
 
+bool site_is_unwind(const char *text)
+{
+	return site_is(text) && strstr(text, "__unwind\"\n" OPERANDS) && !strstr(text, DECLARED);
+}
+
 std::string site_operands(const char *text)
 {
 	const char *start = strstr(text, OPERANDS) + strlen(OPERANDS);
@@ -143,15 +148,14 @@ std::string site_text_with_operands(const char *text, const std::string &operand
 	return changed.replace(at, changed.find('"', at) - at, operands);
 }
 
-std::string site_text_tail(const char *text, unsigned line)
+std::string site_text_flagged(const char *text, unsigned line, unsigned flags)
 {
-	std::string tailed = site_text_with_operands(text, "");
+	std::string flagged = site_text_with_operands(text, "");
 
-	if (tailed.find("\t.pushsection " PPN_SECTION ",\"o?\"") != std::string::npos)
-		return tailed;
-	return tailed + "\t.pushsection " PPN_SECTION ",\"o?\"," LINK_OWN "\n" + head(PPN_OWNER, PPN_SITE) +
-	       address(".Lpp%=") + "\t.4byte " + std::to_string(line) + "," + std::to_string(PPN_FLAG_TAIL) + "\n" +
-	       tail;
+	if (flagged.find("\t.pushsection " PPN_SECTION ",\"o?\"") != std::string::npos)
+		return flagged;
+	return flagged + "\t.pushsection " PPN_SECTION ",\"o?\"," LINK_OWN "\n" + head(PPN_OWNER, PPN_SITE) +
+	       address(".Lpp%=") + "\t.4byte " + std::to_string(line) + "," + std::to_string(flags) + "\n" + tail;
 }
 
 static std::string own_signatures; /* as notes */
