@@ -59,7 +59,7 @@ enum {
 enum {
 	PPN_FLAG_TAIL = 1,      /* a return site before a tail call: it has no value */
 	PPN_FLAG_CALL_SAFE = 2, /* nothing lives in the red zone at this site */
-	PPN_FLAG_NORETURN = 4,  /* the function does not return */
+	PPN_FLAG_NORETURN = 4,  /* a return's site before a call that does not return; of a signature: nor the function */
 };
 
 /* What an argument is, as far as a reader must know to print its value. */

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * __attribute__((probe)), __attribute__((probe("PROVIDER", "NAME"))) and
- * __attribute__((no_probe)), on functions.
+ * __attribute__((no_probe)), on functions; and __probe_declared__(PROVIDER, NAME,
+ * PARAMETERS), by which <sys/probe.h> tells the plugin of its probes, and whether
+ * the plugin is there.
  */
 #include "parts.h"
 
@@ -58,11 +60,30 @@ static tree handle_attribute(tree *node, tree attribute, tree args, int, bool *n
 	return NULL_TREE;
 }
 
+static tree handle_declared(tree *node, tree attribute, tree args, int, bool *no_add)
+{
+	location_t where = DECL_P(*node) ? DECL_SOURCE_LOCATION(*node) : input_location;
+
+	*no_add = true;
+	for (tree arg = args; arg; arg = TREE_CHAIN(arg))
+		if (TREE_CODE(TREE_VALUE(arg)) != STRING_CST || TREE_CODE(*node) != FUNCTION_DECL) {
+			error_at(where, "%qE attribute is for %<PROBE_DECLARE%> of %<sys/probe.h%>", attribute);
+			return NULL_TREE;
+		}
+	if (!strcmp(TREE_STRING_POINTER(TREE_VALUE(args)), "func"))
+		error_at(where, "%<PROBE_DECLARE%>: no provider can be called func, which stands for code without a note");
+	else
+		*no_add = false;
+	return NULL_TREE;
+}
+
 void attributes_register(void)
 {
 	static struct attribute_spec probe = { "probe", 0, 2, true, false, false, false, handle_attribute, NULL };
 	static struct attribute_spec no_probe = { "no_probe", 0, 0, true, false, false, false, handle_attribute, NULL };
+	static struct attribute_spec declared = { "probe_declared", 3, 3, true, false, false, false, handle_declared, NULL };
 
+	register_attribute(&declared);
 	register_attribute(&probe);
 	register_attribute(&no_probe);
 }

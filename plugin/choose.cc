@@ -154,6 +154,8 @@ void functions_survey(void)
 	FOR_EACH_FUNCTION(node) {
 		if (node->alias && node->ifunc_resolver && node->get_alias_target())
 			resolvers.push_back(node->get_alias_target()->decl);
+		else if (!node->alias && is_declared_probe(node->decl))
+			declared_survey(node->decl);
 		else if (!node->alias && is_candidate(node->decl))
 			decls.push_back(node->decl);
 	}

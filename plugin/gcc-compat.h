@@ -36,11 +36,14 @@
 #include "tree-ssa-alias.h"
 #include "tree-ssa.h"
 #include "cfghooks.h"
+#include "cfgloop.h"
+#include "calls.h"
 #include "context.h"
 #include "pass_manager.h"
 #include "diagnostic-core.h"
 #include "df.h"
 #include "emit-rtl.h"
+#include "except.h"
 #include "explow.h"
 #include "expr.h"
 #include "file-prefix-map.h"
@@ -57,5 +60,8 @@ typedef hash_map<int_hash<unsigned int, -1U>, unsigned int> live_vars_map;
 extern vec<bitmap_head> compute_live_vars(struct function *, live_vars_map *);
 extern bitmap live_vars_at_stmt(vec<bitmap_head> &, live_vars_map *, gimple *);
 extern void destroy_live_vars(vec<bitmap_head> &);
+
+/* Of the C++ front end, and NULL in the others. */
+extern void clear_fold_cache(void) __attribute__((weak));
 
 #endif

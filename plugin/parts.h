@@ -4,12 +4,15 @@
  *
  *   probepoint.cc  where the passes stand
  *   arguments.cc   -fplugin-arg-probepoint-..., and the file of rules
- *   attributes.cc  __attribute__((probe)) and ((no_probe))
+ *   attributes.cc  __attribute__((probe)) and ((no_probe)); the one of <sys/probe.h>
  *   choose.cc      which functions are probed
  *   names.cc       what their probes are called
  *   signature.cc   what a function's arguments are: types, names, classes
  *   site.cc        the assembler text of a site, and what later passes do with it
  *   stmt.cc        a site as a GIMPLE statement
+ *   declared.cc    probes of <sys/probe.h>: their sites
+ *   idle.cc        ... and their arguments, which cost nothing while nobody watches
+ *   unwind.cc      sites where exceptions leave, and before calls that do not return
  *   place.cc       GIMPLE: sites at entry and before each return
  *   tail.cc        GIMPLE: tail calls stay tail calls
  *   inlined.cc     GIMPLE: takes sites out of inlined copies, where that is asked for
@@ -54,6 +57,17 @@ const struct probed *function_probed(tree decl);
 
 bool arguments_read(const struct plugin_name_args *args);
 
+/* ---- declared.cc, idle.cc ---------------------------------------------------- */
+
+bool is_declared_probe(tree decl);
+/* Before LTO strips types. */
+void declared_survey(tree decl);
+/* Makes a site of what <sys/probe.h> has in a declared probe's function. */
+void declared_place(function *fn);
+/* Marks in a function's body where the arguments of declared probes begin. */
+void idle_mark(tree decl);
+opt_pass *pass_idle(gcc::context *context);
+
 /* ---- attributes.cc --------------------------------------------------------- */
 
 void attributes_register(void);
@@ -92,6 +106,7 @@ struct probed {
 	std::string home;      /* the assembler's name of the one function that keeps the sites; empty: all do */
 	bool entry, returns;   /* which sites */
 	bool shared;           /* other units may have the function too */
+	bool declared;         /* by <sys/probe.h>: no function, a probe */
 	std::vector<argument> arguments;
 	argument result;
 };
@@ -103,21 +118,27 @@ std::string function_text(tree decl);
 /* Its parameters' types, as in a declaration. */
 std::string parameters_of(tree decl);
 void signature_make(tree decl, struct probed *probed);
+/* The arguments that a value of a type makes. */
+void arguments_add(tree type, const argument &arg, std::vector<argument> *arguments);
+std::string value_type_text(tree type);
+/* The note's bytes, of what probed says; function: as people write it. */
+void signature_write(tree decl, const std::string &function, struct probed *probed);
 
 /* ---- site.cc -------------------------------------------------------------- */
 
-enum site_kind { SITE_ENTRY, SITE_RETURN };
+enum site_kind { SITE_ENTRY, SITE_RETURN, SITE_DECLARED, SITE_UNWIND };
 
 /* operands: as in the note, a template: "-4@%0 8@%1". */
 std::string site_text(const struct probed *probed, enum site_kind kind, const std::string &operands);
 
 bool site_is(const char *text);
 bool site_is_return(const char *text);
+bool site_is_unwind(const char *text);
 /* The operands of a site, and the same site with others. */
 std::string site_operands(const char *text);
 std::string site_text_with_operands(const char *text, const std::string &operands);
-/* The text of the same site before a tail call on line, without a value. */
-std::string site_text_tail(const char *text, unsigned line);
+/* The text of the same site on line, without a value, with flags (PPN_FLAG_*) of its own. */
+std::string site_text_flagged(const char *text, unsigned line, unsigned flags);
 /*
  * The text with all its notes linked to label, and without what the object has
  * already; define: the label is put at this site. In the order of the output.
@@ -128,11 +149,34 @@ bool site_stays(const char *text, const char *function);
 /* What that took out of all the sites, for the end of the unit. */
 std::string signatures_text(void);
 
+/* ---- place.cc ------------------------------------------------------------- */
+
+/* What a site hands over: integers. */
+struct operands {
+	gimple_seq before; /* computes the values */
+	std::vector<tree> values, in_memory;
+	std::string text; /* as in the note, a template: "-4@%0 8@%1" */
+};
+
+/* The one that an argument hands over, of a place (a parameter, a result) that holds it. */
+void operand_add(struct operands *ops, const argument &arg, tree place);
+gasm *site_build(struct operands *ops, const struct probed *probed, enum site_kind kind);
+
+/* ---- unwind.cc ------------------------------------------------------------ */
+
+void unwind_place(function *fn, const struct probed *probed);
+void noreturn_place(function *fn, const struct probed *probed);
+/* What goes this way passes unwinding sites, and leaves. */
+bool unwind_only(edge e);
+/* Takes such a way from a call; false: it has none. */
+bool unwind_take_out(gimple *call);
+
 /* ---- stmt.cc: a site as a statement ------------------------------------------ */
 
 /* The text of a site, NULL: stmt is none. */
 const char *site_stmt_text(gimple *stmt);
 bool site_stmt_is_return(gimple *stmt);
+bool site_stmt_is_unwind(gimple *stmt);
 /* inputs: the operands' values. in_memory: what must be in memory besides, where an operand points to it. */
 gasm *site_stmt_new(const std::string &text, const std::vector<tree> &inputs, const std::vector<tree> &in_memory);
 

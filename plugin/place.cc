@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Puts the sites in: at a function's entry with its parameters, before each of
- * its returns with the value. Runs on every function as soon as it is in SSA
+ * its returns with the value; the other ways out are in unwind.cc. Runs on every function as soon as it is in SSA
  * form, before anything has been inlined anywhere: so a copy of the function,
  * inlined or cloned, carries copies of its sites.
  *
@@ -14,12 +14,6 @@
 namespace {
 
 #define OPERANDS_IN_NOTE 12
-
-struct operands {
-	gimple_seq before; /* computes the values */
-	std::vector<tree> values, in_memory;
-	std::string text;
-};
 
 static tree load(struct operands *ops, tree place)
 {
@@ -89,7 +83,9 @@ static tree part_value(struct operands *ops, const argument &arg, tree place)
 	return value;
 }
 
-static void operand_add(struct operands *ops, const argument &arg, tree place)
+} // namespace
+
+void operand_add(struct operands *ops, const argument &arg, tree place)
 {
 	if (arg.part == PART_NONE || arg.cls == PPN_CLASS_VOID || ops->values.size() == OPERANDS_IN_NOTE)
 		return;
@@ -103,10 +99,12 @@ static void operand_add(struct operands *ops, const argument &arg, tree place)
 	ops->values.push_back(value);
 }
 
-static gasm *site_build(struct operands *ops, const struct probed *probed, enum site_kind kind)
+gasm *site_build(struct operands *ops, const struct probed *probed, enum site_kind kind)
 {
 	return site_stmt_new(site_text(probed, kind, ops->text), ops->values, ops->in_memory);
 }
+
+namespace {
 
 static bool calls_itself(tree decl)
 {
@@ -231,6 +229,8 @@ struct place_pass : gimple_opt_pass {
 		edge e;
 		edge_iterator ei;
 
+		if (is_declared_probe(fn->decl))
+			declared_place(fn);
 		if (!probed)
 			return 0;
 		if (probed->entry)
@@ -243,6 +243,10 @@ struct place_pass : gimple_opt_pass {
 		}
 		for (greturn *ret : returns)
 			place_return(ret, probed);
+		if (probed->returns)
+			noreturn_place(fn, probed);
+		if (probed->returns && flag_exceptions)
+			unwind_place(fn, probed);
 		return 0;
 	}
 };

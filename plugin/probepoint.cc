@@ -7,7 +7,7 @@ int __attribute__((visibility("default"))) plugin_is_GPL_compatible;
 
 static struct plugin_info info = {
 	PP_VERSION,
-	"Places probe points in functions; see probepoint-gcc(1).",
+	"Places probe points in functions; see probepoint-plugin(1).",
 };
 
 static void survey(void *, void *)
@@ -27,6 +27,11 @@ static void finish(void *, void *)
 static void attributes(void *, void *)
 {
 	attributes_register();
+}
+
+static void parsed(void *decl, void *)
+{
+	idle_mark((tree)decl);
 }
 
 static const char *loaded_as;
@@ -58,8 +63,10 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 	register_callback(loaded_as, PLUGIN_INFO, NULL, &info);
 	register_callback(loaded_as, PLUGIN_ALL_IPA_PASSES_START, survey, NULL);
 	register_callback(loaded_as, PLUGIN_ATTRIBUTES, attributes, NULL);
+	register_callback(loaded_as, PLUGIN_PRE_GENERICIZE, parsed, NULL);
 	register_callback(loaded_as, PLUGIN_FINISH_UNIT, finish, NULL);
 	insert_pass(pass_place(g), "nothrow", 1, PASS_POS_INSERT_AFTER);
+	insert_pass(pass_idle(g), "einline", 1, PASS_POS_INSERT_AFTER);
 	insert_pass(pass_tail(g, TAIL_RECURSION), "tailr", 0, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_tail(g, TAIL_LTO), "release_ssa", 1, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_inlined(g), "ehdisp", 1, PASS_POS_INSERT_BEFORE);

@@ -173,7 +173,7 @@ std::string parameters_of(tree decl)
 }
 
 /* Types without the qualifiers of the object itself: a parameter's own const is of no matter. */
-static std::string value_type_text(tree type)
+std::string value_type_text(tree type)
 {
 	if (TYPE_READONLY(type) || TYPE_VOLATILE(type))
 		type = build_qualified_type(type, TYPE_QUALS(type) & ~(TYPE_QUAL_CONST | TYPE_QUAL_VOLATILE));
@@ -229,8 +229,6 @@ static void add_part(const argument &whole, char cls, enum part part, const char
 	arguments->push_back(arg);
 }
 
-static void add_arguments(tree type, argument arg, std::vector<argument> *arguments);
-
 static void add_members(tree type, const argument &whole, std::vector<argument> *arguments)
 {
 	for (tree field = TYPE_FIELDS(type); field; field = DECL_CHAIN(field)) {
@@ -242,7 +240,7 @@ static void add_members(tree type, const argument &whole, std::vector<argument> 
 		if (DECL_NAME(field) && !DECL_ARTIFICIAL(field))
 			member.name += std::string(".") + IDENTIFIER_POINTER(DECL_NAME(field));
 		member.steps.push_back(field);
-		add_arguments(DECL_BIT_FIELD_TYPE(field) ? DECL_BIT_FIELD_TYPE(field) : TREE_TYPE(field), member,
+		arguments_add(DECL_BIT_FIELD_TYPE(field) ? DECL_BIT_FIELD_TYPE(field) : TREE_TYPE(field), member,
 			      arguments);
 	}
 }
@@ -256,11 +254,11 @@ static void add_elements(tree type, const argument &whole, std::vector<argument>
 
 		element.name += "[" + std::to_string(i) + "]";
 		element.steps.push_back(build_int_cst(sizetype, i));
-		add_arguments(TREE_TYPE(type), element, arguments);
+		arguments_add(TREE_TYPE(type), element, arguments);
 	}
 }
 
-static void add_arguments(tree type, argument arg, std::vector<argument> *arguments)
+void arguments_add(tree type, const argument &arg, std::vector<argument> *arguments)
 {
 	HOST_WIDE_INT size = int_size_in_bytes(type);
 	size_t before = arguments->size();
@@ -347,11 +345,29 @@ static std::string argument_text(const argument &arg)
 	return arg.cls + arg.name + ":" + arg.type;
 }
 
-void signature_make(tree decl, struct probed *probed)
+void signature_write(tree decl, const std::string &function, struct probed *probed)
 {
 	expanded_location where = expand_location(DECL_SOURCE_LOCATION(decl));
+	std::string &bytes = probed->signature;
+
+	if (probed->arguments.size() > 255)
+		probed->arguments.resize(255);
+	add_number(&bytes, ppn_key(probed->provider.c_str(), probed->name.c_str()), 8);
+	add_number(&bytes, where.line, 4);
+	add_number(&bytes, probed->declared ? PPN_KIND_PROBE : PPN_KIND_FUNCTION, 1);
+	add_number(&bytes, probed->arguments.size(), 1);
+	add_number(&bytes, !probed->declared && TREE_THIS_VOLATILE(decl) ? PPN_FLAG_NORETURN : 0, 2);
+	add_string(&bytes, where.file ? remap_debug_filename(where.file) : "");
+	add_string(&bytes, function);
+	if (!probed->declared)
+		add_string(&bytes, argument_text(probed->result));
+	for (const argument &arg : probed->arguments)
+		add_string(&bytes, argument_text(arg));
+}
+
+void signature_make(tree decl, struct probed *probed)
+{
 	std::string function = function_text(decl);
-	unsigned flags = TREE_THIS_VOLATILE(decl) ? PPN_FLAG_NORETURN : 0;
 	unsigned nth = 0;
 
 	for (tree parm = DECL_ARGUMENTS(decl); parm; parm = DECL_CHAIN(parm), nth++) {
@@ -362,21 +378,8 @@ void signature_make(tree decl, struct probed *probed)
 			continue;
 		arg.name = DECL_NAME(parm) ? IDENTIFIER_POINTER(DECL_NAME(parm)) : "arg" + std::to_string(nth);
 		arg.parm = nth;
-		add_arguments(TREE_TYPE(parm), arg, &probed->arguments);
+		arguments_add(TREE_TYPE(parm), arg, &probed->arguments);
 	}
-	if (probed->arguments.size() > 255)
-		probed->arguments.resize(255);
 	probed->result = result_argument(decl);
-
-	std::string &bytes = probed->signature;
-	add_number(&bytes, ppn_key(probed->provider.c_str(), probed->name.c_str()), 8);
-	add_number(&bytes, where.line, 4);
-	add_number(&bytes, PPN_KIND_FUNCTION, 1);
-	add_number(&bytes, probed->arguments.size(), 1);
-	add_number(&bytes, flags, 2);
-	add_string(&bytes, where.file ? remap_debug_filename(where.file) : "");
-	add_string(&bytes, function == probed->name ? "" : function);
-	add_string(&bytes, argument_text(probed->result));
-	for (const argument &arg : probed->arguments)
-		add_string(&bytes, argument_text(arg));
+	signature_write(decl, function == probed->name ? "" : function, probed);
 }

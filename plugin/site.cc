@@ -22,6 +22,7 @@
 #define SIGNATURE_OWN ".Lppo_"    /* of a function of this unit alone */
 #define SIGNATURE_SHARED ".Lpps_" /* of one that other units may have too */
 #define STAYS_IN "\t# stays in "
+#define DECLARED "\t# declared\n"
 #define OPERANDS "\t.string \""
 
 /* For .ascii inside of an asm template: both would read \ " and the one % { | }. */
@@ -95,8 +96,9 @@ static std::string group(const std::string &id)
 
 static std::string signature_text(const struct probed *probed)
 {
-	std::string id = hex(hash(probed->signature));
-	std::string label = (probed->shared ? SIGNATURE_SHARED : SIGNATURE_OWN) + id;
+	/* A declared probe's as in sys/probe.h: objects with and without the plugin have one. */
+	std::string id = probed->declared ? probed->provider + "." + probed->name : hex(hash(probed->signature));
+	std::string label = (probed->declared ? ".Lppn_" : probed->shared ? SIGNATURE_SHARED : SIGNATURE_OWN) + id;
 
 	return "\t.ifndef " + label + "\n\t.push" + group(id) + label + ":\n" +
 	       signature_note(quoted(probed->signature)) + "\t.popsection\n\t.endif\n";
@@ -104,14 +106,16 @@ static std::string signature_text(const struct probed *probed)
 
 std::string site_text(const struct probed *probed, enum site_kind kind, const std::string &operands)
 {
+	static const char *const endings[] = { "__entry", "__return", "", "__unwind" };
+
 	return std::string(SITE) +
 	       "\t.byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"
 	       "\t.pushsection " STAPSDT_SECTION ",\"o?\"," LINK_OWN "\n" +
-	       head(STAPSDT_OWNER, STAPSDT_TYPE) + address(".Lpp%=") + address("_.stapsdt.base") + address("0") +
-	       "\t.asciz \"" + probed->provider + "\"\n\t.asciz \"" + probed->name +
-	       (kind == SITE_ENTRY ? "__entry" : "__return") + "\"\n" + OPERANDS + operands + "\"\n" + tail +
-	       base_text() + signature_text(probed) +
-	       (probed->home.empty() ? "" : STAYS_IN + probed->home + "\n");
+	       head(STAPSDT_OWNER, STAPSDT_TYPE) + address(".Lpp%=") + address("_.stapsdt.base") +
+	       address(probed->declared ? probed->provider + "_" + probed->name + "_semaphore" : "0") +
+	       "\t.asciz \"" + probed->provider + "\"\n\t.asciz \"" + probed->name + endings[kind] + "\"\n" + OPERANDS +
+	       operands + "\"\n" + tail + base_text() + signature_text(probed) +
+	       (probed->declared ? DECLARED : probed->home.empty() ? "" : STAYS_IN + probed->home + "\n");
 }
 
 bool site_is(const char *text)
@@ -121,7 +125,12 @@ bool site_is(const char *text)
 
 bool site_is_return(const char *text)
 {
-	return site_is(text) && strstr(text, "__return\"\n" OPERANDS);
+	return site_is(text) && strstr(text, "__return\"\n" OPERANDS) && !strstr(text, DECLARED);
+}
+
+bool site_is_unwind(const char *text)
+{
+	return site_is(text) && strstr(text, "__unwind\"\n" OPERANDS) && !strstr(text, DECLARED);
 }
 
 std::string site_operands(const char *text)
@@ -139,15 +148,14 @@ std::string site_text_with_operands(const char *text, const std::string &operand
 	return changed.replace(at, changed.find('"', at) - at, operands);
 }
 
-std::string site_text_tail(const char *text, unsigned line)
+std::string site_text_flagged(const char *text, unsigned line, unsigned flags)
 {
-	std::string tailed = site_text_with_operands(text, "");
+	std::string flagged = site_text_with_operands(text, "");
 
-	if (tailed.find("\t.pushsection " PPN_SECTION ",\"o?\"") != std::string::npos)
-		return tailed;
-	return tailed + "\t.pushsection " PPN_SECTION ",\"o?\"," LINK_OWN "\n" + head(PPN_OWNER, PPN_SITE) +
-	       address(".Lpp%=") + "\t.4byte " + std::to_string(line) + "," + std::to_string(PPN_FLAG_TAIL) + "\n" +
-	       tail;
+	if (flagged.find("\t.pushsection " PPN_SECTION ",\"o?\"") != std::string::npos)
+		return flagged;
+	return flagged + "\t.pushsection " PPN_SECTION ",\"o?\"," LINK_OWN "\n" + head(PPN_OWNER, PPN_SITE) +
+	       address(".Lpp%=") + "\t.4byte " + std::to_string(line) + "," + std::to_string(flags) + "\n" + tail;
 }
 
 static std::string own_signatures; /* as notes */

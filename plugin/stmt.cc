@@ -16,6 +16,13 @@ bool site_stmt_is_return(gimple *stmt)
 	return text && site_is_return(text);
 }
 
+bool site_stmt_is_unwind(gimple *stmt)
+{
+	const char *text = site_stmt_text(stmt);
+
+	return text && site_is_unwind(text);
+}
+
 static void input_add(vec<tree, va_gc> **list, const char *constraint, tree value)
 {
 	tree text = build_string(strlen(constraint) + 1, constraint);

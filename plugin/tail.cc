@@ -38,6 +38,7 @@ struct path {
 struct searcher {
 	function *fn;
 	bool self_only;
+	bool changed; /* the ways that blocks go */
 	bool has_live;
 	live_vars_map *vars;
 	vec<bitmap_head> live;
@@ -178,12 +179,24 @@ static bool reaches_locals(struct searcher *s, gcall *call)
 	return false;
 }
 
+/* Where a block goes to, besides exceptions that leave: to one other. */
+static bool goes_one_way(basic_block bb)
+{
+	int ways = 0;
+	edge e;
+	edge_iterator ei;
+
+	FOR_EACH_EDGE(e, ei, bb->succs)
+		ways += !unwind_only(e);
+	return ways == 1;
+}
+
 static bool is_tail_call(struct searcher *s, gcall *call, const struct path &path)
 {
 	tree decl = gimple_call_fndecl(call), lhs = gimple_call_lhs(call);
 	bool self = decl == s->fn->decl;
 
-	if (gimple_call_internal_p(call) || !single_succ_p(gimple_bb(call)))
+	if (gimple_call_internal_p(call) || !goes_one_way(gimple_bb(call)))
 		return false;
 	if ((s->self_only || path.summed) && !self)
 		return false;
@@ -194,7 +207,7 @@ static bool is_tail_call(struct searcher *s, gcall *call, const struct path &pat
 		return false;
 	if (decl && fndecl_built_in_p(decl, BUILT_IN_TSAN_FUNC_EXIT))
 		return false;
-	if (stmt_could_throw_p(s->fn, call) && !stmt_can_throw_external(s->fn, call))
+	if (stmt_could_throw_p(s->fn, call) && !stmt_can_throw_external(s->fn, call) && single_succ_p(gimple_bb(call)))
 		return false;
 	return !reaches_locals(s, call);
 }
@@ -225,7 +238,7 @@ static bool has_tail_call(struct searcher *s, basic_block bb, struct path path, 
 	edge e;
 	edge_iterator ei;
 
-	if (bb == ENTRY_BLOCK_PTR_FOR_FN(s->fn) || !single_succ_p(bb) || depth == DEPTH)
+	if (bb == ENTRY_BLOCK_PTR_FOR_FN(s->fn) || !goes_one_way(bb) || depth == DEPTH)
 		return false;
 	switch (search(bb, &path, &sites, &call)) {
 	case FOUND_CALL:
@@ -295,8 +308,8 @@ static void put_before_call(gcall *call, const statements &list)
 	for (gimple *stmt : list) {
 		if (!site_stmt_text(stmt))
 			continue;
-		gasm *site = site_stmt_new(site_text_tail(site_stmt_text(stmt), gimple_lineno(call)), std::vector<tree>(),
-					   std::vector<tree>());
+		std::string text = site_text_flagged(site_stmt_text(stmt), gimple_lineno(call), PPN_FLAG_TAIL);
+		gasm *site = site_stmt_new(text, std::vector<tree>(), std::vector<tree>());
 
 		gimple_set_location(site, gimple_location(call));
 		gsi_insert_before(&at, site, GSI_SAME_STMT);
@@ -355,6 +368,7 @@ static bool move_up(struct searcher *s, basic_block bb, struct path path, const 
 	all.insert(all.end(), below.begin(), below.end());
 	if (what == FOUND_CALL) {
 		put_before_call(call, all);
+		s->changed |= unwind_take_out(call);
 		gone->insert(gone->end(), own.begin(), own.end());
 		return true;
 	}
@@ -414,7 +428,8 @@ static bool calls_itself(function *fn)
 	return false;
 }
 
-static void keep_tail_calls(function *fn, bool self_only)
+/* True: there may be blocks now that nothing goes to. */
+static bool keep_tail_calls(function *fn, bool self_only)
 {
 	struct searcher s = {};
 	std::vector<basic_block> returns;
@@ -422,7 +437,7 @@ static void keep_tail_calls(function *fn, bool self_only)
 	edge_iterator ei;
 
 	if (!is_suitable(fn) || !has_return_site(fn) || (self_only && !calls_itself(fn)))
-		return;
+		return false;
 	s.fn = fn;
 	s.self_only = self_only;
 	FOR_EACH_EDGE(e, ei, EXIT_BLOCK_PTR_FOR_FN(fn)->preds)
@@ -441,6 +456,7 @@ static void keep_tail_calls(function *fn, bool self_only)
 		destroy_live_vars(s.live);
 		delete s.vars;
 	}
+	return s.changed;
 }
 
 /* What LTO links may be linked without the plugin, and GCC's look at it comes then. */
@@ -463,7 +479,7 @@ struct tail_pass : gimple_opt_pass {
 	unsigned execute(function *fn) override
 	{
 		if (when != TAIL_LTO || flag_generate_lto)
-			keep_tail_calls(fn, when == TAIL_RECURSION);
+			return keep_tail_calls(fn, when == TAIL_RECURSION) ? TODO_cleanup_cfg : 0;
 		return 0;
 	}
 };

@@ -270,7 +270,7 @@ static int name_args(struct making *m, struct pp_probe *probe, const struct note
 	for (size_t i = 0; i < probe->nsites; i++) {
 		n = count_operands(probe->sites[i].operands);
 		noperands = n > noperands ? n : noperands;
-		some_value |= !(probe->sites[i].flags & PPN_FLAG_TAIL);
+		some_value |= !(probe->sites[i].flags & (PPN_FLAG_TAIL | PPN_FLAG_NORETURN));
 	}
 	if (!s)
 		return signature_unnamed(m->image, probe, noperands);

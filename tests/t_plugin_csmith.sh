@@ -15,7 +15,7 @@ one() {
 	local seed=$1 dir=$T/$1
 	shift
 	mkdir "$dir"
-	csmith --seed "$seed" --max-funcs 12 --no-volatile-pointers >"$dir/p.c" || return 1
+	(cd "$dir" && csmith --seed "$seed" --max-funcs 12 --no-volatile-pointers >p.c) || return 1
 	$GCC -w -I"$inc" -O1 "$dir/p.c" -o "$dir/plain" || { rm -r "$dir"; return 0; }
 	timeout 5 "$dir/plain" >"$dir/plain.out" 2>&1 || { rm -r "$dir"; return 0; } # does not end, or not well
 	for flags in -O0 -O2 -O3 "-Os -flto"; do

@@ -48,7 +48,7 @@ check_sites() {
 	done <"$T/at"
 	ppn "$file" 1 | sort | uniq -d | grep . && fail "$what: a signature twice"
 	# A dead function's signature may stay: it belongs to no site, but to all objects that have such a function.
-	want=$(names "$file" | sed 's/__\(entry\|return\)$//' | sort -u | wc -l)
+	want=$(names "$file" | sed 's/__\(entry\|return\|unwind\)$//' | sort -u | wc -l)
 	got=$(ppn "$file" 1 | cut -c1-16 | sort -u | wc -l)
 	[ "$got" -ge "$want" ] && [ "$got" -le $((want + ${3:-0})) ] || fail "$what: $got signatures for $want functions"
 }

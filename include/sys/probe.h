@@ -24,8 +24,8 @@
  *
  * The semaphore is defined wherever it is used, and merged by the linker: one for
  * each program or library, none for a probe that is never called. So is a note
- * that tells the arguments' names and kinds (strings are shown as strings), and
- * where the probe is declared.
+ * that tells the arguments' names and kinds (strings are shown as strings), with
+ * the plugin their types too, and where the probe is declared.
  *
  * C++ overloads may share one probe's name; readers have the names of one of them.
  * C needs C99 or later, or SDT_USE_VARIADIC defined.
@@ -54,9 +54,20 @@
 #define __PROBE_EXTERN extern
 #endif
 
+/* The plugin, where it is there, knows the attribute and makes of the function's two statements a site of its own. */
+#ifdef __has_attribute
+#if __has_attribute(__probe_declared__)
+#define __PROBE_DECLARED(provider, name, parameters) , __probe_declared__(provider, name, parameters)
+#endif
+#endif
+#ifndef __PROBE_DECLARED
+#define __PROBE_DECLARED(provider, name, parameters)
+#endif
+
 #define __PROBE_DEFINE(provider, name, semaphore, prototype, n, parameters) \
 	__PROBE_EXTERN volatile unsigned short semaphore __attribute__((__visibility__("hidden"))); \
-	static __inline__ __attribute__((__always_inline__, __unused__)) void name prototype \
+	static __inline__ __attribute__((__always_inline__, __unused__ __PROBE_DECLARED(#provider, #name, #parameters))) \
+	void name prototype \
 	{ \
 		if (__PROBE_WATCHED(semaphore)) { \
 			__PROBE_NOTE(provider, name, n, __PROBE_TEXT##n parameters, (__PROBE_CLASS##n parameters)); \
