@@ -70,7 +70,8 @@ static const struct argp argp = {
 	.parser = parse,
 	.args_doc = "PATTERN... [-- COMMAND...]",
 	.doc = "Arm probes and keep them armed, in a session that outlives this command.\v"
-	       "A PATTERN is PROVIDER:NAME, both globs, or func:SYMBOL, the entry of a function.",
+	       "A PATTERN is PROVIDER:NAME, both globs, or func:SYMBOL, the entry of a function, "
+	       "func:SYMBOL+OFFSET, an instruction in it, or func:SYMBOL%return, its returns.",
 	.children = children,
 };
 

@@ -136,6 +136,13 @@ int pp_request_string(struct pp_request *request, const char *argument);
 int pp_request_children(struct pp_request *request);
 int pp_request_pgrp(struct pp_request *request);
 int pp_request_cgroup(struct pp_request *request, const char *dir);
+/*
+ * How many calls of a function whose returns are armed (func:SYMBOL%return) may be under
+ * way at a time, in each process asked for; 256 where nothing is said. Calls beyond
+ * are counted as missed, as are those that one thread has under way beyond 800.
+ */
+#define PP_MAXACTIVE_MAX 1000000
+int pp_request_maxactive(struct pp_request *request, unsigned n);
 /* Records from the start: a flight recorder. */
 void pp_request_record(struct pp_request *request);
 
@@ -225,13 +232,18 @@ const char *pp_armed_session(const struct pp_armed *armed, const struct pp_image
 struct pp_stat;
 
 struct pp_counts {
-	uint64_t hits, filtered, idle, recorded, lost, missed;
+	uint64_t hits, filtered, idle, recorded, lost;
+	/* of returns: calls begun, and those of them that were not watched, have not ended, ended otherwise */
+	uint64_t entries, missed, under_way, abandoned;
 };
 
 /*
  * Reads the counters: one row a probe, file and process asked for (pid 0: all of
  * them together), in the order of probe, file, pid. hits = filtered + idle +
- * recorded + lost holds when nothing is under way.
+ * recorded + lost holds when nothing is under way. Of returns entries = hits + missed +
+ * under_way + abandoned; abandoned are calls that a longjmp, an exception or the end of
+ * their thread cut short, counted when that is seen: at their thread's next call, return
+ * or end.
  */
 int pp_session_stat(struct pp_session *session, struct pp_stat **stat);
 void pp_stat_free(struct pp_stat *stat);

@@ -7,6 +7,8 @@
 #include "runtime/process.h"
 #include "runtime/scope.h"
 
+#define MAXACTIVE_DEFAULT 256
+
 struct pp_request {
 	char **patterns;
 	size_t npatterns;
@@ -20,6 +22,7 @@ struct pp_request {
 	size_t nstrings;
 	char backend[8];
 	bool record;
+	unsigned maxactive;
 	enum scope_kind scope;
 	char *cgroup;
 };

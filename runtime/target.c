@@ -64,7 +64,8 @@ static int compile(const struct pp_site *site, const struct pp_request *request,
 		as.probe = &probe;
 	}
 	err = fetch_compile(&as, program);
-	if (!err && request->filter)
+	program->role = site->role;
+	if (!err && request->filter && site->role != SITE_CALL)
 		err = filter_compile(request->filter, &as, program);
 	if (as.probe == &probe)
 		free(probe.args);
@@ -94,7 +95,9 @@ static int program_of(struct targets *t, const struct pp_site *site, const struc
 	return 0;
 }
 
-static const struct fetch_program no_arguments;
+static const struct fetch_program no_arguments[] = {
+	[SITE_HIT] = { .role = SITE_HIT }, [SITE_CALL] = { .role = SITE_CALL }, [SITE_LEAVE] = { .role = SITE_LEAVE },
+};
 
 static int add_site(struct walk *w, const struct pp_site *site)
 {
@@ -119,7 +122,7 @@ static int add_site(struct walk *w, const struct pp_site *site)
 
 		if (last && last->program && last->site->probe == site->probe &&
 		    !strcmp(last->site->operands, site->operands) && !strstr(site->operands, "rip") &&
-		    last->site->flags == site->flags) {
+		    last->site->flags == site->flags && last->site->role == site->role) {
 			point->program = last->program;
 			return 0;
 		}
@@ -131,7 +134,7 @@ static int add_site(struct walk *w, const struct pp_site *site)
 		/* Without its arguments it can still be counted, but not filtered. */
 		if (err) {
 			point->error = w->request->filter ? err : 0;
-			point->program = &no_arguments;
+			point->program = &no_arguments[site->role];
 			point->reason = strdup(pp_error());
 		}
 	} else {
@@ -199,6 +202,23 @@ static int function_of(struct targets *t, const struct pp_image *image, const ch
 	return 0;
 }
 
+/* Calls are told from their begin to their end: where one of a function's sites cannot be armed, none is. */
+static void refuse_together(struct arm_point *points, size_t n)
+{
+	const struct arm_point *bad = NULL;
+
+	for (size_t i = 0; i < n && !bad; i++)
+		if (points[i].error)
+			bad = &points[i];
+	for (size_t i = 0; i < n && bad; i++) {
+		if (points[i].error)
+			continue;
+		points[i].error = bad->error;
+		free(points[i].reason);
+		points[i].reason = bad->reason ? strdup(bad->reason) : NULL;
+	}
+}
+
 static int add_functions(struct walk *w, const struct pp_image *image)
 {
 	int err = 0;
@@ -211,8 +231,20 @@ static int add_functions(struct walk *w, const struct pp_image *image)
 			continue;
 		err = function_of(w->targets, image, name, &probe);
 		if (!err && probe) {
+			size_t first = w->targets->npoints;
+
 			w->targets->matched[i]++;
-			err = add_site(w, &probe->sites[0]);
+			for (size_t k = 0; k < probe->nsites && !err; k++)
+				err = add_site(w, &probe->sites[k]);
+			if (!err && function_refused(probe)) {
+				struct arm_point *point = &w->targets->points[first];
+
+				point->error = -EOPNOTSUPP;
+				free(point->reason);
+				point->reason = strdup(function_refused(probe));
+			}
+			if (!err && probe->nsites > 1)
+				refuse_together(&w->targets->points[first], w->targets->npoints - first);
 		}
 	}
 	return err;

@@ -224,6 +224,13 @@ int image_symbol(const struct pp_image *image, const char *name, uint64_t *addre
 
 const char *image_function(const struct pp_image *image, uint64_t address)
 {
+	uint64_t start, end;
+
+	return image_function_range(image, address, &start, &end);
+}
+
+const char *image_function_range(const struct pp_image *image, uint64_t address, uint64_t *start, uint64_t *end)
+{
 	struct image_symbols *symbols;
 	size_t low = 0, high;
 
@@ -241,8 +248,11 @@ const char *image_function(const struct pp_image *image, uint64_t address)
 	for (size_t i = 0; i < FUNCTIONS_NESTED && low > 0; i++) {
 		const struct symbol *s = symbols->functions[--low];
 
-		if (address - s->address < s->size || (!s->size && i == 0)) /* assembly often gives no size */
+		if (address - s->address < s->size || (!s->size && i == 0)) { /* assembly often gives no size */
+			*start = s->address;
+			*end = s->address + s->size;
 			return text_is_clean(s->name, strlen(s->name)) ? s->name : NULL;
+		}
 	}
 	return NULL;
 }

@@ -182,12 +182,17 @@ static int arm_link(struct kernel_segment *s, struct segment *segment, struct li
 
 /* ---- arming ---------------------------------------------------------------------- */
 
-/* Those with strings behind those without, as emit.h asks; else any order. */
+/*
+ * Those with strings behind those without, as emit.h asks; but by their roles first: where a function is left at its
+ * first instruction the call must begin before it ends, and of two links the later one sees a hit first.
+ */
 static int compare_programs(const void *a, const void *b)
 {
 	const struct fetch_program *x = *(const struct fetch_program *const *)a, *y = *(const struct fetch_program *const *)b;
 	int strings = emit_has_strings(x) - emit_has_strings(y);
 
+	if (x->role != y->role)
+		return y->role - x->role;
 	return strings ? strings : (uintptr_t)x < (uintptr_t)y ? -1 : (uintptr_t)x > (uintptr_t)y;
 }
 
@@ -228,7 +233,8 @@ static int load_program(struct kernel_segment *s, uint32_t number, const struct 
 {
 	struct kernel_session *k = s->session;
 	struct emit_maps maps = { .config = k->config_fd, .ring = k->ring_fd, .counts = s->counts_fd, .mark = k->mark_fd,
-	                          .overlap = s->switch_fd, .scratch = k->scratch_fd, .members = &s->members };
+	                          .overlap = s->switch_fd, .scratch = k->scratch_fd, .members = &s->members,
+	                          .calls = s->calls.map, .frames = s->calls.frames, .depth = s->calls.depth };
 	struct emitted emitted;
 	int fd = emit_program(programs, n, &maps, number, s->shards, &emitted);
 
@@ -290,6 +296,8 @@ static int pin_all(struct kernel_segment *s, struct segment *segment)
 	if (!err && s->members.exit_link >= 0)
 		err = store_pin(&k->store, s->members.exit_link, "exit", n, -1);
 	if (!err)
+		err = calls_pin(&s->calls, &k->store, n);
+	if (!err)
 		err = kernel_desc_pin(k, segment->desc);
 	for (size_t i = 0; i < s->nlinks && !err; i++)
 		if (s->links[i].fd >= 0)
@@ -310,6 +318,7 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 	s->session = k;
 	s->counts_fd = s->switch_fd = -1;
 	s->members.map = s->members.fork_link = s->members.exit_link = -1;
+	s->calls = CALLS_NONE;
 	segment->state = s;
 	if (segment->desc->npoints >= 1u << COOKIE_POINT_BITS)
 		err = error_set(E2BIG, "%u points are more than one call arms", segment->desc->npoints);
@@ -317,6 +326,8 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 		err = kernel_segment_maps_create(s, segment->desc->npoints);
 	if (!err)
 		err = members_open(&s->members, session->scope);
+	if (!err)
+		err = calls_open(&s->calls, points, npoints, segment->desc->npoints, session->maxactive);
 	if (!err && (!(all = distinct(points, npoints, &nall)) || !(which = calloc(npoints, sizeof(*which)))))
 		err = error_set(ENOMEM, "out of memory");
 	for (size_t i = 0; i < npoints && !err; i++) {
@@ -332,7 +343,7 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 
 		for (n = 0; from + n < nall && n < 1u << COOKIE_SPEC_BITS; n++) {
 			cost += emit_cost(all[from + n]);
-			if (n && cost > EMIT_INSNS_MAX)
+			if (n && (cost > EMIT_INSNS_MAX || all[from + n]->role != all[from]->role))
 				break;
 		}
 		err = arm_chunk(session, segment, points, npoints, all, which, from, n);
@@ -353,8 +364,10 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 		segment->state = NULL;
 		return err;
 	}
-	if (k->store.dir >= 0)
+	if (k->store.dir >= 0) {
 		members_close(&s->members);
+		calls_unhook(&s->calls);
+	}
 	for (size_t i = 0; i < s->nlinks && k->store.dir >= 0; i++) {
 		if (s->links[i].fd >= 0)
 			close(s->links[i].fd);

@@ -65,6 +65,7 @@ void kernel_unpin(struct kernel_segment *s, const struct segment *segment)
 	}
 	store_unlink(store, "fork", n, -1);
 	store_unlink(store, "exit", n, -1);
+	calls_unpin(store, n);
 	store_unlink(store, "counts", n, -1);
 	store_unlink(store, "switch", n, -1);
 }
@@ -230,9 +231,9 @@ static int replace_link(struct kernel_segment *s, const struct segment *segment,
 /* What an earlier round left there. */
 static void clear_marks(int map)
 {
-	uint64_t key;
+	char key[KERNEL_MARK_SIZE];
 
-	while (!bpf_map_get_next_key(map, NULL, &key) && !bpf_map_delete_elem(map, &key))
+	while (!bpf_map_get_next_key(map, NULL, key) && !bpf_map_delete_elem(map, key))
 		;
 }
 

@@ -44,7 +44,11 @@ static int load_segment(struct pp_session *session, struct desc *d)
 		s->session = k;
 		s->counts_fd = s->switch_fd = -1;
 		s->members.map = s->members.fork_link = s->members.exit_link = -1;
+		s->calls = CALLS_NONE;
 		err = kernel_segment_maps_get(s, d->segment, d->npoints);
+	}
+	if (!err) {
+		err = calls_get(&s->calls, &k->store, (int)d->segment, d->npoints);
 	}
 	for (uint32_t i = 0; i < d->npoints && !err; i++)
 		if (desc_points(d)[i].link >= s->nlinks && desc_points(d)[i].link < d->npoints)
@@ -270,6 +274,11 @@ static void kernel_counts(const struct segment *segment, uint32_t point, struct 
 		counts->idle += __atomic_load_n(&c->idle, __ATOMIC_RELAXED);
 		counts->recorded += __atomic_load_n(&c->recorded, __ATOMIC_RELAXED);
 		counts->lost += __atomic_load_n(&c->lost, __ATOMIC_RELAXED);
+	}
+	if (desc_points(segment->desc)[point].role == SITE_CALL) {
+		counts->entries = counts->hits;
+		counts->hits = 0;
+		calls_counts(&s->calls, point, counts);
 	}
 }
 

@@ -3,6 +3,7 @@
 #ifndef RUNTIME_KERNEL_KERNEL_H
 #define RUNTIME_KERNEL_KERNEL_H
 
+#include "runtime/kernel/calls.h"
 #include "runtime/kernel/emit.h"
 #include "runtime/kernel/members.h"
 #include "runtime/kernel/store.h"
@@ -33,6 +34,7 @@ struct kernel_segment {
 	struct kernel_link *links;
 	size_t nlinks;
 	struct members members; /* of a segment just armed, or a private one */
+	struct calls calls;     /* of one that has calls */
 };
 
 static inline struct kernel_session *kernel_of(const struct pp_session *session)
@@ -41,6 +43,10 @@ static inline struct kernel_session *kernel_of(const struct pp_session *session)
 }
 
 /* maps.c */
+int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
+                      uint32_t flags);
+int kernel_task_storage(const char *name, uint32_t size);
+void *kernel_map_memory(int fd, size_t size); /* NULL: errno tells */
 int kernel_maps_create(struct kernel_session *k);
 int kernel_maps_get(struct kernel_session *k);
 void kernel_maps_close(struct kernel_session *k);

@@ -9,6 +9,8 @@
  *
  *     counts-S switch-S              maps
  *     fork-S exit-S                  links that keep up who is meant (members.h)
+ *     calls-S                        map, where returns are armed (calls.h)
+ *     ended-S executed-S             links that see calls end with their threads
  *     even-S-L or odd-S-L, prog-S-L  links and the programs they run; both names are there
  *                                    while one takes over from the other
  *     desc-S                         the description
