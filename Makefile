@@ -21,7 +21,7 @@ CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' -Iinclude -I. $(CPPFLA
 CFLAGS_ALL := -std=gnu17 $(WARN) -fPIC -fvisibility=hidden -pthread $(CFLAGS) $(SANFLAGS)
 LDFLAGS_ALL := -pthread $(LDFLAGS) $(SANFLAGS)
 PKGS := libelf libbpf json-c
-LIBS = $$($(PKG_CONFIG) --libs $(PKGS)) -lZydis
+LIBS = $$($(PKG_CONFIG) --libs $(PKGS)) -lZydis -lstdc++
 
 LIB_SRC := $(wildcard sdt/*.c runtime/*.c runtime/kernel/*.c)
 AGENT_SRC := $(wildcard runtime/agent/*.c)

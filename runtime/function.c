@@ -15,6 +15,7 @@
 #include "sdt/image.h"
 
 #define NARGS_MAX 16
+#define ALIKE_MAX 16 /* functions of one name that are told of */
 
 /* Of a kind of site: what its arguments are called, and their operands. */
 struct shape {
@@ -151,12 +152,8 @@ static int add_hit(struct pp_probe *probe, uint64_t address, uint64_t offset)
 	return 0;
 }
 
-static int make(const struct pp_image *image, const char *name, const struct parts *parts, uint64_t address,
-                struct function *f)
+static int begin(const struct pp_image *image, const char *name, const struct shape *shape, struct function *f)
 {
-	const struct shape *shape = parts->is_return ? &leave : parts->offset ? &middle : &entry;
-	int err;
-
 	f->probe = (struct pp_probe){ .image = image, .provider = strdup(FUNCTION_PROVIDER), .name = strdup(name),
 	                              .args = f->args };
 	if (!f->probe.provider || !f->probe.name)
@@ -164,6 +161,16 @@ static int make(const struct pp_image *image, const char *name, const struct par
 	for (size_t i = 0; shape->names[i]; i++)
 		f->args[f->probe.nargs++] = (struct pp_arg){ .name = (char *)shape->names[i], .type = "",
 		                                             .class = PPN_CLASS_NONE };
+	return 0;
+}
+
+static int make(const struct pp_image *image, const char *name, const struct parts *parts, uint64_t address,
+                struct function *f)
+{
+	int err = begin(image, name, parts->is_return ? &leave : parts->offset ? &middle : &entry, f);
+
+	if (err)
+		return err;
 	err = parts->is_return ? add_returns(&f->probe, address) : add_hit(&f->probe, address, parts->offset);
 	if (err == -EOPNOTSUPP || err == -EINVAL) {
 		f->refused = strdup(pp_error());
@@ -172,24 +179,80 @@ static int make(const struct pp_image *image, const char *name, const struct par
 	return err ? err : read_code(image, f->probe.sites, f->probe.nsites);
 }
 
+/* Nothing is armed where it is not said which of several is meant: each is a site that is refused. */
+static int make_ambiguous(const struct pp_image *image, const char *name, const uint64_t *addresses, size_t n,
+                          struct function *f)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	int err = begin(image, name, &entry, f);
+
+	if (err || !out)
+		return err ? err : error_set(ENOMEM, "out of memory");
+	fprintf(out, "%s has several functions of this name; say which by its address:", image->path);
+	for (size_t i = 0; i < n; i++) {
+		char *written = image_function_written(image, addresses[i]);
+
+		fprintf(out, "%s %s:0x%lx (%s)", i ? "," : "", FUNCTION_PROVIDER, (unsigned long)addresses[i],
+		        written ? written : "?");
+		free(written);
+	}
+	if (n == ALIKE_MAX)
+		fputs(", and more", out);
+	if (fclose(out) || !(f->probe.sites = calloc(n, sizeof(*f->probe.sites)))) {
+		free(text);
+		return error_set(ENOMEM, "out of memory");
+	}
+	f->refused = text;
+	f->probe.nsites = n;
+	for (size_t i = 0; i < n; i++)
+		site_set(&f->probe.sites[i], &f->probe, addresses[i], SITE_HIT, entry.operands);
+	return read_code(image, f->probe.sites, n);
+}
+
+/* 0x1130 is the function that begins at this address, as linked. */
+static int find(const struct pp_image *image, const char *symbol, uint64_t *addresses, size_t *n)
+{
+	uint64_t start, end, address;
+	char *stop;
+	int found;
+
+	if (symbol[0] == '0' && (symbol[1] == 'x' || symbol[1] == 'X')) {
+		address = strtoull(symbol, &stop, 16);
+		if (*stop || !image_function_range(image, address, &start, &end) || start != address)
+			return error_set(ENOENT, "no function of %s begins at %s", image->path, symbol);
+		addresses[0] = address;
+		*n = 1;
+		return 0;
+	}
+	found = image_functions_named(image, symbol, addresses, ALIKE_MAX);
+	if (found > 0) {
+		*n = (size_t)found;
+		return 0;
+	}
+	if (!found && !image_symbol(image, symbol, &address))
+		return error_set(EINVAL, "'%s' is no function of %s", symbol, image->path);
+	return found ? found : error_set(ENOENT, "%s has no function '%s'", image->path, symbol);
+}
+
 int function_probe(const struct pp_image *image, const char *name, struct pp_probe **probe)
 {
 	struct function *f;
 	struct parts parts;
-	uint64_t address;
+	uint64_t addresses[ALIKE_MAX];
+	size_t n = 0;
 	int err = take_apart(name, &parts);
 
 	if (!err)
-		err = image_symbol(image, parts.symbol, &address);
+		err = find(image, parts.symbol, addresses, &n);
 	if (!err && (image->machine != EM_X86_64 || !image->is_64))
 		err = error_set(EOPNOTSUPP, "%s: probes are armed in 64-bit x86 programs only", image->path);
-	if (!err && !image_function(image, address))
-		err = error_set(EINVAL, "'%s' is no function of %s", parts.symbol, image->path);
 	f = err ? NULL : calloc(1, sizeof(*f));
 	if (!err && !f)
 		err = error_set(ENOMEM, "out of memory");
 	if (!err)
-		err = make(image, name, &parts, address, f);
+		err = n > 1 ? make_ambiguous(image, name, addresses, n, f) : make(image, name, &parts, addresses[0], f);
 	free(parts.symbol);
 	if (err) {
 		if (f)

@@ -44,7 +44,7 @@ const char *function_name(const char *pattern);
 
 /*
  * Makes the probe, for the caller to free by function_free(). -ENOENT: the image has no
- * such function; -EEXIST: several; -EINVAL: the name says something that cannot be.
+ * such function; -EINVAL: the name says something that cannot be.
  */
 int function_probe(const struct pp_image *image, const char *name, struct pp_probe **probe);
 /* Why it cannot be armed, NULL where it can; it then has the function's entry as a site to tell this of. */

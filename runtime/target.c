@@ -17,6 +17,9 @@
 
 bool target_matches(const char *probe, const char *pattern)
 {
+	if (!strcmp(probe, pattern))
+		return true; /* names of C++ functions have all that globs have */
+
 	char *provider = strdup(probe), *colon = provider ? strchr(provider, ':') : NULL;
 	bool yes = false;
 
@@ -237,11 +240,13 @@ static int add_functions(struct walk *w, const struct pp_image *image)
 			for (size_t k = 0; k < probe->nsites && !err; k++)
 				err = add_site(w, &probe->sites[k]);
 			if (!err && function_refused(probe)) {
-				struct arm_point *point = &w->targets->points[first];
+				struct arm_point *points = &w->targets->points[first];
 
-				point->error = -EOPNOTSUPP;
-				free(point->reason);
-				point->reason = strdup(function_refused(probe));
+				for (size_t k = 0; k < probe->nsites; k++) {
+					points[k].error = -EOPNOTSUPP;
+					free(points[k].reason);
+					points[k].reason = strdup(function_refused(probe));
+				}
 			}
 			if (!err && probe->nsites > 1)
 				refuse_together(&w->targets->points[first], w->targets->npoints - first);
@@ -337,6 +342,8 @@ int targets_find(struct targets *t, const struct pp_request *request)
 			err = process_read_maps(process);
 		if (!err)
 			err = add_process(&walk, process);
+		if (!err && !process->is_command && !process_alive(process))
+			err = error_set(ESRCH, "process %d has ended", process->pid);
 	}
 	return err;
 }

@@ -85,6 +85,13 @@ int image_symbol(const struct pp_image *image, const char *name, uint64_t *addre
 const char *image_function(const struct pp_image *image, uint64_t address);
 /* ... and where it is, *start to before *end; both are the same where its size is not known. */
 const char *image_function_range(const struct pp_image *image, uint64_t address, uint64_t *start, uint64_t *end);
+/*
+ * The addresses of the functions of this name: a symbol's own, else what C++ calls it,
+ * as "ns::f(int)" or "ns::f". How many, at most room, or a negative errno.
+ */
+int image_functions_named(const struct pp_image *image, const char *name, uint64_t *addresses, size_t room);
+/* As people write it; the caller frees it. */
+char *image_function_written(const struct pp_image *image, uint64_t address);
 
 /* Adds to the warnings, "FILE: " in front. Beyond a few they are only counted. */
 __attribute__((format(printf, 2, 3))) void image_warn(struct pp_image *image, const char *format, ...);
