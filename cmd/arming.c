@@ -49,6 +49,8 @@ struct pp_request *arming_request(struct options *options, const struct arming *
 		goto failed;
 	if (options->maxactive)
 		pp_request_maxactive(request, options->maxactive);
+	if (arming->hold)
+		pp_request_hold(request);
 	if (arming->record)
 		pp_request_record(request);
 	*status = STATUS_DONE;

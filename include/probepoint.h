@@ -143,6 +143,12 @@ int pp_request_cgroup(struct pp_request *request, const char *dir);
  */
 #define PP_MAXACTIVE_MAX 1000000
 int pp_request_maxactive(struct pp_request *request, unsigned n);
+/*
+ * What is armed ends with this process, in whatever way that ends: it is to call
+ * pp_session_hold() next and to stay there. The session is to be seen by others meanwhile as
+ * ever, and changed by them.
+ */
+void pp_request_hold(struct pp_request *request);
 /* Records from the start: a flight recorder. */
 void pp_request_record(struct pp_request *request);
 
@@ -204,6 +210,14 @@ const char *pp_session_name(const struct pp_session *session);
  */
 int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report);
 void pp_session_interrupt(struct pp_session *session, const volatile int *flag);
+
+/*
+ * Holds what this process armed by requests that said so (pp_request_hold()), until the
+ * deadline (CLOCK_MONOTONIC; 0: none), until all of the processes have ended (pidfds; none:
+ * not looked at), until others have disarmed all of it, or until SIGTERM, SIGINT or SIGHUP
+ * comes; then disarms the rest. SIGUSR1 is used meanwhile.
+ */
+int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t npidfds);
 
 /*
  * Disarms what matches any of the patterns (none: everything), in the process pid

@@ -163,6 +163,11 @@ int pp_request_maxactive(struct pp_request *request, unsigned n)
 	return 0;
 }
 
+void pp_request_hold(struct pp_request *request)
+{
+	request->hold = true;
+}
+
 void pp_request_record(struct pp_request *request)
 {
 	request->record = true;

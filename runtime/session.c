@@ -482,6 +482,7 @@ static int arm(struct pp_session *session, const struct backend *backend, const 
 	}
 	session->record = request->record;
 	session->maxactive = request->maxactive;
+	session->hold = request->hold;
 	session->scope = &scope;
 	err = backend->arm(session, segment, points, npoints);
 	session->scope = NULL;
@@ -580,6 +581,16 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 		free(misses[i].reason);
 	free(misses);
 	targets_release(&targets);
+	return err;
+}
+
+int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t npidfds)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < NBACKENDS && !err; i++)
+		if (state_of(session, backends[i]) && backends[i]->hold)
+			err = backends[i]->hold(session, deadline, pidfds, npidfds);
 	return err;
 }
 

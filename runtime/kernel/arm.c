@@ -117,7 +117,7 @@ static int add_link(struct kernel_segment *s, const struct segment *segment, int
 	s->links = more;
 	link = &more[s->nlinks++];
 	*link = (struct kernel_link){ .fd = fd, .prog_fd = -1 };
-	if (store->dir < 0) {
+	if (!kernel_is_pinned(s)) {
 		link->prog_fd = fcntl(prog, F_DUPFD_CLOEXEC, 0);
 		return link->prog_fd < 0 ? error_set(errno, "cannot hold %d links: %s", i + 1, strerror(errno)) : 0;
 	}
@@ -291,16 +291,18 @@ static int pin_all(struct kernel_segment *s, struct segment *segment)
 	err = store_pin(&k->store, s->counts_fd, "counts", n, -1);
 	if (!err)
 		err = store_pin(&k->store, s->switch_fd, "switch", n, -1);
-	if (!err && s->members.fork_link >= 0)
+	if (!err && s->members.fork_link >= 0 && !s->held)
 		err = store_pin(&k->store, s->members.fork_link, "fork", n, -1);
-	if (!err && s->members.exit_link >= 0)
+	if (!err && s->members.exit_link >= 0 && !s->held)
 		err = store_pin(&k->store, s->members.exit_link, "exit", n, -1);
 	if (!err)
-		err = calls_pin(&s->calls, &k->store, n);
+		err = calls_pin(&s->calls, &k->store, n, !s->held);
+	if (!err && s->held)
+		err = kernel_hold_begin(s, n);
 	if (!err)
 		err = kernel_desc_pin(k, segment->desc);
 	for (size_t i = 0; i < s->nlinks && !err; i++)
-		if (s->links[i].fd >= 0)
+		if (s->links[i].fd >= 0 && !s->held)
 			err = store_pin(&k->store, s->links[i].fd, link_sides[0], n, (int)i);
 	return err;
 }
@@ -319,6 +321,8 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 	s->counts_fd = s->switch_fd = -1;
 	s->members.map = s->members.fork_link = s->members.exit_link = -1;
 	s->calls = CALLS_NONE;
+	s->held = session->hold && k->store.dir >= 0;
+	s->hold_fd = -1;
 	segment->state = s;
 	if (segment->desc->npoints >= 1u << COOKIE_POINT_BITS)
 		err = error_set(E2BIG, "%u points are more than one call arms", segment->desc->npoints);
@@ -364,11 +368,11 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 		segment->state = NULL;
 		return err;
 	}
-	if (k->store.dir >= 0) {
+	if (kernel_is_pinned(s)) {
 		members_close(&s->members);
 		calls_unhook(&s->calls);
 	}
-	for (size_t i = 0; i < s->nlinks && k->store.dir >= 0; i++) {
+	for (size_t i = 0; i < s->nlinks && kernel_is_pinned(s); i++) {
 		if (s->links[i].fd >= 0)
 			close(s->links[i].fd);
 		s->links[i].fd = -1;

@@ -70,16 +70,16 @@ int calls_open(struct calls *calls, const struct arm_point *points, size_t npoin
 	return calls->executed_link < 0 ? calls->executed_link : 0;
 }
 
-int calls_pin(const struct calls *calls, const struct store *store, int segment)
+int calls_pin(const struct calls *calls, const struct store *store, int segment, bool links)
 {
 	int err;
 
 	if (calls->map < 0)
 		return 0;
 	err = store_pin(store, calls->map, "calls", segment, -1);
-	if (!err)
+	if (!err && links)
 		err = store_pin(store, calls->ended_link, "ended", segment, -1);
-	return err ? err : store_pin(store, calls->executed_link, "executed", segment, -1);
+	return err || !links ? err : store_pin(store, calls->executed_link, "executed", segment, -1);
 }
 
 int calls_get(struct calls *calls, const struct store *store, int segment, uint32_t nindices)

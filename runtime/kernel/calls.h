@@ -24,7 +24,7 @@ struct calls {
 /* 0 and nothing made where no point is of a call. */
 int calls_open(struct calls *calls, const struct arm_point *points, size_t npoints, uint32_t nindices,
                unsigned maxactive);
-int calls_pin(const struct calls *calls, const struct store *store, int segment);
+int calls_pin(const struct calls *calls, const struct store *store, int segment, bool links);
 /* What is pinned; nothing where there is none. */
 int calls_get(struct calls *calls, const struct store *store, int segment, uint32_t nindices);
 void calls_unpin(const struct store *store, int segment);

@@ -43,6 +43,7 @@ struct kernel_config {
 struct kernel_switch {
 	uint64_t overlap;    /* 0, or 1 + the generation of the links that take over */
 	uint64_t unfinished; /* points were switched off, and their links are not made anew yet; commands only */
+	uint64_t holder;     /* its process id, where there is one; commands only */
 };
 
 /* A key of the session's map `mark`: point and generation, process and thread. */

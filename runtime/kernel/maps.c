@@ -194,6 +194,7 @@ void kernel_segment_close(struct kernel_segment *s)
 	}
 	members_close(&s->members);
 	calls_close(&s->calls);
+	close_fd(&s->hold_fd);
 	free(s->links);
 	free(s);
 }
