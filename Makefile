@@ -21,6 +21,7 @@ CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' -Iinclude -I. $(CPPFLA
 CFLAGS_ALL := -std=gnu17 $(WARN) -fPIC -fvisibility=hidden -pthread $(CFLAGS) $(SANFLAGS)
 LDFLAGS_ALL := -pthread $(LDFLAGS) $(SANFLAGS)
 PKGS := libelf libbpf json-c
+LIBS = $$($(PKG_CONFIG) --libs $(PKGS)) -lZydis -lstdc++
 
 LIB_SRC := $(wildcard sdt/*.c runtime/*.c runtime/kernel/*.c)
 AGENT_SRC := $(wildcard runtime/agent/*.c)
@@ -86,7 +87,7 @@ $(LIB): $(LIB_OBJ) $(B)/obj/libprobepoint.map
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) -shared $(LDFLAGS_ALL) -Wl,-soname,libprobepoint.so.0 $(if $(SAN),,-Wl,-z,defs) \
-		-Wl,--version-script=$(B)/obj/libprobepoint.map -o $@ $(LIB_OBJ) $$($(PKG_CONFIG) --libs $(PKGS))
+		-Wl,--version-script=$(B)/obj/libprobepoint.map -o $@ $(LIB_OBJ) $(LIBS)
 	$(Q)scripts/symbol-map --check $@ include/probepoint.h
 
 $(PLUGIN): $(PLUGIN_OBJ)
@@ -97,7 +98,7 @@ $(PLUGIN): $(PLUGIN_OBJ)
 $(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) $(LIBA)
 	$(say) LD $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $$($(PKG_CONFIG) --libs $(PKGS))
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 deps:
 	$(Q)scripts/deps

@@ -27,4 +27,6 @@ MISSING  := $(if $(shell command -v $(PKG_CONFIG) 2>/dev/null),\
 PLUGIN_INC := $(shell $(PLUGIN_CC) -print-file-name=plugin)/include
 GCC_MAJOR := $(shell $(PLUGIN_CC) -dumpversion 2>/dev/null | cut -d. -f1)
 MISSING  += $(if $(wildcard $(PLUGIN_INC)/gcc-plugin.h),,gcc-plugin.h:gcc-$(GCC_MAJOR)-plugin-dev)
+# Zydis has no pkg-config file in Debian 12.
+MISSING  += $(if $(shell echo '#include <Zydis/Zydis.h>' | $(CC) -E -xc - >/dev/null 2>&1 && echo yes),,Zydis:libzydis-dev)
 MISSING  := $(strip $(MISSING))

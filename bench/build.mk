@@ -17,4 +17,4 @@ run-bench: all $(BENCHES)
 $(B)/bench/%: $(B)/obj/bench/%.o $(LIBA)
 	$(say) LD $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $$($(PKG_CONFIG) --libs $(PKGS))
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)

@@ -47,6 +47,10 @@ struct pp_request *arming_request(struct options *options, const struct arming *
 		err = pp_request_command(request, command->pid, command->path);
 	if (err)
 		goto failed;
+	if (options->maxactive)
+		pp_request_maxactive(request, options->maxactive);
+	if (arming->hold)
+		pp_request_hold(request);
 	if (arming->record)
 		pp_request_record(request);
 	*status = STATUS_DONE;

@@ -18,6 +18,7 @@ struct arming {
 	size_t npatterns;
 	const struct command *command; /* NULL: none */
 	bool record;
+	bool hold; /* what is armed is to end with this process */
 };
 
 /*

@@ -13,7 +13,7 @@
 
 #include "cmd/output.h"
 
-enum { KEY_JSON = 0x100, KEY_IF, KEY_STRING, KEY_CHILDREN, KEY_PGRP, KEY_CGROUP };
+enum { KEY_JSON = 0x100, KEY_IF, KEY_STRING, KEY_CHILDREN, KEY_PGRP, KEY_CGROUP, KEY_MAXACTIVE };
 
 void options_append(const char ***list, size_t *n, const char *argument)
 {
@@ -56,6 +56,19 @@ static error_t check_request(struct argp_state *state, struct options *o,
 	return err ? options_wrong(state, o, "%s", pp_error()) : 0;
 }
 
+static error_t parse_maxactive(struct argp_state *state, struct options *o, const char *text)
+{
+	char *end;
+	long n;
+
+	errno = 0;
+	n = strtol(text, &end, 10);
+	if (errno || end == text || *end || n < 1 || n > PP_MAXACTIVE_MAX)
+		return options_wrong(state, o, "'%s' is no number of calls under way: 1 to %d", text, PP_MAXACTIVE_MAX);
+	o->maxactive = (unsigned)n;
+	return 0;
+}
+
 error_t options_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,
                         const char *pattern)
 {
@@ -96,6 +109,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_CGROUP:
 		o->cgroup = arg;
 		break;
+	case KEY_MAXACTIVE:
+		return parse_maxactive(state, o, arg);
 	case KEY_JSON:
 		o->json = true;
 		break;
@@ -130,6 +145,7 @@ static const struct argp_option filter[] = {
 	{ "children", KEY_CHILDREN, 0, 0, "the processes of -p and all that they fork from now on", 1 },
 	{ "pgrp", KEY_PGRP, 0, 0, "all processes in the process groups of those of -p", 1 },
 	{ "cgroup", KEY_CGROUP, "DIR", 0, "all processes in this control group and those below it", 1 },
+	{ "maxactive", KEY_MAXACTIVE, "N", 0, "of func:SYMBOL%return: at most N calls under way at a time (256)", 1 },
 	{ 0 },
 };
 static const struct argp_option session[] = {

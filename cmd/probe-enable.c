@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <probepoint.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "cmd/arming.h"
 #include "cmd/command.h"
@@ -15,14 +21,35 @@ struct enable {
 	struct options options;
 	struct arming arming;
 	char **command;
+	double seconds;   /* --for; 0: not given */
+	bool until_exit;
+	pid_t until;      /* the process of --until-exit=PID */
 };
 
-enum { KEY_RECORD = 0x200 };
+enum { KEY_RECORD = 0x200, KEY_FOR, KEY_UNTIL_EXIT };
 
 static const struct argp_option own[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, reader or not: a flight recorder", 1 },
+	{ "for", KEY_FOR, "TIME", 0, "disarm after TIME: 30s, 5m, 1h, 500ms", 1 },
+	{ "until-exit", KEY_UNTIL_EXIT, "PID", OPTION_ARG_OPTIONAL,
+	  "disarm when PID has ended; where none is given, the last of -p's, or the command", 1 },
 	{ 0 },
 };
+
+/* "30s": 30; 0 where it is no time. */
+static double take_time(const char *text)
+{
+	static const struct { const char *unit; double seconds; } units[] = {
+		{ "", 1 }, { "s", 1 }, { "ms", 1e-3 }, { "m", 60 }, { "min", 60 }, { "h", 3600 }, { "d", 86400 },
+	};
+	char *end;
+	double n = strtod(text, &end);
+
+	for (size_t i = 0; end != text && i < sizeof(units) / sizeof(*units); i++)
+		if (!strcmp(end, units[i].unit) && n * units[i].seconds >= 0.001 && n * units[i].seconds <= 1e9)
+			return n * units[i].seconds;
+	return 0;
+}
 
 static const struct argp_child children[] = {
 	{ &options_pid, 0, NULL, 0 },
@@ -37,6 +64,7 @@ static const struct argp_child children[] = {
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct enable *e = state->input;
+	char *end;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
@@ -44,6 +72,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_RECORD:
 		e->arming.record = true;
+		break;
+	case KEY_FOR:
+		e->seconds = take_time(arg);
+		if (!e->seconds)
+			return options_wrong(state, &e->options, "'%s' is no time: 30s, 5m, 1h, 500ms", arg);
+		e->arming.hold = true;
+		break;
+	case KEY_UNTIL_EXIT:
+		e->arming.hold = e->until_exit = true;
+		if (!arg)
+			break;
+		e->until = (pid_t)strtol(arg, &end, 10);
+		if (end == arg || *end || e->until < 1)
+			return options_wrong(state, &e->options, "'%s' is no process id", arg);
 		break;
 	case ARGP_KEY_ARG:
 		if (!state->quoted)
@@ -56,6 +98,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			return options_wrong(state, &e->options, "which probes? give a PATTERN; '*' is all of them");
 		if (state->quoted && !e->command)
 			return options_wrong(state, &e->options, "there is no command behind --");
+		if (e->until_exit && !e->until && !e->command && !e->options.npids)
+			return options_wrong(state, &e->options, "until whose exit? give --until-exit=PID, or -p PID");
 		if (!e->command && !e->options.npids && !e->options.nfiles)
 			return options_wrong(state, &e->options, "where? give -p PID, -f FILE or -- COMMAND");
 		break;
@@ -70,11 +114,13 @@ static const struct argp argp = {
 	.parser = parse,
 	.args_doc = "PATTERN... [-- COMMAND...]",
 	.doc = "Arm probes and keep them armed, in a session that outlives this command.\v"
-	       "A PATTERN is PROVIDER:NAME, both globs, or func:SYMBOL, the entry of a function.",
+	       "A PATTERN is PROVIDER:NAME, both globs, or func:SYMBOL, the entry of a function, "
+	       "func:SYMBOL+OFFSET, an instruction in it, or func:SYMBOL%return, its returns.",
 	.children = children,
 };
 
-static enum status enable(struct enable *e)
+/* A session that stays open is left in *held. */
+static enum status enable(struct enable *e, struct pp_session **held)
 {
 	struct options *o = &e->options;
 	struct pp_session *session = NULL;
@@ -95,9 +141,104 @@ static enum status enable(struct enable *e)
 		status = arming_run(o, &e->arming, session, request,
 		                    e->arming.command && !o->json ? stderr : stdout);
 	}
-	pp_session_close(session);
+	if (held)
+		*held = session;
+	else
+		pp_session_close(session);
 	pp_request_free(request);
 	return status;
+}
+
+/* The processes of --until-exit, as pidfds; n is how many. */
+static int *waited_for(struct enable *e, size_t *n)
+{
+	const struct options *o = &e->options;
+	int *fds = calloc(o->npids + 2, sizeof(*fds));
+
+	if (!fds)
+		no_memory();
+	*n = 0;
+	if (!e->until_exit)
+		return fds;
+	if (e->until)
+		fds[(*n)++] = pidfd_open(e->until, 0);
+	for (size_t i = 0; !e->until && i < o->npids; i++)
+		fds[(*n)++] = pidfd_open(o->pids[i], 0);
+	if (!e->until && e->arming.command)
+		fds[(*n)++] = pidfd_open(e->arming.command->pid, 0);
+	return fds;
+}
+
+/* The process that goes on: says how arming went, and is nobody's then. */
+static void hold(struct enable *e, int say)
+{
+	struct pp_session *session = NULL;
+	struct timespec start;
+	size_t n;
+	int *fds = waited_for(e, &n), null;
+	unsigned char status = STATUS_FAILED;
+
+	/* Whether the command runs is not this process's to keep open. */
+	if (e->arming.command)
+		close(e->arming.command->go), close(e->arming.command->failed);
+	for (size_t i = 0; i < n; i++)
+		if (fds[i] < 0) {
+			complain(&e->options, "process %d: %s", e->until ? e->until : e->options.pids[i], strerror(errno));
+			_exit(finish(&e->options, STATUS_FAILED));
+		}
+	status = (unsigned char)enable(e, &session);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	if (interrupted)
+		status = STATUS_FAILED;
+	finish(&e->options, status);
+	if (status != STATUS_DONE && status != STATUS_PART)
+		_exit(status);
+	setsid();
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		dup2(null, fd);
+	if (chdir("/") || write(say, &status, 1) != 1)
+		_exit(STATUS_FAILED);
+	close(say);
+	pp_session_hold(session, e->seconds ? start.tv_sec * 1000000000ull + start.tv_nsec + (uint64_t)(e->seconds * 1e9) : 0,
+	                fds, n);
+	pp_session_close(session);
+	_exit(0);
+}
+
+/* Arms in a process of its own that stays as long as --for and --until-exit say. */
+static enum status enable_held(struct enable *e)
+{
+	unsigned char status = STATUS_FAILED;
+	int pipe[2], ended;
+	pid_t pid;
+	ssize_t n;
+
+	if (pipe2(pipe, O_CLOEXEC) || (pid = fork()) < 0) {
+		complain(&e->options, "cannot make a process: %s", strerror(errno));
+		return STATUS_FAILED;
+	}
+	if (!pid) {
+		close(pipe[0]);
+		hold(e, pipe[1]);
+	}
+	close(pipe[1]);
+	do
+		n = read(pipe[0], &status, 1);
+	while (n < 0 && errno == EINTR);
+	close(pipe[0]);
+	if (n == 1)
+		return status;
+	/* It has said why, and ended. */
+	if (waitpid(pid, &ended, 0) == pid && WIFEXITED(ended))
+		return WEXITSTATUS(ended);
+	complain(&e->options, "the process that was to hold what is armed died");
+	return STATUS_FAILED;
+}
+
+static enum status enable_somehow(struct enable *e)
+{
+	return e->arming.hold ? enable_held(e) : enable(e, NULL);
 }
 
 /* What was armed for a command that could not become one. */
@@ -128,7 +269,7 @@ static int enable_command(struct enable *e)
 		return cannot_run(&e->options, e->command[0], err);
 	interrupt_catch();
 	e->arming.command = &command;
-	status = enable(e);
+	status = enable_somehow(e);
 	if (status == STATUS_DONE || status == STATUS_PART) {
 		if (interrupted) {
 			take_back(e, command.pid);
@@ -162,5 +303,5 @@ int main(int argc, char **argv)
 	if (e.command)
 		return enable_command(&e);
 	interrupt_catch();
-	return finish(&e.options, enable(&e));
+	return finish(&e.options, enable_somehow(&e));
 }

@@ -184,7 +184,10 @@ static void put_json(const char *session, const struct reading *reading)
 		                           "idle", json_object_new_uint64(r->counts.idle),
 		                           "recorded", json_object_new_uint64(r->counts.recorded),
 		                           "lost", json_object_new_uint64(r->counts.lost),
-		                           "missed", json_object_new_uint64(r->counts.missed), NULL);
+		                           "missed", json_object_new_uint64(r->counts.missed),
+		                           "entries", json_object_new_uint64(r->counts.entries),
+		                           "under_way", json_object_new_uint64(r->counts.under_way),
+		                           "abandoned", json_object_new_uint64(r->counts.abandoned), NULL);
 
 		json_object_array_add(probes, row);
 	}
@@ -193,19 +196,22 @@ static void put_json(const char *session, const struct reading *reading)
 	putchar('\n');
 }
 
-/* A count's column, left out where it is 0 in all rows (-v: never). */
+/* A count's column, left out where it is 0 in all rows; with -v not, but those of returns always. */
 struct column {
 	const char *title;
 	size_t at; /* in struct pp_counts */
-	bool verbose_only;
+	enum { SOMETIMES, VERBOSE, RETURNS } shown;
 };
 
 static const struct column columns[] = {
-	{ "FILTERED", offsetof(struct pp_counts, filtered), false },
-	{ "IDLE", offsetof(struct pp_counts, idle), true },
-	{ "RECORDED", offsetof(struct pp_counts, recorded), false },
-	{ "LOST", offsetof(struct pp_counts, lost), false },
-	{ "MISSED", offsetof(struct pp_counts, missed), false },
+	{ "FILTERED", offsetof(struct pp_counts, filtered), SOMETIMES },
+	{ "IDLE", offsetof(struct pp_counts, idle), VERBOSE },
+	{ "RECORDED", offsetof(struct pp_counts, recorded), SOMETIMES },
+	{ "LOST", offsetof(struct pp_counts, lost), SOMETIMES },
+	{ "ENTRIES", offsetof(struct pp_counts, entries), RETURNS },
+	{ "MISSED", offsetof(struct pp_counts, missed), SOMETIMES },
+	{ "UNDER WAY", offsetof(struct pp_counts, under_way), RETURNS },
+	{ "ABANDONED", offsetof(struct pp_counts, abandoned), RETURNS },
 };
 #define NCOLUMNS (sizeof(columns) / sizeof(*columns))
 
@@ -228,8 +234,8 @@ static void put_table(const struct options *o, const struct reading *reading, bo
 	size_t width = strlen("PROBE");
 
 	for (size_t c = 0; c < NCOLUMNS; c++) {
-		shown[c] = o->verbose;
-		for (size_t i = 0; i < reading->n && !columns[c].verbose_only; i++)
+		shown[c] = o->verbose && columns[c].shown != RETURNS;
+		for (size_t i = 0; i < reading->n && columns[c].shown != VERBOSE; i++)
 			shown[c] |= value(&reading->rows[i], &columns[c]) > 0;
 	}
 	for (size_t i = 0; i < reading->n; i++) {

@@ -136,6 +136,19 @@ int pp_request_string(struct pp_request *request, const char *argument);
 int pp_request_children(struct pp_request *request);
 int pp_request_pgrp(struct pp_request *request);
 int pp_request_cgroup(struct pp_request *request, const char *dir);
+/*
+ * How many calls of a function whose returns are armed (func:SYMBOL%return) may be under
+ * way at a time, in each process asked for; 256 where nothing is said. Calls beyond
+ * are counted as missed, as are those that one thread has under way beyond 800.
+ */
+#define PP_MAXACTIVE_MAX 1000000
+int pp_request_maxactive(struct pp_request *request, unsigned n);
+/*
+ * What is armed ends with this process, in whatever way that ends: it is to call
+ * pp_session_hold() next and to stay there. The session is to be seen by others meanwhile as
+ * ever, and changed by them.
+ */
+void pp_request_hold(struct pp_request *request);
 /* Records from the start: a flight recorder. */
 void pp_request_record(struct pp_request *request);
 
@@ -199,6 +212,14 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 void pp_session_interrupt(struct pp_session *session, const volatile int *flag);
 
 /*
+ * Holds what this process armed by requests that said so (pp_request_hold()), until the
+ * deadline (CLOCK_MONOTONIC; 0: none), until all of the processes have ended (pidfds; none:
+ * not looked at), until others have disarmed all of it, or until SIGTERM, SIGINT or SIGHUP
+ * comes; then disarms the rest. SIGUSR1 is used meanwhile.
+ */
+int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t npidfds);
+
+/*
  * Disarms what matches any of the patterns (none: everything), in the process pid
  * (0: in any). *points is how many points were taken out; returns when their bytes
  * are back. A session with nothing left in it ends. -ENOENT: nothing matched.
@@ -225,13 +246,18 @@ const char *pp_armed_session(const struct pp_armed *armed, const struct pp_image
 struct pp_stat;
 
 struct pp_counts {
-	uint64_t hits, filtered, idle, recorded, lost, missed;
+	uint64_t hits, filtered, idle, recorded, lost;
+	/* of returns: calls begun, and those of them that were not watched, have not ended, ended otherwise */
+	uint64_t entries, missed, under_way, abandoned;
 };
 
 /*
  * Reads the counters: one row a probe, file and process asked for (pid 0: all of
  * them together), in the order of probe, file, pid. hits = filtered + idle +
- * recorded + lost holds when nothing is under way.
+ * recorded + lost holds when nothing is under way. Of returns entries = hits + missed +
+ * under_way + abandoned; abandoned are calls that a longjmp, an exception or the end of
+ * their thread cut short, counted when that is seen: at their thread's next call, return
+ * or end.
  */
 int pp_session_stat(struct pp_session *session, struct pp_stat **stat);
 void pp_stat_free(struct pp_stat *stat);

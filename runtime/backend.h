@@ -65,6 +65,9 @@ struct backend {
 	int (*disarm)(struct pp_session *session, struct segment *segment, const bool *take, bool all);
 	void (*release)(struct segment *segment); /* its descriptors, in this process only */
 
+	/* See pp_session_hold(). NULL: what is armed needs no holder, or can have none. */
+	int (*hold)(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n);
+
 	/* Whether a point is still armed, and its counts. */
 	bool (*armed)(const struct segment *segment, uint32_t point);
 	void (*counts)(const struct segment *segment, uint32_t point, struct pp_counts *counts);

@@ -11,6 +11,7 @@
 #include <probepoint.h>
 
 #include "runtime/fetch.h"
+#include "runtime/function.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
 
@@ -98,7 +99,7 @@ int desc_check(const struct desc *d, size_t size, const char *what)
 	for (uint32_t i = 0; i < d->npoints; i++) {
 		const struct desc_point *p = &desc_points(d)[i];
 
-		if (p->probe >= d->nprobes || p->layout >= d->nlayouts)
+		if (p->probe >= d->nprobes || p->layout >= d->nlayouts || p->role > SITE_LEAVE)
 			return error_set(EBADMSG, "'%s' is damaged: point %u points outside", what, i);
 	}
 	return 0;

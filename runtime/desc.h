@@ -48,7 +48,7 @@ struct desc_point {
 	uint32_t probe, layout;    /* indices */
 	uint32_t pid;              /* 0: every process that maps the file */
 	uint32_t link, spec;       /* the backend's: which link arms it, by which program */
-	uint32_t reserved;
+	uint32_t role;              /* enum site_role */
 };
 
 struct desc {

@@ -184,6 +184,7 @@ int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 {
 	int order = 0;
 
+	ORDER(a->role, b->role);
 	ORDER(a->nsteps, b->nsteps);
 	ORDER(a->npredicate, b->npredicate);
 	ORDER(a->nargs, b->nargs);

@@ -77,6 +77,7 @@ struct fetch_program {
 	size_t npredicate; /* of these, steps of the predicate; 0: there is none */
 	struct fetch_literal *literals;
 	size_t nliterals;
+	uint8_t role; /* enum site_role: what a backend does with hits of sites that have it */
 	size_t nargs;
 	uint8_t kind[RECORD_ARGS_MAX]; /* enum pp_kind of each argument's value */
 	uint8_t size[RECORD_ARGS_MAX]; /* bytes it had in the target (floats are of 4 or 8) */

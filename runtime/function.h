@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * func:SYMBOL: probes of code that has no note. Such a probe has one site, the
- * function's first instruction, and the arguments that the CPU's calling convention
- * passes in integer registers, arg0 to arg5, whatever the function takes of them.
+ * func:SYMBOL: probes of code that has no note.
+ *
+ * func:SYMBOL has one site, the function's first instruction, and the arguments that
+ * the CPU's calling convention passes in integer registers, arg0 to arg5, whatever the
+ * function takes of them.
+ *
+ * func:SYMBOL+OFFSET has one site in the function's middle, and the integer registers
+ * as arguments, by their names.
+ *
+ * func:SYMBOL%return has the entry, where calls begin, and each place where the
+ * function is left (code.h), where they end. A call's end has the arguments that
+ * it began with, arg0 to arg5, what it returns, ret, and how long it took, duration.
  */
 #ifndef RUNTIME_FUNCTION_H
 #define RUNTIME_FUNCTION_H
@@ -14,14 +23,32 @@ struct pp_probe;
 
 #define FUNCTION_PROVIDER "func"
 
+/* What a hit of a site means. */
+enum site_role {
+	SITE_HIT,   /* itself */
+	SITE_CALL,  /* a call begins that one of its probe's other sites will end */
+	SITE_LEAVE, /* a call ends, if it was seen to begin */
+};
+
+/*
+ * In the operands of a SITE_LEAVE these registers are not the CPU's: the first six are those of the call's begin, %r11
+ * is the call's duration in ns, and %rbx is 0.
+ */
+#define LEAVE_ENTRY_REGISTERS { 7, 6, 2, 1, 8, 9 } /* rdi rsi rdx rcx r8 r9 */
+#define LEAVE_ENTRY_COUNT 6
+#define LEAVE_DURATION 11
+#define LEAVE_ZERO 3
+
 /* What stands behind "func:" in a pattern, NULL where it names no function. */
 const char *function_name(const char *pattern);
 
 /*
  * Makes the probe, for the caller to free by function_free(). -ENOENT: the image has no
- * such function; -EEXIST: several; -EINVAL: the name says something that cannot be.
+ * such function; -EINVAL: the name says something that cannot be.
  */
 int function_probe(const struct pp_image *image, const char *name, struct pp_probe **probe);
+/* Why it cannot be armed, NULL where it can; it then has the function's entry as a site to tell this of. */
+const char *function_refused(const struct pp_probe *probe);
 void function_free(struct pp_probe *probe);
 
 #endif

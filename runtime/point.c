@@ -58,6 +58,7 @@ int registry_add_session(struct registry *registry, const struct pp_session *ses
 					.offset = point->offset,
 					.session = number,
 					.pid = point->pid,
+					.role = point->role,
 					.semaphore_offset = point->semaphore_offset,
 				};
 		}

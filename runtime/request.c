@@ -13,6 +13,7 @@ int pp_request_new(struct pp_request **request)
 	if (!*request)
 		return error_set(ENOMEM, "out of memory");
 	strcpy((*request)->backend, "auto");
+	(*request)->maxactive = MAXACTIVE_DEFAULT;
 	return 0;
 }
 
@@ -152,6 +153,19 @@ int pp_request_cgroup(struct pp_request *request, const char *dir)
 	free(request->cgroup);
 	request->cgroup = strdup(dir);
 	return request->cgroup ? 0 : error_set(ENOMEM, "out of memory");
+}
+
+int pp_request_maxactive(struct pp_request *request, unsigned n)
+{
+	if (!n || n > PP_MAXACTIVE_MAX)
+		return error_set(EINVAL, "%u is no number of calls under way: 1 to %d", n, PP_MAXACTIVE_MAX);
+	request->maxactive = n;
+	return 0;
+}
+
+void pp_request_hold(struct pp_request *request)
+{
+	request->hold = true;
 }
 
 void pp_request_record(struct pp_request *request)

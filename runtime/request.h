@@ -7,6 +7,8 @@
 #include "runtime/process.h"
 #include "runtime/scope.h"
 
+#define MAXACTIVE_DEFAULT 256
+
 struct pp_request {
 	char **patterns;
 	size_t npatterns;
@@ -19,7 +21,8 @@ struct pp_request {
 	char **strings; /* names of arguments */
 	size_t nstrings;
 	char backend[8];
-	bool record;
+	bool record, hold;
+	unsigned maxactive;
 	enum scope_kind scope;
 	char *cgroup;
 };

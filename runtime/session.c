@@ -246,7 +246,7 @@ static int leave_out_armed(struct pp_session *session, struct targets *t)
 		for (size_t k = 0; k < n && !point->error; k++) {
 			char reason[160];
 
-			if (c[k].pid && pid && c[k].pid != (uint32_t)pid)
+			if (c[k].role != point->site->role || (c[k].pid && pid && c[k].pid != (uint32_t)pid))
 				continue;
 			if (c[k].pid && !pid)
 				snprintf(reason, sizeof(reason), "armed in this session for pid %u alone: take that out first, "
@@ -326,6 +326,7 @@ static int describe(struct targets *t, struct desc **desc, struct arm_point **po
 				.probe = probe_index,
 				.layout = layout,
 				.pid = point->process ? point->process->pid : 0,
+				.role = point->site->role,
 				.link = ~0u,
 			});
 		if (err >= 0) {
@@ -480,6 +481,8 @@ static int arm(struct pp_session *session, const struct backend *backend, const 
 		return err || !npoints ? err : error_set(ENOMEM, "out of memory");
 	}
 	session->record = request->record;
+	session->maxactive = request->maxactive;
+	session->hold = request->hold;
 	session->scope = &scope;
 	err = backend->arm(session, segment, points, npoints);
 	session->scope = NULL;
@@ -578,6 +581,16 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 		free(misses[i].reason);
 	free(misses);
 	targets_release(&targets);
+	return err;
+}
+
+int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t npidfds)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < NBACKENDS && !err; i++)
+		if (state_of(session, backends[i]) && backends[i]->hold)
+			err = backends[i]->hold(session, deadline, pidfds, npidfds);
 	return err;
 }
 

@@ -52,7 +52,10 @@ static void merge(struct pp_stat *stat)
 		to->counts.idle += from->counts.idle;
 		to->counts.recorded += from->counts.recorded;
 		to->counts.lost += from->counts.lost;
+		to->counts.entries += from->counts.entries;
 		to->counts.missed += from->counts.missed;
+		to->counts.under_way += from->counts.under_way;
+		to->counts.abandoned += from->counts.abandoned;
 	}
 	stat->nrows = n;
 }

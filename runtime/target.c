@@ -17,6 +17,9 @@
 
 bool target_matches(const char *probe, const char *pattern)
 {
+	if (!strcmp(probe, pattern))
+		return true; /* names of C++ functions have all that globs have */
+
 	char *provider = strdup(probe), *colon = provider ? strchr(provider, ':') : NULL;
 	bool yes = false;
 
@@ -64,7 +67,8 @@ static int compile(const struct pp_site *site, const struct pp_request *request,
 		as.probe = &probe;
 	}
 	err = fetch_compile(&as, program);
-	if (!err && request->filter)
+	program->role = site->role;
+	if (!err && request->filter && site->role != SITE_CALL)
 		err = filter_compile(request->filter, &as, program);
 	if (as.probe == &probe)
 		free(probe.args);
@@ -94,7 +98,9 @@ static int program_of(struct targets *t, const struct pp_site *site, const struc
 	return 0;
 }
 
-static const struct fetch_program no_arguments;
+static const struct fetch_program no_arguments[] = {
+	[SITE_HIT] = { .role = SITE_HIT }, [SITE_CALL] = { .role = SITE_CALL }, [SITE_LEAVE] = { .role = SITE_LEAVE },
+};
 
 static int add_site(struct walk *w, const struct pp_site *site)
 {
@@ -119,7 +125,7 @@ static int add_site(struct walk *w, const struct pp_site *site)
 
 		if (last && last->program && last->site->probe == site->probe &&
 		    !strcmp(last->site->operands, site->operands) && !strstr(site->operands, "rip") &&
-		    last->site->flags == site->flags) {
+		    last->site->flags == site->flags && last->site->role == site->role) {
 			point->program = last->program;
 			return 0;
 		}
@@ -131,7 +137,7 @@ static int add_site(struct walk *w, const struct pp_site *site)
 		/* Without its arguments it can still be counted, but not filtered. */
 		if (err) {
 			point->error = w->request->filter ? err : 0;
-			point->program = &no_arguments;
+			point->program = &no_arguments[site->role];
 			point->reason = strdup(pp_error());
 		}
 	} else {
@@ -199,6 +205,23 @@ static int function_of(struct targets *t, const struct pp_image *image, const ch
 	return 0;
 }
 
+/* Calls are told from their begin to their end: where one of a function's sites cannot be armed, none is. */
+static void refuse_together(struct arm_point *points, size_t n)
+{
+	const struct arm_point *bad = NULL;
+
+	for (size_t i = 0; i < n && !bad; i++)
+		if (points[i].error)
+			bad = &points[i];
+	for (size_t i = 0; i < n && bad; i++) {
+		if (points[i].error)
+			continue;
+		points[i].error = bad->error;
+		free(points[i].reason);
+		points[i].reason = bad->reason ? strdup(bad->reason) : NULL;
+	}
+}
+
 static int add_functions(struct walk *w, const struct pp_image *image)
 {
 	int err = 0;
@@ -211,8 +234,22 @@ static int add_functions(struct walk *w, const struct pp_image *image)
 			continue;
 		err = function_of(w->targets, image, name, &probe);
 		if (!err && probe) {
+			size_t first = w->targets->npoints;
+
 			w->targets->matched[i]++;
-			err = add_site(w, &probe->sites[0]);
+			for (size_t k = 0; k < probe->nsites && !err; k++)
+				err = add_site(w, &probe->sites[k]);
+			if (!err && function_refused(probe)) {
+				struct arm_point *points = &w->targets->points[first];
+
+				for (size_t k = 0; k < probe->nsites; k++) {
+					points[k].error = -EOPNOTSUPP;
+					free(points[k].reason);
+					points[k].reason = strdup(function_refused(probe));
+				}
+			}
+			if (!err && probe->nsites > 1)
+				refuse_together(&w->targets->points[first], w->targets->npoints - first);
 		}
 	}
 	return err;
@@ -305,6 +342,8 @@ int targets_find(struct targets *t, const struct pp_request *request)
 			err = process_read_maps(process);
 		if (!err)
 			err = add_process(&walk, process);
+		if (!err && !process->is_command && !process_alive(process))
+			err = error_set(ESRCH, "process %d has ended", process->pid);
 	}
 	return err;
 }

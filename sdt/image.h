@@ -29,6 +29,7 @@ struct pp_site {
 	uint64_t semaphore;        /* its address as linked */
 	uint64_t semaphore_offset; /* ... and where the file holds it */
 	uint32_t flags;            /* PPN_FLAG_* */
+	uint8_t role;              /* enum site_role, runtime/function.h; 0 for all that notes tell of */
 	uint8_t code[16];          /* the file's bytes from offset on, zeroes past its end */
 	char *operands;
 	char *function;
@@ -82,6 +83,15 @@ int image_symbol(const struct pp_image *image, const char *name, uint64_t *addre
 
 /* The name of the function that an address is in, the image's; NULL where unknown. */
 const char *image_function(const struct pp_image *image, uint64_t address);
+/* ... and where it is, *start to before *end; both are the same where its size is not known. */
+const char *image_function_range(const struct pp_image *image, uint64_t address, uint64_t *start, uint64_t *end);
+/*
+ * The addresses of the functions of this name: a symbol's own, else what C++ calls it,
+ * as "ns::f(int)" or "ns::f". How many, at most room, or a negative errno.
+ */
+int image_functions_named(const struct pp_image *image, const char *name, uint64_t *addresses, size_t room);
+/* As people write it; the caller frees it. */
+char *image_function_written(const struct pp_image *image, uint64_t address);
 
 /* Adds to the warnings, "FILE: " in front. Beyond a few they are only counted. */
 __attribute__((format(printf, 2, 3))) void image_warn(struct pp_image *image, const char *format, ...);

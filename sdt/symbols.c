@@ -4,12 +4,13 @@
  *
  * Most images are asked for neither, so the tables are read at the first
  * question, from the file opened anew: it must still be the one whose probes were
- * read. They are kept in two orders, by name and by address. C++ names stay
- * mangled: taking them apart needs the C++ runtime or a library of binutils'
- * size; the plugin's own notes have them as people write them.
+ * read. Where it was stripped, they come from the file that has what was taken out.
+ * They are kept in two orders, by name and by address. C++ names are kept mangled;
+ * functions are found by what people write as well, with their parameters or without.
  */
 #include "sdt/symbols.h"
 
+#include "sdt/debug.h"
 #include "sdt/error.h"
 #include "sdt/notes.h"
 
@@ -18,6 +19,9 @@
 #include <string.h>
 
 #define FUNCTIONS_NESTED 16
+
+/* Itanium C++ ABI, 3.4: new memory, or NULL. libstdc++ and libc++abi have it. */
+char *__cxa_demangle(const char *mangled, char *buffer, size_t *length, int *status);
 
 struct symbol {
 	const char *name;
@@ -147,17 +151,39 @@ static int index_names(struct image_symbols *symbols)
 	return 0;
 }
 
-int symbols_load(const struct file *file, const struct pp_image *image)
+static int read_tables(const struct file *file, struct image_symbols *symbols, bool *stripped)
 {
-	struct image_symbols *symbols = image->symbols;
 	Elf_Scn *scn = NULL;
 	GElf_Shdr section;
 	uint64_t size = 0;
 	int err = 0;
 
+	*stripped = true;
 	while (!err && (scn = elf_nextscn(file->elf, scn)) != NULL)
-		if (gelf_getshdr(scn, &section) && (section.sh_type == SHT_SYMTAB || section.sh_type == SHT_DYNSYM))
+		if (gelf_getshdr(scn, &section) && (section.sh_type == SHT_SYMTAB || section.sh_type == SHT_DYNSYM)) {
+			*stripped &= section.sh_type != SHT_SYMTAB;
 			err = read_table(file, scn, &section, &size, symbols);
+		}
+	return err;
+}
+
+int symbols_load(const struct file *file, const struct pp_image *image)
+{
+	struct image_symbols *symbols = image->symbols;
+	struct file debug;
+	bool stripped;
+	int err = read_tables(file, symbols, &stripped);
+
+	if (!err && stripped && !debug_open(image, file, &debug)) {
+		size_t n = symbols->n;
+
+		/* What is damaged there says nothing of the image. */
+		if (read_tables(&debug, symbols, &stripped) == -ENOMEM)
+			err = -ENOMEM;
+		else if (stripped)
+			symbols->n = n;
+		file_close(&debug);
+	}
 	if (!err)
 		err = index_functions(symbols);
 	if (err == -ENOMEM)
@@ -222,7 +248,99 @@ int image_symbol(const struct pp_image *image, const char *name, uint64_t *addre
 	return 0;
 }
 
+/* Behind a name and its parameters may stand const, & and the compiler's [clone .x]; the name is cut off in front of '('. */
+static void cut_parameters(char *name)
+{
+	char *end = strrchr(name, ')'), *at;
+	int depth = 0;
+
+	for (at = end; at && at >= name; at--) {
+		depth += (*at == ')') - (*at == '(');
+		if (!depth)
+			break;
+	}
+	/* operator()(int): what is left must be a name yet */
+	if (at && at > name)
+		*at = 0;
+}
+
+/* What stands in front of the name of an instance of a template: its result. */
+static const char *behind_result(const char *name)
+{
+	const char *from = name;
+	int depth = 0;
+
+	for (const char *at = name; *at; at++) {
+		if (!strncmp(at, "operator", 8))
+			break;
+		depth += (*at == '<' || *at == '(') - (*at == '>' || *at == ')');
+		if (*at == ' ' && !depth)
+			from = at + 1;
+	}
+	return from;
+}
+
+static bool is_named(const struct symbol *s, const char *name)
+{
+	char *demangled;
+	bool yes;
+
+	if (!strcmp(s->name, name))
+		return true;
+	if (strncmp(s->name, "_Z", 2) || !(demangled = __cxa_demangle(s->name, NULL, NULL, NULL)))
+		return false;
+	yes = !strcmp(demangled, name);
+	if (!yes) {
+		cut_parameters(demangled);
+		yes = !strcmp(demangled, name) || !strcmp(behind_result(demangled), name);
+	}
+	free(demangled);
+	return yes;
+}
+
+/* The addresses of all functions of that name, exactly or as people write it. */
+static size_t find_named(const struct image_symbols *symbols, const char *name, bool exact, uint64_t *addresses,
+                         size_t room)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < symbols->nfunctions && n < room; i++) {
+		const struct symbol *s = symbols->functions[i];
+
+		if ((exact ? !strcmp(s->name, name) : is_named(s, name)) && (!n || addresses[n - 1] != s->address))
+			addresses[n++] = s->address;
+	}
+	return n;
+}
+
+int image_functions_named(const struct pp_image *image, const char *name, uint64_t *addresses, size_t room)
+{
+	struct image_symbols *symbols;
+	int err = symbols_of(image, &symbols);
+	size_t n;
+
+	if (err)
+		return err;
+	n = find_named(symbols, name, true, addresses, room);
+	return (int)(n ? n : find_named(symbols, name, false, addresses, room));
+}
+
+char *image_function_written(const struct pp_image *image, uint64_t address)
+{
+	const char *name = image_function(image, address);
+	char *demangled = name && !strncmp(name, "_Z", 2) ? __cxa_demangle(name, NULL, NULL, NULL) : NULL;
+
+	return demangled ? demangled : strdup(name ? name : "?");
+}
+
 const char *image_function(const struct pp_image *image, uint64_t address)
+{
+	uint64_t start, end;
+
+	return image_function_range(image, address, &start, &end);
+}
+
+const char *image_function_range(const struct pp_image *image, uint64_t address, uint64_t *start, uint64_t *end)
 {
 	struct image_symbols *symbols;
 	size_t low = 0, high;
@@ -241,8 +359,11 @@ const char *image_function(const struct pp_image *image, uint64_t address)
 	for (size_t i = 0; i < FUNCTIONS_NESTED && low > 0; i++) {
 		const struct symbol *s = symbols->functions[--low];
 
-		if (address - s->address < s->size || (!s->size && i == 0)) /* assembly often gives no size */
+		if (address - s->address < s->size || (!s->size && i == 0)) { /* assembly often gives no size */
+			*start = s->address;
+			*end = s->address + s->size;
 			return text_is_clean(s->name, strlen(s->name)) ? s->name : NULL;
+		}
 	}
 	return NULL;
 }

@@ -28,4 +28,4 @@ $(CMD_ARCHIVE): $(CMD_SHARED_OBJ)
 $(B)/tests/check_%: $(B)/obj/tests/check_%.o $(CMD_ARCHIVE) $(LIBA)
 	$(say) LD $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $$($(PKG_CONFIG) --libs check $(PKGS))
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $$($(PKG_CONFIG) --libs check) $(LIBS)

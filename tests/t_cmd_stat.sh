@@ -28,7 +28,8 @@ expect_text 0 probe-stat -q -v -s "$S" <<'E'
 E
 expect 0 probe-stat --json -s "$S"
 want "keys" '["probes","session","time"]' "$(json keys <<<"$out")"
-want "keys of a row" '["backend","file","filtered","hits","idle","lost","missed","pid","probe","recorded","sites"]' \
+want "keys of a row" \
+	'["abandoned","backend","entries","file","filtered","hits","idle","lost","missed","pid","probe","recorded","sites","under_way"]' \
 	"$(json '.probes[0]|keys' <<<"$out")"
 want "values" "[\"app:tick\",$p,\"$T/target\",\"kernel\",1,100000,0,100000,0,0,0]" \
 	"$(json '.probes[0]|[.probe,.pid,.file,.backend,.sites,.hits,.filtered,.idle,.recorded,.lost,.missed]' <<<"$out")"

@@ -117,7 +117,7 @@ static int add_link(struct kernel_segment *s, const struct segment *segment, int
 	s->links = more;
 	link = &more[s->nlinks++];
 	*link = (struct kernel_link){ .fd = fd, .prog_fd = -1 };
-	if (store->dir < 0) {
+	if (!kernel_is_pinned(s)) {
 		link->prog_fd = fcntl(prog, F_DUPFD_CLOEXEC, 0);
 		return link->prog_fd < 0 ? error_set(errno, "cannot hold %d links: %s", i + 1, strerror(errno)) : 0;
 	}
@@ -182,12 +182,17 @@ static int arm_link(struct kernel_segment *s, struct segment *segment, struct li
 
 /* ---- arming ---------------------------------------------------------------------- */
 
-/* Those with strings behind those without, as emit.h asks; else any order. */
+/*
+ * Those with strings behind those without, as emit.h asks; but by their roles first: where a function is left at its
+ * first instruction the call must begin before it ends, and of two links the later one sees a hit first.
+ */
 static int compare_programs(const void *a, const void *b)
 {
 	const struct fetch_program *x = *(const struct fetch_program *const *)a, *y = *(const struct fetch_program *const *)b;
 	int strings = emit_has_strings(x) - emit_has_strings(y);
 
+	if (x->role != y->role)
+		return y->role - x->role;
 	return strings ? strings : (uintptr_t)x < (uintptr_t)y ? -1 : (uintptr_t)x > (uintptr_t)y;
 }
 
@@ -228,7 +233,8 @@ static int load_program(struct kernel_segment *s, uint32_t number, const struct 
 {
 	struct kernel_session *k = s->session;
 	struct emit_maps maps = { .config = k->config_fd, .ring = k->ring_fd, .counts = s->counts_fd, .mark = k->mark_fd,
-	                          .overlap = s->switch_fd, .scratch = k->scratch_fd, .members = &s->members };
+	                          .overlap = s->switch_fd, .scratch = k->scratch_fd, .members = &s->members,
+	                          .calls = s->calls.map, .frames = s->calls.frames, .depth = s->calls.depth };
 	struct emitted emitted;
 	int fd = emit_program(programs, n, &maps, number, s->shards, &emitted);
 
@@ -285,14 +291,18 @@ static int pin_all(struct kernel_segment *s, struct segment *segment)
 	err = store_pin(&k->store, s->counts_fd, "counts", n, -1);
 	if (!err)
 		err = store_pin(&k->store, s->switch_fd, "switch", n, -1);
-	if (!err && s->members.fork_link >= 0)
+	if (!err && s->members.fork_link >= 0 && !s->held)
 		err = store_pin(&k->store, s->members.fork_link, "fork", n, -1);
-	if (!err && s->members.exit_link >= 0)
+	if (!err && s->members.exit_link >= 0 && !s->held)
 		err = store_pin(&k->store, s->members.exit_link, "exit", n, -1);
+	if (!err)
+		err = calls_pin(&s->calls, &k->store, n, !s->held);
+	if (!err && s->held)
+		err = kernel_hold_begin(s, n);
 	if (!err)
 		err = kernel_desc_pin(k, segment->desc);
 	for (size_t i = 0; i < s->nlinks && !err; i++)
-		if (s->links[i].fd >= 0)
+		if (s->links[i].fd >= 0 && !s->held)
 			err = store_pin(&k->store, s->links[i].fd, link_sides[0], n, (int)i);
 	return err;
 }
@@ -310,6 +320,9 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 	s->session = k;
 	s->counts_fd = s->switch_fd = -1;
 	s->members.map = s->members.fork_link = s->members.exit_link = -1;
+	s->calls = CALLS_NONE;
+	s->held = session->hold && k->store.dir >= 0;
+	s->hold_fd = -1;
 	segment->state = s;
 	if (segment->desc->npoints >= 1u << COOKIE_POINT_BITS)
 		err = error_set(E2BIG, "%u points are more than one call arms", segment->desc->npoints);
@@ -317,6 +330,8 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 		err = kernel_segment_maps_create(s, segment->desc->npoints);
 	if (!err)
 		err = members_open(&s->members, session->scope);
+	if (!err)
+		err = calls_open(&s->calls, points, npoints, segment->desc->npoints, session->maxactive);
 	if (!err && (!(all = distinct(points, npoints, &nall)) || !(which = calloc(npoints, sizeof(*which)))))
 		err = error_set(ENOMEM, "out of memory");
 	for (size_t i = 0; i < npoints && !err; i++) {
@@ -332,7 +347,7 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 
 		for (n = 0; from + n < nall && n < 1u << COOKIE_SPEC_BITS; n++) {
 			cost += emit_cost(all[from + n]);
-			if (n && cost > EMIT_INSNS_MAX)
+			if (n && (cost > EMIT_INSNS_MAX || all[from + n]->role != all[from]->role))
 				break;
 		}
 		err = arm_chunk(session, segment, points, npoints, all, which, from, n);
@@ -353,9 +368,11 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 		segment->state = NULL;
 		return err;
 	}
-	if (k->store.dir >= 0)
+	if (kernel_is_pinned(s)) {
 		members_close(&s->members);
-	for (size_t i = 0; i < s->nlinks && k->store.dir >= 0; i++) {
+		calls_unhook(&s->calls);
+	}
+	for (size_t i = 0; i < s->nlinks && kernel_is_pinned(s); i++) {
 		if (s->links[i].fd >= 0)
 			close(s->links[i].fd);
 		s->links[i].fd = -1;

@@ -65,8 +65,10 @@ void kernel_unpin(struct kernel_segment *s, const struct segment *segment)
 	}
 	store_unlink(store, "fork", n, -1);
 	store_unlink(store, "exit", n, -1);
+	calls_unpin(store, n);
 	store_unlink(store, "counts", n, -1);
 	store_unlink(store, "switch", n, -1);
+	store_unlink(store, "held", n, -1);
 }
 
 /* ---- links that go ---------------------------------------------------------------- */
@@ -200,26 +202,26 @@ static int replace_link(struct kernel_segment *s, const struct segment *segment,
 {
 	const struct store *store = &s->session->store;
 	int n = (int)segment->number, old = link_get(s, segment, i);
-	int next = old < 0 ? -1 : store->dir >= 0 ? store_get(store, link_sides[generation], n, (int)i) : -ENOENT;
+	int next = old < 0 ? -1 : kernel_is_pinned(s) ? store_get(store, link_sides[generation], n, (int)i) : -ENOENT;
 
 	if (old < 0)
 		return old;
 	if (next == -ENOENT) {
 		next = make_next(s, segment, i, generation);
-		if (next >= 0 && store_pin(store, next, link_sides[generation], n, (int)i)) {
+		if (next >= 0 && kernel_is_pinned(s) && store_pin(store, next, link_sides[generation], n, (int)i)) {
 			link_close(next);
 			next = -EIO;
 		}
 	}
 	if (next < 0) {
-		if (store->dir < 0)
+		if (!kernel_is_pinned(s))
 			s->links[i].fd = old;
 		else
 			close(old);
 		return next;
 	}
 	store_unlink(store, link_sides[!generation], n, (int)i);
-	if (store->dir < 0)
+	if (!kernel_is_pinned(s))
 		s->links[i].fd = next;
 	else
 		close(next);
@@ -230,9 +232,9 @@ static int replace_link(struct kernel_segment *s, const struct segment *segment,
 /* What an earlier round left there. */
 static void clear_marks(int map)
 {
-	uint64_t key;
+	char key[KERNEL_MARK_SIZE];
 
-	while (!bpf_map_get_next_key(map, NULL, &key) && !bpf_map_delete_elem(map, &key))
+	while (!bpf_map_get_next_key(map, NULL, key) && !bpf_map_delete_elem(map, key))
 		;
 }
 
@@ -327,6 +329,14 @@ int kernel_disarm(struct pp_session *session, struct segment *segment, const boo
 				changed[desc_points(d)[p].link] = true;
 			kernel_switch_off(s, p);
 		}
+	if (s->held && s->hold_fd < 0) {
+		int err = kernel_hold_ask(s, (int)segment->number);
+
+		free(changed);
+		if (!err && all)
+			kernel_unpin(s, segment);
+		return err;
+	}
 	if (all) {
 		store_unlink(&s->session->store, "desc", (int)segment->number, -1);
 		gone = drop_links(s, segment, changed);
@@ -343,18 +353,21 @@ int kernel_disarm(struct pp_session *session, struct segment *segment, const boo
 int kernel_repair(struct segment *segment)
 {
 	struct kernel_segment *s = segment->state;
-	const struct desc *d = segment->desc;
-	bool *changed;
 
-	if (!s->change->unfinished)
-		return 0;
-	changed = calloc(s->nlinks + 1, sizeof(*changed));
-	if (!changed)
-		return error_set(ENOMEM, "out of memory");
-	for (uint32_t p = 0; p < d->npoints; p++)
+	if (s->change->unfinished && !s->held)
+		kernel_change(s, segment);
+	return 0;
+}
+
+void kernel_change(struct kernel_segment *s, const struct segment *segment)
+{
+	const struct desc *d = segment->desc;
+	bool *changed = calloc(s->nlinks + 1, sizeof(*changed));
+
+	for (uint32_t p = 0; p < d->npoints && changed; p++)
 		if (desc_points(d)[p].link < s->nlinks && !kernel_armed(segment, p))
 			changed[desc_points(d)[p].link] = true;
-	change_links(s, segment, changed);
+	if (changed)
+		change_links(s, segment, changed);
 	free(changed);
-	return 0;
 }

@@ -258,6 +258,27 @@ static void match_step(struct emitter *e, struct stack *s, const struct fetch_st
 	s->in_r1 = true;
 }
 
+/* r1 = the register, see LEAVE_ENTRY_REGISTERS */
+static void register_step(struct emitter *e, int reg)
+{
+	static const int entry[] = LEAVE_ENTRY_REGISTERS;
+	int at = -1;
+
+	for (int i = 0; i < LEAVE_ENTRY_COUNT && e->role == SITE_LEAVE; i++)
+		if (entry[i] == reg)
+			at = (int)offsetof(struct kernel_frame, args) + 8 * i;
+	if (e->role == SITE_LEAVE && reg == LEAVE_DURATION)
+		at = offsetof(struct kernel_frame, time);
+	if (at >= 0) {
+		load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_FRAME);
+		load(e, BPF_DW, BPF_REG_1, BPF_REG_1, at);
+	} else if (e->role == SITE_LEAVE && reg == LEAVE_ZERO) {
+		imm64(e, BPF_REG_1, 0);
+	} else {
+		load(e, BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[reg]);
+	}
+}
+
 /* A step that takes no argument's place and jumps nowhere but to fault. */
 static void plain_step(struct emitter *e, struct stack *s, const struct fetch_program *p, size_t i, label fault)
 {
@@ -270,7 +291,7 @@ static void plain_step(struct emitter *e, struct stack *s, const struct fetch_pr
 		break;
 	case FETCH_REG:
 		push_r1(e, s);
-		load(e, BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[step->a]);
+		register_step(e, step->a);
 		break;
 	case FETCH_EXTEND:
 		top_to_r1(e, s);

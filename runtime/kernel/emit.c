@@ -192,8 +192,8 @@ static void prologue(struct emitter *e, unsigned shards, label out, label counte
 
 	/*
 	 * While a link takes over from another, both see the hit, the newer first
-	 * (the kernel puts consumers in front). It leaves a mark for its thread, of
-	 * point and generation; the older one does not count what is marked.
+	 * (the kernel puts consumers in front). It leaves a mark, of point, generation
+	 * and thread; the older one does not count what is marked.
 	 */
 	map_value(e, BPF_REG_1, e->maps->overlap);
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_1, 0);
@@ -206,22 +206,18 @@ static void prologue(struct emitter *e, unsigned shards, label out, label counte
 	alu_imm(e, BPF_LSH, BPF_REG_8, 32);
 	load(e, BPF_DW, BPF_REG_3, BPF_REG_10, AT_POINT);
 	alu(e, BPF_OR, BPF_REG_8, BPF_REG_3);
+	store(e, BPF_DW, BPF_REG_10, AT_KEY, BPF_REG_8); /* beside it, AT_PIDTGID: the key */
 	jump_if_reg(e, BPF_JEQ, BPF_REG_1, BPF_REG_2, insert);
 	label_place(e, older);
 	map(e, BPF_REG_1, e->maps->mark);
-	address(e, BPF_REG_2, AT_PIDTGID);
-	call(e, BPF_FUNC_map_lookup_elem);
-	jump_if(e, BPF_JEQ, BPF_REG_0, 0, counted);
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_0, 0);
-	jump_if_reg(e, BPF_JNE, BPF_REG_1, BPF_REG_8, counted);
-	map(e, BPF_REG_1, e->maps->mark);
-	address(e, BPF_REG_2, AT_PIDTGID);
+	address(e, BPF_REG_2, AT_KEY);
 	call(e, BPF_FUNC_map_delete_elem);
-	jump(e, out);
+	jump_if(e, BPF_JEQ, BPF_REG_0, 0, out);
+	jump(e, counted);
 	label_place(e, insert);
-	store(e, BPF_DW, BPF_REG_10, AT_WORD, BPF_REG_8);
+	store_imm(e, BPF_DW, BPF_REG_10, AT_WORD, 0);
 	map(e, BPF_REG_1, e->maps->mark);
-	address(e, BPF_REG_2, AT_PIDTGID);
+	address(e, BPF_REG_2, AT_KEY);
 	address(e, BPF_REG_3, AT_WORD);
 	imm64(e, BPF_REG_4, BPF_ANY);
 	call(e, BPF_FUNC_map_update_elem);
@@ -231,7 +227,7 @@ static void prologue(struct emitter *e, unsigned shards, label out, label counte
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
                  uint32_t segment, unsigned shards, struct emitted *out)
 {
-	struct emitter e = { .maps = maps, .segment = segment, .cpu = cpu_of(EM_X86_64, true) };
+	struct emitter e = { .maps = maps, .segment = segment, .cpu = cpu_of(EM_X86_64, true), .role = programs[0]->role };
 	label *code = calloc(2 * nprograms, sizeof(*code));
 	bool predicates = false;
 	int err;
@@ -251,7 +247,13 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 		predicates |= programs[i]->npredicate > 0;
 	}
 	prologue(&e, shards, out_label, label_new(&e));
+	if (e.role == SITE_LEAVE)
+		emit_leave(&e, out_label);
 	count(&e, offsetof(struct kernel_counts, hits));
+	if (e.role == SITE_CALL) {
+		emit_call(&e, out_label);
+		goto out;
+	}
 	load(&e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_COOKIE);
 	alu_imm(&e, BPF_RSH, BPF_REG_1, COOKIE_POINT_BITS);
 	alu_imm(&e, BPF_AND, BPF_REG_1, (1 << COOKIE_SPEC_BITS) - 1);
@@ -309,6 +311,7 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 	}
 	label_place(&e, ends.idle);
 	count(&e, offsetof(struct kernel_counts, idle));
+out:
 	label_place(&e, out_label);
 	imm64(&e, BPF_REG_0, 0);
 	emitter_add(&e, INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0));

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "runtime/fetch.h"
+#include "runtime/function.h"
 
 /*
  * cookie: point 24 bits, spec (index among the program's fetch programs) 16 bits,
@@ -42,7 +43,11 @@ struct kernel_config {
 struct kernel_switch {
 	uint64_t overlap;    /* 0, or 1 + the generation of the links that take over */
 	uint64_t unfinished; /* points were switched off, and their links are not made anew yet; commands only */
+	uint64_t holder;     /* its process id, where there is one; commands only */
 };
+
+/* A key of the session's map `mark`: point and generation, process and thread. */
+#define KERNEL_MARK_SIZE 16
 
 struct members;
 
@@ -50,7 +55,31 @@ struct emit_maps {
 	int config, ring, counts, mark, overlap;
 	int scratch; /* task storage of EMIT_SCRATCH_SIZE bytes; -1 where no program has strings */
 	const struct members *members; /* who is meant beside the cookie's process; NULL: everybody */
+	int calls, frames; /* of segments that have calls; else -1 */
+	uint32_t depth;    /* how many frames a thread has */
 };
+
+/* Of each point of a segment that has calls, the map `calls`. */
+struct kernel_calls {
+	uint64_t owner;     /* of a SITE_LEAVE: the point where its calls begin */
+	uint64_t maxactive; /* the others of a SITE_CALL */
+	uint64_t active, missed, abandoned;
+};
+
+/* A call under way. Of a thread they are kept in task storage, the innermost last. */
+struct kernel_frame {
+	uint64_t sp;   /* at the function's first instruction, and where it is left */
+	uint64_t time; /* of the entry; once left, what it took */
+	uint32_t point, reserved;
+	uint64_t args[LEAVE_ENTRY_COUNT];
+};
+
+struct kernel_frames {
+	uint64_t depth;
+	struct kernel_frame frames[];
+};
+
+#define KERNEL_FRAMES_MAX 800 /* task storage holds 64 KiB at most */
 
 #define EMIT_SCRATCH_SIZE 2304
 /*
@@ -71,9 +100,11 @@ bool emit_has_strings(const struct fetch_program *program);
 
 /*
  * programs[i] is spec i; those with strings stand behind those without. shards is a power of two. -E2BIG: too many for one
- * program; -ENOMEM. *out->insns is the caller's, to be freed by free().
+ * program; -ENOMEM. *out->insns is the caller's, to be freed by free(). All programs are of one role.
  */
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
                  uint32_t segment, unsigned shards, struct emitted *out);
+/* For a tracepoint whose first argument is the current task: all calls that are under way in it are abandoned. */
+int emit_abandon(const struct emit_maps *maps, struct emitted *out);
 
 #endif

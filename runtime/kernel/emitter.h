@@ -31,7 +31,8 @@ enum {
 	AT_TIME = AT_SPEC - 8,
 	AT_WORD = AT_TIME - 8,
 	AT_TEXT = AT_WORD - 72, /* a string that is compared, FETCH_LITERAL_MAX + NUL */
-	AT_RECORD = AT_TEXT - 8 - (int)(sizeof(struct record_thread) + sizeof(struct record) + 8 * RECORD_ARGS_MAX),
+	AT_FRAME = AT_TEXT - 8, /* of the call that ends */
+	AT_RECORD = AT_FRAME - (int)(sizeof(struct record_thread) + sizeof(struct record) + 8 * RECORD_ARGS_MAX),
 };
 _Static_assert(AT_RECORD >= -512, "BPF's stack");
 _Static_assert(EMIT_SCRATCH_SIZE >= sizeof(struct record_thread) + RECORD_SIZE_MAX + RECORD_STRING_ROOM, "scratch");
@@ -49,6 +50,7 @@ struct emitter {
 	const struct emit_maps *maps;
 	uint32_t segment;
 	const struct cpu *cpu;
+	enum site_role role;
 };
 
 void emitter_add(struct emitter *e, struct bpf_insn insn);
@@ -65,6 +67,10 @@ void emitter_release(struct emitter *e);
 /* emit-steps.c: the steps of a fetch program, without its predicate and of it. */
 void emit_arguments(struct emitter *e, const struct fetch_program *p);
 void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered);
+
+/* emit-calls.c: where a call begins, all that is left to do; where one ends, leads on if it was seen to begin. */
+void emit_call(struct emitter *e, label out);
+void emit_leave(struct emitter *e, label out);
 
 #define INSN(c, d, s, o, i) ((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) })
 
@@ -149,10 +155,16 @@ static inline void jump_if_reg(struct emitter *e, int op, int dst, int src, labe
 	emitter_add(e, INSN(BPF_JMP | op | BPF_X, dst, src, 0, 0));
 }
 
+/* *(base + off) += imm; spoils r1 */
+static inline void add_to(struct emitter *e, int base, int off, int32_t imm)
+{
+	emitter_add(e, INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, imm));
+	emitter_add(e, INSN(BPF_STX | BPF_ATOMIC | BPF_DW, base, BPF_REG_1, off, BPF_ADD));
+}
+
 static inline void count(struct emitter *e, int off)
 {
-	emitter_add(e, INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, 1));
-	emitter_add(e, INSN(BPF_STX | BPF_ATOMIC | BPF_DW, BPF_REG_9, BPF_REG_1, off, BPF_ADD));
+	add_to(e, BPF_REG_9, off, 1);
 }
 
 #endif

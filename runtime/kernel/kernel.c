@@ -44,7 +44,14 @@ static int load_segment(struct pp_session *session, struct desc *d)
 		s->session = k;
 		s->counts_fd = s->switch_fd = -1;
 		s->members.map = s->members.fork_link = s->members.exit_link = -1;
+		s->calls = CALLS_NONE;
+		s->hold_fd = -1;
+		err = kernel_hold_find(s, (int)d->segment);
+	}
+	if (!err)
 		err = kernel_segment_maps_get(s, d->segment, d->npoints);
+	if (!err) {
+		err = calls_get(&s->calls, &k->store, (int)d->segment, d->npoints);
 	}
 	for (uint32_t i = 0; i < d->npoints && !err; i++)
 		if (desc_points(d)[i].link >= s->nlinks && desc_points(d)[i].link < d->npoints)
@@ -53,6 +60,8 @@ static int load_segment(struct pp_session *session, struct desc *d)
 		err = error_set(ENOMEM, "out of memory");
 	for (size_t i = 0; !err && i < s->nlinks; i++) {
 		s->links[i].fd = s->links[i].prog_fd = -1;
+		if (s->held)
+			continue;
 		s->links[i].dead = !there(&k->store, "prog", d->segment, i);
 		bool even = there(&k->store, link_sides[0], d->segment, i), odd = there(&k->store, link_sides[1], d->segment, i);
 
@@ -271,6 +280,11 @@ static void kernel_counts(const struct segment *segment, uint32_t point, struct 
 		counts->recorded += __atomic_load_n(&c->recorded, __ATOMIC_RELAXED);
 		counts->lost += __atomic_load_n(&c->lost, __ATOMIC_RELAXED);
 	}
+	if (desc_points(segment->desc)[point].role == SITE_CALL) {
+		counts->entries = counts->hits;
+		counts->hits = 0;
+		calls_counts(&s->calls, point, counts);
+	}
 }
 
 static void kernel_release(struct segment *segment)
@@ -292,6 +306,7 @@ const struct backend backend_kernel = {
 	.disarm = kernel_disarm,
 	.release = kernel_release,
 	.armed = kernel_armed,
+	.hold = kernel_hold,
 	.counts = kernel_counts,
 	.reader_open = kernel_reader_open,
 	.reader_next = kernel_reader_next,

@@ -3,6 +3,7 @@
 #ifndef RUNTIME_KERNEL_KERNEL_H
 #define RUNTIME_KERNEL_KERNEL_H
 
+#include "runtime/kernel/calls.h"
 #include "runtime/kernel/emit.h"
 #include "runtime/kernel/members.h"
 #include "runtime/kernel/store.h"
@@ -33,7 +34,15 @@ struct kernel_segment {
 	struct kernel_link *links;
 	size_t nlinks;
 	struct members members; /* of a segment just armed, or a private one */
+	struct calls calls;     /* of one that has calls */
+	bool held;   /* its links live with the process that made it */
+	int hold_fd; /* in that process: what it has locked; else -1 */
 };
+
+static inline bool kernel_is_pinned(const struct kernel_segment *s)
+{
+	return s->session->store.dir >= 0 && !s->held;
+}
 
 static inline struct kernel_session *kernel_of(const struct pp_session *session)
 {
@@ -41,6 +50,10 @@ static inline struct kernel_session *kernel_of(const struct pp_session *session)
 }
 
 /* maps.c */
+int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
+                      uint32_t flags);
+int kernel_task_storage(const char *name, uint32_t size);
+void *kernel_map_memory(int fd, size_t size); /* NULL: errno tells */
 int kernel_maps_create(struct kernel_session *k);
 int kernel_maps_get(struct kernel_session *k);
 void kernel_maps_close(struct kernel_session *k);
@@ -64,6 +77,17 @@ void kernel_unpin(struct kernel_segment *s, const struct segment *segment);
 /* Finishes what a killed command left of a link's change. */
 int kernel_repair(struct segment *segment);
 bool kernel_armed(const struct segment *segment, uint32_t point);
+
+/* Makes the links anew of which points were switched off. */
+void kernel_change(struct kernel_segment *s, const struct segment *segment);
+
+/* hold.c */
+int kernel_hold_begin(struct kernel_segment *s, int number);
+/* -ENOENT: the segment's holder is gone, and its links with it. */
+int kernel_hold_find(struct kernel_segment *s, int number);
+/* Has the holder take out what was switched off. */
+int kernel_hold_ask(struct kernel_segment *s, int number);
+int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n);
 
 /* ring.c */
 int kernel_reader_open(struct pp_session *session, void **reader);

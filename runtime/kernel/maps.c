@@ -11,7 +11,8 @@
 #include "runtime/kernel/link.h"
 #include "sdt/error.h"
 
-static int map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n, uint32_t flags)
+int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
+                      uint32_t flags)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = flags);
 	int fd = bpf_map_create(type, name, key, value, n, &opts);
@@ -26,7 +27,7 @@ static int map_create(enum bpf_map_type type, const char *name, uint32_t key, ui
 }
 
 /* Task storage must be described by BTF. */
-static int scratch_create(void)
+int kernel_task_storage(const char *name, uint32_t size)
 {
 	struct btf *btf = btf__new_empty();
 	int key, byte, value, fd = -1;
@@ -35,12 +36,12 @@ static int scratch_create(void)
 		return error_set(ENOMEM, "out of memory");
 	key = btf__add_int(btf, "int", 4, BTF_INT_SIGNED);
 	byte = btf__add_int(btf, "char", 1, 0);
-	value = btf__add_array(btf, key, byte, EMIT_SCRATCH_SIZE);
+	value = btf__add_array(btf, key, byte, size);
 	if (key > 0 && byte > 0 && value > 0 && !btf__load_into_kernel(btf)) {
 		LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC, .btf_fd = btf__fd(btf),
 		            .btf_key_type_id = key, .btf_value_type_id = value);
 
-		fd = bpf_map_create(BPF_MAP_TYPE_TASK_STORAGE, "pp_scratch", 4, EMIT_SCRATCH_SIZE, 0, &opts);
+		fd = bpf_map_create(BPF_MAP_TYPE_TASK_STORAGE, name, 4, size, 0, &opts);
 	}
 	if (fd < 0)
 		fd = error_set(errno, "cannot make BPF task storage: %s", strerror(errno));
@@ -48,7 +49,7 @@ static int scratch_create(void)
 	return fd;
 }
 
-static void *map_memory(int fd, size_t size)
+void *kernel_map_memory(int fd, size_t size)
 {
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
@@ -57,7 +58,7 @@ static void *map_memory(int fd, size_t size)
 
 static int map_config(struct kernel_session *k)
 {
-	k->config = map_memory(k->config_fd, sizeof(*k->config));
+	k->config = kernel_map_memory(k->config_fd, sizeof(*k->config));
 	return k->config ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
 }
 
@@ -69,16 +70,16 @@ int kernel_maps_create(struct kernel_session *k)
 	};
 	int err = 0;
 
-	k->config_fd = map_create(BPF_MAP_TYPE_ARRAY, "pp_config", 4, sizeof(struct kernel_config), 1, BPF_F_MMAPABLE);
+	k->config_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_config", 4, sizeof(struct kernel_config), 1, BPF_F_MMAPABLE);
 	if (k->config_fd < 0)
 		return k->config_fd;
-	k->ring_fd = map_create(BPF_MAP_TYPE_RINGBUF, "pp_ring", 0, 0, KERNEL_RING_SIZE, 0);
+	k->ring_fd = kernel_map_create(BPF_MAP_TYPE_RINGBUF, "pp_ring", 0, 0, KERNEL_RING_SIZE, 0);
 	if (k->ring_fd < 0)
 		return k->ring_fd;
-	k->mark_fd = map_create(BPF_MAP_TYPE_HASH, "pp_mark", 8, 8, 65536, BPF_F_NO_PREALLOC);
+	k->mark_fd = kernel_map_create(BPF_MAP_TYPE_HASH, "pp_mark", KERNEL_MARK_SIZE, 8, 65536, BPF_F_NO_PREALLOC);
 	if (k->mark_fd < 0)
 		return k->mark_fd;
-	k->scratch_fd = scratch_create();
+	k->scratch_fd = kernel_task_storage("pp_scratch", EMIT_SCRATCH_SIZE);
 	if (k->scratch_fd < 0)
 		return k->scratch_fd;
 	for (size_t i = 0; i < sizeof(pins) / sizeof(*pins) && !err; i++)
@@ -141,8 +142,8 @@ static unsigned shards_here(void)
 
 static int segment_map(struct kernel_segment *s)
 {
-	s->counts = map_memory(s->counts_fd, s->counts_size);
-	s->change = s->counts ? map_memory(s->switch_fd, sizeof(*s->change)) : NULL;
+	s->counts = kernel_map_memory(s->counts_fd, s->counts_size);
+	s->change = s->counts ? kernel_map_memory(s->switch_fd, sizeof(*s->change)) : NULL;
 	return s->change ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
 }
 
@@ -150,11 +151,11 @@ int kernel_segment_maps_create(struct kernel_segment *s, uint32_t npoints)
 {
 	s->shards = shards_here();
 	s->counts_size = (size_t)npoints * s->shards * sizeof(struct kernel_counts);
-	s->counts_fd = map_create(BPF_MAP_TYPE_ARRAY, "pp_counts", 4, sizeof(struct kernel_counts), npoints * s->shards,
+	s->counts_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_counts", 4, sizeof(struct kernel_counts), npoints * s->shards,
 	                          BPF_F_MMAPABLE);
 	if (s->counts_fd < 0)
 		return s->counts_fd;
-	s->switch_fd = map_create(BPF_MAP_TYPE_ARRAY, "pp_switch", 4, sizeof(struct kernel_switch), 1, BPF_F_MMAPABLE);
+	s->switch_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_switch", 4, sizeof(struct kernel_switch), 1, BPF_F_MMAPABLE);
 	return s->switch_fd < 0 ? s->switch_fd : segment_map(s);
 }
 
@@ -192,6 +193,8 @@ void kernel_segment_close(struct kernel_segment *s)
 		close_fd(&s->links[i].prog_fd);
 	}
 	members_close(&s->members);
+	calls_close(&s->calls);
+	close_fd(&s->hold_fd);
 	free(s->links);
 	free(s);
 }
@@ -203,7 +206,7 @@ int kernel_desc_pin(struct kernel_session *k, const struct desc *desc)
 
 	if (k->store.dir < 0)
 		return 0;
-	fd = map_create(BPF_MAP_TYPE_ARRAY, "pp_desc", 4, desc->size, 1, 0);
+	fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_desc", 4, desc->size, 1, 0);
 	if (fd < 0)
 		return fd;
 	err = bpf_map_update_elem(fd, &key, desc, BPF_ANY)

@@ -63,17 +63,16 @@ static int struct_offset(const struct btf *btf, const char *type, const char *na
 	return offset_in(btf, btf__find_by_name_kind(btf, type, BTF_KIND_STRUCT), name);
 }
 
-/* Loads and attaches a program at a tracepoint: the link's descriptor. */
-static int attach(const char *tracepoint, const struct bpf_insn *insns, size_t n)
+int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size_t n)
 {
 	int id = libbpf_find_vmlinux_btf_id(tracepoint, BPF_TRACE_RAW_TP), prog, link, err;
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_RAW_TP, .attach_btf_id = id);
 
 	if (id < 0)
-		return error_set(EOPNOTSUPP, "this kernel has no BTF of its tracepoint %s: --children needs it", tracepoint);
+		return error_set(EOPNOTSUPP, "this kernel has no BTF of its tracepoint %s, which is needed", tracepoint);
 	prog = bpf_prog_load(BPF_PROG_TYPE_TRACING, "pp_members", "Dual MIT/GPL", insns, n, &opts);
 	if (prog < 0)
-		return error_set(errno, "the kernel refuses the program that follows forks: %s", strerror(errno));
+		return error_set(errno, "the kernel refuses a program for its tracepoint %s: %s", tracepoint, strerror(errno));
 	link = bpf_raw_tracepoint_open(NULL, prog);
 	err = errno;
 	close(prog);
@@ -123,10 +122,10 @@ static int follow_forks(struct members *m, const struct btf *btf)
 		EXIT,
 	};
 
-	m->fork_link = attach("sched_process_fork", forked, sizeof(forked) / sizeof(*forked));
+	m->fork_link = tracepoint_attach("sched_process_fork", forked, sizeof(forked) / sizeof(*forked));
 	if (m->fork_link < 0)
 		return m->fork_link;
-	m->exit_link = attach("sched_process_exit", exited, sizeof(exited) / sizeof(*exited));
+	m->exit_link = tracepoint_attach("sched_process_exit", exited, sizeof(exited) / sizeof(*exited));
 	return m->exit_link < 0 ? m->exit_link : 0;
 }
 

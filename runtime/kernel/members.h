@@ -23,6 +23,11 @@ struct members {
 	} at;
 };
 
+struct bpf_insn;
+
+/* Loads a program and attaches it at a tracepoint: the link's descriptor, or a negative errno with a sentence. */
+int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size_t n);
+
 /* -EOPNOTSUPP and others with a sentence. */
 int members_open(struct members *members, const struct scope *scope);
 void members_close(struct members *members);

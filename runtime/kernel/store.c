@@ -216,7 +216,12 @@ int store_get(const struct store *store, const char *name, int segment, int link
 
 int store_unlink(const struct store *store, const char *name, int segment, int link)
 {
-	return store->dir >= 0 && unlink(store_path(store, name, segment, link)) ? -errno : 0;
+	const char *path;
+
+	if (store->dir < 0)
+		return 0;
+	path = store_path(store, name, segment, link);
+	return !unlink(path) || (errno == EISDIR && !rmdir(path)) ? 0 : -errno;
 }
 
 int store_each(const struct store *store, int (*fn)(const char *name, int segment, int link, void *arg), void *arg)

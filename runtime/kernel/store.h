@@ -9,8 +9,11 @@
  *
  *     counts-S switch-S              maps
  *     fork-S exit-S                  links that keep up who is meant (members.h)
+ *     calls-S                        map, where returns are armed (calls.h)
+ *     ended-S executed-S             links that see calls end with their threads
  *     even-S-L or odd-S-L, prog-S-L  links and the programs they run; both names are there
  *                                    while one takes over from the other
+ *     held-S                         a folder that a holder has locked, whose links are pinned nowhere (hold.c)
  *     desc-S                         the description
  *
  * A segment comes in the order prog, counts, switch, desc, even (of very many links

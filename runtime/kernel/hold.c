@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Holders. What is to end by itself has a process that holds its links, and pins them
+ * nowhere: when that process ends, however it does, nothing is armed any more. It
+ * keeps a folder `held-S` locked meanwhile, which says that it lives: a lock dies with
+ * its holder, and whoever looks at the store next removes the rest.
+ *
+ * Others can read the counters and switch points off, but cannot make links anew. So
+ * they switch off, say `unfinished`, wake the holder, and wait until it has done the
+ * rest. They have the session's lock then; the holder takes it only to end by itself.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/kernel/kernel.h"
+#include "sdt/error.h"
+
+#define ANSWER_MS 10000
+
+static int folder(const struct kernel_segment *s, int number)
+{
+	return open(store_path(&s->session->store, "held", number, -1), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+int kernel_hold_begin(struct kernel_segment *s, int number)
+{
+	const char *path = store_path(&s->session->store, "held", number, -1);
+	sigset_t set;
+
+	/* Others may ask from here on; kernel_hold() hears it. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	if (mkdir(path, 0700) || (s->hold_fd = folder(s, number)) < 0 || flock(s->hold_fd, LOCK_EX | LOCK_NB))
+		return error_set(errno, "cannot hold %s: %s", path, strerror(errno));
+	s->change->holder = (uint64_t)getpid();
+	return 0;
+}
+
+static bool is_alive(const struct kernel_segment *s, int number)
+{
+	int fd = folder(s, number);
+	bool alive = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+
+	if (fd >= 0)
+		close(fd);
+	return alive;
+}
+
+int kernel_hold_find(struct kernel_segment *s, int number)
+{
+	s->held = !access(store_path(&s->session->store, "held", number, -1), F_OK);
+	return s->held && !is_alive(s, number) ? -ENOENT : 0;
+}
+
+int kernel_hold_ask(struct kernel_segment *s, int number)
+{
+	pid_t pid = (pid_t)s->change->holder;
+	int pidfd = syscall(SYS_pidfd_open, pid, 0), err = 0;
+
+	for (int i = 0; __atomic_load_n(&s->change->unfinished, __ATOMIC_SEQ_CST); i++) {
+		/* It is alive, so the number is its own, and so is what the pidfd was opened by before. */
+		if (!is_alive(s, number))
+			break;
+		if (i == ANSWER_MS / 5) {
+			err = error_set(EBUSY, "process %d, which holds what is armed, does not answer: is it stopped?", pid);
+			break;
+		}
+		if (!(i % 50) && (pidfd < 0 || syscall(SYS_pidfd_send_signal, pidfd, SIGUSR1, NULL, 0))) {
+			err = error_set(errno, "cannot tell process %d, which holds what is armed: %s", pid, strerror(errno));
+			break;
+		}
+		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+	}
+	if (pidfd >= 0)
+		close(pidfd);
+	return err;
+}
+
+/* ---- the holder ------------------------------------------------------------------- */
+
+static struct kernel_segment *held(const struct segment *segment)
+{
+	struct kernel_segment *s = segment->backend == &backend_kernel ? segment->state : NULL;
+
+	return s && s->hold_fd >= 0 ? s : NULL;
+}
+
+static bool any_armed(const struct pp_session *session)
+{
+	for (size_t i = 0; i < session->nsegments; i++)
+		for (uint32_t p = 0; held(session->segments[i]) && p < session->segments[i]->desc->npoints; p++)
+			if (kernel_armed(session->segments[i], p))
+				return true;
+	return false;
+}
+
+static void do_what_was_asked(struct pp_session *session)
+{
+	for (size_t i = 0; i < session->nsegments; i++) {
+		struct kernel_segment *s = held(session->segments[i]);
+
+		if (s && __atomic_load_n(&s->change->unfinished, __ATOMIC_SEQ_CST))
+			kernel_change(s, session->segments[i]);
+	}
+}
+
+static int note_any(const char *name, int segment, int link, void *arg)
+{
+	(void)segment;
+	(void)link;
+	*(bool *)arg |= !strcmp(name, "desc");
+	return 0;
+}
+
+/* Under the session's lock, unless the session is gone: then nothing in the store is ours any more. */
+static int end(struct pp_session *session)
+{
+	struct kernel_session *k = kernel_of(session);
+	bool left = false;
+	int err;
+
+	do
+		err = store_lock(&k->store);
+	while (err == -EBUSY);
+	for (size_t i = 0; i < session->nsegments; i++) {
+		struct kernel_segment *s = held(session->segments[i]);
+		struct stat ours, there;
+
+		if (!s)
+			continue;
+		if (err || fstat(s->hold_fd, &ours) ||
+		    stat(store_path(&k->store, "held", (int)session->segments[i]->number, -1), &there) ||
+		    ours.st_ino != there.st_ino)
+			continue; /* the links go with this process */
+		kernel_disarm(session, session->segments[i], NULL, true);
+	}
+	if (err)
+		return 0;
+	store_each(&k->store, note_any, &left);
+	if (!left)
+		store_remove(&k->store);
+	store_unlock(&k->store);
+	return 0;
+}
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n)
+{
+	struct pollfd *fds = calloc(n + 1, sizeof(*fds));
+	struct signalfd_siginfo signal;
+	size_t alive = n;
+	bool told = false;
+	sigset_t set;
+
+	if (!fds)
+		return error_set(ENOMEM, "out of memory");
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	fds[0] = (struct pollfd){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN };
+	for (size_t i = 0; i < n; i++)
+		fds[i + 1] = (struct pollfd){ .fd = pidfds[i], .events = POLLIN };
+	do_what_was_asked(session);
+	while (!told && any_armed(session) && (!n || alive)) {
+		uint64_t t = now();
+		int64_t rest = deadline ? (int64_t)(deadline - t) : 60000000000;
+
+		if (rest <= 0)
+			break;
+		if (ppoll(fds, n + 1, &(struct timespec){ rest / 1000000000, rest % 1000000000 }, NULL) < 0)
+			continue;
+		while (read(fds[0].fd, &signal, sizeof(signal)) == sizeof(signal))
+			told |= signal.ssi_signo != SIGUSR1;
+		for (size_t i = 1; i <= n; i++)
+			if (fds[i].fd >= 0 && fds[i].revents) {
+				fds[i].fd = -1;
+				alive--;
+			}
+		do_what_was_asked(session);
+	}
+	close(fds[0].fd);
+	free(fds);
+	return end(session);
+}
