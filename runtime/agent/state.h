@@ -6,6 +6,7 @@
  *     STATE/agents/PID            a SOCK_SEQPACKET socket of each living agent
  *     STATE/SESSION/segment-N     struct agent_segment, ...: what one command armed
  *     STATE/SESSION/counts-N-PID  struct agent_counts, ...: what a process counted
+ *     STATE/SESSION/reader        locked by flock() as long as somebody reads the session
  *
  * STATE is $XDG_RUNTIME_DIR/probepoint where XDG_RUNTIME_DIR is a folder of the
  * user's own, else /tmp/probepoint-UID. Every folder is the user's and 0700, every
@@ -127,6 +128,12 @@ struct agent_area {
 	 * The controller's: hits at a time (of the area's clock) before this are recorded,
 	 * later ones are idle. A segment that records from the start makes it
 	 * AGENT_RECORD_ALWAYS; the controller leaves that alone.
+	 *
+	 * A process that starts and finds STATE/SESSION/reader locked, of a session that
+	 * concerns it, waits in its constructor until the area was asked for and this is
+	 * not 0 any more (or `moved`), a second at most: the reader notices new sockets
+	 * within milliseconds, and so has every record from the first on, and after the
+	 * process's death too, however it dies.
 	 */
 	_Alignas(64) uint64_t record_until;
 };
