@@ -207,7 +207,7 @@ static uint64_t take_hex(const char **at)
 	uint64_t n = 0;
 
 	for (;; ++*at) {
-		unsigned digit = **at >= 'a' && **at <= 'f' ? **at - 'a' + 10u : **at - (unsigned)'0';
+		unsigned digit = **at >= '0' && **at <= '9' ? **at - '0' : **at >= 'a' && **at <= 'f' ? **at - 'a' + 10 : 16;
 
 		if (digit > 15)
 			return n;

@@ -24,7 +24,7 @@ static uint64_t take_number(const char **at, unsigned base)
 	uint64_t n = 0;
 
 	for (;; ++*at) {
-		unsigned digit = **at >= 'a' && **at <= 'f' ? **at - 'a' + 10u : **at - (unsigned)'0';
+		unsigned digit = **at >= '0' && **at <= '9' ? **at - '0' : **at >= 'a' && **at <= 'f' ? **at - 'a' + 10 : 16;
 
 		if (digit >= base)
 			return n;
