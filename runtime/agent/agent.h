@@ -204,7 +204,7 @@ struct site {
 	uint8_t nslot_places;
 	uint8_t was[JUMP], will[JUMP];
 	uint64_t slot_device, slot_inode;
-	uintptr_t slot_start;
+	uintptr_t slot_base;
 	uint32_t want[CONSUMERS_MAX]; /* consumer indices */
 	struct {
 		struct segment *segment;

@@ -459,7 +459,7 @@ static enum agent_reason slot_get(struct site *site, const struct mapping *text,
 	uintptr_t at;
 	size_t n;
 
-	if (site->slot && same_places(site) && site->slot_start == text->start && site->slot_device == text->device &&
+	if (site->slot && same_places(site) && site->slot_base == text->start - text->offset && site->slot_device == text->device &&
 	    site->slot_inode == text->inode)
 		return AGENT_OK;
 	r = region_get(text->start, text->end);
@@ -479,7 +479,7 @@ static enum agent_reason slot_get(struct site *site, const struct mapping *text,
 	site->slot = at;
 	site->nslot_places = site->nwant;
 	memcpy(site->slot_places, site->want, sizeof(site->want));
-	site->slot_start = text->start;
+	site->slot_base = text->start - text->offset;
 	site->slot_device = text->device;
 	site->slot_inode = text->inode;
 	return AGENT_OK;
