@@ -8,9 +8,13 @@
  * nothing of the C library but pthread_setspecific(), leaves errno alone, and
  * keeps off the stack.
  *
- * Memory that may not be there is read by process_vm_readv(2) on oneself, which
- * alone can neither crash nor be overtaken by another thread's munmap(). The
- * thread's own stack and the image of the site are read directly.
+ * The thread's own stack and the image of the site are read directly. A string
+ * elsewhere is read by process_vm_readv(2) on oneself: its pointer may be anything,
+ * and that call alone can neither crash nor be overtaken by another thread's
+ * munmap(). A memory operand (8@16(%rbx)) is what the program evaluates at its
+ * site, so nobody unmaps it there; but it may be bad from the start, in a program
+ * that had it optimised away. rt_sigprocmask(2) with an operation that does not
+ * exist tells: it reads 8 bytes and fails, in a sixth of the time.
  */
 #include <fcntl.h>
 #include <linux/prctl.h>
@@ -61,15 +65,22 @@ static size_t stays(uint64_t address, const struct image *image)
 	return 0;
 }
 
+static bool can_read(uint64_t address)
+{
+	return call(SYS_rt_sigprocmask, -1, address, 0, sizeof(uint64_t), 0, 0) == -EINVAL;
+}
+
 struct answer slot_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address)
 {
 	struct answer answer = { 0, 1 };
+	uint64_t first = address & ~7ull, last = (address + size - 1) & ~7ull;
 
 	(void)rdi, (void)rsi, (void)rdx;
-	if (read_safely(address, &answer.value, size) == size)
-		answer.fault = 0;
-	else
-		answer.value = 0;
+	if (!can_read(first) || (last != first && !can_read(last)))
+		return answer;
+	for (unsigned i = 0; i < size; i++)
+		answer.value |= (uint64_t)*(const uint8_t *)(address + i) << 8 * i;
+	answer.fault = 0;
 	return answer;
 }
 

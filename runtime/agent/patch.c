@@ -121,6 +121,10 @@ static const struct image *image_of(const struct mapping *text)
 
 		if (!modules_is_image(text, m->start, 1))
 			continue;
+		if (made.n && made.range[made.n - 1].end == m->start) {
+			made.range[made.n - 1].end = m->end;
+			continue;
+		}
 		made.range[made.n].start = m->start;
 		made.range[made.n++].end = m->end;
 	}

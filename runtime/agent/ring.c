@@ -128,6 +128,12 @@ static void area_fill(struct area *area)
  */
 static void area_reset(struct area *area)
 {
+	struct agent_place *places = area->places.at;
+	size_t n = area->places.n / sizeof(*places);
+
+	for (size_t i = 0; i < n; i++)
+		places[i].segment = AGENT_NO_SEGMENT;
+	memcpy(area_places(area->at), places, n * sizeof(*places));
 	for (unsigned i = 0; i < AGENT_RINGS; i++) {
 		struct agent_ring *ring = ring_of(area->at, i);
 		uint32_t finished = AGENT_RING_FINISHED;

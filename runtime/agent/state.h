@@ -138,6 +138,9 @@ struct agent_area {
 	_Alignas(64) uint64_t record_until;
 };
 
+/* A place that is not in use. */
+#define AGENT_NO_SEGMENT (~0u)
+
 /* What a record's `point` means: point `point` of segment `segment`, from `since` on (the area's clock). */
 struct agent_place {
 	uint32_t segment, point;

@@ -10,6 +10,7 @@
  *     poke counts PID SESSION NUMBER       sums: recorded filtered idle lost
  *     poke files SESSION NUMBER            the same from the files of processes that have ended
  *     poke read PID SESSION MS             reads for so long; a line for each record, "end" behind them
+ *     poke site FILE PATTERN               its first site's offset
  *     poke storm PID SESSION FILE PATTERN SECONDS SEED   arms and disarms random subsets
  */
 #include <errno.h>
@@ -258,7 +259,9 @@ static int meet(int pid)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s/agents/%d", state, pid);
+	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/agents/%d", state, pid) >=
+	    (int)sizeof(address.sun_path))
+		die("the state folder's name is too long");
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)))
 		die(address.sun_path);
 	return fd;
@@ -520,6 +523,18 @@ static int storm(int pid, const char *session, const char *file, const char *pat
 	return 0;
 }
 
+static int site(const char *file, const char *pattern)
+{
+	struct pp_image *image;
+
+	if (pp_image_open(file, &image))
+		die(file);
+	for (size_t i = 0; i < image->nprobes; i++)
+		if (pp_probe_matches(&image->probes[i], pattern))
+			return printf("%lu\n", image->probes[i].sites[0].offset), 0;
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	char path[400];
@@ -550,6 +565,8 @@ int main(int argc, char **argv)
 		return counts_files(argv[2], argv[3]);
 	if (argc >= 5 && !strcmp(argv[1], "read"))
 		return read_records(atoi(argv[2]), argv[3], atol(argv[4]), argc > 5);
+	if (argc == 4 && !strcmp(argv[1], "site"))
+		return site(argv[2], argv[3]);
 	if (argc == 8 && !strcmp(argv[1], "storm"))
 		return storm(atoi(argv[2]), argv[3], argv[4], argv[5], atoi(argv[6]), atoi(argv[7]));
 	return 2;

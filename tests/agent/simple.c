@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Does what it is told, a line at a time, and answers each with "ok": tick N; bytes: its site's; fork N; exit. */
+/* Does what it is told, a line at a time, and answers each with "ok": tick N; say N; bytes: its site's; fork N; exit. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sdt.h>
+#include <sys/probe.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 __attribute__((noipa)) static void tick(int i, const char *text, long far)
 {
 	STAP_PROBE3(app, tick, i, text, far);
+}
+
+PROBE_DECLARE(app, say, (const char *text), (text));
+
+__attribute__((noipa)) static void speak(const char *what)
+{
+	say(what);
 }
 
 int main(void)
@@ -24,6 +31,10 @@ int main(void)
 				snprintf(local, sizeof(local), "local %ld", i);
 				tick(i, i % 3 == 0 ? "in the image" : i % 3 == 1 ? local : (char *)1, -i);
 			}
+		} else if (sscanf(line, "say %ld", &n) == 1) {
+			strcpy(local, "on the stack");
+			for (long i = 0; i < n; i++)
+				speak(i % 4 == 0 ? "in the image" : i % 4 == 1 ? local : i % 4 == 2 ? (char *)1 : strdup("on the heap"));
 		} else if (sscanf(line, "fork %ld", &n) == 1) {
 			if (!fork()) {
 				for (long i = 0; i < n; i++)
