@@ -258,9 +258,11 @@ static bool wait_for_unloading(void)
 
 void agent_look(int store)
 {
-	if (store < 0 || !wait_for_unloading())
+	if (!wait_for_unloading())
 		return;
-	if (look_once(store))
+	if (store < 0)
+		sites_apply();
+	else if (look_once(store))
 		look_once(store);
 }
 
@@ -408,6 +410,7 @@ static void *agent_main(void *unused)
 	}
 	__atomic_store_n(&agent.tid, syscall(SYS_gettid), __ATOMIC_RELEASE);
 	agent.start_time = process_start_time();
+	modules_open();
 	sigemptyset(&set);
 	sigaddset(&set, WAKE);
 	wake = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -490,18 +493,27 @@ void agent_look_soon(bool wait)
 	wait_word(&life.done, wanted, 2000);
 }
 
+static unsigned nthreads(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/task", &st) ? 0 : st.st_nlink - 2;
+}
+
+/* Joined, a thread may still hold what the kernel looks at. */
 bool agent_step_aside(void)
 {
 	uint32_t none = 0;
-	struct stat st;
 
-	if (!agent_awake() || stat("/proc/self/task", &st) || st.st_nlink != 2 + 2 ||
+	if (!agent_awake() || nthreads() != 2 ||
 	    !__atomic_compare_exchange_n(&life.aside, &none, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return false;
 	wait_word(&life.ready, 1, 2000);
 	__atomic_store_n(&life.quit, 1, __ATOMIC_RELEASE);
 	wake();
 	pthread_join(life.thread, NULL);
+	for (unsigned i = 0; i < 1000 && nthreads() != 1; i++)
+		poll(NULL, 0, 1);
 	return true;
 }
 
@@ -547,7 +559,7 @@ static void in_child(void)
 		}
 	agent.pid = getpid();
 	regions_close();
-	if (was_running && start(MODE_CHILD) && sites_any())
+	if (was_running && start(MODE_CHILD) && agent.narmed)
 		wait_word(&life.ready, 1, 1000);
 	errno = saved;
 }

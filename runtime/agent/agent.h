@@ -136,6 +136,8 @@ struct mapping {
 	bool shared, is_stack, is_heap;
 };
 
+/* Opens what is read later, before a chroot() hides it. */
+void modules_open(void);
 /* Reads /proc/self/maps anew; -errno. They stand in the order of their addresses. */
 int modules_read(void);
 size_t modules_count(void);
@@ -225,7 +227,8 @@ struct agent {
 	struct session sessions[SESSIONS_MAX];
 	struct area areas[AREAS_MAX];
 	uint32_t unloading; /* threads in dlclose() */
-	uint32_t npending;  /* points that wait for their module */
+	uint32_t npending;  /* points that wait for their module, or may */
+	uint32_t narmed;    /* sites */
 	int key;            /* of thread-specific data, -1 */
 };
 
@@ -249,6 +252,5 @@ void control_serve(int listener, int wake, int store);
 
 void regions_alive(bool alive);
 void regions_close(void);
-bool sites_any(void);
 
 #endif

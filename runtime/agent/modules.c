@@ -18,6 +18,12 @@
 #include "runtime/agent/agent.h"
 
 static struct vector text, maps;
+static int proc = -1; /* /proc/self, in the agent's thread */
+
+void modules_open(void)
+{
+	proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
 
 static uint64_t take_number(const char **at, unsigned base)
 {
@@ -75,7 +81,7 @@ static bool parse_line(const char *at, struct mapping *m)
 
 static int read_text(void)
 {
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	int fd = openat(proc, "maps", O_RDONLY | O_CLOEXEC);
 	ssize_t n = 0;
 
 	if (fd < 0)

@@ -371,7 +371,8 @@ static void find_texts(struct texts *texts, const struct desc_file *file, const 
 	}
 }
 
-static void want_point(struct session *session, struct segment *segment, uint32_t point, struct texts *texts)
+static void want_point(struct session *session, struct segment *segment, uint32_t point, struct texts *texts,
+                       enum agent_reason reason)
 {
 	const struct desc *d = segment->desc;
 	const struct desc_point *p = &desc_points(d)[point];
@@ -380,13 +381,15 @@ static void want_point(struct session *session, struct segment *segment, uint32_
 	const char *path = desc_string(d, file->path);
 	struct agent_point_state *state = &segment->points[point];
 
+	if (reason == AGENT_MAPS && state->state == AGENT_ARMED)
+		return; /* it still is */
 	state->state = AGENT_OFF;
 	state->reason = AGENT_OK;
 	state->place = ~0u;
 	if (!segment->on[point] || !segment_concerns(segment, p))
 		return;
-	if (agent.reason) {
-		refuse(segment, point, agent.reason);
+	if (reason) {
+		refuse(segment, point, reason);
 		return;
 	}
 	if (!texts[f].looked)
@@ -404,7 +407,7 @@ static void want_point(struct session *session, struct segment *segment, uint32_
 	}
 }
 
-static bool want_segment(struct session *session, struct segment *segment)
+static bool want_segment(struct session *session, struct segment *segment, enum agent_reason reason)
 {
 	size_t size = (segment->desc->nfiles + 1) * sizeof(struct texts);
 	struct texts *texts = pages_get(size);
@@ -412,7 +415,7 @@ static bool want_segment(struct session *session, struct segment *segment)
 	if (!texts)
 		return false;
 	for (uint32_t i = 0; i < segment->desc->npoints; i++)
-		want_point(session, segment, i, texts);
+		want_point(session, segment, i, texts, reason);
 	pages_put(texts, size);
 	return true;
 }
@@ -758,19 +761,11 @@ static void sites_begin(void)
 	}
 }
 
-bool sites_any(void)
-{
-	for (size_t i = 0; i < nsites(); i++)
-		if (site_at(i)->armed)
-			return true;
-	return false;
-}
-
 void sites_apply(void)
 {
 	const struct mapping *text = NULL;
 	const struct image *image = NULL;
-	bool known = !modules_read();
+	enum agent_reason reason = modules_read() ? AGENT_MAPS : agent.reason;
 
 	sites_begin();
 	vector_clear(&batch);
@@ -780,13 +775,16 @@ void sites_apply(void)
 		struct segment **segments = session->segments.at;
 
 		for (size_t k = 0; k < session->segments.n / sizeof(*segments); k++)
-			if (segments[k]->desc && known && !want_segment(session, segments[k]))
+			if (segments[k]->desc && !want_segment(session, segments[k], reason))
 				segments[k]->reason = AGENT_MEMORY;
 	}
-	if (!known)
+	if (reason == AGENT_MAPS)
 		return;
 	for (size_t i = 0; i < nsites(); i++)
 		if (site_at(i)->armed || site_at(i)->nwant)
 			site_plan(site_at(i), &text, &image);
 	batch_run();
+	agent.narmed = 0;
+	for (size_t i = 0; i < nsites(); i++)
+		agent.narmed += site_at(i)->armed;
 }

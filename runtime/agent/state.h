@@ -249,6 +249,7 @@ enum agent_reason {
 	AGENT_BUSY,         /* a module is being unloaded, and does not end */
 	AGENT_READ_BACK,    /* written, but not there when read back */
 	AGENT_LIMIT,        /* a resource limit (file size, address space) is too small for the area */
+	AGENT_MAPS,         /* /proc/self/maps cannot be read */
 	AGENT_REASONS
 };
 

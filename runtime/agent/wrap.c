@@ -125,6 +125,9 @@ EXPORT int dlclose(void *handle)
 	errno = saved;
 	result = next(handle);
 	saved = errno;
+	/* What was armed may wait again. */
+	if (__atomic_load_n(&agent.narmed, __ATOMIC_RELAXED))
+		__atomic_store_n(&agent.npending, 1, __ATOMIC_RELAXED);
 	if (!__atomic_sub_fetch(&agent.unloading, 1, __ATOMIC_ACQ_REL))
 		word_wake(&agent.unloading);
 	errno = saved;
