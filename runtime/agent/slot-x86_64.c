@@ -801,7 +801,10 @@ size_t slot_make(uint8_t code[SLOT_MAX], uintptr_t at, uintptr_t site, const str
 
 int32_t slot_tls(size_t offset)
 {
-	return (char *)&agent_thread - (char *)__builtin_thread_pointer() + offset;
+	char *at = (char *)&agent_thread;
+
+	__asm__("" : "+r"(at)); /* a sum of 32 bits is more than linkers know to relax */
+	return at - (char *)__builtin_thread_pointer() + offset;
 }
 
 bool slot_cpu_ok(void)
