@@ -216,7 +216,7 @@ static uint64_t some_address(void)
 
 static void new_stack(void)
 {
-	slot_registers[RSP] = (uint64_t)stack + 2 * PAGE + 8 * below((TEST_STACK - 2 * PAGE) / 8);
+	slot_registers[RSP] = (uint64_t)stack + 2 * PAGE + 8 * below((TEST_STACK - 2 * PAGE - 264) / 8);
 	if (below(8) == 0)
 		slot_registers[RSP] += below(8);
 }

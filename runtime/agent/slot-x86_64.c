@@ -38,6 +38,7 @@ enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, RIP = 16 };
 
 #define PUSHED 7
 #define RED_ZONE 128
+#define FRAME 256 /* bytes from the stack pointer on that are there for certain: whoever called has put them there */
 #define LABELS_MAX 8192
 #define STUBS_MAX 4096
 
@@ -436,7 +437,7 @@ static size_t load_known(struct body *b, size_t i, size_t end)
 	for (size_t k = 1; k < n; k++)
 		if (c->is_target[i + k])
 			return 0;
-	if (s->a == RSP && offset >= -RED_ZONE && offset + load->a <= 4096) {
+	if (s->a == RSP && offset >= -RED_ZONE && offset + load->a <= FRAME) {
 		load_direct(c, RSP, offset + RED_ZONE + 8 * PUSHED, load->a, load->c);
 		return n;
 	}
