@@ -38,6 +38,22 @@ want "the parent's" "$(idle 4)" "$(counts 2)"
 target_end
 want "children and the parent, at their end" "$(idle 164)" "$(poke files $S 2)"
 poke drop $S 2
+rm -f "$XDG_RUNTIME_DIR/probepoint/$S"/c*
+
+# ---- children that run programs: by fork, by vfork, by one in between; and one who was there before ----
+start
+(LD_PRELOAD=$AGENT exec "$T/life" < <(sleep 2; echo "tick 1000"; echo exit) >"$T/before") &
+before=$!
+poke arm $S 12 -c -p $pid "$T/life" app:tick
+look >/dev/null
+echo "tick 20" >"$T/in"
+say "run $T/life $T/in fork"; want "fork and exec" "" "$said"
+say "run $T/life $T/in vfork"; want "vfork and exec" "" "$said"
+say "run $T/life $T/in shell"; want "a shell in between" "" "$said"
+wait $before
+target_end
+want "children of every kind" "$(idle 60)" "$(poke files $S 12)"
+poke drop $S 12
 
 # ---- every process that maps the file; exec; closing ----
 poke arm $S 3 "$T/life" app:tick

@@ -32,6 +32,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/agent/slot.h"
@@ -121,6 +122,81 @@ static struct segment *segment_get(struct session *session, uint32_t number)
 	return segment;
 }
 
+/* ---- children, of those that are meant with theirs ---- */
+
+static void child_name(char name[64], uint32_t number, uint32_t pid)
+{
+	strcpy(name, "child-");
+	format_number(name + strlen(name), number);
+	strcat(name, "-");
+	format_number(name + strlen(name), pid);
+}
+
+/* For whose sake that process is armed; 0. */
+static uint32_t child_read(int dir, uint32_t number, uint32_t pid, uint64_t start_time)
+{
+	struct agent_child child;
+	char name[64];
+	ssize_t n;
+	int fd;
+
+	child_name(name, number, pid);
+	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = read(fd, &child, sizeof(child));
+	close(fd);
+	return n == sizeof(child) && child.magic == AGENT_CHILD_MAGIC && child.version == AGENT_VERSION && child.pid == pid &&
+	               child.start_time == start_time ? child.ancestor : 0;
+}
+
+static void child_write(int dir, const struct segment *segment)
+{
+	struct agent_child child = {
+		.magic = AGENT_CHILD_MAGIC, .version = AGENT_VERSION, .pid = agent.pid, .ancestor = segment->inherited,
+		.start_time = agent.start_time,
+	};
+	char name[64];
+
+	child_name(name, segment->number, agent.pid);
+	store_write(dir, name, &child, sizeof(child));
+}
+
+/* Whether this process began after a file was written, in the clock's 10 ms. */
+static bool began_after(const struct stat *st)
+{
+	struct timespec real, boot;
+	int64_t written, began;
+
+	clock_gettime(CLOCK_REALTIME, &real);
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	written = (st->st_ctim.tv_sec - real.tv_sec + boot.tv_sec) * 100 +
+	          (st->st_ctim.tv_nsec - real.tv_nsec + boot.tv_nsec) / 10000000;
+	began = agent.start_time * 100 / sysconf(_SC_CLK_TCK);
+	return began + 1 >= written;
+}
+
+/*
+ * A process that has just begun to run its program: armed before it did so, or the
+ * child of somebody who is meant. (vfork and posix_spawn run nothing of ours in the
+ * child before exec.)
+ */
+static void child_of_whom(int dir, struct segment *segment, const struct stat *st)
+{
+	uint32_t parent = getppid();
+	uint64_t start_time;
+
+	segment->inherited = child_read(dir, segment->number, agent.pid, agent.start_time);
+	if (segment->inherited || !began_after(st))
+		return;
+	start_time = process_start_time(parent);
+	segment->inherited = segment_names(segment, parent, start_time)
+	                             ? parent
+	                             : child_read(dir, segment->number, parent, start_time);
+	if (segment->inherited)
+		child_write(dir, segment);
+}
+
 static int look_file(int dir, const char *name, void *arg)
 {
 	const size_t prefix = sizeof("segment-") - 1;
@@ -150,6 +226,9 @@ static int look_file(int dir, const char *name, void *arg)
 				segment_release(segment);
 				segment->identity = id;
 				segment->reason = segment_read(segment, fd, st.st_size);
+				if (!segment->reason && segment->header->flags & AGENT_SEGMENT_CHILDREN &&
+				    life.mode == MODE_START && !life.ready)
+					child_of_whom(dir, segment, &st);
 			}
 		}
 	}
@@ -266,22 +345,41 @@ void agent_look(int store)
 		look_once(store);
 }
 
-static void write_segment_counts(int store, const struct session *session, const struct segment *segment)
+/* In a forked child. */
+static void children_write(int store)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
+		const struct session *session = &agent.sessions[i];
+		int dir = -1;
+
+		for (size_t k = 0; k < nsegments(session); k++) {
+			if (!segments_of(session)[k]->desc || !segments_of(session)[k]->inherited)
+				continue;
+			if (dir < 0)
+				dir = store_folder(store, session->name, false);
+			if (dir >= 0)
+				child_write(dir, segments_of(session)[k]);
+		}
+		if (dir >= 0)
+			close(dir);
+	}
+}
+
+static void write_segment_counts(int dir, const struct area *area, const struct segment *segment)
 {
 	uint32_t n = segment->desc->npoints;
 	size_t size = sizeof(struct agent_counts) + n * sizeof(struct agent_count);
 	struct agent_counts *h = pages_get(size);
 	struct agent_count *counts = (struct agent_count *)(h + 1), c;
-	const struct agent_place *places = session->area->places.at;
+	const struct agent_place *places = area->places.at;
 	char name[64] = "counts-";
-	int dir;
 
 	if (!h)
 		return;
-	for (size_t i = 0; i < session->area->places.n / sizeof(*places); i++) {
+	for (size_t i = 0; i < area->places.n / sizeof(*places); i++) {
 		if (places[i].segment != segment->number || places[i].point >= n)
 			continue;
-		area_count(session->area, i, &c);
+		area_count(area, i, &c);
 		counts[places[i].point].recorded += c.recorded;
 		counts[places[i].point].filtered += c.filtered;
 		counts[places[i].point].idle += c.idle;
@@ -297,31 +395,43 @@ static void write_segment_counts(int store, const struct session *session, const
 	format_number(name + strlen(name), segment->number);
 	strcat(name, "-");
 	format_number(name + strlen(name), agent.pid);
-	dir = store_folder(store, session->name, false);
-	if (dir >= 0) {
-		store_write(dir, name, h, size);
-		close(dir);
-	}
+	store_write(dir, name, h, size);
 	pages_put(h, size);
 }
 
-void agent_write_counts(void)
+static void leave_session(int dir, const struct session *session)
 {
-	int store = -1;
+	for (size_t i = 0; i < nsegments(session); i++) {
+		const struct segment *segment = segments_of(session)[i];
+		char name[64];
 
-	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
-		const struct session *session = &agent.sessions[i];
-
-		if (!session->name[0] || !session->area)
+		if (!segment->desc)
 			continue;
-		if (store < 0)
-			store = store_open();
-		for (size_t k = 0; store >= 0 && k < nsegments(session); k++)
-			if (segments_of(session)[k]->desc)
-				write_segment_counts(store, session, segments_of(session)[k]);
+		if (session->area)
+			write_segment_counts(dir, session->area, segment);
+		child_name(name, segment->number, agent.pid);
+		if (segment->inherited)
+			unlinkat(dir, name, 0);
 	}
-	if (store >= 0)
+}
+
+static void leave_store(void)
+{
+	int store = store_open(), dir;
+
+	for (unsigned i = 0; store >= 0 && i < SESSIONS_MAX; i++) {
+		if (!nsegments(&agent.sessions[i]))
+			continue;
+		dir = store_folder(store, agent.sessions[i].name, false);
+		if (dir >= 0) {
+			leave_session(dir, &agent.sessions[i]);
+			close(dir);
+		}
+	}
+	if (store >= 0) {
+		control_close(store);
 		close(store);
+	}
 }
 
 /* ---- the thread ---- */
@@ -409,7 +519,7 @@ static void *agent_main(void *unused)
 		return unused;
 	}
 	__atomic_store_n(&agent.tid, syscall(SYS_gettid), __ATOMIC_RELEASE);
-	agent.start_time = process_start_time();
+	agent.start_time = process_start_time(0);
 	modules_open();
 	sigemptyset(&set);
 	sigaddset(&set, WAKE);
@@ -420,6 +530,8 @@ static void *agent_main(void *unused)
 	store = store_open();
 	listener = store < 0 ? -1 : control_open(store);
 	agent_look(store);
+	if (life.mode == MODE_CHILD && store >= 0)
+		children_write(store);
 	lock_put(&agent.lock);
 	__atomic_store_n(&life.ready, 1, __ATOMIC_RELEASE);
 	word_wake(&life.ready);
@@ -596,8 +708,7 @@ __attribute__((destructor)) static void end(void)
 	int saved = errno;
 
 	if (agent_awake() && lock_try(&agent.lock, 500)) {
-		agent_write_counts();
-		control_close();
+		leave_store();
 		lock_put(&agent.lock);
 	}
 	errno = saved;

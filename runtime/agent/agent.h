@@ -84,7 +84,7 @@ bool store_session_ok(const char *name);
 int store_list(int dir, int (*fn)(int dir, const char *name, void *arg), void *arg);
 /* Writes it whole: 0, or a negative errno. */
 int store_write(int dir, const char *name, const void *data, size_t size);
-uint64_t process_start_time(void);
+uint64_t process_start_time(uint32_t pid); /* 0: own */
 size_t format_number(char *to, uint64_t n); /* NUL behind it */
 int64_t parse_number(const char *text);     /* -1: it is none */
 
@@ -237,7 +237,6 @@ extern struct agent agent;
 /* Reads the sessions' files again and applies them; the lock is held. The agent's thread only. */
 void agent_look(int store);
 struct session *agent_session(const char *name);
-void agent_write_counts(void);
 
 /* For wrappers, in any thread. */
 bool agent_awake(void);
@@ -247,7 +246,7 @@ void agent_step_back(void);
 
 /* The socket; serves one peer to its end, or until wake is readable. */
 int control_open(int store);
-void control_close(void);
+void control_close(int store);
 void control_serve(int listener, int wake, int store);
 
 void regions_alive(bool alive);

@@ -44,20 +44,16 @@ int control_open(int store)
 	return fd;
 }
 
-void control_close(void)
+void control_close(int store)
 {
-	int store = store_open(), dir;
+	int dir = store_folder(store, "agents", false);
 	char name[32];
 
-	if (store < 0)
+	if (dir < 0)
 		return;
-	dir = store_folder(store, "agents", false);
-	if (dir >= 0) {
-		format_number(name, agent.pid);
-		unlinkat(dir, name, 0);
-		close(dir);
-	}
-	close(store);
+	format_number(name, agent.pid);
+	unlinkat(dir, name, 0);
+	close(dir);
 }
 
 static struct segment *find_segment(const struct session *session, uint32_t number)

@@ -6,6 +6,7 @@
  *     STATE/agents/PID            a SOCK_SEQPACKET socket of each living agent
  *     STATE/SESSION/segment-N     struct agent_segment, ...: what one command armed
  *     STATE/SESSION/counts-N-PID  struct agent_counts, ...: what a process counted
+ *     STATE/SESSION/child-N-PID   struct agent_child: for whose sake it is armed
  *     STATE/SESSION/reader        locked by flock() as long as somebody reads the session
  *
  * STATE is $XDG_RUNTIME_DIR/probepoint where XDG_RUNTIME_DIR is a folder of the
@@ -70,6 +71,19 @@ struct agent_program {
 	uint32_t literal, nliterals;
 	uint32_t nargs;
 	uint8_t kind[RECORD_ARGS_MAX], size[RECORD_ARGS_MAX];
+};
+
+/*
+ * child-N-PID: written by the agent in a process that segment N is armed in because an
+ * ancestor was meant with its children; so it is armed again behind exec(2), and its
+ * own children know.
+ */
+#define AGENT_CHILD_MAGIC 0x68637070u /* "ppch" */
+
+struct agent_child {
+	uint32_t magic, version;
+	uint32_t pid, ancestor; /* ancestor: a pid of the segment's processes */
+	uint64_t start_time;    /* of pid */
 };
 
 /* ---- counts of a process that has ended ------------------------------------- */

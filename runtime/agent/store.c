@@ -172,12 +172,18 @@ int store_write(int dir, const char *name, const void *data, size_t size)
 }
 
 /* The name, in parentheses, may hold anything; fields count from behind the last one. */
-uint64_t process_start_time(void)
+uint64_t process_start_time(uint32_t pid)
 {
-	char text[1024], *at;
-	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	char text[1024], path[40] = "/proc/", *at;
 	ssize_t n;
+	int fd;
 
+	if (pid)
+		format_number(path + strlen(path), pid);
+	else
+		strcat(path, "self");
+	strcat(path, "/stat");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return 0;
 	n = read(fd, text, sizeof(text) - 1);

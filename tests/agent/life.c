@@ -9,6 +9,7 @@
  *     vfork N            a vfork child hits it N times, and _exits
  *     clonevm N          a clone(CLONE_VM) child does
  *     spawn FILE         posix_spawn; waits
+ *     run FILE IN HOW    runs a program with IN as its input; HOW: fork, vfork, shell
  *     exec               runs itself again
  *     threads N M        N threads at once, each hits it M times
  *     churn N M          N threads, one after another
@@ -226,9 +227,32 @@ static void *alt_thread(void *n)
 	return NULL;
 }
 
+static void run(const char *file, const char *in, const char *how)
+{
+	char command[700];
+	pid_t pid;
+
+	snprintf(command, sizeof(command), "%s <%s >/dev/null; true", file, in);
+	if (!strcmp(how, "shell")) {
+		fflush(stdout);
+		if (system(command)) {}
+		return;
+	}
+	pid = !strcmp(how, "vfork") ? vfork() : fork();
+	if (!pid) {
+		int fd = open(in, O_RDONLY);
+
+		dup2(fd, 0);
+		dup2(open("/dev/null", O_WRONLY), 1);
+		execl(file, file, NULL);
+		_exit(9);
+	}
+	reap(pid);
+}
+
 int main(int argc, char **argv)
 {
-	char line[400], word[300];
+	char line[900], word[300], word2[300], how[20];
 	static char vm_stack[65536];
 	long n, m;
 
@@ -271,6 +295,8 @@ int main(int argc, char **argv)
 
 			posix_spawn(&pid, word, NULL, NULL, args, environ);
 			reap(pid);
+		} else if (sscanf(line, "run %299s %299s %19s", word, word2, how) == 3) {
+			run(word, word2, how);
 		} else if (!strcmp(line, "exec\n")) {
 			printf("ok\n");
 			fflush(stdout);
