@@ -335,14 +335,15 @@ static bool wait_for_unloading(void)
 	return false;
 }
 
-void agent_look(int store)
+bool agent_look(int store)
 {
 	if (!wait_for_unloading())
-		return;
+		return false;
 	if (store < 0)
 		sites_apply();
 	else if (look_once(store))
 		look_once(store);
+	return true;
 }
 
 /* In a forked child. */

@@ -234,8 +234,11 @@ struct agent {
 
 extern struct agent agent;
 
-/* Reads the sessions' files again and applies them; the lock is held. The agent's thread only. */
-void agent_look(int store);
+/*
+ * Reads the sessions' files again and applies them; the lock is held. The agent's
+ * thread only. false: a library is being unloaded, and that does not end.
+ */
+bool agent_look(int store);
 struct session *agent_session(const char *name);
 
 /* For wrappers, in any thread. */

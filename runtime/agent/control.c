@@ -156,13 +156,9 @@ static int respond(const struct agent_request *request, struct agent_reply *repl
 		fail(reply, EINVAL, 0);
 		return -1;
 	}
-	if (request->op == AGENT_LOOK && !request->first) {
-		if (__atomic_load_n(&agent.unloading, __ATOMIC_ACQUIRE)) {
-			lock_put(&agent.lock);
-			poll(NULL, 0, 20);
-			lock_get(&agent.lock);
-		}
-		agent_look(store);
+	if (request->op == AGENT_LOOK && !request->first && !agent_look(store)) {
+		fail(reply, EBUSY, AGENT_BUSY);
+		return -1;
 	}
 	session = agent_session(request->session);
 	if (!session) {

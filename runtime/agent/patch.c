@@ -249,37 +249,58 @@ static void refuse(struct segment *segment, uint32_t point, enum agent_reason re
 	state->reason = reason;
 }
 
-/* A consumer of the site for this point: the one that served it before, or one at rest, or a new one. */
+/* A slot that has this consumer in it is not to be used again. */
+static void slot_forget(struct site *site, uint32_t consumer)
+{
+	for (unsigned i = 0; i < site->nslot_places; i++)
+		if (site->slot_places[i] == consumer) {
+			site->slot = 0;
+			site->nslot_places = 0;
+		}
+}
+
+static int64_t consumer_new(struct site *site, struct area *area)
+{
+	int64_t place = area_place(area);
+	struct consumer *c = place < 0 ? NULL : vector_add(&consumers, sizeof(*c));
+
+	if (!c)
+		return -1;
+	c->place = place;
+	c->area = area->index;
+	c->next = site->consumers;
+	site->consumers = c - consumer_at(0) + 1;
+	return c - consumer_at(0);
+}
+
+/* A consumer of the site for this point: the one that serves it, or one at rest, best with the same program, or a new one. */
 static int64_t consumer_get(struct site *site, struct area *area, const struct segment *segment, uint32_t point,
                             struct program *program)
 {
 	const struct agent_place *places = area->places.at;
 	struct consumer *c;
-	int64_t resting = -1, place;
+	int64_t found = -1;
 
 	for (uint32_t i = site->consumers; i; i = c->next) {
 		c = consumer_at(i - 1);
-		if (c->area != area->index || c->program != program || c->taken)
+		if (c->area != area->index || c->taken)
 			continue;
-		if (c->live && places[c->place].segment == segment->number && places[c->place].point == point)
+		if (c->live && c->program == program && places[c->place].segment == segment->number &&
+		    places[c->place].point == point)
 			return i - 1;
-		if (!c->live)
-			resting = i - 1;
+		if (!c->live && (found < 0 || c->program == program))
+			found = i - 1;
 	}
-	if (resting < 0) {
-		place = area_place(area);
-		c = place < 0 ? NULL : vector_add(&consumers, sizeof(*c));
-		if (!c)
-			return -1;
-		c->place = place;
-		c->program = program;
-		c->area = area->index;
-		c->next = site->consumers;
-		resting = consumers.n / sizeof(*c) - 1;
-		site->consumers = resting + 1;
-	}
-	area_name_place(area, consumer_at(resting)->place, segment->number, point);
-	return resting;
+	if (found < 0)
+		found = consumer_new(site, area);
+	if (found < 0)
+		return -1;
+	c = consumer_at(found);
+	if (c->program != program)
+		slot_forget(site, found);
+	c->program = program;
+	area_name_place(area, c->place, segment->number, point);
+	return found;
 }
 
 static uint16_t *semaphore_find(const struct desc_file *file, const char *path, uint64_t offset, const struct mapping *text)
@@ -745,6 +766,33 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 		site_refuse(site, AGENT_MEMORY);
 }
 
+/* Whether the point that the place is for may be armed there again, when its module comes back. */
+static bool place_waits(const struct area *area, uint32_t place)
+{
+	const struct agent_place *p = (const struct agent_place *)area->places.at + place;
+	struct segment **segments = area->session ? area->session->segments.at : NULL;
+
+	for (size_t i = 0; segments && i < area->session->segments.n / sizeof(*segments); i++)
+		if (segments[i]->number == p->segment && segments[i]->desc && p->point < segments[i]->desc->npoints)
+			return segments[i]->on[p->point];
+	return false;
+}
+
+/* What served an image that is gone keeps its counts as long as its segment is there. */
+static void sites_end(void)
+{
+	agent.narmed = 0;
+	for (size_t i = 0; i < nsites(); i++) {
+		struct consumer *c;
+
+		agent.narmed += site_at(i)->armed;
+		for (uint32_t k = site_at(i)->armed ? 0 : site_at(i)->consumers; k; k = c->next) {
+			c = consumer_at(k - 1);
+			c->live &= place_waits(&agent.areas[c->area], c->place);
+		}
+	}
+}
+
 static void sites_begin(void)
 {
 	struct consumer *c = consumers.at;
@@ -784,7 +832,5 @@ void sites_apply(void)
 		if (site_at(i)->armed || site_at(i)->nwant)
 			site_plan(site_at(i), &text, &image);
 	batch_run();
-	agent.narmed = 0;
-	for (size_t i = 0; i < nsites(); i++)
-		agent.narmed += site_at(i)->armed;
+	sites_end();
 }

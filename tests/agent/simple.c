@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Does what it is told, a line at a time, and answers each with "ok": tick N; say N; bytes: its site's; fork N; exit. */
+/* Does what it is told, a line at a time, and answers each with "ok": tick N; say N; bytes: its site's; byte0; fork N; exit. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +42,12 @@ int main(void)
 				exit(0);
 			}
 			wait(NULL);
+		} else if (!strncmp(line, "byte0", 5)) {
+			for (int i = 0; i < 16; i++)
+				if (code[i + 1] == 0xe9 || code[i + 1] == 0x66 || code[i + 1] == 0xeb) {
+					printf("%02x\n", code[i]);
+					break;
+				}
 		} else if (!strncmp(line, "bytes", 5)) {
 			for (int i = 0; i < 48; i++)
 				printf("%02x ", code[i]);
