@@ -4,6 +4,12 @@
 . tests/lib.sh
 . tests/agent/lib.sh
 
+# What slots call is on its own, and touches no vector register; the library exports what it wraps and no more.
+want "what slots call calls" "agent pthread_setspecific" \
+	"$(nm -u "$B/obj/runtime/agent/entry.o" | awk '$2 != "_GLOBAL_OFFSET_TABLE_" { print $2 }' | sort | tr '\n' ' ' | sed 's/ $//')"
+objdump -d "$B/obj/runtime/agent/entry.o" | grep -q '%[xyz]mm' && fail "what slots call uses vector registers"
+want "exports" "dlclose dlopen setns unshare" "$(nm -D --defined-only "$AGENT" | awk '{ print $3 }' | tr '\n' ' ' | sed 's/ $//')"
+
 same() { # WHAT COMMAND...
 	local what=$1
 	shift

@@ -53,7 +53,7 @@ static struct {
 	uint32_t wanted, done; /* looks asked for, and served */
 	uint32_t late;         /* and some to come */
 	uint32_t aside;        /* a wrapper has sent it away */
-	bool fork_locked;
+	bool ended;
 } life;
 
 /* ---- sessions ---- */
@@ -526,6 +526,10 @@ static void *agent_main(void *unused)
 	sigaddset(&set, WAKE);
 	wake = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	lock_get(&agent.lock);
+	if (life.ended) {
+		lock_put(&agent.lock);
+		return unused;
+	}
 	if (life.mode != MODE_START)
 		come_to_life();
 	store = store_open();
@@ -639,23 +643,37 @@ void agent_step_back(void)
 
 /* ---- fork ---- */
 
+/* What the thread that forks remembers: a signal handler in the middle may fork as well. */
+static __thread struct {
+	sigset_t signals;
+	bool locked;
+} forking;
+
 static void before_fork(void)
 {
 	int saved = errno;
+	sigset_t all, before;
 
-	life.fork_locked = lock_try(&agent.lock, 1000);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	forking.locked = lock_try(&agent.lock, 1000);
+	forking.signals = before;
 	errno = saved;
 }
 
 static void after_fork(void)
 {
-	if (life.fork_locked)
+	sigset_t before = forking.signals;
+
+	if (forking.locked)
 		lock_put(&agent.lock);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void in_child(void)
 {
-	bool was_running = life.running && life.fork_locked && !life.aside;
+	bool was_running = life.running && forking.locked && !life.aside;
+	sigset_t before = forking.signals;
 	int saved = errno;
 
 	memset(&agent_thread, 0, sizeof(agent_thread));
@@ -674,6 +692,7 @@ static void in_child(void)
 	regions_close();
 	if (was_running && start(MODE_CHILD) && agent.narmed)
 		wait_word(&life.ready, 1, 1000);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	errno = saved;
 }
 
@@ -688,6 +707,24 @@ static enum agent_reason able(void)
 	return AGENT_OK;
 }
 
+static int found_session(int dir, const char *name, void *unused)
+{
+	(void)dir, (void)unused;
+	return store_session_ok(name);
+}
+
+/* What is to be armed is to be armed before main(); where there is nothing, nobody waits. */
+static bool is_wanted(void)
+{
+	int store = store_open(), wanted;
+
+	if (store < 0)
+		return false;
+	wanted = store_list(store, found_session, NULL);
+	close(store);
+	return wanted;
+}
+
 __attribute__((constructor)) static void begin(void)
 {
 	int saved = errno;
@@ -699,7 +736,7 @@ __attribute__((constructor)) static void begin(void)
 	agent.reason = able();
 	if (!pthread_key_create(&key, rings_at_exit))
 		agent.key = key;
-	if (!pthread_atfork(before_fork, after_fork, in_child) && start(MODE_START))
+	if (!pthread_atfork(before_fork, after_fork, in_child) && start(MODE_START) && is_wanted())
 		wait_word(&life.ready, 1, 2000);
 	errno = saved;
 }
@@ -709,6 +746,7 @@ __attribute__((destructor)) static void end(void)
 	int saved = errno;
 
 	if (agent_awake() && lock_try(&agent.lock, 500)) {
+		life.ended = true;
 		leave_store();
 		lock_put(&agent.lock);
 	}

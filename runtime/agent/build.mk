@@ -4,7 +4,9 @@ AGENT_OBJ := $(AGENT_SRC:%.c=$(B)/obj/%.o)
 
 $(AGENT_OBJ): CFLAGS_ALL := $(filter-out -fsanitize=%,$(CFLAGS_ALL)) -ftls-model=initial-exec -fno-stack-protector \
 	-fno-plt -fcf-protection=branch
-$(B)/obj/runtime/agent/entry.o: CFLAGS_ALL += -mgeneral-regs-only -fno-tree-loop-distribute-patterns
+# No loop becomes a call of memcpy() either.
+$(B)/obj/runtime/agent/entry.o: CFLAGS_ALL += -mgeneral-regs-only -fno-builtin \
+	$(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-loop-distribute-patterns)
 
 $(B)/lib/libprobepoint-agent.so: $(AGENT_OBJ)
 	$(say) LD $@

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,19 +21,50 @@
 
 static char answer[AGENT_MESSAGE_MAX] __attribute__((aligned(8)));
 
+/* Through the folder's descriptor: its path may be longer than an address, or lie outside of a chroot. */
+static void socket_address(struct sockaddr_un *address, int dir, const char *name)
+{
+	address->sun_family = AF_UNIX;
+	strcpy(address->sun_path, "/proc/thread-self/fd/");
+	format_number(address->sun_path + strlen(address->sun_path), dir);
+	strcat(address->sun_path, "/");
+	strcat(address->sun_path, name);
+}
+
+/* A socket whose process has gone and which nobody listens to: it ended by _exit(2) or a signal. */
+static int sweep(int dir, const char *name, void *arg)
+{
+	struct sockaddr_un address = { 0 };
+	int64_t pid = parse_number(name);
+	unsigned *left = arg;
+	int fd;
+
+	if (pid <= 0 || pid > INT32_MAX || strlen(name) > 10 || !kill(pid, 0) || errno != ESRCH)
+		return 0;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return 1;
+	socket_address(&address, dir, name);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) && errno == ECONNREFUSED)
+		unlinkat(dir, name, 0);
+	close(fd);
+	return !--*left;
+}
+
 int control_open(int store)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/proc/thread-self/fd/" };
+	struct sockaddr_un address = { 0 };
+	unsigned sweep_at_most = 64;
 	char name[32];
 	int dir, fd;
 
 	dir = store_folder(store, "agents", true);
 	if (dir < 0)
 		return -1;
+	if (agent.pid % 16 == 0)
+		store_list(dir, sweep, &sweep_at_most);
 	format_number(name, agent.pid);
-	format_number(address.sun_path + strlen(address.sun_path), dir);
-	strcat(address.sun_path, "/");
-	strcat(address.sun_path, name);
+	socket_address(&address, dir, name);
 	unlinkat(dir, name, 0);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0 && (bind(fd, (struct sockaddr *)&address, sizeof(address)) || fchmodat(dir, name, 0600, 0) ||

@@ -84,6 +84,8 @@ struct answer slot_load(long rdi, long rsi, long rdx, unsigned size, uint64_t ad
 	return answer;
 }
 
+typedef uint64_t any_word __attribute__((may_alias, aligned(1)));
+
 static bool has_zero(uint64_t word)
 {
 	return (word - 0x0101010101010101ull) & ~word & 0x8080808080808080ull;
@@ -101,11 +103,11 @@ static int read_string(uint64_t address, char *to, unsigned max, const struct im
 	if (n > max)
 		n = max;
 	for (; at + 8 <= n; at += 8) {
-		uint64_t word = *(const uint64_t __attribute__((may_alias, aligned(1))) *)(address + at);
+		uint64_t word = *(const any_word *)(address + at);
 
 		if (has_zero(word))
 			break;
-		*(uint64_t __attribute__((may_alias, aligned(1))) *)(to + at) = word;
+		*(any_word *)(to + at) = word;
 	}
 	for (; at < n; at++) {
 		to[at] = *(const char *)(address + at);
@@ -137,7 +139,7 @@ char *slot_string(const struct image *image, struct record *record, char *cursor
 	for (int i = n; i & 7; i++)
 		bytes[i] = 0;
 	for (int i = 0; i < n; i += 8)
-		*(uint64_t *)(cursor + i) = *(uint64_t __attribute__((may_alias)) *)(bytes + i);
+		*(any_word *)(cursor + i) = *(any_word *)(bytes + i);
 	return cursor + ((n + 7) & ~7);
 }
 

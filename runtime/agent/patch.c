@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -112,22 +113,31 @@ static struct site *site_get(uintptr_t address)
 
 static struct image *images;
 
-static const struct image *image_of(const struct mapping *text)
+static void image_add(struct image *image, const struct mapping *text)
 {
-	struct image made = { 0 }, *image;
-
-	for (size_t i = 0; i < modules_count() && made.n < IMAGE_RANGES; i++) {
+	for (size_t i = 0; text && i < modules_count() && image->n < IMAGE_RANGES; i++) {
 		const struct mapping *m = modules_get(i);
 
 		if (!modules_is_image(text, m->start, 1))
 			continue;
-		if (made.n && made.range[made.n - 1].end == m->start) {
-			made.range[made.n - 1].end = m->end;
+		if (image->n && image->range[image->n - 1].end == m->start) {
+			image->range[image->n - 1].end = m->end;
 			continue;
 		}
-		made.range[made.n].start = m->start;
-		made.range[made.n++].end = m->end;
+		image->range[image->n].start = m->start;
+		image->range[image->n++].end = m->end;
 	}
+}
+
+/* The image around that text, and the program's own, which nobody unloads. */
+static const struct image *image_of(const struct mapping *text)
+{
+	const struct mapping *program = modules_at(getauxval(AT_ENTRY));
+	struct image made = { 0 }, *image;
+
+	image_add(&made, text);
+	if (program && !modules_is_image(text, program->start, 1))
+		image_add(&made, program);
 	for (image = images; image; image = image->next)
 		if (image->n == made.n && !memcmp(image->range, made.range, sizeof(made.range)))
 			return image;
@@ -309,7 +319,7 @@ static uint16_t *semaphore_find(const struct desc_file *file, const char *path, 
 		const struct mapping *m = modules_get(i);
 
 		if (m->shared || !(m->protection & PROT_WRITE) || !m->inode || offset < m->offset ||
-		    offset - m->offset + 2 > m->end - m->start || !modules_is_file(m, file, path))
+		    offset - m->offset > m->end - m->start - 2 || !modules_is_file(m, file, path))
 			continue;
 		if (modules_is_image(text, m->start, 1))
 			return (uint16_t *)(m->start + (offset - m->offset));
@@ -418,7 +428,8 @@ static void want_point(struct session *session, struct segment *segment, uint32_
 	for (unsigned i = 0; i < texts[f].n; i++) {
 		const struct mapping *m = texts[f].at[i];
 
-		if (p->offset >= m->offset && p->offset - m->offset + 1 + SITE_NOP <= m->end - m->start)
+		if (p->offset >= m->offset && m->end - m->start > SITE_NOP &&
+		    p->offset - m->offset <= m->end - m->start - 1 - SITE_NOP)
 			want_site(session, segment, point, file, path, m);
 	}
 	if (state->state == AGENT_OFF) {

@@ -20,7 +20,7 @@
 #define area_ring_stride (AGENT_COUNTS_IN_RING + AGENT_PLACES * sizeof(struct agent_count))
 #define area_size (area_rings_at + AGENT_RINGS * area_ring_stride)
 
-/* The readable pieces of the image around a site, which stay as long as it does. */
+/* The readable pieces of the images that stay as long as a site does: its own, and the program's. */
 #define IMAGE_RANGES 8
 struct image {
 	struct image *next;

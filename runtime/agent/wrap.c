@@ -4,9 +4,9 @@
  * what it always did; errno is the real one's.
  *
  * dlopen() finds libraries by who called it: by the RPATH and RUNPATH of the
- * caller's file. Where that could matter we must not stand in between, so the call
- * is passed on by a jump, with the caller's return address, and the new library is
- * found a little later.
+ * caller's file, and $ORIGIN is the caller's folder. Where that could matter we
+ * must not stand in between, so the call is passed on by a jump, with the caller's
+ * return address, and the new library is found a little later.
  */
 #include <dlfcn.h>
 #include <elf.h>
@@ -43,13 +43,12 @@ static bool caller_matters(const char *file, const void *caller)
 {
 	struct link_map *map = NULL;
 	Dl_info info;
-	bool bare = !file || !strchr(file, '/') || strchr(file, '$');
 
-	if (!file)
+	if (!file || strchr(file, '$'))
 		return true;
 	if (!dladdr1(caller, &info, (void **)&map, RTLD_DL_LINKMAP) || !map)
 		return true;
-	if (has_tag(map, DT_RPATH, bare ? DT_RUNPATH : DT_RPATH))
+	if (has_tag(map, DT_RPATH, strchr(file, '/') ? DT_RPATH : DT_RUNPATH))
 		return true;
 	return has_tag(_r_debug.r_map, DT_RPATH, DT_RPATH);
 }

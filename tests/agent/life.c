@@ -18,6 +18,7 @@
  *     fds                prints the descriptors open
  *     newuser, setns, chroot, setuid UID, seccomp
  *     load FILE N        dlopen, N hits by its hit(), dlclose
+ *     keep FILE          dlopen; again N: N hits by its hit()
  *     loop FILE N        the same N times, with one hit each
  *     block              blocks every signal
  *     unmap N            strings whose page another thread unmaps, N times
@@ -143,6 +144,18 @@ static void load(const char *file, long n, long hits)
 			hit(k);
 		dlclose(library);
 	}
+}
+
+static void (*kept)(long);
+
+static void keep(const char *file)
+{
+	void *library = dlopen(file, RTLD_NOW);
+
+	if (library)
+		kept = (void (*)(long))dlsym(library, "hit");
+	else
+		printf("%s\n", dlerror());
 }
 
 static void forbid(void)
@@ -333,6 +346,11 @@ int main(int argc, char **argv)
 			forbid();
 		} else if (sscanf(line, "load %299s %ld", word, &n) == 2) {
 			load(word, 1, n);
+		} else if (sscanf(line, "keep %299s", word) == 1) {
+			keep(word);
+		} else if (sscanf(line, "again %ld", &n) == 1) {
+			for (long i = 0; i < n; i++)
+				kept(i);
 		} else if (sscanf(line, "loop %299s %ld", word, &n) == 2) {
 			load(word, n, 1);
 		} else if (!strcmp(line, "block\n")) {
