@@ -484,22 +484,46 @@ static void look_now(int store)
 	word_wake(&life.done);
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ll + t.tv_nsec / 1000000;
+}
+
+/* How long until the next late look; it is made when it is due. -1: there is none to come. */
+static int late_look(int store, int64_t *due)
+{
+	uint32_t late = __atomic_exchange_n(&life.late, 0, __ATOMIC_ACQ_REL);
+	static uint32_t left;
+
+	if (late) {
+		left = late;
+		*due = now_ms() + (1000 >> left);
+	}
+	if (left && now_ms() >= *due) {
+		look_now(store);
+		left--;
+		*due = now_ms() + (1000 >> left);
+	}
+	return !left ? -1 : *due > now_ms() ? *due - now_ms() : 0;
+}
+
 static void serve(int store, int listener, int wake)
 {
 	struct pollfd polled[2] = { { .fd = wake, .events = POLLIN }, { .fd = listener, .events = POLLIN } };
 	struct signalfd_siginfo info;
+	int64_t due = 0;
 
 	while (!__atomic_load_n(&life.quit, __ATOMIC_ACQUIRE)) {
-		uint32_t late = life.late;
-		int n = poll(polled, 2, late ? 1000 >> late : -1);
+		int n = poll(polled, 2, late_look(store, &due));
 
 		if (n < 0 && errno != EINTR)
 			break;
 		if (n > 0 && polled[0].revents && read(wake, &info, sizeof(info)) < 0 && errno == EAGAIN)
 			polled[0].fd = -1; /* somebody else's, and not for us to take */
-		if (!n && late)
-			__atomic_compare_exchange_n(&life.late, &late, late - 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-		if ((!n && late) || life.wanted != life.done)
+		if (life.wanted != life.done)
 			look_now(store);
 		if (n > 0 && polled[1].revents && !life.quit)
 			control_serve(listener, wake, store);
