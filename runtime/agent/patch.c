@@ -563,20 +563,18 @@ static bool serialize(void)
 	return !syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
 }
 
-static struct vector batch; /* u32 site indices, in the order of their addresses */
+struct batched {
+	uintptr_t address;
+	uint32_t site;
+};
 
-static int compare_sites(uint32_t a, uint32_t b)
-{
-	uintptr_t x = site_at(a)->address, y = site_at(b)->address;
-
-	return x < y ? -1 : x > y;
-}
+static struct vector batch; /* struct batched, in the order of their addresses */
 
 /* Heap sort: no memory, no recursion, no luck. */
-static void sort_batch(uint32_t *at, size_t n)
+static void sort_batch(struct batched *at, size_t n)
 {
 	for (size_t i = n / 2, end = n; end > 1;) {
-		uint32_t moved;
+		struct batched moved;
 		size_t k, child;
 
 		if (i) {
@@ -586,9 +584,9 @@ static void sort_batch(uint32_t *at, size_t n)
 			at[end] = at[0];
 		}
 		for (k = i; (child = 2 * k + 1) < end; k = child) {
-			if (child + 1 < end && compare_sites(at[child], at[child + 1]) < 0)
+			if (child + 1 < end && at[child].address < at[child + 1].address)
 				child++;
-			if (compare_sites(moved, at[child]) >= 0)
+			if (moved.address >= at[child].address)
 				break;
 			at[k] = at[child];
 		}
@@ -597,27 +595,27 @@ static void sort_batch(uint32_t *at, size_t n)
 }
 
 /* From the site i of the batch on: how many are in the same mapping, and that mapping. */
-static size_t group(const uint32_t *at, size_t i, size_t n, const struct mapping **text)
+static size_t group(const struct batched *at, size_t i, size_t n, const struct mapping **text)
 {
 	size_t k = i;
 
-	*text = modules_at(site_at(at[i])->address);
-	while (k < n && *text && site_at(at[k])->address + 1 + SITE_NOP <= (*text)->end)
+	*text = modules_at(at[i].address);
+	while (k < n && *text && at[k].address + 1 + SITE_NOP <= (*text)->end)
 		k++;
 	return k > i ? k - i : 1;
 }
 
-static bool group_protect(const uint32_t *at, size_t n, int protection)
+static bool group_protect(const struct batched *at, size_t n, int protection)
 {
-	uintptr_t start = site_at(at[0])->address & -(uintptr_t)PAGE;
-	uintptr_t end = (site_at(at[n - 1])->address + SITE_NOP + PAGE) & -(uintptr_t)PAGE;
+	uintptr_t start = at[0].address & -(uintptr_t)PAGE;
+	uintptr_t end = (at[n - 1].address + SITE_NOP + PAGE) & -(uintptr_t)PAGE;
 
 	return !mprotect((void *)start, end - start, protection);
 }
 
 static void batch_protect(bool writable)
 {
-	const uint32_t *at = batch.at;
+	const struct batched *at = batch.at;
 	size_t n = batch.n / sizeof(*at), len;
 
 	for (size_t i = 0; i < n; i += len) {
@@ -626,7 +624,7 @@ static void batch_protect(bool writable)
 		len = group(at, i, n, &text);
 		if (writable && (!text || !group_protect(at + i, len, text->protection | PROT_WRITE)))
 			for (size_t k = i; k < i + len; k++)
-				site_refuse(site_at(at[k]), AGENT_PROTECT);
+				site_refuse(site_at(at[k].site), AGENT_PROTECT);
 		if (!writable && !(text->protection & PROT_WRITE))
 			group_protect(at + i, len, text->protection);
 	}
@@ -657,25 +655,25 @@ static void semaphore_drop(struct site *site)
 /* The three steps. false: nothing was changed. */
 static bool batch_write(void)
 {
-	uint32_t *at = batch.at;
+	const struct batched *at = batch.at;
 	size_t n = batch.n / sizeof(*at);
 
 	if (!serialize())
 		return false;
 	for (size_t i = 0; i < n; i++)
-		if (!site_at(at[i])->failed)
-			write_first_two(site_at(at[i]), 0xeb, SITE_NOP - 2);
+		if (!site_at(at[i].site)->failed)
+			write_first_two(site_at(at[i].site), 0xeb, SITE_NOP - 2);
 	serialize();
 	for (size_t i = 0; i < n; i++) {
-		struct site *site = site_at(at[i]);
+		struct site *site = site_at(at[i].site);
 
 		for (unsigned k = 2; k < JUMP && !site->failed; k++)
 			((volatile uint8_t *)site->address)[1 + k] = site->will[k];
 	}
 	serialize();
 	for (size_t i = 0; i < n; i++)
-		if (!site_at(at[i])->failed)
-			write_first_two(site_at(at[i]), site_at(at[i])->will[0], site_at(at[i])->will[1]);
+		if (!site_at(at[i].site)->failed)
+			write_first_two(site_at(at[i].site), site_at(at[i].site)->will[0], site_at(at[i].site)->will[1]);
 	serialize();
 	return true;
 }
@@ -710,7 +708,7 @@ static void batch_done(struct site *site)
 
 static bool batch_run(void)
 {
-	const uint32_t *at = batch.at;
+	const struct batched *at = batch.at;
 	size_t n = batch.n / sizeof(*at);
 	bool written;
 
@@ -721,7 +719,7 @@ static bool batch_run(void)
 	written = batch_write();
 	batch_protect(false);
 	for (size_t i = 0; i < n; i++) {
-		struct site *site = site_at(at[i]);
+		struct site *site = site_at(at[i].site);
 
 		if (!written)
 			site_refuse(site, AGENT_MEMBARRIER);
@@ -738,7 +736,7 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 {
 	const struct mapping *text = modules_at(site->address);
 	enum agent_reason reason;
-	uint32_t *added;
+	struct batched *added;
 
 	if (text && (text->shared || !text->inode || !(text->protection & PROT_EXEC) || !(text->protection & PROT_READ) ||
 	             text->end - site->address < 1 + SITE_NOP))
@@ -772,7 +770,7 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 	}
 	added = vector_add(&batch, sizeof(*added));
 	if (added)
-		*added = site - site_at(0);
+		*added = (struct batched){ site->address, site - site_at(0) };
 	else
 		site_refuse(site, AGENT_MEMORY);
 }
