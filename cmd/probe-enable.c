@@ -3,6 +3,7 @@
 #include <probepoint.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmd/arming.h"
@@ -10,6 +11,7 @@
 #include "cmd/interrupt.h"
 #include "cmd/options.h"
 #include "cmd/output.h"
+#include "cmd/preload.h"
 
 struct enable {
 	struct options options;
@@ -122,8 +124,13 @@ static int enable_command(struct enable *e)
 {
 	struct command command;
 	enum status status;
-	int err = command_start(&command, e->command);
+	char *preload;
+	int err;
 
+	if (!preload_list(&e->options, &preload))
+		return finish(&e->options, STATUS_NOT_STARTED);
+	err = command_start(&command, e->command, preload);
+	free(preload);
 	if (err)
 		return cannot_run(&e->options, e->command[0], err);
 	interrupt_catch();

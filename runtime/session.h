@@ -12,6 +12,7 @@
 struct pp_session {
 	char name[SESSION_NAME_MAX + 1];
 	bool is_private;
+	bool reading; /* a reader holds the backends open, ended or not */
 	bool record; /* what is armed from here on records from the start */
 	const struct scope *scope; /* whom it is for; both while pp_session_enable() is at work */
 	const volatile int *interrupt;
@@ -27,6 +28,8 @@ const struct desc *session_desc(const struct pp_session *session, size_t i);
 /* The segment of this number, NULL if there is none (looks again for new ones). */
 const struct segment *session_segment(struct pp_session *session, uint32_t number);
 
+/* Opens what other commands armed by a backend that the session had nothing of. */
+void session_look(struct pp_session *session);
 /* Looks at the stores again: what other commands armed and disarmed since. */
 int session_refresh(struct pp_session *session);
 

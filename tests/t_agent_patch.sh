@@ -26,8 +26,7 @@ want_like "a jump" "90 e9 *" "$said"
 want "protection" "$maps_before" "$(maps)"
 say "tick 1000"
 want "idle" "hits 1000 recorded 0 filtered 0 idle 1000 lost 0" "$(counts 1)"
-poke read $pid $S 600 >"$T/records" & reader=$!
-sleep 0.2
+reads 600
 say "tick 6"
 wait $reader
 want "records" "end 6" "$(tail -1 "$T/records")"
@@ -64,8 +63,7 @@ want "text again" "$text_before" "$(text)"
 # ---- strings: in the image, on the stack, nowhere ----
 poke arm $S 3 -p $pid "$T/simple" app:say
 look >/dev/null
-poke read $pid $S 600 >"$T/records" & reader=$!
-sleep 0.2
+reads 600
 say "say 4"
 wait $reader
 want "in the image" "0 c 6920656874206e69 6567616d" "$(sed -n '1s/.*faults //p' "$T/records")"

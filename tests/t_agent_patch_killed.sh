@@ -12,7 +12,7 @@ for ((i = 0; i < times; i++)); do
 	target "$T/storm" 4
 	poke arm $S 1 -r -p $pid "$T/storm" 'app:*' || fail "no segment"
 	look >/dev/null
-	poke read $pid $S 400 quiet >"$T/records" & reader=$!
+	reads 400 quiet
 	say go
 	sleep 0.$((RANDOM % 3))$((RANDOM % 10))
 	kill -KILL $pid

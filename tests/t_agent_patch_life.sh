@@ -101,8 +101,7 @@ poke drop $S 4
 start
 poke arm $S 5 -p $pid "$T/life" 'app:*'
 look >/dev/null
-poke read $pid $S 2500 >"$T/records" & reader=$!
-sleep 0.1
+reads 2500
 say "unmap 2000"; want "unmapping" "" "$said"
 say "altstack 10"; want "another stack" "" "$said"
 wait $reader || fail "$(tail -1 "$T/records")"

@@ -14,7 +14,7 @@ poke arm $S 3 -p $pid "$T/storm" app:handler 'arg0 > 0'
 want "armed" "segment 2 armed 1 pending 0 refused 0
 segment 3 armed 2 pending 0 refused 0" "$(look)"
 say go
-poke read $pid $S $((seconds * 1000)) quiet >"$T/records" & reader=$!
+reads $((seconds * 1000)) quiet
 poke storm $pid $S "$T/storm" 'app:[rfv]*' $seconds $$ >"$T/storm.out" || fail "$(cat "$T/storm.out")"
 say stop
 wait $reader || fail "a record that cannot be: $(tail -1 "$T/records")"

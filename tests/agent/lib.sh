@@ -39,3 +39,9 @@ target_end() {
 look() { poke look "$pid" "$S"; }
 counts() { poke counts "$pid" "$S" "$1"; }
 field() { sed -n "s/.*\b$1 \([0-9]*\).*/\1/p" <<<"$2"; }
+# reads MS [quiet]: a reader in the background, once it has begun; its records go to $T/records, and `wait $reader`.
+reads() {
+	rm -f "$T/ready"
+	POKE_READY=$T/ready "$T/poke" read "$pid" "$S" "$@" >"$T/records" & reader=$!
+	wait_for 10 test -e "$T/ready"
+}

@@ -9,7 +9,8 @@
  *     poke state PID SESSION NUMBER        a line a point
  *     poke counts PID SESSION NUMBER       sums: recorded filtered idle lost
  *     poke files SESSION NUMBER            the same from the files of processes that have ended
- *     poke read PID SESSION MS             reads for so long; a line for each record, "end" behind them
+ *     poke read PID SESSION MS [quiet]     reads for so long; a line for each record, "end N" behind them. Makes the
+ *                                          file named by POKE_READY when it has begun
  *     poke site FILE PATTERN               its first site's offset
  *     poke storm PID SESSION FILE PATTERN SECONDS SEED   arms and disarms random subsets
  */
@@ -473,6 +474,8 @@ static int read_records(int pid, const char *session, long ms, bool quiet)
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	if (!always)
 		a->record_until = a->clock == AGENT_CLOCK_TSC ? __rdtsc() + 3600000000000ull : ~0ull - 1;
+	if (getenv("POKE_READY"))
+		close(open(getenv("POKE_READY"), O_CREAT | O_WRONLY, 0600));
 	do {
 		for (unsigned i = 0; i < a->nrings; i++) {
 			if (!ring_of(a, i)->turns)
