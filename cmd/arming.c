@@ -31,6 +31,8 @@ struct pp_request *arming_request(struct options *options, const struct arming *
 		err = pp_request_file(request, options->files[i]);
 	if (!err && options->filter)
 		err = pp_request_filter(request, options->filter);
+	for (size_t i = 0; !err && i < options->nstrings; i++)
+		err = pp_request_string(request, options->strings[i]);
 	if (!err && options->children)
 		err = pp_request_children(request);
 	if (!err && options->pgrp)
@@ -101,6 +103,11 @@ static void count(const struct pp_report *report, struct tally *tally)
 			break;
 		}
 	}
+}
+
+static bool tally_rows(const struct tally *tally)
+{
+	return tally->armed || tally->pending || tally->refused || tally->unmatched;
 }
 
 static const char *why(const struct pp_report *report, size_t row)
@@ -251,10 +258,10 @@ static void put_json(FILE *out, struct options *options, const struct pp_session
 			json_object_array_add(pending, json_of("probe", probe, "file", file, NULL));
 			break;
 		case PP_REFUSED:
-			json_object_array_add(refused,
-			                      json_of("probe", probe, "pid", json_pid(report, i), "file", file, "offset",
-			                              offset >= 0 ? json_object_new_int64(offset) : NULL, "reason",
-			                              text_json(why(report, i)), NULL));
+			row = json_of("probe", probe, "pid", json_pid(report, i), "file", file, "offset",
+			              offset >= 0 ? json_object_new_int64(offset) : NULL, "reason",
+			              text_json(why(report, i)), NULL);
+			json_object_array_add(refused, row);
 			break;
 		}
 	}
@@ -268,10 +275,11 @@ static void put_json(FILE *out, struct options *options, const struct pp_session
 
 /* ---- what went wrong ---- */
 
-/* Says of each pattern that matches nothing what there is like it. */
-static void tell_unmatched(struct options *options, const struct arming *arming, const struct pp_report *report)
+/* Says of each pattern that matches nothing what there is like it. False: there was nothing to look at. */
+static bool tell_unmatched(struct options *options, const struct arming *arming, const struct pp_report *report)
 {
 	struct images images = { 0 };
+	bool looked;
 
 	for (size_t i = 0; i < options->nfiles; i++)
 		images_add_file(&images, options->files[i]);
@@ -280,7 +288,8 @@ static void tell_unmatched(struct options *options, const struct arming *arming,
 			images_add_process(&images, options->pids[i]);
 	if (!options->nfiles && arming->command)
 		images_add_file(&images, arming->command->path);
-	for (size_t i = 0; i < pp_report_rows(report); i++) {
+	looked = images.n || !images.failed;
+	for (size_t i = 0; looked && i < pp_report_rows(report); i++) {
 		char *like;
 
 		if (!is_unmatched(report, i))
@@ -290,6 +299,7 @@ static void tell_unmatched(struct options *options, const struct arming *arming,
 		free(like);
 	}
 	images_free(&images);
+	return looked;
 }
 
 static void tell_refused(struct options *options, const struct pp_report *report, const struct tally *tally)
@@ -332,33 +342,39 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 		no_memory();
 	if (report)
 		count(report, &tally);
-	if (out && report && !options->json && !options->quiet && err != -EINTR) {
+	/* Where it failed as a whole, rows tell at most of refusals. */
+	if (err && (tally.armed || tally.pending))
+		tally = (struct tally){ 0 };
+	if (out && tally_rows(&tally) && !options->json && !options->quiet && err != -EINTR) {
 		put_text(out, options, report);
 		fflush(out);
 	}
 
-	if (err == -EINTR)
+	status = STATUS_FAILED;
+	if (err == -EINTR) {
 		complain(options, "interrupted: what was begun is rolled back, nothing was armed");
-	else if (tally.refused && (tally.armed || tally.pending || !err))
-		tell_refused(options, report, &tally);
-	else if (err && !tally.unmatched)
+		goto out;
+	}
+	if (err && !(err == -ENOENT && tally.unmatched && tell_unmatched(options, arming, report))) {
 		complain(options, "%s", error);
-	else if (!tally.armed && !tally.pending && !tally.unmatched)
-		complain(options, "there is nothing to arm");
-	if (tally.unmatched)
-		tell_unmatched(options, arming, report);
-
-	if (out && report && options->json && err != -EINTR)
+		if (!tally.refused)
+			goto out;
+	} else if (!err) {
+		if (tally.refused)
+			tell_refused(options, report, &tally);
+		if (tally.unmatched)
+			tell_unmatched(options, arming, report);
+		if (!tally_rows(&tally)) {
+			complain(options, "there is nothing to arm");
+			goto out;
+		}
+	}
+	if (out && options->json)
 		put_json(out, options, session, report);
-	if (report && err != -EINTR)
-		summarise(options, session, &tally, arming->command != NULL);
-
-	if (!tally.armed && !tally.pending)
-		status = STATUS_FAILED;
-	else
-		status = err || tally.refused || tally.unmatched ? STATUS_PART : STATUS_DONE;
-	if (err == -EINTR)
-		status = STATUS_FAILED;
+	summarise(options, session, &tally, arming->command != NULL);
+	if (tally.armed || tally.pending)
+		status = tally.refused || tally.unmatched ? STATUS_PART : STATUS_DONE;
+out:
 	pp_report_free(report);
 	free(error);
 	return status;

@@ -153,9 +153,11 @@ void event_put_json(FILE *out, const struct pp_event *event)
 		}
 		json_object_put(name);
 	}
-	object = json_of("time", json_object_new_uint64(pp_event_time(event)), "pid",
-	                 json_object_new_int(pp_event_pid(event)), "tid", json_object_new_int(pp_event_tid(event)), "comm",
-	                 text_json(pp_event_comm(event)), "probe", text_json(pp_event_probe(event)), "args", args, NULL);
+	object = json_of("time", json_object_new_uint64(pp_event_time(event)),
+	                 "pid", json_object_new_int(pp_event_pid(event)),
+	                 "tid", json_object_new_int(pp_event_tid(event)),
+	                 "comm", text_json(pp_event_comm(event)),
+	                 "probe", text_json(pp_event_probe(event)), "args", args, NULL);
 	if (cuts)
 		json_object_object_add(object, "cut", cuts);
 	text_put_json(out, object);

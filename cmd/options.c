@@ -13,7 +13,7 @@
 
 #include "cmd/output.h"
 
-enum { KEY_JSON = 0x100, KEY_IF, KEY_CHILDREN, KEY_PGRP, KEY_CGROUP };
+enum { KEY_JSON = 0x100, KEY_IF, KEY_STRING, KEY_CHILDREN, KEY_PGRP, KEY_CGROUP };
 
 void options_append(const char ***list, size_t *n, const char *argument)
 {
@@ -84,6 +84,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_IF:
 		o->filter = arg;
 		break;
+	case KEY_STRING:
+		options_append(&o->strings, &o->nstrings, arg);
+		break;
 	case KEY_CHILDREN:
 		o->children = true;
 		break;
@@ -123,6 +126,7 @@ static const struct argp_option file[] = {
 };
 static const struct argp_option filter[] = {
 	{ "if", KEY_IF, "EXPR", 0, "only hits for which EXPR is true, as in 'len > 4096 && path =~ \"/api/*\"'", 1 },
+	{ "string", KEY_STRING, "ARG", 0, "argument ARG (as arg0) points to a string; can be repeated", 1 },
 	{ "children", KEY_CHILDREN, 0, 0, "the processes of -p and all that they fork from now on", 1 },
 	{ "pgrp", KEY_PGRP, 0, 0, "all processes in the process groups of those of -p", 1 },
 	{ "cgroup", KEY_CGROUP, "DIR", 0, "all processes in this control group and those below it", 1 },
@@ -219,6 +223,7 @@ void options_parse(const struct argp *argp, int argc, char **argv, struct option
 	unsigned flags = ARGP_IN_ORDER;
 
 	fill_standard_streams();
+	setvbuf(stderr, NULL, _IOLBF, 0); /* whole lines, beside those of a command */
 	setlocale(LC_CTYPE, "");
 	argp_err_exit_status = STATUS_USAGE;
 	argp_program_version_hook = print_version;

@@ -21,6 +21,8 @@ struct options {
 	const char *session; /* NULL: not given */
 	const char *backend; /* NULL: not given */
 	const char *filter, *cgroup; /* NULL: not given */
+	const char **strings; /* names of arguments */
+	size_t nstrings;
 	bool children, pgrp;
 	bool json, quiet, verbose;
 	char *usage;     /* what is wrong with the command line, where argp is not to say it */
@@ -29,7 +31,7 @@ struct options {
 
 extern const struct argp options_pid;     /* -p */
 extern const struct argp options_file;    /* -f */
-extern const struct argp options_filter;  /* --if --children --pgrp --cgroup */
+extern const struct argp options_filter;  /* --if --string --children --pgrp --cgroup */
 extern const struct argp options_session; /* -s */
 extern const struct argp options_backend; /* -b */
 extern const struct argp options_output;  /* --json -q -v */

@@ -72,7 +72,7 @@ static const struct argp argp = {
 	.parser = parse,
 	.args_doc = "PATTERN... [-- COMMAND...]",
 	.doc = "Arm probes and keep them armed, in a session that outlives this command.\v"
-	       "A PATTERN is PROVIDER:NAME, both globs.",
+	       "A PATTERN is PROVIDER:NAME, both globs, or func:SYMBOL, the entry of a function.",
 	.children = children,
 };
 

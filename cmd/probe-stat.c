@@ -174,16 +174,19 @@ static void put_json(const char *session, const struct reading *reading)
 	for (size_t i = 0; i < reading->n; i++) {
 		const struct row *r = &reading->rows[i];
 
-		json_object_array_add(
-			probes,
-			json_of("probe", text_json(r->probe), "pid", r->pid ? json_object_new_int(r->pid) : NULL, "file",
-		                text_json(r->file), "backend", text_json(r->backend), "sites",
-		                json_object_new_uint64(r->sites), "hits", json_object_new_uint64(r->counts.hits),
-		                "filtered", json_object_new_uint64(r->counts.filtered), "idle",
-		                json_object_new_uint64(r->counts.idle), "recorded",
-		                json_object_new_uint64(r->counts.recorded), "lost",
-		                json_object_new_uint64(r->counts.lost), "missed",
-		                json_object_new_uint64(r->counts.missed), NULL));
+		json_object *row = json_of("probe", text_json(r->probe),
+		                           "pid", r->pid ? json_object_new_int(r->pid) : NULL,
+		                           "file", text_json(r->file),
+		                           "backend", text_json(r->backend),
+		                           "sites", json_object_new_uint64(r->sites),
+		                           "hits", json_object_new_uint64(r->counts.hits),
+		                           "filtered", json_object_new_uint64(r->counts.filtered),
+		                           "idle", json_object_new_uint64(r->counts.idle),
+		                           "recorded", json_object_new_uint64(r->counts.recorded),
+		                           "lost", json_object_new_uint64(r->counts.lost),
+		                           "missed", json_object_new_uint64(r->counts.missed), NULL);
+
+		json_object_array_add(probes, row);
 	}
 	text_put_json(stdout, json_of("session", text_json(session), "time", json_object_new_uint64(reading->time),
 	                              "probes", probes, NULL));

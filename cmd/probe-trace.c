@@ -166,7 +166,6 @@ static bool session_gone(const struct trace *t)
 /* 0, or why not: -EPIPE where nobody listens any more. */
 static int one(struct trace *t, struct pp_trace *out, const struct pp_event *event)
 {
-	t->records++;
 	if (out)
 		return pp_trace_write(out, event);
 	(t->options.json ? event_put_json : event_put_text)(stdout, event);
@@ -185,7 +184,7 @@ static int read_all(struct trace *t, struct pp_reader *reader, struct pp_trace *
 		if (got == 0 && last)
 			break;
 		if (got == 0) {
-			err = out ? 0 : flush_results();
+			err = out ? pp_trace_write(out, NULL) : flush_results();
 			if (err)
 				return err;
 			/* what was recorded before they ended is read after it is known that they have */
@@ -205,8 +204,12 @@ static int read_all(struct trace *t, struct pp_reader *reader, struct pp_trace *
 		if (got < 0)
 			return got;
 		err = one(t, out, event);
-		if (err)
+		if (err == -EBADMSG)
+			t->damaged++;
+		else if (err)
 			return err;
+		else
+			t->records++;
 	}
 	return out ? 0 : flush_results();
 }
@@ -307,7 +310,8 @@ static enum status trace_own(struct trace *t)
 	request = arming_request(o, &t->arming, &status);
 	if (!request)
 		return status;
-	for (size_t i = 0; i < o->npids; i++)
+	/* those that filters take in may outlive the processes named */
+	for (size_t i = 0; i < o->npids && !o->children && !o->pgrp && !o->cgroup; i++)
 		add_target(t, o->pids[i]);
 	if (t->command_argv)
 		add_target(t, t->command.pid);

@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,8 @@ static unsigned distance(const char *a, const char *b, bool tail)
 
 		row[0] = i;
 		for (size_t j = 1; j <= nb; j++) {
-			unsigned change = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
+			bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
+			unsigned change = diagonal + !same;
 
 			diagonal = row[j];
 			row[j] = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
@@ -149,7 +151,7 @@ char *resemble(const struct images *images, const char *pattern)
 	} else if (images->n) {
 		fprintf(out, "none of the %zu files looked at has a probe", images->n);
 	} else {
-		fputs("no file could be looked at", out);
+		fputs("no process named maps a file", out);
 	}
 	if (fclose(out))
 		no_memory();

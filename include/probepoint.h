@@ -123,6 +123,11 @@ int pp_request_backend(struct pp_request *request, const char *backend);
  */
 int pp_request_filter(struct pp_request *request, const char *expression);
 /*
+ * The argument of this name points to a string, where no signature tells. Pointers of
+ * any probe that have the name are then read as strings. Can be repeated.
+ */
+int pp_request_string(struct pp_request *request, const char *argument);
+/*
  * Whom the request means beside the processes named; one of these. Every process that
  * maps the images then meets the trap, and those that are not meant are not counted.
  * _children: what the processes fork from now on, to any depth. _pgrp: all in their
@@ -166,10 +171,12 @@ struct pp_session;
 
 /*
  * Opens the session called name; create: makes it where it is not there.
- * Names are of letters, digits, '.', '_' and '-', at most 64, not starting with
- * '.' or '-'. -EINVAL: no such name can be; -ENOENT: no such session; -EPERM: what
- * is missing is told; -EBUSY: another command has held the session for seconds.
- * A session that is held open is locked against other commands that change it.
+ * Names are of letters, digits, '_' and '-', at most 64, not starting with '-'.
+ * -EINVAL: no such name can be; -ENOENT: no such session; -EPERM: what is missing is
+ * told; -EBUSY: another command has been at work on the session for five seconds.
+ * Calls that look at a session or change it wait for each other, in whichever
+ * processes; a session that is merely open hinders nobody. It is made by what is
+ * armed in it first, and ends with what is disarmed last.
  */
 int pp_session_open(const char *name, bool create, struct pp_session **session);
 /*
@@ -181,9 +188,10 @@ void pp_session_close(struct pp_session *session);
 const char *pp_session_name(const struct pp_session *session);
 
 /*
- * Arms. 0 where all was armed or is pending; -ENOENT where a pattern matched
- * nothing; other errors where nothing could be armed at all. *report is made in
- * any case in which anything was looked at, and the caller frees it; else NULL.
+ * Arms. 0 where anything was armed, is pending, or was armed in this session already:
+ * the report has the rest. -ENOENT: no probe matches any pattern; other errors where
+ * nothing could be armed at all. *report is made in any case in which anything was
+ * looked at, and the caller frees it; else NULL.
  * Interrupted in the middle (SIGINT set to a handler of the caller's, which sets
  * what _interrupt points at), what this call had begun is rolled back: -EINTR.
  */

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Which functions are probed, and what their probes are called.
+ * Which functions are probed.
  *
- * A probe's name is an identifier: ns::shape::area is ns__shape__area, and
- * operators and destructors are spelt out (operator_plus, _dtor). Functions that
- * come out alike (overloads, instances of one template) are told apart in the
- * order of their declaration: area, area_2, area_3. The count takes in functions
- * that are not probed, so that narrowing functions= renames nothing.
+ * The attributes of a function come first: no_probe, then probe. Then the rules
+ * of rules=FILE, then the one rule that the other arguments make up; the first
+ * whose conditions all hold decides, and where none does, the function is not
+ * probed.
+ *
+ * Functions whose names come out alike (overloads, instances of one template) are
+ * told apart in the order of their declaration: area, area_2, area_3. The count
+ * takes in functions that are not probed, so that narrowing the choice renames
+ * nothing.
  */
 #include "parts.h"
 
@@ -31,95 +35,74 @@ static bool provider_settle(void)
 	return false;
 }
 
-/* ---- names -------------------------------------------------------------------- */
+/* ---- rules ---------------------------------------------------------------------- */
 
-static const struct {
-	const char *sign, *word;
-} operators[] = {
-	{ "new[]", "new_array" }, { "delete[]", "delete_array" }, { "->*", "member_of" }, { "<=>", "compare" },
-	{ "<<=", "shift_left_assign" }, { ">>=", "shift_right_assign" }, { "->", "arrow" }, { "()", "call" },
-	{ "[]", "index" }, { "==", "equal" }, { "!=", "unequal" }, { "<=", "at_most" }, { ">=", "at_least" },
-	{ "<<", "shift_left" }, { ">>", "shift_right" }, { "&&", "and" }, { "||", "or" }, { "++", "increment" },
-	{ "--", "decrement" }, { "+=", "plus_assign" }, { "-=", "minus_assign" }, { "*=", "times_assign" },
-	{ "/=", "divide_assign" }, { "%=", "modulo_assign" }, { "&=", "bit_and_assign" }, { "|=", "bit_or_assign" },
-	{ "^=", "bit_xor_assign" }, { "=", "assign" }, { "<", "less" }, { ">", "greater" }, { "+", "plus" },
-	{ "-", "minus" }, { "*", "times" }, { "/", "divide" }, { "%", "modulo" }, { "&", "bit_and" },
-	{ "|", "bit_or" }, { "^", "bit_xor" }, { "!", "not" }, { "~", "bit_not" }, { ",", "comma" },
-	{ "\"\"", "literal" },
-};
-
-static void replace_all(std::string *text, const std::string &from, const std::string &to)
+static bool matches_any(const std::vector<std::string> &globs, const std::string &text)
 {
-	for (size_t at = text->find(from); at != std::string::npos; at = text->find(from, at + to.size()))
-		text->replace(at, from.size(), to);
-}
-
-/* "a<b<c>>::d(e)::f" -> "a::d::f"; the signs of operators are words by now. */
-static std::string without_arguments(const std::string &text)
-{
-	std::string plain;
-	int depth = 0;
-
-	for (char c : text) {
-		if (c == '<' || c == '(')
-			depth++;
-		else if ((c == '>' || c == ')') && depth)
-			depth--;
-		else if (!depth)
-			plain += c;
-	}
-	return plain;
-}
-
-static std::string probe_name(const std::string &function)
-{
-	std::string text = function, id;
-	size_t at = text.rfind("operator");
-
-	if (at != std::string::npos && (!at || text[at - 1] == ':') && text[at + 8] && !ISALNUM(text[at + 8]) &&
-	    text[at + 8] != '_') {
-		std::string rest = text.substr(at + 8 + (text[at + 8] == ' '));
-
-		for (const auto &op : operators) {
-			if (rest.compare(0, strlen(op.sign), op.sign))
-				continue;
-			text = text.substr(0, at) + "operator_" + op.word + rest.substr(strlen(op.sign));
-			break;
-		}
-	}
-	replace_all(&text, "{anonymous}", "anonymous");
-	replace_all(&text, "<lambda", "lambda<");
-	text = without_arguments(text);
-	for (size_t i = 0; i < text.size(); i++) {
-		if (!text.compare(i, 2, "::")) {
-			id += "__";
-			i++;
-		} else if (text[i] == '~') {
-			/* ns::shape::~shape: the class stands before it already */
-			id = id.substr(0, id.size() - (id.size() >= 2 ? 2 : 0)) + "_dtor";
-			break;
-		} else {
-			id += text[i];
-		}
-	}
-	return identifier_of(id);
-}
-
-/* ---- the choice --------------------------------------------------------------- */
-
-static bool matches(const std::vector<std::string> &globs, const std::string &function, tree decl)
-{
-	const char *plain = DECL_NAME(decl) ? IDENTIFIER_POINTER(DECL_NAME(decl)) : "";
-	std::string bare = without_arguments(function);
-
 	for (const std::string &glob : globs)
-		if (!fnmatch(glob.c_str(), plain, 0) || !fnmatch(glob.c_str(), function.c_str(), 0) ||
-		    !fnmatch(glob.c_str(), bare.c_str(), 0))
+		if (!fnmatch(glob.c_str(), text.c_str(), 0))
 			return true;
 	return false;
 }
 
-/* Functions that people wrote, and here. */
+/* By its name, its qualified name, that without template arguments, or that with its parameters. */
+static bool matches_function(const std::vector<std::string> &globs, tree decl)
+{
+	if (globs.empty())
+		return false;
+	std::string function = function_text(decl), bare = without_arguments(function);
+	return matches_any(globs, DECL_NAME(decl) ? IDENTIFIER_POINTER(DECL_NAME(decl)) : "") ||
+	       matches_any(globs, function) || matches_any(globs, bare) ||
+	       matches_any(globs, bare + "(" + parameters_of(decl) + ")");
+}
+
+/* As the compiler was given it, or its base name. */
+static bool matches_file(const std::vector<std::string> &globs, tree decl)
+{
+	const char *file = LOCATION_FILE(DECL_SOURCE_LOCATION(decl));
+
+	return globs.empty() || (file && (matches_any(globs, file) || matches_any(globs, lbasename(file))));
+}
+
+static unsigned statements_of(tree decl)
+{
+	function *fn = DECL_STRUCT_FUNCTION(decl);
+	unsigned n = 0;
+	basic_block bb;
+
+	if (!fn || !fn->cfg)
+		return 0;
+	FOR_EACH_BB_FN(bb, fn)
+		for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at)) {
+			gimple *stmt = gsi_stmt(at);
+
+			n += !is_gimple_debug(stmt) && gimple_code(stmt) != GIMPLE_LABEL &&
+			     gimple_code(stmt) != GIMPLE_NOP && gimple_code(stmt) != GIMPLE_PREDICT &&
+			     !gimple_clobber_p(stmt);
+		}
+	return n;
+}
+
+static const struct rule *rule_of(tree decl)
+{
+	static const struct rule marked = rule();
+
+	if (lookup_attribute("no_probe", DECL_ATTRIBUTES(decl)))
+		return NULL;
+	if (lookup_attribute("probe", DECL_ATTRIBUTES(decl)))
+		return &marked;
+	if (in_system_header_at(DECL_SOURCE_LOCATION(decl)))
+		return NULL;
+	for (const struct rule &rule : choice.rules)
+		if (matches_function(rule.functions, decl) && !matches_function(rule.exclude, decl) &&
+		    matches_file(rule.files, decl) && (!rule.min_size || statements_of(decl) >= rule.min_size))
+			return rule.skip ? NULL : &rule;
+	return NULL;
+}
+
+/* ---- the survey ------------------------------------------------------------------- */
+
+/* What can be probed: functions that people wrote. */
 static bool is_candidate(tree decl)
 {
 	cgraph_node *node = cgraph_node::get(decl);
@@ -131,8 +114,6 @@ static bool is_candidate(tree decl)
 	if (lookup_attribute("no_instrument_function", DECL_ATTRIBUTES(decl)) ||
 	    lookup_attribute("naked", DECL_ATTRIBUTES(decl)))
 		return false;
-	if (in_system_header_at(DECL_SOURCE_LOCATION(decl)))
-		return false;
 	/* The destructor that also frees calls the one that does not. */
 	return strcmp(IDENTIFIER_POINTER(DECL_NAME(decl)), "__dt_del ");
 }
@@ -140,6 +121,26 @@ static bool is_candidate(tree decl)
 static bool by_uid(tree a, tree b)
 {
 	return DECL_UID(a) < DECL_UID(b);
+}
+
+static void probe(tree decl, const struct rule *rule, const std::string &name)
+{
+	struct probed &probed = survey[DECL_UID(decl)];
+	tree given = lookup_attribute("probe", DECL_ATTRIBUTES(decl));
+
+	probed.name = name;
+	probed.provider = rule->provider.empty() ? choice.provider : rule->provider;
+	if (given && TREE_VALUE(given)) {
+		probed.provider = TREE_STRING_POINTER(TREE_VALUE(TREE_VALUE(given)));
+		probed.name = TREE_STRING_POINTER(TREE_VALUE(TREE_CHAIN(TREE_VALUE(given))));
+	}
+	probed.entry = rule->entry;
+	probed.returns = rule->returns;
+	if (!rule->inlined)
+		probed.home = IDENTIFIER_POINTER(DECL_ASSEMBLER_NAME(decl));
+	probed.shared = DECL_COMDAT(decl) || DECL_ONE_ONLY(decl) || DECL_DECLARED_INLINE_P(decl) ||
+			strcmp(LOCATION_FILE(DECL_SOURCE_LOCATION(decl)), main_input_filename);
+	signature_make(decl, &probed);
 }
 
 void functions_survey(void)
@@ -159,7 +160,11 @@ void functions_survey(void)
 	std::sort(decls.begin(), decls.end(), by_uid);
 
 	for (tree decl : decls) {
-		std::string function = function_text(decl), name = probe_name(function);
+		const struct rule *rule = rule_of(decl);
+
+		if (!rule && in_system_header_at(DECL_SOURCE_LOCATION(decl)))
+			continue;
+		std::string name = probe_name(function_text(decl));
 		/* The variants of one constructor are one function to whoever wrote it. */
 		tree origin = DECL_ABSTRACT_ORIGIN(decl) ? DECL_ABSTRACT_ORIGIN(decl) : decl;
 		std::vector<tree> &same = named[name];
@@ -169,15 +174,8 @@ void functions_survey(void)
 			same.push_back(origin);
 		if (nth)
 			name += "_" + std::to_string(nth + 1);
-		if (!matches(choice.functions, function, decl) || matches(choice.exclude, function, decl))
-			continue;
-		if (std::find(resolvers.begin(), resolvers.end(), decl) != resolvers.end())
-			continue;
-		probed &probed = survey[DECL_UID(decl)];
-		probed.name = name;
-		probed.shared = DECL_COMDAT(decl) || DECL_ONE_ONLY(decl) || DECL_DECLARED_INLINE_P(decl) ||
-				strcmp(LOCATION_FILE(DECL_SOURCE_LOCATION(decl)), main_input_filename);
-		signature_make(decl, &probed);
+		if (rule && std::find(resolvers.begin(), resolvers.end(), decl) == resolvers.end())
+			probe(decl, rule, name);
 	}
 }
 

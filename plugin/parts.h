@@ -2,17 +2,22 @@
 /*
  * The plugin's parts and what they hand each other.
  *
- *   probepoint.cc  arguments, and where the passes stand
- *   choose.cc      which functions are probed, and what their probes are called
+ *   probepoint.cc  where the passes stand
+ *   arguments.cc   -fplugin-arg-probepoint-..., and the file of rules
+ *   attributes.cc  __attribute__((probe)) and ((no_probe))
+ *   choose.cc      which functions are probed
+ *   names.cc       what their probes are called
  *   signature.cc   what a function's arguments are: types, names, classes
  *   site.cc        the assembler text of a site, and what later passes do with it
+ *   stmt.cc        a site as a GIMPLE statement
  *   place.cc       GIMPLE: sites at entry and before each return
  *   tail.cc        GIMPLE: tail calls stay tail calls
+ *   inlined.cc     GIMPLE: takes sites out of inlined copies, where that is asked for
  *   late.cc        RTL: operands a reader can resolve; one label a section
  *
- * Sites are volatile `asm inline` statements. Whatever a later pass must know
- * of a site it reads from the text, for with LTO it runs in another process; and
- * the text is right by itself, for in that process the plugin may be missing.
+ * Whatever a later pass must know of a site it reads from its text, for with LTO
+ * it runs in another process; and the text is right by itself, for in that
+ * process the plugin may be missing.
  */
 #ifndef PARTS_H
 #define PARTS_H
@@ -24,12 +29,40 @@
 
 /* ---- choose.cc ------------------------------------------------------------ */
 
+struct rule {
+	/* conditions */
+	std::vector<std::string> functions, exclude, files;
+	unsigned min_size = 0; /* GIMPLE statements */
+	/* what then */
+	bool skip = false, entry = true, returns = true, inlined = true;
+	std::string provider; /* empty: as for all */
+};
+
 struct choice {
-	std::vector<std::string> functions, exclude;
+	std::vector<rule> rules;
 	std::string provider; /* empty: the source file's base name */
 };
 
 extern struct choice choice;
+
+/* Looks at every function of the unit, once, before the first IPA pass. */
+void functions_survey(void);
+/* NULL: the function is not probed. */
+const struct probed *function_probed(tree decl);
+
+/* ---- arguments.cc: false after an error ------------------------------------ */
+
+bool arguments_read(const struct plugin_name_args *args);
+
+/* ---- attributes.cc --------------------------------------------------------- */
+
+void attributes_register(void);
+
+/* ---- names.cc --------------------------------------------------------------- */
+
+std::string probe_name(const std::string &function);
+/* "a<b>::d(e)::f" -> "a::d::f" */
+std::string without_arguments(const std::string &text);
 
 /* ---- signature.cc --------------------------------------------------------- */
 
@@ -53,8 +86,11 @@ struct argument {
 
 /* What is known of a function before its types are stripped for LTO. */
 struct probed {
+	std::string provider;
 	std::string name;      /* of its probes, without __entry and the like */
 	std::string signature; /* a PPN_SIGNATURE's bytes */
+	std::string home;      /* the assembler's name of the one function that keeps the sites; empty: all do */
+	bool entry, returns;   /* which sites */
 	bool shared;           /* other units may have the function too */
 	std::vector<argument> arguments;
 	argument result;
@@ -64,12 +100,9 @@ bool is_identifier(const std::string &text);
 std::string identifier_of(const std::string &text);
 /* The function as people write it: qualified, without parameters. */
 std::string function_text(tree decl);
+/* Its parameters' types, as in a declaration. */
+std::string parameters_of(tree decl);
 void signature_make(tree decl, struct probed *probed);
-
-/* Looks at every function of the unit, once, before the first IPA pass. */
-void functions_survey(void);
-/* NULL: the function is not probed. */
-const struct probed *function_probed(tree decl);
 
 /* ---- site.cc -------------------------------------------------------------- */
 
@@ -90,14 +123,25 @@ std::string site_text_tail(const char *text, unsigned line);
  * already; define: the label is put at this site. In the order of the output.
  */
 std::string site_text_linked(const char *text, unsigned label, bool define);
+/* Does the site stay in a function of that assembler name (or a clone of it)? */
+bool site_stays(const char *text, const char *function);
 /* What that took out of all the sites, for the end of the unit. */
 std::string signatures_text(void);
+
+/* ---- stmt.cc: a site as a statement ------------------------------------------ */
+
+/* The text of a site, NULL: stmt is none. */
+const char *site_stmt_text(gimple *stmt);
+bool site_stmt_is_return(gimple *stmt);
+/* inputs: the operands' values. in_memory: what must be in memory besides, where an operand points to it. */
+gasm *site_stmt_new(const std::string &text, const std::vector<tree> &inputs, const std::vector<tree> &in_memory);
 
 /* ---- passes --------------------------------------------------------------- */
 
 opt_pass *pass_place(gcc::context *context);
 enum tail_when { TAIL_RECURSION, TAIL_CALL, TAIL_LTO };
 opt_pass *pass_tail(gcc::context *context, enum tail_when when);
+opt_pass *pass_inlined(gcc::context *context);
 opt_pass *pass_operands(gcc::context *context);
 opt_pass *pass_text(gcc::context *context);
 

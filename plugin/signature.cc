@@ -59,6 +59,21 @@ static std::string qualifiers(tree type)
 	return text;
 }
 
+/* GCC's names of the integer types are not those that people write. */
+static std::string plain_name(const char *name)
+{
+	static const char *const names[][2] = {
+		{ "long int", "long" }, { "short int", "short" }, { "unsigned int", "unsigned" },
+		{ "long unsigned int", "unsigned long" }, { "short unsigned int", "unsigned short" },
+		{ "long long int", "long long" }, { "long long unsigned int", "unsigned long long" },
+	};
+
+	for (const auto &pair : names)
+		if (!strcmp(name, pair[0]))
+			return pair[1];
+	return name;
+}
+
 static std::string tag_text(tree type)
 {
 	tree name = TYPE_NAME(type);
@@ -117,7 +132,7 @@ static std::string type_text(tree type)
 		break;
 	}
 	if (name && TREE_CODE(name) == TYPE_DECL && DECL_NAME(name))
-		return qualifiers(type) + IDENTIFIER_POINTER(DECL_NAME(name));
+		return qualifiers(type) + plain_name(IDENTIFIER_POINTER(DECL_NAME(name)));
 
 	switch (TREE_CODE(type)) {
 	case POINTER_TYPE:
@@ -145,6 +160,16 @@ static std::string type_text(tree type)
 			return qualifiers(type) + type_text(TYPE_MAIN_VARIANT(type));
 		return "?";
 	}
+}
+
+std::string parameters_of(tree decl)
+{
+	std::string text;
+
+	for (tree parm = DECL_ARGUMENTS(decl); parm; parm = DECL_CHAIN(parm))
+		if (!DECL_ARTIFICIAL(parm))
+			text += (text.empty() ? "" : ", ") + type_text(TREE_TYPE(parm));
+	return text;
 }
 
 /* Types without the qualifiers of the object itself: a parameter's own const is of no matter. */
@@ -212,7 +237,7 @@ static void add_members(tree type, const argument &whole, std::vector<argument> 
 		argument member = whole;
 
 		if (TREE_CODE(field) != FIELD_DECL || (DECL_BIT_FIELD(field) && !DECL_NAME(field)) ||
-		    integer_zerop(DECL_SIZE(field)))
+		    !DECL_SIZE(field) || integer_zerop(DECL_SIZE(field)))
 			continue;
 		if (DECL_NAME(field) && !DECL_ARTIFICIAL(field))
 			member.name += std::string(".") + IDENTIFIER_POINTER(DECL_NAME(field));
@@ -224,7 +249,7 @@ static void add_members(tree type, const argument &whole, std::vector<argument> 
 
 static void add_elements(tree type, const argument &whole, std::vector<argument> *arguments)
 {
-	HOST_WIDE_INT n = int_size_in_bytes(type) / int_size_in_bytes(TREE_TYPE(type));
+	HOST_WIDE_INT size = int_size_in_bytes(TREE_TYPE(type)), n = size > 0 ? int_size_in_bytes(type) / size : 0;
 
 	for (HOST_WIDE_INT i = 0; i < n; i++) {
 		argument element = whole;
@@ -344,7 +369,7 @@ void signature_make(tree decl, struct probed *probed)
 	probed->result = result_argument(decl);
 
 	std::string &bytes = probed->signature;
-	add_number(&bytes, ppn_key(choice.provider.c_str(), probed->name.c_str()), 8);
+	add_number(&bytes, ppn_key(probed->provider.c_str(), probed->name.c_str()), 8);
 	add_number(&bytes, where.line, 4);
 	add_number(&bytes, PPN_KIND_FUNCTION, 1);
 	add_number(&bytes, probed->arguments.size(), 1);

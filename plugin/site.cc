@@ -15,10 +15,13 @@
 #include "parts.h"
 
 /* %= is a number that GCC makes anew for each copy of the statement. */
-#define SITE "\t.p2align 3,,2\n.Lpp%=:\t.byte 0x90\n"
+/* Filled with prefixes of the nop1, so that no nop of its own is ever in the way; as in sys/sdt.h. */
+#define ALIGN "\t.p2align 3,0x66,2\n"
+#define SITE ALIGN ".Lpp%=:\t.byte 0x90\n"
 #define LINK_OWN "@note,.Lpp%="
 #define SIGNATURE_OWN ".Lppo_"    /* of a function of this unit alone */
 #define SIGNATURE_SHARED ".Lpps_" /* of one that other units may have too */
+#define STAYS_IN "\t# stays in "
 #define OPERANDS "\t.string \""
 
 /* For .ascii inside of an asm template: both would read \ " and the one % { | }. */
@@ -105,9 +108,10 @@ std::string site_text(const struct probed *probed, enum site_kind kind, const st
 	       "\t.byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"
 	       "\t.pushsection " STAPSDT_SECTION ",\"o?\"," LINK_OWN "\n" +
 	       head(STAPSDT_OWNER, STAPSDT_TYPE) + address(".Lpp%=") + address("_.stapsdt.base") + address("0") +
-	       "\t.asciz \"" + choice.provider + "\"\n\t.asciz \"" + probed->name +
+	       "\t.asciz \"" + probed->provider + "\"\n\t.asciz \"" + probed->name +
 	       (kind == SITE_ENTRY ? "__entry" : "__return") + "\"\n" + OPERANDS + operands + "\"\n" + tail +
-	       base_text() + signature_text(probed);
+	       base_text() + signature_text(probed) +
+	       (probed->home.empty() ? "" : STAYS_IN + probed->home + "\n");
 }
 
 bool site_is(const char *text)
@@ -171,6 +175,18 @@ static void erase_definitions(std::string *text)
 	}
 }
 
+bool site_stays(const char *text, const char *function)
+{
+	const char *home = strstr(text, STAYS_IN);
+
+	if (!home)
+		return true;
+	home += strlen(STAYS_IN);
+	size_t length = strcspn(home, "\n");
+	function += *function == '*';
+	return !strncmp(home, function, length) && (!function[length] || function[length] == '.');
+}
+
 std::string signatures_text(void)
 {
 	if (own_signatures.empty())
@@ -185,7 +201,7 @@ std::string site_text_linked(const char *text, unsigned label, bool define)
 	for (size_t at = linked.find(LINK_OWN); at != std::string::npos; at = linked.find(LINK_OWN, at))
 		linked.replace(at, strlen(LINK_OWN), "@note," + name);
 	if (define)
-		linked.insert(strlen("\t.p2align 3,,2\n"), name + ":\n");
+		linked.insert(strlen(ALIGN), name + ":\n");
 	erase_definitions(&linked);
 	return linked;
 }

@@ -43,16 +43,6 @@ struct searcher {
 	vec<bitmap_head> live;
 };
 
-static bool is_site(gimple *stmt)
-{
-	return gimple_code(stmt) == GIMPLE_ASM && site_is(gimple_asm_string(as_a<gasm *>(stmt)));
-}
-
-static bool is_return_site(gimple *stmt)
-{
-	return gimple_code(stmt) == GIMPLE_ASM && site_is_return(gimple_asm_string(as_a<gasm *>(stmt)));
-}
-
 static bool is_nothing(gimple *stmt)
 {
 	return gimple_code(stmt) == GIMPLE_LABEL || gimple_code(stmt) == GIMPLE_NOP ||
@@ -136,7 +126,7 @@ static enum found search(basic_block bb, struct path *path, statements *sites, g
 
 		if (is_nothing(stmt))
 			continue;
-		if (is_return_site(stmt) || feeds(stmt, *sites)) {
+		if (site_stmt_is_return(stmt) || feeds(stmt, *sites)) {
 			sites->insert(sites->begin(), stmt);
 			continue;
 		}
@@ -303,15 +293,12 @@ static void put_before_call(gcall *call, const statements &list)
 	gimple_stmt_iterator at = gsi_for_stmt(call);
 
 	for (gimple *stmt : list) {
-		if (!is_site(stmt))
+		if (!site_stmt_text(stmt))
 			continue;
-		std::string text = site_text_tail(gimple_asm_string(as_a<gasm *>(stmt)), gimple_lineno(call));
-		gasm *site = gimple_build_asm_vec(ggc_strdup(text.c_str()), NULL, NULL, NULL, NULL);
+		gasm *site = site_stmt_new(site_text_tail(site_stmt_text(stmt), gimple_lineno(call)), std::vector<tree>(),
+					   std::vector<tree>());
 
-		gimple_asm_set_volatile(site, true);
-		gimple_asm_set_inline(site, true);
 		gimple_set_location(site, gimple_location(call));
-		gimple_set_block(site, gimple_block(call));
 		gsi_insert_before(&at, site, GSI_SAME_STMT);
 	}
 }
@@ -411,7 +398,7 @@ static bool has_return_site(function *fn)
 
 	FOR_EACH_BB_FN(bb, fn)
 		for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at))
-			if (is_return_site(gsi_stmt(at)))
+			if (site_stmt_is_return(gsi_stmt(at)))
 				return true;
 	return false;
 }

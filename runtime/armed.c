@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/armed.h"
 #include "runtime/point.h"
 #include "runtime/session.h"
 #include "sdt/error.h"
@@ -12,12 +13,17 @@ struct pp_armed {
 	struct registry registry;
 	char **names;
 	size_t n;
+	const char *without; /* while reading */
 };
 
 static int add_session(const char *name, void *arg)
 {
 	struct pp_armed *armed = arg;
 	struct pp_session *session;
+
+	if (armed->without && !strcmp(name, armed->without))
+		return 0;
+
 	char **more = realloc(armed->names, (armed->n + 1) * sizeof(*more));
 	int err;
 
@@ -38,16 +44,26 @@ static int add_session(const char *name, void *arg)
 	return err;
 }
 
-int pp_armed_read(struct pp_armed **armed)
+int armed_read(struct pp_armed **armed, const char *without)
 {
 	struct pp_armed *a = calloc(1, sizeof(*a));
-	int err = a ? pp_sessions(add_session, a) : error_set(ENOMEM, "out of memory");
+	int err;
 
+	if (!a)
+		return error_set(ENOMEM, "out of memory");
+	a->without = without;
+	err = pp_sessions(add_session, a);
+	a->without = NULL;
 	if (err)
 		pp_armed_free(a);
 	else
 		*armed = a;
 	return err;
+}
+
+int pp_armed_read(struct pp_armed **armed)
+{
+	return armed_read(armed, NULL);
 }
 
 void pp_armed_free(struct pp_armed *armed)

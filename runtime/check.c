@@ -9,26 +9,91 @@
 #include "sdt/error.h"
 #include "sdt/image.h"
 
-static bool is_trap_x86(const uint8_t *code)
+static const char trap[] = "is a trap already";
+
+static const char *check_x86(const uint8_t *code, size_t size, bool is_64)
 {
+	static const uint8_t nop5[5] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 };
+
+	/* Linux 6.18 turns it into a call that writes into the red zone, and dies in children. */
+	if (size >= sizeof(nop5) && !memcmp(code, nop5, sizeof(nop5)))
+		return "is a 5-byte nop, which kernels replace by a call that breaks leaf functions";
+	/* prefixes before int3 and its like change nothing */
+	while (size > 1 && (*code == 0x66 || *code == 0x67 || *code == 0xf2 || *code == 0xf3 || *code == 0x2e ||
+	                    *code == 0x36 || *code == 0x3e || *code == 0x26 || *code == 0x64 || *code == 0x65 ||
+	                    (is_64 && (*code & 0xf0) == 0x40))) {
+		code++;
+		size--;
+	}
 	switch (code[0]) {
 	case 0xcc: /* int3 */
 	case 0xcd: /* int n */
-	case 0xce: /* into */
 	case 0xf1: /* int1 */
-		return true;
+		return trap;
+	case 0xce: /* into */
+		return is_64 ? "is no instruction in 64-bit code" : trap;
+	case 0xf4:
+		return "is hlt, which programs may not execute";
 	case 0x0f:
-		return code[1] == 0x0b || code[1] == 0xb9 || code[1] == 0xff; /* ud2, ud1, ud0 */
+		if (size > 1 && (code[1] == 0x0b || code[1] == 0xb9 || code[1] == 0xff)) /* ud2, ud1, ud0 */
+			return trap;
+		return NULL;
 	default:
-		return false;
+		return NULL;
+	}
+}
+
+static uint32_t word(const uint8_t *code)
+{
+	return code[0] | code[1] << 8 | code[2] << 16 | (uint32_t)code[3] << 24;
+}
+
+/* Arm ARM, C4.1: exception generation, and what a step would break: load and store exclusive. */
+static const char *check_aarch64(uint32_t insn)
+{
+	if ((insn & 0xffe0001f) == 0xd4200000 || (insn & 0xffe0001f) == 0xd4400000) /* brk, hlt */
+		return trap;
+	if (!(insn & 0xffff0000)) /* udf */
+		return trap;
+	if ((insn & 0xff000000) == 0xd4000000) /* svc, hvc, smc, dcps */
+		return "generates an exception, which cannot be stepped";
+	if ((insn & 0x3f000000) == 0x08000000 && !(insn & 0x00800000)) /* ldxr, stxr and their like */
+		return "is an exclusive load or store, which fails for ever when stepped";
+	return NULL;
+}
+
+/* Power ISA, Book I 3.3.11: tw, twi, td, tdi, whatever they compare. */
+static const char *check_ppc64(uint32_t insn)
+{
+	uint32_t major = insn >> 26, minor = insn >> 1 & 0x3ff;
+
+	if (major == 2 || major == 3 || (major == 31 && (minor == 4 || minor == 68)))
+		return trap;
+	if (major == 1)
+		return "is a prefixed instruction, which may not be parted";
+	return NULL;
+}
+
+const char *check_instruction(int machine, const uint8_t *code, size_t size)
+{
+	switch (machine) {
+	case EM_X86_64:
+	case EM_386:
+		return size ? check_x86(code, size, machine == EM_X86_64) : NULL;
+	case EM_AARCH64:
+		return size >= 4 ? check_aarch64(word(code)) : NULL;
+	case EM_PPC64:
+		return size >= 4 ? check_ppc64(word(code)) : NULL;
+	default:
+		return "is of a CPU that is not known here";
 	}
 }
 
 int check_site(const struct pp_site *site)
 {
-	static const uint8_t nop5[5] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 };
 	const struct pp_image *image = site->probe->image;
 	const struct image_segment *segment = NULL;
+	const char *why;
 
 	if (image->machine != EM_X86_64 || !image->is_64)
 		return error_set(EOPNOTSUPP, "%s: probes are armed in 64-bit x86 programs only: these can be listed",
@@ -39,13 +104,10 @@ int check_site(const struct pp_site *site)
 			segment = &image->segments[i];
 	if (!segment)
 		return error_set(EINVAL, "%s: offset 0x%lx is not in code", image->path, (unsigned long)site->offset);
-	if (is_trap_x86(site->code))
-		return error_set(EOPNOTSUPP, "%s: the instruction at offset 0x%lx is a trap already", image->path,
-		                 (unsigned long)site->offset);
-	/* Linux 6.18 turns it into a call that writes into the red zone, and dies in children. */
-	if (!memcmp(site->code, nop5, sizeof(nop5)))
-		return error_set(EOPNOTSUPP, "%s: the site at offset 0x%lx is a 5-byte nop, which kernels replace by a call "
-		                             "that breaks leaf functions", image->path, (unsigned long)site->offset);
+	why = check_instruction(image->machine, site->code, sizeof(site->code));
+	if (why)
+		return error_set(EOPNOTSUPP, "%s: the instruction at offset 0x%lx %s", image->path,
+		                 (unsigned long)site->offset, why);
 	if (site->has_semaphore && site->semaphore_offset & 1)
 		return error_set(EINVAL, "%s: the semaphore at offset 0x%lx is not 2-byte aligned", image->path,
 		                 (unsigned long)site->semaphore_offset);

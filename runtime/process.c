@@ -238,6 +238,22 @@ int process_read(const struct process *process, uint64_t address, void *to, size
 	return n < 0 ? -errno : (size_t)n == size ? 0 : -EFAULT;
 }
 
+pid_t process_tracer(const struct process *process)
+{
+	char path[64], line[256];
+	pid_t tracer = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", process->pid, process->tid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "TracerPid: %d", &tracer) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return tracer;
+}
+
 int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n)
 {
 	DIR *proc = opendir("/proc");

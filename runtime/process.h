@@ -50,6 +50,9 @@ int process_read_bytes(const struct process *process, const uint64_t *addresses,
 /* Reads size bytes, all or -EFAULT or -EPERM. */
 int process_read(const struct process *process, uint64_t address, void *to, size_t size);
 
+/* Who traces it (a debugger); 0: nobody. */
+pid_t process_tracer(const struct process *process);
+
 /* All processes that map the file executable, of those that may be looked at. The caller frees each, and the array. */
 int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n);
 

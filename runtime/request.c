@@ -30,6 +30,9 @@ void pp_request_free(struct pp_request *request)
 	free(request->files);
 	free(request->processes);
 	free(request->command);
+	for (size_t i = 0; i < request->nstrings; i++)
+		free(request->strings[i]);
+	free(request->strings);
 	free(request->filter);
 	free(request->cgroup);
 	free(request);
@@ -53,8 +56,6 @@ int pp_request_pattern(struct pp_request *request, const char *pattern)
 
 	if (!*pattern || colon == pattern || (colon && !colon[1]))
 		return error_set(EINVAL, "'%s' is no pattern: name PROVIDER:NAME, both may be globs", pattern);
-	if (!strncmp(pattern, "func:", 5))
-		return error_set(EINVAL, "'%s': code without a note cannot be armed by this version", pattern);
 	return append(&request->patterns, &request->npatterns, pattern);
 }
 
@@ -117,6 +118,11 @@ int pp_request_filter(struct pp_request *request, const char *expression)
 	free(request->filter);
 	request->filter = copy;
 	return 0;
+}
+
+int pp_request_string(struct pp_request *request, const char *argument)
+{
+	return append(&request->strings, &request->nstrings, argument);
 }
 
 static int set_scope(struct pp_request *request, enum scope_kind kind)

@@ -16,6 +16,8 @@ struct pp_request {
 	size_t nprocesses;
 	char *command; /* what the process of a pp_request_command() will run */
 	char *filter; /* NULL: none */
+	char **strings; /* names of arguments */
+	size_t nstrings;
 	char backend[8];
 	bool record;
 	enum scope_kind scope;

@@ -488,6 +488,8 @@ static int arm(struct pp_session *session, const struct backend *backend, const 
 
 	if (!err)
 		err = leave_out_armed(session, t);
+	if (!err && backend == &backend_kernel)
+		err = verify_no_debugger(t->points, t->npoints, session->name);
 
 	if (!err)
 		err = describe(t, &desc, &points, &npoints);

@@ -10,6 +10,7 @@
 
 #include "runtime/check.h"
 #include "runtime/filter.h"
+#include "runtime/function.h"
 #include "runtime/loader.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
@@ -27,6 +28,12 @@ bool target_matches(const char *probe, const char *pattern)
 	return yes;
 }
 
+struct walk {
+	struct targets *targets;
+	const struct pp_request *request;
+	const struct process *process;
+};
+
 static int compare_programs(const void *a, const void *b)
 {
 	return fetch_compare(a, b);
@@ -38,15 +45,39 @@ static void program_free(void *program)
 	free(program);
 }
 
+/* Compiles a site whose arguments of these names are strings, whatever its signature says. */
+static int compile(const struct pp_site *site, const struct pp_request *request, struct fetch_program *program)
+{
+	struct pp_probe probe = *site->probe;
+	struct pp_site as = *site;
+	int err = 0;
+
+	if (request->nstrings && probe.nargs) {
+		probe.args = calloc(probe.nargs, sizeof(*probe.args));
+		if (!probe.args)
+			return error_set(ENOMEM, "out of memory");
+		memcpy(probe.args, site->probe->args, probe.nargs * sizeof(*probe.args));
+		for (size_t i = 0; i < probe.nargs; i++)
+			for (size_t k = 0; k < request->nstrings; k++)
+				if (!strcmp(probe.args[i].name, request->strings[k]))
+					probe.args[i].class = PPN_CLASS_STRING;
+		as.probe = &probe;
+	}
+	err = fetch_compile(&as, program);
+	if (!err && request->filter)
+		err = filter_compile(request->filter, &as, program);
+	if (as.probe == &probe)
+		free(probe.args);
+	return err;
+}
+
 /* The site's program, which is shared by all sites that have the same. */
-static int program_of(struct targets *t, const struct pp_site *site, const char *filter,
+static int program_of(struct targets *t, const struct pp_site *site, const struct pp_request *request,
                       const struct fetch_program **program)
 {
 	struct fetch_program *made = calloc(1, sizeof(*made)), **found;
-	int err = made ? fetch_compile(site, made) : error_set(ENOMEM, "out of memory");
+	int err = made ? compile(site, request, made) : error_set(ENOMEM, "out of memory");
 
-	if (!err && filter)
-		err = filter_compile(filter, site, made);
 	if (err) {
 		if (made)
 			program_free(made);
@@ -65,8 +96,9 @@ static int program_of(struct targets *t, const struct pp_site *site, const char 
 
 static const struct fetch_program no_arguments;
 
-static int add_site(struct targets *t, const struct pp_site *site, const struct process *process, const char *filter)
+static int add_site(struct walk *w, const struct pp_site *site)
 {
+	struct targets *t = w->targets;
 	struct arm_point *point;
 
 	if (t->npoints == t->room) {
@@ -79,7 +111,7 @@ static int add_site(struct targets *t, const struct pp_site *site, const struct 
 		t->room = room;
 	}
 	point = &t->points[t->npoints++];
-	*point = (struct arm_point){ .image = site->probe->image, .site = site, .process = process };
+	*point = (struct arm_point){ .image = site->probe->image, .site = site, .process = w->process };
 	point->error = check_site(site);
 	if (!point->error) {
 		/* Sites of one probe mostly read alike. */
@@ -92,13 +124,13 @@ static int add_site(struct targets *t, const struct pp_site *site, const struct 
 			return 0;
 		}
 
-		int err = program_of(t, site, filter, &point->program);
+		int err = program_of(t, site, w->request, &point->program);
 
 		if (err == -ENOMEM)
 			return err;
 		/* Without its arguments it can still be counted, but not filtered. */
 		if (err) {
-			point->error = filter ? err : 0;
+			point->error = w->request->filter ? err : 0;
 			point->program = &no_arguments;
 			point->reason = strdup(pp_error());
 		}
@@ -141,14 +173,57 @@ static int image_of(struct targets *t, const char *path, const struct pp_image *
 	return 0;
 }
 
-struct walk {
-	struct targets *targets;
-	const struct pp_request *request;
-	const struct process *process;
-};
+/* The probe that a pattern func:SYMBOL stands for in an image; made once. *probe NULL: the image has none. */
+static int function_of(struct targets *t, const struct pp_image *image, const char *name, const struct pp_probe **probe)
+{
+	struct pp_probe *made, **more;
+	int err;
+
+	for (size_t i = 0; i < t->nfunctions; i++)
+		if (t->functions[i]->image == image && !strcmp(t->functions[i]->name, name)) {
+			*probe = t->functions[i];
+			return 0;
+		}
+	*probe = NULL;
+	err = function_probe(image, name, &made);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	more = realloc(t->functions, (t->nfunctions + 1) * sizeof(*more));
+	if (!more) {
+		function_free(made);
+		return error_set(ENOMEM, "out of memory");
+	}
+	t->functions = more;
+	more[t->nfunctions++] = made;
+	*probe = made;
+	return 0;
+}
+
+static int add_functions(struct walk *w, const struct pp_image *image)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < w->request->npatterns && !err; i++) {
+		const char *name = function_name(w->request->patterns[i]);
+		const struct pp_probe *probe;
+
+		if (!name)
+			continue;
+		err = function_of(w->targets, image, name, &probe);
+		if (!err && probe) {
+			w->targets->matched[i]++;
+			err = add_site(w, &probe->sites[0]);
+		}
+	}
+	return err;
+}
 
 static int add_image(struct walk *w, const struct pp_image *image)
 {
+	int err = add_functions(w, image);
+
+	if (err)
+		return err;
 	for (size_t p = 0; p < image->nprobes; p++) {
 		bool wanted = false;
 
@@ -158,7 +233,7 @@ static int add_image(struct walk *w, const struct pp_image *image)
 				wanted = true;
 			}
 		for (size_t i = 0; wanted && i < image->probes[p].nsites; i++) {
-			int err = add_site(w->targets, &image->probes[p].sites[i], w->process, w->request->filter);
+			err = add_site(w, &image->probes[p].sites[i]);
 
 			if (err)
 				return err;
@@ -238,8 +313,11 @@ void targets_release(struct targets *t)
 {
 	for (size_t i = 0; i < t->npoints; i++)
 		free(t->points[i].reason);
+	for (size_t i = 0; i < t->nfunctions; i++)
+		function_free(t->functions[i]);
 	for (size_t i = 0; i < t->nimages; i++)
 		pp_image_free(t->images[i]);
+	free(t->functions);
 	free(t->points);
 	free(t->images);
 	free(t->matched);

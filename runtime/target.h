@@ -17,6 +17,8 @@ struct targets {
 	size_t npoints, room;
 	size_t *matched;          /* probes for each of the request's patterns */
 	void *programs;           /* the different fetch programs, a search tree */
+	struct pp_probe **functions; /* probes made for func:SYMBOL */
+	size_t nfunctions;
 };
 
 /*

@@ -8,11 +8,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "runtime/armed.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
 
 #define INT3 0xcc
+#define PATIENCE 2000000000ull /* ns */
 
 __attribute__((format(printf, 1, 2))) static char *sentence(const char *format, ...)
 {
@@ -129,6 +131,22 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 	              : NULL;
 }
 
+/* The image's path may name another file in a process that mapped it before it was replaced; NULL: it does not. */
+static char *why_pending(const struct process *process, const struct pp_image *image)
+{
+	static const char deleted[] = " (deleted)";
+	size_t length = strlen(image->path);
+
+	for (size_t i = 0; process && i < process->nmaps; i++) {
+		const struct mapping *m = &process->maps[i];
+
+		if (m->exec && m->inode != image->inode && !strncmp(m->path, image->path, length) &&
+		    !strcmp(m->path + length, deleted))
+			return sentence("pid %d runs an older %s, which was replaced since", process->pid, image->path);
+	}
+	return NULL;
+}
+
 struct outcome {
 	struct verify_miss **misses;
 	size_t *nmisses, base;
@@ -216,6 +234,8 @@ static int verify_run(struct outcome *o, struct arm_point *run, size_t n)
 		if (!run[i].error && !seen[i]) {
 			run[i].pending = true;
 			run[i].verified = false;
+			if (!run[i].reason)
+				run[i].reason = why_pending(process, run[i].image);
 		}
 	free(seen);
 	return err;
@@ -240,44 +260,181 @@ int verify_armed(struct arm_point *points, size_t npoints, struct verify_miss **
 	return err;
 }
 
-static bool any_trap(const struct process *process, const struct verify_place *places, size_t n)
+static void refuse_traced(struct arm_point *run, size_t n, const struct process *process, pid_t tracer,
+                          struct pp_armed **armed, const char *held)
 {
-	for (size_t i = 0; i < n; i++) {
-		const struct mapping *m = NULL;
-		uint8_t byte;
+	struct places p = { 0 };
 
-		while ((m = process_mapping(process, places[i].device, places[i].inode, places[i].offset, m)))
-			if (m->exec && !process_read(process, m->start + places[i].offset - m->offset, &byte, 1) &&
-			    byte == INT3)
-				return true;
-	}
-	return false;
+	if (!places_find(&p, process, run, n) && p.n && !process_read_bytes(process, p.addresses, p.n, p.bytes, p.got))
+		for (size_t k = 0; k < p.n; k++) {
+			struct arm_point *point = &run[p.points[k]];
+
+			if (point->error || !p.got[k] || p.bytes[k] != INT3)
+				continue;
+			if (!*armed && armed_read(armed, held))
+				*armed = NULL;
+			if (*armed && pp_armed_session(*armed, point->image, point->site, 0))
+				continue;
+			point->error = -EBUSY;
+			free(point->reason);
+			point->reason = sentence("pid %d, which debugs pid %d, has a breakpoint there: take that out first",
+			                         tracer, process->pid);
+		}
+	places_release(&p);
 }
 
-void verify_disarmed(const struct verify_place *places, size_t n)
+int verify_no_debugger(struct arm_point *points, size_t npoints, const char *held)
 {
-	struct process **processes = NULL;
-	size_t nprocesses = 0;
-	struct timespec pause = { .tv_nsec = 1000000 };
+	struct pp_armed *armed = NULL;
+	int err = 0;
 
-	/* Places of one file stand together; a file's traps go all at once, so its first and last are looked at. */
-	for (size_t i = 0; i < n;) {
-		size_t end = i + 1;
+	for (size_t i = 0, end; i < npoints && !err; i = end) {
+		const struct process *process = points[i].process;
+		struct process **all = NULL;
+		size_t nall = 0;
+		pid_t tracer;
 
-		while (end < n && places[end].device == places[i].device && places[end].inode == places[i].inode)
-			end++;
-
-		struct verify_place ends[2] = { places[i], places[end - 1] };
-
-		if (!processes_mapping(places[i].device, places[i].inode, &processes, &nprocesses)) {
-			for (size_t k = 0; k < nprocesses; k++) {
-				for (int wait = 0; wait < 2000 && process_alive(processes[k]) &&
-				                   any_trap(processes[k], ends, 2); wait++)
-					nanosleep(&pause, NULL);
-				process_free(processes[k]);
-			}
-			free(processes);
+		for (end = i + 1; end < npoints && points[end].image == points[i].image &&
+		                  points[end].process == process; end++)
+			;
+		if (process && !process->is_command && (tracer = process_tracer(process)))
+			refuse_traced(points + i, end - i, process, tracer, &armed, held);
+		if (process)
+			continue;
+		err = processes_mapping(points[i].image->device, points[i].image->inode, &all, &nall);
+		for (size_t k = 0; k < nall; k++) {
+			if ((tracer = process_tracer(all[k])))
+				refuse_traced(points + i, end - i, all[k], tracer, &armed, held);
+			process_free(all[k]);
 		}
-		i = end;
+		free(all);
 	}
+	pp_armed_free(armed);
+	return err;
+}
+
+/* Where places of one file are in a process. */
+static size_t addresses_of(const struct process *process, const struct verify_place *places, size_t n,
+                           uint64_t **addresses)
+{
+	size_t count = 0, room = 0;
+
+	*addresses = NULL;
+	for (size_t i = 0; i < n; i++) {
+		const struct mapping *m = NULL;
+
+		while ((m = process_mapping(process, places[i].device, places[i].inode, places[i].offset, m))) {
+			if (!m->exec)
+				continue;
+			if (count == room) {
+				uint64_t *more = realloc(*addresses, (room = 2 * room + n) * sizeof(*more));
+
+				if (!more)
+					return count;
+				*addresses = more;
+			}
+			(*addresses)[count++] = m->start + places[i].offset - m->offset;
+		}
+	}
+	return count;
+}
+
+/* Where the places are in one process. */
+struct watched {
+	struct process *process;
+	uint64_t *addresses;
+	uint8_t *bytes;
+	bool *got;
+	size_t count;
+};
+
+/* How many traps there are; the other places are looked at no more. */
+static size_t traps_in(struct watched *w)
+{
+	size_t traps = 0;
+
+	if (!w->bytes || !w->got || !process_alive(w->process) ||
+	    process_read_bytes(w->process, w->addresses, w->count, w->bytes, w->got))
+		return 0;
+	for (size_t i = 0; i < w->count; i++)
+		if (w->got[i] && w->bytes[i] == INT3)
+			w->addresses[traps++] = w->addresses[i];
+	w->count = traps;
+	return traps;
+}
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/*
+ * Waits as long as some traps go, in whichever process: the kernel takes them out in
+ * an order of its own. To look is to hold it up, so most of the time nobody does.
+ */
+static void wait_for_all(struct watched *watched, size_t n, const volatile int *interrupt)
+{
+	size_t before = SIZE_MAX, traps;
+	uint64_t start = now(), until = start + PATIENCE;
+
+	while (start < until && !(interrupt && *interrupt)) {
+		uint64_t pause;
+
+		traps = 0;
+		for (size_t i = 0; i < n; i++)
+			traps += traps_in(&watched[i]);
+		if (!traps)
+			return;
+		pause = 1000000 + 4 * (now() - start);
+		if (traps < before)
+			until = now() + PATIENCE;
+		before = traps;
+		nanosleep(&(struct timespec){ .tv_sec = pause / 1000000000, .tv_nsec = pause % 1000000000 }, NULL);
+		start = now();
+	}
+}
+
+void verify_disarmed(const struct verify_place *places, size_t n, const volatile int *interrupt)
+{
+	struct watched *watched = NULL;
+	size_t nwatched = 0;
+
+	/* Places of one file stand together. */
+	for (size_t i = 0, end; i < n; i = end) {
+		struct process **processes = NULL;
+		struct watched *more;
+		size_t nprocesses = 0;
+
+		for (end = i + 1; end < n && places[end].device == places[i].device &&
+		                  places[end].inode == places[i].inode; end++)
+			;
+		if (processes_mapping(places[i].device, places[i].inode, &processes, &nprocesses))
+			continue;
+		more = realloc(watched, (nwatched + nprocesses + 1) * sizeof(*watched));
+		watched = more ? more : watched;
+		for (size_t k = 0; k < nprocesses; k++) {
+			struct watched *w = more ? &watched[nwatched++] : NULL;
+
+			if (!w) {
+				process_free(processes[k]);
+				continue;
+			}
+			w->process = processes[k];
+			w->count = addresses_of(processes[k], places + i, end - i, &w->addresses);
+			w->bytes = calloc(w->count + 1, 1);
+			w->got = calloc(w->count + 1, sizeof(*w->got));
+		}
+		free(processes);
+	}
+	wait_for_all(watched, nwatched, interrupt);
+	for (size_t i = 0; i < nwatched; i++) {
+		process_free(watched[i].process);
+		free(watched[i].addresses);
+		free(watched[i].bytes);
+		free(watched[i].got);
+	}
+	free(watched);
 }

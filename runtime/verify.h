@@ -9,6 +9,14 @@
 
 #include "runtime/backend.h"
 
+/*
+ * Refuses points where a debugger's breakpoint stands: a trap in memory that is not in
+ * the file, in a process that is traced, and that no session of ours put there (held is
+ * the one whose lock we have). The debugger, putting its byte back, would erase the
+ * uprobe.
+ */
+int verify_no_debugger(struct arm_point *points, size_t npoints, const char *held);
+
 /* A process in which a point for every process is not armed. */
 struct verify_miss {
 	size_t point; /* index in points */
@@ -22,12 +30,12 @@ struct verify_miss {
  */
 int verify_armed(struct arm_point *points, size_t npoints, struct verify_miss **misses, size_t *nmisses);
 
-/* Waits until no process has a trap at these points any more, 2 s at most. */
+/* Waits until no process has a trap at these points any more, none went for 2 s, or *interrupt (may be NULL) is set. */
 struct verify_place {
 	dev_t device;
 	ino_t inode;
 	uint64_t offset;
 };
-void verify_disarmed(const struct verify_place *places, size_t n);
+void verify_disarmed(const struct verify_place *places, size_t n, const volatile int *interrupt);
 
 #endif

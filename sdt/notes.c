@@ -156,7 +156,7 @@ static int take_signature(struct walk *walk, uint64_t at, const char *desc, size
 	void *room;
 
 	*reason = "it is too short";
-	if (size < 22)
+	if (size < 16 + sizeof("") + sizeof(""))
 		return -EBADMSG;
 	s.key = file_u64(walk->file, desc);
 	s.line = file_u32(walk->file, desc + 8);

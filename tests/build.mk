@@ -4,18 +4,17 @@
 CHECK_SRC := $(wildcard tests/check_*.c)
 CHECKS := $(CHECK_SRC:tests/%.c=$(B)/tests/%)
 CMD_ARCHIVE := $(B)/obj/cmd/shared.a
-TEST_TOOLS := bpftrace clang gdb jq perf setpriv valgrind
 
-# Asked for only where a test is to be run: the answers take a moment.
-test_missing = $(MISSING) $(call need_pkg,check,check) \
-	$(foreach t,$(TEST_TOOLS),$(if $(shell command -v $(t) 2>/dev/null),,$(t)))
+# Without these no test can be built; without the others that scripts/deps knows, some are skipped.
+test_needs = $(strip $(MISSING) $(call need_pkg,check,check))
 
 .PHONY: run-check run-check-long
 .SECONDARY: $(CMD_SRC:%.c=$(B)/obj/%.o) $(CHECK_SRC:%.c=$(B)/obj/%.o)
 
 # What is missing is got first; make starts again, for it has looked for everything already.
 check check-long:
-	$(if $(strip $(test_missing)),$(Q)scripts/deps --test)
+	$(Q)[ -z "$$(scripts/deps --test --list)" ] || scripts/deps --test || [ -z '$(test_needs)' ] || \
+		{ echo 'missing: $(foreach m,$(test_needs),$(lastword $(subst :, ,$m)))'; exit 1; }
 	$(Q)$(MAKE) --no-print-directory run-$@
 
 run-check run-check-long: all $(CHECKS)

@@ -17,6 +17,7 @@ at_end=()
 cleanup() {
 	local status=$? i job
 	trap - EXIT INT TERM
+	[ $BASHPID = $$ ] || exit $status # a child that was not yet the program it is to become
 	for job in $(jobs -p); do kill -KILL "$job" 2>/dev/null; done
 	wait 2>/dev/null
 	for ((i = ${#at_end[@]} - 1; i >= 0; i--)); do eval "${at_end[i]}"; done

@@ -48,7 +48,7 @@ E
 expect_text 0 probe-list "$T/target" -m 'say*' <<'E'
 T/target  2 probes, 2 sites
   PROBE  SITES  ARMED  SIGNATURE
-  target:say__entry  1  S  (const char *text, int number, long unsigned int big, void *pointer, char letter, _Bool truth)
+  target:say__entry  1  S  (const char *text, int number, unsigned long big, void *pointer, char letter, _Bool truth)
   target:say__return  1  S  (int result)
 E
 

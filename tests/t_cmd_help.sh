@@ -27,15 +27,16 @@ for c in $COMMANDS; do
 	want_like "$c --version" "$c (probepoint) [0-9]*.[0-9]*.[0-9]*" "$out"
 	expect 0 "$c" --json --help
 	want "$c --json --help" "$(cat "$T/$c.help")" "$out"
-	for f in $(cat "$T/from-help"); do
-		case $f in -?|-V|--usage) continue ;; esac
-		grep -qhE -- "(^|[ \"'])$f([ =\"']|\$)" tests/t_*.sh || echo "$c $f" >>"$T/untried"
-	done
+	# -p, --pid=PID: one of the two forms is enough
+	while read -r short long; do
+		grep -hE -- "(^|[ \"'(])($short|$long)([ =\"')]|\$)" tests/t_*.sh | grep -q . || echo "$c $long" >>"$T/untried"
+	done < <(sed -nE 's/^ +(-., |    )(--[a-z-]+).*/\1 \2/p' "$T/$c.help" | sed -E 's/^ +(--.*)/\1 \1/; s/, / /')
 	grep -q "^\.TH ${c^^}" <(sed 's/\\-/-/g' "doc/man/$c.1") || fail "$c.1 has another title"
 	for section in NAME SYNOPSIS DESCRIPTION OPTIONS JSON "EXIT STATUS" EXAMPLES "SEE ALSO"; do
 		grep -qx "\.SH $section" "doc/man/$c.1" || fail "$c.1 has no $section"
 	done
 done
+[ ! -s "$T/untried" ] || fail "no test uses: $(cat "$T/untried")"
 if have man && have groff; then
 	for c in $COMMANDS; do
 		expect 0 man --warnings -E UTF-8 -l -Tutf8 -Z "doc/man/$c.1"

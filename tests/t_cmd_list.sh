@@ -15,12 +15,12 @@ expect_text 0 probe-list target <<'E'
 target  3 probes, 3 sites
   PROBE               SITES  ARMED  SIGNATURE
   app:tick                1  -      -
-  target:say__entry       1  -      (const char *text, int number, long unsigned int big, void *pointer, char letter, _Bool truth)
+  target:say__entry       1  -      (const char *text, int number, unsigned long big, void *pointer, char letter, _Bool truth)
   target:say__return      1  -      (int result)
 E
 expect_text 0 probe-list -q -m 'say*' -m '*:tick' target lib.so <<'E'
   app:tick                1  -      -
-  target:say__entry       1  -      (const char *text, int number, long unsigned int big, void *pointer, char letter, _Bool truth)
+  target:say__entry       1  -      (const char *text, int number, unsigned long big, void *pointer, char letter, _Bool truth)
   target:say__return      1  -      (int result)
 E
 expect_text 0 probe-list --match 'lib:*' --file lib.so target <<'E'

@@ -43,7 +43,7 @@ for c in probe-enable probe-trace; do
 	wrong "$c: ':' is no pattern*" $c -p 1 :
 	wrong "$c: 'a:' is no pattern*" $c -p 1 'ok:*' a:
 	wrong "$c: ':b' is no pattern*" $c -p 1 :b
-	wrong "$c: 'func:main'*" $c -p 1 func:main
+	wrong "$c: 'func:' is no pattern*" $c -p 1 func:
 	wrong "$c: -f needs a file*" $c -f '' 'a:*'
 	wrong "$c: no backend 'magic'*" $c -b magic -p 1 'a:*'
 	wrong "$c: no backend ''*" $c --backend= -p 1 'a:*'

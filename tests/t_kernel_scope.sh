@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # --children, --pgrp, --cgroup, --if: the hits of those who are meant, to the last one, and of nobody else.
 . tests/lib.sh
 need_root

@@ -20,7 +20,7 @@ says() {
 	return 0
 }
 says 'probepoint: no functions to probe were named' -fplugin="$PLUGIN" a.c
-says "use '$arg-functions=GLOB[,GLOB]...'" -fplugin="$PLUGIN" a.c
+says "'$arg-functions=GLOB[,GLOB]...': functions to probe" -fplugin="$PLUGIN" a.c
 says "probepoint: unknown argument 'function'" -fplugin="$PLUGIN" $arg-function='*' a.c
 says "probepoint: argument 'functions' has an empty pattern: ''" -fplugin="$PLUGIN" $arg-functions a.c
 says "probepoint: argument 'functions' has an empty pattern: 'a,,b'" -fplugin="$PLUGIN" $arg-functions=a,,b a.c

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # The session in README.md is run, and gives what stands there but for numbers and times.
 . tests/lib.sh
 need_root
@@ -15,7 +16,8 @@ at_end "command probe-disable -q -s $S"
 
 mask() {
 	sed -E "s#$B#build#g; s/$S/default/g; s/^[0-9:.]+ [0-9]+\/[0-9]+ (weblog .* path=).*/\1P/; s/pid [0-9]+/pid N/" |
-		sed -E 's/^ +[0-9]+( +1 +weblog:\S+) +[0-9]+/HITS\1 N/; s/ +PID/ PID/'
+		sed -E 's/^ +[0-9]+( +1 +weblog:\S+) +[0-9]+/HITS\1 N/; s/ +PID/ PID/' |
+		sed -E 's/[0-9]+ sites?/N sites/g; s/^(  weblog:\S+) +[0-9]+ /\1 N /'
 }
 awk '/<!-- session -->/ { on = 1 } on && /^```$/ { if (n++) exit; next } on && n' README.md >"$T/wanted"
 [ -s "$T/wanted" ] || fail "README.md has no session"

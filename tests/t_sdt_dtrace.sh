@@ -58,7 +58,7 @@ dtrace -h -s "$T/shop.d" -o "$T/shop.h" || wrong "dtrace -h"
 (cd "$T" && dtrace -G -s shop.d -o shop.o) >"$T/log" 2>&1 || wrong "dtrace -G: $(head -n 1 "$T/log")"
 gc="-ffunction-sections -fdata-sections -Wl,--gc-sections"
 n=0
-for cc in $(compilers gcc gcc-11 clang g++ clang++); do
+for cc in $(compilers gcc clang g++ clang++); do
 	for flags in "-O0" "-O2 $gc" "-O2 -flto" "-O2 -static" "-O2 -fuse-ld=lld $gc" "-O2 -fPIC"; do
 		case $cc:$flags in
 		clang*flto*) flags+=" -fuse-ld=lld" ;;

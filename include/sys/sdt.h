@@ -6,7 +6,7 @@
  *
  * leaves a site in the code, and in the section .note.stapsdt a note: where the
  * site is, that it is server:request, and in which register, memory or constant
- * the compiler keeps each argument there (-4@%edi 8@-16(%rbp)). Nothing is
+ * the compiler keeps each argument there (-4@%rdi 8@-16(%rbp)). Nothing is
  * called and nothing computed but the arguments. gdb, perf, bpftrace, bcc,
  * SystemTap and probepoint read the note and put a breakpoint or a jump on the
  * site. The names, and what can be done with them, are SystemTap's:
@@ -28,8 +28,8 @@
  *                                while somebody is interested; the program defines it, usually in
  *                                a file made by dtrace -G
  *     STAP_SDT_ARG_CONSTRAINT    the asm constraint of arguments, without quotes
- *     SDT_NO_LINK_ORDER          write no section flag and no relocation that binutils before 2.35
- *                                and gold do not know; see below
+ *     SDT_NO_LINK_ORDER          write no section flag that gold and binutils before 2.36 do not
+ *                                know; see below
  *
  * The site. One nop suffices a breakpoint. On x86-64 ten bytes of a second nop
  * follow, which a jump to generated code can replace while the program runs. The
@@ -41,32 +41,44 @@
  * breakpoint works there too: a prefixed int3 is an int3.
  *
  * Dead code. A linker that collects a function should collect its notes, and one
- * that keeps a function must keep what the notes mean. The note is therefore
- * linked to the section of its site ("o"), in its COMDAT group ("?": or lld would
- * not link templates without --gc-sections), and the site carries a relocation
- * that changes nothing but refers to _.stapsdt.base, by which readers notice
- * prelinking, and to its semaphore. SystemTap's way, the group flag "?" alone,
- * leaves notes of dead functions behind with lld, and keeps these functions
- * alive with bfd. Objects made with either header link together in any order.
+ * that keeps a function must keep what they refer to: its semaphores, and the base
+ * by which readers notice prelinking. So a note is linked to the section of its
+ * site ("o"), in its COMDAT group ("?": or lld does not link templates without
+ * --gc-sections), and the base is retained ("R"). SystemTap's way, "?" alone,
+ * leaves notes of dead functions behind with lld, and keeps these functions alive
+ * with bfd. Objects made with either header link together in any order, but not
+ * by ld -r.
  *
  * Types. The note tells size and sign of each argument. C derives them by
  * arithmetic on the type; C++ by overloading, which tells enumerations as well.
  * A float or double is kept in memory or an integer register, and has no mark of
  * its own: the readers that know the mark `f` are fewer than those it stops.
  *
- * clang, given the choice of constraint "nor", stores to memory at every site;
- * with few arguments it is told to take registers where the types allow it.
+ * Registers go by their long names, of which readers take as many bytes as the
+ * size says: gdb knows no %r8b, and one such argument hides all of a probe.
+ *
+ * clang, given the choice of the constraint "nor", stores to memory at every site;
+ * up to six arguments it is told to take registers.
+ *
+ * Mind that a global variable may stand in a note by its name, g(%rip), which gdb
+ * and libbpf cannot read (STAP_SDT_ARG_CONSTRAINT nr avoids it, for a load at each
+ * site); that a compiler which sees all uses of a local array need not fill it for
+ * the sake of a probe that is given its address; that C takes no bit-field as it is.
  *
  * A provider cannot be called func: that is how tools name code without a note.
  */
 #ifndef _SYS_SDT_H
 #define _SYS_SDT_H 1
 
-
 #if defined SDT_NO_LINK_ORDER || (defined __clang__ ? __clang_major__ < 12 : __GNUC__ < 11)
 #define __SDT_LINK_ORDER 0
 #else
 #define __SDT_LINK_ORDER 1
+#endif
+#if __SDT_LINK_ORDER && !(defined __clang__ && __clang_major__ < 13)
+#define __SDT_RETAIN 1
+#else
+#define __SDT_RETAIN 0
 #endif
 
 #define __SDT_STR(x) __SDT_STR_(x)
@@ -92,26 +104,26 @@
 
 #if __SDT_LINK_ORDER
 #define __SDT_SECTION .pushsection .note.stapsdt, "o?", "note", .Lsdt\@;
-#define __SDT_KEEP(symbol) .reloc .Lsdt\@, BFD_RELOC_NONE, symbol;
 #else
 #define __SDT_SECTION .pushsection .note.stapsdt, "?", "note";
-#define __SDT_KEEP(symbol)
+#endif
+
+#if __SDT_RETAIN
+#define __SDT_BASE_FLAGS "aGR"
+#else
+#define __SDT_BASE_FLAGS "aG"
 #endif
 
 #ifdef _SDT_HAS_SEMAPHORES
 #define __SDT_SEMAPHORE(provider, name) provider##_##name##_semaphore
-#define __SDT_KEEP_SEMAPHORE(provider, name) __SDT_KEEP(__SDT_SEMAPHORE(provider, name))
 #else
 #define __SDT_SEMAPHORE(provider, name) 0
-#define __SDT_KEEP_SEMAPHORE(provider, name)
 #endif
 
 #define __SDT_PROBE(provider, name, operands) \
 	.macro __sdt_site; \
 	.ifc provider, func; .error "sys/sdt.h: no provider can be called func"; .endif; \
 	__SDT_SITE \
-	__SDT_KEEP(_.stapsdt.base) \
-	__SDT_KEEP_SEMAPHORE(provider, name) \
 	__SDT_SECTION \
 	.balign 4; \
 	.4byte .Lsdt_owned\@ - .Lsdt_owner\@, .Lsdt_end\@ - .Lsdt_note\@, 3; \
@@ -125,7 +137,7 @@
 	__sdt_site; \
 	.purgem __sdt_site; \
 	.ifndef _.stapsdt.base; \
-	.pushsection .stapsdt.base, "aG", "progbits", .stapsdt.base, comdat; \
+	.pushsection .stapsdt.base, __SDT_BASE_FLAGS, "progbits", .stapsdt.base, comdat; \
 	.weak _.stapsdt.base; \
 	.hidden _.stapsdt.base; \
 	_.stapsdt.base: .space 1; \
@@ -179,12 +191,16 @@
 #endif
 
 #define __SDT_GROUPED(site) ".pushsection .note.stapsdt,\"?\",\"note\"\n"
+#if __SDT_RETAIN
+#define __SDT_BASE_FLAGS "\"aGR\""
+#else
+#define __SDT_BASE_FLAGS "\"aG\""
+#endif
+
 #if __SDT_LINK_ORDER
 #define __SDT_LINKED(site) ".pushsection .note.stapsdt,\"o?\",\"note\"," site "\n"
-#define __SDT_KEEP(site, symbol) ".reloc " site ",BFD_RELOC_NONE," symbol "\n"
 #else
 #define __SDT_LINKED __SDT_GROUPED
-#define __SDT_KEEP(site, symbol)
 #endif
 
 #ifdef _SDT_HAS_SEMAPHORES
@@ -206,10 +222,6 @@
 	".endif\n" \
 	__SDT_ALIGN \
 	l "0" d ": " __SDT_NOP \
-	__SDT_KEEP(l "0" b, "_.stapsdt.base") \
-	".ifnc " semaphore ",0\n" \
-	__SDT_KEEP(l "0" b, semaphore) \
-	".endif\n" \
 	section(l "0" b) \
 	".balign 4\n" \
 	".4byte " l "2" f "-" l "1" f "," l "4" f "-" l "3" f ",3\n" \
@@ -224,7 +236,7 @@
 
 #define __SDT_BASE \
 	".ifndef _.stapsdt.base\n" \
-	".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n" \
+	".pushsection .stapsdt.base," __SDT_BASE_FLAGS ",\"progbits\",.stapsdt.base,comdat\n" \
 	".weak _.stapsdt.base\n" \
 	".hidden _.stapsdt.base\n" \
 	"_.stapsdt.base: .space 1\n" \
@@ -398,7 +410,42 @@ template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(_
 #define __SDT_TYPE(x) __extension__ sizeof(::__sdt_type(*static_cast<__typeof__(x) *>(0)))
 #define __SDT_SIZE(x) \
 	((__SDT_TYPE(x)) % 2 ? static_cast<int>((__SDT_TYPE(x)) / 2) : -static_cast<int>((__SDT_TYPE(x)) / 2))
+
+/* What the operand holds, as an integer where it can be: see __SDT_VALUE in C below. */
+#if __cplusplus >= 201103L || defined __clang__
+#define __SDT_VALUE_OF(from, to) \
+	static inline __attribute__((__always_inline__, __unused__)) to __sdt_value(from __sdt_x)
+extern "C++" {
+template <class __sdt_T> __SDT_VALUE_OF(__sdt_T, __sdt_T)
+{
+	return __sdt_x;
+}
+template <class __sdt_T> __SDT_VALUE_OF(__sdt_T *, __UINTPTR_TYPE__)
+{
+	return reinterpret_cast<__UINTPTR_TYPE__>(__sdt_x);
+}
+__SDT_VALUE_OF(float, unsigned)
+{
+	unsigned __sdt_bits;
+
+	__builtin_memcpy(&__sdt_bits, &__sdt_x, sizeof(__sdt_bits));
+	return __sdt_bits;
+}
+#ifdef __LP64__
+__SDT_VALUE_OF(double, unsigned long)
+{
+	unsigned long __sdt_bits;
+
+	__builtin_memcpy(&__sdt_bits, &__sdt_x, sizeof(__sdt_bits));
+	return __sdt_bits;
+}
+#endif
+}
+#undef __SDT_VALUE_OF
+#define __SDT_VALUE(x) ::__sdt_value(x)
+#else
 #define __SDT_VALUE(x) x
+#endif
 
 #else
 /* __builtin_classify_type: 1 to 4 are integers, 5 pointers; 10 and 14, functions and arrays, decay to pointers. */
@@ -409,7 +456,11 @@ template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(_
 #define __SDT_IS_SIGNED(x) ((__SDT_INTEGER(x))-1 < (__SDT_INTEGER(x))1)
 #define __SDT_SIZEOF(x) ((int)sizeof(__builtin_choose_expr(__SDT_IS_POINTER(x), (void *)0, (x))))
 #define __SDT_SIZE(x) (__SDT_IS_SIGNED(x) ? __SDT_SIZEOF(x) : -__SDT_SIZEOF(x))
-/* A real number's bits, so that a constant is an immediate and not .LC0(%rip), which few readers resolve. */
+/*
+ * What the operand holds. Of a real number its bits: a constant is then an
+ * immediate, and not .LC0(%rip), which few readers resolve. Of a pointer its
+ * number: clang knows of integers only that they fit into registers.
+ */
 #define __SDT_IS_REAL(x) (__builtin_classify_type(x) == 8 && __SDT_SIZEOF(x) <= (int)sizeof(long))
 #define __SDT_BITS(x) \
 	({ \
@@ -419,7 +470,10 @@ template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(_
 		} __sdt_u = { __builtin_choose_expr(__SDT_IS_REAL(x), (x), 0.0F) }; \
 		__sdt_u.__sdt_bits; \
 	})
-#define __SDT_VALUE(x) __builtin_choose_expr(__SDT_IS_REAL(x), __SDT_BITS(x), (x))
+#define __SDT_NUMBER(x) ((__UINTPTR_TYPE__)__builtin_choose_expr(__SDT_IS_POINTER(x), (x), (void *)0))
+#define __SDT_VALUE(x) \
+	__builtin_choose_expr(__SDT_IS_REAL(x), __SDT_BITS(x), \
+	                      __builtin_choose_expr(__SDT_IS_POINTER(x), __SDT_NUMBER(x), (x)))
 #endif
 
 #define STAP_PROBE(provider, name) __SDT_PROBE(provider, name, 0, (__SDT_FEW))

@@ -41,7 +41,7 @@ struct kernel_config {
 /* The only element of a segment's map `switch`. */
 struct kernel_switch {
 	uint64_t overlap;    /* 0, or 1 + the generation of the links that take over */
-	uint64_t generation; /* of the links, when none take over; commands only */
+	uint64_t unfinished; /* points were switched off, and their links are not made anew yet; commands only */
 };
 
 struct members;
@@ -53,8 +53,11 @@ struct emit_maps {
 };
 
 #define EMIT_SCRATCH_SIZE 2304
-/* As many as a program can have: conditional jumps reach 32767 instructions. */
-#define EMIT_INSNS_MAX 30000
+/*
+ * About as many as a program is to have. More would fit (conditional jumps reach
+ * 32767 instructions), but the verifier's time grows faster than its programs.
+ */
+#define EMIT_INSNS_MAX 12000
 
 struct emitted {
 	struct bpf_insn *insns;
@@ -64,8 +67,10 @@ struct emitted {
 /* A rough upper bound of the instructions that a program costs within the whole. */
 size_t emit_cost(const struct fetch_program *program);
 
+bool emit_has_strings(const struct fetch_program *program);
+
 /*
- * programs[i] is spec i. shards is a power of two. -E2BIG: too many for one
+ * programs[i] is spec i; those with strings stand behind those without. shards is a power of two. -E2BIG: too many for one
  * program; -ENOMEM. *out->insns is the caller's, to be freed by free().
  */
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,

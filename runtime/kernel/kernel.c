@@ -54,10 +54,16 @@ static int load_segment(struct pp_session *session, struct desc *d)
 	for (size_t i = 0; !err && i < s->nlinks; i++) {
 		s->links[i].fd = s->links[i].prog_fd = -1;
 		s->links[i].dead = !there(&k->store, "prog", d->segment, i);
-		if (s->links[i].dead)
-			store_unlink(&k->store, "link", (int)d->segment, (int)i);
-		else if (!there(&k->store, "link", d->segment, i) && !there(&k->store, "next", d->segment, i))
+		bool even = there(&k->store, link_sides[0], d->segment, i), odd = there(&k->store, link_sides[1], d->segment, i);
+
+		/* Where both are there, one was to take over when its maker was killed. */
+		s->links[i].side = even && odd ? s->change->overlap == 1 : odd;
+		if (s->links[i].dead) {
+			store_unlink(&k->store, link_sides[0], (int)d->segment, (int)i);
+			store_unlink(&k->store, link_sides[1], (int)d->segment, (int)i);
+		} else if (!even && !odd) {
 			err = -ENOENT;
+		}
 	}
 	if (!err && !session_add_segment(session, &backend_kernel, d->segment, d, s))
 		err = error_set(ENOMEM, "out of memory");
@@ -190,6 +196,8 @@ static int kernel_open(struct pp_session *session, bool create)
 			store_unlink(&k->store, "mark", -1, -1);
 			store_unlink(&k->store, "scratch", -1, -1);
 			err = kernel_maps_create(k);
+			if (err)
+				store_remove(&k->store);
 		}
 		if (!err)
 			err = load(session);

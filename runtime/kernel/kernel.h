@@ -20,6 +20,7 @@ struct kernel_session {
 struct kernel_link {
 	int fd, prog_fd; /* -1 where they are only pinned */
 	bool dead;       /* created for no point, or taken out */
+	unsigned side;   /* which of link_sides it is pinned as: the generation in its cookies */
 };
 
 struct kernel_segment {
@@ -49,9 +50,17 @@ void kernel_segment_close(struct kernel_segment *s);
 int kernel_desc_pin(struct kernel_session *k, const struct desc *desc);
 int kernel_desc_get(struct kernel_session *k, uint32_t number, struct desc **desc);
 
+/* The names of a link's pin: another takes over under the other one. */
+extern const char *const link_sides[2];
+
 /* arm.c */
 int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints);
+
+/* disarm.c */
 int kernel_disarm(struct pp_session *session, struct segment *segment, const bool *take, bool all);
+void kernel_switch_off(struct kernel_segment *s, uint32_t point);
+/* Unlinks all pins of a segment. */
+void kernel_unpin(struct kernel_segment *s, const struct segment *segment);
 /* Finishes what a killed command left of a link's change. */
 int kernel_repair(struct segment *segment);
 bool kernel_armed(const struct segment *segment, uint32_t point);

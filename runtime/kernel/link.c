@@ -3,14 +3,19 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "runtime/kernel/aside.h"
 #include "sdt/error.h"
+
+#define ENOTSUPP 524 /* the kernel's own, in no header for programs */
 
 /* The part of union bpf_attr that BPF_LINK_CREATE reads for BPF_TRACE_UPROBE_MULTI. */
 struct attr_uprobe_multi {
@@ -18,6 +23,13 @@ struct attr_uprobe_multi {
 	uint64_t path, offsets, ref_ctr_offsets, cookies;
 	uint32_t cnt, multi_flags, pid, reserved;
 };
+
+static int multi_create(void *attr)
+{
+	int fd = syscall(SYS_bpf, BPF_LINK_CREATE, attr, sizeof(struct attr_uprobe_multi));
+
+	return fd < 0 ? -errno : fd;
+}
 
 int link_multi(int prog, const char *path, pid_t pid, const struct link_points *points)
 {
@@ -30,13 +42,11 @@ int link_multi(int prog, const char *path, pid_t pid, const struct link_points *
 		.cnt = points->n,
 		.pid = pid,
 	};
-	int fd;
 
 	for (size_t i = 0; points->semaphores && i < points->n; i++)
 		if (points->semaphores[i])
 			attr.ref_ctr_offsets = (uintptr_t)points->semaphores;
-	fd = syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
-	return fd < 0 ? -errno : fd;
+	return aside(multi_create, &attr);
 }
 
 static const struct bpf_insn nothing[] = {
@@ -78,8 +88,8 @@ bool link_multi_supported(void)
 
 static int uprobe_type(void)
 {
-	FILE *f = fopen("/sys/bus/event_source/devices/uprobe/type", "re");
-	int type = -1;
+	static int type = -1;
+	FILE *f = type < 0 ? fopen("/sys/bus/event_source/devices/uprobe/type", "re") : NULL;
 
 	if (f && fscanf(f, "%d", &type) != 1)
 		type = -1;
@@ -88,29 +98,52 @@ static int uprobe_type(void)
 	return type;
 }
 
-int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie)
-{
-	struct perf_event_attr attr = {
-		.type = uprobe_type(),
-		.size = sizeof(attr),
-		.config = semaphore << 32,
-		.config1 = (uintptr_t)path,
-		.config2 = offset,
-	};
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .perf_event.bpf_cookie = cookie);
-	int event, link, err;
+struct perf_link {
+	struct perf_event_attr attr;
+	int prog;
+	pid_t pid;
+	uint64_t cookie;
+};
 
-	if ((int)attr.type < 0)
-		return -ENODEV;
-	if (semaphore >> 32)
-		return -EFBIG;
-	event = syscall(SYS_perf_event_open, &attr, pid ? pid : -1, pid ? -1 : 0, -1, PERF_FLAG_FD_CLOEXEC);
+static int perf_create(void *arg)
+{
+	struct perf_link *l = arg;
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .perf_event.bpf_cookie = l->cookie);
+	int event = syscall(SYS_perf_event_open, &l->attr, l->pid ? l->pid : -1, l->pid ? -1 : 0, -1, PERF_FLAG_FD_CLOEXEC);
+	int link, err;
+
 	if (event < 0)
 		return -errno;
-	link = bpf_link_create(prog, event, BPF_PERF_EVENT, &opts);
+	link = bpf_link_create(l->prog, event, BPF_PERF_EVENT, &opts);
 	err = link < 0 ? -errno : 0;
 	close(event);
 	return err ? err : link;
+}
+
+int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie)
+{
+	struct perf_link l = {
+		.attr = { .type = uprobe_type(), .size = sizeof(l.attr), .config = semaphore << 32,
+		          .config1 = (uintptr_t)path, .config2 = offset },
+		.prog = prog, .pid = pid, .cookie = cookie,
+	};
+
+	if ((int)l.attr.type < 0)
+		return -ENODEV;
+	if (semaphore >> 32)
+		return -EFBIG;
+	return aside(perf_create, &l);
+}
+
+static int close_aside(void *fd)
+{
+	return close(*(int *)fd);
+}
+
+void link_close(int fd)
+{
+	if (fd >= 0)
+		aside(close_aside, &fd);
 }
 
 int link_program(const struct bpf_insn *insns, size_t ninsns)
@@ -144,4 +177,35 @@ int link_program(const struct bpf_insn *insns, size_t ninsns)
 	          last ? last + 1 : log);
 	free(log);
 	return err;
+}
+
+int link_file(const char *path, dev_t device, ino_t inode, int *fd, char *kernel_path, size_t room)
+{
+	struct stat st;
+
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (*fd < 0)
+		return error_set(errno, "%s: %s", path, strerror(errno));
+	if (fstat(*fd, &st) || st.st_dev != device || st.st_ino != inode) {
+		close(*fd);
+		return error_set(ESTALE, "%s was replaced by another file meanwhile: look at it again", path);
+	}
+	snprintf(kernel_path, room, "/proc/self/fd/%d", *fd);
+	return 0;
+}
+
+const char *link_reason(int err)
+{
+	switch (-err) {
+	case ENOTSUPP: return "the kernel cannot step over the instruction there, or it is a trap";
+	case EINVAL: return "the kernel refuses this place (its semaphore is in use with another address, or it is past "
+		            "the end)";
+	case EIO: return "its file system has no page cache: the kernel arms nothing there";
+	case EPERM: case EACCES: return "this user may not arm: root, or CAP_BPF and CAP_PERFMON, is needed";
+	case ESRCH: return "the process has ended";
+	case EFBIG: return "its semaphore is too far into the file for this kernel";
+	case ENODEV: return "this kernel has no uprobes";
+	case EINTR: return "interrupted";
+	default: return strerror(-err);
+	}
 }

@@ -30,6 +30,17 @@ bool link_multi_supported(void);
 int link_multi(int prog, const char *path, pid_t pid, const struct link_points *points);
 int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie);
 
+/* For the last descriptor of a link: returns when its points are not armed by it any more. Below 0: nothing. */
+void link_close(int fd);
+
+/*
+ * The path by which the kernel is to open a file that must be this one; *fd keeps it
+ * and is the caller's. -ESTALE: it is another.
+ */
+int link_file(const char *path, dev_t device, ino_t inode, int *fd, char *kernel_path, size_t room);
+/* Why a link could not be made, as a sentence. */
+const char *link_reason(int err);
+
 /* A BPF program for either kind of link: a descriptor, or a negative errno with a sentence. */
 struct bpf_insn;
 int link_program(const struct bpf_insn *insns, size_t ninsns);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "runtime/kernel/kernel.h"
+#include "runtime/kernel/link.h"
 #include "sdt/error.h"
 
 static int map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n, uint32_t flags)
@@ -187,7 +188,7 @@ void kernel_segment_close(struct kernel_segment *s)
 	close_fd(&s->counts_fd);
 	close_fd(&s->switch_fd);
 	for (size_t i = 0; i < s->nlinks; i++) {
-		close_fd(&s->links[i].fd);
+		link_close(s->links[i].fd);
 		close_fd(&s->links[i].prog_fd);
 	}
 	members_close(&s->members);
@@ -220,10 +221,12 @@ int kernel_desc_get(struct kernel_session *k, uint32_t number, struct desc **des
 	int fd = store_get(&k->store, "desc", (int)number, -1), err = 0;
 	struct desc *d = NULL;
 
-	if (fd < 0)
+	if (fd == -ENOENT)
 		return fd;
+	if (fd < 0)
+		return error_set(-fd, "%s is no description (%s): remove it", path, strerror(-fd));
 	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY || info.max_entries != 1)
-		err = error_set(EBADMSG, "%s is no description", path);
+		err = error_set(EBADMSG, "%s is no description: remove it", path);
 	else if (!(d = malloc((info.value_size + 7) & ~7u)))
 		err = error_set(ENOMEM, "out of memory");
 	else if (bpf_map_lookup_elem(fd, &key, d))

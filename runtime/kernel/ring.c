@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The reader of a session's ring. Hits do not wake it, which would cost each of
- * them; it looks every few milliseconds, and takes over what is there in batches.
+ * them; it looks every few milliseconds. It takes one record at a time out, so
+ * that whoever reads next finds all that this reader was not asked for.
  *
  * That somebody reads is said in `config` as a time, until when to record, and
  * moved on while reading: a reader that was killed has stopped recording two
@@ -20,7 +21,6 @@
 #include "runtime/kernel/kernel.h"
 #include "sdt/error.h"
 
-#define BATCH (512u << 10)
 #define SAMPLE_MAX (sizeof(struct record_thread) + RECORD_SIZE_MAX)
 #define ALIVE_NS 2000000000ull
 
@@ -29,8 +29,8 @@ struct kernel_reader {
 	struct ring_buffer *ring;
 	int lock;
 	uint64_t said; /* when record_until was last moved */
-	size_t used, at;
-	_Alignas(8) char batch[BATCH]; /* u64 size, bytes padded to 8; and again */
+	size_t length; /* of the record taken out last; 0: there was none */
+	_Alignas(8) char taken[SAMPLE_MAX];
 };
 
 static uint64_t now(void)
@@ -55,12 +55,10 @@ static void say_alive(struct kernel_reader *r)
 static int take(void *arg, void *data, size_t size)
 {
 	struct kernel_reader *r = arg;
-	uint64_t length = size < SAMPLE_MAX ? size : SAMPLE_MAX;
 
-	memcpy(r->batch + r->used, &length, sizeof(length));
-	memcpy(r->batch + r->used + sizeof(length), data, length);
-	r->used += sizeof(length) + ((length + 7) & ~7ull);
-	return r->used + sizeof(length) + SAMPLE_MAX + 8 > BATCH ? -ENOBUFS : 0;
+	r->length = size < SAMPLE_MAX ? size : SAMPLE_MAX;
+	memcpy(r->taken, data, r->length);
+	return -ENOBUFS;
 }
 
 int kernel_reader_open(struct pp_session *session, void **reader)
@@ -101,10 +99,9 @@ int kernel_reader_next(void *reader, int timeout_ms, const struct record_thread 
 	uint64_t until = timeout_ms < 0 ? ~0ull : now() + timeout_ms * 1000000ull;
 
 	say_alive(r);
-	while (r->at == r->used) {
-		r->at = r->used = 0;
+	for (r->length = 0;;) {
 		ring_buffer__consume(r->ring);
-		if (r->used)
+		if (r->length)
 			break;
 		if (now() >= until)
 			return 0;
@@ -112,16 +109,11 @@ int kernel_reader_next(void *reader, int timeout_ms, const struct record_thread 
 		if (nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL) && errno == EINTR)
 			return -EINTR;
 	}
-
-	uint64_t length;
-
-	memcpy(&length, r->batch + r->at, sizeof(length));
-	*thread = (const struct record_thread *)(r->batch + r->at + sizeof(length));
-	r->at += sizeof(length) + ((length + 7) & ~7ull);
-	if (length < sizeof(**thread) + sizeof(**record))
-		return error_set(EBADMSG, "a record of %lu bytes", (unsigned long)length);
+	if (r->length < sizeof(**thread) + sizeof(**record))
+		return error_set(EBADMSG, "a record of %zu bytes", r->length);
+	*thread = (const struct record_thread *)r->taken;
 	*record = (const struct record *)(*thread + 1);
-	*size = length - sizeof(**thread);
+	*size = r->length - sizeof(**thread);
 	return 1;
 }
 

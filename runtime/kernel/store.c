@@ -219,17 +219,6 @@ int store_unlink(const struct store *store, const char *name, int segment, int l
 	return store->dir >= 0 && unlink(store_path(store, name, segment, link)) ? -errno : 0;
 }
 
-int store_take_over(const struct store *store, int segment, int link)
-{
-	char from[300];
-
-	if (store->dir < 0)
-		return 0;
-	snprintf(from, sizeof(from), "%s", store_path(store, "next", segment, link));
-	store_unlink(store, "link", segment, link);
-	return rename(from, store_path(store, "link", segment, link)) ? -errno : 0;
-}
-
 int store_each(const struct store *store, int (*fn)(const char *name, int segment, int link, void *arg), void *arg)
 {
 	char **names = names_in(store->dir);

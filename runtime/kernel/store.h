@@ -9,14 +9,15 @@
  *
  *     counts-S switch-S              maps
  *     fork-S exit-S                  links that keep up who is meant (members.h)
- *     link-S-L prog-S-L              links and the programs they run
- *     next-S-L                       a link that takes over from link-S-L
+ *     even-S-L or odd-S-L, prog-S-L  links and the programs they run; both names are there
+ *                                    while one takes over from the other
  *     desc-S                         the description
  *
- * A segment comes in the order counts, switch, prog, desc, link; a link goes in the
- * order prog, link. So what a killed command left can be told, and is removed by the
- * next one that looks: anything of a segment without a description; the whole
- * segment where a prog has neither link nor next; a link that has no prog.
+ * A segment comes in the order prog, counts, switch, desc, even (of very many links
+ * some come before); a link goes in the order prog, even or odd. So what a killed
+ * command left can be told, and is removed by the next one that looks: anything of a
+ * segment without a description; the whole segment where a prog has neither even nor
+ * odd; a link that has no prog.
  */
 #ifndef RUNTIME_KERNEL_STORE_H
 #define RUNTIME_KERNEL_STORE_H
@@ -43,8 +44,6 @@ int store_pin(const struct store *store, int fd, const char *name, int segment, 
 /* A descriptor, or -ENOENT. */
 int store_get(const struct store *store, const char *name, int segment, int link);
 int store_unlink(const struct store *store, const char *name, int segment, int link);
-/* link-S-L = next-S-L */
-int store_take_over(const struct store *store, int segment, int link);
 /* Calls fn for every object; segment and link are -1 where the name has none. */
 int store_each(const struct store *store, int (*fn)(const char *name, int segment, int link, void *arg), void *arg);
 int store_remove(struct store *store);

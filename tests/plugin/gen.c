@@ -73,9 +73,10 @@ static const char prologue[] =
 	"struct large { long v[9]; };\n"
 	"union either { int i; float f; };\n"
 	"static volatile long zero;\n"
-	"static inline float as_float(unsigned b) { float f; __builtin_memcpy(&f, &b, 4); return f; }\n"
-	"static inline double as_double(unsigned long b) { double d; __builtin_memcpy(&d, &b, 8); return d; }\n"
-	"static inline long double as_long_double(unsigned long m, unsigned short e)\n"
+	"#define INLINE static inline __attribute__((always_inline))\n"
+	"INLINE float as_float(unsigned b) { float f; __builtin_memcpy(&f, &b, 4); return f; }\n"
+	"INLINE double as_double(unsigned long b) { double d; __builtin_memcpy(&d, &b, 8); return d; }\n"
+	"INLINE long double as_long_double(unsigned long m, unsigned short e)\n"
 	"{ long double d = 0; __builtin_memcpy(&d, &m, 8); __builtin_memcpy((char *)&d + 8, &e, 2); return d; }\n"
 	"#define USED(x) __asm__ volatile(\"\" : : \"m\"(x))\n";
 

@@ -128,6 +128,7 @@ void reals(float f, double d, long double ld)
 
 	STAP_PROBE4(reals, some, f, d, 3, *pf);
 	STAP_PROBE2(reals, two, ld, d + 1);
+	STAP_PROBE2(reals, constants, 2.5, 1.5F);
 }
 
 int main(void)

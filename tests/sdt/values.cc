@@ -53,11 +53,7 @@ public:
 	NOIPA int bits(const bits &b) const
 	{
 		/* = bits 4@5 -4@-9 1@1 */
-#ifdef __clang__ /* takes no bit-field as an operand that may be in memory */
-		STAP_PROBEV(v, bits, static_cast<unsigned>(b.low), static_cast<int>(b.high), static_cast<bool>(b.one));
-#else
 		STAP_PROBEV(v, bits, b.low, b.high, b.one);
-#endif
 		return b.high;
 	}
 };
@@ -84,6 +80,12 @@ NOIPA void characters(char16_t a, char32_t b, wchar_t c)
 {
 	/* = characters 2@65535 4@66 -4@67 */
 	STAP_PROBEV(v, characters, a, b, c);
+}
+
+NOIPA void reals(float a, double b, const double &c)
+{
+	/* = reals 4@1069547520 8@4612811918334230528 8@13821547256400052224 8@4615063718147915776 4@1069547520 */
+	STAP_PROBEV(v, reals, a, b, c, 3.5, 1.5F);
 }
 
 NOIPA void locals(int n)
@@ -134,6 +136,7 @@ int main()
 	one.show(2);
 	two.show(5);
 	characters(65535, 66, 67);
+	reals(1.5F, 2.5, -0.25);
 	locals(30);
 	return thrown(17);
 }

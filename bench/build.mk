@@ -1,0 +1,20 @@
+# make bench: what arming and hits cost here, beside others. bench/run says what is measured.
+
+BENCH_SRC := $(wildcard bench/*.c)
+BENCHES := $(BENCH_SRC:%.c=$(B)/%)
+
+.PHONY: bench run-bench
+.SECONDARY: $(BENCH_SRC:%.c=$(B)/obj/%.o)
+
+bench:
+	$(if $(MISSING),$(Q)scripts/deps)
+	$(Q)$(MAKE) --no-print-directory run-bench
+
+run-bench: all $(BENCHES)
+	$(Q)B=$(B) CC='$(CC)' PLUGIN_CC='$(PLUGIN_CC)' bench/run
+	$(Q)for b in $(filter $(B)/bench/agent%,$(BENCHES)); do B=$(B) CC='$(CC)' $$b || exit; done
+
+$(B)/bench/%: $(B)/obj/bench/%.o $(LIBA)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $$($(PKG_CONFIG) --libs $(PKGS))

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef RUNTIME_ARMED_H
+#define RUNTIME_ARMED_H
+
+struct pp_armed;
+
+/* As pp_armed_read(), without the session of this name (NULL: with all). */
+int armed_read(struct pp_armed **armed, const char *without);
+
+#endif

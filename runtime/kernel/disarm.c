@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Disarming through the kernel.
+ *
+ * A link cannot be changed. Points that are taken out of one are switched off in
+ * their counters at once; then another link is made for those that remain, and takes
+ * over. While both live a hit reaches both, the newer one first, and is to be counted
+ * once: the map `switch` says that it is so, and which generation is the newer; the
+ * newer link's program leaves a mark for the older one (emit.c). The generation
+ * stands in a link's cookies and in the name of its pin, even or odd. So links that
+ * are even take over in one round, those that are odd in another.
+ *
+ * The round may end only when the older links are gone for good. A link whose last
+ * descriptor is closed is gone when close() returns, but one whose pin is unlinked
+ * goes later, by the kernel's own time. Hence the descriptors, where there are few
+ * links. Many are unlinked only, which is a thousand times faster, and then the bytes
+ * are looked at. (A killed process lets go of the lock behind its links: it ends with
+ * the descriptors that it opened first.)
+ *
+ * Switch and pins tell how far all this has come, so the next command can finish what
+ * a killed one left.
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "runtime/kernel/kernel.h"
+#include "runtime/kernel/link.h"
+#include "runtime/process.h"
+#include "runtime/verify.h"
+#include "sdt/error.h"
+
+#define FEW 8 /* links that are closed one by one, each taking 20 to 60 ms */
+
+const char *const link_sides[2] = { "even", "odd" };
+
+bool kernel_armed(const struct segment *segment, uint32_t point)
+{
+	const struct kernel_segment *s = segment->state;
+
+	return !s->counts[(size_t)point * s->shards].off;
+}
+
+void kernel_switch_off(struct kernel_segment *s, uint32_t point)
+{
+	for (unsigned i = 0; i < s->shards; i++)
+		__atomic_store_n(&s->counts[(size_t)point * s->shards + i].off, 1, __ATOMIC_RELEASE);
+}
+
+void kernel_unpin(struct kernel_segment *s, const struct segment *segment)
+{
+	struct store *store = &s->session->store;
+	int n = (int)segment->number;
+
+	store_unlink(store, "desc", n, -1);
+	for (size_t i = 0; i < s->nlinks; i++) {
+		store_unlink(store, link_sides[0], n, (int)i);
+		store_unlink(store, link_sides[1], n, (int)i);
+		store_unlink(store, "prog", n, (int)i);
+	}
+	store_unlink(store, "fork", n, -1);
+	store_unlink(store, "exit", n, -1);
+	store_unlink(store, "counts", n, -1);
+	store_unlink(store, "switch", n, -1);
+}
+
+/* ---- links that go ---------------------------------------------------------------- */
+
+/* When it returns, none of these runs a program any more: nobody else has them, their pins being unlinked. */
+static void close_links(const int *fds, size_t n)
+{
+	/* Kernels before 6.18 let go of a pin a grace period after it was unlinked. */
+	for (int i = 0; n && i < 2; i++)
+		syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	for (size_t i = 0; i < n; i++)
+		link_close(fds[i]);
+}
+
+/* The link's descriptor, the caller's now, or a negative errno. */
+static int link_get(struct kernel_segment *s, const struct segment *segment, size_t i)
+{
+	int fd = s->links[i].fd;
+
+	s->links[i].fd = -1;
+	return fd >= 0 ? fd : store_get(&s->session->store, link_sides[s->links[i].side], (int)segment->number, (int)i);
+}
+
+/* True: they are gone. False: there are so many that one must wait for their bytes. */
+static bool drop_links(struct kernel_segment *s, const struct segment *segment, const bool *drop)
+{
+	struct store *store = &s->session->store;
+	int fds[FEW], number = (int)segment->number;
+	size_t n = 0, nfds = 0;
+
+	for (size_t i = 0; i < s->nlinks; i++)
+		n += drop[i] && !s->links[i].dead;
+	for (size_t i = 0; i < s->nlinks; i++) {
+		struct kernel_link *link = &s->links[i];
+
+		if (!drop[i] || link->dead)
+			continue;
+		if (n <= FEW && (fds[nfds] = link_get(s, segment, i)) >= 0)
+			nfds++;
+		store_unlink(store, "prog", number, (int)i); /* the first: see store.h */
+		store_unlink(store, link_sides[0], number, (int)i);
+		store_unlink(store, link_sides[1], number, (int)i);
+		link_close(link->fd);
+		if (link->prog_fd >= 0)
+			close(link->prog_fd);
+		link->fd = link->prog_fd = -1;
+		link->dead = true;
+	}
+	close_links(fds, nfds);
+	return n <= FEW;
+}
+
+/* ---- links that take over ---------------------------------------------------------- */
+
+static int program_get(struct kernel_segment *s, const struct segment *segment, size_t i)
+{
+	if (s->links[i].prog_fd >= 0)
+		return fcntl(s->links[i].prog_fd, F_DUPFD_CLOEXEC, 0);
+	return store_get(&s->session->store, "prog", (int)segment->number, (int)i);
+}
+
+struct remaining {
+	uint64_t *offsets, *semaphores, *cookies;
+	size_t n;
+	const struct desc_file *file;
+	pid_t pid;
+};
+
+/* The points of link i that are still on. */
+static int remaining_find(struct remaining *r, const struct segment *segment, size_t i, unsigned generation)
+{
+	const struct desc *d = segment->desc;
+
+	r->offsets = calloc(d->npoints, sizeof(*r->offsets));
+	r->semaphores = calloc(d->npoints, sizeof(*r->semaphores));
+	r->cookies = calloc(d->npoints, sizeof(*r->cookies));
+	if (!r->offsets || !r->semaphores || !r->cookies)
+		return -ENOMEM;
+	for (uint32_t p = 0; p < d->npoints; p++) {
+		const struct desc_point *point = &desc_points(d)[p];
+
+		if (point->link != i || !kernel_armed(segment, p))
+			continue;
+		r->file = &desc_files(d)[desc_probes(d)[point->probe].file];
+		r->pid = point->pid;
+		r->offsets[r->n] = point->offset;
+		r->semaphores[r->n] = point->semaphore_offset;
+		r->cookies[r->n++] = cookie_make(p, point->spec, point->pid, generation);
+	}
+	return r->n ? 0 : -ENOENT;
+}
+
+static void remaining_release(struct remaining *r)
+{
+	free(r->offsets);
+	free(r->semaphores);
+	free(r->cookies);
+}
+
+/* The link that is to take over from link i: a descriptor, or a negative errno. */
+static int make_next(struct kernel_segment *s, const struct segment *segment, size_t i, unsigned generation)
+{
+	struct remaining r = { 0 };
+	struct process *process = NULL;
+	char path[64];
+	int file = -1, prog = -1, fd = remaining_find(&r, segment, i, generation);
+
+	if (!fd)
+		fd = link_file(desc_string(segment->desc, r.file->path), r.file->device, r.file->inode, &file, path,
+		               sizeof(path));
+	if (!fd)
+		fd = (prog = program_get(s, segment, i)) < 0 ? prog : 0;
+	if (!fd && r.pid)
+		fd = process_open(r.pid, &process);
+	if (!fd) {
+		struct link_points points = { r.n, r.offsets, r.semaphores, r.cookies };
+
+		fd = link_multi(prog, path, process && !process->leader_gone ? r.pid : 0, &points);
+	}
+	process_free(process);
+	if (prog >= 0)
+		close(prog);
+	if (file >= 0)
+		close(file);
+	remaining_release(&r);
+	return fd;
+}
+
+/* Puts another link in the place of link i: the old one's descriptor, or a negative errno: it stays. */
+static int replace_link(struct kernel_segment *s, const struct segment *segment, size_t i, unsigned generation)
+{
+	const struct store *store = &s->session->store;
+	int n = (int)segment->number, old = link_get(s, segment, i);
+	int next = old < 0 ? -1 : store->dir >= 0 ? store_get(store, link_sides[generation], n, (int)i) : -ENOENT;
+
+	if (old < 0)
+		return old;
+	if (next == -ENOENT) {
+		next = make_next(s, segment, i, generation);
+		if (next >= 0 && store_pin(store, next, link_sides[generation], n, (int)i)) {
+			link_close(next);
+			next = -EIO;
+		}
+	}
+	if (next < 0) {
+		if (store->dir < 0)
+			s->links[i].fd = old;
+		else
+			close(old);
+		return next;
+	}
+	store_unlink(store, link_sides[!generation], n, (int)i);
+	if (store->dir < 0)
+		s->links[i].fd = next;
+	else
+		close(next);
+	s->links[i].side = generation;
+	return old;
+}
+
+/* What an earlier round left there. */
+static void clear_marks(int map)
+{
+	uint64_t key;
+
+	while (!bpf_map_get_next_key(map, NULL, &key) && !bpf_map_delete_elem(map, &key))
+		;
+}
+
+/*
+ * Those of the changed links that are not of this generation give way to others that
+ * are, and are not changed[] any more. Where no other can be made (the file is gone),
+ * the old one stays, with points that are switched off.
+ */
+static void take_over(struct kernel_segment *s, const struct segment *segment, bool *changed, unsigned generation)
+{
+	int *old = calloc(s->nlinks, sizeof(*old));
+	size_t n = 0;
+	bool begun = false;
+
+	for (size_t i = 0; i < s->nlinks && old; i++) {
+		if (!changed[i] || s->links[i].dead || s->links[i].side == generation)
+			continue;
+		if (!begun) {
+			clear_marks(s->session->mark_fd);
+			__atomic_store_n(&s->change->overlap, 1 + generation, __ATOMIC_SEQ_CST);
+			begun = true;
+		}
+		changed[i] = false;
+		old[n] = replace_link(s, segment, i, generation);
+		if (old[n] >= 0)
+			n++;
+	}
+	if (begun) {
+		close_links(old, n);
+		__atomic_store_n(&s->change->overlap, 0, __ATOMIC_SEQ_CST);
+	}
+	free(old);
+}
+
+/* ---- disarming ---------------------------------------------------------------------- */
+
+static void wait_for_bytes(const struct pp_session *session, const struct segment *segment, const bool *take, bool all)
+{
+	const struct desc *d = segment->desc;
+	struct verify_place *places = calloc(d->npoints, sizeof(*places));
+	size_t n = 0;
+
+	for (uint32_t p = 0; p < d->npoints && places; p++) {
+		const struct desc_file *file = &desc_files(d)[desc_probes(d)[desc_points(d)[p].probe].file];
+
+		if (all || take[p])
+			places[n++] = (struct verify_place){ file->device, file->inode, desc_points(d)[p].offset };
+	}
+	if (places)
+		verify_disarmed(places, n, session->interrupt);
+	free(places);
+}
+
+/*
+ * Links of which points were switched off: those with none left go, others are made
+ * anew. Every step can be taken again by kernel_repair(). False: see drop_links().
+ */
+static bool change_links(struct kernel_segment *s, const struct segment *segment, bool *changed)
+{
+	const struct desc *d = segment->desc;
+	bool *drop = calloc(s->nlinks + 1, sizeof(*drop)), gone = true;
+	unsigned first = s->change->overlap ? (s->change->overlap - 1) & 1 : 0;
+
+	if (!drop)
+		return true;
+	for (size_t i = 0; i < s->nlinks; i++)
+		drop[i] = changed[i];
+	for (uint32_t p = 0; p < d->npoints; p++)
+		if (desc_points(d)[p].link < s->nlinks && kernel_armed(segment, p))
+			drop[desc_points(d)[p].link] = false;
+	gone = drop_links(s, segment, drop);
+	free(drop);
+	take_over(s, segment, changed, first);
+	take_over(s, segment, changed, !first);
+	__atomic_store_n(&s->change->overlap, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&s->change->unfinished, 0, __ATOMIC_SEQ_CST);
+	return gone;
+}
+
+int kernel_disarm(struct pp_session *session, struct segment *segment, const bool *take, bool all)
+{
+	struct kernel_segment *s = segment->state;
+	const struct desc *d = segment->desc;
+	bool *changed = calloc(s->nlinks + 1, sizeof(*changed)), gone;
+
+	if (!changed)
+		return error_set(ENOMEM, "out of memory");
+	__atomic_store_n(&s->change->unfinished, 1, __ATOMIC_SEQ_CST);
+	for (uint32_t p = 0; p < d->npoints; p++)
+		if (all || take[p]) {
+			if (desc_points(d)[p].link < s->nlinks)
+				changed[desc_points(d)[p].link] = true;
+			kernel_switch_off(s, p);
+		}
+	if (all) {
+		store_unlink(&s->session->store, "desc", (int)segment->number, -1);
+		gone = drop_links(s, segment, changed);
+		kernel_unpin(s, segment);
+	} else {
+		gone = change_links(s, segment, changed);
+	}
+	if (!gone)
+		wait_for_bytes(session, segment, take, all);
+	free(changed);
+	return 0;
+}
+
+int kernel_repair(struct segment *segment)
+{
+	struct kernel_segment *s = segment->state;
+	const struct desc *d = segment->desc;
+	bool *changed;
+
+	if (!s->change->unfinished)
+		return 0;
+	changed = calloc(s->nlinks + 1, sizeof(*changed));
+	if (!changed)
+		return error_set(ENOMEM, "out of memory");
+	for (uint32_t p = 0; p < d->npoints; p++)
+		if (desc_points(d)[p].link < s->nlinks && !kernel_armed(segment, p))
+			changed[desc_points(d)[p].link] = true;
+	change_links(s, segment, changed);
+	free(changed);
+	return 0;
+}

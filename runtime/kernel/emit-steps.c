@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The steps of fetch programs as BPF. The machine's stack is on BPF's, but its top is
+ * left in r1 while that lasts.
+ */
+#include <errno.h>
+#include <probepoint.h>
+#include <stdlib.h>
+
+#include "runtime/kernel/emitter.h"
+#include "sdt/operand.h"
+
+static int width(int bytes)
+{
+	switch (bytes) {
+	case 1: return BPF_B;
+	case 2: return BPF_H;
+	case 4: return BPF_W;
+	default: return BPF_DW;
+	}
+}
+
+static int slot(int depth)
+{
+	return AT_STACK - 8 * depth;
+}
+
+/* r = the low size bytes of r, from bit shift on, extended */
+static void extend(struct emitter *e, int r, int size, int shift, bool is_signed)
+{
+	int spare = 64 - 8 * size;
+
+	if (spare - shift > 0)
+		alu_imm(e, BPF_LSH, r, spare - shift);
+	if (spare > 0)
+		alu_imm(e, is_signed ? BPF_ARSH : BPF_RSH, r, spare);
+}
+
+/* Reads into AT_TEXT; jumps to fault unless at least the NUL of a string shorter than room came. r0 = length with NUL. */
+static void read_string(struct emitter *e, int to_reg, int room, int address_at, label fault)
+{
+	label ok = label_new(e);
+
+	for (int try = 0; try < 2; try++) {
+		mov(e, BPF_REG_1, to_reg);
+		if (to_reg == BPF_REG_10)
+			alu_imm(e, BPF_ADD, BPF_REG_1, AT_TEXT);
+		else
+			alu(e, BPF_ADD, BPF_REG_1, BPF_REG_8);
+		imm64(e, BPF_REG_2, room);
+		load(e, BPF_DW, BPF_REG_3, BPF_REG_10, address_at);
+		call(e, BPF_FUNC_probe_read_user_str);
+		if (try) {
+			jump_if(e, BPF_JSLE, BPF_REG_0, 0, fault);
+			break;
+		}
+		jump_if(e, BPF_JSGT, BPF_REG_0, 0, ok);
+		/* The page, or the one behind it, may not be in memory: touch both, sleeping if need be. */
+		for (int page = 0; page < 2; page++) {
+			address(e, BPF_REG_1, AT_WORD);
+			imm64(e, BPF_REG_2, 1);
+			load(e, BPF_DW, BPF_REG_3, BPF_REG_10, address_at);
+			if (page) {
+				alu_imm(e, BPF_ADD, BPF_REG_3, room - 1);
+				alu_imm(e, BPF_AND, BPF_REG_3, -4096);
+			}
+			call(e, BPF_FUNC_copy_from_user);
+			if (!page)
+				jump_if(e, BPF_JNE, BPF_REG_0, 0, fault);
+		}
+	}
+	label_place(e, ok);
+}
+
+/* Jumps to no unless they are equal; r1 stays. */
+static void compare_literal(struct emitter *e, const struct fetch_literal *literal, bool prefix, int at, label no)
+{
+	for (int i = 0; i < literal->length; i++) {
+		load(e, BPF_B, BPF_REG_2, BPF_REG_10, at + i);
+		jump_if(e, BPF_JNE, BPF_REG_2, (unsigned char)literal->bytes[i], no);
+	}
+	if (!prefix) {
+		load(e, BPF_B, BPF_REG_2, BPF_REG_10, at + literal->length);
+		jump_if(e, BPF_JNE, BPF_REG_2, 0, no);
+	}
+}
+
+/* r1 = x op y, of r1 and r2 */
+static void binary(struct emitter *e, const struct fetch_step *s)
+{
+	int compare = 0;
+	label end, special;
+
+	switch (s->op) {
+	case FETCH_ADD: alu(e, BPF_ADD, BPF_REG_1, BPF_REG_2); return;
+	case FETCH_SUB: alu(e, BPF_SUB, BPF_REG_1, BPF_REG_2); return;
+	case FETCH_MUL: alu(e, BPF_MUL, BPF_REG_1, BPF_REG_2); return;
+	case FETCH_AND: alu(e, BPF_AND, BPF_REG_1, BPF_REG_2); return;
+	case FETCH_OR: alu(e, BPF_OR, BPF_REG_1, BPF_REG_2); return;
+	case FETCH_XOR: alu(e, BPF_XOR, BPF_REG_1, BPF_REG_2); return;
+	case FETCH_SHL:
+	case FETCH_SHR:
+		alu_imm(e, BPF_AND, BPF_REG_2, 63);
+		alu(e, s->op == FETCH_SHL ? BPF_LSH : s->c ? BPF_ARSH : BPF_RSH, BPF_REG_1, BPF_REG_2);
+		return;
+	case FETCH_DIV:
+	case FETCH_MOD:
+		/* BPF divides unsigned, by zero to 0, and leaves x as x % 0. Signs are put back by hand. */
+		end = label_new(e);
+		special = label_new(e);
+		jump_if(e, BPF_JNE, BPF_REG_2, 0, special);
+		imm64(e, BPF_REG_1, 0);
+		jump(e, end);
+		label_place(e, special);
+		if (s->c) {
+			label positive = label_new(e), divide = label_new(e);
+
+			mov(e, BPF_REG_3, BPF_REG_1);
+			if (s->op == FETCH_DIV)
+				alu(e, BPF_XOR, BPF_REG_3, BPF_REG_2);
+			jump_if(e, BPF_JSGE, BPF_REG_1, 0, positive);
+			emitter_add(e, INSN(BPF_ALU64 | BPF_NEG, BPF_REG_1, 0, 0, 0));
+			label_place(e, positive);
+			jump_if(e, BPF_JSGE, BPF_REG_2, 0, divide);
+			emitter_add(e, INSN(BPF_ALU64 | BPF_NEG, BPF_REG_2, 0, 0, 0));
+			label_place(e, divide);
+		}
+		alu(e, s->op == FETCH_DIV ? BPF_DIV : BPF_MOD, BPF_REG_1, BPF_REG_2);
+		if (s->c) {
+			jump_if(e, BPF_JSGE, BPF_REG_3, 0, end);
+			emitter_add(e, INSN(BPF_ALU64 | BPF_NEG, BPF_REG_1, 0, 0, 0));
+		}
+		label_place(e, end);
+		return;
+	case FETCH_EQ: compare = BPF_JEQ; break;
+	case FETCH_NE: compare = BPF_JNE; break;
+	case FETCH_LT: compare = s->c ? BPF_JSLT : BPF_JLT; break;
+	case FETCH_LE: compare = s->c ? BPF_JSLE : BPF_JLE; break;
+	}
+	end = label_new(e);
+	imm64(e, BPF_REG_3, 1);
+	jump_if_reg(e, compare, BPF_REG_1, BPF_REG_2, end);
+	imm64(e, BPF_REG_3, 0);
+	label_place(e, end);
+	mov(e, BPF_REG_1, BPF_REG_3);
+}
+
+struct stack {
+	int depth;
+	bool in_r1; /* the top */
+};
+
+static void top_to_stack(struct emitter *e, struct stack *s)
+{
+	if (s->in_r1)
+		store(e, BPF_DW, BPF_REG_10, slot(s->depth - 1), BPF_REG_1);
+	s->in_r1 = false;
+}
+
+/* r1 = the top, which is then nowhere else. */
+static void top_to_r1(struct emitter *e, struct stack *s)
+{
+	if (!s->in_r1)
+		load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(s->depth - 1));
+	s->in_r1 = true;
+}
+
+/* What is put into r1 next is a new top. */
+static void push_r1(struct emitter *e, struct stack *s)
+{
+	top_to_stack(e, s);
+	s->depth++;
+	s->in_r1 = true;
+}
+
+/* r1, r2 = x, y of x op y; y is popped. */
+static void operands_to_registers(struct emitter *e, struct stack *s)
+{
+	if (s->in_r1)
+		mov(e, BPF_REG_2, BPF_REG_1);
+	else
+		load(e, BPF_DW, BPF_REG_2, BPF_REG_10, slot(s->depth - 1));
+	s->depth--;
+	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(s->depth - 1));
+	s->in_r1 = true;
+}
+
+/* Jumps to fault where it cannot be read. */
+static void load_step(struct emitter *e, struct stack *s, const struct fetch_step *step, label fault)
+{
+	if (s->in_r1)
+		mov(e, BPF_REG_3, BPF_REG_1);
+	else
+		load(e, BPF_DW, BPF_REG_3, BPF_REG_10, slot(s->depth - 1));
+	address(e, BPF_REG_1, AT_WORD);
+	imm64(e, BPF_REG_2, step->a);
+	call(e, BPF_FUNC_copy_from_user);
+	jump_if(e, BPF_JNE, BPF_REG_0, 0, fault);
+	load(e, width(step->a), BPF_REG_1, BPF_REG_10, AT_WORD);
+	if (step->c)
+		extend(e, BPF_REG_1, step->a, 0, true);
+	s->in_r1 = true;
+}
+
+/* The string at the top's address, into the record: r1 = its length. */
+static void string_step(struct emitter *e, struct stack *s, label fault)
+{
+	top_to_stack(e, s);
+	read_string(e, BPF_REG_7, RECORD_STRING_CUT + 1, slot(s->depth - 1), fault);
+	alu_imm(e, BPF_SUB, BPF_REG_0, 1);
+	jump_if(e, BPF_JGT, BPF_REG_0, RECORD_STRING_CUT, fault);
+	/* Behind the NUL lies what was read before, by another hit perhaps. */
+	mov(e, BPF_REG_2, BPF_REG_7);
+	alu(e, BPF_ADD, BPF_REG_2, BPF_REG_8);
+	alu(e, BPF_ADD, BPF_REG_2, BPF_REG_0);
+	store_imm(e, BPF_DW, BPF_REG_2, 0, 0);
+	mov(e, BPF_REG_1, BPF_REG_0);
+	alu_imm(e, BPF_ADD, BPF_REG_0, 7);
+	alu_imm(e, BPF_AND, BPF_REG_0, 0xf8);
+	alu(e, BPF_ADD, BPF_REG_8, BPF_REG_0);
+}
+
+static void not_step(struct emitter *e, struct stack *s)
+{
+	label zero = label_new(e);
+
+	top_to_r1(e, s);
+	mov(e, BPF_REG_2, BPF_REG_1);
+	imm64(e, BPF_REG_1, 1);
+	jump_if(e, BPF_JEQ, BPF_REG_2, 0, zero);
+	imm64(e, BPF_REG_1, 0);
+	label_place(e, zero);
+}
+
+/* Of a string at the top's address, or of the thread's name, which is then a new top. */
+static void match_step(struct emitter *e, struct stack *s, const struct fetch_step *step,
+                       const struct fetch_literal *literal, label fault)
+{
+	bool prefix = step->op == FETCH_PREFIX || step->op == FETCH_COMMPREFIX;
+	label no = label_new(e);
+
+	top_to_stack(e, s);
+	/* What lies behind the string's end in the buffer must not be an earlier one's. */
+	for (int w = 0; w < 9; w++)
+		store_imm(e, BPF_DW, BPF_REG_10, AT_TEXT + 8 * w, 0);
+	if (step->op == FETCH_COMMEQ || step->op == FETCH_COMMPREFIX) {
+		address(e, BPF_REG_1, AT_TEXT);
+		imm64(e, BPF_REG_2, 16);
+		call(e, BPF_FUNC_get_current_comm);
+		s->depth++;
+	} else {
+		read_string(e, BPF_REG_10, literal->length + (prefix ? 1 : 2), slot(s->depth - 1), fault);
+	}
+	imm64(e, BPF_REG_1, 0);
+	compare_literal(e, literal, prefix, AT_TEXT, no);
+	imm64(e, BPF_REG_1, 1);
+	label_place(e, no);
+	s->in_r1 = true;
+}
+
+/* A step that takes no argument's place and jumps nowhere but to fault. */
+static void plain_step(struct emitter *e, struct stack *s, const struct fetch_program *p, size_t i, label fault)
+{
+	const struct fetch_step *step = &p->steps[i];
+
+	switch (step->op) {
+	case FETCH_IMM:
+		push_r1(e, s);
+		imm64(e, BPF_REG_1, step->value);
+		break;
+	case FETCH_REG:
+		push_r1(e, s);
+		load(e, BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[step->a]);
+		break;
+	case FETCH_EXTEND:
+		top_to_r1(e, s);
+		extend(e, BPF_REG_1, step->a, step->b, step->c);
+		break;
+	case FETCH_LOAD:
+		load_step(e, s, step, fault);
+		break;
+	case FETCH_NOT:
+		not_step(e, s);
+		break;
+	case FETCH_NEG:
+		top_to_r1(e, s);
+		emitter_add(e, INSN(BPF_ALU64 | BPF_NEG, BPF_REG_1, 0, 0, 0));
+		break;
+	case FETCH_COM:
+		top_to_r1(e, s);
+		alu_imm(e, BPF_XOR, BPF_REG_1, -1);
+		break;
+	case FETCH_PID:
+	case FETCH_TID:
+		push_r1(e, s);
+		load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID);
+		if (step->op == FETCH_TID)
+			alu_imm(e, BPF_LSH, BPF_REG_1, 32);
+		alu_imm(e, BPF_RSH, BPF_REG_1, 32);
+		break;
+	case FETCH_STREQ:
+	case FETCH_PREFIX:
+	case FETCH_COMMEQ:
+	case FETCH_COMMPREFIX:
+		match_step(e, s, step, &p->literals[step->a], fault);
+		break;
+	default:
+		operands_to_registers(e, s);
+		binary(e, step);
+	}
+}
+
+/* An addition of a constant, as addresses have them. */
+static bool adds_constant(const struct fetch_program *p, size_t i, size_t to)
+{
+	const struct fetch_step *s = &p->steps[i];
+
+	return s->op == FETCH_IMM && i + 1 < to && s[1].op == FETCH_ADD && s->value == (int32_t)s->value;
+}
+
+void emit_arguments(struct emitter *e, const struct fetch_program *p)
+{
+	struct stack s = { 0 };
+	bool may_fault = false;
+	label fault = label_new(e), next;
+
+	for (size_t i = p->npredicate; i < p->nsteps && !e->error; i++) {
+		const struct fetch_step *step = &p->steps[i];
+
+		if (s.depth && adds_constant(p, i, p->nsteps)) {
+			top_to_r1(e, &s);
+			alu_imm(e, BPF_ADD, BPF_REG_1, (int32_t)step->value);
+			i++;
+			continue;
+		}
+		if (step->op != FETCH_ARG && step->op != FETCH_STRING) {
+			may_fault |= step->op == FETCH_LOAD;
+			plain_step(e, &s, p, i, fault);
+			continue;
+		}
+
+		int at = sizeof(struct record_thread) + sizeof(struct record) + 8 * step->a;
+
+		if (step->op == FETCH_STRING)
+			string_step(e, &s, fault);
+		else
+			top_to_r1(e, &s);
+		s = (struct stack){ 0 };
+		store(e, BPF_DW, BPF_REG_7, at, BPF_REG_1);
+		if (!may_fault && step->op == FETCH_ARG)
+			continue; /* the verifier refuses code that nothing reaches */
+		may_fault = false;
+		next = label_new(e);
+		jump(e, next);
+		label_place(e, fault);
+		store_imm(e, BPF_DW, BPF_REG_7, at, 0);
+		load(e, BPF_W, BPF_REG_1, BPF_REG_7, sizeof(struct record_thread) + 12);
+		alu_imm(e, BPF_OR, BPF_REG_1, (int32_t)(1u << (8 + step->a)));
+		store(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 12, BPF_REG_1);
+		label_place(e, next);
+		fault = label_new(e);
+	}
+	label_place(e, fault); /* of no step any more */
+}
+
+/*
+ * The predicate. Jumps find the stack as it is where they lead to, by the rules of
+ * fetch.h, and nothing in r1.
+ */
+void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered)
+{
+	size_t n = p->npredicate;
+	label *targets = calloc(n + 1, sizeof(*targets));
+	bool *is_target = calloc(n + 1, sizeof(*is_target));
+	struct stack s = { 0 };
+
+	if (!targets || !is_target)
+		e->error = -ENOMEM;
+	for (size_t i = 0; i < n && !e->error; i++) {
+		targets[i] = label_new(e);
+		if (p->steps[i].op == FETCH_JZ || p->steps[i].op == FETCH_JNZ)
+			is_target[p->steps[i].value] = true;
+	}
+	for (size_t i = 0; i < n && !e->error; i++) {
+		const struct fetch_step *step = &p->steps[i];
+
+		if (is_target[i]) {
+			top_to_stack(e, &s);
+			label_place(e, targets[i]);
+		}
+		if (step->op == FETCH_JZ || step->op == FETCH_JNZ) {
+			top_to_r1(e, &s);
+			top_to_stack(e, &s);
+			jump_if(e, step->op == FETCH_JZ ? BPF_JEQ : BPF_JNE, BPF_REG_1, 0, targets[step->value]);
+			s.depth--;
+		} else if (step->op == FETCH_TEST) {
+			top_to_r1(e, &s);
+			jump_if(e, BPF_JEQ, BPF_REG_1, 0, filtered);
+			s = (struct stack){ 0 };
+		} else {
+			plain_step(e, &s, p, i, filtered);
+		}
+	}
+	free(targets);
+	free(is_target);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An assembler for BPF, and what the parts of a program agree on.
+ *
+ * Registers: r6 the context (struct pt_regs), r7 the record (struct record_thread
+ * first), r8 the length so far where there are strings, r9 the point's counters; r0
+ * to r5 are anybody's. The stack, from the top: the machine's value stack, then
+ * scalars kept over calls, then a buffer for what is read, then the record.
+ *
+ * Jumps name labels, which are resolved at the end. What fails sets the emitter's
+ * error, and nothing after it counts.
+ */
+#ifndef RUNTIME_KERNEL_EMITTER_H
+#define RUNTIME_KERNEL_EMITTER_H
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/fetch.h"
+#include "runtime/kernel/emit.h"
+
+enum {
+	AT_STACK = -8, /* and down */
+	AT_COOKIE = AT_STACK - 8 * FETCH_DEPTH_MAX,
+	AT_PIDTGID = AT_COOKIE - 8,
+	AT_KEY = AT_PIDTGID - 8,
+	AT_POINT = AT_KEY - 8,
+	AT_SPEC = AT_POINT - 8,
+	AT_TIME = AT_SPEC - 8,
+	AT_WORD = AT_TIME - 8,
+	AT_TEXT = AT_WORD - 72, /* a string that is compared, FETCH_LITERAL_MAX + NUL */
+	AT_RECORD = AT_TEXT - 8 - (int)(sizeof(struct record_thread) + sizeof(struct record) + 8 * RECORD_ARGS_MAX),
+};
+_Static_assert(AT_RECORD >= -512, "BPF's stack");
+_Static_assert(EMIT_SCRATCH_SIZE >= sizeof(struct record_thread) + RECORD_SIZE_MAX + RECORD_STRING_ROOM, "scratch");
+
+typedef int label;
+
+struct emitter {
+	struct bpf_insn *insns;
+	size_t n, room;
+	struct { size_t insn; label to; } *jumps;
+	size_t njumps, jumps_room;
+	int *labels; /* instruction, or -1 */
+	int nlabels, labels_room;
+	int error;
+	const struct emit_maps *maps;
+	uint32_t segment;
+	const struct cpu *cpu;
+};
+
+void emitter_add(struct emitter *e, struct bpf_insn insn);
+label label_new(struct emitter *e);
+/* Here is what the label means. */
+void label_place(struct emitter *e, label l);
+/* The next instruction jumps to the label. */
+void label_jump(struct emitter *e, label l);
+/* 0; -ENOMEM, or -E2BIG where jumps would not reach: with a sentence. */
+int emitter_resolve(struct emitter *e);
+/* All but the instructions. */
+void emitter_release(struct emitter *e);
+
+/* emit-steps.c: the steps of a fetch program, without its predicate and of it. */
+void emit_arguments(struct emitter *e, const struct fetch_program *p);
+void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered);
+
+#define INSN(c, d, s, o, i) ((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) })
+
+static inline void mov(struct emitter *e, int dst, int src)
+{
+	emitter_add(e, INSN(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0));
+}
+
+static inline void alu(struct emitter *e, int op, int dst, int src)
+{
+	emitter_add(e, INSN(BPF_ALU64 | op | BPF_X, dst, src, 0, 0));
+}
+
+static inline void alu_imm(struct emitter *e, int op, int dst, int32_t imm)
+{
+	emitter_add(e, INSN(BPF_ALU64 | op | BPF_K, dst, 0, 0, imm));
+}
+
+static inline void load(struct emitter *e, int size, int dst, int src, int off)
+{
+	emitter_add(e, INSN(BPF_LDX | BPF_MEM | size, dst, src, off, 0));
+}
+
+static inline void store(struct emitter *e, int size, int dst, int off, int src)
+{
+	emitter_add(e, INSN(BPF_STX | BPF_MEM | size, dst, src, off, 0));
+}
+
+static inline void store_imm(struct emitter *e, int size, int dst, int off, int32_t imm)
+{
+	emitter_add(e, INSN(BPF_ST | BPF_MEM | size, dst, 0, off, imm));
+}
+
+static inline void call(struct emitter *e, int helper)
+{
+	emitter_add(e, INSN(BPF_JMP | BPF_CALL, 0, 0, 0, helper));
+}
+
+static inline void imm64(struct emitter *e, int dst, int64_t value)
+{
+	if (value == (int32_t)value) {
+		emitter_add(e, INSN(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, (int32_t)value));
+		return;
+	}
+	emitter_add(e, INSN(BPF_LD | BPF_DW | BPF_IMM, dst, 0, 0, (int32_t)value));
+	emitter_add(e, INSN(0, 0, 0, 0, (int32_t)(value >> 32)));
+}
+
+static inline void map(struct emitter *e, int dst, int fd)
+{
+	emitter_add(e, INSN(BPF_LD | BPF_DW | BPF_IMM, dst, BPF_PSEUDO_MAP_FD, 0, fd));
+	emitter_add(e, INSN(0, 0, 0, 0, 0));
+}
+
+static inline void map_value(struct emitter *e, int dst, int fd)
+{
+	emitter_add(e, INSN(BPF_LD | BPF_DW | BPF_IMM, dst, BPF_PSEUDO_MAP_VALUE, 0, fd));
+	emitter_add(e, INSN(0, 0, 0, 0, 0));
+}
+
+static inline void address(struct emitter *e, int dst, int at)
+{
+	mov(e, dst, BPF_REG_10);
+	alu_imm(e, BPF_ADD, dst, at);
+}
+
+static inline void jump(struct emitter *e, label to)
+{
+	label_jump(e, to);
+	emitter_add(e, INSN(BPF_JMP | BPF_JA, 0, 0, 0, 0));
+}
+
+static inline void jump_if(struct emitter *e, int op, int dst, int32_t imm, label to)
+{
+	label_jump(e, to);
+	emitter_add(e, INSN(BPF_JMP | op | BPF_K, dst, 0, 0, imm));
+}
+
+static inline void jump_if_reg(struct emitter *e, int op, int dst, int src, label to)
+{
+	label_jump(e, to);
+	emitter_add(e, INSN(BPF_JMP | op | BPF_X, dst, src, 0, 0));
+}
+
+static inline void count(struct emitter *e, int off)
+{
+	emitter_add(e, INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, 1));
+	emitter_add(e, INSN(BPF_STX | BPF_ATOMIC | BPF_DW, BPF_REG_9, BPF_REG_1, off, BPF_ADD));
+}
+
+#endif

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+# For the tests of the kernel backend: `. tests/kernel/lib.sh` after tests/lib.sh.
+
+need_kernel() {
+	need_root
+	need jq
+	[ -d /sys/bus/event_source/devices/uprobe ] || skip "this kernel has no uprobes"
+}
+
+build_hits() {
+	"$CC" -O2 -g -Iinclude -pthread tests/kernel/hits.c -o "${1:-$T/hits}" || fail "tests/kernel/hits.c does not build"
+}
+
+# start NAME [COMMAND...]: a process of hits; its id is left in $NAME, and `tell NAME LINE` tells it what to do and
+# leaves in $answer what it says beside "ok". send and receive do a half of that each.
+declare -A hits_in=() hits_out=()
+start() {
+	local name=$1 in out
+	shift
+	[ $# -gt 0 ] || set -- "$T/hits"
+	rm -f "$T/$name.in" "$T/$name.out"
+	mkfifo "$T/$name.in" "$T/$name.out"
+	"$@" <"$T/$name.in" >"$T/$name.out" &
+	printf -v "$name" %d $!
+	exec {in}>"$T/$name.in" {out}<"$T/$name.out"
+	hits_in[$name]=$in hits_out[$name]=$out
+	tell "$name" pid
+}
+send() { echo "$2" >&"${hits_in[$1]}"; }
+receive() {
+	IFS= read -r -t 300 -u "${hits_out[$1]}" answer || fail "$1 is gone"
+	case $answer in ok*) answer=${answer#ok}; answer=${answer# } ;; *) fail "$1 says \"$answer\"" ;; esac
+}
+tell() { send "$1" "$2"; receive "$1"; }
+stop() {
+	local in=${hits_in[$1]} out=${hits_out[$1]}
+	send "$1" end
+	exec {in}>&- {out}<&-
+	wait "${!1}" || fail "$1 ended with $?"
+}
+
+# Address and byte of each site in a process; FILE may be another than hits.
+sites() {
+	local pid=$1 file=${2:-$T/hits} base addresses low high
+	base=$((0x$(awk -v file="$file" '$6 == file && $3 == "00000000" { sub("-.*", "", $1); print $1; exit }' "/proc/$pid/maps")))
+	[ -s "$file.sites" ] || probe-list --json "$file" | jq '.probes[].sites[].address' | sort -n >"$file.sites"
+	low=$(head -n 1 "$file.sites") high=$(tail -n 1 "$file.sites")
+	dd if="/proc/$pid/mem" bs=1 skip=$((base + low)) count=$((high - low + 1)) 2>/dev/null | od -An -v -w1 -tx1 |
+		awk -v low="$low" 'NR == FNR { site[$1] = 1; next } FNR - 1 + low in site { print FNR - 1 + low, $1 }' \
+		"$file.sites" -
+}
+# The bytes of each site in a process, counted: "4 90", "1 90 3 cc".
+site_bytes() { sites "$@" | awk '{ print $2 }' | sort | uniq -c | xargs; }
+
+# count SESSION PROBE [KEY]: over all processes; 0 where there is none.
+count() { probe-stat --json -s "$1" | jq --arg p "$2" "[.probes[] | select(.probe == \$p) | .${3:-hits}] | add // 0"; }
+# Each row adds up.
+adds_up() {
+	local bad
+	bad=$(probe-stat --json -s "$1" | jq -c '.probes[] | select(.hits != .filtered + .idle + .recorded + .lost)')
+	[ -z "$bad" ] || fail "does not add up: $bad"
+}
+sessions() { probe-list --json --sessions | jq -r '.sessions[].session'; }
+no_session() { ! sessions | grep -qx "$1"; }
+# Nothing is left of a session anywhere.
+gone() {
+	no_session "$1" || fail "session $1 is still there"
+	[ ! -e "/sys/fs/bpf/probepoint/$1" ] || fail "its folder is still there: $(ls "/sys/fs/bpf/probepoint/$1")"
+}

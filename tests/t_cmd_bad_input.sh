@@ -1,0 +1,164 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What people and files get wrong: each has its sentence and its status, and leaves nothing behind.
+. tests/lib.sh
+. tests/cmd/lib.sh
+need_kernel
+need setpriv objcopy
+build_target
+build_library
+know_sites
+start p
+own=$(sessions | wc -l)
+mkdir "$T/bin" && cp "$B"/bin/probe-* "$T/bin" # where nobody can reach them
+"$CC" -O1 tests/cmd/deny.c -o "$T/deny" || fail "deny does not build"
+
+# refused STATUS LIKE COMMAND...: says so in text and JSON, and nothing is armed afterwards.
+refused() {
+	local wanted=$1 like=$2 command out status
+	shift 2
+	out=$("$@" 2>&1 >/dev/null)
+	status=$?
+	want "status of $*" "$wanted" $status
+	want_like "$*" "$like" "$out"
+	[[ $out != *$'\e'* ]] || fail "$*: an escape character"
+	out=$("$@" --json 2>"$T/err")
+	status=$?
+	want "status of $* --json" "$wanted" $status
+	want "stderr of $* --json" "" "$(cat "$T/err")"
+	want "error of $* --json" '"string"' "$(json '.error|type' <<<"$out")"
+	want "sessions after $*" "$own" "$(sessions | wc -l)"
+	want "bytes after $*" "3 90" "$(site_bytes "$p")"
+}
+
+# ---- files ----
+printf 'not ELF at all, whatever it is called\n' >"$T/text"
+: >"$T/empty"
+mkdir "$T/folder"
+mkfifo "$T/fifo"
+head -c 5000 "$T/target" >"$T/cut"
+objcopy --remove-section .note.stapsdt "$T/target" "$T/no-notes" 2>/dev/null
+for c in probe-list "probe-enable -s $S app:tick -f" "probe-trace app:tick -f"; do
+	refused 1 "*$T/not-there*No such file or directory*" $c "$T/not-there"
+	refused 1 "*$T/text*not*ELF*" $c "$T/text"
+	refused 1 "*$T/empty*" $c "$T/empty"
+	refused 1 "*$T/folder*" $c "$T/folder"
+	refused 1 "*$T/fifo*" timeout 20 $c "$T/fifo"
+	refused 1 "*/dev/zero*" timeout 20 $c /dev/zero
+	refused 1 "*/dev/null*" timeout 20 $c /dev/null
+	refused 1 "*$T/cut*" $c "$T/cut"
+done
+expect_text 0 probe-list "$T/no-notes" <<E
+probe-list: '$T/no-notes' has no probes
+E
+refused 1 "*nothing matches 'app:tick': '$T/no-notes' has no probes*" probe-enable -s "$S" -f "$T/no-notes" app:tick
+expect 0 probe-list -q "$T/no-notes"
+want "quiet" "" "$out"
+expect 0 probe-list --json "$T/no-notes"
+want "json" '{"probes":[]}' "$(json . <<<"$out")"
+expect 3 probe-list -q "$T/target" "$T/text"
+want_like "one good, one bad" "*$T/text*app:tick*" "$out"
+expect 3 probe-list --json "$T/text" "$T/target"
+want "one good, one bad" '[3,"string"]' "$(json '[(.probes|length),(.error|type)]' <<<"$out")"
+
+# Cut anywhere, and with any byte of the notes wrong: an error or less of it, never a crash.
+size=$(stat -c %s "$T/target")
+for ((n = 0; n < size; n += size / 97 + 1)); do
+	head -c $n "$T/target" >"$T/cut"
+	probe-list --json "$T/cut" >"$T/out" 2>&1
+	[ $? -le 3 ] || fail "cut at $n: $(cat "$T/out")"
+	json . "$T/out" >/dev/null || fail "cut at $n: no JSON: $(cat "$T/out")"
+done
+read -r at length < <(readelf -SW "$T/target" | sed 's/\[ */[/' | awk '$2 == ".note.stapsdt" { print "0x" $5, "0x" $6 }')
+at=$((at)) length=$((length))
+[ $length -gt 0 ] || fail "no notes found"
+damaged=0 step=7
+[ -z "${PROBEPOINT_LONG-}" ] || step=1
+for ((i = 0; i < length; i += step)); do
+	for byte in '\x00' '\xff'; do
+		cp "$T/target" "$T/damaged"
+		printf "$byte" | dd of="$T/damaged" bs=1 seek=$((at + i)) conv=notrunc 2>/dev/null
+		probe-list --json "$T/damaged" >"$T/out" 2>&1
+		status=$?
+		[ $status -le 3 ] || fail "byte $i: status $status: $(cat "$T/out")"
+		json . "$T/out" >/dev/null || fail "byte $i: no JSON: $(cat "$T/out")"
+		[ $status != 3 ] || damaged=$((damaged + 1))
+	done
+done
+[ $damaged -gt 3 ] || fail "damage is not told: $damaged times"
+# A note whose size reaches far out: the others are still listed, and the status says that something is missing.
+cp "$T/target" "$T/damaged"
+printf '\xff\xff\xff\x7f' | dd of="$T/damaged" bs=1 seek=$((at + 4)) conv=notrunc 2>/dev/null
+expect 3 probe-list "$T/damaged"
+want_like "its sentence" "probe-list: *$T/damaged*" "$out"
+
+# ---- 32 bits: listed, not armed ----
+cat >"$T/narrow.s" <<'E'
+	.text
+	.globl _start
+_start:
+990:	nop
+	ret
+	.section .note.stapsdt,"","note"
+	.balign 4
+	.4byte 8, 2f-1f, 3
+	.asciz "stapsdt"
+1:	.4byte 990b, 0, 0
+	.asciz "old"
+	.asciz "cpu"
+	.asciz "-4@%eax"
+2:	.balign 4
+E
+as --32 "$T/narrow.s" -o "$T/narrow.o" && ld -m elf_i386 "$T/narrow.o" -o "$T/narrow" || fail "no 32-bit file"
+expect 0 probe-list -q "$T/narrow"
+want "32 bits, listed" "  old:cpu      1  -      -" "$out"
+refused 1 "*64-bit x86*" probe-enable -s "$S" -f "$T/narrow" old:cpu
+
+# ---- processes ----
+sleep 0 &
+gone=$!
+wait $gone
+refused 1 "*process $gone*" probe-list -p $gone
+refused 1 "*process $gone*" probe-enable -s "$S" -p $gone 'app:*'
+refused 1 "*process $gone*" probe-trace -p $gone 'app:*'
+sh -c 'sleep 0 & exec sleep 60' & # a zombie is no process any more
+parent=$!
+wait_for 20 sh -c "grep -q '^State:.Z' /proc/\$(pgrep -P $parent)/status"
+zombie=$(pgrep -P $parent)
+refused 1 "*$zombie*" probe-enable -s "$S" -p "$zombie" 'app:*'
+kill $parent
+refused 1 "*nothing matches*maps a file*" probe-enable -s "$S" -p 2 'app:*' # a kernel thread maps nothing
+
+# ---- without privilege ----
+nobody "$T/bin/probe-list" "$T/target" >/dev/null 2>&1 || fail "nobody cannot list what nobody may read"
+as_nobody() { nobody "$T/bin/$@"; }
+refused 1 "*$p*" as_nobody probe-list -p "$p"
+refused 1 "*$p*" as_nobody probe-enable -p "$p" 'app:*'
+refused 1 "*CAP_BPF*" as_nobody probe-enable -f "$T/target" 'app:*'
+refused 1 "*CAP_BPF*" as_nobody probe-trace -f "$T/target" 'app:*'
+as_nobody_command() { nobody "$T/bin/probe-enable" "$@" -f "$T/target" 'app:*' -- touch "$T/open/ran"; }
+mkdir -m 777 "$T/open"
+refused 125 "*CAP_BPF*" as_nobody_command
+[ ! -e "$T/open/ran" ] || fail "the command ran"
+chmod 600 "$T/lib.so"
+refused 1 "*$T/lib.so*Permission denied*" as_nobody probe-list "$T/lib.so"
+expect 0 probe-enable -q -s "$S" -f "$T/lib.so" lib:call
+# Sessions of others are neither seen nor touched.
+for c in probe-disable probe-stat probe-trace; do
+	expect 1 as_nobody $c -s "$S"
+	want_like "$c" "$c: *'$S'*" "$out"
+done
+expect 0 as_nobody probe-list -v "$T/target"
+want "nobody sees" 0 "$(as_nobody probe-list --sessions -q 2>/dev/null | grep -c "$S")"
+has_session "$S" || fail "nobody took it down"
+expect 0 probe-disable -q -s "$S"
+
+# ---- a kernel without ----
+refused 1 "*" "$T/deny" bpf perf_event_open -- probe-enable -s "$S" -f "$T/target" app:tick
+refused 1 "*" "$T/deny" bpf -- probe-trace -f "$T/target" app:tick
+refused 1 "*" "$T/deny" pidfd_open -- probe-enable -s "$S" -p "$p" app:tick
+
+# ---- the agent, which this version has not got ----
+refused 1 "*agent*" probe-enable -s "$S" -b agent -p "$p" 'app:*'
+want "untouched to the end" "3 90" "$(site_bytes "$p")"
+stop p

@@ -1,0 +1,92 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# -- COMMAND: statuses as env(1) has them, for probe-enable and probe-trace; armed before the first instruction.
+. tests/lib.sh
+. tests/cmd/lib.sh
+need_kernel
+build_target
+at_end "probe-disable -q -s $S 2>/dev/null"
+
+printf '#!/bin/sh\nexec %s\n' "$T/target" >"$T/script"
+printf 'echo no interpreter named\n' >"$T/no-interpreter"
+printf '#!/no/such/interpreter\n' >"$T/bad-interpreter"
+chmod +x "$T/script" "$T/no-interpreter" "$T/bad-interpreter"
+mkdir "$T/folder"
+
+as_env() {
+	local what=$1 status
+	shift
+	env "$@" </dev/null >/dev/null 2>&1
+	status=$?
+	expect $status probe-enable -q -f "$T/target" -s "$S" app:tick -- "$@" </dev/null
+	expect $status probe-trace -q -f "$T/target" app:tick -- "$@" </dev/null
+	[ -z "$what" ] || want_like "$what" "probe-trace: cannot run *$what*" "$out"
+	probe-disable -q -s "$S" 2>/dev/null
+	no_session "$S" || fail "$*: the session stays"
+}
+as_env "No such file" "$T/not-there"
+as_env "No such file" no-such-command-anywhere
+as_env "No such file" ''
+touch "$T/not-executable"
+as_env "Permission denied" "$T/not-executable"
+as_env "Permission denied" "$T/folder"
+as_env "" sh -c 'exit 0'
+as_env "" sh -c 'exit 3'
+as_env "" sh -c 'exit 125'
+as_env "" sh -c 'kill -KILL $$' # env(1) is this one: the shell calls its end 137
+PATH=$T/folder:$T:$PATH as_env "" target
+want "not executable first, executable later" 7 "$(
+	mkdir "$T/a" "$T/b"; touch "$T/a/both"; printf '#!/bin/sh\nexit 7\n' >"$T/b/both"; chmod +x "$T/b/both"
+	PATH=$T/a:$T/b:$PATH probe-trace -q -f "$T/target" app:tick -- both; echo $?)"
+
+# What failed to become a command leaves nothing armed.
+expect 127 probe-enable -q -s "$S" -f "$T/target" app:tick -- "$T/bad-interpreter"
+no_session "$S" || fail "the session stays"
+
+# ---- nothing to arm: the command is not started ----
+for how in "probe-enable -s $S" probe-trace; do
+	expect 125 $how 'no:such' -- touch "$T/ran"
+	expect 125 $how --json 'no:such' -- touch "$T/ran"
+	want "json" '["error"]' "$(json 'keys - ["session","armed","pending","refused"]' <<<"$out")"
+	expect 125 $how -f "$T/not-there" 'a:*' -- touch "$T/ran"
+	expect 125 $how -b agent 'app:*' -- touch "$T/ran"
+	[ ! -e "$T/ran" ] || fail "$how: the command ran"
+	no_session "$S" || fail "$how: the session stays"
+done
+
+# ---- it is the command that has the streams; arguments arrive as they are ----
+expect 0 probe-enable -q -s "$S" -f "$T/target" app:tick -- printf '[%s]' -x '' 'a b' -- --json
+want "arguments" '[-x][][a b][--][--json]' "$out"
+expect 0 probe-disable -q -s "$S"
+want "stdout is the command's" $'ok\nok' "$(printf 'tick 5\nsay 61\n' | probe-enable -s "$S" '*:*' -- "$T/target" 2>"$T/err")"
+want "and the report goes elsewhere" 3 "$(grep -c '^pending ' "$T/err")"
+want "all hits" "5 1 1" "$(hits "$S" app:tick) $(hits "$S" target:say__entry) $(hits "$S" target:say__return)"
+expect 0 probe-disable -q -s "$S"
+printf 'exit 9\n' | probe-enable --json -s "$S" 'app:*' -- "$T/target" >"$T/out"
+want "its status" 9 $?
+want "json comes first" "[\"$S\",1]" "$(head -n 1 "$T/out" | json '[.session,(.armed+.pending|length)]')"
+expect 0 probe-disable -q -s "$S"
+# In part is enough to run, and the status is the command's.
+expect 4 probe-enable -q -s "$S" 'app:*' 'no:such' -- "$T/target" <<<'exit 4'
+expect 0 probe-disable -q -s "$S"
+# Through a script: the probes of a file named, in whatever the command becomes.
+expect 5 probe-enable -q -s "$S" -f "$T/target" 'app:*' -- "$T/script" <<<$'tick 6\nexit 5'
+want "exec keeps the process" 6 "$(hits "$S" app:tick)"
+expect 0 probe-disable -q -s "$S"
+want "trace: interleaved with nothing" "0 1 2 3" "$(printf 'tick 4\nexit 0\n' | probe-trace -q app:tick -- "$T/target" |
+	sed -n 's/.*arg0=//p' | xargs)"
+
+# ---- the very first instruction: a constructor, before main ----
+printf '%s\n' '#include <sys/sdt.h>' '__attribute__((constructor)) static void early(void) { STAP_PROBE(early, bird); }' \
+	'int main(void) { return 0; }' | "$CC" -Iinclude -xc - -o "$T/early" || fail "early does not build"
+for i in 1 2 3 4 5; do
+	expect 0 probe-enable -q -s "$S" 'early:*' -- "$T/early"
+	want "early, time $i" 1 "$(hits "$S" early:bird)"
+	expect 0 probe-disable -q -s "$S"
+done
+
+# ---- it inherits nothing: descriptors, ignored signals ----
+want "descriptors" "$(sh -c 'ls /proc/self/fd | wc -l')" "$(probe-enable -q -s "$S" -f "$T/target" app:tick -- sh -c 'ls /proc/self/fd | wc -l')"
+expect 0 probe-disable -q -s "$S"
+signals="sed -n 's/^Sig[BIC][a-z]*:.//p' /proc/self/status | xargs"
+want "signals" "$(sh -c "$signals")" "$(probe-trace -q -f "$T/target" app:tick -- sh -c "$signals")"

@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A disk that is full under -o: the trace ends with a reason, what is on disk is good, nothing stays armed.
+. tests/lib.sh
+. tests/cmd/lib.sh
+need_kernel
+build_target
+know_sites
+start p
+mkdir "$T/small"
+mount -t tmpfs -o size=256k none "$T/small" 2>/dev/null || skip "cannot mount a small tmpfs"
+at_end "umount $T/small"
+
+probe-trace -p "$p" -o "$T/small/trace" app:tick >"$T/out" 2>"$T/err" &
+tracer=$!
+written() { tell p "tick 1000"; [ -n "$(find "$T/small/trace" -name 'stream*' -size +0 2>/dev/null)" ]; }
+wait_for 60 written
+SECONDS=0
+while kill -0 $tracer 2>/dev/null; do
+	tell p "tick 1000"
+	[ $SECONDS -lt 100 ] || fail "the trace goes on"
+done
+wait $tracer
+want "status" 1 $?
+want_like "reason" "probe-trace: *$T/small/trace*No space left on device*" "$(head -n 1 "$T/err")"
+want "stdout" "" "$(cat "$T/out")"
+want "disarmed" "3 90" "$(site_bytes "$p")"
+want "no session" "" "$(sessions)"
+[ "$(df --output=avail "$T/small" | tail -n 1)" -lt 16 ] || fail "the disk was not full"
+if have babeltrace2; then
+	expect 0 babeltrace2 "$T/small/trace"
+	n=$(grep -c 'app:tick' <<<"$out")
+	[ "$n" -gt 0 ] || fail "no event is in the trace"
+	gaps=$(grep -o 'arg0 = [0-9]*' <<<"$out" | awk 'NR > 1 && $3 != (before + 1) % 1000 { n++ } { before = $3 } END { print n + 0 }')
+	! grep -q ' 0 lost' "$T/err" || want "records missing between the first and the last" 0 "$gaps"
+else
+	part_skipped "babeltrace2 is not installed: the trace is not read"
+fi
+# As JSON, from the start.
+expect 1 probe-trace -q --json -p "$p" -o "$T/small/more" app:tick
+want "json" '["error"]' "$(json keys <<<"$out")"
+# With a command: it runs on to its own end.
+rm -rf "$T/small/trace"
+dd if=/dev/zero of="$T/small/filler" bs=4k 2>/dev/null
+truncate -s -32k "$T/small/filler"
+{ for ((i = 0; i < 20; i++)); do echo "tick 1000"; done; echo "exit 6"; } >"$T/in"
+expect 6 probe-trace -q -o "$T/small/trace" app:tick -- "$T/target" <"$T/in"
+want_like "and says why" "*No space left on device*" "$out"
+stop p

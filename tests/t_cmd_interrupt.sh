@@ -1,0 +1,109 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Ctrl-C at any moment, and SIGTERM, and SIGKILL: what was begun is undone or is there whole; what is armed is listed,
+# and what is not has its bytes back.
+. tests/lib.sh
+. tests/cmd/lib.sh
+need_kernel
+build_target
+know_sites
+start p
+at_end "probe-disable -q -s $S 2>/dev/null"
+
+seed=${SEED:-$RANDOM}
+RANDOM=$seed
+rounds=40
+[ -z "${PROBEPOINT_LONG-}" ] || rounds=2000
+echo "SEED=$seed"
+signals=(INT INT TERM)
+
+# moment COMMAND...: runs it and interrupts it after up to 30 ms; its status is left in $status.
+moment() {
+	local signal=${signals[RANDOM % 3]} delay n
+	printf -v delay '0.%06d' $((RANDOM * RANDOM % 30000))
+	env --default-signal=INT "$@" >"$T/out" 2>"$T/err" </dev/null &
+	sleep "$delay"
+	# Once more where it came before there was a program to notice it.
+	for ((n = 0; ; n++)); do
+		[ $((n % 100)) != 0 ] || kill "-$signal" $! 2>/dev/null || break
+		kill -0 $! 2>/dev/null || break
+		sleep 0.01
+	done
+	wait $! 2>/dev/null
+	status=$?
+	what="seed $seed, round $i, SIG$signal after $delay s: status $status: $(cat "$T/out" "$T/err")"
+}
+armed() {
+	local n
+	n=$(probe-list --json "$T/target" | jq "[.probes[].sites[] | select(.armed | index(\"$S\"))] | length")
+	case $1 in
+	all) [ "$n" = 3 ] && [ "$(site_bytes "$p")" = "3 cc" ] && has_session "$S" ;;
+	none) [ "$n" = 0 ] && [ "$(site_bytes "$p")" = "3 90" ] && no_session "$S" ;;
+	esac || fail "$what: $n listed, bytes $(site_bytes "$p"), not $1"
+}
+
+disarmed() { [ "$(site_bytes "$p")" = "3 90" ]; }
+
+declare -A seen=()
+for ((i = 0; i < rounds; i++)); do
+	moment probe-enable -s "$S" -p "$p" '*:*'
+	case $status in
+	0) armed all ;;
+	1 | 130 | 143) armed none ;;
+	*) fail "$what" ;;
+	esac
+	seen[enable-$status]=1
+	if [ $status = 0 ]; then
+		moment probe-disable -s "$S"
+		case $status in
+		0) armed none ;;
+		1 | 3 | 130 | 143) ;;
+		*) fail "$what" ;;
+		esac
+		probe-disable -q -s "$S" 2>/dev/null
+		armed none
+		seen[disable-$status]=1
+	fi
+done
+
+for ((i = 0; i < rounds; i++)); do
+	moment probe-trace -p "$p" '*:*'
+	case $status in
+	0 | 1 | 130 | 143) armed none ;;
+	*) fail "$what" ;;
+	esac
+	seen[trace-$status]=1
+done
+
+command_ended() { ! pgrep -f "echo >'$T/ran'"; }
+# The command has run to its own end, or not at all.
+for ((i = 0; i < rounds; i++)); do
+	rm -f "$T/ran"
+	moment probe-enable -s "$S" -f "$T/target" '*:*' -- sh -c "echo >'$T/ran'; exit 5"
+	case $status in
+	5) [ -e "$T/ran" ] || fail "$what: it did not run" ;;
+	125) [ ! -e "$T/ran" ] || fail "$what: it ran" ;;
+	130 | 143) wait_for 20 command_ended ;;
+	*) fail "$what" ;;
+	esac
+	[ -e "$T/ran" ] || no_session "$S" || fail "$what: the session stays"
+	probe-disable -q -s "$S" 2>/dev/null
+	armed none
+	seen[command-$status]=1
+done
+
+# SIGKILL, which nobody can undo: the next command finds a session that is whole or none, and can take it down.
+for ((i = 0; i < rounds; i++)); do
+	signals=(KILL KILL KILL)
+	moment probe-enable -s "$S" -p "$p" '*:*'
+	expect 0 probe-list --sessions
+	expect 0 probe-enable -q -s "$S" -p "$p" '*:*'
+	armed all
+	expect 0 probe-disable -q -s "$S"
+	armed none
+	moment probe-trace -p "$p" '*:*'
+	wait_for 120 disarmed "$what" # links of other processes may stand before these in the queue
+done
+echo "seen: ${!seen[*]}"
+tell p "tick 3"
+stop p

@@ -1,0 +1,69 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# probe-stat: order, repeated readings and rates, accounts.
+. tests/lib.sh
+. tests/cmd/lib.sh
+need_kernel
+build_target
+start p
+at_end "probe-disable -q -s $S 2>/dev/null"
+mask() { sed -E "s,$T,T,g; s/\b$p\b/P/g; s/   *([^ ])/  \1/g; s/^(  [0-9]+)  [0-9.]+  1  app/\1  RATE  1  app/"; }
+
+expect_text 1 probe-stat -s "$S" <<E
+probe-stat: no session '$S': probe-list --sessions shows those there are
+E
+expect 0 probe-enable -q -s "$S" -p "$p" '*:*'
+tell p "say 61"
+tell p "tick 100000"
+expect_text 0 probe-stat --session="$S" <<'E'
+  HITS  SITES  PROBE  PID  FILE
+  100000  1  app:tick  P  T/target
+  1  1  target:say__entry  P  T/target
+  1  1  target:say__return  P  T/target
+E
+expect_text 0 probe-stat -q -v -s "$S" <<'E'
+  100000  0  100000  0  0  0  1  app:tick  P  T/target
+  1  0  1  0  0  0  1  target:say__entry  P  T/target
+  1  0  1  0  0  0  1  target:say__return  P  T/target
+E
+expect 0 probe-stat --json -s "$S"
+want "keys" '["probes","session","time"]' "$(json keys <<<"$out")"
+want "keys of a row" '["backend","file","filtered","hits","idle","lost","missed","pid","probe","recorded","sites"]' \
+	"$(json '.probes[0]|keys' <<<"$out")"
+want "values" "[\"app:tick\",$p,\"$T/target\",\"kernel\",1,100000,0,100000,0,0,0]" \
+	"$(json '.probes[0]|[.probe,.pid,.file,.backend,.sites,.hits,.filtered,.idle,.recorded,.lost,.missed]' <<<"$out")"
+
+# ---- again and again ----
+expect_text 0 probe-stat -s "$S" -i 0.01 -n 2 <<'E'
+  HITS  HITS/S  SITES  PROBE  PID  FILE
+  100000  -  1  app:tick  P  T/target
+  1  -  1  target:say__entry  P  T/target
+  1  -  1  target:say__return  P  T/target
+
+  HITS  HITS/S  SITES  PROBE  PID  FILE
+  100000  RATE  1  app:tick  P  T/target
+  1  0.0  1  target:say__entry  P  T/target
+  1  0.0  1  target:say__return  P  T/target
+E
+probe-stat -s "$S" --interval=0.05 --times=20 --json >"$T/out" &
+for i in {1..20}; do tell p "tick 1000"; done
+wait $!
+want "an object each time" 20 "$(json 'select(.session and (.probes|length) == 3)' "$T/out" | wc -l)"
+want "never backwards" true "$(jq -s '[.[].probes[0].hits] | . == sort' "$T/out")"
+
+# It ends with the session, or an interrupt; a reading that is asked for and cannot be had is an error.
+env --default-signal=INT probe-stat -s "$S" -i 0.05 >"$T/out" &
+watcher=$!
+wait_for 20 sh -c "[ \$(wc -l <'$T/out') -gt 8 ]"
+kill -INT $watcher
+wait $watcher
+want "interrupted" 0 $?
+probe-stat -s "$S" -i 0.05 >"$T/out" 2>"$T/err" &
+watcher=$!
+wait_for 20 sh -c "[ \$(wc -l <'$T/out') -gt 8 ]"
+expect 0 probe-disable -q -s "$S"
+wait $watcher
+want "ended" 0 $?
+want "says so" "probe-stat: session '$S' has ended" "$(cat "$T/err")"
+expect 1 sh -c "probe-stat -s '$S' >/dev/full"
+stop p

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# CAP_BPF and CAP_PERFMON are enough, for any user, without root; without them it is said what is missing.
+. tests/lib.sh
+need_root
+need jq
+
+caps() { setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all,+bpf,+perfmon \
+	--ambient-caps=-all,+bpf,+perfmon --bounding-set=-all,+bpf,+perfmon "$@"; }
+"$CC" -Iinclude -O2 -o "$T/forks" tests/kernel/forks.c || fail "does not compile"
+cp -r "$B/bin" "$T/bin"
+PATH=$T/bin:$PATH
+at_end "caps probe-disable -q -s $S 2>/dev/null; rmdir /sys/fs/bpf/probepoint-65534 2>/dev/null"
+mkfifo "$T/go"
+
+setpriv --reuid=65534 --regid=65534 --clear-groups "$T/forks" <"$T/go" &
+pid=$!
+exec {go}>"$T/go"
+wait_for 10 eval '[ "$(cat /proc/$pid/comm)" = forks ]'
+expect 1 nobody probe-enable -s "$S" -p "$pid" 'forks:*'
+want_like "without any" '*CAP_BPF and CAP_PERFMON*' "$out"
+expect 0 caps probe-enable --json -s "$S" -p "$pid" 'forks:*'
+want "armed, and read back: it is the user's own" true "$(jq '.armed[0].verified' <<<"$out")"
+echo >&$go
+exec {go}>&-
+wait "$pid"
+want "hits" 15 "$(caps probe-stat -s "$S" --json | jq '[.probes[].hits] | add')"
+want "root's sessions are others" "" "$(probe-list --sessions 2>/dev/null | grep -w "$S")"
+expect 0 caps probe-disable -s "$S"
+
+# another user's process can be armed, but not read back
+"$T/forks" <"$T/go" &
+pid=$!
+exec {go}>"$T/go"
+wait_for 10 eval '[ "$(cat /proc/$pid/comm)" = forks ]'
+caps probe-enable --json -s "$S" -f "$T/forks" 'forks:*' >"$T/report"
+want "not verified" '[[],true]' "$(jq -c '[[.armed[] | select(.verified)], .refused == []]' "$T/report")"
+echo >&$go
+exec {go}>&-
+wait "$pid"
+want "hits of another user's process and its children" 1115 "$(caps probe-stat -s "$S" --json | jq '[.probes[].hits] | add')"
+expect 0 caps probe-disable -s "$S"
+exit 0

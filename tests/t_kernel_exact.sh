@@ -1,0 +1,102 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Counts are exact: with threads, with a reader, and while other probes of the session come and go.
+. tests/lib.sh
+. tests/kernel/lib.sh
+need_kernel
+build_hits
+
+[ "${PROBEPOINT_LONG-}" ] && rounds=10 || rounds=1
+
+all_tests() {
+	local traced file=$T/traced read_so_far
+
+	# ---- 8 threads, 1,000,000 hits each ----
+
+	start a
+	expect 0 probe-enable -q -s $S -p $a k:one
+	tell a "run 8 1000000"
+	want "hits of 8 threads" 8000000 "$(count $S k:one)"
+	want "nobody reads" 8000000 "$(count $S k:one idle)"
+	adds_up $S
+	want "what the program says" 8000000 "$answer"
+	expect 0 probe-disable -q -s $S
+	gone $S
+
+	# ---- the same with a reader, which is told of all that is recorded ----
+
+	expect 0 probe-enable -q -s $S -p $a k:one k:two
+	tell a "run 2 1000"
+	env --default-signal=INT probe-trace -q --json -s $S >"$file" &
+	traced=$!
+	# It reads when hits are recorded.
+	until [ "$(count $S k:two recorded)" -gt 0 ]; do tell a "run 1 1"; done
+	tell a "run 8 60000"
+	wait_for 60 same_size_for_a_while "$file"
+	kill -INT $traced
+	wait $traced
+	tell a "run 2 1000"
+	adds_up $S
+	for probe in k:one k:two; do
+		want "$probe is as often hit as the other" "$(count $S k:one)" "$(count $S k:two)"
+		[ "$(count $S $probe)" -ge 484001 ] || fail "$probe: $(count $S $probe) hits"
+		[ "$(count $S $probe idle)" -ge 2000 ] || fail "$probe: $(count $S $probe idle) idle"
+		want "records of $probe" "$(count $S $probe recorded)" "$(grep -c "\"probe\": *\"$probe\"" "$file")"
+	done
+
+	# ---- recording from the start; more than the ring holds is lost and counted ----
+
+	expect 0 probe-enable -q -s ${S}r --record -p $a k:two
+	tell a "run 4 50000"
+	adds_up ${S}r
+	want "recording hits" 200000 "$(count ${S}r k:two)"
+	want "idle" 0 "$(count ${S}r k:two idle)"
+	[ "$(count ${S}r k:two lost)" -gt 0 ] || fail "nothing lost of 200,000 hits nobody read"
+	# A reader that comes late gets what was kept.
+	timeout -s INT 2 probe-trace -q --json -s ${S}r >"$file"
+	want "kept records" "$(count ${S}r k:two recorded)" "$(wc -l <"$file")"
+	expect 0 probe-disable -q -s ${S}r
+	expect 0 probe-disable -q -s $S
+	gone $S
+
+	# ---- probes of one link are taken out, one by one, and others come, at full speed ----
+
+	start b
+	for ((round = 0; round < rounds; round++)); do
+		expect 0 probe-enable -q -s $S -p $a -p $b 'm:*'
+		tell a "many 4"
+		tell b "many 2"
+		for i in {31..12..3}; do
+			expect 0 probe-disable -q -s $S -p $a m:p$i
+			expect 0 probe-disable -q -s $S -p $b m:p$((i - 1)) m:p$i
+			expect 0 probe-enable -q -s $S -p $a -p $b m:p$i
+			expect 0 probe-disable -q -s $S m:p$((i - 2))
+		done
+		tell a stop; na=$answer
+		tell b stop; nb=$answer
+		adds_up $S
+		for i in 0 1 9; do
+			want "m:p$i of two processes, round $round" "$na $nb" "$(probe-stat --json -s $S |
+				jq -r --argjson a $a --argjson b $b --arg p m:p$i \
+				'.probes | map(select(.probe == $p)) | [(.[] | select(.pid == $a)), (.[] | select(.pid == $b))] |
+				map(.hits) | join(" ")')"
+		done
+		want "probes that were taken out and not armed again" 00 "$(count $S m:p11)$(count $S m:p29)"
+		expect 0 probe-disable -q -s $S
+		gone $S
+		want "the bytes of a" "37 90" "$(site_bytes $a)"
+		want "the bytes of b" "37 90" "$(site_bytes $b)"
+	done
+	stop a
+	stop b
+}
+
+same_size_for_a_while() {
+	local before
+	before=$(stat -c %s "$1")
+	sleep 1
+	[ "$before" = "$(stat -c %s "$1")" ]
+}
+
+all_tests
+PROBEPOINT_NO_UPROBE_MULTI=1 all_tests

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Programs that nobody here wrote: Debian's Python and a JVM, all their probes at once, and their strings.
+. tests/lib.sh
+need_root
+need jq
+
+at_end "probe-disable -q -s $S 2>/dev/null"
+python=/usr/bin/python3
+if [ -x "$python" ] && [ "$(probe-list --json "$(readlink -f "$python")" | jq '[.probes[] | select(.provider == "python")] | length')" -gt 0 ]; then
+	cat >"$T/calls.py" <<-'E'
+		import sys
+		def first(): pass
+		def second(n):
+		    for i in range(n): first()
+		sys.stdin.readline()
+		second(1234)
+		sys.stdin.readline()
+	E
+	mkfifo "$T/go"
+	"$python" "$T/calls.py" <"$T/go" &
+	pid=$!
+	exec {go}>"$T/go"
+	wait_for 10 eval '[ "$(cat /proc/$pid/syscall | cut -d" " -f1)" = 0 ]'
+	expect 0 probe-enable -s "$S" -p "$pid" 'python:*'
+	probe-trace -q --json -p "$pid" --string arg0 --string arg1 python:function__entry >"$T/trace" {go}>&- &
+	tracer=$!
+	sleep 1 # no command says from when on a tracer reads
+	echo >&$go
+	wait_for 10 eval '[ "$(jq -c select\(.args.arg1==\"first\"\) "$T/trace" | wc -l)" = 1234 ]'
+	exec {go}>&-
+	wait "$pid" || fail "Python died"
+	wait "$tracer"
+	want "calls by name" '["first",1234] ["second",1]' \
+		"$(jq -sc 'group_by(.args.arg1)[] | [.[0].args.arg1, length] | select(.[0] == "first" or .[0] == "second")' "$T/trace" | paste -sd' ')"
+	want "in the file" "$T/calls.py" "$(jq -r 'select(.args.arg1 == "second") | .args.arg0' "$T/trace")"
+	want "accounts" true "$(probe-stat -s "$S" --json | jq 'all(.probes[]; .hits == .filtered + .idle + .recorded + .lost)')"
+	want "at least the calls were counted" true \
+		"$(probe-stat -s "$S" --json | jq 'any(.probes[]; .probe == "python:function__entry" and .hits >= 1235)')"
+	expect 0 probe-disable -s "$S"
+else
+	part_skipped "no Python with probes in $python"
+fi
+
+if have java && have javac; then
+	cat >"$T/Threads.java" <<-'E'
+		public class Threads {
+			public static void main(String[] a) throws Exception {
+				System.in.read();
+				for (int i = 0; i < 40; i++) {
+					Thread t = new Thread(() -> { }, "probed-" + i);
+					t.start();
+					t.join();
+				}
+				System.out.println("done");
+				System.in.read();
+			}
+		}
+	E
+	javac -d "$T" "$T/Threads.java" || fail "javac"
+	mkfifo "$T/java"
+	java -Xmx128m -cp "$T" Threads <"$T/java" >"$T/java.out" &
+	pid=$!
+	exec {java}>"$T/java"
+	wait_for 20 grep -q libjvm.so "/proc/$pid/maps"
+	sleep 1
+	expect 0 probe-enable --json -s "$S" -p "$pid" 'hotspot*:*'
+	want "over 500 sites armed, none refused, all read back" true \
+		"$(jq '([.armed[].sites] | add) > 500 and .refused == [] and all(.armed[]; .verified)' <<<"$out")"
+	probe-trace -q --json -p "$pid" --string arg0 hotspot:thread__start >"$T/threads" {java}>&- &
+	tracer=$!
+	sleep 1
+	echo >&$java
+	wait_for 20 grep -q done "$T/java.out"
+	wait_for 10 grep -q 'probed-39' "$T/threads"
+	kill -TERM "$tracer"
+	wait "$tracer"
+	want "threads by name" "$(seq -f 'probed-%g' 0 39)" "$(jq -r '.args.arg0' "$T/threads" | grep ^probed)"
+	want "threads counted" true \
+		"$(probe-stat -s "$S" --json | jq 'any(.probes[]; .probe == "hotspot:thread__start" and .hits >= 40)')"
+	expect 0 probe-disable -s "$S"
+	echo >&$java
+	exec {java}>&-
+	wait "$pid" || fail "the JVM died"
+else
+	part_skipped "no JDK here"
+fi
+exit 0

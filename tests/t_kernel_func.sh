@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# func:SYMBOL: code without a note, and what of it is refused, with its reason.
+. tests/lib.sh
+need_root
+need jq
+
+"$CC" -O2 -o "$T/functions" tests/kernel/functions.c || fail "does not compile"
+mkfifo "$T/go"
+"$T/functions" <"$T/go" >"$T/out" &
+pid=$!
+exec {go}>"$T/go"
+at_end "probe-disable -q -s $S 2>/dev/null"
+
+# (100 times each, as the program is written)
+expect 0 probe-enable -s "$S" -p "$pid" func:plain func:begins_with_endbr
+echo -n x >&$go
+hits() { probe-stat -s "$S" --json | jq -c '[.probes[] | {(.probe): .hits}] | add'; }
+counted() { [ "$(hits)" = '{"func:begins_with_endbr":100,"func:plain":100}' ]; }
+wait_for 10 counted
+expect 0 probe-disable -s "$S"
+
+(sleep 0.5; echo -n x >&$go) &
+expect 0 probe-trace -q --json -n 3 -p "$pid" --if 'arg0 >= 97' func:plain
+want "arguments in the registers of the calling convention" '[97,-97][98,-98][99,-99]' \
+	"$(jq -c '[.args.arg0, (.args.arg2 | if . >= 2147483648 then . - 4294967296 else . end)]' <<<"$out" | tr -d '\n')"
+
+# refused NAME REASON
+refused() {
+	expect 1 probe-enable -s "$S" -p "$pid" "func:$1"
+	want_like "func:$1" "*$2*" "$out"
+}
+refused begins_with_nop5 '5-byte nop'
+refused begins_with_int3 'is a trap already'
+refused begins_with_ud2 'is a trap already'
+refused no_such_function "nothing matches 'func:no_such_function'"
+expect 3 probe-enable -s "$S" -p "$pid" func:plain func:begins_with_nop5
+expect 0 probe-disable -s "$S"
+want "sessions left" "" "$(probe-list --sessions 2>/dev/null | grep -w "$S")"
+echo -n x >&$go
+exec {go}>&-
+wait "$pid" || fail "the target died"
+want "its own result" 34800 "$(cat "$T/out")"

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# A debugger attached before, while and after a probe is armed: nobody dies, and what is refused is told why.
+. tests/lib.sh
+need_root
+need gdb jq
+
+"$CC" -Iinclude -O2 -g -o "$T/forks" tests/kernel/forks.c || fail "does not compile"
+at_end "probe-disable -q -s $S 2>/dev/null"
+mkfifo "$T/go" "$T/gdb"
+
+start() {
+	"$T/forks" <"$T/go" &
+	pid=$!
+	exec {go}>"$T/go"
+	gdb -q -nx -p "$pid" <"$T/gdb" >"$T/gdb.log" 2>&1 &
+	gdb=$!
+	exec {to_gdb}>"$T/gdb"
+	echo 'set pagination off' >&$to_gdb
+	echo 'echo ready\n' >&$to_gdb
+	wait_for 20 grep -q ready "$T/gdb.log"
+}
+finish() {
+	echo detach >&$to_gdb
+	echo quit >&$to_gdb
+	exec {to_gdb}>&-
+	wait "$gdb"
+	echo >&$go
+	exec {go}>&-
+	wait "$pid" || fail "the target died ($1)"
+}
+hits() { probe-stat -s "$S" --json | jq '[.probes[].hits] | add'; }
+
+# gdb's breakpoints stand first (it writes them when it lets the process run)
+start
+printf '%s\n' 'break -probe-stap forks:hit' 'continue &' 'echo now-set\n' >&$to_gdb
+wait_for 20 grep -q now-set "$T/gdb.log"
+sleep 0.5
+expect 1 probe-enable -s "$S" -p "$pid" 'forks:*'
+want_like "a breakpoint in the way" "*pid $gdb, which debugs pid $pid, has a breakpoint there*" "$out"
+printf '%s\n' 'interrupt' 'delete' >&$to_gdb
+sleep 0.5
+finish "gdb first"
+
+# armed first, then gdb comes, looks around, sets a breakpoint elsewhere, and leaves
+start
+expect 0 probe-enable -s "$S" -p "$pid" 'forks:*'
+printf '%s\n' 'info probes stap forks' 'break wait' 'x/4i $pc' 'delete' >&$to_gdb
+finish "gdb attached while it is armed"
+want "hits of the process itself" 15 "$(hits)"
+expect 0 probe-disable -s "$S"
+want "sessions left" "" "$(probe-list --sessions 2>/dev/null | grep -w "$S")"
+exit 0

@@ -1,0 +1,67 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Many: 300 different operands under one name, 50,000 sites in one session, many probes.
+. tests/lib.sh
+. tests/kernel/lib.sh
+need_kernel
+
+build_sites() { # NAME N PROBES
+	tests/kernel/sites "$2" "$3" >"$T/sites.s" && "$CC" "$T/sites.s" -o "$T/$1" || fail "$2 sites do not build"
+}
+start_sites() { # NAME ROUNDS; its process is in $pid
+	rm -f "$T/in" "$T/out"
+	mkfifo "$T/in" "$T/out"
+	"$T/$1" "$2" <"$T/in" >"$T/out" &
+	exec 8>"$T/in" 9<"$T/out"
+	read -r -t 60 _ pid <&9 || fail "$1 does not start"
+}
+pass_sites() { echo >&8; read -r -t 300 -u 9 answer || fail "it is gone"; }
+end_sites() { echo >&8; wait "$pid"; exec 8>&- 9<&-; }
+
+# ---- each site is read by its own operands ----
+
+build_sites three 300 1
+for multi in yes no; do
+	[ $multi = yes ] || export PROBEPOINT_NO_UPROBE_MULTI=1
+	start_sites three 2
+	expect 0 probe-enable -q --json --record -s $S -p $pid gen:p0
+	want "300 sites armed" '[300,true]' "$(json '.armed[0] | [.sites, .verified]' <<<"$out")"
+	pass_sites
+	want "hits" 600 "$(count $S gen:p0)"
+	want "recorded" 600 "$(count $S gen:p0 recorded)"
+	timeout -s INT 2 probe-trace -q --json -s $S >"$T/records"
+	want "records" 600 "$(wc -l <"$T/records")"
+	for ((round = 2; round > 0; round--)); do
+		for ((i = 0; i < 300; i++)); do echo "$i $((3 * i)) $round"; done
+	done | diff -u - <(jq -r '.args | "\(.arg0) \(.arg1) \(.arg2)"' "$T/records") >"$T/diff" ||
+		fail "arguments differ: $(head -n 20 "$T/diff")"
+	expect 0 probe-disable -q -s $S
+	gone $S
+	want "bytes at the end" "300 90" "$(site_bytes $pid "$T/three")"
+	end_sites
+	unset PROBEPOINT_NO_UPROBE_MULTI
+done
+
+# ---- 50,000 sites of 1,000 probes ----
+
+build_sites many 50000 1000
+start_sites many 3
+expect 0 probe-enable -q --json -s $S -p $pid 'gen:*'
+want "sites armed" '[1000,50000,true,0]' "$(json '[(.armed | length), ([.armed[].sites] | add), (.armed | all(.verified)), (.refused | length)]' <<<"$out")"
+want "bytes when armed" "50000 cc" "$(site_bytes $pid "$T/many")"
+# some go at once
+expect 0 probe-disable -q -s $S 'gen:p5*'
+want "bytes when a tenth went" "5550 90 44450 cc" "$(site_bytes $pid "$T/many")"
+pass_sites
+probe-stat --json -s $S >"$T/stat"
+want "probes, their hits, and all" '[889,[150],133350]' "$(json '[(.probes | length), ([.probes[].hits] | unique), ([.probes[].hits] | add)]' "$T/stat")"
+adds_up $S
+# some come again: those that are armed stay as they are
+expect 0 probe-enable -q --json -s $S -p $pid 'gen:*'
+want "sites armed, old and new" 50000 "$(json '[.armed[].sites] | add' <<<"$out")"
+want "bytes when armed again" "50000 cc" "$(site_bytes $pid "$T/many")"
+want "hits that stay" 133350 "$(probe-stat --json -s $S | jq '[.probes[].hits] | add')"
+expect 0 probe-disable -q -s $S
+gone $S
+want "bytes at the end" "50000 90" "$(site_bytes $pid "$T/many")"
+end_sites

@@ -1,0 +1,190 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Targets, files and stores that are not as they should be: what can be armed is, the rest is explained.
+. tests/lib.sh
+. tests/kernel/lib.sh
+need_kernel
+build_hits
+store=/sys/fs/bpf/probepoint
+
+# ---- two commands at once on one session ----
+
+start a
+for ((i = 0; i < 10; i++)); do
+	expect 0 probe-enable -q -s $S -p $a k:one m:p0
+	for p in k:two k:three k:guarded m:p1 m:p2; do
+		probe-enable -q --json -s $S -p $a $p >"$T/said.$p" 2>&1 &
+		pids+=($!)
+	done
+	probe-disable -q -s $S m:p0 &
+	pids+=($!)
+	for pid in "${pids[@]}"; do wait $pid || fail "one of those at once ended with $?: $(cat "$T"/said.*)"; done
+	pids=()
+	want "armed at once" "30 90 7 cc" "$(site_bytes $a)"
+	tell a "run 2 50"
+	want "hits after that" "100 100 100" "$(count $S k:one) $(count $S k:two) $(count $S k:three)"
+	probe-disable -q -s $S k:one & pids=($!)
+	probe-disable -q -s $S k:two m:p1 & pids+=($!)
+	wait ${pids[0]} || fail "one of two ended with $?"
+	wait ${pids[1]} || fail "the other of two ended with $?"
+	pids=()
+	want "disarmed at once" "33 90 4 cc" "$(site_bytes $a)"
+	# Both take all out; one of them may find nothing any more.
+	probe-disable -q -s $S 2>"$T/said.1" & pids=($!)
+	probe-disable -q -s $S 2>"$T/said.2" & pids+=($!)
+	wait ${pids[0]}; one=$?
+	wait ${pids[1]}; other=$?
+	pids=()
+	[ $one = 0 ] || [ $other = 0 ] || fail "neither took all out: $(cat "$T"/said.?)"
+	for n in 1 2; do
+		[ ! -s "$T/said.$n" ] || want_like "the second to take all out" "*$S*" "$(cat "$T/said.$n")"
+	done
+	gone $S
+	want "all disarmed at once" "37 90" "$(site_bytes $a)"
+done
+
+# ---- foreign things in the session's folder ----
+
+expect 0 probe-enable -q -s $S -p $a k:one
+mkdir $store/$S/mine $store/$S/desc-7 || fail "no folder can be made in the store"
+bpftool map create $store/$S/foreign type array key 4 value 4 entries 1 name foreign 2>/dev/null
+bpftool map create $store/$S/desc-9 type array key 4 value 64 entries 1 name foreign 2>/dev/null
+bpftool map create $store/$S/link type array key 4 value 4 entries 1 name foreign 2>/dev/null
+tell a "run 1 5"
+out=$(probe-stat -s $S 2>&1)
+status=$?
+[ $status = 1 ] || want "hits beside foreign things" 5 "$(count $S k:one)"
+[ $status = 0 ] || want_like "foreign things are told" "*$store/$S/*" "$out"
+rm -f $store/$S/foreign $store/$S/desc-9 $store/$S/link
+rmdir $store/$S/mine $store/$S/desc-7
+want "hits without foreign things" 5 "$(count $S k:one)"
+expect 0 probe-disable -q -s $S
+gone $S
+
+# ---- a store of somebody else, or open to others ----
+
+if [ "$(stat -c %i /proc/self/ns/mnt)" != "$(stat -c %i /proc/1/ns/mnt 2>/dev/null)" ]; then
+	expect 0 probe-enable -q -s $S -p $a k:one
+	chmod 755 $store
+	expect 1 probe-enable -s $S -p $a k:two
+	want_like "an open store" "*$store*mode 755*" "$out"
+	chmod 700 $store
+	chown 65534 $store
+	expect 1 probe-enable -s $S -p $a k:two
+	want_like "a store of somebody else" "*$store belongs to uid 65534*" "$out"
+	chown 0 $store
+	expect 0 probe-disable -q -s $S
+	gone $S
+else
+	part_skipped "a store of another owner: only where tests have a BPF file system of their own"
+fi
+
+# ---- text that is mapped shared or writable: the kernel arms nothing there ----
+
+for way in shared writable; do
+	cp "$T/hits" "$T/other"
+	tell a "map $T/other $way"
+	expect 1 probe-enable -q --json -s $S -p $a -f "$T/other" 'k:*'
+	want "$way: armed" 0 "$(json '.armed | length' <<<"$out")"
+	want "$way: sites refused" 5 "$(json '.refused | length' <<<"$out")"
+	want_like "$way: the reason" "*pid $a maps the text $way*" "$(json '.refused[0].reason' <<<"$out")"
+	gone $S
+	rm "$T/other"
+done
+# One process maps it well, another does not: the first is armed, and the other told.
+build_hits "$T/other"
+start b "$T/other"
+tell a "map $T/other shared"
+expect 3 probe-enable -q --json -s $S -f "$T/other" k:one
+want "armed for all" "$(json '.armed[0].probe' <<<"$out")" '"k:one"'
+want_like "who is not" "*pid $a*" "$(json '.refused[0].reason' <<<"$out")"
+tell b "run 1 9"
+want "hits of the one that is" 9 "$(count $S k:one)"
+expect 0 probe-disable -q -s $S
+gone $S
+stop b
+
+# ---- a binary replaced on disk, or deleted ----
+
+cp "$T/hits" "$T/old"
+start b "$T/old"
+cp "$T/hits" "$T/new"
+mv "$T/new" "$T/old"
+expect 0 probe-enable -q --json -s $S -p $b k:one
+tell b "run 1 3"
+want "hits of the old file's process, by pid" 3 "$(count $S k:one)"
+expect 0 probe-disable -q -s $S
+gone $S
+expect 0 probe-enable -q --json -s $S -p $b -f "$T/old" k:one
+want "the new file in a process of the old one" '[0,"k:one"]' "$(json '[(.armed | length), .pending[0].probe]' <<<"$out")"
+tell b "run 1 3"
+want "its hits" 0 "$(count $S k:one)"
+expect 0 probe-disable -q -s $S
+expect 0 probe-enable -s $S -p $b -f "$T/old" k:one
+want_like "why it is pending" "*pid $b runs an older $T/old, which was replaced since*" "$out"
+expect 0 probe-disable -q -s $S
+# Armed, then replaced: the links of what remains cannot be made anew, and go on.
+expect 0 probe-enable -q -s $S -f "$T/old" k:one k:two
+start c "$T/old"
+cp "$T/hits" "$T/new"
+mv "$T/new" "$T/old"
+expect 0 probe-disable -q -s $S k:two
+tell c "run 1 4"
+want "hits after the file was replaced" "4 0" "$(count $S k:one) $(count $S k:two)"
+expect 0 probe-disable -q -s $S
+gone $S
+want "bytes in the process of the replaced file" "37 90" "$(site_bytes $c "$T/old")"
+stop c
+rm "$T/old"
+expect 0 probe-enable -q --json -s $S -p $b k:two
+want "a deleted file" '[1,true]' "$(json '[.armed[0].sites, .armed[0].verified]' <<<"$out")"
+tell b "run 2 3"
+want "hits of a deleted file's process" 6 "$(count $S k:two)"
+adds_up $S
+expect 0 probe-disable -q -s $S
+gone $S
+stop b
+
+# ---- a process that is gone, before and while it is armed ----
+
+start b
+end=$b
+stop b
+expect 1 probe-enable -s $S -p $end k:one
+want_like "a process that is gone" "*$end*" "$out"
+gone $S
+for ((i = 0; i < 20; i++)); do
+	start b
+	probe-enable -q -s $S -p $b 'k:*' 2>"$T/said" &
+	pid=$!
+	sleep 0.0$((i % 3))$((RANDOM % 10))
+	kill -KILL $b
+	wait $pid
+	status=$?
+	wait $b 2>/dev/null
+	case $status in
+	0) ;; # it was armed before
+	1) [[ $(cat "$T/said") == *process*ended* || $(cat "$T/said") == *$b* ]] || fail "a process that ends: $(cat "$T/said")"; gone $S ;;
+	*) fail "a process that ends: $status: $(cat "$T/said")" ;;
+	esac
+	if [ $status = 0 ]; then
+		expect 0 probe-stat -s $S
+		expect 0 probe-disable -q -s $S
+	fi
+	gone $S
+done
+
+# ---- names ----
+
+stop a
+start a
+long=$(printf 'x%.0s' {1..64})
+expect 0 probe-enable -q -s "$long" -p $a k:one
+tell a "run 1 1"
+want "hits under a long name" 1 "$(count "$long" k:one)"
+expect 0 probe-disable -q -s "$long"
+gone "$long"
+for name in "" . .. a/b "${long}x" -x 'a b' 'ä'; do
+	expect 2 probe-enable "--session=$name" -p $a k:one
+done
+stop a

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Arguments and results of Lua's functions, as probe-trace shows them, are those that the script passed and got.
+. tests/lib.sh
+. tests/lua/lib.sh
+need jq python3
+need_root
+lua_need probed-O0 probed-O2
+
+# The third: as older kernels arm.
+for level in O0 O2 links; do
+	s=$S$level
+	build=$level
+	[ $level != links ] || { build=O2; export PROBEPOINT_NO_UPROBE_MULTI=1; }
+	at_end "probe-disable -q -s $s 2>/dev/null"
+	lua_own probed-$build
+	lua_start values$level "$lua" tests/lua/passed.lua
+	mapfile -t patterns < <(sed -n 's/.*know("\([^"]*\)".*/\1/p' tests/lua/passed.lua | sort -u)
+	probe-enable -q --json --record -s $s -p $pid "${patterns[@]}" >"$T/report" ||
+		fail "arming ends with $?: $(cat "$T/report")"
+	lua_go values$level
+	lua_waits $pid
+	probe-stat --json -s $s >"$T/stat"
+	want "lost" 0 "$(json '[.probes[].lost] | add' "$T/stat")"
+	hits=$(json '[.probes[].hits] | add' "$T/stat")
+	: >"$T/events"
+	# What one reader was not asked for is there for the next.
+	for n in 1 7 $((hits - 8)); do
+		probe-trace -q --json -s $s -n $n >>"$T/events" || fail "probe-trace ends with $?"
+	done
+	lua_end values$level $pid
+	want "whose records" "[[$pid,$pid,\"lua\"]]" "$(jq -c '[.pid, .tid, .comm]' "$T/events" | sort -u | jq -sc .)"
+	python3 tests/lua/compare.py "$T/values$level.out" "$T/events" || fail "at -$level"
+done

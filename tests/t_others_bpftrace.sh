@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# bpftrace lists the probes that we list; armed by both at once, a process's hits and arguments are the same to both.
+. tests/lib.sh
+. tests/lua/lib.sh
+need jq bpftrace
+need_root
+lua_need probed-O0 probed-O2
+
+at_end "probe-disable -q -s ${S}O0 2>/dev/null; probe-disable -q -s ${S}O2 2>/dev/null"
+for level in O0 O2; do
+	lua_own probed-$level
+	s=$S$level
+	bpftrace -l "usdt:$lua:*" >"$T/bpftrace" 2>"$T/stderr" || fail "bpftrace -l: $(cat "$T/stderr")"
+	LC_ALL=C sort -u "$T/bpftrace" >"$T/theirs"
+	probe-list --json "$lua" | jq -r --arg lua "$lua" '.probes[] | "usdt:\($lua):\(.provider):\(.name)"' |
+		LC_ALL=C sort >"$T/ours"
+	diff "$T/theirs" "$T/ours" >"$T/diff" || fail "-$level: $(head -n 10 "$T/diff")"
+	echo "-$level: $(wc -l <"$T/theirs") probes"
+
+	# One with many sites, one with strings, one with a result.
+	lua_start lua$level "$lua" tests/lua/counted.lua
+	probes=(lapi:index2value__entry lstring:luaS_new__entry lobject:luaO_str2num__return)
+	bpftrace -f json -p $pid -o "$T/bpftrace" -e "
+		usdt:$lua:${probes[0]} { @ints[arg1] = count(); }
+		usdt:$lua:${probes[1]} { @strings[str(arg1)] = count(); }
+		usdt:$lua:${probes[2]} { @results[arg0] = count(); }" >"$T/stdout" 2>"$T/stderr" &
+	bpftrace=$!
+	probe-list --json "$lua" -m "${probes[0]}" -m "${probes[1]}" -m "${probes[2]}" >"$T/list"
+	sites=$(json '[.probes[].sites | length] | add' "$T/list")
+	traps() { [ "$(text_changes $pid "$lua" | wc -l)" = "$sites" ]; }
+	for _ in $(seq 400); do
+		kill -0 $bpftrace 2>/dev/null && ! traps || break
+		sleep 0.05
+	done
+	traps || fail "bpftrace does not arm: $(cat "$T/stderr")"
+	probe-enable -q --record -s $s -p $pid "${probes[@]}" || fail "arming ends with $?"
+	lua_go lua$level
+	wait_for 60 grep -q '^1	' "$T/lua$level.out"
+	lua_waits $pid
+	probe-stat --json -s $s >"$T/stat"
+	want "lost" 0 "$(json '[.probes[].lost] | add' "$T/stat")"
+	probe-trace -q --json -s $s -n "$(json '[.probes[].hits] | add' "$T/stat")" >"$T/events"
+
+	# Who leaves first must not take the other's traps along.
+	case $level in
+	O0) expect 0 probe-disable -q -s $s; traps || fail "our leaving took bpftrace's traps" ;;
+	esac
+	kill -INT $bpftrace
+	wait $bpftrace
+	case $level in
+	O2) traps || fail "bpftrace's leaving took our traps"; expect 0 probe-disable -q -s $s ;;
+	esac
+	want "bytes after all" "" "$(text_changes $pid "$lua")"
+	lua_end lua$level $pid
+
+	jq -rs 'map(select(.type == "map").data) | add | to_entries[] | .key as $m | .value | to_entries[] |
+		"\($m) \(.key | @json) \(.value)"' "$T/bpftrace" | LC_ALL=C sort >"$T/theirs"
+	jq -r 'if .args.idx then "@ints \(.args.idx | tostring | @json)" 
+		elif .args.str then "@strings \(.args.str[:63] | @json)"
+		else "@results \(.args.result | tostring | @json)" end' "$T/events" | LC_ALL=C sort | uniq -c |
+		awk '{ n = $1; sub(/^ *[0-9]+ /, ""); print $0, n }' | LC_ALL=C sort >"$T/ours"
+	diff -u "$T/theirs" "$T/ours" || fail "-$level: bpftrace counted something else"
+	for map in ints strings results; do grep -q "^@$map" "$T/ours" || fail "no $map"; done
+	echo "-$level: $sites sites, $(wc -l <"$T/events") hits, $(wc -l <"$T/ours") different values"
+done
