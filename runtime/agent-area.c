@@ -56,6 +56,7 @@ int area_map(struct area *area, int fd, pid_t pid)
 		.header = at, .size = st.st_size, .places_at = h.places_at, .rings_at = h.rings_at,
 		.ring_stride = h.ring_stride, .counts_in_ring = h.counts_in_ring, .data_in_ring = h.data_in_ring,
 		.overflow_at = h.overflow_at, .nplaces = h.nplaces, .nrings = h.nrings, .clock = h.clock,
+		.base_ticks = h.base_ticks, .base_ns = h.base_ns,
 	};
 	return 0;
 }

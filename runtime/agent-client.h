@@ -50,6 +50,7 @@ struct area {
 	size_t size;
 	uint64_t places_at, rings_at, ring_stride, counts_in_ring, data_in_ring, overflow_at;
 	uint32_t nplaces, nrings, clock;
+	uint64_t base_ticks, base_ns;
 };
 
 /* Takes fd over. */

@@ -114,10 +114,10 @@ static bool has_ended(const struct member *member)
 
 static void member_free(struct member *member)
 {
+	agent_reader_leave(member);
 	area_unmap(&member->area);
 	if (member->pidfd >= 0)
 		close(member->pidfd);
-	free(member->rings);
 	free(member);
 }
 

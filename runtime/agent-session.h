@@ -18,7 +18,10 @@ struct member {
 	int pidfd;
 	bool gone;
 	struct area area;
-	struct ring_state *rings; /* the reader's, one for each ring */
+	/* The reader's: */
+	struct ring_state *rings;   /* one for each ring */
+	struct agent_place *places; /* what they meant when last they were looked at */
+	bool drained;               /* once since it is gone */
 };
 
 struct agent_session {
@@ -77,6 +80,8 @@ int agent_reader_next(void *reader, int timeout_ms, const struct record_thread *
 void agent_reader_close(void *reader);
 /* A member comes to be read. */
 int agent_reader_join(struct agent_reader *reader, struct member *member);
+/* Frees what the reader has of it. */
+void agent_reader_leave(struct member *member);
 /* Whether all is read of one that is gone. */
 bool agent_reader_done(struct agent_reader *reader, struct member *member);
 

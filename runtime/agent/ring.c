@@ -103,6 +103,8 @@ static void area_fill(struct area *area)
 	at->pid = agent.pid;
 	at->start_time = agent.start_time;
 	at->clock = slot_clock_invariant() ? AGENT_CLOCK_TSC : AGENT_CLOCK_MONOTONIC;
+	at->base_ticks = __rdtsc();
+	at->base_ns = slot_now();
 	at->places_at = area_places_at;
 	at->rings_at = area_rings_at;
 	at->ring_stride = area_ring_stride;

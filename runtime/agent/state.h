@@ -136,7 +136,8 @@ struct agent_area {
 	uint32_t nplaced;        /* places in use so far */
 	uint32_t moved;          /* 1: the process goes on in another area, ask again */
 	char session[AGENT_SESSION_MAX + 8];
-	uint64_t reserved[8];
+	uint64_t base_ticks, base_ns; /* what rdtsc and CLOCK_MONOTONIC said when this was made */
+	uint64_t reserved[6];
 
 	/*
 	 * The controller's: hits at a time (of the area's clock) before this are recorded,
