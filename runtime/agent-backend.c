@@ -10,6 +10,7 @@
  * taken down.
  */
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -298,6 +299,22 @@ static int any_answers(pid_t pid, uint64_t key, void *arg)
 	return 1;
 }
 
+/* Agents are found, and asked, by their own user. */
+static int no_agent(pid_t pid)
+{
+	char path[32];
+	struct stat st;
+	struct passwd *user;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	if (stat(path, &st) || st.st_uid == geteuid())
+		return error_set(ENOENT, "process %d has no agent: start it by -b agent -- COMMAND, or with the agent in "
+		                         "LD_PRELOAD", pid);
+	user = getpwuid(st.st_uid);
+	return error_set(EPERM, "process %d belongs to user '%s' (%u): its agent answers to commands of that user", pid,
+	                 user ? user->pw_name : "?", st.st_uid);
+}
+
 /* 0, or why its points cannot be armed. any: -b kernel would do. */
 static int process_usable(const struct agent_store *store, const struct process *process, bool any)
 {
@@ -308,8 +325,7 @@ static int process_usable(const struct agent_store *store, const struct process 
 		return any ? error_set(EOPNOTSUPP, "a command has no agent before it runs") : 0;
 	err = agent_connect(store, process->pid, &peer);
 	if (err == -ENOENT)
-		return error_set(ENOENT, "process %d has no agent: start it by -b agent -- COMMAND, or with the agent in "
-		                         "LD_PRELOAD", process->pid);
+		return no_agent(process->pid);
 	if (err)
 		return err;
 	agent_disconnect(&peer);

@@ -112,6 +112,12 @@ static bool has_ended(const struct member *member)
 	return poll(&ended, 1, 0) > 0;
 }
 
+/* What was counted has gone along. */
+static bool has_moved(const struct member *member)
+{
+	return __atomic_load_n(&member->area.header->moved, __ATOMIC_ACQUIRE) == 1;
+}
+
 static void member_free(struct member *member)
 {
 	agent_reader_leave(member);
@@ -199,8 +205,7 @@ int members_look(struct agent_session *k)
 	for (size_t i = 0; i < k->nmembers; i++) {
 		struct member *member = k->members[i];
 
-		member->gone = member->gone || has_ended(member) ||
-		               __atomic_load_n(&member->area.header->moved, __ATOMIC_ACQUIRE) == 1;
+		member->gone = member->gone || has_ended(member) || has_moved(member);
 	}
 	k->looked = agent_clock();
 	err = agent_each(&k->store, meet, k);
@@ -211,7 +216,7 @@ int members_look(struct agent_session *k)
 			k->members[n++] = member;
 			continue;
 		}
-		for (size_t s = 0; s < k->session->nsegments; s++)
+		for (size_t s = 0; s < k->session->nsegments && !has_moved(member); s++)
 			if (k->session->segments[s]->backend == &backend_agent)
 				save(k, member, k->session->segments[s]->number, k->session->segments[s]->desc->npoints,
 				     !has_ended(member));
@@ -264,6 +269,8 @@ int members_count(struct agent_loaded *loaded, const struct desc *desc)
 		return err;
 	memset(loaded->counts, 0, desc->npoints * sizeof(*loaded->counts));
 	for (size_t i = 0; i < k->nmembers; i++) {
+		if (has_moved(k->members[i]))
+			continue;
 		area_count(&k->members[i]->area, desc->segment, loaded->counts, desc->npoints);
 		/* A reader does so when it has read the last of them. */
 		if (!k->reader && k->owner < 0)

@@ -588,7 +588,9 @@ int agent_reader_open(struct pp_session *session, void **reader)
 	if (!r)
 		return error_set(ENOMEM, "out of memory");
 	r->session = k;
-	r->lock = agent_store_hold(&k->store, "reader");
+	/* An agent that starts looks whether it is held, and holds it itself in that moment. */
+	for (int try = 0; (r->lock = agent_store_hold(&k->store, "reader")) == -EWOULDBLOCK && try < 10; try++)
+		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
 	if (r->lock < 0) {
 		err = r->lock == -EWOULDBLOCK
 		              ? error_set(EBUSY, "session '%s' has a reader: its records go to one only", session->name)

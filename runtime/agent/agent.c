@@ -27,6 +27,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -39,6 +40,7 @@
 
 #define STACK (256u << 10)
 #define WAKE SIGSTKFLT
+#define READER_MS 1000 /* a reader that hangs is waited for no longer */
 
 enum mode { MODE_START, MODE_CHILD, MODE_BACK };
 
@@ -53,6 +55,7 @@ static struct {
 	uint32_t wanted, done; /* looks asked for, and served */
 	uint32_t late;         /* and some to come */
 	uint32_t aside;        /* a wrapper has sent it away */
+	uint32_t awaits;       /* readers, who are to know us before we go on */
 	bool ended;
 } life;
 
@@ -435,6 +438,60 @@ static void leave_store(void)
 	}
 }
 
+/* ---- readers ---- */
+
+static bool is_read(int store, const struct session *session)
+{
+	int dir = store_folder(store, session->name, false);
+	int fd = dir < 0 ? -1 : openat(dir, "reader", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+
+	if (fd >= 0)
+		close(fd);
+	if (dir >= 0)
+		close(dir);
+	return locked;
+}
+
+static void expect_readers(int store)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
+		struct session *session = &agent.sessions[i];
+
+		session->awaited = session->name[0] && session->area && is_read(store, session);
+		if (session->awaited)
+			__atomic_store_n(&life.awaits, 1, __ATOMIC_RELEASE);
+	}
+}
+
+/* Whether each reader that there was when we began has our area, and lets us record. */
+static bool readers_came(void)
+{
+	bool came = true;
+
+	if (!lock_try(&agent.lock, 100))
+		return false;
+	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
+		const struct session *session = &agent.sessions[i];
+
+		if (session->awaited && session->area &&
+		    (!session->area->asked || !__atomic_load_n(&session->area->at->record_until, __ATOMIC_ACQUIRE)))
+			came = false;
+	}
+	lock_put(&agent.lock);
+	return came;
+}
+
+/* What is short-lived would end before its reader knew of it. */
+static void wait_for_readers(void)
+{
+	uint32_t never = 0;
+
+	for (unsigned i = 0; i < READER_MS && __atomic_load_n(&life.awaits, __ATOMIC_ACQUIRE) && !readers_came(); i++)
+		word_wait(&never, 0, 1);
+	__atomic_store_n(&life.awaits, 0, __ATOMIC_RELEASE);
+}
+
 /* ---- the thread ---- */
 
 static int close_one(int dir, const char *name, void *unused)
@@ -561,6 +618,8 @@ static void *agent_main(void *unused)
 	agent_look(store);
 	if (life.mode == MODE_CHILD && store >= 0)
 		children_write(store);
+	if (life.mode != MODE_BACK && store >= 0)
+		expect_readers(store);
 	lock_put(&agent.lock);
 	__atomic_store_n(&life.ready, 1, __ATOMIC_RELEASE);
 	word_wake(&life.ready);
@@ -576,7 +635,7 @@ static bool start(enum mode mode)
 	int err;
 
 	life.mode = mode;
-	life.quit = life.ready = 0;
+	life.quit = life.ready = life.awaits = 0;
 	life.running = 1;
 	life.done = life.wanted;
 	sigfillset(&all);
@@ -714,8 +773,10 @@ static void in_child(void)
 		}
 	agent.pid = getpid();
 	regions_close();
-	if (was_running && start(MODE_CHILD) && agent.narmed)
+	if (was_running && start(MODE_CHILD) && agent.narmed) {
 		wait_word(&life.ready, 1, 1000);
+		wait_for_readers();
+	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	errno = saved;
 }
@@ -760,8 +821,10 @@ __attribute__((constructor)) static void begin(void)
 	agent.reason = able();
 	if (!pthread_key_create(&key, rings_at_exit))
 		agent.key = key;
-	if (!pthread_atfork(before_fork, after_fork, in_child) && start(MODE_START) && is_wanted())
+	if (!pthread_atfork(before_fork, after_fork, in_child) && start(MODE_START) && is_wanted()) {
 		wait_word(&life.ready, 1, 2000);
+		wait_for_readers();
+	}
 	errno = saved;
 }
 

@@ -157,6 +157,7 @@ struct area {
 	struct session *session; /* NULL: nobody's now */
 	struct agent_area *at;   /* mapped for ever, at one place; NULL before its first use */
 	int fd;                  /* the memfd, in the agent's thread; -1 */
+	bool asked;              /* somebody has been given it */
 	struct vector places;    /* struct agent_place: our own copy */
 };
 
@@ -166,6 +167,7 @@ struct session {
 	bool seen;
 	uint32_t reason; /* of the folder, or why there is no area */
 	bool records;    /* a segment asked for it */
+	bool awaited;    /* it is being read, and its reader does not know our area yet */
 	struct area *area;
 	struct vector segments; /* struct segment * */
 };

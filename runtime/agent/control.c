@@ -213,6 +213,7 @@ static int respond(const struct agent_request *request, struct agent_reply *repl
 			fail(reply, ENOENT, 0);
 			return -1;
 		}
+		session->area->asked = true;
 		return session->area->fd;
 	}
 }

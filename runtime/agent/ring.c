@@ -172,6 +172,7 @@ enum agent_reason area_make(struct session *session)
 	area = area_find();
 	if (!area)
 		return AGENT_SESSIONS_FULL;
+	area->asked = false;
 	if (area->at) {
 		area->session = session;
 		area_reset(area);
@@ -248,6 +249,7 @@ int area_renew(struct area *area, bool keep)
 		return -ENOMEM;
 	}
 	area->fd = fd;
+	area->asked = false;
 	if (area->session) {
 		area_fill(area);
 		area_records(area->session);
