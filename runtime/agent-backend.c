@@ -2,8 +2,10 @@
 /*
  * The controller's half of the agent backend. What is armed is what the session's
  * files say; agents are only told to look at them. So whatever command is killed at
- * whatever moment, the files are whole, the agents follow them the next time they
- * look, and a process that starts later reads the same.
+ * whatever moment, the files are whole, and a process that starts later reads the
+ * same. While files have changed and agents have not been told there is a mark, so
+ * the next command that opens the session tells them. A session's folder goes when
+ * nothing is armed in it any more.
  *
  * A private session is a folder as well, whose owner holds a lock on it. The
  * folder of one that was killed is found without the lock by the next command, and
@@ -135,8 +137,15 @@ static int find_pids(struct pp_session *session)
 /* Under the lock. */
 static int load(struct pp_session *session)
 {
+	struct agent_session *k = agent_of(session);
 	int err;
 
+	/* A command was killed between changing files and saying so. */
+	if (agent_store_marked(&k->store)) {
+		agent_look_all(&k->store, k->name, NULL, 0);
+		agent_store_tidy(&k->store);
+		agent_store_unmark(&k->store);
+	}
 	drop_segments(session);
 	err = agent_store_each(&agent_of(session)->store, "segment", load_segment, session);
 	return err ? err : find_pids(session);
@@ -144,15 +153,34 @@ static int load(struct pp_session *session)
 
 /* ---- sessions ---- */
 
+static int unlink_segment(uint32_t number, pid_t pid, void *arg)
+{
+	if (!pid)
+		agent_store_unlink(arg, "segment", number, 0);
+	return 0;
+}
+
+/* Without its folder a session is nobody's, so nothing may be armed in it by then. */
+static int end_session(struct agent_store *store, const char *name, const pid_t *pids, size_t npids)
+{
+	int err;
+
+	agent_store_each(store, "segment", unlink_segment, store);
+	agent_look_all(store, name, pids, npids);
+	err = agent_store_remove(store);
+	/* Then agents forget it. */
+	if (!err)
+		agent_look_all(store, name, pids, npids);
+	return err;
+}
+
 static void take_down(const char *name)
 {
 	struct agent_store store;
 
 	if (agent_store_open(&store, name, false))
 		return;
-	/* Without its folder a session is nobody's. */
-	if (!agent_store_remove(&store))
-		agent_look_all(&store, name, NULL, 0);
+	end_session(&store, name, NULL, 0);
 	agent_store_close(&store);
 }
 
@@ -171,10 +199,10 @@ static void agent_close(struct pp_session *session)
 		return;
 	drop_segments(session);
 	members_release(k);
-	if (k->owner >= 0 && !agent_store_remove(&k->store))
-		agent_look_all(&k->store, k->name, k->pids, k->npids);
-	if (k->owner >= 0)
+	if (k->owner >= 0) {
+		end_session(&k->store, k->name, k->pids, k->npids);
 		close(k->owner);
+	}
 	agent_store_close(&k->store);
 	free(k->pids);
 	free(k);
@@ -216,6 +244,7 @@ static int agent_open(struct pp_session *session, bool create)
 	if (!k)
 		return error_set(ENOMEM, "out of memory");
 	*k = (struct agent_session){ .session = session, .store = { -1, -1, -1, "" }, .owner = -1 };
+	agent_store_orphans(orphan, NULL);
 	session->agent = k;
 	if (session->is_private) {
 		err = open_private(k);
@@ -228,7 +257,7 @@ static int agent_open(struct pp_session *session, bool create)
 			err = load(session);
 			/* Nothing in it: a command was killed before it armed, or after it disarmed. */
 			if (!err && !create && !holds_any(session))
-				err = agent_store_remove(&k->store) ? 0 : -ENOENT;
+				err = end_session(&k->store, k->name, NULL, 0) ? 0 : -ENOENT;
 			agent_store_unlock(&k->store);
 		}
 	}
@@ -259,11 +288,8 @@ static void agent_unlock(struct pp_session *session)
 static int agent_remove(struct pp_session *session)
 {
 	struct agent_session *k = agent_of(session);
-	int err = agent_store_remove(&k->store);
 
-	if (!err)
-		agent_look_all(&k->store, k->name, NULL, 0);
-	return err;
+	return end_session(&k->store, k->name, k->pids, k->npids);
 }
 
 static int agent_names(int (*fn)(const char *name, void *arg), void *arg)
@@ -419,15 +445,19 @@ static int agent_arm(struct pp_session *session, struct segment *segment, struct
 	}
 	if (!err && session_interrupted(session))
 		err = error_set(EINTR, "interrupted");
+	if (!err && !session->is_private)
+		err = agent_store_mark(&k->store);
 	if (!err)
 		err = agent_file_write(&k->store, &loaded->file);
 	if (err) {
+		agent_store_unmark(&k->store);
 		loaded_free(loaded);
 		return err;
 	}
 	segment->state = loaded;
 	err = find_pids(session);
 	look(k, loaded);
+	agent_store_unmark(&k->store);
 	return err;
 }
 
@@ -448,8 +478,10 @@ static int agent_disarm(struct pp_session *session, struct segment *segment, con
 {
 	struct agent_session *k = agent_of(session);
 	struct agent_loaded *loaded = agent_loaded(segment);
-	int err = 0;
+	int err = session->is_private ? 0 : agent_store_mark(&k->store);
 
+	if (err)
+		return err;
 	for (uint32_t i = 0; i < segment->desc->npoints; i++)
 		if (all || take[i])
 			loaded->file.on[i] = 0;
@@ -457,9 +489,11 @@ static int agent_disarm(struct pp_session *session, struct segment *segment, con
 		agent_store_unlink(&k->store, "segment", segment->number, 0);
 	else
 		err = agent_file_write(&k->store, &loaded->file);
+	if (!err)
+		look(k, loaded);
+	agent_store_unmark(&k->store);
 	if (err)
 		return err;
-	look(k, loaded);
 	if (all) {
 		agent_store_each(&k->store, "counts", forget_counts, segment);
 		agent_store_each(&k->store, "last", forget_counts, segment);

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,8 +231,32 @@ int agent_store_names(int (*fn)(const char *name, void *arg), void *arg)
 	return each_session(OWNER_NONE, fn, arg);
 }
 
+/* A private session that was being made when its maker was killed. */
+static void remove_unmade(const struct agent_store *root)
+{
+	char **names = names_in(root->root);
+
+	for (char **name = names; name && *name; name++) {
+		struct agent_store store;
+		int pid;
+
+		if (sscanf(*name, ".private-%d-", &pid) != 1 || pid <= 0 || !kill(pid, 0) || errno != ESRCH ||
+		    agent_store_open(&store, *name, false))
+			continue;
+		agent_store_remove(&store);
+		agent_store_close(&store);
+	}
+	names_free(names);
+}
+
 int agent_store_orphans(int (*fn)(const char *name, void *arg), void *arg)
 {
+	struct agent_store store;
+
+	if (!agent_store_open(&store, NULL, false)) {
+		remove_unmade(&store);
+		agent_store_close(&store);
+	}
 	return each_session(OWNER_DEAD, fn, arg);
 }
 
@@ -335,6 +360,33 @@ static int write_file(const struct agent_store *store, const char *name, const v
 		return 0;
 	unlinkat(store->dir, beside, 0);
 	return error_set(-err, "cannot write %s/%s: %s", store->path, name, strerror(-err));
+}
+
+int agent_store_mark(const struct agent_store *store)
+{
+	return write_file(store, "look", "", 0);
+}
+
+bool agent_store_marked(const struct agent_store *store)
+{
+	return !faccessat(store->dir, "look", F_OK, AT_SYMLINK_NOFOLLOW);
+}
+
+void agent_store_unmark(const struct agent_store *store)
+{
+	unlinkat(store->dir, "look", 0);
+}
+
+void agent_store_tidy(const struct agent_store *store)
+{
+	static const char *const ours[] = { ".segment-", ".next.", ".look." };
+	char **names = names_in(store->dir);
+
+	for (char **name = names; name && *name; name++)
+		for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
+			if (!strncmp(*name, ours[i], strlen(ours[i])))
+				unlinkat(store->dir, *name, 0);
+	names_free(names);
 }
 
 int agent_store_write(const struct agent_store *store, const char *name, uint32_t number, pid_t pid, const void *bytes,

@@ -4,6 +4,7 @@
  * holds, beside what is told there,
  *
  *     next             the number of its next segment
+ *     look             while files have changed and agents are yet to be told
  *     reader           locked by its reader
  *     private          of a session that is its owner's alone: locked as long as that lives
  *     last-N-PID       as counts-N-PID, but as a controller last saw a living process
@@ -42,6 +43,12 @@ int agent_store_orphans(int (*fn)(const char *name, void *arg), void *arg);
 
 /* Takes a lock that ends with this process, on a file of the session's: its descriptor, or -EWOULDBLOCK. */
 int agent_store_hold(const struct agent_store *store, const char *name);
+/* Under the lock: that agents are to look; whether they were; that they have. */
+int agent_store_mark(const struct agent_store *store);
+bool agent_store_marked(const struct agent_store *store);
+void agent_store_unmark(const struct agent_store *store);
+/* Under the lock: removes what was half written. */
+void agent_store_tidy(const struct agent_store *store);
 /* The number of a new segment. Under the lock. */
 int agent_store_number(const struct agent_store *store, uint32_t *number);
 
