@@ -9,7 +9,10 @@
 #include "runtime/agent-client.h"
 #include "sdt/error.h"
 
+/* Far more than agents have, and no more than can be looked at. */
 #define AREA_SIZE_MAX (UINT64_C(1) << 36)
+#define PLACES_MAX (8 * AGENT_PLACES)
+#define RINGS_MAX (16 * AGENT_RINGS)
 
 static bool inside(uint64_t at, uint64_t n, uint64_t size, uint64_t all)
 {
@@ -19,7 +22,8 @@ static bool inside(uint64_t at, uint64_t n, uint64_t size, uint64_t all)
 /* Of a copy: what is mapped may change. */
 static bool header_ok(const struct agent_area *h, uint64_t size)
 {
-	return h->size == size && inside(h->places_at, h->nplaces, sizeof(struct agent_place), size) &&
+	return h->size == size && h->nplaces <= PLACES_MAX && h->nrings <= RINGS_MAX &&
+	       inside(h->places_at, h->nplaces, sizeof(struct agent_place), size) &&
 	       inside(h->rings_at, h->nrings, h->ring_stride, size) && !(h->rings_at & 63) && !(h->ring_stride & 63) &&
 	       inside(h->overflow_at, h->nplaces, sizeof(struct agent_count), size) &&
 	       h->counts_in_ring >= sizeof(struct agent_ring) &&

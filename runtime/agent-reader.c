@@ -148,7 +148,8 @@ static uint64_t ns_of(const struct agent_reader *r, const struct area *area, uin
 
 	if (area->clock == AGENT_CLOCK_TSC) {
 		if (time >= r->last.ticks) {
-			time = r->last.ns + (uint64_t)((double)(time - r->last.ticks) * slope);
+			ago = (double)(time - r->last.ticks) * slope;
+			time = ago < 1e18 ? r->last.ns + (uint64_t)ago : now;
 		} else {
 			ago = (double)(r->last.ticks - time);
 			base = (struct sample){ area->base_ticks, area->base_ns };
@@ -257,10 +258,10 @@ static bool place_of(const struct ring_state *ring, uint32_t place, uint64_t tim
 			break;
 		now = again;
 	}
-	if (now.segment != AGENT_NO_SEGMENT && now.since <= time)
+	if (now.segment != AGENT_NO_SEGMENT && now.since && now.since <= time)
 		*before = now;
 	*meant = *before;
-	return meant->segment != AGENT_NO_SEGMENT && meant->since <= time;
+	return meant->since && meant->since <= time;
 }
 
 /* -EBADMSG: it means nothing, and is left out. */
@@ -362,7 +363,9 @@ static int drain(struct agent_reader *r, struct ring_state *ring, bool gone)
 			ring->bad = r->damaged = true;
 			break;
 		}
-		clear(ring, words);
+		/* What was reserved and not begun is zero, and may be longer than fits behind the end. */
+		if (word)
+			clear(ring, words);
 		ring->tail += 8 * words;
 	}
 	if (ring->tail != began) {
@@ -514,7 +517,7 @@ int agent_reader_next(void *reader, int timeout_ms, const struct record_thread *
 /* ---- members ---- */
 
 /* What is left of an area that the process has moved away from is in the next one. */
-static uint64_t tail_before(const struct agent_reader *r, const struct member *member, uint32_t ring)
+static uint64_t tail_before(const struct agent_reader *r, const struct member *member, uint32_t ring, uint64_t tail)
 {
 	const struct agent_session *k = r->session;
 
@@ -523,9 +526,9 @@ static uint64_t tail_before(const struct agent_reader *r, const struct member *m
 
 		if (before->peer.pid == member->peer.pid && before->peer.start_time == member->peer.start_time &&
 		    before->rings && before->area.header->moved == 1)
-			return ring < before->area.nrings ? before->rings[ring].tail : 0;
+			return ring < before->area.nrings ? before->rings[ring].tail : tail;
 	}
-	return 0;
+	return tail;
 }
 
 int agent_reader_join(struct agent_reader *reader, struct member *member)
@@ -536,13 +539,11 @@ int agent_reader_join(struct agent_reader *reader, struct member *member)
 	member->places = calloc(area->nplaces + 1, sizeof(*member->places));
 	if (!member->rings || !member->places)
 		return error_set(ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < area->nplaces; i++)
-		member->places[i].segment = AGENT_NO_SEGMENT;
 	for (uint32_t i = 0; i < area->nrings; i++) {
 		const struct agent_ring *header = area_ring(area, i);
 		uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
 		uint64_t tail = __atomic_load_n(&header->limit, __ATOMIC_ACQUIRE) - AGENT_RING_SIZE;
-		uint64_t read = tail_before(reader, member, i);
+		uint64_t read = tail_before(reader, member, i, tail);
 
 		if (read - tail <= head - tail)
 			tail = read;

@@ -20,7 +20,7 @@ struct member {
 	struct area area;
 	/* The reader's: */
 	struct ring_state *rings;   /* one for each ring */
-	struct agent_place *places; /* what they meant when last they were looked at */
+	struct agent_place *places; /* what they meant when last they were looked at; since 0: nobody knows */
 	bool drained;               /* once since it is gone */
 };
 
