@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cmd/output.h"
+#include "runtime/agent-client.h"
 
 #define LIBRARY "libprobepoint-agent.so"
 
@@ -27,21 +28,45 @@ static char *beside(void)
 	return path;
 }
 
+/* NULL: it is not to be found, and that was told. */
+static char *library(struct options *options)
+{
+	const char *named = getenv("PROBEPOINT_AGENT");
+	char *path = named && *named ? realpath(named, NULL) : beside();
+
+	if (path && !access(path, R_OK))
+		return path;
+	complain(options, "cannot read the agent '%s': %s: PROBEPOINT_AGENT may name another",
+	         named && *named ? named : path ? path : LIBRARY, strerror(errno));
+	free(path);
+	return NULL;
+}
+
+bool preload_inject(struct options *options)
+{
+	char *path = library(options);
+	bool done = path != NULL;
+
+	for (size_t i = 0; done && i < options->npids; i++)
+		if (agent_inject(options->pids[i], path)) {
+			complain(options, "%s", pp_error());
+			done = false;
+		}
+	free(path);
+	return done;
+}
+
 bool preload_list(struct options *options, char **list)
 {
-	const char *named = getenv("PROBEPOINT_AGENT"), *old = getenv("LD_PRELOAD");
+	const char *old = getenv("LD_PRELOAD");
 	char *path;
 
 	*list = NULL;
 	if (!options->backend || strcmp(options->backend, "agent"))
 		return true;
-	path = named && *named ? realpath(named, NULL) : beside();
-	if (!path || access(path, R_OK)) {
-		complain(options, "cannot read the agent '%s': %s: PROBEPOINT_AGENT may name another",
-		         named && *named ? named : path ? path : LIBRARY, strerror(errno));
-		free(path);
+	path = library(options);
+	if (!path)
 		return false;
-	}
 	/* LD_PRELOAD is cut at both, and knows no way to quote them. */
 	if (strpbrk(path, " :")) {
 		complain(options, "the path of the agent, '%s', has a blank or a colon in it, and LD_PRELOAD cannot take that",

@@ -12,4 +12,7 @@
  */
 bool preload_list(struct options *options, char **list);
 
+/* Loads it into the running processes that were named. False: not into all of them, and that was told. */
+bool preload_inject(struct options *options);
+
 #endif

@@ -17,12 +17,14 @@ struct enable {
 	struct options options;
 	struct arming arming;
 	char **command;
+	bool inject;
 };
 
-enum { KEY_RECORD = 0x200 };
+enum { KEY_RECORD = 0x200, KEY_INJECT };
 
 static const struct argp_option own[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, reader or not: a flight recorder", 1 },
+	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p first", 1 },
 	{ 0 },
 };
 
@@ -47,6 +49,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_RECORD:
 		e->arming.record = true;
 		break;
+	case KEY_INJECT:
+		e->inject = true;
+		break;
 	case ARGP_KEY_ARG:
 		if (!state->quoted)
 			return options_pattern(state, &e->options, &e->arming.patterns, &e->arming.npatterns, arg);
@@ -60,6 +65,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			return options_wrong(state, &e->options, "there is no command behind --");
 		if (!e->command && !e->options.npids && !e->options.nfiles)
 			return options_wrong(state, &e->options, "where? give -p PID, -f FILE or -- COMMAND");
+		if (e->inject && !e->options.npids)
+			return options_wrong(state, &e->options, "--inject needs -p PID");
+		if (e->inject && e->options.backend && !strcmp(e->options.backend, "kernel"))
+			return options_wrong(state, &e->options, "--inject is for -b agent");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -168,6 +177,10 @@ int main(int argc, char **argv)
 	options_parse(&argp, argc, argv, &e.options, &e);
 	if (e.command)
 		return enable_command(&e);
+	if (e.inject && !preload_inject(&e.options))
+		return finish(&e.options, STATUS_FAILED);
+	if (e.inject)
+		e.options.backend = "agent";
 	interrupt_catch();
 	return finish(&e.options, enable(&e));
 }

@@ -42,6 +42,12 @@ int agent_each(const struct agent_store *store, int (*fn)(pid_t pid, uint64_t ke
 /* Has each agent concerned look again: those of pids, or all. Says nothing of those that do not answer. */
 void agent_look_all(const struct agent_store *store, const char *session, const pid_t *pids, size_t npids);
 
+/*
+ * Loads the agent, that library, into a process that runs without: agent-inject.c.
+ * -EBUSY: no thread could be used; others with a sentence. As it was, if it failed.
+ */
+int agent_inject(pid_t pid, const char *library);
+
 /* ---- areas ---- */
 
 /* A mapped area, with the bounds that were checked. */
