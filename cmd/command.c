@@ -58,13 +58,14 @@ static int resolve(const char *name, char **path)
 	}
 }
 
-__attribute__((noreturn)) static void child(int go, int failed, const char *path, char *const *argv)
+__attribute__((noreturn)) static void child(int go, int failed, const char *path, char *const *argv, const char *preload)
 {
 	char byte;
 	int err;
 
 	if (read(go, &byte, 1) == 1) {
-		execv(path, argv);
+		if (!preload || !setenv("LD_PRELOAD", preload, 1))
+			execv(path, argv);
 		err = errno;
 		if (write(failed, &err, sizeof(err)) < 0)
 			_exit(STATUS_NOT_EXECUTABLE);
@@ -72,7 +73,7 @@ __attribute__((noreturn)) static void child(int go, int failed, const char *path
 	_exit(STATUS_NOT_STARTED);
 }
 
-int command_start(struct command *command, char *const *argv)
+int command_start(struct command *command, char *const *argv, const char *preload)
 {
 	int go[2], failed[2], err;
 
@@ -96,7 +97,7 @@ int command_start(struct command *command, char *const *argv)
 	if (!command->pid) {
 		close(go[1]);
 		close(failed[0]);
-		child(go[0], failed[1], command->path, argv);
+		child(go[0], failed[1], command->path, argv, preload);
 	}
 	close(go[0]);
 	close(failed[1]);

@@ -16,8 +16,11 @@ struct command {
 	bool running;
 };
 
-/* 0; -ENOENT: no such command; -EACCES: it cannot be run; other negative errnos. */
-int command_start(struct command *command, char *const *argv);
+/*
+ * 0; -ENOENT: no such command; -EACCES: it cannot be run; other negative errnos.
+ * preload: its LD_PRELOAD, NULL: as it is.
+ */
+int command_start(struct command *command, char *const *argv, const char *preload);
 /* Lets it run: 0, or the negative errno of execve(2) and then it has ended. */
 int command_release(struct command *command);
 /* Ends it where it has not run. */

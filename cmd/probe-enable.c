@@ -16,6 +16,7 @@
 #include "cmd/interrupt.h"
 #include "cmd/options.h"
 #include "cmd/output.h"
+#include "cmd/preload.h"
 
 struct enable {
 	struct options options;
@@ -24,15 +25,17 @@ struct enable {
 	double seconds;   /* --for; 0: not given */
 	bool until_exit;
 	pid_t until;      /* the process of --until-exit=PID */
+	bool inject;
 };
 
-enum { KEY_RECORD = 0x200, KEY_FOR, KEY_UNTIL_EXIT };
+enum { KEY_RECORD = 0x200, KEY_FOR, KEY_UNTIL_EXIT, KEY_INJECT };
 
 static const struct argp_option own[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, reader or not: a flight recorder", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "disarm after TIME: 30s, 5m, 1h, 500ms", 1 },
 	{ "until-exit", KEY_UNTIL_EXIT, "PID", OPTION_ARG_OPTIONAL,
 	  "disarm when PID has ended; where none is given, the last of -p's, or the command", 1 },
+	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p first", 1 },
 	{ 0 },
 };
 
@@ -87,6 +90,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (end == arg || *end || e->until < 1)
 			return options_wrong(state, &e->options, "'%s' is no process id", arg);
 		break;
+	case KEY_INJECT:
+		e->inject = true;
+		break;
 	case ARGP_KEY_ARG:
 		if (!state->quoted)
 			return options_pattern(state, &e->options, &e->arming.patterns, &e->arming.npatterns, arg);
@@ -102,6 +108,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			return options_wrong(state, &e->options, "until whose exit? give --until-exit=PID, or -p PID");
 		if (!e->command && !e->options.npids && !e->options.nfiles)
 			return options_wrong(state, &e->options, "where? give -p PID, -f FILE or -- COMMAND");
+		if (e->inject && !e->options.npids)
+			return options_wrong(state, &e->options, "--inject needs -p PID");
+		if (e->inject && e->options.backend && !strcmp(e->options.backend, "kernel"))
+			return options_wrong(state, &e->options, "--inject is for -b agent");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -263,8 +273,13 @@ static int enable_command(struct enable *e)
 {
 	static struct command command;
 	enum status status;
-	int err = command_start(&command, e->command);
+	char *preload;
+	int err;
 
+	if (!preload_list(&e->options, &preload))
+		return finish(&e->options, STATUS_NOT_STARTED);
+	err = command_start(&command, e->command, preload);
+	free(preload);
 	if (err)
 		return cannot_run(&e->options, e->command[0], err);
 	interrupt_catch();
@@ -302,6 +317,10 @@ int main(int argc, char **argv)
 	options_parse(&argp, argc, argv, &e.options, &e);
 	if (e.command)
 		return enable_command(&e);
+	if (e.inject && !preload_inject(&e.options))
+		return finish(&e.options, STATUS_FAILED);
+	if (e.inject)
+		e.options.backend = "agent";
 	interrupt_catch();
 	return finish(&e.options, enable_somehow(&e));
 }

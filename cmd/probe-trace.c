@@ -17,6 +17,7 @@
 #include "cmd/interrupt.h"
 #include "cmd/options.h"
 #include "cmd/output.h"
+#include "cmd/preload.h"
 
 struct trace {
 	struct options options;
@@ -336,8 +337,13 @@ out:
 static int trace_command(struct trace *t)
 {
 	enum status status;
-	int err = command_start(&t->command, t->command_argv);
+	char *preload;
+	int err;
 
+	if (!preload_list(&t->options, &preload))
+		return finish(&t->options, STATUS_NOT_STARTED);
+	err = command_start(&t->command, t->command_argv, preload);
+	free(preload);
 	if (err) {
 		complain(&t->options, "cannot run '%s': %s", t->command_argv[0], strerror(-err));
 		return finish(&t->options, err == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE);

@@ -12,11 +12,15 @@
 
 #include "runtime/desc.h"
 
-struct process;
 struct fetch_program;
+struct pp_request;
+struct process;
+struct verify_miss;
+
+#define SEGMENT_AGENT 0x80000000u
 
 struct segment {
-	uint32_t number; /* within its session, never used again while the session lives */
+	uint32_t number; /* in its session, never used again while that lives; the agent's have SEGMENT_AGENT */
 	const struct backend *backend;
 	struct desc *desc;
 	void *state; /* the backend's */
@@ -52,8 +56,8 @@ struct backend {
 	int (*remove)(struct pp_session *session);
 	int (*names)(int (*fn)(const char *name, void *arg), void *arg);
 
-	/* 0, or why not: with a sentence. process may be NULL (any). */
-	int (*usable)(const struct process *process);
+	/* 0, or why not, with a sentence. any: another backend would do as well, and better if this one is only half right. */
+	int (*usable)(const struct pp_request *request, bool any);
 
 	/*
 	 * Arms the segment's points all together and keeps it in the store. A point
@@ -61,6 +65,12 @@ struct backend {
 	 * none could be, or where it was interrupted, and has then undone everything.
 	 */
 	int (*arm)(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints);
+	/*
+	 * Reads back what really became of the points that have no error: sets their
+	 * verified, pending, error and reason. *misses: see runtime/verify.h.
+	 */
+	int (*readback)(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
+	                struct verify_miss **misses, size_t *nmisses);
 	/* Takes out the points i with take[i]; with all gone the segment ends, and is not to be used again. */
 	int (*disarm)(struct pp_session *session, struct segment *segment, const bool *take, bool all);
 	void (*release)(struct segment *segment); /* its descriptors, in this process only */
@@ -79,6 +89,6 @@ struct backend {
 	void (*reader_close)(void *reader);
 };
 
-extern const struct backend backend_kernel;
+extern const struct backend backend_kernel, backend_agent;
 
 #endif

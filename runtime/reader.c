@@ -1,33 +1,68 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "runtime/event.h"
 #include "runtime/session.h"
 #include "sdt/error.h"
 
+#define PAUSE_MS 5
+#define LOOK_MS 500 /* how often a backend that the session had nothing of is looked at again */
+
+struct source {
+	const struct backend *backend;
+	void *state; /* NULL: not open */
+};
+
 struct pp_reader {
 	struct pp_session *session;
-	const struct backend *backend;
-	void *state;
+	struct source sources[2];
+	unsigned turn; /* whose it is next */
+	uint64_t looked;
 	struct pp_event event;
 };
+
+#define NSOURCES (sizeof(((struct pp_reader *)0)->sources) / sizeof(struct source))
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
+}
+
+static bool is_there(const struct pp_session *session, const struct backend *backend)
+{
+	return backend == &backend_kernel ? session->kernel : session->agent;
+}
 
 int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 {
 	struct pp_reader *r = calloc(1, sizeof(*r));
-	int err;
+	int err = 0, opened = 0;
 
 	if (!r)
 		return error_set(ENOMEM, "out of memory");
 	r->session = session;
-	r->backend = &backend_kernel;
-	err = session->kernel ? r->backend->reader_open(session, &r->state)
-	                      : error_set(ENOENT, "session '%s' has nothing armed to read from", session->name);
+	session->nreaders++;
+	r->looked = now_ms();
+	r->sources[0].backend = &backend_agent;
+	r->sources[1].backend = &backend_kernel;
+	for (size_t i = 0; i < NSOURCES && !err; i++) {
+		struct source *s = &r->sources[i];
+
+		if (is_there(session, s->backend))
+			err = s->backend->reader_open(session, &s->state);
+		opened += s->state != NULL;
+	}
+	if (!err && !opened)
+		err = error_set(ENOENT, "session '%s' has nothing armed to read from", session->name);
 	if (err)
-		free(r);
+		pp_reader_free(r);
 	else
-		*reader = r, session->nreaders++;
+		*reader = r;
 	return err;
 }
 
@@ -35,9 +70,56 @@ void pp_reader_free(struct pp_reader *reader)
 {
 	if (!reader)
 		return;
-	reader->backend->reader_close(reader->state);
+	for (size_t i = 0; i < NSOURCES; i++)
+		if (reader->sources[i].state)
+			reader->sources[i].backend->reader_close(reader->sources[i].state);
 	reader->session->nreaders--;
 	free(reader);
+}
+
+/* Other commands may arm by a backend that the session had nothing of. */
+static void look_again(struct pp_reader *reader, uint64_t now)
+{
+	bool missing = false;
+
+	for (size_t i = 0; i < NSOURCES; i++)
+		missing |= !reader->sources[i].state;
+	if (!missing || now - reader->looked < LOOK_MS)
+		return;
+	reader->looked = now;
+	session_look(reader->session);
+	for (size_t i = 0; i < NSOURCES; i++) {
+		struct source *s = &reader->sources[i];
+
+		if (!s->state && is_there(reader->session, s->backend))
+			s->backend->reader_open(reader->session, &s->state);
+	}
+}
+
+static int next(struct pp_reader *r, int timeout_ms, const struct record_thread **thread, const struct record **record,
+                size_t *size)
+{
+	uint64_t until = timeout_ms > 0 ? now_ms() + timeout_ms : 0;
+
+	for (;;) {
+		uint64_t now;
+
+		/* A source is read until it has no more, so that its batches stay together. */
+		for (size_t i = 0; i < NSOURCES; i++) {
+			const struct source *s = &r->sources[r->turn];
+			int n = s->state ? s->backend->reader_next(s->state, 0, thread, record, size) : 0;
+
+			if (n)
+				return n;
+			r->turn = (r->turn + 1) % NSOURCES;
+		}
+		now = now_ms();
+		look_again(r, now);
+		if (timeout_ms >= 0 && now >= until)
+			return 0;
+		if (nanosleep(&(struct timespec){ .tv_nsec = PAUSE_MS * 1000000 }, NULL) && errno == EINTR)
+			return -EINTR;
+	}
 }
 
 int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_event **event)
@@ -46,7 +128,7 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
 	const struct record *record;
 	const struct segment *segment;
 	size_t size;
-	int n = reader->backend->reader_next(reader->state, timeout_ms, &thread, &record, &size);
+	int n = next(reader, timeout_ms, &thread, &record, &size);
 
 	if (n <= 0)
 		return n;

@@ -17,12 +17,21 @@
 #include "sdt/error.h"
 #include "sdt/image.h"
 
-static const struct backend *const backends[] = { &backend_kernel };
+/* In the order in which `auto` prefers them. */
+static const struct backend *const backends[] = { &backend_agent, &backend_kernel };
 #define NBACKENDS (sizeof(backends) / sizeof(*backends))
 
 static void *state_of(const struct pp_session *session, const struct backend *backend)
 {
 	return backend == &backend_kernel ? session->kernel : session->agent;
+}
+
+static bool has_segments(const struct pp_session *session, const struct backend *backend)
+{
+	for (size_t i = 0; i < session->nsegments; i++)
+		if (session->segments[i]->backend == backend)
+			return true;
+	return false;
 }
 
 /* ---- segments ------------------------------------------------------------------- */
@@ -90,6 +99,12 @@ static int open_backend(struct pp_session *session, const struct backend *backen
 	}
 }
 
+/* A backend's store that we may not even look into holds nothing of ours. */
+static bool absent(int err)
+{
+	return err == -ENOENT || err == -EACCES;
+}
+
 int pp_session_open(const char *name, bool create, struct pp_session **session)
 {
 	struct pp_session *s;
@@ -103,10 +118,11 @@ int pp_session_open(const char *name, bool create, struct pp_session **session)
 	strcpy(s->name, name);
 	for (size_t i = 0; i < NBACKENDS; i++) {
 		err = open_backend(s, backends[i], false);
-		if (err && err != -ENOENT)
+		if (err && !absent(err))
 			trouble = err;
 	}
-	if (!s->kernel && !s->agent && (trouble || !create)) {
+	/* Whoever creates it hears of a backend's trouble when that backend is to arm. */
+	if (!s->kernel && !s->agent && !create) {
 		pp_session_close(s);
 		return trouble ? trouble : error_set(ENOENT, "no session '%s': probe-list --sessions shows those there are",
 		                                     name);
@@ -145,12 +161,48 @@ void pp_session_interrupt(struct pp_session *session, const volatile int *flag)
 	session->interrupt = flag;
 }
 
+struct names {
+	char **names;
+	size_t n;
+};
+
+static int add_name(const char *name, void *arg)
+{
+	struct names *all = arg;
+	char **more = realloc(all->names, (all->n + 1) * sizeof(*more));
+
+	if (more)
+		all->names = more;
+	if (!more || !(more[all->n] = strdup(name)))
+		return error_set(ENOMEM, "out of memory");
+	all->n++;
+	return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 int pp_sessions(int (*fn)(const char *name, void *arg), void *arg)
 {
-	int err = 0;
+	struct names all = { 0 };
+	int err = 0, trouble = 0;
 
-	for (size_t i = 0; i < NBACKENDS && !err; i++)
-		err = backends[i]->names(fn, arg);
+	for (size_t i = 0; i < NBACKENDS && trouble != -ENOMEM; i++) {
+		err = backends[i]->names(add_name, &all);
+		if (err && !absent(err))
+			trouble = err;
+	}
+	err = all.n ? 0 : trouble;
+	if (all.n)
+		qsort(all.names, all.n, sizeof(*all.names), compare_names);
+	for (size_t i = 0; i < all.n && !err; i++)
+		if (!i || strcmp(all.names[i], all.names[i - 1]))
+			err = fn(all.names[i], arg);
+	for (size_t i = 0; i < all.n; i++)
+		free(all.names[i]);
+	free(all.names);
 	return err;
 }
 
@@ -177,23 +229,30 @@ static int lock(struct pp_session *session, const struct backend *backend, bool 
 	}
 }
 
+void session_look(struct pp_session *session)
+{
+	for (size_t i = 0; i < NBACKENDS && !session->is_private; i++)
+		open_backend(session, backends[i], false);
+}
+
 int session_refresh(struct pp_session *session)
 {
 	bool lives = session->is_private;
 
+	session_look(session);
 	for (size_t i = 0; i < NBACKENDS; i++) {
 		int err;
 
 		if (!state_of(session, backends[i]))
 			continue;
 		err = backends[i]->lock(session);
+		if (err && err != -ENOENT)
+			return err;
+		lives |= !err;
 		if (!err)
 			backends[i]->unlock(session);
-		else if (err != -ENOENT)
-			return err;
 		else
 			drop(session, backends[i]);
-		lives |= !err;
 	}
 	return lives ? 0 : error_set(ENOENT, "session '%s' has ended", session->name);
 }
@@ -214,12 +273,13 @@ const struct segment *session_segment(struct pp_session *session, uint32_t numbe
 
 static int choose(const struct pp_request *request, const struct backend **backend)
 {
+	bool any = !strcmp(request->backend, "auto");
 	int err = 0;
 
 	for (size_t i = 0; i < NBACKENDS; i++) {
-		if (strcmp(request->backend, "auto") && strcmp(request->backend, backends[i]->name))
+		if (!any && strcmp(request->backend, backends[i]->name))
 			continue;
-		err = backends[i]->usable(request->nprocesses ? request->processes[0] : NULL);
+		err = backends[i]->usable(request, any);
 		if (!err) {
 			*backend = backends[i];
 			return 0;
@@ -493,7 +553,7 @@ static int arm(struct pp_session *session, const struct backend *backend, const 
 		forget_segment(session, segment);
 		return err;
 	}
-	err = verify_armed(points, npoints, misses, nmisses);
+	err = backend->readback(session, segment, points, npoints, misses, nmisses);
 	if (!err && !all_alive(request))
 		err = -ESRCH;
 	if (!err && session_interrupted(session))
@@ -551,7 +611,7 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 
 			char *sentence = err ? strdup(pp_error()) : NULL;
 
-			if (!session->nsegments && !session->is_private)
+			if (!has_segments(session, backend) && !session->is_private)
 				backend->remove(session);
 			backend->unlock(session);
 			if (sentence)
@@ -647,14 +707,11 @@ int pp_session_disable(struct pp_session *session, pid_t pid, const char *const 
 		for (size_t i = session->nsegments; i > 0 && !err; i--)
 			if (session->segments[i - 1]->backend == backends[b])
 				err = disable_in(session, session->segments[i - 1], pid, patterns, npatterns, points);
-		if (err == -ENOENT && !state_of(session, backends[b]))
+		if (err == -ENOENT && !state_of(session, backends[b])) {
+			err = 0;
 			continue;
-
-		bool empty = true;
-
-		for (size_t i = 0; i < session->nsegments; i++)
-			empty &= session->segments[i]->backend != backends[b];
-		if (!err && empty && !session->is_private)
+		}
+		if (!err && !has_segments(session, backends[b]) && !session->is_private)
 			err = backends[b]->remove(session);
 		if (state_of(session, backends[b]))
 			backends[b]->unlock(session);

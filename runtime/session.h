@@ -30,6 +30,8 @@ const struct desc *session_desc(const struct pp_session *session, size_t i);
 /* The segment of this number, NULL if there is none (looks again for new ones). */
 const struct segment *session_segment(struct pp_session *session, uint32_t number);
 
+/* Opens what other commands armed by a backend that the session had nothing of. */
+void session_look(struct pp_session *session);
 /* Looks at the stores again: what other commands armed and disarmed since. */
 int session_refresh(struct pp_session *session);
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "runtime/kernel/kernel.h"
-#include "runtime/process.h"
+#include "runtime/verify.h"
 #include "sdt/error.h"
 
 static void drop_segments(struct pp_session *session)
@@ -243,16 +243,25 @@ static int kernel_remove(struct pp_session *session)
 	return store_remove(&kernel_of(session)->store);
 }
 
-static int kernel_usable(const struct process *process)
+static int kernel_usable(const struct pp_request *request, bool any)
 {
 	struct stat st;
 
-	(void)process;
+	(void)request;
+	(void)any;
 	/* Process ids in cookies and filters are those of the first pid namespace. */
 	if (!stat("/proc/self/ns/pid", &st) && st.st_ino != 0xeffffffcu /* PROC_PID_INIT_INO, linux/proc_ns.h */)
 		return error_set(EPERM, "the kernel backend works from the machine's first pid namespace only, and this is "
 		                        "another (a container): run the command outside");
 	return 0;
+}
+
+static int kernel_readback(struct pp_session *session, struct segment *segment, struct arm_point *points,
+                           size_t npoints, struct verify_miss **misses, size_t *nmisses)
+{
+	(void)session;
+	(void)segment;
+	return verify_armed(points, npoints, misses, nmisses);
 }
 
 static int kernel_arm_new(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints)
@@ -303,6 +312,7 @@ const struct backend backend_kernel = {
 	.names = store_names,
 	.usable = kernel_usable,
 	.arm = kernel_arm_new,
+	.readback = kernel_readback,
 	.disarm = kernel_disarm,
 	.release = kernel_release,
 	.armed = kernel_armed,

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whose counts and records a session has. A process that lives is asked for its
+ * area, which is mapped and then needs no more asking. One that has ended left a
+ * file of its counts, counts-N-PID, if it could; if it was killed, there is what a
+ * controller saw last: last-N-PID. A process may change its area and live on (it
+ * called exec(2)): what it had counted before is added up in past-N-PID.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/agent-session.h"
+#include "sdt/error.h"
+
+#define LOOK_NS 200000000u /* counts are not asked of new processes more often than this */
+
+uint64_t agent_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/* ---- counts in files ---- */
+
+static struct agent_counts *counts_new(const struct member *member, uint32_t segment, uint32_t npoints)
+{
+	size_t size = sizeof(struct agent_counts) + npoints * sizeof(struct agent_count);
+	struct agent_counts *c = calloc(1, size);
+
+	if (c)
+		*c = (struct agent_counts){ .magic = AGENT_COUNTS_MAGIC, .version = AGENT_VERSION, .size = size,
+		                            .segment = segment & ~SEGMENT_AGENT, .npoints = npoints,
+		                            .pid = (uint32_t)member->peer.pid, .start_time = member->peer.start_time };
+	return c;
+}
+
+static struct agent_count *counts_of(const struct agent_counts *c)
+{
+	return (struct agent_count *)(c + 1);
+}
+
+static void add(struct agent_count *to, const struct agent_count *from, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		to[i].recorded += from[i].recorded;
+		to[i].filtered += from[i].filtered;
+		to[i].idle += from[i].idle;
+		to[i].lost += from[i].lost;
+	}
+}
+
+static bool any(const struct agent_count *counts, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (counts[i].recorded | counts[i].filtered | counts[i].idle | counts[i].lost)
+			return true;
+	return false;
+}
+
+/* NULL: it is not there, or cannot be ours. */
+static struct agent_counts *counts_read(const struct agent_store *store, const char *name, uint32_t segment, pid_t pid,
+                                        uint32_t npoints)
+{
+	size_t wanted = sizeof(struct agent_counts) + npoints * sizeof(struct agent_count), size;
+	struct agent_counts *c;
+	void *bytes;
+
+	if (agent_store_read(store, name, segment, pid, wanted, &bytes, &size))
+		return NULL;
+	c = bytes;
+	if (size == wanted && c->magic == AGENT_COUNTS_MAGIC && c->version == AGENT_VERSION && c->size == size &&
+	    c->segment == (segment & ~SEGMENT_AGENT) && c->npoints == npoints && c->pid == (uint32_t)pid)
+		return c;
+	free(bytes);
+	return NULL;
+}
+
+static void save(struct agent_session *k, const struct member *member, uint32_t segment, uint32_t npoints, bool past)
+{
+	const char *name = past ? "past" : "last";
+	struct agent_counts *c = counts_new(member, segment, npoints), *before;
+
+	if (!c)
+		return;
+	area_count(&member->area, segment, counts_of(c), npoints);
+	before = counts_read(&k->store, past ? "past" : "counts", segment, member->peer.pid, npoints);
+	if (before && before->start_time == c->start_time) {
+		if (past)
+			add(counts_of(c), counts_of(before), npoints);
+		else
+			npoints = 0; /* the process has said it itself */
+	}
+	free(before);
+	if (any(counts_of(c), npoints))
+		agent_store_write(&k->store, name, segment, member->peer.pid, c, c->size);
+	free(c);
+}
+
+/* ---- members ---- */
+
+static bool has_ended(const struct member *member)
+{
+	struct pollfd ended = { .fd = member->pidfd, .events = POLLIN };
+
+	return poll(&ended, 1, 0) > 0;
+}
+
+/* What was counted has gone along. */
+static bool has_moved(const struct member *member)
+{
+	return __atomic_load_n(&member->area.header->moved, __ATOMIC_ACQUIRE) == 1;
+}
+
+static void member_free(struct member *member)
+{
+	agent_reader_leave(member);
+	area_unmap(&member->area);
+	if (member->pidfd >= 0)
+		close(member->pidfd);
+	free(member);
+}
+
+void members_release(struct agent_session *k)
+{
+	for (size_t i = 0; i < k->nmembers; i++)
+		member_free(k->members[i]);
+	free(k->members);
+	k->members = NULL;
+	k->nmembers = 0;
+}
+
+static bool concerned(const struct agent_session *k, pid_t pid)
+{
+	for (size_t i = 0; i < k->npids; i++)
+		if (k->pids[i] == pid)
+			return true;
+	return !k->npids;
+}
+
+static int area_of(struct agent_session *k, struct member *member)
+{
+	int fd, err = agent_connect(&k->store, member->peer.pid, &member->peer);
+
+	if (err)
+		return err;
+	member->pidfd = (int)syscall(SYS_pidfd_open, member->peer.pid, 0);
+	err = member->pidfd < 0 ? -ENOENT : agent_ask(&member->peer, AGENT_AREA, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
+	/* The pidfd may be of another process with that number only if this one has ended. */
+	if (!err && agent_start_time(member->peer.pid) != member->peer.start_time) {
+		close(fd);
+		err = -ENOENT;
+	}
+	agent_disconnect(&member->peer);
+	if (!err)
+		err = area_map(&member->area, fd, member->peer.pid);
+	return err;
+}
+
+/* Whoever cannot be asked now is asked the next time. */
+static int meet(pid_t pid, uint64_t key, void *arg)
+{
+	struct agent_session *k = arg;
+	struct member *member, **more;
+	int err;
+
+	if (!concerned(k, pid))
+		return 0;
+	for (size_t i = 0; i < k->nmembers; i++)
+		if (k->members[i]->peer.pid == pid && !k->members[i]->gone) {
+			if (k->members[i]->key == key)
+				return 0;
+			k->members[i]->gone = true;
+		}
+	more = realloc(k->members, (k->nmembers + 1) * sizeof(*more));
+	if (more)
+		k->members = more;
+	member = more ? calloc(1, sizeof(*member)) : NULL;
+	if (!member)
+		return error_set(ENOMEM, "out of memory");
+	member->peer = (struct agent_peer){ .fd = -1, .pid = pid };
+	member->pidfd = -1;
+	member->key = key;
+	err = area_of(k, member);
+	if (!err && k->reader)
+		err = agent_reader_join(k->reader, member);
+	if (err)
+		member_free(member);
+	else
+		k->members[k->nmembers++] = member;
+	return err == -ENOMEM ? err : 0;
+}
+
+int members_look(struct agent_session *k)
+{
+	size_t n = 0;
+	int err;
+
+	for (size_t i = 0; i < k->nmembers; i++) {
+		struct member *member = k->members[i];
+
+		member->gone = member->gone || has_ended(member) || has_moved(member);
+	}
+	k->looked = agent_clock();
+	err = agent_each(&k->store, meet, k);
+	for (size_t i = 0; i < k->nmembers; i++) {
+		struct member *member = k->members[i];
+
+		if (!member->gone || (k->reader && !agent_reader_done(k->reader, member))) {
+			k->members[n++] = member;
+			continue;
+		}
+		for (size_t s = 0; s < k->session->nsegments && !has_moved(member); s++)
+			if (k->session->segments[s]->backend == &backend_agent)
+				save(k, member, k->session->segments[s]->number, k->session->segments[s]->desc->npoints,
+				     !has_ended(member));
+		member_free(member);
+	}
+	k->nmembers = n;
+	return err;
+}
+
+/* ---- counting ---- */
+
+struct sum {
+	struct agent_loaded *loaded;
+	const struct desc *desc;
+	const char *name;
+};
+
+static int add_file(uint32_t number, pid_t pid, void *arg)
+{
+	const struct sum *sum = arg;
+	const struct agent_session *k = sum->loaded->session;
+	struct agent_counts *c, *own = NULL;
+	bool mapped = false;
+
+	if (number != sum->desc->segment || !pid)
+		return 0;
+	c = counts_read(&k->store, sum->name, number, pid, sum->desc->npoints);
+	if (!c)
+		return 0;
+	for (size_t i = 0; i < k->nmembers; i++)
+		mapped |= k->members[i]->peer.pid == pid && k->members[i]->peer.start_time == c->start_time;
+	if (!strcmp(sum->name, "last"))
+		own = counts_read(&k->store, "counts", number, pid, sum->desc->npoints);
+	if (!strcmp(sum->name, "past") || (!mapped && (!own || own->start_time != c->start_time)))
+		add(sum->loaded->counts, counts_of(c), sum->desc->npoints);
+	free(own);
+	free(c);
+	return 0;
+}
+
+int members_count(struct agent_loaded *loaded, const struct desc *desc)
+{
+	static const char *const names[] = { "counts", "last", "past" };
+	struct agent_session *k = loaded->session;
+	int err = 0;
+
+	if (agent_clock() - k->looked > LOOK_NS)
+		err = members_look(k);
+	if (err)
+		return err;
+	memset(loaded->counts, 0, desc->npoints * sizeof(*loaded->counts));
+	for (size_t i = 0; i < k->nmembers; i++) {
+		if (has_moved(k->members[i]))
+			continue;
+		area_count(&k->members[i]->area, desc->segment, loaded->counts, desc->npoints);
+		/* A reader does so when it has read the last of them. */
+		if (!k->reader && k->owner < 0)
+			save(k, k->members[i], desc->segment, desc->npoints, false);
+	}
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !err; i++) {
+		struct sum sum = { loaded, desc, names[i] };
+
+		err = agent_store_each(&k->store, names[i], add_file, &sum);
+	}
+	loaded->counted = agent_clock();
+	return err;
+}

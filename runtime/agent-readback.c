@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/agent-session.h"
+#include "runtime/process.h"
+#include "runtime/verify.h"
+#include "sdt/error.h"
+#include "sdt/image.h"
+
+#define JUMP 0xe9 /* the second byte of an armed site: see facts of the nop in agent/state.h */
+#define STATES ((AGENT_MESSAGE_MAX - sizeof(struct agent_reply)) / sizeof(struct agent_point_state))
+
+struct readback {
+	struct agent_session *session;
+	struct segment *segment;
+	struct arm_point *points;
+	size_t npoints;
+	struct agent_point_state *states; /* of the process at work */
+	bool *seen; /* armed somewhere */
+	struct verify_miss **misses;
+	size_t *nmisses;
+	bool named; /* the process was, else it is one of all */
+};
+
+__attribute__((format(printf, 1, 2))) static char *sentence(const char *format, ...)
+{
+	char *text = NULL;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
+	va_end(args);
+	return text;
+}
+
+static int ask_states(struct readback *r, pid_t pid)
+{
+	uint32_t npoints = r->segment->desc->npoints, reason = AGENT_OK;
+	struct agent_peer peer;
+	int err = agent_connect(&r->session->store, pid, &peer), n = 0;
+
+	if (err)
+		return err;
+	for (uint32_t first = 0; first < npoints && !err; first += (uint32_t)n) {
+		n = agent_ask(&peer, AGENT_STATE, r->session->name, r->segment->number, first, r->states + first,
+		              npoints - first < STATES ? npoints - first : STATES, sizeof(*r->states), &reason, NULL);
+		err = n < 0 ? n : n ? 0 : -EPROTO;
+	}
+	agent_disconnect(&peer);
+	if (err && reason)
+		return error_set(-err, "pid %d: %s", pid, agent_reason_text(reason, NULL));
+	return err;
+}
+
+/* Of a point for all processes that is not armed in this one. */
+static int miss(struct readback *r, size_t i, pid_t pid, char *reason)
+{
+	struct verify_miss *more = realloc(*r->misses, (*r->nmisses + 1) * sizeof(*more));
+
+	if (!more) {
+		free(reason);
+		return error_set(ENOMEM, "out of memory");
+	}
+	*r->misses = more;
+	more[(*r->nmisses)++] = (struct verify_miss){ .point = i, .pid = pid, .reason = reason };
+	return 0;
+}
+
+static int refuse(struct readback *r, size_t i, pid_t pid, char *reason)
+{
+	if (!r->named)
+		return miss(r, i, pid, reason);
+	r->points[i].error = -EIO;
+	free(r->points[i].reason);
+	r->points[i].reason = reason;
+	return 0;
+}
+
+static int take_state(struct readback *r, size_t i, pid_t pid)
+{
+	const struct agent_point_state *state = &r->states[r->points[i].point];
+
+	switch (state->state) {
+	case AGENT_ARMED:
+		r->seen[i] = true;
+		return 0;
+	case AGENT_PENDING:
+		return 0;
+	case AGENT_REFUSED:
+		return refuse(r, i, pid, sentence("pid %d: %s", pid, agent_reason_text(state->reason, state->found)));
+	default:
+		return r->named ? refuse(r, i, pid, sentence("pid %d: its agent takes it for another process's", pid)) : 0;
+	}
+}
+
+static const struct mapping *code(const struct process *process, const struct arm_point *point)
+{
+	const struct mapping *m = NULL;
+
+	while ((m = process_mapping(process, point->image->device, point->image->inode, point->site->offset, m)) &&
+	       !m->exec)
+		;
+	return m;
+}
+
+/* Looks at the bytes of the points from..to that the agent says it has armed. */
+static int look_at_bytes(struct readback *r, size_t from, size_t to, const struct process *process)
+{
+	size_t n = 0, *which = calloc(to - from + 1, sizeof(*which));
+	uint64_t *addresses = calloc(to - from + 1, sizeof(*addresses));
+	uint8_t *bytes = calloc(to - from + 1, 1);
+	bool *got = calloc(to - from + 1, sizeof(*got));
+	const struct mapping *m = NULL;
+	int err = 0, denied;
+
+	if (!which || !addresses || !bytes || !got) {
+		err = error_set(ENOMEM, "out of memory");
+		goto out;
+	}
+	for (size_t i = from; i < to; i++) {
+		const struct arm_point *point = &r->points[i];
+		uint64_t offset = point->site->offset;
+
+		if (point->error || r->states[point->point].state != AGENT_ARMED)
+			continue;
+		if (i == from || !m || point->image != r->points[i - 1].image || offset < m->offset ||
+		    offset - m->offset >= m->end - m->start)
+			m = code(process, point);
+		if (!m)
+			continue;
+		which[n] = i;
+		addresses[n++] = m->start + offset - m->offset + 1;
+	}
+	denied = process_read_bytes(process, addresses, n, bytes, got);
+	for (size_t k = 0; k < n && !err; k++) {
+		struct arm_point *point = &r->points[which[k]];
+
+		if (!denied && got[k] && bytes[k] == JUMP)
+			continue;
+		if (!denied && got[k]) {
+			r->seen[which[k]] = false;
+			err = refuse(r, which[k], process->pid, sentence("pid %d: the agent says that it is armed, but there "
+			                                                 "is no jump", process->pid));
+			continue;
+		}
+		point->verified = false;
+		if (!point->reason)
+			point->reason = sentence("not verified: pid %d cannot be read%s; its agent says that it is armed",
+			                         process->pid, denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
+	}
+out:
+	free(which);
+	free(addresses);
+	free(bytes);
+	free(got);
+	return err;
+}
+
+static int read_process(struct readback *r, size_t from, size_t to, const struct process *process)
+{
+	int err = ask_states(r, process->pid);
+
+	if (err == -ENOMEM)
+		return err;
+	if (err && r->named) {
+		for (size_t i = from; i < to && err != -ENOMEM; i++)
+			if (!r->points[i].error)
+				refuse(r, i, process->pid, strdup(err == -ENOENT ? "its agent is gone" : pp_error()));
+		return 0;
+	}
+	for (size_t i = from; i < to && !err; i++)
+		if (!r->points[i].error)
+			err = take_state(r, i, process->pid);
+	return err ? err : look_at_bytes(r, from, to, process);
+}
+
+static int read_stranger(pid_t pid, uint64_t key, void *arg)
+{
+	struct readback *r = arg;
+	struct process *process;
+	int err;
+
+	(void)key;
+	if (process_open(pid, &process))
+		return 0;
+	err = process_read_maps(process);
+	if (!err)
+		err = read_process(r, 0, r->npoints, process);
+	process_free(process);
+	return err == -ENOMEM ? err : 0;
+}
+
+int agent_readback(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
+                   struct verify_miss **misses, size_t *nmisses)
+{
+	struct readback r = { .session = agent_of(session), .segment = segment, .points = points, .npoints = npoints,
+	                      .misses = misses, .nmisses = nmisses };
+	int err = 0;
+
+	*misses = NULL;
+	*nmisses = 0;
+	r.states = calloc(segment->desc->npoints + STATES, sizeof(*r.states));
+	r.seen = calloc(npoints + 1, sizeof(*r.seen));
+	if (!r.states || !r.seen)
+		err = error_set(ENOMEM, "out of memory");
+	for (size_t i = 0; i < npoints && !err; i++)
+		points[i].verified = !points[i].error;
+	/* Of every process: none is named in any of the points. */
+	if (!err && npoints && !points[0].process)
+		err = agent_each(&r.session->store, read_stranger, &r);
+	r.named = true;
+	for (size_t from = 0, to; from < npoints && !err; from = to) {
+		const struct process *process = points[from].process;
+
+		for (to = from; to < npoints && points[to].process == process; to++)
+			;
+		if (process && !process->is_command)
+			err = read_process(&r, from, to, process);
+	}
+	for (size_t i = 0; i < npoints && !err; i++)
+		if (!points[i].error && !r.seen[i]) {
+			points[i].pending = true;
+			points[i].verified = false;
+		}
+	free(r.states);
+	free(r.seen);
+	return err;
+}

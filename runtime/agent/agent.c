@@ -1,0 +1,841 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent's life in its process.
+ *
+ * A thread of its own does all there is to do. It has every signal blocked (by
+ * pthread_sigmask, which leaves the C library its own: setuid() waits for them) and
+ * a table of descriptors to itself, and sleeps until somebody comes to its socket
+ * or a wrapper wakes it. The waking is by a signal sent to this one thread, where
+ * it is blocked, and read from a signalfd: it needs no descriptor in the process's
+ * table, and nothing that chroot() or a namespace could take away. SIGSTKFLT is used
+ * by nothing on Linux.
+ *
+ * fork: the child's pages of `life` are wiped, so slots do nothing there until a new
+ * thread has put areas of the child's own in the place of the parent's.
+ *
+ * unshare(CLONE_NEWUSER) and setns() want a process of one thread: ours ends and
+ * starts again behind them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <linux/membarrier.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/agent/slot.h"
+
+#define STACK (256u << 10)
+#define WAKE SIGSTKFLT
+#define READER_MS 1000 /* a reader that hangs is waited for no longer */
+
+enum mode { MODE_START, MODE_CHILD, MODE_BACK };
+
+struct agent agent = { .key = -1 };
+
+static struct {
+	pthread_t thread;
+	enum mode mode;
+	uint32_t running; /* there is a thread, or will be */
+	uint32_t ready;   /* it has looked for the first time */
+	uint32_t quit;
+	uint32_t wanted, done; /* looks asked for, and served */
+	uint32_t late;         /* and some to come */
+	uint32_t aside;        /* a wrapper has sent it away */
+	uint32_t awaits;       /* readers, who are to know us before we go on */
+	bool ended;
+} life;
+
+/* ---- sessions ---- */
+
+struct session *agent_session(const char *name)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (agent.sessions[i].name[0] && !strcmp(agent.sessions[i].name, name))
+			return &agent.sessions[i];
+	return NULL;
+}
+
+static struct session *session_new(const char *name)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (!agent.sessions[i].name[0]) {
+			strcpy(agent.sessions[i].name, name);
+			return &agent.sessions[i];
+		}
+	return NULL;
+}
+
+static size_t nsegments(const struct session *session)
+{
+	return session->segments.n / sizeof(struct segment *);
+}
+
+static struct segment **segments_of(const struct session *session)
+{
+	return session->segments.at;
+}
+
+static bool same(const struct identity *a, const struct identity *b)
+{
+	return !memcmp(a, b, sizeof(*a));
+}
+
+static void identify(struct identity *id, const struct stat *st, bool file)
+{
+	memset(id, 0, sizeof(*id));
+	id->device = st->st_dev;
+	id->inode = st->st_ino;
+	if (file) {
+		id->size = st->st_size;
+		id->changed = st->st_ctim.tv_sec;
+		id->changed_ns = st->st_ctim.tv_nsec;
+	}
+}
+
+static struct segment *segment_get(struct session *session, uint32_t number)
+{
+	struct segment *segment, **added;
+
+	for (size_t i = 0; i < nsegments(session); i++)
+		if (segments_of(session)[i]->number == number)
+			return segments_of(session)[i];
+	segment = pages_get(sizeof(*segment));
+	added = segment ? vector_add(&session->segments, sizeof(*added)) : NULL;
+	if (!added) {
+		pages_put(segment, sizeof(*segment));
+		return NULL;
+	}
+	segment->session = session;
+	segment->number = number;
+	*added = segment;
+	return segment;
+}
+
+/* ---- children, of those that are meant with theirs ---- */
+
+static void child_name(char name[64], uint32_t number, uint32_t pid)
+{
+	strcpy(name, "child-");
+	format_number(name + strlen(name), number);
+	strcat(name, "-");
+	format_number(name + strlen(name), pid);
+}
+
+/* For whose sake that process is armed; 0. */
+static uint32_t child_read(int dir, uint32_t number, uint32_t pid, uint64_t start_time)
+{
+	struct agent_child child;
+	char name[64];
+	ssize_t n;
+	int fd;
+
+	child_name(name, number, pid);
+	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = read(fd, &child, sizeof(child));
+	close(fd);
+	return n == sizeof(child) && child.magic == AGENT_CHILD_MAGIC && child.version == AGENT_VERSION && child.pid == pid &&
+	               child.start_time == start_time ? child.ancestor : 0;
+}
+
+static void child_write(int dir, const struct segment *segment)
+{
+	struct agent_child child = {
+		.magic = AGENT_CHILD_MAGIC, .version = AGENT_VERSION, .pid = agent.pid, .ancestor = segment->inherited,
+		.start_time = agent.start_time,
+	};
+	char name[64];
+
+	child_name(name, segment->number, agent.pid);
+	store_write(dir, name, &child, sizeof(child));
+}
+
+/* Whether this process began after a file was written, in the clock's 10 ms. */
+static bool began_after(const struct stat *st)
+{
+	struct timespec real, boot;
+	int64_t written, began;
+
+	clock_gettime(CLOCK_REALTIME, &real);
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	written = (st->st_ctim.tv_sec - real.tv_sec + boot.tv_sec) * 100 +
+	          (st->st_ctim.tv_nsec - real.tv_nsec + boot.tv_nsec) / 10000000;
+	began = agent.start_time * 100 / sysconf(_SC_CLK_TCK);
+	return began + 1 >= written;
+}
+
+/*
+ * A process that has just begun to run its program: armed before it did so, or the
+ * child of somebody who is meant. (vfork and posix_spawn run nothing of ours in the
+ * child before exec.)
+ */
+static void child_of_whom(int dir, struct segment *segment, const struct stat *st)
+{
+	uint32_t parent = getppid();
+	uint64_t start_time;
+
+	segment->inherited = child_read(dir, segment->number, agent.pid, agent.start_time);
+	if (segment->inherited || !began_after(st))
+		return;
+	start_time = process_start_time(parent);
+	segment->inherited = segment_names(segment, parent, start_time)
+	                             ? parent
+	                             : child_read(dir, segment->number, parent, start_time);
+	if (segment->inherited)
+		child_write(dir, segment);
+}
+
+static int look_file(int dir, const char *name, void *arg)
+{
+	const size_t prefix = sizeof("segment-") - 1;
+	struct session *session = arg;
+	struct segment *segment;
+	struct identity id;
+	struct stat st;
+	int64_t number;
+	int fd;
+
+	if (strncmp(name, "segment-", prefix) || (number = parse_number(name + prefix)) < 0 || number > UINT32_MAX)
+		return 0;
+	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	segment = segment_get(session, number);
+	if (segment) {
+		segment->seen = true;
+		if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || (st.st_uid && st.st_uid != geteuid()) ||
+		    st.st_mode & 022) {
+			segment_release(segment);
+			segment->reason = AGENT_FOLDER;
+			memset(&segment->identity, 0, sizeof(id));
+		} else {
+			identify(&id, &st, true);
+			if (!same(&id, &segment->identity)) {
+				segment_release(segment);
+				segment->identity = id;
+				segment->reason = segment_read(segment, fd, st.st_size);
+				if (!segment->reason && segment->header->flags & AGENT_SEGMENT_CHILDREN &&
+				    life.mode == MODE_START && !life.ready)
+					child_of_whom(dir, segment, &st);
+			}
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	return 0;
+}
+
+static void forget_segment(struct session *session, size_t i)
+{
+	struct segment **segments = segments_of(session);
+	size_t n = nsegments(session);
+
+	segment_release(segments[i]);
+	pages_put(segments[i], sizeof(*segments[i]));
+	segments[i] = segments[n - 1];
+	session->segments.n -= sizeof(*segments);
+}
+
+static void forget_unseen(struct session *session)
+{
+	for (size_t i = 0; i < nsegments(session);)
+		if (segments_of(session)[i]->seen)
+			i++;
+		else
+			forget_segment(session, i);
+}
+
+/* Segments whose points are armed because an ancestor of ours was meant cannot be found again once let go. */
+static int look_session(int dir, const char *name, void *arg)
+{
+	bool *gone = arg;
+	struct session *session;
+	struct identity id;
+	struct stat st;
+	int fd;
+
+	if (!store_session_ok(name))
+		return 0;
+	fd = store_folder(dir, name, false);
+	if (fd < 0)
+		return 0;
+	session = agent_session(name);
+	if (!session)
+		session = session_new(name);
+	if (session && !fstat(fd, &st)) {
+		identify(&id, &st, false);
+		/* Another of this name: what was armed by the one before is to go first. */
+		if (session->folder.inode && !same(&id, &session->folder)) {
+			*gone = true;
+		} else {
+			session->folder = id;
+			session->seen = true;
+			for (size_t i = 0; i < nsegments(session); i++)
+				segments_of(session)[i]->seen = false;
+			store_list(fd, look_file, session);
+			forget_unseen(session);
+			session->records = false;
+			for (size_t i = 0; i < nsegments(session); i++)
+				session->records |= segments_of(session)[i]->desc &&
+				                    segments_of(session)[i]->header->flags & AGENT_SEGMENT_RECORD;
+			area_records(session);
+		}
+	}
+	close(fd);
+	return 0;
+}
+
+static bool look_once(int store)
+{
+	bool again = false;
+
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		agent.sessions[i].seen = false;
+	store_list(store, look_session, &again);
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (agent.sessions[i].name[0] && !agent.sessions[i].seen)
+			while (nsegments(&agent.sessions[i]))
+				forget_segment(&agent.sessions[i], 0);
+	sites_apply();
+	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
+		struct session *session = &agent.sessions[i];
+
+		if (!session->name[0] || session->seen)
+			continue;
+		area_leave(session);
+		if (session->segments.at)
+			munmap(session->segments.at, session->segments.room);
+		memset(session, 0, sizeof(*session));
+	}
+	return again;
+}
+
+/* A library that is being unloaded is not to be written to. */
+static bool wait_for_unloading(void)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		uint32_t n = __atomic_load_n(&agent.unloading, __ATOMIC_ACQUIRE);
+
+		if (!n)
+			return true;
+		word_wait(&agent.unloading, n, 50);
+	}
+	return false;
+}
+
+bool agent_look(int store)
+{
+	if (!wait_for_unloading())
+		return false;
+	if (store < 0)
+		sites_apply();
+	else if (look_once(store))
+		look_once(store);
+	return true;
+}
+
+/* In a forked child. */
+static void children_write(int store)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
+		const struct session *session = &agent.sessions[i];
+		int dir = -1;
+
+		for (size_t k = 0; k < nsegments(session); k++) {
+			if (!segments_of(session)[k]->desc || !segments_of(session)[k]->inherited)
+				continue;
+			if (dir < 0)
+				dir = store_folder(store, session->name, false);
+			if (dir >= 0)
+				child_write(dir, segments_of(session)[k]);
+		}
+		if (dir >= 0)
+			close(dir);
+	}
+}
+
+static void write_segment_counts(int dir, const struct area *area, const struct segment *segment)
+{
+	uint32_t n = segment->desc->npoints;
+	size_t size = sizeof(struct agent_counts) + n * sizeof(struct agent_count);
+	struct agent_counts *h = pages_get(size);
+	struct agent_count *counts = (struct agent_count *)(h + 1), c;
+	const struct agent_place *places = area->places.at;
+	char name[64] = "counts-";
+
+	if (!h)
+		return;
+	for (size_t i = 0; i < area->places.n / sizeof(*places); i++) {
+		if (places[i].segment != segment->number || places[i].point >= n)
+			continue;
+		area_count(area, i, &c);
+		counts[places[i].point].recorded += c.recorded;
+		counts[places[i].point].filtered += c.filtered;
+		counts[places[i].point].idle += c.idle;
+		counts[places[i].point].lost += c.lost;
+	}
+	h->magic = AGENT_COUNTS_MAGIC;
+	h->version = AGENT_VERSION;
+	h->size = size;
+	h->segment = segment->number;
+	h->npoints = n;
+	h->pid = agent.pid;
+	h->start_time = agent.start_time;
+	format_number(name + strlen(name), segment->number);
+	strcat(name, "-");
+	format_number(name + strlen(name), agent.pid);
+	store_write(dir, name, h, size);
+	pages_put(h, size);
+}
+
+static void leave_session(int dir, const struct session *session)
+{
+	for (size_t i = 0; i < nsegments(session); i++) {
+		const struct segment *segment = segments_of(session)[i];
+		char name[64];
+
+		if (!segment->desc)
+			continue;
+		if (session->area)
+			write_segment_counts(dir, session->area, segment);
+		child_name(name, segment->number, agent.pid);
+		if (segment->inherited)
+			unlinkat(dir, name, 0);
+	}
+}
+
+static void leave_store(void)
+{
+	int store = store_open(), dir;
+
+	for (unsigned i = 0; store >= 0 && i < SESSIONS_MAX; i++) {
+		if (!nsegments(&agent.sessions[i]))
+			continue;
+		dir = store_folder(store, agent.sessions[i].name, false);
+		if (dir >= 0) {
+			leave_session(dir, &agent.sessions[i]);
+			close(dir);
+		}
+	}
+	if (store >= 0) {
+		control_close(store);
+		close(store);
+	}
+}
+
+/* ---- readers ---- */
+
+static bool is_read(int store, const struct session *session)
+{
+	int dir = store_folder(store, session->name, false);
+	int fd = dir < 0 ? -1 : openat(dir, "reader", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+
+	if (fd >= 0)
+		close(fd);
+	if (dir >= 0)
+		close(dir);
+	return locked;
+}
+
+static void expect_readers(int store)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
+		struct session *session = &agent.sessions[i];
+
+		session->awaited = session->name[0] && session->area && is_read(store, session);
+		if (session->awaited)
+			__atomic_store_n(&life.awaits, 1, __ATOMIC_RELEASE);
+	}
+}
+
+/* Whether each reader that there was when we began has our area, and lets us record. */
+static bool readers_came(void)
+{
+	bool came = true;
+
+	if (!lock_try(&agent.lock, 100))
+		return false;
+	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
+		const struct session *session = &agent.sessions[i];
+
+		if (session->awaited && session->area &&
+		    (!session->area->asked || !__atomic_load_n(&session->area->at->record_until, __ATOMIC_ACQUIRE)))
+			came = false;
+	}
+	lock_put(&agent.lock);
+	return came;
+}
+
+/* What is short-lived would end before its reader knew of it. */
+static void wait_for_readers(void)
+{
+	uint32_t never = 0;
+
+	for (unsigned i = 0; i < READER_MS && __atomic_load_n(&life.awaits, __ATOMIC_ACQUIRE) && !readers_came(); i++)
+		word_wait(&never, 0, 1);
+	__atomic_store_n(&life.awaits, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- the thread ---- */
+
+static int close_one(int dir, const char *name, void *unused)
+{
+	int fd = parse_number(name);
+
+	(void)unused;
+	if (fd >= 0 && fd != dir)
+		close(fd);
+	return 0;
+}
+
+static bool own_descriptors(void)
+{
+	int dir;
+
+	if (!syscall(SYS_close_range, 0u, ~0u, CLOSE_RANGE_UNSHARE))
+		return true;
+	if (unshare(CLONE_FILES))
+		return false;
+	dir = open("/proc/thread-self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return false;
+	store_list(dir, close_one, NULL);
+	close(dir);
+	return true;
+}
+
+static void come_to_life(void)
+{
+	for (unsigned i = 0; i < AREAS_MAX; i++) {
+		agent.areas[i].fd = -1;
+		if (agent.areas[i].at && area_renew(&agent.areas[i], life.mode == MODE_BACK))
+			return;
+	}
+	regions_alive(true);
+}
+
+static void look_now(int store)
+{
+	uint32_t wanted = __atomic_load_n(&life.wanted, __ATOMIC_ACQUIRE);
+
+	lock_get(&agent.lock);
+	agent_look(store);
+	lock_put(&agent.lock);
+	__atomic_store_n(&life.done, wanted, __ATOMIC_RELEASE);
+	word_wake(&life.done);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ll + t.tv_nsec / 1000000;
+}
+
+/* How long until the next late look; it is made when it is due. -1: there is none to come. */
+static int late_look(int store, int64_t *due)
+{
+	uint32_t late = __atomic_exchange_n(&life.late, 0, __ATOMIC_ACQ_REL);
+	static uint32_t left;
+
+	if (late) {
+		left = late;
+		*due = now_ms() + (1000 >> left);
+	}
+	if (left && now_ms() >= *due) {
+		look_now(store);
+		left--;
+		*due = now_ms() + (1000 >> left);
+	}
+	return !left ? -1 : *due > now_ms() ? *due - now_ms() : 0;
+}
+
+static void serve(int store, int listener, int wake)
+{
+	struct pollfd polled[2] = { { .fd = wake, .events = POLLIN }, { .fd = listener, .events = POLLIN } };
+	struct signalfd_siginfo info;
+	int64_t due = 0;
+
+	while (!__atomic_load_n(&life.quit, __ATOMIC_ACQUIRE)) {
+		int n = poll(polled, 2, late_look(store, &due));
+
+		if (n < 0 && errno != EINTR)
+			break;
+		if (n > 0 && polled[0].revents && read(wake, &info, sizeof(info)) < 0 && errno == EAGAIN)
+			polled[0].fd = -1; /* somebody else's, and not for us to take */
+		if (life.wanted != life.done)
+			look_now(store);
+		if (n > 0 && polled[1].revents && !life.quit)
+			control_serve(listener, wake, store);
+	}
+}
+
+static void *agent_main(void *unused)
+{
+	int store, listener, wake;
+	sigset_t set;
+
+	(void)unused;
+	prctl(PR_SET_NAME, "probepoint");
+	if (!own_descriptors()) {
+		__atomic_store_n(&life.running, 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&life.ready, 1, __ATOMIC_RELEASE);
+		word_wake(&life.ready);
+		return unused;
+	}
+	__atomic_store_n(&agent.tid, syscall(SYS_gettid), __ATOMIC_RELEASE);
+	agent.start_time = process_start_time(0);
+	modules_open();
+	sigemptyset(&set);
+	sigaddset(&set, WAKE);
+	wake = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	lock_get(&agent.lock);
+	if (life.ended) {
+		lock_put(&agent.lock);
+		return unused;
+	}
+	if (life.mode != MODE_START)
+		come_to_life();
+	store = store_open();
+	listener = store < 0 ? -1 : control_open(store);
+	agent_look(store);
+	if (life.mode == MODE_CHILD && store >= 0)
+		children_write(store);
+	if (life.mode != MODE_BACK && store >= 0)
+		expect_readers(store);
+	lock_put(&agent.lock);
+	__atomic_store_n(&life.ready, 1, __ATOMIC_RELEASE);
+	word_wake(&life.ready);
+	if (wake >= 0)
+		serve(store, listener, wake);
+	return unused;
+}
+
+static bool start(enum mode mode)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	int err;
+
+	life.mode = mode;
+	life.quit = life.ready = life.awaits = 0;
+	life.running = 1;
+	life.done = life.wanted;
+	sigfillset(&all);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&life.thread, &attr, agent_main, NULL);
+	if (err == EINVAL) { /* much thread-local storage */
+		pthread_attr_setstacksize(&attr, 32 * STACK);
+		err = pthread_create(&life.thread, &attr, agent_main, NULL);
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	if (err)
+		__atomic_store_n(&life.running, 0, __ATOMIC_RELEASE);
+	return !err;
+}
+
+static void wait_word(uint32_t *word, uint32_t until, unsigned ms)
+{
+	for (unsigned i = 0; i < ms / 50; i++) {
+		uint32_t now = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+
+		if ((int32_t)(now - until) >= 0)
+			return;
+		word_wait(word, now, 50);
+	}
+}
+
+/* ---- for wrappers ---- */
+
+bool agent_awake(void)
+{
+	return __atomic_load_n(&life.running, __ATOMIC_ACQUIRE) && agent.pid == (uint32_t)getpid();
+}
+
+static void wake(void)
+{
+	syscall(SYS_tgkill, agent.pid, __atomic_load_n(&agent.tid, __ATOMIC_ACQUIRE), WAKE);
+}
+
+void agent_look_soon(bool wait)
+{
+	uint32_t wanted;
+
+	if (!agent_awake() || !__atomic_load_n(&life.ready, __ATOMIC_ACQUIRE))
+		return;
+	if (!wait) {
+		__atomic_store_n(&life.late, 4, __ATOMIC_RELEASE);
+		wake();
+		return;
+	}
+	wanted = __atomic_add_fetch(&life.wanted, 1, __ATOMIC_ACQ_REL);
+	wake();
+	wait_word(&life.done, wanted, 2000);
+}
+
+static unsigned nthreads(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/task", &st) ? 0 : st.st_nlink - 2;
+}
+
+/* Joined, a thread may still hold what the kernel looks at. */
+bool agent_step_aside(void)
+{
+	uint32_t none = 0;
+
+	if (!agent_awake() || nthreads() != 2 ||
+	    !__atomic_compare_exchange_n(&life.aside, &none, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return false;
+	wait_word(&life.ready, 1, 2000);
+	__atomic_store_n(&life.quit, 1, __ATOMIC_RELEASE);
+	wake();
+	pthread_join(life.thread, NULL);
+	for (unsigned i = 0; i < 1000 && nthreads() != 1; i++)
+		poll(NULL, 0, 1);
+	return true;
+}
+
+void agent_step_back(void)
+{
+	start(MODE_BACK);
+	wait_word(&life.ready, 1, 2000);
+	__atomic_store_n(&life.aside, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- fork ---- */
+
+/* What the thread that forks remembers: a signal handler in the middle may fork as well. */
+static __thread struct {
+	sigset_t signals;
+	bool locked;
+} forking;
+
+static void before_fork(void)
+{
+	int saved = errno;
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	forking.locked = lock_try(&agent.lock, 1000);
+	forking.signals = before;
+	errno = saved;
+}
+
+static void after_fork(void)
+{
+	sigset_t before = forking.signals;
+
+	if (forking.locked)
+		lock_put(&agent.lock);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void in_child(void)
+{
+	bool was_running = life.running && forking.locked && !life.aside;
+	sigset_t before = forking.signals;
+	int saved = errno;
+
+	memset(&agent_thread, 0, sizeof(agent_thread));
+	agent.lock.word = 0;
+	agent.unloading = 0;
+	life.running = life.late = 0;
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		for (size_t k = 0; k < nsegments(&agent.sessions[i]); k++) {
+			struct segment *segment = segments_of(&agent.sessions[i])[k];
+
+			if (segment->desc && segment->header->flags & AGENT_SEGMENT_CHILDREN && !segment->inherited &&
+			    segment_names(segment, agent.pid, agent.start_time))
+				segment->inherited = agent.pid;
+		}
+	agent.pid = getpid();
+	regions_close();
+	if (was_running && start(MODE_CHILD) && agent.narmed) {
+		wait_word(&life.ready, 1, 1000);
+		wait_for_readers();
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	errno = saved;
+}
+
+/* ---- start and end ---- */
+
+static enum agent_reason able(void)
+{
+	if (!slot_cpu_ok())
+		return AGENT_CPU;
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0))
+		return AGENT_MEMBARRIER;
+	return AGENT_OK;
+}
+
+static int found_session(int dir, const char *name, void *unused)
+{
+	(void)dir, (void)unused;
+	return store_session_ok(name);
+}
+
+/* What is to be armed is to be armed before main(); where there is nothing, nobody waits. */
+static bool is_wanted(void)
+{
+	int store = store_open(), wanted;
+
+	if (store < 0)
+		return false;
+	wanted = store_list(store, found_session, NULL);
+	close(store);
+	return wanted;
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+	int saved = errno;
+	pthread_key_t key;
+
+	if (getauxval(AT_SECURE))
+		return;
+	agent.pid = getpid();
+	agent.reason = able();
+	if (!pthread_key_create(&key, rings_at_exit))
+		agent.key = key;
+	if (!pthread_atfork(before_fork, after_fork, in_child) && start(MODE_START) && is_wanted()) {
+		wait_word(&life.ready, 1, 2000);
+		wait_for_readers();
+	}
+	errno = saved;
+}
+
+__attribute__((destructor)) static void end(void)
+{
+	int saved = errno;
+
+	if (agent_awake() && lock_try(&agent.lock, 500)) {
+		life.ended = true;
+		leave_store();
+		lock_put(&agent.lock);
+	}
+	errno = saved;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent's own: what its files share. It lives in somebody else's process, so
+ * its rules are narrow. It allocates by mmap, never by malloc; prints nothing;
+ * keeps errno; has no signal handler; and whatever it is in doubt about, it
+ * refuses with a reason.
+ *
+ * All but the slots runs with `agent.lock` held, mostly in the agent's thread. That
+ * thread has a table of descriptors to itself, so that neither sees the other's:
+ * a daemon that closes all of its descriptors closes none of ours.
+ */
+#ifndef RUNTIME_AGENT_AGENT_H
+#define RUNTIME_AGENT_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "runtime/agent/state.h"
+
+#define AREAS_MAX 8
+#define SESSIONS_MAX 256
+#define CONSUMERS_MAX 8 /* on one site */
+#define SITE_NOP 10     /* bytes, behind the one that is the kernel's */
+#define JUMP 5
+
+/* What a thread knows of itself; slots reach it by %fs. All zero before its first hit. */
+struct thread {
+	struct agent_ring *ring[AREAS_MAX];
+	uintptr_t stack_low, stack_last; /* of its stack; last is 8 below the end. 0: unknown */
+	uint32_t tid;
+	uint32_t busy; /* taking a ring */
+	uint32_t skip, patience; /* hits until it looks for one again */
+};
+
+extern __thread struct thread agent_thread __attribute__((tls_model("initial-exec")));
+
+/*
+ * Beside each region of slots, in a page that fork wipes: with alive 0 a slot does
+ * nothing at all. So a child that was made behind the C library's back stays quiet.
+ */
+struct life {
+	uint32_t alive;
+	uint32_t pid;
+};
+
+/* ---- memory: arena.c ---- */
+
+void *arena_get(size_t size); /* zeroed, for ever; NULL */
+void *pages_get(size_t size); /* zeroed */
+void pages_put(void *at, size_t size);
+
+/* A vector that grows. */
+struct vector {
+	void *at;
+	size_t n, room; /* bytes */
+};
+void *vector_add(struct vector *v, size_t size); /* zeroed; NULL. Moves what is there */
+static inline void vector_clear(struct vector *v)
+{
+	v->n = 0;
+}
+
+/* ---- lock: a futex, with a way out ---- */
+
+struct lock {
+	uint32_t word;
+};
+void lock_get(struct lock *lock);
+bool lock_try(struct lock *lock, unsigned ms);
+void lock_put(struct lock *lock);
+void word_wait(uint32_t *word, uint32_t value, unsigned ms);
+void word_wake(uint32_t *word);
+
+/* ---- the store: store.c ---- */
+
+/* The state folder, made where it is missing; -1. From the second time on only the same. */
+int store_open(void);
+/* The folder of that name in dir, if it is the user's alone. */
+int store_folder(int dir, const char *name, bool make);
+bool store_session_ok(const char *name);
+/* Calls fn with each name in the folder; stops with what is not 0. */
+int store_list(int dir, int (*fn)(int dir, const char *name, void *arg), void *arg);
+/* Writes it whole: 0, or a negative errno. */
+int store_write(int dir, const char *name, const void *data, size_t size);
+uint64_t process_start_time(uint32_t pid); /* 0: own */
+size_t format_number(char *to, uint64_t n); /* NUL behind it */
+int64_t parse_number(const char *text);     /* -1: it is none */
+
+/* ---- programs and segments: segment.c ---- */
+
+/* A program as slots are made from it: one copy for all that are equal, for ever. */
+struct program {
+	struct program *next;
+	uint64_t hash;
+	struct fetch_program fetch;
+	uint8_t *depths;
+};
+
+struct identity {
+	uint64_t device, inode, size, changed, changed_ns;
+};
+
+struct segment {
+	struct session *session;
+	uint32_t number;
+	uint32_t reason; /* of the file: refused whole */
+	struct identity identity;
+	bool seen;
+	uint32_t inherited; /* the pid of the ancestor that it was armed for, with its children; 0 */
+	void *data;
+	size_t size;
+	const struct agent_segment *header;
+	const struct desc *desc;
+	const uint8_t *on;
+	struct program **programs; /* nprograms; looked up when first wanted */
+	struct agent_point_state *points;
+	size_t programs_size, points_size;
+};
+
+/* 0; else an enum agent_reason, and nothing is kept. fd is read whole. */
+enum agent_reason segment_read(struct segment *segment, int fd, size_t size);
+bool segment_names(const struct segment *segment, uint32_t pid, uint64_t start_time);
+void segment_release(struct segment *segment);
+bool segment_concerns(const struct segment *segment, const struct desc_point *point);
+struct program *segment_program(struct segment *segment, uint32_t spec);
+
+/* ---- modules: modules.c ---- */
+
+struct mapping {
+	uintptr_t start, end;
+	uint64_t offset, device, inode;
+	const char *path; /* "" where there is none; good until they are read again */
+	uint8_t protection; /* PROT_* */
+	bool shared, is_stack, is_heap;
+};
+
+/* Opens what is read later, before a chroot() hides it. */
+void modules_open(void);
+/* Reads /proc/self/maps anew; -errno. They stand in the order of their addresses. */
+int modules_read(void);
+size_t modules_count(void);
+const struct mapping *modules_get(size_t i);
+const struct mapping *modules_at(uintptr_t address);
+bool modules_is_file(const struct mapping *mapping, const struct desc_file *file, const char *path);
+/* Whether size readable bytes there are of the image whose text that is: its file's or its bss. */
+bool modules_is_image(const struct mapping *text, uintptr_t address, size_t size);
+/* The nth place for size bytes within 2 GiB of all from low to high; 0: there is no more. */
+uintptr_t modules_gap(uintptr_t low, uintptr_t high, size_t size, unsigned nth);
+
+/* ---- areas and rings: ring.c ---- */
+
+/* One of the few areas; a session gets one when it first arms a point here. */
+struct area {
+	unsigned index;
+	struct session *session; /* NULL: nobody's now */
+	struct agent_area *at;   /* mapped for ever, at one place; NULL before its first use */
+	int fd;                  /* the memfd, in the agent's thread; -1 */
+	bool asked;              /* somebody has been given it */
+	struct vector places;    /* struct agent_place: our own copy */
+};
+
+struct session {
+	char name[AGENT_SESSION_MAX + 8]; /* "": free */
+	struct identity folder;
+	bool seen;
+	uint32_t reason; /* of the folder, or why there is no area */
+	bool records;    /* a segment asked for it */
+	bool awaited;    /* it is being read, and its reader does not know our area yet */
+	struct area *area;
+	struct vector segments; /* struct segment * */
+};
+
+enum agent_reason area_make(struct session *session);
+/* In a forked child, or an agent that starts again: another memfd in the area's place. keep: with what it holds. */
+int area_renew(struct area *area, bool keep);
+void area_leave(struct session *session);
+void area_records(struct session *session);
+int64_t area_place(struct area *area); /* a new one; -1 */
+void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32_t point);
+void area_count(const struct area *area, uint32_t place, struct agent_count *count);
+void rings_at_exit(void *unused); /* of the calling thread */
+uint64_t agent_now(void);         /* of the areas' clock */
+
+/* ---- slots: slot.h; sites: patch.c ---- */
+
+struct consumer {
+	uint32_t next; /* index + 1 */
+	uint32_t place;
+	struct program *program;
+	uint8_t area;
+	uint8_t live;  /* in the slot that is armed */
+	uint8_t taken; /* in this pass */
+};
+
+struct site {
+	uintptr_t address; /* of byte 0 */
+	uint32_t consumers; /* index + 1 of the first */
+	uint8_t armed, touched, failed;
+	uint8_t nlive, nwant;
+	uint8_t reason;
+	uint16_t semaphore_held;
+	uint16_t *semaphore; /* where one is held or wanted */
+	uint8_t found[SITE_NOP];
+	uintptr_t slot; /* the last one made for it: with these places, in this module */
+	uint32_t slot_places[CONSUMERS_MAX];
+	uint8_t nslot_places;
+	uint8_t was[JUMP], will[JUMP];
+	uint64_t slot_device, slot_inode;
+	uintptr_t slot_base;
+	uint32_t want[CONSUMERS_MAX]; /* consumer indices */
+	struct {
+		struct segment *segment;
+		uint32_t point;
+	} wanted_by[CONSUMERS_MAX];
+};
+
+/* Makes the sites what the segments want; every point's state says what became of it. */
+void sites_apply(void);
+
+/* ---- all of it: agent.c ---- */
+
+struct agent {
+	struct lock lock;
+	uint32_t reason; /* why nothing can be armed here */
+	uint32_t pid, tid;
+	uint64_t start_time;
+	struct session sessions[SESSIONS_MAX];
+	struct area areas[AREAS_MAX];
+	uint32_t unloading; /* threads in dlclose() */
+	uint32_t npending;  /* points that wait for their module, or may */
+	uint32_t narmed;    /* sites */
+	int key;            /* of thread-specific data, -1 */
+};
+
+extern struct agent agent;
+
+/*
+ * Reads the sessions' files again and applies them; the lock is held. The agent's
+ * thread only. false: a library is being unloaded, and that does not end.
+ */
+bool agent_look(int store);
+struct session *agent_session(const char *name);
+
+/* For wrappers, in any thread. */
+bool agent_awake(void);
+void agent_look_soon(bool wait);
+bool agent_step_aside(void);
+void agent_step_back(void);
+
+/* The socket; serves one peer to its end, or until wake is readable. */
+int control_open(int store);
+void control_close(int store);
+void control_serve(int listener, int wake, int store);
+
+void regions_alive(bool alive);
+void regions_close(void);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#include <limits.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/agent/agent.h"
+
+#define CHUNK (256u << 10)
+#define PAGE 4096u
+
+void *pages_get(size_t size)
+{
+	void *at = mmap(NULL, (size + PAGE - 1) & -(size_t)PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+void pages_put(void *at, size_t size)
+{
+	if (at)
+		munmap(at, (size + PAGE - 1) & -(size_t)PAGE);
+}
+
+void *arena_get(size_t size)
+{
+	static char *chunk;
+	static size_t left;
+	void *at;
+
+	size = (size + 15) & ~(size_t)15;
+	if (size > CHUNK / 4)
+		return pages_get(size);
+	if (size > left) {
+		chunk = pages_get(CHUNK);
+		left = chunk ? CHUNK : 0;
+		if (!chunk)
+			return NULL;
+	}
+	at = chunk;
+	chunk += size;
+	left -= size;
+	return at;
+}
+
+void *vector_add(struct vector *v, size_t size)
+{
+	void *at;
+
+	if (v->n + size > v->room) {
+		size_t room = v->room ? 2 * v->room : 16 * PAGE;
+		void *grown;
+
+		while (room < v->n + size)
+			room *= 2;
+		grown = v->at ? mremap(v->at, v->room, room, MREMAP_MAYMOVE) : pages_get(room);
+		if (!grown || grown == MAP_FAILED)
+			return NULL;
+		v->at = grown;
+		v->room = room;
+	}
+	at = (char *)v->at + v->n;
+	v->n += size;
+	memset(at, 0, size);
+	return at;
+}
+
+/* ---- locks ---- */
+
+void word_wait(uint32_t *word, uint32_t value, unsigned ms)
+{
+	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, ms == UINT_MAX ? NULL : &t, NULL, 0);
+}
+
+void word_wake(uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* 0: free; 1: held; 2: held, and somebody waits. */
+bool lock_try(struct lock *lock, unsigned ms)
+{
+	struct timespec from, t;
+	uint32_t was = 0;
+
+	if (__atomic_compare_exchange_n(&lock->word, &was, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return true;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (;;) {
+		uint64_t passed;
+
+		if (!__atomic_exchange_n(&lock->word, 2, __ATOMIC_ACQUIRE))
+			return true;
+		clock_gettime(CLOCK_MONOTONIC, &t);
+		passed = (t.tv_sec - from.tv_sec) * 1000 + (t.tv_nsec - from.tv_nsec) / 1000000;
+		if (ms != UINT_MAX && passed >= ms)
+			return false;
+		word_wait(&lock->word, 2, ms == UINT_MAX ? ms : ms - passed);
+	}
+}
+
+void lock_get(struct lock *lock)
+{
+	lock_try(lock, UINT_MAX);
+}
+
+void lock_put(struct lock *lock)
+{
+	if (__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) == 2)
+		word_wake(&lock->word);
+}

@@ -1,0 +1,18 @@
+# The agent. entry.c is called from slots, where vector registers are the target's; and a sanitizer is no guest in
+# somebody else's process.
+AGENT_OBJ := $(AGENT_SRC:%.c=$(B)/obj/%.o)
+
+$(AGENT_OBJ): CFLAGS_ALL := $(filter-out -fsanitize=%,$(CFLAGS_ALL)) -ftls-model=initial-exec -fno-stack-protector \
+	-fno-plt -fcf-protection=branch
+# No loop becomes a call of memcpy() either.
+$(B)/obj/runtime/agent/entry.o: CFLAGS_ALL += -mgeneral-regs-only -fno-builtin \
+	$(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-loop-distribute-patterns)
+
+$(B)/lib/libprobepoint-agent.so: $(AGENT_OBJ)
+	$(say) LD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) -shared -pthread $(LDFLAGS) -Wl,-soname,libprobepoint-agent.so -Wl,-z,defs -Wl,-z,now -Wl,-z,nodelete \
+		-o $@ $(AGENT_OBJ)
+
+# This suite runs slots without an agent around them.
+$(B)/tests/check_slot: $(B)/obj/runtime/agent/slot-x86_64.o $(B)/obj/runtime/agent/entry.o

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What slots call, and the way in.
+ *
+ * A slot may stand anywhere: in a leaf function, in a signal handler that came in
+ * the middle of malloc or of another slot, on a stack of 2 KiB. What is here uses
+ * no vector register (see build.mk), takes no lock that it would wait for, calls
+ * nothing of the C library but pthread_setspecific(), leaves errno alone, and
+ * keeps off the stack.
+ *
+ * The thread's own stack and the image of the site are read directly. A string
+ * elsewhere is read by process_vm_readv(2) on oneself: its pointer may be anything,
+ * and that call alone can neither crash nor be overtaken by another thread's
+ * munmap(). A memory operand (8@16(%rbx)) is what the program evaluates at its
+ * site, so nobody unmaps it there; but it may be bad from the start, in a program
+ * that had it optimised away. rt_sigprocmask(2) with an operation that does not
+ * exist tells: it reads 8 bytes and fails, in a sixth of the time.
+ */
+#include <fcntl.h>
+#include <linux/prctl.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <errno.h>
+
+#include "runtime/agent/agent.h"
+#include "runtime/agent/slot.h"
+
+__thread struct thread agent_thread;
+
+static long call(long number, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
+	long result;
+
+	__asm__ volatile("syscall"
+	                 : "=a"(result)
+	                 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+	                 : "rcx", "r11", "memory");
+	return result;
+}
+
+/* ---- reading ---- */
+
+/* How many of size bytes could be read. */
+static size_t read_safely(uint64_t address, void *to, size_t size)
+{
+	struct iovec here = { to, size }, there = { (void *)address, size };
+	long n = call(SYS_process_vm_readv, agent.pid, (long)&here, 1, (long)&there, 1, 0);
+
+	return n > 0 ? n : 0;
+}
+
+/* How many bytes from there on are sure to stay. */
+static size_t stays(uint64_t address, const struct image *image)
+{
+	const struct thread *t = &agent_thread;
+	uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+
+	if (t->stack_low && sp >= t->stack_low && address >= sp && address <= t->stack_last)
+		return t->stack_last + 8 - address;
+	for (unsigned i = 0; i < image->n; i++)
+		if (address >= image->range[i].start && address < image->range[i].end)
+			return image->range[i].end - address;
+	return 0;
+}
+
+static bool can_read(uint64_t address)
+{
+	return call(SYS_rt_sigprocmask, -1, address, 0, sizeof(uint64_t), 0, 0) == -EINVAL;
+}
+
+struct answer slot_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address)
+{
+	struct answer answer = { 0, 1 };
+	uint64_t first = address & ~7ull, last = (address + size - 1) & ~7ull;
+
+	(void)rdi, (void)rsi, (void)rdx;
+	if (!can_read(first) || (last != first && !can_read(last)))
+		return answer;
+	for (unsigned i = 0; i < size; i++)
+		answer.value |= (uint64_t)*(const uint8_t *)(address + i) << 8 * i;
+	answer.fault = 0;
+	return answer;
+}
+
+typedef uint64_t any_word __attribute__((may_alias, aligned(1)));
+
+static bool has_zero(uint64_t word)
+{
+	return (word - 0x0101010101010101ull) & ~word & 0x8080808080808080ull;
+}
+
+/*
+ * Reads at most max bytes of the string into to (room for max + 7). How long it
+ * is; max where there is no NUL among them; -1: it cannot be read.
+ */
+static int read_string(uint64_t address, char *to, unsigned max, const struct image *image)
+{
+	size_t n = stays(address, image);
+	unsigned at = 0;
+
+	if (n > max)
+		n = max;
+	for (; at + 8 <= n; at += 8) {
+		uint64_t word = *(const any_word *)(address + at);
+
+		if (has_zero(word))
+			break;
+		*(any_word *)(to + at) = word;
+	}
+	for (; at < n; at++) {
+		to[at] = *(const char *)(address + at);
+		if (!to[at])
+			return at;
+	}
+	if (at == max)
+		return max;
+	n = read_safely(address, to, max);
+	for (at = 0; at < n; at++)
+		if (!to[at])
+			return at;
+	return n == max ? (int)max : -1;
+}
+
+char *slot_string(const struct image *image, struct record *record, char *cursor, unsigned argument, uint64_t address)
+{
+	char bytes[RECORD_STRING_CUT + 8];
+	int n = read_string(address, bytes, RECORD_STRING_CUT + 1, image);
+
+	record->value[argument] = 0;
+	if (n < 0) {
+		record->faults |= 1u << argument;
+		return cursor;
+	}
+	if (n > RECORD_STRING_CUT)
+		n = RECORD_STRING_CUT;
+	record->value[argument] = n;
+	for (int i = n; i & 7; i++)
+		bytes[i] = 0;
+	for (int i = 0; i < n; i += 8)
+		*(any_word *)(cursor + i) = *(any_word *)(bytes + i);
+	return cursor + ((n + 7) & ~7);
+}
+
+static bool matches(const struct fetch_literal *literal, const char *string, unsigned length, bool prefix)
+{
+	if (prefix ? length < literal->length : length != literal->length)
+		return false;
+	for (unsigned i = 0; i < literal->length; i++)
+		if (string[i] != literal->bytes[i])
+			return false;
+	return true;
+}
+
+struct answer slot_match(const struct fetch_literal *literal, const struct image *image, long rdx, unsigned prefix,
+                         uint64_t address)
+{
+	char bytes[FETCH_LITERAL_MAX + 2 + 8];
+	int n = read_string(address, bytes, literal->length + (prefix ? 1 : 2), image);
+	struct answer answer = { 0, n < 0 };
+
+	(void)rdx;
+	if (n >= 0)
+		answer.value = matches(literal, bytes, n, prefix);
+	return answer;
+}
+
+struct answer slot_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned prefix)
+{
+	struct answer answer = { 0, 0 };
+	char comm[16] = "";
+	unsigned length = 0;
+
+	(void)rsi, (void)rdx;
+	call(SYS_prctl, PR_GET_NAME, (long)comm, 0, 0, 0, 0);
+	while (length < sizeof(comm) - 1 && comm[length])
+		length++;
+	answer.value = matches(literal, comm, length, prefix);
+	return answer;
+}
+
+uint64_t slot_now(void)
+{
+	struct { long sec, nsec; } t = { 0, 0 };
+
+	call(SYS_clock_gettime, 1, (long)&t, 0, 0, 0, 0);
+	return t.sec * 1000000000ull + t.nsec;
+}
+
+/*
+ * Gives back what the record did not need of the words reserved for it. The space
+ * beyond was never written, so it holds zeroes. A signal handler may have reserved
+ * behind it: then the rest is to be skipped.
+ */
+void slot_shrink(struct agent_ring *ring, struct record *record, char *cursor, unsigned reserved)
+{
+	uint64_t words = (cursor - (char *)record) / 8, begin, head = ring->head;
+	uint64_t mask = AGENT_RING_SIZE - 1;
+
+	record->words = words;
+	begin = (uint64_t)((char *)record - ((char *)ring + AGENT_DATA_IN_RING));
+	if (words == reserved)
+		return;
+	*(volatile uint64_t *)&record->time = words;
+	if (((head - 8 * reserved) & mask) == begin) {
+		uint64_t was = head, will = head - 8 * (reserved - words);
+
+		__asm__ volatile("cmpxchgq %2, %1" : "+a"(was), "+m"(ring->head) : "r"(will) : "memory", "cc");
+		if (was == head)
+			return;
+	}
+	*(volatile uint64_t *)cursor = AGENT_WORD_SKIP + (reserved - words);
+}
+
+/* ---- taking a ring ---- */
+
+static uint64_t take_hex(const char **at)
+{
+	uint64_t n = 0;
+
+	for (;; ++*at) {
+		unsigned digit = **at >= '0' && **at <= '9' ? **at - '0' : **at >= 'a' && **at <= 'f' ? **at - 'a' + 10 : 16;
+
+		if (digit > 15)
+			return n;
+		n = n << 4 | digit;
+	}
+}
+
+/*
+ * The mapping around the stack pointer, if it is the stack that belongs to this
+ * thread: the first thread's, or one whose top the C library has put the thread's
+ * descriptor on. It stays while the thread lives. Others (of signals, of coroutines)
+ * may go at any time.
+ */
+static void learn_stack(struct thread *t)
+{
+	static char text[4096];
+	static uint32_t used;
+	uintptr_t sp = (uintptr_t)__builtin_frame_address(0), self = (uintptr_t)__builtin_thread_pointer();
+	size_t had = 0, at;
+	long fd, n;
+	bool found = false;
+
+	if (__atomic_exchange_n(&used, 1, __ATOMIC_ACQUIRE))
+		return;
+	fd = call(SYS_openat, AT_FDCWD, (long)"/proc/self/maps", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	while (fd >= 0 && !found && (n = call(SYS_read, fd, (long)(text + had), sizeof(text) - 1 - had, 0, 0, 0)) > 0) {
+		size_t line = 0;
+
+		had += n;
+		for (at = 0; at < had && !found; at++) {
+			const char *from = text + line;
+			uintptr_t start, end;
+
+			if (text[at] != '\n')
+				continue;
+			start = take_hex(&from);
+			from++;
+			end = take_hex(&from);
+			if (start <= sp && sp < end) {
+				bool first = at - line > 7 && text[at - 1] == ']' && text[at - 7] == '[' && text[at - 6] == 's' &&
+				             text[at - 2] == 'k';
+
+				if (first || (self > sp && self < end)) {
+					t->stack_low = start;
+					t->stack_last = (first ? end : self) - 8;
+				}
+				found = true;
+			}
+			line = at + 1;
+		}
+		for (at = line; at < had; at++)
+			text[at - line] = text[at];
+		had -= line;
+		if (had == sizeof(text) - 1)
+			had = 0;
+	}
+	if (fd >= 0)
+		call(SYS_close, fd, 0, 0, 0, 0, 0);
+	__atomic_store_n(&used, 0, __ATOMIC_RELEASE);
+}
+
+static bool is_dead(uint32_t tid)
+{
+	return call(SYS_tgkill, agent.pid, tid, 0, 0, 0, 0) == -ESRCH;
+}
+
+static bool ring_take(struct agent_ring *ring, struct thread *t, bool by_force)
+{
+	uint32_t state = __atomic_load_n(&ring->state, __ATOMIC_ACQUIRE);
+
+	if (state == AGENT_RING_TAKEN && (!by_force || (ring->tid != t->tid && !is_dead(ring->tid))))
+		return false;
+	if (state != AGENT_RING_FREE && ring->head + AGENT_RING_SIZE != __atomic_load_n(&ring->limit, __ATOMIC_ACQUIRE))
+		return false;
+	if (!__atomic_compare_exchange_n(&ring->state, &state, AGENT_RING_TAKEN, false, __ATOMIC_ACQ_REL,
+	                                 __ATOMIC_RELAXED))
+		return false;
+	ring->tid = t->tid;
+	call(SYS_prctl, PR_GET_NAME, (long)ring->comm, 0, 0, 0, 0);
+	ring->turns++;
+	return true;
+}
+
+static struct agent_ring *find_ring(const struct agent_area *at, struct thread *t)
+{
+	for (unsigned force = 0; force < 2; force++)
+		for (unsigned i = 0; i < AGENT_RINGS; i++) {
+			struct agent_ring *ring = (void *)((char *)at + area_rings_at + i * area_ring_stride);
+
+			if (ring_take(ring, t, force))
+				return ring;
+		}
+	return NULL;
+}
+
+struct agent_ring *slot_take(unsigned area)
+{
+	struct thread *t = &agent_thread;
+	struct agent_ring *ring = NULL;
+
+	if (t->busy)
+		return NULL;
+	t->busy = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (!t->tid) {
+		t->tid = call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+		learn_stack(t);
+	}
+	if (t->skip) {
+		t->skip--;
+	} else {
+		ring = find_ring(agent.areas[area].at, t);
+		/* Below 32 nothing is allocated. Other keys do without: is_dead() finds the ring again. */
+		if (ring && agent.key >= 0 && agent.key < 32)
+			pthread_setspecific(agent.key, t);
+		if (!ring)
+			t->skip = t->patience = t->patience < 1024 ? 2 * t->patience + 1 : 1024;
+	}
+	t->ring[area] = ring;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	t->busy = 0;
+	return ring;
+}
+
+/*
+ * Entries: rax is the address, rdi, rsi, rdx and rcx are arguments as in C. All
+ * registers but rax and rcx are kept; the zero flag is clear where there was a fault.
+ */
+#define ENTRY(name, function, before, after) \
+	__asm__(".pushsection .text\n" \
+	        ".globl " #name "\n.hidden " #name "\n.type " #name ", @function\n.p2align 4\n" \
+	        #name ":\n" \
+	        "endbr64\n" \
+	        "push %rbp\nmov %rsp, %rbp\n" \
+	        "push %rdi\npush %rsi\npush %rdx\npush %r8\npush %r9\npush %r10\npush %r11\n" \
+	        before \
+	        "and $-16, %rsp\n" \
+	        "mov %rax, %r8\n" \
+	        "call " #function "\n" \
+	        after \
+	        "test %edx, %edx\n" \
+	        "lea -56(%rbp), %rsp\n" \
+	        "pop %r11\npop %r10\npop %r9\npop %r8\npop %rdx\npop %rsi\npop %rdi\n" \
+	        "pop %rbp\n" \
+	        "ret\n" \
+	        ".size " #name ", . - " #name "\n" \
+	        ".popsection")
+
+ENTRY(entry_load, slot_load, "", "");
+ENTRY(entry_string, slot_string, "", "");
+ENTRY(entry_match, slot_match, "", "");
+ENTRY(entry_comm, slot_comm, "", "");
+ENTRY(entry_now, slot_now, "", "");
+ENTRY(entry_shrink, slot_shrink, "", "");
+/* This one goes into the C library. */
+ENTRY(entry_take, slot_take, "sub $528, %rsp\nand $-16, %rsp\nfxsave64 (%rsp)\nsub $16, %rsp\n",
+      "fxrstor64 16(%rsp)\n");

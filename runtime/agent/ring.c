@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Areas: what a session keeps in this process for others to read.
+ *
+ * An area is a memfd with its size sealed, so that nobody can cut it short under
+ * us: a file in the state folder would have been simpler, and any process of the
+ * user could then kill this one by truncating it. It is large and mostly never
+ * touched. Slots have its address in their code, so it is mapped once and for ever;
+ * a forked child puts an area of its own in the same place.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include <fcntl.h>
+
+#include "runtime/agent/slot.h"
+
+_Static_assert(sizeof(struct agent_area) <= area_places_at && area_rings_at % 4096 == 0 && area_ring_stride % 4096 == 0,
+               "the area's parts");
+_Static_assert(area_ring_stride < INT32_MAX, "slots reach a ring's counters by 32 bits");
+
+uint64_t agent_now(void)
+{
+	return slot_clock_invariant() ? __rdtsc() : slot_now();
+}
+
+static struct agent_ring *ring_of(const struct agent_area *area, unsigned i)
+{
+	return (struct agent_ring *)((char *)area + area_rings_at + i * area_ring_stride);
+}
+
+static struct agent_count *ring_counts(struct agent_ring *ring)
+{
+	return (struct agent_count *)((char *)ring + AGENT_COUNTS_IN_RING);
+}
+
+static struct agent_count *shared_counts(const struct agent_area *area)
+{
+	return (struct agent_count *)((char *)area + area_overflow_at);
+}
+
+static struct agent_place *area_places(struct agent_area *area)
+{
+	return (struct agent_place *)((char *)area + area_places_at);
+}
+
+/* A file may not be larger than the limit says, and the signal that tells would end the process. */
+static bool limit_ok(void)
+{
+	struct rlimit limit;
+
+	return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur >= area_size;
+}
+
+/*
+ * The memfd mapped: at the address given, or anywhere. Through no access at first:
+ * where the process locks its memory, all of it would be made there and then.
+ */
+static void *area_map(int fd, void *at)
+{
+	void *area = mmap(at, area_size, PROT_NONE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
+
+	if (area == MAP_FAILED)
+		return NULL;
+	munlock(area, area_size);
+	madvise(area, area_size, MADV_DONTDUMP);
+	if (mprotect(area, area_size, PROT_READ | PROT_WRITE)) {
+		if (!at)
+			munmap(area, area_size);
+		return NULL;
+	}
+	return area;
+}
+
+static int area_file(void)
+{
+	int fd;
+
+	if (!limit_ok())
+		return -EFBIG;
+	fd = memfd_create("probepoint", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, area_size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static void area_fill(struct area *area)
+{
+	struct agent_area *at = area->at;
+	uint32_t n = area->places.n / sizeof(struct agent_place);
+
+	at->size = area_size;
+	at->pid = agent.pid;
+	at->start_time = agent.start_time;
+	at->clock = slot_clock_invariant() ? AGENT_CLOCK_TSC : AGENT_CLOCK_MONOTONIC;
+	at->base_ticks = __rdtsc();
+	at->base_ns = slot_now();
+	at->places_at = area_places_at;
+	at->rings_at = area_rings_at;
+	at->ring_stride = area_ring_stride;
+	at->nplaces = AGENT_PLACES;
+	at->nrings = AGENT_RINGS;
+	at->counts_in_ring = AGENT_COUNTS_IN_RING;
+	at->data_in_ring = AGENT_DATA_IN_RING;
+	at->overflow_at = area_overflow_at;
+	memcpy(at->session, area->session->name, sizeof(at->session));
+	if (n)
+		memcpy(area_places(at), area->places.at, n * sizeof(struct agent_place));
+	at->nplaced = n;
+	for (unsigned i = 0; i < AGENT_RINGS; i++)
+		if (!ring_of(at, i)->turns)
+			ring_of(at, i)->limit = AGENT_RING_SIZE;
+	at->version = AGENT_VERSION;
+	__atomic_store_n(&at->magic, AGENT_AREA_MAGIC, __ATOMIC_RELEASE);
+}
+
+/*
+ * An area of a session that has ended serves another: what nobody read is cleared.
+ * Its rings stay with their threads.
+ */
+static void area_reset(struct area *area)
+{
+	struct agent_place *places = area->places.at;
+	size_t n = area->places.n / sizeof(*places);
+
+	for (size_t i = 0; i < n; i++)
+		places[i].segment = AGENT_NO_SEGMENT;
+	memcpy(area_places(area->at), places, n * sizeof(*places));
+	for (unsigned i = 0; i < AGENT_RINGS; i++) {
+		struct agent_ring *ring = ring_of(area->at, i);
+		uint32_t finished = AGENT_RING_FINISHED;
+
+		if (!ring->turns)
+			continue;
+		memset((char *)ring + AGENT_DATA_IN_RING, 0, AGENT_RING_SIZE + AGENT_RING_SLACK);
+		ring->limit = ring->head + AGENT_RING_SIZE;
+		__atomic_compare_exchange_n(&ring->state, &finished, AGENT_RING_FREE, false, __ATOMIC_ACQ_REL,
+		                            __ATOMIC_RELAXED);
+	}
+	area->at->record_until = 0;
+	memcpy(area->at->session, area->session->name, sizeof(area->at->session));
+}
+
+static struct area *area_find(void)
+{
+	for (unsigned i = 0; i < AREAS_MAX; i++)
+		if (!agent.areas[i].session && agent.areas[i].at)
+			return &agent.areas[i];
+	for (unsigned i = 0; i < AREAS_MAX; i++)
+		if (!agent.areas[i].session)
+			return &agent.areas[i];
+	return NULL;
+}
+
+enum agent_reason area_make(struct session *session)
+{
+	struct area *area;
+	int fd;
+
+	if (session->area)
+		return AGENT_OK;
+	area = area_find();
+	if (!area)
+		return AGENT_SESSIONS_FULL;
+	area->asked = false;
+	if (area->at) {
+		area->session = session;
+		area_reset(area);
+	} else {
+		fd = area_file();
+		if (fd < 0)
+			return fd == -EFBIG ? AGENT_LIMIT : AGENT_MEMORY;
+		area->at = area_map(fd, NULL);
+		if (!area->at) {
+			close(fd);
+			return AGENT_LIMIT;
+		}
+		area->index = area - agent.areas;
+		area->fd = fd;
+		area->session = session;
+		area_fill(area);
+	}
+	session->area = area;
+	area_records(session);
+	return AGENT_OK;
+}
+
+/* Whether what was armed asks to be recorded without a reader. */
+void area_records(struct session *session)
+{
+	struct agent_area *at = session->area ? session->area->at : NULL;
+
+	if (at && session->records)
+		__atomic_store_n(&at->record_until, AGENT_RECORD_ALWAYS, __ATOMIC_RELEASE);
+	else if (at && at->record_until == AGENT_RECORD_ALWAYS)
+		__atomic_store_n(&at->record_until, 0, __ATOMIC_RELEASE);
+}
+
+void area_leave(struct session *session)
+{
+	if (session->area)
+		session->area->session = NULL;
+	session->area = NULL;
+}
+
+/* What has been used of an area, from one mapping to another. */
+static void area_copy(struct agent_area *to, struct agent_area *from, uint32_t nplaces)
+{
+	size_t counts = nplaces * sizeof(struct agent_count);
+
+	to->record_until = from->record_until;
+	memcpy(shared_counts(to), shared_counts(from), counts);
+	for (unsigned i = 0; i < AGENT_RINGS; i++)
+		if (ring_of(from, i)->turns) {
+			memcpy(ring_of(to, i), ring_of(from, i), AGENT_COUNTS_IN_RING);
+			memcpy(ring_counts(ring_of(to, i)), ring_counts(ring_of(from, i)), counts);
+		}
+}
+
+int area_renew(struct area *area, bool keep)
+{
+	int fd = area_file();
+	struct agent_area *at;
+
+	if (fd < 0)
+		return fd;
+	if (keep) {
+		at = area_map(fd, NULL);
+		if (!at) {
+			close(fd);
+			return -ENOMEM;
+		}
+		area_copy(at, area->at, area->places.n / sizeof(struct agent_place));
+		munmap(at, area_size);
+		__atomic_store_n(&area->at->moved, 1, __ATOMIC_RELEASE);
+	}
+	if (!area_map(fd, area->at)) {
+		close(fd);
+		return -ENOMEM;
+	}
+	area->fd = fd;
+	area->asked = false;
+	if (area->session) {
+		area_fill(area);
+		area_records(area->session);
+	}
+	return 0;
+}
+
+int64_t area_place(struct area *area)
+{
+	uint32_t n = area->places.n / sizeof(struct agent_place);
+
+	if (n == AGENT_PLACES || !vector_add(&area->places, sizeof(struct agent_place)))
+		return -1;
+	return n;
+}
+
+void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32_t point)
+{
+	struct agent_place p = { segment, point, agent_now() };
+	struct agent_area *at = area->at;
+
+	((struct agent_place *)area->places.at)[place] = p;
+	area_places(at)[place] = p;
+	if (place >= at->nplaced) {
+		__atomic_store_n(&at->nplaced, place + 1, __ATOMIC_RELEASE);
+		return;
+	}
+	memset(&shared_counts(at)[place], 0, sizeof(struct agent_count));
+	for (unsigned i = 0; i < AGENT_RINGS; i++)
+		if (ring_of(at, i)->turns)
+			memset(&ring_counts(ring_of(at, i))[place], 0, sizeof(struct agent_count));
+}
+
+void area_count(const struct area *area, uint32_t place, struct agent_count *count)
+{
+	*count = shared_counts(area->at)[place];
+	for (unsigned i = 0; i < AGENT_RINGS; i++) {
+		struct agent_ring *ring = ring_of(area->at, i);
+		const struct agent_count *c = &ring_counts(ring)[place];
+
+		if (!ring->turns)
+			continue;
+		count->recorded += c->recorded;
+		count->filtered += c->filtered;
+		count->idle += c->idle;
+		count->lost += c->lost;
+	}
+}
+
+void rings_at_exit(void *unused)
+{
+	struct thread *t = &agent_thread;
+
+	(void)unused;
+	for (unsigned i = 0; i < AREAS_MAX; i++) {
+		struct agent_ring *ring = t->ring[i];
+
+		t->ring[i] = NULL;
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		if (ring)
+			__atomic_store_n(&ring->state,
+			                 ring->head + AGENT_RING_SIZE == ring->limit ? AGENT_RING_FREE : AGENT_RING_FINISHED,
+			                 __ATOMIC_RELEASE);
+	}
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The few functions of the C library that the agent stands in front of. Each does
+ * what it always did; errno is the real one's.
+ *
+ * dlopen() finds libraries by who called it: by the RPATH and RUNPATH of the
+ * caller's file, and $ORIGIN is the caller's folder. Where that could matter we
+ * must not stand in between, so the call is passed on by a jump, with the caller's
+ * return address, and the new library is found a little later.
+ */
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <link.h>
+#include <sched.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "runtime/agent/agent.h"
+
+#define EXPORT __attribute__((visibility("default"), used))
+
+static void *real(void **known, const char *name)
+{
+	void *function = __atomic_load_n(known, __ATOMIC_RELAXED);
+
+	if (!function) {
+		function = dlsym(RTLD_NEXT, name);
+		__atomic_store_n(known, function, __ATOMIC_RELAXED);
+	}
+	return function;
+}
+
+static bool has_tag(const struct link_map *map, ElfW(Sxword) one, ElfW(Sxword) other)
+{
+	for (const ElfW(Dyn) *d = map ? map->l_ld : NULL; d && d->d_tag != DT_NULL; d++)
+		if (d->d_tag == one || d->d_tag == other)
+			return true;
+	return false;
+}
+
+static bool caller_matters(const char *file, const void *caller)
+{
+	struct link_map *map = NULL;
+	Dl_info info;
+
+	if (!file || strchr(file, '$'))
+		return true;
+	if (!dladdr1(caller, &info, (void **)&map, RTLD_DL_LINKMAP) || !map)
+		return true;
+	if (has_tag(map, DT_RPATH, strchr(file, '/') ? DT_RPATH : DT_RUNPATH))
+		return true;
+	return has_tag(_r_debug.r_map, DT_RPATH, DT_RPATH);
+}
+
+struct decision {
+	void *result;
+	void *jump; /* to this instead of returning the result */
+};
+
+__attribute__((used)) struct decision wrap_dlopen(const char *file, int mode, const void *caller);
+
+struct decision wrap_dlopen(const char *file, int mode, const void *caller)
+{
+	static void *known;
+	void *(*next)(const char *, int) = real(&known, "dlopen");
+	struct decision decision = { NULL, next };
+	int saved;
+
+	if (!agent_awake() || !__atomic_load_n(&agent.npending, __ATOMIC_RELAXED))
+		return decision;
+	if (caller_matters(file, caller)) {
+		agent_look_soon(false);
+		return decision;
+	}
+	decision.jump = NULL;
+	decision.result = next(file, mode);
+	saved = errno;
+	if (decision.result && !__atomic_load_n(&agent.unloading, __ATOMIC_RELAXED))
+		agent_look_soon(true);
+	errno = saved;
+	return decision;
+}
+
+__asm__(".pushsection .text\n"
+        ".globl dlopen\n.type dlopen, @function\n.p2align 4\n"
+        "dlopen:\n"
+        ".cfi_startproc\n"
+        "endbr64\n"
+        "push %rdi\n"
+        ".cfi_adjust_cfa_offset 8\n"
+        "push %rsi\n"
+        ".cfi_adjust_cfa_offset 8\n"
+        "sub $8, %rsp\n"
+        ".cfi_adjust_cfa_offset 8\n"
+        "mov 24(%rsp), %rdx\n"
+        "call wrap_dlopen\n"
+        "add $8, %rsp\n"
+        ".cfi_adjust_cfa_offset -8\n"
+        "pop %rsi\n"
+        ".cfi_adjust_cfa_offset -8\n"
+        "pop %rdi\n"
+        ".cfi_adjust_cfa_offset -8\n"
+        "test %rdx, %rdx\n"
+        "jz 1f\n"
+        "jmp *%rdx\n"
+        "1: ret\n"
+        ".cfi_endproc\n"
+        ".size dlopen, . - dlopen\n"
+        ".popsection");
+
+EXPORT int dlclose(void *handle)
+{
+	static void *known;
+	int (*next)(void *) = real(&known, "dlclose");
+	int result, saved;
+
+	if (!agent_awake())
+		return next(handle);
+	saved = errno;
+	lock_get(&agent.lock);
+	__atomic_add_fetch(&agent.unloading, 1, __ATOMIC_ACQ_REL);
+	lock_put(&agent.lock);
+	errno = saved;
+	result = next(handle);
+	saved = errno;
+	/* What was armed may wait again. */
+	if (__atomic_load_n(&agent.narmed, __ATOMIC_RELAXED))
+		__atomic_store_n(&agent.npending, 1, __ATOMIC_RELAXED);
+	if (!__atomic_sub_fetch(&agent.unloading, 1, __ATOMIC_ACQ_REL))
+		word_wake(&agent.unloading);
+	errno = saved;
+	return result;
+}
+
+EXPORT int unshare(int flags)
+{
+	static void *known;
+	int (*next)(int) = real(&known, "unshare");
+	bool aside = flags & CLONE_NEWUSER && agent_step_aside();
+	int result = next(flags), saved = errno;
+
+	if (aside)
+		agent_step_back();
+	errno = saved;
+	return result;
+}
+
+EXPORT int setns(int fd, int kind)
+{
+	static void *known;
+	int (*next)(int, int) = real(&known, "setns");
+	bool aside = agent_step_aside();
+	int result = next(fd, kind), saved = errno;
+
+	if (aside)
+		agent_step_back();
+	errno = saved;
+	return result;
+}

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+# For t_agent_*.sh, behind tests/lib.sh: programs are built in $T; the state folder is the test's own.
+
+AGENT=$B/lib/libprobepoint-agent.so
+[ -e "$AGENT" ] || skip "no agent was built"
+export XDG_RUNTIME_DIR=$T/run
+mkdir -m 700 "$XDG_RUNTIME_DIR"
+
+# agent_build NAME [FLAGS...]: tests/agent/NAME.c
+agent_build() {
+	$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -g -pthread -Iinclude -I. -o "$T/$1" "tests/agent/$1.c" "${@:2}" ||
+		fail "cannot build $1"
+}
+agent_build poke "$B/lib/libprobepoint.a" $(pkg-config --libs libelf libbpf json-c)
+poke() { "$T/poke" "$@"; }
+
+# target COMMAND...: runs under the agent; say LINE then tells it something and leaves its answer in $said.
+target() {
+	coproc TARGET { export LD_PRELOAD=$AGENT; exec "$@"; }
+	pid=$TARGET_PID
+	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
+	wait_for 10 test -S "$XDG_RUNTIME_DIR/probepoint/agents/$pid"
+}
+say() {
+	local line
+	said=
+	echo "$1" >&"$to"
+	while read -t 120 -r line <&"$from"; do
+		[ "$line" = ok ] && return
+		said+=${said:+$'\n'}$line
+	done
+	fail "the target does not answer \"$1\" any more: $said"
+}
+target_end() {
+	echo exit >&"$to"
+	wait "$pid"
+	want "the target's end" 0 $?
+}
+look() { poke look "$pid" "$S"; }
+counts() { poke counts "$pid" "$S" "$1"; }
+field() { sed -n "s/.*\b$1 \([0-9]*\).*/\1/p" <<<"$2"; }
+# reads MS [quiet]: a reader in the background, once it has begun; its records go to $T/records, and `wait $reader`.
+reads() {
+	rm -f "$T/ready"
+	POKE_READY=$T/ready "$T/poke" read "$pid" "$S" "$@" >"$T/records" & reader=$!
+	wait_for 10 test -e "$T/ready"
+}

@@ -1,0 +1,641 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Random fetch programs, with predicates and without, run by slots and by the reference interpreter with the same
+ * registers: both must filter alike and leave the same record to the last byte; and behind the slot every register,
+ * the flags, the vector registers, the red zone and all above it are what they were before.
+ */
+#include <check.h>
+#include <errno.h>
+#include <probepoint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include "runtime/agent/slot.h" /* linked with the agent's slot-x86_64.o and entry.o: runtime/agent/build.mk */
+
+#define PAGE 4096
+#define RED_ZONE 128
+#define TEST_STACK (6 * PAGE)
+
+enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
+
+struct agent agent = { .key = -1 };
+
+/* ---- chance ---- */
+
+static uint64_t seed;
+
+static uint64_t random_bits(void)
+{
+	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (seed >> 33) ^ seed << 31;
+}
+
+static uint64_t below(uint64_t n)
+{
+	return (random_bits() >> 8) % n;
+}
+
+/* ---- memory ---- */
+
+static char *memory; /* two pages, one on each side that cannot be read */
+static char *stack;  /* TEST_STACK bytes, likewise */
+static uint8_t *text; /* a site, its life page, its table and slot */
+
+static char *map_between(size_t size)
+{
+	char *at = mmap(NULL, size + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ck_assert_ptr_ne(at, MAP_FAILED);
+	ck_assert(!mprotect(at + PAGE, size, PROT_READ | PROT_WRITE));
+	return at + PAGE;
+}
+
+static const char *const words[] = { "", "a", "ab", "abc", "abcdefg", "abcdefgh", "abcdefghi", "GET", "GET /index",
+	"\xc3\xa4\xff", "0123456789012345678901234567890123456789012345678901234567890123" };
+#define NWORDS (sizeof(words) / sizeof(*words))
+
+static void fill(char *at, size_t n)
+{
+	for (size_t i = 0; i < n;) {
+		const char *word = words[below(NWORDS)];
+		size_t length = strlen(word) + (below(4) != 0);
+
+		if (below(8) == 0) {
+			at[i++] = random_bits();
+			continue;
+		}
+		if (length > n - i)
+			length = n - i;
+		memcpy(at + i, word, length);
+		i += length;
+	}
+	if (below(2))
+		memset(at + n - 200, 'x', 200 - below(3));
+	else if (below(2))
+		at[n - 1] = 0;
+}
+
+/* ---- running a slot ---- */
+
+uint64_t slot_registers[17], slot_got[17], slot_flags, slot_flags_got, slot_own_stack;
+uint8_t slot_vectors[16][16], slot_vectors_got[16][16];
+void *slot_site;
+void slot_run(void), slot_back(void);
+
+__asm__(".pushsection .text\n"
+        "slot_run:\n"
+        "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
+        "mov %rsp, slot_own_stack(%rip)\n"
+        "lea slot_vectors(%rip), %rax\n"
+        "movdqu (%rax), %xmm0; movdqu 16(%rax), %xmm1; movdqu 32(%rax), %xmm2; movdqu 48(%rax), %xmm3\n"
+        "movdqu 240(%rax), %xmm15\n"
+        "push slot_flags(%rip); popf\n"
+        "lea slot_registers(%rip), %rax\n"
+        "mov 8(%rax), %rcx; mov 16(%rax), %rdx; mov 24(%rax), %rbx; mov 32(%rax), %rsp; mov 40(%rax), %rbp\n"
+        "mov 48(%rax), %rsi; mov 56(%rax), %rdi; mov 64(%rax), %r8; mov 72(%rax), %r9; mov 80(%rax), %r10\n"
+        "mov 88(%rax), %r11; mov 96(%rax), %r12; mov 104(%rax), %r13; mov 112(%rax), %r14; mov 120(%rax), %r15\n"
+        "mov (%rax), %rax\n"
+        "jmp *slot_site(%rip)\n"
+        "slot_back:\n"
+        "mov %rax, slot_got(%rip)\n"
+        "mov %rsp, 32+slot_got(%rip)\n"
+        "mov slot_own_stack(%rip), %rsp\n"
+        "lea slot_got(%rip), %rax\n"
+        "mov %rcx, 8(%rax); mov %rdx, 16(%rax); mov %rbx, 24(%rax); mov %rbp, 40(%rax)\n"
+        "mov %rsi, 48(%rax); mov %rdi, 56(%rax); mov %r8, 64(%rax); mov %r9, 72(%rax); mov %r10, 80(%rax)\n"
+        "mov %r11, 88(%rax); mov %r12, 96(%rax); mov %r13, 104(%rax); mov %r14, 112(%rax); mov %r15, 120(%rax)\n"
+        "pushf; pop slot_flags_got(%rip)\n"
+        "lea slot_vectors_got(%rip), %rax\n"
+        "movdqu %xmm0, (%rax); movdqu %xmm1, 16(%rax); movdqu %xmm2, 32(%rax); movdqu %xmm3, 48(%rax)\n"
+        "movdqu %xmm15, 240(%rax)\n"
+        "cld\n"
+        "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+        "ret\n"
+        ".popsection");
+
+#define TEXT_LIFE 0
+#define TEXT_TABLE PAGE
+#define TEXT_SITE (PAGE + 512)
+#define TEXT_SLOT (2 * PAGE)
+#define TEXT_SIZE (2 * PAGE + SLOT_MAX)
+
+static struct agent_area *area;
+static struct agent_ring *ring;
+static struct image image;
+
+static void set_up(void)
+{
+	static const uint8_t nop[11] = { 0x90, 0xe9 };
+	uint8_t back[14] = { 0xff, 0x25 };
+	void *to = slot_back;
+	int32_t disp = TEXT_SLOT - (TEXT_SITE + 1 + JUMP);
+	const char *given = getenv("SLOT_SEED");
+
+	seed = given ? strtoull(given, NULL, 0) : (uint64_t)getpid() << 20 ^ __rdtsc();
+	fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+	memory = map_between(2 * PAGE);
+	stack = map_between(TEST_STACK);
+	text = mmap(NULL, TEXT_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(text, MAP_FAILED);
+	slot_table_fill((struct slot_table *)(text + TEXT_TABLE));
+	memcpy(text + TEXT_SITE, nop, sizeof(nop));
+	memcpy(text + TEXT_SITE + 2, &disp, 4);
+	memcpy(back + 6, &to, 8);
+	memcpy(text + TEXT_SITE + 11, back, sizeof(back));
+	slot_site = text + TEXT_SITE;
+	area = mmap(NULL, area_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ck_assert_ptr_ne(area, MAP_FAILED);
+	ring = (struct agent_ring *)((char *)area + area_rings_at);
+	for (unsigned i = 0; i < AGENT_RINGS; i++)
+		((struct agent_ring *)((char *)ring + i * area_ring_stride))->limit = AGENT_RING_SIZE;
+	agent.pid = getpid();
+	agent.areas[3].at = area;
+	image.n = 1;
+	image.range[0].start = (uintptr_t)text;
+	image.range[0].end = (uintptr_t)text + TEXT_SIZE;
+	((struct life *)(text + TEXT_LIFE))->alive = 1;
+	((struct life *)(text + TEXT_LIFE))->pid = getpid();
+	agent_thread.tid = gettid();
+	agent_thread.stack_low = (uintptr_t)stack;
+	agent_thread.stack_last = (uintptr_t)stack + TEST_STACK - 8;
+}
+
+static int read_memory(void *arg, uint64_t address, void *to, size_t size)
+{
+	struct iovec local = { to, size }, remote = { (void *)address, size };
+
+	(void)arg;
+	if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size)
+		return 0;
+	memset(to, 0, size);
+	return -EFAULT;
+}
+
+/* ---- inputs ---- */
+
+static uint64_t interesting(void)
+{
+	static const uint64_t some[] = { 0, 1, 2, 7, 8, 63, 64, 65, 255, 256, 32767, 32768, 65535, INT32_MAX, 1ull << 31,
+		UINT32_MAX, 1ull << 32, INT64_MAX, 1ull << 63, UINT64_MAX, UINT64_MAX - 1, -128, -(1ll << 31), -(1ll << 31) - 1 };
+
+	switch (below(4)) {
+	case 0: return some[below(sizeof(some) / sizeof(*some))];
+	case 1: return below(100);
+	case 2: return -(uint64_t)below(100);
+	default: return random_bits() >> below(64);
+	}
+}
+
+/* Below the red zone the stack changes while the slot runs; up to 32 may be subtracted. */
+static uint64_t some_address(void)
+{
+	uint64_t low = slot_registers[RSP] - RED_ZONE + 32;
+
+	switch (below(16)) {
+	case 0: return interesting();
+	case 1: return (uint64_t)memory - below(140);
+	case 2: return (uint64_t)memory + 2 * PAGE - below(10);
+	case 3: return (uint64_t)memory + PAGE - below(140);
+	case 4: return (uint64_t)memory + 2 * PAGE - below(200);
+	case 5: return (uint64_t)words[below(NWORDS)];
+	case 6: return random_bits() | 1ull << 63;
+	case 7: return (uint64_t)stack + TEST_STACK - below(200);
+	case 8: return low;
+	case 9:
+	case 10: return low + below((uint64_t)stack + TEST_STACK - low);
+	case 11: return (uint64_t)text + TEXT_SITE + below(64);
+	default: return (uint64_t)memory + below(2 * PAGE);
+	}
+}
+
+static void new_stack(void)
+{
+	slot_registers[RSP] = (uint64_t)stack + 2 * PAGE + 8 * below((TEST_STACK - 2 * PAGE - 264) / 8);
+	if (below(8) == 0)
+		slot_registers[RSP] += below(8);
+}
+
+static void new_inputs(void)
+{
+	for (int i = 0; i < 16; i++)
+		if (i != RSP)
+			slot_registers[i] = below(2) ? some_address() : interesting();
+	slot_registers[16] = (uint64_t)slot_site;
+	slot_flags = 0x202 | (random_bits() & 0x8d5);
+	for (size_t i = 0; i < sizeof(slot_vectors); i++)
+		((uint8_t *)slot_vectors)[i] = random_bits();
+	fill(memory, 2 * PAGE);
+	fill(stack, TEST_STACK);
+}
+
+/* ---- programs ---- */
+
+struct maker {
+	struct fetch_program p;
+	struct fetch_step steps[2048];
+	struct fetch_literal literals[64];
+	unsigned depth, budget;
+	bool predicate;
+};
+
+static void add_step(struct maker *m, int op, int a, int b, int c, int64_t value)
+{
+	m->steps[m->p.nsteps++] = (struct fetch_step){ op, a, b, c, value };
+	m->depth += fetch_effect(op);
+}
+
+static void expression(struct maker *m);
+
+static void address_expression(struct maker *m)
+{
+	if (below(3) == 0 || m->depth + 2 > FETCH_DEPTH_MAX) {
+		add_step(m, FETCH_IMM, 0, 0, 0, some_address());
+		return;
+	}
+	add_step(m, FETCH_REG, below(3) ? below(17) : RSP, 0, 0, 0);
+	if (below(2)) {
+		add_step(m, FETCH_IMM, 0, 0, 0, m->steps[m->p.nsteps - 1].a == RSP ? (int64_t)below(5000) - 128
+		                                                                   : (int64_t)below(64) - 32);
+		add_step(m, FETCH_ADD, 0, 0, 0, 0);
+	}
+}
+
+static int literal(struct maker *m)
+{
+	struct fetch_literal *l = &m->literals[m->p.nliterals];
+	const char *word = words[below(NWORDS)];
+
+	l->length = strlen(word);
+	memcpy(l->bytes, word, l->length);
+	if (l->length && below(4) == 0)
+		l->length = below(l->length + 1);
+	if (l->length && below(12) == 0)
+		l->bytes[below(l->length)] ^= 1 << below(8);
+	return m->p.nliterals++;
+}
+
+static void comparison(struct maker *m)
+{
+	if (m->p.nliterals == 64) {
+		add_step(m, FETCH_PID, 0, 0, 0, 0);
+	} else if (below(3) == 0) {
+		add_step(m, below(2) ? FETCH_COMMEQ : FETCH_COMMPREFIX, literal(m), 0, 0, 0);
+	} else {
+		address_expression(m);
+		add_step(m, below(2) ? FETCH_STREQ : FETCH_PREFIX, literal(m), 0, 0, 0);
+	}
+}
+
+static void leaf(struct maker *m)
+{
+	switch (below(m->predicate ? 7 : 5)) {
+	case 0:
+		add_step(m, FETCH_IMM, 0, 0, 0, interesting());
+		break;
+	case 1:
+		add_step(m, FETCH_REG, below(17), 0, 0, 0);
+		break;
+	case 2:
+	case 3:
+		address_expression(m);
+		add_step(m, FETCH_LOAD, 1 << below(4), 0, below(2), 0);
+		break;
+	case 4:
+		add_step(m, below(2) ? FETCH_PID : FETCH_TID, 0, 0, 0, 0);
+		break;
+	default:
+		comparison(m);
+	}
+}
+
+static void expression(struct maker *m)
+{
+	int s = 1 << below(4), jump;
+
+	if (!m->budget || m->depth + 3 >= FETCH_DEPTH_MAX) {
+		leaf(m);
+		return;
+	}
+	m->budget--;
+	switch (below(8)) {
+	case 0:
+	case 1:
+		leaf(m);
+		break;
+	case 2:
+		expression(m);
+		add_step(m, FETCH_EXTEND, s, below(64 - 8 * s + 1), below(2), 0);
+		break;
+	case 3:
+		expression(m);
+		add_step(m, FETCH_NOT + below(3), 0, 0, below(2), 0);
+		break;
+	case 4:
+		if (m->predicate) {
+			expression(m);
+			jump = m->p.nsteps;
+			add_step(m, below(2) ? FETCH_JZ : FETCH_JNZ, 0, 0, 0, 0);
+			expression(m);
+			m->steps[jump].value = m->p.nsteps;
+			break;
+		}
+		/* fall through */
+	default:
+		expression(m);
+		expression(m);
+		add_step(m, FETCH_ADD + below(FETCH_LE - FETCH_ADD + 1), 0, 0, below(2), 0);
+	}
+}
+
+static void make_program(struct maker *m, struct program *program)
+{
+	static uint8_t depths[2048];
+	unsigned nstrings = 0;
+
+	memset(m, 0, sizeof(*m));
+	if (below(3)) {
+		m->predicate = true;
+		m->budget = below(24);
+		expression(m);
+		add_step(m, FETCH_TEST, 0, 0, 0, 0);
+		m->p.npredicate = m->p.nsteps;
+	}
+	m->predicate = false;
+	m->p.nargs = below(4) ? below(6) : below(RECORD_ARGS_MAX + 1);
+	for (size_t i = 0; i < m->p.nargs; i++) {
+		m->p.size[i] = 8;
+		if (below(3) == 0 && nstrings < RECORD_STRINGS_MAX) {
+			nstrings++;
+			address_expression(m);
+			add_step(m, FETCH_STRING, i, 0, 0, 0);
+			m->p.kind[i] = PP_STRING;
+		} else {
+			m->budget = below(4);
+			expression(m);
+			add_step(m, FETCH_ARG, i, 0, 0, 0);
+			m->p.kind[i] = PP_UNSIGNED;
+		}
+	}
+	program->fetch = m->p;
+	program->fetch.steps = m->steps;
+	program->fetch.literals = m->literals;
+	program->depths = depths;
+	ck_assert_msg(!fetch_check(&program->fetch, 17, depths), "seed %llu: %s", (unsigned long long)seed, pp_error());
+}
+
+static void show(const struct fetch_program *p)
+{
+	for (size_t i = 0; i < p->nsteps; i++)
+		fprintf(stderr, "%3zu op %u a %u b %u c %u value %#llx\n", i, p->steps[i].op, p->steps[i].a, p->steps[i].b,
+		        p->steps[i].c, (unsigned long long)p->steps[i].value);
+	for (int i = 0; i < 17; i++)
+		fprintf(stderr, "r%d %#llx\n", i, (unsigned long long)slot_registers[i]);
+	fprintf(stderr, "predicate: %zu steps\n", p->npredicate);
+}
+
+static void show_record(const char *who, const struct record *r)
+{
+	fprintf(stderr, "%s: words %u faults %#x\n", who, r->words, r->faults);
+	for (unsigned i = 0; i + 2 < r->words; i++)
+		fprintf(stderr, "    [%u] %#llx\n", i, (unsigned long long)r->value[i]);
+}
+
+#define fail_with(p, ...) \
+	do { \
+		show(p); \
+		ck_abort_msg(__VA_ARGS__); \
+	} while (0)
+
+static union {
+	struct record record;
+	char room[RECORD_SIZE_MAX + 8];
+} wanted;
+
+static const struct agent_count *counts_of(uint32_t place)
+{
+	return (struct agent_count *)((char *)ring + AGENT_COUNTS_IN_RING) + place;
+}
+
+/* 1: it was recorded. */
+static int one_hit(const struct program *program, uint32_t place, uint64_t begun)
+{
+	const struct fetch_program *p = &program->fetch;
+	struct fetch_machine machine = { .registers = slot_registers, .read = read_memory, .pid = getpid(), .tid = gettid() };
+	static char memory_before[2 * PAGE], stack_before[TEST_STACK];
+	struct agent_count before = *counts_of(place), after;
+	uint64_t tail = ring->head, low;
+	struct record *r;
+	char comm[16];
+	int recorded;
+
+	strcpy(comm, words[below(9)]);
+	prctl(PR_SET_NAME, comm);
+	machine.comm = comm;
+	recorded = fetch_run(p, &machine, &wanted.record);
+	memcpy(memory_before, memory, sizeof(memory_before));
+	memcpy(stack_before, stack, sizeof(stack_before));
+	slot_run();
+	after = *counts_of(place);
+	for (int i = 0; i < 16; i++)
+		if (slot_got[i] != slot_registers[i])
+			fail_with(p, "seed %llu: register %d is %#llx behind the slot", (unsigned long long)seed, i,
+			          (unsigned long long)slot_got[i]);
+	if ((slot_flags ^ slot_flags_got) & 0x8d5)
+		fail_with(p, "flags are %#llx behind the slot", (unsigned long long)slot_flags_got);
+	for (int i = 0; i < 16; i++)
+		if ((i < 4 || i == 15) && memcmp(slot_vectors[i], slot_vectors_got[i], 16))
+			fail_with(p, "vector register %d has changed", i);
+	low = slot_registers[RSP] - RED_ZONE - (uint64_t)stack;
+	if (memcmp(memory, memory_before, sizeof(memory_before)) ||
+	    memcmp(stack + low, stack_before + low, sizeof(stack_before) - low))
+		fail_with(p, "memory has changed");
+	if (after.recorded - before.recorded != (uint64_t)recorded || after.filtered - before.filtered != (uint64_t)!recorded)
+		fail_with(p, "seed %llu: the interpreter %s, and the slot does not", (unsigned long long)seed,
+		          recorded ? "records" : "filters");
+	if (!recorded) {
+		ck_assert_uint_eq(ring->head, tail);
+		return 0;
+	}
+	r = (struct record *)((char *)ring + AGENT_DATA_IN_RING + (tail & (AGENT_RING_SIZE - 1)));
+	if (r->words != wanted.record.words || r->faults != wanted.record.faults || ring->head - tail != 8u * r->words ||
+	    memcmp(r->value, wanted.record.value, 8 * r->words - sizeof(*r))) {
+		show_record("interpreter", &wanted.record);
+		show_record("slot", r);
+		fail_with(p, "seed %llu: interpreter and slot differ", (unsigned long long)seed);
+	}
+	ck_assert_uint_eq(r->point, place);
+	ck_assert_uint_ge(r->time, begun);
+	memset(r, 0, ring->head - tail);
+	for (unsigned i = 0; i < RECORD_SIZE_MAX; i++)
+		ck_assert(!((char *)r)[i]);
+	ring->limit = ring->head + AGENT_RING_SIZE;
+	return 1;
+}
+
+static size_t make_slot(const struct program *program, uint32_t place)
+{
+	struct slot_consumer consumer = { program, area, 3, place };
+
+	return slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site, &consumer, 1, &image,
+	                 (struct slot_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE));
+}
+
+START_TEST(as_interpreted)
+{
+	static struct maker maker;
+	int rounds = getenv("PROBEPOINT_LONG") ? 20000 : 1500;
+	long kept = 0, all = 0;
+	struct program program = { 0 };
+
+	set_up();
+	area->record_until = AGENT_RECORD_ALWAYS;
+	for (int round = 0; round < rounds; round++) {
+		uint32_t place = below(AGENT_PLACES);
+
+		new_stack();
+		new_inputs();
+		make_program(&maker, &program);
+		ck_assert_uint_gt(make_slot(&program, place), 0);
+		for (int hit = 0; hit < 5; hit++) {
+			kept += one_hit(&program, place, 512);
+			all++;
+			if (hit == 2)
+				new_inputs();
+		}
+		if (round % 64 == 0)
+			ring->head = ring->limit - AGENT_RING_SIZE;
+	}
+	fprintf(stderr, "%ld of %ld runs recorded\n", kept, all);
+	ck_assert_int_gt(kept, all / 4);
+	ck_assert_int_lt(kept, all / 10 * 9);
+}
+END_TEST
+
+/* Full, idle, without life, without a ring. */
+START_TEST(not_recorded)
+{
+	struct fetch_step steps[] = {
+		{ FETCH_REG, RDI, 0, 0, 0 }, { FETCH_IMM, 0, 0, 0, 5 }, { FETCH_LT, 0, 0, 0, 0 }, { FETCH_TEST, 0, 0, 0, 0 },
+		{ FETCH_REG, RSI, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 },
+	};
+	struct program program = { .fetch = { .steps = steps, .nsteps = 6, .npredicate = 4, .nargs = 1, .kind = { PP_SIGNED } } };
+	const struct agent_count *shared, *own;
+	uint8_t depths[6];
+
+	set_up();
+	program.depths = depths;
+	ck_assert(!fetch_check(&program.fetch, 17, depths));
+	ck_assert_uint_gt(make_slot(&program, 9), 0);
+	own = counts_of(9);
+	shared = (struct agent_count *)((char *)area + area_overflow_at) + 9;
+	new_stack();
+	new_inputs();
+	slot_registers[RDI] = 1;
+	slot_run();
+	ck_assert_uint_eq(own->idle, 1);
+	area->record_until = AGENT_RECORD_ALWAYS;
+	for (unsigned i = 0; i < AGENT_RING_SIZE / 24; i++)
+		slot_run();
+	ck_assert_uint_eq(own->recorded, AGENT_RING_SIZE / 24);
+	ck_assert_uint_eq(own->lost, 0);
+	slot_run();
+	ck_assert_uint_eq(own->lost, 1);
+	slot_registers[RDI] = 5;
+	slot_run();
+	ck_assert_uint_eq(own->filtered, 1);
+	/* Whatever others write into the header, nothing is written outside of the ring. */
+	ring->head = 0x123456789abcdef5;
+	ring->limit = ~0ull;
+	slot_registers[RDI] = 0;
+	slot_run();
+	ck_assert_uint_eq(own->recorded, AGENT_RING_SIZE / 24 + 1);
+
+	for (unsigned i = 0; i < AGENT_RINGS; i++) {
+		struct agent_ring *r = (struct agent_ring *)((char *)ring + i * area_ring_stride);
+
+		r->state = AGENT_RING_TAKEN;
+		r->tid = getppid() ? 1u << 30 : 0;
+		r->limit = r->head; /* not read to its end */
+	}
+	agent_thread.ring[3] = NULL;
+	slot_run();
+	ck_assert_uint_eq(shared->lost, 1);
+	area->record_until = 0;
+	slot_run();
+	ck_assert_uint_eq(shared->idle, 1);
+	slot_registers[RDI] = 7;
+	slot_run();
+	ck_assert_uint_eq(shared->filtered, 1);
+	ck_assert_ptr_null(agent_thread.ring[3]);
+	((struct life *)(text + TEXT_LIFE))->alive = 0;
+	slot_run();
+	ck_assert_uint_eq(shared->filtered, 1);
+	ck_assert_uint_eq(own->filtered, 1);
+	ck_assert_uint_eq(own->lost, 1);
+}
+END_TEST
+
+/* Two programs on one site, the first with a fault: each keeps its own record. */
+START_TEST(several)
+{
+	struct fetch_step bad[] = { { FETCH_IMM, 0, 0, 0, 16 }, { FETCH_LOAD, 8, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 },
+		                    { FETCH_REG, RAX, 0, 0, 0 }, { FETCH_ARG, 1, 0, 0, 0 } };
+	struct fetch_step good[] = { { FETCH_REG, RCX, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct program one = { .fetch = { .steps = bad, .nsteps = 5, .nargs = 2, .kind = { PP_SIGNED, PP_SIGNED } } };
+	struct program two = { .fetch = { .steps = good, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
+	struct slot_consumer consumers[8];
+	uint8_t depths[5], depths2[2];
+	const uint64_t *data;
+
+	set_up();
+	one.depths = depths;
+	two.depths = depths2;
+	ck_assert(!fetch_check(&one.fetch, 17, depths) && !fetch_check(&two.fetch, 17, depths2));
+	for (int i = 0; i < 8; i++)
+		consumers[i] = (struct slot_consumer){ i % 2 ? &two : &one, area, 3, i };
+	ck_assert_uint_gt(slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site, consumers, 8, &image,
+	                            (struct slot_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE)), 0);
+	new_stack();
+	new_inputs();
+	area->record_until = AGENT_RECORD_ALWAYS;
+	slot_registers[RAX] = 0x1111;
+	slot_registers[RCX] = 0x2222;
+	slot_run();
+	ck_assert_uint_eq(slot_got[RAX], 0x1111);
+	ck_assert_uint_eq(slot_got[RCX], 0x2222);
+	ck_assert_uint_eq(ring->head, 4 * (32 + 24));
+	data = (uint64_t *)((char *)ring + AGENT_DATA_IN_RING);
+	for (int i = 0; i < 4; i++, data += 7) {
+		ck_assert_uint_eq(data[1], 2 * i | 4ull << 32 | 1ull << 40);
+		ck_assert_uint_eq(data[2], 0);
+		ck_assert_uint_eq(data[3], 0x1111);
+		ck_assert_uint_eq(data[5], (2 * i + 1) | 3ull << 32);
+		ck_assert_uint_eq(data[6], 0x2222);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("slot");
+	TCase *tc = tcase_create("slot");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tc, 1200);
+	tcase_add_test(tc, as_interpreted);
+	tcase_add_test(tc, not_recorded);
+	tcase_add_test(tc, several);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}

@@ -1,0 +1,71 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A command that is killed at any of its steps: the target goes on, the next command finds a session that is whole,
+# what it lists is what is armed, and in the end there is nothing left.
+. tests/lib.sh
+. tests/agent/lib.sh
+. tests/kernel/lib.sh
+need jq
+build_hits
+$CC -O2 -D_GNU_SOURCE -shared -fPIC -o "$T/killer.so" tests/agent/killer.c || fail "no killer"
+start a env LD_PRELOAD="$AGENT" "$T/hits"
+probe-list --json "$T/hits" | jq '.probes[].sites[] | .address' | sort -n >"$T/addresses"
+base=$((0x$(awk -v file="$T/hits" '$6 == file && $3 == "00000000" { sub("-.*", "", $1); print $1; exit }' /proc/$a/maps)))
+
+# Addresses of the sites that jump.
+jumping() {
+	local low=$(head -n 1 "$T/addresses") high=$(tail -n 1 "$T/addresses")
+	dd if=/proc/$a/mem bs=1 skip=$((base + low)) count=$((high - low + 2)) 2>/dev/null | od -An -v -w1 -tx1 |
+		awk -v low="$low" 'NR == FNR { site[$1] = 1; next } FNR - 1 + low - 1 in site && $1 == "e9" { print FNR - 1 + low - 1 }' \
+			"$T/addresses" - | sort -n
+}
+listed() { probe-list --json "$T/hits" | jq -r '.probes[].sites[] | select(.armed | length > 0) | .address' | sort -n; }
+want "nothing is armed" "" "$(jumping)"
+
+clean() {
+	probe-disable -q -s $S >/dev/null 2>&1
+	probe-list --sessions >/dev/null 2>&1
+	want "nothing is armed any more, after $1" "" "$(jumping)"
+	want "nothing is left after $1" "agents" "$(ls -A "$XDG_RUNTIME_DIR/probepoint")"
+}
+
+# killed NAME COMMAND...: kills it at each step in turn; prepare_NAME makes what is there before.
+all=0
+killed() {
+	local name=$1 step total
+	shift
+	prepare_$name
+	KILLER_COUNT=$T/steps LD_PRELOAD=$T/killer.so "$@" >"$T/said" 2>&1 </dev/null
+	total=$(cat "$T/steps") || fail "$name: no steps"
+	clean "$name"
+	for ((step = 1; step <= total; step++)); do
+		prepare_$name
+		# A reader would not end by itself.
+		(KILLER_STEP=$step LD_PRELOAD=$T/killer.so timeout -s INT 5 "$@" >"$T/said" 2>&1 </dev/null; echo $? >"$T/status") 2>/dev/null
+		want "how $name ends at step $step of $total" 137 "$(cat "$T/status")"
+		[ $name = trace ] || tell a "run 1 3" # goes on
+		want "$name, killed at step $step of $total" "$(listed)" "$(jumping)"
+		[ $((step % 7)) != 0 ] || { expect 0 probe-enable -q -b agent -s $S -p $a k:three; probe-stat -s $S >/dev/null ||
+			fail "$name, killed at step $step: $out"; want "armed again" "$(listed)" "$(jumping)"; }
+		clean "$name, killed at step $step of $total"
+	done
+	all=$((all + total))
+}
+
+prepare_enable() { :; }
+prepare_more() { expect 0 probe-enable -q -b agent -s $S -p $a k:two; }
+prepare_part() { expect 0 probe-enable -q -b agent -s $S -p $a 'k:*'; }
+prepare_whole() { prepare_part; }
+prepare_trace() { :; }
+prepare_read() { expect 0 probe-enable -q -b agent -s $S --record -p $a 'k:*'; tell a "run 1 20"; }
+killed enable probe-enable -b agent -s $S -p $a 'k:*'
+killed more probe-enable -b agent -s $S -p $a k:one
+killed part probe-disable -s $S k:one
+killed whole probe-disable -s $S
+tell a "start 1"
+killed trace probe-trace -q -n 3 -b agent -p $a k:one k:two
+tell a stop
+killed read probe-trace -q -n 10 -s $S
+[ $all -gt 100 ] || fail "only $all steps"
+echo "$all steps"
+stop a

@@ -1,0 +1,26 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A target that is killed at any moment: who holds its area reads whole records, and no more than were counted.
+. tests/lib.sh
+. tests/agent/lib.sh
+
+times=15
+[ "${PROBEPOINT_LONG-}" ] && times=200
+agent_build storm tests/agent/storm-asm.c
+total=0
+for ((i = 0; i < times; i++)); do
+	target "$T/storm" 4
+	poke arm $S 1 -r -p $pid "$T/storm" 'app:*' || fail "no segment"
+	look >/dev/null
+	reads 400 quiet
+	say go
+	sleep 0.$((RANDOM % 3))$((RANDOM % 10))
+	kill -KILL $pid
+	wait $reader || fail "a torn record: $(tail -1 "$T/records")"
+	wait $pid 2>/dev/null
+	total=$((total + $(field end "$(tail -1 "$T/records") ")))
+	exec {to}>&- {from}<&-
+	rm -rf "$XDG_RUNTIME_DIR/probepoint"
+done
+[ $total -gt $((times * 1000)) ] || fail "only $total records"
+echo "$total records"

@@ -1,0 +1,280 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The commands on processes with an agent: what programs say of themselves is what they tell, hit by hit.
+. tests/lib.sh
+. tests/agent/lib.sh
+. tests/kernel/lib.sh
+need jq
+build_hits
+agent_hits() { start "$1" env LD_PRELOAD="$AGENT" "${2:-$T/hits}"; }
+sums() { # SESSION PROBE: hits filtered idle recorded lost
+	probe-stat --json -s "$1" | jq -r --arg p "$2" '[.probes[] | select(.probe == $p)] |
+		[(map(.hits) | add), (map(.filtered) | add), (map(.idle) | add), (map(.recorded) | add), (map(.lost) | add)] |
+		map(. // 0 | tostring) | join(" ")'
+}
+same_size_for_a_while() {
+	local before
+	before=$(stat -c %s "$1")
+	sleep 1
+	[ "$before" = "$(stat -c %s "$1")" ]
+}
+
+# ---- 8 threads, 1,000,000 hits each: nobody reads, somebody reads, a filter ----
+
+agent_hits a
+bytes=$(site_bytes $a)
+expect 0 probe-enable -s $S -p $a k:one k:two
+want_like "what is armed" "*armed    k:one  pid $a  1 site  agent*" "$out"
+tell a "run 8 1000000"
+want "what the program says" 8000000 "$answer"
+want "nobody reads" "8000000 0 8000000 0 0" "$(sums $S k:one)"
+adds_up $S
+expect 0 probe-disable -q -s $S
+gone $S
+want "the bytes at last" "$bytes" "$(site_bytes $a)"
+
+expect 0 probe-enable -q -b agent -s $S -p $a --string arg2 --if 'arg0 % 4 == 1 && arg1 != 7' k:one
+env --default-signal=INT probe-trace -s $S --json >"$T/traced" 2>"$T/said" &
+tracer=$!
+until [ "$(count $S k:one recorded)" -gt 0 ]; do tell a "run 1 8"; done
+before=$(sums $S k:one)
+tell a "run 8 1000000"
+wait_for 60 same_size_for_a_while "$T/traced"
+kill -INT $tracer
+wait $tracer || fail "probe-trace: $(cat "$T/said")"
+read -r hits filtered idle recorded lost <<<"$(sums $S k:one)"
+read -r hits0 filtered0 idle0 _ _ <<<"$before"
+want "hits" 8000000 $((hits - hits0))
+want "filtered" 6250000 $((filtered - filtered0))
+want "all the rest" 1750000 $((idle - idle0 + recorded + lost - ${before##* } - $(cut -d' ' -f4 <<<"$before")))
+adds_up $S
+want "records" "$recorded" "$(wc -l <"$T/traced")"
+want_like "what the trace says" "*$recorded recorded, $((lost - ${before##* })) lost*" "$(cat "$T/said")"
+want "what the filter lets through" 0 "$(jq -c 'select(.args.arg0 % 4 != 1 or .args.arg1 == 7)' "$T/traced" | wc -l)"
+want "the string" '"a string of thirty-two bytes, no"' "$(jq -c .args.arg2 "$T/traced" | sort -u)"
+want "each thread in its order" "" "$(jq -r '"\(.tid) \(.time)"' "$T/traced" |
+	awk '$2 < last[$1] { print; exit } { last[$1] = $2 }')"
+want "times in order" "" "$(jq -r .time "$T/traced" | awk 'NR > 1 && $1 < last - 10000000 { print NR; exit } { last = $1 }')"
+expect 0 probe-disable -q -s $S
+gone $S
+
+# ---- slower than the reader: nothing is lost, and a trace holds all ----
+
+expect 0 probe-enable -q -b agent -s $S --record -p $a k:three
+tell a "run 4 1000"
+expect 0 timeout -s INT 20 probe-trace -q -s $S -n 4000 -o "$T/trace"
+want "records in the trace" 4000 "$(babeltrace2 "$T/trace" | wc -l)"
+want "recorded" "4000 0 0 4000 0" "$(sums $S k:three)"
+tell a "run 1 100000"
+read -r hits _ idle recorded lost <<<"$(sums $S k:three)"
+want "hits" "104000 0" "$hits $idle"
+want "more than rings hold" 104000 $((recorded + lost))
+[ $lost -gt 0 ] || fail "a ring held 100,000 records"
+timeout -s INT 5 probe-trace -q --json -s $S >"$T/traced"
+want "kept for a reader who comes late" $((recorded - 4000)) "$(wc -l <"$T/traced")"
+expect 0 probe-disable -q -s $S
+gone $S
+
+# ---- strings, and a memory operand that is nowhere ----
+
+agent_build simple
+target "$T/simple"
+expect 0 probe-enable -q -b agent -s $S --record -p $pid app:say
+say "say 4"
+expect 0 timeout -s INT 20 probe-trace -q --json -s $S -n 4
+want "strings" '"in the image" "on the stack" null "on the heap"' "$(jq -c .args.text <<<"$out" | xargs -d '\n')"
+expect 0 probe-disable -q -s $S
+expect 0 probe-enable -q -b agent -s $S --record -p $pid --if 'text =~ "on*"' app:say
+say "say 400"
+want "filtered by a string; what cannot be read is not let through" "400 200 0 200 0" "$(sums $S app:say)"
+expect 0 probe-disable -q -s $S
+expect 1 probe-enable -b agent -s $S -p $pid --if 'text == 5' app:say
+want_like "what is wrong with the filter" "*text == 5*^*" "$out"
+gone $S
+
+# ---- taken out in parts; switched on again; two sessions on one site ----
+
+expect 0 probe-enable -q -s $S -p $pid 'app:*'
+say "tick 10"; say "say 3"
+expect 0 probe-disable -s $S app:tick
+want "taken out" "disarmed 1 site in session '$S'" "$out"
+say "tick 10"; say "say 3"
+want "counts of the other" 6 "$(count $S app:say)"
+expect 0 probe-enable -q -s $S -p $pid app:tick
+expect 0 probe-enable -q -s ${S}b -p $pid --if 'arg0 < 2' app:tick
+say "tick 10"
+want "on again" 10 "$(count $S app:tick)"
+want "another session" "10 8 2 0 0" "$(sums ${S}b app:tick)"
+expect 0 probe-disable -q -s ${S}b
+say "tick 10"
+want "alone again" 20 "$(count $S app:tick)"
+expect 0 probe-disable -q -s $S
+gone $S
+target_end
+
+# ---- a library that is loaded later ----
+
+agent_build life
+$CC -O2 -shared -fPIC -Iinclude -o "$T/library.so" tests/agent/library.c || fail "no library"
+target "$T/life"
+expect 0 probe-enable -b agent -s $S -p $pid -f "$T/library.so" lib:hit
+want_like "pending" "pending  lib:hit*" "$out"
+say "load $T/library.so 5"
+want "armed with it" 5 "$(count $S lib:hit)"
+say "loop $T/library.so 20"
+want "as often as it comes" 25 "$(count $S lib:hit)"
+expect 0 probe-disable -q -s $S
+gone $S
+target_end
+
+# ---- children; what processes counted that have ended ----
+
+target "$T/life"
+expect 0 probe-enable -q -b agent --children -s $S -p $pid app:tick
+say "tick 4"
+say "fork 100"
+say "forks 30"
+want "children" 164 "$(count $S app:tick)"
+target_end
+want "when they have ended" 164 "$(count $S app:tick)"
+want "twice the same" 164 "$(count $S app:tick)"
+expect 0 probe-disable -q -s $S
+gone $S
+
+expect 0 probe-enable -q -b agent -s $S 'k:*' -- "$T/hits" 3 5000
+want "of a command" "15000 15000 15000" "$(count $S k:one) $(count $S k:two) $(count $S k:three)"
+expect 0 probe-disable -q -s $S
+gone $S
+expect 0 probe-trace -b agent --json k:two -- "$T/hits" 2 500
+want "a command's records" 1000 "$(grep -c '"probe": *"k:two"' <<<"$out")"
+
+# A process that is killed: what a command saw of it before is still there.
+target "$T/life"
+expect 0 probe-enable -q -b agent -s $S -p $pid app:tick
+say "tick 7"
+want "before" 7 "$(count $S app:tick)"
+kill -KILL $pid
+wait $pid 2>/dev/null
+exec {to}>&- {from}<&-
+want "after" 7 "$(count $S app:tick)"
+expect 0 probe-disable -q -s $S
+gone $S
+
+# ---- namespaces: nothing is counted twice ----
+
+if [ "$(id -u)" = 0 ]; then
+	target "$T/life"
+	expect 0 probe-enable -q -b agent -s $S --record -p $pid app:tick
+	say "tick 5"
+	want "before" 5 "$(count $S app:tick)"
+	(until [ -s "$T/first" ]; do sleep 0.05; done; echo "done" >"$T/seen") &
+	env --default-signal=INT timeout -s INT 6 probe-trace -q --json -s $S >"$T/traced" 2>/dev/null & tracer=$!
+	until probe-stat --json -s $S | grep -q '"recorded": *5'; do sleep 0.05; done
+	say setns
+	say "tick 5"
+	wait $tracer
+	want "after setns" 10 "$(count $S app:tick)"
+	want "records, each once" 10 "$(wc -l <"$T/traced")"
+	expect 0 probe-disable -q -s $S
+	gone $S
+	target_end
+fi
+
+# ---- every process of a file, there or to come ----
+
+agent_hits b
+expect 0 probe-enable -q -b agent -s $S -f "$T/hits" k:two
+tell a "run 2 10"
+tell b "run 2 20"
+agent_hits c
+tell c "run 2 30"
+want "three processes" 120 "$(count $S k:two)"
+expect 0 probe-disable -q -s $S k:two
+gone $S
+stop c
+stop b
+
+# ---- kernel and agent on one site at once; either leaves first ----
+
+if [ "$(id -u)" = 0 ] && [ -d /sys/bus/event_source/devices/uprobe ]; then
+	for first in kernel agent; do
+		expect 0 probe-enable -q -b kernel -s ${S}k -p $a k:one k:two
+		expect 0 probe-enable -q -b agent -s ${S}a -p $a k:one k:two
+		tell a "run 4 1000"
+		want "the kernel's" "4000 4000" "$(count ${S}k k:one) $(count ${S}k k:two)"
+		want "the agent's" "4000 4000" "$(count ${S}a k:one) $(count ${S}a k:two)"
+		case $first in kernel) expect 0 probe-disable -q -s ${S}k ;; agent) expect 0 probe-disable -q -s ${S}a ;; esac
+		tell a "run 4 1000"
+		case $first in
+		kernel) want "the agent's alone" 8000 "$(count ${S}a k:one)"; expect 0 probe-disable -q -s ${S}a ;;
+		agent) want "the kernel's alone" 8000 "$(count ${S}k k:one)"; expect 0 probe-disable -q -s ${S}k ;;
+		esac
+		gone ${S}k
+		gone ${S}a
+		want "the bytes at last" "$bytes" "$(site_bytes $a)"
+	done
+else
+	part_skipped "kernel and agent at once need root and uprobes"
+fi
+stop a
+
+# ---- without any privilege; and somebody else's process ----
+
+if [ "$(id -u)" = 0 ]; then
+	cat >"$T/user.sh" <<'U'
+set -eu
+cd "$1"
+export XDG_RUNTIME_DIR=$T/user
+mkfifo "$T/user/in" "$T/user/out"
+LD_PRELOAD=$AGENT "$T/hits" <"$T/user/in" >"$T/user/out" &
+exec 5>"$T/user/in" 6<"$T/user/out"
+tell() { echo "$1" >&5; read -r answer <&6; }
+tell pid
+pid=${answer#ok }
+echo "$pid" >"$T/user/pid"
+probe-enable -s u -p "$pid" k:one k:two
+tell "run 8 1000"
+probe-stat --json -s u | jq -c '.probes[] | [.probe, .hits]'
+(until [ "$(probe-stat --json -s u | jq '[.probes[].recorded] | add')" -gt 0 ]; do sleep 0.1; tell "run 1 1"; done) &
+probe-trace -q -s u -n 1 | sed 's/.*k:/k:/; s/=.*//'
+wait $!
+probe-disable -s u k:two
+probe-disable -s u
+probe-list --sessions
+probe-trace -q -b agent k:three -- "$T/hits" 1 2 | sed 's/.*k:/k:/'
+until [ -e "$T/user/end" ]; do sleep 0.05; done
+echo end >&5
+U
+	mkdir "$T/user"
+	chown 65534:65534 "$T/user"
+	chmod 700 "$T/user"
+	chmod 755 "$T/hits"
+	export T AGENT
+	nobody bash "$T/user.sh" "$PWD" >"$T/out" 2>&1 & user=$!
+	wait_for 60 grep -q 'no session' "$T/out"
+	other=$(cat "$T/user/pid")
+	sleep 0.5
+	# Root is let in by the agent, but looks where root's agents are; another user is told so.
+	setpriv --reuid=65533 --regid=65533 --clear-groups --bounding-set=-all --inh-caps=-all \
+		env -u XDG_RUNTIME_DIR "$B/bin/probe-enable" -b agent -s $S -p $other k:one >"$T/refused" 2>&1 &&
+		fail "another user's process was armed"
+	want_like "a second user" "*process $other belongs to user '*' (65534)*" "$(cat "$T/refused")"
+	rm -rf /tmp/probepoint-65533
+	touch "$T/user/end"
+	wait $user || fail "without privilege: $(cat "$T/out")"
+	sed -i "s/pid $other/pid N/; s/^\(armed .*\)  not verified.*/\1/" "$T/out"
+	diff -u --label wanted --label got - "$T/out" <<'W' || fail "without privilege"
+armed    k:one  pid N  1 site  agent
+armed    k:two  pid N  1 site  agent
+["k:one",8000]
+["k:two",8000]
+k:one arg0
+disarmed 1 site in session 'u'
+disarmed 1 site in session 'u'
+probe-list: there is no session
+k:three
+k:three
+W
+else
+	part_skipped "another user needs root"
+fi
