@@ -1,5 +1,8 @@
 # The agent. entry.c is called from slots, where vector registers are the target's; and a sanitizer is no guest in
 # somebody else's process.
+AGENT_CPU := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+AGENT_CPUS := x86_64 aarch64
+AGENT_SRC := $(filter-out $(foreach cpu,$(filter-out $(AGENT_CPU),$(AGENT_CPUS)),%-$(cpu).c),$(AGENT_SRC))
 AGENT_OBJ := $(AGENT_SRC:%.c=$(B)/obj/%.o)
 
 $(AGENT_OBJ): CFLAGS_ALL := $(filter-out -fsanitize=%,$(CFLAGS_ALL)) -ftls-model=initial-exec -fno-stack-protector \
@@ -15,4 +18,4 @@ $(B)/lib/libprobepoint-agent.so: $(AGENT_OBJ)
 		-o $@ $(AGENT_OBJ)
 
 # This suite runs slots without an agent around them.
-$(B)/tests/check_slot: $(B)/obj/runtime/agent/slot-x86_64.o $(B)/obj/runtime/agent/entry.o
+$(B)/tests/check_slot: $(addprefix $(B)/obj/runtime/agent/,slot-$(AGENT_CPU).o code.o entry.o)
