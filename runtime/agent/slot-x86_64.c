@@ -31,6 +31,7 @@
 #include <probepoint.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <x86intrin.h>
 
 #include "runtime/agent/code.h"
 
@@ -661,6 +662,11 @@ bool slot_clock_invariant(void)
 		known = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8) && !prctl(PR_GET_TSC, &tsc) &&
 		        tsc == PR_TSC_ENABLE;
 	return known;
+}
+
+uint64_t slot_ticks(void)
+{
+	return __rdtsc();
 }
 
 void slot_table_fill(struct slot_table *table)
