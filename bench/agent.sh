@@ -10,7 +10,7 @@ T=$(mktemp -d) || exit 1
 trap 'rm -rf "$T"' EXIT
 export XDG_RUNTIME_DIR=$T/run
 mkdir -m 700 "$XDG_RUNTIME_DIR"
-libs=$(pkg-config --libs libelf libbpf json-c)
+libs="$(pkg-config --libs libelf libbpf json-c) -lZydis -lstdc++"
 ${CC:-gcc} -std=gnu17 -D_GNU_SOURCE -O2 -Iinclude -I. -o "$T/poke" tests/agent/poke.c "$B/lib/libprobepoint.a" $libs || exit 1
 ${CC:-gcc} -std=gnu17 -D_GNU_SOURCE -O2 -pthread -Iinclude -o "$T/bench" bench/agent.c || exit 1
 
