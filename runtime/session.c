@@ -109,6 +109,7 @@ int pp_session_open(const char *name, bool create, struct pp_session **session)
 {
 	struct pp_session *s;
 	int err = check_name(name), trouble = 0;
+	char *sentence = NULL;
 
 	if (err)
 		return err;
@@ -118,17 +119,24 @@ int pp_session_open(const char *name, bool create, struct pp_session **session)
 	strcpy(s->name, name);
 	for (size_t i = 0; i < NBACKENDS; i++) {
 		err = open_backend(s, backends[i], false);
-		if (err && !absent(err))
+		if (err && !absent(err) && !trouble) {
 			trouble = err;
+			sentence = strdup(pp_error());
+		}
 	}
 	/* Whoever creates it hears of a backend's trouble when that backend is to arm. */
-	if (!s->kernel && !s->agent && !create) {
+	if (s->kernel || s->agent || create) {
+		*session = s;
+		trouble = 0;
+	} else {
 		pp_session_close(s);
-		return trouble ? trouble : error_set(ENOENT, "no session '%s': probe-list --sessions shows those there are",
-		                                     name);
+		if (trouble)
+			error_set(-trouble, "%s", sentence ? sentence : "out of memory");
+		else
+			trouble = error_set(ENOENT, "no session '%s': probe-list --sessions shows those there are", name);
 	}
-	*session = s;
-	return 0;
+	free(sentence);
+	return trouble;
 }
 
 int pp_session_private(struct pp_session **session)

@@ -214,6 +214,9 @@ static int kernel_open(struct pp_session *session, bool create)
 		if (!err && !create && !session->nsegments && !store_remove(&k->store))
 			err = -ENOENT;
 		store_unlock(&k->store);
+		/* The folder is ours to read: what is not, in it, is a foreign thing. */
+		if (err == -EACCES)
+			err = -EBADMSG;
 	}
 	if (err)
 		kernel_close(session);
