@@ -211,16 +211,14 @@ static int take_site(struct walk *walk, const char *desc, size_t size, const cha
 	site.location = file_address(walk->file, desc);
 	site.line = file_u32(walk->file, desc + address);
 	site.flags = file_u32(walk->file, desc + address + 4);
-	if (size > address + 8) {
-		*reason = "its operands do not end, are not text or are too many";
+	if (size > address + 8)
 		site.operands = take_string(&strings, desc + size, OPERANDS_LONGEST);
-		if (!site.operands)
-			return -EBADMSG;
-		for (const char *operand = operands_next(site.operands, &length); operand;
-		     operand = operands_next(operand + length, &length))
-			if (++n > OPERANDS_MAX)
-				return -EBADMSG;
-	}
+	for (const char *operand = site.operands ? operands_next(site.operands, &length) : NULL; operand;
+	     operand = operands_next(operand + length, &length))
+		if (++n > OPERANDS_MAX || !memchr(operand, '@', length)) {
+			site.operands = NULL; /* something newer */
+			break;
+		}
 
 	room = grow(walk->notes->sites, walk->notes->nsites, &walk->sites_room, sizeof(site));
 	if (!room)
