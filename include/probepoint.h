@@ -74,6 +74,19 @@ const struct pp_arg *pp_probe_arg(const struct pp_probe *probe, size_t i);
 const char *pp_arg_name(const struct pp_arg *arg);
 const char *pp_arg_type(const struct pp_arg *arg);
 
+/*
+ * Of an argument that points to a structure, its fields as far as the file tells;
+ * of one that is an enumeration, its names. None: not known. A field has size bytes
+ * at offset; of a bit-field, bits (else 0) from bit on of the byte at offset.
+ */
+size_t pp_arg_fields(const struct pp_arg *arg);
+const struct pp_field *pp_arg_field(const struct pp_arg *arg, size_t i);
+const char *pp_field_name(const struct pp_field *field);
+const char *pp_field_type(const struct pp_field *field);
+void pp_field_place(const struct pp_field *field, unsigned *offset, unsigned *size, unsigned *bit, unsigned *bits);
+size_t pp_arg_values(const struct pp_arg *arg);
+const char *pp_arg_value(const struct pp_arg *arg, size_t i, int64_t *value); /* its name */
+
 /* Sites stand in the order of their offsets. */
 size_t pp_probe_sites(const struct pp_probe *probe);
 const struct pp_site *pp_probe_site(const struct pp_probe *probe, size_t i);
