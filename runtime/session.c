@@ -584,6 +584,20 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 	return err;
 }
 
+void pp_session_budget(struct pp_session *session, double share)
+{
+	session->budget = share;
+}
+
+int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost)
+{
+	*cost = (struct pp_cost){ 0 };
+	for (size_t i = 0; i < NBACKENDS; i++)
+		if (state_of(session, backends[i]) && backends[i]->cost)
+			return backends[i]->cost(session, ms, cost);
+	return error_set(EOPNOTSUPP, "what session '%s' costs is not measured", session->name);
+}
+
 int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t npidfds)
 {
 	int err = 0;

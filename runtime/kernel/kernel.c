@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/kernel/cost.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
@@ -307,6 +308,8 @@ const struct backend backend_kernel = {
 	.release = kernel_release,
 	.armed = kernel_armed,
 	.hold = kernel_hold,
+	.cost = kernel_cost,
+	.over_budget = kernel_over_budget,
 	.counts = kernel_counts,
 	.reader_open = kernel_reader_open,
 	.reader_next = kernel_reader_next,
