@@ -12,6 +12,7 @@
 #include "runtime/process.h"
 #include "runtime/report.h"
 #include "runtime/request.h"
+#include "runtime/semaphore.h"
 #include "runtime/target.h"
 #include "runtime/verify.h"
 #include "sdt/error.h"
@@ -468,6 +469,8 @@ static int arm(struct pp_session *session, const struct backend *backend, const 
 		err = leave_out_armed(session, t);
 	if (!err)
 		err = verify_already(t);
+	if (!err && backend == &backend_kernel)
+		err = semaphores_check(session, t->points, t->npoints);
 	if (!err && backend == &backend_kernel)
 		err = verify_no_debugger(t->points, t->npoints, session->name);
 
