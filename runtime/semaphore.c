@@ -33,7 +33,7 @@ static bool is_armed(struct armed_now *now, const struct pp_image *image, const 
 {
 	size_t n;
 
-	return registry_find(&now->own, image->device, image->inode, site->offset, &n) ||
+	return registry_find(&now->own, image->real_device, image->real_inode, site->offset, &n) ||
 	       (now->others && pp_armed_session(now->others, image, site, 0));
 }
 

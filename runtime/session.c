@@ -243,7 +243,7 @@ static int leave_out_armed(struct pp_session *session, struct targets *t)
 
 		if (point->error)
 			continue;
-		c = registry_find(&registry, point->image->device, point->image->inode, point->site->offset, &n);
+		c = registry_find(&registry, point->image->real_device, point->image->real_inode, point->site->offset, &n);
 		for (size_t k = 0; k < n && !point->error; k++) {
 			char reason[160];
 
