@@ -231,6 +231,21 @@ void pp_session_interrupt(struct pp_session *session, const volatile int *flag);
  * comes; then disarms the rest. SIGUSR1 is used meanwhile.
  */
 int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t npidfds);
+/*
+ * For pp_session_hold(): hits may cost this share of one CPU (0.05: 5 %). Each second in
+ * which they cost more, the points that were hit most are taken out; pp_stat_over_budget()
+ * tells which.
+ */
+void pp_session_budget(struct pp_session *session, double share);
+
+struct pp_cost {
+	uint64_t hits;              /* while it was measured, of processes that are not meant too */
+	double trap_ns, program_ns; /* what a hit costs: the trap, and (0 where there were no hits) what is done there */
+	double share;               /* of one CPU */
+};
+
+/* Measures for so many ms what the session's hits cost. */
+int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost);
 
 /*
  * Disarms what matches any of the patterns (none: everything), in the process pid
@@ -280,6 +295,7 @@ pid_t pp_stat_pid(const struct pp_stat *stat, size_t row);
 const char *pp_stat_file(const struct pp_stat *stat, size_t row);
 const char *pp_stat_backend(const struct pp_stat *stat, size_t row);
 size_t pp_stat_sites(const struct pp_stat *stat, size_t row);
+size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row); /* sites that were taken out, see pp_session_budget() */
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts);
 
 /* ---- records --------------------------------------------------------------- */

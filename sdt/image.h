@@ -75,6 +75,8 @@ struct pp_image {
 	char build_id[2 * 64 + 1];
 	dev_t device;
 	ino_t inode;
+	dev_t real_device; /* the same, but on an overlay: of the layer's file, to which points belong */
+	ino_t real_inode;
 	uint64_t size;
 	int machine;      /* EM_* */
 	bool is_64;

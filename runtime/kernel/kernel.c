@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/kernel/cost.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/verify.h"
 #include "sdt/error.h"
@@ -320,6 +321,8 @@ const struct backend backend_kernel = {
 	.release = kernel_release,
 	.armed = kernel_armed,
 	.hold = kernel_hold,
+	.cost = kernel_cost,
+	.over_budget = kernel_over_budget,
 	.counts = kernel_counts,
 	.reader_open = kernel_reader_open,
 	.reader_next = kernel_reader_next,
