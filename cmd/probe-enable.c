@@ -23,16 +23,18 @@ struct enable {
 	struct arming arming;
 	char **command;
 	double seconds;   /* --for; 0: not given */
+	double budget;    /* CPUs; 0: not given */
 	bool until_exit;
 	pid_t until;      /* the process of --until-exit=PID */
 	bool inject;
 };
 
-enum { KEY_RECORD = 0x200, KEY_FOR, KEY_UNTIL_EXIT, KEY_INJECT };
+enum { KEY_RECORD = 0x200, KEY_FOR, KEY_UNTIL_EXIT, KEY_BUDGET, KEY_INJECT };
 
 static const struct argp_option own[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, reader or not: a flight recorder", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "disarm after TIME: 30s, 5m, 1h, 500ms", 1 },
+	{ "budget", KEY_BUDGET, "SHARE%", 0, "disarm what is hit most while hits take more of a CPU, as in 5%", 1 },
 	{ "until-exit", KEY_UNTIL_EXIT, "PID", OPTION_ARG_OPTIONAL,
 	  "disarm when PID has ended; where none is given, the last of -p's, or the command", 1 },
 	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p first", 1 },
@@ -80,6 +82,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		e->seconds = take_time(arg);
 		if (!e->seconds)
 			return options_wrong(state, &e->options, "'%s' is no time: 30s, 5m, 1h, 500ms", arg);
+		e->arming.hold = true;
+		break;
+	case KEY_BUDGET:
+		e->budget = strtod(arg, &end) / 100;
+		if (end == arg || strcmp(end, "%") || !(e->budget >= 0.0001 && e->budget <= 1000))
+			return options_wrong(state, &e->options, "'%s' is no share of a CPU: 5%%, 0.5%%", arg);
 		e->arming.hold = true;
 		break;
 	case KEY_UNTIL_EXIT:
@@ -210,6 +218,7 @@ static void hold(struct enable *e, int say)
 	if (chdir("/") || write(say, &status, 1) != 1)
 		_exit(STATUS_FAILED);
 	close(say);
+	pp_session_budget(session, e->budget);
 	pp_session_hold(session, e->seconds ? start.tv_sec * 1000000000ull + start.tv_nsec + (uint64_t)(e->seconds * 1e9) : 0,
 	                fds, n);
 	pp_session_close(session);

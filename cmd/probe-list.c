@@ -171,15 +171,42 @@ static json_object *json_site(const struct list *l, const struct pp_image *image
 	               NULL);
 }
 
+static json_object *json_arg(const struct list *l, const struct pp_arg *arg)
+{
+	json_object *fields = json_object_new_array(), *values = json_object_new_array();
+	bool all = l->options.verbose; /* or a file's would be very many */
+	unsigned offset, size, bit, bits;
+	int64_t value;
+
+	for (size_t i = 0; all && i < pp_arg_fields(arg); i++) {
+		const struct pp_field *field = pp_arg_field(arg, i);
+
+		pp_field_place(field, &offset, &size, &bit, &bits);
+		json_object_array_add(fields, json_of("name", text_json(pp_field_name(field)), "type",
+		                                      text_json(pp_field_type(field)), "offset", json_object_new_int64(offset),
+		                                      "size", json_object_new_int64(size), "bit", json_object_new_int64(bit),
+		                                      "bits", json_object_new_int64(bits), NULL));
+	}
+	for (size_t i = 0; all && i < pp_arg_values(arg); i++) {
+		const char *name = pp_arg_value(arg, i, &value);
+
+		json_object_array_add(values, json_of("name", text_json(name), "value", json_object_new_int64(value), NULL));
+	}
+	return json_of("name", text_json(pp_arg_name(arg)), "type", text_json(pp_arg_type(arg)), "fields", fields, "values",
+	               values, NULL);
+}
+
 static json_object *json_probe(const struct list *l, const struct pp_image *image, const struct pp_probe *probe)
 {
-	json_object *sites = json_object_new_array();
+	json_object *sites = json_object_new_array(), *args = json_object_new_array();
 
+	for (size_t i = 0; i < pp_probe_args(probe); i++)
+		json_object_array_add(args, json_arg(l, pp_probe_arg(probe, i)));
 	for (size_t i = 0; i < pp_probe_sites(probe); i++)
 		json_object_array_add(sites, json_site(l, image, pp_probe_site(probe, i)));
 	return json_of("provider", text_json(pp_probe_provider(probe)), "name", text_json(pp_probe_name(probe)), "file",
 	               text_json(pp_image_path(image)), "build_id", text_json(pp_image_build_id(image)), "signature",
-	               text_json(pp_probe_signature(probe)), "sites", sites, NULL);
+	               text_json(pp_probe_signature(probe)), "args", args, "sites", sites, NULL);
 }
 
 /* Written as it is made, a probe at a time: a file may have very many. */
@@ -222,6 +249,37 @@ static void put_sites(const struct list *l, const struct pp_image *image, const 
 	}
 }
 
+/* What the arguments' types hold: a line each. */
+static void put_types(const struct pp_probe *probe)
+{
+	unsigned offset, size, bit, bits;
+	int64_t value;
+
+	for (size_t a = 0; a < pp_probe_args(probe); a++) {
+		const struct pp_arg *arg = pp_probe_arg(probe, a);
+
+		if (pp_arg_fields(arg) || pp_arg_values(arg))
+			fputs("      ", stdout), text_puts(stdout, pp_arg_name(arg)), putchar(':');
+		for (size_t i = 0; i < pp_arg_fields(arg); i++) {
+			const struct pp_field *field = pp_arg_field(arg, i);
+
+			pp_field_place(field, &offset, &size, &bit, &bits);
+			fputs(i ? ", " : " ->", stdout), text_puts(stdout, pp_field_name(field));
+			fputs(" (", stdout), text_puts(stdout, pp_field_type(field)), printf(" at %u", offset);
+			if (bits)
+				printf(", %u bit%s from %u", bits, plural(bits), bit);
+			putchar(')');
+		}
+		for (size_t i = 0; i < pp_arg_values(arg); i++) {
+			const char *name = pp_arg_value(arg, i, &value);
+
+			fputs(i ? ", " : " ", stdout), text_puts(stdout, name), printf(" = %" PRId64, value);
+		}
+		if (pp_arg_fields(arg) || pp_arg_values(arg))
+			putchar('\n');
+	}
+}
+
 struct line {
 	const struct pp_probe *probe;
 	char *name, *armed;
@@ -261,6 +319,8 @@ static void put_lines(const struct list *l, const struct images_entry *entry, co
 		printf("%*s  ", (int)(armed_width - strlen(lines[i].armed)), "");
 		text_puts(stdout, signature ? signature : "-");
 		putchar('\n');
+		if (l->options.verbose)
+			put_types(lines[i].probe);
 		if (l->sites)
 			put_sites(l, entry->image, lines[i].probe);
 	}

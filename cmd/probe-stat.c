@@ -77,7 +77,7 @@ static const struct argp argp = {
 struct row {
 	const char *probe, *file, *backend;
 	pid_t pid;
-	size_t sites;
+	size_t sites, over_budget;
 	struct pp_counts counts;
 	double rate; /* hits a second since the reading before; NAN: not known */
 };
@@ -87,6 +87,8 @@ struct reading {
 	struct row *rows; /* its strings are the stat's */
 	size_t n;
 	uint64_t time; /* ns, CLOCK_MONOTONIC */
+	bool has_cost;
+	struct pp_cost cost;
 };
 
 static void reading_free(struct reading *reading)
@@ -116,7 +118,9 @@ static int by_hits(const void *a, const void *b)
 	return by_name(a, b);
 }
 
-static int reading_take(struct reading *reading, const char *name)
+#define COST_MS 200 /* for so long it is measured */
+
+static int reading_take(struct reading *reading, const struct options *options, const char *name)
 {
 	struct pp_session *session;
 	struct timespec now;
@@ -124,6 +128,7 @@ static int reading_take(struct reading *reading, const char *name)
 
 	if (err)
 		return err;
+	reading->has_cost = options->verbose && !pp_session_cost(session, COST_MS, &reading->cost);
 	err = pp_session_stat(session, &reading->stat);
 	pp_session_close(session);
 	if (err)
@@ -142,6 +147,7 @@ static int reading_take(struct reading *reading, const char *name)
 		row->backend = pp_stat_backend(reading->stat, i);
 		row->pid = pp_stat_pid(reading->stat, i);
 		row->sites = pp_stat_sites(reading->stat, i);
+		row->over_budget = pp_stat_over_budget(reading->stat, i);
 		pp_stat_counts(reading->stat, i, &row->counts);
 	}
 	qsort(reading->rows, reading->n, sizeof(*reading->rows), by_name);
@@ -169,7 +175,7 @@ static void reading_rates(struct reading *now, const struct reading *before)
 
 static void put_json(const char *session, const struct reading *reading)
 {
-	json_object *probes = json_object_new_array();
+	json_object *probes = json_object_new_array(), *document;
 
 	for (size_t i = 0; i < reading->n; i++) {
 		const struct row *r = &reading->rows[i];
@@ -189,10 +195,20 @@ static void put_json(const char *session, const struct reading *reading)
 		                           "under_way", json_object_new_uint64(r->counts.under_way),
 		                           "abandoned", json_object_new_uint64(r->counts.abandoned), NULL);
 
+		if (r->over_budget)
+			json_object_object_add(row, "over_budget", json_object_new_uint64(r->over_budget));
+
 		json_object_array_add(probes, row);
 	}
-	text_put_json(stdout, json_of("session", text_json(session), "time", json_object_new_uint64(reading->time),
-	                              "probes", probes, NULL));
+	document = json_of("session", text_json(session), "time", json_object_new_uint64(reading->time),
+	                   "probes", probes, NULL);
+	if (reading->has_cost)
+		json_object_object_add(document, "cost", json_of(
+			"hits", json_object_new_uint64(reading->cost.hits),
+			"trap_ns", json_object_new_double(reading->cost.trap_ns),
+			"program_ns", json_object_new_double(reading->cost.program_ns),
+			"cpu_share", json_object_new_double(reading->cost.share), NULL));
+	text_put_json(stdout, document);
 	putchar('\n');
 }
 
@@ -277,6 +293,24 @@ static void put_table(const struct options *o, const struct reading *reading, bo
 	}
 }
 
+/* What there is to say beside the table. */
+static void remarks(const struct options *o, const struct reading *reading)
+{
+	const struct pp_cost *cost = &reading->cost;
+
+	for (size_t i = 0; i < reading->n; i++)
+		if (reading->rows[i].over_budget)
+			remark(o, "%zu site%s of %s %s disarmed: over the budget", reading->rows[i].over_budget,
+			       reading->rows[i].over_budget == 1 ? "" : "s", reading->rows[i].probe,
+			       reading->rows[i].over_budget == 1 ? "was" : "were");
+	if (reading->has_cost && cost->hits)
+		remark(o, "a hit costs %.0f ns (the trap %.0f, the program %.0f); in the last %.1f s the session took %.2f %% of "
+		          "a CPU", cost->trap_ns + cost->program_ns, cost->trap_ns, cost->program_ns, COST_MS / 1e3,
+		       100 * cost->share);
+	else if (reading->has_cost)
+		remark(o, "the trap of a hit costs %.0f ns; there was none in the last %.1f s", cost->trap_ns, COST_MS / 1e3);
+}
+
 static void show(struct stat_command *c, struct reading *reading, bool rates)
 {
 	if (c->options.json) {
@@ -285,6 +319,7 @@ static void show(struct stat_command *c, struct reading *reading, bool rates)
 	}
 	qsort(reading->rows, reading->n, sizeof(*reading->rows), by_hits);
 	put_table(&c->options, reading, rates);
+	remarks(&c->options, reading);
 	qsort(reading->rows, reading->n, sizeof(*reading->rows), by_name);
 }
 
@@ -314,7 +349,7 @@ static enum status run(struct stat_command *c)
 			pause_until(&next, c->interval);
 		if (interrupted)
 			break;
-		err = reading_take(&now, name);
+		err = reading_take(&now, &c->options, name);
 		if (err == -ENOENT && i) {
 			remark(&c->options, "session '%s' has ended", name);
 			break;

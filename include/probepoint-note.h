@@ -26,6 +26,9 @@
  *                   where it is the probe's name without its ending
  *     result\0      PPN_KIND_FUNCTION only: an argument without a name
  *     nargs times argument\0: one CLASS letter, the name, ':', the type in C
+ *     u8  ntypes    may be missing: 0
+ *     ntypes times  u8 argument (255: the result), u64 key of a PPN_TYPE: of its
+ *                   type, or of what it points to
  *
  *   Arguments stand in the order of the stapsdt operands. Two signatures that
  *   have one key and differ are no signature: the reader uses neither.
@@ -35,6 +38,22 @@
  *     address location      as in the site's stapsdt note
  *     u32 line
  *     u32 flags
+ *     operands\0    may be missing; those that follow the ones of the stapsdt note,
+ *                   which old readers take twelve of
+ *
+ *   PPN_TYPE, one for each type of which signatures say something:
+ *
+ *     u64 key       ppn_hash of all that follows
+ *     u32 size      bytes
+ *     u16 kind      PPN_TYPE_*
+ *     u16 n
+ *     name\0        as in signatures, without qualifiers
+ *     n times text\0
+ *         of an enumeration   NAME=VALUE, decimal
+ *         of a structure      OFFSET/SIZE, in bytes, or OFFSET.BIT/BITS; then what an
+ *                             argument has: a CLASS letter, the name, ':', the type.
+ *                             Class x: its value is no number. Fields of bases and of
+ *                             members without a name are among them.
  */
 #ifndef PROBEPOINT_NOTE_H
 #define PROBEPOINT_NOTE_H
@@ -49,7 +68,11 @@
 #define PPN_SECTION ".note.probepoint"
 #define PPN_OWNER "ppn"
 
-enum { PPN_SIGNATURE = 1, PPN_SITE = 2 };
+enum { PPN_SIGNATURE = 1, PPN_SITE = 2, PPN_TYPE = 3 };
+
+enum { PPN_TYPE_ENUM = 1, PPN_TYPE_STRUCT = 2 };
+
+#define PPN_RESULT 255 /* among the arguments that have types */
 
 enum {
 	PPN_KIND_PROBE = 0,    /* the key names the probe itself */
@@ -84,6 +107,16 @@ static inline uint64_t ppn_key(const char *provider, const char *name)
 	for (int i = 0; i < 3; i++)
 		for (const char *c = part[i]; *c; c++)
 			h = (h ^ (unsigned char)*c) * 0x100000001b3u;
+	return h;
+}
+
+/* The same over any bytes. */
+static inline uint64_t ppn_hash(const void *bytes, unsigned long size)
+{
+	uint64_t h = 0xcbf29ce484222325u;
+
+	for (unsigned long i = 0; i < size; i++)
+		h = (h ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
 	return h;
 }
 

@@ -74,6 +74,19 @@ const struct pp_arg *pp_probe_arg(const struct pp_probe *probe, size_t i);
 const char *pp_arg_name(const struct pp_arg *arg);
 const char *pp_arg_type(const struct pp_arg *arg);
 
+/*
+ * Of an argument that points to a structure, its fields as far as the file tells;
+ * of one that is an enumeration, its names. None: not known. A field has size bytes
+ * at offset; of a bit-field, bits (else 0) from bit on of the byte at offset.
+ */
+size_t pp_arg_fields(const struct pp_arg *arg);
+const struct pp_field *pp_arg_field(const struct pp_arg *arg, size_t i);
+const char *pp_field_name(const struct pp_field *field);
+const char *pp_field_type(const struct pp_field *field);
+void pp_field_place(const struct pp_field *field, unsigned *offset, unsigned *size, unsigned *bit, unsigned *bits);
+size_t pp_arg_values(const struct pp_arg *arg);
+const char *pp_arg_value(const struct pp_arg *arg, size_t i, int64_t *value); /* its name */
+
 /* Sites stand in the order of their offsets. */
 size_t pp_probe_sites(const struct pp_probe *probe);
 const struct pp_site *pp_probe_site(const struct pp_probe *probe, size_t i);
@@ -218,6 +231,21 @@ void pp_session_interrupt(struct pp_session *session, const volatile int *flag);
  * comes; then disarms the rest. SIGUSR1 is used meanwhile.
  */
 int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t npidfds);
+/*
+ * For pp_session_hold(): hits may cost this share of one CPU (0.05: 5 %). Each second in
+ * which they cost more, the points that were hit most are taken out; pp_stat_over_budget()
+ * tells which.
+ */
+void pp_session_budget(struct pp_session *session, double share);
+
+struct pp_cost {
+	uint64_t hits;              /* while it was measured, of processes that are not meant too */
+	double trap_ns, program_ns; /* what a hit costs: the trap, and (0 where there were no hits) what is done there */
+	double share;               /* of one CPU */
+};
+
+/* Measures for so many ms what the session's hits cost. */
+int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost);
 
 /*
  * Disarms what matches any of the patterns (none: everything), in the process pid
@@ -267,6 +295,7 @@ pid_t pp_stat_pid(const struct pp_stat *stat, size_t row);
 const char *pp_stat_file(const struct pp_stat *stat, size_t row);
 const char *pp_stat_backend(const struct pp_stat *stat, size_t row);
 size_t pp_stat_sites(const struct pp_stat *stat, size_t row);
+size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row); /* sites that were taken out, see pp_session_budget() */
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts);
 
 /* ---- records --------------------------------------------------------------- */

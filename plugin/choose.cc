@@ -179,6 +179,7 @@ void functions_survey(void)
 		if (rule && std::find(resolvers.begin(), resolvers.end(), decl) == resolvers.end())
 			probe(decl, rule, name);
 	}
+	types_write();
 }
 
 const struct probed *function_probed(tree decl)

@@ -85,6 +85,7 @@ static void take_out(gimple *stmt)
 /* What is shown, each a parameter or an expression; arguments of parameters are known before LTO strips their types. */
 struct shown {
 	std::string text, type;
+	uint64_t described;
 	tree parm;
 	std::vector<argument> arguments; /* where it is no operand as it is */
 };
@@ -105,11 +106,13 @@ void declared_survey(tree decl)
 		shown.text = text.find(':') == std::string::npos ? text : identifier_of(text);
 		if (type && TREE_CODE(type) == REFERENCE_TYPE) {
 			shown.type = value_type_text(TREE_TYPE(type));
+			shown.described = type_key(TREE_TYPE(type));
 		} else if (type) {
 			argument arg = {};
 
 			arg.name = shown.text;
 			shown.type = value_type_text(type);
+			shown.described = type_key(type);
 			shown.parm = parm;
 			arguments_add(type, arg, &shown.arguments);
 		}
@@ -142,6 +145,7 @@ void declared_place(function *fn)
 			arg.cls = tree_to_shwi(cls);
 			arg.name = all[i].text;
 			arg.type = all[i].type;
+			arg.described = all[i].described;
 			operand_add(&ops, arg, value);
 			probed.arguments.push_back(arg);
 			continue;

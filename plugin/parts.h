@@ -8,6 +8,7 @@
  *   choose.cc      which functions are probed
  *   names.cc       what their probes are called
  *   signature.cc   what a function's arguments are: types, names, classes
+ *   types.cc       ... and what those types are: enumerations, structures
  *   site.cc        the assembler text of a site, and what later passes do with it
  *   stmt.cc        a site as a GIMPLE statement
  *   declared.cc    probes of <sys/probe.h>: their sites
@@ -27,6 +28,8 @@
 
 #include "gcc-compat.h"
 #include "probepoint-note.h"
+
+#define OPERANDS_IN_STAPSDT 12 /* what old readers take */
 
 #define PLUGIN_NAME "probepoint"
 
@@ -96,12 +99,14 @@ struct argument {
 	enum part part;
 	std::vector<tree> steps; /* first of all: to a member (FIELD_DECL) or element (INTEGER_CST) of it */
 	unsigned parm;           /* its place in DECL_ARGUMENTS */
+	uint64_t described;      /* its type's note; 0: it has none */
 };
 
 /* What is known of a function before its types are stripped for LTO. */
 struct probed {
 	std::string provider;
 	std::string name;      /* of its probes, without __entry and the like */
+	unsigned line;         /* of its declaration */
 	std::string signature; /* a PPN_SIGNATURE's bytes */
 	std::string home;      /* the assembler's name of the one function that keeps the sites; empty: all do */
 	bool entry, returns;   /* which sites */
@@ -123,6 +128,20 @@ void arguments_add(tree type, const argument &arg, std::vector<argument> *argume
 std::string value_type_text(tree type);
 /* The note's bytes, of what probed says; function: as people write it. */
 void signature_write(tree decl, const std::string &function, struct probed *probed);
+
+bool is_cxx(void);
+bool is_operand_size(HOST_WIDE_INT size);
+char class_of(tree type); /* PPN_CLASS_* */
+/* To a note's bytes. */
+void add_number(std::string *bytes, uint64_t value, int size);
+void add_string(std::string *bytes, const std::string &text);
+
+/* ---- types.cc --------------------------------------------------------------- */
+
+/* The key of the note that describes a type, or what it points to; 0: none does. */
+uint64_t type_key(tree type);
+/* Puts the notes asked for so far into the unit. */
+void types_write(void);
 
 /* ---- site.cc -------------------------------------------------------------- */
 
@@ -146,6 +165,8 @@ std::string site_text_flagged(const char *text, unsigned line, unsigned flags);
 std::string site_text_linked(const char *text, unsigned label, bool define);
 /* Does the site stay in a function of that assembler name (or a clone of it)? */
 bool site_stays(const char *text, const char *function);
+/* Adds a PPN_TYPE of these bytes, which follow its key, to the assembler text; the key. */
+uint64_t type_note(const std::string &bytes, std::string *text);
 /* What that took out of all the sites, for the end of the unit. */
 std::string signatures_text(void);
 

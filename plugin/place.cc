@@ -13,7 +13,7 @@
 
 namespace {
 
-#define OPERANDS_IN_NOTE 12
+#define INPUTS 28 /* GCC knows no asm statement with more than 30 */
 
 static tree load(struct operands *ops, tree place)
 {
@@ -87,7 +87,7 @@ static tree part_value(struct operands *ops, const argument &arg, tree place)
 
 void operand_add(struct operands *ops, const argument &arg, tree place)
 {
-	if (arg.part == PART_NONE || arg.cls == PPN_CLASS_VOID || ops->values.size() == OPERANDS_IN_NOTE)
+	if (arg.part == PART_NONE || arg.cls == PPN_CLASS_VOID || ops->values.size() + ops->in_memory.size() >= INPUTS)
 		return;
 	tree value = arg.part == PART_ADDRESS ? build_fold_addr_expr(place) : part_value(ops, arg, place);
 	HOST_WIDE_INT size = int_size_in_bytes(TREE_TYPE(value));

@@ -2,7 +2,7 @@
 /* What the note says of a function: its name, its arguments' names, C types and classes. */
 #include "parts.h"
 
-static bool is_cxx(void)
+bool is_cxx(void)
 {
 	return !strncmp(lang_hooks.name, "GNU C++", 7);
 }
@@ -184,7 +184,7 @@ std::string value_type_text(tree type)
 
 #define FLAT_BYTES 16 /* what the ABIs of our CPUs pass in registers */
 
-static char class_of(tree type)
+char class_of(tree type)
 {
 	tree to;
 
@@ -212,7 +212,7 @@ static char class_of(tree type)
 	}
 }
 
-static bool is_operand_size(HOST_WIDE_INT size)
+bool is_operand_size(HOST_WIDE_INT size)
 {
 	return size == 1 || size == 2 || size == 4 || size == 8;
 }
@@ -263,6 +263,7 @@ void arguments_add(tree type, const argument &arg, std::vector<argument> *argume
 	HOST_WIDE_INT size = int_size_in_bytes(type);
 	size_t before = arguments->size();
 	std::string text = value_type_text(type);
+	uint64_t described = type_key(type);
 
 	switch (TREE_CODE(type)) {
 	case INTEGER_TYPE:
@@ -273,6 +274,7 @@ void arguments_add(tree type, const argument &arg, std::vector<argument> *argume
 	case REAL_TYPE:
 		if (is_operand_size(size) && !DECIMAL_FLOAT_TYPE_P(type)) {
 			add_part(arg, class_of(type), PART_WHOLE, "", text, arguments);
+			arguments->back().described = described;
 		} else if (TREE_CODE(type) == REAL_TYPE && TYPE_PRECISION(type) == 80 && size == 16) {
 			add_part(arg, PPN_CLASS_UNSIGNED, PART_MANTISSA, ".mantissa", "unsigned long", arguments);
 			add_part(arg, PPN_CLASS_UNSIGNED, PART_EXPONENT, ".exponent", "unsigned short", arguments);
@@ -294,7 +296,8 @@ void arguments_add(tree type, const argument &arg, std::vector<argument> *argume
 		break;
 	case RECORD_TYPE:
 		if (size > FLAT_BYTES && arg.steps.empty())
-			add_part(arg, PPN_CLASS_POINTER, PART_ADDRESS, "", text + " *", arguments);
+			add_part(arg, PPN_CLASS_POINTER, PART_ADDRESS, "", text + " *", arguments),
+				arguments->back().described = described;
 		else if (size > 0 && size <= FLAT_BYTES && !TYPE_REVERSE_STORAGE_ORDER(type))
 			add_members(type, arg, arguments);
 		break;
@@ -317,6 +320,7 @@ static argument result_argument(tree decl)
 
 	arg.cls = class_of(type);
 	arg.type = value_type_text(type);
+	arg.described = type_key(type);
 	if (arg.cls == PPN_CLASS_VOID)
 		return arg;
 	if ((result && DECL_BY_REFERENCE(result)) || !is_operand_size(int_size_in_bytes(type)) ||
@@ -329,13 +333,13 @@ static argument result_argument(tree decl)
 
 /* ---- the note's bytes --------------------------------------------------------- */
 
-static void add_number(std::string *bytes, uint64_t value, int size)
+void add_number(std::string *bytes, uint64_t value, int size)
 {
 	for (int i = 0; i < size; i++)
 		bytes->push_back((char)(value >> (8 * (BYTES_BIG_ENDIAN ? size - 1 - i : i))));
 }
 
-static void add_string(std::string *bytes, const std::string &text)
+void add_string(std::string *bytes, const std::string &text)
 {
 	bytes->append(text.c_str(), strlen(text.c_str()) + 1);
 }
@@ -345,6 +349,27 @@ static std::string argument_text(const argument &arg)
 	return arg.cls + arg.name + ":" + arg.type;
 }
 
+/* Which arguments' types have notes; 255 is the result. */
+static void add_types(std::string *bytes, const struct probed *probed)
+{
+	std::string list;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < probed->arguments.size() && i < 255; i++)
+		if (probed->arguments[i].described && ++n) {
+			add_number(&list, i, 1);
+			add_number(&list, probed->arguments[i].described, 8);
+		}
+	if (!probed->declared && probed->result.described && ++n) {
+		add_number(&list, PPN_RESULT, 1);
+		add_number(&list, probed->result.described, 8);
+	}
+	if (!n)
+		return;
+	add_number(bytes, n, 1);
+	*bytes += list;
+}
+
 void signature_write(tree decl, const std::string &function, struct probed *probed)
 {
 	expanded_location where = expand_location(DECL_SOURCE_LOCATION(decl));
@@ -352,6 +377,7 @@ void signature_write(tree decl, const std::string &function, struct probed *prob
 
 	if (probed->arguments.size() > 255)
 		probed->arguments.resize(255);
+	probed->line = where.line;
 	add_number(&bytes, ppn_key(probed->provider.c_str(), probed->name.c_str()), 8);
 	add_number(&bytes, where.line, 4);
 	add_number(&bytes, probed->declared ? PPN_KIND_PROBE : PPN_KIND_FUNCTION, 1);
@@ -363,6 +389,7 @@ void signature_write(tree decl, const std::string &function, struct probed *prob
 		add_string(&bytes, argument_text(probed->result));
 	for (const argument &arg : probed->arguments)
 		add_string(&bytes, argument_text(arg));
+	add_types(&bytes, probed);
 }
 
 void signature_make(tree decl, struct probed *probed)

@@ -24,6 +24,7 @@
 #define STAYS_IN "\t# stays in "
 #define DECLARED "\t# declared\n"
 #define OPERANDS "\t.string \""
+#define MORE "\t.string  \"" /* operands beyond those of stapsdt */
 
 /* For .ascii inside of an asm template: both would read \ " and the one % { | }. */
 static std::string quoted(const std::string &bytes)
@@ -51,11 +52,7 @@ static std::string hex(uint64_t value)
 
 static uint64_t hash(const std::string &bytes)
 {
-	uint64_t h = 0xcbf29ce484222325u;
-
-	for (char c : bytes)
-		h = (h ^ (unsigned char)c) * 0x100000001b3u;
-	return h;
+	return ppn_hash(bytes.data(), bytes.size());
 }
 
 static std::string address(const std::string &value)
@@ -104,8 +101,29 @@ static std::string signature_text(const struct probed *probed)
 	       signature_note(quoted(probed->signature)) + "\t.popsection\n\t.endif\n";
 }
 
+/* The first twelve of a list of operands, the others go to *more. */
+static std::string first_operands(const std::string &operands, std::string *more)
+{
+	size_t at = 0;
+
+	for (int i = 0; i < OPERANDS_IN_STAPSDT && at != std::string::npos; i++)
+		at = operands.find(' ', at + (i > 0));
+	*more = at == std::string::npos ? "" : operands.substr(at + 1);
+	return operands.substr(0, at);
+}
+
+/* A PPN_SITE; more: operands, or "" */
+static std::string site_note(unsigned line, unsigned flags, const std::string &more)
+{
+	return "\t.pushsection " PPN_SECTION ",\"o?\"," LINK_OWN "\n" + head(PPN_OWNER, PPN_SITE) + address(".Lpp%=") +
+	       "\t.4byte " + std::to_string(line) + "," + std::to_string(flags) + "\n" +
+	       (more.empty() ? "" : MORE + more + "\"\n") + tail;
+}
+
 std::string site_text(const struct probed *probed, enum site_kind kind, const std::string &operands)
 {
+	std::string more, first = first_operands(operands, &more);
+
 	static const char *const endings[] = { "__entry", "__return", "", "__unwind" };
 
 	return std::string(SITE) +
@@ -114,7 +132,7 @@ std::string site_text(const struct probed *probed, enum site_kind kind, const st
 	       head(STAPSDT_OWNER, STAPSDT_TYPE) + address(".Lpp%=") + address("_.stapsdt.base") +
 	       address(probed->declared ? probed->provider + "_" + probed->name + "_semaphore" : "0") +
 	       "\t.asciz \"" + probed->provider + "\"\n\t.asciz \"" + probed->name + endings[kind] + "\"\n" + OPERANDS +
-	       operands + "\"\n" + tail + base_text() + signature_text(probed) +
+	       first + "\"\n" + tail + (more.empty() ? "" : site_note(probed->line, 0, more)) + base_text() + signature_text(probed) +
 	       (probed->declared ? DECLARED : probed->home.empty() ? "" : STAYS_IN + probed->home + "\n");
 }
 
@@ -133,19 +151,38 @@ bool site_is_unwind(const char *text)
 	return site_is(text) && strstr(text, "__unwind\"\n" OPERANDS) && !strstr(text, DECLARED);
 }
 
+static std::string list_behind(const std::string &text, const char *mark)
+{
+	size_t at = text.find(mark);
+
+	if (at == std::string::npos)
+		return "";
+	at += strlen(mark);
+	return text.substr(at, text.find('"', at) - at);
+}
+
+static void list_replace(std::string *text, const char *mark, const std::string &list)
+{
+	size_t at = text->find(mark);
+
+	if (at != std::string::npos)
+		text->replace(at + strlen(mark), text->find('"', at + strlen(mark)) - at - strlen(mark), list);
+}
+
 std::string site_operands(const char *text)
 {
-	const char *start = strstr(text, OPERANDS) + strlen(OPERANDS);
+	std::string more = list_behind(text, MORE);
 
-	return std::string(start, strchr(start, '"'));
+	return list_behind(text, OPERANDS) + (more.empty() ? "" : " ") + more;
 }
 
 std::string site_text_with_operands(const char *text, const std::string &operands)
 {
-	std::string changed = text;
-	size_t at = changed.find(OPERANDS) + strlen(OPERANDS);
+	std::string changed = text, more, first = first_operands(operands, &more);
 
-	return changed.replace(at, changed.find('"', at) - at, operands);
+	list_replace(&changed, OPERANDS, first);
+	list_replace(&changed, MORE, more);
+	return changed;
 }
 
 std::string site_text_flagged(const char *text, unsigned line, unsigned flags)
@@ -154,8 +191,7 @@ std::string site_text_flagged(const char *text, unsigned line, unsigned flags)
 
 	if (flagged.find("\t.pushsection " PPN_SECTION ",\"o?\"") != std::string::npos)
 		return flagged;
-	return flagged + "\t.pushsection " PPN_SECTION ",\"o?\"," LINK_OWN "\n" + head(PPN_OWNER, PPN_SITE) +
-	       address(".Lpp%=") + "\t.4byte " + std::to_string(line) + "," + std::to_string(flags) + "\n" + tail;
+	return flagged + site_note(line, flags, "");
 }
 
 static std::string own_signatures; /* as notes */
@@ -193,6 +229,18 @@ bool site_stays(const char *text, const char *function)
 	size_t length = strcspn(home, "\n");
 	function += *function == '*';
 	return !strncmp(home, function, length) && (!function[length] || function[length] == '.');
+}
+
+uint64_t type_note(const std::string &bytes, std::string *text)
+{
+	uint64_t key = hash(bytes);
+	std::string id = hex(key), note;
+
+	add_number(&note, key, 8);
+	note += bytes;
+	*text += "\t.push" + group("type." + id) + head(PPN_OWNER, PPN_TYPE) + "\t.ascii \"" + quoted(note) +
+		 "\"\n992:\t.balign 4\n\t.popsection\n";
+	return key;
 }
 
 std::string signatures_text(void)

@@ -82,7 +82,7 @@ const char *pp_armed_session(const struct pp_armed *armed, const struct pp_image
 {
 	struct registry *registry = (struct registry *)&armed->registry; /* finding sorts it, the first time */
 	size_t n, seen = 0;
-	const struct consumer *c = registry_find(registry, image->device, image->inode, site->offset, &n);
+	const struct consumer *c = registry_find(registry, image->real_device, image->real_inode, site->offset, &n);
 
 	for (size_t k = 0; k < n; k++)
 		if ((!k || c[k].session != c[k - 1].session) && seen++ == i)

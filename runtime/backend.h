@@ -78,6 +78,11 @@ struct backend {
 	/* See pp_session_hold(). NULL: what is armed needs no holder, or can have none. */
 	int (*hold)(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n);
 
+	/* See pp_session_cost(). NULL: nothing to be told. */
+	int (*cost)(struct pp_session *session, int ms, struct pp_cost *cost);
+	/* Whether a point was taken out because the session costs too much. NULL: never. */
+	bool (*over_budget)(const struct segment *segment, uint32_t point);
+
 	/* Whether a point is still armed, and its counts. */
 	bool (*armed)(const struct segment *segment, uint32_t point);
 	void (*counts)(const struct segment *segment, uint32_t point, struct pp_counts *counts);

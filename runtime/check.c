@@ -95,8 +95,8 @@ int check_site(const struct pp_site *site)
 	const struct image_segment *segment = NULL;
 	const char *why;
 
-	if (image->machine != EM_X86_64 || !image->is_64)
-		return error_set(EOPNOTSUPP, "%s: probes are armed in 64-bit x86 programs only: these can be listed",
+	if (image->machine != EM_386 && (image->machine != EM_X86_64 || !image->is_64))
+		return error_set(EOPNOTSUPP, "%s: probes are armed in x86 programs of 64 and 32 bits only: these can be listed",
 		                 image->path);
 	for (size_t i = 0; i < image->nsegments; i++)
 		if (site->offset - image->segments[i].offset < image->segments[i].filesz &&

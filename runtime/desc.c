@@ -15,7 +15,7 @@
 #include "sdt/error.h"
 #include "sdt/image.h"
 
-_Static_assert(sizeof(struct desc) == 48 && sizeof(struct desc_point) == 40 && sizeof(struct desc_file) == 24 &&
+_Static_assert(sizeof(struct desc) == 48 && sizeof(struct desc_point) == 40 && sizeof(struct desc_file) == 40 &&
                sizeof(struct desc_layout) == 52 && sizeof(struct desc_probe) == 16 && sizeof(struct desc_arg) == 8,
                "description layout");
 
@@ -254,7 +254,8 @@ void desc_builder_free(struct desc_builder *builder)
 
 int desc_add_file(struct desc_builder *builder, const struct pp_image *image)
 {
-	struct desc_file file = { .device = image->device, .inode = image->inode };
+	struct desc_file file = { .device = image->device, .inode = image->inode, .real_device = image->real_device,
+	                          .real_inode = image->real_inode };
 	int path = add_string(builder, image->path);
 	int build_id = add_string(builder, image->build_id);
 

@@ -18,11 +18,12 @@
 #include "runtime/record.h"
 
 #define DESC_MAGIC 0x63736470u /* "pdsc" */
-#define DESC_VERSION 1
+#define DESC_VERSION 2
 
 struct desc_file {
 	uint32_t path, build_id; /* strings: offsets in the pool */
-	uint64_t device, inode;
+	uint64_t device, inode; /* as processes that map it show them */
+	uint64_t real_device, real_inode; /* the point's: others on an overlay, see sdt/overlay.h */
 };
 
 struct desc_arg {

@@ -35,7 +35,7 @@ static uint64_t extend(uint64_t value, unsigned size, unsigned bit, bool is_sign
 static void add_address(struct steps *steps, const struct pp_site *site, const struct operand *operand)
 {
 	const struct pp_image *image = site->probe->image;
-	bool is_static = operand->kind == OPERAND_STATIC;
+	bool is_static = operand->kind == OPERAND_STATIC, is_64 = !image || image->is_64;
 	int base = is_static ? cpu_of(image->machine, image->is_64)->pc : operand->reg;
 	int index = is_static ? -1 : operand->index;
 	uint64_t offset = operand->value;
@@ -56,10 +56,14 @@ static void add_address(struct steps *steps, const struct pp_site *site, const s
 			add(steps, FETCH_ADD, 0, 0, 0, 0);
 	}
 	if (base < 0 && index < 0) {
-		add(steps, FETCH_IMM, 0, 0, 0, offset);
-	} else if (offset) {
-		add(steps, FETCH_IMM, 0, 0, 0, offset);
-		add(steps, FETCH_ADD, 0, 0, 0, 0);
+		add(steps, FETCH_IMM, 0, 0, 0, is_64 ? offset : (uint32_t)offset);
+	} else {
+		if (offset) {
+			add(steps, FETCH_IMM, 0, 0, 0, offset);
+			add(steps, FETCH_ADD, 0, 0, 0, 0);
+		}
+		if (!is_64) /* where the CPU wraps */
+			add(steps, FETCH_EXTEND, 4, 0, 0, 0);
 	}
 }
 

@@ -126,6 +126,7 @@ static int argument(struct parser *p, size_t i, struct value *value)
 	enum pp_kind kind = p->program->kind[i];
 	bool typed = i < p->probe->nargs && p->probe->args[i].class != PPN_CLASS_NONE;
 	bool is_wide = p->program->size[i] == 8;
+	bool is_address = p->program->size[i] == (p->probe->image && !p->probe->image->is_64 ? 4 : 8);
 
 	if (kind == PP_FLOAT)
 		return fail(p, value->token.at,
@@ -133,7 +134,7 @@ static int argument(struct parser *p, size_t i, struct value *value)
 		            (int)value->token.length, p->tokens.text + value->token.at);
 	value->type = kind == PP_STRING ? TYPE_STRING : TYPE_INTEGER;
 	value->is_unsigned = is_wide && kind != PP_SIGNED && kind != PP_CHAR;
-	value->may_be_string = is_wide && (kind == PP_POINTER || !typed);
+	value->may_be_string = is_address && (kind == PP_POINTER || !typed);
 	return emit_argument(p, &value->token, i);
 }
 

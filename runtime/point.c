@@ -53,8 +53,8 @@ int registry_add_session(struct registry *registry, const struct pp_session *ses
 
 			if (segment->backend->armed(segment, i))
 				registry->consumers[registry->n++] = (struct consumer){
-					.device = file->device,
-					.inode = file->inode,
+					.device = file->real_device,
+					.inode = file->real_inode,
 					.offset = point->offset,
 					.session = number,
 					.pid = point->pid,

@@ -12,6 +12,7 @@
 #include "runtime/process.h"
 #include "runtime/report.h"
 #include "runtime/request.h"
+#include "runtime/semaphore.h"
 #include "runtime/target.h"
 #include "runtime/verify.h"
 #include "sdt/error.h"
@@ -109,6 +110,7 @@ int pp_session_open(const char *name, bool create, struct pp_session **session)
 {
 	struct pp_session *s;
 	int err = check_name(name), trouble = 0;
+	char *sentence = NULL;
 
 	if (err)
 		return err;
@@ -118,17 +120,24 @@ int pp_session_open(const char *name, bool create, struct pp_session **session)
 	strcpy(s->name, name);
 	for (size_t i = 0; i < NBACKENDS; i++) {
 		err = open_backend(s, backends[i], false);
-		if (err && !absent(err))
+		if (err && !absent(err) && !trouble) {
 			trouble = err;
+			sentence = strdup(pp_error());
+		}
 	}
 	/* Whoever creates it hears of a backend's trouble when that backend is to arm. */
-	if (!s->kernel && !s->agent && !create) {
+	if (s->kernel || s->agent || create) {
+		*session = s;
+		trouble = 0;
+	} else {
 		pp_session_close(s);
-		return trouble ? trouble : error_set(ENOENT, "no session '%s': probe-list --sessions shows those there are",
-		                                     name);
+		if (trouble)
+			error_set(-trouble, "%s", sentence ? sentence : "out of memory");
+		else
+			trouble = error_set(ENOENT, "no session '%s': probe-list --sessions shows those there are", name);
 	}
-	*session = s;
-	return 0;
+	free(sentence);
+	return trouble;
 }
 
 int pp_session_private(struct pp_session **session)
@@ -302,7 +311,7 @@ static int leave_out_armed(struct pp_session *session, struct targets *t)
 
 		if (point->error)
 			continue;
-		c = registry_find(&registry, point->image->device, point->image->inode, point->site->offset, &n);
+		c = registry_find(&registry, point->image->real_device, point->image->real_inode, point->site->offset, &n);
 		for (size_t k = 0; k < n && !point->error; k++) {
 			char reason[160];
 
@@ -529,6 +538,8 @@ static int arm(struct pp_session *session, const struct backend *backend, const 
 	if (!err)
 		err = verify_already(t);
 	if (!err && backend == &backend_kernel)
+		err = semaphores_check(session, t->points, t->npoints);
+	if (!err && backend == &backend_kernel)
 		err = verify_no_debugger(t->points, t->npoints, session->name);
 
 	if (!err)
@@ -642,6 +653,20 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 	free(misses);
 	targets_release(&targets);
 	return err;
+}
+
+void pp_session_budget(struct pp_session *session, double share)
+{
+	session->budget = share;
+}
+
+int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost)
+{
+	*cost = (struct pp_cost){ 0 };
+	for (size_t i = 0; i < NBACKENDS; i++)
+		if (state_of(session, backends[i]) && backends[i]->cost)
+			return backends[i]->cost(session, ms, cost);
+	return error_set(EOPNOTSUPP, "what session '%s' costs is not measured", session->name);
 }
 
 int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t npidfds)

@@ -10,7 +10,7 @@ struct row {
 	const char *probe, *file; /* in the descriptions */
 	const char *backend;
 	pid_t pid;
-	size_t sites;
+	size_t sites, over_budget;
 	struct pp_counts counts;
 };
 
@@ -47,6 +47,7 @@ static void merge(struct pp_stat *stat)
 			continue;
 		}
 		to->sites += from->sites;
+		to->over_budget += from->over_budget;
 		to->counts.hits += from->counts.hits;
 		to->counts.filtered += from->counts.filtered;
 		to->counts.idle += from->counts.idle;
@@ -81,13 +82,15 @@ static int add_segment(struct pp_stat *stat, const struct segment *segment)
 		const struct desc_probe *probe = &desc_probes(d)[point->probe];
 		struct row *row = &rows[stat->nrows];
 
-		if (!segment->backend->armed(segment, i))
+		bool armed = segment->backend->armed(segment, i);
+
+		if (!armed && !(segment->backend->over_budget && segment->backend->over_budget(segment, i)))
 			continue;
 		*row = (struct row){ .probe = desc_string(d, probe->name),
 		                     .file = desc_string(d, desc_files(d)[probe->file].path),
 		                     .backend = segment->backend->name,
 		                     .pid = point->pid,
-		                     .sites = 1 };
+		                     .sites = armed, .over_budget = !armed };
 		segment->backend->counts(segment, i, &row->counts);
 		stat->nrows++;
 	}
@@ -149,6 +152,11 @@ const char *pp_stat_backend(const struct pp_stat *stat, size_t row)
 size_t pp_stat_sites(const struct pp_stat *stat, size_t row)
 {
 	return stat->rows[row].sites;
+}
+
+size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row)
+{
+	return stat->rows[row].over_budget;
 }
 
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts)

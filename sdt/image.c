@@ -4,6 +4,7 @@
 #include "sdt/error.h"
 #include "sdt/file.h"
 #include "sdt/notes.h"
+#include "sdt/overlay.h"
 #include "sdt/probe.h"
 #include "sdt/symbols.h"
 
@@ -110,6 +111,7 @@ int pp_image_open(const char *path, struct pp_image **result)
 	}
 	image->device = file.stat.st_dev;
 	image->inode = file.stat.st_ino;
+	overlay_real(path, file.fd, &file.stat, &image->real_device, &image->real_inode);
 	image->size = (uint64_t)file.stat.st_size;
 	image->changed = file.stat.st_mtim;
 	image->machine = file.header.e_machine;

@@ -15,10 +15,34 @@
 #include <sys/types.h>
 #include <time.h>
 
+/* A field of a structure: size bytes at offset; or bits from bit on of the byte there. */
+struct pp_field {
+	const char *name, *type;
+	char class;      /* PPN_CLASS_*; PPN_CLASS_NONE: its value is no number */
+	uint8_t bit, bits; /* bits: 0 where it is none of a bit-field's */
+	uint32_t offset, size;
+};
+
+struct pp_enumerator {
+	const char *name;
+	int64_t value; /* of unsigned ones: the same bits */
+};
+
+/* An enumeration or a structure that arguments have or point to. */
+struct pp_type {
+	uint64_t key;
+	const char *name;
+	uint32_t size;
+	struct pp_field *fields;
+	struct pp_enumerator *values;
+	size_t nfields, nvalues;
+};
+
 struct pp_arg {
 	char *name;
 	char *type;
 	char class; /* PPN_CLASS_*; PPN_CLASS_NONE where no signature tells */
+	const struct pp_type *described; /* its type, or what it points to; NULL where unknown */
 };
 
 struct pp_site {
@@ -51,6 +75,8 @@ struct pp_image {
 	char build_id[2 * 64 + 1];
 	dev_t device;
 	ino_t inode;
+	dev_t real_device; /* the same, but on an overlay: of the layer's file, to which points belong */
+	ino_t real_inode;
 	uint64_t size;
 	int machine;      /* EM_* */
 	bool is_64;
@@ -67,6 +93,8 @@ struct pp_image {
 	uint16_t type;             /* ET_EXEC or ET_DYN */
 	struct timespec changed;   /* the file's mtime */
 	uint64_t hidden_warnings;  /* that came when there were enough of them */
+	struct pp_type *types;     /* by key */
+	size_t ntypes;
 	struct pp_arg *unnamed;    /* arg0, arg1, ..., that probes without a signature share */
 	struct arena arena;        /* whose strings all of the above are */
 };

@@ -33,7 +33,7 @@ struct walk {
 	struct notes *notes;
 	uint64_t start; /* the section's place in the file */
 	uint64_t size;  /* of all sections so far */
-	size_t notes_room, signatures_room, sites_room;
+	size_t notes_room, signatures_room, sites_room, types_room;
 };
 
 bool text_is_clean(const char *text, size_t length)
@@ -184,6 +184,10 @@ static int take_signature(struct walk *walk, uint64_t at, const char *desc, size
 			return -EBADMSG;
 	}
 	s.length = (size_t)(strings - s.file);
+	if (strings < end && (size_t)(end - strings) > 9u * (uint8_t)*strings) {
+		s.ntypes = (uint8_t)*strings;
+		s.types = strings + 1;
+	}
 
 	room = grow(walk->notes->signatures, walk->notes->nsignatures, &walk->signatures_room, sizeof(s));
 	if (!room)
@@ -196,7 +200,9 @@ static int take_signature(struct walk *walk, uint64_t at, const char *desc, size
 static int take_site(struct walk *walk, const char *desc, size_t size, const char **reason)
 {
 	size_t address = walk->file->is_64 ? 8 : 4;
-	struct note_site site;
+	const char *strings = desc + address + 8;
+	struct note_site site = { 0 };
+	size_t n = 0, length;
 	void *room;
 
 	*reason = "it is too short";
@@ -205,12 +211,53 @@ static int take_site(struct walk *walk, const char *desc, size_t size, const cha
 	site.location = file_address(walk->file, desc);
 	site.line = file_u32(walk->file, desc + address);
 	site.flags = file_u32(walk->file, desc + address + 4);
+	if (size > address + 8)
+		site.operands = take_string(&strings, desc + size, OPERANDS_LONGEST);
+	for (const char *operand = site.operands ? operands_next(site.operands, &length) : NULL; operand;
+	     operand = operands_next(operand + length, &length))
+		if (++n > OPERANDS_MAX || !memchr(operand, '@', length)) {
+			site.operands = NULL; /* something newer */
+			break;
+		}
 
 	room = grow(walk->notes->sites, walk->notes->nsites, &walk->sites_room, sizeof(site));
 	if (!room)
 		return no_memory(walk);
 	walk->notes->sites = room;
 	walk->notes->sites[walk->notes->nsites++] = site;
+	return 0;
+}
+
+static int take_type(struct walk *walk, uint64_t at, const char *desc, size_t size, const char **reason)
+{
+	const char *end = desc + size, *strings = desc + 16;
+	struct note_type type = { .at = at };
+	void *room;
+
+	*reason = "it is too short";
+	if (size < 16 + sizeof(""))
+		return -EBADMSG;
+	type.key = file_u64(walk->file, desc);
+	type.size = file_u32(walk->file, desc + 8);
+	type.kind = file_u16(walk->file, desc + 12);
+	type.n = file_u16(walk->file, desc + 14);
+	*reason = "a name of it does not end or is not text";
+	type.name = take_string(&strings, end, OPERANDS_LONGEST);
+	if (!type.name)
+		return -EBADMSG;
+	type.texts = strings;
+	for (int i = 0; i < type.n; i++)
+		if (!take_string(&strings, end, OPERANDS_LONGEST))
+			return -EBADMSG;
+	*reason = "its key is not that of what it says";
+	if (type.key != ppn_hash(desc + 8, (size_t)(strings - desc - 8)))
+		return -EBADMSG;
+
+	room = grow(walk->notes->types, walk->notes->ntypes, &walk->types_room, sizeof(type));
+	if (!room)
+		return no_memory(walk);
+	walk->notes->types = room;
+	walk->notes->types[walk->notes->ntypes++] = type;
 	return 0;
 }
 
@@ -233,6 +280,7 @@ static int take(struct walk *walk, const char *start, const char *owner, size_t 
 	if (owner_size == sizeof(PPN_OWNER) && !memcmp(owner, PPN_OWNER, owner_size))
 		return type == PPN_SIGNATURE ? take_signature(walk, at, desc, size, reason)
 		       : type == PPN_SITE    ? take_site(walk, desc, size, reason)
+		       : type == PPN_TYPE    ? take_type(walk, at, desc, size, reason)
 		                             : 0;
 	if (owner_size == sizeof(ELF_NOTE_GNU) && !memcmp(owner, ELF_NOTE_GNU, owner_size) && type == NT_GNU_BUILD_ID)
 		take_build_id(walk->image, (const unsigned char *)desc, size);
@@ -245,7 +293,7 @@ static bool looks_like_ours(const struct file *file, const char *at)
 
 	return (name == sizeof(STAPSDT_OWNER) && type == STAPSDT_TYPE &&
 	        !memcmp(at + HEADER, STAPSDT_OWNER, sizeof(STAPSDT_OWNER))) ||
-	       (name == sizeof(PPN_OWNER) && (type == PPN_SIGNATURE || type == PPN_SITE) &&
+	       (name == sizeof(PPN_OWNER) && type >= PPN_SIGNATURE && type <= PPN_TYPE &&
 	        !memcmp(at + HEADER, PPN_OWNER, sizeof(PPN_OWNER)));
 }
 
@@ -332,6 +380,13 @@ static int by_key(const void *a, const void *b)
 	return x->key != y->key ? (x->key > y->key) - (x->key < y->key) : (x->at > y->at) - (x->at < y->at);
 }
 
+static int by_type_key(const void *a, const void *b)
+{
+	const struct note_type *x = a, *y = b;
+
+	return x->key != y->key ? (x->key > y->key) - (x->key < y->key) : (x->at > y->at) - (x->at < y->at);
+}
+
 static int by_location(const void *a, const void *b)
 {
 	const struct note_site *x = a, *y = b;
@@ -371,6 +426,9 @@ static void settle(struct walk *walk)
 			image_warn(walk->image, "signatures at offsets %#llx (%s:%u) and %#llx (%s:%u) are of one name and "
 			           "differ, so neither is used", (unsigned long long)last->at, last->file, last->line,
 			           (unsigned long long)s->at, s->file, s->line);
+		} else if (!last->ntypes) { /* there its types were not complete */
+			last->types = s->types;
+			last->ntypes = s->ntypes;
 		}
 	}
 	notes->nsignatures = n;
@@ -382,6 +440,14 @@ static void settle(struct walk *walk)
 		if (!n || notes->sites[n - 1].location != notes->sites[i].location)
 			notes->sites[n++] = notes->sites[i];
 	notes->nsites = n;
+
+	n = 0;
+	if (notes->ntypes)
+		qsort(notes->types, notes->ntypes, sizeof(*notes->types), by_type_key);
+	for (size_t i = 0; i < notes->ntypes; i++)
+		if (!n || notes->types[n - 1].key != notes->types[i].key)
+			notes->types[n++] = notes->types[i];
+	notes->ntypes = n;
 }
 
 int notes_read(const struct file *file, struct pp_image *image, struct notes *notes)
@@ -407,6 +473,7 @@ void notes_release(struct notes *notes)
 	free(notes->notes);
 	free(notes->signatures);
 	free(notes->sites);
+	free(notes->types);
 	*notes = (struct notes){ 0 };
 }
 

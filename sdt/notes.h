@@ -26,19 +26,32 @@ struct note_signature { /* PPN_SIGNATURE */
 	const char *file, *function, *result; /* result: NULL but for PPN_KIND_FUNCTION */
 	const char *args;                     /* nargs strings, one behind the other */
 	size_t length;                        /* of the strings from file on */
+	const char *types;                    /* ntypes times u8 argument, u64 key */
+	uint8_t ntypes;
 	bool disputed;                        /* another has its key and says otherwise */
 };
 
 struct note_site { /* PPN_SITE */
 	uint64_t location;
 	uint32_t line, flags;
+	const char *operands; /* that follow those of the stapsdt note; NULL: none do */
+};
+
+struct note_type { /* PPN_TYPE */
+	uint64_t at;
+	uint64_t key;
+	uint32_t size;
+	uint16_t kind, n;
+	const char *name;
+	const char *texts; /* n strings, one behind the other */
 };
 
 struct notes {
 	struct note *notes;
 	struct note_signature *signatures; /* by key, one a key */
 	struct note_site *sites;           /* by location, one a location */
-	size_t nnotes, nsignatures, nsites;
+	struct note_type *types;           /* by key, one a key */
+	size_t nnotes, nsignatures, nsites, ntypes;
 };
 
 /* Reads all note sections, and the build-id. Damage in a note is a warning of the image. */

@@ -16,6 +16,7 @@
 #include "sdt/error.h"
 #include "sdt/operand.h"
 #include "sdt/signature.h"
+#include "sdt/types.h"
 #include "sdt/symbols.h"
 
 #include <errno.h>
@@ -255,9 +256,38 @@ static int describe(struct making *m, struct pp_probe *probe, struct entry **ent
 			if (!site->source)
 				return -ENOMEM;
 		}
+		if (own && own->operands && *own->operands) {
+			site->operands = arena_printf(arena, "%s%s%s", site->operands, *site->operands ? " " : "", own->operands);
+			if (!site->operands)
+				return -ENOMEM;
+			if (count_operands(site->operands) > OPERANDS_MAX)
+				site->operands = (char *)entries[i]->note->operands;
+		}
 		site->function = (char *)(function ? function : image_function(m->image, site->address));
 	}
 	return 0;
+}
+
+/* What is known of the types of a probe's arguments, of which some that the signature has are left out. */
+static void describe_args(struct making *m, struct pp_probe *probe, const struct note_signature *s, bool is_result)
+{
+	const char *text = s->args;
+	size_t nth = 0;
+
+	for (unsigned i = 0; i < s->ntypes; i++) {
+		const char *entry = s->types + 9 * i;
+
+		if (is_result && probe->nargs && (uint8_t)*entry == PPN_RESULT)
+			probe->args[0].described = types_find(m->image, file_u64(m->file, entry + 1));
+	}
+	for (unsigned arg = 0; !is_result && arg < s->nargs; arg++, text += strlen(text) + 1) {
+		if (*text == PPN_CLASS_NONE)
+			continue;
+		for (unsigned i = 0; i < s->ntypes; i++)
+			if ((uint8_t)s->types[9 * i] == arg && nth < probe->nargs)
+				probe->args[nth].described = types_find(m->image, file_u64(m->file, s->types + 9 * i + 1));
+		nth++;
+	}
 }
 
 static int name_args(struct making *m, struct pp_probe *probe, const struct note_signature *s)
@@ -279,6 +309,8 @@ static int name_args(struct making *m, struct pp_probe *probe, const struct note
 	else
 		err = signature_named(m->image, probe, s->result,
 		                      !strcmp(ending, "__return") && *s->result != PPN_CLASS_VOID && some_value, "result");
+	if (!err && noperands <= probe->nargs)
+		describe_args(m, probe, s, s->kind == PPN_KIND_FUNCTION && strcmp(ending, "__entry"));
 	if (err || noperands <= probe->nargs)
 		return err;
 	image_warn(m->image, "the signature of %s:%s, %s, is not used: the probe has %zu operand%s", probe->provider,
@@ -367,7 +399,9 @@ int probes_make(const struct file *file, struct pp_image *image, const struct no
 	if (err)
 		goto out;
 	qsort(m.order, m.n, sizeof(*m.order), by_probe);
-	err = make_probes(&m);
+	err = types_make(image, notes);
+	if (!err)
+		err = make_probes(&m);
 out:
 	free(m.entries);
 	free(m.order);

@@ -202,9 +202,9 @@ START_TEST(each_damage_is_refused)
 	unsigned char *at = (unsigned char *)(d + 1);
 	struct desc_point *points = (struct desc_point *)at;
 	struct desc_file *files = (struct desc_file *)(at + 3 * 40);
-	struct desc_layout *layouts = (struct desc_layout *)(at + 3 * 40 + 2 * 24);
-	struct desc_probe *probes = (struct desc_probe *)(at + 3 * 40 + 2 * 24 + 3 * 52);
-	struct desc_arg *args = (struct desc_arg *)(at + 3 * 40 + 2 * 24 + 3 * 52 + 3 * 16);
+	struct desc_layout *layouts = (struct desc_layout *)(at + 3 * 40 + 2 * 40);
+	struct desc_probe *probes = (struct desc_probe *)(at + 3 * 40 + 2 * 40 + 3 * 52);
+	struct desc_arg *args = (struct desc_arg *)(at + 3 * 40 + 2 * 40 + 3 * 52 + 3 * 16);
 
 	memcpy(d, good, good->size);
 	ck_assert_int_eq(desc_check(d, good->size, "copy"), 0);
@@ -213,6 +213,7 @@ START_TEST(each_damage_is_refused)
 	refused(d, good->size + 1, "longer");
 
 	SPOIL(d->magic ^= 1);
+	SPOIL(points[1].role = 3);
 	SPOIL(d->version++);
 	SPOIL(d->size--);
 	SPOIL(d->size += 8);

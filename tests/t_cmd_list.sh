@@ -61,7 +61,7 @@ E
 # ---- JSON ----
 expect 0 probe-list --json target
 want "keys of all" '["probes"]' "$(json keys <<<"$out")"
-want "keys of a probe" '["build_id","file","name","provider","signature","sites"]' "$(json '.probes[0]|keys' <<<"$out")"
+want "keys of a probe" '["args","build_id","file","name","provider","signature","sites"]' "$(json '.probes[0]|keys' <<<"$out")"
 want "keys of a site" '["address","armed","function","offset","operands","semaphore_offset","source"]' \
 	"$(json '.probes[0].sites[0]|keys' <<<"$out")"
 want "names" '["app:tick","target:say__entry","target:say__return"]' \

@@ -116,15 +116,11 @@ for level in O0 O2; do
 	LC_ALL=C join -a 1 -e 0 -o 1.1,1.2,2.2 "$T/entries" "$T/returns" | awk '$2 != $3 { print $1, $2 - $3 }' >"$T/left"
 	cat >"$T/unwound" <<-'E'
 	lapi:f_call 30
-	lapi:lua_error 30
 	lbaselib:luaB_error 30
 	lcorolib:luaB_yield 50
-	ldebug:luaG_errormsg 30
 	ldo:ccall 31
 	ldo:luaD_callnoyield 30
 	ldo:luaD_precall 80
-	ldo:luaD_throw 80
-	ldo:lua_yieldk 50
 	ldo:precallC 80
 	ldo:resume 50
 	ldo:unroll 49

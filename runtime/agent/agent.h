@@ -49,6 +49,8 @@ struct life {
 void *arena_get(size_t size); /* zeroed, for ever; NULL */
 void *pages_get(size_t size); /* zeroed */
 void pages_put(void *at, size_t size);
+/* More than a few pages are made ready in steps, as they come to be used: from had to used. */
+void pages_ready(const void *at, size_t had, size_t used, size_t room);
 
 /* A vector that grows. */
 struct vector {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/mman.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -11,6 +12,10 @@
 
 #define CHUNK (256u << 10)
 #define PAGE 4096u
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 void *pages_get(size_t size)
 {
@@ -23,6 +28,16 @@ void pages_put(void *at, size_t size)
 {
 	if (at)
 		munmap(at, (size + PAGE - 1) & -(size_t)PAGE);
+}
+
+/* A page fault for each page would cost the most of all where there are thousands of sites. */
+void pages_ready(const void *at, size_t had, size_t used, size_t room)
+{
+	const size_t step = 16 * PAGE;
+	size_t first = (had + step - 1) / step, behind = (used + step - 1) / step;
+
+	if (behind > first && behind * step <= room && used > 4 * step)
+		madvise((char *)at + first * step, (behind - first) * step, MADV_POPULATE_WRITE);
 }
 
 void *arena_get(size_t size)
@@ -63,6 +78,7 @@ void *vector_add(struct vector *v, size_t size)
 		v->room = room;
 	}
 	at = (char *)v->at + v->n;
+	pages_ready(v->at, v->n, v->n + size, v->room);
 	v->n += size;
 	memset(at, 0, size);
 	return at;

@@ -506,6 +506,7 @@ static enum agent_reason slot_get(struct site *site, const struct mapping *text,
 	n = slot_make(code, at, site->address, list, site->nwant, image, (const struct slot_table *)r->run, r->life);
 	if (!n)
 		return AGENT_PROGRAM;
+	pages_ready(r->write, r->used, r->used + n, REGION_SIZE);
 	memcpy(r->write + r->used, code, n);
 	cpu_code_written((const void *)at, n);
 	r->used += (n + SLOT_ALIGN - 1) & ~(size_t)(SLOT_ALIGN - 1);

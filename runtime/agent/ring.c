@@ -32,6 +32,13 @@ static struct agent_ring *ring_of(const struct agent_area *area, unsigned i)
 	return (struct agent_ring *)((char *)area + area_rings_at + i * area_ring_stride);
 }
 
+/* Whether this one, or any behind it, was ever taken: they are taken from the first on. */
+static bool ring_known(const struct agent_ring *ring)
+{
+	return __atomic_load_n(&ring->turns, __ATOMIC_ACQUIRE) ||
+	       __atomic_load_n(&ring->state, __ATOMIC_ACQUIRE) != AGENT_RING_FREE;
+}
+
 static struct agent_count *ring_counts(struct agent_ring *ring)
 {
 	return (struct agent_count *)((char *)ring + AGENT_COUNTS_IN_RING);
@@ -277,20 +284,16 @@ void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32
 		return;
 	}
 	memset(&shared_counts(at)[place], 0, sizeof(struct agent_count));
-	for (unsigned i = 0; i < AGENT_RINGS; i++)
-		if (ring_of(at, i)->turns)
-			memset(&ring_counts(ring_of(at, i))[place], 0, sizeof(struct agent_count));
+	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(at, i)); i++)
+		memset(&ring_counts(ring_of(at, i))[place], 0, sizeof(struct agent_count));
 }
 
 void area_count(const struct area *area, uint32_t place, struct agent_count *count)
 {
 	*count = shared_counts(area->at)[place];
-	for (unsigned i = 0; i < AGENT_RINGS; i++) {
-		struct agent_ring *ring = ring_of(area->at, i);
-		const struct agent_count *c = &ring_counts(ring)[place];
+	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(area->at, i)); i++) {
+		const struct agent_count *c = &ring_counts(ring_of(area->at, i))[place];
 
-		if (!ring->turns)
-			continue;
 		count->recorded += c->recorded;
 		count->filtered += c->filtered;
 		count->idle += c->idle;

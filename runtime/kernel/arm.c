@@ -36,7 +36,7 @@ static void refuse(struct kernel_segment *s, struct arm_point *p, int error, con
 	p->error = error;
 	free(p->reason);
 	p->reason = strdup(reason);
-	kernel_switch_off(s, p->point);
+	kernel_switch_off(s, p->point, KERNEL_OFF);
 }
 
 /* ---- links --------------------------------------------------------------------- */
@@ -336,7 +336,7 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 		err = error_set(ENOMEM, "out of memory");
 	for (size_t i = 0; i < npoints && !err; i++) {
 		if (points[i].error)
-			kernel_switch_off(s, points[i].point);
+			kernel_switch_off(s, points[i].point, KERNEL_OFF);
 		else if (i && !points[i - 1].error && points[i].program == points[i - 1].program)
 			which[i] = which[i - 1];
 		else

@@ -46,10 +46,17 @@ bool kernel_armed(const struct segment *segment, uint32_t point)
 	return !s->counts[(size_t)point * s->shards].off;
 }
 
-void kernel_switch_off(struct kernel_segment *s, uint32_t point)
+bool kernel_over_budget(const struct segment *segment, uint32_t point)
+{
+	const struct kernel_segment *s = segment->state;
+
+	return s->counts[(size_t)point * s->shards].off == KERNEL_OVER_BUDGET;
+}
+
+void kernel_switch_off(struct kernel_segment *s, uint32_t point, enum kernel_off why)
 {
 	for (unsigned i = 0; i < s->shards; i++)
-		__atomic_store_n(&s->counts[(size_t)point * s->shards + i].off, 1, __ATOMIC_RELEASE);
+		__atomic_store_n(&s->counts[(size_t)point * s->shards + i].off, why, __ATOMIC_RELEASE);
 }
 
 void kernel_unpin(struct kernel_segment *s, const struct segment *segment)
@@ -327,9 +334,11 @@ int kernel_disarm(struct pp_session *session, struct segment *segment, const boo
 		if (all || take[p]) {
 			if (desc_points(d)[p].link < s->nlinks)
 				changed[desc_points(d)[p].link] = true;
-			kernel_switch_off(s, p);
+			kernel_switch_off(s, p, KERNEL_OFF);
 		}
 	if (s->held && s->hold_fd < 0) {
+		s->change->unfinished = 0; /* the holder has its own way of knowing */
+
 		int err = kernel_hold_ask(s, (int)segment->number);
 
 		free(changed);

@@ -30,8 +30,10 @@ static inline uint64_t cookie_make(uint32_t point, uint32_t spec, uint32_t pid, 
 /* The counters of a point, in SHARDS copies (by CPU) that the reader adds up. */
 struct kernel_counts {
 	uint64_t hits, filtered, idle, recorded, lost;
-	uint64_t off; /* not 0: the point was taken out; in every copy */
+	uint64_t off; /* enum kernel_off, in every copy */
 };
+
+enum kernel_off { KERNEL_ON, KERNEL_OFF, KERNEL_OVER_BUDGET };
 
 /* The only element of a session's map `config`. */
 struct kernel_config {
@@ -44,6 +46,7 @@ struct kernel_switch {
 	uint64_t overlap;    /* 0, or 1 + the generation of the links that take over */
 	uint64_t unfinished; /* points were switched off, and their links are not made anew yet; commands only */
 	uint64_t holder;     /* its process id, where there is one; commands only */
+	uint64_t asked, done; /* how often the holder was asked to make links anew, and has; commands only */
 };
 
 /* A key of the session's map `mark`: point and generation, process and thread. */

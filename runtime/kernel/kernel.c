@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/kernel/cost.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/verify.h"
 #include "sdt/error.h"
@@ -214,6 +215,9 @@ static int kernel_open(struct pp_session *session, bool create)
 		if (!err && !create && !session->nsegments && !store_remove(&k->store))
 			err = -ENOENT;
 		store_unlock(&k->store);
+		/* The folder is ours to read: what is not, in it, is a foreign thing. */
+		if (err == -EACCES)
+			err = -EBADMSG;
 	}
 	if (err)
 		kernel_close(session);
@@ -317,6 +321,8 @@ const struct backend backend_kernel = {
 	.release = kernel_release,
 	.armed = kernel_armed,
 	.hold = kernel_hold,
+	.cost = kernel_cost,
+	.over_budget = kernel_over_budget,
 	.counts = kernel_counts,
 	.reader_open = kernel_reader_open,
 	.reader_next = kernel_reader_next,

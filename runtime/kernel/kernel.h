@@ -71,12 +71,13 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 
 /* disarm.c */
 int kernel_disarm(struct pp_session *session, struct segment *segment, const bool *take, bool all);
-void kernel_switch_off(struct kernel_segment *s, uint32_t point);
+void kernel_switch_off(struct kernel_segment *s, uint32_t point, enum kernel_off why);
 /* Unlinks all pins of a segment. */
 void kernel_unpin(struct kernel_segment *s, const struct segment *segment);
 /* Finishes what a killed command left of a link's change. */
 int kernel_repair(struct segment *segment);
 bool kernel_armed(const struct segment *segment, uint32_t point);
+bool kernel_over_budget(const struct segment *segment, uint32_t point);
 
 /* Makes the links anew of which points were switched off. */
 void kernel_change(struct kernel_segment *s, const struct segment *segment);

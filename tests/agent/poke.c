@@ -116,6 +116,15 @@ struct maker {
 	const char *filter;
 };
 
+static bool same_as_last(const struct maker *m, const struct fetch_program *f)
+{
+	const struct agent_program *a = m->nprograms ? &m->programs[m->nprograms - 1] : NULL;
+
+	return a && a->nsteps == f->nsteps && !f->nliterals && !a->nliterals && a->nargs == f->nargs &&
+	       a->npredicate == f->npredicate && !memcmp(m->steps + a->step, f->steps, f->nsteps * sizeof(*f->steps)) &&
+	       !memcmp(a->kind, f->kind, f->nargs) && !memcmp(a->size, f->size, f->nargs);
+}
+
 static void add_point(struct maker *m, const struct pp_image *image, const struct pp_probe *probe,
                       const struct pp_site *site)
 {
@@ -129,6 +138,10 @@ static void add_point(struct maker *m, const struct pp_image *image, const struc
 		p.semaphore_offset = site->semaphore_offset;
 	p.probe = desc_add_probe(m->builder, probe, desc_add_file(m->builder, image));
 	p.layout = desc_add_layout(m->builder, &f);
+	if (same_as_last(m, &f)) {
+		p.spec = m->nprograms - 1;
+		goto add;
+	}
 	p.spec = m->nprograms;
 	m->programs = realloc(m->programs, (m->nprograms + 1) * sizeof(*a));
 	m->steps = realloc(m->steps, (m->nsteps + f.nsteps + 1) * sizeof(*m->steps));
@@ -149,6 +162,7 @@ static void add_point(struct maker *m, const struct pp_image *image, const struc
 		memcpy(m->literals + m->nliterals, f.literals, f.nliterals * sizeof(*f.literals));
 	m->nsteps += f.nsteps;
 	m->nliterals += f.nliterals;
+add:
 	fetch_release(&f);
 	for (size_t i = 0; i < m->npids || i == 0; i++) {
 		p.pid = m->npids ? m->pids[i] : 0;

@@ -1,0 +1,135 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The agent loaded into running processes: busy, asleep, in the middle of malloc. They go on as if nothing had been, and
+# what they hit from then on is counted; what cannot be is refused, and changes nothing.
+. tests/lib.sh
+. tests/agent/lib.sh
+need jq
+
+agent_build host
+hits() { probe-stat --json -s $S | jq '[.probes[].hits] | add // 0'; }
+begin() { # WAY
+	rm -f "$T/in" "$T/out"
+	mkfifo "$T/in"
+	env "${@:2}" "$T/host" "$1" <"$T/in" >"$T/out" 2>&1 & pid=$!
+	exec {to}>"$T/in"
+	wait_for 10 grep -q ready "$T/out"
+}
+end() {
+	exec {to}>&-
+	wait $pid || fail "$1 ends with $?: $(cat "$T/out")"
+	want_like "what it says" "ready
+right *" "$(cat "$T/out")"
+}
+# Of all threads but the agent's, which has them all blocked. Signal 33 is the C library's own, for threads.
+signals() {
+	cat $(grep -L probepoint /proc/$1/task/*/comm | sed 's/comm$/status/') | grep -e SigBlk -e SigCgt |
+		sed 's/\(Cgt.*\)1\(.\{8\}\)$/\10\2/' | sort -u
+}
+state() { # What a failed attempt must leave alone.
+	cat /proc/$pid/maps | awk '{ print $1, $2, $6 }' | grep -v -e heap -e stack
+	ls /proc/$pid/task | wc -l
+	grep -e SigBlk -e SigCgt -e SigIgn -e TracerPid /proc/$pid/status
+}
+
+[ "${PROBEPOINT_LONG-}" ] && times=100 || times=12
+for way in vector sleep epoll read futex spin; do
+	begin $way
+	sleep 0.2
+	threads=$(ls /proc/$pid/task | wc -l)
+	masks=$(signals $pid)
+	expect 0 timeout 30 probe-enable --inject -s $S -p $pid host:beat
+	want_like "$way" "armed    host:beat  pid $pid  1 site  agent*" "$out"
+	want "$way: one thread more" $((threads + 1)) "$(ls /proc/$pid/task | wc -l)"
+	case $way in read) printf abc >&$to ;; esac
+	wait_for 10 eval '[ "$(hits)" -gt 2 ]'
+	want "$way: signals" "$masks" "$(signals $pid)"
+	expect 0 probe-disable -q -s $S
+	expect 0 timeout 30 probe-enable --inject -q -s $S -p $pid host:beat
+	want "$way: loaded once" 1 "$(awk '/libprobepoint-agent/ && $2 == "r-xp"' /proc/$pid/maps | wc -l)"
+	expect 0 probe-disable -q -s $S
+	end $way
+done
+
+taken=0
+for ((i = 0; i < times; i++)); do
+	begin malloc
+	sleep 0.0$((RANDOM % 10))
+	timeout 60 probe-enable --inject -q -s $S -p $pid host:beat >"$T/said" 2>&1
+	status=$?
+	case $status in
+	0) taken=$((taken + 1)); wait_for 10 eval '[ "$(hits)" -gt 100 ]'; probe-disable -q -s $S ;;
+	1) want_like "all in malloc" "*in the middle of malloc*" "$(cat "$T/said")" ;;
+	*) fail "malloc: $status: $(cat "$T/said")" ;;
+	esac
+	end malloc
+done
+[ $taken -gt $((times / 4)) ] || fail "only $taken of $times were taken"
+
+# ---- refused ----
+
+begin seccomp
+before=$(state)
+expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
+want_like "a filter of system calls" "*process $pid has a filter of system calls*" "$out"
+want "as it was" "$before" "$(state)"
+end seccomp
+
+begin read
+before=$(state)
+echo "int main;" | $CC -w -xc -shared -nostdlib -fPIC -o "$T/other.so" - || fail "no library"
+echo "no library" >"$T/text.so"
+PROBEPOINT_AGENT=$T/text.so expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
+want_like "no library" "*cannot load the agent: *text.so: *" "$out"
+PROBEPOINT_AGENT=$T/none.so expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
+want_like "not there" "*cannot read the agent '*none.so': No such file*" "$out"
+want "as it was" "$before" "$(state | grep -v other.so)"
+expect 2 probe-enable --inject host:beat -f "$T/host"
+expect 2 probe-enable --inject -b kernel -p $pid host:beat
+if have gdb; then
+	gdb -q -p $pid -ex 'python import time; time.sleep(4)' -ex detach -ex quit >/dev/null 2>&1 </dev/null & gdb=$!
+	wait_for 10 grep -q 'TracerPid:.*[1-9]' /proc/$pid/status
+	expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
+	want_like "a debugger" "*process $pid cannot be traced: a debugger is there*" "$out"
+	wait $gdb
+else
+	part_skipped "no gdb"
+fi
+printf abc >&$to
+end read
+
+# In a constructor, the loader's lock held and its data half made.
+echo '#include <unistd.h>
+__attribute__((constructor)) static void begin(void)
+{ for (volatile long i = 0; access("'"$T"'/go", F_OK); i++) for (volatile long k = 0; k < 100000; k++) ; }' |
+	$CC -O1 -xc -shared -fPIC -o "$T/slow.so" - || fail "no library"
+rm -f "$T/in"; mkfifo "$T/in"
+LD_PRELOAD=$T/slow.so "$T/host" read <"$T/in" >"$T/out" & pid=$!
+exec {to}>"$T/in"
+sleep 0.3
+before=$(state)
+expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
+want_like "in the loader" "*every thread of process $pid is in the middle of malloc or of loading a library*" "$out"
+want "as it was" "$before" "$(state)"
+touch "$T/go"
+wait_for 10 grep -q ready "$T/out"
+end "in the loader"
+
+echo '#include <unistd.h>
+int main(void) { return pause(); }' | $CC -O1 -static -xc -o "$T/static" - 2>/dev/null
+if [ -x "$T/static" ]; then
+	"$T/static" & pid=$!
+	sleep 0.1
+	expect 1 timeout 30 probe-enable --inject -s $S -p $pid 'host:*' -f "$T/host"
+	want_like "static" "*process $pid is linked statically*" "$out"
+	kill $pid
+fi
+
+if [ "$(id -u)" = 0 ]; then
+	begin read
+	chmod 755 "$T/host"
+	out=$(nobody env -u XDG_RUNTIME_DIR "$B/bin/probe-enable" --inject -p $pid host:beat 2>&1) && fail "another's process: $out"
+	want_like "another's process" "*process $pid belongs to uid 0*" "$out"
+	rm -rf /tmp/probepoint-65534
+	end read
+fi

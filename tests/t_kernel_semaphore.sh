@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# A semaphore is 16 bits wide: sites beyond what it counts are refused, in one session or over several; one that cannot
+# count because its mapping is not writable is told.
+. tests/lib.sh
+. tests/kernel/lib.sh
+need_kernel
+at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s ${S}b 2>/dev/null"
+
+cat >"$T/many.s" <<'A'
+	.section .probes,"aw",@progbits
+	.globl semaphore
+	.balign 2
+semaphore: .2byte 0
+	.text
+	.globl hit
+hit:
+	.rept 33000
+991:	nop
+	.pushsection .note.stapsdt,"","note"
+	.balign 4
+	.4byte 8, 994f-993f, 3
+	.asciz "stapsdt"
+993:	.8byte 991b, 0, semaphore
+	.asciz "s"
+	.asciz "p"
+	.asciz ""
+994:	.balign 4
+	.popsection
+	.endr
+	ret
+	.section .note.GNU-stack,"",@progbits
+A
+cat >"$T/main.c" <<'C'
+#include <stdio.h>
+void hit(void);
+extern volatile short semaphore;
+int main(void)
+{
+	char line[16];
+	while (fgets(line, sizeof(line), stdin)) {
+		if (line[0] == 'h')
+			hit();
+		printf("%d\n", semaphore);
+		fflush(stdout);
+	}
+	return 0;
+}
+C
+"$CC" -O2 -no-pie "$T/main.c" "$T/many.s" -o "$T/many" || fail "does not build"
+mkfifo "$T/in" "$T/out"
+"$T/many" <"$T/in" >"$T/out" &
+pid=$!
+exec {in}>"$T/in" {reply}<"$T/out"
+ask() { echo "$1" >&$in; read -r -t 60 answer <&$reply || fail "the target is gone"; }
+
+expect 3 probe-enable --json -s $S -p $pid s:p
+want "armed and refused" '[32767,233,"its semaphore counts to 32767, and so many sites of it are armed already"]' \
+	"$(json '[(.armed | map(.sites) | add), (.refused | length), .refused[0].reason]' <<<"$out")"
+ask hit
+want "the semaphore" 32767 "$answer"
+want "hits" 32767 "$(count $S s:p)"
+# in another session too; what is armed already counts once
+expect 3 probe-enable --json -s ${S}b -p $pid s:p
+want "in another session" '[32767,233]' "$(json '[(.armed | map(.sites) | add), (.refused | length)]' <<<"$out")"
+ask look
+want "the semaphore, of two sessions" 32767 "$answer"
+expect 0 probe-disable -q -s $S
+expect 0 probe-disable -q -s ${S}b
+ask look
+want "the semaphore at the end" 0 "$answer"
+exec {in}>&-
+wait $pid || fail "it ended with $?"
+
+# read-only: the kernel raises nothing there
+cat >"$T/ro.c" <<'C'
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#define _SDT_HAS_SEMAPHORES 1
+#include <sys/sdt.h>
+__attribute__((aligned(4096), section(".probes"))) unsigned short ro_p_semaphore;
+__attribute__((section(".probes"))) char rest[8190];
+int main(void)
+{
+	char c;
+	mprotect(&ro_p_semaphore, 4096, PROT_READ);
+	puts("ready");
+	fflush(stdout);
+	while (read(0, &c, 1) == 1)
+		STAP_PROBE(ro, p);
+	return 0;
+}
+C
+"$CC" -O2 -fno-toplevel-reorder -Iinclude "$T/ro.c" -o "$T/ro" || fail "does not build"
+mkfifo "$T/in2"
+"$T/ro" <"$T/in2" >"$T/out2" &
+pid=$!
+exec {in}>"$T/in2"
+wait_for 10 grep -q ready "$T/out2"
+expect 1 probe-enable -s $S -p $pid ro:p
+want_like "read-only" "*its semaphore at file offset * does not count: the mapping is not private and writable*" "$out"
+gone $S
+exec {in}>&-
+wait $pid || fail "it ended with $?"
