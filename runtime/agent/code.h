@@ -25,6 +25,7 @@ struct code {
 	size_t n;
 	bool bad; /* something did not fit */
 	uintptr_t at, site;
+	uint32_t frame; /* bytes of stack that a slot takes, where that is so */
 	const struct image *image;
 	const struct slot_table *table;
 	const struct life *life;

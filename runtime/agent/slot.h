@@ -74,5 +74,6 @@ struct agent_ring *slot_take(unsigned area);
 
 void entry_load(void), entry_string(void), entry_match(void), entry_comm(void), entry_now(void), entry_shrink(void),
 	entry_take(void);
+extern uint32_t entry_sve; /* aarch64: whether it has such registers */
 
 #endif

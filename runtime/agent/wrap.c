@@ -82,33 +82,6 @@ struct decision wrap_dlopen(const char *file, int mode, const void *caller)
 	return decision;
 }
 
-__asm__(".pushsection .text\n"
-        ".globl dlopen\n.type dlopen, @function\n.p2align 4\n"
-        "dlopen:\n"
-        ".cfi_startproc\n"
-        "endbr64\n"
-        "push %rdi\n"
-        ".cfi_adjust_cfa_offset 8\n"
-        "push %rsi\n"
-        ".cfi_adjust_cfa_offset 8\n"
-        "sub $8, %rsp\n"
-        ".cfi_adjust_cfa_offset 8\n"
-        "mov 24(%rsp), %rdx\n"
-        "call wrap_dlopen\n"
-        "add $8, %rsp\n"
-        ".cfi_adjust_cfa_offset -8\n"
-        "pop %rsi\n"
-        ".cfi_adjust_cfa_offset -8\n"
-        "pop %rdi\n"
-        ".cfi_adjust_cfa_offset -8\n"
-        "test %rdx, %rdx\n"
-        "jz 1f\n"
-        "jmp *%rdx\n"
-        "1: ret\n"
-        ".cfi_endproc\n"
-        ".size dlopen, . - dlopen\n"
-        ".popsection");
-
 EXPORT int dlclose(void *handle)
 {
 	static void *known;
