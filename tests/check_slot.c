@@ -12,17 +12,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
-#include "runtime/agent/slot.h" /* linked with the agent's slot-x86_64.o and entry.o: runtime/agent/build.mk */
+#include "runtime/agent/slot.h" /* linked with the agent's slot-CPU.o and what it needs: runtime/agent/build.mk */
 
 #define PAGE 4096
-#define RED_ZONE 128
 #define TEST_STACK (6 * PAGE)
-
-enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
 
 struct agent agent = { .key = -1 };
 
@@ -83,41 +81,14 @@ static void fill(char *at, size_t n)
 
 /* ---- running a slot ---- */
 
-uint64_t slot_registers[17], slot_got[17], slot_flags, slot_flags_got, slot_own_stack;
-uint8_t slot_vectors[16][16], slot_vectors_got[16][16];
 void *slot_site;
 void slot_run(void), slot_back(void);
 
-__asm__(".pushsection .text\n"
-        "slot_run:\n"
-        "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
-        "mov %rsp, slot_own_stack(%rip)\n"
-        "lea slot_vectors(%rip), %rax\n"
-        "movdqu (%rax), %xmm0; movdqu 16(%rax), %xmm1; movdqu 32(%rax), %xmm2; movdqu 48(%rax), %xmm3\n"
-        "movdqu 240(%rax), %xmm15\n"
-        "push slot_flags(%rip); popf\n"
-        "lea slot_registers(%rip), %rax\n"
-        "mov 8(%rax), %rcx; mov 16(%rax), %rdx; mov 24(%rax), %rbx; mov 32(%rax), %rsp; mov 40(%rax), %rbp\n"
-        "mov 48(%rax), %rsi; mov 56(%rax), %rdi; mov 64(%rax), %r8; mov 72(%rax), %r9; mov 80(%rax), %r10\n"
-        "mov 88(%rax), %r11; mov 96(%rax), %r12; mov 104(%rax), %r13; mov 112(%rax), %r14; mov 120(%rax), %r15\n"
-        "mov (%rax), %rax\n"
-        "jmp *slot_site(%rip)\n"
-        "slot_back:\n"
-        "mov %rax, slot_got(%rip)\n"
-        "mov %rsp, 32+slot_got(%rip)\n"
-        "mov slot_own_stack(%rip), %rsp\n"
-        "lea slot_got(%rip), %rax\n"
-        "mov %rcx, 8(%rax); mov %rdx, 16(%rax); mov %rbx, 24(%rax); mov %rbp, 40(%rax)\n"
-        "mov %rsi, 48(%rax); mov %rdi, 56(%rax); mov %r8, 64(%rax); mov %r9, 72(%rax); mov %r10, 80(%rax)\n"
-        "mov %r11, 88(%rax); mov %r12, 96(%rax); mov %r13, 104(%rax); mov %r14, 112(%rax); mov %r15, 120(%rax)\n"
-        "pushf; pop slot_flags_got(%rip)\n"
-        "lea slot_vectors_got(%rip), %rax\n"
-        "movdqu %xmm0, (%rax); movdqu %xmm1, 16(%rax); movdqu %xmm2, 32(%rax); movdqu %xmm3, 48(%rax)\n"
-        "movdqu %xmm15, 240(%rax)\n"
-        "cld\n"
-        "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
-        "ret\n"
-        ".popsection");
+#ifdef __x86_64__
+#include "tests/agent/slot-x86_64.h"
+#else
+#include "tests/agent/slot-aarch64.h"
+#endif
 
 #define TEXT_LIFE 0
 #define TEXT_TABLE PAGE
@@ -129,26 +100,39 @@ static struct agent_area *area;
 static struct agent_ring *ring;
 static struct image image;
 
+/* Where strings elsewhere cannot be read (by emulators), most are in the image. */
+static bool no_vm_readv;
+
+static void image_everything(void)
+{
+	uintptr_t low = UINTPTR_MAX, high = 0;
+
+	for (size_t i = 0; i < NWORDS; i++) {
+		low = (uintptr_t)words[i] < low ? (uintptr_t)words[i] : low;
+		high = (uintptr_t)words[i] > high ? (uintptr_t)words[i] : high;
+	}
+	printf("skipped: strings elsewhere: there is no process_vm_readv() here\n");
+	image.n = 4;
+	image.range[1].start = (uintptr_t)memory;
+	image.range[1].end = (uintptr_t)memory + 2 * PAGE;
+	image.range[2].start = low & -(uintptr_t)PAGE;
+	image.range[2].end = (high + 64 + PAGE) & -(uintptr_t)PAGE;
+	image.range[3].start = (uintptr_t)stack;
+	image.range[3].end = (uintptr_t)stack + TEST_STACK;
+}
+
 static void set_up(void)
 {
-	static const uint8_t nop[11] = { 0x90, 0xe9 };
-	uint8_t back[14] = { 0xff, 0x25 };
-	void *to = slot_back;
-	int32_t disp = TEXT_SLOT - (TEXT_SITE + 1 + JUMP);
 	const char *given = getenv("SLOT_SEED");
 
-	seed = given ? strtoull(given, NULL, 0) : (uint64_t)getpid() << 20 ^ __rdtsc();
+	seed = given ? strtoull(given, NULL, 0) : (uint64_t)getpid() << 32 ^ (uint64_t)clock() ^ (uint64_t)time(NULL) << 20;
 	fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
 	memory = map_between(2 * PAGE);
 	stack = map_between(TEST_STACK);
 	text = mmap(NULL, TEXT_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(text, MAP_FAILED);
 	slot_table_fill((struct slot_table *)(text + TEXT_TABLE));
-	memcpy(text + TEXT_SITE, nop, sizeof(nop));
-	memcpy(text + TEXT_SITE + 2, &disp, 4);
-	memcpy(back + 6, &to, 8);
-	memcpy(text + TEXT_SITE + 11, back, sizeof(back));
-	slot_site = text + TEXT_SITE;
+	slot_site_make(text + TEXT_SITE, text + TEXT_SLOT);
 	area = mmap(NULL, area_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ck_assert_ptr_ne(area, MAP_FAILED);
 	ring = (struct agent_ring *)((char *)area + area_rings_at);
@@ -159,6 +143,9 @@ static void set_up(void)
 	image.n = 1;
 	image.range[0].start = (uintptr_t)text;
 	image.range[0].end = (uintptr_t)text + TEXT_SIZE;
+	no_vm_readv = syscall(SYS_process_vm_readv, getpid(), NULL, 0, NULL, 0, 0) && errno == ENOSYS;
+	if (no_vm_readv)
+		image_everything();
 	((struct life *)(text + TEXT_LIFE))->alive = 1;
 	((struct life *)(text + TEXT_LIFE))->pid = getpid();
 	agent_thread.tid = gettid();
@@ -171,6 +158,15 @@ static int read_memory(void *arg, uint64_t address, void *to, size_t size)
 	struct iovec local = { to, size }, remote = { (void *)address, size };
 
 	(void)arg;
+	if (no_vm_readv) {
+		for (size_t i = 0; i < size; i++) {
+			memset(to, 0, size);
+			if (syscall(SYS_rt_sigprocmask, -1, (address + i) & ~7ull, NULL, 8) >= 0 || errno != EINVAL)
+				return -EFAULT;
+		}
+		memcpy(to, (const void *)address, size);
+		return 0;
+	}
 	if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size)
 		return 0;
 	memset(to, 0, size);
@@ -195,7 +191,7 @@ static uint64_t interesting(void)
 /* Below the red zone the stack changes while the slot runs; up to 32 may be subtracted. */
 static uint64_t some_address(void)
 {
-	uint64_t low = slot_registers[RSP] - RED_ZONE + 32;
+	uint64_t low = slot_registers[SLOT_STACK] - RED_ZONE + 32;
 
 	switch (below(16)) {
 	case 0: return interesting();
@@ -216,20 +212,19 @@ static uint64_t some_address(void)
 
 static void new_stack(void)
 {
-	slot_registers[RSP] = (uint64_t)stack + 2 * PAGE + 8 * below((TEST_STACK - 2 * PAGE - 264) / 8);
-	if (below(8) == 0)
-		slot_registers[RSP] += below(8);
+	slot_registers[SLOT_STACK] = (uint64_t)stack + 2 * PAGE + 16 * below((TEST_STACK - 2 * PAGE - 280) / 16);
+	if (STACK_ALIGN == 1 && below(8) == 0)
+		slot_registers[SLOT_STACK] += below(16);
 }
 
 static void new_inputs(void)
 {
-	for (int i = 0; i < 16; i++)
-		if (i != RSP)
+	for (int i = 0; i < SLOT_GENERAL; i++)
+		if (i != SLOT_STACK)
 			slot_registers[i] = below(2) ? some_address() : interesting();
-	slot_registers[16] = (uint64_t)slot_site;
-	slot_flags = 0x202 | (random_bits() & 0x8d5);
-	for (size_t i = 0; i < sizeof(slot_vectors); i++)
-		((uint8_t *)slot_vectors)[i] = random_bits();
+	slot_registers[REGISTERS - 1] = (uint64_t)slot_site;
+	slot_flags_random(random_bits());
+	slot_vectors_random(random_bits);
 	fill(memory, 2 * PAGE);
 	fill(stack, TEST_STACK);
 }
@@ -258,9 +253,9 @@ static void address_expression(struct maker *m)
 		add_step(m, FETCH_IMM, 0, 0, 0, some_address());
 		return;
 	}
-	add_step(m, FETCH_REG, below(3) ? below(17) : RSP, 0, 0, 0);
+	add_step(m, FETCH_REG, below(3) ? below(REGISTERS) : SLOT_STACK, 0, 0, 0);
 	if (below(2)) {
-		add_step(m, FETCH_IMM, 0, 0, 0, m->steps[m->p.nsteps - 1].a == RSP ? (int64_t)below(5000) - 128
+		add_step(m, FETCH_IMM, 0, 0, 0, m->steps[m->p.nsteps - 1].a == SLOT_STACK ? (int64_t)below(5000) - RED_ZONE
 		                                                                   : (int64_t)below(64) - 32);
 		add_step(m, FETCH_ADD, 0, 0, 0, 0);
 	}
@@ -299,7 +294,7 @@ static void leaf(struct maker *m)
 		add_step(m, FETCH_IMM, 0, 0, 0, interesting());
 		break;
 	case 1:
-		add_step(m, FETCH_REG, below(17), 0, 0, 0);
+		add_step(m, FETCH_REG, below(REGISTERS), 0, 0, 0);
 		break;
 	case 2:
 	case 3:
@@ -386,7 +381,7 @@ static void make_program(struct maker *m, struct program *program)
 	program->fetch.steps = m->steps;
 	program->fetch.literals = m->literals;
 	program->depths = depths;
-	ck_assert_msg(!fetch_check(&program->fetch, 17, depths), "seed %llu: %s", (unsigned long long)seed, pp_error());
+	ck_assert_msg(!fetch_check(&program->fetch, REGISTERS, depths), "seed %llu: %s", (unsigned long long)seed, pp_error());
 }
 
 static void show(const struct fetch_program *p)
@@ -394,7 +389,7 @@ static void show(const struct fetch_program *p)
 	for (size_t i = 0; i < p->nsteps; i++)
 		fprintf(stderr, "%3zu op %u a %u b %u c %u value %#llx\n", i, p->steps[i].op, p->steps[i].a, p->steps[i].b,
 		        p->steps[i].c, (unsigned long long)p->steps[i].value);
-	for (int i = 0; i < 17; i++)
+	for (int i = 0; i < REGISTERS; i++)
 		fprintf(stderr, "r%d %#llx\n", i, (unsigned long long)slot_registers[i]);
 	fprintf(stderr, "predicate: %zu steps\n", p->npredicate);
 }
@@ -442,16 +437,15 @@ static int one_hit(const struct program *program, uint32_t place, uint64_t begun
 	memcpy(stack_before, stack, sizeof(stack_before));
 	slot_run();
 	after = *counts_of(place);
-	for (int i = 0; i < 16; i++)
+	for (int i = 0; i < SLOT_GENERAL; i++)
 		if (slot_got[i] != slot_registers[i])
 			fail_with(p, "seed %llu: register %d is %#llx behind the slot", (unsigned long long)seed, i,
 			          (unsigned long long)slot_got[i]);
-	if ((slot_flags ^ slot_flags_got) & 0x8d5)
+	if ((slot_flags ^ slot_flags_got) & FLAGS)
 		fail_with(p, "flags are %#llx behind the slot", (unsigned long long)slot_flags_got);
-	for (int i = 0; i < 16; i++)
-		if ((i < 4 || i == 15) && memcmp(slot_vectors[i], slot_vectors_got[i], 16))
-			fail_with(p, "vector register %d has changed", i);
-	low = slot_registers[RSP] - RED_ZONE - (uint64_t)stack;
+	if (slot_vectors_differ() >= 0)
+		fail_with(p, "vector register %d has changed", slot_vectors_differ());
+	low = slot_registers[SLOT_STACK] - RED_ZONE - (uint64_t)stack;
 	if (memcmp(memory, memory_before, sizeof(memory_before)) ||
 	    memcmp(stack + low, stack_before + low, sizeof(stack_before) - low))
 		fail_with(p, "memory has changed");
@@ -478,12 +472,18 @@ static int one_hit(const struct program *program, uint32_t place, uint64_t begun
 	return 1;
 }
 
+static size_t slot_ready(size_t size)
+{
+	cpu_code_written(text + TEXT_SLOT, size);
+	return size;
+}
+
 static size_t make_slot(const struct program *program, uint32_t place)
 {
 	struct slot_consumer consumer = { program, area, 3, place };
 
-	return slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site, &consumer, 1, &image,
-	                 (struct slot_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE));
+	return slot_ready(slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site, &consumer, 1, &image,
+	                            (struct slot_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE)));
 }
 
 START_TEST(as_interpreted)
@@ -521,8 +521,8 @@ END_TEST
 START_TEST(not_recorded)
 {
 	struct fetch_step steps[] = {
-		{ FETCH_REG, RDI, 0, 0, 0 }, { FETCH_IMM, 0, 0, 0, 5 }, { FETCH_LT, 0, 0, 0, 0 }, { FETCH_TEST, 0, 0, 0, 0 },
-		{ FETCH_REG, RSI, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 },
+		{ FETCH_REG, SLOT_ONE, 0, 0, 0 }, { FETCH_IMM, 0, 0, 0, 5 }, { FETCH_LT, 0, 0, 0, 0 }, { FETCH_TEST, 0, 0, 0, 0 },
+		{ FETCH_REG, SLOT_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 },
 	};
 	struct program program = { .fetch = { .steps = steps, .nsteps = 6, .npredicate = 4, .nargs = 1, .kind = { PP_SIGNED } } };
 	const struct agent_count *shared, *own;
@@ -530,13 +530,13 @@ START_TEST(not_recorded)
 
 	set_up();
 	program.depths = depths;
-	ck_assert(!fetch_check(&program.fetch, 17, depths));
+	ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
 	ck_assert_uint_gt(make_slot(&program, 9), 0);
 	own = counts_of(9);
 	shared = (struct agent_count *)((char *)area + area_overflow_at) + 9;
 	new_stack();
 	new_inputs();
-	slot_registers[RDI] = 1;
+	slot_registers[SLOT_ONE] = 1;
 	slot_run();
 	ck_assert_uint_eq(own->idle, 1);
 	area->record_until = AGENT_RECORD_ALWAYS;
@@ -546,13 +546,13 @@ START_TEST(not_recorded)
 	ck_assert_uint_eq(own->lost, 0);
 	slot_run();
 	ck_assert_uint_eq(own->lost, 1);
-	slot_registers[RDI] = 5;
+	slot_registers[SLOT_ONE] = 5;
 	slot_run();
 	ck_assert_uint_eq(own->filtered, 1);
 	/* Whatever others write into the header, nothing is written outside of the ring. */
 	ring->head = 0x123456789abcdef5;
 	ring->limit = ~0ull;
-	slot_registers[RDI] = 0;
+	slot_registers[SLOT_ONE] = 0;
 	slot_run();
 	ck_assert_uint_eq(own->recorded, AGENT_RING_SIZE / 24 + 1);
 
@@ -569,7 +569,7 @@ START_TEST(not_recorded)
 	area->record_until = 0;
 	slot_run();
 	ck_assert_uint_eq(shared->idle, 1);
-	slot_registers[RDI] = 7;
+	slot_registers[SLOT_ONE] = 7;
 	slot_run();
 	ck_assert_uint_eq(shared->filtered, 1);
 	ck_assert_ptr_null(agent_thread.ring[3]);
@@ -585,8 +585,8 @@ END_TEST
 START_TEST(several)
 {
 	struct fetch_step bad[] = { { FETCH_IMM, 0, 0, 0, 16 }, { FETCH_LOAD, 8, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 },
-		                    { FETCH_REG, RAX, 0, 0, 0 }, { FETCH_ARG, 1, 0, 0, 0 } };
-	struct fetch_step good[] = { { FETCH_REG, RCX, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+		                    { FETCH_REG, SLOT_SCRATCH, 0, 0, 0 }, { FETCH_ARG, 1, 0, 0, 0 } };
+	struct fetch_step good[] = { { FETCH_REG, SLOT_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
 	struct program one = { .fetch = { .steps = bad, .nsteps = 5, .nargs = 2, .kind = { PP_SIGNED, PP_SIGNED } } };
 	struct program two = { .fetch = { .steps = good, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
 	struct slot_consumer consumers[8];
@@ -596,19 +596,20 @@ START_TEST(several)
 	set_up();
 	one.depths = depths;
 	two.depths = depths2;
-	ck_assert(!fetch_check(&one.fetch, 17, depths) && !fetch_check(&two.fetch, 17, depths2));
+	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
 		consumers[i] = (struct slot_consumer){ i % 2 ? &two : &one, area, 3, i };
-	ck_assert_uint_gt(slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site, consumers, 8, &image,
-	                            (struct slot_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE)), 0);
+	ck_assert_uint_gt(slot_ready(slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site, consumers, 8,
+	                                       &image, (struct slot_table *)(text + TEXT_TABLE),
+	                                       (struct life *)(text + TEXT_LIFE))), 0);
 	new_stack();
 	new_inputs();
 	area->record_until = AGENT_RECORD_ALWAYS;
-	slot_registers[RAX] = 0x1111;
-	slot_registers[RCX] = 0x2222;
+	slot_registers[SLOT_SCRATCH] = 0x1111;
+	slot_registers[SLOT_TWO] = 0x2222;
 	slot_run();
-	ck_assert_uint_eq(slot_got[RAX], 0x1111);
-	ck_assert_uint_eq(slot_got[RCX], 0x2222);
+	ck_assert_uint_eq(slot_got[SLOT_SCRATCH], 0x1111);
+	ck_assert_uint_eq(slot_got[SLOT_TWO], 0x2222);
 	ck_assert_uint_eq(ring->head, 4 * (32 + 24));
 	data = (uint64_t *)((char *)ring + AGENT_DATA_IN_RING);
 	for (int i = 0; i < 4; i++, data += 7) {
