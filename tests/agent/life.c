@@ -284,7 +284,11 @@ int main(int argc, char **argv)
 		} else if (sscanf(line, "forks %ld", &n) == 1) {
 			forks(n);
 		} else if (sscanf(line, "rawfork %ld", &n) == 1) {
+#ifdef SYS_fork
 			pid_t pid = syscall(SYS_fork);
+#else
+			pid_t pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+#endif
 
 			if (!pid) {
 				ticks(n);

@@ -519,7 +519,8 @@ static int read_records(int pid, const char *session, long ms, bool quiet)
 
 static int storm(int pid, const char *session, const char *file, const char *pattern, int seconds, unsigned seed)
 {
-	struct out o = make_segment(1, AGENT_SEGMENT_RECORD, &pid, 1, file, pattern, NULL);
+	/* POKE_ANY: an emulator tells its program about another start time */
+	struct out o = make_segment(1, AGENT_SEGMENT_RECORD, &pid, !getenv("POKE_ANY"), file, pattern, NULL);
 	struct agent_segment *h = (void *)o.at;
 	uint8_t *on = (uint8_t *)o.at + h->on_at;
 	uint32_t n = ((struct desc *)(o.at + h->desc_at))->npoints;
