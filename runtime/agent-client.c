@@ -187,7 +187,7 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 	case AGENT_PROTECT:
 		return "mprotect() of its code was refused: a policy such as SELinux's execmod forbids to change it";
 	case AGENT_FAR:
-		return "there is no room for slots within 2 GiB of the site";
+		return "there is no room for slots as near to the site as a jump reaches";
 	case AGENT_MEMORY:
 		return "its agent is out of memory";
 	case AGENT_SEMAPHORE:

@@ -84,6 +84,11 @@ static uint64_t ticks(void)
 {
 #ifdef __x86_64__
 	return __rdtsc();
+#elif defined __aarch64__
+	uint64_t now;
+
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(now));
+	return now;
 #else
 	return agent_clock();
 #endif

@@ -8,6 +8,7 @@
 
 #include "sdt/error.h"
 #include "sdt/image.h"
+#include "sdt/operand.h"
 
 static const char trap[] = "is a trap already";
 
@@ -95,9 +96,9 @@ int check_site(const struct pp_site *site)
 	const struct image_segment *segment = NULL;
 	const char *why;
 
-	if (image->machine != EM_386 && (image->machine != EM_X86_64 || !image->is_64))
-		return error_set(EOPNOTSUPP, "%s: probes are armed in x86 programs of 64 and 32 bits only: these can be listed",
-		                 image->path);
+	if ((image->machine != EM_386 || MACHINE_HERE != EM_X86_64) && (image->machine != MACHINE_HERE || !image->is_64))
+		return error_set(EOPNOTSUPP, "%s: probes are armed in %s only here: these can be listed", image->path,
+		                 MACHINE_HERE == EM_X86_64 ? "x86 programs of 64 and 32 bits" : "64-bit ARM programs");
 	for (size_t i = 0; i < image->nsegments; i++)
 		if (site->offset - image->segments[i].offset < image->segments[i].filesz &&
 		    image->segments[i].flags & PF_X)

@@ -76,6 +76,13 @@ struct cpu {
 
 extern const struct cpu cpu_x86_64, cpu_i386, cpu_aarch64;
 
+/* The CPU that all this is built for: only its programs can be armed. */
+#ifdef __aarch64__
+#define MACHINE_HERE EM_AARCH64
+#else
+#define MACHINE_HERE EM_X86_64
+#endif
+
 /* NULL for a CPU whose operands are not read. */
 const struct cpu *cpu_of(int machine, bool is_64);
 

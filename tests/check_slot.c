@@ -101,7 +101,15 @@ static struct agent_ring *ring;
 static struct image image;
 
 /* Where strings elsewhere cannot be read (by emulators), most are in the image. */
-static bool no_vm_readv;
+static bool no_vm_readv, read_elsewhere;
+
+static bool image_covers(uint64_t address, size_t size)
+{
+	for (uint32_t i = 0; i < image.n; i++)
+		if (address >= image.range[i].start && address + size <= image.range[i].end)
+			return true;
+	return false;
+}
 
 static void image_everything(void)
 {
@@ -165,6 +173,7 @@ static int read_memory(void *arg, uint64_t address, void *to, size_t size)
 				return -EFAULT;
 		}
 		memcpy(to, (const void *)address, size);
+		read_elsewhere |= !image_covers(address, size);
 		return 0;
 	}
 	if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size)
@@ -432,7 +441,10 @@ static int one_hit(const struct program *program, uint32_t place, uint64_t begun
 	strcpy(comm, words[below(9)]);
 	prctl(PR_SET_NAME, comm);
 	machine.comm = comm;
+	read_elsewhere = false;
 	recorded = fetch_run(p, &machine, &wanted.record);
+	if (read_elsewhere) /* a number that happens to be an address */
+		return 0;
 	memcpy(memory_before, memory, sizeof(memory_before));
 	memcpy(stack_before, stack, sizeof(stack_before));
 	slot_run();

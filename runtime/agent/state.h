@@ -114,7 +114,7 @@ struct agent_counts {
 #define AGENT_RING_SLACK 4096u       /* a record that begins before the end may end behind it */
 
 enum agent_clock {
-	AGENT_CLOCK_TSC = 1,       /* of rdtsc, invariant */
+	AGENT_CLOCK_TSC = 1,       /* of the CPU's counter: rdtsc, where that is invariant; cntvct_el0 */
 	AGENT_CLOCK_MONOTONIC = 2, /* ns */
 };
 
@@ -246,11 +246,11 @@ enum agent_state {
 
 enum agent_reason {
 	AGENT_OK,
-	AGENT_BYTES,        /* bytes 1 to 10 of the site are no nop of 10 bytes; `found` has them */
+	AGENT_BYTES,        /* bytes 1 to 10 of the site are no nop of 10 bytes (aarch64: it is no nop); `found` has them */
 	AGENT_BLOCK,        /* bytes 1 and 2 do not share an aligned block of 8 */
 	AGENT_NOT_TEXT,     /* the offset is not in a private, executable mapping */
 	AGENT_PROTECT,      /* mprotect() of the text was refused: a policy such as execmod */
-	AGENT_FAR,          /* no room for slots within 2 GiB */
+	AGENT_FAR,          /* no room for slots within a jump's reach */
 	AGENT_MEMORY,       /* no memory */
 	AGENT_SEMAPHORE,    /* the semaphore is in no private, writable mapping, or would overflow */
 	AGENT_MEMBARRIER,   /* membarrier SYNC_CORE is missing or forbidden */

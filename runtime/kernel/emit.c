@@ -227,7 +227,7 @@ static void prologue(struct emitter *e, unsigned shards, label out, label counte
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
                  uint32_t segment, unsigned shards, struct emitted *out)
 {
-	struct emitter e = { .maps = maps, .segment = segment, .cpu = cpu_of(EM_X86_64, true), .role = programs[0]->role };
+	struct emitter e = { .maps = maps, .segment = segment, .cpu = cpu_of(MACHINE_HERE, true), .role = programs[0]->role };
 	label *code = calloc(2 * nprograms, sizeof(*code));
 	bool predicates = false;
 	int err;
