@@ -188,6 +188,22 @@ libraries() {
 	target_end
 }
 
+# ---- guarded pages stay guarded ----
+guarded() {
+	build libguarded.so -DLIBRARY -mbranch-protection=bti -shared -fPIC -nostdlib -Wl,-z,force-bti tests/agent/guarded.c
+	build guarded tests/agent/guarded.c "$T/libguarded.so"
+	target "$T/guarded"
+	say go; want "guarded at first" caught "$said"
+	poke arm $S 1 "$T/libguarded.so" lib:guarded
+	want "armed" "segment 1 armed 1 pending 0 refused 0" "$(look)"
+	say go; want "guarded, armed" caught "$said"
+	want "hits" 1 "$(field hits "$(counts 1)")"
+	poke drop $S 1
+	look >/dev/null
+	say go; want "guarded, disarmed" caught "$said"
+	target_end
+}
+
 # ---- storm ----
 storm() {
 	local seconds=4 out
@@ -228,6 +244,7 @@ for cross in "${compilers[@]}"; do
 	values -O2
 	values -O0
 	libraries
+	guarded
 	storm
 	cpu=(-cpu cortex-a53)
 	simple

@@ -221,6 +221,7 @@ struct site {
 extern const uint8_t site_nop[SITE_NOP];
 bool site_fits(uintptr_t address); /* whether it can be patched where it stands */
 void site_jump(uintptr_t address, uintptr_t slot, uint8_t bytes[JUMP]);
+int site_protection(const struct mapping *text); /* what mprotect() is to be told that it has */
 /* One of the SITE_STEPS on the way to these bytes; all processors serialize behind each. */
 void site_write(uintptr_t address, const uint8_t bytes[JUMP], unsigned step);
 

@@ -4,10 +4,25 @@
  * instructions that may be exchanged while others execute them: they see the one or
  * the other. So one aligned store will do, and the caches told of it. A breakpoint
  * of the kernel would be in the same place: then the bytes are somebody else's.
+ *
+ * Code can be guarded: indirect branches must land where the compiler has said so
+ * (BTI). It is a page's protection, which /proc/self/maps does not show and
+ * mprotect() takes away unless told; the loader gave it because of a property of the
+ * image, so that is asked.
  */
+#include <elf.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 
 #include "runtime/agent/agent.h"
+
+#ifndef PROT_BTI
+#define PROT_BTI 0x10
+#endif
+#ifndef HWCAP2_BTI
+#define HWCAP2_BTI (1u << 17)
+#endif
 
 const uint8_t site_nop[SITE_NOP] = { 0x1f, 0x20, 0x03, 0xd5 };
 
@@ -21,6 +36,70 @@ void site_jump(uintptr_t address, uintptr_t slot, uint8_t bytes[JUMP])
 	uint32_t b = 0x14000000 | ((uint32_t)((int64_t)(slot - address) >> 2) & 0x3ffffff);
 
 	memcpy(bytes, &b, JUMP);
+}
+
+/* In a note of properties: 16 bytes of header, then {type, size, value} each at a multiple of 8. */
+static bool says_guarded(const char *note, size_t size)
+{
+	const uint32_t *header = (const uint32_t *)note;
+
+	if (size < 16 || header[0] != 4 || header[1] > size - 16 || header[2] != NT_GNU_PROPERTY_TYPE_0 ||
+	    memcmp(header + 3, "GNU", 4))
+		return false;
+	size = header[1];
+	for (size_t at = 0; size - at >= 12;) {
+		const uint32_t *property = (const uint32_t *)(note + 16 + at);
+
+		if (property[0] == GNU_PROPERTY_AARCH64_FEATURE_1_AND && property[1] == 4)
+			return property[2] & GNU_PROPERTY_AARCH64_FEATURE_1_BTI;
+		if (property[1] > size - at - 8)
+			break;
+		at += 8 + ((property[1] + 7) & ~7ull);
+		if (at > size)
+			break;
+	}
+	return false;
+}
+
+/* first: the mapping that begins with the image's header */
+static bool is_guarded(const struct mapping *text, const struct mapping *first)
+{
+	const Elf64_Ehdr *header = (const Elf64_Ehdr *)first->start;
+	size_t size = first->end - first->start;
+	const Elf64_Phdr *p;
+	uintptr_t base = 0;
+	bool based = false;
+
+	if (size < sizeof(*header) || memcmp(header->e_ident, ELFMAG, SELFMAG) || header->e_phentsize != sizeof(*p) ||
+	    header->e_phoff % 8 || header->e_phoff > size || header->e_phnum > (size - header->e_phoff) / sizeof(*p))
+		return false;
+	p = (const Elf64_Phdr *)(first->start + header->e_phoff);
+	for (unsigned i = 0; i < header->e_phnum; i++) {
+		uintptr_t at = base + p[i].p_vaddr;
+
+		if (p[i].p_type == PT_LOAD && !p[i].p_offset && !based) {
+			base = first->start - p[i].p_vaddr;
+			based = true;
+			i = -1; /* its property may stand before it */
+		} else if (p[i].p_type == PT_GNU_PROPERTY && based) {
+			return !(at % 8) && p[i].p_filesz && modules_is_image(text, at, p[i].p_filesz) &&
+			       says_guarded((const char *)at, p[i].p_filesz);
+		}
+	}
+	return false;
+}
+
+int site_protection(const struct mapping *text)
+{
+	if (!(getauxval(AT_HWCAP2) & HWCAP2_BTI))
+		return text->protection;
+	for (size_t i = 0; i < modules_count(); i++) {
+		const struct mapping *m = modules_get(i);
+
+		if (m->inode == text->inode && m->device == text->device && !m->offset && modules_is_image(text, m->start, 1))
+			return text->protection | (is_guarded(text, m) ? PROT_BTI : 0);
+	}
+	return text->protection;
 }
 
 void site_write(uintptr_t address, const uint8_t bytes[JUMP], unsigned step)

@@ -30,6 +30,11 @@ void site_jump(uintptr_t address, uintptr_t slot, uint8_t bytes[JUMP])
 	memcpy(bytes + 1, &disp, 4);
 }
 
+int site_protection(const struct mapping *text)
+{
+	return text->protection;
+}
+
 static void write_first_two(uintptr_t address, uint8_t first, uint8_t second)
 {
 	__atomic_store_n((uint16_t *)(address + SITE_AT), (uint16_t)(first | second << 8), __ATOMIC_RELEASE);

@@ -604,11 +604,11 @@ static void batch_protect(bool writable)
 		const struct mapping *text;
 
 		len = group(at, i, n, &text);
-		if (writable && (!text || !group_protect(at + i, len, text->protection | PROT_WRITE)))
+		if (writable && (!text || !group_protect(at + i, len, site_protection(text) | PROT_WRITE)))
 			for (size_t k = i; k < i + len; k++)
 				site_refuse(site_at(at[k].site), AGENT_PROTECT);
 		if (!writable && !(text->protection & PROT_WRITE))
-			group_protect(at + i, len, text->protection);
+			group_protect(at + i, len, site_protection(text));
 	}
 }
 
