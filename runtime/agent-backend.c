@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "runtime/agent-session.h"
+#include "runtime/function.h"
 #include "runtime/process.h"
 #include "runtime/request.h"
 #include "sdt/error.h"
@@ -368,6 +369,10 @@ static int agent_usable(const struct pp_request *request, bool any)
 
 	if (request->scope == SCOPE_PGRP || request->scope == SCOPE_CGROUP)
 		return error_set(EOPNOTSUPP, "the agent knows no process groups and control groups: -b kernel does");
+	for (size_t i = 0; i < request->npatterns; i++)
+		if (function_name(request->patterns[i]))
+			return error_set(EOPNOTSUPP, "the agent arms probes, not functions as '%s': -b kernel does",
+			                 request->patterns[i]);
 	if (agent_store_open(&store, NULL, !any))
 		return -ENOENT;
 	/* Who may use the kernel reaches every process by it, with an agent or not. */

@@ -353,8 +353,9 @@ static int verify_already(struct targets *t)
 	}
 	for (size_t i = 0, k = 0; i < t->npoints && n; i++)
 		if (t->points[i].error == -EALREADY) {
-			t->points[i] = points[k++];
-			t->points[i].error = t->points[i].error ? t->points[i].error : -EALREADY;
+			t->points[i] = points[k];
+			t->points[i].verified &= !points[k++].error;
+			t->points[i].error = -EALREADY;
 		}
 	free(misses);
 	free(points);
@@ -535,7 +536,7 @@ static int arm(struct pp_session *session, const struct backend *backend, const 
 
 	if (!err)
 		err = leave_out_armed(session, t);
-	if (!err)
+	if (!err && backend == &backend_kernel)
 		err = verify_already(t);
 	if (!err && backend == &backend_kernel)
 		err = semaphores_check(session, t->points, t->npoints);

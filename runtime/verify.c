@@ -14,7 +14,7 @@
 #include "sdt/image.h"
 
 #define INT3 0xcc
-#define PATIENCE 2000000000ull /* ns */
+#define PATIENCE 20000000000ull /* ns */
 
 __attribute__((format(printf, 1, 2))) static char *sentence(const char *format, ...)
 {

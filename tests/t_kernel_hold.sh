@@ -17,7 +17,7 @@ hold() {
 	[ "$(site_bytes $a)" != "$clean" ] || fail "\"$*\": not armed"
 }
 
-hold -s $S --for 700ms -p $a 'k:*'
+hold -s $S --for 3s -p $a 'k:*'
 tell a "run 1 1000"
 want "counted meanwhile" 1000 "$(count $S k:one)"
 sessions | grep -qx $S || fail "not listed"

@@ -208,6 +208,8 @@ static int kernel_open(struct pp_session *session, bool create)
 			err = kernel_maps_create(k);
 			if (err)
 				store_remove(&k->store);
+		} else if (err == -ENOENT) {
+			store_remove(&k->store); /* its maker was killed */
 		}
 		if (!err)
 			err = load(session);
