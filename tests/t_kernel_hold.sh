@@ -13,7 +13,7 @@ ended() { case $(ps -o stat= -p "$1") in '' | Z*) ;; *) false ;; esac; } # nobod
 over() { [ "$(site_bytes $a)" = "$clean" ] && no_session "$S" && ended "$holder"; }
 hold() {
 	expect 0 probe-enable "$@"
-	holder=$(pgrep -n -r S,R,D -x probe-enable) || fail "\"$*\": nobody holds it"
+	holder=$(pgrep -n -r S,R,D -f "^probe-enable .*$S ") || fail "\"$*\": nobody holds it"
 	[ "$(site_bytes $a)" != "$clean" ] || fail "\"$*\": not armed"
 }
 
