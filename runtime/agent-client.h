@@ -48,6 +48,9 @@ void agent_look_all(const struct agent_store *store, const char *session, const 
  */
 int agent_inject(pid_t pid, const char *library);
 
+/* Whether this user may arm by the kernel: if not, a command is to run with the agent. */
+bool agent_may_use_kernel(void);
+
 /* ---- areas ---- */
 
 /* A mapped area, with the bounds that were checked. */

@@ -241,7 +241,7 @@ wait $!
 probe-disable -s u k:two
 probe-disable -s u
 probe-list --sessions
-probe-trace -q -b agent k:three -- "$T/hits" 1 2 | sed 's/.*k:/k:/'
+probe-trace -q k:three -- "$T/hits" 1 2 | sed 's/.*k:/k:/'
 until [ -e "$T/user/end" ]; do sleep 0.05; done
 echo end >&5
 U
