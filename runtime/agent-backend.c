@@ -349,7 +349,7 @@ static int process_usable(const struct agent_store *store, const struct process 
 
 	if (process->is_command)
 		return any ? error_set(EOPNOTSUPP, "a command has no agent before it runs") : 0;
-	err = agent_connect(store, process->pid, &peer);
+	err = agent_connect_new(store, process->pid, &peer);
 	if (err == -ENOENT)
 		return no_agent(process->pid);
 	if (err)

@@ -23,6 +23,8 @@ struct agent_peer {
  * or another command talks to it); others with a sentence.
  */
 int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer);
+/* The same, of a process that may have begun a moment ago: a second's patience. */
+int agent_connect_new(const struct agent_store *store, pid_t pid, struct agent_peer *peer);
 void agent_disconnect(struct agent_peer *peer);
 
 /*

@@ -6,7 +6,10 @@
 . tests/kernel/lib.sh
 need jq
 build_hits
-agent_hits() { start "$1" env LD_PRELOAD="$AGENT" "${2:-$T/hits}"; }
+agent_hits() {
+	start "$1" env LD_PRELOAD="$AGENT" "${2:-$T/hits}"
+	wait_for 10 test -S "$XDG_RUNTIME_DIR/probepoint/agents/${!1}"
+}
 sums() { # SESSION PROBE: hits filtered idle recorded lost
 	probe-stat --json -s "$1" | jq -r --arg p "$2" '[.probes[] | select(.probe == $p)] |
 		[(map(.hits) | add), (map(.filtered) | add), (map(.idle) | add), (map(.recorded) | add), (map(.lost) | add)] |
@@ -251,7 +254,7 @@ U
 	chmod 755 "$T/hits"
 	export T AGENT
 	nobody bash "$T/user.sh" "$PWD" >"$T/out" 2>&1 & user=$!
-	wait_for 60 grep -q 'no session' "$T/out"
+	for ((i = 0; i < 600; i++)); do grep -q "no session" "$T/out" && break; sleep 0.1; done; [ $i -lt 600 ] || fail "without privilege: $(cat "$T/out")"
 	other=$(cat "$T/user/pid")
 	sleep 0.5
 	# Root is let in by the agent, but looks where root's agents are; another user is told so.
