@@ -16,7 +16,7 @@ ifneq ($(SAN),)
 SANFLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer
 endif
 
-B := $(O)
+B := $(or $(O),build)
 CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' -Iinclude -I. $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu17 $(WARN) -fPIC -fvisibility=hidden -pthread $(CFLAGS) $(SANFLAGS)
 LDFLAGS_ALL := -pthread $(LDFLAGS) $(SANFLAGS)

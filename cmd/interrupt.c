@@ -27,6 +27,7 @@ static void set(void (*handler)(int))
 void interrupt_catch(void)
 {
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	set(note);
 }
 

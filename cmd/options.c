@@ -47,13 +47,13 @@ static error_t check_request(struct argp_state *state, struct options *o,
                              int (*set)(struct pp_request *request, const char *value), const char *value)
 {
 	struct pp_request *request;
+	int err;
 
 	if (pp_request_new(&request))
 		no_memory();
-	if (set(request, value))
-		return options_wrong(state, o, "%s", pp_error());
+	err = set(request, value);
 	pp_request_free(request);
-	return 0;
+	return err ? options_wrong(state, o, "%s", pp_error()) : 0;
 }
 
 error_t options_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,

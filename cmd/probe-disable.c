@@ -146,7 +146,7 @@ static enum status disable(struct disable *d, json_object *rows)
 
 int main(int argc, char **argv)
 {
-	struct disable d = { 0 };
+	static struct disable d; /* lasts as long as the program */
 	json_object *rows = json_object_new_array(), *document;
 	enum status status;
 
@@ -159,6 +159,8 @@ int main(int argc, char **argv)
 			json_object_object_add(document, "error", complaint_take(&d.options));
 		text_put_json(stdout, document);
 		putchar('\n');
+	} else {
+		json_object_put(rows);
 	}
 	return finish(&d.options, status);
 }

@@ -131,7 +131,7 @@ static int cannot_run(struct options *o, const char *name, int err)
 
 static int enable_command(struct enable *e)
 {
-	struct command command;
+	static struct command command;
 	enum status status;
 	char *preload;
 	int err;
@@ -172,7 +172,7 @@ static int enable_command(struct enable *e)
 
 int main(int argc, char **argv)
 {
-	struct enable e = { 0 };
+	static struct enable e; /* lasts as long as the program */
 
 	options_parse(&argp, argc, argv, &e.options, &e);
 	if (e.command)

@@ -407,6 +407,7 @@ static enum status list_sessions(struct list *l)
 
 	if (pp_sessions(one_session, &all)) {
 		complain(o, "%s", pp_error());
+		json_object_put(all.rows);
 		return STATUS_FAILED;
 	}
 	if (o->json) {
@@ -415,15 +416,17 @@ static enum status list_sessions(struct list *l)
 			json_object_object_add(document, "error", complaint_take(o));
 		text_put_json(stdout, document);
 		putchar('\n');
-	} else if (!all.n && !all.failed) {
-		remark(o, "there is no session");
+	} else {
+		json_object_put(all.rows);
+		if (!all.n && !all.failed)
+			remark(o, "there is no session");
 	}
 	return !all.failed ? STATUS_DONE : all.n ? STATUS_PART : STATUS_FAILED;
 }
 
 int main(int argc, char **argv)
 {
-	struct list l = { 0 };
+	static struct list l; /* lasts as long as the program */
 
 	options_parse(&argp, argc, argv, &l.options, &l);
 	return finish(&l.options, l.sessions ? list_sessions(&l) : list_probes(&l));

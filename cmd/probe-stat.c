@@ -335,7 +335,7 @@ static enum status run(struct stat_command *c)
 
 int main(int argc, char **argv)
 {
-	struct stat_command c = { 0 };
+	static struct stat_command c; /* lasts as long as the program */
 
 	options_parse(&argp, argc, argv, &c.options, &c);
 	interrupt_catch();

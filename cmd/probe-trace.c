@@ -363,7 +363,7 @@ static int trace_command(struct trace *t)
 
 int main(int argc, char **argv)
 {
-	struct trace t = { 0 };
+	static struct trace t; /* lasts as long as the program */
 
 	options_parse(&argp, argc, argv, &t.options, &t);
 	setvbuf(stdout, NULL, _IOFBF, BUFFER);

@@ -46,7 +46,7 @@ int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 	if (!r)
 		return error_set(ENOMEM, "out of memory");
 	r->session = session;
-	session->reading = true;
+	session->nreaders++;
 	r->looked = now_ms();
 	r->sources[0].backend = &backend_agent;
 	r->sources[1].backend = &backend_kernel;
@@ -70,10 +70,10 @@ void pp_reader_free(struct pp_reader *reader)
 {
 	if (!reader)
 		return;
-	reader->session->reading = false;
 	for (size_t i = 0; i < NSOURCES; i++)
 		if (reader->sources[i].state)
 			reader->sources[i].backend->reader_close(reader->sources[i].state);
+	reader->session->nreaders--;
 	free(reader);
 }
 

@@ -206,6 +206,13 @@ int pp_sessions(int (*fn)(const char *name, void *arg), void *arg)
 	return err;
 }
 
+/* The backend's part cannot be had; a reader may still look at what it has of it. */
+static void drop(struct pp_session *session, const struct backend *backend)
+{
+	if (!session->nreaders)
+		backend->close(session);
+}
+
 /* Holds the session, with its segments as they are now. */
 static int lock(struct pp_session *session, const struct backend *backend, bool create)
 {
@@ -215,7 +222,7 @@ static int lock(struct pp_session *session, const struct backend *backend, bool 
 		if (!err) {
 			err = backend->lock(session);
 			if (err)
-				backend->close(session);
+				drop(session, backend);
 		}
 		if (err != -ENOENT || !create || try == 10)
 			return err;
@@ -230,7 +237,7 @@ void session_look(struct pp_session *session)
 
 int session_refresh(struct pp_session *session)
 {
-	bool ended = true;
+	bool lives = session->is_private;
 
 	session_look(session);
 	for (size_t i = 0; i < NBACKENDS; i++) {
@@ -239,15 +246,15 @@ int session_refresh(struct pp_session *session)
 		if (!state_of(session, backends[i]))
 			continue;
 		err = backends[i]->lock(session);
-		if (err && err != -ENOENT)
-			return err;
-		ended &= err != 0;
 		if (!err)
 			backends[i]->unlock(session);
-		else if (!session->reading)
-			backends[i]->close(session);
+		else if (err != -ENOENT)
+			return err;
+		else
+			drop(session, backends[i]);
+		lives |= !err;
 	}
-	return ended && !session->is_private ? error_set(ENOENT, "session '%s' has ended", session->name) : 0;
+	return lives ? 0 : error_set(ENOENT, "session '%s' has ended", session->name);
 }
 
 const struct segment *session_segment(struct pp_session *session, uint32_t number)
@@ -312,6 +319,82 @@ static int leave_out_armed(struct pp_session *session, struct targets *t)
 		}
 	}
 	registry_release(&registry);
+	return err;
+}
+
+/* Whether the segment has it; *at: where to begin to look, then its index. They stand in one order mostly. */
+static bool segment_has(const struct segment *segment, const struct arm_point *point, uint32_t *at)
+{
+	const struct desc *d = segment->desc;
+
+	for (uint32_t n = 0; n < d->npoints; n++) {
+		uint32_t i = (*at + n) % d->npoints;
+		const struct desc_point *p = &desc_points(d)[i];
+		const struct desc_file *f = &desc_files(d)[desc_probes(d)[p->probe].file];
+
+		if (p->offset != point->site->offset || f->inode != point->image->inode || f->device != point->image->device ||
+		    (p->pid && (!point->process || p->pid != (uint32_t)point->process->pid)) ||
+		    !segment->backend->armed(segment, i))
+			continue;
+		*at = i;
+		return true;
+	}
+	return false;
+}
+
+static void take_misses(struct arm_point *points, struct verify_miss *misses, size_t nmisses)
+{
+	for (size_t i = 0; i < nmisses; i++) {
+		free(points[misses[i].point].reason);
+		points[misses[i].point].reason = misses[i].reason;
+		points[misses[i].point].verified = false;
+	}
+	free(misses);
+}
+
+/* Looks anew at what was armed before: the agent's points of that segment, or NULL: what is left, the kernel's. */
+static int verify_part(struct pp_session *session, struct segment *segment, struct targets *t, bool *seen)
+{
+	struct arm_point *points = calloc(t->npoints + 1, sizeof(*points));
+	size_t *from = calloc(t->npoints + 1, sizeof(*from)), n = 0, nmisses = 0;
+	struct verify_miss *misses = NULL;
+	uint32_t at = 0;
+	int err = points && from ? 0 : error_set(ENOMEM, "out of memory");
+
+	for (size_t i = 0; i < t->npoints && !err; i++) {
+		if (t->points[i].error != -EALREADY || seen[i] || (segment && !segment_has(segment, &t->points[i], &at)))
+			continue;
+		seen[i] = true;
+		points[n] = t->points[i];
+		points[n].error = 0;
+		points[n].point = at;
+		from[n++] = i;
+	}
+	if (n && segment)
+		err = segment->backend->readback(session, segment, points, n, &misses, &nmisses);
+	else if (n)
+		err = verify_armed(points, n, &misses, &nmisses);
+	take_misses(points, misses, nmisses);
+	for (size_t k = 0; k < n; k++) {
+		t->points[from[k]] = points[k];
+		t->points[from[k]].error = points[k].error ? points[k].error : -EALREADY;
+	}
+	free(points);
+	free(from);
+	return err;
+}
+
+static int verify_already(struct pp_session *session, struct targets *t)
+{
+	bool *seen = calloc(t->npoints + 1, sizeof(*seen));
+	int err = seen ? 0 : error_set(ENOMEM, "out of memory");
+
+	for (size_t i = 0; i < session->nsegments && !err; i++)
+		if (session->segments[i]->backend == &backend_agent)
+			err = verify_part(session, session->segments[i], t, seen);
+	if (!err)
+		err = verify_part(session, NULL, t, seen);
+	free(seen);
 	return err;
 }
 
@@ -488,6 +571,8 @@ static int arm(struct pp_session *session, const struct backend *backend, const 
 
 	if (!err)
 		err = leave_out_armed(session, t);
+	if (!err)
+		err = verify_already(session, t);
 	if (!err && backend == &backend_kernel)
 		err = verify_no_debugger(t->points, t->npoints, session->name);
 
@@ -556,10 +641,12 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 	const struct backend *backend = NULL;
 	size_t nmisses = 0;
 	int err = choose(request, &backend);
+	bool found;
 
 	*report = NULL;
 	if (!err)
 		err = targets_find(&targets, request);
+	found = !err;
 	if (!err && targets.npoints) {
 		err = lock(session, backend, true);
 		if (!err) {
@@ -567,10 +654,6 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 
 			char *sentence = err ? strdup(pp_error()) : NULL;
 
-			/* Nothing was armed: what has no reason of its own has that of the whole. */
-			for (size_t i = 0; err && i < targets.npoints; i++)
-				if (!targets.points[i].error)
-					targets.points[i].error = -ECANCELED;
 			if (!has_segments(session, backend) && !session->is_private)
 				backend->remove(session);
 			backend->unlock(session);
@@ -579,7 +662,11 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 			free(sentence);
 		}
 	}
-	if (targets.matched) {
+	/* Nothing was armed: what has no reason of its own has that of the whole. */
+	for (size_t i = 0; err && i < targets.npoints; i++)
+		if (!targets.points[i].error)
+			targets.points[i].error = -ECANCELED;
+	if (found && targets.matched) {
 		struct pp_report *made = calloc(1, sizeof(*made));
 		int bad = made ? 0 : -ENOMEM;
 

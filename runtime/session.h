@@ -12,7 +12,7 @@
 struct pp_session {
 	char name[SESSION_NAME_MAX + 1];
 	bool is_private;
-	bool reading; /* a reader holds the backends open, ended or not */
+	unsigned nreaders; /* what they hold is not closed before them */
 	bool record; /* what is armed from here on records from the start */
 	const struct scope *scope; /* whom it is for; both while pp_session_enable() is at work */
 	const volatile int *interrupt;

@@ -564,6 +564,8 @@ START_TEST(registers_by_name)
 	arm_programs(&a, programs, 6);
 	hit_and_compare(&a, sites, programs, 6);
 	disarm_programs(&a);
+	for (int i = 0; i < 6; i++)
+		fetch_release(&programs[i]);
 }
 END_TEST
 
@@ -579,8 +581,12 @@ int main(void)
 	seed_set();
 	tcase_set_timeout(tc, 3600);
 	tcase_add_loop_test(tc, registers_by_name, 0, 2);
+#ifdef __SANITIZE_ADDRESS__
+	puts("skipped: random operands: the sanitizer's shadow lies where nothing should be readable");
+#else
 	tcase_add_test(tc, random_operands);
 	tcase_add_test(tc, random_operands_without_multi);
+#endif
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

@@ -99,6 +99,9 @@ gone $S
 
 expect 0 probe-enable -q -s $S -p $pid 'app:*'
 say "tick 10"; say "say 3"
+expect 0 probe-enable -s $S -p $pid app:tick app:say
+want_like "twice" "armed    app:say  pid $pid  1 site  agent, armed in this session already
+armed    app:tick  pid $pid  1 site  agent, armed in this session already" "$out"
 expect 0 probe-disable -s $S app:tick
 want "taken out" "disarmed 1 site in session '$S'" "$out"
 say "tick 10"; say "say 3"

@@ -39,6 +39,18 @@ fi
 # As JSON, from the start.
 expect 1 probe-trace -q --json -p "$p" -o "$T/small/more" app:tick
 want "json" '["error"]' "$(json keys <<<"$out")"
+# The same of a file size that is not allowed.
+(ulimit -f 64; exec probe-trace -p "$p" -o "$T/limited.d" app:tick) >"$T/out" 2>"$T/err" &
+tracer=$!
+SECONDS=0
+while kill -0 $tracer 2>/dev/null; do
+	tell p "tick 1000"
+	[ $SECONDS -lt 100 ] || fail "the trace goes on"
+done
+wait $tracer
+want "status" 1 $?
+want_like "reason" "probe-trace: *$T/limited.d*File too large*" "$(head -n 1 "$T/err")"
+want "disarmed" "3 90" "$(site_bytes "$p")"
 # With a command: it runs on to its own end.
 rm -rf "$T/small/trace"
 dd if=/dev/zero of="$T/small/filler" bs=4k 2>/dev/null

@@ -27,6 +27,12 @@ for i in {1..8}; do
 		"$(probe-stat --json -s "$S" | jq ".probes[] | select(.pid == ${!pid} and .probe == \"app:tick\") | .hits")"
 done
 
+# ---- once more: nothing is armed twice, and what stands is read back again ----
+expect 0 probe-enable --json -s "$S" -p "$p1" '*:*'
+want "again" "3 true armed in this session already" \
+	"$(jq -r '"\(.armed | length) \([.armed[].verified] | all) \(.armed[0].reason)"' <<<"$out")"
+want "rows" "24 24" "$(probe-stat --json -s "$S" | jq -r '"\(.probes|length) \([.probes[].sites]|add)"')"
+
 # ---- a reader sees what is added while it reads ----
 probe-trace -s "$S" >"$T/trace" 2>"$T/err" &
 tracer=$!
