@@ -62,6 +62,9 @@ bool preload_list(struct options *options, char **list)
 	char *path;
 
 	*list = NULL;
+	/* Without privilege there is no other way. */
+	if ((!options->backend || !strcmp(options->backend, "auto")) && !agent_may_use_kernel())
+		options->backend = "agent";
 	if (!options->backend || strcmp(options->backend, "agent"))
 		return true;
 	path = library(options);

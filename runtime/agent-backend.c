@@ -301,7 +301,7 @@ static int agent_names(int (*fn)(const char *name, void *arg), void *arg)
 
 /* ---- who can be armed ---- */
 
-static bool may_use_bpf(void)
+bool agent_may_use_kernel(void)
 {
 	unsigned long long caps = 0;
 	char line[256];
@@ -350,7 +350,7 @@ static int process_usable(const struct agent_store *store, const struct process 
 
 	if (process->is_command)
 		return any ? error_set(EOPNOTSUPP, "a command has no agent before it runs") : 0;
-	err = agent_connect(store, process->pid, &peer);
+	err = agent_connect_new(store, process->pid, &peer);
 	if (err == -ENOENT)
 		return no_agent(process->pid);
 	if (err)
@@ -376,7 +376,7 @@ static int agent_usable(const struct pp_request *request, bool any)
 	if (agent_store_open(&store, NULL, !any))
 		return -ENOENT;
 	/* Who may use the kernel reaches every process by it, with an agent or not. */
-	if (!request->nprocesses && any && (may_use_bpf() || !agent_each(&store, any_answers, &store)))
+	if (!request->nprocesses && any && (agent_may_use_kernel() || !agent_each(&store, any_answers, &store)))
 		err = error_set(ENOENT, "no process has an agent");
 	for (size_t i = 0; i < request->nprocesses && (!any || !trouble); i++) {
 		int bad = process_usable(&store, request->processes[i], any);

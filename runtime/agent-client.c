@@ -11,10 +11,12 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sdt/error.h"
 
+#define START_MS 1000
 #define ANSWER_SECONDS 10 /* arming a great many sites takes a while */
 
 static int no_answer(pid_t pid, int err)
@@ -137,6 +139,33 @@ int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, ui
 	else if (got_fd >= 0)
 		close(got_fd);
 	return err ? err : (int)reply.count;
+}
+
+/* It is mapped, and makes its socket in its own time. */
+static bool is_starting(pid_t pid)
+{
+	char path[32], line[PATH_MAX + 128];
+	bool mapped = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "re");
+	while (f && !mapped && fgets(line, sizeof(line), f))
+		mapped = strstr(line, "/libprobepoint-agent.so") != NULL;
+	if (f)
+		fclose(f);
+	return mapped;
+}
+
+int agent_connect_new(const struct agent_store *store, pid_t pid, struct agent_peer *peer)
+{
+	int err = agent_connect(store, pid, peer);
+
+	for (int i = 0; err == -ENOENT && i < START_MS / 5 && is_starting(pid); i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+		err = agent_connect(store, pid, peer);
+	}
+	return err;
 }
 
 int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer)

@@ -255,13 +255,13 @@ int session_refresh(struct pp_session *session)
 		if (!state_of(session, backends[i]))
 			continue;
 		err = backends[i]->lock(session);
-		if (err && err != -ENOENT)
-			return err;
-		lives |= !err;
 		if (!err)
 			backends[i]->unlock(session);
+		else if (err != -ENOENT)
+			return err;
 		else
 			drop(session, backends[i]);
+		lives |= !err;
 	}
 	return lives ? 0 : error_set(ENOENT, "session '%s' has ended", session->name);
 }
@@ -331,34 +331,79 @@ static int leave_out_armed(struct pp_session *session, struct targets *t)
 	return err;
 }
 
-/* What the session had armed before is looked at anew. */
-static int verify_already(struct targets *t)
+/* Whether the segment has it; *at: where to begin to look, then its index. They stand in one order mostly. */
+static bool segment_has(const struct segment *segment, const struct arm_point *point, uint32_t *at)
 {
-	struct arm_point *points = calloc(t->npoints + 1, sizeof(*points));
-	struct verify_miss *misses = NULL;
-	size_t n = 0, nmisses = 0;
-	int err = points ? 0 : error_set(ENOMEM, "out of memory");
+	const struct desc *d = segment->desc;
 
-	for (size_t i = 0; i < t->npoints && points; i++)
-		if (t->points[i].error == -EALREADY) {
-			points[n] = t->points[i];
-			points[n++].error = 0;
-		}
-	if (n)
-		err = verify_armed(points, n, &misses, &nmisses);
+	for (uint32_t n = 0; n < d->npoints; n++) {
+		uint32_t i = (*at + n) % d->npoints;
+		const struct desc_point *p = &desc_points(d)[i];
+		const struct desc_file *f = &desc_files(d)[desc_probes(d)[p->probe].file];
+
+		if (p->offset != point->site->offset || f->inode != point->image->inode || f->device != point->image->device ||
+		    (p->pid && (!point->process || p->pid != (uint32_t)point->process->pid)) ||
+		    !segment->backend->armed(segment, i))
+			continue;
+		*at = i;
+		return true;
+	}
+	return false;
+}
+
+static void take_misses(struct arm_point *points, struct verify_miss *misses, size_t nmisses)
+{
 	for (size_t i = 0; i < nmisses; i++) {
 		free(points[misses[i].point].reason);
 		points[misses[i].point].reason = misses[i].reason;
 		points[misses[i].point].verified = false;
 	}
-	for (size_t i = 0, k = 0; i < t->npoints && n; i++)
-		if (t->points[i].error == -EALREADY) {
-			t->points[i] = points[k];
-			t->points[i].verified &= !points[k++].error;
-			t->points[i].error = -EALREADY;
-		}
 	free(misses);
+}
+
+/* Looks anew at what was armed before: the agent's points of that segment, or NULL: what is left, the kernel's. */
+static int verify_part(struct pp_session *session, struct segment *segment, struct targets *t, bool *seen)
+{
+	struct arm_point *points = calloc(t->npoints + 1, sizeof(*points));
+	size_t *from = calloc(t->npoints + 1, sizeof(*from)), n = 0, nmisses = 0;
+	struct verify_miss *misses = NULL;
+	uint32_t at = 0;
+	int err = points && from ? 0 : error_set(ENOMEM, "out of memory");
+
+	for (size_t i = 0; i < t->npoints && !err; i++) {
+		if (t->points[i].error != -EALREADY || seen[i] || (segment && !segment_has(segment, &t->points[i], &at)))
+			continue;
+		seen[i] = true;
+		points[n] = t->points[i];
+		points[n].error = 0;
+		points[n].point = at;
+		from[n++] = i;
+	}
+	if (n && segment)
+		err = segment->backend->readback(session, segment, points, n, &misses, &nmisses);
+	else if (n)
+		err = verify_armed(points, n, &misses, &nmisses);
+	take_misses(points, misses, nmisses);
+	for (size_t k = 0; k < n; k++) {
+		t->points[from[k]] = points[k];
+		t->points[from[k]].error = points[k].error ? points[k].error : -EALREADY;
+	}
 	free(points);
+	free(from);
+	return err;
+}
+
+static int verify_already(struct pp_session *session, struct targets *t)
+{
+	bool *seen = calloc(t->npoints + 1, sizeof(*seen));
+	int err = seen ? 0 : error_set(ENOMEM, "out of memory");
+
+	for (size_t i = 0; i < session->nsegments && !err; i++)
+		if (session->segments[i]->backend == &backend_agent)
+			err = verify_part(session, session->segments[i], t, seen);
+	if (!err)
+		err = verify_part(session, NULL, t, seen);
+	free(seen);
 	return err;
 }
 
@@ -536,8 +581,8 @@ static int arm(struct pp_session *session, const struct backend *backend, const 
 
 	if (!err)
 		err = leave_out_armed(session, t);
-	if (!err && backend == &backend_kernel)
-		err = verify_already(t);
+	if (!err)
+		err = verify_already(session, t);
 	if (!err && backend == &backend_kernel)
 		err = semaphores_check(session, t->points, t->npoints);
 	if (!err && backend == &backend_kernel)

@@ -16,6 +16,7 @@
  * unshare(CLONE_NEWUSER) and setns() want a process of one thread: ours ends and
  * starts again behind them.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -587,18 +588,17 @@ static void serve(int store, int listener, int wake)
 	}
 }
 
-static void *agent_main(void *unused)
+static void agent_thread_run(void)
 {
 	int store, listener, wake;
 	sigset_t set;
 
-	(void)unused;
 	prctl(PR_SET_NAME, "probepoint");
 	if (!own_descriptors()) {
 		__atomic_store_n(&life.running, 0, __ATOMIC_RELEASE);
 		__atomic_store_n(&life.ready, 1, __ATOMIC_RELEASE);
 		word_wake(&life.ready);
-		return unused;
+		return;
 	}
 	__atomic_store_n(&agent.tid, syscall(SYS_gettid), __ATOMIC_RELEASE);
 	agent.start_time = process_start_time(0);
@@ -609,7 +609,7 @@ static void *agent_main(void *unused)
 	lock_get(&agent.lock);
 	if (life.ended) {
 		lock_put(&agent.lock);
-		return unused;
+		return;
 	}
 	if (life.mode != MODE_START)
 		come_to_life();
@@ -625,6 +625,13 @@ static void *agent_main(void *unused)
 	word_wake(&life.ready);
 	if (wake >= 0)
 		serve(store, listener, wake);
+}
+
+static void *agent_main(void *unused)
+{
+	__atomic_store_n(&agent.own_threads, 1, __ATOMIC_RELEASE);
+	agent_thread_run();
+	__atomic_store_n(&agent.own_threads, 0, __ATOMIC_RELEASE);
 	return unused;
 }
 
@@ -762,7 +769,7 @@ static void in_child(void)
 	memset(&agent_thread, 0, sizeof(agent_thread));
 	agent.lock.word = 0;
 	agent.unloading = 0;
-	life.running = life.late = 0;
+	life.running = life.late = agent.own_threads = 0;
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
 		for (size_t k = 0; k < nsegments(&agent.sessions[i]); k++) {
 			struct segment *segment = segments_of(&agent.sessions[i])[k];
@@ -819,6 +826,8 @@ __attribute__((constructor)) static void begin(void)
 		return;
 	agent.pid = getpid();
 	agent.reason = able();
+	agent.nthreads = dlvsym(RTLD_DEFAULT, "__nptl_nthreads", "GLIBC_PRIVATE");
+	agent.heap_end = dlsym(RTLD_DEFAULT, "__curbrk");
 	if (!pthread_key_create(&key, rings_at_exit))
 		agent.key = key;
 	if (!pthread_atfork(before_fork, after_fork, in_child) && start(MODE_START) && is_wanted()) {

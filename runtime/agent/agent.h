@@ -234,6 +234,12 @@ struct agent {
 	uint32_t npending;  /* points that wait for their module, or may */
 	uint32_t narmed;    /* sites */
 	int key;            /* of thread-specific data, -1 */
+	/* For strings on the heap, see entry.c: */
+	const unsigned *nthreads; /* the C library's, which debuggers read; NULL */
+	uint32_t own_threads;
+	uint32_t shares_memory; /* it was cloned, and not as a thread */
+	uintptr_t heap;         /* its beginning */
+	const void *heap_end;   /* where the C library has its end */
 };
 
 extern struct agent agent;

@@ -825,6 +825,9 @@ void sites_apply(void)
 	const struct image *image = NULL;
 	enum agent_reason reason = modules_read() ? AGENT_MAPS : agent.reason;
 
+	for (size_t i = 0; i < modules_count() && !agent.heap; i++)
+		if (modules_get(i)->is_heap)
+			agent.heap = modules_get(i)->start;
 	sites_begin();
 	vector_clear(&batch);
 	agent.npending = 0;
