@@ -17,7 +17,8 @@
 #include "sdt/error.h"
 
 #define START_MS 1000
-#define ANSWER_SECONDS 10 /* arming a great many sites takes a while */
+#define ANSWER_SECONDS 3 /* one that hangs is not to stop those who wait for others */
+#define LOOK_SECONDS 10  /* arming a great many sites takes a while */
 
 static int no_answer(pid_t pid, int err)
 {
@@ -44,10 +45,10 @@ static bool is_stopped(pid_t pid)
 	return stopped;
 }
 
-static int open_socket(const struct agent_store *store, pid_t pid)
+static int open_socket(const struct agent_store *store, pid_t pid, int seconds)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	struct timeval limit = { .tv_sec = ANSWER_SECONDS };
+	struct timeval limit = { .tv_sec = seconds };
 	struct ucred who = { 0 };
 	socklen_t size = sizeof(who);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), err = 0;
@@ -178,7 +179,7 @@ int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer 
 		return -ENOENT;
 	if (is_stopped(pid))
 		return error_set(ETIMEDOUT, "process %d is stopped, and its agent with it", pid);
-	peer->fd = open_socket(store, pid);
+	peer->fd = open_socket(store, pid, ANSWER_SECONDS);
 	if (peer->fd < 0)
 		return peer->fd;
 	err = agent_ask(peer, AGENT_HELLO, "", 0, 0, &hello, 1, sizeof(hello), NULL, NULL);
@@ -284,7 +285,7 @@ static int look(pid_t pid, uint64_t key, void *arg)
 	const struct look *l = arg;
 	struct agent_segment_state states[(AGENT_MESSAGE_MAX - sizeof(struct agent_reply)) /
 	                                  sizeof(struct agent_segment_state)];
-	struct agent_peer peer = { .fd = open_socket(l->store, pid), .pid = pid };
+	struct agent_peer peer = { .fd = open_socket(l->store, pid, LOOK_SECONDS), .pid = pid };
 
 	(void)key;
 	if (peer.fd < 0)
