@@ -17,12 +17,12 @@ hold() {
 	[ "$(site_bytes $a)" != "$clean" ] || fail "\"$*\": not armed"
 }
 
-hold -s $S --for 3s -p $a 'k:*'
+hold -s $S --for 6s -p $a 'k:*'
 tell a "run 1 1000"
 want "counted meanwhile" 1000 "$(count $S k:one)"
 sessions | grep -qx $S || fail "not listed"
 ls "/sys/fs/bpf/probepoint/$S" | grep -qE '^(even|odd)' && fail "links are pinned: $(ls "/sys/fs/bpf/probepoint/$S")"
-wait_for 10 over
+wait_for 60 over
 gone $S
 tell a "run 1 1000"
 

@@ -212,6 +212,9 @@ static int kernel_open(struct pp_session *session, bool create)
 		} else if (err == -ENOENT) {
 			store_remove(&k->store); /* its maker was killed */
 		}
+		/* The folder of one that was killed before it had made anything in it. */
+		if (err == -ENOENT && !create && k->config_fd < 0)
+			store_remove(&k->store);
 		if (!err)
 			err = load(session);
 		/* Nothing in it: a command was killed before it armed, or after it disarmed. */
