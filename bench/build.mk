@@ -12,6 +12,7 @@ bench:
 
 run-bench: all $(BENCHES)
 	$(Q)B=$(B) CC='$(CC)' PLUGIN_CC='$(PLUGIN_CC)' bench/run
+	$(Q)B=$(B) PLUGIN_CC='$(PLUGIN_CC)' PLUGIN_CXX='$(PLUGIN_CXX)' bench/plugin || [ $$? = 77 ]
 	$(Q)for b in $(filter $(B)/bench/agent%,$(BENCHES)); do B=$(B) CC='$(CC)' $$b || exit; done
 
 $(B)/bench/%: $(B)/obj/bench/%.o $(LIBA)
