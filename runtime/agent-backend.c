@@ -369,6 +369,8 @@ static int agent_usable(const struct pp_request *request, bool any)
 
 	if (request->scope == SCOPE_PGRP || request->scope == SCOPE_CGROUP)
 		return error_set(EOPNOTSUPP, "the agent knows no process groups and control groups: -b kernel does");
+	if (request->hold)
+		return error_set(EOPNOTSUPP, "the agent arms nothing that ends with its command: -b kernel does");
 	for (size_t i = 0; i < request->npatterns; i++)
 		if (function_name(request->patterns[i]))
 			return error_set(EOPNOTSUPP, "the agent arms probes, not functions as '%s': -b kernel does",

@@ -16,7 +16,7 @@
 static unsigned parts_max = 12; /* of a function that are printed */
 #define PARMS_MAX 14
 
-enum kind { INT, BITS, LONG_DOUBLE, ADDRESS, NOTHING };
+enum kind { INT, BITS, LONG_DOUBLE, EXPONENT, ADDRESS, NOTHING };
 
 /* A member of a parameter that is an operand of its own: %s is its value. */
 struct member {
@@ -48,7 +48,7 @@ static const struct type {
 	{ "__int128", "(__int128)((unsigned __int128)(unsigned long)(%s) | (unsigned __int128)(unsigned long)(%s) << 64)",
 	  { { INT, 8, false }, { INT, 8, true } } },
 	{ "_Complex double", "__builtin_complex(as_double(%s), as_double(%s))", { { BITS, 8, false }, { BITS, 8, false } } },
-	{ "long double", "as_long_double(%s, %s)", { { LONG_DOUBLE, 8, false }, { INT, 2, false } } },
+	{ "long double", "as_long_double(%s, %s)", { { LONG_DOUBLE, 8, false }, { EXPONENT, 2, false } } },
 	{ "struct two", "((struct two){ %s, %s })", { { INT, 4, true }, { INT, 8, false } } },
 	{ "struct four", "((struct four){ %s, { %s, %s }, %s })",
 	  { { INT, 2, true }, { INT, 1, false }, { INT, 1, false }, { INT, 4, false } } },
@@ -117,6 +117,8 @@ static int64_t value(const struct member *member)
 		}
 	case LONG_DOUBLE: /* normal: the highest bit is one */
 		return (int64_t)(v | 1ull << 63);
+	case EXPONENT: /* ... and not zero: the processor makes it 1 */
+		return (uint16_t)v ? (uint16_t)v : 1;
 	default:
 		break;
 	}
