@@ -10,7 +10,7 @@ mkfifo "$T/go"
 "$T/functions" <"$T/go" >"$T/out" &
 pid=$!
 exec {go}>"$T/go"
-wait_for 20 test "/proc/$pid/exe" -ef "$T/functions" # it is the shell before
+runs $pid "$T/functions"
 at_end "probe-disable -q -s $S 2>/dev/null"
 
 # (100 times each, as the program is written)

@@ -15,6 +15,7 @@ for i in 0 1 2 3; do
 	"$T/load" 4 <"$T/in$i" >"$T/turns$i" &
 	pids+=($!)
 	exec {fd}>"$T/in$i"
+	runs ${pids[i]} "$T/load"
 	ins[i]=$fd
 done
 of=()

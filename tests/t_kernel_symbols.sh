@@ -20,6 +20,7 @@ run() {
 	pid=$!
 	exec {in}>"$T/in" {reply}<"$T/out"
 	rm "$T/in" "$T/out"
+	runs $pid "$1"
 }
 call() { echo -n x >&$in; read -r -t 20 <&$reply || fail "the target is gone"; }
 quit() { exec {in}>&- {reply}<&-; wait "$pid" || fail "the target died: $?"; }
