@@ -17,15 +17,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "runtime/agent/cpu.h"
 #include "runtime/agent/state.h"
 
 #define AREAS_MAX 8
 #define SESSIONS_MAX 256
 #define CONSUMERS_MAX 8 /* on one site */
-#define SITE_NOP 10     /* bytes, behind the one that is the kernel's */
-#define JUMP 5
 
-/* What a thread knows of itself; slots reach it by %fs. All zero before its first hit. */
+/* What a thread knows of itself; slots reach it by the thread pointer. All zero before its first hit. */
 struct thread {
 	struct agent_ring *ring[AREAS_MAX];
 	uintptr_t stack_low, stack_last; /* of its stack; last is 8 below the end. 0: unknown */
@@ -217,6 +216,13 @@ struct site {
 		uint32_t point;
 	} wanted_by[CONSUMERS_MAX];
 };
+
+/* The CPU's: patch-CPU.c. */
+extern const uint8_t site_nop[SITE_NOP];
+bool site_fits(uintptr_t address); /* whether it can be patched where it stands */
+void site_jump(uintptr_t address, uintptr_t slot, uint8_t bytes[JUMP]);
+/* One of the SITE_STEPS on the way to these bytes; all processors serialize behind each. */
+void site_write(uintptr_t address, const uint8_t bytes[JUMP], unsigned step);
 
 /* Makes the sites what the segments want; every point's state says what became of it. */
 void sites_apply(void);

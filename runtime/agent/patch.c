@@ -2,20 +2,12 @@
 /*
  * Sites: from what the segments want to bytes in the text.
  *
- * A site is 90, then a nop of 10 bytes. The first byte is the kernel's and is not
- * looked at. Changing the rest while other threads run through it rests on one
- * fact: with `eb 08` in bytes 1 and 2 a site is a jump over itself, whatever stands
- * in bytes 3 to 10, and no thread can be in the middle of it. So, for all sites at
- * once:
- *
- *     one store of two bytes, eb 08          then every processor serializes
- *     bytes 3 to 5 of what is to be there    then every processor serializes
- *     one store of two bytes, the first two  then every processor serializes
- *
- * where the two bytes share an aligned block of 8, so that the store is one, and
- * membarrier(2) serializes. The same steps lead from the nop to a jump to a slot,
- * back, and from one slot to another; at each step all is well, and if this process
- * ends there is nothing to repair.
+ * The kernel's byte of a site, if it has one, is not looked at. Changing the rest
+ * while other threads run through it is the CPU's matter: patch-CPU.c has the steps,
+ * behind each of which all processors serialize, by membarrier(2). They are made for
+ * all sites at once. They lead from the nop to a jump to a slot, back, and from one
+ * slot to another; at each step all is well, and if this process ends there is
+ * nothing to repair.
  *
  * The text is writable for just that long, and the pages are given back as they
  * were.
@@ -33,17 +25,15 @@
 
 #include "runtime/agent/slot.h"
 
-#define PAGE 4096u
-#define REGION_SIZE (64u << 20) /* of slots; taken as it is used */
+#define PAGE ((uintptr_t)getauxval(AT_PAGESZ))
 #define REGIONS_MAX 64
+#define SERVED ((SITE_REACH + (1u << 20)) / 4) /* of text, by one region */
 #define SEMAPHORE_MAX 32767
 #define TEXTS_MAX 16 /* mappings of one file's text */
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10u
 #endif
-
-static const uint8_t nop[SITE_NOP] = { 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 };
 
 /* ---- tables ---- */
 
@@ -164,7 +154,7 @@ static unsigned nregions;
 
 static bool reaches(const struct region *r, uintptr_t low, uintptr_t high)
 {
-	const uintptr_t reach = (1ull << 31) - (1u << 20);
+	const uintptr_t reach = SITE_REACH;
 	uintptr_t start = (uintptr_t)r->life, end = (uintptr_t)r->run + REGION_SIZE;
 
 	return (end < low || end - low < reach) && (start > high || high - start < reach) &&
@@ -358,7 +348,7 @@ static void want_site(struct session *session, struct segment *segment, uint32_t
 	}
 	if (!reason)
 		reason = area_make(session);
-	if (((address + 1) & 7) == 7)
+	if (!site_fits(address))
 		reason = AGENT_BLOCK;
 	else if (site->nwant == CONSUMERS_MAX)
 		reason = AGENT_CONSUMERS_FULL;
@@ -428,8 +418,8 @@ static void want_point(struct session *session, struct segment *segment, uint32_
 	for (unsigned i = 0; i < texts[f].n; i++) {
 		const struct mapping *m = texts[f].at[i];
 
-		if (p->offset >= m->offset && m->end - m->start > SITE_NOP &&
-		    p->offset - m->offset <= m->end - m->start - 1 - SITE_NOP)
+		if (p->offset >= m->offset && m->end - m->start >= SITE_AT + SITE_NOP &&
+		    p->offset - m->offset <= m->end - m->start - SITE_AT - SITE_NOP)
 			want_site(session, segment, point, file, path, m);
 	}
 	if (state->state == AGENT_OFF) {
@@ -501,7 +491,10 @@ static enum agent_reason slot_get(struct site *site, const struct mapping *text,
 	if (site->slot && same_places(site) && site->slot_base == text->start - text->offset && site->slot_device == text->device &&
 	    site->slot_inode == text->inode)
 		return AGENT_OK;
-	r = region_get(text->start, text->end);
+	if (text->end - text->start > SERVED)
+		r = region_get(site->address & -SERVED, (site->address & -SERVED) + SERVED);
+	else
+		r = region_get(text->start, text->end);
 	if (!r)
 		return AGENT_FAR;
 	for (unsigned i = 0; i < site->nwant; i++) {
@@ -515,6 +508,7 @@ static enum agent_reason slot_get(struct site *site, const struct mapping *text,
 		return AGENT_PROGRAM;
 	pages_ready(r->write, r->used, r->used + n, REGION_SIZE);
 	memcpy(r->write + r->used, code, n);
+	cpu_code_written((const void *)at, n);
 	r->used += (n + SLOT_ALIGN - 1) & ~(size_t)(SLOT_ALIGN - 1);
 	site->slot = at;
 	site->nslot_places = site->nwant;
@@ -525,18 +519,10 @@ static enum agent_reason slot_get(struct site *site, const struct mapping *text,
 	return AGENT_OK;
 }
 
-static void jump_bytes(const struct site *site, uint8_t bytes[JUMP])
-{
-	int32_t disp = site->slot - (site->address + 1 + JUMP);
-
-	bytes[0] = 0xe9;
-	memcpy(bytes + 1, &disp, 4);
-}
-
 /* What is there against what should be: unmapped and mapped again since, or somebody else's by now? */
 static void site_look(struct site *site, const struct mapping *text)
 {
-	const uint8_t *bytes = (const uint8_t *)site->address + 1;
+	const uint8_t *bytes = (const uint8_t *)site->address + SITE_AT;
 	uint8_t now[SITE_NOP];
 
 	if (!text) {
@@ -545,18 +531,13 @@ static void site_look(struct site *site, const struct mapping *text)
 		return;
 	}
 	memcpy(now, bytes, sizeof(now));
-	if (!memcmp(now, nop, SITE_NOP)) {
+	if (!memcmp(now, site_nop, SITE_NOP)) {
 		site->armed = 0;
 		site->semaphore_held = 0;
-	} else if (!site->armed || memcmp(now, site->was, JUMP) || memcmp(now + JUMP, nop + JUMP, SITE_NOP - JUMP)) {
+	} else if (!site->armed || memcmp(now, site->was, JUMP) || memcmp(now + JUMP, site_nop + JUMP, SITE_NOP - JUMP)) {
 		memcpy(site->found, now, sizeof(now));
 		site_refuse(site, AGENT_BYTES);
 	}
-}
-
-static void write_first_two(struct site *site, uint8_t first, uint8_t second)
-{
-	__atomic_store_n((uint16_t *)(site->address + 1), (uint16_t)(first | second << 8), __ATOMIC_RELEASE);
 }
 
 static bool serialize(void)
@@ -601,15 +582,15 @@ static size_t group(const struct batched *at, size_t i, size_t n, const struct m
 	size_t k = i;
 
 	*text = modules_at(at[i].address);
-	while (k < n && *text && at[k].address + 1 + SITE_NOP <= (*text)->end)
+	while (k < n && *text && at[k].address + SITE_AT + SITE_NOP <= (*text)->end)
 		k++;
 	return k > i ? k - i : 1;
 }
 
 static bool group_protect(const struct batched *at, size_t n, int protection)
 {
-	uintptr_t start = at[0].address & -(uintptr_t)PAGE;
-	uintptr_t end = (at[n - 1].address + SITE_NOP + PAGE) & -(uintptr_t)PAGE;
+	uintptr_t start = at[0].address & -PAGE;
+	uintptr_t end = (at[n - 1].address + SITE_AT + SITE_NOP - 1 + PAGE) & -PAGE;
 
 	return !mprotect((void *)start, end - start, protection);
 }
@@ -653,7 +634,7 @@ static void semaphore_drop(struct site *site)
 	site->semaphore = NULL;
 }
 
-/* The three steps. false: nothing was changed. */
+/* The steps. false: nothing was changed. */
 static bool batch_write(void)
 {
 	const struct batched *at = batch.at;
@@ -661,21 +642,12 @@ static bool batch_write(void)
 
 	if (!serialize())
 		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!site_at(at[i].site)->failed)
-			write_first_two(site_at(at[i].site), 0xeb, SITE_NOP - 2);
-	serialize();
-	for (size_t i = 0; i < n; i++) {
-		struct site *site = site_at(at[i].site);
-
-		for (unsigned k = 2; k < JUMP && !site->failed; k++)
-			((volatile uint8_t *)site->address)[1 + k] = site->will[k];
+	for (unsigned step = 0; step < SITE_STEPS; step++) {
+		for (size_t i = 0; i < n; i++)
+			if (!site_at(at[i].site)->failed)
+				site_write(at[i].address, site_at(at[i].site)->will, step);
+		serialize();
 	}
-	serialize();
-	for (size_t i = 0; i < n; i++)
-		if (!site_at(at[i].site)->failed)
-			write_first_two(site_at(at[i].site), site_at(at[i].site)->will[0], site_at(at[i].site)->will[1]);
-	serialize();
 	return true;
 }
 
@@ -691,9 +663,9 @@ static void consumers_rest(struct site *site)
 
 static void batch_done(struct site *site)
 {
-	bool armed = memcmp(site->will, nop, JUMP);
+	bool armed = memcmp(site->will, site_nop, JUMP);
 
-	if (memcmp((const void *)(site->address + 1), site->will, JUMP)) {
+	if (memcmp((const void *)(site->address + SITE_AT), site->will, JUMP)) {
 		site_refuse(site, AGENT_READ_BACK);
 		return;
 	}
@@ -740,12 +712,12 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 	struct batched *added;
 
 	if (text && (text->shared || !text->inode || !(text->protection & PROT_EXEC) || !(text->protection & PROT_READ) ||
-	             text->end - site->address < 1 + SITE_NOP))
+	             text->end - site->address < SITE_AT + SITE_NOP))
 		text = NULL;
 	site_look(site, text);
 	if (!text || site->failed)
 		return;
-	memcpy(site->will, nop, JUMP);
+	memcpy(site->will, site_nop, JUMP);
 	if (site->nwant) {
 		sort_wanted(site);
 		if (*text_of_image != text)
@@ -758,11 +730,11 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 				return;
 			site->failed = 0; /* what was there before goes */
 		} else {
-			jump_bytes(site, site->will);
+			site_jump(site->address, site->slot, site->will);
 		}
 	}
 	if (!site->armed)
-		memcpy(site->was, nop, JUMP);
+		memcpy(site->was, site_nop, JUMP);
 	if (!memcmp(site->was, site->will, JUMP))
 		return;
 	if (site->nwant && !semaphore_add(site)) {
