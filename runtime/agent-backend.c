@@ -365,6 +365,7 @@ static int agent_usable(const struct pp_request *request, bool any)
 {
 	struct agent_store store = { -1, -1, -1, "" };
 	size_t good = 0;
+	bool create = !any;
 	int err = 0, trouble = 0;
 
 	if (request->scope == SCOPE_PGRP || request->scope == SCOPE_CGROUP)
@@ -375,7 +376,10 @@ static int agent_usable(const struct pp_request *request, bool any)
 		if (function_name(request->patterns[i]))
 			return error_set(EOPNOTSUPP, "the agent arms probes, not functions as '%s': -b kernel does",
 			                 request->patterns[i]);
-	if (agent_store_open(&store, NULL, !any))
+	/* An agent that has just begun may be about to make it. */
+	for (size_t i = 0; i < request->nprocesses && !create; i++)
+		create = !request->processes[i]->is_command && agent_is_loaded(request->processes[i]->pid);
+	if (agent_store_open(&store, NULL, create))
 		return -ENOENT;
 	/* Who may use the kernel reaches every process by it, with an agent or not. */
 	if (!request->nprocesses && any && (agent_may_use_kernel() || !agent_each(&store, any_answers, &store)))

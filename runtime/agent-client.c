@@ -142,8 +142,7 @@ int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, ui
 	return err ? err : (int)reply.count;
 }
 
-/* It is mapped, and makes its socket in its own time. */
-static bool is_starting(pid_t pid)
+bool agent_is_loaded(pid_t pid)
 {
 	char path[32], line[PATH_MAX + 128];
 	bool mapped = false;
@@ -162,7 +161,7 @@ int agent_connect_new(const struct agent_store *store, pid_t pid, struct agent_p
 {
 	int err = agent_connect(store, pid, peer);
 
-	for (int i = 0; err == -ENOENT && i < START_MS / 5 && is_starting(pid); i++) {
+	for (int i = 0; err == -ENOENT && i < START_MS / 5 && agent_is_loaded(pid); i++) {
 		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
 		err = agent_connect(store, pid, peer);
 	}

@@ -25,6 +25,8 @@ struct agent_peer {
 int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer);
 /* The same, of a process that may have begun a moment ago: a second's patience. */
 int agent_connect_new(const struct agent_store *store, pid_t pid, struct agent_peer *peer);
+/* Whether the library is mapped: its socket may come yet. */
+bool agent_is_loaded(pid_t pid);
 void agent_disconnect(struct agent_peer *peer);
 
 /*

@@ -11,7 +11,6 @@
 #include "sdt/image.h"
 #include "sdt/operand.h"
 
-#define RIP 16
 #define OPERAND_STEPS_MAX 10
 
 struct steps {
@@ -35,8 +34,9 @@ static uint64_t extend(uint64_t value, unsigned size, unsigned bit, bool is_sign
 
 static void add_address(struct steps *steps, const struct pp_site *site, const struct operand *operand)
 {
-	bool is_static = operand->kind == OPERAND_STATIC, is_64 = !site->probe->image || site->probe->image->is_64;
-	int base = is_static ? RIP : operand->reg;
+	const struct pp_image *image = site->probe->image;
+	bool is_static = operand->kind == OPERAND_STATIC, is_64 = !image || image->is_64;
+	int base = is_static ? cpu_of(image->machine, image->is_64)->pc : operand->reg;
 	int index = is_static ? -1 : operand->index;
 	uint64_t offset = operand->value;
 
@@ -46,6 +46,8 @@ static void add_address(struct steps *steps, const struct pp_site *site, const s
 		add(steps, FETCH_REG, base, 0, 0, 0);
 	if (index >= 0) {
 		add(steps, FETCH_REG, index, 0, 0, 0);
+		if (operand->index_size)
+			add(steps, FETCH_EXTEND, abs(operand->index_size), 0, operand->index_size < 0, 0);
 		if (operand->scale != 1) {
 			add(steps, FETCH_IMM, 0, 0, 0, operand->scale);
 			add(steps, FETCH_MUL, 0, 0, 0, 0);

@@ -109,7 +109,7 @@ int fetch_check(const struct fetch_program *program, unsigned nregisters, uint8_
 /* ---- the reference interpreter ---- */
 
 struct fetch_machine {
-	const uint64_t *registers; /* by number; 17 on x86-64 */
+	const uint64_t *registers; /* by number; 17 on x86-64, 33 on aarch64 */
 	/* 0, or -EFAULT; to is always filled (zeroes on a fault) */
 	int (*read)(void *arg, uint64_t address, void *to, size_t size);
 	void *arg;

@@ -7,8 +7,7 @@
  *     8(%rdx,%rdi,4)  -12+3+1(%rbp)        memory
  *     g(%rip)  8+g(%rip)  g+8(%rip)  g     memory of the image itself
  *
- * Numbers are sums, as the compiler's offset and the template's meet in one
- * text. A symbol is an address as linked: with %rip or nothing beside it that is
+ * A symbol is an address as linked: with %rip or nothing beside it that is
  * all one needs, but as a constant, or beside a register, it is the address only
  * where the program was linked to stay in its place.
  *
@@ -17,6 +16,7 @@
  * compiler that no symbol table has (.LC1), and vector registers.
  */
 #include "sdt/image.h"
+#include "sdt/operand-text.h"
 #include "sdt/operand.h"
 
 #include <ctype.h>
@@ -57,29 +57,12 @@ static const uint16_t pt_regs[] = {
 	128,                               /* ip */
 };
 
-static const struct cpu_register *find_register(const struct cpu *cpu, const char *name, size_t length)
-{
-	for (size_t i = 0; i < cpu->nregisters; i++)
-		if (strlen(cpu->registers[i].name) == length && !memcmp(cpu->registers[i].name, name, length))
-			return &cpu->registers[i];
-	return NULL;
-}
-
-static size_t name_length(const char *text)
-{
-	size_t n = 0;
-
-	while (isalnum((unsigned char)text[n]))
-		n++;
-	return n;
-}
-
 /* Takes "%reg", of a size if that is not 0. */
 static const char *take_register(const struct cpu *cpu, const char **text, const struct cpu_register **reg)
 {
-	size_t n = name_length(*text + 1);
+	size_t n = operand_word(*text + 1);
 
-	*reg = **text == '%' ? find_register(cpu, *text + 1, n) : NULL;
+	*reg = **text == '%' ? cpu_register_find(cpu, *text + 1, n) : NULL;
 	if (*reg) {
 		*text += 1 + n;
 		return NULL;
@@ -87,90 +70,6 @@ static const char *take_register(const struct cpu *cpu, const char **text, const
 	if (**text == '%' && (strchr("xyz", (*text)[1]) && !strncmp(*text + 2, "mm", 2)))
 		return "vector registers are not kept for probes";
 	return "it names no register that is kept for probes";
-}
-
-struct sum {
-	int64_t number;
-	uint64_t symbol; /* its address */
-	bool has_symbol;
-};
-
-static bool is_symbol_char(char c, bool first)
-{
-	return (unsigned char)c >= 0x80 || c == '_' || c == '.' || c == '$' || isalpha((unsigned char)c) ||
-	       (!first && isdigit((unsigned char)c));
-}
-
-static const char *take_symbol(const struct pp_image *image, const char **text, struct sum *sum, char why[OPERAND_WHY])
-{
-	const char *end = *text;
-	char name[1024];
-	int err;
-
-	while (is_symbol_char(*end, end == *text))
-		end++;
-	if (*end == '@') {
-		snprintf(why, OPERAND_WHY, "%.*s is %s", (int)(end - *text) < 200 ? (int)(end - *text) : 200, *text,
-		         !strncmp(end, "@GOT", 4) ? "reached through a table that only the linker knows"
-		         : strstr(end, "tpoff") || strstr(end, "TPOFF") || strstr(end, "tls") || strstr(end, "TLS")
-		                 ? "thread-local"
-		                 : "relocated in a way that is not known");
-		return why;
-	}
-	if (sum->has_symbol)
-		return "it adds two symbols";
-	if ((size_t)(end - *text) >= sizeof(name))
-		return "its symbol is too long";
-	memcpy(name, *text, (size_t)(end - *text));
-	name[end - *text] = '\0';
-	err = image_symbol(image, name, &sum->symbol);
-	if (err) {
-		snprintf(why, OPERAND_WHY, "%s", err == -ENOENT && *name == '.'
-		                                         ? "a label of the compiler, which no symbol table has"
-		                                         : pp_error());
-		return why;
-	}
-	sum->has_symbol = true;
-	*text = end;
-	return NULL;
-}
-
-/* Takes [-]TERM{+-TERM}, a term being a number or, once and not subtracted, a symbol. */
-static const char *take_sum(const struct pp_image *image, const char **text, struct sum *sum, char why[OPERAND_WHY])
-{
-	unsigned long long number;
-	const char *wrong;
-	bool minus;
-	char *end;
-
-	*sum = (struct sum){ 0 };
-	do {
-		for (minus = false; **text == '-' || **text == '+'; ++*text)
-			minus ^= **text == '-';
-		if (isdigit((unsigned char)**text)) {
-			errno = 0;
-			number = strtoull(*text, &end, 0);
-			if (errno || (minus && number > (uint64_t)INT64_MAX + 1))
-				return "a number in it has more than 64 bits";
-			if (is_symbol_char(*end, true))
-				return "a number in it does not end as numbers do";
-			*text = end;
-			sum->number = (int64_t)((uint64_t)sum->number + (minus ? -(uint64_t)number : (uint64_t)number));
-		} else if (is_symbol_char(**text, true) && !minus) {
-			wrong = take_symbol(image, text, sum, why);
-			if (wrong)
-				return wrong;
-		} else {
-			return "a number or a symbol is missing in it";
-		}
-	} while (**text == '+' || **text == '-');
-	return NULL;
-}
-
-static void skip_spaces(const char **text)
-{
-	while (**text == ' ')
-		++*text;
 }
 
 /* Takes "(BASE,INDEX,SCALE)", any part of which may be missing. */
@@ -181,29 +80,29 @@ static const char *take_address(const struct cpu *cpu, const char **text, struct
 	char *end;
 
 	++*text;
-	skip_spaces(text);
+	operand_spaces(text);
 	if (**text == '%') {
 		wrong = take_register(cpu, text, &base);
 		if (wrong)
 			return wrong;
 	}
-	skip_spaces(text);
+	operand_spaces(text);
 	if (**text == ',') {
 		++*text;
-		skip_spaces(text);
+		operand_spaces(text);
 		wrong = take_register(cpu, text, &index);
 		if (wrong)
 			return wrong;
-		skip_spaces(text);
+		operand_spaces(text);
 	}
 	if (index && **text == ',') {
 		++*text;
-		skip_spaces(text);
+		operand_spaces(text);
 		operand->scale = (uint8_t)(isdigit((unsigned char)**text) ? strtoul(*text, &end, 10) & 0xff : 0);
 		if (operand->scale != 1 && operand->scale != 2 && operand->scale != 4 && operand->scale != 8)
 			return "its scale is not 1, 2, 4 or 8";
 		*text = end;
-		skip_spaces(text);
+		operand_spaces(text);
 	}
 	if (**text != ')' || (!base && !index))
 		return "its address is not (BASE,INDEX,SCALE)";
@@ -227,7 +126,7 @@ static const char *parse_constant(const struct pp_image *image, const char *text
 	const char *wrong;
 	struct sum sum;
 
-	wrong = take_sum(image, &text, &sum, why);
+	wrong = sum_take(image, &text, &sum, why);
 	if (wrong)
 		return wrong;
 	if (*text)
@@ -268,7 +167,7 @@ static const char *parse_memory(const struct cpu *cpu, const struct pp_image *im
 	if (!*text)
 		return "nothing follows its size";
 	if (*text != '(')
-		wrong = take_sum(image, &text, &sum, why);
+		wrong = sum_take(image, &text, &sum, why);
 	if (!wrong && *text == '(')
 		wrong = take_address(cpu, &text, operand);
 	if (wrong)
@@ -309,6 +208,7 @@ const struct cpu cpu_x86_64 = {
 	.nregisters = COUNT(registers_x86_64),
 	.pt_regs = pt_regs,
 	.numbers = COUNT(pt_regs),
+	.pc = RIP,
 	.parse = parse,
 };
 
@@ -318,5 +218,6 @@ const struct cpu cpu_i386 = {
 	.nregisters = COUNT(registers_i386),
 	.pt_regs = pt_regs,
 	.numbers = COUNT(pt_regs),
+	.pc = RIP,
 	.parse = parse,
 };

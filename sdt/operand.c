@@ -113,6 +113,8 @@ const struct cpu *cpu_of(int machine, bool is_64)
 		return &cpu_x86_64;
 	case EM_386:
 		return is_64 ? NULL : &cpu_i386;
+	case EM_AARCH64:
+		return is_64 ? &cpu_aarch64 : NULL;
 	default:
 		return NULL;
 	}

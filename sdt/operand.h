@@ -31,7 +31,8 @@ struct operand {
 	bool is_float;    /* an `f` tag of newer SystemTap headers */
 	int8_t reg, index; /* register numbers of the CPU's table, -1 for none */
 	uint8_t shift;    /* bits: 8 for %ah and its like */
-	uint8_t scale;    /* 1, 2, 4, 8 */
+	uint8_t scale;    /* 1, 2, 4, 8; 16 */
+	int8_t index_size; /* bytes of index that count, as size is told: 4, -4 with its sign; 0: all */
 	int64_t value;
 };
 
@@ -52,7 +53,7 @@ const char *operands_next(const char *text, size_t *length);
 
 struct cpu_register {
 	const char *name;   /* "rax", without % */
-	int8_t number;      /* as the CPU encodes it; 16 is rip */
+	int8_t number;      /* as the CPU encodes it; 16 is rip; on aarch64 31 is sp and 32 is pc */
 	uint8_t size;       /* bytes */
 	uint8_t shift;      /* bits */
 };
@@ -63,6 +64,7 @@ struct cpu {
 	size_t nregisters;
 	const uint16_t *pt_regs; /* number -> byte offset in the kernel's struct pt_regs */
 	size_t numbers;
+	int8_t pc; /* the number of the register that holds the site's address */
 	/*
 	 * Parses TEXT, the part behind SIZE@, into all of *operand but is_signed and
 	 * is_float; operand->size is what was asked for, 0 where nothing was. NULL, or
@@ -72,7 +74,7 @@ struct cpu {
 	                     struct operand *operand, char why[OPERAND_WHY]);
 };
 
-extern const struct cpu cpu_x86_64, cpu_i386;
+extern const struct cpu cpu_x86_64, cpu_i386, cpu_aarch64;
 
 /* NULL for a CPU whose operands are not read. */
 const struct cpu *cpu_of(int machine, bool is_64);

@@ -56,6 +56,7 @@ static void same(const char *text, const struct operand *got, const struct opera
 	ck_assert_msg(got->index == want->index, "%s: index %d", text, got->index);
 	ck_assert_msg(got->scale == want->scale, "%s: scale %d", text, got->scale);
 	ck_assert_msg(got->shift == want->shift, "%s: shift %d", text, got->shift);
+	ck_assert_msg(got->index_size == want->index_size, "%s: index size %d", text, got->index_size);
 	ck_assert_msg(got->value == want->value, "%s: value %lld", text, (long long)got->value);
 }
 
@@ -537,6 +538,52 @@ START_TEST(memory_as_assembled)
 }
 END_TEST
 
+#define WMEM(t, s, b, i, sc, w) \
+	{ t, { .kind = OPERAND_MEM, .size = s, .reg = b, .index = i, .scale = sc, .index_size = w } }
+
+START_TEST(aarch64)
+{
+	static const struct expected expected[] = {
+		REG("8@x0", 8, 0, 0), REG("8@x18", 8, 18, 0), REG("8@x30", 8, 30, 0), REG("8@sp", 8, 31, 0),
+		REG("4@w7", 4, 7, 0), REG("4@x7", 4, 7, 0), REG("1@x29", 1, 29, 0), REG("2@w19", 2, 19, 0),
+		REG("8@w7", 4, 7, 0), REG("w7", 4, 7, 0), REG("x7", 8, 7, 0), REG("8@fp", 8, 29, 0), REG("8@lr", 8, 30, 0),
+		SREG("-4@x3", 4, 3), SREG("-1@w3", 1, 3), SREG("-8@x30", 8, 30),
+		MEM("8@[sp]", 8, 31, -1, 1, 0), MEM("8@[sp, 16]", 8, 31, -1, 1, 16), MEM("4@[x29, -20]", 4, 29, -1, 1, -20),
+		MEM("8@[x1,#8]", 8, 1, -1, 1, 8), MEM("8@[ x1 , #-0x10 ]", 8, 1, -1, 1, -16), MEM("[x2, 8+4]", 8, 2, -1, 1, 12),
+		MEM("8@[x0, x1]", 8, 0, 1, 1, 0), MEM("8@[x0, x30, lsl 3]", 8, 0, 30, 8, 0), MEM("2@[sp, x1, lsl #1]", 2, 31, 1, 2, 0),
+		MEM("8@[x0, x1, sxtx 3]", 8, 0, 1, 8, 0), MEM("8@[x0, x1, sxtx]", 8, 0, 1, 1, 0),
+		WMEM("4@[x0, w1, sxtw 2]", 4, 0, 1, 4, -4), WMEM("4@[x0, w1, uxtw #2]", 4, 0, 1, 4, 4),
+		WMEM("1@[x0, w1, sxtw]", 1, 0, 1, 1, -4), WMEM("1@[x0,w1,uxtw]", 1, 0, 1, 1, 4),
+		WMEM("8@[x0, w1, uxtw 4]", 8, 0, 1, 16, 4),
+		STATIC("8@[x0, #:lo12:g]", 8, DATA + 0x10), STATIC("8@[x0, :lo12:g+8]", 8, DATA + 0x18), STATIC("8@g", 8, DATA + 0x10),
+		STATIC("8@g+4", 8, DATA + 0x14),
+		CONST("4@12", 4, false, 12), CONST("-4@-12", 4, true, -12), CONST("4@-1", 4, false, 0xffffffff),
+		CONST("8@-1", 8, false, -1), CONST("8@#7", 8, false, 7), CONST("8@4615063718147915776", 8, false, 4615063718147915776),
+		CONST("8@0", 8, false, 0), CONST("-4@wzr", 4, true, 0), CONST("8@xzr", 8, false, 0), CONST("8@12+4", 8, false, 16),
+	};
+	static const char *const bad[] = {
+		"8@", "8@x31", "8@w31", "8@x01", "8@r0", "8@%x0", "8@d0", "8@q31", "8@v1", "8@[", "8@[]", "8@[x0", "8@[x0,]", "8@[w0]",
+		"8@[xzr]", "8@[pc, 8]", "8@[x0, sp]", "8@[x0, w1]", "8@[x0, w1, lsl 2]", "8@[x0, x1, sxtw 2]", "8@[x0, x1, lsl]",
+		"8@[x0, x1, lsl 5]", "8@[x0, x1, lsl 33]", "8@[x0, x1, ror 1]", "8@[x0, 8]!", "8@[x0], 8", "8@[x0, 8", "8@[x0, g]",
+		"8@[x0, #:lo12:nowhere]", "8@[x0, #:lo12:8]", "8@[x0, #:got_lo12:g]", "8@[x0, #:tprel_lo12:tls]", "8@:lo12:g",
+		"8@nowhere", "8@x0x", "8@x0 ,", "8@[x0, x1, x2]", "8@[x0, d1]", "8@12x", "8@[8]", "8@$7", "16@x0",
+	};
+	struct pp_image *image = open_image(false, ET_DYN, EM_AARCH64);
+	const struct cpu *cpu = cpu_of(EM_AARCH64, true);
+	struct operand got[OPERANDS_MAX];
+
+	check_all(image, expected, COUNT(expected));
+	for (size_t i = 0; i < COUNT(bad); i++)
+		ck_assert_msg(operands_parse(image, bad[i], got) == -EINVAL, "%s was taken", bad[i]);
+	ck_assert_int_eq(operands_parse(image, "-4@[x0, w1, sxtw 2] 8@[sp, 16] 4@x3 1@7", got), 4);
+	ck_assert_uint_eq(cpu->numbers, 33);
+	ck_assert_int_eq(cpu->pc, 32);
+	for (size_t i = 0; i < cpu->numbers; i++)
+		ck_assert_uint_eq(cpu->pt_regs[i], 8 * i);
+	pp_image_free(image);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("operand");
@@ -545,6 +592,7 @@ int main(void)
 	int failed;
 
 	tcase_set_timeout(tcase, 120);
+	tcase_add_test(tcase, aarch64);
 	tcase_add_test(tcase, registers);
 	tcase_add_test(tcase, memory);
 	tcase_add_test(tcase, constants);

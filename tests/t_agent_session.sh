@@ -15,12 +15,7 @@ sums() { # SESSION PROBE: hits filtered idle recorded lost
 		[(map(.hits) | add), (map(.filtered) | add), (map(.idle) | add), (map(.recorded) | add), (map(.lost) | add)] |
 		map(. // 0 | tostring) | join(" ")'
 }
-same_size_for_a_while() {
-	local before
-	before=$(stat -c %s "$1")
-	sleep 1
-	[ "$before" = "$(stat -c %s "$1")" ]
-}
+all_written() { [ "$(wc -l <"$T/traced")" -ge "$(count $S k:one recorded)" ]; }
 
 # ---- 8 threads, 1,000,000 hits each: nobody reads, somebody reads, a filter ----
 
@@ -42,7 +37,7 @@ tracer=$!
 until [ "$(count $S k:one recorded)" -gt 0 ]; do tell a "run 1 8"; done
 before=$(sums $S k:one)
 tell a "run 8 1000000"
-wait_for 60 same_size_for_a_while "$T/traced"
+wait_for 60 all_written
 kill -INT $tracer
 wait $tracer || fail "probe-trace: $(cat "$T/said")"
 read -r hits filtered idle recorded lost <<<"$(sums $S k:one)"

@@ -58,7 +58,8 @@
  * size says: gdb knows no %r8b, and one such argument hides all of a probe.
  *
  * clang, given the choice of the constraint "nor", stores to memory at every site;
- * up to six arguments it is told to take registers.
+ * up to six arguments it is told to take registers. On aarch64, where registers
+ * are many, it always takes them.
  *
  * Mind that a global variable may stand in a note by its name, g(%rip), which gdb
  * and libbpf cannot read (STAP_SDT_ARG_CONSTRAINT nr avoids it, for a load at each
@@ -278,7 +279,7 @@
 #define __SDT_FORM(n) "%n[__sdt_s" #n "]@%[__sdt_a" #n "]"
 #endif
 
-#if !defined STAP_SDT_ARG_CONSTRAINT && defined __clang__ && (defined __x86_64__ || defined __aarch64__)
+#if !defined STAP_SDT_ARG_CONSTRAINT && defined __clang__ && defined __x86_64__
 #define __SDT_FEW(x) "nr,nor"(x)
 #define __SDT_FEW_SIZE(x) "n,n"(x)
 #else
@@ -291,7 +292,7 @@
 #define STAP_SDT_ARG_CONSTRAINT nZr
 #elif defined __ia64__
 #define STAP_SDT_ARG_CONSTRAINT nr
-#elif defined __riscv && defined __clang__
+#elif (defined __riscv || defined __aarch64__) && defined __clang__
 #define STAP_SDT_ARG_CONSTRAINT nr
 #elif defined __arm__
 #define STAP_SDT_ARG_CONSTRAINT g

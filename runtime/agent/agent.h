@@ -17,15 +17,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "runtime/agent/cpu.h"
 #include "runtime/agent/state.h"
 
 #define AREAS_MAX 8
 #define SESSIONS_MAX 256
 #define CONSUMERS_MAX 8 /* on one site */
-#define SITE_NOP 10     /* bytes, behind the one that is the kernel's */
-#define JUMP 5
 
-/* What a thread knows of itself; slots reach it by %fs. All zero before its first hit. */
+/* What a thread knows of itself; slots reach it by the thread pointer. All zero before its first hit. */
 struct thread {
 	struct agent_ring *ring[AREAS_MAX];
 	uintptr_t stack_low, stack_last; /* of its stack; last is 8 below the end. 0: unknown */
@@ -185,7 +184,7 @@ void area_count(const struct area *area, uint32_t place, struct agent_count *cou
 void rings_at_exit(void *unused); /* of the calling thread */
 uint64_t agent_now(void);         /* of the areas' clock */
 
-/* ---- slots: slot.h; sites: patch.c ---- */
+/* ---- slots: slot.h; sites: sites.h ---- */
 
 struct consumer {
 	uint32_t next; /* index + 1 */
@@ -218,8 +217,32 @@ struct site {
 	} wanted_by[CONSUMERS_MAX];
 };
 
+/* The CPU's: patch-CPU.c. */
+extern const uint8_t site_nop[SITE_NOP];
+bool site_fits(uintptr_t address); /* whether it can be patched where it stands */
+void site_jump(uintptr_t address, uintptr_t slot, uint8_t bytes[JUMP]);
+/* One of the SITE_STEPS on the way to these bytes; all processors serialize behind each. */
+void site_write(uintptr_t address, const uint8_t bytes[JUMP], unsigned step);
+
 /* Makes the sites what the segments want; every point's state says what became of it. */
 void sites_apply(void);
+
+/* ---- sessions: session.c ---- */
+
+struct session *agent_session(const char *name);
+/* A forked child's files, and what is left behind at the end. */
+void sessions_inherit(int store);
+void sessions_leave(void);
+
+static inline size_t nsegments(const struct session *session)
+{
+	return session->segments.n / sizeof(struct segment *);
+}
+
+static inline struct segment **segments_of(const struct session *session)
+{
+	return session->segments.at;
+}
 
 /* ---- all of it: agent.c ---- */
 
@@ -233,6 +256,7 @@ struct agent {
 	uint32_t unloading; /* threads in dlclose() */
 	uint32_t npending;  /* points that wait for their module, or may */
 	uint32_t narmed;    /* sites */
+	bool begins;        /* the program does, and this is the first look at the files */
 	int key;            /* of thread-specific data, -1 */
 	/* For strings on the heap, see entry.c: */
 	const unsigned *nthreads; /* the C library's, which debuggers read; NULL */
@@ -249,7 +273,6 @@ extern struct agent agent;
  * thread only. false: a library is being unloaded, and that does not end.
  */
 bool agent_look(int store);
-struct session *agent_session(const char *name);
 
 /* For wrappers, in any thread. */
 bool agent_awake(void);

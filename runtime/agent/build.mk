@@ -1,9 +1,15 @@
 # The agent. entry.c is called from slots, where vector registers are the target's; and a sanitizer is no guest in
 # somebody else's process.
+AGENT_CPU := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+AGENT_CPUS := x86_64 aarch64
+AGENT_SRC := $(filter-out $(foreach cpu,$(filter-out $(AGENT_CPU),$(AGENT_CPUS)),%-$(cpu).c),$(AGENT_SRC))
 AGENT_OBJ := $(AGENT_SRC:%.c=$(B)/obj/%.o)
+AGENT_FLAGS_x86_64 := -fcf-protection=branch
+# No call into libgcc for what is one instruction or three.
+AGENT_FLAGS_aarch64 := -mno-outline-atomics
 
 $(AGENT_OBJ): CFLAGS_ALL := $(filter-out -fsanitize=%,$(CFLAGS_ALL)) -ftls-model=initial-exec -fno-stack-protector \
-	-fno-plt -fcf-protection=branch
+	-fno-plt $(AGENT_FLAGS_$(AGENT_CPU))
 # No loop becomes a call of memcpy() either.
 $(B)/obj/runtime/agent/entry.o: CFLAGS_ALL += -mgeneral-regs-only -fno-builtin \
 	$(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-loop-distribute-patterns)
@@ -15,4 +21,4 @@ $(B)/lib/libprobepoint-agent.so: $(AGENT_OBJ)
 		-o $@ $(AGENT_OBJ)
 
 # This suite runs slots without an agent around them.
-$(B)/tests/check_slot: $(B)/obj/runtime/agent/slot-x86_64.o $(B)/obj/runtime/agent/entry.o
+$(B)/tests/check_slot: $(addprefix $(B)/obj/runtime/agent/,slot-$(AGENT_CPU).o code.o entry.o entry-$(AGENT_CPU).o)

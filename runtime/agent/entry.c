@@ -30,25 +30,13 @@
 
 __thread struct thread agent_thread;
 
-static long call(long number, long a, long b, long c, long d, long e, long f)
-{
-	register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
-	long result;
-
-	__asm__ volatile("syscall"
-	                 : "=a"(result)
-	                 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-	                 : "rcx", "r11", "memory");
-	return result;
-}
-
 /* ---- reading ---- */
 
 /* How many of size bytes could be read. */
 static size_t read_safely(uint64_t address, void *to, size_t size)
 {
 	struct iovec here = { to, size }, there = { (void *)address, size };
-	long n = call(SYS_process_vm_readv, agent.pid, (long)&here, 1, (long)&there, 1, 0);
+	long n = cpu_call(SYS_process_vm_readv, agent.pid, (long)&here, 1, (long)&there, 1, 0);
 
 	return n > 0 ? n : 0;
 }
@@ -69,7 +57,7 @@ static size_t stays(uint64_t address, const struct image *image)
 
 static bool can_read(uint64_t address)
 {
-	return call(SYS_rt_sigprocmask, -1, address, 0, sizeof(uint64_t), 0, 0) == -EINVAL;
+	return cpu_call(SYS_rt_sigprocmask, -1, address, 0, sizeof(uint64_t), 0, 0) == -EINVAL;
 }
 
 struct answer slot_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address)
@@ -200,7 +188,7 @@ struct answer slot_comm(const struct fetch_literal *literal, long rsi, long rdx,
 	unsigned length = 0;
 
 	(void)rsi, (void)rdx;
-	call(SYS_prctl, PR_GET_NAME, (long)comm, 0, 0, 0, 0);
+	cpu_call(SYS_prctl, PR_GET_NAME, (long)comm, 0, 0, 0, 0);
 	while (length < sizeof(comm) - 1 && comm[length])
 		length++;
 	answer.value = matches(literal, comm, length, prefix);
@@ -211,7 +199,7 @@ uint64_t slot_now(void)
 {
 	struct { long sec, nsec; } t = { 0, 0 };
 
-	call(SYS_clock_gettime, 1, (long)&t, 0, 0, 0, 0);
+	cpu_call(SYS_clock_gettime, 1, (long)&t, 0, 0, 0, 0);
 	return t.sec * 1000000000ull + t.nsec;
 }
 
@@ -230,13 +218,8 @@ void slot_shrink(struct agent_ring *ring, struct record *record, char *cursor, u
 	if (words == reserved)
 		return;
 	*(volatile uint64_t *)&record->time = words;
-	if (((head - 8 * reserved) & mask) == begin) {
-		uint64_t was = head, will = head - 8 * (reserved - words);
-
-		__asm__ volatile("cmpxchgq %2, %1" : "+a"(was), "+m"(ring->head) : "r"(will) : "memory", "cc");
-		if (was == head)
-			return;
-	}
+	if (((head - 8 * reserved) & mask) == begin && cpu_exchange(&ring->head, head, head - 8 * (reserved - words)))
+		return;
 	*(volatile uint64_t *)cursor = AGENT_WORD_SKIP + (reserved - words);
 }
 
@@ -272,8 +255,8 @@ static void learn_stack(struct thread *t)
 
 	if (__atomic_exchange_n(&used, 1, __ATOMIC_ACQUIRE))
 		return;
-	fd = call(SYS_openat, AT_FDCWD, (long)"/proc/self/maps", O_RDONLY | O_CLOEXEC, 0, 0, 0);
-	while (fd >= 0 && !found && (n = call(SYS_read, fd, (long)(text + had), sizeof(text) - 1 - had, 0, 0, 0)) > 0) {
+	fd = cpu_call(SYS_openat, AT_FDCWD, (long)"/proc/self/maps", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	while (fd >= 0 && !found && (n = cpu_call(SYS_read, fd, (long)(text + had), sizeof(text) - 1 - had, 0, 0, 0)) > 0) {
 		size_t line = 0;
 
 		had += n;
@@ -305,13 +288,13 @@ static void learn_stack(struct thread *t)
 			had = 0;
 	}
 	if (fd >= 0)
-		call(SYS_close, fd, 0, 0, 0, 0, 0);
+		cpu_call(SYS_close, fd, 0, 0, 0, 0, 0);
 	__atomic_store_n(&used, 0, __ATOMIC_RELEASE);
 }
 
 static bool is_dead(uint32_t tid)
 {
-	return call(SYS_tgkill, agent.pid, tid, 0, 0, 0, 0) == -ESRCH;
+	return cpu_call(SYS_tgkill, agent.pid, tid, 0, 0, 0, 0) == -ESRCH;
 }
 
 static bool ring_take(struct agent_ring *ring, struct thread *t, bool by_force)
@@ -326,7 +309,7 @@ static bool ring_take(struct agent_ring *ring, struct thread *t, bool by_force)
 	                                 __ATOMIC_RELAXED))
 		return false;
 	ring->tid = t->tid;
-	call(SYS_prctl, PR_GET_NAME, (long)ring->comm, 0, 0, 0, 0);
+	cpu_call(SYS_prctl, PR_GET_NAME, (long)ring->comm, 0, 0, 0, 0);
 	ring->turns++;
 	return true;
 }
@@ -353,7 +336,7 @@ struct agent_ring *slot_take(unsigned area)
 	t->busy = 1;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (!t->tid) {
-		t->tid = call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+		t->tid = cpu_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
 		learn_stack(t);
 	}
 	if (t->skip) {
@@ -371,37 +354,3 @@ struct agent_ring *slot_take(unsigned area)
 	t->busy = 0;
 	return ring;
 }
-
-/*
- * Entries: rax is the address, rdi, rsi, rdx and rcx are arguments as in C. All
- * registers but rax and rcx are kept; the zero flag is clear where there was a fault.
- */
-#define ENTRY(name, function, before, after) \
-	__asm__(".pushsection .text\n" \
-	        ".globl " #name "\n.hidden " #name "\n.type " #name ", @function\n.p2align 4\n" \
-	        #name ":\n" \
-	        "endbr64\n" \
-	        "push %rbp\nmov %rsp, %rbp\n" \
-	        "push %rdi\npush %rsi\npush %rdx\npush %r8\npush %r9\npush %r10\npush %r11\n" \
-	        before \
-	        "and $-16, %rsp\n" \
-	        "mov %rax, %r8\n" \
-	        "call " #function "\n" \
-	        after \
-	        "test %edx, %edx\n" \
-	        "lea -56(%rbp), %rsp\n" \
-	        "pop %r11\npop %r10\npop %r9\npop %r8\npop %rdx\npop %rsi\npop %rdi\n" \
-	        "pop %rbp\n" \
-	        "ret\n" \
-	        ".size " #name ", . - " #name "\n" \
-	        ".popsection")
-
-ENTRY(entry_load, slot_load, "", "");
-ENTRY(entry_string, slot_string, "", "");
-ENTRY(entry_match, slot_match, "", "");
-ENTRY(entry_comm, slot_comm, "", "");
-ENTRY(entry_now, slot_now, "", "");
-ENTRY(entry_shrink, slot_shrink, "", "");
-/* This one goes into the C library. */
-ENTRY(entry_take, slot_take, "sub $528, %rsp\nand $-16, %rsp\nfxsave64 (%rsp)\nsub $16, %rsp\n",
-      "fxrstor64 16(%rsp)\n");

@@ -182,9 +182,19 @@ static bool same_file(const struct mapping *a, const struct mapping *b)
 	return a->inode && a->device == b->device && a->inode == b->inode;
 }
 
+static bool joined(const struct mapping *a, const struct mapping *b)
+{
+	return b->start - a->end <= SEGMENT_GAP;
+}
+
+static bool is_hole(const struct mapping *m)
+{
+	return !m->inode && !m->protection && m->end - m->start <= SEGMENT_GAP;
+}
+
 /*
  * The loader maps an image in one piece, its bss at the end: whatever is reached
- * from its text without a gap is its own. The same file mapped elsewhere is not.
+ * from its text without a gap (of more than alignment) is its own. The same file mapped elsewhere is not.
  */
 bool modules_is_image(const struct mapping *m, uintptr_t address, size_t size)
 {
@@ -193,11 +203,12 @@ bool modules_is_image(const struct mapping *m, uintptr_t address, size_t size)
 	if (!to || to->shared || !(to->protection & PROT_READ) || size > to->end - address)
 		return false;
 	if (to < m)
-		while (at > to && at[-1].end == at->start && same_file(m, &at[-1]))
+		while (at > to && joined(&at[-1], at) && (same_file(m, &at[-1]) || is_hole(&at[-1])))
 			at--;
 	else
-		while (at < to && at + 1 < end && at->end == at[1].start &&
-		       (same_file(m, &at[1]) || (&at[1] == to && !to->inode && !*to->path && at->inode)))
+		while (at < to && at + 1 < end && joined(at, &at[1]) &&
+		       (same_file(m, &at[1]) || is_hole(&at[1]) ||
+		        (&at[1] == to && at->end == to->start && !to->inode && !*to->path && at->inode)))
 			at++;
 	return at == to;
 }
@@ -205,9 +216,9 @@ bool modules_is_image(const struct mapping *m, uintptr_t address, size_t size)
 /* A gap of size bytes within reach of everything from low to high: its address, or 0. */
 uintptr_t modules_gap(uintptr_t low, uintptr_t high, size_t size, unsigned nth)
 {
-	const uintptr_t reach = (1ull << 31) - (1u << 20), first = 1u << 20, stack_room = 256u << 20;
+	const uintptr_t reach = SITE_REACH, first = 1u << 20, stack_room = 256u << 20;
 	uintptr_t from = high > reach + first ? high - reach : first;
-	uintptr_t to = low + reach < (1ull << 47) - 4096 ? low + reach : (1ull << 47) - 4096;
+	uintptr_t to = low + reach < ADDRESS_END - 65536 ? low + reach : ADDRESS_END - 65536;
 	size_t n = modules_count(), middle = below(low);
 
 	/* Below the image first, nearest first: above it may be the heap, which grows. */

@@ -2,28 +2,16 @@
 /*
  * Sites: from what the segments want to bytes in the text.
  *
- * A site is 90, then a nop of 10 bytes. The first byte is the kernel's and is not
- * looked at. Changing the rest while other threads run through it rests on one
- * fact: with `eb 08` in bytes 1 and 2 a site is a jump over itself, whatever stands
- * in bytes 3 to 10, and no thread can be in the middle of it. So, for all sites at
- * once:
- *
- *     one store of two bytes, eb 08          then every processor serializes
- *     bytes 3 to 5 of what is to be there    then every processor serializes
- *     one store of two bytes, the first two  then every processor serializes
- *
- * where the two bytes share an aligned block of 8, so that the store is one, and
- * membarrier(2) serializes. The same steps lead from the nop to a jump to a slot,
- * back, and from one slot to another; at each step all is well, and if this process
- * ends there is nothing to repair.
+ * The kernel's byte of a site, if it has one, is not looked at. Changing the rest
+ * while other threads run through it is the CPU's matter: patch-CPU.c has the steps,
+ * behind each of which all processors serialize, by membarrier(2). They are made for
+ * all sites at once. They lead from the nop to a jump to a slot, back, and from one
+ * slot to another; at each step all is well, and if this process ends there is
+ * nothing to repair.
  *
  * The text is writable for just that long, and the pages are given back as they
  * were.
- *
- * Slots are never freed, for nobody can say that no thread is inside. But a site
- * remembers its last one, so that arming the same again costs nothing.
  */
-#include <errno.h>
 #include <linux/membarrier.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -31,449 +19,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "runtime/agent/slot.h"
+#include "runtime/agent/sites.h"
 
-#define PAGE 4096u
-#define REGION_SIZE (64u << 20) /* of slots; taken as it is used */
-#define REGIONS_MAX 64
+#define PAGE ((uintptr_t)getauxval(AT_PAGESZ))
 #define SEMAPHORE_MAX 32767
-#define TEXTS_MAX 16 /* mappings of one file's text */
-
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x10u
-#endif
-
-static const uint8_t nop[SITE_NOP] = { 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 };
-
-/* ---- tables ---- */
-
-static struct vector sites, consumers, hash; /* hash: u32 site index + 1 */
-static size_t hash_used;
-
-static struct site *site_at(uint32_t i)
-{
-	return (struct site *)sites.at + i;
-}
-
-static struct consumer *consumer_at(uint32_t i)
-{
-	return (struct consumer *)consumers.at + i;
-}
-
-static size_t nsites(void)
-{
-	return sites.n / sizeof(struct site);
-}
-
-static uint32_t *hash_slot(uintptr_t address)
-{
-	size_t mask = hash.n / sizeof(uint32_t) - 1;
-	uint32_t *slots = hash.at;
-	size_t at = (address * 0x9e3779b97f4a7c15ull >> 20) & mask;
-
-	while (slots[at] && site_at(slots[at] - 1)->address != address)
-		at = (at + 1) & mask;
-	return &slots[at];
-}
-
-static bool hash_grow(void)
-{
-	size_t n = hash.n ? 2 * hash.n : 4096 * sizeof(uint32_t);
-	struct vector grown = { 0 };
-
-	if (!vector_add(&grown, n))
-		return false;
-	pages_put(hash.at, hash.room);
-	hash = grown;
-	for (uint32_t i = 0; i < nsites(); i++)
-		*hash_slot(site_at(i)->address) = i + 1;
-	return true;
-}
-
-static struct site *site_get(uintptr_t address)
-{
-	uint32_t *slot;
-	struct site *site;
-
-	if (2 * hash_used >= hash.n / sizeof(uint32_t) && !hash_grow())
-		return NULL;
-	slot = hash_slot(address);
-	if (*slot)
-		return site_at(*slot - 1);
-	site = vector_add(&sites, sizeof(*site));
-	if (!site)
-		return NULL;
-	site->address = address;
-	*slot = nsites();
-	hash_used++;
-	return site;
-}
-
-/* ---- images ---- */
-
-static struct image *images;
-
-static void image_add(struct image *image, const struct mapping *text)
-{
-	for (size_t i = 0; text && i < modules_count() && image->n < IMAGE_RANGES; i++) {
-		const struct mapping *m = modules_get(i);
-
-		if (!modules_is_image(text, m->start, 1))
-			continue;
-		if (image->n && image->range[image->n - 1].end == m->start) {
-			image->range[image->n - 1].end = m->end;
-			continue;
-		}
-		image->range[image->n].start = m->start;
-		image->range[image->n++].end = m->end;
-	}
-}
-
-/* The image around that text, and the program's own, which nobody unloads. */
-static const struct image *image_of(const struct mapping *text)
-{
-	const struct mapping *program = modules_at(getauxval(AT_ENTRY));
-	struct image made = { 0 }, *image;
-
-	image_add(&made, text);
-	if (program && !modules_is_image(text, program->start, 1))
-		image_add(&made, program);
-	for (image = images; image; image = image->next)
-		if (image->n == made.n && !memcmp(image->range, made.range, sizeof(made.range)))
-			return image;
-	image = arena_get(sizeof(*image));
-	if (image) {
-		*image = made;
-		image->next = images;
-		images = image;
-	}
-	return image;
-}
-
-/* ---- regions of slots ---- */
-
-struct region {
-	uint8_t *write, *run; /* the same memory */
-	struct life *life;    /* the page before run */
-	size_t used;
-	bool closed;
-};
-
-static struct region regions[REGIONS_MAX];
-static unsigned nregions;
-
-static bool reaches(const struct region *r, uintptr_t low, uintptr_t high)
-{
-	const uintptr_t reach = (1ull << 31) - (1u << 20);
-	uintptr_t start = (uintptr_t)r->life, end = (uintptr_t)r->run + REGION_SIZE;
-
-	return (end < low || end - low < reach) && (start > high || high - start < reach) &&
-	       (start < low || end - low < reach);
-}
-
-static struct life *life_map(uintptr_t at)
-{
-	void *page = mmap((void *)at, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-
-	if (page == MAP_FAILED)
-		return NULL;
-	if (page != (void *)at || madvise(page, PAGE, MADV_WIPEONFORK)) {
-		munmap(page, PAGE);
-		return NULL;
-	}
-	return page;
-}
-
-static bool region_map(struct region *r, int fd, uintptr_t at)
-{
-	r->life = life_map(at);
-	if (!r->life)
-		return false;
-	r->run = mmap((void *)(at + PAGE), REGION_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
-	if (r->run == (void *)(at + PAGE)) {
-		r->write = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (r->write != MAP_FAILED)
-			return true;
-	}
-	if (r->run != MAP_FAILED)
-		munmap(r->run, REGION_SIZE);
-	munmap(r->life, PAGE);
-	return false;
-}
-
-static struct region *region_get(uintptr_t low, uintptr_t high)
-{
-	struct region *r;
-	uintptr_t at;
-	int fd;
-
-	for (unsigned i = 0; i < nregions; i++)
-		if (!regions[i].closed && regions[i].used + SLOT_MAX <= REGION_SIZE && reaches(&regions[i], low, high))
-			return &regions[i];
-	if (nregions == REGIONS_MAX)
-		return NULL;
-	fd = memfd_create("probepoint-slots", MFD_CLOEXEC | MFD_EXEC);
-	if (fd < 0)
-		fd = memfd_create("probepoint-slots", MFD_CLOEXEC);
-	if (fd < 0)
-		return NULL;
-	r = &regions[nregions];
-	if (!ftruncate(fd, REGION_SIZE))
-		for (unsigned nth = 0; nth < 16 && (at = modules_gap(low, high, REGION_SIZE + PAGE, nth)); nth++)
-			if (region_map(r, fd, at)) {
-				close(fd);
-				slot_table_fill((struct slot_table *)r->write);
-				r->used = (sizeof(struct slot_table) + 63) & ~63ul;
-				r->closed = false;
-				r->life->pid = agent.pid;
-				__atomic_store_n(&r->life->alive, 1, __ATOMIC_RELEASE);
-				nregions++;
-				return r;
-			}
-	close(fd);
-	return NULL;
-}
-
-void regions_alive(bool alive)
-{
-	for (unsigned i = 0; i < nregions; i++) {
-		regions[i].life->pid = agent.pid;
-		__atomic_store_n(&regions[i].life->alive, alive, __ATOMIC_RELEASE);
-	}
-}
-
-/* The memory is shared with the parent, which goes on filling it. */
-void regions_close(void)
-{
-	for (unsigned i = 0; i < nregions; i++)
-		regions[i].closed = true;
-}
-
-/* ---- what is wanted ---- */
-
-static void refuse(struct segment *segment, uint32_t point, enum agent_reason reason)
-{
-	struct agent_point_state *state = &segment->points[point];
-
-	state->state = AGENT_REFUSED;
-	state->reason = reason;
-}
-
-/* A slot that has this consumer in it is not to be used again. */
-static void slot_forget(struct site *site, uint32_t consumer)
-{
-	for (unsigned i = 0; i < site->nslot_places; i++)
-		if (site->slot_places[i] == consumer) {
-			site->slot = 0;
-			site->nslot_places = 0;
-		}
-}
-
-static int64_t consumer_new(struct site *site, struct area *area)
-{
-	int64_t place = area_place(area);
-	struct consumer *c = place < 0 ? NULL : vector_add(&consumers, sizeof(*c));
-
-	if (!c)
-		return -1;
-	c->place = place;
-	c->area = area->index;
-	c->next = site->consumers;
-	site->consumers = c - consumer_at(0) + 1;
-	return c - consumer_at(0);
-}
-
-/* A consumer of the site for this point: the one that serves it, or one at rest, best with the same program, or a new one. */
-static int64_t consumer_get(struct site *site, struct area *area, const struct segment *segment, uint32_t point,
-                            struct program *program)
-{
-	const struct agent_place *places = area->places.at;
-	struct consumer *c;
-	int64_t found = -1;
-
-	for (uint32_t i = site->consumers; i; i = c->next) {
-		c = consumer_at(i - 1);
-		if (c->area != area->index || c->taken)
-			continue;
-		if (c->live && c->program == program && places[c->place].segment == segment->number &&
-		    places[c->place].point == point)
-			return i - 1;
-		if (!c->live && (found < 0 || c->program == program))
-			found = i - 1;
-	}
-	if (found < 0)
-		found = consumer_new(site, area);
-	if (found < 0)
-		return -1;
-	c = consumer_at(found);
-	if (c->program != program)
-		slot_forget(site, found);
-	c->program = program;
-	area_name_place(area, c->place, segment->number, point);
-	return found;
-}
-
-static uint16_t *semaphore_find(const struct desc_file *file, const char *path, uint64_t offset, const struct mapping *text)
-{
-	for (size_t i = 0; i < modules_count(); i++) {
-		const struct mapping *m = modules_get(i);
-
-		if (m->shared || !(m->protection & PROT_WRITE) || !m->inode || offset < m->offset ||
-		    offset - m->offset > m->end - m->start - 2 || !modules_is_file(m, file, path))
-			continue;
-		if (modules_is_image(text, m->start, 1))
-			return (uint16_t *)(m->start + (offset - m->offset));
-	}
-	return NULL;
-}
-
-static void want_site(struct session *session, struct segment *segment, uint32_t point, const struct desc_file *file,
-                      const char *path, const struct mapping *text)
-{
-	const struct desc_point *p = &desc_points(segment->desc)[point];
-	struct agent_point_state *state = &segment->points[point];
-	struct program *program = segment_program(segment, p->spec);
-	uintptr_t address = text->start + (p->offset - text->offset);
-	enum agent_reason reason = AGENT_OK;
-	uint16_t *semaphore = NULL;
-	struct site *site;
-	int64_t consumer;
-
-	if (state->state == AGENT_REFUSED)
-		return;
-	if (!program || !(site = site_get(address))) {
-		refuse(segment, point, AGENT_MEMORY);
-		return;
-	}
-	if (!site->touched) {
-		site->touched = 1;
-		site->failed = 0;
-		site->reason = AGENT_OK;
-		site->nwant = 0;
-	}
-	if (p->semaphore_offset && !site->semaphore_held) {
-		semaphore = p->semaphore_offset & 1 ? NULL : semaphore_find(file, path, p->semaphore_offset, text);
-		if (!semaphore)
-			reason = AGENT_SEMAPHORE;
-	}
-	if (!reason)
-		reason = area_make(session);
-	if (((address + 1) & 7) == 7)
-		reason = AGENT_BLOCK;
-	else if (site->nwant == CONSUMERS_MAX)
-		reason = AGENT_CONSUMERS_FULL;
-	if (reason) {
-		refuse(segment, point, reason);
-		return;
-	}
-	consumer = consumer_get(site, session->area, segment, point, program);
-	if (consumer < 0) {
-		refuse(segment, point, AGENT_PLACES_FULL);
-		return;
-	}
-	if (semaphore && !site->semaphore_held)
-		site->semaphore = semaphore;
-	consumer_at(consumer)->taken = 1;
-	state->place = consumer_at(consumer)->place;
-	state->state = AGENT_ARMED;
-	site->want[site->nwant] = consumer;
-	site->wanted_by[site->nwant].segment = segment;
-	site->wanted_by[site->nwant++].point = point;
-}
-
-struct texts {
-	const struct mapping *at[TEXTS_MAX];
-	unsigned n;
-	bool mapped, looked;
-};
-
-static void find_texts(struct texts *texts, const struct desc_file *file, const char *path)
-{
-	texts->looked = true;
-	for (size_t i = 0; i < modules_count(); i++) {
-		const struct mapping *m = modules_get(i);
-
-		if (!modules_is_file(m, file, path))
-			continue;
-		texts->mapped = true;
-		if (!m->shared && (m->protection & (PROT_EXEC | PROT_READ)) == (PROT_EXEC | PROT_READ) &&
-		    texts->n < TEXTS_MAX)
-			texts->at[texts->n++] = m;
-	}
-}
-
-static void want_point(struct session *session, struct segment *segment, uint32_t point, struct texts *texts,
-                       enum agent_reason reason)
-{
-	const struct desc *d = segment->desc;
-	const struct desc_point *p = &desc_points(d)[point];
-	uint32_t f = desc_probes(d)[p->probe].file;
-	const struct desc_file *file = &desc_files(d)[f];
-	const char *path = desc_string(d, file->path);
-	struct agent_point_state *state = &segment->points[point];
-
-	if (reason == AGENT_MAPS && state->state == AGENT_ARMED)
-		return; /* it still is */
-	state->state = AGENT_OFF;
-	state->reason = AGENT_OK;
-	state->place = ~0u;
-	if (!segment->on[point] || !segment_concerns(segment, p))
-		return;
-	if (reason) {
-		refuse(segment, point, reason);
-		return;
-	}
-	if (!texts[f].looked)
-		find_texts(&texts[f], file, path);
-	for (unsigned i = 0; i < texts[f].n; i++) {
-		const struct mapping *m = texts[f].at[i];
-
-		if (p->offset >= m->offset && m->end - m->start > SITE_NOP &&
-		    p->offset - m->offset <= m->end - m->start - 1 - SITE_NOP)
-			want_site(session, segment, point, file, path, m);
-	}
-	if (state->state == AGENT_OFF) {
-		state->state = texts[f].mapped ? AGENT_REFUSED : AGENT_PENDING;
-		agent.npending += !texts[f].mapped;
-		state->reason = texts[f].mapped ? AGENT_NOT_TEXT : AGENT_OK;
-	}
-}
-
-static bool want_segment(struct session *session, struct segment *segment, enum agent_reason reason)
-{
-	size_t size = (segment->desc->nfiles + 1) * sizeof(struct texts);
-	struct texts *texts = pages_get(size);
-
-	if (!texts)
-		return false;
-	for (uint32_t i = 0; i < segment->desc->npoints; i++)
-		want_point(session, segment, i, texts, reason);
-	pages_put(texts, size);
-	return true;
-}
-
-/* ---- making it so ---- */
 
 static void site_refuse(struct site *site, enum agent_reason reason)
 {
 	site->failed = 1;
 	site->reason = reason;
 	for (unsigned i = 0; i < site->nwant; i++) {
-		refuse(site->wanted_by[i].segment, site->wanted_by[i].point, reason);
+		point_refuse(site->wanted_by[i].segment, site->wanted_by[i].point, reason);
 		if (reason == AGENT_BYTES)
 			memcpy(site->wanted_by[i].segment->points[site->wanted_by[i].point].found, site->found, SITE_NOP);
 	}
 	site->nwant = 0;
-}
-
-static bool same_places(const struct site *site)
-{
-	if (site->nwant != site->nslot_places)
-		return false;
-	for (unsigned i = 0; i < site->nwant; i++)
-		if (site->slot_places[i] != site->want[i])
-			return false;
-	return true;
 }
 
 static void sort_wanted(struct site *site)
@@ -490,53 +50,10 @@ static void sort_wanted(struct site *site)
 		}
 }
 
-static enum agent_reason slot_get(struct site *site, const struct mapping *text, const struct image *image)
-{
-	static uint8_t code[SLOT_MAX];
-	struct slot_consumer list[CONSUMERS_MAX];
-	struct region *r;
-	uintptr_t at;
-	size_t n;
-
-	if (site->slot && same_places(site) && site->slot_base == text->start - text->offset && site->slot_device == text->device &&
-	    site->slot_inode == text->inode)
-		return AGENT_OK;
-	r = region_get(text->start, text->end);
-	if (!r)
-		return AGENT_FAR;
-	for (unsigned i = 0; i < site->nwant; i++) {
-		const struct consumer *c = consumer_at(site->want[i]);
-
-		list[i] = (struct slot_consumer){ c->program, agent.areas[c->area].at, c->area, c->place };
-	}
-	at = (uintptr_t)r->run + r->used;
-	n = slot_make(code, at, site->address, list, site->nwant, image, (const struct slot_table *)r->run, r->life);
-	if (!n)
-		return AGENT_PROGRAM;
-	pages_ready(r->write, r->used, r->used + n, REGION_SIZE);
-	memcpy(r->write + r->used, code, n);
-	r->used += (n + SLOT_ALIGN - 1) & ~(size_t)(SLOT_ALIGN - 1);
-	site->slot = at;
-	site->nslot_places = site->nwant;
-	memcpy(site->slot_places, site->want, sizeof(site->want));
-	site->slot_base = text->start - text->offset;
-	site->slot_device = text->device;
-	site->slot_inode = text->inode;
-	return AGENT_OK;
-}
-
-static void jump_bytes(const struct site *site, uint8_t bytes[JUMP])
-{
-	int32_t disp = site->slot - (site->address + 1 + JUMP);
-
-	bytes[0] = 0xe9;
-	memcpy(bytes + 1, &disp, 4);
-}
-
 /* What is there against what should be: unmapped and mapped again since, or somebody else's by now? */
 static void site_look(struct site *site, const struct mapping *text)
 {
-	const uint8_t *bytes = (const uint8_t *)site->address + 1;
+	const uint8_t *bytes = (const uint8_t *)site->address + SITE_AT;
 	uint8_t now[SITE_NOP];
 
 	if (!text) {
@@ -545,18 +62,13 @@ static void site_look(struct site *site, const struct mapping *text)
 		return;
 	}
 	memcpy(now, bytes, sizeof(now));
-	if (!memcmp(now, nop, SITE_NOP)) {
+	if (!memcmp(now, site_nop, SITE_NOP)) {
 		site->armed = 0;
 		site->semaphore_held = 0;
-	} else if (!site->armed || memcmp(now, site->was, JUMP) || memcmp(now + JUMP, nop + JUMP, SITE_NOP - JUMP)) {
+	} else if (!site->armed || memcmp(now, site->was, JUMP) || memcmp(now + JUMP, site_nop + JUMP, SITE_NOP - JUMP)) {
 		memcpy(site->found, now, sizeof(now));
 		site_refuse(site, AGENT_BYTES);
 	}
-}
-
-static void write_first_two(struct site *site, uint8_t first, uint8_t second)
-{
-	__atomic_store_n((uint16_t *)(site->address + 1), (uint16_t)(first | second << 8), __ATOMIC_RELEASE);
 }
 
 static bool serialize(void)
@@ -601,15 +113,15 @@ static size_t group(const struct batched *at, size_t i, size_t n, const struct m
 	size_t k = i;
 
 	*text = modules_at(at[i].address);
-	while (k < n && *text && at[k].address + 1 + SITE_NOP <= (*text)->end)
+	while (k < n && *text && at[k].address + SITE_AT + SITE_NOP <= (*text)->end)
 		k++;
 	return k > i ? k - i : 1;
 }
 
 static bool group_protect(const struct batched *at, size_t n, int protection)
 {
-	uintptr_t start = at[0].address & -(uintptr_t)PAGE;
-	uintptr_t end = (at[n - 1].address + SITE_NOP + PAGE) & -(uintptr_t)PAGE;
+	uintptr_t start = at[0].address & -PAGE;
+	uintptr_t end = (at[n - 1].address + SITE_AT + SITE_NOP - 1 + PAGE) & -PAGE;
 
 	return !mprotect((void *)start, end - start, protection);
 }
@@ -653,7 +165,7 @@ static void semaphore_drop(struct site *site)
 	site->semaphore = NULL;
 }
 
-/* The three steps. false: nothing was changed. */
+/* The steps. false: nothing was changed. */
 static bool batch_write(void)
 {
 	const struct batched *at = batch.at;
@@ -661,21 +173,12 @@ static bool batch_write(void)
 
 	if (!serialize())
 		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!site_at(at[i].site)->failed)
-			write_first_two(site_at(at[i].site), 0xeb, SITE_NOP - 2);
-	serialize();
-	for (size_t i = 0; i < n; i++) {
-		struct site *site = site_at(at[i].site);
-
-		for (unsigned k = 2; k < JUMP && !site->failed; k++)
-			((volatile uint8_t *)site->address)[1 + k] = site->will[k];
+	for (unsigned step = 0; step < SITE_STEPS; step++) {
+		for (size_t i = 0; i < n; i++)
+			if (!site_at(at[i].site)->failed)
+				site_write(at[i].address, site_at(at[i].site)->will, step);
+		serialize();
 	}
-	serialize();
-	for (size_t i = 0; i < n; i++)
-		if (!site_at(at[i].site)->failed)
-			write_first_two(site_at(at[i].site), site_at(at[i].site)->will[0], site_at(at[i].site)->will[1]);
-	serialize();
 	return true;
 }
 
@@ -691,9 +194,9 @@ static void consumers_rest(struct site *site)
 
 static void batch_done(struct site *site)
 {
-	bool armed = memcmp(site->will, nop, JUMP);
+	bool armed = memcmp(site->will, site_nop, JUMP);
 
-	if (memcmp((const void *)(site->address + 1), site->will, JUMP)) {
+	if (memcmp((const void *)(site->address + SITE_AT), site->will, JUMP)) {
 		site_refuse(site, AGENT_READ_BACK);
 		return;
 	}
@@ -740,29 +243,29 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 	struct batched *added;
 
 	if (text && (text->shared || !text->inode || !(text->protection & PROT_EXEC) || !(text->protection & PROT_READ) ||
-	             text->end - site->address < 1 + SITE_NOP))
+	             text->end - site->address < SITE_AT + SITE_NOP))
 		text = NULL;
 	site_look(site, text);
 	if (!text || site->failed)
 		return;
-	memcpy(site->will, nop, JUMP);
+	memcpy(site->will, site_nop, JUMP);
 	if (site->nwant) {
 		sort_wanted(site);
 		if (*text_of_image != text)
-			*image = image_of(text);
+			*image = slots_image(text);
 		*text_of_image = text;
-		reason = *image ? slot_get(site, text, *image) : AGENT_MEMORY;
+		reason = *image ? slots_get(site, text, *image) : AGENT_MEMORY;
 		if (reason) {
 			site_refuse(site, reason);
 			if (!site->armed)
 				return;
 			site->failed = 0; /* what was there before goes */
 		} else {
-			jump_bytes(site, site->will);
+			site_jump(site->address, site->slot, site->will);
 		}
 	}
 	if (!site->armed)
-		memcpy(site->was, nop, JUMP);
+		memcpy(site->was, site_nop, JUMP);
 	if (!memcmp(site->was, site->will, JUMP))
 		return;
 	if (site->nwant && !semaphore_add(site)) {
@@ -836,7 +339,7 @@ void sites_apply(void)
 		struct segment **segments = session->segments.at;
 
 		for (size_t k = 0; k < session->segments.n / sizeof(*segments); k++)
-			if (segments[k]->desc && !want_segment(session, segments[k], reason))
+			if (segments[k]->desc && !sites_want(session, segments[k], reason))
 				segments[k]->reason = AGENT_MEMORY;
 	}
 	if (reason == AGENT_MAPS)

@@ -13,7 +13,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
 #include <fcntl.h>
 
@@ -25,7 +24,7 @@ _Static_assert(area_ring_stride < INT32_MAX, "slots reach a ring's counters by 3
 
 uint64_t agent_now(void)
 {
-	return slot_clock_invariant() ? __rdtsc() : slot_now();
+	return slot_clock_invariant() ? slot_ticks() : slot_now();
 }
 
 static struct agent_ring *ring_of(const struct agent_area *area, unsigned i)
@@ -110,7 +109,7 @@ static void area_fill(struct area *area)
 	at->pid = agent.pid;
 	at->start_time = agent.start_time;
 	at->clock = slot_clock_invariant() ? AGENT_CLOCK_TSC : AGENT_CLOCK_MONOTONIC;
-	at->base_ticks = __rdtsc();
+	at->base_ticks = slot_ticks();
 	at->base_ns = slot_now();
 	at->places_at = area_places_at;
 	at->rings_at = area_rings_at;

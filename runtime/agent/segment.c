@@ -12,8 +12,6 @@
 
 #include "runtime/agent/agent.h"
 
-#define REGISTERS 17
-
 _Static_assert(sizeof(struct desc) == 48 && sizeof(struct desc_point) == 40 && sizeof(struct desc_file) == 40 &&
                sizeof(struct desc_layout) == 52 && sizeof(struct desc_probe) == 16 && sizeof(struct desc_arg) == 8,
                "description layout");

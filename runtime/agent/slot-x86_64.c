@@ -31,181 +31,17 @@
 #include <probepoint.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <x86intrin.h>
 
-#include "runtime/agent/slot.h"
-
-enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, RIP = 16 };
+#include "runtime/agent/asm-x86_64.h"
 
 #define PUSHED 7
 #define RED_ZONE 128
 #define FRAME 256 /* bytes from the stack pointer on that are there for certain: whoever called has put them there */
-#define LABELS_MAX 8192
-#define STUBS_MAX 4096
 
 static const int8_t saved_at[8] = {
 	[RAX] = 48, [RCX] = 32, [RDX] = 24, [RBX] = 16, [RSP] = -1, [RBP] = -1, [RSI] = 8, [RDI] = 0,
 };
-
-enum stub_kind { STUB_LOAD, STUB_FAULT_FILTERED, STUB_FAULT_ARGUMENT };
-
-struct stub {
-	uint8_t kind, size, is_signed, argument;
-	uint8_t words; /* on the machine's stack */
-	uint32_t label, back, fault;
-};
-
-struct code {
-	uint8_t *bytes;
-	size_t n;
-	bool bad;
-	uintptr_t at, site;
-	const struct image *image;
-	const struct slot_table *table;
-	const struct life *life;
-	int32_t labels[LABELS_MAX]; /* where; -1: not yet */
-	uint32_t nlabels;
-	struct {
-		uint32_t at, label;
-	} jumps[LABELS_MAX];
-	uint32_t njumps;
-	struct stub stubs[STUBS_MAX];
-	uint32_t nstubs;
-	uint8_t is_target[LABELS_MAX];
-	uint32_t step_label[LABELS_MAX];
-};
-
-static struct code code_now;
-
-/* ---- bytes ---- */
-
-static void put(struct code *c, const void *bytes, size_t n)
-{
-	if (c->n + n > SLOT_MAX) {
-		c->bad = true;
-		return;
-	}
-	memcpy(c->bytes + c->n, bytes, n);
-	c->n += n;
-}
-
-static void put8(struct code *c, uint8_t byte)
-{
-	put(c, &byte, 1);
-}
-
-static void put32(struct code *c, uint32_t word)
-{
-	put(c, &word, 4);
-}
-
-static void put64(struct code *c, uint64_t word)
-{
-	put(c, &word, 8);
-}
-
-#define PUT(c, ...) put(c, (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }))
-
-static uint32_t label_new(struct code *c)
-{
-	if (c->nlabels == LABELS_MAX) {
-		c->bad = true;
-		return 0;
-	}
-	c->labels[c->nlabels] = -1;
-	return c->nlabels++;
-}
-
-static void label_here(struct code *c, uint32_t label)
-{
-	c->labels[label] = c->n;
-}
-
-static void jump_to(struct code *c, uint32_t label)
-{
-	if (c->njumps == LABELS_MAX) {
-		c->bad = true;
-		return;
-	}
-	c->jumps[c->njumps].at = c->n;
-	c->jumps[c->njumps++].label = label;
-	put32(c, 0);
-}
-
-#define JB 0x82
-#define JAE 0x83
-#define JZ 0x84
-#define JNZ 0x85
-#define JA 0x87
-
-static void jcc(struct code *c, uint8_t condition, uint32_t label)
-{
-	PUT(c, 0x0f, condition);
-	jump_to(c, label);
-}
-
-static void jmp(struct code *c, uint32_t label)
-{
-	put8(c, 0xe9);
-	jump_to(c, label);
-}
-
-/* ---- instructions; all of 64 bits where nothing is said ---- */
-
-static uint8_t rex(int reg, int base)
-{
-	return 0x48 | (reg >= 8 ? 4 : 0) | (base >= 8 ? 1 : 0);
-}
-
-static void modrm(struct code *c, int reg, int base, int32_t disp)
-{
-	put8(c, 0x80 | (reg & 7) << 3 | (base & 7));
-	if ((base & 7) == RSP)
-		put8(c, 0x24);
-	put32(c, disp);
-}
-
-/* op reg, disp(base), for one-byte opcodes: 8b loads, 89 stores, 8d lea, 3b compares reg with memory */
-static void op_mem(struct code *c, uint8_t op, int reg, int base, int32_t disp)
-{
-	PUT(c, rex(reg, base), op);
-	modrm(c, reg, base, disp);
-}
-
-static void op_fs(struct code *c, uint8_t op, int reg, int32_t disp)
-{
-	PUT(c, 0x64, rex(reg, 0), op, (reg & 7) << 3 | 4, 0x25);
-	put32(c, disp);
-}
-
-static void op_reg(struct code *c, uint8_t op, int reg, int to)
-{
-	PUT(c, rex(reg, to), op, 0xc0 | (reg & 7) << 3 | (to & 7));
-}
-
-static void put_rip(struct code *c, uintptr_t target, size_t behind)
-{
-	put32(c, target - (c->at + c->n + 4 + behind));
-}
-
-static void set(struct code *c, int reg, uint64_t value)
-{
-	if (value <= UINT32_MAX) {
-		put8(c, 0xb8 | reg);
-		put32(c, value);
-	} else if ((int64_t)value == (int32_t)value) {
-		PUT(c, 0x48, 0xc7, 0xc0 | reg);
-		put32(c, value);
-	} else {
-		PUT(c, 0x48, 0xb8 | reg);
-		put64(c, value);
-	}
-}
-
-static void call_table(struct code *c, void *const *entry)
-{
-	PUT(c, 0xff, 0x15);
-	put_rip(c, (uintptr_t)entry, 0);
-}
 
 /* A register of the program's. */
 static void get(struct code *c, int to, unsigned reg, unsigned words)
@@ -274,44 +110,13 @@ static void load_direct(struct code *c, int base, int32_t disp, unsigned size, b
 
 /* ---- steps ---- */
 
-struct body {
-	struct code *c;
-	const struct fetch_program *p;
-	const uint8_t *depths;
-	uint32_t filtered; /* label */
-	uint32_t after;    /* label: behind the argument in work */
-	unsigned argument;
-	bool in_predicate;
-};
-
-static uint32_t stub_new(struct code *c, struct stub stub)
-{
-	if (c->nstubs == STUBS_MAX) {
-		c->bad = true;
-		return 0;
-	}
-	stub.label = label_new(c);
-	c->stubs[c->nstubs++] = stub;
-	return stub.label;
-}
-
-static uint32_t fault_stub(struct body *b, unsigned words)
-{
-	return stub_new(b->c, (struct stub){
-		.kind = b->in_predicate ? STUB_FAULT_FILTERED : STUB_FAULT_ARGUMENT,
-		.words = words,
-		.argument = b->argument,
-		.back = b->in_predicate ? b->filtered : b->after,
-	});
-}
-
 /* rax = what is at rax: directly where that is on the thread's stack, above the red zone's end. */
 static void load_checked(struct body *b, const struct fetch_step *step, unsigned words)
 {
 	struct code *c = b->c;
-	uint32_t back = label_new(c), fault = fault_stub(b, words), slow;
+	uint32_t back = code_label(c), fault = body_fault(b, words), slow;
 
-	slow = stub_new(c, (struct stub){
+	slow = code_stub(c, (struct stub){
 		.kind = STUB_LOAD, .size = step->a, .is_signed = step->c, .words = words, .back = back, .fault = fault,
 	});
 	op_mem(c, 0x8d, RCX, RSP, 8 * (PUSHED + words));
@@ -322,26 +127,12 @@ static void load_checked(struct body *b, const struct fetch_step *step, unsigned
 	op_fs(c, 0x3b, RAX, slot_tls(offsetof(struct thread, stack_last)));
 	jcc(c, JA, slow);
 	load_direct(c, RAX, 0, step->a, step->c);
-	label_here(c, back);
-}
-
-static bool in_image(const struct image *image, uint64_t address, size_t size)
-{
-	for (uint32_t i = 0; i < image->n; i++)
-		if (address >= image->range[i].start && address < image->range[i].end &&
-		    size <= image->range[i].end - address)
-			return true;
-	return false;
-}
-
-static bool is_binary(uint8_t op)
-{
-	return op >= FETCH_ADD && op <= FETCH_LE;
+	code_here(c, back);
 }
 
 static void divide(struct code *c, bool is_signed, bool remainder)
 {
-	uint32_t zero = label_new(c), minus = label_new(c), done = label_new(c);
+	uint32_t zero = code_label(c), minus = code_label(c), done = code_label(c);
 
 	PUT(c, 0x48, 0x85, 0xc9); /* test %rcx, %rcx */
 	jcc(c, JZ, zero);
@@ -357,15 +148,15 @@ static void divide(struct code *c, bool is_signed, bool remainder)
 		PUT(c, 0x48, 0x89, 0xd0); /* mov %rdx, %rax */
 	put8(c, 0x5a); /* pop %rdx */
 	jmp(c, done);
-	label_here(c, minus);
+	code_here(c, minus);
 	put8(c, 0x5a);
 	if (!remainder) {
 		PUT(c, 0x48, 0xf7, 0xd8); /* neg %rax */
 		jmp(c, done);
 	}
-	label_here(c, zero);
+	code_here(c, zero);
 	PUT(c, 0x31, 0xc0); /* xor %eax, %eax */
-	label_here(c, done);
+	code_here(c, done);
 }
 
 /* rax = rax op rcx */
@@ -441,7 +232,7 @@ static size_t load_known(struct body *b, size_t i, size_t end)
 		load_direct(c, RSP, offset + RED_ZONE + 8 * PUSHED, load->a, load->c);
 		return n;
 	}
-	if (s->a == RIP && in_image(b->c->image, c->site + offset, load->a)) {
+	if (s->a == RIP && image_has(b->c->image, c->site + offset, load->a)) {
 		set(c, RCX, c->site + offset);
 		load_direct(c, RCX, 0, load->a, load->c);
 		return n;
@@ -459,11 +250,10 @@ static void literal_call(struct body *b, const struct fetch_step *step, void *co
 	set(c, RDI, (uintptr_t)&b->p->literals[step->a]);
 	set(c, RSI, (uintptr_t)c->image);
 	call_table(c, entry);
-	jcc(c, JNZ, fault_stub(b, words));
+	jcc(c, JNZ, body_fault(b, words));
 }
 
-/* Steps from i on, below end: at least one. Where to go on. */
-static size_t step(struct body *b, size_t i, size_t end)
+size_t slot_step(struct body *b, size_t i, size_t end)
 {
 	const struct fetch_step *s = &b->p->steps[i];
 	unsigned depth = b->depths[i], words = depth ? depth - 1 : 0;
@@ -476,7 +266,7 @@ static size_t step(struct body *b, size_t i, size_t end)
 		known = s->op == FETCH_REG ? load_known(b, i, end) : 0;
 		if (known)
 			return i + known;
-		if (depth && i + 1 < end && is_binary(s[1].op) && !c->is_target[i + 1]) {
+		if (depth && i + 1 < end && step_is_binary(s[1].op) && !c->is_target[i + 1]) {
 			if (s->op == FETCH_IMM)
 				set(c, RCX, s->value);
 			else
@@ -564,54 +354,12 @@ static size_t step(struct body *b, size_t i, size_t end)
 	return i + 1;
 }
 
-static void predicate(struct code *c, const struct program *program, uint32_t filtered)
-{
-	struct body b = { .c = c, .p = &program->fetch, .depths = program->depths, .filtered = filtered,
-	                  .in_predicate = true };
-	size_t n = program->fetch.npredicate;
-
-	memset(c->is_target, 0, n);
-	for (size_t i = 0; i < n; i++) {
-		const struct fetch_step *s = &program->fetch.steps[i];
-
-		if ((s->op == FETCH_JZ || s->op == FETCH_JNZ) && !c->is_target[s->value]) {
-			c->is_target[s->value] = 1;
-			c->step_label[s->value] = label_new(c);
-		}
-	}
-	for (size_t i = 0; i < n && !c->bad;) {
-		if (c->is_target[i])
-			label_here(c, c->step_label[i]);
-		i = step(&b, i, n);
-	}
-}
-
-static void arguments(struct code *c, const struct program *program)
-{
-	const struct fetch_program *p = &program->fetch;
-	struct body b = { .c = c, .p = p, .depths = program->depths };
-	size_t i = p->npredicate;
-
-	memset(c->is_target, 0, p->nsteps);
-	for (b.argument = 0; b.argument < p->nargs && !c->bad; b.argument++) {
-		size_t end = i;
-
-		while (p->steps[end].op != FETCH_ARG && p->steps[end].op != FETCH_STRING)
-			end++;
-		end++;
-		b.after = label_new(c);
-		while (i < end && !c->bad)
-			i = step(&b, i, end);
-		label_here(c, b.after);
-	}
-}
-
 static void stubs(struct code *c)
 {
 	for (uint32_t i = 0; i < c->nstubs && !c->bad; i++) {
 		const struct stub *s = &c->stubs[i];
 
-		label_here(c, s->label);
+		code_here(c, s->label);
 		switch (s->kind) {
 		case STUB_LOAD:
 			set(c, RCX, s->size);
@@ -674,9 +422,9 @@ static void take_time(struct code *c, const struct slot_consumer *consumer, uint
 static void consume(struct code *c, const struct slot_consumer *consumer)
 {
 	const struct fetch_program *p = &consumer->program->fetch;
-	uint32_t have = label_new(c), take = label_new(c), again = label_new(c), next = label_new(c);
-	uint32_t filtered = label_new(c), idle = label_new(c), lost = label_new(c);
-	uint32_t shared_filtered = label_new(c), shared_idle = label_new(c);
+	uint32_t have = code_label(c), take = code_label(c), again = code_label(c), next = code_label(c);
+	uint32_t filtered = code_label(c), idle = code_label(c), lost = code_label(c);
+	uint32_t shared_filtered = code_label(c), shared_idle = code_label(c);
 	unsigned nstrings = 0, words;
 
 	for (size_t i = 0; i < p->nargs; i++)
@@ -686,10 +434,10 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	op_fs(c, 0x8b, RBX, slot_tls(offsetof(struct thread, ring) + consumer->index * sizeof(void *)));
 	PUT(c, 0x48, 0x85, 0xdb);
 	jcc(c, JZ, take);
-	label_here(c, have);
-	predicate(c, consumer->program, filtered);
+	code_here(c, have);
+	code_predicate(c, consumer->program, filtered);
 	take_time(c, consumer, idle);
-	label_here(c, again);
+	code_here(c, again);
 	op_mem(c, 0x8b, RAX, RBX, offsetof(struct agent_ring, head));
 	op_mem(c, 0x8d, RCX, RAX, 8 * words);
 	op_mem(c, 0x3b, RCX, RBX, offsetof(struct agent_ring, limit));
@@ -709,7 +457,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	put32(c, words);
 	if (nstrings)
 		op_mem(c, 0x8d, RDX, RSI, VALUE(p->nargs));
-	arguments(c, consumer->program);
+	code_arguments(c, consumer->program);
 	if (nstrings) {
 		put8(c, 0x57);
 		op_reg(c, 0x89, RBX, RDI);
@@ -722,54 +470,44 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	jmp(c, next);
 
 	stubs(c);
-	label_here(c, filtered);
+	code_here(c, filtered);
 	count(c, consumer->place, FILTERED);
 	jmp(c, next);
-	label_here(c, idle);
+	code_here(c, idle);
 	count(c, consumer->place, IDLE);
 	jmp(c, next);
-	label_here(c, lost);
+	code_here(c, lost);
 	count(c, consumer->place, LOST);
 	jmp(c, next);
 
-	label_here(c, take);
+	code_here(c, take);
 	set(c, RDI, consumer->index);
 	call_table(c, &c->table->take);
 	op_reg(c, 0x89, RAX, RBX);
 	PUT(c, 0x48, 0x85, 0xdb);
 	jcc(c, JNZ, have);
-	predicate(c, consumer->program, shared_filtered);
+	code_predicate(c, consumer->program, shared_filtered);
 	take_time(c, consumer, shared_idle);
 	count_shared(c, consumer, LOST);
 	jmp(c, next);
-	label_here(c, shared_idle);
+	code_here(c, shared_idle);
 	count_shared(c, consumer, IDLE);
 	jmp(c, next);
 	stubs(c);
-	label_here(c, shared_filtered);
+	code_here(c, shared_filtered);
 	count_shared(c, consumer, FILTERED);
-	label_here(c, next);
+	code_here(c, next);
 }
 
 size_t slot_make(uint8_t code[SLOT_MAX], uintptr_t at, uintptr_t site, const struct slot_consumer *consumers, size_t n,
                  const struct image *image, const struct slot_table *table, const struct life *life)
 {
-	struct code *c = &code_now;
+	struct code *c = code_begin(code, at, site, consumers, n, image, table, life);
 	uint32_t end;
 
-	c->bytes = code;
-	c->n = c->nlabels = c->njumps = c->nstubs = 0;
-	c->bad = false;
-	c->at = at;
-	c->site = site;
-	c->image = image;
-	c->table = table;
-	c->life = life;
-	end = label_new(c);
-	for (size_t i = 0; i < n; i++)
-		if (consumers[i].program->fetch.nsteps >= LABELS_MAX)
-			return 0;
-
+	if (!c)
+		return 0;
+	end = code_label(c);
 	op_mem(c, 0x8d, RSP, RSP, -RED_ZONE);
 	PUT(c, 0x50, 0x9f, 0x0f, 0x90, 0xc0, 0x50); /* push %rax; lahf; seto %al; push %rax */
 	PUT(c, 0x51, 0x52, 0x53, 0x56, 0x57);       /* push %rcx, %rdx, %rbx, %rsi, %rdi */
@@ -779,7 +517,7 @@ size_t slot_make(uint8_t code[SLOT_MAX], uintptr_t at, uintptr_t site, const str
 	jcc(c, JZ, end);
 	for (size_t i = 0; i < n && !c->bad; i++)
 		consume(c, &consumers[i]);
-	label_here(c, end);
+	code_here(c, end);
 	PUT(c, 0x5f, 0x5e, 0x5b, 0x5a, 0x59);
 	PUT(c, 0x58, 0x04, 0x7f, 0x9e, 0x58); /* pop %rax; add $127, %al; sahf; pop %rax */
 	op_mem(c, 0x8d, RSP, RSP, RED_ZONE);
@@ -825,6 +563,11 @@ bool slot_clock_invariant(void)
 		known = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8) && !prctl(PR_GET_TSC, &tsc) &&
 		        tsc == PR_TSC_ENABLE;
 	return known;
+}
+
+uint64_t slot_ticks(void)
+{
+	return __rdtsc();
 }
 
 void slot_table_fill(struct slot_table *table)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Slots: the code an armed site jumps to, one for a site, made from the programs
- * of all the points on it. slot-CPU.c makes it, entry.c has what it calls.
+ * of all the points on it. slot-CPU.c makes it, entry.c has what it calls, by way of
+ * entry-CPU.c.
  */
 #ifndef RUNTIME_AGENT_SLOT_H
 #define RUNTIME_AGENT_SLOT_H
@@ -52,7 +53,8 @@ size_t slot_make(uint8_t code[SLOT_MAX], uintptr_t at, uintptr_t site, const str
 /* Whether this CPU has what slots need, and a clock by itself. */
 bool slot_cpu_ok(void);
 bool slot_clock_invariant(void);
-/* What a slot adds to %fs for this part of struct thread. */
+uint64_t slot_ticks(void); /* of that clock */
+/* What a slot adds to the thread pointer for this part of struct thread. */
 int32_t slot_tls(size_t offset);
 void slot_table_fill(struct slot_table *table);
 

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Operands of aarch64, as gcc and clang print them:
+ *
+ *     7  -7  #0x10                            a constant
+ *     x0  w0  sp  xzr                         a register, or its lower half; gcc says x0 for both
+ *     [sp]  [x0, 8]  [x0, #-8]                memory
+ *     [x0, x1]  [x0, x1, lsl 3]               with an index
+ *     [x0, w1, sxtw 2]  [x0, w1, uxtw]        of 32 bits
+ *     [x0, #:lo12:g+8]  g+8                   memory of the image itself
+ *
+ * With :lo12: the register holds the page of the symbol, so the whole is the
+ * symbol's address. An address that is changed on the way ([x0, 8]!  [x0], 8) is
+ * none of an operand. The register of zeroes is a constant.
+ */
+#include "sdt/image.h"
+#include "sdt/operand-text.h"
+#include "sdt/operand.h"
+
+#include <ctype.h>
+#include <elf.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SP 31
+#define PC 32
+
+#define BOTH(n) { "x" #n, n, 8, 0 }, { "w" #n, n, 4, 0 }
+
+static const struct cpu_register registers[] = {
+	BOTH(0), BOTH(1), BOTH(2), BOTH(3), BOTH(4), BOTH(5), BOTH(6), BOTH(7), BOTH(8), BOTH(9), BOTH(10),
+	BOTH(11), BOTH(12), BOTH(13), BOTH(14), BOTH(15), BOTH(16), BOTH(17), BOTH(18), BOTH(19), BOTH(20),
+	BOTH(21), BOTH(22), BOTH(23), BOTH(24), BOTH(25), BOTH(26), BOTH(27), BOTH(28), BOTH(29), BOTH(30),
+	{ "fp", 29, 8, 0 }, { "lr", 30, 8, 0 }, { "sp", SP, 8, 0 }, { "wsp", SP, 4, 0 }, { "pc", PC, 8, 0 },
+};
+
+static const uint16_t pt_regs[] = {
+	0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120,
+	128, 136, 144, 152, 160, 168, 176, 184, 192, 200, 208, 216, 224, 232, 240,
+	248, /* sp */
+	256, /* pc */
+};
+
+static const struct cpu_register *take_register(const struct cpu *cpu, const char **text)
+{
+	size_t n = operand_word(*text);
+	const struct cpu_register *reg = cpu_register_find(cpu, *text, n);
+
+	if (reg)
+		*text += n;
+	return reg;
+}
+
+static bool is_vector(const char *text)
+{
+	size_t n = operand_word(text);
+
+	return n >= 2 && n <= 3 && strchr("bhsdqvz", *text) && isdigit((unsigned char)text[1]) &&
+	       (n == 2 || isdigit((unsigned char)text[2]));
+}
+
+/* Takes ":lo12:g+8". */
+static const char *take_low(const struct pp_image *image, const char **text, struct operand *operand,
+                            char why[OPERAND_WHY])
+{
+	const char *wrong;
+	struct sum sum;
+
+	if (!strncmp(*text, ":got", 4))
+		return "it is reached through a table that only the linker knows";
+	if (strncmp(*text, ":lo12:", 6))
+		return strstr(*text, "tprel") || strstr(*text, "tls") ? "it is thread-local"
+		                                                       : "it is relocated in a way that is not known";
+	*text += 6;
+	wrong = sum_take(image, text, &sum, why);
+	if (wrong)
+		return wrong;
+	if (!sum.has_symbol)
+		return "a symbol is missing in it";
+	operand->kind = OPERAND_STATIC;
+	operand->reg = -1;
+	operand->value = (int64_t)(sum.symbol + (uint64_t)sum.number);
+	return NULL;
+}
+
+static const char *take_offset(const struct pp_image *image, const char **text, struct operand *operand,
+                               char why[OPERAND_WHY])
+{
+	const char *wrong;
+	struct sum sum;
+
+	*text += **text == '#';
+	if (**text == ':')
+		return take_low(image, text, operand, why);
+	wrong = sum_take(image, text, &sum, why);
+	if (!wrong && sum.has_symbol)
+		return "it adds a register to a symbol";
+	operand->value = sum.number;
+	return wrong;
+}
+
+/* Takes what may follow an index: "lsl 3", "sxtw 2", "uxtw". */
+static const char *take_extension(const char **text, struct operand *operand, bool is_half)
+{
+	static const struct {
+		const char *name;
+		int8_t size;
+	} some[] = { { "lsl", 0 }, { "sxtx", 0 }, { "uxtx", 0 }, { "sxtw", -4 }, { "uxtw", 4 } };
+	size_t n = operand_word(*text), i = 0;
+
+	while (i < sizeof(some) / sizeof(*some) && (strlen(some[i].name) != n || memcmp(some[i].name, *text, n)))
+		i++;
+	if (i == sizeof(some) / sizeof(*some) || is_half != (some[i].size != 0))
+		return "its index is extended in a way that cannot be";
+	*text += n;
+	operand->index_size = some[i].size;
+	operand_spaces(text);
+	*text += **text == '#';
+	if (isdigit((unsigned char)**text)) {
+		if (**text > '4' || isalnum((unsigned char)(*text)[1]))
+			return "its index is shifted too far";
+		operand->scale = (uint8_t)(1 << (**text - '0'));
+		++*text;
+	} else if (!some[i].size && *some[i].name == 'l') {
+		return "its index is shifted by nothing";
+	}
+	return NULL;
+}
+
+static const char *take_index(const struct cpu *cpu, const char **text, struct operand *operand)
+{
+	const struct cpu_register *index = take_register(cpu, text);
+
+	if (!index || index->number >= SP)
+		return "its address is in registers that cannot be added";
+	operand->index = index->number;
+	operand_spaces(text);
+	if (**text == ',') {
+		++*text;
+		operand_spaces(text);
+		return take_extension(text, operand, index->size == 4);
+	}
+	return index->size == 4 ? "its address is in a part of a register" : NULL;
+}
+
+static const char *parse_memory(const struct cpu *cpu, const struct pp_image *image, const char *text,
+                                struct operand *operand, char why[OPERAND_WHY])
+{
+	const struct cpu_register *base;
+	const char *wrong = NULL;
+
+	text++;
+	operand_spaces(&text);
+	base = take_register(cpu, &text);
+	if (!base)
+		return "its address is not [BASE, ...]";
+	if (base->size != 8 || base->number == PC)
+		return "its address is not in a whole register";
+	operand->kind = OPERAND_MEM;
+	operand->reg = base->number;
+	operand_spaces(&text);
+	if (*text == ',') {
+		text++;
+		operand_spaces(&text);
+		if (isalpha((unsigned char)*text))
+			wrong = take_index(cpu, &text, operand);
+		else
+			wrong = take_offset(image, &text, operand, why);
+		operand_spaces(&text);
+	}
+	if (wrong)
+		return wrong;
+	if (*text != ']')
+		return "its address does not end";
+	return text[1] ? "something follows the address" : NULL;
+}
+
+static const char *parse_register(const struct cpu_register *reg, struct operand *operand)
+{
+	operand->kind = OPERAND_REG;
+	operand->reg = reg->number;
+	if (!operand->size || operand->size > reg->size)
+		operand->size = (int8_t)reg->size;
+	return NULL;
+}
+
+static const char *parse(const struct cpu *cpu, const struct pp_image *image, const char *text,
+                         struct operand *operand, char why[OPERAND_WHY])
+{
+	const struct cpu_register *reg;
+	const char *wrong, *rest = text;
+	struct sum sum;
+
+	if (!*text)
+		return "nothing follows its size";
+	if (*text == '[')
+		return parse_memory(cpu, image, text, operand, why);
+	reg = take_register(cpu, &rest);
+	if (reg)
+		return *rest ? "something follows the register" : parse_register(reg, operand);
+	operand->kind = OPERAND_CONST;
+	if (!strcmp(text, "xzr") || !strcmp(text, "wzr"))
+		return NULL;
+	if (*text == ':')
+		return "its register is missing";
+	text += *text == '#';
+	wrong = sum_take(image, &text, &sum, why);
+	if (wrong)
+		return is_vector(text) ? "vector registers are not kept for probes" : wrong;
+	if (*text)
+		return "something follows the number";
+	operand->value = (int64_t)(sum.symbol + (uint64_t)sum.number);
+	if (sum.has_symbol)
+		operand->kind = OPERAND_STATIC;
+	return NULL;
+}
+
+const struct cpu cpu_aarch64 = {
+	.machine = EM_AARCH64,
+	.registers = registers,
+	.nregisters = sizeof(registers) / sizeof(*registers),
+	.pt_regs = pt_regs,
+	.numbers = sizeof(pt_regs) / sizeof(*pt_regs),
+	.pc = PC,
+	.parse = parse,
+};

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+#include "sdt/operand-text.h"
+
+#include "sdt/image.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct cpu_register *cpu_register_find(const struct cpu *cpu, const char *name, size_t length)
+{
+	for (size_t i = 0; i < cpu->nregisters; i++)
+		if (strlen(cpu->registers[i].name) == length && !memcmp(cpu->registers[i].name, name, length))
+			return &cpu->registers[i];
+	return NULL;
+}
+
+size_t operand_word(const char *text)
+{
+	size_t n = 0;
+
+	while (isalnum((unsigned char)text[n]))
+		n++;
+	return n;
+}
+
+static bool is_symbol_char(char c, bool first)
+{
+	return (unsigned char)c >= 0x80 || c == '_' || c == '.' || c == '$' || isalpha((unsigned char)c) ||
+	       (!first && isdigit((unsigned char)c));
+}
+
+static const char *take_symbol(const struct pp_image *image, const char **text, struct sum *sum, char why[OPERAND_WHY])
+{
+	const char *end = *text;
+	char name[1024];
+	int err;
+
+	while (is_symbol_char(*end, end == *text))
+		end++;
+	if (*end == '@') {
+		snprintf(why, OPERAND_WHY, "%.*s is %s", (int)(end - *text) < 200 ? (int)(end - *text) : 200, *text,
+		         !strncmp(end, "@GOT", 4) ? "reached through a table that only the linker knows"
+		         : strstr(end, "tpoff") || strstr(end, "TPOFF") || strstr(end, "tls") || strstr(end, "TLS")
+		                 ? "thread-local"
+		                 : "relocated in a way that is not known");
+		return why;
+	}
+	if (sum->has_symbol)
+		return "it adds two symbols";
+	if ((size_t)(end - *text) >= sizeof(name))
+		return "its symbol is too long";
+	memcpy(name, *text, (size_t)(end - *text));
+	name[end - *text] = '\0';
+	err = image_symbol(image, name, &sum->symbol);
+	if (err) {
+		snprintf(why, OPERAND_WHY, "%s", err == -ENOENT && *name == '.'
+		                                         ? "a label of the compiler, which no symbol table has"
+		                                         : pp_error());
+		return why;
+	}
+	sum->has_symbol = true;
+	*text = end;
+	return NULL;
+}
+
+const char *sum_take(const struct pp_image *image, const char **text, struct sum *sum, char why[OPERAND_WHY])
+{
+	unsigned long long number;
+	const char *wrong;
+	bool minus;
+	char *end;
+
+	*sum = (struct sum){ 0 };
+	do {
+		for (minus = false; **text == '-' || **text == '+'; ++*text)
+			minus ^= **text == '-';
+		if (isdigit((unsigned char)**text)) {
+			errno = 0;
+			number = strtoull(*text, &end, 0);
+			if (errno || (minus && number > (uint64_t)INT64_MAX + 1))
+				return "a number in it has more than 64 bits";
+			if (is_symbol_char(*end, true))
+				return "a number in it does not end as numbers do";
+			*text = end;
+			sum->number = (int64_t)((uint64_t)sum->number + (minus ? -(uint64_t)number : (uint64_t)number));
+		} else if (is_symbol_char(**text, true) && !minus) {
+			wrong = take_symbol(image, text, sum, why);
+			if (wrong)
+				return wrong;
+		} else {
+			return "a number or a symbol is missing in it";
+		}
+	} while (**text == '+' || **text == '-');
+	return NULL;
+}
+
+void operand_spaces(const char **text)
+{
+	while (**text == ' ')
+		++*text;
+}
