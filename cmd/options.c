@@ -76,6 +76,16 @@ error_t options_pattern(struct argp_state *state, struct options *options, const
 	return check_request(state, options, pp_request_pattern, pattern);
 }
 
+error_t options_pattern_or_command(struct argp_state *state, struct options *options, const char ***list, size_t *n,
+                                   char ***command)
+{
+	if (!state->quoted)
+		return options_pattern(state, options, list, n, state->argv[state->next - 1]);
+	*command = state->argv + state->next - 1;
+	state->next = state->argc;
+	return 0;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
@@ -169,6 +179,15 @@ const struct argp options_filter = { .options = filter, .parser = parse };
 const struct argp options_session = { .options = session, .parser = parse };
 const struct argp options_backend = { .options = backend, .parser = parse };
 const struct argp options_output = { .options = output, .parser = parse };
+const struct argp_child options_arming[] = {
+	{ &options_pid, 0, NULL, 0 },
+	{ &options_file, 0, NULL, 0 },
+	{ &options_filter, 0, NULL, 0 },
+	{ &options_session, 0, NULL, 0 },
+	{ &options_backend, 0, NULL, 0 },
+	{ &options_output, 0, NULL, 0 },
+	{ 0 },
+};
 
 static void print_version(FILE *out, struct argp_state *state)
 {

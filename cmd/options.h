@@ -36,6 +36,7 @@ extern const struct argp options_filter;  /* --if --string --children --pgrp --c
 extern const struct argp options_session; /* -s */
 extern const struct argp options_backend; /* -b */
 extern const struct argp options_output;  /* --json -q -v */
+extern const struct argp_child options_arming[]; /* all of them, for what arms */
 
 /* Parses argv; ends the process after --help, --version, or a mistake (STATUS_USAGE). */
 void options_parse(const struct argp *argp, int argc, char **argv, struct options *options, void *input);
@@ -47,6 +48,9 @@ __attribute__((format(printf, 3, 4))) error_t options_wrong(struct argp_state *s
 /* A pattern that can be, at the end of a list. */
 error_t options_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,
                         const char *pattern);
+/* The same for the argument met now, where "-- COMMAND..." may stand behind the patterns. */
+error_t options_pattern_or_command(struct argp_state *state, struct options *options, const char ***list, size_t *n,
+                                   char ***command);
 /* As options_wrong(), after parsing. */
 __attribute__((format(printf, 2, 3), noreturn)) void options_reject(struct options *options, const char *format, ...);
 

@@ -28,23 +28,24 @@ static char *beside(void)
 	return path;
 }
 
-/* NULL: it is not to be found, and that was told. */
-static char *library(struct options *options)
+/* NULL: it is not to be found, and that was told, where it was asked for. */
+static char *library(struct options *options, bool asked)
 {
 	const char *named = getenv("PROBEPOINT_AGENT");
 	char *path = named && *named ? realpath(named, NULL) : beside();
 
 	if (path && !access(path, R_OK))
 		return path;
-	complain(options, "cannot read the agent '%s': %s: PROBEPOINT_AGENT may name another",
-	         named && *named ? named : path ? path : LIBRARY, strerror(errno));
+	if (asked)
+		complain(options, "cannot read the agent '%s': %s: PROBEPOINT_AGENT may name another",
+		         named && *named ? named : path ? path : LIBRARY, strerror(errno));
 	free(path);
 	return NULL;
 }
 
 bool preload_inject(struct options *options)
 {
-	char *path = library(options);
+	char *path = library(options, true);
 	bool done = path != NULL;
 
 	for (size_t i = 0; done && i < options->npids; i++)
@@ -60,13 +61,17 @@ bool preload_list(struct options *options, char **list)
 {
 	const char *old = getenv("LD_PRELOAD");
 	char *path;
+	bool asked;
 
 	*list = NULL;
-	if (!options->backend || strcmp(options->backend, "agent"))
+	asked = options->backend && !strcmp(options->backend, "agent");
+	/* Without privilege there is no other way. */
+	if (!asked && ((options->backend && strcmp(options->backend, "auto")) || agent_may_use_kernel()))
 		return true;
-	path = library(options);
+	path = library(options, asked);
 	if (!path)
-		return false;
+		return !asked;
+	options->backend = "agent";
 	/* LD_PRELOAD is cut at both, and knows no way to quote them. */
 	if (strpbrk(path, " :")) {
 		complain(options, "the path of the agent, '%s', has a blank or a colon in it, and LD_PRELOAD cannot take that",

@@ -56,16 +56,6 @@ static double take_time(const char *text)
 	return 0;
 }
 
-static const struct argp_child children[] = {
-	{ &options_pid, 0, NULL, 0 },
-	{ &options_file, 0, NULL, 0 },
-	{ &options_filter, 0, NULL, 0 },
-	{ &options_session, 0, NULL, 0 },
-	{ &options_backend, 0, NULL, 0 },
-	{ &options_output, 0, NULL, 0 },
-	{ 0 },
-};
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct enable *e = state->input;
@@ -73,7 +63,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case ARGP_KEY_INIT:
-		options_children(state, children, &e->options);
+		options_children(state, options_arming, &e->options);
 		break;
 	case KEY_RECORD:
 		e->arming.record = true;
@@ -102,11 +92,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		e->inject = true;
 		break;
 	case ARGP_KEY_ARG:
-		if (!state->quoted)
-			return options_pattern(state, &e->options, &e->arming.patterns, &e->arming.npatterns, arg);
-		e->command = state->argv + state->next - 1;
-		state->next = state->argc;
-		break;
+		return options_pattern_or_command(state, &e->options, &e->arming.patterns, &e->arming.npatterns, &e->command);
 	case ARGP_KEY_END:
 		if (!e->arming.npatterns)
 			return options_wrong(state, &e->options, "which probes? give a PATTERN; '*' is all of them");
@@ -134,7 +120,7 @@ static const struct argp argp = {
 	.doc = "Arm probes and keep them armed, in a session that outlives this command.\v"
 	       "A PATTERN is PROVIDER:NAME, both globs, or func:SYMBOL, the entry of a function, "
 	       "func:SYMBOL+OFFSET, an instruction in it, or func:SYMBOL%return, its returns.",
-	.children = children,
+	.children = options_arming,
 };
 
 /* A session that stays open is left in *held. */

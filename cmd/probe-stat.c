@@ -78,6 +78,7 @@ struct row {
 	const char *probe, *file, *backend;
 	pid_t pid;
 	size_t sites, over_budget;
+	size_t at; /* in the stat */
 	struct pp_counts counts;
 	double rate; /* hits a second since the reading before; NAN: not known */
 };
@@ -142,6 +143,7 @@ static int reading_take(struct reading *reading, const struct options *options, 
 	for (size_t i = 0; i < reading->n; i++) {
 		struct row *row = &reading->rows[i];
 
+		row->at = i;
 		row->probe = pp_stat_probe(reading->stat, i);
 		row->file = pp_stat_file(reading->stat, i);
 		row->backend = pp_stat_backend(reading->stat, i);
@@ -173,6 +175,22 @@ static void reading_rates(struct reading *now, const struct reading *before)
 
 /* ---- showing it ---- */
 
+/* Hits by process, of a row that is for all of them. */
+static void add_processes(json_object *to, const struct pp_stat *stat, const struct row *r)
+{
+	json_object *processes = json_object_new_array();
+
+	for (size_t i = 0; i < pp_stat_processes(stat, r->at); i++) {
+		uint64_t hits;
+		pid_t pid = pp_stat_process(stat, r->at, i, &hits);
+
+		json_object_array_add(processes, json_of("pid", json_object_new_int(pid), "hits",
+		                                         json_object_new_uint64(hits), NULL));
+	}
+	json_object_object_add(to, "processes", processes);
+	json_object_object_add(to, "other", json_object_new_uint64(r->counts.other));
+}
+
 static void put_json(const char *session, const struct reading *reading)
 {
 	json_object *probes = json_object_new_array(), *document;
@@ -195,6 +213,8 @@ static void put_json(const char *session, const struct reading *reading)
 		                           "under_way", json_object_new_uint64(r->counts.under_way),
 		                           "abandoned", json_object_new_uint64(r->counts.abandoned), NULL);
 
+		if (!r->pid)
+			add_processes(row, reading->stat, r);
 		if (r->over_budget)
 			json_object_object_add(row, "over_budget", json_object_new_uint64(r->over_budget));
 
@@ -244,6 +264,18 @@ static void put_rate(double rate)
 		printf("  %10.*f", rate < 10 ? 1 : 0, rate);
 }
 
+static void put_processes(const struct pp_stat *stat, const struct row *r)
+{
+	for (size_t i = 0; i < pp_stat_processes(stat, r->at); i++) {
+		uint64_t hits;
+		pid_t pid = pp_stat_process(stat, r->at, i, &hits);
+
+		printf("%12" PRIu64 "  of these, pid %d\n", hits, pid);
+	}
+	if (r->counts.other)
+		printf("%12" PRIu64 "  of these, other processes\n", r->counts.other);
+}
+
 static void put_table(const struct options *o, const struct reading *reading, bool rates)
 {
 	bool shown[NCOLUMNS], pids = false;
@@ -290,6 +322,8 @@ static void put_table(const struct options *o, const struct reading *reading, bo
 		fputs("  ", stdout);
 		text_puts(stdout, r->file);
 		putchar('\n');
+		if (o->verbose && !r->pid)
+			put_processes(reading->stat, r);
 	}
 }
 

@@ -56,16 +56,6 @@ static error_t check(struct argp_state *state, struct trace *t)
 	return 0;
 }
 
-static const struct argp_child children[] = {
-	{ &options_pid, 0, NULL, 0 },
-	{ &options_file, 0, NULL, 0 },
-	{ &options_filter, 0, NULL, 0 },
-	{ &options_session, 0, NULL, 0 },
-	{ &options_backend, 0, NULL, 0 },
-	{ &options_output, 0, NULL, 0 },
-	{ 0 },
-};
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct trace *t = state->input;
@@ -73,7 +63,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case ARGP_KEY_INIT:
-		options_children(state, children, &t->options);
+		options_children(state, options_arming, &t->options);
 		break;
 	case 'o':
 		if (!*arg)
@@ -87,11 +77,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			return options_wrong(state, &t->options, "'%s' is no number of records", arg);
 		break;
 	case ARGP_KEY_ARG:
-		if (!state->quoted)
-			return options_pattern(state, &t->options, &t->arming.patterns, &t->arming.npatterns, arg);
-		t->command_argv = state->argv + state->next - 1;
-		state->next = state->argc;
-		break;
+		return options_pattern_or_command(state, &t->options, &t->arming.patterns, &t->arming.npatterns, &t->command_argv);
 	case ARGP_KEY_END:
 		return check(state, t);
 	default:
@@ -106,7 +92,7 @@ static const struct argp argp = {
 	.args_doc = "PATTERN... [-- COMMAND...]\n[-s SESSION]",
 	.doc = "Show each hit of probes with its arguments, as it happens: those of a session that is there, or of "
 	       "PATTERNs that are armed only as long as this runs.",
-	.children = children,
+	.children = options_arming,
 };
 
 /* ---- who is traced ---- */

@@ -277,6 +277,7 @@ struct pp_counts {
 	uint64_t hits, filtered, idle, recorded, lost;
 	/* of returns: calls begun, and those of them that were not watched, have not ended, ended otherwise */
 	uint64_t entries, missed, under_way, abandoned;
+	uint64_t other; /* of rows of all processes together: hits that pp_stat_process() has not */
 };
 
 /*
@@ -295,6 +296,13 @@ pid_t pp_stat_pid(const struct pp_stat *stat, size_t row);
 const char *pp_stat_file(const struct pp_stat *stat, size_t row);
 const char *pp_stat_backend(const struct pp_stat *stat, size_t row);
 size_t pp_stat_sites(const struct pp_stat *stat, size_t row);
+/*
+ * Of a row of all processes together: how many of them are told apart, and the i-th with its hits, by
+ * process id. A process that has ended stays. Some thousands are kept in a session; counts->other is of
+ * the rest, and all together are counts->hits.
+ */
+size_t pp_stat_processes(const struct pp_stat *stat, size_t row);
+pid_t pp_stat_process(const struct pp_stat *stat, size_t row, size_t i, uint64_t *hits);
 size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row); /* sites that were taken out, see pp_session_budget() */
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts);
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "runtime/agent-session.h"
+#include "runtime/function.h"
 #include "runtime/process.h"
 #include "runtime/request.h"
 #include "sdt/error.h"
@@ -300,7 +301,7 @@ static int agent_names(int (*fn)(const char *name, void *arg), void *arg)
 
 /* ---- who can be armed ---- */
 
-static bool may_use_bpf(void)
+bool agent_may_use_kernel(void)
 {
 	unsigned long long caps = 0;
 	char line[256];
@@ -349,7 +350,7 @@ static int process_usable(const struct agent_store *store, const struct process 
 
 	if (process->is_command)
 		return any ? error_set(EOPNOTSUPP, "a command has no agent before it runs") : 0;
-	err = agent_connect(store, process->pid, &peer);
+	err = agent_connect_new(store, process->pid, &peer);
 	if (err == -ENOENT)
 		return no_agent(process->pid);
 	if (err)
@@ -364,14 +365,24 @@ static int agent_usable(const struct pp_request *request, bool any)
 {
 	struct agent_store store = { -1, -1, -1, "" };
 	size_t good = 0;
+	bool create = !any;
 	int err = 0, trouble = 0;
 
 	if (request->scope == SCOPE_PGRP || request->scope == SCOPE_CGROUP)
 		return error_set(EOPNOTSUPP, "the agent knows no process groups and control groups: -b kernel does");
-	if (agent_store_open(&store, NULL, !any))
+	if (request->hold)
+		return error_set(EOPNOTSUPP, "the agent arms nothing that ends with its command: -b kernel does");
+	for (size_t i = 0; i < request->npatterns; i++)
+		if (function_name(request->patterns[i]))
+			return error_set(EOPNOTSUPP, "the agent arms probes, not functions as '%s': -b kernel does",
+			                 request->patterns[i]);
+	/* An agent that has just begun may be about to make it. */
+	for (size_t i = 0; i < request->nprocesses && !create; i++)
+		create = !request->processes[i]->is_command && agent_is_loaded(request->processes[i]->pid);
+	if (agent_store_open(&store, NULL, create))
 		return -ENOENT;
 	/* Who may use the kernel reaches every process by it, with an agent or not. */
-	if (!request->nprocesses && any && (may_use_bpf() || !agent_each(&store, any_answers, &store)))
+	if (!request->nprocesses && any && (agent_may_use_kernel() || !agent_each(&store, any_answers, &store)))
 		err = error_set(ENOENT, "no process has an agent");
 	for (size_t i = 0; i < request->nprocesses && (!any || !trouble); i++) {
 		int bad = process_usable(&store, request->processes[i], any);

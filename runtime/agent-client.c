@@ -11,11 +11,14 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sdt/error.h"
 
-#define ANSWER_SECONDS 10 /* arming a great many sites takes a while */
+#define START_MS 1000
+#define ANSWER_SECONDS 3 /* one that hangs is not to stop those who wait for others */
+#define LOOK_SECONDS 10  /* arming a great many sites takes a while */
 
 static int no_answer(pid_t pid, int err)
 {
@@ -42,10 +45,10 @@ static bool is_stopped(pid_t pid)
 	return stopped;
 }
 
-static int open_socket(const struct agent_store *store, pid_t pid)
+static int open_socket(const struct agent_store *store, pid_t pid, int seconds)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	struct timeval limit = { .tv_sec = ANSWER_SECONDS };
+	struct timeval limit = { .tv_sec = seconds };
 	struct ucred who = { 0 };
 	socklen_t size = sizeof(who);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), err = 0;
@@ -139,6 +142,32 @@ int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, ui
 	return err ? err : (int)reply.count;
 }
 
+bool agent_is_loaded(pid_t pid)
+{
+	char path[32], line[PATH_MAX + 128];
+	bool mapped = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "re");
+	while (f && !mapped && fgets(line, sizeof(line), f))
+		mapped = strstr(line, "/libprobepoint-agent.so") != NULL;
+	if (f)
+		fclose(f);
+	return mapped;
+}
+
+int agent_connect_new(const struct agent_store *store, pid_t pid, struct agent_peer *peer)
+{
+	int err = agent_connect(store, pid, peer);
+
+	for (int i = 0; err == -ENOENT && i < START_MS / 5 && agent_is_loaded(pid); i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+		err = agent_connect(store, pid, peer);
+	}
+	return err;
+}
+
 int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer)
 {
 	struct agent_hello hello;
@@ -149,7 +178,7 @@ int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer 
 		return -ENOENT;
 	if (is_stopped(pid))
 		return error_set(ETIMEDOUT, "process %d is stopped, and its agent with it", pid);
-	peer->fd = open_socket(store, pid);
+	peer->fd = open_socket(store, pid, ANSWER_SECONDS);
 	if (peer->fd < 0)
 		return peer->fd;
 	err = agent_ask(peer, AGENT_HELLO, "", 0, 0, &hello, 1, sizeof(hello), NULL, NULL);
@@ -255,7 +284,7 @@ static int look(pid_t pid, uint64_t key, void *arg)
 	const struct look *l = arg;
 	struct agent_segment_state states[(AGENT_MESSAGE_MAX - sizeof(struct agent_reply)) /
 	                                  sizeof(struct agent_segment_state)];
-	struct agent_peer peer = { .fd = open_socket(l->store, pid), .pid = pid };
+	struct agent_peer peer = { .fd = open_socket(l->store, pid, LOOK_SECONDS), .pid = pid };
 
 	(void)key;
 	if (peer.fd < 0)

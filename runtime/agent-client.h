@@ -23,6 +23,10 @@ struct agent_peer {
  * or another command talks to it); others with a sentence.
  */
 int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer);
+/* The same, of a process that may have begun a moment ago: a second's patience. */
+int agent_connect_new(const struct agent_store *store, pid_t pid, struct agent_peer *peer);
+/* Whether the library is mapped: its socket may come yet. */
+bool agent_is_loaded(pid_t pid);
 void agent_disconnect(struct agent_peer *peer);
 
 /*
@@ -47,6 +51,9 @@ void agent_look_all(const struct agent_store *store, const char *session, const 
  * -EBUSY: no thread could be used; others with a sentence. As it was, if it failed.
  */
 int agent_inject(pid_t pid, const char *library);
+
+/* Whether this user may arm by the kernel: if not, a command is to run with the agent. */
+bool agent_may_use_kernel(void);
 
 /* ---- areas ---- */
 

@@ -2,7 +2,6 @@
 #include "runtime/agent-files.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -14,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/folder.h"
 #include "sdt/error.h"
 
 #define LOCK_SECONDS 5
@@ -116,59 +116,13 @@ void agent_store_unlock(struct agent_store *store)
 	flock(store->dir, LOCK_UN);
 }
 
-/* ---- names ---- */
-
-static int compare_names(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static void names_free(char **names)
-{
-	for (char **name = names; name && *name; name++)
-		free(*name);
-	free(names);
-}
-
-/* The names in a folder, sorted, NULL behind the last. NULL: no memory. */
-static char **names_in(int dir)
-{
-	int fd = openat(dir, ".", FOLDER);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	char **names = calloc(1, sizeof(*names));
-	size_t n = 0;
-
-	if (!d && fd >= 0)
-		close(fd);
-	for (struct dirent *entry; d && names && (entry = readdir(d));) {
-		char **more;
-
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-			continue;
-		more = realloc(names, (n + 2) * sizeof(*names));
-		if (more)
-			names = more;
-		if (!more || !(names[n] = strdup(entry->d_name))) {
-			names_free(names);
-			names = NULL;
-			break;
-		}
-		names[++n] = NULL;
-	}
-	if (d)
-		closedir(d);
-	if (names)
-		qsort(names, n, sizeof(*names), compare_names);
-	return names;
-}
-
 int agent_store_remove(struct agent_store *store)
 {
-	char **names = names_in(store->dir);
+	char **names = folder_names(store->dir);
 
 	for (char **name = names; name && *name; name++)
 		unlinkat(store->dir, *name, 0);
-	names_free(names);
+	folder_names_free(names);
 	if (rmdir(store->path) && errno != ENOENT)
 		return error_set(errno, "cannot remove %s: %s", store->path, strerror(errno));
 	return 0;
@@ -211,7 +165,7 @@ static int each_session(enum owner wanted, int (*fn)(const char *name, void *arg
 	if (err)
 		return err == -ENOENT ? 0 : err;
 
-	char **names = names_in(store.root);
+	char **names = folder_names(store.root);
 
 	for (char **name = names; name && *name && !err; name++) {
 		struct stat st;
@@ -221,7 +175,7 @@ static int each_session(enum owner wanted, int (*fn)(const char *name, void *arg
 		    owner_of(store.root, *name) == wanted)
 			err = fn(*name, arg);
 	}
-	names_free(names);
+	folder_names_free(names);
 	agent_store_close(&store);
 	return err;
 }
@@ -234,7 +188,7 @@ int agent_store_names(int (*fn)(const char *name, void *arg), void *arg)
 /* A private session that was being made when its maker was killed. */
 static void remove_unmade(const struct agent_store *root)
 {
-	char **names = names_in(root->root);
+	char **names = folder_names(root->root);
 
 	for (char **name = names; name && *name; name++) {
 		struct agent_store store;
@@ -246,7 +200,7 @@ static void remove_unmade(const struct agent_store *root)
 		agent_store_remove(&store);
 		agent_store_close(&store);
 	}
-	names_free(names);
+	folder_names_free(names);
 }
 
 int agent_store_orphans(int (*fn)(const char *name, void *arg), void *arg)
@@ -302,7 +256,7 @@ static bool parse_number(const char **at, uint64_t max, uint64_t *number)
 int agent_store_each(const struct agent_store *store, const char *name,
                      int (*fn)(uint32_t number, pid_t pid, void *arg), void *arg)
 {
-	char **names = names_in(store->dir);
+	char **names = folder_names(store->dir);
 	int err = names ? 0 : error_set(ENOMEM, "out of memory");
 	size_t length = strlen(name);
 
@@ -318,7 +272,7 @@ int agent_store_each(const struct agent_store *store, const char *name,
 		if (!*at)
 			err = fn((uint32_t)number | SEGMENT_AGENT, (pid_t)pid, arg);
 	}
-	names_free(names);
+	folder_names_free(names);
 	return err;
 }
 
@@ -380,13 +334,13 @@ void agent_store_unmark(const struct agent_store *store)
 void agent_store_tidy(const struct agent_store *store)
 {
 	static const char *const ours[] = { ".segment-", ".next.", ".look." };
-	char **names = names_in(store->dir);
+	char **names = folder_names(store->dir);
 
 	for (char **name = names; name && *name; name++)
 		for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
 			if (!strncmp(*name, ours[i], strlen(ours[i])))
 				unlinkat(store->dir, *name, 0);
-	names_free(names);
+	folder_names_free(names);
 }
 
 int agent_store_write(const struct agent_store *store, const char *name, uint32_t number, pid_t pid, const void *bytes,

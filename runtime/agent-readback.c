@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,18 +24,6 @@ struct readback {
 	size_t *nmisses;
 	bool named; /* the process was, else it is one of all */
 };
-
-__attribute__((format(printf, 1, 2))) static char *sentence(const char *format, ...)
-{
-	char *text = NULL;
-	va_list args;
-
-	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		text = NULL;
-	va_end(args);
-	return text;
-}
 
 static int ask_states(struct readback *r, pid_t pid)
 {
@@ -92,9 +79,9 @@ static int take_state(struct readback *r, size_t i, pid_t pid)
 	case AGENT_PENDING:
 		return 0;
 	case AGENT_REFUSED:
-		return refuse(r, i, pid, sentence("pid %d: %s", pid, agent_reason_text(state->reason, state->found)));
+		return refuse(r, i, pid, error_sentence("pid %d: %s", pid, agent_reason_text(state->reason, state->found)));
 	default:
-		return r->named ? refuse(r, i, pid, sentence("pid %d: its agent takes it for another process's", pid)) : 0;
+		return r->named ? refuse(r, i, pid, error_sentence("pid %d: its agent takes it for another process's", pid)) : 0;
 	}
 }
 
@@ -144,13 +131,13 @@ static int look_at_bytes(struct readback *r, size_t from, size_t to, const struc
 			continue;
 		if (!denied && got[k]) {
 			r->seen[which[k]] = false;
-			err = refuse(r, which[k], process->pid, sentence("pid %d: the agent says that it is armed, but there "
+			err = refuse(r, which[k], process->pid, error_sentence("pid %d: the agent says that it is armed, but there "
 			                                                 "is no jump", process->pid));
 			continue;
 		}
 		point->verified = false;
 		if (!point->reason)
-			point->reason = sentence("not verified: pid %d cannot be read%s; its agent says that it is armed",
+			point->reason = error_sentence("not verified: pid %d cannot be read%s; its agent says that it is armed",
 			                         process->pid, denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 	}
 out:

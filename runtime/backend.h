@@ -80,6 +80,9 @@ struct backend {
 
 	/* See pp_session_cost(). NULL: nothing to be told. */
 	int (*cost)(struct pp_session *session, int ms, struct pp_cost *cost);
+	/* Of points that are everybody's, the hits of each process, as far as there is room. NULL: not told apart. */
+	int (*processes)(const struct segment *segment, int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg),
+	                 void *arg);
 	/* Whether a point was taken out because the session costs too much. NULL: never. */
 	bool (*over_budget)(const struct segment *segment, uint32_t point);
 

@@ -42,6 +42,9 @@ int token_error(const struct tokens *t, size_t at, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(sentence, sizeof(sentence), format, args);
 	va_end(args);
+	for (char *c = sentence; *c; c++)
+		if (isspace((unsigned char)*c))
+			*c = ' ';
 	if (length > SHOWN_MAX && at > SHOWN_MAX / 2)
 		from = at - SHOWN_MAX / 2;
 	snprintf(shown, sizeof(shown), "%s", t->text + from);
@@ -97,13 +100,22 @@ int token_next(struct tokens *t)
 				token.operator = &operators[i];
 				token.length = strlen(operators[i].text);
 			}
-		if (!token.operator && !strchr("()!~", c))
+		if (c == '-' && t->text[token.at + 1] == '>') {
+			token.operator = NULL;
+			token.length = 2;
+		} else if (!token.operator && !strchr("()!~.[]", c)) {
 			err = c == '=' ? token_error(t, token.at, "'=' assigns, and a filter compares: write '=='")
 			               : token_error(t, token.at, "no filter has this character in it");
+		}
 	}
 	t->next = token;
 	t->end = token.at + token.length;
 	return err;
+}
+
+bool token_is_field(const struct tokens *t)
+{
+	return token_is(t, '.') || (t->next.kind == TOKEN_OPERATOR && !strncmp(t->text + t->next.at, "->", 2));
 }
 
 bool token_is(const struct tokens *t, char c)

@@ -32,6 +32,7 @@ __attribute__((format(printf, 3, 4))) int token_error(const struct tokens *t, si
 
 int token_next(struct tokens *t);
 bool token_is(const struct tokens *t, char c); /* whether the next is this operator, of one character */
+bool token_is_field(const struct tokens *t);     /* ... is "." or "->" */
 
 int token_number(const struct tokens *t, const struct token *token, uint64_t *value);
 int token_char(const struct tokens *t, const struct token *token, int64_t *value);

@@ -9,8 +9,6 @@
  * address. Strings in quotes and comm have emitted nothing yet; what they are
  * compared with decides about their step.
  *
- * The steps of an argument are those that the program has for it already.
- *
  * && and || jump over their right side with the left one's value kept on the
  * stack, which is therefore made 0 or 1 first where it may be anything else.
  */
@@ -22,38 +20,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/filter-token.h"
+#include "runtime/filter-parser.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
 
 #define COMM_MAX 15
 #define PRECEDENCE_EQUALITY 6 /* ==, != and =~ */
 
-#define fail(p, ...) token_error(&(p)->tokens, __VA_ARGS__)
+#define fail parser_fail
+#define emit parser_emit
 
 _Static_assert(FILTER_LENGTH_MAX / sizeof("a==\"\"") < 256, "a step names a literal in 8 bits");
-
-enum type { TYPE_INTEGER, TYPE_STRING, TYPE_TEXT, TYPE_COMM };
-
-struct value {
-	enum type type;
-	struct token token; /* its first */
-	bool is_unsigned;   /* of 64 bits */
-	bool is_truth;      /* 0 or 1 */
-	bool is_constant;   /* its only step is a FETCH_IMM */
-	bool may_be_string; /* an integer that may be a string's address for all that is known */
-};
-
-struct parser {
-	struct tokens tokens;
-	const struct pp_probe *probe;
-	const struct fetch_program *program;
-	struct fetch_step *steps;
-	size_t nsteps, room;
-	struct fetch_literal *literals;
-	size_t nliterals;
-	int depth, nesting;
-};
 
 /* ---- steps ---- */
 
@@ -62,7 +39,7 @@ static int out_of_memory(void)
 	return error_set(ENOMEM, "out of memory compiling a filter");
 }
 
-static int emit_step(struct parser *p, const struct token *token, const struct fetch_step *step)
+int parser_emit_step(struct parser *p, const struct token *token, const struct fetch_step *step)
 {
 	p->depth += fetch_effect(step->op);
 	if (p->depth > FETCH_DEPTH_MAX)
@@ -81,9 +58,9 @@ static int emit_step(struct parser *p, const struct token *token, const struct f
 	return 0;
 }
 
-static int emit(struct parser *p, const struct token *token, enum fetch_opcode op, bool is_signed, int64_t value)
+int parser_emit(struct parser *p, const struct token *token, enum fetch_opcode op, bool is_signed, int64_t value)
 {
-	return emit_step(p, token, &(struct fetch_step){ .op = op, .c = is_signed, .value = value });
+	return parser_emit_step(p, token, &(struct fetch_step){ .op = op, .c = is_signed, .value = value });
 }
 
 static int emit_literal(struct parser *p, const struct token *token, enum fetch_opcode op,
@@ -95,19 +72,7 @@ static int emit_literal(struct parser *p, const struct token *token, enum fetch_
 		return out_of_memory();
 	p->literals = grown;
 	p->literals[p->nliterals++] = *literal;
-	return emit_step(p, token, &(struct fetch_step){ .op = op, .a = p->nliterals - 1 });
-}
-
-static int emit_argument(struct parser *p, const struct token *token, size_t i)
-{
-	const struct fetch_step *step = p->program->steps;
-	int err = 0;
-
-	for (size_t passed = 0; passed < i; step++)
-		passed += step->op == FETCH_ARG || step->op == FETCH_STRING;
-	for (; !err && step->op != FETCH_ARG && step->op != FETCH_STRING; step++)
-		err = emit_step(p, token, step);
-	return err;
+	return parser_emit_step(p, token, &(struct fetch_step){ .op = op, .a = p->nliterals - 1 });
 }
 
 static int emit_truth(struct parser *p, const struct value *value)
@@ -120,65 +85,6 @@ static int emit_truth(struct parser *p, const struct value *value)
 }
 
 /* ---- operands ---- */
-
-static int argument(struct parser *p, size_t i, struct value *value)
-{
-	enum pp_kind kind = p->program->kind[i];
-	bool typed = i < p->probe->nargs && p->probe->args[i].class != PPN_CLASS_NONE;
-	bool is_wide = p->program->size[i] == 8;
-	bool is_address = p->program->size[i] == (p->probe->image && !p->probe->image->is_64 ? 4 : 8);
-
-	if (kind == PP_FLOAT)
-		return fail(p, value->token.at,
-		            "'%.*s' is a floating-point number, and filters know integers and strings only",
-		            (int)value->token.length, p->tokens.text + value->token.at);
-	value->type = kind == PP_STRING ? TYPE_STRING : TYPE_INTEGER;
-	value->is_unsigned = is_wide && kind != PP_SIGNED && kind != PP_CHAR;
-	value->may_be_string = is_address && (kind == PP_POINTER || !typed);
-	return emit_argument(p, &value->token, i);
-}
-
-static int unknown_name(const struct parser *p, const struct token *token)
-{
-	size_t length = 0, nargs = p->program->nargs;
-	char names[256] = "nothing";
-
-	for (size_t i = 0; i < nargs && length < sizeof(names); i++) {
-		if (i < p->probe->nargs)
-			length += snprintf(names + length, sizeof(names) - length, "%s%.64s", i ? ", " : "",
-			                   p->probe->args[i].name);
-		else
-			length += snprintf(names + length, sizeof(names) - length, "%sarg%zu", i ? ", " : "", i);
-	}
-	if (length >= sizeof(names))
-		strcpy(names + sizeof(names) - 4, "...");
-	return fail(p, token->at, "'%.*s' is no argument of %.64s:%.64s: it has %s, and there are pid, tid and comm",
-	            token->length > 64 ? 64 : (int)token->length, p->tokens.text + token->at, p->probe->provider,
-	            p->probe->name, names);
-}
-
-static int name(struct parser *p, struct value *value)
-{
-	const char *text = p->tokens.text + value->token.at;
-	size_t length = value->token.length, nargs = p->program->nargs;
-	char number[24];
-
-	for (size_t i = 0; i < nargs && i < p->probe->nargs; i++)
-		if (strlen(p->probe->args[i].name) == length && !memcmp(p->probe->args[i].name, text, length))
-			return argument(p, i, value);
-	for (size_t i = 0; i < nargs; i++)
-		if ((size_t)snprintf(number, sizeof(number), "arg%zu", i) == length && !memcmp(number, text, length))
-			return argument(p, i, value);
-	value->type = TYPE_INTEGER;
-	if (length == 3 && !memcmp(text, "pid", 3))
-		return emit(p, &value->token, FETCH_PID, false, 0);
-	if (length == 3 && !memcmp(text, "tid", 3))
-		return emit(p, &value->token, FETCH_TID, false, 0);
-	value->type = TYPE_COMM;
-	if (length == 4 && !memcmp(text, "comm", 4))
-		return 0;
-	return unknown_name(p, &value->token);
-}
 
 static int constant(struct parser *p, uint64_t number, struct value *value)
 {
@@ -261,8 +167,7 @@ static int operand(struct parser *p, struct value *value)
 		err = 0;
 		break;
 	case TOKEN_NAME:
-		err = name(p, value);
-		break;
+		return parser_name(p, value);
 	default:
 		if (!strchr("(!~-+", p->tokens.text[p->tokens.next.at]) || p->tokens.next.length > 1)
 			return fail(p, p->tokens.next.at, "a value is missing before this");

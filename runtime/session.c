@@ -2,32 +2,21 @@
 #include "runtime/session.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/desc.h"
-#include "runtime/fetch.h"
-#include "runtime/point.h"
-#include "runtime/process.h"
-#include "runtime/report.h"
-#include "runtime/request.h"
-#include "runtime/semaphore.h"
 #include "runtime/target.h"
-#include "runtime/verify.h"
 #include "sdt/error.h"
-#include "sdt/image.h"
 
-/* In the order in which `auto` prefers them. */
-static const struct backend *const backends[] = { &backend_agent, &backend_kernel };
-#define NBACKENDS (sizeof(backends) / sizeof(*backends))
+const struct backend *const backends[NBACKENDS] = { &backend_agent, &backend_kernel };
 
 static void *state_of(const struct pp_session *session, const struct backend *backend)
 {
 	return backend == &backend_kernel ? session->kernel : session->agent;
 }
 
-static bool has_segments(const struct pp_session *session, const struct backend *backend)
+bool session_has_segments(const struct pp_session *session, const struct backend *backend)
 {
 	for (size_t i = 0; i < session->nsegments; i++)
 		if (session->segments[i]->backend == backend)
@@ -62,7 +51,7 @@ struct segment *session_add_segment(struct pp_session *session, const struct bac
 	return segment;
 }
 
-static void forget_segment(struct pp_session *session, struct segment *segment)
+void session_forget_segment(struct pp_session *session, struct segment *segment)
 {
 	size_t n = 0;
 
@@ -222,8 +211,7 @@ static void drop(struct pp_session *session, const struct backend *backend)
 		backend->close(session);
 }
 
-/* Holds the session, with its segments as they are now. */
-static int lock(struct pp_session *session, const struct backend *backend, bool create)
+int session_lock(struct pp_session *session, const struct backend *backend, bool create)
 {
 	for (int try = 0;; try++) {
 		int err = open_backend(session, backend, create);
@@ -255,13 +243,13 @@ int session_refresh(struct pp_session *session)
 		if (!state_of(session, backends[i]))
 			continue;
 		err = backends[i]->lock(session);
-		if (err && err != -ENOENT)
-			return err;
-		lives |= !err;
 		if (!err)
 			backends[i]->unlock(session);
+		else if (err != -ENOENT)
+			return err;
 		else
 			drop(session, backends[i]);
+		lives |= !err;
 	}
 	return lives ? 0 : error_set(ENOENT, "session '%s' has ended", session->name);
 }
@@ -278,382 +266,7 @@ const struct segment *session_segment(struct pp_session *session, uint32_t numbe
 	return NULL;
 }
 
-/* ---- enabling ---------------------------------------------------------------------- */
-
-static int choose(const struct pp_request *request, const struct backend **backend)
-{
-	bool any = !strcmp(request->backend, "auto");
-	int err = 0;
-
-	for (size_t i = 0; i < NBACKENDS; i++) {
-		if (!any && strcmp(request->backend, backends[i]->name))
-			continue;
-		err = backends[i]->usable(request, any);
-		if (!err) {
-			*backend = backends[i];
-			return 0;
-		}
-	}
-	return err ? err : error_set(EOPNOTSUPP, "this version has no backend '%s'", request->backend);
-}
-
-/* A session counts a hit once: points that it has armed already for the process, or for all, are left out. */
-static int leave_out_armed(struct pp_session *session, struct targets *t)
-{
-	struct registry registry = { 0 };
-	int err = registry_add_session(&registry, session, 0);
-
-	for (size_t i = 0; i < t->npoints && !err; i++) {
-		struct arm_point *point = &t->points[i];
-		pid_t pid = point->process ? point->process->pid : 0;
-		const struct consumer *c;
-		size_t n;
-
-		if (point->error)
-			continue;
-		c = registry_find(&registry, point->image->real_device, point->image->real_inode, point->site->offset, &n);
-		for (size_t k = 0; k < n && !point->error; k++) {
-			char reason[160];
-
-			if (c[k].role != point->site->role || (c[k].pid && pid && c[k].pid != (uint32_t)pid))
-				continue;
-			if (c[k].pid && !pid)
-				snprintf(reason, sizeof(reason), "armed in this session for pid %u alone: take that out first, "
-				                                 "or use another session (-s)", c[k].pid);
-			else
-				snprintf(reason, sizeof(reason), "armed in this session already");
-			free(point->reason);
-			point->error = -EALREADY;
-			point->reason = strdup(reason);
-		}
-	}
-	registry_release(&registry);
-	return err;
-}
-
-/* What the session had armed before is looked at anew. */
-static int verify_already(struct targets *t)
-{
-	struct arm_point *points = calloc(t->npoints + 1, sizeof(*points));
-	struct verify_miss *misses = NULL;
-	size_t n = 0, nmisses = 0;
-	int err = points ? 0 : error_set(ENOMEM, "out of memory");
-
-	for (size_t i = 0; i < t->npoints && points; i++)
-		if (t->points[i].error == -EALREADY) {
-			points[n] = t->points[i];
-			points[n++].error = 0;
-		}
-	if (n)
-		err = verify_armed(points, n, &misses, &nmisses);
-	for (size_t i = 0; i < nmisses; i++) {
-		free(points[misses[i].point].reason);
-		points[misses[i].point].reason = misses[i].reason;
-		points[misses[i].point].verified = false;
-	}
-	for (size_t i = 0, k = 0; i < t->npoints && n; i++)
-		if (t->points[i].error == -EALREADY) {
-			t->points[i] = points[k++];
-			t->points[i].error = t->points[i].error ? t->points[i].error : -EALREADY;
-		}
-	free(misses);
-	free(points);
-	return err;
-}
-
-/* The description of the points that have no error yet; sets their index in it. */
-static int describe(struct targets *t, struct desc **desc, struct arm_point **points, size_t *npoints)
-{
-	struct desc_builder *builder = NULL;
-	const struct pp_probe *probe = NULL;
-	const struct fetch_program *program = NULL;
-	int err = desc_builder_new(&builder), file = 0, probe_index = 0, layout = 0;
-
-	*npoints = 0;
-	*points = calloc(t->npoints + 1, sizeof(**points));
-	if (!*points)
-		err = -ENOMEM;
-	for (size_t i = 0; i < t->npoints && err >= 0; i++) {
-		struct arm_point *point = &t->points[i];
-
-		if (point->error)
-			continue;
-		if (!probe || probe->image != point->image)
-			err = file = desc_add_file(builder, point->image);
-		if (err >= 0 && point->site->probe != probe) {
-			probe = point->site->probe;
-			err = probe_index = desc_add_probe(builder, probe, file);
-		}
-		if (err >= 0 && point->program != program) {
-			program = point->program;
-			err = layout = desc_add_layout(builder, program);
-		}
-		if (err >= 0)
-			err = desc_add_point(builder, &(struct desc_point){
-				.offset = point->site->offset,
-				.semaphore_offset = point->site->has_semaphore ? point->site->semaphore_offset : 0,
-				.probe = probe_index,
-				.layout = layout,
-				.pid = point->process ? point->process->pid : 0,
-				.role = point->site->role,
-				.link = ~0u,
-			});
-		if (err >= 0) {
-			point->point = err;
-			(*points)[(*npoints)++] = *point;
-		}
-	}
-	if (err >= 0)
-		err = desc_build(builder, 0, desc);
-	desc_builder_free(builder);
-	if (err < 0) {
-		free(*points);
-		*points = NULL;
-		return error_set(-err, "out of memory");
-	}
-	return 0;
-}
-
-static int add_row(struct pp_report *report, const struct arm_point *first, const struct backend *backend,
-                   enum pp_state state, size_t sites, bool verified, int64_t offset, const char *reason, pid_t pid)
-{
-	const struct pp_probe *probe = first->site->probe;
-	char *name = NULL;
-	int err;
-
-	if (asprintf(&name, "%s:%s", probe->provider, probe->name) < 0)
-		return error_set(ENOMEM, "out of memory");
-	err = report_add(report, &(struct report_row){
-		.state = state, .probe = name, .backend = backend->name, .reason = (char *)reason,
-		.pid = pid, .sites = sites, .verified = verified, .offset = offset }, first->image);
-	free(name);
-	return err;
-}
-
-/* One row for what was armed of a probe in a process, one for what is pending, one for each site refused. */
-static int report_points(struct pp_report *report, const struct targets *t, const struct backend *backend,
-                         const struct verify_miss *misses, size_t nmisses)
-{
-	int err = 0;
-
-	for (size_t i = 0, end; i < t->npoints && !err; i = end) {
-		const struct arm_point *first = &t->points[i];
-		size_t count[2] = { 0 };
-		bool verified[2] = { true, true };
-		const char *reason[2] = { NULL, NULL };
-
-		for (end = i; end < t->npoints && t->points[end].site->probe == first->site->probe &&
-		              t->points[end].process == first->process; end++) {
-			const struct arm_point *point = &t->points[end];
-			bool armed = !point->error || point->error == -EALREADY;
-			int which = point->pending;
-
-			if (!armed)
-				continue;
-			count[which]++;
-			verified[which] &= point->verified;
-			if (point->reason)
-				reason[which] = point->reason;
-		}
-
-		pid_t pid = first->process ? first->process->pid : 0;
-
-		if (count[0])
-			err = add_row(report, first, backend, PP_ARMED, count[0], verified[0], -1, reason[0], pid);
-		if (count[1] && !err)
-			err = add_row(report, first, backend, PP_PENDING, count[1], false, -1, reason[1], pid);
-		for (size_t k = i; k < end && !err; k++) {
-			const struct arm_point *point = &t->points[k];
-
-			if (point->error && point->error != -EALREADY && point->error != -ECANCELED)
-				err = add_row(report, point, backend, PP_REFUSED, 1, false, (int64_t)point->site->offset,
-				              point->reason ? point->reason : strerror(-point->error), pid);
-		}
-	}
-	for (size_t i = 0; i < nmisses && !err; i++) {
-		const struct arm_point *point = &t->points[misses[i].point];
-
-		err = add_row(report, point, backend, PP_REFUSED, 1, false, (int64_t)point->site->offset, misses[i].reason,
-		              misses[i].pid);
-	}
-	return err;
-}
-
-static int report_unmatched(struct pp_report *report, const struct targets *t, const struct pp_request *request)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < request->npatterns && !err; i++)
-		if (!t->matched[i])
-			err = report_add(report, &(struct report_row){ .state = PP_REFUSED, .probe = request->patterns[i],
-			                 .backend = "", .reason = "no probe matches", .offset = -1 }, NULL);
-	return err;
-}
-
-/* What became of the points that the backend was given goes back to where it is reported from. */
-static void results_back(struct targets *t, struct arm_point *points, size_t npoints)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < t->npoints && n < npoints; i++)
-		if (t->points[i].site == points[n].site && t->points[i].process == points[n].process) {
-			bool untouched = !t->points[i].error;
-
-			if (untouched)
-				t->points[i] = points[n++];
-		}
-}
-
-static bool all_alive(const struct pp_request *request)
-{
-	for (size_t i = 0; i < request->nprocesses; i++)
-		if (!process_alive(request->processes[i]))
-			return error_set(ESRCH, "process %d has ended", request->processes[i]->pid), false;
-	return true;
-}
-
-static int scope_pids(struct scope *scope, const struct pp_request *request)
-{
-	scope->pids = calloc(request->nprocesses + 1, sizeof(*scope->pids));
-	if (!scope->pids)
-		return error_set(ENOMEM, "out of memory");
-	for (size_t i = 0; i < request->nprocesses; i++)
-		scope->pids[scope->npids++] = request->processes[i]->pid;
-	return 0;
-}
-
-/* Under the lock: arms what targets hold, all or (on an error) nothing. */
-static int arm(struct pp_session *session, const struct backend *backend, const struct pp_request *request,
-               struct targets *t, struct verify_miss **misses, size_t *nmisses)
-{
-	struct arm_point *points = NULL;
-	struct segment *segment;
-	struct desc *desc = NULL;
-	size_t npoints = 0;
-	struct scope scope = { .kind = request->scope, .cgroup = request->cgroup };
-	int err = scope_pids(&scope, request);
-
-	if (!err)
-		err = leave_out_armed(session, t);
-	if (!err)
-		err = verify_already(t);
-	if (!err && backend == &backend_kernel)
-		err = semaphores_check(session, t->points, t->npoints);
-	if (!err && backend == &backend_kernel)
-		err = verify_no_debugger(t->points, t->npoints, session->name);
-
-	if (!err)
-		err = describe(t, &desc, &points, &npoints);
-	segment = err || !npoints ? NULL : session_add_segment(session, backend, 0, desc, NULL);
-	if (!segment) {
-		free(scope.pids);
-		free(desc);
-		free(points);
-		return err || !npoints ? err : error_set(ENOMEM, "out of memory");
-	}
-	session->record = request->record;
-	session->maxactive = request->maxactive;
-	session->hold = request->hold;
-	session->scope = &scope;
-	err = backend->arm(session, segment, points, npoints);
-	session->scope = NULL;
-	free(scope.pids);
-	if (err) {
-		results_back(t, points, npoints);
-		free(points);
-		forget_segment(session, segment);
-		return err;
-	}
-	err = backend->readback(session, segment, points, npoints, misses, nmisses);
-	if (!err && !all_alive(request))
-		err = -ESRCH;
-	if (!err && session_interrupted(session))
-		err = error_set(EINTR, "interrupted: what was begun is undone");
-
-	bool *take = calloc(npoints + 1, sizeof(*take)), any = false, all = true;
-
-	for (size_t i = 0; take && i < npoints; i++) {
-		take[points[i].point] = points[i].error && backend->armed(segment, points[i].point);
-		any |= take[points[i].point];
-		all &= points[i].error != 0;
-	}
-	if (err || all) {
-		char *sentence = err ? strdup(pp_error()) : NULL;
-
-		backend->disarm(session, segment, NULL, true);
-		forget_segment(session, segment);
-		if (sentence)
-			error_set(-err, "%s", sentence);
-		free(sentence);
-	} else if (take && any) {
-		backend->disarm(session, segment, take, false);
-	}
-	free(take);
-	/* The misses name points by their place among those armed. */
-	for (size_t i = 0; i < *nmisses; i++)
-		for (size_t k = 0; k < t->npoints; k++)
-			if (t->points[k].site == points[(*misses)[i].point].site &&
-			    t->points[k].process == points[(*misses)[i].point].process) {
-				(*misses)[i].point = k;
-				break;
-			}
-	results_back(t, points, npoints);
-	free(points);
-	return err;
-}
-
-int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report)
-{
-	struct targets targets = { 0 };
-	struct verify_miss *misses = NULL;
-	const struct backend *backend = NULL;
-	size_t nmisses = 0;
-	int err = choose(request, &backend);
-	bool found;
-
-	*report = NULL;
-	if (!err)
-		err = targets_find(&targets, request);
-	found = !err;
-	if (!err && targets.npoints) {
-		err = lock(session, backend, true);
-		if (!err) {
-			err = arm(session, backend, request, &targets, &misses, &nmisses);
-
-			char *sentence = err ? strdup(pp_error()) : NULL;
-
-			if (!has_segments(session, backend) && !session->is_private)
-				backend->remove(session);
-			backend->unlock(session);
-			if (sentence)
-				error_set(-err, "%s", sentence);
-			free(sentence);
-		}
-	}
-	/* Nothing was armed: what has no reason of its own has that of the whole. */
-	for (size_t i = 0; err && i < targets.npoints; i++)
-		if (!targets.points[i].error)
-			targets.points[i].error = -ECANCELED;
-	if (found && targets.matched) {
-		struct pp_report *made = calloc(1, sizeof(*made));
-		int bad = made ? 0 : -ENOMEM;
-
-		if (!bad)
-			bad = report_points(made, &targets, backend, misses, nmisses);
-		if (!bad)
-			bad = report_unmatched(made, &targets, request);
-		if (bad && !err)
-			err = bad;
-		*report = made;
-		if (!err && !targets.npoints)
-			err = error_set(ENOENT, "no probe matches '%s'", request->patterns[0]);
-	}
-	for (size_t i = 0; i < nmisses; i++)
-		free(misses[i].reason);
-	free(misses);
-	targets_release(&targets);
-	return err;
-}
+/* ---- holding ------------------------------------------------------------------------ */
 
 void pp_session_budget(struct pp_session *session, double share)
 {
@@ -712,7 +325,7 @@ static int disable_in(struct pp_session *session, struct segment *segment, pid_t
 	if (count || all)
 		err = segment->backend->disarm(session, segment, take, all);
 	if (!err && all)
-		forget_segment(session, segment);
+		session_forget_segment(session, segment);
 	if (!err)
 		*points += count;
 	free(take);
@@ -728,7 +341,7 @@ int pp_session_disable(struct pp_session *session, pid_t pid, const char *const 
 	for (size_t b = 0; b < NBACKENDS && !err; b++) {
 		if (!state_of(session, backends[b]))
 			continue;
-		err = lock(session, backends[b], false);
+		err = session_lock(session, backends[b], false);
 		for (size_t i = session->nsegments; i > 0 && !err; i--)
 			if (session->segments[i - 1]->backend == backends[b])
 				err = disable_in(session, session->segments[i - 1], pid, patterns, npatterns, points);
@@ -736,7 +349,7 @@ int pp_session_disable(struct pp_session *session, pid_t pid, const char *const 
 			err = 0;
 			continue;
 		}
-		if (!err && !has_segments(session, backends[b]) && !session->is_private)
+		if (!err && !session_has_segments(session, backends[b]) && !session->is_private)
 			err = backends[b]->remove(session);
 		if (state_of(session, backends[b]))
 			backends[b]->unlock(session);

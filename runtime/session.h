@@ -31,6 +31,14 @@ const struct desc *session_desc(const struct pp_session *session, size_t i);
 /* The segment of this number, NULL if there is none (looks again for new ones). */
 const struct segment *session_segment(struct pp_session *session, uint32_t number);
 
+/* For enable.c: in the order in which `auto` prefers them. */
+#define NBACKENDS 2
+extern const struct backend *const backends[NBACKENDS];
+bool session_has_segments(const struct pp_session *session, const struct backend *backend);
+void session_forget_segment(struct pp_session *session, struct segment *segment);
+/* Holds the backend's part of the session, with its segments as they are now. */
+int session_lock(struct pp_session *session, const struct backend *backend, bool create);
+
 /* Opens what other commands armed by a backend that the session had nothing of. */
 void session_look(struct pp_session *session);
 /* Looks at the stores again: what other commands armed and disarmed since. */

@@ -12,6 +12,13 @@ struct row {
 	pid_t pid;
 	size_t sites, over_budget;
 	struct pp_counts counts;
+	size_t first_share, nshares;
+};
+
+struct share {
+	struct row row; /* as far as compare_rows() looks at it */
+	pid_t pid;
+	uint64_t hits;
 };
 
 struct pp_stat {
@@ -19,6 +26,8 @@ struct pp_stat {
 	size_t ndescs;
 	struct row *rows;
 	size_t nrows;
+	struct share *shares; /* in the order of the rows, then of their processes */
+	size_t nshares, shares_room;
 };
 
 static int compare_rows(const void *a, const void *b)
@@ -57,8 +66,71 @@ static void merge(struct pp_stat *stat)
 		to->counts.missed += from->counts.missed;
 		to->counts.under_way += from->counts.under_way;
 		to->counts.abandoned += from->counts.abandoned;
+		to->counts.other += from->counts.other;
 	}
 	stat->nrows = n;
+}
+
+static int compare_shares(const void *a, const void *b)
+{
+	const struct share *x = a, *y = b;
+	int rows = compare_rows(&x->row, &y->row);
+
+	return rows ? rows : (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+static void merge_shares(struct pp_stat *stat)
+{
+	size_t n = 0, row = 0;
+
+	if (stat->nshares)
+		qsort(stat->shares, stat->nshares, sizeof(*stat->shares), compare_shares);
+	for (size_t i = 0; i < stat->nshares; i++) {
+		if (n && !compare_shares(&stat->shares[n - 1], &stat->shares[i]))
+			stat->shares[n - 1].hits += stat->shares[i].hits;
+		else
+			stat->shares[n++] = stat->shares[i];
+	}
+	stat->nshares = n;
+	for (size_t i = 0; i < n; i++) {
+		while (row < stat->nrows && compare_rows(&stat->rows[row], &stat->shares[i].row) < 0)
+			row++;
+		if (row == stat->nrows || compare_rows(&stat->rows[row], &stat->shares[i].row))
+			continue;
+		if (!stat->rows[row].nshares++)
+			stat->rows[row].first_share = i;
+	}
+}
+
+struct adding {
+	struct pp_stat *stat;
+	const struct segment *segment;
+	const struct desc *d; /* the copy */
+};
+
+static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
+{
+	struct adding *a = arg;
+	struct pp_stat *stat = a->stat;
+	const struct desc_probe *probe = &desc_probes(a->d)[desc_points(a->d)[i].probe];
+
+	if (!a->segment->backend->armed(a->segment, i))
+		return 0;
+	if (stat->nshares == stat->shares_room) {
+		size_t room = 2 * stat->shares_room + 64;
+		void *more = realloc(stat->shares, room * sizeof(*stat->shares));
+
+		if (!more)
+			return error_set(ENOMEM, "out of memory");
+		stat->shares = more;
+		stat->shares_room = room;
+	}
+	stat->shares[stat->nshares++] = (struct share){
+		.row = { .probe = desc_string(a->d, probe->name), .file = desc_string(a->d, desc_files(a->d)[probe->file].path),
+		         .backend = a->segment->backend->name, .pid = desc_points(a->d)[i].pid },
+		.pid = pid, .hits = hits,
+	};
+	return 0;
 }
 
 static int add_segment(struct pp_stat *stat, const struct segment *segment)
@@ -94,7 +166,9 @@ static int add_segment(struct pp_stat *stat, const struct segment *segment)
 		segment->backend->counts(segment, i, &row->counts);
 		stat->nrows++;
 	}
-	return 0;
+	if (!segment->backend->processes)
+		return 0;
+	return segment->backend->processes(segment, add_share, &(struct adding){ stat, segment, d });
 }
 
 int pp_session_stat(struct pp_session *session, struct pp_stat **stat)
@@ -109,6 +183,7 @@ int pp_session_stat(struct pp_session *session, struct pp_stat **stat)
 		return err;
 	}
 	merge(s);
+	merge_shares(s);
 	*stat = s;
 	return 0;
 }
@@ -121,6 +196,7 @@ void pp_stat_free(struct pp_stat *stat)
 		free(stat->descs[i]);
 	free(stat->descs);
 	free(stat->rows);
+	free(stat->shares);
 	free(stat);
 }
 
@@ -152,6 +228,19 @@ const char *pp_stat_backend(const struct pp_stat *stat, size_t row)
 size_t pp_stat_sites(const struct pp_stat *stat, size_t row)
 {
 	return stat->rows[row].sites;
+}
+
+size_t pp_stat_processes(const struct pp_stat *stat, size_t row)
+{
+	return stat->rows[row].nshares;
+}
+
+pid_t pp_stat_process(const struct pp_stat *stat, size_t row, size_t i, uint64_t *hits)
+{
+	const struct share *share = &stat->shares[stat->rows[row].first_share + i];
+
+	*hits = share->hits;
+	return share->pid;
 }
 
 size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row)

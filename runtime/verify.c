@@ -2,7 +2,6 @@
 #include "runtime/verify.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,19 +13,7 @@
 #include "sdt/image.h"
 
 #define INT3 0xcc
-#define PATIENCE 2000000000ull /* ns */
-
-__attribute__((format(printf, 1, 2))) static char *sentence(const char *format, ...)
-{
-	char *text = NULL;
-	va_list args;
-
-	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		text = NULL;
-	va_end(args);
-	return text;
-}
+#define PATIENCE 20000000000ull /* ns */
 
 /* Where the points of one image are in one process. */
 struct places {
@@ -101,10 +88,10 @@ static int places_find(struct places *p, const struct process *process, const st
 static char *why_not(const struct process *process, const struct mapping *m)
 {
 	if (m->shared)
-		return sentence("pid %d maps the text shared: the kernel arms nothing there", process->pid);
+		return error_sentence("pid %d maps the text shared: the kernel arms nothing there", process->pid);
 	if (m->write)
-		return sentence("pid %d maps the text writable: the kernel arms nothing there", process->pid);
-	return sentence("pid %d: the kernel placed no trap there", process->pid);
+		return error_sentence("pid %d maps the text writable: the kernel arms nothing there", process->pid);
+	return error_sentence("pid %d: the kernel placed no trap there", process->pid);
 }
 
 /* NULL where the semaphore counts or there is none to look at. */
@@ -126,7 +113,7 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 		if (value)
 			return NULL;
 	}
-	return mapped ? sentence("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
+	return mapped ? error_sentence("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
 	                         "private and writable", process->pid, (unsigned long)point->site->semaphore_offset)
 	              : NULL;
 }
@@ -142,7 +129,7 @@ static char *why_pending(const struct process *process, const struct pp_image *i
 
 		if (m->exec && m->inode != image->inode && !strncmp(m->path, image->path, length) &&
 		    !strcmp(m->path + length, deleted))
-			return sentence("pid %d runs an older %s, which was replaced since", process->pid, image->path);
+			return error_sentence("pid %d runs an older %s, which was replaced since", process->pid, image->path);
 	}
 	return NULL;
 }
@@ -193,7 +180,7 @@ static int verify_process(struct outcome *o, struct arm_point *run, size_t n, co
 		if (denied || !p.got[k]) {
 			point->verified = false;
 			if (!point->reason)
-				point->reason = sentence("not verified: pid %d cannot be read%s", process->pid,
+				point->reason = error_sentence("not verified: pid %d cannot be read%s", process->pid,
 				                         denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 		} else if (p.bytes[k] != INT3) {
 			err = miss(o, point, p.points[k], process, why_not(process, p.mappings[k]));
@@ -277,7 +264,7 @@ static void refuse_traced(struct arm_point *run, size_t n, const struct process 
 				continue;
 			point->error = -EBUSY;
 			free(point->reason);
-			point->reason = sentence("pid %d, which debugs pid %d, has a breakpoint there: take that out first",
+			point->reason = error_sentence("pid %d, which debugs pid %d, has a breakpoint there: take that out first",
 			                         tracer, process->pid);
 		}
 	places_release(&p);

@@ -30,7 +30,7 @@ struct verify_miss {
  */
 int verify_armed(struct arm_point *points, size_t npoints, struct verify_miss **misses, size_t *nmisses);
 
-/* Waits until no process has a trap at these points any more, none went for 2 s, or *interrupt (may be NULL) is set. */
+/* Waits until no process has a trap at these points any more, none went for 20 s, or *interrupt (may be NULL) is set. */
 struct verify_place {
 	dev_t device;
 	ino_t inode;

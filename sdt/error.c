@@ -29,3 +29,15 @@ int error_set(int code, const char *format, ...)
 	memcpy(sentence, text, sizeof(sentence));
 	return -code;
 }
+
+char *error_sentence(const char *format, ...)
+{
+	char *text = NULL;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
+	va_end(args);
+	return text;
+}

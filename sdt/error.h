@@ -5,4 +5,7 @@
 /* Sets pp_error() to the sentence and returns -code, so that a failing function ends in one line. */
 __attribute__((format(printf, 2, 3))) int error_set(int code, const char *format, ...);
 
+/* A sentence that is not pp_error()'s, for the caller to free. NULL: no memory. */
+__attribute__((format(printf, 1, 2))) char *error_sentence(const char *format, ...);
+
 #endif

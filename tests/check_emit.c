@@ -4,9 +4,12 @@
  * by the reference interpreter at the same hits of this very program: both must
  * filter alike and leave the same record to the last byte.
  */
+#include <elf.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
+#include "runtime/filter.h"
+#include "sdt/image.h"
 #include "tests/kernel/hit.h"
 
 #define PAGE 4096
@@ -365,6 +368,79 @@ START_TEST(as_interpreted)
 }
 END_TEST
 
+/* ---- filters with fields, as filter_compile() makes them ---- */
+
+static struct pp_field fields[] = {
+	{ "b", "signed char", 'i', 0, 0, 3, 1 },   { "h", "unsigned short", 'u', 0, 0, 5, 2 },
+	{ "i", "int", 'i', 0, 0, 8, 4 },           { "l", "unsigned long", 'u', 0, 0, 0, 8 },
+	{ "s", "const char *", 's', 0, 0, 16, 8 }, { "t", "char [8]", 'x', 0, 0, 24, 8 },
+	{ "far", "long", 'i', 5, 60, 33, 9 },      { "bit", "unsigned", 'u', 7, 1, 42, 1 },
+	{ "five", "int", 'i', 3, 30, 44, 5 },      { "before", "int", 'i', 0, 0, 0xffffff00, 4 },
+};
+static struct pp_enumerator states[] = { { "UP", 1 }, { "DOWN", -1 } };
+static struct pp_type type = { .name = "struct r", .fields = fields, .nfields = sizeof(fields) / sizeof(*fields) };
+static struct pp_type state = { .name = "enum s", .values = states, .nvalues = 2 };
+static struct pp_arg filter_args[] = {
+	{ "r", "struct r *", 'p', &type }, { "q", "struct r *", 'p', &type }, { "e", "enum s", 'i', &state },
+};
+static struct pp_image filter_image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
+static struct pp_probe filter_probe = { .image = &filter_image, .provider = "it", .name = "here", .args = filter_args,
+	                                .nargs = 3 };
+static struct pp_site filter_site = { .probe = &filter_probe, .operands = "8@%rdi 8@8(%rsi) -4@%edx" };
+
+static void put_filter(char **to, int depth)
+{
+	static const char *const integers[] = { "r->b", "r->h", "r->i", "r->l", "q->far", "r->far", "r->bit", "q->five",
+		"r->five", "r->before", "q->l", "e", "UP", "DOWN", "pid", "0", "1", "-1", "255", "r", "(r->s == \"ab\")",
+		"(r->s =~ \"a*\")", "(q->t == \"abc\")", "(r->t =~ \"G*\")", "(comm == \"a\")" };
+	static const char *const operators[] = { "+", "-", "&&", "||", "&&", "||", "<", ">=", "==", "!=", "&", "|", ">>", "%" };
+
+	if (!depth || below(5) == 0) {
+		*to += sprintf(*to, "%s", integers[below(sizeof(integers) / sizeof(*integers))]);
+		return;
+	}
+	*to += sprintf(*to, "%s(", below(4) ? "" : "!");
+	put_filter(to, depth - 1);
+	*to += sprintf(*to, " %s ", operators[below(sizeof(operators) / sizeof(*operators))]);
+	put_filter(to, depth - 1);
+	*to += sprintf(*to, ")");
+}
+
+START_TEST(fields_as_interpreted)
+{
+	static struct fetch_program programs[PROGRAMS];
+	int rounds = getenv("PROBEPOINT_LONG") ? 100000 / PROGRAMS : 25;
+	long kept = 0, all = 0;
+
+	hit_open();
+	map_memory();
+	for (int round = 0; round < rounds; round++) {
+		struct pp_counts expected[PROGRAMS] = { 0 };
+		struct armed a;
+
+		for (int i = 0; i < PROGRAMS; i++) {
+			char text[4096], *end = text;
+
+			put_filter(&end, below(4));
+			ck_assert_msg(!fetch_compile(&filter_site, &programs[i]), "%s", pp_error());
+			ck_assert_msg(!filter_compile(text, &filter_site, &programs[i]), "%s", pp_error());
+		}
+		arm_programs(&a, programs, PROGRAMS);
+		for (int hit = 0; hit < HITS; hit++)
+			one_hit(&a, programs, expected);
+		for (int i = 0; i < PROGRAMS; i++) {
+			kept += expected[i].recorded;
+			all += HITS;
+			fetch_release(&programs[i]);
+		}
+		disarm_programs(&a);
+	}
+	fprintf(stderr, "%ld of %ld filters let pass\n", kept, all);
+	ck_assert_int_gt(kept, all / 10);
+	ck_assert_int_lt(kept, all / 10 * 9);
+}
+END_TEST
+
 /* Strings of every length up to more than is recorded, up to the page's last byte, in memory that held longer ones. */
 START_TEST(ends_of_strings)
 {
@@ -431,6 +507,7 @@ int main(void)
 	seed_set();
 	tcase_set_timeout(tc, 3600);
 	tcase_add_test(tc, as_interpreted);
+	tcase_add_test(tc, fields_as_interpreted);
 	tcase_add_test(tc, ends_of_strings);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_ENV);

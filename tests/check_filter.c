@@ -55,7 +55,26 @@ static int read_memory(void *arg, uint64_t address, void *to, size_t size)
 
 static struct fetch_machine machine = { .registers = registers, .read = read_memory, .comm = comm };
 
-enum { INT, UINT, LONG, ULONG, CHAR, BOOL, SHORT, INDEXED, POINTER, PATH, NAME, FLOAT, ARGS };
+enum { INT, UINT, LONG, ULONG, CHAR, BOOL, SHORT, INDEXED, POINTER, PATH, NAME, FLOAT, REQUEST, STATE, FLAT, ARGS };
+
+/* What an argument points to. In none of these places are two things alike. */
+static struct pp_field fields[] = {
+	{ "s1", "signed char", 'i', 0, 0, 0, 1 },       { "c", "char", 'c', 0, 0, 1, 1 },
+	{ "u2", "unsigned short", 'u', 0, 0, 2, 2 },    { "i4", "int", 'i', 0, 0, 4, 4 },
+	{ "len", "unsigned long", 'u', 0, 0, 8, 8 },    { "path", "const char *", 's', 0, 0, 16, 8 },
+	{ "raw", "void *", 'p', 0, 0, 24, 8 },          { "kind", "unsigned", 'u', 0, 3, 32, 1 },
+	{ "more", "int", 'i', 3, 10, 32, 2 },           { "far", "long", 'i', 5, 60, 33, 9 },
+	{ "wide", "unsigned long", 'u', 1, 63, 42, 8 }, { "tag", "char [8]", 'x', 0, 0, 50, 8 },
+	{ "in", "struct inner", 'x', 0, 0, 58, 8 },     { "w", "double", 'f', 0, 0, 66, 8 },
+	{ "all", "unsigned long", 'u', 0, 64, 74, 8 },  { "done", "bool", 'b', 0, 0, 82, 1 },
+	{ "five", "long", 'i', 1, 38, 83, 5 },          { "away", "int", 'i', 0, 0, 0xfffffff0, 4 },
+};
+#define FIELDS (sizeof(fields) / sizeof(*fields))
+static struct pp_type request = { .name = "struct request", .size = 90, .fields = fields, .nfields = FIELDS };
+static struct pp_enumerator states[] = {
+	{ "STOPPED", 0 }, { "RUNNING", 1 }, { "LOST", -3 }, { "FAR", 0x7fffffff }, { "i", 5 },
+};
+static struct pp_type state_type = { .name = "enum state", .size = 4, .values = states, .nvalues = 5 };
 
 static struct pp_arg args[ARGS] = {
 	[INT] = { "i", "int", 'i' },           [UINT] = { "u", "unsigned", 'u' },
@@ -64,13 +83,15 @@ static struct pp_arg args[ARGS] = {
 	[SHORT] = { "_s2", "short", 'i' },     [INDEXED] = { "x", "unsigned long", 'u' },
 	[POINTER] = { "p", "void *", 'p' },    [PATH] = { "path", "const char *", 's' },
 	[NAME] = { "name", "const char *", 's' }, [FLOAT] = { "f", "double", 'f' },
+	[REQUEST] = { "req", "const struct request *", 'p', &request }, [STATE] = { "state", "enum state", 'i', &state_type },
+	[FLAT] = { "q.x[1]", "long", 'i' },
 };
 static struct pp_image image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
 static struct pp_probe probe = { .image = &image, .provider = "it", .name = "here", .args = args, .nargs = ARGS };
 static struct pp_site site = {
 	.probe = &probe,
 	.operands = "-4@%eax 4@%ecx -8@%rdx 8@%rbx -1@%sil 1@%dil -2@-16(%rbp) 8@8(%r8,%r9,8) 8@%r10 8@%r11 8@(%r12) "
-		    "8@%r13",
+		    "8@%r13 8@%r14 -4@%r15d -8@%r15",
 };
 static struct pp_probe untyped_probe = { .image = &image, .provider = "it", .name = "untyped" };
 static struct pp_site untyped = { .probe = &untyped_probe, .operands = "-4@%eax 8@%r11 -8@%rdx 8@%r11" };
@@ -104,7 +125,7 @@ static int passes(const struct pp_site *of, const char *expr)
 
 /* ---- trees ---- */
 
-enum sort { CONSTANT, ARGUMENT, PID, TID, COMPARE_TEXT, UNARY, BINARY };
+enum sort { CONSTANT, ENUMERATOR, ARGUMENT, FIELD, PID, TID, COMPARE_TEXT, UNARY, BINARY };
 enum binary { OR, AND, BITOR, XOR, BITAND, EQ, NE, LT, LE, GT, GE, SHL, SHR, ADD, SUB, MUL, DIV, MOD };
 
 static const struct {
@@ -117,10 +138,10 @@ static const struct {
 
 struct tree {
 	enum sort sort;
-	int op; /* enum binary, a unary operator's character, an argument */
+	int op; /* enum binary, a unary operator's character, an argument, a field, a name's value */
 	uint64_t constant;
 	char text[72]; /* what is compared with */
-	bool prefix, negated, reversed, of_comm;
+	bool prefix, negated, reversed, of_comm, of_field;
 	struct tree *left, *right;
 };
 
@@ -155,8 +176,12 @@ static struct tree *make(int depth)
 	unsigned choice = below(depth > 0 ? 20 : 7);
 
 	if (choice < 3) {
-		t->sort = ARGUMENT;
-		t->op = below(POINTER + 1);
+		t->sort = below(3) ? ARGUMENT : below(4) ? FIELD : ENUMERATOR;
+		t->op = t->sort == ARGUMENT ? below(POINTER + 3) : t->sort == FIELD ? below(FIELDS) : below(4);
+		if (t->sort == ARGUMENT && t->op > POINTER)
+			t->op = t->op == POINTER + 1 ? STATE : FLAT;
+		while (t->sort == FIELD && strchr("xfs", fields[t->op].class))
+			t->op = below(FIELDS);
 	} else if (choice < 5) {
 		t->sort = CONSTANT;
 		t->constant = number();
@@ -166,6 +191,9 @@ static struct tree *make(int depth)
 		t->sort = COMPARE_TEXT;
 		t->op = below(2) ? PATH : NAME;
 		t->of_comm = below(3) == 0;
+		t->of_field = !t->of_comm && below(3) == 0;
+		if (t->of_field)
+			t->op = below(2) ? 5 : 11; /* path, tag */
 		t->prefix = below(2);
 		t->negated = !t->prefix && below(2);
 		t->reversed = !t->prefix && below(3) == 0;
@@ -235,9 +263,33 @@ static struct c_value eval_argument(int arg)
 
 		return (struct c_value){ word, true, fault };
 	}
+	case STATE:
+		return (struct c_value){ load_signed(registers[15], 4), false, false };
+	case FLAT:
+		return (struct c_value){ registers[15], false, false };
 	default:
 		return (struct c_value){ registers[10], true, false };
 	}
+}
+
+/* Bit by bit. */
+static struct c_value eval_field(const struct pp_field *field)
+{
+	unsigned bits = field->bits ? field->bits : 8 * field->size;
+	bool is_signed = strchr("ic", field->class);
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < bits; i++) {
+		unsigned at = field->bit + i;
+		unsigned char byte;
+
+		if (read_memory(NULL, registers[14] + field->offset + at / 8, &byte, 1))
+			return (struct c_value){ .fault = true };
+		value |= (uint64_t)(byte >> at % 8 & 1) << i;
+	}
+	if (is_signed && bits < 64 && value >> (bits - 1))
+		value |= UINT64_MAX << bits;
+	return (struct c_value){ value, bits == 64 && !is_signed, false };
 }
 
 static struct c_value eval_text(const struct tree *t)
@@ -248,7 +300,11 @@ static struct c_value eval_text(const struct tree *t)
 	bool same;
 
 	if (!t->of_comm) {
-		if (t->op == NAME && read_memory(NULL, registers[12], &address, 8))
+		if (t->of_field && t->op == 11)
+			address = registers[14] + fields[11].offset;
+		else if (t->of_field && read_memory(NULL, registers[14] + fields[5].offset, &address, 8))
+			return (struct c_value){ .fault = true };
+		else if (!t->of_field && t->op == NAME && read_memory(NULL, registers[12], &address, 8))
 			return (struct c_value){ .fault = true };
 		if (address < BASE || address >= BASE + ROOM)
 			return (struct c_value){ .fault = true };
@@ -333,8 +389,12 @@ static struct c_value eval(const struct tree *t)
 	switch (t->sort) {
 	case CONSTANT:
 		return (struct c_value){ t->constant, t->constant > INT64_MAX, false };
+	case ENUMERATOR:
+		return (struct c_value){ states[t->op].value, false, false };
 	case ARGUMENT:
 		return eval_argument(t->op);
+	case FIELD:
+		return eval_field(&fields[t->op]);
 	case PID:
 		return (struct c_value){ machine.pid, false, false };
 	case TID:
@@ -361,6 +421,12 @@ static int deepest(const struct tree *t)
 	switch (t->sort) {
 	case ARGUMENT:
 		return t->op == SHORT ? 2 : t->op == INDEXED ? 3 : 1;
+	case FIELD:
+		if (fields[t->op].bits && (fields[t->op].size & (fields[t->op].size - 1)))
+			return 3;
+		return fields[t->op].offset || (fields[t->op].bits && fields[t->op].bits < 64) ? 2 : 1;
+	case COMPARE_TEXT:
+		return t->of_field ? 2 : 1;
 	case UNARY:
 		return deepest(t->left);
 	case BINARY:
@@ -424,6 +490,13 @@ static void put_number(struct text *to, uint64_t n)
 	put(to, word);
 }
 
+static void put_field(struct text *to, int field)
+{
+	put(to, below(4) ? "req" : "arg12");
+	put(to, below(2) ? "->" : ".");
+	put(to, fields[field].name);
+}
+
 static void write_tree(struct text *to, const struct tree *t, int outer)
 {
 	int binds = t->sort == BINARY ? binaries[t->op].binds : t->sort == COMPARE_TEXT ? 6 : t->sort == UNARY ? 11 : 12;
@@ -435,6 +508,9 @@ static void write_tree(struct text *to, const struct tree *t, int outer)
 	case CONSTANT:
 		put_number(to, t->constant);
 		break;
+	case ENUMERATOR:
+		put(to, states[t->op].name);
+		break;
 	case ARGUMENT: {
 		char number[8];
 
@@ -442,19 +518,26 @@ static void write_tree(struct text *to, const struct tree *t, int outer)
 		put(to, below(4) ? args[t->op].name : number);
 		break;
 	}
+	case FIELD:
+		put_field(to, t->op);
+		break;
 	case PID:
 	case TID:
 		put(to, t->sort == PID ? "pid" : "tid");
 		break;
 	case COMPARE_TEXT: {
-		const char *name = t->of_comm ? "comm" : args[t->op].name;
+		const char *name = t->of_comm ? "comm" : args[t->of_field ? 0 : t->op].name;
 
 		if (t->reversed)
 			put_text(to, t->text, false);
+		else if (t->of_field)
+			put_field(to, t->op);
 		else
 			put(to, name);
 		put(to, t->prefix ? "=~" : t->negated ? "!=" : "==");
-		if (t->reversed)
+		if (t->reversed && t->of_field)
+			put_field(to, t->op);
+		else if (t->reversed)
 			put(to, name);
 		else
 			put_text(to, t->text, t->prefix);
@@ -511,6 +594,14 @@ static void new_inputs(void)
 		registers[5] = BASE + 15; /* one byte too low */
 	registers[11] = pick_address();
 	registers[12] = below(10) ? BASE + 0x300 : pick_address();
+	registers[14] = below(8) ? BASE + below(0x300 - 100) : below(2) ? BASE + ROOM - below(95) : number();
+	if (registers[14] - BASE < ROOM - 100) {
+		uint64_t path = pick_address();
+
+		memcpy(memory + (registers[14] - BASE) + fields[5].offset, &path, 8);
+		if (below(2))
+			memcpy(memory + (registers[14] - BASE) + fields[11].offset, texts[1 + below(6)], 7);
+	}
 	machine.pid = below(4) ? 1 + below(4000000) : below(10);
 	machine.tid = below(4) ? 1 + below(4000000) : below(10);
 	do
@@ -706,11 +797,11 @@ START_TEST(refused)
 		{ "i @ 1", "no filter has this character in it\ni @ 1\n  ^" },
 		{ "i ? 1 : 2", "no filter has this character in it\ni ? 1 : 2\n  ^" },
 		{ "sise > 1",
-		  "'sise' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, and there are pid, "
+		  "'sise' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and there are pid, "
 		  "tid and comm\nsise > 1\n^" },
-		{ "arg12 == 1",
-		  "'arg12' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, and there are pid, "
-		  "tid and comm\narg12 == 1\n^" },
+		{ "arg15 == 1",
+		  "'arg15' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and there are pid, "
+		  "tid and comm\narg15 == 1\n^" },
 		{ "1 + f", "'f' is a floating-point number, and filters know integers and strings only\n1 + f\n    ^" },
 		{ "i > 1.5", "filters know integers only\ni > 1.5\n     ^" },
 		{ "i > 12ab", "'a' is no digit of a number of base 10\ni > 12ab\n      ^" },
@@ -758,10 +849,39 @@ START_TEST(refused)
 		{ "path == \"" A64 "a\"",
 		  "strings in filters have at most 64 bytes\npath == \"" A64 "a\"\n         "
 		  "                                                                ^" },
+		{ "req->sise > 1",
+		  "'sise' is no field of 'struct request': it has s1, c, u2, i4, len, path, raw, kind, more, far, wide, tag, in, w, "
+		  "all, done, five, away\nreq->sise > 1\n     ^" },
+		{ "1 == req . in", "'in' is neither an integer nor a string: it is of type 'struct inner'\n1 == req . in\n           ^" },
+		{ "req->w > 1", "'req->w' is a floating-point number, and filters know integers and strings only\nreq->w > 1\n^" },
+		{ "req->path", "'req->path' is a string: compare it with one in quotes, by ==, != or =~\nreq->path\n^" },
+		{ "req->tag == 0", "'req->tag' is a string: compare it with one in quotes, by ==, != or =~\nreq->tag == 0\n^" },
+		{ "req->len == \"a\"", "an integer is compared with a string\nreq->len == \"a\"\n^" },
+		{ "i->x", "of 'i' no fields are known\ni->x\n   ^" },
+		{ "p->x", "of 'p' no fields are known\np->x\n   ^" },
+		{ "state->x", "of 'state' no fields are known\nstate->x\n       ^" },
+		{ "req->", "the name of a field should follow here\nreq->\n     ^" },
+		{ "req->1", "the name of a field should follow here\nreq->1\n     ^" },
+		{ "req.path[i]", "a number should follow here\nreq.path[i]\n         ^" },
+		{ "req.path[1", "a ']' is missing here\nreq.path[1\n          ^" },
+		{ "req.raw->x == 1",
+		  "'req.raw->x' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
+		  "q.x[1], and there are pid, tid and comm\nreq.raw->x == 1\n^" },
+		{ "q.y == 1",
+		  "'q.y' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
+		  "q.x[1], and there are pid, tid and comm\nq.y == 1\n^" },
+		{ "RUNING == 1",
+		  "'RUNING' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
+		  "q.x[1], and there are pid, tid and comm\nRUNING == 1\n^" },
+		{ ". == 1", "a value is missing before this\n. == 1\n^" },
+		{ "-> 1", "a value is missing before this\n-> 1\n^" },
+		{ "[1]", "a value is missing before this\n[1]\n^" },
+		{ "(req)->len", "an operator is missing before this\n(req)->len\n     ^" },
+		{ "1 ] 2", "an operator is missing before this\n1 ] 2\n  ^" },
 		/* Of a long one, what is around the place is shown. */
 		{ "i == 1111111111 || i == 2222222222 || i == 3333333333 || i == 4444444444 || i == 5555555555 || "
 		  "i == 6666666666 || j == 7 || i == 8888888888 || i == 9999999999 || i == 1010101010 || i == 1111111111",
-		  "'j' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, and there are pid, tid "
+		  "'j' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and there are pid, tid "
 		  "and comm\n"
 		  "...44444 || i == 5555555555 || i == 6666666666 || j == 7 || i == 8888888888 || i == 9999999999 ||...\n"
 		  "                                                  ^" },
@@ -853,7 +973,7 @@ START_TEST(anything)
 	static const char *const words[] = {
 		"i", "ul", "path", "name", "comm", "pid", "f", "p", "arg3", "arg99", "\"a*\"", "\"", "'", "'a'", "\\", "(", "(", ")",
 		")", "!", "~", "-", "+", "*", "/", "%", "<<", ">>", "<", ">", "<=", "==", "!=", "=~", "&&", "||", "&", "|", "^", "=",
-		"0", "1", "07", "0x", "0xff", "99999999999999999999", " ", "\n", "\xff", "1.0", "\"\\x41\"", "\"\\*\"", "?", ",",
+		"req", "->", ".", "[", "]", "len", "tag", "RUNNING", "state", "req->", "q.x[1]", "0", "1", "07", "0x", "0xff", "99999999999999999999", " ", "\n", "\xff", "1.0", "\"\\x41\"", "\"\\*\"", "?", ",",
 	};
 	long good = 0;
 

@@ -77,6 +77,9 @@ wait_for() {
 	done
 }
 
+# runs PID FILE: waits until the process, which is the shell when it begins, runs FILE.
+runs() { wait_for 20 test "/proc/$1/exe" -ef "$2"; }
+
 # json FILTER [FILE]: jq's answer on one line, of text that is one JSON value after another and UTF-8.
 json() {
 	local text

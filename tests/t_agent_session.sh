@@ -6,18 +6,16 @@
 . tests/kernel/lib.sh
 need jq
 build_hits
-agent_hits() { start "$1" env LD_PRELOAD="$AGENT" "${2:-$T/hits}"; }
+agent_hits() {
+	start "$1" env LD_PRELOAD="$AGENT" "${2:-$T/hits}"
+	wait_for 10 test -S "$XDG_RUNTIME_DIR/probepoint/agents/${!1}"
+}
 sums() { # SESSION PROBE: hits filtered idle recorded lost
 	probe-stat --json -s "$1" | jq -r --arg p "$2" '[.probes[] | select(.probe == $p)] |
 		[(map(.hits) | add), (map(.filtered) | add), (map(.idle) | add), (map(.recorded) | add), (map(.lost) | add)] |
 		map(. // 0 | tostring) | join(" ")'
 }
-same_size_for_a_while() {
-	local before
-	before=$(stat -c %s "$1")
-	sleep 1
-	[ "$before" = "$(stat -c %s "$1")" ]
-}
+all_written() { [ "$(wc -l <"$T/traced")" -ge "$(count $S k:one recorded)" ]; }
 
 # ---- 8 threads, 1,000,000 hits each: nobody reads, somebody reads, a filter ----
 
@@ -39,7 +37,7 @@ tracer=$!
 until [ "$(count $S k:one recorded)" -gt 0 ]; do tell a "run 1 8"; done
 before=$(sums $S k:one)
 tell a "run 8 1000000"
-wait_for 60 same_size_for_a_while "$T/traced"
+wait_for 60 all_written
 kill -INT $tracer
 wait $tracer || fail "probe-trace: $(cat "$T/said")"
 read -r hits filtered idle recorded lost <<<"$(sums $S k:one)"
@@ -96,6 +94,9 @@ gone $S
 
 expect 0 probe-enable -q -s $S -p $pid 'app:*'
 say "tick 10"; say "say 3"
+expect 0 probe-enable -s $S -p $pid app:tick app:say
+want_like "twice" "armed    app:say  pid $pid  1 site  agent, armed in this session already
+armed    app:tick  pid $pid  1 site  agent, armed in this session already" "$out"
 expect 0 probe-disable -s $S app:tick
 want "taken out" "disarmed 1 site in session '$S'" "$out"
 say "tick 10"; say "say 3"
@@ -241,7 +242,7 @@ wait $!
 probe-disable -s u k:two
 probe-disable -s u
 probe-list --sessions
-probe-trace -q -b agent k:three -- "$T/hits" 1 2 | sed 's/.*k:/k:/'
+probe-trace -q k:three -- "$T/hits" 1 2 | sed 's/.*k:/k:/'
 until [ -e "$T/user/end" ]; do sleep 0.05; done
 echo end >&5
 U
@@ -251,7 +252,7 @@ U
 	chmod 755 "$T/hits"
 	export T AGENT
 	nobody bash "$T/user.sh" "$PWD" >"$T/out" 2>&1 & user=$!
-	wait_for 60 grep -q 'no session' "$T/out"
+	for ((i = 0; i < 600; i++)); do grep -q "no session" "$T/out" && break; sleep 0.1; done; [ $i -lt 600 ] || fail "without privilege: $(cat "$T/out")"
 	other=$(cat "$T/user/pid")
 	sleep 0.5
 	# Root is let in by the agent, but looks where root's agents are; another user is told so.

@@ -92,7 +92,7 @@ printf '\xff\xff\xff\x7f' | dd of="$T/damaged" bs=1 seek=$((at + 4)) conv=notrun
 expect 3 probe-list "$T/damaged"
 want_like "its sentence" "probe-list: *$T/damaged*" "$out"
 
-# ---- 32 bits: listed, not armed ----
+# ---- another CPU: listed, not armed ----
 cat >"$T/narrow.s" <<'E'
 	.text
 	.globl _start
@@ -110,9 +110,10 @@ _start:
 2:	.balign 4
 E
 as --32 "$T/narrow.s" -o "$T/narrow.o" && ld -m elf_i386 "$T/narrow.o" -o "$T/narrow" || fail "no 32-bit file"
+printf '\050\000' | dd of="$T/narrow" bs=1 seek=18 conv=notrunc 2>/dev/null # e_machine: EM_ARM
 expect 0 probe-list -q "$T/narrow"
-want "32 bits, listed" "  old:cpu      1  -      -" "$out"
-refused 1 "*64-bit x86*" probe-enable -s "$S" -f "$T/narrow" old:cpu
+want "ARM, listed" "  old:cpu      1  -      -" "$out"
+refused 1 "*x86 programs of 64 and 32 bits only*" probe-enable -s "$S" -f "$T/narrow" old:cpu
 
 # ---- processes ----
 sleep 0 &

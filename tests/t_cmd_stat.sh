@@ -53,13 +53,15 @@ want "an object each time" 20 "$(json 'select(.session and (.probes|length) == 3
 want "never backwards" true "$(jq -s '[.[].probes[0].hits] | . == sort' "$T/out")"
 
 # It ends with the session, or an interrupt; a reading that is asked for and cannot be had is an error.
-env --default-signal=INT probe-stat -s "$S" -i 0.05 >"$T/out" &
+: >"$T/out" # what is waited for is not what is there already
+env --default-signal=INT probe-stat -s "$S" -i 0.05 >>"$T/out" &
 watcher=$!
 wait_for 20 sh -c "[ \$(wc -l <'$T/out') -gt 8 ]"
 kill -INT $watcher
 wait $watcher
 want "interrupted" 0 $?
-probe-stat -s "$S" -i 0.05 >"$T/out" 2>"$T/err" &
+: >"$T/out"
+probe-stat -s "$S" -i 0.05 >>"$T/out" 2>"$T/err" &
 watcher=$!
 wait_for 20 sh -c "[ \$(wc -l <'$T/out') -gt 8 ]"
 expect 0 probe-disable -q -s "$S"

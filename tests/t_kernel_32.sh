@@ -13,6 +13,7 @@ mkfifo "$T/in" "$T/out"
 "$T/bits32" <"$T/in" >"$T/out" &
 pid=$!
 exec {in}>"$T/in" {reply}<"$T/out"
+runs $pid "$T/bits32"
 ask() { echo "$1" >&$in; read -r -t 20 answer <&$reply || fail "the target is gone"; }
 
 for multi in yes no; do

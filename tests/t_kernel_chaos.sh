@@ -91,7 +91,7 @@ while [ $SECONDS -lt $until ]; do
 	*) sleep 0.0$((RANDOM % 9))$((RANDOM % 10)); kill -KILL $pid 2>/dev/null ;;
 	esac
 	case $((RANDOM % 4)) in
-	0) holder=$(pgrep -r S,R,D -n -x probe-enable) && [ "$holder" != $pid ] && [[ $(tr '\0' ' ' <"/proc/$holder/cmdline") == *"$S"* ]] &&
+	0) holder=$(pgrep -n -r S,R,D -f "^probe-enable .*$S-") && [ "$holder" != $pid ] &&
 		kill -KILL $holder 2>/dev/null ;;
 	1) tell k1 "run 2 500" ;;
 	2) tell k2 "spawn 1 200" ;;

@@ -10,6 +10,7 @@ mkfifo "$T/go"
 "$T/functions" <"$T/go" >"$T/out" &
 pid=$!
 exec {go}>"$T/go"
+runs $pid "$T/functions"
 at_end "probe-disable -q -s $S 2>/dev/null"
 
 # (100 times each, as the program is written)

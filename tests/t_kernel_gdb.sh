@@ -13,6 +13,7 @@ start() {
 	"$T/forks" <"$T/go" &
 	pid=$!
 	exec {go}>"$T/go"
+	runs $pid "$T/forks"
 	gdb -q -nx -p "$pid" <"$T/gdb" >"$T/gdb.log" 2>&1 &
 	gdb=$!
 	exec {to_gdb}>"$T/gdb"

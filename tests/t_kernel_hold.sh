@@ -13,16 +13,16 @@ ended() { case $(ps -o stat= -p "$1") in '' | Z*) ;; *) false ;; esac; } # nobod
 over() { [ "$(site_bytes $a)" = "$clean" ] && no_session "$S" && ended "$holder"; }
 hold() {
 	expect 0 probe-enable "$@"
-	holder=$(pgrep -n -r S,R,D -x probe-enable) || fail "\"$*\": nobody holds it"
+	holder=$(pgrep -n -r S,R,D -f "^probe-enable .*$S ") || fail "\"$*\": nobody holds it"
 	[ "$(site_bytes $a)" != "$clean" ] || fail "\"$*\": not armed"
 }
 
-hold -s $S --for 700ms -p $a 'k:*'
+hold -s $S --for 6s -p $a 'k:*'
 tell a "run 1 1000"
 want "counted meanwhile" 1000 "$(count $S k:one)"
 sessions | grep -qx $S || fail "not listed"
 ls "/sys/fs/bpf/probepoint/$S" | grep -qE '^(even|odd)' && fail "links are pinned: $(ls "/sys/fs/bpf/probepoint/$S")"
-wait_for 10 over
+wait_for 60 over
 gone $S
 tell a "run 1 1000"
 

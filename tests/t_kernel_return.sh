@@ -103,30 +103,28 @@ gone "$S"
 
 # the records: arguments as they were at the entry, what is returned, how long it took
 start it "$T/returns"
-(sleep 0.5; send it "deep 1"; send it "others 1") &
-expect 0 probe-trace -q --json -n 200 -p "$it" --string arg2 'func:f%return'
+# traced N WORD ARGS...: $out is the N records of doing WORD once
+traced() {
+	local n=$1 word=$2
+	shift 2
+	expect 0 probe-enable -q --record -s "$S" -p "$it" "$@"
+	tell it "$word 1"
+	expect 0 timeout -s INT 60 probe-trace -q --json -n "$n" -s "$S"
+	local records=$out
+	expect 0 probe-disable -q -s "$S"
+	out=$records
+}
+traced 200 deep --string arg2 'func:f%return'
 want "depth, result and text, innermost first" 200 \
 	"$(jq -c 'select(.args.ret == .args.arg1 + 2 and .args.arg2 == "deep" and .args.arg0 == 0) | .args.duration' <<<"$out" | wc -l)"
 want "an outer call lasts longer than an inner one" true \
 	"$(jq -s '[.[].args.duration] | . == sort and .[0] > 0' <<<"$out")"
-wait $!
-receive it
-receive it
-(sleep 0.5; send it "others 1") &
-expect 0 probe-trace -q --json -n 2 -p "$it" --if 'arg0 >= 6' 'func:two_ways%return'
+traced 2 others --if 'arg0 >= 6' 'func:two_ways%return'
 want "by the entry's arguments" '[[6,21],[7,7]]' "$(jq -sc '[.[].args | [.arg0, .ret]]' <<<"$out")"
-wait $!
-receive it
-(sleep 0.5; send it "others 1") &
-expect 0 probe-trace -q --json -n 1 -p "$it" --if 'ret == 21' 'func:two_ways%return'
+traced 1 others --if 'ret == 21' 'func:two_ways%return'
 want "by the result" '[6,21]' "$(jq -c '.args | [.arg0, .ret]' <<<"$out")"
-wait $!
-receive it
-(sleep 0.5; send it "others 1") &
-expect 0 probe-trace -q --json -n 8 -p "$it" 'func:tail%return'
+traced 8 others 'func:tail%return'
 want "what another returns in its stead is not known" 8 "$(jq -c 'select(.args.ret == null) | .args.arg0' <<<"$out" | wc -l)"
-wait $!
-receive it
 # refused, with the reason; others beside it are armed
 expect 3 probe-enable -s "$S" -p "$it" func:f%return func:runs_on%return func:unsized%return func:jumps_inside%return
 want_like "runs on" "*'runs_on' of *returns runs on behind its end*" "$(probe-enable -s "$S" -p "$it" func:runs_on%return 2>&1)"

@@ -52,6 +52,7 @@ mkfifo "$T/in" "$T/out"
 "$T/many" <"$T/in" >"$T/out" &
 pid=$!
 exec {in}>"$T/in" {reply}<"$T/out"
+runs $pid "$T/many"
 ask() { echo "$1" >&$in; read -r -t 60 answer <&$reply || fail "the target is gone"; }
 
 expect 3 probe-enable --json -s $S -p $pid s:p

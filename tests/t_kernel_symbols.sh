@@ -20,6 +20,7 @@ run() {
 	pid=$!
 	exec {in}>"$T/in" {reply}<"$T/out"
 	rm "$T/in" "$T/out"
+	runs $pid "$1"
 }
 call() { echo -n x >&$in; read -r -t 20 <&$reply || fail "the target is gone"; }
 quit() { exec {in}>&- {reply}<&-; wait "$pid" || fail "the target died: $?"; }
@@ -85,10 +86,11 @@ expect 0 probe-disable -s "$S"
 # the addition in the loop has the sum so far and the address
 add=$(objdump -d --disassemble=sum "$T/names" | awk '/\tadd +\(%rdi\),%rax|\tadd +\(%r[a-z]+\),%rax/ { sub(":", "", $1); print $1; exit }')
 if [ -n "$add" ]; then
-	(sleep 0.5; call) &
-	expect 0 probe-trace -q --json -n 5 -p "$pid" "func:sum+$((0x$add - start))"
-	wait $!
+	expect 0 probe-enable -q --record -s "$S" -p "$pid" "func:sum+$((0x$add - start))"
+	call
+	expect 0 timeout -s INT 60 probe-trace -q --json -n 5 -s "$S"
 	want "registers in the middle" '[0,1,3,6,10]' "$(jq -sc '[.[].args.rax]' <<<"$out")"
+	expect 0 probe-disable -q -s "$S"
 else
 	part_skipped "the compiler adds otherwise"
 fi

@@ -21,10 +21,7 @@ values() {
 		head -n 3 "$T/err"
 		fail "seed $seed, $*: gdb read something else"
 	}
-	# Only what gdb, libbpf and bcc all read.
-	sites "$T/p" | cut -s -d' ' -f2- | tr ' ' '\n' |
-		grep -vE '^-?[1248]@(\$-?[0-9]+|%([re]?([abcd]x|[sd]i|bp)|[abcd]l|sil|dil|bpl|r(8|9|1[0-5])[dw]?)|-?[0-9]*\(%r(bp|sp|[0-9a-z]+)\))$' &&
-		fail "seed $seed, $*: operands that not every reader knows"
+	unknown_operands "$T/p" && fail "seed $seed, $*: operands that not every reader knows"
 	lines=$((lines + $(wc -l <"$T/got")))
 	return 0
 }

@@ -117,7 +117,7 @@ int main(void)
 		} else if (sscanf(line, "pair %ld", &n) == 1) {
 			double one = pair_rate(1, n);
 
-			printf("%.2f\n", pair_rate(2, n) / one);
+			printf("%.0f %.0f\n", one, pair_rate(2, n));
 		} else if (sscanf(line, "hit %31s %ld", what, &n) == 2) {
 			const void *arg = strstr(what, "stack") ? stack : strstr(what, "image") ? image : heap;
 			double from = now();

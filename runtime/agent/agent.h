@@ -184,7 +184,7 @@ void area_count(const struct area *area, uint32_t place, struct agent_count *cou
 void rings_at_exit(void *unused); /* of the calling thread */
 uint64_t agent_now(void);         /* of the areas' clock */
 
-/* ---- slots: slot.h; sites: patch.c ---- */
+/* ---- slots: slot.h; sites: sites.h ---- */
 
 struct consumer {
 	uint32_t next; /* index + 1 */
@@ -228,6 +228,23 @@ void site_write(uintptr_t address, const uint8_t bytes[JUMP], unsigned step);
 /* Makes the sites what the segments want; every point's state says what became of it. */
 void sites_apply(void);
 
+/* ---- sessions: session.c ---- */
+
+struct session *agent_session(const char *name);
+/* A forked child's files, and what is left behind at the end. */
+void sessions_inherit(int store);
+void sessions_leave(void);
+
+static inline size_t nsegments(const struct session *session)
+{
+	return session->segments.n / sizeof(struct segment *);
+}
+
+static inline struct segment **segments_of(const struct session *session)
+{
+	return session->segments.at;
+}
+
 /* ---- all of it: agent.c ---- */
 
 struct agent {
@@ -240,7 +257,14 @@ struct agent {
 	uint32_t unloading; /* threads in dlclose() */
 	uint32_t npending;  /* points that wait for their module, or may */
 	uint32_t narmed;    /* sites */
+	bool begins;        /* the program does, and this is the first look at the files */
 	int key;            /* of thread-specific data, -1 */
+	/* For strings on the heap, see entry.c: */
+	const unsigned *nthreads; /* the C library's, which debuggers read; NULL */
+	uint32_t own_threads;
+	uint32_t shares_memory; /* it was cloned, and not as a thread */
+	uintptr_t heap;         /* its beginning */
+	const void *heap_end;   /* where the C library has its end */
 };
 
 extern struct agent agent;
@@ -250,7 +274,6 @@ extern struct agent agent;
  * thread only. false: a library is being unloaded, and that does not end.
  */
 bool agent_look(int store);
-struct session *agent_session(const char *name);
 
 /* For wrappers, in any thread. */
 bool agent_awake(void);

@@ -11,11 +11,7 @@
  *
  * The text is writable for just that long, and the pages are given back as they
  * were.
- *
- * Slots are never freed, for nobody can say that no thread is inside. But a site
- * remembers its last one, so that arming the same again costs nothing.
  */
-#include <errno.h>
 #include <linux/membarrier.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -23,447 +19,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "runtime/agent/slot.h"
+#include "runtime/agent/sites.h"
 
 #define PAGE ((uintptr_t)getauxval(AT_PAGESZ))
-#define REGIONS_MAX 64
-#define SERVED ((SITE_REACH + (1u << 20)) / 4) /* of text, by one region */
 #define SEMAPHORE_MAX 32767
-#define TEXTS_MAX 16 /* mappings of one file's text */
-
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x10u
-#endif
-
-/* ---- tables ---- */
-
-static struct vector sites, consumers, hash; /* hash: u32 site index + 1 */
-static size_t hash_used;
-
-static struct site *site_at(uint32_t i)
-{
-	return (struct site *)sites.at + i;
-}
-
-static struct consumer *consumer_at(uint32_t i)
-{
-	return (struct consumer *)consumers.at + i;
-}
-
-static size_t nsites(void)
-{
-	return sites.n / sizeof(struct site);
-}
-
-static uint32_t *hash_slot(uintptr_t address)
-{
-	size_t mask = hash.n / sizeof(uint32_t) - 1;
-	uint32_t *slots = hash.at;
-	size_t at = (address * 0x9e3779b97f4a7c15ull >> 20) & mask;
-
-	while (slots[at] && site_at(slots[at] - 1)->address != address)
-		at = (at + 1) & mask;
-	return &slots[at];
-}
-
-static bool hash_grow(void)
-{
-	size_t n = hash.n ? 2 * hash.n : 4096 * sizeof(uint32_t);
-	struct vector grown = { 0 };
-
-	if (!vector_add(&grown, n))
-		return false;
-	pages_put(hash.at, hash.room);
-	hash = grown;
-	for (uint32_t i = 0; i < nsites(); i++)
-		*hash_slot(site_at(i)->address) = i + 1;
-	return true;
-}
-
-static struct site *site_get(uintptr_t address)
-{
-	uint32_t *slot;
-	struct site *site;
-
-	if (2 * hash_used >= hash.n / sizeof(uint32_t) && !hash_grow())
-		return NULL;
-	slot = hash_slot(address);
-	if (*slot)
-		return site_at(*slot - 1);
-	site = vector_add(&sites, sizeof(*site));
-	if (!site)
-		return NULL;
-	site->address = address;
-	*slot = nsites();
-	hash_used++;
-	return site;
-}
-
-/* ---- images ---- */
-
-static struct image *images;
-
-static void image_add(struct image *image, const struct mapping *text)
-{
-	for (size_t i = 0; text && i < modules_count() && image->n < IMAGE_RANGES; i++) {
-		const struct mapping *m = modules_get(i);
-
-		if (!modules_is_image(text, m->start, 1))
-			continue;
-		if (image->n && image->range[image->n - 1].end == m->start) {
-			image->range[image->n - 1].end = m->end;
-			continue;
-		}
-		image->range[image->n].start = m->start;
-		image->range[image->n++].end = m->end;
-	}
-}
-
-/* The image around that text, and the program's own, which nobody unloads. */
-static const struct image *image_of(const struct mapping *text)
-{
-	const struct mapping *program = modules_at(getauxval(AT_ENTRY));
-	struct image made = { 0 }, *image;
-
-	image_add(&made, text);
-	if (program && !modules_is_image(text, program->start, 1))
-		image_add(&made, program);
-	for (image = images; image; image = image->next)
-		if (image->n == made.n && !memcmp(image->range, made.range, sizeof(made.range)))
-			return image;
-	image = arena_get(sizeof(*image));
-	if (image) {
-		*image = made;
-		image->next = images;
-		images = image;
-	}
-	return image;
-}
-
-/* ---- regions of slots ---- */
-
-struct region {
-	uint8_t *write, *run; /* the same memory */
-	struct life *life;    /* the page before run */
-	size_t used;
-	bool closed;
-};
-
-static struct region regions[REGIONS_MAX];
-static unsigned nregions;
-
-static bool reaches(const struct region *r, uintptr_t low, uintptr_t high)
-{
-	const uintptr_t reach = SITE_REACH;
-	uintptr_t start = (uintptr_t)r->life, end = (uintptr_t)r->run + REGION_SIZE;
-
-	return (end < low || end - low < reach) && (start > high || high - start < reach) &&
-	       (start < low || end - low < reach);
-}
-
-static struct life *life_map(uintptr_t at)
-{
-	void *page = mmap((void *)at, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-
-	if (page == MAP_FAILED)
-		return NULL;
-	if (page != (void *)at || madvise(page, PAGE, MADV_WIPEONFORK)) {
-		munmap(page, PAGE);
-		return NULL;
-	}
-	return page;
-}
-
-static bool region_map(struct region *r, int fd, uintptr_t at)
-{
-	r->life = life_map(at);
-	if (!r->life)
-		return false;
-	r->run = mmap((void *)(at + PAGE), REGION_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
-	if (r->run == (void *)(at + PAGE)) {
-		r->write = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (r->write != MAP_FAILED)
-			return true;
-	}
-	if (r->run != MAP_FAILED)
-		munmap(r->run, REGION_SIZE);
-	munmap(r->life, PAGE);
-	return false;
-}
-
-static struct region *region_get(uintptr_t low, uintptr_t high)
-{
-	struct region *r;
-	uintptr_t at;
-	int fd;
-
-	for (unsigned i = 0; i < nregions; i++)
-		if (!regions[i].closed && regions[i].used + SLOT_MAX <= REGION_SIZE && reaches(&regions[i], low, high))
-			return &regions[i];
-	if (nregions == REGIONS_MAX)
-		return NULL;
-	fd = memfd_create("probepoint-slots", MFD_CLOEXEC | MFD_EXEC);
-	if (fd < 0)
-		fd = memfd_create("probepoint-slots", MFD_CLOEXEC);
-	if (fd < 0)
-		return NULL;
-	r = &regions[nregions];
-	if (!ftruncate(fd, REGION_SIZE))
-		for (unsigned nth = 0; nth < 16 && (at = modules_gap(low, high, REGION_SIZE + PAGE, nth)); nth++)
-			if (region_map(r, fd, at)) {
-				close(fd);
-				slot_table_fill((struct slot_table *)r->write);
-				r->used = (sizeof(struct slot_table) + 63) & ~63ul;
-				r->closed = false;
-				r->life->pid = agent.pid;
-				__atomic_store_n(&r->life->alive, 1, __ATOMIC_RELEASE);
-				nregions++;
-				return r;
-			}
-	close(fd);
-	return NULL;
-}
-
-void regions_alive(bool alive)
-{
-	for (unsigned i = 0; i < nregions; i++) {
-		regions[i].life->pid = agent.pid;
-		__atomic_store_n(&regions[i].life->alive, alive, __ATOMIC_RELEASE);
-	}
-}
-
-/* The memory is shared with the parent, which goes on filling it. */
-void regions_close(void)
-{
-	for (unsigned i = 0; i < nregions; i++)
-		regions[i].closed = true;
-}
-
-/* ---- what is wanted ---- */
-
-static void refuse(struct segment *segment, uint32_t point, enum agent_reason reason)
-{
-	struct agent_point_state *state = &segment->points[point];
-
-	state->state = AGENT_REFUSED;
-	state->reason = reason;
-}
-
-/* A slot that has this consumer in it is not to be used again. */
-static void slot_forget(struct site *site, uint32_t consumer)
-{
-	for (unsigned i = 0; i < site->nslot_places; i++)
-		if (site->slot_places[i] == consumer) {
-			site->slot = 0;
-			site->nslot_places = 0;
-		}
-}
-
-static int64_t consumer_new(struct site *site, struct area *area)
-{
-	int64_t place = area_place(area);
-	struct consumer *c = place < 0 ? NULL : vector_add(&consumers, sizeof(*c));
-
-	if (!c)
-		return -1;
-	c->place = place;
-	c->area = area->index;
-	c->next = site->consumers;
-	site->consumers = c - consumer_at(0) + 1;
-	return c - consumer_at(0);
-}
-
-/* A consumer of the site for this point: the one that serves it, or one at rest, best with the same program, or a new one. */
-static int64_t consumer_get(struct site *site, struct area *area, const struct segment *segment, uint32_t point,
-                            struct program *program)
-{
-	const struct agent_place *places = area->places.at;
-	struct consumer *c;
-	int64_t found = -1;
-
-	for (uint32_t i = site->consumers; i; i = c->next) {
-		c = consumer_at(i - 1);
-		if (c->area != area->index || c->taken)
-			continue;
-		if (c->live && c->program == program && places[c->place].segment == segment->number &&
-		    places[c->place].point == point)
-			return i - 1;
-		if (!c->live && (found < 0 || c->program == program))
-			found = i - 1;
-	}
-	if (found < 0)
-		found = consumer_new(site, area);
-	if (found < 0)
-		return -1;
-	c = consumer_at(found);
-	if (c->program != program)
-		slot_forget(site, found);
-	c->program = program;
-	area_name_place(area, c->place, segment->number, point);
-	return found;
-}
-
-static uint16_t *semaphore_find(const struct desc_file *file, const char *path, uint64_t offset, const struct mapping *text)
-{
-	for (size_t i = 0; i < modules_count(); i++) {
-		const struct mapping *m = modules_get(i);
-
-		if (m->shared || !(m->protection & PROT_WRITE) || !m->inode || offset < m->offset ||
-		    offset - m->offset > m->end - m->start - 2 || !modules_is_file(m, file, path))
-			continue;
-		if (modules_is_image(text, m->start, 1))
-			return (uint16_t *)(m->start + (offset - m->offset));
-	}
-	return NULL;
-}
-
-static void want_site(struct session *session, struct segment *segment, uint32_t point, const struct desc_file *file,
-                      const char *path, const struct mapping *text)
-{
-	const struct desc_point *p = &desc_points(segment->desc)[point];
-	struct agent_point_state *state = &segment->points[point];
-	struct program *program = segment_program(segment, p->spec);
-	uintptr_t address = text->start + (p->offset - text->offset);
-	enum agent_reason reason = AGENT_OK;
-	uint16_t *semaphore = NULL;
-	struct site *site;
-	int64_t consumer;
-
-	if (state->state == AGENT_REFUSED)
-		return;
-	if (!program || !(site = site_get(address))) {
-		refuse(segment, point, AGENT_MEMORY);
-		return;
-	}
-	if (!site->touched) {
-		site->touched = 1;
-		site->failed = 0;
-		site->reason = AGENT_OK;
-		site->nwant = 0;
-	}
-	if (p->semaphore_offset && !site->semaphore_held) {
-		semaphore = p->semaphore_offset & 1 ? NULL : semaphore_find(file, path, p->semaphore_offset, text);
-		if (!semaphore)
-			reason = AGENT_SEMAPHORE;
-	}
-	if (!reason)
-		reason = area_make(session);
-	if (!site_fits(address))
-		reason = AGENT_BLOCK;
-	else if (site->nwant == CONSUMERS_MAX)
-		reason = AGENT_CONSUMERS_FULL;
-	if (reason) {
-		refuse(segment, point, reason);
-		return;
-	}
-	consumer = consumer_get(site, session->area, segment, point, program);
-	if (consumer < 0) {
-		refuse(segment, point, AGENT_PLACES_FULL);
-		return;
-	}
-	if (semaphore && !site->semaphore_held)
-		site->semaphore = semaphore;
-	consumer_at(consumer)->taken = 1;
-	state->place = consumer_at(consumer)->place;
-	state->state = AGENT_ARMED;
-	site->want[site->nwant] = consumer;
-	site->wanted_by[site->nwant].segment = segment;
-	site->wanted_by[site->nwant++].point = point;
-}
-
-struct texts {
-	const struct mapping *at[TEXTS_MAX];
-	unsigned n;
-	bool mapped, looked;
-};
-
-static void find_texts(struct texts *texts, const struct desc_file *file, const char *path)
-{
-	texts->looked = true;
-	for (size_t i = 0; i < modules_count(); i++) {
-		const struct mapping *m = modules_get(i);
-
-		if (!modules_is_file(m, file, path))
-			continue;
-		texts->mapped = true;
-		if (!m->shared && (m->protection & (PROT_EXEC | PROT_READ)) == (PROT_EXEC | PROT_READ) &&
-		    texts->n < TEXTS_MAX)
-			texts->at[texts->n++] = m;
-	}
-}
-
-static void want_point(struct session *session, struct segment *segment, uint32_t point, struct texts *texts,
-                       enum agent_reason reason)
-{
-	const struct desc *d = segment->desc;
-	const struct desc_point *p = &desc_points(d)[point];
-	uint32_t f = desc_probes(d)[p->probe].file;
-	const struct desc_file *file = &desc_files(d)[f];
-	const char *path = desc_string(d, file->path);
-	struct agent_point_state *state = &segment->points[point];
-
-	if (reason == AGENT_MAPS && state->state == AGENT_ARMED)
-		return; /* it still is */
-	state->state = AGENT_OFF;
-	state->reason = AGENT_OK;
-	state->place = ~0u;
-	if (!segment->on[point] || !segment_concerns(segment, p))
-		return;
-	if (reason) {
-		refuse(segment, point, reason);
-		return;
-	}
-	if (!texts[f].looked)
-		find_texts(&texts[f], file, path);
-	for (unsigned i = 0; i < texts[f].n; i++) {
-		const struct mapping *m = texts[f].at[i];
-
-		if (p->offset >= m->offset && m->end - m->start >= SITE_AT + SITE_NOP &&
-		    p->offset - m->offset <= m->end - m->start - SITE_AT - SITE_NOP)
-			want_site(session, segment, point, file, path, m);
-	}
-	if (state->state == AGENT_OFF) {
-		state->state = texts[f].mapped ? AGENT_REFUSED : AGENT_PENDING;
-		agent.npending += !texts[f].mapped;
-		state->reason = texts[f].mapped ? AGENT_NOT_TEXT : AGENT_OK;
-	}
-}
-
-static bool want_segment(struct session *session, struct segment *segment, enum agent_reason reason)
-{
-	size_t size = (segment->desc->nfiles + 1) * sizeof(struct texts);
-	struct texts *texts = pages_get(size);
-
-	if (!texts)
-		return false;
-	for (uint32_t i = 0; i < segment->desc->npoints; i++)
-		want_point(session, segment, i, texts, reason);
-	pages_put(texts, size);
-	return true;
-}
-
-/* ---- making it so ---- */
 
 static void site_refuse(struct site *site, enum agent_reason reason)
 {
 	site->failed = 1;
 	site->reason = reason;
 	for (unsigned i = 0; i < site->nwant; i++) {
-		refuse(site->wanted_by[i].segment, site->wanted_by[i].point, reason);
+		point_refuse(site->wanted_by[i].segment, site->wanted_by[i].point, reason);
 		if (reason == AGENT_BYTES)
 			memcpy(site->wanted_by[i].segment->points[site->wanted_by[i].point].found, site->found, SITE_NOP);
 	}
 	site->nwant = 0;
-}
-
-static bool same_places(const struct site *site)
-{
-	if (site->nwant != site->nslot_places)
-		return false;
-	for (unsigned i = 0; i < site->nwant; i++)
-		if (site->slot_places[i] != site->want[i])
-			return false;
-	return true;
 }
 
 static void sort_wanted(struct site *site)
@@ -478,45 +48,6 @@ static void sort_wanted(struct site *site)
 			site->want[k - 1] = c;
 			site->wanted_by[k - 1] = by;
 		}
-}
-
-static enum agent_reason slot_get(struct site *site, const struct mapping *text, const struct image *image)
-{
-	static uint8_t code[SLOT_MAX];
-	struct slot_consumer list[CONSUMERS_MAX];
-	struct region *r;
-	uintptr_t at;
-	size_t n;
-
-	if (site->slot && same_places(site) && site->slot_base == text->start - text->offset && site->slot_device == text->device &&
-	    site->slot_inode == text->inode)
-		return AGENT_OK;
-	if (text->end - text->start > SERVED)
-		r = region_get(site->address & -SERVED, (site->address & -SERVED) + SERVED);
-	else
-		r = region_get(text->start, text->end);
-	if (!r)
-		return AGENT_FAR;
-	for (unsigned i = 0; i < site->nwant; i++) {
-		const struct consumer *c = consumer_at(site->want[i]);
-
-		list[i] = (struct slot_consumer){ c->program, agent.areas[c->area].at, c->area, c->place };
-	}
-	at = (uintptr_t)r->run + r->used;
-	n = slot_make(code, at, site->address, list, site->nwant, image, (const struct slot_table *)r->run, r->life);
-	if (!n)
-		return AGENT_PROGRAM;
-	pages_ready(r->write, r->used, r->used + n, REGION_SIZE);
-	memcpy(r->write + r->used, code, n);
-	cpu_code_written((const void *)at, n);
-	r->used += (n + SLOT_ALIGN - 1) & ~(size_t)(SLOT_ALIGN - 1);
-	site->slot = at;
-	site->nslot_places = site->nwant;
-	memcpy(site->slot_places, site->want, sizeof(site->want));
-	site->slot_base = text->start - text->offset;
-	site->slot_device = text->device;
-	site->slot_inode = text->inode;
-	return AGENT_OK;
 }
 
 /* What is there against what should be: unmapped and mapped again since, or somebody else's by now? */
@@ -721,9 +252,9 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 	if (site->nwant) {
 		sort_wanted(site);
 		if (*text_of_image != text)
-			*image = image_of(text);
+			*image = slots_image(text);
 		*text_of_image = text;
-		reason = *image ? slot_get(site, text, *image) : AGENT_MEMORY;
+		reason = *image ? slots_get(site, text, *image) : AGENT_MEMORY;
 		if (reason) {
 			site_refuse(site, reason);
 			if (!site->armed)
@@ -797,6 +328,9 @@ void sites_apply(void)
 	const struct image *image = NULL;
 	enum agent_reason reason = modules_read() ? AGENT_MAPS : agent.reason;
 
+	for (size_t i = 0; i < modules_count() && !agent.heap; i++)
+		if (modules_get(i)->is_heap)
+			agent.heap = modules_get(i)->start;
 	sites_begin();
 	vector_clear(&batch);
 	agent.npending = 0;
@@ -805,7 +339,7 @@ void sites_apply(void)
 		struct segment **segments = session->segments.at;
 
 		for (size_t k = 0; k < session->segments.n / sizeof(*segments); k++)
-			if (segments[k]->desc && !want_segment(session, segments[k], reason))
+			if (segments[k]->desc && !sites_want(session, segments[k], reason))
 				segments[k]->reason = AGENT_MEMORY;
 	}
 	if (reason == AGENT_MAPS)

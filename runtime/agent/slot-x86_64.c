@@ -33,9 +33,7 @@
 #include <sys/prctl.h>
 #include <x86intrin.h>
 
-#include "runtime/agent/code.h"
-
-enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, RIP = 16 };
+#include "runtime/agent/asm-x86_64.h"
 
 #define PUSHED 7
 #define RED_ZONE 128
@@ -44,103 +42,6 @@ enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, RIP = 16 };
 static const int8_t saved_at[8] = {
 	[RAX] = 48, [RCX] = 32, [RDX] = 24, [RBX] = 16, [RSP] = -1, [RBP] = -1, [RSI] = 8, [RDI] = 0,
 };
-
-/* ---- bytes ---- */
-
-static void put8(struct code *c, uint8_t byte)
-{
-	code_put(c, &byte, 1);
-}
-
-static void put32(struct code *c, uint32_t word)
-{
-	code_put(c, &word, 4);
-}
-
-static void put64(struct code *c, uint64_t word)
-{
-	code_put(c, &word, 8);
-}
-
-#define PUT(c, ...) code_put(c, (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }))
-
-#define JB 0x82
-#define JAE 0x83
-#define JZ 0x84
-#define JNZ 0x85
-#define JA 0x87
-
-static void jcc(struct code *c, uint8_t condition, uint32_t label)
-{
-	PUT(c, 0x0f, condition);
-	code_jump(c, label);
-	put32(c, 0);
-}
-
-static void jmp(struct code *c, uint32_t label)
-{
-	put8(c, 0xe9);
-	code_jump(c, label);
-	put32(c, 0);
-}
-
-/* ---- instructions; all of 64 bits where nothing is said ---- */
-
-static uint8_t rex(int reg, int base)
-{
-	return 0x48 | (reg >= 8 ? 4 : 0) | (base >= 8 ? 1 : 0);
-}
-
-static void modrm(struct code *c, int reg, int base, int32_t disp)
-{
-	put8(c, 0x80 | (reg & 7) << 3 | (base & 7));
-	if ((base & 7) == RSP)
-		put8(c, 0x24);
-	put32(c, disp);
-}
-
-/* op reg, disp(base), for one-byte opcodes: 8b loads, 89 stores, 8d lea, 3b compares reg with memory */
-static void op_mem(struct code *c, uint8_t op, int reg, int base, int32_t disp)
-{
-	PUT(c, rex(reg, base), op);
-	modrm(c, reg, base, disp);
-}
-
-static void op_fs(struct code *c, uint8_t op, int reg, int32_t disp)
-{
-	PUT(c, 0x64, rex(reg, 0), op, (reg & 7) << 3 | 4, 0x25);
-	put32(c, disp);
-}
-
-static void op_reg(struct code *c, uint8_t op, int reg, int to)
-{
-	PUT(c, rex(reg, to), op, 0xc0 | (reg & 7) << 3 | (to & 7));
-}
-
-static void put_rip(struct code *c, uintptr_t target, size_t behind)
-{
-	put32(c, target - (c->at + c->n + 4 + behind));
-}
-
-static void set(struct code *c, int reg, uint64_t value)
-{
-	if (value <= UINT32_MAX) {
-		put8(c, 0xb8 | reg);
-		put32(c, value);
-	} else if ((int64_t)value == (int32_t)value) {
-		PUT(c, 0x48, 0xc7, 0xc0 | reg);
-		put32(c, value);
-	} else {
-		PUT(c, 0x48, 0xb8 | reg);
-		put64(c, value);
-	}
-}
-
-static void call_table(struct code *c, void *const *entry)
-{
-	PUT(c, 0xff, 0x15);
-	put_rip(c, (uintptr_t)entry, 0);
-}
 
 /* A register of the program's. */
 static void get(struct code *c, int to, unsigned reg, unsigned words)

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <link.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -130,4 +131,22 @@ EXPORT int setns(int fd, int kind)
 		agent_step_back();
 	errno = saved;
 	return result;
+}
+
+/* Who shares our memory without being a thread, or waited for, is not counted by the C library. */
+EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
+{
+	static void *known;
+	int (*next)(int (*)(void *), void *, int, void *, ...) = real(&known, "clone");
+	va_list rest;
+	void *a, *b, *c;
+
+	va_start(rest, arg);
+	a = va_arg(rest, void *);
+	b = va_arg(rest, void *);
+	c = va_arg(rest, void *);
+	va_end(rest);
+	if (flags & CLONE_VM && !(flags & CLONE_VFORK))
+		__atomic_store_n(&agent.shares_memory, 1, __ATOMIC_SEQ_CST);
+	return next(fn, stack, flags, arg, a, b, c);
 }

@@ -234,7 +234,7 @@ static int load_program(struct kernel_segment *s, uint32_t number, const struct 
 	struct kernel_session *k = s->session;
 	struct emit_maps maps = { .config = k->config_fd, .ring = k->ring_fd, .counts = s->counts_fd, .mark = k->mark_fd,
 	                          .overlap = s->switch_fd, .scratch = k->scratch_fd, .members = &s->members,
-	                          .calls = s->calls.map, .frames = s->calls.frames, .depth = s->calls.depth };
+	                          .processes = s->processes_fd, .calls = s->calls.map, .frames = s->calls.frames, .depth = s->calls.depth };
 	struct emitted emitted;
 	int fd = emit_program(programs, n, &maps, number, s->shards, &emitted);
 
@@ -291,6 +291,8 @@ static int pin_all(struct kernel_segment *s, struct segment *segment)
 	err = store_pin(&k->store, s->counts_fd, "counts", n, -1);
 	if (!err)
 		err = store_pin(&k->store, s->switch_fd, "switch", n, -1);
+	if (!err && s->processes_fd >= 0)
+		err = store_pin(&k->store, s->processes_fd, "processes", n, -1);
 	if (!err && s->members.fork_link >= 0 && !s->held)
 		err = store_pin(&k->store, s->members.fork_link, "fork", n, -1);
 	if (!err && s->members.exit_link >= 0 && !s->held)
@@ -318,7 +320,7 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 	if (!s)
 		return error_set(ENOMEM, "out of memory");
 	s->session = k;
-	s->counts_fd = s->switch_fd = -1;
+	s->counts_fd = s->switch_fd = s->processes_fd = -1;
 	s->members.map = s->members.fork_link = s->members.exit_link = -1;
 	s->calls = CALLS_NONE;
 	s->held = session->hold && k->store.dir >= 0;
@@ -327,7 +329,7 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 	if (segment->desc->npoints >= 1u << COOKIE_POINT_BITS)
 		err = error_set(E2BIG, "%u points are more than one call arms", segment->desc->npoints);
 	else
-		err = kernel_segment_maps_create(s, segment->desc->npoints);
+		err = kernel_segment_maps_create(s, segment->desc->npoints, !points[0].process);
 	if (!err)
 		err = members_open(&s->members, session->scope);
 	if (!err)

@@ -59,7 +59,7 @@ void cost_read(const struct segment *segment, struct cost *cost)
 	cost->time = now();
 }
 
-__attribute__((noinline, noclone, aligned(16))) static void site(void)
+__attribute__((noinline, aligned(16))) static void site(void)
 {
 	__asm__ volatile("nop\n\tnop");
 }

@@ -75,6 +75,7 @@ void kernel_unpin(struct kernel_segment *s, const struct segment *segment)
 	calls_unpin(store, n);
 	store_unlink(store, "counts", n, -1);
 	store_unlink(store, "switch", n, -1);
+	store_unlink(store, "processes", n, -1);
 	store_unlink(store, "held", n, -1);
 }
 

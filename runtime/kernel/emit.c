@@ -224,6 +224,40 @@ static void prologue(struct emitter *e, unsigned shards, label out, label counte
 	label_place(e, counted);
 }
 
+/* Adds to the hits of the thread's process. */
+static void count_process(struct emitter *e)
+{
+	label add = label_new(e), full = label_new(e), done = label_new(e);
+
+	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_POINT);
+	store(e, BPF_W, BPF_REG_10, AT_WORD, BPF_REG_1);
+	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID);
+	alu_imm(e, BPF_RSH, BPF_REG_1, 32);
+	store(e, BPF_W, BPF_REG_10, AT_WORD + 4, BPF_REG_1);
+	for (int try = 0; try < 2; try++) {
+		map(e, BPF_REG_1, e->maps->processes);
+		address(e, BPF_REG_2, AT_WORD);
+		call(e, BPF_FUNC_map_lookup_elem);
+		jump_if(e, BPF_JEQ, BPF_REG_0, 0, try ? full : add);
+		add_to(e, BPF_REG_0, 0, 1);
+		jump(e, done);
+		if (try)
+			break;
+		label_place(e, add);
+		store_imm(e, BPF_DW, BPF_REG_10, AT_KEY, 1);
+		map(e, BPF_REG_1, e->maps->processes);
+		address(e, BPF_REG_2, AT_WORD);
+		address(e, BPF_REG_3, AT_KEY);
+		imm64(e, BPF_REG_4, BPF_NOEXIST);
+		call(e, BPF_FUNC_map_update_elem);
+		jump_if(e, BPF_JEQ, BPF_REG_0, 0, done);
+		/* Another thread was faster, or the map is full. */
+	}
+	label_place(e, full);
+	count(e, offsetof(struct kernel_counts, other));
+	label_place(e, done);
+}
+
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
                  uint32_t segment, unsigned shards, struct emitted *out)
 {
@@ -250,6 +284,8 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 	if (e.role == SITE_LEAVE)
 		emit_leave(&e, out_label);
 	count(&e, offsetof(struct kernel_counts, hits));
+	if (maps->processes >= 0 && e.role != SITE_CALL)
+		count_process(&e);
 	if (e.role == SITE_CALL) {
 		emit_call(&e, out_label);
 		goto out;

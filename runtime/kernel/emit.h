@@ -30,8 +30,16 @@ static inline uint64_t cookie_make(uint32_t point, uint32_t spec, uint32_t pid, 
 /* The counters of a point, in SHARDS copies (by CPU) that the reader adds up. */
 struct kernel_counts {
 	uint64_t hits, filtered, idle, recorded, lost;
-	uint64_t off; /* enum kernel_off, in every copy */
+	uint64_t other; /* of hits: of processes for which the map `processes` has no room */
+	uint64_t off;   /* enum kernel_off, in every copy */
 };
+
+/* A key of a segment's map `processes`, where points are everybody's; the value is the number of hits. */
+struct kernel_process {
+	uint32_t point, pid;
+};
+
+#define KERNEL_PROCESSES_MAX 16384
 
 enum kernel_off { KERNEL_ON, KERNEL_OFF, KERNEL_OVER_BUDGET };
 
@@ -58,6 +66,7 @@ struct emit_maps {
 	int config, ring, counts, mark, overlap;
 	int scratch; /* task storage of EMIT_SCRATCH_SIZE bytes; -1 where no program has strings */
 	const struct members *members; /* who is meant beside the cookie's process; NULL: everybody */
+	int processes;     /* -1: hits are not told apart */
 	int calls, frames; /* of segments that have calls; else -1 */
 	uint32_t depth;    /* how many frames a thread has */
 };

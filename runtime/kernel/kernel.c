@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ static int load_segment(struct pp_session *session, struct desc *d)
 
 	if (!err) {
 		s->session = k;
-		s->counts_fd = s->switch_fd = -1;
+		s->counts_fd = s->switch_fd = s->processes_fd = -1;
 		s->members.map = s->members.fork_link = s->members.exit_link = -1;
 		s->calls = CALLS_NONE;
 		s->hold_fd = -1;
@@ -208,7 +209,12 @@ static int kernel_open(struct pp_session *session, bool create)
 			err = kernel_maps_create(k);
 			if (err)
 				store_remove(&k->store);
+		} else if (err == -ENOENT) {
+			store_remove(&k->store); /* its maker was killed */
 		}
+		/* The folder of one that was killed before it had made anything in it. */
+		if (err == -ENOENT && !create && k->config_fd < 0)
+			store_remove(&k->store);
 		if (!err)
 			err = load(session);
 		/* Nothing in it: a command was killed before it armed, or after it disarmed. */
@@ -292,12 +298,31 @@ static void kernel_counts(const struct segment *segment, uint32_t point, struct 
 		counts->idle += __atomic_load_n(&c->idle, __ATOMIC_RELAXED);
 		counts->recorded += __atomic_load_n(&c->recorded, __ATOMIC_RELAXED);
 		counts->lost += __atomic_load_n(&c->lost, __ATOMIC_RELAXED);
+		counts->other += __atomic_load_n(&c->other, __ATOMIC_RELAXED);
 	}
 	if (desc_points(segment->desc)[point].role == SITE_CALL) {
 		counts->entries = counts->hits;
 		counts->hits = 0;
 		calls_counts(&s->calls, point, counts);
 	}
+}
+
+static int kernel_processes(const struct segment *segment,
+                            int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg)
+{
+	const struct kernel_segment *s = segment->state;
+	struct kernel_process key, *at = NULL;
+	uint64_t hits;
+	int err = 0;
+
+	for (int n = 0; s->processes_fd >= 0 && n < KERNEL_PROCESSES_MAX && !err; n++) {
+		if (bpf_map_get_next_key(s->processes_fd, at, &key))
+			break;
+		at = &key;
+		if (key.point < segment->desc->npoints && !bpf_map_lookup_elem(s->processes_fd, &key, &hits))
+			err = fn(key.point, (pid_t)key.pid, hits, arg);
+	}
+	return err;
 }
 
 static void kernel_release(struct segment *segment)
@@ -320,6 +345,7 @@ const struct backend backend_kernel = {
 	.disarm = kernel_disarm,
 	.release = kernel_release,
 	.armed = kernel_armed,
+	.processes = kernel_processes,
 	.hold = kernel_hold,
 	.cost = kernel_cost,
 	.over_budget = kernel_over_budget,

@@ -27,6 +27,7 @@ struct kernel_link {
 struct kernel_segment {
 	struct kernel_session *session;
 	int counts_fd, switch_fd;
+	int processes_fd; /* -1: hits are not told apart by process */
 	struct kernel_counts *counts; /* mapped: shards for each point */
 	size_t counts_size;
 	struct kernel_switch *change; /* mapped */
@@ -57,7 +58,7 @@ void *kernel_map_memory(int fd, size_t size); /* NULL: errno tells */
 int kernel_maps_create(struct kernel_session *k);
 int kernel_maps_get(struct kernel_session *k);
 void kernel_maps_close(struct kernel_session *k);
-int kernel_segment_maps_create(struct kernel_segment *s, uint32_t npoints);
+int kernel_segment_maps_create(struct kernel_segment *s, uint32_t npoints, bool everybody);
 int kernel_segment_maps_get(struct kernel_segment *s, uint32_t number, uint32_t npoints);
 void kernel_segment_close(struct kernel_segment *s);
 int kernel_desc_pin(struct kernel_session *k, const struct desc *desc);

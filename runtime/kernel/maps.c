@@ -147,7 +147,7 @@ static int segment_map(struct kernel_segment *s)
 	return s->change ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
 }
 
-int kernel_segment_maps_create(struct kernel_segment *s, uint32_t npoints)
+int kernel_segment_maps_create(struct kernel_segment *s, uint32_t npoints, bool everybody)
 {
 	s->shards = shards_here();
 	s->counts_size = (size_t)npoints * s->shards * sizeof(struct kernel_counts);
@@ -156,7 +156,15 @@ int kernel_segment_maps_create(struct kernel_segment *s, uint32_t npoints)
 	if (s->counts_fd < 0)
 		return s->counts_fd;
 	s->switch_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_switch", 4, sizeof(struct kernel_switch), 1, BPF_F_MMAPABLE);
-	return s->switch_fd < 0 ? s->switch_fd : segment_map(s);
+	if (s->switch_fd < 0)
+		return s->switch_fd;
+	if (everybody) {
+		s->processes_fd = kernel_map_create(BPF_MAP_TYPE_HASH, "pp_processes", sizeof(struct kernel_process), 8,
+		                                    KERNEL_PROCESSES_MAX, BPF_F_NO_PREALLOC);
+		if (s->processes_fd < 0)
+			return s->processes_fd;
+	}
+	return segment_map(s);
 }
 
 int kernel_segment_maps_get(struct kernel_segment *s, uint32_t number, uint32_t npoints)
@@ -167,6 +175,7 @@ int kernel_segment_maps_get(struct kernel_segment *s, uint32_t number, uint32_t 
 
 	s->counts_fd = store_get(store, "counts", (int)number, -1);
 	s->switch_fd = store_get(store, "switch", (int)number, -1);
+	s->processes_fd = store_get(store, "processes", (int)number, -1);
 	if (s->counts_fd < 0 || s->switch_fd < 0)
 		return -ENOENT;
 	if (bpf_obj_get_info_by_fd(s->counts_fd, &info, &size) || info.value_size != sizeof(struct kernel_counts) ||
@@ -188,6 +197,7 @@ void kernel_segment_close(struct kernel_segment *s)
 		munmap(s->change, sizeof(*s->change));
 	close_fd(&s->counts_fd);
 	close_fd(&s->switch_fd);
+	close_fd(&s->processes_fd);
 	for (size_t i = 0; i < s->nlinks; i++) {
 		link_close(s->links[i].fd);
 		close_fd(&s->links[i].prog_fd);

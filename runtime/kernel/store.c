@@ -2,7 +2,6 @@
 #include "runtime/kernel/store.h"
 
 #include <bpf/bpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -16,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/folder.h"
 #include "sdt/error.h"
 
 #define BPFFS "/sys/fs/bpf"
@@ -127,46 +127,6 @@ void store_unlock(struct store *store)
 		flock(store->dir, LOCK_UN);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The names in a folder, sorted, NULL behind the last. */
-static char **names_in(int dir)
-{
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	char **names = calloc(1, sizeof(*names));
-	size_t n = 0;
-
-	if (!d && fd >= 0)
-		close(fd);
-	for (struct dirent *entry; d && names && (entry = readdir(d));) {
-		if (entry->d_name[0] == '.')
-			continue;
-		char **more = realloc(names, (n + 2) * sizeof(*names));
-
-		if (!more)
-			break;
-		names = more;
-		if ((names[n] = strdup(entry->d_name)))
-			names[++n] = NULL;
-	}
-	if (d)
-		closedir(d);
-	if (names)
-		qsort(names, n, sizeof(*names), compare_names);
-	return names;
-}
-
-static void names_free(char **names)
-{
-	for (char **name = names; name && *name; name++)
-		free(*name);
-	free(names);
-}
-
 int store_names(int (*fn)(const char *name, void *arg), void *arg)
 {
 	int root = root_open(false), err = 0;
@@ -174,11 +134,11 @@ int store_names(int (*fn)(const char *name, void *arg), void *arg)
 	if (root < 0)
 		return root == -ENOENT ? 0 : root;
 
-	char **names = names_in(root);
+	char **names = folder_names(root);
 
 	for (char **name = names; name && *name && !err; name++)
 		err = fn(*name, arg);
-	names_free(names);
+	folder_names_free(names);
 	close(root);
 	return err;
 }
@@ -226,7 +186,7 @@ int store_unlink(const struct store *store, const char *name, int segment, int l
 
 int store_each(const struct store *store, int (*fn)(const char *name, int segment, int link, void *arg), void *arg)
 {
-	char **names = names_in(store->dir);
+	char **names = folder_names(store->dir);
 	int err = names ? 0 : error_set(ENOMEM, "out of memory");
 
 	for (char **name = names; name && *name && !err; name++) {
@@ -236,7 +196,7 @@ int store_each(const struct store *store, int (*fn)(const char *name, int segmen
 			*first = 0;
 		err = fn(*name, first ? atoi(first + 1) : -1, second ? atoi(second + 1) : -1, arg);
 	}
-	names_free(names);
+	folder_names_free(names);
 	return err;
 }
 

@@ -8,6 +8,7 @@
  * and of each of its segments S
  *
  *     counts-S switch-S              maps
+ *     processes-S                    map, where points are everybody's
  *     fork-S exit-S                  links that keep up who is meant (members.h)
  *     calls-S                        map, where returns are armed (calls.h)
  *     ended-S executed-S             links that see calls end with their threads

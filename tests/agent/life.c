@@ -22,6 +22,7 @@
  *     loop FILE N        the same N times, with one hit each
  *     block              blocks every signal
  *     unmap N            strings whose page another thread unmaps, N times
+ *     unmapheap N        strings on the heap: there, with a page that another thread unmaps, and not there; N times each
  *     altstack N         hits N times in a signal handler on a stack of its own
  */
 #include <dlfcn.h>
@@ -201,6 +202,35 @@ static void unmap(long n)
 	munmap(page, 4096);
 }
 
+/* The same within the heap, which is read another way where there is one thread only: then, with two, and with none of it. */
+static void unmap_heap(long n)
+{
+	char *edge = sbrk(3 * 4096);
+	pthread_t id;
+
+	page = (char *)(((unsigned long)edge + 4095) & -4096ul);
+	strcpy(page + 4096 - 8, "on the heap, on two pages");
+	for (long i = 0; i < n; i++)
+		speak(page + 4096 - 8);
+	memset(page, 'x', 100);
+	page[100] = 0;
+	unmapping = 1;
+	pthread_create(&id, NULL, unmapper, NULL);
+	for (long i = 0; i < n; i++)
+		speak(page);
+	unmapping = 0;
+	pthread_join(id, NULL);
+	mprotect(page, 4096, PROT_NONE);
+	for (long i = 0; i < n; i++)
+		speak(page);
+	mprotect(page, 4096, PROT_READ | PROT_WRITE);
+	strcpy(page + 4096 - 8, "on the heap, on two pages");
+	mprotect(page + 4096, 4096, PROT_NONE);
+	for (long i = 0; i < n; i++)
+		speak(page + 4096 - 8);
+	mprotect(page + 4096, 4096, PROT_READ | PROT_WRITE);
+}
+
 static long in_handler;
 
 static void handler(int sig)
@@ -363,6 +393,8 @@ int main(int argc, char **argv)
 			syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
 		} else if (sscanf(line, "unmap %ld", &n) == 1) {
 			unmap(n);
+		} else if (sscanf(line, "unmapheap %ld", &n) == 1) {
+			unmap_heap(n);
 		} else if (sscanf(line, "altstack %ld", &n) == 1) {
 			pthread_t id;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gen SEED COUNT PREFIX: writes PREFIX.c, a program of COUNT functions with
+ * gen SEED COUNT PREFIX [PARTS]: writes PREFIX.c, a program of COUNT functions with
  * random signatures that are called with random values; PREFIX.gdb, which prints
  * the arguments of each of their probes as gdb sees them; and PREFIX.expected,
  * what that must print. The values are known here because they were made here:
- * neither the plugin nor our reader is asked.
+ * neither the plugin nor our reader is asked. Of a function PARTS (12) are printed.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PARTS_MAX 12
+static unsigned parts_max = 12; /* of a function that are printed */
 #define PARMS_MAX 14
 
-enum kind { INT, BITS, LONG_DOUBLE, ADDRESS, NOTHING };
+enum kind { INT, BITS, LONG_DOUBLE, EXPONENT, ADDRESS, NOTHING };
 
 /* A member of a parameter that is an operand of its own: %s is its value. */
 struct member {
@@ -48,7 +48,7 @@ static const struct type {
 	{ "__int128", "(__int128)((unsigned __int128)(unsigned long)(%s) | (unsigned __int128)(unsigned long)(%s) << 64)",
 	  { { INT, 8, false }, { INT, 8, true } } },
 	{ "_Complex double", "__builtin_complex(as_double(%s), as_double(%s))", { { BITS, 8, false }, { BITS, 8, false } } },
-	{ "long double", "as_long_double(%s, %s)", { { LONG_DOUBLE, 8, false }, { INT, 2, false } } },
+	{ "long double", "as_long_double(%s, %s)", { { LONG_DOUBLE, 8, false }, { EXPONENT, 2, false } } },
 	{ "struct two", "((struct two){ %s, %s })", { { INT, 4, true }, { INT, 8, false } } },
 	{ "struct four", "((struct four){ %s, { %s, %s }, %s })",
 	  { { INT, 2, true }, { INT, 1, false }, { INT, 1, false }, { INT, 4, false } } },
@@ -117,6 +117,8 @@ static int64_t value(const struct member *member)
 		}
 	case LONG_DOUBLE: /* normal: the highest bit is one */
 		return (int64_t)(v | 1ull << 63);
+	case EXPONENT: /* ... and not zero: the processor makes it 1 */
+		return (uint16_t)(v & 0x7fff ? v : v | 1); /* the highest bit is the sign */
 	default:
 		break;
 	}
@@ -182,7 +184,7 @@ static void print_call(FILE *code, FILE *expected, const struct call *call, unsi
 			v = value(&type->members[m]);
 			/* Where zero is read the compiler does not know the value. */
 			fprintf(code, "(long)0x%" PRIx64 "%s", (uint64_t)v, n % 2 ? " + zero" : "");
-			if (parts++ < PARTS_MAX)
+			if (parts++ < parts_max)
 				fprintf(expected, " %" PRId64, v);
 			m++;
 			make++;
@@ -214,7 +216,7 @@ static void print_commands(FILE *gdb, const struct call *call, unsigned n, const
 	fprintf(gdb, "break -probe-stap %s:f%u__entry\ncommands\nsilent\nprintf \"f%u__entry\"\n", program, n, n);
 	for (unsigned p = 0; p < call->nparms; p++)
 		for (const struct member *m = call->types[p]->members; m->kind != NOTHING && (m->size || m == call->types[p]->members) && m < call->types[p]->members + 6; m++)
-			if (parts < PARTS_MAX)
+			if (parts < parts_max)
 				fprintf(gdb, "printf \" %%lld\", (long long)%s$_probe_arg%u\n",
 					m->kind == ADDRESS ? "*(long *)" : "", parts++);
 	fprintf(gdb, "printf \"\\n\"\nif $_probe_argc != %u\nprintf \"f%u__entry has %%d arguments\\n\", $_probe_argc\nend\ncontinue\nend\n",
@@ -232,8 +234,10 @@ int main(int argc, char **argv)
 	char **lines; /* what a call of f(n) from another function prints, and is spelt */
 	unsigned count;
 
-	if (argc != 4)
+	if (argc != 4 && argc != 5)
 		return 2;
+	if (argc == 5)
+		parts_max = (unsigned)strtoul(argv[4], NULL, 0);
 	state = strtoull(argv[1], NULL, 0) * 2 + 1;
 	count = (unsigned)strtoul(argv[2], NULL, 0);
 	for (int i = 0; i < 20; i++)

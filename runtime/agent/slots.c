@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where slots are: in regions within reach of the text they serve, each a memfd that
+ * is mapped twice, to be written and to be run. They are never freed, for nobody can
+ * say that no thread is inside. But a site remembers its last one, so that arming
+ * the same again costs nothing.
+ */
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "runtime/agent/sites.h"
+
+#define PAGE ((uintptr_t)getauxval(AT_PAGESZ))
+#define REGIONS_MAX 64
+#define SERVED ((SITE_REACH + (1u << 20)) / 4) /* of text, by one region */
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10u
+#endif
+
+/* ---- images ---- */
+
+static struct image *images;
+
+static void image_add(struct image *image, const struct mapping *text)
+{
+	for (size_t i = 0; text && i < modules_count() && image->n < IMAGE_RANGES; i++) {
+		const struct mapping *m = modules_get(i);
+
+		if (!modules_is_image(text, m->start, 1))
+			continue;
+		if (image->n && image->range[image->n - 1].end == m->start) {
+			image->range[image->n - 1].end = m->end;
+			continue;
+		}
+		image->range[image->n].start = m->start;
+		image->range[image->n++].end = m->end;
+	}
+}
+
+/* The image around that text, and the program's own, which nobody unloads. */
+const struct image *slots_image(const struct mapping *text)
+{
+	const struct mapping *program = modules_at(getauxval(AT_ENTRY));
+	struct image made = { 0 }, *image;
+
+	image_add(&made, text);
+	if (program && !modules_is_image(text, program->start, 1))
+		image_add(&made, program);
+	for (image = images; image; image = image->next)
+		if (image->n == made.n && !memcmp(image->range, made.range, sizeof(made.range)))
+			return image;
+	image = arena_get(sizeof(*image));
+	if (image) {
+		*image = made;
+		image->next = images;
+		images = image;
+	}
+	return image;
+}
+
+/* ---- regions of slots ---- */
+
+struct region {
+	uint8_t *write, *run; /* the same memory */
+	struct life *life;    /* the page before run */
+	size_t used;
+	bool closed;
+};
+
+static struct region regions[REGIONS_MAX];
+static unsigned nregions;
+
+static bool reaches(const struct region *r, uintptr_t low, uintptr_t high)
+{
+	const uintptr_t reach = SITE_REACH;
+	uintptr_t start = (uintptr_t)r->life, end = (uintptr_t)r->run + REGION_SIZE;
+
+	return (end < low || end - low < reach) && (start > high || high - start < reach) &&
+	       (start < low || end - low < reach);
+}
+
+static struct life *life_map(uintptr_t at)
+{
+	void *page = mmap((void *)at, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (page == MAP_FAILED)
+		return NULL;
+	if (page != (void *)at || madvise(page, PAGE, MADV_WIPEONFORK)) {
+		munmap(page, PAGE);
+		return NULL;
+	}
+	return page;
+}
+
+static bool region_map(struct region *r, int fd, uintptr_t at)
+{
+	r->life = life_map(at);
+	if (!r->life)
+		return false;
+	r->run = mmap((void *)(at + PAGE), REGION_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+	if (r->run == (void *)(at + PAGE)) {
+		r->write = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (r->write != MAP_FAILED)
+			return true;
+	}
+	if (r->run != MAP_FAILED)
+		munmap(r->run, REGION_SIZE);
+	munmap(r->life, PAGE);
+	return false;
+}
+
+static struct region *region_get(uintptr_t low, uintptr_t high)
+{
+	struct region *r;
+	uintptr_t at;
+	int fd;
+
+	for (unsigned i = 0; i < nregions; i++)
+		if (!regions[i].closed && regions[i].used + SLOT_MAX <= REGION_SIZE && reaches(&regions[i], low, high))
+			return &regions[i];
+	if (nregions == REGIONS_MAX)
+		return NULL;
+	fd = memfd_create("probepoint-slots", MFD_CLOEXEC | MFD_EXEC);
+	if (fd < 0)
+		fd = memfd_create("probepoint-slots", MFD_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	r = &regions[nregions];
+	if (!ftruncate(fd, REGION_SIZE))
+		for (unsigned nth = 0; nth < 16 && (at = modules_gap(low, high, REGION_SIZE + PAGE, nth)); nth++)
+			if (region_map(r, fd, at)) {
+				close(fd);
+				slot_table_fill((struct slot_table *)r->write);
+				r->used = (sizeof(struct slot_table) + 63) & ~63ul;
+				r->closed = false;
+				r->life->pid = agent.pid;
+				__atomic_store_n(&r->life->alive, 1, __ATOMIC_RELEASE);
+				nregions++;
+				return r;
+			}
+	close(fd);
+	return NULL;
+}
+
+void regions_alive(bool alive)
+{
+	for (unsigned i = 0; i < nregions; i++) {
+		regions[i].life->pid = agent.pid;
+		__atomic_store_n(&regions[i].life->alive, alive, __ATOMIC_RELEASE);
+	}
+}
+
+/* The memory is shared with the parent, which goes on filling it. */
+void regions_close(void)
+{
+	for (unsigned i = 0; i < nregions; i++)
+		regions[i].closed = true;
+}
+
+/* ---- a site's ---- */
+
+static bool same_places(const struct site *site)
+{
+	if (site->nwant != site->nslot_places)
+		return false;
+	for (unsigned i = 0; i < site->nwant; i++)
+		if (site->slot_places[i] != site->want[i])
+			return false;
+	return true;
+}
+
+enum agent_reason slots_get(struct site *site, const struct mapping *text, const struct image *image)
+{
+	static uint8_t code[SLOT_MAX];
+	struct slot_consumer list[CONSUMERS_MAX];
+	struct region *r;
+	uintptr_t at;
+	size_t n;
+
+	if (site->slot && same_places(site) && site->slot_base == text->start - text->offset && site->slot_device == text->device &&
+	    site->slot_inode == text->inode)
+		return AGENT_OK;
+	if (text->end - text->start > SERVED)
+		r = region_get(site->address & -SERVED, (site->address & -SERVED) + SERVED);
+	else
+		r = region_get(text->start, text->end);
+	if (!r)
+		return AGENT_FAR;
+	for (unsigned i = 0; i < site->nwant; i++) {
+		const struct consumer *c = consumer_at(site->want[i]);
+
+		list[i] = (struct slot_consumer){ c->program, agent.areas[c->area].at, c->area, c->place };
+	}
+	at = (uintptr_t)r->run + r->used;
+	n = slot_make(code, at, site->address, list, site->nwant, image, (const struct slot_table *)r->run, r->life);
+	if (!n)
+		return AGENT_PROGRAM;
+	pages_ready(r->write, r->used, r->used + n, REGION_SIZE);
+	memcpy(r->write + r->used, code, n);
+	cpu_code_written((const void *)at, n);
+	r->used += (n + SLOT_ALIGN - 1) & ~(size_t)(SLOT_ALIGN - 1);
+	site->slot = at;
+	site->nslot_places = site->nwant;
+	memcpy(site->slot_places, site->want, sizeof(site->want));
+	site->slot_base = text->start - text->offset;
+	site->slot_device = text->device;
+	site->slot_inode = text->inode;
+	return AGENT_OK;
+}

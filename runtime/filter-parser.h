@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parser of filters (filter.c) and those names that stand in them (filter-name.c) share. */
+#ifndef RUNTIME_FILTER_PARSER_H
+#define RUNTIME_FILTER_PARSER_H
+
+#include "runtime/filter-token.h"
+
+enum type { TYPE_INTEGER, TYPE_STRING, TYPE_TEXT, TYPE_COMM };
+
+struct value {
+	enum type type;
+	struct token token; /* its first; of a name, all of it */
+	bool is_unsigned;   /* of 64 bits */
+	bool is_truth;      /* 0 or 1 */
+	bool is_constant;   /* its only step is a FETCH_IMM */
+	bool may_be_string; /* an integer that may be a string's address for all that is known */
+};
+
+struct pp_probe;
+
+struct parser {
+	struct tokens tokens;
+	const struct pp_probe *probe;
+	const struct fetch_program *program;
+	struct fetch_step *steps;
+	size_t nsteps, room;
+	struct fetch_literal *literals;
+	size_t nliterals;
+	int depth, nesting;
+};
+
+#define parser_fail(p, ...) token_error(&(p)->tokens, __VA_ARGS__)
+
+int parser_emit_step(struct parser *p, const struct token *token, const struct fetch_step *step);
+int parser_emit(struct parser *p, const struct token *token, enum fetch_opcode op, bool is_signed, int64_t value);
+
+/* The name that is the next token, with the fields behind it: takes their tokens, and emits what gives its value. */
+int parser_name(struct parser *p, struct value *value);
+
+#endif

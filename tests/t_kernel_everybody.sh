@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# -f: hits are told apart by process, also of those that have ended, up to a bound; what is beyond is summed, and all
+# together are the hits, to the last one.
+. tests/lib.sh
+. tests/kernel/lib.sh
+need_kernel
+build_hits
+"$CC" -O2 -Iinclude -pthread tests/kernel/load.c -o "$T/load" || fail "load.c does not build"
+at_end "probe-disable -q -s $S 2>/dev/null"
+
+start a
+start b
+start c
+expect 0 probe-enable -q -s $S -f "$T/hits" k:one k:two func:hit%return
+tell a "run 2 100"
+tell b "run 1 5"
+stop c
+expect 0 probe-stat --json -s $S
+for probe in k:one k:two func:hit%return; do
+	want "$probe, by process" "[[[$a,200],[$b,5]],0]" "$(jq -c ".probes[] | select(.probe == \"$probe\") |
+		[([.processes[] | [.pid, .hits]] | sort_by(-.[1])), .other]" <<<"$out")"
+done
+expect 0 probe-stat -v -s $S
+want_like "in the table" "*200  of these, pid $a*" "$out"
+expect 0 probe-enable -q -s $S -f "$T/hits" k:three
+tell b "run 1 5"
+want "of two segments" "[[$a,200],[$b,10]]" "$(probe-stat --json -s $S |
+	jq -c '.probes[] | select(.probe == "k:one") | [.processes[] | [.pid, .hits]] | sort_by(-.[1])')"
+expect 0 probe-disable -q -s $S
+expect 0 probe-enable -q -s $S -p $a k:one
+want "of one process there is nothing to tell apart" null "$(probe-stat --json -s $S | jq -c '.probes[0].processes')"
+expect 0 probe-disable -q -s $S
+stop a
+stop b
+
+# more processes and points than there is room for: 100 probes in 200 processes
+expect 0 probe-enable -q -s $S -f "$T/load" 'load:*'
+all=0
+for ((i = 0; i < 20; i++)); do
+	for ((k = 0; k < 10; k++)); do
+		(echo; sleep 0.1; echo; echo) | "$T/load" 1 >"$T/turns$k" &
+	done
+	wait
+	all=$((all + $(cat "$T"/turns? | paste -sd+)))
+done
+[ $all -gt 200 ] || fail "too few turns: $all"
+probe-stat --json -s $S >"$T/stat" || fail "no stat"
+want "hits" "[$all,$all]" "$(jq -c '[.probes[].hits] | [min, max]' "$T/stat")"
+want "by process and other" true "$(jq 'all(.probes[]; .hits == ([.processes[].hits] | add) + .other)' "$T/stat")"
+want "bounded" 16384 "$(jq '[.probes[].processes | length] | add' "$T/stat")"
+want "beyond the bound" true "$(jq '[.probes[].other] | add > 0' "$T/stat")"
+expect 0 probe-disable -q -s $S
+gone $S

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# --if with fields of structures and names of enumerations: what passes is what the program itself counts, with four
+# threads at full speed and as many sessions as filters; by the kernel, and by the agent in the same program.
+. tests/plugin/lib.sh
+. tests/agent/lib.sh
+. tests/kernel/lib.sh
+need_kernel
+probed take provider=t
+filters=(
+	'r->len >= 100'
+	'r->path == "/api/x" || r->id == 7'
+	'r->level < 0 && r->done'
+	'r->more == -3 || r.kind == 5'
+	'r->far < -1000000000'
+	'r->tag == "abc" && r->column != r->row'
+	'state == RUNNING || state == LOST'
+	'r->len < 0xffffffffffffffff && r->next > 0 && r->state != RUNNING'
+	'pair.x > pair.y'
+	'big.len % 3 == 0'
+)
+for ((i = 0; i < ${#filters[@]}; i++)); do at_end "probe-disable -q -s $S-$i 2>/dev/null"; done
+[ "${PROBEPOINT_LONG-}" ] && calls=1000000 || calls=20000
+
+passed() { probe-stat --json -s "$1" | jq '.probes[] | .hits - .filtered'; }
+check() { # WHAT BACKEND FROM TO
+	for ((i = $3; i < $4; i++)); do
+		expect 0 probe-enable -q -b "$2" -s "$S-$i" -p "$p" --if "${filters[i]}" t:take__entry
+	done
+	tell p "run 4 $calls"
+	for ((i = $3; i < $4; i++)); do
+		want "$1, $2: hits for ${filters[i]}" $((4 * calls)) "$(count "$S-$i" t:take__entry)"
+		want "$1, $2: ${filters[i]}" "$(cut -d' ' -f$((i + 1)) <<<"$answer")" "$(passed "$S-$i")"
+		adds_up "$S-$i"
+		expect 0 probe-disable -q -s "$S-$i"
+		gone "$S-$i"
+	done
+}
+for flags in -O2 -O0; do
+	$GCC -w $flags "${with[@]}" -pthread tests/kernel/fields.c -o "$T/fields" || fail "fields.c does not build"
+	start p "$T/fields"
+	check "$flags" kernel 0 10
+	stop p
+	start p env LD_PRELOAD="$AGENT" "$T/fields"
+	wait_for 10 test -S "$XDG_RUNTIME_DIR/probepoint/agents/$p"
+	check "$flags" agent 0 5 # it takes eight sessions on a site
+	check "$flags" agent 5 10
+	stop p
+done
+
+# ---- what is refused ----
+
+start p "$T/fields"
+refused() { # FILTER LINE...
+	expect 1 probe-enable -q -b kernel -s "$S-0" -p "$p" --if "$1" t:take__entry
+	out=${out//\\n/$'\n'} # a command that writes one line writes it so
+	want "$1" "$2" "${out#*: armed 0 of 1: }"
+}
+refused 'r->lenn > 1' "'lenn' is no field of 'struct request': it has id, level, path, len, tag, in, row, column, kind, more, far, done, state, next
+r->lenn > 1
+   ^"
+refused 'state == WAITING' "'WAITING' is no argument of t:take__entry: it has r, state, pair.x, pair.y, big, and there are pid, tid and comm
+state == WAITING
+         ^"
+refused '1 < r->in' "'in' is neither an integer nor a string: it is of type 'struct inner'
+1 < r->in
+       ^"
+refused 'state.x == 1' "of 'state' no fields are known
+state.x == 1
+      ^"
+stop p

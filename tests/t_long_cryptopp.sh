@@ -1,0 +1,19 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# 150,000 lines of C++, every function probed: Crypto++ builds, and its own tests pass.
+. tests/plugin/lib.sh
+need readelf make
+debian_source libcrypto++
+probed '*'
+cp -r "$source/." "$T/src"
+cd "$T/src" || exit 1
+make -s -f GNUmakefile -j2 CXX="$GXX" CXXFLAGS="-O2 -DNDEBUG -fPIC -pthread -w ${with[*]}" cryptest >"$T/log" 2>&1 ||
+	{ tail -n 20 "$T/log"; fail "does not build"; }
+./cryptest v >"$T/v" 2>&1 || { grep -i fail "$T/v"; fail "validation ended with $?"; }
+grep -qi 'all tests passed' "$T/v" || { tail -n 5 "$T/v"; fail "validation did not pass"; }
+./cryptest tv all >"$T/tv" 2>&1 || { tail -n 20 "$T/tv"; fail "test vectors ended with $?"; }
+unknown_operands cryptest && fail "operands that not every reader knows"
+n=$(sites cryptest | wc -l)
+echo "$n sites of $(names cryptest | grep -c __entry) functions, $(names cryptest | grep -c __unwind) with unwinding"
+[ "$n" -gt 50000 ] || fail "only $n sites"
+probe-list -q cryptest >/dev/null || fail "probe-list: $?"

@@ -1,0 +1,31 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# sqlite3, every function probed: its own test suite (veryquick, 300,000 tests) finds nothing that it does not find without.
+. tests/plugin/lib.sh
+need readelf make tclsh
+ls /usr/lib/*/tcl8.6/tclConfig.sh /usr/lib/tclConfig.sh >/dev/null 2>&1 || skip "needs tcl-dev"
+debian_source sqlite3
+probed '*'
+# It is not made to be run by root.
+as=()
+[ "$(id -u)" = 0 ] && as=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+
+suite() { # NAME OPTION...: errors of the suite, in NAME.failures
+	local name=$1
+	shift
+	mkdir "$T/$name" "$T/$name/run" && cd "$T/$name" && chmod 777 run || exit 1
+	{ "$source/configure" --enable-all --disable-editline --disable-readline CC="$GCC" CFLAGS="-O2 -w $*" &&
+		make testfixture; } >"$T/log" 2>&1 || { tail -n 5 "$T/log" | cut -c1-300; fail "$name: does not build"; }
+	cd run && "${as[@]}" ../testfixture "$source/test/veryquick.test" >"$T/$name.log" 2>&1 </dev/null
+	grep -q ' errors out of ' "$T/$name.log" || { tail -n 5 "$T/$name.log"; fail "$name: the suite did not end"; }
+	grep '^!Failures' "$T/$name.log" | tr ' ' '\n' | sort >"$T/$name.failures"
+	grep ' errors out of ' "$T/$name.log"
+}
+suite probed "${with[@]}"
+n=$(sites "$T/probed/testfixture" | wc -l)
+echo "$n sites of $(names "$T/probed/testfixture" | grep -c __entry) functions"
+[ "$n" -gt 20000 ] || fail "only $n sites"
+unknown_operands "$T/probed/testfixture" && fail "operands that not every reader knows"
+[ -s "$T/probed.failures" ] || exit 0
+suite plain
+diff "$T/plain.failures" "$T/probed.failures" || fail "other failures than without the plugin"

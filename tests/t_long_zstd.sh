@@ -1,0 +1,23 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# zstd, every function probed: builds, and its own tests pass.
+. tests/plugin/lib.sh
+need readelf make
+debian_source libzstd
+probed '*'
+cp -r "$source/." "$T/src"
+cd "$T/src" || exit 1
+flags="-O2 -w ${with[*]}"
+make -s -j2 -C programs CC="$GCC" CFLAGS="$flags" zstd >"$T/log" 2>&1 &&
+	make -s -j2 -C tests CC="$GCC" CFLAGS="$flags" datagen fuzzer zstreamtest >>"$T/log" 2>&1 ||
+	{ tail -n 20 "$T/log"; fail "does not build"; }
+seed=${SEED:-$RANDOM}
+echo "seed $seed"
+tests/fuzzer -s$seed -T60s >"$T/log" 2>&1 || { tail -n 5 "$T/log"; fail "fuzzer ended with $?"; }
+tests/zstreamtest -s$seed -T60s >"$T/log" 2>&1 || { tail -n 5 "$T/log"; fail "zstreamtest ended with $?"; }
+(cd tests && ZSTD_BIN=../programs/zstd DATAGEN_BIN=./datagen bash ./playTests.sh) >"$T/log" 2>&1 </dev/null ||
+	{ tail -n 20 "$T/log"; fail "playTests.sh ended with $?"; }
+unknown_operands programs/zstd && fail "operands that not every reader knows"
+n=$(sites programs/zstd | wc -l)
+echo "$n sites of $(names programs/zstd | grep -c __entry) functions"
+[ "$n" -gt 3000 ] || fail "only $n sites"

@@ -1,0 +1,18 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# 50,000 sites in one file: the assembler takes twice the time of 25,000, by the instructions that it executes.
+. tests/plugin/lib.sh
+need readelf valgrind as
+probed '*'
+many() {
+	for ((i = 0; i < $1; i++)); do echo "int f$i(int a, const char *b, long c) { (void)b; return a + $i + (int)c; }"; done >"$T/many.c"
+	$GCC -O1 -S "${with[@]}" "$T/many.c" -o "$T/many.s" || fail "$1 functions do not compile"
+	count=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null as "$T/many.s" -o "$T/many.o" 2>&1 | awk '/Collected/ { print $4 }')
+	want "sites of $1 functions" $((2 * $1)) "$(readelf -nW "$T/many.o" 2>/dev/null | grep -c Provider)"
+}
+many 12500
+half=$count
+many 25000
+echo "instructions of the assembler: $half for 25,000 sites, $count for 50,000: 0.01 x $((count / (half / 100)))"
+[ "$half" -gt 100000000 ] || fail "as was not measured"
+[ $((count / (half / 100))) -le 220 ] || fail "not linear"
