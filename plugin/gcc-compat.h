@@ -55,9 +55,6 @@
 #include "varasm.h"
 #pragma GCC diagnostic pop
 
-/* Of another type in GCC 11 and 12. Weak, so that a plugin loaded by the wrong one comes to say which it is built for. */
-extern decltype(rtvec_alloc) rtvec_alloc __attribute__((weak));
-
 /* tree-ssa-live.h cannot be included: what it includes is not installed with the plugin headers. */
 typedef hash_map<int_hash<unsigned int, -1U>, unsigned int> live_vars_map;
 extern vec<bitmap_head> compute_live_vars(struct function *, live_vars_map *);

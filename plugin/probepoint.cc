@@ -48,8 +48,8 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 {
 	if (!plugin_default_version_check(version, &gcc_version)) {
 		error(PLUGIN_NAME ": built for GCC %s, loaded by GCC %s: build it with "
-				  "%<PLUGIN_CC=gcc-%s PLUGIN_CXX=g++-%s%>",
-		      gcc_version.basever, version->basever, version->basever, version->basever);
+				  "%<PLUGIN_CC=gcc-%d PLUGIN_CXX=g++-%d%>",
+		      gcc_version.basever, version->basever, atoi(version->basever), atoi(version->basever));
 		return 1;
 	}
 	if (g->get_passes()->get_pass_by_name("tree-" PLUGIN_NAME)) {
