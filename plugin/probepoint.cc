@@ -66,6 +66,8 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 	register_callback(loaded_as, PLUGIN_PRE_GENERICIZE, parsed, NULL);
 	register_callback(loaded_as, PLUGIN_FINISH_UNIT, finish, NULL);
 	insert_pass(pass_place(g), "nothrow", 1, PASS_POS_INSERT_AFTER);
+	insert_pass(pass_size(g), "local-fnsummary", 0, PASS_POS_REPLACE);
+	size_of_unit();
 	insert_pass(pass_idle(g), "einline", 1, PASS_POS_INSERT_AFTER);
 	insert_pass(pass_tail(g, TAIL_RECURSION), "tailr", 0, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_tail(g, TAIL_LTO), "release_ssa", 1, PASS_POS_INSERT_BEFORE);
