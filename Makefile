@@ -70,6 +70,7 @@ $(B)/obj/plugin/%.o: plugin/%.cc $(B)/obj/flags
 	@mkdir -p $(@D)
 	$(Q)$(PLUGIN_CXX) -std=gnu++14 $(WARN) -fno-rtti -fno-exceptions -fPIC -fvisibility=hidden -O2 -g \
 		-DPP_VERSION='"$(VERSION)"' -Iinclude -isystem $(PLUGIN_INC) -MMD -MP -c -o $@ $<
+	$(Q)objcopy --weaken $@ # another GCC has other symbols; it is to hear which one this was built for
 
 # ---- products -------------------------------------------------------------------
 

@@ -61,6 +61,9 @@ extern vec<bitmap_head> compute_live_vars(struct function *, live_vars_map *);
 extern bitmap live_vars_at_stmt(vec<bitmap_head> &, live_vars_map *, gimple *);
 extern void destroy_live_vars(vec<bitmap_head> &);
 
+/* Nor ipa-fnsummary.h without a dozen others. */
+extern void compute_fn_summary(struct cgraph_node *, bool);
+
 /* Of the C++ front end, and NULL in the others. */
 extern void clear_fold_cache(void) __attribute__((weak));
 

@@ -16,6 +16,7 @@
  *   unwind.cc      sites where exceptions leave, and before calls that do not return
  *   place.cc       GIMPLE: sites at entry and before each return
  *   tail.cc        GIMPLE: tail calls stay tail calls
+ *   size.cc        sites have no size when GCC decides what to inline
  *   inlined.cc     GIMPLE: takes sites out of inlined copies, where that is asked for
  *   late.cc        RTL: operands a reader can resolve; one label a section
  *
@@ -206,6 +207,9 @@ gasm *site_stmt_new(const std::string &text, const std::vector<tree> &inputs, co
 opt_pass *pass_place(gcc::context *context);
 enum tail_when { TAIL_RECURSION, TAIL_CALL, TAIL_LTO };
 opt_pass *pass_tail(gcc::context *context, enum tail_when when);
+opt_pass *pass_size(gcc::context *context);
+/* The same for GCC's look at the whole unit. */
+void size_of_unit(void);
 opt_pass *pass_inlined(gcc::context *context);
 opt_pass *pass_operands(gcc::context *context);
 opt_pass *pass_text(gcc::context *context);

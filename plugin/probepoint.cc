@@ -48,8 +48,8 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 {
 	if (!plugin_default_version_check(version, &gcc_version)) {
 		error(PLUGIN_NAME ": built for GCC %s, loaded by GCC %s: build it with "
-				  "%<PLUGIN_CC=gcc-%s PLUGIN_CXX=g++-%s%>",
-		      gcc_version.basever, version->basever, version->basever, version->basever);
+				  "%<PLUGIN_CC=gcc-%d PLUGIN_CXX=g++-%d%>",
+		      gcc_version.basever, version->basever, atoi(version->basever), atoi(version->basever));
 		return 1;
 	}
 	if (g->get_passes()->get_pass_by_name("tree-" PLUGIN_NAME)) {
@@ -66,6 +66,8 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 	register_callback(loaded_as, PLUGIN_PRE_GENERICIZE, parsed, NULL);
 	register_callback(loaded_as, PLUGIN_FINISH_UNIT, finish, NULL);
 	insert_pass(pass_place(g), "nothrow", 1, PASS_POS_INSERT_AFTER);
+	insert_pass(pass_size(g), "local-fnsummary", 0, PASS_POS_REPLACE);
+	size_of_unit();
 	insert_pass(pass_idle(g), "einline", 1, PASS_POS_INSERT_AFTER);
 	insert_pass(pass_tail(g, TAIL_RECURSION), "tailr", 0, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_tail(g, TAIL_LTO), "release_ssa", 1, PASS_POS_INSERT_BEFORE);

@@ -547,7 +547,8 @@ int agent_reader_join(struct agent_reader *reader, struct member *member)
 	for (uint32_t i = 0; i < area->nrings; i++) {
 		const struct agent_ring *header = area_ring(area, i);
 		uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
-		uint64_t tail = __atomic_load_n(&header->limit, __ATOMIC_ACQUIRE) - AGENT_RING_SIZE;
+		uint64_t limit = __atomic_load_n(&header->limit, __ATOMIC_ACQUIRE);
+		uint64_t tail = limit ? limit - AGENT_RING_SIZE : 0; /* 0: it was never taken */
 		uint64_t read = tail_before(reader, member, i, tail);
 
 		if (read - tail <= head - tail)

@@ -3,6 +3,11 @@
 # what it has started by `&`; S is a session's name that nobody else uses.
 
 set -u
+# A shell that was started in the background ignores interrupts, and so would all that it runs: those that a test ends
+# by one would never end.
+if [ $((0x$(sed -n 's/^SigIgn:[[:space:]]*//p' /proc/$$/status) & 2)) != 0 ]; then
+	exec env --default-signal=INT,QUIT "$BASH" "$0" "$@"
+fi
 B=$(realpath -m "${B:-build}")
 CC=${CC:-gcc}
 CXX=${CXX:-g++}

@@ -46,6 +46,7 @@ wait_for 20 late_seen
 # ---- it dies: somebody else can read ----
 kill -KILL $tracer
 wait $tracer 2>/dev/null
+rm "$T/trace"
 probe-trace -s "$S" -n 1 >"$T/trace" 2>"$T/err" &
 tracer=$!
 wait_for 20 reading

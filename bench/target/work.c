@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls work(), which the plugin probes, as often as each line of its input says; answers with the ns that a call took. */
+/*
+ * Calls work(), which the plugin probes, as often as each line of its input says; answers with the ns that a call
+ * took of this thread's time. "N plain": calls plain(), which has no probe; "N RATE": so many calls a second, evenly, and
+ * the ns that there were between them.
+ */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,11 +17,23 @@ __attribute__((noipa)) void work(int number, int other, const char *string)
 	__asm__ volatile("" : : "r"(number), "r"(other), "r"(string));
 }
 
-static double now(void)
+__attribute__((noipa)) static void inner(int number)
+{
+	__asm__ volatile("" : : "r"(number));
+}
+
+/* Begins with a push and ends with a ret, as most functions do. */
+__attribute__((noipa)) int plain(int number, int other)
+{
+	inner(number);
+	return number + other;
+}
+
+static double now(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return t.tv_sec * 1e9 + t.tv_nsec;
 }
 
@@ -28,11 +45,22 @@ int main(void)
 	printf("%d\n", getpid());
 	while (fgets(line, sizeof(line), stdin)) {
 		long n = atol(line);
-		double start = now();
+		char *more = strchr(line, ' ');
+		double each = more ? 1e9 / atof(more) : 0; /* "plain" is no number: infinite */
+		clockid_t clock = more && atof(more) > 0 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
+		double start = now(clock);
 
 		for (long i = 0; i < n; i++)
-			work((int)i, (int)(n - i), text);
-		printf("%.1f\n", (now() - start) / n);
+			if (!more) {
+				work((int)i, (int)(n - i), text);
+			} else if (strstr(more, "plain")) {
+				plain((int)i, (int)(n - i));
+			} else {
+				while (now(clock) < start + each * i)
+					;
+				work((int)i, (int)(n - i), text);
+			}
+		printf("%.1f\n", (now(clock) - start) / n);
 	}
 	return 0;
 }

@@ -186,35 +186,30 @@ uint64_t agent_now(void);         /* of the areas' clock */
 
 /* ---- slots: slot.h; sites: sites.h ---- */
 
+/* There may be a hundred thousand of these two, and clearing their pages is most of what making them costs. */
 struct consumer {
-	uint32_t next; /* index + 1 */
+	uint32_t next; /* index + 1, of an older one */
 	uint32_t place;
 	struct program *program;
+	struct segment *segment; /* whose point takes it in this pass */
+	uint32_t point;
 	uint8_t area;
-	uint8_t live;  /* in the slot that is armed */
-	uint8_t taken; /* in this pass */
+	uint8_t live;    /* in the slot that is armed */
+	uint8_t in_slot; /* in the slot that was made last */
+	uint8_t taken;   /* in this pass */
 };
 
 struct site {
 	uintptr_t address; /* of byte 0 */
 	uint32_t consumers; /* index + 1 of the first */
 	uint8_t armed, touched, failed;
-	uint8_t nlive, nwant;
-	uint8_t reason;
-	uint16_t semaphore_held;
-	uint16_t *semaphore; /* where one is held or wanted */
-	uint8_t found[SITE_NOP];
-	uintptr_t slot; /* the last one made for it: with these places, in this module */
-	uint32_t slot_places[CONSUMERS_MAX];
-	uint8_t nslot_places;
+	uint8_t nwant; /* consumers taken */
 	uint8_t was[JUMP], will[JUMP];
-	uint64_t slot_device, slot_inode;
+	uint8_t semaphore_held;
+	uint16_t *semaphore; /* where one is held or wanted */
+	uintptr_t slot;      /* the last one made for it, in this module */
 	uintptr_t slot_base;
-	uint32_t want[CONSUMERS_MAX]; /* consumer indices */
-	struct {
-		struct segment *segment;
-		uint32_t point;
-	} wanted_by[CONSUMERS_MAX];
+	uint64_t slot_device, slot_inode;
 };
 
 /* The CPU's: patch-CPU.c. */

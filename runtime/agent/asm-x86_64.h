@@ -55,10 +55,15 @@ static inline uint8_t rex(int reg, int base)
 
 static inline void modrm(struct code *c, int reg, int base, int32_t disp)
 {
-	put8(c, 0x80 | (reg & 7) << 3 | (base & 7));
+	bool is_short = disp == (int8_t)disp;
+
+	put8(c, (is_short ? 0x40 : 0x80) | (reg & 7) << 3 | (base & 7));
 	if ((base & 7) == RSP)
 		put8(c, 0x24);
-	put32(c, disp);
+	if (is_short)
+		put8(c, disp);
+	else
+		put32(c, disp);
 }
 
 /* op reg, disp(base), for one-byte opcodes: 8b loads, 89 stores, 8d lea, 3b compares reg with memory */

@@ -24,16 +24,6 @@ struct code *code_begin(uint8_t *bytes, uintptr_t at, uintptr_t site, const stru
 	return c;
 }
 
-void code_put(struct code *c, const void *bytes, size_t n)
-{
-	if (c->n + n > SLOT_MAX) {
-		c->bad = true;
-		return;
-	}
-	memcpy(c->bytes + c->n, bytes, n);
-	c->n += n;
-}
-
 uint32_t code_label(struct code *c)
 {
 	if (c->nlabels == LABELS_MAX) {

@@ -7,6 +7,8 @@
 #ifndef RUNTIME_AGENT_CODE_H
 #define RUNTIME_AGENT_CODE_H
 
+#include <string.h>
+
 #include "runtime/agent/slot.h"
 
 #define LABELS_MAX 8192
@@ -44,7 +46,16 @@ struct code {
 /* The one that there is, for slot_make()'s arguments; NULL: a program is too long. */
 struct code *code_begin(uint8_t *bytes, uintptr_t at, uintptr_t site, const struct slot_consumer *consumers, size_t n,
                         const struct image *image, const struct slot_table *table, const struct life *life);
-void code_put(struct code *c, const void *bytes, size_t n);
+static inline void code_put(struct code *c, const void *bytes, size_t n)
+{
+	if (c->n + n > SLOT_MAX) {
+		c->bad = true;
+		return;
+	}
+	memcpy(c->bytes + c->n, bytes, n);
+	c->n += n;
+}
+
 uint32_t code_label(struct code *c);
 void code_here(struct code *c, uint32_t label);
 /* What comes next are 4 bytes that will refer to the label. */

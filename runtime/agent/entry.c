@@ -310,7 +310,9 @@ static bool ring_take(struct agent_ring *ring, struct thread *t, bool by_force)
 		return false;
 	ring->tid = t->tid;
 	cpu_call(SYS_prctl, PR_GET_NAME, (long)ring->comm, 0, 0, 0, 0);
-	ring->turns++;
+	if (!ring->turns)
+		__atomic_store_n(&ring->limit, AGENT_RING_SIZE, __ATOMIC_RELEASE);
+	__atomic_store_n(&ring->turns, ring->turns + 1, __ATOMIC_RELEASE);
 	return true;
 }
 

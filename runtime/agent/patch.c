@@ -26,28 +26,19 @@
 
 static void site_refuse(struct site *site, enum agent_reason reason)
 {
+	struct consumer *c;
+
 	site->failed = 1;
-	site->reason = reason;
-	for (unsigned i = 0; i < site->nwant; i++) {
-		point_refuse(site->wanted_by[i].segment, site->wanted_by[i].point, reason);
+	for (uint32_t i = site->consumers; i; i = c->next) {
+		c = consumer_at(i - 1);
+		if (!c->taken)
+			continue;
+		point_refuse(c->segment, c->point, reason);
 		if (reason == AGENT_BYTES)
-			memcpy(site->wanted_by[i].segment->points[site->wanted_by[i].point].found, site->found, SITE_NOP);
+			memcpy(c->segment->points[c->point].found, (const char *)site->address + SITE_AT, SITE_NOP);
+		c->taken = 0;
 	}
 	site->nwant = 0;
-}
-
-static void sort_wanted(struct site *site)
-{
-	for (unsigned i = 1; i < site->nwant; i++)
-		for (unsigned k = i; k && site->want[k] < site->want[k - 1]; k--) {
-			uint32_t c = site->want[k];
-			typeof(site->wanted_by[0]) by = site->wanted_by[k];
-
-			site->want[k] = site->want[k - 1];
-			site->wanted_by[k] = site->wanted_by[k - 1];
-			site->want[k - 1] = c;
-			site->wanted_by[k - 1] = by;
-		}
 }
 
 /* What is there against what should be: unmapped and mapped again since, or somebody else's by now? */
@@ -66,7 +57,6 @@ static void site_look(struct site *site, const struct mapping *text)
 		site->armed = 0;
 		site->semaphore_held = 0;
 	} else if (!site->armed || memcmp(now, site->was, JUMP) || memcmp(now + JUMP, site_nop + JUMP, SITE_NOP - JUMP)) {
-		memcpy(site->found, now, sizeof(now));
 		site_refuse(site, AGENT_BYTES);
 	}
 }
@@ -83,9 +73,19 @@ struct batched {
 
 static struct vector batch; /* struct batched, in the order of their addresses */
 
+static bool is_sorted(const struct batched *at, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		if (at[i].address < at[i - 1].address)
+			return false;
+	return true;
+}
+
 /* Heap sort: no memory, no recursion, no luck. */
 static void sort_batch(struct batched *at, size_t n)
 {
+	if (is_sorted(at, n))
+		return;
 	for (size_t i = n / 2, end = n; end > 1;) {
 		struct batched moved;
 		size_t k, child;
@@ -182,19 +182,10 @@ static bool batch_write(void)
 	return true;
 }
 
-static void consumers_rest(struct site *site)
-{
-	struct consumer *c;
-
-	for (uint32_t i = site->consumers; i; i = c->next) {
-		c = consumer_at(i - 1);
-		c->live = 0;
-	}
-}
-
 static void batch_done(struct site *site)
 {
 	bool armed = memcmp(site->will, site_nop, JUMP);
+	struct consumer *c;
 
 	if (memcmp((const void *)(site->address + SITE_AT), site->will, JUMP)) {
 		site_refuse(site, AGENT_READ_BACK);
@@ -202,10 +193,10 @@ static void batch_done(struct site *site)
 	}
 	site->armed = armed;
 	memcpy(site->was, site->will, JUMP);
-	consumers_rest(site);
-	for (unsigned i = 0; i < site->nwant; i++)
-		consumer_at(site->want[i])->live = 1;
-	site->nlive = site->nwant;
+	for (uint32_t i = site->consumers; i; i = c->next) {
+		c = consumer_at(i - 1);
+		c->live = c->taken;
+	}
 	if (!armed)
 		semaphore_drop(site);
 }
@@ -250,7 +241,6 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 		return;
 	memcpy(site->will, site_nop, JUMP);
 	if (site->nwant) {
-		sort_wanted(site);
 		if (*text_of_image != text)
 			*image = slots_image(text);
 		*text_of_image = text;

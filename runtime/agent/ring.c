@@ -123,9 +123,6 @@ static void area_fill(struct area *area)
 	if (n)
 		memcpy(area_places(at), area->places.at, n * sizeof(struct agent_place));
 	at->nplaced = n;
-	for (unsigned i = 0; i < AGENT_RINGS; i++)
-		if (!ring_of(at, i)->turns)
-			ring_of(at, i)->limit = AGENT_RING_SIZE;
 	at->version = AGENT_VERSION;
 	__atomic_store_n(&at->magic, AGENT_AREA_MAGIC, __ATOMIC_RELEASE);
 }
@@ -142,7 +139,7 @@ static void area_reset(struct area *area)
 	for (size_t i = 0; i < n; i++)
 		places[i].segment = AGENT_NO_SEGMENT;
 	memcpy(area_places(area->at), places, n * sizeof(*places));
-	for (unsigned i = 0; i < AGENT_RINGS; i++) {
+	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(area->at, i)); i++) {
 		struct agent_ring *ring = ring_of(area->at, i);
 		uint32_t finished = AGENT_RING_FINISHED;
 
@@ -226,7 +223,7 @@ static void area_copy(struct agent_area *to, struct agent_area *from, uint32_t n
 
 	to->record_until = from->record_until;
 	memcpy(shared_counts(to), shared_counts(from), counts);
-	for (unsigned i = 0; i < AGENT_RINGS; i++)
+	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
 		if (ring_of(from, i)->turns) {
 			memcpy(ring_of(to, i), ring_of(from, i), AGENT_COUNTS_IN_RING);
 			memcpy(ring_counts(ring_of(to, i)), ring_counts(ring_of(from, i)), counts);

@@ -70,13 +70,10 @@ void point_refuse(struct segment *segment, uint32_t point, enum agent_reason rea
 }
 
 /* A slot that has this consumer in it is not to be used again. */
-static void slot_forget(struct site *site, uint32_t consumer)
+static void slot_forget(struct site *site, const struct consumer *consumer)
 {
-	for (unsigned i = 0; i < site->nslot_places; i++)
-		if (site->slot_places[i] == consumer) {
-			site->slot = 0;
-			site->nslot_places = 0;
-		}
+	if (consumer->in_slot)
+		site->slot = 0;
 }
 
 static int64_t consumer_new(struct site *site, struct area *area)
@@ -117,7 +114,7 @@ static int64_t consumer_get(struct site *site, struct area *area, const struct s
 		return -1;
 	c = consumer_at(found);
 	if (c->program != program)
-		slot_forget(site, found);
+		slot_forget(site, c);
 	c->program = program;
 	area_name_place(area, c->place, segment->number, point);
 	return found;
@@ -147,6 +144,7 @@ static void want_site(struct session *session, struct segment *segment, uint32_t
 	enum agent_reason reason = AGENT_OK;
 	uint16_t *semaphore = NULL;
 	struct site *site;
+	struct consumer *c;
 	int64_t consumer;
 
 	if (state->state == AGENT_REFUSED)
@@ -158,7 +156,6 @@ static void want_site(struct session *session, struct segment *segment, uint32_t
 	if (!site->touched) {
 		site->touched = 1;
 		site->failed = 0;
-		site->reason = AGENT_OK;
 		site->nwant = 0;
 	}
 	if (p->semaphore_offset && !site->semaphore_held) {
@@ -183,12 +180,13 @@ static void want_site(struct session *session, struct segment *segment, uint32_t
 	}
 	if (semaphore && !site->semaphore_held)
 		site->semaphore = semaphore;
-	consumer_at(consumer)->taken = 1;
-	state->place = consumer_at(consumer)->place;
+	c = consumer_at(consumer);
+	c->taken = 1;
+	c->segment = segment;
+	c->point = point;
+	site->nwant++;
+	state->place = c->place;
 	state->state = AGENT_ARMED;
-	site->want[site->nwant] = consumer;
-	site->wanted_by[site->nwant].segment = segment;
-	site->wanted_by[site->nwant++].point = point;
 }
 
 struct texts {

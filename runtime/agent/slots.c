@@ -14,6 +14,7 @@
 
 #define PAGE ((uintptr_t)getauxval(AT_PAGESZ))
 #define REGIONS_MAX 64
+#define SLOT_USUAL 1024u
 #define SERVED ((SITE_REACH + (1u << 20)) / 4) /* of text, by one region */
 
 #ifndef MFD_EXEC
@@ -162,26 +163,33 @@ void regions_close(void)
 
 /* ---- a site's ---- */
 
-static bool same_places(const struct site *site)
+/* Whether what is wanted is what is in the slot. */
+static bool slot_serves(const struct site *site, const struct mapping *text)
 {
-	if (site->nwant != site->nslot_places)
+	const struct consumer *c;
+
+	if (!site->slot || site->slot_base != text->start - text->offset || site->slot_device != text->device ||
+	    site->slot_inode != text->inode)
 		return false;
-	for (unsigned i = 0; i < site->nwant; i++)
-		if (site->slot_places[i] != site->want[i])
+	for (uint32_t i = site->consumers; i; i = c->next) {
+		c = consumer_at(i - 1);
+		if (c->in_slot != c->taken)
 			return false;
+	}
 	return true;
 }
 
 enum agent_reason slots_get(struct site *site, const struct mapping *text, const struct image *image)
 {
-	static uint8_t code[SLOT_MAX];
 	struct slot_consumer list[CONSUMERS_MAX];
+	unsigned first = CONSUMERS_MAX;
+	struct consumer *c;
 	struct region *r;
+	uint8_t *code;
 	uintptr_t at;
 	size_t n;
 
-	if (site->slot && same_places(site) && site->slot_base == text->start - text->offset && site->slot_device == text->device &&
-	    site->slot_inode == text->inode)
+	if (slot_serves(site, text))
 		return AGENT_OK;
 	if (text->end - text->start > SERVED)
 		r = region_get(site->address & -SERVED, (site->address & -SERVED) + SERVED);
@@ -189,22 +197,25 @@ enum agent_reason slots_get(struct site *site, const struct mapping *text, const
 		r = region_get(text->start, text->end);
 	if (!r)
 		return AGENT_FAR;
-	for (unsigned i = 0; i < site->nwant; i++) {
-		const struct consumer *c = consumer_at(site->want[i]);
-
-		list[i] = (struct slot_consumer){ c->program, agent.areas[c->area].at, c->area, c->place };
+	/* The oldest first. */
+	for (uint32_t i = site->consumers; i; i = c->next) {
+		c = consumer_at(i - 1);
+		if (c->taken)
+			list[--first] = (struct slot_consumer){ c->program, agent.areas[c->area].at, c->area, c->place };
 	}
 	at = (uintptr_t)r->run + r->used;
-	n = slot_make(code, at, site->address, list, site->nwant, image, (const struct slot_table *)r->run, r->life);
+	code = r->write + r->used;
+	pages_ready(r->write, r->used, r->used + SLOT_USUAL, REGION_SIZE);
+	n = slot_make(code, at, site->address, list + first, site->nwant, image, (const struct slot_table *)r->run, r->life);
 	if (!n)
 		return AGENT_PROGRAM;
-	pages_ready(r->write, r->used, r->used + n, REGION_SIZE);
-	memcpy(r->write + r->used, code, n);
 	cpu_code_written((const void *)at, n);
 	r->used += (n + SLOT_ALIGN - 1) & ~(size_t)(SLOT_ALIGN - 1);
 	site->slot = at;
-	site->nslot_places = site->nwant;
-	memcpy(site->slot_places, site->want, sizeof(site->want));
+	for (uint32_t i = site->consumers; i; i = c->next) {
+		c = consumer_at(i - 1);
+		c->in_slot = c->taken;
+	}
 	site->slot_base = text->start - text->offset;
 	site->slot_device = text->device;
 	site->slot_inode = text->inode;

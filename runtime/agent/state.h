@@ -192,7 +192,7 @@ struct agent_ring {
 	uint32_t reserved0;
 	uint64_t reserved1[4];
 	_Alignas(64) uint64_t head; /* the thread's */
-	/* The controller's: tail + AGENT_RING_SIZE. At the start AGENT_RING_SIZE. */
+	/* The controller's: tail + AGENT_RING_SIZE. AGENT_RING_SIZE when it is first taken, 0 before. */
 	_Alignas(64) uint64_t limit;
 };
 

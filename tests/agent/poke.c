@@ -451,7 +451,7 @@ static bool print_record(const struct agent_area *a, const struct agent_ring *ri
 static long drain(struct agent_area *a, unsigned i, bool quiet)
 {
 	struct agent_ring *ring = ring_of(a, i);
-	uint64_t tail = ring->limit - AGENT_RING_SIZE, head = __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE), last = 0;
+	uint64_t tail = ring->limit ? ring->limit - AGENT_RING_SIZE : 0, head = __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE), last = 0;
 	long n = 0;
 
 	while (tail < head) {

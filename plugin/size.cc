@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Sites have no size when GCC decides what to inline.
+ *
+ * Any asm statement counts as an instruction there, `asm inline` too, and a small
+ * function has a handful: with two or three sites more it is no longer small, and
+ * a quarter of what is inlined in sqlite3 would not be. So while GCC measures a
+ * function, its sites, and what only they need, are not in it. Nothing else sees
+ * it like that: what is known of parameters and memory has been looked at with
+ * them. What is measured goes along with LTO; there the plugin may be missing.
+ */
+#include "parts.h"
+
+namespace {
+
+struct block {
+	basic_block bb;
+	std::vector<gimple *> all; /* as it was */
+};
+
+/* Computes something that only statements taken out use. */
+static bool is_for_taken(gimple *stmt)
+{
+	imm_use_iterator iter;
+	use_operand_p use;
+	tree lhs;
+
+	if (!is_gimple_assign(stmt) || gimple_vdef(stmt) || gimple_has_side_effects(stmt))
+		return false;
+	lhs = gimple_assign_lhs(stmt);
+	if (TREE_CODE(lhs) != SSA_NAME || has_zero_uses(lhs))
+		return false;
+	FOR_EACH_IMM_USE_FAST(use, iter, lhs)
+		if (!is_gimple_debug(USE_STMT(use)) && gimple_bb(USE_STMT(use)))
+			return false;
+	return true;
+}
+
+/* By hand, for GCC's own means want the function to be the current one. */
+static void fill(const block &block)
+{
+	gimple *first = NULL, *last = NULL;
+
+	for (gimple *stmt : block.all) {
+		if (!gimple_bb(stmt))
+			continue;
+		if (first)
+			last->next = stmt;
+		else
+			first = stmt;
+		stmt->prev = last;
+		last = stmt;
+	}
+	if (first) {
+		first->prev = last;
+		last->next = NULL;
+	}
+	set_bb_seq(block.bb, first);
+}
+
+static void take_out(function *fn, std::vector<block> *blocks)
+{
+	basic_block bb;
+
+	FOR_EACH_BB_FN(bb, fn) {
+		bool any = false;
+
+		for (gimple_stmt_iterator at = gsi_last_bb(bb); !gsi_end_p(at); gsi_prev(&at))
+			if (site_stmt_text(gsi_stmt(at)) || (any && is_for_taken(gsi_stmt(at)))) {
+				if (!any)
+					blocks->push_back({ bb, {} });
+				any = true;
+				gimple_set_bb(gsi_stmt(at), NULL);
+			}
+		if (!any)
+			continue;
+		for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at))
+			blocks->back().all.push_back(gsi_stmt(at));
+		fill(blocks->back());
+	}
+}
+
+static void put_back(const std::vector<block> &blocks)
+{
+	for (const block &block : blocks) {
+		for (gimple *stmt : block.all)
+			if (!gimple_bb(stmt))
+				gimple_set_bb(stmt, block.bb);
+		fill(block);
+	}
+}
+
+/* For the first inlining, a function at a time: in the place of GCC's own pass. */
+const pass_data size_data = {
+	GIMPLE_PASS, PLUGIN_NAME "_size", OPTGROUP_INLINE, TV_INLINE_PARAMETERS, 0, 0, 0, 0, 0,
+};
+
+struct size_pass : gimple_opt_pass {
+	size_pass(gcc::context *context) : gimple_opt_pass(size_data, context) {}
+
+	opt_pass *clone() override
+	{
+		return new size_pass(m_ctxt);
+	}
+
+	unsigned execute(function *fn) override
+	{
+		std::vector<block> blocks;
+
+		take_out(fn, &blocks);
+		compute_fn_summary(cgraph_node::get(fn->decl), true);
+		put_back(blocks);
+		return 0;
+	}
+};
+
+/* For the inlining of the whole unit: all of its functions at once. */
+static void (*generate_summary)(void);
+
+static void generate_summary_without_sites(void)
+{
+	std::vector<block> blocks;
+	cgraph_node *node;
+
+	FOR_EACH_FUNCTION_WITH_GIMPLE_BODY(node) {
+		function *fn = DECL_STRUCT_FUNCTION(node->decl);
+
+		if (fn && fn->cfg)
+			take_out(fn, &blocks);
+	}
+	generate_summary();
+	put_back(blocks);
+}
+
+} // namespace
+
+opt_pass *pass_size(gcc::context *context)
+{
+	return new size_pass(context);
+}
+
+void size_of_unit(void)
+{
+	opt_pass *pass = g->get_passes()->get_pass_by_name("ipa-fnsummary");
+
+	if (!pass || pass->type != IPA_PASS)
+		return;
+	generate_summary = ((ipa_opt_pass_d *)pass)->generate_summary;
+	((ipa_opt_pass_d *)pass)->generate_summary = generate_summary_without_sites;
+}
