@@ -20,10 +20,12 @@
 #include <unistd.h>
 
 #include "runtime/agent-session.h"
+#include "runtime/agent/cpu.h"
 #include "runtime/function.h"
 #include "runtime/process.h"
 #include "runtime/request.h"
 #include "sdt/error.h"
+#include "sdt/image.h"
 
 #define COUNTS_AGE_NS 50000000u /* counts that were read this shortly before are given again */
 
@@ -361,6 +363,15 @@ static int process_usable(const struct agent_store *store, const struct process 
 	return 0;
 }
 
+static bool agent_takes(const struct pp_site *site)
+{
+	static const uint8_t nop[SITE_NOP] = SITE_NOP_BYTES;
+
+	/* Where two bytes do not lie in one block of 8, the jump cannot be begun. */
+	return site->probe->image->is_64 && site->role == SITE_HIT && !memcmp(site->code + SITE_AT, nop, SITE_NOP) &&
+	       (!SITE_AT || (site->address + SITE_AT) % 8 != 7);
+}
+
 static int agent_usable(const struct pp_request *request, bool any)
 {
 	struct agent_store store = { -1, -1, -1, "" };
@@ -547,6 +558,7 @@ const struct backend backend_agent = {
 	.remove = agent_remove,
 	.names = agent_names,
 	.usable = agent_usable,
+	.takes = agent_takes,
 	.arm = agent_arm,
 	.readback = agent_readback,
 	.disarm = agent_disarm,

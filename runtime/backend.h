@@ -27,11 +27,14 @@ struct segment {
 };
 
 /* What is to be armed: one point for one process, its program, and what became of it. */
+struct backend;
+
 struct arm_point {
 	const struct pp_image *image;
 	const struct pp_site *site;
 	const struct process *process; /* NULL: every process */
 	const struct fetch_program *program;
+	const struct backend *backend; /* that is to arm it */
 	uint32_t point; /* its index in the description */
 	int error;      /* 0, or a negative errno: not armed, and why */
 	char *reason;   /* a sentence, freed by free(); may stand without an error: a remark */
@@ -58,6 +61,8 @@ struct backend {
 
 	/* 0, or why not, with a sentence. any: another backend would do as well, and better if this one is only half right. */
 	int (*usable)(const struct pp_request *request, bool any);
+	/* Whether it can arm such a site. NULL: all that pass check_site(). */
+	bool (*takes)(const struct pp_site *site);
 
 	/*
 	 * Arms the segment's points all together and keeps it in the store. A point

@@ -35,6 +35,31 @@ static int choose(const struct pp_request *request, const struct backend **backe
 	return err ? err : error_set(EOPNOTSUPP, "this version has no backend '%s'", request->backend);
 }
 
+/* Of one enabling, what one backend does. */
+struct round {
+	const struct backend *backend;
+	struct segment *segment; /* NULL: nothing was armed */
+	struct verify_miss *misses; /* by index in the targets' points */
+	size_t nmisses;
+	bool locked;
+};
+
+#define ROUNDS 2
+
+/* With auto, the kernel gets the sites that the agent cannot arm, where it may be used. */
+static void share_out(struct targets *t, const struct pp_request *request, struct round rounds[ROUNDS])
+{
+	bool shared = rounds[0].backend->takes && !strcmp(request->backend, "auto") && !backend_kernel.usable(request, true);
+
+	for (size_t i = 0; i < t->npoints; i++) {
+		struct arm_point *point = &t->points[i];
+
+		point->backend = rounds[0].backend;
+		if (shared && !point->error && !rounds[0].backend->takes(point->site))
+			rounds[1].backend = point->backend = &backend_kernel;
+	}
+}
+
 /* A session counts a hit once: points that it has armed already for the process, or for all, are left out. */
 static int leave_out_armed(struct pp_session *session, struct targets *t)
 {
@@ -145,8 +170,9 @@ static int verify_already(struct pp_session *session, struct targets *t)
 	return err;
 }
 
-/* The description of the points that have no error yet; sets their index in it. */
-static int describe(struct targets *t, struct desc **desc, struct arm_point **points, size_t *npoints)
+/* The description of the backend's points that have no error yet; sets their index in it. */
+static int describe(struct targets *t, const struct backend *backend, struct desc **desc, struct arm_point **points,
+                    size_t *npoints)
 {
 	struct desc_builder *builder = NULL;
 	const struct pp_probe *probe = NULL;
@@ -160,7 +186,7 @@ static int describe(struct targets *t, struct desc **desc, struct arm_point **po
 	for (size_t i = 0; i < t->npoints && err >= 0; i++) {
 		struct arm_point *point = &t->points[i];
 
-		if (point->error)
+		if (point->error || point->backend != backend)
 			continue;
 		if (!probe || probe->image != point->image)
 			err = file = desc_add_file(builder, point->image);
@@ -198,8 +224,8 @@ static int describe(struct targets *t, struct desc **desc, struct arm_point **po
 	return 0;
 }
 
-static int add_row(struct pp_report *report, const struct arm_point *first, const struct backend *backend,
-                   enum pp_state state, size_t sites, bool verified, int64_t offset, const char *reason, pid_t pid)
+static int add_row(struct pp_report *report, const struct arm_point *first, enum pp_state state, size_t sites,
+                   bool verified, int64_t offset, const char *reason, pid_t pid)
 {
 	const struct pp_probe *probe = first->site->probe;
 	char *name = NULL;
@@ -208,15 +234,14 @@ static int add_row(struct pp_report *report, const struct arm_point *first, cons
 	if (asprintf(&name, "%s:%s", probe->provider, probe->name) < 0)
 		return error_set(ENOMEM, "out of memory");
 	err = report_add(report, &(struct report_row){
-		.state = state, .probe = name, .backend = backend->name, .reason = (char *)reason,
+		.state = state, .probe = name, .backend = first->backend->name, .reason = (char *)reason,
 		.pid = pid, .sites = sites, .verified = verified, .offset = offset }, first->image);
 	free(name);
 	return err;
 }
 
 /* One row for what was armed of a probe in a process, one for what is pending, one for each site refused. */
-static int report_points(struct pp_report *report, const struct targets *t, const struct backend *backend,
-                         const struct verify_miss *misses, size_t nmisses)
+static int report_points(struct pp_report *report, const struct targets *t)
 {
 	int err = 0;
 
@@ -227,7 +252,7 @@ static int report_points(struct pp_report *report, const struct targets *t, cons
 		const char *reason[2] = { NULL, NULL };
 
 		for (end = i; end < t->npoints && t->points[end].site->probe == first->site->probe &&
-		              t->points[end].process == first->process; end++) {
+		              t->points[end].process == first->process && t->points[end].backend == first->backend; end++) {
 			const struct arm_point *point = &t->points[end];
 			bool armed = !point->error || point->error == -EALREADY;
 			int which = point->pending;
@@ -243,22 +268,29 @@ static int report_points(struct pp_report *report, const struct targets *t, cons
 		pid_t pid = first->process ? first->process->pid : 0;
 
 		if (count[0])
-			err = add_row(report, first, backend, PP_ARMED, count[0], verified[0], -1, reason[0], pid);
+			err = add_row(report, first, PP_ARMED, count[0], verified[0], -1, reason[0], pid);
 		if (count[1] && !err)
-			err = add_row(report, first, backend, PP_PENDING, count[1], false, -1, reason[1], pid);
+			err = add_row(report, first, PP_PENDING, count[1], false, -1, reason[1], pid);
 		for (size_t k = i; k < end && !err; k++) {
 			const struct arm_point *point = &t->points[k];
 
 			if (point->error && point->error != -EALREADY && point->error != -ECANCELED)
-				err = add_row(report, point, backend, PP_REFUSED, 1, false, (int64_t)point->site->offset,
+				err = add_row(report, point, PP_REFUSED, 1, false, (int64_t)point->site->offset,
 				              point->reason ? point->reason : strerror(-point->error), pid);
 		}
 	}
-	for (size_t i = 0; i < nmisses && !err; i++) {
-		const struct arm_point *point = &t->points[misses[i].point];
+	return err;
+}
 
-		err = add_row(report, point, backend, PP_REFUSED, 1, false, (int64_t)point->site->offset, misses[i].reason,
-		              misses[i].pid);
+static int report_misses(struct pp_report *report, const struct targets *t, const struct round *round)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < round->nmisses && !err; i++) {
+		const struct arm_point *point = &t->points[round->misses[i].point];
+
+		err = add_row(report, point, PP_REFUSED, 1, false, (int64_t)point->site->offset, round->misses[i].reason,
+		              round->misses[i].pid);
 	}
 	return err;
 }
@@ -306,135 +338,182 @@ static int scope_pids(struct scope *scope, const struct pp_request *request)
 	return 0;
 }
 
-/* Under the lock: arms what targets hold, all or (on an error) nothing. */
-static int arm(struct pp_session *session, const struct backend *backend, const struct pp_request *request,
-               struct targets *t, struct verify_miss **misses, size_t *nmisses)
+/* Takes out again what a round armed; pp_error() stays. */
+static void undo(struct pp_session *session, struct round *round)
+{
+	char *sentence = strdup(pp_error());
+
+	if (round->segment) {
+		round->backend->disarm(session, round->segment, NULL, true);
+		session_forget_segment(session, round->segment);
+		round->segment = NULL;
+	}
+	error_set(0, "%s", sentence ? sentence : "out of memory");
+	free(sentence);
+}
+
+/* What was not to be had of the round's points is taken out; where that is all, the segment. */
+static void take_out_failed(struct pp_session *session, struct round *round, const struct arm_point *points, size_t n)
+{
+	bool *take = calloc(n + 1, sizeof(*take)), any = false, all = true;
+
+	for (size_t i = 0; take && i < n; i++) {
+		take[points[i].point] = points[i].error && round->backend->armed(round->segment, points[i].point);
+		any |= take[points[i].point];
+		all &= points[i].error != 0;
+	}
+	if (all)
+		undo(session, round);
+	else if (take && any)
+		round->backend->disarm(session, round->segment, take, false);
+	free(take);
+}
+
+/* The misses name points by their place among those armed. */
+static void number_misses(const struct targets *t, struct round *round, const struct arm_point *points)
+{
+	for (size_t i = 0; i < round->nmisses; i++) {
+		const struct arm_point *missed = &points[round->misses[i].point];
+
+		for (size_t k = 0; k < t->npoints; k++)
+			if (t->points[k].site == missed->site && t->points[k].process == missed->process) {
+				round->misses[i].point = k;
+				break;
+			}
+	}
+}
+
+/* Under the lock: arms the round's points, all or (on an error) nothing. */
+static int arm(struct pp_session *session, const struct pp_request *request, struct targets *t, struct round *round)
 {
 	struct arm_point *points = NULL;
-	struct segment *segment;
 	struct desc *desc = NULL;
 	size_t npoints = 0;
 	struct scope scope = { .kind = request->scope, .cgroup = request->cgroup };
 	int err = scope_pids(&scope, request);
 
 	if (!err)
-		err = leave_out_armed(session, t);
-	if (!err)
-		err = verify_already(session, t);
-	if (!err && backend == &backend_kernel)
-		err = semaphores_check(session, t->points, t->npoints);
-	if (!err && backend == &backend_kernel)
-		err = verify_no_debugger(t->points, t->npoints, session->name);
-
-	if (!err)
-		err = describe(t, &desc, &points, &npoints);
-	segment = err || !npoints ? NULL : session_add_segment(session, backend, 0, desc, NULL);
-	if (!segment) {
+		err = describe(t, round->backend, &desc, &points, &npoints);
+	if (!err && npoints) {
+		round->segment = session_add_segment(session, round->backend, 0, desc, NULL);
+		if (!round->segment)
+			err = error_set(ENOMEM, "out of memory");
+	}
+	if (err || !npoints) {
 		free(scope.pids);
 		free(desc);
 		free(points);
-		return err || !npoints ? err : error_set(ENOMEM, "out of memory");
+		return err;
 	}
 	session->record = request->record;
 	session->maxactive = request->maxactive;
 	session->hold = request->hold;
 	session->scope = &scope;
-	err = backend->arm(session, segment, points, npoints);
+	err = round->backend->arm(session, round->segment, points, npoints);
 	session->scope = NULL;
 	free(scope.pids);
 	if (err) {
-		results_back(t, points, npoints);
-		free(points);
-		session_forget_segment(session, segment);
-		return err;
+		session_forget_segment(session, round->segment);
+		round->segment = NULL;
+	} else {
+		err = round->backend->readback(session, round->segment, points, npoints, &round->misses, &round->nmisses);
+		if (!err && !all_alive(request))
+			err = -ESRCH;
+		if (!err && session_interrupted(session))
+			err = error_set(EINTR, "interrupted: what was begun is undone");
+		if (err)
+			undo(session, round);
+		else
+			take_out_failed(session, round, points, npoints);
+		number_misses(t, round, points);
 	}
-	err = backend->readback(session, segment, points, npoints, misses, nmisses);
-	if (!err && !all_alive(request))
-		err = -ESRCH;
-	if (!err && session_interrupted(session))
-		err = error_set(EINTR, "interrupted: what was begun is undone");
-
-	bool *take = calloc(npoints + 1, sizeof(*take)), any = false, all = true;
-
-	for (size_t i = 0; take && i < npoints; i++) {
-		take[points[i].point] = points[i].error && backend->armed(segment, points[i].point);
-		any |= take[points[i].point];
-		all &= points[i].error != 0;
-	}
-	if (err || all) {
-		char *sentence = err ? strdup(pp_error()) : NULL;
-
-		backend->disarm(session, segment, NULL, true);
-		session_forget_segment(session, segment);
-		if (sentence)
-			error_set(-err, "%s", sentence);
-		free(sentence);
-	} else if (take && any) {
-		backend->disarm(session, segment, take, false);
-	}
-	free(take);
-	/* The misses name points by their place among those armed. */
-	for (size_t i = 0; i < *nmisses; i++)
-		for (size_t k = 0; k < t->npoints; k++)
-			if (t->points[k].site == points[(*misses)[i].point].site &&
-			    t->points[k].process == points[(*misses)[i].point].process) {
-				(*misses)[i].point = k;
-				break;
-			}
 	results_back(t, points, npoints);
 	free(points);
+	return err;
+}
+
+static int arm_all(struct pp_session *session, const struct pp_request *request, struct targets *t,
+                   struct round rounds[ROUNDS])
+{
+	bool by_kernel = false;
+	int err = 0;
+
+	for (size_t i = 0; i < ROUNDS && rounds[i].backend && !err; i++) {
+		err = session_lock(session, rounds[i].backend, true);
+		rounds[i].locked = !err;
+		by_kernel |= rounds[i].backend == &backend_kernel;
+	}
+	if (!err)
+		err = leave_out_armed(session, t);
+	if (!err)
+		err = verify_already(session, t);
+	if (!err && by_kernel)
+		err = semaphores_check(session, t->points, t->npoints);
+	if (!err && by_kernel)
+		err = verify_no_debugger(t->points, t->npoints, session->name);
+	for (size_t i = 0; i < ROUNDS && rounds[i].backend && !err; i++)
+		err = arm(session, request, t, &rounds[i]);
+	for (size_t i = 0; i < ROUNDS && err; i++)
+		undo(session, &rounds[i]);
+
+	char *sentence = err ? strdup(pp_error()) : NULL;
+
+	for (size_t i = 0; i < ROUNDS; i++) {
+		if (!rounds[i].locked)
+			continue;
+		if (!session_has_segments(session, rounds[i].backend) && !session->is_private)
+			rounds[i].backend->remove(session);
+		rounds[i].backend->unlock(session);
+	}
+	if (sentence)
+		error_set(-err, "%s", sentence);
+	free(sentence);
+	return err;
+}
+
+static int report_all(const struct targets *t, const struct pp_request *request, const struct round rounds[ROUNDS],
+                      struct pp_report **report)
+{
+	struct pp_report *made = calloc(1, sizeof(*made));
+	int err = made ? report_points(made, t) : error_set(ENOMEM, "out of memory");
+
+	for (size_t i = 0; i < ROUNDS && !err; i++)
+		err = report_misses(made, t, &rounds[i]);
+	if (!err)
+		err = report_unmatched(made, t, request);
+	*report = made;
 	return err;
 }
 
 int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report)
 {
 	struct targets targets = { 0 };
-	struct verify_miss *misses = NULL;
-	const struct backend *backend = NULL;
-	size_t nmisses = 0;
-	int err = choose(request, &backend);
-	bool found;
+	struct round rounds[ROUNDS] = { 0 };
+	int err = choose(request, &rounds[0].backend), bad = 0;
 
 	*report = NULL;
-	if (!err)
-		err = targets_find(&targets, request);
-	found = !err;
-	if (!err && targets.npoints) {
-		err = session_lock(session, backend, true);
-		if (!err) {
-			err = arm(session, backend, request, &targets, &misses, &nmisses);
-
-			char *sentence = err ? strdup(pp_error()) : NULL;
-
-			if (!session_has_segments(session, backend) && !session->is_private)
-				backend->remove(session);
-			backend->unlock(session);
-			if (sentence)
-				error_set(-err, "%s", sentence);
-			free(sentence);
-		}
-	}
-	/* Nothing was armed: what has no reason of its own has that of the whole. */
-	for (size_t i = 0; err && i < targets.npoints; i++)
-		if (!targets.points[i].error)
-			targets.points[i].error = -ECANCELED;
-	if (found && targets.matched) {
-		struct pp_report *made = calloc(1, sizeof(*made));
-		int bad = made ? 0 : -ENOMEM;
-
-		if (!bad)
-			bad = report_points(made, &targets, backend, misses, nmisses);
-		if (!bad)
-			bad = report_unmatched(made, &targets, request);
-		if (bad && !err)
+	if (err)
+		return err;
+	err = targets_find(&targets, request);
+	if (!err) {
+		share_out(&targets, request, rounds);
+		if (targets.npoints)
+			err = arm_all(session, request, &targets, rounds);
+		/* Nothing was armed: what has no reason of its own has that of the whole. */
+		for (size_t i = 0; err && i < targets.npoints; i++)
+			if (!targets.points[i].error)
+				targets.points[i].error = -ECANCELED;
+		bad = report_all(&targets, request, rounds, report);
+		if (!err)
 			err = bad;
-		*report = made;
 		if (!err && !targets.npoints)
 			err = error_set(ENOENT, "no probe matches '%s'", request->patterns[0]);
 	}
-	for (size_t i = 0; i < nmisses; i++)
-		free(misses[i].reason);
-	free(misses);
+	for (size_t i = 0; i < ROUNDS; i++) {
+		for (size_t k = 0; k < rounds[i].nmisses; k++)
+			free(rounds[i].misses[k].reason);
+		free(rounds[i].misses);
+	}
 	targets_release(&targets);
 	return err;
 }

@@ -37,7 +37,7 @@ tracer=$!
 until [ "$(count $S k:one recorded)" -gt 0 ]; do tell a "run 1 8"; done
 before=$(sums $S k:one)
 tell a "run 8 1000000"
-wait_for 60 all_written
+wait_for 300 all_written
 kill -INT $tracer
 wait $tracer || fail "probe-trace: $(cat "$T/said")"
 read -r hits filtered idle recorded lost <<<"$(sums $S k:one)"
@@ -55,6 +55,40 @@ want "each thread in its order" "" "$(jq -r '"\(.tid) \(.time)"' "$T/traced" |
 want "times in order" "" "$(jq -r .time "$T/traced" | awk 'NR > 1 && $1 < last - 10000000 { print NR; exit } { last = $1 }')"
 expect 0 probe-disable -q -s $S
 gone $S
+
+# ---- sites that the agent cannot arm are the kernel's ----
+
+if [ "$(id -u)" = 0 ]; then
+	"$CC" -O2 -Iinclude -o "$T/mixed" tests/agent/mixed.c || fail "mixed does not build"
+	agent_hits m "$T/mixed"
+	expect 0 probe-enable --json -s $S -p $m 'mixed:*'
+	want "who arms what" '[["mixed:older","kernel",true],["mixed:ours","agent",true]]' \
+		"$(json '[.armed[] | [.probe, .backend, .verified]] | sort' <<<"$out")"
+	env --default-signal=INT probe-trace -s $S --json >"$T/traced" 2>"$T/said" &
+	tracer=$!
+	until [ "$(count $S mixed:older recorded)" -gt 0 ] && [ "$(count $S mixed:ours recorded)" -gt 0 ]; do tell m "run 1"; done
+	tell m "run 1000"
+	want "hits" "$(count $S mixed:ours)" "$(count $S mixed:older)"
+	adds_up $S
+	both_written() { [ "$(wc -l <"$T/traced")" = $(($(count $S mixed:ours recorded) + $(count $S mixed:older recorded))) ]; }
+	wait_for 60 both_written
+	kill -INT $tracer
+	wait $tracer || fail "probe-trace: $(cat "$T/said")"
+	want "the last of each" '999 999' "$(for p in ours older; do
+		jq ".args | select(.) | .arg0" <(grep "mixed:$p" "$T/traced") | tail -n 1; done | xargs)"
+	expect 0 probe-disable -q -s $S mixed:older
+	n=$(count $S mixed:ours)
+	tell m "run 10"
+	want "one left" $((n + 10)) "$(count $S mixed:ours)"
+	expect 0 probe-disable -q -s $S
+	gone $S
+	expect 3 probe-enable --json -b agent -s $S -p $m 'mixed:*'
+	want_like "the agent alone" "*no nop of 10 bytes stands behind the site*" "$(json '.refused[].reason' <<<"$out")"
+	expect 0 probe-disable -q -s $S
+	stop m
+else
+	part_skipped "arming by the kernel needs root"
+fi
 
 # ---- slower than the reader: nothing is lost, and a trace holds all ----
 

@@ -13,6 +13,7 @@
 
 #define SITE_AT 1   /* where in a site our bytes begin: the one before is the kernel's */
 #define SITE_NOP 10 /* bytes, from there on */
+#define SITE_NOP_BYTES { 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 }
 #define JUMP 5
 #define SITE_STEPS 3                           /* of patching; patch-CPU.c */
 #define SITE_REACH ((1ull << 31) - (1u << 20)) /* of a jump */
@@ -52,6 +53,7 @@ static inline void cpu_code_written(const void *at, uint64_t size)
 
 #define SITE_AT 0
 #define SITE_NOP 4
+#define SITE_NOP_BYTES { 0x1f, 0x20, 0x03, 0xd5 }
 #define JUMP 4
 #define SITE_STEPS 1
 #define SITE_REACH ((128ull << 20) - (1u << 20))

@@ -24,7 +24,7 @@
 #define HWCAP2_BTI (1u << 17)
 #endif
 
-const uint8_t site_nop[SITE_NOP] = { 0x1f, 0x20, 0x03, 0xd5 };
+const uint8_t site_nop[SITE_NOP] = SITE_NOP_BYTES;
 
 bool site_fits(uintptr_t address)
 {

@@ -15,7 +15,7 @@
 
 #include "runtime/agent/agent.h"
 
-const uint8_t site_nop[SITE_NOP] = { 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 };
+const uint8_t site_nop[SITE_NOP] = SITE_NOP_BYTES;
 
 bool site_fits(uintptr_t address)
 {
