@@ -222,7 +222,8 @@ static int emit_bits(struct parser *p, const struct token *token, size_t arg, co
 
 static bool is_text_array(const struct pp_field *field)
 {
-	return field->class == PPN_CLASS_NONE && (!strncmp(field->type, "char [", 6) || !strncmp(field->type, "const char [", 12));
+	return field->class == PPN_CLASS_NONE &&
+	       (!strncmp(field->type, "char [", 6) || !strncmp(field->type, "const char [", 12));
 }
 
 static int field_of(struct parser *p, size_t arg, const struct path *path, struct value *value)

@@ -247,7 +247,7 @@ int function_probe(const struct pp_image *image, const char *name, struct pp_pro
 	if (!err)
 		err = find(image, parts.symbol, addresses, &n);
 	if (!err && (image->machine != EM_X86_64 || !image->is_64))
-		err = error_set(EOPNOTSUPP, "%s: probes are armed in 64-bit x86 programs only", image->path);
+		err = error_set(EOPNOTSUPP, "%s: functions without notes are probed in 64-bit x86 programs only", image->path);
 	f = err ? NULL : calloc(1, sizeof(*f));
 	if (!err && !f)
 		err = error_set(ENOMEM, "out of memory");

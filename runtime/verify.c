@@ -59,6 +59,14 @@ static int places_add(struct places *p, uint64_t address, const struct mapping *
 	return 0;
 }
 
+static bool maps_image(const struct process *process, size_t i, const struct pp_image *image)
+{
+	const struct mapping *m = &process->maps[i];
+
+	return m->inode == image->inode &&
+	       process_mapping(process, image->device, image->inode, m->offset, i ? m - 1 : NULL) == m;
+}
+
 /* The executable mappings of an image, once; what maps the offset is then found among them. */
 static int places_find(struct places *p, const struct process *process, const struct arm_point *run, size_t n)
 {
@@ -70,8 +78,7 @@ static int places_find(struct places *p, const struct process *process, const st
 	for (size_t i = 0; i < process->nmaps && nmappings < 64; i++) {
 		const struct mapping *m = &process->maps[i];
 
-		if (m->exec && m->inode == image->inode &&
-		    process_mapping(process, image->device, image->inode, m->offset, i ? m - 1 : NULL) == m)
+		if (m->exec && maps_image(process, i, image))
 			mappings[nmappings++] = m;
 	}
 	for (size_t i = 0; i < n && !err; i++) {
@@ -159,12 +166,63 @@ static int miss(struct outcome *o, struct arm_point *point, size_t i, const stru
 	return 0;
 }
 
+#define BIASES_MAX 8
+
+/* By how much addresses in the process differ from those as linked, as its mappings of the file tell. */
+static size_t find_biases(const struct process *process, const struct pp_image *image, uint64_t *biases)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < process->nmaps; i++)
+		for (size_t k = 0; k < image->nsegments && n < BIASES_MAX && maps_image(process, i, image); k++) {
+			const struct image_segment *s = &image->segments[k];
+			uint64_t offset = process->maps[i].offset, bias = process->maps[i].start - (s->address - s->offset + offset);
+			size_t known = 0;
+
+			if (offset + 4095 < s->offset || offset >= s->offset + s->filesz)
+				continue;
+			while (known < n && biases[known] != bias)
+				known++;
+			biases[known] = bias;
+			n += known == n;
+		}
+	return n;
+}
+
+/*
+ * Programs that want their text in huge pages copy it to memory of their own, and move that over the text. It is no
+ * file's then, and no point.
+ */
+static int verify_elsewhere(struct outcome *o, struct arm_point *run, size_t n, const struct process *process, bool *seen)
+{
+	const struct pp_image *image = run[0].image;
+	uint64_t biases[BIASES_MAX];
+	size_t nbiases = find_biases(process, image, biases);
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++)
+		for (size_t k = 0; k < process->nmaps * nbiases && !seen[i] && !run[i].error && !err; k++) {
+			const struct mapping *m = &process->maps[k / nbiases];
+			uint64_t address = biases[k % nbiases] + run[i].site->address;
+
+			if (!m->exec || address < m->start || address >= m->end || maps_image(process, k / nbiases, image))
+				continue;
+			seen[i] = true;
+			err = miss(o, &run[i], i, process, sentence("pid %d has a copy of the text there, in memory that is not "
+			                                            "this file's (huge pages?): the kernel arms nothing in it",
+			                                            process->pid));
+		}
+	return err;
+}
+
 /* Marks in seen[] the points that the process maps. */
 static int verify_process(struct outcome *o, struct arm_point *run, size_t n, const struct process *process, bool *seen)
 {
 	struct places p = { 0 };
 	int err = places_find(&p, process, run, n), denied;
 
+	if (!err && p.n < n)
+		err = verify_elsewhere(o, run, n, process, seen);
 	if (err || !p.n) {
 		places_release(&p);
 		return err;

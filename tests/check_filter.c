@@ -77,14 +77,14 @@ static struct pp_enumerator states[] = {
 static struct pp_type state_type = { .name = "enum state", .size = 4, .values = states, .nvalues = 5 };
 
 static struct pp_arg args[ARGS] = {
-	[INT] = { "i", "int", 'i' },           [UINT] = { "u", "unsigned", 'u' },
-	[LONG] = { "l", "long", 'i' },         [ULONG] = { "ul", "unsigned long", 'u' },
-	[CHAR] = { "c", "char", 'c' },         [BOOL] = { "flag", "bool", 'b' },
-	[SHORT] = { "_s2", "short", 'i' },     [INDEXED] = { "x", "unsigned long", 'u' },
-	[POINTER] = { "p", "void *", 'p' },    [PATH] = { "path", "const char *", 's' },
-	[NAME] = { "name", "const char *", 's' }, [FLOAT] = { "f", "double", 'f' },
+	[INT] = { "i", "int", 'i', NULL },           [UINT] = { "u", "unsigned", 'u', NULL },
+	[LONG] = { "l", "long", 'i', NULL },         [ULONG] = { "ul", "unsigned long", 'u', NULL },
+	[CHAR] = { "c", "char", 'c', NULL },         [BOOL] = { "flag", "bool", 'b', NULL },
+	[SHORT] = { "_s2", "short", 'i', NULL },     [INDEXED] = { "x", "unsigned long", 'u', NULL },
+	[POINTER] = { "p", "void *", 'p', NULL },    [PATH] = { "path", "const char *", 's', NULL },
+	[NAME] = { "name", "const char *", 's', NULL }, [FLOAT] = { "f", "double", 'f', NULL },
 	[REQUEST] = { "req", "const struct request *", 'p', &request }, [STATE] = { "state", "enum state", 'i', &state_type },
-	[FLAT] = { "q.x[1]", "long", 'i' },
+	[FLAT] = { "q.x[1]", "long", 'i', NULL },
 };
 static struct pp_image image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
 static struct pp_probe probe = { .image = &image, .provider = "it", .name = "here", .args = args, .nargs = ARGS };

@@ -4,7 +4,7 @@
  * fetch programs, and can be run. Built with
  *
  *     clang -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -DPP_VERSION='""' -Iinclude -I. \
- *         tests/fuzz_filter.c runtime/fetch.c runtime/filter.c runtime/filter-token.c $(find sdt -name '*.c') -lelf
+ *         tests/fuzz_filter.c runtime/fetch.c runtime/filter.c runtime/filter-name.c runtime/filter-token.c $(find sdt -name '*.c') -lelf
  */
 #include <elf.h>
 #include <stdlib.h>
@@ -15,9 +15,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static struct pp_field fields[] = {
+	{ "a", "int", 'i', 0, 0, 4, 4 },      { "b", "long", 'i', 5, 60, 8, 9 },   { "s", "char *", 's', 0, 0, 24, 8 },
+	{ "t", "char [8]", 'x', 0, 0, 32, 8 }, { "x", "struct y", 'x', 0, 0, 40, 8 }, { "d", "double", 'f', 0, 0, 48, 8 },
+};
+static struct pp_enumerator values[] = { { "ON", 1 }, { "OFF", -1 } };
+static const struct pp_type type = { .name = "struct x", .size = 56, .fields = fields, .nfields = 6 };
+static const struct pp_type state = { .name = "enum e", .size = 4, .values = values, .nvalues = 2 };
 static struct pp_arg args[] = {
-	{ "i", "int", 'i' },          { "u", "unsigned long", 'u' }, { "s", "char *", 's' },
-	{ "p", "void *", 'p' },       { "f", "double", 'f' },        { "c", "char", 'c' },
+	{ "i", "enum e", 'i', &state },   { "u", "unsigned long", 'u', NULL }, { "s", "char *", 's', NULL },
+	{ "p", "struct x *", 'p', &type }, { "f", "double", 'f', NULL },        { "q.c[0]", "char", 'c', NULL },
 };
 static struct pp_image image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
 static struct pp_probe probe = { .image = &image, .provider = "it", .name = "here", .args = args, .nargs = 6 };

@@ -89,6 +89,46 @@ static void find_bad(struct kernel_segment *s, struct link_arrays *a, size_t fro
 	find_bad(s, a, from + n / 2, n - n / 2, prog, path, pid);
 }
 
+static int by_place(const void *a, const void *b)
+{
+	const struct arm_point *x = *(const struct arm_point *const *)a, *y = *(const struct arm_point *const *)b;
+
+	if (x->site->offset != y->site->offset)
+		return x->site->offset < y->site->offset ? -1 : 1;
+	return (x > y) - (x < y);
+}
+
+static uint64_t semaphore_of(const struct arm_point *point)
+{
+	return point->site->has_semaphore ? point->site->semaphore_offset : 0;
+}
+
+/* The kernel takes one semaphore a place. Each of two that differ would be taken alone: the first one is. */
+static int refuse_conflicts(struct kernel_segment *s, const struct link_arrays *a)
+{
+	struct arm_point **sorted = calloc(a->n, sizeof(*sorted));
+	char reason[256];
+
+	if (!sorted)
+		return error_set(ENOMEM, "out of memory");
+	memcpy(sorted, a->points, a->n * sizeof(*sorted));
+	qsort(sorted, a->n, sizeof(*sorted), by_place);
+	for (size_t i = 0, first = 0; i < a->n; i++) {
+		const struct pp_probe *probe;
+
+		if (sorted[i]->site->offset != sorted[first]->site->offset)
+			first = i;
+		if (semaphore_of(sorted[i]) == semaphore_of(sorted[first]))
+			continue;
+		probe = sorted[first]->site->probe;
+		snprintf(reason, sizeof(reason), "it is at the same place as %.64s:%.64s and has another semaphore, and the "
+		         "kernel takes one there: arm one or the other", probe->provider, probe->name);
+		refuse(s, sorted[i], -EINVAL, reason);
+	}
+	free(sorted);
+	return 0;
+}
+
 static void keep_good(struct link_arrays *a)
 {
 	size_t n = 0;
@@ -153,10 +193,13 @@ static int arm_link(struct kernel_segment *s, struct segment *segment, struct li
 
 		fd = link_multi(prog, path, filter, &points);
 		if (fd < 0 && fd != -EPERM && fd != -ESRCH && fd != -EINTR && fd != -ENOMEM) {
-			find_bad(s, a, 0, a->n, prog, path, filter);
+			err = refuse_conflicts(s, a);
+			keep_good(a);
+			if (!err && a->n)
+				find_bad(s, a, 0, a->n, prog, path, filter);
 			keep_good(a);
 			points = part(a, 0, a->n);
-			fd = a->n ? link_multi(prog, path, filter, &points) : -ENOENT;
+			fd = err ? err : a->n ? link_multi(prog, path, filter, &points) : -ENOENT;
 		}
 		for (size_t i = 0; i < a->n; i++) {
 			if (fd < 0)

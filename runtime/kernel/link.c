@@ -198,8 +198,8 @@ const char *link_reason(int err)
 {
 	switch (-err) {
 	case ENOTSUPP: return "the kernel cannot step over the instruction there, or it is a trap";
-	case EINVAL: return "the kernel refuses this place (its semaphore is in use with another address, or it is past "
-		            "the end)";
+	case EINVAL: return "the kernel refuses this place: what is armed there has another semaphore, or it is past the "
+		            "end";
 	case EIO: return "its file system has no page cache: the kernel arms nothing there";
 	case EPERM: case EACCES: return "this user may not arm: root, or CAP_BPF and CAP_PERFMON, is needed";
 	case ESRCH: return "the process has ended";

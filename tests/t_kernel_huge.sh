@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Text in huge pages: of the file, it is armed; copied to anonymous memory, it is refused with the reason, and others that
+# map the file as it is are armed beside it.
+. tests/lib.sh
+. tests/kernel/lib.sh
+need_kernel
+"$CC" -O2 -fno-toplevel-reorder -Iinclude tests/kernel/huge.c -Wl,-z,max-page-size=0x200000 -o "$T/huge" || fail "does not build"
+at_end "probe-disable -q -s $S 2>/dev/null"
+# Most kernels put files of tmpfs only into huge pages.
+mkdir "$T/tmpfs"
+mount -t tmpfs -o huge=always,mode=755 tmpfs "$T/tmpfs" 2>/dev/null && at_end "umount $T/tmpfs"
+cp "$T/huge" "$T/tmpfs/"
+
+start a "$T/tmpfs/huge"
+send a collapse
+if IFS= read -r -t 60 -u "${hits_out[a]}" answer && [ "$answer" = ok ] &&
+	awk -v file="$T/tmpfs/huge" '$6 == file { ours = 1; next } /^[0-9a-f]+-/ { ours = 0 }
+		ours && $1 ~ "^(File|Shmem)PmdMapped:" && $2 > 0 { found = 1 } END { exit !found }' "/proc/$a/smaps"; then
+	expect 0 probe-enable -q --json -b kernel -s "$S" -p "$a" app:hit
+	want "in huge pages of the file" true "$(json '.armed[0].verified' <<<"$out")"
+	tell a "hit 1000"
+	want "hits there" 1000 "$(count "$S" app:hit)"
+	expect 0 probe-disable -q -s "$S"
+	gone "$S"
+else
+	part_skipped "this kernel puts no file's text into huge pages"
+fi
+stop a
+
+# by pid, and by file
+start a "$T/huge"
+tell a copy
+start b "$T/huge"
+expect 1 probe-enable -b kernel -s "$S" -p "$a" app:hit
+want_like "a copy" "*pid $a has a copy of the text there, in memory that is not this file's*" "$out"
+gone "$S"
+expect 3 probe-enable --json -b kernel -s "$S" -f "$T/huge" app:hit
+want_like "who is not" "pid $a has a copy of the text*" "$(jq -r '.refused[0].reason' <<<"$out")"
+tell a "hit 10"
+tell b "hit 7"
+want "hits of the one that is" 7 "$(count "$S" app:hit)"
+adds_up "$S"
+expect 0 probe-disable -q -s "$S"
+gone "$S"
+tell a "hit 10"
+tell b "hit 7"
+stop a
+stop b

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Notes of one place with different semaphores: the kernel takes one semaphore a place. The first is armed, the others are
+# told why not, in one session and over several; other places do not suffer.
+. tests/lib.sh
+. tests/kernel/lib.sh
+need_kernel
+"$CC" -O2 -no-pie tests/kernel/refctr.c tests/kernel/refctr.S -o "$T/refctr" || fail "does not build"
+at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s ${S}b 2>/dev/null"
+
+start p "$T/refctr"
+refused() { jq -c '[.refused[] | [.probe, .reason]]' <<<"$out"; }
+armed() { jq -c '[.armed[].probe] | sort' <<<"$out"; }
+for multi in yes no; do
+	reason='it is at the same place as r:a and has another semaphore, and the kernel takes one there: arm one or the other'
+	later='the kernel refuses this place: what is armed there has another semaphore, or it is past the end'
+	[ $multi = yes ] || export PROBEPOINT_NO_UPROBE_MULTI=1
+	[ $multi = yes ] || reason=$later
+	# all at once: the rest is armed
+	expect 3 probe-enable --json -b kernel -s "$S" -p "$p" 'r:*'
+	want "armed" '["r:a","r:own"]' "$(armed)"
+	want "refused" "[[\"r:b\",\"$reason\"],[\"r:c\",\"$reason\"],[\"r:d\",\"$reason\"]]" "$(refused)"
+	tell p "run 10"
+	want "semaphores" "1 1" "$answer"
+	want "hits" "10 0 10" "$(count "$S" r:a) $(count "$S" r:b) $(count "$S" r:own)"
+	# another session
+	expect 3 probe-enable --json -b kernel -s "${S}b" -p "$p" r:a r:b
+	want "in another session, armed" '["r:a"]' "$(armed)"
+	want_like "in another session, refused" '*semaphore*' "$(jq -r '.refused[0].reason' <<<"$out")"
+	tell p "run 10"
+	want "both count" "20 10" "$(count "$S" r:a) $(count "${S}b" r:a)"
+	expect 0 probe-disable -q -s "$S"
+	expect 0 probe-disable -q -s "${S}b"
+	gone "$S"
+	# those without any, and the function that begins there, go together; then the others must wait
+	expect 0 probe-enable --json -b kernel -s "$S" -p "$p" r:c r:d func:places r:own
+	expect 1 probe-enable --json -b kernel -s "${S}b" -p "$p" r:a
+	want "an armed place without" "[[\"r:a\",\"$later\"]]" "$(refused)"
+	tell p "run 10"
+	want "semaphores" "0 1" "$answer"
+	want "hits" "10 10 10 10" "$(for i in r:c r:d func:places r:own; do count "$S" $i; done | xargs)"
+	expect 0 probe-disable -q -s "$S"
+	gone "$S"
+	expect 0 probe-enable -q -b kernel -s "$S" -p "$p" r:b
+	tell p "run 1"
+	want "and when it is free" "0 1" "$answer"
+	expect 0 probe-disable -q -s "$S"
+	tell p "run 1"
+	want "semaphores at the end" "0 0" "$answer"
+done
+stop p
