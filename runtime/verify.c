@@ -208,7 +208,7 @@ static int verify_elsewhere(struct outcome *o, struct arm_point *run, size_t n, 
 			if (!m->exec || address < m->start || address >= m->end || maps_image(process, k / nbiases, image))
 				continue;
 			seen[i] = true;
-			err = miss(o, &run[i], i, process, sentence("pid %d has a copy of the text there, in memory that is not "
+			err = miss(o, &run[i], i, process, error_sentence("pid %d has a copy of the text there, in memory that is not "
 			                                            "this file's (huge pages?): the kernel arms nothing in it",
 			                                            process->pid));
 		}

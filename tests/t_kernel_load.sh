@@ -23,14 +23,14 @@ for p in "${pids[@]}"; do of+=(-p "$p"); done
 expect 0 probe-enable -q --json -s $S "${of[@]}" 'load:*'
 want "armed" '[400,true]' "$(json '[.armed[].sites] | add' <<<"$out" | sed 's/.*/[&,true]/')"
 expect 0 probe-enable -q -s ${S}f -f "$T/load" --if 'arg0 % 4 == 1' 'load:p1?'
-expect 0 probe-enable -q -s ${S}r --record -p "${pids[0]}" 'load:p0?'
+expect 0 probe-enable -q -s ${S}r --record "${of[@]}" 'load:p0?'
 (trap '' INT; exec env --default-signal=INT probe-trace -q -s ${S}r >"$T/records") &
 reader=$!
 for i in 0 1 2 3; do echo >&${ins[i]}; done
 kill -STOP $reader # so that the ring overflows
 sleep $seconds
 overflown() { [ "$(probe-stat --json -s ${S}r | jq '[.probes[].lost] | add')" -gt 0 ]; }
-wait_for 60 overflown
+wait_for 300 overflown
 for i in 0 1 2 3; do echo >&${ins[i]}; done
 all=0
 for i in 0 1 2 3; do
@@ -60,7 +60,7 @@ kill -INT $reader
 wait $reader
 read -r hits recorded lost idle < <(probe-stat --json -s ${S}r |
 	jq -r '[.probes[]] | "\(map(.hits) | add) \(map(.recorded) | add) \(map(.lost) | add) \(map(.idle) | add)"')
-want "hits of the session that records" $((10 * $(cat "$T/turns0"))) "$hits"
+want "hits of the session that records" $((10 * all)) "$hits"
 want "recorded and lost" "$hits 0" "$((recorded + lost)) $idle"
 want "records read" "$recorded" "$(wc -l <"$T/records")"
 [ "$lost" -gt 0 ] || fail "nothing was lost"
