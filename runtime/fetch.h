@@ -105,6 +105,8 @@ int fetch_effect(uint8_t op);
  * before step i. -EBADMSG, with a sentence.
  */
 int fetch_check(const struct fetch_program *program, unsigned nregisters, uint8_t *depths);
+/* The same without a sentence: what is wrong, and at which step; NULL: nothing. */
+const char *fetch_fault(const struct fetch_program *program, unsigned nregisters, uint8_t *depths, size_t *at);
 
 /* ---- the reference interpreter ---- */
 

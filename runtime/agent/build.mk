@@ -3,7 +3,7 @@
 AGENT_CPU := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 AGENT_CPUS := x86_64 aarch64
 AGENT_SRC := $(filter-out $(foreach cpu,$(filter-out $(AGENT_CPU),$(AGENT_CPUS)),%-$(cpu).c),$(AGENT_SRC))
-AGENT_OBJ := $(AGENT_SRC:%.c=$(B)/obj/%.o)
+AGENT_OBJ := $(AGENT_SRC:%.c=$(B)/obj/%.o) $(B)/obj/runtime/agent/fetch-check.o
 AGENT_FLAGS_x86_64 := -fcf-protection=branch
 # No call into libgcc for what is one instruction or three.
 AGENT_FLAGS_aarch64 := -mno-outline-atomics
@@ -13,6 +13,12 @@ $(AGENT_OBJ): CFLAGS_ALL := $(filter-out -fsanitize=%,$(CFLAGS_ALL)) -ftls-model
 # No loop becomes a call of memcpy() either.
 $(B)/obj/runtime/agent/entry.o: CFLAGS_ALL += -mgeneral-regs-only -fno-builtin \
 	$(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-loop-distribute-patterns)
+
+# What the library and the agent both have.
+$(B)/obj/runtime/agent/fetch-check.o: runtime/fetch-check.c $(B)/obj/flags
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 $(B)/lib/libprobepoint-agent.so: $(AGENT_OBJ)
 	$(say) LD $@

@@ -18,85 +18,11 @@ _Static_assert(sizeof(struct desc) == 48 && sizeof(struct desc_point) == 40 && s
 
 /* ---- programs ---- */
 
-static const int8_t pops[FETCH_TEST + 1] = {
-	[FETCH_EXTEND] = 1, [FETCH_LOAD] = 1, [FETCH_ARG] = 1, [FETCH_STRING] = 1, [FETCH_ADD ... FETCH_LE] = 2,
-	[FETCH_NOT] = 1, [FETCH_NEG] = 1, [FETCH_COM] = 1, [FETCH_JZ] = 1, [FETCH_JNZ] = 1, [FETCH_STREQ] = 1,
-	[FETCH_PREFIX] = 1, [FETCH_TEST] = 1,
-};
-
-static const int8_t pushes[FETCH_TEST + 1] = {
-	[FETCH_IMM] = 1, [FETCH_REG] = 1, [FETCH_EXTEND] = 1, [FETCH_LOAD] = 1, [FETCH_ADD ... FETCH_LE] = 1,
-	[FETCH_NOT] = 1, [FETCH_NEG] = 1, [FETCH_COM] = 1, [FETCH_PID] = 1, [FETCH_TID] = 1, [FETCH_STREQ] = 1,
-	[FETCH_PREFIX] = 1, [FETCH_COMMEQ] = 1, [FETCH_COMMPREFIX] = 1,
-};
-
-static bool fields_ok(const struct fetch_program *p, size_t i, size_t nargs)
-{
-	const struct fetch_step *step = &p->steps[i];
-	bool sized = step->a == 1 || step->a == 2 || step->a == 4 || step->a == 8;
-	bool in_predicate = i < p->npredicate;
-
-	switch (step->op) {
-	case FETCH_REG:
-		return step->a < REGISTERS;
-	case FETCH_EXTEND:
-		return sized && step->b + 8 * step->a <= 64 && step->c <= 1;
-	case FETCH_LOAD:
-		return sized && step->c <= 1;
-	case FETCH_ARG:
-	case FETCH_STRING:
-		return !in_predicate && nargs < p->nargs && step->a == nargs &&
-		       (step->op == FETCH_STRING) == (p->kind[nargs] == PP_STRING);
-	case FETCH_JZ:
-	case FETCH_JNZ:
-		return in_predicate && step->value > (int64_t)i && step->value < (int64_t)p->npredicate;
-	case FETCH_STREQ:
-	case FETCH_PREFIX:
-	case FETCH_COMMEQ:
-	case FETCH_COMMPREFIX:
-		return in_predicate && step->a < p->nliterals && p->literals[step->a].length <= FETCH_LITERAL_MAX;
-	case FETCH_TEST:
-		return i + 1 == p->npredicate;
-	default:
-		return step->op < FETCH_TEST && step->c <= 1;
-	}
-}
-
-/* The rules of fetch.h; depths[i] becomes the depth before step i. */
 static bool program_ok(const struct fetch_program *p, uint8_t *depths)
 {
-	const uint8_t unknown = FETCH_DEPTH_MAX + 1;
-	size_t nargs = 0, nstrings = 0;
-	int depth = 0;
+	size_t at;
 
-	if (p->nargs > RECORD_ARGS_MAX || p->npredicate > p->nsteps)
-		return false;
-	memset(depths, unknown, p->nsteps);
-	for (size_t i = 0; i < p->nsteps; i++) {
-		const struct fetch_step *step = &p->steps[i];
-		bool is_arg = step->op == FETCH_ARG || step->op == FETCH_STRING;
-
-		if (depths[i] != unknown && depths[i] != depth)
-			return false;
-		depths[i] = depth;
-		if (!fields_ok(p, i, nargs) || depth < pops[step->op])
-			return false;
-		if (step->op == FETCH_JZ || step->op == FETCH_JNZ) {
-			if (depths[step->value] != unknown && depths[step->value] != depth)
-				return false;
-			depths[step->value] = depth;
-		}
-		depth += pushes[step->op] - pops[step->op];
-		nargs += is_arg;
-		nstrings += step->op == FETCH_STRING;
-		if (depth > FETCH_DEPTH_MAX || nstrings > RECORD_STRINGS_MAX)
-			return false;
-		if (depth && (is_arg || i + 1 == p->npredicate))
-			return false;
-		if (i + 1 == p->npredicate && step->op != FETCH_TEST)
-			return false;
-	}
-	return !depth && nargs == p->nargs;
+	return !fetch_fault(p, REGISTERS, depths, &at);
 }
 
 static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t n)
