@@ -117,7 +117,7 @@ static int64_t value(const struct member *member)
 		}
 	case LONG_DOUBLE: /* normal: the highest bit is one */
 		return (int64_t)(v | 1ull << 63);
-	case EXPONENT: /* ... and not zero: the processor makes it 1 */
+	case EXPONENT: /* ... and not zero: GCC 11 makes it 1 where it folds such a constant, without us too */
 		return (uint16_t)v ? (uint16_t)v : 1;
 	default:
 		break;
