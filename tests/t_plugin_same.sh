@@ -49,3 +49,26 @@ for d in one two; do
 	(cd "$T/$d" && $GCC -O2 "${with[@]}" -ffile-prefix-map="$T/$d"=/src -c "$T/$d/tail.c" -o "$T/$d.o") || fail "prefix map"
 done
 cmp "$T/one.o" "$T/two.o" || fail "the folder shows in spite of -ffile-prefix-map"
+
+# ccache: another time from the cache, but not with another plugin or other rules.
+have ccache || { part_skipped "ccache is not installed"; exit 0; }
+export CCACHE_DIR=$T/cache CCACHE_COMPILERCHECK=content CCACHE_EXTRAFILES=$T/rules
+unset CCACHE_DISABLE CCACHE_RECACHE
+hits() { ccache --print-stats | awk '$1 ~ /^(direct|preprocessed)_cache_hit$/ { n += $2 } END { print n }'; }
+cached() { (cd "$T" && ccache $GCC -O2 "$@" -c tail.c -o out.o) || fail "ccache: $*"; }
+echo 'probe * sites=entry' >"$T/rules"
+with=("-fplugin=$PLUGIN" "-fplugin-arg-probepoint-rules=$T/rules")
+cached "${with[@]}"
+mv "$T/out.o" "$T/first.o"
+want "hits at first" 0 "$(hits)"
+cached "${with[@]}"
+want "hits then" 1 "$(hits)"
+cmp "$T/first.o" "$T/out.o" || fail "what comes from the cache differs"
+sites "$T/out.o" | grep -q __entry || fail "what comes from the cache has no sites"
+echo 'probe * sites=return' >"$T/rules"
+cached "${with[@]}"
+want "hits with other rules" 1 "$(hits)"
+sites "$T/out.o" | grep -q __entry && fail "of the rules before"
+cached
+want "hits without the plugin" 1 "$(hits)"
+want "sites without the plugin" "" "$(sites "$T/out.o")"
