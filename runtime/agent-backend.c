@@ -11,6 +11,7 @@
  * folder of one that was killed is found without the lock by the next command, and
  * taken down.
  */
+#include <elf.h>
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -27,6 +28,11 @@
 #include "sdt/error.h"
 #include "sdt/image.h"
 
+#ifdef __aarch64__
+#define OWN_MACHINE EM_AARCH64
+#else
+#define OWN_MACHINE EM_X86_64
+#endif
 #define COUNTS_AGE_NS 50000000u /* counts that were read this shortly before are given again */
 
 static void loaded_free(struct agent_loaded *loaded)
@@ -422,18 +428,34 @@ static void look(const struct agent_session *k, const struct agent_loaded *loade
 	free(pids);
 }
 
-/* Points of a process without an agent. */
+/* 0, or why no agent can have it, whatever the process. */
+static int point_usable(const struct arm_point *point)
+{
+	const struct pp_image *image = point->image;
+
+	if (point->site->role != SITE_HIT)
+		return error_set(EOPNOTSUPP, "the agent arms probes, not calls of functions: -b kernel does");
+	if (image->machine != OWN_MACHINE || !image->is_64)
+		return error_set(EOPNOTSUPP, "'%s' is of another kind than the agent, which can be in no process that runs it: "
+		                             "-b kernel may do", image->path);
+	return 0;
+}
+
+/* Points that no agent can have, or of a process without one. */
 static size_t refuse_strangers(const struct agent_session *k, struct arm_point *points, size_t npoints)
 {
 	const struct process *process = NULL;
 	size_t refused = 0;
-	int err = 0;
+	int trouble = 0;
 
 	for (size_t i = 0; i < npoints; i++) {
-		if (points[i].process && points[i].process != process)
-			err = process_usable(&k->store, points[i].process, false);
-		process = points[i].process;
-		if (!process || !err)
+		int err = point_usable(&points[i]);
+
+		if (points[i].process && points[i].process != process && !err)
+			trouble = process_usable(&k->store, process = points[i].process, false);
+		if (!err && points[i].process)
+			err = trouble;
+		if (!err)
 			continue;
 		points[i].error = err;
 		free(points[i].reason);

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # A command that is killed at any of its steps: the target goes on, the next command finds a session that is whole,
-# what it lists is what is armed, and in the end there is nothing left.
+# what it lists is what is armed, and in the end there is nothing left. And a target that is killed in the middle of
+# its records: what its reader gets are whole ones, in their order, and none was damaged.
 . tests/lib.sh
 . tests/agent/lib.sh
 . tests/kernel/lib.sh
@@ -69,3 +70,28 @@ killed read probe-trace -q -n 10 -s $S
 [ $all -gt 100 ] || fail "only $all steps"
 echo "$all steps"
 stop a
+
+times=20 lines=0
+[ "${PROBEPOINT_LONG-}" ] && times=200
+for ((i = 0; i < times; i++)); do
+	start a env LD_PRELOAD="$AGENT" "$T/hits"
+	probe-trace --json -b agent -p $a --string arg2 k:one k:two >"$T/traced" 2>"$T/said" &
+	tracer=$!
+	tell a "start 4"
+	wait_for 60 test -s "$T/traced"
+	sleep 0.0$((RANDOM % 10))$((RANDOM % 10))
+	kill -KILL $a
+	wait $tracer || fail "probe-trace: $(cat "$T/said")"
+	wait $a 2>/dev/null
+	n=$(wc -l <"$T/traced")
+	want "what probe-trace says of $n records" "$n recorded" "$(sed -n 's/^probe-trace: \([^,]*\).*/\1/p' "$T/said")"
+	want_like "no word of damage" "*[0-9] recorded*" "$(grep -v damaged "$T/said")"
+	jq -r '[.tid, .probe, .args.arg0, .args.arg2 // "-", (.args | length)] | @tsv' "$T/traced" >"$T/table" || fail "a line that is none"
+	want "records that are none, or out of their order" "" "$(awk -F '\t' '
+		$2 == "k:one" && $4 == "a string of thirty-two bytes, no" && $5 == 3 || $2 == "k:two" && $5 == 1 {
+			if (!(($1, $2) in last) || $3 > last[$1, $2]) { last[$1, $2] = $3; next }
+		}
+		{ print; exit }' "$T/table")"
+	lines=$((lines + n))
+done
+echo "$lines records of $times killed"

@@ -197,7 +197,9 @@ gone $S
 
 # ---- namespaces: nothing is counted twice ----
 
-if [ "$(id -u)" = 0 ]; then
+if [ "$(id -u)" = 0 ] && ! [ / -ef /proc/1/root/ ]; then
+	part_skipped "setns(2) leaves the chroot that this runs in"
+elif [ "$(id -u)" = 0 ]; then
 	target "$T/life"
 	expect 0 probe-enable -q -b agent -s $S --record -p $pid app:tick
 	say "tick 5"
@@ -228,6 +230,29 @@ expect 0 probe-disable -q -s $S k:two
 gone $S
 stop c
 stop b
+
+# ---- what the agent cannot do it refuses, by name ----
+
+refuses() { # TEXT OPTION...
+	expect 1 probe-enable -b agent -s ${S}r "${@:2}"
+	want_like "refused: ${*:2}" "$1" "$out"
+	gone ${S}r
+}
+bytes=$(site_bytes $a)
+refuses "*the agent arms probes, not functions as 'func:main'*-b kernel*" -p $a func:main
+refuses "*the agent arms probes, not functions as 'func:main%return'*" -p $a func:main%return
+refuses "*the agent arms nothing that ends with its command*-b kernel*" --for 1 -p $a k:two
+refuses "*the agent arms nothing that ends with its command*" --until-exit -p $a k:two
+refuses "*the agent knows no process groups and control groups*" --pgrp -p $a k:two
+refuses "*process $$ has no agent*" -p $$ -f "$T/hits" k:two
+printf '#include <sys/sdt.h>\nint f(int a) { STAP_PROBE1(small, one, a); return a; }\n' >"$T/small.c"
+if $CC -m32 -O2 -ffreestanding -shared -fPIC -nostdlib -Iinclude -o "$T/small.so" "$T/small.c" 2>/dev/null; then
+	refuses "*'$T/small.so' is of another kind than the agent*" -f "$T/small.so" small:one
+	refuses "*'$T/small.so' is of another kind than the agent*" -p $a -f "$T/small.so" small:one
+else
+	part_skipped "$CC makes no 32-bit library"
+fi
+want "the bytes" "$bytes" "$(site_bytes $a)"
 
 # ---- kernel and agent on one site at once; either leaves first ----
 

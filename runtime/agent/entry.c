@@ -13,10 +13,18 @@
  * and that call alone can neither crash nor be overtaken by another thread's
  * munmap(). Where there is no other thread but the agent's, a string between the
  * beginning of the heap and its break is read directly once its page is known to be
- * there. A memory operand (8@16(%rbx)) is what the program evaluates at its
- * site, so nobody unmaps it there; but it may be bad from the start, in a program
- * that had it optimised away. rt_sigprocmask(2) with an operation that does not
- * exist tells: it reads 8 bytes and fails, in a sixth of the time.
+ * there.
+ *
+ * With other threads nothing cheaper is safe. A pipe, or a memfd written to, would
+ * cost half as much, but its descriptors would stand in the program's table, where
+ * they can be closed and become another file's. malloc gives pages below the break
+ * back at any moment, by a call of its own that nobody can stand before. And nothing
+ * can be remembered of a page, for it changes.
+ *
+ * A memory operand (8@16(%rbx)) is what the program evaluates at its site, so nobody
+ * unmaps it there; but it may be bad from the start, in a program that had it
+ * optimised away. rt_sigprocmask(2) with an operation that does not exist tells: it
+ * reads 8 bytes and fails, in a sixth of the time.
  */
 #include <fcntl.h>
 #include <linux/prctl.h>

@@ -66,81 +66,61 @@ static bool serialize(void)
 	return !syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
 }
 
-struct batched {
-	uintptr_t address;
-	uint32_t site;
+struct range {
+	uintptr_t first, last; /* of the sites in the batch; 0: none */
+	bool failed;
 };
 
-static struct vector batch; /* struct batched, in the order of their addresses */
+static struct vector batch;  /* u32, sites */
+static struct vector ranges; /* struct range, one for each module */
 
-static bool is_sorted(const struct batched *at, size_t n)
+static struct range *range_of(const struct mapping *text)
 {
-	for (size_t i = 1; i < n; i++)
-		if (at[i].address < at[i - 1].address)
-			return false;
+	return (struct range *)ranges.at + (text - modules_get(0));
+}
+
+static bool batch_add(const struct site *site, const struct mapping *text)
+{
+	uint32_t *added = vector_add(&batch, sizeof(*added));
+	struct range *range = range_of(text);
+
+	if (!added)
+		return false;
+	*added = site - site_at(0);
+	if (!range->first || site->address < range->first)
+		range->first = site->address;
+	if (site->address > range->last)
+		range->last = site->address;
 	return true;
 }
 
-/* Heap sort: no memory, no recursion, no luck. */
-static void sort_batch(struct batched *at, size_t n)
+static size_t nbatch(void)
 {
-	if (is_sorted(at, n))
-		return;
-	for (size_t i = n / 2, end = n; end > 1;) {
-		struct batched moved;
-		size_t k, child;
-
-		if (i) {
-			moved = at[--i];
-		} else {
-			moved = at[--end];
-			at[end] = at[0];
-		}
-		for (k = i; (child = 2 * k + 1) < end; k = child) {
-			if (child + 1 < end && at[child].address < at[child + 1].address)
-				child++;
-			if (moved.address >= at[child].address)
-				break;
-			at[k] = at[child];
-		}
-		at[k] = moved;
-	}
+	return batch.n / sizeof(uint32_t);
 }
 
-/* From the site i of the batch on: how many are in the same mapping, and that mapping. */
-static size_t group(const struct batched *at, size_t i, size_t n, const struct mapping **text)
+static struct site *batch_at(size_t i)
 {
-	size_t k = i;
-
-	*text = modules_at(at[i].address);
-	while (k < n && *text && at[k].address + SITE_AT + SITE_NOP <= (*text)->end)
-		k++;
-	return k > i ? k - i : 1;
-}
-
-static bool group_protect(const struct batched *at, size_t n, int protection)
-{
-	uintptr_t start = at[0].address & -PAGE;
-	uintptr_t end = (at[n - 1].address + SITE_AT + SITE_NOP - 1 + PAGE) & -PAGE;
-
-	return !mprotect((void *)start, end - start, protection);
+	return site_at(((const uint32_t *)batch.at)[i]);
 }
 
 static void batch_protect(bool writable)
 {
-	const struct batched *at = batch.at;
-	size_t n = batch.n / sizeof(*at), len;
+	bool failed = false;
 
-	for (size_t i = 0; i < n; i += len) {
-		const struct mapping *text;
+	for (size_t i = 0; i < modules_count(); i++) {
+		const struct mapping *text = modules_get(i);
+		struct range *range = range_of(text);
+		uintptr_t start = range->first & -PAGE, end = (range->last + SITE_AT + SITE_NOP - 1 + PAGE) & -PAGE;
 
-		len = group(at, i, n, &text);
-		if (writable && (!text || !group_protect(at + i, len, site_protection(text) | PROT_WRITE)))
-			for (size_t k = i; k < i + len; k++)
-				site_refuse(site_at(at[k].site), AGENT_PROTECT);
-		if (!writable && !(text->protection & PROT_WRITE))
-			group_protect(at + i, len, site_protection(text));
+		if (!range->first || text->protection & PROT_WRITE || range->failed)
+			continue;
+		range->failed = mprotect((void *)start, end - start, site_protection(text) | (writable ? PROT_WRITE : 0)) && writable;
+		failed |= range->failed;
 	}
+	for (size_t i = 0; failed && i < nbatch(); i++)
+		if (range_of(modules_at(batch_at(i)->address))->failed)
+			site_refuse(batch_at(i), AGENT_PROTECT);
 }
 
 static bool semaphore_add(struct site *site)
@@ -168,15 +148,12 @@ static void semaphore_drop(struct site *site)
 /* The steps. false: nothing was changed. */
 static bool batch_write(void)
 {
-	const struct batched *at = batch.at;
-	size_t n = batch.n / sizeof(*at);
-
 	if (!serialize())
 		return false;
 	for (unsigned step = 0; step < SITE_STEPS; step++) {
-		for (size_t i = 0; i < n; i++)
-			if (!site_at(at[i].site)->failed)
-				site_write(at[i].address, site_at(at[i].site)->will, step);
+		for (size_t i = 0; i < nbatch(); i++)
+			if (!batch_at(i)->failed)
+				site_write(batch_at(i)->address, batch_at(i)->will, step);
 		serialize();
 	}
 	return true;
@@ -201,20 +178,18 @@ static void batch_done(struct site *site)
 		semaphore_drop(site);
 }
 
-static bool batch_run(void)
+static void batch_run(void)
 {
-	const struct batched *at = batch.at;
-	size_t n = batch.n / sizeof(*at);
 	bool written;
 
-	if (!n)
-		return true;
-	sort_batch(batch.at, n);
+	if (!nbatch())
+		return;
+	slots_finish();
 	batch_protect(true);
 	written = batch_write();
 	batch_protect(false);
-	for (size_t i = 0; i < n; i++) {
-		struct site *site = site_at(at[i].site);
+	for (size_t i = 0; i < nbatch(); i++) {
+		struct site *site = batch_at(i);
 
 		if (!written)
 			site_refuse(site, AGENT_MEMBARRIER);
@@ -223,7 +198,6 @@ static bool batch_run(void)
 		if (site->failed && !site->armed)
 			semaphore_drop(site);
 	}
-	return written;
 }
 
 /* Puts the site in the batch if it is not as it should be. */
@@ -231,7 +205,6 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 {
 	const struct mapping *text = modules_at(site->address);
 	enum agent_reason reason;
-	struct batched *added;
 
 	if (text && (text->shared || !text->inode || !(text->protection & PROT_EXEC) || !(text->protection & PROT_READ) ||
 	             text->end - site->address < SITE_AT + SITE_NOP))
@@ -262,10 +235,7 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 		site_refuse(site, AGENT_SEMAPHORE);
 		return;
 	}
-	added = vector_add(&batch, sizeof(*added));
-	if (added)
-		*added = (struct batched){ site->address, site - site_at(0) };
-	else
+	if (!batch_add(site, text))
 		site_refuse(site, AGENT_MEMORY);
 }
 
@@ -321,6 +291,9 @@ void sites_apply(void)
 	for (size_t i = 0; i < modules_count() && !agent.heap; i++)
 		if (modules_get(i)->is_heap)
 			agent.heap = modules_get(i)->start;
+	vector_clear(&ranges);
+	if (reason != AGENT_MAPS && !vector_add(&ranges, modules_count() * sizeof(struct range)))
+		reason = AGENT_MAPS;
 	sites_begin();
 	vector_clear(&batch);
 	agent.npending = 0;

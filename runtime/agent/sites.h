@@ -28,7 +28,8 @@ void point_refuse(struct segment *segment, uint32_t point, enum agent_reason rea
 
 /* The image around that text, and the program's own, which nobody unloads. NULL: no memory. */
 const struct image *slots_image(const struct mapping *text);
-/* A slot for what is wanted of the site, in site->slot. */
+/* A slot for what is wanted of the site, in site->slot; it is there behind slots_finish(). */
 enum agent_reason slots_get(struct site *site, const struct mapping *text, const struct image *image);
+void slots_finish(void);
 
 #endif

@@ -4,6 +4,9 @@
  * is mapped twice, to be written and to be run. They are never freed, for nobody can
  * say that no thread is inside. But a site remembers its last one, so that arming
  * the same again costs nothing.
+ *
+ * New slots are put together and written to the file, which costs half of what
+ * writing to its mapping does, for there the kernel has a page fault for each page.
  */
 #include <string.h>
 #include <sys/auxv.h>
@@ -14,7 +17,7 @@
 
 #define PAGE ((uintptr_t)getauxval(AT_PAGESZ))
 #define REGIONS_MAX 64
-#define SLOT_USUAL 1024u
+#define FRESH_MAX (4 * SLOT_MAX)
 #define SERVED ((SITE_REACH + (1u << 20)) / 4) /* of text, by one region */
 
 #ifndef MFD_EXEC
@@ -67,9 +70,17 @@ const struct image *slots_image(const struct mapping *text)
 struct region {
 	uint8_t *write, *run; /* the same memory */
 	struct life *life;    /* the page before run */
+	int fd;               /* in the agent's thread; -1 */
 	size_t used;
 	bool closed;
 };
+
+/* What is not yet in its region, the last of it. */
+static struct {
+	struct region *region;
+	size_t n;
+	uint8_t bytes[FRESH_MAX];
+} fresh;
 
 static struct region regions[REGIONS_MAX];
 static unsigned nregions;
@@ -133,7 +144,7 @@ static struct region *region_get(uintptr_t low, uintptr_t high)
 	if (!ftruncate(fd, REGION_SIZE))
 		for (unsigned nth = 0; nth < 16 && (at = modules_gap(low, high, REGION_SIZE + PAGE, nth)); nth++)
 			if (region_map(r, fd, at)) {
-				close(fd);
+				r->fd = fd;
 				slot_table_fill((struct slot_table *)r->write);
 				r->used = (sizeof(struct slot_table) + 63) & ~63ul;
 				r->closed = false;
@@ -149,6 +160,7 @@ static struct region *region_get(uintptr_t low, uintptr_t high)
 void regions_alive(bool alive)
 {
 	for (unsigned i = 0; i < nregions; i++) {
+		regions[i].fd = -1;
 		regions[i].life->pid = agent.pid;
 		__atomic_store_n(&regions[i].life->alive, alive, __ATOMIC_RELEASE);
 	}
@@ -179,13 +191,25 @@ static bool slot_serves(const struct site *site, const struct mapping *text)
 	return true;
 }
 
+void slots_finish(void)
+{
+	struct region *r = fresh.region;
+	size_t at = r ? r->used - fresh.n : 0;
+
+	if (r && (r->fd < 0 || pwrite(r->fd, fresh.bytes, fresh.n, at) != (ssize_t)fresh.n))
+		memcpy(r->write + at, fresh.bytes, fresh.n);
+	if (r)
+		cpu_code_written(r->run + at, fresh.n);
+	fresh.region = NULL;
+	fresh.n = 0;
+}
+
 enum agent_reason slots_get(struct site *site, const struct mapping *text, const struct image *image)
 {
 	struct slot_consumer list[CONSUMERS_MAX];
 	unsigned first = CONSUMERS_MAX;
 	struct consumer *c;
 	struct region *r;
-	uint8_t *code;
 	uintptr_t at;
 	size_t n;
 
@@ -204,13 +228,15 @@ enum agent_reason slots_get(struct site *site, const struct mapping *text, const
 			list[--first] = (struct slot_consumer){ c->program, agent.areas[c->area].at, c->area, c->place };
 	}
 	at = (uintptr_t)r->run + r->used;
-	code = r->write + r->used;
-	pages_ready(r->write, r->used, r->used + SLOT_USUAL, REGION_SIZE);
-	n = slot_make(code, at, site->address, list + first, site->nwant, image, (const struct slot_table *)r->run, r->life);
+	if (fresh.region != r || fresh.n + SLOT_MAX > sizeof(fresh.bytes))
+		slots_finish();
+	n = slot_make(fresh.bytes + fresh.n, at, site->address, list + first, site->nwant, image, (const struct slot_table *)r->run, r->life);
 	if (!n)
 		return AGENT_PROGRAM;
-	cpu_code_written((const void *)at, n);
-	r->used += (n + SLOT_ALIGN - 1) & ~(size_t)(SLOT_ALIGN - 1);
+	n = (n + SLOT_ALIGN - 1) & ~(size_t)(SLOT_ALIGN - 1);
+	fresh.region = r;
+	fresh.n += n;
+	r->used += n;
 	site->slot = at;
 	for (uint32_t i = site->consumers; i; i = c->next) {
 		c = consumer_at(i - 1);
