@@ -453,7 +453,9 @@ static size_t refuse_strangers(const struct agent_session *k, struct arm_point *
 
 		if (points[i].process && points[i].process != process && !err)
 			trouble = process_usable(&k->store, process = points[i].process, false);
-		if (!err && points[i].process)
+		if (err)
+			process = NULL; /* its sentence is gone, and it is asked anew */
+		else if (points[i].process)
 			err = trouble;
 		if (!err)
 			continue;
