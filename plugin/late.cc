@@ -77,7 +77,7 @@ static const char *settle(rtx_insn *insn, rtx *x, machine_mode mode, int *regist
 	end_sequence();
 	if (before)
 		emit_insn_before(before, insn);
-	*x = place;
+	*x = copy_rtx(place); /* GCC lets no two instructions have one */
 	return constraint;
 }
 
