@@ -196,7 +196,7 @@ static void put_refused(FILE *out, const struct options *options, const struct p
 		else if (pp_report_offset(report, rows[from]) >= 0)
 			fprintf(out, "  %zu site%s", sites, plural(sites));
 		fputs(": ", out);
-		text_puts(out, why(report, rows[from]));
+		text_sentence(out, why(report, rows[from]));
 		putc('\n', out);
 	}
 	free(rows);
@@ -313,8 +313,9 @@ static void tell_refused(struct options *options, const struct pp_report *report
 	for (size_t i = 0; i < n; i++)
 		reasons += !i || !same_reason(report, rows[i - 1], rows[i]);
 	if (reasons > 1)
-		complain(options, "armed %zu of %zu: %s; and %zu other reason%s", tally->armed,
-		         tally->armed + tally->refused, why(report, rows[0]), reasons - 1, plural(reasons - 1));
+		complain(options, "armed %zu of %zu: %.*s; and %zu other reason%s", tally->armed,
+		         tally->armed + tally->refused, (int)text_sentence_length(why(report, rows[0])),
+		         why(report, rows[0]), reasons - 1, plural(reasons - 1));
 	else if (n)
 		complain(options, "armed %zu of %zu: %s", tally->armed, tally->armed + tally->refused,
 		         why(report, rows[0]));

@@ -24,7 +24,7 @@ static void say(const char *format, va_list args)
 		no_memory();
 	fflush(stdout);
 	fprintf(stderr, "%s: ", program_invocation_short_name);
-	text_puts(stderr, message);
+	text_sentence(stderr, message);
 	putc('\n', stderr);
 	free(message);
 }

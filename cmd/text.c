@@ -81,6 +81,31 @@ void text_puts(FILE *out, const char *text)
 	text_put(out, text, strlen(text), 0);
 }
 
+size_t text_sentence_length(const char *sentence)
+{
+	const char *caret = strrchr(sentence, '\n'), *expression = caret;
+
+	if (!caret || strcmp(caret + 1 + strspn(caret + 1, " "), "^"))
+		return strlen(sentence);
+	while (expression > sentence && *--expression != '\n')
+		;
+	return *expression == '\n' ? (size_t)(expression - sentence) : strlen(sentence);
+}
+
+void text_sentence(FILE *out, const char *sentence)
+{
+	size_t length = text_sentence_length(sentence);
+	const char *expression = sentence + length + 1, *caret;
+
+	text_put(out, sentence, length, 0);
+	if (!sentence[length])
+		return;
+	caret = strchr(expression, '\n');
+	fputs("\n    ", out);
+	text_put(out, expression, caret - expression, 0);
+	fprintf(out, "\n    %s", caret + 1);
+}
+
 size_t text_columns(const char *text)
 {
 	char *buffer = NULL;

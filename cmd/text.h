@@ -25,6 +25,11 @@ size_t text_utf8(const char *text, size_t length, uint32_t *code);
 void text_put(FILE *out, const char *text, size_t length, char quote);
 void text_puts(FILE *out, const char *text);
 
+/* A sentence of the library's. An expression and a caret under it, at its end, get lines of their own. */
+void text_sentence(FILE *out, const char *sentence);
+/* How long it is without them. */
+size_t text_sentence_length(const char *sentence);
+
 /* How many columns text_puts() takes for it, one for each character. */
 size_t text_columns(const char *text);
 

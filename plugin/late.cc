@@ -77,7 +77,7 @@ static const char *settle(rtx_insn *insn, rtx *x, machine_mode mode, int *regist
 	end_sequence();
 	if (before)
 		emit_insn_before(before, insn);
-	*x = place;
+	*x = copy_rtx(place); /* GCC lets no two instructions have one */
 	return constraint;
 }
 
@@ -87,7 +87,8 @@ static void settle_operands(rtx_insn *insn, rtx op)
 
 	if (!n)
 		return;
-	rtvec inputs = rtvec_alloc(n), constraints = rtvec_alloc(n);
+	rtvec inputs = shallow_copy_rtvec(ASM_OPERANDS_INPUT_VEC(op));
+	rtvec constraints = shallow_copy_rtvec(ASM_OPERANDS_INPUT_CONSTRAINT_VEC(op));
 	for (int i = 0; i < n; i++) {
 		rtx x = ASM_OPERANDS_INPUT(op, i);
 		const char *constraint = ASM_OPERANDS_INPUT_CONSTRAINT(op, i);

@@ -47,9 +47,11 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 						       struct plugin_gcc_version *version)
 {
 	if (!plugin_default_version_check(version, &gcc_version)) {
+		std::string major(version->basever, strcspn(version->basever, "."));
+
 		error(PLUGIN_NAME ": built for GCC %s, loaded by GCC %s: build it with "
-				  "%<PLUGIN_CC=gcc-%d PLUGIN_CXX=g++-%d%>",
-		      gcc_version.basever, version->basever, atoi(version->basever), atoi(version->basever));
+				  "%<PLUGIN_CC=gcc-%s PLUGIN_CXX=g++-%s%>",
+		      gcc_version.basever, version->basever, major.c_str(), major.c_str());
 		return 1;
 	}
 	if (g->get_passes()->get_pass_by_name("tree-" PLUGIN_NAME)) {
