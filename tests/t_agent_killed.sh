@@ -75,6 +75,7 @@ times=20 lines=0
 [ "${PROBEPOINT_LONG-}" ] && times=200
 for ((i = 0; i < times; i++)); do
 	start a env LD_PRELOAD="$AGENT" "$T/hits"
+	rm -f "$T/traced"
 	probe-trace --json -b agent -p $a --string arg2 k:one k:two >"$T/traced" 2>"$T/said" &
 	tracer=$!
 	tell a "start 4"
