@@ -48,6 +48,8 @@ need() { for tool; do have "$tool" || skip "needs $tool"; done; }
 need_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
 # Somebody without any privilege.
 nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all "$@"; }
+# for_others: the commands and the agent again, in $T/product; the build may lie where only its user can go.
+for_others() { mkdir "$T/product" && cp -r "$B/bin" "$B/lib" "$T/product" && chmod -R a+rX "$T/product"; }
 
 # want WHAT WANTED GOT
 want() { [ "$2" = "$3" ] || fail "$1: wanted \"$2\", got \"$3\""; }

@@ -128,7 +128,8 @@ fi
 if [ "$(id -u)" = 0 ]; then
 	begin read
 	chmod 755 "$T/host"
-	out=$(nobody env -u XDG_RUNTIME_DIR "$B/bin/probe-enable" --inject -p $pid host:beat 2>&1) && fail "another's process: $out"
+	for_others
+	out=$(nobody env -u XDG_RUNTIME_DIR "$T/product/bin/probe-enable" --inject -p $pid host:beat 2>&1) && fail "another's process: $out"
 	want_like "another's process" "*process $pid belongs to uid 0*" "$out"
 	rm -rf /tmp/probepoint-65534
 	end read

@@ -117,8 +117,12 @@ start
 poke arm $S 6 -p $pid "$T/life" app:tick
 look >/dev/null
 say "tick 5"
-say setns
-want "setns" "done" "$said"
+if [ / -ef /proc/1/root/ ]; then
+	say setns
+	want "setns" "done" "$said"
+else
+	part_skipped "setns(2) leaves the chroot that this runs in"
+fi
 say "tick 5"
 want "after setns" "$(idle 10)" "$(counts 6)"
 say newuser

@@ -283,7 +283,7 @@ stop a
 if [ "$(id -u)" = 0 ]; then
 	cat >"$T/user.sh" <<'U'
 set -eu
-cd "$1"
+cd "$T/user"
 export XDG_RUNTIME_DIR=$T/user
 mkfifo "$T/user/in" "$T/user/out"
 LD_PRELOAD=$AGENT "$T/hits" <"$T/user/in" >"$T/user/out" &
@@ -309,14 +309,15 @@ U
 	chown 65534:65534 "$T/user"
 	chmod 700 "$T/user"
 	chmod 755 "$T/hits"
-	export T AGENT
-	nobody bash "$T/user.sh" "$PWD" >"$T/out" 2>&1 & user=$!
+	for_others
+	export T
+	PATH=$T/product/bin:$PATH AGENT=$T/product/lib/libprobepoint-agent.so nobody bash "$T/user.sh" >"$T/out" 2>&1 & user=$!
 	for ((i = 0; i < 600; i++)); do grep -q "no session" "$T/out" && break; sleep 0.1; done; [ $i -lt 600 ] || fail "without privilege: $(cat "$T/out")"
 	other=$(cat "$T/user/pid")
 	sleep 0.5
 	# Root is let in by the agent, but looks where root's agents are; another user is told so.
 	setpriv --reuid=65533 --regid=65533 --clear-groups --bounding-set=-all --inh-caps=-all \
-		env -u XDG_RUNTIME_DIR "$B/bin/probe-enable" -b agent -s $S -p $other k:one >"$T/refused" 2>&1 &&
+		env -u XDG_RUNTIME_DIR "$T/product/bin/probe-enable" -b agent -s $S -p $other k:one >"$T/refused" 2>&1 &&
 		fail "another user's process was armed"
 	want_like "a second user" "*process $other belongs to user '*' (65534)*" "$(cat "$T/refused")"
 	rm -rf /tmp/probepoint-65533

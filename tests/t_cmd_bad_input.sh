@@ -10,7 +10,7 @@ build_library
 know_sites
 start p
 own=$(sessions | wc -l)
-mkdir "$T/bin" && cp "$B"/bin/probe-* "$T/bin" # where nobody can reach them
+for_others
 "$CC" -O1 tests/cmd/deny.c -o "$T/deny" || fail "deny does not build"
 
 # refused STATUS LIKE COMMAND...: says so in text and JSON, and nothing is armed afterwards.
@@ -131,13 +131,13 @@ kill $parent
 refused 1 "*nothing matches*maps a file*" probe-enable -s "$S" -p 2 'app:*' # a kernel thread maps nothing
 
 # ---- without privilege ----
-nobody "$T/bin/probe-list" "$T/target" >/dev/null 2>&1 || fail "nobody cannot list what nobody may read"
-as_nobody() { nobody "$T/bin/$@"; }
+nobody "$T/product/bin/probe-list" "$T/target" >/dev/null 2>&1 || fail "nobody cannot list what nobody may read"
+as_nobody() { nobody "$T/product/bin/$@"; }
 refused 1 "*$p*" as_nobody probe-list -p "$p"
 refused 1 "*$p*" as_nobody probe-enable -p "$p" 'app:*'
 refused 1 "*CAP_BPF*" as_nobody probe-enable -f "$T/target" 'app:*'
 refused 1 "*CAP_BPF*" as_nobody probe-trace -f "$T/target" 'app:*'
-as_nobody_command() { nobody "$T/bin/probe-enable" "$@" -f "$T/target" 'app:*' -- touch "$T/open/ran"; }
+as_nobody_command() { nobody "$T/product/bin/probe-enable" "$@" -f "$T/target" 'app:*' -- touch "$T/open/ran"; }
 mkdir -m 777 "$T/open"
 refused 125 "*CAP_BPF*" as_nobody_command
 [ ! -e "$T/open/ran" ] || fail "the command ran"

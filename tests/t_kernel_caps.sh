@@ -8,8 +8,8 @@ need jq
 caps() { setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all,+bpf,+perfmon \
 	--ambient-caps=-all,+bpf,+perfmon --bounding-set=-all,+bpf,+perfmon "$@"; }
 "$CC" -Iinclude -O2 -o "$T/forks" tests/kernel/forks.c || fail "does not compile"
-cp -r "$B/bin" "$T/bin"
-PATH=$T/bin:$PATH
+for_others
+PATH=$T/product/bin:$PATH
 at_end "caps probe-disable -q -s $S 2>/dev/null; rmdir /sys/fs/bpf/probepoint-65534 2>/dev/null"
 mkfifo "$T/go"
 

@@ -53,8 +53,7 @@ done
 start p "$T/fields"
 refused() { # FILTER LINE...
 	expect 1 probe-enable -q -b kernel -s "$S-0" -p "$p" --if "$1" t:take__entry
-	out=${out//\\n/$'\n'} # a command that writes one line writes it so
-	want "$1" "$2" "${out#*: armed 0 of 1: }"
+	want "$1" "$2" "$(sed 's/^    //' <<<"${out#*: armed 0 of 1: }")"
 }
 refused 'r->lenn > 1' "'lenn' is no field of 'struct request': it has id, level, path, len, tag, in, row, column, kind, more, far, done, state, next
 r->lenn > 1
