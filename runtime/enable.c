@@ -507,7 +507,7 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 		if (!err)
 			err = bad;
 		if (!err && !targets.npoints)
-			err = error_set(ENOENT, "no probe matches '%s'", request->patterns[0]);
+			err = all_alive(request) ? error_set(ENOENT, "no probe matches '%s'", request->patterns[0]) : -ESRCH;
 	}
 	for (size_t i = 0; i < ROUNDS; i++) {
 		for (size_t k = 0; k < rounds[i].nmisses; k++)

@@ -51,6 +51,9 @@ nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-al
 # for_others: the commands and the agent again, in $T/product; the build may lie where only its user can go.
 for_others() { mkdir "$T/product" && cp -r "$B/bin" "$B/lib" "$T/product" && chmod -R a+rX "$T/product"; }
 
+# Whether this runs in a chroot, which setns(2) leaves.
+in_chroot() { ! nsenter --mount=/proc/$$/ns/mnt test -d "$T"; }
+
 # want WHAT WANTED GOT
 want() { [ "$2" = "$3" ] || fail "$1: wanted \"$2\", got \"$3\""; }
 want_like() { [[ $3 == $2 ]] || fail "$1: wanted something like \"$2\", got \"$3\""; }

@@ -117,7 +117,7 @@ start
 poke arm $S 6 -p $pid "$T/life" app:tick
 look >/dev/null
 say "tick 5"
-if [ / -ef /proc/1/root/ ]; then
+if ! in_chroot; then
 	say setns
 	want "setns" "done" "$said"
 else

@@ -197,7 +197,7 @@ gone $S
 
 # ---- namespaces: nothing is counted twice ----
 
-if [ "$(id -u)" = 0 ] && ! [ / -ef /proc/1/root/ ]; then
+if [ "$(id -u)" = 0 ] && in_chroot; then
 	part_skipped "setns(2) leaves the chroot that this runs in"
 elif [ "$(id -u)" = 0 ]; then
 	target "$T/life"

@@ -117,13 +117,8 @@ static int64_t value(const struct member *member)
 		}
 	case LONG_DOUBLE: /* normal: the highest bit is one */
 		return (int64_t)(v | 1ull << 63);
-<<<<<<< HEAD
-	case EXPONENT: /* ... and not zero: the processor makes it 1 */
-		return (uint16_t)(v & 0x7fff ? v : v | 1); /* the highest bit is the sign */
-=======
 	case EXPONENT: /* ... and not zero: GCC 11 makes it 1 where it folds such a constant, without us too */
-		return (uint16_t)v ? (uint16_t)v : 1;
->>>>>>> plug
+		return (uint16_t)(v & 0x7fff ? v : v | 1); /* the highest bit is the sign */
 	default:
 		break;
 	}
