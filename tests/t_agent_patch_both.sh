@@ -23,12 +23,18 @@ echo "p:$name/tick $T/simple:$(printf 0x%x "$site")" >>"$events" 2>/dev/null || 
 at_end "echo '-:$name/tick' >>'$events'"
 target "$T/simple"
 
+# perf arms the site some time before it counts there: begun is what it acknowledges.
+mkfifo "$T/control" "$T/answer"
 kernel_begins() {
-	perf stat -x, -o "$T/stat" -e "$name:tick" -p $pid sleep 1000 & perf=$!
-	wait_for 10 eval "say byte0; [ \"\$said\" = cc ]"
+	perf stat -x, -o "$T/stat" -D -1 --control fifo:"$T/control,$T/answer" -e "$name:tick" -p $pid & perf=$!
+	exec {control}<>"$T/control" {answer}<>"$T/answer"
+	echo enable >&$control
+	read -r -t 10 -u $answer || fail "perf does not begin"
+	say byte0
+	want "the kernel's trap" cc "$said"
 }
 kernel_ends() {
-	kill -INT $(pgrep -P $perf) $perf 2>/dev/null
+	kill -INT $perf
 	wait $perf
 	wait_for 10 eval "say byte0; [ \"\$said\" = 90 ]"
 	kernel=$(sed -n "s/^\([0-9]*\),.*$name:tick.*/\1/p" "$T/stat")
