@@ -25,16 +25,26 @@ void options_append(const char ***list, size_t *n, const char *argument)
 	more[(*n)++] = argument;
 }
 
-static error_t append_pid(struct argp_state *state, struct options *o, const char *text)
+error_t options_take_pid(struct argp_state *state, struct options *o, const char *text, pid_t *pid)
 {
 	char *end;
-	long pid;
-	pid_t *more;
+	long n;
 
 	errno = 0;
-	pid = strtol(text, &end, 10);
-	if (errno || end == text || *end || pid < 1 || pid > 0x7fffffff)
+	n = strtol(text, &end, 10);
+	if (errno || end == text || *end || n < 1 || n > 0x7fffffff)
 		return options_wrong(state, o, "'%s' is no process id", text);
+	*pid = (pid_t)n;
+	return 0;
+}
+
+static error_t append_pid(struct argp_state *state, struct options *o, const char *text)
+{
+	pid_t pid, *more;
+	error_t err = options_take_pid(state, o, text, &pid);
+
+	if (err)
+		return err;
 	more = reallocarray(o->pids, o->npids + 1, sizeof(*more));
 	if (!more)
 		no_memory();

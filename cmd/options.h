@@ -45,6 +45,8 @@ void options_children(struct argp_state *state, const struct argp_child *childre
 /* For parsers: says what is wrong and ends, or returns EINVAL for options_parse() to do so. */
 __attribute__((format(printf, 3, 4))) error_t options_wrong(struct argp_state *state, struct options *options,
                                                             const char *format, ...);
+/* A process id. */
+error_t options_take_pid(struct argp_state *state, struct options *options, const char *text, pid_t *pid);
 /* A pattern that can be, at the end of a list. */
 error_t options_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,
                         const char *pattern);

@@ -84,10 +84,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		e->arming.hold = e->until_exit = true;
 		if (!arg)
 			break;
-		e->until = (pid_t)strtol(arg, &end, 10);
-		if (end == arg || *end || e->until < 1)
-			return options_wrong(state, &e->options, "'%s' is no process id", arg);
-		break;
+		return options_take_pid(state, &e->options, arg, &e->until);
 	case KEY_INJECT:
 		e->inject = true;
 		break;
@@ -153,23 +150,32 @@ static enum status enable(struct enable *e, struct pp_session **held)
 	return status;
 }
 
-/* The processes of --until-exit, as pidfds; n is how many. */
+/* The processes of --until-exit, as pidfds, n of them; NULL where one is not to be had, which is said. */
 static int *waited_for(struct enable *e, size_t *n)
 {
-	const struct options *o = &e->options;
+	struct options *o = &e->options;
+	pid_t *pids = calloc(o->npids + 2, sizeof(*pids));
 	int *fds = calloc(o->npids + 2, sizeof(*fds));
 
-	if (!fds)
+	if (!pids || !fds)
 		no_memory();
 	*n = 0;
-	if (!e->until_exit)
-		return fds;
 	if (e->until)
-		fds[(*n)++] = pidfd_open(e->until, 0);
-	for (size_t i = 0; !e->until && i < o->npids; i++)
-		fds[(*n)++] = pidfd_open(o->pids[i], 0);
-	if (!e->until && e->arming.command)
-		fds[(*n)++] = pidfd_open(e->arming.command->pid, 0);
+		pids[(*n)++] = e->until;
+	for (size_t i = 0; e->until_exit && !e->until && i < o->npids; i++)
+		pids[(*n)++] = o->pids[i];
+	if (e->until_exit && !e->until && e->arming.command)
+		pids[(*n)++] = e->arming.command->pid;
+	for (size_t i = 0; i < *n; i++) {
+		fds[i] = pidfd_open(pids[i], 0);
+		if (fds[i] < 0) {
+			complain(o, "process %d: %s", pids[i], strerror(errno));
+			free(pids);
+			free(fds);
+			return NULL;
+		}
+	}
+	free(pids);
 	return fds;
 }
 
@@ -185,11 +191,8 @@ static void hold(struct enable *e, int say)
 	/* Whether the command runs is not this process's to keep open. */
 	if (e->arming.command)
 		close(e->arming.command->go), close(e->arming.command->failed);
-	for (size_t i = 0; i < n; i++)
-		if (fds[i] < 0) {
-			complain(&e->options, "process %d: %s", e->until ? e->until : e->options.pids[i], strerror(errno));
-			_exit(finish(&e->options, STATUS_FAILED));
-		}
+	if (!fds)
+		_exit(finish(&e->options, STATUS_FAILED));
 	status = (unsigned char)enable(e, &session);
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	if (interrupted)
