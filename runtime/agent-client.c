@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/process.h"
 #include "sdt/error.h"
 
 #define START_MS 1000
@@ -25,24 +26,6 @@ static int no_answer(pid_t pid, int err)
 	if (err == EAGAIN || err == EWOULDBLOCK)
 		return error_set(ETIMEDOUT, "the agent of process %d does not answer", pid);
 	return error_set(err, "the agent of process %d: %s", pid, strerror(err));
-}
-
-/* By job control, or a debugger: it would answer when it runs on. */
-static bool is_stopped(pid_t pid)
-{
-	char path[32], line[256], *at;
-	bool stopped;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	line[fread(line, 1, sizeof(line) - 1, f)] = 0;
-	fclose(f);
-	at = strrchr(line, ')');
-	stopped = at && at[1] && (at[2] == 'T' || at[2] == 't');
-	return stopped;
 }
 
 static int open_socket(const struct agent_store *store, pid_t pid, int seconds)
@@ -173,10 +156,10 @@ int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer 
 	struct agent_hello hello;
 	int err;
 
-	*peer = (struct agent_peer){ .fd = -1, .pid = pid, .start_time = agent_start_time(pid) };
+	*peer = (struct agent_peer){ .fd = -1, .pid = pid, .start_time = process_start_time(pid) };
 	if (store->agents < 0 || !peer->start_time)
 		return -ENOENT;
-	if (is_stopped(pid))
+	if (process_is_stopped(pid))
 		return error_set(ETIMEDOUT, "process %d is stopped, and its agent with it", pid);
 	peer->fd = open_socket(store, pid, ANSWER_SECONDS);
 	if (peer->fd < 0)
@@ -290,7 +273,7 @@ static int look(pid_t pid, uint64_t key, void *arg)
 	if (peer.fd < 0)
 		return 0;
 	/* One that is stopped finds the request when it runs on. */
-	if (is_stopped(pid))
+	if (process_is_stopped(pid))
 		send_request(peer.fd, pid, AGENT_LOOK, l->session, 0, 0);
 	else
 		agent_ask(&peer, AGENT_LOOK, l->session, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states),

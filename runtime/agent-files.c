@@ -404,24 +404,3 @@ int agent_store_number(const struct agent_store *store, uint32_t *number)
 	*number = (uint32_t)next | SEGMENT_AGENT;
 	return write_file(store, "next", text, strlen(text));
 }
-
-uint64_t agent_start_time(pid_t pid)
-{
-	char path[32], line[1024], *at;
-	unsigned long long time = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	/* The name in field 2 may hold anything, but what follows its last ')' does not. */
-	line[fread(line, 1, sizeof(line) - 1, f)] = 0;
-	at = strrchr(line, ')');
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	if (at)
-		time = strtoull(at, NULL, 10);
-	fclose(f);
-	return time;
-}

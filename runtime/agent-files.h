@@ -63,9 +63,6 @@ int agent_store_write(const struct agent_store *store, const char *name, uint32_
 int agent_store_read(const struct agent_store *store, const char *name, uint32_t number, pid_t pid, size_t size_max,
                      void **bytes, size_t *size);
 
-/* Field 22 of /proc/PID/stat; 0: no such process. */
-uint64_t agent_start_time(pid_t pid);
-
 /* ---- segment files ---- */
 
 struct arm_point;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "runtime/agent-session.h"
+#include "runtime/process.h"
 #include "sdt/error.h"
 
 #define LOOK_NS 200000000u /* counts are not asked of new processes more often than this */
@@ -153,7 +154,7 @@ static int area_of(struct agent_session *k, struct member *member)
 	member->pidfd = (int)syscall(SYS_pidfd_open, member->peer.pid, 0);
 	err = member->pidfd < 0 ? -ENOENT : agent_ask(&member->peer, AGENT_AREA, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
 	/* The pidfd may be of another process with that number only if this one has ended. */
-	if (!err && agent_start_time(member->peer.pid) != member->peer.start_time) {
+	if (!err && process_start_time(member->peer.pid) != member->peer.start_time) {
 		close(fd);
 		err = -ENOENT;
 	}

@@ -20,8 +20,7 @@ struct readback {
 	size_t npoints;
 	struct agent_point_state *states; /* of the process at work */
 	bool *seen; /* armed somewhere */
-	struct verify_miss **misses;
-	size_t *nmisses;
+	struct verify_misses *misses;
 	bool named; /* the process was, else it is one of all */
 };
 
@@ -44,28 +43,9 @@ static int ask_states(struct readback *r, pid_t pid)
 	return err;
 }
 
-/* Of a point for all processes that is not armed in this one. */
-static int miss(struct readback *r, size_t i, pid_t pid, char *reason)
-{
-	struct verify_miss *more = realloc(*r->misses, (*r->nmisses + 1) * sizeof(*more));
-
-	if (!more) {
-		free(reason);
-		return error_set(ENOMEM, "out of memory");
-	}
-	*r->misses = more;
-	more[(*r->nmisses)++] = (struct verify_miss){ .point = i, .pid = pid, .reason = reason };
-	return 0;
-}
-
 static int refuse(struct readback *r, size_t i, pid_t pid, char *reason)
 {
-	if (!r->named)
-		return miss(r, i, pid, reason);
-	r->points[i].error = -EIO;
-	free(r->points[i].reason);
-	r->points[i].reason = reason;
-	return 0;
+	return verify_refuse(r->misses, r->points, i, pid, reason);
 }
 
 static int take_state(struct readback *r, size_t i, pid_t pid)
@@ -132,13 +112,13 @@ static int look_at_bytes(struct readback *r, size_t from, size_t to, const struc
 		if (!denied && got[k]) {
 			r->seen[which[k]] = false;
 			err = refuse(r, which[k], process->pid, error_sentence("pid %d: the agent says that it is armed, but there "
-			                                                 "is no jump", process->pid));
+			                                                       "is no jump", process->pid));
 			continue;
 		}
 		point->verified = false;
 		if (!point->reason)
 			point->reason = error_sentence("not verified: pid %d cannot be read%s; its agent says that it is armed",
-			                         process->pid, denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
+			                               process->pid, denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 	}
 out:
 	free(which);
@@ -183,14 +163,12 @@ static int read_stranger(pid_t pid, uint64_t key, void *arg)
 }
 
 int agent_readback(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
-                   struct verify_miss **misses, size_t *nmisses)
+                   struct verify_misses *misses)
 {
 	struct readback r = { .session = agent_of(session), .segment = segment, .points = points, .npoints = npoints,
-	                      .misses = misses, .nmisses = nmisses };
+	                      .misses = misses };
 	int err = 0;
 
-	*misses = NULL;
-	*nmisses = 0;
 	r.states = calloc(segment->desc->npoints + STATES, sizeof(*r.states));
 	r.seen = calloc(npoints + 1, sizeof(*r.seen));
 	if (!r.states || !r.seen)

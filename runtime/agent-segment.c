@@ -71,7 +71,7 @@ static int named_find(struct named *named, const struct arm_point *points, size_
 	for (size_t i = 0; i < n; i++) {
 		struct agent_process *process = &named->processes[i];
 
-		process->start_time = agent_start_time((pid_t)process->pid);
+		process->start_time = process_start_time((pid_t)process->pid);
 		if (!process->start_time)
 			return error_set(ESRCH, "process %u has ended", process->pid);
 	}

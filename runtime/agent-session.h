@@ -70,7 +70,7 @@ int members_count(struct agent_loaded *loaded, const struct desc *desc);
 /* ---- agent-readback.c ---- */
 
 int agent_readback(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
-                   struct verify_miss **misses, size_t *nmisses);
+                   struct verify_misses *misses);
 
 /* ---- agent-reader.c ---- */
 

@@ -12,10 +12,11 @@
 
 #include "runtime/desc.h"
 
+struct backend;
 struct fetch_program;
 struct pp_request;
 struct process;
-struct verify_miss;
+struct verify_misses;
 
 #define SEGMENT_AGENT 0x80000000u
 
@@ -27,8 +28,6 @@ struct segment {
 };
 
 /* What is to be armed: one point for one process, its program, and what became of it. */
-struct backend;
-
 struct arm_point {
 	const struct pp_image *image;
 	const struct pp_site *site;
@@ -72,10 +71,10 @@ struct backend {
 	int (*arm)(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints);
 	/*
 	 * Reads back what really became of the points that have no error: sets their
-	 * verified, pending, error and reason. *misses: see runtime/verify.h.
+	 * verified, pending, error and reason. misses: see runtime/verify.h.
 	 */
 	int (*readback)(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
-	                struct verify_miss **misses, size_t *nmisses);
+	                struct verify_misses *misses);
 	/* Takes out the points i with take[i]; with all gone the segment ends, and is not to be used again. */
 	int (*disarm)(struct pp_session *session, struct segment *segment, const bool *take, bool all);
 	void (*release)(struct segment *segment); /* its descriptors, in this process only */

@@ -22,11 +22,9 @@
 #include "runtime/code.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <Zydis/Zydis.h>
@@ -59,15 +57,12 @@ typedef ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
 
 static int read_bytes(const struct pp_image *image, uint64_t address, size_t size, uint8_t *to)
 {
-	int fd = open(image->path, O_RDONLY | O_CLOEXEC), err = 0;
-	struct stat st;
+	int fd = image_reopen(image), err = 0;
 	uint64_t offset;
 
 	if (fd < 0)
-		return error_set(errno, "%s: %s", image->path, strerror(errno));
-	if (fstat(fd, &st) || st.st_dev != image->device || st.st_ino != image->inode)
-		err = error_set(ESTALE, "%s was replaced by another file meanwhile: look at it again", image->path);
-	else if (image_offset(image, address, &offset) || pread(fd, to, size, (off_t)offset) != (ssize_t)size)
+		return fd;
+	if (image_offset(image, address, &offset) || pread(fd, to, size, (off_t)offset) != (ssize_t)size)
 		err = error_set(EIO, "%s: cannot read the code at 0x%lx", image->path, (unsigned long)address);
 	close(fd);
 	return err;

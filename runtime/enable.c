@@ -39,8 +39,7 @@ static int choose(const struct pp_request *request, const struct backend **backe
 struct round {
 	const struct backend *backend;
 	struct segment *segment; /* NULL: nothing was armed */
-	struct verify_miss *misses; /* by index in the targets' points */
-	size_t nmisses;
+	struct verify_misses misses; /* by index in the targets' points */
 	bool locked;
 };
 
@@ -114,22 +113,25 @@ static bool segment_has(const struct segment *segment, const struct arm_point *p
 	return false;
 }
 
-static void take_misses(struct arm_point *points, struct verify_miss *misses, size_t nmisses)
+static void take_misses(struct arm_point *points, struct verify_misses *misses)
 {
-	for (size_t i = 0; i < nmisses; i++) {
-		free(points[misses[i].point].reason);
-		points[misses[i].point].reason = misses[i].reason;
-		points[misses[i].point].verified = false;
+	for (size_t i = 0; i < misses->n; i++) {
+		struct arm_point *point = &points[misses->list[i].point];
+
+		free(point->reason);
+		point->reason = misses->list[i].reason;
+		misses->list[i].reason = NULL;
+		point->verified = false;
 	}
-	free(misses);
+	verify_misses_release(misses);
 }
 
 /* Looks anew at what was armed before: the agent's points of that segment, or NULL: what is left, the kernel's. */
 static int verify_part(struct pp_session *session, struct segment *segment, struct targets *t, bool *seen)
 {
 	struct arm_point *points = calloc(t->npoints + 1, sizeof(*points));
-	size_t *from = calloc(t->npoints + 1, sizeof(*from)), n = 0, nmisses = 0;
-	struct verify_miss *misses = NULL;
+	size_t *from = calloc(t->npoints + 1, sizeof(*from)), n = 0;
+	struct verify_misses misses = { 0 };
 	uint32_t at = 0;
 	int err = points && from ? 0 : error_set(ENOMEM, "out of memory");
 
@@ -143,10 +145,10 @@ static int verify_part(struct pp_session *session, struct segment *segment, stru
 		from[n++] = i;
 	}
 	if (n && segment)
-		err = segment->backend->readback(session, segment, points, n, &misses, &nmisses);
+		err = segment->backend->readback(session, segment, points, n, &misses);
 	else if (n)
-		err = verify_armed(points, n, &misses, &nmisses);
-	take_misses(points, misses, nmisses);
+		err = verify_armed(points, n, &misses);
+	take_misses(points, &misses);
 	for (size_t k = 0; k < n; k++) {
 		t->points[from[k]] = points[k];
 		t->points[from[k]].error = points[k].error ? points[k].error : -EALREADY;
@@ -286,11 +288,11 @@ static int report_misses(struct pp_report *report, const struct targets *t, cons
 {
 	int err = 0;
 
-	for (size_t i = 0; i < round->nmisses && !err; i++) {
-		const struct arm_point *point = &t->points[round->misses[i].point];
+	for (size_t i = 0; i < round->misses.n && !err; i++) {
+		const struct arm_point *point = &t->points[round->misses.list[i].point];
 
-		err = add_row(report, point, PP_REFUSED, 1, false, (int64_t)point->site->offset, round->misses[i].reason,
-		              round->misses[i].pid);
+		err = add_row(report, point, PP_REFUSED, 1, false, (int64_t)point->site->offset, round->misses.list[i].reason,
+		              round->misses.list[i].pid);
 	}
 	return err;
 }
@@ -338,52 +340,51 @@ static int scope_pids(struct scope *scope, const struct pp_request *request)
 	return 0;
 }
 
-/* Takes out again what a round armed; pp_error() stays. */
+/* Takes out again what a round armed. */
 static void undo(struct pp_session *session, struct round *round)
 {
-	char *sentence = strdup(pp_error());
-
-	if (round->segment) {
-		round->backend->disarm(session, round->segment, NULL, true);
-		session_forget_segment(session, round->segment);
-		round->segment = NULL;
-	}
-	error_set(0, "%s", sentence ? sentence : "out of memory");
-	free(sentence);
+	if (!round->segment)
+		return;
+	round->backend->disarm(session, round->segment, NULL, true);
+	session_forget_segment(session, round->segment);
+	round->segment = NULL;
 }
 
 /* What was not to be had of the round's points is taken out; where that is all, the segment. */
-static void take_out_failed(struct pp_session *session, struct round *round, const struct arm_point *points, size_t n)
+static int take_out_failed(struct pp_session *session, struct round *round, const struct arm_point *points, size_t n)
 {
 	bool *take = calloc(n + 1, sizeof(*take)), any = false, all = true;
 
-	for (size_t i = 0; take && i < n; i++) {
+	if (!take)
+		return error_set(ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++) {
 		take[points[i].point] = points[i].error && round->backend->armed(round->segment, points[i].point);
 		any |= take[points[i].point];
 		all &= points[i].error != 0;
 	}
 	if (all)
 		undo(session, round);
-	else if (take && any)
+	else if (any)
 		round->backend->disarm(session, round->segment, take, false);
 	free(take);
+	return 0;
 }
 
 /* The misses name points by their place among those armed. */
 static void number_misses(const struct targets *t, struct round *round, const struct arm_point *points)
 {
-	for (size_t i = 0; i < round->nmisses; i++) {
-		const struct arm_point *missed = &points[round->misses[i].point];
+	for (size_t i = 0; i < round->misses.n; i++) {
+		const struct arm_point *missed = &points[round->misses.list[i].point];
 
 		for (size_t k = 0; k < t->npoints; k++)
 			if (t->points[k].site == missed->site && t->points[k].process == missed->process) {
-				round->misses[i].point = k;
+				round->misses.list[i].point = k;
 				break;
 			}
 	}
 }
 
-/* Under the lock: arms the round's points, all or (on an error) nothing. */
+/* Under the lock: arms the round's points. After an error what is armed is the caller's to undo. */
 static int arm(struct pp_session *session, const struct pp_request *request, struct targets *t, struct round *round)
 {
 	struct arm_point *points = NULL;
@@ -416,15 +417,13 @@ static int arm(struct pp_session *session, const struct pp_request *request, str
 		session_forget_segment(session, round->segment);
 		round->segment = NULL;
 	} else {
-		err = round->backend->readback(session, round->segment, points, npoints, &round->misses, &round->nmisses);
+		err = round->backend->readback(session, round->segment, points, npoints, &round->misses);
 		if (!err && !all_alive(request))
 			err = -ESRCH;
 		if (!err && session_interrupted(session))
 			err = error_set(EINTR, "interrupted: what was begun is undone");
-		if (err)
-			undo(session, round);
-		else
-			take_out_failed(session, round, points, npoints);
+		if (!err)
+			err = take_out_failed(session, round, points, npoints);
 		number_misses(t, round, points);
 	}
 	results_back(t, points, npoints);
@@ -432,9 +431,11 @@ static int arm(struct pp_session *session, const struct pp_request *request, str
 	return err;
 }
 
+/* All or, on an error, nothing. */
 static int arm_all(struct pp_session *session, const struct pp_request *request, struct targets *t,
                    struct round rounds[ROUNDS])
 {
+	char *sentence = NULL;
 	bool by_kernel = false;
 	int err = 0;
 
@@ -453,11 +454,10 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 		err = verify_no_debugger(t->points, t->npoints, session->name);
 	for (size_t i = 0; i < ROUNDS && rounds[i].backend && !err; i++)
 		err = arm(session, request, t, &rounds[i]);
+	if (err)
+		sentence = strdup(pp_error()); /* which undoing would replace */
 	for (size_t i = 0; i < ROUNDS && err; i++)
 		undo(session, &rounds[i]);
-
-	char *sentence = err ? strdup(pp_error()) : NULL;
-
 	for (size_t i = 0; i < ROUNDS; i++) {
 		if (!rounds[i].locked)
 			continue;
@@ -465,8 +465,8 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 			rounds[i].backend->remove(session);
 		rounds[i].backend->unlock(session);
 	}
-	if (sentence)
-		error_set(-err, "%s", sentence);
+	if (err)
+		error_set(-err, "%s", sentence ? sentence : "out of memory");
 	free(sentence);
 	return err;
 }
@@ -509,11 +509,8 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 		if (!err && !targets.npoints)
 			err = all_alive(request) ? error_set(ENOENT, "no probe matches '%s'", request->patterns[0]) : -ESRCH;
 	}
-	for (size_t i = 0; i < ROUNDS; i++) {
-		for (size_t k = 0; k < rounds[i].nmisses; k++)
-			free(rounds[i].misses[k].reason);
-		free(rounds[i].misses);
-	}
+	for (size_t i = 0; i < ROUNDS; i++)
+		verify_misses_release(&rounds[i].misses);
 	targets_release(&targets);
 	return err;
 }

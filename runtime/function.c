@@ -3,11 +3,9 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/code.h"
@@ -57,14 +55,10 @@ const char *function_name(const char *pattern)
 
 static int read_code(const struct pp_image *image, struct pp_site *sites, size_t n)
 {
-	int fd = open(image->path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
-	int err = 0;
+	int fd = image_reopen(image), err = 0;
 
 	if (fd < 0)
-		return error_set(errno, "%s: %s", image->path, strerror(errno));
-	if (fstat(fd, &st) || st.st_dev != image->device || st.st_ino != image->inode)
-		err = error_set(ESTALE, "%s was replaced by another file meanwhile: look at it again", image->path);
+		return fd;
 	for (size_t i = 0; i < n && !err; i++) {
 		err = image_offset(image, sites[i].address, &sites[i].offset);
 		if (!err && pread(fd, sites[i].code, sizeof(sites[i].code), (off_t)sites[i].offset) < 1)

@@ -38,20 +38,45 @@ void process_free(struct process *process)
 	free(process);
 }
 
-static bool is_leader_gone(pid_t pid)
+/* Of the first thread, which may have exited before the others. The name in field 2 may hold anything, ')' too. */
+static bool read_stat(pid_t pid, char *state, unsigned long long *start_time)
 {
-	char path[64], line[512], *end;
-	bool gone = false;
+	char path[32], line[1024], *at;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, pid);
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	f = fopen(path, "re");
 	if (!f)
 		return false;
-	if (fgets(line, sizeof(line), f) && (end = strrchr(line, ')')))
-		gone = end[1] && (end[2] == 'Z' || end[2] == 'X');
+	line[fread(line, 1, sizeof(line) - 1, f)] = 0;
 	fclose(f);
-	return gone;
+	at = strrchr(line, ')');
+	return at && sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+	                    state, start_time) == 2;
+}
+
+uint64_t process_start_time(pid_t pid)
+{
+	unsigned long long time;
+	char state;
+
+	return read_stat(pid, &state, &time) ? time : 0;
+}
+
+bool process_is_stopped(pid_t pid)
+{
+	unsigned long long time;
+	char state;
+
+	return read_stat(pid, &state, &time) && (state == 'T' || state == 't');
+}
+
+static bool is_leader_gone(pid_t pid)
+{
+	unsigned long long time;
+	char state;
+
+	return read_stat(pid, &state, &time) && (state == 'Z' || state == 'X');
 }
 
 /* Another thread than the first, which has exited and has no memory any more. 0: none. */

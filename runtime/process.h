@@ -34,6 +34,10 @@ void process_free(struct process *process);
 /* Reads its mappings anew. -ESRCH: it has ended; -EACCES: another user's. */
 int process_read_maps(struct process *process);
 bool process_alive(const struct process *process);
+/* Clock ticks since boot; with it a pid means one process for good. 0: there is none. */
+uint64_t process_start_time(pid_t pid);
+/* By job control, or a debugger. */
+bool process_is_stopped(pid_t pid);
 
 /*
  * The mapping of a file's byte, NULL where there is none; from: start looking behind

@@ -3,12 +3,13 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "runtime/clock.h"
 #include "runtime/event.h"
 #include "runtime/session.h"
 #include "sdt/error.h"
 
-#define PAUSE_MS 5
-#define LOOK_MS 500 /* how often a backend that the session had nothing of is looked at again */
+#define PAUSE_NS 5000000
+#define LOOK_NS 500000000u /* how often a backend that the session had nothing of is looked at again */
 
 struct source {
 	const struct backend *backend;
@@ -25,14 +26,6 @@ struct pp_reader {
 
 #define NSOURCES (sizeof(((struct pp_reader *)0)->sources) / sizeof(struct source))
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
-}
-
 static bool is_there(const struct pp_session *session, const struct backend *backend)
 {
 	return backend == &backend_kernel ? session->kernel : session->agent;
@@ -47,7 +40,7 @@ int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 		return error_set(ENOMEM, "out of memory");
 	r->session = session;
 	session->nreaders++;
-	r->looked = now_ms();
+	r->looked = clock_ns();
 	r->sources[0].backend = &backend_agent;
 	r->sources[1].backend = &backend_kernel;
 	for (size_t i = 0; i < NSOURCES && !err; i++) {
@@ -84,7 +77,7 @@ static void look_again(struct pp_reader *reader, uint64_t now)
 
 	for (size_t i = 0; i < NSOURCES; i++)
 		missing |= !reader->sources[i].state;
-	if (!missing || now - reader->looked < LOOK_MS)
+	if (!missing || now - reader->looked < LOOK_NS)
 		return;
 	reader->looked = now;
 	session_look(reader->session);
@@ -99,7 +92,7 @@ static void look_again(struct pp_reader *reader, uint64_t now)
 static int next(struct pp_reader *r, int timeout_ms, const struct record_thread **thread, const struct record **record,
                 size_t *size)
 {
-	uint64_t until = timeout_ms > 0 ? now_ms() + timeout_ms : 0;
+	uint64_t until = timeout_ms > 0 ? clock_ns() + timeout_ms * 1000000ull : 0;
 
 	for (;;) {
 		uint64_t now;
@@ -113,11 +106,11 @@ static int next(struct pp_reader *r, int timeout_ms, const struct record_thread 
 				return n;
 			r->turn = (r->turn + 1) % NSOURCES;
 		}
-		now = now_ms();
+		now = clock_ns();
 		look_again(r, now);
 		if (timeout_ms >= 0 && now >= until)
 			return 0;
-		if (nanosleep(&(struct timespec){ .tv_nsec = PAUSE_MS * 1000000 }, NULL) && errno == EINTR)
+		if (nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL) && errno == EINTR)
 			return -EINTR;
 	}
 }

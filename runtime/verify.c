@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "runtime/armed.h"
+#include "runtime/clock.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
@@ -121,7 +122,7 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 			return NULL;
 	}
 	return mapped ? error_sentence("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
-	                         "private and writable", process->pid, (unsigned long)point->site->semaphore_offset)
+	                               "private and writable", process->pid, (unsigned long)point->site->semaphore_offset)
 	              : NULL;
 }
 
@@ -141,29 +142,49 @@ static char *why_pending(const struct process *process, const struct pp_image *i
 	return NULL;
 }
 
-struct outcome {
-	struct verify_miss **misses;
-	size_t *nmisses, base;
-};
-
-static int miss(struct outcome *o, struct arm_point *point, size_t i, const struct process *process, char *reason)
+int verify_refuse(struct verify_misses *misses, struct arm_point *points, size_t i, pid_t pid, char *reason)
 {
 	struct verify_miss *more;
 
-	if (point->process) {
-		point->error = -EIO;
-		free(point->reason);
-		point->reason = reason;
+	if (points[i].process) {
+		points[i].error = -EIO;
+		free(points[i].reason);
+		points[i].reason = reason;
 		return 0;
 	}
-	more = realloc(*o->misses, (*o->nmisses + 1) * sizeof(*more));
+	more = realloc(misses->list, (misses->n + 1) * sizeof(*more));
 	if (!more) {
 		free(reason);
 		return error_set(ENOMEM, "out of memory");
 	}
-	*o->misses = more;
-	more[(*o->nmisses)++] = (struct verify_miss){ .point = o->base + i, .pid = process->pid, .reason = reason };
+	misses->list = more;
+	more[misses->n++] = (struct verify_miss){ .point = i, .pid = pid, .reason = reason };
 	return 0;
+}
+
+void verify_misses_release(struct verify_misses *misses)
+{
+	for (size_t i = 0; i < misses->n; i++)
+		free(misses->list[i].reason);
+	free(misses->list);
+	*misses = (struct verify_misses){ 0 };
+}
+
+/* Of the points armed, those of one image in one process or in all. */
+struct run {
+	struct arm_point *points; /* all */
+	size_t first, n;
+	struct verify_misses *misses;
+};
+
+static struct arm_point *run_point(const struct run *run, size_t i)
+{
+	return &run->points[run->first + i];
+}
+
+static int run_refuse(const struct run *run, size_t i, const struct process *process, char *reason)
+{
+	return verify_refuse(run->misses, run->points, run->first + i, process->pid, reason);
 }
 
 #define BIASES_MAX 8
@@ -193,43 +214,43 @@ static size_t find_biases(const struct process *process, const struct pp_image *
  * Programs that want their text in huge pages copy it to memory of their own, and move that over the text. It is no
  * file's then, and no point.
  */
-static int verify_elsewhere(struct outcome *o, struct arm_point *run, size_t n, const struct process *process, bool *seen)
+static int verify_elsewhere(const struct run *run, const struct process *process, bool *seen)
 {
-	const struct pp_image *image = run[0].image;
+	const struct pp_image *image = run_point(run, 0)->image;
 	uint64_t biases[BIASES_MAX];
 	size_t nbiases = find_biases(process, image, biases);
 	int err = 0;
 
-	for (size_t i = 0; i < n && !err; i++)
-		for (size_t k = 0; k < process->nmaps * nbiases && !seen[i] && !run[i].error && !err; k++) {
+	for (size_t i = 0; i < run->n && !err; i++)
+		for (size_t k = 0; k < process->nmaps * nbiases && !seen[i] && !run_point(run, i)->error && !err; k++) {
 			const struct mapping *m = &process->maps[k / nbiases];
-			uint64_t address = biases[k % nbiases] + run[i].site->address;
+			uint64_t address = biases[k % nbiases] + run_point(run, i)->site->address;
 
 			if (!m->exec || address < m->start || address >= m->end || maps_image(process, k / nbiases, image))
 				continue;
 			seen[i] = true;
-			err = miss(o, &run[i], i, process, error_sentence("pid %d has a copy of the text there, in memory that is not "
-			                                            "this file's (huge pages?): the kernel arms nothing in it",
-			                                            process->pid));
+			err = run_refuse(run, i, process, error_sentence("pid %d has a copy of the text there, in memory that is "
+			                                                 "not this file's (huge pages?): the kernel arms nothing "
+			                                                 "in it", process->pid));
 		}
 	return err;
 }
 
 /* Marks in seen[] the points that the process maps. */
-static int verify_process(struct outcome *o, struct arm_point *run, size_t n, const struct process *process, bool *seen)
+static int verify_process(const struct run *run, const struct process *process, bool *seen)
 {
 	struct places p = { 0 };
-	int err = places_find(&p, process, run, n), denied;
+	int err = places_find(&p, process, run_point(run, 0), run->n), denied;
 
-	if (!err && p.n < n)
-		err = verify_elsewhere(o, run, n, process, seen);
+	if (!err && p.n < run->n)
+		err = verify_elsewhere(run, process, seen);
 	if (err || !p.n) {
 		places_release(&p);
 		return err;
 	}
 	denied = process_read_bytes(process, p.addresses, p.n, p.bytes, p.got);
 	for (size_t k = 0; k < p.n && !err; k++) {
-		struct arm_point *point = &run[p.points[k]];
+		struct arm_point *point = run_point(run, p.points[k]);
 		char *fault;
 
 		seen[p.points[k]] = true;
@@ -239,68 +260,66 @@ static int verify_process(struct outcome *o, struct arm_point *run, size_t n, co
 			point->verified = false;
 			if (!point->reason)
 				point->reason = error_sentence("not verified: pid %d cannot be read%s", process->pid,
-				                         denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
+				                               denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 		} else if (p.bytes[k] != INT3) {
-			err = miss(o, point, p.points[k], process, why_not(process, p.mappings[k]));
+			err = run_refuse(run, p.points[k], process, why_not(process, p.mappings[k]));
 		} else if ((fault = semaphore_fault(process, point))) {
-			err = miss(o, point, p.points[k], process, fault);
+			err = run_refuse(run, p.points[k], process, fault);
 		}
 	}
 	places_release(&p);
 	return err;
 }
 
-static int verify_run(struct outcome *o, struct arm_point *run, size_t n)
+static int verify_run(const struct run *run)
 {
-	const struct process *process = run[0].process;
-	bool *seen = calloc(n, sizeof(*seen));
+	const struct process *process = run_point(run, 0)->process;
+	const struct pp_image *image = run_point(run, 0)->image;
+	bool *seen = calloc(run->n, sizeof(*seen));
 	int err = 0;
 
 	if (!seen)
 		return error_set(ENOMEM, "out of memory");
-	for (size_t i = 0; i < n; i++)
-		run[i].verified = !run[i].error;
+	for (size_t i = 0; i < run->n; i++)
+		run_point(run, i)->verified = !run_point(run, i)->error;
 	if (process) {
 		if (!process->is_command)
-			err = verify_process(o, run, n, process, seen);
+			err = verify_process(run, process, seen);
 	} else {
 		struct process **all = NULL;
 		size_t nall = 0;
 
-		err = processes_mapping(run[0].image->device, run[0].image->inode, &all, &nall);
+		err = processes_mapping(image->device, image->inode, &all, &nall);
 		for (size_t i = 0; i < nall; i++) {
 			if (!err)
-				err = verify_process(o, run, n, all[i], seen);
+				err = verify_process(run, all[i], seen);
 			process_free(all[i]);
 		}
 		free(all);
 	}
-	for (size_t i = 0; i < n; i++)
-		if (!run[i].error && !seen[i]) {
-			run[i].pending = true;
-			run[i].verified = false;
-			if (!run[i].reason)
-				run[i].reason = why_pending(process, run[i].image);
-		}
+	for (size_t i = 0; i < run->n; i++) {
+		struct arm_point *point = run_point(run, i);
+
+		if (point->error || seen[i])
+			continue;
+		point->pending = true;
+		point->verified = false;
+		if (!point->reason)
+			point->reason = why_pending(process, image);
+	}
 	free(seen);
 	return err;
 }
 
-int verify_armed(struct arm_point *points, size_t npoints, struct verify_miss **misses, size_t *nmisses)
+int verify_armed(struct arm_point *points, size_t npoints, struct verify_misses *misses)
 {
-	struct outcome o = { .misses = misses, .nmisses = nmisses };
 	int err = 0;
 
-	*misses = NULL;
-	*nmisses = 0;
-	for (size_t i = 0; i < npoints && !err;) {
-		size_t end = i + 1;
-
-		while (end < npoints && points[end].image == points[i].image && points[end].process == points[i].process)
-			end++;
-		o.base = i;
-		err = verify_run(&o, points + i, end - i);
-		i = end;
+	for (size_t i = 0, end; i < npoints && !err; i = end) {
+		for (end = i + 1; end < npoints && points[end].image == points[i].image &&
+		                  points[end].process == points[i].process; end++)
+			;
+		err = verify_run(&(struct run){ .points = points, .first = i, .n = end - i, .misses = misses });
 	}
 	return err;
 }
@@ -323,7 +342,7 @@ static void refuse_traced(struct arm_point *run, size_t n, const struct process 
 			point->error = -EBUSY;
 			free(point->reason);
 			point->reason = error_sentence("pid %d, which debugs pid %d, has a breakpoint there: take that out first",
-			                         tracer, process->pid);
+			                               tracer, process->pid);
 		}
 	places_release(&p);
 }
@@ -408,14 +427,6 @@ static size_t traps_in(struct watched *w)
 	return traps;
 }
 
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
 /*
  * Waits as long as some traps go, in whichever process: the kernel takes them out in
  * an order of its own. To look is to hold it up, so most of the time nobody does.
@@ -423,7 +434,7 @@ static uint64_t now(void)
 static void wait_for_all(struct watched *watched, size_t n, const volatile int *interrupt)
 {
 	size_t before = SIZE_MAX, traps;
-	uint64_t start = now(), until = start + PATIENCE;
+	uint64_t start = clock_ns(), until = start + PATIENCE;
 
 	while (start < until && !(interrupt && *interrupt)) {
 		uint64_t pause;
@@ -433,12 +444,12 @@ static void wait_for_all(struct watched *watched, size_t n, const volatile int *
 			traps += traps_in(&watched[i]);
 		if (!traps)
 			return;
-		pause = 1000000 + 4 * (now() - start);
+		pause = 1000000 + 4 * (clock_ns() - start);
 		if (traps < before)
-			until = now() + PATIENCE;
+			until = clock_ns() + PATIENCE;
 		before = traps;
 		nanosleep(&(struct timespec){ .tv_sec = pause / 1000000000, .tv_nsec = pause % 1000000000 }, NULL);
-		start = now();
+		start = clock_ns();
 	}
 }
 

@@ -17,18 +17,25 @@
  */
 int verify_no_debugger(struct arm_point *points, size_t npoints, const char *held);
 
-/* A process in which a point for every process is not armed. */
-struct verify_miss {
-	size_t point; /* index in points */
-	pid_t pid;
-	char *reason; /* freed by free() */
+/* Processes in which points for every process are not armed. Begins as zeros. */
+struct verify_misses {
+	struct verify_miss {
+		size_t point; /* index in points */
+		pid_t pid;
+		char *reason; /* freed by free() */
+	} *list;
+	size_t n;
 };
+
+/* Points[i] is not armed in the process: the point's error where it is for that one, else a miss. Takes the reason. */
+int verify_refuse(struct verify_misses *misses, struct arm_point *points, size_t i, pid_t pid, char *reason);
+void verify_misses_release(struct verify_misses *misses);
 
 /*
  * Sets verified, pending, error and reason of the points that have no error yet.
- * Points of one image and process stand together. *misses is the caller's.
+ * Points of one image and process stand together. The misses are added.
  */
-int verify_armed(struct arm_point *points, size_t npoints, struct verify_miss **misses, size_t *nmisses);
+int verify_armed(struct arm_point *points, size_t npoints, struct verify_misses *misses);
 
 /* Waits until no process has a trap at these points any more, none went for 20 s, or *interrupt (may be NULL) is set. */
 struct verify_place {

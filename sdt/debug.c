@@ -45,7 +45,6 @@ static size_t other_root(const char *path)
 
 static int by_build_id(const struct pp_image *image, const char *root, struct file *debug, char *path)
 {
-
 	if (strlen(image->build_id) < 4)
 		return -ENOENT;
 	snprintf(path, PATH_MAX, "%s" ROOT "/.build-id/%.2s/%s.debug", root, image->build_id, image->build_id + 2);

@@ -9,10 +9,13 @@
 #include "sdt/symbols.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define WARNINGS_MAX 20
 #define SEGMENTS_MAX 1024
@@ -146,6 +149,31 @@ void pp_image_free(struct pp_image *image)
 	symbols_free(image->symbols);
 	arena_release(&image->arena);
 	free(image);
+}
+
+int image_unchanged(const struct pp_image *image, const struct stat *now)
+{
+	if (now->st_dev == image->device && now->st_ino == image->inode && (uint64_t)now->st_size == image->size &&
+	    now->st_mtim.tv_sec == image->changed.tv_sec && now->st_mtim.tv_nsec == image->changed.tv_nsec)
+		return 0;
+	return error_set(ESTALE, "'%s' was replaced or changed after its probes were read; try again", image->path);
+}
+
+int image_reopen(const struct pp_image *image)
+{
+	int fd = open(image->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), err = 0; /* see file_open() */
+	struct stat now;
+
+	if (fd < 0)
+		return error_set(errno, "cannot open '%s': %s", image->path, strerror(errno));
+	if (fstat(fd, &now))
+		err = error_set(errno, "cannot look at '%s': %s", image->path, strerror(errno));
+	if (!err)
+		err = image_unchanged(image, &now);
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
 }
 
 int image_offset(const struct pp_image *image, uint64_t address, uint64_t *offset)

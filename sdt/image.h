@@ -12,6 +12,7 @@
 
 #include <probepoint-note.h>
 #include <probepoint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -98,6 +99,11 @@ struct pp_image {
 	struct pp_arg *unnamed;    /* arg0, arg1, ..., that probes without a signature share */
 	struct arena arena;        /* whose strings all of the above are */
 };
+
+/* -ESTALE: what is at its path now, as fstat(2) tells, is another file or has other contents. */
+int image_unchanged(const struct pp_image *image, const struct stat *now);
+/* A descriptor of the file, while it is the one that was read; negative errno. */
+int image_reopen(const struct pp_image *image);
 
 /* Address as linked -> file offset, in any PT_LOAD that the file holds there. -EINVAL: in none. */
 int image_offset(const struct pp_image *image, uint64_t address, uint64_t *offset);

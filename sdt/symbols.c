@@ -207,11 +207,8 @@ static int symbols_of(const struct pp_image *image, struct image_symbols **resul
 	err = file_open(image->path, &file);
 	if (err)
 		return err;
-	if (file.stat.st_dev != image->device || file.stat.st_ino != image->inode ||
-	    (uint64_t)file.stat.st_size != image->size || file.stat.st_mtim.tv_sec != image->changed.tv_sec ||
-	    file.stat.st_mtim.tv_nsec != image->changed.tv_nsec)
-		err = error_set(ESTALE, "'%s' was replaced or changed after its probes were read; try again", image->path);
-	else
+	err = image_unchanged(image, &file.stat);
+	if (!err)
 		err = symbols_load(&file, image);
 	file_close(&file);
 	return err;

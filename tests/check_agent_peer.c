@@ -26,6 +26,7 @@
 
 #include "runtime/agent-session.h"
 #include "runtime/agent/state.h"
+#include "runtime/process.h"
 
 #define NPLACES 16
 #define NRINGS 6
@@ -111,7 +112,7 @@ static void area_new(const char *session)
 	ck_assert_ptr_ne(area, MAP_FAILED);
 	*header() = (struct agent_area){
 		.magic = AGENT_AREA_MAGIC, .version = AGENT_VERSION, .size = AREA_SIZE, .pid = getpid(),
-		.clock = AGENT_CLOCK_MONOTONIC, .start_time = agent_start_time(getpid()), .places_at = PLACES_AT,
+		.clock = AGENT_CLOCK_MONOTONIC, .start_time = process_start_time(getpid()), .places_at = PLACES_AT,
 		.rings_at = RINGS_AT, .ring_stride = STRIDE, .nplaces = NPLACES, .nrings = NRINGS,
 		.counts_in_ring = COUNTS_IN_RING, .data_in_ring = DATA_IN_RING, .overflow_at = OVERFLOW_AT,
 		.nplaced = NPLACES,
@@ -176,7 +177,7 @@ static void answer(int peer, const struct agent_request *request, uint64_t *dice
 
 	*reply = (struct agent_reply){ .magic = AGENT_MESSAGE_MAGIC, .version = AGENT_VERSION, .op = request->op };
 	if (request->op == AGENT_HELLO) {
-		struct agent_hello hello = { .pid = getpid(), .start_time = agent_start_time(getpid()), .uid = geteuid() };
+		struct agent_hello hello = { .pid = getpid(), .start_time = process_start_time(getpid()), .uid = geteuid() };
 
 		reply->count = 1;
 		reply->size = sizeof(hello);

@@ -6,7 +6,8 @@
  * its holder, and whoever looks at the store next removes the rest.
  *
  * Others can read the counters and switch points off, but cannot make links anew. So
- * they switch off, ask for the rest, wake the holder, and wait until it is done. They have the session's lock then; the holder takes it only to end by itself.
+ * they switch off, ask for the rest, wake the holder, and wait until it is done. They
+ * have the session's lock then; the holder takes it only to end by itself.
  *
  * A holder with a budget looks every second at what hits cost (cost.c). While that is more
  * than the budget it takes out the point that was hit most.
@@ -25,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/clock.h"
 #include "runtime/kernel/cost.h"
 #include "runtime/kernel/kernel.h"
 #include "sdt/error.h"
@@ -266,14 +268,6 @@ static void keep_budget(struct watch *w, struct pp_session *session)
 			w->hits[i][p] = hits_of(session->segments[i], p);
 }
 
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
 int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n)
 {
 	struct pollfd *fds = calloc(n + 1, sizeof(*fds));
@@ -298,7 +292,7 @@ int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds
 	if (session->budget > 0 && watch_begin(&watch, session))
 		told = true; /* better nothing than more than was allowed */
 	while (!told && any_armed(session) && (!n || alive)) {
-		uint64_t t = now();
+		uint64_t t = clock_ns();
 		int64_t rest = deadline ? (int64_t)(deadline - t) : 60000000000;
 
 		if (rest <= 0)
@@ -315,7 +309,7 @@ int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds
 				alive--;
 			}
 		do_what_was_asked(session);
-		if (session->budget > 0 && now() - watch.before.time >= BUDGET_NS / 2)
+		if (session->budget > 0 && clock_ns() - watch.before.time >= BUDGET_NS / 2)
 			keep_budget(&watch, session);
 	}
 	watch_end(&watch, session->nsegments);

@@ -267,11 +267,11 @@ static int kernel_usable(const struct pp_request *request, bool any)
 }
 
 static int kernel_readback(struct pp_session *session, struct segment *segment, struct arm_point *points,
-                           size_t npoints, struct verify_miss **misses, size_t *nmisses)
+                           size_t npoints, struct verify_misses *misses)
 {
 	(void)session;
 	(void)segment;
-	return verify_armed(points, npoints, misses, nmisses);
+	return verify_armed(points, npoints, misses);
 }
 
 static int kernel_arm_new(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints)

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/clock.h"
 #include "runtime/kernel/kernel.h"
 #include "sdt/error.h"
 
@@ -33,18 +34,10 @@ struct kernel_reader {
 	_Alignas(8) char taken[SAMPLE_MAX];
 };
 
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
 static void say_alive(struct kernel_reader *r)
 {
 	struct kernel_config *config = r->session->config;
-	uint64_t t = now();
+	uint64_t t = clock_ns();
 
 	if (t - r->said < ALIVE_NS / 8 || config->record_until == ~0ull)
 		return;
@@ -96,14 +89,14 @@ int kernel_reader_next(void *reader, int timeout_ms, const struct record_thread 
                        size_t *size)
 {
 	struct kernel_reader *r = reader;
-	uint64_t until = timeout_ms < 0 ? ~0ull : now() + timeout_ms * 1000000ull;
+	uint64_t until = timeout_ms < 0 ? ~0ull : clock_ns() + timeout_ms * 1000000ull;
 
 	say_alive(r);
 	for (r->length = 0;;) {
 		ring_buffer__consume(r->ring);
 		if (r->length)
 			break;
-		if (now() >= until)
+		if (clock_ns() >= until)
 			return 0;
 		say_alive(r);
 		if (nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL) && errno == EINTR)
