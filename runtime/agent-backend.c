@@ -108,39 +108,43 @@ static int load_segment(uint32_t number, pid_t pid, void *arg)
 	return err;
 }
 
-/* Whom the segments concern, so that others are left in peace. */
+/* Whom a segment concerns, so that others are left in peace: adds their pids. 1: everybody. */
+static int add_pids(const struct agent_loaded *loaded, pid_t **pids, size_t *n)
+{
+	const struct agent_segment *s = loaded->file.segment;
+	const struct agent_process *processes = (const struct agent_process *)((const char *)s + s->processes_at);
+	const struct desc *d = loaded->file.desc;
+	pid_t *more;
+
+	if (s->flags & AGENT_SEGMENT_CHILDREN)
+		return 1;
+	for (uint32_t i = 0; i < d->npoints; i++)
+		if (!desc_points(d)[i].pid)
+			return 1;
+	more = realloc(*pids, (*n + s->nprocesses + 1) * sizeof(*more));
+	if (!more)
+		return error_set(ENOMEM, "out of memory");
+	*pids = more;
+	for (uint32_t i = 0; i < s->nprocesses; i++)
+		more[(*n)++] = (pid_t)processes[i].pid;
+	return 0;
+}
+
+/* The same of all segments; no pids: everybody. */
 static int find_pids(struct pp_session *session)
 {
 	struct agent_session *k = agent_of(session);
+	int err = 0;
 
 	free(k->pids);
 	k->pids = NULL;
 	k->npids = 0;
-	for (size_t i = 0; i < session->nsegments; i++) {
-		const struct agent_loaded *loaded = agent_loaded(session->segments[i]);
-		const struct desc *d = session->segments[i]->desc;
-		const struct agent_process *processes;
-		bool everybody = false;
-		pid_t *more;
-
-		if (session->segments[i]->backend != &backend_agent || !loaded)
-			continue;
-		for (uint32_t p = 0; p < d->npoints && !everybody; p++)
-			everybody = !desc_points(d)[p].pid;
-		if (everybody || loaded->file.segment->flags & AGENT_SEGMENT_CHILDREN) {
-			k->npids = 0;
-			return 0;
-		}
-		processes = (const struct agent_process *)((const char *)loaded->file.segment +
-		                                           loaded->file.segment->processes_at);
-		more = realloc(k->pids, (k->npids + loaded->file.segment->nprocesses + 1) * sizeof(*more));
-		if (!more)
-			return error_set(ENOMEM, "out of memory");
-		k->pids = more;
-		for (uint32_t p = 0; p < loaded->file.segment->nprocesses; p++)
-			more[k->npids++] = (pid_t)processes[p].pid;
-	}
-	return 0;
+	for (size_t i = 0; i < session->nsegments && !err; i++)
+		if (session->segments[i]->backend == &backend_agent && agent_loaded(session->segments[i]))
+			err = add_pids(agent_loaded(session->segments[i]), &k->pids, &k->npids);
+	if (err)
+		k->npids = 0;
+	return err < 0 ? err : 0;
 }
 
 /* Under the lock. */
@@ -415,16 +419,11 @@ static int agent_usable(const struct pp_request *request, bool any)
 
 static void look(const struct agent_session *k, const struct agent_loaded *loaded)
 {
-	const struct agent_segment *s = loaded->file.segment;
-	const struct agent_process *processes = (const struct agent_process *)((const char *)s + s->processes_at);
-	pid_t *pids = calloc(s->nprocesses + 1, sizeof(*pids));
-	bool everybody = !pids || s->flags & AGENT_SEGMENT_CHILDREN;
+	pid_t *pids = NULL;
+	size_t n = 0;
+	int everybody = add_pids(loaded, &pids, &n);
 
-	for (uint32_t i = 0; i < loaded->file.desc->npoints && !everybody; i++)
-		everybody = !desc_points(loaded->file.desc)[i].pid;
-	for (uint32_t i = 0; i < s->nprocesses && pids; i++)
-		pids[i] = (pid_t)processes[i].pid;
-	agent_look_all(&k->store, k->name, pids, everybody ? 0 : s->nprocesses);
+	agent_look_all(&k->store, k->name, pids, everybody ? 0 : n);
 	free(pids);
 }
 
@@ -507,17 +506,27 @@ static int agent_arm(struct pp_session *session, struct segment *segment, struct
 	return err;
 }
 
-static int forget_counts(uint32_t number, pid_t pid, void *arg)
-{
-	const struct segment *segment = arg;
-	const struct agent_store *store = &agent_loaded(segment)->session->store;
+struct forget {
+	const struct agent_store *store;
+	const char *name;
+	uint32_t number;
+};
 
-	if (number == segment->number) {
-		agent_store_unlink(store, "counts", number, pid);
-		agent_store_unlink(store, "last", number, pid);
-		agent_store_unlink(store, "past", number, pid);
-	}
+static int forget(uint32_t number, pid_t pid, void *arg)
+{
+	const struct forget *f = arg;
+
+	if (number == f->number)
+		agent_store_unlink(f->store, f->name, number, pid);
 	return 0;
+}
+
+static void forget_counts(const struct agent_store *store, uint32_t number)
+{
+	static const char *const names[] = { "counts", "last", "past" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		agent_store_each(store, names[i], forget, &(struct forget){ store, names[i], number });
 }
 
 static int agent_disarm(struct pp_session *session, struct segment *segment, const bool *take, bool all)
@@ -540,11 +549,8 @@ static int agent_disarm(struct pp_session *session, struct segment *segment, con
 	agent_store_unmark(&k->store);
 	if (err)
 		return err;
-	if (all) {
-		agent_store_each(&k->store, "counts", forget_counts, segment);
-		agent_store_each(&k->store, "last", forget_counts, segment);
-		agent_store_each(&k->store, "past", forget_counts, segment);
-	}
+	if (all)
+		forget_counts(&k->store, segment->number);
 	return 0;
 }
 
