@@ -26,7 +26,9 @@
 
 #include "runtime/agent-session.h"
 #include "runtime/agent/state.h"
+#include "runtime/clock.h"
 #include "runtime/process.h"
+#include "tests/random.h"
 
 #define NPLACES 16
 #define NRINGS 6
@@ -38,40 +40,12 @@
 #define STRIDE ((DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK + 63) & ~63u)
 #define AREA_SIZE (RINGS_AT + NRINGS * STRIDE)
 
-static uint64_t seed, seed_state;
 static char state[200], socket_path[300];
 static int listener = -1;
 static atomic_int area_fd = -1, lying, mutating;
 static pthread_mutex_t area_lock = PTHREAD_MUTEX_INITIALIZER; /* held by who disturbs it */
 static char *area; /* as the agent sees it */
 static atomic_ullong served;
-
-static uint64_t random_of(uint64_t *at)
-{
-	uint64_t z = *at += 0x9e3779b97f4a7c15;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
-}
-
-static uint64_t random_bits(void)
-{
-	return random_of(&seed_state);
-}
-
-static unsigned below(unsigned n)
-{
-	return random_bits() % n;
-}
-
-static uint64_t clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 /* ---- the area ---- */
 
@@ -511,7 +485,6 @@ static int remove_one(const char *path, const struct stat *st, int what, struct 
 
 int main(void)
 {
-	const char *given = getenv("PROBEPOINT_SEED");
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	Suite *suite = suite_create("agent_peer");
 	TCase *tcase = tcase_create("peer");
@@ -520,9 +493,7 @@ int main(void)
 	char folder[] = "/tmp/probepoint-test.XXXXXX", path[400];
 	int failed;
 
-	seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
-	seed_state = seed;
-	fprintf(stderr, "PROBEPOINT_SEED=%llu\n", (unsigned long long)seed);
+	seed_set();
 	if (!mkdtemp(folder) || setenv("XDG_RUNTIME_DIR", folder, 1))
 		return 1;
 	snprintf(state, sizeof(state), "%s/probepoint", folder);

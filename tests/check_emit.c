@@ -12,6 +12,9 @@
 #include "sdt/image.h"
 #include "tests/kernel/hit.h"
 
+#define PROGRAM_REGISTERS 17
+#include "tests/programs.h"
+
 #define PAGE 4096
 #define PROGRAMS 60
 #define HITS 6
@@ -26,49 +29,6 @@ static void map_memory(void)
 	ck_assert_ptr_ne(at, MAP_FAILED);
 	memory = at + PAGE;
 	ck_assert(!mprotect(memory, 2 * PAGE, PROT_READ | PROT_WRITE));
-}
-
-/* Words that literals are made of too, so that they meet; ends of words and of pages in every position. */
-static const char *const words[] = { "", "a", "ab", "abc", "abcdefg", "abcdefgh", "abcdefghi", "GET", "GET /index",
-	"\xc3\xa4\xff", "0123456789012345678901234567890123456789012345678901234567890123" /* FETCH_LITERAL_MAX */ };
-#define NWORDS (sizeof(words) / sizeof(*words))
-
-static void new_memory(void)
-{
-	for (size_t i = 0; i < 2 * PAGE;) {
-		const char *word = words[below(NWORDS)];
-		size_t length = strlen(word) + (below(4) != 0);
-
-		if (below(8) == 0) {
-			memory[i++] = random_bits();
-			continue;
-		}
-		if (length > 2 * PAGE - i)
-			length = 2 * PAGE - i;
-		memcpy(memory + i, word, length);
-		i += length;
-	}
-	if (below(2))
-		memset(memory + 2 * PAGE - 200, 'x', 200 - below(3)); /* long ones at the end */
-	else if (below(2)) {
-		const char *word = words[below(NWORDS)];
-		size_t length = strlen(word) + below(2);
-
-		memcpy(memory + 2 * PAGE - length, word, length);
-	}
-}
-
-static uint64_t interesting(void)
-{
-	static const uint64_t some[] = { 0, 1, 2, 7, 8, 63, 64, 65, 255, 256, 32767, 32768, 65535, INT32_MAX, 1ull << 31,
-		UINT32_MAX, 1ull << 32, INT64_MAX, 1ull << 63, UINT64_MAX, UINT64_MAX - 1, -128, -(1ll << 31), -(1ll << 31) - 1 };
-
-	switch (below(4)) {
-	case 0: return some[below(sizeof(some) / sizeof(*some))];
-	case 1: return below(100);
-	case 2: return -(uint64_t)below(100);
-	default: return random_bits() >> below(64);
-	}
 }
 
 static uint64_t some_address(void)
@@ -92,187 +52,25 @@ static void new_registers(void)
 	registers[16] = (uint64_t)hit_here;
 }
 
-/* ---- programs ---- */
-
-struct maker {
-	struct fetch_program p;
-	struct fetch_step steps[2048];
-	struct fetch_literal literals[64];
-	unsigned depth, budget;
-	bool predicate;
-};
-
-static void step(struct maker *m, int op, int a, int b, int c, int64_t value)
+static void near_register(struct maker *m)
 {
-	m->steps[m->p.nsteps++] = (struct fetch_step){ op, a, b, c, value };
-	m->depth += fetch_effect(op);
-}
-
-static int size(void)
-{
-	return 1 << below(4);
-}
-
-static void expression(struct maker *m);
-
-static void address_expression(struct maker *m)
-{
-	if (below(3) == 0 || m->depth + 2 > FETCH_DEPTH_MAX) {
-		step(m, FETCH_IMM, 0, 0, 0, some_address());
-		return;
-	}
-	step(m, FETCH_REG, below(17), 0, 0, 0);
+	step(m, FETCH_REG, below(PROGRAM_REGISTERS), 0, 0, 0);
 	if (below(2)) {
 		step(m, FETCH_IMM, 0, 0, 0, (int64_t)below(64) - 32);
 		step(m, FETCH_ADD, 0, 0, 0, 0);
 	}
 }
 
-static int literal(struct maker *m)
-{
-	struct fetch_literal *l = &m->literals[m->p.nliterals];
-	const char *word = words[below(NWORDS)];
-
-	l->length = strlen(word);
-	memcpy(l->bytes, word, l->length);
-	if (l->length && below(4) == 0)
-		l->length = below(l->length + 1);
-	if (l->length && below(12) == 0)
-		l->bytes[below(l->length)] ^= 1 << below(8);
-	return m->p.nliterals++;
-}
-
-static void comparison(struct maker *m)
-{
-	if (m->p.nliterals == 64) {
-		step(m, FETCH_PID, 0, 0, 0, 0);
-	} else if (below(3) == 0) {
-		step(m, below(2) ? FETCH_COMMEQ : FETCH_COMMPREFIX, literal(m), 0, 0, 0);
-	} else {
-		address_expression(m);
-		step(m, below(2) ? FETCH_STREQ : FETCH_PREFIX, literal(m), 0, 0, 0);
-	}
-}
-
-static void leaf(struct maker *m)
-{
-	switch (below(m->predicate ? 7 : 4)) {
-	case 0:
-		step(m, FETCH_IMM, 0, 0, 0, interesting());
-		break;
-	case 1:
-		step(m, FETCH_REG, below(17), 0, 0, 0);
-		break;
-	case 2:
-	case 3:
-		address_expression(m);
-		step(m, FETCH_LOAD, size(), 0, below(2), 0);
-		break;
-	case 4:
-		step(m, below(2) ? FETCH_PID : FETCH_TID, 0, 0, 0, 0);
-		break;
-	default:
-		comparison(m);
-	}
-}
-
-/* Pushes one value. */
-static void expression(struct maker *m)
-{
-	int s = size(), jump;
-
-	if (!m->budget || m->depth + 3 >= FETCH_DEPTH_MAX) {
-		leaf(m);
-		return;
-	}
-	m->budget--;
-	switch (below(8)) {
-	case 0:
-	case 1:
-		leaf(m);
-		break;
-	case 2:
-		expression(m);
-		step(m, FETCH_EXTEND, s, below(64 - 8 * s + 1), below(2), 0);
-		break;
-	case 3:
-		expression(m);
-		step(m, FETCH_NOT + below(3), 0, 0, below(2), 0);
-		break;
-	case 4:
-		if (m->predicate) {
-			expression(m);
-			jump = m->p.nsteps;
-			step(m, below(2) ? FETCH_JZ : FETCH_JNZ, 0, 0, 0, 0);
-			expression(m);
-			m->steps[jump].value = m->p.nsteps;
-			break;
-		}
-		/* fall through */
-	default:
-		expression(m);
-		expression(m);
-		step(m, FETCH_ADD + below(FETCH_LE - FETCH_ADD + 1), 0, 0, below(2), 0);
-	}
-}
-
+/* One that stays when the maker makes another. */
 static void make(struct maker *m, struct fetch_program *program)
 {
 	uint8_t depths[2048];
-	unsigned nstrings = 0;
 
-	memset(m, 0, sizeof(*m));
-	if (below(3)) {
-		m->predicate = true;
-		m->budget = below(24);
-		expression(m);
-		step(m, FETCH_TEST, 0, 0, 0, 0);
-		m->p.npredicate = m->p.nsteps;
-	}
-	m->predicate = false;
-	m->p.nargs = below(4) ? below(6) : below(RECORD_ARGS_MAX + 1);
-	for (size_t i = 0; i < m->p.nargs; i++) {
-		m->p.size[i] = 8;
-		if (below(3) == 0 && nstrings < RECORD_STRINGS_MAX) {
-			nstrings++;
-			address_expression(m);
-			step(m, FETCH_STRING, i, 0, 0, 0);
-			m->p.kind[i] = PP_STRING;
-		} else {
-			m->budget = below(4);
-			expression(m);
-			step(m, FETCH_ARG, i, 0, 0, 0);
-			m->p.kind[i] = PP_UNSIGNED;
-		}
-	}
-	*program = m->p;
+	make_program(m, program, depths);
 	program->steps = malloc((m->p.nsteps + 1) * sizeof(*m->steps));
 	memcpy(program->steps, m->steps, m->p.nsteps * sizeof(*m->steps));
 	program->literals = malloc(sizeof(m->literals));
 	memcpy(program->literals, m->literals, sizeof(m->literals));
-	ck_assert_msg(!fetch_check(program, 17, depths), "seed %llu: %s", (unsigned long long)seed, pp_error());
-}
-
-static void show(const struct fetch_program *p)
-{
-	static const char *const names[] = { "IMM", "REG", "EXTEND", "LOAD", "ARG", "STRING", "ADD", "SUB", "MUL", "DIV",
-		"MOD", "AND", "OR", "XOR", "SHL", "SHR", "EQ", "NE", "LT", "LE", "NOT", "NEG", "COM", "PID", "TID", "JZ", "JNZ",
-		"STREQ", "PREFIX", "COMMEQ", "COMMPREFIX", "TEST" };
-
-	for (size_t i = 0; i < p->nsteps; i++)
-		fprintf(stderr, "%3zu %s a %u b %u c %u value %#llx\n", i, names[p->steps[i].op], p->steps[i].a, p->steps[i].b,
-		        p->steps[i].c, (unsigned long long)p->steps[i].value);
-	for (size_t i = 0; i < p->nliterals; i++)
-		fprintf(stderr, "literal %zu: \"%.*s\"\n", i, p->literals[i].length, p->literals[i].bytes);
-	for (int i = 0; i < 17; i++)
-		fprintf(stderr, "r%d %#llx\n", i, (unsigned long long)registers[i]);
-}
-
-static void show_record(const char *who, const struct record *r)
-{
-	fprintf(stderr, "%s: words %u faults %#x\n", who, r->words, r->faults);
-	for (unsigned i = 0; i + 2 < r->words; i++)
-		fprintf(stderr, "    [%u] %#llx\n", i, (unsigned long long)r->value[i]);
 }
 
 static union {
@@ -292,7 +90,7 @@ static void one_hit(struct armed *a, const struct fetch_program *programs, struc
 	strcpy(comm, words[below(9)]);
 	prctl(PR_SET_NAME, comm);
 	machine.comm = comm;
-	new_memory();
+	fill(memory, 2 * PAGE);
 	new_registers();
 	hit_run(registers);
 	for (int i = 0; i < PROGRAMS; i++) {
@@ -313,7 +111,7 @@ static void one_hit(struct armed *a, const struct fetch_program *programs, struc
 		w = &wanted[i].record;
 		if (!recorded[i] || record->words != w->words || record->faults != w->faults || size != 8u * w->words ||
 		    memcmp(record->value, w->value, 8 * w->words - sizeof(*w))) {
-			show(&programs[i]);
+			show(&programs[i], registers);
 			if (recorded[i])
 				show_record("interpreter", w);
 			show_record("kernel", record);
@@ -325,10 +123,39 @@ static void one_hit(struct armed *a, const struct fetch_program *programs, struc
 	}
 	for (int i = 0; i < PROGRAMS; i++)
 		if (recorded[i] != got[i]) {
-			show(&programs[i]);
+			show(&programs[i], registers);
 			ck_abort_msg("seed %llu: the interpreter %s, and the kernel does not", (unsigned long long)seed,
 			             recorded[i] ? "records" : "filters");
 		}
+}
+
+/* Arms the programs and releases them; how many of the hits were recorded is added. */
+static void one_round(struct fetch_program *programs, long *recorded)
+{
+	struct pp_counts expected[PROGRAMS] = { 0 };
+	struct armed a;
+
+	arm_programs(&a, programs, PROGRAMS);
+	for (int hit = 0; hit < HITS; hit++)
+		one_hit(&a, programs, expected);
+	for (int i = 0; i < PROGRAMS; i++) {
+		struct pp_counts counts;
+
+		backend_kernel.counts(a.segment, i, &counts);
+		ck_assert_uint_eq(counts.hits, HITS);
+		ck_assert_mem_eq(&counts, &expected[i], sizeof(counts));
+		*recorded += counts.recorded;
+		fetch_release(&programs[i]);
+	}
+	disarm_programs(&a);
+}
+
+/* Neither always nor never. */
+static void check_recorded(long recorded, long all, long least)
+{
+	fprintf(stderr, "%ld of %ld runs recorded\n", recorded, all);
+	ck_assert_int_gt(recorded, least);
+	ck_assert_int_lt(recorded, all / 10 * 9);
 }
 
 START_TEST(as_interpreted)
@@ -336,35 +163,16 @@ START_TEST(as_interpreted)
 	static struct fetch_program programs[PROGRAMS];
 	static struct maker maker;
 	int rounds = getenv("PROBEPOINT_LONG") ? 1000 : 60;
-	long kept = 0, all = 0;
+	long recorded = 0;
 
 	hit_open();
 	map_memory();
 	for (int round = 0; round < rounds; round++) {
-		struct pp_counts expected[PROGRAMS] = { 0 };
-		struct armed a;
-
 		for (int i = 0; i < PROGRAMS; i++)
 			make(&maker, &programs[i]);
-		arm_programs(&a, programs, PROGRAMS);
-		for (int hit = 0; hit < HITS; hit++)
-			one_hit(&a, programs, expected);
-		for (int i = 0; i < PROGRAMS; i++) {
-			struct pp_counts counts;
-
-			backend_kernel.counts(a.segment, i, &counts);
-			ck_assert_uint_eq(counts.hits, HITS);
-			ck_assert_mem_eq(&counts, &expected[i], sizeof(counts));
-			kept += counts.recorded;
-			all += counts.hits;
-			fetch_release(&programs[i]);
-		}
-		disarm_programs(&a);
+		one_round(programs, &recorded);
 	}
-	fprintf(stderr, "%ld of %ld runs recorded\n", kept, all);
-	/* Neither always nor never. */
-	ck_assert_int_gt(kept, all / 4);
-	ck_assert_int_lt(kept, all / 10 * 9);
+	check_recorded(recorded, (long)rounds * PROGRAMS * HITS, (long)rounds * PROGRAMS * HITS / 4);
 }
 END_TEST
 
@@ -410,14 +218,11 @@ START_TEST(fields_as_interpreted)
 {
 	static struct fetch_program programs[PROGRAMS];
 	int rounds = getenv("PROBEPOINT_LONG") ? 100000 / PROGRAMS : 25;
-	long kept = 0, all = 0;
+	long recorded = 0;
 
 	hit_open();
 	map_memory();
 	for (int round = 0; round < rounds; round++) {
-		struct pp_counts expected[PROGRAMS] = { 0 };
-		struct armed a;
-
 		for (int i = 0; i < PROGRAMS; i++) {
 			char text[4096], *end = text;
 
@@ -425,19 +230,9 @@ START_TEST(fields_as_interpreted)
 			ck_assert_msg(!fetch_compile(&filter_site, &programs[i]), "%s", pp_error());
 			ck_assert_msg(!filter_compile(text, &filter_site, &programs[i]), "%s", pp_error());
 		}
-		arm_programs(&a, programs, PROGRAMS);
-		for (int hit = 0; hit < HITS; hit++)
-			one_hit(&a, programs, expected);
-		for (int i = 0; i < PROGRAMS; i++) {
-			kept += expected[i].recorded;
-			all += HITS;
-			fetch_release(&programs[i]);
-		}
-		disarm_programs(&a);
+		one_round(programs, &recorded);
 	}
-	fprintf(stderr, "%ld of %ld filters let pass\n", kept, all);
-	ck_assert_int_gt(kept, all / 10);
-	ck_assert_int_lt(kept, all / 10 * 9);
+	check_recorded(recorded, (long)rounds * PROGRAMS * HITS, (long)rounds * PROGRAMS * HITS / 10);
 }
 END_TEST
 

@@ -15,24 +15,9 @@
 
 #include "runtime/filter.h"
 #include "sdt/image.h"
+#include "tests/random.h"
 
 #define EXPRESSIONS 100000
-
-static uint64_t seed, state;
-
-static uint64_t random_bits(void)
-{
-	uint64_t z = state += 0x9e3779b97f4a7c15;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
-}
-
-static unsigned below(unsigned n)
-{
-	return random_bits() % n;
-}
 
 /* ---- a site with an argument of each sort ---- */
 
@@ -1062,14 +1047,12 @@ END_TEST
 
 int main(void)
 {
-	const char *given = getenv("PROBEPOINT_SEED");
 	Suite *suite = suite_create("filter");
 	TCase *tc = tcase_create("filter");
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-	state = seed;
+	seed_set();
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, as_c_would);
 	tcase_add_test(tc, by_hand);

@@ -19,25 +19,13 @@
 
 #include "runtime/agent/slot.h" /* linked with the agent's slot-CPU.o and what it needs: runtime/agent/build.mk */
 
+#define PROGRAM_REGISTERS REGISTERS
+#include "tests/programs.h"
+
 #define PAGE 4096
 #define TEST_STACK (6 * PAGE)
 
 struct agent agent = { .key = -1 };
-
-/* ---- chance ---- */
-
-static uint64_t seed;
-
-static uint64_t random_bits(void)
-{
-	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-	return (seed >> 33) ^ seed << 31;
-}
-
-static uint64_t below(uint64_t n)
-{
-	return (random_bits() >> 8) % n;
-}
 
 /* ---- memory ---- */
 
@@ -52,31 +40,6 @@ static char *map_between(size_t size)
 	ck_assert_ptr_ne(at, MAP_FAILED);
 	ck_assert(!mprotect(at + PAGE, size, PROT_READ | PROT_WRITE));
 	return at + PAGE;
-}
-
-static const char *const words[] = { "", "a", "ab", "abc", "abcdefg", "abcdefgh", "abcdefghi", "GET", "GET /index",
-	"\xc3\xa4\xff", "0123456789012345678901234567890123456789012345678901234567890123" };
-#define NWORDS (sizeof(words) / sizeof(*words))
-
-static void fill(char *at, size_t n)
-{
-	for (size_t i = 0; i < n;) {
-		const char *word = words[below(NWORDS)];
-		size_t length = strlen(word) + (below(4) != 0);
-
-		if (below(8) == 0) {
-			at[i++] = random_bits();
-			continue;
-		}
-		if (length > n - i)
-			length = n - i;
-		memcpy(at + i, word, length);
-		i += length;
-	}
-	if (below(2))
-		memset(at + n - 200, 'x', 200 - below(3));
-	else if (below(2))
-		at[n - 1] = 0;
 }
 
 /* ---- running a slot ---- */
@@ -131,10 +94,7 @@ static void image_everything(void)
 
 static void set_up(void)
 {
-	const char *given = getenv("SLOT_SEED");
-
-	seed = given ? strtoull(given, NULL, 0) : (uint64_t)getpid() << 32 ^ (uint64_t)clock() ^ (uint64_t)time(NULL) << 20;
-	fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+	seed_set();
 	memory = map_between(2 * PAGE);
 	stack = map_between(TEST_STACK);
 	text = mmap(NULL, TEXT_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -184,19 +144,6 @@ static int read_memory(void *arg, uint64_t address, void *to, size_t size)
 
 /* ---- inputs ---- */
 
-static uint64_t interesting(void)
-{
-	static const uint64_t some[] = { 0, 1, 2, 7, 8, 63, 64, 65, 255, 256, 32767, 32768, 65535, INT32_MAX, 1ull << 31,
-		UINT32_MAX, 1ull << 32, INT64_MAX, 1ull << 63, UINT64_MAX, UINT64_MAX - 1, -128, -(1ll << 31), -(1ll << 31) - 1 };
-
-	switch (below(4)) {
-	case 0: return some[below(sizeof(some) / sizeof(*some))];
-	case 1: return below(100);
-	case 2: return -(uint64_t)below(100);
-	default: return random_bits() >> below(64);
-	}
-}
-
 /* Below the red zone the stack changes while the slot runs; up to 32 may be subtracted. */
 static uint64_t some_address(void)
 {
@@ -238,181 +185,22 @@ static void new_inputs(void)
 	fill(stack, TEST_STACK);
 }
 
-/* ---- programs ---- */
-
-struct maker {
-	struct fetch_program p;
-	struct fetch_step steps[2048];
-	struct fetch_literal literals[64];
-	unsigned depth, budget;
-	bool predicate;
-};
-
-static void add_step(struct maker *m, int op, int a, int b, int c, int64_t value)
+static void near_register(struct maker *m)
 {
-	m->steps[m->p.nsteps++] = (struct fetch_step){ op, a, b, c, value };
-	m->depth += fetch_effect(op);
-}
+	int from = below(3) ? below(REGISTERS) : SLOT_STACK;
 
-static void expression(struct maker *m);
-
-static void address_expression(struct maker *m)
-{
-	if (below(3) == 0 || m->depth + 2 > FETCH_DEPTH_MAX) {
-		add_step(m, FETCH_IMM, 0, 0, 0, some_address());
-		return;
-	}
-	add_step(m, FETCH_REG, below(3) ? below(REGISTERS) : SLOT_STACK, 0, 0, 0);
+	step(m, FETCH_REG, from, 0, 0, 0);
 	if (below(2)) {
-		add_step(m, FETCH_IMM, 0, 0, 0, m->steps[m->p.nsteps - 1].a == SLOT_STACK ? (int64_t)below(5000) - RED_ZONE
-		                                                                   : (int64_t)below(64) - 32);
-		add_step(m, FETCH_ADD, 0, 0, 0, 0);
+		step(m, FETCH_IMM, 0, 0, 0, from == SLOT_STACK ? (int64_t)below(5000) - RED_ZONE : (int64_t)below(64) - 32);
+		step(m, FETCH_ADD, 0, 0, 0, 0);
 	}
 }
 
-static int literal(struct maker *m)
-{
-	struct fetch_literal *l = &m->literals[m->p.nliterals];
-	const char *word = words[below(NWORDS)];
-
-	l->length = strlen(word);
-	memcpy(l->bytes, word, l->length);
-	if (l->length && below(4) == 0)
-		l->length = below(l->length + 1);
-	if (l->length && below(12) == 0)
-		l->bytes[below(l->length)] ^= 1 << below(8);
-	return m->p.nliterals++;
-}
-
-static void comparison(struct maker *m)
-{
-	if (m->p.nliterals == 64) {
-		add_step(m, FETCH_PID, 0, 0, 0, 0);
-	} else if (below(3) == 0) {
-		add_step(m, below(2) ? FETCH_COMMEQ : FETCH_COMMPREFIX, literal(m), 0, 0, 0);
-	} else {
-		address_expression(m);
-		add_step(m, below(2) ? FETCH_STREQ : FETCH_PREFIX, literal(m), 0, 0, 0);
-	}
-}
-
-static void leaf(struct maker *m)
-{
-	switch (below(m->predicate ? 7 : 5)) {
-	case 0:
-		add_step(m, FETCH_IMM, 0, 0, 0, interesting());
-		break;
-	case 1:
-		add_step(m, FETCH_REG, below(REGISTERS), 0, 0, 0);
-		break;
-	case 2:
-	case 3:
-		address_expression(m);
-		add_step(m, FETCH_LOAD, 1 << below(4), 0, below(2), 0);
-		break;
-	case 4:
-		add_step(m, below(2) ? FETCH_PID : FETCH_TID, 0, 0, 0, 0);
-		break;
-	default:
-		comparison(m);
-	}
-}
-
-static void expression(struct maker *m)
-{
-	int s = 1 << below(4), jump;
-
-	if (!m->budget || m->depth + 3 >= FETCH_DEPTH_MAX) {
-		leaf(m);
-		return;
-	}
-	m->budget--;
-	switch (below(8)) {
-	case 0:
-	case 1:
-		leaf(m);
-		break;
-	case 2:
-		expression(m);
-		add_step(m, FETCH_EXTEND, s, below(64 - 8 * s + 1), below(2), 0);
-		break;
-	case 3:
-		expression(m);
-		add_step(m, FETCH_NOT + below(3), 0, 0, below(2), 0);
-		break;
-	case 4:
-		if (m->predicate) {
-			expression(m);
-			jump = m->p.nsteps;
-			add_step(m, below(2) ? FETCH_JZ : FETCH_JNZ, 0, 0, 0, 0);
-			expression(m);
-			m->steps[jump].value = m->p.nsteps;
-			break;
-		}
-		/* fall through */
-	default:
-		expression(m);
-		expression(m);
-		add_step(m, FETCH_ADD + below(FETCH_LE - FETCH_ADD + 1), 0, 0, below(2), 0);
-	}
-}
-
-static void make_program(struct maker *m, struct program *program)
-{
-	static uint8_t depths[2048];
-	unsigned nstrings = 0;
-
-	memset(m, 0, sizeof(*m));
-	if (below(3)) {
-		m->predicate = true;
-		m->budget = below(24);
-		expression(m);
-		add_step(m, FETCH_TEST, 0, 0, 0, 0);
-		m->p.npredicate = m->p.nsteps;
-	}
-	m->predicate = false;
-	m->p.nargs = below(4) ? below(6) : below(RECORD_ARGS_MAX + 1);
-	for (size_t i = 0; i < m->p.nargs; i++) {
-		m->p.size[i] = 8;
-		if (below(3) == 0 && nstrings < RECORD_STRINGS_MAX) {
-			nstrings++;
-			address_expression(m);
-			add_step(m, FETCH_STRING, i, 0, 0, 0);
-			m->p.kind[i] = PP_STRING;
-		} else {
-			m->budget = below(4);
-			expression(m);
-			add_step(m, FETCH_ARG, i, 0, 0, 0);
-			m->p.kind[i] = PP_UNSIGNED;
-		}
-	}
-	program->fetch = m->p;
-	program->fetch.steps = m->steps;
-	program->fetch.literals = m->literals;
-	program->depths = depths;
-	ck_assert_msg(!fetch_check(&program->fetch, REGISTERS, depths), "seed %llu: %s", (unsigned long long)seed, pp_error());
-}
-
-static void show(const struct fetch_program *p)
-{
-	for (size_t i = 0; i < p->nsteps; i++)
-		fprintf(stderr, "%3zu op %u a %u b %u c %u value %#llx\n", i, p->steps[i].op, p->steps[i].a, p->steps[i].b,
-		        p->steps[i].c, (unsigned long long)p->steps[i].value);
-	for (int i = 0; i < REGISTERS; i++)
-		fprintf(stderr, "r%d %#llx\n", i, (unsigned long long)slot_registers[i]);
-	fprintf(stderr, "predicate: %zu steps\n", p->npredicate);
-}
-
-static void show_record(const char *who, const struct record *r)
-{
-	fprintf(stderr, "%s: words %u faults %#x\n", who, r->words, r->faults);
-	for (unsigned i = 0; i + 2 < r->words; i++)
-		fprintf(stderr, "    [%u] %#llx\n", i, (unsigned long long)r->value[i]);
-}
+/* ---- one hit ---- */
 
 #define fail_with(p, ...) \
 	do { \
-		show(p); \
+		show(p, slot_registers); \
 		ck_abort_msg(__VA_ARGS__); \
 	} while (0)
 
@@ -503,7 +291,8 @@ START_TEST(as_interpreted)
 	static struct maker maker;
 	int rounds = getenv("PROBEPOINT_LONG") ? 20000 : 1500;
 	long kept = 0, all = 0;
-	struct program program = { 0 };
+	static uint8_t depths[2048];
+	struct program program = { .depths = depths };
 
 	set_up();
 	area->record_until = AGENT_RECORD_ALWAYS;
@@ -512,7 +301,7 @@ START_TEST(as_interpreted)
 
 		new_stack();
 		new_inputs();
-		make_program(&maker, &program);
+		make_program(&maker, &program.fetch, depths);
 		ck_assert_uint_gt(make_slot(&program, place), 0);
 		for (int hit = 0; hit < 5; hit++) {
 			kept += one_hit(&program, place, 512);

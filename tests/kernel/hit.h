@@ -24,6 +24,7 @@
 #include "runtime/process.h"
 #include "runtime/session.h"
 #include "sdt/image.h"
+#include "tests/random.h"
 
 /* Of 16 registers by the CPU's numbers; nothing is stored through the stack pointer among them. */
 void hit_run(const uint64_t registers[16]);
@@ -49,33 +50,6 @@ __asm__(".local hit_stack\n"
         "	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
         "	ret\n"
         "	.size hit_run, . - hit_run\n");
-
-/* ---- random numbers, of a seed that is told ---- */
-
-static uint64_t seed, seed_state;
-
-static inline uint64_t random_bits(void)
-{
-	uint64_t z = seed_state += 0x9e3779b97f4a7c15;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
-}
-
-static inline unsigned below(unsigned n)
-{
-	return random_bits() % n;
-}
-
-static inline void seed_set(void)
-{
-	const char *given = getenv("PROBEPOINT_SEED");
-
-	seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
-	seed_state = seed;
-	fprintf(stderr, "PROBEPOINT_SEED=%llu\n", (unsigned long long)seed);
-}
 
 /* ---- this program as an image, with the one site ---- */
 
