@@ -94,22 +94,7 @@ expect 3 probe-list "$T/damaged"
 want_like "its sentence" "probe-list: *$T/damaged*" "$out"
 
 # ---- another CPU: listed, not armed ----
-cat >"$T/narrow.s" <<'E'
-	.text
-	.globl _start
-_start:
-990:	nop
-	ret
-	.section .note.stapsdt,"","note"
-	.balign 4
-	.4byte 8, 2f-1f, 3
-	.asciz "stapsdt"
-1:	.4byte 990b, 0, 0
-	.asciz "old"
-	.asciz "cpu"
-	.asciz "-4@%eax"
-2:	.balign 4
-E
+one_note 4 old cpu -4@%eax >"$T/narrow.s"
 as --32 "$T/narrow.s" -o "$T/narrow.o" && ld -m elf_i386 "$T/narrow.o" -o "$T/narrow" || fail "no 32-bit file"
 printf '\050\000' | dd of="$T/narrow" bs=1 seek=18 conv=notrunc 2>/dev/null # e_machine: EM_ARM
 expect 0 probe-list -q "$T/narrow"

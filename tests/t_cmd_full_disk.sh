@@ -11,20 +11,25 @@ mkdir "$T/small"
 mount -t tmpfs -o size=256k none "$T/small" 2>/dev/null || skip "cannot mount a small tmpfs"
 at_end "umount $T/small"
 
+# Under hits the trace ends, for this reason.
+ends() {
+	SECONDS=0
+	while kill -0 $tracer 2>/dev/null; do
+		tell p "tick 1000"
+		[ $SECONDS -lt 100 ] || fail "the trace goes on"
+	done
+	wait $tracer
+	want "status" 1 $?
+	want_like "reason" "$1" "$(head -n 1 "$T/err")"
+	want "disarmed" "3 90" "$(site_bytes "$p")"
+}
+
 probe-trace -p "$p" -o "$T/small/trace" app:tick >"$T/out" 2>"$T/err" &
 tracer=$!
 written() { tell p "tick 1000"; [ -n "$(find "$T/small/trace" -name 'stream*' -size +0 2>/dev/null)" ]; }
 wait_for 60 written
-SECONDS=0
-while kill -0 $tracer 2>/dev/null; do
-	tell p "tick 1000"
-	[ $SECONDS -lt 100 ] || fail "the trace goes on"
-done
-wait $tracer
-want "status" 1 $?
-want_like "reason" "probe-trace: *$T/small/trace*No space left on device*" "$(head -n 1 "$T/err")"
+ends "probe-trace: *$T/small/trace*No space left on device*"
 want "stdout" "" "$(cat "$T/out")"
-want "disarmed" "3 90" "$(site_bytes "$p")"
 want "no session" "" "$(sessions)"
 [ "$(df --output=avail "$T/small" | tail -n 1)" -lt 16 ] || fail "the disk was not full"
 if have babeltrace2; then
@@ -42,15 +47,7 @@ want "json" '["error"]' "$(json keys <<<"$out")"
 # The same of a file size that is not allowed.
 (ulimit -f 64; exec probe-trace -p "$p" -o "$T/limited.d" app:tick) >"$T/out" 2>"$T/err" &
 tracer=$!
-SECONDS=0
-while kill -0 $tracer 2>/dev/null; do
-	tell p "tick 1000"
-	[ $SECONDS -lt 100 ] || fail "the trace goes on"
-done
-wait $tracer
-want "status" 1 $?
-want_like "reason" "probe-trace: *$T/limited.d*File too large*" "$(head -n 1 "$T/err")"
-want "disarmed" "3 90" "$(site_bytes "$p")"
+ends "probe-trace: *$T/limited.d*File too large*"
 # With a command: it runs on to its own end.
 rm -rf "$T/small/trace"
 dd if=/dev/zero of="$T/small/filler" bs=4k 2>/dev/null

@@ -21,22 +21,7 @@ want "but for the colour it is the same" "$(probe-list "$T/target")" \
 
 # A note whose provider, name and operands want to do something, in a file whose name does too.
 file=$T/$(printf 'e\x1b[2Jvil\n')
-cat >"$T/evil.s" <<'E'
-	.text
-	.globl _start
-_start:
-990:	nop
-	ret
-	.section .note.stapsdt,"","note"
-	.balign 4
-	.4byte 8, 2f-1f, 3
-	.asciz "stapsdt"
-1:	.8byte 990b, 0, 0
-	.asciz "a\033[31mb\233"
-	.asciz "c\nd\007\342\200\256"
-	.asciz "8@%rdi\033c"
-2:	.balign 4
-E
+one_note 8 'a\033[31mb\233' 'c\nd\007\342\200\256' '8@%rdi\033c' >"$T/evil.s"
 as "$T/evil.s" -o "$T/evil.o" && ld "$T/evil.o" -o "$file" || fail "no such file made"
 for options in "" --sites "--sites -v" "-m x:y" --json; do
 	probe-list $options "$file" >"$T/out" 2>&1

@@ -9,12 +9,7 @@ need_kernel
 echo | "$T/bits32" >/dev/null || skip "this kernel runs no 32-bit programs"
 at_end "probe-disable -q -s $S 2>/dev/null"
 
-mkfifo "$T/in" "$T/out"
-"$T/bits32" <"$T/in" >"$T/out" &
-pid=$!
-exec {in}>"$T/in" {reply}<"$T/out"
-runs $pid "$T/bits32"
-ask() { echo "$1" >&$in; read -r -t 20 answer <&$reply || fail "the target is gone"; }
+converse "$T/bits32"
 
 for multi in yes no; do
 	[ $multi = yes ] || export PROBEPOINT_NO_UPROBE_MULTI=1

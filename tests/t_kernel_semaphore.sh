@@ -48,12 +48,7 @@ int main(void)
 }
 C
 "$CC" -O2 -no-pie "$T/main.c" "$T/many.s" -o "$T/many" || fail "does not build"
-mkfifo "$T/in" "$T/out"
-"$T/many" <"$T/in" >"$T/out" &
-pid=$!
-exec {in}>"$T/in" {reply}<"$T/out"
-runs $pid "$T/many"
-ask() { echo "$1" >&$in; read -r -t 60 answer <&$reply || fail "the target is gone"; }
+converse "$T/many"
 
 expect 3 probe-enable --json -s $S -p $pid s:p
 want "armed and refused" '[32767,233,"its semaphore counts to 32767, and so many sites of it are armed already"]' \

@@ -7,6 +7,26 @@ build_target() {
 		-fplugin-arg-probepoint-functions=say tests/cmd/target.c -o "$T/target" || fail "the target does not build"
 }
 
+# one_note SIZE PROVIDER NAME OPERANDS: a program whose one probe is what these strings say, with addresses of 4 or 8 bytes.
+one_note() {
+	cat <<-E
+		.text
+		.globl _start
+		_start:
+		990: nop
+		ret
+		.section .note.stapsdt,"","note"
+		.balign 4
+		.4byte 8, 2f-1f, 3
+		.asciz "stapsdt"
+		1: .${1}byte 990b, 0, 0
+		.asciz "$2"
+		.asciz "$3"
+		.asciz "$4"
+		2: .balign 4
+	E
+}
+
 # A library with one probe, lib:call, in the function call().
 build_library() {
 	printf '%s\n' '#include <sys/sdt.h>' 'void call(int n) { STAP_PROBE1(lib, call, n); }' |

@@ -39,6 +39,16 @@ stop() {
 	wait "${!1}" || fail "$1 ended with $?"
 }
 
+# converse PROGRAM: a process of another program, $pid, that answers each line with one: ask LINE leaves it in $answer.
+converse() {
+	mkfifo "$T/in" "$T/out"
+	"$1" <"$T/in" >"$T/out" &
+	pid=$!
+	exec {in}>"$T/in" {reply}<"$T/out"
+	runs $pid "$1"
+}
+ask() { echo "$1" >&$in; read -r -t 60 answer <&$reply || fail "the target is gone"; }
+
 # Address and byte of each site in a process; FILE may be another than hits.
 sites() {
 	local pid=$1 file=${2:-$T/hits} base addresses low high
