@@ -12,7 +12,7 @@ static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
 static void note(int signal)
 {
 	(void)signal;
-	interrupted = 1;
+	interrupted++;
 }
 
 static void set(void (*handler)(int))

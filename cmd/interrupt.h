@@ -2,7 +2,7 @@
 #ifndef CMD_INTERRUPT_H
 #define CMD_INTERRUPT_H
 
-/* Set by SIGINT, SIGTERM and SIGHUP once interrupt_catch() was called. */
+/* How many SIGINT, SIGTERM and SIGHUP there were since interrupt_catch() was called. */
 extern volatile int interrupted;
 
 /* Signals that were ignored stay so; SIGPIPE is ignored from here on: writers look at their errors. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cmd/arming.h"
@@ -34,6 +35,8 @@ struct trace {
 };
 
 enum { TICK_MS = 100, TICKS_A_SECOND = 1000 / TICK_MS, BUFFER = 1 << 16 };
+
+#define SLACK_NS 1000000 /* records of several CPUs come in the order of their times but for this */
 
 static const struct argp_option own[] = {
 	{ "output", 'o', "DIR", 0, "write a CTF trace into the new folder DIR instead of printing", 1 },
@@ -158,16 +161,28 @@ static int one(struct trace *t, struct pp_trace *out, const struct pp_event *eve
 	return __fpending(stdout) > BUFFER / 2 || ferror(stdout) ? flush_results() : 0;
 }
 
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
 static int read_all(struct trace *t, struct pp_reader *reader, struct pp_trace *out)
 {
 	const struct pp_event *event;
+	uint64_t until = 0; /* 0: not interrupted */
 	bool last = false;
 	unsigned idle = 0;
 	int got, err = 0;
 
-	while (!interrupted && !(t->limit && t->records >= t->limit)) {
+	/* What was hit before an interrupt was recorded for us, and comes out; a second one ends that. */
+	while (interrupted < 2 && !(t->limit && t->records >= t->limit)) {
+		if (interrupted && !until)
+			until = now() + SLACK_NS;
 		got = pp_reader_next(reader, 0, &event);
-		if (got == 0 && last)
+		if (got == 0 && (last || until))
 			break;
 		if (got == 0) {
 			err = out ? pp_trace_write(out, NULL) : flush_results();
@@ -196,6 +211,8 @@ static int read_all(struct trace *t, struct pp_reader *reader, struct pp_trace *
 			return err;
 		else
 			t->records++;
+		if (until && pp_event_time(event) > until)
+			break;
 	}
 	return out ? 0 : flush_results();
 }
@@ -255,6 +272,7 @@ static enum status follow(struct trace *t, struct pp_session *session)
 		}
 	}
 	began = true;
+	remark_verbose(o, "recording");
 	err = read_all(t, reader, out);
 	if (err && !flush_results())
 		complain(o, "%s", pp_error());

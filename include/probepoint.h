@@ -333,7 +333,7 @@ enum pp_kind {
 	PP_FAULT, /* could not be read: its memory was not there */
 };
 
-uint64_t pp_event_time(const struct pp_event *event);
+uint64_t pp_event_time(const struct pp_event *event); /* ns of CLOCK_MONOTONIC */
 pid_t pp_event_pid(const struct pp_event *event);
 pid_t pp_event_tid(const struct pp_event *event);
 const char *pp_event_comm(const struct pp_event *event);

@@ -87,6 +87,26 @@ wait_for() {
 	done
 }
 
+# tracing FILE ARGUMENT...: probe-trace in the background, $tracer, into FILE and FILE.err; returns when it records.
+tracing() {
+	local file=$1
+	shift
+	: >"$file.err"
+	env --default-signal=INT probe-trace -v "$@" >"$file" 2>"$file.err" &
+	tracer=$!
+	until grep -qx 'probe-trace: recording' "$file.err"; do
+		kill -0 $tracer 2>/dev/null || fail "probe-trace $*: $(cat "$file.err")"
+		sleep 0.02
+	done
+}
+# trace_kept FILE ARGUMENT...: the same of what was recorded until now, alone.
+trace_kept() {
+	tracing "$@"
+	kill -INT $tracer
+	wait $tracer
+	want "the status of probe-trace" 0 $?
+}
+
 # runs PID FILE: waits until the process, which is the shell when it begins, runs FILE.
 runs() { wait_for 20 test "/proc/$1/exe" -ef "$2"; }
 

@@ -102,7 +102,7 @@ read -r hits _ idle recorded lost <<<"$(sums $S k:three)"
 want "hits" "104000 0" "$hits $idle"
 want "more than rings hold" 104000 $((recorded + lost))
 [ $lost -gt 0 ] || fail "a ring held 100,000 records"
-timeout -s INT 5 probe-trace -q --json -s $S >"$T/traced"
+trace_kept "$T/traced" --json -s $S
 want "kept for a reader who comes late" $((recorded - 4000)) "$(wc -l <"$T/traced")"
 expect 0 probe-disable -q -s $S
 gone $S
@@ -204,11 +204,10 @@ elif [ "$(id -u)" = 0 ]; then
 	expect 0 probe-enable -q -b agent -s $S --record -p $pid app:tick
 	say "tick 5"
 	want "before" 5 "$(count $S app:tick)"
-	(until [ -s "$T/first" ]; do sleep 0.05; done; echo "done" >"$T/seen") &
-	env --default-signal=INT timeout -s INT 6 probe-trace -q --json -s $S >"$T/traced" 2>/dev/null & tracer=$!
-	until probe-stat --json -s $S | grep -q '"recorded": *5'; do sleep 0.05; done
+	tracing "$T/traced" --json -s $S
 	say setns
 	say "tick 5"
+	kill -INT $tracer
 	wait $tracer
 	want "after setns" 10 "$(count $S app:tick)"
 	want "records, each once" 10 "$(wc -l <"$T/traced")"

@@ -25,7 +25,6 @@ trace() {
 }
 # finish SIGNAL STATUS: ends it; its output, without what trace() did, is in $T/out.
 finish() {
-	sleep 0.3
 	[ "$1" = none ] || kill "-$1" $tracer
 	wait $tracer
 	want "status after $1" "$2" $?
@@ -92,6 +91,23 @@ want "in order" "$(jq .time "$T/out")" "$(jq .time "$T/out" | sort -n)"
 gone
 
 # ---- ends ----
+# All that was hit before the interrupt comes out, and no more than that is waited for.
+for count in 1 3000; do
+	tracing "$T/out" -p "$p" app:tick
+	tell p "tick $count"
+	kill -INT $tracer
+	wait $tracer
+	want "status" 0 $?
+	want "hit before the interrupt" "$count" "$(wc -l <"$T/out")"
+done
+tracing "$T/out" -q -p "$p" app:tick
+echo "tick 2000000" >&"${target_in[p]}"
+kill -INT $tracer
+wait $tracer
+want "status under fire" 0 $?
+[ "$(wc -l <"$T/out")" -lt 1900000 ] || fail "it went on after the interrupt"
+read -r -t 60 answer <&"${target_out[p]}" || fail "the target is gone"
+gone
 trace -q -p "$p" '*:say__entry'
 finish TERM 0
 want "quiet" "" "$(cat "$T/err")"
@@ -127,10 +143,7 @@ grep -q 'cannot write the results' "$T/err" || fail "says: $(cat "$T/err")"
 gone
 
 start q
-probe-trace -p "$q" app:tick >"$T/out" 2>"$T/err" &
-tracer=$!
-wait_for 20 sh -c "probe-list --version; [ \"\$(dd if=/proc/$q/mem bs=1 count=1 skip=$(jq '.probes[0].sites[0].address' "$T/sites.json") 2>/dev/null | od -An -tx1)\" = ' cc' ]"
-sleep 0.5
+tracing "$T/out" -p "$q" app:tick
 tell q "tick 3"
 stop q
 wait $tracer

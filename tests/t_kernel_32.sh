@@ -19,7 +19,7 @@ for multi in yes no; do
 	want "semaphore" 1 "$answer"
 	ask x
 	want "hits" "8 8" "$(count $S app:hit) $(count $S app:guarded)"
-	timeout -s INT 2 probe-trace -q --json -s $S >"$T/records"
+	trace_kept "$T/records" --json -s $S
 	want "arguments" "$(for i in 0 1 2 3 4 5 6 7; do
 		at=$((i < 2 ? 2 : 0))
 		n=$((at + 2 + i - 2))

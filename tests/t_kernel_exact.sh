@@ -27,14 +27,10 @@ all_tests() {
 
 	expect 0 probe-enable -q -s $S -p $a k:one k:two
 	tell a "run 2 1000"
-	env --default-signal=INT probe-trace -q --json -s $S >"$file" &
-	traced=$!
-	# It reads when hits are recorded.
-	until [ "$(count $S k:two recorded)" -gt 0 ]; do tell a "run 1 1"; done
-	tell a "run 8 60000"
-	wait_for 60 same_size_for_a_while "$file"
-	kill -INT $traced
-	wait $traced
+	tracing "$file" --json -s $S
+	tell a "run 8 60001"
+	kill -INT $tracer
+	wait $tracer
 	tell a "run 2 1000"
 	adds_up $S
 	for probe in k:one k:two; do
@@ -53,7 +49,7 @@ all_tests() {
 	want "idle" 0 "$(count ${S}r k:two idle)"
 	[ "$(count ${S}r k:two lost)" -gt 0 ] || fail "nothing lost of 200,000 hits nobody read"
 	# A reader that comes late gets what was kept.
-	timeout -s INT 2 probe-trace -q --json -s ${S}r >"$file"
+	trace_kept "$file" --json -s ${S}r
 	want "kept records" "$(count ${S}r k:two recorded)" "$(wc -l <"$file")"
 	expect 0 probe-disable -q -s ${S}r
 	expect 0 probe-disable -q -s $S
@@ -89,13 +85,6 @@ all_tests() {
 	done
 	stop a
 	stop b
-}
-
-same_size_for_a_while() {
-	local before
-	before=$(stat -c %s "$1")
-	sleep 1
-	[ "$before" = "$(stat -c %s "$1")" ]
 }
 
 all_tests

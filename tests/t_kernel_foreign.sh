@@ -23,11 +23,10 @@ if [ -x "$python" ] && [ "$(probe-list --json "$(readlink -f "$python")" | jq '[
 	exec {go}>"$T/go"
 	wait_for 10 eval '[ "$(cat /proc/$pid/syscall | cut -d" " -f1)" = 0 ]'
 	expect 0 probe-enable -s "$S" -p "$pid" 'python:*'
-	probe-trace -q --json -p "$pid" --string arg0 --string arg1 python:function__entry >"$T/trace" {go}>&- &
-	tracer=$!
-	sleep 1 # no command says from when on a tracer reads
+	tracing "$T/trace" --json -p "$pid" --string arg0 --string arg1 python:function__entry
 	echo >&$go
 	wait_for 10 eval '[ "$(jq -c select\(.args.arg1==\"first\"\) "$T/trace" | wc -l)" = 1234 ]'
+	echo >&$go
 	exec {go}>&-
 	wait "$pid" || fail "Python died"
 	wait "$tracer"
@@ -67,9 +66,7 @@ if have java && have javac; then
 	expect 0 probe-enable --json -s "$S" -p "$pid" 'hotspot*:*'
 	want "over 500 sites armed, none refused, all read back" true \
 		"$(jq '([.armed[].sites] | add) > 500 and .refused == [] and all(.armed[]; .verified)' <<<"$out")"
-	probe-trace -q --json -p "$pid" --string arg0 hotspot:thread__start >"$T/threads" {java}>&- &
-	tracer=$!
-	sleep 1
+	tracing "$T/threads" --json -p "$pid" --string arg0 hotspot:thread__start
 	echo >&$java
 	wait_for 20 grep -q done "$T/java.out"
 	wait_for 10 grep -q 'probed-39' "$T/threads"

@@ -29,7 +29,7 @@ for multi in yes no; do
 	pass_sites
 	want "hits" 600 "$(count $S gen:p0)"
 	want "recorded" 600 "$(count $S gen:p0 recorded)"
-	timeout -s INT 2 probe-trace -q --json -s $S >"$T/records"
+	trace_kept "$T/records" --json -s $S
 	want "records" 600 "$(wc -l <"$T/records")"
 	for ((round = 2; round > 0; round--)); do
 		for ((i = 0; i < 300; i++)); do echo "$i $((3 * i)) $round"; done
