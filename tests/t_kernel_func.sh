@@ -21,10 +21,11 @@ counted() { [ "$(hits)" = '{"func:begins_with_endbr":100,"func:plain":100}' ]; }
 wait_for 10 counted
 expect 0 probe-disable -s "$S"
 
-(sleep 0.5; echo -n x >&$go) &
-expect 0 probe-trace -q --json -n 3 -p "$pid" --if 'arg0 >= 97' func:plain
+tracing "$T/traced" --json -n 3 -p "$pid" --if 'arg0 >= 97' func:plain
+echo -n x >&$go
+wait $tracer || fail "probe-trace: $(cat "$T/traced.err")"
 want "arguments in the registers of the calling convention" '[97,-97][98,-98][99,-99]' \
-	"$(jq -c '[.args.arg0, (.args.arg2 | if . >= 2147483648 then . - 4294967296 else . end)]' <<<"$out" | tr -d '\n')"
+	"$(jq -c '[.args.arg0, (.args.arg2 | if . >= 2147483648 then . - 4294967296 else . end)]' "$T/traced" | tr -d '\n')"
 
 # refused NAME REASON
 refused() {

@@ -30,13 +30,19 @@ finish() {
 	exec {go}>&-
 	wait "$pid" || fail "the target died ($1)"
 }
+site=$(probe-list --json "$T/forks" | jq '[.probes[] | select(.name == "hit")][0].sites[0].offset')
+breakpoint_stands() {
+	local start
+	start=$(awk -v f="$T/forks" '$6 == f && $2 ~ /x/ { split($1, a, "-"); print a[1], $3; exit }' "/proc/$pid/maps")
+	[ "$(dd if="/proc/$pid/mem" bs=1 count=1 skip=$((0x${start% *} - 0x${start#* } + site)) 2>/dev/null | od -An -tx1)" = ' cc' ]
+}
 hits() { probe-stat -s "$S" --json | jq '[.probes[].hits] | add'; }
 
 # gdb's breakpoints stand first (it writes them when it lets the process run)
 start
 printf '%s\n' 'break -probe-stap forks:hit' 'continue &' 'echo now-set\n' >&$to_gdb
 wait_for 20 grep -q now-set "$T/gdb.log"
-sleep 0.5
+wait_for 20 breakpoint_stands
 expect 1 probe-enable -s "$S" -p "$pid" 'forks:*'
 want_like "a breakpoint in the way" "*pid $gdb, which debugs pid $pid, has a breakpoint there*" "$out"
 printf '%s\n' 'interrupt' 'delete' >&$to_gdb
