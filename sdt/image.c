@@ -63,26 +63,24 @@ static int read_segments(const struct file *file, struct pp_image *image)
 	if (elf_getphdrnum(file->elf, &n))
 		goto damaged;
 	for (size_t i = 0; i < n; i++) {
-		struct image_segment *to = &image->segments[image->nsegments];
 		GElf_Phdr p;
 
 		if (!gelf_getphdr(file->elf, (int)i, &p))
 			goto damaged;
 		if (p.p_type != PT_LOAD)
 			continue;
-		if (!to) {
-			to = image->segments = arena_alloc(&image->arena, SEGMENTS_MAX * sizeof(*to));
-			if (!to)
-				return error_set(ENOMEM, "not enough memory for '%s'", file->path);
-		}
+		if (!image->segments)
+			image->segments = arena_alloc(&image->arena, SEGMENTS_MAX * sizeof(*image->segments));
+		if (!image->segments)
+			return error_set(ENOMEM, "not enough memory for '%s'", file->path);
 		if (image->nsegments == SEGMENTS_MAX)
 			return error_set(ENOEXEC, "'%s' has more than %d segments to load", file->path, SEGMENTS_MAX);
 		if (!file_has(file, p.p_offset, p.p_filesz)) {
 			cut = true;
 			p.p_filesz = file_has(file, p.p_offset, 0) ? image->size - p.p_offset : 0;
 		}
-		*to = (struct image_segment){ p.p_vaddr, p.p_offset, p.p_filesz, p.p_memsz, p.p_flags };
-		image->nsegments++;
+		image->segments[image->nsegments++] =
+			(struct image_segment){ p.p_vaddr, p.p_offset, p.p_filesz, p.p_memsz, p.p_flags };
 	}
 	if (cut)
 		image_warn(image, "a segment reaches past the end of the file (is it cut short?)");

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A libFuzzer target: what the agent takes from others. The first byte says what the rest is: a question at its
- * socket, or a segment file, whose sizes are then put right half of the time. What passes for a good segment is
- * compiled into slots. Segment files of sessions are a corpus to begin with, each with a byte 1 before it. Built with
- *
- *     clang -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Iinclude -I. tests/fuzz_agent.c runtime/agent/arena.c \
- *         runtime/agent/slot-x86_64.c runtime/agent/entry.c
+ * A libFuzzer target (tests/t_fuzz.sh): what the agent takes from others. The first byte says what the rest is: a
+ * question at its socket, or a segment file, whose sizes are then put right half of the time. What passes for a good
+ * segment is compiled into slots. Segment files of sessions are a corpus to begin with, each with a byte 1 before it.
  */
 #include <stdlib.h>
 #include <sys/mman.h>

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A libFuzzer target: any text as a filter. What compiles must keep the rules of
- * fetch programs, and can be run. Built with
- *
- *     clang -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -DPP_VERSION='""' -Iinclude -I. \
- *         tests/fuzz_filter.c runtime/fetch.c runtime/filter.c runtime/filter-name.c runtime/filter-token.c $(find sdt -name '*.c') -lelf
+ * A libFuzzer target (tests/t_fuzz.sh): any text as a filter. What compiles must keep the rules of fetch programs,
+ * and can be run.
  */
 #include <elf.h>
 #include <stdlib.h>

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A libFuzzer target: opens the input as an image and asks all of it.
- *
- *     clang -g -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -DPP_VERSION='"0"' -Iinclude -I. \
- *             tests/fuzz_image.c sdt/[a-z]*.c -lelf -o fuzz_image
- *     fuzz_image -max_len=8192 CORPUS
- *
- * With SEEDS=DIR in the environment it first writes sound files into DIR to start from.
+ * A libFuzzer target (tests/t_fuzz.sh): opens the input as an image and asks all of it. With SEEDS=DIR in the
+ * environment it first writes sound files into DIR to start from.
  */
 #include "sdt/error.h"
 #include "sdt/image.h"
