@@ -47,3 +47,27 @@ tell a "hit 10"
 tell b "hit 7"
 stop a
 stop b
+
+# a file in huge pages of its own, which the kernel refuses
+pages=$(cat /proc/sys/vm/nr_hugepages 2>/dev/null)
+at_end "echo ${pages:-0} >/proc/sys/vm/nr_hugepages"
+mkdir "$T/hugetlbfs"
+if echo $((${pages:-0} + 2)) 2>/dev/null >/proc/sys/vm/nr_hugepages && [ "$(cat /proc/sys/vm/nr_hugepages)" -gt "$pages" ] &&
+	mount -t hugetlbfs none "$T/hugetlbfs" 2>/dev/null; then
+	at_end "umount '$T/hugetlbfs'"
+	# nothing can be written there but through a mapping
+	printf '#include <sys/sdt.h>\nint f(int n) { STAP_PROBE1(app, hit, n); return n; }\n' |
+		"$CC" -O2 -shared -fPIC -Iinclude -xc - -o "$T/lib.so" || fail "does not build"
+	python3 - "$T/lib.so" "$T/hugetlbfs/lib.so" <<-'P' || fail "cannot fill a huge page"
+		import mmap, os, sys
+		data = open(sys.argv[1], "rb").read()
+		fd = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT, 0o755)
+		os.ftruncate(fd, 2 << 20)
+		mmap.mmap(fd, 2 << 20)[:len(data)] = data
+	P
+	expect 1 probe-enable -b kernel -s "$S" -f "$T/hugetlbfs/lib.so" app:hit
+	want_like "a file of hugetlbfs" "*refused*app:hit*its file system has no page cache: the kernel arms nothing there*" "$out"
+	gone "$S"
+else
+	part_skipped "no huge pages to be had here"
+fi
