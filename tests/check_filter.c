@@ -581,11 +581,12 @@ static void new_inputs(void)
 	registers[12] = below(10) ? BASE + 0x300 : pick_address();
 	registers[14] = below(8) ? BASE + below(0x300 - 100) : below(2) ? BASE + ROOM - below(95) : number();
 	if (registers[14] - BASE < ROOM - 100) {
+		const char *text = texts[1 + below(6)];
 		uint64_t path = pick_address();
 
 		memcpy(memory + (registers[14] - BASE) + fields[5].offset, &path, 8);
 		if (below(2))
-			memcpy(memory + (registers[14] - BASE) + fields[11].offset, texts[1 + below(6)], 7);
+			memcpy(memory + (registers[14] - BASE) + fields[11].offset, text, strnlen(text, 6) + 1);
 	}
 	machine.pid = below(4) ? 1 + below(4000000) : below(10);
 	machine.tid = below(4) ? 1 + below(4000000) : below(10);
