@@ -11,7 +11,7 @@ agent_build() {
 	$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -g -pthread -Iinclude -I. -o "$T/$1" "tests/agent/$1.c" "${@:2}" ||
 		fail "cannot build $1"
 }
-agent_build poke "$B/lib/libprobepoint.a" $(pkg-config --libs libelf libbpf json-c) -lZydis -lstdc++
+agent_build poke ${SAN:+-fsanitize=$SAN} "$B/lib/libprobepoint.a" $(pkg-config --libs libelf libbpf json-c) -lZydis -lstdc++
 poke() { "$T/poke" "$@"; }
 
 # target COMMAND...: runs under the agent; say LINE then tells it something and leaves its answer in $said.

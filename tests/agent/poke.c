@@ -544,13 +544,17 @@ static int storm(int pid, const char *session, const char *file, const char *pat
 static int site(const char *file, const char *pattern)
 {
 	struct pp_image *image;
+	size_t i = 0;
 
 	if (pp_image_open(file, &image))
 		die(file);
-	for (size_t i = 0; i < image->nprobes; i++)
-		if (pp_probe_matches(&image->probes[i], pattern))
-			return printf("%lu\n", image->probes[i].sites[0].offset), 0;
-	return 1;
+	while (i < image->nprobes && !pp_probe_matches(&image->probes[i], pattern))
+		i++;
+	if (i == image->nprobes)
+		die(pattern);
+	printf("%lu\n", image->probes[i].sites[0].offset);
+	pp_image_free(image);
+	return 0;
 }
 
 int main(int argc, char **argv)
