@@ -16,6 +16,8 @@ export B CC CXX PATH LC_ALL=C.UTF-8 TZ=UTC
 unset NO_COLOR MAKEFLAGS MAKELEVEL MFLAGS
 T=$(mktemp -d "${TMPDIR:-/tmp}/probepoint-test.XXXXXX") || exit 1
 chmod 755 "$T" # other users' tests look in too
+export XDG_RUNTIME_DIR=$T/run # where agents and their sessions are: nobody else's are seen
+mkdir -m 700 "$XDG_RUNTIME_DIR"
 S=t$$
 
 at_end=()

@@ -15,8 +15,6 @@ have clang && have ld.lld && [ -e /usr/lib/gcc-cross/aarch64-linux-gnu ] &&
 [ "${CROSS_CC-}" ] && compilers=("$CROSS_CC")
 [ ${#compilers[@]} -gt 0 ] || skip "needs gcc-aarch64-linux-gnu, or clang, lld and libgcc-12-dev-arm64-cross"
 
-export XDG_RUNTIME_DIR=$T/run
-mkdir -m 700 "$XDG_RUNTIME_DIR"
 $CC -std=gnu17 -D_GNU_SOURCE -O2 -Iinclude -I. -o "$T/poke" tests/agent/poke.c "$B/lib/libprobepoint.a" \
 	$(pkg-config --libs libelf libbpf json-c) -lZydis -lstdc++ || fail "cannot build poke"
 poke() { "$T/poke" "$@"; }

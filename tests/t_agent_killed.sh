@@ -8,6 +8,7 @@
 . tests/kernel/lib.sh
 need jq
 build_hits
+[ -z "${SAN-}" ] || skip "the sanitizer wants to be loaded first, and so does what kills"
 $CC -O2 -D_GNU_SOURCE -shared -fPIC -o "$T/killer.so" tests/agent/killer.c || fail "no killer"
 start a env LD_PRELOAD="$AGENT" "$T/hits"
 probe-list --json "$T/hits" | jq '.probes[].sites[] | .address' | sort -n >"$T/addresses"

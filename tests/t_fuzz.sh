@@ -25,13 +25,12 @@ fuzz() {
 fuzz image -max_len=8192 sdt/*.c
 fuzz filter -max_len=300 runtime/fetch.c runtime/fetch-check.c runtime/filter*.c sdt/*.c
 if [ "$(uname -m)" = x86_64 ]; then
-	mkdir -m 700 "$T/state" "$T/agent"
-	export XDG_RUNTIME_DIR=$T/state
+	mkdir "$T/agent"
 	printf '#include <sys/sdt.h>\nint main(int n, char **v) { STAP_PROBE3(a, b, n, *v, v); STAP_PROBE(a, c); }\n' |
 		"$CC" -O1 -Iinclude -xc - -o "$T/probes" || fail "no program with probes"
 	expect 0 probe-enable -q -b agent -s one -f "$T/probes" 'a:*'
 	expect 0 probe-enable -q -b agent -s two -f "$T/probes" --string arg1 --if 'arg0 > 1 && arg1 =~ "x*" || comm == "y"' a:b
-	for segment in "$T"/state/probepoint/*/segment-*; do
+	for segment in "$XDG_RUNTIME_DIR"/probepoint/*/segment-*; do
 		{ printf '\1'; cat "$segment"; } >"$T/agent/$(basename "$(dirname "$segment")")" || fail "no segment to begin with"
 	done
 	fuzz agent -max_len=16384 runtime/agent/{arena,slot-x86_64,entry,entry-x86_64,code}.c runtime/fetch-check.c

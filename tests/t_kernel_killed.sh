@@ -44,7 +44,7 @@ for ((i = 0; i < times; i++)); do
 	status=$?
 	case $status in 0 | 1 | 3 | 130 | 137) ;; *) fail "\"${command[*]}\" ends with $status: $(cat "$T/said")" ;; esac
 	# One look, by a command that changes nothing.
-	probe-list --json --sessions >/dev/null || fail "after \"${command[*]}\", killed: cannot list"
+	probe-list --json --sessions >"$T/said" || fail "after \"${command[*]}\", killed: cannot list: $(cat "$T/said")"
 	until=$((SECONDS + 10))
 	until as_listed; do
 		[ $SECONDS -lt $until ] || fail "after \"${command[*]}\", killed: listed are $(listed | xargs), armed $(trapped | xargs)"

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
-# For t_agent_*.sh, behind tests/lib.sh: programs are built in $T; the state folder is the test's own.
+# For t_agent_*.sh, behind tests/lib.sh: programs are built in $T.
 
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"
-export XDG_RUNTIME_DIR=$T/run
-mkdir -m 700 "$XDG_RUNTIME_DIR"
 
 # agent_build NAME [FLAGS...]: tests/agent/NAME.c
 agent_build() {
