@@ -48,7 +48,8 @@ void agent_look_all(const struct agent_store *store, const char *session, const 
 
 /*
  * Loads the agent, that library, into a process that runs without: agent-inject.c.
- * -EBUSY: no thread could be used; others with a sentence. As it was, if it failed.
+ * -EBUSY: no thread could be used; -ETIMEDOUT: it is still being loaded, and may be
+ * yet; others with a sentence. As it was, if it failed otherwise.
  */
 int agent_inject(pid_t pid, const char *library);
 
