@@ -184,6 +184,7 @@ int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer 
 	err = agent_ask(peer, AGENT_HELLO, "", 0, 0, &hello, 1, sizeof(hello), NULL, NULL);
 	if (err == 1 && hello.pid == (uint32_t)pid && hello.start_time == peer->start_time) {
 		peer->reason = hello.reason;
+		peer->behind = hello.behind == 1;
 		return 0;
 	}
 	agent_disconnect(peer);

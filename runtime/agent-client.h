@@ -16,6 +16,7 @@ struct agent_peer {
 	pid_t pid;
 	uint64_t start_time;
 	uint32_t reason; /* enum agent_reason: why it can arm nothing at all */
+	bool behind;     /* it does not hear of dlopen() */
 };
 
 /*

@@ -253,6 +253,7 @@ struct agent {
 	uint32_t npending;  /* points that wait for their module, or may */
 	uint32_t narmed;    /* sites */
 	bool begins;        /* the program does, and this is the first look at the files */
+	bool behind;        /* the C library comes before us: we do not hear of dlopen() and dlclose() */
 	int key;            /* of thread-specific data, -1 */
 	/* For strings on the heap, see entry.c: */
 	const unsigned *nthreads; /* the C library's, which debuggers read; NULL */
@@ -274,6 +275,8 @@ bool agent_look(int store);
 bool agent_awake(void);
 void agent_look_soon(bool wait);
 bool agent_step_aside(void);
+/* Whether the program's calls come to our wrappers: wrap.c. */
+bool wrap_hears(void);
 void agent_step_back(void);
 
 /* The socket; serves one peer to its end, or until wake is readable. */

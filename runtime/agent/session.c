@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -279,14 +280,25 @@ static bool wait_for_unloading(void)
 	return false;
 }
 
+static int look(struct dl_phdr_info *unused, size_t size, void *store)
+{
+	(void)unused, (void)size;
+	if (*(int *)store < 0)
+		sites_apply();
+	else if (look_once(*(int *)store))
+		look_once(*(int *)store);
+	return 1;
+}
+
+/* Where nobody tells us that a library is being unloaded, it must not be meanwhile: the loader waits for this to end. */
 bool agent_look(int store)
 {
 	if (!wait_for_unloading())
 		return false;
-	if (store < 0)
-		sites_apply();
-	else if (look_once(store))
-		look_once(store);
+	if (agent.behind)
+		dl_iterate_phdr(look, &store);
+	else
+		look(NULL, 0, &store);
 	return true;
 }
 

@@ -229,7 +229,7 @@ struct agent_hello {
 	uint32_t uid;            /* effective, now */
 	uint32_t reason;         /* enum agent_reason: why nothing can be armed here, or 0 */
 	uint32_t sessions;       /* that have an area here */
-	uint32_t reserved;
+	uint32_t behind;         /* 1: it does not hear of dlopen(), and is to be asked to look */
 };
 
 struct agent_segment_state {

@@ -107,6 +107,13 @@ EXPORT int dlclose(void *handle)
 	return result;
 }
 
+extern int own_dlclose(void *handle) __attribute__((alias("dlclose"), visibility("hidden"), nothrow, nonnull(1)));
+
+bool wrap_hears(void)
+{
+	return dlsym(RTLD_DEFAULT, "dlclose") == (void *)own_dlclose;
+}
+
 EXPORT int unshare(int flags)
 {
 	static void *known;
