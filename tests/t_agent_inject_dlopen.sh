@@ -27,7 +27,7 @@ want_like "before dlopen()" "pending *" "$out"
 timeout 100 probe-trace --json -s $S >"$T/records" 2>"$T/errors" & trace=$!
 say "keep $T/library.so"
 wait_for 30 recorded
-kill -INT $trace
+kill -TERM $trace
 wait $trace
 expect 0 probe-disable -q -s $S
 
@@ -37,7 +37,7 @@ want_like "before dlopen()" "pending *" "$out"
 say "keep $T/second.so"
 timeout 100 probe-stat -s $S -i 0.3 -n 300 >"$T/counts" 2>&1 & stat=$!
 wait_for 30 eval 'hit; [ "$(hits)" -gt 0 ]'
-kill -INT $stat
+kill -TERM $stat
 wait $stat
 expect 0 probe-disable -q -s $S
 

@@ -31,6 +31,7 @@ struct thread {
 	uint32_t tid;
 	uint32_t busy; /* taking a ring */
 	uint32_t skip, patience; /* hits until it looks for one again */
+	uint32_t dropping; /* old records */
 };
 
 extern __thread struct thread agent_thread __attribute__((tls_model("initial-exec")));
@@ -168,6 +169,7 @@ struct session {
 	bool seen;
 	uint32_t reason; /* of the folder, or why there is no area */
 	bool records;    /* a segment asked for it */
+	bool overwrites; /* the same */
 	bool awaited;    /* it is being read, and its reader does not know our area yet */
 	struct area *area;
 	struct vector segments; /* struct segment * */

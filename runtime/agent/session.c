@@ -231,10 +231,13 @@ static int look_session(int dir, const char *name, void *arg)
 				segments_of(session)[i]->seen = false;
 			store_list(fd, look_file, session);
 			forget_unseen(session);
-			session->records = false;
-			for (size_t i = 0; i < nsegments(session); i++)
-				session->records |= segments_of(session)[i]->desc &&
-				                    segments_of(session)[i]->header->flags & AGENT_SEGMENT_RECORD;
+			session->records = session->overwrites = false;
+			for (size_t i = 0; i < nsegments(session); i++) {
+				const struct segment *s = segments_of(session)[i];
+
+				session->records |= s->desc && s->header->flags & AGENT_SEGMENT_RECORD;
+				session->overwrites |= s->desc && s->header->flags & AGENT_SEGMENT_OVERWRITE;
+			}
 			area_records(session);
 		}
 	}
