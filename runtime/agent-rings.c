@@ -23,6 +23,11 @@ static void clear(const struct ring_state *ring, size_t words)
 	memset(area_data(&ring->member->area, ring->index) + (ring->tail & (AGENT_RING_SIZE - 1)), 0, 8 * words);
 }
 
+static bool record_fits(size_t words, size_t left)
+{
+	return words >= sizeof(struct record) / 8 && words <= RECORD_SIZE_MAX / 8 && words <= left;
+}
+
 /* A record is not whole. How many words to pass over: 0, wait for it. */
 static size_t pass_over(const struct agent_reader *r, struct ring_state *ring, uint64_t head, uint64_t word, bool ended)
 {
@@ -77,7 +82,7 @@ int ring_drain(struct agent_reader *r, struct ring_state *ring, bool gone)
 		} else {
 			words = ((const volatile struct record *)at)->words;
 			/* The rest of a record is in the same units as this. */
-			if (words < sizeof(struct record) / 8 || words > left) {
+			if (!record_fits(words, left)) {
 				ring->bad = r->damaged = true;
 				break;
 			}
@@ -142,7 +147,7 @@ static bool copy_records(const struct agent_reader *r, struct ring_state *ring, 
 			struct record *record = (struct record *)(copy->bytes + copy->size);
 
 			words = ((const volatile struct record *)at)->words;
-			if (words < sizeof(struct record) / 8 || words > left)
+			if (!record_fits(words, left))
 				return false;
 			memcpy(record, at, 8 * words);
 			record->time = word;
