@@ -160,6 +160,7 @@ struct area {
 	struct agent_area *at;   /* mapped for ever, at one place; NULL before its first use */
 	int fd;                  /* the memfd, in the agent's thread; -1 */
 	bool asked;              /* somebody has been given it */
+	uint32_t next_ring;      /* where to look first for one to take by force: the last such was the one before */
 	struct vector places;    /* struct agent_place: our own copy */
 };
 

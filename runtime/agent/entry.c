@@ -438,15 +438,23 @@ static bool ring_take(const struct agent_area *at, struct agent_ring *ring, stru
 	return true;
 }
 
-static struct agent_ring *find_ring(const struct agent_area *at, struct thread *t)
+/* By force the next in turn, so that of rings that are overwritten the oldest goes first. */
+static struct agent_ring *find_ring(struct area *area, struct thread *t)
 {
-	for (unsigned force = 0; force < 2; force++)
-		for (unsigned i = 0; i < AGENT_RINGS; i++) {
-			struct agent_ring *ring = (void *)((char *)at + area_rings_at + i * area_ring_stride);
+	for (unsigned force = 0; force < 2; force++) {
+		uint32_t first = force ? __atomic_load_n(&area->next_ring, __ATOMIC_RELAXED) : 0;
 
-			if (ring_take(at, ring, t, force))
-				return ring;
+		for (unsigned i = 0; i < AGENT_RINGS; i++) {
+			unsigned index = (first + i) % AGENT_RINGS;
+			struct agent_ring *ring = (void *)((char *)area->at + area_rings_at + index * area_ring_stride);
+
+			if (!ring_take(area->at, ring, t, force))
+				continue;
+			if (force)
+				__atomic_store_n(&area->next_ring, index + 1, __ATOMIC_RELAXED);
+			return ring;
 		}
+	}
 	return NULL;
 }
 
@@ -466,7 +474,7 @@ struct agent_ring *slot_take(unsigned area)
 	if (t->skip) {
 		t->skip--;
 	} else {
-		ring = find_ring(agent.areas[area].at, t);
+		ring = find_ring(&agent.areas[area], t);
 		/* Below 32 nothing is allocated. Other keys do without: is_dead() finds the ring again. */
 		if (ring && agent.key >= 0 && agent.key < 32)
 			pthread_setspecific(agent.key, t);
