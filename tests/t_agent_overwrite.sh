@@ -41,8 +41,12 @@ whole() { # WHAT FILE
 		awk '$1 in last && $2 + 0 <= last[$1] { print; exit } { last[$1] = $2 + 0 }')
 	want "$1: out of order, or twice" "" "$wrong"
 }
+reads_on() {
+	rm -f "$T/records"
+	probe-trace --json -s $S >"$T/records" 2>"$T/errors" & trace=$!
+}
 read_all() { # COUNT of records that are there
-	probe-trace --json -s $S >"$T/records" 2>"$T/errors" & local trace=$!
+	reads_on
 	wait_for 60 eval '[ "$(wc -l <"$T/records")" -ge '$1' ]'
 	kill -TERM $trace
 	wait $trace
@@ -94,7 +98,7 @@ read_all $(counted recorded)
 whole "four threads" "$T/records"
 want "all that is kept is read" "$(counted recorded)" "$(wc -l <"$T/records")"
 had=$(counted recorded)
-probe-trace --json -s $S >"$T/records" 2>"$T/errors" & trace=$!
+reads_on
 wait_for 10 test -e "$XDG_RUNTIME_DIR/probepoint/$S/reader"
 tell "run 4 100000"
 wait_for 60 eval '[ "$(wc -l <"$T/records")" -ge $(($(counted recorded) - had)) ]'
@@ -117,13 +121,13 @@ settled() { # no more is being written
 for ((i = 0; i < times; i++)); do
 	begin
 	tell "endless 2"
-	probe-trace --json -s $S >"$T/records" 2>"$T/errors" & trace=$!
+	reads_on
 	wait_for 30 test -s "$T/records"
 	kill -KILL $trace
 	wait $trace 2>/dev/null
 	sed -i '$d' "$T/records" # its last line may not be whole
 	whole "a reader that is killed" "$T/records"
-	probe-trace --json -s $S >"$T/records" 2>"$T/errors" & trace=$!
+	reads_on
 	wait_for 30 test -s "$T/records"
 	sleep 0.0$((RANDOM % 10))
 	kill -KILL $pid
