@@ -53,6 +53,8 @@ struct pp_request *arming_request(struct options *options, const struct arming *
 		pp_request_hold(request);
 	if (arming->record)
 		pp_request_record(request);
+	if (arming->overwrite)
+		pp_request_overwrite(request);
 	*status = STATUS_DONE;
 	return request;
 

@@ -29,10 +29,11 @@ struct enable {
 	bool inject;
 };
 
-enum { KEY_RECORD = 0x200, KEY_FOR, KEY_UNTIL_EXIT, KEY_BUDGET, KEY_INJECT };
+enum { KEY_RECORD = 0x200, KEY_OVERWRITE, KEY_FOR, KEY_UNTIL_EXIT, KEY_BUDGET, KEY_INJECT };
 
 static const struct argp_option own[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, reader or not: a flight recorder", 1 },
+	{ "overwrite", KEY_OVERWRITE, 0, 0, "the same, and keep the newest records, not the oldest; -b agent only", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "disarm after TIME: 30s, 5m, 1h, 500ms", 1 },
 	{ "budget", KEY_BUDGET, "SHARE%", 0, "disarm what is hit most while hits take more of a CPU, as in 5%", 1 },
 	{ "until-exit", KEY_UNTIL_EXIT, "PID", OPTION_ARG_OPTIONAL,
@@ -68,6 +69,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_RECORD:
 		e->arming.record = true;
 		break;
+	case KEY_OVERWRITE:
+		e->arming.overwrite = true;
+		break;
 	case KEY_FOR:
 		e->seconds = take_time(arg);
 		if (!e->seconds)
@@ -101,6 +105,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			return options_wrong(state, &e->options, "where? give -p PID, -f FILE or -- COMMAND");
 		if (e->inject && !e->options.npids)
 			return options_wrong(state, &e->options, "--inject needs -p PID");
+		if (e->arming.overwrite && e->options.backend && !strcmp(e->options.backend, "kernel"))
+			return options_wrong(state, &e->options, "--overwrite is for -b agent");
 		if (e->inject && e->options.backend && !strcmp(e->options.backend, "kernel"))
 			return options_wrong(state, &e->options, "--inject is for -b agent");
 		break;

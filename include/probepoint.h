@@ -164,6 +164,11 @@ int pp_request_maxactive(struct pp_request *request, unsigned n);
 void pp_request_hold(struct pp_request *request);
 /* Records from the start: a flight recorder. */
 void pp_request_record(struct pp_request *request);
+/*
+ * The same, and where there is no room for a new record the thread's oldest ones are
+ * lost instead of it. By agents only, and for all of a session or nothing of it.
+ */
+void pp_request_overwrite(struct pp_request *request);
 
 /* ---- reports: what became of it ------------------------------------------- */
 

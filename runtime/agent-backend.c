@@ -313,20 +313,6 @@ static int agent_names(int (*fn)(const char *name, void *arg), void *arg)
 
 /* ---- who can be armed ---- */
 
-bool agent_may_use_kernel(void)
-{
-	unsigned long long caps = 0;
-	char line[256];
-	FILE *f = fopen("/proc/self/status", "re");
-
-	while (f && fgets(line, sizeof(line), f))
-		sscanf(line, "CapEff: %llx", &caps);
-	if (f)
-		fclose(f);
-	/* CAP_SYS_ADMIN, or CAP_PERFMON and CAP_BPF */
-	return caps >> 21 & 1 || (caps >> 38 & 3) == 3;
-}
-
 static int any_answers(pid_t pid, uint64_t key, void *arg)
 {
 	struct agent_peer peer;
@@ -466,6 +452,21 @@ static size_t refuse_strangers(const struct agent_session *k, struct arm_point *
 	return refused;
 }
 
+/* Rings are a session's, and do the one or the other. */
+static int check_overwrite(const struct pp_session *session)
+{
+	for (size_t i = 0; i < session->nsegments; i++) {
+		const struct agent_loaded *loaded = agent_loaded(session->segments[i]);
+		bool agents = session->segments[i]->backend == &backend_agent && loaded;
+		bool overwrites = agents && loaded->file.segment->flags & AGENT_SEGMENT_OVERWRITE;
+
+		if (agents && overwrites != session->overwrite)
+			return error_set(EEXIST, "session '%s' was begun %s --overwrite, which holds for all of it: use another (-s)",
+			                 session->name, overwrites ? "with" : "without");
+	}
+	return 0;
+}
+
 static int agent_arm(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints)
 {
 	struct agent_session *k = agent_of(session);
@@ -477,6 +478,10 @@ static int agent_arm(struct pp_session *session, struct segment *segment, struct
 		flags |= AGENT_SEGMENT_CHILDREN;
 	if (session->record || session->is_private)
 		flags |= AGENT_SEGMENT_RECORD;
+	if (session->overwrite)
+		flags |= AGENT_SEGMENT_OVERWRITE;
+	if (!err)
+		err = check_overwrite(session);
 	if (!err && refuse_strangers(k, points, npoints) == npoints)
 		err = error_set(-points[0].error, "%s", points[0].reason ? points[0].reason : strerror(-points[0].error));
 	if (!err)

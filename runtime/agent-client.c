@@ -167,6 +167,7 @@ int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer 
 	err = agent_ask(peer, AGENT_HELLO, "", 0, 0, &hello, 1, sizeof(hello), NULL, NULL);
 	if (err == 1 && hello.pid == (uint32_t)pid && hello.start_time == peer->start_time) {
 		peer->reason = hello.reason;
+		peer->behind = hello.behind == 1;
 		return 0;
 	}
 	agent_disconnect(peer);
@@ -290,4 +291,18 @@ void agent_look_all(const struct agent_store *store, const char *session, const 
 		agent_each(store, look, &l);
 	for (size_t i = 0; i < npids; i++)
 		look(pids[i], 0, &l);
+}
+
+bool agent_may_use_kernel(void)
+{
+	unsigned long long caps = 0;
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "CapEff: %llx", &caps);
+	if (f)
+		fclose(f);
+	/* CAP_SYS_ADMIN, or CAP_PERFMON and CAP_BPF */
+	return caps >> 21 & 1 || (caps >> 38 & 3) == 3;
 }

@@ -16,6 +16,7 @@ struct agent_peer {
 	pid_t pid;
 	uint64_t start_time;
 	uint32_t reason; /* enum agent_reason: why it can arm nothing at all */
+	bool behind;     /* it does not hear of dlopen() */
 };
 
 /*
@@ -48,7 +49,8 @@ void agent_look_all(const struct agent_store *store, const char *session, const 
 
 /*
  * Loads the agent, that library, into a process that runs without: agent-inject.c.
- * -EBUSY: no thread could be used; others with a sentence. As it was, if it failed.
+ * -EBUSY: no thread could be used; -ETIMEDOUT: it is still being loaded, and may be
+ * yet; others with a sentence. As it was, if it failed otherwise.
  */
 int agent_inject(pid_t pid, const char *library);
 

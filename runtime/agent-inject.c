@@ -12,39 +12,34 @@
  * may be left over from earlier, so that a thread is refused for nothing, but not
  * taken wrongly. Where all are refused it is tried again, until the time is up.
  *
- * The call returns to a system call instruction, which the thread does not carry
- * out: there it is stopped. So no signal is needed, and all of them are blocked
- * meanwhile. Its registers go back at a stop at which the kernel decides about
- * restarting a system call, which thus happens as after any other interruption.
+ * What happens to the thread then, and when we are killed or do not wait for it any
+ * longer, is told in agent-tracee.c.
  */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gelf.h>
-#include <signal.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <sys/user.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "runtime/agent-client.h"
 #include "runtime/agent-session.h"
+#include "runtime/agent-tracee.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
 
 #define TRY_NS 5000000000ull  /* until a thread is found */
 #define CALL_NS 5000000000ull /* until it has returned */
 #define SCAN_SIZE 65536       /* bytes of stack */
-#define STACK_ROOM 65536      /* that dlopen() must find below the stack pointer */
-#define XSTATE_MAX 16384
 #define RANGES_MAX 40
 
 #ifdef __x86_64__
@@ -54,17 +49,15 @@ struct range {
 };
 
 struct inject {
-	pid_t pid, tid;
+	pid_t pid;
 	struct process *process;
 	struct range libc, loader; /* executable */
 	struct range busy[RANGES_MAX]; /* functions that a thread must not be in */
 	size_t nbusy;
-	uint64_t dlopen, dlerror, gate; /* gate: a system call instruction */
-	struct user_regs_struct saved;
-	char xstate[XSTATE_MAX];
-	size_t xstate_size;
-	uint64_t signals;
-	bool held, changed;
+	uint64_t dlopen, dlerror;
+	uint64_t errno_location, errno_offset; /* offset: from the thread pointer; 0: not known */
+	uint64_t restorer, keeper; /* see struct tracee_call */
+	struct tracee thread;
 };
 
 static bool within(const struct range *range, uint64_t address)
@@ -95,6 +88,8 @@ static void take_symbol(struct inject *t, const char *name, uint64_t start, uint
 		t->dlopen = start;
 	if (!strcmp(name, "dlerror"))
 		t->dlerror = start;
+	if (!strcmp(name, "__errno_location"))
+		t->errno_location = start;
 	for (size_t i = 0; i < sizeof(busy) / sizeof(*busy) && t->nbusy < RANGES_MAX; i++)
 		if (!strcmp(name, busy[i]))
 			t->busy[t->nbusy++] = (struct range){ start, start + (size ? size : 1) };
@@ -130,17 +125,49 @@ static int read_symbols(struct inject *t, Elf *elf, const struct mapping *m)
 	return t->dlopen && t->dlerror ? 0 : -ENOENT;
 }
 
-static int find_gate(struct inject *t)
-{
-	size_t size = t->libc.end - t->libc.start;
-	char *text = malloc(size), *at = NULL;
+static const unsigned char restorer_code[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };
 
-	if (text && !process_read(t->process, t->libc.start, text, size))
-		at = memmem(text, size, "\x0f\x05", 2);
-	if (at)
-		t->gate = t->libc.start + (at - text);
+/* mov offset(%rip),%rax; add %fs:0,%rax; ret */
+static void find_errno(struct inject *t)
+{
+	static const unsigned char load[] = { 0x48, 0x8b, 0x05 }, add[] = { 0x64, 0x48, 0x03, 0x04, 0x25, 0, 0, 0, 0, 0xc3 };
+	static const unsigned char landing[] = { 0xf3, 0x0f, 0x1e, 0xfa };
+	uint64_t at = t->errno_location;
+	unsigned char code[21];
+	int32_t offset;
+
+	if (!at || process_read(t->process, at, code, sizeof(code)))
+		return;
+	if (!memcmp(code, landing, sizeof(landing)))
+		at += sizeof(landing);
+	if (process_read(t->process, at, code, sizeof(code)) || memcmp(code, load, sizeof(load)) ||
+	    memcmp(code + 7, add, sizeof(add)))
+		return;
+	memcpy(&offset, code + 3, sizeof(offset));
+	if (process_read(t->process, at + 7 + (uint64_t)(int64_t)offset, &t->errno_offset, sizeof(t->errno_offset)))
+		t->errno_offset = 0;
+}
+
+/* What a call returns by. Without the restorer there is none; without a keeper, no word of why it failed. */
+static int find_code(struct inject *t)
+{
+	static const unsigned char keeper_code[] = { 0x48, 0x89, 0x03, 0x5b, 0xc3 };
+	size_t size = t->libc.end - t->libc.start;
+	char *text = malloc(size), *at = NULL, *keeper;
+	bool read = text && !process_read(t->process, t->libc.start, text, size);
+
+	if (read) {
+		at = memmem(text, size, restorer_code, sizeof(restorer_code));
+		keeper = memmem(text, size, keeper_code, sizeof(keeper_code));
+		t->restorer = at ? t->libc.start + (size_t)(at - text) : 0;
+		t->keeper = keeper ? t->libc.start + (size_t)(keeper - text) : 0;
+	}
 	free(text);
-	return at ? 0 : error_set(EFAULT, "the memory of process %d cannot be read", t->pid);
+	find_errno(t);
+	if (!read)
+		return error_set(EFAULT, "the memory of process %d cannot be read", t->pid);
+	return at ? 0 : error_set(EOPNOTSUPP, "the C library of process %d is none whose signal handlers return as glibc's do",
+	                          t->pid);
 }
 
 static int find_libc(struct inject *t)
@@ -177,93 +204,7 @@ static int find_libc(struct inject *t)
 	close(fd);
 	if (err)
 		return error_set(EOPNOTSUPP, "the C library of process %d has no dlopen: it is older than 2.34", t->pid);
-	return find_gate(t);
-}
-
-/* ---- stopping ---- */
-
-/* Waits until the thread stops; its status. -ETIMEDOUT; -ESRCH: it has ended. */
-static int wait_stop(const struct inject *t, uint64_t until, int *status)
-{
-	for (;;) {
-		pid_t got = waitpid(t->tid, status, __WALL | WNOHANG);
-
-		if (got < 0 && errno != EINTR)
-			return -ESRCH;
-		if (got == t->tid)
-			return WIFSTOPPED(*status) ? 0 : -ESRCH;
-		if (agent_clock() > until)
-			return -ETIMEDOUT;
-		nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
-	}
-}
-
-static bool is_event_stop(int status)
-{
-	return status >> 16 == PTRACE_EVENT_STOP;
-}
-
-static int hold(struct inject *t, pid_t tid)
-{
-	int status, err;
-
-	t->tid = tid;
-	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD))
-		return -errno;
-	t->held = true;
-	ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
-	while (!(err = wait_stop(t, agent_clock() + TRY_NS, &status)) && !is_event_stop(status))
-		ptrace(PTRACE_CONT, tid, NULL, (long)(WSTOPSIG(status) & 0x7f));
-	if (!err && ptrace(PTRACE_GETREGS, tid, NULL, &t->saved))
-		err = -errno;
-	return err;
-}
-
-static bool signal_waits(const struct inject *t)
-{
-	unsigned long long pending = 0, shared = 0, blocked = 0;
-	char path[64], line[256];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", t->pid, t->tid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		sscanf(line, "SigPnd: %llx", &pending);
-		sscanf(line, "ShdPnd: %llx", &shared);
-		sscanf(line, "SigBlk: %llx", &blocked);
-	}
-	if (f)
-		fclose(f);
-	return (pending | shared) & ~blocked;
-}
-
-/* These return EINTR when we stop them, though no signal came: they are called again. */
-static void call_again(struct inject *t)
-{
-	long call = (long)t->saved.orig_rax;
-
-	if ((long)t->saved.rax != -EINTR || (call != SYS_epoll_wait && call != SYS_epoll_pwait && call != SYS_epoll_pwait2) ||
-	    signal_waits(t))
-		return;
-	t->saved.rax = t->saved.orig_rax;
-	t->saved.orig_rax = -1;
-	t->saved.rip -= 2;
-}
-
-static void let_go(struct inject *t)
-{
-	struct iovec state = { t->xstate, t->xstate_size };
-
-	if (!t->held)
-		return;
-	call_again(t);
-	ptrace(PTRACE_SETREGS, t->tid, NULL, &t->saved);
-	if (t->changed) {
-		ptrace(PTRACE_SETREGSET, t->tid, (void *)NT_X86_XSTATE, &state);
-		ptrace(PTRACE_SETSIGMASK, t->tid, (void *)sizeof(t->signals), &t->signals);
-	}
-	ptrace(PTRACE_DETACH, t->tid, NULL, NULL);
-	t->held = t->changed = false;
+	return find_code(t);
 }
 
 /* ---- whether it may be used ---- */
@@ -293,23 +234,22 @@ static bool is_busy(const struct inject *t, uint64_t address)
 /* Where signal handlers return to. */
 static bool is_restorer(const struct inject *t, uint64_t address)
 {
-	static const unsigned char code[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };
-	unsigned char found[sizeof(code)];
+	unsigned char found[sizeof(restorer_code)];
 
 	return within(&t->libc, address) && !process_read(t->process, address, found, sizeof(found)) &&
-	       !memcmp(found, code, sizeof(code));
+	       !memcmp(found, restorer_code, sizeof(found));
 }
 
 /* The mapping of the stack has room for the call below, and this much above. */
 static size_t stack_above(const struct inject *t)
 {
-	uint64_t sp = t->saved.rsp;
+	uint64_t sp = t->thread.regs.rsp;
 
 	for (size_t i = 0; i < t->process->nmaps; i++) {
 		const struct mapping *m = &t->process->maps[i];
 
 		if (sp >= m->start && sp < m->end)
-			return sp - m->start < STACK_ROOM && strcmp(m->path, "[stack]") ? 0 : m->end - sp;
+			return sp - m->start < TRACEE_STACK_ROOM && strcmp(m->path, "[stack]") ? 0 : m->end - sp;
 	}
 	return 0;
 }
@@ -323,6 +263,24 @@ static bool is_regular(const struct inject *t, uint64_t fd)
 	return stat(path, &st) || S_ISREG(st.st_mode);
 }
 
+/* In a sequence that the kernel begins anew when it is interrupted, rseq(2): it would not know that it was. */
+static bool is_restartable(const struct inject *t)
+{
+	struct {
+		uint32_t version, flags;
+		uint64_t start, size, abort;
+	} sequence;
+	struct __ptrace_rseq_configuration rseq;
+	uint64_t at;
+
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, t->thread.tid, (void *)sizeof(rseq), &rseq) <= 0 || !rseq.rseq_abi_pointer)
+		return false;
+	if (process_read(t->process, rseq.rseq_abi_pointer + 8, &at, sizeof(at)) || !at ||
+	    process_read(t->process, at, &sequence, sizeof(sequence)))
+		return false;
+	return t->thread.regs.rip - sequence.start < sequence.size;
+}
+
 /* Neither malloc nor the loader makes these. */
 static bool is_asleep(const struct inject *t)
 {
@@ -331,12 +289,12 @@ static bool is_asleep(const struct inject *t)
 		SYS_nanosleep, SYS_clock_nanosleep, SYS_accept, SYS_accept4, SYS_connect, SYS_recvfrom, SYS_recvmsg,
 		SYS_recvmmsg, SYS_sendto, SYS_wait4, SYS_waitid, SYS_flock, SYS_msgrcv, SYS_rt_sigtimedwait, SYS_rt_sigsuspend,
 	};
-	long call = (long)t->saved.orig_rax;
+	long call = (long)t->thread.regs.orig_rax;
 
 	if (call == SYS_restart_syscall)
 		return true; /* of poll, nanosleep, or futex with a timeout, which neither has */
 	if (call == SYS_read)
-		return !is_regular(t, t->saved.rdi);
+		return !is_regular(t, t->thread.regs.rdi);
 	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
 		if (calls[i] == call)
 			return true;
@@ -347,14 +305,14 @@ static bool may_use(const struct inject *t)
 {
 	size_t size = stack_above(t);
 	uint64_t *words;
-	bool asleep = is_asleep(t), busy = is_busy(t, t->saved.rip), handler = false;
+	bool asleep = is_asleep(t), busy = is_busy(t, t->thread.regs.rip), handler = false;
 
-	if (!size || t->saved.cs != 0x33)
+	if (!size || t->thread.regs.cs != 0x33 || is_restartable(t))
 		return false;
 	if (size > SCAN_SIZE)
 		size = SCAN_SIZE;
 	words = malloc(size);
-	if (!words || process_read(t->process, t->saved.rsp, words, size & ~7ull)) {
+	if (!words || process_read(t->process, t->thread.regs.rsp, words, size & ~7ull)) {
 		free(words);
 		return false;
 	}
@@ -384,19 +342,22 @@ static int choose(struct inject *t)
 
 			if (tid <= 0)
 				continue;
-			err = hold(t, tid);
+			err = tracee_hold(&t->thread, t->pid, tid);
 			if (!err && may_use(t)) {
 				closedir(d);
 				return 0;
 			}
-			let_go(t);
-			if (err == -EPERM)
+			tracee_let_go(&t->thread);
+			if (err == -EPERM || err == -ETIMEDOUT)
 				break;
 		}
 		closedir(d);
 		if (err == -EPERM)
 			return error_set(EPERM, "process %d cannot be traced: a debugger is there, or it needs CAP_SYS_PTRACE "
 			                        "(see kernel.yama.ptrace_scope)", t->pid);
+		if (err == -ETIMEDOUT)
+			return error_set(EBUSY, "thread %d of process %d is in an uninterruptible sleep: try again", t->thread.tid,
+			                 t->pid);
 		nanosleep(&(struct timespec){ .tv_nsec = 7000000 }, NULL);
 		if (process_read_maps(t->process))
 			return error_set(ESRCH, "process %d has ended", t->pid);
@@ -407,115 +368,47 @@ static int choose(struct inject *t)
 
 /* ---- the call ---- */
 
-static int save(struct inject *t)
+/* Which dlopen() may set, behind the back of what it interrupts. */
+static uint64_t errno_of(const struct inject *t)
 {
-	struct iovec state = { t->xstate, sizeof(t->xstate) };
-	uint64_t all = ~0ull;
-
-	if (ptrace(PTRACE_GETREGSET, t->tid, (void *)NT_X86_XSTATE, &state) ||
-	    ptrace(PTRACE_GETSIGMASK, t->tid, (void *)sizeof(t->signals), &t->signals))
-		return -errno;
-	t->xstate_size = state.iov_len;
-	t->changed = true;
-	return ptrace(PTRACE_SETSIGMASK, t->tid, (void *)sizeof(all), &all) ? -errno : 0;
+	return t->errno_offset ? t->thread.regs.fs_base + t->errno_offset : 0;
 }
 
-static int write_memory(const struct inject *t, uint64_t at, const void *bytes, size_t size)
+static void read_reason(struct inject *t, char *why, size_t size)
 {
-	struct iovec here = { (void *)bytes, size }, there = { (void *)at, size };
+	struct tracee_call call = { .function = t->dlerror, .restorer = t->restorer, .keeper = t->keeper };
+	uint64_t text = 0;
 
-	return process_vm_writev(t->pid, &here, 1, &there, 1, 0) == (ssize_t)size ? 0 : -EFAULT;
-}
-
-/* Runs until the gate. */
-static int run(struct inject *t, uint64_t stack, uint64_t *result)
-{
-	uint64_t until = agent_clock() + CALL_NS;
-	struct user_regs_struct regs;
-	int status, err;
-
-	for (;;) {
-		if (ptrace(PTRACE_SYSCALL, t->tid, NULL, NULL))
-			return -errno;
-		err = wait_stop(t, until, &status);
-		if (err)
-			return err;
-		if (is_event_stop(status))
-			continue;
-		if (WSTOPSIG(status) != (SIGTRAP | 0x80))
-			return -EFAULT; /* a signal though all are blocked: it crashed */
-		if (ptrace(PTRACE_GETREGS, t->tid, NULL, &regs))
-			return -errno;
-		if (regs.rip == t->gate + 2 && regs.rsp == stack)
-			break;
-	}
-	*result = regs.orig_rax;
-	regs.orig_rax = -1;
-	return ptrace(PTRACE_SETREGS, t->tid, NULL, &regs) ? -errno : 0;
-}
-
-/* To a stop from which system calls are restarted. */
-static int settle(struct inject *t)
-{
-	int status, err;
-
-	ptrace(PTRACE_INTERRUPT, t->tid, NULL, NULL);
-	do {
-		if (ptrace(PTRACE_CONT, t->tid, NULL, NULL) && errno == ESRCH && kill(t->pid, 0))
-			return -ESRCH;
-		err = wait_stop(t, agent_clock() + CALL_NS, &status);
-	} while (!err && !is_event_stop(status));
-	return err;
-}
-
-static int call(struct inject *t, uint64_t function, const char *text, uint64_t mode, uint64_t *result)
-{
-	struct user_regs_struct regs = t->saved;
-	uint64_t stack = ((t->saved.rsp - 256 - PATH_MAX) & ~15ull), back = t->gate;
-	int err = text ? write_memory(t, stack, text, strlen(text) + 1) : 0;
-
-	if (!err)
-		err = write_memory(t, stack - 16 - 8, &back, sizeof(back));
-	if (err)
-		return err;
-	regs.rdi = stack;
-	regs.rsi = mode;
-	regs.rax = 0;
-	regs.orig_rax = -1;
-	regs.rip = function;
-	regs.rsp = stack - 16 - 8;
-	regs.eflags &= ~0x500ull; /* direction, trap */
-	if (ptrace(PTRACE_SETREGS, t->tid, NULL, &regs))
-		return -errno;
-	err = run(t, stack - 16, result);
-	if (err == -ESRCH)
-		t->held = false;
-	else if (settle(t))
-		t->held = false;
-	return err;
+	if (!t->keeper || tracee_call(&t->thread, &call, CALL_NS, &text) || !text)
+		return;
+	for (size_t i = 0; i + 1 < size && !process_read(t->process, text + i, &why[i], 1) && why[i]; i++)
+		why[i + 1] = 0;
 }
 
 static int load(struct inject *t, const char *library)
 {
+	struct tracee_call call = { t->dlopen, library, RTLD_NOW, t->restorer, 0 };
 	char why[200] = "";
-	uint64_t result = 0, text = 0;
-	int err = save(t);
+	uint64_t errno_at = errno_of(t);
+	int errno_was = 0, err;
 
-	if (!err)
-		err = call(t, t->dlopen, library, 2 /* RTLD_NOW */, &result);
-	if (!err && !result && t->held && !call(t, t->dlerror, NULL, 0, &text) && text)
-		for (size_t i = 0; i + 1 < sizeof(why) && !process_read(t->process, text + i, &why[i], 1) && why[i]; i++)
-			why[i + 1] = 0;
+	if (errno_at && process_read(t->process, errno_at, &errno_was, sizeof(errno_was)))
+		errno_at = 0;
+	err = tracee_call(&t->thread, &call, CALL_NS, NULL);
 	if (err == -ETIMEDOUT)
-		return error_set(ETIMEDOUT, "process %d did not load the agent within %llu seconds", t->pid,
-		                 CALL_NS / 1000000000);
+		return error_set(ETIMEDOUT, "process %d has not finished loading the agent after %llu seconds: it goes on by "
+		                            "itself; try again later", t->pid, CALL_NS / 1000000000);
 	if (err == -ESRCH)
 		return error_set(ESRCH, "process %d has ended", t->pid);
 	if (err)
 		return error_set(-err, "process %d cannot load the agent: %s", t->pid, strerror(-err));
-	if (!result)
-		return error_set(ELIBACC, "process %d cannot load the agent: %s", t->pid, *why ? why : "dlopen gives no reason");
-	return 0;
+	if (!agent_is_loaded(t->pid)) {
+		read_reason(t, why, sizeof(why));
+		err = error_set(ELIBACC, "process %d cannot load the agent: %s", t->pid, *why ? why : "dlopen gives no reason");
+	}
+	if (errno_at)
+		tracee_write(&t->thread, errno_at, &errno_was, sizeof(errno_was));
+	return err;
 }
 
 /* ---- what is refused at once ---- */
@@ -525,6 +418,7 @@ static int check(pid_t pid, const char *library)
 	char path[PATH_MAX + 32], line[256];
 	struct stat there, here;
 	int filters = 0;
+	bool shadow = false;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d", pid);
@@ -538,10 +432,14 @@ static int check(pid_t pid, const char *library)
 		return error_set(ENOENT, "process %d does not see '%s': it has another root folder", pid, library);
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
+	while (f && fgets(line, sizeof(line), f)) {
 		sscanf(line, "Seccomp: %d", &filters);
+		shadow |= !strncmp(line, "x86_Thread_features:", 20) && strstr(line, "shstk");
+	}
 	if (f)
 		fclose(f);
+	if (shadow)
+		return error_set(EOPNOTSUPP, "process %d has a shadow stack, which knows nothing of a call made from outside", pid);
 	return filters ? error_set(EPERM, "process %d has a filter of system calls, which loading the agent might offend", pid)
 	               : 0;
 }
@@ -577,7 +475,7 @@ int agent_inject(pid_t pid, const char *library)
 		err = choose(t);
 	if (!err) {
 		err = load(t, library);
-		let_go(t);
+		tracee_let_go(&t->thread);
 	}
 	/* Its thread makes the socket in its own time. */
 	for (int i = 0; !err && (err = agent_connect(&store, pid, &peer)) == -ENOENT && i < 200; i++) {

@@ -19,6 +19,7 @@
 #include "sdt/error.h"
 
 #define LOOK_NS 200000000u /* counts are not asked of new processes more often than this */
+#define ASK_NS 1000000000u /* who does not hear of dlopen() is asked to look that often */
 
 uint64_t agent_clock(void)
 {
@@ -145,12 +146,32 @@ static bool concerned(const struct agent_session *k, pid_t pid)
 	return !k->npids;
 }
 
+/* What the answer says shows in the counts. */
+static void have_look(const struct agent_session *k, struct agent_peer *peer)
+{
+	struct agent_segment_state states[64];
+
+	if (k->asking && peer->behind)
+		agent_ask(peer, AGENT_LOOK, k->name, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL, NULL);
+}
+
+static void have_member_look(const struct agent_session *k, const struct member *member)
+{
+	struct agent_peer peer;
+
+	if (!k->asking || !member->peer.behind || agent_connect(&k->store, member->peer.pid, &peer))
+		return;
+	have_look(k, &peer);
+	agent_disconnect(&peer);
+}
+
 static int area_of(struct agent_session *k, struct member *member)
 {
 	int fd, err = agent_connect(&k->store, member->peer.pid, &member->peer);
 
 	if (err)
 		return err;
+	have_look(k, &member->peer);
 	member->pidfd = (int)syscall(SYS_pidfd_open, member->peer.pid, 0);
 	err = member->pidfd < 0 ? -ENOENT : agent_ask(&member->peer, AGENT_AREA, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
 	/* The pidfd may be of another process with that number only if this one has ended. */
@@ -175,8 +196,10 @@ static int meet(pid_t pid, uint64_t key, void *arg)
 		return 0;
 	for (size_t i = 0; i < k->nmembers; i++)
 		if (k->members[i]->peer.pid == pid && !k->members[i]->gone) {
-			if (k->members[i]->key == key)
+			if (k->members[i]->key == key) {
+				have_member_look(k, k->members[i]);
 				return 0;
+			}
 			k->members[i]->gone = true;
 		}
 	more = realloc(k->members, (k->nmembers + 1) * sizeof(*more));
@@ -209,6 +232,9 @@ int members_look(struct agent_session *k)
 		member->gone = member->gone || has_ended(member) || has_moved(member);
 	}
 	k->looked = agent_clock();
+	k->asking = k->looked - k->asked > ASK_NS;
+	if (k->asking)
+		k->asked = k->looked;
 	err = agent_each(&k->store, meet, k);
 	for (size_t i = 0; i < k->nmembers; i++) {
 		struct member *member = k->members[i];

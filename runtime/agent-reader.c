@@ -27,56 +27,15 @@
 #include <x86intrin.h>
 #endif
 
-#include "runtime/agent-session.h"
+#include "runtime/agent-reader.h"
 #include "sdt/error.h"
 
 #define ALIVE_NS 2000000000ull   /* recording goes on so long after the last word of its reader */
-#define STUCK_NS 2000000000ull   /* a record begun so long ago is not waited for, if there is more behind it */
 #define LATE_NS 2000000ull       /* how late a record may come and still be put in its place */
 #define LOOK_NS 200000000ull     /* processes are looked for at least that often */
 #define PASS_NS 1000000ull       /* rings are emptied that often while records are given out */
 #define QUEUED_MAX (32u << 20)   /* but not while so many bytes are waiting */
 #define PAUSE_NS 1000000         /* between passes that find nothing */
-
-/* What both clocks said at once. */
-struct sample {
-	uint64_t ticks, ns;
-};
-
-struct queued {
-	uint64_t time;
-	uint32_t segment, tid, size;
-	char comm[16];
-	_Alignas(8) char record[];
-};
-
-struct ring_state {
-	const struct member *member;
-	uint32_t index;
-	bool bad;
-	uint64_t tail;
-	uint64_t stuck_at, stuck_since; /* where, and since when, a record is waited for */
-	char *bytes;                    /* struct queued, each at a multiple of 8 */
-	size_t from, to, room;
-	bool in_heap;
-};
-
-struct agent_reader {
-	struct agent_session *session;
-	int lock;
-	uint64_t said;   /* when record_until was last moved on */
-	uint64_t passed; /* the last pass */
-	struct timespec agents_changed;
-	struct ring_state **heap;
-	size_t nheap, heap_room;
-	size_t queued;       /* bytes */
-	uint64_t good_until; /* records of a time before this have no earlier ones coming */
-	bool damaged;        /* and not told yet */
-	struct sample last;
-	double slope; /* ns per tick, of late */
-	size_t nactive; /* rings that gave something in this pass */
-	_Alignas(8) char taken[sizeof(struct record_thread) + RECORD_SIZE_MAX];
-};
 
 /* ---- clocks ---- */
 
@@ -206,7 +165,7 @@ static void heap_make(struct agent_reader *r)
 		sift_down(r, i);
 }
 
-static int heap_put(struct agent_reader *r, struct ring_state *ring)
+int reader_heap_put(struct agent_reader *r, struct ring_state *ring)
 {
 	if (r->nheap == r->heap_room) {
 		size_t room = r->heap_room ? 2 * r->heap_room : 64;
@@ -269,11 +228,9 @@ static bool place_of(const struct ring_state *ring, uint32_t place, uint64_t tim
 	return meant->since && meant->since <= time;
 }
 
-/* -EBADMSG: it means nothing, and is left out. */
-static int queue_put(struct agent_reader *r, struct ring_state *ring, uint64_t time, const unsigned char *at,
+int reader_queue_put(struct agent_reader *r, struct ring_state *ring, uint64_t time, const unsigned char *at,
                      uint32_t words)
 {
-	const struct agent_ring *header = area_ring(&ring->member->area, ring->index);
 	const struct area *area = &ring->member->area;
 	struct agent_place place;
 	struct queued *q;
@@ -291,96 +248,15 @@ static int queue_put(struct agent_reader *r, struct ring_state *ring, uint64_t t
 	record->point = place.point;
 	record->time = q->time = ns_of(r, area, time, r->passed);
 	q->segment = (place.segment & ~SEGMENT_AGENT) | SEGMENT_AGENT;
-	q->tid = header->tid;
+	q->tid = ring->tid;
 	q->size = (uint32_t)size;
-	memcpy(q->comm, header->comm, sizeof(q->comm));
+	memcpy(q->comm, ring->comm, sizeof(q->comm));
 	ring->to += step_of(q);
 	r->queued += step_of(q);
 	return 0;
 }
 
-/* ---- rings ---- */
-
-static void clear(const struct ring_state *ring, size_t words)
-{
-	memset(area_data(&ring->member->area, ring->index) + (ring->tail & (AGENT_RING_SIZE - 1)), 0, 8 * words);
-}
-
-/* A record is not whole. How many words to pass over: 0, wait for it. */
-static size_t pass_over(const struct agent_reader *r, struct ring_state *ring, uint64_t head, uint64_t word, bool ended)
-{
-	const unsigned char *data = area_data(&ring->member->area, ring->index);
-	size_t left = (head - ring->tail) / 8, n;
-
-	if (ring->stuck_at != ring->tail || !ring->stuck_since) {
-		ring->stuck_at = ring->tail;
-		ring->stuck_since = r->passed;
-	}
-	if (!ended && r->passed - ring->stuck_since < STUCK_NS)
-		return 0;
-	n = word;
-	while (!word && n < left &&
-	       !__atomic_load_n((const uint64_t *)(data + ((ring->tail + 8 * n) & (AGENT_RING_SIZE - 1))), __ATOMIC_ACQUIRE))
-		n++;
-	return ended || n < left ? (n < left ? n : left) : 0;
-}
-
-static int drain(struct agent_reader *r, struct ring_state *ring, bool gone)
-{
-	struct agent_ring *header = area_ring(&ring->member->area, ring->index);
-	const unsigned char *data = area_data(&ring->member->area, ring->index);
-	uint32_t state = __atomic_load_n(&header->state, __ATOMIC_ACQUIRE);
-	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE), began = ring->tail;
-	bool was_empty = ring->from == ring->to;
-	int err = 0;
-
-	if (head - ring->tail > AGENT_RING_SIZE || head & 7) {
-		ring->bad = r->damaged = true;
-		return 0;
-	}
-	while (ring->tail != head && !err) {
-		const unsigned char *at = data + (ring->tail & (AGENT_RING_SIZE - 1));
-		uint64_t word = __atomic_load_n((const uint64_t *)at, __ATOMIC_ACQUIRE);
-		size_t left = (head - ring->tail) / 8, words;
-
-		if (word < AGENT_WORD_SKIP) {
-			words = pass_over(r, ring, head, word, gone || state != AGENT_RING_TAKEN);
-			if (!words)
-				break;
-		} else if (word < AGENT_WORD_TIME) {
-			words = word - AGENT_WORD_SKIP;
-		} else {
-			words = ((const volatile struct record *)at)->words;
-			/* The rest of a record is in the same units as this. */
-			if (words < sizeof(struct record) / 8 || words > left) {
-				ring->bad = r->damaged = true;
-				break;
-			}
-			err = queue_put(r, ring, word, at, (uint32_t)words);
-			if (err == -EBADMSG) {
-				r->damaged = true;
-				err = 0;
-			}
-			if (err)
-				break;
-		}
-		if (!words || words > left) {
-			ring->bad = r->damaged = true;
-			break;
-		}
-		/* What was reserved and not begun is zero, and may be longer than fits behind the end. */
-		if (word)
-			clear(ring, words);
-		ring->tail += 8 * words;
-	}
-	if (ring->tail != began) {
-		__atomic_store_n(&header->limit, ring->tail + AGENT_RING_SIZE, __ATOMIC_RELEASE);
-		r->nactive++;
-	}
-	if (was_empty && ring->from != ring->to && !err)
-		err = heap_put(r, ring);
-	return err;
-}
+/* ---- members' rings ---- */
 
 static bool is_ours(const struct agent_session *k, const struct member *member)
 {
@@ -389,6 +265,11 @@ static bool is_ours(const struct agent_session *k, const struct member *member)
 	/* An area whose session ended serves another one. */
 	return !strncmp(header->session, k->name, sizeof(header->session)) &&
 	       __atomic_load_n(&header->moved, __ATOMIC_ACQUIRE) != 1;
+}
+
+static bool is_overwritten(const struct member *member)
+{
+	return __atomic_load_n(&member->area.header->overwrite, __ATOMIC_ACQUIRE) == 1;
 }
 
 static int drain_member(struct agent_reader *r, struct member *member)
@@ -401,7 +282,8 @@ static int drain_member(struct agent_reader *r, struct member *member)
 	}
 	for (uint32_t i = 0; i < member->area.nrings && !err; i++)
 		if (!member->rings[i].bad && __atomic_load_n(&area_ring(&member->area, i)->turns, __ATOMIC_ACQUIRE))
-			err = drain(r, &member->rings[i], member->gone);
+			err = is_overwritten(member) ? ring_drain_overwritten(r, &member->rings[i], member->gone)
+			                             : ring_drain(r, &member->rings[i], member->gone);
 	return err;
 }
 
@@ -554,6 +436,8 @@ int agent_reader_join(struct agent_reader *reader, struct member *member)
 		if (read - tail <= head - tail)
 			tail = read;
 		member->rings[i] = (struct ring_state){ .member = member, .index = i, .tail = tail };
+		if (is_overwritten(member))
+			ring_take_over(&member->rings[i], read);
 		member->rings[i].bad = (tail & 7) != 0;
 	}
 	let_record(reader, member, agent_clock() + ALIVE_NS);

@@ -34,6 +34,8 @@ struct agent_session {
 	pid_t *pids; /* whom the session concerns; none: everybody */
 	size_t npids;
 	uint64_t looked; /* ns; when members were last looked for */
+	uint64_t asked;  /* when those who do not hear of dlopen() were last asked to look */
+	bool asking;     /* they are */
 	struct agent_reader *reader;
 };
 

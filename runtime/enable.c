@@ -407,6 +407,7 @@ static int arm(struct pp_session *session, const struct pp_request *request, str
 		return err;
 	}
 	session->record = request->record;
+	session->overwrite = request->overwrite;
 	session->maxactive = request->maxactive;
 	session->hold = request->hold;
 	session->scope = &scope;

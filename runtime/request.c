@@ -172,3 +172,8 @@ void pp_request_record(struct pp_request *request)
 {
 	request->record = true;
 }
+
+void pp_request_overwrite(struct pp_request *request)
+{
+	request->record = request->overwrite = true;
+}

@@ -111,6 +111,7 @@ static void ring_take(unsigned i, uint64_t position)
 	snprintf(r->comm, sizeof(r->comm), "thread-%u", i);
 	r->head = position;
 	r->limit = position + AGENT_RING_SIZE;
+	r->taken = position;
 	r->turns = 1;
 }
 
@@ -253,7 +254,7 @@ static void mutate(uint64_t *dice, bool header_too)
 
 	switch (random_of(dice) % 8) {
 	case 0: at = &ring(i)->head; break;
-	case 1: at = &ring(i)->limit; break;
+	case 1: at = header()->overwrite ? &ring(i)->taken : &ring(i)->limit; break;
 	case 2: at = (uint64_t *)ring(i); break;
 	case 3: at = (uint64_t *)(area + PLACES_AT + random_of(dice) % (16 * NPLACES / 8) * 8); break;
 	case 4:
@@ -442,10 +443,15 @@ START_TEST(lies)
 		atomic_store(&lying, 1);
 		ck_assert_msg(!session_begin(), "%s", pp_error());
 		reader_begin();
+		header()->overwrite = below(2);
 		for (unsigned i = 0; i < NRINGS; i++) {
 			ring_take(i, below(2) ? 0 : 8 * below(1 << 20));
 			for (unsigned k = below(200); k; k--)
 				put_record(i, clock_ns() - 1000 * k, below(NPLACES + 1), below(10), k);
+			if (!below(10)) { /* longer than any */
+				((struct record *)data(i, ring(i)->head))->words = 231 + below(25);
+				put_word(i, clock_ns(), 255);
+			}
 			if (!below(3))
 				ring(i)->state = AGENT_RING_FINISHED;
 		}

@@ -71,7 +71,7 @@ slots() {
 # ---- arm, count, record, disarm ----
 NOP='1f 20 03 d5'
 simple() {
-	local before site base address
+	local before site base address counted recorded
 	build simple tests/agent/simple.c
 	target "$T/simple"
 	say bytes; before=$said
@@ -103,6 +103,18 @@ simple() {
 	want "on the stack" "0 c 7320656874206e6f 6b636174" "$(sed -n '2s/.*faults //p' "$T/records")"
 	want "nowhere" "1 0" "$(sed -n '3s/.*faults //p' "$T/records")"
 	poke drop $S 3
+	look >/dev/null
+
+	# The newest stay: what is counted as recorded is what a ring holds.
+	poke arm ${S}o 1 -o "$T/simple" app:tick
+	poke look $pid ${S}o >/dev/null
+	say "tick 30000"
+	counted=$(poke counts $pid ${S}o 1)
+	want "overwritten" "hits 30000 idle 0" "hits $(field hits "$counted") idle $(field idle "$counted")"
+	recorded=$(field recorded "$counted")
+	[ $recorded -gt 6100 ] && [ $recorded -lt 6600 ] && [ $((recorded + $(field lost "$counted"))) = 30000 ] ||
+		fail "overwritten: $counted"
+	poke drop ${S}o 1
 	look >/dev/null
 
 	# What is no nop is refused, and named.

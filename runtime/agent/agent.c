@@ -448,6 +448,7 @@ __attribute__((constructor)) static void begin(void)
 		return;
 	agent.pid = getpid();
 	agent.reason = able();
+	agent.behind = !wrap_hears();
 	agent.nthreads = dlvsym(RTLD_DEFAULT, "__nptl_nthreads", "GLIBC_PRIVATE");
 	agent.heap_end = dlsym(RTLD_DEFAULT, "__curbrk");
 	if (!pthread_key_create(&key, rings_at_exit))

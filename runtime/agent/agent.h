@@ -31,6 +31,7 @@ struct thread {
 	uint32_t tid;
 	uint32_t busy; /* taking a ring */
 	uint32_t skip, patience; /* hits until it looks for one again */
+	uint32_t dropping; /* old records */
 };
 
 extern __thread struct thread agent_thread __attribute__((tls_model("initial-exec")));
@@ -159,6 +160,7 @@ struct area {
 	struct agent_area *at;   /* mapped for ever, at one place; NULL before its first use */
 	int fd;                  /* the memfd, in the agent's thread; -1 */
 	bool asked;              /* somebody has been given it */
+	uint32_t next_ring;      /* where to look first for one to take by force: the last such was the one before */
 	struct vector places;    /* struct agent_place: our own copy */
 };
 
@@ -168,6 +170,7 @@ struct session {
 	bool seen;
 	uint32_t reason; /* of the folder, or why there is no area */
 	bool records;    /* a segment asked for it */
+	bool overwrites; /* the same */
 	bool awaited;    /* it is being read, and its reader does not know our area yet */
 	struct area *area;
 	struct vector segments; /* struct segment * */
@@ -253,6 +256,7 @@ struct agent {
 	uint32_t npending;  /* points that wait for their module, or may */
 	uint32_t narmed;    /* sites */
 	bool begins;        /* the program does, and this is the first look at the files */
+	bool behind;        /* the C library comes before us: we do not hear of dlopen() and dlclose() */
 	int key;            /* of thread-specific data, -1 */
 	/* For strings on the heap, see entry.c: */
 	const unsigned *nthreads; /* the C library's, which debuggers read; NULL */
@@ -274,6 +278,8 @@ bool agent_look(int store);
 bool agent_awake(void);
 void agent_look_soon(bool wait);
 bool agent_step_aside(void);
+/* Whether the program's calls come to our wrappers: wrap.c. */
+bool wrap_hears(void);
 void agent_step_back(void);
 
 /* The socket; serves one peer to its end, or until wake is readable. */

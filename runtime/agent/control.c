@@ -118,6 +118,7 @@ static void hello(struct agent_reply *reply)
 	h->tid = agent.tid;
 	h->start_time = agent.start_time;
 	h->uid = geteuid();
+	h->behind = agent.behind;
 	h->reason = agent.reason;
 	for (unsigned i = 0; i < AREAS_MAX; i++)
 		h->sessions += agent.areas[i].session != NULL;

@@ -82,5 +82,6 @@ ENTRY(entry_match, slot_match, KEEP, "mov x4, x0\nmov x0, x1\nmov x1, x2\n", FET
 ENTRY(entry_comm, slot_comm, KEEP, "mov x0, x1\n", FETCH);
 ENTRY(entry_now, slot_now, KEEP, "", FETCH);
 ENTRY(entry_shrink, slot_shrink, "", "mov x0, x4\nmov x4, x1\nmov x1, x5\nmov x2, x3\nmov x3, x4\n", "");
+ENTRY(entry_room, slot_room, "", "mov x0, x4\n", "");
 /* This one goes into the C library. */
 ENTRY(entry_take, slot_take, "bl entry_keep_all\n", "mov x0, x1\n", "bl entry_fetch_all\n");

@@ -31,6 +31,7 @@ ENTRY(entry_match, slot_match, "", "");
 ENTRY(entry_comm, slot_comm, "", "");
 ENTRY(entry_now, slot_now, "", "");
 ENTRY(entry_shrink, slot_shrink, "", "");
+ENTRY(entry_room, slot_room, "", "");
 /* This one goes into the C library. */
 ENTRY(entry_take, slot_take, "sub $528, %rsp\nand $-16, %rsp\nfxsave64 (%rsp)\nsub $16, %rsp\n",
       "fxrstor64 16(%rsp)\n");

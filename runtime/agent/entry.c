@@ -231,6 +231,112 @@ void slot_shrink(struct agent_ring *ring, struct record *record, char *cursor, u
 	*(volatile uint64_t *)cursor = AGENT_WORD_SKIP + (reserved - words);
 }
 
+/* ---- making room ---- */
+
+#define ROOM (AGENT_RING_SIZE / 16) /* made at once */
+
+static uint64_t *words_of(struct agent_ring *ring, uint64_t position)
+{
+	return (uint64_t *)((char *)ring + AGENT_DATA_IN_RING + (position & (AGENT_RING_SIZE - 1) & ~7ull));
+}
+
+/* How many words what begins there takes. *whole: it is not being written. */
+static unsigned words_at(struct agent_ring *ring, uint64_t position, bool *whole)
+{
+	const uint64_t *at = words_of(ring, position);
+	uint64_t word = __atomic_load_n(at, __ATOMIC_ACQUIRE), words;
+
+	*whole = word >= AGENT_WORD_SKIP;
+	if (word >= AGENT_WORD_TIME)
+		words = ((const struct record *)at)->words;
+	else
+		words = *whole ? word - AGENT_WORD_SKIP : word;
+	return words ? words : 1;
+}
+
+static void move_counts(struct agent_ring *ring, uint32_t place, uint64_t n)
+{
+	struct agent_count *count = (struct agent_count *)((char *)ring + AGENT_COUNTS_IN_RING) + place;
+
+	if (!n)
+		return;
+	__atomic_fetch_sub(&count->recorded, n, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&count->lost, n, __ATOMIC_RELAXED);
+}
+
+/*
+ * Drops what is before the position, as far as it is whole; ended: all of it. What
+ * nobody has read is lost then. The records that are dropped are taken from the
+ * reader first, then cleared, then given to the thread to write in. false: there
+ * was nothing to drop.
+ */
+static bool ring_drop(struct agent_ring *ring, const struct agent_area *area, uint64_t before, bool ended)
+{
+	const struct agent_place *places = (const struct agent_place *)((const char *)area + area_places_at);
+	const uint64_t head = ring->head, tail = ring->limit - AGENT_RING_SIZE, used = head - tail;
+	uint64_t taken, end, n = 0;
+	uint32_t place = 0;
+	bool whole;
+
+	if (used > AGENT_RING_SIZE || before - tail > used)
+		return false;
+	do {
+		taken = end = __atomic_load_n(&ring->taken, __ATOMIC_ACQUIRE);
+		if (taken - tail > used)
+			return false;
+		while (end - tail < before - tail) {
+			unsigned words = words_at(ring, end, &whole);
+
+			if (!whole && !ended)
+				break;
+			end = 8 * words < head - end ? end + 8 * words : head;
+		}
+	} while (end != taken && !__atomic_compare_exchange_n(&ring->taken, &taken, end, false, __ATOMIC_ACQ_REL,
+	                                                      __ATOMIC_RELAXED));
+	for (uint64_t at = tail; at - tail < end - tail;) {
+		unsigned words = words_at(ring, at, &whole);
+		uint64_t *word = words_of(ring, at);
+		const struct record *record = (const struct record *)word;
+
+		if (*word >= AGENT_WORD_TIME && at - tail >= taken - tail && record->point < AGENT_PLACES &&
+		    places[record->point].since <= record->time) {
+			if (record->point != place) {
+				move_counts(ring, place, n);
+				n = 0;
+			}
+			place = record->point;
+			n++;
+		}
+		for (unsigned i = 0; i < words; i++)
+			word[i] = 0;
+		at += 8 * words;
+	}
+	move_counts(ring, place, n);
+	__atomic_store_n(&ring->limit, end + AGENT_RING_SIZE, __ATOMIC_RELEASE);
+	return end != tail;
+}
+
+/*
+ * A ring that may be overwritten is full. Not from a signal handler that came in the
+ * middle of just this: it has to lose what it would have recorded.
+ */
+struct answer slot_room(struct agent_ring *ring)
+{
+	struct thread *t = &agent_thread;
+	struct answer answer = { 0, 1 };
+
+	if (t->dropping)
+		return answer;
+	t->dropping = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < AREAS_MAX; i++)
+		if (t->ring[i] == ring)
+			answer.fault = !ring_drop(ring, agent.areas[i].at, ring->limit - AGENT_RING_SIZE + ROOM, false);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	t->dropping = 0;
+	return answer;
+}
+
 /* ---- taking a ring ---- */
 
 static uint64_t take_hex(const char **at)
@@ -305,17 +411,25 @@ static bool is_dead(uint32_t tid)
 	return cpu_call(SYS_tgkill, agent.pid, tid, 0, 0, 0, 0) == -ESRCH;
 }
 
-static bool ring_take(struct agent_ring *ring, struct thread *t, bool by_force)
+/*
+ * A ring with records in it goes to another thread only where they may be
+ * overwritten: then if they have been read, or if there is no other.
+ */
+static bool ring_take(const struct agent_area *at, struct agent_ring *ring, struct thread *t, bool by_force)
 {
 	uint32_t state = __atomic_load_n(&ring->state, __ATOMIC_ACQUIRE);
+	bool full = state != AGENT_RING_FREE &&
+	            ring->head + AGENT_RING_SIZE != __atomic_load_n(&ring->limit, __ATOMIC_ACQUIRE);
 
 	if (state == AGENT_RING_TAKEN && (!by_force || (ring->tid != t->tid && !is_dead(ring->tid))))
 		return false;
-	if (state != AGENT_RING_FREE && ring->head + AGENT_RING_SIZE != __atomic_load_n(&ring->limit, __ATOMIC_ACQUIRE))
+	if (full && (!at->overwrite || (!by_force && ring->head != __atomic_load_n(&ring->taken, __ATOMIC_ACQUIRE))))
 		return false;
 	if (!__atomic_compare_exchange_n(&ring->state, &state, AGENT_RING_TAKEN, false, __ATOMIC_ACQ_REL,
 	                                 __ATOMIC_RELAXED))
 		return false;
+	if (full)
+		ring_drop(ring, at, ring->head, true);
 	ring->tid = t->tid;
 	cpu_call(SYS_prctl, PR_GET_NAME, (long)ring->comm, 0, 0, 0, 0);
 	if (!ring->turns)
@@ -324,15 +438,23 @@ static bool ring_take(struct agent_ring *ring, struct thread *t, bool by_force)
 	return true;
 }
 
-static struct agent_ring *find_ring(const struct agent_area *at, struct thread *t)
+/* By force the next in turn, so that of rings that are overwritten the oldest goes first. */
+static struct agent_ring *find_ring(struct area *area, struct thread *t)
 {
-	for (unsigned force = 0; force < 2; force++)
-		for (unsigned i = 0; i < AGENT_RINGS; i++) {
-			struct agent_ring *ring = (void *)((char *)at + area_rings_at + i * area_ring_stride);
+	for (unsigned force = 0; force < 2; force++) {
+		uint32_t first = force ? __atomic_load_n(&area->next_ring, __ATOMIC_RELAXED) : 0;
 
-			if (ring_take(ring, t, force))
-				return ring;
+		for (unsigned i = 0; i < AGENT_RINGS; i++) {
+			unsigned index = (first + i) % AGENT_RINGS;
+			struct agent_ring *ring = (void *)((char *)area->at + area_rings_at + index * area_ring_stride);
+
+			if (!ring_take(area->at, ring, t, force))
+				continue;
+			if (force)
+				__atomic_store_n(&area->next_ring, index + 1, __ATOMIC_RELAXED);
+			return ring;
 		}
+	}
 	return NULL;
 }
 
@@ -352,7 +474,7 @@ struct agent_ring *slot_take(unsigned area)
 	if (t->skip) {
 		t->skip--;
 	} else {
-		ring = find_ring(agent.areas[area].at, t);
+		ring = find_ring(&agent.areas[area], t);
 		/* Below 32 nothing is allocated. Other keys do without: is_dead() finds the ring again. */
 		if (ring && agent.key >= 0 && agent.key < 32)
 			pthread_setspecific(agent.key, t);

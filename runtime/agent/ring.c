@@ -119,6 +119,7 @@ static void area_fill(struct area *area)
 	at->counts_in_ring = AGENT_COUNTS_IN_RING;
 	at->data_in_ring = AGENT_DATA_IN_RING;
 	at->overflow_at = area_overflow_at;
+	at->overwrite = area->session->overwrites;
 	memcpy(at->session, area->session->name, sizeof(at->session));
 	if (n)
 		memcpy(area_places(at), area->places.at, n * sizeof(struct agent_place));
@@ -147,9 +148,11 @@ static void area_reset(struct area *area)
 			continue;
 		memset((char *)ring + AGENT_DATA_IN_RING, 0, AGENT_RING_SIZE + AGENT_RING_SLACK);
 		ring->limit = ring->head + AGENT_RING_SIZE;
+		ring->taken = ring->head;
 		__atomic_compare_exchange_n(&ring->state, &finished, AGENT_RING_FREE, false, __ATOMIC_ACQ_REL,
 		                            __ATOMIC_RELAXED);
 	}
+	area->at->overwrite = area->session->overwrites;
 	area->at->record_until = 0;
 	memcpy(area->at->session, area->session->name, sizeof(area->at->session));
 }

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -230,10 +231,13 @@ static int look_session(int dir, const char *name, void *arg)
 				segments_of(session)[i]->seen = false;
 			store_list(fd, look_file, session);
 			forget_unseen(session);
-			session->records = false;
-			for (size_t i = 0; i < nsegments(session); i++)
-				session->records |= segments_of(session)[i]->desc &&
-				                    segments_of(session)[i]->header->flags & AGENT_SEGMENT_RECORD;
+			session->records = session->overwrites = false;
+			for (size_t i = 0; i < nsegments(session); i++) {
+				const struct segment *s = segments_of(session)[i];
+
+				session->records |= s->desc && s->header->flags & AGENT_SEGMENT_RECORD;
+				session->overwrites |= s->desc && s->header->flags & AGENT_SEGMENT_OVERWRITE;
+			}
 			area_records(session);
 		}
 	}
@@ -279,14 +283,25 @@ static bool wait_for_unloading(void)
 	return false;
 }
 
+static int look(struct dl_phdr_info *unused, size_t size, void *store)
+{
+	(void)unused, (void)size;
+	if (*(int *)store < 0)
+		sites_apply();
+	else if (look_once(*(int *)store))
+		look_once(*(int *)store);
+	return 1;
+}
+
+/* Where nobody tells us that a library is being unloaded, it must not be meanwhile: the loader waits for this to end. */
 bool agent_look(int store)
 {
 	if (!wait_for_unloading())
 		return false;
-	if (store < 0)
-		sites_apply();
-	else if (look_once(store))
-		look_once(store);
+	if (agent.behind)
+		dl_iterate_phdr(look, &store);
+	else
+		look(NULL, 0, &store);
 	return true;
 }
 

@@ -378,17 +378,18 @@ static void take_time(struct code *c, const struct slot_consumer *consumer, uint
 }
 
 /* x5 = the record, of so many words. */
-static void reserve(struct code *c, unsigned words, uint32_t lost)
+static void reserve(struct code *c, unsigned words, uint32_t begin, uint32_t full)
 {
 	uint32_t again = code_label(c);
 
+	code_here(c, begin);
 	add(c, X1, X4, offsetof(struct agent_ring, head));
 	ldr(c, X2, X4, offsetof(struct agent_ring, limit));
 	code_here(c, again);
 	put(c, 0xc85f7c00 | X1 << 5 | X0); /* ldxr x0, [x1] */
 	add(c, X5, X0, 8 * words);
 	compare(c, X5, X2);
-	b_if(c, HI, lost);
+	b_if(c, HI, full);
 	op(c, 0xc8007c00, X5, X1, X3); /* stxr w3, x5, [x1] */
 	jump(c, 0x35000000 | X3, again);
 	put(c, 0x92400000 | 61 << 16 | 14 << 10 | X0 << 5 | X0); /* and x0, x0, AGENT_RING_SIZE - 8 */
@@ -399,7 +400,7 @@ static void reserve(struct code *c, unsigned words, uint32_t lost)
 static void consume(struct code *c, const struct slot_consumer *consumer)
 {
 	const struct fetch_program *p = &consumer->program->fetch;
-	uint32_t have = code_label(c), take = code_label(c), next = code_label(c);
+	uint32_t have = code_label(c), take = code_label(c), again = code_label(c), full = code_label(c), next = code_label(c);
 	uint32_t filtered = code_label(c), idle = code_label(c), lost = code_label(c);
 	uint32_t shared_filtered = code_label(c), shared_idle = code_label(c);
 	unsigned nstrings = 0, words;
@@ -414,7 +415,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	code_here(c, have);
 	code_predicate(c, consumer->program, filtered);
 	take_time(c, consumer, idle);
-	reserve(c, words, lost);
+	reserve(c, words, again, full);
 	set(c, X1, words);
 	str(c, X1, X5, 0);
 	set(c, X1, (uint64_t)words << 32 | consumer->place);
@@ -437,6 +438,12 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	code_here(c, idle);
 	count(c, consumer->place, IDLE);
 	b(c, next);
+	code_here(c, full);
+	set(c, X1, (uintptr_t)&consumer->area->overwrite);
+	ldr(c, X1, X1, 0); /* with what is reserved beside it, 0 */
+	cbz(c, X1, lost);
+	call_table(c, &c->table->room);
+	cbz(c, X1, again);
 	code_here(c, lost);
 	count(c, consumer->place, LOST);
 	b(c, next);
@@ -564,5 +571,6 @@ void slot_table_fill(struct slot_table *table)
 	table->comm = entry_comm;
 	table->now = entry_now;
 	table->shrink = entry_shrink;
+	table->room = entry_room;
 	table->take = entry_take;
 }

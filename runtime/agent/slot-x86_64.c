@@ -424,7 +424,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	const struct fetch_program *p = &consumer->program->fetch;
 	uint32_t have = code_label(c), take = code_label(c), again = code_label(c), next = code_label(c);
 	uint32_t filtered = code_label(c), idle = code_label(c), lost = code_label(c);
-	uint32_t shared_filtered = code_label(c), shared_idle = code_label(c);
+	uint32_t shared_filtered = code_label(c), shared_idle = code_label(c), full = code_label(c);
 	unsigned nstrings = 0, words;
 
 	for (size_t i = 0; i < p->nargs; i++)
@@ -441,7 +441,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	op_mem(c, 0x8b, RAX, RBX, offsetof(struct agent_ring, head));
 	op_mem(c, 0x8d, RCX, RAX, 8 * words);
 	op_mem(c, 0x3b, RCX, RBX, offsetof(struct agent_ring, limit));
-	jcc(c, JA, lost);
+	jcc(c, JA, full);
 	PUT(c, 0x48, 0x0f, 0xb1); /* cmpxchg %rcx, head(%rbx) */
 	modrm(c, RCX, RBX, offsetof(struct agent_ring, head));
 	jcc(c, JNZ, again);
@@ -476,6 +476,15 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	code_here(c, idle);
 	count(c, consumer->place, IDLE);
 	jmp(c, next);
+	code_here(c, full);
+	set(c, RCX, (uintptr_t)&consumer->area->overwrite);
+	PUT(c, 0x83, 0x39, 0x00); /* cmpl $0, (%rcx) */
+	jcc(c, JZ, lost);
+	put8(c, 0x57);
+	op_reg(c, 0x89, RBX, RDI);
+	call_table(c, &c->table->room);
+	put8(c, 0x5f);
+	jcc(c, JZ, again);
 	code_here(c, lost);
 	count(c, consumer->place, LOST);
 	jmp(c, next);
@@ -579,4 +588,5 @@ void slot_table_fill(struct slot_table *table)
 	table->now = entry_now;
 	table->shrink = entry_shrink;
 	table->take = entry_take;
+	table->room = entry_room;
 }

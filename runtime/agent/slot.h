@@ -33,7 +33,7 @@ struct image {
 
 /* At the start of a region's executable part: what its slots call. */
 struct slot_table {
-	void *load, *string, *match, *comm, *now, *shrink, *take, *reserved;
+	void *load, *string, *match, *comm, *now, *shrink, *take, *room;
 };
 
 struct slot_consumer {
@@ -71,9 +71,10 @@ struct answer slot_comm(const struct fetch_literal *literal, long rsi, long rdx,
 uint64_t slot_now(void);
 void slot_shrink(struct agent_ring *ring, struct record *record, char *cursor, unsigned reserved);
 struct agent_ring *slot_take(unsigned area);
+struct answer slot_room(struct agent_ring *ring);
 
 void entry_load(void), entry_string(void), entry_match(void), entry_comm(void), entry_now(void), entry_shrink(void),
-	entry_take(void);
+	entry_take(void), entry_room(void);
 extern uint32_t entry_sve; /* aarch64: whether it has such registers */
 
 #endif

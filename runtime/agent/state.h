@@ -39,6 +39,7 @@
 enum agent_segment_flags {
 	AGENT_SEGMENT_RECORD = 1,   /* records from the start, reader or not */
 	AGENT_SEGMENT_CHILDREN = 2, /* also in what the processes named fork */
+	AGENT_SEGMENT_OVERWRITE = 4, /* a full ring makes room by its oldest records; the same in all of a session's */
 };
 
 /* All *_at are offsets in the file, multiples of 8; the parts lie behind each other in this order. */
@@ -137,7 +138,9 @@ struct agent_area {
 	uint32_t moved;          /* 1: the process goes on in another area, ask again */
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* what rdtsc and CLOCK_MONOTONIC said when this was made */
-	uint64_t reserved[6];
+	uint32_t overwrite;      /* 1: the oldest records make room for new ones */
+	uint32_t reserved0;
+	uint64_t reserved[5];
 
 	/*
 	 * The controller's: hits at a time (of the area's clock) before this are recorded,
@@ -180,6 +183,11 @@ enum agent_ring_state {
  * for as long as the ring is TAKEN; a signal handler's records may stand behind it.
  * (One left in the middle by longjmp() out of a handler is never finished: after two
  * seconds it may be passed over, if there is anything behind it.)
+ *
+ * In an area that is overwritten `limit` is the thread's as well. What decides whose
+ * a record is, the reader's or nobody's any more, is `taken`: both move it on by
+ * compare and exchange, the reader behind copying what it takes, the thread before
+ * it clears what it overwrites. So a copy is good if that exchange succeeds.
  */
 #define AGENT_WORD_SKIP 256u
 #define AGENT_WORD_TIME 512u
@@ -194,6 +202,7 @@ struct agent_ring {
 	_Alignas(64) uint64_t head; /* the thread's */
 	/* The controller's: tail + AGENT_RING_SIZE. AGENT_RING_SIZE when it is first taken, 0 before. */
 	_Alignas(64) uint64_t limit;
+	uint64_t taken; /* in an area that is overwritten: what is before this was read, or is lost */
 };
 
 /* ---- messages ------------------------------------------------------------------ */
@@ -229,7 +238,7 @@ struct agent_hello {
 	uint32_t uid;            /* effective, now */
 	uint32_t reason;         /* enum agent_reason: why nothing can be armed here, or 0 */
 	uint32_t sessions;       /* that have an area here */
-	uint32_t reserved;
+	uint32_t behind;         /* 1: it does not hear of dlopen(), and is to be asked to look */
 };
 
 struct agent_segment_state {

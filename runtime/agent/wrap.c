@@ -54,6 +54,13 @@ static bool caller_matters(const char *file, const void *caller)
 	return has_tag(_r_debug.r_map, DT_RPATH, DT_RPATH);
 }
 
+/* We are called: perhaps by one that stands before us. */
+static void is_heard(void)
+{
+	if (__atomic_load_n(&agent.behind, __ATOMIC_RELAXED))
+		__atomic_store_n(&agent.behind, false, __ATOMIC_RELAXED);
+}
+
 struct decision {
 	void *result;
 	void *jump; /* to this instead of returning the result */
@@ -68,6 +75,7 @@ struct decision wrap_dlopen(const char *file, int mode, const void *caller)
 	struct decision decision = { NULL, next };
 	int saved;
 
+	is_heard();
 	if (!agent_awake() || !__atomic_load_n(&agent.npending, __ATOMIC_RELAXED))
 		return decision;
 	if (caller_matters(file, caller)) {
@@ -89,6 +97,7 @@ EXPORT int dlclose(void *handle)
 	int (*next)(void *) = real(&known, "dlclose");
 	int result, saved;
 
+	is_heard();
 	if (!agent_awake())
 		return next(handle);
 	saved = errno;
@@ -105,6 +114,13 @@ EXPORT int dlclose(void *handle)
 		word_wake(&agent.unloading);
 	errno = saved;
 	return result;
+}
+
+extern int own_dlclose(void *handle) __attribute__((alias("dlclose"), visibility("hidden"), nothrow, nonnull(1)));
+
+bool wrap_hears(void)
+{
+	return dlsym(RTLD_DEFAULT, "dlclose") == (void *)own_dlclose;
 }
 
 EXPORT int unshare(int flags)

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/request.h"
 #include "runtime/kernel/cost.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/verify.h"
@@ -257,8 +258,10 @@ static int kernel_usable(const struct pp_request *request, bool any)
 {
 	struct stat st;
 
-	(void)request;
 	(void)any;
+	if (request->overwrite)
+		return error_set(EOPNOTSUPP, "the kernel's ring buffer keeps the oldest records and loses new ones: -b agent "
+		                             "overwrites");
 	/* Process ids in cookies and filters are those of the first pid namespace. */
 	if (!stat("/proc/self/ns/pid", &st) && st.st_ino != 0xeffffffcu /* PROC_PID_INIT_INO, linux/proc_ns.h */)
 		return error_set(EPERM, "the kernel backend works from the machine's first pid namespace only, and this is "

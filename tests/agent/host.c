@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A process to load the agent into, that notices what is done to it: host WAY [SECONDS]. It says "ready", does one thing
- * until its standard input ends, hitting host:beat(n) all the while, then "right N", or what went wrong.
+ * A process to load the agent into, that notices what is done to it: host WAY [LIBRARY]. It says "ready", does one
+ * thing until its standard input ends, hitting host:beat(n) all the while, then "right N", or what went wrong. Another
+ * thread of it loads the library. At the end it must have the signal mask that it had, and be able to allocate and to
+ * load.
  *
  *     malloc    four threads and the first one allocate and free without a pause
- *     vector    vector registers and flags hold a long sum
+ *     vector    vector registers and flags hold a long sum; the modes of floating point and errno are its own
  *     sleep     nanosleep() for a tenth of a second each, not less, not much more
  *     epoll     epoll_wait() with no end; an event comes each 10 ms; EINTR is wrong
  *     read      read() on a pipe
@@ -12,11 +14,14 @@
  *     spin      nothing but a loop
  *     seccomp   read, under a filter
  */
+#include <dlfcn.h>
 #include <errno.h>
+#include <immintrin.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -77,12 +82,32 @@ static void *allocate(void *arg)
 	return NULL;
 }
 
+/* The halves of a register that SSE does not know. */
+__attribute__((target("avx"))) static bool keeps_wide(void)
+{
+	unsigned char before[32], after[32];
+	long rounds = 100000;
+
+	for (int i = 0; i < 32; i++)
+		before[i] = (unsigned char)(i * 7 + 1);
+	__asm__ volatile("vmovdqu %2, %%ymm13\n1: dec %0\n jnz 1b\n vmovdqu %%ymm13, %1\n vzeroupper"
+	                 : "+r"(rounds), "=m"(after)
+	                 : "m"(before)
+	                 : "xmm13", "cc");
+	return !memcmp(before, after, sizeof(before));
+}
+
 static void vector(void)
 {
 	double a[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+	const unsigned mode = 0x9fc0; /* not what it is at first */
+	const bool wide = __builtin_cpu_supports("avx");
 
+	_mm_setcsr(mode);
 	for (long n = 0; !ended; n++) {
 		double sum[8] = { 0 }, all = 0;
+
+		errno = 4711;
 
 		for (int k = 0; k < 10000; k++)
 			for (int i = 0; i < 8; i++)
@@ -91,6 +116,12 @@ static void vector(void)
 			all += sum[i];
 		if (all != 360000)
 			wrong("sum");
+		if (wide && !keeps_wide())
+			wrong("a wide register");
+		if ((_mm_getcsr() & ~0x3fu) != mode)
+			wrong("the mode of floating point");
+		if (errno != 4711)
+			wrong("errno");
 		beat(n);
 	}
 }
@@ -161,13 +192,26 @@ static void filter(void)
 		wrong("seccomp");
 }
 
+static void *load(void *library)
+{
+	if (!dlopen(library, RTLD_NOW))
+		wrong("the library");
+	return library;
+}
+
 int main(int argc, char **argv)
 {
 	const char *way = argc > 1 ? argv[1] : "";
-	pthread_t waiter, threads[4];
+	pthread_t waiter, loader, threads[4];
+	sigset_t signals = { 0 }, now = { 0 };
 	char c;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	sigaddset(&signals, SIGUSR2);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	pthread_sigmask(SIG_BLOCK, NULL, &signals);
+	if (argc > 2)
+		pthread_create(&loader, NULL, load, argv[2]);
 	if (!strcmp(way, "seccomp"))
 		filter();
 	puts("ready");
@@ -199,6 +243,14 @@ int main(int argc, char **argv)
 		}
 		pthread_join(waiter, NULL);
 	}
+	if (argc > 2)
+		pthread_join(loader, NULL);
+	pthread_sigmask(SIG_BLOCK, NULL, &now);
+	if (memcmp(&signals, &now, sizeof(now)))
+		wrong("the signal mask");
+	if (!dlopen("libresolv.so.2", RTLD_NOW))
+		wrong("dlopen");
+	free(malloc(300000));
 	printf("right %ld\n", beats);
 	return 0;
 }

@@ -2,7 +2,7 @@
 /*
  * A controller small enough to be believed, for tests of the agent: it writes segment files and reads areas itself.
  *
- *     poke arm SESSION NUMBER [-r] [-c] [-p PID]... FILE PATTERN [FILTER]
+ *     poke arm SESSION NUMBER [-r] [-o] [-c] [-p PID]... FILE PATTERN [FILTER]
  *     poke off SESSION NUMBER POINT        switches one point off
  *     poke drop SESSION NUMBER             removes the segment
  *     poke look PID SESSION                ... "segment N armed A pending P refused R" for each
@@ -232,9 +232,11 @@ static int arm(int argc, char **argv)
 	struct out o;
 
 	optind = 2;
-	while ((option = getopt(argc, argv, "+rcp:")) > 0) {
+	while ((option = getopt(argc, argv, "+rocp:")) > 0) {
 		if (option == 'r')
 			flags |= AGENT_SEGMENT_RECORD;
+		else if (option == 'o')
+			flags |= AGENT_SEGMENT_RECORD | AGENT_SEGMENT_OVERWRITE;
 		else if (option == 'c')
 			flags |= AGENT_SEGMENT_CHILDREN;
 		else if (option == 'p' && npids < 64)

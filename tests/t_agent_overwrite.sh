@@ -1,0 +1,153 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Rings whose oldest records make room for new ones: what is read is whole, the newest, in its order, and nothing twice.
+# The accounts add up, with a reader and without, with signal handlers in between; and somebody is killed.
+. tests/lib.sh
+. tests/agent/lib.sh
+need jq
+
+agent_build flight
+begin() {
+	coproc TARGET { export LD_PRELOAD=$AGENT; exec "$T/flight"; }
+	pid=$TARGET_PID
+	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
+	wait_for 10 test -S "$XDG_RUNTIME_DIR/probepoint/agents/$pid"
+	arm
+}
+arm() { expect 0 probe-enable -q -b agent -s $S --overwrite --string arg3 -p $pid flight:hit; }
+tell() { # LINE: the sum of all hits is left in $ran
+	echo "$1" >&$to
+	read -t 120 -r ran <&"$from" || fail "the target does not answer \"$1\""
+	ran=${ran#ran }
+}
+end() {
+	probe-disable -q -s $S || fail "cannot be disarmed"
+	echo exit >&$to
+	wait $pid
+	want "the target's end" 0 $?
+}
+counted() { probe-stat --json -s $S | jq "[.probes[].$1] | add"; }
+accounts() { # WHAT
+	want "$1: hits" $ran "$(counted hits)"
+	want "$1: the sum" $ran $(($(counted filtered) + $(counted idle) + $(counted recorded) + $(counted lost)))
+}
+# Each record by itself, and each id's in its order. With `whole`, an id's last record is the last of so many.
+whole() { # WHAT FILE
+	local wrong
+	wrong=$(jq -c 'select(.args | .arg2 != -1 - .arg1 or (.arg3 | length) != 26 - .arg1 % 26)' "$2" | head -n 3) ||
+		fail "$1: $(tail -n 1 "$2")"
+	want "$1: torn" "" "$wrong"
+	wrong=$(jq -r '.args | "\(.arg0) \(.arg1)"' "$2" |
+		awk '$1 in last && $2 + 0 <= last[$1] { print; exit } { last[$1] = $2 + 0 }')
+	want "$1: out of order, or twice" "" "$wrong"
+}
+reads_on() {
+	rm -f "$T/records"
+	probe-trace --json -s $S >"$T/records" 2>"$T/errors" & trace=$!
+}
+read_all() { # COUNT of records that are there
+	reads_on
+	wait_for 60 eval '[ "$(wc -l <"$T/records")" -ge '$1' ]'
+	kill -TERM $trace
+	wait $trace
+}
+
+# ---- one thread, nobody reads: the newest are there, without a gap ----
+
+begin
+tell "brief 1 200000"
+accounts "one thread"
+n=$(counted recorded)
+[ $n -gt 2000 ] && [ $n -lt 20000 ] || fail "of a full ring there are $n records"
+read_all $n
+want "all of them are read" $n "$(wc -l <"$T/records")"
+whole "one thread" "$T/records"
+want "the newest, without a gap" "$((200000 - n)) 199999" \
+	"$(jq -s -r '"\(.[0].args.arg1) \(.[-1].args.arg1)"' "$T/records")"
+
+# On from there: what was read is not lost when it is overwritten.
+tell "brief 1 100"
+accounts "on"
+want "recorded" $((n + 100)) "$(counted recorded)"
+tell "brief 1 200000"
+accounts "on and on"
+kept=$(($(counted recorded) - n))
+read_all $kept
+want "what is there" $kept "$(wc -l <"$T/records")"
+whole "on" "$T/records"
+end
+
+# ---- more threads than there are rings ----
+
+begin
+tell "brief 700 10"
+accounts "700 threads"
+read_all $(counted recorded)
+whole "700 threads" "$T/records"
+want "all that is kept is read" "$(counted recorded)" "$(wc -l <"$T/records")"
+[ "$(wc -l <"$T/records")" -ge 2550 ] || fail "of 256 rings there are $(wc -l <"$T/records") records"
+want "the newest threads" 2500 "$(jq -c 'select(.args.arg0 > 450)' "$T/records" | wc -l)"
+end
+
+# ---- four threads and signal handlers, with a reader and without ----
+
+begin
+tell "run 4 100000"
+accounts "four threads"
+read_all $(counted recorded)
+whole "four threads" "$T/records"
+want "all that is kept is read" "$(counted recorded)" "$(wc -l <"$T/records")"
+had=$(counted recorded)
+reads_on
+wait_for 10 test -e "$XDG_RUNTIME_DIR/probepoint/$S/reader"
+tell "run 4 100000"
+wait_for 60 eval '[ "$(wc -l <"$T/records")" -ge $(($(counted recorded) - had)) ]'
+kill -TERM $trace
+wait $trace
+accounts "read meanwhile"
+whole "read meanwhile" "$T/records"
+want "what was recorded is what was read" $(($(counted recorded) - had)) "$(wc -l <"$T/records")"
+end
+
+# ---- the reader killed, the target killed ----
+
+settled() { # no more is being written
+	local size=$(stat -c %s "$T/records")
+	sleep 0.3
+	[ $size = $(stat -c %s "$T/records") ]
+}
+
+[ "${PROBEPOINT_LONG-}" ] && times=100 || times=6
+for ((i = 0; i < times; i++)); do
+	begin
+	tell "endless 2"
+	reads_on
+	wait_for 30 test -s "$T/records"
+	kill -KILL $trace
+	wait $trace 2>/dev/null
+	sed -i '$d' "$T/records" # its last line may not be whole
+	whole "a reader that is killed" "$T/records"
+	reads_on
+	wait_for 30 test -s "$T/records"
+	sleep 0.0$((RANDOM % 10))
+	kill -KILL $pid
+	wait $pid 2>/dev/null
+	wait_for 60 settled
+	kill -TERM $trace
+	wait $trace
+	whole "a target that is killed" "$T/records"
+	grep -q "holds what cannot be" "$T/errors" && fail "a target that is killed: $(cat "$T/errors")"
+	probe-disable -q -s $S >/dev/null 2>&1
+done
+
+# ---- refused ----
+
+begin
+expect 1 probe-enable -b agent -s $S --record -p $pid flight:begin
+want_like "not in the same session" "*session '$S' was begun with --overwrite*" "$out"
+expect 0 probe-enable -q -b agent -s ${S}b --record -p $pid flight:hit
+expect 1 probe-enable -b agent -s ${S}b --overwrite -p $pid flight:begin
+want_like "nor the other way" "*session '${S}b' was begun without --overwrite*" "$out"
+expect 0 probe-disable -q -s ${S}b
+expect 2 probe-enable -b kernel -s ${S}b --overwrite -p $pid flight:hit
+end
