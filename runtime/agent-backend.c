@@ -22,6 +22,7 @@
 
 #include "runtime/agent-session.h"
 #include "runtime/agent/cpu.h"
+#include "runtime/clock.h"
 #include "runtime/function.h"
 #include "runtime/process.h"
 #include "runtime/request.h"
@@ -575,7 +576,7 @@ static void agent_counts(const struct segment *segment, uint32_t point, struct p
 	struct agent_loaded *loaded = agent_loaded(segment);
 	const struct agent_count *c = &loaded->counts[point];
 
-	if (!loaded->counted || agent_clock() - loaded->counted > COUNTS_AGE_NS)
+	if (!loaded->counted || clock_ns() - loaded->counted > COUNTS_AGE_NS)
 		members_count(loaded, segment->desc);
 	*counts = (struct pp_counts){ .hits = c->filtered + c->idle + c->recorded + c->lost,
 	                              .filtered = c->filtered,

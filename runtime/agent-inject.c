@@ -34,6 +34,7 @@
 #include "runtime/agent-client.h"
 #include "runtime/agent-session.h"
 #include "runtime/agent-tracee.h"
+#include "runtime/clock.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
 
@@ -327,7 +328,7 @@ static bool may_use(const struct inject *t)
 /* Holds a thread that may be used. Each pass takes those that sleep first. */
 static int choose(struct inject *t)
 {
-	uint64_t until = agent_clock() + TRY_NS;
+	uint64_t until = clock_ns() + TRY_NS;
 	char path[32];
 	int err = 0;
 
@@ -361,7 +362,7 @@ static int choose(struct inject *t)
 		nanosleep(&(struct timespec){ .tv_nsec = 7000000 }, NULL);
 		if (process_read_maps(t->process))
 			return error_set(ESRCH, "process %d has ended", t->pid);
-	} while (agent_clock() < until);
+	} while (clock_ns() < until);
 	return error_set(EBUSY, "every thread of process %d is in the middle of malloc or of loading a library: try again",
 	                 t->pid);
 }

@@ -15,19 +15,12 @@
 #include <unistd.h>
 
 #include "runtime/agent-session.h"
+#include "runtime/clock.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
 
 #define LOOK_NS 200000000u /* counts are not asked of new processes more often than this */
 #define ASK_NS 1000000000u /* who does not hear of dlopen() is asked to look that often */
-
-uint64_t agent_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 /* ---- counts in files ---- */
 
@@ -231,7 +224,7 @@ int members_look(struct agent_session *k)
 
 		member->gone = member->gone || has_ended(member) || has_moved(member);
 	}
-	k->looked = agent_clock();
+	k->looked = clock_ns();
 	k->asking = k->looked - k->asked > ASK_NS;
 	if (k->asking)
 		k->asked = k->looked;
@@ -290,7 +283,7 @@ int members_count(struct agent_loaded *loaded, const struct desc *desc)
 	struct agent_session *k = loaded->session;
 	int err = 0;
 
-	if (agent_clock() - k->looked > LOOK_NS)
+	if (clock_ns() - k->looked > LOOK_NS)
 		err = members_look(k);
 	if (err)
 		return err;
@@ -308,6 +301,6 @@ int members_count(struct agent_loaded *loaded, const struct desc *desc)
 
 		err = agent_store_each(&k->store, names[i], add_file, &sum);
 	}
-	loaded->counted = agent_clock();
+	loaded->counted = clock_ns();
 	return err;
 }

@@ -28,6 +28,7 @@
 #endif
 
 #include "runtime/agent-reader.h"
+#include "runtime/clock.h"
 #include "sdt/error.h"
 
 #define ALIVE_NS 2000000000ull   /* recording goes on so long after the last word of its reader */
@@ -49,7 +50,7 @@ static uint64_t ticks(void)
 	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(now));
 	return now;
 #else
-	return agent_clock();
+	return clock_ns();
 #endif
 }
 
@@ -60,7 +61,7 @@ static struct sample sample(void)
 	uint64_t least = ~0ull;
 
 	for (int i = 0; i < 4; i++) {
-		uint64_t before = ticks(), ns = agent_clock(), after = ticks();
+		uint64_t before = ticks(), ns = clock_ns(), after = ticks();
 
 		if (after - before < least) {
 			least = after - before;
@@ -84,7 +85,7 @@ static void clock_open(struct agent_reader *r)
 {
 	struct sample first = sample();
 
-	while (agent_clock() - first.ns < 2000000)
+	while (clock_ns() - first.ns < 2000000)
 		;
 	r->last = sample();
 	r->slope = slope_between(first, r->last);
@@ -328,7 +329,7 @@ static int look(struct agent_reader *r, uint64_t now)
 static int pass(struct agent_reader *r)
 {
 	struct agent_session *k = r->session;
-	uint64_t before = agent_clock();
+	uint64_t before = clock_ns();
 	bool alive = false;
 	int err;
 
@@ -337,11 +338,11 @@ static int pass(struct agent_reader *r)
 	clock_go_on(r);
 	r->nactive = 0;
 	for (size_t i = 0; i < k->nmembers && !err; i++) {
-		r->passed = agent_clock();
+		r->passed = clock_ns();
 		err = drain_member(r, k->members[i]);
 		alive |= !k->members[i]->gone;
 	}
-	r->passed = agent_clock();
+	r->passed = clock_ns();
 	heap_make(r);
 	/* One ring is in order by itself. */
 	r->good_until = !alive || (r->nheap <= 1 && r->nactive <= 1) ? ~0ull : before - LATE_NS;
@@ -367,14 +368,12 @@ static void take(struct agent_reader *r)
 		sift_down(r, 0);
 }
 
-int agent_reader_next(void *reader, int timeout_ms, const struct record_thread **thread, const struct record **record,
-                      size_t *size)
+int agent_reader_next(void *reader, const struct record_thread **thread, const struct record **record, size_t *size)
 {
 	struct agent_reader *r = reader;
-	uint64_t began = agent_clock();
 	int err = 0;
 
-	if (r->queued < QUEUED_MAX && began - r->passed > PASS_NS)
+	if (r->queued < QUEUED_MAX && clock_ns() - r->passed > PASS_NS)
 		err = pass(r);
 	while (!err) {
 		if (r->damaged) {
@@ -387,9 +386,9 @@ int agent_reader_next(void *reader, int timeout_ms, const struct record_thread *
 		if (err || r->damaged || (r->nheap && front(r->heap[0])->time <= r->good_until))
 			continue;
 		/* What is held back is given out before nothing is said to be there. */
-		if (!r->nheap && timeout_ms >= 0 && agent_clock() - began >= timeout_ms * 1000000ull)
+		if (!r->nheap)
 			return 0;
-		if (nanosleep(&(struct timespec){ .tv_nsec = r->nheap ? PAUSE_NS / 4 : PAUSE_NS }, NULL) && errno == EINTR)
+		if (nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS / 4 }, NULL) && errno == EINTR)
 			return -EINTR;
 	}
 	if (err)
@@ -440,7 +439,7 @@ int agent_reader_join(struct agent_reader *reader, struct member *member)
 			ring_take_over(&member->rings[i], read);
 		member->rings[i].bad = (tail & 7) != 0;
 	}
-	let_record(reader, member, agent_clock() + ALIVE_NS);
+	let_record(reader, member, clock_ns() + ALIVE_NS);
 	return 0;
 }
 

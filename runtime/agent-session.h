@@ -56,7 +56,6 @@ static inline struct agent_loaded *agent_loaded(const struct segment *segment)
 	return segment->state;
 }
 
-uint64_t agent_clock(void); /* ns of CLOCK_MONOTONIC */
 
 /* ---- members: agent-members.c ---- */
 
@@ -77,8 +76,7 @@ int agent_readback(struct pp_session *session, struct segment *segment, struct a
 /* ---- agent-reader.c ---- */
 
 int agent_reader_open(struct pp_session *session, void **reader);
-int agent_reader_next(void *reader, int timeout_ms, const struct record_thread **thread, const struct record **record,
-                      size_t *size);
+int agent_reader_next(void *reader, const struct record_thread **thread, const struct record **record, size_t *size);
 void agent_reader_close(void *reader);
 /* A member comes to be read. */
 int agent_reader_join(struct agent_reader *reader, struct member *member);

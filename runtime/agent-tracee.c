@@ -39,6 +39,7 @@
 
 #include "runtime/agent-session.h"
 #include "runtime/agent-tracee.h"
+#include "runtime/clock.h"
 
 #define STOP_NS 1000000000ull /* until a thread stops that can */
 #define RED_ZONE 256
@@ -84,7 +85,7 @@ _Static_assert(offsetof(struct image, keeper) % 16 == 8 && offsetof(struct image
 /* Waits until the thread stops; its status. -ETIMEDOUT; -ESRCH: it has ended. */
 static int wait_stop(const struct tracee *t, uint64_t ns, int *status)
 {
-	uint64_t until = agent_clock() + ns;
+	uint64_t until = clock_ns() + ns;
 
 	for (;;) {
 		pid_t got = waitpid(t->tid, status, __WALL | WNOHANG);
@@ -93,7 +94,7 @@ static int wait_stop(const struct tracee *t, uint64_t ns, int *status)
 			return -ESRCH;
 		if (got == t->tid)
 			return WIFSTOPPED(*status) ? 0 : -ESRCH;
-		if (agent_clock() > until)
+		if (clock_ns() > until)
 			return -ETIMEDOUT;
 		nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
 	}
@@ -316,12 +317,12 @@ static int begin(struct tracee *t, const struct tracee_call *call, uint64_t *at)
 /* Until it is about to take back what it was. */
 static int run(struct tracee *t, uint64_t stack, uint64_t timeout_ns)
 {
-	uint64_t until = agent_clock() + timeout_ns;
+	uint64_t until = clock_ns() + timeout_ns;
 	struct user_regs_struct regs;
 	long signal = 0;
 
 	for (;;) {
-		uint64_t now = agent_clock();
+		uint64_t now = clock_ns();
 		int status, err;
 
 		if (ptrace(PTRACE_SYSCALL, t->tid, NULL, signal))

@@ -94,10 +94,9 @@ struct backend {
 	bool (*armed)(const struct segment *segment, uint32_t point);
 	void (*counts)(const struct segment *segment, uint32_t point, struct pp_counts *counts);
 
-	/* See pp_reader_next(). next fills *thread and *record, which stay good until the call after. */
+	/* See pp_reader_next(). next, which does not wait, fills *thread and *record; they stay good until the call after. */
 	int (*reader_open)(struct pp_session *session, void **reader);
-	int (*reader_next)(void *reader, int timeout_ms, const struct record_thread **thread,
-	                   const struct record **record, size_t *size);
+	int (*reader_next)(void *reader, const struct record_thread **thread, const struct record **record, size_t *size);
 	void (*reader_close)(void *reader);
 };
 

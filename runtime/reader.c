@@ -100,7 +100,7 @@ static int next(struct pp_reader *r, int timeout_ms, const struct record_thread 
 		/* A source is read until it has no more, so that its batches stay together. */
 		for (size_t i = 0; i < NSOURCES; i++) {
 			const struct source *s = &r->sources[r->turn];
-			int n = s->state ? s->backend->reader_next(s->state, 0, thread, record, size) : 0;
+			int n = s->state ? s->backend->reader_next(s->state, thread, record, size) : 0;
 
 			if (n)
 				return n;

@@ -358,7 +358,7 @@ START_TEST(truth)
 	put_word(1, 3, 3);
 	put_record(1, base + 4003000, 3, 1, 77);
 	ck_assert_msg(!backend_agent.reader_open(&session, &reader), "%s", pp_error());
-	while ((n = backend_agent.reader_next(reader, 0, &thread, &record, &size)) > 0) {
+	while ((n = backend_agent.reader_next(reader, &thread, &record, &size)) > 0) {
 		unsigned i = thread->tid - 1000;
 		char comm[32];
 
@@ -386,10 +386,12 @@ START_TEST(truth)
 	late->value[0] = 76;
 	__atomic_store_n(&late->time, base + 4002500, __ATOMIC_RELEASE);
 	for (uint64_t value = 76; value < 78; value++) {
-		ck_assert_int_eq(backend_agent.reader_next(reader, 1000, &thread, &record, &size), 1);
+		while (!(n = backend_agent.reader_next(reader, &thread, &record, &size)))
+			usleep(1000);
+		ck_assert_int_eq(n, 1);
 		ck_assert_uint_eq(record->value[0], value);
 	}
-	ck_assert_int_eq(backend_agent.reader_next(reader, 0, &thread, &record, &size), 0);
+	ck_assert_int_eq(backend_agent.reader_next(reader, &thread, &record, &size), 0);
 	/* What was read is cleared and given back. */
 	for (unsigned i = 0; i < NRINGS - 1; i++) {
 		ck_assert_uint_eq(ring(i)->limit, ring(i)->head + AGENT_RING_SIZE);
@@ -415,7 +417,7 @@ static unsigned read_some(uint64_t ms)
 	while (clock_ns() < until && bad < 1000) {
 		uint64_t began = clock_ns();
 
-		got = backend_agent.reader_next(reader, 0, &thread, &record, &size);
+		got = backend_agent.reader_next(reader, &thread, &record, &size);
 		ck_assert_msg(clock_ns() - began < 5000000000ull, "seed %llu: it hangs", (unsigned long long)seed);
 		if (got > 0) {
 			ck_assert_uint_le(size, RECORD_SIZE_MAX);

@@ -101,7 +101,7 @@ static void one_hit(struct armed *a, const struct fetch_program *programs, struc
 		else
 			expected[i].filtered++;
 	}
-	while (backend_kernel.reader_next(a->reader, 0, &thread, &record, &size) > 0) {
+	while (backend_kernel.reader_next(a->reader, &thread, &record, &size) > 0) {
 		const struct record *w;
 		uint32_t i = record->point;
 
@@ -268,10 +268,10 @@ START_TEST(ends_of_strings)
 			registers[6] = registers[7] = registers[8] = (uint64_t)memory;
 			registers[9] = 0x5555;
 			hit_run(registers);
-			ck_assert_int_eq(backend_kernel.reader_next(a.reader, 0, &thread, &record, &size), 1);
+			ck_assert_int_eq(backend_kernel.reader_next(a.reader, &thread, &record, &size), 1);
 			registers[6] = registers[8] = (uint64_t)at;
 			hit_run(registers);
-			ck_assert_int_eq(backend_kernel.reader_next(a.reader, 0, &thread, &record, &size), 1);
+			ck_assert_int_eq(backend_kernel.reader_next(a.reader, &thread, &record, &size), 1);
 			ck_assert_msg(record->faults == (good ? 0 : 5), "%u bytes%s: faults %#x", length, terminated ? " and NUL" : "",
 			              record->faults);
 			ck_assert_uint_eq(record->value[0], good ? stored : 0);

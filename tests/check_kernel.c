@@ -488,7 +488,7 @@ static void hit_and_compare(struct armed *a, const struct site *sites, const str
 
 	drop_pages();
 	hit_run(registers);
-	for (; backend_kernel.reader_next(a->reader, 0, &thread, &record, &size) > 0; count++) {
+	for (; backend_kernel.reader_next(a->reader, &thread, &record, &size) > 0; count++) {
 		uint32_t i = record->point;
 
 		ck_assert_uint_lt(i, n);

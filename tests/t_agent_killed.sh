@@ -43,7 +43,7 @@ killed() {
 	for ((step = 1; step <= total; step++)); do
 		prepare_$name
 		# A reader would not end by itself.
-		(KILLER_STEP=$step LD_PRELOAD=$T/killer.so timeout -s INT 5 "$@" >"$T/said" 2>&1 </dev/null; echo $? >"$T/status") 2>/dev/null
+		(KILLER_STEP=$step LD_PRELOAD=$T/killer.so timeout -s INT 30 "$@" >"$T/said" 2>&1 </dev/null; echo $? >"$T/status") 2>/dev/null
 		want "how $name ends at step $step of $total" 137 "$(cat "$T/status")"
 		[ $name = trace ] || tell a "run 1 3" # goes on
 		want "$name, killed at step $step of $total" "$(listed)" "$(jumping)"

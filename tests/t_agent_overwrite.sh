@@ -41,16 +41,6 @@ whole() { # WHAT FILE
 		awk '$1 in last && $2 + 0 <= last[$1] { print; exit } { last[$1] = $2 + 0 }')
 	want "$1: out of order, or twice" "" "$wrong"
 }
-reads_on() {
-	rm -f "$T/records"
-	probe-trace --json -s $S >"$T/records" 2>"$T/errors" & trace=$!
-}
-read_all() { # COUNT of records that are there
-	reads_on
-	wait_for 60 eval '[ "$(wc -l <"$T/records")" -ge '$1' ]'
-	kill -TERM $trace
-	wait $trace
-}
 
 # ---- one thread, nobody reads: the newest are there, without a gap ----
 
@@ -59,7 +49,7 @@ tell "brief 1 200000"
 accounts "one thread"
 n=$(counted recorded)
 [ $n -gt 2000 ] && [ $n -lt 20000 ] || fail "of a full ring there are $n records"
-read_all $n
+trace_kept "$T/records" --json -s $S
 want "all of them are read" $n "$(wc -l <"$T/records")"
 whole "one thread" "$T/records"
 want "the newest, without a gap" "$((200000 - n)) 199999" \
@@ -72,7 +62,7 @@ want "recorded" $((n + 100)) "$(counted recorded)"
 tell "brief 1 200000"
 accounts "on and on"
 kept=$(($(counted recorded) - n))
-read_all $kept
+trace_kept "$T/records" --json -s $S
 want "what is there" $kept "$(wc -l <"$T/records")"
 whole "on" "$T/records"
 end
@@ -82,7 +72,7 @@ end
 begin
 tell "brief 700 10"
 accounts "700 threads"
-read_all $(counted recorded)
+trace_kept "$T/records" --json -s $S
 whole "700 threads" "$T/records"
 want "all that is kept is read" "$(counted recorded)" "$(wc -l <"$T/records")"
 [ "$(wc -l <"$T/records")" -ge 2550 ] || fail "of 256 rings there are $(wc -l <"$T/records") records"
@@ -94,16 +84,14 @@ end
 begin
 tell "run 4 100000"
 accounts "four threads"
-read_all $(counted recorded)
+trace_kept "$T/records" --json -s $S
 whole "four threads" "$T/records"
 want "all that is kept is read" "$(counted recorded)" "$(wc -l <"$T/records")"
 had=$(counted recorded)
-reads_on
-wait_for 10 test -e "$XDG_RUNTIME_DIR/probepoint/$S/reader"
+tracing "$T/records" --json -s $S
 tell "run 4 100000"
-wait_for 60 eval '[ "$(wc -l <"$T/records")" -ge $(($(counted recorded) - had)) ]'
-kill -TERM $trace
-wait $trace
+kill -TERM $tracer
+wait $tracer
 accounts "read meanwhile"
 whole "read meanwhile" "$T/records"
 want "what was recorded is what was read" $(($(counted recorded) - had)) "$(wc -l <"$T/records")"
@@ -111,32 +99,25 @@ end
 
 # ---- the reader killed, the target killed ----
 
-settled() { # no more is being written
-	local size=$(stat -c %s "$T/records")
-	sleep 0.3
-	[ $size = $(stat -c %s "$T/records") ]
-}
-
 [ "${PROBEPOINT_LONG-}" ] && times=100 || times=6
 for ((i = 0; i < times; i++)); do
 	begin
 	tell "endless 2"
-	reads_on
+	tracing "$T/records" --json -s $S
 	wait_for 30 test -s "$T/records"
-	kill -KILL $trace
-	wait $trace 2>/dev/null
+	kill -KILL $tracer
+	wait $tracer 2>/dev/null
 	sed -i '$d' "$T/records" # its last line may not be whole
 	whole "a reader that is killed" "$T/records"
-	reads_on
+	tracing "$T/records" --json -s $S
 	wait_for 30 test -s "$T/records"
 	sleep 0.0$((RANDOM % 10))
 	kill -KILL $pid
 	wait $pid 2>/dev/null
-	wait_for 60 settled
-	kill -TERM $trace
-	wait $trace
+	kill -TERM $tracer
+	wait $tracer
 	whole "a target that is killed" "$T/records"
-	grep -q "holds what cannot be" "$T/errors" && fail "a target that is killed: $(cat "$T/errors")"
+	grep -q "holds what cannot be" "$T/records.err" && fail "a target that is killed: $(cat "$T/records.err")"
 	probe-disable -q -s $S >/dev/null 2>&1
 done
 

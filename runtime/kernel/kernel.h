@@ -93,8 +93,7 @@ int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds
 
 /* ring.c */
 int kernel_reader_open(struct pp_session *session, void **reader);
-int kernel_reader_next(void *reader, int timeout_ms, const struct record_thread **thread, const struct record **record,
-                       size_t *size);
+int kernel_reader_next(void *reader, const struct record_thread **thread, const struct record **record, size_t *size);
 void kernel_reader_close(void *reader);
 
 #endif

@@ -85,23 +85,15 @@ int kernel_reader_open(struct pp_session *session, void **reader)
 	return 0;
 }
 
-int kernel_reader_next(void *reader, int timeout_ms, const struct record_thread **thread, const struct record **record,
-                       size_t *size)
+int kernel_reader_next(void *reader, const struct record_thread **thread, const struct record **record, size_t *size)
 {
 	struct kernel_reader *r = reader;
-	uint64_t until = timeout_ms < 0 ? ~0ull : clock_ns() + timeout_ms * 1000000ull;
 
 	say_alive(r);
-	for (r->length = 0;;) {
-		ring_buffer__consume(r->ring);
-		if (r->length)
-			break;
-		if (clock_ns() >= until)
-			return 0;
-		say_alive(r);
-		if (nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL) && errno == EINTR)
-			return -EINTR;
-	}
+	r->length = 0;
+	ring_buffer__consume(r->ring);
+	if (!r->length)
+		return 0;
 	if (r->length < sizeof(**thread) + sizeof(**record))
 		return error_set(EBADMSG, "a record of %zu bytes", r->length);
 	*thread = (const struct record_thread *)r->taken;
