@@ -14,10 +14,7 @@ have clang && have ld.lld && [ -e /usr/lib/gcc-cross/aarch64-linux-gnu ] &&
 	compilers+=("clang --target=aarch64-linux-gnu -Dnoipa=noinline")
 [ "${CROSS_CC-}" ] && compilers=("$CROSS_CC")
 [ ${#compilers[@]} -gt 0 ] || skip "needs gcc-aarch64-linux-gnu, or clang, lld and libgcc-12-dev-arm64-cross"
-
-$CC -std=gnu17 -D_GNU_SOURCE -O2 -Iinclude -I. -o "$T/poke" tests/agent/poke.c "$B/lib/libprobepoint.a" \
-	$(pkg-config --libs libelf libbpf json-c) -lZydis -lstdc++ || fail "cannot build poke"
-poke() { "$T/poke" "$@"; }
+. tests/agent/lib.sh
 
 # build OUT SOURCES AND FLAGS...
 build() {
@@ -27,32 +24,7 @@ build() {
 run() { qemu-aarch64 "${cpu[@]}" -L $SYSROOT "$@"; }
 cpu=()
 
-# target COMMAND...; say LINE: as in tests/agent/lib.sh
-target() {
-	coproc TARGET { exec qemu-aarch64 "${cpu[@]}" -L $SYSROOT -E LD_PRELOAD="$T/emulated.so:$agent" "$@"; }
-	pid=$TARGET_PID
-	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
-	wait_for 20 test -S "$XDG_RUNTIME_DIR/probepoint/agents/$pid"
-}
-say() {
-	local line
-	said=
-	echo "$1" >&"$to"
-	while read -t 120 -r line <&"$from"; do
-		[ "$line" = ok ] && return
-		said+=${said:+$'\n'}$line
-	done
-	fail "the target does not answer \"$1\" any more: $said"
-}
-target_end() {
-	echo exit >&"$to"
-	wait "$pid"
-	want "the target's end" 0 $?
-	rm -rf "$XDG_RUNTIME_DIR/probepoint"
-}
-look() { poke look "$pid" "$S"; }
-counts() { poke counts "$pid" "$S" "$1"; }
-field() { sed -n "s/.*\b$1 \([0-9]*\).*/\1/p" <<<"$2"; }
+under_agent() { exec qemu-aarch64 "${cpu[@]}" -L $SYSROOT -E LD_PRELOAD="$T/emulated.so:$agent" "$@"; }
 
 # ---- slots and the interpreter ----
 slots() {
@@ -133,6 +105,7 @@ simple() {
 	say bytes
 	want "the text at the end" "$before" "$said"
 	target_end
+	rm -rf "$XDG_RUNTIME_DIR/probepoint"
 }
 
 # ---- what is passed is what is recorded ----
@@ -172,6 +145,7 @@ values() {
 		look >/dev/null
 	done <"$T/expected"
 	target_end
+	rm -rf "$XDG_RUNTIME_DIR/probepoint"
 	echo "$n probes with their values"
 }
 
@@ -196,6 +170,7 @@ libraries() {
 	say "threads 20 50" # in app, which nobody asked for
 	say "churn 300 1"
 	target_end
+	rm -rf "$XDG_RUNTIME_DIR/probepoint"
 }
 
 # ---- guarded pages stay guarded ----
@@ -212,6 +187,7 @@ guarded() {
 	look >/dev/null
 	say go; want "guarded, disarmed" caught "$said"
 	target_end
+	rm -rf "$XDG_RUNTIME_DIR/probepoint"
 }
 
 # ---- storm ----
@@ -240,6 +216,7 @@ segment 3 armed 2 pending 0 refused 0" "$(look)"
 	say stop
 	want "wrong results, disarmed" 0 "$(sed 's/.*wrong //' <<<"$said")"
 	target_end
+	rm -rf "$XDG_RUNTIME_DIR/probepoint"
 }
 
 for cross in "${compilers[@]}"; do

@@ -13,11 +13,12 @@ agent_build poke ${SAN:+-fsanitize=$SAN} "$B/lib/libprobepoint.a" $(pkg-config -
 poke() { "$T/poke" "$@"; }
 
 # target COMMAND...: runs under the agent; say LINE then tells it something and leaves its answer in $said.
+under_agent() { exec env LD_PRELOAD="$AGENT" "$@"; }
 target() {
-	coproc TARGET { export LD_PRELOAD=$AGENT; exec "$@"; }
+	coproc TARGET { under_agent "$@"; }
 	pid=$TARGET_PID
 	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
-	wait_for 10 test -S "$XDG_RUNTIME_DIR/probepoint/agents/$pid"
+	wait_for 20 test -S "$XDG_RUNTIME_DIR/probepoint/agents/$pid"
 }
 say() {
 	local line
