@@ -79,6 +79,22 @@ bool image_has(const struct image *image, uint64_t address, size_t size)
 	return false;
 }
 
+size_t body_load_beside(const struct body *b, size_t i, size_t end, const struct fetch_step **load, int64_t *offset)
+{
+	const struct fetch_step *s = &b->p->steps[i];
+	bool with_offset = i + 3 < end && s[1].op == FETCH_IMM && s[2].op == FETCH_ADD;
+	size_t n = with_offset ? 4 : 2;
+
+	*load = &s[n - 1];
+	*offset = with_offset ? s[1].value : 0;
+	if (i + n > end || (*load)->op != FETCH_LOAD || b->depths[i])
+		return 0;
+	for (size_t k = 1; k < n; k++)
+		if (b->c->is_target[i + k])
+			return 0;
+	return n;
+}
+
 bool step_is_binary(uint8_t op)
 {
 	return op >= FETCH_ADD && op <= FETCH_LE;

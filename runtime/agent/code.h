@@ -14,6 +14,12 @@
 #define LABELS_MAX 8192
 #define STUBS_MAX 4096
 
+#define VALUE(i) (16 + 8 * (i)) /* where in a record */
+#define RECORDED offsetof(struct agent_count, recorded)
+#define FILTERED offsetof(struct agent_count, filtered)
+#define IDLE offsetof(struct agent_count, idle)
+#define LOST offsetof(struct agent_count, lost)
+
 enum stub_kind { STUB_LOAD, STUB_FAULT_FILTERED, STUB_FAULT_ARGUMENT };
 
 struct stub {
@@ -73,6 +79,11 @@ struct body {
 	bool in_predicate;
 };
 
+/*
+ * A load from a register and a number, the first thing that a program pushes: REG, LOAD or REG, IMM, ADD, LOAD. How
+ * many steps that is; 0: it is none.
+ */
+size_t body_load_beside(const struct body *b, size_t i, size_t end, const struct fetch_step **load, int64_t *offset);
 /* The label to go to where something cannot be read. */
 uint32_t body_fault(struct body *b, unsigned words);
 void code_predicate(struct code *c, const struct program *program, uint32_t filtered);

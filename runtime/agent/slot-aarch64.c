@@ -41,7 +41,6 @@
 #define FRAME 256 /* bytes from the stack pointer on that are there for certain: whoever called has put them there */
 #define HWCAP_ATOMIC (1u << 8)
 #define HWCAP_VECTORS (1u << 22) /* SVE */
-#define VALUE(i) (16 + 8 * (i))
 
 _Static_assert(AGENT_RING_SIZE == 256u << 10, "and_ring()");
 _Static_assert(RECORD_SIZE_MAX < 4096, "an immediate of 12 bits");
@@ -159,24 +158,16 @@ static void binary(struct code *c, const struct fetch_step *step)
 	}
 }
 
-/*
- * Addresses known now, or known to be in the function's frame, need no check. How
- * many steps that took: 0, 2 or 4.
- */
+/* Addresses known now, or known to be in the function's frame, need no check. How many steps that took, or 0. */
 static size_t load_known(struct body *body, size_t i, size_t end)
 {
-	const struct fetch_step *s = &body->p->steps[i];
-	bool with_offset = i + 3 < end && s[1].op == FETCH_IMM && s[2].op == FETCH_ADD;
-	const struct fetch_step *load = with_offset ? &s[3] : &s[1];
-	int64_t offset = with_offset ? s[1].value : 0;
-	size_t n = with_offset ? 4 : 2;
+	const struct fetch_step *s = &body->p->steps[i], *load;
+	int64_t offset;
+	size_t n = body_load_beside(body, i, end, &load, &offset);
 	struct code *c = body->c;
 
-	if (i + n > end || load->op != FETCH_LOAD || body->depths[i])
+	if (!n)
 		return 0;
-	for (size_t k = 1; k < n; k++)
-		if (c->is_target[i + k])
-			return 0;
 	if (s->a == SP && offset >= 0 && offset <= FRAME - load->a) {
 		load_direct(c, SP, c->frame + offset, load->a, load->c);
 		return n;
@@ -321,11 +312,6 @@ static void stubs(struct code *c)
 }
 
 /* ---- one consumer ---- */
-
-#define RECORDED offsetof(struct agent_count, recorded)
-#define FILTERED offsetof(struct agent_count, filtered)
-#define IDLE offsetof(struct agent_count, idle)
-#define LOST offsetof(struct agent_count, lost)
 
 static bool has_atomics(void)
 {

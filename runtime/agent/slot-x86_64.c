@@ -210,24 +210,16 @@ static void binary(struct code *c, const struct fetch_step *step)
 	PUT(c, 0x0f, 0xb6, 0xc0);             /* movzbl %al, %eax */
 }
 
-/*
- * Addresses known now, or known to be in the function's frame, need no check. How
- * many steps that took: 0, 2 or 4.
- */
+/* Addresses known now, or known to be in the function's frame, need no check. How many steps that took, or 0. */
 static size_t load_known(struct body *b, size_t i, size_t end)
 {
-	const struct fetch_step *s = &b->p->steps[i];
-	bool with_offset = i + 3 < end && s[1].op == FETCH_IMM && s[2].op == FETCH_ADD;
-	const struct fetch_step *load = with_offset ? &s[3] : &s[1];
-	int64_t offset = with_offset ? s[1].value : 0;
-	size_t n = with_offset ? 4 : 2;
+	const struct fetch_step *s = &b->p->steps[i], *load;
+	int64_t offset;
+	size_t n = body_load_beside(b, i, end, &load, &offset);
 	struct code *c = b->c;
 
-	if (i + n > end || load->op != FETCH_LOAD || b->depths[i])
+	if (!n)
 		return 0;
-	for (size_t k = 1; k < n; k++)
-		if (c->is_target[i + k])
-			return 0;
 	if (s->a == RSP && offset >= -RED_ZONE && offset + load->a <= FRAME) {
 		load_direct(c, RSP, offset + RED_ZONE + 8 * PUSHED, load->a, load->c);
 		return n;
@@ -239,8 +231,6 @@ static size_t load_known(struct body *b, size_t i, size_t end)
 	}
 	return 0;
 }
-
-#define VALUE(i) (16 + 8 * (i))
 
 static void literal_call(struct body *b, const struct fetch_step *step, void *const *entry, bool prefix, unsigned words)
 {
@@ -385,11 +375,6 @@ static void stubs(struct code *c)
 }
 
 /* ---- one consumer ---- */
-
-#define RECORDED offsetof(struct agent_count, recorded)
-#define FILTERED offsetof(struct agent_count, filtered)
-#define IDLE offsetof(struct agent_count, idle)
-#define LOST offsetof(struct agent_count, lost)
 
 static void count(struct code *c, uint32_t place, size_t which)
 {
