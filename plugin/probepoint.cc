@@ -18,7 +18,7 @@ static void survey(void *, void *)
 
 static void finish(void *, void *)
 {
-	std::string text = signatures_text();
+	std::string text = notes_text();
 
 	if (!text.empty())
 		fputs(text.c_str(), asm_out_file);
