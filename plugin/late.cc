@@ -23,7 +23,7 @@ static rtx site_asm(rtx_insn *insn)
 {
 	rtx op = NONDEBUG_INSN_P(insn) ? extract_asm_operands(PATTERN(insn)) : NULL_RTX;
 
-	return op && site_is(ASM_OPERANDS_TEMPLATE(op)) ? op : NULL_RTX;
+	return op && site_text_of(ASM_OPERANDS_TEMPLATE(op)) ? op : NULL_RTX;
 }
 
 /* ---- operands ------------------------------------------------------------------- */
@@ -168,7 +168,7 @@ static std::string operand_text(rtx x, int size)
 /* "-4@%0 8@%1" with the operands written out; "" where one has no form that readers know. */
 static std::string operands_text(rtx op)
 {
-	std::string given = site_operands(ASM_OPERANDS_TEMPLATE(op)), text;
+	std::string given = site_operands(site_text_of(ASM_OPERANDS_TEMPLATE(op))), text;
 	const char *at = given.c_str();
 
 	while (*at) {
@@ -233,8 +233,8 @@ struct text_pass : rtl_opt_pass {
 
 		if (number.second)
 			number.first->second = site_section_new(group_of(where));
-		std::string text = site_text_last(ASM_OPERANDS_TEMPLATE(op), operands_text(op), number.first->second,
-						  number.second);
+		std::string text = site_text_last(site_text_of(ASM_OPERANDS_TEMPLATE(op)), operands_text(op),
+						  number.first->second, number.second);
 		XSTR(op, 0) = ggc_strdup(text.c_str());
 		/* Else two lines of comment say where it comes from. */
 		ASM_OPERANDS_SOURCE_LOCATION(op) = UNKNOWN_LOCATION;

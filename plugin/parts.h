@@ -151,7 +151,11 @@ enum site_kind { SITE_ENTRY, SITE_RETURN, SITE_DECLARED, SITE_UNWIND };
 /* operands: as in the note, a template: "-4@%0 8@%1". */
 std::string site_text(const struct probed *probed, enum site_kind kind, const std::string &operands);
 
-bool site_is(const char *text);
+/* The text as an asm statement bears it: itself or, shorter, what stands for it in this process. */
+std::string site_template(const std::string &text);
+/* What that was made of; NULL: it is no site's. */
+const char *site_text_of(const char *asm_template);
+
 bool site_is_return(const char *text);
 bool site_is_unwind(const char *text);
 /* The operands of a site, and the same site with others. */
