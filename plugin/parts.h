@@ -47,6 +47,7 @@ struct rule {
 
 struct choice {
 	std::vector<rule> rules;
+	std::vector<std::string> files; /* that some of them were read from */
 	std::string provider; /* empty: the source file's base name */
 };
 
