@@ -184,6 +184,7 @@ static bool read_rules(const char *path)
 		error(PLUGIN_NAME ": rules %qs cannot be read: %m", path);
 		return false;
 	}
+	choice.files.push_back(path);
 	for (unsigned n = 1; right && fgets(line, sizeof line, file); n++) {
 		std::string where = std::string(path) + ":" + std::to_string(n);
 

@@ -64,6 +64,11 @@ extern void destroy_live_vars(vec<bitmap_head> &);
 /* Nor ipa-fnsummary.h without a dozen others. */
 extern void compute_fn_summary(struct cgraph_node *, bool);
 
+/* Of the front ends of C and C++, and NULL in the others: what -MD and its kin write. mkdeps.h is not installed. */
+extern struct cpp_reader *parse_in __attribute__((weak));
+extern class mkdeps *cpp_get_deps(struct cpp_reader *) __attribute__((weak));
+extern void deps_add_dep(class mkdeps *, const char *) __attribute__((weak));
+
 /* Of the C++ front end, and NULL in the others. */
 extern void clear_fold_cache(void) __attribute__((weak));
 

@@ -10,9 +10,9 @@
  *
  * Text, when the instructions stand in their final order. Operands are written
  * out as AT&T syntax, whatever -masm says. And the note of a site is tied to the
- * section of its code by a label in it, but gas takes quadratic time over
- * sections so tied: now that it is known which sites lie in the .cold part, all
- * sites of one section of the object are tied to a label at the first of them.
+ * section of its code by a label in it: now that it is known which sites lie in
+ * the .cold part, all sites of one section of the object are tied to a label at
+ * the first of them, and their notes go to the end of the unit (site.cc).
  */
 #include "parts.h"
 
@@ -23,7 +23,7 @@ static rtx site_asm(rtx_insn *insn)
 {
 	rtx op = NONDEBUG_INSN_P(insn) ? extract_asm_operands(PATTERN(insn)) : NULL_RTX;
 
-	return op && site_is(ASM_OPERANDS_TEMPLATE(op)) ? op : NULL_RTX;
+	return op && site_text_of(ASM_OPERANDS_TEMPLATE(op)) ? op : NULL_RTX;
 }
 
 /* ---- operands ------------------------------------------------------------------- */
@@ -134,12 +134,12 @@ static std::string register_text(rtx x, HOST_WIDE_INT size)
 		return "";
 	/* gdb does not know r8b; of a wider register all take as many bytes as the operand has. */
 	if (name[0] == 'r')
-		return "%%" + name + (size == 8 ? "" : size == 2 ? "w" : "d");
+		return "%" + name + (size == 8 ? "" : size == 2 ? "w" : "d");
 	if (size >= 4)
-		return (size == 8 ? "%%r" : "%%e") + name;
+		return (size == 8 ? "%r" : "%e") + name;
 	if (size == 1)
-		return "%%" + (name[1] == 'x' ? name.substr(0, 1) : name) + "l";
-	return "%%" + name;
+		return "%" + (name[1] == 'x' ? name.substr(0, 1) : name) + "l";
+	return "%" + name;
 }
 
 static std::string address_text(rtx x)
@@ -168,7 +168,7 @@ static std::string operand_text(rtx x, int size)
 /* "-4@%0 8@%1" with the operands written out; "" where one has no form that readers know. */
 static std::string operands_text(rtx op)
 {
-	std::string given = site_operands(ASM_OPERANDS_TEMPLATE(op)), text;
+	std::string given = site_operands(site_text_of(ASM_OPERANDS_TEMPLATE(op))), text;
 	const char *at = given.c_str();
 
 	while (*at) {
@@ -199,8 +199,17 @@ const pass_data text_data = {
 	RTL_PASS, PLUGIN_NAME "_text", OPTGROUP_NONE, TV_PLUGIN_RUN, 0, 0, 0, 0, 0,
 };
 
+/* The COMDAT group of a section; empty: it is in none. */
+static std::string group_of(section *where)
+{
+	if (SECTION_STYLE(where) != SECTION_NAMED || !(where->common.flags & SECTION_LINKONCE))
+		return "";
+	tree decl = where->named.decl;
+	return IDENTIFIER_POINTER(TREE_CODE(decl) == IDENTIFIER_NODE ? decl : DECL_COMDAT_GROUP(decl));
+}
+
 struct text_pass : rtl_opt_pass {
-	std::map<section *, unsigned> labels;
+	std::map<section *, unsigned> numbers;
 
 	text_pass(gcc::context *context) : rtl_opt_pass(text_data, context) {}
 
@@ -220,11 +229,15 @@ struct text_pass : rtl_opt_pass {
 
 	void write(rtx op, section *where)
 	{
-		std::string text = site_text_with_operands(ASM_OPERANDS_TEMPLATE(op), operands_text(op));
-		auto label = labels.insert(std::make_pair(where, labels.size()));
+		auto number = numbers.insert(std::make_pair(where, 0));
 
-		text = site_text_linked(text.c_str(), label.first->second, label.second);
+		if (number.second)
+			number.first->second = site_section_new(group_of(where));
+		std::string text = site_text_last(site_text_of(ASM_OPERANDS_TEMPLATE(op)), operands_text(op),
+						  number.first->second, number.second);
 		XSTR(op, 0) = ggc_strdup(text.c_str());
+		/* Else two lines of comment say where it comes from. */
+		ASM_OPERANDS_SOURCE_LOCATION(op) = UNKNOWN_LOCATION;
 	}
 };
 

@@ -47,6 +47,7 @@ struct rule {
 
 struct choice {
 	std::vector<rule> rules;
+	std::vector<std::string> files; /* that some of them were read from */
 	std::string provider; /* empty: the source file's base name */
 };
 
@@ -151,7 +152,11 @@ enum site_kind { SITE_ENTRY, SITE_RETURN, SITE_DECLARED, SITE_UNWIND };
 /* operands: as in the note, a template: "-4@%0 8@%1". */
 std::string site_text(const struct probed *probed, enum site_kind kind, const std::string &operands);
 
-bool site_is(const char *text);
+/* The text as an asm statement bears it: itself or, shorter, what stands for it in this process. */
+std::string site_template(const std::string &text);
+/* What that was made of; NULL: it is no site's. */
+const char *site_text_of(const char *asm_template);
+
 bool site_is_return(const char *text);
 bool site_is_unwind(const char *text);
 /* The operands of a site, and the same site with others. */
@@ -159,17 +164,19 @@ std::string site_operands(const char *text);
 std::string site_text_with_operands(const char *text, const std::string &operands);
 /* The text of the same site on line, without a value, with flags (PPN_FLAG_*) of its own. */
 std::string site_text_flagged(const char *text, unsigned line, unsigned flags);
+/* A section of code that has sites, in that COMDAT group, or in none; its number. */
+unsigned site_section_new(const std::string &group);
 /*
- * The text with all its notes linked to label, and without what the object has
- * already; define: the label is put at this site. In the order of the output.
+ * What stands in the code at last, operands written out; first: of the section's sites. The notes are kept for the
+ * end of the unit. In the order of the output.
  */
-std::string site_text_linked(const char *text, unsigned label, bool define);
+std::string site_text_last(const char *text, const std::string &operands, unsigned section, bool first);
+/* All that was kept. */
+std::string notes_text(void);
 /* Does the site stay in a function of that assembler name (or a clone of it)? */
 bool site_stays(const char *text, const char *function);
 /* Adds a PPN_TYPE of these bytes, which follow its key, to the assembler text; the key. */
 uint64_t type_note(const std::string &bytes, std::string *text);
-/* What that took out of all the sites, for the end of the unit. */
-std::string signatures_text(void);
 
 /* ---- place.cc ------------------------------------------------------------- */
 

@@ -18,7 +18,7 @@ static void survey(void *, void *)
 
 static void finish(void *, void *)
 {
-	std::string text = signatures_text();
+	std::string text = notes_text();
 
 	if (!text.empty())
 		fputs(text.c_str(), asm_out_file);
@@ -32,6 +32,16 @@ static void attributes(void *, void *)
 static void parsed(void *decl, void *)
 {
 	idle_mark((tree)decl);
+}
+
+/* An object depends on its rules as it does on its headers. */
+static void started(void *, void *)
+{
+	class mkdeps *deps = &parse_in && parse_in ? cpp_get_deps(parse_in) : NULL;
+
+	if (deps) /* a preprocessed source has none */
+		for (const std::string &file : choice.files)
+			deps_add_dep(deps, file.c_str());
 }
 
 static const char *loaded_as;
@@ -63,6 +73,7 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 	loaded_as = args->base_name;
 
 	register_callback(loaded_as, PLUGIN_INFO, NULL, &info);
+	register_callback(loaded_as, PLUGIN_START_UNIT, started, NULL);
 	register_callback(loaded_as, PLUGIN_ALL_IPA_PASSES_START, survey, NULL);
 	register_callback(loaded_as, PLUGIN_ATTRIBUTES, attributes, NULL);
 	register_callback(loaded_as, PLUGIN_PRE_GENERICIZE, parsed, NULL);

@@ -6,24 +6,32 @@
  * statement, so that a site that is inlined, cloned, moved to another unit by
  * LTO or dropped takes along just what is its own.
  *
- * This text is right by itself, but dear: gas takes quadratic time over sections
- * of one name. So the last pass, which has all of an object before it, has the
- * sites of one section share a label that their notes are linked to; and it takes
- * out the signatures of functions that no other object has, to be written in one
- * section at the end of the unit.
+ * This text is right by itself, but dear. To GCC, which counts its lines again and
+ * again: so where no other process will have to read it, that is, without LTO, the
+ * statement bears a number instead until the last pass. And to gas, which also takes
+ * quadratic time over sections of one name: so that pass, which has all of an object
+ * before it, leaves the nops alone. Notes are gathered, those of the sites of one
+ * section of code together, linked to a label in it; of what is to be in an object
+ * once, the first is kept. All that is written at the end of the unit.
  */
 #include "parts.h"
 
 /* %= is a number that GCC makes anew for each copy of the statement. */
 /* Filled with prefixes of the nop1, so that no nop of its own is ever in the way; as in sys/sdt.h. */
 #define ALIGN "\t.p2align 3,0x66,2\n"
-#define SITE ALIGN ".Lpp%=:\t.byte 0x90\n"
+/* 90, and 66 2e 0f 1f 84 00 00 00 00 00: as characters, which gas reads in a third of the time. */
+#define NOPS ":\t.ascii \"\\220f.\\017\\037\\204\\0\\0\\0\\0\\0\"\n"
+#define SITE ALIGN ".Lpp%=" NOPS
 #define LINK_OWN "@note,.Lpp%="
 #define SIGNATURE_OWN ".Lppo_"    /* of a function of this unit alone */
 #define SIGNATURE_SHARED ".Lpps_" /* of one that other units may have too */
 #define STAYS_IN "\t# stays in "
 #define DECLARED "\t# declared\n"
+/* What later passes look for; each is there once. */
+#define ADDRESSES ".Lpp%=,"
+#define NAMES "\t.string8 "
 #define OPERANDS "\t.string \""
+#define LINE_AND_FLAGS "\t.long "
 #define MORE "\t.string  \"" /* operands beyond those of stapsdt */
 
 /* For .ascii inside of an asm template: both would read \ " and the one % { | }. */
@@ -116,7 +124,7 @@ static std::string first_operands(const std::string &operands, std::string *more
 static std::string site_note(unsigned line, unsigned flags, const std::string &more)
 {
 	return "\t.pushsection " PPN_SECTION ",\"o?\"," LINK_OWN "\n" + head(PPN_OWNER, PPN_SITE) + address(".Lpp%=") +
-	       "\t.4byte " + std::to_string(line) + "," + std::to_string(flags) + "\n" +
+	       LINE_AND_FLAGS + std::to_string(line) + "," + std::to_string(flags) + "\n" +
 	       (more.empty() ? "" : MORE + more + "\"\n") + tail;
 }
 
@@ -126,29 +134,50 @@ std::string site_text(const struct probed *probed, enum site_kind kind, const st
 
 	static const char *const endings[] = { "__entry", "__return", "", "__unwind" };
 
-	return std::string(SITE) +
-	       "\t.byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n"
-	       "\t.pushsection " STAPSDT_SECTION ",\"o?\"," LINK_OWN "\n" +
-	       head(STAPSDT_OWNER, STAPSDT_TYPE) + address(".Lpp%=") + address("_.stapsdt.base") +
-	       address(probed->declared ? probed->provider + "_" + probed->name + "_semaphore" : "0") +
-	       "\t.asciz \"" + probed->provider + "\"\n\t.asciz \"" + probed->name + endings[kind] + "\"\n" + OPERANDS +
+	return std::string(SITE) + "\t.pushsection " STAPSDT_SECTION ",\"o?\"," LINK_OWN "\n" +
+	       head(STAPSDT_OWNER, STAPSDT_TYPE) +
+	       address(ADDRESSES "_.stapsdt.base," +
+		       (probed->declared ? probed->provider + "_" + probed->name + "_semaphore" : "0")) +
+	       NAMES "\"" + probed->provider + "\",\"" + probed->name + endings[kind] + "\"\n" OPERANDS +
 	       first + "\"\n" + tail + (more.empty() ? "" : site_note(probed->line, 0, more)) + base_text() + signature_text(probed) +
 	       (probed->declared ? DECLARED : probed->home.empty() ? "" : STAYS_IN + probed->home + "\n");
 }
 
-bool site_is(const char *text)
+/* ---- its short form -------------------------------------------------------------- */
+
+#define SHORT "\t# site "
+
+static std::map<std::string, unsigned> numbers;
+static std::vector<const char *> shortened;
+
+/* Of equal texts one number: GCC makes one of equal ends of blocks. */
+std::string site_template(const std::string &text)
 {
-	return !strncmp(text, SITE, strlen(SITE));
+	if (flag_generate_lto || flag_generate_offload)
+		return text;
+	auto number = numbers.insert(std::make_pair(text, shortened.size()));
+	if (number.second)
+		shortened.push_back(number.first->first.c_str());
+	return SHORT + std::to_string(number.first->second);
 }
+
+const char *site_text_of(const char *asm_template)
+{
+	if (!strncmp(asm_template, SHORT, strlen(SHORT)))
+		return shortened[atoi(asm_template + strlen(SHORT))];
+	return strncmp(asm_template, SITE, strlen(SITE)) ? NULL : asm_template;
+}
+
+/* ---- what later passes do with it -------------------------------------------------- */
 
 bool site_is_return(const char *text)
 {
-	return site_is(text) && strstr(text, "__return\"\n" OPERANDS) && !strstr(text, DECLARED);
+	return strstr(text, "__return\"\n" OPERANDS) && !strstr(text, DECLARED);
 }
 
 bool site_is_unwind(const char *text)
 {
-	return site_is(text) && strstr(text, "__unwind\"\n" OPERANDS) && !strstr(text, DECLARED);
+	return strstr(text, "__unwind\"\n" OPERANDS) && !strstr(text, DECLARED);
 }
 
 static std::string list_behind(const std::string &text, const char *mark)
@@ -194,31 +223,6 @@ std::string site_text_flagged(const char *text, unsigned line, unsigned flags)
 	return flagged + site_note(line, flags, "");
 }
 
-static std::string own_signatures; /* as notes */
-
-/* Takes out what the object has already, and the signatures that are written at its end. */
-static void erase_definitions(std::string *text)
-{
-	static std::map<std::string, bool> defined;
-
-	for (size_t at = text->find("\t.ifndef "); at != std::string::npos; at = text->find("\t.ifndef ", at)) {
-		size_t name = at + strlen("\t.ifndef "), end = text->find("\t.endif\n", at) + strlen("\t.endif\n");
-		bool &seen = defined[text->substr(name, text->find('\n', name) - name)];
-		bool own = !text->compare(name, strlen(SIGNATURE_OWN), SIGNATURE_OWN);
-
-		if (own && !seen) {
-			size_t bytes = text->find("\t.ascii \"", at) + strlen("\t.ascii \"");
-
-			own_signatures += signature_note(text->substr(bytes, text->find('"', bytes) - bytes));
-		}
-		if (own || seen)
-			text->erase(at, end - at);
-		else
-			at = end;
-		seen = true;
-	}
-}
-
 bool site_stays(const char *text, const char *function)
 {
 	const char *home = strstr(text, STAYS_IN);
@@ -243,21 +247,96 @@ uint64_t type_note(const std::string &bytes, std::string *text)
 	return key;
 }
 
-std::string signatures_text(void)
+/* ---- at last: all of an object ---------------------------------------------------- */
+
+/* The notes of the sites in one section of code. */
+struct linked {
+	std::string group; /* of that section; empty: it is in none */
+	std::string stapsdt, probepoint;
+};
+
+static std::vector<linked> sections;
+static std::string once, own_signatures;
+
+unsigned site_section_new(const std::string &group)
 {
-	if (own_signatures.empty())
-		return "";
-	return "\t." + group(hex(hash(own_signatures))) + own_signatures;
+	sections.push_back({ group, "", "" });
+	return sections.size() - 1;
 }
 
-std::string site_text_linked(const char *text, unsigned label, bool define)
+/* A note all of whose sizes are known; strings: what .asciz takes, of that many bytes with the zeros. */
+static std::string note(const char *owner, int type, const std::string &numbers, const std::string &strings, size_t bytes)
 {
-	std::string linked = text, name = ".Lppl" + std::to_string(label);
+	std::string text = "\t.4byte " + std::to_string(strlen(owner) + 1) + "," + std::to_string(bytes) + "," +
+			   std::to_string(type) + "\n\t.asciz \"" + owner + "\"\n" + numbers;
 
-	for (size_t at = linked.find(LINK_OWN); at != std::string::npos; at = linked.find(LINK_OWN, at))
-		linked.replace(at, strlen(LINK_OWN), "@note," + name);
-	if (define)
-		linked.insert(strlen(ALIGN), name + ":\n");
-	erase_definitions(&linked);
-	return linked;
+	if (!strings.empty())
+		text += "\t.asciz " + strings;
+	for (; bytes % 4; bytes++)
+		text += ",\"\"";
+	return text + (strings.empty() ? "" : "\n");
+}
+
+/* What stands on the line behind mark. */
+static std::string line_behind(const char *text, const char *mark)
+{
+	const char *at = strstr(text, mark);
+
+	return at ? std::string(at + strlen(mark), strcspn(at + strlen(mark), "\n")) : "";
+}
+
+/* What the object has not got yet; the signatures of its own functions go by themselves. */
+static void keep_definitions(const char *text)
+{
+	static std::map<std::string, bool> defined;
+	static const char start[] = "\t.ifndef ", end[] = "\t.endif\n";
+
+	while ((text = strstr(text, start))) {
+		const char *behind = strstr(text, end) + strlen(end), *label = text + strlen(start);
+		bool &seen = defined[std::string(label, strcspn(label, "\n"))];
+
+		if (!seen && !strncmp(label, SIGNATURE_OWN, strlen(SIGNATURE_OWN)))
+			own_signatures += signature_note(list_behind(text, "\t.ascii \""));
+		else if (!seen)
+			once.append(text, behind - text);
+		seen = true;
+		text = behind;
+	}
+}
+
+std::string site_text_last(const char *text, const std::string &operands, unsigned section, bool first)
+{
+	static unsigned number;
+	std::string more, in_stapsdt = first_operands(operands, &more), label = ".Lppc" + std::to_string(number++);
+	std::string names = line_behind(text, NAMES), flags = line_behind(text, LINE_AND_FLAGS);
+	linked &in = sections[section];
+
+	/* two names in quotes and a comma between them: so many characters more than bytes */
+	in.stapsdt += note(STAPSDT_OWNER, STAPSDT_TYPE, address(label + "," + line_behind(text, ADDRESSES)),
+			   names + ",\"" + in_stapsdt + "\"", 3 * POINTER_SIZE / 8 + names.size() - 3 + in_stapsdt.size() + 1);
+	if (!flags.empty())
+		in.probepoint += note(PPN_OWNER, PPN_SITE, address(label) + LINE_AND_FLAGS + flags + "\n",
+				      more.empty() ? "" : "\"" + more + "\"",
+				      POINTER_SIZE / 8 + 8 + (more.empty() ? 0 : more.size() + 1));
+	keep_definitions(text);
+	return ALIGN + (first ? ".Lppl" + std::to_string(section) + ":\n" : "") + label + NOPS;
+}
+
+std::string notes_text(void)
+{
+	std::string text;
+
+	for (size_t i = 0; i < sections.size(); i++) {
+		std::string link = std::string(sections[i].group.empty() ? ",\"o\"" : ",\"oG\"") + ",@note,.Lppl" +
+				   std::to_string(i) +
+				   (sections[i].group.empty() ? "" : "," + sections[i].group + ",comdat") + "\n\t.balign 4\n";
+
+		text += "\t.section " STAPSDT_SECTION + link + sections[i].stapsdt;
+		if (!sections[i].probepoint.empty())
+			text += "\t.section " PPN_SECTION + link + sections[i].probepoint;
+	}
+	text += once;
+	if (!own_signatures.empty())
+		text += "\t." + group(hex(hash(own_signatures))) + own_signatures;
+	return text;
 }

@@ -4,9 +4,7 @@
 
 const char *site_stmt_text(gimple *stmt)
 {
-	const char *text = gimple_code(stmt) == GIMPLE_ASM ? gimple_asm_string(as_a<gasm *>(stmt)) : NULL;
-
-	return text && site_is(text) ? text : NULL;
+	return gimple_code(stmt) == GIMPLE_ASM ? site_text_of(gimple_asm_string(as_a<gasm *>(stmt))) : NULL;
 }
 
 bool site_stmt_is_return(gimple *stmt)
@@ -39,7 +37,7 @@ gasm *site_stmt_new(const std::string &text, const std::vector<tree> &inputs, co
 		input_add(&list, int_size_in_bytes(TREE_TYPE(input)) > UNITS_PER_WORD ? "no" : "nor", input);
 	for (tree place : in_memory)
 		input_add(&list, "m", place);
-	gasm *site = gimple_build_asm_vec(ggc_strdup(text.c_str()), list, NULL, NULL, NULL);
+	gasm *site = gimple_build_asm_vec(ggc_strdup(site_template(text).c_str()), list, NULL, NULL, NULL);
 	gimple_asm_set_volatile(site, true);
 	gimple_asm_set_inline(site, true);
 	return site;

@@ -95,7 +95,7 @@ void noreturn_place(function *fn, const struct probed *probed)
 		    gimple_call_builtin_p(stmt, BUILT_IN_UNREACHABLE) || gimple_call_builtin_p(stmt, BUILT_IN_TRAP))
 			continue;
 		gasm *plain = site_build(&none, probed, SITE_RETURN);
-		std::string text = site_text_flagged(gimple_asm_string(plain), gimple_lineno(stmt), PPN_FLAG_NORETURN);
+		std::string text = site_text_flagged(site_stmt_text(plain), gimple_lineno(stmt), PPN_FLAG_NORETURN);
 		gasm *site = site_stmt_new(text, std::vector<tree>(), std::vector<tree>());
 
 		gimple_set_location(site, gimple_location(stmt));

@@ -7,11 +7,14 @@ debian_source libcrypto++
 probed '*'
 cp -r "$source/." "$T/src"
 cd "$T/src" || exit 1
-make -s -f GNUmakefile -j2 CXX="$GXX" CXXFLAGS="-O2 -DNDEBUG -fPIC -pthread -w ${with[*]}" cryptest >"$T/log" 2>&1 ||
+# Without -fno-devirtualize GCC takes out code that Crypto++ needs, and its validation crashes with the plugin and without
+# (Crypto++'s issues 1134 and 1141). Its makefile adds the option, which CXXFLAGS on make's command line undoes.
+flags="-O2 -DNDEBUG -fPIC -pthread -fno-devirtualize -w ${with[*]}"
+make -s -f GNUmakefile -j2 CXX="$GXX" CXXFLAGS="$flags" cryptest >"$T/log" 2>&1 ||
 	{ tail -n 20 "$T/log"; fail "does not build"; }
-./cryptest v >"$T/v" 2>&1 || { grep -i fail "$T/v"; fail "validation ended with $?"; }
+./cryptest v >"$T/v" 2>&1 || { status=$?; tail -n 5 "$T/v"; fail "validation ended with $status"; }
 grep -qi 'all tests passed' "$T/v" || { tail -n 5 "$T/v"; fail "validation did not pass"; }
-./cryptest tv all >"$T/tv" 2>&1 || { tail -n 20 "$T/tv"; fail "test vectors ended with $?"; }
+./cryptest tv all >"$T/tv" 2>&1 || { status=$?; tail -n 20 "$T/tv"; fail "test vectors ended with $status"; }
 unknown_operands cryptest && fail "operands that not every reader knows"
 n=$(sites cryptest | wc -l)
 echo "$n sites of $(names cryptest | grep -c __entry) functions, $(names cryptest | grep -c __unwind) with unwinding"

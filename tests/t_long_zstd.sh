@@ -13,10 +13,10 @@ make -s -j2 -C programs CC="$GCC" CFLAGS="$flags" zstd >"$T/log" 2>&1 &&
 	{ tail -n 20 "$T/log"; fail "does not build"; }
 seed=${SEED:-$RANDOM}
 echo "seed $seed"
-tests/fuzzer -s$seed -T60s >"$T/log" 2>&1 || { tail -n 5 "$T/log"; fail "fuzzer ended with $?"; }
-tests/zstreamtest -s$seed -T60s >"$T/log" 2>&1 || { tail -n 5 "$T/log"; fail "zstreamtest ended with $?"; }
+tests/fuzzer -s$seed -T60s >"$T/log" 2>&1 || { status=$?; tail -n 5 "$T/log"; fail "fuzzer ended with $status"; }
+tests/zstreamtest -s$seed -T60s >"$T/log" 2>&1 || { status=$?; tail -n 5 "$T/log"; fail "zstreamtest ended with $status"; }
 (cd tests && ZSTD_BIN=../programs/zstd DATAGEN_BIN=./datagen bash ./playTests.sh) >"$T/log" 2>&1 </dev/null ||
-	{ tail -n 20 "$T/log"; fail "playTests.sh ended with $?"; }
+	{ status=$?; tail -n 20 "$T/log"; fail "playTests.sh ended with $status"; }
 unknown_operands programs/zstd && fail "operands that not every reader knows"
 n=$(sites programs/zstd | wc -l)
 echo "$n sites of $(names programs/zstd | grep -c __entry) functions"

@@ -50,6 +50,16 @@ for d in one two; do
 done
 cmp "$T/one.o" "$T/two.o" || fail "the folder shows in spite of -ffile-prefix-map"
 
+# The rules are among what the object depends on, in C and C++.
+echo 'probe *' >"$T/some rules"
+for source in tail.c x.cc; do
+	cc=$GCC
+	[[ $source = *.cc ]] && cc=$GXX
+	(cd "$T" && $cc -w "-fplugin=$PLUGIN" "-fplugin-arg-probepoint-rules=some rules" -MD -MF deps -c $source -o out.o) ||
+		fail "-MD: $source"
+	tr -d '\n' <"$T/deps" | tr -s ' ' | grep -qF "out.o: $source some\\ rules" || fail "-MD of $source: $(cat "$T/deps")"
+done
+
 # ccache: another time from the cache, but not with another plugin or other rules.
 have ccache || { part_skipped "ccache is not installed"; exit 0; }
 export CCACHE_DIR=$T/cache CCACHE_COMPILERCHECK=content CCACHE_EXTRAFILES=$T/rules
@@ -72,3 +82,16 @@ sites "$T/out.o" | grep -q __entry && fail "of the rules before"
 cached
 want "hits without the plugin" 1 "$(hits)"
 want "sites without the plugin" "" "$(sites "$T/out.o")"
+
+# In its depend mode it finds the rules by itself.
+unset CCACHE_EXTRAFILES
+# else it does not trust what is as new as the compilation
+export CCACHE_DEPEND=1 CCACHE_DIR=$T/depend CCACHE_SLOPPINESS=include_file_mtime,include_file_ctime
+cached "${with[@]}" -MD
+want "hits at first, depend mode" 0 "$(hits)"
+cached "${with[@]}" -MD
+want "hits then, depend mode" 1 "$(hits)"
+echo 'probe * sites=entry' >"$T/rules"
+cached "${with[@]}" -MD
+want "hits with other rules, depend mode" 1 "$(hits)"
+! sites "$T/out.o" | grep -q __return || fail "of the rules before, in depend mode"
