@@ -33,6 +33,13 @@
  *   Arguments stand in the order of the stapsdt operands. Two signatures that
  *   have one key and differ are no signature: the reader uses neither.
  *
+ *   PPN_SIGNATURES, those of functions that only one unit has, together:
+ *
+ *     file\0        of all of them
+ *     as often as there is more
+ *         u16 size of what follows
+ *         a signature as above, without its file
+ *
  *   PPN_SITE, only for a site of which its signature does not say all:
  *
  *     address location      as in the site's stapsdt note
@@ -68,7 +75,9 @@
 #define PPN_SECTION ".note.probepoint"
 #define PPN_OWNER "ppn"
 
-enum { PPN_SIGNATURE = 1, PPN_SITE = 2, PPN_TYPE = 3 };
+enum { PPN_SIGNATURE = 1, PPN_SITE = 2, PPN_TYPE = 3, PPN_SIGNATURES = 4 };
+
+#define PPN_SIGNATURE_FIXED 16 /* bytes before its strings */
 
 enum { PPN_TYPE_ENUM = 1, PPN_TYPE_STRUCT = 2 };
 

@@ -256,7 +256,8 @@ struct linked {
 };
 
 static std::vector<linked> sections;
-static std::string once, own_signatures;
+static std::string once;
+static std::map<std::string, std::string> own_signatures; /* by file, quoted */
 
 unsigned site_section_new(const std::string &group)
 {
@@ -285,6 +286,33 @@ static std::string line_behind(const char *text, const char *mark)
 	return at ? std::string(at + strlen(mark), strcspn(at + strlen(mark), "\n")) : "";
 }
 
+/* How much of a quoted text so many bytes are. */
+static size_t quoted_size(const std::string &text, size_t at, size_t bytes)
+{
+	size_t start = at;
+
+	while (bytes--)
+		at += text[at] == '\\' ? 4 : 1;
+	return at - start;
+}
+
+/* A signature of one of the unit's own functions, beside others of its file. */
+static void own_signature(const std::string &note)
+{
+	static const char nul[] = "\\000";
+	size_t strings = quoted_size(note, 0, PPN_SIGNATURE_FIXED), end = note.find(nul, strings) + strlen(nul), bytes = 0;
+	std::string signature = note.substr(0, strings) + note.substr(end), size;
+
+	for (size_t at = 0; at < signature.size(); bytes++)
+		at += quoted_size(signature, at, 1);
+	if (bytes > 0xffff) {
+		once += "\t." + group(hex(hash(note))) + signature_note(note);
+		return;
+	}
+	add_number(&size, bytes, 2);
+	own_signatures[note.substr(strings, end - strings)] += "\t.ascii \"" + quoted(size) + signature + "\"\n";
+}
+
 /* What the object has not got yet; the signatures of its own functions go by themselves. */
 static void keep_definitions(const char *text)
 {
@@ -296,7 +324,7 @@ static void keep_definitions(const char *text)
 		bool &seen = defined[std::string(label, strcspn(label, "\n"))];
 
 		if (!seen && !strncmp(label, SIGNATURE_OWN, strlen(SIGNATURE_OWN)))
-			own_signatures += signature_note(list_behind(text, "\t.ascii \""));
+			own_signature(list_behind(text, "\t.ascii \""));
 		else if (!seen)
 			once.append(text, behind - text);
 		seen = true;
@@ -336,7 +364,11 @@ std::string notes_text(void)
 			text += "\t.section " PPN_SECTION + link + sections[i].probepoint;
 	}
 	text += once;
-	if (!own_signatures.empty())
-		text += "\t." + group(hex(hash(own_signatures))) + own_signatures;
+	for (const auto &of_file : own_signatures) {
+		std::string all = head(PPN_OWNER, PPN_SIGNATURES) + "\t.ascii \"" + of_file.first + "\"\n" + of_file.second +
+				  "992:\t.balign 4\n";
+
+		text += "\t." + group(hex(hash(all))) + all;
+	}
 	return text;
 }

@@ -149,25 +149,23 @@ static bool argument_is_sound(const char *text)
 	return *text && strchr("iupsbcfvx", *text) && colon && colon > text;
 }
 
-static int take_signature(struct walk *walk, uint64_t at, const char *desc, size_t size, const char **reason)
+/* A signature from its fixed part on; strings: behind the file's name. */
+static int add_signature(struct walk *walk, uint64_t at, const char *fixed, const char *file, const char *strings,
+                         const char *end, const char **reason)
 {
-	const char *end = desc + size, *strings = desc + 16, *text;
-	struct note_signature s = { .at = at };
+	struct note_signature s = { .at = at, .file = file };
+	const char *text;
 	void *room;
 
-	*reason = "it is too short";
-	if (size < 16 + sizeof("") + sizeof(""))
-		return -EBADMSG;
-	s.key = file_u64(walk->file, desc);
-	s.line = file_u32(walk->file, desc + 8);
-	s.kind = (uint8_t)desc[12];
-	s.nargs = (uint8_t)desc[13];
-	s.flags = file_u16(walk->file, desc + 14);
+	s.key = file_u64(walk->file, fixed);
+	s.line = file_u32(walk->file, fixed + 8);
+	s.kind = (uint8_t)fixed[12];
+	s.nargs = (uint8_t)fixed[13];
+	s.flags = file_u16(walk->file, fixed + 14);
 	*reason = "its kind is unknown";
 	if (s.kind != PPN_KIND_PROBE && s.kind != PPN_KIND_FUNCTION)
 		return -EBADMSG;
 	*reason = "its file or function does not end or is not text";
-	s.file = take_string(&strings, end, OPERANDS_LONGEST);
 	s.function = s.file ? take_string(&strings, end, OPERANDS_LONGEST) : NULL;
 	if (!s.function)
 		return -EBADMSG;
@@ -183,7 +181,7 @@ static int take_signature(struct walk *walk, uint64_t at, const char *desc, size
 		if (!text || !argument_is_sound(text) || *text == PPN_CLASS_VOID)
 			return -EBADMSG;
 	}
-	s.length = (size_t)(strings - s.file);
+	s.length = (size_t)(strings - s.function);
 	if (strings < end && (size_t)(end - strings) > 9u * (uint8_t)*strings) {
 		s.ntypes = (uint8_t)*strings;
 		s.types = strings + 1;
@@ -194,6 +192,44 @@ static int take_signature(struct walk *walk, uint64_t at, const char *desc, size
 		return no_memory(walk);
 	walk->notes->signatures = room;
 	walk->notes->signatures[walk->notes->nsignatures++] = s;
+	return 0;
+}
+
+static int take_signature(struct walk *walk, uint64_t at, const char *desc, size_t size, const char **reason)
+{
+	const char *end = desc + size, *strings = desc + PPN_SIGNATURE_FIXED, *file;
+
+	*reason = "it is too short";
+	if (size < PPN_SIGNATURE_FIXED + sizeof("") + sizeof(""))
+		return -EBADMSG;
+	file = take_string(&strings, end, OPERANDS_LONGEST);
+	return add_signature(walk, at, desc, file, strings, end, reason);
+}
+
+/* desc_at: the description's own place in the file. What is wrong in one of them spoils no other. */
+static int take_signatures(struct walk *walk, uint64_t desc_at, const char *desc, size_t size, const char **reason)
+{
+	const char *end = desc + size, *at = desc, *file = take_string(&at, end, OPERANDS_LONGEST);
+
+	*reason = "its file does not end or is not text";
+	if (!file)
+		return -EBADMSG;
+	while (end - at >= 2) {
+		uint16_t length = file_u16(walk->file, at);
+		int err;
+
+		at += 2;
+		*reason = "a signature in it is too short, or too long";
+		if (length < PPN_SIGNATURE_FIXED + sizeof("") || length > end - at)
+			return -EBADMSG;
+		err = add_signature(walk, desc_at + (uint64_t)(at - desc), at, file, at + PPN_SIGNATURE_FIXED, at + length, reason);
+		if (err == -EBADMSG)
+			image_warn(walk->image, "signature at offset %#llx left out: %s",
+			           (unsigned long long)(desc_at + (uint64_t)(at - desc)), *reason);
+		else if (err)
+			return err;
+		at += length;
+	}
 	return 0;
 }
 
@@ -281,7 +317,9 @@ static int take(struct walk *walk, const char *start, const char *owner, size_t 
 		return type == PPN_SIGNATURE ? take_signature(walk, at, desc, size, reason)
 		       : type == PPN_SITE    ? take_site(walk, desc, size, reason)
 		       : type == PPN_TYPE    ? take_type(walk, at, desc, size, reason)
-		                             : 0;
+		       : type == PPN_SIGNATURES
+		               ? take_signatures(walk, walk->start + (uint64_t)(desc - start), desc, size, reason)
+		               : 0;
 	if (owner_size == sizeof(ELF_NOTE_GNU) && !memcmp(owner, ELF_NOTE_GNU, owner_size) && type == NT_GNU_BUILD_ID)
 		take_build_id(walk->image, (const unsigned char *)desc, size);
 	return 1;
@@ -293,7 +331,7 @@ static bool looks_like_ours(const struct file *file, const char *at)
 
 	return (name == sizeof(STAPSDT_OWNER) && type == STAPSDT_TYPE &&
 	        !memcmp(at + HEADER, STAPSDT_OWNER, sizeof(STAPSDT_OWNER))) ||
-	       (name == sizeof(PPN_OWNER) && type >= PPN_SIGNATURE && type <= PPN_TYPE &&
+	       (name == sizeof(PPN_OWNER) && type >= PPN_SIGNATURE && type <= PPN_SIGNATURES &&
 	        !memcmp(at + HEADER, PPN_OWNER, sizeof(PPN_OWNER)));
 }
 
@@ -406,7 +444,7 @@ static int by_location_and_content(const void *a, const void *b)
 static bool same_signature(const struct note_signature *a, const struct note_signature *b)
 {
 	return a->line == b->line && a->kind == b->kind && a->nargs == b->nargs && a->flags == b->flags &&
-	       a->length == b->length && !memcmp(a->file, b->file, a->length);
+	       !strcmp(a->file, b->file) && a->length == b->length && !memcmp(a->function, b->function, a->length);
 }
 
 static void settle(struct walk *walk)

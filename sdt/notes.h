@@ -17,7 +17,7 @@ struct note { /* stapsdt */
 	const char *provider, *name, *operands;
 };
 
-struct note_signature { /* PPN_SIGNATURE */
+struct note_signature { /* PPN_SIGNATURE, or of PPN_SIGNATURES */
 	uint64_t at;
 	uint64_t key;
 	uint32_t line;
@@ -25,7 +25,7 @@ struct note_signature { /* PPN_SIGNATURE */
 	uint16_t flags;
 	const char *file, *function, *result; /* result: NULL but for PPN_KIND_FUNCTION */
 	const char *args;                     /* nargs strings, one behind the other */
-	size_t length;                        /* of the strings from file on */
+	size_t length;                        /* of the strings from function on */
 	const char *types;                    /* ntypes times u8 argument, u64 key */
 	uint8_t ntypes;
 	bool disputed;                        /* another has its key and says otherwise */

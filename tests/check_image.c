@@ -213,6 +213,8 @@ START_TEST(machines)
 		elf_note(&elf, CODE + 5, BASE, DATA + 6, "p", "f__entry", "-4@[sp, 12] 8@x0");
 		elf_signature(&elf, ppn_key("p", "f"), 7, PPN_KIND_FUNCTION, 0, "f.c", "", "i:int",
 		              (const char *[]){ "ia:int", "pb:void *", NULL });
+		if (_i)
+			elf_signatures(&elf, 0, "f.c");
 		elf_site(&elf, CODE + 5, 9, 4);
 		elf_symbol(&elf, "f", CODE, 16, FUNCTION);
 		image = open_elf(&elf);
@@ -485,6 +487,8 @@ START_TEST(functions)
 	elf_signature(&elf, ppn_key("p", "tail"), 30, PPN_KIND_FUNCTION, PPN_FLAG_TAIL, "f.c", "", "i:int", NULL);
 	elf_signature(&elf, ppn_key("p", ""), 40, PPN_KIND_FUNCTION, 0, "f.c", "", "v:void", NULL);
 	elf_signature(&elf, ppn_key("p", "d__entry"), 0, PPN_KIND_FUNCTION, 0, "f.c", "", "v:void", NULL);
+	if (_i)
+		elf_signatures(&elf, 0, "f.c");
 	elf_site(&elf, CODE + 2, 12, PPN_FLAG_TAIL);
 	elf_symbol(&elf, "machine_code", CODE, 0x100, FUNCTION);
 	image = open_elf(&elf);
@@ -861,6 +865,47 @@ START_TEST(bad_signatures)
 }
 END_TEST
 
+/* Of several in one note, what is wrong in one costs that one; with its size those behind it cannot be found. */
+START_TEST(bad_signatures_of_a_unit)
+{
+	static const struct {
+		const char *why;
+		int at;
+		unsigned size;
+		uint64_t value;
+		bool last;
+	} cases[] = {
+		{ "kind is unknown", 34, 1, 9, true },      { "CLASSNAME:TYPE", 35, 1, 2, true },
+		{ "CLASSNAME:TYPE", 35, 1, 255, true },     { "file or function", 38, 1, 10, true },
+		{ "CLASSNAME:TYPE", 40, 1, 'Q', true },     { "too short, or too long", 20, 2, 16, false },
+		{ "too short, or too long", 20, 2, 0xffff, false }, { "its file", 16, 1, 10, false },
+		{ "too short, or too long", 20, 2, 0, false },
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct elf elf = { 0 };
+		struct pp_image *image;
+
+		elf_note(&elf, CODE, BASE, 0, "p", "n", "-4@%edi");
+		elf_note(&elf, CODE, BASE, 0, "p", "m", "-4@%edi");
+		elf_note(&elf, CODE, BASE, 0, "p", "o", "-4@%edi");
+		elf_signature(&elf, ppn_key("p", "n"), 1, PPN_KIND_PROBE, 0, "f.c", "g", NULL, (const char *[]){ "ia:int", NULL });
+		elf_signature(&elf, ppn_key("p", "m"), 1, PPN_KIND_PROBE, 0, "f.c", "g", NULL, (const char *[]){ "ia:int", NULL });
+		elf_signatures(&elf, 0, "f.c");
+		elf_signature(&elf, ppn_key("p", "o"), 1, PPN_KIND_PROBE, 0, "f.c", "g", NULL, (const char *[]){ "ia:int", NULL });
+		memcpy(elf.ppn.data + cases[i].at, &cases[i].value, cases[i].size);
+		image = open_elf(&elf);
+		ck_assert_msg(pp_image_warnings(image) == 1, "%zu: %zu warnings", i, pp_image_warnings(image));
+		warns(image, 0, cases[i].why);
+		ck_assert(pp_probe_signature(find(image, "p", "n")) == NULL);
+		ck_assert_msg(!pp_probe_signature(find(image, "p", "m")) == !cases[i].last, "%zu", i);
+		ck_assert_str_eq(pp_probe_signature(find(image, "p", "o")), "(int a)");
+		pp_image_free(image);
+		elf_free(&elf);
+	}
+}
+END_TEST
+
 START_TEST(many_warnings)
 {
 	struct elf elf = { 0 };
@@ -997,6 +1042,8 @@ static void exercise(const char *path)
 /* Something of everything, so that damage anywhere meets somebody. */
 static void busy(struct elf *elf)
 {
+	size_t start;
+
 	elf_note(elf, CODE, BASE, DATA, "p", "f__entry", "-4@%edi 8@-16(%rbp) 8@g+4(%rip)");
 	elf_note(elf, CODE + 1, BASE, DATA, "p", "f__return", "-4@%eax");
 	elf_note(elf, CODE + 2, BASE, 0, "p", "f__return", "");
@@ -1006,6 +1053,9 @@ static void busy(struct elf *elf)
 	              (const char *[]){ "ia:int", "sb:char *", "pc:int (*)(int)", NULL });
 	elf_signature(elf, ppn_key("q", "n"), 10, PPN_KIND_PROBE, 0, "f.c", "g", NULL,
 	              (const char *[]){ "ca:char [3]", "sb:char *", NULL });
+	start = elf_signature(elf, ppn_key("q", "m"), 11, PPN_KIND_PROBE, 0, "h.c", "", NULL, (const char *[]){ "ia:int", NULL });
+	elf_signature(elf, ppn_key("p", "g"), 12, PPN_KIND_FUNCTION, 0, "h.c", "g(int)", "v:void", NULL);
+	elf_signatures(elf, start, "h.c");
 	elf_site(elf, CODE + 2, 12, PPN_FLAG_TAIL);
 	elf_symbol(elf, "f", CODE, 3, FUNCTION);
 	elf_symbol(elf, "g", DATA, 8, ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT));
@@ -1240,7 +1290,7 @@ int main(void)
 	tcase_add_test(tcase, equal_sites);
 	tcase_add_test(tcase, far_sites);
 	tcase_add_test(tcase, prelink);
-	tcase_add_test(tcase, machines);
+	tcase_add_loop_test(tcase, machines, 0, 2);
 	tcase_add_test(tcase, no_notes);
 	tcase_add_test(tcase, build_ids);
 	tcase_add_test(tcase, symbols);
@@ -1249,7 +1299,7 @@ int main(void)
 	tcase_add_test(tcase, patterns);
 	tcase_add_test(tcase, declarations);
 	tcase_add_test(tcase, arguments);
-	tcase_add_test(tcase, functions);
+	tcase_add_loop_test(tcase, functions, 0, 2);
 	tcase_add_test(tcase, disputed_signatures);
 	tcase_add_test(tcase, disputed_function);
 	tcase_add_test(tcase, signature_with_too_few_arguments);
@@ -1259,6 +1309,7 @@ int main(void)
 	tcase_add_test(tcase, rounded_sizes);
 	tcase_add_test(tcase, bad_strings);
 	tcase_add_test(tcase, bad_signatures);
+	tcase_add_test(tcase, bad_signatures_of_a_unit);
 	tcase_add_test(tcase, many_warnings);
 	tcase_add_test(tcase, shrinking_file);
 	tcase_add_test(tcase, segment_tables);

@@ -17,12 +17,16 @@ static void seed(const char *folder, int i)
 {
 	struct elf elf = { .is_32 = i & 1, .big = i & 2, .type = i & 4 ? ET_EXEC : ET_DYN };
 	char path[512];
+	size_t start;
 	int fd;
 
 	elf_note(&elf, CODE, BASE, DATA, "p", "f__entry", "-4@%edi 8@-16(%rbp) 8@g+4(%rip)");
 	elf_note(&elf, CODE + 2, BASE, 0, "p", "f__return", "8@$7");
 	elf_signature(&elf, ppn_key("p", "f"), 10, PPN_KIND_FUNCTION, 0, "f.c", "", "i:int",
 	              (const char *[]){ "ia:int", "sb:char *", "pc:int (*)(int)", NULL });
+	start = elf_signature(&elf, ppn_key("q", "f"), 11, PPN_KIND_PROBE, 0, "h.c", "", NULL,
+	                      (const char *[]){ "ia:int", NULL });
+	elf_signatures(&elf, start, "h.c");
 	elf_site(&elf, CODE + 2, 12, PPN_FLAG_TAIL);
 	elf_symbol(&elf, "f", CODE, 3, ELF64_ST_INFO(STB_GLOBAL, STT_FUNC));
 	elf_symbol(&elf, "g", DATA, 8, ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT));

@@ -26,7 +26,19 @@ sites() {
 ppn() {
 	local name=NT_VERSION # readelf takes the types for its own of these numbers
 	[ "$2" = 2 ] && name=NT_ARCH
-	readelf -nW "$1" 2>/dev/null | sed -n "/^ *ppn .*$name/{/description data/!N;s/.*description data: //;s/ //g;p}"
+	descriptions "$1" $name
+	[ "$2" = 2 ] || descriptions "$1" 'GO BUILDID' | python3 -c '
+import sys
+for line in sys.stdin: # those of a unit: the file, then each behind its size
+    note = bytes.fromhex(line)
+    at = note.index(0) + 1
+    while at + 2 <= len(note):
+        size = int.from_bytes(note[at:at + 2], "little")
+        print(note[at + 2:at + 2 + size].hex())
+        at += 2 + size'
+}
+descriptions() {
+	readelf -nW "$1" 2>/dev/null | sed -n "/^ *ppn .*$2/{/description data/!N;s/.*description data: //;s/ //g;p}"
 }
 # unknown_operands FILE: those that not all of gdb, libbpf and bcc read. None: fails, as grep does.
 unknown_operands() {

@@ -131,6 +131,30 @@ static inline size_t elf_signature(struct elf *elf, uint64_t key, uint32_t line,
 	return start;
 }
 
+/* The signatures noted since, behind start, all of one file, as those of a unit: in one note. */
+static inline void elf_signatures(struct elf *elf, size_t start, const char *file)
+{
+	struct bytes desc = { 0 };
+	size_t at = start, end = elf->ppn.n;
+
+	put_string(&desc, file);
+	while (at < end) {
+		uint32_t size;
+		const char *note = (const char *)elf->ppn.data + at;
+
+		memcpy(&size, note + 4, sizeof(size));
+		if (elf->big)
+			size = __builtin_bswap32(size);
+		put(elf, &desc, 2, size - strlen(file) - 1);
+		put_bytes(&desc, note + 16, 16);
+		put_bytes(&desc, note + 32 + strlen(file) + 1, size - 16 - strlen(file) - 1);
+		at += 16 + ((size + 3) & ~3u);
+	}
+	elf->ppn.n = start;
+	put_note(elf, &elf->ppn, "ppn", 4, &desc);
+	free(desc.data);
+}
+
 static inline void elf_site(struct elf *elf, uint64_t location, uint32_t line, uint32_t flags)
 {
 	struct bytes desc = { 0 };
