@@ -139,7 +139,8 @@ static void area_reset(struct area *area)
 
 	for (size_t i = 0; i < n; i++)
 		places[i].segment = AGENT_NO_SEGMENT;
-	memcpy(area_places(area->at), places, n * sizeof(*places));
+	if (n)
+		memcpy(area_places(area->at), places, n * sizeof(*places));
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(area->at, i)); i++) {
 		struct agent_ring *ring = ring_of(area->at, i);
 		uint32_t finished = AGENT_RING_FINISHED;
