@@ -49,6 +49,7 @@ static void new_registers(void)
 {
 	for (int i = 0; i < 16; i++)
 		registers[i] = below(2) ? some_address() : interesting();
+	registers[4] = hit_canonical(registers[4]);
 	registers[16] = (uint64_t)hit_here;
 }
 

@@ -205,6 +205,7 @@ static void new_registers(void)
 		case 2: registers[i] = data_address(8); break;
 		case 3: registers[i] = string_address(); break;
 		}
+	registers[4] = hit_canonical(registers[4]);
 	registers[16] = (uint64_t)hit_here;
 }
 

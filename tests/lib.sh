@@ -112,6 +112,20 @@ trace_kept() {
 # runs PID FILE: waits until the process, which is the shell when it begins, runs FILE.
 runs() { wait_for 20 test "/proc/$1/exe" -ef "$2"; }
 
+# memory PID ADDRESS SIZE: the bytes, in few system calls.
+memory() {
+	dd if="/proc/$1/mem" bs=1M iflag=skip_bytes,count_bytes,fullblock skip="$2" count="$3" 2>/dev/null
+}
+
+# spread N: a moment of a command that takes about N microseconds on this machine now: up to a quarter more than that,
+# in seconds. `took COMMAND...` runs a command and leaves in $us how long it took.
+spread() { local us=$((RANDOM * ($1 + $1 / 4) / 32768)); printf '%d.%06d' $((us / 1000000)) $((us % 1000000)); }
+took() {
+	local begin=${EPOCHREALTIME/[.,]/}
+	"$@"
+	us=$((${EPOCHREALTIME/[.,]/} - begin))
+}
+
 # json FILTER [FILE]: jq's answer on one line, of text that is one JSON value after another and UTF-8.
 json() {
 	local text

@@ -12,15 +12,17 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 
 seed=${SEED:-$RANDOM}
 RANDOM=$seed
-rounds=40
+rounds=12
 [ -z "${PROBEPOINT_LONG-}" ] || rounds=2000
 echo "SEED=$seed"
 signals=(INT INT TERM)
+took probe-enable -q -s "$S" -p "$p" '*:*' || fail "cannot arm"
+whole=$us
+expect 0 probe-disable -q -s "$S"
 
-# moment COMMAND...: runs it and interrupts it after up to 30 ms; its status is left in $status.
+# moment COMMAND...: runs it and interrupts it at some moment of the time that arming takes here; its status is left in $status.
 moment() {
-	local signal=${signals[RANDOM % 3]} delay n
-	printf -v delay '0.%06d' $((RANDOM * RANDOM % 30000))
+	local signal=${signals[RANDOM % 3]} delay=$(spread $whole) n
 	env --default-signal=INT "$@" >"$T/out" 2>"$T/err" </dev/null &
 	sleep "$delay"
 	# Once more where it came before there was a program to notice it.

@@ -10,7 +10,7 @@ build_hits
 seed=${PROBEPOINT_SEED:-$((SRANDOM % 32768))}
 RANDOM=$seed
 echo "PROBEPOINT_SEED=$seed"
-[ "${PROBEPOINT_LONG-}" ] && times=1000 || times=100
+[ "${PROBEPOINT_LONG-}" ] && times=1000 || times=40
 
 start a
 tell a "start 1"
@@ -32,13 +32,17 @@ random_command() {
 	command+=(-q -s $S)
 }
 
+# Commands are killed at a moment of the time that they take here and now.
+took probe-enable -q -s $S -p $a 'k:*' && took probe-disable -q -s $S || fail "cannot arm and disarm"
+whole=$us
+
 armed=0
 for ((i = 0; i < times; i++)); do
 	random_command
 	case $((RANDOM % 4)) in 0) signal=INT ;; *) signal=KILL ;; esac
 	env --default-signal=INT "${command[@]}" >"$T/said" 2>&1 &
 	pid=$!
-	sleep 0.0$((RANDOM % 6))$((RANDOM % 10))
+	sleep "$(spread $whole)"
 	kill -$signal $pid 2>/dev/null
 	wait $pid 2>/dev/null
 	status=$?
@@ -75,7 +79,7 @@ tell b "many 1"
 for ((i = 31; i > 0; i--)); do
 	env --default-signal=INT probe-disable -q -s $S -p $a m:p$i &
 	pid=$!
-	sleep 0.0$((RANDOM % 9))$((RANDOM % 10))
+	sleep "$(spread $whole)"
 	kill -KILL $pid 2>/dev/null
 	wait $pid 2>/dev/null
 	expect 0 probe-disable -q -s $S -p $b m:p$i

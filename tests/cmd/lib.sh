@@ -61,11 +61,12 @@ stop() {
 # The bytes of each site of the running target, PID: what is armed reads cc.
 site_bytes() {
 	local address
-	for address in $(jq '.probes[].sites[].address' "$T/sites.json"); do
-		dd if="/proc/$1/mem" bs=1 count=1 skip="$address" 2>/dev/null | od -An -tx1 | tr -d ' '
-	done | sort | uniq -c | xargs
+	for address in $site_addresses; do memory "$1" "$address" 1; done | od -An -v -w1 -tx1 | sort | uniq -c | xargs
 }
-know_sites() { probe-list --json "$T/target" >"$T/sites.json" || fail "cannot list the target"; }
+know_sites() {
+	probe-list --json "$T/target" >"$T/sites.json" || fail "cannot list the target"
+	site_addresses=$(jq '.probes[].sites[].address' "$T/sites.json")
+}
 
 sessions() { probe-list --json --sessions | jq -r '.sessions[].session'; }
 has_session() { sessions | grep -qx "$1"; }

@@ -26,7 +26,9 @@
 #include "sdt/image.h"
 #include "tests/random.h"
 
-/* Of 16 registers by the CPU's numbers; nothing is stored through the stack pointer among them. */
+/*
+ * Of 16 registers by the CPU's numbers. Number 4, the stack pointer, must be canonical; nothing is stored through it.
+ */
 void hit_run(const uint64_t registers[16]);
 extern const char hit_here[];
 
@@ -50,6 +52,15 @@ __asm__(".local hit_stack\n"
         "	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
         "	ret\n"
         "	.size hit_run, . - hit_run\n");
+
+/*
+ * The stack pointer that the processor accepts: bits 48 to 63 equal bit 47. Some processors (AMD family 26) fault when
+ * they return from a trap to any other.
+ */
+static inline uint64_t hit_canonical(uint64_t address)
+{
+	return (uint64_t)((int64_t)(address << 16) >> 16);
+}
 
 /* ---- this program as an image, with the one site ---- */
 

@@ -55,7 +55,7 @@ sites() {
 	base=$((0x$(awk -v file="$file" '$6 == file && $3 == "00000000" { sub("-.*", "", $1); print $1; exit }' "/proc/$pid/maps")))
 	[ -s "$file.sites" ] || probe-list --json "$file" | jq '.probes[].sites[].address' | sort -n >"$file.sites"
 	low=$(head -n 1 "$file.sites") high=$(tail -n 1 "$file.sites")
-	dd if="/proc/$pid/mem" bs=1 skip=$((base + low)) count=$((high - low + 1)) 2>/dev/null | od -An -v -w1 -tx1 |
+	memory $pid $((base + low)) $((high - low + 1)) | od -An -v -w1 -tx1 |
 		awk -v low="$low" 'NR == FNR { site[$1] = 1; next } FNR - 1 + low in site { print FNR - 1 + low, $1 }' \
 		"$file.sites" -
 }
