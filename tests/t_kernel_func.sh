@@ -32,11 +32,13 @@ refused() {
 	expect 1 probe-enable -s "$S" -p "$pid" "func:$1"
 	want_like "func:$1" "*$2*" "$out"
 }
+export PROBEPOINT_UPROBE_ANSWER=ENXIO # a kernel that replaces 5-byte nops, whatever this one does
 refused begins_with_nop5 '5-byte nop'
 refused begins_with_int3 'is a trap already'
 refused begins_with_ud2 'is a trap already'
 refused no_such_function "nothing matches 'func:no_such_function'"
 expect 3 probe-enable -s "$S" -p "$pid" func:plain func:begins_with_nop5
+unset PROBEPOINT_UPROBE_ANSWER
 expect 0 probe-disable -s "$S"
 want "sessions left" "" "$(probe-list --sessions 2>/dev/null | grep -w "$S")"
 echo -n x >&$go
