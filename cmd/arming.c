@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/command.h"
@@ -13,6 +14,7 @@
 #include "cmd/output.h"
 #include "cmd/resemble.h"
 #include "cmd/text.h"
+#include "runtime/agent-client.h"
 
 enum { MANY_SITES = 500, ROWS_SHOWN = 20 };
 
@@ -339,6 +341,59 @@ static bool tell_unmatched(struct options *options, const struct arming *arming,
 	return looked;
 }
 
+/* Whether every process asked for is this user's own. */
+static bool are_own(const struct options *options)
+{
+	for (size_t i = 0; i < options->npids; i++) {
+		char path[32];
+		struct stat st;
+
+		snprintf(path, sizeof(path), "/proc/%d", options->pids[i]);
+		if (stat(path, &st) || st.st_uid != geteuid())
+			return false;
+	}
+	return true;
+}
+
+#define BY_AGENT "probe-enable --inject -p PID, or -b agent -- COMMAND"
+
+/* Prints what a user without privilege can do instead, to follow an error message. "" if that is not the trouble. */
+static const char *way_out(const struct options *options, const struct arming *arming, int err, char *text, size_t room)
+{
+	const char *kernels = options->pgrp ? "--pgrp" : options->cgroup ? "--cgroup"
+	                      : arming->hold ? "--for, --until-exit and --budget" : NULL;
+
+	text[0] = 0;
+	if ((err != -EPERM && err != -EACCES && err != -EOPNOTSUPP) || agent_may_use_kernel() || !are_own(options))
+		return text;
+	for (size_t i = 0; i < arming->npatterns && !kernels; i++)
+		if (!strncmp(arming->patterns[i], "func:", 5))
+			kernels = "func:SYMBOL";
+	if (kernels)
+		snprintf(text, room, "; %s needs the kernel, so root, or CAP_BPF and CAP_PERFMON; probes alone need no privilege "
+		         "with the agent: " BY_AGENT, kernels);
+	else if (err != -EOPNOTSUPP)
+		snprintf(text, room, "; your own processes need no privilege with the agent: %s",
+		         arming->command ? "-b agent -- COMMAND" : BY_AGENT);
+	return text;
+}
+
+/* A command that is not an ELF file has no probes. False: it is one. */
+static bool tell_script(struct options *options, const struct command *command)
+{
+	char *interpreter;
+
+	if (!command_is_script(command->path, &interpreter))
+		return false;
+	if (interpreter)
+		complain(options, "'%s' is a script and has no probes: name its interpreter, as in -- %s %s", command->path,
+		         interpreter, command->path);
+	else
+		complain(options, "'%s' is not an ELF file and has no probes: name the program that runs it", command->path);
+	free(interpreter);
+	return true;
+}
+
 static void tell_refused(struct options *options, const struct pp_report *report, const struct tally *tally)
 {
 	size_t n, reasons = 0, *rows = refused_rows(report, &n);
@@ -417,8 +472,12 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 		complain(options, "interrupted: what was begun is rolled back, nothing was armed");
 		goto out;
 	}
+	if (err == -ENOENT && arming->command && !options->nfiles && tell_script(options, arming->command))
+		goto out;
 	if (err && !(err == -ENOENT && tally.unmatched && tell_unmatched(options, arming, report))) {
-		complain(options, "%s", error);
+		char instead[256];
+
+		complain(options, "%s%s", error, way_out(options, arming, err, instead, sizeof(instead)));
 		if (!tally.refused)
 			goto out;
 	} else if (!err) {

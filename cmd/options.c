@@ -62,7 +62,7 @@ static error_t append_pids(struct argp_state *state, struct options *o, const ch
 		more[o->npids++] = pid;
 	}
 	free(list);
-	return err || o->npids > before ? err : options_wrong(state, o, "-p needs a pid; '%s' has none", text);
+	return err || o->npids > before ? err : options_take_pid(state, o, text, &(pid_t){ 0 });
 }
 
 bool options_stray_pid(const struct options *options, const char *argument)

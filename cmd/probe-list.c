@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/images.h"
 #include "cmd/options.h"
@@ -57,6 +58,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_ARG:
 		if (!*arg)
 			return options_wrong(state, &l->options, "a file's name is empty");
+		if (options_stray_pid(&l->options, arg) && access(arg, F_OK))
+			return options_wrong(state, &l->options, "'%s' is a pid where a FILE is expected: " OPTIONS_PIDS_HINT, arg,
+			                     l->options.pids[l->options.npids - 1], arg);
 		options_append(&l->options.files, &l->options.nfiles, arg);
 		break;
 	case ARGP_KEY_END:

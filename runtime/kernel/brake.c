@@ -14,7 +14,8 @@
  * 2. If that is more than an eighth of the budget, it measures the programs for a moment. It does so at every look if
  *    processes that are not meant have traps too, because their hits are in no counter.
  * 3. The cost is not more than the CPU time that the targets used, if they are known.
- * 4. A watcher has a credit of one CPU second, because a short burst harms nobody. The holder has none.
+ * 4. A watcher has a credit of four seconds of the budget, because a short burst harms nobody. The holder of an explicit
+ *    budget has none.
  * 5. If the credit is used up, it disarms the points that were hit most, until the rest costs less than the budget, and
  *    looks again soon: a program that is no longer slowed down hits the rest more often.
  */
@@ -50,7 +51,7 @@ struct seen {
 };
 
 struct brake {
-	double limit, credit_max, credit;
+	double limit, seconds, credit; /* credit: in CPU seconds, at most limit * seconds */
 	cost_choice *mine;
 	uint64_t time; /* of the last look; 0: there was none */
 	struct seen *seen;
@@ -65,7 +66,7 @@ int brake_new(struct brake **brake, cost_choice *mine, double limit, double cred
 
 	if (!b)
 		return error_set(ENOMEM, "out of memory");
-	*b = (struct brake){ .limit = limit, .credit_max = credit, .credit = credit, .mine = mine };
+	*b = (struct brake){ .limit = limit, .seconds = credit, .credit = limit * credit, .mine = mine };
 	cost_trap();
 	*brake = b;
 	return 0;
@@ -166,7 +167,7 @@ static void count(struct brake *b, const struct pp_session *session, bool *unsee
 	}
 }
 
-/* ns that the hits since the last look took. */
+/* ns that the hits since the last look took, of points that can still be stopped. */
 static double counted_ns(const struct brake *b, const struct pp_session *session)
 {
 	double ns = 0;
@@ -175,7 +176,7 @@ static double counted_ns(const struct brake *b, const struct pp_session *session
 		const struct seen *seen = b->mine(session->segments[i]) ? seen_find(b, session->segments[i]) : NULL;
 
 		for (uint32_t p = 0; seen && p < seen->npoints; p++)
-			if (seen->since[p])
+			if (seen->since[p] && kernel_armed(session->segments[i], p))
 				ns += (double)seen->since[p] * hit_ns(b, session->segments[i], p);
 	}
 	return ns;
@@ -219,8 +220,8 @@ static double look(struct brake *b, const struct pp_session *session)
 	if (used >= 0 && share > used / (double)elapsed)
 		share = used / (double)elapsed;
 	b->credit += (b->limit - share) * (double)elapsed / 1e9;
-	if (b->credit > b->credit_max)
-		b->credit = b->credit_max;
+	if (b->credit > b->limit * b->seconds)
+		b->credit = b->limit * b->seconds;
 	return share;
 }
 
@@ -286,14 +287,18 @@ static void stop_worst(struct brake *b, struct pp_session *session, double share
 		for (uint32_t p = 0; seen && p < segment->desc->npoints; p++) {
 			double cost = (double)seen->since[p] * hit_ns(b, segment, p);
 
+			if (!kernel_armed(segment, p))
+				continue;
 			ns += cost;
-			if (kernel_armed(segment, p))
-				all[n++] = (struct candidate){ segment, p, cost };
+			all[n++] = (struct candidate){ segment, p, cost };
 		}
 	}
 	qsort(all, n, sizeof(*all), by_cost);
-	/* Hits of processes that are not meant cost as much. They are attributed to the points by their shares. */
-	for (size_t i = 0; i < n && left > b->limit; i++) {
+	/*
+	 * Hits of processes that are not meant are attributed to the points by their shares. If nothing else was hit, they
+	 * may be hits of any point, and all are stopped.
+	 */
+	for (size_t i = 0; i < n && left > b->limit && (all[i].ns > 0 || ns <= 0); i++) {
 		struct kernel_segment *s = all[i].segment->state;
 
 		if (!kernel_armed(all[i].segment, all[i].point))
@@ -421,39 +426,35 @@ static bool is_gone(const struct store *store)
 	return fstat(store->dir, &ours) || stat(store->path, &there) || ours.st_ino != there.st_ino;
 }
 
-static bool same_file(const char *path, const struct stat *as)
-{
-	struct stat st;
-
-	return !stat(path, &st) && st.st_dev == as->st_dev && st.st_ino == as->st_ino;
-}
-
 /*
  * Whether this mount namespace has no other processes than such as this one. Then no command can reach the session, and
- * a watcher would keep the namespace, its bpffs and the links alive for ever. If processes may not be looked at: false.
+ * a watcher would keep the namespace, its bpffs and the links alive for ever. Processes that may not be looked at do not
+ * count; if there are only such, the answer is no.
  */
 static bool is_alone(void)
 {
-	struct stat space, own, first;
-	bool alone = true;
+	struct stat space, own, st;
+	bool alone = true, others = false;
 	DIR *proc;
 
-	if (stat("/proc/1/ns/mnt", &first) || stat("/proc/self/ns/mnt", &space) || stat("/proc/self/exe", &own) ||
-	    (first.st_dev == space.st_dev && first.st_ino == space.st_ino) || !(proc = opendir("/proc")))
+	if (stat("/proc/self/ns/mnt", &space) || stat("/proc/self/exe", &own) || !(proc = opendir("/proc")))
 		return false;
 	for (struct dirent *entry; alone && (entry = readdir(proc));) {
 		char path[320];
 
-		if (!isdigit((unsigned char)entry->d_name[0]))
-			continue;
 		snprintf(path, sizeof(path), "/proc/%s/ns/mnt", entry->d_name);
-		if (!same_file(path, &space))
+		if (!isdigit((unsigned char)entry->d_name[0]) || stat(path, &st))
 			continue;
+		if (st.st_dev != space.st_dev || st.st_ino != space.st_ino) {
+			others = true;
+			continue;
+		}
+		/* A kernel thread has no file. */
 		snprintf(path, sizeof(path), "/proc/%s/exe", entry->d_name);
-		alone = same_file(path, &own);
+		alone = !stat(path, &st) && st.st_dev == own.st_dev && st.st_ino == own.st_ino;
 	}
 	closedir(proc);
-	return alone;
+	return alone && others;
 }
 
 /* Until a signal comes or nothing is left to be watched. */

@@ -6,9 +6,12 @@
 
 struct brake;
 
-#define BRAKE_CREDIT 1.0 /* CPU seconds above the budget that harm nobody */
+#define BRAKE_CREDIT 4.0
 
-/* mine: the segments that the budget is for. limit: a share of one CPU. credit: CPU seconds that may be taken above it. */
+/*
+ * mine: the segments that the budget is for. limit: a share of one CPU. credit: the seconds of budget that can be saved
+ * up for a burst.
+ */
 int brake_new(struct brake **brake, cost_choice *mine, double limit, double credit);
 void brake_free(struct brake *brake);
 void brake_limit(struct brake *brake, double limit);

@@ -234,16 +234,15 @@ int cost_measure(const struct pp_session *session, cost_choice *mine, int ms, st
 	start = clock_ns();
 	programs_read(&programs, &runs, &ns);
 	first = runs;
+	/* A late wake-up makes a slice long, and the next ones short. */
 	for (size_t i = 0; i < readings && !err; i++) {
-		uint64_t runs_before = runs, ns_before = ns, pause = (uint64_t)ms * 1000000 / readings;
+		uint64_t runs_before = runs, ns_before = ns, next = start + (uint64_t)ms * 1000000 * (i + 1) / readings;
 
-		nanosleep(&(struct timespec){ (time_t)(pause / 1000000000), (long)(pause % 1000000000) }, NULL);
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME,
+		                &(struct timespec){ (time_t)(next / 1000000000), (long)(next % 1000000000) }, NULL);
 		programs_read(&programs, &runs, &ns);
 		if (runs > runs_before)
 			slices[n++] = (struct slice){ runs - runs_before, ns - ns_before };
-		/* A late wake-up makes a slice long. */
-		if (clock_ns() - start > (uint64_t)ms * 1500000)
-			break;
 	}
 	cost->time = clock_ns() - start;
 	cost->runs = runs - first;
