@@ -360,17 +360,17 @@ static bool are_own(const struct options *options)
 /* Prints what a user without privilege can do instead, to follow an error message. "" if that is not the trouble. */
 static const char *way_out(const struct options *options, const struct arming *arming, int err, char *text, size_t room)
 {
-	const char *kernels = options->pgrp ? "--pgrp" : options->cgroup ? "--cgroup"
-	                      : arming->hold ? "--for, --until-exit and --budget" : NULL;
+	const char *kernels = options->pgrp ? "--pgrp needs" : options->cgroup ? "--cgroup needs"
+	                      : arming->hold ? "--for, --until-exit and --budget need" : NULL;
 
 	text[0] = 0;
 	if ((err != -EPERM && err != -EACCES && err != -EOPNOTSUPP) || agent_may_use_kernel() || !are_own(options))
 		return text;
 	for (size_t i = 0; i < arming->npatterns && !kernels; i++)
 		if (!strncmp(arming->patterns[i], "func:", 5))
-			kernels = "func:SYMBOL";
+			kernels = "func:SYMBOL needs";
 	if (kernels)
-		snprintf(text, room, "; %s needs the kernel, so root, or CAP_BPF and CAP_PERFMON; probes alone need no privilege "
+		snprintf(text, room, "; %s the kernel, so root, or CAP_BPF and CAP_PERFMON; probes alone need no privilege "
 		         "with the agent: " BY_AGENT, kernels);
 	else if (err != -EOPNOTSUPP)
 		snprintf(text, room, "; your own processes need no privilege with the agent: %s",

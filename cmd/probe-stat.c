@@ -454,7 +454,7 @@ static size_t choose(const struct stat_command *c, const struct reading *reading
 	return c->top && (size_t)c->top < n ? (size_t)c->top : n;
 }
 
-static enum status show(struct stat_command *c, struct reading *reading, bool rates)
+static enum status show(struct stat_command *c, struct reading *reading, bool rates, bool first)
 {
 	struct reading shown = *reading;
 	bool *matched = calloc(c->npatterns + 1, sizeof(*matched));
@@ -479,6 +479,8 @@ static enum status show(struct stat_command *c, struct reading *reading, bool ra
 		put_json(&c->options, &shown);
 	} else {
 		put_table(&c->options, &shown, rates);
+		if (!first)
+			shown.hidden = 0; /* told already */
 		remarks(&c->options, &shown);
 	}
 	free(matched);
@@ -525,7 +527,7 @@ static enum status run(struct stat_command *c)
 		reading_rates(&now, &before);
 		if (i && !c->options.json)
 			putchar('\n');
-		status = show(c, &now, c->interval > 0);
+		status = show(c, &now, c->interval > 0, !i);
 		if (flush_results())
 			break;
 		reading_free(&before);

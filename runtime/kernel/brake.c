@@ -345,7 +345,7 @@ static bool is_watched(const struct segment *segment)
 {
 	const struct kernel_segment *s = segment->backend == &backend_kernel ? segment->state : NULL;
 
-	return s && !s->held && s->change->limit;
+	return s && kernel_is_pinned(s) && s->change->limit;
 }
 
 static bool any_armed(const struct segment *segment)
