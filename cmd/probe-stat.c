@@ -249,7 +249,7 @@ static void put_json(struct options *o, const struct reading *reading)
 	}
 	document = json_of("session", text_json(options_session_name(o)), "time", json_object_new_uint64(reading->time),
 	                   "probes", probes, NULL);
-	if (reading->limit > 0)
+	if (reading->limit > 0 && (o->verbose || !reading->watched))
 		json_object_object_add(document, "budget", json_of(
 			"cpu_share", json_object_new_double(reading->limit),
 			"watched", json_object_new_boolean(reading->watched), NULL));

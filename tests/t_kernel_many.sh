@@ -46,7 +46,7 @@ done
 
 build_sites many 50000 1000
 start_sites many 3
-expect 0 probe-enable -q --json -s $S -p $pid 'gen:*'
+expect 0 probe-enable -q --yes --json -s $S -p $pid 'gen:*'
 want "sites armed" '[1000,50000,true,0]' "$(json '[(.armed | length), ([.armed[].sites] | add), (.armed | all(.verified)), (.refused | length)]' <<<"$out")"
 want "bytes when armed" "50000 cc" "$(site_bytes $pid "$T/many")"
 # some go at once
@@ -57,7 +57,7 @@ probe-stat --json -s $S >"$T/stat"
 want "probes, their hits, and all" '[889,[150],133350]' "$(json '[(.probes | length), ([.probes[].hits] | unique), ([.probes[].hits] | add)]' "$T/stat")"
 adds_up $S
 # some come again: those that are armed stay as they are
-expect 0 probe-enable -q --json -s $S -p $pid 'gen:*'
+expect 0 probe-enable -q --yes --json -s $S -p $pid 'gen:*'
 want "sites armed, old and new" 50000 "$(json '[.armed[].sites] | add' <<<"$out")"
 want "bytes when armed again" "50000 cc" "$(site_bytes $pid "$T/many")"
 want "hits that stay" 133350 "$(probe-stat --json -s $S | jq '[.probes[].hits] | add')"

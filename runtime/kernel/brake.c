@@ -16,8 +16,9 @@
  * 3. The cost is not more than the CPU time that the targets used, if they are known.
  * 4. A watcher has a credit of four seconds of the budget, because a short burst harms nobody. The holder of an explicit
  *    budget has none.
- * 5. If the credit is used up, it disarms the points that were hit most, until the rest costs less than the budget, and
- *    looks again soon: a program that is no longer slowed down hits the rest more often.
+ * 5. If the credit is used up, it disarms the points that were hit most, until the rest costs less than the budget. A
+ *    program that is no longer slowed down hits the rest more often. So it looks again soon, and if the cost is more than
+ *    twice the budget, it expects that the program uses the time that is saved.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -41,7 +42,7 @@
 #define LOOK_NS 1000000000
 #define AGAIN_NS 250000000 /* after a look that found too much */
 #define MEASURE_MS 50
-#define ALONE_NS 3000000000
+#define ALONE_NS 1000000000
 #define TRAP_UNKNOWN 1000.0 /* ns, if it cannot be calibrated */
 
 /* What the looks saw of a segment. The session may have loaded it anew meanwhile. */
@@ -58,6 +59,7 @@ struct brake {
 	size_t nseen;
 	struct targets_cpu targets;
 	double program_ns;
+	double used; /* by the targets since the last look, as a share of one CPU; below 0: unknown */
 };
 
 int brake_new(struct brake **brake, cost_choice *mine, double limit, double credit)
@@ -209,6 +211,7 @@ static double look(struct brake *b, const struct pp_session *session)
 	targets_cpu_read(&targets, session, b->mine);
 	count(b, session, &unseen);
 	used = targets_cpu_used(&b->targets, &targets);
+	b->used = used < 0 || !elapsed ? -1 : used / (double)elapsed;
 	targets_cpu_release(&b->targets);
 	b->targets = targets;
 	b->time = now;
@@ -217,8 +220,8 @@ static double look(struct brake *b, const struct pp_session *session)
 	if (unseen || counted_ns(b, session) > b->limit * (double)elapsed / 8)
 		share = measure(b, session, unseen);
 	share += counted_ns(b, session) / (double)elapsed;
-	if (used >= 0 && share > used / (double)elapsed)
-		share = used / (double)elapsed;
+	if (b->used >= 0 && share > b->used)
+		share = b->used;
 	b->credit += (b->limit - share) * (double)elapsed / 1e9;
 	if (b->credit > b->limit * b->seconds)
 		b->credit = b->limit * b->seconds;
@@ -260,6 +263,18 @@ static double stop(struct brake *b, const struct candidate *c, uint64_t why)
 	return ns;
 }
 
+/* What the rest will cost when all but that is saved. */
+static double expected(const struct brake *b, double share, double rest)
+{
+	double other = b->used - share; /* what the targets do beside hits: a calibrated cost leaves some doubt */
+
+	if (rest <= 0 || share <= 2 * b->limit || b->used <= 0)
+		return rest;
+	if (other < 0.02 * b->used)
+		other = 0.02 * b->used;
+	return rest * b->used / (rest + other);
+}
+
 static uint64_t units(double share)
 {
 	double n = share * KERNEL_SHARE + 0.5;
@@ -298,7 +313,7 @@ static void stop_worst(struct brake *b, struct pp_session *session, double share
 	 * Hits of processes that are not meant are attributed to the points by their shares. If nothing else was hit, they
 	 * may be hits of any point, and all are stopped.
 	 */
-	for (size_t i = 0; i < n && left > b->limit && (all[i].ns > 0 || ns <= 0); i++) {
+	for (size_t i = 0; i < n && expected(b, share, left) > b->limit && (all[i].ns > 0 || ns <= 0); i++) {
 		struct kernel_segment *s = all[i].segment->state;
 
 		if (!kernel_armed(all[i].segment, all[i].point))
