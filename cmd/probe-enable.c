@@ -36,8 +36,8 @@ static const struct argp_option own[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, reader or not: a flight recorder", 1 },
 	{ "overwrite", KEY_OVERWRITE, 0, 0, "the same, and keep the newest records, not the oldest; -b agent only", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "disarm after TIME: 30s, 5m, 1h, 500ms", 1 },
-	{ "budget", KEY_BUDGET, "SHARE%", 0, "disarm what is hit most while hits take more of a CPU, as in 5%, or off (25% "
-	  "of what the kernel arms)", 1 },
+	{ "budget", KEY_BUDGET, "SHARE%", 0, "disarm what is hit most while hits take more of a CPU, as in 5%; or off "
+	  "(default 25% for what the kernel arms)", 1 },
 	{ "until-exit", KEY_UNTIL_EXIT, "PID", OPTION_ARG_OPTIONAL,
 	  "disarm when PID has ended; where none is given, the last of -p's, or the command", 1 },
 	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p first", 1 },
@@ -154,9 +154,10 @@ static const struct argp argp = {
 static void say_ready(void *arg)
 {
 	int *fd = arg;
+	ssize_t n = write(*fd, "", 1);
 
-	if (write(*fd, "", 1) == 1)
-		close(*fd);
+	(void)n;
+	close(*fd);
 }
 
 /*
@@ -165,9 +166,12 @@ static void say_ready(void *arg)
  */
 static void start_watcher(struct options *o)
 {
+	struct pp_session *session;
 	int pipe[2], null;
+	bool watched = true;
 	char byte;
 	pid_t pid;
+	ssize_t n;
 
 	if (pipe2(pipe, O_CLOEXEC) || (pid = fork()) < 0) {
 		remark(o, "cannot start the process that keeps the budget: %s", strerror(errno));
@@ -188,9 +192,17 @@ static void start_watcher(struct options *o)
 		_exit(0);
 	}
 	close(pipe[1]);
-	while (read(pipe[0], &byte, 1) < 0 && errno == EINTR)
-		;
+	do
+		n = read(pipe[0], &byte, 1);
+	while (n < 0 && errno == EINTR);
 	close(pipe[0]);
+	/* Either it failed, or another one was faster, or the session has ended. */
+	if (n == 1 || pp_session_open(options_session_name(o), false, &session))
+		return;
+	pp_session_limit(session, &watched);
+	pp_session_close(session);
+	if (!watched)
+		remark(o, "the process that keeps the budget did not start: nothing limits what hits cost");
 }
 
 /* A session that stays open is left in *held. */

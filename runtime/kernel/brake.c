@@ -32,6 +32,7 @@
 #include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/clock.h"
@@ -69,7 +70,6 @@ int brake_new(struct brake **brake, cost_choice *mine, double limit, double cred
 	if (!b)
 		return error_set(ENOMEM, "out of memory");
 	*b = (struct brake){ .limit = limit, .seconds = credit, .credit = limit * credit, .mine = mine };
-	cost_trap();
 	*brake = b;
 	return 0;
 }
@@ -420,16 +420,20 @@ void kernel_unlimit(struct pp_session *session)
 static int watch_begin(const struct kernel_session *k)
 {
 	const char *path = store_path(&k->store, "watch", -1, -1);
-	int fd, err;
+	int fd, err = 0;
 
 	if (mkdir(path, 0700) && errno != EEXIST)
 		return error_set(errno, "cannot make %s: %s", path, strerror(errno));
 	fd = watch_open(k);
 	if (fd < 0)
 		return error_set(errno, "cannot open %s: %s", path, strerror(errno));
-	if (!flock(fd, LOCK_EX | LOCK_NB))
-		return fd;
-	err = errno == EWOULDBLOCK ? EALREADY : errno;
+	/* A command that only wants to know has the lock for a moment (kernel_limit()). */
+	for (int try = 0; try < 20; try++) {
+		if (!flock(fd, LOCK_EX | LOCK_NB))
+			return fd;
+		err = errno == EWOULDBLOCK ? EALREADY : errno;
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+	}
 	close(fd);
 	return error_set(err, "cannot lock %s: %s", path, strerror(err));
 }
