@@ -373,22 +373,22 @@ static void put_table(const struct options *o, const struct reading *reading, bo
 
 enum { STOPPED_SHOWN = 5 };
 
-/* What there is to say beside the table. */
-static void remarks(const struct options *o, const struct reading *reading)
+/* What there is to say beside the table. What was stopped is told of all rows, whichever are shown. */
+static void remarks(const struct options *o, const struct reading *all, const struct reading *reading)
 {
 	const struct pp_cost *cost = &reading->cost;
 	size_t stopped = 0;
 
-	for (size_t i = 0; i < reading->n; i++)
-		if (reading->rows[i].over_budget)
-			stopped++;
-	for (size_t i = 0; i < reading->n; i++)
-		if (reading->rows[i].over_budget && (stopped <= STOPPED_SHOWN || o->verbose))
+	for (size_t i = 0; i < all->n; i++)
+		stopped += all->rows[i].over_budget != 0;
+	for (size_t i = 0; i < all->n; i++) {
+		const struct row *r = &all->rows[i];
+
+		if (r->over_budget && (stopped <= STOPPED_SHOWN || o->verbose))
 			remark(o, "%zu site%s of %s %s disarmed: over the budget (cost %.0f %% of a CPU, limit %g %%); it is not "
-			          "counted any more", reading->rows[i].over_budget,
-			       reading->rows[i].over_budget == 1 ? "" : "s", reading->rows[i].probe,
-			       reading->rows[i].over_budget == 1 ? "was" : "were", 100 * reading->rows[i].share,
-			       100 * reading->rows[i].limit);
+			          "counted any more", r->over_budget, r->over_budget == 1 ? "" : "s", r->probe,
+			       r->over_budget == 1 ? "was" : "were", 100 * r->share, 100 * r->limit);
+	}
 	if (stopped > STOPPED_SHOWN && !o->verbose)
 		remark(o, "%zu probes were disarmed over the budget, and are not counted any more", stopped);
 	if (reading->limit > 0 && !reading->watched)
@@ -481,7 +481,7 @@ static enum status show(struct stat_command *c, struct reading *reading, bool ra
 		put_table(&c->options, &shown, rates);
 		if (!first)
 			shown.hidden = 0; /* told already */
-		remarks(&c->options, &shown);
+		remarks(&c->options, reading, &shown);
 	}
 	free(matched);
 	free(shown.rows);

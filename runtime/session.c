@@ -299,7 +299,7 @@ double pp_session_limit(const struct pp_session *session, bool *watched)
 {
 	double limit = 0;
 
-	*watched = false;
+	*watched = true;
 	for (size_t i = 0; i < NBACKENDS && !limit; i++)
 		if (state_of(session, backends[i]) && backends[i]->limit)
 			limit = backends[i]->limit(session, watched);

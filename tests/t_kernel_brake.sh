@@ -187,6 +187,15 @@ if have script; then
 	want "yes" 600 "$(stat | jq '[.probes[].sites] | add')"
 	expect 0 probe-disable -q -s $S
 fi
+# A watcher ends with the processes that it watches for; their counts stay.
+wait_for 20 no_watcher
+expect 0 probe-enable -q -s $S -p $a k:one
+tell a "run 1 3"
+want "it runs" 1 "$(watchers | wc -l)"
 kill $many
 stop a
+wait_for 20 no_watcher
+want "no budget is left" null "$(stat | jq .budget)"
+want "the counts are" 3 "$(count $S k:one)"
+expect 0 probe-disable -q -s $S
 stop b

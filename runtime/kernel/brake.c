@@ -476,6 +476,31 @@ static bool is_alone(void)
 	return alone && others;
 }
 
+/* Whether no process is left that the segment's points can be hit in. */
+static bool is_over(const struct segment *segment)
+{
+	const struct kernel_segment *s = segment->state;
+	pid_t last = 0;
+
+	for (uint32_t p = 0; p < segment->desc->npoints; p++) {
+		pid_t pid = (pid_t)desc_points(segment->desc)[p].pid;
+		clockid_t clock;
+
+		if (!pid || s->change->unseen || (pid != last && clock_getcpuclockid(pid, &clock) != ESRCH))
+			return false;
+		last = pid;
+	}
+	return true;
+}
+
+/* The kernel's filter holds the process, not the number, so that a new process with the number is not hit. */
+static void end_budgets(const struct pp_session *session)
+{
+	for (size_t i = 0; i < session->nsegments; i++)
+		if (is_watched(session->segments[i]) && is_over(session->segments[i]))
+			((struct kernel_segment *)session->segments[i]->state)->change->limit = 0;
+}
+
 /* Until a signal comes or nothing is left to be watched. */
 static int watch(struct pp_session *session, struct brake *b, int signals)
 {
@@ -513,6 +538,7 @@ static int watch(struct pp_session *session, struct brake *b, int signals)
 		if (clock_ns() >= alone) {
 			if (is_alone())
 				return -ENOENT;
+			end_budgets(session);
 			alone = clock_ns() + ALONE_NS;
 		}
 	}
