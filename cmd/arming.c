@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cmd/command.h"
 #include "cmd/images.h"
@@ -12,6 +14,9 @@
 #include "cmd/output.h"
 #include "cmd/resemble.h"
 #include "cmd/text.h"
+#include "runtime/agent-client.h"
+
+enum { MANY_SITES = 500, ROWS_SHOWN = 20 };
 
 struct pp_request *arming_request(struct options *options, const struct arming *arming, enum status *status)
 {
@@ -49,6 +54,9 @@ struct pp_request *arming_request(struct options *options, const struct arming *
 		goto failed;
 	if (options->maxactive)
 		pp_request_maxactive(request, options->maxactive);
+	pp_request_budget(request, arming->budget);
+	if (!options->yes)
+		pp_request_many(request, MANY_SITES);
 	if (arming->hold)
 		pp_request_hold(request);
 	if (arming->record)
@@ -176,8 +184,14 @@ static void put_refused(FILE *out, const struct options *options, const struct p
 {
 	size_t n, *rows = refused_rows(report, &n);
 
-	for (size_t from = 0, to; from < n; from = to) {
+	for (size_t from = 0, to, shown = 0; from < n; from = to, shown++) {
 		size_t sites = 0, probes = 0;
+
+		if (!options->verbose && shown == ROWS_SHOWN) {
+			fprintf(out, "... and %zu more sites are refused (-v shows them)\n", n - from);
+			break;
+		}
+
 		const char *last = NULL;
 
 		for (to = from; to < n && same_reason(report, rows[from], rows[to]); to++) {
@@ -204,28 +218,47 @@ static void put_refused(FILE *out, const struct options *options, const struct p
 	free(rows);
 }
 
-static void put_text(FILE *out, const struct options *options, const struct pp_report *report)
+static void put_row(FILE *out, const struct pp_report *report, size_t row)
 {
-	for (size_t i = 0; i < pp_report_rows(report); i++) {
-		enum pp_state state = pp_report_state(report, i);
-		const char *reason = pp_report_reason(report, i);
+	enum pp_state state = pp_report_state(report, row);
+	const char *reason = pp_report_reason(report, row);
 
-		if (state == PP_REFUSED)
-			continue;
-		if (state == PP_ARMED)
-			put_painted(out, PAINT_GOOD, "armed");
-		else
-			put_painted(out, PAINT_WAITING, "pending");
-		fputs(state == PP_ARMED ? "    " : "  ", out);
-		text_puts(out, pp_report_probe(report, i));
-		put_process(out, report, i);
-		if (state == PP_ARMED)
-			fprintf(out, "  %zu site%s  %s", pp_report_sites(report, i), plural(pp_report_sites(report, i)),
-			        pp_report_backend(report, i));
-		if (reason) {
-			fputs(", ", out);
-			text_puts(out, reason);
+	if (state == PP_ARMED)
+		put_painted(out, PAINT_GOOD, "armed");
+	else
+		put_painted(out, PAINT_WAITING, "pending");
+	fputs(state == PP_ARMED ? "    " : "  ", out);
+	text_puts(out, pp_report_probe(report, row));
+	put_process(out, report, row);
+	if (state == PP_ARMED)
+		fprintf(out, "  %zu site%s  %s", pp_report_sites(report, row), plural(pp_report_sites(report, row)),
+		        pp_report_backend(report, row));
+	if (reason) {
+		fputs(", ", out);
+		text_puts(out, reason);
+	}
+	putc('\n', out);
+}
+
+/* The first rows and a sum, with -v all rows. */
+static void put_text(FILE *out, const struct options *options, const struct pp_report *report,
+                     const struct tally *tally)
+{
+	size_t rows = tally->armed_probes + tally->pending, shown = 0;
+	size_t most = options->verbose || rows <= ROWS_SHOWN ? rows : ROWS_SHOWN;
+
+	for (size_t i = 0; i < pp_report_rows(report) && shown < most; i++)
+		if (pp_report_state(report, i) != PP_REFUSED) {
+			put_row(out, report, i);
+			shown++;
 		}
+	if (shown < rows) {
+		fprintf(out, "... and %zu more rows (-v shows them): ", rows - shown);
+		if (tally->armed)
+			fprintf(out, "%zu site%s of %zu probe%s armed in all%s", tally->armed, plural(tally->armed),
+			        tally->armed_probes, plural(tally->armed_probes), tally->pending ? ", " : "");
+		if (tally->pending)
+			fprintf(out, "%zu probe%s pending in all", tally->pending, plural(tally->pending));
 		putc('\n', out);
 	}
 	put_refused(out, options, report);
@@ -308,6 +341,59 @@ static bool tell_unmatched(struct options *options, const struct arming *arming,
 	return looked;
 }
 
+/* Whether every process asked for is this user's own. */
+static bool are_own(const struct options *options)
+{
+	for (size_t i = 0; i < options->npids; i++) {
+		char path[32];
+		struct stat st;
+
+		snprintf(path, sizeof(path), "/proc/%d", options->pids[i]);
+		if (stat(path, &st) || st.st_uid != geteuid())
+			return false;
+	}
+	return true;
+}
+
+#define BY_AGENT "probe-enable --inject -p PID, or -b agent -- COMMAND"
+
+/* Prints what a user without privilege can do instead, to follow an error message. "" if that is not the trouble. */
+static const char *way_out(const struct options *options, const struct arming *arming, int err, char *text, size_t room)
+{
+	const char *kernels = options->pgrp ? "--pgrp needs" : options->cgroup ? "--cgroup needs"
+	                      : arming->hold ? "--for, --until-exit and --budget need" : NULL;
+
+	text[0] = 0;
+	if ((err != -EPERM && err != -EACCES && err != -EOPNOTSUPP) || agent_may_use_kernel() || !are_own(options))
+		return text;
+	for (size_t i = 0; i < arming->npatterns && !kernels; i++)
+		if (!strncmp(arming->patterns[i], "func:", 5))
+			kernels = "func:SYMBOL needs";
+	if (kernels)
+		snprintf(text, room, "; %s the kernel, so root, or CAP_BPF and CAP_PERFMON; probes alone need no privilege "
+		         "with the agent: " BY_AGENT, kernels);
+	else if (err != -EOPNOTSUPP)
+		snprintf(text, room, "; your own processes need no privilege with the agent: %s",
+		         arming->command ? "-b agent -- COMMAND" : BY_AGENT);
+	return text;
+}
+
+/* A command that is not an ELF file has no probes. False: it is one. */
+static bool tell_script(struct options *options, const struct command *command)
+{
+	char *interpreter;
+
+	if (!command_is_script(command->path, &interpreter))
+		return false;
+	if (interpreter)
+		complain(options, "'%s' is a script and has no probes: name its interpreter, as in -- %s %s", command->path,
+		         interpreter, command->path);
+	else
+		complain(options, "'%s' is not an ELF file and has no probes: name the program that runs it", command->path);
+	free(interpreter);
+	return true;
+}
+
 static void tell_refused(struct options *options, const struct pp_report *report, const struct tally *tally)
 {
 	size_t n, reasons = 0, *rows = refused_rows(report, &n);
@@ -336,12 +422,36 @@ static void summarise(const struct options *options, const struct pp_session *se
 		       tally->pending == 1 ? " is" : "s are");
 }
 
+static bool agreed(void)
+{
+	char answer[16] = "";
+
+	fputs("Arm them? [y/N] ", stderr);
+	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+/* Asks on a terminal before very many sites are armed. */
+static int enable(struct options *options, struct pp_session *session, struct pp_request *request,
+                  struct pp_report **report)
+{
+	int err = pp_session_enable(session, request, report);
+
+	if (err != -EDQUOT || options->json || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+		return err;
+	remark(options, "%s", pp_error());
+	if (!agreed())
+		return err;
+	pp_report_free(*report);
+	pp_request_many(request, 0);
+	return pp_session_enable(session, request, report);
+}
+
 enum status arming_run(struct options *options, const struct arming *arming, struct pp_session *session,
-                       const struct pp_request *request, FILE *out)
+                       struct pp_request *request, FILE *out)
 {
 	struct pp_report *report = NULL;
 	struct tally tally = { 0 };
-	int err = pp_session_enable(session, request, &report);
+	int err = enable(options, session, request, &report);
 	char *error = strdup(err ? pp_error() : "");
 	enum status status;
 
@@ -353,7 +463,7 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 	if (err && (tally.armed || tally.pending))
 		tally = (struct tally){ 0 };
 	if (out && tally_rows(&tally) && !options->json && !options->quiet && err != -EINTR) {
-		put_text(out, options, report);
+		put_text(out, options, report, &tally);
 		fflush(out);
 	}
 
@@ -362,8 +472,12 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 		complain(options, "interrupted: what was begun is rolled back, nothing was armed");
 		goto out;
 	}
+	if (err == -ENOENT && arming->command && !options->nfiles && tell_script(options, arming->command))
+		goto out;
 	if (err && !(err == -ENOENT && tally.unmatched && tell_unmatched(options, arming, report))) {
-		complain(options, "%s", error);
+		char instead[256];
+
+		complain(options, "%s%s", error, way_out(options, arming, err, instead, sizeof(instead)));
 		if (!tally.refused)
 			goto out;
 	} else if (!err) {

@@ -18,6 +18,7 @@ struct arming {
 	size_t npatterns;
 	const struct command *command; /* NULL: none */
 	bool record, overwrite;
+	double budget; /* a share of one CPU; 0: none */
 	bool hold; /* what is armed is to end with this process */
 };
 
@@ -32,6 +33,6 @@ struct pp_request *arming_request(struct options *options, const struct arming *
  * refused in any case.
  */
 enum status arming_run(struct options *options, const struct arming *arming, struct pp_session *session,
-                       const struct pp_request *request, FILE *out);
+                       struct pp_request *request, FILE *out);
 
 #endif

@@ -58,6 +58,37 @@ static int resolve(const char *name, char **path)
 	}
 }
 
+bool command_is_script(const char *path, char **interpreter)
+{
+	char line[256], *word, *rest = line + 2, *end;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, line, sizeof(line) - 1) : -1;
+
+	*interpreter = NULL;
+	if (fd >= 0)
+		close(fd);
+	if (n < 0 || (n >= 4 && !memcmp(line, "\177ELF", 4)))
+		return false;
+	line[n] = 0;
+	if (strncmp(line, "#!", 2))
+		return true;
+	line[strcspn(line, "\r\n")] = 0;
+	rest += strspn(rest, " \t");
+	/* env(1) is not the program that has the probes. */
+	word = rest + strcspn(rest, " \t");
+	end = word;
+	while (end > rest && end[-1] != '/')
+		end--;
+	if (*word && word - end == 3 && !strncmp(end, "env", 3)) {
+		rest = word + strspn(word, " \t");
+		if (!strncmp(rest, "-S", 2))
+			rest += 2 + strspn(rest + 2, " \t");
+	}
+	if (*rest)
+		*interpreter = strdup(rest);
+	return true;
+}
+
 __attribute__((noreturn)) static void child(int go, int failed, const char *path, char *const *argv, const char *preload)
 {
 	char byte;

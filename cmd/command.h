@@ -21,6 +21,11 @@ struct command {
  * preload: its LD_PRELOAD, NULL: as it is.
  */
 int command_start(struct command *command, char *const *argv, const char *preload);
+/*
+ * Whether a file that can be run is not ELF. *interpreter: what its first line names after "#!", with its arguments and
+ * without env(1); the caller frees it. NULL: it names none.
+ */
+bool command_is_script(const char *path, char **interpreter);
 /* Lets it run: 0, or the negative errno of execve(2) and then it has ended. */
 int command_release(struct command *command);
 /* Ends it where it has not run. */

@@ -13,7 +13,7 @@
 
 #include "cmd/output.h"
 
-enum { KEY_JSON = 0x100, KEY_IF, KEY_STRING, KEY_CHILDREN, KEY_PGRP, KEY_CGROUP, KEY_MAXACTIVE };
+enum { KEY_JSON = 0x100, KEY_IF, KEY_STRING, KEY_CHILDREN, KEY_PGRP, KEY_CGROUP, KEY_MAXACTIVE, KEY_YES };
 
 void options_append(const char ***list, size_t *n, const char *argument)
 {
@@ -38,19 +38,36 @@ error_t options_take_pid(struct argp_state *state, struct options *o, const char
 	return 0;
 }
 
-static error_t append_pid(struct argp_state *state, struct options *o, const char *text)
+/* One process id, or several with commas or blanks between them, as pgrep -d, and pidof print them. */
+static error_t append_pids(struct argp_state *state, struct options *o, const char *text)
 {
-	pid_t pid, *more;
-	error_t err = options_take_pid(state, o, text, &pid);
+	char *list = strdup(text), *rest = list, *word;
+	error_t err = 0;
+	size_t before = o->npids;
 
-	if (err)
-		return err;
-	more = reallocarray(o->pids, o->npids + 1, sizeof(*more));
-	if (!more)
+	if (!list)
 		no_memory();
-	o->pids = more;
-	more[o->npids++] = pid;
-	return 0;
+	while (!err && (word = strsep(&rest, ", \t\n"))) {
+		pid_t pid, *more;
+
+		if (!*word)
+			continue;
+		err = options_take_pid(state, o, word, &pid);
+		if (err)
+			break;
+		more = reallocarray(o->pids, o->npids + 1, sizeof(*more));
+		if (!more)
+			no_memory();
+		o->pids = more;
+		more[o->npids++] = pid;
+	}
+	free(list);
+	return err || o->npids > before ? err : options_take_pid(state, o, text, &(pid_t){ 0 });
+}
+
+bool options_stray_pid(const struct options *options, const char *argument)
+{
+	return options->npids && *argument && !argument[strspn(argument, "0123456789")];
 }
 
 static error_t check_request(struct argp_state *state, struct options *o,
@@ -82,6 +99,9 @@ static error_t parse_maxactive(struct argp_state *state, struct options *o, cons
 error_t options_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,
                         const char *pattern)
 {
+	if (options_stray_pid(options, pattern))
+		return options_wrong(state, options, "'%s' is a pid where a PATTERN is expected: " OPTIONS_PIDS_HINT, pattern,
+		                     options->pids[options->npids - 1], pattern);
 	options_append(list, n, pattern);
 	return check_request(state, options, pp_request_pattern, pattern);
 }
@@ -102,7 +122,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case 'p':
-		return append_pid(state, o, arg);
+		return append_pids(state, o, arg);
 	case 'f':
 		if (!*arg)
 			return options_wrong(state, o, "-f needs a file; the name is empty");
@@ -131,6 +151,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_MAXACTIVE:
 		return parse_maxactive(state, o, arg);
+	case KEY_YES:
+		o->yes = true;
+		break;
 	case KEY_JSON:
 		o->json = true;
 		break;
@@ -152,7 +175,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option pid[] = {
-	{ "pid", 'p', "PID", 0, "this process; can be repeated", 1 },
+	{ "pid", 'p', "PID", 0, "this process, or several: 1,2,3; can be repeated", 1 },
 	{ 0 },
 };
 static const struct argp_option file[] = {
@@ -176,6 +199,10 @@ static const struct argp_option backend[] = {
 	{ "backend", 'b', "BACKEND", 0, "what arms: kernel, agent or auto (the start)", 1 },
 	{ 0 },
 };
+static const struct argp_option yes[] = {
+	{ "yes", KEY_YES, 0, 0, "arm more than 500 sites in running processes by the kernel without asking", 1 },
+	{ 0 },
+};
 static const struct argp_option output[] = {
 	{ "json", KEY_JSON, 0, 0, "results as JSON; an error is {\"error\":...}", 2 },
 	{ "quiet", 'q', 0, 0, "nothing but results and errors", 2 },
@@ -188,6 +215,7 @@ const struct argp options_file = { .options = file, .parser = parse };
 const struct argp options_filter = { .options = filter, .parser = parse };
 const struct argp options_session = { .options = session, .parser = parse };
 const struct argp options_backend = { .options = backend, .parser = parse };
+const struct argp options_yes = { .options = yes, .parser = parse };
 const struct argp options_output = { .options = output, .parser = parse };
 const struct argp_child options_arming[] = {
 	{ &options_pid, 0, NULL, 0 },
@@ -195,6 +223,7 @@ const struct argp_child options_arming[] = {
 	{ &options_filter, 0, NULL, 0 },
 	{ &options_session, 0, NULL, 0 },
 	{ &options_backend, 0, NULL, 0 },
+	{ &options_yes, 0, NULL, 0 },
 	{ &options_output, 0, NULL, 0 },
 	{ 0 },
 };

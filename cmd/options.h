@@ -25,6 +25,7 @@ struct options {
 	const char **strings; /* names of arguments */
 	size_t nstrings;
 	bool children, pgrp;
+	bool yes; /* arm any number of sites */
 	bool json, quiet, verbose;
 	char *usage;     /* what is wrong with the command line, where argp is not to say it */
 	char *complaint; /* what complain() keeps for JSON */
@@ -35,6 +36,7 @@ extern const struct argp options_file;    /* -f */
 extern const struct argp options_filter;  /* --if --string --children --pgrp --cgroup --maxactive */
 extern const struct argp options_session; /* -s */
 extern const struct argp options_backend; /* -b */
+extern const struct argp options_yes;     /* --yes */
 extern const struct argp options_output;  /* --json -q -v */
 extern const struct argp_child options_arming[]; /* all of them, for what arms */
 
@@ -47,6 +49,9 @@ __attribute__((format(printf, 3, 4))) error_t options_wrong(struct argp_state *s
                                                             const char *format, ...);
 /* A process id. */
 error_t options_take_pid(struct argp_state *state, struct options *options, const char *text, pid_t *pid);
+/* Whether an argument looks like one more pid, as from -p $(pidof NAME). The hint takes the last pid and the argument. */
+bool options_stray_pid(const struct options *options, const char *argument);
+#define OPTIONS_PIDS_HINT "separate several pids by commas, as in -p %d,%s or -p $(pgrep -d, NAME)"
 /* A pattern that can be, at the end of a list. */
 error_t options_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,
                         const char *pattern);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,7 +24,7 @@ struct enable {
 	struct arming arming;
 	char **command;
 	double seconds;   /* --for; 0: not given */
-	double budget;    /* CPUs; 0: not given */
+	double budget;    /* of --budget: CPUs; 0: off; below 0: not given */
 	bool until_exit;
 	pid_t until;      /* the process of --until-exit=PID */
 	bool inject;
@@ -35,7 +36,8 @@ static const struct argp_option own[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, reader or not: a flight recorder", 1 },
 	{ "overwrite", KEY_OVERWRITE, 0, 0, "the same, and keep the newest records, not the oldest; -b agent only", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "disarm after TIME: 30s, 5m, 1h, 500ms", 1 },
-	{ "budget", KEY_BUDGET, "SHARE%", 0, "disarm what is hit most while hits take more of a CPU, as in 5%", 1 },
+	{ "budget", KEY_BUDGET, "SHARE%", 0, "disarm what is hit most while hits take more of a CPU, as in 5%; or off "
+	  "(default 25% for what the kernel arms)", 1 },
 	{ "until-exit", KEY_UNTIL_EXIT, "PID", OPTION_ARG_OPTIONAL,
 	  "disarm when PID has ended; where none is given, the last of -p's, or the command", 1 },
 	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p first", 1 },
@@ -57,10 +59,32 @@ static double take_time(const char *text)
 	return 0;
 }
 
+/* "5%": 0.05; "off": 0; below 0 if it is neither. */
+static double take_budget(const char *text)
+{
+	char *end;
+	double n;
+
+	if (!strcmp(text, "off"))
+		return 0;
+	n = strtod(text, &end) / 100;
+	return end != text && !strcmp(end, "%") && n >= 0.0001 && n <= 1000 ? n : -1;
+}
+
+/* The budget without --budget: of PROBEPOINT_BUDGET, or 25 % of a CPU. */
+static double default_budget(struct options *o)
+{
+	const char *text = getenv("PROBEPOINT_BUDGET");
+	double budget = text && *text ? take_budget(text) : 0.25;
+
+	if (budget < 0)
+		options_reject(o, "PROBEPOINT_BUDGET: invalid budget '%s': a share of a CPU, as in 5%%, or off", text);
+	return budget;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct enable *e = state->input;
-	char *end;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
@@ -79,10 +103,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		e->arming.hold = true;
 		break;
 	case KEY_BUDGET:
-		e->budget = strtod(arg, &end) / 100;
-		if (end == arg || strcmp(end, "%") || !(e->budget >= 0.0001 && e->budget <= 1000))
-			return options_wrong(state, &e->options, "'%s' is no share of a CPU: 5%%, 0.5%%", arg);
-		e->arming.hold = true;
+		e->budget = take_budget(arg);
+		if (e->budget < 0)
+			return options_wrong(state, &e->options, "invalid budget '%s': a share of a CPU, as in 5%% or 0.5%%, or off",
+			                     arg);
+		e->arming.hold |= e->budget > 0;
 		break;
 	case KEY_UNTIL_EXIT:
 		e->arming.hold = e->until_exit = true;
@@ -126,6 +151,60 @@ static const struct argp argp = {
 	.children = options_arming,
 };
 
+static void say_ready(void *arg)
+{
+	int *fd = arg;
+	ssize_t n = write(*fd, "", 1);
+
+	(void)n;
+	close(*fd);
+}
+
+/*
+ * Starts the process that keeps the budget of what stays armed. It inherits nothing: a descriptor or a directory of the
+ * caller's must not stay busy because of it.
+ */
+static void start_watcher(struct options *o)
+{
+	struct pp_session *session;
+	int pipe[2], null;
+	bool watched = true;
+	char byte;
+	pid_t pid;
+	ssize_t n;
+
+	if (pipe2(pipe, O_CLOEXEC) || (pid = fork()) < 0) {
+		remark(o, "cannot start the process that keeps the budget: %s", strerror(errno));
+		return;
+	}
+	if (!pid) {
+		null = open("/dev/null", O_RDWR);
+		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+			dup2(null, fd);
+		if (pipe[1] != STDERR_FILENO + 1)
+			dup2(pipe[1], STDERR_FILENO + 1);
+		close_range(STDERR_FILENO + 2, ~0u, 0);
+		pipe[1] = STDERR_FILENO + 1;
+		setsid();
+		prctl(PR_SET_NAME, "probe-watch");
+		if (!chdir("/"))
+			pp_session_watch(options_session_name(o), say_ready, &pipe[1]);
+		_exit(0);
+	}
+	close(pipe[1]);
+	do
+		n = read(pipe[0], &byte, 1);
+	while (n < 0 && errno == EINTR);
+	close(pipe[0]);
+	/* Either it failed, or another one was faster, or the session has ended. */
+	if (n == 1 || pp_session_open(options_session_name(o), false, &session))
+		return;
+	pp_session_limit(session, &watched);
+	pp_session_close(session);
+	if (!watched)
+		remark(o, "the process that keeps the budget did not start: nothing limits what hits cost");
+}
+
 /* A session that stays open is left in *held. */
 static enum status enable(struct enable *e, struct pp_session **held)
 {
@@ -133,6 +212,7 @@ static enum status enable(struct enable *e, struct pp_session **held)
 	struct pp_session *session = NULL;
 	struct pp_request *request;
 	enum status status;
+	bool watched = true;
 	int err;
 
 	request = arming_request(o, &e->arming, &status);
@@ -147,12 +227,17 @@ static enum status enable(struct enable *e, struct pp_session **held)
 		/* stdout is the command's */
 		status = arming_run(o, &e->arming, session, request,
 		                    e->arming.command && !o->json ? stderr : stdout);
+		if (!e->budget)
+			pp_session_unlimit(session);
+		pp_session_limit(session, &watched);
 	}
 	if (held)
 		*held = session;
 	else
 		pp_session_close(session);
 	pp_request_free(request);
+	if (!watched)
+		start_watcher(o);
 	return status;
 }
 
@@ -213,7 +298,8 @@ static void hold(struct enable *e, int say)
 	if (chdir("/") || write(say, &status, 1) != 1)
 		_exit(STATUS_FAILED);
 	close(say);
-	pp_session_budget(session, e->budget);
+	if (e->budget > 0)
+		pp_session_budget(session, e->budget);
 	pp_session_hold(session, e->seconds ? start.tv_sec * 1000000000ull + start.tv_nsec + (uint64_t)(e->seconds * 1e9) : 0,
 	                fds, n);
 	pp_session_close(session);
@@ -316,9 +402,10 @@ static int enable_command(struct enable *e)
 
 int main(int argc, char **argv)
 {
-	static struct enable e; /* lasts as long as the program */
+	static struct enable e = { .budget = -1 }; /* lasts as long as the program */
 
 	options_parse(&argp, argc, argv, &e.options, &e);
+	e.arming.budget = e.budget < 0 ? default_budget(&e.options) : e.budget;
 	if (e.command)
 		return enable_command(&e);
 	if (e.inject && !preload_inject(&e.options))

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/images.h"
 #include "cmd/options.h"
@@ -57,6 +58,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_ARG:
 		if (!*arg)
 			return options_wrong(state, &l->options, "a file's name is empty");
+		if (options_stray_pid(&l->options, arg) && access(arg, F_OK))
+			return options_wrong(state, &l->options, "'%s' is a pid where a FILE is expected: " OPTIONS_PIDS_HINT, arg,
+			                     l->options.pids[l->options.npids - 1], arg);
 		options_append(&l->options.files, &l->options.nfiles, arg);
 		break;
 	case ARGP_KEY_END:
@@ -424,7 +428,7 @@ static int one_session(const char *name, void *arg)
 	struct pp_session *session;
 	struct pp_stat *stat = NULL;
 	struct pp_counts counts;
-	size_t rows, sites = 0;
+	size_t rows, sites = 0, stopped = 0;
 	uint64_t hits = 0;
 	int err = pp_session_open(name, false, &session);
 
@@ -443,6 +447,7 @@ static int one_session(const char *name, void *arg)
 	for (size_t i = 0; i < rows; i++) {
 		pp_stat_counts(stat, i, &counts);
 		sites += pp_stat_sites(stat, i);
+		stopped += pp_stat_over_budget(stat, i);
 		hits += counts.hits;
 	}
 	pp_stat_free(stat);
@@ -450,11 +455,15 @@ static int one_session(const char *name, void *arg)
 		json_object_array_add(all->rows, json_of("session", text_json(name), "probes",
 		                                         json_object_new_uint64(rows), "sites",
 		                                         json_object_new_uint64(sites), "hits",
-		                                         json_object_new_uint64(hits), NULL));
+		                                         json_object_new_uint64(hits), "stopped",
+		                                         json_object_new_uint64(stopped), NULL));
 	else if (!all->n && !o->quiet)
 		printf("%-20s  %6s  %6s  %12s\n", "SESSION", "PROBES", "SITES", "HITS");
 	if (!o->json)
 		printf("%-20s  %6zu  %6zu  %12" PRIu64 "\n", name, rows, sites, hits);
+	if (stopped)
+		remark(o, "%zu site%s of session '%s' %s disarmed over the budget: probe-stat -s %s says which", stopped,
+		       stopped == 1 ? "" : "s", name, stopped == 1 ? "was" : "were", name);
 	all->n++;
 	return 0;
 }

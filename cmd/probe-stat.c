@@ -17,15 +17,24 @@ struct stat_command {
 	struct options options;
 	double interval; /* seconds; 0: once */
 	long times;      /* 0: for ever */
+	long top;        /* rows; 0: all */
+	bool zeros;      /* -a */
+	const char **patterns;
+	size_t npatterns;
 };
+
+enum { KEY_TOP = 0x200 };
 
 static const struct argp_option own[] = {
 	{ "interval", 'i', "SECONDS", 0, "again and again, with rates", 1 },
 	{ "times", 'n', "TIMES", 0, "so often (every second, without -i)", 1 },
+	{ "top", KEY_TOP, "N", 0, "show only the N busiest probes", 1 },
+	{ "all", 'a', 0, 0, "show also probes that were not hit", 1 },
 	{ 0 },
 };
 
 static const struct argp_child children[] = {
+	{ &options_pid, 0, NULL, 0 },
 	{ &options_session, 0, NULL, 0 },
 	{ &options_output, 0, NULL, 0 },
 	{ 0 },
@@ -51,8 +60,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (errno || end == arg || *end || c->times < 1)
 			return options_wrong(state, &c->options, "'%s' is no number of times", arg);
 		break;
+	case KEY_TOP:
+		errno = 0;
+		c->top = strtol(arg, &end, 10);
+		if (errno || end == arg || *end || c->top < 1)
+			return options_wrong(state, &c->options, "--top: invalid number '%s'", arg);
+		break;
+	case 'a':
+		c->zeros = true;
+		break;
 	case ARGP_KEY_ARG:
-		return options_wrong(state, &c->options, "'%s' is one argument too many; -s names a session", arg);
+		return options_pattern(state, &c->options, &c->patterns, &c->npatterns, arg);
 	case ARGP_KEY_END:
 		if (c->times && !c->interval)
 			c->interval = 1;
@@ -68,7 +86,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
 	.options = own,
 	.parser = parse,
-	.doc = "Show how often the probes of a session were hit, the busiest first.",
+	.args_doc = "[PATTERN...]",
+	.doc = "Show how often the probes of a session were hit, the busiest first: those that match a PATTERN, or all that "
+	       "were hit.",
 	.children = children,
 };
 
@@ -78,6 +98,7 @@ struct row {
 	const char *probe, *file, *backend;
 	pid_t pid;
 	size_t sites, over_budget;
+	double share, limit; /* why they are over the budget */
 	size_t at; /* in the stat */
 	struct pp_counts counts;
 	double rate; /* hits a second since the reading before; NAN: not known */
@@ -90,6 +111,9 @@ struct reading {
 	uint64_t time; /* ns, CLOCK_MONOTONIC */
 	bool has_cost;
 	struct pp_cost cost;
+	double limit; /* the budget, as a share of one CPU; 0: none */
+	bool watched; /* a process keeps it */
+	size_t hidden; /* rows that show() left out because they were not hit */
 };
 
 static void reading_free(struct reading *reading)
@@ -131,6 +155,7 @@ static int reading_take(struct reading *reading, const struct options *options, 
 		return err;
 	reading->has_cost = options->verbose && !pp_session_cost(session, COST_MS, &reading->cost);
 	err = pp_session_stat(session, &reading->stat);
+	reading->limit = pp_session_limit(session, &reading->watched);
 	pp_session_close(session);
 	if (err)
 		return err;
@@ -149,7 +174,7 @@ static int reading_take(struct reading *reading, const struct options *options, 
 		row->backend = pp_stat_backend(reading->stat, i);
 		row->pid = pp_stat_pid(reading->stat, i);
 		row->sites = pp_stat_sites(reading->stat, i);
-		row->over_budget = pp_stat_over_budget(reading->stat, i);
+		row->over_budget = pp_stat_stopped(reading->stat, i, &row->share, &row->limit);
 		pp_stat_counts(reading->stat, i, &row->counts);
 	}
 	qsort(reading->rows, reading->n, sizeof(*reading->rows), by_name);
@@ -191,7 +216,7 @@ static void add_processes(json_object *to, const struct pp_stat *stat, const str
 	json_object_object_add(to, "other", json_object_new_uint64(r->counts.other));
 }
 
-static void put_json(const char *session, const struct reading *reading)
+static void put_json(struct options *o, const struct reading *reading)
 {
 	json_object *probes = json_object_new_array(), *document;
 
@@ -215,19 +240,27 @@ static void put_json(const char *session, const struct reading *reading)
 
 		if (!r->pid)
 			add_processes(row, reading->stat, r);
-		if (r->over_budget)
+		if (r->over_budget) {
 			json_object_object_add(row, "over_budget", json_object_new_uint64(r->over_budget));
-
+			json_object_object_add(row, "stopped", json_of("cpu_share", json_object_new_double(r->share), "limit",
+			                                               json_object_new_double(r->limit), NULL));
+		}
 		json_object_array_add(probes, row);
 	}
-	document = json_of("session", text_json(session), "time", json_object_new_uint64(reading->time),
+	document = json_of("session", text_json(options_session_name(o)), "time", json_object_new_uint64(reading->time),
 	                   "probes", probes, NULL);
+	if (reading->limit > 0 && (o->verbose || !reading->watched))
+		json_object_object_add(document, "budget", json_of(
+			"cpu_share", json_object_new_double(reading->limit),
+			"watched", json_object_new_boolean(reading->watched), NULL));
 	if (reading->has_cost)
 		json_object_object_add(document, "cost", json_of(
 			"hits", json_object_new_uint64(reading->cost.hits),
 			"trap_ns", json_object_new_double(reading->cost.trap_ns),
 			"program_ns", json_object_new_double(reading->cost.program_ns),
 			"cpu_share", json_object_new_double(reading->cost.share), NULL));
+	if (o->complaint)
+		json_object_object_add(document, "error", complaint_take(o));
 	text_put_json(stdout, document);
 	putchar('\n');
 }
@@ -264,15 +297,24 @@ static void put_rate(double rate)
 		printf("  %10.*f", rate < 10 ? 1 : 0, rate);
 }
 
-static void put_processes(const struct pp_stat *stat, const struct row *r)
+static bool is_pid_asked_for(const struct options *o, pid_t pid)
+{
+	for (size_t i = 0; i < o->npids; i++)
+		if (o->pids[i] == pid)
+			return true;
+	return !o->npids;
+}
+
+static void put_processes(const struct options *o, const struct pp_stat *stat, const struct row *r)
 {
 	for (size_t i = 0; i < pp_stat_processes(stat, r->at); i++) {
 		uint64_t hits;
 		pid_t pid = pp_stat_process(stat, r->at, i, &hits);
 
-		printf("%12" PRIu64 "  of these, pid %d\n", hits, pid);
+		if (is_pid_asked_for(o, pid))
+			printf("%12" PRIu64 "  of these, pid %d\n", hits, pid);
 	}
-	if (r->counts.other)
+	if (r->counts.other && o->verbose)
 		printf("%12" PRIu64 "  of these, other processes\n", r->counts.other);
 }
 
@@ -321,22 +363,40 @@ static void put_table(const struct options *o, const struct reading *reading, bo
 			printf("  %8s", "any");
 		fputs("  ", stdout);
 		text_puts(stdout, r->file);
+		if (r->over_budget)
+			printf("  stopped: cost %.0f %% of a CPU (limit %g %%)", 100 * r->share, 100 * r->limit);
 		putchar('\n');
-		if (o->verbose && !r->pid)
-			put_processes(reading->stat, r);
+		if ((o->verbose || o->npids) && !r->pid)
+			put_processes(o, reading->stat, r);
 	}
 }
 
-/* What there is to say beside the table. */
-static void remarks(const struct options *o, const struct reading *reading)
+enum { STOPPED_SHOWN = 5 };
+
+/* What there is to say beside the table. What was stopped is told of all rows, whichever are shown. */
+static void remarks(const struct options *o, const struct reading *all, const struct reading *reading)
 {
 	const struct pp_cost *cost = &reading->cost;
+	size_t stopped = 0;
 
-	for (size_t i = 0; i < reading->n; i++)
-		if (reading->rows[i].over_budget)
-			remark(o, "%zu site%s of %s %s disarmed: over the budget", reading->rows[i].over_budget,
-			       reading->rows[i].over_budget == 1 ? "" : "s", reading->rows[i].probe,
-			       reading->rows[i].over_budget == 1 ? "was" : "were");
+	for (size_t i = 0; i < all->n; i++)
+		stopped += all->rows[i].over_budget != 0;
+	for (size_t i = 0; i < all->n; i++) {
+		const struct row *r = &all->rows[i];
+
+		if (r->over_budget && (stopped <= STOPPED_SHOWN || o->verbose))
+			remark(o, "%zu site%s of %s %s disarmed: over the budget (cost %.0f %% of a CPU, limit %g %%); it is not "
+			          "counted any more", r->over_budget, r->over_budget == 1 ? "" : "s", r->probe,
+			       r->over_budget == 1 ? "was" : "were", 100 * r->share, 100 * r->limit);
+	}
+	if (stopped > STOPPED_SHOWN && !o->verbose)
+		remark(o, "%zu probes were disarmed over the budget, and are not counted any more", stopped);
+	if (reading->limit > 0 && !reading->watched)
+		remark(o, "no process keeps the budget of %g %% of a CPU any more: the next probe-enable in this session starts "
+		          "one", 100 * reading->limit);
+	if (reading->hidden)
+		remark(o, "%zu probe%s without hits %s not shown: -a shows all", reading->hidden,
+		       reading->hidden == 1 ? "" : "s", reading->hidden == 1 ? "is" : "are");
 	if (reading->has_cost && cost->hits)
 		remark(o, "a hit costs %.0f ns (the trap %.0f, the program %.0f); in the last %.1f s the session took %.2f %% of "
 		          "a CPU", cost->trap_ns + cost->program_ns, cost->trap_ns, cost->program_ns, COST_MS / 1e3,
@@ -345,16 +405,87 @@ static void remarks(const struct options *o, const struct reading *reading)
 		remark(o, "the trap of a hit costs %.0f ns; there was none in the last %.1f s", cost->trap_ns, COST_MS / 1e3);
 }
 
-static void show(struct stat_command *c, struct reading *reading, bool rates)
+static bool has_process(const struct reading *reading, const struct row *row, pid_t pid)
 {
-	if (c->options.json) {
-		put_json(options_session_name(&c->options), reading);
-		return;
+	uint64_t hits;
+
+	for (size_t i = 0; !row->pid && i < pp_stat_processes(reading->stat, row->at); i++)
+		if (pp_stat_process(reading->stat, row->at, i, &hits) == pid)
+			return true;
+	return row->pid == pid;
+}
+
+static bool is_asked_for(const struct stat_command *c, const struct reading *reading, const struct row *row,
+                         bool *matched)
+{
+	bool by_pattern = !c->npatterns, by_pid = !c->options.npids;
+
+	for (size_t i = 0; i < c->npatterns; i++)
+		if (pp_name_matches(row->probe, c->patterns[i]))
+			by_pattern = matched[i] = true;
+	for (size_t i = 0; i < c->options.npids && !by_pid; i++)
+		by_pid = has_process(reading, row, c->options.pids[i]);
+	return by_pattern && by_pid;
+}
+
+/* Whether the table shows a row that was not asked for by its name. */
+static bool is_worth(const struct row *row)
+{
+	return row->counts.hits || row->counts.entries || row->over_budget;
+}
+
+/* The rows asked for, the busiest first, in rows[]; their number. False in matched[]: no row matches this pattern. */
+static size_t choose(const struct stat_command *c, const struct reading *reading, struct row *rows, bool *matched,
+                     size_t *hidden)
+{
+	size_t n = 0;
+
+	*hidden = 0;
+	for (size_t i = 0; i < reading->n; i++) {
+		if (!is_asked_for(c, reading, &reading->rows[i], matched))
+			continue;
+		if (c->zeros || c->options.json || c->npatterns || is_worth(&reading->rows[i]))
+			rows[n++] = reading->rows[i];
+		else
+			++*hidden;
 	}
-	qsort(reading->rows, reading->n, sizeof(*reading->rows), by_hits);
-	put_table(&c->options, reading, rates);
-	remarks(&c->options, reading);
-	qsort(reading->rows, reading->n, sizeof(*reading->rows), by_name);
+	if (!c->options.json || c->top)
+		qsort(rows, n, sizeof(*rows), by_hits);
+	return c->top && (size_t)c->top < n ? (size_t)c->top : n;
+}
+
+static enum status show(struct stat_command *c, struct reading *reading, bool rates, bool first)
+{
+	struct reading shown = *reading;
+	bool *matched = calloc(c->npatterns + 1, sizeof(*matched));
+	size_t missing = 0;
+
+	shown.rows = calloc(reading->n + 1, sizeof(*shown.rows));
+	if (!matched || !shown.rows)
+		no_memory();
+	shown.n = choose(c, reading, shown.rows, matched, &shown.hidden);
+	for (size_t i = 0; i < c->npatterns; i++)
+		if (!matched[i]) {
+			complain(&c->options, "no probe in session '%s' matches '%s'", options_session_name(&c->options),
+			         c->patterns[i]);
+			missing++;
+		}
+	if (c->options.npids && !shown.n && !shown.hidden && !missing) {
+		complain(&c->options, "no probe in session '%s' is armed for %s%d", options_session_name(&c->options),
+		         c->options.npids > 1 ? "these processes, as pid " : "pid ", c->options.pids[0]);
+		missing++;
+	}
+	if (c->options.json) {
+		put_json(&c->options, &shown);
+	} else {
+		put_table(&c->options, &shown, rates);
+		if (!first)
+			shown.hidden = 0; /* told already */
+		remarks(&c->options, reading, &shown);
+	}
+	free(matched);
+	free(shown.rows);
+	return !missing ? STATUS_DONE : missing < c->npatterns ? STATUS_PART : STATUS_FAILED;
 }
 
 static void pause_until(struct timespec *next, double interval)
@@ -396,7 +527,7 @@ static enum status run(struct stat_command *c)
 		reading_rates(&now, &before);
 		if (i && !c->options.json)
 			putchar('\n');
-		show(c, &now, c->interval > 0);
+		status = show(c, &now, c->interval > 0, !i);
 		if (flush_results())
 			break;
 		reading_free(&before);

@@ -100,6 +100,9 @@ const char *pp_site_source(const struct pp_site *site);               /* "file:l
 /* True where PATTERN ("PROVIDER:NAME", both globs; no colon: NAME) matches the probe. */
 bool pp_probe_matches(const struct pp_probe *probe, const char *pattern);
 
+/* The same for a probe that is known by its name alone, "PROVIDER:NAME". */
+bool pp_name_matches(const char *probe, const char *pattern);
+
 /*
  * Calls fn with the path of each ELF file that the process maps executable, once
  * a file; a path may be one of /proc/PID/... where the file has no name any more
@@ -162,6 +165,16 @@ int pp_request_maxactive(struct pp_request *request, unsigned n);
  * ever, and changed by them.
  */
 void pp_request_hold(struct pp_request *request);
+/*
+ * What this request arms through the kernel may cost this share of one CPU (0.25: 25 %; 0: any). The budget is kept
+ * while a process is in pp_session_hold() or pp_session_watch().
+ */
+void pp_request_budget(struct pp_request *request, double share);
+/*
+ * Arms nothing if the kernel would arm more than this many sites in running processes: pp_session_enable() returns
+ * -EDQUOT then, and pp_error() has the numbers. 0: any number.
+ */
+void pp_request_many(struct pp_request *request, size_t sites);
 /* Records from the start: a flight recorder. */
 void pp_request_record(struct pp_request *request);
 /*
@@ -243,9 +256,22 @@ int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pi
  */
 void pp_session_budget(struct pp_session *session, double share);
 
+/*
+ * Watches the budgets (pp_request_budget()) of what stays armed without a holder. If the session's hits cost more, the
+ * points that were hit most are disarmed; they stay in the session with their counts, and pp_stat_stopped() tells why.
+ * Calls ready once it watches, unless another process does already. Returns when no point is left to be watched, when
+ * SIGTERM, SIGINT or SIGHUP comes, or when no other process can see the session's store (it is in a mount namespace
+ * of its own). -EALREADY: another process watches.
+ */
+int pp_session_watch(const char *name, void (*ready)(void *arg), void *arg);
+/* The budget of points that are armed, as a share of one CPU, 0 if they have none; watched: a process keeps it. */
+double pp_session_limit(const struct pp_session *session, bool *watched);
+/* Ends the budgets that pp_session_watch() keeps, of what is armed now. */
+void pp_session_unlimit(struct pp_session *session);
+
 struct pp_cost {
 	uint64_t hits;              /* while it was measured, of processes that are not meant too */
-	double trap_ns, program_ns; /* what a hit costs: the trap, and (0 where there were no hits) what is done there */
+	double trap_ns, program_ns; /* CPU time of a hit: the trap, and (0 where there were no hits) what is done there */
 	double share;               /* of one CPU */
 };
 
@@ -309,6 +335,8 @@ size_t pp_stat_sites(const struct pp_stat *stat, size_t row);
 size_t pp_stat_processes(const struct pp_stat *stat, size_t row);
 pid_t pp_stat_process(const struct pp_stat *stat, size_t row, size_t i, uint64_t *hits);
 size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row); /* sites that were taken out, see pp_session_budget() */
+/* The same, and what the session cost when the last of them was stopped, and its budget: shares of one CPU. */
+size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, double *limit);
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts);
 
 /* ---- records --------------------------------------------------------------- */

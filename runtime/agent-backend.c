@@ -334,8 +334,8 @@ static int no_agent(pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	if (stat(path, &st) || st.st_uid == geteuid())
-		return error_set(ENOENT, "process %d has no agent: start it by -b agent -- COMMAND, or with the agent in "
-		                         "LD_PRELOAD", pid);
+		return error_set(ENOENT, "process %d has no agent: load it by --inject, or start the process by -b agent "
+		                         "-- COMMAND or with the agent in LD_PRELOAD", pid);
 	user = getpwuid(st.st_uid);
 	return error_set(EPERM, "process %d belongs to user '%s' (%u): its agent answers to commands of that user", pid,
 	                 user ? user->pw_name : "?", st.st_uid);

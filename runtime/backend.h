@@ -84,11 +84,19 @@ struct backend {
 
 	/* See pp_session_cost(). NULL: nothing to be told. */
 	int (*cost)(struct pp_session *session, int ms, struct pp_cost *cost);
+	/* ns of CPU time that a hit costs at least. NULL: too little to warn of. */
+	double (*trap_ns)(void);
 	/* Of points that are everybody's, the hits of each process, as far as there is room. NULL: not told apart. */
 	int (*processes)(const struct segment *segment, int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg),
 	                 void *arg);
 	/* Whether a point was taken out because the session costs too much. NULL: never. */
 	bool (*over_budget)(const struct segment *segment, uint32_t point);
+	/* Of such a point: what the session cost then, and the budget, as shares of one CPU. */
+	void (*stopped)(const struct segment *segment, uint32_t point, double *share, double *limit);
+	/* See pp_session_watch() and pp_session_limit(). NULL: what is armed has no budget. */
+	int (*watch)(struct pp_session *session, void (*ready)(void *arg), void *arg);
+	double (*limit)(const struct pp_session *session, bool *watched);
+	void (*unlimit)(struct pp_session *session);
 
 	/* Whether a point is still armed, and its counts. */
 	bool (*armed)(const struct segment *segment, uint32_t point);

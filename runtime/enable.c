@@ -410,6 +410,7 @@ static int arm(struct pp_session *session, const struct pp_request *request, str
 	session->overwrite = request->overwrite;
 	session->maxactive = request->maxactive;
 	session->hold = request->hold;
+	session->budget = request->budget;
 	session->scope = &scope;
 	err = round->backend->arm(session, round->segment, points, npoints);
 	session->scope = NULL;
@@ -432,6 +433,55 @@ static int arm(struct pp_session *session, const struct pp_request *request, str
 	return err;
 }
 
+/* Counts what the backend is about to arm in running processes: sites, and processes. */
+static void count_running(const struct targets *t, const struct backend *backend, size_t *sites, size_t *processes)
+{
+	const struct pp_image *image = NULL;
+	const struct process *process = NULL;
+	size_t mapping = 0, named = 0, most = 0;
+
+	*sites = 0;
+	for (size_t i = 0; i < t->npoints; i++) {
+		const struct arm_point *point = &t->points[i];
+
+		if (point->error || point->backend != backend || (point->process && point->process->is_command))
+			continue;
+		if (!point->process && point->image != image) {
+			struct process **found = NULL;
+
+			image = point->image;
+			mapping = 0;
+			if (!processes_mapping(image->device, image->inode, &found, &mapping))
+				for (size_t k = 0; k < mapping; k++)
+					process_free(found[k]);
+			free(found);
+			most = mapping > most ? mapping : most;
+		}
+		named += point->process && point->process != process;
+		process = point->process;
+		*sites += point->process || mapping;
+	}
+	*processes = named + most;
+}
+
+/* Refuses to arm more sites than the request allows in running processes by a backend whose hits are expensive. */
+static int refuse_many(const struct targets *t, const struct pp_request *request, const struct round rounds[ROUNDS])
+{
+	for (size_t i = 0; request->many && i < ROUNDS && rounds[i].backend; i++) {
+		size_t sites, processes;
+
+		if (!rounds[i].backend->trap_ns)
+			continue;
+		count_running(t, rounds[i].backend, &sites, &processes);
+		if (sites > request->many)
+			return error_set(EDQUOT, "the %s would arm %zu sites in %zu running process%s, and each hit costs about "
+			                 "%.1f us of CPU time, so that a program that runs through them becomes very slow: name "
+			                 "fewer probes, or say --yes", rounds[i].backend->name, sites, processes,
+			                 processes == 1 ? "" : "es", rounds[i].backend->trap_ns() / 1000);
+	}
+	return 0;
+}
+
 /* All or, on an error, nothing. */
 static int arm_all(struct pp_session *session, const struct pp_request *request, struct targets *t,
                    struct round rounds[ROUNDS])
@@ -449,6 +499,8 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 		err = leave_out_armed(session, t);
 	if (!err)
 		err = verify_already(session, t);
+	if (!err)
+		err = refuse_many(t, request, rounds);
 	if (!err && by_kernel)
 		err = semaphores_check(session, t->points, t->npoints);
 	if (!err && by_kernel)

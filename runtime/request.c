@@ -163,6 +163,16 @@ int pp_request_maxactive(struct pp_request *request, unsigned n)
 	return 0;
 }
 
+void pp_request_budget(struct pp_request *request, double share)
+{
+	request->budget = share;
+}
+
+void pp_request_many(struct pp_request *request, size_t sites)
+{
+	request->many = sites;
+}
+
 void pp_request_hold(struct pp_request *request)
 {
 	request->hold = true;

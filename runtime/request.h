@@ -23,6 +23,8 @@ struct pp_request {
 	char backend[8];
 	bool record, overwrite, hold;
 	unsigned maxactive;
+	double budget; /* a share of one CPU; 0: none */
+	size_t many;   /* more sites than these are not armed in running processes by the kernel; 0: any number is */
 	enum scope_kind scope;
 	char *cgroup;
 };

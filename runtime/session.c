@@ -271,6 +271,46 @@ const struct segment *session_segment(struct pp_session *session, uint32_t numbe
 void pp_session_budget(struct pp_session *session, double share)
 {
 	session->budget = share;
+	session->strict = true;
+}
+
+int pp_session_watch(const char *name, void (*ready)(void *arg), void *arg)
+{
+	struct pp_session session = { 0 };
+	int err = check_name(name);
+
+	if (err)
+		return err;
+	strcpy(session.name, name);
+	for (size_t i = 0; i < NBACKENDS && !err; i++) {
+		if (!backends[i]->watch)
+			continue;
+		err = open_backend(&session, backends[i], false);
+		if (!err)
+			err = backends[i]->watch(&session, ready, arg);
+		if (state_of(&session, backends[i]))
+			backends[i]->close(&session);
+	}
+	free(session.segments);
+	return err;
+}
+
+double pp_session_limit(const struct pp_session *session, bool *watched)
+{
+	double limit = 0;
+
+	*watched = true;
+	for (size_t i = 0; i < NBACKENDS && !limit; i++)
+		if (state_of(session, backends[i]) && backends[i]->limit)
+			limit = backends[i]->limit(session, watched);
+	return limit;
+}
+
+void pp_session_unlimit(struct pp_session *session)
+{
+	for (size_t i = 0; i < NBACKENDS; i++)
+		if (state_of(session, backends[i]) && backends[i]->unlimit)
+			backends[i]->unlimit(session);
 }
 
 int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost)
@@ -299,7 +339,9 @@ static bool wanted(const struct segment *segment, uint32_t i, pid_t pid, const c
 	const struct desc *d = segment->desc;
 	const struct desc_point *point = &desc_points(d)[i];
 
-	if (!segment->backend->armed(segment, i) || (pid && point->pid != (uint32_t)pid))
+	/* A point that was stopped is still in the session. */
+	if ((!segment->backend->armed(segment, i) &&
+	     !(segment->backend->over_budget && segment->backend->over_budget(segment, i))) || (pid && point->pid != (uint32_t)pid))
 		return false;
 	for (size_t k = 0; k < npatterns; k++)
 		if (target_matches(desc_string(d, desc_probes(d)[point->probe].name), patterns[k]))
@@ -320,7 +362,8 @@ static int disable_in(struct pp_session *session, struct segment *segment, pid_t
 	for (uint32_t i = 0; i < n; i++) {
 		take[i] = wanted(segment, i, pid, patterns, npatterns);
 		count += take[i];
-		all &= take[i] || !segment->backend->armed(segment, i);
+		all &= take[i] || (!segment->backend->armed(segment, i) &&
+		                   !(segment->backend->over_budget && segment->backend->over_budget(segment, i)));
 	}
 	if (count || all)
 		err = segment->backend->disarm(session, segment, take, all);

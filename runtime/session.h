@@ -15,7 +15,8 @@ struct pp_session {
 	unsigned nreaders; /* what they hold is not closed before them */
 	bool record; /* what is armed from here on records from the start */
 	bool overwrite; /* and its oldest records make room for new ones */
-	double budget; /* of pp_session_hold(): CPUs; 0: none */
+	double budget; /* of what is armed from here on, and of pp_session_hold(): CPUs; 0: none */
+	bool strict; /* the holder's budget has no credit (kernel/brake.c) */
 	bool hold; /* what is armed from here on ends with this process */
 	unsigned maxactive; /* calls under way of a function whose returns are armed from here on */
 	const struct scope *scope; /* whom it is for; both while pp_session_enable() is at work */

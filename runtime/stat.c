@@ -11,6 +11,7 @@ struct row {
 	const char *backend;
 	pid_t pid;
 	size_t sites, over_budget;
+	double share, limit; /* of those over budget */
 	struct pp_counts counts;
 	size_t first_share, nshares;
 };
@@ -56,6 +57,10 @@ static void merge(struct pp_stat *stat)
 			continue;
 		}
 		to->sites += from->sites;
+		if (from->over_budget) {
+			to->share = from->share;
+			to->limit = from->limit;
+		}
 		to->over_budget += from->over_budget;
 		to->counts.hits += from->counts.hits;
 		to->counts.filtered += from->counts.filtered;
@@ -114,7 +119,8 @@ static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
 	struct pp_stat *stat = a->stat;
 	const struct desc_probe *probe = &desc_probes(a->d)[desc_points(a->d)[i].probe];
 
-	if (!a->segment->backend->armed(a->segment, i))
+	if (!a->segment->backend->armed(a->segment, i) &&
+	    !(a->segment->backend->over_budget && a->segment->backend->over_budget(a->segment, i)))
 		return 0;
 	if (stat->nshares == stat->shares_room) {
 		size_t room = 2 * stat->shares_room + 64;
@@ -163,6 +169,8 @@ static int add_segment(struct pp_stat *stat, const struct segment *segment)
 		                     .backend = segment->backend->name,
 		                     .pid = point->pid,
 		                     .sites = armed, .over_budget = !armed };
+		if (!armed)
+			segment->backend->stopped(segment, i, &row->share, &row->limit);
 		segment->backend->counts(segment, i, &row->counts);
 		stat->nrows++;
 	}
@@ -245,6 +253,13 @@ pid_t pp_stat_process(const struct pp_stat *stat, size_t row, size_t i, uint64_t
 
 size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row)
 {
+	return stat->rows[row].over_budget;
+}
+
+size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, double *limit)
+{
+	*share = stat->rows[row].share;
+	*limit = stat->rows[row].limit;
 	return stat->rows[row].over_budget;
 }
 

@@ -31,6 +31,11 @@ bool target_matches(const char *probe, const char *pattern)
 	return yes;
 }
 
+bool pp_name_matches(const char *probe, const char *pattern)
+{
+	return target_matches(probe, pattern);
+}
+
 struct walk {
 	struct targets *targets;
 	const struct pp_request *request;

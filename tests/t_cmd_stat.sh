@@ -34,6 +34,45 @@ want "keys of a row" \
 want "values" "[\"app:tick\",$p,\"$T/target\",\"kernel\",1,100000,0,100000,0,0,0]" \
 	"$(json '.probes[0]|[.probe,.pid,.file,.backend,.sites,.hits,.filtered,.idle,.recorded,.lost,.missed]' <<<"$out")"
 
+# ---- a part of it ----
+expect_text 0 probe-stat -s "$S" 'target:*' 'app:*ck' <<'E'
+  HITS  SITES  PROBE  PID  FILE
+  100000  1  app:tick  P  T/target
+  1  1  target:say__entry  P  T/target
+  1  1  target:say__return  P  T/target
+E
+expect_text 0 probe-stat -s "$S" -q --top 2 -p "$p,1" <<'E'
+  100000  1  app:tick  P  T/target
+  1  1  target:say__entry  P  T/target
+E
+want "JSON of a part" '["target:say__return"]' "$(probe-stat -s "$S" --json '*:say__r*' | jq -c '[.probes[].probe]')"
+want "JSON of the busiest" '["app:tick"]' "$(probe-stat -s "$S" --json --top 1 | jq -c '[.probes[].probe]')"
+expect_text 3 probe-stat -s "$S" -q 'app:*' nothing <<E
+probe-stat: no probe in session '$S' matches 'nothing'
+  100000  1  app:tick  P  T/target
+E
+expect 1 probe-stat -s "$S" --json nothing
+want "an error, and no rows" "[0,\"no probe in session '$S' matches 'nothing'\"]" "$(json '[(.probes|length), .error]' <<<"$out")"
+expect 1 probe-stat -s "$S" -p 1
+want_like "no such process" "*no probe in session '$S' is armed for pid 1*" "$out"
+# what was not hit is hidden from the table alone, and that is said once
+expect 0 probe-enable -q -s "$S-0" -p "$p" 'target:*'
+expect_text 0 probe-stat -s "$S-0" -i 0.01 -n 2 <<'E'
+  HITS  HITS/S  SITES  PROBE  FILE
+probe-stat: 2 probes without hits are not shown: -a shows all
+
+  HITS  HITS/S  SITES  PROBE  FILE
+E
+expect_text 0 probe-stat -q -a -s "$S-0" <<'E'
+  0  1  target:say__entry  P  T/target
+  0  1  target:say__return  P  T/target
+E
+expect_text 0 probe-stat -q -s "$S-0" say__entry <<'E'
+  0  1  target:say__entry  P  T/target
+E
+want "not from JSON" 2 "$(probe-stat --json -s "$S-0" | jq '.probes | length')"
+expect 0 probe-disable -q -s "$S-0"
+
 # ---- again and again ----
 expect_text 0 probe-stat -s "$S" -i 0.01 -n 2 <<'E'
   HITS  HITS/S  SITES  PROBE  PID  FILE

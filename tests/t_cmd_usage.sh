@@ -73,7 +73,15 @@ for n in 0 -1 x '' 1.5 99999999999999999999; do
 	wrong "probe-stat: '$n' is no number of times" probe-stat --times="$n"
 	wrong "probe-trace: '$n' is no number of records" probe-trace --count="$n"
 done
-wrong "probe-stat: 'x' is one argument too many*" probe-stat x
+for n in 0 -1 x ''; do
+	wrong "probe-stat: --top: invalid number '$n'" probe-stat --top="$n"
+done
+# pids as pidof prints them
+for c in "probe-list" "probe-enable" "probe-disable" "probe-stat" "probe-trace"; do
+	wrong "$c: '2' is a pid where a * is expected: separate several pids by commas, as in -p 1,2 or *" $c -p 1 2 3
+	wrong "$c: 'x' is no process id" $c -p 1,x 'a:*'
+	wrong "$c: ',' is no process id" $c -p , 'a:*'
+done
 wrong "probe-trace: -o needs a folder*" probe-trace --output=
 wrong "probe-trace: a PATTERN makes a session of its own*" probe-trace -s x -p 1 'a:*'
 

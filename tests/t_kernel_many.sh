@@ -51,7 +51,7 @@ left=$((n - 111 * each)) # when p5, p50 to p59 and p500 to p599 have gone
 
 build_sites many $n 1000
 start_sites many 3
-expect 0 probe-enable -q --json -s $S -p $pid 'gen:*'
+expect 0 probe-enable -q --yes --json -s $S -p $pid 'gen:*'
 want "sites armed" "[1000,$n,true,0]" "$(json '[(.armed | length), ([.armed[].sites] | add), (.armed | all(.verified)), (.refused | length)]' <<<"$out")"
 want "bytes when armed" "$n cc" "$(site_bytes $pid "$T/many")"
 # some go at once
@@ -62,7 +62,7 @@ probe-stat --json -s $S >"$T/stat"
 want "probes, their hits, and all" "[889,[$((3 * each))],$((3 * left))]" "$(json '[(.probes | length), ([.probes[].hits] | unique), ([.probes[].hits] | add)]' "$T/stat")"
 adds_up $S
 # some come again: those that are armed stay as they are
-expect 0 probe-enable -q --json -s $S -p $pid 'gen:*'
+expect 0 probe-enable -q --yes --json -s $S -p $pid 'gen:*'
 want "sites armed, old and new" $n "$(json '[.armed[].sites] | add' <<<"$out")"
 want "bytes when armed again" "$n cc" "$(site_bytes $pid "$T/many")"
 want "hits that stay" $((3 * left)) "$(probe-stat --json -s $S | jq '[.probes[].hits] | add')"

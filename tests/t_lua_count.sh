@@ -69,7 +69,7 @@ for level in O0 O2; do
 	# ---- ten functions ----
 	patterns=()
 	for name in $ten; do patterns+=("${name}__entry"); done
-	probe-enable -q --json -s $s -p $armed "${patterns[@]}" >"$T/report" ||
+	probe-enable -q --yes --json -s $s -p $armed "${patterns[@]}" >"$T/report" ||
 		fail "arming ends with $?: $(cat "$T/report")"
 	want "armed" 10 "$(json '.armed | length' "$T/report")"
 	want "refused, pending" '[]' "$(json '.refused + .pending' "$T/report")"
@@ -90,7 +90,7 @@ for level in O0 O2; do
 	want "pids that are counted" "[$armed]" "$(json '[.probes[].pid] | unique' "$T/stat")"
 
 	# ---- all, and the ten still ----
-	probe-enable -q --json -s ${s}all -p $armed -f "$lua" '*' >"$T/report" || fail "arming ends with $?"
+	probe-enable -q --yes --json -s ${s}all -p $armed -f "$lua" '*' >"$T/report" || fail "arming ends with $?"
 	want "refused, pending" '[]' "$(json '.refused + .pending' "$T/report")"
 	probe-list --json "$lua" >"$T/list"
 	want "armed" "$(json '.probes | length' "$T/list")" "$(json '.armed | length' "$T/report")"

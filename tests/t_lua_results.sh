@@ -51,7 +51,7 @@ levels=O2
 for level in $levels; do
 	lua_own probed-$level
 	"$LUA/plain-$level/lua" tests/lua/values.lua >"$T/plain" 2>&1
-	probe-enable -q --json -s $S -f "$lua" '*' >"$T/armed" || fail "arming ends with $?"
+	probe-enable -q --yes --json -s $S -f "$lua" '*' >"$T/armed" || fail "arming ends with $?"
 	want "refused" '[]' "$(json .refused "$T/armed")"
 	want "probes" "$(json '.probes | length' "$T/list.$level")" "$(json '.armed + .pending | length' "$T/armed")"
 	"$lua" tests/lua/values.lua >"$T/probed" 2>&1

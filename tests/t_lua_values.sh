@@ -16,7 +16,7 @@ for level in O0 O2 links; do
 	lua_own probed-$build
 	lua_start values$level "$lua" tests/lua/passed.lua
 	mapfile -t patterns < <(sed -n 's/.*know("\([^"]*\)".*/\1/p' tests/lua/passed.lua | sort -u)
-	probe-enable -q --json --record -s $s -p $pid "${patterns[@]}" >"$T/report" ||
+	probe-enable -q --yes --json --record -s $s -p $pid "${patterns[@]}" >"$T/report" ||
 		fail "arming ends with $?: $(cat "$T/report")"
 	lua_go values$level
 	lua_waits $pid

@@ -43,7 +43,7 @@ at_end "for s in $S ${S}f; do probe-disable -q -s \$s 2>/dev/null; done"
 expect 0 probe-enable -q -s ${S}f -p $pid --if 'arg3 =~ "counted*"' hotspot:method__entry
 expect 0 probe-enable -q -s ${S}f -p $pid --if 'arg0 =~ "worker-*"' hotspot:thread__start
 for round in 1 2; do
-	probe-enable -q --json -s $S -p $pid -f "$library" '*' >"$T/report" || fail "arming ends with $?: $(cat "$T/report")"
+	probe-enable -q --yes --json -s $S -p $pid -f "$library" '*' >"$T/report" || fail "arming ends with $?: $(cat "$T/report")"
 	want "armed" "$(probe-list --json "$library" | jq '.probes | length')" "$(json '.armed | length' "$T/report")"
 	want "verified" '[true]' "$(json '[.armed[].verified] | unique' "$T/report")"
 	want "refused" '[]' "$(json .refused "$T/report")"

@@ -25,7 +25,7 @@ waits() { wait_for 60 waiting "$1"; }
 waits 1
 
 at_end "for s in $S ${S}f ${S}c; do probe-disable -q -s \$s 2>/dev/null; done"
-probe-enable -q --json -s $S -p $pid -f "$postgres" '*' >"$T/report" || fail "arming ends with $?: $(cat "$T/report")"
+probe-enable -q --yes --json -s $S -p $pid -f "$postgres" '*' >"$T/report" || fail "arming ends with $?: $(cat "$T/report")"
 probe-list --json "$postgres" >"$T/list"
 want "armed" "$(json '.probes | length' "$T/list")" "$(json '.armed | length' "$T/report")"
 want "verified" '[true]' "$(json '[.armed[].verified] | unique' "$T/report")"

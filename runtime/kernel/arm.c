@@ -379,6 +379,12 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 		err = calls_open(&s->calls, points, npoints, segment->desc->npoints, session->maxactive);
 	if (!err && (!(all = distinct(points, npoints, &nall)) || !(which = calloc(npoints, sizeof(*which)))))
 		err = error_set(ENOMEM, "out of memory");
+	if (!err) {
+		s->change->limit = (uint64_t)(session->budget * KERNEL_SHARE + 0.5);
+		s->change->unseen = session->scope && session->scope->kind != SCOPE_PROCESSES;
+		for (size_t i = 0; i < npoints; i++)
+			s->change->unseen |= points[i].process && points[i].process->leader_gone;
+	}
 	for (size_t i = 0; i < npoints && !err; i++) {
 		if (points[i].error)
 			kernel_switch_off(s, points[i].point, KERNEL_OFF);

@@ -50,10 +50,19 @@ bool kernel_over_budget(const struct segment *segment, uint32_t point)
 {
 	const struct kernel_segment *s = segment->state;
 
-	return s->counts[(size_t)point * s->shards].off == KERNEL_OVER_BUDGET;
+	return (s->counts[(size_t)point * s->shards].off & 0xff) == KERNEL_OVER_BUDGET;
 }
 
-void kernel_switch_off(struct kernel_segment *s, uint32_t point, enum kernel_off why)
+void kernel_stopped(const struct segment *segment, uint32_t point, double *share, double *limit)
+{
+	const struct kernel_segment *s = segment->state;
+	uint64_t off = s->counts[(size_t)point * s->shards].off;
+
+	*limit = (double)(off >> 8 & KERNEL_SHARE_MAX) / KERNEL_SHARE;
+	*share = (double)(off >> 32) / KERNEL_SHARE;
+}
+
+void kernel_switch_off(struct kernel_segment *s, uint32_t point, uint64_t why)
 {
 	for (unsigned i = 0; i < s->shards; i++)
 		__atomic_store_n(&s->counts[(size_t)point * s->shards + i].off, why, __ATOMIC_RELEASE);

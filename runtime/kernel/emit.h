@@ -31,7 +31,7 @@ static inline uint64_t cookie_make(uint32_t point, uint32_t spec, uint32_t pid, 
 struct kernel_counts {
 	uint64_t hits, filtered, idle, recorded, lost;
 	uint64_t other; /* of hits: of processes for which the map `processes` has no room */
-	uint64_t off;   /* enum kernel_off, in every copy */
+	uint64_t off;   /* enum kernel_off, and why (KERNEL_OFF_WHY), in every copy */
 };
 
 /* A key of a segment's map `processes`, where points are everybody's; the value is the number of hits. */
@@ -42,6 +42,18 @@ struct kernel_process {
 #define KERNEL_PROCESSES_MAX 16384
 
 enum kernel_off { KERNEL_ON, KERNEL_OFF, KERNEL_OVER_BUDGET };
+
+/*
+ * The value of kernel_counts.off for a point that was stopped: the budget, and what the session cost then. Both are
+ * shares of one CPU in units of KERNEL_SHARE.
+ */
+#define KERNEL_SHARE 10000
+#define KERNEL_SHARE_MAX ((1u << 24) - 1)
+
+static inline uint64_t kernel_off_why(uint64_t limit, uint64_t share)
+{
+	return KERNEL_OVER_BUDGET | limit << 8 | share << 32;
+}
 
 /* The only element of a session's map `config`. */
 struct kernel_config {
@@ -55,6 +67,8 @@ struct kernel_switch {
 	uint64_t unfinished; /* points were switched off, and their links are not made anew yet; commands only */
 	uint64_t holder;     /* its process id, where there is one; commands only */
 	uint64_t asked, done; /* how often the holder was asked to make links anew, and has; commands only */
+	uint64_t limit;  /* the budget that a process is to watch (brake.c), in units of KERNEL_SHARE; 0: none; commands only */
+	uint64_t unseen; /* programs may run without counting hits: processes that are not meant have traps, too */
 };
 
 /* A key of the session's map `mark`: point and generation, process and thread. */

@@ -9,8 +9,7 @@
  * they switch off, ask for the rest, wake the holder, and wait until it is done. They
  * have the session's lock then; the holder takes it only to end by itself.
  *
- * A holder with a budget looks every second at what hits cost (cost.c). While that is more
- * than the budget it takes out the point that was hit most.
+ * A holder with a budget keeps it (brake.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,12 +26,11 @@
 #include <unistd.h>
 
 #include "runtime/clock.h"
-#include "runtime/kernel/cost.h"
+#include "runtime/kernel/brake.h"
 #include "runtime/kernel/kernel.h"
 #include "sdt/error.h"
 
 #define ANSWER_MS 10000
-#define BUDGET_NS 1000000000 /* how often a budget is looked after */
 
 static int folder(const struct kernel_segment *s, int number)
 {
@@ -165,114 +163,17 @@ static int end(struct pp_session *session)
 	return 0;
 }
 
-/* ---- budgets ---------------------------------------------------------------------- */
-
-struct watch {
-	int stats;          /* cost_begin()'s */
-	struct cost before; /* of all segments together */
-	uint64_t **hits;    /* of each segment's points, then */
-};
-
-static uint64_t hits_of(const struct segment *segment, uint32_t point)
+static bool is_held(const struct segment *segment)
 {
-	const struct kernel_segment *s = segment->state;
-	uint64_t hits = 0;
-
-	for (unsigned i = 0; i < s->shards; i++)
-		hits += __atomic_load_n(&s->counts[(size_t)point * s->shards + i].hits, __ATOMIC_RELAXED);
-	return hits;
-}
-
-/* Calls are told from begin to end: what takes out one site of such a probe takes out all. */
-static void take_out(struct segment *segment, uint32_t point)
-{
-	const struct desc_point *points = desc_points(segment->desc);
-
-	for (uint32_t p = 0; p < segment->desc->npoints; p++)
-		if (p == point || (points[point].role && points[p].role && points[p].probe == points[point].probe &&
-		                   points[p].pid == points[point].pid))
-			kernel_switch_off(segment->state, p, KERNEL_OVER_BUDGET);
-}
-
-static void watch_read(const struct pp_session *session, struct cost *cost)
-{
-	*cost = (struct cost){ 0 };
-	for (size_t i = 0; i < session->nsegments; i++)
-		if (held(session->segments[i]))
-			cost_read(session->segments[i], cost);
-}
-
-static void watch_end(struct watch *w, size_t n)
-{
-	for (size_t i = 0; w->hits && i < n; i++)
-		free(w->hits[i]);
-	free(w->hits);
-	if (w->stats >= 0)
-		close(w->stats);
-}
-
-static int watch_begin(struct watch *w, const struct pp_session *session)
-{
-	*w = (struct watch){ .stats = cost_begin(), .hits = calloc(session->nsegments + 1, sizeof(*w->hits)) };
-	if (w->stats < 0 || !w->hits)
-		return w->stats < 0 ? w->stats : error_set(ENOMEM, "out of memory");
-	for (size_t i = 0; i < session->nsegments; i++)
-		if (!(w->hits[i] = calloc(session->segments[i]->desc->npoints, sizeof(**w->hits))))
-			return error_set(ENOMEM, "out of memory");
-	cost_trap();
-	watch_read(session, &w->before);
-	return 0;
-}
-
-static void keep_budget(struct watch *w, struct pp_session *session)
-{
-	struct cost cost;
-	uint64_t all = 0;
-	double total;
-
-	watch_read(session, &cost);
-	total = ((double)(cost.runs - w->before.runs) * cost_trap() + (double)(cost.ns - w->before.ns)) /
-	        (double)(cost.time - w->before.time);
-	w->before = cost;
-	for (size_t i = 0; i < session->nsegments; i++)
-		for (uint32_t p = 0; held(session->segments[i]) && p < session->segments[i]->desc->npoints; p++) {
-			uint64_t hits = hits_of(session->segments[i], p);
-
-			all += hits - w->hits[i][p];
-		}
-	/* What is hit by processes that are not meant costs as much; it goes with the points in their shares. */
-	while (total > session->budget) {
-		struct segment *worst = NULL;
-		uint32_t point = 0;
-		uint64_t most = 0;
-
-		for (size_t i = 0; i < session->nsegments; i++)
-			for (uint32_t p = 0; held(session->segments[i]) && p < session->segments[i]->desc->npoints; p++) {
-				uint64_t hits = hits_of(session->segments[i], p) - w->hits[i][p];
-
-				if (!kernel_armed(session->segments[i], p) || (worst && hits <= most))
-					continue;
-				worst = session->segments[i];
-				point = p;
-				most = hits;
-			}
-		if (!worst)
-			break;
-		take_out(worst, point);
-		kernel_change(worst->state, worst);
-		total -= all ? total * (double)most / (double)all : 0;
-		all -= most < all ? most : all;
-	}
-	for (size_t i = 0; i < session->nsegments; i++)
-		for (uint32_t p = 0; held(session->segments[i]) && p < session->segments[i]->desc->npoints; p++)
-			w->hits[i][p] = hits_of(session->segments[i], p);
+	return held(segment) != NULL;
 }
 
 int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n)
 {
 	struct pollfd *fds = calloc(n + 1, sizeof(*fds));
 	struct signalfd_siginfo signal;
-	struct watch watch = { .stats = -1 };
+	struct brake *brake = NULL;
+	uint64_t look = 0;
 	size_t alive = n;
 	bool told = false;
 	sigset_t set;
@@ -289,7 +190,7 @@ int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds
 	for (size_t i = 0; i < n; i++)
 		fds[i + 1] = (struct pollfd){ .fd = pidfds[i], .events = POLLIN };
 	do_what_was_asked(session);
-	if (session->budget > 0 && watch_begin(&watch, session))
+	if (session->budget > 0 && brake_new(&brake, is_held, session->budget, session->strict ? 0 : BRAKE_CREDIT))
 		told = true; /* better nothing than more than was allowed */
 	while (!told && any_armed(session) && (!n || alive)) {
 		uint64_t t = clock_ns();
@@ -297,8 +198,10 @@ int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds
 
 		if (rest <= 0)
 			break;
-		if (session->budget > 0 && rest > BUDGET_NS)
-			rest = BUDGET_NS;
+		if (brake && t >= look)
+			look = clock_ns() + brake_look(brake, session, NULL, NULL);
+		if (brake && rest > (int64_t)(look - t))
+			rest = (int64_t)(look - t);
 		if (ppoll(fds, n + 1, &(struct timespec){ rest / 1000000000, rest % 1000000000 }, NULL) < 0)
 			continue;
 		while (read(fds[0].fd, &signal, sizeof(signal)) == sizeof(signal))
@@ -309,10 +212,8 @@ int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds
 				alive--;
 			}
 		do_what_was_asked(session);
-		if (session->budget > 0 && clock_ns() - watch.before.time >= BUDGET_NS / 2)
-			keep_budget(&watch, session);
 	}
-	watch_end(&watch, session->nsegments);
+	brake_free(brake);
 	close(fds[0].fd);
 	free(fds);
 	return end(session);

@@ -72,13 +72,16 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 
 /* disarm.c */
 int kernel_disarm(struct pp_session *session, struct segment *segment, const bool *take, bool all);
-void kernel_switch_off(struct kernel_segment *s, uint32_t point, enum kernel_off why);
+/* why: KERNEL_OFF, or kernel_off_why(). */
+void kernel_switch_off(struct kernel_segment *s, uint32_t point, uint64_t why);
 /* Unlinks all pins of a segment. */
 void kernel_unpin(struct kernel_segment *s, const struct segment *segment);
 /* Finishes what a killed command left of a link's change. */
 int kernel_repair(struct segment *segment);
 bool kernel_armed(const struct segment *segment, uint32_t point);
 bool kernel_over_budget(const struct segment *segment, uint32_t point);
+/* Why a point is over budget: what the session cost, and the budget, as shares of one CPU. */
+void kernel_stopped(const struct segment *segment, uint32_t point, double *share, double *limit);
 
 /* Makes the links anew of which points were switched off. */
 void kernel_change(struct kernel_segment *s, const struct segment *segment);
@@ -90,6 +93,11 @@ int kernel_hold_find(struct kernel_segment *s, int number);
 /* Has the holder take out what was switched off. */
 int kernel_hold_ask(struct kernel_segment *s, int number);
 int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n);
+
+/* brake.c */
+int kernel_watch(struct pp_session *session, void (*ready)(void *arg), void *arg);
+double kernel_limit(const struct pp_session *session, bool *watched);
+void kernel_unlimit(struct pp_session *session);
 
 /* ring.c */
 int kernel_reader_open(struct pp_session *session, void **reader);

@@ -14,6 +14,7 @@
  *     ended-S executed-S             links that see calls end with their threads
  *     even-S-L or odd-S-L, prog-S-L  links and the programs they run; both names are there
  *                                    while one takes over from the other
+ *     watch                          a directory that a watcher has locked (brake.c); of the session
  *     held-S                         a folder that a holder has locked, whose links are pinned nowhere (hold.c)
  *     desc-S                         the description
  *
