@@ -29,6 +29,7 @@
 #include "gimple-iterator.h" /* before gimple-fold.h, because that uses it from GCC 13 on */
 #include "gimple-fold.h"
 #include "gimple-pretty-print.h"
+#include "gimple-walk.h"
 #include "tree-cfg.h"
 #include "tree-dfa.h"
 #include "tree-eh.h"
