@@ -36,6 +36,7 @@
 #include "tree-into-ssa.h"
 #include "tree-pass.h"
 #include "tree-ssa-alias.h"
+#include "tree-ssa-dce.h"
 #include "tree-ssa.h"
 #include "cfghooks.h"
 #include "cfgloop.h"
@@ -64,6 +65,26 @@ static inline gimple *last_nondebug_stmt(basic_block bb)
 }
 
 #define make_eh_edge make_eh_edges
+#endif
+
+/* From GCC 15 on a call whose result is known to be one value can be a tail call of a function that returns that value. */
+#if BUILDING_GCC_MAJOR >= 15
+#include "value-range.h"
+extern bool ipa_return_value_range(value_range &, tree);
+
+static inline bool always_returns(tree function, tree value)
+{
+	value_range range;
+	tree only;
+
+	return TREE_CONSTANT(value) && ipa_return_value_range(range, function) && range.singleton_p(&only) &&
+	       operand_equal_p(value, only, 0);
+}
+#else
+static inline bool always_returns(tree, tree)
+{
+	return false;
+}
 #endif
 
 /* tree-ssa-live.h cannot be included: what it includes is not installed with the plugin headers. */

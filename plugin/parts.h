@@ -221,7 +221,7 @@ void site_stmts_take_out(const std::vector<gimple *> &sites);
 opt_pass *pass_place(gcc::context *context);
 opt_pass *pass_part(gcc::context *context);
 opt_pass *pass_join(gcc::context *context);
-enum tail_when { TAIL_RECURSION, TAIL_CALL, TAIL_LTO };
+enum tail_when { TAIL_RECURSION, TAIL_CALL, TAIL_LTO, TAIL_MUST };
 opt_pass *pass_tail(gcc::context *context, enum tail_when when);
 /* GCC's pass tailc, to which variables whose address only sites take are no obstacle. NULL: it is not found. */
 opt_pass *pass_hiding(gcc::context *context);

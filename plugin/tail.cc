@@ -38,6 +38,7 @@ struct path {
 struct searcher {
 	function *fn;
 	bool self_only;
+	bool must_only; /* calls of which the source says that they are tail calls */
 	bool changed; /* the ways that blocks go */
 	bool has_live;
 	live_vars_map *vars;
@@ -170,9 +171,14 @@ static bool is_tail_call(struct searcher *s, gcall *call, const struct path &pat
 
 	if (gimple_call_internal_p(call) || !goes_one_way(gimple_bb(call)))
 		return false;
+	if (gimple_call_must_tail_p(call) && !s->self_only)
+		return true;
+	if (s->must_only)
+		return false;
 	if ((s->self_only || path.summed) && !self)
 		return false;
-	if (path.value && (!lhs || (lhs != path.value && lhs != path.other)))
+	if (path.value && (!lhs || (lhs != path.value && lhs != path.other)) &&
+	    !(!lhs && decl && always_returns(decl, path.value)))
 		return false;
 	/* What the compiler expands in place, or what calls nothing of the program's. */
 	if (decl && fndecl_built_in_p(decl) && gimple_call_flags(call) & (ECF_CONST | ECF_PURE))
@@ -440,7 +446,7 @@ struct hiding_pass : gimple_opt_pass {
 /* Functions in which GCC looks for tail calls at all. */
 static bool is_suitable(function *fn)
 {
-	if (!flag_optimize_sibling_calls || fn->calls_alloca || fn->calls_setjmp)
+	if (fn->calls_alloca || fn->calls_setjmp)
 		return false;
 	for (tree parm = DECL_ARGUMENTS(fn->decl); parm; parm = DECL_CHAIN(parm))
 		if (TREE_ADDRESSABLE(parm))
@@ -470,9 +476,20 @@ static bool calls_itself(function *fn)
 	return false;
 }
 
-/* True: there may be blocks now that nothing goes to. */
-static bool keep_tail_calls(function *fn, bool self_only)
+static void add_uses(const statements &list, bitmap names)
 {
+	ssa_op_iter iter;
+	tree use;
+
+	for (gimple *stmt : list)
+		FOR_EACH_SSA_TREE_OPERAND(use, stmt, iter, SSA_OP_USE)
+			bitmap_set_bit(names, SSA_NAME_VERSION(use));
+}
+
+/* True: there may be blocks now that nothing goes to. */
+static bool keep_tail_calls(function *fn, bool self_only, bool must_only)
+{
+	auto_bitmap perhaps_dead;
 	struct searcher s = {};
 	std::vector<basic_block> returns;
 	edge e;
@@ -483,6 +500,7 @@ static bool keep_tail_calls(function *fn, bool self_only)
 		return false;
 	s.fn = fn;
 	s.self_only = self_only;
+	s.must_only = must_only;
 	FOR_EACH_EDGE(e, ei, EXIT_BLOCK_PTR_FOR_FN(fn)->preds)
 		returns.push_back(e->src);
 	for (basic_block bb : returns) {
@@ -493,12 +511,15 @@ static bool keep_tail_calls(function *fn, bool self_only)
 			continue;
 		struct path path = { gimple_return_retval(as_a<greturn *>(gsi_stmt(at))), NULL_TREE, false };
 		move_up(&s, bb, path, statements(), values(), 0, &gone);
+		add_uses(gone, perhaps_dead);
 		site_stmts_take_out(gone);
 	}
 	if (s.has_live) {
 		destroy_live_vars(s.live);
 		delete s.vars;
 	}
+	/* A value that only sites had to have met in PHIs. GCC would take its parts for the calls' values. */
+	simple_dce_from_worklist(perhaps_dead);
 	return s.changed;
 }
 
@@ -507,6 +528,7 @@ const pass_data tail_data[] = {
 	{ GIMPLE_PASS, PLUGIN_NAME "_tailr", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
 	{ GIMPLE_PASS, PLUGIN_NAME "_tailc", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
 	{ GIMPLE_PASS, PLUGIN_NAME "_tailo", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
+	{ GIMPLE_PASS, PLUGIN_NAME "_musttail", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
 };
 
 struct tail_pass : gimple_opt_pass {
@@ -521,9 +543,13 @@ struct tail_pass : gimple_opt_pass {
 
 	unsigned execute(function *fn) override
 	{
-		if (when != TAIL_LTO || flag_generate_lto)
-			return keep_tail_calls(fn, when == TAIL_RECURSION) ? TODO_cleanup_cfg : 0;
-		return 0;
+		if (when == TAIL_MUST && flag_optimize_sibling_calls)
+			return 0; /* the others are looked for then, and these with them */
+		if (when != TAIL_MUST && !flag_optimize_sibling_calls)
+			return 0;
+		if (when == TAIL_LTO && !flag_generate_lto)
+			return 0;
+		return keep_tail_calls(fn, when == TAIL_RECURSION, when == TAIL_MUST) ? TODO_cleanup_cfg : 0;
 	}
 };
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """tails.py make SEED COUNT: writes a program whose functions call each other in the last place, or nearly so.
-tails.py calls FILE.s: lists the calls and jumps between functions of an assembler file, one a line.
+tails.py lost PLAIN.s PROBED.s: lists what the first file does by a jump and the second by a call; fails if there is any.
 
-Each function calls another one with n - 1. The program calls all of them, n levels deep (its argument); the name of a
-function is followed by the sum of what it returned."""
+Each function calls another one with n - 1. The program calls all of them, n levels deep (its first argument); the
+second one is the number of the only function to call."""
 import random
 import re
 import sys
@@ -123,15 +123,17 @@ def calls(path):
         if label:
             function = plain(label.group(1))
         jump = re.match(r'\s+(call|jmp)\s+(\*?[A-Za-z_%][\w.$@()%]*)', line)
-        if jump and function and plain(jump.group(2)) != function + '#':
+        if jump and function and jump.group(2) != '_Unwind_Resume':
             target = plain(jump.group(2))
-            if jump.group(1) == 'jmp' and target == function:
-                continue
-            found.add('%s %s %s' % (function, jump.group(1), target))
-    return sorted(found)
+            if jump.group(1) == 'call' or target != function:
+                found.add('%s %s %s' % (function, jump.group(1), target))
+    return found
 
 
 if sys.argv[1] == 'make':
     print(generate(int(sys.argv[2]), int(sys.argv[3])))
 else:
-    print('\n'.join(calls(sys.argv[2])))
+    plain, probed = calls(sys.argv[2]), calls(sys.argv[3])
+    lost = sorted(line for line in plain - probed if ' jmp ' in line) + sorted(line for line in probed - plain if ' call ' in line)
+    print('\n'.join(lost) if lost else '%d tail calls' % sum(' jmp ' in line for line in plain))
+    sys.exit(1 if lost else 0)
