@@ -65,6 +65,7 @@ tails() { # SEED OPTION...
 	local what="tails.py make $1 ${COUNT:-100}, ${*:2}"
 	python3 "$SOURCES/tails.py" make "$1" "${COUNT:-100}" >"$T/tails.c" || fail "$what"
 	shift
+	set -- "$@" -fno-ipa-icf # equal functions are one without the plugin
 	$GCC -w "$@" -S "$T/tails.c" -o "$T/plain.s" || fail "$what: does not build"
 	$GCC -w "$@" "${with[@]}" -S "$T/tails.c" -o "$T/probed.s" || fail "$what: does not build with the plugin"
 	python3 "$SOURCES/tails.py" lost "$T/plain.s" "$T/probed.s" >"$T/out" ||
