@@ -80,7 +80,17 @@ static inline bool always_returns(tree function, tree value)
 	return TREE_CONSTANT(value) && ipa_return_value_range(range, function) && range.singleton_p(&only) &&
 	       operand_equal_p(value, only, 0);
 }
+
+static inline bool has_must_tail(function *fn)
+{
+	return fn->has_musttail;
+}
 #else
+static inline bool has_must_tail(function *)
+{
+	return false;
+}
+
 static inline bool always_returns(tree, tree)
 {
 	return false;

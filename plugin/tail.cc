@@ -483,7 +483,8 @@ static void add_uses(const statements &list, bitmap names)
 
 	for (gimple *stmt : list)
 		FOR_EACH_SSA_TREE_OPERAND(use, stmt, iter, SSA_OP_USE)
-			bitmap_set_bit(names, SSA_NAME_VERSION(use));
+			if (std::find(list.begin(), list.end(), SSA_NAME_DEF_STMT(use)) == list.end())
+				bitmap_set_bit(names, SSA_NAME_VERSION(use));
 }
 
 /* True: there may be blocks now that nothing goes to. */
@@ -543,8 +544,8 @@ struct tail_pass : gimple_opt_pass {
 
 	unsigned execute(function *fn) override
 	{
-		if (when == TAIL_MUST && flag_optimize_sibling_calls)
-			return 0; /* the others are looked for then, and these with them */
+		if (when == TAIL_MUST && (flag_optimize_sibling_calls || !has_must_tail(fn)))
+			return 0; /* with sibling calls TAIL_CALL finds these too */
 		if (when != TAIL_MUST && !flag_optimize_sibling_calls)
 			return 0;
 		if (when == TAIL_LTO && !flag_generate_lto)

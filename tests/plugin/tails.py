@@ -123,7 +123,7 @@ def calls(path):
         if label:
             function = plain(label.group(1))
         jump = re.match(r'\s+(call|jmp)\s+(\*?[A-Za-z_%][\w.$@()%]*)', line)
-        if jump and function and jump.group(2) != '_Unwind_Resume':
+        if jump and function and plain(jump.group(2)) != '_Unwind_Resume':
             target = plain(jump.group(2))
             if jump.group(1) == 'call' or target != function:
                 found.add('%s %s %s' % (function, jump.group(1), target))
