@@ -1,5 +1,5 @@
 # probepoint. The targets: all demo check check-long bench install clean.
-# V=1 shows the commands; O= DESTDIR= PREFIX= CC= CFLAGS= SAN=address,undefined are obeyed.
+# V=1 shows the commands; O= DESTDIR= PREFIX= plugindir= CC= CFLAGS= SAN=address,undefined are obeyed.
 
 .DEFAULT_GOAL := all
 include config.mk
@@ -116,25 +116,27 @@ bindir := $(DESTDIR)$(PREFIX)/bin
 libdir := $(DESTDIR)$(PREFIX)/lib
 incdir := $(DESTDIR)$(PREFIX)/include
 mandir := $(DESTDIR)$(PREFIX)/share/man/man1
-# Where -fplugin=probepoint looks; with PREFIX=/usr this is GCC's own folder, else a copy stands in lib/ too.
-plugindir := $(DESTDIR)$(shell $(PLUGIN_CC) -print-file-name=plugin)
+# With PREFIX /usr or /usr/local the plugin goes to GCC's own directory, where -fplugin=probepoint looks. With any other
+# PREFIX nothing is written outside of it, and -fplugin takes the plugin's path.
+plugindir ?= $(if $(filter /usr /usr/local,$(abspath $(PREFIX))),$(shell $(PLUGIN_CC) -print-file-name=plugin),$(PREFIX)/lib)
+plugininst = $(DESTDIR)$(plugindir)
 
 install: all
-	$(Q)install -d $(bindir) $(libdir)/pkgconfig $(incdir)/sys $(mandir) $(plugindir)
+	$(Q)install -d $(bindir) $(libdir)/pkgconfig $(incdir)/sys $(mandir) $(plugininst)
 	$(Q)install -m 755 $(CMDS) $(bindir)
 	$(Q)install -m 755 $(LIB) $(libdir)/libprobepoint.so.0
 	$(Q)ln -sf libprobepoint.so.0 $(libdir)/libprobepoint.so
 	$(Q)$(if $(AGENT),install -m 755 $(AGENT) $(libdir))
-	$(Q)install -m 644 $(PLUGIN) $(plugindir)/probepoint.so
+	$(Q)install -m 644 $(PLUGIN) $(plugininst)/probepoint.so
 	$(Q)install -m 644 include/probepoint.h include/probepoint-note.h $(incdir)
 	$(Q)install -m 644 $(wildcard include/sys/*.h) $(incdir)/sys
 	$(Q)install -m 644 doc/man/*.1 $(mandir)
-	$(Q)printf 'Name: probepoint\nDescription: probe points of compiled programs\nVersion: %s\n%s\n%s\n' '$(VERSION)' \
+	$(Q)printf 'plugindir=%s\nName: probepoint\nDescription: probe points of compiled programs\nVersion: %s\n%s\n%s\n' '$(plugindir)' '$(VERSION)' \
 		'Libs: -L$(PREFIX)/lib -lprobepoint' 'Cflags: -I$(PREFIX)/include' >$(libdir)/pkgconfig/probepoint.pc
 
 uninstall:
 	$(Q)rm -f $(CMDS:$(B)/bin/%=$(bindir)/%) $(libdir)/libprobepoint.so $(libdir)/libprobepoint.so.0 \
-		$(libdir)/libprobepoint-agent.so $(plugindir)/probepoint.so $(libdir)/pkgconfig/probepoint.pc \
+		$(libdir)/libprobepoint-agent.so $(plugininst)/probepoint.so $(libdir)/pkgconfig/probepoint.pc \
 		$(incdir)/probepoint.h $(incdir)/probepoint-note.h $(patsubst include/%,$(incdir)/%,$(wildcard include/sys/*.h)) \
 		$(patsubst doc/man/%,$(mandir)/%,$(wildcard doc/man/*.1))
 

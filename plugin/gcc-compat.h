@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * GCC's headers in the order in which they can be included, and what differs
- * between its versions (11 and 12 are built and tested). The other files of the
- * plugin know one GCC.
+ * between its versions (11 to 16 are built and tested). The other files of the
+ * plugin use the names of the newest version.
  */
 #ifndef GCC_COMPAT_H
 #define GCC_COMPAT_H
@@ -15,6 +15,7 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #include "gcc-plugin.h"
+#include "bversion.h"
 
 #include "backend.h"
 #include "rtl.h"
@@ -25,15 +26,17 @@
 #include "ssa.h"
 #include "cgraph.h"
 #include "fold-const.h"
+#include "gimple-iterator.h" /* before gimple-fold.h, because that uses it from GCC 13 on */
 #include "gimple-fold.h"
-#include "gimple-iterator.h"
 #include "gimple-pretty-print.h"
+#include "gimple-walk.h"
 #include "tree-cfg.h"
 #include "tree-dfa.h"
 #include "tree-eh.h"
 #include "tree-into-ssa.h"
 #include "tree-pass.h"
 #include "tree-ssa-alias.h"
+#include "tree-ssa-dce.h"
 #include "tree-ssa.h"
 #include "cfghooks.h"
 #include "cfgloop.h"
@@ -54,6 +57,45 @@
 #include "attribs.h"
 #include "varasm.h"
 #pragma GCC diagnostic pop
+
+#if BUILDING_GCC_MAJOR < 14
+static inline gimple *last_nondebug_stmt(basic_block bb)
+{
+	return last_stmt(bb);
+}
+
+#define make_eh_edge make_eh_edges
+#endif
+
+/* From GCC 15 on a call whose result is known to be one value can be a tail call of a function that returns that value. */
+#if BUILDING_GCC_MAJOR >= 15
+#include "value-range.h"
+extern bool ipa_return_value_range(value_range &, tree);
+
+static inline bool always_returns(tree function, tree value)
+{
+	value_range range;
+	tree only;
+
+	return TREE_CONSTANT(value) && ipa_return_value_range(range, function) && range.singleton_p(&only) &&
+	       operand_equal_p(value, only, 0);
+}
+
+static inline bool has_must_tail(function *fn)
+{
+	return fn->has_musttail;
+}
+#else
+static inline bool has_must_tail(function *)
+{
+	return false;
+}
+
+static inline bool always_returns(tree, tree)
+{
+	return false;
+}
+#endif
 
 /* tree-ssa-live.h cannot be included: what it includes is not installed with the plugin headers. */
 typedef hash_map<int_hash<unsigned int, -1U>, unsigned int> live_vars_map;

@@ -259,7 +259,7 @@ static bool region_find(struct region *r, const std::string &probe)
 				r->blocks.push_back(e->dest);
 		}
 	}
-	if (!r->test || gimple_code(last_stmt(r->last)) != GIMPLE_COND)
+	if (!r->test || gimple_code(last_nondebug_stmt(r->last)) != GIMPLE_COND)
 		return false;
 	for (size_t i = 1; i < r->blocks.size(); i++)
 		FOR_EACH_EDGE(e, ei, r->blocks[i]->preds)

@@ -15,6 +15,7 @@
  *   idle.cc        ... and their arguments, which cost nothing while nobody watches
  *   unwind.cc      sites where exceptions leave, and before calls that do not return
  *   place.cc       GIMPLE: sites at entry and before each return
+ *   ways.cc        GIMPLE: ... and around fnsplit on each way into a return
  *   tail.cc        GIMPLE: tail calls stay tail calls
  *   size.cc        sites have no size when GCC decides what to inline
  *   inlined.cc     GIMPLE: takes sites out of inlined copies, where that is asked for
@@ -208,12 +209,22 @@ bool site_stmt_is_return(gimple *stmt);
 bool site_stmt_is_unwind(gimple *stmt);
 /* inputs: the operands' values. in_memory: what must be in memory besides, where an operand points to it. */
 gasm *site_stmt_new(const std::string &text, const std::vector<tree> &inputs, const std::vector<tree> &in_memory);
+/* Whether stmt computes something that only these sites, and what feeds them, use. */
+bool site_stmt_feeds(gimple *stmt, const std::vector<gimple *> &sites);
+/* Copies sites and what feeds them to an edge. known: what to write for SSA names of the blocks that they leave. */
+void site_stmts_copy_to_edge(edge e, const std::vector<gimple *> &sites, std::map<tree, tree> known);
+/* Removes sites and what feeds them, in the order of the code. */
+void site_stmts_take_out(const std::vector<gimple *> &sites);
 
 /* ---- passes --------------------------------------------------------------- */
 
 opt_pass *pass_place(gcc::context *context);
-enum tail_when { TAIL_RECURSION, TAIL_CALL, TAIL_LTO };
+opt_pass *pass_part(gcc::context *context);
+opt_pass *pass_join(gcc::context *context);
+enum tail_when { TAIL_RECURSION, TAIL_CALL, TAIL_LTO, TAIL_MUST };
 opt_pass *pass_tail(gcc::context *context, enum tail_when when);
+/* GCC's pass tailc, to which variables whose address only sites take are no obstacle. NULL: it is not found. */
+opt_pass *pass_hiding(gcc::context *context);
 opt_pass *pass_size(gcc::context *context);
 /* The same for GCC's look at the whole unit. */
 void size_of_unit(void);

@@ -158,94 +158,12 @@ static gimple_seq return_site(tree value, location_t where, const struct probed 
 	return ops.before;
 }
 
-#define WAYS 4
-
-/* The return's value is made a constant here: its way is as good as none. */
-static bool is_constant(gimple *stmt, tree value)
-{
-	return gimple_assign_single_p(stmt) && value && gimple_assign_lhs(stmt) == value &&
-	       TREE_CODE(value) == SSA_NAME && is_gimple_min_invariant(gimple_assign_rhs1(stmt));
-}
-
-/* A block that does nothing but return, and where ways meet. */
-static bool is_meeting(basic_block bb, tree value)
-{
-	edge e;
-	edge_iterator ei;
-
-	if (EDGE_COUNT(bb->preds) < 2)
-		return false;
-	FOR_EACH_EDGE(e, ei, bb->preds)
-		if (e->flags & EDGE_COMPLEX)
-			return false;
-	for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at)) {
-		gimple *stmt = gsi_stmt(at);
-
-		if (gimple_code(stmt) == GIMPLE_LABEL && (FORCED_LABEL(gimple_label_label(as_a<glabel *>(stmt))) ||
-							  DECL_NONLOCAL(gimple_label_label(as_a<glabel *>(stmt)))))
-			return false;
-		if (gimple_code(stmt) != GIMPLE_LABEL && gimple_code(stmt) != GIMPLE_RETURN && !is_gimple_debug(stmt) &&
-		    !is_constant(stmt, value))
-			return false;
-	}
-	return true;
-}
-
-static std::vector<edge> joining;
-
-static bool joins(edge e)
-{
-	return std::find(joining.begin(), joining.end(), e) != joining.end();
-}
-
-/* The ways into bb, the first ones of the function by themselves, all others as one. */
-static std::vector<edge> few_ways(basic_block *bb)
-{
-	std::vector<edge> ways;
-	edge e;
-	edge_iterator ei;
-
-	FOR_EACH_EDGE(e, ei, (*bb)->preds)
-		ways.push_back(e);
-	std::sort(ways.begin(), ways.end(), [](edge a, edge b) { return a->src->index < b->src->index; });
-	if (ways.size() <= WAYS)
-		return ways;
-	joining.assign(ways.begin() + WAYS - 1, ways.end());
-	ways.resize(WAYS - 1);
-	ways.push_back(make_forwarder_block(*bb, joins, NULL));
-	*bb = ways.back()->dest;
-	return ways;
-}
-
-/*
- * Where ways meet at a return, each gets its site: GCC then still sees a return
- * that does nothing, and can part the quick way from the rest (fnsplit). Else
- * sqlite3 loses a twentieth of what is inlined without the plugin.
- */
 static void place_return(greturn *ret, const struct probed *probed)
 {
-	basic_block bb = gimple_bb(ret);
-	tree value = gimple_return_retval(ret);
+	gimple_stmt_iterator at = gsi_for_stmt(ret);
+	gimple_seq site = return_site(gimple_return_retval(ret), gimple_location(ret), probed);
 
-	if (!optimize || !is_meeting(bb, value)) {
-		gimple_stmt_iterator at = gsi_for_stmt(ret);
-
-		gsi_insert_seq_before(&at, return_site(value, gimple_location(ret), probed), GSI_SAME_STMT);
-		return;
-	}
-	std::vector<edge> ways = few_ways(&bb);
-	if (value && TREE_CODE(value) == SSA_NAME && is_constant(SSA_NAME_DEF_STMT(value), value) &&
-	    gimple_bb(SSA_NAME_DEF_STMT(value)) == bb)
-		value = gimple_assign_rhs1(SSA_NAME_DEF_STMT(value));
-	for (edge way : ways) {
-		gimple *def = value && TREE_CODE(value) == SSA_NAME ? SSA_NAME_DEF_STMT(value) : NULL;
-		bool met = def && gimple_code(def) == GIMPLE_PHI && gimple_bb(def) == bb;
-		location_t where = met ? gimple_phi_arg_location_from_edge(as_a<gphi *>(def), way) : UNKNOWN_LOCATION;
-
-		gsi_insert_seq_on_edge_immediate(way, return_site(met ? PHI_ARG_DEF_FROM_EDGE(def, way) : value,
-								  where == UNKNOWN_LOCATION ? gimple_location(ret) : where,
-								  probed));
-	}
+	gsi_insert_seq_before(&at, site, GSI_SAME_STMT);
 }
 
 const pass_data place_data = {

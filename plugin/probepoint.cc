@@ -83,9 +83,18 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 	size_of_unit();
 	insert_pass(pass_idle(g), "einline", 1, PASS_POS_INSERT_AFTER);
 	insert_pass(pass_tail(g, TAIL_RECURSION), "tailr", 0, PASS_POS_INSERT_BEFORE);
+	for (const char *split : { "fnsplit", "feedback_fnsplit" }) {
+		insert_pass(pass_part(g), split, 1, PASS_POS_INSERT_BEFORE);
+		insert_pass(pass_join(g), split, 1, PASS_POS_INSERT_AFTER);
+	}
 	insert_pass(pass_tail(g, TAIL_LTO), "release_ssa", 1, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_inlined(g), "ehdisp", 1, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_tail(g, TAIL_CALL), "tailc", 1, PASS_POS_INSERT_BEFORE);
+#if BUILDING_GCC_MAJOR >= 15
+	insert_pass(pass_tail(g, TAIL_MUST), "musttail", 0, PASS_POS_INSERT_BEFORE);
+#endif
+	if (opt_pass *hiding = pass_hiding(g))
+		insert_pass(hiding, "tailc", 1, PASS_POS_REPLACE);
 	insert_pass(pass_operands(g), "ira", 1, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_text(g), "shorten", 1, PASS_POS_INSERT_BEFORE);
 	return 0;

@@ -38,6 +38,7 @@ struct path {
 struct searcher {
 	function *fn;
 	bool self_only;
+	bool must_only; /* calls of which the source says that they are tail calls */
 	bool changed; /* the ways that blocks go */
 	bool has_live;
 	live_vars_map *vars;
@@ -49,34 +50,6 @@ static bool is_nothing(gimple *stmt)
 	return gimple_code(stmt) == GIMPLE_LABEL || gimple_code(stmt) == GIMPLE_NOP ||
 	       gimple_code(stmt) == GIMPLE_PREDICT || gimple_code(stmt) == GIMPLE_RETURN || is_gimple_debug(stmt) ||
 	       gimple_clobber_p(stmt);
-}
-
-static bool holds(const statements &list, gimple *stmt)
-{
-	return std::find(list.begin(), list.end(), stmt) != list.end();
-}
-
-/* Computes something that only the sites found so far use. */
-static bool feeds(gimple *stmt, const statements &found)
-{
-	imm_use_iterator iter;
-	use_operand_p use;
-	bool any = false;
-	tree lhs;
-
-	if (!is_gimple_assign(stmt) || gimple_has_side_effects(stmt))
-		return false;
-	lhs = gimple_assign_lhs(stmt);
-	if (TREE_CODE(lhs) != SSA_NAME)
-		return false;
-	FOR_EACH_IMM_USE_FAST(use, iter, lhs) {
-		if (is_gimple_debug(USE_STMT(use)))
-			continue;
-		if (!holds(found, USE_STMT(use)))
-			return false;
-		any = true;
-	}
-	return any;
 }
 
 /* Goes through an assignment backwards; false: no tail call survives it. */
@@ -127,7 +100,7 @@ static enum found search(basic_block bb, struct path *path, statements *sites, g
 
 		if (is_nothing(stmt))
 			continue;
-		if (site_stmt_is_return(stmt) || feeds(stmt, *sites)) {
+		if (site_stmt_is_return(stmt) || site_stmt_feeds(stmt, *sites)) {
 			sites->insert(sites->begin(), stmt);
 			continue;
 		}
@@ -198,9 +171,14 @@ static bool is_tail_call(struct searcher *s, gcall *call, const struct path &pat
 
 	if (gimple_call_internal_p(call) || !goes_one_way(gimple_bb(call)))
 		return false;
+	if (gimple_call_must_tail_p(call) && !s->self_only)
+		return true;
+	if (s->must_only)
+		return false;
 	if ((s->self_only || path.summed) && !self)
 		return false;
-	if (path.value && (!lhs || (lhs != path.value && lhs != path.other)))
+	if (path.value && (!lhs || (lhs != path.value && lhs != path.other)) &&
+	    !(!lhs && decl && always_returns(decl, path.value)))
 		return false;
 	/* What the compiler expands in place, or what calls nothing of the program's. */
 	if (decl && fndecl_built_in_p(decl) && gimple_call_flags(call) & (ECF_CONST | ECF_PURE))
@@ -253,8 +231,42 @@ static bool has_tail_call(struct searcher *s, basic_block bb, struct path path, 
 	}
 }
 
+/* The definition of what a statement uses, seen from the blocks left behind. */
+static gimple *definition(tree use, const values &known)
+{
+	auto found = known.find(use);
+
+	if (found != known.end())
+		use = found->second;
+	return TREE_CODE(use) == SSA_NAME ? SSA_NAME_DEF_STMT(use) : NULL;
+}
+
+static bool uses(const statements &list, gimple *def, const values &known)
+{
+	ssa_op_iter iter;
+	tree use;
+
+	for (gimple *stmt : list)
+		FOR_EACH_SSA_TREE_OPERAND(use, stmt, iter, SSA_OP_USE)
+			if (definition(use, known) == def)
+				return true;
+	return false;
+}
+
+/* Adds what the statements need of bb and others use as well: it is copied with them, and stays. */
+static void add_needed(basic_block bb, statements *list, const values &known)
+{
+	for (gimple_stmt_iterator at = gsi_last_bb(bb); !gsi_end_p(at); gsi_prev(&at)) {
+		gimple *stmt = gsi_stmt(at);
+
+		if (is_gimple_assign(stmt) && !gimple_references_memory_p(stmt) && !gimple_has_side_effects(stmt) &&
+		    std::find(list->begin(), list->end(), stmt) == list->end() && uses(*list, stmt, known))
+			list->insert(list->begin(), stmt);
+	}
+}
+
 /* Can these statements go where bb's predecessors end? */
-static bool can_leave(basic_block bb, const statements &list)
+static bool can_leave(basic_block bb, const statements &list, const values &known)
 {
 	edge e;
 	edge_iterator ei;
@@ -266,39 +278,13 @@ static bool can_leave(basic_block bb, const statements &list)
 			return false;
 	for (gimple *stmt : list)
 		FOR_EACH_SSA_TREE_OPERAND(use, stmt, iter, SSA_OP_USE) {
-			gimple *def = SSA_NAME_DEF_STMT(use);
+			gimple *def = definition(use, known);
 
-			if (gimple_bb(def) == bb && gimple_code(def) != GIMPLE_PHI && !holds(list, def))
+			if (def && gimple_bb(def) == bb && gimple_code(def) != GIMPLE_PHI &&
+			    std::find(list.begin(), list.end(), def) == list.end())
 				return false;
 		}
 	return true;
-}
-
-static void copy_to_edge(edge e, const statements &list, values known)
-{
-	gimple_seq seq = NULL;
-	ssa_op_iter iter;
-	use_operand_p use;
-
-	for (gimple *stmt : list) {
-		gimple *copy = gimple_copy(stmt);
-
-		if (is_gimple_assign(copy)) {
-			tree lhs = gimple_assign_lhs(copy), fresh = make_ssa_name(TREE_TYPE(lhs));
-
-			gimple_assign_set_lhs(copy, fresh);
-			known[lhs] = fresh;
-		}
-		gimple_seq_add_stmt(&seq, copy);
-		update_stmt(copy);
-		FOR_EACH_SSA_USE_OPERAND(use, copy, iter, SSA_OP_ALL_USES) {
-			auto found = known.find(USE_FROM_PTR(use));
-			if (found != known.end())
-				SET_USE(use, found->second);
-		}
-		update_stmt(copy);
-	}
-	gsi_insert_seq_on_edge_immediate(e, seq);
 }
 
 static void put_before_call(gcall *call, const statements &list)
@@ -313,18 +299,6 @@ static void put_before_call(gcall *call, const statements &list)
 
 		gimple_set_location(site, gimple_location(call));
 		gsi_insert_before(&at, site, GSI_SAME_STMT);
-	}
-}
-
-static void take_out(const statements &list)
-{
-	for (auto stmt = list.rbegin(); stmt != list.rend(); ++stmt) {
-		gimple_stmt_iterator at = gsi_for_stmt(*stmt);
-
-		if (is_gimple_assign(*stmt))
-			insert_debug_temps_for_defs(&at);
-		gsi_remove(&at, true);
-		release_defs(*stmt);
 	}
 }
 
@@ -372,7 +346,8 @@ static bool move_up(struct searcher *s, basic_block bb, struct path path, const 
 		gone->insert(gone->end(), own.begin(), own.end());
 		return true;
 	}
-	if (!can_leave(bb, all))
+	add_needed(bb, &all, known);
+	if (!can_leave(bb, all, known))
 		return false;
 	bb = part_ways(s, bb, path, depth);
 	FOR_EACH_EDGE(e, ei, bb->preds)
@@ -389,16 +364,89 @@ static bool move_up(struct searcher *s, basic_block bb, struct path path, const 
 					pair.second = arg;
 		}
 		if (!move_up(s, way->src, path_over(path, way), all, there, depth + 1, gone) && !all.empty())
-			copy_to_edge(way, all, there);
+			site_stmts_copy_to_edge(way, all, there);
 	}
 	gone->insert(gone->end(), own.begin(), own.end());
 	return true;
 }
 
+/* ---- variables whose address only sites take ------------------------------------------------- */
+
+static bool add_base(gimple *, tree op, tree, void *data)
+{
+	tree base = get_base_address(op);
+
+	if (base && DECL_P(base))
+		((hash_set<tree> *)data)->add(base);
+	return false;
+}
+
+/*
+ * The site of an entry hands over a large structure by its address. GCC makes no tail
+ * call in a function whose parameter's address is taken, nor where a variable may be
+ * reached through a pointer. A site keeps no pointer: while GCC looks for tail calls,
+ * such variables do not count as addressable.
+ */
+struct only_sites_address {
+	std::vector<tree> hidden;
+
+	only_sites_address(function *fn)
+	{
+		hash_set<tree> by_sites, by_others;
+		basic_block bb;
+
+		FOR_EACH_BB_FN(bb, fn) {
+			for (gphi_iterator at = gsi_start_phis(bb); !gsi_end_p(at); gsi_next(&at))
+				walk_stmt_load_store_addr_ops(at.phi(), &by_others, NULL, NULL, add_base);
+			for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at))
+				if (!is_gimple_debug(gsi_stmt(at)))
+					walk_stmt_load_store_addr_ops(gsi_stmt(at),
+								      site_stmt_text(gsi_stmt(at)) ? &by_sites : &by_others,
+								      NULL, NULL, add_base);
+		}
+		for (tree var : by_sites)
+			if (!by_others.contains(var) && TREE_ADDRESSABLE(var) && auto_var_in_fn_p(var, fn->decl) &&
+			    TREE_CODE(var) != RESULT_DECL) {
+				TREE_ADDRESSABLE(var) = 0;
+				hidden.push_back(var);
+			}
+	}
+
+	~only_sites_address()
+	{
+		for (tree var : hidden)
+			TREE_ADDRESSABLE(var) = 1;
+	}
+};
+
+/* GCC's own pass, which decides what becomes a tail call. */
+struct hiding_pass : gimple_opt_pass {
+	opt_pass *own;
+
+	hiding_pass(gcc::context *context, opt_pass *own) : gimple_opt_pass(*own, context), own(own) {}
+
+	opt_pass *clone() override
+	{
+		return new hiding_pass(m_ctxt, own);
+	}
+
+	bool gate(function *fn) override
+	{
+		return own->gate(fn);
+	}
+
+	unsigned execute(function *fn) override
+	{
+		only_sites_address hide(fn);
+
+		return own->execute(fn);
+	}
+};
+
 /* Functions in which GCC looks for tail calls at all. */
 static bool is_suitable(function *fn)
 {
-	if (!flag_optimize_sibling_calls || fn->calls_alloca || fn->calls_setjmp)
+	if (fn->calls_alloca || fn->calls_setjmp)
 		return false;
 	for (tree parm = DECL_ARGUMENTS(fn->decl); parm; parm = DECL_CHAIN(parm))
 		if (TREE_ADDRESSABLE(parm))
@@ -428,18 +476,32 @@ static bool calls_itself(function *fn)
 	return false;
 }
 
-/* True: there may be blocks now that nothing goes to. */
-static bool keep_tail_calls(function *fn, bool self_only)
+static void add_uses(const statements &list, bitmap names)
 {
+	ssa_op_iter iter;
+	tree use;
+
+	for (gimple *stmt : list)
+		FOR_EACH_SSA_TREE_OPERAND(use, stmt, iter, SSA_OP_USE)
+			if (std::find(list.begin(), list.end(), SSA_NAME_DEF_STMT(use)) == list.end())
+				bitmap_set_bit(names, SSA_NAME_VERSION(use));
+}
+
+/* True: there may be blocks now that nothing goes to. */
+static bool keep_tail_calls(function *fn, bool self_only, bool must_only)
+{
+	auto_bitmap perhaps_dead;
 	struct searcher s = {};
 	std::vector<basic_block> returns;
 	edge e;
 	edge_iterator ei;
 
+	only_sites_address hide(fn);
 	if (!is_suitable(fn) || !has_return_site(fn) || (self_only && !calls_itself(fn)))
 		return false;
 	s.fn = fn;
 	s.self_only = self_only;
+	s.must_only = must_only;
 	FOR_EACH_EDGE(e, ei, EXIT_BLOCK_PTR_FOR_FN(fn)->preds)
 		returns.push_back(e->src);
 	for (basic_block bb : returns) {
@@ -450,12 +512,15 @@ static bool keep_tail_calls(function *fn, bool self_only)
 			continue;
 		struct path path = { gimple_return_retval(as_a<greturn *>(gsi_stmt(at))), NULL_TREE, false };
 		move_up(&s, bb, path, statements(), values(), 0, &gone);
-		take_out(gone);
+		add_uses(gone, perhaps_dead);
+		site_stmts_take_out(gone);
 	}
 	if (s.has_live) {
 		destroy_live_vars(s.live);
 		delete s.vars;
 	}
+	/* A value that only sites had to have met in PHIs. GCC would take its parts for the calls' values. */
+	simple_dce_from_worklist(perhaps_dead);
 	return s.changed;
 }
 
@@ -464,6 +529,7 @@ const pass_data tail_data[] = {
 	{ GIMPLE_PASS, PLUGIN_NAME "_tailr", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
 	{ GIMPLE_PASS, PLUGIN_NAME "_tailc", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
 	{ GIMPLE_PASS, PLUGIN_NAME "_tailo", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
+	{ GIMPLE_PASS, PLUGIN_NAME "_musttail", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
 };
 
 struct tail_pass : gimple_opt_pass {
@@ -478,13 +544,24 @@ struct tail_pass : gimple_opt_pass {
 
 	unsigned execute(function *fn) override
 	{
-		if (when != TAIL_LTO || flag_generate_lto)
-			return keep_tail_calls(fn, when == TAIL_RECURSION) ? TODO_cleanup_cfg : 0;
-		return 0;
+		if (when == TAIL_MUST && (flag_optimize_sibling_calls || !has_must_tail(fn)))
+			return 0; /* with sibling calls TAIL_CALL finds these too */
+		if (when != TAIL_MUST && !flag_optimize_sibling_calls)
+			return 0;
+		if (when == TAIL_LTO && !flag_generate_lto)
+			return 0;
+		return keep_tail_calls(fn, when == TAIL_RECURSION, when == TAIL_MUST) ? TODO_cleanup_cfg : 0;
 	}
 };
 
 } // namespace
+
+opt_pass *pass_hiding(gcc::context *context)
+{
+	opt_pass *own = context->get_passes()->get_pass_by_name("tree-tailc");
+
+	return own ? new hiding_pass(context, own) : NULL;
+}
 
 opt_pass *pass_tail(gcc::context *context, enum tail_when when)
 {

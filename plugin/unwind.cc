@@ -48,6 +48,39 @@ static eh_region outermost_region(function *fn)
 	return region;
 }
 
+/*
+ * Makes a statement the last one of its block, because GCC requires that of what can
+ * throw. Debug statements alone do not make a block, so that the flow graph is the same
+ * with and without -g: they move to the next block. If other ways lead to that block
+ * too, the variables that they bind have no known value there.
+ */
+static void end_block_with(gimple *stmt)
+{
+	basic_block bb = gimple_bb(stmt), next = NULL;
+
+	if (last_nondebug_stmt(bb) != stmt) {
+		split_block(bb, stmt);
+		return;
+	}
+	if (single_succ_p(bb) && single_succ(bb) != EXIT_BLOCK_PTR_FOR_FN(cfun))
+		next = single_succ(bb);
+	gimple_stmt_iterator at = gsi_for_stmt(stmt), to = next ? gsi_after_labels(next) : gsi_none();
+	gsi_next(&at);
+	while (!gsi_end_p(at)) {
+		bool bind = gimple_debug_bind_p(gsi_stmt(at)), alone = next && single_pred_p(next);
+
+		if (!next || (!alone && !bind)) {
+			gsi_remove(&at, true);
+			continue;
+		}
+		if (!alone) {
+			gimple_debug_bind_reset_value(gsi_stmt(at));
+			update_stmt(gsi_stmt(at));
+		}
+		gsi_move_before(&at, &to); /* at: the next one */
+	}
+}
+
 } // namespace
 
 void unwind_place(function *fn, const struct probed *probed)
@@ -71,10 +104,9 @@ void unwind_place(function *fn, const struct probed *probed)
 	gsi_insert_after(&at, site_build(&none, probed, SITE_UNWIND), GSI_NEW_STMT);
 	gsi_insert_after(&at, gimple_build_resx(region->index), GSI_NEW_STMT);
 	for (gimple *stmt : throwing) {
-		if (last_stmt(gimple_bb(stmt)) != stmt)
-			split_block(gimple_bb(stmt), stmt);
+		end_block_with(stmt);
 		add_stmt_to_eh_lp(stmt, pad->index);
-		make_eh_edges(stmt);
+		make_eh_edge(stmt);
 	}
 	free_dominance_info(CDI_DOMINATORS);
 	free_dominance_info(CDI_POST_DOMINATORS);
@@ -116,7 +148,7 @@ static bool is_pad(basic_block bb, int depth)
 			return false;
 	}
 	if (!EDGE_COUNT(bb->succs))
-		return last_stmt(bb) && gimple_code(last_stmt(bb)) == GIMPLE_RESX;
+		return last_nondebug_stmt(bb) && gimple_code(last_nondebug_stmt(bb)) == GIMPLE_RESX;
 	return single_succ_p(bb) && depth < 100 && is_pad(single_succ(bb), depth + 1);
 }
 

@@ -5,6 +5,7 @@
 need readelf make tclsh
 ls /usr/lib/*/tcl8.6/tclConfig.sh /usr/lib/tclConfig.sh >/dev/null 2>&1 || skip "needs tcl-dev"
 debian_source sqlite3
+COMPARE= # the time is for the package's own tests
 probed '*'
 # It is not made to be run by root.
 as=()

@@ -18,9 +18,13 @@ one() {
 	(cd "$dir" && csmith --seed "$seed" --max-funcs 12 --no-volatile-pointers >p.c) || return 1
 	$GCC -w -I"$inc" -O1 "$dir/p.c" -o "$dir/plain" || { rm -r "$dir"; return 0; }
 	timeout 5 "$dir/plain" >"$dir/plain.out" 2>&1 || { rm -r "$dir"; return 0; } # does not end, or not well
-	for flags in -O0 "-O2 -fchecking" "-O3 -g -fchecking" "-Os -flto"; do
-		$GCC -w -I"$inc" $flags "${with[@]}" "$dir/p.c" -o "$dir/probed" >"$dir/log" 2>&1 ||
-			{ head -n 20 "$dir/log"; echo "seed $seed, $flags: does not compile"; return 1; }
+	for flags in "-O0 -g" "-O1 -g -fchecking" "-O2 -g -fchecking" "-O3 -fchecking" "-Os -g -flto"; do
+		$GCC -w -I"$inc" $flags "${with[@]}" "$dir/p.c" -o "$dir/probed" >"$dir/log" 2>&1 || {
+			# -g may matter to GCC itself
+			$GCC -w -I"$inc" $flags $COMPARE "$dir/p.c" -o "$dir/probed" >/dev/null 2>&1 || { rm -r "$dir"; return 0; }
+			head -n 20 "$dir/log"; echo "seed $seed, $flags: does not compile"
+			return 1
+		}
 		timeout 20 "$dir/probed" >"$dir/out" 2>&1
 		cmp "$dir/plain.out" "$dir/out" || {
 			# a program that is undefined differs without us too

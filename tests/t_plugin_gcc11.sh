@@ -13,7 +13,7 @@ ln -s "$B/tests/source" "$T/b/tests/source"
 tests="choose declared link same tail types unwind usage values traced csmith"
 [ "${PROBEPOINT_LONG-}" ] && tests+=" lua many"
 for name in $tests; do
-	B=$T/b PLUGIN_CC=gcc-11 PLUGIN_CXX=g++-11 COUNT=2 PROBEPOINT_LONG= bash "tests/t_plugin_$name.sh" >"$T/log" 2>&1
+	B=$T/b PLUGIN_CC=gcc-11 PLUGIN_CXX=g++-11 COUNT=2 COMPARE= PROBEPOINT_LONG= bash "tests/t_plugin_$name.sh" >"$T/log" 2>&1
 	case $? in
 	0) ;;
 	77) part_skipped "$name: $(tail -n 1 "$T/log")" ;;

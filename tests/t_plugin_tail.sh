@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Tail calls stay tail calls: recursion three million deep lives where it lives without the plugin.
 . tests/plugin/lib.sh
-need readelf
+need readelf python3
 probed '*'
 ulimit -s 8192
 
@@ -58,3 +58,74 @@ E
 $GCC -O2 "${with[@]}" "$T/kept.c" -o "$T/kept" || fail "kept.c"
 want "value kept" "kept:kept__return -4@%eax" "$(sites "$T/kept" | grep :kept__return)"
 want "value given up" "kept:moved__return" "$(sites "$T/kept" | grep :moved__return)"
+
+# Tail calls of generated functions: none that GCC makes without the plugin becomes a call with it.
+seed=${SEED:-$RANDOM} n=0
+tails() { # SEED OPTION...
+	local what="tails.py make $1 ${COUNT:-100}, ${*:2}"
+	python3 "$SOURCES/tails.py" make "$1" "${COUNT:-100}" >"$T/tails.c" || fail "$what"
+	shift
+	set -- "$@" -fno-ipa-icf # equal functions are one without the plugin
+	$GCC -w "$@" -S "$T/tails.c" -o "$T/plain.s" || fail "$what: does not build"
+	$GCC -w "$@" "${with[@]}" -S "$T/tails.c" -o "$T/probed.s" || fail "$what: does not build with the plugin"
+	python3 "$SOURCES/tails.py" lost "$T/plain.s" "$T/probed.s" >"$T/out" ||
+		{ head -n 20 "$T/out"; fail "$what: calls that were jumps"; }
+	grep -q '^[1-9][0-9]* tail calls' "$T/out" || fail "$what: $(cat "$T/out")"
+}
+while read -r flags; do
+	[ "${PROBEPOINT_LONG-}" ] || [ $((n++ % 3)) = $((seed % 3)) ] || continue
+	tails "$seed" $flags
+done <<'E'
+-O2
+-Os
+-O3
+-O2 -fexceptions
+-O2 -fPIC -g -fchecking
+-O1 -foptimize-sibling-calls
+-O2 -fno-partial-inlining
+-O3 -fno-ipa-sra
+-O2 -fno-tree-vrp -fno-tree-pre
+E
+if [ "${PROBEPOINT_LONG-}" ]; then
+	for ((i = 1; i <= 30; i++)); do tails $((seed + i)) -O2 -fchecking; done
+fi
+
+# A truth is handed on, three million deep: the ways must meet in one return.
+for type in _Bool int; do
+	cat >"$T/truth.c" <<E
+volatile int count;
+__attribute__((noinline)) $type odd(int n);
+__attribute__((noinline)) $type even(int n) { count++; if (n == 0) return 1; if (odd(n - 1)) return 1; return 0; }
+__attribute__((noinline)) $type odd(int n) { count--; if (n == 0) return 0; return even(n - 1); }
+int main(int argc, char **argv) { (void)argv; return even(3000000 + argc) == 99; }
+E
+	for flags in -O2 -Os "-O2 -fno-partial-inlining" "-O2 -g -flto"; do
+		$GCC -w $flags "$T/truth.c" -o "$T/truth" || fail "$type $flags"
+		"$T/truth" 2>/dev/null || continue # GCC before 14 does not know that int is 0 or 1
+		$GCC -w $flags "${with[@]}" "$T/truth.c" -o "$T/truth" && "$T/truth" || fail "$type $flags: a tail call is lost"
+	done
+done
+
+# GCC 15 has calls that must be tail calls, and refuses the program otherwise; without optimisation too.
+cat >"$T/must.c" <<'E'
+__attribute__((noinline)) int g(int n);
+__attribute__((noinline)) int f(int n) { if (n <= 0) return 0; __attribute__((musttail)) return g(n - 1); }
+__attribute__((noinline)) int g(int n) { if (n <= 0) return 0; __attribute__((musttail)) return f(n - 1); }
+typedef int op(int, const unsigned char *);
+static op add, end;
+static op *const table[] = { end, add };
+static int add(int acc, const unsigned char *pc) { acc += pc[1]; __attribute__((musttail)) return table[pc[2]](acc, pc + 2); }
+static int end(int acc, const unsigned char *pc) { (void)pc; return acc; }
+static void v2(int *p), v1(int *p);
+static void v1(int *p) { if (--*p > 0) __attribute__((musttail)) return v2(p); }
+static void v2(int *p) { if (--*p > 0) __attribute__((musttail)) return v1(p); }
+int main(void) { static const unsigned char code[] = { 1, 5, 1, 6, 0 }; int n = 3000000; v1(&n); return f(3000000) + (add(0, code) != 11) + (n > 0); }
+E
+if [ "$($GCC -dumpversion | cut -d. -f1)" -ge 15 ]; then
+	for flags in -O0 -O1 -O2 "-O0 -fexceptions" "-O2 -fexceptions -g"; do
+		$GCC $flags "${with[@]}" "$T/must.c" -o "$T/must" || fail "musttail $flags: does not build"
+		"$T/must" || fail "musttail $flags: ended with $?"
+	done
+else
+	part_skipped "calls that must be tail calls: needs GCC 15"
+fi

@@ -84,3 +84,8 @@ if [ "$(id -u)" = 0 ]; then
 	want "unwound by cancellation" "1 1" "$(probe-stat -s $S --json | jq -r '[.probes[] | select(.probe | endswith("waits__unwind") or endswith("work__unwind")) | .hits] | join(" ")')"
 	probe-disable -q -s $S "*"
 fi
+
+# Debug statements do not matter to where a call ends its block.
+for flags in "-O1 -g -fchecking" "-O2 -g -fchecking" "-O2 -g -fnon-call-exceptions"; do
+	$GXX -w $flags "${with[@]}" -c "$SOURCES/debug.cc" -o debug.o >log 2>&1 || { head -n 20 log; fail "$flags debug.cc: does not compile"; }
+done

@@ -7,10 +7,14 @@ PLUGIN=$B/lib/probepoint.so
 SOURCES=$PWD/tests/plugin
 [ -f "$PLUGIN" ] || fail "$PLUGIN is not there: is the plugin built?"
 
+# What every compilation with the plugin is given besides: GCC compiles a second time, with -g or without, and fails
+# if the code differs. A test sets it to nothing before it calls probed if its subject does not allow that.
+COMPARE=${COMPARE--fcompare-debug}
+
 # probed GLOBS [provider=NAME...]: the compiler's arguments, in $with.
 probed() {
 	local arg
-	with=("-fplugin=$PLUGIN" "-fplugin-arg-probepoint-functions=$1")
+	with=($COMPARE "-fplugin=$PLUGIN" "-fplugin-arg-probepoint-functions=$1")
 	shift
 	for arg; do with+=("-fplugin-arg-probepoint-$arg"); done
 }

@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The ten largest C++ files of five Debian packages: -g does not matter, and GCC's own checks find nothing.
+. tests/plugin/lib.sh
+need readelf
+probed '*'
+
+# compiles OPTION...: the file; GCC may be wrong about -g by itself.
+compiles() { timeout 300 "$GXX" -w -std=gnu++17 "${places[@]}" "$@" -c "$file" -o "$T/o.o" >"$T/log" 2>&1; }
+total=0 sites=0
+for package in ${PACKAGES:-ninja-build re2 fmtlib libjsoncpp-dev leveldb}; do
+	(debian_source "$package" && echo "$source" >"$T/source") || { part_skipped "$package"; continue; }
+	source=$(cat "$T/source") done=0
+	places=()
+	for dir in "$source" "$source"/{src,include,lib,port}; do [ -d "$dir" ] && places+=(-I"$dir"); done
+	places+=(-DLEVELDB_PLATFORM_POSIX=1 -DHAVE_FDATASYNC=1)
+	while read -r file; do
+		[ $done -lt 10 ] || break
+		compiles -O0 -fsyntax-only || continue # needs what is not there
+		for flags in "-O1 -g -fchecking" "-O2 -g -fchecking" "-O3 -fchecking"; do
+			compiles $flags "${with[@]}" && continue
+			cp "$T/log" "$T/log.with"
+			compiles $flags $COMPARE || { echo "${file##*/}, $flags: differs without the plugin too"; continue; }
+			head -n 20 "$T/log.with"
+			fail "$package, ${file#"$source"/}, $flags: does not compile"
+		done
+		sites=$((sites + $(sites "$T/o.o" | wc -l)))
+		done=$((done + 1))
+	done < <(find "$source" \( -name '*.cc' -o -name '*.cpp' -o -name '*.cxx' \) -printf '%s %p\n' | sort -rn | cut -d' ' -f2-)
+	echo "$package: $done files"
+	total=$((total + done))
+done
+echo "$total files, $sites sites"
+[ "$total" -ge 10 ] || skip "only $total files could be compiled"
+[ "$sites" -gt 1000 ] || fail "only $sites sites"
