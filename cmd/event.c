@@ -43,7 +43,7 @@ static void put_argument(FILE *out, const struct pp_event *event, size_t i)
 	const char *string;
 	enum pp_kind kind = pp_event_arg_kind(event, i);
 
-	if (kind != PP_STRING && kind != PP_FLOAT && kind != PP_FAULT)
+	if (kind != PP_STRING && kind != PP_FLOAT && kind != PP_FAULT && kind != PP_MISSING)
 		value = pp_event_arg_int(event, i);
 	switch (kind) {
 	case PP_SIGNED:
@@ -76,6 +76,9 @@ static void put_argument(FILE *out, const struct pp_event *event, size_t i)
 		break;
 	case PP_FAULT:
 		fputs("<fault>", out);
+		break;
+	case PP_MISSING:
+		fputs("<missing>", out);
 		break;
 	}
 }
@@ -121,6 +124,7 @@ static json_object *json_argument(const struct pp_event *event, size_t i, bool *
 	case PP_FLOAT:
 		return json_float(pp_event_arg_float(event, i));
 	case PP_FAULT:
+	case PP_MISSING:
 		return NULL;
 	case PP_SIGNED:
 	case PP_CHAR:

@@ -24,6 +24,8 @@ struct options {
 	unsigned maxactive; /* 0: not given */
 	const char **strings; /* names of arguments */
 	size_t nstrings;
+	const char **addresses; /* likewise, of --no-string */
+	size_t naddresses;
 	bool children, pgrp;
 	bool json, quiet, verbose;
 	char *usage;     /* what is wrong with the command line, where argp is not to say it */
@@ -32,7 +34,7 @@ struct options {
 
 extern const struct argp options_pid;     /* -p */
 extern const struct argp options_file;    /* -f */
-extern const struct argp options_filter;  /* --if --string --children --pgrp --cgroup --maxactive */
+extern const struct argp options_filter;  /* --if --string --no-string --children --pgrp --cgroup --maxactive */
 extern const struct argp options_session; /* -s */
 extern const struct argp options_backend; /* -b */
 extern const struct argp options_output;  /* --json -q -v */
@@ -55,6 +57,13 @@ error_t options_pattern_or_command(struct argp_state *state, struct options *opt
                                    char ***command);
 /* As options_wrong(), after parsing. */
 __attribute__((format(printf, 2, 3), noreturn)) void options_reject(struct options *options, const char *format, ...);
+
+/*
+ * Refuses options that the rest of the command line gives no meaning, for commands that arm. patterns: those to be
+ * armed, none if an existing session is read. To be called at ARGP_KEY_END.
+ */
+error_t options_check_arming(struct argp_state *state, struct options *options, const char *const *patterns,
+                             size_t npatterns, bool command);
 
 /* One more argument in a list of them. */
 void options_append(const char ***list, size_t *n, const char *argument);

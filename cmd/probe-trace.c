@@ -56,7 +56,7 @@ static error_t check(struct argp_state *state, struct trace *t)
 		return options_wrong(state, o, "a PATTERN makes a session of its own; -s is for one that is there");
 	if (t->arming.npatterns && !t->command_argv && !o->npids && !o->nfiles)
 		return options_wrong(state, o, "where? give -p PID, -f FILE or -- COMMAND");
-	return 0;
+	return options_check_arming(state, o, t->arming.patterns, t->arming.npatterns, t->command_argv);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

@@ -140,6 +140,8 @@ int pp_request_filter(struct pp_request *request, const char *expression);
  * any probe that have the name are then read as strings. Can be repeated.
  */
 int pp_request_string(struct pp_request *request, const char *argument);
+/* Reads the argument of this name as an address, although its type is `char *`. Can be repeated. */
+int pp_request_no_string(struct pp_request *request, const char *argument);
 /*
  * Whom the request means beside the processes named; one of these. Every process that
  * maps the images then meets the trap, and those that are not meant are not counted.
@@ -336,6 +338,7 @@ enum pp_kind {
 	PP_CHAR,
 	PP_FLOAT,
 	PP_FAULT, /* could not be read: its memory was not there */
+	PP_MISSING, /* can never be read at this site: its operand cannot be resolved */
 };
 
 uint64_t pp_event_time(const struct pp_event *event); /* ns of CLOCK_MONOTONIC */
@@ -346,7 +349,7 @@ const char *pp_event_probe(const struct pp_event *event); /* "provider:name" */
 size_t pp_event_args(const struct pp_event *event);
 const char *pp_event_arg_name(const struct pp_event *event, size_t i);
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i);
-int64_t pp_event_arg_int(const struct pp_event *event, size_t i);  /* all but PP_STRING, PP_FLOAT, PP_FAULT */
+int64_t pp_event_arg_int(const struct pp_event *event, size_t i);  /* all but PP_STRING, PP_FLOAT, PP_FAULT, PP_MISSING */
 double pp_event_arg_float(const struct pp_event *event, size_t i); /* PP_FLOAT */
 /* PP_STRING: its bytes, *length of them and a NUL behind; *cut: there was more in the target. */
 const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *length, bool *cut);

@@ -80,7 +80,8 @@ enum ctf_field ctf_field(const struct desc_layout *layout, uint32_t i)
 	case PP_BOOL: return CTF_BOOL;
 	case PP_CHAR: return layout->size[i] == 1 ? CTF_LETTER : CTF_SIGNED;
 	case PP_FLOAT: return CTF_FLOAT;
-	case PP_FAULT: break;
+	case PP_FAULT:
+	case PP_MISSING: break;
 	}
 	return CTF_NONE;
 }

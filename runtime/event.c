@@ -102,7 +102,11 @@ const char *pp_event_arg_name(const struct pp_event *event, size_t i)
 
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i)
 {
-	return event->record->faults >> i & 1 ? PP_FAULT : (enum pp_kind)layout_of(event)->kind[i];
+	enum pp_kind kind = layout_of(event)->kind[i];
+
+	if (kind == PP_FAULT)
+		return PP_MISSING;
+	return event->record->faults >> i & 1 ? PP_FAULT : kind;
 }
 
 int64_t pp_event_arg_int(const struct pp_event *event, size_t i)
