@@ -9,6 +9,7 @@
 #include <argp.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "cmd/status.h"
@@ -28,6 +29,8 @@ struct options {
 	size_t naddresses;
 	bool children, pgrp;
 	bool json, quiet, verbose;
+	bool has_counts; /* the next two are for the JSON of an error */
+	uint64_t recorded, lost;
 	char *usage;     /* what is wrong with the command line, where argp is not to say it */
 	char *complaint; /* what complain() keeps for JSON */
 };

@@ -329,6 +329,34 @@ void pp_reader_free(struct pp_reader *reader);
  */
 int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_event **event);
 
+/*
+ * Ends recording; what was recorded before can still be read. Hits that come later are idle (of a session that records
+ * without a reader: recorded, for the next one).
+ */
+void pp_reader_stop(struct pp_reader *reader);
+
+/* Which point of which process a record is of. */
+struct pp_mark {
+	uint32_t segment, point;
+	pid_t pid;
+};
+
+void pp_event_mark(const struct pp_event *event, struct pp_mark *mark);
+/*
+ * The caller read the record and could not keep it (a full disk). The session counts it as lost from here on, and not
+ * as recorded any more.
+ */
+void pp_reader_lose(struct pp_reader *reader, const struct pp_mark *mark);
+
+/* What became of the session's records since the reader was opened. */
+struct pp_reader_counts {
+	uint64_t recorded; /* by the session's counters */
+	uint64_t lost;     /* there was no room, or they were damaged, or pp_reader_lose() had them */
+	uint64_t damaged;  /* of the lost ones, those that recorded contains too */
+};
+
+void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts);
+
 enum pp_kind {
 	PP_SIGNED,
 	PP_UNSIGNED,
@@ -365,7 +393,14 @@ struct pp_trace;
 int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace **trace);
 /* event NULL: writes out what is held back to be sorted. -EBADMSG: this event only is left out. */
 int pp_trace_write(struct pp_trace *trace, const struct pp_event *event);
-/* Writes out the rest. Errors that were put off (a full disk) come back here. Frees the trace in any case. */
+/* How many events the trace on disk has. What is held back is not among them. */
+uint64_t pp_trace_events(const struct pp_trace *trace);
+/*
+ * Says how many events were lost in all since the trace was made. If it is not called, the session's counters say so.
+ * pp_trace_close() writes the number into the trace, also on a full disk as long as a packet is there to hold it.
+ */
+void pp_trace_lost(struct pp_trace *trace, uint64_t lost);
+/* Writes out the rest. Events that could not be written are lost, as by pp_reader_lose(). Errors that were put off (a full disk) come back here. Frees the trace in any case. */
 int pp_trace_close(struct pp_trace *trace);
 
 #pragma GCC visibility pop

@@ -113,9 +113,9 @@ static bool has_moved(const struct member *member)
 	return __atomic_load_n(&member->area.header->moved, __ATOMIC_ACQUIRE) == 1;
 }
 
-static void member_free(struct member *member)
+static void member_free(struct agent_reader *reader, struct member *member)
 {
-	agent_reader_leave(member);
+	agent_reader_leave(reader, member);
 	area_unmap(&member->area);
 	if (member->pidfd >= 0)
 		close(member->pidfd);
@@ -125,7 +125,7 @@ static void member_free(struct member *member)
 void members_release(struct agent_session *k)
 {
 	for (size_t i = 0; i < k->nmembers; i++)
-		member_free(k->members[i]);
+		member_free(k->reader, k->members[i]);
 	free(k->members);
 	k->members = NULL;
 	k->nmembers = 0;
@@ -208,7 +208,7 @@ static int meet(pid_t pid, uint64_t key, void *arg)
 	if (!err && k->reader)
 		err = agent_reader_join(k->reader, member);
 	if (err)
-		member_free(member);
+		member_free(k->reader, member);
 	else
 		k->members[k->nmembers++] = member;
 	return err == -ENOMEM ? err : 0;
@@ -240,7 +240,7 @@ int members_look(struct agent_session *k)
 			if (k->session->segments[s]->backend == &backend_agent)
 				save(k, member, k->session->segments[s]->number, k->session->segments[s]->desc->npoints,
 				     !has_ended(member));
-		member_free(member);
+		member_free(k->reader, member);
 	}
 	k->nmembers = n;
 	return err;

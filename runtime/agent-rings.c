@@ -64,7 +64,7 @@ int ring_drain(struct agent_reader *r, struct ring_state *ring, bool gone)
 	int err = 0;
 
 	if (head - ring->tail > AGENT_RING_SIZE || head & 7) {
-		ring->bad = r->damaged = true;
+		ring->bad = r->complaint = true;
 		return 0;
 	}
 	look_whose(ring, header);
@@ -83,19 +83,21 @@ int ring_drain(struct agent_reader *r, struct ring_state *ring, bool gone)
 			words = ((const volatile struct record *)at)->words;
 			/* The rest of a record is in the same units as this. */
 			if (!record_fits(words, left)) {
-				ring->bad = r->damaged = true;
+				ring->bad = r->complaint = true;
 				break;
 			}
 			err = reader_queue_put(r, ring, word, at, (uint32_t)words);
 			if (err == -EBADMSG) {
-				r->damaged = true;
+				r->complaint = true;
+				r->damaged++;
 				err = 0;
 			}
 			if (err)
 				break;
+			ring->nread += ring->tail - ring->joined_at < UINT64_MAX / 2;
 		}
 		if (!words || words > left) {
-			ring->bad = r->damaged = true;
+			ring->bad = r->complaint = true;
 			break;
 		}
 		/* What was reserved and not begun is zero, and may be longer than fits behind the end. */
@@ -161,16 +163,20 @@ static bool copy_records(const struct agent_reader *r, struct ring_state *ring, 
 	return true;
 }
 
-static int queue_copy(struct agent_reader *r, struct ring_state *ring, const struct copy *copy)
+/* from: where the copy began. What is skipped between records makes positions a little too low, which is no matter. */
+static int queue_copy(struct agent_reader *r, struct ring_state *ring, const struct copy *copy, uint64_t from)
 {
 	for (size_t at = 0; at < copy->size;) {
 		const struct record *record = (const struct record *)(copy->bytes + at);
 		int err = reader_queue_put(r, ring, record->time, copy->bytes + at, record->words);
 
-		if (err == -EBADMSG)
-			r->damaged = true;
-		else if (err)
+		if (err == -EBADMSG) {
+			r->complaint = true;
+			r->damaged++;
+		} else if (err) {
 			return err;
+		}
+		ring->nread += from + at - ring->joined_at < UINT64_MAX / 2;
 		at += 8 * record->words;
 	}
 	return 0;
@@ -197,7 +203,7 @@ int ring_drain_overwritten(struct agent_reader *r, struct ring_state *ring, bool
 			tries++;
 			if (__atomic_load_n(&header->taken, __ATOMIC_ACQUIRE) != taken)
 				continue;
-			ring->bad = r->damaged = true;
+			ring->bad = r->complaint = true;
 			break;
 		}
 		if (copy.end == taken)
@@ -209,12 +215,20 @@ int ring_drain_overwritten(struct agent_reader *r, struct ring_state *ring, bool
 		done += copy.end - ring->tail;
 		ring->tail = copy.end;
 		any = true;
-		err = queue_copy(r, ring, &copy);
+		err = queue_copy(r, ring, &copy, taken);
 	}
 	r->nactive += any;
 	if (was_empty && ring->from != ring->to && !err)
 		err = reader_heap_put(r, ring);
 	return err;
+}
+
+uint64_t ring_unread(const struct ring_state *ring)
+{
+	uint64_t recorded = area_ring_recorded(&ring->member->area, ring->index) - ring->joined;
+
+	/* The numbers are another process's word. */
+	return ring->bad && recorded > ring->nread && recorded < UINT64_MAX / 2 ? recorded - ring->nread : 0;
 }
 
 void ring_take_over(struct ring_state *ring, uint64_t read)

@@ -78,10 +78,13 @@ int agent_readback(struct pp_session *session, struct segment *segment, struct a
 int agent_reader_open(struct pp_session *session, void **reader);
 int agent_reader_next(void *reader, const struct record_thread **thread, const struct record **record, size_t *size);
 void agent_reader_close(void *reader);
+void agent_reader_stop(void *reader);
+uint64_t agent_reader_damaged(void *reader);
+bool agent_lose(const struct segment *segment, uint32_t point, pid_t pid);
 /* A member comes to be read. */
 int agent_reader_join(struct agent_reader *reader, struct member *member);
 /* Frees what the reader has of it. */
-void agent_reader_leave(struct member *member);
+void agent_reader_leave(struct agent_reader *reader, struct member *member); /* reader NULL: it has none */
 /* Whether all is read of one that is gone. */
 bool agent_reader_done(struct agent_reader *reader, struct member *member);
 

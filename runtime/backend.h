@@ -98,6 +98,12 @@ struct backend {
 	int (*reader_open)(struct pp_session *session, void **reader);
 	int (*reader_next)(void *reader, const struct record_thread **thread, const struct record **record, size_t *size);
 	void (*reader_close)(void *reader);
+	/* See pp_reader_stop(). */
+	void (*reader_stop)(void *reader);
+	/* How many records were passed over as damaged since the reader was opened. */
+	uint64_t (*reader_damaged)(void *reader);
+	/* Moves a record of the point from recorded to lost. false: the process's counts are not to be had any more. */
+	bool (*lose)(const struct segment *segment, uint32_t point, pid_t pid);
 };
 
 extern const struct backend backend_kernel, backend_agent;

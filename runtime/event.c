@@ -61,6 +61,11 @@ uint64_t pp_event_time(const struct pp_event *event)
 	return event->time;
 }
 
+void pp_event_mark(const struct pp_event *event, struct pp_mark *mark)
+{
+	*mark = (struct pp_mark){ event->thread.segment, event->record->point, event->thread.pid };
+}
+
 pid_t pp_event_pid(const struct pp_event *event)
 {
 	return event->thread.pid;

@@ -356,4 +356,7 @@ const struct backend backend_kernel = {
 	.reader_open = kernel_reader_open,
 	.reader_next = kernel_reader_next,
 	.reader_close = kernel_reader_close,
+	.reader_stop = kernel_reader_stop,
+	.reader_damaged = kernel_reader_damaged,
+	.lose = kernel_lose,
 };
