@@ -348,6 +348,12 @@ void pp_event_mark(const struct pp_event *event, struct pp_mark *mark);
  */
 void pp_reader_lose(struct pp_reader *reader, const struct pp_mark *mark);
 
+/*
+ * For a caller that ends before pp_reader_next() returns 0: what the reader has taken out of the session and not given
+ * to the caller is lost, and nothing more can be read.
+ */
+void pp_reader_drop(struct pp_reader *reader);
+
 /* What became of the session's records since the reader was opened. */
 struct pp_reader_counts {
 	uint64_t recorded; /* by the session's counters */

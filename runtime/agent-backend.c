@@ -605,6 +605,7 @@ const struct backend backend_agent = {
 	.reader_next = agent_reader_next,
 	.reader_close = agent_reader_close,
 	.reader_stop = agent_reader_stop,
+	.reader_drop = agent_reader_drop,
 	.reader_damaged = agent_reader_damaged,
 	.lose = agent_lose,
 };

@@ -514,6 +514,20 @@ void agent_reader_stop(void *reader)
 		let_record(r, k->members[i], 0);
 }
 
+void agent_reader_drop(void *reader)
+{
+	struct agent_reader *r = reader;
+	struct pp_session *session = r->session->session;
+
+	for (heap_make(r); r->nheap;) {
+		const struct record_thread *thread = (const struct record_thread *)r->taken;
+
+		take(r);
+		session_lose(session, &(struct pp_mark){ .segment = thread->segment, .pid = (pid_t)thread->pid,
+		                                         .point = ((const struct record *)(thread + 1))->point });
+	}
+}
+
 /* The next look at the counts is not to give those of a moment ago. */
 static void forget_counts(const struct agent_session *k)
 {

@@ -79,6 +79,7 @@ int agent_reader_open(struct pp_session *session, void **reader);
 int agent_reader_next(void *reader, const struct record_thread **thread, const struct record **record, size_t *size);
 void agent_reader_close(void *reader);
 void agent_reader_stop(void *reader);
+void agent_reader_drop(void *reader);
 uint64_t agent_reader_damaged(void *reader);
 bool agent_lose(const struct segment *segment, uint32_t point, pid_t pid);
 /* A member comes to be read. */

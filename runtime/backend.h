@@ -100,6 +100,8 @@ struct backend {
 	void (*reader_close)(void *reader);
 	/* See pp_reader_stop(). */
 	void (*reader_stop)(void *reader);
+	/* Loses what was taken out of the session and not given to the caller. NULL: there is no such record. */
+	void (*reader_drop)(void *reader);
 	/* How many records were passed over as damaged since the reader was opened. */
 	uint64_t (*reader_damaged)(void *reader);
 	/* Moves a record of the point from recorded to lost. false: the process's counts are not to be had any more. */

@@ -153,6 +153,14 @@ void pp_reader_lose(struct pp_reader *reader, const struct pp_mark *mark)
 	session_lose(reader->session, mark);
 }
 
+void pp_reader_drop(struct pp_reader *reader)
+{
+	pp_reader_stop(reader);
+	for (size_t i = 0; i < NSOURCES; i++)
+		if (reader->sources[i].state && reader->sources[i].backend->reader_drop)
+			reader->sources[i].backend->reader_drop(reader->sources[i].state);
+}
+
 void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts)
 {
 	uint64_t recorded, lost, damaged = reader->damaged;
