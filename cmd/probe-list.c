@@ -196,8 +196,22 @@ static json_object *json_arg(const struct list *l, const struct pp_arg *arg)
 	               values, NULL);
 }
 
-static json_object *json_probe(const struct list *l, const struct pp_image *image, const struct pp_probe *probe)
+/* A file without a path was opened by one of /proc, which names nothing once the process has ended. */
+static json_object *json_file(const struct images_entry *entry)
 {
+	static const char deleted[] = " (deleted)";
+	size_t length = strlen(entry->name), end = sizeof(deleted) - 1;
+
+	if (!strstr(pp_image_path(entry->image), "/map_files/"))
+		return text_json(pp_image_path(entry->image));
+	if (length > end && !strcmp(entry->name + length - end, deleted))
+		length -= end;
+	return text_json_bytes(entry->name, length);
+}
+
+static json_object *json_probe(const struct list *l, const struct images_entry *entry, const struct pp_probe *probe)
+{
+	const struct pp_image *image = entry->image;
 	json_object *sites = json_object_new_array(), *args = json_object_new_array();
 
 	for (size_t i = 0; i < pp_probe_args(probe); i++)
@@ -205,7 +219,7 @@ static json_object *json_probe(const struct list *l, const struct pp_image *imag
 	for (size_t i = 0; i < pp_probe_sites(probe); i++)
 		json_object_array_add(sites, json_site(l, image, pp_probe_site(probe, i)));
 	return json_of("provider", text_json(pp_probe_provider(probe)), "name", text_json(pp_probe_name(probe)), "file",
-	               text_json(pp_image_path(image)), "build_id", text_json(pp_image_build_id(image)), "signature",
+	               json_file(entry), "build_id", text_json(pp_image_build_id(image)), "signature",
 	               text_json(pp_probe_signature(probe)), "args", args, "sites", sites, NULL);
 }
 
@@ -219,7 +233,7 @@ static void list_json(struct list *l, const struct images_entry *entry)
 			continue;
 		if (l->listed++)
 			putchar(',');
-		text_put_json(stdout, json_probe(l, entry->image, probe));
+		text_put_json(stdout, json_probe(l, entry, probe));
 	}
 }
 
@@ -424,8 +438,9 @@ static int one_session(const char *name, void *arg)
 	struct pp_session *session;
 	struct pp_stat *stat = NULL;
 	struct pp_counts counts;
-	size_t rows, sites = 0;
+	size_t rows, sites = 0, dead = 0, replaced = 0;
 	uint64_t hits = 0;
+	char dead_text[96] = "";
 	int err = pp_session_open(name, false, &session);
 
 	if (err == -ENOENT) /* ended meanwhile */
@@ -444,17 +459,29 @@ static int one_session(const char *name, void *arg)
 		pp_stat_counts(stat, i, &counts);
 		sites += pp_stat_sites(stat, i);
 		hits += counts.hits;
+		dead += pp_stat_life(stat, i) != PP_LIVES;
+		replaced += !pp_stat_pid(stat, i) && pp_stat_file_state(stat, i) != PP_FILE_PRESENT;
 	}
+	if (rows && dead == rows)
+		snprintf(dead_text, sizeof(dead_text), "  dead: its processes have ended");
+	else if (dead)
+		snprintf(dead_text, sizeof(dead_text), "  %zu of them of processes that have ended", dead);
+	else if (replaced)
+		snprintf(dead_text, sizeof(dead_text), "  %zu of them of files that were replaced or deleted", replaced);
 	pp_stat_free(stat);
 	if (o->json)
 		json_object_array_add(all->rows, json_of("session", text_json(name), "probes",
 		                                         json_object_new_uint64(rows), "sites",
 		                                         json_object_new_uint64(sites), "hits",
-		                                         json_object_new_uint64(hits), NULL));
+		                                         json_object_new_uint64(hits), "dead",
+		                                         json_object_new_uint64(dead), "replaced",
+		                                         json_object_new_uint64(replaced), "state",
+		                                         text_json(rows && dead == rows ? "dead" : dead || replaced ? "part" : "live"),
+		                                         NULL));
 	else if (!all->n && !o->quiet)
 		printf("%-20s  %6s  %6s  %12s\n", "SESSION", "PROBES", "SITES", "HITS");
 	if (!o->json)
-		printf("%-20s  %6zu  %6zu  %12" PRIu64 "\n", name, rows, sites, hits);
+		printf("%-20s  %6zu  %6zu  %12" PRIu64 "%s\n", name, rows, sites, hits, dead_text);
 	all->n++;
 	return 0;
 }

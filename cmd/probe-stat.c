@@ -79,6 +79,8 @@ struct row {
 	pid_t pid;
 	size_t sites, over_budget;
 	size_t at; /* in the stat */
+	enum pp_life life;
+	enum pp_file_state file_state;
 	struct pp_counts counts;
 	double rate; /* hits a second since the reading before; NAN: not known */
 };
@@ -107,7 +109,10 @@ static int by_name(const void *a, const void *b)
 
 	if (!order)
 		order = strcmp(x->file, y->file);
-	return order ? order : (x->pid > y->pid) - (x->pid < y->pid);
+	if (!order)
+		order = (x->pid > y->pid) - (x->pid < y->pid);
+	/* a pid that is used again has a row for each process */
+	return order ? order : (int)x->life - (int)y->life;
 }
 
 static int by_hits(const void *a, const void *b)
@@ -148,6 +153,8 @@ static int reading_take(struct reading *reading, const struct options *options, 
 		row->file = pp_stat_file(reading->stat, i);
 		row->backend = pp_stat_backend(reading->stat, i);
 		row->pid = pp_stat_pid(reading->stat, i);
+		row->life = pp_stat_life(reading->stat, i);
+		row->file_state = pp_stat_file_state(reading->stat, i);
 		row->sites = pp_stat_sites(reading->stat, i);
 		row->over_budget = pp_stat_over_budget(reading->stat, i);
 		pp_stat_counts(reading->stat, i, &row->counts);
@@ -174,6 +181,22 @@ static void reading_rates(struct reading *now, const struct reading *before)
 }
 
 /* ---- showing it ---- */
+
+/* JSON: what became of the row's process, or of the file that it waits for; "live" where it can be hit. */
+static const char *state_word(const struct row *r)
+{
+	static const char *const of_process[] = { "live", "ended", "pid reused" };
+	static const char *const of_file[] = { "live", "file replaced", "file deleted" };
+
+	return r->pid ? of_process[r->life] : of_file[r->file_state];
+}
+
+static const char *file_word(const struct row *r)
+{
+	static const char *const words[] = { "present", "replaced", "deleted" };
+
+	return words[r->file_state];
+}
 
 /* Hits by process, of a row that is for all of them. */
 static void add_processes(json_object *to, const struct pp_stat *stat, const struct row *r)
@@ -202,6 +225,8 @@ static void put_json(const char *session, const struct reading *reading)
 		                           "pid", r->pid ? json_object_new_int(r->pid) : NULL,
 		                           "file", text_json(r->file),
 		                           "backend", text_json(r->backend),
+		                           "state", text_json(state_word(r)),
+		                           "file_state", text_json(file_word(r)),
 		                           "sites", json_object_new_uint64(r->sites),
 		                           "hits", json_object_new_uint64(r->counts.hits),
 		                           "filtered", json_object_new_uint64(r->counts.filtered),
@@ -276,6 +301,17 @@ static void put_processes(const struct pp_stat *stat, const struct row *r)
 		printf("%12" PRIu64 "  of these, other processes\n", r->counts.other);
 }
 
+/* Why the row is not what it was when it was armed, after its file. */
+static void put_state(const struct row *r)
+{
+	if (r->file_state != PP_FILE_PRESENT)
+		printf(" (%s)", file_word(r));
+	if (r->life == PP_ENDED)
+		fputs("  process has ended", stdout);
+	else if (r->life == PP_OTHER)
+		fputs("  process has ended, its pid is another's", stdout);
+}
+
 static void put_table(const struct options *o, const struct reading *reading, bool rates)
 {
 	bool shown[NCOLUMNS], pids = false;
@@ -321,6 +357,7 @@ static void put_table(const struct options *o, const struct reading *reading, bo
 			printf("  %8s", "any");
 		fputs("  ", stdout);
 		text_puts(stdout, r->file);
+		put_state(r);
 		putchar('\n');
 		if (o->verbose && !r->pid)
 			put_processes(reading->stat, r);
@@ -331,7 +368,13 @@ static void put_table(const struct options *o, const struct reading *reading, bo
 static void remarks(const struct options *o, const struct reading *reading)
 {
 	const struct pp_cost *cost = &reading->cost;
+	size_t dead = 0;
 
+	for (size_t i = 0; i < reading->n; i++)
+		dead += reading->rows[i].life != PP_LIVES;
+	if (dead && dead == reading->n)
+		remark(o, "session '%s' is dead: all its processes have ended; probe-disable -s %s removes it",
+		       options_session_name(o), options_session_name(o));
 	for (size_t i = 0; i < reading->n; i++)
 		if (reading->rows[i].over_budget)
 			remark(o, "%zu site%s of %s %s disarmed: over the budget", reading->rows[i].over_budget,

@@ -301,6 +301,27 @@ size_t pp_stat_rows(const struct pp_stat *stat);
 const char *pp_stat_probe(const struct pp_stat *stat, size_t row);
 pid_t pp_stat_pid(const struct pp_stat *stat, size_t row);
 const char *pp_stat_file(const struct pp_stat *stat, size_t row);
+
+/* What became of the row's process: one that is not PP_LIVES is not hit any more. PP_LIVES if pid is 0. */
+enum pp_life {
+	PP_LIVES,
+	PP_ENDED,
+	PP_OTHER, /* its pid is another process's now */
+};
+
+enum pp_life pp_stat_life(const struct pp_stat *stat, size_t row);
+
+/*
+ * What is at the file's path. Processes that map the old file are still hit after it was replaced or deleted; what
+ * starts later is not.
+ */
+enum pp_file_state {
+	PP_FILE_PRESENT,
+	PP_FILE_REPLACED,
+	PP_FILE_DELETED,
+};
+
+enum pp_file_state pp_stat_file_state(const struct pp_stat *stat, size_t row);
 const char *pp_stat_backend(const struct pp_stat *stat, size_t row);
 size_t pp_stat_sites(const struct pp_stat *stat, size_t row);
 /*

@@ -67,6 +67,9 @@ int members_look(struct agent_session *k);
 void members_release(struct agent_session *k);
 /* Fills loaded->counts: what members say, and the files of those that are no more. */
 int members_count(struct agent_loaded *loaded, const struct desc *desc);
+/* Calls fn with what each process has counted; one that changed its area or has ended may come more than once. */
+int members_each(struct agent_loaded *loaded, const struct desc *desc,
+                 int (*fn)(pid_t pid, const struct agent_count *counts, void *arg), void *arg);
 
 /* ---- agent-readback.c ---- */
 

@@ -90,6 +90,8 @@ struct backend {
 	/* Whether a point was taken out because the session costs too much. NULL: never. */
 	bool (*over_budget)(const struct segment *segment, uint32_t point);
 
+	/* When the process started that the segment was armed for by this pid; 0: it is not known. */
+	uint64_t (*start_time)(const struct segment *segment, uint32_t pid);
 	/* Whether a point is still armed, and its counts. */
 	bool (*armed)(const struct segment *segment, uint32_t point);
 	void (*counts)(const struct segment *segment, uint32_t point, struct pp_counts *counts);

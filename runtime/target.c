@@ -321,6 +321,22 @@ static int add_once(struct walk *w, const struct pp_image *image)
 	return add_image(w, image);
 }
 
+/* A file that has no path any more was opened by /proc; its name is what the process calls it, without " (deleted)". */
+static int name_deleted(struct pp_image *image, const char *name)
+{
+	static const char deleted[] = " (deleted)";
+	size_t length = strlen(name), end = sizeof(deleted) - 1;
+	char *copy;
+	int err;
+
+	if (!strstr(image->path, "/map_files/"))
+		return 0;
+	copy = strndup(name, length > end && !strcmp(name + length - end, deleted) ? length - end : length);
+	err = copy ? image_rename(image, copy) : error_set(ENOMEM, "out of memory");
+	free(copy);
+	return err;
+}
+
 /* An image that a process maps, or will: one that cannot be read has no probes to offer. */
 static int add_mapped(const char *path, const char *name, void *arg)
 {
@@ -328,7 +344,8 @@ static int add_mapped(const char *path, const char *name, void *arg)
 	const struct pp_image *image;
 	int err = image_of(w->targets, path, &image);
 
-	(void)name;
+	if (!err)
+		err = name_deleted((struct pp_image *)image, name);
 	return err == -ENOMEM ? err : err ? 0 : add_once(w, image);
 }
 

@@ -310,6 +310,11 @@ static void kernel_counts(const struct segment *segment, uint32_t point, struct 
 	}
 }
 
+static uint64_t kernel_start_time(const struct segment *segment, uint32_t pid)
+{
+	return desc_start_time(segment->desc, pid);
+}
+
 static int kernel_processes(const struct segment *segment,
                             int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg)
 {
@@ -352,6 +357,7 @@ const struct backend backend_kernel = {
 	.hold = kernel_hold,
 	.cost = kernel_cost,
 	.over_budget = kernel_over_budget,
+	.start_time = kernel_start_time,
 	.counts = kernel_counts,
 	.reader_open = kernel_reader_open,
 	.reader_next = kernel_reader_next,
