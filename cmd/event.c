@@ -9,24 +9,11 @@
 #include "cmd/output.h"
 #include "cmd/text.h"
 
-static uint64_t now(clockid_t clock)
+static void put_time(FILE *out, int64_t wall)
 {
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-static void put_time(FILE *out, uint64_t monotonic)
-{
-	static uint64_t offset;
 	static time_t second = -1;
 	static struct tm tm;
-	uint64_t wall;
 
-	if (!offset)
-		offset = now(CLOCK_REALTIME) - now(CLOCK_MONOTONIC);
-	wall = monotonic + offset;
 	if ((time_t)(wall / 1000000000) != second) {
 		second = wall / 1000000000;
 		localtime_r(&second, &tm);
@@ -85,7 +72,7 @@ static void put_argument(FILE *out, const struct pp_event *event, size_t i)
 
 void event_put_text(FILE *out, const struct pp_event *event)
 {
-	put_time(out, pp_event_time(event));
+	put_time(out, pp_event_time_of_day(event));
 	fprintf(out, " %d/%d ", pp_event_pid(event), pp_event_tid(event));
 	text_puts(out, pp_event_comm(event));
 	putc(' ', out);

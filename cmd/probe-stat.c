@@ -270,7 +270,7 @@ static const struct column columns[] = {
 	{ "RECORDED", offsetof(struct pp_counts, recorded), SOMETIMES },
 	{ "LOST", offsetof(struct pp_counts, lost), SOMETIMES },
 	{ "ENTRIES", offsetof(struct pp_counts, entries), RETURNS },
-	{ "MISSED", offsetof(struct pp_counts, missed), SOMETIMES },
+	{ "MISSED", offsetof(struct pp_counts, missed), RETURNS },
 	{ "UNDER WAY", offsetof(struct pp_counts, under_way), RETURNS },
 	{ "ABANDONED", offsetof(struct pp_counts, abandoned), RETURNS },
 };

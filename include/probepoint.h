@@ -396,7 +396,12 @@ enum pp_kind {
 	PP_MISSING, /* can never be read at this site: its operand cannot be resolved */
 };
 
-uint64_t pp_event_time(const struct pp_event *event); /* ns of CLOCK_MONOTONIC */
+uint64_t pp_event_time(const struct pp_event *event); /* ns of CLOCK_MONOTONIC, of the machine's first time namespace */
+/*
+ * The time of day, ns since 1970. It follows steps of the clock, and time that the machine was suspended, as far as the
+ * reader was there; records of less than a tenth of a second before a step may be told by the new clock.
+ */
+int64_t pp_event_time_of_day(const struct pp_event *event);
 pid_t pp_event_pid(const struct pp_event *event);
 pid_t pp_event_tid(const struct pp_event *event);
 const char *pp_event_comm(const struct pp_event *event);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "runtime/agent-client.h"
+#include "runtime/clock.h"
 #include "sdt/error.h"
 
 /* Far more than agents have, and no more than can be looked at. */
@@ -60,8 +61,9 @@ int area_map(struct area *area, int fd, pid_t pid)
 		.header = at, .size = st.st_size, .places_at = h.places_at, .rings_at = h.rings_at,
 		.ring_stride = h.ring_stride, .counts_in_ring = h.counts_in_ring, .data_in_ring = h.data_in_ring,
 		.overflow_at = h.overflow_at, .nplaces = h.nplaces, .nrings = h.nrings, .clock = h.clock,
-		.base_ticks = h.base_ticks, .base_ns = h.base_ns,
+		.base_ticks = h.base_ticks, .shift = clock_shift(pid),
 	};
+	area->base_ns = h.base_ns - (uint64_t)area->shift;
 	return 0;
 }
 

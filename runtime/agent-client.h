@@ -64,6 +64,7 @@ struct area {
 	struct agent_area *header;
 	size_t size;
 	uint64_t places_at, rings_at, ring_stride, counts_in_ring, data_in_ring, overflow_at;
+	int64_t shift; /* what the process's time namespace adds to CLOCK_MONOTONIC */
 	uint32_t nplaces, nrings, clock;
 	uint64_t base_ticks, base_ns;
 };

@@ -111,6 +111,8 @@ static uint64_t ns_of(const struct agent_reader *r, const struct area *area, uin
 	double slope = r->slope, ago;
 	struct sample base;
 
+	if (area->clock == AGENT_CLOCK_MONOTONIC)
+		time -= (uint64_t)area->shift;
 	if (area->clock == AGENT_CLOCK_TSC) {
 		if (time >= r->last.ticks) {
 			ago = (double)(time - r->last.ticks) * slope;
@@ -130,7 +132,7 @@ static uint64_t ns_of(const struct agent_reader *r, const struct area *area, uin
 static uint64_t clock_at(const struct agent_reader *r, const struct area *area, uint64_t ns)
 {
 	if (area->clock == AGENT_CLOCK_MONOTONIC)
-		return ns;
+		return ns + (uint64_t)area->shift;
 	return r->last.ticks + (uint64_t)((double)(ns - r->last.ns) / (slope_ok(r->slope) ? r->slope : 1));
 }
 

@@ -18,11 +18,11 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <probepoint.h>
 
+#include "runtime/clock.h"
 #include "runtime/event.h"
 #include "runtime/session.h"
 #include "sdt/error.h"
@@ -46,6 +46,7 @@ struct pp_trace {
 	uint8_t uuid[16];
 	char *metadata;
 	size_t metadata_size;
+	struct wall wall;
 	uint32_t nids;
 	struct segment_ids *segments;
 	size_t nsegments;
@@ -156,13 +157,41 @@ static int segment_add(struct pp_trace *trace, const struct desc *desc)
 	return 0;
 }
 
+/*
+ * A trace has one offset from its clock to the time of day, which is what it was in the beginning. Steps that the time
+ * of day has made since are told in the description of the clock.
+ */
+static int metadata_step(struct pp_trace *trace)
+{
+	static const char clock[] = CTF_CLOCK_DESCRIPTION;
+	const struct wall_step *step = &trace->wall.steps[trace->wall.nsteps - 1];
+	const char *at = strstr(trace->metadata, clock), *end = at ? strchr(at, '"') : NULL;
+	int64_t change = step->offset - step[-1].offset;
+	char *text = NULL;
+	int size;
+
+	if (!end)
+		return 0;
+	size = asprintf(&text, "%.*s; the time of day steps by %s%lld.%09lld s after %llu.%09llu%s",
+	                (int)(end - trace->metadata), trace->metadata, change < 0 ? "-" : "+",
+	                llabs(change) / 1000000000, llabs(change) % 1000000000, (unsigned long long)step->from / 1000000000,
+	                (unsigned long long)step->from % 1000000000, end);
+	if (size < 0)
+		return out_of_memory(trace);
+	free(trace->metadata);
+	trace->metadata = text;
+	trace->metadata_size = (size_t)size;
+	return metadata_write(trace);
+}
+
 static int metadata_begin(struct pp_trace *trace)
 {
 	FILE *to = open_memstream(&trace->metadata, &trace->metadata_size);
 
 	if (!to)
 		return out_of_memory(trace);
-	ctf_metadata_begin(to, trace->uuid, pp_session_name(trace->session));
+	wall_look(&trace->wall);
+	ctf_metadata_begin(to, trace->uuid, pp_session_name(trace->session), trace->wall.steps[0].offset);
 	return ferror(to) | fclose(to) ? out_of_memory(trace) : 0;
 }
 
@@ -181,14 +210,6 @@ static const uint32_t *segment_ids(struct pp_trace *trace, const struct desc *de
 
 /* ---- what was lost ---- */
 
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return t.tv_sec * UINT64_C(1000000000) + t.tv_nsec;
-}
-
 /* Since the trace was made: by what it was told, or else by the session's counters. */
 static uint64_t trace_lost(const struct pp_trace *trace)
 {
@@ -203,9 +224,15 @@ static uint64_t trace_lost(const struct pp_trace *trace)
 /* Writes out what is held, and how many were lost; that not every time, for there may be many points to ask. */
 static int flush(struct pp_trace *trace, bool last)
 {
-	uint64_t before = trace->said_lost, time = now();
+	uint64_t before = trace->said_lost, time = clock_ns();
+	int error;
 
 	trace->flushed = time;
+	if (wall_look(&trace->wall)) {
+		error = metadata_step(trace);
+		if (error)
+			return error;
+	}
 	if (last || time - trace->asked >= LOST_NS) {
 		trace->asked = time;
 		trace->said_lost = trace_lost(trace);
@@ -370,7 +397,7 @@ int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace
 	if (!error)
 		error = metadata_write(trace);
 	session_totals(session, &recorded, &trace->lost_before);
-	trace->flushed = trace->asked = now();
+	trace->flushed = trace->asked = clock_ns();
 out:
 	if (!error) {
 		*made = trace;
@@ -408,7 +435,7 @@ int pp_trace_write(struct pp_trace *trace, const struct pp_event *event)
 		                        event_encode(event, ids[event->record->point], bytes), &mark);
 	if (error)
 		return trace_fail(trace, error, event);
-	return now() - trace->flushed >= HELD_NS ? trace_fail(trace, flush(trace, false), NULL) : 0;
+	return clock_ns() - trace->flushed >= HELD_NS ? trace_fail(trace, flush(trace, false), NULL) : 0;
 }
 
 uint64_t pp_trace_events(const struct pp_trace *trace)

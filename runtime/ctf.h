@@ -51,7 +51,10 @@ enum ctf_field {
 /* How argument i of the layout is written. */
 enum ctf_field ctf_field(const struct desc_layout *layout, uint32_t i);
 
-void ctf_metadata_begin(FILE *to, const uint8_t uuid[16], const char *session);
+#define CTF_CLOCK_DESCRIPTION "CLOCK_MONOTONIC"
+
+/* offset: ns since 1970 at the zero of CLOCK_MONOTONIC. */
+void ctf_metadata_begin(FILE *to, const uint8_t uuid[16], const char *session, int64_t offset);
 /* The events with this id: of one probe, in one layout. */
 void ctf_metadata_event(FILE *to, uint32_t id, const struct desc *desc, const struct desc_probe *probe,
                         const struct desc_layout *layout);

@@ -61,6 +61,13 @@ uint64_t pp_event_time(const struct pp_event *event)
 	return event->time;
 }
 
+int64_t pp_event_time_of_day(const struct pp_event *event)
+{
+	struct wall now = { 0 };
+
+	return wall_time(event->wall ? event->wall : &now, event->time);
+}
+
 void pp_event_mark(const struct pp_event *event, struct pp_mark *mark)
 {
 	*mark = (struct pp_mark){ event->thread.segment, event->record->point, event->thread.pid };

@@ -24,6 +24,7 @@ struct pp_reader {
 	uint64_t recorded, lost; /* the session's totals when it was opened */
 	uint64_t damaged;        /* records that this file passed over */
 	bool stopped;
+	struct wall wall;
 	struct pp_event event;
 };
 
@@ -45,6 +46,7 @@ int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 	session_totals(session, &r->recorded, &r->lost);
 	session->nreaders++;
 	r->looked = clock_ns();
+	wall_look(&r->wall);
 	r->sources[0].backend = &backend_agent;
 	r->sources[1].backend = &backend_kernel;
 	for (size_t i = 0; i < NSOURCES && !err; i++) {
@@ -127,6 +129,8 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
 	size_t size;
 	int n = next(reader, timeout_ms, &thread, &record, &size);
 
+	if (!n)
+		wall_look(&reader->wall);
 	if (n <= 0)
 		return n;
 	segment = session_segment(reader->session, thread->segment);
@@ -136,6 +140,7 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
 	}
 	n = event_set(&reader->event, segment->desc, thread, record, size);
 	reader->damaged += n != 0;
+	reader->event.wall = &reader->wall;
 	*event = &reader->event;
 	return n ? n : 1;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/clock.h"
 #include "runtime/desc.h"
 #include "runtime/target.h"
 #include "sdt/error.h"
@@ -317,6 +318,8 @@ int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pi
 {
 	int err = 0;
 
+	if (deadline) /* by the caller's clock, which a time namespace may have moved */
+		deadline -= (uint64_t)clock_shift(0);
 	for (size_t i = 0; i < NBACKENDS && !err; i++)
 		if (state_of(session, backends[i]) && backends[i]->hold)
 			err = backends[i]->hold(session, deadline, pidfds, npidfds);
