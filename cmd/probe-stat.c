@@ -252,7 +252,8 @@ static void put_json(const char *session, const struct reading *reading)
 			"hits", json_object_new_uint64(reading->cost.hits),
 			"trap_ns", json_object_new_double(reading->cost.trap_ns),
 			"program_ns", json_object_new_double(reading->cost.program_ns),
-			"cpu_share", json_object_new_double(reading->cost.share), NULL));
+			"cpu_share", json_object_new_double(reading->cost.share),
+			"call_ns", json_object_new_double(reading->cost.call_ns), NULL));
 	text_put_json(stdout, document);
 	putchar('\n');
 }
@@ -386,6 +387,9 @@ static void remarks(const struct options *o, const struct reading *reading)
 		       100 * cost->share);
 	else if (reading->has_cost)
 		remark(o, "the trap of a hit costs %.0f ns; there was none in the last %.1f s", cost->trap_ns, COST_MS / 1e3);
+	if (reading->has_cost && cost->call_ns > 0)
+		remark(o, "durations have up to %.0f ns of the traps subtracted; what other probes within take is in them",
+		       cost->call_ns);
 }
 
 static void show(struct stat_command *c, struct reading *reading, bool rates)

@@ -249,6 +249,7 @@ struct pp_cost {
 	uint64_t hits;              /* while it was measured, of processes that are not meant too */
 	double trap_ns, program_ns; /* what a hit costs: the trap, and (0 where there were no hits) what is done there */
 	double share;               /* of one CPU */
+	double call_ns;             /* what is subtracted from the durations of calls for their traps, at most; 0: no calls */
 };
 
 /* Measures for so many ms what the session's hits cost. */

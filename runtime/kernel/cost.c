@@ -8,6 +8,7 @@
 #include "runtime/kernel/cost.h"
 
 #include <bpf/bpf.h>
+#include <elf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,8 @@
 #include "runtime/kernel/link.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
+#include "sdt/image.h"
+#include "sdt/operand.h"
 
 #define ROUNDS 2000
 
@@ -57,23 +60,45 @@ __attribute__((noinline, aligned(16))) static void site(void)
 	__asm__ volatile("nop\n\tnop");
 }
 
-static uint64_t loop(void)
+#ifdef __x86_64__
+/* Of the instructions that the kernel executes out of line, step by step. */
+__attribute__((noinline, aligned(16))) static void stepped(void)
+{
+	__asm__ volatile("lea (%%rax), %%rax\n\tnop" ::: "rax");
+}
+#else
+#define stepped site
+#endif
+
+static uint64_t loop(void (*volatile function)(void), int rounds)
 {
 	uint64_t best = ~0ull;
 
 	for (int try = 0; try < 3; try++) {
 		uint64_t start = clock_ns();
 
-		for (int i = 0; i < ROUNDS; i++)
-			site();
+		for (int i = 0; i < rounds; i++)
+			function();
 		if (clock_ns() - start < best)
 			best = clock_ns() - start;
 	}
 	return best;
 }
 
-/* Arms site() in this process: a link, or a negative errno. */
-static int arm_site(void)
+/* Where the instruction of stepped() is: behind what the compiler puts before it. */
+static uint64_t instruction(void (*function)(void))
+{
+	static const unsigned char lea[] = { 0x48, 0x8d, 0x00 };
+	const unsigned char *at = (const unsigned char *)(uintptr_t)function;
+
+	for (size_t i = 0; function != site && i < 16; i++)
+		if (!memcmp(at + i, lea, sizeof(lea)))
+			return (uintptr_t)at + i;
+	return (uintptr_t)at;
+}
+
+/* Arms the function in this process: a link, or a negative errno. */
+static int arm_site(void (*function)(void))
 {
 	static const struct bpf_insn nothing[] = {
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
@@ -91,7 +116,7 @@ static int arm_site(void)
 	prog = link_program(nothing, 2);
 	for (size_t i = 0; i < self->nmaps && prog >= 0; i++) {
 		const struct mapping *m = &self->maps[i];
-		uint64_t address = (uintptr_t)site, zero = 0, offset = address - m->start + m->offset;
+		uint64_t address = instruction(function), zero = 0, offset = address - m->start + m->offset;
 		struct link_points points = { .n = 1, .offsets = &offset, .semaphores = &zero, .cookies = &zero };
 
 		if (m->exec && address >= m->start && address < m->end)
@@ -104,20 +129,69 @@ static int arm_site(void)
 	return fd;
 }
 
+/* The fastest of single calls: what other threads and the scheduler add is not in it. */
+static uint64_t fastest(void (*volatile function)(void), int rounds)
+{
+	uint64_t best = ~0ull;
+
+	for (int i = 0; i < rounds; i++) {
+		uint64_t start = clock_ns(), ns;
+
+		function();
+		ns = clock_ns() - start;
+		best = ns < best ? ns : best;
+	}
+	return best;
+}
+
+/* ns that a trap at the function's instruction takes at least. */
+static double measure_least(void (*function)(void))
+{
+	uint64_t bare = fastest(function, ROUNDS / 10), armed;
+	int fd = arm_site(function);
+
+	armed = fd >= 0 ? fastest(function, ROUNDS / 10) : bare;
+	link_close(fd);
+	return armed > bare ? (double)(armed - bare) : 0;
+}
+
+/* ns of a trap at the function's instruction. */
+static double measure(void (*function)(void), int rounds)
+{
+	uint64_t bare = loop(function, rounds), armed;
+	int fd = arm_site(function);
+
+	armed = fd >= 0 ? loop(function, rounds) : bare;
+	link_close(fd);
+	return armed > bare ? (double)(armed - bare) / rounds : 0;
+}
+
 double cost_trap(void)
 {
 	static double known = -1;
-	uint64_t bare, armed;
-	int fd;
 
-	if (known >= 0)
-		return known;
-	bare = loop();
-	fd = arm_site();
-	armed = fd >= 0 ? loop() : bare;
-	link_close(fd);
-	known = armed > bare ? (double)(armed - bare) / ROUNDS : 0;
+	if (known < 0)
+		known = measure(site, ROUNDS);
 	return known;
+}
+
+/* Whether the kernel does what the instruction does without executing it: nop, push, jmp, call. */
+static bool is_emulated(const uint8_t *code)
+{
+	while (*code == 0x66)
+		code++;
+	code += *code == 0x41;
+	return *code == 0x90 || (*code >= 0x50 && *code <= 0x57) || *code == 0xe8 || *code == 0xe9 || *code == 0xeb;
+}
+
+double cost_call(const struct pp_site *at)
+{
+	static double known[2] = { -1, -1 };
+	bool steps = MACHINE_HERE == EM_X86_64 && !is_emulated(at->code);
+
+	if (known[steps] < 0)
+		known[steps] = measure_least(steps ? stepped : site);
+	return known[steps];
 }
 
 int kernel_cost(struct pp_session *session, int ms, struct pp_cost *cost)
@@ -136,6 +210,14 @@ int kernel_cost(struct pp_session *session, int ms, struct pp_cost *cost)
 			cost_read(session->segments[i], &after);
 	close(fd);
 	*cost = (struct pp_cost){ .hits = after.runs - before.runs, .trap_ns = cost_trap() };
+	for (size_t i = 0; i < session->nsegments; i++) {
+		const struct segment *segment = session->segments[i];
+		const struct kernel_segment *s = segment->state;
+
+		for (uint32_t p = 0; segment->backend == &backend_kernel && s->calls.counts && p < segment->desc->npoints; p++)
+			if ((double)s->calls.counts[p].overhead > cost->call_ns)
+				cost->call_ns = (double)s->calls.counts[p].overhead;
+	}
 	if (cost->hits)
 		cost->program_ns = (double)(after.ns - before.ns) / (double)cost->hits;
 	if (after.time > before.time)

@@ -18,6 +18,9 @@ void cost_read(const struct segment *segment, struct cost *cost);
 /* ns that a hit costs beside its program; measured once, at a site of this process's own. 0: could not be. */
 double cost_trap(void);
 
+/* ns that the traps at a function's entry and its end add to what the call seems to take, at least. */
+double cost_call(const struct pp_site *entry);
+
 int kernel_cost(struct pp_session *session, int ms, struct pp_cost *cost);
 
 #endif
