@@ -431,6 +431,22 @@ struct sessions {
 	size_t n, failed;
 };
 
+static void put_session_probes(const struct pp_stat *stat)
+{
+	struct pp_counts counts;
+	char pid[16];
+
+	for (size_t i = 0; i < pp_stat_rows(stat); i++) {
+		pp_stat_counts(stat, i, &counts);
+		snprintf(pid, sizeof(pid), "%d", pp_stat_pid(stat, i));
+		printf("  %12" PRIu64 " hits  pid %-8s  ", counts.hits, pp_stat_pid(stat, i) ? pid : "any");
+		text_puts(stdout, pp_stat_probe(stat, i));
+		fputs("  ", stdout);
+		text_puts(stdout, pp_stat_file(stat, i));
+		puts(pp_stat_life(stat, i) != PP_LIVES ? "  process has ended" : "");
+	}
+}
+
 static int one_session(const char *name, void *arg)
 {
 	struct sessions *all = arg;
@@ -468,7 +484,6 @@ static int one_session(const char *name, void *arg)
 		snprintf(dead_text, sizeof(dead_text), "  %zu of them of processes that have ended", dead);
 	else if (replaced)
 		snprintf(dead_text, sizeof(dead_text), "  %zu of them of files that were replaced or deleted", replaced);
-	pp_stat_free(stat);
 	if (o->json)
 		json_object_array_add(all->rows, json_of("session", text_json(name), "probes",
 		                                         json_object_new_uint64(rows), "sites",
@@ -482,6 +497,9 @@ static int one_session(const char *name, void *arg)
 		printf("%-20s  %6s  %6s  %12s\n", "SESSION", "PROBES", "SITES", "HITS");
 	if (!o->json)
 		printf("%-20s  %6zu  %6zu  %12" PRIu64 "%s\n", name, rows, sites, hits, dead_text);
+	if (!o->json && o->verbose)
+		put_session_probes(stat);
+	pp_stat_free(stat);
 	all->n++;
 	return 0;
 }
