@@ -256,7 +256,9 @@ static void account(struct trace *t, struct pp_reader *reader, struct pp_trace *
 
 	if (!out)
 		sink_flush(&t->sink, reader); /* of an error what is left is lost */
-	pp_reader_drop(reader);
+	/* Of our own session nobody asked for more than --count. */
+	if (!t->limited || !t->arming.npatterns)
+		pp_reader_drop(reader);
 	pp_reader_counts(reader, &counts);
 	o->recorded = out ? pp_trace_events(out) : t->sink.written;
 	o->lost = counts.lost;

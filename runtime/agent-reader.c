@@ -436,11 +436,13 @@ int agent_reader_join(struct agent_reader *reader, struct member *member)
 
 		if (read - tail <= head - tail)
 			tail = read;
-		member->rings[i] = (struct ring_state){ .member = member, .index = i, .tail = tail, .joined_at = head,
-		                                        .joined = area_ring_recorded(area, i) };
+		member->rings[i] = (struct ring_state){ .member = member, .index = i, .tail = tail };
 		if (is_overwritten(member))
 			ring_take_over(&member->rings[i], read);
 		member->rings[i].bad = (tail & 7) != 0;
+		/* Nothing has been read of a ring that is at its beginning. */
+		if (member->rings[i].tail)
+			member->rings[i].joined = area_ring_recorded(area, i) - ring_waiting(&member->rings[i]);
 	}
 	let_record(reader, member, reader->stopped ? 0 : clock_ns() + ALIVE_NS);
 	return 0;

@@ -23,9 +23,8 @@ struct ring_state {
 	const struct member *member;
 	uint32_t index;
 	bool bad;           /* what stands in it cannot be: it is read no more */
-	uint64_t joined;    /* records that its counters had when it was first seen, and where its head was */
-	uint64_t joined_at;
-	uint64_t nread;     /* records taken out, or passed over, from joined_at on */
+	uint64_t joined;    /* records that had been read, by its counters, when it was first seen */
+	uint64_t nread;     /* records taken out, or passed over, since */
 	uint64_t tail;
 	uint64_t stuck_at, stuck_since; /* where, and since when, a record is waited for */
 	char *bytes;                    /* struct queued, each at a multiple of 8 */
@@ -70,6 +69,8 @@ int ring_drain(struct agent_reader *r, struct ring_state *ring, bool gone);
 int ring_drain_overwritten(struct agent_reader *r, struct ring_state *ring, bool gone);
 /* How many records of a bad ring will never be read, by its own counters. */
 uint64_t ring_unread(const struct ring_state *ring);
+/* How many records wait in it to be read, as far as they are whole. */
+uint64_t ring_waiting(const struct ring_state *ring);
 /* Such a ring has been read up to there already, if that is in it. */
 void ring_take_over(struct ring_state *ring, uint64_t read);
 

@@ -94,7 +94,7 @@ int ring_drain(struct agent_reader *r, struct ring_state *ring, bool gone)
 			}
 			if (err)
 				break;
-			ring->nread += ring->tail - ring->joined_at < UINT64_MAX / 2;
+			ring->nread++;
 		}
 		if (!words || words > left) {
 			ring->bad = r->complaint = true;
@@ -163,8 +163,7 @@ static bool copy_records(const struct agent_reader *r, struct ring_state *ring, 
 	return true;
 }
 
-/* from: where the copy began. What is skipped between records makes positions a little too low, which is no matter. */
-static int queue_copy(struct agent_reader *r, struct ring_state *ring, const struct copy *copy, uint64_t from)
+static int queue_copy(struct agent_reader *r, struct ring_state *ring, const struct copy *copy)
 {
 	for (size_t at = 0; at < copy->size;) {
 		const struct record *record = (const struct record *)(copy->bytes + at);
@@ -176,7 +175,7 @@ static int queue_copy(struct agent_reader *r, struct ring_state *ring, const str
 		} else if (err) {
 			return err;
 		}
-		ring->nread += from + at - ring->joined_at < UINT64_MAX / 2;
+		ring->nread++;
 		at += 8 * record->words;
 	}
 	return 0;
@@ -215,12 +214,34 @@ int ring_drain_overwritten(struct agent_reader *r, struct ring_state *ring, bool
 		done += copy.end - ring->tail;
 		ring->tail = copy.end;
 		any = true;
-		err = queue_copy(r, ring, &copy, taken);
+		err = queue_copy(r, ring, &copy);
 	}
 	r->nactive += any;
 	if (was_empty && ring->from != ring->to && !err)
 		err = reader_heap_put(r, ring);
 	return err;
+}
+
+uint64_t ring_waiting(const struct ring_state *ring)
+{
+	const struct agent_ring *header = area_ring(&ring->member->area, ring->index);
+	const unsigned char *data = area_data(&ring->member->area, ring->index);
+	uint64_t left = (__atomic_load_n(&header->head, __ATOMIC_ACQUIRE) - ring->tail) / 8, at = ring->tail, n = 0;
+
+	while (left && left <= AGENT_RING_SIZE / 8) {
+		const unsigned char *place = data + (at & (AGENT_RING_SIZE - 1) & ~7ull);
+		uint64_t word = __atomic_load_n((const uint64_t *)place, __ATOMIC_ACQUIRE), words;
+
+		words = word < AGENT_WORD_SKIP  ? word
+		        : word < AGENT_WORD_TIME ? word - AGENT_WORD_SKIP
+		                                 : ((const volatile struct record *)place)->words;
+		if (!words || words > left || (word >= AGENT_WORD_TIME && !record_fits(words, left)))
+			break;
+		n += word >= AGENT_WORD_TIME;
+		at += 8 * words;
+		left -= words;
+	}
+	return n;
 }
 
 uint64_t ring_unread(const struct ring_state *ring)
