@@ -32,6 +32,7 @@ struct trace {
 	size_t ntargets;
 	struct sink sink;
 	uint64_t records; /* that were read */
+	uint64_t damaged; /* of the lost ones */
 	bool limited;     /* it ended with --count: what the session recorded after that was not asked for */
 };
 
@@ -262,6 +263,7 @@ static void account(struct trace *t, struct pp_reader *reader, struct pp_trace *
 	pp_reader_counts(reader, &counts);
 	o->recorded = out ? pp_trace_events(out) : t->sink.written;
 	o->lost = counts.lost;
+	t->damaged = counts.damaged;
 	/* Nobody else reads or has read our own session, so that its counters tell exactly. */
 	all = counts.recorded + counts.lost - counts.damaged;
 	if (t->arming.npatterns && !t->limited && all > o->recorded + o->lost)
@@ -272,8 +274,11 @@ static void account(struct trace *t, struct pp_reader *reader, struct pp_trace *
 static void summarise(const struct trace *t)
 {
 	const struct options *o = &t->options;
+	char damaged[64] = "";
 
-	remark(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s", o->recorded, o->lost, t->directory ? " in " : "",
+	if (t->damaged)
+		snprintf(damaged, sizeof(damaged), " (%" PRIu64 " of them damaged)", t->damaged);
+	remark(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s", o->recorded, o->lost, damaged, t->directory ? " in " : "",
 	       t->directory ? t->directory : "");
 }
 
