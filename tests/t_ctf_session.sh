@@ -100,4 +100,3 @@ babeltrace2 "$T/small/trace" >"$T/events" 2>"$T/warnings" || fail "cannot be rea
 [ -s "$T/events" ] || fail "nothing could be read back"
 want "recorded, as JSON" "$(wc -l <"$T/events")" "$(json .recorded "$T/said")"
 want "lost, as JSON" "$(sed -n 's/.*Tracer discarded \([0-9]*\) event.*/\1/p' "$T/warnings")" "$(json .lost "$T/said")"
-expect 6 probe-trace -q -o "$T/small/more" 'work:*' -- sh -c '"$1" 1000; exit 6' sh "$T/work"
