@@ -389,7 +389,7 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 	}
 	if (err && !(err == -ENOENT && tally.unmatched && tell_unmatched(options, arming, report))) {
 		complain(options, "%s", error);
-		if (err == -EINVAL && !tally_rows(&tally))
+		if (err == -EDOM)
 			status = STATUS_USAGE;
 		if (!tally.refused)
 			goto out;

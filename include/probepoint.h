@@ -140,7 +140,10 @@ int pp_request_filter(struct pp_request *request, const char *expression);
  * any probe that have the name are then read as strings. Can be repeated.
  */
 int pp_request_string(struct pp_request *request, const char *argument);
-/* Reads the argument of this name as an address, although its type is `char *`. Can be repeated. */
+/*
+ * Reads the argument of this name as an address, although its type is `char *`. Can be repeated. Arming fails with -EDOM
+ * if no probe that matches has an argument of such a name, here and of pp_request_string().
+ */
 int pp_request_no_string(struct pp_request *request, const char *argument);
 /*
  * Whom the request means beside the processes named; one of these. Every process that

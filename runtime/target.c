@@ -373,7 +373,7 @@ static int check_names(const struct targets *t, const struct pp_request *request
 {
 	for (size_t i = 0; t->npoints && i < request->nstrings + request->naddresses; i++)
 		if (!t->strings_used[i])
-			return error_set(EINVAL, "no probe that matches has an argument '%s'",
+			return error_set(EDOM, "no probe that matches has an argument '%s'",
 			                 i < request->nstrings ? request->strings[i] : request->addresses[i - request->nstrings]);
 	return 0;
 }
