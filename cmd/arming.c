@@ -38,6 +38,8 @@ struct pp_request *arming_request(struct options *options, const struct arming *
 		err = pp_request_filter(request, options->filter);
 	for (size_t i = 0; !err && i < options->nstrings; i++)
 		err = pp_request_string(request, options->strings[i]);
+	for (size_t i = 0; !err && i < options->naddresses; i++)
+		err = pp_request_no_string(request, options->addresses[i]);
 	if (!err && options->children)
 		err = pp_request_children(request);
 	if (!err && options->pgrp)
@@ -446,6 +448,27 @@ static int enable(struct options *options, struct pp_session *session, struct pp
 	return pp_session_enable(session, request, report);
 }
 
+#define INCOMPLETE_MAX 3 /* reasons that are told */
+
+/* Says why armed probes are not as asked for, when their rows are not shown. */
+static void tell_incomplete(const struct options *options, const struct pp_report *report)
+{
+	const char *last = "";
+	size_t told = 0;
+
+	for (size_t i = 0; i < pp_report_rows(report); i++) {
+		const char *reason = pp_report_reason(report, i);
+
+		if (pp_report_state(report, i) == PP_REFUSED || !reason || !strcmp(reason, last))
+			continue;
+		last = reason;
+		if (told++ < INCOMPLETE_MAX)
+			remark(options, "%s: %s", pp_report_probe(report, i), reason);
+	}
+	if (told > INCOMPLETE_MAX)
+		remark(options, "and %zu more remarks; -v shows them", told - INCOMPLETE_MAX);
+}
+
 enum status arming_run(struct options *options, const struct arming *arming, struct pp_session *session,
                        struct pp_request *request, FILE *out)
 {
@@ -467,6 +490,8 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 		fflush(out);
 	}
 
+	if (!out && report && !options->json && !options->quiet)
+		tell_incomplete(options, report);
 	status = STATUS_FAILED;
 	if (err == -EINTR) {
 		complain(options, "interrupted: what was begun is rolled back, nothing was armed");
@@ -478,6 +503,8 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 		char instead[256];
 
 		complain(options, "%s%s", error, way_out(options, arming, err, instead, sizeof(instead)));
+		if (err == -EDOM)
+			status = STATUS_USAGE;
 		if (!tally.refused)
 			goto out;
 	} else if (!err) {

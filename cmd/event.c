@@ -9,24 +9,11 @@
 #include "cmd/output.h"
 #include "cmd/text.h"
 
-static uint64_t now(clockid_t clock)
+static void put_time(FILE *out, int64_t wall)
 {
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-static void put_time(FILE *out, uint64_t monotonic)
-{
-	static uint64_t offset;
 	static time_t second = -1;
 	static struct tm tm;
-	uint64_t wall;
 
-	if (!offset)
-		offset = now(CLOCK_REALTIME) - now(CLOCK_MONOTONIC);
-	wall = monotonic + offset;
 	if ((time_t)(wall / 1000000000) != second) {
 		second = wall / 1000000000;
 		localtime_r(&second, &tm);
@@ -43,7 +30,7 @@ static void put_argument(FILE *out, const struct pp_event *event, size_t i)
 	const char *string;
 	enum pp_kind kind = pp_event_arg_kind(event, i);
 
-	if (kind != PP_STRING && kind != PP_FLOAT && kind != PP_FAULT)
+	if (kind != PP_STRING && kind != PP_FLOAT && kind != PP_FAULT && kind != PP_MISSING)
 		value = pp_event_arg_int(event, i);
 	switch (kind) {
 	case PP_SIGNED:
@@ -77,12 +64,15 @@ static void put_argument(FILE *out, const struct pp_event *event, size_t i)
 	case PP_FAULT:
 		fputs("<fault>", out);
 		break;
+	case PP_MISSING:
+		fputs("<missing>", out);
+		break;
 	}
 }
 
 void event_put_text(FILE *out, const struct pp_event *event)
 {
-	put_time(out, pp_event_time(event));
+	put_time(out, pp_event_time_of_day(event));
 	fprintf(out, " %d/%d ", pp_event_pid(event), pp_event_tid(event));
 	text_puts(out, pp_event_comm(event));
 	putc(' ', out);
@@ -121,6 +111,7 @@ static json_object *json_argument(const struct pp_event *event, size_t i, bool *
 	case PP_FLOAT:
 		return json_float(pp_event_arg_float(event, i));
 	case PP_FAULT:
+	case PP_MISSING:
 		return NULL;
 	case PP_SIGNED:
 	case PP_CHAR:

@@ -15,23 +15,27 @@ static void note(int signal)
 	interrupted++;
 }
 
-static void set(void (*handler)(int))
-{
-	struct sigaction action = { .sa_handler = handler }, old;
-
-	for (size_t i = 0; i < NCAUGHT; i++)
-		if (!sigaction(caught[i], NULL, &old) && old.sa_handler != SIG_IGN)
-			sigaction(caught[i], &action, NULL);
-}
-
+/*
+ * A shell without job control starts background commands with SIGINT ignored. A script that then sends SIGINT means
+ * it: `probe-trace ... & ...; kill -INT $!`. So SIGINT is always caught. SIGHUP stays ignored under nohup(1), and
+ * SIGTERM if the caller wants so.
+ */
 void interrupt_catch(void)
 {
+	struct sigaction action = { .sa_handler = note }, old;
+
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	set(note);
+	for (size_t i = 0; i < NCAUGHT; i++)
+		if (!sigaction(caught[i], NULL, &old) && (old.sa_handler != SIG_IGN || caught[i] == SIGINT))
+			sigaction(caught[i], &action, NULL);
 }
 
 void interrupt_release(void)
 {
-	set(SIG_DFL);
+	struct sigaction action = { .sa_handler = SIG_DFL }, old;
+
+	for (size_t i = 0; i < NCAUGHT; i++)
+		if (!sigaction(caught[i], NULL, &old) && old.sa_handler != SIG_IGN)
+			sigaction(caught[i], &action, NULL);
 }

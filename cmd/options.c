@@ -13,7 +13,9 @@
 
 #include "cmd/output.h"
 
-enum { KEY_JSON = 0x100, KEY_IF, KEY_STRING, KEY_CHILDREN, KEY_PGRP, KEY_CGROUP, KEY_MAXACTIVE, KEY_YES };
+enum {
+	KEY_JSON = 0x100, KEY_IF, KEY_STRING, KEY_NO_STRING, KEY_CHILDREN, KEY_PGRP, KEY_CGROUP, KEY_MAXACTIVE, KEY_YES
+};
 
 void options_append(const char ***list, size_t *n, const char *argument)
 {
@@ -138,7 +140,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->filter = arg;
 		break;
 	case KEY_STRING:
+		if (!*arg)
+			return options_wrong(state, o, "--string needs the name of an argument");
 		options_append(&o->strings, &o->nstrings, arg);
+		break;
+	case KEY_NO_STRING:
+		if (!*arg)
+			return options_wrong(state, o, "--no-string needs the name of an argument");
+		options_append(&o->addresses, &o->naddresses, arg);
 		break;
 	case KEY_CHILDREN:
 		o->children = true;
@@ -174,6 +183,39 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
+/* An option that takes part in arming, where nothing is to be armed; NULL: none was given. */
+static const char *arming_option(const struct options *o)
+{
+	return o->filter       ? "--if"
+	       : o->nstrings   ? "--string"
+	       : o->naddresses ? "--no-string"
+	       : o->children   ? "--children"
+	       : o->pgrp       ? "--pgrp"
+	       : o->cgroup     ? "--cgroup"
+	       : o->maxactive  ? "--maxactive"
+	                       : NULL;
+}
+
+error_t options_check_arming(struct argp_state *state, struct options *o, const char *const *patterns, size_t npatterns,
+                             bool command)
+{
+	bool returns = false;
+
+	if (!npatterns && arming_option(o))
+		return options_wrong(state, o, "%s is for PATTERNs: an existing session stays as it was armed", arming_option(o));
+	if (!npatterns)
+		return 0;
+	for (size_t i = 0; i < npatterns; i++)
+		returns |= !strncmp(patterns[i], "func:", 5) && strstr(patterns[i], "%return");
+	if (o->maxactive && !returns)
+		return options_wrong(state, o, "--maxactive is for patterns func:SYMBOL%%return");
+	if ((o->children || o->pgrp) && !o->npids && !command)
+		return options_wrong(state, o, "%s needs -p PID", o->children ? "--children" : "--pgrp");
+	if (o->children + o->pgrp + (o->cgroup != NULL) > 1)
+		return options_wrong(state, o, "only one of --children, --pgrp and --cgroup can be given");
+	return 0;
+}
+
 static const struct argp_option pid[] = {
 	{ "pid", 'p', "PID", 0, "this process, or several: 1,2,3; can be repeated", 1 },
 	{ 0 },
@@ -185,6 +227,7 @@ static const struct argp_option file[] = {
 static const struct argp_option filter[] = {
 	{ "if", KEY_IF, "EXPR", 0, "only hits for which EXPR is true, as in 'len > 4096 && path =~ \"/api/*\"'", 1 },
 	{ "string", KEY_STRING, "ARG", 0, "argument ARG (as arg0) points to a string; can be repeated", 1 },
+	{ "no-string", KEY_NO_STRING, "ARG", 0, "show the address in ARG, although its type is char *; can be repeated", 1 },
 	{ "children", KEY_CHILDREN, 0, 0, "the processes of -p and all that they fork from now on", 1 },
 	{ "pgrp", KEY_PGRP, 0, 0, "all processes in the process groups of those of -p", 1 },
 	{ "cgroup", KEY_CGROUP, "DIR", 0, "all processes in this control group and those below it", 1 },

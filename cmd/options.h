@@ -9,6 +9,7 @@
 #include <argp.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "cmd/status.h"
@@ -24,16 +25,20 @@ struct options {
 	unsigned maxactive; /* 0: not given */
 	const char **strings; /* names of arguments */
 	size_t nstrings;
+	const char **addresses; /* likewise, of --no-string */
+	size_t naddresses;
 	bool children, pgrp;
 	bool yes; /* arm any number of sites */
 	bool json, quiet, verbose;
+	bool has_counts; /* the next two are for the JSON of an error */
+	uint64_t recorded, lost;
 	char *usage;     /* what is wrong with the command line, where argp is not to say it */
 	char *complaint; /* what complain() keeps for JSON */
 };
 
 extern const struct argp options_pid;     /* -p */
 extern const struct argp options_file;    /* -f */
-extern const struct argp options_filter;  /* --if --string --children --pgrp --cgroup --maxactive */
+extern const struct argp options_filter;  /* --if --string --no-string --children --pgrp --cgroup --maxactive */
 extern const struct argp options_session; /* -s */
 extern const struct argp options_backend; /* -b */
 extern const struct argp options_yes;     /* --yes */
@@ -60,6 +65,13 @@ error_t options_pattern_or_command(struct argp_state *state, struct options *opt
                                    char ***command);
 /* As options_wrong(), after parsing. */
 __attribute__((format(printf, 2, 3), noreturn)) void options_reject(struct options *options, const char *format, ...);
+
+/*
+ * Refuses options that the rest of the command line gives no meaning, for commands that arm. patterns: those to be
+ * armed, none if an existing session is read. To be called at ARGP_KEY_END.
+ */
+error_t options_check_arming(struct argp_state *state, struct options *options, const char *const *patterns,
+                             size_t npatterns, bool command);
 
 /* One more argument in a list of them. */
 void options_append(const char ***list, size_t *n, const char *argument);

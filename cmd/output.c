@@ -2,13 +2,18 @@
 #include "cmd/output.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/interrupt.h"
 #include "cmd/options.h"
 #include "cmd/text.h"
+
+enum { PATIENCE_MS = 1000 };
 
 void no_memory(void)
 {
@@ -82,9 +87,41 @@ void remark_verbose(const struct options *options, const char *format, ...)
 	va_end(args);
 }
 
+static int failed; /* the first error of standard output */
+
+int write_results(const char *bytes, size_t n, size_t *done)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	*done = 0;
+	if (flush_results())
+		return failed;
+	while (*done < n && !failed) {
+		size_t left = n - *done;
+		ssize_t some;
+
+		/* poll() says that this much fits into a pipe */
+		if (interrupted && left > PIPE_BUF)
+			left = PIPE_BUF;
+		if (interrupted && !poll(&out, 1, PATIENCE_MS)) {
+			failed = -EINTR;
+			break;
+		}
+		some = write(STDOUT_FILENO, bytes + *done, left);
+		if (some > 0)
+			*done += (size_t)some;
+		else if (!some)
+			failed = -ENOSPC;
+		else if (errno == EAGAIN)
+			poll(&out, 1, PATIENCE_MS);
+		else if (errno != EINTR || interrupted > 1)
+			failed = -errno;
+	}
+	return failed;
+}
+
 int flush_results(void)
 {
-	static int failed;
 	bool already = ferror(stdout);
 
 	if (failed)
@@ -104,11 +141,23 @@ int flush_results(void)
 
 int finish(struct options *options, int status)
 {
-	int err;
+	json_object *document;
+	int err, fd;
 
-	if (options->complaint)
-		text_put_json(stdout, json_of("error", complaint_take(options), NULL)), putchar('\n');
+	if (options->complaint) {
+		document = json_of("error", complaint_take(options), NULL);
+		if (options->has_counts) {
+			json_object_object_add(document, "recorded", json_object_new_uint64(options->recorded));
+			json_object_object_add(document, "lost", json_object_new_uint64(options->lost));
+		}
+		text_put_json(stdout, document);
+		putchar('\n');
+	}
 	err = flush_results();
+	/* Some file systems say only when a file is closed that it could not be written. */
+	fd = err ? -1 : dup(STDOUT_FILENO);
+	if (fd >= 0 && close(fd) && errno != EINTR)
+		err = -errno;
 	if (err && err != -EPIPE && err != -EINTR) {
 		fprintf(stderr, "%s: cannot write the results: %s\n", program_invocation_short_name, strerror(-err));
 		if (status == STATUS_DONE)

@@ -29,6 +29,13 @@ int finish(struct options *options, int status);
 /* Writes stdout through. 0; -EPIPE: nobody reads it any more; another negative errno, from then on for ever. */
 int flush_results(void);
 
+/*
+ * Writes to standard output past its buffer; *done is how many bytes it has taken. The error is as that of
+ * flush_results(), which returns it from then on. After an interrupt it waits a second for a reader that does not
+ * read (-EINTR).
+ */
+int write_results(const char *bytes, size_t n, size_t *done);
+
 enum paint { PAINT_BOLD, PAINT_GOOD, PAINT_WAITING, PAINT_BAD };
 
 /* A word of our own, in colour where out is a terminal that wants it. */

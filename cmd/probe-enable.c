@@ -134,7 +134,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			return options_wrong(state, &e->options, "--overwrite is for -b agent");
 		if (e->inject && e->options.backend && !strcmp(e->options.backend, "kernel"))
 			return options_wrong(state, &e->options, "--inject is for -b agent");
-		break;
+		if (e->inject && e->command)
+			return options_wrong(state, &e->options, "--inject is for running processes; a command gets the agent by -b agent");
+		return options_check_arming(state, &e->options, e->arming.patterns, e->arming.npatterns, e->command);
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}

@@ -200,8 +200,22 @@ static json_object *json_arg(const struct list *l, const struct pp_arg *arg)
 	               values, NULL);
 }
 
-static json_object *json_probe(const struct list *l, const struct pp_image *image, const struct pp_probe *probe)
+/* A file without a path was opened by one of /proc, which names nothing once the process has ended. */
+static json_object *json_file(const struct images_entry *entry)
 {
+	static const char deleted[] = " (deleted)";
+	size_t length = strlen(entry->name), end = sizeof(deleted) - 1;
+
+	if (!strstr(pp_image_path(entry->image), "/map_files/"))
+		return text_json(pp_image_path(entry->image));
+	if (length > end && !strcmp(entry->name + length - end, deleted))
+		length -= end;
+	return text_json_bytes(entry->name, length);
+}
+
+static json_object *json_probe(const struct list *l, const struct images_entry *entry, const struct pp_probe *probe)
+{
+	const struct pp_image *image = entry->image;
 	json_object *sites = json_object_new_array(), *args = json_object_new_array();
 
 	for (size_t i = 0; i < pp_probe_args(probe); i++)
@@ -209,7 +223,7 @@ static json_object *json_probe(const struct list *l, const struct pp_image *imag
 	for (size_t i = 0; i < pp_probe_sites(probe); i++)
 		json_object_array_add(sites, json_site(l, image, pp_probe_site(probe, i)));
 	return json_of("provider", text_json(pp_probe_provider(probe)), "name", text_json(pp_probe_name(probe)), "file",
-	               text_json(pp_image_path(image)), "build_id", text_json(pp_image_build_id(image)), "signature",
+	               json_file(entry), "build_id", text_json(pp_image_build_id(image)), "signature",
 	               text_json(pp_probe_signature(probe)), "args", args, "sites", sites, NULL);
 }
 
@@ -223,7 +237,7 @@ static void list_json(struct list *l, const struct images_entry *entry)
 			continue;
 		if (l->listed++)
 			putchar(',');
-		text_put_json(stdout, json_probe(l, entry->image, probe));
+		text_put_json(stdout, json_probe(l, entry, probe));
 	}
 }
 
@@ -421,6 +435,22 @@ struct sessions {
 	size_t n, failed;
 };
 
+static void put_session_probes(const struct pp_stat *stat)
+{
+	struct pp_counts counts;
+	char pid[16];
+
+	for (size_t i = 0; i < pp_stat_rows(stat); i++) {
+		pp_stat_counts(stat, i, &counts);
+		snprintf(pid, sizeof(pid), "%d", pp_stat_pid(stat, i));
+		printf("  %12" PRIu64 " hits  pid %-8s  ", counts.hits, pp_stat_pid(stat, i) ? pid : "any");
+		text_puts(stdout, pp_stat_probe(stat, i));
+		fputs("  ", stdout);
+		text_puts(stdout, pp_stat_file(stat, i));
+		puts(pp_stat_life(stat, i) != PP_LIVES ? "  process has ended" : "");
+	}
+}
+
 static int one_session(const char *name, void *arg)
 {
 	struct sessions *all = arg;
@@ -428,8 +458,9 @@ static int one_session(const char *name, void *arg)
 	struct pp_session *session;
 	struct pp_stat *stat = NULL;
 	struct pp_counts counts;
-	size_t rows, sites = 0, stopped = 0;
+	size_t rows, sites = 0, stopped = 0, dead = 0, replaced = 0;
 	uint64_t hits = 0;
+	char dead_text[96] = "";
 	int err = pp_session_open(name, false, &session);
 
 	if (err == -ENOENT) /* ended meanwhile */
@@ -449,18 +480,32 @@ static int one_session(const char *name, void *arg)
 		sites += pp_stat_sites(stat, i);
 		stopped += pp_stat_over_budget(stat, i);
 		hits += counts.hits;
+		dead += pp_stat_life(stat, i) != PP_LIVES;
+		replaced += !pp_stat_pid(stat, i) && pp_stat_file_state(stat, i) != PP_FILE_PRESENT;
 	}
-	pp_stat_free(stat);
+	if (rows && dead == rows)
+		snprintf(dead_text, sizeof(dead_text), "  dead: its processes have ended");
+	else if (dead)
+		snprintf(dead_text, sizeof(dead_text), "  %zu of them of processes that have ended", dead);
+	else if (replaced)
+		snprintf(dead_text, sizeof(dead_text), "  %zu of them of files that were replaced or deleted", replaced);
 	if (o->json)
 		json_object_array_add(all->rows, json_of("session", text_json(name), "probes",
 		                                         json_object_new_uint64(rows), "sites",
 		                                         json_object_new_uint64(sites), "hits",
 		                                         json_object_new_uint64(hits), "stopped",
-		                                         json_object_new_uint64(stopped), NULL));
+		                                         json_object_new_uint64(stopped), "dead",
+		                                         json_object_new_uint64(dead), "replaced",
+		                                         json_object_new_uint64(replaced), "state",
+		                                         text_json(rows && dead == rows ? "dead" : dead || replaced ? "part" : "live"),
+		                                         NULL));
 	else if (!all->n && !o->quiet)
 		printf("%-20s  %6s  %6s  %12s\n", "SESSION", "PROBES", "SITES", "HITS");
 	if (!o->json)
-		printf("%-20s  %6zu  %6zu  %12" PRIu64 "\n", name, rows, sites, hits);
+		printf("%-20s  %6zu  %6zu  %12" PRIu64 "%s\n", name, rows, sites, hits, dead_text);
+	if (!o->json && o->verbose)
+		put_session_probes(stat);
+	pp_stat_free(stat);
 	if (stopped)
 		remark(o, "%zu site%s of session '%s' %s disarmed over the budget: probe-stat -s %s says which", stopped,
 		       stopped == 1 ? "" : "s", name, stopped == 1 ? "was" : "were", name);

@@ -100,6 +100,8 @@ struct row {
 	size_t sites, over_budget;
 	double share, limit; /* why they are over the budget */
 	size_t at; /* in the stat */
+	enum pp_life life;
+	enum pp_file_state file_state;
 	struct pp_counts counts;
 	double rate; /* hits a second since the reading before; NAN: not known */
 };
@@ -131,7 +133,10 @@ static int by_name(const void *a, const void *b)
 
 	if (!order)
 		order = strcmp(x->file, y->file);
-	return order ? order : (x->pid > y->pid) - (x->pid < y->pid);
+	if (!order)
+		order = (x->pid > y->pid) - (x->pid < y->pid);
+	/* a pid that is used again has a row for each process */
+	return order ? order : (int)x->life - (int)y->life;
 }
 
 static int by_hits(const void *a, const void *b)
@@ -173,6 +178,8 @@ static int reading_take(struct reading *reading, const struct options *options, 
 		row->file = pp_stat_file(reading->stat, i);
 		row->backend = pp_stat_backend(reading->stat, i);
 		row->pid = pp_stat_pid(reading->stat, i);
+		row->life = pp_stat_life(reading->stat, i);
+		row->file_state = pp_stat_file_state(reading->stat, i);
 		row->sites = pp_stat_sites(reading->stat, i);
 		row->over_budget = pp_stat_stopped(reading->stat, i, &row->share, &row->limit);
 		pp_stat_counts(reading->stat, i, &row->counts);
@@ -199,6 +206,22 @@ static void reading_rates(struct reading *now, const struct reading *before)
 }
 
 /* ---- showing it ---- */
+
+/* JSON: what became of the row's process, or of the file that it waits for; "live" where it can be hit. */
+static const char *state_word(const struct row *r)
+{
+	static const char *const of_process[] = { "live", "ended", "pid reused" };
+	static const char *const of_file[] = { "live", "file replaced", "file deleted" };
+
+	return r->pid ? of_process[r->life] : of_file[r->file_state];
+}
+
+static const char *file_word(const struct row *r)
+{
+	static const char *const words[] = { "present", "replaced", "deleted" };
+
+	return words[r->file_state];
+}
 
 /* Hits by process, of a row that is for all of them. */
 static void add_processes(json_object *to, const struct pp_stat *stat, const struct row *r)
@@ -227,6 +250,8 @@ static void put_json(struct options *o, const struct reading *reading)
 		                           "pid", r->pid ? json_object_new_int(r->pid) : NULL,
 		                           "file", text_json(r->file),
 		                           "backend", text_json(r->backend),
+		                           "state", text_json(state_word(r)),
+		                           "file_state", text_json(file_word(r)),
 		                           "sites", json_object_new_uint64(r->sites),
 		                           "hits", json_object_new_uint64(r->counts.hits),
 		                           "filtered", json_object_new_uint64(r->counts.filtered),
@@ -258,7 +283,8 @@ static void put_json(struct options *o, const struct reading *reading)
 			"hits", json_object_new_uint64(reading->cost.hits),
 			"trap_ns", json_object_new_double(reading->cost.trap_ns),
 			"program_ns", json_object_new_double(reading->cost.program_ns),
-			"cpu_share", json_object_new_double(reading->cost.share), NULL));
+			"cpu_share", json_object_new_double(reading->cost.share),
+			"call_ns", json_object_new_double(reading->cost.call_ns), NULL));
 	if (o->complaint)
 		json_object_object_add(document, "error", complaint_take(o));
 	text_put_json(stdout, document);
@@ -278,7 +304,7 @@ static const struct column columns[] = {
 	{ "RECORDED", offsetof(struct pp_counts, recorded), SOMETIMES },
 	{ "LOST", offsetof(struct pp_counts, lost), SOMETIMES },
 	{ "ENTRIES", offsetof(struct pp_counts, entries), RETURNS },
-	{ "MISSED", offsetof(struct pp_counts, missed), SOMETIMES },
+	{ "MISSED", offsetof(struct pp_counts, missed), RETURNS },
 	{ "UNDER WAY", offsetof(struct pp_counts, under_way), RETURNS },
 	{ "ABANDONED", offsetof(struct pp_counts, abandoned), RETURNS },
 };
@@ -316,6 +342,17 @@ static void put_processes(const struct options *o, const struct pp_stat *stat, c
 	}
 	if (r->counts.other && o->verbose)
 		printf("%12" PRIu64 "  of these, other processes\n", r->counts.other);
+}
+
+/* Why the row is not what it was when it was armed, after its file. */
+static void put_state(const struct row *r)
+{
+	if (r->file_state != PP_FILE_PRESENT)
+		printf(" (%s)", file_word(r));
+	if (r->life == PP_ENDED)
+		fputs("  process has ended", stdout);
+	else if (r->life == PP_OTHER)
+		fputs("  process has ended, its pid is another's", stdout);
 }
 
 static void put_table(const struct options *o, const struct reading *reading, bool rates)
@@ -365,6 +402,7 @@ static void put_table(const struct options *o, const struct reading *reading, bo
 		text_puts(stdout, r->file);
 		if (r->over_budget)
 			printf("  stopped: cost %.0f %% of a CPU (limit %g %%)", 100 * r->share, 100 * r->limit);
+		put_state(r);
 		putchar('\n');
 		if ((o->verbose || o->npids) && !r->pid)
 			put_processes(o, reading->stat, r);
@@ -377,10 +415,12 @@ enum { STOPPED_SHOWN = 5 };
 static void remarks(const struct options *o, const struct reading *all, const struct reading *reading)
 {
 	const struct pp_cost *cost = &reading->cost;
-	size_t stopped = 0;
+	size_t stopped = 0, dead = 0;
 
-	for (size_t i = 0; i < all->n; i++)
+	for (size_t i = 0; i < all->n; i++) {
 		stopped += all->rows[i].over_budget != 0;
+		dead += all->rows[i].life != PP_LIVES;
+	}
 	for (size_t i = 0; i < all->n; i++) {
 		const struct row *r = &all->rows[i];
 
@@ -397,12 +437,18 @@ static void remarks(const struct options *o, const struct reading *all, const st
 	if (reading->hidden)
 		remark(o, "%zu probe%s without hits %s not shown: -a shows all", reading->hidden,
 		       reading->hidden == 1 ? "" : "s", reading->hidden == 1 ? "is" : "are");
+	if (dead && dead == all->n)
+		remark(o, "session '%s' is dead: all its processes have ended; probe-disable -s %s removes it",
+		       options_session_name(o), options_session_name(o));
 	if (reading->has_cost && cost->hits)
 		remark(o, "a hit costs %.0f ns (the trap %.0f, the program %.0f); in the last %.1f s the session took %.2f %% of "
 		          "a CPU", cost->trap_ns + cost->program_ns, cost->trap_ns, cost->program_ns, COST_MS / 1e3,
 		       100 * cost->share);
 	else if (reading->has_cost)
 		remark(o, "the trap of a hit costs %.0f ns; there was none in the last %.1f s", cost->trap_ns, COST_MS / 1e3);
+	if (reading->has_cost && cost->call_ns > 0)
+		remark(o, "durations have up to %.0f ns of the traps subtracted; what other probes within take is in them",
+		       cost->call_ns);
 }
 
 static bool has_process(const struct reading *reading, const struct row *row, pid_t pid)

@@ -5,7 +5,6 @@
 #include <probepoint.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -14,11 +13,11 @@
 
 #include "cmd/arming.h"
 #include "cmd/command.h"
-#include "cmd/event.h"
 #include "cmd/interrupt.h"
 #include "cmd/options.h"
 #include "cmd/output.h"
 #include "cmd/preload.h"
+#include "cmd/sink.h"
 
 struct trace {
 	struct options options;
@@ -31,12 +30,16 @@ struct trace {
 	bool targeted; /* with the last of the targets the trace ends */
 	int *targets;  /* pidfds */
 	size_t ntargets;
-	uint64_t records, damaged;
+	struct sink sink;
+	uint64_t records; /* that were read */
+	uint64_t damaged; /* of the lost ones */
+	bool limited;     /* it ended with --count: what the session recorded after that was not asked for */
 };
 
-enum { TICK_MS = 100, TICKS_A_SECOND = 1000 / TICK_MS, BUFFER = 1 << 16 };
+enum { TICK_MS = 100, TICKS_A_SECOND = 1000 / TICK_MS };
 
-#define SLACK_NS 1000000 /* records of several CPUs come in the order of their times but for this */
+/* A hit that is being recorded when recording ends is waited for, so many times for so long. */
+enum { LATE_TIMES = 50, LATE_NS = 2000000 };
 
 static const struct argp_option own[] = {
 	{ "output", 'o', "DIR", 0, "write a CTF trace into the new folder DIR instead of printing", 1 },
@@ -56,7 +59,7 @@ static error_t check(struct argp_state *state, struct trace *t)
 		return options_wrong(state, o, "a PATTERN makes a session of its own; -s is for one that is there");
 	if (t->arming.npatterns && !t->command_argv && !o->npids && !o->nfiles)
 		return options_wrong(state, o, "where? give -p PID, -f FILE or -- COMMAND");
-	return 0;
+	return options_check_arming(state, o, t->arming.patterns, t->arming.npatterns, t->command_argv);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -152,98 +155,130 @@ static bool session_gone(const struct trace *t)
 	return !t->arming.npatterns && !pp_sessions(is_name, (void *)name);
 }
 
-/* 0, or why not: -EPIPE where nobody listens any more. */
-static int one(struct trace *t, struct pp_trace *out, const struct pp_event *event)
+/* Takes the record into the trace or the output. -EPIPE: nobody reads that any more. */
+static int one(struct trace *t, struct pp_reader *reader, struct pp_trace *out, const struct pp_event *event)
 {
-	if (out)
-		return pp_trace_write(out, event);
-	(t->options.json ? event_put_json : event_put_text)(stdout, event);
-	return __fpending(stdout) > BUFFER / 2 || ferror(stdout) ? flush_results() : 0;
+	struct pp_mark mark;
+	int err;
+
+	t->records++;
+	if (!out)
+		return sink_put(&t->sink, reader, event, t->options.json);
+	err = pp_trace_write(out, event);
+	if (err != -EBADMSG)
+		return err;
+	pp_event_mark(event, &mark);
+	pp_reader_lose(reader, &mark);
+	return 0;
 }
 
-static uint64_t now(void)
+static int flush(struct trace *t, struct pp_reader *reader, struct pp_trace *out)
 {
-	struct timespec t;
+	return out ? pp_trace_write(out, NULL) : sink_flush(&t->sink, reader);
+}
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
+static bool is_complete(struct trace *t)
+{
+	t->limited = t->limit && t->records >= t->limit;
+	return t->limited;
+}
+
+/* Reads while there are hits to come. */
+static int read_on(struct trace *t, struct pp_reader *reader, struct pp_trace *out)
+{
+	const struct pp_event *event;
+	unsigned idle = 0;
+	int got, err;
+
+	while (!interrupted && !is_complete(t)) {
+		got = pp_reader_next(reader, 0, &event);
+		if (got == 0) {
+			err = flush(t, reader, out);
+			if (err)
+				return err;
+			if (targets_gone(t) || (++idle % TICKS_A_SECOND == 0 && session_gone(t)))
+				return 0;
+			if (!out && nobody_listens())
+				return 0; /* writing the rest says so */
+			got = pp_reader_next(reader, TICK_MS, &event);
+		}
+		if (got == -EBADMSG || got == -EINTR || got == 0) /* the reader counts what is damaged */
+			continue;
+		if (got < 0)
+			return got;
+		err = one(t, reader, out, event);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Reads what was recorded until recording was ended. A second interrupt ends that, too. */
+static int read_rest(struct trace *t, struct pp_reader *reader, struct pp_trace *out)
+{
+	struct pp_reader_counts counts;
+	const struct pp_event *event;
+	int got, err;
+
+	for (int late = 0; interrupted < 2 && !is_complete(t);) {
+		got = pp_reader_next(reader, 0, &event);
+		if (got == -EBADMSG || got == -EINTR)
+			continue;
+		if (got < 0)
+			return got;
+		if (got) {
+			err = one(t, reader, out, event);
+			if (err)
+				return err;
+			continue;
+		}
+		pp_reader_counts(reader, &counts);
+		if (late++ == LATE_TIMES || (late > 1 && t->records + counts.damaged >= counts.recorded))
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = LATE_NS }, NULL);
+	}
+	return flush(t, reader, out);
 }
 
 static int read_all(struct trace *t, struct pp_reader *reader, struct pp_trace *out)
 {
-	const struct pp_event *event;
-	uint64_t until = 0; /* 0: not interrupted */
-	bool last = false;
-	unsigned idle = 0;
-	int got, err = 0;
+	int err = read_on(t, reader, out);
 
-	/* What was hit before an interrupt was recorded for us, and comes out; a second one ends that. */
-	while (interrupted < 2 && !(t->limit && t->records >= t->limit)) {
-		if (interrupted && !until)
-			until = now() + SLACK_NS;
-		got = pp_reader_next(reader, 0, &event);
-		if (got == 0 && (last || until))
-			break;
-		if (got == 0) {
-			err = out ? pp_trace_write(out, NULL) : flush_results();
-			if (err)
-				return err;
-			/* what was recorded before they ended is read after it is known that they have */
-			last = targets_gone(t) || (++idle % TICKS_A_SECOND == 0 && session_gone(t));
-			if (last)
-				continue;
-			if (!out && nobody_listens())
-				return -EPIPE;
-			got = pp_reader_next(reader, TICK_MS, &event);
-		}
-		if (got == -EBADMSG) {
-			t->damaged++;
-			continue;
-		}
-		if (got == -EINTR || got == 0)
-			continue;
-		if (got < 0)
-			return got;
-		err = one(t, out, event);
-		if (err == -EBADMSG)
-			t->damaged++;
-		else if (err)
-			return err;
-		else
-			t->records++;
-		if (until && pp_event_time(event) > until)
-			break;
-	}
-	return out ? 0 : flush_results();
+	pp_reader_stop(reader);
+	return err ? err : read_rest(t, reader, out);
 }
 
-static int lost(struct pp_session *session, uint64_t *sum)
+/* What is recorded is written; every other record is lost. Of a session that goes on, unread ones are the next reader's. */
+static void account(struct trace *t, struct pp_reader *reader, struct pp_trace *out)
 {
-	struct pp_stat *stat;
-	struct pp_counts counts;
-	int err = pp_session_stat(session, &stat);
+	struct options *o = &t->options;
+	struct pp_reader_counts counts;
+	uint64_t all;
 
-	*sum = 0;
-	if (err)
-		return err;
-	for (size_t i = 0; i < pp_stat_rows(stat); i++) {
-		pp_stat_counts(stat, i, &counts);
-		*sum += counts.lost;
-	}
-	pp_stat_free(stat);
-	return 0;
+	if (!out)
+		sink_flush(&t->sink, reader); /* of an error what is left is lost */
+	/* Of our own session nobody asked for more than --count. */
+	if (!t->limited || !t->arming.npatterns)
+		pp_reader_drop(reader);
+	pp_reader_counts(reader, &counts);
+	o->recorded = out ? pp_trace_events(out) : t->sink.written;
+	o->lost = counts.lost;
+	t->damaged = counts.damaged;
+	/* Nobody else reads or has read our own session, so that its counters tell exactly. */
+	all = counts.recorded + counts.lost - counts.damaged;
+	if (t->arming.npatterns && !t->limited && all > o->recorded + o->lost)
+		o->lost = all - o->recorded;
+	o->has_counts = true;
 }
 
-static void summarise(const struct trace *t, struct pp_session *session, uint64_t lost_before)
+static void summarise(const struct trace *t)
 {
-	uint64_t lost_now;
-	char lost_text[48] = "", damaged[48] = "";
+	const struct options *o = &t->options;
+	char damaged[64] = "";
 
-	if (!lost(session, &lost_now))
-		snprintf(lost_text, sizeof(lost_text), ", %" PRIu64 " lost", lost_now - lost_before);
 	if (t->damaged)
-		snprintf(damaged, sizeof(damaged), ", %" PRIu64 " damaged", t->damaged);
-	remark(&t->options, "%" PRIu64 " recorded%s%s%s%s", t->records, lost_text, damaged, t->directory ? " in " : "",
+		snprintf(damaged, sizeof(damaged), " (%" PRIu64 " of them damaged)", t->damaged);
+	remark(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s", o->recorded, o->lost, damaged, t->directory ? " in " : "",
 	       t->directory ? t->directory : "");
 }
 
@@ -254,11 +289,10 @@ static enum status follow(struct trace *t, struct pp_session *session)
 	struct pp_reader *reader = NULL;
 	struct pp_trace *out = NULL;
 	enum status status = STATUS_FAILED;
-	uint64_t lost_before;
 	bool began = false;
 	int err;
 
-	if (lost(session, &lost_before) || pp_reader_open(session, &reader) ||
+	if (pp_reader_open(session, &reader) ||
 	    (t->directory && pp_trace_create(t->directory, session, &out))) {
 		complain(o, "%s", pp_error());
 		goto out;
@@ -278,14 +312,18 @@ static enum status follow(struct trace *t, struct pp_session *session)
 		complain(o, "%s", pp_error());
 	else
 		status = STATUS_DONE; /* or finish() tells what is wrong with stdout */
+	account(t, reader, out);
+	if (out)
+		pp_trace_lost(out, o->lost);
 out:
 	if (out && pp_trace_close(out) && status == STATUS_DONE) {
 		complain(o, "%s", pp_error());
 		status = STATUS_FAILED;
 	}
 	pp_reader_free(reader);
+	sink_free(&t->sink);
 	if (began)
-		summarise(t, session, lost_before);
+		summarise(t);
 	return status;
 }
 
@@ -342,7 +380,7 @@ static int trace_command(struct trace *t)
 {
 	enum status status;
 	char *preload;
-	int err;
+	int err, of_command;
 
 	if (!preload_list(&t->options, &preload))
 		return finish(&t->options, STATUS_NOT_STARTED);
@@ -355,14 +393,16 @@ static int trace_command(struct trace *t)
 	interrupt_catch();
 	t->arming.command = &t->command;
 	status = trace_own(t);
-	finish(&t->options, status);
+	status = finish(&t->options, status);
 	if (!t->command.running) {
 		command_cancel(&t->command);
 		return status == STATUS_NOT_FOUND || status == STATUS_NOT_EXECUTABLE ? status : STATUS_NOT_STARTED;
 	}
 	/* A second interrupt ends us, and leaves the command alone. */
 	interrupt_release();
-	return command_wait(&t->command);
+	of_command = command_wait(&t->command);
+	/* A trace that is not whole is no success, whatever the command says of itself. */
+	return of_command || status != STATUS_FAILED ? of_command : STATUS_FAILED;
 }
 
 int main(int argc, char **argv)
@@ -370,7 +410,6 @@ int main(int argc, char **argv)
 	static struct trace t; /* lasts as long as the program */
 
 	options_parse(&argp, argc, argv, &t.options, &t);
-	setvbuf(stdout, NULL, _IOFBF, BUFFER);
 	if (t.command_argv)
 		return trace_command(&t);
 	interrupt_catch();

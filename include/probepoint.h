@@ -144,6 +144,11 @@ int pp_request_filter(struct pp_request *request, const char *expression);
  */
 int pp_request_string(struct pp_request *request, const char *argument);
 /*
+ * Reads the argument of this name as an address, although its type is `char *`. Can be repeated. Arming fails with -EDOM
+ * if no probe that matches has an argument of such a name, here and of pp_request_string().
+ */
+int pp_request_no_string(struct pp_request *request, const char *argument);
+/*
  * Whom the request means beside the processes named; one of these. Every process that
  * maps the images then meets the trap, and those that are not meant are not counted.
  * _children: what the processes fork from now on, to any depth. _pgrp: all in their
@@ -273,6 +278,7 @@ struct pp_cost {
 	uint64_t hits;              /* while it was measured, of processes that are not meant too */
 	double trap_ns, program_ns; /* CPU time of a hit: the trap, and (0 where there were no hits) what is done there */
 	double share;               /* of one CPU */
+	double call_ns;             /* what is subtracted from the durations of calls for their traps, at most; 0: no calls */
 };
 
 /* Measures for so many ms what the session's hits cost. */
@@ -325,6 +331,27 @@ size_t pp_stat_rows(const struct pp_stat *stat);
 const char *pp_stat_probe(const struct pp_stat *stat, size_t row);
 pid_t pp_stat_pid(const struct pp_stat *stat, size_t row);
 const char *pp_stat_file(const struct pp_stat *stat, size_t row);
+
+/* What became of the row's process: one that is not PP_LIVES is not hit any more. PP_LIVES if pid is 0. */
+enum pp_life {
+	PP_LIVES,
+	PP_ENDED,
+	PP_OTHER, /* its pid is another process's now */
+};
+
+enum pp_life pp_stat_life(const struct pp_stat *stat, size_t row);
+
+/*
+ * What is at the file's path. Processes that map the old file are still hit after it was replaced or deleted; what
+ * starts later is not.
+ */
+enum pp_file_state {
+	PP_FILE_PRESENT,
+	PP_FILE_REPLACED,
+	PP_FILE_DELETED,
+};
+
+enum pp_file_state pp_stat_file_state(const struct pp_stat *stat, size_t row);
 const char *pp_stat_backend(const struct pp_stat *stat, size_t row);
 size_t pp_stat_sites(const struct pp_stat *stat, size_t row);
 /*
@@ -355,6 +382,40 @@ void pp_reader_free(struct pp_reader *reader);
  */
 int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_event **event);
 
+/*
+ * Ends recording; what was recorded before can still be read. Hits that come later are idle (of a session that records
+ * without a reader: recorded, for the next one).
+ */
+void pp_reader_stop(struct pp_reader *reader);
+
+/* Which point of which process a record is of. */
+struct pp_mark {
+	uint32_t segment, point;
+	pid_t pid;
+};
+
+void pp_event_mark(const struct pp_event *event, struct pp_mark *mark);
+/*
+ * The caller read the record and could not keep it (a full disk). The session counts it as lost from here on, and not
+ * as recorded any more.
+ */
+void pp_reader_lose(struct pp_reader *reader, const struct pp_mark *mark);
+
+/*
+ * For a caller that ends before pp_reader_next() returns 0: what the reader has taken out of the session and not given
+ * to the caller is lost, and nothing more can be read.
+ */
+void pp_reader_drop(struct pp_reader *reader);
+
+/* What became of the session's records since the reader was opened. */
+struct pp_reader_counts {
+	uint64_t recorded; /* by the session's counters */
+	uint64_t lost;     /* there was no room, or they were damaged, or pp_reader_lose() had them */
+	uint64_t damaged;  /* of the lost ones, those that recorded contains too */
+};
+
+void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts);
+
 enum pp_kind {
 	PP_SIGNED,
 	PP_UNSIGNED,
@@ -364,9 +425,15 @@ enum pp_kind {
 	PP_CHAR,
 	PP_FLOAT,
 	PP_FAULT, /* could not be read: its memory was not there */
+	PP_MISSING, /* can never be read at this site: its operand cannot be resolved */
 };
 
-uint64_t pp_event_time(const struct pp_event *event); /* ns of CLOCK_MONOTONIC */
+uint64_t pp_event_time(const struct pp_event *event); /* ns of CLOCK_MONOTONIC, of the machine's first time namespace */
+/*
+ * The time of day, ns since 1970. It follows steps of the clock, and time that the machine was suspended, as far as the
+ * reader was there; records of less than a tenth of a second before a step may be told by the new clock.
+ */
+int64_t pp_event_time_of_day(const struct pp_event *event);
 pid_t pp_event_pid(const struct pp_event *event);
 pid_t pp_event_tid(const struct pp_event *event);
 const char *pp_event_comm(const struct pp_event *event);
@@ -374,7 +441,7 @@ const char *pp_event_probe(const struct pp_event *event); /* "provider:name" */
 size_t pp_event_args(const struct pp_event *event);
 const char *pp_event_arg_name(const struct pp_event *event, size_t i);
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i);
-int64_t pp_event_arg_int(const struct pp_event *event, size_t i);  /* all but PP_STRING, PP_FLOAT, PP_FAULT */
+int64_t pp_event_arg_int(const struct pp_event *event, size_t i);  /* all but PP_STRING, PP_FLOAT, PP_FAULT, PP_MISSING */
 double pp_event_arg_float(const struct pp_event *event, size_t i); /* PP_FLOAT */
 /* PP_STRING: its bytes, *length of them and a NUL behind; *cut: there was more in the target. */
 const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *length, bool *cut);
@@ -390,7 +457,14 @@ struct pp_trace;
 int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace **trace);
 /* event NULL: writes out what is held back to be sorted. -EBADMSG: this event only is left out. */
 int pp_trace_write(struct pp_trace *trace, const struct pp_event *event);
-/* Writes out the rest. Errors that were put off (a full disk) come back here. Frees the trace in any case. */
+/* How many events the trace on disk has. What is held back is not among them. */
+uint64_t pp_trace_events(const struct pp_trace *trace);
+/*
+ * Says how many events were lost in all since the trace was made. If it is not called, the session's counters say so.
+ * pp_trace_close() writes the number into the trace, also on a full disk as long as a packet is there to hold it.
+ */
+void pp_trace_lost(struct pp_trace *trace, uint64_t lost);
+/* Writes out the rest. Events that could not be written are lost, as by pp_reader_lose(). Errors that were put off (a full disk) come back here. Frees the trace in any case. */
 int pp_trace_close(struct pp_trace *trace);
 
 #pragma GCC visibility pop

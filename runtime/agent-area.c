@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "runtime/agent-client.h"
+#include "runtime/clock.h"
 #include "sdt/error.h"
 
 /* Far more than agents have, and no more than can be looked at. */
@@ -60,8 +61,9 @@ int area_map(struct area *area, int fd, pid_t pid)
 		.header = at, .size = st.st_size, .places_at = h.places_at, .rings_at = h.rings_at,
 		.ring_stride = h.ring_stride, .counts_in_ring = h.counts_in_ring, .data_in_ring = h.data_in_ring,
 		.overflow_at = h.overflow_at, .nplaces = h.nplaces, .nrings = h.nrings, .clock = h.clock,
-		.base_ticks = h.base_ticks, .base_ns = h.base_ns,
+		.base_ticks = h.base_ticks, .shift = clock_shift(pid),
 	};
+	area->base_ns = h.base_ns - (uint64_t)area->shift;
 	return 0;
 }
 
@@ -105,6 +107,35 @@ static void add(struct agent_count *to, const struct agent_count *from)
 	to->filtered += __atomic_load_n(&from->filtered, __ATOMIC_RELAXED);
 	to->idle += __atomic_load_n(&from->idle, __ATOMIC_RELAXED);
 	to->lost += __atomic_load_n(&from->lost, __ATOMIC_RELAXED);
+}
+
+uint64_t area_ring_recorded(const struct area *area, uint32_t i)
+{
+	const struct agent_ring *ring = area_ring(area, i);
+	const struct agent_count *table = (const struct agent_count *)((const unsigned char *)ring + area->counts_in_ring);
+	uint64_t sum = 0;
+
+	/* A ring that was never taken has no memory yet, and a look would give it some. */
+	for (uint32_t n = area_placed(area), p = 0; p < n && __atomic_load_n(&ring->turns, __ATOMIC_ACQUIRE); p++)
+		sum += __atomic_load_n(&table[p].recorded, __ATOMIC_RELAXED);
+	return sum;
+}
+
+bool area_lose(const struct area *area, uint32_t segment, uint32_t point)
+{
+	/* The table of threads without a ring is added to atomically. */
+	struct agent_count *table = (struct agent_count *)at(area, area->overflow_at);
+
+	for (uint32_t n = area_placed(area), i = 0; i < n; i++) {
+		struct agent_place place = area_place(area, i);
+
+		if (place.segment != (segment & ~SEGMENT_AGENT) || place.point != point)
+			continue;
+		__atomic_fetch_sub(&table[i].recorded, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&table[i].lost, 1, __ATOMIC_RELAXED);
+		return true;
+	}
+	return false;
 }
 
 void area_count(const struct area *area, uint32_t segment, struct agent_count *counts, uint32_t npoints)

@@ -566,6 +566,43 @@ static void agent_release(struct segment *segment)
 	segment->state = NULL;
 }
 
+struct telling {
+	const struct desc *desc;
+	int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg);
+	void *arg;
+};
+
+static int tell_process(pid_t pid, const struct agent_count *counts, void *arg)
+{
+	const struct telling *t = arg;
+	int err = 0;
+
+	for (uint32_t i = 0; i < t->desc->npoints && !err; i++) {
+		uint64_t hits = counts[i].filtered + counts[i].idle + counts[i].recorded + counts[i].lost;
+
+		if (hits && !desc_points(t->desc)[i].pid)
+			err = t->fn(i, pid, hits, t->arg);
+	}
+	return err;
+}
+
+static int agent_processes(const struct segment *segment,
+                           int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg)
+{
+	return members_each(agent_loaded(segment), segment->desc, tell_process, &(struct telling){ segment->desc, fn, arg });
+}
+
+static uint64_t agent_start_time(const struct segment *segment, uint32_t pid)
+{
+	const struct agent_segment *s = agent_loaded(segment)->file.segment;
+	const struct agent_process *processes = (const struct agent_process *)((const char *)s + s->processes_at);
+
+	for (uint32_t i = 0; i < s->nprocesses; i++)
+		if (processes[i].pid == pid)
+			return processes[i].start_time;
+	return 0;
+}
+
 static bool agent_armed(const struct segment *segment, uint32_t point)
 {
 	return agent_loaded(segment)->file.on[point] == 1;
@@ -600,8 +637,14 @@ const struct backend backend_agent = {
 	.disarm = agent_disarm,
 	.release = agent_release,
 	.armed = agent_armed,
+	.processes = agent_processes,
+	.start_time = agent_start_time,
 	.counts = agent_counts,
 	.reader_open = agent_reader_open,
 	.reader_next = agent_reader_next,
 	.reader_close = agent_reader_close,
+	.reader_stop = agent_reader_stop,
+	.reader_drop = agent_reader_drop,
+	.reader_damaged = agent_reader_damaged,
+	.lose = agent_lose,
 };

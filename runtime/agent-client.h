@@ -64,6 +64,7 @@ struct area {
 	struct agent_area *header;
 	size_t size;
 	uint64_t places_at, rings_at, ring_stride, counts_in_ring, data_in_ring, overflow_at;
+	int64_t shift; /* what the process's time namespace adds to CLOCK_MONOTONIC */
 	uint32_t nplaces, nrings, clock;
 	uint64_t base_ticks, base_ns;
 };
@@ -77,6 +78,10 @@ unsigned char *area_data(const struct area *area, uint32_t ring);
 /* Places in use so far. */
 uint32_t area_placed(const struct area *area);
 struct agent_place area_place(const struct area *area, uint32_t place);
+/* The records that the ring's own counters have. */
+uint64_t area_ring_recorded(const struct area *area, uint32_t ring);
+/* Moves one record of the point from recorded to lost. false: the area has no such point. */
+bool area_lose(const struct area *area, uint32_t segment, uint32_t point);
 /* Adds to counts[] (npoints of them) what was counted for a segment, by its points. */
 void area_count(const struct area *area, uint32_t segment, struct agent_count *counts, uint32_t npoints);
 

@@ -113,9 +113,9 @@ static bool has_moved(const struct member *member)
 	return __atomic_load_n(&member->area.header->moved, __ATOMIC_ACQUIRE) == 1;
 }
 
-static void member_free(struct member *member)
+static void member_free(struct agent_reader *reader, struct member *member)
 {
-	agent_reader_leave(member);
+	agent_reader_leave(reader, member);
 	area_unmap(&member->area);
 	if (member->pidfd >= 0)
 		close(member->pidfd);
@@ -125,7 +125,7 @@ static void member_free(struct member *member)
 void members_release(struct agent_session *k)
 {
 	for (size_t i = 0; i < k->nmembers; i++)
-		member_free(k->members[i]);
+		member_free(k->reader, k->members[i]);
 	free(k->members);
 	k->members = NULL;
 	k->nmembers = 0;
@@ -208,7 +208,7 @@ static int meet(pid_t pid, uint64_t key, void *arg)
 	if (!err && k->reader)
 		err = agent_reader_join(k->reader, member);
 	if (err)
-		member_free(member);
+		member_free(k->reader, member);
 	else
 		k->members[k->nmembers++] = member;
 	return err == -ENOMEM ? err : 0;
@@ -240,7 +240,7 @@ int members_look(struct agent_session *k)
 			if (k->session->segments[s]->backend == &backend_agent)
 				save(k, member, k->session->segments[s]->number, k->session->segments[s]->desc->npoints,
 				     !has_ended(member));
-		member_free(member);
+		member_free(k->reader, member);
 	}
 	k->nmembers = n;
 	return err;
@@ -248,10 +248,15 @@ int members_look(struct agent_session *k)
 
 /* ---- counting ---- */
 
+/* Counts of a process for all points of the segment; they are added to what is there. */
+typedef int counted_fn(pid_t pid, const struct agent_count *counts, void *arg);
+
 struct sum {
 	struct agent_loaded *loaded;
 	const struct desc *desc;
 	const char *name;
+	counted_fn *fn;
+	void *arg;
 };
 
 static int add_file(uint32_t number, pid_t pid, void *arg)
@@ -260,6 +265,7 @@ static int add_file(uint32_t number, pid_t pid, void *arg)
 	const struct agent_session *k = sum->loaded->session;
 	struct agent_counts *c, *own = NULL;
 	bool mapped = false;
+	int err = 0;
 
 	if (number != sum->desc->segment || !pid)
 		return 0;
@@ -271,15 +277,54 @@ static int add_file(uint32_t number, pid_t pid, void *arg)
 	if (!strcmp(sum->name, "last"))
 		own = counts_read(&k->store, "counts", number, pid, sum->desc->npoints);
 	if (!strcmp(sum->name, "past") || (!mapped && (!own || own->start_time != c->start_time)))
-		add(sum->loaded->counts, counts_of(c), sum->desc->npoints);
+		err = sum->fn(pid, counts_of(c), sum->arg);
 	free(own);
 	free(c);
+	return err;
+}
+
+/* Of processes that have ended. */
+static int each_file(struct agent_loaded *loaded, const struct desc *desc, counted_fn *fn, void *arg)
+{
+	static const char *const names[] = { "counts", "last", "past" };
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !err; i++) {
+		struct sum sum = { loaded, desc, names[i], fn, arg };
+
+		err = agent_store_each(&loaded->session->store, names[i], add_file, &sum);
+	}
+	return err;
+}
+
+static int add_counts(pid_t pid, const struct agent_count *counts, void *arg)
+{
+	struct sum *sum = arg;
+
+	(void)pid;
+	add(sum->loaded->counts, counts, sum->desc->npoints);
 	return 0;
+}
+
+int members_each(struct agent_loaded *loaded, const struct desc *desc, counted_fn *fn, void *arg)
+{
+	struct agent_session *k = loaded->session;
+	struct agent_count *counts = calloc(desc->npoints + 1, sizeof(*counts));
+	int err = counts ? 0 : error_set(ENOMEM, "out of memory");
+
+	for (size_t i = 0; i < k->nmembers && !err; i++) {
+		if (has_moved(k->members[i]))
+			continue;
+		memset(counts, 0, desc->npoints * sizeof(*counts));
+		area_count(&k->members[i]->area, desc->segment, counts, desc->npoints);
+		err = fn(k->members[i]->peer.pid, counts, arg);
+	}
+	free(counts);
+	return err ? err : each_file(loaded, desc, fn, arg);
 }
 
 int members_count(struct agent_loaded *loaded, const struct desc *desc)
 {
-	static const char *const names[] = { "counts", "last", "past" };
 	struct agent_session *k = loaded->session;
 	int err = 0;
 
@@ -296,11 +341,8 @@ int members_count(struct agent_loaded *loaded, const struct desc *desc)
 		if (!k->reader && k->owner < 0)
 			save(k, k->members[i], desc->segment, desc->npoints, false);
 	}
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !err; i++) {
-		struct sum sum = { loaded, desc, names[i] };
-
-		err = agent_store_each(&k->store, names[i], add_file, &sum);
-	}
+	if (!err)
+		err = each_file(loaded, desc, add_counts, &(struct sum){ .loaded = loaded, .desc = desc });
 	loaded->counted = clock_ns();
 	return err;
 }

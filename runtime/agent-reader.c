@@ -111,6 +111,8 @@ static uint64_t ns_of(const struct agent_reader *r, const struct area *area, uin
 	double slope = r->slope, ago;
 	struct sample base;
 
+	if (area->clock == AGENT_CLOCK_MONOTONIC)
+		time -= (uint64_t)area->shift;
 	if (area->clock == AGENT_CLOCK_TSC) {
 		if (time >= r->last.ticks) {
 			ago = (double)(time - r->last.ticks) * slope;
@@ -130,7 +132,7 @@ static uint64_t ns_of(const struct agent_reader *r, const struct area *area, uin
 static uint64_t clock_at(const struct agent_reader *r, const struct area *area, uint64_t ns)
 {
 	if (area->clock == AGENT_CLOCK_MONOTONIC)
-		return ns;
+		return ns + (uint64_t)area->shift;
 	return r->last.ticks + (uint64_t)((double)(ns - r->last.ns) / (slope_ok(r->slope) ? r->slope : 1));
 }
 
@@ -304,7 +306,7 @@ static void let_record(const struct agent_reader *r, const struct member *member
 
 static void say_alive(struct agent_reader *r, uint64_t now)
 {
-	if (now - r->said < ALIVE_NS / 8)
+	if (r->stopped || now - r->said < ALIVE_NS / 8)
 		return;
 	r->said = now;
 	for (size_t i = 0; i < r->session->nmembers; i++)
@@ -376,14 +378,14 @@ int agent_reader_next(void *reader, const struct record_thread **thread, const s
 	if (r->queued < QUEUED_MAX && clock_ns() - r->passed > PASS_NS)
 		err = pass(r);
 	while (!err) {
-		if (r->damaged) {
-			r->damaged = false;
+		if (r->complaint) {
+			r->complaint = false;
 			return error_set(EBADMSG, "a ring of session '%s' holds what cannot be", r->session->name);
 		}
 		if (r->nheap && front(r->heap[0])->time <= r->good_until)
 			break;
 		err = pass(r);
-		if (err || r->damaged || (r->nheap && front(r->heap[0])->time <= r->good_until))
+		if (err || r->complaint || (r->nheap && front(r->heap[0])->time <= r->good_until))
 			continue;
 		/* What is held back is given out before nothing is said to be there. */
 		if (!r->nheap)
@@ -438,13 +440,18 @@ int agent_reader_join(struct agent_reader *reader, struct member *member)
 		if (is_overwritten(member))
 			ring_take_over(&member->rings[i], read);
 		member->rings[i].bad = (tail & 7) != 0;
+		/* Nothing has been read of a ring that is at its beginning. */
+		if (member->rings[i].tail)
+			member->rings[i].joined = area_ring_recorded(area, i) - ring_waiting(&member->rings[i]);
 	}
-	let_record(reader, member, clock_ns() + ALIVE_NS);
+	let_record(reader, member, reader->stopped ? 0 : clock_ns() + ALIVE_NS);
 	return 0;
 }
 
-void agent_reader_leave(struct member *member)
+void agent_reader_leave(struct agent_reader *reader, struct member *member)
 {
+	for (uint32_t i = 0; reader && member->rings && i < member->area.nrings; i++)
+		reader->damaged += ring_unread(&member->rings[i]);
 	for (uint32_t i = 0; member->rings && i < member->area.nrings; i++)
 		free(member->rings[i].bytes);
 	free(member->rings);
@@ -501,6 +508,66 @@ int agent_reader_open(struct pp_session *session, void **reader)
 	return err;
 }
 
+void agent_reader_stop(void *reader)
+{
+	struct agent_reader *r = reader;
+	struct agent_session *k = r->session;
+
+	r->stopped = true;
+	for (size_t i = 0; i < k->nmembers; i++)
+		let_record(r, k->members[i], 0);
+}
+
+void agent_reader_drop(void *reader)
+{
+	struct agent_reader *r = reader;
+	struct pp_session *session = r->session->session;
+
+	for (heap_make(r); r->nheap;) {
+		const struct record_thread *thread = (const struct record_thread *)r->taken;
+
+		take(r);
+		session_lose(session, &(struct pp_mark){ .segment = thread->segment, .pid = (pid_t)thread->pid,
+		                                         .point = ((const struct record *)(thread + 1))->point });
+	}
+}
+
+/* The next look at the counts is not to give those of a moment ago. */
+static void forget_counts(const struct agent_session *k)
+{
+	for (size_t i = 0; i < k->session->nsegments; i++)
+		if (k->session->segments[i]->backend == &backend_agent)
+			agent_loaded(k->session->segments[i])->counted = 0;
+}
+
+uint64_t agent_reader_damaged(void *reader)
+{
+	const struct agent_reader *r = reader;
+	uint64_t damaged = r->damaged;
+
+	forget_counts(r->session);
+	for (size_t i = 0; i < r->session->nmembers; i++)
+		for (uint32_t n = 0; r->session->members[i]->rings && n < r->session->members[i]->area.nrings; n++)
+			damaged += ring_unread(&r->session->members[i]->rings[n]);
+	return damaged;
+}
+
+/* Of a process whose area is not held any more the counts are in a file: then this fails. */
+bool agent_lose(const struct segment *segment, uint32_t point, pid_t pid)
+{
+	struct agent_loaded *loaded = agent_loaded(segment);
+
+	for (size_t i = 0; i < loaded->session->nmembers; i++) {
+		const struct member *member = loaded->session->members[i];
+
+		if (member->peer.pid != pid || !is_ours(loaded->session, member) || !area_lose(&member->area, segment->number, point))
+			continue;
+		loaded->counted = 0;
+		return true;
+	}
+	return false;
+}
+
 void agent_reader_close(void *reader)
 {
 	struct agent_reader *r = reader;
@@ -508,7 +575,7 @@ void agent_reader_close(void *reader)
 
 	for (size_t i = 0; i < k->nmembers; i++) {
 		let_record(r, k->members[i], 0);
-		agent_reader_leave(k->members[i]);
+		agent_reader_leave(r, k->members[i]);
 	}
 	k->reader = NULL;
 	close(r->lock);

@@ -22,7 +22,9 @@ struct queued {
 struct ring_state {
 	const struct member *member;
 	uint32_t index;
-	bool bad;
+	bool bad;           /* what stands in it cannot be: it is read no more */
+	uint64_t joined;    /* records that had been read, by its counters, when it was first seen */
+	uint64_t nread;     /* records taken out, or passed over, since */
 	uint64_t tail;
 	uint64_t stuck_at, stuck_since; /* where, and since when, a record is waited for */
 	char *bytes;                    /* struct queued, each at a multiple of 8 */
@@ -42,7 +44,9 @@ struct agent_reader {
 	size_t nheap, heap_room;
 	size_t queued;       /* bytes */
 	uint64_t good_until; /* records of a time before this have no earlier ones coming */
-	bool damaged;        /* and not told yet */
+	uint64_t damaged;    /* records that were passed over; of rings that are bad, see ring_unread() */
+	bool complaint;      /* something is damaged, and pp_reader_next() has not said so yet */
+	bool stopped;
 	struct sample last;
 	double slope; /* ns per tick, of late */
 	size_t nactive; /* rings that gave something in this pass */
@@ -63,6 +67,10 @@ int reader_heap_put(struct agent_reader *r, struct ring_state *ring);
 int ring_drain(struct agent_reader *r, struct ring_state *ring, bool gone);
 /* The same, of a ring whose thread overwrites what it finds no room for. */
 int ring_drain_overwritten(struct agent_reader *r, struct ring_state *ring, bool gone);
+/* How many records of a bad ring will never be read, by its own counters. */
+uint64_t ring_unread(const struct ring_state *ring);
+/* How many records wait in it to be read, as far as they are whole. */
+uint64_t ring_waiting(const struct ring_state *ring);
 /* Such a ring has been read up to there already, if that is in it. */
 void ring_take_over(struct ring_state *ring, uint64_t read);
 

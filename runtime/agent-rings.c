@@ -64,7 +64,7 @@ int ring_drain(struct agent_reader *r, struct ring_state *ring, bool gone)
 	int err = 0;
 
 	if (head - ring->tail > AGENT_RING_SIZE || head & 7) {
-		ring->bad = r->damaged = true;
+		ring->bad = r->complaint = true;
 		return 0;
 	}
 	look_whose(ring, header);
@@ -83,19 +83,21 @@ int ring_drain(struct agent_reader *r, struct ring_state *ring, bool gone)
 			words = ((const volatile struct record *)at)->words;
 			/* The rest of a record is in the same units as this. */
 			if (!record_fits(words, left)) {
-				ring->bad = r->damaged = true;
+				ring->bad = r->complaint = true;
 				break;
 			}
 			err = reader_queue_put(r, ring, word, at, (uint32_t)words);
 			if (err == -EBADMSG) {
-				r->damaged = true;
+				r->complaint = true;
+				r->damaged++;
 				err = 0;
 			}
 			if (err)
 				break;
+			ring->nread++;
 		}
 		if (!words || words > left) {
-			ring->bad = r->damaged = true;
+			ring->bad = r->complaint = true;
 			break;
 		}
 		/* What was reserved and not begun is zero, and may be longer than fits behind the end. */
@@ -167,10 +169,13 @@ static int queue_copy(struct agent_reader *r, struct ring_state *ring, const str
 		const struct record *record = (const struct record *)(copy->bytes + at);
 		int err = reader_queue_put(r, ring, record->time, copy->bytes + at, record->words);
 
-		if (err == -EBADMSG)
-			r->damaged = true;
-		else if (err)
+		if (err == -EBADMSG) {
+			r->complaint = true;
+			r->damaged++;
+		} else if (err) {
 			return err;
+		}
+		ring->nread++;
 		at += 8 * record->words;
 	}
 	return 0;
@@ -197,7 +202,7 @@ int ring_drain_overwritten(struct agent_reader *r, struct ring_state *ring, bool
 			tries++;
 			if (__atomic_load_n(&header->taken, __ATOMIC_ACQUIRE) != taken)
 				continue;
-			ring->bad = r->damaged = true;
+			ring->bad = r->complaint = true;
 			break;
 		}
 		if (copy.end == taken)
@@ -215,6 +220,36 @@ int ring_drain_overwritten(struct agent_reader *r, struct ring_state *ring, bool
 	if (was_empty && ring->from != ring->to && !err)
 		err = reader_heap_put(r, ring);
 	return err;
+}
+
+uint64_t ring_waiting(const struct ring_state *ring)
+{
+	const struct agent_ring *header = area_ring(&ring->member->area, ring->index);
+	const unsigned char *data = area_data(&ring->member->area, ring->index);
+	uint64_t left = (__atomic_load_n(&header->head, __ATOMIC_ACQUIRE) - ring->tail) / 8, at = ring->tail, n = 0;
+
+	while (left && left <= AGENT_RING_SIZE / 8) {
+		const unsigned char *place = data + (at & (AGENT_RING_SIZE - 1) & ~7ull);
+		uint64_t word = __atomic_load_n((const uint64_t *)place, __ATOMIC_ACQUIRE), words;
+
+		words = word < AGENT_WORD_SKIP  ? word
+		        : word < AGENT_WORD_TIME ? word - AGENT_WORD_SKIP
+		                                 : ((const volatile struct record *)place)->words;
+		if (!words || words > left || (word >= AGENT_WORD_TIME && !record_fits(words, left)))
+			break;
+		n += word >= AGENT_WORD_TIME;
+		at += 8 * words;
+		left -= words;
+	}
+	return n;
+}
+
+uint64_t ring_unread(const struct ring_state *ring)
+{
+	uint64_t recorded = area_ring_recorded(&ring->member->area, ring->index) - ring->joined;
+
+	/* The numbers are another process's word. */
+	return ring->bad && recorded > ring->nread && recorded < UINT64_MAX / 2 ? recorded - ring->nread : 0;
 }
 
 void ring_take_over(struct ring_state *ring, uint64_t read)

@@ -67,6 +67,9 @@ int members_look(struct agent_session *k);
 void members_release(struct agent_session *k);
 /* Fills loaded->counts: what members say, and the files of those that are no more. */
 int members_count(struct agent_loaded *loaded, const struct desc *desc);
+/* Calls fn with what each process has counted; one that changed its area or has ended may come more than once. */
+int members_each(struct agent_loaded *loaded, const struct desc *desc,
+                 int (*fn)(pid_t pid, const struct agent_count *counts, void *arg), void *arg);
 
 /* ---- agent-readback.c ---- */
 
@@ -78,10 +81,14 @@ int agent_readback(struct pp_session *session, struct segment *segment, struct a
 int agent_reader_open(struct pp_session *session, void **reader);
 int agent_reader_next(void *reader, const struct record_thread **thread, const struct record **record, size_t *size);
 void agent_reader_close(void *reader);
+void agent_reader_stop(void *reader);
+void agent_reader_drop(void *reader);
+uint64_t agent_reader_damaged(void *reader);
+bool agent_lose(const struct segment *segment, uint32_t point, pid_t pid);
 /* A member comes to be read. */
 int agent_reader_join(struct agent_reader *reader, struct member *member);
 /* Frees what the reader has of it. */
-void agent_reader_leave(struct member *member);
+void agent_reader_leave(struct agent_reader *reader, struct member *member); /* reader NULL: it has none */
 /* Whether all is read of one that is gone. */
 bool agent_reader_done(struct agent_reader *reader, struct member *member);
 

@@ -98,6 +98,8 @@ struct backend {
 	double (*limit)(const struct pp_session *session, bool *watched);
 	void (*unlimit)(struct pp_session *session);
 
+	/* When the process started that the segment was armed for by this pid; 0: it is not known. */
+	uint64_t (*start_time)(const struct segment *segment, uint32_t pid);
 	/* Whether a point is still armed, and its counts. */
 	bool (*armed)(const struct segment *segment, uint32_t point);
 	void (*counts)(const struct segment *segment, uint32_t point, struct pp_counts *counts);
@@ -106,6 +108,14 @@ struct backend {
 	int (*reader_open)(struct pp_session *session, void **reader);
 	int (*reader_next)(void *reader, const struct record_thread **thread, const struct record **record, size_t *size);
 	void (*reader_close)(void *reader);
+	/* See pp_reader_stop(). */
+	void (*reader_stop)(void *reader);
+	/* Loses what was taken out of the session and not given to the caller. NULL: there is no such record. */
+	void (*reader_drop)(void *reader);
+	/* How many records were passed over as damaged since the reader was opened. */
+	uint64_t (*reader_damaged)(void *reader);
+	/* Moves a record of the point from recorded to lost. false: the process's counts are not to be had any more. */
+	bool (*lose)(const struct segment *segment, uint32_t point, pid_t pid);
 };
 
 extern const struct backend backend_kernel, backend_agent;

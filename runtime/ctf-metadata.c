@@ -15,7 +15,6 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <probepoint.h>
@@ -80,7 +79,8 @@ enum ctf_field ctf_field(const struct desc_layout *layout, uint32_t i)
 	case PP_BOOL: return CTF_BOOL;
 	case PP_CHAR: return layout->size[i] == 1 ? CTF_LETTER : CTF_SIGNED;
 	case PP_FLOAT: return CTF_FLOAT;
-	case PP_FAULT: break;
+	case PP_FAULT:
+	case PP_MISSING: break;
 	}
 	return CTF_NONE;
 }
@@ -108,31 +108,8 @@ static void put_remark(FILE *to, const char *string)
 		      to);
 }
 
-/* Nanoseconds of CLOCK_REALTIME at the zero of CLOCK_MONOTONIC, from the closest of some readings. */
-static int64_t wall_offset(void)
+void ctf_metadata_begin(FILE *to, const uint8_t uuid[16], const char *session, int64_t offset)
 {
-	int64_t offset = 0, closest = INT64_MAX;
-
-	for (int i = 0; i < 16; i++) {
-		struct timespec before, wall, after;
-		int64_t b, a;
-
-		clock_gettime(CLOCK_MONOTONIC, &before);
-		clock_gettime(CLOCK_REALTIME, &wall);
-		clock_gettime(CLOCK_MONOTONIC, &after);
-		b = before.tv_sec * 1000000000ll + before.tv_nsec;
-		a = after.tv_sec * 1000000000ll + after.tv_nsec;
-		if (a - b >= closest)
-			continue;
-		closest = a - b;
-		offset = wall.tv_sec * 1000000000ll + wall.tv_nsec - (b + (a - b) / 2);
-	}
-	return offset;
-}
-
-void ctf_metadata_begin(FILE *to, const uint8_t uuid[16], const char *session)
-{
-	int64_t offset = wall_offset();
 	int64_t offset_s = offset / 1000000000 - (offset % 1000000000 < 0);
 	unsigned major = 0, minor = 0, patch = 0;
 	char host[256] = "", id[37];
@@ -150,7 +127,7 @@ void ctf_metadata_begin(FILE *to, const uint8_t uuid[16], const char *session)
 	fprintf(to, ";\n\ttracer_name = \"probepoint\";\n\ttracer_major = %u;\n\ttracer_minor = %u;\n"
 	        "\ttracer_patchlevel = %u;\n\tsession = ", major, minor, patch);
 	put_string(to, session);
-	fprintf(to, ";\n};\n\nclock {\n\tname = monotonic;\n\tdescription = \"CLOCK_MONOTONIC\";\n\tfreq = 1000000000;\n"
+	fprintf(to, ";\n};\n\nclock {\n\tname = monotonic;\n\tdescription = \"" CTF_CLOCK_DESCRIPTION "\";\n\tfreq = 1000000000;\n"
 	        "\tabsolute = true;\n\toffset_s = %" PRId64 ";\n\toffset = %" PRId64 ";\n};\n\n%s",
 	        offset_s, offset - offset_s * 1000000000, stream);
 }

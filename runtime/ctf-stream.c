@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -37,6 +38,7 @@ _Static_assert(CTF_EVENT_MAX <= CTF_PACKET_SIZE - sizeof(struct ctf_packet), "an
 struct held {
 	uint64_t time;
 	uint32_t at, size; /* in the batch's bytes */
+	struct pp_mark mark;
 };
 
 struct stream {
@@ -51,6 +53,7 @@ struct ctf_streams {
 	uint8_t uuid[16];
 	struct stream *streams;
 	size_t nstreams;
+	uint64_t written; /* events */
 	size_t nheld, nbytes;
 	struct held held[BATCH_EVENTS];
 	char bytes[BATCH_BYTES];
@@ -167,8 +170,13 @@ static int stream_write(struct ctf_streams *streams, struct stream *stream, uint
 	}
 	if (error)
 		n = ftruncate(fd, stream->size); /* if that fails too, the first error is the one to tell */
-	if (close(fd) && !error)
-		error = -errno;
+	if (close(fd) && !error) {
+		error = -errno; /* of a write that was put off: nobody knows of which */
+		done = 0;
+	}
+	streams->written += done;
+	memmove(streams->held, streams->held + done, (streams->nheld - done) * sizeof(*streams->held));
+	streams->nheld -= done;
 	if (!stream->size)
 		unlinkat(streams->dir, name, 0);
 	if (error)
@@ -203,11 +211,55 @@ int ctf_streams_flush(struct ctf_streams *streams, uint64_t now, uint64_t lost)
 		return error_set(ENOMEM, "out of memory writing the trace '%s'", streams->path);
 	stream->lost += lost;
 	error = stream_write(streams, stream, now);
-	streams->nheld = streams->nbytes = 0;
+	if (!error)
+		streams->nheld = streams->nbytes = 0;
 	return error;
 }
 
-int ctf_streams_add(struct ctf_streams *streams, uint64_t time, const char *event, size_t size)
+uint64_t ctf_streams_written(const struct ctf_streams *streams)
+{
+	return streams->written;
+}
+
+uint64_t ctf_streams_told(const struct ctf_streams *streams)
+{
+	uint64_t told = 0;
+
+	for (size_t i = 0; i < streams->nstreams; i++)
+		told += streams->streams[i].told;
+	return told;
+}
+
+const struct pp_mark *ctf_streams_unwritten(const struct ctf_streams *streams, size_t i)
+{
+	return i < streams->nheld ? &streams->held[i].mark : NULL;
+}
+
+void ctf_streams_tell_in_place(struct ctf_streams *streams, uint64_t lost)
+{
+	struct stream *last = NULL;
+	uint64_t told;
+	char name[32];
+	int fd;
+
+	for (size_t i = 0; i < streams->nstreams; i++)
+		if (streams->streams[i].size >= 2 * CTF_PACKET_SIZE && (!last || streams->streams[i].end > last->end))
+			last = &streams->streams[i];
+	if (!last || !lost)
+		return;
+	snprintf(name, sizeof(name), "stream_%zu", (size_t)(last - streams->streams));
+	fd = openat(streams->dir, name, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	told = last->told + lost;
+	if (pwrite(fd, &told, sizeof(told), (off_t)(last->size - CTF_PACKET_SIZE +
+	                                            offsetof(struct ctf_packet, events_discarded))) == sizeof(told))
+		last->told = told;
+	close(fd);
+}
+
+int ctf_streams_add(struct ctf_streams *streams, uint64_t time, const char *event, size_t size,
+                    const struct pp_mark *mark)
 {
 	int error;
 
@@ -217,7 +269,7 @@ int ctf_streams_add(struct ctf_streams *streams, uint64_t time, const char *even
 			return error;
 	}
 	memcpy(streams->bytes + streams->nbytes, event, size);
-	streams->held[streams->nheld++] = (struct held){ time, streams->nbytes, size };
+	streams->held[streams->nheld++] = (struct held){ time, streams->nbytes, size, *mark };
 	streams->nbytes += size;
 	return 0;
 }

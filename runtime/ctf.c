@@ -18,11 +18,11 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <probepoint.h>
 
+#include "runtime/clock.h"
 #include "runtime/event.h"
 #include "runtime/session.h"
 #include "sdt/error.h"
@@ -46,11 +46,15 @@ struct pp_trace {
 	uint8_t uuid[16];
 	char *metadata;
 	size_t metadata_size;
+	struct wall wall;
 	uint32_t nids;
 	struct segment_ids *segments;
 	size_t nsegments;
 	struct ctf_streams *streams;
-	uint64_t lost; /* what the session's counters said when they were last read */
+	uint64_t lost_before; /* the session's lost records when the trace was made */
+	uint64_t said_lost;   /* events that the streams were told of as lost */
+	uint64_t lost;        /* see pp_trace_lost() */
+	bool lost_is_told;
 	uint64_t asked; /* when that was */
 	uint64_t flushed; /* when the batch was last written */
 	int error;
@@ -153,13 +157,41 @@ static int segment_add(struct pp_trace *trace, const struct desc *desc)
 	return 0;
 }
 
+/*
+ * A trace has one offset from its clock to the time of day, which is what it was in the beginning. Steps that the time
+ * of day has made since are told in the description of the clock.
+ */
+static int metadata_step(struct pp_trace *trace)
+{
+	static const char clock[] = CTF_CLOCK_DESCRIPTION;
+	const struct wall_step *step = &trace->wall.steps[trace->wall.nsteps - 1];
+	const char *at = strstr(trace->metadata, clock), *end = at ? strchr(at, '"') : NULL;
+	int64_t change = step->offset - step[-1].offset;
+	char *text = NULL;
+	int size;
+
+	if (!end)
+		return 0;
+	size = asprintf(&text, "%.*s; the time of day steps by %s%lld.%09lld s after %llu.%09llu%s",
+	                (int)(end - trace->metadata), trace->metadata, change < 0 ? "-" : "+",
+	                llabs(change) / 1000000000, llabs(change) % 1000000000, (unsigned long long)step->from / 1000000000,
+	                (unsigned long long)step->from % 1000000000, end);
+	if (size < 0)
+		return out_of_memory(trace);
+	free(trace->metadata);
+	trace->metadata = text;
+	trace->metadata_size = (size_t)size;
+	return metadata_write(trace);
+}
+
 static int metadata_begin(struct pp_trace *trace)
 {
 	FILE *to = open_memstream(&trace->metadata, &trace->metadata_size);
 
 	if (!to)
 		return out_of_memory(trace);
-	ctf_metadata_begin(to, trace->uuid, pp_session_name(trace->session));
+	wall_look(&trace->wall);
+	ctf_metadata_begin(to, trace->uuid, pp_session_name(trace->session), trace->wall.steps[0].offset);
 	return ferror(to) | fclose(to) ? out_of_memory(trace) : 0;
 }
 
@@ -178,42 +210,36 @@ static const uint32_t *segment_ids(struct pp_trace *trace, const struct desc *de
 
 /* ---- what was lost ---- */
 
-static uint64_t now(void)
+/* Since the trace was made: by what it was told, or else by the session's counters. */
+static uint64_t trace_lost(const struct pp_trace *trace)
 {
-	struct timespec t;
+	uint64_t recorded, lost;
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return t.tv_sec * UINT64_C(1000000000) + t.tv_nsec;
-}
-
-static uint64_t session_lost(const struct pp_session *session)
-{
-	uint64_t lost = 0;
-
-	for (size_t i = 0; i < session->nsegments; i++) {
-		const struct segment *segment = session->segments[i];
-
-		for (uint32_t p = 0; p < segment->desc->npoints; p++) {
-			struct pp_counts counts = { 0 };
-
-			segment->backend->counts(segment, p, &counts);
-			lost += counts.lost;
-		}
-	}
-	return lost;
+	if (trace->lost_is_told)
+		return trace->lost;
+	session_totals(trace->session, &recorded, &lost);
+	return lost > trace->lost_before ? lost - trace->lost_before : 0;
 }
 
 /* Writes out what is held, and how many were lost; that not every time, for there may be many points to ask. */
 static int flush(struct pp_trace *trace, bool last)
 {
-	uint64_t before = trace->lost, time = now();
+	uint64_t before = trace->said_lost, time = clock_ns();
+	int error;
 
 	trace->flushed = time;
+	if (wall_look(&trace->wall)) {
+		error = metadata_step(trace);
+		if (error)
+			return error;
+	}
 	if (last || time - trace->asked >= LOST_NS) {
 		trace->asked = time;
-		trace->lost = session_lost(trace->session);
+		trace->said_lost = trace_lost(trace);
 	}
-	return ctf_streams_flush(trace->streams, time, trace->lost > before ? trace->lost - before : 0);
+	if (trace->said_lost < before)
+		trace->said_lost = before;
+	return ctf_streams_flush(trace->streams, time, trace->said_lost - before);
 }
 
 /* ---- events ---- */
@@ -309,12 +335,21 @@ static void trace_free(struct pp_trace *trace)
 	free(trace);
 }
 
-/* Keeps the first error, to be told again. */
-static int trace_fail(struct pp_trace *trace, int error)
+/* Keeps the first error, to be told again. What is held, and the event at hand, is lost then. */
+static int trace_fail(struct pp_trace *trace, int error, const struct pp_event *event)
 {
-	if (error && !trace->error) {
-		trace->error = error;
-		trace->sentence = strdup(pp_error());
+	const struct pp_mark *held;
+	struct pp_mark mark;
+
+	if (!error)
+		return 0;
+	trace->error = error;
+	trace->sentence = strdup(pp_error());
+	for (size_t i = 0; (held = ctf_streams_unwritten(trace->streams, i)); i++)
+		session_lose(trace->session, held);
+	if (event) {
+		pp_event_mark(event, &mark);
+		session_lose(trace->session, &mark);
 	}
 	return error;
 }
@@ -323,6 +358,7 @@ int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace
 {
 	struct pp_trace *trace = calloc(1, sizeof(*trace));
 	bool is_there = false;
+	uint64_t recorded;
 	int error = 0;
 
 	*made = NULL;
@@ -360,8 +396,8 @@ int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace
 		error = segment_add(trace, session_desc(session, i));
 	if (!error)
 		error = metadata_write(trace);
-	trace->lost = session_lost(session);
-	trace->flushed = trace->asked = now();
+	session_totals(session, &recorded, &trace->lost_before);
+	trace->flushed = trace->asked = clock_ns();
 out:
 	if (!error) {
 		*made = trace;
@@ -383,30 +419,51 @@ int pp_trace_write(struct pp_trace *trace, const struct pp_event *event)
 {
 	char bytes[CTF_EVENT_MAX];
 	const uint32_t *ids;
+	struct pp_mark mark;
 	int error = 0;
 
 	if (trace->error)
 		return trace_failed(trace);
 	if (!event)
-		return trace_fail(trace, flush(trace, false));
+		return trace_fail(trace, flush(trace, false), NULL);
 	if (event->time >= TIME_MAX)
 		return error_set(EBADMSG, "an event of '%s' has a time that cannot be", pp_event_probe(event));
+	pp_event_mark(event, &mark);
 	ids = segment_ids(trace, event->desc, &error);
 	if (!error)
 		error = ctf_streams_add(trace->streams, event->time, bytes,
-		                        event_encode(event, ids[event->record->point], bytes));
-	if (!error && now() - trace->flushed >= HELD_NS)
-		error = flush(trace, false);
-	return trace_fail(trace, error);
+		                        event_encode(event, ids[event->record->point], bytes), &mark);
+	if (error)
+		return trace_fail(trace, error, event);
+	return clock_ns() - trace->flushed >= HELD_NS ? trace_fail(trace, flush(trace, false), NULL) : 0;
+}
+
+uint64_t pp_trace_events(const struct pp_trace *trace)
+{
+	return ctf_streams_written(trace->streams);
+}
+
+void pp_trace_lost(struct pp_trace *trace, uint64_t lost)
+{
+	trace->lost = lost;
+	trace->lost_is_told = true;
 }
 
 int pp_trace_close(struct pp_trace *trace)
 {
+	uint64_t lost, told;
 	int error;
 
 	if (!trace)
 		return 0;
-	error = trace->error ? trace_failed(trace) : flush(trace, true);
+	if (!trace->error)
+		trace_fail(trace, flush(trace, true), NULL);
+	error = trace->error ? trace_failed(trace) : 0;
+	if (error) {
+		lost = trace_lost(trace);
+		told = ctf_streams_told(trace->streams);
+		ctf_streams_tell_in_place(trace->streams, lost > told ? lost - told : 0);
+	}
 	trace_free(trace);
 	return error;
 }

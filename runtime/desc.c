@@ -24,7 +24,16 @@ static uint64_t desc_size(const struct desc *d)
 {
 	return sizeof(*d) + sizeof(struct desc_point) * (uint64_t)d->npoints +
 	       sizeof(struct desc_file) * (uint64_t)d->nfiles + sizeof(struct desc_layout) * (uint64_t)d->nlayouts +
-	       sizeof(struct desc_probe) * (uint64_t)d->nprobes + sizeof(struct desc_arg) * (uint64_t)d->nargs + d->npool;
+	       sizeof(struct desc_probe) * (uint64_t)d->nprobes + sizeof(struct desc_arg) * (uint64_t)d->nargs + d->npool +
+	       sizeof(struct desc_process) * (uint64_t)d->nprocesses;
+}
+
+uint64_t desc_start_time(const struct desc *d, uint32_t pid)
+{
+	for (uint32_t i = 0; i < d->nprocesses; i++)
+		if (desc_processes(d)[i].pid == pid)
+			return desc_processes(d)[i].start_time;
+	return 0;
 }
 
 static bool layout_ok(const struct desc_layout *l)
@@ -72,6 +81,8 @@ int desc_check(const struct desc *d, size_t size, const char *what)
 	if (d->size != size || desc_size(d) != size)
 		return error_set(EBADMSG, "'%s' is damaged: %zu bytes, and its tables make %llu", what, size,
 		                 (unsigned long long)desc_size(d));
+	if (d->nprocesses && ((uintptr_t)desc_processes(d) - (uintptr_t)d) % 8)
+		return error_set(EBADMSG, "'%s' is damaged: its processes are not aligned", what);
 	if (d->npool && desc_string(d, d->npool - 1)[0])
 		return error_set(EBADMSG, "'%s' is damaged: its strings do not end", what);
 
@@ -121,7 +132,7 @@ struct table {
 };
 
 struct desc_builder {
-	struct list points, files, layouts, probes, args, pool;
+	struct list points, files, layouts, probes, args, pool, processes;
 	struct table file_table, layout_table, probe_table, string_table;
 };
 
@@ -232,6 +243,7 @@ int desc_builder_new(struct desc_builder **builder)
 	(*builder)->probes.size = sizeof(struct desc_probe);
 	(*builder)->args.size = sizeof(struct desc_arg);
 	(*builder)->pool.size = 1;
+	(*builder)->processes.size = sizeof(struct desc_process);
 	return 0;
 }
 
@@ -245,6 +257,7 @@ void desc_builder_free(struct desc_builder *builder)
 	free(builder->probes.items);
 	free(builder->args.items);
 	free(builder->pool.items);
+	free(builder->processes.items);
 	free(builder->file_table.entries);
 	free(builder->layout_table.entries);
 	free(builder->probe_table.entries);
@@ -256,7 +269,7 @@ int desc_add_file(struct desc_builder *builder, const struct pp_image *image)
 {
 	struct desc_file file = { .device = image->device, .inode = image->inode, .real_device = image->real_device,
 	                          .real_inode = image->real_inode };
-	int path = add_string(builder, image->path);
+	int path = add_string(builder, image->name ? image->name : image->path);
 	int build_id = add_string(builder, image->build_id);
 
 	if (path < 0 || build_id < 0)
@@ -311,6 +324,16 @@ int desc_add_layout(struct desc_builder *builder, const struct fetch_program *pr
 	return list_find_or_add(&builder->layouts, &builder->layout_table, &layout, sizeof(layout), 1);
 }
 
+int desc_add_process(struct desc_builder *builder, uint32_t pid, uint64_t start_time)
+{
+	const struct desc_process *known = builder->processes.items;
+
+	for (size_t i = 0; i < builder->processes.n; i++)
+		if (known[i].pid == pid)
+			return (int)i;
+	return list_add(&builder->processes, &(struct desc_process){ .pid = pid, .start_time = start_time }, 1);
+}
+
 int desc_add_point(struct desc_builder *builder, const struct desc_point *point)
 {
 	return list_add(&builder->points, point, 1);
@@ -335,6 +358,7 @@ int desc_build(struct desc_builder *builder, uint32_t segment, struct desc **des
 		.nlayouts = builder->layouts.n,
 		.npoints = builder->points.n,
 		.npool = builder->pool.n,
+		.nprocesses = builder->processes.n,
 	};
 	char *at;
 
@@ -350,5 +374,7 @@ int desc_build(struct desc_builder *builder, uint32_t segment, struct desc **des
 	at = list_copy(at, &builder->probes);
 	at = list_copy(at, &builder->args);
 	list_copy(at, &builder->pool);
+	if (d.nprocesses)
+		list_copy((char *)desc_processes(*desc), &builder->processes);
 	return 0;
 }

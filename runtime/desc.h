@@ -52,12 +52,18 @@ struct desc_point {
 	uint32_t role;              /* enum site_role */
 };
 
+/* A pid means a process only together with its start time. The agent's segments have a table of their own. */
+struct desc_process {
+	uint32_t pid, reserved;
+	uint64_t start_time; /* field 22 of /proc/PID/stat */
+};
+
 struct desc {
 	uint32_t magic, version;
 	uint64_t size; /* of the whole block, in bytes */
-	uint32_t segment, flags;
+	uint32_t segment, nprocesses;
 	uint32_t nfiles, nargs, nprobes, nlayouts, npoints, npool;
-	/* behind it, in this order: points, files, layouts, probes, args, pool */
+	/* behind it, in this order: points, files, layouts, probes, args, pool, processes */
 };
 
 static inline const struct desc_point *desc_points(const struct desc *d)
@@ -90,6 +96,15 @@ static inline const char *desc_string(const struct desc *d, uint32_t at)
 	return (const char *)(desc_args(d) + d->nargs) + at;
 }
 
+/* The pool is padded to a whole number of words. */
+static inline const struct desc_process *desc_processes(const struct desc *d)
+{
+	return (const struct desc_process *)(desc_string(d, 0) + d->npool);
+}
+
+/* When the process of this pid started; 0: it is not known. */
+uint64_t desc_start_time(const struct desc *d, uint32_t pid);
+
 /* 0, or -EBADMSG with a sentence: the block of size bytes is no description. what names it there. */
 int desc_check(const struct desc *d, size_t size, const char *what);
 
@@ -108,6 +123,7 @@ struct fetch_program;
 int desc_add_file(struct desc_builder *builder, const struct pp_image *image);
 int desc_add_probe(struct desc_builder *builder, const struct pp_probe *probe, int file);
 int desc_add_layout(struct desc_builder *builder, const struct fetch_program *program);
+int desc_add_process(struct desc_builder *builder, uint32_t pid, uint64_t start_time);
 int desc_add_point(struct desc_builder *builder, const struct desc_point *point);
 
 /* The block, in *desc, which the caller frees by free(). */

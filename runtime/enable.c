@@ -59,10 +59,24 @@ static void share_out(struct targets *t, const struct pp_request *request, struc
 	}
 }
 
+/* The start time of the process that was asked for last; points of one process stand together. */
+struct start {
+	pid_t pid;
+	uint64_t time;
+};
+
+static uint64_t started(struct start *of, pid_t pid)
+{
+	if (of->pid != pid)
+		*of = (struct start){ pid, process_start_time(pid) };
+	return of->time;
+}
+
 /* A session counts a hit once: points that it has armed already for the process, or for all, are left out. */
 static int leave_out_armed(struct pp_session *session, struct targets *t)
 {
 	struct registry registry = { 0 };
+	struct start of = { 0 };
 	int err = registry_add_session(&registry, session, 0);
 
 	for (size_t i = 0; i < t->npoints && !err; i++) {
@@ -78,6 +92,10 @@ static int leave_out_armed(struct pp_session *session, struct targets *t)
 			char reason[160];
 
 			if (c[k].role != point->site->role || (c[k].pid && pid && c[k].pid != (uint32_t)pid))
+				continue;
+			/* The session may still have what it armed in an earlier process with this pid, or in one that ended. */
+			if (c[k].pid && c[k].start_time &&
+			    (pid ? c[k].start_time != started(&of, pid) : process_life((pid_t)c[k].pid, c[k].start_time) != PROCESS_LIVES))
 				continue;
 			if (c[k].pid && !pid)
 				snprintf(reason, sizeof(reason), "armed in this session for pid %u alone: take that out first, "
@@ -179,6 +197,7 @@ static int describe(struct targets *t, const struct backend *backend, struct des
 	struct desc_builder *builder = NULL;
 	const struct pp_probe *probe = NULL;
 	const struct fetch_program *program = NULL;
+	const struct process *process = NULL;
 	int err = desc_builder_new(&builder), file = 0, probe_index = 0, layout = 0;
 
 	*npoints = 0;
@@ -210,6 +229,13 @@ static int describe(struct targets *t, const struct backend *backend, struct des
 				.role = point->site->role,
 				.link = ~0u,
 			});
+		if (err >= 0 && point->process && backend == &backend_kernel && point->process != process) {
+			process = point->process;
+			if (desc_add_process(builder, (uint32_t)process->pid, process_start_time(process->pid)) < 0) {
+				err = -ENOMEM;
+				break;
+			}
+		}
 		if (err >= 0) {
 			point->point = err;
 			(*points)[(*npoints)++] = *point;

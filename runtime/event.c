@@ -61,6 +61,18 @@ uint64_t pp_event_time(const struct pp_event *event)
 	return event->time;
 }
 
+int64_t pp_event_time_of_day(const struct pp_event *event)
+{
+	struct wall now = { 0 };
+
+	return wall_time(event->wall ? event->wall : &now, event->time);
+}
+
+void pp_event_mark(const struct pp_event *event, struct pp_mark *mark)
+{
+	*mark = (struct pp_mark){ event->thread.segment, event->record->point, event->thread.pid };
+}
+
 pid_t pp_event_pid(const struct pp_event *event)
 {
 	return event->thread.pid;
@@ -102,7 +114,11 @@ const char *pp_event_arg_name(const struct pp_event *event, size_t i)
 
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i)
 {
-	return event->record->faults >> i & 1 ? PP_FAULT : (enum pp_kind)layout_of(event)->kind[i];
+	enum pp_kind kind = layout_of(event)->kind[i];
+
+	if (kind == PP_FAULT)
+		return PP_MISSING;
+	return event->record->faults >> i & 1 ? PP_FAULT : kind;
 }
 
 int64_t pp_event_arg_int(const struct pp_event *event, size_t i)

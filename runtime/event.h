@@ -4,11 +4,13 @@
 
 #include <probepoint.h>
 
+#include "runtime/clock.h"
 #include "runtime/desc.h"
 
 struct pp_event {
 	const struct desc *desc;
 	uint64_t time; /* ns of CLOCK_MONOTONIC, whatever clock the record has */
+	struct wall *wall; /* the reader's; NULL: the time of day is not asked for */
 	struct record_thread thread;
 	const struct record *record;               /* checked by event_set() */
 	const char *strings[RECORD_ARGS_MAX];      /* in the record; NULL for other arguments */

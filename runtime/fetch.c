@@ -10,6 +10,7 @@
 #include "sdt/error.h"
 #include "sdt/image.h"
 #include "sdt/operand.h"
+#include "sdt/signature.h"
 
 #define OPERAND_STEPS_MAX 10
 
@@ -83,17 +84,22 @@ static void add_value(struct steps *steps, const struct pp_site *site, const str
 		add_address(steps, site, operand);
 		add(steps, FETCH_LOAD, operand->size, 0, is_signed, 0);
 		break;
+	case OPERAND_NONE:
+		add(steps, FETCH_IMM, 0, 0, 0, 0);
+		break;
 	}
 }
 
-static enum pp_kind kind_of(char class, const struct operand *operand)
+static enum pp_kind kind_of(const struct pp_arg *arg, const struct operand *operand)
 {
-	switch (class) {
+	switch (arg ? arg->class : PPN_CLASS_NONE) {
 	case PPN_CLASS_SIGNED:
 		return PP_SIGNED;
 	case PPN_CLASS_UNSIGNED:
 		return PP_UNSIGNED;
 	case PPN_CLASS_POINTER:
+		if (operand->size >= 4 && arg->type && signature_is_char_pointer(arg->type))
+			return PP_STRING;
 		return PP_POINTER;
 	case PPN_CLASS_STRING:
 		if (operand->size >= 4)
@@ -115,7 +121,7 @@ static enum pp_kind kind_of(char class, const struct operand *operand)
 
 static bool operand_is_sane(const struct operand *o)
 {
-	return (o->size == 1 || o->size == 2 || o->size == 4 || o->size == 8) && o->shift + 8 * o->size <= 64;
+	return o->kind == OPERAND_NONE || ((o->size == 1 || o->size == 2 || o->size == 4 || o->size == 8) && o->shift + 8 * o->size <= 64);
 }
 
 int fetch_compile(const struct pp_site *site, struct fetch_program *program)
@@ -123,25 +129,27 @@ int fetch_compile(const struct pp_site *site, struct fetch_program *program)
 	const struct pp_probe *probe = site->probe;
 	struct operand operands[OPERANDS_MAX];
 	struct steps steps = { .n = 0 };
-	size_t nstrings = 0;
+	size_t nstrings = 0, nbad = 0;
 	int n = 0;
 
 	memset(program, 0, sizeof(*program));
 	if (site->operands)
-		n = operands_parse(probe->image, site->operands, operands);
+		n = operands_read(probe->image, site->operands, operands, &nbad);
 	if (n < 0)
 		return n;
 	if (n > RECORD_ARGS_MAX)
 		n = RECORD_ARGS_MAX;
 	for (int i = 0; i < n; i++) {
 		const struct operand *operand = &operands[i];
-		char class = (size_t)i < probe->nargs ? probe->args[i].class : PPN_CLASS_NONE;
+		const struct pp_arg *arg = (size_t)i < probe->nargs ? &probe->args[i] : NULL;
 		enum pp_kind kind;
 
 		if (!operand_is_sane(operand))
 			return error_set(EINVAL, "argument %d of %s:%s is of %d bytes, and 1, 2, 4 or 8 can be read", i,
 			                 probe->provider, probe->name, operand->size);
-		kind = kind_of(class, operand);
+		kind = operand->kind == OPERAND_NONE ? PP_FAULT : kind_of(arg, operand);
+		program->nmissing += kind == PP_FAULT;
+		program->of_site |= operand->kind == OPERAND_STATIC;
 		if (kind == PP_STRING && nstrings++ >= RECORD_STRINGS_MAX)
 			kind = PP_POINTER;
 		add_value(&steps, site, operand, kind == PP_SIGNED || (kind == PP_CHAR && operand->is_signed));

@@ -78,6 +78,8 @@ struct fetch_program {
 	struct fetch_literal *literals;
 	size_t nliterals;
 	uint8_t role; /* enum site_role: what a backend does with hits of sites that have it */
+	bool of_site;    /* its steps depend on the site's address: another site needs a program of its own */
+	size_t nmissing; /* arguments that cannot be read: their kind is PP_FAULT and their value 0 */
 	size_t nargs;
 	uint8_t kind[RECORD_ARGS_MAX]; /* enum pp_kind of each argument's value */
 	uint8_t size[RECORD_ARGS_MAX]; /* bytes it had in the target (floats are of 4 or 8) */
@@ -88,8 +90,10 @@ struct pp_site;
 
 /*
  * Compiles a site's operands, typed by its probe's signature. *program is the
- * caller's, to be given to fetch_release(). -EINVAL: an operand that cannot be
- * read, with a sentence.
+ * caller's, to be given to fetch_release(). An operand that cannot be read makes
+ * only its own argument missing: if program->nmissing is not 0, pp_error() is the
+ * reason of the first. Returns 0, -ENOMEM, or -EINVAL or -ENOTSUP if the operands
+ * cannot be told apart or are of an unknown CPU.
  */
 int fetch_compile(const struct pp_site *site, struct fetch_program *program);
 void fetch_release(struct fetch_program *program);

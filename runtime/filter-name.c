@@ -152,6 +152,14 @@ static int no_float(const struct parser *p, const struct token *token)
 	            (int)token->length, p->tokens.text + token->at);
 }
 
+/* Only this argument is missing at the site; its operand's text is what a user can look for in the file. */
+static int unreadable(const struct parser *p, const struct token *token, size_t i)
+{
+	return fail(p, token->at, "'%.*s' cannot be read at this site, because no reader can resolve its operand (argument %zu of "
+	            "%.64s:%.64s)", token->length > 64 ? 64 : (int)token->length, p->tokens.text + token->at, i, p->probe->provider,
+	            p->probe->name);
+}
+
 static size_t address_size(const struct parser *p)
 {
 	return p->probe->image && !p->probe->image->is_64 ? 4 : 8;
@@ -161,12 +169,16 @@ static int argument(struct parser *p, size_t i, struct value *value)
 {
 	enum pp_kind kind = p->program->kind[i];
 	bool typed = i < p->probe->nargs && p->probe->args[i].class != PPN_CLASS_NONE;
+	bool is_pointer; /* a `char *` that is not const compares with numbers and with strings */
 
+	if (kind == PP_FAULT)
+		return unreadable(p, &value->token, i);
 	if (kind == PP_FLOAT)
 		return no_float(p, &value->token);
-	value->type = kind == PP_STRING ? TYPE_STRING : TYPE_INTEGER;
+	is_pointer = kind == PP_POINTER || (kind == PP_STRING && typed && p->probe->args[i].class == PPN_CLASS_POINTER);
+	value->type = kind == PP_STRING && !is_pointer ? TYPE_STRING : TYPE_INTEGER;
 	value->is_unsigned = p->program->size[i] == 8 && kind != PP_SIGNED && kind != PP_CHAR;
-	value->may_be_string = p->program->size[i] == address_size(p) && (kind == PP_POINTER || !typed);
+	value->may_be_string = p->program->size[i] == address_size(p) && (is_pointer || !typed);
 	return emit_argument(p, &value->token, i);
 }
 
@@ -234,6 +246,8 @@ static int field_of(struct parser *p, size_t arg, const struct path *path, struc
 	bool is_signed;
 	char name[FILTER_LENGTH_MAX + 1];
 
+	if (p->program->kind[arg] == PP_FAULT)
+		return unreadable(p, token, arg);
 	if (!type || !type->nfields || p->program->size[arg] != address_size(p))
 		return fail(p, path->field.at, "of '%.*s' no fields are known", path->base > 64 ? 64 : (int)path->base, path->text);
 	snprintf(name, sizeof(name), "%s", path->text + path->base + 1);

@@ -58,6 +58,8 @@ int registry_add_session(struct registry *registry, const struct pp_session *ses
 					.offset = point->offset,
 					.session = number,
 					.pid = point->pid,
+					.start_time = point->pid && segment->backend->start_time
+					                      ? segment->backend->start_time(segment, point->pid) : 0,
 					.role = point->role,
 					.semaphore_offset = point->semaphore_offset,
 				};

@@ -96,6 +96,18 @@ static pid_t other_thread(pid_t pid)
 	return tid;
 }
 
+enum process_life process_life(pid_t pid, uint64_t start_time)
+{
+	unsigned long long time;
+	char state;
+
+	if (!read_stat(pid, &state, &time))
+		return PROCESS_ENDED;
+	if (start_time && time != start_time)
+		return PROCESS_OTHER;
+	return (state == 'Z' || state == 'X') && !other_thread(pid) ? PROCESS_ENDED : PROCESS_LIVES;
+}
+
 int process_open(pid_t pid, struct process **process)
 {
 	struct process *p = NULL;

@@ -36,6 +36,14 @@ int process_read_maps(struct process *process);
 bool process_alive(const struct process *process);
 /* Clock ticks since boot; with it a pid means one process for good. 0: there is none. */
 uint64_t process_start_time(pid_t pid);
+enum process_life {
+	PROCESS_LIVES,
+	PROCESS_ENDED, /* or only waits for its parent to notice */
+	PROCESS_OTHER, /* another process has its pid now */
+};
+
+/* What became of the process that had this pid and start time (0: not known, any will do). */
+enum process_life process_life(pid_t pid, uint64_t start_time);
 /* By job control, or a debugger. */
 bool process_is_stopped(pid_t pid);
 

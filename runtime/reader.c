@@ -21,6 +21,10 @@ struct pp_reader {
 	struct source sources[2];
 	unsigned turn; /* whose it is next */
 	uint64_t looked;
+	uint64_t recorded, lost; /* the session's totals when it was opened */
+	uint64_t damaged;        /* records that this file passed over */
+	bool stopped;
+	struct wall wall;
 	struct pp_event event;
 };
 
@@ -39,8 +43,10 @@ int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 	if (!r)
 		return error_set(ENOMEM, "out of memory");
 	r->session = session;
+	session_totals(session, &r->recorded, &r->lost);
 	session->nreaders++;
 	r->looked = clock_ns();
+	wall_look(&r->wall);
 	r->sources[0].backend = &backend_agent;
 	r->sources[1].backend = &backend_kernel;
 	for (size_t i = 0; i < NSOURCES && !err; i++) {
@@ -77,7 +83,7 @@ static void look_again(struct pp_reader *reader, uint64_t now)
 
 	for (size_t i = 0; i < NSOURCES; i++)
 		missing |= !reader->sources[i].state;
-	if (!missing || now - reader->looked < LOOK_NS)
+	if (!missing || reader->stopped || now - reader->looked < LOOK_NS)
 		return;
 	reader->looked = now;
 	session_look(reader->session);
@@ -123,12 +129,53 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
 	size_t size;
 	int n = next(reader, timeout_ms, &thread, &record, &size);
 
+	if (!n)
+		wall_look(&reader->wall);
 	if (n <= 0)
 		return n;
 	segment = session_segment(reader->session, thread->segment);
-	if (!segment)
+	if (!segment) {
+		reader->damaged++;
 		return error_set(EBADMSG, "a record names segment %u, which is gone", thread->segment);
+	}
 	n = event_set(&reader->event, segment->desc, thread, record, size);
+	reader->damaged += n != 0;
+	reader->event.wall = &reader->wall;
 	*event = &reader->event;
 	return n ? n : 1;
+}
+
+void pp_reader_stop(struct pp_reader *reader)
+{
+	for (size_t i = 0; i < NSOURCES && !reader->stopped; i++)
+		if (reader->sources[i].state)
+			reader->sources[i].backend->reader_stop(reader->sources[i].state);
+	reader->stopped = true;
+}
+
+void pp_reader_lose(struct pp_reader *reader, const struct pp_mark *mark)
+{
+	session_lose(reader->session, mark);
+}
+
+void pp_reader_drop(struct pp_reader *reader)
+{
+	pp_reader_stop(reader);
+	for (size_t i = 0; i < NSOURCES; i++)
+		if (reader->sources[i].state && reader->sources[i].backend->reader_drop)
+			reader->sources[i].backend->reader_drop(reader->sources[i].state);
+}
+
+void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts)
+{
+	uint64_t recorded, lost, damaged = reader->damaged;
+
+	for (size_t i = 0; i < NSOURCES; i++)
+		if (reader->sources[i].state)
+			damaged += reader->sources[i].backend->reader_damaged(reader->sources[i].state);
+	session_totals(reader->session, &recorded, &lost);
+	/* Less than before: a segment is gone, and its counts with it. */
+	*counts = (struct pp_reader_counts){ .recorded = recorded > reader->recorded ? recorded - reader->recorded : 0,
+	                                     .lost = (lost > reader->lost ? lost - reader->lost : 0) + damaged,
+	                                     .damaged = damaged };
 }

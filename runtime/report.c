@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "sdt/error.h"
+#include "sdt/image.h"
 
 int report_add(struct pp_report *report, const struct report_row *row, const struct pp_image *image)
 {
@@ -17,7 +18,7 @@ int report_add(struct pp_report *report, const struct report_row *row, const str
 	to = &more[report->nrows];
 	*to = *row;
 	to->probe = strdup(row->probe);
-	to->file = strdup(image ? pp_image_path(image) : "");
+	to->file = strdup(image ? image->name : "");
 	to->build_id = strdup(image ? pp_image_build_id(image) : "");
 	to->reason = row->reason ? strdup(row->reason) : NULL;
 	report->nrows++;

@@ -34,6 +34,9 @@ void pp_request_free(struct pp_request *request)
 	for (size_t i = 0; i < request->nstrings; i++)
 		free(request->strings[i]);
 	free(request->strings);
+	for (size_t i = 0; i < request->naddresses; i++)
+		free(request->addresses[i]);
+	free(request->addresses);
 	free(request->filter);
 	free(request->cgroup);
 	free(request);
@@ -124,6 +127,11 @@ int pp_request_filter(struct pp_request *request, const char *expression)
 int pp_request_string(struct pp_request *request, const char *argument)
 {
 	return append(&request->strings, &request->nstrings, argument);
+}
+
+int pp_request_no_string(struct pp_request *request, const char *argument)
+{
+	return append(&request->addresses, &request->naddresses, argument);
 }
 
 static int set_scope(struct pp_request *request, enum scope_kind kind)

@@ -20,6 +20,8 @@ struct pp_request {
 	char *filter; /* NULL: none */
 	char **strings; /* names of arguments */
 	size_t nstrings;
+	char **addresses; /* names of arguments that are not to be read as strings */
+	size_t naddresses;
 	char backend[8];
 	bool record, overwrite, hold;
 	unsigned maxactive;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/clock.h"
 #include "runtime/desc.h"
 #include "runtime/target.h"
 #include "sdt/error.h"
@@ -266,6 +267,37 @@ const struct segment *session_segment(struct pp_session *session, uint32_t numbe
 	return NULL;
 }
 
+/* ---- records ------------------------------------------------------------------------ */
+
+void session_totals(const struct pp_session *session, uint64_t *recorded, uint64_t *lost)
+{
+	*recorded = *lost = 0;
+	for (size_t i = 0; i < session->nsegments; i++) {
+		const struct segment *segment = session->segments[i];
+
+		for (uint32_t p = 0; p < segment->desc->npoints; p++) {
+			struct pp_counts counts = { 0 };
+
+			segment->backend->counts(segment, p, &counts);
+			*recorded += counts.recorded;
+			*lost += counts.lost;
+		}
+	}
+	*lost += session->lost_aside;
+}
+
+void session_lose(struct pp_session *session, const struct pp_mark *mark)
+{
+	for (size_t i = 0; i < session->nsegments; i++) {
+		const struct segment *segment = session->segments[i];
+
+		if (segment->number == mark->segment && mark->point < segment->desc->npoints && segment->backend->lose &&
+		    segment->backend->lose(segment, mark->point, mark->pid))
+			return;
+	}
+	session->lost_aside++;
+}
+
 /* ---- holding ------------------------------------------------------------------------ */
 
 void pp_session_budget(struct pp_session *session, double share)
@@ -326,6 +358,8 @@ int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pi
 {
 	int err = 0;
 
+	if (deadline) /* by the caller's clock, which a time namespace may have moved */
+		deadline -= (uint64_t)clock_shift(0);
 	for (size_t i = 0; i < NBACKENDS && !err; i++)
 		if (state_of(session, backends[i]) && backends[i]->hold)
 			err = backends[i]->hold(session, deadline, pidfds, npidfds);

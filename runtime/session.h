@@ -13,6 +13,7 @@ struct pp_session {
 	char name[SESSION_NAME_MAX + 1];
 	bool is_private;
 	unsigned nreaders; /* what they hold is not closed before them */
+	uint64_t lost_aside; /* records that were lost after they were read, and that no counter could take */
 	bool record; /* what is armed from here on records from the start */
 	bool overwrite; /* and its oldest records make room for new ones */
 	double budget; /* of what is armed from here on, and of pp_session_hold(): CPUs; 0: none */
@@ -32,6 +33,11 @@ size_t session_segments(const struct pp_session *session);
 const struct desc *session_desc(const struct pp_session *session, size_t i);
 /* The segment of this number, NULL if there is none (looks again for new ones). */
 const struct segment *session_segment(struct pp_session *session, uint32_t number);
+
+/* Sums over all points, armed or not. */
+void session_totals(const struct pp_session *session, uint64_t *recorded, uint64_t *lost);
+/* A record was read and could not be kept. */
+void session_lose(struct pp_session *session, const struct pp_mark *mark);
 
 /* For enable.c: in the order in which `auto` prefers them. */
 #define NBACKENDS 2

@@ -2,14 +2,23 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "runtime/process.h"
 #include "runtime/session.h"
 #include "sdt/error.h"
+
+_Static_assert((int)PP_LIVES == (int)PROCESS_LIVES && (int)PP_ENDED == (int)PROCESS_ENDED &&
+               (int)PP_OTHER == (int)PROCESS_OTHER, "two names for one thing");
 
 struct row {
 	const char *probe, *file; /* in the descriptions */
 	const char *backend;
 	pid_t pid;
+	uint64_t start_time; /* of the process; 0: not known, or every process */
+	const struct desc_file *of;
+	enum pp_life life;
+	enum pp_file_state file_state;
 	size_t sites, over_budget;
 	double share, limit; /* of those over budget */
 	struct pp_counts counts;
@@ -40,6 +49,8 @@ static int compare_rows(const void *a, const void *b)
 		by = strcmp(x->file, y->file);
 	if (!by)
 		by = x->pid < y->pid ? -1 : x->pid > y->pid;
+	if (!by) /* a pid may have meant several processes, one after the other */
+		by = x->start_time < y->start_time ? -1 : x->start_time > y->start_time;
 	return by ? by : strcmp(x->backend, y->backend);
 }
 
@@ -133,10 +144,50 @@ static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
 	}
 	stat->shares[stat->nshares++] = (struct share){
 		.row = { .probe = desc_string(a->d, probe->name), .file = desc_string(a->d, desc_files(a->d)[probe->file].path),
-		         .backend = a->segment->backend->name, .pid = desc_points(a->d)[i].pid },
+		         .backend = a->segment->backend->name, .pid = desc_points(a->d)[i].pid }, /* 0: shares are of rows for all */
 		.pid = pid, .hits = hits,
 	};
 	return 0;
+}
+
+/* Points of one process stand together mostly. */
+static uint64_t start_time(const struct segment *segment, uint32_t pid, uint32_t *last_pid, uint64_t *last)
+{
+	if (!pid || !segment->backend->start_time)
+		return 0;
+	if (*last_pid != pid) {
+		*last_pid = pid;
+		*last = segment->backend->start_time(segment, pid);
+	}
+	return *last;
+}
+
+static enum pp_file_state file_state(const struct desc_file *file, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st))
+		return errno == ENOENT || errno == ENOTDIR ? PP_FILE_DELETED : PP_FILE_PRESENT;
+	/* Device numbers differ between stat(2) and mappings on some file systems. While it is armed, the inode is held. */
+	return st.st_ino == file->inode || st.st_ino == file->real_inode ? PP_FILE_PRESENT : PP_FILE_REPLACED;
+}
+
+/* Finds out what can still be hit. */
+static void look_at_life(struct pp_stat *stat)
+{
+	const struct row *last = NULL;
+
+	for (size_t i = 0; i < stat->nrows; i++) {
+		struct row *row = &stat->rows[i];
+		bool same_file = last && !strcmp(last->file, row->file) && last->of->inode == row->of->inode;
+
+		row->file_state = same_file ? last->file_state : file_state(row->of, row->file);
+		if (last && row->pid && last->pid == row->pid && last->start_time == row->start_time)
+			row->life = last->life;
+		else if (row->pid)
+			row->life = (enum pp_life)process_life(row->pid, row->start_time);
+		last = row;
+	}
 }
 
 static int add_segment(struct pp_stat *stat, const struct segment *segment)
@@ -153,6 +204,9 @@ static int add_segment(struct pp_stat *stat, const struct segment *segment)
 		free(d);
 		return error_set(ENOMEM, "out of memory");
 	}
+	uint32_t started_pid = 0;
+	uint64_t started = 0;
+
 	memcpy(d, segment->desc, segment->desc->size);
 	descs[stat->ndescs++] = d;
 	for (uint32_t i = 0; i < d->npoints; i++) {
@@ -167,7 +221,9 @@ static int add_segment(struct pp_stat *stat, const struct segment *segment)
 		*row = (struct row){ .probe = desc_string(d, probe->name),
 		                     .file = desc_string(d, desc_files(d)[probe->file].path),
 		                     .backend = segment->backend->name,
+		                     .of = &desc_files(d)[probe->file],
 		                     .pid = point->pid,
+		                     .start_time = start_time(segment, point->pid, &started_pid, &started),
 		                     .sites = armed, .over_budget = !armed };
 		if (!armed)
 			segment->backend->stopped(segment, i, &row->share, &row->limit);
@@ -192,6 +248,7 @@ int pp_session_stat(struct pp_session *session, struct pp_stat **stat)
 	}
 	merge(s);
 	merge_shares(s);
+	look_at_life(s);
 	*stat = s;
 	return 0;
 }
@@ -221,6 +278,16 @@ const char *pp_stat_probe(const struct pp_stat *stat, size_t row)
 pid_t pp_stat_pid(const struct pp_stat *stat, size_t row)
 {
 	return stat->rows[row].pid;
+}
+
+enum pp_life pp_stat_life(const struct pp_stat *stat, size_t row)
+{
+	return stat->rows[row].life;
+}
+
+enum pp_file_state pp_stat_file_state(const struct pp_stat *stat, size_t row)
+{
+	return stat->rows[row].file_state;
 }
 
 const char *pp_stat_file(const struct pp_stat *stat, size_t row)

@@ -53,22 +53,40 @@ static void program_free(void *program)
 	free(program);
 }
 
-/* Compiles a site whose arguments of these names are strings, whatever its signature says. */
-static int compile(const struct pp_site *site, const struct pp_request *request, struct fetch_program *program)
+/* Whether argument i of the probe has one of the names, its own or argN; marks those that match in used. */
+static bool is_named(const struct pp_probe *probe, size_t i, char *const *names, size_t n, bool *used)
+{
+	char number[24];
+	bool any = false;
+
+	snprintf(number, sizeof(number), "arg%zu", i);
+	for (size_t k = 0; k < n; k++)
+		if (!strcmp(probe->args[i].name, names[k]) || !strcmp(number, names[k]))
+			any = used[k] = true;
+	return any;
+}
+
+/* Compiles a site with the request's word on which arguments are strings, whatever its signature says. */
+static int compile(struct targets *t, const struct pp_site *site, const struct pp_request *request,
+                   struct fetch_program *program)
 {
 	struct pp_probe probe = *site->probe;
 	struct pp_site as = *site;
 	int err = 0;
 
-	if (request->nstrings && probe.nargs) {
+	if ((request->nstrings || request->naddresses) && probe.nargs) {
 		probe.args = calloc(probe.nargs, sizeof(*probe.args));
 		if (!probe.args)
 			return error_set(ENOMEM, "out of memory");
 		memcpy(probe.args, site->probe->args, probe.nargs * sizeof(*probe.args));
-		for (size_t i = 0; i < probe.nargs; i++)
-			for (size_t k = 0; k < request->nstrings; k++)
-				if (!strcmp(probe.args[i].name, request->strings[k]))
-					probe.args[i].class = PPN_CLASS_STRING;
+		for (size_t i = 0; i < probe.nargs; i++) {
+			if (is_named(&probe, i, request->strings, request->nstrings, t->strings_used))
+				probe.args[i].class = PPN_CLASS_STRING;
+			if (is_named(&probe, i, request->addresses, request->naddresses, t->strings_used + request->nstrings)) {
+				probe.args[i].class = PPN_CLASS_POINTER;
+				probe.args[i].type = "";
+			}
+		}
 		as.probe = &probe;
 	}
 	err = fetch_compile(&as, program);
@@ -85,7 +103,7 @@ static int program_of(struct targets *t, const struct pp_site *site, const struc
                       const struct fetch_program **program)
 {
 	struct fetch_program *made = calloc(1, sizeof(*made)), **found;
-	int err = made ? compile(site, request, made) : error_set(ENOMEM, "out of memory");
+	int err = made ? compile(t, site, request, made) : error_set(ENOMEM, "out of memory");
 
 	if (err) {
 		if (made)
@@ -104,8 +122,20 @@ static int program_of(struct targets *t, const struct pp_site *site, const struc
 }
 
 static const struct fetch_program no_arguments[] = {
-	[SITE_HIT] = { .role = SITE_HIT }, [SITE_CALL] = { .role = SITE_CALL }, [SITE_LEAVE] = { .role = SITE_LEAVE },
+	[SITE_HIT] = { .role = SITE_HIT, .of_site = true }, [SITE_CALL] = { .role = SITE_CALL, .of_site = true },
+	[SITE_LEAVE] = { .role = SITE_LEAVE, .of_site = true },
 };
+
+/* Why the site's arguments are not complete; fetch_compile() has left the reason of the first. Freed by free(). */
+static char *missing_reason(const struct fetch_program *program)
+{
+	char *reason;
+
+	if (asprintf(&reason, "%zu of %zu arguments %s missing: %s", program->nmissing, program->nargs,
+	             program->nmissing == 1 ? "is" : "are", pp_error()) < 0)
+		return NULL;
+	return reason;
+}
 
 static int add_site(struct walk *w, const struct pp_site *site)
 {
@@ -129,9 +159,10 @@ static int add_site(struct walk *w, const struct pp_site *site)
 		const struct arm_point *last = t->npoints > 1 ? point - 1 : NULL;
 
 		if (last && last->program && last->site->probe == site->probe &&
-		    !strcmp(last->site->operands, site->operands) && !strstr(site->operands, "rip") &&
+		    !strcmp(last->site->operands, site->operands) && !last->program->of_site &&
 		    last->site->flags == site->flags && last->site->role == site->role) {
 			point->program = last->program;
+			point->reason = last->reason ? strdup(last->reason) : NULL;
 			return 0;
 		}
 
@@ -144,6 +175,8 @@ static int add_site(struct walk *w, const struct pp_site *site)
 			point->error = w->request->filter ? err : 0;
 			point->program = &no_arguments[site->role];
 			point->reason = strdup(pp_error());
+		} else if (point->program->nmissing) {
+			point->reason = missing_reason(point->program);
 		}
 	} else {
 		point->reason = strdup(pp_error());
@@ -293,6 +326,22 @@ static int add_once(struct walk *w, const struct pp_image *image)
 	return add_image(w, image);
 }
 
+/* A file that has no path any more was opened by /proc; its name is what the process calls it, without " (deleted)". */
+static int name_deleted(struct pp_image *image, const char *name)
+{
+	static const char deleted[] = " (deleted)";
+	size_t length = strlen(name), end = sizeof(deleted) - 1;
+	char *copy;
+	int err;
+
+	if (!strstr(image->path, "/map_files/"))
+		return 0;
+	copy = strndup(name, length > end && !strcmp(name + length - end, deleted) ? length - end : length);
+	err = copy ? image_rename(image, copy) : error_set(ENOMEM, "out of memory");
+	free(copy);
+	return err;
+}
+
 /* An image that a process maps, or will: one that cannot be read has no probes to offer. */
 static int add_mapped(const char *path, const char *name, void *arg)
 {
@@ -300,7 +349,8 @@ static int add_mapped(const char *path, const char *name, void *arg)
 	const struct pp_image *image;
 	int err = image_of(w->targets, path, &image);
 
-	(void)name;
+	if (!err)
+		err = name_deleted((struct pp_image *)image, name);
 	return err == -ENOMEM ? err : err ? 0 : add_once(w, image);
 }
 
@@ -323,6 +373,16 @@ static int add_process(struct walk *w, const struct process *seed)
 	return pp_process_images(seed->pid, add_mapped, w);
 }
 
+/* A name that no argument has would be ignored without a word. */
+static int check_names(const struct targets *t, const struct pp_request *request)
+{
+	for (size_t i = 0; t->npoints && i < request->nstrings + request->naddresses; i++)
+		if (!t->strings_used[i])
+			return error_set(EDOM, "no probe that matches has an argument '%s'",
+			                 i < request->nstrings ? request->strings[i] : request->addresses[i - request->nstrings]);
+	return 0;
+}
+
 int targets_find(struct targets *t, const struct pp_request *request)
 {
 	struct walk walk = { .targets = t, .request = request };
@@ -335,10 +395,11 @@ int targets_find(struct targets *t, const struct pp_request *request)
 	if ((request->scope == SCOPE_CHILDREN || request->scope == SCOPE_PGRP) && !request->nprocesses)
 		return error_set(EINVAL, "whose children or process group? name a process (-p PID)");
 	t->matched = calloc(request->npatterns, sizeof(*t->matched));
-	if (!t->matched)
+	t->strings_used = calloc(request->nstrings + request->naddresses + 1, sizeof(*t->strings_used));
+	if (!t->matched || !t->strings_used)
 		return error_set(ENOMEM, "out of memory");
 	if (!request->nprocesses)
-		return add_process(&walk, NULL);
+		err = add_process(&walk, NULL);
 	for (size_t i = 0; i < request->nprocesses && !err; i++) {
 		struct process *process = request->processes[i];
 
@@ -350,7 +411,7 @@ int targets_find(struct targets *t, const struct pp_request *request)
 		if (!err && !process->is_command && !process_alive(process))
 			err = error_set(ESRCH, "process %d has ended", process->pid);
 	}
-	return err;
+	return err ? err : check_names(t, request);
 }
 
 void targets_release(struct targets *t)
@@ -365,6 +426,7 @@ void targets_release(struct targets *t)
 	free(t->points);
 	free(t->images);
 	free(t->matched);
+	free(t->strings_used);
 	tdestroy(t->programs, program_free);
 	*t = (struct targets){ 0 };
 }

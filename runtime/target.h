@@ -16,6 +16,7 @@ struct targets {
 	struct arm_point *points; /* points of one process and image stand together */
 	size_t npoints, room;
 	size_t *matched;          /* probes for each of the request's patterns */
+	bool *strings_used;       /* of the request's strings, then addresses: a probe has such an argument */
 	void *programs;           /* the different fetch programs, a search tree */
 	struct pp_probe **functions; /* probes made for func:SYMBOL */
 	size_t nfunctions;

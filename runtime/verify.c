@@ -130,12 +130,12 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 static char *why_pending(const struct process *process, const struct pp_image *image)
 {
 	static const char deleted[] = " (deleted)";
-	size_t length = strlen(image->path);
+	size_t length = strlen(image->name);
 
 	for (size_t i = 0; process && i < process->nmaps; i++) {
 		const struct mapping *m = &process->maps[i];
 
-		if (m->exec && m->inode != image->inode && !strncmp(m->path, image->path, length) &&
+		if (m->exec && m->inode != image->inode && !strncmp(m->path, image->name, length) &&
 		    !strcmp(m->path + length, deleted))
 			return error_sentence("pid %d runs an older %s, which was replaced since", process->pid, image->path);
 	}

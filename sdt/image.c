@@ -89,6 +89,35 @@ damaged:
 	return error_set(ENOEXEC, "'%s' is damaged: \"%s\"", file->path, elf_errmsg(-1));
 }
 
+int image_rename(struct pp_image *image, const char *name)
+{
+	image->name = arena_strndup(&image->arena, name, strlen(name));
+	return image->name ? 0 : error_set(ENOMEM, "not enough memory for '%s'", name);
+}
+
+/*
+ * A session outlives the working directory of the command that named the file. A symbolic link at the end of the path
+ * is kept, because it names what will be there after an update.
+ */
+static int name_absolutely(struct pp_image *image)
+{
+	const char *base = strrchr(image->path, '/');
+	char *dir, *real;
+
+	base = base ? base + 1 : image->path;
+	if (*image->path == '/')
+		return image_rename(image, image->path);
+	dir = base == image->path ? strdup(".") : strndup(image->path, (size_t)(base - image->path));
+	real = dir ? realpath(dir, NULL) : NULL;
+	free(dir);
+	if (real)
+		image->name = arena_printf(&image->arena, "%s/%s", strcmp(real, "/") ? real : "", base);
+	else
+		image->name = image->path;
+	free(real);
+	return image->name ? 0 : -ENOMEM;
+}
+
 int pp_image_open(const char *path, struct pp_image **result)
 {
 	struct pp_image *image = NULL;
@@ -106,7 +135,7 @@ int pp_image_open(const char *path, struct pp_image **result)
 		image->path = arena_strndup(&image->arena, path, strlen(path));
 	if (image)
 		image->symbols = symbols_new();
-	if (!image || !image->path || !image->symbols) {
+	if (!image || !image->path || !image->symbols || name_absolutely(image)) {
 		err = error_set(ENOMEM, "not enough memory for '%s'", path);
 		goto out;
 	}

@@ -72,7 +72,8 @@ struct pp_probe {
 };
 
 struct pp_image {
-	char *path;
+	char *path;       /* by which it was opened */
+	char *name;       /* what it is called in reports: an absolute path, without /proc/PID/map_files */
 	char build_id[2 * 64 + 1];
 	dev_t device;
 	ino_t inode;
@@ -99,6 +100,9 @@ struct pp_image {
 	struct pp_arg *unnamed;    /* arg0, arg1, ..., that probes without a signature share */
 	struct arena arena;        /* whose strings all of the above are */
 };
+
+/* Sets the name. -ENOMEM. */
+int image_rename(struct pp_image *image, const char *name);
 
 /* -ESTALE: what is at its path now, as fstat(2) tells, is another file or has other contents. */
 int image_unchanged(const struct pp_image *image, const struct stat *now);

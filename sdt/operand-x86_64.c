@@ -76,6 +76,7 @@ static const char *take_register(const struct cpu *cpu, const char **text, const
 static const char *take_address(const struct cpu *cpu, const char **text, struct operand *operand)
 {
 	const struct cpu_register *base = NULL, *index = NULL;
+	unsigned long scale;
 	const char *wrong;
 	char *end;
 
@@ -98,9 +99,10 @@ static const char *take_address(const struct cpu *cpu, const char **text, struct
 	if (index && **text == ',') {
 		++*text;
 		operand_spaces(text);
-		operand->scale = (uint8_t)(isdigit((unsigned char)**text) ? strtoul(*text, &end, 10) & 0xff : 0);
-		if (operand->scale != 1 && operand->scale != 2 && operand->scale != 4 && operand->scale != 8)
+		scale = isdigit((unsigned char)**text) ? strtoul(*text, &end, 10) : 0;
+		if (scale != 1 && scale != 2 && scale != 4 && scale != 8)
 			return "its scale is not 1, 2, 4 or 8";
+		operand->scale = (uint8_t)scale;
 		*text = end;
 		operand_spaces(text);
 	}

@@ -80,14 +80,15 @@ static const char *parse(const struct cpu *cpu, const struct pp_image *image, co
 	return NULL;
 }
 
-int operands_parse(const struct pp_image *image, const char *text, struct operand operands[OPERANDS_MAX])
+int operands_read(const struct pp_image *image, const char *text, struct operand operands[OPERANDS_MAX], size_t *nbad)
 {
 	const struct cpu *cpu = cpu_of(image->machine, image->is_64);
-	char copy[OPERAND_LONGEST], why[OPERAND_WHY];
+	char copy[OPERAND_LONGEST], why[OPERAND_WHY], first[OPERAND_WHY + 512];
 	const char *wrong;
 	size_t length;
 	int n = 0;
 
+	*nbad = 0;
 	text = operands_next(text, &length);
 	if (text && !cpu)
 		return error_set(ENOTSUP, "the operands of '%s' are of a CPU (ELF machine %d) whose operands are not read",
@@ -99,11 +100,26 @@ int operands_parse(const struct pp_image *image, const char *text, struct operan
 			return error_set(EINVAL, "an operand of '%s' is longer than any can be", image->path);
 		memcpy(copy, text, length);
 		copy[length] = '\0';
-		wrong = parse(cpu, image, copy, &operands[n++], why);
-		if (wrong)
-			return error_set(EINVAL, "operand \"%.200s\" of '%s' cannot be read: %s", copy, image->path, wrong);
+		wrong = parse(cpu, image, copy, &operands[n], why);
+		if (wrong) {
+			operands[n] = (struct operand){ .kind = OPERAND_NONE, .size = 8, .reg = -1, .index = -1, .scale = 1 };
+			if (!(*nbad)++)
+				snprintf(first, sizeof(first), "operand \"%.200s\" of '%.255s' cannot be read: %s", copy, image->path,
+				         wrong);
+		}
+		n++;
 	}
+	if (*nbad)
+		error_set(EINVAL, "%s", first);
 	return n;
+}
+
+int operands_parse(const struct pp_image *image, const char *text, struct operand operands[OPERANDS_MAX])
+{
+	size_t nbad;
+	int n = operands_read(image, text, operands, &nbad);
+
+	return n >= 0 && nbad ? -EINVAL : n;
 }
 
 const struct cpu *cpu_of(int machine, bool is_64)

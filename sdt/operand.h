@@ -22,6 +22,7 @@ enum operand_kind {
 	OPERAND_REG,    /* size bytes of reg, from bit shift on */
 	OPERAND_MEM,    /* size bytes at reg + index * scale + value */
 	OPERAND_STATIC, /* size bytes at the image's address value as linked */
+	OPERAND_NONE,   /* operands_read() only: the text cannot be read */
 };
 
 struct operand {
@@ -42,6 +43,14 @@ struct operand {
  * Symbols are looked up in the image.
  */
 int operands_parse(const struct pp_image *image, const char *text, struct operand operands[OPERANDS_MAX]);
+
+/*
+ * Does the same, but goes on after an operand that cannot be read: its kind is OPERAND_NONE.
+ * Returns the number of operands, and in *nbad how many of them are OPERAND_NONE; if there are any, pp_error() is
+ * the reason of the first. Fails as a whole with -EINVAL if there are too many operands or one is too long, and
+ * with -ENOTSUP if the operands are of an unknown CPU.
+ */
+int operands_read(const struct pp_image *image, const char *text, struct operand operands[OPERANDS_MAX], size_t *nbad);
 
 /*
  * The first operand of what is left of a note's operands, *length characters of

@@ -50,6 +50,18 @@ static const char *skip_pointers(const char *text)
 	}
 }
 
+bool signature_is_char_pointer(const char *type)
+{
+	const char *rest = skip_word(type, "char");
+
+	while (rest && *rest == ' ')
+		rest++;
+	if (!rest || *rest != '*' || strchr(rest + 1, '*'))
+		return false;
+	rest = skip_pointers(rest);
+	return rest && !*rest;
+}
+
 /* Where in a type the name belongs, NULL: at its end. */
 static const char *declarator(const char *type)
 {

@@ -16,4 +16,10 @@ int signature_named(struct pp_image *image, struct pp_probe *probe, const char *
 /* Arguments arg0 to arg(n - 1), and no signature. -ENOMEM. */
 int signature_unnamed(struct pp_image *image, struct pp_probe *probe, size_t n);
 
+/*
+ * Whether a C type is `char *` with any qualifiers of the pointer. The plugin writes class 's' only for
+ * `const char *`, and classes of existing files cannot change; so readers decide by the type.
+ */
+bool signature_is_char_pointer(const char *type);
+
 #endif

@@ -404,6 +404,49 @@ START_TEST(truth)
 }
 END_TEST
 
+/* Each record that cannot be read counts: of a ring that is given up, all that its counters have. */
+START_TEST(damaged)
+{
+	const uint64_t begin[] = { 0, 8 * 1000, AGENT_RING_SIZE - 64 };
+	uint64_t base = clock_ns() - 50000000;
+	const struct record_thread *thread;
+	const struct record *record;
+	unsigned got = 0, complaints = 0;
+	size_t size;
+	int n;
+
+	atomic_store(&lying, 0);
+	ck_assert_msg(!session_begin(), "%s", pp_error());
+	reader_begin();
+	for (unsigned i = 0; i < 3; i++) {
+		ring_take(i, begin[_i]);
+		for (unsigned k = 0; k < 100; k++)
+			put_record(i, base + 1000 * k, k % NPLACES, 2, k);
+		for (unsigned k = 0; k < NPLACES; k++) /* what had been read before is in the counters, too */
+			((struct agent_count *)((char *)ring(i) + COUNTS_IN_RING))[k].recorded = k < 4 ? 25 : 0;
+		if (begin[_i])
+			((struct agent_count *)((char *)ring(i) + COUNTS_IN_RING))[0].recorded += 1000;
+	}
+	/* Ring 1 has ten records of a place that is not there. */
+	for (unsigned k = 0; k < 10; k++)
+		put_record(1, base + 200000 + k, NPLACES + 3, 1, k);
+	ck_assert_msg(!backend_agent.reader_open(&session, &reader), "%s", pp_error());
+	/* Ring 2 goes bad after it was first looked at: all that comes is lost. */
+	ring(2)->head += 4;
+	((struct agent_count *)((char *)ring(2) + COUNTS_IN_RING))[1].recorded += 4094;
+	for (int rounds = 0; rounds < 100; rounds++) {
+		while ((n = backend_agent.reader_next(reader, &thread, &record, &size)) > 0)
+			got++;
+		complaints += n == -EBADMSG;
+		usleep(1000);
+	}
+	ck_assert_uint_ge(complaints, 1);
+	ck_assert_uint_eq(got, 300);
+	ck_assert_uint_eq(backend_agent.reader_damaged(reader), 10 + 4094);
+	session_end();
+}
+END_TEST
+
 /* Reads what there is to read, and checks that it is at least a record. */
 static unsigned read_some(uint64_t ms)
 {
@@ -518,6 +561,7 @@ int main(void)
 	suite_add_tcase(suite, tcase);
 	tcase_set_timeout(tcase, 0);
 	tcase_add_loop_test(tcase, truth, 0, 4);
+	tcase_add_loop_test(tcase, damaged, 0, 3);
 	tcase_add_test(tcase, lies);
 	runner = srunner_create(suite);
 	/* The agent's thread is in this process. */

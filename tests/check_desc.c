@@ -216,6 +216,7 @@ START_TEST(each_damage_is_refused)
 	SPOIL(points[1].role = 3);
 	SPOIL(d->version++);
 	SPOIL(d->size--);
+	SPOIL(d->nprocesses++);
 	SPOIL(d->size += 8);
 	SPOIL(d->npoints = UINT32_MAX);
 	SPOIL(d->nfiles = UINT32_MAX);

@@ -363,23 +363,99 @@ START_TEST(nothing)
 }
 END_TEST
 
+/* Only the operand that cannot be read is missing, and the reason names the first such. */
 START_TEST(what_cannot_be_read)
 {
-	static const char *const operands[] = { "8@%xmm0", "4@.LC1(%rip)", "-4@%eax 8@%fs:x@tpoff", "3@%eax", "8@(%rax" };
-
+	static const struct {
+		const char *operands, *names, missing[3];
+	} some[] = {
+		{ "8@%xmm0 -4@%edi 8@%rdi", "%xmm0", { 1, 0, 0 } },
+		{ "-4@%edi 4@.LC1(%rip) 8@%rdi", ".LC1", { 0, 1, 0 } },
+		{ "-4@%edi 8@%rdi 8@%fs:x@tpoff", "%fs:x", { 0, 0, 1 } },
+		{ "3@%eax -4@%edi 8@(%rdx,%rdi,257)", "3@%eax", { 1, 0, 1 } },
+		{ "8@%ymm1 8@nowhere_at_all(%rip) -1@%ah", "%ymm1", { 1, 1, 0 } },
+	};
+	struct pp_arg args[] = { { .class = PPN_CLASS_NONE }, { .class = PPN_CLASS_NONE }, { .class = PPN_CLASS_STRING } };
 	struct pp_image *self;
 
 	ck_assert_int_eq(pp_image_open("/proc/self/exe", &self), 0);
-	for (size_t i = 0; i < sizeof(operands) / sizeof(*operands); i++) {
-		struct pp_probe probe = { .image = self, .provider = "it", .name = "here" };
-		struct pp_site site = { .probe = &probe, .operands = (char *)operands[i] };
+	for (size_t i = 0; i < sizeof(some) / sizeof(*some); i++) {
+		struct pp_probe probe = { .image = self, .provider = "it", .name = "here", .args = args, .nargs = 3 };
+		struct pp_site site = { .probe = &probe, .operands = (char *)some[i].operands };
 		struct fetch_program program;
+		size_t nmissing = 0;
 
-		ck_assert_msg(fetch_compile(&site, &program) == -EINVAL, "%s", operands[i]);
-		ck_assert_uint_ne(strlen(pp_error()), 0);
-		fetch_release(&program); /* harmless */
+		ck_assert_msg(!fetch_compile(&site, &program), "%s: %s", some[i].operands, pp_error());
+		ck_assert_uint_eq(program.nargs, 3);
+		for (int k = 0; k < 3; k++) {
+			nmissing += some[i].missing[k];
+			ck_assert_msg((program.kind[k] == PP_FAULT) == some[i].missing[k], "%s: argument %d", some[i].operands, k);
+		}
+		ck_assert_uint_eq(program.nmissing, nmissing);
+		ck_assert_msg(strstr(pp_error(), some[i].names), "%s: %s", some[i].operands, pp_error());
+		ck_assert_int_eq(fetch_run(&program, &machine, &out.record), 1);
+		for (int k = 0; k < 3; k++)
+			ck_assert_msg(!some[i].missing[k] || !out.record.value[k], "%s: argument %d", some[i].operands, k);
+		fetch_release(&program);
 	}
 	pp_image_free(self);
+}
+END_TEST
+
+/* A program that uses the site's own address says so: it is not another site's, whatever the operands' text is. */
+START_TEST(whose_program)
+{
+	static const struct {
+		const char *operands;
+		int machine;
+		bool of_site;
+	} some[] = {
+		{ "8@%rdi -4@8(%rsp)", EM_X86_64, false },     { "-4@$7", EM_X86_64, false },
+		{ "8@%rdi -8@check_fetch_number", EM_X86_64, true }, { "-8@check_fetch_number(%rip)", EM_X86_64, true },
+		{ "8@check_fetch_number", EM_AARCH64, true },  { "8@[x0, #:lo12:check_fetch_number]", EM_AARCH64, true },
+		{ "8@[x0, 8] -4@w1", EM_AARCH64, false },
+	};
+	struct pp_image *self;
+
+	ck_assert_int_eq(pp_image_open("/proc/self/exe", &self), 0);
+	for (size_t i = 0; i < sizeof(some) / sizeof(*some); i++) {
+		struct pp_probe probe = { .image = self, .provider = "it", .name = "here" };
+		struct pp_site site = { .probe = &probe, .operands = (char *)some[i].operands };
+		struct fetch_program program;
+
+		self->machine = some[i].machine;
+		ck_assert_msg(!fetch_compile(&site, &program), "%s: %s", some[i].operands, pp_error());
+		ck_assert_msg(program.of_site == some[i].of_site && !program.nmissing, "%s", some[i].operands);
+		fetch_release(&program);
+	}
+	pp_image_free(self);
+}
+END_TEST
+
+/* What has the type char * is a string, whatever qualifiers the pointer has; other pointers are not. */
+START_TEST(char_pointers)
+{
+	static const struct {
+		const char *type;
+		enum pp_kind kind;
+	} some[] = {
+		{ "char *", PP_STRING },          { "char *const", PP_STRING },   { "char * restrict", PP_STRING },
+		{ "char *const volatile", PP_STRING }, { "char **", PP_POINTER }, { "char *const *", PP_POINTER },
+		{ "unsigned char *", PP_POINTER }, { "signed char *", PP_POINTER }, { "void *", PP_POINTER },
+		{ "volatile char *", PP_POINTER }, { "char (*)[4]", PP_POINTER }, { "char (*)(char *)", PP_POINTER },
+		{ "charm *", PP_POINTER },        { "char8_t *", PP_POINTER },    { "char", PP_POINTER }, { "", PP_POINTER },
+	};
+
+	for (size_t i = 0; i < sizeof(some) / sizeof(*some); i++) {
+		struct pp_arg arg = { .class = PPN_CLASS_POINTER, .type = (char *)some[i].type };
+		struct pp_probe probe = { .image = &image, .provider = "it", .name = "here", .args = &arg, .nargs = 1 };
+		struct pp_site site = { .probe = &probe, .operands = "8@%rdi" };
+		struct fetch_program program;
+
+		ck_assert_int_eq(fetch_compile(&site, &program), 0);
+		ck_assert_msg(program.kind[0] == some[i].kind, "%s", some[i].type);
+		fetch_release(&program);
+	}
 }
 END_TEST
 
@@ -593,6 +669,8 @@ int main(void)
 	tcase_add_test(tc, all_faults);
 	tcase_add_test(tc, nothing);
 	tcase_add_test(tc, what_cannot_be_read);
+	tcase_add_test(tc, whose_program);
+	tcase_add_test(tc, char_pointers);
 	tcase_add_test(tc, the_image_itself);
 	tcase_add_test(tc, an_order);
 	tcase_add_loop_test(tc, rules, 0, sizeof(programs) / sizeof(*programs));

@@ -22,14 +22,14 @@ expect_text 0 probe-stat --session="$S" <<'E'
   1  1  target:say__return  P  T/target
 E
 expect_text 0 probe-stat -q -v -s "$S" <<'E'
-  100000  0  100000  0  0  0  1  app:tick  P  T/target
-  1  0  1  0  0  0  1  target:say__entry  P  T/target
-  1  0  1  0  0  0  1  target:say__return  P  T/target
+  100000  0  100000  0  0  1  app:tick  P  T/target
+  1  0  1  0  0  1  target:say__entry  P  T/target
+  1  0  1  0  0  1  target:say__return  P  T/target
 E
 expect 0 probe-stat --json -s "$S"
 want "keys" '["probes","session","time"]' "$(json keys <<<"$out")"
 want "keys of a row" \
-	'["abandoned","backend","entries","file","filtered","hits","idle","lost","missed","pid","probe","recorded","sites","under_way"]' \
+	'["abandoned","backend","entries","file","file_state","filtered","hits","idle","lost","missed","pid","probe","recorded","sites","state","under_way"]' \
 	"$(json '.probes[0]|keys' <<<"$out")"
 want "values" "[\"app:tick\",$p,\"$T/target\",\"kernel\",1,100000,0,100000,0,0,0]" \
 	"$(json '.probes[0]|[.probe,.pid,.file,.backend,.sites,.hits,.filtered,.idle,.recorded,.lost,.missed]' <<<"$out")"

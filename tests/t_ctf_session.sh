@@ -93,7 +93,10 @@ babeltrace2 "$T/killed" 2>"$T/warnings" >"$T/events" || fail "cannot be read: $(
 mkdir "$T/small"
 mount -t tmpfs -o size=500k,mode=755 tmpfs "$T/small" || skip "cannot mount a tmpfs"
 at_end umount "'$T/small'"
-expect 0 probe-trace -q -o "$T/small/trace" 'work:*' -- "$T/work" 100000
-want_like "a full disk" "*'$T/small/trace/stream_0': No space left on device*" "$out"
-babeltrace2 "$T/small/trace" >"$T/events" || fail "cannot be read"
+expect 1 probe-trace -q --json -o "$T/small/trace" 'work:*' -- "$T/work" 100000
+json . <<<"$out" >"$T/said"
+want_like "a full disk" "*'$T/small/trace/stream_0': No space left on device*" "$(json .error "$T/said")"
+babeltrace2 "$T/small/trace" >"$T/events" 2>"$T/warnings" || fail "cannot be read"
 [ -s "$T/events" ] || fail "nothing could be read back"
+want "recorded, as JSON" "$(wc -l <"$T/events")" "$(json .recorded "$T/said")"
+want "lost, as JSON" "$(sed -n 's/.*Tracer discarded \([0-9]*\) event.*/\1/p' "$T/warnings")" "$(json .lost "$T/said")"

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "runtime/kernel/cost.h"
 #include "runtime/kernel/kernel.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
@@ -62,6 +63,8 @@ int calls_open(struct calls *calls, const struct arm_point *points, size_t npoin
 			owner = points[i].point;
 		c->owner = owner;
 		c->maxactive = maxactive;
+		if (points[i].site->role == SITE_CALL)
+			c->overhead = (uint64_t)cost_call(points[i].site);
 	}
 	calls->ended_link = hook(calls, "sched_process_exit");
 	if (calls->ended_link < 0)

@@ -14,6 +14,7 @@
 #include "runtime/kernel/cost.h"
 
 #include <bpf/bpf.h>
+#include <elf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@
 #include "runtime/kernel/link.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
+#include "sdt/image.h"
+#include "sdt/operand.h"
 
 #define TRIES 7
 #define ROUNDS 400 /* of one try: 2 ms where a trap costs 5 us */
@@ -39,6 +42,14 @@ __asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_cost_nop\n\t.globl pp_co
         "pp_cost_ret:\n\tret\n\t.popsection");
 __attribute__((visibility("hidden"))) void pp_cost_nop(void);
 __attribute__((visibility("hidden"))) void pp_cost_ret(void);
+#ifdef __x86_64__
+/* An instruction of the kind that stands at the entry of functions and that the kernel single-steps. */
+__asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_cost_lea\n\t.globl pp_cost_lea\n"
+        "pp_cost_lea:\n\tlea (%rax), %rax\n\tret\n\t.popsection");
+__attribute__((visibility("hidden"))) void pp_cost_lea(void);
+#else
+#define pp_cost_lea pp_cost_nop
+#endif
 
 static uint64_t cpu_ns(clockid_t clock)
 {
@@ -121,6 +132,50 @@ double cost_step(void)
 	if (known < 0)
 		known = trap_at(pp_cost_ret);
 	return known > cost_trap() ? known : cost_trap();
+}
+
+/* The fastest of single calls, by the clock that durations are taken with. Preemption does not enter it. */
+static uint64_t fastest_call(void (*site)(void))
+{
+	uint64_t best = ~0ull;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		uint64_t start = clock_ns(), ns;
+
+		site();
+		ns = clock_ns() - start;
+		best = ns < best ? ns : best;
+	}
+	return best;
+}
+
+static double least_trap_at(void (*site)(void))
+{
+	uint64_t bare = fastest_call(site), armed;
+	int fd = arm_site(site);
+
+	armed = fd >= 0 ? fastest_call(site) : bare;
+	link_close(fd);
+	return armed > bare ? (double)(armed - bare) : 0;
+}
+
+/* Whether the kernel does what the instruction does without executing it: nop, push, jmp, call. */
+static bool is_emulated(const uint8_t *code)
+{
+	while (*code == 0x66)
+		code++;
+	code += *code == 0x41;
+	return *code == 0x90 || (*code >= 0x50 && *code <= 0x57) || *code == 0xe8 || *code == 0xe9 || *code == 0xeb;
+}
+
+double cost_call(const struct pp_site *entry)
+{
+	static double known[2] = { -1, -1 };
+	bool steps = MACHINE_HERE == EM_X86_64 && !is_emulated(entry->code);
+
+	if (known[steps] < 0)
+		known[steps] = least_trap_at(steps ? pp_cost_lea : pp_cost_nop);
+	return known[steps];
 }
 
 /* ---- programs ------------------------------------------------------------------- */
@@ -381,5 +436,13 @@ int kernel_cost(struct pp_session *session, int ms, struct pp_cost *cost)
 		cost->share = (double)cost->hits * (cost->trap_ns + cost->program_ns) / (double)measured.time;
 	if (measured.time && used >= 0 && cost->share > used / (double)measured.time)
 		cost->share = used / (double)measured.time;
+	for (size_t i = 0; i < session->nsegments; i++) {
+		const struct segment *segment = session->segments[i];
+		const struct kernel_segment *s = segment->state;
+
+		for (uint32_t p = 0; by_kernel(segment) && s->calls.counts && p < segment->desc->npoints; p++)
+			if ((double)s->calls.counts[p].overhead > cost->call_ns)
+				cost->call_ns = (double)s->calls.counts[p].overhead;
+	}
 	return 0;
 }

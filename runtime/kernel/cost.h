@@ -43,6 +43,9 @@ void targets_cpu_read(struct targets_cpu *t, const struct pp_session *session, c
 double targets_cpu_used(const struct targets_cpu *before, const struct targets_cpu *now);
 void targets_cpu_release(struct targets_cpu *t);
 
+/* ns that the traps at a function's entry and its end add to what the call seems to take, at least. */
+double cost_call(const struct pp_site *entry);
+
 int kernel_cost(struct pp_session *session, int ms, struct pp_cost *cost);
 
 #endif

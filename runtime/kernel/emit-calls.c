@@ -19,6 +19,11 @@
  * were armed, or was missed) leaves without being counted. So entries = hits +
  * missed + active + abandoned, at any moment at which no program runs.
  *
+ * What a call takes is the time from the end of the entry's program to the begin of the
+ * other one's. The traps around these are in it, and those of calls within: the first is
+ * measured when the segment is armed (cost_call()) and subtracted, the others are added up
+ * for the thread. What programs of other sessions and tools add stays in it.
+ *
  * Only the thread itself touches its frames. The number of calls that are active is
  * kept for each probe over all threads; whoever would raise it above maxactive takes
  * it back and is missed. Loops are counted by AT_WORD, which the verifier can follow.
@@ -116,8 +121,6 @@ void emit_call(struct emitter *e, label out)
 	abandon(e, loop);
 
 	label_place(e, push);
-	call(e, BPF_FUNC_ktime_get_ns);
-	store(e, BPF_DW, BPF_REG_10, AT_TIME, BPF_REG_0);
 	load(e, BPF_DW, BPF_REG_2, BPF_REG_7, 0);
 	jump_if(e, BPF_JGE, BPF_REG_2, (int32_t)e->maps->depth, missed);
 	imm64(e, BPF_REG_1, 1);
@@ -130,8 +133,8 @@ void emit_call(struct emitter *e, label out)
 	alu(e, BPF_ADD, BPF_REG_3, BPF_REG_7);
 	alu_imm(e, BPF_ADD, BPF_REG_3, FRAMES);
 	store(e, BPF_DW, BPF_REG_3, offsetof(struct kernel_frame, sp), BPF_REG_8);
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_TIME);
-	store(e, BPF_DW, BPF_REG_3, offsetof(struct kernel_frame, time), BPF_REG_1);
+	load(e, BPF_DW, BPF_REG_1, BPF_REG_7, offsetof(struct kernel_frames, spent));
+	store(e, BPF_DW, BPF_REG_3, offsetof(struct kernel_frame, spent), BPF_REG_1);
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_POINT);
 	store(e, BPF_W, BPF_REG_3, offsetof(struct kernel_frame, point), BPF_REG_1);
 	for (int i = 0; i < LEAVE_ENTRY_COUNT; i++) {
@@ -140,6 +143,10 @@ void emit_call(struct emitter *e, label out)
 	}
 	alu_imm(e, BPF_ADD, BPF_REG_2, 1);
 	store(e, BPF_DW, BPF_REG_7, 0, BPF_REG_2);
+	/* The time last, so that all this is not in it. */
+	mov(e, BPF_REG_8, BPF_REG_3);
+	call(e, BPF_FUNC_ktime_get_ns);
+	store(e, BPF_DW, BPF_REG_8, offsetof(struct kernel_frame, time), BPF_REG_0);
 	jump(e, out);
 	label_place(e, too_many);
 	add_to(e, BPF_REG_9, offsetof(struct kernel_calls, active), -1);
@@ -149,10 +156,12 @@ void emit_call(struct emitter *e, label out)
 
 void emit_leave(struct emitter *e, label out)
 {
-	label found = label_new(e), loop;
+	label found = label_new(e), some = label_new(e), loop;
 
 	call(e, BPF_FUNC_get_current_task_btf);
 	find_frames(e, false, out);
+	call(e, BPF_FUNC_ktime_get_ns);
+	store(e, BPF_DW, BPF_REG_7, offsetof(struct kernel_frames, now), BPF_REG_0);
 	load(e, BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[RSP]);
 	loop_begin(e, &loop, out);
 	innermost(e, out);
@@ -173,13 +182,26 @@ void emit_leave(struct emitter *e, label out)
 	store(e, BPF_W, BPF_REG_10, AT_KEY, BPF_REG_3);
 	find_calls(e, out);
 	add_to(e, BPF_REG_0, offsetof(struct kernel_calls, active), -1);
+	load(e, BPF_DW, BPF_REG_8, BPF_REG_0, offsetof(struct kernel_calls, overhead));
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_SPEC);
 	store(e, BPF_DW, BPF_REG_7, 0, BPF_REG_1);
-	call(e, BPF_FUNC_ktime_get_ns);
 	load(e, BPF_DW, BPF_REG_2, BPF_REG_10, AT_FRAME);
+	load(e, BPF_DW, BPF_REG_0, BPF_REG_7, offsetof(struct kernel_frames, now));
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_2, offsetof(struct kernel_frame, time));
 	alu(e, BPF_SUB, BPF_REG_0, BPF_REG_1);
+	load(e, BPF_DW, BPF_REG_3, BPF_REG_7, offsetof(struct kernel_frames, spent));
+	load(e, BPF_DW, BPF_REG_1, BPF_REG_2, offsetof(struct kernel_frame, spent));
+	alu(e, BPF_ADD, BPF_REG_0, BPF_REG_1);
+	alu(e, BPF_SUB, BPF_REG_0, BPF_REG_3);
+	alu(e, BPF_SUB, BPF_REG_0, BPF_REG_8);
+	jump_if(e, BPF_JSGT, BPF_REG_0, 1, some);
+	imm64(e, BPF_REG_0, 1); /* no call takes no time */
+	label_place(e, some);
 	store(e, BPF_DW, BPF_REG_2, offsetof(struct kernel_frame, time), BPF_REG_0);
+	/* For those around it two traps have passed. */
+	alu(e, BPF_ADD, BPF_REG_3, BPF_REG_8);
+	alu(e, BPF_ADD, BPF_REG_3, BPF_REG_8);
+	store(e, BPF_DW, BPF_REG_7, offsetof(struct kernel_frames, spent), BPF_REG_3);
 }
 
 int emit_abandon(const struct emit_maps *maps, struct emitted *out)

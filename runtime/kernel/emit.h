@@ -90,18 +90,22 @@ struct kernel_calls {
 	uint64_t owner;     /* of a SITE_LEAVE: the point where its calls begin */
 	uint64_t maxactive; /* the others of a SITE_CALL */
 	uint64_t active, missed, abandoned;
+	uint64_t overhead; /* ns that the traps add to what a call seems to take; see cost_call() */
 };
 
 /* A call under way. Of a thread they are kept in task storage, the innermost last. */
 struct kernel_frame {
 	uint64_t sp;   /* at the function's first instruction, and where it is left */
 	uint64_t time; /* of the entry; once left, what it took */
+	uint64_t spent; /* the thread's, at the entry */
 	uint32_t point, reserved;
 	uint64_t args[LEAVE_ENTRY_COUNT];
 };
 
 struct kernel_frames {
 	uint64_t depth;
+	uint64_t now;   /* while a call is being left */
+	uint64_t spent; /* ns that the traps of calls that were left have taken, as far as they are known */
 	struct kernel_frame frames[];
 };
 

@@ -310,6 +310,11 @@ static void kernel_counts(const struct segment *segment, uint32_t point, struct 
 	}
 }
 
+static uint64_t kernel_start_time(const struct segment *segment, uint32_t pid)
+{
+	return desc_start_time(segment->desc, pid);
+}
+
 static int kernel_processes(const struct segment *segment,
                             int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg)
 {
@@ -357,8 +362,12 @@ const struct backend backend_kernel = {
 	.watch = kernel_watch,
 	.limit = kernel_limit,
 	.unlimit = kernel_unlimit,
+	.start_time = kernel_start_time,
 	.counts = kernel_counts,
 	.reader_open = kernel_reader_open,
 	.reader_next = kernel_reader_next,
 	.reader_close = kernel_reader_close,
+	.reader_stop = kernel_reader_stop,
+	.reader_damaged = kernel_reader_damaged,
+	.lose = kernel_lose,
 };

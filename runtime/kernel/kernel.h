@@ -103,5 +103,8 @@ void kernel_unlimit(struct pp_session *session);
 int kernel_reader_open(struct pp_session *session, void **reader);
 int kernel_reader_next(void *reader, const struct record_thread **thread, const struct record **record, size_t *size);
 void kernel_reader_close(void *reader);
+void kernel_reader_stop(void *reader);
+uint64_t kernel_reader_damaged(void *reader);
+bool kernel_lose(const struct segment *segment, uint32_t point, pid_t pid);
 
 #endif

@@ -30,6 +30,8 @@ struct kernel_reader {
 	struct ring_buffer *ring;
 	int lock;
 	uint64_t said; /* when record_until was last moved */
+	uint64_t damaged;
+	bool stopped;
 	size_t length; /* of the record taken out last; 0: there was none */
 	_Alignas(8) char taken[SAMPLE_MAX];
 };
@@ -39,7 +41,7 @@ static void say_alive(struct kernel_reader *r)
 	struct kernel_config *config = r->session->config;
 	uint64_t t = clock_ns();
 
-	if (t - r->said < ALIVE_NS / 8 || config->record_until == ~0ull)
+	if (r->stopped || t - r->said < ALIVE_NS / 8 || config->record_until == ~0ull)
 		return;
 	r->said = t;
 	__atomic_store_n(&config->record_until, t + ALIVE_NS, __ATOMIC_RELEASE);
@@ -94,7 +96,7 @@ int kernel_reader_next(void *reader, const struct record_thread **thread, const 
 	ring_buffer__consume(r->ring);
 	if (!r->length)
 		return 0;
-	if (r->length < sizeof(**thread) + sizeof(**record))
+	if (r->length < sizeof(**thread) + sizeof(**record) && ++r->damaged)
 		return error_set(EBADMSG, "a record of %zu bytes", r->length);
 	*thread = (const struct record_thread *)r->taken;
 	*record = (const struct record *)(*thread + 1);
@@ -102,13 +104,40 @@ int kernel_reader_next(void *reader, const struct record_thread **thread, const 
 	return 1;
 }
 
-void kernel_reader_close(void *reader)
+void kernel_reader_stop(void *reader)
 {
 	struct kernel_reader *r = reader;
 	struct kernel_config *config = r->session->config;
 
+	r->stopped = true;
 	if (config->record_until != ~0ull)
 		__atomic_store_n(&config->record_until, 0, __ATOMIC_RELEASE);
+}
+
+uint64_t kernel_reader_damaged(void *reader)
+{
+	const struct kernel_reader *r = reader;
+
+	return r->damaged;
+}
+
+/* The counters are read as sums over the shards, so one shard may go below zero. */
+bool kernel_lose(const struct segment *segment, uint32_t point, pid_t pid)
+{
+	const struct kernel_segment *s = segment->state;
+	struct kernel_counts *c = &s->counts[(size_t)point * s->shards];
+
+	(void)pid;
+	__atomic_fetch_sub(&c->recorded, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&c->lost, 1, __ATOMIC_RELAXED);
+	return true;
+}
+
+void kernel_reader_close(void *reader)
+{
+	struct kernel_reader *r = reader;
+
+	kernel_reader_stop(r);
 	ring_buffer__free(r->ring);
 	if (r->lock >= 0)
 		close(r->lock);

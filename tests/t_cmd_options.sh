@@ -1,0 +1,120 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Each option of each command in each of its modes is used or refused: none is accepted and ignored. An option that is
+# in the help and not in this table is a failure.
+. tests/lib.sh
+. tests/cmd/lib.sh
+need_kernel
+build_target
+start p
+at_end "probe-disable -q -s $S 2>/dev/null"
+expect 0 probe-enable -q -s "$S" -p "$p" 'func:say%return' app:tick
+
+# The modes of each command, and what its command line is without the option.
+mode() {
+	case $1 in
+	enable-pid) echo probe-enable -s "$S-x" -p "$p" app:tick ;;
+	enable-file) echo probe-enable -s "$S-x" -f "$T/target" app:tick ;;
+	enable-command) echo probe-enable -s "$S-x" app:tick -- "$T/target" ;;
+	trace-session) echo probe-trace -s "$S" -n 1 ;;
+	trace-pid) echo probe-trace -n 1 -p "$p" app:tick ;;
+	trace-file) echo probe-trace -n 1 -f "$T/target" app:tick ;;
+	trace-command) echo probe-trace app:tick -- "$T/target" ;;
+	list-file) echo probe-list "$T/target" ;;
+	list-pid) echo probe-list -p "$p" ;;
+	list-sessions) echo probe-list --sessions ;;
+	disable-all) echo probe-disable --all ;;
+	esac
+}
+
+# A row: the option as it is given, then the modes in which it is refused as a usage error. In all other modes of
+# commands that have it, it is used: other tests say what for.
+table() {
+	cat <<'E'
+-p PID                   | trace-session list-sessions disable-all
+-f FILE                  | trace-session list-sessions
+-s NAME                  | trace-pid trace-file trace-command disable-all
+-b kernel                | trace-session
+--if pid>0               | trace-session
+--string arg0            | trace-session
+--no-string arg0         | trace-session
+--children               | trace-session trace-file enable-file
+--pgrp                   | trace-session trace-file enable-file
+--cgroup /sys/fs/cgroup  | trace-session
+--maxactive 7            | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command
+-o DIR                   |
+-n 1                     |
+-i 1                     |
+-m a:*                   | list-sessions
+--sites                  | list-sessions
+--sessions               | list-file list-pid
+--all                    |
+--record                 |
+--overwrite              |
+--for 1s                 |
+--budget 50%             |
+--until-exit             | enable-file
+--inject                 | enable-file enable-command
+--json                   |
+-q                       |
+-v                       |
+E
+}
+
+refused() { # MODE OPTION...
+	local line command status
+	read -ra line <<<"$(mode "$1")"
+	command=("${line[0]}" "${@:2}" "${line[@]:1}")
+	"${command[@]}" >"$T/out" 2>"$T/err" </dev/null
+	status=$?
+	want "status of ${command[*]} ($(cat "$T/err"))" 2 $status
+	[ -s "$T/err" ] || fail "${command[*]}: gives no reason"
+}
+
+for c in list enable disable stat trace; do
+	"probe-$c" --help | sed -n 's/^ *\(-.*\)/ \1/p' | sed 's/   .*//' >"$T/$c.options"
+done
+n=0
+while IFS='|' read -r option modes; do
+	read -ra given <<<"$option"
+	read -ra modes <<<"$modes"
+	case ${given[1]-} in PID) given[1]=$p ;; FILE) given[1]=$T/target ;; DIR) given[1]=$T/dir ;; NAME) given[1]=$S ;; esac
+	for m in "${modes[@]}"; do
+		grep -qE -- "(^|[ ,])${given[0]}([ ,=[]|\$)" "$T/${m%%-*}.options" || fail "probe-${m%%-*} has no ${given[0]}"
+		refused "$m" "${given[@]}"
+		n=$((n + 1))
+	done
+done < <(table)
+[ $n -ge 34 ] || fail "only $n were tried"
+for c in list enable disable stat trace; do
+	while read -r option; do
+		case $option in --help | --usage | --version | '-?' | -V) continue ;; esac
+		table | grep -qE -- "^$option( |\$)" || fail "probe-$c $option is in no row of the table"
+	done < <(sed -E 's/^ *(-[a-zA-Z?]),.*/\1/; s/^ *(--[a-z-]+).*/\1/' "$T/$c.options")
+done
+
+# Together they are refused, too.
+for both in '--children --pgrp' '--children --cgroup=/sys/fs/cgroup' '--pgrp --cgroup=/sys/fs/cgroup'; do
+	for m in enable-pid trace-pid; do refused $m $both; done
+done
+refused enable-pid --overwrite -b kernel
+refused enable-pid --inject -b kernel
+# Known only once the files are read:
+for m in enable-pid trace-pid; do
+	refused $m --string nothing
+	refused $m --no-string nothing
+done
+want "nothing was armed by any of them" "$S" "$(sessions)"
+
+# ---- SIGINT ends what a script without job control started in the background, although it is ignored then ----
+
+for command in "probe-trace -q -s $S" "probe-stat -q -s $S -i 0.1" "probe-trace -q -p $p app:tick"; do
+	rm -f "$T/out"
+	env --ignore-signal=INT $command >"$T/out" 2>"$T/err" &
+	tracer=$!
+	until grep -qs '' "$T/out"; do tell p "tick 1"; sleep 0.05; done
+	kill -INT $tracer
+	wait_for 10 sh -c "! kill -0 $tracer"
+	wait $tracer
+	want "status of $command after SIGINT" 0 $?
+done

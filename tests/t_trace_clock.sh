@@ -1,0 +1,68 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The time of day of records: over a step of the clock, as after a suspend, and in time namespaces, by both backends.
+. tests/lib.sh
+. tests/cmd/lib.sh
+need_kernel
+build_target
+"$CC" -O1 -shared -fPIC tests/trace/step.c -o "$T/step.so" || fail "the shim does not build"
+export STEP=$T/step
+AGENT=$B/lib/libprobepoint-agent.so
+seconds() { awk -F'[:. ]' '{ print $1 * 3600 + $2 * 60 + $3 }' "$1"; }
+# near WHAT SECONDS WANTED: within five seconds, in a day that ends.
+near() { local d=$((($2 - $3 + 86400 + 5) % 86400)); [ $d -le 10 ] || fail "$1: $2 s of the day, not about $3"; }
+today() { echo $(($(date +%s) % 86400)); }
+shown() { [ "$(wc -l <"$T/out")" -ge "$1" ]; }
+
+for b in kernel agent; do
+	if [ $b = agent ]; then start "it_$b" env LD_PRELOAD="$AGENT"; else start "it_$b"; fi
+	declare -n it=it_$b
+	rm -f "$STEP"
+	LD_PRELOAD=$T/step.so tracing "$T/out" -b $b -p "$it" app:tick
+	LD_PRELOAD=$T/step.so probe-trace -q -b $b -o "$T/ctf.$b" -p "$it" app:tick &
+	tell "it_$b" "tick 1"
+	wait_for 10 shown 1
+	wait_for 10 test -s "$T/ctf.$b/metadata"
+	touch "$STEP"
+	tell "it_$b" "tick 1"
+	wait_for 10 shown 2
+	rm "$STEP"
+	tell "it_$b" "tick 1"
+	wait_for 10 shown 3
+	mapfile -t at < <(seconds "$T/out")
+	near "$b: before the step" "${at[0]}" "$(today)"
+	near "$b: after it" "${at[1]}" $(($(today) + 5400))
+	near "$b: and back" "${at[2]}" "$(today)"
+	wait_for 10 grep -qE 'CLOCK_MONOTONIC; the time of day steps by [+]5(399|400)[.][0-9]{9} s after [0-9]+[.][0-9]{9}; .* by -5' "$T/ctf.$b/metadata"
+	kill -INT $(jobs -p | tail -n 2)
+	! have babeltrace2 || { expect 0 babeltrace2 "$T/ctf.$b"; }
+	stop "it_$b"
+done
+
+# The command in a time namespace, then the target.
+unshare --time --monotonic 100000 true 2>/dev/null || { part_skipped "no time namespaces here"; exit 0; }
+uptime=$(cut -d. -f1 /proc/uptime)
+for b in kernel agent; do
+	for shift in 100000 $((uptime < 20 ? -1 : -uptime + 10)); do
+		preload=()
+		[ $b = kernel ] || preload=(env LD_PRELOAD="$AGENT")
+		rm -f "$T"/*.in "$T"/*.out
+		start "out_$b" "${preload[@]}"
+		declare -n it=out_$b
+		unshare --time --monotonic "$shift" probe-trace -q -n 1 -b $b -p "$it" app:tick >"$T/out" &
+		until shown 1; do tell "out_$b" "tick 1"; sleep 0.05; done
+		wait $!
+		near "$b: probe-trace is $shift s ahead" "$(seconds "$T/out")" "$(today)"
+		stop "out_$b"
+		start "in_$b" unshare --time --monotonic "$shift" "${preload[@]}"
+		declare -n it=in_$b
+		tracing "$T/out" --json -b $b -p "$it" app:tick
+		tell "in_$b" "tick 1"
+		wait_for 10 shown 1
+		monotonic=$(jq '.time / 1e9 | floor' "$T/out")
+		near "$b: a target that is $shift s ahead, by the machine's clock" "$monotonic" "$(cut -d. -f1 /proc/uptime)"
+		kill -INT $tracer
+		wait $tracer
+		stop "in_$b"
+	done
+done

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* Preloaded into a program: its wall clock is an hour and a half later as long as the file $STEP is there. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t clock, struct timespec *t)
+{
+	int err = (int)syscall(SYS_clock_gettime, clock, t);
+
+	if (!err && clock == CLOCK_REALTIME && !access(getenv("STEP"), F_OK))
+		t->tv_sec += 5400;
+	return err;
+}
