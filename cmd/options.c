@@ -193,6 +193,7 @@ static const char *arming_option(const struct options *o)
 	       : o->pgrp       ? "--pgrp"
 	       : o->cgroup     ? "--cgroup"
 	       : o->maxactive  ? "--maxactive"
+	       : o->yes        ? "--yes"
 	                       : NULL;
 }
 

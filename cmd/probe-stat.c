@@ -477,7 +477,8 @@ static bool is_asked_for(const struct stat_command *c, const struct reading *rea
 /* Whether the table shows a row that was not asked for by its name. */
 static bool is_worth(const struct row *row)
 {
-	return row->counts.hits || row->counts.entries || row->over_budget;
+	return row->counts.hits || row->counts.entries || row->over_budget || row->life != PP_LIVES ||
+	       row->file_state != PP_FILE_PRESENT;
 }
 
 /* The rows asked for, the busiest first, in rows[]; their number. False in matched[]: no row matches this pattern. */

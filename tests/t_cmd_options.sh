@@ -49,6 +49,9 @@ table() {
 --sites                  | list-sessions
 --sessions               | list-file list-pid
 --all                    |
+-a                       |
+--top 3                  |
+--yes                    | trace-session
 --record                 |
 --overwrite              |
 --for 1s                 |
@@ -85,7 +88,7 @@ while IFS='|' read -r option modes; do
 		n=$((n + 1))
 	done
 done < <(table)
-[ $n -ge 34 ] || fail "only $n were tried"
+[ $n -ge 35 ] || fail "only $n were tried"
 for c in list enable disable stat trace; do
 	while read -r option; do
 		case $option in --help | --usage | --version | '-?' | -V) continue ;; esac
