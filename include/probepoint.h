@@ -64,6 +64,10 @@ const char *pp_image_warning(const struct pp_image *image, size_t i);
 size_t pp_image_probes(const struct pp_image *image);
 const struct pp_probe *pp_image_probe(const struct pp_image *image, size_t i);
 
+/* The functions that the symbol tables name, one name after the other (a name may come twice); NULL: not fit to print. */
+size_t pp_image_functions(const struct pp_image *image);
+const char *pp_image_function(const struct pp_image *image, size_t i);
+
 const char *pp_probe_provider(const struct pp_probe *probe);
 const char *pp_probe_name(const struct pp_probe *probe);
 const char *pp_probe_signature(const struct pp_probe *probe); /* "(int fd, const char *path)"; NULL where unknown */

@@ -297,12 +297,24 @@ static int report_misses(struct pp_report *report, const struct targets *t, cons
 	return err;
 }
 
+static bool is_refused(const struct targets *t, size_t pattern)
+{
+	for (size_t i = 0; i < t->nrefusals; i++)
+		if (t->refusals[i].pattern == pattern)
+			return true;
+	return false;
+}
+
 static int report_unmatched(struct pp_report *report, const struct targets *t, const struct pp_request *request)
 {
 	int err = 0;
 
+	for (size_t i = 0; i < t->nrefusals && !err; i++)
+		err = report_add(report, &(struct report_row){ .state = PP_REFUSED,
+		                 .probe = request->patterns[t->refusals[i].pattern], .backend = "",
+		                 .reason = t->refusals[i].reason, .offset = -1 }, t->refusals[i].image);
 	for (size_t i = 0; i < request->npatterns && !err; i++)
-		if (!t->matched[i])
+		if (!t->matched[i] && !is_refused(t, i))
 			err = report_add(report, &(struct report_row){ .state = PP_REFUSED, .probe = request->patterns[i],
 			                 .backend = "", .reason = "no probe matches", .offset = -1 }, NULL);
 	return err;
@@ -507,7 +519,9 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 		bad = report_all(&targets, request, rounds, report);
 		if (!err)
 			err = bad;
-		if (!err && !targets.npoints)
+		if (!err && !targets.npoints && targets.nrefusals)
+			err = error_set(EOPNOTSUPP, "%s", targets.refusals[0].reason);
+		else if (!err && !targets.npoints)
 			err = all_alive(request) ? error_set(ENOENT, "no probe matches '%s'", request->patterns[0]) : -ESRCH;
 	}
 	for (size_t i = 0; i < ROUNDS; i++)
