@@ -340,6 +340,21 @@ int code_boundary(const struct pp_image *image, uint64_t address, uint64_t offse
 	return err;
 }
 
+size_t code_length(int machine, const uint8_t *code, size_t size)
+{
+	ZydisDecodedInstruction insn;
+	ZydisDecoder decoder;
+
+	if (machine != EM_X86_64 && machine != EM_386)
+		return size < 4 ? size : 4;
+	if (machine == EM_X86_64)
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	else
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
+	ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE);
+	return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, code, size, &insn)) ? insn.length : 1;
+}
+
 /* The address that lea or mov puts into a register, 0 for none. */
 static uint64_t computed_address(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operand, uint64_t at)
 {

@@ -25,6 +25,9 @@ int code_exits(const struct pp_image *image, uint64_t address, struct code_exit 
 /* 0: an instruction begins at address + offset, within the function that starts at address. -EINVAL, with a sentence. */
 int code_boundary(const struct pp_image *image, uint64_t address, uint64_t offset);
 
+/* Returns how long the instruction at code is, 1 if it cannot be decoded. machine: EM_*. */
+size_t code_length(int machine, const uint8_t *code, size_t size);
+
 /*
  * Finds the functions whose addresses the code of the function at address computes (as the resolver of an indirect
  * function does). Returns how many, at most room.

@@ -464,7 +464,7 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 	if (!err && by_kernel)
 		err = semaphores_check(session, t->points, t->npoints);
 	if (!err && by_kernel)
-		err = verify_no_debugger(t->points, t->npoints, session->name);
+		err = verify_unchanged(t->points, t->npoints, session);
 	for (size_t i = 0; i < ROUNDS && rounds[i].backend && !err; i++)
 		err = arm(session, request, t, &rounds[i]);
 	if (err)

@@ -3,6 +3,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <limits.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -354,8 +355,11 @@ static int add_process(struct walk *w, const struct process *seed)
 
 	for (size_t i = 0; i < r->nfiles && !err; i++) {
 		const struct pp_image *image;
+		char path[PATH_MAX + 48];
 
-		err = image_of(w->targets, r->files[i], &image);
+		if (seed)
+			process_file(seed, r->files[i], path, sizeof(path));
+		err = image_of(w->targets, seed ? path : r->files[i], &image);
 		if (!err)
 			err = add_once(w, image);
 	}
