@@ -200,6 +200,13 @@ bool pp_report_verified(const struct pp_report *report, size_t row);
 int64_t pp_report_offset(const struct pp_report *report, size_t row);
 const char *pp_report_reason(const struct pp_report *report, size_t row); /* NULL where there is none to give */
 
+/*
+ * What is wrong with the notes of the files that the rows name, or of all files that were looked at if a pattern matched
+ * nothing: probes may be missing for that reason.
+ */
+size_t pp_report_warnings(const struct pp_report *report);
+const char *pp_report_warning(const struct pp_report *report, size_t i);
+
 /* ---- sessions -------------------------------------------------------------- */
 
 struct pp_session;

@@ -7,6 +7,7 @@
 
 #include "runtime/desc.h"
 #include "runtime/fetch.h"
+#include "runtime/function.h"
 #include "runtime/point.h"
 #include "runtime/process.h"
 #include "runtime/report.h"
@@ -484,6 +485,34 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 	return err;
 }
 
+static bool names_image(const struct targets *t, const struct pp_image *image)
+{
+	for (size_t i = 0; i < t->npoints; i++)
+		if (t->points[i].image == image)
+			return true;
+	return false;
+}
+
+/* Notes that were left out are a reason why a pattern matches nothing, or fewer sites than there are. */
+static int report_warnings(struct pp_report *report, const struct targets *t, const struct pp_request *request)
+{
+	bool missing = false;
+	int err = 0;
+
+	for (size_t i = 0; i < request->npatterns; i++)
+		missing |= !t->matched[i] && !function_name(request->patterns[i]);
+	for (size_t i = 0; i < t->nimages; i++) {
+		const struct pp_image *image = t->images[i];
+
+		if (!image->nwarnings || (!missing && !names_image(t, image)))
+			continue;
+		for (size_t k = 0; k < image->nwarnings && !err; k++)
+			if (missing || image->warnings[k] != image->dropped)
+				err = report_warn(report, image->warnings[k]);
+	}
+	return err;
+}
+
 static int report_all(const struct targets *t, const struct pp_request *request, const struct round rounds[ROUNDS],
                       struct pp_report **report)
 {
@@ -494,6 +523,8 @@ static int report_all(const struct targets *t, const struct pp_request *request,
 		err = report_misses(made, t, &rounds[i]);
 	if (!err)
 		err = report_unmatched(made, t, request);
+	if (!err)
+		err = report_warnings(made, t, request);
 	*report = made;
 	return err;
 }

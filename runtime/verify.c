@@ -540,7 +540,7 @@ static size_t traps_in(struct watched *w)
 	    process_read_bytes(w->process, w->addresses, w->count, 1, w->bytes, w->got))
 		return 0;
 	for (size_t i = 0; i < w->count; i++)
-		if (w->got[i] && w->bytes[i] == INT3)
+		if ((w->got[i] || !process_read(w->process, w->addresses[i], &w->bytes[i], 1)) && w->bytes[i] == INT3)
 			w->addresses[traps++] = w->addresses[i];
 	w->count = traps;
 	return traps;

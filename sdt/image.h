@@ -87,6 +87,7 @@ struct pp_image {
 	size_t nprobes;
 	char **warnings;
 	size_t nwarnings;
+	const char *dropped; /* the warning, if there is one, of notes whose code the linker dropped: no harm */
 	struct image_symbols *symbols; /* read when first needed; see image_symbol() */
 	struct image_segment {
 		uint64_t address, offset, filesz, memsz;

@@ -438,10 +438,15 @@ int probes_make(const struct file *file, struct pp_image *image, const struct no
 		goto out;
 	for (size_t i = 0; i < notes->nnotes; i++)
 		take(&m, &notes->notes[i]);
-	if (m.dead)
+	if (m.dead) {
+		size_t before = image->nwarnings;
+
 		image_warn(image, "%zu note%s left out whose code is not in the file; the first is %s:%s at address %#llx",
 		           m.dead, m.dead == 1 ? "" : "s", m.first_dead->provider, m.first_dead->name,
 		           (unsigned long long)m.first_dead->location);
+		if (image->nwarnings > before)
+			image->dropped = image->warnings[before];
+	}
 	for (size_t i = 0; i < m.n; i++)
 		m.order[i] = &m.entries[i];
 	qsort(m.order, m.n, sizeof(*m.order), by_offset);
