@@ -103,7 +103,7 @@ static int look_at_bytes(struct readback *r, size_t from, size_t to, const struc
 		which[n] = i;
 		addresses[n++] = m->start + offset - m->offset + 1;
 	}
-	denied = process_read_bytes(process, addresses, n, 1, bytes, got);
+	denied = process_read_bytes(process, addresses, n, bytes, got);
 	for (size_t k = 0; k < n && !err; k++) {
 		struct arm_point *point = &r->points[which[k]];
 

@@ -239,7 +239,7 @@ const struct mapping *process_mapping(const struct process *process, dev_t devic
 	return NULL;
 }
 
-int process_read_bytes(const struct process *process, const uint64_t *addresses, size_t n, size_t size, uint8_t *bytes,
+int process_read_spans(const struct process *process, const uint64_t *addresses, size_t n, size_t size, uint8_t *bytes,
                        bool *got)
 {
 	struct iovec remote[IOV_MAX];
@@ -263,6 +263,11 @@ int process_read_bytes(const struct process *process, const uint64_t *addresses,
 		i += (size_t)read == batch ? batch : (size_t)read + 1;
 	}
 	return 0;
+}
+
+int process_read_bytes(const struct process *process, const uint64_t *addresses, size_t n, uint8_t *bytes, bool *got)
+{
+	return process_read_spans(process, addresses, n, 1, bytes, got);
 }
 
 /* As a debugger reads: also what the process may execute and not read itself. */
@@ -334,7 +339,7 @@ static void count_unread(struct unread *unread, pid_t pid, int err)
 	unread->error = err;
 }
 
-int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n, struct unread *unread)
+int processes_mapping_all(dev_t device, ino_t inode, struct process ***processes, size_t *n, struct unread *unread)
 {
 	DIR *proc = opendir("/proc");
 	struct process **found = NULL;
@@ -384,6 +389,11 @@ int processes_mapping(dev_t device, ino_t inode, struct process ***processes, si
 	*processes = found;
 	*n = count;
 	return 0;
+}
+
+int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n)
+{
+	return processes_mapping_all(device, inode, processes, n, NULL);
 }
 
 static bool maps_file(const struct process *process, const struct stat *st)

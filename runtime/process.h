@@ -48,10 +48,12 @@ const struct mapping *process_mapping(const struct process *process, dev_t devic
                                       const struct mapping *from);
 
 /*
- * Reads size bytes at each of n addresses; got[i] says whether they could be read. Returns
- * -EPERM if this process may not be read.
+ * Reads one byte at each of n addresses; got[i] says whether it could be. -EPERM: this
+ * process may not be read.
  */
-int process_read_bytes(const struct process *process, const uint64_t *addresses, size_t n, size_t size, uint8_t *bytes,
+int process_read_bytes(const struct process *process, const uint64_t *addresses, size_t n, uint8_t *bytes, bool *got);
+/* The same for size bytes at each address. */
+int process_read_spans(const struct process *process, const uint64_t *addresses, size_t n, size_t size, uint8_t *bytes,
                        bool *got);
 /* Reads size bytes, all or -EFAULT or -EPERM. */
 int process_read(const struct process *process, uint64_t address, void *to, size_t size);
@@ -67,11 +69,12 @@ struct unread {
 };
 
 /*
- * Finds all processes that map the file executable; unread (may be NULL) counts those that could not be looked at. No
- * descriptor is held for those that are found, because there may be more of them than this process may have. The caller
- * frees each, and the array.
+ * Finds all processes that map the file executable, of those that may be looked at. No descriptor is held for them,
+ * because there may be more of them than this process may have. The caller frees each, and the array.
  */
-int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n, struct unread *unread);
+int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n);
+/* The same; unread counts those that could not be looked at. */
+int processes_mapping_all(dev_t device, ino_t inode, struct process ***processes, size_t *n, struct unread *unread);
 
 /*
  * Writes to path where the process's file of that name can be opened from here: its own, by /proc/PID/root, if it has

@@ -100,7 +100,7 @@ static int places_find(struct places *p, const struct process *process, const st
 /* Reads what is at the places; one whose last bytes are in no mapping is read as far as its instruction goes. */
 static int places_read(struct places *p, const struct process *process, const struct arm_point *run)
 {
-	int denied = process_read_bytes(process, p->addresses, p->n, SPAN, p->bytes, p->got);
+	int denied = process_read_spans(process, p->addresses, p->n, SPAN, p->bytes, p->got);
 
 	for (size_t k = 0; k < p->n && !denied; k++) {
 		const struct arm_point *point = &run[p->points[k]];
@@ -138,10 +138,8 @@ static char *why_not(const struct process *process, const struct mapping *m, con
 	return error_sentence("pid %d: the kernel placed no trap there", process->pid);
 }
 
-enum semaphore { SEMAPHORE_COUNTS, SEMAPHORE_DOES_NOT, SEMAPHORE_UNREAD };
-
-/* Whether the point's semaphore counts in the process; it does if there is none to look at. */
-static enum semaphore semaphore_state(const struct process *process, const struct arm_point *point)
+/* NULL where the semaphore counts or there is none to look at; *unread: there is, and it could not be read. */
+static char *semaphore_fault(const struct process *process, const struct arm_point *point, bool *unread)
 {
 	const struct pp_image *image = point->image;
 	const struct mapping *m = NULL;
@@ -149,23 +147,18 @@ static enum semaphore semaphore_state(const struct process *process, const struc
 	uint16_t value = 0;
 
 	if (!point->site->has_semaphore)
-		return SEMAPHORE_COUNTS;
+		return NULL;
 	while ((m = process_mapping(process, image->device, image->inode, point->site->semaphore_offset, m))) {
 		mapped = true;
 		if (m->shared || !m->write)
 			continue;
-		if (process_read(process, m->start + point->site->semaphore_offset - m->offset, &value, sizeof(value)))
-			return SEMAPHORE_UNREAD;
-		if (value)
-			return SEMAPHORE_COUNTS;
+		*unread = process_read(process, m->start + point->site->semaphore_offset - m->offset, &value, sizeof(value));
+		if (*unread || value)
+			return NULL;
 	}
-	return mapped ? SEMAPHORE_DOES_NOT : SEMAPHORE_COUNTS;
-}
-
-static char *semaphore_fault(const struct process *process, const struct arm_point *point)
-{
-	return error_sentence("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not private and "
-	                      "writable", process->pid, (unsigned long)point->site->semaphore_offset);
+	return mapped ? error_sentence("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
+	                               "private and writable", process->pid, (unsigned long)point->site->semaphore_offset)
+	              : NULL;
 }
 
 /* The image's path may name another file in a process that mapped it before it was replaced; NULL: it does not. */
@@ -294,22 +287,22 @@ static int verify_process(const struct run *run, const struct process *process, 
 	for (size_t k = 0; k < p.n && !err; k++) {
 		struct arm_point *point = run_point(run, p.points[k]);
 		const uint8_t *bytes = p.bytes + k * SPAN;
-		enum semaphore semaphore;
+		bool unread = denied || !p.got[k];
+		char *fault = NULL;
 
 		seen[p.points[k]] = true;
 		if (point->error)
 			continue;
-		semaphore = denied || !p.got[k] ? SEMAPHORE_UNREAD : semaphore_state(process, point);
-		if (!denied && p.got[k] && *bytes != INT3) {
+		if (!unread && *bytes != INT3) {
 			err = run_refuse(run, p.points[k], process, why_not(process, p.mappings[k], point, bytes));
-		} else if (!denied && p.got[k] && !is_files_code(&p, k, point)) {
+		} else if (!unread && !is_files_code(&p, k, point)) {
 			/* Nothing but taking the point out, in all processes, takes it out of this one. */
 			point->error = -EBUSY;
 			free(point->reason);
 			point->reason = why_changed(process, point->image);
-		} else if (semaphore == SEMAPHORE_DOES_NOT) {
-			err = run_refuse(run, p.points[k], process, semaphore_fault(process, point));
-		} else if (semaphore == SEMAPHORE_UNREAD) {
+		} else if (!unread && (fault = semaphore_fault(process, point, &unread))) {
+			err = run_refuse(run, p.points[k], process, fault);
+		} else if (unread) {
 			point->verified = false;
 			if (!point->reason)
 				point->reason = error_sentence("not verified: pid %d cannot be read%s", process->pid,
@@ -354,7 +347,7 @@ static int verify_run(const struct run *run)
 		struct unread unread = { 0 };
 		size_t nall = 0;
 
-		err = processes_mapping(image->device, image->inode, &all, &nall, &unread);
+		err = processes_mapping_all(image->device, image->inode, &all, &nall, &unread);
 		for (size_t i = 0; i < nall; i++) {
 			if (!err)
 				err = verify_process(run, all[i], seen);
@@ -469,7 +462,7 @@ static int refuse_changed_run(struct arm_point *run, size_t n, struct trappers *
 	/* If its first thread has exited, no link can be for it alone. */
 	if (process && !process->leader_gone)
 		return refuse_changed(run, n, process, trappers);
-	err = processes_mapping(run[0].image->device, run[0].image->inode, &all, &nall, NULL);
+	err = processes_mapping(run[0].image->device, run[0].image->inode, &all, &nall);
 	for (size_t k = 0; k < nall; k++) {
 		if (!err)
 			err = refuse_changed(run, n, all[k], trappers);
@@ -537,7 +530,7 @@ static size_t traps_in(struct watched *w)
 	size_t traps = 0;
 
 	if (!w->bytes || !w->got || !process_alive(w->process) ||
-	    process_read_bytes(w->process, w->addresses, w->count, 1, w->bytes, w->got))
+	    process_read_bytes(w->process, w->addresses, w->count, w->bytes, w->got))
 		return 0;
 	for (size_t i = 0; i < w->count; i++)
 		if ((w->got[i] || !process_read(w->process, w->addresses[i], &w->bytes[i], 1)) && w->bytes[i] == INT3)
@@ -586,7 +579,7 @@ void verify_disarmed(const struct verify_place *places, size_t n, const volatile
 		for (end = i + 1; end < n && places[end].device == places[i].device &&
 		                  places[end].inode == places[i].inode; end++)
 			;
-		if (processes_mapping(places[i].device, places[i].inode, &processes, &nprocesses, NULL))
+		if (processes_mapping(places[i].device, places[i].inode, &processes, &nprocesses))
 			continue;
 		more = realloc(watched, (nwatched + nprocesses + 1) * sizeof(*watched));
 		watched = more ? more : watched;
