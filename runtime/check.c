@@ -148,6 +148,9 @@ int check_site(const struct pp_site *site)
 			segment = &image->segments[i];
 	if (!segment)
 		return error_set(EINVAL, "%s: offset 0x%lx is not in code", image->path, (unsigned long)site->offset);
+	if (image->machine == EM_AARCH64 && site->offset & 3)
+		return error_set(EINVAL, "%s: offset 0x%lx is in the middle of an instruction", image->path,
+		                 (unsigned long)site->offset);
 	why = check_instruction(image->machine, site->code, sizeof(site->code));
 	if (why)
 		return error_set(EOPNOTSUPP, "%s: the instruction at offset 0x%lx %s", image->path,

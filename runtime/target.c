@@ -105,13 +105,13 @@ static const struct fetch_program no_arguments[] = {
 	[SITE_HIT] = { .role = SITE_HIT }, [SITE_CALL] = { .role = SITE_CALL }, [SITE_LEAVE] = { .role = SITE_LEAVE },
 };
 
-/* A note may point at a byte 90 in the middle of another instruction. */
+/* A note may point at a byte 90 in the middle of another instruction, and a symbol at anything. */
 static int check_begin(struct targets *t, const struct pp_site *site)
 {
 	const struct pp_image *image = site->probe->image;
 	int err;
 
-	if (!site->noted || (image->machine != EM_X86_64 && image->machine != EM_386))
+	if (image->machine != EM_X86_64 && image->machine != EM_386)
 		return 0;
 	if (t->map_image != image) {
 		code_map_free(t->map);
@@ -123,9 +123,10 @@ static int check_begin(struct targets *t, const struct pp_site *site)
 		t->map_image = image;
 	}
 	err = code_map_begins(t->map, site->address);
-	return err == -EINVAL ? error_set(EINVAL, "%s; so the note of %s:%s is not believed", pp_error(),
-	                                  site->probe->provider, site->probe->name)
-	                      : err;
+	if (err == -EINVAL && site->noted)
+		return error_set(EINVAL, "%s; so the note of %s:%s is not believed", pp_error(), site->probe->provider,
+		                 site->probe->name);
+	return err;
 }
 
 static int add_site(struct walk *w, const struct pp_site *site)

@@ -16,7 +16,7 @@
 #define UDATA4 0x03
 #define DATAREL_SDATA4 0x3b
 
-static int add(struct frames *frames, uint64_t start, uint64_t fde)
+static int add(struct frames *frames, uint64_t start, uint64_t end)
 {
 	if (frames->n == frames->room) {
 		size_t room = frames->room ? 2 * frames->room : 64;
@@ -27,13 +27,52 @@ static int add(struct frames *frames, uint64_t start, uint64_t fde)
 		frames->list = more;
 		frames->room = room;
 	}
-	frames->list[frames->n++] = (struct frame){ start, fde };
+	frames->list[frames->n++] = (struct frame){ start, end };
 	return 0;
 }
 
-static int read_table(const struct file *file, const GElf_Phdr *header, struct frames *frames)
+/* The FDEs, all of them: they stand in one section. */
+struct fdes {
+	unsigned char *data;
+	uint64_t address, size;
+};
+
+/*
+ * An FDE is its length, the way to its CIE, the function's start and its length. How the last two are written is the
+ * CIE's to say; the start is compared with the table's instead. Returns the start if the end is not known.
+ */
+static uint64_t end_of(const struct file *file, const struct fdes *fdes, uint64_t fde, uint64_t start)
+{
+	const unsigned char *at = fdes->data + (fde - fdes->address);
+
+	if (fde < fdes->address || fde - fdes->address > fdes->size - 16 ||
+	    fde + 8 + (uint64_t)(int32_t)file_u32(file, at + 8) != start)
+		return start;
+	return start + file_u32(file, at + 12);
+}
+
+static int fdes_load(const struct file *file, const struct pp_image *image, const unsigned char *table, uint64_t n,
+                     uint64_t base, struct fdes *fdes)
+{
+	uint64_t low = UINT64_MAX, high = 0, offset;
+
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t fde = base + (uint64_t)(int32_t)file_u32(file, table + 8 * i + 4);
+
+		low = fde < low ? fde : low;
+		high = fde > high ? fde : high;
+	}
+	*fdes = (struct fdes){ .address = low, .size = high - low + 16 };
+	if (low > high || image_offset(image, low, &offset))
+		return -EBADMSG;
+	return file_load(file, offset, fdes->size, (char **)&fdes->data);
+}
+
+static int read_table(const struct file *file, const struct pp_image *image, const GElf_Phdr *header,
+                      struct frames *frames)
 {
 	unsigned char *data;
+	struct fdes fdes = { 0 };
 	uint64_t n;
 	int err;
 
@@ -44,15 +83,19 @@ static int read_table(const struct file *file, const GElf_Phdr *header, struct f
 		return err == -ENOMEM ? err : 0;
 	n = file_u32(file, data + 8);
 	if (data[0] == 1 && data[1] == PCREL_SDATA4 && data[2] == UDATA4 && data[3] == DATAREL_SDATA4 &&
-	    n <= (header->p_filesz - 12) / 8)
+	    n <= (header->p_filesz - 12) / 8) {
+		err = fdes_load(file, image, data + 12, n, header->p_vaddr, &fdes);
 		for (uint64_t i = 0; i < n && !err; i++) {
 			const unsigned char *pair = data + 12 + 8 * i;
+			uint64_t start = header->p_vaddr + (uint64_t)(int32_t)file_u32(file, pair);
 
-			err = add(frames, header->p_vaddr + (uint64_t)(int32_t)file_u32(file, pair),
-			          header->p_vaddr + (uint64_t)(int32_t)file_u32(file, pair + 4));
+			err = add(frames, start, end_of(file, &fdes, header->p_vaddr + (uint64_t)(int32_t)file_u32(file, pair + 4),
+			                                start));
 		}
+		free(fdes.data);
+	}
 	free(data);
-	return err;
+	return err == -ENOMEM ? err : 0;
 }
 
 static int by_start(const void *a, const void *b)
@@ -61,7 +104,7 @@ static int by_start(const void *a, const void *b)
 
 	if (x->start != y->start)
 		return x->start > y->start ? 1 : -1;
-	return (x->fde > y->fde) - (x->fde < y->fde);
+	return (x->end > y->end) - (x->end < y->end);
 }
 
 int frames_read(const struct file *file, const struct pp_image *image, struct frames *frames)
@@ -73,14 +116,13 @@ int frames_read(const struct file *file, const struct pp_image *image, struct fr
 	size_t n = 0;
 	int err = 0;
 
-	(void)image;
 	elf_getphdrnum(file->elf, &n);
 	for (size_t i = 0; i < n && !err; i++)
 		if (gelf_getphdr(file->elf, (int)i, &header) && header.p_type == PT_GNU_EH_FRAME)
-			err = read_table(file, &header, frames);
+			err = read_table(file, image, &header, frames);
 	while (!err && (scn = elf_nextscn(file->elf, scn)) != NULL)
 		if (gelf_getshdr(scn, &section) && section.sh_type == SHT_PROGBITS && (section.sh_flags & wanted) == wanted)
-			err = add(frames, section.sh_addr, 0);
+			err = add(frames, section.sh_addr, section.sh_addr);
 	if (frames->n)
 		qsort(frames->list, frames->n, sizeof(*frames->list), by_start);
 	return err;
@@ -105,16 +147,4 @@ const struct frame *frames_before(const struct frames *frames, uint64_t address)
 			high = middle;
 	}
 	return low ? &frames->list[low - 1] : NULL;
-}
-
-/* An FDE is its length, the way to its CIE, the function's start and its length; the start is checked against the table's. */
-uint64_t frame_end(const struct file *file, const struct pp_image *image, const struct frame *frame)
-{
-	unsigned char fde[16];
-	uint64_t offset;
-
-	if (!frame->fde || image_offset(image, frame->fde, &offset) || file_read(file, offset, sizeof(fde), fde) ||
-	    frame->fde + 8 + (uint64_t)(int32_t)file_u32(file, fde + 8) != frame->start)
-		return frame->start;
-	return frame->start + file_u32(file, fde + 12);
 }

@@ -8,9 +8,8 @@
 
 struct frames {
 	struct frame {
-		uint64_t start; /* address of the function */
-		uint64_t fde;   /* address of its description; 0: the start of a section of code */
-	} *list;                /* by start */
+		uint64_t start, end; /* addresses of a function; end is start if it is a section's, or not known */
+	} *list;                     /* by start */
 	size_t n, room;
 };
 
@@ -20,7 +19,5 @@ void frames_release(struct frames *frames);
 
 /* Returns the last start at or before the address, NULL if there is none. */
 const struct frame *frames_before(const struct frames *frames, uint64_t address);
-/* Returns the end of the function that the frame describes, its start if the end is not known. */
-uint64_t frame_end(const struct file *file, const struct pp_image *image, const struct frame *frame);
 
 #endif

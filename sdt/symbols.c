@@ -405,12 +405,13 @@ static bool frames_of(const struct pp_image *image)
 
 bool image_code_start(const struct pp_image *image, uint64_t address, uint64_t *start)
 {
-	struct image_symbols *symbols = image->symbols;
-	const struct frame *frame = frames_of(image) ? frames_before(&symbols->frames, address) : NULL;
+	const struct frame *frame = frames_of(image) ? frames_before(&image->symbols->frames, address) : NULL;
 	uint64_t from, end;
 
+	/* The compiler's tables know better than labels, which may be in the middle of anything. */
 	*start = frame ? frame->start : 0;
-	if (image_function_range(image, address, &from, &end) && (!frame || from > *start)) {
+	if ((!frame || address >= frame->end) && image_function_range(image, address, &from, &end) &&
+	    (!frame || from > *start)) {
 		*start = from;
 		return true;
 	}
@@ -422,20 +423,14 @@ const char *image_code_range(const struct pp_image *image, uint64_t address, uin
 	const char *name = image_function_range(image, address, start, end);
 	struct image_symbols *symbols = image->symbols;
 	const struct frame *frame;
-	struct file file;
-	uint64_t last;
 
 	if (name && *end > *start)
 		return name;
 	frame = frames_of(image) ? frames_before(&symbols->frames, address) : NULL;
-	if (!frame || !frame->fde || (name && frame->start != *start) || file_open(image->path, &file))
-		return name;
-	last = image_unchanged(image, &file.stat) ? frame->start : frame_end(&file, image, frame);
-	file_close(&file);
-	if (address >= last)
+	if (!frame || address >= frame->end || (name && frame->start != *start))
 		return name;
 	*start = frame->start;
-	*end = last;
+	*end = frame->end;
 	return name ? name : arena_printf(&symbols->strings, "0x%llx", (unsigned long long)frame->start);
 }
 

@@ -49,6 +49,9 @@ for file in notes stripped; do
 	rm "$T/in" "$T/out"
 done
 
+# a label that lies is not believed either
+expect 1 probe-enable -s "$S" -f "$T/notes" func:in_the_number
+want_like "a label in a number" "*is in the middle of an instruction*" "$out"
 # who asks for the instruction by name gets it
 converse "$T/notes"
 expect 0 probe-enable -s "$S" -p "$pid" func:immediate+5

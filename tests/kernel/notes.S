@@ -26,6 +26,10 @@ immediate:			/* the byte 90 is a part of the number */
 	note bad, immediate, immediate+2
 	note bad, add, immediate+5
 	note bad, ret, immediate+8
+	.globl in_the_number		/* a label that lies as well */
+	.type in_the_number, @function
+	.set in_the_number, immediate+2
+	.size in_the_number, 3
 
 	.globl nops
 	.type nops, @function
