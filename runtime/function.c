@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "runtime/code.h"
+#include "runtime/process.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
 
@@ -46,6 +47,7 @@ struct function {
 	struct pp_probe probe; /* the first: function_free() gets this */
 	struct pp_arg args[NARGS_MAX];
 	char *refused;
+	uint64_t resolver; /* of an indirect function; 0: it is none */
 };
 
 const char *function_name(const char *pattern)
@@ -197,6 +199,16 @@ static int make_at(const struct pp_image *image, const char *name, uint64_t addr
 	return read_code(image, f->probe.sites, 1);
 }
 
+static void put_name(FILE *out, const struct pp_image *image, uint64_t address)
+{
+	const char *name = image_function(image, address);
+
+	if (name)
+		fprintf(out, "%s:%s", FUNCTION_PROVIDER, name);
+	else
+		fprintf(out, "%s:0x%lx", FUNCTION_PROVIDER, (unsigned long)address);
+}
+
 /* The functions that a resolver may choose are those whose addresses it computes. */
 static void put_implementations(FILE *out, const struct pp_image *image, uint64_t resolver)
 {
@@ -205,12 +217,8 @@ static void put_implementations(FILE *out, const struct pp_image *image, uint64_
 
 	fputs(n ? "; ask for what it chooses from:" : "; which functions it chooses from is not known", out);
 	for (size_t i = 0; i < n; i++) {
-		const char *name = image_function(image, addresses[i]);
-
-		if (name)
-			fprintf(out, "%s %s:%s", i ? "," : "", FUNCTION_PROVIDER, name);
-		else
-			fprintf(out, "%s %s:0x%lx", i ? "," : "", FUNCTION_PROVIDER, (unsigned long)addresses[i]);
+		fputs(i ? ", " : " ", out);
+		put_name(out, image, addresses[i]);
 	}
 }
 
@@ -233,6 +241,7 @@ static int make_ifunc(const struct pp_image *image, const char *name, const stru
 		return error_set(ENOMEM, "out of memory");
 	}
 	f->refused = text;
+	f->resolver = resolver;
 	err = add_hit(&f->probe, resolver, 0);
 	return err ? err : read_code(image, f->probe.sites, 1);
 }
@@ -388,6 +397,32 @@ int function_probe(const struct pp_image *image, const char *name, struct pp_pro
 	}
 	*probe = &f->probe;
 	return 0;
+}
+
+char *function_chosen(const struct pp_probe *probe, const struct process *process)
+{
+	const struct pp_image *image = probe->image;
+	uint64_t resolver = ((const struct function *)probe)->resolver, slot, value, bias, start, end;
+	const struct mapping *m;
+	char *text = NULL;
+	size_t size;
+	FILE *out;
+
+	if (!resolver || !image_ifunc_slot(image, resolver, &slot))
+		return NULL;
+	m = process_mapping(process, image->device, image->inode, probe->sites[0].offset, NULL);
+	if (!m)
+		return NULL;
+	bias = m->start + (probe->sites[0].offset - m->offset) - probe->sites[0].address;
+	if (process_read(process, bias + slot, &value, sizeof(value)) ||
+	    !image_code_range(image, value - bias, &start, &end) || start != value - bias)
+		return NULL;
+	out = open_memstream(&text, &size);
+	if (!out)
+		return NULL;
+	put_name(out, image, value - bias);
+	fclose(out);
+	return text;
 }
 
 const char *function_refused(const struct pp_probe *probe)

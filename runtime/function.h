@@ -23,6 +23,7 @@
 
 struct pp_image;
 struct pp_probe;
+struct process;
 
 #define FUNCTION_PROVIDER "func"
 
@@ -58,6 +59,11 @@ bool function_is_address(const char *name);
 int function_probe(const struct pp_image *image, const char *name, struct pp_probe **probe);
 /* Why it cannot be armed, NULL where it can; it then has the function's entry as a site to tell this of. */
 const char *function_refused(const struct pp_probe *probe);
+/*
+ * Returns the name of the function that an indirect function's resolver chose in the process, as "func:SYMBOL", to be
+ * freed by free(). NULL: the probe is not an indirect function's, or that is not known.
+ */
+char *function_chosen(const struct pp_probe *probe, const struct process *process);
 void function_free(struct pp_probe *probe);
 
 #endif

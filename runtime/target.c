@@ -272,6 +272,17 @@ static void refuse_together(struct arm_point *points, size_t n)
 	}
 }
 
+static char *why_refused(const struct walk *w, const struct pp_probe *probe)
+{
+	bool lives = w->process && !w->process->is_command;
+	char *chosen = lives ? function_chosen(probe, w->process) : NULL, *text;
+
+	text = chosen ? error_sentence("%s (pid %d uses %s)", function_refused(probe), w->process->pid, chosen)
+	              : strdup(function_refused(probe));
+	free(chosen);
+	return text;
+}
+
 static int add_functions(struct walk *w, const struct pp_image *image)
 {
 	int err = 0;
@@ -295,7 +306,7 @@ static int add_functions(struct walk *w, const struct pp_image *image)
 				for (size_t k = 0; k < probe->nsites; k++) {
 					points[k].error = -EOPNOTSUPP;
 					free(points[k].reason);
-					points[k].reason = strdup(function_refused(probe));
+					points[k].reason = why_refused(w, probe);
 				}
 			}
 			if (!err && probe->nsites > 1)

@@ -141,6 +141,8 @@ bool image_code_start(const struct pp_image *image, uint64_t address, uint64_t *
 bool image_names_place(const struct pp_image *image, const char *name, uint64_t address);
 /* True where the name is that of an indirect function (STT_GNU_IFUNC), whose resolver is at *address. */
 bool image_is_ifunc(const struct pp_image *image, const char *name, uint64_t *address);
+/* Finds where the loader writes what the resolver at this address chooses (R_X86_64_IRELATIVE). False: nowhere. */
+bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t *slot);
 /* As people write it; the caller frees it. */
 char *image_function_written(const struct pp_image *image, uint64_t address);
 

@@ -448,6 +448,31 @@ bool image_is_ifunc(const struct pp_image *image, const char *name, uint64_t *ad
 	return false;
 }
 
+bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t *slot)
+{
+	Elf_Scn *scn = NULL;
+	GElf_Shdr section;
+	struct file file;
+	bool found = false;
+
+	if (file_open(image->path, &file))
+		return false;
+	while (!image_unchanged(image, &file.stat) && !found && (scn = elf_nextscn(file.elf, scn)) != NULL) {
+		Elf_Data *data;
+		GElf_Rela rela;
+
+		if (!gelf_getshdr(scn, &section) || section.sh_type != SHT_RELA || section.sh_size > FILE_PART_MAX ||
+		    !file_has(&file, section.sh_offset, section.sh_size) || !(data = elf_getdata(scn, NULL)))
+			continue;
+		for (int i = 0; !found && gelf_getrela(data, i, &rela); i++) {
+			found = GELF_R_TYPE(rela.r_info) == R_X86_64_IRELATIVE && (uint64_t)rela.r_addend == resolver;
+			*slot = rela.r_offset;
+		}
+	}
+	file_close(&file);
+	return found;
+}
+
 size_t pp_image_functions(const struct pp_image *image)
 {
 	struct image_symbols *symbols;

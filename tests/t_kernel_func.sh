@@ -89,7 +89,7 @@ want "hits" '{"func:everywhere":10}' "$(hits)"
 expect 0 probe-disable -s "$S"
 # an indirect function is refused, with what it chooses from, and that can be armed
 expect 1 probe-enable -s "$S" -p "$pid" func:add
-want_like "ifunc" "*'add' of $T/names is an indirect function*func:add_plain, func:add_other*" "$out"
+want_like "ifunc" "*'add' of $T/names is an indirect function*func:add_plain, func:add_other (pid $pid uses func:add_plain)*" "$out"
 want "the reason, printed once" 1 "$(grep -c 'indirect function' <<<"$out")"
 expect 3 probe-enable -s "$S" -p "$pid" func:add func:add_plain func:add_other
 ask
