@@ -140,22 +140,25 @@ static bool is_named_semaphore(const struct making *m, const struct note *note, 
  */
 static char *semaphore_fault(struct making *m, const struct note *note, const struct pp_site *site)
 {
+	static char no_memory[] = "not enough memory to say what is wrong with its semaphore";
 	struct arena *arena = &m->image->arena;
 	unsigned long long address = site->semaphore;
+	char value[2], *fault;
 	uint64_t offset;
-	char value[2];
 
 	if (!find_offset(m->image, site->semaphore, PF_W, &offset) || !find_offset(m->image, site->semaphore + 1, PF_W, &offset))
-		return arena_printf(arena, "its semaphore, at %#llx, is in .bss and not in the file, where the kernel could count "
-		                           "it up; give it the section " SEMAPHORE_SECTION ", as dtrace -G does", address);
-	if (site->semaphore - m->semaphores.start >= m->semaphores.size &&
-	    !is_named_semaphore(m, note, site->semaphore))
-		return arena_printf(arena, "its semaphore, at %#llx, is neither in section " SEMAPHORE_SECTION " nor called "
-		                           "%s_%s_semaphore: it may be any variable of the program, which arming would change",
-		                    address, note->provider, note->name);
-	if (file_read(m->file, offset - 1, sizeof(value), value) || value[0] || value[1])
-		return arena_printf(arena, "its semaphore, at %#llx, is not 0 in the file, so it is another variable", address);
-	return NULL;
+		fault = arena_printf(arena, "its semaphore, at %#llx, is in .bss and not in the file, where the kernel could count "
+		                            "it up; give it the section " SEMAPHORE_SECTION ", as dtrace -G does", address);
+	else if (site->semaphore - m->semaphores.start >= m->semaphores.size &&
+	         !is_named_semaphore(m, note, site->semaphore))
+		fault = arena_printf(arena, "its semaphore, at %#llx, is neither in section " SEMAPHORE_SECTION " nor called "
+		                            "%s_%s_semaphore: it may be any variable of the program, which arming would change",
+		                     address, note->provider, note->name);
+	else if (file_read(m->file, offset - 1, sizeof(value), value) || value[0] || value[1])
+		fault = arena_printf(arena, "its semaphore, at %#llx, is not 0 in the file, so it is another variable", address);
+	else
+		return NULL;
+	return fault ? fault : no_memory;
 }
 
 static void take(struct making *m, const struct note *note)

@@ -30,6 +30,14 @@ want "hits" 150 "$(hits)"
 expect 0 probe-disable -s "$S"
 end
 
+begin env LD_PRELOAD="$B/lib/libprobepoint-agent.so" "$T/pages" mark
+[ "$(grep -c " $T/pages$" "/proc/$pid/maps")" -gt 150 ] || fail "the text is in one piece"
+expect 0 probe-enable --json -b agent -s "$S" -p "$pid" pages:hit
+want "150 mappings, by the agent" '[[150,true]]' "$(json '[.armed[] | [.sites, .verified]]' <<<"$out")"
+want "hits" 150 "$(hits)"
+expect 0 probe-disable -s "$S"
+end
+
 # ---- more processes than descriptors: the last one is looked at as well ----
 begin "$T/pages" 40
 last=$(for p in $(pgrep -P "$pid"); do grep -l "^[^ ]* rwxp .* $T/pages$" "/proc/$p/maps"; done | cut -d/ -f3)

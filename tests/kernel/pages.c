@@ -2,6 +2,7 @@
 /*
  * Text of 150 pages with one site each. Each line passes all of them once and is answered by "done".
  *   pages split   every second page can be executed and not read: 150 mappings of one file
+ *   pages mark    every second page has another flag, so that it is a mapping of its own
  *   pages N       makes N children first, which wait for its end; the last one may write to its text, so that the
  *                 kernel arms nothing there
  */
@@ -43,6 +44,9 @@ int main(int argc, char **argv)
 	if (argc > 1 && !strcmp(argv[1], "split"))
 		for (size_t i = 0; i < n; i += 2)
 			protect(i, PROT_EXEC);
+	if (argc > 1 && !strcmp(argv[1], "mark"))
+		for (size_t i = 0; i < n; i += 2)
+			madvise((void *)((uintptr_t)all[i] & -4096ul), 4096, MADV_DONTFORK);
 	if (pipe(ready))
 		return 2;
 	for (int i = 0; i < children; i++)
