@@ -389,7 +389,25 @@ struct trappers {
 	struct registry own;              /* its points */
 	struct pp_armed *others;          /* those of other sessions */
 	bool read;
+	uint64_t until; /* see trap_goes(); 0: not waited yet */
 };
+
+#define GOING 1000000000ull /* ns */
+
+/*
+ * The kernel takes the traps of a session that was killed out some ms after it forgot its links. Waits for one to go, for
+ * a second with all others together. True if it went, and the file's byte is there.
+ */
+static bool trap_goes(struct trappers *t, const struct process *process, uint64_t address, uint8_t files)
+{
+	uint8_t byte = INT3;
+
+	if (!t->until)
+		t->until = clock_ns() + GOING;
+	while (!process_read(process, address, &byte, 1) && byte == INT3 && clock_ns() < t->until)
+		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+	return byte == files;
+}
 
 static enum foreign trap_owner(struct trappers *t, const struct arm_point *point)
 {
@@ -436,7 +454,8 @@ static int refuse_changed(struct arm_point *run, size_t n, const struct process 
 		} else if (*bytes == INT3) {
 			enum foreign owner = trap_owner(trappers, point);
 
-			if (owner == FOREIGN_NONE || (owner == FOREIGN_UNKNOWN && tracer))
+			if ((owner == FOREIGN_NONE && (tracer || !trap_goes(trappers, process, p.addresses[k], point->site->code[0]))) ||
+			    (owner == FOREIGN_UNKNOWN && tracer))
 				reason = why_trapped(process, tracer);
 		}
 		if (!reason)

@@ -74,6 +74,14 @@ expect 0 probe-enable -s "$S" -p "$plain" func:victim
 says plain 'call 100' 'sum 5050 hooked 0 traps 0'
 wait "$tracer" || fail "probe-trace: $(cat "$T/trace.err")"
 want "hits beside probe-trace" 100 "$(hits)"
+# ... and of one that was killed, whose traps the kernel is about to take out
+for i in 1 2 3; do
+	tracing "$T/trace" --json -p "$plain" func:victim
+	kill -KILL "$tracer"
+	wait "$tracer" 2>/dev/null
+	expect 0 probe-enable -s "${S}b" -p "$plain" func:victim
+	expect 0 probe-disable -s "${S}b"
+done
 to plain fork
 child=$answer
 runs "$child" "$T/patched"
