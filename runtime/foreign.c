@@ -8,11 +8,13 @@
  * 1. One for all processes is placed in every new mapping, so in a mapping of our own.
  * 2. One of a BPF link is told by the link, with its file and offset.
  * 3. One of tracefs stands in uprobe_events.
+ * 4. One of perf_event_open(2) that runs a BPF program is told by its descriptor, in whichever process that is.
  *
- * What is left are uprobes for one process that perf_event_open(2) made without a link.
+ * If there are other descriptors of perf events, it is not known whether they are uprobes.
  */
 #include "runtime/foreign.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <linux/bpf.h>
 #include <stdbool.h>
@@ -70,15 +72,25 @@ static bool in_own_mapping(const struct pp_image *image, uint64_t offset)
 	return yes;
 }
 
-/* The kernel's name of a file that was removed leads nowhere: it may be the image. */
-static bool is_file(const struct pp_image *image, const char *path)
+/* The kernel's name of a file that was removed leads nowhere: it may be any file. */
+static void add(struct foreign_list *l, const char *path, uint64_t offset)
 {
-	struct stat st;
+	struct stat st = { 0 };
 
-	if (stat(path, &st))
-		return errno == ENOENT;
-	return (st.st_dev == image->device && st.st_ino == image->inode) ||
-	       (st.st_dev == image->real_device && st.st_ino == image->real_inode);
+	if (stat(path, &st) && errno != ENOENT)
+		return;
+	if (l->n == l->room) {
+		size_t room = l->room ? 2 * l->room : 64;
+		void *more = realloc(l->list, room * sizeof(*l->list));
+
+		if (!more) {
+			l->incomplete = true;
+			return;
+		}
+		l->list = more;
+		l->room = room;
+	}
+	l->list[l->n++] = (struct foreign_entry){ st.st_dev, st.st_ino, offset };
 }
 
 static int link_info(int fd, struct link_info *info)
@@ -92,99 +104,163 @@ static int link_info(int fd, struct link_info *info)
 	return syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)) ? -errno : 0;
 }
 
-/* One link. */
-static enum foreign link_has(int fd, const struct pp_image *image, uint64_t offset)
+static void add_perf_link(struct foreign_list *l, int fd, const struct link_info *first)
 {
-	enum foreign answer = FOREIGN_NONE;
 	char path[4096] = "";
-	struct link_info info = { 0 };
-	uint64_t *offsets;
+	struct link_info info = { .perf = { .name = (uintptr_t)path, .name_size = sizeof(path) } };
 
-	if (link_info(fd, &info) || (info.type != LINK_UPROBE_MULTI && info.type != LINK_PERF_EVENT))
-		return FOREIGN_NONE;
-	if (info.type == LINK_PERF_EVENT) {
-		if (info.perf.type && info.perf.type != PERF_EVENT_UPROBE && info.perf.type != PERF_EVENT_UPROBE + 1)
-			return FOREIGN_NONE;
-		info = (struct link_info){ .perf = { .name = (uintptr_t)path, .name_size = sizeof(path) } };
-		if (link_info(fd, &info) || !info.perf.type)
-			return FOREIGN_UNKNOWN;
-		return info.perf.offset == (uint32_t)offset && is_file(image, path) ? FOREIGN_UPROBE : FOREIGN_NONE;
-	}
-	if (!info.multi.count) /* before Linux 6.8 */
-		return FOREIGN_UNKNOWN;
-	offsets = info.multi.count <= COUNT_MAX ? calloc(info.multi.count, sizeof(*offsets)) : NULL;
-	if (!offsets)
-		return FOREIGN_UNKNOWN;
-	info = (struct link_info){ .multi = { .path = (uintptr_t)path, .path_size = sizeof(path),
-	                                      .offsets = (uintptr_t)offsets, .count = info.multi.count } };
-	if (link_info(fd, &info))
-		answer = FOREIGN_UNKNOWN;
-	for (uint32_t i = 0; answer == FOREIGN_NONE && i < info.multi.count && is_file(image, path); i++)
-		if (offsets[i] == offset)
-			answer = FOREIGN_UPROBE;
-	free(offsets);
-	return answer;
+	if (first->perf.type && first->perf.type != PERF_EVENT_UPROBE && first->perf.type != PERF_EVENT_UPROBE + 1)
+		return;
+	if (link_info(fd, &info) || !info.perf.type)
+		l->incomplete = true;
+	else
+		add(l, path, info.perf.offset);
 }
 
-static enum foreign in_links(const struct pp_image *image, uint64_t offset)
+static void add_multi_link(struct foreign_list *l, int fd, uint32_t count)
 {
-	enum foreign answer = FOREIGN_NONE;
+	uint64_t *offsets = count && count <= COUNT_MAX ? calloc(count, sizeof(*offsets)) : NULL;
+	char path[4096] = "";
+	struct link_info info = { .multi = { .path = (uintptr_t)path, .path_size = sizeof(path),
+	                                     .offsets = (uintptr_t)offsets, .count = count } };
+
+	/* before Linux 6.8 the count is 0 */
+	if (!offsets || link_info(fd, &info))
+		l->incomplete = true;
+	else
+		for (uint32_t i = 0; i < count; i++)
+			add(l, path, offsets[i]);
+	free(offsets);
+}
+
+static void read_links(struct foreign_list *l)
+{
 	union bpf_attr attr;
 	uint32_t id = 0;
 
 	for (;;) {
-		enum foreign one;
+		struct link_info info = { 0 };
 		int fd;
 
 		memset(&attr, 0, sizeof(attr));
 		attr.start_id = id;
-		if (syscall(SYS_bpf, BPF_LINK_GET_NEXT_ID, &attr, sizeof(attr)))
-			return errno == ENOENT ? answer : FOREIGN_UNKNOWN;
+		if (syscall(SYS_bpf, BPF_LINK_GET_NEXT_ID, &attr, sizeof(attr))) {
+			l->incomplete |= errno != ENOENT;
+			return;
+		}
 		id = attr.next_id;
 		memset(&attr, 0, sizeof(attr));
 		attr.link_id = id;
 		fd = (int)syscall(SYS_bpf, BPF_LINK_GET_FD_BY_ID, &attr, sizeof(attr));
-		if (fd < 0 && errno == ENOENT)
-			continue; /* ended meanwhile */
-		one = fd < 0 ? FOREIGN_UNKNOWN : link_has(fd, image, offset);
-		if (fd >= 0)
-			close(fd);
-		if (one == FOREIGN_UPROBE)
-			return one;
-		if (one == FOREIGN_UNKNOWN)
-			answer = one;
+		if (fd < 0) {
+			l->incomplete |= errno != ENOENT; /* it ended meanwhile */
+			continue;
+		}
+		if (link_info(fd, &info))
+			l->incomplete = true;
+		else if (info.type == LINK_UPROBE_MULTI)
+			add_multi_link(l, fd, info.multi.count);
+		else if (info.type == LINK_PERF_EVENT)
+			add_perf_link(l, fd, &info);
+		close(fd);
 	}
 }
 
 /* "p:group/name PATH:0xOFFSET ARGUMENTS" */
-static bool in_tracefs(const struct pp_image *image, uint64_t offset)
+static void read_tracefs(struct foreign_list *l)
 {
 	static const char *const places[] = { "/sys/kernel/tracing/uprobe_events", "/sys/kernel/debug/tracing/uprobe_events" };
-	bool found = false;
 
-	for (size_t i = 0; i < sizeof(places) / sizeof(*places) && !found; i++) {
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
 		FILE *f = fopen(places[i], "re");
 		char *line = NULL;
 		size_t room = 0;
 
-		while (f && !found && getline(&line, &room, f) > 0) {
+		while (f && getline(&line, &room, f) > 0) {
 			char *path = strchr(line, ' '), *at = path ? strstr(path, ":0x") : NULL;
 
-			if (!at || strtoull(at + 1, NULL, 16) != offset)
+			if (!at)
 				continue;
 			*at = 0;
-			found = is_file(image, path + 1);
+			add(l, path + 1, strtoull(at + 1, NULL, 16));
 		}
 		free(line);
 		if (f)
 			fclose(f);
 	}
-	return found;
 }
 
-enum foreign foreign_uprobe(const struct pp_image *image, uint64_t offset)
+static void ask_descriptor(struct foreign_list *l, int pid, int fd)
 {
-	if (in_own_mapping(image, offset) || in_tracefs(image, offset))
+	char path[4096] = "";
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.task_fd_query.pid = (uint32_t)pid;
+	attr.task_fd_query.fd = (uint32_t)fd;
+	attr.task_fd_query.buf = (uintptr_t)path;
+	attr.task_fd_query.buf_len = sizeof(path);
+	if (syscall(SYS_bpf, BPF_TASK_FD_QUERY, &attr, sizeof(attr)))
+		l->incomplete |= errno != EOPNOTSUPP && errno != EBADF; /* the CPU's counters; it was closed */
+	else if (attr.task_fd_query.fd_type == BPF_FD_TYPE_UPROBE || attr.task_fd_query.fd_type == BPF_FD_TYPE_URETPROBE)
+		add(l, path, attr.task_fd_query.probe_offset);
+}
+
+static void read_descriptors(struct foreign_list *l, int pid)
+{
+	char path[300], link[64];
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		ssize_t n = readlinkat(dirfd(dir), entry->d_name, link, sizeof(link) - 1);
+
+		if (n <= 0)
+			continue;
+		link[n] = 0;
+		if (!strcmp(link, "anon_inode:[perf_event]"))
+			ask_descriptor(l, pid, atoi(entry->d_name));
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static void read_perf(struct foreign_list *l)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+
+	while (proc && (entry = readdir(proc)))
+		if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
+			read_descriptors(l, atoi(entry->d_name));
+	if (proc)
+		closedir(proc);
+}
+
+enum foreign foreign_uprobe(struct foreign_list *l, const struct pp_image *image, uint64_t offset)
+{
+	if (!l->read) {
+		l->read = true;
+		read_links(l);
+		read_tracefs(l);
+		read_perf(l);
+	}
+	for (size_t i = 0; i < l->n; i++) {
+		const struct foreign_entry *e = &l->list[i];
+
+		if (e->offset == offset && (!e->inode || (e->inode == image->inode && e->device == image->device) ||
+		                            (e->inode == image->real_inode && e->device == image->real_device)))
+			return FOREIGN_UPROBE;
+	}
+	if (in_own_mapping(image, offset))
 		return FOREIGN_UPROBE;
-	return in_links(image, offset);
+	return l->incomplete ? FOREIGN_UNKNOWN : FOREIGN_NONE;
+}
+
+void foreign_release(struct foreign_list *l)
+{
+	free(l->list);
+	*l = (struct foreign_list){ 0 };
 }

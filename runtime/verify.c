@@ -388,6 +388,7 @@ struct trappers {
 	const struct pp_session *session; /* whose lock is held */
 	struct registry own;              /* its points */
 	struct pp_armed *others;          /* those of other sessions */
+	struct foreign_list foreign;      /* and of other tools */
 	bool read;
 	uint64_t until; /* see trap_goes(); 0: not waited yet */
 };
@@ -424,7 +425,7 @@ static enum foreign trap_owner(struct trappers *t, const struct arm_point *point
 	if (registry_find(&t->own, image->real_device, image->real_inode, point->site->offset, &n) ||
 	    (t->others && pp_armed_session(t->others, image, point->site, 0)))
 		return FOREIGN_UPROBE;
-	return foreign_uprobe(image, point->site->offset);
+	return foreign_uprobe(&t->foreign, image, point->site->offset);
 }
 
 static char *why_trapped(const struct process *process, pid_t tracer)
@@ -504,6 +505,7 @@ int verify_unchanged(struct arm_point *points, size_t npoints, const struct pp_s
 			err = refuse_changed_run(points + i, end - i, &trappers);
 	}
 	registry_release(&trappers.own);
+	foreign_release(&trappers.foreign);
 	pp_armed_free(trappers.others);
 	return err;
 }
