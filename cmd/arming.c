@@ -396,10 +396,38 @@ static bool tell_script(struct options *options, const struct command *command)
 	return true;
 }
 
-static void tell_refused(struct options *options, const struct pp_report *report, const struct tally *tally)
+enum { WARNINGS_SHOWN = 3 };
+
+/* Notes of which nothing was made. */
+static void tell_left_out(const struct options *options, const struct pp_report *report)
+{
+	size_t n = pp_report_warnings(report), shown = options->verbose || n <= WARNINGS_SHOWN + 1 ? n : WARNINGS_SHOWN;
+
+	for (size_t i = 0; i < shown; i++)
+		remark(options, "%s", pp_report_warning(report, i));
+	if (shown < n)
+		remark(options, "%zu more notes are damaged or left out; -v shows them", n - shown);
+}
+
+/* Whether what is written to out is read together with the errors: a terminal, 2>&1. */
+static bool beside_errors(FILE *out)
+{
+	struct stat a, b;
+
+	return !fstat(fileno(out), &a) && !fstat(STDERR_FILENO, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* rows_shown: the refused rows, with their reasons, stand above. */
+static void tell_refused(struct options *options, const struct pp_report *report, const struct tally *tally,
+                         bool rows_shown)
 {
 	size_t n, reasons = 0, *rows = refused_rows(report, &n);
 
+	if (n && rows_shown) {
+		complain(options, "armed %zu of %zu", tally->armed, tally->armed + tally->refused);
+		free(rows);
+		return;
+	}
 	for (size_t i = 0; i < n; i++)
 		reasons += !i || !same_reason(report, rows[i - 1], rows[i]);
 	if (reasons > 1)
@@ -410,6 +438,15 @@ static void tell_refused(struct options *options, const struct pp_report *report
 		complain(options, "armed %zu of %zu: %s", tally->armed, tally->armed + tally->refused,
 		         why(report, rows[0]));
 	free(rows);
+}
+
+/* Whether a refused row gives this reason. */
+static bool tells(const struct pp_report *report, const char *reason)
+{
+	for (size_t i = 0; i < pp_report_rows(report); i++)
+		if (pp_report_state(report, i) == PP_REFUSED && !is_unmatched(report, i) && !strcmp(why(report, i), reason))
+			return true;
+	return false;
 }
 
 static void summarise(const struct options *options, const struct pp_session *session, const struct tally *tally,
@@ -477,6 +514,7 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 	int err = enable(options, session, request, &report);
 	char *error = strdup(err ? pp_error() : "");
 	enum status status;
+	bool rows_shown;
 
 	if (!error)
 		no_memory();
@@ -485,9 +523,11 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 	/* Where it failed as a whole, rows tell at most of refusals. */
 	if (err && (tally.armed || tally.pending))
 		tally = (struct tally){ 0 };
-	if (out && tally_rows(&tally) && !options->json && !options->quiet && err != -EINTR) {
+	rows_shown = out && tally_rows(&tally) && !options->json && !options->quiet && err != -EINTR;
+	if (rows_shown) {
 		put_text(out, options, report, &tally);
 		fflush(out);
+		rows_shown = beside_errors(out);
 	}
 
 	if (!out && report && !options->json && !options->quiet)
@@ -502,14 +542,15 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 	if (err && !(err == -ENOENT && tally.unmatched && tell_unmatched(options, arming, report))) {
 		char instead[256];
 
-		complain(options, "%s%s", error, way_out(options, arming, err, instead, sizeof(instead)));
+		if (!rows_shown || !tells(report, error))
+			complain(options, "%s%s", error, way_out(options, arming, err, instead, sizeof(instead)));
 		if (err == -EDOM)
 			status = STATUS_USAGE;
 		if (!tally.refused)
 			goto out;
 	} else if (!err) {
 		if (tally.refused)
-			tell_refused(options, report, &tally);
+			tell_refused(options, report, &tally, rows_shown);
 		if (tally.unmatched)
 			tell_unmatched(options, arming, report);
 		if (!tally_rows(&tally)) {
@@ -517,6 +558,7 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 			goto out;
 		}
 	}
+	tell_left_out(options, report);
 	if (out && options->json)
 		put_json(out, options, session, report);
 	summarise(options, session, &tally, arming->command != NULL);

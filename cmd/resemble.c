@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What did they mean? A probe resembles a pattern when it holds the pattern's text, or when few letters have
- * to be changed, put in or left out to make one of the other (Levenshtein's distance). A pattern without a
- * colon names a probe of any provider, so it is held against the name alone. Glob characters are left out of
- * the pattern first: luaH_gte* is looked for as luaH_gte, and a probe's letters behind it cost nothing.
+ * What did they mean? A name resembles a pattern's when it holds the pattern's text, or when few letters have
+ * to be changed, put in or left out to make one of the other (Levenshtein's distance). Names decide, and providers
+ * only between names that resemble the pattern's alike, because people know the name that they want and mistake the
+ * provider. Glob characters are left out of the pattern first: luaH_gte* is looked for as luaH_gte, and a probe's
+ * letters after it cost nothing. func:SYMBOL is compared with the functions of the symbol tables.
  */
 #include "cmd/resemble.h"
 
@@ -49,58 +50,80 @@ static unsigned distance(const char *a, const char *b, bool tail)
 }
 
 struct wanted {
-	char text[TEXT_MAX + 1];
-	bool tail, name_only;
+	char provider[TEXT_MAX + 1]; /* "": any */
+	char name[TEXT_MAX + 1];
+	bool tail; /* the name may go on */
+	bool function;
 };
+
+static void copy_letters(char *to, const char *from, size_t n)
+{
+	size_t length = 0;
+
+	for (size_t i = 0; i < n && length < TEXT_MAX; i++)
+		if (!strchr("*?[]", from[i]))
+			to[length++] = from[i];
+	to[length] = 0;
+}
 
 static void wanted_init(struct wanted *w, const char *pattern)
 {
-	size_t n = 0;
+	const char *colon = strchr(pattern, ':'), *name = colon ? colon + 1 : pattern;
+	size_t length = strlen(name);
 
-	for (const char *c = pattern; *c && n < TEXT_MAX; c++)
-		if (!strchr("*?[]", *c))
-			w->text[n++] = *c;
-	w->text[n] = 0;
-	w->tail = *pattern && pattern[strlen(pattern) - 1] == '*';
-	w->name_only = !strchr(pattern, ':');
+	*w = (struct wanted){ .function = !strncmp(pattern, "func:", 5) };
+	if (w->function)
+		length = strcspn(name, "%+");
+	copy_letters(w->provider, pattern, colon ? (size_t)(colon - pattern) : 0);
+	copy_letters(w->name, name, length);
+	w->tail = length && name[length - 1] == '*';
 }
 
-/* How far the probe is from what is wanted; UINT_MAX: too far. */
+/* How far a text is from the one that is wanted; UINT_MAX: too far. */
+static unsigned text_score(const char *wanted, bool tail, const char *text)
+{
+	size_t length = strlen(wanted);
+	unsigned d, most = length < 6 ? 2 : length / 3;
+	char cut[TEXT_MAX + 1];
+
+	if (!strcasecmp(wanted, text) || !length)
+		return 0;
+	if (length >= 2 && strcasestr(text, wanted))
+		return 1;
+	snprintf(cut, sizeof(cut), "%s", text);
+	d = distance(wanted, cut, tail);
+	/* luaH_get for luaH_get__entry: the ending is often left out */
+	if (d > most)
+		d = distance(wanted, cut, true) + 1;
+	return d <= most && d < length ? d + 1 : UINT_MAX;
+}
+
+#define PROVIDER_FAR 63u
+
 static unsigned score(const struct wanted *w, const struct pp_probe *probe)
 {
-	const char *colon = strchr(w->text, ':');
-	char full[TEXT_MAX + 1];
-	size_t length = strlen(w->text);
-	unsigned d, most = length < 6 ? 2 : length / 3;
+	unsigned name = text_score(w->name, w->tail, pp_probe_name(probe));
+	unsigned provider = text_score(w->provider, false, pp_probe_provider(probe));
 
-	if (w->name_only)
-		snprintf(full, sizeof(full), "%s", pp_probe_name(probe));
-	else
-		snprintf(full, sizeof(full), "%s:%s", pp_probe_provider(probe), pp_probe_name(probe));
-	if (length >= 2 && strcasestr(full, w->text))
-		return 0;
-	if (colon && !strcasecmp(colon + 1, pp_probe_name(probe)))
-		return 1;
-	d = distance(w->text, full, w->tail);
-	/* lua:luaH_get for lua:luaH_get__entry: the ending is often left out */
-	if (d > most)
-		d = distance(w->text, full, true) + 1;
-	return d <= most && d < length ? d : UINT_MAX;
+	if (name == UINT_MAX || (!*w->name && provider == UINT_MAX))
+		return UINT_MAX;
+	return name * (PROVIDER_FAR + 1) + (provider < PROVIDER_FAR ? provider : PROVIDER_FAR);
 }
 
 struct best {
 	unsigned score[SHOWN];
-	const struct pp_probe *probe[SHOWN];
+	const char *provider[SHOWN], *name[SHOWN];
 	size_t n;
 };
 
-static void best_offer(struct best *best, unsigned score, const struct pp_probe *probe)
+static void best_offer(struct best *best, unsigned score, const char *provider, const char *name)
 {
 	size_t at = best->n;
 
+	if (score == UINT_MAX)
+		return;
 	for (size_t i = 0; i < best->n; i++)
-		if (!strcmp(pp_probe_name(best->probe[i]), pp_probe_name(probe)) &&
-		    !strcmp(pp_probe_provider(best->probe[i]), pp_probe_provider(probe)))
+		if (!strcmp(best->name[i], name) && !strcmp(best->provider[i], provider))
 			return;
 	while (at && best->score[at - 1] > score)
 		at--;
@@ -110,15 +133,33 @@ static void best_offer(struct best *best, unsigned score, const struct pp_probe 
 		best->n++;
 	for (size_t i = best->n - 1; i > at; i--) {
 		best->score[i] = best->score[i - 1];
-		best->probe[i] = best->probe[i - 1];
+		best->provider[i] = best->provider[i - 1];
+		best->name[i] = best->name[i - 1];
 	}
 	best->score[at] = score;
-	best->probe[at] = probe;
+	best->provider[at] = provider;
+	best->name[at] = name;
+}
+
+/* Returns how many probes, or functions, there are. */
+static size_t offer_all(struct best *best, const struct wanted *wanted, const struct pp_image *image)
+{
+	size_t n = wanted->function ? pp_image_functions(image) : pp_image_probes(image);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct pp_probe *probe = wanted->function ? NULL : pp_image_probe(image, i);
+		const char *name = probe ? pp_probe_name(probe) : pp_image_function(image, i);
+
+		if (name)
+			best_offer(best, probe ? score(wanted, probe) : text_score(wanted->name, wanted->tail, name),
+			           probe ? pp_probe_provider(probe) : "func", name);
+	}
+	return n;
 }
 
 char *resemble(const struct images *images, const char *pattern)
 {
-	size_t probes = 0, size;
+	size_t there = 0, size;
 	struct best best = { .n = 0 };
 	struct wanted wanted;
 	char *text = NULL;
@@ -127,29 +168,23 @@ char *resemble(const struct images *images, const char *pattern)
 	if (!out)
 		no_memory();
 	wanted_init(&wanted, pattern);
-	for (size_t i = 0; i < images->n; i++) {
-		const struct pp_image *image = images->entry[i].image;
-		size_t n = pp_image_probes(image);
-
-		probes += n;
-		for (size_t p = 0; p < n; p++) {
-			unsigned s = score(&wanted, pp_image_probe(image, p));
-
-			if (s != UINT_MAX)
-				best_offer(&best, s, pp_image_probe(image, p));
-		}
-	}
+	for (size_t i = 0; i < images->n; i++)
+		there += offer_all(&best, &wanted, images->entry[i].image);
 	if (best.n) {
 		fputs("there is", out);
 		for (size_t i = 0; i < best.n; i++)
-			fprintf(out, "%s %s:%s", i ? "," : "", pp_probe_provider(best.probe[i]),
-			        pp_probe_name(best.probe[i]));
-	} else if (probes) {
-		fprintf(out, "none of the %zu probes there is like it; probe-list shows them", probes);
+			fprintf(out, "%s %s:%s", i ? "," : "", best.provider[i], best.name[i]);
+	} else if (wanted.function && (!strncmp(wanted.name, "0x", 2) || !strncmp(wanted.name, "0X", 2))) {
+		fputs("no function begins at that address; -f FILE tells what is there", out);
+	} else if (there && wanted.function) {
+		fprintf(out, "none of the %zu functions that the symbol tables name is like it", there);
+	} else if (there) {
+		fprintf(out, "none of the %zu probes there is like it; probe-list shows them", there);
 	} else if (images->n == 1) {
-		fprintf(out, "'%s' has no probes at all", images->entry[0].name);
+		fprintf(out, wanted.function ? "'%s' has no symbols; name the function by its address, as in func:0x1130"
+		                             : "'%s' has no probes at all", images->entry[0].name);
 	} else if (images->n) {
-		fprintf(out, "none of the %zu files looked at has a probe", images->n);
+		fprintf(out, "none of the %zu files looked at has %s", images->n, wanted.function ? "symbols" : "a probe");
 	} else {
 		fputs("no process named maps a file", out);
 	}

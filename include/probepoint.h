@@ -64,6 +64,10 @@ const char *pp_image_warning(const struct pp_image *image, size_t i);
 size_t pp_image_probes(const struct pp_image *image);
 const struct pp_probe *pp_image_probe(const struct pp_image *image, size_t i);
 
+/* The functions that the symbol tables name, one name after the other (a name may come twice); NULL: not fit to print. */
+size_t pp_image_functions(const struct pp_image *image);
+const char *pp_image_function(const struct pp_image *image, size_t i);
+
 const char *pp_probe_provider(const struct pp_probe *probe);
 const char *pp_probe_name(const struct pp_probe *probe);
 const char *pp_probe_signature(const struct pp_probe *probe); /* "(int fd, const char *path)"; NULL where unknown */
@@ -213,6 +217,13 @@ size_t pp_report_sites(const struct pp_report *report, size_t row);
 bool pp_report_verified(const struct pp_report *report, size_t row);
 int64_t pp_report_offset(const struct pp_report *report, size_t row);
 const char *pp_report_reason(const struct pp_report *report, size_t row); /* NULL where there is none to give */
+
+/*
+ * What is wrong with the notes of the files that the rows name, or of all files that were looked at if a pattern matched
+ * nothing: probes may be missing for that reason.
+ */
+size_t pp_report_warnings(const struct pp_report *report);
+const char *pp_report_warning(const struct pp_report *report, size_t i);
 
 /* ---- sessions -------------------------------------------------------------- */
 

@@ -146,17 +146,32 @@ static int read_process(struct readback *r, size_t from, size_t to, const struct
 	return err ? err : look_at_bytes(r, from, to, process);
 }
 
+/* For want of descriptors or rights: nothing is known of the process, so the points are not verified. */
+static int tell_unread(struct readback *r, pid_t pid, int err)
+{
+	for (size_t i = 0; i < r->npoints && err != -ESRCH && err != -ENOENT; i++) {
+		if (r->points[i].error)
+			continue;
+		r->points[i].verified = false;
+		if (!r->points[i].reason)
+			r->points[i].reason = error_sentence("not verified: pid %d could not be looked at: %s", pid, strerror(-err));
+	}
+	return 0;
+}
+
 static int read_stranger(pid_t pid, uint64_t key, void *arg)
 {
 	struct readback *r = arg;
 	struct process *process;
-	int err;
+	int err = process_open(pid, &process);
 
 	(void)key;
-	if (process_open(pid, &process))
-		return 0;
+	if (err)
+		return err == -ENOMEM ? err : tell_unread(r, pid, err);
 	err = process_read_maps(process);
-	if (!err)
+	if (err && err != -ENOMEM)
+		tell_unread(r, pid, err);
+	else if (!err)
 		err = read_process(r, 0, r->npoints, process);
 	process_free(process);
 	return err == -ENOMEM ? err : 0;

@@ -107,6 +107,32 @@ const char *check_instruction(int machine, const uint8_t *code, size_t size)
 	}
 }
 
+/* Intel SDM, volume 2: NOP; what may stand before its opcode and leave it one. REX.B before 90 makes it an exchange. */
+static bool is_nop_x86(const uint8_t *code, size_t size)
+{
+	while (size > 1 && (*code == 0x66 || *code == 0x2e || *code == 0x36 || *code == 0x3e || *code == 0x26 ||
+	                    *code == 0x64 || *code == 0x65)) {
+		code++;
+		size--;
+	}
+	return size && (code[0] == 0x90 || (size > 1 && code[0] == 0x0f && code[1] == 0x1f));
+}
+
+bool check_is_nop(int machine, const uint8_t *code, size_t size)
+{
+	switch (machine) {
+	case EM_X86_64:
+	case EM_386:
+		return is_nop_x86(code, size);
+	case EM_AARCH64:
+		return size >= 4 && word(code) == 0xd503201f;
+	case EM_PPC64:
+		return size >= 4 && word(code) == 0x60000000;
+	default:
+		return false;
+	}
+}
+
 int check_site(const struct pp_site *site)
 {
 	const struct pp_image *image = site->probe->image;
@@ -122,10 +148,19 @@ int check_site(const struct pp_site *site)
 			segment = &image->segments[i];
 	if (!segment)
 		return error_set(EINVAL, "%s: offset 0x%lx is not in code", image->path, (unsigned long)site->offset);
+	if (image->machine == EM_AARCH64 && site->offset & 3)
+		return error_set(EINVAL, "%s: offset 0x%lx is in the middle of an instruction", image->path,
+		                 (unsigned long)site->offset);
 	why = check_instruction(image->machine, site->code, sizeof(site->code));
 	if (why)
 		return error_set(EOPNOTSUPP, "%s: the instruction at offset 0x%lx %s", image->path,
 		                 (unsigned long)site->offset, why);
+	if (site->noted && !check_is_nop(image->machine, site->code, sizeof(site->code)))
+		return error_set(EINVAL, "%s: the note of %s:%s is wrong: what is at offset 0x%lx is not a nop; to arm that "
+		                         "instruction, name it: func:+0x%lx", image->path, site->probe->provider,
+		                 site->probe->name, (unsigned long)site->offset, (unsigned long)site->address);
+	if (site->refused)
+		return error_set(EINVAL, "%s: %s", image->path, site->refused);
 	if (site->has_semaphore && site->semaphore_offset & 1)
 		return error_set(EINVAL, "%s: the semaphore at offset 0x%lx is not 2-byte aligned", image->path,
 		                 (unsigned long)site->semaphore_offset);

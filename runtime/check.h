@@ -15,6 +15,9 @@ struct pp_site;
  */
 const char *check_instruction(int machine, const uint8_t *code, size_t size);
 
+/* True for a nop, which is all that a probe's note may point at. */
+bool check_is_nop(int machine, const uint8_t *code, size_t size);
+
 /*
  * Whether a site may be armed at all, by what its file says: 0, or a negative errno
  * with a sentence. The file's copy decides, not memory, where somebody else's trap

@@ -28,6 +28,8 @@
 #include <unistd.h>
 
 #include <Zydis/Zydis.h>
+#include <elf.h>
+#include <search.h>
 
 #include "sdt/error.h"
 #include "sdt/image.h"
@@ -281,7 +283,7 @@ static int start(struct code *c, uint64_t address)
 {
 	uint64_t from = 0, to = 0;
 
-	c->name = image_function_range(c->image, address, &from, &to);
+	c->name = image_code_range(c->image, address, &from, &to);
 	if (!c->name || from != address)
 		return error_set(EOPNOTSUPP, "no function of %s begins at 0x%lx", c->image->path, (unsigned long)address);
 	return add_part(c, from, to);
@@ -336,4 +338,225 @@ int code_boundary(const struct pp_image *image, uint64_t address, uint64_t offse
 		                (unsigned long)at);
 	release(&c);
 	return err;
+}
+
+size_t code_length(int machine, const uint8_t *code, size_t size)
+{
+	ZydisDecodedInstruction insn;
+	ZydisDecoder decoder;
+
+	if (machine != EM_X86_64 && machine != EM_386)
+		return size < 4 ? size : 4;
+	if (machine == EM_X86_64)
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	else
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
+	ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE);
+	return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, code, size, &insn)) ? insn.length : 1;
+}
+
+/* The address that lea or mov puts into a register, 0 for none. */
+static uint64_t computed_address(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operand, uint64_t at)
+{
+	uint64_t address;
+
+	if (insn->mnemonic == ZYDIS_MNEMONIC_LEA && insn->operand_count_visible == 2 &&
+	    operand[1].mem.base == ZYDIS_REGISTER_RIP &&
+	    ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(insn, &operand[1], at, &address)))
+		return address;
+	if (insn->mnemonic == ZYDIS_MNEMONIC_MOV && insn->operand_count_visible == 2 &&
+	    operand[0].type == ZYDIS_OPERAND_TYPE_REGISTER && operand[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+		return operand[1].imm.value.u;
+	return 0;
+}
+
+size_t code_functions_named(const struct pp_image *image, uint64_t address, uint64_t *functions, size_t room)
+{
+	struct code c = { .image = image };
+	ZydisDecodedInstruction insn;
+	operands operand;
+	ZydisDecoder decoder;
+	size_t found = 0, size = start(&c, address) ? 0 : c.parts[0].end - c.parts[0].start;
+
+	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	for (size_t at = 0; at < size && found < room; at += insn.length) {
+		uint64_t to, from, end;
+		bool known = false;
+
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, c.parts[0].bytes + at, size - at, &insn, operand)))
+			break;
+		to = computed_address(&insn, operand, address + at);
+		for (size_t i = 0; i < found; i++)
+			known |= functions[i] == to;
+		if (to && to != address && !known && image_code_range(image, to, &from, &end) && from == to)
+			functions[found++] = to;
+	}
+	release(&c);
+	return found;
+}
+
+#define DECODE_MAX (64u << 20)
+#define INSTRUCTION_MAX 15
+
+/* What is decoded from one place on. */
+struct stretch {
+	uint64_t start;
+	uint64_t next;   /* offset from the start of what is to be decoded next */
+	uint8_t *begins; /* bits */
+	size_t room;     /* in bytes */
+	bool damaged;    /* what is at next cannot be decoded */
+};
+
+struct code_map {
+	const struct pp_image *image;
+	int fd;
+	ZydisDecoder decoder;
+	void *stretches; /* a search tree */
+	uint64_t window_at;
+	size_t window_size;
+	uint8_t window[16384];
+};
+
+static int compare_stretches(const void *a, const void *b)
+{
+	const struct stretch *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+static void stretch_free(void *stretch)
+{
+	free(((struct stretch *)stretch)->begins);
+	free(stretch);
+}
+
+int code_map_new(const struct pp_image *image, struct code_map **map)
+{
+	struct code_map *m = calloc(1, sizeof(*m));
+	bool is_64 = image->machine == EM_X86_64;
+
+	if (!m)
+		return error_set(ENOMEM, "out of memory");
+	m->image = image;
+	m->fd = image_reopen(image);
+	if (m->fd < 0) {
+		int err = m->fd;
+
+		free(m);
+		return err;
+	}
+	ZydisDecoderInit(&m->decoder, is_64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32,
+	                 is_64 ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
+	ZydisDecoderEnableMode(&m->decoder, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE);
+	*map = m;
+	return 0;
+}
+
+void code_map_free(struct code_map *map)
+{
+	if (!map)
+		return;
+	tdestroy(map->stretches, stretch_free);
+	close(map->fd);
+	free(map);
+}
+
+/* The file's bytes at an address, *n of them. NULL: there are none. */
+static const uint8_t *bytes_at(struct code_map *m, uint64_t address, size_t *n)
+{
+	uint64_t in = address - m->window_at, offset;
+	ssize_t got;
+
+	if (in >= m->window_size || m->window_size - in < INSTRUCTION_MAX) {
+		if (image_offset(m->image, address, &offset))
+			return NULL;
+		got = pread(m->fd, m->window, sizeof(m->window), (off_t)offset);
+		if (got <= 0)
+			return NULL;
+		m->window_at = address;
+		m->window_size = (size_t)got;
+		in = 0;
+	}
+	*n = m->window_size - in;
+	return m->window + in;
+}
+
+/* Decodes on until what begins at the offset is known. */
+static int stretch_decode(struct code_map *m, struct stretch *s, uint64_t offset)
+{
+	ZydisDecodedInstruction insn;
+
+	if (offset / 8 >= s->room) {
+		size_t room = offset / 4 + 64;
+		uint8_t *more = realloc(s->begins, room);
+
+		if (!more)
+			return error_set(ENOMEM, "out of memory");
+		memset(more + s->room, 0, room - s->room);
+		s->begins = more;
+		s->room = room;
+	}
+	while (s->next <= offset && !s->damaged) {
+		size_t n;
+		const uint8_t *code = bytes_at(m, s->start + s->next, &n);
+
+		s->damaged = !code || !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&m->decoder, NULL, code, n, &insn));
+		if (s->damaged)
+			break;
+		s->begins[s->next / 8] |= 1 << s->next % 8;
+		s->next += insn.length;
+	}
+	return 0;
+}
+
+/* True for the last byte of a nop of one byte that has prefixes, which begins at the address before. */
+static bool is_prefixed_nop(struct code_map *m, uint64_t before, uint64_t address)
+{
+	size_t n, in = address - before;
+	const uint8_t *code = bytes_at(m, before, &n);
+
+	if (!code || n <= in || code[in] != 0x90)
+		return false;
+	for (size_t i = 0; i < in; i++)
+		if (code[i] != 0x66)
+			return false;
+	return true;
+}
+
+int code_map_begins(struct code_map *m, uint64_t address)
+{
+	struct stretch key, *made, **found;
+	uint64_t offset, before;
+	int err;
+
+	if (!image_code_start(m->image, address, &key.start) || address - key.start > DECODE_MAX)
+		return error_set(EINVAL, "%s: it is not known whether an instruction begins at 0x%lx: no function is known there",
+		                 m->image->path, (unsigned long)address);
+	found = tfind(&key, &m->stretches, compare_stretches);
+	if (!found) {
+		made = calloc(1, sizeof(*made));
+		if (made)
+			made->start = key.start;
+		found = made ? tsearch(made, &m->stretches, compare_stretches) : NULL;
+		if (!found) {
+			free(made);
+			return error_set(ENOMEM, "out of memory");
+		}
+	}
+	offset = address - key.start;
+	err = stretch_decode(m, *found, offset);
+	if (err)
+		return err;
+	if ((*found)->begins[offset / 8] >> offset % 8 & 1)
+		return 0;
+	if ((*found)->next <= offset)
+		return error_set(EINVAL, "%s: it is not known whether an instruction begins at 0x%lx: what is at 0x%lx cannot be "
+		                         "decoded", m->image->path, (unsigned long)address,
+		                 (unsigned long)((*found)->start + (*found)->next));
+	for (before = offset; !((*found)->begins[before / 8] >> before % 8 & 1); before--)
+		;
+	if (is_prefixed_nop(m, key.start + before, address))
+		return 0;
+	return error_set(EINVAL, "%s: 0x%lx is in the middle of an instruction, which begins at 0x%lx", m->image->path,
+	                 (unsigned long)address, (unsigned long)(key.start + before));
 }

@@ -7,6 +7,7 @@
 
 #include "runtime/desc.h"
 #include "runtime/fetch.h"
+#include "runtime/function.h"
 #include "runtime/point.h"
 #include "runtime/process.h"
 #include "runtime/report.h"
@@ -323,12 +324,24 @@ static int report_misses(struct pp_report *report, const struct targets *t, cons
 	return err;
 }
 
+static bool is_refused(const struct targets *t, size_t pattern)
+{
+	for (size_t i = 0; i < t->nrefusals; i++)
+		if (t->refusals[i].pattern == pattern)
+			return true;
+	return false;
+}
+
 static int report_unmatched(struct pp_report *report, const struct targets *t, const struct pp_request *request)
 {
 	int err = 0;
 
+	for (size_t i = 0; i < t->nrefusals && !err; i++)
+		err = report_add(report, &(struct report_row){ .state = PP_REFUSED,
+		                 .probe = request->patterns[t->refusals[i].pattern], .backend = "",
+		                 .reason = t->refusals[i].reason, .offset = -1 }, t->refusals[i].image);
 	for (size_t i = 0; i < request->npatterns && !err; i++)
-		if (!t->matched[i])
+		if (!t->matched[i] && !is_refused(t, i))
 			err = report_add(report, &(struct report_row){ .state = PP_REFUSED, .probe = request->patterns[i],
 			                 .backend = "", .reason = "no probe matches", .offset = -1 }, NULL);
 	return err;
@@ -530,7 +543,7 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 	if (!err && by_kernel)
 		err = semaphores_check(session, t->points, t->npoints);
 	if (!err && by_kernel)
-		err = verify_no_debugger(t->points, t->npoints, session->name);
+		err = verify_unchanged(t->points, t->npoints, session);
 	for (size_t i = 0; i < ROUNDS && rounds[i].backend && !err; i++)
 		err = arm(session, request, t, &rounds[i]);
 	if (err)
@@ -550,6 +563,34 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 	return err;
 }
 
+static bool names_image(const struct targets *t, const struct pp_image *image)
+{
+	for (size_t i = 0; i < t->npoints; i++)
+		if (t->points[i].image == image)
+			return true;
+	return false;
+}
+
+/* Notes that were left out are a reason why a pattern matches nothing, or fewer sites than there are. */
+static int report_warnings(struct pp_report *report, const struct targets *t, const struct pp_request *request)
+{
+	bool missing = false;
+	int err = 0;
+
+	for (size_t i = 0; i < request->npatterns; i++)
+		missing |= !t->matched[i] && !function_name(request->patterns[i]);
+	for (size_t i = 0; i < t->nimages; i++) {
+		const struct pp_image *image = t->images[i];
+
+		if (!image->nwarnings || (!missing && !names_image(t, image)))
+			continue;
+		for (size_t k = 0; k < image->nwarnings && !err; k++)
+			if (missing || image->warnings[k] != image->dropped)
+				err = report_warn(report, image->warnings[k]);
+	}
+	return err;
+}
+
 static int report_all(const struct targets *t, const struct pp_request *request, const struct round rounds[ROUNDS],
                       struct pp_report **report)
 {
@@ -560,6 +601,8 @@ static int report_all(const struct targets *t, const struct pp_request *request,
 		err = report_misses(made, t, &rounds[i]);
 	if (!err)
 		err = report_unmatched(made, t, request);
+	if (!err)
+		err = report_warnings(made, t, request);
 	*report = made;
 	return err;
 }
@@ -585,7 +628,9 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 		bad = report_all(&targets, request, rounds, report);
 		if (!err)
 			err = bad;
-		if (!err && !targets.npoints)
+		if (!err && !targets.npoints && targets.nrefusals)
+			err = error_set(EOPNOTSUPP, "%s", targets.refusals[0].reason);
+		else if (!err && !targets.npoints)
 			err = all_alive(request) ? error_set(ENOENT, "no probe matches '%s'", request->patterns[0]) : -ESRCH;
 	}
 	for (size_t i = 0; i < ROUNDS; i++)

@@ -3,17 +3,20 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "runtime/code.h"
+#include "runtime/process.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
 
 #define NARGS_MAX 16
 #define ALIKE_MAX 16 /* functions of one name that are told of */
+#define SHOWN_MAX 5  /* ... and others that are */
 
 /* Of a kind of site: what its arguments are called, and their operands. */
 struct shape {
@@ -44,6 +47,7 @@ struct function {
 	struct pp_probe probe; /* the first: function_free() gets this */
 	struct pp_arg args[NARGS_MAX];
 	char *refused;
+	uint64_t resolver; /* of an indirect function; 0: it is none */
 };
 
 const char *function_name(const char *pattern)
@@ -104,6 +108,20 @@ static int take_apart(const char *name, struct parts *parts)
 	return 0;
 }
 
+int function_check(const char *name)
+{
+	struct parts parts;
+	int err = take_apart(name, &parts);
+
+	free(parts.symbol);
+	return err;
+}
+
+bool function_is_address(const char *name)
+{
+	return name[0] == '+' || (name[0] == '0' && (name[1] == 'x' || name[1] == 'X'));
+}
+
 static void site_set(struct pp_site *site, const struct pp_probe *probe, uint64_t address, enum site_role role,
                      const char *operands)
 {
@@ -158,6 +176,76 @@ static int begin(const struct pp_image *image, const char *name, const struct sh
 	return 0;
 }
 
+/* The instruction at an address, +0x1234, whatever function it is in. */
+static int make_at(const struct pp_image *image, const char *name, uint64_t address, struct function *f)
+{
+	uint64_t start, end;
+	bool is_entry = image_code_range(image, address, &start, &end) && start == address;
+	struct code_map *map = NULL;
+	int err = begin(image, name, is_entry ? &entry : &middle, f);
+
+	if (!err)
+		err = code_map_new(image, &map);
+	if (!err)
+		err = code_map_begins(map, address);
+	code_map_free(map);
+	if (err)
+		return err == -EINVAL ? -ENXIO : err;
+	err = add_hit(&f->probe, address, 0);
+	if (err)
+		return err;
+	if (!is_entry)
+		f->probe.sites[0].operands = (char *)middle.operands;
+	return read_code(image, f->probe.sites, 1);
+}
+
+static void put_name(FILE *out, const struct pp_image *image, uint64_t address)
+{
+	const char *name = image_function(image, address);
+
+	if (name)
+		fprintf(out, "%s:%s", FUNCTION_PROVIDER, name);
+	else
+		fprintf(out, "%s:0x%lx", FUNCTION_PROVIDER, (unsigned long)address);
+}
+
+/* The functions that a resolver may choose are those whose addresses it computes. */
+static void put_implementations(FILE *out, const struct pp_image *image, uint64_t resolver)
+{
+	uint64_t addresses[ALIKE_MAX];
+	size_t n = code_functions_named(image, resolver, addresses, ALIKE_MAX);
+
+	fputs(n ? "; ask for what it chooses from:" : "; which functions it chooses from is not known", out);
+	for (size_t i = 0; i < n; i++) {
+		fputs(i ? ", " : " ", out);
+		put_name(out, image, addresses[i]);
+	}
+}
+
+/* An indirect function has no code but its resolver's, which runs once, before main(). */
+static int make_ifunc(const struct pp_image *image, const char *name, const struct parts *parts, uint64_t resolver,
+                      struct function *f)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	int err = begin(image, name, &entry, f);
+
+	if (err || !out)
+		return err ? err : error_set(ENOMEM, "out of memory");
+	fprintf(out, "'%s' of %s is an indirect function: its code is a resolver that chooses the function for calls",
+	        parts->symbol, image->path);
+	put_implementations(out, image, resolver);
+	if (fclose(out)) {
+		free(text);
+		return error_set(ENOMEM, "out of memory");
+	}
+	f->refused = text;
+	f->resolver = resolver;
+	err = add_hit(&f->probe, resolver, 0);
+	return err ? err : read_code(image, f->probe.sites, 1);
+}
+
 static int make(const struct pp_image *image, const char *name, const struct parts *parts, uint64_t address,
                 struct function *f)
 {
@@ -205,47 +293,101 @@ static int make_ambiguous(const struct pp_image *image, const char *name, const 
 	return read_code(image, f->probe.sites, n);
 }
 
+/* -ENXIO, and pp_error() says how many functions the glob matches; -ENOENT if none. */
+static int find_glob(const struct pp_image *image, const char *glob)
+{
+	size_t total = pp_image_functions(image), n = 0, shown = 0, size;
+	const char *last = "";
+	char *text = NULL;
+	FILE *out;
+
+	if (!strpbrk(glob, "*?["))
+		return -ENOENT;
+	out = open_memstream(&text, &size);
+	if (!out)
+		return error_set(ENOMEM, "out of memory");
+	for (size_t i = 0; i < total; i++) {
+		const char *name = pp_image_function(image, i);
+
+		if (!name || fnmatch(glob, name, 0) || !strcmp(name, last))
+			continue;
+		last = name;
+		n++;
+		if (shown < SHOWN_MAX)
+			fprintf(out, "%s %s:%s", shown++ ? "," : "", FUNCTION_PROVIDER, name);
+	}
+	if (fclose(out)) {
+		free(text);
+		return error_set(ENOMEM, "out of memory");
+	}
+	if (n)
+		error_set(ENXIO, "%s: takes the name of one function, not a glob; %zu of %s match:%s%s", FUNCTION_PROVIDER, n,
+		          image->path, text, n > shown ? ", ..." : "");
+	free(text);
+	return n ? -ENXIO : -ENOENT;
+}
+
 /* 0x1130 is the function that begins at this address, as linked. */
+static int find_address(const struct pp_image *image, const char *symbol, uint64_t *address)
+{
+	uint64_t start, end;
+	const char *name;
+	char *stop;
+
+	*address = strtoull(symbol, &stop, 16);
+	if (*stop)
+		return error_set(ENOENT, "'%s' is not an address", symbol);
+	name = image_code_range(image, *address, &start, &end);
+	if (name && start == *address)
+		return 0;
+	if (name)
+		return error_set(ENXIO, "no function of %s begins at %s: '%s' begins at 0x%lx; %s:+%s is the instruction there",
+		                 image->path, symbol, name, (unsigned long)start, FUNCTION_PROVIDER, symbol);
+	return error_set(ENXIO, "no function of %s is known at %s: neither its symbols nor its unwind tables have one",
+	                 image->path, symbol);
+}
+
 static int find(const struct pp_image *image, const char *symbol, uint64_t *addresses, size_t *n)
 {
-	uint64_t start, end, address;
-	char *stop;
+	uint64_t address;
 	int found;
 
-	if (symbol[0] == '0' && (symbol[1] == 'x' || symbol[1] == 'X')) {
-		address = strtoull(symbol, &stop, 16);
-		if (*stop || !image_function_range(image, address, &start, &end) || start != address)
-			return error_set(ENOENT, "no function of %s begins at %s", image->path, symbol);
-		addresses[0] = address;
-		*n = 1;
-		return 0;
-	}
+	*n = 1;
+	if (function_is_address(symbol))
+		return find_address(image, symbol, addresses);
 	found = image_functions_named(image, symbol, addresses, ALIKE_MAX);
 	if (found > 0) {
 		*n = (size_t)found;
 		return 0;
 	}
 	if (!found && !image_symbol(image, symbol, &address))
-		return error_set(EINVAL, "'%s' is no function of %s", symbol, image->path);
-	return found ? found : error_set(ENOENT, "%s has no function '%s'", image->path, symbol);
+		return error_set(ENXIO, "'%s' of %s is not a function", symbol, image->path);
+	if (!found)
+		found = find_glob(image, symbol);
+	return found == -ENOENT ? error_set(ENOENT, "%s has no function '%s'", image->path, symbol) : found;
 }
 
 int function_probe(const struct pp_image *image, const char *name, struct pp_probe **probe)
 {
 	struct function *f;
 	struct parts parts;
-	uint64_t addresses[ALIKE_MAX];
+	uint64_t addresses[ALIKE_MAX], resolver;
 	size_t n = 0;
 	int err = take_apart(name, &parts);
+	bool is_at = !err && !*parts.symbol;
 
-	if (!err)
+	if (!err && !is_at)
 		err = find(image, parts.symbol, addresses, &n);
 	if (!err && (image->machine != EM_X86_64 || !image->is_64))
 		err = error_set(EOPNOTSUPP, "%s: functions without notes are probed in 64-bit x86 programs only", image->path);
 	f = err ? NULL : calloc(1, sizeof(*f));
 	if (!err && !f)
 		err = error_set(ENOMEM, "out of memory");
-	if (!err)
+	if (!err && is_at)
+		err = make_at(image, name, parts.offset, f);
+	else if (!err && image_is_ifunc(image, parts.symbol, &resolver))
+		err = make_ifunc(image, name, &parts, resolver, f);
+	else if (!err)
 		err = n > 1 ? make_ambiguous(image, name, addresses, n, f) : make(image, name, &parts, addresses[0], f);
 	free(parts.symbol);
 	if (err) {
@@ -255,6 +397,32 @@ int function_probe(const struct pp_image *image, const char *name, struct pp_pro
 	}
 	*probe = &f->probe;
 	return 0;
+}
+
+char *function_chosen(const struct pp_probe *probe, const struct process *process)
+{
+	const struct pp_image *image = probe->image;
+	uint64_t resolver = ((const struct function *)probe)->resolver, slot, value, bias, start, end;
+	const struct mapping *m;
+	char *text = NULL;
+	size_t size;
+	FILE *out;
+
+	if (!resolver || !image_ifunc_slot(image, resolver, &slot))
+		return NULL;
+	m = process_mapping(process, image->device, image->inode, probe->sites[0].offset, NULL);
+	if (!m)
+		return NULL;
+	bias = m->start + (probe->sites[0].offset - m->offset) - probe->sites[0].address;
+	if (process_read(process, bias + slot, &value, sizeof(value)) ||
+	    !image_code_range(image, value - bias, &start, &end) || start != value - bias)
+		return NULL;
+	out = open_memstream(&text, &size);
+	if (!out)
+		return NULL;
+	put_name(out, image, value - bias);
+	fclose(out);
+	return text;
 }
 
 const char *function_refused(const struct pp_probe *probe)

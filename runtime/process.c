@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <probepoint.h>
 #include <stdio.h>
@@ -146,6 +148,14 @@ int process_open(pid_t pid, struct process **process)
 
 bool process_alive(const struct process *process)
 {
+	if (process->pidfd < 0) {
+		unsigned long long time;
+		char state;
+
+		return read_stat(process->pid, &state, &time) && time == process->start_time &&
+		       ((state != 'Z' && state != 'X') || other_thread(process->pid));
+	}
+
 	struct pollfd ended = { .fd = process->pidfd, .events = POLLIN };
 
 	return poll(&ended, 1, 0) == 0;
@@ -241,7 +251,8 @@ const struct mapping *process_mapping(const struct process *process, dev_t devic
 	return NULL;
 }
 
-int process_read_bytes(const struct process *process, const uint64_t *addresses, size_t n, uint8_t *bytes, bool *got)
+int process_read_spans(const struct process *process, const uint64_t *addresses, size_t n, size_t size, uint8_t *bytes,
+                       bool *got)
 {
 	struct iovec remote[IOV_MAX];
 
@@ -250,15 +261,14 @@ int process_read_bytes(const struct process *process, const uint64_t *addresses,
 		size_t batch = n - i < IOV_MAX ? n - i : IOV_MAX;
 
 		for (size_t k = 0; k < batch; k++)
-			remote[k] = (struct iovec){ (void *)addresses[i + k], 1 };
+			remote[k] = (struct iovec){ (void *)addresses[i + k], size };
 
-		struct iovec local = { bytes + i, batch };
+		struct iovec local = { bytes + i * size, batch * size };
 		ssize_t read = process_vm_readv(process->tid, &local, 1, remote, batch, 0);
 
 		if (read < 0 && errno != EFAULT)
 			return -errno;
-		if (read < 0)
-			read = 0;
+		read = read < 0 ? 0 : read / (ssize_t)size;
 		for (ssize_t k = 0; k < read; k++)
 			got[i + k] = true;
 		/* the one that could not be read is passed over */
@@ -267,12 +277,35 @@ int process_read_bytes(const struct process *process, const uint64_t *addresses,
 	return 0;
 }
 
+int process_read_bytes(const struct process *process, const uint64_t *addresses, size_t n, uint8_t *bytes, bool *got)
+{
+	return process_read_spans(process, addresses, n, 1, bytes, got);
+}
+
+/* As a debugger reads: also what the process may execute and not read itself. */
+static int read_by_force(const struct process *process, uint64_t address, void *to, size_t size)
+{
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", process->pid, process->tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = pread(fd, to, size, (off_t)address);
+	close(fd);
+	return n == (ssize_t)size ? 0 : -EFAULT;
+}
+
 int process_read(const struct process *process, uint64_t address, void *to, size_t size)
 {
 	struct iovec local = { to, size }, remote = { (void *)address, size };
 	ssize_t n = process_vm_readv(process->tid, &local, 1, &remote, 1, 0);
 
-	return n < 0 ? -errno : (size_t)n == size ? 0 : -EFAULT;
+	if (n < 0 && errno != EFAULT)
+		return -errno;
+	return n == (ssize_t)size ? 0 : read_by_force(process, address, to, size);
 }
 
 pid_t process_tracer(const struct process *process)
@@ -291,24 +324,67 @@ pid_t process_tracer(const struct process *process)
 	return tracer;
 }
 
-int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n)
+static bool has_ptrace_capability(void)
+{
+	unsigned long long effective = 0;
+	char line[128];
+	FILE *f = fopen("/proc/self/status", "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %llx", &effective) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return effective >> CAP_SYS_PTRACE & 1;
+}
+
+/*
+ * What is closed to CAP_SYS_PTRACE too (an init outside of our container, a process that a security module guards) would
+ * be counted on such machines every time; the kernel's registration, which covers it, must do.
+ */
+static void count_unread(struct unread *unread, pid_t pid, int err)
+{
+	if (!unread || err == -ESRCH || err == -ENOENT || (err == -EACCES && has_ptrace_capability()))
+		return;
+	unread->n++;
+	unread->pid = pid;
+	unread->error = err;
+}
+
+int processes_mapping_all(dev_t device, ino_t inode, struct process ***processes, size_t *n, struct unread *unread)
 {
 	DIR *proc = opendir("/proc");
 	struct process **found = NULL;
 	size_t count = 0;
+	int err = 0;
 
+	*processes = NULL;
+	*n = 0;
 	if (!proc)
 		return error_set(errno, "/proc: %s", strerror(errno));
-	for (struct dirent *entry; (entry = readdir(proc));) {
+	for (struct dirent *entry; err != -ENOMEM && (entry = readdir(proc));) {
 		struct process *p, **more;
 		bool maps_it = false;
+		pid_t pid = atoi(entry->d_name);
 
-		if (!isdigit((unsigned char)entry->d_name[0]) || process_open(atoi(entry->d_name), &p))
+		if (!isdigit((unsigned char)entry->d_name[0]))
 			continue;
-		if (!process_read_maps(p))
-			for (size_t i = 0; i < p->nmaps && !maps_it; i++)
-				maps_it = p->maps[i].exec && same_file(p, &p->maps[i], device, inode);
-		if (!maps_it || !(more = realloc(found, (count + 1) * sizeof(*found)))) {
+		err = process_open(pid, &p);
+		if (err) {
+			count_unread(unread, pid, err);
+			continue;
+		}
+		p->start_time = process_start_time(pid);
+		err = process_read_maps(p);
+		if (err)
+			count_unread(unread, pid, err);
+		for (size_t i = 0; !err && i < p->nmaps && !maps_it; i++)
+			maps_it = p->maps[i].exec && same_file(p, &p->maps[i], device, inode);
+		close(p->pidfd);
+		p->pidfd = -1;
+		more = maps_it ? realloc(found, (count + 1) * sizeof(*found)) : NULL;
+		if (!more) {
+			err = maps_it ? error_set(ENOMEM, "out of memory") : 0;
 			process_free(p);
 			continue;
 		}
@@ -316,9 +392,71 @@ int processes_mapping(dev_t device, ino_t inode, struct process ***processes, si
 		found[count++] = p;
 	}
 	closedir(proc);
+	if (err == -ENOMEM) {
+		while (count)
+			process_free(found[--count]);
+		free(found);
+		return err;
+	}
 	*processes = found;
 	*n = count;
 	return 0;
+}
+
+int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n)
+{
+	return processes_mapping_all(device, inode, processes, n, NULL);
+}
+
+static bool maps_file(const struct process *process, const struct stat *st)
+{
+	for (size_t i = 0; i < process->nmaps; i++)
+		if (same_file(process, &process->maps[i], st->st_dev, st->st_ino))
+			return true;
+	return false;
+}
+
+/* Where links lead to is looked up in the process's root; the kernel's name of what is found follows /proc/PID/root. */
+static bool file_in_root(const struct process *process, const char *name, struct stat *st, char *path, size_t room)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+	char root[48], link[48], real[PATH_MAX];
+	int fd, dir;
+	ssize_t n;
+	struct stat again;
+
+	snprintf(root, sizeof(root), "/proc/%d/root", process->tid);
+	dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
+	if (dir >= 0)
+		close(dir);
+	if (fd < 0)
+		return false;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = fstat(fd, st) ? -1 : readlink(link, real, sizeof(real) - 1);
+	close(fd);
+	if (n <= 0)
+		return false;
+	real[n] = 0;
+	/* In a chroot the kernel's name has the way to the root in front; then the name that was asked for must do. */
+	for (int way = 0; way < 2; way++) {
+		snprintf(path, room, "%s%s", root, way ? name : real);
+		if (!stat(path, &again) && again.st_dev == st->st_dev && again.st_ino == st->st_ino)
+			return true;
+	}
+	return false;
+}
+
+void process_file(const struct process *process, const char *name, char *path, size_t room)
+{
+	struct stat here, there;
+	bool is_here = !stat(name, &here);
+
+	if (name[0] == '/' && strncmp(name, "/proc/", 6) && file_in_root(process, name, &there, path, room) &&
+	    (!is_here || ((here.st_dev != there.st_dev || here.st_ino != there.st_ino) &&
+	                  (maps_file(process, &there) || !maps_file(process, &here)))))
+		return;
+	snprintf(path, room, "%s", name);
 }
 
 /* A path by which the mapped file can be opened from here; false: by none. */
@@ -343,23 +481,39 @@ int pp_process_images(pid_t pid, int (*fn)(const char *path, const char *name, v
 {
 	struct process *process;
 	char path[PATH_MAX + 32];
+	struct file_id { dev_t device; ino_t inode; } *seen = NULL;
+	size_t nseen = 0;
 	int err = process_open(pid, &process);
 
 	if (err)
 		return err;
 	err = process_read_maps(process);
+	seen = calloc(process->nmaps + 1, sizeof(*seen));
+	if (!seen)
+		err = error_set(ENOMEM, "out of memory");
 	for (size_t i = 0; !err && i < process->nmaps; i++) {
 		const struct mapping *m = &process->maps[i];
-		bool seen = false;
+		struct stat st;
+		size_t k;
 
 		if (!m->exec || m->path[0] != '/')
 			continue;
-		for (size_t k = 0; k < i && !seen; k++)
-			seen = process->maps[k].exec && process->maps[k].inode == m->inode &&
-			       process->maps[k].device == m->device;
-		if (!seen && mapping_path(process, m, path, sizeof(path)))
-			err = fn(path, m->path, arg);
+		/* One file is mapped in pieces, mostly in a row. */
+		for (k = 0; k < i; k++)
+			if (process->maps[k].exec && process->maps[k].inode == m->inode &&
+			    process->maps[k].device == m->device && !strcmp(process->maps[k].path, m->path))
+				break;
+		if (k < i || !mapping_path(process, m, path, sizeof(path)) || stat(path, &st))
+			continue;
+		/* Two files of two subvolumes of btrfs have one device and inode in maps; two names may be of one file. */
+		for (k = 0; k < nseen && (seen[k].device != st.st_dev || seen[k].inode != st.st_ino); k++)
+			;
+		if (k < nseen)
+			continue;
+		seen[nseen++] = (struct file_id){ st.st_dev, st.st_ino };
+		err = fn(path, m->path, arg);
 	}
+	free(seen);
 	process_free(process);
 	return err;
 }

@@ -21,7 +21,8 @@ struct mapping {
 struct process {
 	pid_t pid;
 	pid_t tid; /* a thread of it that lives: its first one, mostly */
-	int pidfd;
+	int pidfd;                     /* -1: not held; start_time then says which process this was */
+	unsigned long long start_time; /* clock ticks since boot, where pidfd is -1 */
 	bool is_command;   /* a child of ours before its exec: what it maps now says nothing */
 	bool leader_gone;  /* its first thread has exited */
 	struct mapping *maps;
@@ -59,13 +60,34 @@ const struct mapping *process_mapping(const struct process *process, dev_t devic
  * process may not be read.
  */
 int process_read_bytes(const struct process *process, const uint64_t *addresses, size_t n, uint8_t *bytes, bool *got);
+/* The same for size bytes at each address. */
+int process_read_spans(const struct process *process, const uint64_t *addresses, size_t n, size_t size, uint8_t *bytes,
+                       bool *got);
 /* Reads size bytes, all or -EFAULT or -EPERM. */
 int process_read(const struct process *process, uint64_t address, void *to, size_t size);
 
 /* Who traces it (a debugger); 0: nobody. */
 pid_t process_tracer(const struct process *process);
 
-/* All processes that map the file executable, of those that may be looked at. The caller frees each, and the array. */
+/* Processes that may map a file, but cannot be looked at. */
+struct unread {
+	size_t n;
+	pid_t pid; /* one of them */
+	int error; /* and why: a negative errno */
+};
+
+/*
+ * Finds all processes that map the file executable, of those that may be looked at. No descriptor is held for them,
+ * because there may be more of them than this process may have. The caller frees each, and the array.
+ */
 int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n);
+/* The same; unread counts those that could not be looked at. */
+int processes_mapping_all(dev_t device, ino_t inode, struct process ***processes, size_t *n, struct unread *unread);
+
+/*
+ * Writes to path where the process's file of that name can be opened from here: its own, by /proc/PID/root, if it has
+ * another one of that name than this process and does not map this process's one.
+ */
+void process_file(const struct process *process, const char *name, char *path, size_t room);
 
 #endif

@@ -27,6 +27,27 @@ int report_add(struct pp_report *report, const struct report_row *row, const str
 	return 0;
 }
 
+int report_warn(struct pp_report *report, const char *text)
+{
+	char **more = realloc(report->warnings, (report->nwarnings + 1) * sizeof(*more));
+
+	if (!more)
+		return error_set(ENOMEM, "out of memory");
+	report->warnings = more;
+	more[report->nwarnings] = strdup(text);
+	return more[report->nwarnings++] ? 0 : error_set(ENOMEM, "out of memory");
+}
+
+size_t pp_report_warnings(const struct pp_report *report)
+{
+	return report->nwarnings;
+}
+
+const char *pp_report_warning(const struct pp_report *report, size_t i)
+{
+	return i < report->nwarnings ? report->warnings[i] : NULL;
+}
+
 void pp_report_free(struct pp_report *report)
 {
 	if (!report)
@@ -37,6 +58,9 @@ void pp_report_free(struct pp_report *report)
 		free(report->rows[i].build_id);
 		free(report->rows[i].reason);
 	}
+	for (size_t i = 0; i < report->nwarnings; i++)
+		free(report->warnings[i]);
+	free(report->warnings);
 	free(report->rows);
 	free(report);
 }

@@ -18,9 +18,14 @@ struct report_row {
 struct pp_report {
 	struct report_row *rows;
 	size_t nrows;
+	char **warnings;
+	size_t nwarnings;
 };
 
 /* Copies the strings of *row; image may be NULL. -ENOMEM. */
 int report_add(struct pp_report *report, const struct report_row *row, const struct pp_image *image);
+
+/* Copies the text. -ENOMEM. */
+int report_warn(struct pp_report *report, const char *text);
 
 #endif

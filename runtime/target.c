@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/target.h"
 
+#include <elf.h>
 #include <errno.h>
+#include <limits.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "runtime/check.h"
+#include "runtime/code.h"
 #include "runtime/filter.h"
 #include "runtime/function.h"
 #include "runtime/loader.h"
@@ -137,6 +140,30 @@ static char *missing_reason(const struct fetch_program *program)
 	return reason;
 }
 
+/* A note may point at a byte 90 in the middle of another instruction, and a symbol at anything. */
+static int check_begin(struct targets *t, const struct pp_site *site)
+{
+	const struct pp_image *image = site->probe->image;
+	int err;
+
+	if (image->machine != EM_X86_64 && image->machine != EM_386)
+		return 0;
+	if (t->map_image != image) {
+		code_map_free(t->map);
+		t->map = NULL;
+		t->map_image = NULL;
+		err = code_map_new(image, &t->map);
+		if (err)
+			return err;
+		t->map_image = image;
+	}
+	err = code_map_begins(t->map, site->address);
+	if (err == -EINVAL && site->noted)
+		return error_set(EINVAL, "%s; so the note of %s:%s is not believed", pp_error(), site->probe->provider,
+		                 site->probe->name);
+	return err;
+}
+
 static int add_site(struct walk *w, const struct pp_site *site)
 {
 	struct targets *t = w->targets;
@@ -154,6 +181,10 @@ static int add_site(struct walk *w, const struct pp_site *site)
 	point = &t->points[t->npoints++];
 	*point = (struct arm_point){ .image = site->probe->image, .site = site, .process = w->process };
 	point->error = check_site(site);
+	if (!point->error)
+		point->error = check_begin(t, site);
+	if (point->error == -ENOMEM)
+		return point->error;
 	if (!point->error) {
 		/* Sites of one probe mostly read alike. */
 		const struct arm_point *last = t->npoints > 1 ? point - 1 : NULL;
@@ -217,8 +248,27 @@ static int image_of(struct targets *t, const char *path, const struct pp_image *
 	return 0;
 }
 
+/* The image refuses the pattern as a whole, for the reason in pp_error(). Returns 0, or -ENOMEM. */
+static int refuse_pattern(struct targets *t, size_t pattern, const struct pp_image *image, int err)
+{
+	struct target_refusal *more;
+
+	if (err == -ENOMEM)
+		return err;
+	for (size_t i = 0; i < t->nrefusals; i++)
+		if (t->refusals[i].pattern == pattern && t->refusals[i].image == image)
+			return 0;
+	more = realloc(t->refusals, (t->nrefusals + 1) * sizeof(*more));
+	if (!more)
+		return error_set(ENOMEM, "out of memory");
+	t->refusals = more;
+	more[t->nrefusals] = (struct target_refusal){ pattern, image, strdup(pp_error()), err == -ENXIO };
+	return more[t->nrefusals++].reason ? 0 : error_set(ENOMEM, "out of memory");
+}
+
 /* The probe that a pattern func:SYMBOL stands for in an image; made once. *probe NULL: the image has none. */
-static int function_of(struct targets *t, const struct pp_image *image, const char *name, const struct pp_probe **probe)
+static int function_of(struct targets *t, const struct pp_image *image, const char *name, size_t pattern,
+                       const struct pp_probe **probe)
 {
 	struct pp_probe *made, **more;
 	int err;
@@ -231,7 +281,7 @@ static int function_of(struct targets *t, const struct pp_image *image, const ch
 	*probe = NULL;
 	err = function_probe(image, name, &made);
 	if (err)
-		return err == -ENOENT ? 0 : err;
+		return err == -ENOENT ? 0 : refuse_pattern(t, pattern, image, err);
 	more = realloc(t->functions, (t->nfunctions + 1) * sizeof(*more));
 	if (!more) {
 		function_free(made);
@@ -260,6 +310,17 @@ static void refuse_together(struct arm_point *points, size_t n)
 	}
 }
 
+static char *why_refused(const struct walk *w, const struct pp_probe *probe)
+{
+	bool lives = w->process && !w->process->is_command;
+	char *chosen = lives ? function_chosen(probe, w->process) : NULL, *text;
+
+	text = chosen ? error_sentence("%s (pid %d uses %s)", function_refused(probe), w->process->pid, chosen)
+	              : strdup(function_refused(probe));
+	free(chosen);
+	return text;
+}
+
 static int add_functions(struct walk *w, const struct pp_image *image)
 {
 	int err = 0;
@@ -270,7 +331,7 @@ static int add_functions(struct walk *w, const struct pp_image *image)
 
 		if (!name)
 			continue;
-		err = function_of(w->targets, image, name, &probe);
+		err = function_of(w->targets, image, name, i, &probe);
 		if (!err && probe) {
 			size_t first = w->targets->npoints;
 
@@ -283,7 +344,7 @@ static int add_functions(struct walk *w, const struct pp_image *image)
 				for (size_t k = 0; k < probe->nsites; k++) {
 					points[k].error = -EOPNOTSUPP;
 					free(points[k].reason);
-					points[k].reason = strdup(function_refused(probe));
+					points[k].reason = why_refused(w, probe);
 				}
 			}
 			if (!err && probe->nsites > 1)
@@ -361,8 +422,11 @@ static int add_process(struct walk *w, const struct process *seed)
 
 	for (size_t i = 0; i < r->nfiles && !err; i++) {
 		const struct pp_image *image;
+		char path[PATH_MAX + 48];
 
-		err = image_of(w->targets, r->files[i], &image);
+		if (seed)
+			process_file(seed, r->files[i], path, sizeof(path));
+		err = image_of(w->targets, seed ? path : r->files[i], &image);
 		if (!err)
 			err = add_once(w, image);
 	}
@@ -383,6 +447,26 @@ static int check_names(const struct targets *t, const struct pp_request *request
 	return 0;
 }
 
+/*
+ * A name that is a variable in one image and a function in another means the function; an address means one image, which
+ * is named by -f.
+ */
+static void drop_weak_refusals(struct targets *t, const struct pp_request *request)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->nrefusals; i++) {
+		struct target_refusal *r = &t->refusals[i];
+
+		if (r->weak && (t->matched[r->pattern] ||
+		                (!request->nfiles && function_is_address(function_name(request->patterns[r->pattern])))))
+			free(r->reason);
+		else
+			t->refusals[n++] = *r;
+	}
+	t->nrefusals = n;
+}
+
 int targets_find(struct targets *t, const struct pp_request *request)
 {
 	struct walk walk = { .targets = t, .request = request };
@@ -394,6 +478,16 @@ int targets_find(struct targets *t, const struct pp_request *request)
 		return error_set(EINVAL, "name a process (-p PID), a file (-f FILE) or a command");
 	if ((request->scope == SCOPE_CHILDREN || request->scope == SCOPE_PGRP) && !request->nprocesses)
 		return error_set(EINVAL, "whose children or process group? name a process (-p PID)");
+	for (size_t i = 0; i < request->npatterns && !err; i++) {
+		const char *name = function_name(request->patterns[i]);
+
+		if (name)
+			err = function_check(name);
+		if (!err && name && *name == '+' && request->nfiles != 1)
+			err = error_set(EINVAL, "'%s': an address is one of a file: name it (-f FILE)", request->patterns[i]);
+	}
+	if (err)
+		return err;
 	t->matched = calloc(request->npatterns, sizeof(*t->matched));
 	t->strings_used = calloc(request->nstrings + request->naddresses + 1, sizeof(*t->strings_used));
 	if (!t->matched || !t->strings_used)
@@ -411,7 +505,10 @@ int targets_find(struct targets *t, const struct pp_request *request)
 		if (!err && !process->is_command && !process_alive(process))
 			err = error_set(ESRCH, "process %d has ended", process->pid);
 	}
-	return err ? err : check_names(t, request);
+	if (err)
+		return err;
+	drop_weak_refusals(t, request);
+	return check_names(t, request);
 }
 
 void targets_release(struct targets *t)
@@ -422,6 +519,10 @@ void targets_release(struct targets *t)
 		function_free(t->functions[i]);
 	for (size_t i = 0; i < t->nimages; i++)
 		pp_image_free(t->images[i]);
+	for (size_t i = 0; i < t->nrefusals; i++)
+		free(t->refusals[i].reason);
+	free(t->refusals);
+	code_map_free(t->map);
 	free(t->functions);
 	free(t->points);
 	free(t->images);

@@ -20,6 +20,15 @@ struct targets {
 	void *programs;           /* the different fetch programs, a search tree */
 	struct pp_probe **functions; /* probes made for func:SYMBOL */
 	size_t nfunctions;
+	struct code_map *map; /* of the image at work, map_image */
+	const struct pp_image *map_image;
+	struct target_refusal {
+		size_t pattern;
+		const struct pp_image *image;
+		char *reason;
+		bool weak; /* says nothing if the pattern matched elsewhere */
+	} *refusals;          /* patterns func:SYMBOL that an image refuses as a whole */
+	size_t nrefusals;
 };
 
 /*

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/verify.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,19 +10,24 @@
 
 #include "runtime/armed.h"
 #include "runtime/clock.h"
+#include "runtime/code.h"
+#include "runtime/foreign.h"
+#include "runtime/point.h"
 #include "runtime/process.h"
+#include "runtime/session.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
 
 #define INT3 0xcc
 #define PATIENCE 20000000000ull /* ns */
+#define SPAN sizeof(((struct pp_site *)0)->code) /* bytes that are read at each place */
 
 /* Where the points of one image are in one process. */
 struct places {
 	uint64_t *addresses;
 	const struct mapping **mappings;
 	size_t *points; /* index in the run */
-	uint8_t *bytes;
+	uint8_t *bytes; /* SPAN of each */
 	bool *got;
 	size_t n, room;
 };
@@ -42,7 +48,7 @@ static int places_add(struct places *p, uint64_t address, const struct mapping *
 		void *a = realloc(p->addresses, room * sizeof(*p->addresses));
 		void *m = a ? realloc(p->mappings, room * sizeof(*p->mappings)) : NULL;
 		void *i = m ? realloc(p->points, room * sizeof(*p->points)) : NULL;
-		void *b = i ? realloc(p->bytes, room) : NULL;
+		void *b = i ? realloc(p->bytes, room * SPAN) : NULL;
 		void *g = b ? realloc(p->got, room * sizeof(*p->got)) : NULL;
 
 		p->addresses = a ? a : p->addresses;
@@ -72,16 +78,13 @@ static bool maps_image(const struct process *process, size_t i, const struct pp_
 static int places_find(struct places *p, const struct process *process, const struct arm_point *run, size_t n)
 {
 	const struct pp_image *image = run[0].image;
-	const struct mapping *mappings[64];
+	const struct mapping **mappings = calloc(process->nmaps + 1, sizeof(*mappings));
 	size_t nmappings = 0;
-	int err = 0;
+	int err = mappings ? 0 : error_set(ENOMEM, "out of memory");
 
-	for (size_t i = 0; i < process->nmaps && nmappings < 64; i++) {
-		const struct mapping *m = &process->maps[i];
-
-		if (m->exec && maps_image(process, i, image))
-			mappings[nmappings++] = m;
-	}
+	for (size_t i = 0; i < process->nmaps && !err; i++)
+		if (process->maps[i].exec && maps_image(process, i, image))
+			mappings[nmappings++] = &process->maps[i];
 	for (size_t i = 0; i < n && !err; i++) {
 		uint64_t offset = run[i].site->offset;
 
@@ -90,20 +93,53 @@ static int places_find(struct places *p, const struct process *process, const st
 			    offset - mappings[k]->offset < mappings[k]->end - mappings[k]->start)
 				err = places_add(p, mappings[k]->start + offset - mappings[k]->offset, mappings[k], i);
 	}
+	free(mappings);
 	return err;
 }
 
-static char *why_not(const struct process *process, const struct mapping *m)
+/* Reads what is at the places; one whose last bytes are in no mapping is read as far as its instruction goes. */
+static int places_read(struct places *p, const struct process *process, const struct arm_point *run)
+{
+	int denied = process_read_spans(process, p->addresses, p->n, SPAN, p->bytes, p->got);
+
+	for (size_t k = 0; k < p->n && !denied; k++) {
+		const struct arm_point *point = &run[p->points[k]];
+
+		if (!p->got[k])
+			p->got[k] = !process_read(process, p->addresses[k], p->bytes + k * SPAN,
+			                          code_length(point->image->machine, point->site->code, SPAN));
+	}
+	return denied;
+}
+
+/* Whether the instruction's bytes are the file's, but for the first, where a trap may stand. */
+static bool is_files_code(const struct places *p, size_t k, const struct arm_point *point)
+{
+	size_t length = code_length(point->image->machine, point->site->code, SPAN);
+
+	return !memcmp(p->bytes + k * SPAN + 1, point->site->code + 1, length - 1);
+}
+
+static char *why_changed(const struct process *process, const struct pp_image *image)
+{
+	return error_sentence("pid %d has other code there than %s: it was changed in memory, and a probe would run the "
+	                      "file's instruction instead", process->pid, image->path);
+}
+
+static char *why_not(const struct process *process, const struct mapping *m, const struct arm_point *point,
+                     const uint8_t *bytes)
 {
 	if (m->shared)
 		return error_sentence("pid %d maps the text shared: the kernel arms nothing there", process->pid);
 	if (m->write)
 		return error_sentence("pid %d maps the text writable: the kernel arms nothing there", process->pid);
+	if (*bytes != point->site->code[0])
+		return why_changed(process, point->image);
 	return error_sentence("pid %d: the kernel placed no trap there", process->pid);
 }
 
-/* NULL where the semaphore counts or there is none to look at. */
-static char *semaphore_fault(const struct process *process, const struct arm_point *point)
+/* NULL where the semaphore counts or there is none to look at; *unread: there is, and it could not be read. */
+static char *semaphore_fault(const struct process *process, const struct arm_point *point, bool *unread)
 {
 	const struct pp_image *image = point->image;
 	const struct mapping *m = NULL;
@@ -116,9 +152,8 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 		mapped = true;
 		if (m->shared || !m->write)
 			continue;
-		if (process_read(process, m->start + point->site->semaphore_offset - m->offset, &value, sizeof(value)))
-			return NULL;
-		if (value)
+		*unread = process_read(process, m->start + point->site->semaphore_offset - m->offset, &value, sizeof(value));
+		if (*unread || value)
 			return NULL;
 	}
 	return mapped ? error_sentence("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
@@ -248,27 +283,49 @@ static int verify_process(const struct run *run, const struct process *process, 
 		places_release(&p);
 		return err;
 	}
-	denied = process_read_bytes(process, p.addresses, p.n, p.bytes, p.got);
+	denied = places_read(&p, process, run_point(run, 0));
 	for (size_t k = 0; k < p.n && !err; k++) {
 		struct arm_point *point = run_point(run, p.points[k]);
-		char *fault;
+		const uint8_t *bytes = p.bytes + k * SPAN;
+		bool unread = denied || !p.got[k];
+		char *fault = NULL;
 
 		seen[p.points[k]] = true;
 		if (point->error)
 			continue;
-		if (denied || !p.got[k]) {
+		if (!unread && *bytes != INT3) {
+			err = run_refuse(run, p.points[k], process, why_not(process, p.mappings[k], point, bytes));
+		} else if (!unread && !is_files_code(&p, k, point)) {
+			/* Nothing but taking the point out, in all processes, takes it out of this one. */
+			point->error = -EBUSY;
+			free(point->reason);
+			point->reason = why_changed(process, point->image);
+		} else if (!unread && (fault = semaphore_fault(process, point, &unread))) {
+			err = run_refuse(run, p.points[k], process, fault);
+		} else if (unread) {
 			point->verified = false;
 			if (!point->reason)
 				point->reason = error_sentence("not verified: pid %d cannot be read%s", process->pid,
 				                               denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
-		} else if (p.bytes[k] != INT3) {
-			err = run_refuse(run, p.points[k], process, why_not(process, p.mappings[k]));
-		} else if ((fault = semaphore_fault(process, point))) {
-			err = run_refuse(run, p.points[k], process, fault);
 		}
 	}
 	places_release(&p);
 	return err;
+}
+
+/* Points that are everybody's are not verified while some processes could not be looked at. */
+static void tell_unread(const struct run *run, const struct unread *unread)
+{
+	for (size_t i = 0; i < run->n && unread->n; i++) {
+		struct arm_point *point = run_point(run, i);
+
+		if (point->error)
+			continue;
+		point->verified = false;
+		if (!point->reason)
+			point->reason = error_sentence("not verified: %zu process%s could not be looked at (pid %d: %s)", unread->n,
+			                               unread->n == 1 ? "" : "es", unread->pid, strerror(-unread->error));
+	}
 }
 
 static int verify_run(const struct run *run)
@@ -287,15 +344,17 @@ static int verify_run(const struct run *run)
 			err = verify_process(run, process, seen);
 	} else {
 		struct process **all = NULL;
+		struct unread unread = { 0 };
 		size_t nall = 0;
 
-		err = processes_mapping(image->device, image->inode, &all, &nall);
+		err = processes_mapping_all(image->device, image->inode, &all, &nall, &unread);
 		for (size_t i = 0; i < nall; i++) {
 			if (!err)
 				err = verify_process(run, all[i], seen);
 			process_free(all[i]);
 		}
 		free(all);
+		tell_unread(run, &unread);
 	}
 	for (size_t i = 0; i < run->n; i++) {
 		struct arm_point *point = run_point(run, i);
@@ -324,56 +383,130 @@ int verify_armed(struct arm_point *points, size_t npoints, struct verify_misses 
 	return err;
 }
 
-static void refuse_traced(struct arm_point *run, size_t n, const struct process *process, pid_t tracer,
-                          struct pp_armed **armed, const char *held)
+/* Who is known to have traps in memory. */
+struct trappers {
+	const struct pp_session *session; /* whose lock is held */
+	struct registry own;              /* its points */
+	struct pp_armed *others;          /* those of other sessions */
+	struct foreign_list foreign;      /* and of other tools */
+	bool read;
+	uint64_t until; /* see trap_goes(); 0: not waited yet */
+};
+
+#define GOING 1000000000ull /* ns */
+
+/*
+ * The kernel takes the traps of a session that was killed out some ms after it forgot its links. Waits for one to go, for
+ * a second with all others together. True if it went, and the file's byte is there.
+ */
+static bool trap_goes(struct trappers *t, const struct process *process, uint64_t address, uint8_t files)
 {
-	struct places p = { 0 };
+	uint8_t byte = INT3;
 
-	if (!places_find(&p, process, run, n) && p.n && !process_read_bytes(process, p.addresses, p.n, p.bytes, p.got))
-		for (size_t k = 0; k < p.n; k++) {
-			struct arm_point *point = &run[p.points[k]];
-
-			if (point->error || !p.got[k] || p.bytes[k] != INT3)
-				continue;
-			if (!*armed && armed_read(armed, held))
-				*armed = NULL;
-			if (*armed && pp_armed_session(*armed, point->image, point->site, 0))
-				continue;
-			point->error = -EBUSY;
-			free(point->reason);
-			point->reason = error_sentence("pid %d, which debugs pid %d, has a breakpoint there: take that out first",
-			                               tracer, process->pid);
-		}
-	places_release(&p);
+	if (!t->until)
+		t->until = clock_ns() + GOING;
+	while (!process_read(process, address, &byte, 1) && byte == INT3 && clock_ns() < t->until)
+		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+	return byte == files;
 }
 
-int verify_no_debugger(struct arm_point *points, size_t npoints, const char *held)
+static enum foreign trap_owner(struct trappers *t, const struct arm_point *point)
 {
-	struct pp_armed *armed = NULL;
+	const struct pp_image *image = point->image;
+	size_t n;
+
+	if (!t->read) {
+		t->read = true;
+		if (registry_add_session(&t->own, t->session, 0))
+			registry_release(&t->own);
+		if (armed_read(&t->others, t->session->name))
+			t->others = NULL;
+	}
+	if (registry_find(&t->own, image->real_device, image->real_inode, point->site->offset, &n) ||
+	    (t->others && pp_armed_session(t->others, image, point->site, 0)))
+		return FOREIGN_UPROBE;
+	return foreign_uprobe(&t->foreign, image, point->site->offset);
+}
+
+static char *why_trapped(const struct process *process, pid_t tracer)
+{
+	if (tracer)
+		return error_sentence("pid %d, which debugs pid %d, has a breakpoint there: take that out first", tracer,
+		                      process->pid);
+	return error_sentence("pid %d has a trap there that is neither the file's nor a uprobe's: its own, or one that a "
+	                      "debugger left", process->pid);
+}
+
+static int refuse_changed(struct arm_point *run, size_t n, const struct process *process, struct trappers *trappers)
+{
+	struct places p = { 0 };
+	pid_t tracer = process_tracer(process);
+	int err = places_find(&p, process, run, n), denied = !err && p.n ? places_read(&p, process, run) : -ENOENT;
+
+	for (size_t k = 0; k < p.n && !denied; k++) {
+		struct arm_point *point = &run[p.points[k]];
+		const uint8_t *bytes = p.bytes + k * SPAN;
+		char *reason = NULL;
+
+		if (point->error || !p.got[k])
+			continue;
+		if (!is_files_code(&p, k, point) || (*bytes != INT3 && *bytes != point->site->code[0])) {
+			reason = why_changed(process, point->image);
+		} else if (*bytes == INT3) {
+			enum foreign owner = trap_owner(trappers, point);
+
+			if ((owner == FOREIGN_NONE && (tracer || !trap_goes(trappers, process, p.addresses[k], point->site->code[0]))) ||
+			    (owner == FOREIGN_UNKNOWN && tracer))
+				reason = why_trapped(process, tracer);
+		}
+		if (!reason)
+			continue;
+		point->error = -EBUSY;
+		free(point->reason);
+		point->reason = reason;
+	}
+	places_release(&p);
+	return err;
+}
+
+/* The points of one image and process. */
+static int refuse_changed_run(struct arm_point *run, size_t n, struct trappers *trappers)
+{
+	const struct process *process = run[0].process;
+	struct process **all = NULL;
+	size_t nall = 0;
+	int err;
+
+	if (process && process->is_command)
+		return 0;
+	/* If its first thread has exited, no link can be for it alone. */
+	if (process && !process->leader_gone)
+		return refuse_changed(run, n, process, trappers);
+	err = processes_mapping(run[0].image->device, run[0].image->inode, &all, &nall);
+	for (size_t k = 0; k < nall; k++) {
+		if (!err)
+			err = refuse_changed(run, n, all[k], trappers);
+		process_free(all[k]);
+	}
+	free(all);
+	return err;
+}
+
+int verify_unchanged(struct arm_point *points, size_t npoints, const struct pp_session *session)
+{
+	struct trappers trappers = { .session = session };
 	int err = 0;
 
 	for (size_t i = 0, end; i < npoints && !err; i = end) {
-		const struct process *process = points[i].process;
-		struct process **all = NULL;
-		size_t nall = 0;
-		pid_t tracer;
-
 		for (end = i + 1; end < npoints && points[end].image == points[i].image &&
-		                  points[end].process == process; end++)
+		                  points[end].process == points[i].process; end++)
 			;
-		if (process && !process->is_command && (tracer = process_tracer(process)))
-			refuse_traced(points + i, end - i, process, tracer, &armed, held);
-		if (process)
-			continue;
-		err = processes_mapping(points[i].image->device, points[i].image->inode, &all, &nall);
-		for (size_t k = 0; k < nall; k++) {
-			if ((tracer = process_tracer(all[k])))
-				refuse_traced(points + i, end - i, all[k], tracer, &armed, held);
-			process_free(all[k]);
-		}
-		free(all);
+		if (points[i].image->machine == EM_X86_64 || points[i].image->machine == EM_386)
+			err = refuse_changed_run(points + i, end - i, &trappers);
 	}
-	pp_armed_free(armed);
+	registry_release(&trappers.own);
+	foreign_release(&trappers.foreign);
+	pp_armed_free(trappers.others);
 	return err;
 }
 
@@ -421,7 +554,7 @@ static size_t traps_in(struct watched *w)
 	    process_read_bytes(w->process, w->addresses, w->count, w->bytes, w->got))
 		return 0;
 	for (size_t i = 0; i < w->count; i++)
-		if (w->got[i] && w->bytes[i] == INT3)
+		if ((w->got[i] || !process_read(w->process, w->addresses[i], &w->bytes[i], 1)) && w->bytes[i] == INT3)
 			w->addresses[traps++] = w->addresses[i];
 	w->count = traps;
 	return traps;

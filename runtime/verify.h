@@ -9,13 +9,16 @@
 
 #include "runtime/backend.h"
 
+struct pp_session;
+
 /*
- * Refuses points where a debugger's breakpoint stands: a trap in memory that is not in
- * the file, in a process that is traced, and that no session of ours put there (held is
- * the one whose lock we have). The debugger, putting its byte back, would erase the
- * uprobe.
+ * Compares memory with the file in every process that is going to get the trap: in the point's process, or in all that
+ * map the file. Refuses points where they differ, because the kernel runs the file's instruction after a hit and puts the
+ * file's byte back at the end: a program that changed its own code would crash, and a debugger would lose its breakpoint.
+ * A trap that a session of ours or another tool's uprobe put there is no difference. session is the one whose lock is
+ * held. Points of one image and process stand together.
  */
-int verify_no_debugger(struct arm_point *points, size_t npoints, const char *held);
+int verify_unchanged(struct arm_point *points, size_t npoints, const struct pp_session *session);
 
 /* Processes in which points for every process are not armed. Begins as zeros. */
 struct verify_misses {

@@ -56,6 +56,8 @@ struct pp_site {
 	uint32_t flags;            /* PPN_FLAG_* */
 	uint8_t role;              /* enum site_role, runtime/function.h; 0 for all that notes tell of */
 	uint8_t code[16];          /* the file's bytes from offset on, zeroes past its end */
+	bool noted;                /* a note names it; else a request does, as func:SYMBOL */
+	char *refused;             /* why it must not be armed, by what the note says; NULL: nothing is wrong */
 	char *operands;
 	char *function;
 	char *source;
@@ -86,6 +88,7 @@ struct pp_image {
 	size_t nprobes;
 	char **warnings;
 	size_t nwarnings;
+	const char *dropped; /* the warning, if there is one, of notes whose code the linker dropped: no harm */
 	struct image_symbols *symbols; /* read when first needed; see image_symbol() */
 	struct image_segment {
 		uint64_t address, offset, filesz, memsz;
@@ -128,6 +131,22 @@ const char *image_function_range(const struct pp_image *image, uint64_t address,
  * as "ns::f(int)" or "ns::f". How many, at most room, or a negative errno.
  */
 int image_functions_named(const struct pp_image *image, const char *name, uint64_t *addresses, size_t room);
+/*
+ * As image_function_range(), and where no symbol covers the address, by the file's unwind
+ * tables; the name is then its address, as "0x1130".
+ */
+const char *image_code_range(const struct pp_image *image, uint64_t address, uint64_t *start, uint64_t *end);
+/*
+ * Finds the last place at or before the address where an instruction is known to begin: a
+ * function, by the symbols or the unwind tables, or a section of code. False: there is none.
+ */
+bool image_code_start(const struct pp_image *image, uint64_t address, uint64_t *start);
+/* True where a symbol of this name is at the address. */
+bool image_names_place(const struct pp_image *image, const char *name, uint64_t address);
+/* True where the name is that of an indirect function (STT_GNU_IFUNC), whose resolver is at *address. */
+bool image_is_ifunc(const struct pp_image *image, const char *name, uint64_t *address);
+/* Finds where the loader writes what the resolver at this address chooses (R_X86_64_IRELATIVE). False: nowhere. */
+bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t *slot);
 /* As people write it; the caller frees it. */
 char *image_function_written(const struct pp_image *image, uint64_t address);
 

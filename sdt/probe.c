@@ -21,10 +21,12 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define WINDOW 65536
+#define SEMAPHORE_SECTION ".probes"
 
 struct range {
 	uint64_t start, size;
@@ -42,6 +44,7 @@ struct making {
 	const struct notes *notes;
 	struct range *code; /* sections of it, by address */
 	size_t ncode;
+	struct range semaphores; /* the section .probes */
 	uint64_t base; /* .stapsdt.base, 0 for none */
 	struct entry *entries, **order;
 	size_t n;
@@ -76,6 +79,8 @@ static int find_code(struct making *m)
 		else if (!m->base && (section.sh_flags & SHF_ALLOC) &&
 		         !strcmp(file_section_name(m->file, &section), STAPSDT_BASE_SECTION))
 			m->base = section.sh_addr;
+		else if (section.sh_flags & SHF_WRITE && !strcmp(file_section_name(m->file, &section), SEMAPHORE_SECTION))
+			m->semaphores = (struct range){ section.sh_addr, section.sh_size };
 	}
 	qsort(m->code, m->ncode, sizeof(*m->code), by_start);
 	return 0;
@@ -110,6 +115,52 @@ static bool find_offset(const struct pp_image *image, uint64_t address, unsigned
 	return false;
 }
 
+/* True for data of the file and for what is zero after it (.bss). */
+static bool is_writable(const struct pp_image *image, uint64_t address)
+{
+	for (size_t i = 0; i < image->nsegments; i++)
+		if (address - image->segments[i].address < image->segments[i].memsz && image->segments[i].flags & PF_W)
+			return true;
+	return false;
+}
+
+/* dtrace(1) and sys/sdt.h call the semaphore of a:b a_b_semaphore. */
+static bool is_named_semaphore(const struct making *m, const struct note *note, uint64_t address)
+{
+	char name[2 * NOTE_NAME_MAX + sizeof("__semaphore")];
+
+	snprintf(name, sizeof(name), "%s_%s_semaphore", note->provider, note->name);
+	return image_names_place(m->image, name, address);
+}
+
+/*
+ * Says why a semaphore must not be counted up, NULL if it may be. A note can name any variable. Real semaphores are in
+ * the section .probes, or have the name that a program must use in its own code, and all begin as 0
+ * (doc/design.md has the survey).
+ */
+static char *semaphore_fault(struct making *m, const struct note *note, const struct pp_site *site)
+{
+	static char no_memory[] = "not enough memory to say what is wrong with its semaphore";
+	struct arena *arena = &m->image->arena;
+	unsigned long long address = site->semaphore;
+	char value[2], *fault;
+	uint64_t offset;
+
+	if (!find_offset(m->image, site->semaphore, PF_W, &offset) || !find_offset(m->image, site->semaphore + 1, PF_W, &offset))
+		fault = arena_printf(arena, "its semaphore, at %#llx, is in .bss and not in the file, where the kernel could count "
+		                            "it up; give it the section " SEMAPHORE_SECTION ", as dtrace -G does", address);
+	else if (site->semaphore - m->semaphores.start >= m->semaphores.size &&
+	         !is_named_semaphore(m, note, site->semaphore))
+		fault = arena_printf(arena, "its semaphore, at %#llx, is neither in section " SEMAPHORE_SECTION " nor called "
+		                            "%s_%s_semaphore: it may be any variable of the program, which arming would change",
+		                     address, note->provider, note->name);
+	else if (file_read(m->file, offset - 1, sizeof(value), value) || value[0] || value[1])
+		fault = arena_printf(arena, "its semaphore, at %#llx, is not 0 in the file, so it is another variable", address);
+	else
+		return NULL;
+	return fault ? fault : no_memory;
+}
+
 static void take(struct making *m, const struct note *note)
 {
 	uint64_t moved = m->base && note->base ? m->base - note->base : 0;
@@ -127,13 +178,15 @@ static void take(struct making *m, const struct note *note)
 	if (note->semaphore) {
 		site->has_semaphore = true;
 		site->semaphore = (note->semaphore + moved) & mask;
-		if (!find_offset(m->image, site->semaphore, PF_W, &site->semaphore_offset)) {
-			image_warn(m->image, "note at offset %#llx left out: the semaphore of %s:%s, %#llx, is in no "
-			           "writable data of the file", (unsigned long long)note->at, note->provider,
-			           note->name, (unsigned long long)site->semaphore);
+		if (!is_writable(m->image, site->semaphore)) {
+			image_warn(m->image, "note at offset %#llx left out: the semaphore of %s:%s, %#llx, is in no writable data",
+			           (unsigned long long)note->at, note->provider, note->name, (unsigned long long)site->semaphore);
 			return;
 		}
+		site->refused = semaphore_fault(m, note, site);
+		site->has_semaphore = find_offset(m->image, site->semaphore, PF_W, &site->semaphore_offset);
 	}
+	site->noted = true;
 	site->operands = (char *)note->operands;
 	m->n++;
 }
@@ -388,10 +441,15 @@ int probes_make(const struct file *file, struct pp_image *image, const struct no
 		goto out;
 	for (size_t i = 0; i < notes->nnotes; i++)
 		take(&m, &notes->notes[i]);
-	if (m.dead)
+	if (m.dead) {
+		size_t before = image->nwarnings;
+
 		image_warn(image, "%zu note%s left out whose code is not in the file; the first is %s:%s at address %#llx",
 		           m.dead, m.dead == 1 ? "" : "s", m.first_dead->provider, m.first_dead->name,
 		           (unsigned long long)m.first_dead->location);
+		if (image->nwarnings > before)
+			image->dropped = image->warnings[before];
+	}
 	for (size_t i = 0; i < m.n; i++)
 		m.order[i] = &m.entries[i];
 	qsort(m.order, m.n, sizeof(*m.order), by_offset);

@@ -12,6 +12,7 @@
 
 #include "sdt/debug.h"
 #include "sdt/error.h"
+#include "sdt/frames.h"
 #include "sdt/notes.h"
 
 #include <errno.h>
@@ -38,6 +39,8 @@ struct image_symbols {
 	struct symbol **names;     /* by name, address; NULL until asked for */
 	struct symbol **functions; /* by address; the best name of several last */
 	size_t nfunctions;
+	bool framed;
+	struct frames frames; /* read when first needed */
 };
 
 static int by_name(const void *a, const void *b)
@@ -245,6 +248,26 @@ int image_symbol(const struct pp_image *image, const char *name, uint64_t *addre
 	return 0;
 }
 
+bool image_names_place(const struct pp_image *image, const char *name, uint64_t address)
+{
+	struct image_symbols *symbols;
+	size_t low = 0, high;
+
+	if (symbols_of(image, &symbols) || index_names(symbols))
+		return false;
+	high = symbols->n;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(symbols->names[middle]->name, name);
+
+		if (order < 0 || (!order && symbols->names[middle]->address < address))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < symbols->n && symbols->names[low]->address == address && !strcmp(symbols->names[low]->name, name);
+}
+
 /* Behind a name and its parameters may stand const, & and the compiler's [clone .x]; the name is cut off in front of '('. */
 static void cut_parameters(char *name)
 {
@@ -365,6 +388,105 @@ const char *image_function_range(const struct pp_image *image, uint64_t address,
 	return NULL;
 }
 
+/* Reads the unwind tables unless they were read. Returns false if they cannot be read. */
+static bool frames_of(const struct pp_image *image)
+{
+	struct image_symbols *symbols = image->symbols;
+	struct file file;
+
+	if (symbols->framed)
+		return true;
+	if (file_open(image->path, &file))
+		return false;
+	symbols->framed = !image_unchanged(image, &file.stat) && !frames_read(&file, image, &symbols->frames);
+	file_close(&file);
+	return symbols->framed;
+}
+
+bool image_code_start(const struct pp_image *image, uint64_t address, uint64_t *start)
+{
+	const struct frame *frame = frames_of(image) ? frames_before(&image->symbols->frames, address) : NULL;
+	uint64_t from, end;
+
+	/* The compiler's tables know better than labels, which may be in the middle of anything. */
+	*start = frame ? frame->start : 0;
+	if ((!frame || address >= frame->end) && image_function_range(image, address, &from, &end) &&
+	    (!frame || from > *start)) {
+		*start = from;
+		return true;
+	}
+	return frame != NULL;
+}
+
+const char *image_code_range(const struct pp_image *image, uint64_t address, uint64_t *start, uint64_t *end)
+{
+	const char *name = image_function_range(image, address, start, end);
+	struct image_symbols *symbols = image->symbols;
+	const struct frame *frame;
+
+	if (name && *end > *start)
+		return name;
+	frame = frames_of(image) ? frames_before(&symbols->frames, address) : NULL;
+	if (!frame || address >= frame->end || (name && frame->start != *start))
+		return name;
+	*start = frame->start;
+	*end = frame->end;
+	return name ? name : arena_printf(&symbols->strings, "0x%llx", (unsigned long long)frame->start);
+}
+
+bool image_is_ifunc(const struct pp_image *image, const char *name, uint64_t *address)
+{
+	struct image_symbols *symbols;
+
+	if (symbols_of(image, &symbols))
+		return false;
+	for (size_t i = 0; i < symbols->nfunctions; i++)
+		if (symbols->functions[i]->type == STT_GNU_IFUNC && !strcmp(symbols->functions[i]->name, name)) {
+			*address = symbols->functions[i]->address;
+			return true;
+		}
+	return false;
+}
+
+bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t *slot)
+{
+	Elf_Scn *scn = NULL;
+	GElf_Shdr section;
+	struct file file;
+	bool found = false;
+
+	if (file_open(image->path, &file))
+		return false;
+	while (!image_unchanged(image, &file.stat) && !found && (scn = elf_nextscn(file.elf, scn)) != NULL) {
+		Elf_Data *data;
+		GElf_Rela rela;
+
+		if (!gelf_getshdr(scn, &section) || section.sh_type != SHT_RELA || section.sh_size > FILE_PART_MAX ||
+		    !file_has(&file, section.sh_offset, section.sh_size) || !(data = elf_getdata(scn, NULL)))
+			continue;
+		for (int i = 0; !found && gelf_getrela(data, i, &rela); i++) {
+			found = GELF_R_TYPE(rela.r_info) == R_X86_64_IRELATIVE && (uint64_t)rela.r_addend == resolver;
+			*slot = rela.r_offset;
+		}
+	}
+	file_close(&file);
+	return found;
+}
+
+size_t pp_image_functions(const struct pp_image *image)
+{
+	struct image_symbols *symbols;
+
+	return symbols_of(image, &symbols) ? 0 : symbols->nfunctions;
+}
+
+const char *pp_image_function(const struct pp_image *image, size_t i)
+{
+	const char *name = i < pp_image_functions(image) ? image->symbols->functions[i]->name : NULL;
+
+	return name && text_is_clean(name, strlen(name)) ? name : NULL;
+}
+
 struct image_symbols *symbols_new(void)
 {
 	return calloc(1, sizeof(struct image_symbols));
@@ -378,5 +500,6 @@ void symbols_free(struct image_symbols *symbols)
 	free(symbols->symbols);
 	free(symbols->names);
 	free(symbols->functions);
+	frames_release(&symbols->frames);
 	free(symbols);
 }

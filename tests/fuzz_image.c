@@ -79,6 +79,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 	}
 	image_symbol(image, "g", &value);
+	for (size_t i = 0; i < pp_image_functions(image); i++)
+		pp_image_function(image, i);
+	for (uint64_t at = 0; at < 0x2000; at += 0x3f) {
+		uint64_t start, end;
+
+		if (image_code_start(image, at, &start) && start > at)
+			abort();
+		if (image_code_range(image, at, &start, &end) && start > at)
+			abort();
+		image_ifunc_slot(image, at, &value);
+	}
 	pp_image_free(image);
 	return 0;
 }

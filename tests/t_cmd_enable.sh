@@ -104,6 +104,38 @@ want "in part" '[1,[{"probe":"app:tack","pid":null,"file":null,"offset":null,"re
 expect 0 probe-disable -q -s "$S"
 expect 0 probe-disable -q -s "$S-2"
 
+# the name weighs more than the provider
+expect 1 probe-enable -s "$S" -p "$p" 'tick:entry' 'zebra:tick'
+want_like "a name and a wrong provider" "*nothing matches 'zebra:tick': there is app:tick*" "$out"
+# a refusal's reason stands once where rows and errors are read together, and in both where they are not
+cat >"$T/liar.s" <<'A'
+	.globl main
+main:	xor %eax, %eax
+	ret
+	.pushsection .note.stapsdt,"","note"
+	.balign 4
+	.4byte 8, 2f-1f, 3
+	.asciz "stapsdt"
+1:	.8byte main, 0, 0
+	.asciz "app"
+	.asciz "liar"
+	.asciz ""
+2:	.balign 4
+	.popsection
+	.section .note.GNU-stack, "", @progbits
+A
+"$CC" -o "$T/liar" "$T/liar.s" || fail "liar.s does not assemble"
+expect 1 probe-enable -s "$S" -f "$T/liar" app:liar
+want "in one place" 1 "$(grep -c 'is not a nop' <<<"$out")"
+probe-enable -s "$S" -f "$T/liar" app:liar >"$T/rows" 2>"$T/errors"
+want "in two" "1 1" "$(grep -c 'is not a nop' "$T/rows") $(grep -c 'is not a nop' "$T/errors")"
+# notes that were left out are told when they are a reason for what is missing
+cp "$T/liar" "$T/damaged"
+at=$(grep -obUaP 'app\x00liar' "$T/damaged" | head -n 1 | cut -d: -f1)
+printf '\001' | dd of="$T/damaged" bs=1 seek="$at" conv=notrunc 2>/dev/null
+expect 1 probe-enable -s "$S" -f "$T/damaged" app:liar
+want_like "a note left out" "*nothing matches 'app:liar'*note at offset 0x* left out: its provider does not end or is not text*" "$out"
+
 # ---- pending: in a file that nobody maps yet ----
 expect_text 0 probe-enable -s "$S" -p "$p" -f "$T/lib.so" lib:call <<'E'
 pending  lib:call  T/lib.so  pid P

@@ -3,7 +3,7 @@
 # func:SYMBOL: code without a note, and what of it is refused, with its reason.
 . tests/lib.sh
 need_root
-need jq
+need jq nm objdump strip
 
 "$CC" -O2 -o "$T/functions" tests/kernel/functions.c || fail "does not compile"
 mkfifo "$T/go"
@@ -45,3 +45,98 @@ echo -n x >&$go
 exec {go}>&-
 wait "$pid" || fail "the target died"
 want "its own result" 34800 "$(cat "$T/out")"
+
+# ---- what a name means, and where ----
+cat >"$T/lib.c" <<'C'
+long everywhere = 5; /* a function of the program */
+long lib_use(void) { return everywhere; }
+C
+cat >"$T/main.c" <<'C'
+#include <stdio.h>
+#include <stdlib.h>
+long lib_use(void), untyped(long n);
+__asm__(".text\n.globl untyped\nuntyped: lea 2(%rdi),%rax\n ret\n");
+static long __attribute__((noinline, used)) everywhere(long n) { __asm__ volatile("" : "+r"(n)); return n + 1; }
+static long __attribute__((used)) add_plain(long a, long b) { return a + b; }
+static long __attribute__((used)) add_other(long a, long b) { return b + a + 0 * a; }
+static long (*pick(void))(long, long) { return getenv("OTHER") ? add_other : add_plain; }
+long add(long a, long b) __attribute__((ifunc("pick")));
+int main(void)
+{
+	char line[64];
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	while (fgets(line, sizeof(line), stdin)) {
+		long sum = lib_use();
+
+		for (long i = 0; i < 10; i++)
+			sum = add(sum, everywhere(i) + untyped(i));
+		printf("%ld\n", sum);
+	}
+	return 0;
+}
+C
+"$CC" -O1 -fPIC -shared "$T/lib.c" -o "$T/libother.so" &&
+	"$CC" -O1 "$T/main.c" -L"$T" -lother -Wl,-rpath,"$T" -o "$T/names" || fail "does not compile"
+mkfifo "$T/in" "$T/answer"
+"$T/names" <"$T/in" >"$T/answer" &
+pid=$!
+exec {in}>"$T/in" {reply}<"$T/answer"
+ask() { echo x >&$in; read -r -t 20 answer <&$reply || fail "the target is gone"; want "its result" 125 "$answer"; }
+ask
+# a variable of a library is not in the way of the program's function
+expect 0 probe-enable -s "$S" -p "$pid" func:everywhere
+ask
+want "hits" '{"func:everywhere":10}' "$(hits)"
+expect 0 probe-disable -s "$S"
+# an indirect function is refused, with what it chooses from, and that can be armed
+expect 1 probe-enable -s "$S" -p "$pid" func:add
+want_like "ifunc" "*'add' of $T/names is an indirect function*func:add_plain, func:add_other (pid $pid uses func:add_plain)*" "$out"
+want "the reason, printed once" 1 "$(grep -c 'indirect function' <<<"$out")"
+expect 3 probe-enable -s "$S" -p "$pid" func:add func:add_plain func:add_other
+ask
+want "hits" '{"func:add_other":0,"func:add_plain":10}' "$(hits)"
+expect 0 probe-disable -s "$S"
+# one that cannot be armed hinders no other
+expect 3 probe-enable --json -s "$S" -p "$pid" func:untyped func:everywhere func:nothing_there
+want "armed, refused" '[["func:everywhere"],["func:untyped","func:nothing_there"]]' \
+	"$(jq -c '[[.armed[].probe], [.refused[].probe]]' <<<"$out")"
+want "by name" "$T/names null" "$(jq -r '.refused[0] | "\(.file) \(.offset)"' <<<"$out")"
+want_like "by name" "*'untyped' of $T/names is not a function*" "$out"
+ask
+want "hits" '{"func:everywhere":10}' "$(hits)"
+expect 0 probe-disable -s "$S"
+# names like it, and globs
+expect 1 probe-enable -s "$S" -p "$pid" func:everywere
+want_like "a name like it" "*nothing matches 'func:everywere': there is func:everywhere*" "$out"
+expect 1 probe-enable -s "$S" -p "$pid" 'func:add_[op]*'
+want_like "a glob" "*not a glob; 2 of $T/names match: func:add_*, func:add_*" "$out"
+expect 1 probe-enable -s "$S" -p "$pid" func:everywhere%retrun
+want_like "another ending" "*only %return*" "$out"
+# addresses, of a file that was stripped
+strip -o "$T/stripped" "$T/names"
+address=$(nm "$T/names" | awk '$3 == "everywhere" { print $1 }')
+expect 1 probe-enable -s "$S" -f "$T/stripped" func:everywhere
+exec {in}>&- {reply}<&-
+wait "$pid" || fail "the target died"
+"$T/stripped" <"$T/in" >"$T/answer" &
+pid=$!
+exec {in}>"$T/in" {reply}<"$T/answer"
+ask
+expect 0 probe-enable -s "$S" -p "$pid" -f "$T/stripped" "func:0x$address" "func:0x$address%return"
+ask
+want "hits by address" '[10,10]' "$(probe-stat -s "$S" --json | jq -c '[.probes[].hits]')"
+expect 0 probe-disable -s "$S"
+last=$(objdump -d --disassemble=everywhere "$T/names" | awk '$NF ~ /^ret/ { sub(":", "", $1); print $1; exit }')
+expect 0 probe-enable -s "$S" -p "$pid" -f "$T/stripped" "func:+0x$last"
+ask
+want "hits of an instruction" 10 "$(probe-stat -s "$S" --json | jq '.probes[0].hits')"
+expect 0 probe-disable -s "$S"
+expect 1 probe-enable -s "$S" -p "$pid" -f "$T/stripped" "func:+0x$(printf %x $((0x$address + 1)))"
+want_like "not where an instruction begins" "*is in the middle of an instruction, which begins at 0x*" "$out"
+expect 1 probe-enable -s "$S" -p "$pid" -f "$T/stripped" "func:0x$last"
+want_like "not where a function begins" "*no function of $T/stripped begins at 0x$last*begins at 0x*" "$out"
+expect 1 probe-enable -s "$S" -p "$pid" "func:+0x$last"
+want_like "an address of which file" "*name it (-f FILE)*" "$out"
+exec {in}>&- {reply}<&-
+wait "$pid" || fail "the target died"

@@ -30,11 +30,14 @@ finish() {
 	exec {go}>&-
 	wait "$pid" || fail "the target died ($1)"
 }
-site=$(probe-list --json "$T/forks" | jq '[.probes[] | select(.name == "hit")][0].sites[0].offset')
+sites=$(probe-list --json "$T/forks" | jq '[.probes[] | select(.name == "hit")][0].sites[].offset')
 breakpoint_stands() {
-	local start
+	local start site
 	start=$(awk -v f="$T/forks" '$6 == f && $2 ~ /x/ { split($1, a, "-"); print a[1], $3; exit }' "/proc/$pid/maps")
-	[ "$(dd if="/proc/$pid/mem" bs=1 count=1 skip=$((0x${start% *} - 0x${start#* } + site)) 2>/dev/null | od -An -tx1)" = ' cc' ]
+	for site in $sites; do
+		[ "$(dd if="/proc/$pid/mem" bs=1 count=1 skip=$((0x${start% *} - 0x${start#* } + site)) 2>/dev/null | od -An -tx1)" = ' cc' ] ||
+			return 1
+	done
 }
 hits() { probe-stat -s "$S" --json | jq '[.probes[].hits] | add'; }
 

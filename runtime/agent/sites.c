@@ -7,7 +7,7 @@
 
 #include "runtime/agent/sites.h"
 
-#define TEXTS_MAX 16 /* mappings of one file's text */
+#define TEXTS_MAX 256 /* mappings of one file's text: a program may change the protection of single pages */
 
 /* ---- tables ---- */
 

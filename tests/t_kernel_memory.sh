@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Processes whose code is not the file's: they are left alone by both backends, and the reason is told.
+. tests/lib.sh
+. tests/kernel/lib.sh
+need_kernel
+
+"$CC" -O1 -Iinclude -o "$T/patched" tests/kernel/patched.c || fail "does not compile"
+at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s ${S}b 2>/dev/null"
+file_bytes='554889e548 90662e0f1f840000000000'
+
+# begin NAME [VARIABLE=VALUE]: a process, $NAME; to NAME LINE: $answer
+declare -A ins=() replies=()
+begin() {
+	local name=$1 in reply
+	rm -f "$T/in" "$T/out"
+	mkfifo "$T/in" "$T/out"
+	env "${2-X=}" "$T/patched" <"$T/in" >"$T/out" &
+	printf -v "$name" %d $!
+	exec {in}>"$T/in" {reply}<"$T/out"
+	ins[$name]=$in replies[$name]=$reply
+	runs "${!name}" "$T/patched"
+	to "$name" bytes
+}
+to() { echo "$2" >&"${ins[$1]}"; IFS= read -r -t 60 -u "${replies[$1]}" answer || fail "$1 is gone after '$2'"; }
+says() { to "$1" "$2"; want "$1: $2" "$3" "$answer"; }
+end() { exec {ins[$1]}>&- {replies[$1]}<&-; wait "${!1}" || fail "$1 ended with $?"; }
+hits() { count "$S" func:victim; }
+
+begin plain
+begin hooked
+says plain bytes "$file_bytes"
+to hooked hook
+to hooked bytes
+jump=${answer% *}
+[[ $jump == e9* ]] || fail "there is no jump: $jump"
+
+expect 0 probe-enable --json -s "$S" -p "$plain" func:victim
+want "in the process that is as the file" true "$(json '.armed[0].verified' <<<"$out")"
+says plain 'call 1000' 'sum 500500 hooked 0 traps 0'
+want "hits" 1000 "$(hits)"
+expect 0 probe-disable -s "$S"
+says plain bytes "$file_bytes"
+
+# a jump of its own, at the instruction and around it; -f means the other process as well
+for how in "-p $hooked func:victim" "-f $T/patched func:victim" "-p $hooked func:victim+1"; do
+	expect 1 probe-enable -s "$S" $how
+	want_like "$how" "*pid $hooked has other code there*" "$out"
+	says hooked bytes "$jump ${file_bytes#* }"
+	says plain bytes "$file_bytes"
+done
+says hooked 'call 1000' 'sum 500500 hooked 1000 traps 0'
+want "no session is left" "" "$(sessions | grep -w "$S")"
+# its probe is as it was
+expect 0 probe-enable -s "$S" -f "$T/patched" patched:hit
+says hooked 'call 10' 'sum 55 hooked 1010 traps 0'
+want "hits of a probe beside it" 10 "$(count "$S" patched:hit)"
+expect 0 probe-disable -s "$S"
+end hooked
+
+# a trap of its own
+begin trapped
+to trapped trap
+expect 1 probe-enable -s "$S" -p "$trapped" func:victim
+want_like "its own int3" "*pid $trapped has a trap there that is neither the file's nor a uprobe's*" "$out"
+says trapped 'call 100' 'sum 5050 hooked 0 traps 100'
+expect 1 probe-enable -s "$S" -f "$T/patched" func:victim
+says trapped 'call 100' 'sum 5050 hooked 0 traps 200'
+end trapped
+
+# traps that are uprobes: of a session that nobody sees, of tracefs, and those that a child has from its parent
+tracing "$T/trace" --json -n 5 -p "$plain" func:victim
+expect 0 probe-enable -s "$S" -p "$plain" func:victim
+says plain 'call 100' 'sum 5050 hooked 0 traps 0'
+wait "$tracer" || fail "probe-trace: $(cat "$T/trace.err")"
+want "hits beside probe-trace" 100 "$(hits)"
+# ... and of one that was killed, whose traps the kernel is about to take out
+for i in 1 2 3; do
+	tracing "$T/trace" --json -p "$plain" func:victim
+	kill -KILL "$tracer"
+	wait "$tracer" 2>/dev/null
+	expect 0 probe-enable -s "${S}b" -p "$plain" func:victim
+	expect 0 probe-disable -s "${S}b"
+done
+to plain fork
+child=$answer
+runs "$child" "$T/patched"
+expect 0 probe-enable -s "$S" -p "$child" func:victim
+expect 0 probe-disable -s "$S"
+says plain bytes "$file_bytes"
+mkdir "$T/tracefs"
+if mount -t tracefs none "$T/tracefs" 2>/dev/null; then
+	at_end "umount '$T/tracefs'"
+	take_out() {
+		[ ! -d "$T/tracefs/events/pp$$" ] || echo 0 >"$T/tracefs/events/pp$$/enable"
+		[ ! -d "$T/tracefs/events/pp$$" ] || echo "-:pp$$/victim" >>"$T/tracefs/uprobe_events"
+	}
+	at_end take_out
+	offset=0x$(nm "$T/patched" | awk '$3 == "victim" { print $1 }') # text is mapped as it is linked
+	echo "p:pp$$/victim $T/patched:$offset" >>"$T/tracefs/uprobe_events" || fail "tracefs takes no uprobe"
+	echo 1 >"$T/tracefs/events/pp$$/enable"
+	says plain bytes "cc${file_bytes#55}"
+	expect 0 probe-enable -s "$S" -p "$plain" func:victim
+	says plain 'call 100' 'sum 5050 hooked 0 traps 0'
+	want "hits beside tracefs" 100 "$(hits)"
+	expect 0 probe-disable -s "$S"
+	take_out
+	says plain bytes "$file_bytes"
+else
+	part_skipped "no tracefs can be mounted"
+fi
+end plain
+
+# changed after it was armed: the change stays, and who asks again is told
+begin later
+expect 0 probe-enable -s "$S" -f "$T/patched" func:victim
+to later hook
+says later 'call 10' 'sum 55 hooked 10 traps 0'
+expect 0 probe-enable --json -s "$S" -f "$T/patched" func:victim
+want "asked again" false "$(json '.armed[0].verified' <<<"$out")"
+want_like "asked again" "*pid $later has other code there*" "$(json '.armed[0].reason' <<<"$out")"
+expect 0 probe-disable -s "$S"
+says later bytes "$jump ${file_bytes#* }"
+says later 'call 10' 'sum 55 hooked 20 traps 0'
+end later
+
+# the agent
+begin agent LD_PRELOAD="$B/lib/libprobepoint-agent.so"
+expect 0 probe-enable -s "$S" -b agent -p "$agent" patched:hit
+says agent 'call 10' 'sum 55 hooked 0 traps 0'
+want "hits by the agent" 10 "$(count "$S" patched:hit)"
+expect 0 probe-disable -s "$S"
+says agent bytes "$file_bytes"
+to agent jump
+to agent bytes
+jumped=$answer
+expect 1 probe-enable -s "$S" -b agent -p "$agent" patched:hit
+says agent bytes "$jumped"
+says agent 'call 10' 'sum 55 hooked 0 traps 0'
+end agent

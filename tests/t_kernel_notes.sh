@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# A note that points at anything but a nop, or at a variable that is no semaphore, is refused by both backends, with and
+# without symbols; the program's results stay right.
+. tests/lib.sh
+. tests/kernel/lib.sh
+need_kernel
+need strip
+
+"$CC" -O1 -o "$T/notes" tests/kernel/notes.c tests/kernel/notes.S || fail "does not compile"
+strip -o "$T/stripped" "$T/notes"
+at_end "probe-disable -q -s $S 2>/dev/null"
+reason() { json ".refused[] | select(.probe == \"bad:$1\") | .reason" <<<"$out"; }
+
+for file in notes stripped; do
+	export LD_PRELOAD=$B/lib/libprobepoint-agent.so
+	converse "$T/$file"
+	unset LD_PRELOAD
+	ask x
+	want "$file, not armed" ok "$answer"
+
+	# wrongly named ones are another program's in the stripped file
+	good='good:nop good:nopl good:nopw good:prefixed good:semaphore'
+	[ $file = stripped ] || good='good:named '$good
+	expect $([ $file = notes ] && echo 0 || echo 3) probe-enable -b kernel --json -s "$S" -p "$pid" 'good:*'
+	want "$file: armed" "$good" "$(json '[.armed[] | select(.verified) | .probe] | sort | join(" ")' <<<"$out" | tr -d '"')"
+	ask x
+	want "$file, armed" ok "$answer"
+	want "$file: hits" "$(wc -w <<<"$good")" "$(probe-stat --json -s "$S" | jq '[.probes[].hits] | add')"
+	expect 0 probe-disable -s "$S"
+
+	for backend in kernel agent; do
+		expect 1 probe-enable -b $backend --json -s "$S" -p "$pid" 'bad:*'
+		want "$file, $backend: armed" '[]' "$(json '.armed + .pending' <<<"$out")"
+		want "$file, $backend: refused" 13 "$(json '[.refused[].probe] | unique | length' <<<"$out")"
+		for name in immediate inside_number prefix; do
+			[ $name = prefix ] || want_like "$file: $name" "*is in the middle of an instruction*" "$(reason $name)"
+		done
+		for name in add ret pause xchg inside_nopl; do want_like "$file: $name" "*is not a nop*" "$(reason $name)"; done
+		want_like "$file: inside_xchg" "*is in the middle of an instruction*" "$(reason inside_xchg)"
+		want_like "$file: variable" "*may be any variable*" "$(reason variable)"
+		want_like "$file: in_bss" "*in .bss*" "$(reason in_bss)"
+		[ $file = stripped ] || want_like "$file: begins_as_7" "*is not 0 in the file*" "$(reason begins_as_7)"
+		ask x
+		want "$file, $backend" ok "$answer"
+	done
+	exec {in}>&- {reply}<&-
+	wait "$pid" || fail "the target ended with $?"
+	rm "$T/in" "$T/out"
+done
+
+# a label that lies is not believed either
+expect 1 probe-enable -s "$S" -f "$T/notes" func:in_the_number
+want_like "a label in a number" "*is in the middle of an instruction*" "$out"
+# who asks for the instruction by name gets it
+converse "$T/notes"
+expect 0 probe-enable -s "$S" -p "$pid" func:immediate+5
+ask x
+want "a function's middle" "ok 1" "$answer $(count "$S" func:immediate+5)"
+exec {in}>&- {reply}<&-
+wait "$pid" || fail "the target ended with $?"
