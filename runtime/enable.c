@@ -237,7 +237,8 @@ static int add_row(struct pp_report *report, const struct arm_point *first, enum
 		return error_set(ENOMEM, "out of memory");
 	err = report_add(report, &(struct report_row){
 		.state = state, .probe = name, .backend = first->backend->name, .reason = (char *)reason,
-		.pid = pid, .sites = sites, .verified = verified, .offset = offset }, first->image);
+		.pid = pid, .sites = sites, .verified = verified, .offset = offset,
+		.calls_per_thread = state == PP_REFUSED ? 0 : first->calls_per_thread }, first->image);
 	free(name);
 	return err;
 }

@@ -54,6 +54,11 @@ static inline struct kernel_session *kernel_of(const struct pp_session *session)
 int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
                       uint32_t flags);
 int kernel_task_storage(const char *name, uint32_t size);
+/*
+ * Tries to allocate an element of task storage, for the calling thread. Returns 0, or a negative errno if the kernel
+ * has no room for a value of this size. PROBEPOINT_TASK_STORAGE_MAX=BYTES (for tests) stands for a kernel's limit.
+ */
+int kernel_task_storage_allocates(int fd, uint32_t size);
 void *kernel_map_memory(int fd, size_t size); /* NULL: errno tells */
 int kernel_maps_create(struct kernel_session *k);
 int kernel_maps_get(struct kernel_session *k);
