@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where kernel sessions are kept: bpffs, folder probepoint/SESSION/ (of another
- * user than root: probepoint-UID), 0700. In it, of the session
+ * Where kernel sessions are kept: bpffs, directory probepoint/SESSION/ (of another
+ * user than root: probepoint-UID), 0700. Any user can make a directory in bpffs and
+ * take that name first. Then the user's sessions are kept in a directory of that name
+ * with "-own-" and random digits; commands look in all directories of these names that
+ * belong to the user, and in no others. In it, of the session
  *
  *     config ring mark scratch       maps
  *
