@@ -102,12 +102,13 @@ static char *why_not(const struct process *process, const struct mapping *m)
 	return error_sentence("pid %d: the kernel placed no trap there", process->pid);
 }
 
-/* NULL where the semaphore counts or there is none to look at. */
-static char *semaphore_fault(const struct process *process, const struct arm_point *point)
+/* The semaphore that the copy of the text at this address reads. NULL if it counts, or there is none to look at. */
+static char *semaphore_fault(const struct process *process, const struct arm_point *point, uint64_t address)
 {
+	const uint64_t copy = address - point->site->address + point->site->semaphore;
 	const struct pp_image *image = point->image;
 	const struct mapping *m = NULL;
-	bool mapped = false;
+	bool mapped = false, writable = false;
 	uint16_t value = 0;
 
 	if (!point->site->has_semaphore)
@@ -116,11 +117,15 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 		mapped = true;
 		if (m->shared || !m->write)
 			continue;
-		if (process_read(process, m->start + point->site->semaphore_offset - m->offset, &value, sizeof(value)))
-			return NULL;
-		if (value)
+		writable = true;
+		if (m->start + point->site->semaphore_offset - m->offset != copy)
+			continue;
+		if (process_read(process, copy, &value, sizeof(value)) || value)
 			return NULL;
 	}
+	if (writable)
+		return error_sentence("pid %d: its semaphore at address 0x%lx does not count: the kernel raised another copy "
+		                      "of it", process->pid, (unsigned long)copy);
 	return mapped ? error_sentence("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
 	                               "private and writable", process->pid, (unsigned long)point->site->semaphore_offset)
 	              : NULL;
@@ -263,7 +268,7 @@ static int verify_process(const struct run *run, const struct process *process, 
 				                               denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 		} else if (p.bytes[k] != INT3) {
 			err = run_refuse(run, p.points[k], process, why_not(process, p.mappings[k]));
-		} else if ((fault = semaphore_fault(process, point))) {
+		} else if ((fault = semaphore_fault(process, point, p.addresses[k]))) {
 			err = run_refuse(run, p.points[k], process, fault);
 		}
 	}

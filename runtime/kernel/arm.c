@@ -362,7 +362,7 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 	if (!s)
 		return error_set(ENOMEM, "out of memory");
 	s->session = k;
-	s->counts_fd = s->switch_fd = s->processes_fd = -1;
+	s->counts_fd = s->switch_fd = s->processes_fd = s->raised_fd = -1;
 	s->members.map = s->members.fork_link = s->members.exit_link = -1;
 	s->calls = CALLS_NONE;
 	s->held = session->hold && k->store.dir >= 0;

@@ -36,6 +36,7 @@ struct kernel_segment {
 	size_t nlinks;
 	struct members members; /* of a segment just armed, or a private one */
 	struct calls calls;     /* of one that has calls */
+	int raised_fd;          /* map of the semaphores raised by hand (raised.c); -1: none */
 	bool held;   /* its links live with the process that made it */
 	int hold_fd; /* in that process: what it has locked; else -1 */
 };
@@ -78,6 +79,8 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 /* disarm.c */
 int kernel_disarm(struct pp_session *session, struct segment *segment, const bool *take, bool all);
 void kernel_switch_off(struct kernel_segment *s, uint32_t point, enum kernel_off why);
+/* Before links go: sees to it that the kernel can lower semaphores. take NULL: of all points, if they end with this process. */
+void kernel_settle(const struct segment *segment, const bool *take);
 /* Unlinks all pins of a segment. */
 void kernel_unpin(struct kernel_segment *s, const struct segment *segment);
 /* Finishes what a killed command left of a link's change. */
@@ -87,6 +90,14 @@ bool kernel_over_budget(const struct segment *segment, uint32_t point);
 
 /* Makes the links anew of which points were switched off. */
 void kernel_change(struct kernel_segment *s, const struct segment *segment);
+
+/* raised.c: semaphores that were raised by hand for points of a segment */
+struct semaphore_raised;
+int kernel_raised_record(const struct semaphore_raised *raised, void *segment);
+/* Lowers those of which no point is armed any more. */
+void kernel_raised_lower(struct kernel_segment *s, const struct segment *segment);
+/* The same for a segment that is removed because its maker or holder was killed. */
+void kernel_raised_lower_left(const struct store *store, int segment);
 
 /* hold.c */
 int kernel_hold_begin(struct kernel_segment *s, int number);

@@ -217,6 +217,7 @@ void kernel_segment_close(struct kernel_segment *s)
 	close_fd(&s->counts_fd);
 	close_fd(&s->switch_fd);
 	close_fd(&s->processes_fd);
+	close_fd(&s->raised_fd);
 	for (size_t i = 0; i < s->nlinks; i++) {
 		link_close(s->links[i].fd);
 		close_fd(&s->links[i].prog_fd);

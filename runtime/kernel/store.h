@@ -12,6 +12,7 @@
  *
  *     counts-S switch-S              maps
  *     processes-S                    map, where points are everybody's
+ *     raised-S                       map, where semaphores were raised by hand (raised.c)
  *     fork-S exit-S                  links that keep up who is meant (members.h)
  *     calls-S                        map, where returns are armed (calls.h)
  *     ended-S executed-S             links that see calls end with their threads
