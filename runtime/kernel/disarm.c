@@ -97,12 +97,15 @@ void kernel_settle(const struct segment *segment, const bool *take)
 
 	if (!take && !ends_here(segment->state))
 		return;
+	/* What was raised by hand is lowered first; what the kernel needs is raised then. */
+	if (!take)
+		kernel_raised_lower(segment->state, NULL);
 	places = calloc(d->npoints + 1, sizeof(*places));
 	for (uint32_t p = 0; places && p < d->npoints; p++) {
 		const struct desc_point *point = &desc_points(d)[p];
 		const struct desc_file *file = &desc_files(d)[desc_probes(d)[point->probe].file];
 
-		if (point->semaphore_offset && (!take || take[p]))
+		if (point->semaphore_offset && (take ? take[p] : kernel_armed(segment, p)))
 			places[n++] = (struct semaphore_place){ file->device, file->inode, point->offset,
 				                                point->semaphore_offset, (pid_t)point->pid };
 	}
@@ -112,7 +115,6 @@ void kernel_settle(const struct segment *segment, const bool *take)
 	if (!take) {
 		for (uint32_t p = 0; p < d->npoints; p++)
 			kernel_switch_off(segment->state, p, KERNEL_OFF);
-		kernel_raised_lower(segment->state, segment);
 	}
 }
 
@@ -371,9 +373,7 @@ int kernel_disarm(struct pp_session *session, struct segment *segment, const boo
 		return error_set(ENOMEM, "out of memory");
 	}
 	for (uint32_t p = 0; p < d->npoints; p++)
-		going[p] = all || take[p];
-	kernel_settle(segment, going);
-	free(going);
+		going[p] = (all || take[p]) && kernel_armed(segment, p);
 	__atomic_store_n(&s->change->unfinished, 1, __ATOMIC_SEQ_CST);
 	for (uint32_t p = 0; p < d->npoints; p++)
 		if (all || take[p]) {
@@ -382,6 +382,8 @@ int kernel_disarm(struct pp_session *session, struct segment *segment, const boo
 			kernel_switch_off(s, p, KERNEL_OFF);
 		}
 	kernel_raised_lower(s, segment);
+	kernel_settle(segment, going);
+	free(going);
 	if (s->held && s->hold_fd < 0) {
 		s->change->unfinished = 0; /* the holder has its own way of knowing */
 

@@ -278,9 +278,13 @@ static int kernel_usable(const struct pp_request *request, bool any)
 static int kernel_readback(struct pp_session *session, struct segment *segment, struct arm_point *points,
                            size_t npoints, struct verify_misses *misses)
 {
-	int err = semaphores_raise(points, npoints, kernel_raised_record, segment);
+	int done, err = kernel_owner_start(segment, points, npoints, &done);
 
 	(void)session;
+	if (!err)
+		err = semaphores_raise(points, npoints, kernel_raised_record, segment);
+	if (done >= 0)
+		close(done);
 	return err ? err : verify_armed(points, npoints, misses);
 }
 

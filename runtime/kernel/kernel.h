@@ -94,10 +94,16 @@ void kernel_change(struct kernel_segment *s, const struct segment *segment);
 /* raised.c: semaphores that were raised by hand for points of a segment */
 struct semaphore_raised;
 int kernel_raised_record(const struct semaphore_raised *raised, void *segment);
-/* Lowers those of which no point is armed any more. */
+/* Lowers those of which no point is armed any more; segment NULL: all that this process recorded. */
 void kernel_raised_lower(struct kernel_segment *s, const struct segment *segment);
 /* The same for a segment that is removed because its maker or holder was killed. */
 void kernel_raised_lower_left(const struct store *store, int segment);
+
+/*
+ * owner.c: starts the process that raises semaphores in processes that start later, if points need one. *done is to be
+ * closed, if it is not -1, when semaphores were raised in the processes that there are.
+ */
+int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t npoints, int *done);
 
 /* hold.c */
 int kernel_hold_begin(struct kernel_segment *s, int number);

@@ -22,7 +22,7 @@
 
 #define RAISED_MAX 65536
 
-/* d NULL: all. */
+/* segment NULL: all. */
 static void lower(int map, const struct segment *segment)
 {
 	struct semaphore_raised raised, *from = NULL, last;
@@ -120,7 +120,7 @@ void kernel_raised_lower(struct kernel_segment *s, const struct segment *segment
 	const struct store *store = &s->session->store;
 	int fd = s->raised_fd;
 
-	if (fd < 0 && store->dir >= 0)
+	if (fd < 0 && segment && store->dir >= 0)
 		fd = store_get(store, "raised", (int)segment->number, -1);
 	if (fd < 0)
 		return;
