@@ -157,7 +157,8 @@ want "its semaphore afterwards" 0 "$answer"
 bye
 # a command: its first hit counts, and it goes on when the probe is disarmed
 mkfifo "$T/in" "$T/out"
-probe-enable -q -s $S copies:p -- "$T/one" <"$T/in" >"$T/out" &
+# (by way of a shell, which executes it)
+probe-enable -q -s $S -f "$T/one" copies:p -- sh -c 'trap : USR1; kill -USR1 $$; exec "$1"' sh "$T/one" <"$T/in" >"$T/out" &
 command=$!
 exec {in}>"$T/in" {reply}<"$T/out"
 ask "100 0"

@@ -26,8 +26,10 @@
 #include <sys/pidfd.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "runtime/clock.h"
 #include "runtime/kernel/emitter.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/link.h"
@@ -39,6 +41,7 @@
 #define RING_SIZE 65536
 #define LOOK_MS 1000 /* how often the owner looks whether it is needed */
 #define HOOKS_MAX 64
+#define FOLLOW_NS 1000000000
 
 struct owner {
 	struct segment *segment;
@@ -65,8 +68,6 @@ static uint64_t dynamic_init(const struct pp_image *image, int fd, const Elf64_E
 
 		if (pread(fd, &p, sizeof(p), (off_t)(header->e_phoff + (uint64_t)i * sizeof(p))) != sizeof(p))
 			return 0;
-		if (p.p_type == PT_INTERP)
-			return header->e_entry; /* a program */
 		if (p.p_type != PT_DYNAMIC || p.p_filesz > image->size)
 			continue;
 		for (uint64_t at = 0; at + sizeof(d) <= p.p_filesz; at += sizeof(d)) {
@@ -79,6 +80,26 @@ static uint64_t dynamic_init(const struct pp_image *image, int fd, const Elf64_E
 	return 0;
 }
 
+/* False: a library, or a static program that can be loaded anywhere. */
+static bool is_program(const struct pp_image *image)
+{
+	Elf64_Ehdr header;
+	bool yes = image->type == ET_EXEC;
+	int fd = image->is_64 && !yes ? image_reopen(image) : -1;
+
+	if (fd < 0)
+		return yes;
+	if (pread(fd, &header, sizeof(header), 0) == sizeof(header) && header.e_phentsize == sizeof(Elf64_Phdr))
+		for (int i = 0; i < header.e_phnum && !yes; i++) {
+			Elf64_Phdr p;
+
+			yes = pread(fd, &p, sizeof(p), (off_t)(header.e_phoff + (uint64_t)i * sizeof(p))) == sizeof(p) &&
+			      p.p_type == PT_INTERP;
+		}
+	close(fd);
+	return yes;
+}
+
 /* The file offset of the first instruction that every process runs in the image. 0: not known. */
 static uint64_t entry_of(const struct pp_image *image)
 {
@@ -89,15 +110,7 @@ static uint64_t entry_of(const struct pp_image *image)
 	if (fd < 0)
 		return 0;
 	if (pread(fd, &header, sizeof(header), 0) == sizeof(header) && header.e_phentsize == sizeof(Elf64_Phdr)) {
-		bool has_interpreter = false;
-
-		for (int i = 0; i < header.e_phnum; i++) {
-			Elf64_Phdr p;
-
-			if (pread(fd, &p, sizeof(p), (off_t)(header.e_phoff + (uint64_t)i * sizeof(p))) == sizeof(p))
-				has_interpreter |= p.p_type == PT_INTERP;
-		}
-		address = has_interpreter || image->type == ET_EXEC ? header.e_entry : dynamic_init(image, fd, &header);
+		address = is_program(image) ? header.e_entry : dynamic_init(image, fd, &header);
 		if (!address)
 			address = header.e_entry; /* a static program that can be loaded anywhere */
 	}
@@ -197,16 +210,65 @@ static bool needed(const struct owner *o)
 	return false;
 }
 
-/* Waits for the command's exec, at which its program is mapped and has not run. */
+/* True if the command maps an image of the points. */
+static bool maps_any(const struct owner *o)
+{
+	struct process *process;
+	bool maps = false;
+
+	if (process_open(o->command, &process))
+		return false;
+	if (!process_read_maps(process))
+		for (size_t i = 0; i < o->npoints && !maps; i++)
+			maps = process_mapping(process, o->points[i].image->device, o->points[i].image->inode,
+			                       o->points[i].site->offset, NULL);
+	process_free(process);
+	return maps;
+}
+
+/*
+ * Waits for the command's exec(), at which its program is mapped and has not run. If that is another program (env, a
+ * shell), follows it for a second, because it may be about to execute the one that is meant.
+ */
 static void stop_command(struct owner *o)
 {
-	int status;
+	uint64_t until = 0;
+	bool end = false;
 
-	if (waitpid(o->command, &status, __WALL) != o->command || !WIFSTOPPED(status))
-		return;
-	if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8))
-		raise_in(o, o->command);
-	ptrace(PTRACE_DETACH, o->command, NULL, NULL);
+	for (;;) {
+		int status, event, signal = 0;
+		pid_t pid = waitpid(o->command, &status, __WALL | (until ? WNOHANG : 0));
+
+		if (!pid && clock_ns() < until) {
+			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+			continue;
+		}
+		if (!pid) {
+			end = !ptrace(PTRACE_INTERRUPT, o->command, NULL, NULL);
+			until = 0;
+			if (end)
+				continue;
+		}
+		if (pid != o->command || !WIFSTOPPED(status))
+			return;
+		event = status >> 16;
+		if (event == PTRACE_EVENT_EXEC) {
+			raise_in(o, o->command);
+			end |= maps_any(o);
+			until = clock_ns() + FOLLOW_NS;
+		} else if (!event) {
+			signal = WSTOPSIG(status);
+		}
+		if (end) {
+			ptrace(PTRACE_DETACH, o->command, NULL, signal);
+			return;
+		}
+		/* A stop by job control lasts until SIGCONT. */
+		if (event == PTRACE_EVENT_STOP && WSTOPSIG(status) != SIGTRAP)
+			ptrace(PTRACE_LISTEN, o->command, NULL, NULL);
+		else
+			ptrace(PTRACE_CONT, o->command, NULL, signal);
+	}
 }
 
 static int compare_fds(const void *a, const void *b)
@@ -264,7 +326,8 @@ __attribute__((noreturn)) static void run(struct owner *o, int ready, int parent
 	keep_only(keep, n);
 	if (chdir("/"))
 		_exit(1);
-	if (o->command && ptrace(PTRACE_SEIZE, o->command, NULL, PTRACE_O_TRACEEXEC))
+	/* A tracer without CAP_SYS_PTRACE would take a set-user-ID program's privileges away. */
+	if (o->command && (geteuid() || ptrace(PTRACE_SEIZE, o->command, NULL, PTRACE_O_TRACEEXEC)))
 		o->command = 0;
 	ring = ring_buffer__new(o->ring, reported, o, NULL);
 	if (!ring || write(ready, o->command ? "c" : "r", 1) != 1)
@@ -363,7 +426,7 @@ int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t
 	*done = parent[1];
 	for (size_t i = 0; i < npoints; i++)
 		if (needs_owner(&points[i]))
-			remark(&points[i], owner, said && hooked, said == 'c' && points[i].process);
+			remark(&points[i], owner, said && hooked, said == 'c' && points[i].process && is_program(points[i].image));
 	for (size_t i = 0; i < o.nhooks; i++)
 		close(o.hooks[i]);
 	if (prog >= 0)
