@@ -272,6 +272,8 @@ static void put_json(FILE *out, struct options *options, const struct pp_session
 		case PP_PENDING:
 			row = json_of("probe", probe, "file", file, NULL);
 			put_calls(row, report, i);
+			if (reason)
+				json_object_object_add(row, "reason", text_json(reason));
 			json_object_array_add(pending, row);
 			break;
 		case PP_REFUSED:
