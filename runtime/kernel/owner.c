@@ -53,6 +53,12 @@ struct owner {
 	pid_t command;       /* 0: none */
 };
 
+/* What the owner says when it is ready. */
+struct hello {
+	pid_t pid;
+	int stops_command;
+};
+
 static bool needs_owner(const struct arm_point *point)
 {
 	return !point->error && (!point->process || point->process->is_command) && semaphore_misplaced(point->site);
@@ -330,7 +336,10 @@ __attribute__((noreturn)) static void run(struct owner *o, int ready, int parent
 	if (o->command && (geteuid() || ptrace(PTRACE_SEIZE, o->command, NULL, PTRACE_O_TRACEEXEC)))
 		o->command = 0;
 	ring = ring_buffer__new(o->ring, reported, o, NULL);
-	if (!ring || write(ready, o->command ? "c" : "r", 1) != 1)
+
+	const struct hello hello = { .pid = getpid(), .stops_command = o->command != 0 };
+
+	if (!ring || write(ready, &hello, sizeof(hello)) != sizeof(hello))
 		_exit(1);
 	close(ready);
 	/* The parent raises in the processes that there are; it closes the pipe's other end when it is done. */
@@ -372,8 +381,8 @@ int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t
 	const struct pp_image *last = NULL;
 	int ready[2] = { -1, -1 }, parent[2] = { -1, -1 }, prog = -1, err = 0;
 	bool any = false, hooked = false;
-	char said = 0;
-	pid_t pid = -1, owner = 0;
+	struct hello hello = { 0 };
+	pid_t pid = -1;
 
 	*done = -1;
 	for (size_t i = 0; i < npoints; i++)
@@ -395,14 +404,11 @@ int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t
 	if (!kernel_is_pinned(s))
 		o.session_process = pidfd_open(getpid(), 0);
 	if ((hooked || o.command) && !pipe2(ready, O_CLOEXEC) && !pipe2(parent, O_CLOEXEC) && (pid = fork()) == 0) {
-		owner = fork(); /* not this process's child, so that it need not wait for it */
-		if (!owner) {
+		if (!fork()) { /* not this process's child, so that it need not wait for it */
 			close(ready[0]);
 			close(parent[1]);
 			run(&o, ready[1], parent[0]);
 		}
-		if (write(ready[1], &owner, sizeof(owner)) != sizeof(owner))
-			_exit(1);
 		_exit(0);
 	}
 	if (ready[1] >= 0)
@@ -411,22 +417,15 @@ int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t
 		close(parent[0]);
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	/* Of two writers: the owner's number, and its byte. */
-	for (int i = 0; pid > 0 && i < 2; i++) {
-		char text[sizeof(owner)];
-		ssize_t n = read(ready[0], text, sizeof(text));
-
-		if (n == sizeof(owner))
-			memcpy(&owner, text, sizeof(owner));
-		else if (n == 1)
-			said = text[0];
-	}
+	while (pid > 0 && read(ready[0], &hello, sizeof(hello)) < 0 && errno == EINTR)
+		;
 	if (ready[0] >= 0)
 		close(ready[0]);
 	*done = parent[1];
 	for (size_t i = 0; i < npoints; i++)
 		if (needs_owner(&points[i]))
-			remark(&points[i], owner, said && hooked, said == 'c' && points[i].process && is_program(points[i].image));
+			remark(&points[i], hello.pid, hello.pid && hooked,
+			       hello.stops_command && points[i].process && is_program(points[i].image));
 	for (size_t i = 0; i < o.nhooks; i++)
 		close(o.hooks[i]);
 	if (prog >= 0)

@@ -33,14 +33,13 @@ static void lower(int map, const struct segment *segment)
 
 		for (uint32_t p = 0; segment && p < segment->desc->npoints && !armed; p++)
 			armed = desc_points(segment->desc)[p].semaphore_offset == raised.offset && kernel_armed(segment, p);
-		if (armed) {
-			last = raised;
-			from = &last;
+		/* Only one of two that do this at a time deletes it. */
+		if (!armed && !bpf_map_delete_elem(map, &raised)) {
+			semaphore_lower(&raised);
 			continue;
 		}
-		/* Only one of two that do this at a time deletes it. */
-		if (!bpf_map_delete_elem(map, &raised))
-			semaphore_lower(&raised);
+		last = raised;
+		from = &last;
 	}
 }
 
