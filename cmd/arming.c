@@ -271,6 +271,14 @@ static json_object *json_pid(const struct pp_report *report, size_t row)
 	return pp_report_pid(report, row) ? json_object_new_int(pp_report_pid(report, row)) : NULL;
 }
 
+static void put_calls(json_object *to, const struct pp_report *report, size_t row)
+{
+	unsigned n = pp_report_calls_per_thread(report, row);
+
+	if (n)
+		json_object_object_add(to, "calls_per_thread", json_object_new_int64(n));
+}
+
 static void put_json(FILE *out, struct options *options, const struct pp_session *session,
                      const struct pp_report *report)
 {
@@ -291,12 +299,17 @@ static void put_json(FILE *out, struct options *options, const struct pp_session
 			              text_json(pp_report_backend(report, i)), "sites",
 			              json_object_new_uint64(pp_report_sites(report, i)), "verified",
 			              json_object_new_boolean(pp_report_verified(report, i)), NULL);
+			put_calls(row, report, i);
 			if (reason)
 				json_object_object_add(row, "reason", text_json(reason));
 			json_object_array_add(armed, row);
 			break;
 		case PP_PENDING:
-			json_object_array_add(pending, json_of("probe", probe, "file", file, NULL));
+			row = json_of("probe", probe, "file", file, NULL);
+			put_calls(row, report, i);
+			if (reason)
+				json_object_object_add(row, "reason", text_json(reason));
+			json_object_array_add(pending, row);
 			break;
 		case PP_REFUSED:
 			row = json_of("probe", probe, "pid", json_pid(report, i), "file", file, "offset",

@@ -216,6 +216,8 @@ size_t pp_report_sites(const struct pp_report *report, size_t row);
 /* All the bytes were read back from the process; false: could not be (see the reason), or nobody maps it. */
 bool pp_report_verified(const struct pp_report *report, size_t row);
 int64_t pp_report_offset(const struct pp_report *report, size_t row);
+/* Of func:SYMBOL%return: how many calls of one thread are seen at a time; further ones are missed. 0: not limited, or other. */
+unsigned pp_report_calls_per_thread(const struct pp_report *report, size_t row);
 const char *pp_report_reason(const struct pp_report *report, size_t row); /* NULL where there is none to give */
 
 /*

@@ -39,6 +39,8 @@ struct arm_point {
 	char *reason;   /* a sentence, freed by free(); may stand without an error: a remark */
 	bool verified;
 	bool pending;   /* nobody concerned maps the file */
+	const struct arm_point *twin; /* the same place by another path, which is armed instead; error is then -EALREADY */
+	unsigned calls_per_thread; /* of a SITE_CALL: how many calls of one thread are seen at a time; 0: not limited */
 };
 
 struct backend {

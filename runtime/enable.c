@@ -112,6 +112,112 @@ static int leave_out_armed(struct pp_session *session, struct targets *t)
 	return err;
 }
 
+/* By inode, place, role and process; of one place, those in the order of the targets. */
+static int by_place(const void *a, const void *b)
+{
+	const struct arm_point *x = *(struct arm_point *const *)a, *y = *(struct arm_point *const *)b;
+	const uint64_t keys[][2] = {
+		{ x->image->real_device, y->image->real_device }, { x->image->real_inode, y->image->real_inode },
+		{ x->site->offset, y->site->offset }, { x->site->role, y->site->role },
+		{ (uintptr_t)x->process, (uintptr_t)y->process }, { (uintptr_t)x, (uintptr_t)y },
+	};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (keys[i][0] != keys[i][1])
+			return keys[i][0] < keys[i][1] ? -1 : 1;
+	return 0;
+}
+
+/* True if two images of the targets are one file, named by two paths of overlays or their layers. */
+static bool any_twins(const struct targets *t)
+{
+	for (size_t i = 0; i < t->nimages; i++)
+		for (size_t k = 0; k < i; k++)
+			if (t->images[i]->real_inode == t->images[k]->real_inode &&
+			    t->images[i]->real_device == t->images[k]->real_device)
+				return true;
+	return false;
+}
+
+/* A request may name one file by several paths: the kernel arms each of its places for all of them, so once is enough. */
+static int find_twins(struct targets *t)
+{
+	struct arm_point **sorted;
+	size_t n = 0;
+
+	if (!any_twins(t))
+		return 0;
+	sorted = calloc(t->npoints + 1, sizeof(*sorted));
+	if (!sorted)
+		return error_set(ENOMEM, "out of memory");
+	for (size_t i = 0; i < t->npoints; i++)
+		if (!t->points[i].error && t->points[i].backend == &backend_kernel)
+			sorted[n++] = &t->points[i];
+	qsort(sorted, n, sizeof(*sorted), by_place);
+	for (size_t i = 1, first = 0; i < n; i++) {
+		const struct arm_point *x = sorted[first], *y = sorted[i];
+
+		if (x->image->real_inode != y->image->real_inode || x->image->real_device != y->image->real_device ||
+		    x->site->offset != y->site->offset || x->site->role != y->site->role || x->process != y->process ||
+		    x->image == y->image) {
+			first = i;
+			continue;
+		}
+		sorted[i]->error = -EALREADY;
+		sorted[i]->twin = x;
+		sorted[i]->backend = x->backend;
+		free(sorted[i]->reason);
+		sorted[i]->reason = error_sentence("the same file as %s, which counts the hits", pp_image_path(x->image));
+	}
+	free(sorted);
+	return 0;
+}
+
+static void take_misses(struct arm_point *points, struct verify_misses *misses)
+{
+	for (size_t i = 0; i < misses->n; i++) {
+		struct arm_point *point = &points[misses->list[i].point];
+
+		free(point->reason);
+		point->reason = misses->list[i].reason;
+		misses->list[i].reason = NULL;
+		point->verified = false;
+	}
+	verify_misses_release(misses);
+}
+
+/* What became of the points that are armed by another path. */
+static int verify_twins(struct targets *t)
+{
+	struct verify_misses misses = { 0 };
+	int err = 0;
+
+	for (size_t i = 0; i < t->npoints && !err; i++) {
+		struct arm_point *point = &t->points[i];
+		char *reason;
+
+		if (!point->twin)
+			continue;
+		point->error = point->twin->error == -EALREADY ? 0 : point->twin->error;
+		if (point->error) {
+			free(point->reason);
+			point->reason = point->twin->reason ? strdup(point->twin->reason) : NULL;
+			continue;
+		}
+		reason = point->reason;
+		point->reason = NULL;
+		err = verify_armed(point, 1, &misses);
+		take_misses(point, &misses);
+		if (point->reason)
+			free(reason);
+		else
+			point->reason = reason;
+		if (!point->error)
+			point->error = -EALREADY;
+	}
+	return err;
+}
+
 /* Whether the segment has it; *at: where to begin to look, then its index. They stand in one order mostly. */
 static bool segment_has(const struct segment *segment, const struct arm_point *point, uint32_t *at)
 {
@@ -132,19 +238,6 @@ static bool segment_has(const struct segment *segment, const struct arm_point *p
 	return false;
 }
 
-static void take_misses(struct arm_point *points, struct verify_misses *misses)
-{
-	for (size_t i = 0; i < misses->n; i++) {
-		struct arm_point *point = &points[misses->list[i].point];
-
-		free(point->reason);
-		point->reason = misses->list[i].reason;
-		misses->list[i].reason = NULL;
-		point->verified = false;
-	}
-	verify_misses_release(misses);
-}
-
 /* Looks anew at what was armed before: the agent's points of that segment, or NULL: what is left, the kernel's. */
 static int verify_part(struct pp_session *session, struct segment *segment, struct targets *t, bool *seen)
 {
@@ -155,7 +248,7 @@ static int verify_part(struct pp_session *session, struct segment *segment, stru
 	int err = points && from ? 0 : error_set(ENOMEM, "out of memory");
 
 	for (size_t i = 0; i < t->npoints && !err; i++) {
-		if (t->points[i].error != -EALREADY || seen[i] || (segment && !segment_has(segment, &t->points[i], &at)))
+		if (t->points[i].error != -EALREADY || t->points[i].twin || seen[i] || (segment && !segment_has(segment, &t->points[i], &at)))
 			continue;
 		seen[i] = true;
 		points[n] = t->points[i];
@@ -264,7 +357,8 @@ static int add_row(struct pp_report *report, const struct arm_point *first, enum
 		return error_set(ENOMEM, "out of memory");
 	err = report_add(report, &(struct report_row){
 		.state = state, .probe = name, .backend = first->backend->name, .reason = (char *)reason,
-		.pid = pid, .sites = sites, .verified = verified, .offset = offset }, first->image);
+		.pid = pid, .sites = sites, .verified = verified, .offset = offset,
+		.calls_per_thread = state == PP_REFUSED ? 0 : first->calls_per_thread }, first->image);
 	free(name);
 	return err;
 }
@@ -539,6 +633,8 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 	if (!err)
 		err = verify_already(session, t);
 	if (!err)
+		err = find_twins(t);
+	if (!err)
 		err = refuse_many(t, request, rounds);
 	if (!err && by_kernel)
 		err = semaphores_check(session, t->points, t->npoints);
@@ -546,6 +642,8 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 		err = verify_unchanged(t->points, t->npoints, session);
 	for (size_t i = 0; i < ROUNDS && rounds[i].backend && !err; i++)
 		err = arm(session, request, t, &rounds[i]);
+	if (!err)
+		err = verify_twins(t);
 	if (err)
 		sentence = strdup(pp_error()); /* which undoing would replace */
 	for (size_t i = 0; i < ROUNDS && err; i++)

@@ -115,6 +115,11 @@ int64_t pp_report_offset(const struct pp_report *report, size_t row)
 	return report->rows[row].offset;
 }
 
+unsigned pp_report_calls_per_thread(const struct pp_report *report, size_t row)
+{
+	return report->rows[row].calls_per_thread;
+}
+
 const char *pp_report_reason(const struct pp_report *report, size_t row)
 {
 	return report->rows[row].reason;

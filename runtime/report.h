@@ -13,6 +13,7 @@ struct report_row {
 	size_t sites;
 	bool verified;
 	int64_t offset;
+	unsigned calls_per_thread;
 };
 
 struct pp_report {

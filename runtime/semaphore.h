@@ -2,6 +2,8 @@
 #ifndef RUNTIME_SEMAPHORE_H
 #define RUNTIME_SEMAPHORE_H
 
+#include <sys/types.h>
+
 #include "runtime/backend.h"
 
 /* A semaphore is a 16-bit number that the kernel raises for each armed site. */
@@ -12,5 +14,46 @@
  * holds (programs take it as signed), with what is armed already in the session and in others. -ENOMEM.
  */
 int semaphores_check(const struct pp_session *session, struct arm_point *points, size_t n);
+
+/*
+ * Which copy of a semaphore counts. The kernel has one for each process and place: the first private and writable
+ * mapping that covers the semaphore's file offset. That is the wrong one, or not the only one, if
+ *
+ * - the last page of the RELRO segment holds the semaphore as well (ld.lld, mold). It is writable while a program is
+ *   loaded, so in a process that starts after arming the kernel raises RELRO's copy, and later finds the right one.
+ * - the file is loaded several times (dlmopen).
+ *
+ * A semaphore that the kernel will lower must not be 0 then: the kernel would leave its trap in the text.
+ */
+
+/* A copy that was raised by hand, and that the kernel does not lower. */
+struct semaphore_raised {
+	uint64_t address, offset; /* offset: the semaphore's, in the file */
+	uint64_t start_time;      /* the process's, see process_start_time() */
+	uint32_t pid, reserved;
+};
+
+/* For each copy that is raised by hand: once before it is raised, so that it can be lowered. 0 or a negative errno. */
+typedef int semaphore_record(const struct semaphore_raised *raised, void *arg);
+
+/* Raises the copies that the armed points read and that the kernel did not raise. Returns 0, -ENOMEM, or record's error. */
+int semaphores_raise(const struct arm_point *points, size_t n, semaphore_record *record, void *arg);
+/* The same for the points of one process, of which the kernel has told that it maps the file from now on. */
+int semaphores_raise_in(const struct process *process, const struct arm_point *points, size_t n,
+                        semaphore_record *record, void *arg);
+/* Lowers a copy by the 1 by which it was raised, if the process still lives. */
+void semaphore_lower(const struct semaphore_raised *raised);
+
+/* True if in processes that start later the kernel raises another copy than the one that the site reads. */
+bool semaphore_misplaced(const struct pp_site *site);
+
+/* Points that are about to be taken out: sees to it that the kernel can lower their semaphores. */
+struct semaphore_place {
+	dev_t device;
+	ino_t inode;
+	uint64_t offset, semaphore_offset; /* places of one file and semaphore stand together */
+	pid_t pid;                         /* 0: any */
+};
+void semaphores_settle(struct semaphore_place *places, size_t n);
 
 #endif

@@ -138,12 +138,16 @@ static char *why_not(const struct process *process, const struct mapping *m, con
 	return error_sentence("pid %d: the kernel placed no trap there", process->pid);
 }
 
-/* NULL where the semaphore counts or there is none to look at; *unread: there is, and it could not be read. */
-static char *semaphore_fault(const struct process *process, const struct arm_point *point, bool *unread)
+/*
+ * The semaphore that the copy of the text at this address reads. NULL if it counts, or there is none to look at; *unread:
+ * there is, and it could not be read.
+ */
+static char *semaphore_fault(const struct process *process, const struct arm_point *point, uint64_t address, bool *unread)
 {
+	const uint64_t copy = address - point->site->address + point->site->semaphore;
 	const struct pp_image *image = point->image;
 	const struct mapping *m = NULL;
-	bool mapped = false;
+	bool mapped = false, writable = false;
 	uint16_t value = 0;
 
 	if (!point->site->has_semaphore)
@@ -152,10 +156,16 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 		mapped = true;
 		if (m->shared || !m->write)
 			continue;
-		*unread = process_read(process, m->start + point->site->semaphore_offset - m->offset, &value, sizeof(value));
+		writable = true;
+		if (m->start + point->site->semaphore_offset - m->offset != copy)
+			continue;
+		*unread = process_read(process, copy, &value, sizeof(value));
 		if (*unread || value)
 			return NULL;
 	}
+	if (writable)
+		return error_sentence("pid %d: its semaphore at address 0x%lx does not count: the kernel raised another copy "
+		                      "of it", process->pid, (unsigned long)copy);
 	return mapped ? error_sentence("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
 	                               "private and writable", process->pid, (unsigned long)point->site->semaphore_offset)
 	              : NULL;
@@ -300,7 +310,7 @@ static int verify_process(const struct run *run, const struct process *process, 
 			point->error = -EBUSY;
 			free(point->reason);
 			point->reason = why_changed(process, point->image);
-		} else if (!unread && (fault = semaphore_fault(process, point, &unread))) {
+		} else if (!unread && (fault = semaphore_fault(process, point, p.addresses[k], &unread))) {
 			err = run_refuse(run, p.points[k], process, fault);
 		} else if (unread) {
 			point->verified = false;

@@ -10,6 +10,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "sdt/inode.h"
+
 #define OVERLAY_MAGIC 0x794c7630 /* linux/magic.h */
 
 /* \040 and its like, as mountinfo has them; \: and \\ of lowerdir. In place. */
@@ -123,8 +125,8 @@ void overlay_real(const char *path, int fd, const struct stat *st, dev_t *device
 
 	*device = st->st_dev;
 	*inode = st->st_ino;
-	if (fstatfs(fd, &fs) || (unsigned long)fs.f_type != OVERLAY_MAGIC || !realpath(path, full) ||
-	    !find_mount(full, st->st_dev, &mount))
+	if (fstatfs(fd, &fs) || (unsigned long)fs.f_type != OVERLAY_MAGIC || inode_mapped(fd, device, inode) ||
+	    !realpath(path, full) || !find_mount(full, st->st_dev, &mount))
 		return;
 	snprintf(name, sizeof(name), "%s%s", strcmp(mount.root, "/") ? mount.root : "",
 	         full + (strcmp(mount.point, "/") ? strlen(mount.point) : 0));

@@ -4,11 +4,15 @@
  * by the reference interpreter at the same hits of this very program: both must
  * filter alike and leave the same record to the last byte.
  */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <elf.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include "runtime/filter.h"
+#include "runtime/kernel/emitter.h"
+#include "runtime/kernel/link.h"
 #include "sdt/image.h"
 #include "tests/kernel/hit.h"
 
@@ -291,6 +295,99 @@ START_TEST(ends_of_strings)
 }
 END_TEST
 
+/* ---- the stack, as the verifier measures it ---- */
+
+static int stack_of(enum bpf_prog_type type, const struct emitted *emitted, struct bpf_prog_load_opts *opts)
+{
+	static char log[1 << 16];
+	char *at;
+	int fd;
+
+	opts->log_buf = log;
+	opts->log_size = sizeof(log);
+	opts->log_level = 4; /* BPF_LOG_STATS */
+	fd = bpf_prog_load(type, "check", "Dual MIT/GPL", emitted->insns, emitted->ninsns, opts);
+	ck_assert_msg(fd >= 0, "%s: %s", strerror(errno), log);
+	close(fd);
+	at = strstr(log, "stack depth ");
+	ck_assert_msg(at && !strchr(at, '+'), "%s", log);
+	return atoi(at + strlen("stack depth "));
+}
+
+static void check_role(const struct emit_maps *maps, const struct fetch_program *const *programs, size_t n)
+{
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE,
+	            .expected_attach_type = link_multi_supported() ? UPROBE_MULTI_ATTACH_TYPE : 0);
+	struct emitted emitted;
+	int depth;
+
+	ck_assert_msg(!emit_program(programs, n, maps, 0, 1, &emitted), "%s", pp_error());
+	ck_assert_msg(!emit_check_stack(emitted.insns, emitted.ninsns), "%s", pp_error());
+	depth = stack_of(BPF_PROG_TYPE_KPROBE, &emitted, &opts);
+	ck_assert_msg(depth > 0 && depth <= 48, "seed %llu: %d bytes of stack", (unsigned long long)seed, depth);
+	free(emitted.insns);
+}
+
+START_TEST(stack)
+{
+	static struct fetch_program programs[PROGRAMS];
+	static struct maker maker;
+	const struct fetch_program *pointers[PROGRAMS];
+	struct fetch_program leave = { .role = SITE_LEAVE }, call = { .role = SITE_CALL };
+	struct kernel_session k = { .store = { -1, -1, "" } };
+	struct members members = { .kind = SCOPE_PGRP };
+	int id = libbpf_find_vmlinux_btf_id("sched_process_exit", BPF_TRACE_RAW_TP);
+	LIBBPF_OPTS(bpf_prog_load_opts, hook, .expected_attach_type = BPF_TRACE_RAW_TP, .attach_btf_id = id);
+	struct emitted emitted;
+
+	k.config_fd = k.ring_fd = k.mark_fd = k.scratch_fd = -1;
+	ck_assert_msg(!kernel_maps_create(&k), "%s", pp_error());
+	members.map = kernel_map_create(BPF_MAP_TYPE_HASH, "members", 4, 4, 1, 0);
+
+	struct emit_maps maps = {
+		.config = k.config_fd, .ring = k.ring_fd, .mark = k.mark_fd, .scratch = k.scratch_fd, .depth = 100,
+		.counts = kernel_map_create(BPF_MAP_TYPE_ARRAY, "counts", 4, sizeof(struct kernel_counts), 1, 0),
+		.overlap = kernel_map_create(BPF_MAP_TYPE_ARRAY, "switch", 4, sizeof(struct kernel_switch), 1, 0),
+		.processes = kernel_map_create(BPF_MAP_TYPE_HASH, "processes", sizeof(struct kernel_process), 8, 1, 0),
+		.calls = kernel_map_create(BPF_MAP_TYPE_ARRAY, "calls", 4, sizeof(struct kernel_calls), 1, 0),
+		.frames = kernel_task_storage("frames", offsetof(struct kernel_frames, frames[100])), .members = &members,
+	};
+
+	for (int i = 0; i < PROGRAMS; i++) {
+		make(&maker, &programs[i]);
+		pointers[i] = &programs[i];
+	}
+	check_role(&maps, pointers, PROGRAMS);
+	pointers[0] = &call;
+	check_role(&maps, pointers, 1);
+	pointers[0] = &leave;
+	check_role(&maps, pointers, 1);
+	ck_assert_msg(!emit_abandon(&maps, &emitted), "%s", pp_error());
+	ck_assert_int_le(stack_of(BPF_PROG_TYPE_TRACING, &emitted, &hook), 48);
+	free(emitted.insns);
+}
+END_TEST
+
+/* A program with more stack is not loaded: the CPU's stack would be another thread's. */
+START_TEST(too_much_stack)
+{
+	const struct bpf_insn stores[] = { INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -56, 0),
+		                           INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0),
+		                           INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0) };
+	const struct bpf_insn passes[] = { INSN(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_10, 0, 0),
+		                           INSN(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_1, 0, 0, -64),
+		                           INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0),
+		                           INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0) };
+
+	ck_assert_int_eq(link_program(stores, 3), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(pp_error(), "internal error"));
+	ck_assert_int_eq(tracepoint_attach("sched_process_exit", stores, 3), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(pp_error(), "internal error"));
+	ck_assert_int_eq(link_program(passes, 4), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(pp_error(), "internal error"));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("emit");
@@ -305,6 +402,8 @@ int main(void)
 	tcase_add_test(tc, as_interpreted);
 	tcase_add_test(tc, fields_as_interpreted);
 	tcase_add_test(tc, ends_of_strings);
+	tcase_add_test(tc, stack);
+	tcase_add_test(tc, too_much_stack);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

@@ -69,12 +69,42 @@ if [ "$(stat -c %i /proc/self/ns/mnt)" != "$(stat -c %i /proc/1/ns/mnt 2>/dev/nu
 	expect 1 probe-enable -s $S -p $a k:two
 	want_like "an open store" "*$store*mode 755*" "$out"
 	chmod 700 $store
-	chown 65534 $store
-	expect 1 probe-enable -s $S -p $a k:two
-	want_like "a store of somebody else" "*$store belongs to uid 65534*" "$out"
-	chown 0 $store
 	expect 0 probe-disable -q -s $S
 	gone $S
+
+	# ---- another user has taken the store's name: root's sessions are elsewhere, and stay there ----
+	rmdir $store
+	setpriv --reuid=65534 --regid=65534 --clear-groups mkdir -m 777 $store || fail "cannot take the name"
+	mkdir $store/theirs
+	chown 65534 $store/theirs
+	want "no session of another user is listed" "" "$(sessions | grep -x theirs)"
+	expect 0 probe-enable -q -s $S -p $a k:one
+	tell a "run 1 5"
+	want "hits with a taken name" 5 "$(count $S k:one)"
+	want "the session is listed" $S "$(sessions | grep -x $S)"
+	want "whose directory, and its mode" "0 700" "$(stat -c '%u %a' $store-own-*)"
+	want "nothing of ours in the other user's" theirs "$(ls $store)"
+	# The name is free again: both directories are looked at, and a second session goes where the first is.
+	rmdir $store/theirs $store
+	expect 0 probe-enable -q -s ${S}b -p $a k:two
+	want "one directory" 1 "$(ls -d $store* | wc -l)"
+	want "both sessions" "$S ${S}b" "$(sessions | grep -x -e $S -e ${S}b | xargs)"
+	# A session in the usual place, as another version makes it, is read too.
+	mkdir -m 700 $store
+	mv $store-own-*/${S}b $store/ 2>/dev/null || fail "cannot move a session"
+	tell a "run 1 5"
+	want "hits of both places" "10 5" "$(count $S k:one) $(count ${S}b k:two)"
+	expect 0 probe-disable -q -s $S
+	expect 0 probe-disable -q -s ${S}b
+	gone $S
+	gone ${S}b
+	rmdir $store-own-*
+	# Others could replace a directory of a bpffs that anybody may write and that has no sticky bit.
+	rmdir $store
+	chmod 777 /sys/fs/bpf
+	expect 1 probe-enable -s $S -p $a k:one
+	want_like "bpffs without a sticky bit" "*/sys/fs/bpf has mode 777*chmod +t /sys/fs/bpf*" "$out"
+	chmod 1777 /sys/fs/bpf
 else
 	part_skipped "a store of another owner: only where tests have a BPF file system of their own"
 fi

@@ -54,3 +54,53 @@ gone $S
 stop a
 stop b
 stop c
+
+# three overlays of one layer, two of them in mount namespaces of their own: one file, whatever path names it
+pod() {
+	mkdir "$T/fs/upper$1" "$T/fs/work$1" "$T/fs/merged$1"
+	start "$1" unshare -m --propagation private sh -c 'mount -t overlay overlay -o "lowerdir=$1/low er,upperdir=$1/upper$2,workdir=$1/work$2" \
+		"$1/merged$2" && exec "$1/merged$2/hits"' sh "$T/fs" "$1"
+}
+pod p
+pod q
+start b "$below"
+umount "$T/fs/merged" && mkdir "$T/fs/bound" "$T/fs/uppern" "$T/fs/workn"
+mount -t overlay overlay -o "lowerdir=$T/fs/low er,upperdir=$T/fs/uppern,workdir=$T/fs/workn" "$T/fs/merged" ||
+	fail "cannot mount again"
+mount --bind "$T/fs/merged" "$T/fs/bound" && at_end "umount '$T/fs/bound'"
+start c "$above"
+in_p=/proc/$p/root$T/fs/mergedp/hits in_q=/proc/$q/root$T/fs/mergedq/hits
+for files in "$in_p:$in_q" "$below:$in_p" "$in_q:$below:$in_p:$T/fs/bound/hits"; do
+	IFS=: read -ra named <<<"$files"
+	options=()
+	for file in "${named[@]}"; do options+=(-f "$file"); done
+	expect 0 probe-enable --json -s $S "${options[@]}" k:one
+	[[ $out == "{"*"}" ]] || fail "$out"
+	want "armed by each of $files" ${#named[@]} "$(jq '[.armed[] | select(.verified or .reason != null)] | length' <<<"$out")"
+	expect 0 probe-enable -q -s ${S}o -f "$in_p" k:one
+	tell p "run 1 100"
+	tell q "run 1 20"
+	tell b "run 1 3"
+	want "hits by $files" 123 "$(count $S k:one)"
+	want "another session counts them too" 123 "$(count ${S}o k:one)"
+	expect 0 probe-enable -q -s $S "${options[@]}" k:one
+	tell p "run 1 1"
+	want "hits after it was asked for again" 124 "$(count $S k:one)"
+	expect 0 probe-disable -q -s $S
+	expect 0 probe-disable -q -s ${S}o
+done
+# copied up in one of them: then there are two files
+nsenter -t $p -m touch "$T/fs/mergedp/hits"
+stop p
+start p nsenter -t $q -m sh -c 'exec "$1/mergedq/hits"' sh "$T/fs"
+touch "$above"
+expect 0 probe-enable --json -s $S -f "$above" -f "$in_q" k:one
+want "two files" '[null,null]' "$(jq -c '[.armed[], .pending[] | .reason]' <<<"${out%%$'\n'*}")"
+stop c
+start c "$above"
+tell c "run 1 7"
+tell q "run 1 5"
+want "each file's hits" 12 "$(count $S k:one)"
+expect 0 probe-disable -q -s $S
+gone $S
+for each in p q b c; do stop $each; done

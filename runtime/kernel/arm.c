@@ -226,17 +226,16 @@ static int arm_link(struct kernel_segment *s, struct segment *segment, struct li
 /* ---- arming ---------------------------------------------------------------------- */
 
 /*
- * Those with strings behind those without, as emit.h asks; but by their roles first: where a function is left at its
- * first instruction the call must begin before it ends, and of two links the later one sees a hit first.
+ * Sorts by role: if a function is left at its first instruction, the call must begin before it ends, and the kernel
+ * runs the program of the later of two links first.
  */
 static int compare_programs(const void *a, const void *b)
 {
 	const struct fetch_program *x = *(const struct fetch_program *const *)a, *y = *(const struct fetch_program *const *)b;
-	int strings = emit_has_strings(x) - emit_has_strings(y);
 
 	if (x->role != y->role)
 		return y->role - x->role;
-	return strings ? strings : (uintptr_t)x < (uintptr_t)y ? -1 : (uintptr_t)x > (uintptr_t)y;
+	return (uintptr_t)x < (uintptr_t)y ? -1 : (uintptr_t)x > (uintptr_t)y;
 }
 
 /* The different fetch programs of the points, sorted. */
@@ -363,7 +362,7 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 	if (!s)
 		return error_set(ENOMEM, "out of memory");
 	s->session = k;
-	s->counts_fd = s->switch_fd = s->processes_fd = -1;
+	s->counts_fd = s->switch_fd = s->processes_fd = s->raised_fd = -1;
 	s->members.map = s->members.fork_link = s->members.exit_link = -1;
 	s->calls = CALLS_NONE;
 	s->held = session->hold && k->store.dir >= 0;

@@ -33,7 +33,31 @@ static int map(struct calls *calls, uint32_t nindices)
 	return calls->counts ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
 }
 
-int calls_open(struct calls *calls, const struct arm_point *points, size_t npoints, uint32_t nindices,
+/*
+ * Makes the frames' task storage, with a quarter fewer frames until the kernel allocates them: Linux 7.2 has no room for
+ * a value of more than about 8 KiB, which would show at the hits only. Returns 0 or a negative errno.
+ */
+static int frames_open(struct calls *calls)
+{
+	for (;; calls->depth -= (calls->depth + 3) / 4) {
+		int err;
+
+		calls->frames = kernel_task_storage("pp_frames", offsetof(struct kernel_frames, frames) +
+		                                                         calls->depth * sizeof(struct kernel_frame));
+		if (calls->frames < 0)
+			return calls->frames;
+		err = kernel_task_storage_allocates(calls->frames, offsetof(struct kernel_frames, frames) +
+		                                                           calls->depth * sizeof(struct kernel_frame));
+		if (!err)
+			return 0;
+		close(calls->frames);
+		calls->frames = -1;
+		if (calls->depth < 2)
+			return error_set(-err, "the kernel allocates no BPF task storage: %s", strerror(-err));
+	}
+}
+
+int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, uint32_t nindices,
                unsigned maxactive)
 {
 	bool any = false;
@@ -48,13 +72,20 @@ int calls_open(struct calls *calls, const struct arm_point *points, size_t npoin
 	calls->map = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_calls", 4, sizeof(*calls->counts), nindices, BPF_F_MMAPABLE);
 	if (calls->map < 0)
 		return calls->map;
-	calls->frames = kernel_task_storage("pp_frames", offsetof(struct kernel_frames, frames) +
-	                                                         calls->depth * sizeof(struct kernel_frame));
-	if (calls->frames < 0)
-		return calls->frames;
-	err = map(calls, nindices);
+	err = frames_open(calls);
+	if (!err)
+		err = map(calls, nindices);
 	if (err)
 		return err;
+	for (size_t i = 0; i < npoints; i++) {
+		if (points[i].site->role != SITE_CALL)
+			continue;
+		points[i].calls_per_thread = calls->depth;
+		if (calls->depth < maxactive && calls->depth < KERNEL_FRAMES_MAX && !points[i].reason)
+			points[i].reason = error_sentence("at most %u calls of one thread are seen at a time, because this "
+			                                  "kernel has no room for more; --maxactive asks for %u", calls->depth,
+			                                  maxactive);
+	}
 	/* The points of a function stand together, its entry first. */
 	for (size_t i = 0; i < npoints; i++) {
 		struct kernel_calls *c = &calls->counts[points[i].point];

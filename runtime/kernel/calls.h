@@ -14,7 +14,7 @@ struct store;
 struct calls {
 	int map, frames;
 	int ended_link, executed_link; /* at the tracepoints of a thread's end and of exec */
-	uint32_t depth;
+	uint32_t depth; /* frames of a thread: at most maxactive, KERNEL_FRAMES_MAX, and what the kernel allocates */
 	struct kernel_calls *counts; /* of each point, mapped */
 	size_t size;
 };
@@ -22,7 +22,7 @@ struct calls {
 #define CALLS_NONE (struct calls){ .map = -1, .frames = -1, .ended_link = -1, .executed_link = -1 }
 
 /* 0 and nothing made where no point is of a call. */
-int calls_open(struct calls *calls, const struct arm_point *points, size_t npoints, uint32_t nindices,
+int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, uint32_t nindices,
                unsigned maxactive);
 int calls_pin(const struct calls *calls, const struct store *store, int segment, bool links);
 /* What is pinned; nothing where there is none. */

@@ -32,6 +32,7 @@
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/link.h"
 #include "runtime/process.h"
+#include "runtime/semaphore.h"
 #include "runtime/verify.h"
 #include "sdt/error.h"
 
@@ -85,7 +86,45 @@ void kernel_unpin(struct kernel_segment *s, const struct segment *segment)
 	store_unlink(store, "counts", n, -1);
 	store_unlink(store, "switch", n, -1);
 	store_unlink(store, "processes", n, -1);
+	store_unlink(store, "raised", n, -1);
 	store_unlink(store, "held", n, -1);
+}
+
+static bool ends_here(const struct kernel_segment *s)
+{
+	for (size_t i = 0; s && i < s->nlinks; i++)
+		if (s->links[i].fd >= 0)
+			return !kernel_is_pinned(s);
+	return false;
+}
+
+void kernel_settle(const struct segment *segment, const bool *take)
+{
+	const struct desc *d = segment->desc;
+	struct semaphore_place *places;
+	size_t n = 0;
+
+	if (!take && !ends_here(segment->state))
+		return;
+	/* What was raised by hand is lowered first; what the kernel needs is raised then. */
+	if (!take)
+		kernel_raised_lower(segment->state, NULL);
+	places = calloc(d->npoints + 1, sizeof(*places));
+	for (uint32_t p = 0; places && p < d->npoints; p++) {
+		const struct desc_point *point = &desc_points(d)[p];
+		const struct desc_file *file = &desc_files(d)[desc_probes(d)[point->probe].file];
+
+		if (point->semaphore_offset && (take ? take[p] : kernel_armed(segment, p)))
+			places[n++] = (struct semaphore_place){ file->device, file->inode, point->offset,
+				                                point->semaphore_offset, (pid_t)point->pid };
+	}
+	if (places)
+		semaphores_settle(places, n);
+	free(places);
+	if (!take) {
+		for (uint32_t p = 0; p < d->npoints; p++)
+			kernel_switch_off(segment->state, p, KERNEL_OFF);
+	}
 }
 
 /* ---- links that go ---------------------------------------------------------------- */
@@ -335,10 +374,15 @@ int kernel_disarm(struct pp_session *session, struct segment *segment, const boo
 {
 	struct kernel_segment *s = segment->state;
 	const struct desc *d = segment->desc;
-	bool *changed = calloc(s->nlinks + 1, sizeof(*changed)), gone;
+	bool *changed = calloc(s->nlinks + 1, sizeof(*changed)), *going = calloc(d->npoints + 1, sizeof(*going)), gone;
 
-	if (!changed)
+	if (!changed || !going) {
+		free(changed);
+		free(going);
 		return error_set(ENOMEM, "out of memory");
+	}
+	for (uint32_t p = 0; p < d->npoints; p++)
+		going[p] = (all || take[p]) && kernel_armed(segment, p);
 	__atomic_store_n(&s->change->unfinished, 1, __ATOMIC_SEQ_CST);
 	for (uint32_t p = 0; p < d->npoints; p++)
 		if (all || take[p]) {
@@ -346,6 +390,9 @@ int kernel_disarm(struct pp_session *session, struct segment *segment, const boo
 				changed[desc_points(d)[p].link] = true;
 			kernel_switch_off(s, p, KERNEL_OFF);
 		}
+	kernel_raised_lower(s, segment);
+	kernel_settle(segment, going);
+	free(going);
 	if (s->held && s->hold_fd < 0) {
 		s->change->unfinished = 0; /* the holder has its own way of knowing */
 

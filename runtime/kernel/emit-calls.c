@@ -55,7 +55,7 @@ static void find_frames(struct emitter *e, bool create, label none)
 static void innermost(struct emitter *e, label none)
 {
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_7, 0);
-	jump_if(e, BPF_JEQ, BPF_REG_1, 0, none);
+	jump_if(e, BPF_JLT, BPF_REG_1, 1, none); /* JEQ 0 tells the verifier of Linux 6.1 nothing about r1 - 1 */
 	jump_if(e, BPF_JGT, BPF_REG_1, (int32_t)e->maps->depth, none);
 	alu_imm(e, BPF_SUB, BPF_REG_1, 1);
 	mov(e, BPF_REG_2, BPF_REG_1);
@@ -98,7 +98,7 @@ static void loop_begin(struct emitter *e, label *loop, label end)
 
 static void own_key(struct emitter *e)
 {
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_POINT);
+	load_point(e, BPF_REG_1);
 	store(e, BPF_W, BPF_REG_10, AT_KEY, BPF_REG_1);
 }
 
@@ -135,7 +135,7 @@ void emit_call(struct emitter *e, label out)
 	store(e, BPF_DW, BPF_REG_3, offsetof(struct kernel_frame, sp), BPF_REG_8);
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_7, offsetof(struct kernel_frames, spent));
 	store(e, BPF_DW, BPF_REG_3, offsetof(struct kernel_frame, spent), BPF_REG_1);
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_POINT);
+	load_point(e, BPF_REG_1);
 	store(e, BPF_W, BPF_REG_3, offsetof(struct kernel_frame, point), BPF_REG_1);
 	for (int i = 0; i < LEAVE_ENTRY_COUNT; i++) {
 		load(e, BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[entry[i]]);
@@ -172,7 +172,7 @@ void emit_leave(struct emitter *e, label out)
 
 	label_place(e, found);
 	store(e, BPF_DW, BPF_REG_10, AT_FRAME, BPF_REG_2);
-	store(e, BPF_DW, BPF_REG_10, AT_SPEC, BPF_REG_1); /* for a moment: the frame's index */
+	store(e, BPF_DW, BPF_REG_10, AT_TIME, BPF_REG_1); /* the frame's index, until the time is known */
 	own_key(e);
 	find_calls(e, out);
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_0, offsetof(struct kernel_calls, owner));
@@ -183,7 +183,7 @@ void emit_leave(struct emitter *e, label out)
 	find_calls(e, out);
 	add_to(e, BPF_REG_0, offsetof(struct kernel_calls, active), -1);
 	load(e, BPF_DW, BPF_REG_8, BPF_REG_0, offsetof(struct kernel_calls, overhead));
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_SPEC);
+	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_TIME);
 	store(e, BPF_DW, BPF_REG_7, 0, BPF_REG_1);
 	load(e, BPF_DW, BPF_REG_2, BPF_REG_10, AT_FRAME);
 	load(e, BPF_DW, BPF_REG_0, BPF_REG_7, offsetof(struct kernel_frames, now));

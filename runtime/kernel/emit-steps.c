@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The steps of fetch programs as BPF. The machine's stack is on BPF's, but its top is
- * left in r1 while that lasts.
+ * The steps of fetch programs as BPF. The machine's stack is in scratch memory, which r7
+ * points to. Its top stays in r1 as long as nothing else needs r1.
  */
 #include <errno.h>
 #include <probepoint.h>
@@ -22,7 +22,7 @@ static int width(int bytes)
 
 static int slot(int depth)
 {
-	return AT_STACK - 8 * depth;
+	return SCRATCH_STACK + 8 * depth;
 }
 
 /* r = the low size bytes of r, from bit shift on, extended */
@@ -36,30 +36,33 @@ static void extend(struct emitter *e, int r, int size, int shift, bool is_signed
 		alu_imm(e, is_signed ? BPF_ARSH : BPF_RSH, r, spare);
 }
 
-/* Reads into AT_TEXT; jumps to fault unless at least the NUL of a string shorter than room came. r0 = length with NUL. */
-static void read_string(struct emitter *e, int to_reg, int room, int address_at, label fault)
+/*
+ * Reads the string whose address is at address_at in scratch memory, at most room bytes with its NUL, to scratch memory:
+ * to SCRATCH_TEXT, or to r8 if in_record. Sets r0 to the length with NUL. Jumps to fault if a byte cannot be read.
+ */
+static void read_string(struct emitter *e, bool in_record, int room, int address_at, label fault)
 {
-	label ok = label_new(e);
+	label ok = label_new(e), not_empty = label_new(e);
 
 	for (int try = 0; try < 2; try++) {
-		mov(e, BPF_REG_1, to_reg);
-		if (to_reg == BPF_REG_10)
-			alu_imm(e, BPF_ADD, BPF_REG_1, AT_TEXT);
-		else
+		mov(e, BPF_REG_1, BPF_REG_7);
+		if (in_record)
 			alu(e, BPF_ADD, BPF_REG_1, BPF_REG_8);
+		else
+			alu_imm(e, BPF_ADD, BPF_REG_1, SCRATCH_TEXT);
 		imm64(e, BPF_REG_2, room);
-		load(e, BPF_DW, BPF_REG_3, BPF_REG_10, address_at);
+		load(e, BPF_DW, BPF_REG_3, BPF_REG_7, address_at);
 		call(e, BPF_FUNC_probe_read_user_str);
 		if (try) {
-			jump_if(e, BPF_JSLE, BPF_REG_0, 0, fault);
+			jump_if(e, BPF_JSLT, BPF_REG_0, 0, fault);
 			break;
 		}
-		jump_if(e, BPF_JSGT, BPF_REG_0, 0, ok);
+		jump_if(e, BPF_JSGE, BPF_REG_0, 0, ok);
 		/* The page, or the one behind it, may not be in memory: touch both, sleeping if need be. */
 		for (int page = 0; page < 2; page++) {
 			address(e, BPF_REG_1, AT_WORD);
 			imm64(e, BPF_REG_2, 1);
-			load(e, BPF_DW, BPF_REG_3, BPF_REG_10, address_at);
+			load(e, BPF_DW, BPF_REG_3, BPF_REG_7, address_at);
 			if (page) {
 				alu_imm(e, BPF_ADD, BPF_REG_3, room - 1);
 				alu_imm(e, BPF_AND, BPF_REG_3, -4096);
@@ -70,17 +73,23 @@ static void read_string(struct emitter *e, int to_reg, int room, int address_at,
 		}
 	}
 	label_place(e, ok);
+	/* Kernels before 6.15 answer 0 for an empty string, later ones 1. */
+	jump_if(e, BPF_JNE, BPF_REG_0, 0, not_empty);
+	imm64(e, BPF_REG_0, 1);
+	label_place(e, not_empty);
 }
 
-/* Jumps to no unless they are equal; r1 stays. */
-static void compare_literal(struct emitter *e, const struct fetch_literal *literal, bool prefix, int at, label no)
+/* Jumps to no unless SCRATCH_TEXT equals the literal, or begins with it if prefix. Keeps r1. */
+static void compare_literal(struct emitter *e, const struct fetch_literal *literal, bool prefix, label no)
 {
+	const int at = SCRATCH_TEXT;
+
 	for (int i = 0; i < literal->length; i++) {
-		load(e, BPF_B, BPF_REG_2, BPF_REG_10, at + i);
+		load(e, BPF_B, BPF_REG_2, BPF_REG_7, at + i);
 		jump_if(e, BPF_JNE, BPF_REG_2, (unsigned char)literal->bytes[i], no);
 	}
 	if (!prefix) {
-		load(e, BPF_B, BPF_REG_2, BPF_REG_10, at + literal->length);
+		load(e, BPF_B, BPF_REG_2, BPF_REG_7, at + literal->length);
 		jump_if(e, BPF_JNE, BPF_REG_2, 0, no);
 	}
 }
@@ -153,7 +162,7 @@ struct stack {
 static void top_to_stack(struct emitter *e, struct stack *s)
 {
 	if (s->in_r1)
-		store(e, BPF_DW, BPF_REG_10, slot(s->depth - 1), BPF_REG_1);
+		store(e, BPF_DW, BPF_REG_7, slot(s->depth - 1), BPF_REG_1);
 	s->in_r1 = false;
 }
 
@@ -161,7 +170,7 @@ static void top_to_stack(struct emitter *e, struct stack *s)
 static void top_to_r1(struct emitter *e, struct stack *s)
 {
 	if (!s->in_r1)
-		load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(s->depth - 1));
+		load(e, BPF_DW, BPF_REG_1, BPF_REG_7, slot(s->depth - 1));
 	s->in_r1 = true;
 }
 
@@ -179,9 +188,9 @@ static void operands_to_registers(struct emitter *e, struct stack *s)
 	if (s->in_r1)
 		mov(e, BPF_REG_2, BPF_REG_1);
 	else
-		load(e, BPF_DW, BPF_REG_2, BPF_REG_10, slot(s->depth - 1));
+		load(e, BPF_DW, BPF_REG_2, BPF_REG_7, slot(s->depth - 1));
 	s->depth--;
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, slot(s->depth - 1));
+	load(e, BPF_DW, BPF_REG_1, BPF_REG_7, slot(s->depth - 1));
 	s->in_r1 = true;
 }
 
@@ -191,7 +200,7 @@ static void load_step(struct emitter *e, struct stack *s, const struct fetch_ste
 	if (s->in_r1)
 		mov(e, BPF_REG_3, BPF_REG_1);
 	else
-		load(e, BPF_DW, BPF_REG_3, BPF_REG_10, slot(s->depth - 1));
+		load(e, BPF_DW, BPF_REG_3, BPF_REG_7, slot(s->depth - 1));
 	address(e, BPF_REG_1, AT_WORD);
 	imm64(e, BPF_REG_2, step->a);
 	call(e, BPF_FUNC_copy_from_user);
@@ -206,7 +215,7 @@ static void load_step(struct emitter *e, struct stack *s, const struct fetch_ste
 static void string_step(struct emitter *e, struct stack *s, label fault)
 {
 	top_to_stack(e, s);
-	read_string(e, BPF_REG_7, RECORD_STRING_CUT + 1, slot(s->depth - 1), fault);
+	read_string(e, true, RECORD_STRING_CUT + 1, slot(s->depth - 1), fault);
 	alu_imm(e, BPF_SUB, BPF_REG_0, 1);
 	jump_if(e, BPF_JGT, BPF_REG_0, RECORD_STRING_CUT, fault);
 	/* Behind the NUL lies what was read before, by another hit perhaps. */
@@ -242,17 +251,18 @@ static void match_step(struct emitter *e, struct stack *s, const struct fetch_st
 	top_to_stack(e, s);
 	/* What lies behind the string's end in the buffer must not be an earlier one's. */
 	for (int w = 0; w < 9; w++)
-		store_imm(e, BPF_DW, BPF_REG_10, AT_TEXT + 8 * w, 0);
+		store_imm(e, BPF_DW, BPF_REG_7, SCRATCH_TEXT + 8 * w, 0);
 	if (step->op == FETCH_COMMEQ || step->op == FETCH_COMMPREFIX) {
-		address(e, BPF_REG_1, AT_TEXT);
+		mov(e, BPF_REG_1, BPF_REG_7);
+		alu_imm(e, BPF_ADD, BPF_REG_1, SCRATCH_TEXT);
 		imm64(e, BPF_REG_2, 16);
 		call(e, BPF_FUNC_get_current_comm);
 		s->depth++;
 	} else {
-		read_string(e, BPF_REG_10, literal->length + (prefix ? 1 : 2), slot(s->depth - 1), fault);
+		read_string(e, false, literal->length + (prefix ? 1 : 2), slot(s->depth - 1), fault);
 	}
 	imm64(e, BPF_REG_1, 0);
-	compare_literal(e, literal, prefix, AT_TEXT, no);
+	compare_literal(e, literal, prefix, no);
 	imm64(e, BPF_REG_1, 1);
 	label_place(e, no);
 	s->in_r1 = true;

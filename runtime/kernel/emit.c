@@ -7,11 +7,12 @@
  * evaluate the predicate; is anybody reading; build the record; output it.
  *
  * Two trees of comparisons lead to the code of each spec, one for the predicates
- * (only where there are any), one for the arguments. A record without strings is
- * built on the BPF stack. One with strings is built in task storage: it may not
- * fit the stack, and the program may sleep while it reads, so that per-CPU memory
- * would be another thread's and a reserved place in the ring would stall every
- * reader behind a page fault.
+ * (only where there are any), one for the arguments. Predicates are evaluated and
+ * records are built in scratch memory, which is the thread's task storage: the program
+ * may sleep while it reads, so that per-CPU memory would be another thread's and a
+ * reserved place in the ring would stall every reader behind a page fault. If the
+ * kernel has no memory for it, the hit is counted as lost. A hit that is only counted
+ * needs none.
  */
 #include "runtime/kernel/emit.h"
 
@@ -25,7 +26,7 @@
 #include "sdt/error.h"
 #include "sdt/operand.h"
 
-bool emit_has_strings(const struct fetch_program *p)
+static bool has_strings(const struct fetch_program *p)
 {
 	for (size_t i = 0; i < p->nargs; i++)
 		if (p->kind[i] == PP_STRING)
@@ -37,21 +38,22 @@ struct ends {
 	label filtered, idle, lost, output, fetch;
 };
 
-/* r7 = where the record is made, with all that does not depend on the fetch program. */
-static void record_head(struct emitter *e, bool strings, const struct ends *ends)
+/* r7 = the thread's scratch memory */
+static void find_scratch(struct emitter *e, label lost)
 {
-	if (strings) {
-		call(e, BPF_FUNC_get_current_task_btf);
-		map(e, BPF_REG_1, e->maps->scratch);
-		mov(e, BPF_REG_2, BPF_REG_0);
-		imm64(e, BPF_REG_3, 0);
-		imm64(e, BPF_REG_4, BPF_LOCAL_STORAGE_GET_F_CREATE);
-		call(e, BPF_FUNC_task_storage_get);
-		jump_if(e, BPF_JEQ, BPF_REG_0, 0, ends->lost);
-		mov(e, BPF_REG_7, BPF_REG_0);
-	} else {
-		address(e, BPF_REG_7, AT_RECORD);
-	}
+	call(e, BPF_FUNC_get_current_task_btf);
+	map(e, BPF_REG_1, e->maps->scratch);
+	mov(e, BPF_REG_2, BPF_REG_0);
+	imm64(e, BPF_REG_3, 0);
+	imm64(e, BPF_REG_4, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	call(e, BPF_FUNC_task_storage_get);
+	jump_if(e, BPF_JEQ, BPF_REG_0, 0, lost);
+	mov(e, BPF_REG_7, BPF_REG_0);
+}
+
+/* All of a record that does not depend on the fetch program. */
+static void record_head(struct emitter *e)
+{
 	store_imm(e, BPF_W, BPF_REG_7, 0, (int32_t)e->segment);
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID);
 	store(e, BPF_W, BPF_REG_7, 8, BPF_REG_1);
@@ -64,14 +66,14 @@ static void record_head(struct emitter *e, bool strings, const struct ends *ends
 	call(e, BPF_FUNC_get_current_comm);
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_TIME);
 	store(e, BPF_DW, BPF_REG_7, sizeof(struct record_thread), BPF_REG_1);
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_POINT);
+	load_point(e, BPF_REG_1);
 	store(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 8, BPF_REG_1);
 }
 
 static void arguments(struct emitter *e, const struct fetch_program *p, const struct ends *ends)
 {
 	int base = sizeof(struct record_thread) + sizeof(struct record) + 8 * (int)p->nargs;
-	bool strings = emit_has_strings(p);
+	bool strings = has_strings(p);
 
 	store_imm(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 12, (base - (int)sizeof(struct record_thread)) / 8);
 	if (strings)
@@ -173,10 +175,8 @@ static void prologue(struct emitter *e, unsigned shards, label out, label counte
 	label_place(e, any);
 	if (e->maps->members)
 		membership(e, e->maps->members, out);
-	mov(e, BPF_REG_1, BPF_REG_7);
-	alu_imm(e, BPF_AND, BPF_REG_1, (1 << COOKIE_POINT_BITS) - 1);
-	store(e, BPF_DW, BPF_REG_10, AT_POINT, BPF_REG_1);
-	mov(e, BPF_REG_8, BPF_REG_1);
+	mov(e, BPF_REG_8, BPF_REG_7);
+	alu_imm(e, BPF_AND, BPF_REG_8, (1 << COOKIE_POINT_BITS) - 1);
 	call(e, BPF_FUNC_get_smp_processor_id);
 	alu_imm(e, BPF_AND, BPF_REG_0, (int32_t)shards - 1);
 	alu_imm(e, BPF_MUL, BPF_REG_8, (int32_t)shards);
@@ -204,7 +204,7 @@ static void prologue(struct emitter *e, unsigned shards, label out, label counte
 	alu_imm(e, BPF_AND, BPF_REG_2, 1);
 	mov(e, BPF_REG_8, BPF_REG_1);
 	alu_imm(e, BPF_LSH, BPF_REG_8, 32);
-	load(e, BPF_DW, BPF_REG_3, BPF_REG_10, AT_POINT);
+	load_point(e, BPF_REG_3);
 	alu(e, BPF_OR, BPF_REG_8, BPF_REG_3);
 	store(e, BPF_DW, BPF_REG_10, AT_KEY, BPF_REG_8); /* beside it, AT_PIDTGID: the key */
 	jump_if_reg(e, BPF_JEQ, BPF_REG_1, BPF_REG_2, insert);
@@ -229,7 +229,7 @@ static void count_process(struct emitter *e)
 {
 	label add = label_new(e), full = label_new(e), done = label_new(e);
 
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_POINT);
+	load_point(e, BPF_REG_1);
 	store(e, BPF_W, BPF_REG_10, AT_WORD, BPF_REG_1);
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID);
 	alu_imm(e, BPF_RSH, BPF_REG_1, 32);
@@ -270,11 +270,8 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 		return error_set(ENOMEM, "out of memory");
 
 	struct ends ends = { label_new(&e), label_new(&e), label_new(&e), label_new(&e), label_new(&e) };
-	label out_label = label_new(&e), with_strings = label_new(&e);
-	size_t first_string = nprograms;
+	label out_label = label_new(&e);
 
-	while (first_string && emit_has_strings(programs[first_string - 1]))
-		first_string--;
 	for (size_t i = 0; i < nprograms; i++) {
 		code[i] = label_new(&e);
 		code[nprograms + i] = label_new(&e);
@@ -290,11 +287,9 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 		emit_call(&e, out_label);
 		goto out;
 	}
-	load(&e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_COOKIE);
-	alu_imm(&e, BPF_RSH, BPF_REG_1, COOKIE_POINT_BITS);
-	alu_imm(&e, BPF_AND, BPF_REG_1, (1 << COOKIE_SPEC_BITS) - 1);
-	store(&e, BPF_DW, BPF_REG_10, AT_SPEC, BPF_REG_1);
 	if (predicates) {
+		find_scratch(&e, ends.lost);
+		load_spec(&e, BPF_REG_1);
 		dispatch(&e, code, 0, nprograms);
 		for (size_t i = 0; i < nprograms; i++) {
 			label_place(&e, code[i]);
@@ -304,29 +299,19 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 	}
 	label_place(&e, ends.fetch);
 	map_value(&e, BPF_REG_8, maps->config);
-	load(&e, BPF_DW, BPF_REG_7, BPF_REG_8, offsetof(struct kernel_config, record_until));
-	jump_if(&e, BPF_JEQ, BPF_REG_7, 0, ends.idle);
+	load(&e, BPF_DW, BPF_REG_8, BPF_REG_8, offsetof(struct kernel_config, record_until));
+	jump_if(&e, BPF_JEQ, BPF_REG_8, 0, ends.idle);
 	call(&e, BPF_FUNC_ktime_get_ns);
-	jump_if_reg(&e, BPF_JGE, BPF_REG_0, BPF_REG_7, ends.idle);
+	jump_if_reg(&e, BPF_JGE, BPF_REG_0, BPF_REG_8, ends.idle);
 	store(&e, BPF_DW, BPF_REG_10, AT_TIME, BPF_REG_0);
-	if (first_string && first_string < nprograms) {
-		load(&e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_SPEC);
-		jump_if(&e, BPF_JGE, BPF_REG_1, (int32_t)first_string, with_strings);
-	}
-	for (int strings = 0; strings < 2; strings++) {
-		size_t from = strings ? first_string : 0, to = strings ? nprograms : first_string;
-
-		if (from == to)
-			continue;
-		if (strings)
-			label_place(&e, with_strings);
-		record_head(&e, strings, &ends);
-		load(&e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_SPEC);
-		dispatch(&e, code + nprograms, from, to);
-		for (size_t i = from; i < to; i++) {
-			label_place(&e, code[nprograms + i]);
-			arguments(&e, programs[i], &ends);
-		}
+	if (!predicates)
+		find_scratch(&e, ends.lost);
+	record_head(&e);
+	load_spec(&e, BPF_REG_1);
+	dispatch(&e, code + nprograms, 0, nprograms);
+	for (size_t i = 0; i < nprograms; i++) {
+		label_place(&e, code[nprograms + i]);
+		arguments(&e, programs[i], &ends);
 	}
 
 	label_place(&e, ends.output);

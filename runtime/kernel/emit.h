@@ -78,7 +78,7 @@ struct members;
 
 struct emit_maps {
 	int config, ring, counts, mark, overlap;
-	int scratch; /* task storage of EMIT_SCRATCH_SIZE bytes; -1 where no program has strings */
+	int scratch; /* task storage of EMIT_SCRATCH_SIZE bytes */
 	const struct members *members; /* who is meant beside the cookie's process; NULL: everybody */
 	int processes;     /* -1: hits are not told apart */
 	int calls, frames; /* of segments that have calls; else -1 */
@@ -112,6 +112,7 @@ struct kernel_frames {
 #define KERNEL_FRAMES_MAX 800 /* task storage holds 64 KiB at most */
 
 #define EMIT_SCRATCH_SIZE 2304
+#define EMIT_STACK_MAX 48 /* bytes of BPF stack in every program, see emitter.h */
 /*
  * About as many as a program is to have. More would fit (conditional jumps reach
  * 32767 instructions), but the verifier's time grows faster than its programs.
@@ -126,15 +127,16 @@ struct emitted {
 /* A rough upper bound of the instructions that a program costs within the whole. */
 size_t emit_cost(const struct fetch_program *program);
 
-bool emit_has_strings(const struct fetch_program *program);
-
 /*
- * programs[i] is spec i; those with strings stand behind those without. shards is a power of two. -E2BIG: too many for one
- * program; -ENOMEM. *out->insns is the caller's, to be freed by free(). All programs are of one role.
+ * programs[i] is spec i. shards is a power of two. -E2BIG: too many for one program; -ENOMEM. *out->insns is the
+ * caller's, to be freed by free(). All programs are of one role.
  */
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
                  uint32_t segment, unsigned shards, struct emitted *out);
 /* For a tracepoint whose first argument is the current task: all calls that are under way in it are abandoned. */
 int emit_abandon(const struct emit_maps *maps, struct emitted *out);
+
+/* Checks that instructions use at most EMIT_STACK_MAX bytes of stack. Returns 0, or -EINVAL with an internal error. */
+int emit_check_stack(const struct bpf_insn *insns, size_t n);
 
 #endif

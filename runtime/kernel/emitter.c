@@ -81,3 +81,28 @@ void emitter_release(struct emitter *e)
 	free(e->labels);
 	free(e->jumps);
 }
+
+int emit_check_stack(const struct bpf_insn *insns, size_t n)
+{
+	int lowest = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct bpf_insn *insn = &insns[i], *next = i + 1 < n ? insn + 1 : NULL;
+		int class = BPF_CLASS(insn->code);
+		bool access = (class == BPF_LDX && insn->src_reg == BPF_REG_10) ||
+		              ((class == BPF_ST || class == BPF_STX) && insn->dst_reg == BPF_REG_10);
+		bool copies = insn->code == (BPF_ALU64 | BPF_MOV | BPF_X) && insn->src_reg == BPF_REG_10;
+
+		if (access && insn->off < lowest)
+			lowest = insn->off;
+		/* address(): a copy of r10, and the next instruction adds a constant to it. */
+		if (copies && (!next || next->code != (BPF_ALU64 | BPF_ADD | BPF_K) || next->dst_reg != insn->dst_reg))
+			return error_set(EINVAL, "internal error: instruction %zu of a BPF program copies the frame pointer", i);
+		if (copies && next->imm < lowest)
+			lowest = next->imm;
+	}
+	if (lowest < -EMIT_STACK_MAX)
+		return error_set(EINVAL, "internal error: a BPF program uses %d bytes of stack, not %d at most", -lowest,
+		                 EMIT_STACK_MAX);
+	return 0;
+}

@@ -2,10 +2,18 @@
 /*
  * An assembler for BPF, and what the parts of a program agree on.
  *
- * Registers: r6 the context (struct pt_regs), r7 the record (struct record_thread
- * first), r8 the length so far where there are strings, r9 the point's counters; r0
- * to r5 are anybody's. The stack, from the top: the machine's value stack, then
- * scalars kept over calls, then a buffer for what is read, then the record.
+ * Registers: r6 the context (struct pt_regs), r7 the thread's scratch memory once it
+ * was found (the record first, struct record_thread at its beginning), r8 the length
+ * so far where there are strings, r9 the point's counters; r0 to r5 are anybody's.
+ *
+ * Stack: at most EMIT_STACK_MAX bytes. Since Linux 6.13 a program of this type that
+ * has 64 bytes or more (sizes are rounded up to 16) runs on a stack of the CPU's. A
+ * uprobe's program may sleep and may be preempted, so another thread on the same CPU
+ * would overwrite that stack. Everything else is in the thread's task storage
+ * (SCRATCH_...): the machine's value stack, a buffer for a string that is compared,
+ * the record. Two programs never use one thread's scratch memory at the same time:
+ * uprobes are hit in user mode only, signal handlers run there as well, and the kernel
+ * runs the programs of one hit one after the other, each to its end.
  *
  * Jumps name labels, which are resolved at the end. What fails sets the emitter's
  * error, and nothing after it counts.
@@ -22,20 +30,24 @@
 #include "runtime/kernel/emit.h"
 
 enum {
-	AT_STACK = -8, /* and down */
-	AT_COOKIE = AT_STACK - 8 * FETCH_DEPTH_MAX,
+	AT_COOKIE = -8,
 	AT_PIDTGID = AT_COOKIE - 8,
 	AT_KEY = AT_PIDTGID - 8,
-	AT_POINT = AT_KEY - 8,
-	AT_SPEC = AT_POINT - 8,
-	AT_TIME = AT_SPEC - 8,
-	AT_WORD = AT_TIME - 8,
-	AT_TEXT = AT_WORD - 72, /* a string that is compared, FETCH_LITERAL_MAX + NUL */
-	AT_FRAME = AT_TEXT - 8, /* of the call that ends */
-	AT_RECORD = AT_FRAME - (int)(sizeof(struct record_thread) + sizeof(struct record) + 8 * RECORD_ARGS_MAX),
+	AT_WORD = AT_KEY - 8,
+	AT_TIME = AT_WORD - 8,
+	AT_FRAME = AT_TIME - 8, /* of the call that ends */
+	AT_END = AT_FRAME,
 };
-_Static_assert(AT_RECORD >= -512, "BPF's stack");
-_Static_assert(EMIT_SCRATCH_SIZE >= sizeof(struct record_thread) + RECORD_SIZE_MAX + RECORD_STRING_ROOM, "scratch");
+_Static_assert(AT_END >= -EMIT_STACK_MAX, "BPF's stack");
+
+#define SCRATCH_ALIGN(n) (((n) + 7) & ~7ul)
+enum {
+	SCRATCH_RECORD = 0,
+	SCRATCH_STACK = SCRATCH_ALIGN(sizeof(struct record_thread) + RECORD_SIZE_MAX + RECORD_STRING_ROOM), /* and up */
+	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared, FETCH_LITERAL_MAX + NUL */
+	SCRATCH_END = SCRATCH_TEXT + 72,
+};
+_Static_assert(EMIT_SCRATCH_SIZE >= SCRATCH_END, "scratch");
 
 typedef int label;
 
@@ -153,6 +165,20 @@ static inline void jump_if_reg(struct emitter *e, int op, int dst, int src, labe
 {
 	label_jump(e, to);
 	emitter_add(e, INSN(BPF_JMP | op | BPF_X, dst, src, 0, 0));
+}
+
+/* dst = the point, or the spec, of the link's cookie */
+static inline void load_point(struct emitter *e, int dst)
+{
+	load(e, BPF_DW, dst, BPF_REG_10, AT_COOKIE);
+	alu_imm(e, BPF_AND, dst, (1 << COOKIE_POINT_BITS) - 1);
+}
+
+static inline void load_spec(struct emitter *e, int dst)
+{
+	load(e, BPF_DW, dst, BPF_REG_10, AT_COOKIE);
+	alu_imm(e, BPF_RSH, dst, COOKIE_POINT_BITS);
+	alu_imm(e, BPF_AND, dst, (1 << COOKIE_SPEC_BITS) - 1);
 }
 
 /* *(base + off) += imm; spoils r1 */

@@ -10,6 +10,7 @@
 #include "runtime/request.h"
 #include "runtime/kernel/cost.h"
 #include "runtime/kernel/kernel.h"
+#include "runtime/semaphore.h"
 #include "runtime/verify.h"
 #include "sdt/error.h"
 
@@ -24,6 +25,7 @@ static void drop_segments(struct pp_session *session)
 			session->segments[n++] = segment;
 			continue;
 		}
+		kernel_settle(segment, NULL);
 		kernel_segment_close(segment->state);
 		free(segment->desc);
 		free(segment);
@@ -45,7 +47,7 @@ static int load_segment(struct pp_session *session, struct desc *d)
 
 	if (!err) {
 		s->session = k;
-		s->counts_fd = s->switch_fd = s->processes_fd = -1;
+		s->counts_fd = s->switch_fd = s->processes_fd = s->raised_fd = -1;
 		s->members.map = s->members.fork_link = s->members.exit_link = -1;
 		s->calls = CALLS_NONE;
 		s->hold_fd = -1;
@@ -95,6 +97,8 @@ static int remove_segment(const char *name, int segment, int link, void *arg)
 {
 	struct scan *scan = arg;
 
+	if (segment == scan->remove && !strcmp(name, "raised"))
+		kernel_raised_lower_left(&kernel_of(scan->session)->store, segment);
 	if (segment == scan->remove)
 		store_unlink(&kernel_of(scan->session)->store, name, segment, link);
 	return 0;
@@ -126,6 +130,8 @@ static int remove_unfinished(const char *name, int segment, int link, void *arg)
 	for (size_t i = 0; i < scan->n; i++)
 		if (scan->numbers[i] == (uint32_t)segment)
 			return 0;
+	if (!strcmp(name, "raised"))
+		kernel_raised_lower_left(&kernel_of(scan->session)->store, segment);
 	store_unlink(&kernel_of(scan->session)->store, name, segment, link);
 	return 0;
 }
@@ -272,9 +278,14 @@ static int kernel_usable(const struct pp_request *request, bool any)
 static int kernel_readback(struct pp_session *session, struct segment *segment, struct arm_point *points,
                            size_t npoints, struct verify_misses *misses)
 {
+	int done, err = kernel_owner_start(segment, points, npoints, &done);
+
 	(void)session;
-	(void)segment;
-	return verify_armed(points, npoints, misses);
+	if (!err)
+		err = semaphores_raise(points, npoints, kernel_raised_record, segment);
+	if (done >= 0)
+		close(done);
+	return err ? err : verify_armed(points, npoints, misses);
 }
 
 static int kernel_arm_new(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints)
@@ -335,6 +346,7 @@ static int kernel_processes(const struct segment *segment,
 
 static void kernel_release(struct segment *segment)
 {
+	kernel_settle(segment, NULL);
 	kernel_segment_close(segment->state);
 	segment->state = NULL;
 }

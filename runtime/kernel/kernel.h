@@ -36,6 +36,7 @@ struct kernel_segment {
 	size_t nlinks;
 	struct members members; /* of a segment just armed, or a private one */
 	struct calls calls;     /* of one that has calls */
+	int raised_fd;          /* map of the semaphores raised by hand (raised.c); -1: none */
 	bool held;   /* its links live with the process that made it */
 	int hold_fd; /* in that process: what it has locked; else -1 */
 };
@@ -54,6 +55,11 @@ static inline struct kernel_session *kernel_of(const struct pp_session *session)
 int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
                       uint32_t flags);
 int kernel_task_storage(const char *name, uint32_t size);
+/*
+ * Tries to allocate an element of task storage, for the calling thread. Returns 0, or a negative errno if the kernel
+ * has no room for a value of this size. PROBEPOINT_TASK_STORAGE_MAX=BYTES (for tests) stands for a kernel's limit.
+ */
+int kernel_task_storage_allocates(int fd, uint32_t size);
 void *kernel_map_memory(int fd, size_t size); /* NULL: errno tells */
 int kernel_maps_create(struct kernel_session *k);
 int kernel_maps_get(struct kernel_session *k);
@@ -74,6 +80,8 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 int kernel_disarm(struct pp_session *session, struct segment *segment, const bool *take, bool all);
 /* why: KERNEL_OFF, or kernel_off_why(). */
 void kernel_switch_off(struct kernel_segment *s, uint32_t point, uint64_t why);
+/* Before links go: sees to it that the kernel can lower semaphores. take NULL: of all points, if they end with this process. */
+void kernel_settle(const struct segment *segment, const bool *take);
 /* Unlinks all pins of a segment. */
 void kernel_unpin(struct kernel_segment *s, const struct segment *segment);
 /* Finishes what a killed command left of a link's change. */
@@ -85,6 +93,20 @@ void kernel_stopped(const struct segment *segment, uint32_t point, double *share
 
 /* Makes the links anew of which points were switched off. */
 void kernel_change(struct kernel_segment *s, const struct segment *segment);
+
+/* raised.c: semaphores that were raised by hand for points of a segment */
+struct semaphore_raised;
+int kernel_raised_record(const struct semaphore_raised *raised, void *segment);
+/* Lowers those of which no point is armed any more; segment NULL: all that this process recorded. */
+void kernel_raised_lower(struct kernel_segment *s, const struct segment *segment);
+/* The same for a segment that is removed because its maker or holder was killed. */
+void kernel_raised_lower_left(const struct store *store, int segment);
+
+/*
+ * owner.c: starts the process that raises semaphores in processes that start later, if points need one. *done is to be
+ * closed, if it is not -1, when semaphores were raised in the processes that there are.
+ */
+int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t npoints, int *done);
 
 /* hold.c */
 int kernel_hold_begin(struct kernel_segment *s, int number);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "runtime/kernel/aside.h"
+#include "runtime/kernel/emit.h"
 #include "sdt/error.h"
 
 #define ENOTSUPP 524 /* the kernel's own, in no header for programs */
@@ -54,15 +55,6 @@ static const struct bpf_insn nothing[] = {
 	{ .code = BPF_JMP | BPF_EXIT },
 };
 
-static int load(const struct bpf_insn *insns, size_t ninsns, bool multi, char *log, size_t room)
-{
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE, .log_buf = log, .log_size = room,
-	            .log_level = log ? 1 : 0, .expected_attach_type = multi ? UPROBE_MULTI_ATTACH_TYPE : 0);
-	int fd = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "probepoint", "Dual MIT/GPL", insns, ninsns, &opts);
-
-	return fd < 0 ? -errno : fd;
-}
-
 bool link_multi_supported(void)
 {
 	static int known = -1;
@@ -74,7 +66,9 @@ bool link_multi_supported(void)
 		/* A folder cannot be probed: EBADF says that the kernel got as far as looking at it. */
 		uint64_t zero = 0;
 		struct link_points points = { .n = 1, .offsets = &zero, .cookies = &zero };
-		int prog = load(nothing, 2, true, NULL, 0);
+		LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE,
+		            .expected_attach_type = UPROBE_MULTI_ATTACH_TYPE);
+		int prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "probepoint", "Dual MIT/GPL", nothing, 2, &opts);
 		int fd = prog < 0 ? prog : link_multi(prog, "/", 0, &points);
 
 		known = fd == -EBADF;
@@ -146,37 +140,48 @@ void link_close(int fd)
 		aside(close_aside, &fd);
 }
 
-int link_program(const struct bpf_insn *insns, size_t ninsns)
+int program_load(enum bpf_prog_type type, const char *name, const struct bpf_insn *insns, size_t ninsns,
+                 struct bpf_prog_load_opts *opts)
 {
-	bool multi = link_multi_supported();
-	int fd = load(insns, ninsns, multi, NULL, 0);
+	const size_t room = 1 << 20;
+	char *log, *last;
+	int err = emit_check_stack(insns, ninsns), fd;
 
+	if (err)
+		return err;
+	fd = bpf_prog_load(type, name, "Dual MIT/GPL", insns, ninsns, opts);
 	if (fd >= 0)
 		return fd;
-	if (fd == -EPERM)
+	err = errno;
+	if (err == EPERM)
 		return error_set(EPERM, "the kernel lets this user load no BPF program: root, or CAP_BPF and CAP_PERFMON, "
 		                        "is needed");
-
-	int err = fd;
-	size_t room = 1 << 20;
-	char *log = calloc(1, room), *last;
-
+	log = calloc(1, room);
 	if (!log)
 		return error_set(ENOMEM, "out of memory");
-	fd = load(insns, ninsns, multi, log, room);
-	if (fd >= 0) {
-		free(log);
-		return fd;
+	opts->log_buf = log;
+	opts->log_size = room;
+	opts->log_level = 1;
+	fd = bpf_prog_load(type, name, "Dual MIT/GPL", insns, ninsns, opts);
+	if (fd < 0) {
+		if (getenv("PROBEPOINT_VERIFIER_LOG"))
+			fputs(log, stderr);
+		/* The verifier's reason stands in the last line but one, before its statistics. */
+		while ((last = strrchr(log, '\n')) && (!last[1] || !strncmp(last + 1, "processed ", 10)))
+			*last = 0;
+		fd = error_set(err, "the kernel refuses a BPF program of %zu instructions: %s: %s", ninsns, strerror(err),
+		               last ? last + 1 : log);
 	}
-	if (getenv("PROBEPOINT_VERIFIER_LOG"))
-		fputs(log, stderr);
-	/* The verifier's reason stands in the last line but one, before its statistics. */
-	while ((last = strrchr(log, '\n')) && (!last[1] || !strncmp(last + 1, "processed ", 10)))
-		*last = 0;
-	error_set(-err, "the kernel refuses a BPF program of %zu instructions: %s: %s", ninsns, strerror(-err),
-	          last ? last + 1 : log);
 	free(log);
-	return err;
+	return fd;
+}
+
+int link_program(const struct bpf_insn *insns, size_t ninsns)
+{
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE,
+	            .expected_attach_type = link_multi_supported() ? UPROBE_MULTI_ATTACH_TYPE : 0);
+
+	return program_load(BPF_PROG_TYPE_KPROBE, "probepoint", insns, ninsns, &opts);
 }
 
 int link_file(const char *path, dev_t device, ino_t inode, int *fd, char *kernel_path, size_t room)

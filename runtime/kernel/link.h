@@ -8,6 +8,7 @@
 #ifndef RUNTIME_KERNEL_LINK_H
 #define RUNTIME_KERNEL_LINK_H
 
+#include <linux/bpf.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,8 +42,17 @@ int link_file(const char *path, dev_t device, ino_t inode, int *fd, char *kernel
 /* Why a link could not be made, as a sentence. */
 const char *link_reason(int err);
 
-/* A BPF program for either kind of link: a descriptor, or a negative errno with a sentence. */
 struct bpf_insn;
+struct bpf_prog_load_opts;
+
+/*
+ * Loads a BPF program that was checked by emit_check_stack(). Returns a descriptor, or a negative errno with an error
+ * message that quotes the verifier. opts->log_... are spoiled.
+ */
+int program_load(enum bpf_prog_type type, const char *name, const struct bpf_insn *insns, size_t ninsns,
+                 struct bpf_prog_load_opts *opts);
+
+/* A BPF program for either kind of link: a descriptor, or a negative errno with a sentence. */
 int link_program(const struct bpf_insn *insns, size_t ninsns);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "runtime/kernel/kernel.h"
@@ -47,6 +48,24 @@ int kernel_task_storage(const char *name, uint32_t size)
 		fd = error_set(errno, "cannot make BPF task storage: %s", strerror(errno));
 	btf__free(btf);
 	return fd;
+}
+
+int kernel_task_storage_allocates(int fd, uint32_t size)
+{
+	const char *limit = getenv("PROBEPOINT_TASK_STORAGE_MAX");
+	void *zeros = limit && size > strtoul(limit, NULL, 10) ? NULL : calloc(1, size);
+	int task = zeros ? pidfd_open(getpid(), 0) : -1, err = 0;
+
+	if (task < 0)
+		err = zeros ? -errno : -ENOMEM;
+	else if (bpf_map_update_elem(fd, &task, zeros, BPF_ANY))
+		err = -errno;
+	else
+		bpf_map_delete_elem(fd, &task);
+	if (task >= 0)
+		close(task);
+	free(zeros);
+	return err;
 }
 
 void *kernel_map_memory(int fd, size_t size)
@@ -198,6 +217,7 @@ void kernel_segment_close(struct kernel_segment *s)
 	close_fd(&s->counts_fd);
 	close_fd(&s->switch_fd);
 	close_fd(&s->processes_fd);
+	close_fd(&s->raised_fd);
 	for (size_t i = 0; i < s->nlinks; i++) {
 		link_close(s->links[i].fd);
 		close_fd(&s->links[i].prog_fd);

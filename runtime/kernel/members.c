@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <linux/bpf.h>
 #include <linux/magic.h>
+#include <probepoint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "runtime/kernel/link.h"
 #include "sdt/error.h"
 
 #define MEMBERS_MAX 65536
@@ -70,9 +72,14 @@ int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size
 
 	if (id < 0)
 		return error_set(EOPNOTSUPP, "this kernel has no BTF of its tracepoint %s, which is needed", tracepoint);
-	prog = bpf_prog_load(BPF_PROG_TYPE_TRACING, "pp_members", "Dual MIT/GPL", insns, n, &opts);
-	if (prog < 0)
-		return error_set(errno, "the kernel refuses a program for its tracepoint %s: %s", tracepoint, strerror(errno));
+	prog = program_load(BPF_PROG_TYPE_TRACING, "pp_members", insns, n, &opts);
+	if (prog < 0) {
+		char *why = strdup(pp_error());
+
+		prog = error_set(-prog, "the kernel's tracepoint %s: %s", tracepoint, why ? why : strerror(-prog));
+		free(why);
+		return prog;
+	}
 	link = bpf_raw_tracepoint_open(NULL, prog);
 	err = errno;
 	close(prog);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where kernel sessions are kept: bpffs, folder probepoint/SESSION/ (of another
- * user than root: probepoint-UID), 0700. In it, of the session
+ * Where kernel sessions are kept: bpffs, directory probepoint/SESSION/ (of another
+ * user than root: probepoint-UID), 0700. Any user can make a directory in bpffs and
+ * take that name first. Then the user's sessions are kept in a directory of that name
+ * with "-own-" and random digits; commands look in all directories of these names that
+ * belong to the user, and in no others. In it, of the session
  *
  *     config ring mark scratch       maps
  *
@@ -9,6 +12,7 @@
  *
  *     counts-S switch-S              maps
  *     processes-S                    map, where points are everybody's
+ *     raised-S                       map, where semaphores were raised by hand (raised.c)
  *     fork-S exit-S                  links that keep up who is meant (members.h)
  *     calls-S                        map, where returns are armed (calls.h)
  *     ended-S executed-S             links that see calls end with their threads

@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A thread that sleeps in a page fault inside our BPF program keeps what it has read so far, while another thread of the
+# same CPU hits as well: in filters, values and texts. (Linux 6.13 and later run a program with 64 bytes of stack on a
+# stack of the CPU's.)
+. tests/lib.sh
+. tests/kernel/lib.sh
+need_kernel
+
+"$CC" -O2 -Iinclude -pthread tests/kernel/sleeps.c -o "$T/sleeps" || fail "tests/kernel/sleeps.c does not build"
+[ "${PROBEPOINT_LONG-}" ] && times=5000 each=200 || times=300 each=20
+
+both() {
+	local file=$T/trace slow fast faults
+	mkfifo "$T/in"
+	"$T/sleeps" $times $each <"$T/in" >"$T/out" &
+	pid=$!
+	exec {in}>"$T/in"
+	wait_for 20 grep -q . "$T/out"
+	grep -q ready "$T/out" || { exec {in}>&-; part_skipped "$(cat "$T/out")"; return; }
+	tracing "$file" --json --string arg1 -p $pid "$@"
+	echo >&$in
+	wait $pid || fail "sleeps: $(cat "$T/out")"
+	exec {in}>&-
+	wait $tracer
+	rm "$T/in"
+	read -r slow fast faults < <(tail -n 1 "$T/out")
+	want "hits of sleeps:slow" $times "$slow"
+	[ "$faults" -ge $times ] || fail "the page was asked for $faults times only in $times hits"
+	[ "$fast" -ge $((times * each)) ] || fail "$fast hits of sleeps:fast"
+	jq -r 'select(.probe) | [(.probe | sub(".*:"; "")), (.args | if type == "array" then .[].value else .[] end)] | map(tostring) | join(" ")' "$file" >"$T/values" ||
+		fail "$(head -n 3 "$file")"
+	awk '{ n[$1]++; if ($1 != $3 || $2 != $4 || NF != 4) { bad++; if (bad < 5) print } }
+		END { print bad + 0, n["slow"] + 0, n["fast"] + 0 }' "$T/values" >"$T/checked"
+	echo "$*: $(tail -n 1 "$T/checked") (wrong, slow, fast)"
+	read -r bad nslow nfast < <(tail -n 1 "$T/checked")
+	want "wrong records" 0 "$bad"
+	[ "$nfast" -gt 0 ] || fail "no record of sleeps:fast"
+	if grep -q ', 0 lost' "$file.err"; then
+		want "records of sleeps:slow" $times "$nslow"
+		want "records of sleeps:fast" "$fast" "$nfast"
+	else
+		[ "${PROBEPOINT_LONG-}" ] || fail "records were lost: $(cat "$file.err")"
+	fi
+}
+
+both 'sleeps:*'
+both --if 'arg1 =~ "slow *" || arg1 =~ "fast *"' 'sleeps:*'
