@@ -18,6 +18,7 @@
 #include "cmd/options.h"
 #include "cmd/output.h"
 #include "cmd/preload.h"
+#include "runtime/process.h"
 
 struct enable {
 	struct options options;
@@ -175,7 +176,7 @@ static void start_watcher(struct options *o)
 	pid_t pid;
 	ssize_t n;
 
-	if (pipe2(pipe, O_CLOEXEC) || (pid = fork()) < 0) {
+	if (pipe2(pipe, O_CLOEXEC) || (pid = process_fork_untraced()) < 0) {
 		remark(o, "cannot start the process that keeps the budget: %s", strerror(errno));
 		return;
 	}

@@ -10,6 +10,8 @@
 #include <linux/openat2.h>
 #include <poll.h>
 #include <probepoint.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -516,4 +518,9 @@ int pp_process_images(pid_t pid, int (*fn)(const char *path, const char *name, v
 	free(seen);
 	process_free(process);
 	return err;
+}
+
+pid_t process_fork_untraced(void)
+{
+	return (pid_t)syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0);
 }

@@ -90,4 +90,11 @@ int processes_mapping_all(dev_t device, ino_t inode, struct process ***processes
  */
 void process_file(const struct process *process, const char *name, char *path, size_t room);
 
+/*
+ * fork(2) for a process that stays: a tracer that follows the forks of this one (strace -f) does not follow it, so it
+ * ends with its command. Returns as fork(2) does. The caller must have a single thread, because the C library's fork
+ * handlers do not run.
+ */
+pid_t process_fork_untraced(void);
+
 #endif

@@ -26,6 +26,12 @@ expect 0 probe-enable -q -s $S -p $a k:one
 want "one process watches, and inherits nothing" "0 1 2" "$(watchers | while read -r p; do
 	for fd in /proc/$p/fd/*; do case $(readlink "$fd") in /dev/null) echo "${fd##*/}" ;; pipe:* | "$T"/*) echo "$fd" ;; esac
 	done; done | xargs)"
+if have strace; then
+	expect 0 timeout 30 strace -f -o /dev/null probe-enable -q -s ${S}t -p $a k:three # the watcher is not followed
+	expect 0 probe-disable -q -s ${S}t
+else
+	part_skipped "a tracer ends with the command: needs strace"
+fi
 cost() { stat -v | jq -r '.cost | "\(.hits) \(.trap_ns + .program_ns) \(.cpu_share)"'; }
 cpu_ticks() { awk '{ print $14 + $15 }' /proc/$a/stat; }
 tell a "run 1 1"

@@ -63,7 +63,7 @@ if have java && have javac; then
 	exec {java}>"$T/java"
 	wait_for 20 grep -q libjvm.so "/proc/$pid/maps"
 	sleep 1
-	expect 0 probe-enable --json -s "$S" -p "$pid" 'hotspot*:*'
+	expect 0 probe-enable --yes --json -s "$S" -p "$pid" 'hotspot*:*'
 	want "over 500 sites armed, none refused, all read back" true \
 		"$(jq '([.armed[].sites] | add) > 500 and .refused == [] and all(.armed[]; .verified)' <<<"$out")"
 	tracing "$T/threads" --json -p "$pid" --string arg0 hotspot:thread__start

@@ -81,14 +81,16 @@ want "50 of 200" "50 150" "$hits $missed"
 expect 0 probe-disable -s "$S"
 # a kernel that allocates no more than 8 KiB of task storage: fewer frames, which the report and the counts tell
 expect 0 env PROBEPOINT_TASK_STORAGE_MAX=8192 probe-enable -s "$S" -p "$it" func:f func:f%return
-want_like "fewer frames" "*func:f%return *at most 108 calls of one thread*--maxactive asks for 256*" "$out"
+want_like "fewer frames" "*func:f%return *at most [0-9]* calls of one thread*--maxactive asks for 256*" "$out"
+most=$(sed -n 's/.*at most \([0-9]*\) calls of one thread.*/\1/p' <<<"$out")
+[ "$most" -ge 64 ] && [ "$most" -lt 200 ] || fail "$most frames in 8 KiB"
 base=${answer% *} base_returned=${answer#* }
 tell it "deep 1"
-unseen=92 answer="$((${answer% *} - base)) $((${answer#* } - base_returned))" accounts "deep, at most 108"
-want "108 of 200" "108 92" "$hits $missed"
+unseen=$((200 - most)) answer="$((${answer% *} - base)) $((${answer#* } - base_returned))" accounts "deep, at most $most"
+want "$most of 200" "$most $((200 - most))" "$hits $missed"
 expect 0 probe-disable -s "$S"
 expect 0 env PROBEPOINT_TASK_STORAGE_MAX=8192 probe-enable --json -s "$S" -p "$it" func:f%return
-want "calls_per_thread of fewer frames" 108 "$(jq -c '.armed[].calls_per_thread' <<<"$out")"
+want "calls_per_thread of fewer frames" $most "$(jq -c '.armed[].calls_per_thread' <<<"$out")"
 expect 0 probe-disable -s "$S"
 expect 1 env PROBEPOINT_TASK_STORAGE_MAX=8 probe-enable -s "$S" -p "$it" func:f%return
 want_like "no frames at all" "*allocates no BPF task storage*" "$out"

@@ -50,14 +50,14 @@ C
 "$CC" -O2 -no-pie "$T/main.c" "$T/many.s" -o "$T/many" || fail "does not build"
 converse "$T/many"
 
-expect 3 probe-enable --json -s $S -p $pid s:p
+expect 3 probe-enable --yes --json -s $S -p $pid s:p
 want "armed and refused" '[32767,233,"its semaphore counts to 32767, and so many sites of it are armed already"]' \
 	"$(json '[(.armed | map(.sites) | add), (.refused | length), .refused[0].reason]' <<<"$out")"
 ask hit
 want "the semaphore" 32767 "$answer"
 want "hits" 32767 "$(count $S s:p)"
 # in another session too; what is armed already counts once
-expect 3 probe-enable --json -s ${S}b -p $pid s:p
+expect 3 probe-enable --yes --json -s ${S}b -p $pid s:p
 want "in another session" '[32767,233]' "$(json '[(.armed | map(.sites) | add), (.refused | length)]' <<<"$out")"
 ask look
 want "the semaphore, of two sessions" 32767 "$answer"

@@ -404,7 +404,7 @@ int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t
 	if (!kernel_is_pinned(s))
 		o.session_process = pidfd_open(getpid(), 0);
 	if ((hooked || o.command) && !pipe2(ready, O_CLOEXEC) && !pipe2(parent, O_CLOEXEC) && (pid = fork()) == 0) {
-		if (!fork()) { /* not this process's child, so that it need not wait for it */
+		if (!process_fork_untraced()) { /* not this process's child, so that it need not wait for it */
 			close(ready[0]);
 			close(parent[1]);
 			run(&o, ready[1], parent[0]);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "runtime/kernel/kernel.h"
+#include "runtime/process.h"
 #include "runtime/semaphore.h"
 #include "sdt/error.h"
 
@@ -71,7 +72,7 @@ static void guard_start(int map)
 	pid_t pid = process < 0 ? -1 : fork();
 
 	if (!pid) {
-		pid = fork(); /* nobody's child, so that no one needs to wait for it */
+		pid = process_fork_untraced(); /* nobody's child, so that no one needs to wait for it */
 		if (!pid)
 			guard(map, process);
 		_exit(0);
