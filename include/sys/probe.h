@@ -30,6 +30,7 @@
  * C++ overloads may share one probe's name; readers have the names of one of them.
  * C needs C99 or later, or SDT_USE_VARIADIC defined.
  */
+#pragma GCC system_header
 #ifndef _SYS_PROBE_H
 #define _SYS_PROBE_H 1
 

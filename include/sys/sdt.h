@@ -68,12 +68,11 @@
  *
  * A provider cannot be called func: that is how tools name code without a note.
  */
+#ifndef __ASSEMBLER__
+#pragma GCC system_header /* as in /usr/include, wherever it is found: __names are what -Weverything complains of */
+#endif
 #ifndef _SYS_SDT_H
 #define _SYS_SDT_H 1
-
-#ifndef __ASSEMBLER__
-#pragma GCC system_header /* as it is in /usr/include; of what macros leave in user code, compilers warn nevertheless */
-#endif
 
 #if defined SDT_NO_LINK_ORDER || (defined __clang__ ? __clang_major__ < 12 : __GNUC__ < 11)
 #define __SDT_LINK_ORDER 0
@@ -363,7 +362,11 @@
  */
 extern "C++" {
 typedef void __sdt_other; /* taken as it is: structures, vectors, ... */
-enum __sdt_integer {};    /* taken by value: it can be a bit-field */
+#ifdef __clang__
+enum __sdt_integer {}; /* taken by value: it can be a bit-field, which clang takes from nowhere else */
+#else
+typedef void __sdt_integer;
+#endif
 enum __sdt_real {};       /* taken as its bits: see __SDT_NEAT in C below */
 enum __sdt_address {};    /* taken as its number */
 enum __sdt_method {};     /* taken inside a structure: clang has no register for it */
@@ -432,6 +435,11 @@ template <class __sdt_R, class __sdt_C> struct __sdt_type<__sdt_R __sdt_C::*, fa
 };
 #endif
 
+#if __cplusplus >= 201103L
+#define __SDT_0 nullptr
+#else
+#define __SDT_0 0
+#endif
 template <class __sdt_T> char (&__sdt_size(__sdt_T *))[sizeof(__sdt_T) + 1];
 template <class __sdt_T, unsigned long __sdt_N> char (&__sdt_size(__sdt_T (*)[__sdt_N]))[sizeof(void *) + 1];
 char (&__sdt_size(...))[sizeof(void *) + 1];
@@ -439,7 +447,7 @@ template <class __sdt_T> char (&__sdt_sign(__sdt_T *))[__sdt_type<__sdt_T>::__sd
 template <class __sdt_T, unsigned long __sdt_N> char (&__sdt_sign(__sdt_T (*)[__sdt_N]))[1];
 char (&__sdt_sign(...))[3];
 template <class __sdt_T>
-typename __sdt_type<__sdt_T>::__sdt_how __sdt_tag(__sdt_T *, char (*)[sizeof(__sdt_T) + 1] = 0);
+typename __sdt_type<__sdt_T>::__sdt_how __sdt_tag(__sdt_T *, char (*)[sizeof(__sdt_T) + 1] = __SDT_0);
 template <class __sdt_T, unsigned long __sdt_N> __sdt_address __sdt_tag(__sdt_T (*)[__sdt_N]);
 __sdt_address __sdt_tag(...);
 
@@ -449,10 +457,12 @@ __sdt_address __sdt_tag(...);
  * nothing is copied or converted.
  */
 #define __SDT_VALUE_OF(T) inline __attribute__((__always_inline__)) T operator,
+#ifdef __clang__
 template <class __sdt_T> __SDT_VALUE_OF(__sdt_T)(__sdt_integer, __sdt_T __sdt_x)
 {
 	return __sdt_x;
 }
+#endif
 template <class __sdt_T> __SDT_VALUE_OF(__UINTPTR_TYPE__)(__sdt_address, __sdt_T *__sdt_x)
 {
 	return reinterpret_cast<__UINTPTR_TYPE__>(__sdt_x);
@@ -484,7 +494,7 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 }
 #undef __SDT_VALUE_OF
 }
-#define __SDT_NULL(x) static_cast<__typeof__(x) *>(0)
+#define __SDT_NULL(x) static_cast<__typeof__(x) *>(__SDT_0)
 #if __cplusplus >= 201103L || defined __clang__
 #define __SDT_SIZEOF(x) static_cast<int>(sizeof(::__sdt_size(__SDT_NULL(x))) - 1)
 #else /* values of local types would come to the ellipsis, too */
@@ -521,9 +531,17 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 		__sdt_u.__sdt_bits; \
 	})
 #define __SDT_NUMBER(x) ((__UINTPTR_TYPE__)__builtin_choose_expr(__SDT_IS_POINTER(x), (x), (void *)0))
+#ifdef __clang__ /* by value, since a register variable would name its vector register */
+#define __SDT_IS_AGGREGATE(x) \
+	(__builtin_classify_type(x) == 9 || __builtin_classify_type(x) == 12 || __builtin_classify_type(x) == 13)
+#define __SDT_OTHER(x) \
+	__builtin_choose_expr(__SDT_IS_INTEGER(x) || __SDT_IS_AGGREGATE(x), (x), ((void)0, (x)))
+#else
+#define __SDT_OTHER(x) (x)
+#endif
 #define __SDT_NEAT(x) \
 	__builtin_choose_expr(__SDT_IS_REAL(x), __SDT_BITS(x), \
-	                      __builtin_choose_expr(__SDT_IS_POINTER(x), __SDT_NUMBER(x), (x)))
+	                      __builtin_choose_expr(__SDT_IS_POINTER(x), __SDT_NUMBER(x), __SDT_OTHER(x)))
 #endif
 
 #define _SDT_PROBE(provider, name, n, arglist) __SDT_PROBE(provider, name, n, __SDT_LIST##n arglist)
@@ -543,7 +561,8 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 
 /* ---- pieces of asm statements ----------------------------------------------------- */
 
-#if __STDC_VERSION__ >= 199901L || __cplusplus >= 201103L || defined SDT_USE_VARIADIC
+#if (defined __cplusplus ? __cplusplus >= 201103L : defined __STDC_VERSION__ && __STDC_VERSION__ >= 199901L) || \
+	defined SDT_USE_VARIADIC
 #define STAP_PROBE_ASM(...) __SDT_ASM(__VA_ARGS__, 0, 0)
 #define __SDT_ASM(provider, name, operands, is_string, ...) __SDT_PASTE(__SDT_ASM_, is_string)(provider, name, operands)
 #define __SDT_ASM_0(provider, name, operands) __SDT_ASM_1(provider, name, __SDT_STR(operands))
