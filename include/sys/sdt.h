@@ -436,9 +436,12 @@ template <class __sdt_R, class __sdt_C> struct __sdt_type<__sdt_R __sdt_C::*, fa
 #endif
 
 #if __cplusplus >= 201103L
+decltype(nullptr) __sdt_null(); /* the word itself, in user code, draws -Wc++98-compat, and 0 -Wzero-as-null-... */
 #define __SDT_0 nullptr
+#define __SDT_NULL(x) static_cast<__typeof__(x) *>(::__sdt_null())
 #else
 #define __SDT_0 0
+#define __SDT_NULL(x) static_cast<__typeof__(x) *>(0)
 #endif
 template <class __sdt_T> char (&__sdt_size(__sdt_T *))[sizeof(__sdt_T) + 1];
 template <class __sdt_T, unsigned long __sdt_N> char (&__sdt_size(__sdt_T (*)[__sdt_N]))[sizeof(void *) + 1];
@@ -494,7 +497,6 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 }
 #undef __SDT_VALUE_OF
 }
-#define __SDT_NULL(x) static_cast<__typeof__(x) *>(__SDT_0)
 #if __cplusplus >= 201103L || defined __clang__
 #define __SDT_SIZEOF(x) static_cast<int>(sizeof(::__sdt_size(__SDT_NULL(x))) - 1)
 #else /* values of local types would come to the ellipsis, too */
