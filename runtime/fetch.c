@@ -86,7 +86,7 @@ static void add_value(struct steps *steps, const struct pp_site *site, const str
 	}
 }
 
-static enum pp_kind kind_of(char class, const struct operand *operand)
+static enum pp_kind kind_of(char class, const struct operand *operand, bool is_float)
 {
 	switch (class) {
 	case PPN_CLASS_SIGNED:
@@ -108,7 +108,7 @@ static enum pp_kind kind_of(char class, const struct operand *operand)
 			return PP_FLOAT;
 		break;
 	}
-	if (operand->is_float && operand->size >= 4)
+	if (is_float && operand->size >= 4)
 		return PP_FLOAT;
 	return operand->is_signed ? PP_SIGNED : PP_UNSIGNED;
 }
@@ -141,7 +141,7 @@ int fetch_compile(const struct pp_site *site, struct fetch_program *program)
 		if (!operand_is_sane(operand))
 			return error_set(EINVAL, "argument %d of %s:%s is of %d bytes, and 1, 2, 4 or 8 can be read", i,
 			                 probe->provider, probe->name, operand->size);
-		kind = kind_of(class, operand);
+		kind = kind_of(class, operand, operand->is_float || (i < 32 && site->floats >> i & 1));
 		if (kind == PP_STRING && nstrings++ >= RECORD_STRINGS_MAX)
 			kind = PP_POINTER;
 		add_value(&steps, site, operand, kind == PP_SIGNED || (kind == PP_CHAR && operand->is_signed));

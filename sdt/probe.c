@@ -135,6 +135,7 @@ static void take(struct making *m, const struct note *note)
 		}
 	}
 	site->operands = (char *)note->operands;
+	site->floats = notes_floats(m->notes, note->location);
 	m->n++;
 }
 

@@ -256,8 +256,35 @@
 #define __SDT_PROBE(provider, name, n, list) \
 	do { \
 		__SDT_USE_SEMAPHORE(provider, name) \
-		__SDT_PLACE(provider, name, __SDT_SEMAPHORE(provider, name), n, list); \
+		__extension__({ \
+			__asm__ __volatile__ __SDT_INLINE( \
+				__SDT_BODY(provider, name, ".Lsdt_", "_%=", "_%=", "_%=", __SDT_LINKED, \
+				           __SDT_SEMAPHORE(provider, name), __SDT_FORM##n) \
+					__SDT_FLOATS##n __SDT_BASE \
+				: : __SDT_ARGS##n list, [__sdt_f] __SDT_MASK##n list); \
+		}); \
 	} while (0)
+
+/*
+ * Which arguments are floating numbers, bit 0 for the first: a note of our own
+ * (PPN_FLOATS of doc/note-format.md) where there are any, since readers of
+ * .note.stapsdt do not know the mark `f`.
+ */
+#define __SDT_FLOATS \
+	".if %c[__sdt_f]\n" \
+	__SDT_FLOATS_SECTION \
+	".balign 4\n" \
+	".4byte 4,.Lsdt_5_%=-.Lsdt_6_%=,5\n" \
+	".asciz \"ppn\"\n" \
+	".Lsdt_6_%=: " __SDT_ADDRESS ".Lsdt_0_%=\n" \
+	".4byte %c[__sdt_f]\n" \
+	".Lsdt_5_%=: .popsection\n" \
+	".endif\n"
+#if __SDT_LINK_ORDER
+#define __SDT_FLOATS_SECTION ".pushsection .note.probepoint,\"o?\",\"note\",.Lsdt_0_%=\n"
+#else
+#define __SDT_FLOATS_SECTION ".pushsection .note.probepoint,\"?\",\"note\"\n"
+#endif
 
 /* ---- arguments: %n prints the number's negative, so -4@ comes from 4 -------------- */
 
@@ -346,13 +373,66 @@
 #define __SDT_ARGS12(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
 	__SDT_ARGS11(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11), __SDT_ARG(12, c, a12)
 
+#define __SDT_FLOATS0
+#define __SDT_FLOATS1 __SDT_FLOATS
+#define __SDT_FLOATS2 __SDT_FLOATS
+#define __SDT_FLOATS3 __SDT_FLOATS
+#define __SDT_FLOATS4 __SDT_FLOATS
+#define __SDT_FLOATS5 __SDT_FLOATS
+#define __SDT_FLOATS6 __SDT_FLOATS
+#define __SDT_FLOATS7 __SDT_FLOATS
+#define __SDT_FLOATS8 __SDT_FLOATS
+#define __SDT_FLOATS9 __SDT_FLOATS
+#define __SDT_FLOATS10 __SDT_FLOATS
+#define __SDT_FLOATS11 __SDT_FLOATS
+#define __SDT_FLOATS12 __SDT_FLOATS
+
+#define __SDT_MASK0(c) "n"(0)
+#define __SDT_MASK1(c, a1) c##_SIZE(__SDT_BIT1(a1))
+#define __SDT_MASK2(c, a1, a2) c##_SIZE(__SDT_BIT2(a1, a2))
+#define __SDT_MASK3(c, a1, a2, a3) c##_SIZE(__SDT_BIT3(a1, a2, a3))
+#define __SDT_MASK4(c, a1, a2, a3, a4) c##_SIZE(__SDT_BIT4(a1, a2, a3, a4))
+#define __SDT_MASK5(c, a1, a2, a3, a4, a5) c##_SIZE(__SDT_BIT5(a1, a2, a3, a4, a5))
+#define __SDT_MASK6(c, a1, a2, a3, a4, a5, a6) c##_SIZE(__SDT_BIT6(a1, a2, a3, a4, a5, a6))
+#define __SDT_MASK7(c, a1, a2, a3, a4, a5, a6, a7) c##_SIZE(__SDT_BIT7(a1, a2, a3, a4, a5, a6, a7))
+#define __SDT_MASK8(c, a1, a2, a3, a4, a5, a6, a7, a8) c##_SIZE(__SDT_BIT8(a1, a2, a3, a4, a5, a6, a7, a8))
+#define __SDT_MASK9(c, a1, a2, a3, a4, a5, a6, a7, a8, a9) c##_SIZE(__SDT_BIT9(a1, a2, a3, a4, a5, a6, a7, a8, a9))
+#define __SDT_MASK10(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) c##_SIZE(__SDT_BIT10(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10))
+#define __SDT_MASK11(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) c##_SIZE(__SDT_BIT11(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11))
+#define __SDT_MASK12(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) c##_SIZE(__SDT_BIT12(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12))
+
+#define __SDT_BIT1(a1) (__SDT_IS_FLOATING(a1) ? 1 : 0)
+#define __SDT_BIT2(a1, a2) \
+	__SDT_BIT1(a1) + (__SDT_IS_FLOATING(a2) ? 2 : 0)
+#define __SDT_BIT3(a1, a2, a3) \
+	__SDT_BIT2(a1, a2) + (__SDT_IS_FLOATING(a3) ? 4 : 0)
+#define __SDT_BIT4(a1, a2, a3, a4) \
+	__SDT_BIT3(a1, a2, a3) + (__SDT_IS_FLOATING(a4) ? 8 : 0)
+#define __SDT_BIT5(a1, a2, a3, a4, a5) \
+	__SDT_BIT4(a1, a2, a3, a4) + (__SDT_IS_FLOATING(a5) ? 16 : 0)
+#define __SDT_BIT6(a1, a2, a3, a4, a5, a6) \
+	__SDT_BIT5(a1, a2, a3, a4, a5) + (__SDT_IS_FLOATING(a6) ? 32 : 0)
+#define __SDT_BIT7(a1, a2, a3, a4, a5, a6, a7) \
+	__SDT_BIT6(a1, a2, a3, a4, a5, a6) + (__SDT_IS_FLOATING(a7) ? 64 : 0)
+#define __SDT_BIT8(a1, a2, a3, a4, a5, a6, a7, a8) \
+	__SDT_BIT7(a1, a2, a3, a4, a5, a6, a7) + (__SDT_IS_FLOATING(a8) ? 128 : 0)
+#define __SDT_BIT9(a1, a2, a3, a4, a5, a6, a7, a8, a9) \
+	__SDT_BIT8(a1, a2, a3, a4, a5, a6, a7, a8) + (__SDT_IS_FLOATING(a9) ? 256 : 0)
+#define __SDT_BIT10(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) \
+	__SDT_BIT9(a1, a2, a3, a4, a5, a6, a7, a8, a9) + (__SDT_IS_FLOATING(a10) ? 512 : 0)
+#define __SDT_BIT11(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) \
+	__SDT_BIT10(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) + (__SDT_IS_FLOATING(a11) ? 1024 : 0)
+#define __SDT_BIT12(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
+	__SDT_BIT11(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) + (__SDT_IS_FLOATING(a12) ? 2048 : 0)
+
 #ifdef __cplusplus
 /*
  * One rule for all types: the argument's own type decides, never what it converts
  * to. A null pointer to that type selects an overload; nothing is evaluated.
  *
  *     __sdt_size      length of an array: the type's size and 1
- *     __sdt_sign      length of an array: 2 for signed integers and enumerations, else 1
+ *     __sdt_kind_of   length of an array: 2 for signed integers and enumerations, 3 for
+ *                     float and double, else 1; 4 where the type cannot be looked at
  *     __sdt_tag       how the operand gets its value
  *
  * Functions, arrays without bound and arrays of variable length are no template
@@ -371,7 +451,7 @@ enum __sdt_real {};       /* taken as its bits: see __SDT_NEAT in C below */
 enum __sdt_address {};    /* taken as its number */
 enum __sdt_method {};     /* taken inside a structure: clang has no register for it */
 template <class __sdt_T, bool = __is_enum(__sdt_T)> struct __sdt_type {
-	enum { __sdt_signed = 0 };
+	enum { __sdt_kind = 0 };
 	typedef __sdt_other __sdt_how;
 };
 template <class __sdt_T> struct __sdt_type<__sdt_T, true> : __sdt_type<__underlying_type(__sdt_T)> {};
@@ -379,12 +459,12 @@ template <class __sdt_T> struct __sdt_type<const __sdt_T, false> : __sdt_type<__
 template <class __sdt_T> struct __sdt_type<volatile __sdt_T, false> : __sdt_type<__sdt_T> {};
 template <class __sdt_T> struct __sdt_type<const volatile __sdt_T, false> : __sdt_type<__sdt_T> {};
 template <class __sdt_T> struct __sdt_type<__sdt_T *, false> {
-	enum { __sdt_signed = 0 };
+	enum { __sdt_kind = 0 };
 	typedef __sdt_address __sdt_how;
 };
-#define __SDT_TYPE(T, is_signed, how) \
+#define __SDT_TYPE(T, kind, how) \
 	template <> struct __sdt_type<T, false> { \
-		enum { __sdt_signed = (is_signed) }; \
+		enum { __sdt_kind = (kind) }; \
 		typedef how __sdt_how; \
 	};
 #ifdef __CHAR_UNSIGNED__
@@ -423,14 +503,16 @@ __SDT_TYPE(char32_t, 0, __sdt_integer)
 #ifdef __cpp_char8_t
 __SDT_TYPE(char8_t, 0, __sdt_integer)
 #endif
-__SDT_TYPE(float, 0, __sdt_real)
+__SDT_TYPE(float, 2, __sdt_real)
 #ifdef __LP64__
-__SDT_TYPE(double, 0, __sdt_real)
+__SDT_TYPE(double, 2, __sdt_real)
+#else
+__SDT_TYPE(double, 2, __sdt_other)
 #endif
 #undef __SDT_TYPE
 #ifdef __clang__
 template <class __sdt_R, class __sdt_C> struct __sdt_type<__sdt_R __sdt_C::*, false> {
-	enum { __sdt_signed = 0 };
+	enum { __sdt_kind = 0 };
 	typedef __sdt_method __sdt_how;
 };
 #endif
@@ -446,9 +528,9 @@ decltype(nullptr) __sdt_null(); /* the word itself, in user code, draws -Wc++98-
 template <class __sdt_T> char (&__sdt_size(__sdt_T *))[sizeof(__sdt_T) + 1];
 template <class __sdt_T, unsigned long __sdt_N> char (&__sdt_size(__sdt_T (*)[__sdt_N]))[sizeof(void *) + 1];
 char (&__sdt_size(...))[sizeof(void *) + 1];
-template <class __sdt_T> char (&__sdt_sign(__sdt_T *))[__sdt_type<__sdt_T>::__sdt_signed + 1];
-template <class __sdt_T, unsigned long __sdt_N> char (&__sdt_sign(__sdt_T (*)[__sdt_N]))[1];
-char (&__sdt_sign(...))[3];
+template <class __sdt_T> char (&__sdt_kind_of(__sdt_T *))[__sdt_type<__sdt_T>::__sdt_kind + 1];
+template <class __sdt_T, unsigned long __sdt_N> char (&__sdt_kind_of(__sdt_T (*)[__sdt_N]))[1];
+char (&__sdt_kind_of(...))[4];
 template <class __sdt_T>
 typename __sdt_type<__sdt_T>::__sdt_how __sdt_tag(__sdt_T *, char (*)[sizeof(__sdt_T) + 1] = __SDT_0);
 template <class __sdt_T, unsigned long __sdt_N> __sdt_address __sdt_tag(__sdt_T (*)[__sdt_N]);
@@ -503,9 +585,10 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 #define __SDT_IS_LOCAL(T) (__is_enum(T) || __is_class(T) || __is_union(T))
 #define __SDT_SIZEOF(x) \
 	static_cast<int>(sizeof(::__sdt_size(__SDT_NULL(x))) - \
-	                 sizeof(char[sizeof(::__sdt_sign(__SDT_NULL(x))) == 3 && __SDT_IS_LOCAL(__typeof__(x)) ? -1 : 1]))
+	                 sizeof(char[sizeof(::__sdt_kind_of(__SDT_NULL(x))) == 4 && __SDT_IS_LOCAL(__typeof__(x)) ? -1 : 1]))
 #endif
-#define __SDT_IS_SIGNED(x) (sizeof(::__sdt_sign(__SDT_NULL(x))) == 2)
+#define __SDT_IS_SIGNED(x) (sizeof(::__sdt_kind_of(__SDT_NULL(x))) == 2)
+#define __SDT_IS_FLOATING(x) (sizeof(::__sdt_kind_of(__SDT_NULL(x))) == 3)
 #define __SDT_SIZE(x) (__SDT_IS_SIGNED(x) ? __SDT_SIZEOF(x) : -__SDT_SIZEOF(x))
 #define __SDT_NEAT(x) (static_cast<__typeof__(::__sdt_tag(__SDT_NULL(x)))>(0), x)
 
@@ -524,6 +607,8 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
  * number: clang knows of integers only that they fit into registers.
  */
 #define __SDT_IS_REAL(x) (__builtin_classify_type(x) == 8 && __SDT_SIZEOF(x) <= (int)sizeof(long))
+#define __SDT_IS_FLOATING(x) \
+	(__builtin_types_compatible_p(__typeof__(x), float) || __builtin_types_compatible_p(__typeof__(x), double))
 #define __SDT_BITS(x) \
 	({ \
 		union { \
