@@ -148,8 +148,35 @@ static int emit_argument(struct parser *p, const struct token *token, size_t i)
 
 static int no_float(const struct parser *p, const struct token *token)
 {
-	return fail(p, token->at, "'%.*s' is a floating-point number, and filters know integers and strings only",
+	return fail(p, token->at, "'%.*s' is a floating-point field, and filters read integer and string fields only",
 	            (int)token->length, p->tokens.text + token->at);
+}
+
+/*
+ * Leaves an integer that orders floating-point arguments: the bits of a positive
+ * number, the complement of the magnitude of a negative one.
+ */
+static int emit_float(struct parser *p, size_t i, struct value *value)
+{
+	const struct token *token = &value->token;
+	int err = 0;
+
+	value->type = TYPE_FLOAT;
+	value->size = p->program->size[i];
+	for (int pass = 0; !err && pass < 2; pass++) { /* twice, because no step copies the top */
+		err = emit_argument(p, token, i);
+		if (!err && value->size == 4)
+			err = parser_emit_step(p, token, &(struct fetch_step){ .op = FETCH_EXTEND, .a = 4, .c = true });
+	}
+	if (!err)
+		err = emit(p, token, FETCH_IMM, false, 63);
+	if (!err)
+		err = emit(p, token, FETCH_SHR, true, 0);
+	if (!err)
+		err = emit(p, token, FETCH_IMM, false, FLOAT_MAGNITUDE(value->size));
+	if (!err)
+		err = emit(p, token, FETCH_AND, false, 0);
+	return err ? err : emit(p, token, FETCH_XOR, false, 0);
 }
 
 static size_t address_size(const struct parser *p)
@@ -163,7 +190,7 @@ static int argument(struct parser *p, size_t i, struct value *value)
 	bool typed = i < p->probe->nargs && p->probe->args[i].class != PPN_CLASS_NONE;
 
 	if (kind == PP_FLOAT)
-		return no_float(p, &value->token);
+		return emit_float(p, i, value);
 	value->type = kind == PP_STRING ? TYPE_STRING : TYPE_INTEGER;
 	value->is_unsigned = p->program->size[i] == 8 && kind != PP_SIGNED && kind != PP_CHAR;
 	value->may_be_string = p->program->size[i] == address_size(p) && (kind == PP_POINTER || !typed);
