@@ -30,11 +30,10 @@
  * C++ overloads may share one probe's name; readers have the names of one of them.
  * C needs C99 or later, or SDT_USE_VARIADIC defined.
  */
+#include <sys/sdt.h>
 #pragma GCC system_header
 #ifndef _SYS_PROBE_H
 #define _SYS_PROBE_H 1
-
-#include <sys/sdt.h>
 
 #define PROBE_DECLARE(provider, name, prototype, parameters) \
 	__PROBE_DECLARE(provider, name, prototype, __PROBE_COUNT parameters, parameters)

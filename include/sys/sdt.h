@@ -27,7 +27,8 @@
  *     _SDT_HAS_SEMAPHORES        each probe has an unsigned short PROVIDER_NAME_semaphore, not zero
  *                                while somebody is interested; the program defines it, usually in
  *                                a file made by dtrace -G
- *     STAP_SDT_ARG_CONSTRAINT    the asm constraint of arguments, without quotes
+ *     STAP_SDT_ARG_CONSTRAINT    the asm constraint of arguments, without quotes; m takes arguments
+ *                                that have an address
  *     SDT_NO_LINK_ORDER          write no section flag that gold and binutils before 2.36 do not
  *                                know; see below
  *
@@ -49,17 +50,23 @@
  * with bfd. Objects made with either header link together in any order, but not
  * by ld -r.
  *
- * Types. The note tells size and sign of each argument. C derives them by
- * arithmetic on the type; C++ by overloading, which tells enumerations as well.
- * A float or double is kept in memory or an integer register, and has no mark of
- * its own: the readers that know the mark `f` are fewer than those it stops.
+ * Types. The note has size and sign of each argument's own type, as SystemTap's
+ * header has them: structures, unions, vectors and classes as well, which are not
+ * copied. C derives the sign by arithmetic on the type, C++ by templates. C++ has
+ * the sign of enumerations and of __int128 too, as C; SystemTap's C++ calls both
+ * unsigned. A value of 1, 2, 4 or 8 bytes can be read, whatever its type.
+ *
+ * A float or double is kept in memory or an integer register, and has no mark `f`,
+ * because gdb 13 drops all arguments of a probe that has it. A note of our own says
+ * which arguments are floating numbers: PPN_FLOATS of doc/note-format.md.
  *
  * Registers go by their long names, of which readers take as many bytes as the
  * size says: gdb knows no %r8b, and one such argument hides all of a probe.
  *
  * clang, given the choice of the constraint "nor", stores to memory at every site;
  * up to six arguments it is told to take registers. On aarch64, where registers
- * are many, it always takes them.
+ * are many, it always takes them; there structures of more than 8 bytes need
+ * STAP_SDT_ARG_CONSTRAINT nor.
  *
  * Mind that a global variable may stand in a note by its name, g(%rip), which gdb
  * and libbpf cannot read (STAP_SDT_ARG_CONSTRAINT nr avoids it, for a load at each
@@ -650,9 +657,10 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 
 #if (defined __cplusplus ? __cplusplus >= 201103L : defined __STDC_VERSION__ && __STDC_VERSION__ >= 199901L) || \
 	defined SDT_USE_VARIADIC
-#define STAP_PROBE_ASM(...) __SDT_ASM(__VA_ARGS__, 0, 0)
+#define STAP_PROBE_ASM(...) __SDT_ASM(__VA_ARGS__, , 0, 0)
 #define __SDT_ASM(provider, name, operands, is_string, ...) __SDT_PASTE(__SDT_ASM_, is_string)(provider, name, operands)
-#define __SDT_ASM_0(provider, name, operands) __SDT_ASM_1(provider, name, __SDT_STR(operands))
+#define __SDT_ASM_(provider, name, operands) __SDT_ASM_1(provider, name, __SDT_STR(operands))
+#define __SDT_ASM_0 __SDT_ASM_ /* no operands at all */
 #ifdef __clang__ /* counts macros anew in each asm statement */
 #define __SDT_ASM_1(provider, name, operands) \
 	__SDT_BODY(provider, name, "99", "", "b", "f", __SDT_GROUPED, __SDT_SEMAPHORE(provider, name), operands) \
@@ -665,6 +673,8 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 	".endm\n__sdt_site\n.purgem __sdt_site\n" __SDT_BASE
 #endif
 #define STAP_PROBE_ASM_TEMPLATE(n) __SDT_FORM##n, 1
+#undef __SDT_ARGS0
+#define __SDT_ARGS0(...) "n"(0)
 #define STAP_PROBE_ASM_OPERANDS(n, ...) __SDT_ARGS##n(__SDT_MANY, __VA_ARGS__)
 #endif
 
