@@ -54,6 +54,7 @@ struct pp_site {
 	uint64_t semaphore;        /* its address as linked */
 	uint64_t semaphore_offset; /* ... and where the file holds it */
 	uint32_t flags;            /* PPN_FLAG_* */
+	uint32_t floats;           /* bit i: operand i is a float or double, though its text has no `f` */
 	uint8_t role;              /* enum site_role, runtime/function.h; 0 for all that notes tell of */
 	uint8_t code[16];          /* the file's bytes from offset on, zeroes past its end */
 	bool noted;                /* a note names it; else a request does, as func:SYMBOL */

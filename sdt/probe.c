@@ -188,6 +188,7 @@ static void take(struct making *m, const struct note *note)
 	}
 	site->noted = true;
 	site->operands = (char *)note->operands;
+	site->floats = notes_floats(m->notes, note->location);
 	m->n++;
 }
 

@@ -20,6 +20,12 @@ sound() {
 		*) wrong "$1: no site of $name at $at: $bytes" ;;
 		esac
 	done <"$T/notes"
+	# Notes of floating arguments are those of the living sites that have such: no more, no fewer.
+	[ -n "${3-}" ] && return
+	readelf -nW "$2" 2>/dev/null | sed -n 's/.*(0x00000005).*data: \(.. .. .. .. .. .. .. ..\) .*/\1/p' |
+		awk '{ print "0x" $8 $7 $6 $5 $4 $3 $2 $1 }' | sort >"$T/floats"
+	awk '$2 == "here" || $2 == "dead" || ($2 == "twice" && $6 ~ /^8@/) { print $3 }' "$T/notes" | sort >"$T/floats.wanted"
+	cmp -s "$T/floats.wanted" "$T/floats" || wrong "$1: notes of floats at" $(<"$T/floats"), not at $(<"$T/floats.wanted")
 }
 
 # check WHAT BINARY LIVING [MIXED]: LIVING is how many notes there must be of twice and of here.
