@@ -29,9 +29,13 @@ values() {
 n=0 lines=0 long=${PROBEPOINT_LONG-}
 seed=${SEED:-$RANDOM}
 echo "seed $seed"
-for flags in -O0 -O1 -O2 -O3 -Os -Og; do values "$seed" "${long:+3}60" $flags; done
+# The short form takes every second level and every sixth of the other sets, beginning by the seed.
+for flags in -O0 -O1 -O2 -O3 -Os "-Og -g $COMPARE"; do
+	[ "$long" ] || [ $((n++ % 2)) = $((seed % 2)) ] || continue
+	values "$seed" "${long:+3}60" $flags
+done
 while read -r flags; do
-	[ "$long" ] || [ $((n++ % 3)) = $((seed % 3)) ] || continue
+	[ "$long" ] || [ $((n++ % 6)) = $((seed % 6)) ] || continue
 	values $((seed + 1)) "${long:+1}50" $flags
 done <<'E'
 -O2 -fPIC

@@ -7,16 +7,22 @@ PLUGIN=$B/lib/probepoint.so
 SOURCES=$PWD/tests/plugin
 [ -f "$PLUGIN" ] || fail "$PLUGIN is not there: is the plugin built?"
 
-# What every compilation with the plugin is given besides: GCC compiles a second time, with -g or without, and fails
-# if the code differs. A test sets it to nothing before it calls probed if its subject does not allow that.
+# With this option GCC compiles a second time, with -g or without, and fails if the code differs. In the long form every
+# compilation with the plugin has it. In the short form those have it that name it, because it doubles their time. A
+# test sets it to nothing before it calls probed if its subject does not allow it.
 COMPARE=${COMPARE--fcompare-debug}
 
 # probed GLOBS [provider=NAME...]: the compiler's arguments, in $with.
 probed() {
 	local arg
-	with=($COMPARE "-fplugin=$PLUGIN" "-fplugin-arg-probepoint-functions=$1")
+	with=(${PROBEPOINT_LONG:+$COMPARE} "-fplugin=$PLUGIN" "-fplugin-arg-probepoint-functions=$1")
 	shift
 	for arg; do with+=("-fplugin-arg-probepoint-$arg"); done
+}
+
+# option_sets: the lines of standard input, in $sets; those that begin with "long " in the long form only.
+option_sets() {
+	if [ "${PROBEPOINT_LONG-}" ]; then mapfile -t sets < <(sed 's/^long //'); else mapfile -t sets < <(sed '/^long /d'); fi
 }
 
 # The probes of a file, one line a site: "provider:name operands".
