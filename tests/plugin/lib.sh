@@ -53,7 +53,7 @@ descriptions() {
 # unknown_operands FILE: those that not all of gdb, libbpf and bcc read. None: fails, as grep does.
 unknown_operands() {
 	sites "$1" | cut -s -d' ' -f2- | tr ' ' '\n' |
-		grep -vE '^-?[1248]@(\$-?[0-9]+|%([re]?([abcd]x|[sd]i|bp)|[abcd]l|sil|dil|bpl|r(8|9|1[0-5])[dw]?)|-?[0-9]*\(%r(bp|sp|[0-9a-z]+)\))$'
+		grep -vE '^-?[1248]@(\$-?[0-9]+|%([re]?([abcd]x|[sd]i|[sb]p)|[abcd]l|sil|dil|bpl|r(8|9|1[0-5])[dw]?)|-?[0-9]*\(%r(bp|sp|[0-9a-z]+)\))$'
 }
 names() { sites "$1" | sed 's/ .*//' | sort -u; }
 
