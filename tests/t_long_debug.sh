@@ -18,7 +18,7 @@ for package in ${PACKAGES:-ninja-build re2 fmtlib libjsoncpp-dev leveldb}; do
 		[ $done -lt 10 ] || break
 		compiles -O0 -fsyntax-only || continue # needs what is not there
 		for flags in "-O1 -g -fchecking" "-O2 -g -fchecking" "-O3 -fchecking"; do
-			compiles $flags "${with[@]}" && continue
+			compiles $flags $COMPARE "${with[@]}" && continue
 			cp "$T/log" "$T/log.with"
 			compiles $flags $COMPARE || { echo "${file##*/}, $flags: differs without the plugin too"; continue; }
 			head -n 20 "$T/log.with"
@@ -26,6 +26,7 @@ for package in ${PACKAGES:-ninja-build re2 fmtlib libjsoncpp-dev leveldb}; do
 		done
 		sites=$((sites + $(sites "$T/o.o" | wc -l)))
 		done=$((done + 1))
+		echo "$package: ${file#"$source"/}"
 	done < <(find "$source" \( -name '*.cc' -o -name '*.cpp' -o -name '*.cxx' \) -printf '%s %p\n' | sort -rn | cut -d' ' -f2-)
 	echo "$package: $done files"
 	total=$((total + done))
