@@ -75,8 +75,8 @@ want "value given up" "kept:moved__return" "$(sites "$T/kept" | grep :moved__ret
 seed=${SEED:-$RANDOM} n=0
 echo "seed $seed"
 tails() { # SEED OPTION...
-	local what="tails.py make $1 ${COUNT:-100}, ${*:2}"
-	python3 "$SOURCES/tails.py" make "$1" "${COUNT:-100}" >"$T/tails.c" || fail "$what"
+	local what="tails.py make $1 ${TAILS:-100}, ${*:2}"
+	python3 "$SOURCES/tails.py" make "$1" "${TAILS:-100}" >"$T/tails.c" || fail "$what"
 	shift
 	set -- "$@" -fno-ipa-icf # equal functions are one without the plugin
 	$GCC -w "$@" -S "$T/tails.c" -o "$T/plain.s" || fail "$what: does not build"
