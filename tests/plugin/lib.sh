@@ -20,6 +20,21 @@ probed() {
 	for arg; do with+=("-fplugin-arg-probepoint-$arg"); done
 }
 
+# compile COMMAND...: runs the compiler. If its two compilations differ without the plugin too, GCC is at fault (16 with
+# -Og -g is), and the file is compiled once, with the plugin.
+compile() {
+	local arg plain=() once=()
+	for arg; do
+		[[ $arg = -fplugin* ]] || plain+=("$arg")
+		[[ $arg = -fcompare-debug ]] || once+=("$arg")
+	done
+	"$@" 2>"$T/compile.log" && return
+	cat "$T/compile.log"
+	grep -q 'fcompare-debug.*failure' "$T/compile.log" && ! "${plain[@]}" 2>/dev/null || return 1
+	echo "-fcompare-debug fails without the plugin too"
+	"${once[@]}"
+}
+
 # option_sets: the lines of standard input, in $sets; those that begin with "long " in the long form only.
 option_sets() {
 	if [ "${PROBEPOINT_LONG-}" ]; then mapfile -t sets < <(sed 's/^long //'); else mapfile -t sets < <(sed '/^long /d'); fi
