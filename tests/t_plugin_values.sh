@@ -16,7 +16,7 @@ values() {
 	}
 	(cd "$T" && ASAN_OPTIONS=detect_leaks=0 gdb -q -nx -batch -x p.gdb ./p) >"$T/out" 2>"$T/err" </dev/null
 	grep '^f[0-9]*__' "$T/out" >"$T/got"
-	cmp -s "$T/p.expected" "$T/got" || {
+	same_in_gdb "$T/p.expected" "$T/got" || {
 		diff "$T/p.expected" "$T/got" | head -n 10
 		head -n 3 "$T/err"
 		fail "seed $seed, $*: gdb read something else"

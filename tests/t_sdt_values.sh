@@ -46,7 +46,8 @@ check() {
 	address=$(sed -n 's/^address //p' "$T/out")
 	sed "s/-\?[0-9]*@//g; s/&wanted/$address/g" "$T/expected" | sort -u >"$T/values.expected"
 	sed -n 's/^= //p' "$T/out" | sort -u >"$T/values"
-	diff "$T/values.expected" "$T/values" >"$T/diff" || { wrong "$what: values differ"; cat "$T/diff"; }
+	same_in_gdb "$T/values.expected" "$T/values" ||
+		{ wrong "$what: values differ"; diff "$T/values.expected" "$T/values"; }
 	count=$((count + $(wc -l <"$T/values.expected")))
 }
 
