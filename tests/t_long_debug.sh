@@ -5,6 +5,12 @@
 need readelf
 probed '*'
 
+# The largest file of a package is compiled with each, the others with one.
+option_sets <<'E'
+-O1 -g -fchecking
+-O2 -g -fchecking
+-O3 -fchecking
+E
 # compiles OPTION...: the file; GCC may be wrong about -g by itself.
 compiles() { timeout 300 "$GXX" -w -std=gnu++17 "${places[@]}" "$@" -c "$file" -o "$T/o.o" >"$T/log" 2>&1; }
 total=0 sites=0
@@ -17,7 +23,9 @@ for package in ${PACKAGES:-ninja-build re2 fmtlib libjsoncpp-dev leveldb}; do
 	while read -r file; do
 		[ $done -lt 10 ] || break
 		compiles -O0 -fsyntax-only || continue # needs what is not there
-		for flags in "-O1 -g -fchecking" "-O2 -g -fchecking" "-O3 -fchecking"; do
+		own=("${sets[@]}")
+		[ $done = 0 ] || own=("${sets[done % 3]}")
+		for flags in "${own[@]}"; do
 			compiles $flags $COMPARE "${with[@]}" && continue
 			cp "$T/log" "$T/log.with"
 			compiles $flags $COMPARE || { echo "${file##*/}, $flags: differs without the plugin too"; continue; }
