@@ -35,7 +35,7 @@ for package in ${PACKAGES:-ninja-build re2 fmtlib libjsoncpp-dev leveldb}; do
 		sites=$((sites + $(sites "$T/o.o" | wc -l)))
 		done=$((done + 1))
 		echo "$package: ${file#"$source"/}"
-	done < <(find "$source" \( -name '*.cc' -o -name '*.cpp' -o -name '*.cxx' \) -printf '%s %p\n' | sort -rn | cut -d' ' -f2-)
+	done < <(find "$source" -name .pc -prune -o \( -name '*.cc' -o -name '*.cpp' -o -name '*.cxx' \) -printf '%s %p\n' | sort -rn | cut -d' ' -f2-)
 	echo "$package: $done files"
 	total=$((total + done))
 done
