@@ -7,7 +7,7 @@ probed '*'
 # The least frame takes 16 bytes: DEPTH calls that are not tail calls overflow a stack of STACK KiB several times.
 DEPTH=300000 STACK=800
 [ -z "${PROBEPOINT_LONG-}" ] || DEPTH=3000000 STACK=8192
-on_small_stack() { (ulimit -Ss $STACK && exec "$@"); }
+on_small_stack() { (ulimit -c 0 && ulimit -Ss $STACK && exec "$@"); }
 
 check() {
 	local what="$*"

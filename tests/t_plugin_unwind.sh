@@ -8,7 +8,7 @@ cd "$T" || exit 1
 # As in t_plugin_tail.sh. An armed run takes two hits for each of the calls, so it is shallower.
 DEPTH=100000 STACK=800
 [ -z "${PROBEPOINT_LONG-}" ] || DEPTH=3000000 STACK=8192
-on_small_stack() { (ulimit -Ss $STACK && exec "$@"); }
+on_small_stack() { (ulimit -c 0 && ulimit -Ss $STACK && exec "$@"); }
 
 # A function of C that no exception leaves, and one of each kind that ends in a call that does not return.
 cat >ends.c <<'E'
