@@ -65,9 +65,10 @@ for line in sys.stdin: # those of a unit: the file, then each behind its size
 descriptions() {
 	readelf -nW "$1" 2>/dev/null | sed -n "/^ *ppn .*$2/{/description data/!N;s/.*description data: //;s/ //g;p}"
 }
-# unknown_operands FILE: those that not all of gdb, libbpf and bcc read. None: fails, as grep does.
+# unknown_operands FILE: those that not all of gdb, libbpf and bcc read. None: fails, as grep does. Probes of the C and
+# C++ libraries are left out: a static program has them too.
 unknown_operands() {
-	sites "$1" | cut -s -d' ' -f2- | tr ' ' '\n' |
+	sites "$1" | grep -vE '^(lib[a-z]+|rtld):' | cut -s -d' ' -f2- | tr ' ' '\n' |
 		grep -vE '^-?[1248]@(\$-?[0-9]+|%([re]?([abcd]x|[sd]i|[sb]p)|[abcd]l|sil|dil|bpl|r(8|9|1[0-5])[dw]?)|-?[0-9]*\(%r(bp|sp|[0-9a-z]+)\))$'
 }
 names() { sites "$1" | sed 's/ .*//' | sort -u; }
