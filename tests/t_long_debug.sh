@@ -12,7 +12,7 @@ option_sets <<'E'
 -O3 -fchecking
 E
 # compiles OPTION...: the file; GCC may be wrong about -g by itself.
-compiles() { timeout 300 "$GXX" -w -std=gnu++17 "${places[@]}" "$@" -c "$file" -o "$T/o.o" >"$T/log" 2>&1; }
+compiles() { timeout 900 "$GXX" -w -std=gnu++17 "${places[@]}" "$@" -c "$file" -o "$T/o.o" >"$T/log" 2>&1; }
 total=0 sites=0
 for package in ${PACKAGES:-ninja-build re2 fmtlib libjsoncpp-dev leveldb}; do
 	(debian_source "$package" && echo "$source" >"$T/source") || { part_skipped "$package"; continue; }
