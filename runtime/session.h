@@ -12,6 +12,7 @@
 struct pp_session {
 	char name[SESSION_NAME_MAX + 1];
 	bool is_private;
+	bool hasty; /* see session_open() */
 	unsigned nreaders; /* what they hold is not closed before them */
 	uint64_t lost_aside; /* records that were lost after they were read, and that no counter could take */
 	bool record; /* what is armed from here on records from the start */
@@ -59,5 +60,11 @@ static inline bool session_interrupted(const struct pp_session *session)
 {
 	return session->interrupt && *session->interrupt;
 }
+
+/*
+ * pp_session_open() for a caller that may hold the lock of another session. hasty: waits 0.1 s at most for the lock, because
+ * the command that has it may wait for the caller's. Returns -EBUSY then.
+ */
+int session_open(const char *name, bool create, bool hasty, struct pp_session **session);
 
 #endif
