@@ -59,9 +59,16 @@ struct hello {
 	int stops_command;
 };
 
+/* A process that may load the file later needs one as well where all copies are raised by hand. */
 static bool needs_owner(const struct arm_point *point)
 {
-	return !point->error && (!point->process || point->process->is_command) && semaphore_misplaced(point->site);
+	const struct process *process = point->process;
+
+	if (point->error || !semaphore_misplaced(point->site))
+		return false;
+	return !process || process->is_command ||
+	       (point->site->semaphore_in_bss &&
+	        !process_mapping(process, point->image->device, point->image->inode, point->site->offset, NULL));
 }
 
 /* ---- the hook --------------------------------------------------------------------- */
@@ -364,14 +371,17 @@ __attribute__((noreturn)) static void run(struct owner *o, int ready, int parent
 
 static void remark(struct arm_point *point, pid_t owner, bool hooked, bool stopped)
 {
+	const char *why = point->site->semaphore_in_bss ? "its semaphore is in .bss, where the kernel raises none"
+	                                                : "its semaphore shares a page with RELRO";
+
 	if (point->reason)
 		return;
 	if (!hooked && !stopped)
-		point->reason = error_sentence("its semaphore shares a page with RELRO, so it does not count in processes that "
-		                               "start later: arm them by -p when they run");
+		point->reason = error_sentence("%s, so it does not count in processes that start later: arm them by -p when they "
+		                               "run", why);
 	else if (!stopped)
-		point->reason = error_sentence("its semaphore shares a page with RELRO, so process %d raises it in processes that "
-		                               "start later, just after their start", owner);
+		point->reason = error_sentence("%s, so process %d raises it in processes that start later, just after their start", why,
+		                               owner);
 }
 
 int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t npoints, int *done)
