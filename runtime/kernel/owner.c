@@ -405,7 +405,7 @@ int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t
 	for (size_t i = 0; i < npoints; i++) {
 		if (!needs_owner(&points[i]))
 			continue;
-		if (points[i].process)
+		if (points[i].process && points[i].process->is_command)
 			o.command = points[i].process->pid;
 		if (points[i].image != last && prog >= 0)
 			hooked |= !hook(&o, points[i].image, prog);
@@ -435,7 +435,8 @@ int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t
 	for (size_t i = 0; i < npoints; i++)
 		if (needs_owner(&points[i]))
 			remark(&points[i], hello.pid, hello.pid && hooked,
-			       hello.stops_command && points[i].process && is_program(points[i].image));
+			       hello.stops_command && points[i].process && points[i].process->is_command &&
+			       is_program(points[i].image));
 	for (size_t i = 0; i < o.nhooks; i++)
 		close(o.hooks[i]);
 	if (prog >= 0)
