@@ -322,7 +322,8 @@ static int describe(struct targets *t, const struct backend *backend, struct des
 		if (err >= 0)
 			err = desc_add_point(builder, &(struct desc_point){
 				.offset = point->site->offset,
-				.semaphore_offset = semaphore_key(point->site),
+				.semaphore_offset = backend == &backend_kernel ? semaphore_key(point->site) :
+				                    point->site->has_semaphore ? point->site->semaphore_offset : 0,
 				.probe = probe_index,
 				.layout = layout,
 				.pid = point->process ? point->process->pid : 0,

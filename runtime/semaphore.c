@@ -20,7 +20,7 @@
 
 uint64_t semaphore_key(const struct pp_site *site)
 {
-	if (site->semaphore_in_bss)
+	if (semaphore_by_hand(site))
 		return DESC_BY_HAND | site->semaphore;
 	return site->has_semaphore ? site->semaphore_offset : 0;
 }
@@ -120,7 +120,7 @@ int semaphores_check(const struct pp_session *session, struct arm_point *points,
 
 /* ---- copies ---------------------------------------------------------------------- */
 
-bool semaphore_misplaced(const struct pp_site *site)
+bool semaphore_by_hand(const struct pp_site *site)
 {
 	const struct pp_image *image = site->probe->image;
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), at = site->semaphore_offset;
@@ -310,7 +310,7 @@ static int raise_copies(struct process *process, int memory, const struct arm_po
 {
 	const struct pp_site *site = points[0]->site;
 	const struct pp_image *image = points[0]->image;
-	const bool by_hand = site->semaphore_in_bss;
+	const bool by_hand = semaphore_by_hand(site);
 	uint64_t first = by_hand ? 0 : kernels_copy(process, image->device, image->inode, site->semaphore_offset), done[64];
 	const struct mapping *m = NULL;
 	size_t ndone = 0;
@@ -323,8 +323,8 @@ static int raise_copies(struct process *process, int memory, const struct arm_po
 		for (size_t i = 0; i < ndone; i++)
 			known |= done[i] == address;
 		if (!m->exec || m->write || m->shared || known || ndone == sizeof(done) / sizeof(*done) ||
-		    !(by_hand ? is_bss_copy(process, image, address - site->semaphore, site->semaphore)
-		              : is_copy(process, image, site->semaphore_offset, address)) ||
+		    !(site->semaphore_in_bss ? is_bss_copy(process, image, address - site->semaphore, site->semaphore)
+		                             : is_copy(process, image, site->semaphore_offset, address)) ||
 		    !value_at(memory, address, &value))
 			continue;
 		done[ndone++] = address;

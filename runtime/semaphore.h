@@ -20,10 +20,12 @@ int semaphores_check(const struct pp_session *session, struct arm_point *points,
  * mapping that covers the semaphore's file offset. That is the wrong one, or not the only one, if
  *
  * - the last page of the RELRO segment holds the semaphore as well (ld.lld, mold). It is writable while a program is
- *   loaded, so in a process that starts after arming the kernel raises RELRO's copy, and later finds the right one.
+ *   loaded, so in a process that starts after arming the kernel would raise RELRO's copy, and later find the right one.
+ *   The kernel is not told of such a semaphore: it would lower what it did not raise, and a process can always start
+ *   between the last look at what there is and that.
  * - the file is loaded several times (dlmopen).
  *
- * A semaphore in .bss is in no file, so the kernel raises none: every copy is raised by hand.
+ * A semaphore in .bss is in no file, so the kernel raises none. Every copy of these two is raised by hand.
  *
  * A semaphore that the kernel will lower must not be 0 then: the kernel would leave its trap in the text.
  */
@@ -63,8 +65,8 @@ void semaphores_lower(struct semaphore_lowering *list, size_t n, bool (*take)(co
 /* Clock ticks since boot, as process_start_time() counts them: the value that goes with a record. */
 uint32_t semaphore_tick(void);
 
-/* True if in processes that start later the kernel raises no copy, or another one than the site reads. */
-bool semaphore_misplaced(const struct pp_site *site);
+/* True if the kernel would raise no copy, or in processes that start later another one than the site reads. */
+bool semaphore_by_hand(const struct pp_site *site);
 
 /* Points that are about to be taken out: sees to it that the kernel can lower their semaphores. */
 struct semaphore_place {

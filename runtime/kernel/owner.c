@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Owners. In a process that starts after arming, the kernel raises the wrong copy of a semaphore that shares its page
- * with the RELRO segment (runtime/semaphore.h). A process of ours, the owner, raises the right one:
+ * Owners. In a process that starts after arming, nobody would raise a semaphore in .bss or one that shares its page with
+ * the RELRO segment (runtime/semaphore.h). A process of ours, the owner, raises it:
  *
  * 1. A uprobe at the file's entry point (of a library: its DT_INIT function) reports each process that arrives there.
  *    By then the file is mapped and RELRO is protected.
@@ -59,16 +59,15 @@ struct hello {
 	int stops_command;
 };
 
-/* A process that may load the file later needs one as well where all copies are raised by hand. */
+/* A process that may load the file later needs one as well. */
 static bool needs_owner(const struct arm_point *point)
 {
 	const struct process *process = point->process;
 
-	if (point->error || !semaphore_misplaced(point->site))
+	if (point->error || !semaphore_by_hand(point->site))
 		return false;
 	return !process || process->is_command ||
-	       (point->site->semaphore_in_bss &&
-	        !process_mapping(process, point->image->device, point->image->inode, point->site->offset, NULL));
+	       !process_mapping(process, point->image->device, point->image->inode, point->site->offset, NULL);
 }
 
 /* ---- the hook --------------------------------------------------------------------- */
