@@ -304,9 +304,16 @@ static int by_semaphore(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+struct raising {
+	semaphore_record *record;
+	void *arg;
+	bool again;   /* what is not 0 was raised already, if only in the process that it was forked from */
+	size_t count; /* how many were raised by hand */
+};
+
 /* The copies of one semaphore in a process: n points of it, all of one image. */
 static int raise_copies(struct process *process, int memory, const struct arm_point *const *points, size_t n,
-                        semaphore_record *record, void *arg)
+                        struct raising *r)
 {
 	const struct pp_site *site = points[0]->site;
 	const struct pp_image *image = points[0]->image;
@@ -339,7 +346,7 @@ static int raise_copies(struct process *process, int memory, const struct arm_po
 			continue;
 		}
 
-		if (value >= SEMAPHORE_MAX)
+		if (value >= SEMAPHORE_MAX || (r->again && value))
 			continue; /* the verification says so */
 
 		struct semaphore_raised raised = { .address = address, .offset = semaphore_key(site),
@@ -349,18 +356,17 @@ static int raise_copies(struct process *process, int memory, const struct arm_po
 		int err;
 
 		identify(process->pid, memory, &raised.exec, &raised.random);
-		err = record(&raised, arg);
+		err = r->record(&raised, r->arg);
 		if (err && err != -EEXIST)
 			return err;
 		/* One that is 0 is another than was raised: the file was unloaded and loaded again at the same place. */
-		if (!err || !value)
-			add(memory, address, 1);
+		if ((!err || !value) && add(memory, address, 1))
+			r->count++;
 	}
 	return 0;
 }
 
-int semaphores_raise_in(const struct process *process, const struct arm_point *points, size_t n,
-                        semaphore_record *record, void *arg)
+static int raise_in(const struct process *process, const struct arm_point *points, size_t n, struct raising *r)
 {
 	const struct arm_point **sorted = calloc(n + 1, sizeof(*sorted));
 	struct process *now = NULL;
@@ -379,12 +385,43 @@ int semaphores_raise_in(const struct process *process, const struct arm_point *p
 		for (end = i + 1; end < count && sorted[end]->image == sorted[i]->image &&
 		                  sorted[end]->site->semaphore == sorted[i]->site->semaphore; end++)
 			;
-		err = raise_copies(now, memory, sorted + i, end - i, record, arg);
+		err = raise_copies(now, memory, sorted + i, end - i, r);
 	}
 	if (memory >= 0)
 		close(memory);
 	process_free(now);
 	free(sorted);
+	return err;
+}
+
+int semaphores_raise_in(const struct process *process, const struct arm_point *points, size_t n,
+                        semaphore_record *record, void *arg)
+{
+	struct raising r = { .record = record, .arg = arg };
+
+	return raise_in(process, points, n, &r);
+}
+
+/* In all processes that map the image, and anew, for those that were forked meanwhile from one in which it was still 0. */
+static int raise_in_all(const struct arm_point *points, size_t n, semaphore_record *record, void *arg)
+{
+	struct raising r = { .record = record, .arg = arg };
+	int err = 0;
+
+	for (int rounds = 0; rounds < 4 && !err && (!rounds || r.count); rounds++) {
+		struct process **all = NULL;
+		size_t nall = 0;
+
+		r.count = 0;
+		r.again = rounds;
+		err = processes_mapping(points->image->device, points->image->inode, &all, &nall);
+		for (size_t k = 0; k < nall; k++) {
+			if (!err)
+				err = raise_in(all[k], points, n, &r);
+			process_free(all[k]);
+		}
+		free(all);
+	}
 	return err;
 }
 
@@ -394,8 +431,6 @@ int semaphores_raise(const struct arm_point *points, size_t n, semaphore_record 
 
 	for (size_t i = 0, end; i < n && !err; i = end) {
 		const struct process *process = points[i].process;
-		struct process **all = NULL;
-		size_t nall = 0;
 		bool any = false;
 
 		for (end = i; end < n && points[end].image == points[i].image && points[end].process == process; end++)
@@ -404,15 +439,8 @@ int semaphores_raise(const struct arm_point *points, size_t n, semaphore_record 
 			continue;
 		if (process && !process->is_command)
 			err = semaphores_raise_in(process, points + i, end - i, record, arg);
-		if (process)
-			continue;
-		err = processes_mapping(points[i].image->device, points[i].image->inode, &all, &nall);
-		for (size_t k = 0; k < nall; k++) {
-			if (!err)
-				err = semaphores_raise_in(all[k], points + i, end - i, record, arg);
-			process_free(all[k]);
-		}
-		free(all);
+		if (!process)
+			err = raise_in_all(points + i, end - i, record, arg);
 	}
 	return err;
 }
