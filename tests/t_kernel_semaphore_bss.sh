@@ -144,6 +144,21 @@ expect 0 probe-disable -q -s $S
 says "100 0" "lowered" 0
 bye
 
+# ---- a command that is killed at any moment: its owner must not keep the session's lock, nor anything else stay ----
+
+converse "$T/one"
+took probe-enable -q -s $S -f "$T/one" bss:p
+expect 0 probe-disable -q -s $S
+for ((i = 0; i < ${PROBEPOINT_LONG:+10} + 6; i++)); do
+	probe-enable -q -s $S -f "$T/one" bss:p &
+	sleep $(spread $us)
+	kill -KILL $! && wait $! 2>/dev/null
+	no_session $S || expect 0 probe-disable -q -s $S
+	says "0 0" "its semaphore after a command that was killed" 0
+	want "no trap is left by a command that was killed" "1 90" "$(site_bytes $pid "$T/one")"
+done
+bye
+
 # ---- a library that is loaded later, twice at one place ----
 
 converse "$T/loads" # without it

@@ -309,6 +309,7 @@ static void keep_only(int *fds, size_t n)
 __attribute__((noreturn)) static void run(struct owner *o, int ready, int parent)
 {
 	struct kernel_segment *s = o->segment->state;
+	struct store *store = &s->session->store;
 	int keep[HOOKS_MAX + 8], signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
 	struct ring_buffer *ring;
 	size_t n = 0;
@@ -316,6 +317,9 @@ __attribute__((noreturn)) static void run(struct owner *o, int ready, int parent
 	char byte = 0;
 
 	setsid();
+	/* The inherited one is the command's, whose lock would outlive the command if that is killed. */
+	if (store->dir >= 0 && (store->dir = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		_exit(1);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
 		signal(signals[i], signals[i] == SIGTERM ? SIG_DFL : SIG_IGN);
 	sigemptyset(&none);
@@ -327,8 +331,8 @@ __attribute__((noreturn)) static void run(struct owner *o, int ready, int parent
 	keep[n++] = parent;
 	if (s->raised_fd >= 0)
 		keep[n++] = s->raised_fd;
-	if (s->session->store.dir >= 0)
-		keep[n++] = s->session->store.dir;
+	if (store->dir >= 0)
+		keep[n++] = store->dir;
 	if (o->session_process >= 0)
 		keep[n++] = o->session_process;
 	/* 0 to 2 are the user's terminal or pipes. */
