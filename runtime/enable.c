@@ -55,8 +55,14 @@ static void share_out(struct targets *t, const struct pp_request *request, struc
 		struct arm_point *point = &t->points[i];
 
 		point->backend = rounds[0].backend;
-		if (shared && !point->error && !rounds[0].backend->takes(point->site))
+		if (shared && !point->error && (!rounds[0].backend->takes(point->site) || point->site->semaphore_in_bss))
 			rounds[1].backend = point->backend = &backend_kernel;
+		if (point->error || point->backend != &backend_agent || !point->site->semaphore_in_bss)
+			continue;
+		point->error = -EOPNOTSUPP;
+		free(point->reason);
+		point->reason = error_sentence("its semaphore, at %#llx, is in .bss, where the agent cannot raise it: use -b kernel",
+		                               (unsigned long long)point->site->semaphore);
 	}
 }
 
@@ -316,7 +322,8 @@ static int describe(struct targets *t, const struct backend *backend, struct des
 		if (err >= 0)
 			err = desc_add_point(builder, &(struct desc_point){
 				.offset = point->site->offset,
-				.semaphore_offset = point->site->has_semaphore ? point->site->semaphore_offset : 0,
+				.semaphore_offset = backend == &backend_kernel ? semaphore_key(point->site) :
+				                    point->site->has_semaphore ? point->site->semaphore_offset : 0,
 				.probe = probe_index,
 				.layout = layout,
 				.pid = point->process ? point->process->pid : 0,

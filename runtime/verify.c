@@ -150,6 +150,12 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 	bool mapped = false, writable = false;
 	uint16_t value = 0;
 
+	if (point->site->semaphore_in_bss) {
+		*unread = process_read(process, copy, &value, sizeof(value));
+		return *unread || value ? NULL : error_sentence("pid %d: its semaphore at address 0x%lx does not count: it is not "
+		                                                "where the file's .bss should be, or is full", process->pid,
+		                                                (unsigned long)copy);
+	}
 	if (!point->site->has_semaphore)
 		return NULL;
 	while ((m = process_mapping(process, image->device, image->inode, point->site->semaphore_offset, m))) {
