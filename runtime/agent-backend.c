@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "runtime/agent-session.h"
+#include "runtime/agent-wake.h"
 #include "runtime/agent/cpu.h"
 #include "runtime/clock.h"
 #include "runtime/function.h"
@@ -218,6 +219,7 @@ static void agent_close(struct pp_session *session)
 		close(k->owner);
 	}
 	agent_store_close(&k->store);
+	agent_sleepers_free(&k->sleepers);
 	free(k->pids);
 	free(k);
 	session->agent = NULL;
@@ -325,6 +327,12 @@ static int any_answers(pid_t pid, uint64_t key, void *arg)
 	return 1;
 }
 
+static int any_mapped(pid_t pid, void *unused)
+{
+	(void)pid, (void)unused;
+	return 1;
+}
+
 /* Agents are found, and asked, by their own user. */
 static int no_agent(pid_t pid)
 {
@@ -390,7 +398,8 @@ static int agent_usable(const struct pp_request *request, bool any)
 	if (agent_store_open(&store, NULL, create))
 		return -ENOENT;
 	/* Who may use the kernel reaches every process by it, with an agent or not. */
-	if (!request->nprocesses && any && (agent_may_use_kernel() || !agent_each(&store, any_answers, &store)))
+	if (!request->nprocesses && any &&
+	    (agent_may_use_kernel() || (!agent_each(&store, any_answers, &store) && !agent_each_mapped(any_mapped, NULL))))
 		err = error_set(ENOENT, "no process has an agent");
 	for (size_t i = 0; i < request->nprocesses && (!any || !trouble); i++) {
 		int bad = process_usable(&store, request->processes[i], any);
@@ -468,6 +477,14 @@ static int check_overwrite(const struct pp_session *session)
 	return 0;
 }
 
+static bool is_everybodys(const struct desc *d)
+{
+	for (uint32_t i = 0; i < d->npoints; i++)
+		if (!desc_points(d)[i].pid)
+			return true;
+	return false;
+}
+
 static int agent_arm(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints)
 {
 	struct agent_session *k = agent_of(session);
@@ -507,6 +524,10 @@ static int agent_arm(struct pp_session *session, struct segment *segment, struct
 	}
 	segment->state = loaded;
 	err = find_pids(session);
+	/* Those that sleep know of nothing that they could arm. */
+	agent_sleepers_free(&k->sleepers);
+	if (!err && is_everybodys(segment->desc))
+		err = agent_wake_all(&k->store, &k->sleepers);
 	look(k, loaded);
 	agent_store_unmark(&k->store);
 	return err;

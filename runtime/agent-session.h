@@ -37,6 +37,7 @@ struct agent_session {
 	uint64_t asked;  /* when those who do not hear of dlopen() were last asked to look */
 	bool asking;     /* they are */
 	struct agent_reader *reader;
+	struct agent_sleepers sleepers; /* who could not be woken when last something was armed for everybody */
 };
 
 struct agent_loaded { /* a segment's state */

@@ -77,6 +77,7 @@ struct image {
 	_Alignas(64) unsigned char xstate[TRACEE_XSTATE_MAX];
 };
 
+_Static_assert(sizeof(struct image) + 64 <= TRACEE_IMAGE_MAX, "room for it");
 _Static_assert(offsetof(struct image, keeper) % 16 == 8 && offsetof(struct image, frame) % 16 == 8,
                "as behind a call instruction");
 
@@ -286,7 +287,7 @@ static int begin(struct tracee *t, const struct tracee_call *call, uint64_t *at)
 
 	if (err)
 		return err;
-	*at = (text - sizeof(image)) & ~63ull;
+	*at = call->place ? (call->place + 63) & ~63ull : (text - sizeof(image)) & ~63ull;
 	image.keeper = call->keeper;
 	image.frame.returns = call->restorer;
 	image.frame.flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "runtime/agent/cpu.h"
@@ -77,8 +78,12 @@ void word_wake(uint32_t *word);
 
 /* ---- the store: store.c ---- */
 
-/* The state folder, made where it is missing; -1. From the second time on only the same. */
-int store_open(void);
+/* Where the user's folder for such things is, as the process began with; NULL. */
+void store_remember(const char *runtime_dir);
+/* The state folder; -1. make: where it is missing. From the second time on only the same. */
+int store_open(bool make);
+/* The same, where there may be none, with as few system calls as that takes. */
+int store_look(void);
 /* The folder of that name in dir, if it is the user's alone. */
 int store_folder(int dir, const char *name, bool make);
 bool store_session_ok(const char *name);
@@ -140,6 +145,10 @@ struct mapping {
 
 /* Opens what is read later, before a chroot() hides it. */
 void modules_open(void);
+/* What a file of /proc/self is: 0 or -1. */
+int modules_proc(const char *name, struct stat *st);
+/* Whether two threads have the same users, groups, capabilities and filters of system calls. */
+bool modules_same_rights(uint32_t one, uint32_t other);
 /* Reads /proc/self/maps anew; -errno. They stand in the order of their addresses. */
 int modules_read(void);
 size_t modules_count(void);
@@ -229,6 +238,8 @@ void sites_apply(void);
 /* ---- sessions: session.c ---- */
 
 struct session *agent_session(const char *name);
+/* Reads the sessions' files as the process begins: whether any is for it. Nothing is armed yet. */
+bool sessions_concern(int store);
 /* A forked child's files, and what is left behind at the end. */
 void sessions_inherit(int store);
 void sessions_leave(void);
@@ -260,13 +271,14 @@ struct agent {
 	int key;            /* of thread-specific data, -1 */
 	/* For strings on the heap, see entry.c: */
 	const unsigned *nthreads; /* the C library's, which debuggers read; NULL */
-	uint32_t own_threads;
+	uint32_t own_threads; /* that the C library counts: none */
 	uint32_t shares_memory; /* it was cloned, and not as a thread */
 	uintptr_t heap;         /* its beginning */
 	const void *heap_end;   /* where the C library has its end */
 };
 
 extern struct agent agent;
+extern struct agent_door agent_door __attribute__((visibility("hidden")));
 
 /*
  * Reads the sessions' files again and applies them; the lock is held. The agent's
@@ -274,18 +286,25 @@ extern struct agent agent;
  */
 bool agent_look(int store);
 
+/* Around what the agent's thread changes: agent.lock is held, and nobody forks. */
+void change_begin(void);
+void change_end(void);
+
 /* For wrappers, in any thread. */
 bool agent_awake(void);
+bool agent_waits(void);
 void agent_look_soon(bool wait);
-bool agent_step_aside(void);
+/* Has the thread end; alone: only where the process has no other. false: there is nothing to have back. */
+bool agent_step_aside(bool alone);
 /* Whether the program's calls come to our wrappers: wrap.c. */
 bool wrap_hears(void);
 void agent_step_back(void);
+void agent_stay_aside(void);
 
-/* The socket; serves one peer to its end, or until wake is readable. */
+/* The socket; serves one peer to its end, or until wake is readable. false: nobody came. */
 int control_open(int store);
 void control_close(int store);
-void control_serve(int listener, int wake, int store);
+bool control_serve(int listener, int wake, int store);
 
 void regions_alive(bool alive);
 void regions_close(void);

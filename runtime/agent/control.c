@@ -247,14 +247,14 @@ static bool peer_ok(int peer)
 	return !getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &size) && (!who.uid || who.uid == geteuid());
 }
 
-void control_serve(int listener, int wake, int store)
+bool control_serve(int listener, int wake, int store)
 {
 	struct agent_reply *reply = (struct agent_reply *)answer;
 	struct agent_request request;
 	int peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), fd;
 
 	if (peer < 0)
-		return;
+		return false;
 	while (peer_ok(peer)) {
 		struct pollfd polled[2] = { { .fd = peer, .events = POLLIN }, { .fd = wake, .events = POLLIN } };
 		bool sent;
@@ -264,12 +264,13 @@ void control_serve(int listener, int wake, int store)
 		if (recv(peer, &request, sizeof(request), MSG_TRUNC) != sizeof(request) ||
 		    request.magic != AGENT_MESSAGE_MAGIC)
 			break;
-		lock_get(&agent.lock);
+		change_begin();
 		fd = respond(&request, reply, store);
 		sent = send_reply(peer, reply, fd);
-		lock_put(&agent.lock);
+		change_end();
 		if (!sent)
 			break;
 	}
 	close(peer);
+	return true;
 }

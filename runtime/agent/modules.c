@@ -25,6 +25,46 @@ void modules_open(void)
 	proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+int modules_proc(const char *name, struct stat *st)
+{
+	return fstatat(proc, name, st, 0);
+}
+
+/* The lines of a thread's status that say what it may do; their length. */
+static size_t read_rights(uint32_t tid, char *to, size_t room)
+{
+	static const char *const lines[] = { "Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp:", "Seccomp_filters:" };
+	char path[40] = "task/", text[4096];
+	size_t had = 0, n = 0;
+	ssize_t got;
+	int fd;
+
+	format_number(path + strlen(path), tid);
+	strcat(path, "/status");
+	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && had < sizeof(text) - 1 && (got = read(fd, text + had, sizeof(text) - 1 - had)) > 0)
+		had += got;
+	if (fd >= 0)
+		close(fd);
+	text[had] = 0;
+	for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1)
+		for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+			if (!strncmp(at, lines[i], strlen(lines[i])) && n + (end - at) < room) {
+				memcpy(to + n, at, end - at);
+				n += end - at;
+			}
+	return n;
+}
+
+bool modules_same_rights(uint32_t one, uint32_t other)
+{
+	static char a[4096], b[4096];
+	size_t n = read_rights(one, a, sizeof(a));
+
+	/* Nothing can be said without /proc, and nothing be armed. */
+	return n == read_rights(other, b, sizeof(b)) && !memcmp(a, b, n);
+}
+
 static uint64_t take_number(const char **at, unsigned base)
 {
 	uint64_t n = 0;

@@ -4,8 +4,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -117,7 +117,7 @@ static bool began_after(const struct stat *st)
 	clock_gettime(CLOCK_BOOTTIME, &boot);
 	written = (st->st_ctim.tv_sec - real.tv_sec + boot.tv_sec) * 100 +
 	          (st->st_ctim.tv_nsec - real.tv_nsec + boot.tv_nsec) / 10000000;
-	began = agent.start_time * 100 / sysconf(_SC_CLK_TCK);
+	began = agent.start_time * 100 / (getauxval(AT_CLKTCK) ? getauxval(AT_CLKTCK) : 100);
 	return began + 1 >= written;
 }
 
@@ -245,7 +245,8 @@ static int look_session(int dir, const char *name, void *arg)
 	return 0;
 }
 
-static bool look_once(int store)
+/* Reads what there is; true: a session was there under the name of another, and is to be looked at again. */
+static bool read_sessions(int store)
 {
 	bool again = false;
 
@@ -256,17 +257,45 @@ static bool look_once(int store)
 		if (agent.sessions[i].name[0] && !agent.sessions[i].seen)
 			while (nsegments(&agent.sessions[i]))
 				forget_segment(&agent.sessions[i], 0);
-	sites_apply();
-	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
-		struct session *session = &agent.sessions[i];
+	return again;
+}
 
-		if (!session->name[0] || session->seen)
-			continue;
-		area_leave(session);
-		if (session->segments.at)
-			munmap(session->segments.at, session->segments.room);
-		memset(session, 0, sizeof(*session));
-	}
+static void forget_session(struct session *session)
+{
+	area_leave(session);
+	while (nsegments(session))
+		forget_segment(session, 0);
+	if (session->segments.at)
+		munmap(session->segments.at, session->segments.room);
+	memset(session, 0, sizeof(*session));
+}
+
+bool sessions_concern(int store)
+{
+	bool concern = false;
+
+	read_sessions(store);
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		for (size_t k = 0; k < nsegments(&agent.sessions[i]); k++) {
+			const struct segment *segment = segments_of(&agent.sessions[i])[k];
+
+			for (uint32_t p = 0; segment->desc && p < segment->desc->npoints && !concern; p++)
+				concern = segment->on[p] && segment_concerns(segment, &desc_points(segment->desc)[p]);
+		}
+	for (unsigned i = 0; i < SESSIONS_MAX && !concern; i++)
+		if (agent.sessions[i].name[0])
+			forget_session(&agent.sessions[i]);
+	return concern;
+}
+
+static bool look_once(int store)
+{
+	bool again = read_sessions(store);
+
+	sites_apply();
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (agent.sessions[i].name[0] && !agent.sessions[i].seen)
+			forget_session(&agent.sessions[i]);
 	return again;
 }
 
@@ -283,25 +312,14 @@ static bool wait_for_unloading(void)
 	return false;
 }
 
-static int look(struct dl_phdr_info *unused, size_t size, void *store)
-{
-	(void)unused, (void)size;
-	if (*(int *)store < 0)
-		sites_apply();
-	else if (look_once(*(int *)store))
-		look_once(*(int *)store);
-	return 1;
-}
-
-/* Where nobody tells us that a library is being unloaded, it must not be meanwhile: the loader waits for this to end. */
 bool agent_look(int store)
 {
 	if (!wait_for_unloading())
 		return false;
-	if (agent.behind)
-		dl_iterate_phdr(look, &store);
-	else
-		look(NULL, 0, &store);
+	if (store < 0)
+		sites_apply();
+	else if (look_once(store))
+		look_once(store);
 	return true;
 }
 
@@ -376,7 +394,7 @@ static void leave_session(int dir, const struct session *session)
 
 void sessions_leave(void)
 {
-	int store = store_open(), dir;
+	int store = store_open(false), dir;
 
 	for (unsigned i = 0; store >= 0 && i < SESSIONS_MAX; i++) {
 		if (!nsegments(&agent.sessions[i]))

@@ -205,6 +205,33 @@ struct agent_ring {
 	uint64_t taken; /* in an area that is overwritten: what is before this was read, or is lost */
 };
 
+/* ---- the door ------------------------------------------------------------------ */
+
+/*
+ * Where a controller that may trace the process wakes the agent: a note of the
+ * library's (owner "probepoint", type AGENT_NOTE_DOOR, 8 bytes: how far behind the
+ * note's own description the door lies) leads to it. Addresses are the process's.
+ */
+#define AGENT_NOTE_DOOR 0x726f6f64u /* "door" */
+#define AGENT_DOOR_MAGIC 0x72647070u /* "ppdr" */
+#define AGENT_DOOR_IMAGE 24576u /* bytes at `image` */
+#define AGENT_DOOR_CLAIMED (~0u)
+
+struct agent_door {
+	uint32_t magic, version;
+	uint64_t self;           /* the door's own address */
+	uint64_t stub, stub_end; /* a function without arguments that makes the agent's thread, by one clone(2) */
+	uint64_t restorer;       /* in the stub's range: rt_sigreturn(2) */
+	uint64_t image;          /* writable memory, for whoever has the stub called: what the call needs of a stack */
+	uint32_t image_size;
+	uint32_t closed;         /* 1: this agent sleeps for good */
+	uint64_t stack, tls;     /* the thread's; 0: not ready to be woken */
+	uint32_t tid;            /* of the agent's thread; 0: it sleeps; AGENT_DOOR_CLAIMED: it is being made */
+	int32_t error;           /* why clone(2) failed last */
+	uint32_t waker;          /* the controller's: the thread that it had call the stub last */
+	uint32_t pid;            /* the process whose thread it is or was: a forked child has the parent's words */
+};
+
 /* ---- messages ------------------------------------------------------------------ */
 
 #define AGENT_MESSAGE_MAGIC 0x6d737070u /* "ppsm" */
@@ -292,6 +319,7 @@ _Static_assert(sizeof(struct agent_area) == 320 && sizeof(struct agent_place) ==
 _Static_assert(sizeof(struct agent_request) == 88 && sizeof(struct agent_reply) == 24 &&
                sizeof(struct agent_hello) == 32 && sizeof(struct agent_segment_state) == 24 &&
                sizeof(struct agent_point_state) == 16, "message layout");
+_Static_assert(sizeof(struct agent_door) == 88, "door layout");
 _Static_assert(AGENT_RING_SLACK >= RECORD_SIZE_MAX, "a record fits behind the end");
 
 #endif
