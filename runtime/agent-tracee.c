@@ -268,7 +268,7 @@ int tracee_write(const struct tracee *t, uint64_t at, const void *bytes, size_t 
 {
 	struct iovec here = { (void *)bytes, size }, there = { (void *)at, size };
 
-	return process_vm_writev(t->pid, &here, 1, &there, 1, 0) == (ssize_t)size ? 0 : -EFAULT;
+	return process_vm_writev(t->tid, &here, 1, &there, 1, 0) == (ssize_t)size ? 0 : -EFAULT;
 }
 
 /* ---- the call ---- */
@@ -355,7 +355,7 @@ static int read_word(const struct tracee *t, uint64_t at, uint64_t *word)
 {
 	struct iovec here = { word, sizeof(*word) }, there = { (void *)at, sizeof(*word) };
 
-	return process_vm_readv(t->pid, &here, 1, &there, 1, 0) == sizeof(*word) ? 0 : -EFAULT;
+	return process_vm_readv(t->tid, &here, 1, &there, 1, 0) == sizeof(*word) ? 0 : -EFAULT;
 }
 
 int tracee_call(struct tracee *t, const struct tracee_call *call, uint64_t timeout_ns, uint64_t *result)

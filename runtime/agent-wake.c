@@ -10,7 +10,7 @@
  * A thread with a filter of system calls is not used: the new one would inherit it.
  *
  * Only one may be at it at a time, since that memory is one. Controllers keep each
- * other out by flock(2) on the process's /proc/PID/mem, which nobody opens who may
+ * other out by flock(2) on the process's memory in /proc, which nobody opens who may
  * not trace it. One that was killed leaves the thread to come back by itself; the
  * door says which it was, and the next controller sees that it is out of the stub.
  *
@@ -62,6 +62,16 @@ static bool is_mapped(const struct process *process)
 	return false;
 }
 
+/* Agents answer to their own user. */
+static bool is_ours(pid_t pid)
+{
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	return !stat(path, &st) && st.st_uid == geteuid();
+}
+
 bool agent_is_mapped(pid_t pid)
 {
 	struct process *process;
@@ -81,10 +91,8 @@ int agent_each_mapped(int (*fn)(pid_t pid, void *arg), void *arg)
 
 	for (struct dirent *entry; d && !err && (entry = readdir(d));) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		struct stat st;
 
-		if (pid > 0 && pid != getpid() && !fstatat(dirfd(d), entry->d_name, &st, 0) && st.st_uid == geteuid() &&
-		    agent_is_mapped(pid))
+		if (pid > 0 && pid != getpid() && is_ours(pid) && agent_is_mapped(pid))
 			err = fn(pid, arg);
 	}
 	if (d)
@@ -174,13 +182,14 @@ static int find_door(const struct process *process, uint64_t *at, struct agent_d
 
 /* ---- one at a time ---- */
 
-static int lock_process(pid_t pid)
+static int lock_process(const struct process *process)
 {
 	uint64_t until = clock_ns() + TRY_NS;
-	char path[32];
+	pid_t pid = process->pid;
+	char path[64];
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/mem", pid, process->tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == EACCES || errno == EPERM ? cannot_trace(pid)
@@ -342,7 +351,7 @@ static int put_word(const struct waking *w, size_t offset, uint32_t word)
 {
 	struct iovec here = { &word, sizeof(word) }, there = { (void *)(w->at + offset), sizeof(word) };
 
-	return process_vm_writev(w->process->pid, &here, 1, &there, 1, 0) == sizeof(word) ? 0 : -EFAULT;
+	return process_vm_writev(w->process->tid, &here, 1, &there, 1, 0) == sizeof(word) ? 0 : -EFAULT;
 }
 
 /* A forked child has the words of its parent, whose thread it has not. */
@@ -399,15 +408,19 @@ static int wake(struct waking *w)
 
 int agent_wake(pid_t pid)
 {
-	struct waking *w = calloc(1, sizeof(*w));
-	int lock = -1, err = w ? process_open(pid, &w->process) : error_set(ENOMEM, "out of memory");
+	struct waking *w;
+	int lock = -1, err;
 
+	if (!is_ours(pid))
+		return -ENOENT;
+	w = calloc(1, sizeof(*w));
+	err = w ? process_open(pid, &w->process) : error_set(ENOMEM, "out of memory");
 	if (!err)
 		err = process_read_maps(w->process);
 	if (!err)
 		err = find_door(w->process, &w->at, &w->door);
 	if (!err)
-		lock = err = lock_process(pid);
+		lock = err = lock_process(w->process);
 	if (lock >= 0) {
 		/* Read before it was ours, it may be another's by now. */
 		err = find_door(w->process, &w->at, &w->door);
@@ -428,7 +441,7 @@ int agent_wake(pid_t pid)
 	struct process *process;
 	struct agent_door door;
 	uint64_t at;
-	int err = process_open(pid, &process);
+	int err = is_ours(pid) ? process_open(pid, &process) : -ENOENT;
 
 	if (err)
 		return err;

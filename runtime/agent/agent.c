@@ -21,9 +21,9 @@
  * is about to begin waits for the fork, both for a limited time. A child that finds
  * itself in the middle of a change arms nothing any more.
  *
- * unshare(CLONE_NEWUSER) and setns() want a process of one thread, and a process that
- * changes its user changes only the threads that the C library knows: ours ends, and
- * starts again behind them.
+ * unshare(CLONE_NEWUSER) and setns() want a process of one thread: ours ends, and
+ * starts again behind them. A process that changes its user changes the threads that
+ * its C library knows; ours follows before the call returns, and ends if it cannot.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -68,6 +68,7 @@ static struct {
 	struct lock door;      /* who sends the thread away, or has it back */
 	uint32_t aside;        /* callers that want it away */
 	uint32_t away;         /* it was there before */
+	uint32_t follow, followed; /* changes of rights, asked for and made */
 	uint32_t awaits;       /* readers, who are to know us before we go on */
 	uint32_t forking;      /* threads in fork(2) */
 	uint32_t active;       /* something is armed, or counted */
@@ -206,6 +207,81 @@ static void look_now(int store)
 	word_wake(&life.done);
 }
 
+/* ---- following the program's rights ---- */
+
+#define GROUPS_MAX 65536
+
+/* What a thread may do, and what was asked of ours: of the wrapper that has the door's lock. */
+static struct rights {
+	long option, a, b, c, d; /* of prctl(2), where it is that */
+	uint32_t tid;
+	uint32_t uid[3], gid[3], fsuid, fsgid;
+	int ngroups;
+	struct {
+		uint32_t effective, permitted, inheritable;
+	} caps[2];
+	uint32_t groups[GROUPS_MAX];
+} rights;
+
+struct caps_header {
+	uint32_t version;
+	int pid;
+};
+
+#define CAPS_VERSION 0x20080522u
+
+static void rights_read(struct rights *r)
+{
+	struct caps_header h = { CAPS_VERSION, 0 };
+
+	r->tid = syscall(SYS_gettid);
+	syscall(SYS_getresuid, &r->uid[0], &r->uid[1], &r->uid[2]);
+	syscall(SYS_getresgid, &r->gid[0], &r->gid[1], &r->gid[2]);
+	r->fsuid = syscall(SYS_setfsuid, -1);
+	r->fsgid = syscall(SYS_setfsgid, -1);
+	r->ngroups = syscall(SYS_getgroups, GROUPS_MAX, r->groups);
+	syscall(SYS_capget, &h, r->caps);
+}
+
+/* Groups, then users, then capabilities: each needs what the next may take. Whether it went well is looked at behind it. */
+static void rights_take(const struct rights *r)
+{
+	struct caps_header h = { CAPS_VERSION, 0 };
+
+	if (r->option) {
+		syscall(SYS_prctl, r->option, r->a, r->b, r->c, r->d);
+		return;
+	}
+	syscall(SYS_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0);
+	for (int again = 0; again < 2; again++) { /* rights may come back with the user */
+		if (r->ngroups >= 0)
+			syscall(SYS_setgroups, r->ngroups, r->groups);
+		syscall(SYS_setresgid, r->gid[0], r->gid[1], r->gid[2]);
+		syscall(SYS_setresuid, r->uid[0], r->uid[1], r->uid[2]);
+		syscall(SYS_setfsgid, r->fsgid);
+		syscall(SYS_setfsuid, r->fsuid);
+	}
+	syscall(SYS_capset, &h, r->caps);
+	syscall(SYS_prctl, PR_SET_KEEPCAPS, 0, 0, 0, 0);
+}
+
+/* In the thread; false: it is not what the program's thread is, and has to end. */
+static bool follow(void)
+{
+	uint32_t wanted = __atomic_load_n(&life.follow, __ATOMIC_ACQUIRE);
+	bool same;
+
+	if (wanted == life.followed)
+		return true;
+	rights_take(&rights);
+	same = modules_same_rights(rights.tid, agent.tid);
+	__atomic_store_n(&life.followed, wanted, __ATOMIC_RELEASE);
+	word_wake(&life.followed);
+	return same;
+}
+
+/* ---- serving ---- */
+
 static int64_t now_ms(void)
 {
 	struct timespec t;
@@ -232,21 +308,13 @@ static int late_look(int store, int64_t *due)
 	return !left ? -1 : *due > now_ms() ? *due - now_ms() : 0;
 }
 
-/* How many threads the process has, ours among them. */
-static unsigned nthreads(void)
-{
-	struct stat st;
-
-	return modules_proc("task", &st) ? 0 : st.st_nlink - 2;
-}
-
 /*
  * Whether the thread is what the first thread is: a process that has given up rights
  * must not keep one that has them, and one that nobody but us is left of is to end.
  */
 static bool may_stay(void)
 {
-	return nthreads() != 1 && modules_same_rights(agent.pid, agent.tid);
+	return modules_nthreads() != 1 && modules_same_rights(agent.pid, agent.tid);
 }
 
 struct thread_files {
@@ -293,6 +361,8 @@ static void serve(struct thread_files *files)
 			break;
 		if (n > 0 && polled[0].revents && read(files->wake, &info, sizeof(info)) < 0 && errno == EAGAIN)
 			polled[0].fd = -1; /* somebody else's, and not for us to take */
+		if (!follow())
+			break;
 		if (n > 0 || now_ms() - looked >= TICK_MS) {
 			looked = now_ms();
 			if (!may_stay())
@@ -499,6 +569,35 @@ void agent_step_back(void)
 		lock_put(&life.door);
 }
 
+static void have_followed(long option, long a, long b, long c, long d)
+{
+	uint32_t wanted;
+
+	if (!agent_awake() || !lock_try(&life.door, 2000))
+		return;
+	rights.option = option;
+	rights.a = a;
+	rights.b = b;
+	rights.c = c;
+	rights.d = d;
+	rights_read(&rights);
+	wanted = __atomic_add_fetch(&life.follow, 1, __ATOMIC_SEQ_CST);
+	wake();
+	for (unsigned i = 0; i < 2000 && agent_awake() && __atomic_load_n(&life.followed, __ATOMIC_ACQUIRE) != wanted; i++)
+		word_wait(&life.followed, wanted - 1, 1);
+	lock_put(&life.door);
+}
+
+void agent_follow(void)
+{
+	have_followed(0, 0, 0, 0, 0);
+}
+
+void agent_follow_prctl(long option, long a, long b, long c, long d)
+{
+	have_followed(option, a, b, c, d);
+}
+
 /* As that, but nobody comes back by it. */
 void agent_stay_aside(void)
 {
@@ -561,6 +660,7 @@ static void in_child(void)
 	forks = 0;
 	life.forking = life.aside = life.late = 0;
 	life.done = life.wanted;
+	life.followed = life.follow;
 	life.door.word = 0;
 	if (!life.active)
 		return;

@@ -145,8 +145,8 @@ struct mapping {
 
 /* Opens what is read later, before a chroot() hides it. */
 void modules_open(void);
-/* What a file of /proc/self is: 0 or -1. */
-int modules_proc(const char *name, struct stat *st);
+/* How many threads the process has, the agent's among them; 0: that is not known. */
+unsigned modules_nthreads(void);
 /* Whether two threads have the same users, groups, capabilities and filters of system calls. */
 bool modules_same_rights(uint32_t one, uint32_t other);
 /* Reads /proc/self/maps anew; -errno. They stand in the order of their addresses. */
@@ -300,6 +300,9 @@ bool agent_step_aside(bool alone);
 bool wrap_hears(void);
 void agent_step_back(void);
 void agent_stay_aside(void);
+/* The calling thread has other rights now, or made this prctl(2): the agent's thread takes the same, or ends. */
+void agent_follow(void);
+void agent_follow_prctl(long option, long a, long b, long c, long d);
 
 /* The socket; serves one peer to its end, or until wake is readable. false: nobody came. */
 int control_open(int store);

@@ -214,9 +214,12 @@ static int look_session(int dir, const char *name, void *arg)
 	if (!store_session_ok(name))
 		return 0;
 	fd = store_folder(dir, name, false);
+	session = agent_session(name);
+	/* A process that has given up its rights may not read it any more: what is armed stays, until the folder goes. */
+	if (fd < 0 && session && errno == EACCES)
+		session->seen = true;
 	if (fd < 0)
 		return 0;
-	session = agent_session(name);
 	if (!session)
 		session = session_new(name);
 	if (session && !fstat(fd, &st)) {

@@ -157,11 +157,10 @@ EXPORT int setns(int fd, int kind)
 	{ \
 		static void *known; \
 		int(*next) parameters = real(&known, #name); \
-		bool aside = agent_step_aside(false); \
 		int result = next arguments; \
 \
-		if (aside) \
-			agent_step_back(); \
+		if (result >= 0) \
+			agent_follow(); \
 		return result; \
 	}
 
@@ -184,7 +183,7 @@ EXPORT int prctl(int option, ...)
 	static void *known;
 	int (*next)(int, unsigned long, unsigned long, unsigned long, unsigned long) = real(&known, "prctl");
 	unsigned long a, b, c, d;
-	bool aside;
+	bool aside = false;
 	va_list rest;
 	int result;
 
@@ -194,14 +193,17 @@ EXPORT int prctl(int option, ...)
 	c = va_arg(rest, unsigned long);
 	d = va_arg(rest, unsigned long);
 	va_end(rest);
-	aside = (option == PR_SET_NO_NEW_PRIVS || option == PR_SET_SECCOMP || option == PR_CAPBSET_DROP ||
-	         option == PR_CAP_AMBIENT || option == PR_SET_SECUREBITS) && agent_step_aside(false);
+	/* Behind a filter of system calls there is no thread of ours. */
+	if (option == PR_SET_SECCOMP)
+		aside = agent_step_aside(false);
 	result = next(option, a, b, c, d);
-	/* Behind a filter of system calls no thread is made. */
-	if (aside && option == PR_SET_SECCOMP && !result)
+	if (aside && !result)
 		agent_stay_aside();
 	else if (aside)
 		agent_step_back();
+	if (result >= 0 && (option == PR_SET_NO_NEW_PRIVS || option == PR_CAPBSET_DROP || option == PR_CAP_AMBIENT ||
+	                    option == PR_SET_SECUREBITS))
+		agent_follow_prctl(option, a, b, c, d);
 	return result;
 }
 
