@@ -129,15 +129,15 @@ static bool is_there(const char *path)
 int store_look(void)
 {
 	char path[sizeof(remembered) + 32];
+	struct stat st;
 
-	if (*remembered) {
+	if (*remembered && !stat(remembered, &st) && st.st_uid == getauxval(AT_EUID) && !(st.st_mode & 022)) {
 		strcpy(path, remembered);
 		strcat(path, "/probepoint");
-		if (is_there(path))
-			return store_open(false);
+	} else {
+		strcpy(path, "/tmp/probepoint-");
+		format_number(path + strlen(path), getauxval(AT_EUID));
 	}
-	strcpy(path, "/tmp/probepoint-");
-	format_number(path + strlen(path), getauxval(AT_EUID));
 	return is_there(path) ? store_open(false) : -1;
 }
 

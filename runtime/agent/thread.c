@@ -33,7 +33,7 @@
 _Static_assert(offsetof(struct agent_door, stack) == DOOR_STACK && offsetof(struct agent_door, tls) == DOOR_TLS &&
                offsetof(struct agent_door, tid) == DOOR_TID && offsetof(struct agent_door, error) == DOOR_ERROR, "door");
 
-static char stack[GUARD + STACK] __attribute__((aligned(65536)));
+static char stack[2 * GUARD + STACK] __attribute__((aligned(64)));
 static char tls[TLS_HEAD + TLS_ROOM] __attribute__((aligned(64)));
 static char image[AGENT_DOOR_IMAGE] __attribute__((aligned(64)));
 
@@ -184,7 +184,7 @@ void agent_thread_main(void)
 	signals_block(&before);
 	tls_begin();
 	if (!guarded)
-		guarded = !cpu_call(SYS_mprotect, (long)stack, GUARD, PROT_NONE, 0, 0, 0);
+		guarded = !cpu_call(SYS_mprotect, ((long)stack + GUARD - 1) & -(long)GUARD, GUARD, PROT_NONE, 0, 0, 0);
 	agent_run();
 	for (;;)
 		cpu_call(SYS_exit, 0, 0, 0, 0, 0, 0);
