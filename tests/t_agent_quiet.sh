@@ -67,12 +67,13 @@ observed() {
 	rm "$file.in"
 }
 # The calls of all its threads and processes, behind the loader's; what the agent does there is a look for the state.
+# How often the heap grows depends on where it begins, and how often a thread waits, on the others.
 calls() {
 	local file
 	for file in "$1".[0-9]*; do
 		awk 'NR == 1 { seen = 1 } /^execve\(.*= 0$/ { seen = 0 } seen { print } /^munmap/ { seen = 1 }' "$file"
 	done | grep -v "probepoint.*ENOENT\|^newfstatat(AT_FDCWD, \"$XDG_RUNTIME_DIR\"" | sed -E 's/^([a-z0-9_]+)\(.*/\1/' |
-		grep -Ev '^(futex|sched_yield|madvise|rt_sigreturn|restart_syscall|---|\+\+\+|<)' | sort | uniq -c
+		grep -Ev '^(brk|futex|sched_yield|madvise|rt_sigreturn|restart_syscall|---|\+\+\+|<)' | sort | uniq -c
 }
 
 same() { # NAME COMMAND...
@@ -100,7 +101,8 @@ same alone "$T/quiet" alone
 seq 50000 >"$T/numbers"
 same sort sort --parallel=4 -n "$T/numbers" -
 same cat cat "$T/quiet" -
-have python3 && same python3 python3 -IS -c 'import threading, sys
+python=$(python3 -c 'import sys; print(sys.executable)') # what stands in the path may be a script
+[ "$python" ] && same python3 "$python" -IS -c 'import threading, sys
 t = threading.Thread(target=print, args=("thread",)); t.start(); t.join(); sys.stdin.read()'
 have perl && same perl perl -e 'use POSIX; if (!fork) { exit 3 } wait; print $? >> 8, "\n"; <STDIN>'
 have git && same git git cat-file --batch
