@@ -18,9 +18,10 @@ imported=$(nm -D --undefined-only "$AGENT" | awk '{ sub("@.*", "", $NF); print $
 want "what the agent imports beyond what it may" "" \
 	"$(comm -23 <(echo "$imported") <(tr ' ' '\n' <<<"$allowed" | sort) | grep -v '^__tls_get_addr$\|^__stack_chk\|^__asan\|^__ubsan' | tr '\n' ' ')"
 
-# The thread that waits for the end of the input, in the process or a child of it: its /proc folder.
+# The process that waits for the end of the input $input, this one or a child of it: its /proc folder is left in $place.
 waiting() {
 	local task
+	[ "/proc/$1/fd/0" -ef "$input" ] &&
 	for task in /proc/"$1"/task/*; do
 		[ -r "$task/syscall" ] && [[ $(<"$task/syscall") == "$read_call 0x0 "* ]] && { place=/proc/$1; return; }
 	done 2>/dev/null
@@ -53,7 +54,7 @@ look() {
 }
 # observed FILE COMMAND...: its system calls are left in FILE.PID..., what it is in FILE.state, its output in FILE.out.
 observed() {
-	local file=$1 status pid end
+	local file=$1 status pid end input=$1.in
 	shift
 	mkfifo "$file.in"
 	strace -D -ff -o "$file" ${preload:+-E LD_PRELOAD="$preload"} "$@" <"$file.in" >"$file.out" 2>"$file.err" & pid=$!
