@@ -18,12 +18,12 @@ imported=$(nm -D --undefined-only "$AGENT" | awk '{ sub("@.*", "", $NF); print $
 want "what the agent imports beyond what it may" "" \
 	"$(comm -23 <(echo "$imported") <(tr ' ' '\n' <<<"$allowed" | sort) | grep -v '^__tls_get_addr$\|^__stack_chk\|^__asan\|^__ubsan' | tr '\n' ' ')"
 
-# The process that waits for the end of the input $input, this one or a child of it: its /proc folder is left in $place.
+# The thread that waits for the end of the input $input, in this process or a child of it: its /proc folder is left in
+# $place. (That of a process says little when its first thread has ended.)
 waiting() {
 	local task
-	[ "/proc/$1/fd/0" -ef "$input" ] &&
 	for task in /proc/"$1"/task/*; do
-		[ -r "$task/syscall" ] && [[ $(<"$task/syscall") == "$read_call 0x0 "* ]] && { place=/proc/$1; return; }
+		[ "$task/fd/0" -ef "$input" ] && [[ $(<"$task/syscall") == "$read_call 0x0 "* ]] && { place=$task; return; }
 	done 2>/dev/null
 	for task in $(cat /proc/"$1"/task/*/children 2>/dev/null); do
 		waiting "$task" && return
@@ -40,7 +40,7 @@ done < <(readelf -lW "$AGENT")
 look() {
 	local fd range perms offset device inode path size unnamed=0
 	for fd in "$1"/fd/*; do echo "fd ${fd##*/} $(readlink "$fd" | numbers)"; done
-	for fd in "$1"/task/*; do echo "task $(<"$fd/comm")"; done
+	for fd in "$1"/../*; do echo "task $(<"$fd/comm")"; done
 	while read -r range perms offset device inode path; do
 		size=$((0x${range#*-} - 0x${range%-*}))
 		case $path in
