@@ -68,13 +68,14 @@ observed() {
 	rm "$file.in"
 }
 # The calls of all its threads and processes, behind the loader's; what the agent does there is a look for the state.
-# How often the heap grows depends on where it begins, and how often a thread waits, on the others.
+# How often the heap grows depends on where it begins, so does what is cut off a thread's heap, and how often a thread
+# waits, on the others.
 calls() {
 	local file
 	for file in "$1".[0-9]*; do
 		awk 'NR == 1 { seen = 1 } /^execve\(.*= 0$/ { seen = 0 } seen { print } /^munmap/ { seen = 1 }' "$file"
 	done | grep -v "probepoint.*ENOENT\|^newfstatat(AT_FDCWD, \"$XDG_RUNTIME_DIR\"" | sed -E 's/^([a-z0-9_]+)\(.*/\1/' |
-		grep -Ev '^(brk|futex|sched_yield|madvise|rt_sigreturn|restart_syscall|---|\+\+\+|<)' | sort | uniq -c
+		grep -Ev '^(brk|munmap|futex|sched_yield|madvise|rt_sigreturn|restart_syscall|---|\+\+\+|<)' | sort | uniq -c
 }
 
 same() { # NAME COMMAND...
