@@ -221,7 +221,7 @@ static void put_json(const char *session, const struct reading *reading)
 		json_object_array_add(probes, row);
 	}
 	document = json_of("session", text_json(session), "time", json_object_new_uint64(reading->time),
-	                   "probes", probes, NULL);
+	                   "probes", probes, "uncounted", json_object_new_uint64(pp_stat_uncounted(reading->stat)), NULL);
 	if (reading->has_cost)
 		json_object_object_add(document, "cost", json_of(
 			"hits", json_object_new_uint64(reading->cost.hits),
@@ -347,12 +347,17 @@ static void remarks(const struct options *o, const struct reading *reading)
 
 static void show(struct stat_command *c, struct reading *reading, bool rates)
 {
+	size_t n = pp_stat_uncounted(reading->stat);
+
 	if (c->options.json) {
 		put_json(options_session_name(&c->options), reading);
 		return;
 	}
 	qsort(reading->rows, reading->n, sizeof(*reading->rows), by_hits);
 	put_table(&c->options, reading, rates);
+	if (n)
+		remark(&c->options, "%zu process%s ended uncounted: killed, or by _exit(2), while nobody kept what %s counted", n,
+		       n == 1 ? "" : "es", n == 1 ? "it" : "they");
 	remarks(&c->options, reading);
 	qsort(reading->rows, reading->n, sizeof(*reading->rows), by_name);
 }

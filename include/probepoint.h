@@ -310,6 +310,8 @@ size_t pp_stat_processes(const struct pp_stat *stat, size_t row);
 pid_t pp_stat_process(const struct pp_stat *stat, size_t row, size_t i, uint64_t *hits);
 size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row); /* sites that were taken out, see pp_session_budget() */
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts);
+/* Processes that were killed, or ended by _exit(2), and whose counts nobody kept: what they counted is missing. */
+size_t pp_stat_uncounted(const struct pp_stat *stat);
 
 /* ---- records --------------------------------------------------------------- */
 

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/agent-keeper.h"
 #include "runtime/agent-session.h"
 #include "runtime/agent-wake.h"
 #include "runtime/agent/cpu.h"
@@ -523,6 +524,8 @@ static int agent_arm(struct pp_session *session, struct segment *segment, struct
 		return err;
 	}
 	segment->state = loaded;
+	if (!session->is_private)
+		agent_keeper_start(&k->store);
 	err = find_pids(session);
 	/* Those that sleep know of nothing that they could arm. */
 	agent_sleepers_free(&k->sleepers);
@@ -606,6 +609,36 @@ static void agent_counts(const struct segment *segment, uint32_t point, struct p
 	                              .lost = c->lost };
 }
 
+struct unkept {
+	const struct agent_store *store;
+	size_t n;
+};
+
+static int count_unkept(uint32_t number, pid_t pid, void *arg)
+{
+	struct unkept *u = arg;
+	void *bytes = NULL;
+	size_t size;
+
+	if (agent_store_read(u->store, "unkept", number, pid, sizeof(struct agent_child), &bytes, &size))
+		return 0;
+	if (size == sizeof(struct agent_child)) {
+		const struct agent_child *child = bytes;
+
+		u->n += child->magic == AGENT_CHILD_MAGIC && process_start_time(pid) != child->start_time;
+	}
+	free(bytes);
+	return 0;
+}
+
+static size_t agent_uncounted(struct pp_session *session)
+{
+	struct unkept u = { &agent_of(session)->store, 0 };
+
+	agent_store_each(u.store, "unkept", count_unkept, &u);
+	return u.n;
+}
+
 const struct backend backend_agent = {
 	.name = "agent",
 	.open = agent_open,
@@ -622,6 +655,7 @@ const struct backend backend_agent = {
 	.release = agent_release,
 	.armed = agent_armed,
 	.counts = agent_counts,
+	.uncounted = agent_uncounted,
 	.reader_open = agent_reader_open,
 	.reader_next = agent_reader_next,
 	.reader_close = agent_reader_close,

@@ -90,6 +90,9 @@ struct backend {
 	/* Whether a point was taken out because the session costs too much. NULL: never. */
 	bool (*over_budget)(const struct segment *segment, uint32_t point);
 
+	/* How many processes ended without anybody having kept what they counted. NULL: that cannot be. */
+	size_t (*uncounted)(struct pp_session *session);
+
 	/* Whether a point is still armed, and its counts. */
 	bool (*armed)(const struct segment *segment, uint32_t point);
 	void (*counts)(const struct segment *segment, uint32_t point, struct pp_counts *counts);

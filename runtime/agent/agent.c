@@ -166,7 +166,7 @@ static bool own_descriptors(void)
 static void come_to_life(bool child)
 {
 	for (unsigned i = 0; i < AREAS_MAX; i++) {
-		agent.areas[i].fd = -1;
+		agent.areas[i].fd = agent.areas[i].keep = -1;
 		if (agent.areas[i].at && agent.areas[i].session && area_renew(&agent.areas[i], !child))
 			return;
 	}
@@ -202,6 +202,7 @@ static void look_now(int store)
 
 	change_begin();
 	agent_look(store);
+	areas_keep(store);
 	change_end();
 	__atomic_store_n(&life.done, wanted, __ATOMIC_RELEASE);
 	word_wake(&life.done);
@@ -428,6 +429,7 @@ static bool begin_thread(struct thread_files *files)
 	files->store = store_open(true);
 	agent.begins = __atomic_exchange_n(&life.begins, 0, __ATOMIC_ACQ_REL);
 	agent_look(files->store);
+	areas_keep(files->store);
 	if (child && files->store >= 0)
 		sessions_inherit(files->store);
 	if ((agent.begins || child) && files->store >= 0)

@@ -168,6 +168,7 @@ struct area {
 	struct session *session; /* NULL: nobody's now */
 	struct agent_area *at;   /* mapped for ever, at one place; NULL before its first use */
 	int fd;                  /* the memfd, in the agent's thread; -1 */
+	int keep;                /* a connection to whoever keeps it, there as well; -1 */
 	bool asked;              /* somebody has been given it */
 	uint32_t next_ring;      /* where to look first for one to take by force: the last such was the one before */
 	struct vector places;    /* struct agent_place: our own copy */
@@ -240,6 +241,8 @@ void sites_apply(void);
 struct session *agent_session(const char *name);
 /* Reads the sessions' files as the process begins: whether any is for it. Nothing is armed yet. */
 bool sessions_concern(int store);
+/* Says in the session's folder that nobody keeps what this process counts, or takes it back. */
+void session_unkept(int store, const struct session *session, bool unkept);
 /* A forked child's files, and what is left behind at the end. */
 void sessions_inherit(int store);
 void sessions_leave(void);
@@ -308,6 +311,9 @@ void agent_follow_prctl(long option, long a, long b, long c, long d);
 int control_open(int store);
 void control_close(int store);
 bool control_serve(int listener, int wake, int store);
+
+/* Hands areas to the keeper that it has not got yet. */
+void areas_keep(int store);
 
 void regions_alive(bool alive);
 void regions_close(void);

@@ -199,6 +199,7 @@ enum agent_reason area_make(struct session *session)
 		}
 		area->index = area - agent.areas;
 		area->fd = fd;
+		area->keep = -1;
 		area->session = session;
 		area_fill(area);
 	}
@@ -220,6 +221,10 @@ void area_records(struct session *session)
 
 void area_leave(struct session *session)
 {
+	if (session->area && session->area->keep >= 0) {
+		close(session->area->keep);
+		session->area->keep = -1;
+	}
 	if (session->area)
 		session->area->session = NULL;
 	session->area = NULL;

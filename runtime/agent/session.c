@@ -345,6 +345,30 @@ void sessions_inherit(int store)
 	}
 }
 
+static void unkept_name(char name[64], uint32_t pid)
+{
+	strcpy(name, "unkept-0-");
+	format_number(name + strlen(name), pid);
+}
+
+void session_unkept(int store, const struct session *session, bool unkept)
+{
+	struct agent_child child = {
+		.magic = AGENT_CHILD_MAGIC, .version = AGENT_VERSION, .pid = agent.pid, .start_time = agent.start_time,
+	};
+	int dir = store < 0 ? -1 : store_folder(store, session->name, false);
+	char name[64];
+
+	if (dir < 0)
+		return;
+	unkept_name(name, agent.pid);
+	if (unkept)
+		store_write(dir, name, &child, sizeof(child));
+	else
+		unlinkat(dir, name, 0);
+	close(dir);
+}
+
 static void write_segment_counts(int dir, const struct area *area, const struct segment *segment)
 {
 	uint32_t n = segment->desc->npoints;
@@ -391,6 +415,9 @@ static void leave_session(int dir, const struct session *session)
 			write_segment_counts(dir, session->area, segment);
 		child_name(name, segment->number, agent.pid);
 		if (segment->inherited)
+			unlinkat(dir, name, 0);
+		unkept_name(name, agent.pid);
+		if (session->area)
 			unlinkat(dir, name, 0);
 	}
 }

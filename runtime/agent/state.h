@@ -139,7 +139,7 @@ struct agent_area {
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* what rdtsc and CLOCK_MONOTONIC said when this was made */
 	uint32_t overwrite;      /* 1: the oldest records make room for new ones */
-	uint32_t reserved0;
+	uint32_t written;        /* the controllers': 1: what was counted before exec(2) has been written down, or is just now */
 	uint64_t reserved[5];
 
 	/*
@@ -273,6 +273,29 @@ struct agent_segment_state {
 	uint32_t npoints, armed, pending, refused; /* of the points that concern this process and are on */
 };
 
+/* ---- the keeper ------------------------------------------------------------------ */
+
+/*
+ * STATE/agents/keeper is the socket of a process that keeps areas, so that what was
+ * counted outlives the process that counted: doc/agent-protocol.md. An agent sends one
+ * struct agent_keep with its area's descriptor (SCM_RIGHTS), gets one byte, '1', and
+ * keeps the connection for as long as it uses the area.
+ */
+#define AGENT_KEEPER "keeper"
+#define AGENT_KEEP_MAGIC 0x706b7070u /* "ppkp" */
+
+enum agent_keep_op {
+	AGENT_KEEP_AREA = 1,   /* this is one to keep */
+	AGENT_KEEP_SETTLE = 2, /* write down what is left of processes that have ended; a byte answers */
+};
+
+struct agent_keep {
+	uint32_t magic;
+	uint16_t version, op;
+	uint64_t start_time;
+	char session[AGENT_SESSION_MAX + 8];
+};
+
 enum agent_state {
 	AGENT_OFF,     /* does not concern this process, or is switched off */
 	AGENT_PENDING, /* no module mapped is its file */
@@ -319,6 +342,7 @@ _Static_assert(sizeof(struct agent_area) == 320 && sizeof(struct agent_place) ==
 _Static_assert(sizeof(struct agent_request) == 88 && sizeof(struct agent_reply) == 24 &&
                sizeof(struct agent_hello) == 32 && sizeof(struct agent_segment_state) == 24 &&
                sizeof(struct agent_point_state) == 16, "message layout");
+_Static_assert(sizeof(struct agent_keep) == 88, "keeper layout");
 _Static_assert(sizeof(struct agent_door) == 88, "door layout");
 _Static_assert(AGENT_RING_SLACK >= RECORD_SIZE_MAX, "a record fits behind the end");
 
