@@ -479,13 +479,11 @@ int agent_inject(pid_t pid, const char *library)
 		tracee_let_go(&t->thread);
 	}
 	/* It sleeps until it is wanted. */
-	if (!err)
-		err = agent_connect_new(&store, pid, &peer);
-	if (err == -ENOENT)
+	if (!err && !(err = agent_connect_new(&store, pid, &peer)))
+		agent_disconnect(&peer);
+	else if (t && err == -ENOENT && t->thread.tid)
 		error_set(ENOENT, "process %d has loaded the agent, but it is not heard of in %s: is XDG_RUNTIME_DIR another "
 		                  "there?", pid, store.path);
-	else if (!err)
-		agent_disconnect(&peer);
 	if (t && t->process)
 		process_free(t->process);
 	free(t);

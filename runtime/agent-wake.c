@@ -354,10 +354,18 @@ static int put_word(const struct waking *w, size_t offset, uint32_t word)
 	return process_vm_writev(w->process->tid, &here, 1, &there, 1, 0) == sizeof(word) ? 0 : -EFAULT;
 }
 
-/* A forked child has the words of its parent, whose thread it has not. */
-static bool is_awake(const struct waking *w)
+/* A child that was forked behind the C library's back has the word of its parent, whose thread it has not. */
+static int check_thread(const struct waking *w)
 {
-	return w->door.tid && w->door.tid != AGENT_DOOR_CLAIMED && thread_exists(w->process->pid, w->door.tid);
+	struct agent_door now;
+
+	if (!w->door.tid || w->door.tid == AGENT_DOOR_CLAIMED || thread_exists(w->process->pid, w->door.tid))
+		return 0;
+	/* One that ends clears the word first. */
+	if (process_read(w->process, w->at, &now, sizeof(now)) || now.tid != w->door.tid)
+		return 0;
+	return error_set(EOPNOTSUPP, "process %d was forked by the system call, not by the C library, from one with an agent: "
+	                             "that cannot be woken in it", w->process->pid);
 }
 
 static int call_stub(struct waking *w)
@@ -366,9 +374,6 @@ static int call_stub(struct waking *w)
 	pid_t pid = w->process->pid;
 	int err;
 
-	/* Claimed by whom? Nobody who lives is in the stub as long as we hold the lock, short of the process itself. */
-	if (w->door.tid && (w->door.tid != AGENT_DOOR_CLAIMED || w->door.pid != (uint32_t)pid))
-		put_word(w, offsetof(struct agent_door, tid), 0);
 	put_word(w, offsetof(struct agent_door, error), 0);
 	err = put_word(w, offsetof(struct agent_door, waker), (uint32_t)w->thread.tid);
 	if (!err)
@@ -388,10 +393,10 @@ static int call_stub(struct waking *w)
 static int wake(struct waking *w)
 {
 	pid_t pid = w->process->pid;
-	int err;
+	int err = check_thread(w);
 
-	if (is_awake(w))
-		return 0;
+	if (err || w->door.tid)
+		return err;
 	if (w->door.closed)
 		return error_set(EPERM, "process %d runs with other rights than whoever started it: its agent does not wake", pid);
 	if (!w->door.stack)

@@ -315,7 +315,20 @@ static int late_look(int store, int64_t *due)
  */
 static bool may_stay(void)
 {
-	return modules_nthreads() != 1 && modules_same_rights(agent.pid, agent.tid);
+	if (modules_last(agent.pid))
+		return false;
+	/* A wrapper may be about to ask us to follow. */
+	for (unsigned i = 0; i < 20; i++) {
+		uint32_t followed = life.followed;
+
+		if (modules_same_rights(agent.pid, agent.tid))
+			return true;
+		if (life.follow == followed)
+			word_wait(&life.follow, followed, 5);
+		else if (!follow())
+			return false;
+	}
+	return false;
 }
 
 struct thread_files {

@@ -145,8 +145,8 @@ struct mapping {
 
 /* Opens what is read later, before a chroot() hides it. */
 void modules_open(void);
-/* How many threads the process has, the agent's among them; 0: that is not known. */
-unsigned modules_nthreads(void);
+/* Whether the process has no thread any more but the one that asks. */
+bool modules_last(uint32_t pid);
 /* Whether two threads have the same users, groups, capabilities and filters of system calls. */
 bool modules_same_rights(uint32_t one, uint32_t other);
 /* Reads /proc/self/maps anew; -errno. They stand in the order of their addresses. */

@@ -25,30 +25,48 @@ void modules_open(void)
 	proc = open("/proc/thread-self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-unsigned modules_nthreads(void)
+/* Reads a file of a thread's: its text, and how long it is. */
+static size_t read_of_thread(uint32_t tid, const char *name, char *text, size_t room)
 {
+	char path[40] = "../";
+	size_t had = 0;
+	ssize_t got;
+	int fd;
+
+	format_number(path + strlen(path), tid);
+	strcat(path, name);
+	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && had < room - 1 && (got = read(fd, text + had, room - 1 - had)) > 0)
+		had += got;
+	if (fd >= 0)
+		close(fd);
+	text[had] = 0;
+	return had;
+}
+
+bool modules_last(uint32_t pid)
+{
+	char text[1024], *behind;
 	struct stat st;
 
-	return proc < 0 || fstatat(proc, "..", &st, 0) ? 0 : st.st_nlink - 2;
+	if (proc < 0 || fstatat(proc, "..", &st, 0))
+		return false;
+	if (st.st_nlink != 4)
+		return st.st_nlink == 3;
+	/* The first thread stays as long as there is another, ours too. */
+	read_of_thread(pid, "/stat", text, sizeof(text));
+	behind = strrchr(text, ')');
+	return behind && (behind[2] == 'Z' || behind[2] == 'X');
 }
 
 /* The lines of a thread's status that say what it may do; their length. */
 static size_t read_rights(uint32_t tid, char *to, size_t room)
 {
 	static const char *const lines[] = { "Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp:", "Seccomp_filters:" };
-	char path[40] = "../", text[4096];
-	size_t had = 0, n = 0;
-	ssize_t got;
-	int fd;
+	static char text[8192];
+	size_t n = 0;
 
-	format_number(path + strlen(path), tid);
-	strcat(path, "/status");
-	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-	while (fd >= 0 && had < sizeof(text) - 1 && (got = read(fd, text + had, sizeof(text) - 1 - had)) > 0)
-		had += got;
-	if (fd >= 0)
-		close(fd);
-	text[had] = 0;
+	read_of_thread(tid, "/status", text, sizeof(text));
 	for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1)
 		for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
 			if (!strncmp(at, lines[i], strlen(lines[i])) && n + (end - at) < room) {
