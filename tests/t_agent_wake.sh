@@ -42,6 +42,7 @@ done
 
 # ---- the thread goes, and comes again; the descriptors stay what they were ----
 begin sleep
+wait_for 10 test -e /proc/$pid/fd/5 # the last that it opens
 fds=$(ls "/proc/$pid/fd")
 for i in 1 2; do
 	expect 0 probe-enable -q -b agent -s $S -p $pid app:beat

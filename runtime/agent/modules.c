@@ -17,6 +17,10 @@
 
 #include "runtime/agent/agent.h"
 
+#ifndef MAPS
+#define MAPS "maps" /* in the folder that was opened before a chroot() could hide it */
+#endif
+
 static struct vector text, maps;
 static int proc = -1; /* /proc/thread-self: of a process whose first thread has ended /proc/self says little */
 
@@ -141,7 +145,7 @@ static bool parse_line(const char *at, struct mapping *m)
 
 static int read_text(void)
 {
-	int fd = openat(proc, "maps", O_RDONLY | O_CLOEXEC);
+	int fd = openat(proc, MAPS, O_RDONLY | O_CLOEXEC);
 	ssize_t n = 0;
 
 	if (fd < 0)
