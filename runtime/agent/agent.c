@@ -71,6 +71,7 @@ static struct {
 	uint32_t follow, followed; /* changes of rights, asked for and made */
 	uint32_t awaits;       /* readers, who are to know us before we go on */
 	uint32_t forking;      /* threads in fork(2) */
+	uint32_t changing;     /* the agent's thread is in the middle of a change, or about to be */
 	uint32_t active;       /* something is armed, or counted */
 	bool listens;          /* from the start, whatever there is to arm */
 	bool broken;           /* forked in the middle of a change */
@@ -173,16 +174,25 @@ static void come_to_life(bool child)
 	regions_alive(true);
 }
 
-/* Not while somebody forks, but he is not waited for too long either. */
+/*
+ * Not while somebody forks, but he is not waited for too long either. Who forks says so
+ * first, then looks whether we are changing something; we the other way round.
+ */
 void change_begin(void)
 {
 	for (unsigned i = 0; i < 300; i++) {
-		lock_get(&agent.lock);
-		if (!__atomic_load_n(&life.forking, __ATOMIC_SEQ_CST))
-			return;
-		lock_put(&agent.lock);
-		word_wait(&life.forking, life.forking, 1);
+		uint32_t forking = __atomic_load_n(&life.forking, __ATOMIC_SEQ_CST);
+
+		if (!forking) {
+			__atomic_store_n(&life.changing, 1, __ATOMIC_SEQ_CST);
+			if (!__atomic_load_n(&life.forking, __ATOMIC_SEQ_CST))
+				break;
+			__atomic_store_n(&life.changing, 0, __ATOMIC_SEQ_CST);
+		} else {
+			word_wait(&life.forking, forking, 1);
+		}
 	}
+	__atomic_store_n(&life.changing, 1, __ATOMIC_SEQ_CST);
 	lock_get(&agent.lock);
 }
 
@@ -194,6 +204,7 @@ void change_end(void)
 		active |= agent.areas[i].session != NULL;
 	__atomic_store_n(&life.active, active, __ATOMIC_RELEASE);
 	lock_put(&agent.lock);
+	__atomic_store_n(&life.changing, 0, __ATOMIC_SEQ_CST);
 }
 
 static void look_now(int store)
@@ -417,23 +428,24 @@ static void take_key(void)
 static bool begin_thread(struct thread_files *files)
 {
 	bool inside = __atomic_exchange_n(&life.inside, 0, __ATOMIC_ACQ_REL);
-	bool again = life.begun && agent.pid == (uint32_t)getpid(), child = life.begun && !again, wanted;
+	uint32_t pid = getpid(), tid = syscall(SYS_gettid);
+	bool child = life.begun && agent.pid != pid, wanted;
 	uint64_t set = 1ull << (WAKE - 1);
 
 	syscall(SYS_prctl, PR_SET_NAME, "probepoint", 0, 0, 0);
 	if (!own_descriptors())
 		return false;
-	agent.pid = getpid();
-	agent_door.pid = agent.pid;
-	__atomic_store_n(&agent.tid, syscall(SYS_gettid), __ATOMIC_RELEASE);
-	agent.start_time = process_start_time(0);
 	modules_open();
 	files->wake = signalfd(-1, (const sigset_t *)&set, SFD_CLOEXEC | SFD_NONBLOCK);
 	change_begin();
-	if (life.ended || !modules_same_rights(agent.pid, agent.tid)) {
-		lock_put(&agent.lock);
+	if (life.ended || !modules_same_rights(pid, tid)) {
+		change_end();
 		return false;
 	}
+	/* From here on it is this process's agent. */
+	agent.pid = agent_door.pid = pid;
+	agent.start_time = process_start_time(0);
+	__atomic_store_n(&agent.tid, tid, __ATOMIC_RELEASE);
 	if (!life.begun)
 		take_key();
 	agent.reason = able();
@@ -630,8 +642,8 @@ static void before_fork(void)
 		return;
 	forks++;
 	__atomic_add_fetch(&life.forking, 1, __ATOMIC_SEQ_CST);
-	for (unsigned i = 0; i < 1000 && __atomic_load_n(&agent.lock.word, __ATOMIC_SEQ_CST); i++)
-		word_wait(&life.forking, life.forking, 1);
+	for (unsigned i = 0; i < 1000 && __atomic_load_n(&life.changing, __ATOMIC_SEQ_CST); i++)
+		word_wait(&life.changing, 1, 1);
 }
 
 static void after_fork(void)
@@ -669,9 +681,13 @@ static void in_child(void)
 {
 	bool meant;
 
-	if (!life.begun)
+	if (!life.begun && !thread_tid())
 		return;
 	thread_forget();
+	life.broken |= life.changing != 0;
+	life.changing = 0;
+	agent.lock.word = 0;
+	agent.unloading = 0;
 	forks = 0;
 	life.forking = life.aside = life.late = 0;
 	life.done = life.wanted;
@@ -680,9 +696,6 @@ static void in_child(void)
 	if (!life.active)
 		return;
 	memset(&agent_thread, 0, sizeof(agent_thread));
-	life.broken |= agent.lock.word != 0;
-	agent.lock.word = 0;
-	agent.unloading = 0;
 	meant = !life.broken && child_is_meant();
 	regions_close();
 	if (meant && start(false)) {
@@ -720,6 +733,8 @@ static bool is_wanted(void)
 
 __attribute__((constructor)) static void begin(void)
 {
+	bool wanted;
+
 	if (getauxval(AT_SECURE) || !thread_prepare()) {
 		thread_close();
 		return;
@@ -733,7 +748,9 @@ __attribute__((constructor)) static void begin(void)
 		thread_close();
 		return;
 	}
-	if ((is_wanted() || life.listens) && start(true)) {
+	wanted = is_wanted() || life.listens;
+	thread_open();
+	if (wanted && start(true)) {
 		wait_word(&life.ready, 1, 2000);
 		wait_for_readers();
 		if (!life.active && !life.listens)

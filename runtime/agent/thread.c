@@ -112,10 +112,12 @@ static void tls_begin(void)
 
 bool thread_prepare(void)
 {
-	if (!tls_prepare())
-		return false;
-	agent_door.stack = (uint64_t)stack + sizeof(stack) - 16;
-	return true;
+	return tls_prepare();
+}
+
+void thread_open(void)
+{
+	__atomic_store_n(&agent_door.stack, (uint64_t)stack + sizeof(stack) - 16, __ATOMIC_RELEASE);
 }
 
 void thread_close(void)

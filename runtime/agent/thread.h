@@ -21,6 +21,8 @@
 
 /* Makes ready what a thread needs. false: there is no memory for it. */
 bool thread_prepare(void);
+/* From here on it can be made, by a controller too: all else is ready. */
+void thread_open(void);
 /* The agent will not be woken in this process. */
 void thread_close(void);
 /* Makes the thread where there is none; false: it cannot be made, and thread_error() says why. */
