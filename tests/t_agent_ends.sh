@@ -9,7 +9,6 @@ need jq
 $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude -o "$T/ends" tests/agent/ends.c || fail "cannot build ends"
 stat=$(printf '%s\n' '[([.probes[].hits] | add), .uncounted] | map(tostring) | join(" ")')
 hits() { probe-stat --json -s "$1" | jq -r "$stat"; }
-keeper() { fuser "$XDG_RUNTIME_DIR/probepoint/agents/keeper" 2>/dev/null; }
 run() {
 	coproc TARGET { exec env LD_PRELOAD="$AGENT" "$T/ends"; }
 	pid=$TARGET_PID
