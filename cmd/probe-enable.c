@@ -368,7 +368,7 @@ static int enable_command(struct enable *e)
 	char *preload;
 	int err;
 
-	if (!preload_list(&e->options, &preload))
+	if (!preload_list(&e->options, e->command[0], &preload))
 		return finish(&e->options, STATUS_NOT_STARTED);
 	err = command_start(&command, e->command, preload);
 	free(preload);

@@ -382,7 +382,7 @@ static int trace_command(struct trace *t)
 	char *preload;
 	int err, of_command;
 
-	if (!preload_list(&t->options, &preload))
+	if (!preload_list(&t->options, t->command_argv[0], &preload))
 		return finish(&t->options, STATUS_NOT_STARTED);
 	err = command_start(&t->command, t->command_argv, preload);
 	free(preload);

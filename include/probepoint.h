@@ -378,6 +378,8 @@ size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row); /* sites tha
 /* The same, and what the session cost when the last of them was stopped, and its budget: shares of one CPU. */
 size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, double *limit);
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts);
+/* Processes that were killed, or ended by _exit(2), and whose counts nobody kept: what they counted is missing. */
+size_t pp_stat_uncounted(const struct pp_stat *stat);
 
 /* ---- records --------------------------------------------------------------- */
 

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/agent-wake.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
 
@@ -142,13 +143,62 @@ bool agent_is_loaded(pid_t pid)
 
 int agent_connect_new(const struct agent_store *store, pid_t pid, struct agent_peer *peer)
 {
-	int err = agent_connect(store, pid, peer);
+	const struct timespec pause = { .tv_nsec = 2000000 };
+	int err = agent_connect(store, pid, peer), woken = -EAGAIN;
 
-	for (int i = 0; err == -ENOENT && i < START_MS / 5 && agent_is_loaded(pid); i++) {
-		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+	for (int i = 0; err == -ENOENT && i < START_MS / 2; i++) {
+		if (woken == -EAGAIN)
+			woken = agent_wake(pid);
+		if (woken && woken != -EAGAIN)
+			return woken;
+		if (i)
+			nanosleep(&pause, NULL);
 		err = agent_connect(store, pid, peer);
 	}
-	return err;
+	if (err == -ENOENT && !woken)
+		return error_set(ESRCH, "process %d: its agent is awake, but not heard of in %s/agents: is XDG_RUNTIME_DIR another "
+		                        "there, or has its first thread other rights?", pid, store->path);
+	return err == -ENOENT && woken == -EAGAIN && agent_is_mapped(pid) ? -EAGAIN : err;
+}
+
+struct waking {
+	const struct agent_store *store;
+	struct agent_sleepers *failed;
+};
+
+static int wake_one(pid_t pid, void *arg)
+{
+	struct waking *w = arg;
+	struct agent_sleeper *more;
+	struct agent_peer peer;
+	int err = agent_connect_new(w->store, pid, &peer);
+
+	if (!err)
+		agent_disconnect(&peer);
+	/* One that ended meanwhile is nobody's concern. */
+	if (!err || err == -ENOENT || !process_start_time(pid))
+		return 0;
+	more = realloc(w->failed->at, (w->failed->n + 1) * sizeof(*more));
+	if (!more)
+		return error_set(ENOMEM, "out of memory");
+	w->failed->at = more;
+	more[w->failed->n++] = (struct agent_sleeper){ pid, strdup(pp_error()) };
+	return 0;
+}
+
+int agent_wake_all(const struct agent_store *store, struct agent_sleepers *failed)
+{
+	struct waking w = { store, failed };
+
+	return agent_each_mapped(wake_one, &w);
+}
+
+void agent_sleepers_free(struct agent_sleepers *sleepers)
+{
+	for (size_t i = 0; i < sleepers->n; i++)
+		free(sleepers->at[i].reason);
+	free(sleepers->at);
+	*sleepers = (struct agent_sleepers){ 0 };
 }
 
 int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer)

@@ -24,9 +24,20 @@ struct agent_peer {
  * or another command talks to it); others with a sentence.
  */
 int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer);
-/* The same, of a process that may have begun a moment ago: a second's patience. */
+/* The same, of a process whose agent may sleep, and is woken, or that has begun a moment ago: a second's patience. */
 int agent_connect_new(const struct agent_store *store, pid_t pid, struct agent_peer *peer);
-/* Whether the library is mapped: its socket may come yet. */
+/* Processes whose agents could not be woken, with why. */
+struct agent_sleepers {
+	struct agent_sleeper {
+		pid_t pid;
+		char *reason;
+	} *at;
+	size_t n;
+};
+/* Wakes every agent of this user's that sleeps. */
+int agent_wake_all(const struct agent_store *store, struct agent_sleepers *failed);
+void agent_sleepers_free(struct agent_sleepers *sleepers);
+/* Whether the library is mapped. */
 bool agent_is_loaded(pid_t pid);
 void agent_disconnect(struct agent_peer *peer);
 

@@ -388,7 +388,7 @@ static void read_reason(struct inject *t, char *why, size_t size)
 
 static int load(struct inject *t, const char *library)
 {
-	struct tracee_call call = { t->dlopen, library, RTLD_NOW, t->restorer, 0 };
+	struct tracee_call call = { .function = t->dlopen, .text = library, .second = RTLD_NOW, .restorer = t->restorer };
 	char why[200] = "";
 	uint64_t errno_at = errno_of(t);
 	int errno_was = 0, err;
@@ -454,7 +454,7 @@ int agent_inject(pid_t pid, const char *library)
 
 	if (err)
 		return err;
-	if (!agent_connect(&store, pid, &peer)) { /* it has one */
+	if (!agent_connect_new(&store, pid, &peer)) { /* it has one */
 		agent_disconnect(&peer);
 		agent_store_close(&store);
 		return 0;
@@ -478,16 +478,12 @@ int agent_inject(pid_t pid, const char *library)
 		err = load(t, library);
 		tracee_let_go(&t->thread);
 	}
-	/* Its thread makes the socket in its own time. */
-	for (int i = 0; !err && (err = agent_connect(&store, pid, &peer)) == -ENOENT && i < 200; i++) {
-		err = 0;
-		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-	}
-	if (err == -ENOENT)
+	/* It sleeps until it is wanted. */
+	if (!err && !(err = agent_connect_new(&store, pid, &peer)))
+		agent_disconnect(&peer);
+	else if (t && err == -ENOENT && t->thread.tid)
 		error_set(ENOENT, "process %d has loaded the agent, but it is not heard of in %s: is XDG_RUNTIME_DIR another "
 		                  "there?", pid, store.path);
-	else if (!err)
-		agent_disconnect(&peer);
 	if (t && t->process)
 		process_free(t->process);
 	free(t);

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/agent-keeper.h"
 #include "runtime/agent-session.h"
 #include "runtime/clock.h"
 #include "runtime/process.h"
@@ -77,15 +78,16 @@ static struct agent_counts *counts_read(const struct agent_store *store, const c
 	return NULL;
 }
 
-static void save(struct agent_session *k, const struct member *member, uint32_t segment, uint32_t npoints, bool past)
+void member_save(const struct agent_store *store, const struct member *member, uint32_t segment, uint32_t npoints,
+                 const char *name)
 {
-	const char *name = past ? "past" : "last";
+	bool past = !strcmp(name, "past");
 	struct agent_counts *c = counts_new(member, segment, npoints), *before;
 
 	if (!c)
 		return;
 	area_count(&member->area, segment, counts_of(c), npoints);
-	before = counts_read(&k->store, past ? "past" : "counts", segment, member->peer.pid, npoints);
+	before = counts_read(store, past ? "past" : "counts", segment, member->peer.pid, npoints);
 	if (before && before->start_time == c->start_time) {
 		if (past)
 			add(counts_of(c), counts_of(before), npoints);
@@ -94,7 +96,7 @@ static void save(struct agent_session *k, const struct member *member, uint32_t 
 	}
 	free(before);
 	if (any(counts_of(c), npoints))
-		agent_store_write(&k->store, name, segment, member->peer.pid, c, c->size);
+		agent_store_write(store, name, segment, member->peer.pid, c, c->size);
 	free(c);
 }
 
@@ -214,6 +216,22 @@ static int meet(pid_t pid, uint64_t key, void *arg)
 	return err == -ENOMEM ? err : 0;
 }
 
+bool member_claim(const struct member *member)
+{
+	uint32_t nobody = 0;
+
+	return __atomic_compare_exchange_n(&member->area.header->written, &nobody, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+static void save_all(struct agent_session *k, const struct member *member, const char *name)
+{
+	for (size_t s = 0; s < k->session->nsegments; s++)
+		if (k->session->segments[s]->backend == &backend_agent)
+			member_save(&k->store, member, k->session->segments[s]->number, k->session->segments[s]->desc->npoints, name);
+	if (has_ended(member))
+		agent_store_unlink(&k->store, "unkept", 0, member->peer.pid);
+}
+
 int members_look(struct agent_session *k)
 {
 	size_t n = 0;
@@ -236,10 +254,8 @@ int members_look(struct agent_session *k)
 			k->members[n++] = member;
 			continue;
 		}
-		for (size_t s = 0; s < k->session->nsegments && !has_moved(member); s++)
-			if (k->session->segments[s]->backend == &backend_agent)
-				save(k, member, k->session->segments[s]->number, k->session->segments[s]->desc->npoints,
-				     !has_ended(member));
+		if (!has_moved(member) && (has_ended(member) || member_claim(member)))
+			save_all(k, member, has_ended(member) ? "last" : "past");
 		member_free(k->reader, member);
 	}
 	k->nmembers = n;
@@ -328,8 +344,10 @@ int members_count(struct agent_loaded *loaded, const struct desc *desc)
 	struct agent_session *k = loaded->session;
 	int err = 0;
 
-	if (clock_ns() - k->looked > LOOK_NS)
+	if (clock_ns() - k->looked > LOOK_NS) {
+		agent_keeper_settle(&k->store);
 		err = members_look(k);
+	}
 	if (err)
 		return err;
 	memset(loaded->counts, 0, desc->npoints * sizeof(*loaded->counts));
@@ -339,7 +357,7 @@ int members_count(struct agent_loaded *loaded, const struct desc *desc)
 		area_count(&k->members[i]->area, desc->segment, loaded->counts, desc->npoints);
 		/* A reader does so when it has read the last of them. */
 		if (!k->reader && k->owner < 0)
-			save(k, k->members[i], desc->segment, desc->npoints, false);
+			member_save(&k->store, k->members[i], desc->segment, desc->npoints, "last");
 	}
 	if (!err)
 		err = each_file(loaded, desc, add_counts, &(struct sum){ .loaded = loaded, .desc = desc });

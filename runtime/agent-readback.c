@@ -177,6 +177,22 @@ static int read_stranger(pid_t pid, uint64_t key, void *arg)
 	return err == -ENOMEM ? err : 0;
 }
 
+/* Who maps a file and could not be woken is not armed: of that it is told why. */
+static int read_sleeper(struct readback *r, const struct agent_sleeper *sleeper)
+{
+	struct process *process;
+	int err;
+
+	if (process_open(sleeper->pid, &process))
+		return 0;
+	err = process_read_maps(process);
+	for (size_t i = 0; i < r->npoints && !err; i++)
+		if (!r->points[i].error && code(process, &r->points[i]))
+			err = refuse(r, i, sleeper->pid, strdup(sleeper->reason ? sleeper->reason : "out of memory"));
+	process_free(process);
+	return err == -ENOMEM ? err : 0;
+}
+
 int agent_readback(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
                    struct verify_misses *misses)
 {
@@ -193,6 +209,8 @@ int agent_readback(struct pp_session *session, struct segment *segment, struct a
 	/* Of every process: none is named in any of the points. */
 	if (!err && npoints && !points[0].process)
 		err = agent_each(&r.session->store, read_stranger, &r);
+	for (size_t i = 0; i < r.session->sleepers.n && !err && !points[0].process; i++)
+		err = read_sleeper(&r, &r.session->sleepers.at[i]);
 	r.named = true;
 	for (size_t from = 0, to; from < npoints && !err; from = to) {
 		const struct process *process = points[from].process;

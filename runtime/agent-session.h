@@ -37,6 +37,7 @@ struct agent_session {
 	uint64_t asked;  /* when those who do not hear of dlopen() were last asked to look */
 	bool asking;     /* they are */
 	struct agent_reader *reader;
+	struct agent_sleepers sleepers; /* who could not be woken when last something was armed for everybody */
 };
 
 struct agent_loaded { /* a segment's state */
@@ -64,6 +65,11 @@ static inline struct agent_loaded *agent_loaded(const struct segment *segment)
  * written down, and they are forgotten as soon as their records have been read.
  */
 int members_look(struct agent_session *k);
+/* Writes down what it counted for a segment, under that name: "last", "past" (which adds up), or "counts". */
+void member_save(const struct agent_store *store, const struct member *member, uint32_t segment, uint32_t npoints,
+                 const char *name);
+/* Once for each area: before what it holds is added to "past". */
+bool member_claim(const struct member *member);
 void members_release(struct agent_session *k);
 /* Fills loaded->counts: what members say, and the files of those that are no more. */
 int members_count(struct agent_loaded *loaded, const struct desc *desc);

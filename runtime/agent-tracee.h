@@ -17,6 +17,7 @@
 
 #define TRACEE_XSTATE_MAX 16384
 #define TRACEE_STACK_ROOM 65536 /* what a call may use below the stack pointer */
+#define TRACEE_IMAGE_MAX (TRACEE_XSTATE_MAX + 1024) /* what a call that has its own place needs of it */
 
 struct tracee {
 	pid_t pid, tid;
@@ -42,6 +43,7 @@ struct tracee_call {
 	uint64_t second;
 	uint64_t restorer; /* where signal handlers return to: rt_sigreturn(2) */
 	uint64_t keeper;   /* mov %rax,(%rbx); pop %rbx; ret. 0: the result is not asked for */
+	uint64_t place;    /* writable memory that serves instead of the thread's stack, without a text; 0 */
 };
 
 /*

@@ -27,6 +27,7 @@ want "nothing is armed" "" "$(jumping)"
 clean() {
 	probe-disable -q -s $S >/dev/null 2>&1
 	probe-list --sessions >/dev/null 2>&1
+	rm -f "$XDG_RUNTIME_DIR/probepoint/agents/keeper" # so that each command has as many steps
 	want "nothing is armed any more, after $1" "" "$(jumping)"
 	want "nothing is left after $1" "agents" "$(ls -A "$XDG_RUNTIME_DIR/probepoint")"
 }

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "runtime/agent/cpu.h"
@@ -77,8 +78,12 @@ void word_wake(uint32_t *word);
 
 /* ---- the store: store.c ---- */
 
-/* The state folder, made where it is missing; -1. From the second time on only the same. */
-int store_open(void);
+/* Where the user's folder for such things is, as the process began with; NULL. */
+void store_remember(const char *runtime_dir);
+/* The state folder; -1. make: where it is missing. From the second time on only the same. */
+int store_open(bool make);
+/* The same, where there may be none, with as few system calls as that takes. */
+int store_look(void);
 /* The folder of that name in dir, if it is the user's alone. */
 int store_folder(int dir, const char *name, bool make);
 bool store_session_ok(const char *name);
@@ -140,6 +145,10 @@ struct mapping {
 
 /* Opens what is read later, before a chroot() hides it. */
 void modules_open(void);
+/* Whether the process has no thread any more but the one that asks. */
+bool modules_last(uint32_t pid);
+/* Whether two threads have the same users, groups, capabilities and filters of system calls. */
+bool modules_same_rights(uint32_t one, uint32_t other);
 /* Reads /proc/self/maps anew; -errno. They stand in the order of their addresses. */
 int modules_read(void);
 size_t modules_count(void);
@@ -159,6 +168,7 @@ struct area {
 	struct session *session; /* NULL: nobody's now */
 	struct agent_area *at;   /* mapped for ever, at one place; NULL before its first use */
 	int fd;                  /* the memfd, in the agent's thread; -1 */
+	int keep;                /* a connection to whoever keeps it, there as well; -1 */
 	bool asked;              /* somebody has been given it */
 	uint32_t next_ring;      /* where to look first for one to take by force: the last such was the one before */
 	struct vector places;    /* struct agent_place: our own copy */
@@ -229,6 +239,10 @@ void sites_apply(void);
 /* ---- sessions: session.c ---- */
 
 struct session *agent_session(const char *name);
+/* Reads the sessions' files as the process begins: whether any is for it. Nothing is armed yet. */
+bool sessions_concern(int store);
+/* Says in the session's folder that nobody keeps what this process counts, or takes it back. */
+void session_unkept(int store, const struct session *session, bool unkept);
 /* A forked child's files, and what is left behind at the end. */
 void sessions_inherit(int store);
 void sessions_leave(void);
@@ -260,13 +274,14 @@ struct agent {
 	int key;            /* of thread-specific data, -1 */
 	/* For strings on the heap, see entry.c: */
 	const unsigned *nthreads; /* the C library's, which debuggers read; NULL */
-	uint32_t own_threads;
+	uint32_t own_threads; /* that the C library counts: none */
 	uint32_t shares_memory; /* it was cloned, and not as a thread */
 	uintptr_t heap;         /* its beginning */
 	const void *heap_end;   /* where the C library has its end */
 };
 
 extern struct agent agent;
+extern struct agent_door agent_door __attribute__((visibility("hidden")));
 
 /*
  * Reads the sessions' files again and applies them; the lock is held. The agent's
@@ -274,18 +289,31 @@ extern struct agent agent;
  */
 bool agent_look(int store);
 
+/* Around what the agent's thread changes: agent.lock is held, and nobody forks. */
+void change_begin(void);
+void change_end(void);
+
 /* For wrappers, in any thread. */
 bool agent_awake(void);
+bool agent_waits(void);
 void agent_look_soon(bool wait);
-bool agent_step_aside(void);
+/* Has the thread end; alone: only where the process has no other. false: there is nothing to have back. */
+bool agent_step_aside(bool alone);
 /* Whether the program's calls come to our wrappers: wrap.c. */
 bool wrap_hears(void);
 void agent_step_back(void);
+void agent_stay_aside(void);
+/* The calling thread has other rights now, or made this prctl(2): the agent's thread takes the same, or ends. */
+void agent_follow(void);
+void agent_follow_prctl(long option, long a, long b, long c, long d);
 
-/* The socket; serves one peer to its end, or until wake is readable. */
+/* The socket; serves one peer to its end, or until wake is readable. false: nobody came. */
 int control_open(int store);
 void control_close(int store);
-void control_serve(int listener, int wake, int store);
+bool control_serve(int listener, int wake, int store);
+
+/* Hands areas to the keeper that it has not got yet. */
+void areas_keep(int store);
 
 void regions_alive(bool alive);
 void regions_close(void);

@@ -17,12 +17,76 @@
 
 #include "runtime/agent/agent.h"
 
+#ifndef MAPS
+#define MAPS "maps" /* in the folder that was opened before a chroot() could hide it */
+#endif
+
 static struct vector text, maps;
-static int proc = -1; /* /proc/self, in the agent's thread */
+static int proc = -1; /* /proc/thread-self: of a process whose first thread has ended /proc/self says little */
 
 void modules_open(void)
 {
-	proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	proc = open("/proc/thread-self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Reads a file of a thread's: its text, and how long it is. */
+static size_t read_of_thread(uint32_t tid, const char *name, char *text, size_t room)
+{
+	char path[40] = "../";
+	size_t had = 0;
+	ssize_t got;
+	int fd;
+
+	format_number(path + strlen(path), tid);
+	strcat(path, name);
+	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && had < room - 1 && (got = read(fd, text + had, room - 1 - had)) > 0)
+		had += got;
+	if (fd >= 0)
+		close(fd);
+	text[had] = 0;
+	return had;
+}
+
+bool modules_last(uint32_t pid)
+{
+	char text[1024], *behind;
+	struct stat st;
+
+	if (proc < 0 || fstatat(proc, "..", &st, 0))
+		return false;
+	if (st.st_nlink != 4)
+		return st.st_nlink == 3;
+	/* The first thread stays as long as there is another, ours too. */
+	read_of_thread(pid, "/stat", text, sizeof(text));
+	behind = strrchr(text, ')');
+	return behind && (behind[2] == 'Z' || behind[2] == 'X');
+}
+
+/* The lines of a thread's status that say what it may do; their length. */
+static size_t read_rights(uint32_t tid, char *to, size_t room)
+{
+	static const char *const lines[] = { "Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp:", "Seccomp_filters:" };
+	static char text[8192];
+	size_t n = 0;
+
+	read_of_thread(tid, "/status", text, sizeof(text));
+	for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1)
+		for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+			if (!strncmp(at, lines[i], strlen(lines[i])) && n + (end - at) < room) {
+				memcpy(to + n, at, end - at);
+				n += end - at;
+			}
+	return n;
+}
+
+bool modules_same_rights(uint32_t one, uint32_t other)
+{
+	static char a[4096], b[4096];
+	size_t n = read_rights(one, a, sizeof(a));
+
+	/* Nothing can be said without /proc, and nothing be armed. */
+	return n == read_rights(other, b, sizeof(b)) && !memcmp(a, b, n);
 }
 
 static uint64_t take_number(const char **at, unsigned base)
@@ -81,7 +145,7 @@ static bool parse_line(const char *at, struct mapping *m)
 
 static int read_text(void)
 {
-	int fd = openat(proc, "maps", O_RDONLY | O_CLOEXEC);
+	int fd = openat(proc, MAPS, O_RDONLY | O_CLOEXEC);
 	ssize_t n = 0;
 
 	if (fd < 0)

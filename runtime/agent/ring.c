@@ -181,7 +181,12 @@ enum agent_reason area_make(struct session *session)
 		return AGENT_SESSIONS_FULL;
 	area->asked = false;
 	if (area->at) {
+		/* Its descriptor ended with an earlier thread. */
 		area->session = session;
+		if (area->fd < 0 && area_renew(area, true)) {
+			area->session = NULL;
+			return AGENT_LIMIT;
+		}
 		area_reset(area);
 	} else {
 		fd = area_file();
@@ -194,6 +199,7 @@ enum agent_reason area_make(struct session *session)
 		}
 		area->index = area - agent.areas;
 		area->fd = fd;
+		area->keep = -1;
 		area->session = session;
 		area_fill(area);
 	}
@@ -215,43 +221,76 @@ void area_records(struct session *session)
 
 void area_leave(struct session *session)
 {
+	if (session->area && session->area->keep >= 0) {
+		close(session->area->keep);
+		session->area->keep = -1;
+	}
 	if (session->area)
 		session->area->session = NULL;
 	session->area = NULL;
 }
 
-/* What has been used of an area, from one mapping to another. */
-static void area_copy(struct agent_area *to, struct agent_area *from, uint32_t nplaces)
+/* What has been used of an area, but for what was counted, from one mapping to another. */
+static void area_copy(struct agent_area *to, struct agent_area *from)
 {
-	size_t counts = nplaces * sizeof(struct agent_count);
-
 	to->record_until = from->record_until;
-	memcpy(shared_counts(to), shared_counts(from), counts);
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
-		if (ring_of(from, i)->turns) {
+		if (ring_of(from, i)->turns)
 			memcpy(ring_of(to, i), ring_of(from, i), AGENT_COUNTS_IN_RING);
-			memcpy(ring_counts(ring_of(to, i)), ring_counts(ring_of(from, i)), counts);
-		}
+}
+
+static void add_counts(struct agent_count *to, const struct agent_count *from, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (from[i].recorded)
+			__atomic_fetch_add(&to[i].recorded, from[i].recorded, __ATOMIC_RELAXED);
+		if (from[i].filtered)
+			__atomic_fetch_add(&to[i].filtered, from[i].filtered, __ATOMIC_RELAXED);
+		if (from[i].idle)
+			__atomic_fetch_add(&to[i].idle, from[i].idle, __ATOMIC_RELAXED);
+		if (from[i].lost)
+			__atomic_fetch_add(&to[i].lost, from[i].lost, __ATOMIC_RELAXED);
+	}
+}
+
+/*
+ * Counts are taken over when nobody writes to the old memory any more. A thread that
+ * took its ring between the copy and that goes on without: what it has counted there is
+ * put with what threads count that found no ring.
+ */
+static void area_add(struct agent_area *to, struct agent_area *from, size_t nplaces)
+{
+	add_counts(shared_counts(to), shared_counts(from), nplaces);
+	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
+		if (ring_of(from, i)->turns)
+			add_counts(ring_of(to, i)->turns ? ring_counts(ring_of(to, i)) : shared_counts(to),
+			           ring_counts(ring_of(from, i)), nplaces);
 }
 
 int area_renew(struct area *area, bool keep)
 {
+	struct agent_area *made, *old = NULL;
 	int fd = area_file();
-	struct agent_area *at;
 
 	if (fd < 0)
 		return fd;
 	if (keep) {
-		at = area_map(fd, NULL);
-		if (!at) {
+		made = area_map(fd, NULL);
+		/* The old memory once more: the program's threads go on writing to it until the other is in its place. */
+		old = made ? mremap(area->at, 0, area_size, MREMAP_MAYMOVE) : MAP_FAILED;
+		if (made && old != MAP_FAILED)
+			area_copy(made, old);
+		if (made)
+			munmap(made, area_size);
+		if (!made || old == MAP_FAILED) {
 			close(fd);
 			return -ENOMEM;
 		}
-		area_copy(at, area->at, area->places.n / sizeof(struct agent_place));
-		munmap(at, area_size);
-		__atomic_store_n(&area->at->moved, 1, __ATOMIC_RELEASE);
+		__atomic_store_n(&old->moved, 1, __ATOMIC_RELEASE);
 	}
 	if (!area_map(fd, area->at)) {
+		if (old)
+			munmap(old, area_size);
 		close(fd);
 		return -ENOMEM;
 	}
@@ -260,6 +299,10 @@ int area_renew(struct area *area, bool keep)
 	if (area->session) {
 		area_fill(area);
 		area_records(area->session);
+	}
+	if (old) {
+		area_add(area->at, old, area->places.n / sizeof(struct agent_place));
+		munmap(old, area_size);
 	}
 	return 0;
 }

@@ -34,6 +34,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "runtime/agent/asm-aarch64.h"
 
@@ -536,7 +538,7 @@ bool slot_clock_invariant(void)
 	int tsc = 0;
 
 	if (known < 0)
-		known = prctl(PR_GET_TSC, &tsc) || tsc == PR_TSC_ENABLE;
+		known = syscall(SYS_prctl, PR_GET_TSC, &tsc, 0, 0, 0) || tsc == PR_TSC_ENABLE;
 	return known;
 }
 

@@ -31,6 +31,8 @@
 #include <probepoint.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <x86intrin.h>
 
 #include "runtime/agent/asm-x86_64.h"
@@ -554,7 +556,7 @@ bool slot_clock_invariant(void)
 	int tsc = 0;
 
 	if (known < 0)
-		known = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8) && !prctl(PR_GET_TSC, &tsc) &&
+		known = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8) && !syscall(SYS_prctl, PR_GET_TSC, &tsc, 0, 0, 0) &&
 		        tsc == PR_TSC_ENABLE;
 	return known;
 }

@@ -139,7 +139,7 @@ struct agent_area {
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* what rdtsc and CLOCK_MONOTONIC said when this was made */
 	uint32_t overwrite;      /* 1: the oldest records make room for new ones */
-	uint32_t reserved0;
+	uint32_t written;        /* the controllers': 1: what was counted before exec(2) has been written down, or is just now */
 	uint64_t reserved[5];
 
 	/*
@@ -205,6 +205,33 @@ struct agent_ring {
 	uint64_t taken; /* in an area that is overwritten: what is before this was read, or is lost */
 };
 
+/* ---- the door ------------------------------------------------------------------ */
+
+/*
+ * Where a controller that may trace the process wakes the agent: a note of the
+ * library's (owner "probepoint", type AGENT_NOTE_DOOR, 8 bytes: how far behind the
+ * note's own description the door lies) leads to it. Addresses are the process's.
+ */
+#define AGENT_NOTE_DOOR 0x726f6f64u /* "door" */
+#define AGENT_DOOR_MAGIC 0x72647070u /* "ppdr" */
+#define AGENT_DOOR_IMAGE 24576u /* bytes at `image` */
+#define AGENT_DOOR_CLAIMED (~0u)
+
+struct agent_door {
+	uint32_t magic, version;
+	uint64_t self;           /* the door's own address */
+	uint64_t stub, stub_end; /* a function without arguments that makes the agent's thread, by one clone(2) */
+	uint64_t restorer;       /* in the stub's range: rt_sigreturn(2) */
+	uint64_t image;          /* writable memory, for whoever has the stub called: what the call needs of a stack */
+	uint32_t image_size;
+	uint32_t closed;         /* 1: this agent sleeps for good */
+	uint64_t stack, tls;     /* the thread's; 0: not ready to be woken */
+	uint32_t tid;            /* of the agent's thread; 0: it sleeps; AGENT_DOOR_CLAIMED: it is being made */
+	int32_t error;           /* why clone(2) failed last */
+	uint32_t waker;          /* the controller's: the thread that it had call the stub last */
+	uint32_t pid;            /* the process whose thread it is or was: a forked child has the parent's words */
+};
+
 /* ---- messages ------------------------------------------------------------------ */
 
 #define AGENT_MESSAGE_MAGIC 0x6d737070u /* "ppsm" */
@@ -244,6 +271,29 @@ struct agent_hello {
 struct agent_segment_state {
 	uint32_t segment, reason; /* reason: why the segment's file was refused whole, or 0 */
 	uint32_t npoints, armed, pending, refused; /* of the points that concern this process and are on */
+};
+
+/* ---- the keeper ------------------------------------------------------------------ */
+
+/*
+ * STATE/agents/keeper is the socket of a process that keeps areas, so that what was
+ * counted outlives the process that counted: doc/agent-protocol.md. An agent sends one
+ * struct agent_keep with its area's descriptor (SCM_RIGHTS), gets one byte, '1', and
+ * keeps the connection for as long as it uses the area.
+ */
+#define AGENT_KEEPER "keeper"
+#define AGENT_KEEP_MAGIC 0x706b7070u /* "ppkp" */
+
+enum agent_keep_op {
+	AGENT_KEEP_AREA = 1,   /* this is one to keep */
+	AGENT_KEEP_SETTLE = 2, /* write down what is left of processes that have ended; a byte answers */
+};
+
+struct agent_keep {
+	uint32_t magic;
+	uint16_t version, op;
+	uint64_t start_time;
+	char session[AGENT_SESSION_MAX + 8];
 };
 
 enum agent_state {
@@ -292,6 +342,8 @@ _Static_assert(sizeof(struct agent_area) == 320 && sizeof(struct agent_place) ==
 _Static_assert(sizeof(struct agent_request) == 88 && sizeof(struct agent_reply) == 24 &&
                sizeof(struct agent_hello) == 32 && sizeof(struct agent_segment_state) == 24 &&
                sizeof(struct agent_point_state) == 16, "message layout");
+_Static_assert(sizeof(struct agent_keep) == 88, "keeper layout");
+_Static_assert(sizeof(struct agent_door) == 88, "door layout");
 _Static_assert(AGENT_RING_SLACK >= RECORD_SIZE_MAX, "a record fits behind the end");
 
 #endif
