@@ -227,6 +227,16 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 		return "the jump was written, and is not there";
 	case AGENT_LIMIT:
 		return "a resource limit (file size, address space) is too small for the agent's buffers";
+	case AGENT_MAPS:
+		return "its agent cannot read /proc/self/maps";
+	case AGENT_NOT_LOADED:
+		return "the program mapped this code itself, and may unmap it at any moment; the agent patches only what the C "
+		       "library's loader mapped: -b kernel arms it";
+	case AGENT_GONE:
+		return "its code was unmapped, or changed its protection, while the agent was about to write to it";
+	case AGENT_STORE:
+		return "set_robust_list() or process_vm_writev() is missing or forbidden, by which the agent writes to code: "
+		       "-b kernel does without";
 	default:
 		return "its agent gives no reason";
 	}

@@ -9,15 +9,23 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "runtime/agent/agent.h"
 
+#define LOADED_MAX 65536 /* entries of the loader's lists: more is a loop */
+#define NAMESPACES_MAX 64
+
 static struct vector text, maps;
+static struct vector text_again, maps_again; /* read by modules_reread() */
+static struct vector loaded; /* uintptr_t: the dynamic section of each image that the loader has */
+static bool loading;         /* it is changing its lists */
 static int proc = -1; /* /proc/self, in the agent's thread */
 
 void modules_open(void)
@@ -79,50 +87,127 @@ static bool parse_line(const char *at, struct mapping *m)
 	return m->start < m->end;
 }
 
-static int read_text(void)
+static int read_text(struct vector *text)
 {
 	int fd = openat(proc, "maps", O_RDONLY | O_CLOEXEC);
 	ssize_t n = 0;
 
 	if (fd < 0)
 		return -errno;
-	vector_clear(&text);
+	vector_clear(text);
 	for (;;) {
-		char *at = vector_add(&text, 4096);
+		char *at = vector_add(text, 4096);
 
 		if (!at) {
 			n = -ENOMEM;
 			break;
 		}
 		n = read(fd, at, 4096);
-		text.n -= 4096 - (n > 0 ? n : 0);
+		text->n -= 4096 - (n > 0 ? n : 0);
 		if (n <= 0)
 			break;
 	}
 	close(fd);
-	return n < 0 ? -EIO : vector_add(&text, 1) ? 0 : -ENOMEM;
+	return n < 0 ? -EIO : vector_add(text, 1) ? 0 : -ENOMEM;
 }
 
-int modules_read(void)
+static int read_maps(struct vector *text, struct vector *maps)
 {
-	int err = read_text();
+	int err = read_text(text);
 	char *at, *end;
 
 	if (err)
 		return err;
-	vector_clear(&maps);
-	for (at = text.at; (end = strchr(at, '\n')); at = end + 1) {
+	vector_clear(maps);
+	for (at = text->at; (end = strchr(at, '\n')); at = end + 1) {
 		struct mapping m = { 0 }, *added;
 
 		*end = 0;
 		if (!parse_line(at, &m))
 			continue;
-		added = vector_add(&maps, sizeof(m));
+		added = vector_add(maps, sizeof(m));
 		if (!added)
 			return -ENOMEM;
 		*added = m;
 	}
-	return maps.n ? 0 : -EIO;
+	return maps->n ? 0 : -EIO;
+}
+
+bool modules_copy(void *to, uintptr_t from, size_t size)
+{
+	struct iovec here = { to, size }, there = { (void *)from, size };
+
+	return process_vm_readv(agent.pid, &here, 1, &there, 1, 0) == (ssize_t)size;
+}
+
+/* Copies one of the loader's lists without its lock, as debuggers do: an entry may be freed meanwhile. */
+static int read_list(const struct link_map *at)
+{
+	struct link_map entry;
+
+	for (unsigned n = 0; at && n < LOADED_MAX; n++, at = entry.l_next) {
+		uintptr_t *added;
+
+		/* Only its first members are public. */
+		if (!modules_copy(&entry, (uintptr_t)at, sizeof(entry)))
+			return 0;
+		added = vector_add(&loaded, sizeof(*added));
+		if (!added)
+			return -ENOMEM;
+		*added = (uintptr_t)entry.l_ld;
+	}
+	return 0;
+}
+
+/* Since version 2 of the structure each namespace of dlmopen() has its own. */
+static int read_loaded(void)
+{
+	struct {
+		struct r_debug base;
+		uintptr_t next;
+	} debug;
+	uintptr_t at = (uintptr_t)&_r_debug;
+	int err = 0;
+
+	vector_clear(&loaded);
+	loading = false;
+	for (unsigned n = 0; at && n < NAMESPACES_MAX && !err; n++) {
+		if (!modules_copy(&debug.base, at, sizeof(debug.base)))
+			return 0;
+		loading |= debug.base.r_state != RT_CONSISTENT;
+		err = read_list(debug.base.r_map);
+		if (debug.base.r_version < 2 || !modules_copy(&debug, at, sizeof(debug)))
+			break;
+		at = debug.next;
+	}
+	return err;
+}
+
+int modules_read(void)
+{
+	int err = read_maps(&text, &maps);
+
+	return err ? err : read_loaded();
+}
+
+int modules_reread(void)
+{
+	return read_maps(&text_again, &maps_again);
+}
+
+bool modules_unchanged(const struct mapping *m, uintptr_t start, uintptr_t end, int protection)
+{
+	const struct mapping *now = maps_again.at, *last = now + maps_again.n / sizeof(*now);
+
+	for (; now < last && start < end; now++) {
+		if (now->end <= start)
+			continue;
+		if (now->start > start || now->shared || now->protection != protection || now->inode != m->inode ||
+		    now->device != m->device || now->start - now->offset != m->start - m->offset)
+			return false;
+		start = now->end;
+	}
+	return start >= end;
 }
 
 size_t modules_count(void)
@@ -211,6 +296,16 @@ bool modules_is_image(const struct mapping *m, uintptr_t address, size_t size)
 		        (&at[1] == to && at->end == to->start && !to->inode && !*to->path && at->inode)))
 			at++;
 	return at == to;
+}
+
+enum modules_loaded modules_loaded(const struct mapping *m)
+{
+	const uintptr_t *dynamic = loaded.at;
+
+	for (size_t i = 0; i < loaded.n / sizeof(*dynamic); i++)
+		if (modules_is_image(m, dynamic[i], sizeof(ElfW(Dyn))))
+			return MODULES_LOADED;
+	return loading ? MODULES_LOADING : MODULES_NOT_LOADED;
 }
 
 /* A gap of size bytes within reach of everything from low to high: its address, or 0. */

@@ -11,7 +11,21 @@
  *
  * The text is writable for just that long, and the pages are given back as they
  * were.
+ *
+ * The program may unmap text at any moment, and map something else in its place.
+ * So the agent
+ *
+ *     patches only what the C library's loader has mapped (modules_loaded()), which
+ *         dlclose() alone unmaps, and that waits for the agent
+ *     reads text by process_vm_readv(2), and has the kernel write it (patch-CPU.c),
+ *         so that it gets an error where nothing is mapped
+ *     compares the mapping with what it was before it makes the text writable,
+ *         before it writes, and before it takes the permission away again
+ *
+ * What is left is a program that unmaps by itself what the loader has mapped, within
+ * the microseconds between such a comparison and the system call after it.
  */
+#include <errno.h>
 #include <linux/membarrier.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -35,28 +49,58 @@ static void site_refuse(struct site *site, enum agent_reason reason)
 			continue;
 		point_refuse(c->segment, c->point, reason);
 		if (reason == AGENT_BYTES)
-			memcpy(c->segment->points[c->point].found, (const char *)site->address + SITE_AT, SITE_NOP);
+			modules_copy(c->segment->points[c->point].found, site->address + SITE_AT, SITE_NOP);
 		c->taken = 0;
 	}
 	site->nwant = 0;
 }
 
-/* What is there against what should be: unmapped and mapped again since, or somebody else's by now? */
+#define WINDOW 8192 /* bytes of text read at a time */
+
+static struct {
+	uintptr_t start;
+	size_t n;
+	uint8_t bytes[WINDOW];
+} window;
+
+/* The site's bytes as they were since window.n was last made 0. Sites of one page cost one system call. */
+static bool site_read(uintptr_t address, uint8_t now[SITE_NOP])
+{
+	uintptr_t at = address + SITE_AT, start = at & -PAGE;
+
+	if (at < window.start || at + SITE_NOP - window.start > window.n) {
+		window.start = start;
+		window.n = WINDOW;
+		if (!modules_copy(window.bytes, start, WINDOW))
+			window.n = 0;
+		if (!window.n && PAGE < WINDOW && modules_copy(window.bytes, start, PAGE))
+			window.n = PAGE;
+	}
+	if (at >= window.start && at + SITE_NOP - window.start <= window.n) {
+		memcpy(now, window.bytes + (at - window.start), SITE_NOP);
+		return true;
+	}
+	return modules_copy(now, at, SITE_NOP);
+}
+
+/* Compares what is there with what should be: the module may have gone and come back, or another tool may be at the site. */
 static void site_look(struct site *site, const struct mapping *text)
 {
-	const uint8_t *bytes = (const uint8_t *)site->address + SITE_AT;
 	uint8_t now[SITE_NOP];
 
-	if (!text) {
+	if (!text || !site_read(site->address, now)) {
 		site->armed = 0;
 		site->semaphore_held = 0;
+		if (text)
+			site_refuse(site, AGENT_GONE);
 		return;
 	}
-	memcpy(now, bytes, sizeof(now));
-	if (!memcmp(now, site_nop, SITE_NOP)) {
+	memcpy(site->tail, now + JUMP, SITE_NOP - JUMP);
+	if (site_is_nop(now)) {
 		site->armed = 0;
 		site->semaphore_held = 0;
-	} else if (!site->armed || memcmp(now, site->was, JUMP) || memcmp(now + JUMP, site_nop + JUMP, SITE_NOP - JUMP)) {
+		memcpy(site->was, now, JUMP);
+	} else if (!site->armed || memcmp(now, site->was, JUMP)) {
 		site_refuse(site, AGENT_BYTES);
 	}
 }
@@ -68,7 +112,8 @@ static bool serialize(void)
 
 struct range {
 	uintptr_t first, last; /* of the sites in the batch; 0: none */
-	bool failed;
+	enum agent_reason failed;
+	bool asked, loaded; /* see text_is_loaded() */
 };
 
 static struct vector batch;  /* u32, sites */
@@ -104,23 +149,58 @@ static struct site *batch_at(size_t i)
 	return site_at(((const uint32_t *)batch.at)[i]);
 }
 
-static void batch_protect(bool writable)
+static void range_bounds(const struct range *range, uintptr_t *start, uintptr_t *end)
 {
-	bool failed = false;
+	*start = range->first & -PAGE;
+	*end = (range->last + SITE_AT + SITE_NOP - 1 + PAGE) & -PAGE;
+}
+
+/* Gives up the ranges that are not mapped any more as they were, with that permission to write. */
+static void batch_check(int writable)
+{
+	bool unread = modules_reread() != 0;
 
 	for (size_t i = 0; i < modules_count(); i++) {
 		const struct mapping *text = modules_get(i);
 		struct range *range = range_of(text);
-		uintptr_t start = range->first & -PAGE, end = (range->last + SITE_AT + SITE_NOP - 1 + PAGE) & -PAGE;
+		uintptr_t start, end;
+
+		if (!range->first || range->failed)
+			continue;
+		range_bounds(range, &start, &end);
+		range->failed = unread ? AGENT_MAPS
+		                       : modules_unchanged(text, start, end, text->protection | writable) ? AGENT_OK : AGENT_GONE;
+	}
+}
+
+static void batch_refuse(void)
+{
+	for (size_t i = 0; i < nbatch(); i++) {
+		const struct range *range = range_of(modules_at(batch_at(i)->address));
+
+		if (range->failed && !batch_at(i)->failed)
+			site_refuse(batch_at(i), range->failed);
+	}
+}
+
+static void batch_protect(bool writable)
+{
+	batch_check(writable ? 0 : PROT_WRITE);
+	for (size_t i = 0; i < modules_count(); i++) {
+		const struct mapping *text = modules_get(i);
+		struct range *range = range_of(text);
+		uintptr_t start, end;
 
 		if (!range->first || text->protection & PROT_WRITE || range->failed)
 			continue;
-		range->failed = mprotect((void *)start, end - start, site_protection(text) | (writable ? PROT_WRITE : 0)) && writable;
-		failed |= range->failed;
+		range_bounds(range, &start, &end);
+		if (mprotect((void *)start, end - start, site_protection(text) | (writable ? PROT_WRITE : 0)) && writable)
+			range->failed = errno == ENOMEM ? AGENT_GONE : AGENT_PROTECT;
 	}
-	for (size_t i = 0; failed && i < nbatch(); i++)
-		if (range_of(modules_at(batch_at(i)->address))->failed)
-			site_refuse(batch_at(i), AGENT_PROTECT);
+	if (writable) {
+		batch_check(PROT_WRITE);
+		batch_refuse();
+	}
 }
 
 static bool semaphore_add(struct site *site)
@@ -129,8 +209,7 @@ static bool semaphore_add(struct site *site)
 
 	if (!site->semaphore || site->semaphore_held)
 		return true;
-	now = __atomic_load_n(site->semaphore, __ATOMIC_RELAXED);
-	if (now >= SEMAPHORE_MAX)
+	if (!modules_copy(&now, (uintptr_t)site->semaphore, sizeof(now)) || now >= SEMAPHORE_MAX)
 		return false;
 	__atomic_fetch_add(site->semaphore, 1, __ATOMIC_RELAXED);
 	site->semaphore_held = 1;
@@ -139,32 +218,38 @@ static bool semaphore_add(struct site *site)
 
 static void semaphore_drop(struct site *site)
 {
-	if (site->semaphore && site->semaphore_held)
+	uint16_t now;
+
+	if (site->semaphore && site->semaphore_held && modules_copy(&now, (uintptr_t)site->semaphore, sizeof(now)) && now)
 		__atomic_fetch_sub(site->semaphore, 1, __ATOMIC_RELAXED);
 	site->semaphore_held = 0;
 	site->semaphore = NULL;
 }
 
-/* The steps. false: nothing was changed. */
-static bool batch_write(void)
+/* Makes the steps. Returns why nothing was changed, or AGENT_OK. */
+static enum agent_reason batch_write(void)
 {
 	if (!serialize())
-		return false;
+		return AGENT_MEMBARRIER;
+	if (!site_write_begin())
+		return AGENT_STORE;
 	for (unsigned step = 0; step < SITE_STEPS; step++) {
 		for (size_t i = 0; i < nbatch(); i++)
-			if (!batch_at(i)->failed)
-				site_write(batch_at(i)->address, batch_at(i)->will, step);
+			if (!batch_at(i)->failed && !site_write(batch_at(i), step))
+				site_refuse(batch_at(i), AGENT_GONE);
 		serialize();
 	}
-	return true;
+	site_write_end();
+	return AGENT_OK;
 }
 
 static void batch_done(struct site *site)
 {
 	bool armed = memcmp(site->will, site_nop, JUMP);
+	uint8_t now[SITE_NOP];
 	struct consumer *c;
 
-	if (memcmp((const void *)(site->address + SITE_AT), site->will, JUMP)) {
+	if (!site_read(site->address, now) || memcmp(now, site->will, JUMP)) {
 		site_refuse(site, AGENT_READ_BACK);
 		return;
 	}
@@ -180,24 +265,36 @@ static void batch_done(struct site *site)
 
 static void batch_run(void)
 {
-	bool written;
+	enum agent_reason reason;
 
 	if (!nbatch())
 		return;
 	slots_finish();
 	batch_protect(true);
-	written = batch_write();
+	reason = batch_write();
 	batch_protect(false);
+	window.n = 0;
 	for (size_t i = 0; i < nbatch(); i++) {
 		struct site *site = batch_at(i);
 
-		if (!written)
-			site_refuse(site, AGENT_MEMBARRIER);
+		if (reason)
+			site_refuse(site, reason);
 		else if (!site->failed)
 			batch_done(site);
 		if (site->failed && !site->armed)
 			semaphore_drop(site);
 	}
+}
+
+static bool text_is_loaded(const struct mapping *text)
+{
+	struct range *range = range_of(text);
+
+	if (!range->asked) {
+		range->asked = true;
+		range->loaded = modules_loaded(text) == MODULES_LOADED;
+	}
+	return range->loaded;
 }
 
 /* Puts the site in the batch if it is not as it should be. */
@@ -207,7 +304,7 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 	enum agent_reason reason;
 
 	if (text && (text->shared || !text->inode || !(text->protection & PROT_EXEC) || !(text->protection & PROT_READ) ||
-	             text->end - site->address < SITE_AT + SITE_NOP))
+	             text->end - site->address < SITE_AT + SITE_NOP || !text_is_loaded(text)))
 		text = NULL;
 	site_look(site, text);
 	if (!text || site->failed)
@@ -227,9 +324,7 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 			site_jump(site->address, site->slot, site->will);
 		}
 	}
-	if (!site->armed)
-		memcpy(site->was, site_nop, JUMP);
-	if (!memcmp(site->was, site->will, JUMP))
+	if (site->armed ? !memcmp(site->was, site->will, JUMP) : !site->nwant)
 		return;
 	if (site->nwant && !semaphore_add(site)) {
 		site_refuse(site, AGENT_SEMAPHORE);
@@ -291,6 +386,7 @@ void sites_apply(void)
 	for (size_t i = 0; i < modules_count() && !agent.heap; i++)
 		if (modules_get(i)->is_heap)
 			agent.heap = modules_get(i)->start;
+	window.n = 0;
 	vector_clear(&ranges);
 	if (reason != AGENT_MAPS && !vector_add(&ranges, modules_count() * sizeof(struct range)))
 		reason = AGENT_MAPS;
