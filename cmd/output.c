@@ -2,6 +2,7 @@
 #include "cmd/output.h"
 
 #include <errno.h>
+#include <probepoint.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,14 @@ void remark(const struct options *options, const char *format, ...)
 	va_start(args, format);
 	say(format, args);
 	va_end(args);
+}
+
+void remark_notices(const struct options *options)
+{
+	const char *text;
+
+	while ((text = pp_notice()))
+		remark(options, "%s", text);
 }
 
 void remark_verbose(const struct options *options, const char *format, ...)

@@ -153,6 +153,7 @@ static enum status enable(struct enable *e, struct pp_session **held)
 	else
 		pp_session_close(session);
 	pp_request_free(request);
+	remark_notices(o);
 	return status;
 }
 

@@ -132,6 +132,7 @@ static int reading_take(struct reading *reading, const struct options *options, 
 	reading->has_cost = options->verbose && !pp_session_cost(session, COST_MS, &reading->cost);
 	err = pp_session_stat(session, &reading->stat);
 	pp_session_close(session);
+	remark_notices(options);
 	if (err)
 		return err;
 	clock_gettime(CLOCK_MONOTONIC, &now);

@@ -185,6 +185,7 @@ static int read_all(struct trace *t, struct pp_reader *reader, struct pp_trace *
 		if (got == 0 && (last || until))
 			break;
 		if (got == 0) {
+			remark_notices(&t->options);
 			err = out ? pp_trace_write(out, NULL) : flush_results();
 			if (err)
 				return err;
@@ -286,6 +287,7 @@ out:
 	pp_reader_free(reader);
 	if (began)
 		summarise(t, session, lost_before);
+	remark_notices(o);
 	return status;
 }
 
