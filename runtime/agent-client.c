@@ -400,6 +400,34 @@ void agent_look_all(const struct agent_store *store, const char *session, const 
 		look(pids[i], 0, &l);
 }
 
+const char *agent_other_namespace(pid_t pid)
+{
+	static const char *const names[][2] = { { "pid", "pid" }, { "mnt", "mount" } };
+	char path[64];
+	struct stat own, its;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "/proc/self/ns/%s", names[i][0]);
+		if (stat(path, &own))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, names[i][0]);
+		if (!stat(path, &its) && its.st_ino != own.st_ino)
+			return names[i][1];
+	}
+	return NULL;
+}
+
+/* linux/proc_ns.h */
+#define USER_INIT_INO 0xeffffffdu
+#define PID_INIT_INO 0xeffffffcu
+
+static bool is_first_namespace(const char *path, ino_t first)
+{
+	struct stat st;
+
+	return stat(path, &st) || st.st_ino == first;
+}
+
 bool agent_may_use_kernel(void)
 {
 	unsigned long long caps = 0;
@@ -410,6 +438,9 @@ bool agent_may_use_kernel(void)
 		sscanf(line, "CapEff: %llx", &caps);
 	if (f)
 		fclose(f);
+	/* In a container: capabilities of another user namespace are not meant, and process ids would be wrong. */
+	if (!is_first_namespace("/proc/self/ns/user", USER_INIT_INO) || !is_first_namespace("/proc/self/ns/pid", PID_INIT_INO))
+		return false;
 	/* CAP_SYS_ADMIN, or CAP_PERFMON and CAP_BPF */
 	return caps >> 21 & 1 || (caps >> 38 & 3) == 3;
 }

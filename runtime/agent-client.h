@@ -62,6 +62,9 @@ void agent_look_all(const struct agent_store *store, const char *session, const 
  */
 int agent_inject(pid_t pid, const char *library);
 
+/* The namespace ("pid", "mount") of the process that is not this command's; NULL: both are. */
+const char *agent_other_namespace(pid_t pid);
+
 /* Whether this user may arm by the kernel: if not, a command is to run with the agent. */
 bool agent_may_use_kernel(void);
 

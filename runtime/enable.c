@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/agent-client.h"
 #include "runtime/desc.h"
 #include "runtime/fetch.h"
 #include "runtime/point.h"
@@ -57,6 +58,42 @@ static void share_out(struct targets *t, const struct pp_request *request, struc
 		if (shared && !point->error && !rounds[0].backend->takes(point->site))
 			rounds[1].backend = point->backend = &backend_kernel;
 	}
+}
+
+/*
+ * With auto, the kernel gets the sites that an agent refused when it looked at them: another tool may have changed the
+ * bytes for the jump, or the program has mapped the code itself.
+ */
+static int hand_over(struct pp_session *session, const struct pp_request *request, struct targets *t,
+                     struct round rounds[ROUNDS])
+{
+	bool any = false;
+	int err = 0;
+
+	if (!rounds[0].backend->takes || strcmp(request->backend, "auto") || !agent_may_use_kernel() ||
+	    backend_kernel.usable(request, true))
+		return 0;
+	for (size_t i = 0; i < t->npoints; i++) {
+		struct arm_point *point = &t->points[i];
+
+		if (point->backend != rounds[0].backend || point->error != -EIO || !point->process)
+			continue;
+		point->backend = &backend_kernel;
+		point->error = 0;
+		free(point->reason);
+		point->reason = NULL;
+		any = true;
+	}
+	if (!any)
+		return 0;
+	rounds[1].backend = &backend_kernel;
+	if (!rounds[1].locked) {
+		err = session_lock(session, &backend_kernel, true);
+		rounds[1].locked = !err;
+	}
+	if (!err)
+		err = semaphores_check(session, t->points, t->npoints);
+	return err ? err : verify_no_debugger(t->points, t->npoints, session->name);
 }
 
 /* A session counts a hit once: points that it has armed already for the process, or for all, are left out. */
@@ -453,8 +490,11 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 		err = semaphores_check(session, t->points, t->npoints);
 	if (!err && by_kernel)
 		err = verify_no_debugger(t->points, t->npoints, session->name);
-	for (size_t i = 0; i < ROUNDS && rounds[i].backend && !err; i++)
+	for (size_t i = 0; i < ROUNDS && rounds[i].backend && !err; i++) {
 		err = arm(session, request, t, &rounds[i]);
+		if (!err && !i)
+			err = hand_over(session, request, t, rounds);
+	}
 	if (err)
 		sentence = strdup(pp_error()); /* which undoing would replace */
 	for (size_t i = 0; i < ROUNDS && err; i++)
