@@ -246,9 +246,13 @@ bool site_write_begin(void);
 void site_write_end(void);
 /*
  * Makes one of the SITE_STEPS from site->was to site->will; all processors serialize
- * after each. false: the text is not there any more; nothing was written.
+ * after each. false: the text is not there any more; nothing was written. It may be
+ * written later, by site_write_flush(): call that when site_write_full(), and after a
+ * step, until it returns NULL; it returns sites whose text is not there any more.
  */
-bool site_write(const struct site *site, unsigned step);
+bool site_write(struct site *site, unsigned step);
+bool site_write_full(void);
+struct site *site_write_flush(void);
 
 /* Makes the sites what the segments want; every point's state says what became of it. */
 void sites_apply(void);

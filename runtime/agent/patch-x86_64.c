@@ -102,22 +102,51 @@ static bool write_first_two(const struct site *site, uint8_t first, uint8_t seco
 	return list_put(site->address + SITE_AT, value);
 }
 
-static bool write_rest(const struct site *site)
-{
-	struct iovec from = { (void *)(site->will + 2), JUMP - 2 };
-	struct iovec to = { (void *)(site->address + SITE_AT + 2), JUMP - 2 };
+#define QUEUE_MAX 512
 
-	return process_vm_writev(agent.pid, &from, 1, &to, 1, 0) == JUMP - 2;
+/* Sites whose bytes 3 to 5 are still to be written, by one system call for many. */
+static struct {
+	struct site *site[QUEUE_MAX];
+	unsigned n, done;
+} queue;
+
+struct site *site_write_flush(void)
+{
+	static struct iovec from[QUEUE_MAX], to[QUEUE_MAX];
+
+	while (queue.done < queue.n) {
+		unsigned n = queue.n - queue.done;
+		ssize_t written;
+
+		for (unsigned i = 0; i < n; i++) {
+			struct site *site = queue.site[queue.done + i];
+
+			from[i] = (struct iovec){ site->will + 2, JUMP - 2 };
+			to[i] = (struct iovec){ (void *)(site->address + SITE_AT + 2), JUMP - 2 };
+		}
+		written = process_vm_writev(agent.pid, from, n, to, n, 0);
+		queue.done += written > 0 ? written / (JUMP - 2) : 0;
+		if (queue.done < queue.n)
+			return queue.site[queue.done++];
+	}
+	queue.n = queue.done = 0;
+	return NULL;
 }
 
-bool site_write(const struct site *site, unsigned step)
+bool site_write(struct site *site, unsigned step)
 {
 	switch (step) {
 	case 0:
 		return write_first_two(site, 0xeb, SITE_NOP - 2, site->was);
 	case 1:
-		return write_rest(site);
+		queue.site[queue.n++] = site;
+		return true;
 	default:
 		return write_first_two(site, site->will[0], site->will[1], site->will);
 	}
+}
+
+bool site_write_full(void)
+{
+	return queue.n == QUEUE_MAX;
 }

@@ -226,6 +226,14 @@ static void semaphore_drop(struct site *site)
 	site->semaphore = NULL;
 }
 
+static void batch_flush(void)
+{
+	struct site *gone;
+
+	while ((gone = site_write_flush()))
+		site_refuse(gone, AGENT_GONE);
+}
+
 /* Makes the steps. Returns why nothing was changed, or AGENT_OK. */
 static enum agent_reason batch_write(void)
 {
@@ -234,9 +242,12 @@ static enum agent_reason batch_write(void)
 	if (!site_write_begin())
 		return AGENT_STORE;
 	for (unsigned step = 0; step < SITE_STEPS; step++) {
-		for (size_t i = 0; i < nbatch(); i++)
+		for (size_t i = 0; i < nbatch(); i++) {
 			if (!batch_at(i)->failed && !site_write(batch_at(i), step))
 				site_refuse(batch_at(i), AGENT_GONE);
+			if (site_write_full() || i + 1 == nbatch())
+				batch_flush();
+		}
 		serialize();
 	}
 	site_write_end();
