@@ -7,6 +7,7 @@
  * others here than stat(2) does; so a mapping whose file has the right name is
  * looked at by its path as well, unless the kernel says that the path is gone.
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
@@ -24,8 +25,11 @@
 
 static struct vector text, maps;
 static struct vector text_again, maps_again; /* read by modules_reread() */
-static struct vector loaded; /* uintptr_t: the dynamic section of each image that the loader has */
+static struct vector loaded; /* struct loaded: the images that the loader has */
 static bool loading;         /* it is changing its lists */
+struct loaded {
+	uintptr_t bias, dynamic; /* its dynamic section */
+};
 static int proc = -1; /* /proc/self, in the agent's thread */
 
 void modules_open(void)
@@ -146,7 +150,7 @@ static int read_list(const struct link_map *at)
 	struct link_map entry;
 
 	for (unsigned n = 0; at && n < LOADED_MAX; n++, at = entry.l_next) {
-		uintptr_t *added;
+		struct loaded *added;
 
 		/* Only its first members are public. */
 		if (!modules_copy(&entry, (uintptr_t)at, sizeof(entry)))
@@ -154,7 +158,7 @@ static int read_list(const struct link_map *at)
 		added = vector_add(&loaded, sizeof(*added));
 		if (!added)
 			return -ENOMEM;
-		*added = (uintptr_t)entry.l_ld;
+		*added = (struct loaded){ entry.l_addr, (uintptr_t)entry.l_ld };
 	}
 	return 0;
 }
@@ -298,13 +302,53 @@ bool modules_is_image(const struct mapping *m, uintptr_t address, size_t size)
 	return at == to;
 }
 
+#define HEADERS_MAX 64
+
+/* The program headers of the mapping's file, from wherever its beginning is mapped; their number. */
+static unsigned read_headers(const struct mapping *text, ElfW(Phdr) headers[HEADERS_MAX])
+{
+	ElfW(Ehdr) header;
+
+	for (size_t i = 0; i < modules_count(); i++) {
+		const struct mapping *m = modules_get(i);
+
+		if (!m->offset && same_file(m, text) && modules_copy(&header, m->start, sizeof(header)) &&
+		    !memcmp(header.e_ident, ELFMAG, SELFMAG) && header.e_phentsize == sizeof(*headers) &&
+		    header.e_phnum <= HEADERS_MAX && header.e_phoff <= m->end - m->start &&
+		    modules_copy(headers, m->start + header.e_phoff, header.e_phnum * sizeof(*headers)))
+			return header.e_phnum;
+	}
+	return 0;
+}
+
+/* The loader's image is where its headers, moved by the bias, say that both this text and its dynamic section are. */
+static bool is_at(const struct mapping *m, const struct loaded *image, const ElfW(Phdr) *headers, unsigned n)
+{
+	bool text = false, dynamic = false;
+
+	for (unsigned i = 0; i < n; i++) {
+		const ElfW(Phdr) *h = &headers[i];
+
+		text |= h->p_type == PT_LOAD && h->p_flags & PF_X && m->end - m->start > 0 &&
+		        m->offset + (m->end - m->start) > h->p_offset && m->offset < h->p_offset + h->p_filesz &&
+		        image->bias + h->p_vaddr - h->p_offset == m->start - m->offset;
+		dynamic |= h->p_type == PT_DYNAMIC && image->bias + h->p_vaddr == image->dynamic;
+	}
+	return text && dynamic;
+}
+
 enum modules_loaded modules_loaded(const struct mapping *m)
 {
-	const uintptr_t *dynamic = loaded.at;
+	static ElfW(Phdr) headers[HEADERS_MAX];
+	const struct loaded *image = loaded.at;
+	unsigned n = read_headers(m, headers);
 
-	for (size_t i = 0; i < loaded.n / sizeof(*dynamic); i++)
-		if (modules_is_image(m, dynamic[i], sizeof(ElfW(Dyn))))
+	for (size_t i = 0; i < loaded.n / sizeof(*image); i++) {
+		const struct mapping *at = modules_at(image[i].dynamic);
+
+		if (at && same_file(at, m) && is_at(m, &image[i], headers, n))
 			return MODULES_LOADED;
+	}
 	return loading ? MODULES_LOADING : MODULES_NOT_LOADED;
 }
 
