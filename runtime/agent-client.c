@@ -80,9 +80,12 @@ bool agent_is_silent(pid_t pid)
 	return s && clock_ns() < s->until;
 }
 
-static unsigned patience(unsigned ms)
+static unsigned patience(pid_t pid, unsigned ms)
 {
-	return waited > WAITED_MS * 1000000ull && ms > HURRIED_MS ? HURRIED_MS : ms;
+	const struct silence *s = silence_of(pid, process_start_time(pid));
+	bool hurried = waited > WAITED_MS * 1000000ull || (s && s->pause);
+
+	return hurried && ms > HURRIED_MS ? HURRIED_MS : ms;
 }
 
 static int no_answer(pid_t pid, int err)
@@ -247,7 +250,7 @@ int agent_connect_within(const struct agent_store *store, pid_t pid, struct agen
 		return error_set(ETIMEDOUT, "process %d is stopped, and its agent with it", pid);
 	if (agent_is_silent(pid))
 		return error_set(ETIMEDOUT, "the agent of process %d does not answer", pid);
-	peer->fd = open_socket(store, pid, patience(ms));
+	peer->fd = open_socket(store, pid, patience(pid, ms));
 	if (peer->fd < 0)
 		return peer->fd;
 	err = agent_ask(peer, AGENT_HELLO, "", 0, 0, &hello, 1, sizeof(hello), NULL, NULL);
@@ -384,7 +387,7 @@ static int look(pid_t pid, uint64_t key, void *arg)
 		look_later(l, pid);
 	if (err)
 		return 0;
-	set_patience(peer.fd, patience(LOOK_MS));
+	set_patience(peer.fd, patience(pid, LOOK_MS));
 	agent_ask(&peer, AGENT_LOOK, l->session, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL, NULL);
 	agent_disconnect(&peer);
 	return 0;

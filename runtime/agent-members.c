@@ -22,7 +22,7 @@
 
 #define LOOK_NS 200000000u /* counts are not asked of new processes more often than this */
 #define ASK_NS 1000000000u /* agents are asked to look that often */
-#define READER_MS 200      /* for an answer: the rings of other processes fill meanwhile */
+#define READER_MS 1000     /* for an answer: the rings of other processes fill meanwhile */
 #define COMMAND_MS 3000
 #define STATES ((AGENT_MESSAGE_MAX - sizeof(struct agent_reply)) / sizeof(struct agent_point_state))
 
@@ -210,9 +210,12 @@ static int area_of(struct agent_session *k, struct member *member)
 
 	if (err)
 		return err;
-	have_look(k, &member->peer, &member->refused);
 	member->pidfd = (int)syscall(SYS_pidfd_open, member->peer.pid, 0);
 	err = member->pidfd < 0 ? -ENOENT : agent_ask(&member->peer, AGENT_AREA, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
+	/* The area first: records wait there. One that does not hear of dlopen() may have something to arm yet. */
+	have_look(k, &member->peer, &member->refused);
+	if (err == -ENOENT && member->peer.behind && k->asking)
+		err = agent_ask(&member->peer, AGENT_AREA, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
 	/* The pidfd may be of another process with that number only if this one has ended. */
 	if (!err && process_start_time(member->peer.pid) != member->peer.start_time) {
 		close(fd);

@@ -31,6 +31,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "runtime/agent/sites.h"
@@ -55,40 +56,43 @@ static void site_refuse(struct site *site, enum agent_reason reason)
 	site->nwant = 0;
 }
 
-#define WINDOW 8192 /* bytes of text read at a time */
+#define SEEN_MAX 512
 
+/* The bytes of some sites, read by one system call. */
 static struct {
-	uintptr_t start;
-	size_t n;
-	uint8_t bytes[WINDOW];
-} window;
+	uint8_t bytes[SEEN_MAX][SITE_NOP];
+	bool got[SEEN_MAX];
+} seen;
 
-/* The site's bytes as they were since window.n was last made 0. Sites of one page cost one system call. */
-static bool site_read(uintptr_t address, uint8_t now[SITE_NOP])
+/* Reads sites from first on, at most SEEN_MAX, as at() has them. */
+static void seen_read(struct site *(*at)(size_t i), size_t first, size_t n)
 {
-	uintptr_t at = address + SITE_AT, start = at & -PAGE;
+	static struct iovec here[SEEN_MAX], there[SEEN_MAX];
 
-	if (at < window.start || at + SITE_NOP - window.start > window.n) {
-		window.start = start;
-		window.n = WINDOW;
-		if (!modules_copy(window.bytes, start, WINDOW))
-			window.n = 0;
-		if (!window.n && PAGE < WINDOW && modules_copy(window.bytes, start, PAGE))
-			window.n = PAGE;
+	n = n < SEEN_MAX ? n : SEEN_MAX;
+	for (size_t i = 0; i < n; i++) {
+		here[i] = (struct iovec){ seen.bytes[i], SITE_NOP };
+		there[i] = (struct iovec){ (void *)(at(first + i)->address + SITE_AT), SITE_NOP };
+		seen.got[i] = false;
 	}
-	if (at >= window.start && at + SITE_NOP - window.start <= window.n) {
-		memcpy(now, window.bytes + (at - window.start), SITE_NOP);
-		return true;
+	/* It ends before what is not there. */
+	for (size_t i = 0; i < n; i++) {
+		ssize_t got = process_vm_readv(agent.pid, here + i, n - i, there + i, n - i, 0);
+
+		for (; got >= SITE_NOP; got -= SITE_NOP)
+			seen.got[i++] = true;
 	}
-	return modules_copy(now, at, SITE_NOP);
+}
+
+static struct site *site_nth(size_t i)
+{
+	return site_at(i);
 }
 
 /* Compares what is there with what should be: the module may have gone and come back, or another tool may be at the site. */
-static void site_look(struct site *site, const struct mapping *text)
+static void site_look(struct site *site, const struct mapping *text, const uint8_t *now)
 {
-	uint8_t now[SITE_NOP];
-
-	if (!text || !site_read(site->address, now)) {
+	if (!text || !now) {
 		site->armed = 0;
 		site->semaphore_held = 0;
 		if (text)
@@ -254,13 +258,12 @@ static enum agent_reason batch_write(void)
 	return AGENT_OK;
 }
 
-static void batch_done(struct site *site)
+static void batch_done(struct site *site, const uint8_t *now)
 {
 	bool armed = memcmp(site->will, site_nop, JUMP);
-	uint8_t now[SITE_NOP];
 	struct consumer *c;
 
-	if (!site_read(site->address, now) || memcmp(now, site->will, JUMP)) {
+	if (!now || memcmp(now, site->will, JUMP)) {
 		site_refuse(site, AGENT_READ_BACK);
 		return;
 	}
@@ -284,14 +287,15 @@ static void batch_run(void)
 	batch_protect(true);
 	reason = batch_write();
 	batch_protect(false);
-	window.n = 0;
 	for (size_t i = 0; i < nbatch(); i++) {
 		struct site *site = batch_at(i);
 
+		if (i % SEEN_MAX == 0)
+			seen_read(batch_at, i, nbatch() - i);
 		if (reason)
 			site_refuse(site, reason);
 		else if (!site->failed)
-			batch_done(site);
+			batch_done(site, seen.got[i % SEEN_MAX] ? seen.bytes[i % SEEN_MAX] : NULL);
 		if (site->failed && !site->armed)
 			semaphore_drop(site);
 	}
@@ -309,7 +313,8 @@ static bool text_is_loaded(const struct mapping *text)
 }
 
 /* Puts the site in the batch if it is not as it should be. */
-static void site_plan(struct site *site, const struct mapping **text_of_image, const struct image **image)
+static void site_plan(struct site *site, const uint8_t *now, const struct mapping **text_of_image,
+                      const struct image **image)
 {
 	const struct mapping *text = modules_at(site->address);
 	enum agent_reason reason;
@@ -317,7 +322,7 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 	if (text && (text->shared || !text->inode || !(text->protection & PROT_EXEC) || !(text->protection & PROT_READ) ||
 	             text->end - site->address < SITE_AT + SITE_NOP || !text_is_loaded(text)))
 		text = NULL;
-	site_look(site, text);
+	site_look(site, text, now);
 	if (!text || site->failed)
 		return;
 	memcpy(site->will, site_nop, JUMP);
@@ -397,7 +402,6 @@ void sites_apply(void)
 	for (size_t i = 0; i < modules_count() && !agent.heap; i++)
 		if (modules_get(i)->is_heap)
 			agent.heap = modules_get(i)->start;
-	window.n = 0;
 	vector_clear(&ranges);
 	if (reason != AGENT_MAPS && !vector_add(&ranges, modules_count() * sizeof(struct range)))
 		reason = AGENT_MAPS;
@@ -414,9 +418,12 @@ void sites_apply(void)
 	}
 	if (reason == AGENT_MAPS)
 		return;
-	for (size_t i = 0; i < nsites(); i++)
+	for (size_t i = 0; i < nsites(); i++) {
+		if (i % SEEN_MAX == 0)
+			seen_read(site_nth, i, nsites() - i);
 		if (site_at(i)->armed || site_at(i)->nwant)
-			site_plan(site_at(i), &text, &image);
+			site_plan(site_at(i), seen.got[i % SEEN_MAX] ? seen.bytes[i % SEEN_MAX] : NULL, &text, &image);
+	}
 	batch_run();
 	sites_end();
 }
