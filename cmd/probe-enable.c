@@ -240,6 +240,7 @@ static enum status enable(struct enable *e, struct pp_session **held)
 	pp_request_free(request);
 	if (!watched)
 		start_watcher(o);
+	remark_notices(o);
 	return status;
 }
 

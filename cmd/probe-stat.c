@@ -162,6 +162,7 @@ static int reading_take(struct reading *reading, const struct options *options, 
 	err = pp_session_stat(session, &reading->stat);
 	reading->limit = pp_session_limit(session, &reading->watched);
 	pp_session_close(session);
+	remark_notices(options);
 	if (err)
 		return err;
 	clock_gettime(CLOCK_MONOTONIC, &now);

@@ -34,6 +34,12 @@ extern "C" {
 
 /* The sentence of this thread's last failure; "" before the first. */
 const char *pp_error(void);
+/*
+ * What went wrong in single processes while a call succeeded, such as an agent that does not answer:
+ * one sentence at a time, the oldest first, each once; NULL: there is none. Of this thread; good until
+ * the next call.
+ */
+const char *pp_notice(void);
 
 /* The library's version, "MAJOR.MINOR.PATCH". */
 const char *pp_version(void);

@@ -341,6 +341,12 @@ static int no_agent(pid_t pid)
 	struct stat st;
 	struct passwd *user;
 
+	const char *other = agent_other_namespace(pid);
+
+	if (other)
+		return error_set(ENOENT, "process %d is in another %s namespace (a container), and %s: agents there answer to "
+		                         "commands in the same container, so run this one inside, or use -b kernel", pid, other,
+		                 agent_is_loaded(pid) ? "has an agent" : "has no agent");
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	if (stat(path, &st) || st.st_uid == geteuid())
 		return error_set(ENOENT, "process %d has no agent: load it by --inject, or start the process by -b agent "
@@ -369,12 +375,17 @@ static int process_usable(const struct agent_store *store, const struct process 
 	return 0;
 }
 
-static bool agent_takes(const struct pp_site *site)
+static bool site_is_nop(const struct pp_site *site)
 {
 	static const uint8_t nop[SITE_NOP] = SITE_NOP_BYTES;
 
+	return !memcmp(site->code + SITE_AT, nop, SITE_NOP);
+}
+
+static bool agent_takes(const struct pp_site *site)
+{
 	/* Where two bytes do not lie in one block of 8, the jump cannot be begun. */
-	return site->probe->image->is_64 && site->role == SITE_HIT && !memcmp(site->code + SITE_AT, nop, SITE_NOP) &&
+	return site->probe->image->is_64 && site->role == SITE_HIT && site_is_nop(site) &&
 	       (!SITE_AT || (site->address + SITE_AT) % 8 != 7);
 }
 
@@ -431,6 +442,11 @@ static int point_usable(const struct arm_point *point)
 
 	if (point->site->role != SITE_HIT)
 		return error_set(EOPNOTSUPP, "the agent arms probes, not calls of functions: -b kernel does");
+	/* A process that runs has the last word on its own memory. */
+	if ((!point->process || point->process->is_command) && image->machine == OWN_MACHINE && image->is_64 &&
+	    !agent_takes(point->site))
+		return error_set(EOPNOTSUPP, "%s", agent_reason_text(site_is_nop(point->site) ? AGENT_BLOCK : AGENT_BYTES,
+		                                                     point->site->code + SITE_AT));
 	if (image->machine != OWN_MACHINE || !image->is_64)
 		return error_set(EOPNOTSUPP, "'%s' is of another kind than the agent, which can be in no process that runs it: "
 		                             "-b kernel may do", image->path);

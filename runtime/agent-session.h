@@ -17,6 +17,7 @@ struct member {
 	uint64_t key;           /* of its socket: see agent_each() */
 	int pidfd;
 	bool gone;
+	uint32_t refused; /* sites that its agent last said are not armed */
 	struct area area;
 	/* The reader's: */
 	struct ring_state *rings;   /* one for each ring */
@@ -34,7 +35,7 @@ struct agent_session {
 	pid_t *pids; /* whom the session concerns; none: everybody */
 	size_t npids;
 	uint64_t looked; /* ns; when members were last looked for */
-	uint64_t asked;  /* when those who do not hear of dlopen() were last asked to look */
+	uint64_t asked;  /* when agents were last asked to look */
 	bool asking;     /* they are */
 	struct agent_reader *reader;
 	struct agent_sleepers sleepers; /* who could not be woken when last something was armed for everybody */

@@ -53,6 +53,9 @@ struct tracee_call {
  */
 int tracee_hold(struct tracee *t, pid_t pid, pid_t tid);
 
+/* Whether it is in a sequence that the kernel begins anew when it is interrupted, rseq(2): it would not know that it was. */
+bool tracee_is_restartable(const struct tracee *t);
+
 /*
  * Calls; 0, and *result where there is a keeper. -ETIMEDOUT: it has not returned
  * within the ns given, and does so by itself later; -EFAULT: it crashed; -ESRCH: it

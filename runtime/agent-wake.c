@@ -218,24 +218,6 @@ static bool in_stub(const struct waking *w)
 	return w->thread.regs.rip >= w->door.stub && w->thread.regs.rip < w->door.stub_end;
 }
 
-/* In a sequence that the kernel begins anew when it is interrupted, rseq(2): it would not know that it was. */
-static bool is_restartable(const struct waking *w)
-{
-	struct {
-		uint32_t version, flags;
-		uint64_t start, size, abort;
-	} sequence;
-	struct __ptrace_rseq_configuration rseq;
-	uint64_t at;
-
-	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, w->thread.tid, (void *)sizeof(rseq), &rseq) <= 0 || !rseq.rseq_abi_pointer)
-		return false;
-	if (process_read(w->process, rseq.rseq_abi_pointer + 8, &at, sizeof(at)) || !at ||
-	    process_read(w->process, at, &sequence, sizeof(sequence)))
-		return false;
-	return w->thread.regs.rip - sequence.start < sequence.size;
-}
-
 struct about {
 	int filters;
 	char state;
@@ -285,7 +267,7 @@ static bool try_thread(struct waking *w, pid_t tid, struct pass *pass)
 		return false;
 	pass->others++;
 	pass->err = tracee_hold(&w->thread, w->process->pid, tid);
-	if (!pass->err && w->thread.regs.cs == 0x33 && !in_stub(w) && !is_restartable(w))
+	if (!pass->err && w->thread.regs.cs == 0x33 && !in_stub(w) && !tracee_is_restartable(&w->thread))
 		return true;
 	tracee_let_go(&w->thread);
 	return false;

@@ -50,6 +50,8 @@ struct life {
 
 void *arena_get(size_t size); /* zeroed, for ever; NULL */
 void *pages_get(size_t size); /* zeroed */
+/* As mmap(2), at a place that neither the kernel nor programs choose. */
+void *map_apart(size_t size, int protection, int flags, int fd);
 void pages_put(void *at, size_t size);
 /* More than a few pages are made ready in steps, as they come to be used: from had to used. */
 void pages_ready(const void *at, size_t had, size_t used, size_t room);
@@ -157,6 +159,22 @@ const struct mapping *modules_at(uintptr_t address);
 bool modules_is_file(const struct mapping *mapping, const struct desc_file *file, const char *path);
 /* Whether size readable bytes there are of the image whose text that is: its file's or its bss. */
 bool modules_is_image(const struct mapping *text, uintptr_t address, size_t size);
+/*
+ * Whether the C library's loader has mapped the image around that text. Only dlclose() unmaps
+ * such an image. What the program maps itself it may unmap at any moment.
+ */
+enum modules_loaded {
+	MODULES_NOT_LOADED,
+	MODULES_LOADED,
+	MODULES_LOADING, /* not in the loader's list, which is being changed */
+};
+enum modules_loaded modules_loaded(const struct mapping *text);
+/* Reads /proc/self/maps again, for modules_unchanged() alone; -errno. */
+int modules_reread(void);
+/* Whether all of start to end is still mapped from the text's file, at the same offset and with that protection. */
+bool modules_unchanged(const struct mapping *text, uintptr_t start, uintptr_t end, int protection);
+/* Reads memory of this process that may not be there. */
+bool modules_copy(void *to, uintptr_t from, size_t size);
 /* The nth place for size bytes within 2 GiB of all from low to high; 0: there is no more. */
 uintptr_t modules_gap(uintptr_t low, uintptr_t high, size_t size, unsigned nth);
 
@@ -218,6 +236,7 @@ struct site {
 	uint8_t armed, touched, failed;
 	uint8_t nwant; /* consumers taken */
 	uint8_t was[JUMP], will[JUMP];
+	uint8_t tail[5]; /* what follows the jump in the nop of 10 bytes, and stays */
 	uint8_t semaphore_held;
 	uint16_t *semaphore; /* where one is held or wanted */
 	uintptr_t slot;      /* the last one made for it, in this module */
@@ -230,8 +249,20 @@ extern const uint8_t site_nop[SITE_NOP];
 bool site_fits(uintptr_t address); /* whether it can be patched where it stands */
 void site_jump(uintptr_t address, uintptr_t slot, uint8_t bytes[JUMP]);
 int site_protection(const struct mapping *text); /* what mprotect() is to be told that it has */
-/* One of the SITE_STEPS on the way to these bytes; all processors serialize behind each. */
-void site_write(uintptr_t address, const uint8_t bytes[JUMP], unsigned step);
+/* Whether these bytes, from SITE_AT on, do nothing and may become a jump. */
+bool site_is_nop(const uint8_t now[SITE_NOP]);
+/* Around the steps of a batch. false: this kernel cannot write safely. */
+bool site_write_begin(void);
+void site_write_end(void);
+/*
+ * Makes one of the SITE_STEPS from site->was to site->will; all processors serialize
+ * after each. false: the text is not there any more; nothing was written. It may be
+ * written later, by site_write_flush(): call that when site_write_full(), and after a
+ * step, until it returns NULL; it returns sites whose text is not there any more.
+ */
+bool site_write(struct site *site, unsigned step);
+bool site_write_full(void);
+struct site *site_write_flush(void);
 
 /* Makes the sites what the segments want; every point's state says what became of it. */
 void sites_apply(void);

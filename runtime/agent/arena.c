@@ -3,6 +3,7 @@
 #include <linux/futex.h>
 #include <linux/mman.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -12,14 +13,35 @@
 
 #define CHUNK (256u << 10)
 #define PAGE 4096u
+#define ZONE_STEP 65536u
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
+/*
+ * Where the agent's memory goes if nothing is there: far from where the kernel puts mappings of its own choice, and from
+ * the fixed places of sanitizers and of Java's and Go's heaps. A program that unmaps a range, and then maps it again by
+ * MAP_FIXED, must not find that the agent's thread has taken it meanwhile.
+ */
+#define ZONE 0x3a0000000000u
+#define ZONE_SIZE (4ull << 40)
+
+void *map_apart(size_t size, int protection, int flags, int fd)
+{
+	static uint64_t used;
+	uint64_t length = (size + 2 * ZONE_STEP - 1) & -(uint64_t)ZONE_STEP, at;
+	const unsigned char *random = (const unsigned char *)getauxval(AT_RANDOM);
+
+	if (!__atomic_load_n(&used, __ATOMIC_RELAXED) && random)
+		__atomic_store_n(&used, (uint64_t)(random[0] | random[1] << 8 | random[2] << 16) * ZONE_STEP, __ATOMIC_RELAXED);
+	at = __atomic_fetch_add(&used, length, __ATOMIC_RELAXED);
+	return mmap((void *)(ZONE + at % ZONE_SIZE), size, protection, flags, fd, 0);
+}
+
 void *pages_get(size_t size)
 {
-	void *at = mmap(NULL, (size + PAGE - 1) & -(size_t)PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *at = map_apart((size + PAGE - 1) & -(size_t)PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
 	return at == MAP_FAILED ? NULL : at;
 }
@@ -71,9 +93,13 @@ void *vector_add(struct vector *v, size_t size)
 
 		while (room < v->n + size)
 			room *= 2;
-		grown = v->at ? mremap(v->at, v->room, room, MREMAP_MAYMOVE) : pages_get(room);
-		if (!grown || grown == MAP_FAILED)
+		grown = pages_get(room);
+		if (!grown)
 			return NULL;
+		if (v->at && mremap(v->at, v->room, room, MREMAP_MAYMOVE | MREMAP_FIXED, grown) == MAP_FAILED) {
+			pages_put(grown, room);
+			return NULL;
+		}
 		v->at = grown;
 		v->room = room;
 	}

@@ -27,6 +27,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -297,6 +298,48 @@ HIDDEN int kill(pid_t pid, int sig)
 HIDDEN int getrlimit(__rlimit_resource_t resource, struct rlimit *limit)
 {
 	return CALL(SYS_prlimit64, 0, resource, NULL, limit, 0, 0);
+}
+
+/* Of the caller itself, where the kernel has no process_vm_readv(2) (CONFIG_CROSS_MEMORY_ATTACH): by a pipe. */
+static ssize_t read_by_pipe(const struct iovec *to, unsigned long nto, const struct iovec *from, unsigned long nfrom)
+{
+	ssize_t sum = 0;
+	int ends[2];
+
+	if (CALL3(SYS_pipe2, ends, O_CLOEXEC | O_NONBLOCK, 0))
+		return -1;
+	for (unsigned long i = 0; i < nto && i < nfrom; i++) {
+		size_t size = to[i].iov_len, part, had = 0;
+		ssize_t n;
+
+		for (; had < size; had += n) {
+			part = size - had < 4096 ? size - had : 4096;
+			/* It takes what is there, and says EFAULT of what is not. */
+			n = write(ends[1], (const char *)from[i].iov_base + had, part);
+			if (n <= 0 || read(ends[0], (char *)to[i].iov_base + had, n) != n)
+				break;
+		}
+		sum += had;
+		if (had < size)
+			break;
+	}
+	close(ends[0]);
+	close(ends[1]);
+	return sum ? sum : -1;
+}
+
+HIDDEN ssize_t process_vm_readv(pid_t pid, const struct iovec *to, unsigned long nto, const struct iovec *from,
+                                unsigned long nfrom, unsigned long flags)
+{
+	ssize_t n = CALL(SYS_process_vm_readv, pid, to, nto, from, nfrom, flags);
+
+	return n < 0 && own_errno == ENOSYS ? read_by_pipe(to, nto, from, nfrom) : n;
+}
+
+HIDDEN ssize_t process_vm_writev(pid_t pid, const struct iovec *from, unsigned long nfrom, const struct iovec *to,
+                                 unsigned long nto, unsigned long flags)
+{
+	return CALL(SYS_process_vm_writev, pid, from, nfrom, to, nto, flags);
 }
 
 HIDDEN int clock_gettime(clockid_t clock, struct timespec *t)

@@ -68,7 +68,8 @@ static bool limit_ok(void)
  */
 static void *area_map(int fd, void *at)
 {
-	void *area = mmap(at, area_size, PROT_NONE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
+	void *area = at ? mmap(at, area_size, PROT_NONE, MAP_SHARED | MAP_FIXED, fd, 0)
+	                : map_apart(area_size, PROT_NONE, MAP_SHARED, fd);
 
 	if (area == MAP_FAILED)
 		return NULL;

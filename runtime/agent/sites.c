@@ -193,6 +193,7 @@ struct texts {
 	const struct mapping *at[TEXTS_MAX];
 	unsigned n;
 	bool mapped, looked;
+	bool foreign; /* some are not the loader's */
 };
 
 static void find_texts(struct texts *texts, const struct desc_file *file, const char *path)
@@ -203,10 +204,22 @@ static void find_texts(struct texts *texts, const struct desc_file *file, const 
 
 		if (!modules_is_file(m, file, path))
 			continue;
-		texts->mapped = true;
-		if (!m->shared && (m->protection & (PROT_EXEC | PROT_READ)) == (PROT_EXEC | PROT_READ) &&
-		    texts->n < TEXTS_MAX)
-			texts->at[texts->n++] = m;
+		if (m->shared || (m->protection & (PROT_EXEC | PROT_READ)) != (PROT_EXEC | PROT_READ)) {
+			texts->mapped = true;
+			continue;
+		}
+		switch (modules_loaded(m)) {
+		case MODULES_LOADED:
+			texts->mapped = true;
+			if (texts->n < TEXTS_MAX)
+				texts->at[texts->n++] = m;
+			break;
+		case MODULES_NOT_LOADED:
+			texts->mapped = texts->foreign = true;
+			break;
+		case MODULES_LOADING:
+			break;
+		}
 	}
 }
 
@@ -243,7 +256,7 @@ static void want_point(struct session *session, struct segment *segment, uint32_
 	if (state->state == AGENT_OFF) {
 		state->state = texts[f].mapped ? AGENT_REFUSED : AGENT_PENDING;
 		agent.npending += !texts[f].mapped;
-		state->reason = texts[f].mapped ? AGENT_NOT_TEXT : AGENT_OK;
+		state->reason = texts[f].foreign ? AGENT_NOT_LOADED : texts[f].mapped ? AGENT_NOT_TEXT : AGENT_OK;
 	}
 }
 

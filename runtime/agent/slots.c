@@ -114,7 +114,7 @@ static bool region_map(struct region *r, int fd, uintptr_t at)
 		return false;
 	r->run = mmap((void *)(at + PAGE), REGION_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 	if (r->run == (void *)(at + PAGE)) {
-		r->write = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		r->write = map_apart(REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
 		if (r->write != MAP_FAILED)
 			return true;
 	}

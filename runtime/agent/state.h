@@ -324,6 +324,9 @@ enum agent_reason {
 	AGENT_READ_BACK,    /* written, but not there when read back */
 	AGENT_LIMIT,        /* a resource limit (file size, address space) is too small for the area */
 	AGENT_MAPS,         /* /proc/self/maps cannot be read */
+	AGENT_NOT_LOADED,   /* the program mapped the code itself, not the C library's loader */
+	AGENT_GONE,         /* the code was unmapped, or its protection changed, while it was to be written */
+	AGENT_STORE,        /* set_robust_list(2) is missing or forbidden, by which the agent writes to text */
 	AGENT_REASONS
 };
 

@@ -68,8 +68,8 @@ static bool tls_prepare(void)
 	/* Storage of the program's own may come first. */
 	if (below + 4096 > room) {
 		room = (below + 4096 + 4095) & ~4095ul;
-		at = mmap(NULL, room + TLS_HEAD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (at == MAP_FAILED)
+		at = pages_get(room + TLS_HEAD);
+		if (!at)
 			return false;
 	}
 	agent_door.tls = (uint64_t)at + room;
@@ -93,8 +93,8 @@ static bool tls_prepare(void)
 	char *at = tls;
 
 	if (above + 4096 > sizeof(tls)) {
-		at = mmap(NULL, above + 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (at == MAP_FAILED)
+		at = pages_get(above + 8192);
+		if (!at)
 			return false;
 		at += 4096;
 	} else {
