@@ -117,8 +117,9 @@ static void set_up(void)
 	((struct life *)(text + TEXT_LIFE))->alive = 1;
 	((struct life *)(text + TEXT_LIFE))->pid = getpid();
 	agent_thread.tid = gettid();
-	agent_thread.stack_low = (uintptr_t)stack;
-	agent_thread.stack_last = (uintptr_t)stack + TEST_STACK - 8;
+	agent.calls = 1;
+	agent_thread.sure_low = (uintptr_t)stack;
+	agent_thread.sure_last = (uintptr_t)stack + TEST_STACK - 8;
 }
 
 static int read_memory(void *arg, uint64_t address, void *to, size_t size)

@@ -96,7 +96,7 @@ static bool readers_came(void)
 		const struct session *session = &agent.sessions[i];
 
 		if (session->awaited && session->area &&
-		    (!session->area->asked || !__atomic_load_n(&session->area->at->record_until, __ATOMIC_ACQUIRE)))
+		    (!session->area->asked || !shared_acquire(session->area->at->record_until)))
 			came = false;
 	}
 	lock_put(&agent.lock);
@@ -298,7 +298,7 @@ static void wait_word(uint32_t *word, uint32_t until, unsigned ms)
 
 bool agent_awake(void)
 {
-	return __atomic_load_n(&life.running, __ATOMIC_ACQUIRE) && agent.pid == (uint32_t)getpid();
+	return __atomic_load_n(&life.running, __ATOMIC_ACQUIRE) && !calls_sealed() && agent.pid == (uint32_t)getpid();
 }
 
 static void wake(void)
@@ -358,7 +358,7 @@ void agent_step_back(void)
 /* What the thread that forks remembers: a signal handler in the middle may fork as well. */
 static __thread struct {
 	sigset_t signals;
-	bool locked;
+	bool locked, begun;
 } forking;
 
 static void before_fork(void)
@@ -366,6 +366,9 @@ static void before_fork(void)
 	int saved = errno;
 	sigset_t all, before;
 
+	forking.begun = !calls_sealed();
+	if (!forking.begun)
+		return;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	forking.locked = lock_try(&agent.lock, 1000);
@@ -377,6 +380,8 @@ static void after_fork(void)
 {
 	sigset_t before = forking.signals;
 
+	if (!forking.begun)
+		return;
 	if (forking.locked)
 		lock_put(&agent.lock);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -384,11 +389,12 @@ static void after_fork(void)
 
 static void in_child(void)
 {
-	bool was_running = life.running && forking.locked && !life.aside;
+	bool was_running = life.running && forking.begun && forking.locked && !life.aside;
 	sigset_t before = forking.signals;
 	int saved = errno;
 
 	memset(&agent_thread, 0, sizeof(agent_thread));
+	memset(agent.flight, 0, sizeof(agent.flight));
 	agent.lock.word = 0;
 	agent.unloading = 0;
 	life.running = life.late = agent.own_threads = 0;
@@ -400,8 +406,12 @@ static void in_child(void)
 			    segment_names(segment, agent.pid, agent.start_time))
 				segment->inherited = agent.pid;
 		}
-	agent.pid = getpid();
 	regions_close();
+	if (!forking.begun) {
+		agent.pid = 0; /* nothing is known of it, and nothing counts in it */
+		return;
+	}
+	agent.pid = getpid();
 	if (was_running && start(MODE_CHILD) && agent.narmed) {
 		wait_word(&life.ready, 1, 1000);
 		wait_for_readers();
@@ -449,6 +459,7 @@ __attribute__((constructor)) static void begin(void)
 	agent.pid = getpid();
 	agent.reason = able();
 	agent.behind = !wrap_hears();
+	calls_begin();
 	agent.nthreads = dlvsym(RTLD_DEFAULT, "__nptl_nthreads", "GLIBC_PRIVATE");
 	agent.heap_end = dlsym(RTLD_DEFAULT, "__curbrk");
 	if (!pthread_key_create(&key, rings_at_exit))

@@ -23,15 +23,34 @@
 #define AREAS_MAX 8
 #define SESSIONS_MAX 256
 #define CONSUMERS_MAX 8 /* on one site */
+#define MUTED_MAX 64
+#define FLIGHTS 16
+
+/*
+ * Words that other processes can write: each macro reads or writes its word once. What
+ * was read is checked before it becomes an index or an address, and is not read again.
+ */
+#define shared_get(x) __atomic_load_n(&(x).word, __ATOMIC_RELAXED)
+#define shared_acquire(x) __atomic_load_n(&(x).word, __ATOMIC_ACQUIRE)
+#define shared_set(x, value) __atomic_store_n(&(x).word, value, __ATOMIC_RELAXED)
+#define shared_release(x, value) __atomic_store_n(&(x).word, value, __ATOMIC_RELEASE)
+#define shared_add(x, value) __atomic_fetch_add(&(x).word, value, __ATOMIC_RELAXED)
+#define shared_swap(x, was, will) \
+	__atomic_compare_exchange_n(&(x).word, was, will, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)
+
+#define MUTED_CLOCK 1u  /* reading the CPU's counter would kill it */
+#define MUTED_SHARED 2u /* another task has the same thread-local data */
 
 /* What a thread knows of itself; slots reach it by the thread pointer. All zero before its first hit. */
 struct thread {
 	struct agent_ring *ring[AREAS_MAX];
-	uintptr_t stack_low, stack_last; /* of its stack; last is 8 below the end. 0: unknown */
+	uintptr_t sure_low, sure_last; /* what of its stack can be read directly; last is 8 below the end. 0: nothing */
+	uintptr_t stack_low, stack_end; /* the stack that the C library gave it; end 1: unknown */
 	uint32_t tid;
 	uint32_t busy; /* taking a ring */
 	uint32_t skip, patience; /* hits until it looks for one again */
 	uint32_t dropping; /* old records */
+	uint32_t muted; /* MUTED_*: it takes no ring */
 };
 
 extern __thread struct thread agent_thread __attribute__((tls_model("initial-exec")));
@@ -184,7 +203,7 @@ void area_records(struct session *session);
 int64_t area_place(struct area *area); /* a new one; -1 */
 void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32_t point);
 void area_count(const struct area *area, uint32_t place, struct agent_count *count);
-void rings_at_exit(void *unused); /* of the calling thread */
+void rings_at_exit(void *unused); /* gives the calling thread's rings back, without a system call */
 uint64_t agent_now(void);         /* of the areas' clock */
 
 /* ---- slots: slot.h; sites: sites.h ---- */
@@ -264,6 +283,19 @@ struct agent {
 	uint32_t shares_memory; /* it was cloned, and not as a thread */
 	uintptr_t heap;         /* its beginning */
 	const void *heap_end;   /* where the C library has its end */
+	/* For the path of a hit, see calls.c: */
+	uint32_t calls;        /* hits may make system calls, if this is more than sealed */
+	uint32_t sealed;       /* a thread has asked for a filter of system calls */
+	bool began_filtered;
+	uint32_t clockless;    /* a thread has given up its clock: threads without a ring take none */
+	uint32_t nmuted;       /* threads in seccomp's strict mode */
+	uint32_t muted[MUTED_MAX];
+	uint32_t tid_at;       /* where the C library has a thread's id, from the thread pointer; 0: unknown */
+	uint32_t pthread_size; /* of its struct pthread */
+	uintptr_t main_low, main_end; /* the first thread's stack */
+	struct {
+		_Alignas(64) uint32_t calls; /* under way in hits, of some of the threads */
+	} flight[FLIGHTS];
 };
 
 extern struct agent agent;
@@ -286,6 +318,13 @@ void agent_step_back(void);
 int control_open(int store);
 void control_close(int store);
 void control_serve(int listener, int wake, int store);
+
+/* What a hit may do: calls.c. */
+void calls_begin(void);  /* once, in a thread of the C library's */
+void calls_look(void);   /* before anything is armed: sets agent.calls by what /proc says of the threads */
+bool calls_allowed(void);
+void calls_hear(long number, unsigned long a, unsigned long b); /* a system call that the program is about to make */
+bool calls_sealed(void); /* a filter may be in force here: no system call that the program did not ask for */
 
 void regions_alive(bool alive);
 void regions_close(void);

@@ -21,6 +21,9 @@
 #define SEGMENT_GAP 0u                         /* between the segments of an image, at most */
 #define REGION_SIZE (64u << 20)                /* of slots; taken as it is used */
 #define REGISTERS 17                           /* that fetch programs know */
+/* From an entry's frame pointer to the program's stack pointer, at least: what the entry, the slot and the red zone take. */
+#define FRAME_TO_STACK (16u + 56 + 128)
+#define PTHREAD_AT(self, size) (self) /* the C library's struct pthread */
 
 /* A system call; a negative errno. */
 static inline long cpu_call(long number, long a, long b, long c, long d, long e, long f)
@@ -61,6 +64,8 @@ static inline void cpu_code_written(const void *at, uint64_t size)
 #define SEGMENT_GAP 0x20000u /* they are linked for pages of 64 KiB */
 #define REGION_SIZE (16u << 20)
 #define REGISTERS 33
+#define FRAME_TO_STACK (160u + 80)
+#define PTHREAD_AT(self, size) ((self) - (size))
 
 static inline long cpu_call(long number, long a, long b, long c, long d, long e, long f)
 {

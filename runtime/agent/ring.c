@@ -24,7 +24,7 @@ _Static_assert(area_ring_stride < INT32_MAX, "slots reach a ring's counters by 3
 
 uint64_t agent_now(void)
 {
-	return slot_clock_invariant() ? slot_ticks() : slot_now();
+	return slot_clock_invariant() ? slot_ticks() : clock_ns();
 }
 
 static struct agent_ring *ring_of(const struct agent_area *area, unsigned i)
@@ -35,18 +35,17 @@ static struct agent_ring *ring_of(const struct agent_area *area, unsigned i)
 /* Whether this one, or any behind it, was ever taken: they are taken from the first on. */
 static bool ring_known(const struct agent_ring *ring)
 {
-	return __atomic_load_n(&ring->turns, __ATOMIC_ACQUIRE) ||
-	       __atomic_load_n(&ring->state, __ATOMIC_ACQUIRE) != AGENT_RING_FREE;
+	return shared_acquire(ring->turns) || shared_acquire(ring->state) != AGENT_RING_FREE;
 }
 
-static struct agent_count *ring_counts(struct agent_ring *ring)
+static struct shared_count *ring_counts(struct agent_ring *ring)
 {
-	return (struct agent_count *)((char *)ring + AGENT_COUNTS_IN_RING);
+	return (struct shared_count *)((char *)ring + AGENT_COUNTS_IN_RING);
 }
 
-static struct agent_count *shared_counts(const struct agent_area *area)
+static struct shared_count *shared_counts(const struct agent_area *area)
 {
-	return (struct agent_count *)((char *)area + area_overflow_at);
+	return (struct shared_count *)((char *)area + area_overflow_at);
 }
 
 static struct agent_place *area_places(struct agent_area *area)
@@ -110,7 +109,7 @@ static void area_fill(struct area *area)
 	at->start_time = agent.start_time;
 	at->clock = slot_clock_invariant() ? AGENT_CLOCK_TSC : AGENT_CLOCK_MONOTONIC;
 	at->base_ticks = slot_ticks();
-	at->base_ns = slot_now();
+	at->base_ns = clock_ns();
 	at->places_at = area_places_at;
 	at->rings_at = area_rings_at;
 	at->ring_stride = area_ring_stride;
@@ -119,11 +118,11 @@ static void area_fill(struct area *area)
 	at->counts_in_ring = AGENT_COUNTS_IN_RING;
 	at->data_in_ring = AGENT_DATA_IN_RING;
 	at->overflow_at = area_overflow_at;
-	at->overwrite = area->session->overwrites;
+	shared_set(at->overwrite, area->session->overwrites);
 	memcpy(at->session, area->session->name, sizeof(at->session));
 	if (n)
 		memcpy(area_places(at), area->places.at, n * sizeof(struct agent_place));
-	at->nplaced = n;
+	shared_set(at->nplaced, n);
 	at->version = AGENT_VERSION;
 	__atomic_store_n(&at->magic, AGENT_AREA_MAGIC, __ATOMIC_RELEASE);
 }
@@ -145,16 +144,18 @@ static void area_reset(struct area *area)
 		struct agent_ring *ring = ring_of(area->at, i);
 		uint32_t finished = AGENT_RING_FINISHED;
 
-		if (!ring->turns)
+		uint64_t head;
+
+		if (!shared_get(ring->turns))
 			continue;
 		memset((char *)ring + AGENT_DATA_IN_RING, 0, AGENT_RING_SIZE + AGENT_RING_SLACK);
-		ring->limit = ring->head + AGENT_RING_SIZE;
-		ring->taken = ring->head;
-		__atomic_compare_exchange_n(&ring->state, &finished, AGENT_RING_FREE, false, __ATOMIC_ACQ_REL,
-		                            __ATOMIC_RELAXED);
+		head = shared_get(ring->head);
+		shared_set(ring->limit, head + AGENT_RING_SIZE);
+		shared_set(ring->taken, head);
+		shared_swap(ring->state, &finished, AGENT_RING_FREE);
 	}
-	area->at->overwrite = area->session->overwrites;
-	area->at->record_until = 0;
+	shared_set(area->at->overwrite, area->session->overwrites);
+	shared_set(area->at->record_until, 0);
 	memcpy(area->at->session, area->session->name, sizeof(area->at->session));
 }
 
@@ -208,9 +209,9 @@ void area_records(struct session *session)
 	struct agent_area *at = session->area ? session->area->at : NULL;
 
 	if (at && session->records)
-		__atomic_store_n(&at->record_until, AGENT_RECORD_ALWAYS, __ATOMIC_RELEASE);
-	else if (at && at->record_until == AGENT_RECORD_ALWAYS)
-		__atomic_store_n(&at->record_until, 0, __ATOMIC_RELEASE);
+		shared_release(at->record_until, AGENT_RECORD_ALWAYS);
+	else if (at && shared_get(at->record_until) == AGENT_RECORD_ALWAYS)
+		shared_release(at->record_until, 0);
 }
 
 void area_leave(struct session *session)
@@ -225,10 +226,10 @@ static void area_copy(struct agent_area *to, struct agent_area *from, uint32_t n
 {
 	size_t counts = nplaces * sizeof(struct agent_count);
 
-	to->record_until = from->record_until;
+	shared_set(to->record_until, shared_get(from->record_until));
 	memcpy(shared_counts(to), shared_counts(from), counts);
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
-		if (ring_of(from, i)->turns) {
+		if (shared_get(ring_of(from, i)->turns)) {
 			memcpy(ring_of(to, i), ring_of(from, i), AGENT_COUNTS_IN_RING);
 			memcpy(ring_counts(ring_of(to, i)), ring_counts(ring_of(from, i)), counts);
 		}
@@ -249,7 +250,7 @@ int area_renew(struct area *area, bool keep)
 		}
 		area_copy(at, area->at, area->places.n / sizeof(struct agent_place));
 		munmap(at, area_size);
-		__atomic_store_n(&area->at->moved, 1, __ATOMIC_RELEASE);
+		shared_release(area->at->moved, 1);
 	}
 	if (!area_map(fd, area->at)) {
 		close(fd);
@@ -280,8 +281,8 @@ void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32
 
 	((struct agent_place *)area->places.at)[place] = p;
 	area_places(at)[place] = p;
-	if (place >= at->nplaced) {
-		__atomic_store_n(&at->nplaced, place + 1, __ATOMIC_RELEASE);
+	if (place >= shared_get(at->nplaced)) {
+		shared_release(at->nplaced, place + 1);
 		return;
 	}
 	memset(&shared_counts(at)[place], 0, sizeof(struct agent_count));
@@ -289,17 +290,20 @@ void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32
 		memset(&ring_counts(ring_of(at, i))[place], 0, sizeof(struct agent_count));
 }
 
+static void add_counts(struct agent_count *to, const struct shared_count *from)
+{
+	to->recorded += shared_get(from->recorded);
+	to->filtered += shared_get(from->filtered);
+	to->idle += shared_get(from->idle);
+	to->lost += shared_get(from->lost);
+}
+
 void area_count(const struct area *area, uint32_t place, struct agent_count *count)
 {
-	*count = shared_counts(area->at)[place];
-	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(area->at, i)); i++) {
-		const struct agent_count *c = &ring_counts(ring_of(area->at, i))[place];
-
-		count->recorded += c->recorded;
-		count->filtered += c->filtered;
-		count->idle += c->idle;
-		count->lost += c->lost;
-	}
+	*count = (struct agent_count){ 0 };
+	add_counts(count, &shared_counts(area->at)[place]);
+	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(area->at, i)); i++)
+		add_counts(count, &ring_counts(ring_of(area->at, i))[place]);
 }
 
 void rings_at_exit(void *unused)
@@ -313,8 +317,7 @@ void rings_at_exit(void *unused)
 		t->ring[i] = NULL;
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		if (ring)
-			__atomic_store_n(&ring->state,
-			                 ring->head + AGENT_RING_SIZE == ring->limit ? AGENT_RING_FREE : AGENT_RING_FINISHED,
-			                 __ATOMIC_RELEASE);
+			shared_release(ring->state, shared_get(ring->head) + AGENT_RING_SIZE == shared_get(ring->limit)
+			                                    ? AGENT_RING_FREE : AGENT_RING_FINISHED);
 	}
 }

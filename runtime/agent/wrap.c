@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "runtime/agent/agent.h"
 
@@ -164,5 +165,43 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	va_end(rest);
 	if (flags & CLONE_VM && !(flags & CLONE_VFORK))
 		__atomic_store_n(&agent.shares_memory, 1, __ATOMIC_SEQ_CST);
+	/* Two tasks with one thread-local block cannot both write one ring: they count in the shared cells. */
+	if (flags & CLONE_VM && !(flags & (CLONE_VFORK | CLONE_SETTLS))) {
+		agent_thread.muted |= MUTED_SHARED;
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		rings_at_exit(NULL);
+	}
 	return next(fn, stack, flags, arg, a, b, c);
+}
+
+/* ---- filters of system calls ---- */
+
+EXPORT int prctl(int option, ...)
+{
+	static void *known;
+	int (*next)(int, unsigned long, unsigned long, unsigned long, unsigned long) = real(&known, "prctl");
+	unsigned long a, b, c, d;
+	va_list rest;
+
+	va_start(rest, option);
+	a = va_arg(rest, unsigned long);
+	b = va_arg(rest, unsigned long);
+	c = va_arg(rest, unsigned long);
+	d = va_arg(rest, unsigned long);
+	va_end(rest);
+	calls_hear(SYS_prctl, option, a);
+	return next(option, a, b, c, d);
+}
+
+__attribute__((visibility("hidden"))) void *wrap_real_syscall;
+__attribute__((used)) void wrap_syscall(long number, unsigned long a, unsigned long b);
+
+/*
+ * syscall() is passed on by a jump, for it may be a call that returns on another stack;
+ * this is called before it at first, and for the calls that calls.c hears of.
+ */
+void wrap_syscall(long number, unsigned long a, unsigned long b)
+{
+	real(&wrap_real_syscall, "syscall");
+	calls_hear(number, a, b);
 }

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a hit may do, and what the agent knows of the C library's threads.
+ *
+ * The path of a hit runs in the program's threads. A thread with a filter of system
+ * calls (seccomp) can be killed for any call that the filter does not expect, and a
+ * thread in strict mode even for reading the CPU's counter. So hits make system calls
+ * only while all of this holds:
+ *
+ * 1. When something was armed, /proc said that no thread had a filter.
+ * 2. The agent hears of filters that are set later: it stands in front of prctl() and
+ *    syscall(), through which programs and libseccomp set them. An agent that was
+ *    loaded into a running process does not hear them.
+ * 3. No thread has asked for a filter since. This is kept for good: threads that were
+ *    made meanwhile have inherited it.
+ *
+ * A session with AGENT_SEGMENT_CALLS says that filters allow the calls of hits; then
+ * 1 to 3 are not asked. Strict mode is never overruled. A filter that the program sets
+ * by an instruction of its own is not heard.
+ */
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <linux/prctl.h>
+#include <linux/seccomp.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "runtime/agent/slot.h"
+
+#define MAIN_STACK (8u << 20) /* what of the first thread's stack is taken for it; nothing else is mapped there */
+#define FLIGHT_YIELDS 2000
+
+#ifndef SECCOMP_FILTER_FLAG_TSYNC
+#define SECCOMP_FILTER_FLAG_TSYNC 1
+#endif
+
+static void *private_symbol(const char *name)
+{
+	return dlvsym(RTLD_DEFAULT, name, "GLIBC_PRIVATE");
+}
+
+/* Where struct pthread has the thread's id, as the C library tells debuggers; tried on the calling thread. */
+static void learn_descriptor(void)
+{
+	const uint32_t *size = private_symbol("_thread_db_sizeof_pthread");
+	const uint32_t *tid = private_symbol("_thread_db_pthread_tid"); /* bits, number, offset */
+	uintptr_t self = (uintptr_t)__builtin_thread_pointer(), at;
+
+	if (!size || *size < 512 || *size > 16384 || *size % sizeof(uintptr_t))
+		return;
+	agent.pthread_size = *size;
+	at = PTHREAD_AT(self, *size) + (tid ? tid[2] : 0);
+	if (tid && tid[0] == 32 && tid[2] <= *size - sizeof(uint32_t) && !(tid[2] & 3) &&
+	    *(const uint32_t *)at == (uint32_t)syscall(SYS_gettid))
+		agent.tid_at = at - self;
+}
+
+/* The kernel puts the program's file name at the very end of the first thread's stack. */
+static void learn_main_stack(void)
+{
+	uintptr_t name = getauxval(AT_EXECFN);
+
+	if (!name)
+		return;
+	agent.main_end = (name + strlen((const char *)name) + 1 + 4095) & -(uintptr_t)4096;
+	agent.main_low = agent.main_end - MAIN_STACK;
+}
+
+void calls_begin(void)
+{
+	learn_descriptor();
+	learn_main_stack();
+}
+
+bool calls_sealed(void)
+{
+	return __atomic_load_n(&agent.sealed, __ATOMIC_RELAXED);
+}
+
+/* ---- what /proc says ---- */
+
+struct seen {
+	bool filter, unknown;
+	uint32_t nstrict, strict[MUTED_MAX];
+};
+
+/* The mode of seccomp in the text of /proc/.../status; -1. */
+static int seccomp_mode(const char *text)
+{
+	const char *at = strstr(text, "\nSeccomp:");
+
+	if (!at)
+		return -1;
+	for (at += sizeof("\nSeccomp:") - 1; *at == ' ' || *at == '\t'; at++)
+		;
+	return *at >= '0' && *at <= '9' ? *at - '0' : -1;
+}
+
+static int look_thread(int dir, const char *name, void *arg)
+{
+	char path[40], text[4096];
+	struct seen *seen = arg;
+	size_t had = 0;
+	ssize_t n;
+	int fd, mode;
+
+	if (strlen(name) > 20)
+		return 0;
+	strcpy(path, name);
+	strcat(path, "/status");
+	fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0; /* it has ended */
+	while (had < sizeof(text) - 1 && (n = read(fd, text + had, sizeof(text) - 1 - had)) > 0)
+		had += n;
+	close(fd);
+	text[had] = 0;
+	if (!had)
+		return 0;
+	mode = seccomp_mode(text);
+	seen->unknown |= mode < 0;
+	seen->filter |= mode > 0;
+	if (mode == SECCOMP_MODE_STRICT && seen->nstrict < MUTED_MAX)
+		seen->strict[seen->nstrict++] = parse_number(name);
+	return 0;
+}
+
+static bool is_allowed(void)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		for (size_t k = 0; k < nsegments(&agent.sessions[i]); k++) {
+			const struct segment *segment = segments_of(&agent.sessions[i])[k];
+
+			if (segment->desc && segment->header->flags & AGENT_SEGMENT_CALLS)
+				return true;
+		}
+	return false;
+}
+
+void calls_look(void)
+{
+	struct seen seen = { 0 };
+	int dir = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	uint32_t calls;
+
+	if (dir >= 0) {
+		store_list(dir, look_thread, &seen);
+		close(dir);
+	}
+	/* A filter that the process began with let the agent begin; a later one may be for a sandbox. */
+	if (agent.begins)
+		agent.began_filtered = seen.filter;
+	else if (seen.filter && !agent.began_filtered)
+		__atomic_store_n(&agent.sealed, 1, __ATOMIC_RELAXED);
+	memcpy(agent.muted, seen.strict, sizeof(agent.muted));
+	__atomic_store_n(&agent.nmuted, seen.nstrict, __ATOMIC_RELEASE);
+	if (seen.nstrict == MUTED_MAX)
+		__atomic_store_n(&agent.clockless, 1, __ATOMIC_RELAXED);
+	calls = dir >= 0 && !seen.unknown && !seen.filter && !agent.behind;
+	if (!seen.nstrict && is_allowed())
+		calls = 2; /* more than agent.sealed ever is */
+	__atomic_store_n(&agent.calls, calls, __ATOMIC_SEQ_CST);
+}
+
+bool calls_allowed(void)
+{
+	return __atomic_load_n(&agent.calls, __ATOMIC_SEQ_CST) > __atomic_load_n(&agent.sealed, __ATOMIC_SEQ_CST);
+}
+
+/* ---- what programs ask for ---- */
+
+static void wait_for_flights(void)
+{
+	for (unsigned i = 0; i < FLIGHT_YIELDS; i++) {
+		uint32_t n = 0;
+
+		for (unsigned k = 0; k < FLIGHTS; k++)
+			n += __atomic_load_n(&agent.flight[k].calls, __ATOMIC_ACQUIRE);
+		if (!n)
+			return;
+		cpu_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+	}
+}
+
+static void seal(bool all_threads)
+{
+	if (__atomic_load_n(&agent.narmed, __ATOMIC_RELAXED))
+		agent_look_soon(false); /* points whose filters need calls are given up */
+	__atomic_store_n(&agent.sealed, 1, __ATOMIC_SEQ_CST);
+	if (all_threads)
+		wait_for_flights();
+}
+
+/* The thread loses its clock: its rings go back, and it takes none. */
+static void mute(void)
+{
+	agent_thread.muted |= MUTED_CLOCK;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	rings_at_exit(NULL);
+}
+
+static void hear_prctl(unsigned long option, unsigned long value)
+{
+	if (option == PR_SET_SECCOMP) {
+		if (value == SECCOMP_MODE_STRICT)
+			mute();
+		seal(false);
+	} else if (option == PR_SET_TSC) {
+		__atomic_store_n(&agent.clockless, value == PR_TSC_SIGSEGV, __ATOMIC_RELAXED);
+		if (value == PR_TSC_SIGSEGV)
+			mute();
+		else
+			agent_thread.muted &= ~MUTED_CLOCK;
+	}
+}
+
+void calls_hear(long number, unsigned long a, unsigned long b)
+{
+	if (number == SYS_prctl) {
+		hear_prctl(a, b);
+	} else if (number == SYS_seccomp && a == SECCOMP_SET_MODE_STRICT) {
+		mute();
+		seal(false);
+	} else if (number == SYS_seccomp && a == SECCOMP_SET_MODE_FILTER) {
+		seal(b & SECCOMP_FILTER_FLAG_TSYNC);
+	}
+}
