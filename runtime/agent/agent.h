@@ -69,6 +69,9 @@ struct life {
 void *arena_get(size_t size); /* zeroed, for ever; NULL */
 void *pages_get(size_t size); /* zeroed */
 void pages_put(void *at, size_t size);
+/* size bytes of the file, shared; pages come as they are touched, also where the process locks its memory. NULL. */
+void *memory_map(int fd, void *at, size_t size, int protection);
+bool memory_allowed(size_t size); /* by RLIMIT_AS, with enough left for the program */
 /* More than a few pages are made ready in steps, as they come to be used: from had to used. */
 void pages_ready(const void *at, size_t had, size_t used, size_t room);
 
@@ -162,6 +165,7 @@ void modules_open(void);
 /* Reads /proc/self/maps anew; -errno. They stand in the order of their addresses. */
 int modules_read(void);
 size_t modules_count(void);
+uint64_t modules_size(void); /* bytes of all mappings */
 const struct mapping *modules_get(size_t i);
 const struct mapping *modules_at(uintptr_t address);
 bool modules_is_file(const struct mapping *mapping, const struct desc_file *file, const char *path);

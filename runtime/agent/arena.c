@@ -3,7 +3,9 @@
 #include <linux/futex.h>
 #include <linux/mman.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,7 +23,52 @@ void *pages_get(size_t size)
 {
 	void *at = mmap(NULL, (size + PAGE - 1) & -(size_t)PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	return at == MAP_FAILED ? NULL : at;
+	if (at == MAP_FAILED)
+		return NULL;
+	munlock(at, size); /* what the process may lock is its own */
+	return at;
+}
+
+/*
+ * A process that locks all that it maps (mlockall(2) with MCL_FUTURE) would get every
+ * page of a large mapping at once, or the mapping would be refused for RLIMIT_MEMLOCK.
+ * So one page is mapped, unlocked, and then grown: what grows stays unlocked.
+ */
+void *memory_map(int fd, void *at, size_t size, int protection)
+{
+	const int fixed = at ? MAP_FIXED_NOREPLACE : 0;
+	const size_t page = getauxval(AT_PAGESZ);
+	char *one = mmap(at, page, PROT_NONE, MAP_SHARED | fixed, fd, 0), *all;
+
+	if (one == MAP_FAILED)
+		return NULL;
+	if (at && one != at) {
+		munmap(one, page);
+		return NULL;
+	}
+	munlock(one, page);
+	all = mremap(one, page, size, at ? 0 : MREMAP_MAYMOVE);
+	if (all == MAP_FAILED) {
+		munmap(one, page);
+		return NULL;
+	}
+	if (mprotect(all, size, protection)) {
+		munmap(all, size);
+		return NULL;
+	}
+	return all;
+}
+
+/* Whether RLIMIT_AS then leaves the program at least as much as this takes. */
+bool memory_allowed(size_t size)
+{
+	struct rlimit limit;
+	uint64_t used;
+
+	if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return true;
+	used = modules_size();
+	return limit.rlim_cur > used && size <= (limit.rlim_cur - used) / 2;
 }
 
 void pages_put(void *at, size_t size)

@@ -103,6 +103,15 @@ static int read_text(void)
 	return n < 0 ? -EIO : vector_add(&text, 1) ? 0 : -ENOMEM;
 }
 
+uint64_t modules_size(void)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < modules_count(); i++)
+		size += modules_get(i)->end - modules_get(i)->start;
+	return size;
+}
+
 int modules_read(void)
 {
 	int err = read_text();

@@ -61,24 +61,19 @@ static bool limit_ok(void)
 	return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur >= area_size;
 }
 
-/*
- * The memfd mapped: at the address given, or anywhere. Through no access at first:
- * where the process locks its memory, all of it would be made there and then.
- */
+/* Maps the memfd: in place of the area at the address given, or anywhere. */
 static void *area_map(int fd, void *at)
 {
-	void *area = mmap(at, area_size, PROT_NONE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
+	void *area = memory_map(fd, NULL, area_size, PROT_READ | PROT_WRITE);
 
-	if (area == MAP_FAILED)
+	if (!area)
 		return NULL;
-	munlock(area, area_size);
 	madvise(area, area_size, MADV_DONTDUMP);
-	if (mprotect(area, area_size, PROT_READ | PROT_WRITE)) {
-		if (!at)
-			munmap(area, area_size);
+	if (at && mremap(area, area_size, area_size, MREMAP_MAYMOVE | MREMAP_FIXED, at) != at) {
+		munmap(area, area_size);
 		return NULL;
 	}
-	return area;
+	return at ? at : area;
 }
 
 static int area_file(void)
@@ -185,7 +180,7 @@ enum agent_reason area_make(struct session *session)
 		area->session = session;
 		area_reset(area);
 	} else {
-		fd = area_file();
+		fd = memory_allowed(area_size + 2 * REGION_SIZE) ? area_file() : -EFBIG;
 		if (fd < 0)
 			return fd == -EFBIG ? AGENT_LIMIT : AGENT_MEMORY;
 		area->at = area_map(fd, NULL);

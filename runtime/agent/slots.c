@@ -112,14 +112,13 @@ static bool region_map(struct region *r, int fd, uintptr_t at)
 	r->life = life_map(at);
 	if (!r->life)
 		return false;
-	r->run = mmap((void *)(at + PAGE), REGION_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
-	if (r->run == (void *)(at + PAGE)) {
-		r->write = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (r->write != MAP_FAILED)
+	r->run = memory_map(fd, (void *)(at + PAGE), REGION_SIZE, PROT_READ | PROT_EXEC);
+	if (r->run) {
+		r->write = memory_map(fd, NULL, REGION_SIZE, PROT_READ | PROT_WRITE);
+		if (r->write)
 			return true;
-	}
-	if (r->run != MAP_FAILED)
 		munmap(r->run, REGION_SIZE);
+	}
 	munmap(r->life, PAGE);
 	return false;
 }
