@@ -55,6 +55,8 @@ struct pp_request *arming_request(struct options *options, const struct arming *
 		pp_request_record(request);
 	if (arming->overwrite)
 		pp_request_overwrite(request);
+	if (arming->calls)
+		pp_request_calls(request);
 	*status = STATUS_DONE;
 	return request;
 
@@ -222,7 +224,8 @@ static void put_text(FILE *out, const struct options *options, const struct pp_r
 		if (state == PP_ARMED)
 			fprintf(out, "  %zu site%s  %s", pp_report_sites(report, i), plural(pp_report_sites(report, i)),
 			        pp_report_backend(report, i));
-		if (reason) {
+		/* What it costs is for -v. */
+		if (reason && (options->verbose || strncmp(reason, "cost: ", 6))) {
 			fputs(", ", out);
 			text_puts(out, reason);
 		}

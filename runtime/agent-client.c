@@ -227,6 +227,10 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 		return "the jump was written, and is not there";
 	case AGENT_LIMIT:
 		return "a resource limit (file size, address space) is too small for the agent's buffers";
+	case AGENT_CALLS:
+		return "its filter reads memory that only a system call can read safely, and hits make none there: a thread "
+		       "has a filter of system calls (seccomp), or the agent would not hear of one; -b kernel reads it, "
+		       "--system-calls allows them";
 	default:
 		return "its agent gives no reason";
 	}

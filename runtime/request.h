@@ -21,7 +21,7 @@ struct pp_request {
 	char **strings; /* names of arguments */
 	size_t nstrings;
 	char backend[8];
-	bool record, overwrite, hold;
+	bool record, overwrite, calls, hold;
 	unsigned maxactive;
 	enum scope_kind scope;
 	char *cgroup;

@@ -15,6 +15,7 @@ struct pp_session {
 	unsigned nreaders; /* what they hold is not closed before them */
 	bool record; /* what is armed from here on records from the start */
 	bool overwrite; /* and its oldest records make room for new ones */
+	bool calls; /* what is armed from here on may make system calls in hits */
 	double budget; /* of pp_session_hold(): CPUs; 0: none */
 	bool hold; /* what is armed from here on ends with this process */
 	unsigned maxactive; /* calls under way of a function whose returns are armed from here on */

@@ -120,6 +120,7 @@ struct program {
 	uint64_t hash;
 	struct fetch_program fetch;
 	uint8_t *depths;
+	bool filter_calls, argument_calls; /* may have to make a system call for memory that it reads */
 };
 
 struct identity {

@@ -23,6 +23,7 @@
 #define REGISTERS 17                           /* that fetch programs know */
 /* From an entry's frame pointer to the program's stack pointer, at least: what the entry, the slot and the red zone take. */
 #define FRAME_TO_STACK (16u + 56 + 128)
+#define is_frame_register(reg) ((reg) == 4 || (reg) == 5 || (reg) == 16) /* rsp, rbp, rip: where operands are, not what they point to */
 #define PTHREAD_AT(self, size) (self) /* the C library's struct pthread */
 
 /* A system call; a negative errno. */
@@ -65,6 +66,7 @@ static inline void cpu_code_written(const void *at, uint64_t size)
 #define REGION_SIZE (16u << 20)
 #define REGISTERS 33
 #define FRAME_TO_STACK (160u + 80)
+#define is_frame_register(reg) ((reg) == 31 || (reg) == 29 || (reg) == 32) /* sp, x29, pc */
 #define PTHREAD_AT(self, size) ((self) - (size))
 
 static inline long cpu_call(long number, long a, long b, long c, long d, long e, long f)

@@ -268,7 +268,7 @@ struct agent_segment_state {
 enum agent_state {
 	AGENT_OFF,     /* does not concern this process, or is switched off */
 	AGENT_PENDING, /* no module mapped is its file */
-	AGENT_ARMED,
+	AGENT_ARMED, /* the reason is a remark: AGENT_CALLS, AGENT_COST */
 	AGENT_REFUSED, /* for a reason */
 };
 
@@ -294,6 +294,7 @@ enum agent_reason {
 	AGENT_LIMIT,        /* a resource limit (file size, address space) is too small for the area */
 	AGENT_MAPS,         /* /proc/self/maps cannot be read */
 	AGENT_CALLS,        /* hits must not make system calls. ARMED: what only a call can read is a fault; REFUSED: the filter needs one */
+	AGENT_COST,         /* ARMED: the filter may make a system call in each hit */
 	AGENT_REASONS
 };
 
