@@ -346,6 +346,21 @@ bool agent_step_aside(void)
 	return true;
 }
 
+/* For good: what is armed counts on, and nobody is there to be asked. */
+void agent_leave(void)
+{
+	uint32_t none = 0;
+
+	if (!agent_awake() ||
+	    !__atomic_compare_exchange_n(&life.aside, &none, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return;
+	wait_word(&life.ready, 1, 2000);
+	__atomic_store_n(&life.quit, 1, __ATOMIC_RELEASE);
+	wake();
+	pthread_join(life.thread, NULL);
+	__atomic_store_n(&life.running, 0, __ATOMIC_RELEASE);
+}
+
 void agent_step_back(void)
 {
 	start(MODE_BACK);

@@ -315,6 +315,7 @@ bool agent_look(int store);
 bool agent_awake(void);
 void agent_look_soon(bool wait);
 bool agent_step_aside(void);
+void agent_leave(void); /* the thread ends, before a filter for all threads reaches it */
 /* Whether the program's calls come to our wrappers: wrap.c. */
 bool wrap_hears(void);
 void agent_step_back(void);

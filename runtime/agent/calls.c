@@ -15,7 +15,8 @@
  *    made meanwhile have inherited it.
  *
  * A session with AGENT_SEGMENT_CALLS says that filters allow the calls of hits; then
- * 1 to 3 are not asked. Strict mode is never overruled. A filter that the program sets
+ * 1 to 3 are not asked. A filter for all threads would reach the agent's own: it ends
+ * first, and the process cannot be asked any more. Strict mode is never overruled. A filter that the program sets
  * by an instruction of its own is not heard.
  */
 #include <dlfcn.h>
@@ -186,7 +187,9 @@ static void wait_for_flights(void)
 
 static void seal(bool all_threads)
 {
-	if (__atomic_load_n(&agent.narmed, __ATOMIC_RELAXED))
+	if (all_threads)
+		agent_leave();
+	else if (__atomic_load_n(&agent.narmed, __ATOMIC_RELAXED))
 		agent_look_soon(false); /* points whose filters need calls are given up */
 	__atomic_store_n(&agent.sealed, 1, __ATOMIC_SEQ_CST);
 	if (all_threads)

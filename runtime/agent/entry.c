@@ -35,10 +35,10 @@
  * back at any moment, by a call of its own that nobody can stand before. And nothing
  * can be remembered of a page, for it changes.
  *
- * A memory operand (8@16(%rbx)) is what the program evaluates at its site, so nobody
- * unmaps it there; but it may be bad from the start, in a program that had it
- * optimised away. rt_sigprocmask(2) with an operation that does not exist tells: it
- * reads 8 bytes and fails, in a sixth of the time.
+ * The same holds for memory operands (8@16(%rbx)) and for fields that a filter
+ * follows a pointer to. In a process without other threads rt_sigprocmask(2) with an
+ * operation that does not exist tells whether they can be read: it reads 8 bytes and
+ * fails, in a sixth of the time.
  */
 #include <errno.h>
 #include <linux/prctl.h>
@@ -80,13 +80,13 @@ static long hit_call(long number, long a, long b, long c, long d, long e, long f
 
 /* ---- reading ---- */
 
-/* How many of size bytes could be read. */
-static size_t read_safely(uint64_t address, void *to, size_t size)
+/* How many of size bytes could be read; -ENOSYS: none can be read so. */
+static long read_safely(uint64_t address, void *to, size_t size)
 {
 	struct iovec here = { to, size }, there = { (void *)address, size };
 	long n = hit_call(SYS_process_vm_readv, agent.pid, (long)&here, 1, (long)&there, 1, 0);
 
-	return n > 0 ? n : 0;
+	return n > 0 || n == -ENOSYS ? n : 0;
 }
 
 /* Whether the 8 bytes there, at a multiple of 8, can be read. false without calls. */
@@ -173,20 +173,6 @@ static size_t stays(uint64_t address, uintptr_t frame, const struct image *image
 	return stack_ask(address, frame) ? t->sure_last + 8 - address : 0;
 }
 
-struct answer slot_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame)
-{
-	struct answer answer = { 0, 1 };
-	uint64_t first = address & ~7ull, last = (address + size - 1) & ~7ull;
-
-	(void)rdi, (void)rsi, (void)rdx;
-	if (stays(address, frame, NULL) < size && (!can_read(first) || (last != first && !can_read(last))))
-		return answer;
-	for (unsigned i = 0; i < size; i++)
-		answer.value |= (uint64_t)*(const uint8_t *)(address + i) << 8 * i;
-	answer.fault = 0;
-	return answer;
-}
-
 /* Nobody else can change what is mapped. The agent's own thread does not. */
 static bool is_alone(void)
 {
@@ -194,6 +180,28 @@ static bool is_alone(void)
 
 	return n && !agent.shares_memory &&
 	       __atomic_load_n(n, __ATOMIC_ACQUIRE) <= 1 + __atomic_load_n(&agent.own_threads, __ATOMIC_ACQUIRE);
+}
+
+struct answer slot_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame)
+{
+	struct answer answer = { 0, 1 };
+	uint64_t first = address & ~7ull, last = (address + size - 1) & ~7ull;
+	long n;
+
+	(void)rdi, (void)rsi, (void)rdx;
+	if (stays(address, frame, NULL) < size) {
+		n = is_alone() ? -ENOSYS : read_safely(address, &answer.value, size);
+		answer.fault = n != size;
+		if (n != -ENOSYS)
+			return answer;
+		/* Nobody else unmaps it now. (An emulator may lack the call.) */
+		if (!can_read(first) || (last != first && !can_read(last)))
+			return answer;
+	}
+	for (unsigned i = 0; i < size; i++)
+		answer.value |= (uint64_t)*(const uint8_t *)(address + i) << 8 * i;
+	answer.fault = 0;
+	return answer;
 }
 
 /* How many bytes from there on are in a page of the heap that can be read, and stays. */
@@ -226,6 +234,7 @@ static int read_string(uint64_t address, char *to, unsigned max, const struct im
 {
 	unsigned at = 0;
 	size_t n, known;
+	long got;
 
 	while (at < max &&
 	       ((known = stays(address + at, frame, image)) || (known = stays_in_heap(address + at)))) {
@@ -245,11 +254,11 @@ static int read_string(uint64_t address, char *to, unsigned max, const struct im
 	}
 	if (at == max)
 		return max;
-	n = read_safely(address, to, max);
-	for (at = 0; at < n; at++)
+	got = read_safely(address, to, max);
+	for (at = 0; (long)at < got; at++)
 		if (!to[at])
 			return at;
-	return n == max ? (int)max : -1;
+	return got == max ? (int)max : -1;
 }
 
 char *slot_string(const struct image *image, struct shared_record *record, char *cursor, unsigned argument,
