@@ -8,7 +8,7 @@
 need jq
 agent_build hit
 host() { target "${@:2}" "$T/hit"; eval "$1=\$pid"; }
-end() { kill -KILL "$pid"; wait "$pid" 2>/dev/null; probe-disable -q -s $S; }
+end() { kill -KILL "$pid"; wait "$pid" 2>/dev/null; probe-disable -q -s $S 2>/dev/null; }
 arm() { expect 0 probe-enable -s $S -b agent -p "$pid" --string arg1 --string arg2 --string arg3 "$@"; }
 # traced WORD...: says the words while a reader reads; its records are in $T/traced
 traced() {
@@ -110,19 +110,24 @@ end
 
 # ---- memory ----
 
-if [ "$(id -u)" = 0 ]; then
-	for limit in unlimited 16000000; do
-		host a prlimit --memlock=$limit:$limit setpriv --bounding-set=-ipc_lock
-		say lock
-		want "locked" "" "$said"
-		arm --record hit:text
-		say hit
-		say grown
-		[ "${said#grown }" -lt 20 ] || fail "a process that locks its memory has grown by ${said#grown } MB"
-		want "its hits" 10 "$(count $S hit:text)"
+for how in as-it-is limited; do
+	case $how in
+	limited) host a prlimit --memlock=4000000:4000000 setpriv --bounding-set=-ipc_lock ;;
+	*) host a ;;
+	esac
+	say lock
+	if [ -n "$said" ]; then
+		part_skipped "locked memory, $how: mlockall() is not allowed"
 		end
-	done
-fi
+		continue
+	fi
+	arm --record hit:text
+	say hit
+	say grown
+	[ "${said#grown }" -lt 20 ] || fail "a process that locks its memory has grown by ${said#grown } MB"
+	want "its hits" 10 "$(count $S hit:text)"
+	end
+done
 host a prlimit --as=1200000000:1200000000
 expect 1 probe-enable -s $S -b agent -p $pid hit:text
 want_like "too little address space" "*resource limit*" "$out"

@@ -363,7 +363,8 @@ static void serve(const char *word)
 	} else if (!strcmp(word, "unmap")) {
 		say_number("hits", unmap());
 	} else if (!strcmp(word, "lock")) {
-		if (mlockall(MCL_CURRENT | MCL_FUTURE))
+		/* What is mapped by now may be more than the limit; what comes is not, yet. */
+		if (mlockall(MCL_CURRENT | MCL_FUTURE) && mlockall(MCL_FUTURE))
 			say("not locked\n");
 		before = resident();
 	} else if (!strcmp(word, "grown")) {
