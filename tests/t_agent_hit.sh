@@ -146,3 +146,32 @@ say clone
 want "hits of two tasks with one thread-local block" 40011 "$(count $S hit:text)"
 adds_up $S
 end
+
+# ---- an agent that was loaded later does not hear of filters ----
+
+bare() {
+	coproc TARGET { exec "$T/hit"; }
+	pid=$TARGET_PID
+	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
+	say hit
+}
+bare
+arm --inject hit:text
+want_like "what is said" "*hits in pid $pid make no system calls*--system-calls*" "$out"
+traced hit
+want_like "strings" "10 [[]\"-\",\"in the image\",*" "$(texts | sed 's/^ *//')"
+probe-disable -q -s $S
+expect 0 probe-enable -s $S -b agent -p $pid --system-calls --string arg1 --string arg2 --string arg3 hit:text
+[[ $out != *"no system calls"* ]] || fail "said where they are allowed: $out"
+traced hit
+want "strings with calls" "10 $all" "$(texts | sed 's/^ *//')"
+end
+expect 2 probe-enable -s $S -b kernel -p $$ --system-calls hit:text
+bare
+arm --inject hit:text
+say hit
+say filter
+say hit
+say thread
+want "hits around a filter that was not heard" 30 "$(count $S hit:text)"
+end

@@ -54,6 +54,7 @@
 
 __thread struct thread agent_thread;
 
+/* calls_allowed(), here because this file calls no other. */
 static bool may_call(void)
 {
 	return __atomic_load_n(&agent.calls, __ATOMIC_SEQ_CST) > __atomic_load_n(&agent.sealed, __ATOMIC_SEQ_CST);
