@@ -120,6 +120,7 @@ static void set_up(void)
 	((struct life *)(text + TEXT_LIFE))->pid = getpid();
 	agent_thread.tid = gettid();
 	agent.calls = 1;
+	agent.has_ticks = slot_clock_invariant();
 	agent_thread.sure_low = (uintptr_t)stack;
 	agent_thread.sure_last = (uintptr_t)stack + TEST_STACK - 8;
 }
@@ -446,6 +447,8 @@ START_TEST(at_the_end)
 		const int64_t offset = offsets[i / 2];
 		const bool calls = i & 1 && !no_vm_readv;
 
+		if (offset < -RED_ZONE)
+			continue; /* the slot itself writes there */
 		steps[1].value = offset;
 		agent.calls = calls;
 		ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));

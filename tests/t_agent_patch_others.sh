@@ -8,7 +8,7 @@
 want "what slots call calls" "agent pthread_setspecific" \
 	"$(nm -u "$B/obj/runtime/agent/entry.o" | awk '$2 != "_GLOBAL_OFFSET_TABLE_" { print $2 }' | sort | tr '\n' ' ' | sed 's/ $//')"
 objdump -d "$B/obj/runtime/agent/entry.o" | grep -q '%[xyz]mm' && fail "what slots call uses vector registers"
-want "exports" "clone dlclose dlopen prctl setns syscall unshare" "$(nm -D --defined-only "$AGENT" | awk '{ print $3 }' | tr '\n' ' ' | sed 's/ $//')"
+want "exports" "clone dlclose dlopen mlockall prctl setns syscall unshare" "$(nm -D --defined-only "$AGENT" | awk '{ print $3 }' | tr '\n' ' ' | sed 's/ $//')"
 
 same() { # WHAT COMMAND...
 	local what=$1

@@ -204,6 +204,8 @@ enum agent_reason area_make(struct session *session);
 /* In a forked child, or an agent that starts again: another memfd in the area's place. keep: with what it holds. */
 int area_renew(struct area *area, bool keep);
 void area_leave(struct session *session);
+/* Makes what is unused of all areas inaccessible, and accessible again and unlocked; the lock is held. */
+void areas_hide(bool hide);
 void area_records(struct session *session);
 int64_t area_place(struct area *area); /* a new one; -1 */
 void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32_t point);
@@ -291,7 +293,9 @@ struct agent {
 	/* For the path of a hit, see calls.c: */
 	uint32_t calls;        /* hits may make system calls, if this is more than sealed */
 	uint32_t sealed;       /* a thread has asked for a filter of system calls */
-	bool began_filtered;
+	bool began_filtered, harmless; /* there was a filter at first; one was set that lets calls fail at worst */
+	bool has_ticks;        /* the areas' clock is the CPU's counter */
+	uint32_t hidden;       /* unused parts of areas cannot be touched now: no ring is taken */
 	uint32_t clockless;    /* a thread has given up its clock: threads without a ring take none */
 	uint32_t nmuted;       /* threads in seccomp's strict mode */
 	uint32_t muted[MUTED_MAX];
@@ -299,7 +303,7 @@ struct agent {
 	uint32_t pthread_size; /* of its struct pthread */
 	uintptr_t main_low, main_end; /* the first thread's stack */
 	struct {
-		_Alignas(64) uint32_t calls; /* under way in hits, of some of the threads */
+		_Alignas(64) uint32_t n; /* calls under way in hits, and rings being taken, of some of the threads */
 	} flight[FLIGHTS];
 };
 
@@ -329,10 +333,13 @@ void control_serve(int listener, int wake, int store);
 void calls_begin(void);  /* once, in a thread of the C library's */
 void calls_look(void);   /* before anything is armed: sets agent.calls by what /proc says of the threads */
 bool calls_allowed(void);
-void calls_hear(long number, unsigned long a, unsigned long b); /* a system call that the program is about to make */
+void calls_hear(long number, unsigned long a, unsigned long b, unsigned long c); /* a system call that the program is about to make */
 bool calls_sealed(void); /* a filter may be in force here: no system call that the program did not ask for */
 
 void regions_alive(bool alive);
 void regions_close(void);
+void regions_hide(bool hide); /* as areas_hide() */
+void memory_hide(uintptr_t from, uintptr_t to, int protection); /* whole pages in between */
+void hits_wait(void); /* until what hits did under flight[] when this was called is done, or a while */
 
 #endif

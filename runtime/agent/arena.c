@@ -59,6 +59,16 @@ void *memory_map(int fd, void *at, size_t size, int protection)
 	return all;
 }
 
+void memory_hide(uintptr_t from, uintptr_t to, int protection)
+{
+	const uintptr_t page = getauxval(AT_PAGESZ);
+
+	from = (from + page - 1) & -page;
+	to &= -page;
+	if (from < to)
+		mprotect((void *)from, to - from, protection);
+}
+
 /* Whether RLIMIT_AS then leaves the program at least as much as this takes. */
 bool memory_allowed(size_t size)
 {

@@ -11,8 +11,8 @@
  * 2. The agent hears of filters that are set later: it stands in front of prctl() and
  *    syscall(), through which programs and libseccomp set them. An agent that was
  *    loaded into a running process does not hear them.
- * 3. No thread has asked for a filter since. This is kept for good: threads that were
- *    made meanwhile have inherited it.
+ * 3. No thread has asked since for a filter that can do worse than let a call fail. This
+ *    is kept for good: threads that were made meanwhile have inherited it.
  *
  * A session with AGENT_SEGMENT_CALLS says that filters allow the calls of hits; then
  * 1 to 3 are not asked. A filter for all threads would reach the agent's own: it ends
@@ -21,11 +21,13 @@
  */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "runtime/agent/slot.h"
@@ -73,6 +75,7 @@ void calls_begin(void)
 {
 	learn_descriptor();
 	learn_main_stack();
+	agent.has_ticks = slot_clock_invariant();
 }
 
 bool calls_sealed(void)
@@ -150,6 +153,8 @@ void calls_look(void)
 		store_list(dir, look_thread, &seen);
 		close(dir);
 	}
+	/* A filter that was looked at when it was set shows in /proc too. */
+	seen.filter &= !__atomic_load_n(&agent.harmless, __ATOMIC_RELAXED);
 	/* A filter that the process began with let the agent begin; a later one may be for a sandbox. */
 	if (agent.begins)
 		agent.began_filtered = seen.filter;
@@ -172,13 +177,13 @@ bool calls_allowed(void)
 
 /* ---- what programs ask for ---- */
 
-static void wait_for_flights(void)
+void hits_wait(void)
 {
 	for (unsigned i = 0; i < FLIGHT_YIELDS; i++) {
 		uint32_t n = 0;
 
 		for (unsigned k = 0; k < FLIGHTS; k++)
-			n += __atomic_load_n(&agent.flight[k].calls, __ATOMIC_ACQUIRE);
+			n += __atomic_load_n(&agent.flight[k].n, __ATOMIC_ACQUIRE);
 		if (!n)
 			return;
 		cpu_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
@@ -193,7 +198,42 @@ static void seal(bool all_threads)
 		agent_look_soon(false); /* points whose filters need calls are given up */
 	__atomic_store_n(&agent.sealed, 1, __ATOMIC_SEQ_CST);
 	if (all_threads)
-		wait_for_flights();
+		hits_wait();
+}
+
+/* Copies what the program may have a wrong pointer to. */
+static bool copy(void *to, const void *from, size_t size)
+{
+	struct iovec here = { to, size }, there = { (void *)from, size };
+
+	return cpu_call(SYS_process_vm_readv, agent.pid, (long)&here, 1, (long)&there, 1, 0) == (long)size;
+}
+
+/* Whether a filter can do worse to a call than let it pass or fail. */
+static bool can_kill(unsigned long filter)
+{
+	struct sock_filter some[64];
+	struct sock_fprog program;
+
+	if (!filter)
+		return false; /* the call will fail */
+	if (calls_sealed() || agent.began_filtered || !copy(&program, (const void *)filter, sizeof(program)))
+		return true;
+	for (size_t i = 0, n; i < program.len; i += n) {
+		n = program.len - i < 64 ? program.len - i : 64;
+		if (!copy(some, program.filter + i, n * sizeof(*some)))
+			return true;
+		for (size_t k = 0; k < n; k++) {
+			uint32_t action = some[k].k & SECCOMP_RET_ACTION_FULL;
+
+			if (BPF_CLASS(some[k].code) == BPF_RET &&
+			    (BPF_RVAL(some[k].code) != BPF_K || (action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_ERRNO &&
+			                                         action != SECCOMP_RET_LOG)))
+				return true;
+		}
+	}
+	__atomic_store_n(&agent.harmless, true, __ATOMIC_RELAXED);
+	return false;
 }
 
 /* The thread loses its clock: its rings go back, and it takes none. */
@@ -204,12 +244,13 @@ static void mute(void)
 	rings_at_exit(NULL);
 }
 
-static void hear_prctl(unsigned long option, unsigned long value)
+static void hear_prctl(unsigned long option, unsigned long value, unsigned long filter)
 {
 	if (option == PR_SET_SECCOMP) {
 		if (value == SECCOMP_MODE_STRICT)
 			mute();
-		seal(false);
+		if (value == SECCOMP_MODE_STRICT || can_kill(filter))
+			seal(false);
 	} else if (option == PR_SET_TSC) {
 		__atomic_store_n(&agent.clockless, value == PR_TSC_SIGSEGV, __ATOMIC_RELAXED);
 		if (value == PR_TSC_SIGSEGV)
@@ -219,14 +260,14 @@ static void hear_prctl(unsigned long option, unsigned long value)
 	}
 }
 
-void calls_hear(long number, unsigned long a, unsigned long b)
+void calls_hear(long number, unsigned long a, unsigned long b, unsigned long c)
 {
 	if (number == SYS_prctl) {
-		hear_prctl(a, b);
+		hear_prctl(a, b, c);
 	} else if (number == SYS_seccomp && a == SECCOMP_SET_MODE_STRICT) {
 		mute();
 		seal(false);
-	} else if (number == SYS_seccomp && a == SECCOMP_SET_MODE_FILTER) {
+	} else if (number == SYS_seccomp && a == SECCOMP_SET_MODE_FILTER && can_kill(c)) {
 		seal(b & SECCOMP_FILTER_FLAG_TSYNC);
 	}
 }

@@ -39,6 +39,11 @@ static inline long cpu_call(long number, long a, long b, long c, long d, long e,
 	return result;
 }
 
+static inline uint64_t cpu_ticks(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
 /* Whether it was, and now will be; as one among the thread's signal handlers, not among threads. */
 static inline bool cpu_exchange(uint64_t *at, uint64_t was, uint64_t will)
 {
@@ -76,6 +81,14 @@ static inline long cpu_call(long number, long a, long b, long c, long d, long e,
 
 	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory", "cc");
 	return x0;
+}
+
+static inline uint64_t cpu_ticks(void)
+{
+	uint64_t now;
+
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(now));
+	return now;
 }
 
 static inline bool cpu_exchange(uint64_t *at, uint64_t was, uint64_t will)

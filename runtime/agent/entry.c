@@ -60,14 +60,20 @@ static bool may_call(void)
 	return __atomic_load_n(&agent.calls, __ATOMIC_SEQ_CST) > __atomic_load_n(&agent.sealed, __ATOMIC_SEQ_CST);
 }
 
+static uint32_t *own_flight(void)
+{
+	uintptr_t self = (uintptr_t)__builtin_thread_pointer();
+
+	return &agent.flight[(self >> 12 ^ self >> 20) % FLIGHTS].n;
+}
+
 /*
  * A system call of a hit. -ENOSYS without one, if calls are off. A thread that sets a
  * filter for all threads turns them off, then waits for those in flight.
  */
 static long hit_call(long number, long a, long b, long c, long d, long e, long f)
 {
-	uintptr_t self = (uintptr_t)__builtin_thread_pointer();
-	uint32_t *flight = &agent.flight[(self >> 12 ^ self >> 20) % FLIGHTS].calls;
+	uint32_t *flight = own_flight();
 	long result = -ENOSYS;
 
 	if (!may_call())
@@ -344,7 +350,7 @@ uint64_t slot_now(void)
 static bool may_have_clock(const struct thread *t)
 {
 	return !t->muted && !__atomic_load_n(&agent.clockless, __ATOMIC_RELAXED) &&
-	       (slot_clock_invariant() || may_call());
+	       (agent.has_ticks || may_call());
 }
 
 /* Without a clock the beginning of time, so that the hit counts as lost if anything records. */
@@ -352,7 +358,7 @@ uint64_t slot_late(void)
 {
 	if (!may_have_clock(&agent_thread))
 		return 1;
-	return slot_clock_invariant() ? slot_ticks() : slot_now();
+	return agent.has_ticks ? cpu_ticks() : slot_now();
 }
 
 /*
@@ -588,11 +594,19 @@ struct agent_ring *slot_take(unsigned area)
 	if (t->skip) {
 		t->skip--;
 	} else if (may_take(t)) {
-		ring = find_ring(&agent.areas[area], t);
+		uint32_t *flight = own_flight();
+		bool hidden;
+
+		/* mlockall() hides free rings for a moment: wrap.c. */
+		__atomic_fetch_add(flight, 1, __ATOMIC_SEQ_CST);
+		hidden = __atomic_load_n(&agent.hidden, __ATOMIC_SEQ_CST);
+		if (!hidden)
+			ring = find_ring(&agent.areas[area], t);
+		__atomic_fetch_sub(flight, 1, __ATOMIC_RELEASE);
 		/* Below 32 nothing is allocated. Other keys do without: is_dead() finds the ring again. */
 		if (ring && agent.key >= 0 && agent.key < 32)
 			pthread_setspecific(agent.key, t);
-		if (!ring)
+		if (!ring && !hidden)
 			t->skip = t->patience = t->patience < 1024 ? 2 * t->patience + 1 : 1024;
 	}
 	t->ring[area] = ring;

@@ -216,6 +216,33 @@ void area_leave(struct session *session)
 	session->area = NULL;
 }
 
+static void area_hide(struct agent_area *at, uint32_t nplaces, int protection)
+{
+	const uintptr_t base = (uintptr_t)at;
+	unsigned n = 0;
+
+	memory_hide(base + area_places_at + nplaces * sizeof(struct agent_place), base + area_overflow_at, protection);
+	memory_hide(base + area_overflow_at + nplaces * sizeof(struct agent_count), base + area_rings_at, protection);
+	for (; n < AGENT_RINGS && ring_known(ring_of(at, n)); n++)
+		memory_hide((uintptr_t)(ring_counts(ring_of(at, n)) + nplaces), (uintptr_t)ring_of(at, n + 1), protection);
+	/* The first of these tells that there are no more. */
+	memory_hide((uintptr_t)ring_of(at, n) + sizeof(struct agent_ring), base + area_size, protection);
+}
+
+void areas_hide(bool hide)
+{
+	for (unsigned i = 0; i < AREAS_MAX; i++) {
+		struct agent_area *at = agent.areas[i].at;
+
+		if (!at)
+			continue;
+		if (!hide)
+			munlock(at, area_size);
+		area_hide(at, agent.areas[i].places.n / sizeof(struct agent_place),
+		          hide ? PROT_NONE : PROT_READ | PROT_WRITE);
+	}
+}
+
 /* What has been used of an area, from one mapping to another. */
 static void area_copy(struct agent_area *to, struct agent_area *from, uint32_t nplaces)
 {

@@ -172,6 +172,22 @@ void regions_close(void)
 		regions[i].closed = true;
 }
 
+void regions_hide(bool hide)
+{
+	for (unsigned i = 0; i < nregions; i++) {
+		const struct region *r = &regions[i];
+
+		if (!hide) {
+			munlock(r->run, REGION_SIZE);
+			munlock(r->write, REGION_SIZE);
+		}
+		memory_hide((uintptr_t)r->run + r->used, (uintptr_t)r->run + REGION_SIZE,
+		            hide ? PROT_NONE : PROT_READ | PROT_EXEC);
+		memory_hide((uintptr_t)r->write + r->used, (uintptr_t)r->write + REGION_SIZE,
+		            hide ? PROT_NONE : PROT_READ | PROT_WRITE);
+	}
+}
+
 /* ---- a site's ---- */
 
 /* Whether what is wanted is what is in the slot. */

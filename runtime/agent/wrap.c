@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "runtime/agent/agent.h"
@@ -174,6 +175,35 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	return next(fn, stack, flags, arg, a, b, c);
 }
 
+/*
+ * MCL_CURRENT brings all that is mapped into memory, and the agent's mappings are large
+ * and mostly empty: what is unused of them is hidden meanwhile.
+ */
+EXPORT int mlockall(int flags)
+{
+	static void *known;
+	int (*next)(int) = real(&known, "mlockall");
+	int result, saved = errno;
+
+	if (!(flags & MCL_CURRENT) || !agent_awake() || !lock_try(&agent.lock, 1000)) {
+		errno = saved;
+		return next(flags);
+	}
+	__atomic_store_n(&agent.hidden, 1, __ATOMIC_SEQ_CST);
+	hits_wait();
+	areas_hide(true);
+	regions_hide(true);
+	errno = saved;
+	result = next(flags);
+	saved = errno;
+	areas_hide(false);
+	regions_hide(false);
+	__atomic_store_n(&agent.hidden, 0, __ATOMIC_SEQ_CST);
+	lock_put(&agent.lock);
+	errno = saved;
+	return result;
+}
+
 /* ---- filters of system calls ---- */
 
 EXPORT int prctl(int option, ...)
@@ -189,19 +219,19 @@ EXPORT int prctl(int option, ...)
 	c = va_arg(rest, unsigned long);
 	d = va_arg(rest, unsigned long);
 	va_end(rest);
-	calls_hear(SYS_prctl, option, a);
+	calls_hear(SYS_prctl, option, a, b);
 	return next(option, a, b, c, d);
 }
 
 __attribute__((visibility("hidden"))) void *wrap_real_syscall;
-__attribute__((used)) void wrap_syscall(long number, unsigned long a, unsigned long b);
+__attribute__((used)) void wrap_syscall(long number, unsigned long a, unsigned long b, unsigned long c);
 
 /*
  * syscall() is passed on by a jump, for it may be a call that returns on another stack;
  * this is called before it at first, and for the calls that calls.c hears of.
  */
-void wrap_syscall(long number, unsigned long a, unsigned long b)
+void wrap_syscall(long number, unsigned long a, unsigned long b, unsigned long c)
 {
 	real(&wrap_real_syscall, "syscall");
-	calls_hear(number, a, b);
+	calls_hear(number, a, b, c);
 }

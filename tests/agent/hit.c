@@ -363,10 +363,10 @@ static void serve(const char *word)
 	} else if (!strcmp(word, "unmap")) {
 		say_number("hits", unmap());
 	} else if (!strcmp(word, "lock")) {
+		before = resident();
 		/* What is mapped by now may be more than the limit; what comes is not, yet. */
 		if (mlockall(MCL_CURRENT | MCL_FUTURE) && mlockall(MCL_FUTURE))
 			say("not locked\n");
-		before = resident();
 	} else if (!strcmp(word, "grown")) {
 		say_number("grown", resident() - before);
 	} else if (!strcmp(word, "memory")) {
