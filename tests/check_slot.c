@@ -459,6 +459,8 @@ START_TEST(at_the_end)
 			const bool mapped = at + 8 <= stack + TEST_STACK;
 			const bool sure = at + 8 <= (char *)(((uintptr_t)sp - 1) & -PAGE) + PAGE;
 			const struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING);
+			/* Farther away C decides, which knows the stack pointer only to some words. */
+			const bool unclear = sure && !calls && offset > 248 && ((uintptr_t)sp & (PAGE - 1)) < 256;
 			uint64_t is = 0;
 
 			for (size_t k = 0; k < TEST_STACK; k += 8)
@@ -470,6 +472,8 @@ START_TEST(at_the_end)
 			slot_run();
 			is = r->value[0];
 			ck_assert_uint_eq(ring->head, 24);
+			if (unclear && r->faults)
+				continue;
 			if (mapped && (sure || calls))
 				ck_assert_msg(!r->faults && is == (uintptr_t)at, "%lld(sp), sp %#lx below the end: %s, %#llx",
 				              (long long)offset, (long)(stack + TEST_STACK - sp), r->faults ? "fault" : "read",
