@@ -490,6 +490,62 @@ START_TEST(at_the_end)
 }
 END_TEST
 
+/*
+ * Pages of the thread's own stack are asked for once, and then read without a system call; not those behind a guard page,
+ * not on another stack, and not deeper than was asked.
+ */
+START_TEST(own_stack)
+{
+	struct fetch_step steps[] = { { FETCH_REG, SLOT_ONE, 0, 0, 0 }, { FETCH_LOAD, 8, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct program program = { .fetch = { .steps = steps, .nsteps = 3, .nargs = 1, .kind = { PP_SIGNED } } };
+	const struct { int sp, at; bool calls, guard, other; int wanted; } hits[] = {
+		{ 2 * PAGE + 512, 4 * PAGE + 64, false, false, false, 0 },
+		{ 2 * PAGE + 512, 4 * PAGE + 64, true, false, false, 1 },
+		{ 2 * PAGE + 512, 4 * PAGE + 64, false, false, false, 1 },
+		{ 2 * PAGE + 512, 3 * PAGE - 4, false, false, false, 1 },
+		{ 3 * PAGE + 512, 5 * PAGE - 8, false, false, false, 1 },
+		{ 3 * PAGE + 512, 5 * PAGE - 4, false, false, false, 0 },
+		{ 3 * PAGE + 512, 5 * PAGE + 8, false, false, false, 0 },
+		{ 1 * PAGE + 2048, 4 * PAGE + 64, false, false, false, 0 },
+		{ 2 * PAGE + 512, 4 * PAGE + 64, true, true, true, 0 },
+		{ 2 * PAGE + 512, 5 * PAGE + 64, true, true, true, 1 },
+		{ 2 * PAGE + 512, 5 * PAGE + 64, false, true, false, 0 },
+		{ 2 * PAGE + 512, 3 * PAGE + 64, true, true, false, 1 },
+		{ 2 * PAGE + 512, 3 * PAGE + 64, false, true, false, 1 },
+	};
+	uint8_t depths[3];
+
+	set_up();
+	if (no_vm_readv)
+		return;
+	program.depths = depths;
+	ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
+	ck_assert_uint_gt(make_slot(&program, 1), 0);
+	area->record_until = AGENT_RECORD_ALWAYS;
+	agent.main_end = (uintptr_t)stack + TEST_STACK;
+	agent.main_low = (uintptr_t)stack;
+	agent_thread.sure_low = agent_thread.sure_last = 0;
+	for (size_t i = 0; i < sizeof(hits) / sizeof(*hits); i++) {
+		const struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING);
+
+		new_inputs();
+		if (hits[i].other)
+			agent_thread.sure_low = agent_thread.sure_last = 0;
+		agent.calls = hits[i].calls;
+		ring->head = 0;
+		ring->limit = AGENT_RING_SIZE;
+		slot_registers[SLOT_STACK] = (uintptr_t)stack + hits[i].sp;
+		slot_registers[SLOT_ONE] = (uintptr_t)stack + hits[i].at;
+		mprotect(stack + 4 * PAGE, PAGE, hits[i].guard ? PROT_NONE : PROT_READ | PROT_WRITE);
+		slot_run();
+		mprotect(stack + 4 * PAGE, PAGE, PROT_READ | PROT_WRITE);
+		ck_assert_msg((r->faults == 0) == hits[i].wanted, "hit %zu: %s", i, r->faults ? "fault" : "read");
+		if (!r->faults)
+			ck_assert(!memcmp(&r->value[0], stack + hits[i].at, 8));
+	}
+}
+END_TEST
+
 static atomic_bool scribbled_enough;
 
 /* Writes what no record or ring can be, over and over, into all that a peer can write. */
@@ -566,6 +622,7 @@ int main(void)
 	tcase_add_test(tc, not_recorded);
 	tcase_add_test(tc, several);
 	tcase_add_test(tc, at_the_end);
+	tcase_add_test(tc, own_stack);
 	tcase_add_test(tc, scribbled);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);

@@ -49,7 +49,7 @@
 #include "runtime/agent/agent.h"
 #include "runtime/agent/slot.h"
 
-#define SMALL_PAGE 4096u /* on every CPU a page is a multiple of this */
+#define SMALL_PAGE ((uintptr_t)4096) /* on every CPU a page is a multiple of this */
 #define STACK_PAGES 64   /* of the stack, looked at in one hit */
 
 __thread struct thread agent_thread;
@@ -147,7 +147,7 @@ static bool stack_ask(uint64_t address, uintptr_t frame)
 {
 	struct thread *t = &agent_thread;
 	const uintptr_t sp = frame + FRAME_TO_STACK, end = own_stack_end(t, sp);
-	uintptr_t known = ((sp - 1) & -SMALL_PAGE) + SMALL_PAGE, low = frame & -(uintptr_t)SMALL_PAGE, high;
+	uintptr_t known = ((sp - 1) & -SMALL_PAGE) + SMALL_PAGE, low = frame & -SMALL_PAGE, high;
 
 	if (address < sp || address >= end || address - sp > STACK_PAGES * SMALL_PAGE)
 		return false;
@@ -168,9 +168,9 @@ static bool stack_ask(uint64_t address, uintptr_t frame)
 static size_t stays(uint64_t address, uintptr_t frame, const struct image *image)
 {
 	const struct thread *t = &agent_thread;
-	const uintptr_t sp = frame + FRAME_TO_STACK, known = ((sp - 1) & -(uintptr_t)SMALL_PAGE) + SMALL_PAGE;
+	const uintptr_t sp = frame + FRAME_TO_STACK, known = ((sp - 1) & -SMALL_PAGE) + SMALL_PAGE;
 
-	if (address >= (frame & -(uintptr_t)SMALL_PAGE) && address < known)
+	if (address >= (frame & -SMALL_PAGE) && address < known)
 		return known - address;
 	if (address >= sp && address <= t->sure_last && frame >= t->sure_low)
 		return t->sure_last + 8 - address;
