@@ -25,6 +25,15 @@ all_read() { [ $(($(recorded) - before)) = "$(wc -l <"$T/traced")" ]; }
 texts() { jq -c "[.args[] | if type == \"string\" then . else \"-\" end] | .[1:]" "$T/traced" | sort | uniq -c | xargs -d '\n'; }
 all='["on the heap","in the image","on the stack"]' some='["-","in the image","on the stack"]'
 
+# ---- the compiler refuses to touch shared words but by the macros ----
+
+shared() {
+	printf '#include "runtime/agent/slot.h"\nuint64_t f(struct agent_ring *r) { return %s; }\n' "$1" |
+		$CC -std=gnu17 -D_GNU_SOURCE -DAGENT_INSIDE -Iinclude -I. -fsyntax-only -x c - 2>/dev/null
+}
+shared 'shared_get(r->head) + 1' || fail "the macro does not compile"
+shared 'r->head + 1' && fail "a shared word is read without the macro"
+
 # ---- filters before arming and after it, of this thread and of the other ----
 
 for how in filter strict seccomp; do
