@@ -197,6 +197,12 @@ void pp_request_record(struct pp_request *request);
  * lost instead of it. By agents only, and for all of a session or nothing of it.
  */
 void pp_request_overwrite(struct pp_request *request);
+/*
+ * Allows agents to make system calls in hits (process_vm_readv, rt_sigprocmask, prctl, tgkill,
+ * clock_gettime) where they do not know by themselves that no seccomp filter forbids them.
+ * A filter that kills for one of them then kills the process.
+ */
+void pp_request_calls(struct pp_request *request);
 
 /* ---- reports: what became of it ------------------------------------------- */
 

@@ -515,6 +515,8 @@ static int agent_arm(struct pp_session *session, struct segment *segment, struct
 		flags |= AGENT_SEGMENT_RECORD;
 	if (session->overwrite)
 		flags |= AGENT_SEGMENT_OVERWRITE;
+	if (session->calls)
+		flags |= AGENT_SEGMENT_CALLS;
 	if (!err)
 		err = check_overwrite(session);
 	if (!err && refuse_strangers(k, points, npoints) == npoints)

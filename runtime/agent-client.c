@@ -377,6 +377,10 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 	case AGENT_STORE:
 		return "set_robust_list() or process_vm_writev() is missing or forbidden, by which the agent writes to code: "
 		       "-b kernel does without";
+	case AGENT_CALLS:
+		return "its filter reads memory that only a system call can read safely, and hits make none there: a thread "
+		       "has a filter of system calls (seccomp), or the agent would not hear of one; -b kernel reads it, "
+		       "--system-calls allows them";
 	default:
 		return "its agent gives no reason";
 	}

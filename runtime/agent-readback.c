@@ -48,6 +48,21 @@ static int refuse(struct readback *r, size_t i, pid_t pid, char *reason)
 	return verify_refuse(r->misses, r->points, i, pid, reason);
 }
 
+/* What an armed point does not do, or costs. "cost: " is for those who want to know more. */
+static int remark(struct readback *r, size_t i, pid_t pid, uint8_t reason)
+{
+	struct arm_point *point = &r->points[i];
+
+	if (point->reason || (reason != AGENT_CALLS && reason != AGENT_COST))
+		return 0;
+	if (reason == AGENT_CALLS)
+		point->reason = error_sentence("hits in pid %d make no system calls: what is neither on the thread's stack nor in "
+		                               "the program's file is <fault>, unless --system-calls allows them", pid);
+	else
+		point->reason = error_sentence("cost: the filter follows a pointer, which can take a system call in each hit");
+	return point->reason ? 0 : -ENOMEM;
+}
+
 static int take_state(struct readback *r, size_t i, pid_t pid)
 {
 	const struct agent_point_state *state = &r->states[r->points[i].point];
@@ -55,7 +70,7 @@ static int take_state(struct readback *r, size_t i, pid_t pid)
 	switch (state->state) {
 	case AGENT_ARMED:
 		r->seen[i] = true;
-		return 0;
+		return remark(r, i, pid, state->reason);
 	case AGENT_PENDING:
 		return 0;
 	case AGENT_REFUSED:

@@ -542,6 +542,7 @@ static int arm(struct pp_session *session, const struct pp_request *request, str
 	}
 	session->record = request->record;
 	session->overwrite = request->overwrite;
+	session->calls = request->calls;
 	session->maxactive = request->maxactive;
 	session->hold = request->hold;
 	session->budget = request->budget;

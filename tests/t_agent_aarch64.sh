@@ -34,7 +34,7 @@ slots() {
 	# With vectors of 256 bytes and atomic instructions; with neither; with vectors of 64 bytes.
 	for model in max cortex-a53 a64fx; do
 		out=$(run -cpu $model "$T/check_slot" 2>&1) || fail "slots, $cross, $model: $out"
-		want "suites, $model" 3 "$(grep -c ': passed$' <<<"$out")"
+		want "suites, $model" 6 "$(grep -c ': passed$' <<<"$out")"
 		grep 'runs recorded' <<<"$out"
 		grep '^skipped' <<<"$out" >>"$T/skipped"
 	done

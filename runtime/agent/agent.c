@@ -115,7 +115,7 @@ static bool readers_came(void)
 		const struct session *session = &agent.sessions[i];
 
 		if (session->awaited && session->area &&
-		    (!session->area->asked || !__atomic_load_n(&session->area->at->record_until, __ATOMIC_ACQUIRE)))
+		    (!session->area->asked || !shared_acquire(session->area->at->record_until)))
 			came = false;
 	}
 	lock_put(&agent.lock);
@@ -286,7 +286,7 @@ static bool follow(void)
 	if (wanted == life.followed)
 		return true;
 	rights_take(&rights);
-	same = modules_same_rights(rights.tid, agent.tid);
+	same = modules_covers(rights.tid, agent.tid);
 	__atomic_store_n(&life.followed, wanted, __ATOMIC_RELEASE);
 	word_wake(&life.followed);
 	return same;
@@ -321,8 +321,8 @@ static int late_look(int store, int64_t *due)
 }
 
 /*
- * Whether the thread is what the first thread is: a process that has given up rights
- * must not keep one that has them, and one that nobody but us is left of is to end.
+ * Whether a thread of the program may do all that ours may: a process that has given up
+ * rights must not keep one that has them. And one that nobody but us is left of is to end.
  */
 static bool may_stay(void)
 {
@@ -332,7 +332,7 @@ static bool may_stay(void)
 	for (unsigned i = 0; i < 20; i++) {
 		uint32_t followed = life.followed;
 
-		if (modules_same_rights(agent.pid, agent.tid))
+		if (modules_covered(agent.tid))
 			return true;
 		if (life.follow == followed)
 			word_wait(&life.follow, followed, 5);
@@ -438,12 +438,12 @@ static bool begin_thread(struct thread_files *files)
 	modules_open();
 	files->wake = signalfd(-1, (const sigset_t *)&set, SFD_CLOEXEC | SFD_NONBLOCK);
 	change_begin();
-	if (life.ended || !modules_same_rights(pid, tid)) {
+	agent.pid = agent_door.pid = pid;
+	if (life.ended || !modules_covered(tid)) {
 		change_end();
 		return false;
 	}
 	/* From here on it is this process's agent. */
-	agent.pid = agent_door.pid = pid;
 	agent.start_time = process_start_time(0);
 	__atomic_store_n(&agent.tid, tid, __ATOMIC_RELEASE);
 	if (!life.begun)
@@ -453,6 +453,8 @@ static bool begin_thread(struct thread_files *files)
 		come_to_life(child);
 	files->store = store_open(true);
 	agent.begins = __atomic_exchange_n(&life.begins, 0, __ATOMIC_ACQ_REL);
+	if (agent.begins)
+		calls_look();
 	agent_look(files->store);
 	areas_keep(files->store);
 	if (child && files->store >= 0)
@@ -486,10 +488,14 @@ void agent_run(void)
 	__atomic_store_n(&life.leaving, 1, __ATOMIC_SEQ_CST);
 }
 
-/* Has a thread made, and waits until it has looked; where there is one already, nothing. */
+/*
+ * Has a thread made; where there is one already, nothing. It would have the filter of
+ * system calls that the caller has: none is made behind one but at the beginning, when
+ * the process was given it.
+ */
 static bool start(bool begins)
 {
-	if (life.ended)
+	if (life.ended || calls_sealed() || (!begins && !agent.began_filtered && calls_filtered()))
 		return false;
 	__atomic_store_n(&life.ready, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&life.begins, begins, __ATOMIC_RELEASE);
@@ -510,15 +516,20 @@ static void wait_word(uint32_t *word, uint32_t until, unsigned ms)
 
 /* ---- for wrappers ---- */
 
-bool agent_awake(void)
+static bool is_here(void)
 {
 	return thread_tid() && agent.pid == (uint32_t)getpid();
+}
+
+bool agent_awake(void)
+{
+	return !calls_sealed() && is_here();
 }
 
 /* Whether a new library may be wanted: by the thread, or by points that wait for it. */
 bool agent_waits(void)
 {
-	return __atomic_load_n(&agent.npending, __ATOMIC_RELAXED) && agent.pid == (uint32_t)getpid();
+	return __atomic_load_n(&agent.npending, __ATOMIC_RELAXED) && !calls_sealed() && agent.pid == (uint32_t)getpid();
 }
 
 static void wake(void)
@@ -565,14 +576,14 @@ bool agent_step_aside(bool alone)
 {
 	struct stat st;
 
-	if (!agent_awake() && !__atomic_load_n(&life.aside, __ATOMIC_ACQUIRE))
+	if (!is_here() && !__atomic_load_n(&life.aside, __ATOMIC_ACQUIRE))
 		return false;
 	if (alone && (stat("/proc/self/task", &st) || st.st_nlink != 4))
 		return false;
 	if (!lock_try(&life.door, 2000))
 		return false;
 	__atomic_add_fetch(&life.aside, 1, __ATOMIC_SEQ_CST);
-	if (agent_awake()) {
+	if (is_here()) {
 		wake();
 		thread_wait_gone(5000);
 		for (unsigned i = 0; alone && i < 1000 && !is_alone(); i++)
@@ -632,13 +643,20 @@ void agent_stay_aside(void)
 		life.away = 0;
 }
 
+/* For good: what is armed counts on, and nobody is there to be asked. */
+void agent_leave(void)
+{
+	if (agent_step_aside(false))
+		agent_stay_aside();
+}
+
 /* ---- fork ---- */
 
 static __thread uint32_t forks; /* under way in this thread: a handler may fork as well */
 
 static void before_fork(void)
 {
-	if (!__atomic_load_n(&life.active, __ATOMIC_ACQUIRE))
+	if (!__atomic_load_n(&life.active, __ATOMIC_ACQUIRE) || calls_sealed())
 		return;
 	forks++;
 	__atomic_add_fetch(&life.forking, 1, __ATOMIC_SEQ_CST);
@@ -693,6 +711,12 @@ static void in_child(void)
 	life.done = life.wanted;
 	life.followed = life.follow;
 	life.door.word = 0;
+	memset(agent.flight, 0, sizeof(agent.flight));
+	if (calls_sealed()) {
+		regions_close();
+		agent.pid = 0; /* nothing is known of it, and nothing counts in it */
+		return;
+	}
 	if (!life.active)
 		return;
 	memset(&agent_thread, 0, sizeof(agent_thread));
@@ -741,6 +765,7 @@ __attribute__((constructor)) static void begin(void)
 	}
 	store_remember(secure_getenv("XDG_RUNTIME_DIR"));
 	agent.behind = !wrap_hears();
+	calls_begin();
 	agent.nthreads = dlvsym(RTLD_DEFAULT, "__nptl_nthreads", "GLIBC_PRIVATE");
 	agent.heap_end = dlsym(RTLD_DEFAULT, "__curbrk");
 	life.listens = listens();
@@ -760,7 +785,7 @@ __attribute__((constructor)) static void begin(void)
 
 __attribute__((destructor)) static void end(void)
 {
-	if (life.begun && agent.pid == (uint32_t)getpid() && lock_try(&agent.lock, 500)) {
+	if (life.begun && !calls_sealed() && agent.pid == (uint32_t)getpid() && lock_try(&agent.lock, 500)) {
 		life.ended = true;
 		sessions_leave();
 		lock_put(&agent.lock);

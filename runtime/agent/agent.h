@@ -17,6 +17,11 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <unistd.h>
+
+/* The agent's own (libc.c); the name itself is a wrapper's, which the program calls. */
+long agent_syscall(long number, ...) __attribute__((visibility("hidden")));
+#define syscall agent_syscall
 
 #include "runtime/agent/cpu.h"
 #include "runtime/agent/state.h"
@@ -24,15 +29,34 @@
 #define AREAS_MAX 8
 #define SESSIONS_MAX 256
 #define CONSUMERS_MAX 8 /* on one site */
+#define MUTED_MAX 64
+#define FLIGHTS 16
+
+/*
+ * Words that other processes can write: each macro reads or writes its word once. What
+ * was read is checked before it becomes an index or an address, and is not read again.
+ */
+#define shared_get(x) __atomic_load_n(&(x).word, __ATOMIC_RELAXED)
+#define shared_acquire(x) __atomic_load_n(&(x).word, __ATOMIC_ACQUIRE)
+#define shared_set(x, value) __atomic_store_n(&(x).word, value, __ATOMIC_RELAXED)
+#define shared_release(x, value) __atomic_store_n(&(x).word, value, __ATOMIC_RELEASE)
+#define shared_add(x, value) __atomic_fetch_add(&(x).word, value, __ATOMIC_RELAXED)
+#define shared_swap(x, was, will) \
+	__atomic_compare_exchange_n(&(x).word, was, will, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)
+
+#define MUTED_CLOCK 1u  /* reading the CPU's counter would kill it */
+#define MUTED_SHARED 2u /* another task has the same thread-local data */
 
 /* What a thread knows of itself; slots reach it by the thread pointer. All zero before its first hit. */
 struct thread {
 	struct agent_ring *ring[AREAS_MAX];
-	uintptr_t stack_low, stack_last; /* of its stack; last is 8 below the end. 0: unknown */
+	uintptr_t sure_low, sure_last; /* what of its stack can be read directly; last is 8 below the end. 0: nothing */
+	uintptr_t stack_low, stack_end; /* the stack that the C library gave it; end 1: unknown */
 	uint32_t tid;
 	uint32_t busy; /* taking a ring */
 	uint32_t skip, patience; /* hits until it looks for one again */
 	uint32_t dropping; /* old records */
+	uint32_t muted; /* MUTED_*: it takes no ring */
 };
 
 extern __thread struct thread agent_thread __attribute__((tls_model("initial-exec")));
@@ -53,6 +77,9 @@ void *pages_get(size_t size); /* zeroed */
 /* As mmap(2), at a place that neither the kernel nor programs choose. */
 void *map_apart(size_t size, int protection, int flags, int fd);
 void pages_put(void *at, size_t size);
+/* size bytes of the file, shared; pages come as they are touched, also where the process locks its memory. NULL. */
+void *memory_map(int fd, void *at, size_t size, int protection);
+bool memory_allowed(size_t size); /* by RLIMIT_AS, with enough left for the program */
 /* More than a few pages are made ready in steps, as they come to be used: from had to used. */
 void pages_ready(const void *at, size_t had, size_t used, size_t room);
 
@@ -105,6 +132,7 @@ struct program {
 	uint64_t hash;
 	struct fetch_program fetch;
 	uint8_t *depths;
+	bool filter_calls, argument_calls; /* may have to make a system call for memory that it reads */
 };
 
 struct identity {
@@ -147,13 +175,16 @@ struct mapping {
 
 /* Opens what is read later, before a chroot() hides it. */
 void modules_open(void);
+int modules_threads(void); /* the directory of all threads of the process, opened; -1 */
 /* Whether the process has no thread any more but the one that asks. */
 bool modules_last(uint32_t pid);
-/* Whether two threads have the same users, groups, capabilities and filters of system calls. */
-bool modules_same_rights(uint32_t one, uint32_t other);
+/* By users, groups, capabilities and filters of system calls: whether one thread may do all that the other may; whether any of the program's may do what ours may. */
+bool modules_covers(uint32_t one, uint32_t other);
+bool modules_covered(uint32_t tid);
 /* Reads /proc/self/maps anew; -errno. They stand in the order of their addresses. */
 int modules_read(void);
 size_t modules_count(void);
+uint64_t modules_size(void); /* bytes of all mappings */
 const struct mapping *modules_get(size_t i);
 const struct mapping *modules_at(uintptr_t address);
 bool modules_is_file(const struct mapping *mapping, const struct desc_file *file, const char *path);
@@ -208,11 +239,13 @@ enum agent_reason area_make(struct session *session);
 /* In a forked child, or an agent that starts again: another memfd in the area's place. keep: with what it holds. */
 int area_renew(struct area *area, bool keep);
 void area_leave(struct session *session);
+/* Makes what is unused of all areas inaccessible, and accessible again and unlocked; the lock is held. */
+void areas_hide(bool hide);
 void area_records(struct session *session);
 int64_t area_place(struct area *area); /* a new one; -1 */
 void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32_t point);
 void area_count(const struct area *area, uint32_t place, struct agent_count *count);
-void rings_at_exit(void *unused); /* of the calling thread */
+void rings_at_exit(void *unused); /* gives the calling thread's rings back, without a system call */
 uint64_t agent_now(void);         /* of the areas' clock */
 
 /* ---- slots: slot.h; sites: sites.h ---- */
@@ -309,6 +342,21 @@ struct agent {
 	uint32_t shares_memory; /* it was cloned, and not as a thread */
 	uintptr_t heap;         /* its beginning */
 	const void *heap_end;   /* where the C library has its end */
+	/* For the path of a hit, see calls.c: */
+	uint32_t calls;        /* hits may make system calls, if this is more than sealed */
+	uint32_t sealed;       /* a thread has asked for a filter of system calls */
+	bool began_filtered, harmless; /* there was a filter at first; one was set that lets calls fail at worst */
+	bool has_ticks;        /* the areas' clock is the CPU's counter */
+	uint32_t hidden;       /* unused parts of areas cannot be touched now: no ring is taken */
+	uint32_t clockless;    /* a thread has given up its clock: threads without a ring take none */
+	uint32_t nmuted;       /* threads in seccomp's strict mode */
+	uint32_t muted[MUTED_MAX];
+	uint32_t tid_at;       /* where the C library has a thread's id, from the thread pointer; 0: unknown */
+	uint32_t pthread_size; /* of its struct pthread */
+	uintptr_t main_low, main_end; /* the first thread's stack */
+	struct {
+		_Alignas(64) uint32_t n; /* calls under way in hits, and rings being taken, of some of the threads */
+	} flight[FLIGHTS];
 };
 
 extern struct agent agent;
@@ -330,6 +378,7 @@ bool agent_waits(void);
 void agent_look_soon(bool wait);
 /* Has the thread end; alone: only where the process has no other. false: there is nothing to have back. */
 bool agent_step_aside(bool alone);
+void agent_leave(void); /* the thread ends, before a filter for all threads reaches it */
 /* Whether the program's calls come to our wrappers: wrap.c. */
 bool wrap_hears(void);
 void agent_step_back(void);
@@ -346,7 +395,19 @@ bool control_serve(int listener, int wake, int store);
 /* Hands areas to the keeper that it has not got yet. */
 void areas_keep(int store);
 
+/* What a hit may do: calls.c. */
+void calls_begin(void);  /* once, in a thread of the C library's */
+void calls_look(void);   /* before anything is armed: sets agent.calls by what /proc says of the threads */
+bool calls_allowed(void);
+/* Of a system call that the program is about to make. Returns whether the agent's thread was sent away for it. */
+bool calls_hear(long number, unsigned long a, unsigned long b, unsigned long c);
+bool calls_filtered(void); /* of the calling thread */
+bool calls_sealed(void); /* a filter may be in force here: no system call that the program did not ask for */
+
 void regions_alive(bool alive);
 void regions_close(void);
+void regions_hide(bool hide); /* as areas_hide() */
+void memory_hide(uintptr_t from, uintptr_t to, int protection); /* whole pages in between */
+void hits_wait(void); /* until what hits did under flight[] when this was called is done, or a while */
 
 #endif

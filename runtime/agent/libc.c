@@ -55,7 +55,8 @@ static long result(long value)
 	result(cpu_call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f)))
 #define CALL3(number, a, b, c) CALL(number, a, b, c, 0, 0, 0)
 
-HIDDEN long syscall(long number, ...)
+/* `syscall` inside the agent: agent.h. */
+HIDDEN long agent_syscall(long number, ...)
 {
 	long a[6];
 	va_list list;

@@ -40,6 +40,11 @@ void modules_open(void)
 	proc = open("/proc/thread-self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+int modules_threads(void)
+{
+	return openat(proc, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 /* Reads a file of a thread's: its text, and how long it is. */
 static size_t read_of_thread(uint32_t tid, const char *name, char *text, size_t room)
 {
@@ -74,30 +79,80 @@ bool modules_last(uint32_t pid)
 	return behind && (behind[2] == 'Z' || behind[2] == 'X');
 }
 
-/* The lines of a thread's status that say what it may do; their length. */
-static size_t read_rights(uint32_t tid, char *to, size_t room)
-{
-	static const char *const lines[] = { "Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp:", "Seccomp_filters:" };
-	static char text[8192];
-	size_t n = 0;
+/* What a thread may do, by its status. */
+struct rights {
+	char text[4096]; /* users, groups, capabilities */
+	size_t n;
+	int privileges, filters, nfilters; /* NoNewPrivs, Seccomp and Seccomp_filters */
+};
 
+static void read_rights(uint32_t tid, struct rights *r)
+{
+	static const char *const lines[] = { "Uid:", "Gid:", "Groups:", "Cap" };
+	static char text[8192];
+	const struct {
+		const char *name;
+		int *to;
+	} numbers[] = { { "NoNewPrivs:\t", &r->privileges }, { "Seccomp:\t", &r->filters }, { "Seccomp_filters:\t", &r->nfilters } };
+
+	r->n = r->privileges = r->filters = r->nfilters = 0;
 	read_of_thread(tid, "/status", text, sizeof(text));
-	for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1)
+	for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1) {
 		for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
-			if (!strncmp(at, lines[i], strlen(lines[i])) && n + (end - at) < room) {
-				memcpy(to + n, at, end - at);
-				n += end - at;
+			if (!strncmp(at, lines[i], strlen(lines[i])) && r->n + (end - at) < sizeof(r->text)) {
+				memcpy(r->text + r->n, at, end - at);
+				r->n += end - at;
 			}
-	return n;
+		*end = 0;
+		for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+			if (!strncmp(at, numbers[i].name, strlen(numbers[i].name)))
+				*numbers[i].to = parse_number(at + strlen(numbers[i].name));
+	}
 }
 
-bool modules_same_rights(uint32_t one, uint32_t other)
+/* Whether one may do all that the other may. */
+static bool covers(const struct rights *one, const struct rights *other)
 {
-	static char a[4096], b[4096];
-	size_t n = read_rights(one, a, sizeof(a));
+	return one->n == other->n && !memcmp(one->text, other->text, one->n) && one->privileges <= other->privileges &&
+	       (!one->filters || (one->filters == other->filters && one->nfilters <= other->nfilters));
+}
 
-	/* Nothing can be said without /proc, and nothing be armed. */
-	return n == read_rights(other, b, sizeof(b)) && !memcmp(a, b, n);
+static struct rights own_rights, other_rights;
+
+/* Nothing can be said without /proc, and nothing be armed. */
+bool modules_covers(uint32_t one, uint32_t other)
+{
+	read_rights(one, &own_rights);
+	read_rights(other, &other_rights);
+	return covers(&own_rights, &other_rights);
+}
+
+static int compare_thread(int dir, const char *name, void *arg)
+{
+	uint32_t tid = parse_number(name), *own = arg;
+
+	(void)dir;
+	if (!tid || tid == *own)
+		return 0;
+	read_rights(tid, &own_rights);
+	if (!own_rights.n || !covers(&own_rights, &other_rights))
+		return 0;
+	*own = 0;
+	return 1;
+}
+
+bool modules_covered(uint32_t tid)
+{
+	int dir;
+
+	if (modules_covers(agent.pid, tid))
+		return true;
+	dir = modules_threads();
+	if (dir < 0)
+		return false;
+	store_list(dir, compare_thread, &tid);
+	close(dir);
+	return !tid;
 }
 
 static uint64_t take_number(const char **at, unsigned base)
@@ -176,6 +231,15 @@ static int read_text(struct vector *text)
 	}
 	close(fd);
 	return n < 0 ? -EIO : vector_add(text, 1) ? 0 : -ENOMEM;
+}
+
+uint64_t modules_size(void)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < modules_count(); i++)
+		size += modules_get(i)->end - modules_get(i)->start;
+	return size;
 }
 
 static int read_maps(struct vector *text, struct vector *maps)

@@ -405,6 +405,7 @@ void sites_apply(void)
 	vector_clear(&ranges);
 	if (reason != AGENT_MAPS && !vector_add(&ranges, modules_count() * sizeof(struct range)))
 		reason = AGENT_MAPS;
+	calls_look();
 	sites_begin();
 	vector_clear(&batch);
 	agent.npending = 0;

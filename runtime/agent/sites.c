@@ -165,6 +165,9 @@ static void want_site(struct session *session, struct segment *segment, uint32_t
 	}
 	if (!reason)
 		reason = area_make(session);
+	/* A filter that cannot read what it asks for would let nothing through. */
+	if (program->filter_calls && !calls_allowed())
+		reason = AGENT_CALLS;
 	if (!site_fits(address))
 		reason = AGENT_BLOCK;
 	else if (site->nwant == CONSUMERS_MAX)
@@ -187,6 +190,10 @@ static void want_site(struct session *session, struct segment *segment, uint32_t
 	site->nwant++;
 	state->place = c->place;
 	state->state = AGENT_ARMED;
+	if (program->argument_calls && !calls_allowed())
+		state->reason = AGENT_CALLS;
+	else if (program->filter_calls)
+		state->reason = AGENT_COST;
 }
 
 struct texts {

@@ -39,6 +39,7 @@
 enum agent_segment_flags {
 	AGENT_SEGMENT_RECORD = 1,   /* records from the start, reader or not */
 	AGENT_SEGMENT_CHILDREN = 2, /* also in what the processes named fork */
+	AGENT_SEGMENT_CALLS = 8,    /* hits may make system calls, whatever filters there are */
 	AGENT_SEGMENT_OVERWRITE = 4, /* a full ring makes room by its oldest records; the same in all of a session's */
 };
 
@@ -114,6 +115,24 @@ struct agent_counts {
 #define AGENT_RING_SIZE (256u << 10) /* bytes of records, a power of two */
 #define AGENT_RING_SLACK 4096u       /* a record that begins before the end may end behind it */
 
+/*
+ * A word of the area that more than one process writes. Each is read once and then
+ * checked, because its value may change at any moment. In the agent's own files its
+ * type allows nothing but the macros of agent.h, so that the compiler finds every
+ * other access.
+ */
+#ifdef AGENT_INSIDE
+typedef struct {
+	uint32_t word;
+} shared32;
+typedef struct {
+	uint64_t word;
+} shared64;
+#else
+typedef uint32_t shared32;
+typedef uint64_t shared64;
+#endif
+
 enum agent_clock {
 	AGENT_CLOCK_TSC = 1,       /* of the CPU's counter: rdtsc, where that is invariant; cntvct_el0 */
 	AGENT_CLOCK_MONOTONIC = 2, /* ns */
@@ -134,12 +153,12 @@ struct agent_area {
 	uint64_t counts_in_ring; /* offset in a ring: struct agent_count[nplaces] */
 	uint64_t data_in_ring;   /* offset in a ring: its records */
 	uint64_t overflow_at;    /* struct agent_count[nplaces]: of threads that found no ring */
-	uint32_t nplaced;        /* places in use so far */
-	uint32_t moved;          /* 1: the process goes on in another area, ask again */
+	shared32 nplaced;        /* places in use so far */
+	shared32 moved;          /* 1: the process goes on in another area, ask again */
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* what rdtsc and CLOCK_MONOTONIC said when this was made */
-	uint32_t overwrite;      /* 1: the oldest records make room for new ones */
-	uint32_t written;        /* the controllers': 1: what was counted before exec(2) has been written down, or is just now */
+	shared32 overwrite;      /* 1: the oldest records make room for new ones */
+	shared32 written;        /* the controllers': 1: what was counted before exec(2) has been written down, or is just now */
 	uint64_t reserved[5];
 
 	/*
@@ -153,7 +172,7 @@ struct agent_area {
 	 * within milliseconds, and so has every record from the first on, and after the
 	 * process's death too, however it dies.
 	 */
-	_Alignas(64) uint64_t record_until;
+	_Alignas(64) shared64 record_until;
 };
 
 /* A place that is not in use. */
@@ -193,16 +212,16 @@ enum agent_ring_state {
 #define AGENT_WORD_TIME 512u
 
 struct agent_ring {
-	uint32_t state; /* enum agent_ring_state, changed by compare and exchange only */
-	uint32_t tid;
-	char comm[16]; /* when it was taken */
-	uint32_t turns; /* how often it was taken */
+	shared32 state; /* enum agent_ring_state, changed by compare and exchange only */
+	shared32 tid;
+	char comm[16]; /* when it was taken; "": not known */
+	shared32 turns; /* how often it was taken */
 	uint32_t reserved0;
 	uint64_t reserved1[4];
-	_Alignas(64) uint64_t head; /* the thread's */
+	_Alignas(64) shared64 head; /* the thread's */
 	/* The controller's: tail + AGENT_RING_SIZE. AGENT_RING_SIZE when it is first taken, 0 before. */
-	_Alignas(64) uint64_t limit;
-	uint64_t taken; /* in an area that is overwritten: what is before this was read, or is lost */
+	_Alignas(64) shared64 limit;
+	shared64 taken; /* in an area that is overwritten: what is before this was read, or is lost */
 };
 
 /* ---- the door ------------------------------------------------------------------ */
@@ -299,7 +318,7 @@ struct agent_keep {
 enum agent_state {
 	AGENT_OFF,     /* does not concern this process, or is switched off */
 	AGENT_PENDING, /* no module mapped is its file */
-	AGENT_ARMED,
+	AGENT_ARMED, /* the reason is a remark: AGENT_CALLS, AGENT_COST */
 	AGENT_REFUSED, /* for a reason */
 };
 
@@ -327,6 +346,8 @@ enum agent_reason {
 	AGENT_NOT_LOADED,   /* the program mapped the code itself, not the C library's loader */
 	AGENT_GONE,         /* the code was unmapped, or its protection changed, while it was to be written */
 	AGENT_STORE,        /* set_robust_list(2) is missing or forbidden, by which the agent writes to text */
+	AGENT_CALLS,        /* hits must not make system calls. ARMED: what only a call can read is a fault; REFUSED: the filter needs one */
+	AGENT_COST,         /* ARMED: the filter may make a system call in each hit */
 	AGENT_REASONS
 };
 

@@ -17,7 +17,9 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "runtime/agent/agent.h"
@@ -183,7 +185,7 @@ EXPORT int prctl(int option, ...)
 	static void *known;
 	int (*next)(int, unsigned long, unsigned long, unsigned long, unsigned long) = real(&known, "prctl");
 	unsigned long a, b, c, d;
-	bool aside = false;
+	bool aside;
 	va_list rest;
 	int result;
 
@@ -193,9 +195,7 @@ EXPORT int prctl(int option, ...)
 	c = va_arg(rest, unsigned long);
 	d = va_arg(rest, unsigned long);
 	va_end(rest);
-	/* Behind a filter of system calls there is no thread of ours. */
-	if (option == PR_SET_SECCOMP)
-		aside = agent_step_aside(false);
+	aside = calls_hear(SYS_prctl, option, a, b);
 	result = next(option, a, b, c, d);
 	if (aside && !result)
 		agent_stay_aside();
@@ -222,5 +222,51 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	va_end(rest);
 	if (flags & CLONE_VM && !(flags & CLONE_VFORK))
 		__atomic_store_n(&agent.shares_memory, 1, __ATOMIC_SEQ_CST);
+	/* Two tasks with one thread-local block cannot both write one ring: they count in the shared cells. */
+	if (flags & CLONE_VM && !(flags & (CLONE_VFORK | CLONE_SETTLS))) {
+		agent_thread.muted |= MUTED_SHARED;
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		rings_at_exit(NULL);
+	}
 	return next(fn, stack, flags, arg, a, b, c);
+}
+
+/*
+ * MCL_CURRENT brings all that is mapped into memory, and the agent's mappings are large
+ * and mostly empty: what is unused of them is hidden meanwhile.
+ */
+EXPORT int mlockall(int flags)
+{
+	static void *known;
+	int (*next)(int) = real(&known, "mlockall");
+	int result;
+
+	if (!(flags & MCL_CURRENT) || !agent_awake() || !lock_try(&agent.lock, 1000))
+		return next(flags);
+	__atomic_store_n(&agent.hidden, 1, __ATOMIC_SEQ_CST);
+	hits_wait();
+	areas_hide(true);
+	regions_hide(true);
+	result = next(flags);
+	areas_hide(false);
+	regions_hide(false);
+	__atomic_store_n(&agent.hidden, 0, __ATOMIC_SEQ_CST);
+	lock_put(&agent.lock);
+	return result;
+}
+
+/* ---- filters of system calls ---- */
+
+__attribute__((visibility("hidden"))) void *wrap_real_syscall;
+__attribute__((used)) void wrap_syscall(long number, unsigned long a, unsigned long b, unsigned long c);
+
+/*
+ * syscall() is passed on by a jump, for it may be a call that returns on another stack;
+ * this is called before it at first, and for the calls that calls.c hears of.
+ */
+void wrap_syscall(long number, unsigned long a, unsigned long b, unsigned long c)
+{
+	real(&wrap_real_syscall, "syscall");
+	if (calls_hear(number, a, b, c))
+		agent_stay_aside();
 }
