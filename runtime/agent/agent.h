@@ -20,8 +20,10 @@
 #include <unistd.h>
 
 /* The agent's own (libc.c); the name itself is a wrapper's, which the program calls. */
+#ifdef AGENT_INSIDE
 long agent_syscall(long number, ...) __attribute__((visibility("hidden")));
 #define syscall agent_syscall
+#endif
 
 #include "runtime/agent/cpu.h"
 #include "runtime/agent/state.h"

@@ -565,7 +565,7 @@ bool slot_clock_invariant(void)
 	int tsc = 0;
 
 	if (known < 0)
-		known = syscall(SYS_prctl, PR_GET_TSC, &tsc, 0, 0, 0) || tsc == PR_TSC_ENABLE;
+		known = cpu_call(SYS_prctl, PR_GET_TSC, (long)&tsc, 0, 0, 0, 0) || tsc == PR_TSC_ENABLE;
 	return known;
 }
 

@@ -587,7 +587,7 @@ bool slot_clock_invariant(void)
 	int tsc = 0;
 
 	if (known < 0)
-		known = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8) && !syscall(SYS_prctl, PR_GET_TSC, &tsc, 0, 0, 0) &&
+		known = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8) && !cpu_call(SYS_prctl, PR_GET_TSC, (long)&tsc, 0, 0, 0, 0) &&
 		        tsc == PR_TSC_ENABLE;
 	return known;
 }
