@@ -209,11 +209,11 @@ int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, ui
 
 bool agent_is_loaded(pid_t pid)
 {
-	char path[32], line[PATH_MAX + 128];
+	char path[64], line[PATH_MAX + 128];
 	bool mapped = false;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/maps", pid, process_thread(pid));
 	f = fopen(path, "re");
 	while (f && !mapped && fgets(line, sizeof(line), f))
 		mapped = strstr(line, "/libprobepoint-agent.so") != NULL;
@@ -227,6 +227,9 @@ int agent_connect_new(const struct agent_store *store, pid_t pid, struct agent_p
 	const struct timespec pause = { .tv_nsec = 2000000 };
 	int err = agent_connect(store, pid, peer), woken = -EAGAIN;
 
+	/* One in a container answers in there. */
+	if (err == -ENOENT && agent_other_namespace(pid) && agent_check_reach(store, pid))
+		return -ENOENT;
 	for (int i = 0; err == -ENOENT && i < START_MS / 2; i++) {
 		if (woken == -EAGAIN)
 			woken = agent_wake(pid);
@@ -467,11 +470,64 @@ const char *agent_other_namespace(pid_t pid)
 		snprintf(path, sizeof(path), "/proc/self/ns/%s", names[i][0]);
 		if (stat(path, &own))
 			continue;
-		snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, names[i][0]);
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/%s", pid, process_thread(pid), names[i][0]);
 		if (!stat(path, &its) && its.st_ino != own.st_ino)
 			return names[i][1];
 	}
 	return NULL;
+}
+
+/* The value of XDG_RUNTIME_DIR that the process began with; "": none. */
+static void read_runtime_dir(pid_t pid, char *value, size_t size)
+{
+	static const char name[] = "XDG_RUNTIME_DIR=";
+	char path[64], *text = NULL;
+	size_t room = 0;
+	ssize_t n;
+	FILE *f;
+
+	*value = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/environ", pid, process_thread(pid));
+	f = fopen(path, "re");
+	while (f && (n = getdelim(&text, &room, 0, f)) > 0)
+		if (!strncmp(text, name, sizeof(name) - 1))
+			snprintf(value, size, "%s", text + sizeof(name) - 1);
+	free(text);
+	if (f)
+		fclose(f);
+}
+
+/*
+ * Refuses a process whose agent would make its socket where this command does not look: in another pid namespace the
+ * process has another number, and the state directory depends on its root and environment.
+ */
+int agent_check_reach(const struct agent_store *store, pid_t pid)
+{
+	const char *other = agent_other_namespace(pid);
+	char value[PATH_MAX], path[2 * PATH_MAX];
+	const pid_t tid = process_thread(pid);
+	struct stat ours, dir;
+	bool runtime;
+
+	if (other && !strcmp(other, "pid"))
+		return error_set(EOPNOTSUPP, "process %d is in another pid namespace (a container), and its agent would answer to "
+		                             "commands in there only: run this one inside, or use -b kernel", pid);
+	read_runtime_dir(pid, value, sizeof(value));
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/root%s", pid, tid, value);
+	runtime = value[0] == '/' && !stat(path, &dir) && S_ISDIR(dir.st_mode) && dir.st_uid == geteuid() &&
+	          !(dir.st_mode & 022);
+	if (runtime)
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/root%s/probepoint", pid, tid, value);
+	else
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/root/tmp/probepoint-%u", pid, tid, geteuid());
+	if (fstat(store->root, &ours) || (!stat(path, &dir) && dir.st_ino == ours.st_ino && dir.st_dev == ours.st_dev))
+		return 0;
+	if (other)
+		return error_set(EOPNOTSUPP, "process %d is in another mount namespace (a container), and its agent would answer "
+		                             "to commands in there only: run this one inside, or use -b kernel", pid);
+	return error_set(EOPNOTSUPP, "process %d began with %s%s, and its agent would be looked for there, not in %s: run this "
+	                             "command with the same", pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value,
+	                 store->path);
 }
 
 /* linux/proc_ns.h */

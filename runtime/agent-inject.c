@@ -678,11 +678,11 @@ static int check(pid_t pid, const char *library)
 	if (here.st_uid != geteuid())
 		return error_set(EPERM, "process %d belongs to uid %u: its agent answers to commands of that user", pid,
 		                 here.st_uid);
-	snprintf(path, sizeof(path), "/proc/%d/root%s", pid, library);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/root%s", pid, process_thread(pid), library);
 	if (stat(library, &here) || stat(path, &there) || here.st_ino != there.st_ino || here.st_dev != there.st_dev)
 		return error_set(ENOENT, "process %d does not see '%s': it has another root%s", pid, library,
 		                 agent_other_namespace(pid) ? " (a container): run this command inside, or use -b kernel" : "");
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, process_thread(pid));
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f)) {
 		sscanf(line, "Seccomp: %d", &filters);
@@ -694,58 +694,6 @@ static int check(pid_t pid, const char *library)
 		return error_set(EOPNOTSUPP, "process %d has a shadow stack, which knows nothing of a call made from outside", pid);
 	return filters ? error_set(EPERM, "process %d has a filter of system calls, which loading the agent might offend", pid)
 	               : 0;
-}
-
-/* The value of XDG_RUNTIME_DIR that the process began with; "": none. */
-static void read_runtime_dir(pid_t pid, char *value, size_t size)
-{
-	static const char name[] = "XDG_RUNTIME_DIR=";
-	char path[64], *text = NULL;
-	size_t room = 0;
-	ssize_t n;
-	FILE *f;
-
-	*value = 0;
-	snprintf(path, sizeof(path), "/proc/%d/environ", pid);
-	f = fopen(path, "re");
-	while (f && (n = getdelim(&text, &room, 0, f)) > 0)
-		if (!strncmp(text, name, sizeof(name) - 1))
-			snprintf(value, size, "%s", text + sizeof(name) - 1);
-	free(text);
-	if (f)
-		fclose(f);
-}
-
-/*
- * Refuses a process whose agent would make its socket where this command does not look: in another pid namespace the
- * process has another number, and the state directory depends on its root and environment.
- */
-static int check_reach(pid_t pid, const struct agent_store *store)
-{
-	const char *other = agent_other_namespace(pid);
-	char value[PATH_MAX], path[2 * PATH_MAX];
-	struct stat ours, dir;
-	bool runtime;
-
-	if (other && !strcmp(other, "pid"))
-		return error_set(EOPNOTSUPP, "process %d is in another pid namespace (a container), and its agent would answer to "
-		                             "commands in there only: run this one inside, or use -b kernel", pid);
-	read_runtime_dir(pid, value, sizeof(value));
-	snprintf(path, sizeof(path), "/proc/%d/root%s", pid, value);
-	runtime = value[0] == '/' && !stat(path, &dir) && S_ISDIR(dir.st_mode) && dir.st_uid == geteuid() &&
-	          !(dir.st_mode & 022);
-	if (runtime)
-		snprintf(path, sizeof(path), "/proc/%d/root%s/probepoint", pid, value);
-	else
-		snprintf(path, sizeof(path), "/proc/%d/root/tmp/probepoint-%u", pid, geteuid());
-	if (fstat(store->root, &ours) || (!stat(path, &dir) && dir.st_ino == ours.st_ino && dir.st_dev == ours.st_dev))
-		return 0;
-	if (other)
-		return error_set(EOPNOTSUPP, "process %d is in another mount namespace (a container), and its agent would answer "
-		                             "to commands in there only: run this one inside, or use -b kernel", pid);
-	return error_set(EOPNOTSUPP, "process %d began with %s%s, and its agent would be looked for there, not in %s: run this "
-	                             "command with the same", pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value,
-	                 store->path);
 }
 
 int agent_inject(pid_t pid, const char *library)
@@ -768,7 +716,7 @@ int agent_inject(pid_t pid, const char *library)
 	if (!err)
 		err = check(pid, library);
 	if (!err)
-		err = check_reach(pid, &store);
+		err = agent_check_reach(&store, pid);
 	if (!err) {
 		t->pid = pid;
 		err = process_open(pid, &t->process);

@@ -11,7 +11,7 @@
  * counts-N-PID, unless it wrote them itself; one that no longer maps the memory has
  * called exec(2), and they are added to past-N-PID; any other still counts, and is
  * looked at until it does one or the other. Commands that read counts ask for this to
- * be done first.
+ * be done first; what such a process has counted so far is then in last-N-PID.
  *
  * It ends when it holds nothing and there is no session, or when the state folder goes.
  */
@@ -137,7 +137,8 @@ static void save(const struct kept *k, const char *name)
 		return;
 	s.store = &store;
 	agent_store_each(&store, "segment", save_segment, &s);
-	agent_store_unlink(&store, "unkept", 0, k->member.peer.pid);
+	if (strcmp(name, "last"))
+		agent_store_unlink(&store, "unkept", 0, k->member.peer.pid);
 	agent_store_close(&store);
 }
 
@@ -242,9 +243,13 @@ static void settle_all(struct keeper *keeper)
 	do {
 		hear(keeper);
 		if (settle(keeper))
-			return;
+			break;
 		poll(NULL, 0, 1);
 	} while (clock_ns() < until);
+	/* A process whose agent has left it, for a filter of system calls, counts on, and cannot be asked. */
+	for (size_t i = 0; i < keeper->n; i++)
+		if (keeper->kept[i].conn < 0)
+			save(&keeper->kept[i], "last");
 }
 
 static void meet(struct keeper *keeper)

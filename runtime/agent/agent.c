@@ -446,8 +446,10 @@ static bool begin_thread(struct thread_files *files)
 	/* From here on it is this process's agent. */
 	agent.start_time = process_start_time(0);
 	__atomic_store_n(&agent.tid, tid, __ATOMIC_RELEASE);
-	if (!life.begun)
+	if (!life.begun) {
 		take_key();
+		calls_settle();
+	}
 	agent.reason = able();
 	if (life.begun)
 		come_to_life(child);
@@ -699,6 +701,8 @@ static void in_child(void)
 {
 	bool meant;
 
+	if (!life.begun)
+		calls_forked();
 	if (!life.begun && !thread_tid())
 		return;
 	thread_forget();

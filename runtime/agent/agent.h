@@ -177,6 +177,7 @@ struct mapping {
 
 /* Opens what is read later, before a chroot() hides it. */
 void modules_open(void);
+bool modules_has_thread(uint32_t tid);
 int modules_threads(void); /* the directory of all threads of the process, opened; -1 */
 /* Whether the process has no thread any more but the one that asks. */
 bool modules_last(uint32_t pid);
@@ -399,6 +400,8 @@ void areas_keep(int store);
 
 /* What a hit may do: calls.c. */
 void calls_begin(void);  /* once, in a thread of the C library's */
+void calls_forked(void); /* in a child whose parent's agent slept */
+void calls_settle(void); /* in the agent's thread, before anything is armed */
 void calls_look(void);   /* before anything is armed: sets agent.calls by what /proc says of the threads */
 bool calls_allowed(void);
 /* Of a system call that the program is about to make. Returns whether the agent's thread was sent away for it. */

@@ -44,20 +44,27 @@ static void *private_symbol(const char *name)
 	return dlvsym(RTLD_DEFAULT, name, "GLIBC_PRIVATE");
 }
 
-/* Where struct pthread has the thread's id, as the C library tells debuggers; tried on the calling thread. */
+static uint32_t seen_at, seen_tid; /* where the id of the thread that began seems to be, and what is there */
+
+/* Where struct pthread has the thread's id, as the C library tells debuggers. No system call: the agent may sleep for good. */
 static void learn_descriptor(void)
 {
 	const uint32_t *size = private_symbol("_thread_db_sizeof_pthread");
 	const uint32_t *tid = private_symbol("_thread_db_pthread_tid"); /* bits, number, offset */
-	uintptr_t self = (uintptr_t)__builtin_thread_pointer(), at;
+	uintptr_t self = (uintptr_t)__builtin_thread_pointer();
 
 	if (!size || *size < 512 || *size > 16384 || *size % sizeof(uintptr_t))
 		return;
 	agent.pthread_size = *size;
-	at = PTHREAD_AT(self, *size) + (tid ? tid[2] : 0);
-	if (tid && tid[0] == 32 && tid[2] <= *size - sizeof(uint32_t) && !(tid[2] & 3) &&
-	    *(const uint32_t *)at == (uint32_t)syscall(SYS_gettid))
-		agent.tid_at = at - self;
+	if (tid && tid[0] == 32 && tid[2] <= *size - sizeof(uint32_t) && !(tid[2] & 3))
+		seen_at = PTHREAD_AT(self, *size) + tid[2] - self;
+	calls_forked();
+}
+
+void calls_forked(void)
+{
+	if (seen_at)
+		seen_tid = *(const uint32_t *)((const char *)__builtin_thread_pointer() + (int32_t)seen_at);
 }
 
 /* The kernel puts the program's file name at the very end of the first thread's stack. */
@@ -75,6 +82,12 @@ void calls_begin(void)
 {
 	learn_descriptor();
 	learn_main_stack();
+}
+
+void calls_settle(void)
+{
+	if (seen_at && modules_has_thread(seen_tid))
+		agent.tid_at = seen_at;
 	agent.has_ticks = slot_clock_invariant();
 }
 

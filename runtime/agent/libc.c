@@ -82,7 +82,14 @@ HIDDEN int munmap(void *at, size_t size)
 
 HIDDEN void *mremap(void *at, size_t old, size_t size, int flags, ...)
 {
-	return (void *)CALL(SYS_mremap, at, old, size, flags, 0, 0);
+	void *to = NULL;
+	va_list list;
+
+	va_start(list, flags);
+	if (flags & MREMAP_FIXED)
+		to = va_arg(list, void *);
+	va_end(list);
+	return (void *)CALL(SYS_mremap, at, old, size, flags, to, 0);
 }
 
 HIDDEN int mprotect(void *at, size_t size, int protection)
@@ -499,4 +506,16 @@ HIDDEN char *strrchr(const char *text, int c)
 			found = text;
 	while (*text++);
 	return (char *)found;
+}
+
+HIDDEN char *strstr(const char *text, const char *part)
+{
+	size_t n = strlen(part);
+
+	for (;; text++) {
+		if (!strncmp(text, part, n))
+			return (char *)text;
+		if (!*text)
+			return NULL;
+	}
 }

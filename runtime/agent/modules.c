@@ -45,6 +45,15 @@ int modules_threads(void)
 	return openat(proc, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+bool modules_has_thread(uint32_t tid)
+{
+	char path[40] = "../";
+	struct stat st;
+
+	format_number(path + strlen(path), tid);
+	return tid && !fstatat(proc, path, &st, 0);
+}
+
 /* Reads a file of a thread's: its text, and how long it is. */
 static size_t read_of_thread(uint32_t tid, const char *name, char *text, size_t room)
 {

@@ -293,6 +293,15 @@ static void area_add(struct agent_area *to, struct agent_area *from, size_t npla
 			            ring_counts(ring_of(from, i)), nplaces);
 }
 
+/* The memory of an area once more, at another address; MAP_FAILED. */
+static void *area_twice(void *at)
+{
+	void *place = map_apart(area_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+
+	return place == MAP_FAILED ? mremap(at, 0, area_size, MREMAP_MAYMOVE)
+	                           : mremap(at, 0, area_size, MREMAP_MAYMOVE | MREMAP_FIXED, place);
+}
+
 int area_renew(struct area *area, bool keep)
 {
 	struct agent_area *made, *old = NULL;
@@ -303,7 +312,7 @@ int area_renew(struct area *area, bool keep)
 	if (keep) {
 		made = area_map(fd, NULL);
 		/* The old memory once more: the program's threads go on writing to it until the other is in its place. */
-		old = made ? mremap(area->at, 0, area_size, MREMAP_MAYMOVE) : MAP_FAILED;
+		old = made ? area_twice(area->at) : MAP_FAILED;
 		if (made && old != MAP_FAILED)
 			area_copy(made, old);
 		if (made)
