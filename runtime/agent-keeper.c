@@ -44,6 +44,7 @@
 
 struct kept {
 	int conn; /* -1: it has ended */
+	bool left; /* the process has left the session */
 	uint64_t since;
 	ino_t inode; /* of the memory */
 	char session[AGENT_SESSION_MAX + 1];
@@ -161,6 +162,10 @@ static bool settle_one(struct keeper *keeper, size_t i)
 
 	if (k->conn >= 0)
 		return true;
+	if (k->left) {
+		forget(keeper, i);
+		return true;
+	}
 	if (!moved && !has_ended(k) && maps_it(k))
 		return false;
 	/* It may have ended while we looked. */
@@ -286,10 +291,12 @@ static void hear(struct keeper *keeper)
 {
 	for (size_t i = 0; i < keeper->n; i++) {
 		struct pollfd p = { .fd = keeper->kept[i].conn, .events = POLLIN };
+		char byte;
 
 		if (p.fd < 0 || poll(&p, 1, 0) <= 0)
 			continue;
-		/* Nothing is said behind the first word. */
+		/* One byte comes before the end if the process leaves the session. */
+		keeper->kept[i].left = recv(p.fd, &byte, 1, MSG_DONTWAIT) == 1;
 		close(p.fd);
 		keeper->kept[i].conn = -1;
 		keeper->kept[i].since = clock_ns();

@@ -280,7 +280,8 @@ static bool hear_filter(bool kills, bool all_threads)
 		return false;
 	if (kills)
 		seal(all_threads);
-	return agent.tid && agent_step_aside(true);
+	/* A filter for all threads is the agent's as well. */
+	return agent.tid && !all_threads && agent_step_aside(true);
 }
 
 static bool hear_prctl(unsigned long option, unsigned long value, unsigned long filter)

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <fcntl.h>
@@ -218,6 +220,8 @@ void area_records(struct session *session)
 void area_leave(struct session *session)
 {
 	if (session->area && session->area->keep >= 0) {
+		/* The memory may serve another session with the same numbers: what it holds is nobody's now. */
+		syscall(SYS_sendto, session->area->keep, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
 		close(session->area->keep);
 		session->area->keep = -1;
 	}
