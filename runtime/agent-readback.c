@@ -59,7 +59,8 @@ static int remark(struct readback *r, size_t i, pid_t pid, uint8_t reason)
 		point->reason = error_sentence("hits in pid %d make no system calls: what is neither on the thread's stack nor in "
 		                               "the program's file is <fault>, unless --system-calls allows them", pid);
 	else
-		point->reason = error_sentence("cost: the filter follows a pointer, which can take a system call in each hit");
+		point->reason = error_sentence("cost: the filter follows a pointer, which can take a system call in each hit (1 to 5 us if the "
+		                               "process has other threads)");
 	return point->reason ? 0 : -ENOMEM;
 }
 

@@ -207,6 +207,7 @@ elif [ "$(id -u)" = 0 ]; then
 	tracing "$T/traced" --json -s $S
 	say setns
 	say "tick 5"
+	wait_for 20 eval '[ "$(wc -l <"$T/traced")" = 10 ]'
 	kill -INT $tracer
 	wait $tracer
 	want "after setns" 10 "$(count $S app:tick)"
