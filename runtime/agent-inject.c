@@ -229,7 +229,7 @@ static bool has_allocator(const struct inject *t, const struct mapping *m)
 	Elf *elf = NULL;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/root%s", t->pid, m->path);
+	snprintf(path, sizeof(path), "/proc/%d/root%s", t->process->tid, m->path);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return true;
@@ -248,7 +248,7 @@ static void find_foreign(struct inject *t)
 	struct stat exe;
 	bool known;
 
-	snprintf(path, sizeof(path), "/proc/%d/exe", t->pid);
+	snprintf(path, sizeof(path), "/proc/%d/exe", t->process->tid);
 	known = !stat(path, &exe);
 	for (size_t i = 0; i < process->nmaps; i++) {
 		const struct mapping *m = &process->maps[i];
@@ -344,7 +344,7 @@ static int find_libc(struct inject *t)
 		return error_set(EOPNOTSUPP, "process %d is linked statically, or with another C library than glibc: no agent "
 		                             "can be loaded into it", t->pid);
 	t->libc = (struct range){ libc->start, libc->end };
-	snprintf(path, sizeof(path), "/proc/%d/root%s", t->pid, libc->path);
+	snprintf(path, sizeof(path), "/proc/%d/root%s", t->process->tid, libc->path);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) || st.st_ino != libc->inode) {
 		if (fd >= 0)
@@ -456,7 +456,7 @@ static bool is_regular(const struct inject *t, uint64_t fd)
 	char path[64];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", t->pid, (int)fd);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", t->process->tid, (int)fd);
 	return stat(path, &st) || S_ISREG(st.st_mode);
 }
 
