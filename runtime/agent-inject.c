@@ -591,7 +591,7 @@ static int choose(struct inject *t)
 		for (struct dirent *entry; (entry = readdir(d));) {
 			pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
 
-			if (tid <= 0)
+			if (tid <= 0 || (tid == t->pid && process_thread(tid) != tid)) /* it has ended */
 				continue;
 			err = tracee_hold(&t->thread, t->pid, tid);
 			if (!err && may_use(t)) {

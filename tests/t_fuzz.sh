@@ -25,7 +25,7 @@ fuzz() {
 	local name=$1 option=$2
 	mkdir -p "$T/$name"
 	objects "tests/fuzz_$name.c" "${@:3}"
-	clang "${flags[@]}" "${made[@]}" -lelf -o "$T/fuzz_$name" || fail "tests/fuzz_$name.c does not build"
+	clang "${flags[@]}" "${made[@]}" -lelf -lbpf -o "$T/fuzz_$name" || fail "tests/fuzz_$name.c does not build"
 	SEEDS=$T/$name "$T/fuzz_$name" -runs=0 >/dev/null 2>&1
 	SEEDS='' "$T/fuzz_$name" $option -rss_limit_mb=2048 -max_total_time=$seconds -artifact_prefix="$T/" "$T/$name" \
 		>"$T/said" 2>&1 || fail "$name: $(grep -v '^#' "$T/said" | head -n 60; for f in "$T"/crash-* "$T"/timeout-*; do
