@@ -11,11 +11,12 @@ seconds=4
 
 # objects SOURCES...: compiles what is not compiled yet; the objects are left in the array made.
 objects() {
-	local source object
+	local source object inside
 	made=()
 	for source; do
 		object=$T/${source//\//_}.o
-		[ -e "$object" ] || clang "${flags[@]}" -c "$source" -o "$object" || fail "$source does not build"
+		[[ $source == runtime/agent/* ]] && inside=-DAGENT_INSIDE || inside=
+		[ -e "$object" ] || clang "${flags[@]}" $inside -c "$source" -o "$object" || fail "$source does not build"
 		made+=("$object")
 	done
 }
