@@ -20,6 +20,21 @@ uint64_t modules_size(void)
 	return 0;
 }
 
+void change_begin(void)
+{
+}
+
+void change_end(void)
+{
+}
+
+void session_unkept(int store, const struct session *session, bool unkept)
+{
+	(void)store;
+	(void)session;
+	(void)unkept;
+}
+
 long agent_syscall(long number, ...);
 long agent_syscall(long number, ...)
 {
