@@ -17,6 +17,7 @@ struct pp_session {
 	uint64_t lost_aside; /* records that were lost after they were read, and that no counter could take */
 	bool record; /* what is armed from here on records from the start */
 	bool overwrite; /* and its oldest records make room for new ones */
+	bool calls; /* what is armed from here on may make system calls in hits */
 	double budget; /* of what is armed from here on, and of pp_session_hold(): CPUs; 0: none */
 	bool strict; /* the holder's budget has no credit (kernel/brake.c) */
 	bool hold; /* what is armed from here on ends with this process */
