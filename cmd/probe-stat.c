@@ -99,6 +99,7 @@ struct row {
 	pid_t pid;
 	size_t sites, over_budget;
 	double share, limit; /* why they are over the budget */
+	const struct pp_stat *of;
 	size_t at; /* in the stat */
 	enum pp_life life;
 	enum pp_file_state file_state;
@@ -125,18 +126,11 @@ static void reading_free(struct reading *reading)
 	*reading = (struct reading){ 0 };
 }
 
-/* In the order of pp_session_stat(). */
 static int by_name(const void *a, const void *b)
 {
 	const struct row *x = a, *y = b;
-	int order = strcmp(x->probe, y->probe);
 
-	if (!order)
-		order = strcmp(x->file, y->file);
-	if (!order)
-		order = (x->pid > y->pid) - (x->pid < y->pid);
-	/* a pid that is used again has a row for each process */
-	return order ? order : (int)x->life - (int)y->life;
+	return pp_stat_order(x->of, x->at, y->of, y->at);
 }
 
 static int by_hits(const void *a, const void *b)
@@ -173,6 +167,7 @@ static int reading_take(struct reading *reading, const struct options *options, 
 	for (size_t i = 0; i < reading->n; i++) {
 		struct row *row = &reading->rows[i];
 
+		row->of = reading->stat;
 		row->at = i;
 		row->probe = pp_stat_probe(reading->stat, i);
 		row->file = pp_stat_file(reading->stat, i);
@@ -184,7 +179,6 @@ static int reading_take(struct reading *reading, const struct options *options, 
 		row->over_budget = pp_stat_stopped(reading->stat, i, &row->share, &row->limit);
 		pp_stat_counts(reading->stat, i, &row->counts);
 	}
-	qsort(reading->rows, reading->n, sizeof(*reading->rows), by_name);
 	return 0;
 }
 

@@ -51,6 +51,8 @@ static int compare_rows(const void *a, const void *b)
 		by = x->pid < y->pid ? -1 : x->pid > y->pid;
 	if (!by) /* a pid may have meant several processes, one after the other */
 		by = x->start_time < y->start_time ? -1 : x->start_time > y->start_time;
+	if (!by) /* and a path several files */
+		by = x->of->inode < y->of->inode ? -1 : x->of->inode > y->of->inode;
 	return by ? by : strcmp(x->backend, y->backend);
 }
 
@@ -144,6 +146,7 @@ static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
 	}
 	stat->shares[stat->nshares++] = (struct share){
 		.row = { .probe = desc_string(a->d, probe->name), .file = desc_string(a->d, desc_files(a->d)[probe->file].path),
+		         .of = &desc_files(a->d)[probe->file],
 		         .backend = a->segment->backend->name, .pid = desc_points(a->d)[i].pid }, /* 0: shares are of rows for all */
 		.pid = pid, .hits = hits,
 	};
@@ -268,6 +271,11 @@ void pp_stat_free(struct pp_stat *stat)
 size_t pp_stat_rows(const struct pp_stat *stat)
 {
 	return stat->nrows;
+}
+
+int pp_stat_order(const struct pp_stat *a, size_t i, const struct pp_stat *b, size_t j)
+{
+	return compare_rows(&a->rows[i], &b->rows[j]);
 }
 
 const char *pp_stat_probe(const struct pp_stat *stat, size_t row)
