@@ -512,9 +512,11 @@ static enum status show(struct stat_command *c, struct reading *reading, bool ra
 			missing++;
 		}
 	if (c->options.npids && !shown.n && !shown.hidden && !missing) {
-		complain(&c->options, "no probe in session '%s' is armed for %s%d", options_session_name(&c->options),
-		         c->options.npids > 1 ? "these processes, as pid " : "pid ", c->options.pids[0]);
-		missing++;
+		complain(&c->options, "session '%s' has no probe%s that is armed for %s%d alone, or that %s has hit",
+		         options_session_name(&c->options), c->npatterns ? " of these" : "",
+		         c->options.npids > 1 ? "one of these processes, as pid " : "pid ", c->options.pids[0],
+		         c->options.npids > 1 ? "one of them" : "it");
+		missing = c->npatterns + 1; /* nothing was found */
 	}
 	if (c->options.json) {
 		put_json(&c->options, &shown);
