@@ -73,8 +73,24 @@ static uint64_t started(struct start *of, pid_t pid)
 	return of->time;
 }
 
+/* The option of the request that changes how hits are treated, so that it has no effect on what is armed already. */
+static const char *option_of_hits(const struct pp_request *request, const struct backend *backend)
+{
+	return request->filter                             ? "--if"
+	       : request->nstrings                         ? "--string"
+	       : request->naddresses                       ? "--no-string"
+	       : request->scope == SCOPE_CHILDREN          ? "--children"
+	       : request->scope == SCOPE_PGRP              ? "--pgrp"
+	       : request->scope == SCOPE_CGROUP            ? "--cgroup"
+	       : request->maxactive != MAXACTIVE_DEFAULT   ? "--maxactive"
+	       : request->overwrite                        ? "--overwrite"
+	       : request->record && !backend->record       ? "--record"
+	       : request->hold                             ? "the time or budget of this request"
+	                                                   : NULL;
+}
+
 /* A session counts a hit once: points that it has armed already for the process, or for all, are left out. */
-static int leave_out_armed(struct pp_session *session, struct targets *t)
+static int leave_out_armed(struct pp_session *session, const struct pp_request *request, struct targets *t)
 {
 	struct registry registry = { 0 };
 	struct start of = { 0 };
@@ -84,10 +100,12 @@ static int leave_out_armed(struct pp_session *session, struct targets *t)
 		struct arm_point *point = &t->points[i];
 		pid_t pid = point->process ? point->process->pid : 0;
 		const struct consumer *c;
+		const char *option;
 		size_t n;
 
 		if (point->error)
 			continue;
+		option = option_of_hits(request, point->backend);
 		c = registry_find(&registry, point->image->real_device, point->image->real_inode, point->site->offset, &n);
 		for (size_t k = 0; k < n && !point->error; k++) {
 			char reason[160];
@@ -102,7 +120,8 @@ static int leave_out_armed(struct pp_session *session, struct targets *t)
 				snprintf(reason, sizeof(reason), "armed in this session for pid %u alone: take that out first, "
 				                                 "or use another session (-s)", c[k].pid);
 			else
-				snprintf(reason, sizeof(reason), "armed in this session already");
+				snprintf(reason, sizeof(reason), "armed in this session already%s%s%s", option ? "; " : "",
+				         option ? option : "", option ? " has no effect on it: disarm it first" : "");
 			free(point->reason);
 			point->error = -EALREADY;
 			point->reason = strdup(reason);
@@ -629,7 +648,7 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 		by_kernel |= rounds[i].backend == &backend_kernel;
 	}
 	if (!err)
-		err = leave_out_armed(session, t);
+		err = leave_out_armed(session, request, t);
 	if (!err)
 		err = verify_already(session, t);
 	if (!err)
@@ -644,6 +663,9 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 		err = arm(session, request, t, &rounds[i]);
 	if (!err)
 		err = verify_twins(t);
+	for (size_t i = 0; i < ROUNDS && !err && request->record && !session->is_private; i++)
+		if (rounds[i].locked && rounds[i].backend->record && session_has_segments(session, rounds[i].backend))
+			rounds[i].backend->record(session);
 	if (err)
 		sentence = strdup(pp_error()); /* which undoing would replace */
 	for (size_t i = 0; i < ROUNDS && err; i++)

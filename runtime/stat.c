@@ -16,6 +16,7 @@ struct row {
 	const char *backend;
 	pid_t pid;
 	uint64_t start_time; /* of the process; 0: not known, or every process */
+	uint64_t offset, role; /* of the site; unused after merge() */
 	const struct desc_file *of;
 	enum pp_life life;
 	enum pp_file_state file_state;
@@ -56,12 +57,37 @@ static int compare_rows(const void *a, const void *b)
 	return by ? by : strcmp(x->backend, y->backend);
 }
 
+static bool is_one_site(const struct row *x, const struct row *y)
+{
+	return x->offset == y->offset && x->role == y->role;
+}
+
+/* By rows, then sites; of one site, what is armed first. */
+static int compare_sites(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+	int by = compare_rows(x, y);
+
+	if (!by)
+		by = x->offset < y->offset ? -1 : x->offset > y->offset;
+	if (!by)
+		by = x->role < y->role ? -1 : x->role > y->role;
+	return by ? by : (x->sites < y->sites) - (x->sites > y->sites);
+}
+
 static void merge(struct pp_stat *stat)
 {
 	size_t n = 0;
 
 	if (stat->nrows)
-		qsort(stat->rows, stat->nrows, sizeof(*stat->rows), compare_rows);
+		qsort(stat->rows, stat->nrows, sizeof(*stat->rows), compare_sites);
+	/* A site that was stopped, and armed again since, counts once, as armed. */
+	for (size_t i = 1, first = 0; i < stat->nrows; i++) {
+		if (compare_rows(&stat->rows[first], &stat->rows[i]) || !is_one_site(&stat->rows[first], &stat->rows[i]))
+			first = i;
+		else
+			stat->rows[i].over_budget = 0;
+	}
 	for (size_t i = 0; i < stat->nrows; i++) {
 		struct row *from = &stat->rows[i], *to = n ? &stat->rows[n - 1] : NULL;
 
@@ -225,6 +251,7 @@ static int add_segment(struct pp_stat *stat, const struct segment *segment)
 		                     .file = desc_string(d, desc_files(d)[probe->file].path),
 		                     .backend = segment->backend->name,
 		                     .of = &desc_files(d)[probe->file],
+		                     .offset = point->offset, .role = point->role,
 		                     .pid = point->pid,
 		                     .start_time = start_time(segment, point->pid, &started_pid, &started),
 		                     .sites = armed, .over_budget = !armed };

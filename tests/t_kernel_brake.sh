@@ -111,6 +111,11 @@ tell a "run 1 100"
 tell b "run 1 100"
 want "what is stopped counts no more" "$before" "$(stat | jq "[.probes[] | select(.pid == $a).hits] | add")"
 want "the other process is counted" 200 "$(stat | jq "[.probes[] | select(.pid == $b and .probe == \"k:one\").hits] | add")"
+# what is stopped can be armed again, and then nothing says that it is stopped
+PROBEPOINT_BUDGET=off expect 0 probe-enable -q -s $S -p $a k:three
+tell a "run 1 9"
+want "armed again, as one row" '[[1,null]]' \
+	"$(stat | jq -c "[.probes[] | select(.pid == $a and .probe == \"k:three\") | [.sites, .over_budget]]")"
 # what is stopped can be taken out, and armed again
 expect 0 probe-disable -s $S -p $a k:two
 want "a stopped probe is taken out" 0 "$(stat | jq "[.probes[] | select(.pid == $a and .probe == \"k:two\")] | length")"
