@@ -485,10 +485,10 @@ static int one_session(const char *name, void *arg)
 	}
 	if (rows && dead == rows)
 		snprintf(dead_text, sizeof(dead_text), "  dead: its processes have ended");
-	else if (dead)
-		snprintf(dead_text, sizeof(dead_text), "  %zu of them of processes that have ended", dead);
-	else if (replaced)
-		snprintf(dead_text, sizeof(dead_text), "  %zu of them of files that were replaced or deleted", replaced);
+	else if (dead || replaced)
+		snprintf(dead_text, sizeof(dead_text), "  %zu for %s%s", dead ? dead : replaced,
+		         dead ? "processes that have ended" : "files that were replaced or deleted",
+		         dead && replaced ? ", others for replaced or deleted files" : "");
 	if (o->json)
 		json_object_array_add(all->rows, json_of("session", text_json(name), "probes",
 		                                         json_object_new_uint64(rows), "sites",

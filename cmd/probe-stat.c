@@ -346,7 +346,7 @@ static void put_state(const struct row *r)
 	if (r->life == PP_ENDED)
 		fputs("  process has ended", stdout);
 	else if (r->life == PP_OTHER)
-		fputs("  process has ended, its pid is another's", stdout);
+		fputs("  process has ended, another has its pid", stdout);
 }
 
 static void put_table(const struct options *o, const struct reading *reading, bool rates)
@@ -441,7 +441,7 @@ static void remarks(const struct options *o, const struct reading *all, const st
 	else if (reading->has_cost)
 		remark(o, "the trap of a hit costs %.0f ns; there was none in the last %.1f s", cost->trap_ns, COST_MS / 1e3);
 	if (reading->has_cost && cost->call_ns > 0)
-		remark(o, "durations have up to %.0f ns of the traps subtracted; what other probes within take is in them",
+		remark(o, "durations exclude the cost of the traps (up to %.0f ns a call), and include that of other sessions' probes",
 		       cost->call_ns);
 }
 

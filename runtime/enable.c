@@ -627,8 +627,8 @@ static int refuse_many(const struct targets *t, const struct pp_request *request
 		count_running(t, rounds[i].backend, &sites, &processes);
 		if (sites > request->many)
 			return error_set(EDQUOT, "the %s would arm %zu sites in %zu running process%s, and each hit costs about "
-			                 "%.1f us of CPU time, so that a program that runs through them becomes very slow: name "
-			                 "fewer probes, or say --yes", rounds[i].backend->name, sites, processes,
+			                 "%.1f us of CPU time, so a program that hits them often becomes very slow: name "
+			                 "fewer probes, or give --yes", rounds[i].backend->name, sites, processes,
 			                 processes == 1 ? "" : "es", rounds[i].backend->trap_ns() / 1000);
 	}
 	return 0;
