@@ -123,7 +123,8 @@ static int leave_out_armed(struct pp_session *session, const struct pp_request *
 				snprintf(reason, sizeof(reason), "armed in this session already%s%s%s", option ? "; " : "",
 				         option ? option : "", option ? " has no effect on it: disarm it first" : "");
 			free(point->reason);
-			point->error = -EALREADY;
+			/* What is asked for all processes is not done by what is armed for one. */
+			point->error = c[k].pid && !pid ? -EBUSY : -EALREADY;
 			point->reason = strdup(reason);
 		}
 	}
