@@ -388,8 +388,7 @@ static const char *way_out(const struct options *options, const struct arming *a
 		if (!strncmp(arming->patterns[i], "func:", 5))
 			kernels = "func:SYMBOL needs";
 	if (kernels)
-		snprintf(text, room, "; %s the kernel, so root, or CAP_BPF and CAP_PERFMON; probes alone need no privilege "
-		         "with the agent: " BY_AGENT, kernels);
+		snprintf(text, room, "; %s the kernel backend; the agent arms probes without privilege: " BY_AGENT, kernels);
 	else if (err != -EOPNOTSUPP)
 		snprintf(text, room, "; your own processes need no privilege with the agent: %s",
 		         arming->command ? "-b agent -- COMMAND" : BY_AGENT);
@@ -487,14 +486,15 @@ static bool agreed(void)
 
 /* Asks on a terminal before very many sites are armed. */
 static int enable(struct options *options, struct pp_session *session, struct pp_request *request,
-                  struct pp_report **report)
+                  struct pp_report **report, bool *declined)
 {
 	int err = pp_session_enable(session, request, report);
 
 	if (err != -EDQUOT || options->json || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
 		return err;
 	remark(options, "%s", pp_error());
-	if (!agreed())
+	*declined = !agreed();
+	if (*declined)
 		return err;
 	pp_report_free(*report);
 	pp_request_many(request, 0);
@@ -527,8 +527,9 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 {
 	struct pp_report *report = NULL;
 	struct tally tally = { 0 };
-	int err = enable(options, session, request, &report);
-	char *error = strdup(err ? pp_error() : "");
+	bool declined = false;
+	int err = enable(options, session, request, &report, &declined);
+	char *error = strdup(declined ? "nothing was armed" : err ? pp_error() : "");
 	enum status status;
 	bool rows_shown;
 

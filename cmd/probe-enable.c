@@ -37,8 +37,8 @@ static const struct argp_option own[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, reader or not: a flight recorder", 1 },
 	{ "overwrite", KEY_OVERWRITE, 0, 0, "the same, and keep the newest records, not the oldest; -b agent only", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "disarm after TIME: 30s, 5m, 1h, 500ms", 1 },
-	{ "budget", KEY_BUDGET, "SHARE%", 0, "disarm what is hit most while hits take more of a CPU, as in 5%; or off "
-	  "(default 25% for what the kernel arms)", 1 },
+	{ "budget", KEY_BUDGET, "SHARE%", 0, "while hits take more than this share of one CPU, as in 5%, disarm the probes that are "
+	  "hit most; off: no budget (default 25% for what the kernel arms)", 1 },
 	{ "until-exit", KEY_UNTIL_EXIT, "PID", OPTION_ARG_OPTIONAL,
 	  "disarm when PID has ended; where none is given, the last of -p's, or the command", 1 },
 	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p first", 1 },

@@ -388,7 +388,7 @@ static enum status list_probes(struct list *l)
 		no_memory();
 	if (pp_armed_read(&l->armed)) {
 		l->armed = NULL;
-		remark_verbose(o, "what is armed is not shown: %s", pp_error());
+		complain(o, "sites are shown as not armed, because sessions cannot be read: %s", pp_error());
 	}
 	for (size_t i = 0; i < o->nfiles; i++)
 		images_add_file(&images, o->files[i]);
@@ -419,7 +419,7 @@ static enum status list_probes(struct list *l)
 	if (o->npids && !l->listed && !l->npatterns && images.n && !o->json)
 		remark(o, "none of the %zu files that it maps has a probe", images.n);
 	status = !images.n || (l->npatterns && unmatched == l->npatterns) ? STATUS_FAILED :
-		 images.failed || unmatched                               ? STATUS_PART :
+		 images.failed || unmatched || !l->armed                  ? STATUS_PART :
 									    STATUS_DONE;
 	images_free(&images);
 	pp_armed_free(l->armed);
@@ -485,10 +485,10 @@ static int one_session(const char *name, void *arg)
 	}
 	if (rows && dead == rows)
 		snprintf(dead_text, sizeof(dead_text), "  dead: its processes have ended");
-	else if (dead)
-		snprintf(dead_text, sizeof(dead_text), "  %zu of them of processes that have ended", dead);
-	else if (replaced)
-		snprintf(dead_text, sizeof(dead_text), "  %zu of them of files that were replaced or deleted", replaced);
+	else if (dead || replaced)
+		snprintf(dead_text, sizeof(dead_text), "  %zu for %s%s", dead ? dead : replaced,
+		         dead ? "processes that have ended" : "files that were replaced or deleted",
+		         dead && replaced ? ", others for replaced or deleted files" : "");
 	if (o->json)
 		json_object_array_add(all->rows, json_of("session", text_json(name), "probes",
 		                                         json_object_new_uint64(rows), "sites",

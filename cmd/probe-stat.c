@@ -99,6 +99,7 @@ struct row {
 	pid_t pid;
 	size_t sites, over_budget;
 	double share, limit; /* why they are over the budget */
+	const struct pp_stat *of;
 	size_t at; /* in the stat */
 	enum pp_life life;
 	enum pp_file_state file_state;
@@ -125,18 +126,11 @@ static void reading_free(struct reading *reading)
 	*reading = (struct reading){ 0 };
 }
 
-/* In the order of pp_session_stat(). */
 static int by_name(const void *a, const void *b)
 {
 	const struct row *x = a, *y = b;
-	int order = strcmp(x->probe, y->probe);
 
-	if (!order)
-		order = strcmp(x->file, y->file);
-	if (!order)
-		order = (x->pid > y->pid) - (x->pid < y->pid);
-	/* a pid that is used again has a row for each process */
-	return order ? order : (int)x->life - (int)y->life;
+	return pp_stat_order(x->of, x->at, y->of, y->at);
 }
 
 static int by_hits(const void *a, const void *b)
@@ -174,6 +168,7 @@ static int reading_take(struct reading *reading, const struct options *options, 
 	for (size_t i = 0; i < reading->n; i++) {
 		struct row *row = &reading->rows[i];
 
+		row->of = reading->stat;
 		row->at = i;
 		row->probe = pp_stat_probe(reading->stat, i);
 		row->file = pp_stat_file(reading->stat, i);
@@ -185,7 +180,6 @@ static int reading_take(struct reading *reading, const struct options *options, 
 		row->over_budget = pp_stat_stopped(reading->stat, i, &row->share, &row->limit);
 		pp_stat_counts(reading->stat, i, &row->counts);
 	}
-	qsort(reading->rows, reading->n, sizeof(*reading->rows), by_name);
 	return 0;
 }
 
@@ -353,7 +347,7 @@ static void put_state(const struct row *r)
 	if (r->life == PP_ENDED)
 		fputs("  process has ended", stdout);
 	else if (r->life == PP_OTHER)
-		fputs("  process has ended, its pid is another's", stdout);
+		fputs("  process has ended, another has its pid", stdout);
 }
 
 static void put_table(const struct options *o, const struct reading *reading, bool rates)
@@ -448,7 +442,7 @@ static void remarks(const struct options *o, const struct reading *all, const st
 	else if (reading->has_cost)
 		remark(o, "the trap of a hit costs %.0f ns; there was none in the last %.1f s", cost->trap_ns, COST_MS / 1e3);
 	if (reading->has_cost && cost->call_ns > 0)
-		remark(o, "durations have up to %.0f ns of the traps subtracted; what other probes within take is in them",
+		remark(o, "durations exclude the cost of the traps (up to %.0f ns a call), and include that of other sessions' probes",
 		       cost->call_ns);
 }
 
@@ -519,9 +513,11 @@ static enum status show(struct stat_command *c, struct reading *reading, bool ra
 			missing++;
 		}
 	if (c->options.npids && !shown.n && !shown.hidden && !missing) {
-		complain(&c->options, "no probe in session '%s' is armed for %s%d", options_session_name(&c->options),
-		         c->options.npids > 1 ? "these processes, as pid " : "pid ", c->options.pids[0]);
-		missing++;
+		complain(&c->options, "session '%s' has no probe%s that is armed for %s%d alone, or that %s has hit",
+		         options_session_name(&c->options), c->npatterns ? " of these" : "",
+		         c->options.npids > 1 ? "one of these processes, as pid " : "pid ", c->options.pids[0],
+		         c->options.npids > 1 ? "one of them" : "it");
+		missing = c->npatterns + 1; /* nothing was found */
 	}
 	if (c->options.json) {
 		put_json(&c->options, &shown);

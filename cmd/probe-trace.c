@@ -33,6 +33,7 @@ struct trace {
 	struct sink sink;
 	uint64_t records; /* that were read */
 	uint64_t damaged; /* of the lost ones */
+	size_t stopped;   /* sites of the session that are over the budget, of which the user knows */
 	bool limited;     /* it ended with --count: what the session recorded after that was not asked for */
 };
 
@@ -183,8 +184,27 @@ static bool is_complete(struct trace *t)
 	return t->limited;
 }
 
+/* Says which part of an existing session gives no records any more. */
+static void tell_stopped(struct trace *t, struct pp_session *session)
+{
+	struct pp_stat *stat;
+	size_t stopped = 0;
+
+	if (t->arming.npatterns || pp_session_stat(session, &stat))
+		return;
+	for (size_t i = 0; i < pp_stat_rows(stat); i++)
+		stopped += pp_stat_over_budget(stat, i);
+	pp_stat_free(stat);
+	if (stopped > t->stopped)
+		remark(&t->options, "%zu site%s of session '%s' %s disarmed over the budget, and no more records come from %s: "
+		                    "probe-stat -s %s says which", stopped, stopped == 1 ? "" : "s",
+		       pp_session_name(session), stopped == 1 ? "is" : "are", stopped == 1 ? "it" : "them",
+		       pp_session_name(session));
+	t->stopped = stopped;
+}
+
 /* Reads while there are hits to come. */
-static int read_on(struct trace *t, struct pp_reader *reader, struct pp_trace *out)
+static int read_on(struct trace *t, struct pp_session *session, struct pp_reader *reader, struct pp_trace *out)
 {
 	const struct pp_event *event;
 	unsigned idle = 0;
@@ -199,6 +219,8 @@ static int read_on(struct trace *t, struct pp_reader *reader, struct pp_trace *o
 				return err;
 			if (targets_gone(t) || (++idle % TICKS_A_SECOND == 0 && session_gone(t)))
 				return 0;
+			if (idle % TICKS_A_SECOND == 0)
+				tell_stopped(t, session);
 			if (!out && nobody_listens())
 				return 0; /* writing the rest says so */
 			got = pp_reader_next(reader, TICK_MS, &event);
@@ -241,9 +263,9 @@ static int read_rest(struct trace *t, struct pp_reader *reader, struct pp_trace 
 	return flush(t, reader, out);
 }
 
-static int read_all(struct trace *t, struct pp_reader *reader, struct pp_trace *out)
+static int read_all(struct trace *t, struct pp_session *session, struct pp_reader *reader, struct pp_trace *out)
 {
-	int err = read_on(t, reader, out);
+	int err = read_on(t, session, reader, out);
 
 	pp_reader_stop(reader);
 	return err ? err : read_rest(t, reader, out);
@@ -308,7 +330,8 @@ static enum status follow(struct trace *t, struct pp_session *session)
 	}
 	began = true;
 	remark_verbose(o, "recording");
-	err = read_all(t, reader, out);
+	tell_stopped(t, session);
+	err = read_all(t, session, reader, out);
 	if (err && !flush_results())
 		complain(o, "%s", pp_error());
 	else
@@ -316,6 +339,7 @@ static enum status follow(struct trace *t, struct pp_session *session)
 	account(t, reader, out);
 	if (out)
 		pp_trace_lost(out, o->lost);
+	tell_stopped(t, session);
 out:
 	if (out && pp_trace_close(out) && status == STATUS_DONE) {
 		complain(o, "%s", pp_error());

@@ -177,7 +177,7 @@ char *resemble(const struct images *images, const char *pattern)
 	} else if (wanted.function && (!strncmp(wanted.name, "0x", 2) || !strncmp(wanted.name, "0X", 2))) {
 		fputs("no function begins at that address; -f FILE tells what is there", out);
 	} else if (there && wanted.function) {
-		fprintf(out, "none of the %zu functions that the symbol tables name is like it", there);
+		fprintf(out, "none of the %zu functions in the symbol tables has a similar name", there);
 	} else if (there) {
 		fprintf(out, "none of the %zu probes there is like it; probe-list shows them", there);
 	} else if (images->n == 1) {

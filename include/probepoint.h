@@ -353,6 +353,12 @@ struct pp_counts {
 int pp_session_stat(struct pp_session *session, struct pp_stat **stat);
 void pp_stat_free(struct pp_stat *stat);
 size_t pp_stat_rows(const struct pp_stat *stat);
+/*
+ * Compares what two rows count: 0 if it is the same probe of the same file and process, in two readings of a session.
+ * Rows of one stat are in this order, and no two of them are equal: a pid that is used again, and a path whose file was
+ * replaced, have a row for each process and file.
+ */
+int pp_stat_order(const struct pp_stat *a, size_t i, const struct pp_stat *b, size_t j);
 const char *pp_stat_probe(const struct pp_stat *stat, size_t row);
 pid_t pp_stat_pid(const struct pp_stat *stat, size_t row);
 const char *pp_stat_file(const struct pp_stat *stat, size_t row);

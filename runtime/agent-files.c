@@ -167,6 +167,7 @@ static int each_session(enum owner wanted, int (*fn)(const char *name, void *arg
 
 	char **names = folder_names(store.root);
 
+	err = names ? 0 : error_set(errno, "cannot read %s: %s", store.path, strerror(errno));
 	for (char **name = names; name && *name && !err; name++) {
 		struct stat st;
 
@@ -257,7 +258,7 @@ int agent_store_each(const struct agent_store *store, const char *name,
                      int (*fn)(uint32_t number, pid_t pid, void *arg), void *arg)
 {
 	char **names = folder_names(store->dir);
-	int err = names ? 0 : error_set(ENOMEM, "out of memory");
+	int err = names ? 0 : error_set(errno, "cannot read %s: %s", store->path, strerror(errno));
 	size_t length = strlen(name);
 
 	for (char **entry = names; entry && *entry && !err; entry++) {

@@ -35,7 +35,8 @@ static int add_session(const char *name, void *arg)
 			return 0;
 	err = session_open(name, false, armed->without != NULL, &session);
 	if (err)
-		return err == -ENOMEM ? err : 0; /* ended meanwhile, or not to be read */
+		/* ended meanwhile, or not to be read */
+		return err == -ENOMEM || err == -EMFILE || err == -ENFILE ? err : 0;
 	more[armed->n] = strdup(name);
 	err = more[armed->n] ? registry_add_session(&armed->registry, session, armed->n)
 	                     : error_set(ENOMEM, "out of memory");

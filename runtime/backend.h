@@ -99,6 +99,8 @@ struct backend {
 	int (*watch)(struct pp_session *session, void (*ready)(void *arg), void *arg);
 	double (*limit)(const struct pp_session *session, bool *watched);
 	void (*unlimit)(struct pp_session *session);
+	/* Makes the whole session record without a reader, from now on, also what is armed already. NULL: it cannot. */
+	void (*record)(struct pp_session *session);
 
 	/* When the process started that the segment was armed for by this pid; 0: it is not known. */
 	uint64_t (*start_time)(const struct segment *segment, uint32_t pid);

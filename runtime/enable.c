@@ -80,8 +80,24 @@ static uint64_t started(struct start *of, pid_t pid)
 	return of->time;
 }
 
+/* The option of the request that changes how hits are treated, so that it has no effect on what is armed already. */
+static const char *option_of_hits(const struct pp_request *request, const struct backend *backend)
+{
+	return request->filter                             ? "--if"
+	       : request->nstrings                         ? "--string"
+	       : request->naddresses                       ? "--no-string"
+	       : request->scope == SCOPE_CHILDREN          ? "--children"
+	       : request->scope == SCOPE_PGRP              ? "--pgrp"
+	       : request->scope == SCOPE_CGROUP            ? "--cgroup"
+	       : request->maxactive != MAXACTIVE_DEFAULT   ? "--maxactive"
+	       : request->overwrite                        ? "--overwrite"
+	       : request->record && !backend->record       ? "--record"
+	       : request->hold                             ? "the time or budget of this request"
+	                                                   : NULL;
+}
+
 /* A session counts a hit once: points that it has armed already for the process, or for all, are left out. */
-static int leave_out_armed(struct pp_session *session, struct targets *t)
+static int leave_out_armed(struct pp_session *session, const struct pp_request *request, struct targets *t)
 {
 	struct registry registry = { 0 };
 	struct start of = { 0 };
@@ -91,10 +107,12 @@ static int leave_out_armed(struct pp_session *session, struct targets *t)
 		struct arm_point *point = &t->points[i];
 		pid_t pid = point->process ? point->process->pid : 0;
 		const struct consumer *c;
+		const char *option;
 		size_t n;
 
 		if (point->error)
 			continue;
+		option = option_of_hits(request, point->backend);
 		c = registry_find(&registry, point->image->real_device, point->image->real_inode, point->site->offset, &n);
 		for (size_t k = 0; k < n && !point->error; k++) {
 			char reason[160];
@@ -109,9 +127,11 @@ static int leave_out_armed(struct pp_session *session, struct targets *t)
 				snprintf(reason, sizeof(reason), "armed in this session for pid %u alone: take that out first, "
 				                                 "or use another session (-s)", c[k].pid);
 			else
-				snprintf(reason, sizeof(reason), "armed in this session already");
+				snprintf(reason, sizeof(reason), "armed in this session already%s%s%s", option ? "; " : "",
+				         option ? option : "", option ? " has no effect on it: disarm it first" : "");
 			free(point->reason);
-			point->error = -EALREADY;
+			/* What is asked for all processes is not done by what is armed for one. */
+			point->error = c[k].pid && !pid ? -EBUSY : -EALREADY;
 			point->reason = strdup(reason);
 		}
 	}
@@ -617,8 +637,8 @@ static int refuse_many(const struct targets *t, const struct pp_request *request
 		count_running(t, rounds[i].backend, &sites, &processes);
 		if (sites > request->many)
 			return error_set(EDQUOT, "the %s would arm %zu sites in %zu running process%s, and each hit costs about "
-			                 "%.1f us of CPU time, so that a program that runs through them becomes very slow: name "
-			                 "fewer probes, or say --yes", rounds[i].backend->name, sites, processes,
+			                 "%.1f us of CPU time, so a program that hits them often becomes very slow: name "
+			                 "fewer probes, or give --yes", rounds[i].backend->name, sites, processes,
 			                 processes == 1 ? "" : "es", rounds[i].backend->trap_ns() / 1000);
 	}
 	return 0;
@@ -676,7 +696,7 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 		by_kernel |= rounds[i].backend == &backend_kernel;
 	}
 	if (!err)
-		err = leave_out_armed(session, t);
+		err = leave_out_armed(session, request, t);
 	if (!err)
 		err = verify_already(session, t);
 	if (!err)
@@ -694,6 +714,9 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 	}
 	if (!err)
 		err = verify_twins(t);
+	for (size_t i = 0; i < ROUNDS && !err && request->record && !session->is_private; i++)
+		if (rounds[i].locked && rounds[i].backend->record && session_has_segments(session, rounds[i].backend))
+			rounds[i].backend->record(session);
 	if (err)
 		sentence = strdup(pp_error()); /* which undoing would replace */
 	for (size_t i = 0; i < ROUNDS && err; i++)

@@ -2,6 +2,7 @@
 #include "runtime/folder.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,11 +24,18 @@ char **folder_names(int dir)
 {
 	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	int err = errno;
 	char **names = calloc(1, sizeof(*names));
 	size_t n = 0;
 
 	if (!d && fd >= 0)
 		close(fd);
+	/* Callers remove what is incomplete: a list must not be empty because of a limit. */
+	if (!d && err != ENOENT && err != ENOTDIR && err != EACCES && err != EPERM) {
+		free(names);
+		errno = err;
+		return NULL;
+	}
 	for (struct dirent *entry; d && names && (entry = readdir(d));) {
 		char **more;
 

@@ -112,8 +112,9 @@ enum process_life process_life(pid_t pid, uint64_t start_time)
 	unsigned long long time;
 	char state;
 
+	/* It may be there and not be readable: no descriptors, hidepid, no /proc. */
 	if (!read_stat(pid, &state, &time))
-		return PROCESS_ENDED;
+		return kill(pid, 0) && errno == ESRCH ? PROCESS_ENDED : PROCESS_LIVES;
 	if (start_time && time != start_time)
 		return PROCESS_OTHER;
 	return (state == 'Z' || state == 'X') && !other_thread(pid) ? PROCESS_ENDED : PROCESS_LIVES;

@@ -16,6 +16,7 @@ struct row {
 	const char *backend;
 	pid_t pid;
 	uint64_t start_time; /* of the process; 0: not known, or every process */
+	uint64_t offset, role; /* of the site; unused after merge() */
 	const struct desc_file *of;
 	enum pp_life life;
 	enum pp_file_state file_state;
@@ -52,7 +53,27 @@ static int compare_rows(const void *a, const void *b)
 		by = x->pid < y->pid ? -1 : x->pid > y->pid;
 	if (!by) /* a pid may have meant several processes, one after the other */
 		by = x->start_time < y->start_time ? -1 : x->start_time > y->start_time;
+	if (!by) /* and a path several files */
+		by = x->of->inode < y->of->inode ? -1 : x->of->inode > y->of->inode;
 	return by ? by : strcmp(x->backend, y->backend);
+}
+
+static bool is_one_site(const struct row *x, const struct row *y)
+{
+	return x->offset == y->offset && x->role == y->role;
+}
+
+/* By rows, then sites; of one site, what is armed first. */
+static int compare_sites(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+	int by = compare_rows(x, y);
+
+	if (!by)
+		by = x->offset < y->offset ? -1 : x->offset > y->offset;
+	if (!by)
+		by = x->role < y->role ? -1 : x->role > y->role;
+	return by ? by : (x->sites < y->sites) - (x->sites > y->sites);
 }
 
 static void merge(struct pp_stat *stat)
@@ -60,7 +81,14 @@ static void merge(struct pp_stat *stat)
 	size_t n = 0;
 
 	if (stat->nrows)
-		qsort(stat->rows, stat->nrows, sizeof(*stat->rows), compare_rows);
+		qsort(stat->rows, stat->nrows, sizeof(*stat->rows), compare_sites);
+	/* A site that was stopped, and armed again since, counts once, as armed. */
+	for (size_t i = 1, first = 0; i < stat->nrows; i++) {
+		if (compare_rows(&stat->rows[first], &stat->rows[i]) || !is_one_site(&stat->rows[first], &stat->rows[i]))
+			first = i;
+		else
+			stat->rows[i].over_budget = 0;
+	}
 	for (size_t i = 0; i < stat->nrows; i++) {
 		struct row *from = &stat->rows[i], *to = n ? &stat->rows[n - 1] : NULL;
 
@@ -145,6 +173,7 @@ static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
 	}
 	stat->shares[stat->nshares++] = (struct share){
 		.row = { .probe = desc_string(a->d, probe->name), .file = desc_string(a->d, desc_files(a->d)[probe->file].path),
+		         .of = &desc_files(a->d)[probe->file],
 		         .backend = a->segment->backend->name, .pid = desc_points(a->d)[i].pid }, /* 0: shares are of rows for all */
 		.pid = pid, .hits = hits,
 	};
@@ -223,6 +252,7 @@ static int add_segment(struct pp_stat *stat, const struct segment *segment)
 		                     .file = desc_string(d, desc_files(d)[probe->file].path),
 		                     .backend = segment->backend->name,
 		                     .of = &desc_files(d)[probe->file],
+		                     .offset = point->offset, .role = point->role,
 		                     .pid = point->pid,
 		                     .start_time = start_time(segment, point->pid, &started_pid, &started),
 		                     .sites = armed, .over_budget = !armed };
@@ -277,6 +307,11 @@ size_t pp_stat_uncounted(const struct pp_stat *stat)
 size_t pp_stat_rows(const struct pp_stat *stat)
 {
 	return stat->nrows;
+}
+
+int pp_stat_order(const struct pp_stat *a, size_t i, const struct pp_stat *b, size_t j)
+{
+	return compare_rows(&a->rows[i], &b->rows[j]);
 }
 
 const char *pp_stat_probe(const struct pp_stat *stat, size_t row)

@@ -122,7 +122,7 @@ static bool is_files_code(const struct places *p, size_t k, const struct arm_poi
 
 static char *why_changed(const struct process *process, const struct pp_image *image)
 {
-	return error_sentence("pid %d has other code there than %s: it was changed in memory, and a probe would run the "
+	return error_sentence("the code of pid %d differs there from %s: it was changed in memory, and a probe would run the "
 	                      "file's instruction instead", process->pid, image->path);
 }
 

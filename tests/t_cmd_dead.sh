@@ -52,8 +52,10 @@ for b in kernel agent; do
 	cp "$T/target" "$T/$b/new" && mv "$T/$b/new" "$T/$b/it"
 	want "$b: replaced" '[[0,"file replaced","replaced"]]' "$(states)"
 	want "$b: replaced, in the list" '["part",0,1]' "$(listed)"
+	expect 0 probe-enable -q -s "$S" -b $b -f "$T/$b/it" app:tick
+	want "$b: the new file is another row" '[[0,"file replaced","replaced"],[0,"live","present"]]' "$(states)"
 	rm "$T/$b/it"
-	want "$b: deleted" '[[0,"file deleted","deleted"]]' "$(states)"
+	want "$b: deleted" '[[0,"file deleted","deleted"],[0,"file deleted","deleted"]]' "$(states)"
 	expect 0 probe-stat -s "$S"
 	want_like "$b: deleted, as text" "*/it (deleted)*" "$out"
 	expect 0 probe-disable -q -s "$S"

@@ -19,6 +19,16 @@ for i in {1..8}; do
 	wait "${jobs[i]}" || fail "number $i: $(cat "$T/out.$i")"
 	want "lines of number $i" 3 "$(grep -c '^armed ' "$T/out.$i")"
 done
+# options of such a request either take effect or are said to have none
+already="armed in this session already"
+for option in "--if=pid == 1|--if has no effect on it: disarm it first" "--for=1h|the time or budget of this request has no effect *"; do
+	expect 0 probe-enable --json -s "$S" -p "$p1" "${option%%|*}" app:tick
+	want_like "${option%%|*}" "$already; ${option#*|}" "$(jq -r '.armed[0].reason' <<<"$out")"
+done
+# what is asked for all processes is refused while it is armed for one alone
+expect 1 probe-enable --json -s "$S" -f "$T/target" app:tick
+want_like "for all" "*armed in this session for pid * alone: take that out first, or use another session (-s)" \
+	"$(jq -r '.refused[0].reason' <<<"$out")"
 want "rows" "24 24" "$(probe-stat --json -s "$S" | jq -r '"\(.probes|length) \([.probes[].sites]|add)"')"
 for i in {1..8}; do tell "p$i" "tick $((i * 100))"; done
 for i in {1..8}; do
@@ -88,3 +98,10 @@ want "sessions" "$S" "$(sessions | grep "^$S" | xargs)"
 want "the bystander" "3 90" "$(site_bytes "$p2")"
 expect 0 probe-disable -q -s "$S"
 want "all" "3 90" "$(site_bytes "$p1")"
+
+# ---- --record takes effect for what the session has armed already ----
+expect 0 probe-enable -q -s "$S-r" -p "$p1" app:tick
+expect 0 probe-enable -q --record -s "$S-r" -p "$p1" app:tick
+tell p1 "tick 5"
+want "--record for what is armed already" 5 "$(probe-stat --json -s "$S-r" | jq '.probes[0].recorded')"
+expect 0 probe-disable -q -s "$S-r"

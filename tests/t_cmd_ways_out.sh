@@ -51,14 +51,14 @@ for command in probe-enable probe-trace; do
 	way "*no privilege with the agent: -b agent -- COMMAND" $command -b kernel 'w:*' -- "$T/target"
 	way "*another user's; root, or CAP_SYS_PTRACE, is needed" $command -p $roots 'w:*'
 	for only in func:main func:main%return func:main+0; do
-		way "*func:SYMBOL needs the kernel, so root, or CAP_BPF and CAP_PERFMON; probes alone *--inject*-b agent*" \
+		way "*func:SYMBOL needs the kernel backend; the agent arms probes without privilege: *--inject*-b agent*" \
 			$command -p $own $only
-		way "*func:SYMBOL needs the kernel, so root, *--inject*-b agent*" $command $only -- "$T/target"
+		way "*func:SYMBOL needs the kernel backend; *--inject*-b agent*" $command $only -- "$T/target"
 	done
-	way "*--pgrp needs the kernel, so root, *--inject*-b agent*" $command --pgrp -p $own 'w:*'
+	way "*--pgrp needs the kernel backend; *--inject*-b agent*" $command --pgrp -p $own 'w:*'
 done
 for hold in --for=1h --until-exit --budget=5%; do
-	way "*--for, --until-exit and --budget need the kernel, so root, *--inject*-b agent*" probe-enable $hold -p $own 'w:*'
+	way "*--for, --until-exit and --budget need the kernel backend; *--inject*-b agent*" probe-enable $hold -p $own 'w:*'
 done
 # and the way leads out
 if [ "$(cat /proc/sys/kernel/yama/ptrace_scope 2>/dev/null || echo 0)" = 0 ]; then

@@ -102,12 +102,20 @@ want_like "it is said" "*1 site of k:one was disarmed: over the budget (cost * %
 expect 0 probe-list --sessions
 want_like "in the list of sessions" "*3 sites of session '$S' were disarmed over the budget*" "$out"
 want "in its JSON" 3 "$(probe-list --sessions --json | jq ".sessions[] | select(.session == \"$S\").stopped")"
+timeout -s INT 2 probe-trace -s $S >/dev/null 2>"$T/said"
+want_like "a trace of the session says it" "*3 sites of session '$S' are disarmed over the budget, and no more records*" \
+	"$(cat "$T/said")"
 before=$(stat | jq "[.probes[] | select(.pid == $a).hits] | add")
 [ "$before" -gt 10000 ] || fail "the counts are gone: $before"
 tell a "run 1 100"
 tell b "run 1 100"
 want "what is stopped counts no more" "$before" "$(stat | jq "[.probes[] | select(.pid == $a).hits] | add")"
 want "the other process is counted" 200 "$(stat | jq "[.probes[] | select(.pid == $b and .probe == \"k:one\").hits] | add")"
+# what is stopped can be armed again, and then nothing says that it is stopped
+PROBEPOINT_BUDGET=off expect 0 probe-enable -q -s $S -p $a k:three
+tell a "run 1 9"
+want "armed again, as one row" '[[1,null]]' \
+	"$(stat | jq -c "[.probes[] | select(.pid == $a and .probe == \"k:three\") | [.sites, .over_budget]]")"
 # what is stopped can be taken out, and armed again
 expect 0 probe-disable -s $S -p $a k:two
 want "a stopped probe is taken out" 0 "$(stat | jq "[.probes[] | select(.pid == $a and .probe == \"k:two\")] | length")"
@@ -188,7 +196,7 @@ if have script; then
 	for answer in n y; do
 		echo $answer | script -qec "probe-enable -s $S -p $many 'gen:*'" /dev/null >"$T/asked" 2>&1
 		want_like "it is asked" "*would arm 600 sites*Arm them?*" "$(cat "$T/asked")"
-		[ $answer = n ] && gone $S
+		[ $answer = y ] || { gone $S; want "it is said once" 1 "$(grep -c 'would arm' "$T/asked")"; }
 	done
 	want "yes" 600 "$(stat | jq '[.probes[].sites] | add')"
 	expect 0 probe-disable -q -s $S

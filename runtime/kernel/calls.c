@@ -122,8 +122,10 @@ int calls_get(struct calls *calls, const struct store *store, int segment, uint3
 	uint32_t size = sizeof(info);
 
 	calls->map = store_get(store, "calls", segment, -1);
-	if (calls->map < 0)
+	if (calls->map == -ENOENT)
 		return 0;
+	if (calls->map < 0)
+		return error_set(-calls->map, "%s: %s", store_path(store, "calls", segment, -1), strerror(-calls->map));
 	if (bpf_obj_get_info_by_fd(calls->map, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY ||
 	    info.value_size != sizeof(*calls->counts) || info.max_entries != nindices || !(info.map_flags & BPF_F_MMAPABLE))
 		return error_set(EBADMSG, "%s has not the size that its description says",

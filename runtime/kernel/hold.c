@@ -55,7 +55,8 @@ int kernel_hold_begin(struct kernel_segment *s, int number)
 static bool is_alive(const struct kernel_segment *s, int number)
 {
 	int fd = folder(s, number);
-	bool alive = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+	/* If it cannot be opened (no descriptors), it must count as alive, because callers remove what a dead one held. */
+	bool alive = fd >= 0 ? flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK : errno != ENOENT;
 
 	if (fd >= 0)
 		close(fd);

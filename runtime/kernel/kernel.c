@@ -288,6 +288,11 @@ static int kernel_readback(struct pp_session *session, struct segment *segment, 
 	return err ? err : verify_armed(points, npoints, misses);
 }
 
+static void kernel_record(struct pp_session *session)
+{
+	__atomic_store_n(&kernel_of(session)->config->record_until, ~0ull, __ATOMIC_RELEASE);
+}
+
 static int kernel_arm_new(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints)
 {
 	struct kernel_session *k = kernel_of(session);
@@ -374,6 +379,7 @@ const struct backend backend_kernel = {
 	.watch = kernel_watch,
 	.limit = kernel_limit,
 	.unlimit = kernel_unlimit,
+	.record = kernel_record,
 	.start_time = kernel_start_time,
 	.counts = kernel_counts,
 	.reader_open = kernel_reader_open,

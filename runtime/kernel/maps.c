@@ -195,8 +195,14 @@ int kernel_segment_maps_get(struct kernel_segment *s, uint32_t number, uint32_t 
 	s->counts_fd = store_get(store, "counts", (int)number, -1);
 	s->switch_fd = store_get(store, "switch", (int)number, -1);
 	s->processes_fd = store_get(store, "processes", (int)number, -1);
-	if (s->counts_fd < 0 || s->switch_fd < 0)
+	if (s->counts_fd == -ENOENT || s->switch_fd == -ENOENT)
 		return -ENOENT;
+	/* Only what is not there is incomplete: callers remove that. Descriptors or memory may be short. */
+	if (s->counts_fd < 0 || s->switch_fd < 0 || (s->processes_fd < 0 && s->processes_fd != -ENOENT)) {
+		int err = s->counts_fd < 0 ? s->counts_fd : s->switch_fd < 0 ? s->switch_fd : s->processes_fd;
+
+		return error_set(-err, "cannot open segment %u of %s: %s", number, store->path, strerror(-err));
+	}
 	if (bpf_obj_get_info_by_fd(s->counts_fd, &info, &size) || info.value_size != sizeof(struct kernel_counts) ||
 	    !npoints || info.max_entries % npoints || !(info.map_flags & BPF_F_MMAPABLE))
 		return error_set(EBADMSG, "%s has not the size that its description says",
@@ -256,6 +262,8 @@ int kernel_desc_get(struct kernel_session *k, uint32_t number, struct desc **des
 
 	if (fd == -ENOENT)
 		return fd;
+	if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
+		return error_set(-fd, "%s: %s", path, strerror(-fd));
 	if (fd < 0)
 		return error_set(-fd, "%s is no description (%s): remove it", path, strerror(-fd));
 	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY || info.max_entries != 1)

@@ -126,7 +126,8 @@ static int root_make(int bpffs, char *name, size_t room)
 static int roots_each(int bpffs, int (*fn)(int fd, const char *name, void *arg), void *arg)
 {
 	char **names = folder_names(bpffs); /* empty if bpffs may not be read: then there is only the usual name */
-	int fd = root_try(bpffs, root_name()), err = fd == -ENOENT ? 0 : fd < 0 ? fd : bpffs_check(bpffs);
+	int fd = names ? root_try(bpffs, root_name()) : error_set(errno, "cannot read %s: %s", BPFFS, strerror(errno));
+	int err = fd == -ENOENT ? 0 : fd < 0 ? fd : bpffs_check(bpffs);
 
 	if (!err && fd >= 0)
 		err = fn(fd, root_name(), arg);
@@ -273,9 +274,8 @@ static int names_in(int fd, const char *root, void *arg)
 {
 	const struct each_name *each = arg;
 	char **names = folder_names(fd);
-	int err = 0;
+	int err = names ? 0 : error_set(errno, "cannot read %s/%s: %s", BPFFS, root, strerror(errno));
 
-	(void)root;
 	for (char **name = names; name && *name && !err; name++)
 		err = each->fn(*name, each->arg);
 	folder_names_free(names);
@@ -339,7 +339,7 @@ int store_unlink(const struct store *store, const char *name, int segment, int l
 int store_each(const struct store *store, int (*fn)(const char *name, int segment, int link, void *arg), void *arg)
 {
 	char **names = folder_names(store->dir);
-	int err = names ? 0 : error_set(ENOMEM, "out of memory");
+	int err = names ? 0 : error_set(errno, "cannot read %s: %s", store->path, strerror(errno));
 
 	for (char **name = names; name && *name && !err; name++) {
 		char *first = strchr(*name, '-'), *second = first ? strchr(first + 1, '-') : NULL;
