@@ -101,9 +101,9 @@ add_targets() {
 	2) command+=(-p $picked) ;;
 	3 | 4) command+=(-p "$(IFS=,; echo "${all[*]}")") ;;
 	5) command+=(-p $pid --children) ;;
-	6) pick "$wraps" "${files[@]}"; command+=(-p $pid -f "$picked") ;;
+	6) pick "${files[@]}"; command+=(-p $pid -f "$wraps" -f "$picked") ;;
 	7)
-		if [ $way = kernel ]; then pick "$wraps" "${files[@]}"; command+=(-f "$picked"); else command+=(-p $picked --children); fi
+		if [ $way != kernel ]; then command+=(-p $picked --children); else pick "${files[@]}"; command+=(-f "$wraps" -f "$picked"); fi
 		;;
 	esac
 }
@@ -114,14 +114,14 @@ add_filter() {
 }
 
 make_command() {
-	local session=$S-$((RANDOM % 3 + 1))
+	local session=$S-$((RANDOM % 2 + 1))
 	command=()
 	backend=agent
 	[ $way != kernel ] || backend=kernel
 	[ $((RANDOM % 6)) != 0 ] || backend=auto
 	traces=
-	case $((RANDOM % 12)) in
-	0 | 1 | 2 | 3 | 4)
+	case $((RANDOM % 14)) in
+	0 | 1 | 2 | 3 | 4 | 12)
 		command=(probe-enable -q --yes -s $session -b $backend)
 		[ $((RANDOM % 4)) != 0 ] || command+=(--record)
 		case $way:$((RANDOM % 5)) in
@@ -138,7 +138,7 @@ make_command() {
 	7) command=(probe-trace -q -n $((RANDOM % 1000)) -b $backend); add_targets; add_filter; add_patterns; traces=1 ;;
 	8) command=(probe-trace -q -n $((RANDOM % 1000)) -s $session); traces=1 ;;
 	9) command=(probe-trace -q -o "$traces_at/$commands" -s $session); traces=1 ;;
-	10) command=(probe-stat --json -s $session) ;;
+	10 | 13) command=(probe-stat --json -s $session) ;;
 	11) command=(probe-list -q); pick -p --sessions; command+=($picked); [ $picked = --sessions ] || command+=($pid) ;;
 	esac
 }
@@ -207,6 +207,7 @@ no_sessions() { [ -z "$(sessions)" ] && { [ $way != kernel ] || ! ls /sys/fs/bpf
 check_end() {
 	local s i
 	for s in $(sessions); do
+		control probe-stat --json -s $s 2>/dev/null | jq '[.probes[].hits] | add // 0' >>"$T/hits"
 		eventually 20 adds_up $s || wrong "session $s does not add up: $(head -n 5 "$T/sum")"
 		for i in 1 2 3; do control probe-disable -q -s $s >"$T/out" 2>&1 && break; done
 	done
@@ -228,6 +229,8 @@ check_end() {
 	service_round >"$T/round" 2>&1
 	cmp -s "$T/reference" "$T/round" || wrong "the last round differs: $(diff "$T/reference" "$T/round" | head -n 20)"
 }
+
+most_hits() { sort -n "$T/hits" | tail -n 1 | grep . || echo 0; }
 
 # What may help to find the cause: where each thread of the service is.
 show() {
@@ -272,7 +275,7 @@ campaign() { # runs in a process of its own: what a service defines ends with it
 	[ -e "$T/wrong" ] || check_end
 	echo "$service $way: $(cat "$T/rounds" 2>/dev/null || echo 0) rounds, $(wc -l <"$T/commands") commands," \
 		"$(grep -c '^[a-zA-Z]* 0 ' "$T/commands") successful, $(grep -c ^KILL "$T/commands") killed," \
-		"up to $(sort -n "$T/hits" | tail -n 1) hits in a session"
+		"up to $(most_hits) hits in a session"
 	[ -z "${PROBEPOINT_STORM_VERBOSE-}" ] || sort "$T/errors" | uniq -c | sort -rn | head -n 12
 	if [ -e "$T/wrong" ]; then
 		cat "$T/wrong"
@@ -283,7 +286,7 @@ campaign() { # runs in a process of its own: what a service defines ends with it
 	fi
 	local n=$(wc -l <"$T/commands")
 	[ "$n" -ge $((seconds / 3)) ] || { echo "only $n commands"; return 1; }
-	[ "$(sort -n "$T/hits" | tail -n 1)" -gt 0 ] || { echo "no probe was hit"; return 1; }
+	[ "$seconds" -lt 20 ] || [ "$(most_hits)" -gt 0 ] || { echo "no probe was hit"; return 1; }
 	service_stop || { echo "$service ends with $?: $(tail -n 5 "$T/service.out")"; return 1; }
 }
 
@@ -293,7 +296,7 @@ for service in $services; do
 		# Its processes, should it fail, end with it.
 		(
 			trap 'status=$?; trap - EXIT; kill -KILL $(jobs -p) $(tree ${pid:-0} 2>/dev/null) 2>/dev/null
-				for s in 1 2 3; do control probe-disable -q -s $S-$s; done 2>/dev/null; exit $status' EXIT
+				for s in 1 2; do control probe-disable -q -s $S-$s; done 2>/dev/null; exit $status' EXIT
 			campaign
 		) || { failed+=" $service:$way"; echo "FAILED: $service $way"; }
 	done

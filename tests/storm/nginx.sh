@@ -39,7 +39,7 @@ service_start() {
 	rounds_begun=0
 }
 
-fetch() { timeout 300 curl -sS --compressed --unix-socket "$T/nginx/socket" "http://localhost/$1$2" -o "$3"; }
+fetch() { timeout 300 curl -sS --no-progress-meter --compressed --unix-socket "$T/nginx/socket" "http://localhost/$1$2" -o "$3"; }
 
 service_round() {
 	local i kind
@@ -49,7 +49,7 @@ service_round() {
 	mkdir "$T/nginx/got"
 	[ $((rounds_begun % 3)) != 0 ] || kill -HUP $pid
 	for kind in "" packed/ sent/; do
-		timeout 300 curl -sS --compressed --unix-socket "$T/nginx/socket" -Z --parallel-max 8 \
+		timeout 300 curl -sS --no-progress-meter --compressed --unix-socket "$T/nginx/socket" -Z --parallel-max 8 \
 			"http://localhost/$kind""file[1-20]?again=[1-3]" -o "$T/nginx/got/${kind%/}-#1-#2" || echo "curl ends with $?"
 	done
 	(cd "$T/nginx/got" && sha256sum * | sha256sum)
