@@ -32,7 +32,6 @@ ${PLUGIN_CC:-gcc} -O2 -g -fPIC -shared -Wall -Wextra -D_GNU_SOURCE -fno-builtin 
 run_service() {
 	local preload=$wraps
 	[ "$way" != preload ] || preload=$T/product/lib/libprobepoint-agent.so:$wraps
-	exec 2>&1
 	if [ "$owner" = nobody ]; then
 		exec setpriv --reuid=65534 --regid=65534 --clear-groups env XDG_RUNTIME_DIR="$T/run-nobody" LD_PRELOAD="$preload" "$@"
 	fi
@@ -240,7 +239,7 @@ show() {
 			echo "  $p ${t##*/} $(cat $t/comm 2>/dev/null): $(sed -n 's/^State:[[:space:]]*//p' $t/status 2>/dev/null) $(cat $t/wchan 2>/dev/null)"
 		done
 	done
-	tail -n 5 "$T/service.out"
+	tail -n 25 "$T/service.out"
 }
 
 campaign() { # runs in a process of its own: what a service defines ends with it

@@ -51,8 +51,7 @@ def forked(seed):
     while part := os.read(reader, 100):
         text += part
     os.close(reader)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-    return text.decode()
+    return text.decode() + str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 def round():
@@ -67,7 +66,7 @@ def round():
         thread.join()
     gc.collect()
     parts = [results[seed] for seed in sorted(results)] + [child.stdout.decode(), str(child.returncode), forked(77)]
-    return "round " + hashlib.sha256(" ".join(parts).encode()).hexdigest()
+    return "round " + hashlib.sha256(" ".join(parts).encode()).hexdigest() + " ended with " + str(child.returncode) + " and " + parts[-1][65:]
 
 
 print("ready", flush=True)
