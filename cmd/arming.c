@@ -65,6 +65,8 @@ struct pp_request *arming_request(struct options *options, const struct arming *
 		pp_request_record(request);
 	if (arming->overwrite)
 		pp_request_overwrite(request);
+	if (arming->calls)
+		pp_request_calls(request);
 	*status = STATUS_DONE;
 	return request;
 
@@ -220,7 +222,7 @@ static void put_refused(FILE *out, const struct options *options, const struct p
 	free(rows);
 }
 
-static void put_row(FILE *out, const struct pp_report *report, size_t row)
+static void put_row(FILE *out, const struct options *options, const struct pp_report *report, size_t row)
 {
 	enum pp_state state = pp_report_state(report, row);
 	const char *reason = pp_report_reason(report, row);
@@ -235,7 +237,8 @@ static void put_row(FILE *out, const struct pp_report *report, size_t row)
 	if (state == PP_ARMED)
 		fprintf(out, "  %zu site%s  %s", pp_report_sites(report, row), plural(pp_report_sites(report, row)),
 		        pp_report_backend(report, row));
-	if (reason) {
+	/* What it costs is for -v. */
+	if (reason && (options->verbose || strncmp(reason, "cost: ", 6))) {
 		fputs(", ", out);
 		text_puts(out, reason);
 	}
@@ -251,7 +254,7 @@ static void put_text(FILE *out, const struct options *options, const struct pp_r
 
 	for (size_t i = 0; i < pp_report_rows(report) && shown < most; i++)
 		if (pp_report_state(report, i) != PP_REFUSED) {
-			put_row(out, report, i);
+			put_row(out, options, report, i);
 			shown++;
 		}
 	if (shown < rows) {

@@ -17,7 +17,7 @@ struct arming {
 	const char **patterns;
 	size_t npatterns;
 	const struct command *command; /* NULL: none */
-	bool record, overwrite;
+	bool record, overwrite, calls;
 	double budget; /* a share of one CPU; 0: none */
 	bool hold; /* what is armed is to end with this process */
 };

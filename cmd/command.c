@@ -24,8 +24,7 @@ static int runnable(const char *path)
 	return 0;
 }
 
-/* As execvp(3) finds it. */
-static int resolve(const char *name, char **path)
+int command_find(const char *name, char **path)
 {
 	const char *list = getenv("PATH");
 	int err, result = -ENOENT;
@@ -109,7 +108,7 @@ int command_start(struct command *command, char *const *argv, const char *preloa
 	int go[2], failed[2], err;
 
 	*command = (struct command){ .go = -1, .failed = -1 };
-	err = resolve(argv[0], &command->path);
+	err = command_find(argv[0], &command->path);
 	if (err)
 		return err;
 	if (pipe2(go, O_CLOEXEC)) {

@@ -16,6 +16,9 @@ struct command {
 	bool running;
 };
 
+/* Where execvp(3) finds it, in *path, freed by free(): 0, -ENOENT, -EACCES, -ENOMEM. */
+int command_find(const char *name, char **path);
+
 /*
  * 0; -ENOENT: no such command; -EACCES: it cannot be run; other negative errnos.
  * preload: its LD_PRELOAD, NULL: as it is.

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <probepoint.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,14 @@ void remark(const struct options *options, const char *format, ...)
 	va_start(args, format);
 	say(format, args);
 	va_end(args);
+}
+
+void remark_notices(const struct options *options)
+{
+	const char *text;
+
+	while ((text = pp_notice()))
+		remark(options, "%s", text);
 }
 
 void remark_verbose(const struct options *options, const char *format, ...)

@@ -17,6 +17,8 @@ __attribute__((format(printf, 2, 3))) void complain(struct options *options, con
 json_object *complaint_take(struct options *options); /* NULL: there was none */
 
 /* Chatter: not with -q; remark_verbose() only with -v. */
+/* Prints what pp_notice() has, unless -q. */
+void remark_notices(const struct options *options);
 __attribute__((format(printf, 2, 3))) void remark(const struct options *options, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void remark_verbose(const struct options *options, const char *format, ...);
 

@@ -91,6 +91,7 @@ static int disarm(struct disable *d, const char *name, size_t *points)
 			*points += n;
 	}
 	pp_session_close(session);
+	remark_notices(&d->options);
 	return err;
 }
 

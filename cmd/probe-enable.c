@@ -31,7 +31,7 @@ struct enable {
 	bool inject;
 };
 
-enum { KEY_RECORD = 0x200, KEY_OVERWRITE, KEY_FOR, KEY_UNTIL_EXIT, KEY_BUDGET, KEY_INJECT };
+enum { KEY_RECORD = 0x200, KEY_OVERWRITE, KEY_FOR, KEY_UNTIL_EXIT, KEY_BUDGET, KEY_INJECT, KEY_CALLS };
 
 static const struct argp_option own[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, reader or not: a flight recorder", 1 },
@@ -42,6 +42,7 @@ static const struct argp_option own[] = {
 	{ "until-exit", KEY_UNTIL_EXIT, "PID", OPTION_ARG_OPTIONAL,
 	  "disarm when PID has ended; where none is given, the last of -p's, or the command", 1 },
 	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p first", 1 },
+	{ "system-calls", KEY_CALLS, 0, 0, "allow the agent's hits to read memory by system calls; no seccomp filter may forbid them", 1 },
 	{ 0 },
 };
 
@@ -115,6 +116,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (!arg)
 			break;
 		return options_take_pid(state, &e->options, arg, &e->until);
+	case KEY_CALLS:
+		e->arming.calls = true;
+		break;
 	case KEY_INJECT:
 		e->inject = true;
 		break;
@@ -133,6 +137,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			return options_wrong(state, &e->options, "--inject needs -p PID");
 		if (e->arming.overwrite && e->options.backend && !strcmp(e->options.backend, "kernel"))
 			return options_wrong(state, &e->options, "--overwrite is for -b agent");
+		if (e->arming.calls && e->options.backend && !strcmp(e->options.backend, "kernel"))
+			return options_wrong(state, &e->options, "--system-calls is for -b agent");
 		if (e->inject && e->options.backend && !strcmp(e->options.backend, "kernel"))
 			return options_wrong(state, &e->options, "--inject is for -b agent");
 		if (e->inject && e->command)
@@ -241,6 +247,7 @@ static enum status enable(struct enable *e, struct pp_session **held)
 	pp_request_free(request);
 	if (!watched)
 		start_watcher(o);
+	remark_notices(o);
 	return status;
 }
 
@@ -369,7 +376,7 @@ static int enable_command(struct enable *e)
 	char *preload;
 	int err;
 
-	if (!preload_list(&e->options, &preload))
+	if (!preload_list(&e->options, e->command[0], &preload))
 		return finish(&e->options, STATUS_NOT_STARTED);
 	err = command_start(&command, e->command, preload);
 	free(preload);

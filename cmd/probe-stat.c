@@ -162,6 +162,7 @@ static int reading_take(struct reading *reading, const struct options *options, 
 	err = pp_session_stat(session, &reading->stat);
 	reading->limit = pp_session_limit(session, &reading->watched);
 	pp_session_close(session);
+	remark_notices(options);
 	if (err)
 		return err;
 	clock_gettime(CLOCK_MONOTONIC, &now);
@@ -273,7 +274,7 @@ static void put_json(struct options *o, const struct reading *reading)
 		json_object_array_add(probes, row);
 	}
 	document = json_of("session", text_json(options_session_name(o)), "time", json_object_new_uint64(reading->time),
-	                   "probes", probes, NULL);
+	                   "probes", probes, "uncounted", json_object_new_uint64(pp_stat_uncounted(reading->stat)), NULL);
 	if (reading->limit > 0 && (o->verbose || !reading->watched))
 		json_object_object_add(document, "budget", json_of(
 			"cpu_share", json_object_new_double(reading->limit),
@@ -505,7 +506,7 @@ static enum status show(struct stat_command *c, struct reading *reading, bool ra
 {
 	struct reading shown = *reading;
 	bool *matched = calloc(c->npatterns + 1, sizeof(*matched));
-	size_t missing = 0;
+	size_t uncounted = pp_stat_uncounted(reading->stat), missing = 0;
 
 	shown.rows = calloc(reading->n + 1, sizeof(*shown.rows));
 	if (!matched || !shown.rows)
@@ -528,6 +529,9 @@ static enum status show(struct stat_command *c, struct reading *reading, bool ra
 		put_table(&c->options, &shown, rates);
 		if (!first)
 			shown.hidden = 0; /* told already */
+		if (uncounted)
+			remark(&c->options, "%zu process%s ended uncounted: killed, or by _exit(2), while nobody kept what %s counted",
+			       uncounted, uncounted == 1 ? "" : "es", uncounted == 1 ? "it" : "they");
 		remarks(&c->options, reading, &shown);
 	}
 	free(matched);

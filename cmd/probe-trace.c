@@ -193,6 +193,7 @@ static int read_on(struct trace *t, struct pp_reader *reader, struct pp_trace *o
 	while (!interrupted && !is_complete(t)) {
 		got = pp_reader_next(reader, 0, &event);
 		if (got == 0) {
+			remark_notices(&t->options);
 			err = flush(t, reader, out);
 			if (err)
 				return err;
@@ -324,6 +325,7 @@ out:
 	sink_free(&t->sink);
 	if (began)
 		summarise(t);
+	remark_notices(o);
 	return status;
 }
 
@@ -382,7 +384,7 @@ static int trace_command(struct trace *t)
 	char *preload;
 	int err, of_command;
 
-	if (!preload_list(&t->options, &preload))
+	if (!preload_list(&t->options, t->command_argv[0], &preload))
 		return finish(&t->options, STATUS_NOT_STARTED);
 	err = command_start(&t->command, t->command_argv, preload);
 	free(preload);

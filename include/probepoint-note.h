@@ -48,6 +48,11 @@
  *     operands\0    may be missing; those that follow the ones of the stapsdt note,
  *                   which old readers take twelve of
  *
+ *   PPN_FLOATS, only for a site of sys/sdt.h's macros that has floating arguments:
+ *
+ *     address location   as in the site's stapsdt note
+ *     u32 floats         bit i: operand i of that note is a float or a double
+ *
  *   PPN_TYPE, one for each type of which signatures say something:
  *
  *     u64 key       ppn_hash of all that follows
@@ -75,7 +80,7 @@
 #define PPN_SECTION ".note.probepoint"
 #define PPN_OWNER "ppn"
 
-enum { PPN_SIGNATURE = 1, PPN_SITE = 2, PPN_TYPE = 3, PPN_SIGNATURES = 4 };
+enum { PPN_SIGNATURE = 1, PPN_SITE = 2, PPN_TYPE = 3, PPN_SIGNATURES = 4, PPN_FLOATS = 5 };
 
 #define PPN_SIGNATURE_FIXED 16 /* bytes before its strings */
 

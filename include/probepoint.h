@@ -34,6 +34,12 @@ extern "C" {
 
 /* The sentence of this thread's last failure; "" before the first. */
 const char *pp_error(void);
+/*
+ * What went wrong in single processes while a call succeeded, such as an agent that does not answer:
+ * one sentence at a time, the oldest first, each once; NULL: there is none. Of this thread; good until
+ * the next call.
+ */
+const char *pp_notice(void);
 
 /* The library's version, "MAJOR.MINOR.PATCH". */
 const char *pp_version(void);
@@ -191,6 +197,12 @@ void pp_request_record(struct pp_request *request);
  * lost instead of it. By agents only, and for all of a session or nothing of it.
  */
 void pp_request_overwrite(struct pp_request *request);
+/*
+ * Allows agents to make system calls in hits (process_vm_readv, rt_sigprocmask, prctl, tgkill,
+ * clock_gettime) where they do not know by themselves that no seccomp filter forbids them.
+ * A filter that kills for one of them then kills the process.
+ */
+void pp_request_calls(struct pp_request *request);
 
 /* ---- reports: what became of it ------------------------------------------- */
 
@@ -378,6 +390,8 @@ size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row); /* sites tha
 /* The same, and what the session cost when the last of them was stopped, and its budget: shares of one CPU. */
 size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, double *limit);
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts);
+/* Processes that were killed, or ended by _exit(2), and whose counts nobody kept: what they counted is missing. */
+size_t pp_stat_uncounted(const struct pp_stat *stat);
 
 /* ---- records --------------------------------------------------------------- */
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * GCC's headers in the order in which they can be included, and what differs
- * between its versions (11 to 16 are built and tested). The other files of the
- * plugin use the names of the newest version.
+ * between its versions. The other files of the plugin use the names of the newest
+ * version. Built without a warning and tested: 11.3 and 12.2 (Debian 12), 14.2
+ * (Debian 13), 16.2 (Debian 14). Not tried: 13 and 15.
  */
 #ifndef GCC_COMPAT_H
 #define GCC_COMPAT_H

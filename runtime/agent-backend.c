@@ -20,7 +20,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/agent-keeper.h"
 #include "runtime/agent-session.h"
+#include "runtime/agent-wake.h"
 #include "runtime/agent/cpu.h"
 #include "runtime/clock.h"
 #include "runtime/function.h"
@@ -218,6 +220,7 @@ static void agent_close(struct pp_session *session)
 		close(k->owner);
 	}
 	agent_store_close(&k->store);
+	agent_sleepers_free(&k->sleepers);
 	free(k->pids);
 	free(k);
 	session->agent = NULL;
@@ -325,6 +328,12 @@ static int any_answers(pid_t pid, uint64_t key, void *arg)
 	return 1;
 }
 
+static int any_mapped(pid_t pid, void *unused)
+{
+	(void)pid, (void)unused;
+	return 1;
+}
+
 /* Agents are found, and asked, by their own user. */
 static int no_agent(pid_t pid)
 {
@@ -332,6 +341,12 @@ static int no_agent(pid_t pid)
 	struct stat st;
 	struct passwd *user;
 
+	const char *other = agent_other_namespace(pid);
+
+	if (other)
+		return error_set(ENOENT, "process %d is in another %s namespace (a container), and %s: agents there answer to "
+		                         "commands in the same container, so run this one inside, or use -b kernel", pid, other,
+		                 agent_is_loaded(pid) ? "has an agent" : "has no agent");
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	if (stat(path, &st) || st.st_uid == geteuid())
 		return error_set(ENOENT, "process %d has no agent: load it by --inject, or start the process by -b agent "
@@ -360,12 +375,17 @@ static int process_usable(const struct agent_store *store, const struct process 
 	return 0;
 }
 
-static bool agent_takes(const struct pp_site *site)
+static bool site_is_nop(const struct pp_site *site)
 {
 	static const uint8_t nop[SITE_NOP] = SITE_NOP_BYTES;
 
+	return !memcmp(site->code + SITE_AT, nop, SITE_NOP);
+}
+
+static bool agent_takes(const struct pp_site *site)
+{
 	/* Where two bytes do not lie in one block of 8, the jump cannot be begun. */
-	return site->probe->image->is_64 && site->role == SITE_HIT && !memcmp(site->code + SITE_AT, nop, SITE_NOP) &&
+	return site->probe->image->is_64 && site->role == SITE_HIT && site_is_nop(site) &&
 	       (!SITE_AT || (site->address + SITE_AT) % 8 != 7);
 }
 
@@ -390,7 +410,8 @@ static int agent_usable(const struct pp_request *request, bool any)
 	if (agent_store_open(&store, NULL, create))
 		return -ENOENT;
 	/* Who may use the kernel reaches every process by it, with an agent or not. */
-	if (!request->nprocesses && any && (agent_may_use_kernel() || !agent_each(&store, any_answers, &store)))
+	if (!request->nprocesses && any &&
+	    (agent_may_use_kernel() || (!agent_each(&store, any_answers, &store) && !agent_each_mapped(any_mapped, NULL))))
 		err = error_set(ENOENT, "no process has an agent");
 	for (size_t i = 0; i < request->nprocesses && (!any || !trouble); i++) {
 		int bad = process_usable(&store, request->processes[i], any);
@@ -421,6 +442,11 @@ static int point_usable(const struct arm_point *point)
 
 	if (point->site->role != SITE_HIT)
 		return error_set(EOPNOTSUPP, "the agent arms probes, not calls of functions: -b kernel does");
+	/* A process that runs has the last word on its own memory. */
+	if ((!point->process || point->process->is_command) && image->machine == OWN_MACHINE && image->is_64 &&
+	    !agent_takes(point->site))
+		return error_set(EOPNOTSUPP, "%s", agent_reason_text(site_is_nop(point->site) ? AGENT_BLOCK : AGENT_BYTES,
+		                                                     point->site->code + SITE_AT));
 	if (image->machine != OWN_MACHINE || !image->is_64)
 		return error_set(EOPNOTSUPP, "'%s' is of another kind than the agent, which can be in no process that runs it: "
 		                             "-b kernel may do", image->path);
@@ -468,6 +494,14 @@ static int check_overwrite(const struct pp_session *session)
 	return 0;
 }
 
+static bool is_everybodys(const struct desc *d)
+{
+	for (uint32_t i = 0; i < d->npoints; i++)
+		if (!desc_points(d)[i].pid)
+			return true;
+	return false;
+}
+
 static int agent_arm(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints)
 {
 	struct agent_session *k = agent_of(session);
@@ -481,6 +515,8 @@ static int agent_arm(struct pp_session *session, struct segment *segment, struct
 		flags |= AGENT_SEGMENT_RECORD;
 	if (session->overwrite)
 		flags |= AGENT_SEGMENT_OVERWRITE;
+	if (session->calls)
+		flags |= AGENT_SEGMENT_CALLS;
 	if (!err)
 		err = check_overwrite(session);
 	if (!err && refuse_strangers(k, points, npoints) == npoints)
@@ -506,7 +542,13 @@ static int agent_arm(struct pp_session *session, struct segment *segment, struct
 		return err;
 	}
 	segment->state = loaded;
+	if (!session->is_private)
+		agent_keeper_start(&k->store);
 	err = find_pids(session);
+	/* Those that sleep know of nothing that they could arm. */
+	agent_sleepers_free(&k->sleepers);
+	if (!err && is_everybodys(segment->desc))
+		err = agent_wake_all(&k->store, &k->sleepers);
 	look(k, loaded);
 	agent_store_unmark(&k->store);
 	return err;
@@ -622,6 +664,36 @@ static void agent_counts(const struct segment *segment, uint32_t point, struct p
 	                              .lost = c->lost };
 }
 
+struct unkept {
+	const struct agent_store *store;
+	size_t n;
+};
+
+static int count_unkept(uint32_t number, pid_t pid, void *arg)
+{
+	struct unkept *u = arg;
+	void *bytes = NULL;
+	size_t size;
+
+	if (agent_store_read(u->store, "unkept", number, pid, sizeof(struct agent_child), &bytes, &size))
+		return 0;
+	if (size == sizeof(struct agent_child)) {
+		const struct agent_child *child = bytes;
+
+		u->n += child->magic == AGENT_CHILD_MAGIC && process_start_time(pid) != child->start_time;
+	}
+	free(bytes);
+	return 0;
+}
+
+static size_t agent_uncounted(struct pp_session *session)
+{
+	struct unkept u = { &agent_of(session)->store, 0 };
+
+	agent_store_each(u.store, "unkept", count_unkept, &u);
+	return u.n;
+}
+
 const struct backend backend_agent = {
 	.name = "agent",
 	.open = agent_open,
@@ -640,6 +712,7 @@ const struct backend backend_agent = {
 	.processes = agent_processes,
 	.start_time = agent_start_time,
 	.counts = agent_counts,
+	.uncounted = agent_uncounted,
 	.reader_open = agent_reader_open,
 	.reader_next = agent_reader_next,
 	.reader_close = agent_reader_close,

@@ -14,24 +14,103 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/agent-wake.h"
+#include "runtime/clock.h"
+#include "runtime/notice.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
 
 #define START_MS 1000
-#define ANSWER_SECONDS 3 /* one that hangs is not to stop those who wait for others */
-#define LOOK_SECONDS 10  /* arming a great many sites takes a while */
+#define ANSWER_MS 3000       /* one that hangs is not to stop those who wait for others */
+#define HURRIED_MS 200       /* after so much waiting in vain */
+#define WAITED_MS 6000       /* by this thread, for all agents together */
+#define LOOK_MS 10000        /* arming a great many sites takes a while */
+#define TALK_NS 20000000000u /* of a whole conversation */
+#define PAUSE_NS 500000000u  /* until one that did not answer is asked again; doubled each time, up to 8 times that */
+
+/* ---- agents that do not answer ---- */
+
+struct silence {
+	pid_t pid;
+	uint64_t start_time;
+	uint64_t until, pause; /* ns */
+};
+
+#define SILENT_MAX 64
+
+static _Thread_local struct silence silences[SILENT_MAX];
+static _Thread_local unsigned nsilences; /* the oldest of more are forgotten */
+static _Thread_local uint64_t waited;    /* ns, in vain */
+
+static struct silence *silence_of(pid_t pid, uint64_t start_time)
+{
+	for (unsigned i = 0; i < nsilences && i < SILENT_MAX; i++)
+		if (silences[i].pid == pid && silences[i].start_time == start_time)
+			return &silences[i];
+	return NULL;
+}
+
+static void silence_note(pid_t pid)
+{
+	uint64_t start_time = process_start_time(pid), now = clock_ns();
+	struct silence *s = silence_of(pid, start_time);
+
+	if (!s) {
+		s = &silences[nsilences++ % SILENT_MAX];
+		*s = (struct silence){ .pid = pid, .start_time = start_time, .pause = PAUSE_NS / 2 };
+		notice_add("process %d: its agent does not answer, so what it counts and records is missing, and what is armed "
+		           "or disarmed there waits until it does", pid);
+	}
+	if (s->pause < 8ull * PAUSE_NS)
+		s->pause *= 2;
+	s->until = now + s->pause;
+}
+
+static void silence_end(pid_t pid, uint64_t start_time)
+{
+	struct silence *s = silence_of(pid, start_time);
+
+	if (s)
+		s->until = s->pause = 0;
+}
+
+bool agent_is_silent(pid_t pid)
+{
+	const struct silence *s = silence_of(pid, process_start_time(pid));
+
+	return s && clock_ns() < s->until;
+}
+
+static unsigned patience(pid_t pid, unsigned ms)
+{
+	const struct silence *s = silence_of(pid, process_start_time(pid));
+	bool hurried = waited > WAITED_MS * 1000000ull || (s && s->pause);
+
+	return hurried && ms > HURRIED_MS ? HURRIED_MS : ms;
+}
 
 static int no_answer(pid_t pid, int err)
 {
-	if (err == EAGAIN || err == EWOULDBLOCK)
+	if (err == EAGAIN || err == EWOULDBLOCK) {
+		silence_note(pid);
 		return error_set(ETIMEDOUT, "the agent of process %d does not answer", pid);
+	}
 	return error_set(err, "the agent of process %d: %s", pid, strerror(err));
 }
 
-static int open_socket(const struct agent_store *store, pid_t pid, int seconds)
+/* ---- conversations ---- */
+
+static void set_patience(int fd, unsigned ms)
+{
+	struct timeval limit = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+static int open_socket(const struct agent_store *store, pid_t pid, unsigned ms)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	struct timeval limit = { .tv_sec = seconds };
 	struct ucred who = { 0 };
 	socklen_t size = sizeof(who);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), err = 0;
@@ -40,8 +119,7 @@ static int open_socket(const struct agent_store *store, pid_t pid, int seconds)
 		return error_set(errno, "cannot make a socket: %s", strerror(errno));
 	/* The folder's own path may be too long for an address. */
 	snprintf(to.sun_path, sizeof(to.sun_path), "/proc/self/fd/%d/%d", store->agents, pid);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	set_patience(fd, ms);
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)))
 		err = errno == ENOENT || errno == ECONNREFUSED ? -ENOENT : no_answer(pid, errno);
 	else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size))
@@ -89,7 +167,9 @@ int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, ui
 	struct iovec parts[2] = { { &reply, sizeof(reply) }, { things, n * size } };
 	struct msghdr message = { .msg_iov = parts, .msg_iovlen = n ? 2 : 1, .msg_control = control,
 	                          .msg_controllen = sizeof(control) };
-	int err = send_request(peer->fd, peer->pid, op, session, segment, first), got_fd = -1;
+	uint64_t began = clock_ns();
+	int err = began > peer->until ? no_answer(peer->pid, EAGAIN)
+	                              : send_request(peer->fd, peer->pid, op, session, segment, first), got_fd = -1;
 	ssize_t got;
 
 	if (reason)
@@ -101,8 +181,10 @@ int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, ui
 	do
 		got = recvmsg(peer->fd, &message, MSG_CMSG_CLOEXEC);
 	while (got < 0 && errno == EINTR);
-	if (got < 0)
+	if (got < 0) {
+		waited += errno == EAGAIN ? clock_ns() - began : 0;
 		return no_answer(peer->pid, errno);
+	}
 	take_descriptors(&message, &got_fd);
 	if (!got)
 		err = error_set(ECONNRESET, "the agent of process %d hung up: has the process ended?", peer->pid);
@@ -127,11 +209,11 @@ int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, ui
 
 bool agent_is_loaded(pid_t pid)
 {
-	char path[32], line[PATH_MAX + 128];
+	char path[64], line[PATH_MAX + 128];
 	bool mapped = false;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/maps", pid, process_thread(pid));
 	f = fopen(path, "re");
 	while (f && !mapped && fgets(line, sizeof(line), f))
 		mapped = strstr(line, "/libprobepoint-agent.so") != NULL;
@@ -142,32 +224,93 @@ bool agent_is_loaded(pid_t pid)
 
 int agent_connect_new(const struct agent_store *store, pid_t pid, struct agent_peer *peer)
 {
-	int err = agent_connect(store, pid, peer);
+	const struct timespec pause = { .tv_nsec = 2000000 };
+	int err = agent_connect(store, pid, peer), woken = -EAGAIN;
 
-	for (int i = 0; err == -ENOENT && i < START_MS / 5 && agent_is_loaded(pid); i++) {
-		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+	/* One in a container answers in there. */
+	if (err == -ENOENT && agent_other_namespace(pid) && agent_check_reach(store, pid))
+		return -ENOENT;
+	for (int i = 0; err == -ENOENT && i < START_MS / 2; i++) {
+		if (woken == -EAGAIN)
+			woken = agent_wake(pid);
+		if (woken && woken != -EAGAIN)
+			return woken;
+		if (i)
+			nanosleep(&pause, NULL);
 		err = agent_connect(store, pid, peer);
 	}
-	return err;
+	if (err == -ENOENT && !woken)
+		return error_set(ESRCH, "process %d: its agent is awake, but not heard of in %s/agents: is XDG_RUNTIME_DIR another "
+		                        "there, or has its first thread other rights?", pid, store->path);
+	return err == -ENOENT && woken == -EAGAIN && agent_is_mapped(pid) ? -EAGAIN : err;
+}
+
+struct waking {
+	const struct agent_store *store;
+	struct agent_sleepers *failed;
+};
+
+static int wake_one(pid_t pid, void *arg)
+{
+	struct waking *w = arg;
+	struct agent_sleeper *more;
+	struct agent_peer peer;
+	int err = agent_connect_new(w->store, pid, &peer);
+
+	if (!err)
+		agent_disconnect(&peer);
+	/* One that ended meanwhile is nobody's concern. */
+	if (!err || err == -ENOENT || !process_start_time(pid))
+		return 0;
+	more = realloc(w->failed->at, (w->failed->n + 1) * sizeof(*more));
+	if (!more)
+		return error_set(ENOMEM, "out of memory");
+	w->failed->at = more;
+	more[w->failed->n++] = (struct agent_sleeper){ pid, strdup(pp_error()) };
+	return 0;
+}
+
+int agent_wake_all(const struct agent_store *store, struct agent_sleepers *failed)
+{
+	struct waking w = { store, failed };
+
+	return agent_each_mapped(wake_one, &w);
+}
+
+void agent_sleepers_free(struct agent_sleepers *sleepers)
+{
+	for (size_t i = 0; i < sleepers->n; i++)
+		free(sleepers->at[i].reason);
+	free(sleepers->at);
+	*sleepers = (struct agent_sleepers){ 0 };
 }
 
 int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer)
 {
+	return agent_connect_within(store, pid, peer, ANSWER_MS);
+}
+
+int agent_connect_within(const struct agent_store *store, pid_t pid, struct agent_peer *peer, unsigned ms)
+{
 	struct agent_hello hello;
 	int err;
 
-	*peer = (struct agent_peer){ .fd = -1, .pid = pid, .start_time = process_start_time(pid) };
+	*peer = (struct agent_peer){ .fd = -1, .pid = pid, .start_time = process_start_time(pid),
+	                             .until = clock_ns() + TALK_NS };
 	if (store->agents < 0 || !peer->start_time)
 		return -ENOENT;
 	if (process_is_stopped(pid))
 		return error_set(ETIMEDOUT, "process %d is stopped, and its agent with it", pid);
-	peer->fd = open_socket(store, pid, ANSWER_SECONDS);
+	if (agent_is_silent(pid))
+		return error_set(ETIMEDOUT, "the agent of process %d does not answer", pid);
+	peer->fd = open_socket(store, pid, patience(pid, ms));
 	if (peer->fd < 0)
 		return peer->fd;
 	err = agent_ask(peer, AGENT_HELLO, "", 0, 0, &hello, 1, sizeof(hello), NULL, NULL);
 	if (err == 1 && hello.pid == (uint32_t)pid && hello.start_time == peer->start_time) {
 		peer->reason = hello.reason;
 		peer->behind = hello.behind == 1;
+		silence_end(pid, peer->start_time);
 		return 0;
 	}
 	agent_disconnect(peer);
@@ -227,6 +370,20 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 		return "the jump was written, and is not there";
 	case AGENT_LIMIT:
 		return "a resource limit (file size, address space) is too small for the agent's buffers";
+	case AGENT_MAPS:
+		return "its agent cannot read /proc/self/maps";
+	case AGENT_NOT_LOADED:
+		return "the program mapped this code itself, and may unmap it at any moment; the agent patches only what the C "
+		       "library's loader mapped: -b kernel arms it";
+	case AGENT_GONE:
+		return "its code was unmapped, or changed its protection, while the agent was about to write to it";
+	case AGENT_STORE:
+		return "set_robust_list() or process_vm_writev() is missing or forbidden, by which the agent writes to code: "
+		       "-b kernel does without";
+	case AGENT_CALLS:
+		return "its filter reads memory that only a system call can read safely, and hits make none there: a thread "
+		       "has a filter of system calls (seccomp), or the agent would not hear of one; -b kernel reads it, "
+		       "--system-calls allows them";
 	default:
 		return "its agent gives no reason";
 	}
@@ -263,22 +420,32 @@ struct look {
 	const char *session;
 };
 
+/* An agent that cannot answer now finds the request when it can. */
+static void look_later(const struct look *l, pid_t pid)
+{
+	int fd = open_socket(l->store, pid, HURRIED_MS);
+
+	if (fd < 0)
+		return;
+	send_request(fd, pid, AGENT_LOOK, l->session, 0, 0);
+	close(fd);
+}
+
 static int look(pid_t pid, uint64_t key, void *arg)
 {
 	const struct look *l = arg;
 	struct agent_segment_state states[(AGENT_MESSAGE_MAX - sizeof(struct agent_reply)) /
 	                                  sizeof(struct agent_segment_state)];
-	struct agent_peer peer = { .fd = open_socket(l->store, pid, LOOK_SECONDS), .pid = pid };
+	struct agent_peer peer;
+	int err = agent_connect(l->store, pid, &peer);
 
 	(void)key;
-	if (peer.fd < 0)
+	if (err == -ETIMEDOUT)
+		look_later(l, pid);
+	if (err)
 		return 0;
-	/* One that is stopped finds the request when it runs on. */
-	if (process_is_stopped(pid))
-		send_request(peer.fd, pid, AGENT_LOOK, l->session, 0, 0);
-	else
-		agent_ask(&peer, AGENT_LOOK, l->session, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states),
-		          NULL, NULL);
+	set_patience(peer.fd, patience(pid, LOOK_MS));
+	agent_ask(&peer, AGENT_LOOK, l->session, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL, NULL);
 	agent_disconnect(&peer);
 	return 0;
 }
@@ -293,6 +460,87 @@ void agent_look_all(const struct agent_store *store, const char *session, const 
 		look(pids[i], 0, &l);
 }
 
+const char *agent_other_namespace(pid_t pid)
+{
+	static const char *const names[][2] = { { "pid", "pid" }, { "mnt", "mount" } };
+	char path[64];
+	struct stat own, its;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "/proc/self/ns/%s", names[i][0]);
+		if (stat(path, &own))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/%s", pid, process_thread(pid), names[i][0]);
+		if (!stat(path, &its) && its.st_ino != own.st_ino)
+			return names[i][1];
+	}
+	return NULL;
+}
+
+/* The value of XDG_RUNTIME_DIR that the process began with; "": none. */
+static void read_runtime_dir(pid_t pid, char *value, size_t size)
+{
+	static const char name[] = "XDG_RUNTIME_DIR=";
+	char path[64], *text = NULL;
+	size_t room = 0;
+	ssize_t n;
+	FILE *f;
+
+	*value = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/environ", pid, process_thread(pid));
+	f = fopen(path, "re");
+	while (f && (n = getdelim(&text, &room, 0, f)) > 0)
+		if (!strncmp(text, name, sizeof(name) - 1))
+			snprintf(value, size, "%s", text + sizeof(name) - 1);
+	free(text);
+	if (f)
+		fclose(f);
+}
+
+/*
+ * Refuses a process whose agent would make its socket where this command does not look: in another pid namespace the
+ * process has another number, and the state directory depends on its root and environment.
+ */
+int agent_check_reach(const struct agent_store *store, pid_t pid)
+{
+	const char *other = agent_other_namespace(pid);
+	char value[PATH_MAX], path[2 * PATH_MAX];
+	const pid_t tid = process_thread(pid);
+	struct stat ours, dir;
+	bool runtime;
+
+	if (other && !strcmp(other, "pid"))
+		return error_set(EOPNOTSUPP, "process %d is in another pid namespace (a container), and its agent would answer to "
+		                             "commands in there only: run this one inside, or use -b kernel", pid);
+	read_runtime_dir(pid, value, sizeof(value));
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/root%s", pid, tid, value);
+	runtime = value[0] == '/' && !stat(path, &dir) && S_ISDIR(dir.st_mode) && dir.st_uid == geteuid() &&
+	          !(dir.st_mode & 022);
+	if (runtime)
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/root%s/probepoint", pid, tid, value);
+	else
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/root/tmp/probepoint-%u", pid, tid, geteuid());
+	if (fstat(store->root, &ours) || (!stat(path, &dir) && dir.st_ino == ours.st_ino && dir.st_dev == ours.st_dev))
+		return 0;
+	if (other)
+		return error_set(EOPNOTSUPP, "process %d is in another mount namespace (a container), and its agent would answer "
+		                             "to commands in there only: run this one inside, or use -b kernel", pid);
+	return error_set(EOPNOTSUPP, "process %d began with %s%s, and its agent would be looked for there, not in %s: run this "
+	                             "command with the same", pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value,
+	                 store->path);
+}
+
+/* linux/proc_ns.h */
+#define USER_INIT_INO 0xeffffffdu
+#define PID_INIT_INO 0xeffffffcu
+
+static bool is_first_namespace(const char *path, ino_t first)
+{
+	struct stat st;
+
+	return stat(path, &st) || st.st_ino == first;
+}
+
 bool agent_may_use_kernel(void)
 {
 	unsigned long long caps = 0;
@@ -303,6 +551,9 @@ bool agent_may_use_kernel(void)
 		sscanf(line, "CapEff: %llx", &caps);
 	if (f)
 		fclose(f);
+	/* In a container: capabilities of another user namespace are not meant, and process ids would be wrong. */
+	if (!is_first_namespace("/proc/self/ns/user", USER_INIT_INO) || !is_first_namespace("/proc/self/ns/pid", PID_INIT_INO))
+		return false;
 	/* CAP_SYS_ADMIN, or CAP_PERFMON and CAP_BPF */
 	return caps >> 21 & 1 || (caps >> 38 & 3) == 3;
 }

@@ -17,6 +17,7 @@ struct agent_peer {
 	uint64_t start_time;
 	uint32_t reason; /* enum agent_reason: why it can arm nothing at all */
 	bool behind;     /* it does not hear of dlopen() */
+	uint64_t until;  /* ns of CLOCK_MONOTONIC: the conversation takes no longer */
 };
 
 /*
@@ -24,9 +25,27 @@ struct agent_peer {
  * or another command talks to it); others with a sentence.
  */
 int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer);
-/* The same, of a process that may have begun a moment ago: a second's patience. */
+/* The same, but the agent has only so long for each answer. */
+int agent_connect_within(const struct agent_store *store, pid_t pid, struct agent_peer *peer, unsigned ms);
+/*
+ * Whether an agent that did not answer is not to be asked yet: the pause grows to some seconds, so that a frozen or
+ * hostile process does not hold up those who wait for others. agent_connect() keeps to it.
+ */
+bool agent_is_silent(pid_t pid);
+/* The same, of a process whose agent may sleep, and is woken, or that has begun a moment ago: a second's patience. */
 int agent_connect_new(const struct agent_store *store, pid_t pid, struct agent_peer *peer);
-/* Whether the library is mapped: its socket may come yet. */
+/* Processes whose agents could not be woken, with why. */
+struct agent_sleepers {
+	struct agent_sleeper {
+		pid_t pid;
+		char *reason;
+	} *at;
+	size_t n;
+};
+/* Wakes every agent of this user's that sleeps. */
+int agent_wake_all(const struct agent_store *store, struct agent_sleepers *failed);
+void agent_sleepers_free(struct agent_sleepers *sleepers);
+/* Whether the library is mapped. */
 bool agent_is_loaded(pid_t pid);
 void agent_disconnect(struct agent_peer *peer);
 
@@ -53,6 +72,11 @@ void agent_look_all(const struct agent_store *store, const char *session, const 
  * yet; others with a sentence. As it was, if it failed otherwise.
  */
 int agent_inject(pid_t pid, const char *library);
+
+/* The namespace ("pid", "mount") of the process that is not this command's; NULL: both are. */
+const char *agent_other_namespace(pid_t pid);
+/* 0, or an error: its agent would make its socket where this command does not look. */
+int agent_check_reach(const struct agent_store *store, pid_t pid);
 
 /* Whether this user may arm by the kernel: if not, a command is to run with the agent. */
 bool agent_may_use_kernel(void);

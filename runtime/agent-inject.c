@@ -7,10 +7,23 @@
  * take a second time, and whose data it would find in the middle of a change. (Other
  * threads may be: they run on, and let go of their locks.) There are two ways to
  * know. A thread that sleeps in a system call that neither of them makes, such as
- * poll(2), and with no signal handler below it, is not inside them. Of any other
- * thread the stack is searched for return addresses into them; what is found there
- * may be left over from earlier, so that a thread is refused for nothing, but not
- * taken wrongly. Where all are refused it is tried again, until the time is up.
+ * poll(2), and with no signal handler below it, is not inside them. The stack of any
+ * other thread is searched:
+ *
+ *     1. every return address on it, up to the call of main() or of the thread's
+ *        function: what the loader left above that, before main(), does not count;
+ *     2. every signal frame on it: where the thread was interrupted, and the stack
+ *        that it was on, which is another one if the handler has its own.
+ *
+ * What is found there may be left over from earlier, so that a thread is refused for
+ * nothing, but not taken wrongly. Where all are refused it is tried again, until the
+ * time is up.
+ *
+ * Inside malloc means inside what dlopen() will call. The C library's is one object
+ * file, whose functions, named or not, stand side by side. If any other image
+ * defines malloc, in the executable or before or after the C library, only a
+ * sleeping thread is taken, because the lock may be held in a function that has no
+ * symbol.
  *
  * What happens to the thread then, and when we are killed or do not wait for it any
  * longer, is told in agent-tracee.c.
@@ -22,6 +35,7 @@
 #include <fcntl.h>
 #include <gelf.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,8 +54,11 @@
 
 #define TRY_NS 5000000000ull  /* until a thread is found */
 #define CALL_NS 5000000000ull /* until it has returned */
-#define SCAN_SIZE 65536       /* bytes of stack */
-#define RANGES_MAX 40
+#define SCAN_CHUNK 65536      /* bytes of stack read at a time */
+#define SCAN_MAX (64u << 20)  /* a thread with a deeper stack is not used */
+#define STACKS_MAX 8          /* of one thread: its own, and those of signal handlers */
+#define RANGES_MAX 128
+#define MAIN_ABOVE 4096       /* main()'s return address is that near to where the kernel began the stack */
 
 #ifdef __x86_64__
 
@@ -55,7 +72,10 @@ struct inject {
 	struct range libc, loader; /* executable */
 	struct range busy[RANGES_MAX]; /* functions that a thread must not be in */
 	size_t nbusy;
-	uint64_t dlopen, dlerror;
+	unsigned char *text; /* a copy of libc */
+	bool foreign;        /* another malloc than libc's may be in use */
+	uint64_t stack_start; /* of the first thread */
+	uint64_t dlopen, dlerror, exit;
 	uint64_t errno_location, errno_offset; /* offset: from the thread pointer; 0: not known */
 	uint64_t restorer, keeper; /* see struct tracee_call */
 	struct tracee thread;
@@ -89,6 +109,8 @@ static void take_symbol(struct inject *t, const char *name, uint64_t start, uint
 		t->dlopen = start;
 	if (!strcmp(name, "dlerror"))
 		t->dlerror = start;
+	if (!strcmp(name, "exit"))
+		t->exit = start;
 	if (!strcmp(name, "__errno_location"))
 		t->errno_location = start;
 	for (size_t i = 0; i < sizeof(busy) / sizeof(*busy) && t->nbusy < RANGES_MAX; i++)
@@ -96,19 +118,37 @@ static void take_symbol(struct inject *t, const char *name, uint64_t start, uint
 			t->busy[t->nbusy++] = (struct range){ start, start + (size ? size : 1) };
 }
 
-static int read_symbols(struct inject *t, Elf *elf, const struct mapping *m)
+static bool is_allocator(const char *name)
 {
-	Elf_Scn *section = NULL;
+	static const char *const names[] = { "malloc", "free", "calloc", "realloc", "memalign", "aligned_alloc", "valloc",
+		                             "pvalloc", "posix_memalign", "malloc_trim", "malloc_info", "mallopt" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
+static uint64_t bias_of(Elf *elf, const struct mapping *m)
+{
 	size_t nheaders = 0;
 	uint64_t bias = 0;
 	GElf_Phdr ph;
 
-	if (elf_getphdrnum(elf, &nheaders) || gelf_getclass(elf) != ELFCLASS64)
-		return -ENOEXEC;
+	elf_getphdrnum(elf, &nheaders);
 	for (size_t i = 0; i < nheaders; i++)
 		if (gelf_getphdr(elf, (int)i, &ph) && ph.p_type == PT_LOAD && m->offset >= (ph.p_offset & ~4095ull) &&
 		    m->offset < ph.p_offset + ph.p_filesz)
 			bias = m->start - (ph.p_vaddr - ph.p_offset + m->offset);
+	return bias;
+}
+
+/* Calls fn for each function that the image exports. -ENOENT: it has no table of symbols. */
+static int each_function(Elf *elf, void (*fn)(void *arg, const char *name, uint64_t value, uint64_t size), void *arg)
+{
+	Elf_Scn *section = NULL;
+	int err = -ENOENT;
+
 	while ((section = elf_nextscn(elf, section))) {
 		GElf_Shdr sh;
 		Elf_Data *data;
@@ -116,14 +156,127 @@ static int read_symbols(struct inject *t, Elf *elf, const struct mapping *m)
 
 		if (!gelf_getshdr(section, &sh) || sh.sh_type != SHT_DYNSYM || !(data = elf_getdata(section, NULL)))
 			continue;
+		err = 0;
 		for (int i = 0; gelf_getsym(data, i, &sym); i++) {
 			const char *name = elf_strptr(elf, sh.sh_link, sym.st_name);
+			unsigned type = GELF_ST_TYPE(sym.st_info);
 
-			if (name && sym.st_value && GELF_ST_TYPE(sym.st_info) == STT_FUNC)
-				take_symbol(t, name, bias + sym.st_value, sym.st_size);
+			if (name && sym.st_value && sym.st_shndx != SHN_UNDEF && (type == STT_FUNC || type == STT_GNU_IFUNC))
+				fn(arg, name, sym.st_value, sym.st_size);
 		}
 	}
+	return err;
+}
+
+/* Finds the object file around the allocator's functions: from the end of the function before to the one after. */
+struct allocator {
+	struct inject *t;
+	uint64_t bias;
+	bool seek;          /* the second pass */
+	uint64_t low, high; /* first: of its functions; then of the object file */
+	uint64_t before, after;
+};
+
+static void take_function(void *arg, const char *name, uint64_t value, uint64_t size)
+{
+	struct allocator *a = arg;
+
+	if (a->seek) {
+		if (value + size <= a->low && value + size > a->before)
+			a->before = value + size;
+		if (value > a->high && value < a->after)
+			a->after = value;
+		return;
+	}
+	take_symbol(a->t, name, a->bias + value, size);
+	if (!is_allocator(name))
+		return;
+	a->low = value < a->low ? value : a->low;
+	a->high = value > a->high ? value : a->high;
+}
+
+static int read_symbols(struct inject *t, Elf *elf, const struct mapping *m)
+{
+	struct allocator a = { .t = t, .bias = bias_of(elf, m), .low = ~0ull, .after = ~0ull };
+
+	if (gelf_getclass(elf) != ELFCLASS64 || each_function(elf, take_function, &a))
+		return -ENOEXEC;
+	a.seek = true;
+	each_function(elf, take_function, &a);
+	if (a.low < a.high && a.after != ~0ull && t->nbusy < RANGES_MAX)
+		t->busy[t->nbusy++] = (struct range){ a.bias + a.before, a.bias + a.after };
+	else
+		t->foreign = true;
 	return t->dlopen && t->dlerror ? 0 : -ENOENT;
+}
+
+/* ---- other allocators ---- */
+
+static void take_foreign(void *arg, const char *name, uint64_t value, uint64_t size)
+{
+	bool *found = arg;
+
+	(void)value, (void)size;
+	*found |= is_allocator(name);
+}
+
+/* Whether the image at that mapping defines an allocator, or may: its file cannot be read. */
+static bool has_allocator(const struct inject *t, const struct mapping *m)
+{
+	char path[PATH_MAX + 32];
+	bool found = false;
+	struct stat st;
+	Elf *elf = NULL;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/root%s", t->process->tid, m->path);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return true;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_ino != m->inode || !(elf = elf_begin(fd, ELF_C_READ, NULL)) ||
+	    (elf_kind(elf) == ELF_K_ELF && each_function(elf, take_foreign, &found)))
+		found = true;
+	elf_end(elf);
+	close(fd);
+	return found;
+}
+
+static void find_foreign(struct inject *t)
+{
+	const struct process *process = t->process;
+	char path[64];
+	struct stat exe;
+	bool known;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", t->process->tid);
+	known = !stat(path, &exe);
+	for (size_t i = 0; i < process->nmaps; i++) {
+		const struct mapping *m = &process->maps[i];
+
+		if (!m->exec || !m->inode || *m->path != '/' || m->start == t->libc.start || m->start == t->loader.start ||
+		    !has_allocator(t, m))
+			continue;
+		t->foreign = true;
+		/* All of a library is its allocator; of the executable, that would be every thread. */
+		if ((!known || exe.st_ino != m->inode) && t->nbusy < RANGES_MAX)
+			t->busy[t->nbusy++] = (struct range){ m->start, m->end };
+	}
+}
+
+static void find_stack(struct inject *t)
+{
+	char path[64], text[1024] = "", *at;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", t->pid);
+	f = fopen(path, "re");
+	if (!f)
+		return;
+	at = fgets(text, sizeof(text), f) ? strrchr(text, ')') : NULL;
+	fclose(f);
+	for (int field = 2; at && field < 28; field++)
+		at = strchr(at + 1, ' ');
+	t->stack_start = at ? strtoull(at, NULL, 10) : 0;
 }
 
 static const unsigned char restorer_code[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };
@@ -154,7 +307,7 @@ static int find_code(struct inject *t)
 {
 	static const unsigned char keeper_code[] = { 0x48, 0x89, 0x03, 0x5b, 0xc3 };
 	size_t size = t->libc.end - t->libc.start;
-	char *text = malloc(size), *at = NULL, *keeper;
+	unsigned char *text = malloc(size), *at = NULL, *keeper;
 	bool read = text && !process_read(t->process, t->libc.start, text, size);
 
 	if (read) {
@@ -163,7 +316,7 @@ static int find_code(struct inject *t)
 		t->restorer = at ? t->libc.start + (size_t)(at - text) : 0;
 		t->keeper = keeper ? t->libc.start + (size_t)(keeper - text) : 0;
 	}
-	free(text);
+	t->text = text;
 	find_errno(t);
 	if (!read)
 		return error_set(EFAULT, "the memory of process %d cannot be read", t->pid);
@@ -191,7 +344,7 @@ static int find_libc(struct inject *t)
 		return error_set(EOPNOTSUPP, "process %d is linked statically, or with another C library than glibc: no agent "
 		                             "can be loaded into it", t->pid);
 	t->libc = (struct range){ libc->start, libc->end };
-	snprintf(path, sizeof(path), "/proc/%d/root%s", t->pid, libc->path);
+	snprintf(path, sizeof(path), "/proc/%d/root%s", t->process->tid, libc->path);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) || st.st_ino != libc->inode) {
 		if (fd >= 0)
@@ -205,21 +358,36 @@ static int find_libc(struct inject *t)
 	close(fd);
 	if (err)
 		return error_set(EOPNOTSUPP, "the C library of process %d has no dlopen: it is older than 2.34", t->pid);
+	find_foreign(t);
+	find_stack(t);
 	return find_code(t);
 }
 
 /* ---- whether it may be used ---- */
 
+static bool follows_indirect_call(const unsigned char b[7])
+{
+	/* call *reg, *mem with or without a displacement */
+	return (b[5] == 0xff && (b[6] & 0x38) == 0x10) || (b[4] == 0xff && (b[5] & 0x38) == 0x10) ||
+	       (b[3] == 0xff && (b[4] & 0x38) == 0x10) || (b[1] == 0xff && (b[2] & 0x38) == 0x10) ||
+	       (b[0] == 0xff && (b[1] & 0x38) == 0x10);
+}
+
+/* Reads code: libc's from the copy of it. */
+static bool read_code(const struct inject *t, uint64_t at, void *to, size_t size)
+{
+	if (at >= t->libc.start && at <= t->libc.end && t->libc.end - at >= size) {
+		memcpy(to, t->text + (at - t->libc.start), size);
+		return true;
+	}
+	return !process_read(t->process, at, to, size);
+}
+
 static bool follows_call(const struct inject *t, uint64_t address)
 {
 	unsigned char b[7];
 
-	if (process_read(t->process, address - sizeof(b), b, sizeof(b)))
-		return true;
-	/* call rel32; call *reg, *mem with or without a displacement */
-	return b[2] == 0xe8 || (b[5] == 0xff && (b[6] & 0x38) == 0x10) || (b[4] == 0xff && (b[5] & 0x38) == 0x10) ||
-	       (b[3] == 0xff && (b[4] & 0x38) == 0x10) || (b[1] == 0xff && (b[2] & 0x38) == 0x10) ||
-	       (b[0] == 0xff && (b[1] & 0x38) == 0x10);
+	return !read_code(t, address - sizeof(b), b, sizeof(b)) || b[2] == 0xe8 || follows_indirect_call(b);
 }
 
 static bool is_busy(const struct inject *t, uint64_t address)
@@ -232,17 +400,45 @@ static bool is_busy(const struct inject *t, uint64_t address)
 	return false;
 }
 
+/* A function's last instruction may be a call that does not return: its return address is the next function's. */
+static bool returns_to_busy(const struct inject *t, uint64_t address)
+{
+	return is_busy(t, address - 1) && follows_call(t, address);
+}
+
 /* Where signal handlers return to. */
 static bool is_restorer(const struct inject *t, uint64_t address)
 {
 	unsigned char found[sizeof(restorer_code)];
 
-	return within(&t->libc, address) && !process_read(t->process, address, found, sizeof(found)) &&
+	return within(&t->libc, address) && read_code(t, address, found, sizeof(found)) &&
 	       !memcmp(found, restorer_code, sizeof(found));
 }
 
-/* The mapping of the stack has room for the call below, and this much above. */
-static size_t stack_above(const struct inject *t)
+/*
+ * Whether main() or a thread's function returns there: __libc_start_call_main(), start_thread() and clone() have no
+ * symbols, and each is known by the instructions after its indirect call.
+ */
+static bool is_outermost(const struct inject *t, uint64_t slot, uint64_t address)
+{
+	static const unsigned char thread[] = { 0x64, 0x48, 0x89, 0x04, 0x25 };                /* mov %rax,%fs:result */
+	static const unsigned char clone[] = { 0x48, 0x89, 0xc7, 0xb8, 0x3c, 0, 0, 0, 0x0f, 5 }; /* exit(result) */
+	unsigned char b[7], after[10];
+	int32_t to;
+
+	if (!within(&t->libc, address) || !read_code(t, address - sizeof(b), b, sizeof(b)) || !follows_indirect_call(b) ||
+	    !read_code(t, address, after, sizeof(after)))
+		return false;
+	if (!memcmp(after, thread, sizeof(thread)) || !memcmp(after, clone, sizeof(clone)))
+		return true;
+	memcpy(&to, after + 3, sizeof(to));
+	/* exit(main()) */
+	return after[0] == 0x89 && after[1] == 0xc7 && after[2] == 0xe8 &&
+	       address + 7 + (uint64_t)(int64_t)to == t->exit && t->stack_start - slot < MAIN_ABOVE;
+}
+
+/* The mapping of the stack has room for the call. */
+static bool has_room(const struct inject *t)
 {
 	uint64_t sp = t->thread.regs.rsp;
 
@@ -250,9 +446,9 @@ static size_t stack_above(const struct inject *t)
 		const struct mapping *m = &t->process->maps[i];
 
 		if (sp >= m->start && sp < m->end)
-			return sp - m->start < TRACEE_STACK_ROOM && strcmp(m->path, "[stack]") ? 0 : m->end - sp;
+			return sp - m->start >= TRACEE_STACK_ROOM || !strcmp(m->path, "[stack]");
 	}
-	return 0;
+	return false;
 }
 
 static bool is_regular(const struct inject *t, uint64_t fd)
@@ -260,26 +456,8 @@ static bool is_regular(const struct inject *t, uint64_t fd)
 	char path[64];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", t->pid, (int)fd);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", t->process->tid, (int)fd);
 	return stat(path, &st) || S_ISREG(st.st_mode);
-}
-
-/* In a sequence that the kernel begins anew when it is interrupted, rseq(2): it would not know that it was. */
-static bool is_restartable(const struct inject *t)
-{
-	struct {
-		uint32_t version, flags;
-		uint64_t start, size, abort;
-	} sequence;
-	struct __ptrace_rseq_configuration rseq;
-	uint64_t at;
-
-	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, t->thread.tid, (void *)sizeof(rseq), &rseq) <= 0 || !rseq.rseq_abi_pointer)
-		return false;
-	if (process_read(t->process, rseq.rseq_abi_pointer + 8, &at, sizeof(at)) || !at ||
-	    process_read(t->process, at, &sequence, sizeof(sequence)))
-		return false;
-	return t->thread.regs.rip - sequence.start < sequence.size;
 }
 
 /* Neither malloc nor the loader makes these. */
@@ -302,27 +480,99 @@ static bool is_asleep(const struct inject *t)
 	return false;
 }
 
+struct scan {
+	bool busy;    /* it is in one of the ranges, or was when it was interrupted */
+	bool handler; /* a signal handler is under way */
+	bool unknown; /* a stack cannot be read to its end */
+	uint64_t stacks[STACKS_MAX]; /* stack pointers; the first nscanned are done */
+	size_t nstacks, nscanned;
+};
+
+static void scan_frame(const struct inject *t, struct scan *scan, uint64_t slot)
+{
+	struct {
+		uint64_t returns, flags, link, stack[3];
+		struct sigcontext regs;
+	} frame;
+
+	scan->handler = true;
+	/* Something left over that looks like one is refused as well. */
+	if (process_read(t->process, slot, &frame, sizeof(frame)) || scan->nstacks == STACKS_MAX) {
+		scan->unknown = true;
+		return;
+	}
+	scan->busy |= is_busy(t, frame.regs.rip);
+	scan->stacks[scan->nstacks++] = frame.regs.rsp;
+}
+
+static const struct mapping *mapping_at(const struct inject *t, uint64_t address)
+{
+	for (size_t i = 0; i < t->process->nmaps; i++)
+		if (address >= t->process->maps[i].start && address < t->process->maps[i].end)
+			return &t->process->maps[i];
+	return NULL;
+}
+
+static bool scan_goes_on(const struct scan *scan)
+{
+	return !scan->unknown && !(scan->busy && scan->handler);
+}
+
+/* From the stack pointer to the outermost function, or the end of the mapping. */
+static void scan_stack(const struct inject *t, struct scan *scan, uint64_t sp, uint64_t *words)
+{
+	const struct mapping *m = mapping_at(t, sp);
+	uint64_t end = m ? m->end : 0;
+
+	sp &= ~7ull;
+	scan->unknown |= !m || end - sp > SCAN_MAX;
+	while (sp < end && scan_goes_on(scan)) {
+		size_t size = end - sp < SCAN_CHUNK ? end - sp : SCAN_CHUNK;
+
+		if (process_read(t->process, sp, words, size)) {
+			scan->unknown = true;
+			return;
+		}
+		for (size_t i = 0; i < size / 8 && scan_goes_on(scan); i++) {
+			if (is_outermost(t, sp + 8 * i, words[i]))
+				return;
+			if (is_restorer(t, words[i]))
+				scan_frame(t, scan, sp + 8 * i);
+			scan->busy = scan->busy || returns_to_busy(t, words[i]);
+		}
+		sp += size;
+	}
+}
+
+/*
+ * Scans an interrupted thread's stack from where it was, and also what is above the signal frame: the frame may be left
+ * over from an earlier handler.
+ */
+static void scan_thread(const struct inject *t, struct scan *scan)
+{
+	uint64_t *words = malloc(SCAN_CHUNK);
+
+	scan->unknown = !words;
+	scan->busy = is_busy(t, t->thread.regs.rip);
+	scan->stacks[scan->nstacks++] = t->thread.regs.rsp;
+	while (scan->nscanned < scan->nstacks && scan_goes_on(scan))
+		scan_stack(t, scan, scan->stacks[scan->nscanned++], words);
+	free(words);
+}
+
 static bool may_use(const struct inject *t)
 {
-	size_t size = stack_above(t);
-	uint64_t *words;
-	bool asleep = is_asleep(t), busy = is_busy(t, t->thread.regs.rip), handler = false;
+	struct scan scan = { 0 };
+	bool asleep = is_asleep(t);
 
-	if (!size || t->thread.regs.cs != 0x33 || is_restartable(t))
+	if (!has_room(t) || t->thread.regs.cs != 0x33 || tracee_is_restartable(&t->thread))
 		return false;
-	if (size > SCAN_SIZE)
-		size = SCAN_SIZE;
-	words = malloc(size);
-	if (!words || process_read(t->process, t->thread.regs.rsp, words, size & ~7ull)) {
-		free(words);
+	scan_thread(t, &scan);
+	if (scan.unknown)
 		return false;
-	}
-	for (size_t i = 0; i < size / 8 && !(busy && handler); i++) {
-		busy = busy || (is_busy(t, words[i]) && follows_call(t, words[i]));
-		handler = handler || is_restorer(t, words[i]);
-	}
-	free(words);
-	return !busy || (asleep && !handler);
+	if (t->foreign)
+		return asleep && !scan.handler && !scan.busy;
+	return !scan.busy || (asleep && !scan.handler);
 }
 
 /* Holds a thread that may be used. Each pass takes those that sleep first. */
@@ -341,7 +591,7 @@ static int choose(struct inject *t)
 		for (struct dirent *entry; (entry = readdir(d));) {
 			pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
 
-			if (tid <= 0)
+			if (tid <= 0 || (tid == t->pid && process_thread(tid) != tid)) /* it has ended */
 				continue;
 			err = tracee_hold(&t->thread, t->pid, tid);
 			if (!err && may_use(t)) {
@@ -363,8 +613,8 @@ static int choose(struct inject *t)
 		if (process_read_maps(t->process))
 			return error_set(ESRCH, "process %d has ended", t->pid);
 	} while (clock_ns() < until);
-	return error_set(EBUSY, "every thread of process %d is in the middle of malloc or of loading a library: try again",
-	                 t->pid);
+	return error_set(EBUSY, "every thread of process %d is in the middle of malloc or of loading a library%s: try again",
+	                 t->pid, t->foreign ? ", or is busy in a process that has a malloc of its own" : "");
 }
 
 /* ---- the call ---- */
@@ -388,7 +638,7 @@ static void read_reason(struct inject *t, char *why, size_t size)
 
 static int load(struct inject *t, const char *library)
 {
-	struct tracee_call call = { t->dlopen, library, RTLD_NOW, t->restorer, 0 };
+	struct tracee_call call = { .function = t->dlopen, .text = library, .second = RTLD_NOW, .restorer = t->restorer };
 	char why[200] = "";
 	uint64_t errno_at = errno_of(t);
 	int errno_was = 0, err;
@@ -428,10 +678,11 @@ static int check(pid_t pid, const char *library)
 	if (here.st_uid != geteuid())
 		return error_set(EPERM, "process %d belongs to uid %u: its agent answers to commands of that user", pid,
 		                 here.st_uid);
-	snprintf(path, sizeof(path), "/proc/%d/root%s", pid, library);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/root%s", pid, process_thread(pid), library);
 	if (stat(library, &here) || stat(path, &there) || here.st_ino != there.st_ino || here.st_dev != there.st_dev)
-		return error_set(ENOENT, "process %d does not see '%s': it has another root folder", pid, library);
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+		return error_set(ENOENT, "process %d does not see '%s': it has another root%s", pid, library,
+		                 agent_other_namespace(pid) ? " (a container): run this command inside, or use -b kernel" : "");
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, process_thread(pid));
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f)) {
 		sscanf(line, "Seccomp: %d", &filters);
@@ -454,7 +705,7 @@ int agent_inject(pid_t pid, const char *library)
 
 	if (err)
 		return err;
-	if (!agent_connect(&store, pid, &peer)) { /* it has one */
+	if (!agent_connect_new(&store, pid, &peer)) { /* it has one */
 		agent_disconnect(&peer);
 		agent_store_close(&store);
 		return 0;
@@ -464,6 +715,8 @@ int agent_inject(pid_t pid, const char *library)
 		err = error_set(ENOMEM, "out of memory");
 	if (!err)
 		err = check(pid, library);
+	if (!err)
+		err = agent_check_reach(&store, pid);
 	if (!err) {
 		t->pid = pid;
 		err = process_open(pid, &t->process);
@@ -478,18 +731,16 @@ int agent_inject(pid_t pid, const char *library)
 		err = load(t, library);
 		tracee_let_go(&t->thread);
 	}
-	/* Its thread makes the socket in its own time. */
-	for (int i = 0; !err && (err = agent_connect(&store, pid, &peer)) == -ENOENT && i < 200; i++) {
-		err = 0;
-		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-	}
-	if (err == -ENOENT)
+	/* It sleeps until it is wanted. */
+	if (!err && !(err = agent_connect_new(&store, pid, &peer)))
+		agent_disconnect(&peer);
+	else if (t && err == -ENOENT && t->thread.tid)
 		error_set(ENOENT, "process %d has loaded the agent, but it is not heard of in %s: is XDG_RUNTIME_DIR another "
 		                  "there?", pid, store.path);
-	else if (!err)
-		agent_disconnect(&peer);
-	if (t && t->process)
+	if (t) {
 		process_free(t->process);
+		free(t->text);
+	}
 	free(t);
 	agent_store_close(&store);
 	return err;

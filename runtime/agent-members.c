@@ -14,13 +14,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/agent-keeper.h"
 #include "runtime/agent-session.h"
 #include "runtime/clock.h"
+#include "runtime/notice.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
 
 #define LOOK_NS 200000000u /* counts are not asked of new processes more often than this */
-#define ASK_NS 1000000000u /* who does not hear of dlopen() is asked to look that often */
+#define ASK_NS 1000000000u /* agents are asked to look that often */
+#define READER_MS 1000     /* for an answer: the rings of other processes fill meanwhile */
+#define COMMAND_MS 3000
+#define STATES ((AGENT_MESSAGE_MAX - sizeof(struct agent_reply)) / sizeof(struct agent_point_state))
 
 /* ---- counts in files ---- */
 
@@ -77,15 +82,16 @@ static struct agent_counts *counts_read(const struct agent_store *store, const c
 	return NULL;
 }
 
-static void save(struct agent_session *k, const struct member *member, uint32_t segment, uint32_t npoints, bool past)
+void member_save(const struct agent_store *store, const struct member *member, uint32_t segment, uint32_t npoints,
+                 const char *name)
 {
-	const char *name = past ? "past" : "last";
+	bool past = !strcmp(name, "past");
 	struct agent_counts *c = counts_new(member, segment, npoints), *before;
 
 	if (!c)
 		return;
 	area_count(&member->area, segment, counts_of(c), npoints);
-	before = counts_read(&k->store, past ? "past" : "counts", segment, member->peer.pid, npoints);
+	before = counts_read(store, past ? "past" : "counts", segment, member->peer.pid, npoints);
 	if (before && before->start_time == c->start_time) {
 		if (past)
 			add(counts_of(c), counts_of(before), npoints);
@@ -94,7 +100,7 @@ static void save(struct agent_session *k, const struct member *member, uint32_t 
 	}
 	free(before);
 	if (any(counts_of(c), npoints))
-		agent_store_write(&k->store, name, segment, member->peer.pid, c, c->size);
+		agent_store_write(store, name, segment, member->peer.pid, c, c->size);
 	free(c);
 }
 
@@ -139,34 +145,79 @@ static bool concerned(const struct agent_session *k, pid_t pid)
 	return !k->npids;
 }
 
-/* What the answer says shows in the counts. */
-static void have_look(const struct agent_session *k, struct agent_peer *peer)
+/* The first reason for which the process has refused one of the segment's points; NULL: none is known. */
+static const char *refusal(const struct agent_session *k, struct agent_peer *peer, uint32_t segment)
 {
-	struct agent_segment_state states[64];
+	static _Thread_local struct agent_point_state states[STATES];
+	int n = 1;
 
-	if (k->asking && peer->behind)
-		agent_ask(peer, AGENT_LOOK, k->name, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL, NULL);
+	for (uint32_t first = 0; n > 0; first += (uint32_t)n) {
+		n = agent_ask(peer, AGENT_STATE, k->name, segment, first, states, STATES, sizeof(*states), NULL, NULL);
+		for (int i = 0; i < n; i++)
+			if (states[i].state == AGENT_REFUSED)
+				return agent_reason_text(states[i].reason, states[i].found);
+	}
+	return NULL;
 }
 
-static void have_member_look(const struct agent_session *k, const struct member *member)
+static bool is_ours(const struct agent_session *k, uint32_t segment)
+{
+	for (size_t i = 0; i < k->session->nsegments; i++)
+		if (k->session->segments[i]->backend == &backend_agent &&
+		    (k->session->segments[i]->number & ~SEGMENT_AGENT) == segment)
+			return true;
+	return false;
+}
+
+/*
+ * Has the agent compare its sites with the memory, and say which are not armed (any more): another tool, or the program,
+ * may have written there.
+ */
+static void have_look(const struct agent_session *k, struct agent_peer *peer, uint32_t *refused)
+{
+	struct agent_segment_state states[64];
+	uint32_t sum = 0;
+	int n;
+
+	if (!k->asking)
+		return;
+	n = agent_ask(peer, AGENT_LOOK, k->name, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL, NULL);
+	for (int i = 0; i < n; i++)
+		sum += is_ours(k, states[i].segment) ? states[i].refused : 0;
+	if (sum == *refused || n < 0)
+		return;
+	*refused = sum;
+	for (int i = 0; i < n; i++) {
+		const char *why = states[i].refused && is_ours(k, states[i].segment) ? refusal(k, peer, states[i].segment) : NULL;
+
+		if (why)
+			notice_add("process %d: %u of %u sites are not armed: %s", peer->pid, states[i].refused, states[i].npoints,
+			           why);
+	}
+}
+
+static void have_member_look(const struct agent_session *k, struct member *member)
 {
 	struct agent_peer peer;
 
-	if (!k->asking || !member->peer.behind || agent_connect(&k->store, member->peer.pid, &peer))
+	if (!k->asking || agent_connect_within(&k->store, member->peer.pid, &peer, k->reader ? READER_MS : COMMAND_MS))
 		return;
-	have_look(k, &peer);
+	have_look(k, &peer, &member->refused);
 	agent_disconnect(&peer);
 }
 
 static int area_of(struct agent_session *k, struct member *member)
 {
-	int fd, err = agent_connect(&k->store, member->peer.pid, &member->peer);
+	int fd, err = agent_connect_within(&k->store, member->peer.pid, &member->peer, k->reader ? READER_MS : COMMAND_MS);
 
 	if (err)
 		return err;
-	have_look(k, &member->peer);
 	member->pidfd = (int)syscall(SYS_pidfd_open, member->peer.pid, 0);
 	err = member->pidfd < 0 ? -ENOENT : agent_ask(&member->peer, AGENT_AREA, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
+	/* The area first: records wait there. One that does not hear of dlopen() may have something to arm yet. */
+	have_look(k, &member->peer, &member->refused);
+	if (err == -ENOENT && member->peer.behind && k->asking)
+		err = agent_ask(&member->peer, AGENT_AREA, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
 	/* The pidfd may be of another process with that number only if this one has ended. */
 	if (!err && process_start_time(member->peer.pid) != member->peer.start_time) {
 		close(fd);
@@ -214,6 +265,22 @@ static int meet(pid_t pid, uint64_t key, void *arg)
 	return err == -ENOMEM ? err : 0;
 }
 
+bool member_claim(const struct member *member)
+{
+	uint32_t nobody = 0;
+
+	return __atomic_compare_exchange_n(&member->area.header->written, &nobody, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+static void save_all(struct agent_session *k, const struct member *member, const char *name)
+{
+	for (size_t s = 0; s < k->session->nsegments; s++)
+		if (k->session->segments[s]->backend == &backend_agent)
+			member_save(&k->store, member, k->session->segments[s]->number, k->session->segments[s]->desc->npoints, name);
+	if (has_ended(member))
+		agent_store_unlink(&k->store, "unkept", 0, member->peer.pid);
+}
+
 int members_look(struct agent_session *k)
 {
 	size_t n = 0;
@@ -236,10 +303,8 @@ int members_look(struct agent_session *k)
 			k->members[n++] = member;
 			continue;
 		}
-		for (size_t s = 0; s < k->session->nsegments && !has_moved(member); s++)
-			if (k->session->segments[s]->backend == &backend_agent)
-				save(k, member, k->session->segments[s]->number, k->session->segments[s]->desc->npoints,
-				     !has_ended(member));
+		if (!has_moved(member) && (has_ended(member) || member_claim(member)))
+			save_all(k, member, has_ended(member) ? "last" : "past");
 		member_free(k->reader, member);
 	}
 	k->nmembers = n;
@@ -328,8 +393,10 @@ int members_count(struct agent_loaded *loaded, const struct desc *desc)
 	struct agent_session *k = loaded->session;
 	int err = 0;
 
-	if (clock_ns() - k->looked > LOOK_NS)
+	if (clock_ns() - k->looked > LOOK_NS) {
+		agent_keeper_settle(&k->store);
 		err = members_look(k);
+	}
 	if (err)
 		return err;
 	memset(loaded->counts, 0, desc->npoints * sizeof(*loaded->counts));
@@ -339,7 +406,7 @@ int members_count(struct agent_loaded *loaded, const struct desc *desc)
 		area_count(&k->members[i]->area, desc->segment, loaded->counts, desc->npoints);
 		/* A reader does so when it has read the last of them. */
 		if (!k->reader && k->owner < 0)
-			save(k, k->members[i], desc->segment, desc->npoints, false);
+			member_save(&k->store, k->members[i], desc->segment, desc->npoints, "last");
 	}
 	if (!err)
 		err = each_file(loaded, desc, add_counts, &(struct sum){ .loaded = loaded, .desc = desc });

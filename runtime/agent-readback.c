@@ -48,6 +48,22 @@ static int refuse(struct readback *r, size_t i, pid_t pid, char *reason)
 	return verify_refuse(r->misses, r->points, i, pid, reason);
 }
 
+/* What an armed point does not do, or costs. "cost: " is for those who want to know more. */
+static int remark(struct readback *r, size_t i, pid_t pid, uint8_t reason)
+{
+	struct arm_point *point = &r->points[i];
+
+	if (point->reason || (reason != AGENT_CALLS && reason != AGENT_COST))
+		return 0;
+	if (reason == AGENT_CALLS)
+		point->reason = error_sentence("hits in pid %d make no system calls: what is neither on the thread's stack nor in "
+		                               "the program's file is <fault>, unless --system-calls allows them", pid);
+	else
+		point->reason = error_sentence("cost: the filter follows a pointer, which can take a system call in each hit (1 to 5 us if the "
+		                               "process has other threads)");
+	return point->reason ? 0 : -ENOMEM;
+}
+
 static int take_state(struct readback *r, size_t i, pid_t pid)
 {
 	const struct agent_point_state *state = &r->states[r->points[i].point];
@@ -55,7 +71,7 @@ static int take_state(struct readback *r, size_t i, pid_t pid)
 	switch (state->state) {
 	case AGENT_ARMED:
 		r->seen[i] = true;
-		return 0;
+		return remark(r, i, pid, state->reason);
 	case AGENT_PENDING:
 		return 0;
 	case AGENT_REFUSED:
@@ -177,6 +193,22 @@ static int read_stranger(pid_t pid, uint64_t key, void *arg)
 	return err == -ENOMEM ? err : 0;
 }
 
+/* Who maps a file and could not be woken is not armed: of that it is told why. */
+static int read_sleeper(struct readback *r, const struct agent_sleeper *sleeper)
+{
+	struct process *process;
+	int err;
+
+	if (process_open(sleeper->pid, &process))
+		return 0;
+	err = process_read_maps(process);
+	for (size_t i = 0; i < r->npoints && !err; i++)
+		if (!r->points[i].error && code(process, &r->points[i]))
+			err = refuse(r, i, sleeper->pid, strdup(sleeper->reason ? sleeper->reason : "out of memory"));
+	process_free(process);
+	return err == -ENOMEM ? err : 0;
+}
+
 int agent_readback(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
                    struct verify_misses *misses)
 {
@@ -193,6 +225,8 @@ int agent_readback(struct pp_session *session, struct segment *segment, struct a
 	/* Of every process: none is named in any of the points. */
 	if (!err && npoints && !points[0].process)
 		err = agent_each(&r.session->store, read_stranger, &r);
+	for (size_t i = 0; i < r.session->sleepers.n && !err && !points[0].process; i++)
+		err = read_sleeper(&r, &r.session->sleepers.at[i]);
 	r.named = true;
 	for (size_t from = 0, to; from < npoints && !err; from = to) {
 		const struct process *process = points[from].process;

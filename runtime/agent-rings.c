@@ -9,7 +9,10 @@
  * a time, for a thread in a hurry comes by often.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/agent-reader.h"
 #include "sdt/error.h"
@@ -47,11 +50,36 @@ static size_t pass_over(const struct agent_reader *r, struct ring_state *ring, u
 	return ended || n < left ? (n < left ? n : left) : 0;
 }
 
+static void read_comm(pid_t pid, uint32_t tid, char comm[16])
+{
+	char path[64];
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%u/comm", pid, tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	memset(comm, 0, 16);
+	if (fd >= 0) {
+		n = read(fd, comm, 16);
+		close(fd);
+	}
+	/* A line of 15 bytes at most. */
+	comm[n > 0 ? n - 1 : 0] = 0;
+}
+
 /* Another thread takes a ring over only when what is in it was read, or is dropped. */
 static void look_whose(struct ring_state *ring, const struct agent_ring *header)
 {
-	ring->tid = header->tid;
-	memcpy(ring->comm, header->comm, sizeof(ring->comm));
+	uint32_t tid = __atomic_load_n(&header->tid, __ATOMIC_RELAXED);
+	char comm[sizeof(ring->comm)];
+
+	memcpy(comm, header->comm, sizeof(comm));
+	/* The thread may not ask for its name: the reader does, once. */
+	if (comm[0])
+		memcpy(ring->comm, comm, sizeof(ring->comm));
+	else if (ring->tid != tid || !ring->comm[0])
+		read_comm(ring->member->peer.pid, tid, ring->comm);
+	ring->tid = tid;
 }
 
 int ring_drain(struct agent_reader *r, struct ring_state *ring, bool gone)

@@ -17,6 +17,7 @@ struct member {
 	uint64_t key;           /* of its socket: see agent_each() */
 	int pidfd;
 	bool gone;
+	uint32_t refused; /* sites that its agent last said are not armed */
 	struct area area;
 	/* The reader's: */
 	struct ring_state *rings;   /* one for each ring */
@@ -34,9 +35,10 @@ struct agent_session {
 	pid_t *pids; /* whom the session concerns; none: everybody */
 	size_t npids;
 	uint64_t looked; /* ns; when members were last looked for */
-	uint64_t asked;  /* when those who do not hear of dlopen() were last asked to look */
+	uint64_t asked;  /* when agents were last asked to look */
 	bool asking;     /* they are */
 	struct agent_reader *reader;
+	struct agent_sleepers sleepers; /* who could not be woken when last something was armed for everybody */
 };
 
 struct agent_loaded { /* a segment's state */
@@ -64,6 +66,11 @@ static inline struct agent_loaded *agent_loaded(const struct segment *segment)
  * written down, and they are forgotten as soon as their records have been read.
  */
 int members_look(struct agent_session *k);
+/* Writes down what it counted for a segment, under that name: "last", "past" (which adds up), or "counts". */
+void member_save(const struct agent_store *store, const struct member *member, uint32_t segment, uint32_t npoints,
+                 const char *name);
+/* Once for each area: before what it holds is added to "past". */
+bool member_claim(const struct member *member);
 void members_release(struct agent_session *k);
 /* Fills loaded->counts: what members say, and the files of those that are no more. */
 int members_count(struct agent_loaded *loaded, const struct desc *desc);

@@ -77,6 +77,7 @@ struct image {
 	_Alignas(64) unsigned char xstate[TRACEE_XSTATE_MAX];
 };
 
+_Static_assert(sizeof(struct image) + 64 <= TRACEE_IMAGE_MAX, "room for it");
 _Static_assert(offsetof(struct image, keeper) % 16 == 8 && offsetof(struct image, frame) % 16 == 8,
                "as behind a call instruction");
 
@@ -267,7 +268,7 @@ int tracee_write(const struct tracee *t, uint64_t at, const void *bytes, size_t 
 {
 	struct iovec here = { (void *)bytes, size }, there = { (void *)at, size };
 
-	return process_vm_writev(t->pid, &here, 1, &there, 1, 0) == (ssize_t)size ? 0 : -EFAULT;
+	return process_vm_writev(t->tid, &here, 1, &there, 1, 0) == (ssize_t)size ? 0 : -EFAULT;
 }
 
 /* ---- the call ---- */
@@ -286,7 +287,7 @@ static int begin(struct tracee *t, const struct tracee_call *call, uint64_t *at)
 
 	if (err)
 		return err;
-	*at = (text - sizeof(image)) & ~63ull;
+	*at = call->place ? (call->place + 63) & ~63ull : (text - sizeof(image)) & ~63ull;
 	image.keeper = call->keeper;
 	image.frame.returns = call->restorer;
 	image.frame.flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
@@ -350,11 +351,27 @@ static int run(struct tracee *t, uint64_t stack, uint64_t timeout_ns)
 	}
 }
 
-static int read_word(const struct tracee *t, uint64_t at, uint64_t *word)
+static int read_bytes(const struct tracee *t, uint64_t at, void *to, size_t size)
 {
-	struct iovec here = { word, sizeof(*word) }, there = { (void *)at, sizeof(*word) };
+	struct iovec here = { to, size }, there = { (void *)at, size };
 
-	return process_vm_readv(t->pid, &here, 1, &there, 1, 0) == sizeof(*word) ? 0 : -EFAULT;
+	return process_vm_readv(t->tid, &here, 1, &there, 1, 0) == (ssize_t)size ? 0 : -EFAULT;
+}
+
+bool tracee_is_restartable(const struct tracee *t)
+{
+	struct {
+		uint32_t version, flags;
+		uint64_t start, size, abort;
+	} sequence;
+	struct __ptrace_rseq_configuration rseq;
+	uint64_t at;
+
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, t->tid, (void *)sizeof(rseq), &rseq) <= 0 || !rseq.rseq_abi_pointer)
+		return false;
+	if (read_bytes(t, rseq.rseq_abi_pointer + 8, &at, sizeof(at)) || !at || read_bytes(t, at, &sequence, sizeof(sequence)))
+		return false;
+	return t->regs.rip - sequence.start < sequence.size;
 }
 
 int tracee_call(struct tracee *t, const struct tracee_call *call, uint64_t timeout_ns, uint64_t *result)
@@ -367,7 +384,7 @@ int tracee_call(struct tracee *t, const struct tracee_call *call, uint64_t timeo
 	if (err == -ESRCH)
 		t->held = false;
 	if (!err && call->keeper)
-		err = read_word(t, image + offsetof(struct image, result), result);
+		err = read_bytes(t, image + offsetof(struct image, result), result, sizeof(*result));
 	return err;
 }
 

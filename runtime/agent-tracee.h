@@ -17,6 +17,7 @@
 
 #define TRACEE_XSTATE_MAX 16384
 #define TRACEE_STACK_ROOM 65536 /* what a call may use below the stack pointer */
+#define TRACEE_IMAGE_MAX (TRACEE_XSTATE_MAX + 1024) /* what a call that has its own place needs of it */
 
 struct tracee {
 	pid_t pid, tid;
@@ -42,6 +43,7 @@ struct tracee_call {
 	uint64_t second;
 	uint64_t restorer; /* where signal handlers return to: rt_sigreturn(2) */
 	uint64_t keeper;   /* mov %rax,(%rbx); pop %rbx; ret. 0: the result is not asked for */
+	uint64_t place;    /* writable memory that serves instead of the thread's stack, without a text; 0 */
 };
 
 /*
@@ -50,6 +52,9 @@ struct tracee_call {
  * comes out: the caller ends soon. Other than for these it is to be let go.
  */
 int tracee_hold(struct tracee *t, pid_t pid, pid_t tid);
+
+/* Whether it is in a sequence that the kernel begins anew when it is interrupted, rseq(2): it would not know that it was. */
+bool tracee_is_restartable(const struct tracee *t);
 
 /*
  * Calls; 0, and *result where there is a keeper. -ETIMEDOUT: it has not returned

@@ -33,7 +33,7 @@ static int add_session(const char *name, void *arg)
 	for (size_t i = 0; i < armed->n; i++)
 		if (!strcmp(more[i], name))
 			return 0;
-	err = pp_session_open(name, false, &session);
+	err = session_open(name, false, armed->without != NULL, &session);
 	if (err)
 		return err == -ENOMEM ? err : 0; /* ended meanwhile, or not to be read */
 	more[armed->n] = strdup(name);

@@ -4,7 +4,10 @@
 
 struct pp_armed;
 
-/* As pp_armed_read(), without the session of this name (NULL: with all). */
+/*
+ * As pp_armed_read(), without the session of this name, whose lock the caller holds (NULL: with all). Leaves out sessions
+ * that another command is working on.
+ */
 int armed_read(struct pp_armed **armed, const char *without);
 
 #endif

@@ -102,6 +102,9 @@ struct backend {
 
 	/* When the process started that the segment was armed for by this pid; 0: it is not known. */
 	uint64_t (*start_time)(const struct segment *segment, uint32_t pid);
+	/* How many processes ended without anybody having kept what they counted. NULL: that cannot be. */
+	size_t (*uncounted)(struct pp_session *session);
+
 	/* Whether a point is still armed, and its counts. */
 	bool (*armed)(const struct segment *segment, uint32_t point);
 	void (*counts)(const struct segment *segment, uint32_t point, struct pp_counts *counts);

@@ -43,6 +43,9 @@ struct desc_layout {
 	uint8_t size[RECORD_ARGS_MAX];
 };
 
+/* A semaphore that the file does not hold (.bss), which the kernel backend raises by hand: this and its address as linked. */
+#define DESC_BY_HAND (1ull << 63)
+
 struct desc_point {
 	uint64_t offset;
 	uint64_t semaphore_offset; /* 0: none */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/agent-client.h"
 #include "runtime/desc.h"
 #include "runtime/fetch.h"
 #include "runtime/function.h"
@@ -55,8 +56,14 @@ static void share_out(struct targets *t, const struct pp_request *request, struc
 		struct arm_point *point = &t->points[i];
 
 		point->backend = rounds[0].backend;
-		if (shared && !point->error && !rounds[0].backend->takes(point->site))
+		if (shared && !point->error && (!rounds[0].backend->takes(point->site) || point->site->semaphore_in_bss))
 			rounds[1].backend = point->backend = &backend_kernel;
+		if (point->error || point->backend != &backend_agent || !point->site->semaphore_in_bss)
+			continue;
+		point->error = -EOPNOTSUPP;
+		free(point->reason);
+		point->reason = error_sentence("its semaphore, at %#llx, is in .bss, where the agent cannot raise it: use -b kernel",
+		                               (unsigned long long)point->site->semaphore);
 	}
 }
 
@@ -316,7 +323,8 @@ static int describe(struct targets *t, const struct backend *backend, struct des
 		if (err >= 0)
 			err = desc_add_point(builder, &(struct desc_point){
 				.offset = point->site->offset,
-				.semaphore_offset = point->site->has_semaphore ? point->site->semaphore_offset : 0,
+				.semaphore_offset = backend == &backend_kernel ? semaphore_key(point->site) :
+				                    point->site->has_semaphore ? point->site->semaphore_offset : 0,
 				.probe = probe_index,
 				.layout = layout,
 				.pid = point->process ? point->process->pid : 0,
@@ -541,6 +549,7 @@ static int arm(struct pp_session *session, const struct pp_request *request, str
 	}
 	session->record = request->record;
 	session->overwrite = request->overwrite;
+	session->calls = request->calls;
 	session->maxactive = request->maxactive;
 	session->hold = request->hold;
 	session->budget = request->budget;
@@ -615,6 +624,44 @@ static int refuse_many(const struct targets *t, const struct pp_request *request
 	return 0;
 }
 
+/*
+ * With auto, the kernel gets the sites that an agent refused when it looked at them: another tool may have changed the
+ * bytes for the jump, or the program has mapped the code itself.
+ */
+static int hand_over(struct pp_session *session, const struct pp_request *request, struct targets *t,
+                     struct round rounds[ROUNDS])
+{
+	bool any = false;
+	int err = 0;
+
+	if (!rounds[0].backend->takes || strcmp(request->backend, "auto") || !agent_may_use_kernel() ||
+	    backend_kernel.usable(request, true))
+		return 0;
+	for (size_t i = 0; i < t->npoints; i++) {
+		struct arm_point *point = &t->points[i];
+
+		if (point->backend != rounds[0].backend || point->error != -EIO || !point->process)
+			continue;
+		point->backend = &backend_kernel;
+		point->error = 0;
+		free(point->reason);
+		point->reason = NULL;
+		any = true;
+	}
+	if (!any)
+		return 0;
+	rounds[1].backend = &backend_kernel;
+	if (!rounds[1].locked) {
+		err = session_lock(session, &backend_kernel, true);
+		rounds[1].locked = !err;
+	}
+	if (!err)
+		err = refuse_many(t, request, rounds);
+	if (!err)
+		err = semaphores_check(session, t->points, t->npoints);
+	return err ? err : verify_unchanged(t->points, t->npoints, session);
+}
+
 /* All or, on an error, nothing. */
 static int arm_all(struct pp_session *session, const struct pp_request *request, struct targets *t,
                    struct round rounds[ROUNDS])
@@ -640,8 +687,11 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 		err = semaphores_check(session, t->points, t->npoints);
 	if (!err && by_kernel)
 		err = verify_unchanged(t->points, t->npoints, session);
-	for (size_t i = 0; i < ROUNDS && rounds[i].backend && !err; i++)
+	for (size_t i = 0; i < ROUNDS && rounds[i].backend && !err; i++) {
 		err = arm(session, request, t, &rounds[i]);
+		if (!err && !i)
+			err = hand_over(session, request, t, rounds);
+	}
 	if (!err)
 		err = verify_twins(t);
 	if (err)

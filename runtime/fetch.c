@@ -90,7 +90,7 @@ static void add_value(struct steps *steps, const struct pp_site *site, const str
 	}
 }
 
-static enum pp_kind kind_of(const struct pp_arg *arg, const struct operand *operand)
+static enum pp_kind kind_of(const struct pp_arg *arg, const struct operand *operand, bool is_float)
 {
 	switch (arg ? arg->class : PPN_CLASS_NONE) {
 	case PPN_CLASS_SIGNED:
@@ -114,7 +114,7 @@ static enum pp_kind kind_of(const struct pp_arg *arg, const struct operand *oper
 			return PP_FLOAT;
 		break;
 	}
-	if (operand->is_float && operand->size >= 4)
+	if (is_float && operand->size >= 4)
 		return PP_FLOAT;
 	return operand->is_signed ? PP_SIGNED : PP_UNSIGNED;
 }
@@ -147,7 +147,9 @@ int fetch_compile(const struct pp_site *site, struct fetch_program *program)
 		if (!operand_is_sane(operand))
 			return error_set(EINVAL, "argument %d of %s:%s is of %d bytes, and 1, 2, 4 or 8 can be read", i,
 			                 probe->provider, probe->name, operand->size);
-		kind = operand->kind == OPERAND_NONE ? PP_FAULT : kind_of(arg, operand);
+		kind = operand->kind == OPERAND_NONE
+		               ? PP_FAULT
+		               : kind_of(arg, operand, operand->is_float || (i < 32 && site->floats >> i & 1));
 		program->nmissing += kind == PP_FAULT;
 		program->of_site |= operand->kind == OPERAND_STATIC;
 		if (kind == PP_STRING && nstrings++ >= RECORD_STRINGS_MAX)

@@ -148,7 +148,7 @@ static int emit_argument(struct parser *p, const struct token *token, size_t i)
 
 static int no_float(const struct parser *p, const struct token *token)
 {
-	return fail(p, token->at, "'%.*s' is a floating-point number, and filters know integers and strings only",
+	return fail(p, token->at, "'%.*s' is a floating-point field, and filters read integer and string fields only",
 	            (int)token->length, p->tokens.text + token->at);
 }
 
@@ -158,6 +158,33 @@ static int unreadable(const struct parser *p, const struct token *token, size_t 
 	return fail(p, token->at, "'%.*s' cannot be read at this site, because no reader can resolve its operand (argument %zu of "
 	            "%.64s:%.64s)", token->length > 64 ? 64 : (int)token->length, p->tokens.text + token->at, i, p->probe->provider,
 	            p->probe->name);
+}
+
+/*
+ * Leaves an integer that orders floating-point arguments: the bits of a positive
+ * number, the complement of the magnitude of a negative one.
+ */
+static int emit_float(struct parser *p, size_t i, struct value *value)
+{
+	const struct token *token = &value->token;
+	int err = 0;
+
+	value->type = TYPE_FLOAT;
+	value->size = p->program->size[i];
+	for (int pass = 0; !err && pass < 2; pass++) { /* twice, because no step copies the top */
+		err = emit_argument(p, token, i);
+		if (!err && value->size == 4)
+			err = parser_emit_step(p, token, &(struct fetch_step){ .op = FETCH_EXTEND, .a = 4, .c = true });
+	}
+	if (!err)
+		err = emit(p, token, FETCH_IMM, false, 63);
+	if (!err)
+		err = emit(p, token, FETCH_SHR, true, 0);
+	if (!err)
+		err = emit(p, token, FETCH_IMM, false, FLOAT_MAGNITUDE(value->size));
+	if (!err)
+		err = emit(p, token, FETCH_AND, false, 0);
+	return err ? err : emit(p, token, FETCH_XOR, false, 0);
 }
 
 static size_t address_size(const struct parser *p)
@@ -174,7 +201,7 @@ static int argument(struct parser *p, size_t i, struct value *value)
 	if (kind == PP_FAULT)
 		return unreadable(p, &value->token, i);
 	if (kind == PP_FLOAT)
-		return no_float(p, &value->token);
+		return emit_float(p, i, value);
 	is_pointer = kind == PP_POINTER || (kind == PP_STRING && typed && p->probe->args[i].class == PPN_CLASS_POINTER);
 	value->type = kind == PP_STRING && !is_pointer ? TYPE_STRING : TYPE_INTEGER;
 	value->is_unsigned = p->program->size[i] == 8 && kind != PP_SIGNED && kind != PP_CHAR;

@@ -5,7 +5,7 @@
 
 #include "runtime/filter-token.h"
 
-enum type { TYPE_INTEGER, TYPE_STRING, TYPE_TEXT, TYPE_COMM };
+enum type { TYPE_INTEGER, TYPE_STRING, TYPE_TEXT, TYPE_COMM, TYPE_FLOAT, TYPE_DECIMAL };
 
 struct value {
 	enum type type;
@@ -13,6 +13,8 @@ struct value {
 	bool is_unsigned;   /* of 64 bits */
 	bool is_truth;      /* 0 or 1 */
 	bool is_constant;   /* its only step is a FETCH_IMM */
+	uint8_t size;       /* of TYPE_FLOAT: 4 or 8 bytes */
+	double number;      /* of TYPE_DECIMAL, which has emitted nothing */
 	bool may_be_string; /* an integer that may be a string's address for all that is known */
 };
 
@@ -33,6 +35,10 @@ struct parser {
 
 int parser_emit_step(struct parser *p, const struct token *token, const struct fetch_step *step);
 int parser_emit(struct parser *p, const struct token *token, enum fetch_opcode op, bool is_signed, int64_t value);
+
+/* Where filters order floating-point numbers as integers: a double's or a float's infinity; see filter.c. */
+#define FLOAT_INFINITY(size) ((size) == 4 ? 0x7f800000 : 0x7ff0000000000000)
+#define FLOAT_MAGNITUDE(size) ((size) == 4 ? 0x7fffffff : INT64_MAX)
 
 /* The name that is the next token, with the fields behind it: takes their tokens, and emits what gives its value. */
 int parser_name(struct parser *p, struct value *value);

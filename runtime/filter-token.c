@@ -3,8 +3,10 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sdt/error.h"
@@ -77,6 +79,27 @@ static int next_quoted(struct tokens *t, struct token *token)
 	return 0;
 }
 
+/*
+ * Length of the number with a point or an exponent at text, "1.5" or "1e-3"; 0 if
+ * what is there is an integer or not a number.
+ */
+static size_t decimal_length(const char *text)
+{
+	size_t n = strspn(text, "0123456789"), exponent;
+	bool is_decimal = n && text[n] == '.' && isdigit((unsigned char)text[n + 1]);
+
+	if (is_decimal)
+		n += 1 + strspn(text + n + 1, "0123456789");
+	if (n && (text[n] | 32) == 'e') {
+		exponent = n + 1 + (text[n + 1] == '-' || text[n + 1] == '+');
+		if (isdigit((unsigned char)text[exponent])) {
+			is_decimal = true;
+			n = exponent + strspn(text + exponent, "0123456789");
+		}
+	}
+	return is_decimal && !is_name(text[n]) ? n : 0;
+}
+
 int token_next(struct tokens *t)
 {
 	struct token token = { .kind = TOKEN_END, .at = t->end };
@@ -88,6 +111,8 @@ int token_next(struct tokens *t)
 
 	if (c == '"' || c == '\'') {
 		err = next_quoted(t, &token);
+	} else if ((token.length = decimal_length(t->text + token.at)) != 0) {
+		token.kind = TOKEN_DECIMAL;
 	} else if (is_name(c)) {
 		token.kind = isdigit((unsigned char)c) ? TOKEN_NUMBER : TOKEN_NAME;
 		while (is_name(t->text[token.at + token.length]))
@@ -189,7 +214,18 @@ int token_number(const struct tokens *t, const struct token *token, uint64_t *va
 			return token_error(t, token->at, "the number does not fit in 64 bits");
 	}
 	if (*end == '.')
-		return token_error(t, end - t->text, "filters know integers only");
+		return token_error(t, end - t->text, "no digits follow the point");
+	return 0;
+}
+
+int token_decimal(const struct tokens *t, const struct token *token, double *value)
+{
+	locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+
+	if (!plain)
+		return token_error(t, token->at, "out of memory reading the number");
+	*value = strtod_l(t->text + token->at, NULL, plain);
+	freelocale(plain);
 	return 0;
 }
 

@@ -5,7 +5,7 @@
 
 #include "runtime/fetch.h"
 
-enum token_kind { TOKEN_END, TOKEN_NUMBER, TOKEN_CHAR, TOKEN_TEXT, TOKEN_NAME, TOKEN_OPERATOR };
+enum token_kind { TOKEN_END, TOKEN_NUMBER, TOKEN_DECIMAL, TOKEN_CHAR, TOKEN_TEXT, TOKEN_NAME, TOKEN_OPERATOR };
 
 struct token {
 	enum token_kind kind;
@@ -35,6 +35,8 @@ bool token_is(const struct tokens *t, char c); /* whether the next is this opera
 bool token_is_field(const struct tokens *t);     /* ... is "." or "->" */
 
 int token_number(const struct tokens *t, const struct token *token, uint64_t *value);
+/* Of a TOKEN_DECIMAL, whatever the locale. */
+int token_decimal(const struct tokens *t, const struct token *token, double *value);
 int token_char(const struct tokens *t, const struct token *token, int64_t *value);
 /* pattern: as =~ takes it; *prefix: it ends with a star, which is not in the literal. */
 int token_text(const struct tokens *t, const struct token *token, bool pattern, struct fetch_literal *literal,

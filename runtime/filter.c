@@ -9,6 +9,11 @@
  * address. Strings in quotes and comm have emitted nothing yet; what they are
  * compared with decides about their step.
  *
+ * A floating-point argument leaves an integer that orders all of its type, the key:
+ * its bits b, or for negative ones b ^ 0x7fff... So -0 has the key -1 and 0 the key
+ * 0; keys above that of infinity and below -1 less that are NaNs. A comparison with a
+ * constant asks whether the key lies in a range, which no NaN does.
+ *
  * && and || jump over their right side with the left one's value kept on the
  * stack, which is therefore made 0 or 1 first where it may be anything else.
  */
@@ -26,6 +31,7 @@
 
 #define COMM_MAX 15
 #define PRECEDENCE_EQUALITY 6 /* ==, != and =~ */
+#define PRECEDENCE_ORDER 7    /* <, <=, > and >= */
 
 #define fail parser_fail
 #define emit parser_emit
@@ -102,6 +108,12 @@ static int want_integer(const struct parser *p, const struct value *value)
 		return 0;
 	case TYPE_TEXT:
 		return fail(p, value->token.at, "a string can only be compared, by ==, != or =~");
+	case TYPE_FLOAT:
+		return fail(p, value->token.at, "'%.*s' is a floating-point number: compare it with a constant",
+		            (int)value->token.length, p->tokens.text + value->token.at);
+	case TYPE_DECIMAL:
+		return fail(p, value->token.at, "a number with a point or an exponent can only be compared with a "
+		            "floating-point argument");
 	default:
 		return fail(p, value->token.at, "'%.*s' is a string: compare it with one in quotes, by ==, != or =~",
 		            (int)value->token.length, p->tokens.text + value->token.at);
@@ -125,6 +137,10 @@ static int unary(struct parser *p, struct value *value)
 	}
 	if (!err)
 		err = operand(p, value);
+	if (!err && value->type == TYPE_DECIMAL && (c == '-' || c == '+')) {
+		value->number = c == '-' ? -value->number : value->number;
+		return 0;
+	}
 	if (!err)
 		err = want_integer(p, value);
 	value->may_be_string = false;
@@ -155,6 +171,10 @@ static int operand(struct parser *p, struct value *value)
 		err = token_number(&p->tokens, &p->tokens.next, &n);
 		if (!err)
 			err = constant(p, n, value);
+		break;
+	case TOKEN_DECIMAL:
+		value->type = TYPE_DECIMAL;
+		err = token_decimal(&p->tokens, &p->tokens.next, &value->number);
 		break;
 	case TOKEN_CHAR:
 		err = token_char(&p->tokens, &p->tokens.next, &c);
@@ -249,13 +269,84 @@ static int integers(struct parser *p, const struct token *token, const struct va
 	return err;
 }
 
+/* The key of a number in the type of size bytes, to which it is rounded. */
+static int64_t float_key(double number, unsigned size)
+{
+	float narrow = (float)number;
+	int64_t bits;
+	int32_t narrow_bits;
+
+	memcpy(&narrow_bits, &narrow, sizeof(narrow_bits));
+	memcpy(&bits, &number, sizeof(bits));
+	if (size == 4)
+		bits = narrow_bits;
+	return bits < 0 ? bits ^ FLOAT_MAGNITUDE(size) : bits;
+}
+
+/* Takes back the step of an integer constant, which is the one at place, and gives its value. */
+static double take_constant(struct parser *p, const struct value *value, size_t place)
+{
+	int64_t n;
+
+	if (value->type == TYPE_DECIMAL)
+		return value->number;
+	n = p->steps[place].value;
+	memmove(p->steps + place, p->steps + place + 1, (p->nsteps - place - 1) * sizeof(*p->steps));
+	p->nsteps--;
+	p->depth--;
+	return value->is_unsigned ? (double)(uint64_t)n : (double)n;
+}
+
+/* middle: how many steps there were when those of the left side had been emitted. */
+static int compare_floats(struct parser *p, const struct token *token, const struct value *left,
+                          const struct value *right, size_t middle)
+{
+	const struct value *argument = left->type == TYPE_FLOAT ? left : right;
+	const struct value *other = argument == left ? right : left;
+	int64_t infinity = FLOAT_INFINITY(argument->size), key, low = -1 - infinity, high = infinity;
+	bool is_zero;
+	unsigned op = token->operator->op;
+	double number;
+	int err;
+
+	if (argument->type != TYPE_FLOAT || token->operator->precedence < PRECEDENCE_EQUALITY ||
+	    token->operator->precedence > PRECEDENCE_ORDER || op == OPERATOR_MATCH)
+		return want_integer(p, left->type != TYPE_INTEGER ? left : right);
+	if (other->type != TYPE_DECIMAL && (other->type != TYPE_INTEGER || !other->is_constant))
+		return want_integer(p, argument);
+	number = take_constant(p, other, other == right ? p->nsteps - 1 : middle - 1);
+	key = float_key(number, argument->size);
+	is_zero = key == 0 || key == -1; /* both zeroes are equal */
+	if (argument == right)
+		op = op == FETCH_LT ? OPERATOR_GT : op == FETCH_LE ? OPERATOR_GE
+		     : op == OPERATOR_GT ? FETCH_LT : op == OPERATOR_GE ? FETCH_LE : op;
+	if (op != FETCH_LT && op != FETCH_LE)
+		low = (is_zero ? -1 : key) + (op == OPERATOR_GT ? (is_zero ? 2 : 1) : 0);
+	if (op != OPERATOR_GT && op != OPERATOR_GE)
+		high = (is_zero ? 0 : key) - (op == FETCH_LT ? (is_zero ? 2 : 1) : 0);
+	err = emit(p, token, FETCH_IMM, false, low);
+	if (!err)
+		err = emit(p, token, FETCH_SUB, false, 0);
+	if (!err)
+		err = emit(p, token, FETCH_IMM, false, (int64_t)((uint64_t)high - (uint64_t)low));
+	if (!err)
+		err = emit(p, token, FETCH_LE, false, 0);
+	if (!err && low > high) /* beyond infinity there is nothing */
+		err = emit(p, token, FETCH_IMM, false, 0);
+	if (!err && low > high)
+		err = emit(p, token, FETCH_AND, false, 0);
+	if (!err && op == FETCH_NE)
+		err = emit(p, token, FETCH_NOT, false, 0);
+	return err;
+}
+
 /* left operator right, with the steps of left there already. */
 static int binary(struct parser *p, const struct token *token, struct value *left)
 {
 	const struct operator *operator = token->operator;
 	struct value right, result = { .type = TYPE_INTEGER, .token = left->token };
 	bool is_logical = operator->op == OPERATOR_AND || operator->op == OPERATOR_OR;
-	size_t jump = 0;
+	size_t jump = 0, middle = p->nsteps;
 	int err = 0;
 
 	if (is_logical) {
@@ -276,6 +367,10 @@ static int binary(struct parser *p, const struct token *token, struct value *lef
 			err = emit_truth(p, &right);
 		if (!err)
 			p->steps[jump].value = p->nsteps;
+		result.is_truth = true;
+	} else if (left->type == TYPE_FLOAT || left->type == TYPE_DECIMAL || right.type == TYPE_FLOAT ||
+	           right.type == TYPE_DECIMAL) {
+		err = compare_floats(p, token, left, &right, middle);
 		result.is_truth = true;
 	} else if (operator->op == OPERATOR_MATCH || left->type != TYPE_INTEGER || right.type != TYPE_INTEGER) {
 		err = compare_strings(p, operator, left, &right);

@@ -100,6 +100,13 @@ static pid_t other_thread(pid_t pid)
 	return tid;
 }
 
+pid_t process_thread(pid_t pid)
+{
+	pid_t tid = is_leader_gone(pid) ? other_thread(pid) : 0;
+
+	return tid ? tid : pid;
+}
+
 enum process_life process_life(pid_t pid, uint64_t start_time)
 {
 	unsigned long long time;

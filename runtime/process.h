@@ -45,6 +45,8 @@ enum process_life {
 
 /* What became of the process that had this pid and start time (0: not known, any will do). */
 enum process_life process_life(pid_t pid, uint64_t start_time);
+/* A thread of it that lives: its first one, mostly. Most files in /proc of one that has ended say nothing. */
+pid_t process_thread(pid_t pid);
 /* By job control, or a debugger. */
 bool process_is_stopped(pid_t pid);
 

@@ -195,3 +195,8 @@ void pp_request_overwrite(struct pp_request *request)
 {
 	request->record = request->overwrite = true;
 }
+
+void pp_request_calls(struct pp_request *request)
+{
+	request->calls = true;
+}

@@ -23,7 +23,7 @@ struct pp_request {
 	char **addresses; /* names of arguments that are not to be read as strings */
 	size_t naddresses;
 	char backend[8];
-	bool record, overwrite, hold;
+	bool record, overwrite, calls, hold;
 	unsigned maxactive;
 	double budget; /* a share of one CPU; 0: none */
 	size_t many;   /* more sites than these are not armed in running processes by the kernel; 0: any number is */

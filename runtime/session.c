@@ -96,7 +96,7 @@ static bool absent(int err)
 	return err == -ENOENT || err == -EACCES;
 }
 
-int pp_session_open(const char *name, bool create, struct pp_session **session)
+int session_open(const char *name, bool create, bool hasty, struct pp_session **session)
 {
 	struct pp_session *s;
 	int err = check_name(name), trouble = 0;
@@ -108,6 +108,7 @@ int pp_session_open(const char *name, bool create, struct pp_session **session)
 	if (!s)
 		return error_set(ENOMEM, "out of memory");
 	strcpy(s->name, name);
+	s->hasty = hasty;
 	for (size_t i = 0; i < NBACKENDS; i++) {
 		err = open_backend(s, backends[i], false);
 		if (err && !absent(err) && !trouble) {
@@ -128,6 +129,11 @@ int pp_session_open(const char *name, bool create, struct pp_session **session)
 	}
 	free(sentence);
 	return trouble;
+}
+
+int pp_session_open(const char *name, bool create, struct pp_session **session)
+{
+	return session_open(name, create, false, session);
 }
 
 int pp_session_private(struct pp_session **session)

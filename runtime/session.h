@@ -12,10 +12,12 @@
 struct pp_session {
 	char name[SESSION_NAME_MAX + 1];
 	bool is_private;
+	bool hasty; /* see session_open() */
 	unsigned nreaders; /* what they hold is not closed before them */
 	uint64_t lost_aside; /* records that were lost after they were read, and that no counter could take */
 	bool record; /* what is armed from here on records from the start */
 	bool overwrite; /* and its oldest records make room for new ones */
+	bool calls; /* what is armed from here on may make system calls in hits */
 	double budget; /* of what is armed from here on, and of pp_session_hold(): CPUs; 0: none */
 	bool strict; /* the holder's budget has no credit (kernel/brake.c) */
 	bool hold; /* what is armed from here on ends with this process */
@@ -59,5 +61,11 @@ static inline bool session_interrupted(const struct pp_session *session)
 {
 	return session->interrupt && *session->interrupt;
 }
+
+/*
+ * pp_session_open() for a caller that may hold the lock of another session. hasty: waits 0.1 s at most for the lock, because
+ * the command that has it may wait for the caller's. Returns -EBUSY then.
+ */
+int session_open(const char *name, bool create, bool hasty, struct pp_session **session);
 
 #endif

@@ -38,6 +38,7 @@ struct pp_stat {
 	size_t nrows;
 	struct share *shares; /* in the order of the rows, then of their processes */
 	size_t nshares, shares_room;
+	size_t uncounted; /* processes */
 };
 
 static int compare_rows(const void *a, const void *b)
@@ -246,6 +247,9 @@ int pp_session_stat(struct pp_session *session, struct pp_stat **stat)
 		pp_stat_free(s);
 		return err;
 	}
+	for (size_t i = 0; i < NBACKENDS; i++)
+		if (backends[i]->uncounted && session_has_segments(session, backends[i]))
+			s->uncounted += backends[i]->uncounted(session);
 	merge(s);
 	merge_shares(s);
 	look_at_life(s);
@@ -263,6 +267,11 @@ void pp_stat_free(struct pp_stat *stat)
 	free(stat->rows);
 	free(stat->shares);
 	free(stat);
+}
+
+size_t pp_stat_uncounted(const struct pp_stat *stat)
+{
+	return stat->uncounted;
 }
 
 size_t pp_stat_rows(const struct pp_stat *stat)

@@ -191,7 +191,7 @@ static int add_site(struct walk *w, const struct pp_site *site)
 
 		if (last && last->program && last->site->probe == site->probe &&
 		    !strcmp(last->site->operands, site->operands) && !last->program->of_site &&
-		    last->site->flags == site->flags && last->site->role == site->role) {
+		    last->site->flags == site->flags && last->site->floats == site->floats && last->site->role == site->role) {
 			point->program = last->program;
 			point->reason = last->reason ? strdup(last->reason) : NULL;
 			return 0;

@@ -150,6 +150,12 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 	bool mapped = false, writable = false;
 	uint16_t value = 0;
 
+	if (point->site->semaphore_in_bss) {
+		*unread = process_read(process, copy, &value, sizeof(value));
+		return *unread || value ? NULL : error_sentence("pid %d: its semaphore at address 0x%lx does not count: it is not "
+		                                                "where the file's .bss should be, or is full", process->pid,
+		                                                (unsigned long)copy);
+	}
 	if (!point->site->has_semaphore)
 		return NULL;
 	while ((m = process_mapping(process, image->device, image->inode, point->site->semaphore_offset, m))) {
@@ -423,8 +429,17 @@ static bool trap_goes(struct trappers *t, const struct process *process, uint64_
 static enum foreign trap_owner(struct trappers *t, const struct arm_point *point)
 {
 	const struct pp_image *image = point->image;
+	bool fresh = !t->foreign.read;
+	enum foreign owner = foreign_uprobe(&t->foreign, image, point->site->offset);
 	size_t n;
 
+	/* Another command may have armed it since the list was made. */
+	if (owner == FOREIGN_NONE && !fresh) {
+		foreign_release(&t->foreign);
+		owner = foreign_uprobe(&t->foreign, image, point->site->offset);
+	}
+	if (owner == FOREIGN_UPROBE)
+		return owner;
 	if (!t->read) {
 		t->read = true;
 		if (registry_add_session(&t->own, t->session, 0))
@@ -435,7 +450,7 @@ static enum foreign trap_owner(struct trappers *t, const struct arm_point *point
 	if (registry_find(&t->own, image->real_device, image->real_inode, point->site->offset, &n) ||
 	    (t->others && pp_armed_session(t->others, image, point->site, 0)))
 		return FOREIGN_UPROBE;
-	return foreign_uprobe(&t->foreign, image, point->site->offset);
+	return owner;
 }
 
 static char *why_trapped(const struct process *process, pid_t tracer)

@@ -53,7 +53,9 @@ struct pp_site {
 	bool has_semaphore;
 	uint64_t semaphore;        /* its address as linked */
 	uint64_t semaphore_offset; /* ... and where the file holds it */
+	bool semaphore_in_bss;     /* the file does not hold it: has_semaphore is false, and it is raised by hand */
 	uint32_t flags;            /* PPN_FLAG_* */
+	uint32_t floats;           /* bit i: operand i is a float or double, though its text has no `f` */
 	uint8_t role;              /* enum site_role, runtime/function.h; 0 for all that notes tell of */
 	uint8_t code[16];          /* the file's bytes from offset on, zeroes past its end */
 	bool noted;                /* a note names it; else a request does, as func:SYMBOL */
@@ -143,6 +145,8 @@ const char *image_code_range(const struct pp_image *image, uint64_t address, uin
 bool image_code_start(const struct pp_image *image, uint64_t address, uint64_t *start);
 /* True where a symbol of this name is at the address. */
 bool image_names_place(const struct pp_image *image, const char *name, uint64_t address);
+/* True where a variable (STT_OBJECT) of this name and at least this size begins at the address. */
+bool image_names_object(const struct pp_image *image, const char *name, uint64_t address, uint64_t size);
 /* True where the name is that of an indirect function (STT_GNU_IFUNC), whose resolver is at *address. */
 bool image_is_ifunc(const struct pp_image *image, const char *name, uint64_t *address);
 /* Finds where the loader writes what the resolver at this address chooses (R_X86_64_IRELATIVE). False: nowhere. */

@@ -33,7 +33,7 @@ struct walk {
 	struct notes *notes;
 	uint64_t start; /* the section's place in the file */
 	uint64_t size;  /* of all sections so far */
-	size_t notes_room, signatures_room, sites_room, types_room;
+	size_t notes_room, signatures_room, sites_room, types_room, floats_room;
 };
 
 bool text_is_clean(const char *text, size_t length)
@@ -297,6 +297,25 @@ static int take_type(struct walk *walk, uint64_t at, const char *desc, size_t si
 	return 0;
 }
 
+static int take_floats(struct walk *walk, const char *desc, size_t size, const char **reason)
+{
+	size_t address = walk->file->is_64 ? 8 : 4;
+	void *room;
+
+	*reason = "it is too short";
+	if (size < address + 4)
+		return -EBADMSG;
+	room = grow(walk->notes->floats, walk->notes->nfloats, &walk->floats_room, sizeof(*walk->notes->floats));
+	if (!room)
+		return no_memory(walk);
+	walk->notes->floats = room;
+	walk->notes->floats[walk->notes->nfloats++] = (struct note_floats){
+		.location = file_address(walk->file, desc),
+		.floats = file_u32(walk->file, desc + address),
+	};
+	return 0;
+}
+
 static void take_build_id(struct pp_image *image, const unsigned char *id, size_t size)
 {
 	if (*image->build_id || size > sizeof(image->build_id) / 2)
@@ -317,6 +336,7 @@ static int take(struct walk *walk, const char *start, const char *owner, size_t 
 		return type == PPN_SIGNATURE ? take_signature(walk, at, desc, size, reason)
 		       : type == PPN_SITE    ? take_site(walk, desc, size, reason)
 		       : type == PPN_TYPE    ? take_type(walk, at, desc, size, reason)
+		       : type == PPN_FLOATS  ? take_floats(walk, desc, size, reason)
 		       : type == PPN_SIGNATURES
 		               ? take_signatures(walk, walk->start + (uint64_t)(desc - start), desc, size, reason)
 		               : 0;
@@ -331,7 +351,7 @@ static bool looks_like_ours(const struct file *file, const char *at)
 
 	return (name == sizeof(STAPSDT_OWNER) && type == STAPSDT_TYPE &&
 	        !memcmp(at + HEADER, STAPSDT_OWNER, sizeof(STAPSDT_OWNER))) ||
-	       (name == sizeof(PPN_OWNER) && type >= PPN_SIGNATURE && type <= PPN_SIGNATURES &&
+	       (name == sizeof(PPN_OWNER) && type >= PPN_SIGNATURE && type <= PPN_FLOATS &&
 	        !memcmp(at + HEADER, PPN_OWNER, sizeof(PPN_OWNER)));
 }
 
@@ -488,6 +508,31 @@ static void settle(struct walk *walk)
 	notes->ntypes = n;
 }
 
+static int by_floats_location(const void *a, const void *b)
+{
+	const struct note_floats *x = a, *y = b;
+
+	return (x->location > y->location) - (x->location < y->location);
+}
+
+/* Sorts the notes. Two for one location, which no compiler writes, say nothing if they differ. */
+static void settle_floats(struct notes *notes)
+{
+	size_t n = 0;
+
+	if (notes->nfloats)
+		qsort(notes->floats, notes->nfloats, sizeof(*notes->floats), by_floats_location);
+	for (size_t i = 0; i < notes->nfloats; i++) {
+		struct note_floats *last = n ? &notes->floats[n - 1] : NULL;
+
+		if (!last || last->location != notes->floats[i].location)
+			notes->floats[n++] = notes->floats[i];
+		else if (last->floats != notes->floats[i].floats)
+			last->floats = 0;
+	}
+	notes->nfloats = n;
+}
+
 int notes_read(const struct file *file, struct pp_image *image, struct notes *notes)
 {
 	struct walk walk = { .file = file, .image = image, .notes = notes };
@@ -499,10 +544,12 @@ int notes_read(const struct file *file, struct pp_image *image, struct notes *no
 	while (!err && (scn = elf_nextscn(file->elf, scn)) != NULL)
 		if (gelf_getshdr(scn, &section) && section.sh_type == SHT_NOTE)
 			err = walk_section(&walk, &section);
-	if (err)
+	if (err) {
 		notes_release(notes);
-	else
+	} else {
 		settle(&walk);
+		settle_floats(notes);
+	}
 	return err;
 }
 
@@ -512,6 +559,7 @@ void notes_release(struct notes *notes)
 	free(notes->signatures);
 	free(notes->sites);
 	free(notes->types);
+	free(notes->floats);
 	*notes = (struct notes){ 0 };
 }
 
@@ -536,4 +584,14 @@ const struct note_site *notes_site(const struct notes *notes, uint64_t location)
 	struct note_site wanted = { .location = location };
 
 	return notes->nsites ? bsearch(&wanted, notes->sites, notes->nsites, sizeof(wanted), by_location) : NULL;
+}
+
+uint32_t notes_floats(const struct notes *notes, uint64_t location)
+{
+	struct note_floats wanted = { .location = location };
+	const struct note_floats *found = NULL;
+
+	if (notes->nfloats)
+		found = bsearch(&wanted, notes->floats, notes->nfloats, sizeof(wanted), by_floats_location);
+	return found ? found->floats : 0;
 }

@@ -37,6 +37,11 @@ struct note_site { /* PPN_SITE */
 	const char *operands; /* that follow those of the stapsdt note; NULL: none do */
 };
 
+struct note_floats { /* PPN_FLOATS */
+	uint64_t location;
+	uint32_t floats;
+};
+
 struct note_type { /* PPN_TYPE */
 	uint64_t at;
 	uint64_t key;
@@ -51,7 +56,8 @@ struct notes {
 	struct note_signature *signatures; /* by key, one a key */
 	struct note_site *sites;           /* by location, one a location */
 	struct note_type *types;           /* by key, one a key */
-	size_t nnotes, nsignatures, nsites, ntypes;
+	struct note_floats *floats;        /* by location, one a location */
+	size_t nnotes, nsignatures, nsites, ntypes, nfloats;
 };
 
 /* Reads all note sections, and the build-id. Damage in a note is a warning of the image. */
@@ -60,6 +66,8 @@ void notes_release(struct notes *notes);
 
 const struct note_signature *notes_signature(const struct notes *notes, uint64_t key);
 const struct note_site *notes_site(const struct notes *notes, uint64_t location);
+/* Which operands of the site are floating numbers: bit 0 for the first. */
+uint32_t notes_floats(const struct notes *notes, uint64_t location);
 
 /* UTF-8 without control characters: fit to be printed. */
 bool text_is_clean(const char *text, size_t length);

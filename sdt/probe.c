@@ -125,12 +125,32 @@ static bool is_writable(const struct pp_image *image, uint64_t address)
 }
 
 /* dtrace(1) and sys/sdt.h call the semaphore of a:b a_b_semaphore. */
-static bool is_named_semaphore(const struct making *m, const struct note *note, uint64_t address)
+static void name_semaphore(const struct note *note, char *name, size_t room)
+{
+	snprintf(name, room, "%s_%s_semaphore", note->provider, note->name);
+}
+
+/*
+ * A semaphore in .bss is written by hand, so it must be a variable of that name: any other place may be anything. The
+ * data in front of it, by which it is found in a process, must be in the file.
+ */
+static bool is_semaphore_in_bss(struct making *m, const struct note *note, uint64_t address)
 {
 	char name[2 * NOTE_NAME_MAX + sizeof("__semaphore")];
 
-	snprintf(name, sizeof(name), "%s_%s_semaphore", note->provider, note->name);
-	return image_names_place(m->image, name, address);
+	for (size_t i = 0; i < m->image->nsegments; i++) {
+		const struct image_segment *s = &m->image->segments[i];
+		uint64_t at = address - s->address;
+
+		if (address < s->address || at >= s->memsz)
+			continue;
+		if (!(s->flags & PF_W) || s->flags & PF_X || !s->filesz || at < s->filesz || s->memsz - at < sizeof(uint16_t) ||
+		    address % sizeof(uint16_t))
+			return false;
+		name_semaphore(note, name, sizeof(name));
+		return image_names_object(m->image, name, address, sizeof(uint16_t));
+	}
+	return false;
 }
 
 /*
@@ -138,26 +158,32 @@ static bool is_named_semaphore(const struct making *m, const struct note *note, 
  * the section .probes, or have the name that a program must use in its own code, and all begin as 0
  * (doc/design.md has the survey).
  */
-static char *semaphore_fault(struct making *m, const struct note *note, const struct pp_site *site)
+static char *semaphore_fault(struct making *m, const struct note *note, struct pp_site *site)
 {
 	static char no_memory[] = "not enough memory to say what is wrong with its semaphore";
 	struct arena *arena = &m->image->arena;
 	unsigned long long address = site->semaphore;
-	char value[2], *fault;
+	char name[2 * NOTE_NAME_MAX + sizeof("__semaphore")], value[2], *fault;
 	uint64_t offset;
 
-	if (!find_offset(m->image, site->semaphore, PF_W, &offset) || !find_offset(m->image, site->semaphore + 1, PF_W, &offset))
+	name_semaphore(note, name, sizeof(name));
+	if (!find_offset(m->image, site->semaphore, PF_W, &offset) || !find_offset(m->image, site->semaphore + 1, PF_W, &offset)) {
+		site->semaphore_in_bss = is_semaphore_in_bss(m, note, site->semaphore);
+		if (site->semaphore_in_bss)
+			return NULL;
 		fault = arena_printf(arena, "its semaphore, at %#llx, is in .bss and not in the file, where the kernel could count "
-		                            "it up; give it the section " SEMAPHORE_SECTION ", as dtrace -G does", address);
-	else if (site->semaphore - m->semaphores.start >= m->semaphores.size &&
-	         !is_named_semaphore(m, note, site->semaphore))
+		                            "it up, and no variable %s is there, so that it may be any variable of the program; "
+		                            "give it the section " SEMAPHORE_SECTION ", as dtrace -G does", address, name);
+	} else if (site->semaphore - m->semaphores.start >= m->semaphores.size &&
+	           !image_names_place(m->image, name, site->semaphore)) {
 		fault = arena_printf(arena, "its semaphore, at %#llx, is neither in section " SEMAPHORE_SECTION " nor called "
-		                            "%s_%s_semaphore: it may be any variable of the program, which arming would change",
-		                     address, note->provider, note->name);
-	else if (file_read(m->file, offset - 1, sizeof(value), value) || value[0] || value[1])
+		                            "%s: it may be any variable of the program, which arming would change",
+		                     address, name);
+	} else if (file_read(m->file, offset - 1, sizeof(value), value) || value[0] || value[1]) {
 		fault = arena_printf(arena, "its semaphore, at %#llx, is not 0 in the file, so it is another variable", address);
-	else
+	} else {
 		return NULL;
+	}
 	return fault ? fault : no_memory;
 }
 
@@ -188,6 +214,7 @@ static void take(struct making *m, const struct note *note)
 	}
 	site->noted = true;
 	site->operands = (char *)note->operands;
+	site->floats = notes_floats(m->notes, note->location);
 	m->n++;
 }
 

@@ -248,14 +248,11 @@ int image_symbol(const struct pp_image *image, const char *name, uint64_t *addre
 	return 0;
 }
 
-bool image_names_place(const struct pp_image *image, const char *name, uint64_t address)
+/* The first symbol of the name at or behind the address, an index among those by name; symbols->n: there is none. */
+static size_t find_place(const struct image_symbols *symbols, const char *name, uint64_t address)
 {
-	struct image_symbols *symbols;
-	size_t low = 0, high;
+	size_t low = 0, high = symbols->n;
 
-	if (symbols_of(image, &symbols) || index_names(symbols))
-		return false;
-	high = symbols->n;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		int order = strcmp(symbols->names[middle]->name, name);
@@ -265,7 +262,35 @@ bool image_names_place(const struct pp_image *image, const char *name, uint64_t 
 		else
 			high = middle;
 	}
-	return low < symbols->n && symbols->names[low]->address == address && !strcmp(symbols->names[low]->name, name);
+	return low;
+}
+
+bool image_names_place(const struct pp_image *image, const char *name, uint64_t address)
+{
+	struct image_symbols *symbols;
+	size_t i;
+
+	if (symbols_of(image, &symbols) || index_names(symbols))
+		return false;
+	i = find_place(symbols, name, address);
+	return i < symbols->n && symbols->names[i]->address == address && !strcmp(symbols->names[i]->name, name);
+}
+
+bool image_names_object(const struct pp_image *image, const char *name, uint64_t address, uint64_t size)
+{
+	struct image_symbols *symbols;
+
+	if (symbols_of(image, &symbols) || index_names(symbols))
+		return false;
+	for (size_t i = find_place(symbols, name, address); i < symbols->n; i++) {
+		const struct symbol *s = symbols->names[i];
+
+		if (s->address != address || strcmp(s->name, name))
+			return false;
+		if (s->type == STT_OBJECT && s->size >= size)
+			return true;
+	}
+	return false;
 }
 
 /* Behind a name and its parameters may stand const, & and the compiler's [clone .x]; the name is cut off in front of '('. */

@@ -746,6 +746,64 @@ START_TEST(by_hand)
 END_TEST
 
 /* An argument called pid is meant before the process is; its number still names it. */
+/* ---- floating-point numbers: what C says of the same two --------------------------------------------------------- */
+
+static struct pp_site floating = { .probe = &untyped_probe, .operands = "4@%eax 8@%r13 4f@%ecx 8f@%rdx 4@%eax", .floats = 3 };
+
+static const char *const comparisons[] = { "<", "<=", ">", ">=", "==", "!=" };
+
+static bool compared(double x, int comparison, double y)
+{
+	return comparison == 0 ? x < y : comparison == 1 ? x <= y : comparison == 2 ? x > y : comparison == 3 ? x >= y
+	       : comparison == 4 ? x == y : x != y;
+}
+
+START_TEST(floats_as_c_would)
+{
+	static const double values[] = {
+		0.0, -0.0, 1, -1, 1.2, -1.2, 1.5, 2, 3, 255, 1e-310, -1e-310, 5e-324, 1e-45, 1e-38, 1e38, -1e38, 1e300, -1e300,
+		(double)INT64_MAX, (double)INT64_MIN, 1.0 / 3, __builtin_inf(), -__builtin_inf(), __builtin_nan(""),
+		-__builtin_nan(""), 1.7976931348623157e308, -1.7976931348623157e308, 16777217,
+	};
+	static const char *const constants[] = {
+		"0", "-0", "0.0", "-0.0", "1", "-1", "1.2", "-1.2", "(1.5)", "-(2.0)", "+3", "255", "0xff", "'\\x02'", "1e300", "-1e300",
+		"1e999", "-1e999", "1e-310", "5e-324", "1E-45", "1e38", "18446744073709551615", "-9223372036854775807",
+		"0.3333333333333333333333", "1.7976931348623157e+308", "16777217",
+	};
+	static const double meant[] = {
+		0, 0, 0, -0.0, 1, -1, 1.2, -1.2, 1.5, -2, 3, 255, 255, 2, 1e300, -1e300, __builtin_inf(), -__builtin_inf(), 1e-310,
+		5e-324, 1e-45, 1e38, 18446744073709551615.0, -9223372036854775808.0, 1.0 / 3, 1.7976931348623157e308, 16777217,
+	};
+	static const char *const arguments[] = { "arg0", "arg1", "arg2", "arg3" };
+	static const int reversed[] = { 2, 3, 0, 1, 4, 5 };
+	char expr[128];
+
+	for (size_t v = 0; v < sizeof(values) / sizeof(*values); v++) {
+		float narrow = (float)values[v];
+		uint32_t narrow_bits;
+
+		memcpy(&registers[13], &values[v], 8);
+		registers[2] = registers[13];
+		memcpy(&narrow_bits, &narrow, 4);
+		registers[0] = 0xa5a5a5a500000000 | narrow_bits; /* what is above its 4 bytes is not its own */
+		registers[1] = registers[0];
+		for (size_t c = 0; c < sizeof(constants) / sizeof(*constants); c++)
+			for (int op = 0; op < 6; op++)
+				for (int a = 0; a < 4; a++) {
+					double x = a % 2 ? values[v] : narrow, y = a % 2 ? meant[c] : (float)meant[c];
+
+					snprintf(expr, sizeof(expr), "%s %s %s", arguments[a], comparisons[op], constants[c]);
+					ck_assert_msg(passes(&floating, expr) == compared(x, op, y), "%s, which is %a", expr, x);
+					snprintf(expr, sizeof(expr), "arg4 * 0 != 1 && (%s %s %s)", constants[c],
+					         comparisons[reversed[op]], arguments[a]);
+					ck_assert_msg(passes(&floating, expr) == compared(x, op, y), "%s, which is %a", expr, x);
+				}
+	}
+	registers[13] = 0x3ff3333333333333; /* 1.2, by a signature's class */
+	ck_assert(passes(&site, "f == 1.2 && f > 1.19 && 2 > f"));
+}
+END_TEST
+
 START_TEST(names_of_its_own)
 {
 	args[INT].name = "pid";
@@ -788,8 +846,19 @@ START_TEST(refused)
 		{ "arg15 == 1",
 		  "'arg15' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and there are pid, "
 		  "tid and comm\narg15 == 1\n^" },
-		{ "1 + f", "'f' is a floating-point number, and filters know integers and strings only\n1 + f\n    ^" },
-		{ "i > 1.5", "filters know integers only\ni > 1.5\n     ^" },
+		{ "1 + f", "'f' is a floating-point number: compare it with a constant\n1 + f\n    ^" },
+		{ "f", "'f' is a floating-point number: compare it with a constant\nf\n^" },
+		{ "!f", "'f' is a floating-point number: compare it with a constant\n!f\n ^" },
+		{ "f == l", "'f' is a floating-point number: compare it with a constant\nf == l\n^" },
+		{ "f =~ \"1\"", "'f' is a floating-point number: compare it with a constant\nf =~ \"1\"\n^" },
+		{ "f && 1", "'f' is a floating-point number: compare it with a constant\nf && 1\n^" },
+		{ "i > 1.5",
+		  "a number with a point or an exponent can only be compared with a floating-point argument\ni > 1.5\n    ^" },
+		{ "f > 1.5 + 1",
+		  "a number with a point or an exponent can only be compared with a floating-point argument\nf > 1.5 + 1\n    ^" },
+		{ "1.5 > 1", "a number with a point or an exponent can only be compared with a floating-point argument\n1.5 > 1\n^" },
+		{ "f > 1.", "no digits follow the point\nf > 1.\n     ^" },
+		{ "f > 1e", "'e' is no digit of a number of base 10\nf > 1e\n     ^" },
 		{ "i > 12ab", "'a' is no digit of a number of base 10\ni > 12ab\n      ^" },
 		{ "i > 10u", "'u' is no digit of a number of base 10\ni > 10u\n      ^" },
 		{ "i > 089", "'8' is no digit of a number of base 8\ni > 089\n     ^" },
@@ -839,7 +908,7 @@ START_TEST(refused)
 		  "'sise' is no field of 'struct request': it has s1, c, u2, i4, len, path, raw, kind, more, far, wide, tag, in, w, "
 		  "all, done, five, away\nreq->sise > 1\n     ^" },
 		{ "1 == req . in", "'in' is neither an integer nor a string: it is of type 'struct inner'\n1 == req . in\n           ^" },
-		{ "req->w > 1", "'req->w' is a floating-point number, and filters know integers and strings only\nreq->w > 1\n^" },
+		{ "req->w > 1", "'req->w' is a floating-point field, and filters read integer and string fields only\nreq->w > 1\n^" },
 		{ "req->path", "'req->path' is a string: compare it with one in quotes, by ==, != or =~\nreq->path\n^" },
 		{ "req->tag == 0", "'req->tag' is a string: compare it with one in quotes, by ==, != or =~\nreq->tag == 0\n^" },
 		{ "req->len == \"a\"", "an integer is compared with a string\nreq->len == \"a\"\n^" },
@@ -1057,6 +1126,7 @@ int main(void)
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, as_c_would);
 	tcase_add_test(tc, by_hand);
+	tcase_add_test(tc, floats_as_c_would);
 	tcase_add_test(tc, names_of_its_own);
 	tcase_add_test(tc, refused);
 	tcase_add_test(tc, limits);

@@ -641,6 +641,50 @@ START_TEST(newer_notes)
 }
 END_TEST
 
+START_TEST(floats)
+{
+	static const struct {
+		uint64_t base, moved;
+	} cases[] = { { BASE, 0 }, { BASE + 0x10000, 0x10000 } };
+
+	for (size_t i = 0; i < 2 * COUNT(cases); i++) {
+		struct elf elf = { .is_32 = i % 2, .base = cases[i / 2].base };
+		uint64_t moved = cases[i / 2].moved;
+		struct pp_image *image;
+		struct bytes desc = { 0 };
+		const struct pp_probe *probe;
+
+		/* found by what the site's own note says, before it is moved */
+		elf_note(&elf, CODE + 5 - moved, BASE, 0, "p", "n", "4@%eax 8@%rdx");
+		elf_note(&elf, CODE + 6 - moved, BASE, 0, "p", "n", "4@%eax 8@%rdx");
+		elf_note(&elf, CODE + 7 - moved, BASE, 0, "p", "twice", "4@%eax");
+		elf_note(&elf, CODE + 8 - moved, BASE, 0, "p", "same", "4@%eax");
+		elf_note(&elf, CODE + 9 - moved, BASE, 0, "p", "none", "4@%eax");
+		elf_floats(&elf, CODE + 8 - moved, 1, 0);
+		elf_floats(&elf, CODE + 5 - moved, 3, 7); /* with more than is known */
+		elf_floats(&elf, CODE + 7 - moved, 1, 0); /* two that differ */
+		elf_floats(&elf, CODE + 7 - moved, 2, 0);
+		elf_floats(&elf, CODE + 8 - moved, 1, 0);
+		elf_floats(&elf, CODE + 100, UINT32_MAX, 0); /* nobody's */
+		put_string(&desc, "short");
+		put_note(&elf, &elf.ppn, "ppn", PPN_FLOATS, &desc);
+		image = open_elf(&elf);
+		warns(image, 0, "it is too short");
+		probe = find(image, "p", "n");
+		ck_assert_uint_eq(pp_probe_sites(probe), 2);
+		ck_assert_uint_eq(pp_probe_site(probe, 0)->floats, 3);
+		ck_assert_uint_eq(pp_probe_site(probe, 1)->floats, 0);
+		ck_assert_str_eq(pp_site_operands(pp_probe_site(probe, 0)), "4@%eax 8@%rdx");
+		ck_assert_uint_eq(pp_probe_site(find(image, "p", "twice"), 0)->floats, 0);
+		ck_assert_uint_eq(pp_probe_site(find(image, "p", "same"), 0)->floats, 1);
+		ck_assert_uint_eq(pp_probe_site(find(image, "p", "none"), 0)->floats, 0);
+		pp_image_free(image);
+		elf_free(&elf);
+		free(desc.data);
+	}
+}
+END_TEST
+
 /* ---- damage ------------------------------------------------------------------------ */
 
 START_TEST(not_probed_files)
@@ -1057,6 +1101,7 @@ static void busy(struct elf *elf)
 	elf_signature(elf, ppn_key("p", "g"), 12, PPN_KIND_FUNCTION, 0, "h.c", "g(int)", "v:void", NULL);
 	elf_signatures(elf, start, "h.c");
 	elf_site(elf, CODE + 2, 12, PPN_FLAG_TAIL);
+	elf_floats(elf, CODE + 3, 1, 0);
 	elf_symbol(elf, "f", CODE, 3, FUNCTION);
 	elf_symbol(elf, "g", DATA, 8, ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT));
 	elf_finish(elf);
@@ -1290,6 +1335,7 @@ int main(void)
 	tcase_add_test(tcase, equal_sites);
 	tcase_add_test(tcase, far_sites);
 	tcase_add_test(tcase, prelink);
+	tcase_add_test(tcase, floats);
 	tcase_add_loop_test(tcase, machines, 0, 2);
 	tcase_add_test(tcase, no_notes);
 	tcase_add_test(tcase, build_ids);

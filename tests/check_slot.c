@@ -7,6 +7,8 @@
 #include <check.h>
 #include <errno.h>
 #include <probepoint.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,8 +119,10 @@ static void set_up(void)
 	((struct life *)(text + TEXT_LIFE))->alive = 1;
 	((struct life *)(text + TEXT_LIFE))->pid = getpid();
 	agent_thread.tid = gettid();
-	agent_thread.stack_low = (uintptr_t)stack;
-	agent_thread.stack_last = (uintptr_t)stack + TEST_STACK - 8;
+	agent.calls = 1;
+	agent.has_ticks = slot_clock_invariant();
+	agent_thread.sure_low = (uintptr_t)stack;
+	agent_thread.sure_last = (uintptr_t)stack + TEST_STACK - 8;
 }
 
 static int read_memory(void *arg, uint64_t address, void *to, size_t size)
@@ -423,6 +427,189 @@ START_TEST(several)
 }
 END_TEST
 
+/*
+ * Without system calls and with nothing known of the stack, a load near the stack pointer is read if it lies in the page
+ * of the byte below, and is a fault elsewhere, to the last byte of a stack. With calls it is read wherever it is.
+ */
+START_TEST(at_the_end)
+{
+	static const int64_t offsets[] = { -8, 0, 8, 240, 1000 };
+	struct fetch_step steps[] = { { FETCH_REG, SLOT_STACK, 0, 0, 0 }, { FETCH_IMM, 0, 0, 0, 0 }, { FETCH_ADD, 0, 0, 0, 0 },
+		                      { FETCH_LOAD, 8, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct program program = { .fetch = { .steps = steps, .nsteps = 5, .nargs = 1, .kind = { PP_SIGNED } } };
+	uint8_t depths[5];
+	long read = 0, faults = 0;
+
+	set_up();
+	program.depths = depths;
+	area->record_until = AGENT_RECORD_ALWAYS;
+	for (unsigned i = 0; i < 2 * sizeof(offsets) / sizeof(*offsets); i++) {
+		const int64_t offset = offsets[i / 2];
+		const bool calls = i & 1 && !no_vm_readv;
+
+		if (offset < -RED_ZONE)
+			continue; /* the slot itself writes there */
+		steps[1].value = offset;
+		agent.calls = calls;
+		ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
+		ck_assert_uint_gt(make_slot(&program, 1), 0);
+		new_inputs();
+		for (char *sp = stack + TEST_STACK - PAGE - 512; sp <= stack + TEST_STACK; sp += 16) {
+			const char *at = sp + offset;
+			const bool mapped = at + 8 <= stack + TEST_STACK;
+			const bool sure = at + 8 <= (char *)(((uintptr_t)sp - 1) & -PAGE) + PAGE;
+			const struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING);
+			/* Farther away C decides, which knows the stack pointer only to some words. */
+			const bool unclear = sure && !calls && offset > 248 && ((uintptr_t)sp & (PAGE - 1)) < 256;
+			uint64_t is = 0;
+
+			for (size_t k = 0; k < TEST_STACK; k += 8)
+				*(uint64_t *)(stack + k) = (uintptr_t)stack + k;
+			agent_thread.sure_low = agent_thread.sure_last = 0;
+			ring->head = 0;
+			ring->limit = AGENT_RING_SIZE;
+			slot_registers[SLOT_STACK] = (uintptr_t)sp;
+			slot_run();
+			is = r->value[0];
+			ck_assert_uint_eq(ring->head, 24);
+			if (unclear && r->faults)
+				continue;
+			if (mapped && (sure || calls))
+				ck_assert_msg(!r->faults && is == (uintptr_t)at, "%lld(sp), sp %#lx below the end: %s, %#llx",
+				              (long long)offset, (long)(stack + TEST_STACK - sp), r->faults ? "fault" : "read",
+				              (unsigned long long)is);
+			else
+				ck_assert_msg(r->faults == 1 && !is, "%lld(sp), sp %#lx below the end: read, %#llx",
+				              (long long)offset, (long)(stack + TEST_STACK - sp), (unsigned long long)is);
+			read += !r->faults;
+			faults += r->faults;
+		}
+	}
+	ck_assert_int_gt(read, 1000);
+	ck_assert_int_gt(faults, 100);
+}
+END_TEST
+
+/*
+ * Pages of the thread's own stack are asked for once, and then read without a system call; not those behind a guard page,
+ * not on another stack, and not deeper than was asked.
+ */
+START_TEST(own_stack)
+{
+	struct fetch_step steps[] = { { FETCH_REG, SLOT_ONE, 0, 0, 0 }, { FETCH_LOAD, 8, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct program program = { .fetch = { .steps = steps, .nsteps = 3, .nargs = 1, .kind = { PP_SIGNED } } };
+	const struct { int sp, at; bool calls, guard, other; int wanted; } hits[] = {
+		{ 2 * PAGE + 512, 4 * PAGE + 64, false, false, false, 0 },
+		{ 2 * PAGE + 512, 4 * PAGE + 64, true, false, false, 1 },
+		{ 2 * PAGE + 512, 4 * PAGE + 64, false, false, false, 1 },
+		{ 2 * PAGE + 512, 3 * PAGE - 4, false, false, false, 1 },
+		{ 3 * PAGE + 512, 5 * PAGE - 8, false, false, false, 1 },
+		{ 3 * PAGE + 512, 5 * PAGE - 4, false, false, false, 0 },
+		{ 3 * PAGE + 512, 5 * PAGE + 8, false, false, false, 0 },
+		{ 1 * PAGE + 2048, 4 * PAGE + 64, false, false, false, 0 },
+		{ 2 * PAGE + 512, 4 * PAGE + 64, true, true, true, 0 },
+		{ 2 * PAGE + 512, 5 * PAGE + 64, true, true, true, 1 },
+		{ 2 * PAGE + 512, 5 * PAGE + 64, false, true, false, 0 },
+		{ 2 * PAGE + 512, 3 * PAGE + 64, true, true, false, 1 },
+		{ 2 * PAGE + 512, 3 * PAGE + 64, false, true, false, 1 },
+	};
+	uint8_t depths[3];
+
+	set_up();
+	if (no_vm_readv)
+		return;
+	program.depths = depths;
+	ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
+	ck_assert_uint_gt(make_slot(&program, 1), 0);
+	area->record_until = AGENT_RECORD_ALWAYS;
+	agent.main_end = (uintptr_t)stack + TEST_STACK;
+	agent.main_low = (uintptr_t)stack;
+	agent_thread.sure_low = agent_thread.sure_last = 0;
+	for (size_t i = 0; i < sizeof(hits) / sizeof(*hits); i++) {
+		const struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING);
+
+		new_inputs();
+		if (hits[i].other)
+			agent_thread.sure_low = agent_thread.sure_last = 0;
+		agent.calls = hits[i].calls;
+		ring->head = 0;
+		ring->limit = AGENT_RING_SIZE;
+		slot_registers[SLOT_STACK] = (uintptr_t)stack + hits[i].sp;
+		slot_registers[SLOT_ONE] = (uintptr_t)stack + hits[i].at;
+		mprotect(stack + 4 * PAGE, PAGE, hits[i].guard ? PROT_NONE : PROT_READ | PROT_WRITE);
+		slot_run();
+		mprotect(stack + 4 * PAGE, PAGE, PROT_READ | PROT_WRITE);
+		ck_assert_msg((r->faults == 0) == hits[i].wanted, "hit %zu: %s", i, r->faults ? "fault" : "read");
+		if (!r->faults)
+			ck_assert(!memcmp(&r->value[0], stack + hits[i].at, 8));
+	}
+}
+END_TEST
+
+static atomic_bool scribbled_enough;
+
+/* Writes what no record or ring can be, over and over, into all that a peer can write. */
+static void *scribble(void *unused)
+{
+	volatile uint64_t *data = (uint64_t *)((char *)ring + AGENT_DATA_IN_RING);
+	uint64_t n = seed | 1;
+
+	while (!scribbled_enough) {
+		n ^= n << 13, n ^= n >> 7, n ^= n << 17;
+		switch (n >> 60) {
+		case 0: *(volatile uint64_t *)&ring->taken = n; break;
+		case 1: *(volatile uint64_t *)&ring->limit = n >> 20; break;
+		case 2: *(volatile uint64_t *)&ring->limit = ring->head + AGENT_RING_SIZE; break;
+		case 3: *(volatile uint64_t *)&ring->taken = ring->limit - AGENT_RING_SIZE; break;
+		case 4: *(volatile uint32_t *)&ring->turns = n; break;
+		case 5: *(volatile uint64_t *)&ring->head = n >> 30 & ~7ull; break;
+		default: /* point and words of a record of three words; and back */
+			for (unsigned i = 0; i < 64; i++) {
+				volatile uint64_t *word = &data[3 * ((n + i) % 9000) + 1];
+				uint64_t was = *word;
+
+				*word = n | 0x7fffffff;
+				*word = was;
+			}
+		}
+	}
+	return unused;
+}
+
+START_TEST(scribbled)
+{
+	struct fetch_step steps[] = { { FETCH_REG, SLOT_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct program program = { .fetch = { .steps = steps, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
+	uint8_t depths[2];
+	pthread_t thread;
+	struct timespec from, now;
+	uint64_t hits = 0;
+
+	set_up();
+	program.depths = depths;
+	ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
+	ck_assert_uint_gt(make_slot(&program, 7), 0);
+	new_stack();
+	new_inputs();
+	area->record_until = AGENT_RECORD_ALWAYS;
+	area->overwrite = 1;
+	agent_thread.ring[3] = ring;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	ck_assert(!pthread_create(&thread, NULL, scribble, NULL));
+	do {
+		for (int i = 0; i < 20000; i++, hits++)
+			slot_run();
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (now.tv_sec - from.tv_sec + (now.tv_nsec - from.tv_nsec) / 1e9 < (getenv("PROBEPOINT_LONG") ? 60 : 1));
+	scribbled_enough = true;
+	pthread_join(thread, NULL);
+	ck_assert_uint_gt(hits, 10000);
+	/* The next ring and the table of places are untouched. */
+	for (size_t i = 0; i < AGENT_RING_SIZE; i++)
+		ck_assert(!((char *)ring)[area_ring_stride + AGENT_DATA_IN_RING + i] && !((char *)area)[area_places_at + i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("slot");
@@ -434,6 +621,9 @@ int main(void)
 	tcase_add_test(tc, as_interpreted);
 	tcase_add_test(tc, not_recorded);
 	tcase_add_test(tc, several);
+	tcase_add_test(tc, at_the_end);
+	tcase_add_test(tc, own_stack);
+	tcase_add_test(tc, scribbled);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

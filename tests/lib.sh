@@ -127,6 +127,28 @@ took() {
 	us=$((${EPOCHREALTIME/[.,]/} - begin))
 }
 
+# same_in_gdb WANTED GOT: gdb printed what was wanted. gdb 16.3 negates the bits that it keeps of a negative register (it
+# says that (unsigned char)-4999999935 is 191), 13.1 and 18.1 do not. With a gdb that does, a number may be the negative
+# of the wanted one in 8, 16 or 32 bits.
+same_in_gdb() {
+	cmp -s "$1" "$2" && return
+	[ "${gdb_narrows-}" ] || gdb_narrows=$(gdb -nx -batch -ex 'print (int)(unsigned char)-4999999935L' 2>&1)
+	[ "$gdb_narrows" != '$1 = 65' ] || return
+	awk 'NR == FNR { wanted[n = NR] = $0; next }
+		{
+			if (split(wanted[FNR], want) != NF)
+				bad = 1
+			for (i = 1; i <= NF; i++) {
+				sum = want[i] + $i
+				if (want[i] "" != $i "" && sum != 0 && sum != 256 && sum != 65536 && sum != 4294967296)
+					bad = 1
+			}
+		}
+		END { exit bad || FNR != n }' "$1" "$2" || return
+	[ "${gdb_negates-}" ] || part_skipped "signs of some numbers: this gdb negates the bits that it keeps"
+	gdb_negates=1
+}
+
 # json FILTER [FILE]: jq's answer on one line, of text that is one JSON value after another and UTF-8.
 json() {
 	local text

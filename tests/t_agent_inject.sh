@@ -134,3 +134,38 @@ if [ "$(id -u)" = 0 ]; then
 	rm -rf /tmp/probepoint-65534
 	end read
 fi
+
+# ---- a process whose first thread has ended: another one is used, and asked for ----
+
+cat >"$T/first.c" <<'E2'
+#include <pthread.h>
+#include <sys/sdt.h>
+#include <unistd.h>
+
+static void *work(void *unused)
+{
+	for (char byte; read(0, &byte, 1) == 1;)
+		STAP_PROBE(host, later);
+	return unused;
+}
+
+int main(void)
+{
+	pthread_t thread;
+
+	if (!pthread_create(&thread, NULL, work, NULL) && !pthread_create(&thread, NULL, work, NULL))
+		pthread_exit(NULL);
+	return 1;
+}
+E2
+$CC -O2 -pthread -Iinclude -o "$T/first" "$T/first.c" || fail "cannot build"
+mkfifo "$T/first.in"
+"$T/first" <"$T/first.in" & pid=$!
+exec {to}>"$T/first.in"
+wait_for 10 grep -q '^State:.Z' "/proc/$pid/status"
+expect 0 probe-enable -q -s $S --inject -p $pid host:later
+printf 12345 >&$to
+wait_for 10 eval '[ "$(probe-stat --json -s $S | jq ".probes[0].hits")" = 5 ]'
+expect 0 probe-disable -q -s $S
+exec {to}>&-
+wait $pid || fail "a program whose first thread has ended ends with $?"

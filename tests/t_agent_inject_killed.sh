@@ -60,7 +60,7 @@ for i in ${!ways[@]}; do
 done
 touch "$T/go"
 for way in ${ways[@]}; do
-	wait_for 30 test -S "$XDG_RUNTIME_DIR/probepoint/agents/${pids[$way]}" # by itself
+	wait_for 30 has_agent ${pids[$way]} # by itself
 	arms $way "$way, late"
 	end $way "$way, late"
 done

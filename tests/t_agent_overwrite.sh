@@ -8,7 +8,7 @@ need jq
 
 agent_build flight
 begin() {
-	coproc TARGET { export LD_PRELOAD=$AGENT; exec "$T/flight"; }
+	coproc TARGET { under_agent "$T/flight"; }
 	pid=$TARGET_PID
 	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
 	wait_for 10 test -S "$XDG_RUNTIME_DIR/probepoint/agents/$pid"

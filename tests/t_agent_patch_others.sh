@@ -8,7 +8,7 @@
 want "what slots call calls" "agent pthread_setspecific" \
 	"$(nm -u "$B/obj/runtime/agent/entry.o" | awk '$2 != "_GLOBAL_OFFSET_TABLE_" { print $2 }' | sort | tr '\n' ' ' | sed 's/ $//')"
 objdump -d "$B/obj/runtime/agent/entry.o" | grep -q '%[xyz]mm' && fail "what slots call uses vector registers"
-want "exports" "clone dlclose dlopen setns unshare" "$(nm -D --defined-only "$AGENT" | awk '{ print $3 }' | tr '\n' ' ' | sed 's/ $//')"
+want "exports" "capset clone dlclose dlopen initgroups mlockall prctl setegid seteuid setfsgid setfsuid setgid setgroups setns setregid setresgid setresuid setreuid setuid syscall unshare" "$(nm -D --defined-only "$AGENT" | awk '{ print $3 }' | tr '\n' ' ' | sed 's/ $//')"
 
 same() { # WHAT COMMAND...
 	local what=$1

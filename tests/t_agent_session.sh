@@ -8,7 +8,7 @@ need jq
 build_hits
 agent_hits() {
 	start "$1" env LD_PRELOAD="$AGENT" "${2:-$T/hits}"
-	wait_for 10 test -S "$XDG_RUNTIME_DIR/probepoint/agents/${!1}"
+	wait_for 10 has_agent ${!1}
 }
 sums() { # SESSION PROBE: hits filtered idle recorded lost
 	probe-stat --json -s "$1" | jq -r --arg p "$2" '[.probes[] | select(.probe == $p)] |
@@ -207,6 +207,7 @@ elif [ "$(id -u)" = 0 ]; then
 	tracing "$T/traced" --json -s $S
 	say setns
 	say "tick 5"
+	wait_for 20 eval '[ "$(wc -l <"$T/traced")" = 10 ]'
 	kill -INT $tracer
 	wait $tracer
 	want "after setns" 10 "$(count $S app:tick)"

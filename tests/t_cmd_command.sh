@@ -90,3 +90,18 @@ want "descriptors" "$(sh -c 'ls /proc/self/fd | wc -l')" "$(probe-enable -q -s "
 expect 0 probe-disable -q -s "$S"
 signals="sed -n 's/^Sig[BIC][a-z]*:.//p' /proc/self/status | xargs"
 want "signals" "$(sh -c "$signals")" "$(probe-trace -q -f "$T/target" app:tick -- sh -c "$signals")"
+
+# ---- a program of another C library, and an ordinary user: the agent cannot be preloaded, and the kernel may not be used ----
+
+if ! have musl-gcc; then
+	part_skipped "musl programs: no musl-gcc"
+elif [ "$(id -u)" != 0 ]; then
+	part_skipped "musl programs: only root can become an ordinary user"
+else
+	printf 'int main(void) { __asm__ volatile(""); return 3; }\n' >"$T/musl.c"
+	musl-gcc -o "$T/musl" "$T/musl.c" || fail "musl-gcc cannot build"
+	chmod 755 "$T" "$T/musl"
+	want "the program by itself" 3 "$(nobody "$T/musl"; echo $?)"
+	expect 125 nobody env -u XDG_RUNTIME_DIR "$B/bin/probe-enable" -b agent -s $S 'app:*' -- "$T/musl"
+	want_like "what is said" "*'$T/musl'*" "$out"
+fi

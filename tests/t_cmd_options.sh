@@ -57,6 +57,7 @@ table() {
 --for 1s                 |
 --budget 50%             |
 --until-exit             | enable-file
+--system-calls           |
 --inject                 | enable-file enable-command
 --json                   |
 -q                       |

@@ -27,7 +27,7 @@ expect_text 0 probe-stat -q -v -s "$S" <<'E'
   1  0  1  0  0  1  target:say__return  P  T/target
 E
 expect 0 probe-stat --json -s "$S"
-want "keys" '["probes","session","time"]' "$(json keys <<<"$out")"
+want "keys" '["probes","session","time","uncounted"]' "$(json keys <<<"$out")"
 want "keys of a row" \
 	'["abandoned","backend","entries","file","file_state","filtered","hits","idle","lost","missed","pid","probe","recorded","sites","state","under_way"]' \
 	"$(json '.probes[0]|keys' <<<"$out")"

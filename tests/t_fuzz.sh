@@ -11,11 +11,12 @@ seconds=4
 
 # objects SOURCES...: compiles what is not compiled yet; the objects are left in the array made.
 objects() {
-	local source object
+	local source object inside
 	made=()
 	for source; do
 		object=$T/${source//\//_}.o
-		[ -e "$object" ] || clang "${flags[@]}" -c "$source" -o "$object" || fail "$source does not build"
+		[[ $source == runtime/agent/* ]] && inside=-DAGENT_INSIDE || inside=
+		[ -e "$object" ] || clang "${flags[@]}" $inside -c "$source" -o "$object" || fail "$source does not build"
 		made+=("$object")
 	done
 }
@@ -25,7 +26,7 @@ fuzz() {
 	local name=$1 option=$2
 	mkdir -p "$T/$name"
 	objects "tests/fuzz_$name.c" "${@:3}"
-	clang "${flags[@]}" "${made[@]}" -lelf -o "$T/fuzz_$name" || fail "tests/fuzz_$name.c does not build"
+	clang "${flags[@]}" "${made[@]}" -lelf -lbpf -o "$T/fuzz_$name" || fail "tests/fuzz_$name.c does not build"
 	SEEDS=$T/$name "$T/fuzz_$name" -runs=0 >/dev/null 2>&1
 	SEEDS='' "$T/fuzz_$name" $option -rss_limit_mb=2048 -max_total_time=$seconds -artifact_prefix="$T/" "$T/$name" \
 		>"$T/said" 2>&1 || fail "$name: $(grep -v '^#' "$T/said" | head -n 60; for f in "$T"/crash-* "$T"/timeout-*; do

@@ -42,7 +42,7 @@ for flags in -O2 -O0; do
 	check "$flags" kernel 0 10
 	stop p
 	start p env LD_PRELOAD="$AGENT" "$T/fields"
-	wait_for 10 test -S "$XDG_RUNTIME_DIR/probepoint/agents/$p"
+	wait_for 10 grep -q libprobepoint-agent /proc/$p/maps
 	check "$flags" agent 0 5 # it takes eight sessions on a site
 	check "$flags" agent 5 10
 	stop p

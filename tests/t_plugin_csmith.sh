@@ -8,7 +8,7 @@ inc=
 for dir in /usr/include/csmith /usr/include/csmith-*; do [ -f "$dir/csmith.h" ] && inc=$dir; done
 [ "$inc" ] || skip "csmith's headers are not installed"
 
-count=${COUNT:-6} first=${SEED:-$RANDOM}
+count=${COUNT:-4} first=${SEED:-$RANDOM}
 [ "${PROBEPOINT_LONG-}" ] && count=${COUNT:-500}
 echo "seeds from $first"
 one() {
@@ -18,7 +18,7 @@ one() {
 	(cd "$dir" && csmith --seed "$seed" --max-funcs 12 --no-volatile-pointers >p.c) || return 1
 	$GCC -w -I"$inc" -O1 "$dir/p.c" -o "$dir/plain" || { rm -r "$dir"; return 0; }
 	timeout 5 "$dir/plain" >"$dir/plain.out" 2>&1 || { rm -r "$dir"; return 0; } # does not end, or not well
-	for flags in "-O0 -g" "-O1 -g -fchecking" "-O2 -g -fchecking" "-O3 -fchecking" "-Os -g -flto"; do
+	for flags in "-O0 -g" "-O1 -g -fchecking $COMPARE" "-O2 -g -fchecking $COMPARE" "-O3 -fchecking" "-Os -g -flto"; do
 		$GCC -w -I"$inc" $flags "${with[@]}" "$dir/p.c" -o "$dir/probed" >"$dir/log" 2>&1 || {
 			# -g may matter to GCC itself
 			$GCC -w -I"$inc" $flags $COMPARE "$dir/p.c" -o "$dir/probed" >/dev/null 2>&1 || { rm -r "$dir"; return 0; }

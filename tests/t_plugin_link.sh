@@ -55,7 +55,16 @@ check_sites() {
 
 linkers=bfd
 have ld.lld && linkers="bfd lld" || part_skipped "lld is not installed"
-for flags in -O0 -O2 "-O0 -fPIC" "-O2 -ffunction-sections" "-O0 -ffunction-sections -g" "-O2 -flto" "-O0 -flto"; do
+option_sets <<E
+-O0
+-O2 -ffunction-sections
+-O2 -flto
+long -O2
+long -O0 -fPIC
+long -O0 -ffunction-sections -g
+long -O0 -flto
+E
+for flags in "${sets[@]}"; do
 	(cd "$T" && $GXX $flags "${with[@]}" -c a.cc b.cc) || fail "$flags: does not build"
 	for ld in $linkers; do
 		[[ $flags == *-flto* && $ld = lld ]] && continue # needs LLVM's own objects

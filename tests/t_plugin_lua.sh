@@ -3,7 +3,13 @@
 # Lua, every function probed: the interpreter's results stay, and its sites are there for all readers.
 . tests/plugin/lib.sh
 need readelf
-debian_source lua5.4
+# The short form takes the builds that t_lua_*.sh share. The long form has builds of its own, compiled twice each.
+if [ "${PROBEPOINT_LONG-}" ]; then
+	debian_source lua5.4
+else
+	. tests/lua/lib.sh
+	lua_need plain-O0 plain-O2 probed-O0 probed-O2
+fi
 probed '*'
 mkdir "$T/inc"
 echo '#define DEB_HOST_MULTIARCH "x86_64-linux-gnu"' >"$T/inc/lua5.4-deb-multiarch.h"
@@ -46,12 +52,24 @@ build() {
 	done | xargs -P 2 -I{} sh -c 'f=$1 to=$2; shift 2; exec "$@" -c "$f" -o "$to/$(basename "$f" .c).o"' sh {} "$to" \
 		$GCC -I"$T/inc" -DLUA_USE_LINUX "$@" || fail "$*: does not build"
 	$GCC "$@" "$to"/*.o -lm -ldl -Wl,-E -o "$to/lua" 2>"$to/log" || { cat "$to/log"; fail "$*: does not link"; }
-	"$to/lua" "$T/script.lua" >"$to/out" 2>&1 || { cat "$to/out"; fail "$*: ends with $?"; }
 }
 
-for flags in -O0 "-O2 -flto" -O2; do
-	build "$T/plain" $flags
-	build "$T/probed" $flags "${with[@]}"
+option_sets <<E
+-O0
+long -O2 -flto
+-O2
+E
+for flags in "${sets[@]}"; do
+	if [ "${PROBEPOINT_LONG-}" ]; then
+		build "$T/plain" $flags
+		build "$T/probed" $flags "${with[@]}"
+	else
+		mkdir -p "$T/plain" "$T/probed"
+		cp "$LUA/plain$flags/lua" "$T/plain" && cp "$LUA/probed$flags/lua" "$T/probed" || fail "$flags: no Lua"
+	fi
+	for kind in plain probed; do
+		"$T/$kind/lua" "$T/script.lua" >"$T/$kind/out" 2>&1 || { cat "$T/$kind/out"; fail "$kind, $flags: ends with $?"; }
+	done
 	cmp "$T/plain/out" "$T/probed/out" || fail "$flags: other results"
 	n=$(sites "$T/probed/lua" | wc -l)
 	functions=$(names "$T/probed/lua" | grep -c __entry)

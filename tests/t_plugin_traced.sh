@@ -12,7 +12,7 @@ cd "$T" || exit 1
 traced() {
 	local seed=$1 count=$2
 	shift 2
-	{ ./gen "$seed" "$count" p 255 && $GCC -w "$@" "${with[@]}" p.c -o p; } >log 2>&1 || { cat log; fail "seed $seed, $*: does not build"; }
+	{ ./gen "$seed" "$count" p 255 && compile $GCC -w "$@" "${with[@]}" p.c -o p; } >log 2>&1 || { cat log; fail "seed $seed, $*: does not build"; }
 	probe-list p --json >list || fail "seed $seed, $*: probe-list"
 	ASAN_OPTIONS=detect_leaks=0 probe-trace -q --json 'p:*' -- ./p >trace 2>log || { cat log; fail "seed $seed, $*: probe-trace"; }
 	n=$(python3 "$SOURCES/compare.py" list trace p.expected 2>&1) || fail "seed $seed, $*: $n"

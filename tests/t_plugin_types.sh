@@ -72,7 +72,14 @@ int main(void)
 	return take(give(&r), &h, RED, MANY, 0, 0, r);
 }
 E
-for flags in -O0 -O2 "-O2 -flto" "-O2 -g -flto -fno-fat-lto-objects" "-O1 -fno-toplevel-reorder"; do
+option_sets <<'E'
+-O0
+-O2 -g -flto -fno-fat-lto-objects
+long -O2
+long -O2 -flto
+long -O1 -fno-toplevel-reorder
+E
+for flags in "${sets[@]}"; do
 	$GCC -w $flags "${with[@]}" fields.c -o fields && ./fields >shown || fail "$flags: fields.c"
 	probe-list fields --json -v >list || fail "$flags: not read"
 	[ "$(probe-list fields 2>&1 >/dev/null)" = "" ] || fail "$flags: warnings"
@@ -123,7 +130,12 @@ int main()
 	return take(&d, b, "x", &o, ns::mode::OFF) < 0;
 }
 E
-for flags in -O0 -O2 "-O2 -flto"; do
+option_sets <<'E'
+-O2
+long -O0
+long -O2 -flto
+E
+for flags in "${sets[@]}"; do
 	$GXX -w $flags "${with[@]}" x.cc -o x && ./x >shown || fail "$flags: x.cc"
 	probe-list x --json -v >list || fail "$flags: not read"
 	want "$flags: derived" "$(cat shown)" "$(args take__entry d '.fields[] | "\(.name) \(.offset)"' | tr -d '"' | sed 's/ref .*/ref/' | tr '\n' ' ')"
@@ -141,7 +153,13 @@ done
 	for ((i = 1; i <= 20; i++)); do echo "$([ $i = 1 ] || echo ,) $((i * -11))"; done
 	echo ') != -231; }'
 } >many.c
-for flags in -O0 -O2 -O3 "-O2 -flto"; do
+option_sets <<'E'
+-O0
+-O2
+long -O3
+long -O2 -flto
+E
+for flags in "${sets[@]}"; do
 	$GCC $flags "${with[@]}" many.c -o many && ./many || fail "$flags: many.c"
 	want "$flags: operands in stapsdt" 12 "$(sites many | grep many__entry | cut -d' ' -f2- | wc -w)"
 	want "$flags: operands for us" 20 "$(probe-list many --json | jq -r '.probes[] | select(.name == "take_many__entry") | .sites[0].operands' | wc -w)"
@@ -165,7 +183,7 @@ $GCC -w -O2 "${with[@]}" fields.c -o broken || fail broken
 start=$(readelf -SW broken | awk '/\.note\.probepoint/ { sub(/.*NOTE/, ""); print $2, $3; exit }')
 offset=$((16#${start% *})) length=$((16#${start#* }))
 seed=${SEED:-$RANDOM} && echo "seed $seed" && RANDOM=$seed
-for ((i = 0; i < 150; i++)); do
+for ((i = 0; i < ${PROBEPOINT_LONG:+1}50; i++)); do
 	cp broken hurt
 	for n in 1 2 3; do
 		printf "\\x$(printf %02x $((RANDOM % 256)))" | dd of=hurt bs=1 seek=$((offset + RANDOM % length)) conv=notrunc 2>/dev/null

@@ -9,11 +9,13 @@ n=0
 for o in -O0 -O2; do
 	for cc in $(compilers gcc gcc-11 clang); do
 		for std in c99 gnu99 c11 gnu17 c2x; do
+			case ${PROBEPOINT_LONG-}$o$std in 1* | -O0c99 | -O2gnu17 | -O2c2x) ;; *) continue ;; esac
 			try "a warning" "$cc" $o -std=$std $WARN -Iinclude -DPART=1 -c $D/shop.c -o "$T/1.o" && n=$((n + 1))
 		done
 	done
 	for cc in $(compilers g++ g++-11 clang++); do
 		for std in c++11 c++17 c++2b; do
+			case ${PROBEPOINT_LONG-}$o$std in 1* | -O0c++11 | -O2c++2b) ;; *) continue ;; esac
 			try "a warning" "$cc" $o -x c++ -std=$std $WARN -Wold-style-cast -Iinclude -DPART=1 -c $D/shop.c -o "$T/1.o" &&
 				n=$((n + 1))
 		done
@@ -31,6 +33,8 @@ gc="-ffunction-sections -fdata-sections -Wl,--gc-sections"
 n=0
 for cc in $(compilers gcc clang g++ clang++); do
 	for flags in -O0 "-O2 $gc" "-O2 -fuse-ld=lld $gc" "-O2 -fuse-ld=lld" "-O1 -fPIC" "-O2 -static" "-O2 -flto"; do
+		# The short form: C with most, C++ with the extremes.
+		case ${PROBEPOINT_LONG-}$cc:$flags in 1* | *:-O0 | *:*flto | gcc:*gc-sections | clang:*-static | clang:*lld*) ;; *) continue ;; esac
 		[[ $cc:$flags == clang*flto* ]] && flags+=" -fuse-ld=lld"
 		[[ $flags == *lld* ]] && ! have ld.lld && continue
 		language=c

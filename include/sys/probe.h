@@ -30,10 +30,10 @@
  * C++ overloads may share one probe's name; readers have the names of one of them.
  * C needs C99 or later, or SDT_USE_VARIADIC defined.
  */
+#include <sys/sdt.h>
+#pragma GCC system_header
 #ifndef _SYS_PROBE_H
 #define _SYS_PROBE_H 1
-
-#include <sys/sdt.h>
 
 #define PROBE_DECLARE(provider, name, prototype, parameters) \
 	__PROBE_DECLARE(provider, name, prototype, __PROBE_COUNT parameters, parameters)
@@ -71,7 +71,7 @@
 	{ \
 		if (__PROBE_WATCHED(semaphore)) { \
 			__PROBE_NOTE(provider, name, n, __PROBE_TEXT##n parameters, (__PROBE_CLASS##n parameters)); \
-			__SDT_PLACE(provider, name, #semaphore, n, __PROBE_LIST##n parameters); \
+			__SDT_PLACE(provider, name, #semaphore, n, __SDT_LIST##n parameters); \
 		} \
 	} \
 	struct __probe_##provider##_##name
@@ -144,7 +144,7 @@ template <> struct __probe_kind<const char *> { static const int __class = 's'; 
 	[__probe_c##n] "n"(__PROBE_KIND(x) ? __PROBE_KIND(x) \
 	                   : __builtin_classify_type(x) == 8 ? 'f' \
 	                   : __builtin_classify_type(x) == 5 ? 'p' \
-	                   : (__SDT_TYPE(x)) % 2 ? 'i' : 'u')
+	                   : __SDT_IS_SIGNED(x) ? 'i' : 'u')
 #else
 #define __PROBE_CLASS(n, x) \
 	[__probe_c##n] "n"(__extension__ _Generic((x), \
@@ -194,20 +194,6 @@ template <> struct __probe_kind<const char *> { static const int __class = 's'; 
 	__PROBE_CLASS10(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10), __PROBE_CLASS(11, a11)
 #define __PROBE_CLASS12(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
 	__PROBE_CLASS11(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11), __PROBE_CLASS(12, a12)
-
-#define __PROBE_LIST0() (__SDT_FEW)
-#define __PROBE_LIST1(...) (__SDT_FEW, __VA_ARGS__)
-#define __PROBE_LIST2(...) (__SDT_FEW, __VA_ARGS__)
-#define __PROBE_LIST3(...) (__SDT_FEW, __VA_ARGS__)
-#define __PROBE_LIST4(...) (__SDT_FEW, __VA_ARGS__)
-#define __PROBE_LIST5(...) (__SDT_FEW, __VA_ARGS__)
-#define __PROBE_LIST6(...) (__SDT_FEW, __VA_ARGS__)
-#define __PROBE_LIST7(...) (__SDT_MANY, __VA_ARGS__)
-#define __PROBE_LIST8(...) (__SDT_MANY, __VA_ARGS__)
-#define __PROBE_LIST9(...) (__SDT_MANY, __VA_ARGS__)
-#define __PROBE_LIST10(...) (__SDT_MANY, __VA_ARGS__)
-#define __PROBE_LIST11(...) (__SDT_MANY, __VA_ARGS__)
-#define __PROBE_LIST12(...) (__SDT_MANY, __VA_ARGS__)
 
 /* How many parameters are listed; one that is empty is none. */
 #define __PROBE_COUNT(...) \

@@ -27,7 +27,8 @@
  *     _SDT_HAS_SEMAPHORES        each probe has an unsigned short PROVIDER_NAME_semaphore, not zero
  *                                while somebody is interested; the program defines it, usually in
  *                                a file made by dtrace -G
- *     STAP_SDT_ARG_CONSTRAINT    the asm constraint of arguments, without quotes
+ *     STAP_SDT_ARG_CONSTRAINT    the asm constraint of arguments, without quotes; m takes arguments
+ *                                that have an address
  *     SDT_NO_LINK_ORDER          write no section flag that gold and binutils before 2.36 do not
  *                                know; see below
  *
@@ -49,17 +50,23 @@
  * with bfd. Objects made with either header link together in any order, but not
  * by ld -r.
  *
- * Types. The note tells size and sign of each argument. C derives them by
- * arithmetic on the type; C++ by overloading, which tells enumerations as well.
- * A float or double is kept in memory or an integer register, and has no mark of
- * its own: the readers that know the mark `f` are fewer than those it stops.
+ * Types. The note has size and sign of each argument's own type, as SystemTap's
+ * header has them: structures, unions, vectors and classes as well, which are not
+ * copied. C derives the sign by arithmetic on the type, C++ by templates. C++ has
+ * the sign of enumerations and of __int128 too, as C; SystemTap's C++ calls both
+ * unsigned. A value of 1, 2, 4 or 8 bytes can be read, whatever its type.
+ *
+ * A float or double is kept in memory or an integer register, and has no mark `f`,
+ * because gdb 13 drops all arguments of a probe that has it. A note of our own says
+ * which arguments are floating numbers: PPN_FLOATS of doc/note-format.md.
  *
  * Registers go by their long names, of which readers take as many bytes as the
  * size says: gdb knows no %r8b, and one such argument hides all of a probe.
  *
  * clang, given the choice of the constraint "nor", stores to memory at every site;
  * up to six arguments it is told to take registers. On aarch64, where registers
- * are many, it always takes them.
+ * are many, it always takes them; there structures of more than 8 bytes need
+ * STAP_SDT_ARG_CONSTRAINT nor.
  *
  * Mind that a global variable may stand in a note by its name, g(%rip), which gdb
  * and libbpf cannot read (STAP_SDT_ARG_CONSTRAINT nr avoids it, for a load at each
@@ -68,6 +75,9 @@
  *
  * A provider cannot be called func: that is how tools name code without a note.
  */
+#ifndef __ASSEMBLER__
+#pragma GCC system_header /* as in /usr/include, wherever it is found: __names are what -Weverything complains of */
+#endif
 #ifndef _SYS_SDT_H
 #define _SYS_SDT_H 1
 
@@ -146,31 +156,20 @@
 	.popsection; \
 	.endif
 
-#define STAP_PROBE(provider, name) __SDT_PROBE(provider, name, )
-#define STAP_PROBE1(provider, name, a1) \
-	__SDT_PROBE(provider, name, a1)
-#define STAP_PROBE2(provider, name, a1, a2) \
-	__SDT_PROBE(provider, name, a1 a2)
-#define STAP_PROBE3(provider, name, a1, a2, a3) \
-	__SDT_PROBE(provider, name, a1 a2 a3)
-#define STAP_PROBE4(provider, name, a1, a2, a3, a4) \
-	__SDT_PROBE(provider, name, a1 a2 a3 a4)
-#define STAP_PROBE5(provider, name, a1, a2, a3, a4, a5) \
-	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5)
-#define STAP_PROBE6(provider, name, a1, a2, a3, a4, a5, a6) \
-	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6)
-#define STAP_PROBE7(provider, name, a1, a2, a3, a4, a5, a6, a7) \
-	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6 a7)
-#define STAP_PROBE8(provider, name, a1, a2, a3, a4, a5, a6, a7, a8) \
-	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6 a7 a8)
-#define STAP_PROBE9(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9) \
-	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6 a7 a8 a9)
-#define STAP_PROBE10(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) \
-	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6 a7 a8 a9 a10)
-#define STAP_PROBE11(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) \
-	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6 a7 a8 a9 a10 a11)
-#define STAP_PROBE12(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
-	__SDT_PROBE(provider, name, a1 a2 a3 a4 a5 a6 a7 a8 a9 a10 a11 a12)
+#define _SDT_PROBE(provider, name, n, arglist) __SDT_PROBE(provider, name, __SDT_LIST##n arglist)
+#define __SDT_LIST0()
+#define __SDT_LIST1(a1) a1
+#define __SDT_LIST2(a1, a2) a1 a2
+#define __SDT_LIST3(a1, a2, a3) a1 a2 a3
+#define __SDT_LIST4(a1, a2, a3, a4) a1 a2 a3 a4
+#define __SDT_LIST5(a1, a2, a3, a4, a5) a1 a2 a3 a4 a5
+#define __SDT_LIST6(a1, a2, a3, a4, a5, a6) a1 a2 a3 a4 a5 a6
+#define __SDT_LIST7(a1, a2, a3, a4, a5, a6, a7) a1 a2 a3 a4 a5 a6 a7
+#define __SDT_LIST8(a1, a2, a3, a4, a5, a6, a7, a8) a1 a2 a3 a4 a5 a6 a7 a8
+#define __SDT_LIST9(a1, a2, a3, a4, a5, a6, a7, a8, a9) a1 a2 a3 a4 a5 a6 a7 a8 a9
+#define __SDT_LIST10(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) a1 a2 a3 a4 a5 a6 a7 a8 a9 a10
+#define __SDT_LIST11(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) a1 a2 a3 a4 a5 a6 a7 a8 a9 a10 a11
+#define __SDT_LIST12(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) a1 a2 a3 a4 a5 a6 a7 a8 a9 a10 a11 a12
 
 #else /* C and C++ */
 
@@ -229,8 +228,8 @@
 	l "1" d ": .asciz \"stapsdt\"\n" \
 	l "2" d ": .balign 4\n" \
 	l "3" d ": " __SDT_ADDRESS l "0" b ",_.stapsdt.base," semaphore "\n" \
-	".asciz \"" __SDT_STR(provider) "\"\n" \
-	".asciz \"" __SDT_STR(name) "\"\n" \
+	".asciz " __SDT_STR(__SDT_STR(provider)) "\n" \
+	".asciz " __SDT_STR(__SDT_STR(name)) "\n" \
 	".asciz \"" operands "\"\n" \
 	l "4" d ": .balign 4\n" \
 	".popsection\n"
@@ -264,8 +263,35 @@
 #define __SDT_PROBE(provider, name, n, list) \
 	do { \
 		__SDT_USE_SEMAPHORE(provider, name) \
-		__SDT_PLACE(provider, name, __SDT_SEMAPHORE(provider, name), n, list); \
+		__extension__({ \
+			__asm__ __volatile__ __SDT_INLINE( \
+				__SDT_BODY(provider, name, ".Lsdt_", "_%=", "_%=", "_%=", __SDT_LINKED, \
+				           __SDT_SEMAPHORE(provider, name), __SDT_FORM##n) \
+					__SDT_FLOATS##n __SDT_BASE \
+				: : __SDT_ARGS##n list, [__sdt_f] __SDT_MASK##n list); \
+		}); \
 	} while (0)
+
+/*
+ * Which arguments are floating numbers, bit 0 for the first: a note of our own
+ * (PPN_FLOATS of doc/note-format.md) where there are any, since readers of
+ * .note.stapsdt do not know the mark `f`.
+ */
+#define __SDT_FLOATS \
+	".if %c[__sdt_f]\n" \
+	__SDT_FLOATS_SECTION \
+	".balign 4\n" \
+	".4byte 4,.Lsdt_5_%=-.Lsdt_6_%=,5\n" \
+	".asciz \"ppn\"\n" \
+	".Lsdt_6_%=: " __SDT_ADDRESS ".Lsdt_0_%=\n" \
+	".4byte %c[__sdt_f]\n" \
+	".Lsdt_5_%=: .popsection\n" \
+	".endif\n"
+#if __SDT_LINK_ORDER
+#define __SDT_FLOATS_SECTION ".pushsection .note.probepoint,\"o?\",\"note\",.Lsdt_0_%=\n"
+#else
+#define __SDT_FLOATS_SECTION ".pushsection .note.probepoint,\"?\",\"note\"\n"
+#endif
 
 /* ---- arguments: %n prints the number's negative, so -4@ comes from 4 -------------- */
 
@@ -285,6 +311,16 @@
 #else
 #define __SDT_FEW __SDT_MANY
 #define __SDT_FEW_SIZE __SDT_MANY_SIZE
+#endif
+
+/* A constraint of memory alone takes the argument itself, which must have an address. */
+#define __SDT_MEMORY_m 1
+#define __SDT_MEMORY_o 1
+#define __SDT_MEMORY_V 1
+#if defined STAP_SDT_ARG_CONSTRAINT && __SDT_PASTE(__SDT_MEMORY_, STAP_SDT_ARG_CONSTRAINT)
+#define __SDT_VALUE(x) x
+#else
+#define __SDT_VALUE __SDT_NEAT
 #endif
 
 #ifndef STAP_SDT_ARG_CONSTRAINT
@@ -344,88 +380,186 @@
 #define __SDT_ARGS12(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
 	__SDT_ARGS11(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11), __SDT_ARG(12, c, a12)
 
+#define __SDT_FLOATS0
+#define __SDT_FLOATS1 __SDT_FLOATS
+#define __SDT_FLOATS2 __SDT_FLOATS
+#define __SDT_FLOATS3 __SDT_FLOATS
+#define __SDT_FLOATS4 __SDT_FLOATS
+#define __SDT_FLOATS5 __SDT_FLOATS
+#define __SDT_FLOATS6 __SDT_FLOATS
+#define __SDT_FLOATS7 __SDT_FLOATS
+#define __SDT_FLOATS8 __SDT_FLOATS
+#define __SDT_FLOATS9 __SDT_FLOATS
+#define __SDT_FLOATS10 __SDT_FLOATS
+#define __SDT_FLOATS11 __SDT_FLOATS
+#define __SDT_FLOATS12 __SDT_FLOATS
+
+#define __SDT_MASK0(c) "n"(0)
+#define __SDT_MASK1(c, a1) c##_SIZE(__SDT_BIT1(a1))
+#define __SDT_MASK2(c, a1, a2) c##_SIZE(__SDT_BIT2(a1, a2))
+#define __SDT_MASK3(c, a1, a2, a3) c##_SIZE(__SDT_BIT3(a1, a2, a3))
+#define __SDT_MASK4(c, a1, a2, a3, a4) c##_SIZE(__SDT_BIT4(a1, a2, a3, a4))
+#define __SDT_MASK5(c, a1, a2, a3, a4, a5) c##_SIZE(__SDT_BIT5(a1, a2, a3, a4, a5))
+#define __SDT_MASK6(c, a1, a2, a3, a4, a5, a6) c##_SIZE(__SDT_BIT6(a1, a2, a3, a4, a5, a6))
+#define __SDT_MASK7(c, a1, a2, a3, a4, a5, a6, a7) c##_SIZE(__SDT_BIT7(a1, a2, a3, a4, a5, a6, a7))
+#define __SDT_MASK8(c, a1, a2, a3, a4, a5, a6, a7, a8) c##_SIZE(__SDT_BIT8(a1, a2, a3, a4, a5, a6, a7, a8))
+#define __SDT_MASK9(c, a1, a2, a3, a4, a5, a6, a7, a8, a9) c##_SIZE(__SDT_BIT9(a1, a2, a3, a4, a5, a6, a7, a8, a9))
+#define __SDT_MASK10(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) c##_SIZE(__SDT_BIT10(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10))
+#define __SDT_MASK11(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) c##_SIZE(__SDT_BIT11(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11))
+#define __SDT_MASK12(c, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) c##_SIZE(__SDT_BIT12(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12))
+
+#define __SDT_BIT1(a1) (__SDT_IS_FLOATING(a1) ? 1 : 0)
+#define __SDT_BIT2(a1, a2) \
+	__SDT_BIT1(a1) + (__SDT_IS_FLOATING(a2) ? 2 : 0)
+#define __SDT_BIT3(a1, a2, a3) \
+	__SDT_BIT2(a1, a2) + (__SDT_IS_FLOATING(a3) ? 4 : 0)
+#define __SDT_BIT4(a1, a2, a3, a4) \
+	__SDT_BIT3(a1, a2, a3) + (__SDT_IS_FLOATING(a4) ? 8 : 0)
+#define __SDT_BIT5(a1, a2, a3, a4, a5) \
+	__SDT_BIT4(a1, a2, a3, a4) + (__SDT_IS_FLOATING(a5) ? 16 : 0)
+#define __SDT_BIT6(a1, a2, a3, a4, a5, a6) \
+	__SDT_BIT5(a1, a2, a3, a4, a5) + (__SDT_IS_FLOATING(a6) ? 32 : 0)
+#define __SDT_BIT7(a1, a2, a3, a4, a5, a6, a7) \
+	__SDT_BIT6(a1, a2, a3, a4, a5, a6) + (__SDT_IS_FLOATING(a7) ? 64 : 0)
+#define __SDT_BIT8(a1, a2, a3, a4, a5, a6, a7, a8) \
+	__SDT_BIT7(a1, a2, a3, a4, a5, a6, a7) + (__SDT_IS_FLOATING(a8) ? 128 : 0)
+#define __SDT_BIT9(a1, a2, a3, a4, a5, a6, a7, a8, a9) \
+	__SDT_BIT8(a1, a2, a3, a4, a5, a6, a7, a8) + (__SDT_IS_FLOATING(a9) ? 256 : 0)
+#define __SDT_BIT10(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) \
+	__SDT_BIT9(a1, a2, a3, a4, a5, a6, a7, a8, a9) + (__SDT_IS_FLOATING(a10) ? 512 : 0)
+#define __SDT_BIT11(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) \
+	__SDT_BIT10(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) + (__SDT_IS_FLOATING(a11) ? 1024 : 0)
+#define __SDT_BIT12(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
+	__SDT_BIT11(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) + (__SDT_IS_FLOATING(a12) ? 2048 : 0)
+
 #ifdef __cplusplus
 /*
- * Size and sign of an argument, as the length of the array that the overload for
- * its type would return: twice the size, and one if signed. Local types, which
- * are no template arguments in C++98, come to those that are no templates.
+ * One rule for all types: the argument's own type decides, never what it converts
+ * to. A null pointer to that type selects an overload; nothing is evaluated.
+ *
+ *     __sdt_size      length of an array: the type's size and 1
+ *     __sdt_kind_of   length of an array: 2 for signed integers and enumerations, 3 for
+ *                     float and double, else 1; 4 where the type cannot be looked at
+ *     __sdt_tag       how the operand gets its value
+ *
+ * Functions, arrays without bound and arrays of variable length are no template
+ * arguments of which sizeof can be had. They decay to pointers, and so take the
+ * overloads with an ellipsis. In C++98 local types are no template arguments
+ * either: pointers to them and arrays of them work, values of them do not compile.
  */
 extern "C++" {
-#if __cplusplus < 201103L
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wlong-long"
-#endif
-__extension__ typedef long long __sdt_llong;
-__extension__ typedef unsigned long long __sdt_ullong;
-#if __cplusplus < 201103L
-#pragma GCC diagnostic pop
-#endif
-#define __SDT_TYPE(T, is_signed) char(&__sdt_type(T))[2 * sizeof(T) + (is_signed)];
-#ifdef __CHAR_UNSIGNED__
-__SDT_TYPE(char, 0)
+typedef void __sdt_other; /* taken as it is: structures, vectors, ... */
+#ifdef __clang__
+enum __sdt_integer {}; /* taken by value: it can be a bit-field, which clang takes from nowhere else */
 #else
-__SDT_TYPE(char, 1)
+typedef void __sdt_integer;
+#endif
+enum __sdt_real {};       /* taken as its bits: see __SDT_NEAT in C below */
+enum __sdt_address {};    /* taken as its number */
+enum __sdt_method {};     /* taken inside a structure: clang has no register for it */
+template <class __sdt_T, bool = __is_enum(__sdt_T)> struct __sdt_type {
+	enum { __sdt_kind = 0 };
+	typedef __sdt_other __sdt_how;
+};
+template <class __sdt_T> struct __sdt_type<__sdt_T, true> : __sdt_type<__underlying_type(__sdt_T)> {};
+template <class __sdt_T> struct __sdt_type<const __sdt_T, false> : __sdt_type<__sdt_T> {};
+template <class __sdt_T> struct __sdt_type<volatile __sdt_T, false> : __sdt_type<__sdt_T> {};
+template <class __sdt_T> struct __sdt_type<const volatile __sdt_T, false> : __sdt_type<__sdt_T> {};
+template <class __sdt_T> struct __sdt_type<__sdt_T *, false> {
+	enum { __sdt_kind = 0 };
+	typedef __sdt_address __sdt_how;
+};
+#define __SDT_TYPE(T, kind, how) \
+	template <> struct __sdt_type<T, false> { \
+		enum { __sdt_kind = (kind) }; \
+		typedef how __sdt_how; \
+	};
+#ifdef __CHAR_UNSIGNED__
+__SDT_TYPE(char, 0, __sdt_integer)
+#else
+__SDT_TYPE(char, 1, __sdt_integer)
 #endif
 #ifdef __WCHAR_UNSIGNED__
-__SDT_TYPE(wchar_t, 0)
+__SDT_TYPE(wchar_t, 0, __sdt_integer)
 #else
-__SDT_TYPE(wchar_t, 1)
+__SDT_TYPE(wchar_t, 1, __sdt_integer)
 #endif
-__SDT_TYPE(bool, 0)
-__SDT_TYPE(signed char, 1)
-__SDT_TYPE(unsigned char, 0)
-__SDT_TYPE(short, 1)
-__SDT_TYPE(unsigned short, 0)
-__SDT_TYPE(int, 1)
-__SDT_TYPE(unsigned int, 0)
-__SDT_TYPE(long, 1)
-__SDT_TYPE(unsigned long, 0)
-__SDT_TYPE(__sdt_llong, 1)
-__SDT_TYPE(__sdt_ullong, 0)
+__SDT_TYPE(bool, 0, __sdt_integer)
+__SDT_TYPE(signed char, 1, __sdt_integer)
+__SDT_TYPE(unsigned char, 0, __sdt_integer)
+__SDT_TYPE(short, 1, __sdt_integer)
+__SDT_TYPE(unsigned short, 0, __sdt_integer)
+__SDT_TYPE(int, 1, __sdt_integer)
+__SDT_TYPE(unsigned int, 0, __sdt_integer)
+__SDT_TYPE(long, 1, __sdt_integer)
+__SDT_TYPE(unsigned long, 0, __sdt_integer)
+__extension__ typedef long long __sdt_llong;
+__extension__ typedef unsigned long long __sdt_ullong;
+__SDT_TYPE(__sdt_llong, 1, __sdt_integer)
+__SDT_TYPE(__sdt_ullong, 0, __sdt_integer)
 #ifdef __SIZEOF_INT128__
 __extension__ typedef __int128 __sdt_int128;
 __extension__ typedef unsigned __int128 __sdt_uint128;
-__SDT_TYPE(__sdt_int128, 1)
-__SDT_TYPE(__sdt_uint128, 0)
+__SDT_TYPE(__sdt_int128, 1, __sdt_integer)
+__SDT_TYPE(__sdt_uint128, 0, __sdt_integer)
 #endif
 #if __cplusplus >= 201103L
-__SDT_TYPE(char16_t, 0)
-__SDT_TYPE(char32_t, 0)
+__SDT_TYPE(char16_t, 0, __sdt_integer)
+__SDT_TYPE(char32_t, 0, __sdt_integer)
 #endif
 #ifdef __cpp_char8_t
-__SDT_TYPE(char8_t, 0)
+__SDT_TYPE(char8_t, 0, __sdt_integer)
 #endif
-__SDT_TYPE(float, 0)
-__SDT_TYPE(double, 0)
-__SDT_TYPE(long double, 0)
+__SDT_TYPE(float, 2, __sdt_real)
+#ifdef __LP64__
+__SDT_TYPE(double, 2, __sdt_real)
+#else
+__SDT_TYPE(double, 2, __sdt_other)
+#endif
 #undef __SDT_TYPE
-char (&__sdt_type(const volatile void *))[2 * sizeof(void *)];
-template <class __sdt_T> char (&__sdt_type(__sdt_T *))[2 * sizeof(void *)];
-template <class __sdt_T, bool = __is_enum(__sdt_T)> struct __sdt_enum {};
-template <class __sdt_T> struct __sdt_enum<__sdt_T, true> {
-	typedef __underlying_type(__sdt_T) __sdt_integer;
-	typedef char __sdt_array[sizeof(__sdt_type(__sdt_integer()))];
+#ifdef __clang__
+template <class __sdt_R, class __sdt_C> struct __sdt_type<__sdt_R __sdt_C::*, false> {
+	enum { __sdt_kind = 0 };
+	typedef __sdt_method __sdt_how;
 };
-template <class __sdt_T> typename __sdt_enum<__sdt_T>::__sdt_array &__sdt_type(__sdt_T);
-}
-#define __SDT_TYPE(x) __extension__ sizeof(::__sdt_type(*static_cast<__typeof__(x) *>(0)))
-#define __SDT_SIZE(x) \
-	((__SDT_TYPE(x)) % 2 ? static_cast<int>((__SDT_TYPE(x)) / 2) : -static_cast<int>((__SDT_TYPE(x)) / 2))
+#endif
 
-/* What the operand holds, as an integer where it can be: see __SDT_VALUE in C below. */
-#if __cplusplus >= 201103L || defined __clang__
-#define __SDT_VALUE_OF(from, to) \
-	static inline __attribute__((__always_inline__, __unused__)) to __sdt_value(from __sdt_x)
-extern "C++" {
-template <class __sdt_T> __SDT_VALUE_OF(__sdt_T, __sdt_T)
+#if __cplusplus >= 201103L
+decltype(nullptr) __sdt_null(); /* the word itself, in user code, draws -Wc++98-compat, and 0 -Wzero-as-null-... */
+#define __SDT_0 nullptr
+#define __SDT_NULL(x) static_cast<__typeof__(x) *>(::__sdt_null())
+#else
+#define __SDT_0 0
+#define __SDT_NULL(x) static_cast<__typeof__(x) *>(0)
+#endif
+template <class __sdt_T> char (&__sdt_size(__sdt_T *))[sizeof(__sdt_T) + 1];
+template <class __sdt_T, unsigned long __sdt_N> char (&__sdt_size(__sdt_T (*)[__sdt_N]))[sizeof(void *) + 1];
+char (&__sdt_size(...))[sizeof(void *) + 1];
+template <class __sdt_T> char (&__sdt_kind_of(__sdt_T *))[__sdt_type<__sdt_T>::__sdt_kind + 1];
+template <class __sdt_T, unsigned long __sdt_N> char (&__sdt_kind_of(__sdt_T (*)[__sdt_N]))[1];
+char (&__sdt_kind_of(...))[4];
+template <class __sdt_T>
+typename __sdt_type<__sdt_T>::__sdt_how __sdt_tag(__sdt_T *, char (*)[sizeof(__sdt_T) + 1] = __SDT_0);
+template <class __sdt_T, unsigned long __sdt_N> __sdt_address __sdt_tag(__sdt_T (*)[__sdt_N]);
+__sdt_address __sdt_tag(...);
+
+/*
+ * What the operand holds is (tag, x). Where no operator below takes both, the
+ * comma is the language's own, and its value x itself: an lvalue stays one, and
+ * nothing is copied or converted.
+ */
+#define __SDT_VALUE_OF(T) inline __attribute__((__always_inline__)) T operator,
+#ifdef __clang__
+template <class __sdt_T> __SDT_VALUE_OF(__sdt_T)(__sdt_integer, __sdt_T __sdt_x)
 {
 	return __sdt_x;
 }
-template <class __sdt_T> __SDT_VALUE_OF(__sdt_T *, __UINTPTR_TYPE__)
+#endif
+template <class __sdt_T> __SDT_VALUE_OF(__UINTPTR_TYPE__)(__sdt_address, __sdt_T *__sdt_x)
 {
 	return reinterpret_cast<__UINTPTR_TYPE__>(__sdt_x);
 }
-__SDT_VALUE_OF(float, unsigned)
+__SDT_VALUE_OF(unsigned)(__sdt_real, float __sdt_x)
 {
 	unsigned __sdt_bits;
 
@@ -433,7 +567,7 @@ __SDT_VALUE_OF(float, unsigned)
 	return __sdt_bits;
 }
 #ifdef __LP64__
-__SDT_VALUE_OF(double, unsigned long)
+__SDT_VALUE_OF(unsigned long)(__sdt_real, double __sdt_x)
 {
 	unsigned long __sdt_bits;
 
@@ -441,12 +575,29 @@ __SDT_VALUE_OF(double, unsigned long)
 	return __sdt_bits;
 }
 #endif
+template <class __sdt_T> struct __sdt_inside {
+	__sdt_T __sdt_x;
+};
+template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __sdt_T __sdt_x)
+{
+	__sdt_inside<__sdt_T> __sdt_y = { __sdt_x };
+
+	return __sdt_y;
 }
 #undef __SDT_VALUE_OF
-#define __SDT_VALUE(x) ::__sdt_value(x)
-#else
-#define __SDT_VALUE(x) x
+}
+#if __cplusplus >= 201103L || defined __clang__
+#define __SDT_SIZEOF(x) static_cast<int>(sizeof(::__sdt_size(__SDT_NULL(x))) - 1)
+#else /* values of local types would come to the ellipsis, too */
+#define __SDT_IS_LOCAL(T) (__is_enum(T) || __is_class(T) || __is_union(T))
+#define __SDT_SIZEOF(x) \
+	static_cast<int>(sizeof(::__sdt_size(__SDT_NULL(x))) - \
+	                 sizeof(char[sizeof(::__sdt_kind_of(__SDT_NULL(x))) == 4 && __SDT_IS_LOCAL(__typeof__(x)) ? -1 : 1]))
 #endif
+#define __SDT_IS_SIGNED(x) (sizeof(::__sdt_kind_of(__SDT_NULL(x))) == 2)
+#define __SDT_IS_FLOATING(x) (sizeof(::__sdt_kind_of(__SDT_NULL(x))) == 3)
+#define __SDT_SIZE(x) (__SDT_IS_SIGNED(x) ? __SDT_SIZEOF(x) : -__SDT_SIZEOF(x))
+#define __SDT_NEAT(x) (static_cast<__typeof__(::__sdt_tag(__SDT_NULL(x)))>(0), x)
 
 #else
 /* __builtin_classify_type: 1 to 4 are integers, 5 pointers; 10 and 14, functions and arrays, decay to pointers. */
@@ -463,6 +614,8 @@ __SDT_VALUE_OF(double, unsigned long)
  * number: clang knows of integers only that they fit into registers.
  */
 #define __SDT_IS_REAL(x) (__builtin_classify_type(x) == 8 && __SDT_SIZEOF(x) <= (int)sizeof(long))
+#define __SDT_IS_FLOATING(x) \
+	(__builtin_types_compatible_p(__typeof__(x), float) || __builtin_types_compatible_p(__typeof__(x), double))
 #define __SDT_BITS(x) \
 	({ \
 		union { \
@@ -472,43 +625,42 @@ __SDT_VALUE_OF(double, unsigned long)
 		__sdt_u.__sdt_bits; \
 	})
 #define __SDT_NUMBER(x) ((__UINTPTR_TYPE__)__builtin_choose_expr(__SDT_IS_POINTER(x), (x), (void *)0))
-#define __SDT_VALUE(x) \
+#ifdef __clang__ /* by value, since a register variable would name its vector register */
+#define __SDT_IS_AGGREGATE(x) \
+	(__builtin_classify_type(x) == 9 || __builtin_classify_type(x) == 12 || __builtin_classify_type(x) == 13)
+#define __SDT_OTHER(x) \
+	__builtin_choose_expr(__SDT_IS_INTEGER(x) || __SDT_IS_AGGREGATE(x), (x), ((void)0, (x)))
+#else
+#define __SDT_OTHER(x) (x)
+#endif
+#define __SDT_NEAT(x) \
 	__builtin_choose_expr(__SDT_IS_REAL(x), __SDT_BITS(x), \
-	                      __builtin_choose_expr(__SDT_IS_POINTER(x), __SDT_NUMBER(x), (x)))
+	                      __builtin_choose_expr(__SDT_IS_POINTER(x), __SDT_NUMBER(x), __SDT_OTHER(x)))
 #endif
 
-#define STAP_PROBE(provider, name) __SDT_PROBE(provider, name, 0, (__SDT_FEW))
-#define STAP_PROBE1(provider, name, a1) \
-	__SDT_PROBE(provider, name, 1, (__SDT_FEW, a1))
-#define STAP_PROBE2(provider, name, a1, a2) \
-	__SDT_PROBE(provider, name, 2, (__SDT_FEW, a1, a2))
-#define STAP_PROBE3(provider, name, a1, a2, a3) \
-	__SDT_PROBE(provider, name, 3, (__SDT_FEW, a1, a2, a3))
-#define STAP_PROBE4(provider, name, a1, a2, a3, a4) \
-	__SDT_PROBE(provider, name, 4, (__SDT_FEW, a1, a2, a3, a4))
-#define STAP_PROBE5(provider, name, a1, a2, a3, a4, a5) \
-	__SDT_PROBE(provider, name, 5, (__SDT_FEW, a1, a2, a3, a4, a5))
-#define STAP_PROBE6(provider, name, a1, a2, a3, a4, a5, a6) \
-	__SDT_PROBE(provider, name, 6, (__SDT_FEW, a1, a2, a3, a4, a5, a6))
-#define STAP_PROBE7(provider, name, a1, a2, a3, a4, a5, a6, a7) \
-	__SDT_PROBE(provider, name, 7, (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7))
-#define STAP_PROBE8(provider, name, a1, a2, a3, a4, a5, a6, a7, a8) \
-	__SDT_PROBE(provider, name, 8, (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8))
-#define STAP_PROBE9(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9) \
-	__SDT_PROBE(provider, name, 9, (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9))
-#define STAP_PROBE10(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) \
-	__SDT_PROBE(provider, name, 10, (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10))
-#define STAP_PROBE11(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) \
-	__SDT_PROBE(provider, name, 11, (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11))
-#define STAP_PROBE12(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
-	__SDT_PROBE(provider, name, 12, (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12))
+#define _SDT_PROBE(provider, name, n, arglist) __SDT_PROBE(provider, name, n, __SDT_LIST##n arglist)
+#define __SDT_LIST0() (__SDT_FEW)
+#define __SDT_LIST1(a1) (__SDT_FEW, a1)
+#define __SDT_LIST2(a1, a2) (__SDT_FEW, a1, a2)
+#define __SDT_LIST3(a1, a2, a3) (__SDT_FEW, a1, a2, a3)
+#define __SDT_LIST4(a1, a2, a3, a4) (__SDT_FEW, a1, a2, a3, a4)
+#define __SDT_LIST5(a1, a2, a3, a4, a5) (__SDT_FEW, a1, a2, a3, a4, a5)
+#define __SDT_LIST6(a1, a2, a3, a4, a5, a6) (__SDT_FEW, a1, a2, a3, a4, a5, a6)
+#define __SDT_LIST7(a1, a2, a3, a4, a5, a6, a7) (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7)
+#define __SDT_LIST8(a1, a2, a3, a4, a5, a6, a7, a8) (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8)
+#define __SDT_LIST9(a1, a2, a3, a4, a5, a6, a7, a8, a9) (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9)
+#define __SDT_LIST10(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10)
+#define __SDT_LIST11(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11)
+#define __SDT_LIST12(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12)
 
 /* ---- pieces of asm statements ----------------------------------------------------- */
 
-#if __STDC_VERSION__ >= 199901L || __cplusplus >= 201103L || defined SDT_USE_VARIADIC
-#define STAP_PROBE_ASM(...) __SDT_ASM(__VA_ARGS__, 0, 0)
+#if (defined __cplusplus ? __cplusplus >= 201103L : defined __STDC_VERSION__ && __STDC_VERSION__ >= 199901L) || \
+	defined SDT_USE_VARIADIC
+#define STAP_PROBE_ASM(...) __SDT_ASM(__VA_ARGS__, , 0, 0)
 #define __SDT_ASM(provider, name, operands, is_string, ...) __SDT_PASTE(__SDT_ASM_, is_string)(provider, name, operands)
-#define __SDT_ASM_0(provider, name, operands) __SDT_ASM_1(provider, name, __SDT_STR(operands))
+#define __SDT_ASM_(provider, name, operands) __SDT_ASM_1(provider, name, __SDT_STR(operands))
+#define __SDT_ASM_0 __SDT_ASM_ /* no operands at all */
 #ifdef __clang__ /* counts macros anew in each asm statement */
 #define __SDT_ASM_1(provider, name, operands) \
 	__SDT_BODY(provider, name, "99", "", "b", "f", __SDT_GROUPED, __SDT_SEMAPHORE(provider, name), operands) \
@@ -521,10 +673,43 @@ __SDT_VALUE_OF(double, unsigned long)
 	".endm\n__sdt_site\n.purgem __sdt_site\n" __SDT_BASE
 #endif
 #define STAP_PROBE_ASM_TEMPLATE(n) __SDT_FORM##n, 1
+#undef __SDT_ARGS0
+#define __SDT_ARGS0(...) "n"(0)
 #define STAP_PROBE_ASM_OPERANDS(n, ...) __SDT_ARGS##n(__SDT_MANY, __VA_ARGS__)
 #endif
 
 #endif /* __ASSEMBLER__ */
+
+/* ---- in C, C++ and assembler ----------------------------------------------------- */
+
+#define _SDT_NOTE_NAME "stapsdt"
+#define _SDT_NOTE_TYPE 3
+
+#define STAP_PROBE(provider, name) _SDT_PROBE(provider, name, 0, ())
+#define STAP_PROBE1(provider, name, a1) \
+	_SDT_PROBE(provider, name, 1, (a1))
+#define STAP_PROBE2(provider, name, a1, a2) \
+	_SDT_PROBE(provider, name, 2, (a1, a2))
+#define STAP_PROBE3(provider, name, a1, a2, a3) \
+	_SDT_PROBE(provider, name, 3, (a1, a2, a3))
+#define STAP_PROBE4(provider, name, a1, a2, a3, a4) \
+	_SDT_PROBE(provider, name, 4, (a1, a2, a3, a4))
+#define STAP_PROBE5(provider, name, a1, a2, a3, a4, a5) \
+	_SDT_PROBE(provider, name, 5, (a1, a2, a3, a4, a5))
+#define STAP_PROBE6(provider, name, a1, a2, a3, a4, a5, a6) \
+	_SDT_PROBE(provider, name, 6, (a1, a2, a3, a4, a5, a6))
+#define STAP_PROBE7(provider, name, a1, a2, a3, a4, a5, a6, a7) \
+	_SDT_PROBE(provider, name, 7, (a1, a2, a3, a4, a5, a6, a7))
+#define STAP_PROBE8(provider, name, a1, a2, a3, a4, a5, a6, a7, a8) \
+	_SDT_PROBE(provider, name, 8, (a1, a2, a3, a4, a5, a6, a7, a8))
+#define STAP_PROBE9(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9) \
+	_SDT_PROBE(provider, name, 9, (a1, a2, a3, a4, a5, a6, a7, a8, a9))
+#define STAP_PROBE10(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) \
+	_SDT_PROBE(provider, name, 10, (a1, a2, a3, a4, a5, a6, a7, a8, a9, a10))
+#define STAP_PROBE11(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) \
+	_SDT_PROBE(provider, name, 11, (a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11))
+#define STAP_PROBE12(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
+	_SDT_PROBE(provider, name, 12, (a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12))
 
 /* ---- the same under DTrace's names, and counting ---------------------------------- */
 

@@ -15,7 +15,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
+#include <unistd.h>
+
+/* The agent's own (libc.c); the name itself is a wrapper's, which the program calls. */
+#ifdef AGENT_INSIDE
+long agent_syscall(long number, ...) __attribute__((visibility("hidden")));
+#define syscall agent_syscall
+#endif
 
 #include "runtime/agent/cpu.h"
 #include "runtime/agent/state.h"
@@ -23,15 +31,34 @@
 #define AREAS_MAX 8
 #define SESSIONS_MAX 256
 #define CONSUMERS_MAX 8 /* on one site */
+#define MUTED_MAX 64
+#define FLIGHTS 16
+
+/*
+ * Words that other processes can write: each macro reads or writes its word once. What
+ * was read is checked before it becomes an index or an address, and is not read again.
+ */
+#define shared_get(x) __atomic_load_n(&(x).word, __ATOMIC_RELAXED)
+#define shared_acquire(x) __atomic_load_n(&(x).word, __ATOMIC_ACQUIRE)
+#define shared_set(x, value) __atomic_store_n(&(x).word, value, __ATOMIC_RELAXED)
+#define shared_release(x, value) __atomic_store_n(&(x).word, value, __ATOMIC_RELEASE)
+#define shared_add(x, value) __atomic_fetch_add(&(x).word, value, __ATOMIC_RELAXED)
+#define shared_swap(x, was, will) \
+	__atomic_compare_exchange_n(&(x).word, was, will, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)
+
+#define MUTED_CLOCK 1u  /* reading the CPU's counter would kill it */
+#define MUTED_SHARED 2u /* another task has the same thread-local data */
 
 /* What a thread knows of itself; slots reach it by the thread pointer. All zero before its first hit. */
 struct thread {
 	struct agent_ring *ring[AREAS_MAX];
-	uintptr_t stack_low, stack_last; /* of its stack; last is 8 below the end. 0: unknown */
+	uintptr_t sure_low, sure_last; /* what of its stack can be read directly; last is 8 below the end. 0: nothing */
+	uintptr_t stack_low, stack_end; /* the stack that the C library gave it; end 1: unknown */
 	uint32_t tid;
 	uint32_t busy; /* taking a ring */
 	uint32_t skip, patience; /* hits until it looks for one again */
 	uint32_t dropping; /* old records */
+	uint32_t muted; /* MUTED_*: it takes no ring */
 };
 
 extern __thread struct thread agent_thread __attribute__((tls_model("initial-exec")));
@@ -49,7 +76,12 @@ struct life {
 
 void *arena_get(size_t size); /* zeroed, for ever; NULL */
 void *pages_get(size_t size); /* zeroed */
+/* As mmap(2), at a place that neither the kernel nor programs choose. */
+void *map_apart(size_t size, int protection, int flags, int fd);
 void pages_put(void *at, size_t size);
+/* size bytes of the file, shared; pages come as they are touched, also where the process locks its memory. NULL. */
+void *memory_map(int fd, void *at, size_t size, int protection);
+bool memory_allowed(size_t size); /* by RLIMIT_AS, with enough left for the program */
 /* More than a few pages are made ready in steps, as they come to be used: from had to used. */
 void pages_ready(const void *at, size_t had, size_t used, size_t room);
 
@@ -77,8 +109,12 @@ void word_wake(uint32_t *word);
 
 /* ---- the store: store.c ---- */
 
-/* The state folder, made where it is missing; -1. From the second time on only the same. */
-int store_open(void);
+/* Where the user's folder for such things is, as the process began with; NULL. */
+void store_remember(const char *runtime_dir);
+/* The state folder; -1. make: where it is missing. From the second time on only the same. */
+int store_open(bool make);
+/* The same, where there may be none, with as few system calls as that takes. */
+int store_look(void);
 /* The folder of that name in dir, if it is the user's alone. */
 int store_folder(int dir, const char *name, bool make);
 bool store_session_ok(const char *name);
@@ -98,6 +134,7 @@ struct program {
 	uint64_t hash;
 	struct fetch_program fetch;
 	uint8_t *depths;
+	bool filter_calls, argument_calls; /* may have to make a system call for memory that it reads */
 };
 
 struct identity {
@@ -140,14 +177,38 @@ struct mapping {
 
 /* Opens what is read later, before a chroot() hides it. */
 void modules_open(void);
+bool modules_has_thread(uint32_t tid);
+int modules_threads(void); /* the directory of all threads of the process, opened; -1 */
+/* Whether the process has no thread any more but the one that asks. */
+bool modules_last(uint32_t pid);
+/* By users, groups, capabilities and filters of system calls: whether one thread may do all that the other may; whether any of the program's may do what ours may. */
+bool modules_covers(uint32_t one, uint32_t other);
+bool modules_covered(uint32_t tid);
 /* Reads /proc/self/maps anew; -errno. They stand in the order of their addresses. */
 int modules_read(void);
 size_t modules_count(void);
+uint64_t modules_size(void); /* bytes of all mappings */
 const struct mapping *modules_get(size_t i);
 const struct mapping *modules_at(uintptr_t address);
 bool modules_is_file(const struct mapping *mapping, const struct desc_file *file, const char *path);
 /* Whether size readable bytes there are of the image whose text that is: its file's or its bss. */
 bool modules_is_image(const struct mapping *text, uintptr_t address, size_t size);
+/*
+ * Whether the C library's loader has mapped the image around that text. Only dlclose() unmaps
+ * such an image. What the program maps itself it may unmap at any moment.
+ */
+enum modules_loaded {
+	MODULES_NOT_LOADED,
+	MODULES_LOADED,
+	MODULES_LOADING, /* not in the loader's list, which is being changed */
+};
+enum modules_loaded modules_loaded(const struct mapping *text);
+/* Reads /proc/self/maps again, for modules_unchanged() alone; -errno. */
+int modules_reread(void);
+/* Whether all of start to end is still mapped from the text's file, at the same offset and with that protection. */
+bool modules_unchanged(const struct mapping *text, uintptr_t start, uintptr_t end, int protection);
+/* Reads memory of this process that may not be there. */
+bool modules_copy(void *to, uintptr_t from, size_t size);
 /* The nth place for size bytes within 2 GiB of all from low to high; 0: there is no more. */
 uintptr_t modules_gap(uintptr_t low, uintptr_t high, size_t size, unsigned nth);
 
@@ -159,6 +220,7 @@ struct area {
 	struct session *session; /* NULL: nobody's now */
 	struct agent_area *at;   /* mapped for ever, at one place; NULL before its first use */
 	int fd;                  /* the memfd, in the agent's thread; -1 */
+	int keep;                /* a connection to whoever keeps it, there as well; -1 */
 	bool asked;              /* somebody has been given it */
 	uint32_t next_ring;      /* where to look first for one to take by force: the last such was the one before */
 	struct vector places;    /* struct agent_place: our own copy */
@@ -180,11 +242,13 @@ enum agent_reason area_make(struct session *session);
 /* In a forked child, or an agent that starts again: another memfd in the area's place. keep: with what it holds. */
 int area_renew(struct area *area, bool keep);
 void area_leave(struct session *session);
+/* Makes what is unused of all areas inaccessible, and accessible again and unlocked; the lock is held. */
+void areas_hide(bool hide);
 void area_records(struct session *session);
 int64_t area_place(struct area *area); /* a new one; -1 */
 void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32_t point);
 void area_count(const struct area *area, uint32_t place, struct agent_count *count);
-void rings_at_exit(void *unused); /* of the calling thread */
+void rings_at_exit(void *unused); /* gives the calling thread's rings back, without a system call */
 uint64_t agent_now(void);         /* of the areas' clock */
 
 /* ---- slots: slot.h; sites: sites.h ---- */
@@ -208,6 +272,7 @@ struct site {
 	uint8_t armed, touched, failed;
 	uint8_t nwant; /* consumers taken */
 	uint8_t was[JUMP], will[JUMP];
+	uint8_t tail[5]; /* what follows the jump in the nop of 10 bytes, and stays */
 	uint8_t semaphore_held;
 	uint16_t *semaphore; /* where one is held or wanted */
 	uintptr_t slot;      /* the last one made for it, in this module */
@@ -220,8 +285,20 @@ extern const uint8_t site_nop[SITE_NOP];
 bool site_fits(uintptr_t address); /* whether it can be patched where it stands */
 void site_jump(uintptr_t address, uintptr_t slot, uint8_t bytes[JUMP]);
 int site_protection(const struct mapping *text); /* what mprotect() is to be told that it has */
-/* One of the SITE_STEPS on the way to these bytes; all processors serialize behind each. */
-void site_write(uintptr_t address, const uint8_t bytes[JUMP], unsigned step);
+/* Whether these bytes, from SITE_AT on, do nothing and may become a jump. */
+bool site_is_nop(const uint8_t now[SITE_NOP]);
+/* Around the steps of a batch. false: this kernel cannot write safely. */
+bool site_write_begin(void);
+void site_write_end(void);
+/*
+ * Makes one of the SITE_STEPS from site->was to site->will; all processors serialize
+ * after each. false: the text is not there any more; nothing was written. It may be
+ * written later, by site_write_flush(): call that when site_write_full(), and after a
+ * step, until it returns NULL; it returns sites whose text is not there any more.
+ */
+bool site_write(struct site *site, unsigned step);
+bool site_write_full(void);
+struct site *site_write_flush(void);
 
 /* Makes the sites what the segments want; every point's state says what became of it. */
 void sites_apply(void);
@@ -229,6 +306,10 @@ void sites_apply(void);
 /* ---- sessions: session.c ---- */
 
 struct session *agent_session(const char *name);
+/* Reads the sessions' files as the process begins: whether any is for it. Nothing is armed yet. */
+bool sessions_concern(int store);
+/* Says in the session's folder that nobody keeps what this process counts, or takes it back. */
+void session_unkept(int store, const struct session *session, bool unkept);
 /* A forked child's files, and what is left behind at the end. */
 void sessions_inherit(int store);
 void sessions_leave(void);
@@ -260,13 +341,29 @@ struct agent {
 	int key;            /* of thread-specific data, -1 */
 	/* For strings on the heap, see entry.c: */
 	const unsigned *nthreads; /* the C library's, which debuggers read; NULL */
-	uint32_t own_threads;
+	uint32_t own_threads; /* that the C library counts: none */
 	uint32_t shares_memory; /* it was cloned, and not as a thread */
 	uintptr_t heap;         /* its beginning */
 	const void *heap_end;   /* where the C library has its end */
+	/* For the path of a hit, see calls.c: */
+	uint32_t calls;        /* hits may make system calls, if this is more than sealed */
+	uint32_t sealed;       /* a thread has asked for a filter of system calls */
+	bool began_filtered, harmless; /* there was a filter at first; one was set that lets calls fail at worst */
+	bool has_ticks;        /* the areas' clock is the CPU's counter */
+	uint32_t hidden;       /* unused parts of areas cannot be touched now: no ring is taken */
+	uint32_t clockless;    /* a thread has given up its clock: threads without a ring take none */
+	uint32_t nmuted;       /* threads in seccomp's strict mode */
+	uint32_t muted[MUTED_MAX];
+	uint32_t tid_at;       /* where the C library has a thread's id, from the thread pointer; 0: unknown */
+	uint32_t pthread_size; /* of its struct pthread */
+	uintptr_t main_low, main_end; /* the first thread's stack */
+	struct {
+		_Alignas(64) uint32_t n; /* calls under way in hits, and rings being taken, of some of the threads */
+	} flight[FLIGHTS];
 };
 
 extern struct agent agent;
+extern struct agent_door agent_door __attribute__((visibility("hidden")));
 
 /*
  * Reads the sessions' files again and applies them; the lock is held. The agent's
@@ -274,20 +371,48 @@ extern struct agent agent;
  */
 bool agent_look(int store);
 
+/* Around what the agent's thread changes: agent.lock is held, and nobody forks. */
+void change_begin(void);
+void change_end(void);
+
 /* For wrappers, in any thread. */
 bool agent_awake(void);
+bool agent_waits(void);
 void agent_look_soon(bool wait);
-bool agent_step_aside(void);
+/* Has the thread end; alone: only where the process has no other. false: there is nothing to have back. */
+bool agent_step_aside(bool alone);
+void agent_leave(void); /* the thread ends, before a filter for all threads reaches it */
 /* Whether the program's calls come to our wrappers: wrap.c. */
 bool wrap_hears(void);
 void agent_step_back(void);
+void agent_stay_aside(void);
+/* The calling thread has other rights now, or made this prctl(2): the agent's thread takes the same, or ends. */
+void agent_follow(void);
+void agent_follow_prctl(long option, long a, long b, long c, long d);
 
-/* The socket; serves one peer to its end, or until wake is readable. */
+/* The socket; serves one peer to its end, or until wake is readable. false: nobody came. */
 int control_open(int store);
 void control_close(int store);
-void control_serve(int listener, int wake, int store);
+bool control_serve(int listener, int wake, int store);
+
+/* Hands areas to the keeper that it has not got yet. */
+void areas_keep(int store);
+
+/* What a hit may do: calls.c. */
+void calls_begin(void);  /* once, in a thread of the C library's */
+void calls_forked(void); /* in a child whose parent's agent slept */
+void calls_settle(void); /* in the agent's thread, before anything is armed */
+void calls_look(void);   /* before anything is armed: sets agent.calls by what /proc says of the threads */
+bool calls_allowed(void);
+/* Of a system call that the program is about to make. Returns whether the agent's thread was sent away for it. */
+bool calls_hear(long number, unsigned long a, unsigned long b, unsigned long c);
+bool calls_filtered(void); /* of the calling thread */
+bool calls_sealed(void); /* a filter may be in force here: no system call that the program did not ask for */
 
 void regions_alive(bool alive);
 void regions_close(void);
+void regions_hide(bool hide); /* as areas_hide() */
+void memory_hide(uintptr_t from, uintptr_t to, int protection); /* whole pages in between */
+void hits_wait(void); /* until what hits did under flight[] when this was called is done, or a while */
 
 #endif

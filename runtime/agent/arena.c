@@ -3,7 +3,9 @@
 #include <linux/futex.h>
 #include <linux/mman.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,16 +14,97 @@
 
 #define CHUNK (256u << 10)
 #define PAGE 4096u
+#define ZONE_STEP 65536u
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
+/*
+ * Where the agent's memory goes if nothing is there: far from where the kernel puts mappings of its own choice, and from
+ * the fixed places of sanitizers and of Java's and Go's heaps. A program that unmaps a range, and then maps it again by
+ * MAP_FIXED, must not find that the agent's thread has taken it meanwhile.
+ */
+#define ZONE 0x3a0000000000u
+#define ZONE_SIZE (4ull << 40)
+
+static void *zone_take(size_t size)
+{
+	static uint64_t used;
+	uint64_t length = (size + 2 * ZONE_STEP - 1) & -(uint64_t)ZONE_STEP, at;
+	const unsigned char *random = (const unsigned char *)getauxval(AT_RANDOM);
+
+	if (!__atomic_load_n(&used, __ATOMIC_RELAXED) && random)
+		__atomic_store_n(&used, (uint64_t)(random[0] | random[1] << 8 | random[2] << 16) * ZONE_STEP, __ATOMIC_RELAXED);
+	at = __atomic_fetch_add(&used, length, __ATOMIC_RELAXED);
+	return (void *)(ZONE + at % ZONE_SIZE);
+}
+
+void *map_apart(size_t size, int protection, int flags, int fd)
+{
+	return mmap(zone_take(size), size, protection, flags, fd, 0);
+}
+
 void *pages_get(size_t size)
 {
-	void *at = mmap(NULL, (size + PAGE - 1) & -(size_t)PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *at = map_apart((size + PAGE - 1) & -(size_t)PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
-	return at == MAP_FAILED ? NULL : at;
+	if (at == MAP_FAILED)
+		return NULL;
+	munlock(at, size); /* what the process may lock is its own */
+	return at;
+}
+
+/*
+ * A process that locks all that it maps (mlockall(2) with MCL_FUTURE) would get every
+ * page of a large mapping at once, or the mapping would be refused for RLIMIT_MEMLOCK.
+ * So one page is mapped, unlocked, and then grown: what grows stays unlocked.
+ */
+void *memory_map(int fd, void *at, size_t size, int protection)
+{
+	const int fixed = at ? MAP_FIXED_NOREPLACE : 0;
+	const size_t page = getauxval(AT_PAGESZ);
+	char *one = mmap(at ? at : zone_take(size), page, PROT_NONE, MAP_SHARED | fixed, fd, 0), *all;
+
+	if (one == MAP_FAILED)
+		return NULL;
+	if (at && one != at) {
+		munmap(one, page);
+		return NULL;
+	}
+	munlock(one, page);
+	all = mremap(one, page, size, at ? 0 : MREMAP_MAYMOVE);
+	if (all == MAP_FAILED) {
+		munmap(one, page);
+		return NULL;
+	}
+	if (mprotect(all, size, protection)) {
+		munmap(all, size);
+		return NULL;
+	}
+	return all;
+}
+
+void memory_hide(uintptr_t from, uintptr_t to, int protection)
+{
+	const uintptr_t page = getauxval(AT_PAGESZ);
+
+	from = (from + page - 1) & -page;
+	to &= -page;
+	if (from < to)
+		mprotect((void *)from, to - from, protection);
+}
+
+/* Whether RLIMIT_AS then leaves the program at least as much as this takes. */
+bool memory_allowed(size_t size)
+{
+	struct rlimit limit;
+	uint64_t used;
+
+	if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return true;
+	used = modules_size();
+	return limit.rlim_cur > used && size <= (limit.rlim_cur - used) / 2;
 }
 
 void pages_put(void *at, size_t size)
@@ -71,9 +154,13 @@ void *vector_add(struct vector *v, size_t size)
 
 		while (room < v->n + size)
 			room *= 2;
-		grown = v->at ? mremap(v->at, v->room, room, MREMAP_MAYMOVE) : pages_get(room);
-		if (!grown || grown == MAP_FAILED)
+		grown = pages_get(room);
+		if (!grown)
 			return NULL;
+		if (v->at && mremap(v->at, v->room, room, MREMAP_MAYMOVE | MREMAP_FIXED, grown) == MAP_FAILED) {
+			pages_put(grown, room);
+			return NULL;
+		}
 		v->at = grown;
 		v->room = room;
 	}

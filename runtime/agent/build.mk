@@ -9,7 +9,10 @@ AGENT_FLAGS_x86_64 := -fcf-protection=branch
 AGENT_FLAGS_aarch64 := -mno-outline-atomics
 
 $(AGENT_OBJ): CFLAGS_ALL := $(filter-out -fsanitize=%,$(CFLAGS_ALL)) -ftls-model=initial-exec -fno-stack-protector \
-	-fno-plt $(AGENT_FLAGS_$(AGENT_CPU))
+	-fno-plt -DAGENT_INSIDE -U_FORTIFY_SOURCE $(AGENT_FLAGS_$(AGENT_CPU))
+# The library's functions are written here, and no loop of theirs becomes a call of themselves.
+$(B)/obj/runtime/agent/libc.o: CFLAGS_ALL += -ffreestanding \
+	$(if $(findstring clang,$(shell $(CC) --version)),-fno-builtin,-fno-tree-loop-distribute-patterns)
 # No loop becomes a call of memcpy() either.
 $(B)/obj/runtime/agent/entry.o: CFLAGS_ALL += -mgeneral-regs-only -fno-builtin \
 	$(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-loop-distribute-patterns)

@@ -20,11 +20,12 @@
 #define IDLE offsetof(struct agent_count, idle)
 #define LOST offsetof(struct agent_count, lost)
 
-enum stub_kind { STUB_LOAD, STUB_FAULT_FILTERED, STUB_FAULT_ARGUMENT };
+enum stub_kind { STUB_LOAD, STUB_LOAD_FRAME, STUB_FAULT_FILTERED, STUB_FAULT_ARGUMENT };
 
 struct stub {
 	uint8_t kind, size, is_signed, argument;
 	uint8_t words; /* on the machine's stack */
+	int32_t offset; /* STUB_LOAD_FRAME: from the program's stack pointer */
 	uint32_t label, back, fault;
 };
 

@@ -189,9 +189,12 @@ static int respond(const struct agent_request *request, struct agent_reply *repl
 		fail(reply, EINVAL, 0);
 		return -1;
 	}
-	if (request->op == AGENT_LOOK && !request->first && !agent_look(store)) {
-		fail(reply, EBUSY, AGENT_BUSY);
-		return -1;
+	if (request->op == AGENT_LOOK && !request->first) {
+		if (!agent_look(store)) {
+			fail(reply, EBUSY, AGENT_BUSY);
+			return -1;
+		}
+		areas_keep(store);
 	}
 	session = agent_session(request->session);
 	if (!session) {
@@ -219,13 +222,14 @@ static int respond(const struct agent_request *request, struct agent_reply *repl
 	}
 }
 
-static bool send_reply(int peer, const struct agent_reply *reply, int fd)
+/* With a descriptor, or -1. */
+static bool send_with(int peer, const void *what, size_t size, int fd)
 {
 	union {
 		struct cmsghdr header;
 		char room[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
-	struct iovec iov = { (void *)reply, sizeof(*reply) + reply->size };
+	struct iovec iov = { (void *)what, size };
 	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (fd >= 0) {
@@ -239,6 +243,11 @@ static bool send_reply(int peer, const struct agent_reply *reply, int fd)
 	return sendmsg(peer, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 
+static bool send_reply(int peer, const struct agent_reply *reply, int fd)
+{
+	return send_with(peer, reply, sizeof(*reply) + reply->size, fd);
+}
+
 static bool peer_ok(int peer)
 {
 	struct ucred who;
@@ -247,14 +256,14 @@ static bool peer_ok(int peer)
 	return !getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &size) && (!who.uid || who.uid == geteuid());
 }
 
-void control_serve(int listener, int wake, int store)
+bool control_serve(int listener, int wake, int store)
 {
 	struct agent_reply *reply = (struct agent_reply *)answer;
 	struct agent_request request;
 	int peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), fd;
 
 	if (peer < 0)
-		return;
+		return false;
 	while (peer_ok(peer)) {
 		struct pollfd polled[2] = { { .fd = peer, .events = POLLIN }, { .fd = wake, .events = POLLIN } };
 		bool sent;
@@ -264,12 +273,64 @@ void control_serve(int listener, int wake, int store)
 		if (recv(peer, &request, sizeof(request), MSG_TRUNC) != sizeof(request) ||
 		    request.magic != AGENT_MESSAGE_MAGIC)
 			break;
-		lock_get(&agent.lock);
+		change_begin();
 		fd = respond(&request, reply, store);
 		sent = send_reply(peer, reply, fd);
-		lock_put(&agent.lock);
+		change_end();
 		if (!sent)
 			break;
 	}
 	close(peer);
+	return true;
+}
+
+/* ---- the keeper ---- */
+
+#define KEEPER_MS 500
+
+/* A connection over which it has said that it keeps the area; -1. */
+static int keep_area(int agents, const struct area *area)
+{
+	struct agent_keep keep = { .magic = AGENT_KEEP_MAGIC, .version = AGENT_VERSION, .op = AGENT_KEEP_AREA,
+	                           .start_time = agent.start_time };
+	struct sockaddr_un address = { 0 };
+	struct pollfd polled = { .events = POLLIN };
+	char said = 0;
+
+	socket_address(&address, agents, AGENT_KEEPER);
+	memcpy(keep.session, area->session->name, sizeof(keep.session));
+	polled.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (polled.fd < 0)
+		return -1;
+	if (!connect(polled.fd, (struct sockaddr *)&address, sizeof(address)) && peer_ok(polled.fd) &&
+	    send_with(polled.fd, &keep, sizeof(keep), area->fd) && poll(&polled, 1, KEEPER_MS) == 1 &&
+	    recv(polled.fd, &said, 1, 0) == 1 && said == '1')
+		return polled.fd;
+	close(polled.fd);
+	return -1;
+}
+
+static bool is_kept(const struct area *area)
+{
+	struct pollfd polled = { .fd = area->keep, .events = POLLIN };
+
+	return area->keep >= 0 && poll(&polled, 1, 0) == 0;
+}
+
+void areas_keep(int store)
+{
+	int agents = store < 0 ? -1 : store_folder(store, "agents", false);
+
+	for (unsigned i = 0; i < AREAS_MAX; i++) {
+		struct area *area = &agent.areas[i];
+
+		if (!area->at || !area->session || area->fd < 0 || is_kept(area))
+			continue;
+		if (area->keep >= 0)
+			close(area->keep);
+		area->keep = agents < 0 ? -1 : keep_area(agents, area);
+		session_unkept(store, area->session, area->keep < 0);
+	}
+	if (agents >= 0)
+		close(agents);
 }

@@ -21,6 +21,10 @@
 #define SEGMENT_GAP 0u                         /* between the segments of an image, at most */
 #define REGION_SIZE (64u << 20)                /* of slots; taken as it is used */
 #define REGISTERS 17                           /* that fetch programs know */
+/* From an entry's frame pointer to the program's stack pointer, at least: what the entry, the slot and the red zone take. */
+#define FRAME_TO_STACK (16u + 56 + 128)
+#define is_frame_register(reg) ((reg) == 4 || (reg) == 5 || (reg) == 16) /* rsp, rbp, rip: where operands are, not what they point to */
+#define PTHREAD_AT(self, size) (self) /* the C library's struct pthread */
 
 /* A system call; a negative errno. */
 static inline long cpu_call(long number, long a, long b, long c, long d, long e, long f)
@@ -33,6 +37,11 @@ static inline long cpu_call(long number, long a, long b, long c, long d, long e,
 	                 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
 	                 : "rcx", "r11", "memory");
 	return result;
+}
+
+static inline uint64_t cpu_ticks(void)
+{
+	return __builtin_ia32_rdtsc();
 }
 
 /* Whether it was, and now will be; as one among the thread's signal handlers, not among threads. */
@@ -61,6 +70,9 @@ static inline void cpu_code_written(const void *at, uint64_t size)
 #define SEGMENT_GAP 0x20000u /* they are linked for pages of 64 KiB */
 #define REGION_SIZE (16u << 20)
 #define REGISTERS 33
+#define FRAME_TO_STACK (160u + 80)
+#define is_frame_register(reg) ((reg) == 31 || (reg) == 29 || (reg) == 32) /* sp, x29, pc */
+#define PTHREAD_AT(self, size) ((self) - (size))
 
 static inline long cpu_call(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -69,6 +81,14 @@ static inline long cpu_call(long number, long a, long b, long c, long d, long e,
 
 	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory", "cc");
 	return x0;
+}
+
+static inline uint64_t cpu_ticks(void)
+{
+	uint64_t now;
+
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(now));
+	return now;
 }
 
 static inline bool cpu_exchange(uint64_t *at, uint64_t was, uint64_t will)

@@ -75,12 +75,13 @@ __asm__(".pushsection .text\n"
 #define KEEP "bl entry_keep\n"
 #define FETCH "bl entry_fetch\n"
 
-ENTRY(entry_load, slot_load, KEEP, "mov x4, x0\nmov x3, x1\n", FETCH);
+ENTRY(entry_load, slot_load, KEEP, "mov x4, x0\nmov x3, x1\nmov x5, x29\n", FETCH);
 ENTRY(entry_string, slot_string, KEEP,
-      "mov x4, x0\nmov x0, x1\nmov x1, x5\nmov x5, x2\nmov x2, x3\nmov x3, x5\n", FETCH);
-ENTRY(entry_match, slot_match, KEEP, "mov x4, x0\nmov x0, x1\nmov x1, x2\n", FETCH);
+      "mov x4, x0\nmov x0, x1\nmov x1, x5\nmov x5, x2\nmov x2, x3\nmov x3, x5\nmov x5, x29\n", FETCH);
+ENTRY(entry_match, slot_match, KEEP, "mov x4, x0\nmov x0, x1\nmov x1, x2\nmov x5, x29\n", FETCH);
 ENTRY(entry_comm, slot_comm, KEEP, "mov x0, x1\n", FETCH);
 ENTRY(entry_now, slot_now, KEEP, "", FETCH);
+ENTRY(entry_late, slot_late, KEEP, "", FETCH);
 ENTRY(entry_shrink, slot_shrink, "", "mov x0, x4\nmov x4, x1\nmov x1, x5\nmov x2, x3\nmov x3, x4\n", "");
 ENTRY(entry_room, slot_room, "", "mov x0, x4\n", "");
 /* This one goes into the C library. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where slots enter C: rax is the address, rdi, rsi, rdx and rcx are arguments as in C. All
- * registers but rax and rcx are kept; the zero flag is clear where there was a fault.
+ * registers but rax and rcx are kept; the zero flag is clear where there was a fault. The
+ * last argument is the frame pointer (FRAME_TO_STACK in cpu.h counts what lies above it).
  */
 #include "runtime/agent/slot.h"
 
@@ -14,7 +15,7 @@
 	        "push %rdi\npush %rsi\npush %rdx\npush %r8\npush %r9\npush %r10\npush %r11\n" \
 	        before \
 	        "and $-16, %rsp\n" \
-	        "mov %rax, %r8\n" \
+	        "mov %rax, %r8\nmov %rbp, %r9\n" \
 	        "call " #function "\n" \
 	        after \
 	        "test %edx, %edx\n" \
@@ -30,6 +31,7 @@ ENTRY(entry_string, slot_string, "", "");
 ENTRY(entry_match, slot_match, "", "");
 ENTRY(entry_comm, slot_comm, "", "");
 ENTRY(entry_now, slot_now, "", "");
+ENTRY(entry_late, slot_late, "", "");
 ENTRY(entry_shrink, slot_shrink, "", "");
 ENTRY(entry_room, slot_room, "", "");
 /* This one goes into the C library. */

@@ -7,22 +7,161 @@
  * others here than stat(2) does; so a mapping whose file has the right name is
  * looked at by its path as well, unless the kernel says that the path is gone.
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "runtime/agent/agent.h"
 
+#ifndef MAPS
+#define MAPS "maps" /* in the folder that was opened before a chroot() could hide it */
+#endif
+#define LOADED_MAX 65536 /* entries of the loader's lists: more is a loop */
+#define NAMESPACES_MAX 64
+
 static struct vector text, maps;
-static int proc = -1; /* /proc/self, in the agent's thread */
+static struct vector text_again, maps_again; /* read by modules_reread() */
+static struct vector loaded; /* struct loaded: the images that the loader has */
+static bool loading;         /* it is changing its lists */
+struct loaded {
+	uintptr_t bias, dynamic; /* its dynamic section */
+};
+static int proc = -1; /* /proc/thread-self: of a process whose first thread has ended /proc/self says little */
 
 void modules_open(void)
 {
-	proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	proc = open("/proc/thread-self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int modules_threads(void)
+{
+	return openat(proc, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+bool modules_has_thread(uint32_t tid)
+{
+	char path[40] = "../";
+	struct stat st;
+
+	format_number(path + strlen(path), tid);
+	return tid && !fstatat(proc, path, &st, 0);
+}
+
+/* Reads a file of a thread's: its text, and how long it is. */
+static size_t read_of_thread(uint32_t tid, const char *name, char *text, size_t room)
+{
+	char path[40] = "../";
+	size_t had = 0;
+	ssize_t got;
+	int fd;
+
+	format_number(path + strlen(path), tid);
+	strcat(path, name);
+	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && had < room - 1 && (got = read(fd, text + had, room - 1 - had)) > 0)
+		had += got;
+	if (fd >= 0)
+		close(fd);
+	text[had] = 0;
+	return had;
+}
+
+bool modules_last(uint32_t pid)
+{
+	char text[1024], *behind;
+	struct stat st;
+
+	if (proc < 0 || fstatat(proc, "..", &st, 0))
+		return false;
+	if (st.st_nlink != 4)
+		return st.st_nlink == 3;
+	/* The first thread stays as long as there is another, ours too. */
+	read_of_thread(pid, "/stat", text, sizeof(text));
+	behind = strrchr(text, ')');
+	return behind && (behind[2] == 'Z' || behind[2] == 'X');
+}
+
+/* What a thread may do, by its status. */
+struct rights {
+	char text[4096]; /* users, groups, capabilities */
+	size_t n;
+	int privileges, filters, nfilters; /* NoNewPrivs, Seccomp and Seccomp_filters */
+};
+
+static void read_rights(uint32_t tid, struct rights *r)
+{
+	static const char *const lines[] = { "Uid:", "Gid:", "Groups:", "Cap" };
+	static char text[8192];
+	const struct {
+		const char *name;
+		int *to;
+	} numbers[] = { { "NoNewPrivs:\t", &r->privileges }, { "Seccomp:\t", &r->filters }, { "Seccomp_filters:\t", &r->nfilters } };
+
+	r->n = r->privileges = r->filters = r->nfilters = 0;
+	read_of_thread(tid, "/status", text, sizeof(text));
+	for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1) {
+		for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+			if (!strncmp(at, lines[i], strlen(lines[i])) && r->n + (end - at) < sizeof(r->text)) {
+				memcpy(r->text + r->n, at, end - at);
+				r->n += end - at;
+			}
+		*end = 0;
+		for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+			if (!strncmp(at, numbers[i].name, strlen(numbers[i].name)))
+				*numbers[i].to = parse_number(at + strlen(numbers[i].name));
+	}
+}
+
+/* Whether one may do all that the other may. */
+static bool covers(const struct rights *one, const struct rights *other)
+{
+	return one->n == other->n && !memcmp(one->text, other->text, one->n) && one->privileges <= other->privileges &&
+	       (!one->filters || (one->filters == other->filters && one->nfilters <= other->nfilters));
+}
+
+static struct rights own_rights, other_rights;
+
+/* Nothing can be said without /proc, and nothing be armed. */
+bool modules_covers(uint32_t one, uint32_t other)
+{
+	read_rights(one, &own_rights);
+	read_rights(other, &other_rights);
+	return covers(&own_rights, &other_rights);
+}
+
+static int compare_thread(int dir, const char *name, void *arg)
+{
+	uint32_t tid = parse_number(name), *own = arg;
+
+	(void)dir;
+	if (!tid || tid == *own)
+		return 0;
+	read_rights(tid, &own_rights);
+	if (!own_rights.n || !covers(&own_rights, &other_rights))
+		return 0;
+	*own = 0;
+	return 1;
+}
+
+bool modules_covered(uint32_t tid)
+{
+	int dir;
+
+	if (modules_covers(agent.pid, tid))
+		return true;
+	dir = modules_threads();
+	if (dir < 0)
+		return false;
+	store_list(dir, compare_thread, &tid);
+	close(dir);
+	return !tid;
 }
 
 static uint64_t take_number(const char **at, unsigned base)
@@ -79,50 +218,136 @@ static bool parse_line(const char *at, struct mapping *m)
 	return m->start < m->end;
 }
 
-static int read_text(void)
+static int read_text(struct vector *text)
 {
-	int fd = openat(proc, "maps", O_RDONLY | O_CLOEXEC);
+	int fd = openat(proc, MAPS, O_RDONLY | O_CLOEXEC);
 	ssize_t n = 0;
 
 	if (fd < 0)
 		return -errno;
-	vector_clear(&text);
+	vector_clear(text);
 	for (;;) {
-		char *at = vector_add(&text, 4096);
+		char *at = vector_add(text, 4096);
 
 		if (!at) {
 			n = -ENOMEM;
 			break;
 		}
 		n = read(fd, at, 4096);
-		text.n -= 4096 - (n > 0 ? n : 0);
+		text->n -= 4096 - (n > 0 ? n : 0);
 		if (n <= 0)
 			break;
 	}
 	close(fd);
-	return n < 0 ? -EIO : vector_add(&text, 1) ? 0 : -ENOMEM;
+	return n < 0 ? -EIO : vector_add(text, 1) ? 0 : -ENOMEM;
 }
 
-int modules_read(void)
+uint64_t modules_size(void)
 {
-	int err = read_text();
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < modules_count(); i++)
+		size += modules_get(i)->end - modules_get(i)->start;
+	return size;
+}
+
+static int read_maps(struct vector *text, struct vector *maps)
+{
+	int err = read_text(text);
 	char *at, *end;
 
 	if (err)
 		return err;
-	vector_clear(&maps);
-	for (at = text.at; (end = strchr(at, '\n')); at = end + 1) {
+	vector_clear(maps);
+	for (at = text->at; (end = strchr(at, '\n')); at = end + 1) {
 		struct mapping m = { 0 }, *added;
 
 		*end = 0;
 		if (!parse_line(at, &m))
 			continue;
-		added = vector_add(&maps, sizeof(m));
+		added = vector_add(maps, sizeof(m));
 		if (!added)
 			return -ENOMEM;
 		*added = m;
 	}
-	return maps.n ? 0 : -EIO;
+	return maps->n ? 0 : -EIO;
+}
+
+bool modules_copy(void *to, uintptr_t from, size_t size)
+{
+	struct iovec here = { to, size }, there = { (void *)from, size };
+
+	return process_vm_readv(agent.tid, &here, 1, &there, 1, 0) == (ssize_t)size;
+}
+
+/* Copies one of the loader's lists without its lock, as debuggers do: an entry may be freed meanwhile. */
+static int read_list(const struct link_map *at)
+{
+	struct link_map entry;
+
+	for (unsigned n = 0; at && n < LOADED_MAX; n++, at = entry.l_next) {
+		struct loaded *added;
+
+		/* Only its first members are public. */
+		if (!modules_copy(&entry, (uintptr_t)at, sizeof(entry)))
+			return 0;
+		added = vector_add(&loaded, sizeof(*added));
+		if (!added)
+			return -ENOMEM;
+		*added = (struct loaded){ entry.l_addr, (uintptr_t)entry.l_ld };
+	}
+	return 0;
+}
+
+/* Since version 2 of the structure each namespace of dlmopen() has its own. */
+static int read_loaded(void)
+{
+	struct {
+		struct r_debug base;
+		uintptr_t next;
+	} debug;
+	uintptr_t at = (uintptr_t)&_r_debug;
+	int err = 0;
+
+	vector_clear(&loaded);
+	loading = false;
+	for (unsigned n = 0; at && n < NAMESPACES_MAX && !err; n++) {
+		if (!modules_copy(&debug.base, at, sizeof(debug.base)))
+			return 0;
+		loading |= debug.base.r_state != RT_CONSISTENT;
+		err = read_list(debug.base.r_map);
+		if (debug.base.r_version < 2 || !modules_copy(&debug, at, sizeof(debug)))
+			break;
+		at = debug.next;
+	}
+	return err;
+}
+
+int modules_read(void)
+{
+	int err = read_maps(&text, &maps);
+
+	return err ? err : read_loaded();
+}
+
+int modules_reread(void)
+{
+	return read_maps(&text_again, &maps_again);
+}
+
+bool modules_unchanged(const struct mapping *m, uintptr_t start, uintptr_t end, int protection)
+{
+	const struct mapping *now = maps_again.at, *last = now + maps_again.n / sizeof(*now);
+
+	for (; now < last && start < end; now++) {
+		if (now->end <= start)
+			continue;
+		if (now->start > start || now->shared || now->protection != protection || now->inode != m->inode ||
+		    now->device != m->device || now->start - now->offset != m->start - m->offset)
+			return false;
+		start = now->end;
+	}
+	return start >= end;
 }
 
 size_t modules_count(void)
@@ -211,6 +436,56 @@ bool modules_is_image(const struct mapping *m, uintptr_t address, size_t size)
 		        (&at[1] == to && at->end == to->start && !to->inode && !*to->path && at->inode)))
 			at++;
 	return at == to;
+}
+
+#define HEADERS_MAX 64
+
+/* The program headers of the mapping's file, from wherever its beginning is mapped; their number. */
+static unsigned read_headers(const struct mapping *text, ElfW(Phdr) headers[HEADERS_MAX])
+{
+	ElfW(Ehdr) header;
+
+	for (size_t i = 0; i < modules_count(); i++) {
+		const struct mapping *m = modules_get(i);
+
+		if (!m->offset && same_file(m, text) && modules_copy(&header, m->start, sizeof(header)) &&
+		    !memcmp(header.e_ident, ELFMAG, SELFMAG) && header.e_phentsize == sizeof(*headers) &&
+		    header.e_phnum <= HEADERS_MAX && header.e_phoff <= m->end - m->start &&
+		    modules_copy(headers, m->start + header.e_phoff, header.e_phnum * sizeof(*headers)))
+			return header.e_phnum;
+	}
+	return 0;
+}
+
+/* The loader's image is where its headers, moved by the bias, say that both this text and its dynamic section are. */
+static bool is_at(const struct mapping *m, const struct loaded *image, const ElfW(Phdr) *headers, unsigned n)
+{
+	bool text = false, dynamic = false;
+
+	for (unsigned i = 0; i < n; i++) {
+		const ElfW(Phdr) *h = &headers[i];
+
+		text |= h->p_type == PT_LOAD && h->p_flags & PF_X && m->end - m->start > 0 &&
+		        m->offset + (m->end - m->start) > h->p_offset && m->offset < h->p_offset + h->p_filesz &&
+		        image->bias + h->p_vaddr - h->p_offset == m->start - m->offset;
+		dynamic |= h->p_type == PT_DYNAMIC && image->bias + h->p_vaddr == image->dynamic;
+	}
+	return text && dynamic;
+}
+
+enum modules_loaded modules_loaded(const struct mapping *m)
+{
+	static ElfW(Phdr) headers[HEADERS_MAX];
+	const struct loaded *image = loaded.at;
+	unsigned n = read_headers(m, headers);
+
+	for (size_t i = 0; i < loaded.n / sizeof(*image); i++) {
+		const struct mapping *at = modules_at(image[i].dynamic);
+
+		if (at && same_file(at, m) && is_at(m, &image[i], headers, n))
+			return MODULES_LOADED;
+	}
+	return loading ? MODULES_LOADING : MODULES_NOT_LOADED;
 }
 
 /* A gap of size bytes within reach of everything from low to high: its address, or 0. */

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 
 #include "runtime/agent/agent.h"
 
@@ -61,30 +62,36 @@ static bool says_guarded(const char *note, size_t size)
 	return false;
 }
 
-/* first: the mapping that begins with the image's header */
+#define HEADERS_MAX 64
+#define NOTE_MAX 1024
+
+/* first: the mapping that begins with the image's header. All is copied: another thread may unmap it. */
 static bool is_guarded(const struct mapping *text, const struct mapping *first)
 {
-	const Elf64_Ehdr *header = (const Elf64_Ehdr *)first->start;
+	static Elf64_Phdr p[HEADERS_MAX];
+	static _Alignas(8) char note[NOTE_MAX];
 	size_t size = first->end - first->start;
-	const Elf64_Phdr *p;
+	Elf64_Ehdr header;
 	uintptr_t base = 0;
 	bool based = false;
 
-	if (size < sizeof(*header) || memcmp(header->e_ident, ELFMAG, SELFMAG) || header->e_phentsize != sizeof(*p) ||
-	    header->e_phoff % 8 || header->e_phoff > size || header->e_phnum > (size - header->e_phoff) / sizeof(*p))
+	if (size < sizeof(header) || !modules_copy(&header, first->start, sizeof(header)) ||
+	    memcmp(header.e_ident, ELFMAG, SELFMAG) || header.e_phentsize != sizeof(*p) || header.e_phoff % 8 ||
+	    header.e_phoff > size || header.e_phnum > HEADERS_MAX || header.e_phnum > (size - header.e_phoff) / sizeof(*p) ||
+	    !modules_copy(p, first->start + header.e_phoff, header.e_phnum * sizeof(*p)))
 		return false;
-	p = (const Elf64_Phdr *)(first->start + header->e_phoff);
-	for (unsigned i = 0; i < header->e_phnum; i++) {
-		uintptr_t at = base + p[i].p_vaddr;
-
-		if (p[i].p_type == PT_LOAD && !p[i].p_offset && !based) {
+	for (unsigned i = 0; i < header.e_phnum && !based; i++)
+		if (p[i].p_type == PT_LOAD && !p[i].p_offset) {
 			base = first->start - p[i].p_vaddr;
 			based = true;
-			i = -1; /* its property may stand before it */
-		} else if (p[i].p_type == PT_GNU_PROPERTY && based) {
-			return !(at % 8) && p[i].p_filesz && modules_is_image(text, at, p[i].p_filesz) &&
-			       says_guarded((const char *)at, p[i].p_filesz);
 		}
+	for (unsigned i = 0; i < header.e_phnum && based; i++) {
+		uintptr_t at = base + p[i].p_vaddr;
+
+		if (p[i].p_type == PT_GNU_PROPERTY)
+			return !(at % 8) && p[i].p_filesz && p[i].p_filesz <= NOTE_MAX &&
+			       modules_is_image(text, at, p[i].p_filesz) && modules_copy(note, at, p[i].p_filesz) &&
+			       says_guarded(note, p[i].p_filesz);
 	}
 	return false;
 }
@@ -102,12 +109,41 @@ int site_protection(const struct mapping *text)
 	return text->protection;
 }
 
-void site_write(uintptr_t address, const uint8_t bytes[JUMP], unsigned step)
+bool site_is_nop(const uint8_t now[SITE_NOP])
 {
-	uint32_t instruction;
+	return !memcmp(now, site_nop, SITE_NOP);
+}
+
+bool site_write_begin(void)
+{
+	return true;
+}
+
+void site_write_end(void)
+{
+}
+
+/* A store of the thread's own: no system call makes one of four bytes. What is not mapped is recognised right before. */
+bool site_write(struct site *site, unsigned step)
+{
+	uint32_t instruction, now;
+	struct iovec here = { &now, sizeof(now) }, there = { (void *)site->address, sizeof(now) };
 
 	(void)step;
-	memcpy(&instruction, bytes, JUMP);
-	__atomic_store_n((uint32_t *)address, instruction, __ATOMIC_RELEASE);
-	cpu_code_written((const void *)address, JUMP);
+	if (process_vm_readv(agent.tid, &here, 1, &there, 1, 0) != sizeof(now) || memcmp(&now, site->was, JUMP))
+		return false;
+	memcpy(&instruction, site->will, JUMP);
+	__atomic_store_n((uint32_t *)site->address, instruction, __ATOMIC_RELEASE);
+	cpu_code_written((const void *)site->address, JUMP);
+	return true;
+}
+
+bool site_write_full(void)
+{
+	return false;
+}
+
+struct site *site_write_flush(void)
+{
+	return NULL;
 }

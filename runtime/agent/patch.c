@@ -11,12 +11,27 @@
  *
  * The text is writable for just that long, and the pages are given back as they
  * were.
+ *
+ * The program may unmap text at any moment, and map something else in its place.
+ * So the agent
+ *
+ *     patches only what the C library's loader has mapped (modules_loaded()), which
+ *         dlclose() alone unmaps, and that waits for the agent
+ *     reads text by process_vm_readv(2), and has the kernel write it (patch-CPU.c),
+ *         so that it gets an error where nothing is mapped
+ *     compares the mapping with what it was before it makes the text writable,
+ *         before it writes, and before it takes the permission away again
+ *
+ * What is left is a program that unmaps by itself what the loader has mapped, within
+ * the microseconds between such a comparison and the system call after it.
  */
+#include <errno.h>
 #include <linux/membarrier.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "runtime/agent/sites.h"
@@ -35,28 +50,61 @@ static void site_refuse(struct site *site, enum agent_reason reason)
 			continue;
 		point_refuse(c->segment, c->point, reason);
 		if (reason == AGENT_BYTES)
-			memcpy(c->segment->points[c->point].found, (const char *)site->address + SITE_AT, SITE_NOP);
+			modules_copy(c->segment->points[c->point].found, site->address + SITE_AT, SITE_NOP);
 		c->taken = 0;
 	}
 	site->nwant = 0;
 }
 
-/* What is there against what should be: unmapped and mapped again since, or somebody else's by now? */
-static void site_look(struct site *site, const struct mapping *text)
-{
-	const uint8_t *bytes = (const uint8_t *)site->address + SITE_AT;
-	uint8_t now[SITE_NOP];
+#define SEEN_MAX 512
 
-	if (!text) {
+/* The bytes of some sites, read by one system call. */
+static struct {
+	uint8_t bytes[SEEN_MAX][SITE_NOP];
+	bool got[SEEN_MAX];
+} seen;
+
+/* Reads sites from first on, at most SEEN_MAX, as at() has them. */
+static void seen_read(struct site *(*at)(size_t i), size_t first, size_t n)
+{
+	static struct iovec here[SEEN_MAX], there[SEEN_MAX];
+
+	n = n < SEEN_MAX ? n : SEEN_MAX;
+	for (size_t i = 0; i < n; i++) {
+		here[i] = (struct iovec){ seen.bytes[i], SITE_NOP };
+		there[i] = (struct iovec){ (void *)(at(first + i)->address + SITE_AT), SITE_NOP };
+		seen.got[i] = false;
+	}
+	/* It ends before what is not there. */
+	for (size_t i = 0; i < n; i++) {
+		ssize_t got = process_vm_readv(agent.tid, here + i, n - i, there + i, n - i, 0);
+
+		for (; got >= SITE_NOP; got -= SITE_NOP)
+			seen.got[i++] = true;
+	}
+}
+
+static struct site *site_nth(size_t i)
+{
+	return site_at(i);
+}
+
+/* Compares what is there with what should be: the module may have gone and come back, or another tool may be at the site. */
+static void site_look(struct site *site, const struct mapping *text, const uint8_t *now)
+{
+	if (!text || !now) {
 		site->armed = 0;
 		site->semaphore_held = 0;
+		if (text)
+			site_refuse(site, AGENT_GONE);
 		return;
 	}
-	memcpy(now, bytes, sizeof(now));
-	if (!memcmp(now, site_nop, SITE_NOP)) {
+	memcpy(site->tail, now + JUMP, SITE_NOP - JUMP);
+	if (site_is_nop(now)) {
 		site->armed = 0;
 		site->semaphore_held = 0;
-	} else if (!site->armed || memcmp(now, site->was, JUMP) || memcmp(now + JUMP, site_nop + JUMP, SITE_NOP - JUMP)) {
+		memcpy(site->was, now, JUMP);
+	} else if (!site->armed || memcmp(now, site->was, JUMP)) {
 		site_refuse(site, AGENT_BYTES);
 	}
 }
@@ -68,7 +116,8 @@ static bool serialize(void)
 
 struct range {
 	uintptr_t first, last; /* of the sites in the batch; 0: none */
-	bool failed;
+	enum agent_reason failed;
+	bool asked, loaded; /* see text_is_loaded() */
 };
 
 static struct vector batch;  /* u32, sites */
@@ -104,23 +153,58 @@ static struct site *batch_at(size_t i)
 	return site_at(((const uint32_t *)batch.at)[i]);
 }
 
-static void batch_protect(bool writable)
+static void range_bounds(const struct range *range, uintptr_t *start, uintptr_t *end)
 {
-	bool failed = false;
+	*start = range->first & -PAGE;
+	*end = (range->last + SITE_AT + SITE_NOP - 1 + PAGE) & -PAGE;
+}
+
+/* Gives up the ranges that are not mapped any more as they were, with that permission to write. */
+static void batch_check(int writable)
+{
+	bool unread = modules_reread() != 0;
 
 	for (size_t i = 0; i < modules_count(); i++) {
 		const struct mapping *text = modules_get(i);
 		struct range *range = range_of(text);
-		uintptr_t start = range->first & -PAGE, end = (range->last + SITE_AT + SITE_NOP - 1 + PAGE) & -PAGE;
+		uintptr_t start, end;
+
+		if (!range->first || range->failed)
+			continue;
+		range_bounds(range, &start, &end);
+		range->failed = unread ? AGENT_MAPS
+		                       : modules_unchanged(text, start, end, text->protection | writable) ? AGENT_OK : AGENT_GONE;
+	}
+}
+
+static void batch_refuse(void)
+{
+	for (size_t i = 0; i < nbatch(); i++) {
+		const struct range *range = range_of(modules_at(batch_at(i)->address));
+
+		if (range->failed && !batch_at(i)->failed)
+			site_refuse(batch_at(i), range->failed);
+	}
+}
+
+static void batch_protect(bool writable)
+{
+	batch_check(writable ? 0 : PROT_WRITE);
+	for (size_t i = 0; i < modules_count(); i++) {
+		const struct mapping *text = modules_get(i);
+		struct range *range = range_of(text);
+		uintptr_t start, end;
 
 		if (!range->first || text->protection & PROT_WRITE || range->failed)
 			continue;
-		range->failed = mprotect((void *)start, end - start, site_protection(text) | (writable ? PROT_WRITE : 0)) && writable;
-		failed |= range->failed;
+		range_bounds(range, &start, &end);
+		if (mprotect((void *)start, end - start, site_protection(text) | (writable ? PROT_WRITE : 0)) && writable)
+			range->failed = errno == ENOMEM ? AGENT_GONE : AGENT_PROTECT;
 	}
-	for (size_t i = 0; failed && i < nbatch(); i++)
-		if (range_of(modules_at(batch_at(i)->address))->failed)
-			site_refuse(batch_at(i), AGENT_PROTECT);
+	if (writable) {
+		batch_check(PROT_WRITE);
+		batch_refuse();
+	}
 }
 
 static bool semaphore_add(struct site *site)
@@ -129,8 +213,7 @@ static bool semaphore_add(struct site *site)
 
 	if (!site->semaphore || site->semaphore_held)
 		return true;
-	now = __atomic_load_n(site->semaphore, __ATOMIC_RELAXED);
-	if (now >= SEMAPHORE_MAX)
+	if (!modules_copy(&now, (uintptr_t)site->semaphore, sizeof(now)) || now >= SEMAPHORE_MAX)
 		return false;
 	__atomic_fetch_add(site->semaphore, 1, __ATOMIC_RELAXED);
 	site->semaphore_held = 1;
@@ -139,32 +222,48 @@ static bool semaphore_add(struct site *site)
 
 static void semaphore_drop(struct site *site)
 {
-	if (site->semaphore && site->semaphore_held)
+	uint16_t now;
+
+	if (site->semaphore && site->semaphore_held && modules_copy(&now, (uintptr_t)site->semaphore, sizeof(now)) && now)
 		__atomic_fetch_sub(site->semaphore, 1, __ATOMIC_RELAXED);
 	site->semaphore_held = 0;
 	site->semaphore = NULL;
 }
 
-/* The steps. false: nothing was changed. */
-static bool batch_write(void)
+static void batch_flush(void)
 {
-	if (!serialize())
-		return false;
-	for (unsigned step = 0; step < SITE_STEPS; step++) {
-		for (size_t i = 0; i < nbatch(); i++)
-			if (!batch_at(i)->failed)
-				site_write(batch_at(i)->address, batch_at(i)->will, step);
-		serialize();
-	}
-	return true;
+	struct site *gone;
+
+	while ((gone = site_write_flush()))
+		site_refuse(gone, AGENT_GONE);
 }
 
-static void batch_done(struct site *site)
+/* Makes the steps. Returns why nothing was changed, or AGENT_OK. */
+static enum agent_reason batch_write(void)
+{
+	if (!serialize())
+		return AGENT_MEMBARRIER;
+	if (!site_write_begin())
+		return AGENT_STORE;
+	for (unsigned step = 0; step < SITE_STEPS; step++) {
+		for (size_t i = 0; i < nbatch(); i++) {
+			if (!batch_at(i)->failed && !site_write(batch_at(i), step))
+				site_refuse(batch_at(i), AGENT_GONE);
+			if (site_write_full() || i + 1 == nbatch())
+				batch_flush();
+		}
+		serialize();
+	}
+	site_write_end();
+	return AGENT_OK;
+}
+
+static void batch_done(struct site *site, const uint8_t *now)
 {
 	bool armed = memcmp(site->will, site_nop, JUMP);
 	struct consumer *c;
 
-	if (memcmp((const void *)(site->address + SITE_AT), site->will, JUMP)) {
+	if (!now || memcmp(now, site->will, JUMP)) {
 		site_refuse(site, AGENT_READ_BACK);
 		return;
 	}
@@ -180,36 +279,50 @@ static void batch_done(struct site *site)
 
 static void batch_run(void)
 {
-	bool written;
+	enum agent_reason reason;
 
 	if (!nbatch())
 		return;
 	slots_finish();
 	batch_protect(true);
-	written = batch_write();
+	reason = batch_write();
 	batch_protect(false);
 	for (size_t i = 0; i < nbatch(); i++) {
 		struct site *site = batch_at(i);
 
-		if (!written)
-			site_refuse(site, AGENT_MEMBARRIER);
+		if (i % SEEN_MAX == 0)
+			seen_read(batch_at, i, nbatch() - i);
+		if (reason)
+			site_refuse(site, reason);
 		else if (!site->failed)
-			batch_done(site);
+			batch_done(site, seen.got[i % SEEN_MAX] ? seen.bytes[i % SEEN_MAX] : NULL);
 		if (site->failed && !site->armed)
 			semaphore_drop(site);
 	}
 }
 
+static bool text_is_loaded(const struct mapping *text)
+{
+	struct range *range = range_of(text);
+
+	if (!range->asked) {
+		range->asked = true;
+		range->loaded = modules_loaded(text) == MODULES_LOADED;
+	}
+	return range->loaded;
+}
+
 /* Puts the site in the batch if it is not as it should be. */
-static void site_plan(struct site *site, const struct mapping **text_of_image, const struct image **image)
+static void site_plan(struct site *site, const uint8_t *now, const struct mapping **text_of_image,
+                      const struct image **image)
 {
 	const struct mapping *text = modules_at(site->address);
 	enum agent_reason reason;
 
 	if (text && (text->shared || !text->inode || !(text->protection & PROT_EXEC) || !(text->protection & PROT_READ) ||
-	             text->end - site->address < SITE_AT + SITE_NOP))
+	             text->end - site->address < SITE_AT + SITE_NOP || !text_is_loaded(text)))
 		text = NULL;
-	site_look(site, text);
+	site_look(site, text, now);
 	if (!text || site->failed)
 		return;
 	memcpy(site->will, site_nop, JUMP);
@@ -227,9 +340,7 @@ static void site_plan(struct site *site, const struct mapping **text_of_image, c
 			site_jump(site->address, site->slot, site->will);
 		}
 	}
-	if (!site->armed)
-		memcpy(site->was, site_nop, JUMP);
-	if (!memcmp(site->was, site->will, JUMP))
+	if (site->armed ? !memcmp(site->was, site->will, JUMP) : !site->nwant)
 		return;
 	if (site->nwant && !semaphore_add(site)) {
 		site_refuse(site, AGENT_SEMAPHORE);
@@ -294,6 +405,7 @@ void sites_apply(void)
 	vector_clear(&ranges);
 	if (reason != AGENT_MAPS && !vector_add(&ranges, modules_count() * sizeof(struct range)))
 		reason = AGENT_MAPS;
+	calls_look();
 	sites_begin();
 	vector_clear(&batch);
 	agent.npending = 0;
@@ -307,9 +419,12 @@ void sites_apply(void)
 	}
 	if (reason == AGENT_MAPS)
 		return;
-	for (size_t i = 0; i < nsites(); i++)
+	for (size_t i = 0; i < nsites(); i++) {
+		if (i % SEEN_MAX == 0)
+			seen_read(site_nth, i, nsites() - i);
 		if (site_at(i)->armed || site_at(i)->nwant)
-			site_plan(site_at(i), &text, &image);
+			site_plan(site_at(i), seen.got[i % SEEN_MAX] ? seen.bytes[i % SEEN_MAX] : NULL, &text, &image);
+	}
 	batch_run();
 	sites_end();
 }

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <fcntl.h>
@@ -24,7 +26,7 @@ _Static_assert(area_ring_stride < INT32_MAX, "slots reach a ring's counters by 3
 
 uint64_t agent_now(void)
 {
-	return slot_clock_invariant() ? slot_ticks() : slot_now();
+	return slot_clock_invariant() ? slot_ticks() : clock_ns();
 }
 
 static struct agent_ring *ring_of(const struct agent_area *area, unsigned i)
@@ -35,18 +37,17 @@ static struct agent_ring *ring_of(const struct agent_area *area, unsigned i)
 /* Whether this one, or any behind it, was ever taken: they are taken from the first on. */
 static bool ring_known(const struct agent_ring *ring)
 {
-	return __atomic_load_n(&ring->turns, __ATOMIC_ACQUIRE) ||
-	       __atomic_load_n(&ring->state, __ATOMIC_ACQUIRE) != AGENT_RING_FREE;
+	return shared_acquire(ring->turns) || shared_acquire(ring->state) != AGENT_RING_FREE;
 }
 
-static struct agent_count *ring_counts(struct agent_ring *ring)
+static struct shared_count *ring_counts(struct agent_ring *ring)
 {
-	return (struct agent_count *)((char *)ring + AGENT_COUNTS_IN_RING);
+	return (struct shared_count *)((char *)ring + AGENT_COUNTS_IN_RING);
 }
 
-static struct agent_count *shared_counts(const struct agent_area *area)
+static struct shared_count *shared_counts(const struct agent_area *area)
 {
-	return (struct agent_count *)((char *)area + area_overflow_at);
+	return (struct shared_count *)((char *)area + area_overflow_at);
 }
 
 static struct agent_place *area_places(struct agent_area *area)
@@ -62,24 +63,19 @@ static bool limit_ok(void)
 	return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur >= area_size;
 }
 
-/*
- * The memfd mapped: at the address given, or anywhere. Through no access at first:
- * where the process locks its memory, all of it would be made there and then.
- */
+/* Maps the memfd: in place of the area at the address given, or anywhere. */
 static void *area_map(int fd, void *at)
 {
-	void *area = mmap(at, area_size, PROT_NONE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
+	void *area = memory_map(fd, NULL, area_size, PROT_READ | PROT_WRITE);
 
-	if (area == MAP_FAILED)
+	if (!area)
 		return NULL;
-	munlock(area, area_size);
 	madvise(area, area_size, MADV_DONTDUMP);
-	if (mprotect(area, area_size, PROT_READ | PROT_WRITE)) {
-		if (!at)
-			munmap(area, area_size);
+	if (at && mremap(area, area_size, area_size, MREMAP_MAYMOVE | MREMAP_FIXED, at) != at) {
+		munmap(area, area_size);
 		return NULL;
 	}
-	return area;
+	return at ? at : area;
 }
 
 static int area_file(void)
@@ -110,7 +106,7 @@ static void area_fill(struct area *area)
 	at->start_time = agent.start_time;
 	at->clock = slot_clock_invariant() ? AGENT_CLOCK_TSC : AGENT_CLOCK_MONOTONIC;
 	at->base_ticks = slot_ticks();
-	at->base_ns = slot_now();
+	at->base_ns = clock_ns();
 	at->places_at = area_places_at;
 	at->rings_at = area_rings_at;
 	at->ring_stride = area_ring_stride;
@@ -119,11 +115,11 @@ static void area_fill(struct area *area)
 	at->counts_in_ring = AGENT_COUNTS_IN_RING;
 	at->data_in_ring = AGENT_DATA_IN_RING;
 	at->overflow_at = area_overflow_at;
-	at->overwrite = area->session->overwrites;
+	shared_set(at->overwrite, area->session->overwrites);
 	memcpy(at->session, area->session->name, sizeof(at->session));
 	if (n)
 		memcpy(area_places(at), area->places.at, n * sizeof(struct agent_place));
-	at->nplaced = n;
+	shared_set(at->nplaced, n);
 	at->version = AGENT_VERSION;
 	__atomic_store_n(&at->magic, AGENT_AREA_MAGIC, __ATOMIC_RELEASE);
 }
@@ -145,16 +141,18 @@ static void area_reset(struct area *area)
 		struct agent_ring *ring = ring_of(area->at, i);
 		uint32_t finished = AGENT_RING_FINISHED;
 
-		if (!ring->turns)
+		uint64_t head;
+
+		if (!shared_get(ring->turns))
 			continue;
 		memset((char *)ring + AGENT_DATA_IN_RING, 0, AGENT_RING_SIZE + AGENT_RING_SLACK);
-		ring->limit = ring->head + AGENT_RING_SIZE;
-		ring->taken = ring->head;
-		__atomic_compare_exchange_n(&ring->state, &finished, AGENT_RING_FREE, false, __ATOMIC_ACQ_REL,
-		                            __ATOMIC_RELAXED);
+		head = shared_get(ring->head);
+		shared_set(ring->limit, head + AGENT_RING_SIZE);
+		shared_set(ring->taken, head);
+		shared_swap(ring->state, &finished, AGENT_RING_FREE);
 	}
-	area->at->overwrite = area->session->overwrites;
-	area->at->record_until = 0;
+	shared_set(area->at->overwrite, area->session->overwrites);
+	shared_set(area->at->record_until, 0);
 	memcpy(area->at->session, area->session->name, sizeof(area->at->session));
 }
 
@@ -181,10 +179,15 @@ enum agent_reason area_make(struct session *session)
 		return AGENT_SESSIONS_FULL;
 	area->asked = false;
 	if (area->at) {
+		/* Its descriptor ended with an earlier thread. */
 		area->session = session;
+		if (area->fd < 0 && area_renew(area, true)) {
+			area->session = NULL;
+			return AGENT_LIMIT;
+		}
 		area_reset(area);
 	} else {
-		fd = area_file();
+		fd = memory_allowed(area_size + 2 * REGION_SIZE) ? area_file() : -EFBIG;
 		if (fd < 0)
 			return fd == -EFBIG ? AGENT_LIMIT : AGENT_MEMORY;
 		area->at = area_map(fd, NULL);
@@ -194,6 +197,7 @@ enum agent_reason area_make(struct session *session)
 		}
 		area->index = area - agent.areas;
 		area->fd = fd;
+		area->keep = -1;
 		area->session = session;
 		area_fill(area);
 	}
@@ -208,50 +212,124 @@ void area_records(struct session *session)
 	struct agent_area *at = session->area ? session->area->at : NULL;
 
 	if (at && session->records)
-		__atomic_store_n(&at->record_until, AGENT_RECORD_ALWAYS, __ATOMIC_RELEASE);
-	else if (at && at->record_until == AGENT_RECORD_ALWAYS)
-		__atomic_store_n(&at->record_until, 0, __ATOMIC_RELEASE);
+		shared_release(at->record_until, AGENT_RECORD_ALWAYS);
+	else if (at && shared_get(at->record_until) == AGENT_RECORD_ALWAYS)
+		shared_release(at->record_until, 0);
 }
 
 void area_leave(struct session *session)
 {
+	if (session->area && session->area->keep >= 0) {
+		/* The memory may serve another session with the same numbers: what it holds is nobody's now. */
+		syscall(SYS_sendto, session->area->keep, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
+		close(session->area->keep);
+		session->area->keep = -1;
+	}
 	if (session->area)
 		session->area->session = NULL;
 	session->area = NULL;
 }
 
-/* What has been used of an area, from one mapping to another. */
-static void area_copy(struct agent_area *to, struct agent_area *from, uint32_t nplaces)
+static void area_hide(struct agent_area *at, uint32_t nplaces, int protection)
 {
-	size_t counts = nplaces * sizeof(struct agent_count);
+	const uintptr_t base = (uintptr_t)at;
+	unsigned n = 0;
 
-	to->record_until = from->record_until;
-	memcpy(shared_counts(to), shared_counts(from), counts);
+	memory_hide(base + area_places_at + nplaces * sizeof(struct agent_place), base + area_overflow_at, protection);
+	memory_hide(base + area_overflow_at + nplaces * sizeof(struct agent_count), base + area_rings_at, protection);
+	for (; n < AGENT_RINGS && ring_known(ring_of(at, n)); n++)
+		memory_hide((uintptr_t)(ring_counts(ring_of(at, n)) + nplaces), (uintptr_t)ring_of(at, n + 1), protection);
+	/* The first of these tells that there are no more. */
+	memory_hide((uintptr_t)ring_of(at, n) + sizeof(struct agent_ring), base + area_size, protection);
+}
+
+void areas_hide(bool hide)
+{
+	for (unsigned i = 0; i < AREAS_MAX; i++) {
+		struct agent_area *at = agent.areas[i].at;
+
+		if (!at)
+			continue;
+		if (!hide)
+			munlock(at, area_size);
+		area_hide(at, agent.areas[i].places.n / sizeof(struct agent_place),
+		          hide ? PROT_NONE : PROT_READ | PROT_WRITE);
+	}
+}
+
+/* What has been used of an area, but for what was counted, from one mapping to another. */
+static void area_copy(struct agent_area *to, struct agent_area *from)
+{
+	shared_set(to->record_until, shared_get(from->record_until));
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
-		if (ring_of(from, i)->turns) {
+		if (shared_get(ring_of(from, i)->turns))
 			memcpy(ring_of(to, i), ring_of(from, i), AGENT_COUNTS_IN_RING);
-			memcpy(ring_counts(ring_of(to, i)), ring_counts(ring_of(from, i)), counts);
-		}
+}
+
+static void move_counts(struct shared_count *to, const struct shared_count *from, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const uint64_t recorded = shared_get(from[i].recorded), filtered = shared_get(from[i].filtered);
+		const uint64_t idle = shared_get(from[i].idle), lost = shared_get(from[i].lost);
+
+		if (recorded)
+			shared_add(to[i].recorded, recorded);
+		if (filtered)
+			shared_add(to[i].filtered, filtered);
+		if (idle)
+			shared_add(to[i].idle, idle);
+		if (lost)
+			shared_add(to[i].lost, lost);
+	}
+}
+
+/*
+ * Counts are taken over when nobody writes to the old memory any more. A thread that
+ * took its ring between the copy and that goes on without: what it has counted there is
+ * put with what threads count that found no ring.
+ */
+static void area_add(struct agent_area *to, struct agent_area *from, size_t nplaces)
+{
+	move_counts(shared_counts(to), shared_counts(from), nplaces);
+	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
+		if (shared_get(ring_of(from, i)->turns))
+			move_counts(shared_get(ring_of(to, i)->turns) ? ring_counts(ring_of(to, i)) : shared_counts(to),
+			            ring_counts(ring_of(from, i)), nplaces);
+}
+
+/* The memory of an area once more, at another address; MAP_FAILED. */
+static void *area_twice(void *at)
+{
+	void *place = map_apart(area_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+
+	return place == MAP_FAILED ? mremap(at, 0, area_size, MREMAP_MAYMOVE)
+	                           : mremap(at, 0, area_size, MREMAP_MAYMOVE | MREMAP_FIXED, place);
 }
 
 int area_renew(struct area *area, bool keep)
 {
+	struct agent_area *made, *old = NULL;
 	int fd = area_file();
-	struct agent_area *at;
 
 	if (fd < 0)
 		return fd;
 	if (keep) {
-		at = area_map(fd, NULL);
-		if (!at) {
+		made = area_map(fd, NULL);
+		/* The old memory once more: the program's threads go on writing to it until the other is in its place. */
+		old = made ? area_twice(area->at) : MAP_FAILED;
+		if (made && old != MAP_FAILED)
+			area_copy(made, old);
+		if (made)
+			munmap(made, area_size);
+		if (!made || old == MAP_FAILED) {
 			close(fd);
 			return -ENOMEM;
 		}
-		area_copy(at, area->at, area->places.n / sizeof(struct agent_place));
-		munmap(at, area_size);
-		__atomic_store_n(&area->at->moved, 1, __ATOMIC_RELEASE);
+		shared_release(old->moved, 1);
 	}
 	if (!area_map(fd, area->at)) {
+		if (old)
+			munmap(old, area_size);
 		close(fd);
 		return -ENOMEM;
 	}
@@ -260,6 +338,10 @@ int area_renew(struct area *area, bool keep)
 	if (area->session) {
 		area_fill(area);
 		area_records(area->session);
+	}
+	if (old) {
+		area_add(area->at, old, area->places.n / sizeof(struct agent_place));
+		munmap(old, area_size);
 	}
 	return 0;
 }
@@ -280,8 +362,8 @@ void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32
 
 	((struct agent_place *)area->places.at)[place] = p;
 	area_places(at)[place] = p;
-	if (place >= at->nplaced) {
-		__atomic_store_n(&at->nplaced, place + 1, __ATOMIC_RELEASE);
+	if (place >= shared_get(at->nplaced)) {
+		shared_release(at->nplaced, place + 1);
 		return;
 	}
 	memset(&shared_counts(at)[place], 0, sizeof(struct agent_count));
@@ -289,17 +371,20 @@ void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32
 		memset(&ring_counts(ring_of(at, i))[place], 0, sizeof(struct agent_count));
 }
 
+static void add_counts(struct agent_count *to, const struct shared_count *from)
+{
+	to->recorded += shared_get(from->recorded);
+	to->filtered += shared_get(from->filtered);
+	to->idle += shared_get(from->idle);
+	to->lost += shared_get(from->lost);
+}
+
 void area_count(const struct area *area, uint32_t place, struct agent_count *count)
 {
-	*count = shared_counts(area->at)[place];
-	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(area->at, i)); i++) {
-		const struct agent_count *c = &ring_counts(ring_of(area->at, i))[place];
-
-		count->recorded += c->recorded;
-		count->filtered += c->filtered;
-		count->idle += c->idle;
-		count->lost += c->lost;
-	}
+	*count = (struct agent_count){ 0 };
+	add_counts(count, &shared_counts(area->at)[place]);
+	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(area->at, i)); i++)
+		add_counts(count, &ring_counts(ring_of(area->at, i))[place]);
 }
 
 void rings_at_exit(void *unused)
@@ -313,8 +398,7 @@ void rings_at_exit(void *unused)
 		t->ring[i] = NULL;
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		if (ring)
-			__atomic_store_n(&ring->state,
-			                 ring->head + AGENT_RING_SIZE == ring->limit ? AGENT_RING_FREE : AGENT_RING_FINISHED,
-			                 __ATOMIC_RELEASE);
+			shared_release(ring->state, shared_get(ring->head) + AGENT_RING_SIZE == shared_get(ring->limit)
+			                                    ? AGENT_RING_FREE : AGENT_RING_FINISHED);
 	}
 }

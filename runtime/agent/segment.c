@@ -41,6 +41,27 @@ static bool program_is(const struct program *p, uint64_t hash, const struct fetc
 	       !memcmp(p->fetch.kind, f->kind, f->nargs) && !memcmp(p->fetch.size, f->size, f->nargs);
 }
 
+/* Whether a step may read what is neither on the stack nor in the image. */
+static bool step_may_call(const struct fetch_program *p, size_t i)
+{
+	const struct fetch_step *s = &p->steps[i];
+
+	switch (s->op) {
+	case FETCH_STRING:
+	case FETCH_STREQ:
+	case FETCH_PREFIX:
+	case FETCH_COMMEQ:
+	case FETCH_COMMPREFIX:
+		return true;
+	case FETCH_LOAD:
+		if (i >= 3 && s[-1].op == FETCH_ADD && s[-2].op == FETCH_IMM)
+			s -= 2;
+		return !(i >= 1 && s[-1].op == FETCH_REG && is_frame_register(s[-1].a));
+	default:
+		return false;
+	}
+}
+
 #define BUCKETS 4096u
 
 static struct program *program_intern(const struct fetch_program *f)
@@ -68,6 +89,9 @@ static struct program *program_intern(const struct fetch_program *f)
 	room += f->nliterals * sizeof(*f->literals);
 	p->depths = (uint8_t *)room;
 	program_ok(&p->fetch, p->depths);
+	for (size_t i = 0; i < p->fetch.nsteps; i++)
+		if (step_may_call(&p->fetch, i))
+			*(i < p->fetch.npredicate ? &p->filter_calls : &p->argument_calls) = true;
 	p->hash = hash;
 	p->next = *bucket;
 	*bucket = p;

@@ -4,8 +4,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -117,7 +117,7 @@ static bool began_after(const struct stat *st)
 	clock_gettime(CLOCK_BOOTTIME, &boot);
 	written = (st->st_ctim.tv_sec - real.tv_sec + boot.tv_sec) * 100 +
 	          (st->st_ctim.tv_nsec - real.tv_nsec + boot.tv_nsec) / 10000000;
-	began = agent.start_time * 100 / sysconf(_SC_CLK_TCK);
+	began = agent.start_time * 100 / (getauxval(AT_CLKTCK) ? getauxval(AT_CLKTCK) : 100);
 	return began + 1 >= written;
 }
 
@@ -214,9 +214,12 @@ static int look_session(int dir, const char *name, void *arg)
 	if (!store_session_ok(name))
 		return 0;
 	fd = store_folder(dir, name, false);
+	session = agent_session(name);
+	/* A process that has given up its rights may not read it any more: what is armed stays, until the folder goes. */
+	if (fd < 0 && session && errno == EACCES)
+		session->seen = true;
 	if (fd < 0)
 		return 0;
-	session = agent_session(name);
 	if (!session)
 		session = session_new(name);
 	if (session && !fstat(fd, &st)) {
@@ -245,7 +248,8 @@ static int look_session(int dir, const char *name, void *arg)
 	return 0;
 }
 
-static bool look_once(int store)
+/* Reads what there is; true: a session was there under the name of another, and is to be looked at again. */
+static bool read_sessions(int store)
 {
 	bool again = false;
 
@@ -256,17 +260,45 @@ static bool look_once(int store)
 		if (agent.sessions[i].name[0] && !agent.sessions[i].seen)
 			while (nsegments(&agent.sessions[i]))
 				forget_segment(&agent.sessions[i], 0);
-	sites_apply();
-	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
-		struct session *session = &agent.sessions[i];
+	return again;
+}
 
-		if (!session->name[0] || session->seen)
-			continue;
-		area_leave(session);
-		if (session->segments.at)
-			munmap(session->segments.at, session->segments.room);
-		memset(session, 0, sizeof(*session));
-	}
+static void forget_session(struct session *session)
+{
+	area_leave(session);
+	while (nsegments(session))
+		forget_segment(session, 0);
+	if (session->segments.at)
+		munmap(session->segments.at, session->segments.room);
+	memset(session, 0, sizeof(*session));
+}
+
+bool sessions_concern(int store)
+{
+	bool concern = false;
+
+	read_sessions(store);
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		for (size_t k = 0; k < nsegments(&agent.sessions[i]); k++) {
+			const struct segment *segment = segments_of(&agent.sessions[i])[k];
+
+			for (uint32_t p = 0; segment->desc && p < segment->desc->npoints && !concern; p++)
+				concern = segment->on[p] && segment_concerns(segment, &desc_points(segment->desc)[p]);
+		}
+	for (unsigned i = 0; i < SESSIONS_MAX && !concern; i++)
+		if (agent.sessions[i].name[0])
+			forget_session(&agent.sessions[i]);
+	return concern;
+}
+
+static bool look_once(int store)
+{
+	bool again = read_sessions(store);
+
+	sites_apply();
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (agent.sessions[i].name[0] && !agent.sessions[i].seen)
+			forget_session(&agent.sessions[i]);
 	return again;
 }
 
@@ -283,25 +315,14 @@ static bool wait_for_unloading(void)
 	return false;
 }
 
-static int look(struct dl_phdr_info *unused, size_t size, void *store)
-{
-	(void)unused, (void)size;
-	if (*(int *)store < 0)
-		sites_apply();
-	else if (look_once(*(int *)store))
-		look_once(*(int *)store);
-	return 1;
-}
-
-/* Where nobody tells us that a library is being unloaded, it must not be meanwhile: the loader waits for this to end. */
 bool agent_look(int store)
 {
 	if (!wait_for_unloading())
 		return false;
-	if (agent.behind)
-		dl_iterate_phdr(look, &store);
-	else
-		look(NULL, 0, &store);
+	if (store < 0)
+		sites_apply();
+	else if (look_once(store))
+		look_once(store);
 	return true;
 }
 
@@ -322,6 +343,30 @@ void sessions_inherit(int store)
 		if (dir >= 0)
 			close(dir);
 	}
+}
+
+static void unkept_name(char name[64], uint32_t pid)
+{
+	strcpy(name, "unkept-0-");
+	format_number(name + strlen(name), pid);
+}
+
+void session_unkept(int store, const struct session *session, bool unkept)
+{
+	struct agent_child child = {
+		.magic = AGENT_CHILD_MAGIC, .version = AGENT_VERSION, .pid = agent.pid, .start_time = agent.start_time,
+	};
+	int dir = store < 0 ? -1 : store_folder(store, session->name, false);
+	char name[64];
+
+	if (dir < 0)
+		return;
+	unkept_name(name, agent.pid);
+	if (unkept)
+		store_write(dir, name, &child, sizeof(child));
+	else
+		unlinkat(dir, name, 0);
+	close(dir);
 }
 
 static void write_segment_counts(int dir, const struct area *area, const struct segment *segment)
@@ -371,12 +416,15 @@ static void leave_session(int dir, const struct session *session)
 		child_name(name, segment->number, agent.pid);
 		if (segment->inherited)
 			unlinkat(dir, name, 0);
+		unkept_name(name, agent.pid);
+		if (session->area)
+			unlinkat(dir, name, 0);
 	}
 }
 
 void sessions_leave(void)
 {
-	int store = store_open(), dir;
+	int store = store_open(false), dir;
 
 	for (unsigned i = 0; store >= 0 && i < SESSIONS_MAX; i++) {
 		if (!nsegments(&agent.sessions[i]))

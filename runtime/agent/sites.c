@@ -165,6 +165,9 @@ static void want_site(struct session *session, struct segment *segment, uint32_t
 	}
 	if (!reason)
 		reason = area_make(session);
+	/* A filter that cannot read what it asks for would let nothing through. */
+	if (program->filter_calls && !calls_allowed())
+		reason = AGENT_CALLS;
 	if (!site_fits(address))
 		reason = AGENT_BLOCK;
 	else if (site->nwant == CONSUMERS_MAX)
@@ -187,12 +190,17 @@ static void want_site(struct session *session, struct segment *segment, uint32_t
 	site->nwant++;
 	state->place = c->place;
 	state->state = AGENT_ARMED;
+	if (program->argument_calls && !calls_allowed())
+		state->reason = AGENT_CALLS;
+	else if (program->filter_calls)
+		state->reason = AGENT_COST;
 }
 
 struct texts {
 	const struct mapping *at[TEXTS_MAX];
 	unsigned n;
 	bool mapped, looked;
+	bool foreign; /* some are not the loader's */
 };
 
 static void find_texts(struct texts *texts, const struct desc_file *file, const char *path)
@@ -203,10 +211,22 @@ static void find_texts(struct texts *texts, const struct desc_file *file, const 
 
 		if (!modules_is_file(m, file, path))
 			continue;
-		texts->mapped = true;
-		if (!m->shared && (m->protection & (PROT_EXEC | PROT_READ)) == (PROT_EXEC | PROT_READ) &&
-		    texts->n < TEXTS_MAX)
-			texts->at[texts->n++] = m;
+		if (m->shared || (m->protection & (PROT_EXEC | PROT_READ)) != (PROT_EXEC | PROT_READ)) {
+			texts->mapped = true;
+			continue;
+		}
+		switch (modules_loaded(m)) {
+		case MODULES_LOADED:
+			texts->mapped = true;
+			if (texts->n < TEXTS_MAX)
+				texts->at[texts->n++] = m;
+			break;
+		case MODULES_NOT_LOADED:
+			texts->mapped = texts->foreign = true;
+			break;
+		case MODULES_LOADING:
+			break;
+		}
 	}
 }
 
@@ -243,7 +263,7 @@ static void want_point(struct session *session, struct segment *segment, uint32_
 	if (state->state == AGENT_OFF) {
 		state->state = texts[f].mapped ? AGENT_REFUSED : AGENT_PENDING;
 		agent.npending += !texts[f].mapped;
-		state->reason = texts[f].mapped ? AGENT_NOT_TEXT : AGENT_OK;
+		state->reason = texts[f].foreign ? AGENT_NOT_LOADED : texts[f].mapped ? AGENT_NOT_TEXT : AGENT_OK;
 	}
 }
 

@@ -34,11 +34,13 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "runtime/agent/asm-aarch64.h"
 
 #define SAVED 80
-#define FRAME 256 /* bytes from the stack pointer on that are there for certain: whoever called has put them there */
+#define FRAME 256 /* bytes from the stack pointer on that are loaded directly, where they are in its page */
 #define HWCAP_ATOMIC (1u << 8)
 #define HWCAP_VECTORS (1u << 22) /* SVE */
 
@@ -109,10 +111,10 @@ static void load_checked(struct body *body, const struct fetch_step *step)
 	compare(c, X0, X1);
 	b_if(c, LO, slow);
 	thread_pointer(c, X2);
-	load_tls(c, X1, X2, offsetof(struct thread, stack_low), 8);
+	load_tls(c, X1, X2, offsetof(struct thread, sure_low), 8);
 	put(c, 0xeb206000 | X1 << 16 | SP << 5 | XZR); /* cmp sp, x1 */
 	b_if(c, LO, slow);
-	load_tls(c, X1, X2, offsetof(struct thread, stack_last), 8);
+	load_tls(c, X1, X2, offsetof(struct thread, sure_last), 8);
 	compare(c, X0, X1);
 	b_if(c, HI, slow);
 	load_direct(c, X0, 0, step->a, step->c);
@@ -158,7 +160,28 @@ static void binary(struct code *c, const struct fetch_step *step)
 	}
 }
 
-/* Addresses known now, or known to be in the function's frame, need no check. How many steps that took, or 0. */
+/*
+ * A load above the stack pointer, directly if it lies in the page of the byte below,
+ * which the slot has written: a stack may end right here.
+ */
+static void load_frame(struct body *body, int32_t offset, const struct fetch_step *load)
+{
+	struct code *c = body->c;
+	uint32_t back = code_label(c), slow;
+
+	slow = code_stub(c, (struct stub){
+		.kind = STUB_LOAD_FRAME, .size = load->a, .is_signed = load->c, .offset = offset, .back = back,
+		.fault = body_fault(body, 0),
+	});
+	add(c, X1, SP, c->frame - 1);
+	put(c, 0x92400000 | 11 << 10 | X1 << 5 | X1); /* and x1, x1, 4095 */
+	put(c, 0xf1000000 | (4095 - (offset + load->a)) << 10 | X1 << 5 | XZR); /* cmp x1, # */
+	b_if(c, HI, slow);
+	load_direct(c, SP, c->frame + offset, load->a, load->c);
+	code_here(c, back);
+}
+
+/* Addresses known now, or known to be in the function's frame, need no call. How many steps that took, or 0. */
 static size_t load_known(struct body *body, size_t i, size_t end)
 {
 	const struct fetch_step *s = &body->p->steps[i], *load;
@@ -169,7 +192,7 @@ static size_t load_known(struct body *body, size_t i, size_t end)
 	if (!n)
 		return 0;
 	if (s->a == SP && offset >= 0 && offset <= FRAME - load->a) {
-		load_direct(c, SP, c->frame + offset, load->a, load->c);
+		load_frame(body, offset, load);
 		return n;
 	}
 	if (s->a == PC && image_has(c->image, c->site + offset, load->a)) {
@@ -292,6 +315,9 @@ static void stubs(struct code *c)
 
 		code_here(c, s->label);
 		switch (s->kind) {
+		case STUB_LOAD_FRAME:
+			add(c, X0, SP, c->frame + s->offset);
+			/* fall through */
 		case STUB_LOAD:
 			set(c, X1, s->size);
 			call_table(c, &c->table->load);
@@ -348,10 +374,13 @@ static void count_shared(struct code *c, const struct slot_consumer *consumer, s
 	increase(c);
 }
 
-/* x6 = the time; jumps where that is too late to record. */
-static void take_time(struct code *c, const struct slot_consumer *consumer, uint32_t idle)
+/* x6 = the time; jumps where that is too late to record. has_ring: the thread may read the clock. */
+static void take_time(struct code *c, const struct slot_consumer *consumer, uint32_t idle, bool has_ring)
 {
-	if (slot_clock_invariant()) {
+	if (!has_ring) {
+		call_table(c, &c->table->late);
+		move(c, X6, X0);
+	} else if (slot_clock_invariant()) {
 		put(c, 0xd53be040 | X6); /* mrs x6, cntvct_el0 */
 	} else {
 		call_table(c, &c->table->now);
@@ -400,7 +429,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	cbz(c, X4, take);
 	code_here(c, have);
 	code_predicate(c, consumer->program, filtered);
-	take_time(c, consumer, idle);
+	take_time(c, consumer, idle, true);
 	reserve(c, words, again, full);
 	set(c, X1, words);
 	str(c, X1, X5, 0);
@@ -440,7 +469,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	move(c, X4, X0);
 	cbnz(c, X4, have);
 	code_predicate(c, consumer->program, shared_filtered);
-	take_time(c, consumer, shared_idle);
+	take_time(c, consumer, shared_idle, false);
 	count_shared(c, consumer, LOST);
 	b(c, next);
 	code_here(c, shared_idle);
@@ -536,7 +565,7 @@ bool slot_clock_invariant(void)
 	int tsc = 0;
 
 	if (known < 0)
-		known = prctl(PR_GET_TSC, &tsc) || tsc == PR_TSC_ENABLE;
+		known = cpu_call(SYS_prctl, PR_GET_TSC, (long)&tsc, 0, 0, 0, 0) || tsc == PR_TSC_ENABLE;
 	return known;
 }
 
@@ -556,6 +585,7 @@ void slot_table_fill(struct slot_table *table)
 	table->match = entry_match;
 	table->comm = entry_comm;
 	table->now = entry_now;
+	table->late = entry_late;
 	table->shrink = entry_shrink;
 	table->room = entry_room;
 	table->take = entry_take;

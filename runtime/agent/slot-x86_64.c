@@ -31,13 +31,15 @@
 #include <probepoint.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <x86intrin.h>
 
 #include "runtime/agent/asm-x86_64.h"
 
 #define PUSHED 7
 #define RED_ZONE 128
-#define FRAME 256 /* bytes from the stack pointer on that are there for certain: whoever called has put them there */
+#define FRAME 256 /* bytes from the stack pointer on that are loaded directly, where they are in its page */
 
 static const int8_t saved_at[8] = {
 	[RAX] = 48, [RCX] = 32, [RDX] = 24, [RBX] = 16, [RSP] = -1, [RBP] = -1, [RSI] = 8, [RDI] = 0,
@@ -122,9 +124,9 @@ static void load_checked(struct body *b, const struct fetch_step *step, unsigned
 	op_mem(c, 0x8d, RCX, RSP, 8 * (PUSHED + words));
 	PUT(c, 0x48, 0x39, 0xc8); /* cmp %rcx, %rax */
 	jcc(c, JB, slow);
-	op_fs(c, 0x3b, RSP, slot_tls(offsetof(struct thread, stack_low)));
+	op_fs(c, 0x3b, RSP, slot_tls(offsetof(struct thread, sure_low)));
 	jcc(c, JB, slow);
-	op_fs(c, 0x3b, RAX, slot_tls(offsetof(struct thread, stack_last)));
+	op_fs(c, 0x3b, RAX, slot_tls(offsetof(struct thread, sure_last)));
 	jcc(c, JA, slow);
 	load_direct(c, RAX, 0, step->a, step->c);
 	code_here(c, back);
@@ -210,7 +212,32 @@ static void binary(struct code *c, const struct fetch_step *step)
 	PUT(c, 0x0f, 0xb6, 0xc0);             /* movzbl %al, %eax */
 }
 
-/* Addresses known now, or known to be in the function's frame, need no check. How many steps that took, or 0. */
+/*
+ * A load near the stack pointer. Below it the bytes are certainly there. Above it they
+ * are if they lie in the page of the byte below: a stack may end right here.
+ */
+static void load_frame(struct body *b, int32_t offset, const struct fetch_step *load)
+{
+	struct code *c = b->c;
+	uint32_t back = code_label(c), slow;
+
+	if (offset + load->a > 0) {
+		slow = code_stub(c, (struct stub){
+			.kind = STUB_LOAD_FRAME, .size = load->a, .is_signed = load->c, .offset = offset, .back = back,
+			.fault = body_fault(b, 0),
+		});
+		op_mem(c, 0x8d, RAX, RSP, RED_ZONE + 8 * PUSHED - 1);
+		put8(c, 0x25); /* and $4095, %eax */
+		put32(c, 4095);
+		put8(c, 0x3d); /* cmp $, %eax */
+		put32(c, 4095 - (offset + load->a));
+		jcc(c, JA, slow);
+	}
+	load_direct(c, RSP, offset + RED_ZONE + 8 * PUSHED, load->a, load->c);
+	code_here(c, back);
+}
+
+/* Addresses known now, or known to be in the function's frame, need no call. How many steps that took, or 0. */
 static size_t load_known(struct body *b, size_t i, size_t end)
 {
 	const struct fetch_step *s = &b->p->steps[i], *load;
@@ -221,7 +248,7 @@ static size_t load_known(struct body *b, size_t i, size_t end)
 	if (!n)
 		return 0;
 	if (s->a == RSP && offset >= -RED_ZONE && offset + load->a <= FRAME) {
-		load_direct(c, RSP, offset + RED_ZONE + 8 * PUSHED, load->a, load->c);
+		load_frame(b, offset, load);
 		return n;
 	}
 	if (s->a == RIP && image_has(b->c->image, c->site + offset, load->a)) {
@@ -351,6 +378,9 @@ static void stubs(struct code *c)
 
 		code_here(c, s->label);
 		switch (s->kind) {
+		case STUB_LOAD_FRAME:
+			op_mem(c, 0x8d, RAX, RSP, s->offset + RED_ZONE + 8 * PUSHED);
+			/* fall through */
 		case STUB_LOAD:
 			set(c, RCX, s->size);
 			call_table(c, &c->table->load);
@@ -388,10 +418,13 @@ static void count_shared(struct code *c, const struct slot_consumer *consumer, s
 	PUT(c, 0xf0, 0x48, 0xff, 0x01); /* lock incq (%rcx) */
 }
 
-/* rdi = the time; jumps where that is too late to record. */
-static void take_time(struct code *c, const struct slot_consumer *consumer, uint32_t idle)
+/* rdi = the time; jumps where that is too late to record. has_ring: the thread may read the clock. */
+static void take_time(struct code *c, const struct slot_consumer *consumer, uint32_t idle, bool has_ring)
 {
-	if (slot_clock_invariant()) {
+	if (!has_ring) {
+		call_table(c, &c->table->late);
+		op_reg(c, 0x89, RAX, RDI);
+	} else if (slot_clock_invariant()) {
 		PUT(c, 0x0f, 0x31);             /* rdtsc */
 		PUT(c, 0x48, 0xc1, 0xe2, 0x20); /* shl $32, %rdx */
 		PUT(c, 0x48, 0x8d, 0x3c, 0x02); /* lea (%rdx,%rax), %rdi */
@@ -421,7 +454,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	jcc(c, JZ, take);
 	code_here(c, have);
 	code_predicate(c, consumer->program, filtered);
-	take_time(c, consumer, idle);
+	take_time(c, consumer, idle, true);
 	code_here(c, again);
 	op_mem(c, 0x8b, RAX, RBX, offsetof(struct agent_ring, head));
 	op_mem(c, 0x8d, RCX, RAX, 8 * words);
@@ -481,7 +514,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	PUT(c, 0x48, 0x85, 0xdb);
 	jcc(c, JNZ, have);
 	code_predicate(c, consumer->program, shared_filtered);
-	take_time(c, consumer, shared_idle);
+	take_time(c, consumer, shared_idle, false);
 	count_shared(c, consumer, LOST);
 	jmp(c, next);
 	code_here(c, shared_idle);
@@ -554,7 +587,7 @@ bool slot_clock_invariant(void)
 	int tsc = 0;
 
 	if (known < 0)
-		known = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8) && !prctl(PR_GET_TSC, &tsc) &&
+		known = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8) && !cpu_call(SYS_prctl, PR_GET_TSC, (long)&tsc, 0, 0, 0, 0) &&
 		        tsc == PR_TSC_ENABLE;
 	return known;
 }
@@ -571,6 +604,7 @@ void slot_table_fill(struct slot_table *table)
 	table->match = entry_match;
 	table->comm = entry_comm;
 	table->now = entry_now;
+	table->late = entry_late;
 	table->shrink = entry_shrink;
 	table->take = entry_take;
 	table->room = entry_room;

@@ -33,7 +33,7 @@ struct image {
 
 /* At the start of a region's executable part: what its slots call. */
 struct slot_table {
-	void *load, *string, *match, *comm, *now, *shrink, *take, *room;
+	void *load, *string, *match, *comm, *now, *shrink, *take, *room, *late;
 };
 
 struct slot_consumer {
@@ -58,23 +58,41 @@ uint64_t slot_ticks(void); /* of that clock */
 int32_t slot_tls(size_t offset);
 void slot_table_fill(struct slot_table *table);
 
+/* runtime/record.h's record and its counts, where they lie in the area. */
+struct shared_record {
+	shared64 time;
+	shared32 point;
+	shared32 words_faults; /* words in the low 8 bits */
+	shared64 value[];
+};
+struct shared_count {
+	shared64 recorded, filtered, idle, lost;
+};
+
+_Static_assert(sizeof(struct shared_record) == sizeof(struct record) &&
+               sizeof(struct shared_count) == sizeof(struct agent_count), "shared layout");
+
 /* The C side of the entries. */
 struct answer {
 	uint64_t value, fault;
 };
 
-struct answer slot_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address);
-char *slot_string(const struct image *image, struct record *record, char *cursor, unsigned argument, uint64_t address);
+/* frame: the entry's frame pointer, see FRAME_TO_STACK. */
+struct answer slot_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame);
+char *slot_string(const struct image *image, struct shared_record *record, char *cursor, unsigned argument,
+                  uint64_t address, uintptr_t frame);
 struct answer slot_match(const struct fetch_literal *literal, const struct image *image, long rdx, unsigned prefix,
-                         uint64_t address);
+                         uint64_t address, uintptr_t frame);
 struct answer slot_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned prefix);
 uint64_t slot_now(void);
-void slot_shrink(struct agent_ring *ring, struct record *record, char *cursor, unsigned reserved);
+uint64_t slot_late(void); /* the time, for hits of a thread without a ring; 1: it may not ask for it */
+uint64_t clock_ns(void);  /* CLOCK_MONOTONIC; not for hits */
+void slot_shrink(struct agent_ring *ring, struct shared_record *record, char *cursor, unsigned reserved);
 struct agent_ring *slot_take(unsigned area);
 struct answer slot_room(struct agent_ring *ring);
 
 void entry_load(void), entry_string(void), entry_match(void), entry_comm(void), entry_now(void), entry_shrink(void),
-	entry_take(void), entry_room(void);
+	entry_take(void), entry_room(void), entry_late(void);
 extern uint32_t entry_sve; /* aarch64: whether it has such registers */
 
 #endif

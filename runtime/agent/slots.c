@@ -112,14 +112,13 @@ static bool region_map(struct region *r, int fd, uintptr_t at)
 	r->life = life_map(at);
 	if (!r->life)
 		return false;
-	r->run = mmap((void *)(at + PAGE), REGION_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
-	if (r->run == (void *)(at + PAGE)) {
-		r->write = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (r->write != MAP_FAILED)
+	r->run = memory_map(fd, (void *)(at + PAGE), REGION_SIZE, PROT_READ | PROT_EXEC);
+	if (r->run) {
+		r->write = memory_map(fd, NULL, REGION_SIZE, PROT_READ | PROT_WRITE);
+		if (r->write)
 			return true;
-	}
-	if (r->run != MAP_FAILED)
 		munmap(r->run, REGION_SIZE);
+	}
 	munmap(r->life, PAGE);
 	return false;
 }
@@ -171,6 +170,22 @@ void regions_close(void)
 {
 	for (unsigned i = 0; i < nregions; i++)
 		regions[i].closed = true;
+}
+
+void regions_hide(bool hide)
+{
+	for (unsigned i = 0; i < nregions; i++) {
+		const struct region *r = &regions[i];
+
+		if (!hide) {
+			munlock(r->run, REGION_SIZE);
+			munlock(r->write, REGION_SIZE);
+		}
+		memory_hide((uintptr_t)r->run + r->used, (uintptr_t)r->run + REGION_SIZE,
+		            hide ? PROT_NONE : PROT_READ | PROT_EXEC);
+		memory_hide((uintptr_t)r->write + r->used, (uintptr_t)r->write + REGION_SIZE,
+		            hide ? PROT_NONE : PROT_READ | PROT_WRITE);
+	}
 }
 
 /* ---- a site's ---- */

@@ -39,6 +39,7 @@
 enum agent_segment_flags {
 	AGENT_SEGMENT_RECORD = 1,   /* records from the start, reader or not */
 	AGENT_SEGMENT_CHILDREN = 2, /* also in what the processes named fork */
+	AGENT_SEGMENT_CALLS = 8,    /* hits may make system calls, whatever filters there are */
 	AGENT_SEGMENT_OVERWRITE = 4, /* a full ring makes room by its oldest records; the same in all of a session's */
 };
 
@@ -114,6 +115,24 @@ struct agent_counts {
 #define AGENT_RING_SIZE (256u << 10) /* bytes of records, a power of two */
 #define AGENT_RING_SLACK 4096u       /* a record that begins before the end may end behind it */
 
+/*
+ * A word of the area that more than one process writes. Each is read once and then
+ * checked, because its value may change at any moment. In the agent's own files its
+ * type allows nothing but the macros of agent.h, so that the compiler finds every
+ * other access.
+ */
+#ifdef AGENT_INSIDE
+typedef struct {
+	uint32_t word;
+} shared32;
+typedef struct {
+	uint64_t word;
+} shared64;
+#else
+typedef uint32_t shared32;
+typedef uint64_t shared64;
+#endif
+
 enum agent_clock {
 	AGENT_CLOCK_TSC = 1,       /* of the CPU's counter: rdtsc, where that is invariant; cntvct_el0 */
 	AGENT_CLOCK_MONOTONIC = 2, /* ns */
@@ -134,12 +153,12 @@ struct agent_area {
 	uint64_t counts_in_ring; /* offset in a ring: struct agent_count[nplaces] */
 	uint64_t data_in_ring;   /* offset in a ring: its records */
 	uint64_t overflow_at;    /* struct agent_count[nplaces]: of threads that found no ring */
-	uint32_t nplaced;        /* places in use so far */
-	uint32_t moved;          /* 1: the process goes on in another area, ask again */
+	shared32 nplaced;        /* places in use so far */
+	shared32 moved;          /* 1: the process goes on in another area, ask again */
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* what rdtsc and CLOCK_MONOTONIC said when this was made */
-	uint32_t overwrite;      /* 1: the oldest records make room for new ones */
-	uint32_t reserved0;
+	shared32 overwrite;      /* 1: the oldest records make room for new ones */
+	shared32 written;        /* the controllers': 1: what was counted before exec(2) has been written down, or is just now */
 	uint64_t reserved[5];
 
 	/*
@@ -153,7 +172,7 @@ struct agent_area {
 	 * within milliseconds, and so has every record from the first on, and after the
 	 * process's death too, however it dies.
 	 */
-	_Alignas(64) uint64_t record_until;
+	_Alignas(64) shared64 record_until;
 };
 
 /* A place that is not in use. */
@@ -193,16 +212,43 @@ enum agent_ring_state {
 #define AGENT_WORD_TIME 512u
 
 struct agent_ring {
-	uint32_t state; /* enum agent_ring_state, changed by compare and exchange only */
-	uint32_t tid;
-	char comm[16]; /* when it was taken */
-	uint32_t turns; /* how often it was taken */
+	shared32 state; /* enum agent_ring_state, changed by compare and exchange only */
+	shared32 tid;
+	char comm[16]; /* when it was taken; "": not known */
+	shared32 turns; /* how often it was taken */
 	uint32_t reserved0;
 	uint64_t reserved1[4];
-	_Alignas(64) uint64_t head; /* the thread's */
+	_Alignas(64) shared64 head; /* the thread's */
 	/* The controller's: tail + AGENT_RING_SIZE. AGENT_RING_SIZE when it is first taken, 0 before. */
-	_Alignas(64) uint64_t limit;
-	uint64_t taken; /* in an area that is overwritten: what is before this was read, or is lost */
+	_Alignas(64) shared64 limit;
+	shared64 taken; /* in an area that is overwritten: what is before this was read, or is lost */
+};
+
+/* ---- the door ------------------------------------------------------------------ */
+
+/*
+ * Where a controller that may trace the process wakes the agent: a note of the
+ * library's (owner "probepoint", type AGENT_NOTE_DOOR, 8 bytes: how far behind the
+ * note's own description the door lies) leads to it. Addresses are the process's.
+ */
+#define AGENT_NOTE_DOOR 0x726f6f64u /* "door" */
+#define AGENT_DOOR_MAGIC 0x72647070u /* "ppdr" */
+#define AGENT_DOOR_IMAGE 24576u /* bytes at `image` */
+#define AGENT_DOOR_CLAIMED (~0u)
+
+struct agent_door {
+	uint32_t magic, version;
+	uint64_t self;           /* the door's own address */
+	uint64_t stub, stub_end; /* a function without arguments that makes the agent's thread, by one clone(2) */
+	uint64_t restorer;       /* in the stub's range: rt_sigreturn(2) */
+	uint64_t image;          /* writable memory, for whoever has the stub called: what the call needs of a stack */
+	uint32_t image_size;
+	uint32_t closed;         /* 1: this agent sleeps for good */
+	uint64_t stack, tls;     /* the thread's; 0: not ready to be woken */
+	uint32_t tid;            /* of the agent's thread; 0: it sleeps; AGENT_DOOR_CLAIMED: it is being made */
+	int32_t error;           /* why clone(2) failed last */
+	uint32_t waker;          /* the controller's: the thread that it had call the stub last */
+	uint32_t pid;            /* the process whose thread it is or was: a forked child has the parent's words */
 };
 
 /* ---- messages ------------------------------------------------------------------ */
@@ -246,10 +292,33 @@ struct agent_segment_state {
 	uint32_t npoints, armed, pending, refused; /* of the points that concern this process and are on */
 };
 
+/* ---- the keeper ------------------------------------------------------------------ */
+
+/*
+ * STATE/agents/keeper is the socket of a process that keeps areas, so that what was
+ * counted outlives the process that counted: doc/agent-protocol.md. An agent sends one
+ * struct agent_keep with its area's descriptor (SCM_RIGHTS), gets one byte, '1', and
+ * keeps the connection for as long as it uses the area.
+ */
+#define AGENT_KEEPER "keeper"
+#define AGENT_KEEP_MAGIC 0x706b7070u /* "ppkp" */
+
+enum agent_keep_op {
+	AGENT_KEEP_AREA = 1,   /* this is one to keep */
+	AGENT_KEEP_SETTLE = 2, /* write down what is left of processes that have ended; a byte answers */
+};
+
+struct agent_keep {
+	uint32_t magic;
+	uint16_t version, op;
+	uint64_t start_time;
+	char session[AGENT_SESSION_MAX + 8];
+};
+
 enum agent_state {
 	AGENT_OFF,     /* does not concern this process, or is switched off */
 	AGENT_PENDING, /* no module mapped is its file */
-	AGENT_ARMED,
+	AGENT_ARMED, /* the reason is a remark: AGENT_CALLS, AGENT_COST */
 	AGENT_REFUSED, /* for a reason */
 };
 
@@ -274,6 +343,11 @@ enum agent_reason {
 	AGENT_READ_BACK,    /* written, but not there when read back */
 	AGENT_LIMIT,        /* a resource limit (file size, address space) is too small for the area */
 	AGENT_MAPS,         /* /proc/self/maps cannot be read */
+	AGENT_NOT_LOADED,   /* the program mapped the code itself, not the C library's loader */
+	AGENT_GONE,         /* the code was unmapped, or its protection changed, while it was to be written */
+	AGENT_STORE,        /* set_robust_list(2) is missing or forbidden, by which the agent writes to text */
+	AGENT_CALLS,        /* hits must not make system calls. ARMED: what only a call can read is a fault; REFUSED: the filter needs one */
+	AGENT_COST,         /* ARMED: the filter may make a system call in each hit */
 	AGENT_REASONS
 };
 
@@ -292,6 +366,8 @@ _Static_assert(sizeof(struct agent_area) == 320 && sizeof(struct agent_place) ==
 _Static_assert(sizeof(struct agent_request) == 88 && sizeof(struct agent_reply) == 24 &&
                sizeof(struct agent_hello) == 32 && sizeof(struct agent_segment_state) == 24 &&
                sizeof(struct agent_point_state) == 16, "message layout");
+_Static_assert(sizeof(struct agent_keep) == 88, "keeper layout");
+_Static_assert(sizeof(struct agent_door) == 88, "door layout");
 _Static_assert(AGENT_RING_SLACK >= RECORD_SIZE_MAX, "a record fits behind the end");
 
 #endif

@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -56,13 +56,21 @@ int store_folder(int dir, const char *name, bool make)
 }
 
 /* XDG_RUNTIME_DIR serves where it is this user's, and his alone: sudo may have left another's. */
+static char remembered[4096];
+
+void store_remember(const char *path)
+{
+	if (path && *path == '/' && strlen(path) < sizeof(remembered) - 32)
+		strcpy(remembered, path);
+}
+
 static int runtime_dir(void)
 {
-	const char *path = secure_getenv("XDG_RUNTIME_DIR");
+	const char *path = remembered;
 	struct stat st;
 	int fd;
 
-	if (!path || *path != '/')
+	if (!*path)
 		return -1;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0 && (fstat(fd, &st) || st.st_uid != geteuid() || st.st_mode & 022)) {
@@ -72,13 +80,13 @@ static int runtime_dir(void)
 	return fd;
 }
 
-static int open_folder(void)
+static int open_folder(bool make)
 {
 	char name[32] = "probepoint-";
 	int dir = runtime_dir(), fd = -1;
 
 	if (dir >= 0) {
-		fd = store_folder(dir, "probepoint", true);
+		fd = store_folder(dir, "probepoint", make);
 		close(dir);
 		return fd;
 	}
@@ -86,16 +94,16 @@ static int open_folder(void)
 	if (dir < 0)
 		return -1;
 	format_number(name + strlen(name), geteuid());
-	fd = store_folder(dir, name, true);
+	fd = store_folder(dir, name, make);
 	close(dir);
 	return fd;
 }
 
 /* In another user namespace strangers' folders can look like the user's own: it has to be the one of the start. */
-int store_open(void)
+int store_open(bool make)
 {
 	static uint64_t device, inode;
-	int fd = open_folder();
+	int fd = open_folder(make);
 	struct stat st;
 
 	if (fd < 0)
@@ -107,6 +115,30 @@ int store_open(void)
 	device = st.st_dev;
 	inode = st.st_ino;
 	return fd;
+}
+
+static bool is_there(const char *path)
+{
+	int fd = open(path, FOLDER_FLAGS);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+int store_look(void)
+{
+	char path[sizeof(remembered) + 32];
+	struct stat st;
+
+	if (*remembered && !stat(remembered, &st) && st.st_uid == getauxval(AT_EUID) && !(st.st_mode & 022)) {
+		strcpy(path, remembered);
+		strcat(path, "/probepoint");
+	} else {
+		strcpy(path, "/tmp/probepoint-");
+		format_number(path + strlen(path), getauxval(AT_EUID));
+	}
+	return is_there(path) ? store_open(false) : -1;
 }
 
 bool store_session_ok(const char *name)
@@ -171,6 +203,15 @@ int store_write(int dir, const char *name, const void *data, size_t size)
 	return err;
 }
 
+static size_t digits_in(const char *text)
+{
+	size_t n = 0;
+
+	while (text[n] >= '0' && text[n] <= '9')
+		n++;
+	return n;
+}
+
 /* The name, in parentheses, may hold anything; fields count from behind the last one. */
 uint64_t process_start_time(uint32_t pid)
 {
@@ -194,5 +235,7 @@ uint64_t process_start_time(uint32_t pid)
 	at = strrchr(text, ')');
 	for (int field = 2; at && field < 22; field++)
 		at = strchr(at + 1, ' ');
-	return at ? strtoull(at + 1, NULL, 10) : 0;
+	if (at)
+		at[1 + digits_in(at + 1)] = 0;
+	return at && parse_number(at + 1) > 0 ? parse_number(at + 1) : 0;
 }

@@ -20,6 +20,7 @@
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/link.h"
 #include "runtime/process.h"
+#include "runtime/semaphore.h"
 #include "runtime/verify.h"
 #include "sdt/error.h"
 #include "sdt/image.h"
@@ -100,7 +101,7 @@ static int by_place(const void *a, const void *b)
 
 static uint64_t semaphore_of(const struct arm_point *point)
 {
-	return point->site->has_semaphore ? point->site->semaphore_offset : 0;
+	return point->site->has_semaphore && !semaphore_by_hand(point->site) ? point->site->semaphore_offset : 0;
 }
 
 /* The kernel takes one semaphore a place. Each of two that differ would be taken alone: the first one is. */
@@ -315,7 +316,7 @@ static int arm_chunk(struct pp_session *session, struct segment *segment, struct
 			continue;
 		point_of(segment, points[i].point)->spec = spec;
 		a.offsets[a.n] = points[i].site->offset;
-		a.semaphores[a.n] = points[i].site->has_semaphore ? points[i].site->semaphore_offset : 0;
+		a.semaphores[a.n] = semaphore_of(&points[i]);
 		a.cookies[a.n] = cookie_make(points[i].point, spec, points[i].process ? points[i].process->pid : 0, 0);
 		a.points[a.n++] = &points[i];
 	}

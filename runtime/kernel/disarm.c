@@ -114,7 +114,8 @@ void kernel_settle(const struct segment *segment, const bool *take)
 		const struct desc_point *point = &desc_points(d)[p];
 		const struct desc_file *file = &desc_files(d)[desc_probes(d)[point->probe].file];
 
-		if (point->semaphore_offset && (take ? take[p] : kernel_armed(segment, p)))
+		if (point->semaphore_offset && !(point->semaphore_offset & DESC_BY_HAND) &&
+		    (take ? take[p] : kernel_armed(segment, p)))
 			places[n++] = (struct semaphore_place){ file->device, file->inode, point->offset,
 				                                point->semaphore_offset, (pid_t)point->pid };
 	}
@@ -211,7 +212,7 @@ static int remaining_find(struct remaining *r, const struct segment *segment, si
 		r->file = &desc_files(d)[desc_probes(d)[point->probe].file];
 		r->pid = point->pid;
 		r->offsets[r->n] = point->offset;
-		r->semaphores[r->n] = point->semaphore_offset;
+		r->semaphores[r->n] = point->semaphore_offset & DESC_BY_HAND ? 0 : point->semaphore_offset;
 		r->cookies[r->n++] = cookie_make(p, point->spec, point->pid, generation);
 	}
 	return r->n ? 0 : -ENOENT;

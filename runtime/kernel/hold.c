@@ -140,7 +140,7 @@ static int end(struct pp_session *session)
 	int err;
 
 	do
-		err = store_lock(&k->store);
+		err = store_lock(&k->store, false);
 	while (err == -EBUSY);
 	for (size_t i = 0; i < session->nsegments; i++) {
 		struct kernel_segment *s = held(session->segments[i]);

@@ -205,7 +205,7 @@ static int kernel_open(struct pp_session *session, bool create)
 	}
 	err = store_open(&k->store, session->name, create);
 	if (!err)
-		err = store_lock(&k->store);
+		err = store_lock(&k->store, session->hasty);
 	if (!err) {
 		err = kernel_maps_get(k);
 		if (err == -ENOENT && create) {
@@ -244,7 +244,7 @@ static int kernel_lock(struct pp_session *session)
 
 	if (session->is_private)
 		return 0;
-	err = store_lock(&k->store);
+	err = store_lock(&k->store, session->hasty);
 	if (!err && (err = load(session)))
 		store_unlock(&k->store);
 	return err;

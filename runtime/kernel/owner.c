@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Owners. In a process that starts after arming, the kernel raises the wrong copy of a semaphore that shares its page
- * with the RELRO segment (runtime/semaphore.h). A process of ours, the owner, raises the right one:
+ * Owners. In a process that starts after arming, nobody would raise a semaphore in .bss or one that shares its page with
+ * the RELRO segment (runtime/semaphore.h). A process of ours, the owner, raises it:
  *
  * 1. A uprobe at the file's entry point (of a library: its DT_INIT function) reports each process that arrives there.
  *    By then the file is mapped and RELRO is protected.
@@ -59,9 +59,15 @@ struct hello {
 	int stops_command;
 };
 
+/* A process that may load the file later needs one as well. */
 static bool needs_owner(const struct arm_point *point)
 {
-	return !point->error && (!point->process || point->process->is_command) && semaphore_misplaced(point->site);
+	const struct process *process = point->process;
+
+	if (point->error || !semaphore_by_hand(point->site))
+		return false;
+	return !process || process->is_command ||
+	       !process_mapping(process, point->image->device, point->image->inode, point->site->offset, NULL);
 }
 
 /* ---- the hook --------------------------------------------------------------------- */
@@ -303,6 +309,7 @@ static void keep_only(int *fds, size_t n)
 __attribute__((noreturn)) static void run(struct owner *o, int ready, int parent)
 {
 	struct kernel_segment *s = o->segment->state;
+	struct store *store = &s->session->store;
 	int keep[HOOKS_MAX + 8], signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
 	struct ring_buffer *ring;
 	size_t n = 0;
@@ -310,6 +317,9 @@ __attribute__((noreturn)) static void run(struct owner *o, int ready, int parent
 	char byte = 0;
 
 	setsid();
+	/* The inherited one is the command's, whose lock would outlive the command if that is killed. */
+	if (store->dir >= 0 && (store->dir = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		_exit(1);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
 		signal(signals[i], signals[i] == SIGTERM ? SIG_DFL : SIG_IGN);
 	sigemptyset(&none);
@@ -321,8 +331,8 @@ __attribute__((noreturn)) static void run(struct owner *o, int ready, int parent
 	keep[n++] = parent;
 	if (s->raised_fd >= 0)
 		keep[n++] = s->raised_fd;
-	if (s->session->store.dir >= 0)
-		keep[n++] = s->session->store.dir;
+	if (store->dir >= 0)
+		keep[n++] = store->dir;
 	if (o->session_process >= 0)
 		keep[n++] = o->session_process;
 	/* 0 to 2 are the user's terminal or pipes. */
@@ -364,14 +374,17 @@ __attribute__((noreturn)) static void run(struct owner *o, int ready, int parent
 
 static void remark(struct arm_point *point, pid_t owner, bool hooked, bool stopped)
 {
+	const char *why = point->site->semaphore_in_bss ? "its semaphore is in .bss, where the kernel raises none"
+	                                                : "its semaphore shares a page with RELRO";
+
 	if (point->reason)
 		return;
 	if (!hooked && !stopped)
-		point->reason = error_sentence("its semaphore shares a page with RELRO, so it does not count in processes that "
-		                               "start later: arm them by -p when they run");
+		point->reason = error_sentence("%s, so it does not count in processes that start later: arm them by -p when they "
+		                               "run", why);
 	else if (!stopped)
-		point->reason = error_sentence("its semaphore shares a page with RELRO, so process %d raises it in processes that "
-		                               "start later, just after their start", owner);
+		point->reason = error_sentence("%s, so process %d raises it in processes that start later, just after their start", why,
+		                               owner);
 }
 
 int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t npoints, int *done)
@@ -395,7 +408,7 @@ int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t
 	for (size_t i = 0; i < npoints; i++) {
 		if (!needs_owner(&points[i]))
 			continue;
-		if (points[i].process)
+		if (points[i].process && points[i].process->is_command)
 			o.command = points[i].process->pid;
 		if (points[i].image != last && prog >= 0)
 			hooked |= !hook(&o, points[i].image, prog);
@@ -425,7 +438,8 @@ int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t
 	for (size_t i = 0; i < npoints; i++)
 		if (needs_owner(&points[i]))
 			remark(&points[i], hello.pid, hello.pid && hooked,
-			       hello.stops_command && points[i].process && is_program(points[i].image));
+			       hello.stops_command && points[i].process && points[i].process->is_command &&
+			       is_program(points[i].image));
 	for (size_t i = 0; i < o.nhooks; i++)
 		close(o.hooks[i]);
 	if (prog >= 0)

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
@@ -23,25 +24,41 @@
 
 #define RAISED_MAX 65536
 
+/* Only one of two that lower at a time deletes it. */
+static bool take(const struct semaphore_raised *raised, void *map)
+{
+	return !bpf_map_delete_elem(*(const int *)map, raised);
+}
+
 /* segment NULL: all. */
 static void lower(int map, const struct segment *segment)
 {
-	struct semaphore_raised raised, *from = NULL, last;
+	struct semaphore_raised raised, *from = NULL;
+	struct semaphore_lowering *list = NULL;
+	size_t n = 0, room = 0;
 
-	/* One that stays is where the next search begins. */
-	while (!bpf_map_get_next_key(map, from, &raised)) {
+	/* The keys are read first: the next of one that is deleted would be the first. */
+	for (; !bpf_map_get_next_key(map, from, &raised) && n < RAISED_MAX; from = &raised) {
 		bool armed = false;
 
 		for (uint32_t p = 0; segment && p < segment->desc->npoints && !armed; p++)
 			armed = desc_points(segment->desc)[p].semaphore_offset == raised.offset && kernel_armed(segment, p);
-		/* Only one of two that do this at a time deletes it. */
-		if (!armed && !bpf_map_delete_elem(map, &raised)) {
-			semaphore_lower(&raised);
+		if (armed)
 			continue;
+		if (n == room) {
+			void *more = realloc(list, (2 * room + 64) * sizeof(*list));
+
+			if (!more)
+				break;
+			list = more;
+			room = 2 * room + 64;
 		}
-		last = raised;
-		from = &last;
+		list[n] = (struct semaphore_lowering){ .raised = raised };
+		if (!bpf_map_lookup_elem(map, &raised, &list[n].tick))
+			n++;
 	}
+	semaphores_lower(list, n, take, &map);
+	free(list);
 }
 
 /* Lowers what is left in the map when the process ends. */
@@ -107,7 +124,7 @@ int kernel_raised_record(const struct semaphore_raised *raised, void *arg)
 {
 	struct segment *segment = arg;
 	struct kernel_segment *s = segment->state;
-	uint32_t value = 0;
+	uint32_t value = semaphore_tick();
 	int err = raised_open(s, segment->number);
 
 	if (!err && bpf_map_update_elem(s->raised_fd, raised, &value, BPF_NOEXIST))

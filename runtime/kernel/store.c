@@ -240,14 +240,14 @@ void store_close(struct store *store)
 	store->dir = store->root = -1;
 }
 
-int store_lock(struct store *store)
+int store_lock(struct store *store, bool hasty)
 {
 	struct stat ours, there;
 
 	if (store->dir < 0)
 		return 0;
 	for (int i = 0; flock(store->dir, LOCK_EX | LOCK_NB); i++) {
-		if (errno != EWOULDBLOCK || i == LOCK_SECONDS * 100)
+		if (errno != EWOULDBLOCK || i == (hasty ? 10 : LOCK_SECONDS * 100))
 			return error_set(EBUSY, "%s: another command is at work on this session: try again", store->path);
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 	}

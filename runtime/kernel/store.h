@@ -43,7 +43,7 @@ struct store {
 int store_open(struct store *store, const char *session, bool create);
 void store_close(struct store *store);
 /* An exclusive lock, which ends with its holder. -EBUSY after five seconds; -ENOENT: the session was removed. */
-int store_lock(struct store *store);
+int store_lock(struct store *store, bool hasty); /* hasty: waits 0.1 s at most */
 void store_unlock(struct store *store);
 int store_names(int (*fn)(const char *name, void *arg), void *arg);
 

@@ -12,8 +12,11 @@ agent_build() {
 agent_build poke ${SAN:+-fsanitize=$SAN} "$B/lib/libprobepoint.a" $(pkg-config --libs libelf libbpf json-c) -lZydis -lstdc++
 poke() { "$T/poke" "$@"; }
 
-# target COMMAND...: runs under the agent; say LINE then tells it something and leaves its answer in $said.
-under_agent() { exec env LD_PRELOAD="$AGENT" "$@"; }
+# has_agent PID: its agent can be woken, or is awake.
+has_agent() { grep -q '/libprobepoint-agent\.so$' "/proc/$1/maps" 2>/dev/null; }
+
+# target COMMAND...: runs under the agent, which listens from the start, since poke wakes nobody; say LINE then tells it something and leaves its answer in $said.
+under_agent() { exec env LD_PRELOAD="$AGENT" PROBEPOINT_LISTEN=1 "$@"; }
 target() {
 	coproc TARGET { under_agent "$@"; }
 	pid=$TARGET_PID

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Recursion three million deep, in the shapes that GCC turns into jumps: it lives only if they stay jumps. */
+/* Recursion DEPTH deep, in the shapes that GCC turns into jumps: it lives only if they stay jumps. */
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifndef DEPTH
 #define DEPTH 3000000
+#endif
 
 struct node {
 	struct node *next;

@@ -155,6 +155,19 @@ static inline void elf_signatures(struct elf *elf, size_t start, const char *fil
 	free(desc.data);
 }
 
+/* more: bytes of the note after the known ones */
+static inline void elf_floats(struct elf *elf, uint64_t location, uint32_t floats, size_t more)
+{
+	struct bytes desc = { 0 };
+
+	put_address(elf, &desc, location);
+	put(elf, &desc, 4, floats);
+	for (size_t i = 0; i < more; i++)
+		put(elf, &desc, 1, 'x');
+	put_note(elf, &elf->ppn, "ppn", PPN_FLOATS, &desc);
+	free(desc.data);
+}
+
 static inline void elf_site(struct elf *elf, uint64_t location, uint32_t line, uint32_t flags)
 {
 	struct bytes desc = { 0 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Compiled twice, as PART 1 and 2: a function template that both instantiate, dead functions, and semaphores. */
+/* Compiled twice, as PART 1 and 2: a function template that both instantiate, dead functions, floating arguments, and semaphores. */
 #ifdef SEMAPHORES
 #define _SDT_HAS_SEMAPHORES 1
 extern "C" {
@@ -33,24 +33,24 @@ template <class T> NOINLINE T unused(T x)
 NOINLINE int other(int x);
 
 #if PART == 1
-template short unused(short);
+template float unused(float);
 
 extern "C" NOINLINE int dead(int x)
 {
-	STAP_PROBE1(parts, dead, x);
+	STAP_PROBE2(parts, dead, x, 0.5F);
 	return x + 1;
 }
 
 int main(int argc, char **)
 {
-	long l = twice<long>(argc);
+	double d = twice<double>(argc);
 	unsigned char c = twice<unsigned char>(100);
 
-	STAP_PROBE2(parts, here, l, c);
-	return !(twice(argc) == 2 && l == 2 && c == 200 && other(argc) == 4);
+	STAP_PROBE2(parts, here, d, c);
+	return !(twice(argc) == 2 && d > 1.5 && d < 2.5 && c == 200 && other(argc) == 4);
 }
 #else
-template short unused(short);
+template float unused(float);
 
 NOINLINE int other(int x)
 {

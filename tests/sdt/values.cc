@@ -118,6 +118,47 @@ NOIPA int thrown(int n)
 	return 0;
 }
 
+struct couple {
+	int first, second;
+};
+union number {
+	long integer;
+	double real;
+};
+struct handle {
+	long id;
+	operator bool() const { return true; }
+	operator const char *() const { return "not this"; }
+};
+struct narrow {
+	short value;
+};
+class counted {
+	long value_;
+
+public:
+	static int copies;
+	explicit counted(long value) : value_(value) {}
+	counted(const counted &other) : value_(other.value_) { copies++; }
+	~counted() {}
+};
+int counted::copies;
+__extension__ typedef _Complex float complex;
+typedef int vector __attribute__((vector_size(8)));
+template <class T> void operator,(T, couple); /* not for the macros */
+
+NOIPA void aggregates(couple a, number b, handle c, narrow d, vector e, const volatile couple &f)
+{
+	/* = aggregates 8@30064771078 8@77 8@4711 2@65534 8@8589934593 8@30064771078 */
+	STAP_PROBEV(v, aggregates, a, b, c, d, e, f);
+}
+
+NOIPA void objects(counted &a, const counted &b, int couple::*c, complex d)
+{
+	/* = objects 8@5 8@5 8@4 8@1069547520 */
+	STAP_PROBEV(v, objects, a, b, c, d);
+}
+
 extern "C" void wanted(int) {}
 
 int main()
@@ -138,5 +179,10 @@ int main()
 	characters(65535, 66, 67);
 	reals(1.5F, 2.5, -0.25);
 	locals(30);
-	return thrown(17);
+	couple pair = { 6, 7 };
+	number n = { 77 };
+	counted object(5);
+	aggregates(pair, n, handle{ 4711 }, narrow{ -2 }, vector{ 1, 2 }, pair);
+	objects(object, object, &couple::second, 1.5F);
+	return thrown(17) + counted::copies;
 }

@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Processes in other namespaces: what is said about their agents is true, nothing is loaded that could not be reached, and
+# inside a container commands fall back to the agent.
+. tests/lib.sh
+. tests/agent/lib.sh
+need_root
+need unshare
+unshare --pid --fork --mount true 2>/dev/null || skip "no namespaces"
+
+agent_build host
+cat >"$T/inside" <<'E2'
+#!/bin/sh
+# inside HIDE AGENT: the program, in the namespaces of the caller
+[ -z "$1" ] || { mount -t tmpfs none "$XDG_RUNTIME_DIR" && chmod 700 "$XDG_RUNTIME_DIR"; } || exit 1
+LD_PRELOAD=$2 exec "$HOST" spin
+E2
+chmod +x "$T/inside"
+export HOST=$T/host
+for how in pid mount; do
+	for agent in "" "$AGENT"; do
+		mkfifo "$T/in"
+		flags="--pid --fork --kill-child" hide=
+		[ $how = mount ] && flags=--mount hide=yes
+		unshare $flags "$T/inside" "$hide" "$agent" <"$T/in" >"$T/out" & outer=$!
+		exec {to}>"$T/in"
+		wait_for 10 grep -q ready "$T/out"
+		pid=$outer
+		[ $how = pid ] && pid=$(pgrep -P $outer)
+		want_like "the process" host "$(cat "/proc/$pid/comm")"
+		expect 1 probe-enable -s $S -b agent -p "$pid" host:beat
+		want_like "$how '$agent'" "*process $pid is in another $how namespace*, and has ${agent:+an}* agent*" "$out"
+		[ "$agent" ] || want_like "$how" "*and has no agent*" "$out"
+		before=$(grep -c probepoint-agent "/proc/$pid/maps")
+		expect 1 timeout 30 probe-enable -s $S --inject -p "$pid" host:beat
+		want_like "$how, --inject" "*process $pid is in another $how namespace*" "$out"
+		want "$how: nothing is loaded" "$before" "$(grep -c probepoint-agent "/proc/$pid/maps")"
+		exec {to}>&-
+		wait $outer || fail "$how: the program ends with $?"
+		rm "$T/in"
+	done
+done
+
+# An agent that would look elsewhere for its sessions.
+mkfifo "$T/in"
+env -u XDG_RUNTIME_DIR "$T/host" spin <"$T/in" >"$T/out" & pid=$!
+exec {to}>"$T/in"
+wait_for 10 grep -q ready "$T/out"
+expect 1 timeout 30 probe-enable -s $S --inject -p $pid host:beat
+want_like "another directory" "*process $pid began with no XDG_RUNTIME_DIR*" "$out"
+want "nothing is loaded" 0 "$(grep -c probepoint-agent "/proc/$pid/maps")"
+exec {to}>&-
+wait $pid || fail "the program ends with $?"
+
+# Inside: no -b is needed.
+expect 0 unshare --pid --fork --mount --mount-proc sh -c \
+	'printf "" | probe-enable -s "$1" host:beat -- "$HOST" spin >/dev/null && probe-stat --json -s "$1" && probe-disable -q -s "$1"' sh $S
+want_like "inside a container" '*"backend":"agent"*' "$(tr -d ' ' <<<"$out")"

@@ -1,0 +1,70 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# However a process ends, what it counted is there: by exit(3), by _exit(2), by a signal that cannot be caught, by
+# exec(2); the process that was named, its children, and theirs. Where nobody keeps it, probe-stat says so.
+. tests/lib.sh
+AGENT=$B/lib/libprobepoint-agent.so
+[ -e "$AGENT" ] || skip "no agent was built"
+need jq
+$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -Iinclude -o "$T/ends" tests/agent/ends.c || fail "cannot build ends"
+stat=$(printf '%s\n' '[([.probes[].hits] | add), .uncounted] | map(tostring) | join(" ")')
+hits() { probe-stat --json -s "$1" | jq -r "$stat"; }
+run() {
+	coproc TARGET { exec env LD_PRELOAD="$AGENT" "$T/ends"; }
+	pid=$TARGET_PID
+	exec {to}>&"${TARGET[1]}" {from}<&"${TARGET[0]}"
+	wait_for 10 grep -q libprobepoint-agent "/proc/$pid/maps"
+}
+say() { echo "$1" >&"$to"; read -t 60 -r line <&"$from" || fail "no answer to \"$1\""; }
+
+# ---- children of the process that was named ----
+run
+expect 0 probe-enable -q -b agent -s $S --children -p $pid app:end
+say "own 3"
+sum=3
+for how in exit _exit kill exec fork; do
+	say "child $how 10"
+	sum=$((sum + 10))
+	[ $how = fork ] && sum=$((sum + 1))
+	want "behind a child that ended by $how" "$sum 0" "$(hits $S)"
+done
+for how in _exit exec; do for i in 1 2 3 4 5 6 7 8 9 10; do say "child $how 1"; done; done
+sum=$((sum + 20))
+want "behind twenty more" "$sum 0" "$(hits $S)"
+echo "end kill" >&"$to"
+wait $pid
+want "behind the process itself, which was killed" "$sum 0" "$(hits $S)"
+want "a second time" "$sum 0" "$(hits $S)"
+probe-disable -q -s $S
+
+# ---- every process that maps the file, each in turn ----
+expect 0 probe-enable -q -b agent -s $S -f "$T/ends" app:end
+sum=0
+for how in exit _exit kill exec; do
+	run
+	say "own 5"
+	sum=$((sum + 5))
+	echo "end $how" >&"$to"
+	wait $pid
+	want "a process that ended by $how" "$sum 0" "$(hits $S)"
+done
+probe-disable -q -s $S
+wait_for 10 test ! -e "$XDG_RUNTIME_DIR/probepoint/agents/keeper" # it ends with the last session
+
+# ---- nobody keeps it ----
+run
+expect 0 probe-enable -q -b agent -s $S --children -p $pid app:end
+holder=
+for process in /proc/[0-9]*; do
+	[ "$(readlink "$process/exe")" = "$B/bin/probe-enable" ] || continue
+	tr '\0' '\n' <"$process/environ" | grep -qx "XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR" && holder=${process##*/}
+done
+[ "$holder" ] || fail "there is no keeper"
+kill -KILL "$holder"
+say "child _exit 10"
+say "child exit 10"
+want "a child's counts are missing" "10 1" "$(hits $S)"
+want_like "what is said of it" "*1 process ended uncounted*" "$(probe-stat -s $S 2>&1)"
+probe-disable -q -s $S
+echo "end exit" >&"$to"
+wait $pid

@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Processes whose agent takes the call and says nothing: every command ends soon and names them, and
+# the others' counts and records are complete.
+. tests/lib.sh
+. tests/agent/lib.sh
+need python3
+need jq
+
+agent_build simple
+cat >"$T/silent.py" <<'E2'
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+path = "%s/agents/%d" % (sys.argv[1], os.getpid())
+s.bind(path)
+os.chmod(path, 0o600)
+s.listen(8)
+open(sys.argv[2], "w").write("ready")
+kept = []
+while True:
+    kept.append(s.accept())
+E2
+# within SECONDS WHAT COMMAND...: as expect 0, and how long it took.
+within() {
+	local began=$SECONDS most=$1 what=$2
+	shift 2
+	expect 0 "$@"
+	[ $((SECONDS - began)) -le "$most" ] || fail "$what took $((SECONDS - began)) s"
+}
+
+target "$T/simple"
+expect 0 probe-enable -q -s $S -b agent -f "$T/simple" app:tick
+say "tick 10"
+python3 "$T/silent.py" "$XDG_RUNTIME_DIR/probepoint" "$T/ready" & peer=$!
+wait_for 10 test -e "$T/ready"
+within 9 probe-stat probe-stat --json -s $S
+want_like "it is named" "*process $peer: its agent does not answer*" "$out"
+want "the other one's hits" 10 "$(sed '/^probe-stat:/d' <<<"$out" | jq '.probes[0].hits')"
+
+tracing "$T/trace" -s $S --json
+say "tick 200"
+wait_for 20 eval '[ "$(wc -l <"$T/trace")" = 200 ]'
+began=$SECONDS
+kill -INT $tracer
+wait $tracer || fail "probe-trace ends with $?: $(cat "$T/trace.err")"
+[ $((SECONDS - began)) -le 9 ] || fail "probe-trace took $((SECONDS - began)) s to end"
+want_like "it is named" "*process $peer: its agent does not answer*" "$(cat "$T/trace.err")"
+within 12 probe-enable probe-enable -s ${S}b -b agent -f "$T/simple" app:tick
+want_like "it is named" "*process $peer: its agent does not answer*" "$out"
+expect 0 probe-disable -q -s ${S}b
+within 12 probe-disable probe-disable -s $S
+want_like "it is named" "*process $peer: its agent does not answer*" "$out"
+say "tick 5"
+target_end
