@@ -13,6 +13,7 @@ service_start() {
 	done
 	cat >"$T/nginx/conf" <<-E
 		daemon off;
+		env XDG_RUNTIME_DIR; env LD_PRELOAD;
 		worker_processes 2;
 		pid $T/nginx/pid;
 		error_log $T/nginx/error notice;
@@ -58,6 +59,14 @@ service_round() {
 		sleep 0.1
 	done
 	awk '{ print $9 }' "$T/nginx/access" | sort | uniq -c
+}
+
+service_renew() {
+	[ $way != kernel ] || return
+	local old=" $(cat /proc/$pid/task/$pid/children) " child
+	eventually 20 eval 'python3 tests/storm/memory.py --agent $pid >/dev/null'
+	kill -HUP $pid
+	for child in $old; do eventually 30 eval "! kill -0 $child 2>/dev/null" || wrong "worker $child does not end"; done
 }
 
 service_stop() {
