@@ -151,7 +151,12 @@ run_command() {
 	case $fate in
 	KILL | INT) sleep $delay; kill -$fate $child 2>/dev/null ;;
 	esac
-	for ((i = 0; i < 2400; i++)); do kill -0 $child 2>/dev/null || break; sleep 0.05; done
+	for ((i = 0; i < 2400; i++)); do
+		kill -0 $child 2>/dev/null || break
+		sleep 0.05
+		# It ignored the first if it was not yet the command.
+		[ $fate != INT ] || [ $((i % 100)) != 99 ] || kill -INT $child 2>/dev/null
+	done
 	if kill -0 $child 2>/dev/null; then
 		wrong "\"$*\" does not end within 120 s; it waits in $(cat /proc/$child/wchan): $(tail -n 2 "$out")"
 		kill -KILL $child

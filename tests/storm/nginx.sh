@@ -6,6 +6,7 @@ owner=nobody
 service_needs() { [ -x /usr/sbin/nginx ] && have curl || echo "nginx or curl is not installed"; }
 
 service_start() {
+	rm -rf "$T/nginx"
 	mkdir -p "$T/nginx/www"
 	local i
 	for ((i = 1; i <= 20; i++)); do

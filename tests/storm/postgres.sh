@@ -12,7 +12,8 @@ service_needs() {
 }
 
 service_start() {
-	mkdir -p "$T/pg"
+	rm -rf "$T/pg"
+	mkdir "$T/pg"
 	chown 65534:65534 "$T/pg"
 	nobody "$postgres/initdb" -D "$T/pg/data" -U nobody -A trust --no-sync >"$T/service.out" 2>&1 || fail "$(cat "$T/service.out")"
 	run_service "$postgres/postgres" -F -D "$T/pg/data" -k "$T/pg" -c listen_addresses= -c shared_buffers=16MB \

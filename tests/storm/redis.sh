@@ -4,7 +4,8 @@
 service_needs() { have redis-server && have redis-cli && have redis-benchmark || echo "redis-server is not installed"; }
 
 service_start() {
-	mkdir -p "$T/redis"
+	rm -rf "$T/redis"
+	mkdir "$T/redis"
 	awk 'BEGIN {
 		srand(7)
 		for (i = 0; i < 2000; i++) {
