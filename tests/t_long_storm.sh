@@ -173,7 +173,7 @@ run_command() {
 	probe-stat:0) jq '[.probes[].hits] | add // 0' "$out" >>"$T/hits" 2>/dev/null || wrong "\"$*\" is no JSON" ;;
 	*:1 | *:3) sed 's/[0-9][0-9]*/N/g' "$out" | head -n 3 >>"$T/errors" ;;
 	esac
-	rm -f "$out"
+	rm -rf "$out" "$traces_at/$number"
 }
 
 storm() {
