@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #define STACK (64 << 10)
@@ -19,6 +20,11 @@ static int run(void *arg)
 {
 	struct call *call = arg;
 
+	/*
+	 * A name of its own, so that pkill(1) of the command's name does not kill this process in the middle. The kernel
+	 * leaves a trap in the text if a process is killed while it unregisters the uprobe.
+	 */
+	prctl(PR_SET_NAME, "probe-aside");
 	call->result = call->fn(call->arg);
 	return 0;
 }
