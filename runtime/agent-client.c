@@ -16,6 +16,7 @@
 
 #include "runtime/agent-wake.h"
 #include "runtime/clock.h"
+#include "runtime/environment.h"
 #include "runtime/notice.h"
 #include "runtime/process.h"
 #include "sdt/error.h"
@@ -477,7 +478,7 @@ const char *agent_other_namespace(pid_t pid)
 	return NULL;
 }
 
-/* The value of XDG_RUNTIME_DIR that the process began with; "": none. */
+/* The value of XDG_RUNTIME_DIR in the process; "": none. */
 static void read_runtime_dir(pid_t pid, char *value, size_t size)
 {
 	static const char name[] = "XDG_RUNTIME_DIR=";
@@ -486,6 +487,8 @@ static void read_runtime_dir(pid_t pid, char *value, size_t size)
 	ssize_t n;
 	FILE *f;
 
+	if (!environment_read(pid, "XDG_RUNTIME_DIR", value, size))
+		return;
 	*value = 0;
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/environ", pid, process_thread(pid));
 	f = fopen(path, "re");
@@ -525,7 +528,7 @@ int agent_check_reach(const struct agent_store *store, pid_t pid)
 	if (other)
 		return error_set(EOPNOTSUPP, "process %d is in another mount namespace (a container), and its agent would answer "
 		                             "to commands in there only: run this one inside, or use -b kernel", pid);
-	return error_set(EOPNOTSUPP, "process %d began with %s%s, and its agent would be looked for there, not in %s: run this "
+	return error_set(EOPNOTSUPP, "process %d has %s%s, and its agent would be looked for there, not in %s: run this "
 	                             "command with the same", pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value,
 	                 store->path);
 }

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -487,6 +488,18 @@ static bool mapping_path(const struct process *process, const struct mapping *m,
 	return false;
 }
 
+/* Code that a program wrote itself, as just-in-time compilers and the agent do, can be a mapped file and is not an image. */
+static bool is_no_image(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char magic[SELFMAG];
+	bool other = fd >= 0 && pread(fd, magic, sizeof(magic), 0) == sizeof(magic) && memcmp(magic, ELFMAG, SELFMAG);
+
+	if (fd >= 0)
+		close(fd);
+	return other;
+}
+
 int pp_process_images(pid_t pid, int (*fn)(const char *path, const char *name, void *arg), void *arg)
 {
 	struct process *process;
@@ -521,6 +534,8 @@ int pp_process_images(pid_t pid, int (*fn)(const char *path, const char *name, v
 		if (k < nseen)
 			continue;
 		seen[nseen++] = (struct file_id){ st.st_dev, st.st_ino };
+		if (is_no_image(path))
+			continue;
 		err = fn(path, m->path, arg);
 	}
 	free(seen);

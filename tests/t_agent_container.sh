@@ -47,10 +47,51 @@ env -u XDG_RUNTIME_DIR "$T/host" spin <"$T/in" >"$T/out" & pid=$!
 exec {to}>"$T/in"
 wait_for 10 grep -q ready "$T/out"
 expect 1 timeout 30 probe-enable -s $S --inject -p $pid host:beat
-want_like "another directory" "*process $pid began with no XDG_RUNTIME_DIR*" "$out"
+want_like "another directory" "*process $pid has no XDG_RUNTIME_DIR*" "$out"
 want "nothing is loaded" 0 "$(grep -c probepoint-agent "/proc/$pid/maps")"
 exec {to}>&-
 wait $pid || fail "the program ends with $?"
+
+# A server that writes its title over the environment that it began with has moved its variables before.
+cat >"$T/title.c" <<'C'
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+int main(void)
+{
+	char *begin = *environ, *end = begin, **copy;
+	int n = 0;
+
+	for (; environ[n]; n++)
+		end = environ[n] + strlen(environ[n]) + 1;
+	copy = calloc(n + 1, sizeof(*copy));
+	for (int i = 0; i < n; i++)
+		copy[i] = strdup(environ[i]);
+	environ = copy;
+	memset(begin, 0, end - begin);
+	puts("ready");
+	fflush(stdout);
+	return read(0, begin, 1) != 0;
+}
+C
+for link in -pie -no-pie; do
+	$CC -O2 -Wall -o "$T/title" "$T/title.c" -fPIE $link -Wl,-z,now || fail "title.c does not build"
+	rm "$T/in"
+	mkfifo "$T/in"
+	"$T/title" <"$T/in" >"$T/out" & pid=$!
+	exec {to}>"$T/in"
+	wait_for 10 grep -q ready "$T/out"
+	want "the kernel's copy, $link" 0 "$(grep -c XDG_RUNTIME_DIR "/proc/$pid/environ")"
+	expect 1 timeout 30 probe-enable -s $S --inject -p $pid host:beat
+	want_like "loaded, $link" "*nothing matches*" "$out"
+	[ "$(grep -c probepoint-agent "/proc/$pid/maps")" -gt 0 ] || fail "not loaded, $link: $out"
+	exec {to}>&-
+	wait $pid || fail "the program ends with $?"
+done
 
 # Inside: no -b is needed.
 expect 0 unshare --pid --fork --mount --mount-proc sh -c \

@@ -23,6 +23,8 @@ agent_hits a
 bytes=$(site_bytes $a)
 expect 0 probe-enable -s $S -p $a k:one k:two
 want_like "what is armed" "*armed    k:one  pid $a  1 site  agent*" "$out"
+expect 0 probe-list -p $a
+[[ $out != *"not an ELF file"* ]] || fail "the agent's own code is taken for an image: $out"
 tell a "run 8 1000000"
 want "what the program says" 8000000 "$answer"
 want "nobody reads" "8000000 0 8000000 0 0" "$(sums $S k:one)"
