@@ -466,7 +466,7 @@ static bool is_asleep(const struct inject *t)
 	static const short calls[] = {
 		SYS_poll, SYS_ppoll, SYS_select, SYS_pselect6, SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_pause,
 		SYS_nanosleep, SYS_clock_nanosleep, SYS_accept, SYS_accept4, SYS_connect, SYS_recvfrom, SYS_recvmsg,
-		SYS_recvmmsg, SYS_sendto, SYS_wait4, SYS_waitid, SYS_flock, SYS_msgrcv, SYS_rt_sigtimedwait, SYS_rt_sigsuspend,
+		SYS_recvmmsg, SYS_wait4, SYS_waitid, SYS_flock, SYS_msgrcv, SYS_rt_sigtimedwait, SYS_rt_sigsuspend,
 	};
 	long call = (long)t->thread.regs.orig_rax;
 
@@ -613,6 +613,9 @@ static int choose(struct inject *t)
 		if (process_read_maps(t->process))
 			return error_set(ESRCH, "process %d has ended", t->pid);
 	} while (clock_ns() < until);
+	if (err == -EINPROGRESS)
+		return error_set(EBUSY, "process %d: a thread is in a write or another system call that would return early, and no other "
+		                        "can load the agent now: try again", t->pid);
 	return error_set(EBUSY, "every thread of process %d is in the middle of malloc or of loading a library%s: try again",
 	                 t->pid, t->foreign ? ", or is busy in a process that has a malloc of its own" : "");
 }

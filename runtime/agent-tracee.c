@@ -32,6 +32,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -42,6 +43,8 @@
 #include "runtime/clock.h"
 
 #define STOP_NS 1000000000ull /* until a thread stops that can */
+#define RUN_NS 1000000ull     /* a thread that runs for so long is not about to sleep in a write */
+#define RUNS_SEEN 100         /* times that it is looked at for that */
 #define RED_ZONE 256
 #define XSTATE_HEADER 512 /* behind the state of fxsave: a word of what is not as at first */
 #define XSTATE_LEAST 576
@@ -135,16 +138,94 @@ static struct thread_status read_status(const struct tracee *t)
 	return s;
 }
 
+enum sleep { SLEEP_NONE, SLEEP_RESTARTS, SLEEP_CUT_SHORT };
+
+/* What stopping does to the system call that the thread sleeps in; SLEEP_NONE: it runs, or /proc does not say. */
+static enum sleep read_sleep(const struct tracee *t)
+{
+	static const short writes[] = {
+		SYS_write, SYS_writev, SYS_pwrite64, SYS_pwritev, SYS_pwritev2, SYS_sendto, SYS_sendmsg, SYS_sendmmsg,
+		SYS_sendfile, SYS_splice, SYS_tee, SYS_vmsplice, SYS_copy_file_range,
+	};
+	unsigned long long a[6];
+	char path[64], line[256] = "";
+	bool cut = false;
+	long call;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", t->pid, t->tid);
+	f = fopen(path, "re");
+	if (!f)
+		return SLEEP_NONE;
+	if (!fgets(line, sizeof(line), f))
+		*line = 0;
+	fclose(f);
+	if (sscanf(line, "%ld %llx %llx %llx %llx %llx %llx", &call, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5]) != 7)
+		return SLEEP_NONE;
+	for (size_t i = 0; i < sizeof(writes) / sizeof(*writes); i++)
+		cut |= call == writes[i];
+	if (call == SYS_recvfrom || call == SYS_recvmmsg)
+		cut |= (a[3] & MSG_WAITALL) != 0;
+	if (call == SYS_recvmsg)
+		cut |= (a[2] & MSG_WAITALL) != 0;
+	if (call == SYS_recvmmsg)
+		cut |= a[2] > 1 && !(a[3] & MSG_WAITFORONE);
+	return cut ? SLEEP_CUT_SHORT : SLEEP_RESTARTS;
+}
+
+/* CPU time of the thread in ns, as of its last tick or switch. false: the kernel does not say. */
+static bool read_cpu_time(const struct tracee *t, unsigned long long *ns)
+{
+	char path[64];
+	bool known;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", t->pid, t->tid);
+	f = fopen(path, "re");
+	known = f && fscanf(f, "%llu", ns) == 1;
+	if (f)
+		fclose(f);
+	return known;
+}
+
+/*
+ * Whether the thread is in a system call that returns a part of what was asked for if it is stopped. The program would
+ * see that, because a blocking write(2) is never short without a signal handler. The controller cannot go on with the
+ * rest either: if it were killed meanwhile, the call would return a wrong number. A running thread may be about to
+ * sleep in such a call, so it has to be seen running for a while, of its own CPU time because others may have the CPU.
+ */
+static bool is_cut_short(const struct tracee *t)
+{
+	unsigned long long from, now;
+
+	if (!read_cpu_time(t, &from))
+		return read_sleep(t) == SLEEP_CUT_SHORT;
+	for (unsigned i = 0; i < RUNS_SEEN; i++) {
+		enum sleep sleep = read_sleep(t);
+
+		if (sleep != SLEEP_NONE)
+			return sleep == SLEEP_CUT_SHORT;
+		if (!read_cpu_time(t, &now) || now - from >= RUN_NS)
+			return false;
+		nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+	}
+	return true;
+}
+
 int tracee_hold(struct tracee *t, pid_t pid, pid_t tid)
 {
 	int status, err;
+	char state;
 
 	t->pid = pid;
 	t->tid = tid;
 	t->held = t->known = t->saved = false;
 	t->state = TRACEE_AS_IT_WAS;
-	if (read_status(t).state == 'D')
+	state = read_status(t).state;
+	if (state == 'D')
 		return -EAGAIN;
+	if (state != 'T' && is_cut_short(t))
+		return -EINPROGRESS;
 	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD))
 		return -errno;
 	t->held = true;
@@ -174,7 +255,8 @@ static void call_again(const struct tracee *t, struct user_regs_struct *regs)
 {
 	static const short calls[] = {
 		SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_rt_sigtimedwait, SYS_semop, SYS_semtimedop,
-		SYS_io_getevents, SYS_read, SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg, SYS_accept, SYS_accept4,
+		SYS_io_getevents, SYS_io_uring_enter, SYS_read, SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg,
+		SYS_accept, SYS_accept4, SYS_connect, SYS_write, SYS_writev, SYS_sendto, SYS_sendmsg, SYS_sendmmsg,
 	};
 	struct thread_status s;
 

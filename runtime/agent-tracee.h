@@ -48,7 +48,8 @@ struct tracee_call {
 
 /*
  * Stops the thread. -EPERM: it cannot be traced; -ESRCH: there is none; -EAGAIN: it
- * is in an uninterruptible sleep; -ETIMEDOUT: it went into one, and stops when it
+ * is in an uninterruptible sleep; -EINPROGRESS: it is in a call that would return
+ * early, as a blocked write(2); -ETIMEDOUT: it went into one, and stops when it
  * comes out: the caller ends soon. Other than for these it is to be let go.
  */
 int tracee_hold(struct tracee *t, pid_t pid, pid_t tid);

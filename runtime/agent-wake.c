@@ -279,6 +279,9 @@ static int why_not(const struct waking *w, const struct pass *pass)
 
 	if (pass->err == -EPERM)
 		return cannot_trace(pid);
+	if (pass->err == -EINPROGRESS)
+		return error_set(EBUSY, "process %d: its agent sleeps, and each thread that could wake it is in a write or another "
+		                        "system call that would return early: try again", pid);
 	if (pass->others)
 		return error_set(EBUSY, "no thread of process %d can be stopped now: try again", pid);
 	if (pass->filtered)

@@ -424,6 +424,16 @@ static void take_key(void)
 		agent.key = key;
 }
 
+/* The thread that made ours may have a real-time policy, under which ours would take the CPU from the program. */
+static void leave_real_time(void)
+{
+	const struct sched_param none = { 0 };
+	long policy = syscall(SYS_sched_getscheduler, 0) & ~SCHED_RESET_ON_FORK;
+
+	if (policy == SCHED_FIFO || policy == SCHED_RR)
+		syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &none);
+}
+
 /* false: there is nothing to do for this thread. */
 static bool begin_thread(struct thread_files *files)
 {
@@ -433,6 +443,7 @@ static bool begin_thread(struct thread_files *files)
 	uint64_t set = 1ull << (WAKE - 1);
 
 	syscall(SYS_prctl, PR_SET_NAME, "probepoint", 0, 0, 0);
+	leave_real_time();
 	if (!own_descriptors())
 		return false;
 	modules_open();
@@ -768,6 +779,7 @@ __attribute__((constructor)) static void begin(void)
 		return;
 	}
 	store_remember(secure_getenv("XDG_RUNTIME_DIR"));
+	wrap_begin();
 	agent.behind = !wrap_hears();
 	calls_begin();
 	agent.nthreads = dlvsym(RTLD_DEFAULT, "__nptl_nthreads", "GLIBC_PRIVATE");

@@ -384,6 +384,8 @@ bool agent_step_aside(bool alone);
 void agent_leave(void); /* the thread ends, before a filter for all threads reaches it */
 /* Whether the program's calls come to our wrappers: wrap.c. */
 bool wrap_hears(void);
+/* Finds the functions that stand behind ours. */
+void wrap_begin(void);
 void agent_step_back(void);
 void agent_stay_aside(void);
 /* The calling thread has other rights now, or made this prctl(2): the agent's thread takes the same, or ends. */

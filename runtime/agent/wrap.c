@@ -26,6 +26,16 @@
 
 #define EXPORT __attribute__((visibility("default"), used))
 
+__attribute__((visibility("hidden"))) void *wrap_real_syscall;
+
+#define WRAPPED(F) \
+	F(dlopen) F(dlclose) F(unshare) F(setns) F(setuid) F(setgid) F(seteuid) F(setegid) \
+	F(setreuid) F(setregid) F(setresuid) F(setresgid) F(setgroups) F(initgroups) F(setfsuid) \
+	F(setfsgid) F(capset) F(prctl) F(clone) F(mlockall)
+
+#define KNOWN(name) static void *known_##name;
+WRAPPED(KNOWN)
+
 static void *real(void **known, const char *name)
 {
 	void *function = __atomic_load_n(known, __ATOMIC_RELAXED);
@@ -35,6 +45,14 @@ static void *real(void **known, const char *name)
 		__atomic_store_n(known, function, __ATOMIC_RELAXED);
 	}
 	return function;
+}
+
+/* All at the start, because dlsym(3) takes away what the program has not yet asked dlerror(3) for. */
+void wrap_begin(void)
+{
+#define FIND(name) real(&known_##name, #name);
+	WRAPPED(FIND)
+	real(&wrap_real_syscall, "syscall");
 }
 
 static bool has_tag(const struct link_map *map, ElfW(Sxword) one, ElfW(Sxword) other)
@@ -75,8 +93,7 @@ __attribute__((used)) struct decision wrap_dlopen(const char *file, int mode, co
 
 struct decision wrap_dlopen(const char *file, int mode, const void *caller)
 {
-	static void *known;
-	void *(*next)(const char *, int) = real(&known, "dlopen");
+	void *(*next)(const char *, int) = real(&known_dlopen, "dlopen");
 	struct decision decision = { NULL, next };
 
 	is_heard();
@@ -99,8 +116,7 @@ struct decision wrap_dlopen(const char *file, int mode, const void *caller)
  */
 EXPORT int dlclose(void *handle)
 {
-	static void *known;
-	int (*next)(void *) = real(&known, "dlclose");
+	int (*next)(void *) = real(&known_dlclose, "dlclose");
 	bool locked;
 	int result;
 
@@ -131,8 +147,7 @@ bool wrap_hears(void)
 
 EXPORT int unshare(int flags)
 {
-	static void *known;
-	int (*next)(int) = real(&known, "unshare");
+	int (*next)(int) = real(&known_unshare, "unshare");
 	bool aside = flags & CLONE_NEWUSER && agent_step_aside(true);
 	int result = next(flags);
 
@@ -143,8 +158,7 @@ EXPORT int unshare(int flags)
 
 EXPORT int setns(int fd, int kind)
 {
-	static void *known;
-	int (*next)(int, int) = real(&known, "setns");
+	int (*next)(int, int) = real(&known_setns, "setns");
 	bool aside = agent_step_aside(true);
 	int result = next(fd, kind);
 
@@ -157,8 +171,7 @@ EXPORT int setns(int fd, int kind)
 #define RIGHTS(name, parameters, arguments) \
 	EXPORT int name parameters \
 	{ \
-		static void *known; \
-		int(*next) parameters = real(&known, #name); \
+		int(*next) parameters = real(&known_##name, #name); \
 		int result = next arguments; \
 \
 		if (result >= 0) \
@@ -182,8 +195,7 @@ RIGHTS(capset, (void *header, const void *data), (header, data))
 
 EXPORT int prctl(int option, ...)
 {
-	static void *known;
-	int (*next)(int, unsigned long, unsigned long, unsigned long, unsigned long) = real(&known, "prctl");
+	int (*next)(int, unsigned long, unsigned long, unsigned long, unsigned long) = real(&known_prctl, "prctl");
 	unsigned long a, b, c, d;
 	bool aside;
 	va_list rest;
@@ -210,8 +222,7 @@ EXPORT int prctl(int option, ...)
 /* Who shares our memory without being a thread, or waited for, is not counted by the C library. */
 EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 {
-	static void *known;
-	int (*next)(int (*)(void *), void *, int, void *, ...) = real(&known, "clone");
+	int (*next)(int (*)(void *), void *, int, void *, ...) = real(&known_clone, "clone");
 	va_list rest;
 	void *a, *b, *c;
 
@@ -237,8 +248,7 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
  */
 EXPORT int mlockall(int flags)
 {
-	static void *known;
-	int (*next)(int) = real(&known, "mlockall");
+	int (*next)(int) = real(&known_mlockall, "mlockall");
 	int result;
 
 	if (!(flags & MCL_CURRENT) || !agent_awake() || !lock_try(&agent.lock, 1000))
@@ -257,7 +267,6 @@ EXPORT int mlockall(int flags)
 
 /* ---- filters of system calls ---- */
 
-__attribute__((visibility("hidden"))) void *wrap_real_syscall;
 __attribute__((used)) void wrap_syscall(long number, unsigned long a, unsigned long b, unsigned long c);
 
 /*
