@@ -79,6 +79,7 @@ struct inject {
 	uint64_t errno_location, errno_offset; /* offset: from the thread pointer; 0: not known */
 	uint64_t restorer, keeper; /* see struct tracee_call */
 	struct tracee thread;
+	const char *library;
 };
 
 static bool within(const struct range *range, uint64_t address)
@@ -699,6 +700,18 @@ static int check(pid_t pid, const char *library)
 	               : 0;
 }
 
+static int choose_and_load(void *arg)
+{
+	struct inject *t = arg;
+	int err = choose(t);
+
+	if (err)
+		return err;
+	err = load(t, t->library);
+	tracee_let_go(&t->thread);
+	return err;
+}
+
 int agent_inject(pid_t pid, const char *library)
 {
 	struct agent_store store = { -1, -1, -1, "" };
@@ -728,11 +741,9 @@ int agent_inject(pid_t pid, const char *library)
 		err = process_read_maps(t->process);
 	if (!err)
 		err = find_libc(t);
-	if (!err)
-		err = choose(t);
 	if (!err) {
-		err = load(t, library);
-		tracee_let_go(&t->thread);
+		t->library = library;
+		err = tracee_run(choose_and_load, t);
 	}
 	/* It sleeps until it is wanted. */
 	if (!err && !(err = agent_connect_new(&store, pid, &peer)))

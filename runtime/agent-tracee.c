@@ -28,8 +28,11 @@
 #include <elf.h>
 #include <errno.h>
 #include <limits.h>
+#include <probepoint.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -41,6 +44,7 @@
 #include "runtime/agent-session.h"
 #include "runtime/agent-tracee.h"
 #include "runtime/clock.h"
+#include "sdt/error.h"
 
 #define STOP_NS 1000000000ull /* until a thread stops that can */
 #define RUN_NS 1000000ull     /* a thread that runs for so long is not about to sleep in a write */
@@ -210,6 +214,42 @@ static bool is_cut_short(const struct tracee *t)
 		nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
 	}
 	return true;
+}
+
+struct run {
+	int (*fn)(void *arg);
+	void *arg;
+	int err;
+	char *message;
+};
+
+static void *run_thread(void *arg)
+{
+	struct run *run = arg;
+
+	run->err = run->fn(run->arg);
+	run->message = run->err ? strdup(pp_error()) : NULL;
+	return NULL;
+}
+
+int tracee_run(int (*fn)(void *arg), void *arg)
+{
+	struct run run = { .fn = fn, .arg = arg };
+	sigset_t all, before;
+	pthread_t thread;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the caller's threads */
+	err = pthread_create(&thread, NULL, run_thread, &run);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (err)
+		return error_set(err, "cannot make a thread: %s", strerror(err));
+	pthread_join(thread, NULL);
+	if (run.message)
+		error_set(-run.err, "%s", run.message);
+	free(run.message);
+	return run.err;
 }
 
 int tracee_hold(struct tracee *t, pid_t pid, pid_t tid)

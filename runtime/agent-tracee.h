@@ -47,10 +47,16 @@ struct tracee_call {
 };
 
 /*
+ * Runs fn, which may use all of the below, in a thread of its own and returns what it returns, with its error message. When
+ * that thread ends, the kernel lets go of each thread of the target that did not stop in time, and the target goes on.
+ */
+int tracee_run(int (*fn)(void *arg), void *arg);
+
+/*
  * Stops the thread. -EPERM: it cannot be traced; -ESRCH: there is none; -EAGAIN: it
  * is in an uninterruptible sleep; -EINPROGRESS: it is in a call that would return
  * early, as a blocked write(2); -ETIMEDOUT: it went into one, and stops when it
- * comes out: the caller ends soon. Other than for these it is to be let go.
+ * comes out, unless tracee_run() has returned. Other than for these it is to be let go.
  */
 int tracee_hold(struct tracee *t, pid_t pid, pid_t tid);
 

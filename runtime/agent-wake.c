@@ -375,8 +375,9 @@ static int call_stub(struct waking *w)
 	return 0;
 }
 
-static int wake(struct waking *w)
+static int wake(void *arg)
 {
+	struct waking *w = arg;
 	pid_t pid = w->process->pid;
 	int err = check_thread(w);
 
@@ -415,7 +416,7 @@ int agent_wake(pid_t pid)
 		/* Read before it was ours, it may be another's by now. */
 		err = find_door(w->process, &w->at, &w->door);
 		if (!err)
-			err = wake(w);
+			err = tracee_run(wake, w);
 		close(lock);
 	}
 	if (w && w->process)
