@@ -305,6 +305,21 @@ static void summarise(const struct trace *t)
 	       t->directory ? t->directory : "");
 }
 
+/* Of a session that goes on, probe-stat says so. */
+static void tell_uncounted(const struct trace *t, struct pp_session *session)
+{
+	struct pp_stat *stat;
+	size_t n;
+
+	if (!t->arming.npatterns || pp_session_stat(session, &stat))
+		return;
+	n = pp_stat_uncounted(stat);
+	pp_stat_free(stat);
+	if (n)
+		remark(&t->options, "%zu process%s ended uncounted, before what %s recorded could be read", n,
+		       n == 1 ? "" : "es", n == 1 ? "it" : "they");
+}
+
 /* Opens what has to be there before the first record, lets the command go, reads until the end. */
 static enum status follow(struct trace *t, struct pp_session *session)
 {
@@ -340,6 +355,7 @@ static enum status follow(struct trace *t, struct pp_session *session)
 	if (out)
 		pp_trace_lost(out, o->lost);
 	tell_stopped(t, session);
+	tell_uncounted(t, session);
 out:
 	if (out && pp_trace_close(out) && status == STATUS_DONE) {
 		complain(o, "%s", pp_error());

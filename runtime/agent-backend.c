@@ -665,9 +665,18 @@ static void agent_counts(const struct segment *segment, uint32_t point, struct p
 }
 
 struct unkept {
-	const struct agent_store *store;
+	const struct agent_session *session;
 	size_t n;
 };
+
+/* One whose area is mapped here counts, though it has ended. */
+static bool is_mapped(const struct agent_session *k, const struct agent_child *child)
+{
+	for (size_t i = 0; i < k->nmembers; i++)
+		if ((uint32_t)k->members[i]->peer.pid == child->pid && k->members[i]->peer.start_time == child->start_time)
+			return true;
+	return false;
+}
 
 static int count_unkept(uint32_t number, pid_t pid, void *arg)
 {
@@ -675,12 +684,13 @@ static int count_unkept(uint32_t number, pid_t pid, void *arg)
 	void *bytes = NULL;
 	size_t size;
 
-	if (agent_store_read(u->store, "unkept", number, pid, sizeof(struct agent_child), &bytes, &size))
+	if (agent_store_read(&u->session->store, "unkept", number, pid, sizeof(struct agent_child), &bytes, &size))
 		return 0;
 	if (size == sizeof(struct agent_child)) {
 		const struct agent_child *child = bytes;
 
-		u->n += child->magic == AGENT_CHILD_MAGIC && process_start_time(pid) != child->start_time;
+		u->n += child->magic == AGENT_CHILD_MAGIC && process_start_time(pid) != child->start_time &&
+		        !is_mapped(u->session, child);
 	}
 	free(bytes);
 	return 0;
@@ -688,9 +698,9 @@ static int count_unkept(uint32_t number, pid_t pid, void *arg)
 
 static size_t agent_uncounted(struct pp_session *session)
 {
-	struct unkept u = { &agent_of(session)->store, 0 };
+	struct unkept u = { agent_of(session), 0 };
 
-	agent_store_each(u.store, "unkept", count_unkept, &u);
+	agent_store_each(&u.session->store, "unkept", count_unkept, &u);
 	return u.n;
 }
 

@@ -218,8 +218,11 @@ static int area_of(struct agent_session *k, struct member *member)
 	have_look(k, &member->peer, &member->refused);
 	if (err == -ENOENT && member->peer.behind && k->asking)
 		err = agent_ask(&member->peer, AGENT_AREA, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
-	/* The pidfd may be of another process with that number only if this one has ended. */
-	if (!err && process_start_time(member->peer.pid) != member->peer.start_time) {
+	/*
+	 * A short-lived process may end as soon as it has given its area away: the area is all that is left of its records.
+	 * A pidfd is another process's only if its process lives and began at another time.
+	 */
+	if (!err && process_start_time(member->peer.pid) != member->peer.start_time && !has_ended(member)) {
 		close(fd);
 		err = -ENOENT;
 	}

@@ -68,3 +68,14 @@ want_like "what is said of it" "*1 process ended uncounted*" "$(probe-stat -s $S
 probe-disable -q -s $S
 echo "end exit" >&"$to"
 wait $pid
+
+# ---- a reader that gets to a child's area when the child has ended ----
+$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -shared -fPIC -o "$T/late.so" tests/agent/late.c || fail "cannot build late"
+printf '%s\n' "own 3" "child _exit 10" "child kill 10" "child exit 10" "end exit" >"$T/lines"
+LD_PRELOAD=$T/late.so probe-trace -b agent --children -o "$T/trace" app:end -- "$T/ends" <"$T/lines" >"$T/said" 2>&1 ||
+	fail "the trace failed: $(cat "$T/said")"
+want_like "records of children that ended early" "*: 33 recorded, 0 lost in *" "$(cat "$T/said")"
+# Of those whose area it never gets, only the one that called exit(3) told what it counted.
+LATE_NEVER=1 LD_PRELOAD=$T/late.so probe-trace -b agent --children -o "$T/never" app:end -- "$T/ends" <"$T/lines" >"$T/said" 2>&1 ||
+	fail "the trace failed: $(cat "$T/said")"
+want_like "what is said of children never read" "*: 2 processes ended uncounted, *: 3 recorded, 10 lost in *" "$(cat "$T/said")"
