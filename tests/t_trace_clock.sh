@@ -49,8 +49,13 @@ for b in kernel agent; do
 		rm -f "$T"/*.in "$T"/*.out
 		start "out_$b" "${preload[@]}"
 		declare -n it=out_$b
+		: >"$T/out" # the shell in the background empties it later than shown looks at it
 		unshare --time --monotonic "$shift" probe-trace -q -n 1 -b $b -p "$it" app:tick >"$T/out" &
-		until shown 1; do tell "out_$b" "tick 1"; sleep 0.05; done
+		until shown 1; do
+			kill -0 $! 2>/dev/null || shown 1 || fail "probe-trace ended without a record"
+			tell "out_$b" "tick 1"
+			sleep 0.05
+		done
 		wait $!
 		near "$b: probe-trace is $shift s ahead" "$(seconds "$T/out")" "$(today)"
 		stop "out_$b"
