@@ -136,10 +136,13 @@ static bool part_ok(uint64_t *end, uint64_t at, uint64_t n, uint64_t each, uint6
 
 static bool desc_ok(const struct agent_segment *h, uint64_t *end)
 {
-	const struct desc *d = (const struct desc *)((const char *)h + h->desc_at);
+	const struct desc *d;
 	uint64_t size;
 
-	if (!part_ok(end, h->desc_at, 1, sizeof(*d), h->size) || d->magic != DESC_MAGIC || d->version != DESC_VERSION)
+	if (!part_ok(end, h->desc_at, 1, sizeof(*d), h->size))
+		return false;
+	d = (const struct desc *)((const char *)h + h->desc_at);
+	if (d->magic != DESC_MAGIC || d->version != DESC_VERSION)
 		return false;
 	size = sizeof(*d) + sizeof(struct desc_point) * (uint64_t)d->npoints +
 	       sizeof(struct desc_file) * (uint64_t)d->nfiles + sizeof(struct desc_layout) * (uint64_t)d->nlayouts +
