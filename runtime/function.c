@@ -231,8 +231,12 @@ static int make_ifunc(const struct pp_image *image, const char *name, const stru
 	FILE *out = open_memstream(&text, &size);
 	int err = begin(image, name, &entry, f);
 
-	if (err || !out)
+	if (err || !out) {
+		if (out)
+			fclose(out);
+		free(text);
 		return err ? err : error_set(ENOMEM, "out of memory");
+	}
 	fprintf(out, "'%s' of %s is an indirect function: its code is a resolver that chooses the function for calls",
 	        parts->symbol, image->path);
 	put_implementations(out, image, resolver);
@@ -270,8 +274,12 @@ static int make_ambiguous(const struct pp_image *image, const char *name, const 
 	FILE *out = open_memstream(&text, &size);
 	int err = begin(image, name, &entry, f);
 
-	if (err || !out)
+	if (err || !out) {
+		if (out)
+			fclose(out);
+		free(text);
 		return err ? err : error_set(ENOMEM, "out of memory");
+	}
 	fprintf(out, "%s has several functions of this name; say which by its address:", image->path);
 	for (size_t i = 0; i < n; i++) {
 		char *written = image_function_written(image, addresses[i]);

@@ -23,6 +23,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "sdt/btf.h"
+
 #define INSN(c, d, s, o, i) { .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) }
 #define LOAD(size, d, s, o) INSN(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
 #define STORE(size, d, o, s) INSN(BPF_STX | BPF_MEM | (size), d, s, o, 0)
@@ -40,37 +42,13 @@ static struct {
 	char *page;
 } ask = { .lock = PTHREAD_MUTEX_INITIALIZER, .prog = -1 };
 
-static int offset_in(const struct btf *btf, int type, const char *name)
-{
-	const struct btf_type *t = type < 0 ? NULL : btf__type_by_id(btf, type);
-
-	while (t && (btf_is_mod(t) || btf_is_typedef(t)))
-		t = btf__type_by_id(btf, t->type);
-	for (int i = 0; t && btf_is_composite(t) && i < btf_vlen(t); i++) {
-		const struct btf_member *m = &btf_members(t)[i];
-		const char *here = btf__name_by_offset(btf, m->name_off);
-		int at = btf_member_bit_offset(t, i) / 8, inner;
-
-		if (!strcmp(here, name))
-			return at;
-		if (!*here && (inner = offset_in(btf, (int)m->type, name)) >= 0)
-			return at + inner;
-	}
-	return -1;
-}
-
-static int member(const struct btf *btf, const char *type, const char *name)
-{
-	return offset_in(btf, btf__find_by_name_kind(btf, type, BTF_KIND_STRUCT), name);
-}
-
 static int load(const struct btf *btf, uint64_t page)
 {
 	/* struct bpf_iter__task_vma: meta, task, vma; struct bpf_iter_meta: seq; each in 8 bytes. */
 	const int meta = 0, vma = 16, seq = 0;
-	int start = member(btf, "vm_area_struct", "vm_start"), file = member(btf, "vm_area_struct", "vm_file");
-	int inode = member(btf, "file", "f_inode"), number = member(btf, "inode", "i_ino");
-	int sb = member(btf, "inode", "i_sb"), device = member(btf, "super_block", "s_dev");
+	int start = btf_member_at(btf, "vm_area_struct", "vm_start"), file = btf_member_at(btf, "vm_area_struct", "vm_file");
+	int inode = btf_member_at(btf, "file", "f_inode"), number = btf_member_at(btf, "inode", "i_ino");
+	int sb = btf_member_at(btf, "inode", "i_sb"), device = btf_member_at(btf, "super_block", "s_dev");
 	int id = btf__find_by_name_kind(btf, "bpf_iter_task_vma", BTF_KIND_FUNC);
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_ITER, .attach_btf_id = id);
 	const struct bpf_insn insns[] = {

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "runtime/kernel/link.h"
+#include "sdt/btf.h"
 #include "sdt/error.h"
 
 #define MEMBERS_MAX 65536
@@ -37,33 +38,6 @@
 #define JUMP_IF(op, d, i, o) INSN(BPF_JMP | (op) | BPF_K, d, 0, o, i)
 #define JUMP_IF_REG(op, d, s, o) INSN(BPF_JMP | (op) | BPF_X, d, s, o, 0)
 #define EXIT MOV_IMM(BPF_REG_0, 0), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-
-/* The byte offset of a member of a kernel struct (also of one in an anonymous part of it), or -1. */
-static int offset_in(const struct btf *btf, int type, const char *name)
-{
-	const struct btf_type *t = type < 0 ? NULL : btf__type_by_id(btf, type);
-
-	while (t && (btf_is_mod(t) || btf_is_typedef(t)))
-		t = btf__type_by_id(btf, t->type);
-	if (!t || !btf_is_composite(t))
-		return -1;
-	for (int i = 0; i < btf_vlen(t); i++) {
-		const struct btf_member *m = &btf_members(t)[i];
-		const char *here = btf__name_by_offset(btf, m->name_off);
-		int at = btf_member_bit_offset(t, i) / 8, inner;
-
-		if (!strcmp(here, name))
-			return at;
-		if (!*here && (inner = offset_in(btf, (int)m->type, name)) >= 0)
-			return at + inner;
-	}
-	return -1;
-}
-
-static int struct_offset(const struct btf *btf, const char *type, const char *name)
-{
-	return offset_in(btf, btf__find_by_name_kind(btf, type, BTF_KIND_STRUCT), name);
-}
 
 int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size_t n)
 {
@@ -88,8 +62,8 @@ int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size
 
 static int follow_forks(struct members *m, const struct btf *btf)
 {
-	int tgid = struct_offset(btf, "task_struct", "tgid"), signal = struct_offset(btf, "task_struct", "signal");
-	int live = struct_offset(btf, "signal_struct", "live");
+	int tgid = btf_member_at(btf, "task_struct", "tgid"), signal = btf_member_at(btf, "task_struct", "signal");
+	int live = btf_member_at(btf, "signal_struct", "live");
 
 	if (tgid < 0 || signal < 0 || live < 0)
 		return error_set(EOPNOTSUPP, "this kernel's BTF does not describe processes: --children needs it");
@@ -138,10 +112,10 @@ static int follow_forks(struct members *m, const struct btf *btf)
 
 static int find_pgrp(struct members *m, const struct btf *btf)
 {
-	m->at.signal = struct_offset(btf, "task_struct", "signal");
-	m->at.pids = struct_offset(btf, "signal_struct", "pids");
-	m->at.numbers = struct_offset(btf, "pid", "numbers");
-	m->at.nr = struct_offset(btf, "upid", "nr");
+	m->at.signal = btf_member_at(btf, "task_struct", "signal");
+	m->at.pids = btf_member_at(btf, "signal_struct", "pids");
+	m->at.numbers = btf_member_at(btf, "pid", "numbers");
+	m->at.nr = btf_member_at(btf, "upid", "nr");
 	if (m->at.signal < 0 || m->at.pids < 0 || m->at.numbers < 0 || m->at.nr < 0)
 		return error_set(EOPNOTSUPP, "this kernel's BTF does not describe process groups: --pgrp needs it");
 	return 0;
