@@ -24,9 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/agent-session.h"
-#include "runtime/agent/state.h"
-#include "runtime/clock.h"
+#include "runtime/agent/session.h"
+#include "runtime/agent/protocol.h"
+#include "base/clock.h"
 #include "runtime/process.h"
 #include "tests/random.h"
 

@@ -16,10 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/ctf.h"
-#include "runtime/desc.h"
+#include "runtime/trace/ctf.h"
+#include "runtime/manifest.h"
 #include "runtime/event.h"
-#include "runtime/fetch.h"
+#include "runtime/fetch/program.h"
 #include "runtime/session.h"
 #include "sdt/image.h"
 

@@ -8,8 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/desc.h"
-#include "runtime/fetch.h"
+#include "runtime/manifest.h"
+#include "runtime/fetch/program.h"
 #include "sdt/image.h"
 
 static struct pp_arg open_args[] = {

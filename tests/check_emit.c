@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-#include "runtime/filter.h"
+#include "runtime/fetch/filter.h"
 #include "runtime/kernel/emitter.h"
 #include "runtime/kernel/link.h"
 #include "sdt/image.h"

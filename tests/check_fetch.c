@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/fetch.h"
+#include "runtime/fetch/program.h"
 #include "sdt/image.h"
 
 #define BASE 0x7f0000001000u /* 4096 bytes are there, and none around them */

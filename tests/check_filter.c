@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "runtime/filter.h"
+#include "runtime/fetch/filter.h"
 #include "sdt/image.h"
 #include "tests/random.h"
 

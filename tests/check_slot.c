@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/agent/slot.h" /* linked with the agent's slot-CPU.o and what it needs: runtime/agent/build.mk */
+#include "runtime/agent/inproc/trampoline.h" /* linked with the agent's slot-CPU.o and what it needs: runtime/agent/inproc/build.mk */
 
 #define PROGRAM_REGISTERS REGISTERS
 #include "tests/programs.h"

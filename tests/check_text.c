@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cmd/text.c: nothing that comes out of it can drive a terminal or break JSON, whatever goes in. */
+/* cmd/escape.c: nothing that comes out of it can drive a terminal or break JSON, whatever goes in. */
 #include <check.h>
 #include <iconv.h>
 #include <locale.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd/text.h"
+#include "cmd/escape.h"
 
 static char *put(const char *text, size_t length, char quote)
 {

@@ -9,10 +9,10 @@
 #include <sys/mman.h>
 
 /* Both are looked at from within. */
-#include "runtime/agent/control.c"
-#include "runtime/agent/segment.c"
+#include "runtime/agent/inproc/control.c"
+#include "runtime/agent/inproc/attachment.c"
 
-#include "runtime/agent/slot.h"
+#include "runtime/agent/inproc/trampoline.h"
 
 /* What the agent's files have of others. */
 uint64_t modules_size(void)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/filter.h"
+#include "runtime/fetch/filter.h"
 #include "sdt/image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -3,7 +3,7 @@
  * A libFuzzer target (tests/t_fuzz.sh): opens the input as an image and asks all of it. With SEEDS=DIR in the
  * environment it first writes sound files into DIR to start from.
  */
-#include "sdt/error.h"
+#include "base/error.h"
 #include "sdt/image.h"
 #include "sdt/operand.h"
 #include "tests/sdt-files/elf.h"

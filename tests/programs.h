@@ -11,8 +11,8 @@
 #include <probepoint.h>
 #include <string.h>
 
-#include "runtime/fetch.h"
-#include "sdt/error.h"
+#include "runtime/fetch/program.h"
+#include "base/error.h"
 #include "tests/random.h"
 
 struct maker {

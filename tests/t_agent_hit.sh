@@ -28,7 +28,7 @@ all='["on the heap","in the image","on the stack"]' some='["-","in the image","o
 # ---- the compiler refuses to touch shared words but by the macros ----
 
 shared() {
-	printf '#include "runtime/agent/slot.h"\nuint64_t f(struct agent_ring *r) { return %s; }\n' "$1" |
+	printf '#include "runtime/agent/inproc/trampoline.h"\nuint64_t f(struct agent_ring *r) { return %s; }\n' "$1" |
 		$CC -std=gnu17 -D_GNU_SOURCE -DAGENT_INSIDE -Iinclude -I. -fsyntax-only -x c - 2>/dev/null
 }
 shared 'shared_get(r->head) + 1' || fail "the macro does not compile"

@@ -15,7 +15,7 @@ objects() {
 	made=()
 	for source; do
 		object=$T/${source//\//_}.o
-		[[ $source == runtime/agent/* ]] && inside=-DAGENT_INSIDE || inside=
+		[[ $source == runtime/agent/inproc/* ]] && inside=-DAGENT_INSIDE || inside=
 		[ -e "$object" ] || clang "${flags[@]}" $inside -c "$source" -o "$object" || fail "$source does not build"
 		made+=("$object")
 	done
@@ -35,8 +35,8 @@ fuzz() {
 	[ "${runs:-0}" -gt 1000 ] || fail "$name: only ${runs:-0} runs: $(tail -n 5 "$T/said")"
 	echo "$name: $runs runs"
 }
-fuzz image -max_len=8192 sdt/*.c
-fuzz filter -max_len=300 runtime/fetch.c runtime/fetch-check.c runtime/filter*.c sdt/*.c
+fuzz image -max_len=8192 base/*.c sdt/*.c
+fuzz filter -max_len=300 runtime/fetch/*.c base/*.c sdt/*.c
 if [ "$(uname -m)" = x86_64 ]; then
 	mkdir "$T/agent"
 	printf '#include <sys/sdt.h>\nint main(int n, char **v) { STAP_PROBE3(a, b, n, *v, v); STAP_PROBE(a, c); }\n' |
@@ -46,5 +46,5 @@ if [ "$(uname -m)" = x86_64 ]; then
 	for segment in "$XDG_RUNTIME_DIR"/probepoint/*/segment-*; do
 		{ printf '\1'; cat "$segment"; } >"$T/agent/$(basename "$(dirname "$segment")")" || fail "no segment to begin with"
 	done
-	fuzz agent -max_len=16384 runtime/agent/{arena,slot-x86_64,entry,entry-x86_64,code}.c runtime/fetch-check.c
+	fuzz agent -max_len=16384 runtime/agent/inproc/{mem,trampoline-x86_64,helpers,entry-x86_64,codebuf}.c runtime/fetch/check.c
 fi

@@ -18,8 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/desc.h"
-#include "runtime/fetch.h"
+#include "runtime/manifest.h"
+#include "runtime/fetch/program.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/process.h"
 #include "runtime/session.h"
