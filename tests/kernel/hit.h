@@ -24,7 +24,7 @@
 #include "runtime/process.h"
 #include "runtime/session.h"
 #include "sdt/image.h"
-#include "tests/random.h"
+#include "tests/unit/random.h"
 
 /*
  * Of 16 registers by the CPU's numbers. Number 4, the stack pointer, must be canonical; nothing is stored through it.

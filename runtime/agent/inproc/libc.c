@@ -9,7 +9,7 @@
  * the agent sees them. `errno` is the agent's own as well, which leaves the
  * program's alone.
  *
- * tests/t_agent_quiet.sh compares what the agent still imports with a list.
+ * tests/agent/quiet.sh compares what the agent still imports with a list.
  */
 #include <errno.h>
 #include <fcntl.h>
