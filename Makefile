@@ -23,8 +23,8 @@ LDFLAGS_ALL := -pthread $(LDFLAGS) $(SANFLAGS)
 PKGS := libelf libbpf json-c
 LIBS = $$($(PKG_CONFIG) --libs $(PKGS)) -lZydis -lstdc++
 
-LIB_SRC := $(wildcard sdt/*.c runtime/*.c runtime/kernel/*.c)
-AGENT_SRC := $(wildcard runtime/agent/*.c)
+LIB_SRC := $(wildcard base/*.c sdt/*.c runtime/*.c runtime/fetch/*.c runtime/trace/*.c runtime/kernel/*.c runtime/agent/*.c)
+AGENT_SRC := $(wildcard runtime/agent/inproc/*.c)
 CMD_SRC := $(wildcard cmd/probe-*.c)
 CMD_SHARED := $(filter-out $(CMD_SRC),$(wildcard cmd/*.c))
 PLUGIN_SRC := $(wildcard plugin/*.cc)
@@ -140,7 +140,7 @@ uninstall:
 		$(incdir)/probepoint.h $(incdir)/probepoint-note.h $(patsubst include/%,$(incdir)/%,$(wildcard include/sys/*.h)) \
 		$(patsubst doc/man/%,$(mandir)/%,$(wildcard doc/man/*.1))
 
--include $(wildcard runtime/agent/build.mk) examples/build.mk tests/build.mk bench/build.mk
+-include $(wildcard runtime/agent/inproc/build.mk) examples/build.mk tests/build.mk bench/build.mk
 
 clean:
 	$(Q)rm -rf $(B)

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "runtime/kernel/link.h"
-#include "runtime/target.h"
+#include "runtime/resolve.h"
 #include "sdt/image.h"
 
 static const struct bpf_insn nothing[] = {

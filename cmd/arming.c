@@ -8,13 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cmd/command.h"
+#include "cmd/child.h"
 #include "cmd/images.h"
 #include "cmd/options.h"
-#include "cmd/output.h"
-#include "cmd/resemble.h"
-#include "cmd/text.h"
-#include "runtime/agent-client.h"
+#include "cmd/ui.h"
+#include "cmd/suggest.h"
+#include "cmd/escape.h"
+#include "runtime/agent/client.h"
 
 enum { MANY_SITES = 500, ROWS_SHOWN = 20 };
 

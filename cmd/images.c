@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "cmd/options.h"
-#include "cmd/output.h"
+#include "cmd/ui.h"
 
 enum { WARNINGS_SHOWN = 3 };
 

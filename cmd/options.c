@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd/output.h"
+#include "cmd/ui.h"
 
 enum {
 	KEY_JSON = 0x100, KEY_IF, KEY_STRING, KEY_NO_STRING, KEY_CHILDREN, KEY_PGRP, KEY_CGROUP, KEY_MAXACTIVE, KEY_YES

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd/interrupt.h"
+#include "cmd/signals.h"
 #include "cmd/options.h"
-#include "cmd/output.h"
-#include "cmd/text.h"
+#include "cmd/ui.h"
+#include "cmd/escape.h"
 
 struct disable {
 	struct options options;

@@ -9,9 +9,9 @@
 
 #include "cmd/images.h"
 #include "cmd/options.h"
-#include "cmd/output.h"
-#include "cmd/resemble.h"
-#include "cmd/text.h"
+#include "cmd/ui.h"
+#include "cmd/suggest.h"
+#include "cmd/escape.h"
 
 struct list {
 	struct options options;

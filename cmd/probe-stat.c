@@ -8,10 +8,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "cmd/interrupt.h"
+#include "cmd/signals.h"
 #include "cmd/options.h"
-#include "cmd/output.h"
-#include "cmd/text.h"
+#include "cmd/ui.h"
+#include "cmd/escape.h"
 
 struct stat_command {
 	struct options options;

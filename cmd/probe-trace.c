@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 #include "cmd/arming.h"
-#include "cmd/command.h"
-#include "cmd/interrupt.h"
+#include "cmd/child.h"
+#include "cmd/signals.h"
 #include "cmd/options.h"
-#include "cmd/output.h"
-#include "cmd/preload.h"
+#include "cmd/ui.h"
+#include "cmd/agent-preload.h"
 #include "cmd/sink.h"
 
 struct trace {

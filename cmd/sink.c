@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd/event.h"
-#include "cmd/output.h"
+#include "cmd/event-format.h"
+#include "cmd/ui.h"
 
 enum { FULL = 1 << 15 }; /* bytes */
 

@@ -6,7 +6,7 @@
 #include "runtime/armed.h"
 #include "runtime/point.h"
 #include "runtime/session.h"
-#include "sdt/error.h"
+#include "base/error.h"
 #include "sdt/image.h"
 
 struct pp_armed {

@@ -10,7 +10,7 @@
 
 #include <probepoint.h>
 
-#include "runtime/desc.h"
+#include "runtime/manifest.h"
 
 struct backend;
 struct fetch_program;
@@ -73,7 +73,7 @@ struct backend {
 	int (*arm)(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints);
 	/*
 	 * Reads back what really became of the points that have no error: sets their
-	 * verified, pending, error and reason. misses: see runtime/verify.h.
+	 * verified, pending, error and reason. misses: see runtime/kernel/verify.h.
 	 */
 	int (*readback)(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
 	                struct verify_misses *misses);

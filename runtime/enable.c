@@ -5,19 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/agent-client.h"
-#include "runtime/desc.h"
-#include "runtime/fetch.h"
+#include "runtime/agent/client.h"
+#include "runtime/manifest.h"
+#include "runtime/fetch/program.h"
 #include "runtime/function.h"
 #include "runtime/point.h"
 #include "runtime/process.h"
 #include "runtime/report.h"
 #include "runtime/request.h"
-#include "runtime/semaphore.h"
+#include "runtime/kernel/semaphore.h"
 #include "runtime/session.h"
-#include "runtime/target.h"
-#include "runtime/verify.h"
-#include "sdt/error.h"
+#include "runtime/resolve.h"
+#include "runtime/kernel/verify.h"
+#include "base/error.h"
 #include "sdt/image.h"
 
 static int choose(const struct pp_request *request, const struct backend **backend)

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "sdt/error.h"
+#include "base/error.h"
 
 static const struct desc_layout *layout_of(const struct pp_event *event)
 {

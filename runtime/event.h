@@ -4,8 +4,8 @@
 
 #include <probepoint.h>
 
-#include "runtime/clock.h"
-#include "runtime/desc.h"
+#include "base/clock.h"
+#include "runtime/manifest.h"
 
 struct pp_event {
 	const struct desc *desc;

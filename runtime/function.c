@@ -9,9 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime/code.h"
+#include "runtime/disasm.h"
 #include "runtime/process.h"
-#include "sdt/error.h"
+#include "base/error.h"
 #include "sdt/image.h"
 
 #define NARGS_MAX 16

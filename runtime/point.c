@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "runtime/session.h"
-#include "sdt/error.h"
+#include "base/error.h"
 
 static int compare_points(const void *a, const void *b)
 {

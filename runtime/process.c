@@ -22,7 +22,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "sdt/error.h"
+#include "base/error.h"
 
 static void maps_free(struct process *process)
 {

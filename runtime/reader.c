@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "runtime/clock.h"
+#include "base/clock.h"
 #include "runtime/event.h"
 #include "runtime/session.h"
-#include "sdt/error.h"
+#include "base/error.h"
 
 #define PAUSE_NS 5000000
 #define LOOK_NS 500000000u /* how often a backend that the session had nothing of is looked at again */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sdt/error.h"
+#include "base/error.h"
 #include "sdt/image.h"
 
 int report_add(struct pp_report *report, const struct report_row *row, const struct pp_image *image)

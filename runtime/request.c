@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sdt/error.h"
+#include "base/error.h"
 
 int pp_request_new(struct pp_request **request)
 {

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/clock.h"
-#include "runtime/desc.h"
-#include "runtime/target.h"
-#include "sdt/error.h"
+#include "base/clock.h"
+#include "runtime/manifest.h"
+#include "runtime/resolve.h"
+#include "base/error.h"
 
 const struct backend *const backends[NBACKENDS] = { &backend_agent, &backend_kernel };
 

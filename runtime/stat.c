@@ -6,7 +6,7 @@
 
 #include "runtime/process.h"
 #include "runtime/session.h"
-#include "sdt/error.h"
+#include "base/error.h"
 
 _Static_assert((int)PP_LIVES == (int)PROCESS_LIVES && (int)PP_ENDED == (int)PROCESS_ENDED &&
                (int)PP_OTHER == (int)PROCESS_OTHER, "two names for one thing");

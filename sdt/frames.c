@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "sdt/error.h"
+#include "base/error.h"
 
 #define PCREL_SDATA4 0x1b
 #define UDATA4 0x03

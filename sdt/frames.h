@@ -3,7 +3,7 @@
 #ifndef SDT_FRAMES_H
 #define SDT_FRAMES_H
 
-#include "sdt/file.h"
+#include "sdt/elf-file.h"
 #include "sdt/image.h"
 
 struct frames {

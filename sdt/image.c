@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "sdt/image.h"
 
-#include "sdt/error.h"
-#include "sdt/file.h"
+#include "base/error.h"
+#include "sdt/elf-file.h"
 #include "sdt/notes.h"
-#include "sdt/overlay.h"
-#include "sdt/probe.h"
+#include "sdt/overlayfs.h"
+#include "sdt/probes.h"
 #include "sdt/symbols.h"
 
 #include <errno.h>

@@ -8,7 +8,7 @@
 #ifndef SDT_IMAGE_H
 #define SDT_IMAGE_H
 
-#include "sdt/arena.h"
+#include "base/arena.h"
 
 #include <probepoint-note.h>
 #include <probepoint.h>

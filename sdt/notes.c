@@ -16,7 +16,7 @@
  */
 #include "sdt/notes.h"
 
-#include "sdt/error.h"
+#include "base/error.h"
 #include "sdt/operand.h"
 
 #include <errno.h>

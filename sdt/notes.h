@@ -6,7 +6,7 @@
 #ifndef SDT_NOTES_H
 #define SDT_NOTES_H
 
-#include "sdt/file.h"
+#include "sdt/elf-file.h"
 #include "sdt/image.h"
 
 #define NOTE_NAME_MAX 4096 /* of providers and names, with their NUL */

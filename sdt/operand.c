@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "sdt/operand.h"
 
-#include "sdt/error.h"
+#include "base/error.h"
 #include "sdt/image.h"
 
 #include <elf.h>

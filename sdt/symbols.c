@@ -10,8 +10,8 @@
  */
 #include "sdt/symbols.h"
 
-#include "sdt/debug.h"
-#include "sdt/error.h"
+#include "sdt/debuglink.h"
+#include "base/error.h"
 #include "sdt/frames.h"
 #include "sdt/notes.h"
 

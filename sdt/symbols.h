@@ -2,7 +2,7 @@
 #ifndef SDT_SYMBOLS_H
 #define SDT_SYMBOLS_H
 
-#include "sdt/file.h"
+#include "sdt/elf-file.h"
 #include "sdt/image.h"
 
 struct image_symbols *symbols_new(void);

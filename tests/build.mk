@@ -1,7 +1,6 @@
-# make check, check-long. A suite is tests/check_NAME.c, a script tests/t_NAME.sh; tests/run says how they are run.
-# TESTS="name..." runs only these.
+# make check, check-long. tests/run describes tests and how they run. TESTS="kernel/exact unit" runs only these.
 
-CHECK_SRC := $(wildcard tests/check_*.c)
+CHECK_SRC := $(wildcard tests/unit/*.c)
 CHECKS := $(CHECK_SRC:tests/%.c=$(B)/tests/%)
 CMD_ARCHIVE := $(B)/obj/cmd/shared.a
 
@@ -25,7 +24,7 @@ $(CMD_ARCHIVE): $(CMD_SHARED_OBJ)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-$(B)/tests/check_%: $(B)/obj/tests/check_%.o $(CMD_ARCHIVE) $(LIBA)
+$(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(CMD_ARCHIVE) $(LIBA)
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $$($(PKG_CONFIG) --libs check) $(LIBS)

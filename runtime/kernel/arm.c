@@ -20,9 +20,9 @@
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/link.h"
 #include "runtime/process.h"
-#include "runtime/semaphore.h"
-#include "runtime/verify.h"
-#include "sdt/error.h"
+#include "runtime/kernel/semaphore.h"
+#include "runtime/kernel/verify.h"
+#include "base/error.h"
 #include "sdt/image.h"
 
 #define HELD_MAX 256 /* links that are pinned last, all together */

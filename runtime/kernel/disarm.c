@@ -32,9 +32,9 @@
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/link.h"
 #include "runtime/process.h"
-#include "runtime/semaphore.h"
-#include "runtime/verify.h"
-#include "sdt/error.h"
+#include "runtime/kernel/semaphore.h"
+#include "runtime/kernel/verify.h"
+#include "base/error.h"
 
 #define FEW 8 /* links that are closed one by one, each taking 20 to 60 ms */
 

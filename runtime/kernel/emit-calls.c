@@ -32,7 +32,7 @@
 #include <stdlib.h>
 
 #include "runtime/kernel/emitter.h"
-#include "sdt/error.h"
+#include "base/error.h"
 #include "sdt/operand.h"
 
 #define RSP 4

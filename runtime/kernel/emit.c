@@ -22,8 +22,8 @@
 #include <stdlib.h>
 
 #include "runtime/kernel/emitter.h"
-#include "runtime/kernel/members.h"
-#include "sdt/error.h"
+#include "runtime/kernel/scope.h"
+#include "base/error.h"
 #include "sdt/operand.h"
 
 static bool has_strings(const struct fetch_program *p)

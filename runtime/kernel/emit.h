@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "runtime/fetch.h"
+#include "runtime/fetch/program.h"
 #include "runtime/function.h"
 
 /*

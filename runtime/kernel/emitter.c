@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "sdt/error.h"
+#include "base/error.h"
 
 void emitter_add(struct emitter *e, struct bpf_insn insn)
 {

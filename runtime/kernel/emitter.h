@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "runtime/fetch.h"
+#include "runtime/fetch/program.h"
 #include "runtime/kernel/emit.h"
 
 enum {

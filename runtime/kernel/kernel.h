@@ -3,9 +3,9 @@
 #ifndef RUNTIME_KERNEL_KERNEL_H
 #define RUNTIME_KERNEL_KERNEL_H
 
-#include "runtime/kernel/calls.h"
+#include "runtime/kernel/returns.h"
 #include "runtime/kernel/emit.h"
-#include "runtime/kernel/members.h"
+#include "runtime/kernel/scope.h"
 #include "runtime/kernel/store.h"
 #include "runtime/session.h"
 

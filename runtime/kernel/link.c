@@ -12,9 +12,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "runtime/kernel/aside.h"
+#include "runtime/kernel/shielded.h"
 #include "runtime/kernel/emit.h"
-#include "sdt/error.h"
+#include "base/error.h"
 
 #define ENOTSUPP 524 /* the kernel's own, in no header for programs */
 

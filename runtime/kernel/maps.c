@@ -10,7 +10,7 @@
 
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/link.h"
-#include "sdt/error.h"
+#include "base/error.h"
 
 int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
                       uint32_t flags)

@@ -18,9 +18,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/clock.h"
+#include "base/clock.h"
 #include "runtime/kernel/kernel.h"
-#include "sdt/error.h"
+#include "base/error.h"
 
 #define SAMPLE_MAX (sizeof(struct record_thread) + RECORD_SIZE_MAX)
 #define ALIVE_NS 2000000000ull

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "runtime/folder.h"
-#include "sdt/error.h"
+#include "base/error.h"
 
 #define BPFFS "/sys/fs/bpf"
 #define LOCK_SECONDS 5

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For t_agent_hit.sh: a process whose hits stand in difficult places. It reads one word
+ * For agent/hit.sh: a process whose hits stand in difficult places. It reads one word
  * a line and answers with what it counted itself, then "ok", by read(2) and write(2) alone.
  *
  *     hit             10 hits of hit:text, with a string on the heap, one in the image, one on the stack

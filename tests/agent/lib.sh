@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For t_agent_*.sh, behind tests/lib.sh: programs are built in $T.
+# For tests/agent/*.sh, behind tests/lib.sh: programs are built in $T.
 
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"

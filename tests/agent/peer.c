@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/agent/state.h"
+#include "runtime/agent/protocol.h"
 
 static struct sockaddr_un address = { .sun_family = AF_UNIX };
 

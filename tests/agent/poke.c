@@ -30,8 +30,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#include "runtime/agent/state.h"
-#include "runtime/filter.h"
+#include "runtime/agent/protocol.h"
+#include "runtime/fetch/filter.h"
 #include "sdt/image.h"
 
 static char state[200];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* For check_slot.c: how a site is reached with every register set, and what is found in them behind it. */
+/* For unit/trampoline.c: how a site is reached with every register set, and what is found in them behind it. */
 #define SLOT_STACK 4 /* the stack pointer */
 #define SLOT_ONE 7   /* some others */
 #define SLOT_TWO 6

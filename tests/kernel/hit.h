@@ -18,13 +18,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/desc.h"
-#include "runtime/fetch.h"
+#include "runtime/manifest.h"
+#include "runtime/fetch/program.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/process.h"
 #include "runtime/session.h"
 #include "sdt/image.h"
-#include "tests/random.h"
+#include "tests/unit/random.h"
 
 /*
  * Of 16 registers by the CPU's numbers. Number 4, the stack pointer, must be canonical; nothing is stored through it.

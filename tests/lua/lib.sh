@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For tests/t_lua_*.sh, after tests/lib.sh: Lua 5.4 of Debian's source package, fetched and built once for all.
+# For tests/lua/*.sh, after tests/lib.sh: Lua 5.4 of Debian's source package, fetched and built once for all.
 #
 # lua_need KIND... builds below $B/lua, and skips the test where the source cannot be had. KINDs: plain-O0, plain-O2
 # (without the plugin), probed-O0, probed-O2, probed-lto, gcov. Each is $B/lua/KIND/lua. Hash seeds are fixed in all

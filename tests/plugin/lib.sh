@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For t_plugin_*.sh: the compiler that the plugin was built for, and what objects say.
+# For tests/plugin/*.sh: the compiler that the plugin was built for, and what objects say.
 . tests/lib.sh
 
 GCC=${PLUGIN_CC:-gcc} GXX=${PLUGIN_CXX:-g++}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Shared by tests/t_sdt_*.sh: compilers, and what readelf makes of notes.
+# Shared by tests/sdt/*.sh: compilers, and what readelf makes of notes.
 
 . tests/lib.sh
 D=tests/sdt

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Arguments of every type, one probe a line, named after its type: for
- * t_sdt_types.sh, which deletes the lines that a compiler refuses with one
+ * sdt/types.sh, which deletes the lines that a compiler refuses with one
  * header, and compares what the others say with each header.
  */
 #include <sys/sdt.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* As much of Check as check_slot.c needs, where it runs for a CPU that has no Check here: the first failure ends it. */
+/* As much of Check as unit/trampoline.c needs, where it runs for a CPU that has no Check here: the first failure ends it. */
 #ifndef TESTS_CHECK_H
 #define TESTS_CHECK_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* In place of sdt/image.c, which needs libelf: the programs that check_slot.c runs know no symbols. */
+/* In place of sdt/image.c, which needs libelf: the programs that unit/trampoline.c runs know no symbols. */
 #include <errno.h>
 
 #include "sdt/image.h"

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where slots enter C: rax is the address, rdi, rsi, rdx and rcx are arguments as in C. All
+ * registers but rax and rcx are kept; the zero flag is clear where there was a fault. The
+ * last argument is the frame pointer (FRAME_TO_STACK in cpu.h counts what lies above it).
+ */
+#include "runtime/agent/inproc/trampoline.h"
+
+#define ENTRY(name, function, before, after) \
+	__asm__(".pushsection .text\n" \
+	        ".globl " #name "\n.hidden " #name "\n.type " #name ", @function\n.p2align 4\n" \
+	        #name ":\n" \
+	        "endbr64\n" \
+	        "push %rbp\nmov %rsp, %rbp\n" \
+	        "push %rdi\npush %rsi\npush %rdx\npush %r8\npush %r9\npush %r10\npush %r11\n" \
+	        before \
+	        "and $-16, %rsp\n" \
+	        "mov %rax, %r8\nmov %rbp, %r9\n" \
+	        "call " #function "\n" \
+	        after \
+	        "test %edx, %edx\n" \
+	        "lea -56(%rbp), %rsp\n" \
+	        "pop %r11\npop %r10\npop %r9\npop %r8\npop %rdx\npop %rsi\npop %rdi\n" \
+	        "pop %rbp\n" \
+	        "ret\n" \
+	        ".size " #name ", . - " #name "\n" \
+	        ".popsection")
+
+ENTRY(entry_load, slot_load, "", "");
+ENTRY(entry_string, slot_string, "", "");
+ENTRY(entry_match, slot_match, "", "");
+ENTRY(entry_comm, slot_comm, "", "");
+ENTRY(entry_now, slot_now, "", "");
+ENTRY(entry_late, slot_late, "", "");
+ENTRY(entry_shrink, slot_shrink, "", "");
+ENTRY(entry_room, slot_room, "", "");
+/* This one goes into the C library. */
+ENTRY(entry_take, slot_take, "sub $528, %rsp\nand $-16, %rsp\nfxsave64 (%rsp)\nsub $16, %rsp\n",
+      "fxrstor64 16(%rsp)\n");

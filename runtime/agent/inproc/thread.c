@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent's thread.
+ *
+ * The program's C library must not know of it. A thread that pthread_create(3) made
+ * would be counted: a program whose main() ends by pthread_exit(3) would never end,
+ * and fork(2) would take malloc's locks in a program that has one thread. So it is
+ * made by clone(2), with a stack and a block of thread-local storage that lie in the
+ * agent's own data, and it calls no function of the C library (libc.c).
+ *
+ * Who makes it calls agent_stub(): one of the program's threads (at start, behind
+ * fork(2) or dlopen(3)), or a controller that holds one of them by ptrace(2). The
+ * stub takes no lock, needs no more of the stack than its return address, and has
+ * no effect where there is a thread already. The kernel writes the thread's id into
+ * the door, and clears it when the thread has ended.
+ */
+#include <stddef.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <linux/futex.h>
+#include <time.h>
+
+#include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/thread.h"
+
+#define STACK (128u << 10)
+#define GUARD 65536u        /* the largest page */
+#define TLS_ROOM (64u << 10) /* for the thread-local storage that lies between ours and the thread pointer */
+#define TLS_HEAD 4096u       /* the C library's descriptor of a thread */
+
+_Static_assert(offsetof(struct agent_door, stack) == DOOR_STACK && offsetof(struct agent_door, tls) == DOOR_TLS &&
+               offsetof(struct agent_door, tid) == DOOR_TID && offsetof(struct agent_door, error) == DOOR_ERROR, "door");
+
+static char stack[2 * GUARD + STACK] __attribute__((aligned(64)));
+static char tls[TLS_HEAD + TLS_ROOM] __attribute__((aligned(64)));
+static char image[AGENT_DOOR_IMAGE] __attribute__((aligned(64)));
+
+struct agent_door agent_door __attribute__((visibility("hidden"), used)) = {
+	.magic = AGENT_DOOR_MAGIC,
+	.version = AGENT_VERSION,
+	.self = (uint64_t)&agent_door,
+	.stub = (uint64_t)agent_stub,
+	.stub_end = (uint64_t)agent_stub_end,
+	.restorer = (uint64_t)agent_restorer,
+	.image = (uint64_t)image,
+	.image_size = sizeof(image),
+};
+
+__asm__(".pushsection .note.probepoint.door, \"a\", %note\n"
+        ".p2align 3\n"
+        ".long 11, 8, 0x726f6f64\n" /* AGENT_NOTE_DOOR */
+        ".asciz \"probepoint\"\n"
+        ".p2align 2\n"
+        "1: .quad agent_door - 1b\n"
+        ".popsection");
+
+#ifdef __x86_64__
+
+/* Thread-local storage lies below the thread pointer, which points to itself. */
+static bool tls_prepare(void)
+{
+	uintptr_t self = (uintptr_t)__builtin_thread_pointer();
+	size_t below = self - (uintptr_t)&agent_thread, room = TLS_ROOM;
+	char *at = tls;
+
+	/* Storage of the program's own may come first. */
+	if (below + 4096 > room) {
+		room = (below + 4096 + 4095) & ~4095ul;
+		at = pages_get(room + TLS_HEAD);
+		if (!at)
+			return false;
+	}
+	agent_door.tls = (uint64_t)at + room;
+	return true;
+}
+
+static void tls_begin(void)
+{
+	uint64_t *head = (uint64_t *)agent_door.tls;
+
+	head[0] = head[2] = agent_door.tls;
+}
+
+#else
+
+/* It lies above. */
+static bool tls_prepare(void)
+{
+	uintptr_t self = (uintptr_t)__builtin_thread_pointer();
+	size_t above = (uintptr_t)(&agent_thread + 1) - self;
+	char *at = tls;
+
+	if (above + 4096 > sizeof(tls)) {
+		at = pages_get(above + 8192);
+		if (!at)
+			return false;
+		at += 4096;
+	} else {
+		at += 64;
+	}
+	agent_door.tls = (uint64_t)at;
+	return true;
+}
+
+static void tls_begin(void)
+{
+}
+
+#endif
+
+bool thread_prepare(void)
+{
+	return tls_prepare();
+}
+
+void thread_open(void)
+{
+	__atomic_store_n(&agent_door.stack, (uint64_t)stack + sizeof(stack) - 16, __ATOMIC_RELEASE);
+}
+
+void thread_close(void)
+{
+	agent_door.closed = 1;
+}
+
+void signals_block(uint64_t *before)
+{
+	static const uint64_t all = ~0ull;
+
+	cpu_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)before, 8, 0, 0);
+}
+
+void signals_restore(const uint64_t *before)
+{
+	cpu_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)before, 0, 8, 0, 0);
+}
+
+uint32_t thread_tid(void)
+{
+	return __atomic_load_n(&agent_door.tid, __ATOMIC_ACQUIRE);
+}
+
+int thread_error(void)
+{
+	return agent_door.error;
+}
+
+void thread_forget(void)
+{
+	if (agent_door.tid)
+		agent_door.tid = 0;
+}
+
+bool thread_start(void)
+{
+	uint64_t before;
+
+	agent_door.error = 0;
+	signals_block(&before);
+	agent_stub();
+	signals_restore(&before);
+	return !agent_door.error;
+}
+
+/* The kernel wakes whoever waits for the id, as for a word that processes share. */
+bool thread_wait_gone(unsigned ms)
+{
+	for (unsigned i = 0; i <= ms / 10; i++) {
+		struct timespec t = { .tv_nsec = 10000000 };
+		uint32_t tid = thread_tid();
+
+		if (!tid)
+			return true;
+		cpu_call(SYS_futex, (long)&agent_door.tid, FUTEX_WAIT, tid, (long)&t, 0, 0);
+	}
+	return false;
+}
+
+void agent_thread_main(void)
+{
+	static bool guarded;
+	uint64_t before;
+
+	signals_block(&before);
+	tls_begin();
+	if (!guarded)
+		guarded = !cpu_call(SYS_mprotect, ((long)stack + GUARD - 1) & -(long)GUARD, GUARD, PROT_NONE, 0, 0, 0);
+	agent_run();
+	for (;;)
+		cpu_call(SYS_exit, 0, 0, 0, 0, 0, 0);
+}

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/request.h"
+#include "runtime/kernel/overhead.h"
+#include "runtime/kernel/kernel.h"
+#include "runtime/kernel/semaphore.h"
+#include "runtime/kernel/verify.h"
+#include "base/error.h"
+
+static void drop_segments(struct pp_session *session)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < session->nsegments; i++) {
+		struct segment *segment = session->segments[i];
+
+		if (segment->backend != &backend_kernel) {
+			session->segments[n++] = segment;
+			continue;
+		}
+		kernel_settle(segment, NULL);
+		kernel_segment_close(segment->state);
+		free(segment->desc);
+		free(segment);
+	}
+	session->nsegments = n;
+}
+
+static bool there(const struct store *store, const char *name, uint32_t segment, size_t link)
+{
+	return !access(store_path(store, name, (int)segment, (int)link), F_OK);
+}
+
+/* -ENOENT: it is not whole. */
+static int load_segment(struct pp_session *session, struct desc *d)
+{
+	struct kernel_session *k = kernel_of(session);
+	struct kernel_segment *s = calloc(1, sizeof(*s));
+	int err = s ? 0 : error_set(ENOMEM, "out of memory");
+
+	if (!err) {
+		s->session = k;
+		s->counts_fd = s->switch_fd = s->processes_fd = s->raised_fd = -1;
+		s->members.map = s->members.fork_link = s->members.exit_link = -1;
+		s->calls = CALLS_NONE;
+		s->hold_fd = -1;
+		err = kernel_hold_find(s, (int)d->segment);
+	}
+	if (!err)
+		err = kernel_segment_maps_get(s, d->segment, d->npoints);
+	if (!err) {
+		err = calls_get(&s->calls, &k->store, (int)d->segment, d->npoints);
+	}
+	for (uint32_t i = 0; i < d->npoints && !err; i++)
+		if (desc_points(d)[i].link >= s->nlinks && desc_points(d)[i].link < d->npoints)
+			s->nlinks = desc_points(d)[i].link + 1;
+	if (!err && !(s->links = calloc(s->nlinks + 1, sizeof(*s->links))))
+		err = error_set(ENOMEM, "out of memory");
+	for (size_t i = 0; !err && i < s->nlinks; i++) {
+		s->links[i].fd = s->links[i].prog_fd = -1;
+		if (s->held)
+			continue;
+		s->links[i].dead = !there(&k->store, "prog", d->segment, i);
+		bool even = there(&k->store, link_sides[0], d->segment, i), odd = there(&k->store, link_sides[1], d->segment, i);
+
+		/* Where both are there, one was to take over when its maker was killed. */
+		s->links[i].side = even && odd ? s->change->overlap == 1 : odd;
+		if (s->links[i].dead) {
+			store_unlink(&k->store, link_sides[0], (int)d->segment, (int)i);
+			store_unlink(&k->store, link_sides[1], (int)d->segment, (int)i);
+		} else if (!even && !odd) {
+			err = -ENOENT;
+		}
+	}
+	if (!err && !session_add_segment(session, &backend_kernel, d->segment, d, s))
+		err = error_set(ENOMEM, "out of memory");
+	if (err)
+		kernel_segment_close(s);
+	return err;
+}
+
+struct scan {
+	struct pp_session *session;
+	uint32_t *numbers;
+	size_t n;
+	int remove;
+};
+
+static int remove_segment(const char *name, int segment, int link, void *arg)
+{
+	struct scan *scan = arg;
+
+	if (segment == scan->remove && !strcmp(name, "raised"))
+		kernel_raised_lower_left(&kernel_of(scan->session)->store, segment);
+	if (segment == scan->remove)
+		store_unlink(&kernel_of(scan->session)->store, name, segment, link);
+	return 0;
+}
+
+static int note_desc(const char *name, int segment, int link, void *arg)
+{
+	struct scan *scan = arg;
+	uint32_t *more;
+
+	(void)link;
+	if (strcmp(name, "desc") || segment < 0)
+		return 0;
+	more = realloc(scan->numbers, (scan->n + 1) * sizeof(*more));
+	if (!more)
+		return error_set(ENOMEM, "out of memory");
+	scan->numbers = more;
+	more[scan->n++] = segment;
+	return 0;
+}
+
+/* What has no description was left by a command that was killed. */
+static int remove_unfinished(const char *name, int segment, int link, void *arg)
+{
+	struct scan *scan = arg;
+
+	if (segment < 0)
+		return 0;
+	for (size_t i = 0; i < scan->n; i++)
+		if (scan->numbers[i] == (uint32_t)segment)
+			return 0;
+	if (!strcmp(name, "raised"))
+		kernel_raised_lower_left(&kernel_of(scan->session)->store, segment);
+	store_unlink(&kernel_of(scan->session)->store, name, segment, link);
+	return 0;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Under the lock. */
+static int load(struct pp_session *session)
+{
+	struct kernel_session *k = kernel_of(session);
+	struct scan scan = { .session = session };
+	int err;
+
+	drop_segments(session);
+	err = store_each(&k->store, note_desc, &scan);
+	if (!err)
+		err = store_each(&k->store, remove_unfinished, &scan);
+	if (scan.n)
+		qsort(scan.numbers, scan.n, sizeof(*scan.numbers), compare_numbers);
+	for (size_t i = 0; i < scan.n && !err; i++) {
+		struct desc *d = NULL;
+
+		err = kernel_desc_get(k, scan.numbers[i], &d);
+		if (!err && (err = load_segment(session, d)))
+			free(d);
+		if (err == -ENOENT) {
+			scan.remove = (int)scan.numbers[i];
+			err = store_each(&k->store, remove_segment, &scan);
+			continue;
+		}
+		if (!err)
+			err = kernel_repair(session->segments[session->nsegments - 1]);
+	}
+	free(scan.numbers);
+	return err;
+}
+
+static void kernel_close(struct pp_session *session)
+{
+	struct kernel_session *k = kernel_of(session);
+
+	if (!k)
+		return;
+	drop_segments(session);
+	kernel_maps_close(k);
+	store_close(&k->store);
+	free(k);
+	session->kernel = NULL;
+}
+
+static int kernel_open(struct pp_session *session, bool create)
+{
+	struct kernel_session *k = calloc(1, sizeof(*k));
+	int err;
+
+	if (!k)
+		return error_set(ENOMEM, "out of memory");
+	k->store.root = k->store.dir = -1;
+	k->config_fd = k->ring_fd = k->mark_fd = k->scratch_fd = -1;
+	session->kernel = k;
+	if (session->is_private) {
+		err = kernel_maps_create(k);
+		if (err)
+			kernel_close(session);
+		return err;
+	}
+	err = store_open(&k->store, session->name, create);
+	if (!err)
+		err = store_lock(&k->store, session->hasty);
+	if (!err) {
+		err = kernel_maps_get(k);
+		if (err == -ENOENT && create) {
+			/* New, or what a killed command began: begin anew. */
+			store_unlink(&k->store, "ring", -1, -1);
+			store_unlink(&k->store, "mark", -1, -1);
+			store_unlink(&k->store, "scratch", -1, -1);
+			err = kernel_maps_create(k);
+			if (err)
+				store_remove(&k->store);
+		} else if (err == -ENOENT) {
+			store_remove(&k->store); /* its maker was killed */
+		}
+		/* The folder of one that was killed before it had made anything in it. */
+		if (err == -ENOENT && !create && k->config_fd < 0)
+			store_remove(&k->store);
+		if (!err)
+			err = load(session);
+		/* Nothing in it: a command was killed before it armed, or after it disarmed. */
+		if (!err && !create && !session->nsegments && !store_remove(&k->store))
+			err = -ENOENT;
+		store_unlock(&k->store);
+		/* The folder is ours to read: what is not, in it, is a foreign thing. */
+		if (err == -EACCES)
+			err = -EBADMSG;
+	}
+	if (err)
+		kernel_close(session);
+	return err;
+}
+
+static int kernel_lock(struct pp_session *session)
+{
+	struct kernel_session *k = kernel_of(session);
+	int err;
+
+	if (session->is_private)
+		return 0;
+	err = store_lock(&k->store, session->hasty);
+	if (!err && (err = load(session)))
+		store_unlock(&k->store);
+	return err;
+}
+
+static void kernel_unlock(struct pp_session *session)
+{
+	store_unlock(&kernel_of(session)->store);
+}
+
+static int kernel_remove(struct pp_session *session)
+{
+	return store_remove(&kernel_of(session)->store);
+}
+
+static int kernel_usable(const struct pp_request *request, bool any)
+{
+	struct stat st;
+
+	(void)any;
+	if (request->overwrite)
+		return error_set(EOPNOTSUPP, "the kernel's ring buffer keeps the oldest records and loses new ones: -b agent "
+		                             "overwrites");
+	/* Process ids in cookies and filters are those of the first pid namespace. */
+	if (!stat("/proc/self/ns/pid", &st) && st.st_ino != 0xeffffffcu /* PROC_PID_INIT_INO, linux/proc_ns.h */)
+		return error_set(EPERM, "the kernel backend works from the machine's first pid namespace only, and this is "
+		                        "another (a container): run the command outside");
+	return 0;
+}
+
+static int kernel_readback(struct pp_session *session, struct segment *segment, struct arm_point *points,
+                           size_t npoints, struct verify_misses *misses)
+{
+	int done, err = kernel_owner_start(segment, points, npoints, &done);
+
+	(void)session;
+	if (!err)
+		err = semaphores_raise(points, npoints, kernel_raised_record, segment);
+	if (done >= 0)
+		close(done);
+	return err ? err : verify_armed(points, npoints, misses);
+}
+
+static void kernel_record(struct pp_session *session)
+{
+	__atomic_store_n(&kernel_of(session)->config->record_until, ~0ull, __ATOMIC_RELEASE);
+}
+
+static int kernel_arm_new(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints)
+{
+	struct kernel_session *k = kernel_of(session);
+
+	if (session->record)
+		__atomic_store_n(&k->config->record_until, ~0ull, __ATOMIC_RELEASE);
+	segment->number = (uint32_t)k->config->next_segment++;
+	segment->desc->segment = segment->number;
+	return kernel_arm(session, segment, points, npoints);
+}
+
+static void kernel_counts(const struct segment *segment, uint32_t point, struct pp_counts *counts)
+{
+	const struct kernel_segment *s = segment->state;
+
+	memset(counts, 0, sizeof(*counts));
+	for (unsigned i = 0; i < s->shards; i++) {
+		const struct kernel_counts *c = &s->counts[(size_t)point * s->shards + i];
+
+		counts->hits += __atomic_load_n(&c->hits, __ATOMIC_RELAXED);
+		counts->filtered += __atomic_load_n(&c->filtered, __ATOMIC_RELAXED);
+		counts->idle += __atomic_load_n(&c->idle, __ATOMIC_RELAXED);
+		counts->recorded += __atomic_load_n(&c->recorded, __ATOMIC_RELAXED);
+		counts->lost += __atomic_load_n(&c->lost, __ATOMIC_RELAXED);
+		counts->other += __atomic_load_n(&c->other, __ATOMIC_RELAXED);
+	}
+	if (desc_points(segment->desc)[point].role == SITE_CALL) {
+		counts->entries = counts->hits;
+		counts->hits = 0;
+		calls_counts(&s->calls, point, counts);
+	}
+}
+
+static uint64_t kernel_start_time(const struct segment *segment, uint32_t pid)
+{
+	return desc_start_time(segment->desc, pid);
+}
+
+static int kernel_processes(const struct segment *segment,
+                            int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg)
+{
+	const struct kernel_segment *s = segment->state;
+	struct kernel_process key, *at = NULL;
+	uint64_t hits;
+	int err = 0;
+
+	for (int n = 0; s->processes_fd >= 0 && n < KERNEL_PROCESSES_MAX && !err; n++) {
+		if (bpf_map_get_next_key(s->processes_fd, at, &key))
+			break;
+		at = &key;
+		if (key.point < segment->desc->npoints && !bpf_map_lookup_elem(s->processes_fd, &key, &hits))
+			err = fn(key.point, (pid_t)key.pid, hits, arg);
+	}
+	return err;
+}
+
+static void kernel_release(struct segment *segment)
+{
+	kernel_settle(segment, NULL);
+	kernel_segment_close(segment->state);
+	segment->state = NULL;
+}
+
+const struct backend backend_kernel = {
+	.name = "kernel",
+	.open = kernel_open,
+	.close = kernel_close,
+	.lock = kernel_lock,
+	.unlock = kernel_unlock,
+	.remove = kernel_remove,
+	.names = store_names,
+	.usable = kernel_usable,
+	.arm = kernel_arm_new,
+	.readback = kernel_readback,
+	.disarm = kernel_disarm,
+	.release = kernel_release,
+	.armed = kernel_armed,
+	.processes = kernel_processes,
+	.hold = kernel_hold,
+	.cost = kernel_cost,
+	.trap_ns = cost_trap,
+	.over_budget = kernel_over_budget,
+	.stopped = kernel_stopped,
+	.watch = kernel_watch,
+	.limit = kernel_limit,
+	.unlimit = kernel_unlimit,
+	.record = kernel_record,
+	.start_time = kernel_start_time,
+	.counts = kernel_counts,
+	.reader_open = kernel_reader_open,
+	.reader_next = kernel_reader_next,
+	.reader_close = kernel_reader_close,
+	.reader_stop = kernel_reader_stop,
+	.reader_damaged = kernel_reader_damaged,
+	.lose = kernel_lose,
+};

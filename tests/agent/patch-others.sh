@@ -1,0 +1,127 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The agent beside programs that know nothing of it: they do what they do without it, to the last byte of their output.
+. tests/lib.sh
+. tests/agent/lib.sh
+
+# What slots call is on its own, and touches no vector register; the library exports what it wraps and no more.
+want "what slots call calls" "agent pthread_setspecific" \
+	"$(nm -u "$B/obj/runtime/agent/inproc/helpers.o" | awk '$2 != "_GLOBAL_OFFSET_TABLE_" { print $2 }' | sort | tr '\n' ' ' | sed 's/ $//')"
+objdump -d "$B/obj/runtime/agent/inproc/helpers.o" | grep -q '%[xyz]mm' && fail "what slots call uses vector registers"
+want "exports" "capset clone dlclose dlopen initgroups mlockall prctl setegid seteuid setfsgid setfsuid setgid setgroups setns setregid setresgid setresuid setreuid setuid syscall unshare" "$(nm -D --defined-only "$AGENT" | awk '{ print $3 }' | tr '\n' ' ' | sed 's/ $//')"
+
+same() { # WHAT COMMAND...
+	local what=$1
+	shift
+	"$@" >"$T/without" 2>&1 </dev/null
+	echo "status $?" >>"$T/without"
+	LD_PRELOAD=$AGENT "$@" >"$T/with" 2>&1 </dev/null
+	echo "status $?" >>"$T/with"
+	diff "$T/without" "$T/with" >"$T/diff" || fail "$what differs: $(head -5 "$T/diff")"
+}
+
+cat >"$T/script.sh" <<'E2'
+set -e
+x=0
+for i in $(seq 30); do x=$((x + $(echo $i | wc -c))); done
+echo $x
+(cd /; pwd; exit 3) || echo "subshell $?"
+seq 1000 | sort -rn | head -3 | tr '\n' ' '
+cat <(echo one) <(echo two)
+trap 'echo usr1' USR1
+kill -USR1 $$
+sleep 0.1 & wait $!
+exec 7</dev/null; ls /proc/self/fd | tr '\n' ' '
+ulimit -v 400000; echo limited; ls /dev/null
+E2
+same "bash" bash "$T/script.sh"
+
+cat >"$T/script.py" <<'E2'
+import ctypes, hashlib, json, math, multiprocessing, os, signal, socket, subprocess, sys, threading
+results = []
+def work(n):
+    results.append(hashlib.sha256(b"x" * n).hexdigest())
+threads = [threading.Thread(target=work, args=(i,)) for i in range(50)]
+for t in threads: t.start()
+for t in threads: t.join()
+print(sorted(results)[0], threading.active_count())
+print(subprocess.run(["echo", "child"], capture_output=True).stdout)
+pid = os.fork()
+if not pid:
+    os._exit(7)
+print(os.waitpid(pid, 0)[1])
+r, w = os.pipe()
+print(r, w)
+a, b = socket.socketpair()
+print(a.fileno(), b.fileno())
+signal.signal(signal.SIGALRM, lambda *a: print("alarm"))
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+signal.pause()
+print(json.dumps({"pi": math.pi}))
+def f(x): return x * x
+if __name__ == "__main__":
+    with multiprocessing.Pool(2) as pool:
+        print(pool.map(f, range(5)))
+sys.exit(5)
+E2
+if have python3; then same "python3" python3 "$T/script.py"; else part_skipped "no python3"; fi
+if have java && java -version >/dev/null 2>&1; then same "java" java -version; else part_skipped "no java"; fi
+if have perl; then same "perl" perl -e 'my $p = fork; if (!$p) { exit 3 } wait; print $? >> 8, "\n"; print `echo hi`; exit 3'; fi
+
+# Linked statically: nothing happens.
+cat >"$T/static.c" <<'E2'
+#include <stdio.h>
+int main(void) { puts("static"); return 4; }
+E2
+if $CC -static -o "$T/static" "$T/static.c" 2>/dev/null; then same "a static program" "$T/static"; else part_skipped "no static libc"; fi
+
+# Built for CET, and run where there is a shadow stack or not.
+$CC -O2 -fcf-protection=full -Iinclude -o "$T/cet" tests/agent/simple.c || fail "cannot build for CET"
+same "a CET program" "$T/cet"
+grep -qw user_shstk /proc/cpuinfo || part_skipped "no shadow stacks here"
+
+# Resource limits that leave no room, and ones that would kill.
+agent_build simple
+poke arm $S 1 "$T/simple" 'app:*'
+for limit in '-v 200000' '-f 0' '-n 4' '-l 0'; do
+	out=$(echo 'tick 5' | (ulimit $limit; LD_PRELOAD=$AGENT exec "$T/simple") 2>&1)
+	want "under ulimit $limit" ok "$out"
+done
+
+# Memory locked: the area must not be made of it.
+cat >"$T/locked.c" <<'E2'
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sdt.h>
+int main(void)
+{
+	char line[200];
+	FILE *f;
+	if (mlockall(MCL_CURRENT | MCL_FUTURE))
+		return puts("ok"), 0;
+	while (fgets(line, sizeof(line), stdin)) {
+		STAP_PROBE(app, locked);
+		if (!strncmp(line, "rss", 3)) {
+			f = fopen("/proc/self/status", "r");
+			while (fgets(line, sizeof(line), f))
+				if (!strncmp(line, "VmRSS", 5))
+					fputs(line, stdout);
+			fclose(f);
+		}
+		puts("ok");
+		fflush(stdout);
+	}
+	return 0;
+}
+E2
+$CC -O2 -Iinclude -o "$T/locked" "$T/locked.c" || fail "cannot build"
+target "$T/locked"
+say hello
+poke arm $S 2 -p $pid "$T/locked" 'app:*'
+look >/dev/null
+say hello
+say rss
+rss=$(tr -dc 0-9 <<<"$said")
+[ "${rss:-0}" -lt 300000 ] || fail "locked memory: $said"
+echo exit >&"$to"

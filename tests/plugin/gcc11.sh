@@ -1,0 +1,27 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# GCC 11: the plugin is built for it without a warning, and passes the tests that the one for GCC 12 passes.
+. tests/plugin/lib.sh
+need gcc-11 g++-11 make
+[ -f "$(gcc-11 -print-file-name=plugin)/include/gcc-plugin.h" ] || skip "needs gcc-11-plugin-dev"
+make -s -j2 O="$T/b" PLUGIN_CC=gcc-11 PLUGIN_CXX=g++-11 "$T/b/lib/probepoint.so" >"$T/log" 2>&1 || { cat "$T/log"; fail "is not built"; }
+grep -Ei 'warning|error' "$T/log" && fail "is built with words"
+ln -s "$B/bin" "$T/b/bin"
+mkdir -p "$B/tests/source" "$B/lua/src" "$T/b/tests" "$T/b/lua"
+ln -s "$B/tests/source" "$T/b/tests/source"
+ln -s "$B/lua/src" "$T/b/lua/src"
+
+tests="choose tail unwind values"
+[ "${PROBEPOINT_LONG-}" ] && tests+=" declared link same types usage traced csmith lua many"
+for name in $tests; do
+	B=$T/b PLUGIN_CC=gcc-11 PLUGIN_CXX=g++-11 COUNT=2 COMPARE= PROBEPOINT_LONG= bash "tests/plugin/$name.sh" >"$T/log" 2>&1
+	case $? in
+	0) ;;
+	77) part_skipped "$name: $(tail -n 1 "$T/log")" ;;
+	*) tail -n 20 "$T/log"; fail "plugin/$name" ;;
+	esac
+done
+# Each knows which GCC it is for.
+cd "$T" && echo 'int f(void) { return 0; }' >a.c
+LC_ALL=C "$GCC" -fplugin="$T/b/lib/probepoint.so" '-fplugin-arg-probepoint-functions=*' -c a.c >log 2>&1 && fail "loaded by another GCC"
+grep -q "built for GCC 11" log || { cat log; fail "does not say what it is built for"; }

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Random fetch programs, with predicates and without, run by the kernel as BPF and
+ * by the reference interpreter at the same hits of this very program: both must
+ * filter alike and leave the same record to the last byte.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <elf.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include "runtime/fetch/filter.h"
+#include "runtime/kernel/emitter.h"
+#include "runtime/kernel/link.h"
+#include "sdt/image.h"
+#include "tests/kernel/hit.h"
+
+#define PROGRAM_REGISTERS 17
+#include "tests/unit/programs.h"
+
+#define PAGE 4096
+#define PROGRAMS 60
+#define HITS 6
+
+static char *memory;        /* two pages of bytes, one on each side that cannot be read */
+static uint64_t registers[17];
+
+static void map_memory(void)
+{
+	char *at = mmap(NULL, 4 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ck_assert_ptr_ne(at, MAP_FAILED);
+	memory = at + PAGE;
+	ck_assert(!mprotect(memory, 2 * PAGE, PROT_READ | PROT_WRITE));
+}
+
+static uint64_t some_address(void)
+{
+	switch (below(12)) {
+	case 0: return interesting();
+	case 1: return (uint64_t)memory - below(140);
+	case 2: return (uint64_t)memory + 2 * PAGE - below(10);
+	case 3: return (uint64_t)memory + PAGE - below(140);
+	case 4: return (uint64_t)memory + 2 * PAGE - below(200);
+	case 5: return (uint64_t)words[below(NWORDS)];
+	case 6: return random_bits() | 1ull << 63; /* the kernel's half */
+	default: return (uint64_t)memory + below(2 * PAGE);
+	}
+}
+
+static void new_registers(void)
+{
+	for (int i = 0; i < 16; i++)
+		registers[i] = below(2) ? some_address() : interesting();
+	registers[4] = hit_canonical(registers[4]);
+	registers[16] = (uint64_t)hit_here;
+}
+
+static void near_register(struct maker *m)
+{
+	step(m, FETCH_REG, below(PROGRAM_REGISTERS), 0, 0, 0);
+	if (below(2)) {
+		step(m, FETCH_IMM, 0, 0, 0, (int64_t)below(64) - 32);
+		step(m, FETCH_ADD, 0, 0, 0, 0);
+	}
+}
+
+/* One that stays when the maker makes another. */
+static void make(struct maker *m, struct fetch_program *program)
+{
+	uint8_t depths[2048];
+
+	make_program(m, program, depths);
+	program->steps = malloc((m->p.nsteps + 1) * sizeof(*m->steps));
+	memcpy(program->steps, m->steps, m->p.nsteps * sizeof(*m->steps));
+	program->literals = malloc(sizeof(m->literals));
+	memcpy(program->literals, m->literals, sizeof(m->literals));
+}
+
+static union {
+	struct record record;
+	char room[RECORD_SIZE_MAX];
+} wanted[PROGRAMS];
+
+static void one_hit(struct armed *a, const struct fetch_program *programs, struct pp_counts *expected)
+{
+	struct fetch_machine machine = { .registers = registers, .read = hit_read, .pid = getpid(), .tid = getpid() };
+	bool recorded[PROGRAMS] = { false }, got[PROGRAMS] = { false };
+	const struct record_thread *thread;
+	const struct record *record;
+	char comm[16];
+	size_t size;
+
+	strcpy(comm, words[below(9)]);
+	prctl(PR_SET_NAME, comm);
+	machine.comm = comm;
+	fill(memory, 2 * PAGE);
+	new_registers();
+	hit_run(registers);
+	for (int i = 0; i < PROGRAMS; i++) {
+		recorded[i] = fetch_run(&programs[i], &machine, &wanted[i].record);
+		expected[i].hits++;
+		if (recorded[i])
+			expected[i].recorded++;
+		else
+			expected[i].filtered++;
+	}
+	while (backend_kernel.reader_next(a->reader, &thread, &record, &size) > 0) {
+		const struct record *w;
+		uint32_t i = record->point;
+
+		ck_assert_uint_lt(i, PROGRAMS);
+		ck_assert(!got[i]);
+		got[i] = true;
+		w = &wanted[i].record;
+		if (!recorded[i] || record->words != w->words || record->faults != w->faults || size != 8u * w->words ||
+		    memcmp(record->value, w->value, 8 * w->words - sizeof(*w))) {
+			show(&programs[i], registers);
+			if (recorded[i])
+				show_record("interpreter", w);
+			show_record("kernel", record);
+			ck_abort_msg("seed %llu: interpreter and kernel differ", (unsigned long long)seed);
+		}
+		ck_assert_uint_eq(thread->pid, getpid());
+		ck_assert_uint_eq(thread->tid, gettid());
+		ck_assert_str_eq(thread->comm, comm);
+	}
+	for (int i = 0; i < PROGRAMS; i++)
+		if (recorded[i] != got[i]) {
+			show(&programs[i], registers);
+			ck_abort_msg("seed %llu: the interpreter %s, and the kernel does not", (unsigned long long)seed,
+			             recorded[i] ? "records" : "filters");
+		}
+}
+
+/* Arms the programs and releases them; how many of the hits were recorded is added. */
+static void one_round(struct fetch_program *programs, long *recorded)
+{
+	struct pp_counts expected[PROGRAMS] = { 0 };
+	struct armed a;
+
+	arm_programs(&a, programs, PROGRAMS);
+	for (int hit = 0; hit < HITS; hit++)
+		one_hit(&a, programs, expected);
+	for (int i = 0; i < PROGRAMS; i++) {
+		struct pp_counts counts;
+
+		backend_kernel.counts(a.segment, i, &counts);
+		ck_assert_uint_eq(counts.hits, HITS);
+		ck_assert_mem_eq(&counts, &expected[i], sizeof(counts));
+		*recorded += counts.recorded;
+		fetch_release(&programs[i]);
+	}
+	disarm_programs(&a);
+}
+
+/* Neither always nor never. */
+static void check_recorded(long recorded, long all, long least)
+{
+	fprintf(stderr, "%ld of %ld runs recorded\n", recorded, all);
+	ck_assert_int_gt(recorded, least);
+	ck_assert_int_lt(recorded, all / 10 * 9);
+}
+
+START_TEST(as_interpreted)
+{
+	static struct fetch_program programs[PROGRAMS];
+	static struct maker maker;
+	int rounds = getenv("PROBEPOINT_LONG") ? 1000 : 60;
+	long recorded = 0;
+
+	hit_open();
+	map_memory();
+	for (int round = 0; round < rounds; round++) {
+		for (int i = 0; i < PROGRAMS; i++)
+			make(&maker, &programs[i]);
+		one_round(programs, &recorded);
+	}
+	check_recorded(recorded, (long)rounds * PROGRAMS * HITS, (long)rounds * PROGRAMS * HITS / 4);
+}
+END_TEST
+
+/* ---- filters with fields, as filter_compile() makes them ---- */
+
+static struct pp_field fields[] = {
+	{ "b", "signed char", 'i', 0, 0, 3, 1 },   { "h", "unsigned short", 'u', 0, 0, 5, 2 },
+	{ "i", "int", 'i', 0, 0, 8, 4 },           { "l", "unsigned long", 'u', 0, 0, 0, 8 },
+	{ "s", "const char *", 's', 0, 0, 16, 8 }, { "t", "char [8]", 'x', 0, 0, 24, 8 },
+	{ "far", "long", 'i', 5, 60, 33, 9 },      { "bit", "unsigned", 'u', 7, 1, 42, 1 },
+	{ "five", "int", 'i', 3, 30, 44, 5 },      { "before", "int", 'i', 0, 0, 0xffffff00, 4 },
+};
+static struct pp_enumerator states[] = { { "UP", 1 }, { "DOWN", -1 } };
+static struct pp_type type = { .name = "struct r", .fields = fields, .nfields = sizeof(fields) / sizeof(*fields) };
+static struct pp_type state = { .name = "enum s", .values = states, .nvalues = 2 };
+static struct pp_arg filter_args[] = {
+	{ "r", "struct r *", 'p', &type }, { "q", "struct r *", 'p', &type }, { "e", "enum s", 'i', &state },
+};
+static struct pp_image filter_image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
+static struct pp_probe filter_probe = { .image = &filter_image, .provider = "it", .name = "here", .args = filter_args,
+	                                .nargs = 3 };
+static struct pp_site filter_site = { .probe = &filter_probe, .operands = "8@%rdi 8@8(%rsi) -4@%edx" };
+
+static void put_filter(char **to, int depth)
+{
+	static const char *const integers[] = { "r->b", "r->h", "r->i", "r->l", "q->far", "r->far", "r->bit", "q->five",
+		"r->five", "r->before", "q->l", "e", "UP", "DOWN", "pid", "0", "1", "-1", "255", "r", "(r->s == \"ab\")",
+		"(r->s =~ \"a*\")", "(q->t == \"abc\")", "(r->t =~ \"G*\")", "(comm == \"a\")" };
+	static const char *const operators[] = { "+", "-", "&&", "||", "&&", "||", "<", ">=", "==", "!=", "&", "|", ">>", "%" };
+
+	if (!depth || below(5) == 0) {
+		*to += sprintf(*to, "%s", integers[below(sizeof(integers) / sizeof(*integers))]);
+		return;
+	}
+	*to += sprintf(*to, "%s(", below(4) ? "" : "!");
+	put_filter(to, depth - 1);
+	*to += sprintf(*to, " %s ", operators[below(sizeof(operators) / sizeof(*operators))]);
+	put_filter(to, depth - 1);
+	*to += sprintf(*to, ")");
+}
+
+START_TEST(fields_as_interpreted)
+{
+	static struct fetch_program programs[PROGRAMS];
+	int rounds = getenv("PROBEPOINT_LONG") ? 100000 / PROGRAMS : 25;
+	long recorded = 0;
+
+	hit_open();
+	map_memory();
+	for (int round = 0; round < rounds; round++) {
+		for (int i = 0; i < PROGRAMS; i++) {
+			char text[4096], *end = text;
+
+			put_filter(&end, below(4));
+			ck_assert_msg(!fetch_compile(&filter_site, &programs[i]), "%s", pp_error());
+			ck_assert_msg(!filter_compile(text, &filter_site, &programs[i]), "%s", pp_error());
+		}
+		one_round(programs, &recorded);
+	}
+	check_recorded(recorded, (long)rounds * PROGRAMS * HITS, (long)rounds * PROGRAMS * HITS / 10);
+}
+END_TEST
+
+/* Strings of every length up to more than is recorded, up to the page's last byte, in memory that held longer ones. */
+START_TEST(ends_of_strings)
+{
+	struct fetch_step steps[] = {
+		{ FETCH_REG, 6, 0, 0, 0 }, { FETCH_STRING, 0, 0, 0, 0 }, { FETCH_REG, 7, 0, 0, 0 }, { FETCH_STRING, 1, 0, 0, 0 },
+		{ FETCH_REG, 8, 0, 0, 0 }, { FETCH_STRING, 2, 0, 0, 0 }, { FETCH_REG, 9, 0, 0, 0 }, { FETCH_ARG, 3, 0, 0, 0 },
+	};
+	struct fetch_program program = { .steps = steps, .nsteps = 8, .nargs = 4, .kind = { PP_STRING, PP_STRING, PP_STRING } };
+	const struct record_thread *thread;
+	const struct record *record;
+	struct armed a;
+	size_t size;
+
+	hit_open();
+	map_memory();
+	arm_programs(&a, &program, 1);
+	for (unsigned length = 0; length <= 200; length++)
+		for (int terminated = 0; terminated < 2; terminated++) {
+			char *end = memory + 2 * PAGE, *at = end - length - terminated;
+			unsigned stored = length < 128 ? length : 128, words = (stored + 7) / 8;
+			bool good = terminated || length > 128;
+			char padded[128] = { 0 };
+
+			memset(memory, 'x', 2 * PAGE);
+			memory[300] = 0;
+			memset(at, 'a', length);
+			if (terminated)
+				end[-1] = 0;
+			memset(padded, 'a', stored);
+			registers[6] = registers[7] = registers[8] = (uint64_t)memory;
+			registers[9] = 0x5555;
+			hit_run(registers);
+			ck_assert_int_eq(backend_kernel.reader_next(a.reader, &thread, &record, &size), 1);
+			registers[6] = registers[8] = (uint64_t)at;
+			hit_run(registers);
+			ck_assert_int_eq(backend_kernel.reader_next(a.reader, &thread, &record, &size), 1);
+			ck_assert_msg(record->faults == (good ? 0 : 5), "%u bytes%s: faults %#x", length, terminated ? " and NUL" : "",
+			              record->faults);
+			ck_assert_uint_eq(record->value[0], good ? stored : 0);
+			ck_assert_uint_eq(record->value[1], 128);
+			ck_assert_uint_eq(record->value[2], good ? stored : 0);
+			ck_assert_uint_eq(record->value[3], 0x5555);
+			ck_assert_uint_eq(record->words, 2 + 4 + 16 + (good ? 2 * words : 0));
+			if (good) {
+				ck_assert_mem_eq(&record->value[4], padded, 8 * words);
+				ck_assert_mem_eq(&record->value[4 + words + 16], padded, 8 * words);
+			}
+			for (unsigned i = 0; i < 128; i++)
+				ck_assert_int_eq(((char *)&record->value[4 + (good ? words : 0)])[i], 'x');
+		}
+	disarm_programs(&a);
+}
+END_TEST
+
+/* ---- the stack, as the verifier measures it ---- */
+
+static int stack_of(enum bpf_prog_type type, const struct emitted *emitted, struct bpf_prog_load_opts *opts)
+{
+	static char log[1 << 16];
+	char *at;
+	int fd;
+
+	opts->log_buf = log;
+	opts->log_size = sizeof(log);
+	opts->log_level = 4; /* BPF_LOG_STATS */
+	fd = bpf_prog_load(type, "check", "Dual MIT/GPL", emitted->insns, emitted->ninsns, opts);
+	ck_assert_msg(fd >= 0, "%s: %s", strerror(errno), log);
+	close(fd);
+	at = strstr(log, "stack depth ");
+	ck_assert_msg(at && !strchr(at, '+'), "%s", log);
+	return atoi(at + strlen("stack depth "));
+}
+
+static void check_role(const struct emit_maps *maps, const struct fetch_program *const *programs, size_t n)
+{
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE,
+	            .expected_attach_type = link_multi_supported() ? UPROBE_MULTI_ATTACH_TYPE : 0);
+	struct emitted emitted;
+	int depth;
+
+	ck_assert_msg(!emit_program(programs, n, maps, 0, 1, &emitted), "%s", pp_error());
+	ck_assert_msg(!emit_check_stack(emitted.insns, emitted.ninsns), "%s", pp_error());
+	depth = stack_of(BPF_PROG_TYPE_KPROBE, &emitted, &opts);
+	ck_assert_msg(depth > 0 && depth <= 48, "seed %llu: %d bytes of stack", (unsigned long long)seed, depth);
+	free(emitted.insns);
+}
+
+START_TEST(stack)
+{
+	static struct fetch_program programs[PROGRAMS];
+	static struct maker maker;
+	const struct fetch_program *pointers[PROGRAMS];
+	struct fetch_program leave = { .role = SITE_LEAVE }, call = { .role = SITE_CALL };
+	struct kernel_session k = { .store = { -1, -1, "" } };
+	struct members members = { .kind = SCOPE_PGRP };
+	int id = libbpf_find_vmlinux_btf_id("sched_process_exit", BPF_TRACE_RAW_TP);
+	LIBBPF_OPTS(bpf_prog_load_opts, hook, .expected_attach_type = BPF_TRACE_RAW_TP, .attach_btf_id = id);
+	struct emitted emitted;
+
+	k.config_fd = k.ring_fd = k.mark_fd = k.scratch_fd = -1;
+	ck_assert_msg(!kernel_maps_create(&k), "%s", pp_error());
+	members.map = kernel_map_create(BPF_MAP_TYPE_HASH, "members", 4, 4, 1, 0);
+
+	struct emit_maps maps = {
+		.config = k.config_fd, .ring = k.ring_fd, .mark = k.mark_fd, .scratch = k.scratch_fd, .depth = 100,
+		.counts = kernel_map_create(BPF_MAP_TYPE_ARRAY, "counts", 4, sizeof(struct kernel_counts), 1, 0),
+		.overlap = kernel_map_create(BPF_MAP_TYPE_ARRAY, "switch", 4, sizeof(struct kernel_switch), 1, 0),
+		.processes = kernel_map_create(BPF_MAP_TYPE_HASH, "processes", sizeof(struct kernel_process), 8, 1, 0),
+		.calls = kernel_map_create(BPF_MAP_TYPE_ARRAY, "calls", 4, sizeof(struct kernel_calls), 1, 0),
+		.frames = kernel_task_storage("frames", offsetof(struct kernel_frames, frames[100])), .members = &members,
+	};
+
+	for (int i = 0; i < PROGRAMS; i++) {
+		make(&maker, &programs[i]);
+		pointers[i] = &programs[i];
+	}
+	check_role(&maps, pointers, PROGRAMS);
+	pointers[0] = &call;
+	check_role(&maps, pointers, 1);
+	pointers[0] = &leave;
+	check_role(&maps, pointers, 1);
+	ck_assert_msg(!emit_abandon(&maps, &emitted), "%s", pp_error());
+	ck_assert_int_le(stack_of(BPF_PROG_TYPE_TRACING, &emitted, &hook), 48);
+	free(emitted.insns);
+}
+END_TEST
+
+/* A program with more stack is not loaded: the CPU's stack would be another thread's. */
+START_TEST(too_much_stack)
+{
+	const struct bpf_insn stores[] = { INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -56, 0),
+		                           INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0),
+		                           INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0) };
+	const struct bpf_insn passes[] = { INSN(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_10, 0, 0),
+		                           INSN(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_1, 0, 0, -64),
+		                           INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0),
+		                           INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0) };
+
+	ck_assert_int_eq(link_program(stores, 3), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(pp_error(), "internal error"));
+	ck_assert_int_eq(tracepoint_attach("sched_process_exit", stores, 3), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(pp_error(), "internal error"));
+	ck_assert_int_eq(link_program(passes, 4), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(pp_error(), "internal error"));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("emit");
+	TCase *tc = tcase_create("emit");
+	SRunner *runner = srunner_create(suite);
+	int failed = need_kernel();
+
+	if (failed)
+		return failed;
+	seed_set();
+	tcase_set_timeout(tc, 3600);
+	tcase_add_test(tc, as_interpreted);
+	tcase_add_test(tc, fields_as_interpreted);
+	tcase_add_test(tc, ends_of_strings);
+	tcase_add_test(tc, stack);
+	tcase_add_test(tc, too_much_stack);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd/escape.c: nothing that comes out of it can drive a terminal or break JSON, whatever goes in. */
+#include <check.h>
+#include <iconv.h>
+#include <locale.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/escape.h"
+
+static char *put(const char *text, size_t length, char quote)
+{
+	char *buffer = NULL;
+	size_t size;
+	FILE *out = open_memstream(&buffer, &size);
+
+	text_put(out, text, length, quote);
+	fclose(out);
+	return buffer;
+}
+
+static void expect(const char *text, const char *wanted)
+{
+	char *got = put(text, strlen(text), '"');
+
+	ck_assert_str_eq(got, wanted);
+	free(got);
+}
+
+START_TEST(escapes)
+{
+	setlocale(LC_CTYPE, "C.UTF-8");
+	expect("", "");
+	expect("plain ~ text", "plain ~ text");
+	expect("a\"b\\c'", "a\\\"b\\\\c'");
+	expect("\a\b\t\n\v\f\r", "\\a\\b\\t\\n\\v\\f\\r");
+	expect("\x01\x1b\x7f", "\\x01\\x1b\\x7f");
+	expect("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x9b", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x9b");
+	/* C1 controls, marks of direction, line separators, joiners, tags */
+	expect("\xc2\x9b", "\\xc2\\x9b");
+	expect("\xe2\x80\xae", "\\xe2\\x80\\xae");
+	expect("\xe2\x80\xa8", "\\xe2\\x80\\xa8");
+	expect("\xe2\x80\x8b", "\\xe2\\x80\\x8b");
+	expect("\xf3\xa0\x80\x81", "\\xf3\\xa0\\x80\\x81");
+	/* no UTF-8: alone, cut, too long, surrogate, too high */
+	expect("\x80", "\\x80");
+	expect("\xc3", "\\xc3");
+	expect("\xc3(", "\\xc3(");
+	expect("\xc0\xaf", "\\xc0\\xaf");
+	expect("\xe0\x80\xaf", "\\xe0\\x80\\xaf");
+	expect("\xed\xa0\x80", "\\xed\\xa0\\x80");
+	expect("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80");
+	expect("\xf8\x88\x80\x80\x80", "\\xf8\\x88\\x80\\x80\\x80");
+
+	char *nul = put("a\0b", 3, 0);
+
+	ck_assert_str_eq(nul, "a\\x00b");
+	free(nul);
+}
+END_TEST
+
+/* What C makes of the escapes again. */
+static size_t read_back(const char *text, char *bytes)
+{
+	static const char letters[] = "abtnvfr\\\"'", values[] = "\a\b\t\n\v\f\r\\\"'";
+	size_t n = 0;
+
+	while (*text) {
+		if (*text != '\\') {
+			bytes[n++] = *text++;
+		} else if (text[1] == 'x') {
+			char hex[3] = { text[2], text[3], 0 };
+
+			bytes[n++] = strtoul(hex, NULL, 16);
+			text += 4;
+		} else {
+			const char *letter = strchr(letters, text[1]);
+
+			ck_assert_ptr_nonnull(letter);
+			bytes[n++] = values[letter - letters];
+			text += 2;
+		}
+	}
+	return n;
+}
+
+/* Where iconv says that UTF-8 is damaged. */
+static bool is_utf8(const char *text, size_t length)
+{
+	iconv_t cd = iconv_open("UTF-32LE", "UTF-8");
+	char in[256], out[2048], *from = in, *to = out;
+	size_t left = length, room = sizeof(out), n;
+
+	memcpy(in, text, length);
+	n = iconv(cd, &from, &left, &to, &room);
+	iconv_close(cd);
+	return n != (size_t)-1 && !left;
+}
+
+static size_t random_bytes(char *bytes)
+{
+	static const char *const pieces[] = { "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x90\x9b", "\x1b[",
+	                                      "\xc2\x9b", "\xed\xa0\x80", "\xe2\x80\xae", "\"",
+	                                      "\\", "abc", "\xf4\x8f\xbf\xbf", "\x7f" };
+	size_t n = 0, parts = rand() % 12;
+
+	for (size_t i = 0; i < parts; i++) {
+		const char *piece = pieces[rand() % (sizeof(pieces) / sizeof(*pieces))];
+
+		if (rand() % 3) {
+			strcpy(bytes + n, piece);
+			n += strlen(piece) - (rand() % 8 == 0);
+		} else {
+			bytes[n++] = rand();
+		}
+	}
+	return n;
+}
+
+START_TEST(random_text)
+{
+	const char *const locales[] = { "C", "C.UTF-8" };
+	char bytes[256], back[256];
+
+	/* text.c asks for the code set once: each locale has a process of its own */
+	setlocale(LC_CTYPE, locales[_i]);
+	srand(1);
+	for (int round = 0; round < 30000; round++) {
+		size_t n = random_bytes(bytes), columns;
+		char *text = put(bytes, n, '"');
+
+		for (const char *c = text; *c; c++)
+			ck_assert_msg((unsigned char)*c >= ' ' && *c != 0x7f && (_i || (unsigned char)*c < 0x80),
+			              "%s", text);
+		ck_assert(is_utf8(text, strlen(text)) || strlen(text) > 250);
+		ck_assert_uint_eq(read_back(text, back), n);
+		ck_assert_mem_eq(back, bytes, n);
+		free(text);
+
+		bytes[n] = 0;
+		if (strlen(bytes) == n) {
+			columns = text_columns(bytes);
+			text = put(bytes, n, 0);
+			ck_assert_uint_eq(columns, mbstowcs(NULL, text, 0));
+			free(text);
+		}
+	}
+}
+END_TEST
+
+START_TEST(random_json)
+{
+	char bytes[256];
+
+	setlocale(LC_CTYPE, "C.UTF-8");
+	srand(2);
+	for (int round = 0; round < 30000; round++) {
+		size_t n = random_bytes(bytes), size;
+		bool valid = is_utf8(bytes, n);
+		char *text = NULL;
+		FILE *out = open_memstream(&text, &size);
+		struct json_tokener *tokener = json_tokener_new();
+		json_object *parsed;
+
+		json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+		text_put_json(out, text_json_bytes(bytes, n));
+		fclose(out);
+		for (const char *c = text; *c; c++)
+			ck_assert_msg((unsigned char)*c >= ' ' && *c != 0x7f &&
+			              !(c[0] == '\xc2' && (unsigned char)c[1] < 0xa0), "%s", text);
+		parsed = json_tokener_parse_ex(tokener, text, size + 1);
+		ck_assert_msg(json_tokener_get_error(tokener) == json_tokener_success, "%s", text);
+		if (valid) {
+			ck_assert_int_eq(json_object_get_string_len(parsed), n);
+			ck_assert_mem_eq(json_object_get_string(parsed), bytes, n);
+		} else {
+			ck_assert_ptr_nonnull(memmem(json_object_get_string(parsed), json_object_get_string_len(parsed),
+			                             "\xef\xbf\xbd", 3));
+		}
+		json_object_put(parsed);
+		json_tokener_free(tokener);
+		free(text);
+	}
+}
+END_TEST
+
+START_TEST(doubles)
+{
+	char text[32];
+	union {
+		uint64_t bits;
+		double value;
+	} u;
+
+	text_double(text, 0.1);
+	ck_assert_str_eq(text, "0.1");
+	text_double(text, 1e300 * 10);
+	ck_assert_str_eq(text, "1e+301");
+	text_double(text, -0.0);
+	ck_assert_str_eq(text, "-0");
+	srand(3);
+	for (int i = 0; i < 100000; i++) {
+		u.bits = (uint64_t)rand() << 42 ^ (uint64_t)rand() << 21 ^ rand();
+		text_double(text, u.value);
+		ck_assert(u.value != u.value || strtod(text, NULL) == u.value);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("text");
+	TCase *tcase = tcase_create("text");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tcase, 120);
+	tcase_add_test(tcase, escapes);
+	tcase_add_loop_test(tcase, random_text, 0, 2);
+	tcase_add_test(tcase, random_json);
+	tcase_add_test(tcase, doubles);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* Which instructions may be armed. The encodings are written as the assemblers of their CPUs give them. */
+#include <check.h>
+#include <elf.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/insn-check.h"
+
+struct row {
+	int machine;
+	const char *name, *code; /* code in hex */
+	const char *why;         /* part of it; NULL: may be armed */
+};
+
+static const struct row rows[] = {
+	{ EM_X86_64, "nop", "90662e0f1f840000000000", NULL },
+	{ EM_X86_64, "push %rbp", "554889e5", NULL },
+	{ EM_X86_64, "endbr64", "f30f1efa55", NULL },
+	{ EM_X86_64, "nop10", "662e0f1f840000000000", NULL },
+	{ EM_X86_64, "nopl 0(%rax)", "0f1f4000", NULL },
+	{ EM_X86_64, "nopw", "660f1f440000", NULL },
+	{ EM_X86_64, "mov $0xcc,%al", "b0cc", NULL },
+	{ EM_X86_64, "syscall", "0f05", NULL },
+	{ EM_X86_64, "int3", "cc", "is a trap already" },
+	{ EM_X86_64, "int $3", "cd03", "is a trap already" },
+	{ EM_X86_64, "int $0x80", "cd80", "is a trap already" },
+	{ EM_X86_64, "int1", "f1", "is a trap already" },
+	{ EM_X86_64, "ud2", "0f0b", "is a trap already" },
+	{ EM_X86_64, "ud1 %eax,%eax", "0fb9c0", "is a trap already" },
+	{ EM_X86_64, "ud0 %eax,%eax", "0fffc0", "is a trap already" },
+	{ EM_X86_64, "data16 int3", "66cc", "is a trap already" },
+	{ EM_X86_64, "rex.W int3", "48cc", "is a trap already" },
+	{ EM_X86_64, "hlt", "f4", "hlt" },
+	{ EM_X86_64, "into", "ce", "no instruction" },
+	{ EM_X86_64, "nopl 0(%rax,%rax,1)", "0f1f440000", "5-byte nop" },
+	{ EM_386, "into", "ce", "is a trap already" },
+	{ EM_386, "inc %eax; int3", "40cc", NULL },
+	{ EM_386, "nop", "90", NULL },
+	{ EM_AARCH64, "nop", "1f2003d5", NULL },
+	{ EM_AARCH64, "stp x29, x30, [sp, #-16]!", "fd7bbfa9", NULL },
+	{ EM_AARCH64, "bti c", "5f2403d5", NULL },
+	{ EM_AARCH64, "brk #0", "000020d4", "is a trap already" },
+	{ EM_AARCH64, "brk #0xf000", "00003ed4", "is a trap already" },
+	{ EM_AARCH64, "hlt #0", "000040d4", "is a trap already" },
+	{ EM_AARCH64, "udf #0", "00000000", "is a trap already" },
+	{ EM_AARCH64, "udf #0xffff", "ffff0000", "is a trap already" },
+	{ EM_AARCH64, "svc #0", "010000d4", "exception" },
+	{ EM_AARCH64, "hvc #0", "020000d4", "exception" },
+	{ EM_AARCH64, "ldxr x0, [x1]", "207c5fc8", "exclusive" },
+	{ EM_AARCH64, "stxr w2, x0, [x1]", "207c02c8", "exclusive" },
+	{ EM_AARCH64, "ldar x0, [x1]", "20fcdfc8", NULL },
+	{ EM_PPC64, "nop", "00000060", NULL },
+	{ EM_PPC64, "mflr r0", "a602087c", NULL },
+	{ EM_PPC64, "trap", "0800e07f", "is a trap already" },
+	{ EM_PPC64, "tweq r3,r4", "0820837c", "is a trap already" },
+	{ EM_PPC64, "twi 31,r0,0", "0000e00f", "is a trap already" },
+	{ EM_PPC64, "tdi 4,r3,1", "01008308", "is a trap already" },
+	{ EM_PPC64, "td 4,r3,r4", "8820837c", "is a trap already" },
+	{ EM_PPC64, "paddi", "00000006", "prefixed" },
+	{ EM_S390, "anything", "0000", "not known" },
+};
+
+/* By what the kernel answers; these are other kernels' answers. */
+START_TEST(nop5_by_kernel)
+{
+	static const uint8_t nop5[16] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 }, nop10[16] = { 0x66, 0x2e, 0x0f, 0x1f, 0x84 };
+	static const struct { const char *answer; bool refused; } kernels[] = {
+		{ "ENXIO", true }, { "EPROTO", false }, { "ENOSYS", false }, { "EINVAL", true },
+	};
+
+	for (size_t i = 0; i < sizeof(kernels) / sizeof(*kernels); i++) {
+		setenv("PROBEPOINT_UPROBE_ANSWER", kernels[i].answer, 1);
+		ck_assert_msg(!!check_instruction(EM_X86_64, nop5, sizeof(nop5)) == kernels[i].refused, "%s", kernels[i].answer);
+		ck_assert_ptr_null(check_instruction(EM_X86_64, nop10, sizeof(nop10)));
+	}
+	unsetenv("PROBEPOINT_UPROBE_ANSWER");
+}
+END_TEST
+
+START_TEST(each_instruction)
+{
+	const struct row *row = &rows[_i];
+	uint8_t code[16];
+	size_t n = strlen(row->code) / 2;
+	const char *why;
+
+	memset(code, 0xee, sizeof(code)); /* what stands behind must not matter */
+	for (size_t i = 0; i < n; i++) {
+		char byte[3] = { row->code[2 * i], row->code[2 * i + 1], 0 };
+
+		code[i] = (uint8_t)strtoul(byte, NULL, 16);
+	}
+	why = check_instruction(row->machine, code, sizeof(code));
+	if (!row->why)
+		ck_assert_msg(!why, "%s: %s", row->name, why);
+	else
+		ck_assert_msg(why && strstr(why, row->why), "%s: \"%s\", not \"%s\"", row->name, why ? why : "", row->why);
+}
+END_TEST
+
+/* Whatever the bytes and however few of them, it looks at none beyond. */
+START_TEST(few_bytes)
+{
+	for (int first = 0; first < 256; first++)
+		for (size_t size = 0; size < 6; size++) {
+			uint8_t *code = malloc(size ? size : 1);
+
+			memset(code, first, size);
+			check_instruction(EM_X86_64, code, size);
+			check_instruction(EM_AARCH64, code, size);
+			check_instruction(EM_PPC64, code, size);
+			free(code);
+		}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("check");
+	TCase *tests = tcase_create("instructions");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	setenv("PROBEPOINT_UPROBE_ANSWER", "ENXIO", 1); /* whatever this kernel is */
+	tcase_add_loop_test(tests, each_instruction, 0, sizeof(rows) / sizeof(*rows));
+	tcase_add_test(tests, few_bytes);
+	tcase_add_test(tests, nop5_by_kernel);
+	suite_add_tcase(suite, tests);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}

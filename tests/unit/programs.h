@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Random fetch programs, and memory in which they find something. Before it is included:
+ * PROGRAM_REGISTERS, how many there are; and behind it the suite defines what addresses
+ * are worth reading at.
+ */
+#ifndef TESTS_UNIT_PROGRAMS_H
+#define TESTS_UNIT_PROGRAMS_H
+
+#include <check.h>
+#include <probepoint.h>
+#include <string.h>
+
+#include "runtime/fetch/program.h"
+#include "base/error.h"
+#include "tests/unit/random.h"
+
+struct maker {
+	struct fetch_program p;
+	struct fetch_step steps[2048];
+	struct fetch_literal literals[64];
+	unsigned depth, budget;
+	bool predicate;
+};
+
+static uint64_t some_address(void);
+/* Pushes a register in which such an address may be, or what is near it. */
+static void near_register(struct maker *m);
+
+/* ---- memory ---- */
+
+/* Words that literals are made of too, so that they meet; ends of words and of pages in every position. */
+static const char *const words[] = { "", "a", "ab", "abc", "abcdefg", "abcdefgh", "abcdefghi", "GET", "GET /index",
+	"\xc3\xa4\xff", "0123456789012345678901234567890123456789012345678901234567890123" /* FETCH_LITERAL_MAX */ };
+#define NWORDS (sizeof(words) / sizeof(*words))
+
+static void fill(char *at, size_t n)
+{
+	for (size_t i = 0; i < n;) {
+		const char *word = words[below(NWORDS)];
+		size_t length = strlen(word) + (below(4) != 0);
+
+		if (below(8) == 0) {
+			at[i++] = random_bits();
+			continue;
+		}
+		if (length > n - i)
+			length = n - i;
+		memcpy(at + i, word, length);
+		i += length;
+	}
+	if (below(2)) {
+		memset(at + n - 200, 'x', 200 - below(3)); /* long ones at the end */
+	} else if (below(2)) {
+		const char *word = words[below(NWORDS)];
+		size_t length = strlen(word) + below(2);
+
+		memcpy(at + n - length, word, length);
+	}
+}
+
+static uint64_t interesting(void)
+{
+	static const uint64_t some[] = { 0, 1, 2, 7, 8, 63, 64, 65, 255, 256, 32767, 32768, 65535, INT32_MAX, 1ull << 31,
+		UINT32_MAX, 1ull << 32, INT64_MAX, 1ull << 63, UINT64_MAX, UINT64_MAX - 1, -128, -(1ll << 31), -(1ll << 31) - 1 };
+
+	switch (below(4)) {
+	case 0: return some[below(sizeof(some) / sizeof(*some))];
+	case 1: return below(100);
+	case 2: return -(uint64_t)below(100);
+	default: return random_bits() >> below(64);
+	}
+}
+
+/* ---- programs ---- */
+
+static void step(struct maker *m, int op, int a, int b, int c, int64_t value)
+{
+	m->steps[m->p.nsteps++] = (struct fetch_step){ op, a, b, c, value };
+	m->depth += fetch_effect(op);
+}
+
+static void address_expression(struct maker *m)
+{
+	if (below(3) == 0 || m->depth + 2 > FETCH_DEPTH_MAX)
+		step(m, FETCH_IMM, 0, 0, 0, some_address());
+	else
+		near_register(m);
+}
+
+static int literal(struct maker *m)
+{
+	struct fetch_literal *l = &m->literals[m->p.nliterals];
+	const char *word = words[below(NWORDS)];
+
+	l->length = strlen(word);
+	memcpy(l->bytes, word, l->length);
+	if (l->length && below(4) == 0)
+		l->length = below(l->length + 1);
+	if (l->length && below(12) == 0)
+		l->bytes[below(l->length)] ^= 1 << below(8);
+	return m->p.nliterals++;
+}
+
+static void comparison(struct maker *m)
+{
+	if (m->p.nliterals == 64) {
+		step(m, FETCH_PID, 0, 0, 0, 0);
+	} else if (below(3) == 0) {
+		step(m, below(2) ? FETCH_COMMEQ : FETCH_COMMPREFIX, literal(m), 0, 0, 0);
+	} else {
+		address_expression(m);
+		step(m, below(2) ? FETCH_STREQ : FETCH_PREFIX, literal(m), 0, 0, 0);
+	}
+}
+
+static void leaf(struct maker *m)
+{
+	switch (below(m->predicate ? 7 : 5)) {
+	case 0:
+		step(m, FETCH_IMM, 0, 0, 0, interesting());
+		break;
+	case 1:
+		step(m, FETCH_REG, below(PROGRAM_REGISTERS), 0, 0, 0);
+		break;
+	case 2:
+	case 3:
+		address_expression(m);
+		step(m, FETCH_LOAD, 1 << below(4), 0, below(2), 0);
+		break;
+	case 4:
+		step(m, below(2) ? FETCH_PID : FETCH_TID, 0, 0, 0, 0);
+		break;
+	default:
+		comparison(m);
+	}
+}
+
+/* Pushes one value. */
+static void expression(struct maker *m)
+{
+	int s = 1 << below(4), jump;
+
+	if (!m->budget || m->depth + 3 >= FETCH_DEPTH_MAX) {
+		leaf(m);
+		return;
+	}
+	m->budget--;
+	switch (below(8)) {
+	case 0:
+	case 1:
+		leaf(m);
+		break;
+	case 2:
+		expression(m);
+		step(m, FETCH_EXTEND, s, below(64 - 8 * s + 1), below(2), 0);
+		break;
+	case 3:
+		expression(m);
+		step(m, FETCH_NOT + below(3), 0, 0, below(2), 0);
+		break;
+	case 4:
+		if (m->predicate) {
+			expression(m);
+			jump = m->p.nsteps;
+			step(m, below(2) ? FETCH_JZ : FETCH_JNZ, 0, 0, 0, 0);
+			expression(m);
+			m->steps[jump].value = m->p.nsteps;
+			break;
+		}
+		/* fall through */
+	default:
+		expression(m);
+		expression(m);
+		step(m, FETCH_ADD + below(FETCH_LE - FETCH_ADD + 1), 0, 0, below(2), 0);
+	}
+}
+
+/* A new one; its steps and literals are the maker's. depths: one for each of its steps. */
+static void make_program(struct maker *m, struct fetch_program *program, uint8_t *depths)
+{
+	unsigned nstrings = 0;
+
+	memset(m, 0, sizeof(*m));
+	if (below(3)) {
+		m->predicate = true;
+		m->budget = below(24);
+		expression(m);
+		step(m, FETCH_TEST, 0, 0, 0, 0);
+		m->p.npredicate = m->p.nsteps;
+	}
+	m->predicate = false;
+	m->p.nargs = below(4) ? below(6) : below(RECORD_ARGS_MAX + 1);
+	for (size_t i = 0; i < m->p.nargs; i++) {
+		m->p.size[i] = 8;
+		if (below(3) == 0 && nstrings < RECORD_STRINGS_MAX) {
+			nstrings++;
+			address_expression(m);
+			step(m, FETCH_STRING, i, 0, 0, 0);
+			m->p.kind[i] = PP_STRING;
+		} else {
+			m->budget = below(4);
+			expression(m);
+			step(m, FETCH_ARG, i, 0, 0, 0);
+			m->p.kind[i] = PP_UNSIGNED;
+		}
+	}
+	*program = m->p;
+	program->steps = m->steps;
+	program->literals = m->literals;
+	ck_assert_msg(!fetch_check(program, PROGRAM_REGISTERS, depths), "seed %llu: %s", (unsigned long long)seed, pp_error());
+}
+
+/* ---- what differs ---- */
+
+static void show(const struct fetch_program *p, const uint64_t *registers)
+{
+	static const char *const names[] = { "IMM", "REG", "EXTEND", "LOAD", "ARG", "STRING", "ADD", "SUB", "MUL", "DIV",
+		"MOD", "AND", "OR", "XOR", "SHL", "SHR", "EQ", "NE", "LT", "LE", "NOT", "NEG", "COM", "PID", "TID", "JZ", "JNZ",
+		"STREQ", "PREFIX", "COMMEQ", "COMMPREFIX", "TEST" };
+
+	for (size_t i = 0; i < p->nsteps; i++)
+		fprintf(stderr, "%3zu %s a %u b %u c %u value %#llx\n", i, names[p->steps[i].op], p->steps[i].a, p->steps[i].b,
+		        p->steps[i].c, (unsigned long long)p->steps[i].value);
+	fprintf(stderr, "predicate: %zu steps\n", p->npredicate);
+	for (size_t i = 0; i < p->nliterals; i++)
+		fprintf(stderr, "literal %zu: \"%.*s\"\n", i, p->literals[i].length, p->literals[i].bytes);
+	for (int i = 0; i < PROGRAM_REGISTERS; i++)
+		fprintf(stderr, "r%d %#llx\n", i, (unsigned long long)registers[i]);
+}
+
+static void show_record(const char *who, const struct record *r)
+{
+	fprintf(stderr, "%s: words %u faults %#x\n", who, r->words, r->faults);
+	for (unsigned i = 0; i + 2 < r->words; i++)
+		fprintf(stderr, "    [%u] %#llx\n", i, (unsigned long long)r->value[i]);
+}
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Random numbers, of a seed that is told: PROBEPOINT_SEED repeats a run. */
+#ifndef TESTS_UNIT_RANDOM_H
+#define TESTS_UNIT_RANDOM_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t seed, seed_state;
+
+/* splitmix64, by Sebastiano Vigna */
+static inline uint64_t random_of(uint64_t *state)
+{
+	uint64_t z = *state += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+static inline uint64_t random_bits(void)
+{
+	return random_of(&seed_state);
+}
+
+static inline unsigned below(unsigned n)
+{
+	return random_bits() % n;
+}
+
+static inline void seed_set(void)
+{
+	const char *given = getenv("PROBEPOINT_SEED");
+
+	seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
+	seed_state = seed;
+	fprintf(stderr, "PROBEPOINT_SEED=%llu\n", (unsigned long long)seed);
+}
+
+#endif

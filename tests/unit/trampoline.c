@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Random fetch programs, with predicates and without, run by slots and by the reference interpreter with the same
+ * registers: both must filter alike and leave the same record to the last byte; and behind the slot every register,
+ * the flags, the vector registers, the red zone and all above it are what they were before.
+ */
+#include <check.h>
+#include <errno.h>
+#include <probepoint.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/agent/inproc/trampoline.h" /* linked with the agent's slot-CPU.o and what it needs: runtime/agent/inproc/build.mk */
+
+#define PROGRAM_REGISTERS REGISTERS
+#include "tests/unit/programs.h"
+
+#define PAGE 4096
+#define TEST_STACK (6 * PAGE)
+
+struct agent agent = { .key = -1 };
+
+/* ---- memory ---- */
+
+static char *memory; /* two pages, one on each side that cannot be read */
+static char *stack;  /* TEST_STACK bytes, likewise */
+static uint8_t *text; /* a site, its life page, its table and slot */
+
+static char *map_between(size_t size)
+{
+	char *at = mmap(NULL, size + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ck_assert_ptr_ne(at, MAP_FAILED);
+	ck_assert(!mprotect(at + PAGE, size, PROT_READ | PROT_WRITE));
+	return at + PAGE;
+}
+
+/* ---- running a slot ---- */
+
+void *slot_site;
+void slot_run(void), slot_back(void);
+
+#ifdef __x86_64__
+#include "tests/agent/slot-x86_64.h"
+#else
+#include "tests/agent/slot-aarch64.h"
+#endif
+
+#define TEXT_LIFE 0
+#define TEXT_TABLE PAGE
+#define TEXT_SITE (PAGE + 512)
+#define TEXT_SLOT (2 * PAGE)
+#define TEXT_SIZE (2 * PAGE + SLOT_MAX)
+
+static struct agent_area *area;
+static struct agent_ring *ring;
+static struct image image;
+
+/* Where strings elsewhere cannot be read (by emulators), most are in the image. */
+static bool no_vm_readv, read_elsewhere;
+
+static bool image_covers(uint64_t address, size_t size)
+{
+	for (uint32_t i = 0; i < image.n; i++)
+		if (address >= image.range[i].start && address + size <= image.range[i].end)
+			return true;
+	return false;
+}
+
+static void image_everything(void)
+{
+	uintptr_t low = UINTPTR_MAX, high = 0;
+
+	for (size_t i = 0; i < NWORDS; i++) {
+		low = (uintptr_t)words[i] < low ? (uintptr_t)words[i] : low;
+		high = (uintptr_t)words[i] > high ? (uintptr_t)words[i] : high;
+	}
+	printf("skipped: strings elsewhere: there is no process_vm_readv() here\n");
+	image.n = 4;
+	image.range[1].start = (uintptr_t)memory;
+	image.range[1].end = (uintptr_t)memory + 2 * PAGE;
+	image.range[2].start = low & -(uintptr_t)PAGE;
+	image.range[2].end = (high + 64 + PAGE) & -(uintptr_t)PAGE;
+	image.range[3].start = (uintptr_t)stack;
+	image.range[3].end = (uintptr_t)stack + TEST_STACK;
+}
+
+static void set_up(void)
+{
+	seed_set();
+	memory = map_between(2 * PAGE);
+	stack = map_between(TEST_STACK);
+	text = mmap(NULL, TEXT_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(text, MAP_FAILED);
+	slot_table_fill((struct slot_table *)(text + TEXT_TABLE));
+	slot_site_make(text + TEXT_SITE, text + TEXT_SLOT);
+	area = mmap(NULL, area_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ck_assert_ptr_ne(area, MAP_FAILED);
+	ring = (struct agent_ring *)((char *)area + area_rings_at);
+	for (unsigned i = 0; i < AGENT_RINGS; i++)
+		((struct agent_ring *)((char *)ring + i * area_ring_stride))->limit = AGENT_RING_SIZE;
+	agent.pid = getpid();
+	agent.areas[3].at = area;
+	image.n = 1;
+	image.range[0].start = (uintptr_t)text;
+	image.range[0].end = (uintptr_t)text + TEXT_SIZE;
+	no_vm_readv = syscall(SYS_process_vm_readv, getpid(), NULL, 0, NULL, 0, 0) && errno == ENOSYS;
+	if (no_vm_readv)
+		image_everything();
+	((struct life *)(text + TEXT_LIFE))->alive = 1;
+	((struct life *)(text + TEXT_LIFE))->pid = getpid();
+	agent_thread.tid = gettid();
+	agent.calls = 1;
+	agent.has_ticks = slot_clock_invariant();
+	agent_thread.sure_low = (uintptr_t)stack;
+	agent_thread.sure_last = (uintptr_t)stack + TEST_STACK - 8;
+}
+
+static int read_memory(void *arg, uint64_t address, void *to, size_t size)
+{
+	struct iovec local = { to, size }, remote = { (void *)address, size };
+
+	(void)arg;
+	if (no_vm_readv) {
+		for (size_t i = 0; i < size; i++) {
+			memset(to, 0, size);
+			if (syscall(SYS_rt_sigprocmask, -1, (address + i) & ~7ull, NULL, 8) >= 0 || errno != EINVAL)
+				return -EFAULT;
+		}
+		memcpy(to, (const void *)address, size);
+		read_elsewhere |= !image_covers(address, size);
+		return 0;
+	}
+	if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size)
+		return 0;
+	memset(to, 0, size);
+	return -EFAULT;
+}
+
+/* ---- inputs ---- */
+
+/* Below the red zone the stack changes while the slot runs; up to 32 may be subtracted. */
+static uint64_t some_address(void)
+{
+	uint64_t low = slot_registers[SLOT_STACK] - RED_ZONE + 32;
+
+	switch (below(16)) {
+	case 0: return interesting();
+	case 1: return (uint64_t)memory - below(140);
+	case 2: return (uint64_t)memory + 2 * PAGE - below(10);
+	case 3: return (uint64_t)memory + PAGE - below(140);
+	case 4: return (uint64_t)memory + 2 * PAGE - below(200);
+	case 5: return (uint64_t)words[below(NWORDS)];
+	case 6: return random_bits() | 1ull << 63;
+	case 7: return (uint64_t)stack + TEST_STACK - below(200);
+	case 8: return low;
+	case 9:
+	case 10: return low + below((uint64_t)stack + TEST_STACK - low);
+	case 11: return (uint64_t)text + TEXT_SITE + below(64);
+	default: return (uint64_t)memory + below(2 * PAGE);
+	}
+}
+
+static void new_stack(void)
+{
+	slot_registers[SLOT_STACK] = (uint64_t)stack + 2 * PAGE + 16 * below((TEST_STACK - 2 * PAGE - 280) / 16);
+	if (STACK_ALIGN == 1 && below(8) == 0)
+		slot_registers[SLOT_STACK] += below(16);
+}
+
+static void new_inputs(void)
+{
+	for (int i = 0; i < SLOT_GENERAL; i++)
+		if (i != SLOT_STACK)
+			slot_registers[i] = below(2) ? some_address() : interesting();
+	slot_registers[REGISTERS - 1] = (uint64_t)slot_site;
+	slot_flags_random(random_bits());
+	slot_vectors_random(random_bits);
+	fill(memory, 2 * PAGE);
+	fill(stack, TEST_STACK);
+}
+
+static void near_register(struct maker *m)
+{
+	int from = below(3) ? below(REGISTERS) : SLOT_STACK;
+
+	step(m, FETCH_REG, from, 0, 0, 0);
+	if (below(2)) {
+		step(m, FETCH_IMM, 0, 0, 0, from == SLOT_STACK ? (int64_t)below(5000) - RED_ZONE : (int64_t)below(64) - 32);
+		step(m, FETCH_ADD, 0, 0, 0, 0);
+	}
+}
+
+/* ---- one hit ---- */
+
+#define fail_with(p, ...) \
+	do { \
+		show(p, slot_registers); \
+		ck_abort_msg(__VA_ARGS__); \
+	} while (0)
+
+static union {
+	struct record record;
+	char room[RECORD_SIZE_MAX + 8];
+} wanted;
+
+static const struct agent_count *counts_of(uint32_t place)
+{
+	return (struct agent_count *)((char *)ring + AGENT_COUNTS_IN_RING) + place;
+}
+
+/* 1: it was recorded. */
+static int one_hit(const struct program *program, uint32_t place, uint64_t begun)
+{
+	const struct fetch_program *p = &program->fetch;
+	struct fetch_machine machine = { .registers = slot_registers, .read = read_memory, .pid = getpid(), .tid = gettid() };
+	static char memory_before[2 * PAGE], stack_before[TEST_STACK];
+	struct agent_count before = *counts_of(place), after;
+	uint64_t tail = ring->head, low;
+	struct record *r;
+	char comm[16];
+	int recorded;
+
+	strcpy(comm, words[below(9)]);
+	prctl(PR_SET_NAME, comm);
+	machine.comm = comm;
+	read_elsewhere = false;
+	recorded = fetch_run(p, &machine, &wanted.record);
+	if (read_elsewhere) /* a number that happens to be an address */
+		return 0;
+	memcpy(memory_before, memory, sizeof(memory_before));
+	memcpy(stack_before, stack, sizeof(stack_before));
+	slot_run();
+	after = *counts_of(place);
+	for (int i = 0; i < SLOT_GENERAL; i++)
+		if (slot_got[i] != slot_registers[i])
+			fail_with(p, "seed %llu: register %d is %#llx behind the slot", (unsigned long long)seed, i,
+			          (unsigned long long)slot_got[i]);
+	if ((slot_flags ^ slot_flags_got) & FLAGS)
+		fail_with(p, "flags are %#llx behind the slot", (unsigned long long)slot_flags_got);
+	if (slot_vectors_differ() >= 0)
+		fail_with(p, "vector register %d has changed", slot_vectors_differ());
+	low = slot_registers[SLOT_STACK] - RED_ZONE - (uint64_t)stack;
+	if (memcmp(memory, memory_before, sizeof(memory_before)) ||
+	    memcmp(stack + low, stack_before + low, sizeof(stack_before) - low))
+		fail_with(p, "memory has changed");
+	if (after.recorded - before.recorded != (uint64_t)recorded || after.filtered - before.filtered != (uint64_t)!recorded)
+		fail_with(p, "seed %llu: the interpreter %s, and the slot does not", (unsigned long long)seed,
+		          recorded ? "records" : "filters");
+	if (!recorded) {
+		ck_assert_uint_eq(ring->head, tail);
+		return 0;
+	}
+	r = (struct record *)((char *)ring + AGENT_DATA_IN_RING + (tail & (AGENT_RING_SIZE - 1)));
+	if (r->words != wanted.record.words || r->faults != wanted.record.faults || ring->head - tail != 8u * r->words ||
+	    memcmp(r->value, wanted.record.value, 8 * r->words - sizeof(*r))) {
+		show_record("interpreter", &wanted.record);
+		show_record("slot", r);
+		fail_with(p, "seed %llu: interpreter and slot differ", (unsigned long long)seed);
+	}
+	ck_assert_uint_eq(r->point, place);
+	ck_assert_uint_ge(r->time, begun);
+	memset(r, 0, ring->head - tail);
+	for (unsigned i = 0; i < RECORD_SIZE_MAX; i++)
+		ck_assert(!((char *)r)[i]);
+	ring->limit = ring->head + AGENT_RING_SIZE;
+	return 1;
+}
+
+static size_t slot_ready(size_t size)
+{
+	cpu_code_written(text + TEXT_SLOT, size);
+	return size;
+}
+
+static size_t make_slot(const struct program *program, uint32_t place)
+{
+	struct slot_consumer consumer = { program, area, 3, place };
+
+	return slot_ready(slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site, &consumer, 1, &image,
+	                            (struct slot_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE)));
+}
+
+START_TEST(as_interpreted)
+{
+	static struct maker maker;
+	int rounds = getenv("PROBEPOINT_LONG") ? 20000 : 1500;
+	long kept = 0, all = 0;
+	static uint8_t depths[2048];
+	struct program program = { .depths = depths };
+
+	set_up();
+	area->record_until = AGENT_RECORD_ALWAYS;
+	for (int round = 0; round < rounds; round++) {
+		uint32_t place = below(AGENT_PLACES);
+
+		new_stack();
+		new_inputs();
+		make_program(&maker, &program.fetch, depths);
+		ck_assert_uint_gt(make_slot(&program, place), 0);
+		for (int hit = 0; hit < 5; hit++) {
+			kept += one_hit(&program, place, 512);
+			all++;
+			if (hit == 2)
+				new_inputs();
+		}
+		if (round % 64 == 0)
+			ring->head = ring->limit - AGENT_RING_SIZE;
+	}
+	fprintf(stderr, "%ld of %ld runs recorded\n", kept, all);
+	ck_assert_int_gt(kept, all / 4);
+	ck_assert_int_lt(kept, all / 10 * 9);
+}
+END_TEST
+
+/* Full, idle, without life, without a ring. */
+START_TEST(not_recorded)
+{
+	struct fetch_step steps[] = {
+		{ FETCH_REG, SLOT_ONE, 0, 0, 0 }, { FETCH_IMM, 0, 0, 0, 5 }, { FETCH_LT, 0, 0, 0, 0 }, { FETCH_TEST, 0, 0, 0, 0 },
+		{ FETCH_REG, SLOT_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 },
+	};
+	struct program program = { .fetch = { .steps = steps, .nsteps = 6, .npredicate = 4, .nargs = 1, .kind = { PP_SIGNED } } };
+	const struct agent_count *shared, *own;
+	uint8_t depths[6];
+
+	set_up();
+	program.depths = depths;
+	ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
+	ck_assert_uint_gt(make_slot(&program, 9), 0);
+	own = counts_of(9);
+	shared = (struct agent_count *)((char *)area + area_overflow_at) + 9;
+	new_stack();
+	new_inputs();
+	slot_registers[SLOT_ONE] = 1;
+	slot_run();
+	ck_assert_uint_eq(own->idle, 1);
+	area->record_until = AGENT_RECORD_ALWAYS;
+	for (unsigned i = 0; i < AGENT_RING_SIZE / 24; i++)
+		slot_run();
+	ck_assert_uint_eq(own->recorded, AGENT_RING_SIZE / 24);
+	ck_assert_uint_eq(own->lost, 0);
+	slot_run();
+	ck_assert_uint_eq(own->lost, 1);
+	slot_registers[SLOT_ONE] = 5;
+	slot_run();
+	ck_assert_uint_eq(own->filtered, 1);
+	/* Whatever others write into the header, nothing is written outside of the ring. */
+	ring->head = 0x123456789abcdef5;
+	ring->limit = ~0ull;
+	slot_registers[SLOT_ONE] = 0;
+	slot_run();
+	ck_assert_uint_eq(own->recorded, AGENT_RING_SIZE / 24 + 1);
+
+	for (unsigned i = 0; i < AGENT_RINGS; i++) {
+		struct agent_ring *r = (struct agent_ring *)((char *)ring + i * area_ring_stride);
+
+		r->state = AGENT_RING_TAKEN;
+		r->tid = getppid() ? 1u << 30 : 0;
+		r->limit = r->head; /* not read to its end */
+	}
+	agent_thread.ring[3] = NULL;
+	slot_run();
+	ck_assert_uint_eq(shared->lost, 1);
+	area->record_until = 0;
+	slot_run();
+	ck_assert_uint_eq(shared->idle, 1);
+	slot_registers[SLOT_ONE] = 7;
+	slot_run();
+	ck_assert_uint_eq(shared->filtered, 1);
+	ck_assert_ptr_null(agent_thread.ring[3]);
+	((struct life *)(text + TEXT_LIFE))->alive = 0;
+	slot_run();
+	ck_assert_uint_eq(shared->filtered, 1);
+	ck_assert_uint_eq(own->filtered, 1);
+	ck_assert_uint_eq(own->lost, 1);
+}
+END_TEST
+
+/* Two programs on one site, the first with a fault: each keeps its own record. */
+START_TEST(several)
+{
+	struct fetch_step bad[] = { { FETCH_IMM, 0, 0, 0, 16 }, { FETCH_LOAD, 8, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 },
+		                    { FETCH_REG, SLOT_SCRATCH, 0, 0, 0 }, { FETCH_ARG, 1, 0, 0, 0 } };
+	struct fetch_step good[] = { { FETCH_REG, SLOT_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct program one = { .fetch = { .steps = bad, .nsteps = 5, .nargs = 2, .kind = { PP_SIGNED, PP_SIGNED } } };
+	struct program two = { .fetch = { .steps = good, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
+	struct slot_consumer consumers[8];
+	uint8_t depths[5], depths2[2];
+	const uint64_t *data;
+
+	set_up();
+	one.depths = depths;
+	two.depths = depths2;
+	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
+	for (int i = 0; i < 8; i++)
+		consumers[i] = (struct slot_consumer){ i % 2 ? &two : &one, area, 3, i };
+	ck_assert_uint_gt(slot_ready(slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site, consumers, 8,
+	                                       &image, (struct slot_table *)(text + TEXT_TABLE),
+	                                       (struct life *)(text + TEXT_LIFE))), 0);
+	new_stack();
+	new_inputs();
+	area->record_until = AGENT_RECORD_ALWAYS;
+	slot_registers[SLOT_SCRATCH] = 0x1111;
+	slot_registers[SLOT_TWO] = 0x2222;
+	slot_run();
+	ck_assert_uint_eq(slot_got[SLOT_SCRATCH], 0x1111);
+	ck_assert_uint_eq(slot_got[SLOT_TWO], 0x2222);
+	ck_assert_uint_eq(ring->head, 4 * (32 + 24));
+	data = (uint64_t *)((char *)ring + AGENT_DATA_IN_RING);
+	for (int i = 0; i < 4; i++, data += 7) {
+		ck_assert_uint_eq(data[1], 2 * i | 4ull << 32 | 1ull << 40);
+		ck_assert_uint_eq(data[2], 0);
+		ck_assert_uint_eq(data[3], 0x1111);
+		ck_assert_uint_eq(data[5], (2 * i + 1) | 3ull << 32);
+		ck_assert_uint_eq(data[6], 0x2222);
+	}
+}
+END_TEST
+
+/*
+ * Without system calls and with nothing known of the stack, a load near the stack pointer is read if it lies in the page
+ * of the byte below, and is a fault elsewhere, to the last byte of a stack. With calls it is read wherever it is.
+ */
+START_TEST(at_the_end)
+{
+	static const int64_t offsets[] = { -8, 0, 8, 240, 1000 };
+	struct fetch_step steps[] = { { FETCH_REG, SLOT_STACK, 0, 0, 0 }, { FETCH_IMM, 0, 0, 0, 0 }, { FETCH_ADD, 0, 0, 0, 0 },
+		                      { FETCH_LOAD, 8, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct program program = { .fetch = { .steps = steps, .nsteps = 5, .nargs = 1, .kind = { PP_SIGNED } } };
+	uint8_t depths[5];
+	long read = 0, faults = 0;
+
+	set_up();
+	program.depths = depths;
+	area->record_until = AGENT_RECORD_ALWAYS;
+	for (unsigned i = 0; i < 2 * sizeof(offsets) / sizeof(*offsets); i++) {
+		const int64_t offset = offsets[i / 2];
+		const bool calls = i & 1 && !no_vm_readv;
+
+		if (offset < -RED_ZONE)
+			continue; /* the slot itself writes there */
+		steps[1].value = offset;
+		agent.calls = calls;
+		ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
+		ck_assert_uint_gt(make_slot(&program, 1), 0);
+		new_inputs();
+		for (char *sp = stack + TEST_STACK - PAGE - 512; sp <= stack + TEST_STACK; sp += 16) {
+			const char *at = sp + offset;
+			const bool mapped = at + 8 <= stack + TEST_STACK;
+			const bool sure = at + 8 <= (char *)(((uintptr_t)sp - 1) & -PAGE) + PAGE;
+			const struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING);
+			/* Farther away C decides, which knows the stack pointer only to some words. */
+			const bool unclear = sure && !calls && offset > 248 && ((uintptr_t)sp & (PAGE - 1)) < 256;
+			uint64_t is = 0;
+
+			for (size_t k = 0; k < TEST_STACK; k += 8)
+				*(uint64_t *)(stack + k) = (uintptr_t)stack + k;
+			agent_thread.sure_low = agent_thread.sure_last = 0;
+			ring->head = 0;
+			ring->limit = AGENT_RING_SIZE;
+			slot_registers[SLOT_STACK] = (uintptr_t)sp;
+			slot_run();
+			is = r->value[0];
+			ck_assert_uint_eq(ring->head, 24);
+			if (unclear && r->faults)
+				continue;
+			if (mapped && (sure || calls))
+				ck_assert_msg(!r->faults && is == (uintptr_t)at, "%lld(sp), sp %#lx below the end: %s, %#llx",
+				              (long long)offset, (long)(stack + TEST_STACK - sp), r->faults ? "fault" : "read",
+				              (unsigned long long)is);
+			else
+				ck_assert_msg(r->faults == 1 && !is, "%lld(sp), sp %#lx below the end: read, %#llx",
+				              (long long)offset, (long)(stack + TEST_STACK - sp), (unsigned long long)is);
+			read += !r->faults;
+			faults += r->faults;
+		}
+	}
+	ck_assert_int_gt(read, 1000);
+	ck_assert_int_gt(faults, 100);
+}
+END_TEST
+
+/*
+ * Pages of the thread's own stack are asked for once, and then read without a system call; not those behind a guard page,
+ * not on another stack, and not deeper than was asked.
+ */
+START_TEST(own_stack)
+{
+	struct fetch_step steps[] = { { FETCH_REG, SLOT_ONE, 0, 0, 0 }, { FETCH_LOAD, 8, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct program program = { .fetch = { .steps = steps, .nsteps = 3, .nargs = 1, .kind = { PP_SIGNED } } };
+	const struct { int sp, at; bool calls, guard, other; int wanted; } hits[] = {
+		{ 2 * PAGE + 512, 4 * PAGE + 64, false, false, false, 0 },
+		{ 2 * PAGE + 512, 4 * PAGE + 64, true, false, false, 1 },
+		{ 2 * PAGE + 512, 4 * PAGE + 64, false, false, false, 1 },
+		{ 2 * PAGE + 512, 3 * PAGE - 4, false, false, false, 1 },
+		{ 3 * PAGE + 512, 5 * PAGE - 8, false, false, false, 1 },
+		{ 3 * PAGE + 512, 5 * PAGE - 4, false, false, false, 0 },
+		{ 3 * PAGE + 512, 5 * PAGE + 8, false, false, false, 0 },
+		{ 1 * PAGE + 2048, 4 * PAGE + 64, false, false, false, 0 },
+		{ 2 * PAGE + 512, 4 * PAGE + 64, true, true, true, 0 },
+		{ 2 * PAGE + 512, 5 * PAGE + 64, true, true, true, 1 },
+		{ 2 * PAGE + 512, 5 * PAGE + 64, false, true, false, 0 },
+		{ 2 * PAGE + 512, 3 * PAGE + 64, true, true, false, 1 },
+		{ 2 * PAGE + 512, 3 * PAGE + 64, false, true, false, 1 },
+	};
+	uint8_t depths[3];
+
+	set_up();
+	if (no_vm_readv)
+		return;
+	program.depths = depths;
+	ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
+	ck_assert_uint_gt(make_slot(&program, 1), 0);
+	area->record_until = AGENT_RECORD_ALWAYS;
+	agent.main_end = (uintptr_t)stack + TEST_STACK;
+	agent.main_low = (uintptr_t)stack;
+	agent_thread.sure_low = agent_thread.sure_last = 0;
+	for (size_t i = 0; i < sizeof(hits) / sizeof(*hits); i++) {
+		const struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING);
+
+		new_inputs();
+		if (hits[i].other)
+			agent_thread.sure_low = agent_thread.sure_last = 0;
+		agent.calls = hits[i].calls;
+		ring->head = 0;
+		ring->limit = AGENT_RING_SIZE;
+		slot_registers[SLOT_STACK] = (uintptr_t)stack + hits[i].sp;
+		slot_registers[SLOT_ONE] = (uintptr_t)stack + hits[i].at;
+		mprotect(stack + 4 * PAGE, PAGE, hits[i].guard ? PROT_NONE : PROT_READ | PROT_WRITE);
+		slot_run();
+		mprotect(stack + 4 * PAGE, PAGE, PROT_READ | PROT_WRITE);
+		ck_assert_msg((r->faults == 0) == hits[i].wanted, "hit %zu: %s", i, r->faults ? "fault" : "read");
+		if (!r->faults)
+			ck_assert(!memcmp(&r->value[0], stack + hits[i].at, 8));
+	}
+}
+END_TEST
+
+static atomic_bool scribbled_enough;
+
+/* Writes what no record or ring can be, over and over, into all that a peer can write. */
+static void *scribble(void *unused)
+{
+	volatile uint64_t *data = (uint64_t *)((char *)ring + AGENT_DATA_IN_RING);
+	uint64_t n = seed | 1;
+
+	while (!scribbled_enough) {
+		n ^= n << 13, n ^= n >> 7, n ^= n << 17;
+		switch (n >> 60) {
+		case 0: *(volatile uint64_t *)&ring->taken = n; break;
+		case 1: *(volatile uint64_t *)&ring->limit = n >> 20; break;
+		case 2: *(volatile uint64_t *)&ring->limit = ring->head + AGENT_RING_SIZE; break;
+		case 3: *(volatile uint64_t *)&ring->taken = ring->limit - AGENT_RING_SIZE; break;
+		case 4: *(volatile uint32_t *)&ring->turns = n; break;
+		case 5: *(volatile uint64_t *)&ring->head = n >> 30 & ~7ull; break;
+		default: /* point and words of a record of three words; and back */
+			for (unsigned i = 0; i < 64; i++) {
+				volatile uint64_t *word = &data[3 * ((n + i) % 9000) + 1];
+				uint64_t was = *word;
+
+				*word = n | 0x7fffffff;
+				*word = was;
+			}
+		}
+	}
+	return unused;
+}
+
+START_TEST(scribbled)
+{
+	struct fetch_step steps[] = { { FETCH_REG, SLOT_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct program program = { .fetch = { .steps = steps, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
+	uint8_t depths[2];
+	pthread_t thread;
+	struct timespec from, now;
+	uint64_t hits = 0;
+
+	set_up();
+	program.depths = depths;
+	ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
+	ck_assert_uint_gt(make_slot(&program, 7), 0);
+	new_stack();
+	new_inputs();
+	area->record_until = AGENT_RECORD_ALWAYS;
+	area->overwrite = 1;
+	agent_thread.ring[3] = ring;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	ck_assert(!pthread_create(&thread, NULL, scribble, NULL));
+	do {
+		for (int i = 0; i < 20000; i++, hits++)
+			slot_run();
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (now.tv_sec - from.tv_sec + (now.tv_nsec - from.tv_nsec) / 1e9 < (getenv("PROBEPOINT_LONG") ? 60 : 1));
+	scribbled_enough = true;
+	pthread_join(thread, NULL);
+	ck_assert_uint_gt(hits, 10000);
+	/* The next ring and the table of places are untouched. */
+	for (size_t i = 0; i < AGENT_RING_SIZE; i++)
+		ck_assert(!((char *)ring)[area_ring_stride + AGENT_DATA_IN_RING + i] && !((char *)area)[area_places_at + i]);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("slot");
+	TCase *tc = tcase_create("slot");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tc, 1200);
+	tcase_add_test(tc, as_interpreted);
+	tcase_add_test(tc, not_recorded);
+	tcase_add_test(tc, several);
+	tcase_add_test(tc, at_the_end);
+	tcase_add_test(tc, own_stack);
+	tcase_add_test(tc, scribbled);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
