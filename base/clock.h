@@ -30,8 +30,8 @@ struct wall {
 		uint64_t from;
 		int64_t offset;
 	} steps[WALL_STEPS];
-	size_t nsteps;    /* the oldest are forgotten */
-	uint64_t looked;  /* the last sample */
+	size_t nsteps;   /* the oldest are forgotten */
+	uint64_t looked; /* the last sample */
 };
 
 /* Samples the offset. Returns 1 if it has changed since the last sample. */

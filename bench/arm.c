@@ -73,8 +73,12 @@ static double bare(int prog, const char *file, pid_t pid, const uint64_t *offset
 		uint32_t prog_fd, target_fd, attach_type, flags;
 		uint64_t path, offsets, ref_ctr_offsets, cookies;
 		uint32_t cnt, multi_flags, pid, reserved;
-	} attr = { .prog_fd = prog, .attach_type = UPROBE_MULTI_ATTACH_TYPE, .path = (uintptr_t)file,
-		   .offsets = (uintptr_t)offsets, .cnt = n, .pid = pid };
+	} attr = { .prog_fd = prog,
+		   .attach_type = UPROBE_MULTI_ATTACH_TYPE,
+		   .path = (uintptr_t)file,
+		   .offsets = (uintptr_t)offsets,
+		   .cnt = n,
+		   .pid = pid };
 	double start = now();
 	int fd = syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
 	double took = now() - start;

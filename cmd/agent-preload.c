@@ -43,7 +43,10 @@ static char *library(struct options *options, bool asked)
 		return path;
 	if (asked)
 		complain(options, "cannot read the agent '%s': %s: PROBEPOINT_AGENT may name another",
-		         named && *named ? named : path ? path : LIBRARY, strerror(errno));
+		         named && *named ? named
+		         : path          ? path
+		                         : LIBRARY,
+		         strerror(errno));
 	free(path);
 	return NULL;
 }
@@ -156,8 +159,8 @@ static const char *unfit(const char *name)
 		return "it is linked statically";
 	if (same_file(program.interpreter, own.interpreter))
 		return NULL;
-	snprintf(text, sizeof(text), "its loader is '%s', and the agent is for the C library of '%s'", program.interpreter,
-	         own.interpreter);
+	snprintf(text, sizeof(text), "its loader is '%s', and the agent is for the C library of '%s'",
+	         program.interpreter, own.interpreter);
 	return text;
 }
 
@@ -185,7 +188,8 @@ bool preload_list(struct options *options, const char *name, char **list)
 	options->backend = "agent";
 	/* LD_PRELOAD is cut at both, and knows no way to quote them. */
 	if (strpbrk(path, " :")) {
-		complain(options, "the path of the agent, '%s', has a blank or a colon in it, and LD_PRELOAD cannot take that",
+		complain(options,
+		         "the path of the agent, '%s', has a blank or a colon in it, and LD_PRELOAD cannot take that",
 		         path);
 		free(path);
 		return false;

@@ -110,9 +110,7 @@ static void count(const struct pp_report *report, struct tally *tally)
 			tally->armed += row_sites(report, i);
 			tally->armed_probes++;
 			break;
-		case PP_PENDING:
-			tally->pending++;
-			break;
+		case PP_PENDING: tally->pending++; break;
 		case PP_REFUSED:
 			if (is_unmatched(report, i))
 				tally->unmatched++;
@@ -378,8 +376,10 @@ static bool are_own(const struct options *options)
 /* Prints what a user without privilege can do instead, to follow an error message. "" if that is not the trouble. */
 static const char *way_out(const struct options *options, const struct arming *arming, int err, char *text, size_t room)
 {
-	const char *kernels = options->pgrp ? "--pgrp needs" : options->cgroup ? "--cgroup needs"
-	                      : arming->hold ? "--for, --until-exit and --budget need" : NULL;
+	const char *kernels = options->pgrp     ? "--pgrp needs"
+	                      : options->cgroup ? "--cgroup needs"
+	                      : arming->hold    ? "--for, --until-exit and --budget need"
+	                                        : NULL;
 
 	text[0] = 0;
 	if ((err != -EPERM && err != -EACCES && err != -EOPNOTSUPP) || agent_may_use_kernel() || !are_own(options))
@@ -388,7 +388,8 @@ static const char *way_out(const struct options *options, const struct arming *a
 		if (!strncmp(arming->patterns[i], "func:", 5))
 			kernels = "func:SYMBOL needs";
 	if (kernels)
-		snprintf(text, room, "; %s the kernel backend; the agent arms probes without privilege: " BY_AGENT, kernels);
+		snprintf(text, room, "; %s the kernel backend; the agent arms probes without privilege: " BY_AGENT,
+		         kernels);
 	else if (err != -EOPNOTSUPP)
 		snprintf(text, room, "; your own processes need no privilege with the agent: %s",
 		         arming->command ? "-b agent -- COMMAND" : BY_AGENT);
@@ -403,10 +404,11 @@ static bool tell_script(struct options *options, const struct command *command)
 	if (!command_is_script(command->path, &interpreter))
 		return false;
 	if (interpreter)
-		complain(options, "'%s' is a script and has no probes: name its interpreter, as in -- %s %s", command->path,
-		         interpreter, command->path);
+		complain(options, "'%s' is a script and has no probes: name its interpreter, as in -- %s %s",
+		         command->path, interpreter, command->path);
 	else
-		complain(options, "'%s' is not an ELF file and has no probes: name the program that runs it", command->path);
+		complain(options, "'%s' is not an ELF file and has no probes: name the program that runs it",
+		         command->path);
 	free(interpreter);
 	return true;
 }
@@ -459,7 +461,8 @@ static void tell_refused(struct options *options, const struct pp_report *report
 static bool tells(const struct pp_report *report, const char *reason)
 {
 	for (size_t i = 0; i < pp_report_rows(report); i++)
-		if (pp_report_state(report, i) == PP_REFUSED && !is_unmatched(report, i) && !strcmp(why(report, i), reason))
+		if (pp_report_state(report, i) == PP_REFUSED && !is_unmatched(report, i) &&
+		    !strcmp(why(report, i), reason))
 			return true;
 	return false;
 }

@@ -19,7 +19,7 @@ struct arming {
 	const struct command *command; /* NULL: none */
 	bool record, overwrite, calls;
 	double budget; /* a share of one CPU; 0: none */
-	bool hold; /* what is armed is to end with this process */
+	bool hold;     /* what is armed is to end with this process */
 };
 
 /*

@@ -88,7 +88,8 @@ bool command_is_script(const char *path, char **interpreter)
 	return true;
 }
 
-__attribute__((noreturn)) static void child(int go, int failed, const char *path, char *const *argv, const char *preload)
+__attribute__((noreturn)) static void child(int go, int failed, const char *path, char *const *argv,
+                                            const char *preload)
 {
 	char byte;
 	int err;

@@ -11,7 +11,7 @@
 
 struct command {
 	char *path; /* what will run */
-	pid_t pid; /* 0: not started, or waited for */
+	pid_t pid;  /* 0: not started, or waited for */
 	int go, failed;
 	bool running;
 };

@@ -33,24 +33,16 @@ static void put_argument(FILE *out, const struct pp_event *event, size_t i)
 	if (kind != PP_STRING && kind != PP_FLOAT && kind != PP_FAULT && kind != PP_MISSING)
 		value = pp_event_arg_int(event, i);
 	switch (kind) {
-	case PP_SIGNED:
-		fprintf(out, "%" PRId64, value);
-		break;
-	case PP_UNSIGNED:
-		fprintf(out, "%" PRIu64, (uint64_t)value);
-		break;
-	case PP_POINTER:
-		fprintf(out, "0x%" PRIx64, (uint64_t)value);
-		break;
+	case PP_SIGNED: fprintf(out, "%" PRId64, value); break;
+	case PP_UNSIGNED: fprintf(out, "%" PRIu64, (uint64_t)value); break;
+	case PP_POINTER: fprintf(out, "0x%" PRIx64, (uint64_t)value); break;
 	case PP_STRING:
 		string = pp_event_arg_string(event, i, &length, &cut);
 		putc('"', out);
 		text_put(out, string, length, '"');
 		fputs(cut ? "\"..." : "\"", out);
 		break;
-	case PP_BOOL:
-		fputs(value ? "true" : "false", out);
-		break;
+	case PP_BOOL: fputs(value ? "true" : "false", out); break;
 	case PP_CHAR:
 		c = value;
 		putc('\'', out);
@@ -61,12 +53,8 @@ static void put_argument(FILE *out, const struct pp_event *event, size_t i)
 		text_double(number, pp_event_arg_float(event, i));
 		fputs(number, out);
 		break;
-	case PP_FAULT:
-		fputs("<fault>", out);
-		break;
-	case PP_MISSING:
-		fputs("<missing>", out);
-		break;
+	case PP_FAULT: fputs("<fault>", out); break;
+	case PP_MISSING: fputs("<missing>", out); break;
 	}
 }
 
@@ -101,21 +89,14 @@ static json_object *json_argument(const struct pp_event *event, size_t i, bool *
 
 	switch (pp_event_arg_kind(event, i)) {
 	case PP_UNSIGNED:
-	case PP_POINTER:
-		return json_object_new_uint64(pp_event_arg_int(event, i));
-	case PP_STRING:
-		string = pp_event_arg_string(event, i, &length, cut);
-		return text_json_bytes(string, length);
-	case PP_BOOL:
-		return json_object_new_boolean(pp_event_arg_int(event, i) != 0);
-	case PP_FLOAT:
-		return json_float(pp_event_arg_float(event, i));
+	case PP_POINTER: return json_object_new_uint64(pp_event_arg_int(event, i));
+	case PP_STRING: string = pp_event_arg_string(event, i, &length, cut); return text_json_bytes(string, length);
+	case PP_BOOL: return json_object_new_boolean(pp_event_arg_int(event, i) != 0);
+	case PP_FLOAT: return json_float(pp_event_arg_float(event, i));
 	case PP_FAULT:
-	case PP_MISSING:
-		return NULL;
+	case PP_MISSING: return NULL;
 	case PP_SIGNED:
-	case PP_CHAR:
-		break;
+	case PP_CHAR: break;
 	}
 	return json_object_new_int64(pp_event_arg_int(event, i));
 }
@@ -144,11 +125,10 @@ void event_put_json(FILE *out, const struct pp_event *event)
 		}
 		json_object_put(name);
 	}
-	object = json_of("time", json_object_new_uint64(pp_event_time(event)),
-	                 "pid", json_object_new_int(pp_event_pid(event)),
-	                 "tid", json_object_new_int(pp_event_tid(event)),
-	                 "comm", text_json(pp_event_comm(event)),
-	                 "probe", text_json(pp_event_probe(event)), "args", args, NULL);
+	object = json_of("time", json_object_new_uint64(pp_event_time(event)), "pid",
+	                 json_object_new_int(pp_event_pid(event)), "tid", json_object_new_int(pp_event_tid(event)),
+	                 "comm", text_json(pp_event_comm(event)), "probe", text_json(pp_event_probe(event)), "args",
+	                 args, NULL);
 	if (cuts)
 		json_object_object_add(object, "cut", cuts);
 	text_put_json(out, object);

@@ -16,7 +16,7 @@ struct images {
 		char *name; /* what people call the file */
 		dev_t device;
 		ino_t inode;
-	} *entry;
+	} * entry;
 	size_t n;
 	struct options *tell; /* who complains of what cannot be read; NULL: it is passed over */
 	bool failed;          /* something could not be read */

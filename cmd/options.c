@@ -14,7 +14,15 @@
 #include "cmd/ui.h"
 
 enum {
-	KEY_JSON = 0x100, KEY_IF, KEY_STRING, KEY_NO_STRING, KEY_CHILDREN, KEY_PGRP, KEY_CGROUP, KEY_MAXACTIVE, KEY_YES
+	KEY_JSON = 0x100,
+	KEY_IF,
+	KEY_STRING,
+	KEY_NO_STRING,
+	KEY_CHILDREN,
+	KEY_PGRP,
+	KEY_CGROUP,
+	KEY_MAXACTIVE,
+	KEY_YES
 };
 
 void options_append(const char ***list, size_t *n, const char *argument)
@@ -102,8 +110,8 @@ error_t options_pattern(struct argp_state *state, struct options *options, const
                         const char *pattern)
 {
 	if (options_stray_pid(options, pattern))
-		return options_wrong(state, options, "'%s' is a pid where a PATTERN is expected: " OPTIONS_PIDS_HINT, pattern,
-		                     options->pids[options->npids - 1], pattern);
+		return options_wrong(state, options, "'%s' is a pid where a PATTERN is expected: " OPTIONS_PIDS_HINT,
+		                     pattern, options->pids[options->npids - 1], pattern);
 	options_append(list, n, pattern);
 	return check_request(state, options, pp_request_pattern, pattern);
 }
@@ -123,22 +131,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct options *o = state->input;
 
 	switch (key) {
-	case 'p':
-		return append_pids(state, o, arg);
+	case 'p': return append_pids(state, o, arg);
 	case 'f':
 		if (!*arg)
 			return options_wrong(state, o, "-f needs a file; the name is empty");
 		options_append(&o->files, &o->nfiles, arg);
 		break;
-	case 's':
-		o->session = arg;
-		break;
-	case 'b':
-		o->backend = arg;
-		return check_request(state, o, pp_request_backend, arg);
-	case KEY_IF:
-		o->filter = arg;
-		break;
+	case 's': o->session = arg; break;
+	case 'b': o->backend = arg; return check_request(state, o, pp_request_backend, arg);
+	case KEY_IF: o->filter = arg; break;
 	case KEY_STRING:
 		if (!*arg)
 			return options_wrong(state, o, "--string needs the name of an argument");
@@ -149,36 +150,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			return options_wrong(state, o, "--no-string needs the name of an argument");
 		options_append(&o->addresses, &o->naddresses, arg);
 		break;
-	case KEY_CHILDREN:
-		o->children = true;
-		break;
-	case KEY_PGRP:
-		o->pgrp = true;
-		break;
-	case KEY_CGROUP:
-		o->cgroup = arg;
-		break;
-	case KEY_MAXACTIVE:
-		return parse_maxactive(state, o, arg);
-	case KEY_YES:
-		o->yes = true;
-		break;
-	case KEY_JSON:
-		o->json = true;
-		break;
-	case 'q':
-		o->quiet = true;
-		break;
-	case 'v':
-		o->verbose = true;
-		break;
+	case KEY_CHILDREN: o->children = true; break;
+	case KEY_PGRP: o->pgrp = true; break;
+	case KEY_CGROUP: o->cgroup = arg; break;
+	case KEY_MAXACTIVE: return parse_maxactive(state, o, arg);
+	case KEY_YES: o->yes = true; break;
+	case KEY_JSON: o->json = true; break;
+	case 'q': o->quiet = true; break;
+	case 'v': o->verbose = true; break;
 	case ARGP_KEY_ERROR:
 		if (!o->usage && asprintf(&o->usage, "cannot make sense of '%s'; see --help",
 		                          state->argv[state->next > 1 ? state->next - 1 : 0]) < 0)
 			no_memory();
 		break;
-	default:
-		return ARGP_ERR_UNKNOWN;
+	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
 }
@@ -203,7 +188,8 @@ error_t options_check_arming(struct argp_state *state, struct options *o, const 
 	bool returns = false;
 
 	if (!npatterns && arming_option(o))
-		return options_wrong(state, o, "%s is for PATTERNs: an existing session stays as it was armed", arming_option(o));
+		return options_wrong(state, o, "%s is for PATTERNs: an existing session stays as it was armed",
+		                     arming_option(o));
 	if (!npatterns)
 		return 0;
 	for (size_t i = 0; i < npatterns; i++)
@@ -228,7 +214,8 @@ static const struct argp_option file[] = {
 static const struct argp_option filter[] = {
 	{ "if", KEY_IF, "EXPR", 0, "only hits for which EXPR is true, as in 'len > 4096 && path =~ \"/api/*\"'", 1 },
 	{ "string", KEY_STRING, "ARG", 0, "argument ARG (as arg0) points to a string; can be repeated", 1 },
-	{ "no-string", KEY_NO_STRING, "ARG", 0, "show the address in ARG, although its type is char *; can be repeated", 1 },
+	{ "no-string", KEY_NO_STRING, "ARG", 0, "show the address in ARG, although its type is char *; can be repeated",
+	  1 },
 	{ "children", KEY_CHILDREN, 0, 0, "the processes of -p and all that they fork from now on", 1 },
 	{ "pgrp", KEY_PGRP, 0, 0, "all processes in the process groups of those of -p", 1 },
 	{ "cgroup", KEY_CGROUP, "DIR", 0, "all processes in this control group and those below it", 1 },
@@ -262,14 +249,10 @@ const struct argp options_backend = { .options = backend, .parser = parse };
 const struct argp options_yes = { .options = yes, .parser = parse };
 const struct argp options_output = { .options = output, .parser = parse };
 const struct argp_child options_arming[] = {
-	{ &options_pid, 0, NULL, 0 },
-	{ &options_file, 0, NULL, 0 },
-	{ &options_filter, 0, NULL, 0 },
-	{ &options_session, 0, NULL, 0 },
-	{ &options_backend, 0, NULL, 0 },
-	{ &options_yes, 0, NULL, 0 },
-	{ &options_output, 0, NULL, 0 },
-	{ 0 },
+	{ &options_pid, 0, NULL, 0 },     { &options_file, 0, NULL, 0 },
+	{ &options_filter, 0, NULL, 0 },  { &options_session, 0, NULL, 0 },
+	{ &options_backend, 0, NULL, 0 }, { &options_yes, 0, NULL, 0 },
+	{ &options_output, 0, NULL, 0 },  { 0 },
 };
 
 static void print_version(FILE *out, struct argp_state *state)

@@ -19,11 +19,11 @@ struct options {
 	size_t npids;
 	const char **files;
 	size_t nfiles;
-	const char *session; /* NULL: not given */
-	const char *backend; /* NULL: not given */
+	const char *session;         /* NULL: not given */
+	const char *backend;         /* NULL: not given */
 	const char *filter, *cgroup; /* NULL: not given */
-	unsigned maxactive; /* 0: not given */
-	const char **strings; /* names of arguments */
+	unsigned maxactive;          /* 0: not given */
+	const char **strings;        /* names of arguments */
 	size_t nstrings;
 	const char **addresses; /* likewise, of --no-string */
 	size_t naddresses;
@@ -36,13 +36,13 @@ struct options {
 	char *complaint; /* what complain() keeps for JSON */
 };
 
-extern const struct argp options_pid;     /* -p */
-extern const struct argp options_file;    /* -f */
-extern const struct argp options_filter;  /* --if --string --no-string --children --pgrp --cgroup --maxactive */
-extern const struct argp options_session; /* -s */
-extern const struct argp options_backend; /* -b */
-extern const struct argp options_yes;     /* --yes */
-extern const struct argp options_output;  /* --json -q -v */
+extern const struct argp options_pid;            /* -p */
+extern const struct argp options_file;           /* -f */
+extern const struct argp options_filter;         /* --if --string --no-string --children --pgrp --cgroup --maxactive */
+extern const struct argp options_session;        /* -s */
+extern const struct argp options_backend;        /* -b */
+extern const struct argp options_yes;            /* --yes */
+extern const struct argp options_output;         /* --json -q -v */
 extern const struct argp_child options_arming[]; /* all of them, for what arms */
 
 /* Parses argv; ends the process after --help, --version, or a mistake (STATUS_USAGE). */

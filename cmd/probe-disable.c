@@ -38,20 +38,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct disable *d = state->input;
 
 	switch (key) {
-	case ARGP_KEY_INIT:
-		options_children(state, children, &d->options);
-		break;
-	case KEY_ALL:
-		d->all = true;
-		break;
-	case ARGP_KEY_ARG:
-		return options_pattern(state, &d->options, &d->patterns, &d->npatterns, arg);
+	case ARGP_KEY_INIT: options_children(state, children, &d->options); break;
+	case KEY_ALL: d->all = true; break;
+	case ARGP_KEY_ARG: return options_pattern(state, &d->options, &d->patterns, &d->npatterns, arg);
 	case ARGP_KEY_END:
 		if (d->all && (d->npatterns || d->options.npids || d->options.session))
 			return options_wrong(state, &d->options, "--all takes no session, process or pattern");
 		break;
-	default:
-		return ARGP_ERR_UNKNOWN;
+	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
 }

@@ -24,10 +24,10 @@ struct enable {
 	struct options options;
 	struct arming arming;
 	char **command;
-	double seconds;   /* --for; 0: not given */
-	double budget;    /* of --budget: CPUs; 0: off; below 0: not given */
+	double seconds; /* --for; 0: not given */
+	double budget;  /* of --budget: CPUs; 0: off; below 0: not given */
 	bool until_exit;
-	pid_t until;      /* the process of --until-exit=PID */
+	pid_t until; /* the process of --until-exit=PID */
 	bool inject;
 };
 
@@ -37,19 +37,25 @@ static const struct argp_option own[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, reader or not: a flight recorder", 1 },
 	{ "overwrite", KEY_OVERWRITE, 0, 0, "the same, and keep the newest records, not the oldest; -b agent only", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "disarm after TIME: 30s, 5m, 1h, 500ms", 1 },
-	{ "budget", KEY_BUDGET, "SHARE%", 0, "while hits take more than this share of one CPU, as in 5%, disarm the probes that are "
-	  "hit most; off: no budget (default 25% for what the kernel arms)", 1 },
+	{ "budget", KEY_BUDGET, "SHARE%", 0,
+	  "while hits take more than this share of one CPU, as in 5%, disarm the probes that are "
+	  "hit most; off: no budget (default 25% for what the kernel arms)",
+	  1 },
 	{ "until-exit", KEY_UNTIL_EXIT, "PID", OPTION_ARG_OPTIONAL,
 	  "disarm when PID has ended; where none is given, the last of -p's, or the command", 1 },
 	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p first", 1 },
-	{ "system-calls", KEY_CALLS, 0, 0, "allow the agent's hits to read memory by system calls; no seccomp filter may forbid them", 1 },
+	{ "system-calls", KEY_CALLS, 0, 0,
+	  "allow the agent's hits to read memory by system calls; no seccomp filter may forbid them", 1 },
 	{ 0 },
 };
 
 /* "30s": 30; 0 where it is no time. */
 static double take_time(const char *text)
 {
-	static const struct { const char *unit; double seconds; } units[] = {
+	static const struct {
+		const char *unit;
+		double seconds;
+	} units[] = {
 		{ "", 1 }, { "s", 1 }, { "ms", 1e-3 }, { "m", 60 }, { "min", 60 }, { "h", 3600 }, { "d", 86400 },
 	};
 	char *end;
@@ -89,15 +95,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct enable *e = state->input;
 
 	switch (key) {
-	case ARGP_KEY_INIT:
-		options_children(state, options_arming, &e->options);
-		break;
-	case KEY_RECORD:
-		e->arming.record = true;
-		break;
-	case KEY_OVERWRITE:
-		e->arming.overwrite = true;
-		break;
+	case ARGP_KEY_INIT: options_children(state, options_arming, &e->options); break;
+	case KEY_RECORD: e->arming.record = true; break;
+	case KEY_OVERWRITE: e->arming.overwrite = true; break;
 	case KEY_FOR:
 		e->seconds = take_time(arg);
 		if (!e->seconds)
@@ -107,8 +107,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_BUDGET:
 		e->budget = take_budget(arg);
 		if (e->budget < 0)
-			return options_wrong(state, &e->options, "invalid budget '%s': a share of a CPU, as in 5%% or 0.5%%, or off",
-			                     arg);
+			return options_wrong(state, &e->options,
+			                     "invalid budget '%s': a share of a CPU, as in 5%% or 0.5%%, or off", arg);
 		e->arming.hold |= e->budget > 0;
 		break;
 	case KEY_UNTIL_EXIT:
@@ -116,14 +116,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (!arg)
 			break;
 		return options_take_pid(state, &e->options, arg, &e->until);
-	case KEY_CALLS:
-		e->arming.calls = true;
-		break;
-	case KEY_INJECT:
-		e->inject = true;
-		break;
+	case KEY_CALLS: e->arming.calls = true; break;
+	case KEY_INJECT: e->inject = true; break;
 	case ARGP_KEY_ARG:
-		return options_pattern_or_command(state, &e->options, &e->arming.patterns, &e->arming.npatterns, &e->command);
+		return options_pattern_or_command(state, &e->options, &e->arming.patterns, &e->arming.npatterns,
+		                                  &e->command);
 	case ARGP_KEY_END:
 		if (!e->arming.npatterns)
 			return options_wrong(state, &e->options, "which probes? give a PATTERN; '*' is all of them");
@@ -142,10 +139,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (e->inject && e->options.backend && !strcmp(e->options.backend, "kernel"))
 			return options_wrong(state, &e->options, "--inject is for -b agent");
 		if (e->inject && e->command)
-			return options_wrong(state, &e->options, "--inject is for running processes; a command gets the agent by -b agent");
+			return options_wrong(state, &e->options,
+			                     "--inject is for running processes; a command gets the agent by -b agent");
 		return options_check_arming(state, &e->options, e->arming.patterns, e->arming.npatterns, e->command);
-	default:
-		return ARGP_ERR_UNKNOWN;
+	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
 }
@@ -234,8 +231,7 @@ static enum status enable(struct enable *e, struct pp_session **held)
 	} else {
 		pp_session_interrupt(session, &interrupted);
 		/* stdout is the command's */
-		status = arming_run(o, &e->arming, session, request,
-		                    e->arming.command && !o->json ? stderr : stdout);
+		status = arming_run(o, &e->arming, session, request, e->arming.command && !o->json ? stderr : stdout);
 		if (!e->budget)
 			pp_session_unlimit(session);
 		pp_session_limit(session, &watched);
@@ -310,7 +306,8 @@ static void hold(struct enable *e, int say)
 	close(say);
 	if (e->budget > 0)
 		pp_session_budget(session, e->budget);
-	pp_session_hold(session, e->seconds ? start.tv_sec * 1000000000ull + start.tv_nsec + (uint64_t)(e->seconds * 1e9) : 0,
+	pp_session_hold(session,
+	                e->seconds ? start.tv_sec * 1000000000ull + start.tv_nsec + (uint64_t)(e->seconds * 1e9) : 0,
 	                fds, n);
 	pp_session_close(session);
 	_exit(0);

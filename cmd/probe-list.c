@@ -44,22 +44,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct list *l = state->input;
 
 	switch (key) {
-	case ARGP_KEY_INIT:
-		options_children(state, children, &l->options);
-		break;
-	case 'm':
-		return options_pattern(state, &l->options, &l->patterns, &l->npatterns, arg);
-	case KEY_SITES:
-		l->sites = true;
-		break;
-	case KEY_SESSIONS:
-		l->sessions = true;
-		break;
+	case ARGP_KEY_INIT: options_children(state, children, &l->options); break;
+	case 'm': return options_pattern(state, &l->options, &l->patterns, &l->npatterns, arg);
+	case KEY_SITES: l->sites = true; break;
+	case KEY_SESSIONS: l->sessions = true; break;
 	case ARGP_KEY_ARG:
 		if (!*arg)
 			return options_wrong(state, &l->options, "a file's name is empty");
 		if (options_stray_pid(&l->options, arg) && access(arg, F_OK))
-			return options_wrong(state, &l->options, "'%s' is a pid where a FILE is expected: " OPTIONS_PIDS_HINT, arg,
+			return options_wrong(state, &l->options,
+			                     "'%s' is a pid where a FILE is expected: " OPTIONS_PIDS_HINT, arg,
 			                     l->options.pids[l->options.npids - 1], arg);
 		options_append(&l->options.files, &l->options.nfiles, arg);
 		break;
@@ -69,8 +63,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (!l->sessions && !l->options.npids && !l->options.nfiles)
 			return options_wrong(state, &l->options, "whose probes? give a FILE or -p PID, or --sessions");
 		break;
-	default:
-		return ARGP_ERR_UNKNOWN;
+	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
 }
@@ -186,18 +179,20 @@ static json_object *json_arg(const struct list *l, const struct pp_arg *arg)
 		const struct pp_field *field = pp_arg_field(arg, i);
 
 		pp_field_place(field, &offset, &size, &bit, &bits);
-		json_object_array_add(fields, json_of("name", text_json(pp_field_name(field)), "type",
-		                                      text_json(pp_field_type(field)), "offset", json_object_new_int64(offset),
-		                                      "size", json_object_new_int64(size), "bit", json_object_new_int64(bit),
-		                                      "bits", json_object_new_int64(bits), NULL));
+		json_object_array_add(fields,
+		                      json_of("name", text_json(pp_field_name(field)), "type",
+		                              text_json(pp_field_type(field)), "offset", json_object_new_int64(offset),
+		                              "size", json_object_new_int64(size), "bit", json_object_new_int64(bit),
+		                              "bits", json_object_new_int64(bits), NULL));
 	}
 	for (size_t i = 0; all && i < pp_arg_values(arg); i++) {
 		const char *name = pp_arg_value(arg, i, &value);
 
-		json_object_array_add(values, json_of("name", text_json(name), "value", json_object_new_int64(value), NULL));
+		json_object_array_add(values,
+		                      json_of("name", text_json(name), "value", json_object_new_int64(value), NULL));
 	}
-	return json_of("name", text_json(pp_arg_name(arg)), "type", text_json(pp_arg_type(arg)), "fields", fields, "values",
-	               values, NULL);
+	return json_of("name", text_json(pp_arg_name(arg)), "type", text_json(pp_arg_type(arg)), "fields", fields,
+	               "values", values, NULL);
 }
 
 /* A file without a path was opened by one of /proc, which names nothing once the process has ended. */
@@ -418,9 +413,9 @@ static enum status list_probes(struct list *l)
 	}
 	if (o->npids && !l->listed && !l->npatterns && images.n && !o->json)
 		remark(o, "none of the %zu files that it maps has a probe", images.n);
-	status = !images.n || (l->npatterns && unmatched == l->npatterns) ? STATUS_FAILED :
-		 images.failed || unmatched || !l->armed                  ? STATUS_PART :
-									    STATUS_DONE;
+	status = !images.n || (l->npatterns && unmatched == l->npatterns) ? STATUS_FAILED
+	         : images.failed || unmatched || !l->armed                ? STATUS_PART
+	                                                                  : STATUS_DONE;
 	images_free(&images);
 	pp_armed_free(l->armed);
 	free(l->matched);
@@ -490,15 +485,16 @@ static int one_session(const char *name, void *arg)
 		         dead ? "processes that have ended" : "files that were replaced or deleted",
 		         dead && replaced ? ", others for replaced or deleted files" : "");
 	if (o->json)
-		json_object_array_add(all->rows, json_of("session", text_json(name), "probes",
-		                                         json_object_new_uint64(rows), "sites",
-		                                         json_object_new_uint64(sites), "hits",
-		                                         json_object_new_uint64(hits), "stopped",
-		                                         json_object_new_uint64(stopped), "dead",
-		                                         json_object_new_uint64(dead), "replaced",
-		                                         json_object_new_uint64(replaced), "state",
-		                                         text_json(rows && dead == rows ? "dead" : dead || replaced ? "part" : "live"),
-		                                         NULL));
+		json_object_array_add(all->rows,
+		                      json_of("session", text_json(name), "probes", json_object_new_uint64(rows),
+		                              "sites", json_object_new_uint64(sites), "hits",
+		                              json_object_new_uint64(hits), "stopped", json_object_new_uint64(stopped),
+		                              "dead", json_object_new_uint64(dead), "replaced",
+		                              json_object_new_uint64(replaced), "state",
+		                              text_json(rows && dead == rows ? "dead"
+		                                        : dead || replaced   ? "part"
+		                                                             : "live"),
+		                              NULL));
 	else if (!all->n && !o->quiet)
 		printf("%-20s  %6s  %6s  %12s\n", "SESSION", "PROBES", "SITES", "HITS");
 	if (!o->json)
@@ -507,8 +503,8 @@ static int one_session(const char *name, void *arg)
 		put_session_probes(stat);
 	pp_stat_free(stat);
 	if (stopped)
-		remark(o, "%zu site%s of session '%s' %s disarmed over the budget: probe-stat -s %s says which", stopped,
-		       stopped == 1 ? "" : "s", name, stopped == 1 ? "was" : "were", name);
+		remark(o, "%zu site%s of session '%s' %s disarmed over the budget: probe-stat -s %s says which",
+		       stopped, stopped == 1 ? "" : "s", name, stopped == 1 ? "was" : "were", name);
 	all->n++;
 	return 0;
 }

@@ -46,9 +46,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	char *end;
 
 	switch (key) {
-	case ARGP_KEY_INIT:
-		options_children(state, children, &c->options);
-		break;
+	case ARGP_KEY_INIT: options_children(state, children, &c->options); break;
 	case 'i':
 		c->interval = strtod(arg, &end);
 		if (end == arg || *end || !(c->interval >= 0.001 && c->interval <= 1e6))
@@ -66,19 +64,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (errno || end == arg || *end || c->top < 1)
 			return options_wrong(state, &c->options, "--top: invalid number '%s'", arg);
 		break;
-	case 'a':
-		c->zeros = true;
-		break;
-	case ARGP_KEY_ARG:
-		return options_pattern(state, &c->options, &c->patterns, &c->npatterns, arg);
+	case 'a': c->zeros = true; break;
+	case ARGP_KEY_ARG: return options_pattern(state, &c->options, &c->patterns, &c->npatterns, arg);
 	case ARGP_KEY_END:
 		if (c->times && !c->interval)
 			c->interval = 1;
 		else if (!c->interval)
 			c->times = 1;
 		break;
-	default:
-		return ARGP_ERR_UNKNOWN;
+	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
 }
@@ -114,8 +108,8 @@ struct reading {
 	uint64_t time; /* ns, CLOCK_MONOTONIC */
 	bool has_cost;
 	struct pp_cost cost;
-	double limit; /* the budget, as a share of one CPU; 0: none */
-	bool watched; /* a process keeps it */
+	double limit;  /* the budget, as a share of one CPU; 0: none */
+	bool watched;  /* a process keeps it */
 	size_t hidden; /* rows that show() left out because they were not hit */
 };
 
@@ -194,9 +188,9 @@ static void reading_rates(struct reading *now, const struct reading *before)
 
 		if (before->n)
 			old = bsearch(row, before->rows, before->n, sizeof(*row), by_name);
-		row->rate = old && seconds > 0 && row->counts.hits >= old->counts.hits ?
-				    (row->counts.hits - old->counts.hits) / seconds :
-				    NAN;
+		row->rate = old && seconds > 0 && row->counts.hits >= old->counts.hits
+		                    ? (row->counts.hits - old->counts.hits) / seconds
+		                    : NAN;
 	}
 }
 
@@ -241,45 +235,42 @@ static void put_json(struct options *o, const struct reading *reading)
 	for (size_t i = 0; i < reading->n; i++) {
 		const struct row *r = &reading->rows[i];
 
-		json_object *row = json_of("probe", text_json(r->probe),
-		                           "pid", r->pid ? json_object_new_int(r->pid) : NULL,
-		                           "file", text_json(r->file),
-		                           "backend", text_json(r->backend),
-		                           "state", text_json(state_word(r)),
-		                           "file_state", text_json(file_word(r)),
-		                           "sites", json_object_new_uint64(r->sites),
-		                           "hits", json_object_new_uint64(r->counts.hits),
-		                           "filtered", json_object_new_uint64(r->counts.filtered),
-		                           "idle", json_object_new_uint64(r->counts.idle),
-		                           "recorded", json_object_new_uint64(r->counts.recorded),
-		                           "lost", json_object_new_uint64(r->counts.lost),
-		                           "missed", json_object_new_uint64(r->counts.missed),
-		                           "entries", json_object_new_uint64(r->counts.entries),
-		                           "under_way", json_object_new_uint64(r->counts.under_way),
-		                           "abandoned", json_object_new_uint64(r->counts.abandoned), NULL);
+		json_object *row = json_of(
+			"probe", text_json(r->probe), "pid", r->pid ? json_object_new_int(r->pid) : NULL, "file",
+			text_json(r->file), "backend", text_json(r->backend), "state", text_json(state_word(r)),
+			"file_state", text_json(file_word(r)), "sites", json_object_new_uint64(r->sites), "hits",
+			json_object_new_uint64(r->counts.hits), "filtered", json_object_new_uint64(r->counts.filtered),
+			"idle", json_object_new_uint64(r->counts.idle), "recorded",
+			json_object_new_uint64(r->counts.recorded), "lost", json_object_new_uint64(r->counts.lost),
+			"missed", json_object_new_uint64(r->counts.missed), "entries",
+			json_object_new_uint64(r->counts.entries), "under_way",
+			json_object_new_uint64(r->counts.under_way), "abandoned",
+			json_object_new_uint64(r->counts.abandoned), NULL);
 
 		if (!r->pid)
 			add_processes(row, reading->stat, r);
 		if (r->over_budget) {
 			json_object_object_add(row, "over_budget", json_object_new_uint64(r->over_budget));
-			json_object_object_add(row, "stopped", json_of("cpu_share", json_object_new_double(r->share), "limit",
-			                                               json_object_new_double(r->limit), NULL));
+			json_object_object_add(row, "stopped",
+			                       json_of("cpu_share", json_object_new_double(r->share), "limit",
+			                               json_object_new_double(r->limit), NULL));
 		}
 		json_object_array_add(probes, row);
 	}
-	document = json_of("session", text_json(options_session_name(o)), "time", json_object_new_uint64(reading->time),
-	                   "probes", probes, "uncounted", json_object_new_uint64(pp_stat_uncounted(reading->stat)), NULL);
+	document =
+		json_of("session", text_json(options_session_name(o)), "time", json_object_new_uint64(reading->time),
+	                "probes", probes, "uncounted", json_object_new_uint64(pp_stat_uncounted(reading->stat)), NULL);
 	if (reading->limit > 0 && (o->verbose || !reading->watched))
-		json_object_object_add(document, "budget", json_of(
-			"cpu_share", json_object_new_double(reading->limit),
-			"watched", json_object_new_boolean(reading->watched), NULL));
+		json_object_object_add(document, "budget",
+		                       json_of("cpu_share", json_object_new_double(reading->limit), "watched",
+		                               json_object_new_boolean(reading->watched), NULL));
 	if (reading->has_cost)
-		json_object_object_add(document, "cost", json_of(
-			"hits", json_object_new_uint64(reading->cost.hits),
-			"trap_ns", json_object_new_double(reading->cost.trap_ns),
-			"program_ns", json_object_new_double(reading->cost.program_ns),
-			"cpu_share", json_object_new_double(reading->cost.share),
-			"call_ns", json_object_new_double(reading->cost.call_ns), NULL));
+		json_object_object_add(document, "cost",
+		                       json_of("hits", json_object_new_uint64(reading->cost.hits), "trap_ns",
+		                               json_object_new_double(reading->cost.trap_ns), "program_ns",
+		                               json_object_new_double(reading->cost.program_ns), "cpu_share",
+		                               json_object_new_double(reading->cost.share), "call_ns",
+		                               json_object_new_double(reading->cost.call_ns), NULL));
 	if (o->complaint)
 		json_object_object_add(document, "error", complaint_take(o));
 	text_put_json(stdout, document);
@@ -420,15 +411,19 @@ static void remarks(const struct options *o, const struct reading *all, const st
 		const struct row *r = &all->rows[i];
 
 		if (r->over_budget && (stopped <= STOPPED_SHOWN || o->verbose))
-			remark(o, "%zu site%s of %s %s disarmed: over the budget (cost %.0f %% of a CPU, limit %g %%); it is not "
-			          "counted any more", r->over_budget, r->over_budget == 1 ? "" : "s", r->probe,
+			remark(o,
+			       "%zu site%s of %s %s disarmed: over the budget (cost %.0f %% of a CPU, limit %g %%); it is not "
+			       "counted any more",
+			       r->over_budget, r->over_budget == 1 ? "" : "s", r->probe,
 			       r->over_budget == 1 ? "was" : "were", 100 * r->share, 100 * r->limit);
 	}
 	if (stopped > STOPPED_SHOWN && !o->verbose)
 		remark(o, "%zu probes were disarmed over the budget, and are not counted any more", stopped);
 	if (reading->limit > 0 && !reading->watched)
-		remark(o, "no process keeps the budget of %g %% of a CPU any more: the next probe-enable in this session starts "
-		          "one", 100 * reading->limit);
+		remark(o,
+		       "no process keeps the budget of %g %% of a CPU any more: the next probe-enable in this session starts "
+		       "one",
+		       100 * reading->limit);
 	if (reading->hidden)
 		remark(o, "%zu probe%s without hits %s not shown: -a shows all", reading->hidden,
 		       reading->hidden == 1 ? "" : "s", reading->hidden == 1 ? "is" : "are");
@@ -436,13 +431,17 @@ static void remarks(const struct options *o, const struct reading *all, const st
 		remark(o, "session '%s' is dead: all its processes have ended; probe-disable -s %s removes it",
 		       options_session_name(o), options_session_name(o));
 	if (reading->has_cost && cost->hits)
-		remark(o, "a hit costs %.0f ns (the trap %.0f, the program %.0f); in the last %.1f s the session took %.2f %% of "
-		          "a CPU", cost->trap_ns + cost->program_ns, cost->trap_ns, cost->program_ns, COST_MS / 1e3,
+		remark(o,
+		       "a hit costs %.0f ns (the trap %.0f, the program %.0f); in the last %.1f s the session took %.2f %% of "
+		       "a CPU",
+		       cost->trap_ns + cost->program_ns, cost->trap_ns, cost->program_ns, COST_MS / 1e3,
 		       100 * cost->share);
 	else if (reading->has_cost)
-		remark(o, "the trap of a hit costs %.0f ns; there was none in the last %.1f s", cost->trap_ns, COST_MS / 1e3);
+		remark(o, "the trap of a hit costs %.0f ns; there was none in the last %.1f s", cost->trap_ns,
+		       COST_MS / 1e3);
 	if (reading->has_cost && cost->call_ns > 0)
-		remark(o, "durations exclude the cost of the traps (up to %.0f ns a call), and include that of other sessions' probes",
+		remark(o,
+		       "durations exclude the cost of the traps (up to %.0f ns a call), and include that of other sessions' probes",
 		       cost->call_ns);
 }
 
@@ -508,8 +507,8 @@ static enum status show(struct stat_command *c, struct reading *reading, bool ra
 	shown.n = choose(c, reading, shown.rows, matched, &shown.hidden);
 	for (size_t i = 0; i < c->npatterns; i++)
 		if (!matched[i]) {
-			complain(&c->options, "no probe in session '%s' matches '%s'", options_session_name(&c->options),
-			         c->patterns[i]);
+			complain(&c->options, "no probe in session '%s' matches '%s'",
+			         options_session_name(&c->options), c->patterns[i]);
 			missing++;
 		}
 	if (c->options.npids && !shown.n && !shown.hidden && !missing) {
@@ -526,7 +525,8 @@ static enum status show(struct stat_command *c, struct reading *reading, bool ra
 		if (!first)
 			shown.hidden = 0; /* told already */
 		if (uncounted)
-			remark(&c->options, "%zu process%s ended uncounted: killed, or by _exit(2), while nobody kept what %s counted",
+			remark(&c->options,
+			       "%zu process%s ended uncounted: killed, or by _exit(2), while nobody kept what %s counted",
 			       uncounted, uncounted == 1 ? "" : "es", uncounted == 1 ? "it" : "they");
 		remarks(&c->options, reading, &shown);
 	}

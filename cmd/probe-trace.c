@@ -69,9 +69,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	char *end;
 
 	switch (key) {
-	case ARGP_KEY_INIT:
-		options_children(state, options_arming, &t->options);
-		break;
+	case ARGP_KEY_INIT: options_children(state, options_arming, &t->options); break;
 	case 'o':
 		if (!*arg)
 			return options_wrong(state, &t->options, "-o needs a folder; the name is empty");
@@ -84,11 +82,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			return options_wrong(state, &t->options, "'%s' is no number of records", arg);
 		break;
 	case ARGP_KEY_ARG:
-		return options_pattern_or_command(state, &t->options, &t->arming.patterns, &t->arming.npatterns, &t->command_argv);
-	case ARGP_KEY_END:
-		return check(state, t);
-	default:
-		return ARGP_ERR_UNKNOWN;
+		return options_pattern_or_command(state, &t->options, &t->arming.patterns, &t->arming.npatterns,
+		                                  &t->command_argv);
+	case ARGP_KEY_END: return check(state, t);
+	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
 }
@@ -196,10 +193,11 @@ static void tell_stopped(struct trace *t, struct pp_session *session)
 		stopped += pp_stat_over_budget(stat, i);
 	pp_stat_free(stat);
 	if (stopped > t->stopped)
-		remark(&t->options, "%zu site%s of session '%s' %s disarmed over the budget, and no more records come from %s: "
-		                    "probe-stat -s %s says which", stopped, stopped == 1 ? "" : "s",
-		       pp_session_name(session), stopped == 1 ? "is" : "are", stopped == 1 ? "it" : "them",
-		       pp_session_name(session));
+		remark(&t->options,
+		       "%zu site%s of session '%s' %s disarmed over the budget, and no more records come from %s: "
+		       "probe-stat -s %s says which",
+		       stopped, stopped == 1 ? "" : "s", pp_session_name(session), stopped == 1 ? "is" : "are",
+		       stopped == 1 ? "it" : "them", pp_session_name(session));
 	t->stopped = stopped;
 }
 
@@ -301,8 +299,8 @@ static void summarise(const struct trace *t)
 
 	if (t->damaged)
 		snprintf(damaged, sizeof(damaged), " (%" PRIu64 " of them damaged)", t->damaged);
-	remark(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s", o->recorded, o->lost, damaged, t->directory ? " in " : "",
-	       t->directory ? t->directory : "");
+	remark(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s", o->recorded, o->lost, damaged,
+	       t->directory ? " in " : "", t->directory ? t->directory : "");
 }
 
 /* Of a session that goes on, probe-stat says so. */
@@ -330,8 +328,7 @@ static enum status follow(struct trace *t, struct pp_session *session)
 	bool began = false;
 	int err;
 
-	if (pp_reader_open(session, &reader) ||
-	    (t->directory && pp_trace_create(t->directory, session, &out))) {
+	if (pp_reader_open(session, &reader) || (t->directory && pp_trace_create(t->directory, session, &out))) {
 		complain(o, "%s", pp_error());
 		goto out;
 	}

@@ -181,10 +181,13 @@ char *resemble(const struct images *images, const char *pattern)
 	} else if (there) {
 		fprintf(out, "none of the %zu probes there is like it; probe-list shows them", there);
 	} else if (images->n == 1) {
-		fprintf(out, wanted.function ? "'%s' has no symbols; name the function by its address, as in func:0x1130"
-		                             : "'%s' has no probes at all", images->entry[0].name);
+		fprintf(out,
+		        wanted.function ? "'%s' has no symbols; name the function by its address, as in func:0x1130"
+		                        : "'%s' has no probes at all",
+		        images->entry[0].name);
 	} else if (images->n) {
-		fprintf(out, "none of the %zu files looked at has %s", images->n, wanted.function ? "symbols" : "a probe");
+		fprintf(out, "none of the %zu files looked at has %s", images->n,
+		        wanted.function ? "symbols" : "a probe");
 	} else {
 		fputs("no process named maps a file", out);
 	}

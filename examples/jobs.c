@@ -54,7 +54,9 @@ static struct {
 	struct job jobs[QUEUE];
 	unsigned long first, last;
 	bool closed;
-} queue = { .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER, .emptied = PTHREAD_COND_INITIALIZER };
+} queue = { .lock = PTHREAD_MUTEX_INITIALIZER,
+	    .filled = PTHREAD_COND_INITIALIZER,
+	    .emptied = PTHREAD_COND_INITIALIZER };
 static volatile sig_atomic_t stopped;
 
 static void stop(int signal)

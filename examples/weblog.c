@@ -69,7 +69,7 @@ static void invent_line(char *line, unsigned *random)
 	static const int statuses[] = { 200, 200, 200, 200, 200, 204, 304, 404, 500 };
 
 	snprintf(line, LINE, "%s %s%u %d %u", methods[draw(random, 5)], places[draw(random, 5)], draw(random, 50),
-		 statuses[draw(random, 9)], draw(random, 10000));
+	         statuses[draw(random, 9)], draw(random, 10000));
 	if (draw(random, 40) == 0)
 		line[draw(random, strlen(line))] = 0; /* torn in the middle */
 }
@@ -161,9 +161,7 @@ int main(int argc, char **argv)
 		case 'n': count = strtoul(optarg, NULL, 10); break;
 		case 'r': rate = strtoul(optarg, NULL, 10); break;
 		case 't': seconds = strtoul(optarg, NULL, 10); break;
-		default:
-			fprintf(stderr, "usage: weblog [-t SECONDS] [-n LINES] [-r PER_SECOND]\n");
-			return 2;
+		default: fprintf(stderr, "usage: weblog [-t SECONDS] [-n LINES] [-r PER_SECOND]\n"); return 2;
 		}
 	}
 	sigaction(SIGTERM, &action, NULL);
@@ -180,8 +178,8 @@ int main(int argc, char **argv)
 		}
 	}
 	for (int i = 0; i < ROUTES && *routes[i].path; i++)
-		printf("route %s depth %lu hits %lu failures %lu mean %lu us\n", routes[i].path, routes[i].depth, routes[i].hits,
-		       routes[i].failures, routes[i].micros / (routes[i].hits ? routes[i].hits : 1));
+		printf("route %s depth %lu hits %lu failures %lu mean %lu us\n", routes[i].path, routes[i].depth,
+		       routes[i].hits, routes[i].failures, routes[i].micros / (routes[i].hits ? routes[i].hits : 1));
 	printf("lines %lu\nrejected %lu\nlookups %lu\naccounted %lu\ncomplaints %lu\ndepths %lu\n", calls.lines,
 	       calls.rejected, calls.lookups, calls.accounted, calls.complaints, calls.depths);
 	return 0;

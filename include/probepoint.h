@@ -300,10 +300,11 @@ double pp_session_limit(const struct pp_session *session, bool *watched);
 void pp_session_unlimit(struct pp_session *session);
 
 struct pp_cost {
-	uint64_t hits;              /* while it was measured, of processes that are not meant too */
-	double trap_ns, program_ns; /* CPU time of a hit: the trap, and (0 where there were no hits) what is done there */
-	double share;               /* of one CPU */
-	double call_ns;             /* what is subtracted from the durations of calls for their traps, at most; 0: no calls */
+	uint64_t hits; /* while it was measured, of processes that are not meant too */
+	double trap_ns,
+		program_ns; /* CPU time of a hit: the trap, and (0 where there were no hits) what is done there */
+	double share;       /* of one CPU */
+	double call_ns;     /* what is subtracted from the durations of calls for their traps, at most; 0: no calls */
 };
 
 /* Measures for so many ms what the session's hits cost. */
@@ -392,7 +393,8 @@ size_t pp_stat_sites(const struct pp_stat *stat, size_t row);
  */
 size_t pp_stat_processes(const struct pp_stat *stat, size_t row);
 pid_t pp_stat_process(const struct pp_stat *stat, size_t row, size_t i, uint64_t *hits);
-size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row); /* sites that were taken out, see pp_session_budget() */
+size_t pp_stat_over_budget(const struct pp_stat *stat,
+                           size_t row); /* sites that were taken out, see pp_session_budget() */
 /* The same, and what the session cost when the last of them was stopped, and its budget: shares of one CPU. */
 size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, double *limit);
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts);
@@ -457,7 +459,7 @@ enum pp_kind {
 	PP_BOOL,
 	PP_CHAR,
 	PP_FLOAT,
-	PP_FAULT, /* could not be read: its memory was not there */
+	PP_FAULT,   /* could not be read: its memory was not there */
 	PP_MISSING, /* can never be read at this site: its operand cannot be resolved */
 };
 
@@ -474,7 +476,8 @@ const char *pp_event_probe(const struct pp_event *event); /* "provider:name" */
 size_t pp_event_args(const struct pp_event *event);
 const char *pp_event_arg_name(const struct pp_event *event, size_t i);
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i);
-int64_t pp_event_arg_int(const struct pp_event *event, size_t i);  /* all but PP_STRING, PP_FLOAT, PP_FAULT, PP_MISSING */
+int64_t pp_event_arg_int(const struct pp_event *event,
+                         size_t i); /* all but PP_STRING, PP_FLOAT, PP_FAULT, PP_MISSING */
 double pp_event_arg_float(const struct pp_event *event, size_t i); /* PP_FLOAT */
 /* PP_STRING: its bytes, *length of them and a NUL behind; *cut: there was more in the target. */
 const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *length, bool *cut);

@@ -34,12 +34,13 @@ struct arm_point {
 	const struct process *process; /* NULL: every process */
 	const struct fetch_program *program;
 	const struct backend *backend; /* that is to arm it */
-	uint32_t point; /* its index in the description */
-	int error;      /* 0, or a negative errno: not armed, and why */
-	char *reason;   /* a sentence, freed by free(); may stand without an error: a remark */
+	uint32_t point;                /* its index in the description */
+	int error;                     /* 0, or a negative errno: not armed, and why */
+	char *reason;                  /* a sentence, freed by free(); may stand without an error: a remark */
 	bool verified;
-	bool pending;   /* nobody concerned maps the file */
-	const struct arm_point *twin; /* the same place by another path, which is armed instead; error is then -EALREADY */
+	bool pending; /* nobody concerned maps the file */
+	const struct arm_point
+		*twin;             /* the same place by another path, which is armed instead; error is then -EALREADY */
 	unsigned calls_per_thread; /* of a SITE_CALL: how many calls of one thread are seen at a time; 0: not limited */
 };
 
@@ -113,7 +114,8 @@ struct backend {
 
 	/* See pp_reader_next(). next, which does not wait, fills *thread and *record; they stay good until the call after. */
 	int (*reader_open)(struct pp_session *session, void **reader);
-	int (*reader_next)(void *reader, const struct record_thread **thread, const struct record **record, size_t *size);
+	int (*reader_next)(void *reader, const struct record_thread **thread, const struct record **record,
+	                   size_t *size);
 	void (*reader_close)(void *reader);
 	/* See pp_reader_stop(). */
 	void (*reader_stop)(void *reader);

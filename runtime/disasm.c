@@ -77,7 +77,8 @@ static int add_part(struct code *c, uint64_t start, uint64_t end)
 	if (c->nparts == PARTS_MAX)
 		return error_set(EOPNOTSUPP, "'%s' of %s is in more than %d parts", c->name, c->image->path, PARTS_MAX);
 	if (end == start)
-		return error_set(EOPNOTSUPP, "the symbol table of %s does not tell how long '%s' is", c->image->path, c->name);
+		return error_set(EOPNOTSUPP, "the symbol table of %s does not tell how long '%s' is", c->image->path,
+		                 c->name);
 	if (end - start > SIZE_MAX_CODE)
 		return error_set(EOPNOTSUPP, "'%s' of %s is too long: %lu bytes", c->name, c->image->path,
 		                 (unsigned long)(end - start));
@@ -99,7 +100,8 @@ static struct part *part_of(struct code *c, uint64_t address)
 static int add_exit(struct code *c, uint64_t address, bool tail)
 {
 	if (c->nexits == EXITS_MAX)
-		return error_set(EOPNOTSUPP, "'%s' of %s is left in more than %d places", c->name, c->image->path, EXITS_MAX);
+		return error_set(EOPNOTSUPP, "'%s' of %s is left in more than %d places", c->name, c->image->path,
+		                 EXITS_MAX);
 	if (!(c->nexits & (c->nexits - 1))) {
 		void *more = realloc(c->exits, (2 * c->nexits + 1) * sizeof(*c->exits));
 
@@ -132,7 +134,8 @@ static bool cold_part(const struct code *c, uint64_t target, uint64_t *start, ui
 	const char *name = image_function_range(c->image, target, start, end);
 	size_t n = strlen(c->name);
 
-	return name && !strncmp(name, c->name, n) && !strncmp(name + n, ".cold", 5) && (!name[n + 5] || name[n + 5] == '.');
+	return name && !strncmp(name, c->name, n) && !strncmp(name + n, ".cold", 5) &&
+	       (!name[n + 5] || name[n + 5] == '.');
 }
 
 static int direct_jump(struct code *c, uint64_t address, uint64_t target, bool conditional)
@@ -152,13 +155,16 @@ static int direct_jump(struct code *c, uint64_t address, uint64_t target, bool c
 		return err ? err : add_target(c, target);
 	}
 	if (conditional)
-		return error_set(EOPNOTSUPP, "'%s' of %s jumps on a condition to 0x%lx, of which it is not known whether it "
-		                             "belongs to it", c->name, c->image->path, (unsigned long)target);
+		return error_set(EOPNOTSUPP,
+		                 "'%s' of %s jumps on a condition to 0x%lx, of which it is not known whether it "
+		                 "belongs to it",
+		                 c->name, c->image->path, (unsigned long)target);
 	return add_exit(c, address, true);
 }
 
 /* Of the instructions before it, the last writers of the register are an addition to it and a load from a table. */
-static bool from_table(ZydisRegister reg, const ZydisDecodedInstruction *before, const operands *before_operands, size_t n)
+static bool from_table(ZydisRegister reg, const ZydisDecodedInstruction *before, const operands *before_operands,
+                       size_t n)
 {
 	bool added = false;
 
@@ -211,8 +217,8 @@ static int decode(struct code *c, size_t which)
 		insn = &window[nwindow];
 		operand = window_operands[nwindow];
 		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes + at, n - at, insn, operand)))
-			return error_set(EOPNOTSUPP, "'%s' of %s is not code all along: 0x%lx cannot be decoded", c->name,
-			                 c->image->path, (unsigned long)address);
+			return error_set(EOPNOTSUPP, "'%s' of %s is not code all along: 0x%lx cannot be decoded",
+			                 c->name, c->image->path, (unsigned long)address);
 		c->parts[which].begins[at] = 1;
 		runs_on = true;
 		switch (insn->meta.category) {
@@ -228,16 +234,15 @@ static int decode(struct code *c, size_t which)
 				err = direct_jump(c, address, target, runs_on);
 			else if (insn->attributes & ZYDIS_ATTRIB_HAS_NOTRACK)
 				;
-			else if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY && operand->mem.index != ZYDIS_REGISTER_NONE &&
-			         operand->mem.scale == 8)
+			else if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY &&
+			         operand->mem.index != ZYDIS_REGISTER_NONE && operand->mem.scale == 8)
 				;
 			else if (operand->type != ZYDIS_OPERAND_TYPE_REGISTER ||
 			         !from_table(operand->reg.value, window, (const operands *)window_operands, nwindow))
 				err = add_exit(c, address, true);
 			break;
 		case ZYDIS_CATEGORY_NOP:
-		case ZYDIS_CATEGORY_WIDENOP:
-			break;
+		case ZYDIS_CATEGORY_WIDENOP: break;
 		default:
 			/* what does not come back */
 			runs_on = insn->mnemonic != ZYDIS_MNEMONIC_UD2 && insn->mnemonic != ZYDIS_MNEMONIC_HLT &&
@@ -257,8 +262,8 @@ static int check_targets(struct code *c)
 		const struct part *p = part_of(c, c->targets[i]);
 
 		if (!p->begins[c->targets[i] - p->start])
-			return error_set(EOPNOTSUPP, "'%s' of %s jumps into the middle of an instruction, to 0x%lx", c->name,
-			                 c->image->path, (unsigned long)c->targets[i]);
+			return error_set(EOPNOTSUPP, "'%s' of %s jumps into the middle of an instruction, to 0x%lx",
+			                 c->name, c->image->path, (unsigned long)c->targets[i]);
 	}
 	return 0;
 }
@@ -285,7 +290,8 @@ static int start(struct code *c, uint64_t address)
 
 	c->name = image_code_range(c->image, address, &from, &to);
 	if (!c->name || from != address)
-		return error_set(EOPNOTSUPP, "no function of %s begins at 0x%lx", c->image->path, (unsigned long)address);
+		return error_set(EOPNOTSUPP, "no function of %s begins at 0x%lx", c->image->path,
+		                 (unsigned long)address);
 	return add_part(c, from, to);
 }
 
@@ -333,9 +339,11 @@ int code_boundary(const struct pp_image *image, uint64_t address, uint64_t offse
 			at += insn.length;
 	}
 	if (!err && at != offset)
-		err = error_set(EINVAL, "'%s+0x%lx' of %s is in the middle of an instruction: one begins at +0x%lx, the next at "
-		                        "+0x%lx", c.name, (unsigned long)offset, image->path, (unsigned long)last,
-		                (unsigned long)at);
+		err = error_set(
+			EINVAL,
+			"'%s+0x%lx' of %s is in the middle of an instruction: one begins at +0x%lx, the next at "
+			"+0x%lx",
+			c.name, (unsigned long)offset, image->path, (unsigned long)last, (unsigned long)at);
 	release(&c);
 	return err;
 }
@@ -530,8 +538,10 @@ int code_map_begins(struct code_map *m, uint64_t address)
 	int err;
 
 	if (!image_code_start(m->image, address, &key.start) || address - key.start > DECODE_MAX)
-		return error_set(EINVAL, "%s: it is not known whether an instruction begins at 0x%lx: no function is known there",
-		                 m->image->path, (unsigned long)address);
+		return error_set(
+			EINVAL,
+			"%s: it is not known whether an instruction begins at 0x%lx: no function is known there",
+			m->image->path, (unsigned long)address);
 	found = tfind(&key, &m->stretches, compare_stretches);
 	if (!found) {
 		made = calloc(1, sizeof(*made));
@@ -550,9 +560,11 @@ int code_map_begins(struct code_map *m, uint64_t address)
 	if ((*found)->begins[offset / 8] >> offset % 8 & 1)
 		return 0;
 	if ((*found)->next <= offset)
-		return error_set(EINVAL, "%s: it is not known whether an instruction begins at 0x%lx: what is at 0x%lx cannot be "
-		                         "decoded", m->image->path, (unsigned long)address,
-		                 (unsigned long)((*found)->start + (*found)->next));
+		return error_set(
+			EINVAL,
+			"%s: it is not known whether an instruction begins at 0x%lx: what is at 0x%lx cannot be "
+			"decoded",
+			m->image->path, (unsigned long)address, (unsigned long)((*found)->start + (*found)->next));
 	for (before = offset; !((*found)->begins[before / 8] >> before % 8 & 1); before--)
 		;
 	if (is_prefixed_nop(m, key.start + before, address))

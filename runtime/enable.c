@@ -40,7 +40,7 @@ static int choose(const struct pp_request *request, const struct backend **backe
 /* Of one enabling, what one backend does. */
 struct round {
 	const struct backend *backend;
-	struct segment *segment; /* NULL: nothing was armed */
+	struct segment *segment;     /* NULL: nothing was armed */
 	struct verify_misses misses; /* by index in the targets' points */
 	bool locked;
 };
@@ -50,20 +50,23 @@ struct round {
 /* With auto, the kernel gets the sites that the agent cannot arm, where it may be used. */
 static void share_out(struct targets *t, const struct pp_request *request, struct round rounds[ROUNDS])
 {
-	bool shared = rounds[0].backend->takes && !strcmp(request->backend, "auto") && !backend_kernel.usable(request, true);
+	bool shared =
+		rounds[0].backend->takes && !strcmp(request->backend, "auto") && !backend_kernel.usable(request, true);
 
 	for (size_t i = 0; i < t->npoints; i++) {
 		struct arm_point *point = &t->points[i];
 
 		point->backend = rounds[0].backend;
-		if (shared && !point->error && (!rounds[0].backend->takes(point->site) || point->site->semaphore_in_bss))
+		if (shared && !point->error &&
+		    (!rounds[0].backend->takes(point->site) || point->site->semaphore_in_bss))
 			rounds[1].backend = point->backend = &backend_kernel;
 		if (point->error || point->backend != &backend_agent || !point->site->semaphore_in_bss)
 			continue;
 		point->error = -EOPNOTSUPP;
 		free(point->reason);
-		point->reason = error_sentence("its semaphore, at %#llx, is in .bss, where the agent cannot raise it: use -b kernel",
-		                               (unsigned long long)point->site->semaphore);
+		point->reason = error_sentence(
+			"its semaphore, at %#llx, is in .bss, where the agent cannot raise it: use -b kernel",
+			(unsigned long long)point->site->semaphore);
 	}
 }
 
@@ -83,17 +86,17 @@ static uint64_t started(struct start *of, pid_t pid)
 /* The option of the request that changes how hits are treated, so that it has no effect on what is armed already. */
 static const char *option_of_hits(const struct pp_request *request, const struct backend *backend)
 {
-	return request->filter                             ? "--if"
-	       : request->nstrings                         ? "--string"
-	       : request->naddresses                       ? "--no-string"
-	       : request->scope == SCOPE_CHILDREN          ? "--children"
-	       : request->scope == SCOPE_PGRP              ? "--pgrp"
-	       : request->scope == SCOPE_CGROUP            ? "--cgroup"
-	       : request->maxactive != MAXACTIVE_DEFAULT   ? "--maxactive"
-	       : request->overwrite                        ? "--overwrite"
-	       : request->record && !backend->record       ? "--record"
-	       : request->hold                             ? "the time or budget of this request"
-	                                                   : NULL;
+	return request->filter                           ? "--if"
+	       : request->nstrings                       ? "--string"
+	       : request->naddresses                     ? "--no-string"
+	       : request->scope == SCOPE_CHILDREN        ? "--children"
+	       : request->scope == SCOPE_PGRP            ? "--pgrp"
+	       : request->scope == SCOPE_CGROUP          ? "--cgroup"
+	       : request->maxactive != MAXACTIVE_DEFAULT ? "--maxactive"
+	       : request->overwrite                      ? "--overwrite"
+	       : request->record && !backend->record     ? "--record"
+	       : request->hold                           ? "the time or budget of this request"
+	                                                 : NULL;
 }
 
 /* A session counts a hit once: points that it has armed already for the process, or for all, are left out. */
@@ -113,7 +116,8 @@ static int leave_out_armed(struct pp_session *session, const struct pp_request *
 		if (point->error)
 			continue;
 		option = option_of_hits(request, point->backend);
-		c = registry_find(&registry, point->image->real_device, point->image->real_inode, point->site->offset, &n);
+		c = registry_find(&registry, point->image->real_device, point->image->real_inode, point->site->offset,
+		                  &n);
 		for (size_t k = 0; k < n && !point->error; k++) {
 			char reason[160];
 
@@ -121,14 +125,18 @@ static int leave_out_armed(struct pp_session *session, const struct pp_request *
 				continue;
 			/* The session may still have what it armed in an earlier process with this pid, or in one that ended. */
 			if (c[k].pid && c[k].start_time &&
-			    (pid ? c[k].start_time != started(&of, pid) : process_life((pid_t)c[k].pid, c[k].start_time) != PROCESS_LIVES))
+			    (pid ? c[k].start_time != started(&of, pid)
+			         : process_life((pid_t)c[k].pid, c[k].start_time) != PROCESS_LIVES))
 				continue;
 			if (c[k].pid && !pid)
-				snprintf(reason, sizeof(reason), "armed in this session for pid %u alone: take that out first, "
-				                                 "or use another session (-s)", c[k].pid);
+				snprintf(reason, sizeof(reason),
+				         "armed in this session for pid %u alone: take that out first, "
+				         "or use another session (-s)",
+				         c[k].pid);
 			else
-				snprintf(reason, sizeof(reason), "armed in this session already%s%s%s", option ? "; " : "",
-				         option ? option : "", option ? " has no effect on it: disarm it first" : "");
+				snprintf(reason, sizeof(reason), "armed in this session already%s%s%s",
+				         option ? "; " : "", option ? option : "",
+				         option ? " has no effect on it: disarm it first" : "");
 			free(point->reason);
 			/* What is asked for all processes is not done by what is armed for one. */
 			point->error = c[k].pid && !pid ? -EBUSY : -EALREADY;
@@ -144,9 +152,12 @@ static int by_place(const void *a, const void *b)
 {
 	const struct arm_point *x = *(struct arm_point *const *)a, *y = *(struct arm_point *const *)b;
 	const uint64_t keys[][2] = {
-		{ x->image->real_device, y->image->real_device }, { x->image->real_inode, y->image->real_inode },
-		{ x->site->offset, y->site->offset }, { x->site->role, y->site->role },
-		{ (uintptr_t)x->process, (uintptr_t)y->process }, { (uintptr_t)x, (uintptr_t)y },
+		{ x->image->real_device, y->image->real_device },
+		{ x->image->real_inode, y->image->real_inode },
+		{ x->site->offset, y->site->offset },
+		{ x->site->role, y->site->role },
+		{ (uintptr_t)x->process, (uintptr_t)y->process },
+		{ (uintptr_t)x, (uintptr_t)y },
 	};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
@@ -194,7 +205,8 @@ static int find_twins(struct targets *t)
 		sorted[i]->twin = x;
 		sorted[i]->backend = x->backend;
 		free(sorted[i]->reason);
-		sorted[i]->reason = error_sentence("the same file as %s, which counts the hits", pp_image_path(x->image));
+		sorted[i]->reason =
+			error_sentence("the same file as %s, which counts the hits", pp_image_path(x->image));
 	}
 	free(sorted);
 	return 0;
@@ -255,7 +267,8 @@ static bool segment_has(const struct segment *segment, const struct arm_point *p
 		const struct desc_point *p = &desc_points(d)[i];
 		const struct desc_file *f = &desc_files(d)[desc_probes(d)[p->probe].file];
 
-		if (p->offset != point->site->offset || f->inode != point->image->inode || f->device != point->image->device ||
+		if (p->offset != point->site->offset || f->inode != point->image->inode ||
+		    f->device != point->image->device ||
 		    (p->pid && (!point->process || p->pid != (uint32_t)point->process->pid)) ||
 		    !segment->backend->armed(segment, i))
 			continue;
@@ -275,7 +288,8 @@ static int verify_part(struct pp_session *session, struct segment *segment, stru
 	int err = points && from ? 0 : error_set(ENOMEM, "out of memory");
 
 	for (size_t i = 0; i < t->npoints && !err; i++) {
-		if (t->points[i].error != -EALREADY || t->points[i].twin || seen[i] || (segment && !segment_has(segment, &t->points[i], &at)))
+		if (t->points[i].error != -EALREADY || t->points[i].twin || seen[i] ||
+		    (segment && !segment_has(segment, &t->points[i], &at)))
 			continue;
 		seen[i] = true;
 		points[n] = t->points[i];
@@ -341,16 +355,19 @@ static int describe(struct targets *t, const struct backend *backend, struct des
 			err = layout = desc_add_layout(builder, program);
 		}
 		if (err >= 0)
-			err = desc_add_point(builder, &(struct desc_point){
-				.offset = point->site->offset,
-				.semaphore_offset = backend == &backend_kernel ? semaphore_key(point->site) :
-				                    point->site->has_semaphore ? point->site->semaphore_offset : 0,
-				.probe = probe_index,
-				.layout = layout,
-				.pid = point->process ? point->process->pid : 0,
-				.role = point->site->role,
-				.link = ~0u,
-			});
+			err = desc_add_point(
+				builder,
+				&(struct desc_point){
+					.offset = point->site->offset,
+					.semaphore_offset = backend == &backend_kernel   ? semaphore_key(point->site)
+			                                    : point->site->has_semaphore ? point->site->semaphore_offset
+			                                                                 : 0,
+					.probe = probe_index,
+					.layout = layout,
+					.pid = point->process ? point->process->pid : 0,
+					.role = point->site->role,
+					.link = ~0u,
+				});
 		if (err >= 0 && point->process && backend == &backend_kernel && point->process != process) {
 			process = point->process;
 			if (desc_add_process(builder, (uint32_t)process->pid, process_start_time(process->pid)) < 0) {
@@ -383,10 +400,17 @@ static int add_row(struct pp_report *report, const struct arm_point *first, enum
 
 	if (asprintf(&name, "%s:%s", probe->provider, probe->name) < 0)
 		return error_set(ENOMEM, "out of memory");
-	err = report_add(report, &(struct report_row){
-		.state = state, .probe = name, .backend = first->backend->name, .reason = (char *)reason,
-		.pid = pid, .sites = sites, .verified = verified, .offset = offset,
-		.calls_per_thread = state == PP_REFUSED ? 0 : first->calls_per_thread }, first->image);
+	err = report_add(report,
+	                 &(struct report_row){ .state = state,
+	                                       .probe = name,
+	                                       .backend = first->backend->name,
+	                                       .reason = (char *)reason,
+	                                       .pid = pid,
+	                                       .sites = sites,
+	                                       .verified = verified,
+	                                       .offset = offset,
+	                                       .calls_per_thread = state == PP_REFUSED ? 0 : first->calls_per_thread },
+	                 first->image);
 	free(name);
 	return err;
 }
@@ -403,7 +427,8 @@ static int report_points(struct pp_report *report, const struct targets *t)
 		const char *reason[2] = { NULL, NULL };
 
 		for (end = i; end < t->npoints && t->points[end].site->probe == first->site->probe &&
-		              t->points[end].process == first->process && t->points[end].backend == first->backend; end++) {
+		              t->points[end].process == first->process && t->points[end].backend == first->backend;
+		     end++) {
 			const struct arm_point *point = &t->points[end];
 			bool armed = !point->error || point->error == -EALREADY;
 			int which = point->pending;
@@ -440,8 +465,8 @@ static int report_misses(struct pp_report *report, const struct targets *t, cons
 	for (size_t i = 0; i < round->misses.n && !err; i++) {
 		const struct arm_point *point = &t->points[round->misses.list[i].point];
 
-		err = add_row(report, point, PP_REFUSED, 1, false, (int64_t)point->site->offset, round->misses.list[i].reason,
-		              round->misses.list[i].pid);
+		err = add_row(report, point, PP_REFUSED, 1, false, (int64_t)point->site->offset,
+		              round->misses.list[i].reason, round->misses.list[i].pid);
 	}
 	return err;
 }
@@ -459,13 +484,22 @@ static int report_unmatched(struct pp_report *report, const struct targets *t, c
 	int err = 0;
 
 	for (size_t i = 0; i < t->nrefusals && !err; i++)
-		err = report_add(report, &(struct report_row){ .state = PP_REFUSED,
-		                 .probe = request->patterns[t->refusals[i].pattern], .backend = "",
-		                 .reason = t->refusals[i].reason, .offset = -1 }, t->refusals[i].image);
+		err = report_add(report,
+		                 &(struct report_row){ .state = PP_REFUSED,
+		                                       .probe = request->patterns[t->refusals[i].pattern],
+		                                       .backend = "",
+		                                       .reason = t->refusals[i].reason,
+		                                       .offset = -1 },
+		                 t->refusals[i].image);
 	for (size_t i = 0; i < request->npatterns && !err; i++)
 		if (!t->matched[i] && !is_refused(t, i))
-			err = report_add(report, &(struct report_row){ .state = PP_REFUSED, .probe = request->patterns[i],
-			                 .backend = "", .reason = "no probe matches", .offset = -1 }, NULL);
+			err = report_add(report,
+			                 &(struct report_row){ .state = PP_REFUSED,
+			                                       .probe = request->patterns[i],
+			                                       .backend = "",
+			                                       .reason = "no probe matches",
+			                                       .offset = -1 },
+			                 NULL);
 	return err;
 }
 
@@ -636,10 +670,13 @@ static int refuse_many(const struct targets *t, const struct pp_request *request
 			continue;
 		count_running(t, rounds[i].backend, &sites, &processes);
 		if (sites > request->many)
-			return error_set(EDQUOT, "the %s would arm %zu sites in %zu running process%s, and each hit costs about "
-			                 "%.1f us of CPU time, so a program that hits them often becomes very slow: name "
-			                 "fewer probes, or give --yes", rounds[i].backend->name, sites, processes,
-			                 processes == 1 ? "" : "es", rounds[i].backend->trap_ns() / 1000);
+			return error_set(
+				EDQUOT,
+				"the %s would arm %zu sites in %zu running process%s, and each hit costs about "
+				"%.1f us of CPU time, so a program that hits them often becomes very slow: name "
+				"fewer probes, or give --yes",
+				rounds[i].backend->name, sites, processes, processes == 1 ? "" : "es",
+				rounds[i].backend->trap_ns() / 1000);
 	}
 	return 0;
 }
@@ -802,7 +839,8 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 		if (!err && !targets.npoints && targets.nrefusals)
 			err = error_set(EOPNOTSUPP, "%s", targets.refusals[0].reason);
 		else if (!err && !targets.npoints)
-			err = all_alive(request) ? error_set(ENOENT, "no probe matches '%s'", request->patterns[0]) : -ESRCH;
+			err = all_alive(request) ? error_set(ENOENT, "no probe matches '%s'", request->patterns[0])
+			                         : -ESRCH;
 	}
 	for (size_t i = 0; i < ROUNDS; i++)
 		verify_misses_release(&rounds[i].misses);

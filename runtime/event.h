@@ -9,11 +9,11 @@
 
 struct pp_event {
 	const struct desc *desc;
-	uint64_t time; /* ns of CLOCK_MONOTONIC, whatever clock the record has */
+	uint64_t time;     /* ns of CLOCK_MONOTONIC, whatever clock the record has */
 	struct wall *wall; /* the reader's; NULL: the time of day is not asked for */
 	struct record_thread thread;
-	const struct record *record;               /* checked by event_set() */
-	const char *strings[RECORD_ARGS_MAX];      /* in the record; NULL for other arguments */
+	const struct record *record;                    /* checked by event_set() */
+	const char *strings[RECORD_ARGS_MAX];           /* in the record; NULL for other arguments */
 	char text[RECORD_ARGS_MAX][RECORD_STRING_ROOM]; /* NUL-terminated copies */
 };
 

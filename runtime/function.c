@@ -36,7 +36,8 @@ static const struct shape leave = {
 /* As leave; what the other function will return is not known (and nothing is ever at address 0). */
 static const char leave_by_jump[] = "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9 -8@(%rbx) 8@%r11";
 static const struct shape middle = {
-	{ "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" },
+	{ "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+	  "r15" },
 	"8@%rax 8@%rbx 8@%rcx 8@%rdx 8@%rsi 8@%rdi 8@%rbp 8@%rsp "
 	"8@%r8 8@%r9 8@%r10 8@%r11 8@%r12 8@%r13 8@%r14 8@%r15",
 };
@@ -66,7 +67,8 @@ static int read_code(const struct pp_image *image, struct pp_site *sites, size_t
 	for (size_t i = 0; i < n && !err; i++) {
 		err = image_offset(image, sites[i].address, &sites[i].offset);
 		if (!err && pread(fd, sites[i].code, sizeof(sites[i].code), (off_t)sites[i].offset) < 1)
-			err = error_set(EIO, "%s: cannot read offset 0x%lx", image->path, (unsigned long)sites[i].offset);
+			err = error_set(EIO, "%s: cannot read offset 0x%lx", image->path,
+			                (unsigned long)sites[i].offset);
 	}
 	close(fd);
 	return err;
@@ -94,7 +96,8 @@ static int take_apart(const char *name, struct parts *parts)
 	/* A demangled name may hold either in its middle: operator+(a, b). */
 	percent = strrchr(parts->symbol, '%');
 	if (percent && !strchr(percent, ')'))
-		return error_set(EINVAL, "'%s:%s': only %s can stand behind a symbol and a %%", FUNCTION_PROVIDER, name, returns);
+		return error_set(EINVAL, "'%s:%s': only %s can stand behind a symbol and a %%", FUNCTION_PROVIDER, name,
+		                 returns);
 	plus = strrchr(parts->symbol, '+');
 	if (!plus || plus[1] < '0' || plus[1] > '9')
 		return 0;
@@ -103,7 +106,8 @@ static int take_apart(const char *name, struct parts *parts)
 	if (errno || *end)
 		return error_set(EINVAL, "'%s:%s': '%s' is no offset", FUNCTION_PROVIDER, name, plus + 1);
 	if (parts->is_return && parts->offset)
-		return error_set(EINVAL, "'%s:%s': a function is left where it is left, at no offset", FUNCTION_PROVIDER, name);
+		return error_set(EINVAL, "'%s:%s': a function is left where it is left, at no offset",
+		                 FUNCTION_PROVIDER, name);
 	*plus = 0;
 	return 0;
 }
@@ -125,8 +129,9 @@ bool function_is_address(const char *name)
 static void site_set(struct pp_site *site, const struct pp_probe *probe, uint64_t address, enum site_role role,
                      const char *operands)
 {
-	*site = (struct pp_site){ .probe = probe, .address = address, .operands = (char *)operands,
-	                          .function = probe->name, .role = role };
+	*site = (struct pp_site){
+		.probe = probe, .address = address, .operands = (char *)operands, .function = probe->name, .role = role
+	};
 }
 
 /* The entry first, then the places where it is left. */
@@ -166,13 +171,14 @@ static int add_hit(struct pp_probe *probe, uint64_t address, uint64_t offset)
 
 static int begin(const struct pp_image *image, const char *name, const struct shape *shape, struct function *f)
 {
-	f->probe = (struct pp_probe){ .image = image, .provider = strdup(FUNCTION_PROVIDER), .name = strdup(name),
-	                              .args = f->args };
+	f->probe = (struct pp_probe){
+		.image = image, .provider = strdup(FUNCTION_PROVIDER), .name = strdup(name), .args = f->args
+	};
 	if (!f->probe.provider || !f->probe.name)
 		return error_set(ENOMEM, "out of memory");
 	for (size_t i = 0; shape->names[i]; i++)
-		f->args[f->probe.nargs++] = (struct pp_arg){ .name = (char *)shape->names[i], .type = "",
-		                                             .class = PPN_CLASS_NONE };
+		f->args[f->probe.nargs++] =
+			(struct pp_arg){ .name = (char *)shape->names[i], .type = "", .class = PPN_CLASS_NONE };
 	return 0;
 }
 
@@ -329,8 +335,8 @@ static int find_glob(const struct pp_image *image, const char *glob)
 		return error_set(ENOMEM, "out of memory");
 	}
 	if (n)
-		error_set(ENXIO, "%s: takes the name of one function, not a glob; %zu of %s match:%s%s", FUNCTION_PROVIDER, n,
-		          image->path, text, n > shown ? ", ..." : "");
+		error_set(ENXIO, "%s: takes the name of one function, not a glob; %zu of %s match:%s%s",
+		          FUNCTION_PROVIDER, n, image->path, text, n > shown ? ", ..." : "");
 	free(text);
 	return n ? -ENXIO : -ENOENT;
 }
@@ -349,8 +355,9 @@ static int find_address(const struct pp_image *image, const char *symbol, uint64
 	if (name && start == *address)
 		return 0;
 	if (name)
-		return error_set(ENXIO, "no function of %s begins at %s: '%s' begins at 0x%lx; %s:+%s is the instruction there",
-		                 image->path, symbol, name, (unsigned long)start, FUNCTION_PROVIDER, symbol);
+		return error_set(
+			ENXIO, "no function of %s begins at %s: '%s' begins at 0x%lx; %s:+%s is the instruction there",
+			image->path, symbol, name, (unsigned long)start, FUNCTION_PROVIDER, symbol);
 	return error_set(ENXIO, "no function of %s is known at %s: neither its symbols nor its unwind tables have one",
 	                 image->path, symbol);
 }
@@ -387,7 +394,8 @@ int function_probe(const struct pp_image *image, const char *name, struct pp_pro
 	if (!err && !is_at)
 		err = find(image, parts.symbol, addresses, &n);
 	if (!err && (image->machine != EM_X86_64 || !image->is_64))
-		err = error_set(EOPNOTSUPP, "%s: functions without notes are probed in 64-bit x86 programs only", image->path);
+		err = error_set(EOPNOTSUPP, "%s: functions without notes are probed in 64-bit x86 programs only",
+		                image->path);
 	f = err ? NULL : calloc(1, sizeof(*f));
 	if (!err && !f)
 		err = error_set(ENOMEM, "out of memory");

@@ -38,7 +38,10 @@ enum site_role {
  * In the operands of a SITE_LEAVE these registers are not the CPU's: the first six are those of the call's begin, %r11
  * is the call's duration in ns, and %rbx is 0.
  */
-#define LEAVE_ENTRY_REGISTERS { 7, 6, 2, 1, 8, 9 } /* rdi rsi rdx rcx r8 r9 */
+#define LEAVE_ENTRY_REGISTERS    \
+	{                        \
+		7, 6, 2, 1, 8, 9 \
+	} /* rdi rsi rdx rcx r8 r9 */
 #define LEAVE_ENTRY_COUNT 6
 #define LEAVE_DURATION 11
 #define LEAVE_ZERO 3

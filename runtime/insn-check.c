@@ -46,18 +46,14 @@ static const char *check_x86(const uint8_t *code, size_t size, bool is_64)
 	switch (code[0]) {
 	case 0xcc: /* int3 */
 	case 0xcd: /* int n */
-	case 0xf1: /* int1 */
-		return trap;
-	case 0xce: /* into */
-		return is_64 ? "is no instruction in 64-bit code" : trap;
-	case 0xf4:
-		return "is hlt, which programs may not execute";
+	case 0xf1: /* int1 */ return trap;
+	case 0xce: /* into */ return is_64 ? "is no instruction in 64-bit code" : trap;
+	case 0xf4: return "is hlt, which programs may not execute";
 	case 0x0f:
 		if (size > 1 && (code[1] == 0x0b || code[1] == 0xb9 || code[1] == 0xff)) /* ud2, ud1, ud0 */
 			return trap;
 		return NULL;
-	default:
-		return NULL;
+	default: return NULL;
 	}
 }
 
@@ -96,14 +92,10 @@ const char *check_instruction(int machine, const uint8_t *code, size_t size)
 {
 	switch (machine) {
 	case EM_X86_64:
-	case EM_386:
-		return size ? check_x86(code, size, machine == EM_X86_64) : NULL;
-	case EM_AARCH64:
-		return size >= 4 ? check_aarch64(word(code)) : NULL;
-	case EM_PPC64:
-		return size >= 4 ? check_ppc64(word(code)) : NULL;
-	default:
-		return "is of a CPU that is not known here";
+	case EM_386: return size ? check_x86(code, size, machine == EM_X86_64) : NULL;
+	case EM_AARCH64: return size >= 4 ? check_aarch64(word(code)) : NULL;
+	case EM_PPC64: return size >= 4 ? check_ppc64(word(code)) : NULL;
+	default: return "is of a CPU that is not known here";
 	}
 }
 
@@ -122,14 +114,10 @@ bool check_is_nop(int machine, const uint8_t *code, size_t size)
 {
 	switch (machine) {
 	case EM_X86_64:
-	case EM_386:
-		return is_nop_x86(code, size);
-	case EM_AARCH64:
-		return size >= 4 && word(code) == 0xd503201f;
-	case EM_PPC64:
-		return size >= 4 && word(code) == 0x60000000;
-	default:
-		return false;
+	case EM_386: return is_nop_x86(code, size);
+	case EM_AARCH64: return size >= 4 && word(code) == 0xd503201f;
+	case EM_PPC64: return size >= 4 && word(code) == 0x60000000;
+	default: return false;
 	}
 }
 
@@ -139,7 +127,8 @@ int check_site(const struct pp_site *site)
 	const struct image_segment *segment = NULL;
 	const char *why;
 
-	if ((image->machine != EM_386 || MACHINE_HERE != EM_X86_64) && (image->machine != MACHINE_HERE || !image->is_64))
+	if ((image->machine != EM_386 || MACHINE_HERE != EM_X86_64) &&
+	    (image->machine != MACHINE_HERE || !image->is_64))
 		return error_set(EOPNOTSUPP, "%s: probes are armed in %s only here: these can be listed", image->path,
 		                 MACHINE_HERE == EM_X86_64 ? "x86 programs of 64 and 32 bits" : "64-bit ARM programs");
 	for (size_t i = 0; i < image->nsegments; i++)
@@ -156,9 +145,11 @@ int check_site(const struct pp_site *site)
 		return error_set(EOPNOTSUPP, "%s: the instruction at offset 0x%lx %s", image->path,
 		                 (unsigned long)site->offset, why);
 	if (site->noted && !check_is_nop(image->machine, site->code, sizeof(site->code)))
-		return error_set(EINVAL, "%s: the note of %s:%s is wrong: what is at offset 0x%lx is not a nop; to arm that "
-		                         "instruction, name it: func:+0x%lx", image->path, site->probe->provider,
-		                 site->probe->name, (unsigned long)site->offset, (unsigned long)site->address);
+		return error_set(EINVAL,
+		                 "%s: the note of %s:%s is wrong: what is at offset 0x%lx is not a nop; to arm that "
+		                 "instruction, name it: func:+0x%lx",
+		                 image->path, site->probe->provider, site->probe->name, (unsigned long)site->offset,
+		                 (unsigned long)site->address);
 	if (site->refused)
 		return error_set(EINVAL, "%s: %s", image->path, site->refused);
 	if (site->has_semaphore && site->semaphore_offset & 1)

@@ -30,7 +30,8 @@ static bool interpreter(const char *file, char *path, size_t room)
 	if (pread(fd, &header, sizeof(header), 0) == sizeof(header) && !memcmp(header.e_ident, ELFMAG, SELFMAG) &&
 	    header.e_ident[EI_CLASS] == ELFCLASS64)
 		for (unsigned i = 0; i < header.e_phnum && !found; i++) {
-			if (pread(fd, &segment, sizeof(segment), header.e_phoff + i * sizeof(segment)) != sizeof(segment))
+			if (pread(fd, &segment, sizeof(segment), header.e_phoff + i * sizeof(segment)) !=
+			    sizeof(segment))
 				break;
 			found = segment.p_type == PT_INTERP && segment.p_filesz && segment.p_filesz < room &&
 			        pread(fd, path, segment.p_filesz, segment.p_offset) == (ssize_t)segment.p_filesz;

@@ -16,7 +16,8 @@
 #include "sdt/image.h"
 
 _Static_assert(sizeof(struct desc) == 48 && sizeof(struct desc_point) == 40 && sizeof(struct desc_file) == 40 &&
-               sizeof(struct desc_layout) == 52 && sizeof(struct desc_probe) == 16 && sizeof(struct desc_arg) == 8,
+                       sizeof(struct desc_layout) == 52 && sizeof(struct desc_probe) == 16 &&
+                       sizeof(struct desc_arg) == 8,
                "description layout");
 
 /* Counts are of 32 bits, so the sum cannot overflow. */
@@ -24,8 +25,8 @@ static uint64_t desc_size(const struct desc *d)
 {
 	return sizeof(*d) + sizeof(struct desc_point) * (uint64_t)d->npoints +
 	       sizeof(struct desc_file) * (uint64_t)d->nfiles + sizeof(struct desc_layout) * (uint64_t)d->nlayouts +
-	       sizeof(struct desc_probe) * (uint64_t)d->nprobes + sizeof(struct desc_arg) * (uint64_t)d->nargs + d->npool +
-	       sizeof(struct desc_process) * (uint64_t)d->nprocesses;
+	       sizeof(struct desc_probe) * (uint64_t)d->nprobes + sizeof(struct desc_arg) * (uint64_t)d->nargs +
+	       d->npool + sizeof(struct desc_process) * (uint64_t)d->nprocesses;
 }
 
 uint64_t desc_start_time(const struct desc *d, uint32_t pid)
@@ -50,8 +51,7 @@ static bool layout_ok(const struct desc_layout *l)
 			if (++strings > RECORD_STRINGS_MAX)
 				return false;
 			break;
-		case PP_FAULT:
-			break;
+		case PP_FAULT: break;
 		case PP_FLOAT:
 			if (size != 4 && size != 8)
 				return false;
@@ -64,8 +64,7 @@ static bool layout_ok(const struct desc_layout *l)
 			if (size != 1 && size != 2 && size != 4 && size != 8)
 				return false;
 			break;
-		default:
-			return false;
+		default: return false;
 		}
 	}
 	return true;
@@ -76,8 +75,10 @@ int desc_check(const struct desc *d, size_t size, const char *what)
 	if (size < sizeof(*d) || d->magic != DESC_MAGIC)
 		return error_set(EBADMSG, "'%s' is no description of probe points", what);
 	if (d->version != DESC_VERSION)
-		return error_set(EBADMSG, "'%s' was written by another version of probepoint (layout %u, here %u): disarm it "
-		                 "with that one", what, d->version, DESC_VERSION);
+		return error_set(EBADMSG,
+		                 "'%s' was written by another version of probepoint (layout %u, here %u): disarm it "
+		                 "with that one",
+		                 what, d->version, DESC_VERSION);
 	if (d->size != size || desc_size(d) != size)
 		return error_set(EBADMSG, "'%s' is damaged: %zu bytes, and its tables make %llu", what, size,
 		                 (unsigned long long)desc_size(d));
@@ -127,7 +128,7 @@ struct list {
 struct table {
 	struct table_entry {
 		uint32_t hash, index;
-	} *entries;
+	} * entries;
 	size_t n, room;
 };
 
@@ -267,8 +268,10 @@ void desc_builder_free(struct desc_builder *builder)
 
 int desc_add_file(struct desc_builder *builder, const struct pp_image *image)
 {
-	struct desc_file file = { .device = image->device, .inode = image->inode, .real_device = image->real_device,
-	                          .real_inode = image->real_inode };
+	struct desc_file file = { .device = image->device,
+		                  .inode = image->inode,
+		                  .real_device = image->real_device,
+		                  .real_inode = image->real_inode };
 	int path = add_string(builder, image->name ? image->name : image->path);
 	int build_id = add_string(builder, image->build_id);
 

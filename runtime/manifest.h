@@ -21,8 +21,8 @@
 #define DESC_VERSION 2
 
 struct desc_file {
-	uint32_t path, build_id; /* strings: offsets in the pool */
-	uint64_t device, inode; /* as processes that map it show them */
+	uint32_t path, build_id;          /* strings: offsets in the pool */
+	uint64_t device, inode;           /* as processes that map it show them */
 	uint64_t real_device, real_inode; /* the point's: others on an overlay, see sdt/overlayfs.h */
 };
 
@@ -31,8 +31,8 @@ struct desc_arg {
 };
 
 struct desc_probe {
-	uint32_t name; /* string, "provider:name" */
-	uint32_t file; /* index */
+	uint32_t name;        /* string, "provider:name" */
+	uint32_t file;        /* index */
 	uint32_t args, nargs; /* first, number */
 };
 
@@ -52,7 +52,7 @@ struct desc_point {
 	uint32_t probe, layout;    /* indices */
 	uint32_t pid;              /* 0: every process that maps the file */
 	uint32_t link, spec;       /* the backend's: which link arms it, by which program */
-	uint32_t role;              /* enum site_role */
+	uint32_t role;             /* enum site_role */
 };
 
 /* A pid means a process only together with its start time. The agent's segments have a table of their own. */

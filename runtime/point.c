@@ -59,7 +59,8 @@ int registry_add_session(struct registry *registry, const struct pp_session *ses
 					.session = number,
 					.pid = point->pid,
 					.start_time = point->pid && segment->backend->start_time
-					                      ? segment->backend->start_time(segment, point->pid) : 0,
+					                      ? segment->backend->start_time(segment, point->pid)
+					                      : 0,
 					.role = point->role,
 					.semaphore_offset = point->semaphore_offset,
 				};

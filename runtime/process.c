@@ -195,7 +195,8 @@ int process_read_maps(struct process *process)
 		int path = 0;
 
 		if (sscanf(line, "%lx-%lx %4s %lx %x:%x %lu %n", &m.start, &m.end, prot, &m.offset, &major, &minor,
-		           &inode, &path) < 7 || !path)
+		           &inode, &path) < 7 ||
+		    !path)
 			continue;
 		if (process->nmaps == have) {
 			size_t more = have ? 2 * have : 64;
@@ -504,7 +505,10 @@ int pp_process_images(pid_t pid, int (*fn)(const char *path, const char *name, v
 {
 	struct process *process;
 	char path[PATH_MAX + 32];
-	struct file_id { dev_t device; ino_t inode; } *seen = NULL;
+	struct file_id {
+		dev_t device;
+		ino_t inode;
+	} *seen = NULL;
 	size_t nseen = 0;
 	int err = process_open(pid, &process);
 

@@ -20,11 +20,11 @@ struct mapping {
 
 struct process {
 	pid_t pid;
-	pid_t tid; /* a thread of it that lives: its first one, mostly */
+	pid_t tid;                     /* a thread of it that lives: its first one, mostly */
 	int pidfd;                     /* -1: not held; start_time then says which process this was */
 	unsigned long long start_time; /* clock ticks since boot, where pidfd is -1 */
-	bool is_command;   /* a child of ours before its exec: what it maps now says nothing */
-	bool leader_gone;  /* its first thread has exited */
+	bool is_command;               /* a child of ours before its exec: what it maps now says nothing */
+	bool leader_gone;              /* its first thread has exited */
 	struct mapping *maps;
 	size_t nmaps;
 };

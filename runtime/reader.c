@@ -176,6 +176,6 @@ void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts)
 	session_totals(reader->session, &recorded, &lost);
 	/* Less than before: a segment is gone, and its counts with it. */
 	*counts = (struct pp_reader_counts){ .recorded = recorded > reader->recorded ? recorded - reader->recorded : 0,
-	                                     .lost = (lost > reader->lost ? lost - reader->lost : 0) + damaged,
-	                                     .damaged = damaged };
+		                             .lost = (lost > reader->lost ? lost - reader->lost : 0) + damaged,
+		                             .damaged = damaged };
 }

@@ -22,9 +22,9 @@
 #include <stdint.h>
 
 #define RECORD_ARGS_MAX 24
-#define RECORD_STRING_CUT 128 /* a string of this length was longer: 127 bytes of it count */
+#define RECORD_STRING_CUT 128  /* a string of this length was longer: 127 bytes of it count */
 #define RECORD_STRING_ROOM 136 /* what one takes at most: NUL and padding included */
-#define RECORD_STRINGS_MAX 12 /* further ones are recorded as addresses */
+#define RECORD_STRINGS_MAX 12  /* further ones are recorded as addresses */
 
 struct record {
 	uint64_t time;

@@ -16,8 +16,8 @@ struct pp_request {
 	size_t nfiles;
 	struct process **processes;
 	size_t nprocesses;
-	char *command; /* what the process of a pp_request_command() will run */
-	char *filter; /* NULL: none */
+	char *command;  /* what the process of a pp_request_command() will run */
+	char *filter;   /* NULL: none */
 	char **strings; /* names of arguments */
 	size_t nstrings;
 	char **addresses; /* names of arguments that are not to be read as strings */

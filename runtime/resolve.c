@@ -85,7 +85,8 @@ static int compile(struct targets *t, const struct pp_site *site, const struct p
 		for (size_t i = 0; i < probe.nargs; i++) {
 			if (is_named(&probe, i, request->strings, request->nstrings, t->strings_used))
 				probe.args[i].class = PPN_CLASS_STRING;
-			if (is_named(&probe, i, request->addresses, request->naddresses, t->strings_used + request->nstrings)) {
+			if (is_named(&probe, i, request->addresses, request->naddresses,
+			             t->strings_used + request->nstrings)) {
 				probe.args[i].class = PPN_CLASS_POINTER;
 				probe.args[i].type = "";
 			}
@@ -125,7 +126,8 @@ static int program_of(struct targets *t, const struct pp_site *site, const struc
 }
 
 static const struct fetch_program no_arguments[] = {
-	[SITE_HIT] = { .role = SITE_HIT, .of_site = true }, [SITE_CALL] = { .role = SITE_CALL, .of_site = true },
+	[SITE_HIT] = { .role = SITE_HIT, .of_site = true },
+	[SITE_CALL] = { .role = SITE_CALL, .of_site = true },
 	[SITE_LEAVE] = { .role = SITE_LEAVE, .of_site = true },
 };
 
@@ -191,7 +193,8 @@ static int add_site(struct walk *w, const struct pp_site *site)
 
 		if (last && last->program && last->site->probe == site->probe &&
 		    !strcmp(last->site->operands, site->operands) && !last->program->of_site &&
-		    last->site->flags == site->flags && last->site->floats == site->floats && last->site->role == site->role) {
+		    last->site->flags == site->flags && last->site->floats == site->floats &&
+		    last->site->role == site->role) {
 			point->program = last->program;
 			point->reason = last->reason ? strdup(last->reason) : NULL;
 			return 0;
@@ -443,7 +446,8 @@ static int check_names(const struct targets *t, const struct pp_request *request
 	for (size_t i = 0; t->npoints && i < request->nstrings + request->naddresses; i++)
 		if (!t->strings_used[i])
 			return error_set(EDOM, "no probe that matches has an argument '%s'",
-			                 i < request->nstrings ? request->strings[i] : request->addresses[i - request->nstrings]);
+			                 i < request->nstrings ? request->strings[i]
+			                                       : request->addresses[i - request->nstrings]);
 	return 0;
 }
 
@@ -458,8 +462,9 @@ static void drop_weak_refusals(struct targets *t, const struct pp_request *reque
 	for (size_t i = 0; i < t->nrefusals; i++) {
 		struct target_refusal *r = &t->refusals[i];
 
-		if (r->weak && (t->matched[r->pattern] ||
-		                (!request->nfiles && function_is_address(function_name(request->patterns[r->pattern])))))
+		if (r->weak &&
+		    (t->matched[r->pattern] ||
+		     (!request->nfiles && function_is_address(function_name(request->patterns[r->pattern])))))
 			free(r->reason);
 		else
 			t->refusals[n++] = *r;
@@ -484,7 +489,8 @@ int targets_find(struct targets *t, const struct pp_request *request)
 		if (name)
 			err = function_check(name);
 		if (!err && name && *name == '+' && request->nfiles != 1)
-			err = error_set(EINVAL, "'%s': an address is one of a file: name it (-f FILE)", request->patterns[i]);
+			err = error_set(EINVAL, "'%s': an address is one of a file: name it (-f FILE)",
+			                request->patterns[i]);
 	}
 	if (err)
 		return err;

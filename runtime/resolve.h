@@ -15,9 +15,9 @@ struct targets {
 	size_t nimages;
 	struct arm_point *points; /* points of one process and image stand together */
 	size_t npoints, room;
-	size_t *matched;          /* probes for each of the request's patterns */
-	bool *strings_used;       /* of the request's strings, then addresses: a probe has such an argument */
-	void *programs;           /* the different fetch programs, a search tree */
+	size_t *matched;             /* probes for each of the request's patterns */
+	bool *strings_used;          /* of the request's strings, then addresses: a probe has such an argument */
+	void *programs;              /* the different fetch programs, a search tree */
 	struct pp_probe **functions; /* probes made for func:SYMBOL */
 	size_t nfunctions;
 	struct code_map *map; /* of the image at work, map_image */
@@ -27,7 +27,7 @@ struct targets {
 		const struct pp_image *image;
 		char *reason;
 		bool weak; /* says nothing if the pattern matched elsewhere */
-	} *refusals;          /* patterns func:SYMBOL that an image refuses as a whole */
+	} * refusals;      /* patterns func:SYMBOL that an image refuses as a whole */
 	size_t nrefusals;
 };
 

@@ -74,8 +74,10 @@ static int check_name(const char *name)
 
 	if (!length || length > SESSION_NAME_MAX || name[0] == '-' ||
 	    name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")])
-		return error_set(EINVAL, "'%s' is no session name: it takes 1 to %d letters, digits, '_' and '-', and starts "
-		                         "with no '-'", name, SESSION_NAME_MAX);
+		return error_set(EINVAL,
+		                 "'%s' is no session name: it takes 1 to %d letters, digits, '_' and '-', and starts "
+		                 "with no '-'",
+		                 name, SESSION_NAME_MAX);
 	return 0;
 }
 
@@ -125,7 +127,8 @@ int session_open(const char *name, bool create, bool hasty, struct pp_session **
 		if (trouble)
 			error_set(-trouble, "%s", sentence ? sentence : "out of memory");
 		else
-			trouble = error_set(ENOENT, "no session '%s': probe-list --sessions shows those there are", name);
+			trouble =
+				error_set(ENOENT, "no session '%s': probe-list --sessions shows those there are", name);
 	}
 	free(sentence);
 	return trouble;
@@ -297,8 +300,8 @@ void session_lose(struct pp_session *session, const struct pp_mark *mark)
 	for (size_t i = 0; i < session->nsegments; i++) {
 		const struct segment *segment = session->segments[i];
 
-		if (segment->number == mark->segment && mark->point < segment->desc->npoints && segment->backend->lose &&
-		    segment->backend->lose(segment, mark->point, mark->pid))
+		if (segment->number == mark->segment && mark->point < segment->desc->npoints &&
+		    segment->backend->lose && segment->backend->lose(segment, mark->point, mark->pid))
 			return;
 	}
 	session->lost_aside++;
@@ -381,7 +384,8 @@ static bool wanted(const struct segment *segment, uint32_t i, pid_t pid, const c
 
 	/* A point that was stopped is still in the session. */
 	if ((!segment->backend->armed(segment, i) &&
-	     !(segment->backend->over_budget && segment->backend->over_budget(segment, i))) || (pid && point->pid != (uint32_t)pid))
+	     !(segment->backend->over_budget && segment->backend->over_budget(segment, i))) ||
+	    (pid && point->pid != (uint32_t)pid))
 		return false;
 	for (size_t k = 0; k < npatterns; k++)
 		if (target_matches(desc_string(d, desc_probes(d)[point->probe].name), patterns[k]))

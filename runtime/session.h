@@ -12,16 +12,16 @@
 struct pp_session {
 	char name[SESSION_NAME_MAX + 1];
 	bool is_private;
-	bool hasty; /* see session_open() */
-	unsigned nreaders; /* what they hold is not closed before them */
-	uint64_t lost_aside; /* records that were lost after they were read, and that no counter could take */
-	bool record; /* what is armed from here on records from the start */
-	bool overwrite; /* and its oldest records make room for new ones */
-	bool calls; /* what is armed from here on may make system calls in hits */
-	double budget; /* of what is armed from here on, and of pp_session_hold(): CPUs; 0: none */
-	bool strict; /* the holder's budget has no credit (kernel/brake.c) */
-	bool hold; /* what is armed from here on ends with this process */
-	unsigned maxactive; /* calls under way of a function whose returns are armed from here on */
+	bool hasty;                /* see session_open() */
+	unsigned nreaders;         /* what they hold is not closed before them */
+	uint64_t lost_aside;       /* records that were lost after they were read, and that no counter could take */
+	bool record;               /* what is armed from here on records from the start */
+	bool overwrite;            /* and its oldest records make room for new ones */
+	bool calls;                /* what is armed from here on may make system calls in hits */
+	double budget;             /* of what is armed from here on, and of pp_session_hold(): CPUs; 0: none */
+	bool strict;               /* the holder's budget has no credit (kernel/brake.c) */
+	bool hold;                 /* what is armed from here on ends with this process */
+	unsigned maxactive;        /* calls under way of a function whose returns are armed from here on */
 	const struct scope *scope; /* whom it is for; both while pp_session_enable() is at work */
 	const volatile int *interrupt;
 	struct segment **segments;

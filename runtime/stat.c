@@ -9,13 +9,14 @@
 #include "base/error.h"
 
 _Static_assert((int)PP_LIVES == (int)PROCESS_LIVES && (int)PP_ENDED == (int)PROCESS_ENDED &&
-               (int)PP_OTHER == (int)PROCESS_OTHER, "two names for one thing");
+                       (int)PP_OTHER == (int)PROCESS_OTHER,
+               "two names for one thing");
 
 struct row {
 	const char *probe, *file; /* in the descriptions */
 	const char *backend;
 	pid_t pid;
-	uint64_t start_time; /* of the process; 0: not known, or every process */
+	uint64_t start_time;   /* of the process; 0: not known, or every process */
 	uint64_t offset, role; /* of the site; unused after merge() */
 	const struct desc_file *of;
 	enum pp_life life;
@@ -84,7 +85,8 @@ static void merge(struct pp_stat *stat)
 		qsort(stat->rows, stat->nrows, sizeof(*stat->rows), compare_sites);
 	/* A site that was stopped, and armed again since, counts once, as armed. */
 	for (size_t i = 1, first = 0; i < stat->nrows; i++) {
-		if (compare_rows(&stat->rows[first], &stat->rows[i]) || !is_one_site(&stat->rows[first], &stat->rows[i]))
+		if (compare_rows(&stat->rows[first], &stat->rows[i]) ||
+		    !is_one_site(&stat->rows[first], &stat->rows[i]))
 			first = i;
 		else
 			stat->rows[i].over_budget = 0;
@@ -172,10 +174,13 @@ static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
 		stat->shares_room = room;
 	}
 	stat->shares[stat->nshares++] = (struct share){
-		.row = { .probe = desc_string(a->d, probe->name), .file = desc_string(a->d, desc_files(a->d)[probe->file].path),
+		.row = { .probe = desc_string(a->d, probe->name),
+		         .file = desc_string(a->d, desc_files(a->d)[probe->file].path),
 		         .of = &desc_files(a->d)[probe->file],
-		         .backend = a->segment->backend->name, .pid = desc_points(a->d)[i].pid }, /* 0: shares are of rows for all */
-		.pid = pid, .hits = hits,
+		         .backend = a->segment->backend->name,
+		         .pid = desc_points(a->d)[i].pid }, /* 0: shares are of rows for all */
+		.pid = pid,
+		.hits = hits,
 	};
 	return 0;
 }
@@ -249,13 +254,15 @@ static int add_segment(struct pp_stat *stat, const struct segment *segment)
 		if (!armed && !(segment->backend->over_budget && segment->backend->over_budget(segment, i)))
 			continue;
 		*row = (struct row){ .probe = desc_string(d, probe->name),
-		                     .file = desc_string(d, desc_files(d)[probe->file].path),
-		                     .backend = segment->backend->name,
-		                     .of = &desc_files(d)[probe->file],
-		                     .offset = point->offset, .role = point->role,
-		                     .pid = point->pid,
-		                     .start_time = start_time(segment, point->pid, &started_pid, &started),
-		                     .sites = armed, .over_budget = !armed };
+			             .file = desc_string(d, desc_files(d)[probe->file].path),
+			             .backend = segment->backend->name,
+			             .of = &desc_files(d)[probe->file],
+			             .offset = point->offset,
+			             .role = point->role,
+			             .pid = point->pid,
+			             .start_time = start_time(segment, point->pid, &started_pid, &started),
+			             .sites = armed,
+			             .over_budget = !armed };
 		if (!armed)
 			segment->backend->stopped(segment, i, &row->share, &row->limit);
 		segment->backend->counts(segment, i, &row->counts);

@@ -112,8 +112,10 @@ int types_make(struct pp_image *image, const struct notes *notes)
 		if (err == -ENOMEM)
 			return err;
 		if (err)
-			image_warn(image, "note at offset %#llx left out: a field or value of '%s' is not of the form that these have",
-			           (unsigned long long)note->at, note->name);
+			image_warn(
+				image,
+				"note at offset %#llx left out: a field or value of '%s' is not of the form that these have",
+				(unsigned long long)note->at, note->name);
 		else
 			image->ntypes++;
 	}

@@ -74,7 +74,8 @@ static int read_link(const struct file *file, char *name, size_t room, uint32_t 
 	return -ENOENT;
 }
 
-static int by_link(const struct pp_image *image, const struct file *file, const char *root, struct file *debug, char *path)
+static int by_link(const struct pp_image *image, const struct file *file, const char *root, struct file *debug,
+                   char *path)
 {
 	static const char *const places[] = { "%s%s/%s", "%s%s/.debug/%s", "%s" ROOT "%s/%s" };
 	char name[NAME_MAX + 16], dir[PATH_MAX];

@@ -106,14 +106,13 @@ static int file_check_kind(const struct file *file)
 {
 	switch (file->header.e_type) {
 	case ET_EXEC:
-	case ET_DYN:
-		return 0;
+	case ET_DYN: return 0;
 	case ET_REL:
-		return error_set(ENOEXEC, "'%s' is an object file: its probes have no place yet; link it first", file->path);
+		return error_set(ENOEXEC, "'%s' is an object file: its probes have no place yet; link it first",
+		                 file->path);
 	case ET_CORE:
 		return error_set(ENOEXEC, "'%s' is a core dump; probes are in the program that dumped it", file->path);
-	default:
-		return error_set(ENOEXEC, "'%s' is neither an executable nor a shared library", file->path);
+	default: return error_set(ENOEXEC, "'%s' is neither an executable nor a shared library", file->path);
 	}
 }
 
@@ -164,8 +163,9 @@ int file_open(const char *path, struct file *file)
 		goto fail;
 	}
 	if (!S_ISREG(file->stat.st_mode)) {
-		err = S_ISDIR(file->stat.st_mode) ? error_set(EISDIR, "'%s' is a directory; name a program or library", path)
-		                                  : error_set(ENOEXEC, "'%s' is not a regular file", path);
+		err = S_ISDIR(file->stat.st_mode)
+		              ? error_set(EISDIR, "'%s' is a directory; name a program or library", path)
+		              : error_set(ENOEXEC, "'%s' is not a regular file", path);
 		goto fail;
 	}
 	if (!file_has(file, 0, sizeof(magic)) || file_read(file, 0, sizeof(magic), magic) ||

@@ -89,8 +89,9 @@ static int read_table(const struct file *file, const struct pp_image *image, con
 			const unsigned char *pair = data + 12 + 8 * i;
 			uint64_t start = header->p_vaddr + (uint64_t)(int32_t)file_u32(file, pair);
 
-			err = add(frames, start, end_of(file, &fdes, header->p_vaddr + (uint64_t)(int32_t)file_u32(file, pair + 4),
-			                                start));
+			err = add(frames, start,
+			          end_of(file, &fdes, header->p_vaddr + (uint64_t)(int32_t)file_u32(file, pair + 4),
+			                 start));
 		}
 		free(fdes.data);
 	}
@@ -121,7 +122,8 @@ int frames_read(const struct file *file, const struct pp_image *image, struct fr
 		if (gelf_getphdr(file->elf, (int)i, &header) && header.p_type == PT_GNU_EH_FRAME)
 			err = read_table(file, image, &header, frames);
 	while (!err && (scn = elf_nextscn(file->elf, scn)) != NULL)
-		if (gelf_getshdr(scn, &section) && section.sh_type == SHT_PROGBITS && (section.sh_flags & wanted) == wanted)
+		if (gelf_getshdr(scn, &section) && section.sh_type == SHT_PROGBITS &&
+		    (section.sh_flags & wanted) == wanted)
 			err = add(frames, section.sh_addr, section.sh_addr);
 	if (frames->n)
 		qsort(frames->list, frames->n, sizeof(*frames->list), by_start);

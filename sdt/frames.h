@@ -9,7 +9,7 @@
 struct frames {
 	struct frame {
 		uint64_t start, end; /* addresses of a function; end is start if it is a section's, or not known */
-	} *list;                     /* by start */
+	} * list;                    /* by start */
 	size_t n, room;
 };
 

@@ -19,7 +19,7 @@
 /* A field of a structure: size bytes at offset; or bits from bit on of the byte there. */
 struct pp_field {
 	const char *name, *type;
-	char class;      /* PPN_CLASS_*; PPN_CLASS_NONE: its value is no number */
+	char class;        /* PPN_CLASS_*; PPN_CLASS_NONE: its value is no number */
 	uint8_t bit, bits; /* bits: 0 where it is none of a bit-field's */
 	uint32_t offset, size;
 };
@@ -42,7 +42,7 @@ struct pp_type {
 struct pp_arg {
 	char *name;
 	char *type;
-	char class; /* PPN_CLASS_*; PPN_CLASS_NONE where no signature tells */
+	char class;                      /* PPN_CLASS_*; PPN_CLASS_NONE where no signature tells */
 	const struct pp_type *described; /* its type, or what it points to; NULL where unknown */
 };
 
@@ -76,15 +76,15 @@ struct pp_probe {
 };
 
 struct pp_image {
-	char *path;       /* by which it was opened */
-	char *name;       /* what it is called in reports: an absolute path, without /proc/PID/map_files */
+	char *path; /* by which it was opened */
+	char *name; /* what it is called in reports: an absolute path, without /proc/PID/map_files */
 	char build_id[2 * 64 + 1];
 	dev_t device;
 	ino_t inode;
 	dev_t real_device; /* the same, but on an overlay: of the layer's file, to which points belong */
 	ino_t real_inode;
 	uint64_t size;
-	int machine;      /* EM_* */
+	int machine; /* EM_* */
 	bool is_64;
 	struct pp_probe *probes;
 	size_t nprobes;
@@ -95,15 +95,15 @@ struct pp_image {
 	struct image_segment {
 		uint64_t address, offset, filesz, memsz;
 		unsigned flags; /* PF_* */
-	} *segments;
+	} * segments;
 	size_t nsegments;
-	uint16_t type;             /* ET_EXEC or ET_DYN */
-	struct timespec changed;   /* the file's mtime */
-	uint64_t hidden_warnings;  /* that came when there were enough of them */
-	struct pp_type *types;     /* by key */
+	uint16_t type;            /* ET_EXEC or ET_DYN */
+	struct timespec changed;  /* the file's mtime */
+	uint64_t hidden_warnings; /* that came when there were enough of them */
+	struct pp_type *types;    /* by key */
 	size_t ntypes;
-	struct pp_arg *unnamed;    /* arg0, arg1, ..., that probes without a signature share */
-	struct arena arena;        /* whose strings all of the above are */
+	struct pp_arg *unnamed; /* arg0, arg1, ..., that probes without a signature share */
+	struct arena arena;     /* whose strings all of the above are */
 };
 
 /* Sets the name. -ENOMEM. */

@@ -25,7 +25,10 @@
 
 #include "sdt/btf.h"
 
-#define INSN(c, d, s, o, i) { .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) }
+#define INSN(c, d, s, o, i)                                                         \
+	{                                                                           \
+		.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) \
+	}
 #define LOAD(size, d, s, o) INSN(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
 #define STORE(size, d, o, s) INSN(BPF_STX | BPF_MEM | (size), d, s, o, 0)
 #define MOV(d, s) INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
@@ -46,7 +49,8 @@ static int load(const struct btf *btf, uint64_t page)
 {
 	/* struct bpf_iter__task_vma: meta, task, vma; struct bpf_iter_meta: seq; each in 8 bytes. */
 	const int meta = 0, vma = 16, seq = 0;
-	int start = btf_member_at(btf, "vm_area_struct", "vm_start"), file = btf_member_at(btf, "vm_area_struct", "vm_file");
+	int start = btf_member_at(btf, "vm_area_struct", "vm_start"),
+	    file = btf_member_at(btf, "vm_area_struct", "vm_file");
 	int inode = btf_member_at(btf, "file", "f_inode"), number = btf_member_at(btf, "inode", "i_ino");
 	int sb = btf_member_at(btf, "inode", "i_sb"), device = btf_member_at(btf, "super_block", "s_dev");
 	int id = btf__find_by_name_kind(btf, "bpf_iter_task_vma", BTF_KIND_FUNC);
@@ -56,7 +60,8 @@ static int load(const struct btf *btf, uint64_t page)
 		/* 1 */ LOAD(BPF_DW, BPF_REG_7, BPF_REG_6, vma),
 		/* 2 */ INSN(BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_7, 0, 19, 0), /* to 22 */
 		/* 3 */ LOAD(BPF_DW, BPF_REG_1, BPF_REG_7, start),
-		/* 4 */ INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_2, 0, 0, (int32_t)page), INSN(0, 0, 0, 0, (int32_t)(page >> 32)),
+		/* 4 */ INSN(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_2, 0, 0, (int32_t)page),
+		INSN(0, 0, 0, 0, (int32_t)(page >> 32)),
 		/* 6 */ INSN(BPF_JMP | BPF_JNE | BPF_X, BPF_REG_1, BPF_REG_2, 15, 0),
 		/* 7 */ LOAD(BPF_DW, BPF_REG_7, BPF_REG_7, file),
 		/* 8 */ INSN(BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_7, 0, 13, 0),
@@ -79,7 +84,8 @@ static int load(const struct btf *btf, uint64_t page)
 
 	if (start < 0 || file < 0 || inode < 0 || number < 0 || sb < 0 || device < 0 || id < 0)
 		return -1;
-	return bpf_prog_load(BPF_PROG_TYPE_TRACING, "pp_inode", "Dual MIT/GPL", insns, sizeof(insns) / sizeof(*insns), &opts);
+	return bpf_prog_load(BPF_PROG_TYPE_TRACING, "pp_inode", "Dual MIT/GPL", insns, sizeof(insns) / sizeof(*insns),
+	                     &opts);
 }
 
 /* Under the lock. */

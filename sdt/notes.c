@@ -222,7 +222,8 @@ static int take_signatures(struct walk *walk, uint64_t desc_at, const char *desc
 		*reason = "a signature in it is too short, or too long";
 		if (length < PPN_SIGNATURE_FIXED + sizeof("") || length > end - at)
 			return -EBADMSG;
-		err = add_signature(walk, desc_at + (uint64_t)(at - desc), at, file, at + PPN_SIGNATURE_FIXED, at + length, reason);
+		err = add_signature(walk, desc_at + (uint64_t)(at - desc), at, file, at + PPN_SIGNATURE_FIXED,
+		                    at + length, reason);
 		if (err == -EBADMSG)
 			image_warn(walk->image, "signature at offset %#llx left out: %s",
 			           (unsigned long long)(desc_at + (uint64_t)(at - desc)), *reason);
@@ -382,7 +383,8 @@ static int walk_notes(struct walk *walk, const char *data, size_t size, size_t a
 		}
 		if (desc_at > size || end > size) {
 			err = -EBADMSG;
-			reason = ours || looks_like_ours(walk->file, data + at) ? "its sizes reach past its section" : NULL;
+			reason = ours || looks_like_ours(walk->file, data + at) ? "its sizes reach past its section"
+			                                                        : NULL;
 		} else {
 			err = take(walk, data, data + at + HEADER, name, type, data + desc_at, desc, &reason);
 		}
@@ -412,7 +414,8 @@ static int walk_section(struct walk *walk, const GElf_Shdr *section)
 
 	if (!file_has(walk->file, section->sh_offset, size) || size > FILE_PART_MAX) {
 		if (ours)
-			image_warn(walk->image, "its section %s reaches past its end, so its probes are not known", name);
+			image_warn(walk->image, "its section %s reaches past its end, so its probes are not known",
+			           name);
 		return 0;
 	}
 	walk->size += size;
@@ -457,8 +460,9 @@ static int by_location_and_content(const void *a, const void *b)
 	const struct note_site *x = a, *y = b;
 	int order = by_location(a, b);
 
-	return order ? order : x->line != y->line ? (x->line > y->line) - (x->line < y->line)
-	                                          : (x->flags > y->flags) - (x->flags < y->flags);
+	return order                ? order
+	       : x->line != y->line ? (x->line > y->line) - (x->line < y->line)
+	                            : (x->flags > y->flags) - (x->flags < y->flags);
 }
 
 static bool same_signature(const struct note_signature *a, const struct note_signature *b)
@@ -481,9 +485,11 @@ static void settle(struct walk *walk)
 			notes->signatures[n++] = *s;
 		} else if (!last->disputed && !same_signature(last, s)) {
 			last->disputed = true;
-			image_warn(walk->image, "signatures at offsets %#llx (%s:%u) and %#llx (%s:%u) are of one name and "
-			           "differ, so neither is used", (unsigned long long)last->at, last->file, last->line,
-			           (unsigned long long)s->at, s->file, s->line);
+			image_warn(walk->image,
+			           "signatures at offsets %#llx (%s:%u) and %#llx (%s:%u) are of one name and "
+			           "differ, so neither is used",
+			           (unsigned long long)last->at, last->file, last->line, (unsigned long long)s->at,
+			           s->file, s->line);
 		} else if (!last->ntypes) { /* there its types were not complete */
 			last->types = s->types;
 			last->ntypes = s->ntypes;

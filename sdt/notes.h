@@ -11,7 +11,7 @@
 
 #define NOTE_NAME_MAX 4096 /* of providers and names, with their NUL */
 
-struct note { /* stapsdt */
+struct note {        /* stapsdt */
 	uint64_t at; /* the note's own place in the file, for messages */
 	uint64_t location, base, semaphore;
 	const char *provider, *name, *operands;
@@ -28,7 +28,7 @@ struct note_signature { /* PPN_SIGNATURE, or of PPN_SIGNATURES */
 	size_t length;                        /* of the strings from function on */
 	const char *types;                    /* ntypes times u8 argument, u64 key */
 	uint8_t ntypes;
-	bool disputed;                        /* another has its key and says otherwise */
+	bool disputed; /* another has its key and says otherwise */
 };
 
 struct note_site { /* PPN_SITE */

@@ -25,20 +25,55 @@
 #define SP 31
 #define PC 32
 
-#define BOTH(n) { "x" #n, n, 8, 0 }, { "w" #n, n, 4, 0 }
+#define BOTH(n)                 \
+	{ "x" #n, n, 8, 0 },    \
+	{                       \
+		"w" #n, n, 4, 0 \
+	}
 
 static const struct cpu_register registers[] = {
-	BOTH(0), BOTH(1), BOTH(2), BOTH(3), BOTH(4), BOTH(5), BOTH(6), BOTH(7), BOTH(8), BOTH(9), BOTH(10),
-	BOTH(11), BOTH(12), BOTH(13), BOTH(14), BOTH(15), BOTH(16), BOTH(17), BOTH(18), BOTH(19), BOTH(20),
-	BOTH(21), BOTH(22), BOTH(23), BOTH(24), BOTH(25), BOTH(26), BOTH(27), BOTH(28), BOTH(29), BOTH(30),
-	{ "fp", 29, 8, 0 }, { "lr", 30, 8, 0 }, { "sp", SP, 8, 0 }, { "wsp", SP, 4, 0 }, { "pc", PC, 8, 0 },
+	BOTH(0),
+	BOTH(1),
+	BOTH(2),
+	BOTH(3),
+	BOTH(4),
+	BOTH(5),
+	BOTH(6),
+	BOTH(7),
+	BOTH(8),
+	BOTH(9),
+	BOTH(10),
+	BOTH(11),
+	BOTH(12),
+	BOTH(13),
+	BOTH(14),
+	BOTH(15),
+	BOTH(16),
+	BOTH(17),
+	BOTH(18),
+	BOTH(19),
+	BOTH(20),
+	BOTH(21),
+	BOTH(22),
+	BOTH(23),
+	BOTH(24),
+	BOTH(25),
+	BOTH(26),
+	BOTH(27),
+	BOTH(28),
+	BOTH(29),
+	BOTH(30),
+	{ "fp", 29, 8, 0 },
+	{ "lr", 30, 8, 0 },
+	{ "sp", SP, 8, 0 },
+	{ "wsp", SP, 4, 0 },
+	{ "pc", PC, 8, 0 },
 };
 
 static const uint16_t pt_regs[] = {
-	0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120,
-	128, 136, 144, 152, 160, 168, 176, 184, 192, 200, 208, 216, 224, 232, 240,
-	248, /* sp */
-	256, /* pc */
+	0,   8,   16,  24,  32,  40,  48,  56,  64,  72,  80,  88,  96,  104, 112, 120,
+	128, 136, 144, 152, 160, 168, 176, 184, 192, 200, 208, 216, 224, 232, 240, 248, /* sp */
+	256,                                                                            /* pc */
 };
 
 static const struct cpu_register *take_register(const struct cpu *cpu, const char **text)
@@ -70,7 +105,7 @@ static const char *take_low(const struct pp_image *image, const char **text, str
 		return "it is reached through a table that only the linker knows";
 	if (strncmp(*text, ":lo12:", 6))
 		return strstr(*text, "tprel") || strstr(*text, "tls") ? "it is thread-local"
-		                                                       : "it is relocated in a way that is not known";
+		                                                      : "it is relocated in a way that is not known";
 	*text += 6;
 	wrong = sum_take(image, text, &sum, why);
 	if (wrong)
@@ -184,8 +219,8 @@ static const char *parse_register(const struct cpu_register *reg, struct operand
 	return NULL;
 }
 
-static const char *parse(const struct cpu *cpu, const struct pp_image *image, const char *text,
-                         struct operand *operand, char why[OPERAND_WHY])
+static const char *parse(const struct cpu *cpu, const struct pp_image *image, const char *text, struct operand *operand,
+                         char why[OPERAND_WHY])
 {
 	const struct cpu_register *reg;
 	const char *wrong, *rest = text;

@@ -56,9 +56,9 @@ static const char *take_symbol(const struct pp_image *image, const char **text, 
 	name[end - *text] = '\0';
 	err = image_symbol(image, name, &sum->symbol);
 	if (err) {
-		snprintf(why, OPERAND_WHY, "%s", err == -ENOENT && *name == '.'
-		                                         ? "a label of the compiler, which no symbol table has"
-		                                         : pp_error());
+		snprintf(why, OPERAND_WHY, "%s",
+		         err == -ENOENT && *name == '.' ? "a label of the compiler, which no symbol table has"
+		                                        : pp_error());
 		return why;
 	}
 	sum->has_symbol = true;

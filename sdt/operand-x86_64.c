@@ -30,31 +30,48 @@
 #define RIP 16
 
 /* The four that have a high byte, the four that have none, and the eight that came with 64 bits. */
-#define ABCD(x, n) { "e" x "x", n, 4, 0 }, { x "x", n, 2, 0 }, { x "l", n, 1, 0 }, { x "h", n, 1, 8 }
-#define INDEX(x, n) { "e" x, n, 4, 0 }, { x, n, 2, 0 }
-#define INDEX_64(x, n) { "r" x, n, 8, 0 }, { x "l", n, 1, 0 }
-#define NEW(x, n) { x, n, 8, 0 }, { x "d", n, 4, 0 }, { x "w", n, 2, 0 }, { x "b", n, 1, 0 }
+#define ABCD(x, n)                                                      \
+	{ "e" x "x", n, 4, 0 }, { x "x", n, 2, 0 }, { x "l", n, 1, 0 }, \
+	{                                                               \
+		x "h", n, 1, 8                                          \
+	}
+#define INDEX(x, n)         \
+	{ "e" x, n, 4, 0 }, \
+	{                   \
+		x, n, 2, 0  \
+	}
+#define INDEX_64(x, n)         \
+	{ "r" x, n, 8, 0 },    \
+	{                      \
+		x "l", n, 1, 0 \
+	}
+#define NEW(x, n)                                               \
+	{ x, n, 8, 0 }, { x "d", n, 4, 0 }, { x "w", n, 2, 0 }, \
+	{                                                       \
+		x "b", n, 1, 0                                  \
+	}
 
-#define OLD_REGISTERS \
-	ABCD("a", 0), ABCD("c", 1), ABCD("d", 2), ABCD("b", 3), \
-	INDEX("sp", 4), INDEX("bp", 5), INDEX("si", 6), INDEX("di", 7), { "eip", RIP, 4, 0 }
+#define OLD_REGISTERS                                                                                           \
+	ABCD("a", 0), ABCD("c", 1), ABCD("d", 2), ABCD("b", 3), INDEX("sp", 4), INDEX("bp", 5), INDEX("si", 6), \
+		INDEX("di", 7),                                                                                 \
+	{                                                                                                       \
+		"eip", RIP, 4, 0                                                                                \
+	}
 
 static const struct cpu_register registers_i386[] = { OLD_REGISTERS };
 
 static const struct cpu_register registers_x86_64[] = {
-	OLD_REGISTERS,
-	{ "rax", 0, 8, 0 }, { "rcx", 1, 8, 0 }, { "rdx", 2, 8, 0 }, { "rbx", 3, 8, 0 },
-	INDEX_64("sp", 4), INDEX_64("bp", 5), INDEX_64("si", 6), INDEX_64("di", 7),
-	NEW("r8", 8), NEW("r9", 9), NEW("r10", 10), NEW("r11", 11),
-	NEW("r12", 12), NEW("r13", 13), NEW("r14", 14), NEW("r15", 15),
-	{ "rip", RIP, 8, 0 },
+	OLD_REGISTERS,     { "rax", 0, 8, 0 }, { "rcx", 1, 8, 0 },   { "rdx", 2, 8, 0 }, { "rbx", 3, 8, 0 },
+	INDEX_64("sp", 4), INDEX_64("bp", 5),  INDEX_64("si", 6),    INDEX_64("di", 7),  NEW("r8", 8),
+	NEW("r9", 9),      NEW("r10", 10),     NEW("r11", 11),       NEW("r12", 12),     NEW("r13", 13),
+	NEW("r14", 14),    NEW("r15", 15),     { "rip", RIP, 8, 0 },
 };
 
 /* struct pt_regs of a 64-bit kernel; of a 32-bit program too. */
 static const uint16_t pt_regs[] = {
-	80, 88, 96, 40, 152, 32, 104, 112, /* ax cx dx bx sp bp si di */
-	72, 64, 56, 48, 24, 16, 8, 0,      /* r8 to r15 */
-	128,                               /* ip */
+	80,  88, 96, 40, 152, 32, 104, 112, /* ax cx dx bx sp bp si di */
+	72,  64, 56, 48, 24,  16, 8,   0,   /* r8 to r15 */
+	128,                                /* ip */
 };
 
 /* Takes "%reg", of a size if that is not 0. */
@@ -189,16 +206,13 @@ static const char *parse_memory(const struct cpu *cpu, const struct pp_image *im
 	return NULL;
 }
 
-static const char *parse(const struct cpu *cpu, const struct pp_image *image, const char *text,
-                         struct operand *operand, char why[OPERAND_WHY])
+static const char *parse(const struct cpu *cpu, const struct pp_image *image, const char *text, struct operand *operand,
+                         char why[OPERAND_WHY])
 {
 	switch (*text) {
-	case '$':
-		return parse_constant(image, text + 1, operand, why);
-	case '%':
-		return parse_register(cpu, text, operand);
-	default:
-		return parse_memory(cpu, image, text, operand, why);
+	case '$': return parse_constant(image, text + 1, operand, why);
+	case '%': return parse_register(cpu, text, operand);
+	default: return parse_memory(cpu, image, text, operand, why);
 	}
 }
 

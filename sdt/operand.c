@@ -62,8 +62,8 @@ static int64_t cut_to_size(int64_t value, unsigned size, bool is_signed)
 	return (int64_t)((uint64_t)value << rest >> rest);
 }
 
-static const char *parse(const struct cpu *cpu, const struct pp_image *image, const char *text,
-                         struct operand *operand, char why[OPERAND_WHY])
+static const char *parse(const struct cpu *cpu, const struct pp_image *image, const char *text, struct operand *operand,
+                         char why[OPERAND_WHY])
 {
 	const char *wrong;
 
@@ -91,21 +91,24 @@ int operands_read(const struct pp_image *image, const char *text, struct operand
 	*nbad = 0;
 	text = operands_next(text, &length);
 	if (text && !cpu)
-		return error_set(ENOTSUP, "the operands of '%s' are of a CPU (ELF machine %d) whose operands are not read",
+		return error_set(ENOTSUP,
+		                 "the operands of '%s' are of a CPU (ELF machine %d) whose operands are not read",
 		                 image->path, image->machine);
 	for (; text; text = operands_next(text + length, &length)) {
 		if (n == OPERANDS_MAX)
-			return error_set(EINVAL, "a probe of '%s' has more than %d operands", image->path, OPERANDS_MAX);
+			return error_set(EINVAL, "a probe of '%s' has more than %d operands", image->path,
+			                 OPERANDS_MAX);
 		if (length >= sizeof(copy))
 			return error_set(EINVAL, "an operand of '%s' is longer than any can be", image->path);
 		memcpy(copy, text, length);
 		copy[length] = '\0';
 		wrong = parse(cpu, image, copy, &operands[n], why);
 		if (wrong) {
-			operands[n] = (struct operand){ .kind = OPERAND_NONE, .size = 8, .reg = -1, .index = -1, .scale = 1 };
+			operands[n] =
+				(struct operand){ .kind = OPERAND_NONE, .size = 8, .reg = -1, .index = -1, .scale = 1 };
 			if (!(*nbad)++)
-				snprintf(first, sizeof(first), "operand \"%.200s\" of '%.255s' cannot be read: %s", copy, image->path,
-				         wrong);
+				snprintf(first, sizeof(first), "operand \"%.200s\" of '%.255s' cannot be read: %s",
+				         copy, image->path, wrong);
 		}
 		n++;
 	}
@@ -125,13 +128,9 @@ int operands_parse(const struct pp_image *image, const char *text, struct operan
 const struct cpu *cpu_of(int machine, bool is_64)
 {
 	switch (machine) {
-	case EM_X86_64:
-		return &cpu_x86_64;
-	case EM_386:
-		return is_64 ? NULL : &cpu_i386;
-	case EM_AARCH64:
-		return is_64 ? &cpu_aarch64 : NULL;
-	default:
-		return NULL;
+	case EM_X86_64: return &cpu_x86_64;
+	case EM_386: return is_64 ? NULL : &cpu_i386;
+	case EM_AARCH64: return is_64 ? &cpu_aarch64 : NULL;
+	default: return NULL;
 	}
 }

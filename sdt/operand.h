@@ -27,12 +27,12 @@ enum operand_kind {
 
 struct operand {
 	enum operand_kind kind;
-	int8_t size;      /* bytes: 1, 2, 4, 8 */
+	int8_t size; /* bytes: 1, 2, 4, 8 */
 	bool is_signed;
-	bool is_float;    /* an `f` tag of newer SystemTap headers */
+	bool is_float;     /* an `f` tag of newer SystemTap headers */
 	int8_t reg, index; /* register numbers of the CPU's table, -1 for none */
-	uint8_t shift;    /* bits: 8 for %ah and its like */
-	uint8_t scale;    /* 1, 2, 4, 8; 16 */
+	uint8_t shift;     /* bits: 8 for %ah and its like */
+	uint8_t scale;     /* 1, 2, 4, 8; 16 */
 	int8_t index_size; /* bytes of index that count, as size is told: 4, -4 with its sign; 0: all */
 	int64_t value;
 };
@@ -61,10 +61,10 @@ const char *operands_next(const char *text, size_t *length);
 /* ---- the CPU's registers: the one table of them ----------------------------- */
 
 struct cpu_register {
-	const char *name;   /* "rax", without % */
-	int8_t number;      /* as the CPU encodes it; 16 is rip; on aarch64 31 is sp and 32 is pc */
-	uint8_t size;       /* bytes */
-	uint8_t shift;      /* bits */
+	const char *name; /* "rax", without % */
+	int8_t number;    /* as the CPU encodes it; 16 is rip; on aarch64 31 is sp and 32 is pc */
+	uint8_t size;     /* bytes */
+	uint8_t shift;    /* bits */
 };
 
 struct cpu {

@@ -50,8 +50,10 @@ static bool find_mount(const char *path, dev_t device, struct mount *found)
 		char *dash = strstr(line, " - overlay "), *options;
 		size_t length;
 
-		if (!dash || sscanf(line, "%*d %*d %u:%u %n%*s%n %n%*s%n", &major, &minor, &root, &root_end, &point,
-		                    &point_end) != 2 || makedev(major, minor) != device)
+		if (!dash ||
+		    sscanf(line, "%*d %*d %u:%u %n%*s%n %n%*s%n", &major, &minor, &root, &root_end, &point,
+		           &point_end) != 2 ||
+		    makedev(major, minor) != device)
 			continue;
 		options = strchr(dash + 11, ' ');
 		if (!options)

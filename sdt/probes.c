@@ -45,7 +45,7 @@ struct making {
 	struct range *code; /* sections of it, by address */
 	size_t ncode;
 	struct range semaphores; /* the section .probes */
-	uint64_t base; /* .stapsdt.base, 0 for none */
+	uint64_t base;           /* .stapsdt.base, 0 for none */
 	struct entry *entries, **order;
 	size_t n;
 	size_t dead;
@@ -79,7 +79,8 @@ static int find_code(struct making *m)
 		else if (!m->base && (section.sh_flags & SHF_ALLOC) &&
 		         !strcmp(file_section_name(m->file, &section), STAPSDT_BASE_SECTION))
 			m->base = section.sh_addr;
-		else if (section.sh_flags & SHF_WRITE && !strcmp(file_section_name(m->file, &section), SEMAPHORE_SECTION))
+		else if (section.sh_flags & SHF_WRITE &&
+		         !strcmp(file_section_name(m->file, &section), SEMAPHORE_SECTION))
 			m->semaphores = (struct range){ section.sh_addr, section.sh_size };
 	}
 	qsort(m->code, m->ncode, sizeof(*m->code), by_start);
@@ -144,8 +145,8 @@ static bool is_semaphore_in_bss(struct making *m, const struct note *note, uint6
 
 		if (address < s->address || at >= s->memsz)
 			continue;
-		if (!(s->flags & PF_W) || s->flags & PF_X || !s->filesz || at < s->filesz || s->memsz - at < sizeof(uint16_t) ||
-		    address % sizeof(uint16_t))
+		if (!(s->flags & PF_W) || s->flags & PF_X || !s->filesz || at < s->filesz ||
+		    s->memsz - at < sizeof(uint16_t) || address % sizeof(uint16_t))
 			return false;
 		name_semaphore(note, name, sizeof(name));
 		return image_names_object(m->image, name, address, sizeof(uint16_t));
@@ -167,20 +168,26 @@ static char *semaphore_fault(struct making *m, const struct note *note, struct p
 	uint64_t offset;
 
 	name_semaphore(note, name, sizeof(name));
-	if (!find_offset(m->image, site->semaphore, PF_W, &offset) || !find_offset(m->image, site->semaphore + 1, PF_W, &offset)) {
+	if (!find_offset(m->image, site->semaphore, PF_W, &offset) ||
+	    !find_offset(m->image, site->semaphore + 1, PF_W, &offset)) {
 		site->semaphore_in_bss = is_semaphore_in_bss(m, note, site->semaphore);
 		if (site->semaphore_in_bss)
 			return NULL;
-		fault = arena_printf(arena, "its semaphore, at %#llx, is in .bss and not in the file, where the kernel could count "
-		                            "it up, and no variable %s is there, so that it may be any variable of the program; "
-		                            "give it the section " SEMAPHORE_SECTION ", as dtrace -G does", address, name);
+		fault = arena_printf(
+			arena,
+			"its semaphore, at %#llx, is in .bss and not in the file, where the kernel could count "
+			"it up, and no variable %s is there, so that it may be any variable of the program; "
+			"give it the section " SEMAPHORE_SECTION ", as dtrace -G does",
+			address, name);
 	} else if (site->semaphore - m->semaphores.start >= m->semaphores.size &&
 	           !image_names_place(m->image, name, site->semaphore)) {
-		fault = arena_printf(arena, "its semaphore, at %#llx, is neither in section " SEMAPHORE_SECTION " nor called "
-		                            "%s: it may be any variable of the program, which arming would change",
+		fault = arena_printf(arena,
+		                     "its semaphore, at %#llx, is neither in section " SEMAPHORE_SECTION " nor called "
+		                     "%s: it may be any variable of the program, which arming would change",
 		                     address, name);
 	} else if (file_read(m->file, offset - 1, sizeof(value), value) || value[0] || value[1]) {
-		fault = arena_printf(arena, "its semaphore, at %#llx, is not 0 in the file, so it is another variable", address);
+		fault = arena_printf(arena, "its semaphore, at %#llx, is not 0 in the file, so it is another variable",
+		                     address);
 	} else {
 		return NULL;
 	}
@@ -205,8 +212,11 @@ static void take(struct making *m, const struct note *note)
 		site->has_semaphore = true;
 		site->semaphore = (note->semaphore + moved) & mask;
 		if (!is_writable(m->image, site->semaphore)) {
-			image_warn(m->image, "note at offset %#llx left out: the semaphore of %s:%s, %#llx, is in no writable data",
-			           (unsigned long long)note->at, note->provider, note->name, (unsigned long long)site->semaphore);
+			image_warn(
+				m->image,
+				"note at offset %#llx left out: the semaphore of %s:%s, %#llx, is in no writable data",
+				(unsigned long long)note->at, note->provider, note->name,
+				(unsigned long long)site->semaphore);
 			return;
 		}
 		site->refused = semaphore_fault(m, note, site);
@@ -337,7 +347,8 @@ static int describe(struct making *m, struct pp_probe *probe, struct entry **ent
 				return -ENOMEM;
 		}
 		if (own && own->operands && *own->operands) {
-			site->operands = arena_printf(arena, "%s%s%s", site->operands, *site->operands ? " " : "", own->operands);
+			site->operands = arena_printf(arena, "%s%s%s", site->operands, *site->operands ? " " : "",
+			                              own->operands);
 			if (!site->operands)
 				return -ENOMEM;
 			if (count_operands(site->operands) > OPERANDS_MAX)
@@ -365,7 +376,8 @@ static void describe_args(struct making *m, struct pp_probe *probe, const struct
 			continue;
 		for (unsigned i = 0; i < s->ntypes; i++)
 			if ((uint8_t)s->types[9 * i] == arg && nth < probe->nargs)
-				probe->args[nth].described = types_find(m->image, file_u64(m->file, s->types + 9 * i + 1));
+				probe->args[nth].described =
+					types_find(m->image, file_u64(m->file, s->types + 9 * i + 1));
 		nth++;
 	}
 }
@@ -388,7 +400,8 @@ static int name_args(struct making *m, struct pp_probe *probe, const struct note
 		err = signature_named(m->image, probe, s->args, s->nargs, NULL);
 	else
 		err = signature_named(m->image, probe, s->result,
-		                      !strcmp(ending, "__return") && *s->result != PPN_CLASS_VOID && some_value, "result");
+		                      !strcmp(ending, "__return") && *s->result != PPN_CLASS_VOID && some_value,
+		                      "result");
 	if (!err && noperands <= probe->nargs)
 		describe_args(m, probe, s, s->kind == PPN_KIND_FUNCTION && strcmp(ending, "__entry"));
 	if (err || noperands <= probe->nargs)
@@ -471,7 +484,8 @@ int probes_make(const struct file *file, struct pp_image *image, const struct no
 	if (m.dead) {
 		size_t before = image->nwarnings;
 
-		image_warn(image, "%zu note%s left out whose code is not in the file; the first is %s:%s at address %#llx",
+		image_warn(image,
+		           "%zu note%s left out whose code is not in the file; the first is %s:%s at address %#llx",
 		           m.dead, m.dead == 1 ? "" : "s", m.first_dead->provider, m.first_dead->name,
 		           (unsigned long long)m.first_dead->location);
 		if (image->nwarnings > before)

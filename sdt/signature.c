@@ -113,7 +113,7 @@ static bool arg_fill(struct arena *arena, struct pp_arg *arg, const char *text, 
 
 	arg->class = *text;
 	arg->type = (char *)colon + 1;
-	arg->name = name ? (char *)name
+	arg->name = name                ? (char *)name
 	            : colon == text + 1 ? arena_printf(arena, "arg%zu", number)
 	                                : arena_strndup(arena, text + 1, (size_t)(colon - text - 1));
 	return arg->name != NULL;

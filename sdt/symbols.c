@@ -242,8 +242,8 @@ int image_symbol(const struct pp_image *image, const char *name, uint64_t *addre
 	*address = symbols->names[low]->address;
 	while (++low < symbols->n && !strcmp(symbols->names[low]->name, name))
 		if (symbols->names[low]->address != *address)
-			return error_set(EEXIST, "'%s' has several symbols \"%s\", at %#llx, %#llx and maybe more", image->path,
-			                 name, (unsigned long long)*address,
+			return error_set(EEXIST, "'%s' has several symbols \"%s\", at %#llx, %#llx and maybe more",
+			                 image->path, name, (unsigned long long)*address,
 			                 (unsigned long long)symbols->names[low]->address);
 	return 0;
 }

@@ -80,8 +80,8 @@ static int named_find(struct named *named, const struct arm_point *points, size_
 
 static uint32_t program_index(const struct named *named, const struct fetch_program *program)
 {
-	const struct fetch_program **found = bsearch(&program, named->programs, named->nprograms, sizeof(*found),
-	                                             compare_programs);
+	const struct fetch_program **found =
+		bsearch(&program, named->programs, named->nprograms, sizeof(*found), compare_programs);
 
 	return (uint32_t)(found - named->programs);
 }
@@ -98,11 +98,11 @@ static void put_programs(char *file, const struct agent_segment *s, const struct
 		struct agent_program *to = &programs[i];
 
 		*to = (struct agent_program){ .step = step,
-		                              .nsteps = (uint32_t)from->nsteps,
-		                              .npredicate = (uint32_t)from->npredicate,
-		                              .literal = literal,
-		                              .nliterals = (uint32_t)from->nliterals,
-		                              .nargs = (uint32_t)from->nargs };
+			                      .nsteps = (uint32_t)from->nsteps,
+			                      .npredicate = (uint32_t)from->npredicate,
+			                      .literal = literal,
+			                      .nliterals = (uint32_t)from->nliterals,
+			                      .nargs = (uint32_t)from->nargs };
 		memcpy(to->kind, from->kind, sizeof(to->kind));
 		memcpy(to->size, from->size, sizeof(to->size));
 		if (from->nsteps)
@@ -138,9 +138,10 @@ int agent_file_make(struct agent_file *file, const struct desc *desc, uint32_t f
 	s.on_at = up(s.literals_at + named.nliterals * sizeof(struct fetch_literal));
 	s.size = up(s.on_at + desc->npoints);
 	if (s.size > AGENT_SEGMENT_SIZE_MAX) {
-		err = error_set(EFBIG, "%u sites at once are too many for the agent: %llu MB of description, and %u are the "
-		                       "most: enable them in parts", desc->npoints, (unsigned long long)s.size >> 20,
-		                AGENT_SEGMENT_SIZE_MAX >> 20);
+		err = error_set(EFBIG,
+		                "%u sites at once are too many for the agent: %llu MB of description, and %u are the "
+		                "most: enable them in parts",
+		                desc->npoints, (unsigned long long)s.size >> 20, AGENT_SEGMENT_SIZE_MAX >> 20);
 		goto out;
 	}
 
@@ -177,7 +178,8 @@ static bool part_ok(uint64_t at, uint64_t n, uint64_t size, uint64_t next)
 
 static bool layout_ok(const struct agent_segment *s, size_t size)
 {
-	return s->size == size && s->desc_at >= sizeof(*s) && part_ok(s->desc_at, 1, sizeof(struct desc), s->processes_at) &&
+	return s->size == size && s->desc_at >= sizeof(*s) &&
+	       part_ok(s->desc_at, 1, sizeof(struct desc), s->processes_at) &&
 	       part_ok(s->processes_at, s->nprocesses, sizeof(struct agent_process), s->programs_at) &&
 	       part_ok(s->programs_at, s->nprograms, sizeof(struct agent_program), s->steps_at) &&
 	       part_ok(s->steps_at, s->nsteps, sizeof(struct fetch_step), s->literals_at) &&
@@ -200,7 +202,8 @@ int agent_file_read(const struct agent_store *store, uint32_t number, struct age
 	if (size < sizeof(*s) || s->magic != AGENT_SEGMENT_MAGIC)
 		err = error_set(EBADMSG, "'%s' is no segment of probe points", what);
 	else if (s->version != AGENT_VERSION)
-		err = error_set(EBADMSG, "'%s' was written by another version of probepoint: disarm it with that one", what);
+		err = error_set(EBADMSG, "'%s' was written by another version of probepoint: disarm it with that one",
+		                what);
 	else if (!layout_ok(s, size))
 		err = error_set(EBADMSG, "'%s' is damaged: its parts do not fit", what);
 	if (!err) {
@@ -211,8 +214,8 @@ int agent_file_read(const struct agent_store *store, uint32_t number, struct age
 			err = error_set(EBADMSG, "'%s' is damaged: its parts do not fit", what);
 		else
 			err = desc_check(d, d->size, what);
-		if (!err && (d->npoints > size - s->on_at || d->segment != s->number ||
-		             s->number != (number & ~SEGMENT_AGENT)))
+		if (!err &&
+		    (d->npoints > size - s->on_at || d->segment != s->number || s->number != (number & ~SEGMENT_AGENT)))
 			err = error_set(EBADMSG, "'%s' is damaged: its parts disagree", what);
 		file->desc = d;
 	}

@@ -344,13 +344,16 @@ static int no_agent(pid_t pid)
 	const char *other = agent_other_namespace(pid);
 
 	if (other)
-		return error_set(ENOENT, "process %d is in another %s namespace (a container), and %s: agents there answer to "
-		                         "commands in the same container, so run this one inside, or use -b kernel", pid, other,
-		                 agent_is_loaded(pid) ? "has an agent" : "has no agent");
+		return error_set(ENOENT,
+		                 "process %d is in another %s namespace (a container), and %s: agents there answer to "
+		                 "commands in the same container, so run this one inside, or use -b kernel",
+		                 pid, other, agent_is_loaded(pid) ? "has an agent" : "has no agent");
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	if (stat(path, &st) || st.st_uid == geteuid())
-		return error_set(ENOENT, "process %d has no agent: load it by --inject, or start the process by -b agent "
-		                         "-- COMMAND or with the agent in LD_PRELOAD", pid);
+		return error_set(ENOENT,
+		                 "process %d has no agent: load it by --inject, or start the process by -b agent "
+		                 "-- COMMAND or with the agent in LD_PRELOAD",
+		                 pid);
 	user = getpwuid(st.st_uid);
 	return error_set(EPERM, "process %d belongs to user '%s' (%u): its agent answers to commands of that user", pid,
 	                 user ? user->pw_name : "?", st.st_uid);
@@ -411,7 +414,8 @@ static int agent_usable(const struct pp_request *request, bool any)
 		return -ENOENT;
 	/* Who may use the kernel reaches every process by it, with an agent or not. */
 	if (!request->nprocesses && any &&
-	    (agent_may_use_kernel() || (!agent_each(&store, any_answers, &store) && !agent_each_mapped(any_mapped, NULL))))
+	    (agent_may_use_kernel() ||
+	     (!agent_each(&store, any_answers, &store) && !agent_each_mapped(any_mapped, NULL))))
 		err = error_set(ENOENT, "no process has an agent");
 	for (size_t i = 0; i < request->nprocesses && (!any || !trouble); i++) {
 		int bad = process_usable(&store, request->processes[i], any);
@@ -445,11 +449,14 @@ static int point_usable(const struct arm_point *point)
 	/* A process that runs has the last word on its own memory. */
 	if ((!point->process || point->process->is_command) && image->machine == OWN_MACHINE && image->is_64 &&
 	    !agent_takes(point->site))
-		return error_set(EOPNOTSUPP, "%s", agent_reason_text(site_is_nop(point->site) ? AGENT_BLOCK : AGENT_BYTES,
-		                                                     point->site->code + SITE_AT));
+		return error_set(EOPNOTSUPP, "%s",
+		                 agent_reason_text(site_is_nop(point->site) ? AGENT_BLOCK : AGENT_BYTES,
+		                                   point->site->code + SITE_AT));
 	if (image->machine != OWN_MACHINE || !image->is_64)
-		return error_set(EOPNOTSUPP, "'%s' is of another kind than the agent, which can be in no process that runs it: "
-		                             "-b kernel may do", image->path);
+		return error_set(EOPNOTSUPP,
+		                 "'%s' is of another kind than the agent, which can be in no process that runs it: "
+		                 "-b kernel may do",
+		                 image->path);
 	return 0;
 }
 
@@ -488,8 +495,10 @@ static int check_overwrite(const struct pp_session *session)
 		bool overwrites = agents && loaded->file.segment->flags & AGENT_SEGMENT_OVERWRITE;
 
 		if (agents && overwrites != session->overwrite)
-			return error_set(EEXIST, "session '%s' was begun %s --overwrite, which holds for all of it: use another (-s)",
-			                 session->name, overwrites ? "with" : "without");
+			return error_set(
+				EEXIST,
+				"session '%s' was begun %s --overwrite, which holds for all of it: use another (-s)",
+				session->name, overwrites ? "with" : "without");
 	}
 	return 0;
 }
@@ -520,7 +529,8 @@ static int agent_arm(struct pp_session *session, struct segment *segment, struct
 	if (!err)
 		err = check_overwrite(session);
 	if (!err && refuse_strangers(k, points, npoints) == npoints)
-		err = error_set(-points[0].error, "%s", points[0].reason ? points[0].reason : strerror(-points[0].error));
+		err = error_set(-points[0].error, "%s",
+		                points[0].reason ? points[0].reason : strerror(-points[0].error));
 	if (!err)
 		err = agent_store_number(&k->store, &segment->number);
 	if (!err) {
@@ -631,7 +641,8 @@ static int tell_process(pid_t pid, const struct agent_count *counts, void *arg)
 static int agent_processes(const struct segment *segment,
                            int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg)
 {
-	return members_each(agent_loaded(segment), segment->desc, tell_process, &(struct telling){ segment->desc, fn, arg });
+	return members_each(agent_loaded(segment), segment->desc, tell_process,
+	                    &(struct telling){ segment->desc, fn, arg });
 }
 
 static uint64_t agent_start_time(const struct segment *segment, uint32_t pid)
@@ -658,10 +669,10 @@ static void agent_counts(const struct segment *segment, uint32_t point, struct p
 	if (!loaded->counted || clock_ns() - loaded->counted > COUNTS_AGE_NS)
 		members_count(loaded, segment->desc);
 	*counts = (struct pp_counts){ .hits = c->filtered + c->idle + c->recorded + c->lost,
-	                              .filtered = c->filtered,
-	                              .idle = c->idle,
-	                              .recorded = c->recorded,
-	                              .lost = c->lost };
+		                      .filtered = c->filtered,
+		                      .idle = c->idle,
+		                      .recorded = c->recorded,
+		                      .lost = c->lost };
 }
 
 struct unkept {
@@ -673,7 +684,8 @@ struct unkept {
 static bool is_mapped(const struct agent_session *k, const struct agent_child *child)
 {
 	for (size_t i = 0; i < k->nmembers; i++)
-		if ((uint32_t)k->members[i]->peer.pid == child->pid && k->members[i]->peer.start_time == child->start_time)
+		if ((uint32_t)k->members[i]->peer.pid == child->pid &&
+		    k->members[i]->peer.start_time == child->start_time)
 			return true;
 	return false;
 }

@@ -59,8 +59,10 @@ static void silence_note(pid_t pid)
 	if (!s) {
 		s = &silences[nsilences++ % SILENT_MAX];
 		*s = (struct silence){ .pid = pid, .start_time = start_time, .pause = PAUSE_NS / 2 };
-		notice_add("process %d: its agent does not answer, so what it counts and records is missing, and what is armed "
-		           "or disarmed there waits until it does", pid);
+		notice_add(
+			"process %d: its agent does not answer, so what it counts and records is missing, and what is armed "
+			"or disarmed there waits until it does",
+			pid);
 	}
 	if (s->pause < 8ull * PAUSE_NS)
 		s->pause *= 2;
@@ -126,7 +128,8 @@ static int open_socket(const struct agent_store *store, pid_t pid, unsigned ms)
 	else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size))
 		err = no_answer(pid, errno);
 	else if ((who.uid != geteuid() && who.uid != 0) || who.pid != pid)
-		err = error_set(EPERM, "%s/agents/%d belongs to process %d of uid %u", store->path, pid, who.pid, who.uid);
+		err = error_set(EPERM, "%s/agents/%d belongs to process %d of uid %u", store->path, pid, who.pid,
+		                who.uid);
 	if (!err)
 		return fd;
 	close(fd);
@@ -135,8 +138,11 @@ static int open_socket(const struct agent_store *store, pid_t pid, unsigned ms)
 
 static int send_request(int fd, pid_t pid, enum agent_op op, const char *session, uint32_t segment, uint32_t first)
 {
-	struct agent_request request = { .magic = AGENT_MESSAGE_MAGIC, .version = AGENT_VERSION, .op = (uint16_t)op,
-	                                 .segment = segment & ~SEGMENT_AGENT, .first = first };
+	struct agent_request request = { .magic = AGENT_MESSAGE_MAGIC,
+		                         .version = AGENT_VERSION,
+		                         .op = (uint16_t)op,
+		                         .segment = segment & ~SEGMENT_AGENT,
+		                         .first = first };
 
 	snprintf(request.session, AGENT_SESSION_MAX + 1, "%s", session);
 	return send(fd, &request, sizeof(request), MSG_NOSIGNAL) == sizeof(request) ? 0 : no_answer(pid, errno);
@@ -146,7 +152,8 @@ static void take_descriptors(struct msghdr *message, int *fd)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
 		size_t n = c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS
-		                   ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+		                   ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int)
+		                   : 0;
 
 		for (size_t i = 0; i < n; i++) {
 			int got;
@@ -166,11 +173,13 @@ int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, ui
 	struct agent_reply reply = { 0 };
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))];
 	struct iovec parts[2] = { { &reply, sizeof(reply) }, { things, n * size } };
-	struct msghdr message = { .msg_iov = parts, .msg_iovlen = n ? 2 : 1, .msg_control = control,
-	                          .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = parts, .msg_iovlen = n ? 2 : 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	uint64_t began = clock_ns();
 	int err = began > peer->until ? no_answer(peer->pid, EAGAIN)
-	                              : send_request(peer->fd, peer->pid, op, session, segment, first), got_fd = -1;
+	                              : send_request(peer->fd, peer->pid, op, session, segment, first),
+	    got_fd = -1;
 	ssize_t got;
 
 	if (reason)
@@ -192,8 +201,8 @@ int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, ui
 	else if ((size_t)got < sizeof(reply) || reply.magic != AGENT_MESSAGE_MAGIC || reply.op != op)
 		err = error_set(EPROTO, "process %d answers nothing that an agent would", peer->pid);
 	else if (reply.version != AGENT_VERSION)
-		err = error_set(EPROTO, "the agent of process %d speaks version %u of the protocol, and this is %u", peer->pid,
-		                reply.version, AGENT_VERSION);
+		err = error_set(EPROTO, "the agent of process %d speaks version %u of the protocol, and this is %u",
+		                peer->pid, reply.version, AGENT_VERSION);
 	else if (reply.error)
 		err = reply.error < 0 && reply.error > -4096 ? reply.error : -EPROTO;
 	else if (message.msg_flags & MSG_TRUNC || reply.size != got - sizeof(reply) || reply.count > n ||
@@ -241,8 +250,11 @@ int agent_connect_new(const struct agent_store *store, pid_t pid, struct agent_p
 		err = agent_connect(store, pid, peer);
 	}
 	if (err == -ENOENT && !woken)
-		return error_set(ESRCH, "process %d: its agent is awake, but not heard of in %s/agents: is XDG_RUNTIME_DIR another "
-		                        "there, or has its first thread other rights?", pid, store->path);
+		return error_set(
+			ESRCH,
+			"process %d: its agent is awake, but not heard of in %s/agents: is XDG_RUNTIME_DIR another "
+			"there, or has its first thread other rights?",
+			pid, store->path);
 	return err == -ENOENT && woken == -EAGAIN && agent_is_mapped(pid) ? -EAGAIN : err;
 }
 
@@ -296,8 +308,9 @@ int agent_connect_within(const struct agent_store *store, pid_t pid, struct agen
 	struct agent_hello hello;
 	int err;
 
-	*peer = (struct agent_peer){ .fd = -1, .pid = pid, .start_time = process_start_time(pid),
-	                             .until = clock_ns() + TALK_NS };
+	*peer = (struct agent_peer){
+		.fd = -1, .pid = pid, .start_time = process_start_time(pid), .until = clock_ns() + TALK_NS
+	};
 	if (store->agents < 0 || !peer->start_time)
 		return -ENOENT;
 	if (process_is_stopped(pid))
@@ -337,42 +350,26 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 			n += snprintf(text + n, sizeof(text) - n, " %02x", found[i]);
 		snprintf(text + n, sizeof(text) - n, ": -b kernel arms such a site");
 		return text;
-	case AGENT_BLOCK:
-		return "the site is not aligned as one that can be patched while it runs: -b kernel arms it";
-	case AGENT_NOT_TEXT:
-		return "the site is in no private mapping of code";
+	case AGENT_BLOCK: return "the site is not aligned as one that can be patched while it runs: -b kernel arms it";
+	case AGENT_NOT_TEXT: return "the site is in no private mapping of code";
 	case AGENT_PROTECT:
 		return "mprotect() of its code was refused: a policy such as SELinux's execmod forbids to change it";
-	case AGENT_FAR:
-		return "there is no room for slots as near to the site as a jump reaches";
-	case AGENT_MEMORY:
-		return "its agent is out of memory";
-	case AGENT_SEMAPHORE:
-		return "its semaphore is in no private and writable mapping, or is as high as it can be";
+	case AGENT_FAR: return "there is no room for slots as near to the site as a jump reaches";
+	case AGENT_MEMORY: return "its agent is out of memory";
+	case AGENT_SEMAPHORE: return "its semaphore is in no private and writable mapping, or is as high as it can be";
 	case AGENT_MEMBARRIER:
 		return "membarrier(SYNC_CORE) is missing, or a seccomp filter forbids it: -b kernel does without";
-	case AGENT_CPU:
-		return "the agent needs a CPU with lahf";
-	case AGENT_PLACES_FULL:
-		return "the session has more sites in it than its agent takes";
-	case AGENT_SESSIONS_FULL:
-		return "its agent takes no further session";
-	case AGENT_CONSUMERS_FULL:
-		return "too many sessions have armed this site";
-	case AGENT_PROGRAM:
-		return "its agent cannot run what reads the arguments";
-	case AGENT_FILE:
-		return "its agent finds the session's file damaged, or is of another version";
-	case AGENT_FOLDER:
-		return "its agent cannot read the session's folder";
-	case AGENT_BUSY:
-		return "a library is being unloaded, and does not end";
-	case AGENT_READ_BACK:
-		return "the jump was written, and is not there";
-	case AGENT_LIMIT:
-		return "a resource limit (file size, address space) is too small for the agent's buffers";
-	case AGENT_MAPS:
-		return "its agent cannot read /proc/self/maps";
+	case AGENT_CPU: return "the agent needs a CPU with lahf";
+	case AGENT_PLACES_FULL: return "the session has more sites in it than its agent takes";
+	case AGENT_SESSIONS_FULL: return "its agent takes no further session";
+	case AGENT_CONSUMERS_FULL: return "too many sessions have armed this site";
+	case AGENT_PROGRAM: return "its agent cannot run what reads the arguments";
+	case AGENT_FILE: return "its agent finds the session's file damaged, or is of another version";
+	case AGENT_FOLDER: return "its agent cannot read the session's folder";
+	case AGENT_BUSY: return "a library is being unloaded, and does not end";
+	case AGENT_READ_BACK: return "the jump was written, and is not there";
+	case AGENT_LIMIT: return "a resource limit (file size, address space) is too small for the agent's buffers";
+	case AGENT_MAPS: return "its agent cannot read /proc/self/maps";
 	case AGENT_NOT_LOADED:
 		return "the program mapped this code itself, and may unmap it at any moment; the agent patches only what the C "
 		       "library's loader mapped: -b kernel arms it";
@@ -385,8 +382,7 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 		return "its filter reads memory that only a system call can read safely, and hits make none there: a thread "
 		       "has a filter of system calls (seccomp), or the agent would not hear of one; -b kernel reads it, "
 		       "--system-calls allows them";
-	default:
-		return "its agent gives no reason";
+	default: return "its agent gives no reason";
 	}
 }
 
@@ -408,8 +404,10 @@ int agent_each(const struct agent_store *store, int (*fn)(pid_t pid, uint64_t ke
 		if (*end || pid > INT_MAX || fstatat(store->agents, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
 		    !S_ISSOCK(st.st_mode))
 			continue;
-		err = fn((pid_t)pid, (uint64_t)st.st_ino * 0x9e3779b97f4a7c15u ^ ((uint64_t)st.st_ctim.tv_sec << 30) ^
-		                 (uint64_t)st.st_ctim.tv_nsec, arg);
+		err = fn((pid_t)pid,
+		         (uint64_t)st.st_ino * 0x9e3779b97f4a7c15u ^ ((uint64_t)st.st_ctim.tv_sec << 30) ^
+		                 (uint64_t)st.st_ctim.tv_nsec,
+		         arg);
 	}
 	if (d)
 		closedir(d);
@@ -435,8 +433,8 @@ static void look_later(const struct look *l, pid_t pid)
 static int look(pid_t pid, uint64_t key, void *arg)
 {
 	const struct look *l = arg;
-	struct agent_segment_state states[(AGENT_MESSAGE_MAX - sizeof(struct agent_reply)) /
-	                                  sizeof(struct agent_segment_state)];
+	struct agent_segment_state
+		states[(AGENT_MESSAGE_MAX - sizeof(struct agent_reply)) / sizeof(struct agent_segment_state)];
 	struct agent_peer peer;
 	int err = agent_connect(l->store, pid, &peer);
 
@@ -446,7 +444,8 @@ static int look(pid_t pid, uint64_t key, void *arg)
 	if (err)
 		return 0;
 	set_patience(peer.fd, patience(pid, LOOK_MS));
-	agent_ask(&peer, AGENT_LOOK, l->session, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL, NULL);
+	agent_ask(&peer, AGENT_LOOK, l->session, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL,
+	          NULL);
 	agent_disconnect(&peer);
 	return 0;
 }
@@ -513,8 +512,10 @@ int agent_check_reach(const struct agent_store *store, pid_t pid)
 	bool runtime;
 
 	if (other && !strcmp(other, "pid"))
-		return error_set(EOPNOTSUPP, "process %d is in another pid namespace (a container), and its agent would answer to "
-		                             "commands in there only: run this one inside, or use -b kernel", pid);
+		return error_set(EOPNOTSUPP,
+		                 "process %d is in another pid namespace (a container), and its agent would answer to "
+		                 "commands in there only: run this one inside, or use -b kernel",
+		                 pid);
 	read_runtime_dir(pid, value, sizeof(value));
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/root%s", pid, tid, value);
 	runtime = value[0] == '/' && !stat(path, &dir) && S_ISDIR(dir.st_mode) && dir.st_uid == geteuid() &&
@@ -526,11 +527,14 @@ int agent_check_reach(const struct agent_store *store, pid_t pid)
 	if (fstat(store->root, &ours) || (!stat(path, &dir) && dir.st_ino == ours.st_ino && dir.st_dev == ours.st_dev))
 		return 0;
 	if (other)
-		return error_set(EOPNOTSUPP, "process %d is in another mount namespace (a container), and its agent would answer "
-		                             "to commands in there only: run this one inside, or use -b kernel", pid);
-	return error_set(EOPNOTSUPP, "process %d has %s%s, and its agent would be looked for there, not in %s: run this "
-	                             "command with the same", pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value,
-	                 store->path);
+		return error_set(EOPNOTSUPP,
+		                 "process %d is in another mount namespace (a container), and its agent would answer "
+		                 "to commands in there only: run this one inside, or use -b kernel",
+		                 pid);
+	return error_set(EOPNOTSUPP,
+	                 "process %d has %s%s, and its agent would be looked for there, not in %s: run this "
+	                 "command with the same",
+	                 pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value, store->path);
 }
 
 /* linux/proc_ns.h */
@@ -555,7 +559,8 @@ bool agent_may_use_kernel(void)
 	if (f)
 		fclose(f);
 	/* In a container: capabilities of another user namespace are not meant, and process ids would be wrong. */
-	if (!is_first_namespace("/proc/self/ns/user", USER_INIT_INO) || !is_first_namespace("/proc/self/ns/pid", PID_INIT_INO))
+	if (!is_first_namespace("/proc/self/ns/user", USER_INIT_INO) ||
+	    !is_first_namespace("/proc/self/ns/pid", PID_INIT_INO))
 		return false;
 	/* CAP_SYS_ADMIN, or CAP_PERFMON and CAP_BPF */
 	return caps >> 21 & 1 || (caps >> 38 & 3) == 3;

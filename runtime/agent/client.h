@@ -39,7 +39,7 @@ struct agent_sleepers {
 	struct agent_sleeper {
 		pid_t pid;
 		char *reason;
-	} *at;
+	} * at;
 	size_t n;
 };
 /* Wakes every agent of this user's that sleeps. */

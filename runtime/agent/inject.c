@@ -58,7 +58,7 @@
 #define SCAN_MAX (64u << 20)  /* a thread with a deeper stack is not used */
 #define STACKS_MAX 8          /* of one thread: its own, and those of signal handlers */
 #define RANGES_MAX 128
-#define MAIN_ABOVE 4096       /* main()'s return address is that near to where the kernel began the stack */
+#define MAIN_ABOVE 4096 /* main()'s return address is that near to where the kernel began the stack */
 
 #ifdef __x86_64__
 
@@ -69,15 +69,15 @@ struct range {
 struct inject {
 	pid_t pid;
 	struct process *process;
-	struct range libc, loader; /* executable */
+	struct range libc, loader;     /* executable */
 	struct range busy[RANGES_MAX]; /* functions that a thread must not be in */
 	size_t nbusy;
-	unsigned char *text; /* a copy of libc */
-	bool foreign;        /* another malloc than libc's may be in use */
+	unsigned char *text;  /* a copy of libc */
+	bool foreign;         /* another malloc than libc's may be in use */
 	uint64_t stack_start; /* of the first thread */
 	uint64_t dlopen, dlerror, exit;
 	uint64_t errno_location, errno_offset; /* offset: from the thread pointer; 0: not known */
-	uint64_t restorer, keeper; /* see struct tracee_call */
+	uint64_t restorer, keeper;             /* see struct tracee_call */
 	struct tracee thread;
 	const char *library;
 };
@@ -99,11 +99,45 @@ static bool is_named(const struct mapping *m, const char *name)
 static void take_symbol(struct inject *t, const char *name, uint64_t start, uint64_t size)
 {
 	static const char *const busy[] = {
-		"malloc", "free", "calloc", "realloc", "memalign", "aligned_alloc", "posix_memalign", "valloc", "pvalloc",
-		"malloc_trim", "mallopt", "mallinfo", "mallinfo2", "malloc_info", "malloc_stats", "malloc_usable_size", "fork",
-		"_Fork", "vfork", "exit", "quick_exit", "pthread_create", "pthread_exit", "pthread_join", "dlopen", "dlclose",
-		"dlsym", "dlvsym", "dlmopen", "dladdr", "dladdr1", "dlinfo", "dlerror", "dl_iterate_phdr", "__cxa_finalize",
-		"pthread_key_create", "__register_atfork", "cfree", "reallocarray",
+		"malloc",
+		"free",
+		"calloc",
+		"realloc",
+		"memalign",
+		"aligned_alloc",
+		"posix_memalign",
+		"valloc",
+		"pvalloc",
+		"malloc_trim",
+		"mallopt",
+		"mallinfo",
+		"mallinfo2",
+		"malloc_info",
+		"malloc_stats",
+		"malloc_usable_size",
+		"fork",
+		"_Fork",
+		"vfork",
+		"exit",
+		"quick_exit",
+		"pthread_create",
+		"pthread_exit",
+		"pthread_join",
+		"dlopen",
+		"dlclose",
+		"dlsym",
+		"dlvsym",
+		"dlmopen",
+		"dladdr",
+		"dladdr1",
+		"dlinfo",
+		"dlerror",
+		"dl_iterate_phdr",
+		"__cxa_finalize",
+		"pthread_key_create",
+		"__register_atfork",
+		"cfree",
+		"reallocarray",
 	};
 
 	if (!strcmp(name, "dlopen"))
@@ -121,8 +155,9 @@ static void take_symbol(struct inject *t, const char *name, uint64_t start, uint
 
 static bool is_allocator(const char *name)
 {
-	static const char *const names[] = { "malloc", "free", "calloc", "realloc", "memalign", "aligned_alloc", "valloc",
-		                             "pvalloc", "posix_memalign", "malloc_trim", "malloc_info", "mallopt" };
+	static const char *const names[] = { "malloc",         "free",          "calloc",      "realloc",
+		                             "memalign",       "aligned_alloc", "valloc",      "pvalloc",
+		                             "posix_memalign", "malloc_trim",   "malloc_info", "mallopt" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (!strcmp(name, names[i]))
@@ -162,7 +197,8 @@ static int each_function(Elf *elf, void (*fn)(void *arg, const char *name, uint6
 			const char *name = elf_strptr(elf, sh.sh_link, sym.st_name);
 			unsigned type = GELF_ST_TYPE(sym.st_info);
 
-			if (name && sym.st_value && sym.st_shndx != SHN_UNDEF && (type == STT_FUNC || type == STT_GNU_IFUNC))
+			if (name && sym.st_value && sym.st_shndx != SHN_UNDEF &&
+			    (type == STT_FUNC || type == STT_GNU_IFUNC))
 				fn(arg, name, sym.st_value, sym.st_size);
 		}
 	}
@@ -234,7 +270,8 @@ static bool has_allocator(const struct inject *t, const struct mapping *m)
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return true;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_ino != m->inode || !(elf = elf_begin(fd, ELF_C_READ, NULL)) ||
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_ino != m->inode ||
+	    !(elf = elf_begin(fd, ELF_C_READ, NULL)) ||
 	    (elf_kind(elf) == ELF_K_ELF && each_function(elf, take_foreign, &found)))
 		found = true;
 	elf_end(elf);
@@ -254,8 +291,8 @@ static void find_foreign(struct inject *t)
 	for (size_t i = 0; i < process->nmaps; i++) {
 		const struct mapping *m = &process->maps[i];
 
-		if (!m->exec || !m->inode || *m->path != '/' || m->start == t->libc.start || m->start == t->loader.start ||
-		    !has_allocator(t, m))
+		if (!m->exec || !m->inode || *m->path != '/' || m->start == t->libc.start ||
+		    m->start == t->loader.start || !has_allocator(t, m))
 			continue;
 		t->foreign = true;
 		/* All of a library is its allocator; of the executable, that would be every thread. */
@@ -285,7 +322,8 @@ static const unsigned char restorer_code[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 
 /* mov offset(%rip),%rax; add %fs:0,%rax; ret */
 static void find_errno(struct inject *t)
 {
-	static const unsigned char load[] = { 0x48, 0x8b, 0x05 }, add[] = { 0x64, 0x48, 0x03, 0x04, 0x25, 0, 0, 0, 0, 0xc3 };
+	static const unsigned char load[] = { 0x48, 0x8b, 0x05 },
+				   add[] = { 0x64, 0x48, 0x03, 0x04, 0x25, 0, 0, 0, 0, 0xc3 };
 	static const unsigned char landing[] = { 0xf3, 0x0f, 0x1e, 0xfa };
 	uint64_t at = t->errno_location;
 	unsigned char code[21];
@@ -321,8 +359,9 @@ static int find_code(struct inject *t)
 	find_errno(t);
 	if (!read)
 		return error_set(EFAULT, "the memory of process %d cannot be read", t->pid);
-	return at ? 0 : error_set(EOPNOTSUPP, "the C library of process %d is none whose signal handlers return as glibc's do",
-	                          t->pid);
+	return at ? 0
+	          : error_set(EOPNOTSUPP,
+	                      "the C library of process %d is none whose signal handlers return as glibc's do", t->pid);
 }
 
 static int find_libc(struct inject *t)
@@ -342,8 +381,10 @@ static int find_libc(struct inject *t)
 			t->loader = (struct range){ m->start, m->end };
 	}
 	if (!libc || !t->loader.end)
-		return error_set(EOPNOTSUPP, "process %d is linked statically, or with another C library than glibc: no agent "
-		                             "can be loaded into it", t->pid);
+		return error_set(EOPNOTSUPP,
+		                 "process %d is linked statically, or with another C library than glibc: no agent "
+		                 "can be loaded into it",
+		                 t->pid);
 	t->libc = (struct range){ libc->start, libc->end };
 	snprintf(path, sizeof(path), "/proc/%d/root%s", t->process->tid, libc->path);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -358,7 +399,8 @@ static int find_libc(struct inject *t)
 	elf_end(elf);
 	close(fd);
 	if (err)
-		return error_set(EOPNOTSUPP, "the C library of process %d has no dlopen: it is older than 2.34", t->pid);
+		return error_set(EOPNOTSUPP, "the C library of process %d has no dlopen: it is older than 2.34",
+		                 t->pid);
 	find_foreign(t);
 	find_stack(t);
 	return find_code(t);
@@ -422,13 +464,13 @@ static bool is_restorer(const struct inject *t, uint64_t address)
  */
 static bool is_outermost(const struct inject *t, uint64_t slot, uint64_t address)
 {
-	static const unsigned char thread[] = { 0x64, 0x48, 0x89, 0x04, 0x25 };                /* mov %rax,%fs:result */
+	static const unsigned char thread[] = { 0x64, 0x48, 0x89, 0x04, 0x25 }; /* mov %rax,%fs:result */
 	static const unsigned char clone[] = { 0x48, 0x89, 0xc7, 0xb8, 0x3c, 0, 0, 0, 0x0f, 5 }; /* exit(result) */
 	unsigned char b[7], after[10];
 	int32_t to;
 
-	if (!within(&t->libc, address) || !read_code(t, address - sizeof(b), b, sizeof(b)) || !follows_indirect_call(b) ||
-	    !read_code(t, address, after, sizeof(after)))
+	if (!within(&t->libc, address) || !read_code(t, address - sizeof(b), b, sizeof(b)) ||
+	    !follows_indirect_call(b) || !read_code(t, address, after, sizeof(after)))
 		return false;
 	if (!memcmp(after, thread, sizeof(thread)) || !memcmp(after, clone, sizeof(clone)))
 		return true;
@@ -465,9 +507,28 @@ static bool is_regular(const struct inject *t, uint64_t fd)
 static bool is_asleep(const struct inject *t)
 {
 	static const short calls[] = {
-		SYS_poll, SYS_ppoll, SYS_select, SYS_pselect6, SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_pause,
-		SYS_nanosleep, SYS_clock_nanosleep, SYS_accept, SYS_accept4, SYS_connect, SYS_recvfrom, SYS_recvmsg,
-		SYS_recvmmsg, SYS_wait4, SYS_waitid, SYS_flock, SYS_msgrcv, SYS_rt_sigtimedwait, SYS_rt_sigsuspend,
+		SYS_poll,
+		SYS_ppoll,
+		SYS_select,
+		SYS_pselect6,
+		SYS_epoll_wait,
+		SYS_epoll_pwait,
+		SYS_epoll_pwait2,
+		SYS_pause,
+		SYS_nanosleep,
+		SYS_clock_nanosleep,
+		SYS_accept,
+		SYS_accept4,
+		SYS_connect,
+		SYS_recvfrom,
+		SYS_recvmsg,
+		SYS_recvmmsg,
+		SYS_wait4,
+		SYS_waitid,
+		SYS_flock,
+		SYS_msgrcv,
+		SYS_rt_sigtimedwait,
+		SYS_rt_sigsuspend,
 	};
 	long call = (long)t->thread.regs.orig_rax;
 
@@ -482,9 +543,9 @@ static bool is_asleep(const struct inject *t)
 }
 
 struct scan {
-	bool busy;    /* it is in one of the ranges, or was when it was interrupted */
-	bool handler; /* a signal handler is under way */
-	bool unknown; /* a stack cannot be read to its end */
+	bool busy;                   /* it is in one of the ranges, or was when it was interrupted */
+	bool handler;                /* a signal handler is under way */
+	bool unknown;                /* a stack cannot be read to its end */
 	uint64_t stacks[STACKS_MAX]; /* stack pointers; the first nscanned are done */
 	size_t nstacks, nscanned;
 };
@@ -605,19 +666,25 @@ static int choose(struct inject *t)
 		}
 		closedir(d);
 		if (err == -EPERM)
-			return error_set(EPERM, "process %d cannot be traced: a debugger is there, or it needs CAP_SYS_PTRACE "
-			                        "(see kernel.yama.ptrace_scope)", t->pid);
-		if (err == -ETIMEDOUT)
-			return error_set(EBUSY, "thread %d of process %d is in an uninterruptible sleep: try again", t->thread.tid,
+			return error_set(EPERM,
+			                 "process %d cannot be traced: a debugger is there, or it needs CAP_SYS_PTRACE "
+			                 "(see kernel.yama.ptrace_scope)",
 			                 t->pid);
+		if (err == -ETIMEDOUT)
+			return error_set(EBUSY, "thread %d of process %d is in an uninterruptible sleep: try again",
+			                 t->thread.tid, t->pid);
 		nanosleep(&(struct timespec){ .tv_nsec = 7000000 }, NULL);
 		if (process_read_maps(t->process))
 			return error_set(ESRCH, "process %d has ended", t->pid);
 	} while (clock_ns() < until);
 	if (err == -EINPROGRESS)
-		return error_set(EBUSY, "process %d: a thread is in a write or another system call that would return early, and no other "
-		                        "can load the agent now: try again", t->pid);
-	return error_set(EBUSY, "every thread of process %d is in the middle of malloc or of loading a library%s: try again",
+		return error_set(
+			EBUSY,
+			"process %d: a thread is in a write or another system call that would return early, and no other "
+			"can load the agent now: try again",
+			t->pid);
+	return error_set(EBUSY,
+	                 "every thread of process %d is in the middle of malloc or of loading a library%s: try again",
 	                 t->pid, t->foreign ? ", or is busy in a process that has a malloc of its own" : "");
 }
 
@@ -642,7 +709,9 @@ static void read_reason(struct inject *t, char *why, size_t size)
 
 static int load(struct inject *t, const char *library)
 {
-	struct tracee_call call = { .function = t->dlopen, .text = library, .second = RTLD_NOW, .restorer = t->restorer };
+	struct tracee_call call = {
+		.function = t->dlopen, .text = library, .second = RTLD_NOW, .restorer = t->restorer
+	};
 	char why[200] = "";
 	uint64_t errno_at = errno_of(t);
 	int errno_was = 0, err;
@@ -651,15 +720,18 @@ static int load(struct inject *t, const char *library)
 		errno_at = 0;
 	err = tracee_call(&t->thread, &call, CALL_NS, NULL);
 	if (err == -ETIMEDOUT)
-		return error_set(ETIMEDOUT, "process %d has not finished loading the agent after %llu seconds: it goes on by "
-		                            "itself; try again later", t->pid, CALL_NS / 1000000000);
+		return error_set(ETIMEDOUT,
+		                 "process %d has not finished loading the agent after %llu seconds: it goes on by "
+		                 "itself; try again later",
+		                 t->pid, CALL_NS / 1000000000);
 	if (err == -ESRCH)
 		return error_set(ESRCH, "process %d has ended", t->pid);
 	if (err)
 		return error_set(-err, "process %d cannot load the agent: %s", t->pid, strerror(-err));
 	if (!agent_is_loaded(t->pid)) {
 		read_reason(t, why, sizeof(why));
-		err = error_set(ELIBACC, "process %d cannot load the agent: %s", t->pid, *why ? why : "dlopen gives no reason");
+		err = error_set(ELIBACC, "process %d cannot load the agent: %s", t->pid,
+		                *why ? why : "dlopen gives no reason");
 	}
 	if (errno_at)
 		tracee_write(&t->thread, errno_at, &errno_was, sizeof(errno_was));
@@ -684,8 +756,9 @@ static int check(pid_t pid, const char *library)
 		                 here.st_uid);
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/root%s", pid, process_thread(pid), library);
 	if (stat(library, &here) || stat(path, &there) || here.st_ino != there.st_ino || here.st_dev != there.st_dev)
-		return error_set(ENOENT, "process %d does not see '%s': it has another root%s", pid, library,
-		                 agent_other_namespace(pid) ? " (a container): run this command inside, or use -b kernel" : "");
+		return error_set(
+			ENOENT, "process %d does not see '%s': it has another root%s", pid, library,
+			agent_other_namespace(pid) ? " (a container): run this command inside, or use -b kernel" : "");
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, process_thread(pid));
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f)) {
@@ -695,8 +768,10 @@ static int check(pid_t pid, const char *library)
 	if (f)
 		fclose(f);
 	if (shadow)
-		return error_set(EOPNOTSUPP, "process %d has a shadow stack, which knows nothing of a call made from outside", pid);
-	return filters ? error_set(EPERM, "process %d has a filter of system calls, which loading the agent might offend", pid)
+		return error_set(EOPNOTSUPP,
+		                 "process %d has a shadow stack, which knows nothing of a call made from outside", pid);
+	return filters ? error_set(EPERM,
+	                           "process %d has a filter of system calls, which loading the agent might offend", pid)
 	               : 0;
 }
 
@@ -749,8 +824,10 @@ int agent_inject(pid_t pid, const char *library)
 	if (!err && !(err = agent_connect_new(&store, pid, &peer)))
 		agent_disconnect(&peer);
 	else if (t && err == -ENOENT && t->thread.tid)
-		error_set(ENOENT, "process %d has loaded the agent, but it is not heard of in %s: is XDG_RUNTIME_DIR another "
-		                  "there?", pid, store.path);
+		error_set(ENOENT,
+		          "process %d has loaded the agent, but it is not heard of in %s: is XDG_RUNTIME_DIR another "
+		          "there?",
+		          pid, store.path);
 	if (t) {
 		process_free(t->process);
 		free(t->text);

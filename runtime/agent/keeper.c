@@ -43,7 +43,7 @@
 #define SOON_NS 100000000ull   /* a process whose connection has ended is looked at often for so long */
 
 struct kept {
-	int conn; /* -1: it has ended */
+	int conn;  /* -1: it has ended */
 	bool left; /* the process has left the session */
 	uint64_t since;
 	ino_t inode; /* of the memory */
@@ -105,7 +105,8 @@ static bool maps_it(const struct kept *k)
 	if (!process_read_maps(process)) {
 		mapped = !process->nmaps; /* on its way out */
 		for (size_t i = 0; i < process->nmaps && !mapped; i++)
-			mapped = process->maps[i].inode == k->inode && strstr(process->maps[i].path, "memfd:probepoint");
+			mapped =
+				process->maps[i].inode == k->inode && strstr(process->maps[i].path, "memfd:probepoint");
 	}
 	process_free(process);
 	return mapped;
@@ -197,7 +198,9 @@ static bool receive(int conn, struct agent_keep *keep, int *fd)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
 	struct iovec part = { keep, sizeof(*keep) };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	ssize_t n = recvmsg(conn, &message, MSG_CMSG_CLOEXEC);
 
 	*fd = -1;
@@ -345,7 +348,8 @@ static void keep(struct keeper *keeper)
 		for (size_t i = 0; i < keeper->n; i++) {
 			const struct kept *k = &keeper->kept[i];
 
-			polled[n++] = (struct pollfd){ .fd = k->conn >= 0 ? k->conn : k->member.pidfd, .events = POLLIN };
+			polled[n++] =
+				(struct pollfd){ .fd = k->conn >= 0 ? k->conn : k->member.pidfd, .events = POLLIN };
 			if (k->conn < 0 && wait != 2)
 				wait = clock_ns() - k->since < SOON_NS ? 2 : 1000;
 		}
@@ -413,7 +417,8 @@ static int make_socket(const struct agent_store *store)
 	if (fd < 0)
 		return -errno;
 	unlinkat(store->agents, AGENT_KEEPER, 0);
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || fchmodat(store->agents, AGENT_KEEPER, 0600, 0) || listen(fd, 4096)) {
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || fchmodat(store->agents, AGENT_KEEPER, 0600, 0) ||
+	    listen(fd, 4096)) {
 		int err = -errno;
 
 		close(fd);
@@ -481,7 +486,6 @@ void agent_keeper_settle(const struct agent_store *store)
 
 	if (fd < 0)
 		return;
-	if (send(fd, &ask, sizeof(ask), MSG_NOSIGNAL) == sizeof(ask) && recv(fd, &byte, 1, 0) < 0) {
-	}
+	if (send(fd, &ask, sizeof(ask), MSG_NOSIGNAL) == sizeof(ask) && recv(fd, &byte, 1, 0) < 0) {}
 	close(fd);
 }

@@ -35,9 +35,13 @@ static struct agent_counts *counts_new(const struct member *member, uint32_t seg
 	struct agent_counts *c = calloc(1, size);
 
 	if (c)
-		*c = (struct agent_counts){ .magic = AGENT_COUNTS_MAGIC, .version = AGENT_VERSION, .size = size,
-		                            .segment = segment & ~SEGMENT_AGENT, .npoints = npoints,
-		                            .pid = (uint32_t)member->peer.pid, .start_time = member->peer.start_time };
+		*c = (struct agent_counts){ .magic = AGENT_COUNTS_MAGIC,
+			                    .version = AGENT_VERSION,
+			                    .size = size,
+			                    .segment = segment & ~SEGMENT_AGENT,
+			                    .npoints = npoints,
+			                    .pid = (uint32_t)member->peer.pid,
+			                    .start_time = member->peer.start_time };
 	return c;
 }
 
@@ -181,18 +185,20 @@ static void have_look(const struct agent_session *k, struct agent_peer *peer, ui
 
 	if (!k->asking)
 		return;
-	n = agent_ask(peer, AGENT_LOOK, k->name, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL, NULL);
+	n = agent_ask(peer, AGENT_LOOK, k->name, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL,
+	              NULL);
 	for (int i = 0; i < n; i++)
 		sum += is_ours(k, states[i].segment) ? states[i].refused : 0;
 	if (sum == *refused || n < 0)
 		return;
 	*refused = sum;
 	for (int i = 0; i < n; i++) {
-		const char *why = states[i].refused && is_ours(k, states[i].segment) ? refusal(k, peer, states[i].segment) : NULL;
+		const char *why =
+			states[i].refused && is_ours(k, states[i].segment) ? refusal(k, peer, states[i].segment) : NULL;
 
 		if (why)
-			notice_add("process %d: %u of %u sites are not armed: %s", peer->pid, states[i].refused, states[i].npoints,
-			           why);
+			notice_add("process %d: %u of %u sites are not armed: %s", peer->pid, states[i].refused,
+			           states[i].npoints, why);
 	}
 }
 
@@ -208,7 +214,8 @@ static void have_member_look(const struct agent_session *k, struct member *membe
 
 static int area_of(struct agent_session *k, struct member *member)
 {
-	int fd, err = agent_connect_within(&k->store, member->peer.pid, &member->peer, k->reader ? READER_MS : COMMAND_MS);
+	int fd, err = agent_connect_within(&k->store, member->peer.pid, &member->peer,
+	                                   k->reader ? READER_MS : COMMAND_MS);
 
 	if (err)
 		return err;
@@ -272,14 +279,16 @@ bool member_claim(const struct member *member)
 {
 	uint32_t nobody = 0;
 
-	return __atomic_compare_exchange_n(&member->area.header->written, &nobody, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n(&member->area.header->written, &nobody, 1, false, __ATOMIC_ACQ_REL,
+	                                   __ATOMIC_RELAXED);
 }
 
 static void save_all(struct agent_session *k, const struct member *member, const char *name)
 {
 	for (size_t s = 0; s < k->session->nsegments; s++)
 		if (k->session->segments[s]->backend == &backend_agent)
-			member_save(&k->store, member, k->session->segments[s]->number, k->session->segments[s]->desc->npoints, name);
+			member_save(&k->store, member, k->session->segments[s]->number,
+			            k->session->segments[s]->desc->npoints, name);
 	if (has_ended(member))
 		agent_store_unlink(&k->store, "unkept", 0, member->peer.pid);
 }

@@ -37,9 +37,9 @@
 #define AGENT_SEGMENT_SIZE_MAX (64u << 20)
 
 enum agent_segment_flags {
-	AGENT_SEGMENT_RECORD = 1,   /* records from the start, reader or not */
-	AGENT_SEGMENT_CHILDREN = 2, /* also in what the processes named fork */
-	AGENT_SEGMENT_CALLS = 8,    /* hits may make system calls, whatever filters there are */
+	AGENT_SEGMENT_RECORD = 1,    /* records from the start, reader or not */
+	AGENT_SEGMENT_CHILDREN = 2,  /* also in what the processes named fork */
+	AGENT_SEGMENT_CALLS = 8,     /* hits may make system calls, whatever filters there are */
 	AGENT_SEGMENT_OVERWRITE = 4, /* a full ring makes room by its oldest records; the same in all of a session's */
 };
 
@@ -157,8 +157,9 @@ struct agent_area {
 	shared32 moved;          /* 1: the process goes on in another area, ask again */
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* what rdtsc and CLOCK_MONOTONIC said when this was made */
-	shared32 overwrite;      /* 1: the oldest records make room for new ones */
-	shared32 written;        /* the controllers': 1: what was counted before exec(2) has been written down, or is just now */
+	shared32 overwrite;           /* 1: the oldest records make room for new ones */
+	shared32
+		written; /* the controllers': 1: what was counted before exec(2) has been written down, or is just now */
 	uint64_t reserved[5];
 
 	/*
@@ -214,7 +215,7 @@ enum agent_ring_state {
 struct agent_ring {
 	shared32 state; /* enum agent_ring_state, changed by compare and exchange only */
 	shared32 tid;
-	char comm[16]; /* when it was taken; "": not known */
+	char comm[16];  /* when it was taken; "": not known */
 	shared32 turns; /* how often it was taken */
 	uint32_t reserved0;
 	uint64_t reserved1[4];
@@ -231,9 +232,9 @@ struct agent_ring {
  * library's (owner "probepoint", type AGENT_NOTE_DOOR, 8 bytes: how far behind the
  * note's own description the door lies) leads to it. Addresses are the process's.
  */
-#define AGENT_NOTE_DOOR 0x726f6f64u /* "door" */
+#define AGENT_NOTE_DOOR 0x726f6f64u  /* "door" */
 #define AGENT_DOOR_MAGIC 0x72647070u /* "ppdr" */
-#define AGENT_DOOR_IMAGE 24576u /* bytes at `image` */
+#define AGENT_DOOR_IMAGE 24576u      /* bytes at `image` */
 #define AGENT_DOOR_CLAIMED (~0u)
 
 struct agent_door {
@@ -243,12 +244,12 @@ struct agent_door {
 	uint64_t restorer;       /* in the stub's range: rt_sigreturn(2) */
 	uint64_t image;          /* writable memory, for whoever has the stub called: what the call needs of a stack */
 	uint32_t image_size;
-	uint32_t closed;         /* 1: this agent sleeps for good */
-	uint64_t stack, tls;     /* the thread's; 0: not ready to be woken */
-	uint32_t tid;            /* of the agent's thread; 0: it sleeps; AGENT_DOOR_CLAIMED: it is being made */
-	int32_t error;           /* why clone(2) failed last */
-	uint32_t waker;          /* the controller's: the thread that it had call the stub last */
-	uint32_t pid;            /* the process whose thread it is or was: a forked child has the parent's words */
+	uint32_t closed;     /* 1: this agent sleeps for good */
+	uint64_t stack, tls; /* the thread's; 0: not ready to be woken */
+	uint32_t tid;        /* of the agent's thread; 0: it sleeps; AGENT_DOOR_CLAIMED: it is being made */
+	int32_t error;       /* why clone(2) failed last */
+	uint32_t waker;      /* the controller's: the thread that it had call the stub last */
+	uint32_t pid;        /* the process whose thread it is or was: a forked child has the parent's words */
 };
 
 /* ---- messages ------------------------------------------------------------------ */
@@ -258,7 +259,8 @@ struct agent_door {
 
 enum agent_op {
 	AGENT_HELLO = 1, /* answer: struct agent_hello */
-	AGENT_LOOK = 2,  /* look at the session's files again, arm and disarm; answer: struct agent_segment_state[count] */
+	AGENT_LOOK =
+		2, /* look at the session's files again, arm and disarm; answer: struct agent_segment_state[count] */
 	AGENT_STATE = 3, /* of segment, points from first on: struct agent_point_state[count] */
 	AGENT_AREA = 4,  /* the session's area: its descriptor (SCM_RIGHTS), no payload; -ENOENT: it has none */
 };
@@ -273,22 +275,22 @@ struct agent_request {
 struct agent_reply {
 	uint32_t magic;
 	uint16_t version, op;
-	int32_t error; /* 0, or a negative errno */
-	uint32_t reason; /* enum agent_reason, with an error */
+	int32_t error;        /* 0, or a negative errno */
+	uint32_t reason;      /* enum agent_reason, with an error */
 	uint32_t count, size; /* how many, and bytes in all, of the payload behind this */
 };
 
 struct agent_hello {
-	uint32_t pid, tid;       /* the target's, the agent's thread's */
+	uint32_t pid, tid; /* the target's, the agent's thread's */
 	uint64_t start_time;
-	uint32_t uid;            /* effective, now */
-	uint32_t reason;         /* enum agent_reason: why nothing can be armed here, or 0 */
-	uint32_t sessions;       /* that have an area here */
-	uint32_t behind;         /* 1: it does not hear of dlopen(), and is to be asked to look */
+	uint32_t uid;      /* effective, now */
+	uint32_t reason;   /* enum agent_reason: why nothing can be armed here, or 0 */
+	uint32_t sessions; /* that have an area here */
+	uint32_t behind;   /* 1: it does not hear of dlopen(), and is to be asked to look */
 };
 
 struct agent_segment_state {
-	uint32_t segment, reason; /* reason: why the segment's file was refused whole, or 0 */
+	uint32_t segment, reason;                  /* reason: why the segment's file was refused whole, or 0 */
 	uint32_t npoints, armed, pending, refused; /* of the points that concern this process and are on */
 };
 
@@ -318,54 +320,56 @@ struct agent_keep {
 enum agent_state {
 	AGENT_OFF,     /* does not concern this process, or is switched off */
 	AGENT_PENDING, /* no module mapped is its file */
-	AGENT_ARMED, /* the reason is a remark: AGENT_CALLS, AGENT_COST */
+	AGENT_ARMED,   /* the reason is a remark: AGENT_CALLS, AGENT_COST */
 	AGENT_REFUSED, /* for a reason */
 };
 
 enum agent_reason {
 	AGENT_OK,
-	AGENT_BYTES,        /* bytes 1 to 10 of the site are no nop of 10 bytes (aarch64: it is no nop); `found` has them */
-	AGENT_BLOCK,        /* bytes 1 and 2 do not share an aligned block of 8 */
-	AGENT_NOT_TEXT,     /* the offset is not in a private, executable mapping */
-	AGENT_PROTECT,      /* mprotect() of the text was refused: a policy such as execmod */
-	AGENT_FAR,          /* no room for slots within a jump's reach */
-	AGENT_MEMORY,       /* no memory */
-	AGENT_SEMAPHORE,    /* the semaphore is in no private, writable mapping, or would overflow */
-	AGENT_MEMBARRIER,   /* membarrier SYNC_CORE is missing or forbidden */
-	AGENT_CPU,          /* the CPU lacks lahf in 64-bit mode */
-	AGENT_PLACES_FULL,  /* more points than an area has places */
-	AGENT_SESSIONS_FULL,/* more sessions than an agent takes */
+	AGENT_BYTES,    /* bytes 1 to 10 of the site are no nop of 10 bytes (aarch64: it is no nop); `found` has them */
+	AGENT_BLOCK,    /* bytes 1 and 2 do not share an aligned block of 8 */
+	AGENT_NOT_TEXT, /* the offset is not in a private, executable mapping */
+	AGENT_PROTECT,  /* mprotect() of the text was refused: a policy such as execmod */
+	AGENT_FAR,      /* no room for slots within a jump's reach */
+	AGENT_MEMORY,   /* no memory */
+	AGENT_SEMAPHORE,      /* the semaphore is in no private, writable mapping, or would overflow */
+	AGENT_MEMBARRIER,     /* membarrier SYNC_CORE is missing or forbidden */
+	AGENT_CPU,            /* the CPU lacks lahf in 64-bit mode */
+	AGENT_PLACES_FULL,    /* more points than an area has places */
+	AGENT_SESSIONS_FULL,  /* more sessions than an agent takes */
 	AGENT_CONSUMERS_FULL, /* too many points on one site */
-	AGENT_PROGRAM,      /* the fetch program cannot be compiled here */
-	AGENT_FILE,         /* a segment file that is damaged, or of another version */
-	AGENT_FOLDER,       /* the session's folder or file cannot be read, or is not the user's */
-	AGENT_BUSY,         /* a module is being unloaded, and does not end */
-	AGENT_READ_BACK,    /* written, but not there when read back */
-	AGENT_LIMIT,        /* a resource limit (file size, address space) is too small for the area */
-	AGENT_MAPS,         /* /proc/self/maps cannot be read */
-	AGENT_NOT_LOADED,   /* the program mapped the code itself, not the C library's loader */
-	AGENT_GONE,         /* the code was unmapped, or its protection changed, while it was to be written */
-	AGENT_STORE,        /* set_robust_list(2) is missing or forbidden, by which the agent writes to text */
-	AGENT_CALLS,        /* hits must not make system calls. ARMED: what only a call can read is a fault; REFUSED: the filter needs one */
-	AGENT_COST,         /* ARMED: the filter may make a system call in each hit */
+	AGENT_PROGRAM,        /* the fetch program cannot be compiled here */
+	AGENT_FILE,           /* a segment file that is damaged, or of another version */
+	AGENT_FOLDER,         /* the session's folder or file cannot be read, or is not the user's */
+	AGENT_BUSY,           /* a module is being unloaded, and does not end */
+	AGENT_READ_BACK,      /* written, but not there when read back */
+	AGENT_LIMIT,          /* a resource limit (file size, address space) is too small for the area */
+	AGENT_MAPS,           /* /proc/self/maps cannot be read */
+	AGENT_NOT_LOADED,     /* the program mapped the code itself, not the C library's loader */
+	AGENT_GONE,           /* the code was unmapped, or its protection changed, while it was to be written */
+	AGENT_STORE,          /* set_robust_list(2) is missing or forbidden, by which the agent writes to text */
+	AGENT_CALLS, /* hits must not make system calls. ARMED: what only a call can read is a fault; REFUSED: the filter needs one */
+	AGENT_COST, /* ARMED: the filter may make a system call in each hit */
 	AGENT_REASONS
 };
 
 struct agent_point_state {
-	uint32_t place;    /* in the area; ~0u: none */
+	uint32_t place; /* in the area; ~0u: none */
 	uint8_t state, reason;
 	uint8_t found[10]; /* with AGENT_BYTES */
 };
 
 _Static_assert(sizeof(struct agent_segment) == 88 && sizeof(struct agent_process) == 16 &&
-               sizeof(struct agent_program) == 72 && sizeof(struct fetch_step) == 16 &&
-               sizeof(struct fetch_literal) == 65, "segment layout");
+                       sizeof(struct agent_program) == 72 && sizeof(struct fetch_step) == 16 &&
+                       sizeof(struct fetch_literal) == 65,
+               "segment layout");
 _Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 32, "counts layout");
-_Static_assert(sizeof(struct agent_area) == 320 && sizeof(struct agent_place) == 16 &&
-               sizeof(struct agent_ring) == 192, "area layout");
+_Static_assert(sizeof(struct agent_area) == 320 && sizeof(struct agent_place) == 16 && sizeof(struct agent_ring) == 192,
+               "area layout");
 _Static_assert(sizeof(struct agent_request) == 88 && sizeof(struct agent_reply) == 24 &&
-               sizeof(struct agent_hello) == 32 && sizeof(struct agent_segment_state) == 24 &&
-               sizeof(struct agent_point_state) == 16, "message layout");
+                       sizeof(struct agent_hello) == 32 && sizeof(struct agent_segment_state) == 24 &&
+                       sizeof(struct agent_point_state) == 16,
+               "message layout");
 _Static_assert(sizeof(struct agent_keep) == 88, "keeper layout");
 _Static_assert(sizeof(struct agent_door) == 88, "door layout");
 _Static_assert(AGENT_RING_SLACK >= RECORD_SIZE_MAX, "a record fits behind the end");

@@ -31,12 +31,12 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-#define ALIVE_NS 2000000000ull   /* recording goes on so long after the last word of its reader */
-#define LATE_NS 2000000ull       /* how late a record may come and still be put in its place */
-#define LOOK_NS 200000000ull     /* processes are looked for at least that often */
-#define PASS_NS 1000000ull       /* rings are emptied that often while records are given out */
-#define QUEUED_MAX (32u << 20)   /* but not while so many bytes are waiting */
-#define PAUSE_NS 1000000         /* between passes that find nothing */
+#define ALIVE_NS 2000000000ull /* recording goes on so long after the last word of its reader */
+#define LATE_NS 2000000ull     /* how late a record may come and still be put in its place */
+#define LOOK_NS 200000000ull   /* processes are looked for at least that often */
+#define PASS_NS 1000000ull     /* rings are emptied that often while records are given out */
+#define QUEUED_MAX (32u << 20) /* but not while so many bytes are waiting */
+#define PAUSE_NS 1000000       /* between passes that find nothing */
 
 /* ---- clocks ---- */
 
@@ -357,7 +357,8 @@ static void take(struct agent_reader *r)
 	const struct queued *q = front(ring);
 	struct record_thread *thread = (struct record_thread *)r->taken;
 
-	*thread = (struct record_thread){ .segment = q->segment, .pid = (uint32_t)ring->member->peer.pid, .tid = q->tid };
+	*thread =
+		(struct record_thread){ .segment = q->segment, .pid = (uint32_t)ring->member->peer.pid, .tid = q->tid };
 	memcpy(thread->comm, q->comm, sizeof(thread->comm));
 	memcpy(thread + 1, q->record, q->size);
 	ring->from += step_of(q);
@@ -527,7 +528,8 @@ void agent_reader_drop(void *reader)
 		const struct record_thread *thread = (const struct record_thread *)r->taken;
 
 		take(r);
-		session_lose(session, &(struct pp_mark){ .segment = thread->segment, .pid = (pid_t)thread->pid,
+		session_lose(session, &(struct pp_mark){ .segment = thread->segment,
+		                                         .pid = (pid_t)thread->pid,
 		                                         .point = ((const struct record *)(thread + 1))->point });
 	}
 }
@@ -560,7 +562,8 @@ bool agent_lose(const struct segment *segment, uint32_t point, pid_t pid)
 	for (size_t i = 0; i < loaded->session->nmembers; i++) {
 		const struct member *member = loaded->session->members[i];
 
-		if (member->peer.pid != pid || !is_ours(loaded->session, member) || !area_lose(&member->area, segment->number, point))
+		if (member->peer.pid != pid || !is_ours(loaded->session, member) ||
+		    !area_lose(&member->area, segment->number, point))
 			continue;
 		loaded->counted = 0;
 		return true;

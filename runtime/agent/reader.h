@@ -22,9 +22,9 @@ struct queued {
 struct ring_state {
 	const struct member *member;
 	uint32_t index;
-	bool bad;           /* what stands in it cannot be: it is read no more */
-	uint64_t joined;    /* records that had been read, by its counters, when it was first seen */
-	uint64_t nread;     /* records taken out, or passed over, since */
+	bool bad;        /* what stands in it cannot be: it is read no more */
+	uint64_t joined; /* records that had been read, by its counters, when it was first seen */
+	uint64_t nread;  /* records taken out, or passed over, since */
 	uint64_t tail;
 	uint64_t stuck_at, stuck_since; /* where, and since when, a record is waited for */
 	char *bytes;                    /* struct queued, each at a multiple of 8 */
@@ -48,7 +48,7 @@ struct agent_reader {
 	bool complaint;      /* something is damaged, and pp_reader_next() has not said so yet */
 	bool stopped;
 	struct sample last;
-	double slope; /* ns per tick, of late */
+	double slope;   /* ns per tick, of late */
 	size_t nactive; /* rings that gave something in this pass */
 	_Alignas(8) char taken[sizeof(struct record_thread) + RECORD_SIZE_MAX];
 };

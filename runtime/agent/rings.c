@@ -45,7 +45,8 @@ static size_t pass_over(const struct agent_reader *r, struct ring_state *ring, u
 		return 0;
 	n = word;
 	while (!word && n < left &&
-	       !__atomic_load_n((const uint64_t *)(data + ((ring->tail + 8 * n) & (AGENT_RING_SIZE - 1))), __ATOMIC_ACQUIRE))
+	       !__atomic_load_n((const uint64_t *)(data + ((ring->tail + 8 * n) & (AGENT_RING_SIZE - 1))),
+	                        __ATOMIC_ACQUIRE))
 		n++;
 	return ended || n < left ? (n < left ? n : left) : 0;
 }
@@ -235,7 +236,8 @@ int ring_drain_overwritten(struct agent_reader *r, struct ring_state *ring, bool
 		}
 		if (copy.end == taken)
 			break;
-		if (!__atomic_compare_exchange_n(&header->taken, &taken, copy.end, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+		if (!__atomic_compare_exchange_n(&header->taken, &taken, copy.end, false, __ATOMIC_ACQ_REL,
+		                                 __ATOMIC_RELAXED)) {
 			tries++;
 			continue;
 		}
@@ -260,7 +262,7 @@ uint64_t ring_waiting(const struct ring_state *ring)
 		const unsigned char *place = data + (at & (AGENT_RING_SIZE - 1) & ~7ull);
 		uint64_t word = __atomic_load_n((const uint64_t *)place, __ATOMIC_ACQUIRE), words;
 
-		words = word < AGENT_WORD_SKIP  ? word
+		words = word < AGENT_WORD_SKIP   ? word
 		        : word < AGENT_WORD_TIME ? word - AGENT_WORD_SKIP
 		                                 : ((const volatile struct record *)place)->words;
 		if (!words || words > left || (word >= AGENT_WORD_TIME && !record_fits(words, left)))

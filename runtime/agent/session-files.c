@@ -46,8 +46,8 @@ static int open_folder(int at, const char *name, const char *path, bool create)
 		return errno == ENOENT ? -ENOENT : error_set(errno, "cannot open %s: %s", path, strerror(errno));
 	if (fstat(fd, &st) || st.st_uid != geteuid() || st.st_mode & 077) {
 		close(fd);
-		return error_set(EPERM, "%s belongs to uid %u with mode %o: it must be yours with mode 700; remove it", path,
-		                 st.st_uid, st.st_mode & 07777);
+		return error_set(EPERM, "%s belongs to uid %u with mode %o: it must be yours with mode 700; remove it",
+		                 path, st.st_uid, st.st_mode & 07777);
 	}
 	return fd;
 }
@@ -70,7 +70,8 @@ int agent_store_open(struct agent_store *store, const char *session, bool create
 	snprintf(store->path + n, sizeof(store->path) - n, "/%s", session);
 	if (!strcmp(session, "agents")) {
 		agent_store_close(store);
-		return create ? error_set(EINVAL, "the agent's sessions cannot be called 'agents': take another name (-s)")
+		return create ? error_set(EINVAL,
+		                          "the agent's sessions cannot be called 'agents': take another name (-s)")
 		              : -ENOENT;
 	}
 	store->dir = open_folder(store->root, session, store->path, create);
@@ -100,7 +101,8 @@ int agent_store_lock(struct agent_store *store)
 
 	for (int i = 0; flock(store->dir, LOCK_EX | LOCK_NB); i++) {
 		if (errno != EWOULDBLOCK || i == LOCK_SECONDS * 100)
-			return error_set(EBUSY, "%s: another command is at work on this session: try again", store->path);
+			return error_set(EBUSY, "%s: another command is at work on this session: try again",
+			                 store->path);
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 	}
 	if (fstat(store->dir, &ours) || lstat(store->path, &there) || ours.st_ino != there.st_ino ||
@@ -399,7 +401,8 @@ int agent_store_number(const struct agent_store *store, uint32_t *number)
 		close(fd);
 	}
 	if (next >= SEGMENT_AGENT - 1)
-		return error_set(EOVERFLOW, "%s/next is damaged, or the session has had its last segment: use another (-s)",
+		return error_set(EOVERFLOW,
+		                 "%s/next is damaged, or the session has had its last segment: use another (-s)",
 		                 store->path);
 	snprintf(text, sizeof(text), "%lu\n", next + 1);
 	*number = (uint32_t)next | SEGMENT_AGENT;

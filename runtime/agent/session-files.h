@@ -20,7 +20,7 @@
 
 struct agent_store {
 	int root, agents, dir; /* STATE, STATE/agents, STATE/SESSION; -1: not there */
-	char path[PATH_MAX]; /* of STATE/SESSION, or STATE */
+	char path[PATH_MAX];   /* of STATE/SESSION, or STATE */
 };
 
 /*

@@ -58,7 +58,6 @@ static inline struct agent_loaded *agent_loaded(const struct segment *segment)
 	return segment->state;
 }
 
-
 /* ---- members: processes.c ---- */
 
 /*

@@ -43,7 +43,8 @@ int area_map(struct area *area, int fd, pid_t pid)
 	*area = (struct area){ 0 };
 	if (seals < 0 || (seals & (F_SEAL_SHRINK | F_SEAL_GROW)) != (F_SEAL_SHRINK | F_SEAL_GROW) || fstat(fd, &st) ||
 	    (uint64_t)st.st_size < sizeof(h) || (uint64_t)st.st_size > AREA_SIZE_MAX)
-		err = error_set(EPROTO, "the agent of process %d gives memory that may shrink, or of no size for records", pid);
+		err = error_set(EPROTO,
+		                "the agent of process %d gives memory that may shrink, or of no size for records", pid);
 	if (!err)
 		at = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (!err && at == MAP_FAILED)
@@ -58,10 +59,19 @@ int area_map(struct area *area, int fd, pid_t pid)
 		return error_set(EBADMSG, "what the agent of process %d shares is damaged, or of another version", pid);
 	}
 	*area = (struct area){
-		.header = at, .size = st.st_size, .places_at = h.places_at, .rings_at = h.rings_at,
-		.ring_stride = h.ring_stride, .counts_in_ring = h.counts_in_ring, .data_in_ring = h.data_in_ring,
-		.overflow_at = h.overflow_at, .nplaces = h.nplaces, .nrings = h.nrings, .clock = h.clock,
-		.base_ticks = h.base_ticks, .shift = clock_shift(pid),
+		.header = at,
+		.size = st.st_size,
+		.places_at = h.places_at,
+		.rings_at = h.rings_at,
+		.ring_stride = h.ring_stride,
+		.counts_in_ring = h.counts_in_ring,
+		.data_in_ring = h.data_in_ring,
+		.overflow_at = h.overflow_at,
+		.nplaces = h.nplaces,
+		.nrings = h.nrings,
+		.clock = h.clock,
+		.base_ticks = h.base_ticks,
+		.shift = clock_shift(pid),
 	};
 	area->base_ns = h.base_ns - (uint64_t)area->shift;
 	return 0;
@@ -112,7 +122,8 @@ static void add(struct agent_count *to, const struct agent_count *from)
 uint64_t area_ring_recorded(const struct area *area, uint32_t i)
 {
 	const struct agent_ring *ring = area_ring(area, i);
-	const struct agent_count *table = (const struct agent_count *)((const unsigned char *)ring + area->counts_in_ring);
+	const struct agent_count *table =
+		(const struct agent_count *)((const unsigned char *)ring + area->counts_in_ring);
 	uint64_t sum = 0;
 
 	/* A ring that was never taken has no memory yet, and a look would give it some. */
@@ -144,8 +155,9 @@ void area_count(const struct area *area, uint32_t segment, struct agent_count *c
 
 	for (uint32_t r = 0; r <= area->nrings; r++) {
 		const struct agent_ring *ring = r < area->nrings ? area_ring(area, r) : NULL;
-		const struct agent_count *table = (const struct agent_count *)
-			(ring ? (const unsigned char *)ring + area->counts_in_ring : at(area, area->overflow_at));
+		const struct agent_count *table =
+			(const struct agent_count *)(ring ? (const unsigned char *)ring + area->counts_in_ring
+		                                          : at(area, area->overflow_at));
 
 		/* A ring that was never taken has no memory yet, and a look would give it some. */
 		if (ring && !__atomic_load_n(&ring->turns, __ATOMIC_ACQUIRE))

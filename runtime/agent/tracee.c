@@ -148,8 +148,8 @@ enum sleep { SLEEP_NONE, SLEEP_RESTARTS, SLEEP_CUT_SHORT };
 static enum sleep read_sleep(const struct tracee *t)
 {
 	static const short writes[] = {
-		SYS_write, SYS_writev, SYS_pwrite64, SYS_pwritev, SYS_pwritev2, SYS_sendto, SYS_sendmsg, SYS_sendmmsg,
-		SYS_sendfile, SYS_splice, SYS_tee, SYS_vmsplice, SYS_copy_file_range,
+		SYS_write,    SYS_writev,   SYS_pwrite64, SYS_pwritev, SYS_pwritev2, SYS_sendto,          SYS_sendmsg,
+		SYS_sendmmsg, SYS_sendfile, SYS_splice,   SYS_tee,     SYS_vmsplice, SYS_copy_file_range,
 	};
 	unsigned long long a[6];
 	char path[64], line[256] = "";
@@ -294,9 +294,12 @@ static void again(struct user_regs_struct *regs, long long call)
 static void call_again(const struct tracee *t, struct user_regs_struct *regs)
 {
 	static const short calls[] = {
-		SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_rt_sigtimedwait, SYS_semop, SYS_semtimedop,
-		SYS_io_getevents, SYS_io_uring_enter, SYS_read, SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg,
-		SYS_accept, SYS_accept4, SYS_connect, SYS_write, SYS_writev, SYS_sendto, SYS_sendmsg, SYS_sendmmsg,
+		SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_rt_sigtimedwait,
+		SYS_semop,      SYS_semtimedop,  SYS_io_getevents, SYS_io_uring_enter,
+		SYS_read,       SYS_readv,       SYS_recvfrom,     SYS_recvmsg,
+		SYS_recvmmsg,   SYS_accept,      SYS_accept4,      SYS_connect,
+		SYS_write,      SYS_writev,      SYS_sendto,       SYS_sendmsg,
+		SYS_sendmmsg,
 	};
 	struct thread_status s;
 
@@ -321,12 +324,8 @@ static void restart(const struct tracee *t, struct user_regs_struct *regs, bool 
 	switch (-(long)regs->rax) {
 	case ERESTARTSYS:
 	case ERESTARTNOINTR:
-	case ERESTARTNOHAND:
-		again(regs, (long long)regs->orig_rax);
-		break;
-	case ERESTART_RESTARTBLOCK:
-		again(regs, anew ? (long long)regs->orig_rax : SYS_restart_syscall);
-		break;
+	case ERESTARTNOHAND: again(regs, (long long)regs->orig_rax); break;
+	case ERESTART_RESTARTBLOCK: again(regs, anew ? (long long)regs->orig_rax : SYS_restart_syscall); break;
 	}
 	regs->orig_rax = -1;
 }
@@ -380,9 +379,26 @@ static void frame_regs(const struct tracee *t, struct sigcontext *to)
 
 	restart(t, &r, true);
 	*to = (struct sigcontext){
-		.r8 = r.r8, .r9 = r.r9, .r10 = r.r10, .r11 = r.r11, .r12 = r.r12, .r13 = r.r13, .r14 = r.r14, .r15 = r.r15,
-		.rdi = r.rdi, .rsi = r.rsi, .rbp = r.rbp, .rbx = r.rbx, .rdx = r.rdx, .rax = r.rax, .rcx = r.rcx, .rsp = r.rsp,
-		.rip = r.rip, .eflags = r.eflags, .cs = (unsigned short)r.cs, .__pad0 = (unsigned short)r.ss,
+		.r8 = r.r8,
+		.r9 = r.r9,
+		.r10 = r.r10,
+		.r11 = r.r11,
+		.r12 = r.r12,
+		.r13 = r.r13,
+		.r14 = r.r14,
+		.r15 = r.r15,
+		.rdi = r.rdi,
+		.rsi = r.rsi,
+		.rbp = r.rbp,
+		.rbx = r.rbx,
+		.rdx = r.rdx,
+		.rax = r.rax,
+		.rcx = r.rcx,
+		.rsp = r.rsp,
+		.rip = r.rip,
+		.eflags = r.eflags,
+		.cs = (unsigned short)r.cs,
+		.__pad0 = (unsigned short)r.ss,
 	};
 }
 
@@ -491,7 +507,8 @@ bool tracee_is_restartable(const struct tracee *t)
 
 	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, t->tid, (void *)sizeof(rseq), &rseq) <= 0 || !rseq.rseq_abi_pointer)
 		return false;
-	if (read_bytes(t, rseq.rseq_abi_pointer + 8, &at, sizeof(at)) || !at || read_bytes(t, at, &sequence, sizeof(sequence)))
+	if (read_bytes(t, rseq.rseq_abi_pointer + 8, &at, sizeof(at)) || !at ||
+	    read_bytes(t, at, &sequence, sizeof(sequence)))
 		return false;
 	return t->regs.rip - sequence.start < sequence.size;
 }

@@ -16,7 +16,7 @@
 #include <sys/user.h>
 
 #define TRACEE_XSTATE_MAX 16384
-#define TRACEE_STACK_ROOM 65536 /* what a call may use below the stack pointer */
+#define TRACEE_STACK_ROOM 65536                     /* what a call may use below the stack pointer */
 #define TRACEE_IMAGE_MAX (TRACEE_XSTATE_MAX + 1024) /* what a call that has its own place needs of it */
 
 struct tracee {
@@ -30,7 +30,7 @@ struct tracee {
 		TRACEE_RETURNED,  /* stopped before it takes back what it was */
 		TRACEE_CRASHED,   /* stopped by a signal in the middle of the call */
 	} state;
-	bool saved; /* what follows */
+	bool saved;       /* what follows */
 	uint64_t signals; /* blocked */
 	size_t xstate_size;
 	_Alignas(64) unsigned char xstate[TRACEE_XSTATE_MAX];

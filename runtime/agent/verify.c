@@ -19,7 +19,7 @@ struct readback {
 	struct arm_point *points;
 	size_t npoints;
 	struct agent_point_state *states; /* of the process at work */
-	bool *seen; /* armed somewhere */
+	bool *seen;                       /* armed somewhere */
 	struct verify_misses *misses;
 	bool named; /* the process was, else it is one of all */
 };
@@ -56,11 +56,14 @@ static int remark(struct readback *r, size_t i, pid_t pid, uint8_t reason)
 	if (point->reason || (reason != AGENT_CALLS && reason != AGENT_COST))
 		return 0;
 	if (reason == AGENT_CALLS)
-		point->reason = error_sentence("hits in pid %d make no system calls: what is neither on the thread's stack nor in "
-		                               "the program's file is <fault>, unless --system-calls allows them", pid);
+		point->reason = error_sentence(
+			"hits in pid %d make no system calls: what is neither on the thread's stack nor in "
+			"the program's file is <fault>, unless --system-calls allows them",
+			pid);
 	else
-		point->reason = error_sentence("cost: the filter follows a pointer, which can take a system call in each hit (1 to 5 us if the "
-		                               "process has other threads)");
+		point->reason = error_sentence(
+			"cost: the filter follows a pointer, which can take a system call in each hit (1 to 5 us if the "
+			"process has other threads)");
 	return point->reason ? 0 : -ENOMEM;
 }
 
@@ -69,15 +72,15 @@ static int take_state(struct readback *r, size_t i, pid_t pid)
 	const struct agent_point_state *state = &r->states[r->points[i].point];
 
 	switch (state->state) {
-	case AGENT_ARMED:
-		r->seen[i] = true;
-		return remark(r, i, pid, state->reason);
-	case AGENT_PENDING:
-		return 0;
+	case AGENT_ARMED: r->seen[i] = true; return remark(r, i, pid, state->reason);
+	case AGENT_PENDING: return 0;
 	case AGENT_REFUSED:
-		return refuse(r, i, pid, error_sentence("pid %d: %s", pid, agent_reason_text(state->reason, state->found)));
+		return refuse(r, i, pid,
+		              error_sentence("pid %d: %s", pid, agent_reason_text(state->reason, state->found)));
 	default:
-		return r->named ? refuse(r, i, pid, error_sentence("pid %d: its agent takes it for another process's", pid)) : 0;
+		return r->named ? refuse(r, i, pid,
+		                         error_sentence("pid %d: its agent takes it for another process's", pid))
+		                : 0;
 	}
 }
 
@@ -127,14 +130,17 @@ static int look_at_bytes(struct readback *r, size_t from, size_t to, const struc
 			continue;
 		if (!denied && got[k]) {
 			r->seen[which[k]] = false;
-			err = refuse(r, which[k], process->pid, error_sentence("pid %d: the agent says that it is armed, but there "
-			                                                       "is no jump", process->pid));
+			err = refuse(r, which[k], process->pid,
+			             error_sentence("pid %d: the agent says that it is armed, but there "
+			                            "is no jump",
+			                            process->pid));
 			continue;
 		}
 		point->verified = false;
 		if (!point->reason)
-			point->reason = error_sentence("not verified: pid %d cannot be read%s; its agent says that it is armed",
-			                               process->pid, denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
+			point->reason =
+				error_sentence("not verified: pid %d cannot be read%s; its agent says that it is armed",
+			                       process->pid, denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 	}
 out:
 	free(which);
@@ -170,7 +176,8 @@ static int tell_unread(struct readback *r, pid_t pid, int err)
 			continue;
 		r->points[i].verified = false;
 		if (!r->points[i].reason)
-			r->points[i].reason = error_sentence("not verified: pid %d could not be looked at: %s", pid, strerror(-err));
+			r->points[i].reason =
+				error_sentence("not verified: pid %d could not be looked at: %s", pid, strerror(-err));
 	}
 	return 0;
 }
@@ -212,8 +219,9 @@ static int read_sleeper(struct readback *r, const struct agent_sleeper *sleeper)
 int agent_readback(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
                    struct verify_misses *misses)
 {
-	struct readback r = { .session = agent_of(session), .segment = segment, .points = points, .npoints = npoints,
-	                      .misses = misses };
+	struct readback r = {
+		.session = agent_of(session), .segment = segment, .points = points, .npoints = npoints, .misses = misses
+	};
 	int err = 0;
 
 	r.states = calloc(segment->desc->npoints + STATES, sizeof(*r.states));

@@ -127,7 +127,8 @@ static uint64_t door_of(const struct process *process, const struct mapping *m)
 			if (next > size)
 				break;
 			if (note->n_type == AGENT_NOTE_DOOR && note->n_namesz == sizeof("probepoint") &&
-			    !memcmp(notes + name, "probepoint", sizeof("probepoint")) && note->n_descsz == sizeof(behind)) {
+			    !memcmp(notes + name, "probepoint", sizeof("probepoint")) &&
+			    note->n_descsz == sizeof(behind)) {
 				memcpy(&behind, notes + desc, sizeof(behind));
 				return base + headers[i].p_vaddr + desc + (uint64_t)behind;
 			}
@@ -141,9 +142,11 @@ static uint64_t door_of(const struct process *process, const struct mapping *m)
 
 static int cannot_trace(pid_t pid)
 {
-	return error_set(EPERM, "process %d: its agent sleeps, and this user may not wake it: ptrace(2) of it is forbidden "
-	                        "(kernel.yama.ptrace_scope, or a debugger is there); start the process by -b agent -- "
-	                        "COMMAND, or with PROBEPOINT_LISTEN=1 in its environment", pid);
+	return error_set(EPERM,
+	                 "process %d: its agent sleeps, and this user may not wake it: ptrace(2) of it is forbidden "
+	                 "(kernel.yama.ptrace_scope, or a debugger is there); start the process by -b agent -- "
+	                 "COMMAND, or with PROBEPOINT_LISTEN=1 in its environment",
+	                 pid);
 }
 
 /* 0, and the door with where it is; -ENOENT: there is none. */
@@ -162,7 +165,8 @@ static int find_door(const struct process *process, uint64_t *at, struct agent_d
 		err = *at ? process_read(process, *at, door, sizeof(*door)) : -ENOENT;
 		if (!err && door->magic == AGENT_DOOR_MAGIC && door->self == *at) {
 			if (door->version != AGENT_VERSION || door->image_size < TRACEE_IMAGE_MAX)
-				return error_set(EPROTO, "process %d: its agent is of another version than this command",
+				return error_set(EPROTO,
+				                 "process %d: its agent is of another version than this command",
 				                 process->pid);
 			return 0;
 		}
@@ -175,7 +179,8 @@ static int find_door(const struct process *process, uint64_t *at, struct agent_d
 			    process_read(process, process->maps[i].start, &byte, 1) == -EPERM)
 				return cannot_trace(process->pid);
 	}
-	return named ? error_set(EAGAIN, "process %d is just beginning: its agent is not ready", process->pid) : -ENOENT;
+	return named ? error_set(EAGAIN, "process %d is just beginning: its agent is not ready", process->pid)
+	             : -ENOENT;
 }
 
 #ifdef __x86_64__
@@ -280,16 +285,25 @@ static int why_not(const struct waking *w, const struct pass *pass)
 	if (pass->err == -EPERM)
 		return cannot_trace(pid);
 	if (pass->err == -EINPROGRESS)
-		return error_set(EBUSY, "process %d: its agent sleeps, and each thread that could wake it is in a write or another "
-		                        "system call that would return early: try again", pid);
+		return error_set(
+			EBUSY,
+			"process %d: its agent sleeps, and each thread that could wake it is in a write or another "
+			"system call that would return early: try again",
+			pid);
 	if (pass->others)
 		return error_set(EBUSY, "no thread of process %d can be stopped now: try again", pid);
 	if (pass->filtered)
-		return error_set(EPERM, "process %d: its agent sleeps, and each of its threads has a filter of system calls, which "
-		                        "waking it might offend: start the process by -b agent -- COMMAND", pid);
+		return error_set(
+			EPERM,
+			"process %d: its agent sleeps, and each of its threads has a filter of system calls, which "
+			"waking it might offend: start the process by -b agent -- COMMAND",
+			pid);
 	if (pass->shadowed)
-		return error_set(EOPNOTSUPP, "process %d: its agent sleeps, and its threads have a shadow stack, which knows nothing "
-		                             "of a call made from outside: start the process by -b agent -- COMMAND", pid);
+		return error_set(
+			EOPNOTSUPP,
+			"process %d: its agent sleeps, and its threads have a shadow stack, which knows nothing "
+			"of a call made from outside: start the process by -b agent -- COMMAND",
+			pid);
 	return error_set(ESRCH, "process %d has ended", pid);
 }
 
@@ -349,8 +363,10 @@ static int check_thread(const struct waking *w)
 	/* One that ends clears the word first. */
 	if (process_read(w->process, w->at, &now, sizeof(now)) || now.tid != w->door.tid)
 		return 0;
-	return error_set(EOPNOTSUPP, "process %d was forked by the system call, not by the C library, from one with an agent: "
-	                             "that cannot be woken in it", w->process->pid);
+	return error_set(EOPNOTSUPP,
+	                 "process %d was forked by the system call, not by the C library, from one with an agent: "
+	                 "that cannot be woken in it",
+	                 w->process->pid);
 }
 
 static int call_stub(struct waking *w)
@@ -384,7 +400,9 @@ static int wake(void *arg)
 	if (err || w->door.tid)
 		return err;
 	if (w->door.closed)
-		return error_set(EPERM, "process %d runs with other rights than whoever started it: its agent does not wake", pid);
+		return error_set(EPERM,
+		                 "process %d runs with other rights than whoever started it: its agent does not wake",
+		                 pid);
 	if (!w->door.stack)
 		return error_set(EAGAIN, "process %d is just beginning: its agent is not ready", pid);
 	if (process_is_stopped(pid))
@@ -442,8 +460,10 @@ int agent_wake(pid_t pid)
 	process_free(process);
 	if (err || door.tid)
 		return err;
-	return error_set(EOPNOTSUPP, "process %d: its agent sleeps, and cannot be woken from outside on this CPU: start the "
-	                             "process by -b agent -- COMMAND, or with PROBEPOINT_LISTEN=1 in its environment", pid);
+	return error_set(EOPNOTSUPP,
+	                 "process %d: its agent sleeps, and cannot be woken from outside on this CPU: start the "
+	                 "process by -b agent -- COMMAND, or with PROBEPOINT_LISTEN=1 in its environment",
+	                 pid);
 }
 
 #endif

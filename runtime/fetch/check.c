@@ -9,13 +9,13 @@
 static const struct {
 	uint8_t pops, pushes;
 } stack[FETCH_TEST + 1] = {
-	[FETCH_IMM] = { 0, 1 },    [FETCH_REG] = { 0, 1 },    [FETCH_EXTEND] = { 1, 1 }, [FETCH_LOAD] = { 1, 1 },
-	[FETCH_ARG] = { 1, 0 },    [FETCH_STRING] = { 1, 0 }, [FETCH_ADD] = { 2, 1 },    [FETCH_SUB] = { 2, 1 },
-	[FETCH_MUL] = { 2, 1 },    [FETCH_DIV] = { 2, 1 },    [FETCH_MOD] = { 2, 1 },    [FETCH_AND] = { 2, 1 },
-	[FETCH_OR] = { 2, 1 },     [FETCH_XOR] = { 2, 1 },    [FETCH_SHL] = { 2, 1 },    [FETCH_SHR] = { 2, 1 },
-	[FETCH_EQ] = { 2, 1 },     [FETCH_NE] = { 2, 1 },     [FETCH_LT] = { 2, 1 },     [FETCH_LE] = { 2, 1 },
-	[FETCH_NOT] = { 1, 1 },    [FETCH_NEG] = { 1, 1 },    [FETCH_COM] = { 1, 1 },    [FETCH_PID] = { 0, 1 },
-	[FETCH_TID] = { 0, 1 },    [FETCH_JZ] = { 1, 0 },     [FETCH_JNZ] = { 1, 0 },    [FETCH_STREQ] = { 1, 1 },
+	[FETCH_IMM] = { 0, 1 },    [FETCH_REG] = { 0, 1 },    [FETCH_EXTEND] = { 1, 1 },     [FETCH_LOAD] = { 1, 1 },
+	[FETCH_ARG] = { 1, 0 },    [FETCH_STRING] = { 1, 0 }, [FETCH_ADD] = { 2, 1 },        [FETCH_SUB] = { 2, 1 },
+	[FETCH_MUL] = { 2, 1 },    [FETCH_DIV] = { 2, 1 },    [FETCH_MOD] = { 2, 1 },        [FETCH_AND] = { 2, 1 },
+	[FETCH_OR] = { 2, 1 },     [FETCH_XOR] = { 2, 1 },    [FETCH_SHL] = { 2, 1 },        [FETCH_SHR] = { 2, 1 },
+	[FETCH_EQ] = { 2, 1 },     [FETCH_NE] = { 2, 1 },     [FETCH_LT] = { 2, 1 },         [FETCH_LE] = { 2, 1 },
+	[FETCH_NOT] = { 1, 1 },    [FETCH_NEG] = { 1, 1 },    [FETCH_COM] = { 1, 1 },        [FETCH_PID] = { 0, 1 },
+	[FETCH_TID] = { 0, 1 },    [FETCH_JZ] = { 1, 0 },     [FETCH_JNZ] = { 1, 0 },        [FETCH_STREQ] = { 1, 1 },
 	[FETCH_PREFIX] = { 1, 1 }, [FETCH_COMMEQ] = { 0, 1 }, [FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },
 };
 
@@ -31,29 +31,23 @@ static bool fields_ok(const struct fetch_program *program, size_t i, unsigned nr
 	bool in_predicate = i < program->npredicate;
 
 	switch (step->op) {
-	case FETCH_REG:
-		return step->a < nregisters;
-	case FETCH_EXTEND:
-		return sized && step->b + 8 * step->a <= 64 && step->c <= 1;
-	case FETCH_LOAD:
-		return sized && step->c <= 1;
+	case FETCH_REG: return step->a < nregisters;
+	case FETCH_EXTEND: return sized && step->b + 8 * step->a <= 64 && step->c <= 1;
+	case FETCH_LOAD: return sized && step->c <= 1;
 	case FETCH_ARG:
 	case FETCH_STRING:
 		return !in_predicate && nargs < program->nargs && step->a == nargs &&
 		       (step->op == FETCH_STRING) == (program->kind[nargs] == PP_STRING);
 	case FETCH_JZ:
-	case FETCH_JNZ:
-		return in_predicate && step->value > (int64_t)i && step->value < (int64_t)program->npredicate;
+	case FETCH_JNZ: return in_predicate && step->value > (int64_t)i && step->value < (int64_t)program->npredicate;
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX:
 		return in_predicate && step->a < program->nliterals &&
 		       program->literals[step->a].length <= FETCH_LITERAL_MAX;
-	case FETCH_TEST:
-		return i + 1 == program->npredicate;
-	default:
-		return step->op < FETCH_TEST && step->c <= 1;
+	case FETCH_TEST: return i + 1 == program->npredicate;
+	default: return step->op < FETCH_TEST && step->c <= 1;
 	}
 }
 

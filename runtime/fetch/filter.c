@@ -104,15 +104,14 @@ static int constant(struct parser *p, uint64_t number, struct value *value)
 static int want_integer(const struct parser *p, const struct value *value)
 {
 	switch (value->type) {
-	case TYPE_INTEGER:
-		return 0;
-	case TYPE_TEXT:
-		return fail(p, value->token.at, "a string can only be compared, by ==, != or =~");
+	case TYPE_INTEGER: return 0;
+	case TYPE_TEXT: return fail(p, value->token.at, "a string can only be compared, by ==, != or =~");
 	case TYPE_FLOAT:
 		return fail(p, value->token.at, "'%.*s' is a floating-point number: compare it with a constant",
 		            (int)value->token.length, p->tokens.text + value->token.at);
 	case TYPE_DECIMAL:
-		return fail(p, value->token.at, "a number with a point or an exponent can only be compared with a "
+		return fail(p, value->token.at,
+		            "a number with a point or an exponent can only be compared with a "
 		            "floating-point argument");
 	default:
 		return fail(p, value->token.at, "'%.*s' is a string: compare it with one in quotes, by ==, != or =~",
@@ -186,8 +185,7 @@ static int operand(struct parser *p, struct value *value)
 		value->type = TYPE_TEXT;
 		err = 0;
 		break;
-	case TOKEN_NAME:
-		return parser_name(p, value);
+	case TOKEN_NAME: return parser_name(p, value);
 	default:
 		if (!strchr("(!~-+", p->tokens.text[p->tokens.next.at]) || p->tokens.next.length > 1)
 			return fail(p, p->tokens.next.at, "a value is missing before this");
@@ -202,7 +200,7 @@ static int operand(struct parser *p, struct value *value)
 
 /* ---- operators ---- */
 
-static int compare_strings(struct parser *p, const struct operator *operator, const struct value *left,
+static int compare_strings(struct parser *p, const struct operator* operator, const struct value * left,
                            const struct value *right)
 {
 	const struct value *text = right->type == TYPE_TEXT ? right : left;
@@ -246,21 +244,16 @@ static int integers(struct parser *p, const struct token *token, const struct va
 		negate = true;
 		break;
 	case FETCH_LT:
-	case FETCH_LE:
-		break;
+	case FETCH_LE: break;
 	case FETCH_EQ:
-	case FETCH_NE:
-		matters = false;
-		break;
+	case FETCH_NE: matters = false; break;
 	case FETCH_SHL:
 	case FETCH_SHR:
 		is_unsigned = left->is_unsigned;
 		matters = op == FETCH_SHR;
 		result->is_truth = false;
 		break;
-	default:
-		matters = op == FETCH_DIV || op == FETCH_MOD;
-		result->is_truth = false;
+	default: matters = op == FETCH_DIV || op == FETCH_MOD; result->is_truth = false;
 	}
 	err = emit(p, token, op, matters && !is_unsigned, 0);
 	if (!err && negate)
@@ -309,8 +302,9 @@ static int compare_floats(struct parser *p, const struct token *token, const str
 	double number;
 	int err;
 
-	if (argument->type != TYPE_FLOAT || token->operator->precedence < PRECEDENCE_EQUALITY ||
-	    token->operator->precedence > PRECEDENCE_ORDER || op == OPERATOR_MATCH)
+	if (argument->type != TYPE_FLOAT ||
+	    token->operator->precedence<PRECEDENCE_EQUALITY || token->operator->precedence> PRECEDENCE_ORDER ||
+	    op == OPERATOR_MATCH)
 		return want_integer(p, left->type != TYPE_INTEGER ? left : right);
 	if (other->type != TYPE_DECIMAL && (other->type != TYPE_INTEGER || !other->is_constant))
 		return want_integer(p, argument);
@@ -318,8 +312,11 @@ static int compare_floats(struct parser *p, const struct token *token, const str
 	key = float_key(number, argument->size);
 	is_zero = key == 0 || key == -1; /* both zeroes are equal */
 	if (argument == right)
-		op = op == FETCH_LT ? OPERATOR_GT : op == FETCH_LE ? OPERATOR_GE
-		     : op == OPERATOR_GT ? FETCH_LT : op == OPERATOR_GE ? FETCH_LE : op;
+		op = op == FETCH_LT      ? OPERATOR_GT
+		     : op == FETCH_LE    ? OPERATOR_GE
+		     : op == OPERATOR_GT ? FETCH_LT
+		     : op == OPERATOR_GE ? FETCH_LE
+		                         : op;
 	if (op != FETCH_LT && op != FETCH_LE)
 		low = (is_zero ? -1 : key) + (op == OPERATOR_GT ? (is_zero ? 2 : 1) : 0);
 	if (op != OPERATOR_GT && op != OPERATOR_GE)
@@ -343,7 +340,7 @@ static int compare_floats(struct parser *p, const struct token *token, const str
 /* left operator right, with the steps of left there already. */
 static int binary(struct parser *p, const struct token *token, struct value *left)
 {
-	const struct operator *operator = token->operator;
+	const struct operator* operator= token->operator;
 	struct value right, result = { .type = TYPE_INTEGER, .token = left->token };
 	bool is_logical = operator->op == OPERATOR_AND || operator->op == OPERATOR_OR;
 	size_t jump = 0, middle = p->nsteps;
@@ -386,7 +383,7 @@ static int expression(struct parser *p, int precedence, struct value *left)
 {
 	int err = operand(p, left);
 
-	while (!err && p->tokens.next.operator && p->tokens.next.operator->precedence >= precedence) {
+	while (!err && p->tokens.next.operator&& p->tokens.next.operator->precedence >= precedence) {
 		struct token token = p->tokens.next;
 
 		err = token_next(&p->tokens);
@@ -404,8 +401,8 @@ static int predicate(struct parser *p)
 	if (!err)
 		err = expression(p, 1, &value);
 	if (!err && p->tokens.next.kind != TOKEN_END)
-		err = fail(p, p->tokens.next.at, token_is(&p->tokens, ')') ? "no '(' is open here"
-		                                                           : "an operator is missing before this");
+		err = fail(p, p->tokens.next.at,
+		           token_is(&p->tokens, ')') ? "no '(' is open here" : "an operator is missing before this");
 	if (!err)
 		err = want_integer(p, &value);
 	return err ? err : emit(p, &value.token, FETCH_TEST, false, 0);

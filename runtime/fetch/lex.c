@@ -13,26 +13,13 @@
 
 #define SHOWN_MAX 100 /* of a long expression, around the caret */
 
-static const struct operator operators[] = { /* longer ones first */
-	{ "||", 1, OPERATOR_OR },
-	{ "&&", 2, OPERATOR_AND },
-	{ "==", 6, FETCH_EQ },
-	{ "!=", 6, FETCH_NE },
-	{ "=~", 6, OPERATOR_MATCH },
-	{ "<=", 7, FETCH_LE },
-	{ ">=", 7, OPERATOR_GE },
-	{ "<<", 8, FETCH_SHL },
-	{ ">>", 8, FETCH_SHR },
-	{ "|", 3, FETCH_OR },
-	{ "^", 4, FETCH_XOR },
-	{ "&", 5, FETCH_AND },
-	{ "<", 7, FETCH_LT },
-	{ ">", 7, OPERATOR_GT },
-	{ "+", 9, FETCH_ADD },
-	{ "-", 9, FETCH_SUB },
-	{ "*", 10, FETCH_MUL },
-	{ "/", 10, FETCH_DIV },
-	{ "%", 10, FETCH_MOD },
+static const struct operator operators[] = {
+	/* longer ones first */
+	{ "||", 1, OPERATOR_OR },    { "&&", 2, OPERATOR_AND }, { "==", 6, FETCH_EQ },    { "!=", 6, FETCH_NE },
+	{ "=~", 6, OPERATOR_MATCH }, { "<=", 7, FETCH_LE },     { ">=", 7, OPERATOR_GE }, { "<<", 8, FETCH_SHL },
+	{ ">>", 8, FETCH_SHR },      { "|", 3, FETCH_OR },      { "^", 4, FETCH_XOR },    { "&", 5, FETCH_AND },
+	{ "<", 7, FETCH_LT },        { ">", 7, OPERATOR_GT },   { "+", 9, FETCH_ADD },    { "-", 9, FETCH_SUB },
+	{ "*", 10, FETCH_MUL },      { "/", 10, FETCH_DIV },    { "%", 10, FETCH_MOD },
 };
 
 int token_error(const struct tokens *t, size_t at, const char *format, ...)
@@ -120,15 +107,15 @@ int token_next(struct tokens *t)
 	} else if (c) {
 		token.kind = TOKEN_OPERATOR;
 		token.length = 1;
-		for (size_t i = 0; !token.operator && i < sizeof(operators) / sizeof(*operators); i++)
+		for (size_t i = 0; !token.operator&& i<sizeof(operators) / sizeof(*operators); i++)
 			if (!strncmp(t->text + token.at, operators[i].text, strlen(operators[i].text))) {
-				token.operator = &operators[i];
+				token.operator= & operators[i];
 				token.length = strlen(operators[i].text);
 			}
 		if (c == '-' && t->text[token.at + 1] == '>') {
-			token.operator = NULL;
+			token.operator= NULL;
 			token.length = 2;
-		} else if (!token.operator && !strchr("()!~.[]", c)) {
+		} else if (!token.operator&& !strchr("()!~.[]", c)) {
 			err = c == '=' ? token_error(t, token.at, "'=' assigns, and a filter compares: write '=='")
 			               : token_error(t, token.at, "no filter has this character in it");
 		}

@@ -10,13 +10,14 @@ enum token_kind { TOKEN_END, TOKEN_NUMBER, TOKEN_DECIMAL, TOKEN_CHAR, TOKEN_TEXT
 struct token {
 	enum token_kind kind;
 	size_t at, length;
-	const struct operator *operator; /* if it can stand between two operands */
+	const struct operator* operator; /* if it can stand between two operands */
 };
 
 /* For operator's op, beside the opcodes. */
 enum { OPERATOR_AND = 128, OPERATOR_OR, OPERATOR_GT, OPERATOR_GE, OPERATOR_MATCH };
 
-struct operator {
+struct operator
+{
 	char text[3];
 	uint8_t precedence; /* C's, from 1 for || */
 	uint8_t op;
@@ -32,7 +33,7 @@ __attribute__((format(printf, 3, 4))) int token_error(const struct tokens *t, si
 
 int token_next(struct tokens *t);
 bool token_is(const struct tokens *t, char c); /* whether the next is this operator, of one character */
-bool token_is_field(const struct tokens *t);     /* ... is "." or "->" */
+bool token_is_field(const struct tokens *t);   /* ... is "." or "->" */
 
 int token_number(const struct tokens *t, const struct token *token, uint64_t *value);
 /* Of a TOKEN_DECIMAL, whatever the locale. */

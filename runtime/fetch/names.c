@@ -155,8 +155,10 @@ static int no_float(const struct parser *p, const struct token *token)
 /* Only this argument is missing at the site; its operand's text is what a user can look for in the file. */
 static int unreadable(const struct parser *p, const struct token *token, size_t i)
 {
-	return fail(p, token->at, "'%.*s' cannot be read at this site, because no reader can resolve its operand (argument %zu of "
-	            "%.64s:%.64s)", token->length > 64 ? 64 : (int)token->length, p->tokens.text + token->at, i, p->probe->provider,
+	return fail(p, token->at,
+	            "'%.*s' cannot be read at this site, because no reader can resolve its operand (argument %zu of "
+	            "%.64s:%.64s)",
+	            token->length > 64 ? 64 : (int)token->length, p->tokens.text + token->at, i, p->probe->provider,
 	            p->probe->name);
 }
 
@@ -276,7 +278,8 @@ static int field_of(struct parser *p, size_t arg, const struct path *path, struc
 	if (p->program->kind[arg] == PP_FAULT)
 		return unreadable(p, token, arg);
 	if (!type || !type->nfields || p->program->size[arg] != address_size(p))
-		return fail(p, path->field.at, "of '%.*s' no fields are known", path->base > 64 ? 64 : (int)path->base, path->text);
+		return fail(p, path->field.at, "of '%.*s' no fields are known", path->base > 64 ? 64 : (int)path->base,
+		            path->text);
 	snprintf(name, sizeof(name), "%s", path->text + path->base + 1);
 	field = arg_field(&p->probe->args[arg], name);
 	if (!field)
@@ -314,7 +317,8 @@ static int enumerator(struct parser *p, const char *name, struct value *value)
 			if (strcmp(type->values[k].name, name))
 				continue;
 			if (found && found->value != type->values[k].value)
-				return fail(p, value->token.at, "'%.64s' has one value in '%.64s' and another in '%.64s'", name, of->name,
+				return fail(p, value->token.at,
+				            "'%.64s' has one value in '%.64s' and another in '%.64s'", name, of->name,
 				            type->name);
 			found = &type->values[k];
 			class = p->probe->args[i].class;

@@ -71,9 +71,7 @@ static void add_address(struct steps *steps, const struct pp_site *site, const s
 static void add_value(struct steps *steps, const struct pp_site *site, const struct operand *operand, bool is_signed)
 {
 	switch (operand->kind) {
-	case OPERAND_CONST:
-		add(steps, FETCH_IMM, 0, 0, 0, extend(operand->value, operand->size, 0, is_signed));
-		break;
+	case OPERAND_CONST: add(steps, FETCH_IMM, 0, 0, 0, extend(operand->value, operand->size, 0, is_signed)); break;
 	case OPERAND_REG:
 		add(steps, FETCH_REG, operand->reg, 0, 0, 0);
 		if (operand->size != 8)
@@ -84,19 +82,15 @@ static void add_value(struct steps *steps, const struct pp_site *site, const str
 		add_address(steps, site, operand);
 		add(steps, FETCH_LOAD, operand->size, 0, is_signed, 0);
 		break;
-	case OPERAND_NONE:
-		add(steps, FETCH_IMM, 0, 0, 0, 0);
-		break;
+	case OPERAND_NONE: add(steps, FETCH_IMM, 0, 0, 0, 0); break;
 	}
 }
 
 static enum pp_kind kind_of(const struct pp_arg *arg, const struct operand *operand, bool is_float)
 {
 	switch (arg ? arg->class : PPN_CLASS_NONE) {
-	case PPN_CLASS_SIGNED:
-		return PP_SIGNED;
-	case PPN_CLASS_UNSIGNED:
-		return PP_UNSIGNED;
+	case PPN_CLASS_SIGNED: return PP_SIGNED;
+	case PPN_CLASS_UNSIGNED: return PP_UNSIGNED;
 	case PPN_CLASS_POINTER:
 		if (operand->size >= 4 && arg->type && signature_is_char_pointer(arg->type))
 			return PP_STRING;
@@ -105,10 +99,8 @@ static enum pp_kind kind_of(const struct pp_arg *arg, const struct operand *oper
 		if (operand->size >= 4)
 			return PP_STRING;
 		break;
-	case PPN_CLASS_BOOL:
-		return PP_BOOL;
-	case PPN_CLASS_CHAR:
-		return PP_CHAR;
+	case PPN_CLASS_BOOL: return PP_BOOL;
+	case PPN_CLASS_CHAR: return PP_CHAR;
 	case PPN_CLASS_FLOAT:
 		if (operand->size >= 4)
 			return PP_FLOAT;
@@ -121,7 +113,8 @@ static enum pp_kind kind_of(const struct pp_arg *arg, const struct operand *oper
 
 static bool operand_is_sane(const struct operand *o)
 {
-	return o->kind == OPERAND_NONE || ((o->size == 1 || o->size == 2 || o->size == 4 || o->size == 8) && o->shift + 8 * o->size <= 64);
+	return o->kind == OPERAND_NONE ||
+	       ((o->size == 1 || o->size == 2 || o->size == 4 || o->size == 8) && o->shift + 8 * o->size <= 64);
 }
 
 int fetch_compile(const struct pp_site *site, struct fetch_program *program)
@@ -180,9 +173,9 @@ void fetch_release(struct fetch_program *program)
 	memset(program, 0, sizeof(*program));
 }
 
-#define ORDER(x, y) \
-	do { \
-		if ((x) != (y)) \
+#define ORDER(x, y)                                \
+	do {                                       \
+		if ((x) != (y))                    \
 			return (x) < (y) ? -1 : 1; \
 	} while (0)
 
@@ -270,34 +263,20 @@ static uint64_t divide(uint64_t x, uint64_t y, bool is_signed, bool remainder)
 static uint64_t binary(const struct fetch_step *step, uint64_t x, uint64_t y)
 {
 	switch (step->op) {
-	case FETCH_ADD:
-		return x + y;
-	case FETCH_SUB:
-		return x - y;
-	case FETCH_MUL:
-		return x * y;
-	case FETCH_DIV:
-		return divide(x, y, step->c, false);
-	case FETCH_MOD:
-		return divide(x, y, step->c, true);
-	case FETCH_AND:
-		return x & y;
-	case FETCH_OR:
-		return x | y;
-	case FETCH_XOR:
-		return x ^ y;
-	case FETCH_SHL:
-		return x << (y & 63);
-	case FETCH_SHR:
-		return step->c ? (uint64_t)((int64_t)x >> (y & 63)) : x >> (y & 63);
-	case FETCH_EQ:
-		return x == y;
-	case FETCH_NE:
-		return x != y;
-	case FETCH_LT:
-		return step->c ? (int64_t)x < (int64_t)y : x < y;
-	case FETCH_LE:
-		return step->c ? (int64_t)x <= (int64_t)y : x <= y;
+	case FETCH_ADD: return x + y;
+	case FETCH_SUB: return x - y;
+	case FETCH_MUL: return x * y;
+	case FETCH_DIV: return divide(x, y, step->c, false);
+	case FETCH_MOD: return divide(x, y, step->c, true);
+	case FETCH_AND: return x & y;
+	case FETCH_OR: return x | y;
+	case FETCH_XOR: return x ^ y;
+	case FETCH_SHL: return x << (y & 63);
+	case FETCH_SHR: return step->c ? (uint64_t)((int64_t)x >> (y & 63)) : x >> (y & 63);
+	case FETCH_EQ: return x == y;
+	case FETCH_NE: return x != y;
+	case FETCH_LT: return step->c ? (int64_t)x < (int64_t)y : x < y;
+	case FETCH_LE: return step->c ? (int64_t)x <= (int64_t)y : x <= y;
 	}
 	return 0;
 }
@@ -346,40 +325,20 @@ int fetch_run(const struct fetch_program *program, const struct fetch_machine *m
 		const struct fetch_step *step = &program->steps[i];
 
 		switch (step->op) {
-		case FETCH_IMM:
-			*++top = step->value;
-			break;
-		case FETCH_REG:
-			*++top = machine->registers[step->a];
-			break;
-		case FETCH_EXTEND:
-			*top = extend(*top, step->a, step->b, step->c);
-			break;
-		case FETCH_LOAD:
-			fault = read_value(machine, top, step);
-			break;
-		case FETCH_ARG:
-			record->value[step->a] = *top--;
-			break;
+		case FETCH_IMM: *++top = step->value; break;
+		case FETCH_REG: *++top = machine->registers[step->a]; break;
+		case FETCH_EXTEND: *top = extend(*top, step->a, step->b, step->c); break;
+		case FETCH_LOAD: fault = read_value(machine, top, step); break;
+		case FETCH_ARG: record->value[step->a] = *top--; break;
 		case FETCH_STRING:
 			if (store_string(machine, *top--, &record->value[step->a], &strings))
 				record->faults |= 1u << step->a;
 			break;
-		case FETCH_NOT:
-			*top = !*top;
-			break;
-		case FETCH_NEG:
-			*top = -*top;
-			break;
-		case FETCH_COM:
-			*top = ~*top;
-			break;
-		case FETCH_PID:
-			*++top = machine->pid;
-			break;
-		case FETCH_TID:
-			*++top = machine->tid;
-			break;
+		case FETCH_NOT: *top = !*top; break;
+		case FETCH_NEG: *top = -*top; break;
+		case FETCH_COM: *top = ~*top; break;
+		case FETCH_PID: *++top = machine->pid; break;
+		case FETCH_TID: *++top = machine->tid; break;
 		case FETCH_JZ:
 		case FETCH_JNZ:
 			if (!*top == (step->op == FETCH_JZ))
@@ -400,9 +359,7 @@ int fetch_run(const struct fetch_program *program, const struct fetch_machine *m
 			if (!*top--)
 				return 0;
 			break;
-		default:
-			top--;
-			*top = binary(step, top[0], top[1]);
+		default: top--; *top = binary(step, top[0], top[1]);
 		}
 		if (fault) {
 			if (i < program->npredicate)

@@ -45,19 +45,32 @@ enum fetch_opcode {
 	FETCH_STRING, /* pop an address; the string there is argument a */
 
 	/* What follows is for predicates. y = pop, x = pop, push x op y, comparisons giving 0 or 1. */
-	FETCH_ADD, FETCH_SUB, FETCH_MUL, FETCH_DIV, FETCH_MOD, /* c: signed */
-	FETCH_AND, FETCH_OR, FETCH_XOR, FETCH_SHL, FETCH_SHR,  /* c: signed (arithmetic right shift) */
-	FETCH_EQ, FETCH_NE, FETCH_LT, FETCH_LE,                /* c: signed */
-	FETCH_NOT,    /* top = !top */
-	FETCH_NEG,    /* top = -top */
-	FETCH_COM,    /* top = ~top */
-	FETCH_PID, FETCH_TID, /* push */
+	FETCH_ADD,
+	FETCH_SUB,
+	FETCH_MUL,
+	FETCH_DIV,
+	FETCH_MOD, /* c: signed */
+	FETCH_AND,
+	FETCH_OR,
+	FETCH_XOR,
+	FETCH_SHL,
+	FETCH_SHR, /* c: signed (arithmetic right shift) */
+	FETCH_EQ,
+	FETCH_NE,
+	FETCH_LT,
+	FETCH_LE,  /* c: signed */
+	FETCH_NOT, /* top = !top */
+	FETCH_NEG, /* top = -top */
+	FETCH_COM, /* top = ~top */
+	FETCH_PID,
+	FETCH_TID,    /* push */
 	FETCH_JZ,     /* if top == 0, go on at step value and keep top; else pop. Forward only */
 	FETCH_JNZ,    /* likewise, != 0 */
 	FETCH_STREQ,  /* top = the string at address top equals literal a */
 	FETCH_PREFIX, /* top = the string at address top begins with literal a */
-	FETCH_COMMEQ, FETCH_COMMPREFIX, /* push whether the thread's name equals / begins with literal a */
-	FETCH_TEST,   /* pop; 0: the hit is filtered and the program ends */
+	FETCH_COMMEQ,
+	FETCH_COMMPREFIX, /* push whether the thread's name equals / begins with literal a */
+	FETCH_TEST,       /* pop; 0: the hit is filtered and the program ends */
 };
 
 struct fetch_step {
@@ -77,7 +90,7 @@ struct fetch_program {
 	size_t npredicate; /* of these, steps of the predicate; 0: there is none */
 	struct fetch_literal *literals;
 	size_t nliterals;
-	uint8_t role; /* enum site_role: what a backend does with hits of sites that have it */
+	uint8_t role;    /* enum site_role: what a backend does with hits of sites that have it */
 	bool of_site;    /* its steps depend on the site's address: another site needs a program of its own */
 	size_t nmissing; /* arguments that cannot be read: their kind is PP_FAULT and their value 0 */
 	size_t nargs;

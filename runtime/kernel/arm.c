@@ -122,8 +122,10 @@ static int refuse_conflicts(struct kernel_segment *s, const struct link_arrays *
 		if (semaphore_of(sorted[i]) == semaphore_of(sorted[first]))
 			continue;
 		probe = sorted[first]->site->probe;
-		snprintf(reason, sizeof(reason), "it is at the same place as %.64s:%.64s and has another semaphore, and the "
-		         "kernel takes one there: arm one or the other", probe->provider, probe->name);
+		snprintf(reason, sizeof(reason),
+		         "it is at the same place as %.64s:%.64s and has another semaphore, and the "
+		         "kernel takes one there: arm one or the other",
+		         probe->provider, probe->name);
 		refuse(s, sorted[i], -EINVAL, reason);
 	}
 	free(sorted);
@@ -232,7 +234,8 @@ static int arm_link(struct kernel_segment *s, struct segment *segment, struct li
  */
 static int compare_programs(const void *a, const void *b)
 {
-	const struct fetch_program *x = *(const struct fetch_program *const *)a, *y = *(const struct fetch_program *const *)b;
+	const struct fetch_program *x = *(const struct fetch_program *const *)a,
+				   *y = *(const struct fetch_program *const *)b;
 
 	if (x->role != y->role)
 		return y->role - x->role;
@@ -272,12 +275,21 @@ static size_t index_of(const struct fetch_program *const *all, size_t n, const s
 	return low;
 }
 
-static int load_program(struct kernel_segment *s, uint32_t number, const struct fetch_program *const *programs, size_t n)
+static int load_program(struct kernel_segment *s, uint32_t number, const struct fetch_program *const *programs,
+                        size_t n)
 {
 	struct kernel_session *k = s->session;
-	struct emit_maps maps = { .config = k->config_fd, .ring = k->ring_fd, .counts = s->counts_fd, .mark = k->mark_fd,
-	                          .overlap = s->switch_fd, .scratch = k->scratch_fd, .members = &s->members,
-	                          .processes = s->processes_fd, .calls = s->calls.map, .frames = s->calls.frames, .depth = s->calls.depth };
+	struct emit_maps maps = { .config = k->config_fd,
+		                  .ring = k->ring_fd,
+		                  .counts = s->counts_fd,
+		                  .mark = k->mark_fd,
+		                  .overlap = s->switch_fd,
+		                  .scratch = k->scratch_fd,
+		                  .members = &s->members,
+		                  .processes = s->processes_fd,
+		                  .calls = s->calls.map,
+		                  .frames = s->calls.frames,
+		                  .depth = s->calls.depth };
 	struct emitted emitted;
 	int fd = emit_program(programs, n, &maps, number, s->shards, &emitted);
 
@@ -304,7 +316,8 @@ static int arm_chunk(struct pp_session *session, struct segment *segment, struct
 	for (size_t i = 0; i <= npoints && !err; i++) {
 		if (a.n && (i == npoints || points[i].image != a.points[0]->image ||
 		            points[i].process != a.points[0]->process)) {
-			err = session_interrupted(session) ? error_set(EINTR, "interrupted") : arm_link(s, segment, &a, prog);
+			err = session_interrupted(session) ? error_set(EINTR, "interrupted")
+			                                   : arm_link(s, segment, &a, prog);
 			a.n = 0;
 		}
 		if (i == npoints || points[i].error)
@@ -408,7 +421,8 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 	for (size_t i = 0; i < npoints; i++)
 		armed += !points[i].error;
 	if (!err && !armed)
-		err = error_set(-points[0].error, "%s", points[0].reason ? points[0].reason : strerror(-points[0].error));
+		err = error_set(-points[0].error, "%s",
+		                points[0].reason ? points[0].reason : strerror(-points[0].error));
 	if (!err && session_interrupted(session))
 		err = error_set(EINTR, "interrupted");
 	if (!err)

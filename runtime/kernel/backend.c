@@ -68,7 +68,8 @@ static int load_segment(struct pp_session *session, struct desc *d)
 		if (s->held)
 			continue;
 		s->links[i].dead = !there(&k->store, "prog", d->segment, i);
-		bool even = there(&k->store, link_sides[0], d->segment, i), odd = there(&k->store, link_sides[1], d->segment, i);
+		bool even = there(&k->store, link_sides[0], d->segment, i),
+		     odd = there(&k->store, link_sides[1], d->segment, i);
 
 		/* Where both are there, one was to take over when its maker was killed. */
 		s->links[i].side = even && odd ? s->change->overlap == 1 : odd;
@@ -266,12 +267,14 @@ static int kernel_usable(const struct pp_request *request, bool any)
 
 	(void)any;
 	if (request->overwrite)
-		return error_set(EOPNOTSUPP, "the kernel's ring buffer keeps the oldest records and loses new ones: -b agent "
-		                             "overwrites");
+		return error_set(EOPNOTSUPP,
+		                 "the kernel's ring buffer keeps the oldest records and loses new ones: -b agent "
+		                 "overwrites");
 	/* Process ids in cookies and filters are those of the first pid namespace. */
 	if (!stat("/proc/self/ns/pid", &st) && st.st_ino != 0xeffffffcu /* PROC_PID_INIT_INO, linux/proc_ns.h */)
-		return error_set(EPERM, "the kernel backend works from the machine's first pid namespace only, and this is "
-		                        "another (a container): run the command outside");
+		return error_set(EPERM,
+		                 "the kernel backend works from the machine's first pid namespace only, and this is "
+		                 "another (a container): run the command outside");
 	return 0;
 }
 

@@ -307,12 +307,8 @@ static void plain_step(struct emitter *e, struct stack *s, const struct fetch_pr
 		top_to_r1(e, s);
 		extend(e, BPF_REG_1, step->a, step->b, step->c);
 		break;
-	case FETCH_LOAD:
-		load_step(e, s, step, fault);
-		break;
-	case FETCH_NOT:
-		not_step(e, s);
-		break;
+	case FETCH_LOAD: load_step(e, s, step, fault); break;
+	case FETCH_NOT: not_step(e, s); break;
 	case FETCH_NEG:
 		top_to_r1(e, s);
 		emitter_add(e, INSN(BPF_ALU64 | BPF_NEG, BPF_REG_1, 0, 0, 0));
@@ -332,12 +328,8 @@ static void plain_step(struct emitter *e, struct stack *s, const struct fetch_pr
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
 	case FETCH_COMMEQ:
-	case FETCH_COMMPREFIX:
-		match_step(e, s, step, &p->literals[step->a], fault);
-		break;
-	default:
-		operands_to_registers(e, s);
-		binary(e, step);
+	case FETCH_COMMPREFIX: match_step(e, s, step, &p->literals[step->a], fault); break;
+	default: operands_to_registers(e, s); binary(e, step);
 	}
 }
 

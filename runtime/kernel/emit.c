@@ -75,7 +75,8 @@ static void arguments(struct emitter *e, const struct fetch_program *p, const st
 	int base = sizeof(struct record_thread) + sizeof(struct record) + 8 * (int)p->nargs;
 	bool strings = has_strings(p);
 
-	store_imm(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 12, (base - (int)sizeof(struct record_thread)) / 8);
+	store_imm(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 12,
+	          (base - (int)sizeof(struct record_thread)) / 8);
 	if (strings)
 		imm64(e, BPF_REG_8, base);
 	emit_arguments(e, p);
@@ -132,8 +133,7 @@ static void process_group(struct emitter *e, const struct members *m, label out)
 static void membership(struct emitter *e, const struct members *m, label out)
 {
 	switch (m->kind) {
-	case SCOPE_PROCESSES:
-		return;
+	case SCOPE_PROCESSES: return;
 	case SCOPE_CGROUP:
 		imm64(e, BPF_REG_1, m->cgroup_level);
 		call(e, BPF_FUNC_get_current_ancestor_cgroup_id);
@@ -144,9 +144,7 @@ static void membership(struct emitter *e, const struct members *m, label out)
 		load(e, BPF_DW, BPF_REG_0, BPF_REG_10, AT_PIDTGID);
 		alu_imm(e, BPF_RSH, BPF_REG_0, 32);
 		break;
-	case SCOPE_PGRP:
-		process_group(e, m, out);
-		break;
+	case SCOPE_PGRP: process_group(e, m, out); break;
 	}
 	store(e, BPF_W, BPF_REG_10, AT_KEY, BPF_REG_0);
 	map(e, BPF_REG_1, m->map);
@@ -261,7 +259,9 @@ static void count_process(struct emitter *e)
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
                  uint32_t segment, unsigned shards, struct emitted *out)
 {
-	struct emitter e = { .maps = maps, .segment = segment, .cpu = cpu_of(MACHINE_HERE, true), .role = programs[0]->role };
+	struct emitter e = {
+		.maps = maps, .segment = segment, .cpu = cpu_of(MACHINE_HERE, true), .role = programs[0]->role
+	};
 	label *code = calloc(2 * nprograms, sizeof(*code));
 	bool predicates = false;
 	int err;
@@ -356,10 +356,12 @@ size_t emit_cost(const struct fetch_program *program)
 	for (size_t i = 0; i < program->nsteps; i++)
 		switch (program->steps[i].op) {
 		case FETCH_STRING: cost += 60; break;
-		case FETCH_STREQ: case FETCH_PREFIX: case FETCH_COMMEQ: case FETCH_COMMPREFIX:
-			cost += 60 + 2 * FETCH_LITERAL_MAX;
-			break;
-		case FETCH_DIV: case FETCH_MOD: cost += 20; break;
+		case FETCH_STREQ:
+		case FETCH_PREFIX:
+		case FETCH_COMMEQ:
+		case FETCH_COMMPREFIX: cost += 60 + 2 * FETCH_LITERAL_MAX; break;
+		case FETCH_DIV:
+		case FETCH_MOD: cost += 20; break;
 		default: cost += 14;
 		}
 	return cost;

@@ -63,11 +63,12 @@ struct kernel_config {
 
 /* The only element of a segment's map `switch`. */
 struct kernel_switch {
-	uint64_t overlap;    /* 0, or 1 + the generation of the links that take over */
-	uint64_t unfinished; /* points were switched off, and their links are not made anew yet; commands only */
-	uint64_t holder;     /* its process id, where there is one; commands only */
+	uint64_t overlap;     /* 0, or 1 + the generation of the links that take over */
+	uint64_t unfinished;  /* points were switched off, and their links are not made anew yet; commands only */
+	uint64_t holder;      /* its process id, where there is one; commands only */
 	uint64_t asked, done; /* how often the holder was asked to make links anew, and has; commands only */
-	uint64_t limit;  /* the budget that a process is to watch (brake.c), in units of KERNEL_SHARE; 0: none; commands only */
+	uint64_t
+		limit; /* the budget that a process is to watch (brake.c), in units of KERNEL_SHARE; 0: none; commands only */
 	uint64_t unseen; /* programs may run without counting hits: processes that are not meant have traps, too */
 };
 
@@ -78,11 +79,11 @@ struct members;
 
 struct emit_maps {
 	int config, ring, counts, mark, overlap;
-	int scratch; /* task storage of EMIT_SCRATCH_SIZE bytes */
+	int scratch;                   /* task storage of EMIT_SCRATCH_SIZE bytes */
 	const struct members *members; /* who is meant beside the cookie's process; NULL: everybody */
-	int processes;     /* -1: hits are not told apart */
-	int calls, frames; /* of segments that have calls; else -1 */
-	uint32_t depth;    /* how many frames a thread has */
+	int processes;                 /* -1: hits are not told apart */
+	int calls, frames;             /* of segments that have calls; else -1 */
+	uint32_t depth;                /* how many frames a thread has */
 };
 
 /* Of each point of a segment that has calls, the map `calls`. */
@@ -95,8 +96,8 @@ struct kernel_calls {
 
 /* A call under way. Of a thread they are kept in task storage, the innermost last. */
 struct kernel_frame {
-	uint64_t sp;   /* at the function's first instruction, and where it is left */
-	uint64_t time; /* of the entry; once left, what it took */
+	uint64_t sp;    /* at the function's first instruction, and where it is left */
+	uint64_t time;  /* of the entry; once left, what it took */
 	uint64_t spent; /* the thread's, at the entry */
 	uint32_t point, reserved;
 	uint64_t args[LEAVE_ENTRY_COUNT];

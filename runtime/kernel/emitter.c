@@ -97,12 +97,13 @@ int emit_check_stack(const struct bpf_insn *insns, size_t n)
 			lowest = insn->off;
 		/* address(): a copy of r10, and the next instruction adds a constant to it. */
 		if (copies && (!next || next->code != (BPF_ALU64 | BPF_ADD | BPF_K) || next->dst_reg != insn->dst_reg))
-			return error_set(EINVAL, "internal error: instruction %zu of a BPF program copies the frame pointer", i);
+			return error_set(
+				EINVAL, "internal error: instruction %zu of a BPF program copies the frame pointer", i);
 		if (copies && next->imm < lowest)
 			lowest = next->imm;
 	}
 	if (lowest < -EMIT_STACK_MAX)
-		return error_set(EINVAL, "internal error: a BPF program uses %d bytes of stack, not %d at most", -lowest,
-		                 EMIT_STACK_MAX);
+		return error_set(EINVAL, "internal error: a BPF program uses %d bytes of stack, not %d at most",
+		                 -lowest, EMIT_STACK_MAX);
 	return 0;
 }

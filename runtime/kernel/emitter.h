@@ -54,7 +54,10 @@ typedef int label;
 struct emitter {
 	struct bpf_insn *insns;
 	size_t n, room;
-	struct { size_t insn; label to; } *jumps;
+	struct {
+		size_t insn;
+		label to;
+	} * jumps;
 	size_t njumps, jumps_room;
 	int *labels; /* instruction, or -1 */
 	int nlabels, labels_room;

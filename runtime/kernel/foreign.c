@@ -67,7 +67,8 @@ static bool in_own_mapping(const struct pp_image *image, uint64_t offset)
 		return false;
 	/* read by the kernel, because the file may become shorter */
 	yes = process_vm_readv(getpid(), &(struct iovec){ &byte, 1 }, 1,
-	                       &(struct iovec){ (char *)map + (offset - start), 1 }, 1, 0) == 1 && byte == INT3;
+	                       &(struct iovec){ (char *)map + (offset - start), 1 }, 1, 0) == 1 &&
+	      byte == INT3;
 	munmap(map, page);
 	return yes;
 }
@@ -121,8 +122,10 @@ static void add_multi_link(struct foreign_list *l, int fd, uint32_t count)
 {
 	uint64_t *offsets = count && count <= COUNT_MAX ? calloc(count, sizeof(*offsets)) : NULL;
 	char path[4096] = "";
-	struct link_info info = { .multi = { .path = (uintptr_t)path, .path_size = sizeof(path),
-	                                     .offsets = (uintptr_t)offsets, .count = count } };
+	struct link_info info = { .multi = { .path = (uintptr_t)path,
+		                             .path_size = sizeof(path),
+		                             .offsets = (uintptr_t)offsets,
+		                             .count = count } };
 
 	/* before Linux 6.8 the count is 0 */
 	if (!offsets || link_info(fd, &info))
@@ -169,7 +172,8 @@ static void read_links(struct foreign_list *l)
 /* "p:group/name PATH:0xOFFSET ARGUMENTS" */
 static void read_tracefs(struct foreign_list *l)
 {
-	static const char *const places[] = { "/sys/kernel/tracing/uprobe_events", "/sys/kernel/debug/tracing/uprobe_events" };
+	static const char *const places[] = { "/sys/kernel/tracing/uprobe_events",
+		                              "/sys/kernel/debug/tracing/uprobe_events" };
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
 		FILE *f = fopen(places[i], "re");
@@ -202,7 +206,8 @@ static void ask_descriptor(struct foreign_list *l, int pid, int fd)
 	attr.task_fd_query.buf_len = sizeof(path);
 	if (syscall(SYS_bpf, BPF_TASK_FD_QUERY, &attr, sizeof(attr)))
 		l->incomplete |= errno != EOPNOTSUPP && errno != EBADF; /* the CPU's counters; it was closed */
-	else if (attr.task_fd_query.fd_type == BPF_FD_TYPE_UPROBE || attr.task_fd_query.fd_type == BPF_FD_TYPE_URETPROBE)
+	else if (attr.task_fd_query.fd_type == BPF_FD_TYPE_UPROBE ||
+	         attr.task_fd_query.fd_type == BPF_FD_TYPE_URETPROBE)
 		add(l, path, attr.task_fd_query.probe_offset);
 }
 

@@ -11,7 +11,7 @@
 struct pp_image;
 
 enum foreign {
-	FOREIGN_NONE,    /* no uprobe is at this offset */
+	FOREIGN_NONE, /* no uprobe is at this offset */
 	FOREIGN_UPROBE,
 	FOREIGN_UNKNOWN, /* the kernel does not say, to this user or at all */
 };
@@ -22,7 +22,7 @@ struct foreign_list {
 		dev_t device;
 		ino_t inode; /* 0: of a file whose name leads nowhere */
 		uint64_t offset;
-	} *list;
+	} * list;
 	size_t n, room;
 	bool read, incomplete;
 };

@@ -27,7 +27,7 @@ struct kernel_link {
 struct kernel_segment {
 	struct kernel_session *session;
 	int counts_fd, switch_fd;
-	int processes_fd; /* -1: hits are not told apart by process */
+	int processes_fd;             /* -1: hits are not told apart by process */
 	struct kernel_counts *counts; /* mapped: shards for each point */
 	size_t counts_size;
 	struct kernel_switch *change; /* mapped */
@@ -37,8 +37,8 @@ struct kernel_segment {
 	struct members members; /* of a segment just armed, or a private one */
 	struct calls calls;     /* of one that has calls */
 	int raised_fd;          /* map of the semaphores raised by hand (raised.c); -1: none */
-	bool held;   /* its links live with the process that made it */
-	int hold_fd; /* in that process: what it has locked; else -1 */
+	bool held;              /* its links live with the process that made it */
+	int hold_fd;            /* in that process: what it has locked; else -1 */
 };
 
 static inline bool kernel_is_pinned(const struct kernel_segment *s)

@@ -103,7 +103,8 @@ static int perf_create(void *arg)
 {
 	struct perf_link *l = arg;
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .perf_event.bpf_cookie = l->cookie);
-	int event = syscall(SYS_perf_event_open, &l->attr, l->pid ? l->pid : -1, l->pid ? -1 : 0, -1, PERF_FLAG_FD_CLOEXEC);
+	int event =
+		syscall(SYS_perf_event_open, &l->attr, l->pid ? l->pid : -1, l->pid ? -1 : 0, -1, PERF_FLAG_FD_CLOEXEC);
 	int link, err;
 
 	if (event < 0)
@@ -117,9 +118,14 @@ static int perf_create(void *arg)
 int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie)
 {
 	struct perf_link l = {
-		.attr = { .type = uprobe_type(), .size = sizeof(l.attr), .config = semaphore << 32,
-		          .config1 = (uintptr_t)path, .config2 = offset },
-		.prog = prog, .pid = pid, .cookie = cookie,
+		.attr = { .type = uprobe_type(),
+		          .size = sizeof(l.attr),
+		          .config = semaphore << 32,
+		          .config1 = (uintptr_t)path,
+		          .config2 = offset },
+		.prog = prog,
+		.pid = pid,
+		.cookie = cookie,
 	};
 
 	if ((int)l.attr.type < 0)
@@ -154,8 +160,9 @@ int program_load(enum bpf_prog_type type, const char *name, const struct bpf_ins
 		return fd;
 	err = errno;
 	if (err == EPERM)
-		return error_set(EPERM, "the kernel lets this user load no BPF program: root, or CAP_BPF and CAP_PERFMON, "
-		                        "is needed");
+		return error_set(EPERM,
+		                 "the kernel lets this user load no BPF program: root, or CAP_BPF and CAP_PERFMON, "
+		                 "is needed");
 	log = calloc(1, room);
 	if (!log)
 		return error_set(ENOMEM, "out of memory");
@@ -169,8 +176,8 @@ int program_load(enum bpf_prog_type type, const char *name, const struct bpf_ins
 		/* The verifier's reason stands in the last line but one, before its statistics. */
 		while ((last = strrchr(log, '\n')) && (!last[1] || !strncmp(last + 1, "processed ", 10)))
 			*last = 0;
-		fd = error_set(err, "the kernel refuses a BPF program of %zu instructions: %s: %s", ninsns, strerror(err),
-		               last ? last + 1 : log);
+		fd = error_set(err, "the kernel refuses a BPF program of %zu instructions: %s: %s", ninsns,
+		               strerror(err), last ? last + 1 : log);
 	}
 	free(log);
 	return fd;
@@ -203,10 +210,12 @@ const char *link_reason(int err)
 {
 	switch (-err) {
 	case ENOTSUPP: return "the kernel cannot step over the instruction there, or it is a trap";
-	case EINVAL: return "the kernel refuses this place: what is armed there has another semaphore, or it is past the "
-		            "end";
+	case EINVAL:
+		return "the kernel refuses this place: what is armed there has another semaphore, or it is past the "
+		       "end";
 	case EIO: return "its file system has no page cache: the kernel arms nothing there";
-	case EPERM: case EACCES: return "this user may not arm: root, or CAP_BPF and CAP_PERFMON, is needed";
+	case EPERM:
+	case EACCES: return "this user may not arm: root, or CAP_BPF and CAP_PERFMON, is needed";
 	case ESRCH: return "the process has ended";
 	case EFBIG: return "its semaphore is too far into the file for this kernel";
 	case ENODEV: return "this kernel has no uprobes";

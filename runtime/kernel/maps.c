@@ -24,7 +24,8 @@ int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, ui
 		return error_set(ENOSYS, "this kernel has no BPF: the kernel backend cannot work here");
 	if (errno == EPERM)
 		return error_set(EPERM, "this user may not use BPF: root, or CAP_BPF and CAP_PERFMON, is needed");
-	return error_set(errno, "cannot make the BPF map '%s' of %u times %u bytes: %s", name, n, value, strerror(errno));
+	return error_set(errno, "cannot make the BPF map '%s' of %u times %u bytes: %s", name, n, value,
+	                 strerror(errno));
 }
 
 /* Task storage must be described by BTF. */
@@ -83,13 +84,19 @@ static int map_config(struct kernel_session *k)
 
 int kernel_maps_create(struct kernel_session *k)
 {
-	const struct { int *fd; const char *name; } pins[] = {
-		{ &k->ring_fd, "ring" }, { &k->mark_fd, "mark" }, { &k->scratch_fd, "scratch" },
+	const struct {
+		int *fd;
+		const char *name;
+	} pins[] = {
+		{ &k->ring_fd, "ring" },
+		{ &k->mark_fd, "mark" },
+		{ &k->scratch_fd, "scratch" },
 		{ &k->config_fd, "config" }, /* the last: with it the session is whole */
 	};
 	int err = 0;
 
-	k->config_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_config", 4, sizeof(struct kernel_config), 1, BPF_F_MMAPABLE);
+	k->config_fd =
+		kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_config", 4, sizeof(struct kernel_config), 1, BPF_F_MMAPABLE);
 	if (k->config_fd < 0)
 		return k->config_fd;
 	k->ring_fd = kernel_map_create(BPF_MAP_TYPE_RINGBUF, "pp_ring", 0, 0, KERNEL_RING_SIZE, 0);
@@ -108,8 +115,14 @@ int kernel_maps_create(struct kernel_session *k)
 
 int kernel_maps_get(struct kernel_session *k)
 {
-	struct { int *fd; const char *name; } maps[] = {
-		{ &k->config_fd, "config" }, { &k->ring_fd, "ring" }, { &k->mark_fd, "mark" }, { &k->scratch_fd, "scratch" },
+	struct {
+		int *fd;
+		const char *name;
+	} maps[] = {
+		{ &k->config_fd, "config" },
+		{ &k->ring_fd, "ring" },
+		{ &k->mark_fd, "mark" },
+		{ &k->scratch_fd, "scratch" },
 	};
 
 	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
@@ -126,8 +139,10 @@ int kernel_maps_get(struct kernel_session *k)
 
 	if (bpf_obj_get_info_by_fd(k->config_fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY ||
 	    info.value_size != sizeof(struct kernel_config) || !(info.map_flags & BPF_F_MMAPABLE))
-		return error_set(EBADMSG, "%s is not of this version's: disarm it with the version that made it, or remove "
-		                          "the folder", store_path(&k->store, "config", -1, -1));
+		return error_set(EBADMSG,
+		                 "%s is not of this version's: disarm it with the version that made it, or remove "
+		                 "the folder",
+		                 store_path(&k->store, "config", -1, -1));
 	return map_config(k);
 }
 
@@ -170,11 +185,12 @@ int kernel_segment_maps_create(struct kernel_segment *s, uint32_t npoints, bool 
 {
 	s->shards = shards_here();
 	s->counts_size = (size_t)npoints * s->shards * sizeof(struct kernel_counts);
-	s->counts_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_counts", 4, sizeof(struct kernel_counts), npoints * s->shards,
-	                          BPF_F_MMAPABLE);
+	s->counts_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_counts", 4, sizeof(struct kernel_counts),
+	                                 npoints * s->shards, BPF_F_MMAPABLE);
 	if (s->counts_fd < 0)
 		return s->counts_fd;
-	s->switch_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_switch", 4, sizeof(struct kernel_switch), 1, BPF_F_MMAPABLE);
+	s->switch_fd =
+		kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_switch", 4, sizeof(struct kernel_switch), 1, BPF_F_MMAPABLE);
 	if (s->switch_fd < 0)
 		return s->switch_fd;
 	if (everybody) {

@@ -370,7 +370,8 @@ double targets_cpu_used(const struct targets_cpu *before, const struct targets_c
 	if (!before->known || !now->known || before->n != now->n)
 		return -1;
 	for (size_t i = 0; i < now->n; i++) {
-		if (before->list[i].pid != now->list[i].pid || !before->list[i].ns || now->list[i].ns < before->list[i].ns)
+		if (before->list[i].pid != now->list[i].pid || !before->list[i].ns ||
+		    now->list[i].ns < before->list[i].ns)
 			return -1; /* one has ended */
 		used += now->list[i].ns - before->list[i].ns;
 	}

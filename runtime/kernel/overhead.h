@@ -33,7 +33,7 @@ struct targets_cpu {
 	struct target_cpu {
 		pid_t pid;
 		uint64_t ns;
-	} *list;
+	} * list;
 	size_t n;
 	bool known; /* false: a point is for every process, or there is none */
 };

@@ -34,7 +34,8 @@
 
 static int folder(const struct kernel_segment *s, int number)
 {
-	return open(store_path(&s->session->store, "held", number, -1), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return open(store_path(&s->session->store, "held", number, -1),
+	            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 int kernel_hold_begin(struct kernel_segment *s, int number)
@@ -80,11 +81,13 @@ int kernel_hold_ask(struct kernel_segment *s, int number)
 		if (!is_alive(s, number))
 			break;
 		if (i == ANSWER_MS / 5) {
-			err = error_set(EBUSY, "process %d, which holds what is armed, does not answer: is it stopped?", pid);
+			err = error_set(EBUSY, "process %d, which holds what is armed, does not answer: is it stopped?",
+			                pid);
 			break;
 		}
 		if (!(i % 50) && (pidfd < 0 || syscall(SYS_pidfd_send_signal, pidfd, SIGUSR1, NULL, 0))) {
-			err = error_set(errno, "cannot tell process %d, which holds what is armed: %s", pid, strerror(errno));
+			err = error_set(errno, "cannot tell process %d, which holds what is armed: %s", pid,
+			                strerror(errno));
 			break;
 		}
 		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);

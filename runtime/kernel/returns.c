@@ -57,8 +57,7 @@ static int frames_open(struct calls *calls)
 	}
 }
 
-int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, uint32_t nindices,
-               unsigned maxactive)
+int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, uint32_t nindices, unsigned maxactive)
 {
 	bool any = false;
 	uint32_t owner = 0;
@@ -69,7 +68,8 @@ int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, ui
 	if (!any)
 		return 0;
 	calls->depth = maxactive < KERNEL_FRAMES_MAX ? maxactive : KERNEL_FRAMES_MAX;
-	calls->map = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_calls", 4, sizeof(*calls->counts), nindices, BPF_F_MMAPABLE);
+	calls->map =
+		kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_calls", 4, sizeof(*calls->counts), nindices, BPF_F_MMAPABLE);
 	if (calls->map < 0)
 		return calls->map;
 	err = frames_open(calls);
@@ -82,9 +82,10 @@ int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, ui
 			continue;
 		points[i].calls_per_thread = calls->depth;
 		if (calls->depth < maxactive && calls->depth < KERNEL_FRAMES_MAX && !points[i].reason)
-			points[i].reason = error_sentence("at most %u calls of one thread are seen at a time, because this "
-			                                  "kernel has no room for more; --maxactive asks for %u", calls->depth,
-			                                  maxactive);
+			points[i].reason =
+				error_sentence("at most %u calls of one thread are seen at a time, because this "
+			                       "kernel has no room for more; --maxactive asks for %u",
+			                       calls->depth, maxactive);
 	}
 	/* The points of a function stand together, its entry first. */
 	for (size_t i = 0; i < npoints; i++) {
@@ -127,7 +128,8 @@ int calls_get(struct calls *calls, const struct store *store, int segment, uint3
 	if (calls->map < 0)
 		return error_set(-calls->map, "%s: %s", store_path(store, "calls", segment, -1), strerror(-calls->map));
 	if (bpf_obj_get_info_by_fd(calls->map, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY ||
-	    info.value_size != sizeof(*calls->counts) || info.max_entries != nindices || !(info.map_flags & BPF_F_MMAPABLE))
+	    info.value_size != sizeof(*calls->counts) || info.max_entries != nindices ||
+	    !(info.map_flags & BPF_F_MMAPABLE))
 		return error_set(EBADMSG, "%s has not the size that its description says",
 		                 store_path(store, "calls", segment, -1));
 	return map(calls, nindices);

@@ -19,11 +19,14 @@ struct calls {
 	size_t size;
 };
 
-#define CALLS_NONE (struct calls){ .map = -1, .frames = -1, .ended_link = -1, .executed_link = -1 }
+#define CALLS_NONE                                                             \
+	(struct calls)                                                         \
+	{                                                                      \
+		.map = -1, .frames = -1, .ended_link = -1, .executed_link = -1 \
+	}
 
 /* 0 and nothing made where no point is of a call. */
-int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, uint32_t nindices,
-               unsigned maxactive);
+int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, uint32_t nindices, unsigned maxactive);
 int calls_pin(const struct calls *calls, const struct store *store, int segment, bool links);
 /* What is pinned; nothing where there is none. */
 int calls_get(struct calls *calls, const struct store *store, int segment, uint32_t nindices);

@@ -71,8 +71,10 @@ int kernel_reader_open(struct pp_session *session, void **reader)
 		r->lock = openat(k->store.dir, "reader", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (r->lock < 0 || flock(r->lock, LOCK_EX | LOCK_NB))
 			err = errno == EWOULDBLOCK
-			              ? error_set(EBUSY, "session '%s' has a reader: its records go to one only", session->name)
-			              : error_set(errno, "cannot read session '%s': %s", session->name, strerror(errno));
+			              ? error_set(EBUSY, "session '%s' has a reader: its records go to one only",
+			                          session->name)
+			              : error_set(errno, "cannot read session '%s': %s", session->name,
+			                          strerror(errno));
 	}
 	if (!err && !(r->ring = ring_buffer__new(k->ring_fd, take, r, NULL)))
 		err = error_set(errno, "cannot map the ring of session '%s': %s", session->name, strerror(errno));

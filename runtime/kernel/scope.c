@@ -27,7 +27,10 @@
 #include "base/error.h"
 
 #define MEMBERS_MAX 65536
-#define INSN(c, d, s, o, i) { .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) }
+#define INSN(c, d, s, o, i)                                                         \
+	{                                                                           \
+		.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) \
+	}
 #define LOAD(size, d, s, o) INSN(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
 #define STORE(size, d, o, s) INSN(BPF_STX | BPF_MEM | (size), d, s, o, 0)
 #define MOV(d, s) INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
@@ -45,7 +48,8 @@ int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_RAW_TP, .attach_btf_id = id);
 
 	if (id < 0)
-		return error_set(EOPNOTSUPP, "this kernel has no BTF of its tracepoint %s, which is needed", tracepoint);
+		return error_set(EOPNOTSUPP, "this kernel has no BTF of its tracepoint %s, which is needed",
+		                 tracepoint);
 	prog = program_load(BPF_PROG_TYPE_TRACING, "pp_members", insns, n, &opts);
 	if (prog < 0) {
 		char *why = strdup(pp_error());

@@ -14,9 +14,9 @@
 
 struct members {
 	enum scope_kind kind;
-	int map;                /* children: process ids; pgrp: process group ids; else -1 */
+	int map;                  /* children: process ids; pgrp: process group ids; else -1 */
 	int fork_link, exit_link; /* children: keep the map up to date; else -1 */
-	uint64_t cgroup;        /* its id, and how deep it is */
+	uint64_t cgroup;          /* its id, and how deep it is */
 	int cgroup_level;
 	struct {
 		int signal, pids, numbers, nr; /* byte offsets: task -> signal -> pids[] -> numbers[0].nr */

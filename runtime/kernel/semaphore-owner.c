@@ -105,7 +105,8 @@ static bool is_program(const struct pp_image *image)
 		for (int i = 0; i < header.e_phnum && !yes; i++) {
 			Elf64_Phdr p;
 
-			yes = pread(fd, &p, sizeof(p), (off_t)(header.e_phoff + (uint64_t)i * sizeof(p))) == sizeof(p) &&
+			yes = pread(fd, &p, sizeof(p), (off_t)(header.e_phoff + (uint64_t)i * sizeof(p))) ==
+			              sizeof(p) &&
 			      p.p_type == PT_INTERP;
 		}
 	close(fd);
@@ -189,7 +190,8 @@ static void raise_in(struct owner *o, pid_t pid)
 	for (size_t i = 0, end; i < o->npoints; i = end) {
 		const struct process *of = o->points[i].process;
 
-		for (end = i + 1; end < o->npoints && o->points[end].image == o->points[i].image && o->points[end].process == of;
+		for (end = i + 1;
+		     end < o->npoints && o->points[end].image == o->points[i].image && o->points[end].process == of;
 		     end++)
 			;
 		for (size_t k = i; k < end; k++)
@@ -206,7 +208,7 @@ static void raise_in(struct owner *o, pid_t pid)
 static int reported(void *o, void *data, size_t size)
 {
 	if (size == sizeof(uint64_t))
-		raise_in(o, (pid_t)*(uint64_t *)data);
+		raise_in(o, (pid_t) * (uint64_t *)data);
 	return 0;
 }
 
@@ -214,7 +216,8 @@ static bool needed(const struct owner *o)
 {
 	const struct kernel_segment *s = o->segment->state;
 
-	if (s->session->store.dir >= 0 && access(store_path(&s->session->store, "switch", (int)o->segment->number, -1), F_OK))
+	if (s->session->store.dir >= 0 &&
+	    access(store_path(&s->session->store, "switch", (int)o->segment->number, -1), F_OK))
 		return false;
 	for (size_t i = 0; i < o->npoints; i++)
 		if (!o->points[i].error && kernel_armed(o->segment, o->points[i].point))
@@ -359,7 +362,8 @@ __attribute__((noreturn)) static void run(struct owner *o, int ready, int parent
 	if (o->command)
 		stop_command(o);
 	while (needed(o)) {
-		struct pollfd fds[] = { { .fd = o->ring, .events = POLLIN }, { .fd = o->session_process, .events = POLLIN } };
+		struct pollfd fds[] = { { .fd = o->ring, .events = POLLIN },
+			                { .fd = o->session_process, .events = POLLIN } };
 
 		if (poll(fds, 2, LOOK_MS) < 0 && errno != EINTR)
 			break;
@@ -380,17 +384,22 @@ static void remark(struct arm_point *point, pid_t owner, bool hooked, bool stopp
 	if (point->reason)
 		return;
 	if (!hooked && !stopped)
-		point->reason = error_sentence("%s, so it does not count in processes that start later: arm them by -p when they "
-		                               "run", why);
+		point->reason = error_sentence(
+			"%s, so it does not count in processes that start later: arm them by -p when they "
+			"run",
+			why);
 	else if (!stopped)
-		point->reason = error_sentence("%s, so process %d raises it in processes that start later, just after their start", why,
-		                               owner);
+		point->reason = error_sentence(
+			"%s, so process %d raises it in processes that start later, just after their start", why,
+			owner);
 }
 
 int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t npoints, int *done)
 {
 	struct kernel_segment *s = segment->state;
-	struct owner o = { .segment = segment, .points = points, .npoints = npoints, .ring = -1, .session_process = -1 };
+	struct owner o = {
+		.segment = segment, .points = points, .npoints = npoints, .ring = -1, .session_process = -1
+	};
 	const struct pp_image *last = NULL;
 	int ready[2] = { -1, -1 }, parent[2] = { -1, -1 }, prog = -1, err = 0;
 	bool any = false, hooked = false;
@@ -439,7 +448,7 @@ int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t
 		if (needs_owner(&points[i]))
 			remark(&points[i], hello.pid, hello.pid && hooked,
 			       hello.stops_command && points[i].process && points[i].process->is_command &&
-			       is_program(points[i].image));
+			               is_program(points[i].image));
 	for (size_t i = 0; i < o.nhooks; i++)
 		close(o.hooks[i]);
 	if (prog >= 0)

@@ -42,7 +42,8 @@ static void lower(int map, const struct segment *segment)
 		bool armed = false;
 
 		for (uint32_t p = 0; segment && p < segment->desc->npoints && !armed; p++)
-			armed = desc_points(segment->desc)[p].semaphore_offset == raised.offset && kernel_armed(segment, p);
+			armed = desc_points(segment->desc)[p].semaphore_offset == raised.offset &&
+			        kernel_armed(segment, p);
 		if (armed)
 			continue;
 		if (n == room) {
@@ -74,7 +75,8 @@ __attribute__((noreturn)) static void guard(int map, int process)
 	map = fcntl(map, F_DUPFD, 3);
 	process = fcntl(process, F_DUPFD, 3);
 	null = open("/dev/null", O_RDWR);
-	if (map < 0 || process < 0 || null < 0 || chdir("/") || dup2(map, 0) < 0 || dup2(process, 1) < 0 || dup2(null, 2) < 0)
+	if (map < 0 || process < 0 || null < 0 || chdir("/") || dup2(map, 0) < 0 || dup2(process, 1) < 0 ||
+	    dup2(null, 2) < 0)
 		_exit(1);
 	close_range(3, ~0u, 0);
 	while (poll(&end, 1, -1) < 0)

@@ -93,7 +93,8 @@ int semaphores_check(const struct pp_session *session, struct arm_point *points,
 	for (size_t i = 0, end; i < n && !err; i = end) {
 		uint64_t last = 0;
 
-		for (end = i + 1; end < n && points[end].image == points[i].image && points[end].process == points[i].process; end++)
+		for (end = i + 1;
+		     end < n && points[end].image == points[i].image && points[end].process == points[i].process; end++)
 			;
 		for (size_t k = i; k < end && !err; k++) {
 			const struct pp_site *site = points[k].site;
@@ -172,8 +173,8 @@ static const struct mapping *mapping_at(const struct process *process, uint64_t 
 	return NULL;
 }
 
-static bool is_files(const struct process *process, const struct pp_image *image, const struct mapping *m, uint64_t offset,
-                     uint64_t address)
+static bool is_files(const struct process *process, const struct pp_image *image, const struct mapping *m,
+                     uint64_t offset, uint64_t address)
 {
 	const struct mapping *at = NULL;
 
@@ -289,7 +290,8 @@ static int traps_at(const struct process *process, int memory, dev_t device, ino
 	uint8_t byte;
 
 	while ((m = process_mapping(process, device, inode, offset, m)))
-		traps += !m->shared && pread(memory, &byte, 1, (off_t)(m->start + offset - m->offset)) == 1 && byte == 0xcc;
+		traps += !m->shared && pread(memory, &byte, 1, (off_t)(m->start + offset - m->offset)) == 1 &&
+		         byte == 0xcc;
 	return traps;
 }
 
@@ -318,7 +320,8 @@ static int raise_copies(struct process *process, int memory, const struct arm_po
 	const struct pp_site *site = points[0]->site;
 	const struct pp_image *image = points[0]->image;
 	const bool by_hand = semaphore_by_hand(site);
-	uint64_t first = by_hand ? 0 : kernels_copy(process, image->device, image->inode, site->semaphore_offset), done[64];
+	uint64_t first = by_hand ? 0 : kernels_copy(process, image->device, image->inode, site->semaphore_offset),
+		 done[64];
 	const struct mapping *m = NULL;
 	size_t ndone = 0;
 
@@ -340,7 +343,8 @@ static int raise_copies(struct process *process, int memory, const struct arm_po
 			int traps = 0;
 
 			for (size_t i = 0; !value && i < n; i++)
-				traps += traps_at(process, memory, image->device, image->inode, points[i]->site->offset);
+				traps +=
+					traps_at(process, memory, image->device, image->inode, points[i]->site->offset);
 			if (!value)
 				add(memory, address, traps);
 			continue;
@@ -349,10 +353,14 @@ static int raise_copies(struct process *process, int memory, const struct arm_po
 		if (value >= SEMAPHORE_MAX || (r->again && value))
 			continue; /* the verification says so */
 
-		struct semaphore_raised raised = { .address = address, .offset = semaphore_key(site),
-			                           .start_time = process_start_time(process->pid), .pid = process->pid,
-			                           .device = image->device, .inode = image->inode,
-			                           .text = m->start + site->offset - m->offset, .text_offset = site->offset };
+		struct semaphore_raised raised = { .address = address,
+			                           .offset = semaphore_key(site),
+			                           .start_time = process_start_time(process->pid),
+			                           .pid = process->pid,
+			                           .device = image->device,
+			                           .inode = image->inode,
+			                           .text = m->start + site->offset - m->offset,
+			                           .text_offset = site->offset };
 		int err;
 
 		identify(process->pid, memory, &raised.exec, &raised.random);
@@ -383,7 +391,8 @@ static int raise_in(const struct process *process, const struct arm_point *point
 		memory = memory_open(now);
 	for (size_t i = 0, end; memory >= 0 && i < count && !err; i = end) {
 		for (end = i + 1; end < count && sorted[end]->image == sorted[i]->image &&
-		                  sorted[end]->site->semaphore == sorted[i]->site->semaphore; end++)
+		                  sorted[end]->site->semaphore == sorted[i]->site->semaphore;
+		     end++)
 			;
 		err = raise_copies(now, memory, sorted + i, end - i, r);
 	}
@@ -462,7 +471,8 @@ static bool still_there(const struct process *process, const struct semaphore_ra
 	const struct mapping *m = NULL, *at = mapping_at(process, raised->address);
 	bool text = false;
 
-	while (!text && (m = process_mapping(process, (dev_t)raised->device, (ino_t)raised->inode, raised->text_offset, m)))
+	while (!text &&
+	       (m = process_mapping(process, (dev_t)raised->device, (ino_t)raised->inode, raised->text_offset, m)))
 		text = m->start + raised->text_offset - m->offset == raised->text;
 	if (!text || !at || !at->write || at->shared)
 		return false;
@@ -520,7 +530,8 @@ struct lowering {
 static bool is_done(const struct lowering *l, pid_t pid, uint64_t start_time, uint64_t address)
 {
 	for (size_t i = 0; i < l->n; i++)
-		if (l->list[i].raised.pid == (uint32_t)pid && l->list[i].raised.start_time == start_time && l->list[i].raised.address == address)
+		if (l->list[i].raised.pid == (uint32_t)pid && l->list[i].raised.start_time == start_time &&
+		    l->list[i].raised.address == address)
 			return true;
 	for (size_t i = 0; i < l->ndone; i++)
 		if (l->done[i].pid == pid && l->done[i].start_time == start_time && l->done[i].address == address)
@@ -557,7 +568,8 @@ static bool lower_inherited(struct lowering *l, struct process *process)
 		l->done[l->ndone++] = (struct fork){ raised->address, start_time, process->pid };
 		any = true;
 		if (value_at(memory, raised->address, &value) && value &&
-		    ((since && (int32_t)((uint32_t)start_time - l->begin) < 0) || !own_value(raised, &parents) || value > parents))
+		    ((since && (int32_t)((uint32_t)start_time - l->begin) < 0) || !own_value(raised, &parents) ||
+		     value > parents))
 			add(memory, raised->address, -1);
 	}
 	close(memory);
@@ -575,8 +587,10 @@ static bool lower_forks(struct lowering *l)
 		bool seen = false;
 
 		for (size_t k = 0; k < i && !seen; k++)
-			seen = l->list[k].raised.device == l->list[i].raised.device && l->list[k].raised.inode == l->list[i].raised.inode;
-		if (seen || processes_mapping((dev_t)l->list[i].raised.device, (ino_t)l->list[i].raised.inode, &all, &nall))
+			seen = l->list[k].raised.device == l->list[i].raised.device &&
+			       l->list[k].raised.inode == l->list[i].raised.inode;
+		if (seen ||
+		    processes_mapping((dev_t)l->list[i].raised.device, (ino_t)l->list[i].raised.inode, &all, &nall))
 			continue;
 		for (size_t p = 0; p < nall; p++) {
 			any |= lower_inherited(l, all[p]);
@@ -633,8 +647,10 @@ static void settle_in(struct process *process, const struct semaphore_place *pla
 static int compare_places(const void *a, const void *b)
 {
 	const struct semaphore_place *x = a, *y = b;
-	const uint64_t keys[][2] = { { x->device, y->device }, { x->inode, y->inode },
-		                     { (uint64_t)x->pid, (uint64_t)y->pid }, { x->semaphore_offset, y->semaphore_offset } };
+	const uint64_t keys[][2] = { { x->device, y->device },
+		                     { x->inode, y->inode },
+		                     { (uint64_t)x->pid, (uint64_t)y->pid },
+		                     { x->semaphore_offset, y->semaphore_offset } };
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
 		if (keys[i][0] != keys[i][1])
@@ -650,8 +666,9 @@ void semaphores_settle(struct semaphore_place *places, size_t n)
 		struct process **all = NULL, *one = NULL;
 		size_t nall = 0;
 
-		for (end = i + 1; end < n && places[end].device == places[i].device && places[end].inode == places[i].inode &&
-		                  places[end].pid == places[i].pid; end++)
+		for (end = i + 1; end < n && places[end].device == places[i].device &&
+		                  places[end].inode == places[i].inode && places[end].pid == places[i].pid;
+		     end++)
 			;
 		if (places[i].pid && !process_open(places[i].pid, &one)) {
 			settle_in(one, places + i, end - i);

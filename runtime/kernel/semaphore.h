@@ -34,8 +34,9 @@ int semaphores_check(const struct pp_session *session, struct arm_point *points,
 struct semaphore_raised {
 	uint64_t address, offset; /* offset: see semaphore_key() */
 	uint64_t start_time;      /* the process's, see process_start_time() */
-	uint64_t device, inode, text, text_offset; /* the file, and where the process has it: the address of a place in it */
-	uint64_t exec, random;    /* which program run it is: forks have the same, after exec() they are others */
+	uint64_t device, inode, text,
+		text_offset;   /* the file, and where the process has it: the address of a place in it */
+	uint64_t exec, random; /* which program run it is: forks have the same, after exec() they are others */
 	uint32_t pid, reserved;
 };
 

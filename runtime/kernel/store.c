@@ -77,8 +77,9 @@ static int root_try(int bpffs, const char *name)
 	if (!fstat(fd, &st) && st.st_uid == geteuid() && !(st.st_mode & 077))
 		return fd;
 	err = st.st_uid != geteuid() ? -ENOENT
-	                             : error_set(EPERM, "%s/%s has mode %o, so other users may have changed it: look at "
-	                                                "what is in it, then remove it, or run chmod 700 %s/%s",
+	                             : error_set(EPERM,
+	                                         "%s/%s has mode %o, so other users may have changed it: look at "
+	                                         "what is in it, then remove it, or run chmod 700 %s/%s",
 	                                         BPFFS, name, st.st_mode & 07777, BPFFS, name);
 	close(fd);
 	return err;
@@ -92,11 +93,14 @@ static int bpffs_check(int bpffs)
 	if (fstat(bpffs, &st))
 		return error_set(errno, "%s: %s", BPFFS, strerror(errno));
 	if (st.st_uid && st.st_uid != geteuid())
-		return error_set(EPERM, "%s belongs to uid %u, who could replace what is kept there: as root, run chown 0 %s",
+		return error_set(EPERM,
+		                 "%s belongs to uid %u, who could replace what is kept there: as root, run chown 0 %s",
 		                 BPFFS, st.st_uid, BPFFS);
 	if (st.st_mode & 022 && !(st.st_mode & S_ISVTX))
-		return error_set(EPERM, "%s has mode %o, so other users could replace what is kept there: as root, run "
-		                        "chmod +t %s", BPFFS, st.st_mode & 07777, BPFFS);
+		return error_set(EPERM,
+		                 "%s has mode %o, so other users could replace what is kept there: as root, run "
+		                 "chmod +t %s",
+		                 BPFFS, st.st_mode & 07777, BPFFS);
 	return 0;
 }
 
@@ -113,8 +117,9 @@ static int root_make(int bpffs, char *name, size_t room)
 
 		if (errno != EEXIST || i == 100)
 			return error_set(errno, "cannot make %s/%s: %s%s", BPFFS, name, strerror(errno),
-			                 errno == EACCES || errno == EPERM ? ": root, or CAP_BPF and CAP_PERFMON, is needed"
-			                                                   : "");
+			                 errno == EACCES || errno == EPERM
+			                         ? ": root, or CAP_BPF and CAP_PERFMON, is needed"
+			                         : "");
 		if (getrandom(random, sizeof(random), 0) != sizeof(random))
 			return error_set(errno, "cannot make a random name: %s", strerror(errno));
 		snprintf(name, room, "%s-own-%08x%08x", root_name(), random[0], random[1]);
@@ -249,7 +254,8 @@ int store_lock(struct store *store, bool hasty)
 		return 0;
 	for (int i = 0; flock(store->dir, LOCK_EX | LOCK_NB); i++) {
 		if (errno != EWOULDBLOCK || i == (hasty ? 10 : LOCK_SECONDS * 100))
-			return error_set(EBUSY, "%s: another command is at work on this session: try again", store->path);
+			return error_set(EBUSY, "%s: another command is at work on this session: try again",
+			                 store->path);
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 	}
 	if (fstat(store->dir, &ours) || stat(store->path, &there) || ours.st_ino != there.st_ino) {

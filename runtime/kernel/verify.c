@@ -19,7 +19,7 @@
 #include "sdt/image.h"
 
 #define INT3 0xcc
-#define PATIENCE 20000000000ull /* ns */
+#define PATIENCE 20000000000ull                  /* ns */
 #define SPAN sizeof(((struct pp_site *)0)->code) /* bytes that are read at each place */
 
 /* Where the points of one image are in one process. */
@@ -122,8 +122,10 @@ static bool is_files_code(const struct places *p, size_t k, const struct arm_poi
 
 static char *why_changed(const struct process *process, const struct pp_image *image)
 {
-	return error_sentence("the code of pid %d differs there from %s: it was changed in memory, and a probe would run the "
-	                      "file's instruction instead", process->pid, image->path);
+	return error_sentence(
+		"the code of pid %d differs there from %s: it was changed in memory, and a probe would run the "
+		"file's instruction instead",
+		process->pid, image->path);
 }
 
 static char *why_not(const struct process *process, const struct mapping *m, const struct arm_point *point,
@@ -142,7 +144,8 @@ static char *why_not(const struct process *process, const struct mapping *m, con
  * The semaphore that the copy of the text at this address reads. NULL if it counts, or there is none to look at; *unread:
  * there is, and it could not be read.
  */
-static char *semaphore_fault(const struct process *process, const struct arm_point *point, uint64_t address, bool *unread)
+static char *semaphore_fault(const struct process *process, const struct arm_point *point, uint64_t address,
+                             bool *unread)
 {
 	const uint64_t copy = address - point->site->address + point->site->semaphore;
 	const struct pp_image *image = point->image;
@@ -152,9 +155,11 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 
 	if (point->site->semaphore_in_bss) {
 		*unread = process_read(process, copy, &value, sizeof(value));
-		return *unread || value ? NULL : error_sentence("pid %d: its semaphore at address 0x%lx does not count: it is not "
-		                                                "where the file's .bss should be, or is full", process->pid,
-		                                                (unsigned long)copy);
+		return *unread || value
+		               ? NULL
+		               : error_sentence("pid %d: its semaphore at address 0x%lx does not count: it is not "
+		                                "where the file's .bss should be, or is full",
+		                                process->pid, (unsigned long)copy);
 	}
 	if (!point->site->has_semaphore)
 		return NULL;
@@ -170,10 +175,13 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 			return NULL;
 	}
 	if (writable)
-		return error_sentence("pid %d: its semaphore at address 0x%lx does not count: the kernel raised another copy "
-		                      "of it", process->pid, (unsigned long)copy);
+		return error_sentence(
+			"pid %d: its semaphore at address 0x%lx does not count: the kernel raised another copy "
+			"of it",
+			process->pid, (unsigned long)copy);
 	return mapped ? error_sentence("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
-	                               "private and writable", process->pid, (unsigned long)point->site->semaphore_offset)
+	                               "private and writable",
+	                               process->pid, (unsigned long)point->site->semaphore_offset)
 	              : NULL;
 }
 
@@ -188,7 +196,8 @@ static char *why_pending(const struct process *process, const struct pp_image *i
 
 		if (m->exec && m->inode != image->inode && !strncmp(m->path, image->name, length) &&
 		    !strcmp(m->path + length, deleted))
-			return error_sentence("pid %d runs an older %s, which was replaced since", process->pid, image->path);
+			return error_sentence("pid %d runs an older %s, which was replaced since", process->pid,
+			                      image->path);
 	}
 	return NULL;
 }
@@ -248,7 +257,8 @@ static size_t find_biases(const struct process *process, const struct pp_image *
 	for (size_t i = 0; i < process->nmaps; i++)
 		for (size_t k = 0; k < image->nsegments && n < BIASES_MAX && maps_image(process, i, image); k++) {
 			const struct image_segment *s = &image->segments[k];
-			uint64_t offset = process->maps[i].offset, bias = process->maps[i].start - (s->address - s->offset + offset);
+			uint64_t offset = process->maps[i].offset,
+				 bias = process->maps[i].start - (s->address - s->offset + offset);
 			size_t known = 0;
 
 			if (offset + 4095 < s->offset || offset >= s->offset + s->filesz)
@@ -277,12 +287,15 @@ static int verify_elsewhere(const struct run *run, const struct process *process
 			const struct mapping *m = &process->maps[k / nbiases];
 			uint64_t address = biases[k % nbiases] + run_point(run, i)->site->address;
 
-			if (!m->exec || address < m->start || address >= m->end || maps_image(process, k / nbiases, image))
+			if (!m->exec || address < m->start || address >= m->end ||
+			    maps_image(process, k / nbiases, image))
 				continue;
 			seen[i] = true;
-			err = run_refuse(run, i, process, error_sentence("pid %d has a copy of the text there, in memory that is "
-			                                                 "not this file's (huge pages?): the kernel arms nothing "
-			                                                 "in it", process->pid));
+			err = run_refuse(run, i, process,
+			                 error_sentence("pid %d has a copy of the text there, in memory that is "
+			                                "not this file's (huge pages?): the kernel arms nothing "
+			                                "in it",
+			                                process->pid));
 		}
 	return err;
 }
@@ -339,8 +352,9 @@ static void tell_unread(const struct run *run, const struct unread *unread)
 			continue;
 		point->verified = false;
 		if (!point->reason)
-			point->reason = error_sentence("not verified: %zu process%s could not be looked at (pid %d: %s)", unread->n,
-			                               unread->n == 1 ? "" : "es", unread->pid, strerror(-unread->error));
+			point->reason = error_sentence(
+				"not verified: %zu process%s could not be looked at (pid %d: %s)", unread->n,
+				unread->n == 1 ? "" : "es", unread->pid, strerror(-unread->error));
 	}
 }
 
@@ -391,8 +405,9 @@ int verify_armed(struct arm_point *points, size_t npoints, struct verify_misses 
 	int err = 0;
 
 	for (size_t i = 0, end; i < npoints && !err; i = end) {
-		for (end = i + 1; end < npoints && points[end].image == points[i].image &&
-		                  points[end].process == points[i].process; end++)
+		for (end = i + 1;
+		     end < npoints && points[end].image == points[i].image && points[end].process == points[i].process;
+		     end++)
 			;
 		err = verify_run(&(struct run){ .points = points, .first = i, .n = end - i, .misses = misses });
 	}
@@ -456,10 +471,12 @@ static enum foreign trap_owner(struct trappers *t, const struct arm_point *point
 static char *why_trapped(const struct process *process, pid_t tracer)
 {
 	if (tracer)
-		return error_sentence("pid %d, which debugs pid %d, has a breakpoint there: take that out first", tracer,
-		                      process->pid);
-	return error_sentence("pid %d has a trap there that is neither the file's nor a uprobe's: its own, or one that a "
-	                      "debugger left", process->pid);
+		return error_sentence("pid %d, which debugs pid %d, has a breakpoint there: take that out first",
+		                      tracer, process->pid);
+	return error_sentence(
+		"pid %d has a trap there that is neither the file's nor a uprobe's: its own, or one that a "
+		"debugger left",
+		process->pid);
 }
 
 static int refuse_changed(struct arm_point *run, size_t n, const struct process *process, struct trappers *trappers)
@@ -480,7 +497,8 @@ static int refuse_changed(struct arm_point *run, size_t n, const struct process 
 		} else if (*bytes == INT3) {
 			enum foreign owner = trap_owner(trappers, point);
 
-			if ((owner == FOREIGN_NONE && (tracer || !trap_goes(trappers, process, p.addresses[k], point->site->code[0]))) ||
+			if ((owner == FOREIGN_NONE &&
+			     (tracer || !trap_goes(trappers, process, p.addresses[k], point->site->code[0]))) ||
 			    (owner == FOREIGN_UNKNOWN && tracer))
 				reason = why_trapped(process, tracer);
 		}
@@ -523,8 +541,9 @@ int verify_unchanged(struct arm_point *points, size_t npoints, const struct pp_s
 	int err = 0;
 
 	for (size_t i = 0, end; i < npoints && !err; i = end) {
-		for (end = i + 1; end < npoints && points[end].image == points[i].image &&
-		                  points[end].process == points[i].process; end++)
+		for (end = i + 1;
+		     end < npoints && points[end].image == points[i].image && points[end].process == points[i].process;
+		     end++)
 			;
 		if (points[i].image->machine == EM_X86_64 || points[i].image->machine == EM_386)
 			err = refuse_changed_run(points + i, end - i, &trappers);
@@ -622,8 +641,8 @@ void verify_disarmed(const struct verify_place *places, size_t n, const volatile
 		struct watched *more;
 		size_t nprocesses = 0;
 
-		for (end = i + 1; end < n && places[end].device == places[i].device &&
-		                  places[end].inode == places[i].inode; end++)
+		for (end = i + 1;
+		     end < n && places[end].device == places[i].device && places[end].inode == places[i].inode; end++)
 			;
 		if (processes_mapping(places[i].device, places[i].inode, &processes, &nprocesses))
 			continue;

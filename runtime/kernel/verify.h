@@ -26,7 +26,7 @@ struct verify_misses {
 		size_t point; /* index in points */
 		pid_t pid;
 		char *reason; /* freed by free() */
-	} *list;
+	} * list;
 	size_t n;
 };
 

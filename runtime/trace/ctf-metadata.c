@@ -48,26 +48,25 @@ static const char head[] =
 	"typealias enum : u8 { \"false\" = 0, \"true\" = 1 } := truth;\n"
 	"typealias integer { size = 64; align = 8; signed = false; map = clock.monotonic.value; } := clock_ns;\n\n";
 
-static const char stream[] =
-	"stream {\n"
-	"\tid = 0;\n"
-	"\tpacket.context := struct {\n"
-	"\t\tclock_ns timestamp_begin;\n"
-	"\t\tclock_ns timestamp_end;\n"
-	"\t\tu64 content_size;\n"
-	"\t\tu64 packet_size;\n"
-	"\t\tu64 events_discarded;\n"
-	"\t};\n"
-	"\tevent.header := struct {\n"
-	"\t\tu32 id;\n"
-	"\t\tclock_ns timestamp;\n"
-	"\t};\n"
-	"\tevent.context := struct {\n"
-	"\t\ts32 _pid;\n"
-	"\t\ts32 _tid;\n"
-	"\t\tstring _comm;\n"
-	"\t};\n"
-	"};\n\n";
+static const char stream[] = "stream {\n"
+			     "\tid = 0;\n"
+			     "\tpacket.context := struct {\n"
+			     "\t\tclock_ns timestamp_begin;\n"
+			     "\t\tclock_ns timestamp_end;\n"
+			     "\t\tu64 content_size;\n"
+			     "\t\tu64 packet_size;\n"
+			     "\t\tu64 events_discarded;\n"
+			     "\t};\n"
+			     "\tevent.header := struct {\n"
+			     "\t\tu32 id;\n"
+			     "\t\tclock_ns timestamp;\n"
+			     "\t};\n"
+			     "\tevent.context := struct {\n"
+			     "\t\ts32 _pid;\n"
+			     "\t\ts32 _tid;\n"
+			     "\t\tstring _comm;\n"
+			     "\t};\n"
+			     "};\n\n";
 
 enum ctf_field ctf_field(const struct desc_layout *layout, uint32_t i)
 {
@@ -104,7 +103,8 @@ static void put_string(FILE *to, const char *string)
 static void put_remark(FILE *to, const char *string)
 {
 	for (const unsigned char *c = (const unsigned char *)string; *c; c++)
-		fputc(*c < ' ' || *c > '~' || (*c == '/' && c != (const unsigned char *)string && c[-1] == '*') ? '?' : *c,
+		fputc(*c < ' ' || *c > '~' || (*c == '/' && c != (const unsigned char *)string && c[-1] == '*') ? '?'
+		                                                                                                : *c,
 		      to);
 }
 
@@ -117,17 +117,24 @@ void ctf_metadata_begin(FILE *to, const uint8_t uuid[16], const char *session, i
 	gethostname(host, sizeof(host) - 1);
 	sscanf(pp_version(), "%u.%u.%u", &major, &minor, &patch);
 	for (int i = 0, n = 0; i < 16; i++)
-		n += snprintf(id + n, sizeof(id) - n, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
+		n += snprintf(id + n, sizeof(id) - n, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+		              uuid[i]);
 
 	fprintf(to, "/* CTF 1.8 */\n\n%s", head);
-	fprintf(to, "trace {\n\tmajor = 1;\n\tminor = 8;\n\tuuid = \"%s\";\n\tbyte_order = " BYTE_ORDER_NAME ";\n"
-	        "\tpacket.header := struct {\n\t\tx32 magic;\n\t\tu8 uuid[16];\n\t\tu32 stream_id;\n\t};\n};\n\n", id);
+	fprintf(to,
+	        "trace {\n\tmajor = 1;\n\tminor = 8;\n\tuuid = \"%s\";\n\tbyte_order = " BYTE_ORDER_NAME ";\n"
+	        "\tpacket.header := struct {\n\t\tx32 magic;\n\t\tu8 uuid[16];\n\t\tu32 stream_id;\n\t};\n};\n\n",
+	        id);
 	fprintf(to, "env {\n\thostname = ");
 	put_string(to, host);
-	fprintf(to, ";\n\ttracer_name = \"probepoint\";\n\ttracer_major = %u;\n\ttracer_minor = %u;\n"
-	        "\ttracer_patchlevel = %u;\n\tsession = ", major, minor, patch);
+	fprintf(to,
+	        ";\n\ttracer_name = \"probepoint\";\n\ttracer_major = %u;\n\ttracer_minor = %u;\n"
+	        "\ttracer_patchlevel = %u;\n\tsession = ",
+	        major, minor, patch);
 	put_string(to, session);
-	fprintf(to, ";\n};\n\nclock {\n\tname = monotonic;\n\tdescription = \"" CTF_CLOCK_DESCRIPTION "\";\n\tfreq = 1000000000;\n"
+	fprintf(to,
+	        ";\n};\n\nclock {\n\tname = monotonic;\n\tdescription = \"" CTF_CLOCK_DESCRIPTION
+	        "\";\n\tfreq = 1000000000;\n"
 	        "\tabsolute = true;\n\toffset_s = %" PRId64 ";\n\toffset = %" PRId64 ";\n};\n\n%s",
 	        offset_s, offset - offset_s * 1000000000, stream);
 }
@@ -159,27 +166,21 @@ static void field_name(char names[][NAME_MAX_BYTES + 16], uint32_t i, const char
 static void put_field(FILE *to, enum ctf_field field, unsigned bits, const char *name)
 {
 	static const char *const prefix[] = {
-		[CTF_SIGNED] = "s", [CTF_UNSIGNED] = "u", [CTF_HEX] = "x", [CTF_FLOAT] = "f",
+		[CTF_SIGNED] = "s",
+		[CTF_UNSIGNED] = "u",
+		[CTF_HEX] = "x",
+		[CTF_FLOAT] = "f",
 	};
 
 	switch (field) {
-	case CTF_NONE:
-		break;
+	case CTF_NONE: break;
 	case CTF_SIGNED:
 	case CTF_UNSIGNED:
 	case CTF_HEX:
-	case CTF_FLOAT:
-		fprintf(to, "\t\t%s%u %s;\n", prefix[field], bits, name);
-		break;
-	case CTF_STRING:
-		fprintf(to, "\t\tstring %s;\n", name);
-		break;
-	case CTF_BOOL:
-		fprintf(to, "\t\ttruth %s;\n", name);
-		break;
-	case CTF_LETTER:
-		fprintf(to, "\t\tletter %s[1];\n", name);
-		break;
+	case CTF_FLOAT: fprintf(to, "\t\t%s%u %s;\n", prefix[field], bits, name); break;
+	case CTF_STRING: fprintf(to, "\t\tstring %s;\n", name); break;
+	case CTF_BOOL: fprintf(to, "\t\ttruth %s;\n", name); break;
+	case CTF_LETTER: fprintf(to, "\t\tletter %s[1];\n", name); break;
 	}
 }
 

@@ -252,8 +252,9 @@ void ctf_streams_tell_in_place(struct ctf_streams *streams, uint64_t lost)
 	if (fd < 0)
 		return;
 	told = last->told + lost;
-	if (pwrite(fd, &told, sizeof(told), (off_t)(last->size - CTF_PACKET_SIZE +
-	                                            offsetof(struct ctf_packet, events_discarded))) == sizeof(told))
+	if (pwrite(fd, &told, sizeof(told),
+	           (off_t)(last->size - CTF_PACKET_SIZE + offsetof(struct ctf_packet, events_discarded))) ==
+	    sizeof(told))
 		last->told = told;
 	close(fd);
 }

@@ -27,8 +27,8 @@
 #include "runtime/session.h"
 #include "base/error.h"
 
-#define HELD_NS 1000000000u /* how long an event is held back, as long as others come */
-#define LOST_NS 1000000000u /* how often the session's counters are read */
+#define HELD_NS 1000000000u          /* how long an event is held back, as long as others come */
+#define LOST_NS 1000000000u          /* how often the session's counters are read */
 #define TIME_MAX (UINT64_C(1) << 62) /* readers add the wall clock's offset, in 63 bits */
 
 /* The ids of a segment's points. */
@@ -55,7 +55,7 @@ struct pp_trace {
 	uint64_t said_lost;   /* events that the streams were told of as lost */
 	uint64_t lost;        /* see pp_trace_lost() */
 	bool lost_is_told;
-	uint64_t asked; /* when that was */
+	uint64_t asked;   /* when that was */
 	uint64_t flushed; /* when the batch was last written */
 	int error;
 	char *sentence;
@@ -174,8 +174,8 @@ static int metadata_step(struct pp_trace *trace)
 		return 0;
 	size = asprintf(&text, "%.*s; the time of day steps by %s%lld.%09lld s after %llu.%09llu%s",
 	                (int)(end - trace->metadata), trace->metadata, change < 0 ? "-" : "+",
-	                llabs(change) / 1000000000, llabs(change) % 1000000000, (unsigned long long)step->from / 1000000000,
-	                (unsigned long long)step->from % 1000000000, end);
+	                llabs(change) / 1000000000, llabs(change) % 1000000000,
+	                (unsigned long long)step->from / 1000000000, (unsigned long long)step->from % 1000000000, end);
 	if (size < 0)
 		return out_of_memory(trace);
 	free(trace->metadata);
@@ -269,7 +269,8 @@ static char *put_number(char *to, uint64_t value, size_t size)
 
 static size_t event_encode(const struct pp_event *event, uint32_t id, char *bytes)
 {
-	const struct desc_layout *layout = &desc_layouts(event->desc)[desc_points(event->desc)[event->record->point].layout];
+	const struct desc_layout *layout =
+		&desc_layouts(event->desc)[desc_points(event->desc)[event->record->point].layout];
 	uint32_t faults = event->record->faults, cuts = 0;
 	bool strings = false;
 	char *to = bytes;
@@ -284,22 +285,13 @@ static size_t event_encode(const struct pp_event *event, uint32_t id, char *byte
 		uint64_t value = fault ? 0 : event->record->value[i];
 
 		switch (ctf_field(layout, i)) {
-		case CTF_NONE:
-			break;
+		case CTF_NONE: break;
 		case CTF_SIGNED:
 		case CTF_UNSIGNED:
-		case CTF_HEX:
-			to = put_number(to, value, layout->size[i]);
-			break;
-		case CTF_FLOAT:
-			to = put(to, &value, layout->size[i]);
-			break;
-		case CTF_BOOL:
-			*to++ = value != 0;
-			break;
-		case CTF_LETTER:
-			*to++ = value;
-			break;
+		case CTF_HEX: to = put_number(to, value, layout->size[i]); break;
+		case CTF_FLOAT: to = put(to, &value, layout->size[i]); break;
+		case CTF_BOOL: *to++ = value != 0; break;
+		case CTF_LETTER: *to++ = value; break;
 		case CTF_STRING: {
 			size_t length = 0;
 			bool cut = false;
@@ -372,9 +364,11 @@ int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace
 		goto out;
 	}
 	if (mkdir(dir, 0755)) {
-		error = errno == EEXIST ?
-			error_set(EEXIST, "'%s' is there already: a trace makes a folder of its own, name another", dir) :
-			error_set(errno, "cannot make the folder '%s': %s", dir, strerror(errno));
+		error = errno == EEXIST
+		                ? error_set(EEXIST,
+		                            "'%s' is there already: a trace makes a folder of its own, name another",
+		                            dir)
+		                : error_set(errno, "cannot make the folder '%s': %s", dir, strerror(errno));
 		goto out;
 	}
 	is_there = true;

@@ -36,14 +36,14 @@ struct ctf_packet {
 _Static_assert(sizeof(struct ctf_packet) == 64, "packet layout");
 
 enum ctf_field {
-	CTF_NONE,    /* never readable: not in the trace */
-	CTF_SIGNED,  /* of the argument's size */
+	CTF_NONE,   /* never readable: not in the trace */
+	CTF_SIGNED, /* of the argument's size */
 	CTF_UNSIGNED,
 	CTF_HEX,
 	CTF_FLOAT,
-	CTF_STRING,  /* bytes\0 */
-	CTF_BOOL,    /* one byte: 0, 1 */
-	CTF_LETTER,  /* one byte */
+	CTF_STRING, /* bytes\0 */
+	CTF_BOOL,   /* one byte: 0, 1 */
+	CTF_LETTER, /* one byte */
 };
 
 #define CTF_EVENT_MAX (4 + 8 + 4 + 4 + 16 + 8 * RECORD_ARGS_MAX + RECORD_STRING_CUT * RECORD_STRINGS_MAX + 4 + 4)

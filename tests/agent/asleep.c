@@ -67,14 +67,15 @@ static long spin(void)
 #ifdef __x86_64__
 	long left = 20000, sum = 0;
 
-	__asm__ volatile("mov $0x1111, %%r8\nmov $0x2222, %%r9\nmov $0x3333, %%r10\nmov $0x4444, %%r12\nmov $0x5555, %%r13\n"
-	                 "movq %%r8, %%xmm0\nmovq %%r9, %%xmm7\nmovq %%r10, %%xmm15\n"
-	                 "1: dec %0\njnz 1b\n"
-	                 "movq %%xmm0, %%rax\nadd %%rax, %1\nmovq %%xmm7, %%rax\nadd %%rax, %1\nmovq %%xmm15, %%rax\nadd %%rax, %1\n"
-	                 "add %%r8, %1\nadd %%r9, %1\nadd %%r10, %1\nadd %%r12, %1\nadd %%r13, %1\n"
-	                 : "+r"(left), "+r"(sum)
-	                 :
-	                 : "rax", "r8", "r9", "r10", "r12", "r13", "xmm0", "xmm7", "xmm15", "cc");
+	__asm__ volatile(
+		"mov $0x1111, %%r8\nmov $0x2222, %%r9\nmov $0x3333, %%r10\nmov $0x4444, %%r12\nmov $0x5555, %%r13\n"
+		"movq %%r8, %%xmm0\nmovq %%r9, %%xmm7\nmovq %%r10, %%xmm15\n"
+		"1: dec %0\njnz 1b\n"
+		"movq %%xmm0, %%rax\nadd %%rax, %1\nmovq %%xmm7, %%rax\nadd %%rax, %1\nmovq %%xmm15, %%rax\nadd %%rax, %1\n"
+		"add %%r8, %1\nadd %%r9, %1\nadd %%r10, %1\nadd %%r12, %1\nadd %%r13, %1\n"
+		: "+r"(left), "+r"(sum)
+		:
+		: "rax", "r8", "r9", "r10", "r12", "r13", "xmm0", "xmm7", "xmm15", "cc");
 	return sum - (2 * (0x1111 + 0x2222 + 0x3333) + 0x4444 + 0x5555);
 #else
 	return 0;

@@ -85,19 +85,33 @@ __attribute__((noipa)) static void call_leaf(void *sp, const void *rbp, const vo
 
 	__asm__ volatile("push %%rbp\nmov %%rsp, %%r12\nmov 16(%0), %%rbx\nmov 8(%0), %%rbp\nmov (%0), %%rsp\n"
 	                 "call leaf\nmov %%r12, %%rsp\npop %%rbp"
-	                 : : "r"(in) : "rbx", "r12", "memory", "cc");
+	                 :
+	                 : "r"(in)
+	                 : "rbx", "r12", "memory", "cc");
 }
 
 /* ---- filters ---- */
 
-#define ALLOW(name) \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define ALLOW(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 /* What a worker needs that reads, writes and starts threads; none of what the agent once called in hits. */
 static struct sock_filter instructions[] = {
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-	ALLOW(read), ALLOW(write), ALLOW(exit), ALLOW(exit_group), ALLOW(futex), ALLOW(mmap), ALLOW(mprotect), ALLOW(munmap),
-	ALLOW(clone), ALLOW(clone3), ALLOW(madvise), ALLOW(rseq), ALLOW(set_robust_list), ALLOW(membarrier), ALLOW(sched_yield),
+	ALLOW(read),
+	ALLOW(write),
+	ALLOW(exit),
+	ALLOW(exit_group),
+	ALLOW(futex),
+	ALLOW(mmap),
+	ALLOW(mprotect),
+	ALLOW(munmap),
+	ALLOW(clone),
+	ALLOW(clone3),
+	ALLOW(madvise),
+	ALLOW(rseq),
+	ALLOW(set_robust_list),
+	ALLOW(membarrier),
+	ALLOW(sched_yield),
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 	/* rt_sigprocmask is used by pthread_create(), with operations that exist */
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigprocmask, 0, 3),
@@ -149,8 +163,7 @@ static void *second(void *unused)
 			asked = 0;
 			answered = n;
 			break;
-		default:
-			sched_yield();
+		default: sched_yield();
 		}
 	return unused;
 }

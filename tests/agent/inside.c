@@ -75,9 +75,18 @@ __attribute__((noipa)) static void *own_alloc(size_t size)
 	return at + 2;
 }
 
-void *malloc(size_t size) { return own_alloc(size); }
-void free(void *at) { (void)at; }
-void *calloc(size_t n, size_t size) { return own_alloc(n * size); }
+void *malloc(size_t size)
+{
+	return own_alloc(size);
+}
+void free(void *at)
+{
+	(void)at;
+}
+void *calloc(size_t n, size_t size)
+{
+	return own_alloc(n * size);
+}
 void *realloc(void *at, size_t size)
 {
 	void *to = own_alloc(size);
@@ -157,7 +166,8 @@ static uintptr_t loader_address(void)
 		unsigned long start, end;
 		char mode[8];
 
-		if (sscanf(line, "%lx-%lx %7s", &start, &end, mode) != 3 || mode[2] != 'x' || !strstr(line, "/ld-linux"))
+		if (sscanf(line, "%lx-%lx %7s", &start, &end, mode) != 3 || mode[2] != 'x' ||
+		    !strstr(line, "/ld-linux"))
 			continue;
 		for (unsigned char *p = (unsigned char *)start + 64; p < (unsigned char *)end - 64 && !found; p++)
 			if (p[0] == 0xe8 && (p[4] == 0 || p[4] == 0xff))

@@ -23,14 +23,14 @@ static void step(void)
 		kill(getpid(), SIGKILL);
 }
 
-#define WRAP(type, name, parameters, ...) \
-	type name parameters \
-	{ \
-		static type (*next) parameters; \
-		if (!next) \
+#define WRAP(type, name, parameters, ...)                          \
+	type name parameters                                       \
+	{                                                          \
+		static type(*next) parameters;                     \
+		if (!next)                                         \
 			*(void **)&next = dlsym(RTLD_NEXT, #name); \
-		step(); \
-		return next(__VA_ARGS__); \
+		step();                                            \
+		return next(__VA_ARGS__);                          \
 	}
 
 WRAP(int, mkdirat, (int dir, const char *name, mode_t mode), dir, name, mode)

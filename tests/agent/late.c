@@ -29,7 +29,7 @@ static pid_t parent_of(pid_t pid)
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-	ssize_t (*next)(int, struct msghdr *, int) = (ssize_t (*)(int, struct msghdr *, int))dlsym(RTLD_NEXT, "recvmsg");
+	ssize_t (*next)(int, struct msghdr *, int) = (ssize_t(*)(int, struct msghdr *, int))dlsym(RTLD_NEXT, "recvmsg");
 	ssize_t n = next(fd, message, flags);
 	int before = errno;
 	const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(message) : NULL;

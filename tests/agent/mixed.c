@@ -18,7 +18,9 @@ static void hit(int i)
 	                 "	.asciz \"older\"\n"
 	                 "	.asciz \"-4@%0\"\n"
 	                 "994:	.balign 4\n"
-	                 "	.popsection\n" : : "r"(i));
+	                 "	.popsection\n"
+	                 :
+	                 : "r"(i));
 }
 
 int main(void)

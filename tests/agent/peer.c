@@ -33,7 +33,9 @@ static void send_rights(int fd, const void *data, size_t size)
 {
 	char control[CMSG_SPACE(3 * sizeof(int))] = { 0 };
 	struct iovec iov = { (void *)data, size };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
 	int fds[3] = { 0, 1, 2 };
 
@@ -57,7 +59,10 @@ int main(int argc, char **argv)
 	until = time(NULL) + atoi(argv[2]);
 	for (; time(NULL) < until; sent++) {
 		struct agent_request request = {
-			.magic = AGENT_MESSAGE_MAGIC, .version = AGENT_VERSION, .op = rand() % 6, .segment = rand() % 4,
+			.magic = AGENT_MESSAGE_MAGIC,
+			.version = AGENT_VERSION,
+			.op = rand() % 6,
+			.segment = rand() % 4,
 			.first = rand() % 3 ? rand() % 4 : rand(),
 		};
 		int fd = meet();
@@ -70,17 +75,12 @@ int main(int argc, char **argv)
 					junk[k] = rand();
 				send(fd, junk, rand() % 200, MSG_NOSIGNAL);
 				break;
-			case 1:
-				send(fd, junk, rand() % sizeof(junk), MSG_NOSIGNAL);
-				break;
+			case 1: send(fd, junk, rand() % sizeof(junk), MSG_NOSIGNAL); break;
 			case 2:
 				((char *)&request)[8 + rand() % (sizeof(request) - 8)] = rand();
 				/* fall through */
-			case 3:
-				send_rights(fd, &request, sizeof(request));
-				break;
-			default:
-				send(fd, &request, sizeof(request), MSG_NOSIGNAL);
+			case 3: send_rights(fd, &request, sizeof(request)); break;
+			default: send(fd, &request, sizeof(request), MSG_NOSIGNAL);
 			}
 			if (rand() % 4)
 				recv(fd, buffer, rand() % sizeof(buffer), MSG_DONTWAIT);
@@ -88,7 +88,9 @@ int main(int argc, char **argv)
 		close(fd);
 	}
 	for (int tries = 0; tries < 10; tries++) {
-		struct agent_request request = { .magic = AGENT_MESSAGE_MAGIC, .version = AGENT_VERSION, .op = AGENT_HELLO };
+		struct agent_request request = { .magic = AGENT_MESSAGE_MAGIC,
+			                         .version = AGENT_VERSION,
+			                         .op = AGENT_HELLO };
 		int fd = meet();
 		ssize_t n;
 

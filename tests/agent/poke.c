@@ -176,7 +176,9 @@ static struct out make_segment(int number, uint32_t flags, const int *pids, size
                                const char *pattern, const char *filter)
 {
 	struct maker m = { .pids = pids, .npids = npids, .filter = filter };
-	struct agent_segment h = { .magic = AGENT_SEGMENT_MAGIC, .version = AGENT_VERSION, .number = number, .flags = flags };
+	struct agent_segment h = {
+		.magic = AGENT_SEGMENT_MAGIC, .version = AGENT_VERSION, .number = number, .flags = flags
+	};
 	struct agent_process processes[64] = { 0 };
 	struct out o = { 0 };
 	struct pp_image *image;
@@ -288,11 +290,17 @@ static struct agent_reply *ask(int fd, int op, const char *session, uint32_t seg
 {
 	static _Alignas(8) char buffer[AGENT_MESSAGE_MAX];
 	struct agent_request request = {
-		.magic = AGENT_MESSAGE_MAGIC, .version = AGENT_VERSION, .op = op, .segment = segment, .first = first,
+		.magic = AGENT_MESSAGE_MAGIC,
+		.version = AGENT_VERSION,
+		.op = op,
+		.segment = segment,
+		.first = first,
 	};
 	char control[CMSG_SPACE(sizeof(int))];
 	struct iovec iov = { buffer, sizeof(buffer) };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	struct agent_reply *reply = (void *)buffer;
 	struct cmsghdr *c;
 	ssize_t n;
@@ -301,7 +309,8 @@ static struct agent_reply *ask(int fd, int op, const char *session, uint32_t seg
 	if (send(fd, &request, sizeof(request), 0) != sizeof(request))
 		die("send");
 	n = recvmsg(fd, &message, 0);
-	if (n < (ssize_t)sizeof(*reply) || reply->magic != AGENT_MESSAGE_MAGIC || n != (ssize_t)(sizeof(*reply) + reply->size))
+	if (n < (ssize_t)sizeof(*reply) || reply->magic != AGENT_MESSAGE_MAGIC ||
+	    n != (ssize_t)(sizeof(*reply) + reply->size))
 		die("recv");
 	if (reply->error) {
 		fprintf(stderr, "poke: the agent says %s, reason %u\n", strerror(-reply->error), reply->reason);
@@ -322,8 +331,8 @@ static int look(int pid, const char *session, bool quiet)
 	struct agent_segment_state *s = (void *)(reply + 1);
 
 	for (uint32_t i = 0; i < reply->count && !quiet; i++)
-		printf("segment %u armed %u pending %u refused %u%s\n", s[i].segment, s[i].armed, s[i].pending, s[i].refused,
-		       s[i].reason ? " damaged" : "");
+		printf("segment %u armed %u pending %u refused %u%s\n", s[i].segment, s[i].armed, s[i].pending,
+		       s[i].refused, s[i].reason ? " damaged" : "");
 	close(fd);
 	return 0;
 }
@@ -453,7 +462,8 @@ static bool print_record(const struct agent_area *a, const struct agent_ring *ri
 static long drain(struct agent_area *a, unsigned i, bool quiet)
 {
 	struct agent_ring *ring = ring_of(a, i);
-	uint64_t tail = ring->limit ? ring->limit - AGENT_RING_SIZE : 0, head = __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE), last = 0;
+	uint64_t tail = ring->limit ? ring->limit - AGENT_RING_SIZE : 0,
+		 head = __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE), last = 0;
 	long n = 0;
 
 	while (tail < head) {

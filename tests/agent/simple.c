@@ -34,7 +34,10 @@ int main(void)
 		} else if (sscanf(line, "say %ld", &n) == 1) {
 			strcpy(local, "on the stack");
 			for (long i = 0; i < n; i++)
-				speak(i % 4 == 0 ? "in the image" : i % 4 == 1 ? local : i % 4 == 2 ? (char *)1 : strdup("on the heap"));
+				speak(i % 4 == 0   ? "in the image"
+				      : i % 4 == 1 ? local
+				      : i % 4 == 2 ? (char *)1
+				                   : strdup("on the heap"));
 		} else if (sscanf(line, "fork %ld", &n) == 1) {
 			if (!fork()) {
 				for (long i = 0; i < n; i++)

@@ -11,13 +11,17 @@
 #define STACK_ALIGN 16
 #define FLAGS 0xf0000000u
 
-#define PAIRS(F) F(2, 3) F(4, 5) F(6, 7) F(8, 9) F(10, 11) F(12, 13) F(14, 15) F(18, 19) F(20, 21) F(22, 23) F(24, 25) \
-	F(26, 27) F(28, 29)
+#define PAIRS(F) \
+	F(2, 3)  \
+	F(4, 5)  \
+	F(6, 7) F(8, 9) F(10, 11) F(12, 13) F(14, 15) F(18, 19) F(20, 21) F(22, 23) F(24, 25) F(26, 27) F(28, 29)
 #define LOAD(a, b) "ldp x" #a ", x" #b ", [x0, #8 * " #a "]\n"
 #define STORE(a, b) "stp x" #a ", x" #b ", [x0, #8 * " #a "]\n"
-#define EACH(F) \
-	F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15) F(16) F(17) F(18) F(19) \
-	F(20) F(21) F(22) F(23) F(24) F(25) F(26) F(27) F(28) F(29) F(30) F(31)
+#define EACH(F)                                                                                                   \
+	F(0)                                                                                                      \
+	F(1)                                                                                                      \
+	F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15) F(16) F(17) F(18) F(19) F(20) \
+		F(21) F(22) F(23) F(24) F(25) F(26) F(27) F(28) F(29) F(30) F(31)
 #define SIXTEEN(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15)
 #define Q_LOAD(n) "ldr q" #n ", [x0, #16 * " #n "]\n"
 #define Q_STORE(n) "str q" #n ", [x0, #16 * " #n "]\n"
@@ -43,35 +47,35 @@ __asm__(".pushsection .text\n"
         "stp x19, x20, [sp, #16]\nstp x21, x22, [sp, #32]\nstp x23, x24, [sp, #48]\nstp x25, x26, [sp, #64]\n"
         "stp x27, x28, [sp, #80]\nstp d8, d9, [sp, #96]\nstp d10, d11, [sp, #112]\nstp d12, d13, [sp, #128]\n"
         "stp d14, d15, [sp, #144]\n"
-        "mov x2, sp\n" ADDRESS(x0, slot_own_stack) "str x2, [x0]\n"
-        ADDRESS(x0, slot_has_sve) "ldr x2, [x0]\n"
-        ADDRESS(x0, slot_vectors) ADDRESS(x1, slot_predicates)
-        "cbnz x2, 1f\n" EACH(Q_LOAD) "b 2f\n"
-        "1: ldr p0, [x1, #16, mul vl]\nwrffr p0.b\n" EACH(Z_LOAD) SIXTEEN(P_LOAD) "2:\n"
-        ADDRESS(x0, slot_flags) "ldr x1, [x0]\nmsr nzcv, x1\n"
-        ADDRESS(x0, slot_registers)
-        "ldr x1, [x0, #8 * 31]\nmov sp, x1\nldp x16, x17, [x0, #8 * 16]\nstr x17, [sp, #-8]\n"
-        ADDRESS(x17, slot_site) "ldr x17, [x17]\nsub x17, x17, #4\n"
-        "ldr x30, [x0, #8 * 30]\n" PAIRS(LOAD) "ldp x0, x1, [x0]\n"
-        "br x17\n"
-        "slot_back:\n"
-        "stp x0, x1, [sp, #-32]\n"
-        ADDRESS(x0, slot_got) "str x30, [x0, #8 * 30]\n" PAIRS(STORE)
-        "mov x1, sp\nstr x1, [x0, #8 * 31]\n"
-        "ldp x2, x3, [sp, #-16]\nstp x2, x3, [x0, #8 * 16]\nldp x2, x3, [sp, #-32]\nstp x2, x3, [x0]\n"
-        ADDRESS(x0, slot_flags_got) "mrs x1, nzcv\nstr x1, [x0]\n"
-        ADDRESS(x0, slot_has_sve) "ldr x2, [x0]\n"
-        ADDRESS(x0, slot_vectors_got) ADDRESS(x1, slot_predicates_got)
-        "cbnz x2, 1f\n" EACH(Q_STORE) "b 2f\n"
-        "1:" EACH(Z_STORE) SIXTEEN(P_STORE) "rdffr p0.b\nstr p0, [x1, #16, mul vl]\n2:\n"
-        ADDRESS(x0, slot_own_stack) "ldr x0, [x0]\nmov sp, x0\n"
-        "ldp x19, x20, [sp, #16]\nldp x21, x22, [sp, #32]\nldp x23, x24, [sp, #48]\nldp x25, x26, [sp, #64]\n"
-        "ldp x27, x28, [sp, #80]\nldp d8, d9, [sp, #96]\nldp d10, d11, [sp, #112]\nldp d12, d13, [sp, #128]\n"
-        "ldp d14, d15, [sp, #144]\n"
-        "ldp x29, x30, [sp], #160\n"
-        "ret\n"
-        "slot_rdvl: rdvl x0, #1\nret\n"
-        ".popsection");
+        "mov x2, sp\n" ADDRESS(x0, slot_own_stack) "str x2, [x0]\n" ADDRESS(x0, slot_has_sve) "ldr x2, [x0]\n" ADDRESS(x0, slot_vectors) ADDRESS(x1, slot_predicates) "cbnz x2, 1f\n" EACH(
+		Q_LOAD) "b 2f\n"
+                        "1: ldr p0, [x1, #16, mul vl]\nwrffr p0.b\n" EACH(Z_LOAD)
+                                SIXTEEN(P_LOAD) "2:\n" ADDRESS(x0, slot_flags) "ldr x1, [x0]\nmsr nzcv, x1\n" ADDRESS(x0, slot_registers) "ldr x1, [x0, #8 * 31]\nmov sp, x1\nldp x16, x17, [x0, #8 * 16]\nstr x17, [sp, #-8]\n" ADDRESS(
+					x17,
+					slot_site) "ldr x17, [x17]\nsub x17, x17, #4\n"
+                                                   "ldr x30, [x0, #8 * 30]\n" PAIRS(
+							   LOAD) "ldp x0, x1, [x0]\n"
+                                                                 "br x17\n"
+                                                                 "slot_back:\n"
+                                                                 "stp x0, x1, [sp, #-32]\n" ADDRESS(x0, slot_got) "str x30, [x0, #8 * 30]\n" PAIRS(
+									 STORE) "mov x1, sp\nstr x1, [x0, #8 * 31]\n"
+                                                                                "ldp x2, x3, [sp, #-16]\nstp x2, x3, [x0, #8 * 16]\nldp x2, x3, [sp, #-32]\nstp x2, x3, [x0]\n" ADDRESS(
+											x0,
+											slot_flags_got) "mrs x1, nzcv\nstr x1, [x0]\n" ADDRESS(x0,
+                                                                                                                                               slot_has_sve) "ldr x2, [x0]\n" ADDRESS(x0,
+                                                                                                                                                                                      slot_vectors_got)
+                                                                                        ADDRESS(x1, slot_predicates_got) "cbnz x2, 1f\n" EACH(
+												Q_STORE) "b 2f\n"
+                                                                                                         "1:" EACH(Z_STORE) SIXTEEN(P_STORE) "rdffr p0.b\nstr p0, [x1, #16, mul vl]\n2:\n" ADDRESS(
+														 x0,
+														 slot_own_stack) "ldr x0, [x0]\nmov sp, x0\n"
+                                                                                                                                 "ldp x19, x20, [sp, #16]\nldp x21, x22, [sp, #32]\nldp x23, x24, [sp, #48]\nldp x25, x26, [sp, #64]\n"
+                                                                                                                                 "ldp x27, x28, [sp, #80]\nldp d8, d9, [sp, #96]\nldp d10, d11, [sp, #112]\nldp d12, d13, [sp, #128]\n"
+                                                                                                                                 "ldp d14, d15, [sp, #144]\n"
+                                                                                                                                 "ldp x29, x30, [sp], #160\n"
+                                                                                                                                 "ret\n"
+                                                                                                                                 "slot_rdvl: rdvl x0, #1\nret\n"
+                                                                                                                                 ".popsection");
 
 uint64_t slot_rdvl(void);
 
@@ -93,7 +97,8 @@ static void slot_vectors_random(uint64_t (*random)(void))
 static int slot_vectors_differ(void)
 {
 	for (unsigned i = 0; i < 32; i++)
-		if (memcmp(&slot_vectors[i * slot_vector_size], &slot_vectors_got[i * slot_vector_size], slot_vector_size))
+		if (memcmp(&slot_vectors[i * slot_vector_size], &slot_vectors_got[i * slot_vector_size],
+		           slot_vector_size))
 			return i;
 	return slot_has_sve && memcmp(slot_predicates, slot_predicates_got, sizeof(slot_predicates)) ? 100 : -1;
 }

@@ -43,7 +43,6 @@ __asm__(".pushsection .text\n"
         "ret\n"
         ".popsection");
 
-
 static void slot_flags_random(uint64_t random)
 {
 	slot_flags = 0x202 | (random & FLAGS);

@@ -34,17 +34,17 @@ static __thread struct thread *self;
 static volatile int running;
 
 /* A leaf function: `data` is in the red zone. */
-#define RED(n) \
-	NOIPA static int red##n(int x) \
-	{ \
-		volatile int data[16]; \
-		int sum = 0; \
-		for (int i = 0; i < 16; i++) \
-			data[i] = x * (i + n); \
+#define RED(n)                                     \
+	NOIPA static int red##n(int x)             \
+	{                                          \
+		volatile int data[16];             \
+		int sum = 0;                       \
+		for (int i = 0; i < 16; i++)       \
+			data[i] = x * (i + n);     \
 		STAP_PROBE2(app, red, x, data[3]); \
-		for (int i = 0; i < 16; i++) \
-			sum += data[i]; \
-		return sum == x * (16 * n + 120); \
+		for (int i = 0; i < 16; i++)       \
+			sum += data[i];            \
+		return sum == x * (16 * n + 120);  \
 	}
 
 ALL(RED)
@@ -128,7 +128,8 @@ int main(int argc, char **argv)
 				sum.handler += threads[i].handler;
 				sum.wrong += threads[i].wrong;
 			}
-			printf("always %lu storm %lu handler %lu wrong %lu\n", sum.always, sum.storm, sum.handler, sum.wrong);
+			printf("always %lu storm %lu handler %lu wrong %lu\n", sum.always, sum.storm, sum.handler,
+			       sum.wrong);
 		} else if (!strcmp(line, "exit\n")) {
 			break;
 		}

@@ -99,7 +99,8 @@ static void ask(const uint8_t *data, size_t size)
 {
 	static struct agent_point_state points[7];
 	static struct desc desc = { .npoints = 7 };
-	static struct segment one = { .number = 1, .desc = &desc, .points = points }, two = { .number = 2, .reason = AGENT_FILE };
+	static struct segment one = { .number = 1, .desc = &desc, .points = points },
+			      two = { .number = 2, .reason = AGENT_FILE };
 	static struct segment *segments[] = { &one, &two };
 	struct agent_reply *reply = (struct agent_reply *)answer;
 	struct agent_request request = { 0 };
@@ -126,8 +127,9 @@ static void compile(struct segment *segment)
 	slot_table_fill(&table);
 	for (uint32_t i = 0; i < segment->header->nprograms; i++) {
 		struct slot_consumer consumer = { .program = segment_program(segment, i), .area = &area, .place = i };
-		size_t n = consumer.program ? slot_make(code, 0x7f0000000000, 0x7f0000001000, &consumer, 1, &image, &table,
-		                                        &life) : 0;
+		size_t n = consumer.program ? slot_make(code, 0x7f0000000000, 0x7f0000001000, &consumer, 1, &image,
+		                                        &table, &life)
+		                            : 0;
 
 		if (n > SLOT_MAX)
 			abort();
@@ -164,7 +166,8 @@ static void read_segment(const uint8_t *data, size_t size, bool put_right)
 	if (!segment_read(&segment, fd, size)) {
 		for (uint32_t i = 0; i < segment.desc->npoints; i++) {
 			const struct desc_point *p = &desc_points(segment.desc)[i];
-			volatile size_t n = strlen(desc_string(segment.desc, desc_files(segment.desc)[desc_probes(segment.desc)[p->probe].file].path));
+			volatile size_t n = strlen(desc_string(
+				segment.desc, desc_files(segment.desc)[desc_probes(segment.desc)[p->probe].file].path));
 
 			(void)n;
 			segment_concerns(&segment, p);

@@ -13,14 +13,15 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct pp_field fields[] = {
-	{ "a", "int", 'i', 0, 0, 4, 4 },      { "b", "long", 'i', 5, 60, 8, 9 },   { "s", "char *", 's', 0, 0, 24, 8 },
-	{ "t", "char [8]", 'x', 0, 0, 32, 8 }, { "x", "struct y", 'x', 0, 0, 40, 8 }, { "d", "double", 'f', 0, 0, 48, 8 },
+	{ "a", "int", 'i', 0, 0, 4, 4 },       { "b", "long", 'i', 5, 60, 8, 9 },
+	{ "s", "char *", 's', 0, 0, 24, 8 },   { "t", "char [8]", 'x', 0, 0, 32, 8 },
+	{ "x", "struct y", 'x', 0, 0, 40, 8 }, { "d", "double", 'f', 0, 0, 48, 8 },
 };
 static struct pp_enumerator values[] = { { "ON", 1 }, { "OFF", -1 } };
 static const struct pp_type type = { .name = "struct x", .size = 56, .fields = fields, .nfields = 6 };
 static const struct pp_type state = { .name = "enum e", .size = 4, .values = values, .nvalues = 2 };
 static struct pp_arg args[] = {
-	{ "i", "enum e", 'i', &state },   { "u", "unsigned long", 'u', NULL }, { "s", "char *", 's', NULL },
+	{ "i", "enum e", 'i', &state },    { "u", "unsigned long", 'u', NULL }, { "s", "char *", 's', NULL },
 	{ "p", "struct x *", 'p', &type }, { "f", "double", 'f', NULL },        { "q.c[0]", "char", 'c', NULL },
 };
 static struct pp_image image = { .path = "it", .machine = EM_X86_64, .is_64 = true };

@@ -13,11 +13,13 @@ const char *volatile name = "text of 32 bits";
 __attribute__((noinline, noclone)) static void hit(int i, const char *text, unsigned char c, int *at)
 {
 	/* an index below 0 wraps at 4 GiB */
-	__asm__ volatile("990: nop\n"
-	                 ".pushsection .note.stapsdt,\"?\",\"note\"\n.balign 4\n.4byte 992f-991f, 994f-993f, 3\n"
-	                 "991: .asciz \"stapsdt\"\n992: .balign 4\n993: .4byte 990b, 0, 0\n.asciz \"app\"\n.asciz \"hit\"\n"
-	                 ".asciz \"-4@%%eax 4@%%ecx 1@%%dl 4@(%%ebx) 4@8(%%ebx,%%eax,4) 4@table+4\"\n994: .balign 4\n.popsection\n"
-	                 : : "a"(i), "c"(text), "d"(c), "b"(at));
+	__asm__ volatile(
+		"990: nop\n"
+		".pushsection .note.stapsdt,\"?\",\"note\"\n.balign 4\n.4byte 992f-991f, 994f-993f, 3\n"
+		"991: .asciz \"stapsdt\"\n992: .balign 4\n993: .4byte 990b, 0, 0\n.asciz \"app\"\n.asciz \"hit\"\n"
+		".asciz \"-4@%%eax 4@%%ecx 1@%%dl 4@(%%ebx) 4@8(%%ebx,%%eax,4) 4@table+4\"\n994: .balign 4\n.popsection\n"
+		:
+		: "a"(i), "c"(text), "d"(c), "b"(at));
 }
 
 int main(void)

@@ -13,8 +13,13 @@
 #include <unistd.h>
 
 enum state { IDLE, RUNNING, LOST = -5 };
-struct pair { int x; short y; };
-struct inner { int a; };
+struct pair {
+	int x;
+	short y;
+};
+struct inner {
+	int a;
+};
 struct request {
 	uint16_t id;
 	signed char level;
@@ -22,7 +27,9 @@ struct request {
 	size_t len;
 	char tag[8];
 	struct inner in;
-	struct { short row, column; };
+	struct {
+		short row, column;
+	};
 	unsigned kind : 3;
 	int more : 10;
 	long far : 40;
@@ -31,16 +38,16 @@ struct request {
 	struct request *next;
 };
 
-#define CASES(X) \
-	X(r->len >= 100) \
-	X(is(r->path, "/api/x") || r->id == 7) \
-	X(r->level < 0 && r->done) \
-	X(r->more == -3 || r->kind == 5) \
-	X(r->far < -1000000000) \
-	X(is(r->tag, "abc") && r->column != r->row) \
-	X(state == RUNNING || state == LOST) \
-	X(r->len < ~0ull && (size_t)r->next > 0 && r->state != RUNNING) \
-	X(pair.x > pair.y) \
+#define CASES(X)                                                     \
+	X(r->len >= 100)                                             \
+	X(is(r->path, "/api/x") || r->id == 7)                       \
+	X(r->level < 0 && r->done)                                   \
+	X(r->more == -3 || r->kind == 5)                             \
+	X(r->far < -1000000000)                                      \
+	X(is(r->tag, "abc") && r->column != r->row)                  \
+	X(state == RUNNING || state == LOST)                         \
+	X(r->len<~0ull && (size_t)r->next> 0 && r->state != RUNNING) \
+	X(pair.x > pair.y)                                           \
 	X(big.len % 3 == 0)
 #define COUNT(expression) +1
 enum { NCASES = 0 CASES(COUNT) };

@@ -74,7 +74,8 @@ static inline void hit_open(void)
 
 	ck_assert_msg(!pp_image_open("/proc/self/exe", &image), "%s", pp_error());
 	hit_image = image;
-	hit_probe = (struct pp_probe){ .image = image, .provider = "it", .name = "here", .sites = &hit_site, .nsites = 1 };
+	hit_probe =
+		(struct pp_probe){ .image = image, .provider = "it", .name = "here", .sites = &hit_site, .nsites = 1 };
 	hit_site = (struct pp_site){ .probe = &hit_probe };
 	ck_assert_msg(!image_symbol(image, "hit_here", &hit_site.address), "%s", pp_error());
 	ck_assert_msg(!image_offset(image, hit_site.address, &hit_site.offset), "%s", pp_error());
@@ -120,10 +121,14 @@ static inline void arm_programs(struct armed *a, const struct fetch_program *pro
 		int layout = desc_add_layout(builder, &programs[i]);
 
 		ck_assert_int_ge(layout, 0);
-		points[i] = (struct arm_point){ .image = hit_image, .site = &hit_site, .process = a->process,
-			                        .program = &programs[i] };
-		points[i].point = desc_add_point(builder, &(struct desc_point){
-			.offset = hit_site.offset, .probe = probe, .layout = layout, .pid = getpid(), .link = ~0u });
+		points[i] = (struct arm_point){
+			.image = hit_image, .site = &hit_site, .process = a->process, .program = &programs[i]
+		};
+		points[i].point = desc_add_point(builder, &(struct desc_point){ .offset = hit_site.offset,
+		                                                                .probe = probe,
+		                                                                .layout = layout,
+		                                                                .pid = getpid(),
+		                                                                .link = ~0u });
 		ck_assert_uint_eq(points[i].point, i);
 	}
 	ck_assert(!desc_build(builder, 0, &desc));

@@ -29,15 +29,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MANY(do) \
-	do(p0) do(p1) do(p2) do(p3) do(p4) do(p5) do(p6) do(p7) do(p8) do(p9) do(p10) do(p11) do(p12) do(p13) do(p14) do(p15) \
-	do(p16) do(p17) do(p18) do(p19) do(p20) do(p21) do(p22) do(p23) do(p24) do(p25) do(p26) do(p27) do(p28) do(p29) \
-	do(p30) do(p31)
+#define MANY(do)                                                                                                                        \
+	do                                                                                                                              \
+	(p0) do(p1) do(p2) do(p3) do(p4) do(p5) do(p6) do(p7) do(p8) do(p9) do(p10) do(p11) do(p12) do(p13) do(p14) do(p15) do(p16) do( \
+		p17) do(p18) do(p19) do(p20) do(p21) do(p22) do(p23) do(p24) do(p25) do(p26) do(p27) do(p28) do(p29) do(p30) do(p31)
 
 #define _SDT_HAS_SEMAPHORES 1
 #include <sys/sdt.h>
-#define SEMAPHORE(name) \
-	__extension__ unsigned short m_##name##_semaphore __attribute__((unused, section(".probes")));
+#define SEMAPHORE(name) __extension__ unsigned short m_##name##_semaphore __attribute__((unused, section(".probes")));
 MANY(SEMAPHORE)
 __extension__ unsigned short k_guarded_semaphore __attribute__((unused, section(".probes")));
 __extension__ unsigned short k_one_semaphore __attribute__((unused, section(".probes")));

@@ -20,7 +20,8 @@ static int is_below(int fd, const char *folder)
 {
 	char path[4096] = "";
 	struct link_info info = { .path = (uintptr_t)path, .path_size = sizeof(path) };
-	union bpf_attr attr = { .info = { .bpf_fd = (uint32_t)fd, .info_len = sizeof(info), .info = (uintptr_t)&info } };
+	union bpf_attr attr = { .info = {
+					.bpf_fd = (uint32_t)fd, .info_len = sizeof(info), .info = (uintptr_t)&info } };
 
 	return !syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)) && info.type == LINK_TYPE_UPROBE_MULTI &&
 	       !strncmp(path, folder, strlen(folder));

@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #define ONE(name) STAP_PROBE2(load, name, i, text);
-#define TEN(d) ONE(p##d##0) ONE(p##d##1) ONE(p##d##2) ONE(p##d##3) ONE(p##d##4) \
-	ONE(p##d##5) ONE(p##d##6) ONE(p##d##7) ONE(p##d##8) ONE(p##d##9)
+#define TEN(d)       \
+	ONE(p##d##0) \
+	ONE(p##d##1) \
+	ONE(p##d##2) ONE(p##d##3) ONE(p##d##4) ONE(p##d##5) ONE(p##d##6) ONE(p##d##7) ONE(p##d##8) ONE(p##d##9)
 
 static atomic_bool stop;
 static const char text[] = "thirty-two bytes of text, or so";

@@ -45,14 +45,20 @@ static const struct type {
 	{ "const char *", "(const char *)%s", { { INT, 8, false } } },
 	{ "float", "as_float(%s)", { { BITS, 4, false } } },
 	{ "double", "as_double(%s)", { { BITS, 8, false } } },
-	{ "__int128", "(__int128)((unsigned __int128)(unsigned long)(%s) | (unsigned __int128)(unsigned long)(%s) << 64)",
+	{ "__int128",
+	  "(__int128)((unsigned __int128)(unsigned long)(%s) | (unsigned __int128)(unsigned long)(%s) << 64)",
 	  { { INT, 8, false }, { INT, 8, true } } },
-	{ "_Complex double", "__builtin_complex(as_double(%s), as_double(%s))", { { BITS, 8, false }, { BITS, 8, false } } },
+	{ "_Complex double",
+	  "__builtin_complex(as_double(%s), as_double(%s))",
+	  { { BITS, 8, false }, { BITS, 8, false } } },
 	{ "long double", "as_long_double(%s, %s)", { { LONG_DOUBLE, 8, false }, { EXPONENT, 2, false } } },
 	{ "struct two", "((struct two){ %s, %s })", { { INT, 4, true }, { INT, 8, false } } },
-	{ "struct four", "((struct four){ %s, { %s, %s }, %s })",
+	{ "struct four",
+	  "((struct four){ %s, { %s, %s }, %s })",
 	  { { INT, 2, true }, { INT, 1, false }, { INT, 1, false }, { INT, 4, false } } },
-	{ "struct floats", "((struct floats){ as_float(%s), as_double(%s) })", { { BITS, 4, false }, { BITS, 8, false } } },
+	{ "struct floats",
+	  "((struct floats){ as_float(%s), as_double(%s) })",
+	  { { BITS, 4, false }, { BITS, 8, false } } },
 	{ "struct narrow", "((struct narrow){ %s, %s })", { { INT, 3, true }, { INT, 5, false } } },
 	{ "struct large", "((struct large){ { %s } })", { { ADDRESS, 8, true } } },
 	{ "vector", "((vector){ 1, 2, 3, 4 })", { { NOTHING, 0, 0 } } },
@@ -115,28 +121,19 @@ static int64_t value(const struct member *member)
 			memcpy(&v, &d, 8);
 			return (int64_t)v;
 		}
-	case LONG_DOUBLE: /* normal: the highest bit is one */
-		return (int64_t)(v | 1ull << 63);
+	case LONG_DOUBLE: /* normal: the highest bit is one */ return (int64_t)(v | 1ull << 63);
 	case EXPONENT: /* ... and not zero: GCC 11 makes it 1 where it folds such a constant, without us too */
 		return (uint16_t)(v & 0x7fff ? v : v | 1); /* the highest bit is the sign */
-	default:
-		break;
+	default: break;
 	}
 	switch (member->size) {
-	case 0:
-		return v & 1;
-	case 1:
-		return member->is_signed ? (int64_t)(int8_t)v : (int64_t)(uint8_t)v;
-	case 2:
-		return member->is_signed ? (int64_t)(int16_t)v : (int64_t)(uint16_t)v;
-	case 3:
-		return (int64_t)(v << 61) >> 61;
-	case 4:
-		return member->is_signed ? (int64_t)(int32_t)v : (int64_t)(uint32_t)v;
-	case 5:
-		return v & 31;
-	default:
-		return (int64_t)v;
+	case 0: return v & 1;
+	case 1: return member->is_signed ? (int64_t)(int8_t)v : (int64_t)(uint8_t)v;
+	case 2: return member->is_signed ? (int64_t)(int16_t)v : (int64_t)(uint16_t)v;
+	case 3: return (int64_t)(v << 61) >> 61;
+	case 4: return member->is_signed ? (int64_t)(int32_t)v : (int64_t)(uint32_t)v;
+	case 5: return v & 31;
+	default: return (int64_t)v;
 	}
 }
 
@@ -196,7 +193,8 @@ static void print_call(FILE *code, FILE *expected, const struct call *call, unsi
 
 static void print_function(FILE *code, const struct call *call, unsigned n, const char *body, const char *result)
 {
-	static const char *const how[] = { "__attribute__((noipa)) ", "static inline ", "", "static __attribute__((noinline)) " };
+	static const char *const how[] = { "__attribute__((noipa)) ", "static inline ", "",
+		                           "static __attribute__((noinline)) " };
 
 	fprintf(code, "%s%s f%u(", how[below(4)], call->result ? call->result->name : "void", n);
 	for (unsigned p = 0; p < call->nparms; p++)
@@ -215,12 +213,15 @@ static void print_commands(FILE *gdb, const struct call *call, unsigned n, const
 
 	fprintf(gdb, "break -probe-stap %s:f%u__entry\ncommands\nsilent\nprintf \"f%u__entry\"\n", program, n, n);
 	for (unsigned p = 0; p < call->nparms; p++)
-		for (const struct member *m = call->types[p]->members; m->kind != NOTHING && (m->size || m == call->types[p]->members) && m < call->types[p]->members + 6; m++)
+		for (const struct member *m = call->types[p]->members;
+		     m->kind != NOTHING && (m->size || m == call->types[p]->members) && m < call->types[p]->members + 6;
+		     m++)
 			if (parts < parts_max)
 				fprintf(gdb, "printf \" %%lld\", (long long)%s$_probe_arg%u\n",
-					m->kind == ADDRESS ? "*(long *)" : "", parts++);
-	fprintf(gdb, "printf \"\\n\"\nif $_probe_argc != %u\nprintf \"f%u__entry has %%d arguments\\n\", $_probe_argc\nend\ncontinue\nend\n",
-		parts, n);
+				        m->kind == ADDRESS ? "*(long *)" : "", parts++);
+	fprintf(gdb,
+	        "printf \"\\n\"\nif $_probe_argc != %u\nprintf \"f%u__entry has %%d arguments\\n\", $_probe_argc\nend\ncontinue\nend\n",
+	        parts, n);
 	fprintf(gdb, "break -probe-stap %s:f%u__return\ncommands\nsilent\nprintf \"f%u__return\"\n", program, n, n);
 	if (call->result)
 		fprintf(gdb, "printf \" %%lld\", (long long)$_probe_arg0\n");

@@ -82,18 +82,13 @@ __attribute__((noipa)) static void visit(const struct node *n, long *total)
 __attribute__((noipa)) static void visit_other(const struct node *n, long *total)
 {
 	switch (n ? n->value % 4 : -1) {
-	case -1:
-		return;
+	case -1: return;
 	case 0:
 		*total += 1;
 		visit(n->next, total);
 		return;
-	case 1:
-		visit(n->next, total);
-		break;
-	default:
-		*total += 2;
-		visit_other(n->next, total);
+	case 1: visit(n->next, total); break;
+	default: *total += 2; visit_other(n->next, total);
 	}
 }
 
@@ -111,12 +106,9 @@ __attribute__((noipa)) static double halve(double x, long n)
 		if (!n)
 			return x + 2;
 		return halve(x / 2, n - 1);
-	case 1:
-		return quarter(x, n);
-	case 2:
-		return halve(x, n - 1);
-	default:
-		return quarter(x + 1, n);
+	case 1: return quarter(x, n);
+	case 2: return halve(x, n - 1);
+	default: return quarter(x + 1, n);
 	}
 }
 
@@ -137,18 +129,12 @@ __attribute__((noipa)) static int machine(long n, int state)
 	if (n)
 		return machine(n - 1, (state * 7 + 1) % 11);
 	switch (state) {
-	case 0:
-		return 12;
-	case 1:
-		return 3;
-	case 2:
-		return 99;
-	case 3:
-		return -4;
-	case 4:
-		return 50;
-	default:
-		return state + 100;
+	case 0: return 12;
+	case 1: return 3;
+	case 2: return 99;
+	case 3: return -4;
+	case 4: return 50;
+	default: return state + 100;
 	}
 }
 

@@ -37,7 +37,8 @@ extern long double a_long_double;
 void callee(int);
 
 void all_counts(int a, long b, const char *c, unsigned char d, short e, unsigned f);
-void all_kinds(signed char sc, unsigned char uc, short s, unsigned short us, int i, unsigned u, long l, unsigned long ul);
+void all_kinds(signed char sc, unsigned char uc, short s, unsigned short us, int i, unsigned u, long l,
+               unsigned long ul);
 void pointers(struct incomplete *inc, struct pair *pair, char **list, void *v, void (*fn)(int));
 void reals(float f, double d, long double ld);
 int main(void);
@@ -83,7 +84,8 @@ void all_counts(int a, long b, const char *c, unsigned char d, short e, unsigned
 		STAP_PROBE(all, otherwise);
 }
 
-void all_kinds(signed char sc, unsigned char uc, short s, unsigned short us, int i, unsigned u, long l, unsigned long ul)
+void all_kinds(signed char sc, unsigned char uc, short s, unsigned short us, int i, unsigned u, long l,
+               unsigned long ul)
 {
 	const int ci = i;
 	volatile long vl = l;

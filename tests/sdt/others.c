@@ -2,7 +2,7 @@
 /* What kinds.c declares and does not define. */
 struct incomplete {
 	int x;
-} *opaque;
+} * opaque;
 int numbers[4] = { 10, 11, 12, 13 };
 volatile int flag = 9;
 const char *const text = "text";

@@ -15,7 +15,8 @@ struct item {
 };
 
 #ifdef __cplusplus
-namespace shop {
+namespace shop
+{
 #endif
 /* = open */
 PROBE_DECLARE(shop, open, (void), ());
@@ -23,7 +24,8 @@ PROBE_DECLARE(shop, open, (void), ());
 PROBE_DECLARE(shop, order, (int id, const char *name, size_t len), (id, name, len));
 /* = kinds ca bb ic ud ie uf pg sh fi */
 PROBE_DECLARE(shop, kinds,
-              (char a, bool b, signed char c, unsigned char d, short e, enum shelf f, const struct item *g, char *h, double i),
+              (char a, bool b, signed char c, unsigned char d, short e, enum shelf f, const struct item *g, char *h,
+               double i),
               (a, b, c, d, e, f, g, h, i));
 /* = some ulast */
 PROBE_DECLARE(shop, some, (int hidden __attribute__((unused)), unsigned long last), (last));

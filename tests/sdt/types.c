@@ -2,24 +2,70 @@
 /* As types.cc, in C. */
 #include <sys/sdt.h>
 
-#define TYPE(name, ...) void f_##name(__typeof__(__VA_ARGS__) a); void f_##name(__typeof__(__VA_ARGS__) a) { STAP_PROBE1(t, name, a); }
-#define BARE(name, x) void f_##name(void); void f_##name(void) { STAP_PROBE1(t, name, x); }
+#define TYPE(name, ...)                           \
+	void f_##name(__typeof__(__VA_ARGS__) a); \
+	void f_##name(__typeof__(__VA_ARGS__) a)  \
+	{                                         \
+		STAP_PROBE1(t, name, a);          \
+	}
+#define BARE(name, x)                    \
+	void f_##name(void);             \
+	void f_##name(void)              \
+	{                                \
+		STAP_PROBE1(t, name, x); \
+	}
 
-struct s1 { char a; };
-struct s2 { short a; };
-struct s3 { char a[3]; };
-struct s4 { int a; };
-struct s8 { int a, b; };
-struct s12 { int a, b, c; };
-struct s16 { long a, b; };
-struct s24 { long a, b, c; };
-struct sf { float a; };
-struct sd { double a; };
-struct __attribute__((packed)) packed { char c; long l; struct s4 in; };
-struct bits { unsigned low : 3; int high : 5; _Bool one : 1; };
-union u4 { int i; float f; };
-union u8 { long l; double d; };
-union u16 { long l[2]; };
+struct s1 {
+	char a;
+};
+struct s2 {
+	short a;
+};
+struct s3 {
+	char a[3];
+};
+struct s4 {
+	int a;
+};
+struct s8 {
+	int a, b;
+};
+struct s12 {
+	int a, b, c;
+};
+struct s16 {
+	long a, b;
+};
+struct s24 {
+	long a, b, c;
+};
+struct sf {
+	float a;
+};
+struct sd {
+	double a;
+};
+struct __attribute__((packed)) packed {
+	char c;
+	long l;
+	struct s4 in;
+};
+struct bits {
+	unsigned low : 3;
+	int high : 5;
+	_Bool one : 1;
+};
+union u4 {
+	int i;
+	float f;
+};
+union u8 {
+	long l;
+	double d;
+};
+union u16 {
+	long l[2];
+};
 typedef int v16 __attribute__((vector_size(16)));
 typedef int v8 __attribute__((vector_size(8)));
 typedef char v4 __attribute__((vector_size(4)));
@@ -28,9 +74,19 @@ enum plain { RED, GREEN };
 enum minus { LOW = -1, HIGH };
 enum huge { HUGE = 1UL << 40 };
 enum __attribute__((packed)) narrow { NARROW };
-extern struct s4 extern_s4; extern struct s24 extern_s24; extern union u8 extern_u8; extern v16 extern_v16; extern struct packed extern_packed; extern struct bits extern_bits;
-extern int numbers[]; extern const char text[]; extern volatile struct s8 volatile_s8;
-void function(int); struct s8 make_s8(void); v16 make_v16(void); double make_double(void);
+extern struct s4 extern_s4;
+extern struct s24 extern_s24;
+extern union u8 extern_u8;
+extern v16 extern_v16;
+extern struct packed extern_packed;
+extern struct bits extern_bits;
+extern int numbers[];
+extern const char text[];
+extern volatile struct s8 volatile_s8;
+void function(int);
+struct s8 make_s8(void);
+v16 make_v16(void);
+double make_double(void);
 
 TYPE(bool_, _Bool)
 TYPE(char_, char)
@@ -137,9 +193,35 @@ BARE(address, &extern_s4)
 BARE(assignment, extern_s4.a = 3)
 BARE(increment, extern_u8.l++)
 BARE(cast_char, (signed char)extern_s4.a)
-void f_static_array(void) { static struct s8 a[3]; STAP_PROBE1(t, static_array, a); }
-void f_local_array(void) { volatile char a[3] = { 1, 2, 3 }; STAP_PROBE1(t, local_array, a); }
-void f_vla(int n) { char a[n]; a[0] = 1; STAP_PROBE1(t, vla, a); }
-void f_parameter(int a[3]) { STAP_PROBE1(t, parameter, a); }
-void f_local_struct(void) { struct here { int a; } b = { 1 }; STAP_PROBE1(t, local_struct, b); }
-void f_register(void) { register long r __asm__("rbx") = 1; STAP_PROBE1(t, register_, r); }
+void f_static_array(void)
+{
+	static struct s8 a[3];
+	STAP_PROBE1(t, static_array, a);
+}
+void f_local_array(void)
+{
+	volatile char a[3] = { 1, 2, 3 };
+	STAP_PROBE1(t, local_array, a);
+}
+void f_vla(int n)
+{
+	char a[n];
+	a[0] = 1;
+	STAP_PROBE1(t, vla, a);
+}
+void f_parameter(int a[3])
+{
+	STAP_PROBE1(t, parameter, a);
+}
+void f_local_struct(void)
+{
+	struct here {
+		int a;
+	} b = { 1 };
+	STAP_PROBE1(t, local_struct, b);
+}
+void f_register(void)
+{
+	register long r __asm__("rbx") = 1;
+	STAP_PROBE1(t, register_, r);
+}

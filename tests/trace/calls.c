@@ -5,7 +5,10 @@
 
 enum { ROUNDS = 200 };
 
-__attribute__((noipa)) long quick(long n) { return n * 3; }
+__attribute__((noipa)) long quick(long n)
+{
+	return n * 3;
+}
 __attribute__((noipa)) long spin(long n)
 {
 	volatile long sum = 0;

@@ -44,7 +44,7 @@ static char state[200], socket_path[300];
 static int listener = -1;
 static atomic_int area_fd = -1, lying, mutating;
 static pthread_mutex_t area_lock = PTHREAD_MUTEX_INITIALIZER; /* held by who disturbs it */
-static char *area; /* as the agent sees it */
+static char *area;                                            /* as the agent sees it */
 static atomic_ullong served;
 
 /* ---- the area ---- */
@@ -85,10 +85,20 @@ static void area_new(const char *session)
 	area = mmap(NULL, AREA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ck_assert_ptr_ne(area, MAP_FAILED);
 	*header() = (struct agent_area){
-		.magic = AGENT_AREA_MAGIC, .version = AGENT_VERSION, .size = AREA_SIZE, .pid = getpid(),
-		.clock = AGENT_CLOCK_MONOTONIC, .start_time = process_start_time(getpid()), .places_at = PLACES_AT,
-		.rings_at = RINGS_AT, .ring_stride = STRIDE, .nplaces = NPLACES, .nrings = NRINGS,
-		.counts_in_ring = COUNTS_IN_RING, .data_in_ring = DATA_IN_RING, .overflow_at = OVERFLOW_AT,
+		.magic = AGENT_AREA_MAGIC,
+		.version = AGENT_VERSION,
+		.size = AREA_SIZE,
+		.pid = getpid(),
+		.clock = AGENT_CLOCK_MONOTONIC,
+		.start_time = process_start_time(getpid()),
+		.places_at = PLACES_AT,
+		.rings_at = RINGS_AT,
+		.ring_stride = STRIDE,
+		.nplaces = NPLACES,
+		.nrings = NRINGS,
+		.counts_in_ring = COUNTS_IN_RING,
+		.data_in_ring = DATA_IN_RING,
+		.overflow_at = OVERFLOW_AT,
 		.nplaced = NPLACES,
 	};
 	snprintf(header()->session, sizeof(header()->session), "%s", session);
@@ -152,7 +162,9 @@ static void answer(int peer, const struct agent_request *request, uint64_t *dice
 
 	*reply = (struct agent_reply){ .magic = AGENT_MESSAGE_MAGIC, .version = AGENT_VERSION, .op = request->op };
 	if (request->op == AGENT_HELLO) {
-		struct agent_hello hello = { .pid = getpid(), .start_time = process_start_time(getpid()), .uid = geteuid() };
+		struct agent_hello hello = { .pid = getpid(),
+			                     .start_time = process_start_time(getpid()),
+			                     .uid = geteuid() };
 
 		reply->count = 1;
 		reply->size = sizeof(hello);
@@ -167,12 +179,8 @@ static void answer(int peer, const struct agent_request *request, uint64_t *dice
 			for (unsigned n = 1 + random_of(dice) % 3; n; n--)
 				bytes[random_of(dice) % iov.iov_len] ^= 1 << random_of(dice) % 8;
 			break;
-		case 1:
-			iov.iov_len = random_of(dice) % (iov.iov_len + 1);
-			break;
-		case 2:
-			iov.iov_len += 1 + random_of(dice) % (sizeof(bytes) - iov.iov_len);
-			break;
+		case 1: iov.iov_len = random_of(dice) % (iov.iov_len + 1); break;
+		case 2: iov.iov_len += 1 + random_of(dice) % (sizeof(bytes) - iov.iov_len); break;
 		case 3:
 			reply->count = (uint32_t)random_of(dice);
 			reply->size = reply->count * (uint32_t)(random_of(dice) % 64);
@@ -193,11 +201,8 @@ static void answer(int peer, const struct agent_request *request, uint64_t *dice
 			fds[0] = made;
 			nfds = 1;
 			break;
-		case 6:
-			return; /* hangs up */
-		default:
-			reply->error = (int32_t)random_of(dice);
-			reply->reason = (uint32_t)random_of(dice);
+		case 6: return; /* hangs up */
+		default: reply->error = (int32_t)random_of(dice); reply->reason = (uint32_t)random_of(dice);
 		}
 	}
 	if (nfds) {
@@ -236,8 +241,23 @@ static void *serve(void *unused)
 
 static uint64_t nasty(uint64_t *dice)
 {
-	static const uint64_t words[] = { 0, 1, 2, 8, 255, 256, 257, 511, 512, 513, ~0ull, 1ull << 63, 1ull << 32,
-		                          AGENT_RING_SIZE, AGENT_RING_SIZE - 8, AGENT_RING_SIZE + 8, NPLACES };
+	static const uint64_t words[] = { 0,
+		                          1,
+		                          2,
+		                          8,
+		                          255,
+		                          256,
+		                          257,
+		                          511,
+		                          512,
+		                          513,
+		                          ~0ull,
+		                          1ull << 63,
+		                          1ull << 32,
+		                          AGENT_RING_SIZE,
+		                          AGENT_RING_SIZE - 8,
+		                          AGENT_RING_SIZE + 8,
+		                          NPLACES };
 
 	switch (random_of(dice) % 4) {
 	case 0: return random_of(dice);
@@ -263,7 +283,8 @@ static void mutate(uint64_t *dice, bool header_too)
 			break;
 		} /* fall through */
 	default:
-		at = (uint64_t *)data(i, random_of(dice) % 4 ? ring(i)->head - 8 * (random_of(dice) % 200) : random_of(dice) & ~7ull);
+		at = (uint64_t *)data(i, random_of(dice) % 4 ? ring(i)->head - 8 * (random_of(dice) % 200)
+		                                             : random_of(dice) & ~7ull);
 	}
 	__atomic_store_n(at, nasty(dice), __ATOMIC_RELAXED);
 }

@@ -66,8 +66,9 @@ static uint32_t add(struct desc_builder *b, const char *provider, const char *na
 	return index;
 }
 
-#define ADD(b, provider, name, ...) add(b, provider, name, \
-	sizeof((struct arg[]){ __VA_ARGS__ }) / sizeof(struct arg), (struct arg[]){ __VA_ARGS__ })
+#define ADD(b, provider, name, ...)                                                        \
+	add(b, provider, name, sizeof((struct arg[]){ __VA_ARGS__ }) / sizeof(struct arg), \
+	    (struct arg[]){ __VA_ARGS__ })
 
 static struct segment segments[4];
 static struct segment *segment_list[4];
@@ -112,8 +113,8 @@ union word {
 #define S(x) ((union word){ .u = sizeof(x) - 1 }), (x)
 
 /* The arguments: n pairs of a value and, for a string, its bytes. */
-static int emit(struct pp_trace *trace, const struct desc *desc, uint32_t point, uint64_t time, uint32_t faults,
-                int n, ...)
+static int emit(struct pp_trace *trace, const struct desc *desc, uint32_t point, uint64_t time, uint32_t faults, int n,
+                ...)
 {
 	uint64_t room[RECORD_SIZE_MAX / 8 + 1] = { 0 };
 	struct record *record = (struct record *)room;
@@ -218,8 +219,8 @@ static int case_kinds(const char *dir)
 /* Names that TSDL would choke on. */
 static int case_names(const char *dir)
 {
-	static const char *const odd[] = { "int", "event", "this->x", "", "_", "faults", "_faults", "a b", "a_b", "1st",
-	                                   "_cut", "a\"b", "\xc3\xa9", "string", "a_b", "s32" };
+	static const char *const odd[] = { "int", "event", "this->x", "",     "_",        "faults", "_faults", "a b",
+		                           "a_b", "1st",   "_cut",    "a\"b", "\xc3\xa9", "string", "a_b",     "s32" };
 	struct desc_builder *b = builder();
 	struct arg args[16], letters;
 	uint32_t p, q, r, s;
@@ -241,8 +242,8 @@ static int case_names(const char *dir)
 	const struct desc *d = add_segment(b);
 	struct pp_trace *trace = create(dir);
 
-	emit(trace, d, p, 1, 0, 16, I(0), I(1), I(2), I(3), I(4), I(5), I(6), I(7), I(8), I(9), I(10), I(11), I(12), I(13),
-	     I(14), S("fifteen"));
+	emit(trace, d, p, 1, 0, 16, I(0), I(1), I(2), I(3), I(4), I(5), I(6), I(7), I(8), I(9), I(10), I(11), I(12),
+	     I(13), I(14), S("fifteen"));
 	emit(trace, d, q, 2, 0, 0);
 	emit(trace, d, r, 3, 0, 0);
 	emit(trace, d, s, 4, 0, 1, I(1));
@@ -431,14 +432,11 @@ END_TEST
 START_TEST(bytes_of_an_event)
 {
 	static const unsigned char truth[] = {
-		0, 0, 0, 0, /* id */
-		0x15, 0xcd, 0x5b, 7, 0, 0, 0, 0, /* 123456789 */
-		100, 0, 0, 0, 101, 0, 0, 0, 'w', 'o', 'r', 'k', 'e', 'r', 0,
-		0xfe, 0xff, /* -2 */
-		'h', 'i', 0,
-		0, 0, 0xc0, 0x3f, /* 1.5 */
-		1,
-		0, 0, 0, 0, 0, 0, 0, 0, /* faults, cut */
+		0,    0,    0,    0,                                                                  /* id */
+		0x15, 0xcd, 0x5b, 7, 0,   0,    0,    0,                                              /* 123456789 */
+		100,  0,    0,    0, 101, 0,    0,    0, 'w', 'o', 'r', 'k', 'e', 'r', 0, 0xfe, 0xff, /* -2 */
+		'h',  'i',  0,    0, 0,   0xc0, 0x3f,                                                 /* 1.5 */
+		1,    0,    0,    0, 0,   0,    0,    0, 0,                                           /* faults, cut */
 	};
 	struct desc_builder *b = builder();
 	uint32_t p = ADD(b, "a", "b", { "i", PP_SIGNED, 2 }, { "s", PP_STRING, 8 }, { "f", PP_FLOAT, 4 },
@@ -489,9 +487,9 @@ START_TEST(streams_go_forward)
 			struct ctf_packet packet;
 
 			memcpy(&packet, bytes + at, sizeof(packet));
-			if (packet.magic != 0xc1fc1fc1 || packet.packet_size != 8 * 4096 || packet.content_size < 8 * 64 ||
-			    packet.content_size > packet.packet_size || packet.timestamp_begin < last ||
-			    packet.timestamp_end < packet.timestamp_begin)
+			if (packet.magic != 0xc1fc1fc1 || packet.packet_size != 8 * 4096 ||
+			    packet.content_size < 8 * 64 || packet.content_size > packet.packet_size ||
+			    packet.timestamp_begin < last || packet.timestamp_end < packet.timestamp_begin)
 				ck_abort_msg("packet %zu of %s", at / 4096, name);
 			last = packet.timestamp_end;
 		}
@@ -593,7 +591,7 @@ static const struct {
 	int (*run)(const char *dir);
 } cases[] = {
 	{ "kinds", case_kinds }, { "names", case_names }, { "disorder", case_disorder }, { "late", case_late },
-	{ "lost", case_lost }, { "empty", case_empty }, { "now", case_now }, { "endless", case_endless },
+	{ "lost", case_lost },   { "empty", case_empty }, { "now", case_now },           { "endless", case_endless },
 };
 
 static int run_suite(void)

@@ -107,8 +107,7 @@ static inline size_t elf_note(struct elf *elf, uint64_t location, uint64_t base,
 
 /* args: a NULL-terminated list; result: NULL for a probe's. */
 static inline size_t elf_signature(struct elf *elf, uint64_t key, uint32_t line, uint8_t kind, uint16_t flags,
-                                   const char *file, const char *function, const char *result,
-                                   const char *const *args)
+                                   const char *file, const char *function, const char *result, const char *const *args)
 {
 	size_t start = elf->ppn.n, n = 0;
 	struct bytes desc = { 0 };
@@ -242,7 +241,8 @@ static inline void put_section(struct elf *elf, const char *name, const char *na
 
 static inline void elf_finish(struct elf *elf)
 {
-	static const char names[] = "\0.text\0.data\0.stapsdt.base\0.note.stapsdt\0.note.probepoint\0.symtab\0.strtab\0.shstrtab";
+	static const char names[] =
+		"\0.text\0.data\0.stapsdt.base\0.note.stapsdt\0.note.probepoint\0.symtab\0.strtab\0.shstrtab";
 	struct bytes *f = &elf->file;
 	size_t code = 0x100 + elf->more_code, data_at = DATA_AT + elf->more_code;
 	size_t stapsdt_at, ppn_at, symbols_at, names_at, shstr_at, sections_at;
@@ -293,7 +293,8 @@ static inline void elf_finish(struct elf *elf)
 		            elf->base ? elf->base : BASE, 0x280, 1, 0, 0);
 		put_section(elf, ".note.stapsdt", names, SHT_NOTE, 0, 0, stapsdt_at, elf->stapsdt.n, 0, 0);
 		put_section(elf, ".note.probepoint", names, SHT_NOTE, 0, 0, ppn_at, elf->ppn.n, 0, 0);
-		put_section(elf, ".symtab", names, SHT_SYMTAB, 0, 0, symbols_at, elf->symbols.n, 7, elf->is_32 ? 16 : 24);
+		put_section(elf, ".symtab", names, SHT_SYMTAB, 0, 0, symbols_at, elf->symbols.n, 7,
+		            elf->is_32 ? 16 : 24);
 		put_section(elf, ".strtab", names, SHT_STRTAB, 0, 0, names_at, elf->names.n, 0, 0);
 		put_section(elf, ".shstrtab", names, SHT_STRTAB, 0, 0, shstr_at, sizeof(names), 0, 0);
 	}

@@ -23,7 +23,7 @@
 #define PROGRAMS 60
 #define HITS 6
 
-static char *memory;        /* two pages of bytes, one on each side that cannot be read */
+static char *memory; /* two pages of bytes, one on each side that cannot be read */
 static uint64_t registers[17];
 
 static void map_memory(void)
@@ -194,19 +194,45 @@ static struct pp_enumerator states[] = { { "UP", 1 }, { "DOWN", -1 } };
 static struct pp_type type = { .name = "struct r", .fields = fields, .nfields = sizeof(fields) / sizeof(*fields) };
 static struct pp_type state = { .name = "enum s", .values = states, .nvalues = 2 };
 static struct pp_arg filter_args[] = {
-	{ "r", "struct r *", 'p', &type }, { "q", "struct r *", 'p', &type }, { "e", "enum s", 'i', &state },
+	{ "r", "struct r *", 'p', &type },
+	{ "q", "struct r *", 'p', &type },
+	{ "e", "enum s", 'i', &state },
 };
 static struct pp_image filter_image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
-static struct pp_probe filter_probe = { .image = &filter_image, .provider = "it", .name = "here", .args = filter_args,
-	                                .nargs = 3 };
+static struct pp_probe filter_probe = {
+	.image = &filter_image, .provider = "it", .name = "here", .args = filter_args, .nargs = 3
+};
 static struct pp_site filter_site = { .probe = &filter_probe, .operands = "8@%rdi 8@8(%rsi) -4@%edx" };
 
 static void put_filter(char **to, int depth)
 {
-	static const char *const integers[] = { "r->b", "r->h", "r->i", "r->l", "q->far", "r->far", "r->bit", "q->five",
-		"r->five", "r->before", "q->l", "e", "UP", "DOWN", "pid", "0", "1", "-1", "255", "r", "(r->s == \"ab\")",
-		"(r->s =~ \"a*\")", "(q->t == \"abc\")", "(r->t =~ \"G*\")", "(comm == \"a\")" };
-	static const char *const operators[] = { "+", "-", "&&", "||", "&&", "||", "<", ">=", "==", "!=", "&", "|", ">>", "%" };
+	static const char *const integers[] = { "r->b",
+		                                "r->h",
+		                                "r->i",
+		                                "r->l",
+		                                "q->far",
+		                                "r->far",
+		                                "r->bit",
+		                                "q->five",
+		                                "r->five",
+		                                "r->before",
+		                                "q->l",
+		                                "e",
+		                                "UP",
+		                                "DOWN",
+		                                "pid",
+		                                "0",
+		                                "1",
+		                                "-1",
+		                                "255",
+		                                "r",
+		                                "(r->s == \"ab\")",
+		                                "(r->s =~ \"a*\")",
+		                                "(q->t == \"abc\")",
+		                                "(r->t =~ \"G*\")",
+		                                "(comm == \"a\")" };
+	static const char *const operators[] = { "+",  "-",  "&&", "||", "&&", "||", "<",
+		                                 ">=", "==", "!=", "&",  "|",  ">>", "%" };
 
 	if (!depth || below(5) == 0) {
 		*to += sprintf(*to, "%s", integers[below(sizeof(integers) / sizeof(*integers))]);
@@ -245,10 +271,13 @@ END_TEST
 START_TEST(ends_of_strings)
 {
 	struct fetch_step steps[] = {
-		{ FETCH_REG, 6, 0, 0, 0 }, { FETCH_STRING, 0, 0, 0, 0 }, { FETCH_REG, 7, 0, 0, 0 }, { FETCH_STRING, 1, 0, 0, 0 },
-		{ FETCH_REG, 8, 0, 0, 0 }, { FETCH_STRING, 2, 0, 0, 0 }, { FETCH_REG, 9, 0, 0, 0 }, { FETCH_ARG, 3, 0, 0, 0 },
+		{ FETCH_REG, 6, 0, 0, 0 },    { FETCH_STRING, 0, 0, 0, 0 }, { FETCH_REG, 7, 0, 0, 0 },
+		{ FETCH_STRING, 1, 0, 0, 0 }, { FETCH_REG, 8, 0, 0, 0 },    { FETCH_STRING, 2, 0, 0, 0 },
+		{ FETCH_REG, 9, 0, 0, 0 },    { FETCH_ARG, 3, 0, 0, 0 },
 	};
-	struct fetch_program program = { .steps = steps, .nsteps = 8, .nargs = 4, .kind = { PP_STRING, PP_STRING, PP_STRING } };
+	struct fetch_program program = {
+		.steps = steps, .nsteps = 8, .nargs = 4, .kind = { PP_STRING, PP_STRING, PP_STRING }
+	};
 	const struct record_thread *thread;
 	const struct record *record;
 	struct armed a;
@@ -277,8 +306,8 @@ START_TEST(ends_of_strings)
 			registers[6] = registers[8] = (uint64_t)at;
 			hit_run(registers);
 			ck_assert_int_eq(backend_kernel.reader_next(a.reader, &thread, &record, &size), 1);
-			ck_assert_msg(record->faults == (good ? 0 : 5), "%u bytes%s: faults %#x", length, terminated ? " and NUL" : "",
-			              record->faults);
+			ck_assert_msg(record->faults == (good ? 0 : 5), "%u bytes%s: faults %#x", length,
+			              terminated ? " and NUL" : "", record->faults);
 			ck_assert_uint_eq(record->value[0], good ? stored : 0);
 			ck_assert_uint_eq(record->value[1], 128);
 			ck_assert_uint_eq(record->value[2], good ? stored : 0);
@@ -345,12 +374,17 @@ START_TEST(stack)
 	members.map = kernel_map_create(BPF_MAP_TYPE_HASH, "members", 4, 4, 1, 0);
 
 	struct emit_maps maps = {
-		.config = k.config_fd, .ring = k.ring_fd, .mark = k.mark_fd, .scratch = k.scratch_fd, .depth = 100,
+		.config = k.config_fd,
+		.ring = k.ring_fd,
+		.mark = k.mark_fd,
+		.scratch = k.scratch_fd,
+		.depth = 100,
 		.counts = kernel_map_create(BPF_MAP_TYPE_ARRAY, "counts", 4, sizeof(struct kernel_counts), 1, 0),
 		.overlap = kernel_map_create(BPF_MAP_TYPE_ARRAY, "switch", 4, sizeof(struct kernel_switch), 1, 0),
 		.processes = kernel_map_create(BPF_MAP_TYPE_HASH, "processes", sizeof(struct kernel_process), 8, 1, 0),
 		.calls = kernel_map_create(BPF_MAP_TYPE_ARRAY, "calls", 4, sizeof(struct kernel_calls), 1, 0),
-		.frames = kernel_task_storage("frames", offsetof(struct kernel_frames, frames[100])), .members = &members,
+		.frames = kernel_task_storage("frames", offsetof(struct kernel_frames, frames[100])),
+		.members = &members,
 	};
 
 	for (int i = 0; i < PROGRAMS; i++) {

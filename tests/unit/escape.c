@@ -101,8 +101,8 @@ static bool is_utf8(const char *text, size_t length)
 static size_t random_bytes(char *bytes)
 {
 	static const char *const pieces[] = { "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x90\x9b", "\x1b[",
-	                                      "\xc2\x9b", "\xed\xa0\x80", "\xe2\x80\xae", "\"",
-	                                      "\\", "abc", "\xf4\x8f\xbf\xbf", "\x7f" };
+		                              "\xc2\x9b", "\xed\xa0\x80", "\xe2\x80\xae",     "\"",
+		                              "\\",       "abc",          "\xf4\x8f\xbf\xbf", "\x7f" };
 	size_t n = 0, parts = rand() % 12;
 
 	for (size_t i = 0; i < parts; i++) {
@@ -131,8 +131,8 @@ START_TEST(random_text)
 		char *text = put(bytes, n, '"');
 
 		for (const char *c = text; *c; c++)
-			ck_assert_msg((unsigned char)*c >= ' ' && *c != 0x7f && (_i || (unsigned char)*c < 0x80),
-			              "%s", text);
+			ck_assert_msg((unsigned char)*c >= ' ' && *c != 0x7f && (_i || (unsigned char)*c < 0x80), "%s",
+			              text);
 		ck_assert(is_utf8(text, strlen(text)) || strlen(text) > 250);
 		ck_assert_uint_eq(read_back(text, back), n);
 		ck_assert_mem_eq(back, bytes, n);
@@ -168,7 +168,8 @@ START_TEST(random_json)
 		fclose(out);
 		for (const char *c = text; *c; c++)
 			ck_assert_msg((unsigned char)*c >= ' ' && *c != 0x7f &&
-			              !(c[0] == '\xc2' && (unsigned char)c[1] < 0xa0), "%s", text);
+			                      !(c[0] == '\xc2' && (unsigned char)c[1] < 0xa0),
+			              "%s", text);
 		parsed = json_tokener_parse_ex(tokener, text, size + 1);
 		ck_assert_msg(json_tokener_get_error(tokener) == json_tokener_success, "%s", text);
 		if (valid) {

@@ -53,7 +53,11 @@ static int read_memory(void *arg, uint64_t address, void *to, size_t size)
 }
 
 static const struct fetch_machine machine = {
-	.registers = registers, .read = read_memory, .pid = 100, .tid = 101, .comm = "it",
+	.registers = registers,
+	.read = read_memory,
+	.pid = 100,
+	.tid = 101,
+	.comm = "it",
 };
 
 static struct pp_image image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
@@ -127,13 +131,13 @@ static const struct one {
 	{ "2@1(%rdx,%rcx,2)", "", 0x8887, PP_UNSIGNED, 2 },
 	{ "4@8(%rdx,%rcx,4)", "", 0x97969594, PP_UNSIGNED, 4 },
 	{ "8@-16(%rdx,%rcx,8)", "", 0x8f8e8d8c8b8a8988, PP_UNSIGNED, 8 },
-	{ "1@1(%rdx,%rbx,1)", "", 0x80, PP_UNSIGNED, 1 },       /* index -1 */
+	{ "1@1(%rdx,%rbx,1)", "", 0x80, PP_UNSIGNED, 1 }, /* index -1 */
 	{ "1@40(%rdx,%rbx,8)", "", 0xa0, PP_UNSIGNED, 1 },
-	{ "1@(%r14,%r13,2)", "", 0x80, PP_UNSIGNED, 1 },        /* scaled past 64 bits */
-	{ "2@5(,%r9,8)", "", 0x8685, PP_UNSIGNED, 2 },          /* no base */
-	{ "2@0x7f0000001102", "", 0x8382, PP_UNSIGNED, 2 },     /* neither */
+	{ "1@(%r14,%r13,2)", "", 0x80, PP_UNSIGNED, 1 },    /* scaled past 64 bits */
+	{ "2@5(,%r9,8)", "", 0x8685, PP_UNSIGNED, 2 },      /* no base */
+	{ "2@0x7f0000001102", "", 0x8382, PP_UNSIGNED, 2 }, /* neither */
 	{ "2@0x7effffff0102(%r10)", "", 0, PP_FAULT, 2 },
-	{ "4@-4(%r12)", "", 0xeeeeeeee, PP_UNSIGNED, 4 },       /* the last bytes */
+	{ "4@-4(%r12)", "", 0xeeeeeeee, PP_UNSIGNED, 4 }, /* the last bytes */
 	{ "4@-3(%r12)", "", 0, PP_FAULT, 4 },
 	{ "8@-7(%r12)", "", 0, PP_FAULT, 8 },
 	{ "1@(%r12)", "", 0, PP_FAULT, 1 },
@@ -155,11 +159,11 @@ static const struct one {
 	{ "-4@%eax", "f", 0xc4b3a291, PP_FLOAT, 4 },
 	{ "-8@%rax", "f", 0x88f7e6d5c4b3a291, PP_FLOAT, 8 },
 	{ "-4@(%rdx)", "f", 0x83828180, PP_FLOAT, 4 },
-	{ "2@%ax", "f", 0xa291, PP_UNSIGNED, 2 },               /* no float has 2 bytes here */
+	{ "2@%ax", "f", 0xa291, PP_UNSIGNED, 2 }, /* no float has 2 bytes here */
 	{ "8f@%rax", "", 0x88f7e6d5c4b3a291, PP_FLOAT, 8 },
 	{ "-4f@(%rdx)", "", 0x83828180, PP_FLOAT, 4 },
 	{ "-4@%eax", "x", 0xffffffffc4b3a291, PP_SIGNED, 4 },
-	{ "2@%ax", "s", 0xa291, PP_UNSIGNED, 2 },               /* no address has 2 bytes */
+	{ "2@%ax", "s", 0xa291, PP_UNSIGNED, 2 }, /* no address has 2 bytes */
 };
 
 static void fill_memory(void)
@@ -258,9 +262,10 @@ START_TEST(strings_that_run_out)
 		bool nul, fault;
 		uint64_t length;
 	} cases[] = {
-		{ 1, true, false, 0 },      { 1, false, true, 0 },      { 50, true, false, 49 },   { 50, false, true, 0 },
-		{ 128, true, false, 127 },  { 128, false, true, 0 },    { 129, true, false, 128 }, { 129, false, false, 128 },
-		{ 130, false, false, 128 }, { 0, false, true, 0 },
+		{ 1, true, false, 0 },     { 1, false, true, 0 },      { 50, true, false, 49 },
+		{ 50, false, true, 0 },    { 128, true, false, 127 },  { 128, false, true, 0 },
+		{ 129, true, false, 128 }, { 129, false, false, 128 }, { 130, false, false, 128 },
+		{ 0, false, true, 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -375,7 +380,9 @@ START_TEST(what_cannot_be_read)
 		{ "3@%eax -4@%edi 8@(%rdx,%rdi,257)", "3@%eax", { 1, 0, 1 } },
 		{ "8@%ymm1 8@nowhere_at_all(%rip) -1@%ah", "%ymm1", { 1, 1, 0 } },
 	};
-	struct pp_arg args[] = { { .class = PPN_CLASS_NONE }, { .class = PPN_CLASS_NONE }, { .class = PPN_CLASS_STRING } };
+	struct pp_arg args[] = { { .class = PPN_CLASS_NONE },
+		                 { .class = PPN_CLASS_NONE },
+		                 { .class = PPN_CLASS_STRING } };
 	struct pp_image *self;
 
 	ck_assert_int_eq(pp_image_open("/proc/self/exe", &self), 0);
@@ -389,13 +396,15 @@ START_TEST(what_cannot_be_read)
 		ck_assert_uint_eq(program.nargs, 3);
 		for (int k = 0; k < 3; k++) {
 			nmissing += some[i].missing[k];
-			ck_assert_msg((program.kind[k] == PP_FAULT) == some[i].missing[k], "%s: argument %d", some[i].operands, k);
+			ck_assert_msg((program.kind[k] == PP_FAULT) == some[i].missing[k], "%s: argument %d",
+			              some[i].operands, k);
 		}
 		ck_assert_uint_eq(program.nmissing, nmissing);
 		ck_assert_msg(strstr(pp_error(), some[i].names), "%s: %s", some[i].operands, pp_error());
 		ck_assert_int_eq(fetch_run(&program, &machine, &out.record), 1);
 		for (int k = 0; k < 3; k++)
-			ck_assert_msg(!some[i].missing[k] || !out.record.value[k], "%s: argument %d", some[i].operands, k);
+			ck_assert_msg(!some[i].missing[k] || !out.record.value[k], "%s: argument %d", some[i].operands,
+			              k);
 		fetch_release(&program);
 	}
 	pp_image_free(self);
@@ -410,9 +419,12 @@ START_TEST(whose_program)
 		int machine;
 		bool of_site;
 	} some[] = {
-		{ "8@%rdi -4@8(%rsp)", EM_X86_64, false },     { "-4@$7", EM_X86_64, false },
-		{ "8@%rdi -8@check_fetch_number", EM_X86_64, true }, { "-8@check_fetch_number(%rip)", EM_X86_64, true },
-		{ "8@check_fetch_number", EM_AARCH64, true },  { "8@[x0, #:lo12:check_fetch_number]", EM_AARCH64, true },
+		{ "8@%rdi -4@8(%rsp)", EM_X86_64, false },
+		{ "-4@$7", EM_X86_64, false },
+		{ "8@%rdi -8@check_fetch_number", EM_X86_64, true },
+		{ "-8@check_fetch_number(%rip)", EM_X86_64, true },
+		{ "8@check_fetch_number", EM_AARCH64, true },
+		{ "8@[x0, #:lo12:check_fetch_number]", EM_AARCH64, true },
 		{ "8@[x0, 8] -4@w1", EM_AARCH64, false },
 	};
 	struct pp_image *self;
@@ -439,11 +451,22 @@ START_TEST(char_pointers)
 		const char *type;
 		enum pp_kind kind;
 	} some[] = {
-		{ "char *", PP_STRING },          { "char *const", PP_STRING },   { "char * restrict", PP_STRING },
-		{ "char *const volatile", PP_STRING }, { "char **", PP_POINTER }, { "char *const *", PP_POINTER },
-		{ "unsigned char *", PP_POINTER }, { "signed char *", PP_POINTER }, { "void *", PP_POINTER },
-		{ "volatile char *", PP_POINTER }, { "char (*)[4]", PP_POINTER }, { "char (*)(char *)", PP_POINTER },
-		{ "charm *", PP_POINTER },        { "char8_t *", PP_POINTER },    { "char", PP_POINTER }, { "", PP_POINTER },
+		{ "char *", PP_STRING },
+		{ "char *const", PP_STRING },
+		{ "char * restrict", PP_STRING },
+		{ "char *const volatile", PP_STRING },
+		{ "char **", PP_POINTER },
+		{ "char *const *", PP_POINTER },
+		{ "unsigned char *", PP_POINTER },
+		{ "signed char *", PP_POINTER },
+		{ "void *", PP_POINTER },
+		{ "volatile char *", PP_POINTER },
+		{ "char (*)[4]", PP_POINTER },
+		{ "char (*)(char *)", PP_POINTER },
+		{ "charm *", PP_POINTER },
+		{ "char8_t *", PP_POINTER },
+		{ "char", PP_POINTER },
+		{ "", PP_POINTER },
 	};
 
 	for (size_t i = 0; i < sizeof(some) / sizeof(*some); i++) {
@@ -490,7 +513,7 @@ START_TEST(the_image_itself)
 	probe.image = self;
 	ck_assert_msg(!image_symbol(self, "check_fetch_site", &site.address), "%s", pp_error());
 	site.operands = "-8@check_fetch_number(%rip) -2@6+check_fetch_array(%rip) 2@check_fetch_array+2(%rip) "
-	                "8@check_fetch_text(%rip)";
+			"8@check_fetch_text(%rip)";
 	ck_assert_msg(!fetch_compile(&site, &program), "%s", pp_error());
 	ck_assert_int_eq(fetch_run(&program, &m, &out.record), 1);
 	ck_assert_int_eq((int64_t)out.record.value[0], -1234567890123);
@@ -510,8 +533,14 @@ END_TEST
 static struct fetch_program variant(int i)
 {
 	struct fetch_program p = {
-		.steps = calloc(4, sizeof(*p.steps)), .nsteps = 3, .literals = calloc(2, sizeof(*p.literals)),
-		.nliterals = 1, .npredicate = 1, .nargs = 1, .kind = { PP_SIGNED }, .size = { 4 },
+		.steps = calloc(4, sizeof(*p.steps)),
+		.nsteps = 3,
+		.literals = calloc(2, sizeof(*p.literals)),
+		.nliterals = 1,
+		.npredicate = 1,
+		.nargs = 1,
+		.kind = { PP_SIGNED },
+		.size = { 4 },
 	};
 
 	p.steps[0] = (struct fetch_step){ .op = FETCH_REG, .a = 3, .b = 0, .c = 1, .value = 9 };
@@ -575,7 +604,10 @@ START_TEST(an_order)
 }
 END_TEST
 
-#define STEP(...) { .op = __VA_ARGS__ }
+#define STEP(...)                 \
+	{                         \
+		.op = __VA_ARGS__ \
+	}
 
 /* Programs that break one rule each; the first two break none. */
 static const struct {
@@ -585,8 +617,13 @@ static const struct {
 	enum pp_kind kind;
 } programs[] = {
 	{ 1, 2, 0, 1, { STEP(FETCH_REG, 16), STEP(FETCH_ARG, 0) }, PP_SIGNED },
-	{ 1, 6, 4, 1, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 3), STEP(FETCH_COMMEQ, 0), STEP(FETCH_TEST),
-	                STEP(FETCH_TID), STEP(FETCH_STRING, 0) }, PP_STRING },
+	{ 1,
+	  6,
+	  4,
+	  1,
+	  { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 3), STEP(FETCH_COMMEQ, 0), STEP(FETCH_TEST), STEP(FETCH_TID),
+	    STEP(FETCH_STRING, 0) },
+	  PP_STRING },
 	{ 0, 2, 0, 1, { STEP(FETCH_REG, 17), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 2, 0, 1, { STEP(FETCH_TEST + 1), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 2, 0, 1, { STEP(255), STEP(FETCH_ARG, 0) }, PP_SIGNED },
@@ -598,9 +635,9 @@ static const struct {
 	{ 0, 2, 0, RECORD_ARGS_MAX + 1, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 4, 0, 2, { STEP(FETCH_PID), STEP(FETCH_ARG, 0), STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 2, 3, 1, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
-	{ 0, 1, 0, 0, { STEP(FETCH_PID) }, PP_SIGNED },                        /* leaves a value */
+	{ 0, 1, 0, 0, { STEP(FETCH_PID) }, PP_SIGNED }, /* leaves a value */
 	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
-	{ 0, 1, 0, 1, { STEP(FETCH_ARG, 0) }, PP_SIGNED },                     /* of nothing */
+	{ 0, 1, 0, 1, { STEP(FETCH_ARG, 0) }, PP_SIGNED }, /* of nothing */
 	{ 0, 3, 0, 1, { STEP(FETCH_NOT), STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_ADD), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_EXTEND, 3), STEP(FETCH_ARG, 0) }, PP_SIGNED },
@@ -608,8 +645,8 @@ static const struct {
 	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_EXTEND, 4, 0, 2), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_LOAD, 16), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_LOAD, 0), STEP(FETCH_ARG, 0) }, PP_SIGNED },
-	{ 0, 2, 0, 0, { STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },      /* of no predicate */
-	{ 0, 1, 1, 0, { STEP(FETCH_PID) }, PP_SIGNED },                        /* without a test */
+	{ 0, 2, 0, 0, { STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED }, /* of no predicate */
+	{ 0, 1, 1, 0, { STEP(FETCH_PID) }, PP_SIGNED },                   /* without a test */
 	{ 0, 3, 3, 0, { STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
 	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_TEST), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
 	{ 0, 2, 2, 1, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
@@ -617,25 +654,47 @@ static const struct {
 	{ 0, 3, 3, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 0), STEP(FETCH_TEST) }, PP_SIGNED },
 	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 1), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
 	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 4), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
-	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = INT64_MIN), STEP(FETCH_PID), STEP(FETCH_TEST) },
+	{ 0,
+	  4,
+	  4,
+	  0,
+	  { STEP(FETCH_PID), STEP(FETCH_JZ, .value = INT64_MIN), STEP(FETCH_PID), STEP(FETCH_TEST) },
 	  PP_SIGNED },
-	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = INT64_MAX), STEP(FETCH_PID), STEP(FETCH_TEST) },
+	{ 0,
+	  4,
+	  4,
+	  0,
+	  { STEP(FETCH_PID), STEP(FETCH_JZ, .value = INT64_MAX), STEP(FETCH_PID), STEP(FETCH_TEST) },
 	  PP_SIGNED },
 	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 2), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
-	{ 0, 6, 6, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 5), STEP(FETCH_PID), STEP(FETCH_PID),
-	                STEP(FETCH_JZ, .value = 5), STEP(FETCH_TEST) }, PP_SIGNED }, /* two depths at 5 */
-	{ 0, 19, 0, 1, { STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID),
-	                 STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID),
-	                 STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_ADD),
-	                 STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0,
+	  6,
+	  6,
+	  0,
+	  { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 5), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_JZ, .value = 5),
+	    STEP(FETCH_TEST) },
+	  PP_SIGNED }, /* two depths at 5 */
+	{ 0,
+	  19,
+	  0,
+	  1,
+	  { STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID),
+	    STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID),
+	    STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_ADD),
+	    STEP(FETCH_ARG, 0) },
+	  PP_SIGNED },
 };
 
 START_TEST(rules)
 {
 	struct fetch_literal literal = { .length = 1, .bytes = "a" };
 	struct fetch_program program = {
-		.nsteps = programs[_i].nsteps, .npredicate = programs[_i].npredicate, .nargs = programs[_i].nargs,
-		.kind = { programs[_i].kind }, .literals = &literal, .nliterals = 1,
+		.nsteps = programs[_i].nsteps,
+		.npredicate = programs[_i].npredicate,
+		.nargs = programs[_i].nargs,
+		.kind = { programs[_i].kind },
+		.literals = &literal,
+		.nliterals = 1,
 	};
 	uint8_t *depths = malloc(program.nsteps);
 	int err;

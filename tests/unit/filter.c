@@ -62,13 +62,20 @@ static struct pp_enumerator states[] = {
 static struct pp_type state_type = { .name = "enum state", .size = 4, .values = states, .nvalues = 5 };
 
 static struct pp_arg args[ARGS] = {
-	[INT] = { "i", "int", 'i', NULL },           [UINT] = { "u", "unsigned", 'u', NULL },
-	[LONG] = { "l", "long", 'i', NULL },         [ULONG] = { "ul", "unsigned long", 'u', NULL },
-	[CHAR] = { "c", "char", 'c', NULL },         [BOOL] = { "flag", "bool", 'b', NULL },
-	[SHORT] = { "_s2", "short", 'i', NULL },     [INDEXED] = { "x", "unsigned long", 'u', NULL },
-	[POINTER] = { "p", "void *", 'p', NULL },    [PATH] = { "path", "const char *", 's', NULL },
-	[NAME] = { "name", "const char *", 's', NULL }, [FLOAT] = { "f", "double", 'f', NULL },
-	[REQUEST] = { "req", "const struct request *", 'p', &request }, [STATE] = { "state", "enum state", 'i', &state_type },
+	[INT] = { "i", "int", 'i', NULL },
+	[UINT] = { "u", "unsigned", 'u', NULL },
+	[LONG] = { "l", "long", 'i', NULL },
+	[ULONG] = { "ul", "unsigned long", 'u', NULL },
+	[CHAR] = { "c", "char", 'c', NULL },
+	[BOOL] = { "flag", "bool", 'b', NULL },
+	[SHORT] = { "_s2", "short", 'i', NULL },
+	[INDEXED] = { "x", "unsigned long", 'u', NULL },
+	[POINTER] = { "p", "void *", 'p', NULL },
+	[PATH] = { "path", "const char *", 's', NULL },
+	[NAME] = { "name", "const char *", 's', NULL },
+	[FLOAT] = { "f", "double", 'f', NULL },
+	[REQUEST] = { "req", "const struct request *", 'p', &request },
+	[STATE] = { "state", "enum state", 'i', &state_type },
 	[FLAT] = { "q.x[1]", "long", 'i', NULL },
 };
 static struct pp_image image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
@@ -117,8 +124,9 @@ static const struct {
 	const char *text;
 	int binds; /* C's precedence, tighter is more */
 } binaries[] = {
-	{ "||", 1 }, { "&&", 2 }, { "|", 3 },  { "^", 4 },  { "&", 5 }, { "==", 6 }, { "!=", 6 }, { "<", 7 }, { "<=", 7 },
-	{ ">", 7 },  { ">=", 7 }, { "<<", 8 }, { ">>", 8 }, { "+", 9 }, { "-", 9 },  { "*", 10 }, { "/", 10 }, { "%", 10 },
+	{ "||", 1 }, { "&&", 2 }, { "|", 3 },  { "^", 4 },  { "&", 5 },  { "==", 6 },
+	{ "!=", 6 }, { "<", 7 },  { "<=", 7 }, { ">", 7 },  { ">=", 7 }, { "<<", 8 },
+	{ ">>", 8 }, { "+", 9 },  { "-", 9 },  { "*", 10 }, { "/", 10 }, { "%", 10 },
 };
 
 struct tree {
@@ -136,23 +144,53 @@ struct c_value {
 };
 
 static const uint64_t edges[] = {
-	0, 1, 2, 3, 7, 8, 63, 64, 65, 127, 128, 255, 256, 32767, 65535, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000,
-	INT64_MAX, 0x8000000000000000, 0xffffffffffffff80, 0xffffffffffff8000, 0xffffffff80000000, UINT64_MAX - 1, UINT64_MAX,
+	0,
+	1,
+	2,
+	3,
+	7,
+	8,
+	63,
+	64,
+	65,
+	127,
+	128,
+	255,
+	256,
+	32767,
+	65535,
+	0x7fffffff,
+	0x80000000,
+	0xffffffff,
+	0x100000000,
+	INT64_MAX,
+	0x8000000000000000,
+	0xffffffffffffff80,
+	0xffffffffffff8000,
+	0xffffffff80000000,
+	UINT64_MAX - 1,
+	UINT64_MAX,
 };
 
 static uint64_t number(void)
 {
 	switch (below(4)) {
-	case 0:
-		return random_bits() >> below(64);
-	case 1:
-		return below(10);
-	default:
-		return edges[below(sizeof(edges) / sizeof(*edges))];
+	case 0: return random_bits() >> below(64);
+	case 1: return below(10);
+	default: return edges[below(sizeof(edges) / sizeof(*edges))];
 	}
 }
 
-static const char *const texts[] = { "", "a", "ab", "abc", "/api/", "/api/x", "/api", "x\"y\\z*\n\xc3\xa4", "sh", "worker-1",
+static const char *const texts[] = { "",
+	                             "a",
+	                             "ab",
+	                             "abc",
+	                             "/api/",
+	                             "/api/x",
+	                             "/api",
+	                             "x\"y\\z*\n\xc3\xa4",
+	                             "sh",
+	                             "worker-1",
 	                             "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" };
 
 static struct tree *make(int depth)
@@ -212,12 +250,9 @@ static void tree_free(struct tree *t)
 static int64_t load_signed(uint64_t bits, int size)
 {
 	switch (size) {
-	case 1:
-		return (int8_t)bits;
-	case 2:
-		return (int16_t)bits;
-	default:
-		return (int32_t)bits;
+	case 1: return (int8_t)bits;
+	case 2: return (int16_t)bits;
+	default: return (int32_t)bits;
 	}
 }
 
@@ -226,18 +261,12 @@ static struct c_value eval_argument(int arg)
 	uint64_t word = 0;
 
 	switch (arg) {
-	case INT:
-		return (struct c_value){ load_signed(registers[0], 4), false, false };
-	case UINT:
-		return (struct c_value){ (uint32_t)registers[1], false, false };
-	case LONG:
-		return (struct c_value){ registers[2], false, false };
-	case ULONG:
-		return (struct c_value){ registers[3], true, false };
-	case CHAR:
-		return (struct c_value){ load_signed(registers[6], 1), false, false };
-	case BOOL:
-		return (struct c_value){ (uint8_t)registers[7], false, false };
+	case INT: return (struct c_value){ load_signed(registers[0], 4), false, false };
+	case UINT: return (struct c_value){ (uint32_t)registers[1], false, false };
+	case LONG: return (struct c_value){ registers[2], false, false };
+	case ULONG: return (struct c_value){ registers[3], true, false };
+	case CHAR: return (struct c_value){ load_signed(registers[6], 1), false, false };
+	case BOOL: return (struct c_value){ (uint8_t)registers[7], false, false };
 	case SHORT: {
 		bool fault = read_memory(NULL, registers[5] - 16, &word, 2) != 0;
 
@@ -248,12 +277,9 @@ static struct c_value eval_argument(int arg)
 
 		return (struct c_value){ word, true, fault };
 	}
-	case STATE:
-		return (struct c_value){ load_signed(registers[15], 4), false, false };
-	case FLAT:
-		return (struct c_value){ registers[15], false, false };
-	default:
-		return (struct c_value){ registers[10], true, false };
+	case STATE: return (struct c_value){ load_signed(registers[15], 4), false, false };
+	case FLAT: return (struct c_value){ registers[15], false, false };
+	default: return (struct c_value){ registers[10], true, false };
 	}
 }
 
@@ -372,20 +398,13 @@ static struct c_value eval(const struct tree *t)
 	struct c_value x;
 
 	switch (t->sort) {
-	case CONSTANT:
-		return (struct c_value){ t->constant, t->constant > INT64_MAX, false };
-	case ENUMERATOR:
-		return (struct c_value){ states[t->op].value, false, false };
-	case ARGUMENT:
-		return eval_argument(t->op);
-	case FIELD:
-		return eval_field(&fields[t->op]);
-	case PID:
-		return (struct c_value){ machine.pid, false, false };
-	case TID:
-		return (struct c_value){ machine.tid, false, false };
-	case COMPARE_TEXT:
-		return eval_text(t);
+	case CONSTANT: return (struct c_value){ t->constant, t->constant > INT64_MAX, false };
+	case ENUMERATOR: return (struct c_value){ states[t->op].value, false, false };
+	case ARGUMENT: return eval_argument(t->op);
+	case FIELD: return eval_field(&fields[t->op]);
+	case PID: return (struct c_value){ machine.pid, false, false };
+	case TID: return (struct c_value){ machine.tid, false, false };
+	case COMPARE_TEXT: return eval_text(t);
 	case UNARY:
 		x = eval(t->left);
 		if (t->op == '!')
@@ -393,8 +412,7 @@ static struct c_value eval(const struct tree *t)
 		if (t->op != '+')
 			x.bits = t->op == '~' ? ~x.bits : 0 - x.bits;
 		return x;
-	default:
-		return eval_binary(t);
+	default: return eval_binary(t);
 	}
 }
 
@@ -404,22 +422,18 @@ static int deepest(const struct tree *t)
 	int left, right;
 
 	switch (t->sort) {
-	case ARGUMENT:
-		return t->op == SHORT ? 2 : t->op == INDEXED ? 3 : 1;
+	case ARGUMENT: return t->op == SHORT ? 2 : t->op == INDEXED ? 3 : 1;
 	case FIELD:
 		if (fields[t->op].bits && (fields[t->op].size & (fields[t->op].size - 1)))
 			return 3;
 		return fields[t->op].offset || (fields[t->op].bits && fields[t->op].bits < 64) ? 2 : 1;
-	case COMPARE_TEXT:
-		return t->of_field ? 2 : 1;
-	case UNARY:
-		return deepest(t->left);
+	case COMPARE_TEXT: return t->of_field ? 2 : 1;
+	case UNARY: return deepest(t->left);
 	case BINARY:
 		left = deepest(t->left);
 		right = deepest(t->right) + (t->op != OR && t->op != AND);
 		return left > right ? left : right;
-	default:
-		return 1;
+	default: return 1;
 	}
 }
 
@@ -484,18 +498,17 @@ static void put_field(struct text *to, int field)
 
 static void write_tree(struct text *to, const struct tree *t, int outer)
 {
-	int binds = t->sort == BINARY ? binaries[t->op].binds : t->sort == COMPARE_TEXT ? 6 : t->sort == UNARY ? 11 : 12;
+	int binds = t->sort == BINARY         ? binaries[t->op].binds
+	            : t->sort == COMPARE_TEXT ? 6
+	            : t->sort == UNARY        ? 11
+	                                      : 12;
 	bool parenthesis = binds < outer || below(12) == 0;
 
 	if (parenthesis)
 		put(to, "(");
 	switch (t->sort) {
-	case CONSTANT:
-		put_number(to, t->constant);
-		break;
-	case ENUMERATOR:
-		put(to, states[t->op].name);
-		break;
+	case CONSTANT: put_number(to, t->constant); break;
+	case ENUMERATOR: put(to, states[t->op].name); break;
 	case ARGUMENT: {
 		char number[8];
 
@@ -503,13 +516,9 @@ static void write_tree(struct text *to, const struct tree *t, int outer)
 		put(to, below(4) ? args[t->op].name : number);
 		break;
 	}
-	case FIELD:
-		put_field(to, t->op);
-		break;
+	case FIELD: put_field(to, t->op); break;
 	case PID:
-	case TID:
-		put(to, t->sort == PID ? "pid" : "tid");
-		break;
+	case TID: put(to, t->sort == PID ? "pid" : "tid"); break;
 	case COMPARE_TEXT: {
 		const char *name = t->of_comm ? "comm" : args[t->of_field ? 0 : t->op].name;
 
@@ -544,14 +553,10 @@ static void write_tree(struct text *to, const struct tree *t, int outer)
 static uint64_t pick_address(void)
 {
 	switch (below(8)) {
-	case 0:
-		return 0;
-	case 1:
-		return BASE + ROOM - below(12);
-	case 2:
-		return number();
-	default:
-		return BASE + 0x400 + 0x80 * below(sizeof(texts) / sizeof(*texts));
+	case 0: return 0;
+	case 1: return BASE + ROOM - below(12);
+	case 2: return number();
+	default: return BASE + 0x400 + 0x80 * below(sizeof(texts) / sizeof(*texts));
 	}
 }
 
@@ -633,8 +638,9 @@ START_TEST(as_c_would)
 			truth = eval(tree);
 			expected = !truth.fault && truth.bits;
 			answer = fetch_run(&program, &machine, &out.record);
-			ck_assert_msg(answer == expected, "%s\nis %d, and the filter says %d (seed %llu, expression %d)", text.at,
-			              expected, answer, (unsigned long long)seed, n);
+			ck_assert_msg(answer == expected,
+			              "%s\nis %d, and the filter says %d (seed %llu, expression %d)", text.at, expected,
+			              answer, (unsigned long long)seed, n);
 			seen[answer] = true;
 			faults += truth.fault;
 			passed += answer;
@@ -645,11 +651,12 @@ START_TEST(as_c_would)
 			}
 		}
 		decided += seen[0] && seen[1];
-next:
+	next:
 		fetch_release(&program);
 		tree_free(tree);
 	}
-	fprintf(stderr, "seed %llu: %ld runs, %ld passed, %ld faults; %d expressions, %ld of them were both, %ld refused\n",
+	fprintf(stderr,
+	        "seed %llu: %ld runs, %ld passed, %ld faults; %d expressions, %ld of them were both, %ld refused\n",
 	        (unsigned long long)seed, runs, passed, faults, EXPRESSIONS, decided, deep);
 	/* That the test tests something. */
 	ck_assert_int_gt(passed, runs / 10);
@@ -672,8 +679,8 @@ START_TEST(by_hand)
 		{ "i<0", 1 },
 		{ "u == 4294967294", 1 },
 		{ "u < 0", 0 },
-		{ "i < u", 1 },         /* both are signed 64-bit values */
-		{ "i < ul", 0 },        /* ul makes it unsigned: -2 is the larger */
+		{ "i < u", 1 },  /* both are signed 64-bit values */
+		{ "i < ul", 0 }, /* ul makes it unsigned: -2 is the larger */
 		{ "l >> 1 == -4", 1 },
 		{ "ul >> 63 == 0 && (ul | 1 << 63) >> 63 == 1", 1 },
 		{ "-1 >> 70 == -1", 1 }, /* shifts count modulo 64 */
@@ -688,7 +695,7 @@ START_TEST(by_hand)
 		{ "!!7 == 1 && (2 && 4) == 1 && (0 || 4) == 1 && (4 || 0) == 1", 1 },
 		{ "(2 && 4) + (3 || 0) == 2", 1 },
 		{ "1 + 2 * 3 == 7 && (1 + 2) * 3 == 9 && 10 - 4 - 3 == 3 && 2 + 3 << 1 == 10", 1 },
-		{ "6 & 3 == 3", 0 },    /* C's trap: 6 & (3 == 3) */
+		{ "6 & 3 == 3", 0 }, /* C's trap: 6 & (3 == 3) */
 		{ "1 | 6 ^ 2 & 3 && 1", 1 },
 		{ "- -1 == 1 && ~0 == -1 && - ~ !0 == 2", 1 },
 		{ "path == \"/api/x\"", 1 },
@@ -704,8 +711,8 @@ START_TEST(by_hand)
 		{ "path =~ \"/api/\"", 0 },
 		{ "path =~ \"api*\"", 0 },
 		{ "!(path == \"no\")", 1 },
-		{ "name == \"x\"", 0 },    /* cannot be read: neither this */
-		{ "name != \"x\"", 0 },    /* nor that */
+		{ "name == \"x\"", 0 }, /* cannot be read: neither this */
+		{ "name != \"x\"", 0 }, /* nor that */
 		{ "!(name == \"x\")", 0 },
 		{ "i == -2 || name == \"x\"", 1 }, /* is not read */
 		{ "name == \"x\" || i == -2", 0 },
@@ -714,7 +721,7 @@ START_TEST(by_hand)
 		{ "comm =~ \"work*\" && comm != \"work\"", 1 },
 		{ "pid == 100 && tid == 101", 1 },
 		{ "arg0 == i && arg9 == \"/api/x\"", 1 },
-		{ "p == \"/api/x\"", 1 },  /* a pointer to who knows what */
+		{ "p == \"/api/x\"", 1 }, /* a pointer to who knows what */
 		{ "p > 4096", 1 },
 		{ "1", 1 },
 		{ "0", 0 },
@@ -736,7 +743,8 @@ START_TEST(by_hand)
 	args[FLOAT].name = "flags";
 	args[FLOAT].class = 'i';
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
-		ck_assert_msg(passes(&site, cases[i].expr) == cases[i].passes, "%s is not %d", cases[i].expr, cases[i].passes);
+		ck_assert_msg(passes(&site, cases[i].expr) == cases[i].passes, "%s is not %d", cases[i].expr,
+		              cases[i].passes);
 	args[FLOAT].name = "f";
 	args[FLOAT].class = 'f';
 
@@ -748,31 +756,112 @@ END_TEST
 /* An argument called pid is meant before the process is; its number still names it. */
 /* ---- floating-point numbers: what C says of the same two --------------------------------------------------------- */
 
-static struct pp_site floating = { .probe = &untyped_probe, .operands = "4@%eax 8@%r13 4f@%ecx 8f@%rdx 4@%eax", .floats = 3 };
+static struct pp_site floating = { .probe = &untyped_probe,
+	                           .operands = "4@%eax 8@%r13 4f@%ecx 8f@%rdx 4@%eax",
+	                           .floats = 3 };
 
 static const char *const comparisons[] = { "<", "<=", ">", ">=", "==", "!=" };
 
 static bool compared(double x, int comparison, double y)
 {
-	return comparison == 0 ? x < y : comparison == 1 ? x <= y : comparison == 2 ? x > y : comparison == 3 ? x >= y
-	       : comparison == 4 ? x == y : x != y;
+	return comparison == 0   ? x < y
+	       : comparison == 1 ? x <= y
+	       : comparison == 2 ? x > y
+	       : comparison == 3 ? x >= y
+	       : comparison == 4 ? x == y
+	                         : x != y;
 }
 
 START_TEST(floats_as_c_would)
 {
 	static const double values[] = {
-		0.0, -0.0, 1, -1, 1.2, -1.2, 1.5, 2, 3, 255, 1e-310, -1e-310, 5e-324, 1e-45, 1e-38, 1e38, -1e38, 1e300, -1e300,
-		(double)INT64_MAX, (double)INT64_MIN, 1.0 / 3, __builtin_inf(), -__builtin_inf(), __builtin_nan(""),
-		-__builtin_nan(""), 1.7976931348623157e308, -1.7976931348623157e308, 16777217,
+		0.0,
+		-0.0,
+		1,
+		-1,
+		1.2,
+		-1.2,
+		1.5,
+		2,
+		3,
+		255,
+		1e-310,
+		-1e-310,
+		5e-324,
+		1e-45,
+		1e-38,
+		1e38,
+		-1e38,
+		1e300,
+		-1e300,
+		(double)INT64_MAX,
+		(double)INT64_MIN,
+		1.0 / 3,
+		__builtin_inf(),
+		-__builtin_inf(),
+		__builtin_nan(""),
+		-__builtin_nan(""),
+		1.7976931348623157e308,
+		-1.7976931348623157e308,
+		16777217,
 	};
 	static const char *const constants[] = {
-		"0", "-0", "0.0", "-0.0", "1", "-1", "1.2", "-1.2", "(1.5)", "-(2.0)", "+3", "255", "0xff", "'\\x02'", "1e300", "-1e300",
-		"1e999", "-1e999", "1e-310", "5e-324", "1E-45", "1e38", "18446744073709551615", "-9223372036854775807",
-		"0.3333333333333333333333", "1.7976931348623157e+308", "16777217",
+		"0",
+		"-0",
+		"0.0",
+		"-0.0",
+		"1",
+		"-1",
+		"1.2",
+		"-1.2",
+		"(1.5)",
+		"-(2.0)",
+		"+3",
+		"255",
+		"0xff",
+		"'\\x02'",
+		"1e300",
+		"-1e300",
+		"1e999",
+		"-1e999",
+		"1e-310",
+		"5e-324",
+		"1E-45",
+		"1e38",
+		"18446744073709551615",
+		"-9223372036854775807",
+		"0.3333333333333333333333",
+		"1.7976931348623157e+308",
+		"16777217",
 	};
 	static const double meant[] = {
-		0, 0, 0, -0.0, 1, -1, 1.2, -1.2, 1.5, -2, 3, 255, 255, 2, 1e300, -1e300, __builtin_inf(), -__builtin_inf(), 1e-310,
-		5e-324, 1e-45, 1e38, 18446744073709551615.0, -9223372036854775808.0, 1.0 / 3, 1.7976931348623157e308, 16777217,
+		0,
+		0,
+		0,
+		-0.0,
+		1,
+		-1,
+		1.2,
+		-1.2,
+		1.5,
+		-2,
+		3,
+		255,
+		255,
+		2,
+		1e300,
+		-1e300,
+		__builtin_inf(),
+		-__builtin_inf(),
+		1e-310,
+		5e-324,
+		1e-45,
+		1e38,
+		18446744073709551615.0,
+		-9223372036854775808.0,
+		1.0 / 3,
+		1.7976931348623157e308,
+		16777217,
 	};
 	static const char *const arguments[] = { "arg0", "arg1", "arg2", "arg3" };
 	static const int reversed[] = { 2, 3, 0, 1, 4, 5 };
@@ -792,11 +881,14 @@ START_TEST(floats_as_c_would)
 				for (int a = 0; a < 4; a++) {
 					double x = a % 2 ? values[v] : narrow, y = a % 2 ? meant[c] : (float)meant[c];
 
-					snprintf(expr, sizeof(expr), "%s %s %s", arguments[a], comparisons[op], constants[c]);
-					ck_assert_msg(passes(&floating, expr) == compared(x, op, y), "%s, which is %a", expr, x);
+					snprintf(expr, sizeof(expr), "%s %s %s", arguments[a], comparisons[op],
+					         constants[c]);
+					ck_assert_msg(passes(&floating, expr) == compared(x, op, y), "%s, which is %a",
+					              expr, x);
 					snprintf(expr, sizeof(expr), "arg4 * 0 != 1 && (%s %s %s)", constants[c],
 					         comparisons[reversed[op]], arguments[a]);
-					ck_assert_msg(passes(&floating, expr) == compared(x, op, y), "%s, which is %a", expr, x);
+					ck_assert_msg(passes(&floating, expr) == compared(x, op, y), "%s, which is %a",
+					              expr, x);
 				}
 	}
 	registers[13] = 0x3ff3333333333333; /* 1.2, by a signature's class */
@@ -856,7 +948,8 @@ START_TEST(refused)
 		  "a number with a point or an exponent can only be compared with a floating-point argument\ni > 1.5\n    ^" },
 		{ "f > 1.5 + 1",
 		  "a number with a point or an exponent can only be compared with a floating-point argument\nf > 1.5 + 1\n    ^" },
-		{ "1.5 > 1", "a number with a point or an exponent can only be compared with a floating-point argument\n1.5 > 1\n^" },
+		{ "1.5 > 1",
+		  "a number with a point or an exponent can only be compared with a floating-point argument\n1.5 > 1\n^" },
 		{ "f > 1.", "no digits follow the point\nf > 1.\n     ^" },
 		{ "f > 1e", "'e' is no digit of a number of base 10\nf > 1e\n     ^" },
 		{ "i > 12ab", "'a' is no digit of a number of base 10\ni > 12ab\n      ^" },
@@ -868,13 +961,17 @@ START_TEST(refused)
 		{ "i > 0x10000000000000000", "the number does not fit in 64 bits\ni > 0x10000000000000000\n    ^" },
 		{ "path", "'path' is a string: compare it with one in quotes, by ==, != or =~\npath\n^" },
 		{ "!path", "'path' is a string: compare it with one in quotes, by ==, != or =~\n!path\n ^" },
-		{ "i && (path)", "'path' is a string: compare it with one in quotes, by ==, != or =~\ni && (path)\n      ^" },
+		{ "i && (path)",
+		  "'path' is a string: compare it with one in quotes, by ==, != or =~\ni && (path)\n      ^" },
 		{ "comm || i", "'comm' is a string: compare it with one in quotes, by ==, != or =~\ncomm || i\n^" },
 		{ "path == 0", "'path' is a string: compare it with one in quotes, by ==, != or =~\npath == 0\n^" },
 		{ "1 < path", "'path' is a string: compare it with one in quotes, by ==, != or =~\n1 < path\n    ^" },
-		{ "path == name", "'path' is a string: compare it with one in quotes, by ==, != or =~\npath == name\n^" },
-		{ "path + \"a\"", "'path' is a string: compare it with one in quotes, by ==, != or =~\npath + \"a\"\n^" },
-		{ "path < \"a\"", "'path' is a string: compare it with one in quotes, by ==, != or =~\npath < \"a\"\n^" },
+		{ "path == name",
+		  "'path' is a string: compare it with one in quotes, by ==, != or =~\npath == name\n^" },
+		{ "path + \"a\"",
+		  "'path' is a string: compare it with one in quotes, by ==, != or =~\npath + \"a\"\n^" },
+		{ "path < \"a\"",
+		  "'path' is a string: compare it with one in quotes, by ==, != or =~\npath < \"a\"\n^" },
 		{ "\"a\"", "a string can only be compared, by ==, != or =~\n\"a\"\n^" },
 		{ "-\"a\"", "a string can only be compared, by ==, != or =~\n-\"a\"\n ^" },
 		{ "i == \"a\"", "an integer is compared with a string\ni == \"a\"\n^" },
@@ -884,7 +981,8 @@ START_TEST(refused)
 		{ "path =~ name", "=~ has a pattern in quotes on its right\npath =~ name\n        ^" },
 		{ "\"a*\" =~ path", "=~ has a pattern in quotes on its right\n\"a*\" =~ path\n        ^" },
 		{ "i =~ 1", "=~ has a pattern in quotes on its right\ni =~ 1\n     ^" },
-		{ "path =~ \"a*b\"", "a '*' can only end a pattern: write '\\*' for the character\npath =~ \"a*b\"\n          ^" },
+		{ "path =~ \"a*b\"",
+		  "a '*' can only end a pattern: write '\\*' for the character\npath =~ \"a*b\"\n          ^" },
 		{ "path =~ \"a?\"",
 		  "a pattern knows only a '*' at its end: write '\\?' for the character\npath =~ \"a?\"\n          ^" },
 		{ "path =~ \"[a]*\"",
@@ -893,7 +991,8 @@ START_TEST(refused)
 		{ "path == \"a\\\"", "a string is not closed\npath == \"a\\\"\n        ^" },
 		{ "c == 'a", "a character is not closed\nc == 'a\n     ^" },
 		{ "c == ''", "there is no character between the quotes\nc == ''\n     ^" },
-		{ "c == 'ab'", "there is more than one character between the quotes: strings stand in \"\"\nc == 'ab'\n     ^" },
+		{ "c == 'ab'",
+		  "there is more than one character between the quotes: strings stand in \"\"\nc == 'ab'\n     ^" },
 		{ "c == '\\q'", "no such escape sequence is known\nc == '\\q'\n      ^" },
 		{ "path == \"\\400\"", "no such escape sequence is known\npath == \"\\400\"\n         ^" },
 		{ "path == \"\\x\"", "no such escape sequence is known\npath == \"\\x\"\n         ^" },
@@ -901,16 +1000,19 @@ START_TEST(refused)
 		{ "comm == \"0123456789abcdef\"",
 		  "the name of a thread has at most 15 bytes\ncomm == \"0123456789abcdef\"\n        ^" },
 		{ "i\t==\n\"\x01\xff\"", "an integer is compared with a string\ni == \"??\"\n^" },
-		{ "path == \"" A64 "a\"",
-		  "strings in filters have at most 64 bytes\npath == \"" A64 "a\"\n         "
-		  "                                                                ^" },
+		{ "path == \"" A64 "a\"", "strings in filters have at most 64 bytes\npath == \"" A64 "a\"\n         "
+		                          "                                                                ^" },
 		{ "req->sise > 1",
 		  "'sise' is no field of 'struct request': it has s1, c, u2, i4, len, path, raw, kind, more, far, wide, tag, in, w, "
 		  "all, done, five, away\nreq->sise > 1\n     ^" },
-		{ "1 == req . in", "'in' is neither an integer nor a string: it is of type 'struct inner'\n1 == req . in\n           ^" },
-		{ "req->w > 1", "'req->w' is a floating-point field, and filters read integer and string fields only\nreq->w > 1\n^" },
-		{ "req->path", "'req->path' is a string: compare it with one in quotes, by ==, != or =~\nreq->path\n^" },
-		{ "req->tag == 0", "'req->tag' is a string: compare it with one in quotes, by ==, != or =~\nreq->tag == 0\n^" },
+		{ "1 == req . in",
+		  "'in' is neither an integer nor a string: it is of type 'struct inner'\n1 == req . in\n           ^" },
+		{ "req->w > 1",
+		  "'req->w' is a floating-point field, and filters read integer and string fields only\nreq->w > 1\n^" },
+		{ "req->path",
+		  "'req->path' is a string: compare it with one in quotes, by ==, != or =~\nreq->path\n^" },
+		{ "req->tag == 0",
+		  "'req->tag' is a string: compare it with one in quotes, by ==, != or =~\nreq->tag == 0\n^" },
 		{ "req->len == \"a\"", "an integer is compared with a string\nreq->len == \"a\"\n^" },
 		{ "i->x", "of 'i' no fields are known\ni->x\n   ^" },
 		{ "p->x", "of 'p' no fields are known\np->x\n   ^" },
@@ -1003,10 +1105,9 @@ START_TEST(limits)
 		strcat(expr, "1+(");
 	strcat(expr, "l))))))))))))))))");
 	ck_assert_int_eq(try(expr), -EINVAL);
-	ck_assert_str_eq(pp_error(),
-	                 "the filter keeps more than 16 values waiting here: use fewer parentheses\n"
-	                 "1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(l))))))))))))))))\n"
-	                 "                                                ^");
+	ck_assert_str_eq(pp_error(), "the filter keeps more than 16 values waiting here: use fewer parentheses\n"
+	                             "1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(l))))))))))))))))\n"
+	                             "                                                ^");
 
 	/* As many strings as there is room for. */
 	*expr = 0;
@@ -1026,9 +1127,28 @@ END_TEST
 START_TEST(anything)
 {
 	static const char *const words[] = {
-		"i", "ul", "path", "name", "comm", "pid", "f", "p", "arg3", "arg99", "\"a*\"", "\"", "'", "'a'", "\\", "(", "(", ")",
-		")", "!", "~", "-", "+", "*", "/", "%", "<<", ">>", "<", ">", "<=", "==", "!=", "=~", "&&", "||", "&", "|", "^", "=",
-		"req", "->", ".", "[", "]", "len", "tag", "RUNNING", "state", "req->", "q.x[1]", "0", "1", "07", "0x", "0xff", "99999999999999999999", " ", "\n", "\xff", "1.0", "\"\\x41\"", "\"\\*\"", "?", ",",
+		"i",     "ul",        "path",
+		"name",  "comm",      "pid",
+		"f",     "p",         "arg3",
+		"arg99", "\"a*\"",    "\"",
+		"'",     "'a'",       "\\",
+		"(",     "(",         ")",
+		")",     "!",         "~",
+		"-",     "+",         "*",
+		"/",     "%",         "<<",
+		">>",    "<",         ">",
+		"<=",    "==",        "!=",
+		"=~",    "&&",        "||",
+		"&",     "|",         "^",
+		"=",     "req",       "->",
+		".",     "[",         "]",
+		"len",   "tag",       "RUNNING",
+		"state", "req->",     "q.x[1]",
+		"0",     "1",         "07",
+		"0x",    "0xff",      "99999999999999999999",
+		" ",     "\n",        "\xff",
+		"1.0",   "\"\\x41\"", "\"\\*\"",
+		"?",     ",",
 	};
 	long good = 0;
 
@@ -1061,12 +1181,14 @@ START_TEST(anything)
 			fetch_run(&program, &machine, &out.record);
 			good++;
 		} else {
-			const char *second = strchr(pp_error(), '\n'), *third = second ? strchr(second + 1, '\n') : NULL;
+			const char *second = strchr(pp_error(), '\n'),
+				   *third = second ? strchr(second + 1, '\n') : NULL;
 
 			ck_assert_int_eq(err, -EINVAL);
 			ck_assert_msg(third && !strchr(third + 1, '\n'), "%s", pp_error());
-			ck_assert_msg(strspn(third + 1, " ") == strlen(third + 1) - 1 && third[strlen(third) - 1] == '^', "%s",
-			              pp_error());
+			ck_assert_msg(strspn(third + 1, " ") == strlen(third + 1) - 1 &&
+			                      third[strlen(third) - 1] == '^',
+			              "%s", pp_error());
 			ck_assert_msg(strlen(third) - 2 <= (size_t)(third - second - 1), "%s", pp_error());
 		}
 		fetch_release(&program);
@@ -1082,7 +1204,8 @@ START_TEST(damaged_programs)
 	long good = 0;
 
 	for (int n = 0; n < EXPRESSIONS; n++) {
-		struct fetch_program program = compiled(&site, n % 2 ? "i < 3 && path =~ \"/a*\" || x" : "comm == \"sh\" || ul / l");
+		struct fetch_program program =
+			compiled(&site, n % 2 ? "i < 3 && path =~ \"/a*\" || x" : "comm == \"sh\" || ul / l");
 		uint8_t depths[4096];
 		union {
 			struct record record;
@@ -1110,7 +1233,8 @@ START_TEST(damaged_programs)
 		}
 		fetch_release(&program);
 	}
-	fprintf(stderr, "seed %llu: %ld of %d damaged programs are programs\n", (unsigned long long)seed, good, EXPRESSIONS);
+	fprintf(stderr, "seed %llu: %ld of %d damaged programs are programs\n", (unsigned long long)seed, good,
+	        EXPRESSIONS);
 	ck_assert_int_gt(good, EXPRESSIONS / 1000);
 }
 END_TEST

@@ -43,7 +43,8 @@ static void warns(const struct pp_image *image, size_t i, const char *text)
 {
 	ck_assert_uint_gt(pp_image_warnings(image), i);
 	ck_assert_msg(strstr(pp_image_warning(image, i), text) != NULL, "%s", pp_image_warning(image, i));
-	ck_assert_msg(strstr(pp_image_warning(image, i), pp_image_path(image)) != NULL, "%s", pp_image_warning(image, i));
+	ck_assert_msg(strstr(pp_image_warning(image, i), pp_image_path(image)) != NULL, "%s",
+	              pp_image_warning(image, i));
 }
 
 /* ---- sound files --------------------------------------------------------------- */
@@ -199,9 +200,11 @@ START_TEST(machines)
 		bool is_32, big;
 		uint16_t machine, type;
 	} cases[] = {
-		{ false, false, EM_X86_64, ET_EXEC }, { true, false, EM_386, ET_DYN },     { true, false, EM_386, ET_EXEC },
-		{ true, false, EM_X86_64, ET_DYN },   { false, false, EM_AARCH64, ET_DYN }, { false, true, EM_S390, ET_DYN },
-		{ false, true, EM_PPC64, ET_DYN },    { true, true, EM_PPC, ET_EXEC },      { false, false, 0x7fff, ET_DYN },
+		{ false, false, EM_X86_64, ET_EXEC }, { true, false, EM_386, ET_DYN },
+		{ true, false, EM_386, ET_EXEC },     { true, false, EM_X86_64, ET_DYN },
+		{ false, false, EM_AARCH64, ET_DYN }, { false, true, EM_S390, ET_DYN },
+		{ false, true, EM_PPC64, ET_DYN },    { true, true, EM_PPC, ET_EXEC },
+		{ false, false, 0x7fff, ET_DYN },
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -365,10 +368,16 @@ START_TEST(patterns)
 		const char *pattern;
 		bool matches;
 	} cases[] = {
-		{ "prov:name", true }, { "*:*", true },     { "*", true },         { "name", true },   { "n*", true },
-		{ "pr?v:n[a-z]me", true }, { "prov:*", true }, { "*:name", true }, { "name:", false }, { "prov", false },
-		{ "prov:", false },    { ":name", false },  { "", false },         { "prov:nam", false }, { "Prov:name", false },
-		{ "prov:name:x", false }, { "*:n*e", true }, { "[", false },       { "prov:[!n]*", false },
+		{ "prov:name", true },   { "*:*", true },
+		{ "*", true },           { "name", true },
+		{ "n*", true },          { "pr?v:n[a-z]me", true },
+		{ "prov:*", true },      { "*:name", true },
+		{ "name:", false },      { "prov", false },
+		{ "prov:", false },      { ":name", false },
+		{ "", false },           { "prov:nam", false },
+		{ "Prov:name", false },  { "prov:name:x", false },
+		{ "*:n*e", true },       { "[", false },
+		{ "prov:[!n]*", false },
 	};
 	struct elf elf = { 0 };
 	struct pp_image *image;
@@ -539,8 +548,8 @@ START_TEST(disputed_signatures)
 		const char *const *args;
 		bool agrees;
 	} second[] = {
-		{ 1, 0, "f.c", "g", a, true },  { 2, 0, "f.c", "g", a, false }, { 1, 1, "f.c", "g", a, false },
-		{ 1, 0, "h.c", "g", a, false }, { 1, 0, "f.c", "", a, false },  { 1, 0, "f.c", "g", b, false },
+		{ 1, 0, "f.c", "g", a, true },     { 2, 0, "f.c", "g", a, false }, { 1, 1, "f.c", "g", a, false },
+		{ 1, 0, "h.c", "g", a, false },    { 1, 0, "f.c", "", a, false },  { 1, 0, "f.c", "g", b, false },
 		{ 1, 0, "f.c", "g", NULL, false },
 	};
 
@@ -581,8 +590,10 @@ START_TEST(disputed_function)
 	struct pp_image *image;
 
 	elf_note(&elf, CODE, BASE, 0, "p", "f__entry", "-4@%edi");
-	elf_signature(&elf, ppn_key("p", "f"), 1, PPN_KIND_FUNCTION, 0, "a.c", "", "i:int", (const char *[]){ "ia:int", NULL });
-	elf_signature(&elf, ppn_key("p", "f"), 1, PPN_KIND_FUNCTION, 0, "b.c", "", "i:int", (const char *[]){ "ia:int", NULL });
+	elf_signature(&elf, ppn_key("p", "f"), 1, PPN_KIND_FUNCTION, 0, "a.c", "", "i:int",
+	              (const char *[]){ "ia:int", NULL });
+	elf_signature(&elf, ppn_key("p", "f"), 1, PPN_KIND_FUNCTION, 0, "b.c", "", "i:int",
+	              (const char *[]){ "ia:int", NULL });
 	image = open_elf(&elf);
 	warns(image, 0, "a.c:1");
 	warns(image, 0, "b.c:1");
@@ -598,7 +609,8 @@ START_TEST(signature_with_too_few_arguments)
 	struct pp_image *image;
 
 	elf_note(&elf, CODE, BASE, 0, "p", "n", "-4@%edi 8@%rax");
-	elf_signature(&elf, ppn_key("p", "n"), 1, PPN_KIND_PROBE, 0, "f.c", "", NULL, (const char *[]){ "ia:int", NULL });
+	elf_signature(&elf, ppn_key("p", "n"), 1, PPN_KIND_PROBE, 0, "f.c", "", NULL,
+	              (const char *[]){ "ia:int", NULL });
 	image = open_elf(&elf);
 	warns(image, 0, "p:n");
 	ck_assert(pp_probe_signature(find(image, "p", "n")) == NULL);
@@ -721,7 +733,8 @@ START_TEST(not_probed_files)
 		ck_assert_int_eq(pp_image_open(elf_path(&elf), &image), -ENOEXEC);
 		ck_assert_msg(strstr(pp_error(), type == ET_REL    ? "object file"
 		                                 : type == ET_CORE ? "core dump"
-		                                                   : "neither"), "%s", pp_error());
+		                                                   : "neither"),
+		              "%s", pp_error());
 		elf_free(&elf);
 	}
 	ck_assert(mkdtemp(folder) != NULL);
@@ -740,8 +753,8 @@ END_TEST
 /* One bad note between two sound ones: it is left out, told of, and nothing else happens. */
 struct damage {
 	const char *what, *why;
-	int at;           /* byte of the note, or -1 */
-	unsigned size;    /* of value */
+	int at;        /* byte of the note, or -1 */
+	unsigned size; /* of value */
 	uint64_t value;
 };
 
@@ -828,7 +841,11 @@ START_TEST(rounded_sizes)
 		put(&elf, &desc, 8, CODE);
 		put(&elf, &desc, 8, BASE);
 		put(&elf, &desc, 8, 0);
-		put_bytes(&desc, "p\0n\0" "8@%rax\0" "\0\0\0\0\0\0\0\0\0\0\0\0", 11 + padding);
+		put_bytes(&desc,
+		          "p\0n\0"
+		          "8@%rax\0"
+		          "\0\0\0\0\0\0\0\0\0\0\0\0",
+		          11 + padding);
 		put_note(&elf, &elf.stapsdt, "stapsdt", 3, &desc);
 		elf_note(&elf, CODE + 2, BASE, 0, "good", "after", "8@%rbx");
 		image = open_elf(&elf);
@@ -843,9 +860,11 @@ END_TEST
 
 START_TEST(bad_strings)
 {
-	static const char *const bad[] = { "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff", "\x80",
-		                           "\xc2", "\xc2\x85", "\xf0\x9f\x98", "\xc2\x9bm", "a\tb", "a\r" };
-	static const char *const good[] = { "\xc2\xa0", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf", "\xf0\x9f\x98\x80" };
+	static const char *const bad[] = { "\xc0\x80",     "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+		                           "\xff",         "\x80",         "\xc2",         "\xc2\x85",
+		                           "\xf0\x9f\x98", "\xc2\x9bm",    "a\tb",         "a\r" };
+	static const char *const good[] = { "\xc2\xa0", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf",
+		                            "\xf0\x9f\x98\x80" };
 	struct damage damage = { .at = -1 };
 	char many[65 * 5 + 1] = "", longest[5000];
 
@@ -880,10 +899,12 @@ START_TEST(bad_signatures)
 		unsigned size;
 		uint64_t value;
 	} cases[] = {
-		{ "too short", 4, 4, 10 },          { "kind is unknown", 28, 1, 9 },     { "CLASSNAME:TYPE", 29, 1, 2 },
-		{ "CLASSNAME:TYPE", 29, 1, 255 },   { "file or function", 33, 1, 10 },   { "CLASSNAME:TYPE", 38, 1, 'Q' },
-		{ "CLASSNAME:TYPE", 40, 1, ';' },   { "past its section", 4, 4, 1 << 20 }, { "CLASSNAME:TYPE", 28, 1, 1 },
-		{ "CLASSNAME:TYPE", 38, 1, 'v' },   { "CLASSNAME:TYPE", 38, 1, 0 },
+		{ "too short", 4, 4, 10 },         { "kind is unknown", 28, 1, 9 },
+		{ "CLASSNAME:TYPE", 29, 1, 2 },    { "CLASSNAME:TYPE", 29, 1, 255 },
+		{ "file or function", 33, 1, 10 }, { "CLASSNAME:TYPE", 38, 1, 'Q' },
+		{ "CLASSNAME:TYPE", 40, 1, ';' },  { "past its section", 4, 4, 1 << 20 },
+		{ "CLASSNAME:TYPE", 28, 1, 1 },    { "CLASSNAME:TYPE", 38, 1, 'v' },
+		{ "CLASSNAME:TYPE", 38, 1, 0 },
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -919,10 +940,14 @@ START_TEST(bad_signatures_of_a_unit)
 		uint64_t value;
 		bool last;
 	} cases[] = {
-		{ "kind is unknown", 34, 1, 9, true },      { "CLASSNAME:TYPE", 35, 1, 2, true },
-		{ "CLASSNAME:TYPE", 35, 1, 255, true },     { "file or function", 38, 1, 10, true },
-		{ "CLASSNAME:TYPE", 40, 1, 'Q', true },     { "too short, or too long", 20, 2, 16, false },
-		{ "too short, or too long", 20, 2, 0xffff, false }, { "its file", 16, 1, 10, false },
+		{ "kind is unknown", 34, 1, 9, true },
+		{ "CLASSNAME:TYPE", 35, 1, 2, true },
+		{ "CLASSNAME:TYPE", 35, 1, 255, true },
+		{ "file or function", 38, 1, 10, true },
+		{ "CLASSNAME:TYPE", 40, 1, 'Q', true },
+		{ "too short, or too long", 20, 2, 16, false },
+		{ "too short, or too long", 20, 2, 0xffff, false },
+		{ "its file", 16, 1, 10, false },
 		{ "too short, or too long", 20, 2, 0, false },
 	};
 
@@ -933,10 +958,13 @@ START_TEST(bad_signatures_of_a_unit)
 		elf_note(&elf, CODE, BASE, 0, "p", "n", "-4@%edi");
 		elf_note(&elf, CODE, BASE, 0, "p", "m", "-4@%edi");
 		elf_note(&elf, CODE, BASE, 0, "p", "o", "-4@%edi");
-		elf_signature(&elf, ppn_key("p", "n"), 1, PPN_KIND_PROBE, 0, "f.c", "g", NULL, (const char *[]){ "ia:int", NULL });
-		elf_signature(&elf, ppn_key("p", "m"), 1, PPN_KIND_PROBE, 0, "f.c", "g", NULL, (const char *[]){ "ia:int", NULL });
+		elf_signature(&elf, ppn_key("p", "n"), 1, PPN_KIND_PROBE, 0, "f.c", "g", NULL,
+		              (const char *[]){ "ia:int", NULL });
+		elf_signature(&elf, ppn_key("p", "m"), 1, PPN_KIND_PROBE, 0, "f.c", "g", NULL,
+		              (const char *[]){ "ia:int", NULL });
 		elf_signatures(&elf, 0, "f.c");
-		elf_signature(&elf, ppn_key("p", "o"), 1, PPN_KIND_PROBE, 0, "f.c", "g", NULL, (const char *[]){ "ia:int", NULL });
+		elf_signature(&elf, ppn_key("p", "o"), 1, PPN_KIND_PROBE, 0, "f.c", "g", NULL,
+		              (const char *[]){ "ia:int", NULL });
 		memcpy(elf.ppn.data + cases[i].at, &cases[i].value, cases[i].size);
 		image = open_elf(&elf);
 		ck_assert_msg(pp_image_warnings(image) == 1, "%zu: %zu warnings", i, pp_image_warnings(image));
@@ -1029,7 +1057,8 @@ START_TEST(overlapping_sections)
 
 		if (i == 8)
 			continue;
-		memcpy(elf.file.data + sections + (size_t)i * 64 + 4, &(uint32_t){ i < 4 ? SHT_PROGBITS : SHT_NOTE }, 4);
+		memcpy(elf.file.data + sections + (size_t)i * 64 + 4, &(uint32_t){ i < 4 ? SHT_PROGBITS : SHT_NOTE },
+		       4);
 		if (i >= 4)
 			memcpy(elf.file.data + sections + (size_t)i * 64 + 0x18, &offset, 8);
 		memcpy(elf.file.data + sections + (size_t)i * 64 + 0x20, &size, 8);
@@ -1063,7 +1092,8 @@ static void exercise(const char *path)
 		ck_assert(*pp_probe_provider(probe) && *pp_probe_name(probe));
 		length += pp_probe_signature(probe) ? strlen(pp_probe_signature(probe)) : 0;
 		for (size_t j = 0; j < pp_probe_args(probe); j++)
-			length += strlen(pp_arg_name(pp_probe_arg(probe, j))) + strlen(pp_arg_type(pp_probe_arg(probe, j)));
+			length += strlen(pp_arg_name(pp_probe_arg(probe, j))) +
+			          strlen(pp_arg_type(pp_probe_arg(probe, j)));
 		ck_assert_uint_gt(pp_probe_sites(probe), 0);
 		for (size_t j = 0; j < pp_probe_sites(probe); j++) {
 			const struct pp_site *site = pp_probe_site(probe, j);
@@ -1097,7 +1127,8 @@ static void busy(struct elf *elf)
 	              (const char *[]){ "ia:int", "sb:char *", "pc:int (*)(int)", NULL });
 	elf_signature(elf, ppn_key("q", "n"), 10, PPN_KIND_PROBE, 0, "f.c", "g", NULL,
 	              (const char *[]){ "ca:char [3]", "sb:char *", NULL });
-	start = elf_signature(elf, ppn_key("q", "m"), 11, PPN_KIND_PROBE, 0, "h.c", "", NULL, (const char *[]){ "ia:int", NULL });
+	start = elf_signature(elf, ppn_key("q", "m"), 11, PPN_KIND_PROBE, 0, "h.c", "", NULL,
+	                      (const char *[]){ "ia:int", NULL });
 	elf_signature(elf, ppn_key("p", "g"), 12, PPN_KIND_FUNCTION, 0, "h.c", "g(int)", "v:void", NULL);
 	elf_signatures(elf, start, "h.c");
 	elf_site(elf, CODE + 2, 12, PPN_FLAG_TAIL);
@@ -1133,9 +1164,29 @@ static unsigned seed_of_today(void)
 
 START_TEST(damaged_anywhere)
 {
-	static const uint64_t nasty[] = { 0, 1, 3, 4, 7, 8, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff,
-		                          0x80000000, 0xffffffff, 0xfffffffe, 0x7fffffffffffffff, 0x8000000000000000,
-		                          0xffffffffffffffff, 0xfffffffffffffff8, CODE, DATA, 0x400 };
+	static const uint64_t nasty[] = { 0,
+		                          1,
+		                          3,
+		                          4,
+		                          7,
+		                          8,
+		                          0x7f,
+		                          0x80,
+		                          0xff,
+		                          0x7fff,
+		                          0x8000,
+		                          0xffff,
+		                          0x7fffffff,
+		                          0x80000000,
+		                          0xffffffff,
+		                          0xfffffffe,
+		                          0x7fffffffffffffff,
+		                          0x8000000000000000,
+		                          0xffffffffffffffff,
+		                          0xfffffffffffffff8,
+		                          CODE,
+		                          DATA,
+		                          0x400 };
 	unsigned seed = seed_of_today();
 	struct elf elf = { .is_32 = _i & 1, .big = _i & 2 };
 	unsigned char *sound;
@@ -1146,7 +1197,8 @@ START_TEST(damaged_anywhere)
 	for (int round = 0; round < 3000; round++) {
 		for (int n = 1 + rand_r(&seed) % 4; n > 0; n--) {
 			/* code and data say nothing; everything else is fair game */
-			size_t room = elf.file.n - 0x200, at = (size_t)rand_r(&seed) % (room - 8), size = 1u << rand_r(&seed) % 4;
+			size_t room = elf.file.n - 0x200, at = (size_t)rand_r(&seed) % (room - 8),
+			       size = 1u << rand_r(&seed) % 4;
 			uint64_t value = rand_r(&seed) % 2 ? nasty[(size_t)rand_r(&seed) % COUNT(nasty)]
 			                                   : (uint64_t)rand_r(&seed) << rand_r(&seed) % 33;
 
@@ -1191,8 +1243,9 @@ static void lines_add(struct lines *lines, const char *provider, const char *nam
 {
 	lines->line = realloc(lines->line, (lines->n + 1) * sizeof(*lines->line));
 	ck_assert_int_gt(asprintf(&lines->line[lines->n++], "%s:%s %llx %llx %llx %s", provider, name,
-	                          (unsigned long long)location, (unsigned long long)base,
-	                          (unsigned long long)semaphore, operands), 0);
+	                          (unsigned long long)location, (unsigned long long)base, (unsigned long long)semaphore,
+	                          operands),
+	                 0);
 }
 
 static void lines_free(struct lines *lines)
@@ -1261,7 +1314,8 @@ static void compare_with_readelf(const char *path, size_t *compared)
 				        !strcmp(notes.notes[k].name, site->probe->name);
 			ck_assert(found);
 			ck_assert_msg(operands_parse(image, site->operands, operands) >= 0, "%s", pp_error());
-			ck_assert_msg(site->code[0] == 0x90, "%s: no nop at %#llx", path, (unsigned long long)site->offset);
+			ck_assert_msg(site->code[0] == 0x90, "%s: no nop at %#llx", path,
+			              (unsigned long long)site->offset);
 			sites++;
 		}
 	ck_assert_uint_le(sites, notes.nnotes);
@@ -1315,7 +1369,9 @@ START_TEST(real_one_cut)
 	close(fd);
 	elf_write(&copy, copy.file.n);
 	for (size_t n = copy.file.n; n > 0;) { /* each byte of the section headers, then in jumps */
-		n -= copy.file.n - n < 3000 ? 1 : (size_t)rand_r(&seed) % 20000 + 1 < n ? (size_t)rand_r(&seed) % 20000 + 1 : n;
+		n -= copy.file.n - n < 3000                  ? 1
+		     : (size_t)rand_r(&seed) % 20000 + 1 < n ? (size_t)rand_r(&seed) % 20000 + 1
+		                                             : n;
 		ck_assert_int_eq(ftruncate(copy.fd, (off_t)n), 0);
 		exercise(copy.path);
 	}

@@ -66,13 +66,20 @@ static const struct row rows[] = {
 START_TEST(nop5_by_kernel)
 {
 	static const uint8_t nop5[16] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 }, nop10[16] = { 0x66, 0x2e, 0x0f, 0x1f, 0x84 };
-	static const struct { const char *answer; bool refused; } kernels[] = {
-		{ "ENXIO", true }, { "EPROTO", false }, { "ENOSYS", false }, { "EINVAL", true },
+	static const struct {
+		const char *answer;
+		bool refused;
+	} kernels[] = {
+		{ "ENXIO", true },
+		{ "EPROTO", false },
+		{ "ENOSYS", false },
+		{ "EINVAL", true },
 	};
 
 	for (size_t i = 0; i < sizeof(kernels) / sizeof(*kernels); i++) {
 		setenv("PROBEPOINT_UPROBE_ANSWER", kernels[i].answer, 1);
-		ck_assert_msg(!!check_instruction(EM_X86_64, nop5, sizeof(nop5)) == kernels[i].refused, "%s", kernels[i].answer);
+		ck_assert_msg(!!check_instruction(EM_X86_64, nop5, sizeof(nop5)) == kernels[i].refused, "%s",
+		              kernels[i].answer);
 		ck_assert_ptr_null(check_instruction(EM_X86_64, nop10, sizeof(nop10)));
 	}
 	unsetenv("PROBEPOINT_UPROBE_ANSWER");
@@ -96,7 +103,8 @@ START_TEST(each_instruction)
 	if (!row->why)
 		ck_assert_msg(!why, "%s: %s", row->name, why);
 	else
-		ck_assert_msg(why && strstr(why, row->why), "%s: \"%s\", not \"%s\"", row->name, why ? why : "", row->why);
+		ck_assert_msg(why && strstr(why, row->why), "%s: \"%s\", not \"%s\"", row->name, why ? why : "",
+		              row->why);
 }
 END_TEST
 

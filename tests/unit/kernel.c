@@ -37,7 +37,7 @@ static char *plain, *low, *lazy; /* data; data below 4 GiB; file-backed pages th
 static char *plain_end;          /* a page that cannot be read follows there */
 static int lazy_file;
 static char lazy_copy[8 * PAGE];
-static const char **table;       /* addresses of strings, in plain memory */
+static const char **table; /* addresses of strings, in plain memory */
 #define TABLE 64
 
 int64_t check_global[4];
@@ -92,7 +92,8 @@ static void map_all(void)
 	lazy_copy[8 * PAGE - 1] = 0;
 	ck_assert_int_eq(write(lazy_file, lazy_copy, sizeof(lazy_copy)), sizeof(lazy_copy));
 	ck_assert(!fsync(lazy_file));
-	lazy = mmap(map_guarded(sizeof(lazy_copy), 0), sizeof(lazy_copy), PROT_READ, MAP_PRIVATE | MAP_FIXED, lazy_file, 0);
+	lazy = mmap(map_guarded(sizeof(lazy_copy), 0), sizeof(lazy_copy), PROT_READ, MAP_PRIVATE | MAP_FIXED, lazy_file,
+	            0);
 	ck_assert_ptr_ne(lazy, MAP_FAILED);
 	madvise(lazy, sizeof(lazy_copy), MADV_RANDOM);
 	add_region(lazy, sizeof(lazy_copy), lazy_copy);
@@ -137,9 +138,7 @@ static uint64_t string_address(void)
 	case 3: return (uint64_t)lazy + PAGE * (1 + below(7)) - 1 - below(140);
 	case 4: return (uint64_t)lazy + 4 * PAGE - below(3);
 	case 5: return (uint64_t)low + below(PAGE - 140);
-	default:
-		r = &regions[below(guarded)];
-		return (uint64_t)r->start + below(r->size);
+	default: r = &regions[below(guarded)]; return (uint64_t)r->start + below(r->size);
 	}
 }
 
@@ -177,22 +176,34 @@ static void new_memory(void)
 
 static uint64_t registers[17];
 
-static const char *const names[17][4] = { /* of 8, 4, 2, 1 bytes */
-	{ "rax", "eax", "ax", "al" },     { "rcx", "ecx", "cx", "cl" },     { "rdx", "edx", "dx", "dl" },
-	{ "rbx", "ebx", "bx", "bl" },     { "rsp", "esp", "sp", "spl" },    { "rbp", "ebp", "bp", "bpl" },
-	{ "rsi", "esi", "si", "sil" },    { "rdi", "edi", "di", "dil" },    { "r8", "r8d", "r8w", "r8b" },
-	{ "r9", "r9d", "r9w", "r9b" },    { "r10", "r10d", "r10w", "r10b" }, { "r11", "r11d", "r11w", "r11b" },
-	{ "r12", "r12d", "r12w", "r12b" }, { "r13", "r13d", "r13w", "r13b" }, { "r14", "r14d", "r14w", "r14b" },
-	{ "r15", "r15d", "r15w", "r15b" }, { "rip" },
+static const char *const names[17][4] = {
+	/* of 8, 4, 2, 1 bytes */
+	{ "rax", "eax", "ax", "al" },
+	{ "rcx", "ecx", "cx", "cl" },
+	{ "rdx", "edx", "dx", "dl" },
+	{ "rbx", "ebx", "bx", "bl" },
+	{ "rsp", "esp", "sp", "spl" },
+	{ "rbp", "ebp", "bp", "bpl" },
+	{ "rsi", "esi", "si", "sil" },
+	{ "rdi", "edi", "di", "dil" },
+	{ "r8", "r8d", "r8w", "r8b" },
+	{ "r9", "r9d", "r9w", "r9b" },
+	{ "r10", "r10d", "r10w", "r10b" },
+	{ "r11", "r11d", "r11w", "r11b" },
+	{ "r12", "r12d", "r12w", "r12b" },
+	{ "r13", "r13d", "r13w", "r13b" },
+	{ "r14", "r14d", "r14w", "r14b" },
+	{ "r15", "r15d", "r15w", "r15b" },
+	{ "rip" },
 };
 
 struct truth {
 	char text[200];
-	char class;      /* of the signature; 0: there is none */
+	char class; /* of the signature; 0: there is none */
 	int size;
-	bool is_signed;  /* by the operand */
+	bool is_signed; /* by the operand */
 	bool in_memory;
-	uint64_t value;  /* or the address */
+	uint64_t value; /* or the address */
 	enum pp_kind kind;
 };
 
@@ -220,7 +231,9 @@ static int put_number(char *to, int64_t number)
 	int part = (int)below(200) - 100;
 
 	switch (below(4)) {
-	case 0: return sprintf(to, "%s0x%" PRIx64, number < 0 ? "-" : "", number < 0 ? -(uint64_t)number : (uint64_t)number);
+	case 0:
+		return sprintf(to, "%s0x%" PRIx64, number < 0 ? "-" : "",
+		               number < 0 ? -(uint64_t)number : (uint64_t)number);
 	case 1: return sprintf(to, "%" PRId64 "%+d", (int64_t)((uint64_t)number - part), part);
 	case 2: return sprintf(to, "%d%+" PRId64, part, (int64_t)((uint64_t)number - part));
 	default: return sprintf(to, "%" PRId64, number);
@@ -229,8 +242,8 @@ static int put_number(char *to, int64_t number)
 
 static void memory_operand(struct truth *t, uint64_t address)
 {
-	int base = below(16), index = below(15), scale = 1 << below(4), n = sprintf(t->text, "%s%d@", t->is_signed ? "-" : "",
-	                                                                             t->size);
+	int base = below(16), index = below(15), scale = 1 << below(4),
+	    n = sprintf(t->text, "%s%d@", t->is_signed ? "-" : "", t->size);
 	uint64_t at = 0;
 
 	if (index >= 4)
@@ -238,9 +251,7 @@ static void memory_operand(struct truth *t, uint64_t address)
 	t->in_memory = true;
 	t->value = address;
 	switch (below(8)) {
-	case 0:
-		n += put_number(t->text + n, address);
-		return;
+	case 0: n += put_number(t->text + n, address); return;
 	case 1: /* no base */
 		n += put_number(t->text + n, address - registers[index] * scale);
 		sprintf(t->text + n, "(,%%%s,%d)", names[index][0], scale);
@@ -251,7 +262,8 @@ static void memory_operand(struct truth *t, uint64_t address)
 		if (!at)
 			sprintf(t->text + n, "check_global(%%rip)");
 		else
-			sprintf(t->text + n, below(3) ? "%" PRIu64 "+check_global(%%rip)" : "check_global+%" PRIu64, at);
+			sprintf(t->text + n, below(3) ? "%" PRIu64 "+check_global(%%rip)" : "check_global+%" PRIu64,
+			        at);
 		return;
 	case 3: /* no displacement: the address is what the registers say */
 		t->value = registers[base];
@@ -354,7 +366,8 @@ static void each_register(struct truth *truths, size_t *n, bool is_signed)
 		for (int width = 0; width < 4; width++) {
 			struct truth *t = &truths[(*n)++];
 
-			*t = (struct truth){ .size = 8 >> width, .is_signed = is_signed,
+			*t = (struct truth){ .size = 8 >> width,
+				             .is_signed = is_signed,
 				             .kind = is_signed ? PP_SIGNED : PP_UNSIGNED };
 			register_operand(t, reg, width);
 		}
@@ -421,14 +434,14 @@ static void compare(const struct truth *t, const struct pp_event *event, size_t 
 		ck_assert_msg(kind == PP_FAULT, "seed %" PRIu64 ": %s (%c): no fault", seed, t->text, t->class);
 		return;
 	}
-	ck_assert_msg(kind == t->kind, "seed %" PRIu64 ": %s (%c): kind %d, not %d; at 0x%" PRIx64, seed, t->text, t->class,
-	              kind, t->kind, value);
+	ck_assert_msg(kind == t->kind, "seed %" PRIu64 ": %s (%c): kind %d, not %d; at 0x%" PRIx64, seed, t->text,
+	              t->class, kind, t->kind, value);
 	if (kind == PP_STRING) {
 		const char *got = pp_event_arg_string(event, i, &got_length, &got_cut);
 
 		ck_assert_msg(got_length == length && got_cut == cut && !memcmp(got, text, length) && !got[length],
-		              "seed %" PRIu64 ": %s: \"%s\" of %zu, not \"%.*s\" of %zu", seed, t->text, got, got_length,
-		              (int)length, text, length);
+		              "seed %" PRIu64 ": %s: \"%s\" of %zu, not \"%.*s\" of %zu", seed, t->text, got,
+		              got_length, (int)length, text, length);
 	} else if (kind == PP_FLOAT) {
 		double number = pp_event_arg_float(event, i);
 		double wanted;
@@ -438,8 +451,8 @@ static void compare(const struct truth *t, const struct pp_event *event, size_t 
 		memcpy(&single, &value, sizeof(single));
 		if (t->size == 4)
 			wanted = single;
-		ck_assert_msg(number == wanted || (number != number && wanted != wanted), "seed %" PRIu64 ": %s: %g, not %g",
-		              seed, t->text, number, wanted);
+		ck_assert_msg(number == wanted || (number != number && wanted != wanted),
+		              "seed %" PRIu64 ": %s: %g, not %g", seed, t->text, number, wanted);
 	} else {
 		ck_assert_msg((uint64_t)pp_event_arg_int(event, i) == value,
 		              "seed %" PRIu64 ": %s (%c): 0x%" PRIx64 ", not 0x%" PRIx64, seed, t->text, t->class,
@@ -479,8 +492,9 @@ static void hit_and_compare(struct armed *a, const struct site *sites, const str
 		struct record record;
 		char room[RECORD_SIZE_MAX];
 	} wanted;
-	struct fetch_machine machine = { .registers = registers, .read = hit_read, .pid = getpid(), .tid = getpid(),
-		                         .comm = "" };
+	struct fetch_machine machine = {
+		.registers = registers, .read = hit_read, .pid = getpid(), .tid = getpid(), .comm = ""
+	};
 	const struct record_thread *thread;
 	const struct record *record;
 	struct pp_event event;

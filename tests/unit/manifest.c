@@ -53,12 +53,21 @@ static struct desc *small(void)
 	ck_assert_int_eq(desc_add_layout(b, &path_flags), l_open);
 	ck_assert_int_eq(desc_add_layout(b, &one_long), l_long);
 
-	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ .offset = 0x1000, .probe = open,
-	                 .layout = l_open, .link = 3 }), 0);
-	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ .offset = 0x1001, .semaphore_offset = 0x44,
-	                 .probe = close, .layout = l_int, .pid = 123, .link = 4 }), 1);
-	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ .offset = 0x1000, .probe = close_lib,
-	                 .layout = l_long, .pid = 123, .link = 5 }), 2);
+	ck_assert_int_eq(
+		desc_add_point(b, &(struct desc_point){ .offset = 0x1000, .probe = open, .layout = l_open, .link = 3 }),
+		0);
+	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ .offset = 0x1001,
+	                                                         .semaphore_offset = 0x44,
+	                                                         .probe = close,
+	                                                         .layout = l_int,
+	                                                         .pid = 123,
+	                                                         .link = 4 }),
+	                 1);
+	ck_assert_int_eq(
+		desc_add_point(b,
+	                       &(struct desc_point){
+				       .offset = 0x1000, .probe = close_lib, .layout = l_long, .pid = 123, .link = 5 }),
+		2);
 	ck_assert_int_eq(desc_build(b, 17, &d), 0);
 	desc_builder_free(b);
 	return d;
@@ -189,11 +198,12 @@ static void refused(const struct desc *d, size_t size, const char *how)
 	ck_assert_msg(strstr(pp_error(), "the-block"), "%s: '%s' does not name it", how, pp_error());
 }
 
-#define SPOIL(what) do { \
-	memcpy(d, good, good->size); \
-	what; \
-	refused(d, good->size, #what); \
-} while (0)
+#define SPOIL(what)                            \
+	do {                                   \
+		memcpy(d, good, good->size);   \
+		what;                          \
+		refused(d, good->size, #what); \
+	} while (0)
 
 /* Each table's entry is spoilt by itself; fields are reached by the layout that desc.h states, by hand. */
 START_TEST(each_damage_is_refused)
@@ -344,7 +354,7 @@ START_TEST(many)
 	ck_assert_int_eq(desc_check(d, d->size, "many"), 0);
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	fprintf(stderr, "many: %d points, %d probes: %ld us\n", POINTS, PROBES,
-		(to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000);
+	        (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000);
 	ck_assert_uint_eq(d->nprobes, PROBES);
 	ck_assert_uint_eq(d->nfiles, 1);
 	ck_assert_uint_eq(d->nlayouts, 2);

@@ -39,12 +39,42 @@ struct expected {
 	struct operand operand;
 };
 
-#define REG(t, s, n, sh) { t, { .kind = OPERAND_REG, .size = s, .reg = n, .index = -1, .scale = 1, .shift = sh } }
-#define SREG(t, s, n) { t, { .kind = OPERAND_REG, .size = s, .is_signed = true, .reg = n, .index = -1, .scale = 1 } }
-#define MEM(t, s, b, i, sc, v) { t, { .kind = OPERAND_MEM, .size = s, .reg = b, .index = i, .scale = sc, .value = v } }
-#define STATIC(t, s, v) { t, { .kind = OPERAND_STATIC, .size = s, .reg = -1, .index = -1, .scale = 1, .value = v } }
-#define CONST(t, s, sg, v) \
-	{ t, { .kind = OPERAND_CONST, .size = s, .is_signed = sg, .reg = -1, .index = -1, .scale = 1, .value = v } }
+#define REG(t, s, n, sh)                                                                               \
+	{                                                                                              \
+		t,                                                                                     \
+		{                                                                                      \
+			.kind = OPERAND_REG, .size = s, .reg = n, .index = -1, .scale = 1, .shift = sh \
+		}                                                                                      \
+	}
+#define SREG(t, s, n)                                                                                        \
+	{                                                                                                    \
+		t,                                                                                           \
+		{                                                                                            \
+			.kind = OPERAND_REG, .size = s, .is_signed = true, .reg = n, .index = -1, .scale = 1 \
+		}                                                                                            \
+	}
+#define MEM(t, s, b, i, sc, v)                                                                        \
+	{                                                                                             \
+		t,                                                                                    \
+		{                                                                                     \
+			.kind = OPERAND_MEM, .size = s, .reg = b, .index = i, .scale = sc, .value = v \
+		}                                                                                     \
+	}
+#define STATIC(t, s, v)                                                                                   \
+	{                                                                                                 \
+		t,                                                                                        \
+		{                                                                                         \
+			.kind = OPERAND_STATIC, .size = s, .reg = -1, .index = -1, .scale = 1, .value = v \
+		}                                                                                         \
+	}
+#define CONST(t, s, sg, v)                                                                                     \
+	{                                                                                                      \
+		t,                                                                                             \
+		{                                                                                              \
+			.kind = OPERAND_CONST, .size = s, .is_signed = sg, .reg = -1, .index = -1, .scale = 1, \
+			.value = v                                                                             \
+		}                                                                                              \
+	}
 
 static void same(const char *text, const struct operand *got, const struct operand *want)
 {
@@ -65,7 +95,8 @@ static void check_all(const struct pp_image *image, const struct expected *expec
 	struct operand got[OPERANDS_MAX];
 
 	for (size_t i = 0; i < n; i++) {
-		ck_assert_msg(operands_parse(image, expected[i].text, got) == 1, "%s: %s", expected[i].text, pp_error());
+		ck_assert_msg(operands_parse(image, expected[i].text, got) == 1, "%s: %s", expected[i].text,
+		              pp_error());
 		same(expected[i].text, &got[0], &expected[i].operand);
 	}
 }
@@ -75,21 +106,53 @@ static void check_all(const struct pp_image *image, const struct expected *expec
 START_TEST(registers)
 {
 	static const struct expected expected[] = {
-		REG("8@%rax", 8, 0, 0), REG("8@%rcx", 8, 1, 0), REG("8@%rdx", 8, 2, 0), REG("8@%rbx", 8, 3, 0),
-		REG("8@%rsp", 8, 4, 0), REG("8@%rbp", 8, 5, 0), REG("8@%rsi", 8, 6, 0), REG("8@%rdi", 8, 7, 0),
-		REG("8@%r8", 8, 8, 0), REG("8@%r9", 8, 9, 0), REG("8@%r10", 8, 10, 0), REG("8@%r15", 8, 15, 0),
-		REG("4@%eax", 4, 0, 0), REG("4@%esp", 4, 4, 0), REG("4@%edi", 4, 7, 0), REG("4@%r8d", 4, 8, 0),
-		REG("4@%r15d", 4, 15, 0), REG("2@%ax", 2, 0, 0), REG("2@%si", 2, 6, 0), REG("2@%r9w", 2, 9, 0),
-		REG("1@%al", 1, 0, 0), REG("1@%bl", 1, 3, 0), REG("1@%sil", 1, 6, 0), REG("1@%dil", 1, 7, 0),
-		REG("1@%spl", 1, 4, 0), REG("1@%bpl", 1, 5, 0), REG("1@%r10b", 1, 10, 0),
-		REG("1@%ah", 1, 0, 8), REG("1@%ch", 1, 1, 8), REG("1@%dh", 1, 2, 8), REG("1@%bh", 1, 3, 8),
+		REG("8@%rax", 8, 0, 0),
+		REG("8@%rcx", 8, 1, 0),
+		REG("8@%rdx", 8, 2, 0),
+		REG("8@%rbx", 8, 3, 0),
+		REG("8@%rsp", 8, 4, 0),
+		REG("8@%rbp", 8, 5, 0),
+		REG("8@%rsi", 8, 6, 0),
+		REG("8@%rdi", 8, 7, 0),
+		REG("8@%r8", 8, 8, 0),
+		REG("8@%r9", 8, 9, 0),
+		REG("8@%r10", 8, 10, 0),
+		REG("8@%r15", 8, 15, 0),
+		REG("4@%eax", 4, 0, 0),
+		REG("4@%esp", 4, 4, 0),
+		REG("4@%edi", 4, 7, 0),
+		REG("4@%r8d", 4, 8, 0),
+		REG("4@%r15d", 4, 15, 0),
+		REG("2@%ax", 2, 0, 0),
+		REG("2@%si", 2, 6, 0),
+		REG("2@%r9w", 2, 9, 0),
+		REG("1@%al", 1, 0, 0),
+		REG("1@%bl", 1, 3, 0),
+		REG("1@%sil", 1, 6, 0),
+		REG("1@%dil", 1, 7, 0),
+		REG("1@%spl", 1, 4, 0),
+		REG("1@%bpl", 1, 5, 0),
+		REG("1@%r10b", 1, 10, 0),
+		REG("1@%ah", 1, 0, 8),
+		REG("1@%ch", 1, 1, 8),
+		REG("1@%dh", 1, 2, 8),
+		REG("1@%bh", 1, 3, 8),
 		REG("8@%rip", 8, 16, 0),
-		SREG("-4@%edi", 4, 7), SREG("-8@%r12", 8, 12), SREG("-1@%al", 1, 0), SREG("-2@%cx", 2, 1),
+		SREG("-4@%edi", 4, 7),
+		SREG("-8@%r12", 8, 12),
+		SREG("-1@%al", 1, 0),
+		SREG("-2@%cx", 2, 1),
 		/* narrower than the register: its low part; wider: all there is, widened by its sign */
-		REG("4@%rax", 4, 0, 0), REG("1@%rdi", 1, 7, 0), REG("8@%eax", 4, 0, 0), SREG("-8@%eax", 4, 0),
+		REG("4@%rax", 4, 0, 0),
+		REG("1@%rdi", 1, 7, 0),
+		REG("8@%eax", 4, 0, 0),
+		SREG("-8@%eax", 4, 0),
 		REG("4@%ah", 1, 0, 8),
 		/* no size: the register's */
-		REG("%eax", 4, 0, 0), REG("%rax", 8, 0, 0), REG("%ax", 2, 0, 0), REG("%bh", 1, 3, 8),
+		REG("%eax", 4, 0, 0),
+		REG("%rax", 8, 0, 0),
+		REG("%ax", 2, 0, 0),
+		REG("%bh", 1, 3, 8),
 	};
 	struct pp_image *image = open_image(false, ET_DYN, 0);
 
@@ -164,10 +227,8 @@ END_TEST
 START_TEST(fixed_program)
 {
 	static const struct expected expected[] = {
-		CONST("8@$g", 8, false, DATA + 0x10),
-		CONST("8@$g+4", 8, false, DATA + 0x14),
-		MEM("8@g(,%rdi,8)", 8, -1, 7, 8, DATA + 0x10),
-		MEM("8@g+8(%rax)", 8, 0, -1, 1, DATA + 0x18),
+		CONST("8@$g", 8, false, DATA + 0x10),          CONST("8@$g+4", 8, false, DATA + 0x14),
+		MEM("8@g(,%rdi,8)", 8, -1, 7, 8, DATA + 0x10), MEM("8@g+8(%rax)", 8, 0, -1, 1, DATA + 0x18),
 		STATIC("8@g(%rip)", 8, DATA + 0x10),
 	};
 	struct pp_image *image = open_image(false, ET_EXEC, 0);
@@ -296,9 +357,11 @@ END_TEST
 /* Any text ends in a number or in -EINVAL; sanitizers see the rest. */
 START_TEST(nonsense)
 {
-	static const char *const parts[] = { "8", "-", "@", "%", "rax", "eax", "(", ")", ",", "4", "$", "+", "g", "twice",
-		                             "0x", "f", "rip", " ", ".L", "fs:", "GOT", "[", "]", "99999999999999999999",
-		                             "x0", "w30", "sp", "#", ":lo12:", "[x1, ", "sxtw", "lsl ", "xzr" };
+	static const char *const parts[] = {
+		"8",  "-",     "@",  "%", "rax",    "eax",   "(",    ")",    ",",   "4", "$", "+",
+		"g",  "twice", "0x", "f", "rip",    " ",     ".L",   "fs:",  "GOT", "[", "]", "99999999999999999999",
+		"x0", "w30",   "sp", "#", ":lo12:", "[x1, ", "sxtw", "lsl ", "xzr"
+	};
 	unsigned seed = 20240229;
 	struct operand got[OPERANDS_MAX];
 	char text[256];
@@ -381,7 +444,8 @@ START_TEST(saved_registers)
 
 	ck_assert_uint_eq(cpu->numbers, COUNT(offsets));
 	for (size_t i = 0; i < COUNT(offsets); i++)
-		ck_assert_msg(cpu->pt_regs[i] == offsets[i], "register %zu: %u, not %u", i, cpu->pt_regs[i], offsets[i]);
+		ck_assert_msg(cpu->pt_regs[i] == offsets[i], "register %zu: %u, not %u", i, cpu->pt_regs[i],
+		              offsets[i]);
 	ck_assert_uint_eq(cpu->nregisters, 4 * 16 + 4 + 2);
 #endif
 }
@@ -408,8 +472,8 @@ static bool assemble(const char *lines, struct assembled *result)
 		fputs(lines, file);
 		done = pclose(file) == 0;
 	}
-	snprintf(command, sizeof(command), "objcopy -O binary -j .text %s/o %s/code 2>>%s/errors && cat %s/code", folder,
-	         folder, folder, folder);
+	snprintf(command, sizeof(command), "objcopy -O binary -j .text %s/o %s/code 2>>%s/errors && cat %s/code",
+	         folder, folder, folder, folder);
 	file = done ? popen(command, "r") : NULL;
 	if (file) {
 		result->code = malloc(1 << 20);
@@ -519,7 +583,8 @@ START_TEST(memory_as_assembled)
 			to += sprintf(to, "%s", rand_r(&seed) % 2 ? "-" : t ? "+" : "");
 			if (t && rand_r(&seed) % 8 == 0)
 				to += sprintf(to, "-");
-			to += sprintf(to, forms[rand_r(&seed) % 3], rand_r(&seed) % (rand_r(&seed) % 2 ? 200 : 100000000));
+			to += sprintf(to, forms[rand_r(&seed) % 3],
+			              rand_r(&seed) % (rand_r(&seed) % 2 ? 200 : 100000000));
 		}
 		do
 			index = rand_r(&seed) % 16;
@@ -549,35 +614,107 @@ START_TEST(memory_as_assembled)
 }
 END_TEST
 
-#define WMEM(t, s, b, i, sc, w) \
-	{ t, { .kind = OPERAND_MEM, .size = s, .reg = b, .index = i, .scale = sc, .index_size = w } }
+#define WMEM(t, s, b, i, sc, w)                                                                            \
+	{                                                                                                  \
+		t,                                                                                         \
+		{                                                                                          \
+			.kind = OPERAND_MEM, .size = s, .reg = b, .index = i, .scale = sc, .index_size = w \
+		}                                                                                          \
+	}
 
 START_TEST(aarch64)
 {
 	static const struct expected expected[] = {
-		REG("8@x0", 8, 0, 0), REG("8@x18", 8, 18, 0), REG("8@x30", 8, 30, 0), REG("8@sp", 8, 31, 0),
-		REG("4@w7", 4, 7, 0), REG("4@x7", 4, 7, 0), REG("1@x29", 1, 29, 0), REG("2@w19", 2, 19, 0),
-		REG("8@w7", 4, 7, 0), REG("w7", 4, 7, 0), REG("x7", 8, 7, 0), REG("8@fp", 8, 29, 0), REG("8@lr", 8, 30, 0),
-		SREG("-4@x3", 4, 3), SREG("-1@w3", 1, 3), SREG("-8@x30", 8, 30),
-		MEM("8@[sp]", 8, 31, -1, 1, 0), MEM("8@[sp, 16]", 8, 31, -1, 1, 16), MEM("4@[x29, -20]", 4, 29, -1, 1, -20),
-		MEM("8@[x1,#8]", 8, 1, -1, 1, 8), MEM("8@[ x1 , #-0x10 ]", 8, 1, -1, 1, -16), MEM("[x2, 8+4]", 8, 2, -1, 1, 12),
-		MEM("8@[x0, x1]", 8, 0, 1, 1, 0), MEM("8@[x0, x30, lsl 3]", 8, 0, 30, 8, 0), MEM("2@[sp, x1, lsl #1]", 2, 31, 1, 2, 0),
-		MEM("8@[x0, x1, sxtx 3]", 8, 0, 1, 8, 0), MEM("8@[x0, x1, sxtx]", 8, 0, 1, 1, 0),
-		WMEM("4@[x0, w1, sxtw 2]", 4, 0, 1, 4, -4), WMEM("4@[x0, w1, uxtw #2]", 4, 0, 1, 4, 4),
-		WMEM("1@[x0, w1, sxtw]", 1, 0, 1, 1, -4), WMEM("1@[x0,w1,uxtw]", 1, 0, 1, 1, 4),
+		REG("8@x0", 8, 0, 0),
+		REG("8@x18", 8, 18, 0),
+		REG("8@x30", 8, 30, 0),
+		REG("8@sp", 8, 31, 0),
+		REG("4@w7", 4, 7, 0),
+		REG("4@x7", 4, 7, 0),
+		REG("1@x29", 1, 29, 0),
+		REG("2@w19", 2, 19, 0),
+		REG("8@w7", 4, 7, 0),
+		REG("w7", 4, 7, 0),
+		REG("x7", 8, 7, 0),
+		REG("8@fp", 8, 29, 0),
+		REG("8@lr", 8, 30, 0),
+		SREG("-4@x3", 4, 3),
+		SREG("-1@w3", 1, 3),
+		SREG("-8@x30", 8, 30),
+		MEM("8@[sp]", 8, 31, -1, 1, 0),
+		MEM("8@[sp, 16]", 8, 31, -1, 1, 16),
+		MEM("4@[x29, -20]", 4, 29, -1, 1, -20),
+		MEM("8@[x1,#8]", 8, 1, -1, 1, 8),
+		MEM("8@[ x1 , #-0x10 ]", 8, 1, -1, 1, -16),
+		MEM("[x2, 8+4]", 8, 2, -1, 1, 12),
+		MEM("8@[x0, x1]", 8, 0, 1, 1, 0),
+		MEM("8@[x0, x30, lsl 3]", 8, 0, 30, 8, 0),
+		MEM("2@[sp, x1, lsl #1]", 2, 31, 1, 2, 0),
+		MEM("8@[x0, x1, sxtx 3]", 8, 0, 1, 8, 0),
+		MEM("8@[x0, x1, sxtx]", 8, 0, 1, 1, 0),
+		WMEM("4@[x0, w1, sxtw 2]", 4, 0, 1, 4, -4),
+		WMEM("4@[x0, w1, uxtw #2]", 4, 0, 1, 4, 4),
+		WMEM("1@[x0, w1, sxtw]", 1, 0, 1, 1, -4),
+		WMEM("1@[x0,w1,uxtw]", 1, 0, 1, 1, 4),
 		WMEM("8@[x0, w1, uxtw 4]", 8, 0, 1, 16, 4),
-		STATIC("8@[x0, #:lo12:g]", 8, DATA + 0x10), STATIC("8@[x0, :lo12:g+8]", 8, DATA + 0x18), STATIC("8@g", 8, DATA + 0x10),
+		STATIC("8@[x0, #:lo12:g]", 8, DATA + 0x10),
+		STATIC("8@[x0, :lo12:g+8]", 8, DATA + 0x18),
+		STATIC("8@g", 8, DATA + 0x10),
 		STATIC("8@g+4", 8, DATA + 0x14),
-		CONST("4@12", 4, false, 12), CONST("-4@-12", 4, true, -12), CONST("4@-1", 4, false, 0xffffffff),
-		CONST("8@-1", 8, false, -1), CONST("8@#7", 8, false, 7), CONST("8@4615063718147915776", 8, false, 4615063718147915776),
-		CONST("8@0", 8, false, 0), CONST("-4@wzr", 4, true, 0), CONST("8@xzr", 8, false, 0), CONST("8@12+4", 8, false, 16),
+		CONST("4@12", 4, false, 12),
+		CONST("-4@-12", 4, true, -12),
+		CONST("4@-1", 4, false, 0xffffffff),
+		CONST("8@-1", 8, false, -1),
+		CONST("8@#7", 8, false, 7),
+		CONST("8@4615063718147915776", 8, false, 4615063718147915776),
+		CONST("8@0", 8, false, 0),
+		CONST("-4@wzr", 4, true, 0),
+		CONST("8@xzr", 8, false, 0),
+		CONST("8@12+4", 8, false, 16),
 	};
 	static const char *const bad[] = {
-		"8@", "8@x31", "8@w31", "8@x01", "8@r0", "8@%x0", "8@d0", "8@q31", "8@v1", "8@[", "8@[]", "8@[x0", "8@[x0,]", "8@[w0]",
-		"8@[xzr]", "8@[pc, 8]", "8@[x0, sp]", "8@[x0, w1]", "8@[x0, w1, lsl 2]", "8@[x0, x1, sxtw 2]", "8@[x0, x1, lsl]",
-		"8@[x0, x1, lsl 5]", "8@[x0, x1, lsl 33]", "8@[x0, x1, ror 1]", "8@[x0, 8]!", "8@[x0], 8", "8@[x0, 8", "8@[x0, g]",
-		"8@[x0, #:lo12:nowhere]", "8@[x0, #:lo12:8]", "8@[x0, #:got_lo12:g]", "8@[x0, #:tprel_lo12:tls]", "8@:lo12:g",
-		"8@nowhere", "8@x0x", "8@x0 ,", "8@[x0, x1, x2]", "8@[x0, d1]", "8@12x", "8@[8]", "8@$7", "16@x0",
+		"8@",
+		"8@x31",
+		"8@w31",
+		"8@x01",
+		"8@r0",
+		"8@%x0",
+		"8@d0",
+		"8@q31",
+		"8@v1",
+		"8@[",
+		"8@[]",
+		"8@[x0",
+		"8@[x0,]",
+		"8@[w0]",
+		"8@[xzr]",
+		"8@[pc, 8]",
+		"8@[x0, sp]",
+		"8@[x0, w1]",
+		"8@[x0, w1, lsl 2]",
+		"8@[x0, x1, sxtw 2]",
+		"8@[x0, x1, lsl]",
+		"8@[x0, x1, lsl 5]",
+		"8@[x0, x1, lsl 33]",
+		"8@[x0, x1, ror 1]",
+		"8@[x0, 8]!",
+		"8@[x0], 8",
+		"8@[x0, 8",
+		"8@[x0, g]",
+		"8@[x0, #:lo12:nowhere]",
+		"8@[x0, #:lo12:8]",
+		"8@[x0, #:got_lo12:g]",
+		"8@[x0, #:tprel_lo12:tls]",
+		"8@:lo12:g",
+		"8@nowhere",
+		"8@x0x",
+		"8@x0 ,",
+		"8@[x0, x1, x2]",
+		"8@[x0, d1]",
+		"8@12x",
+		"8@[8]",
+		"8@$7",
+		"16@x0",
 	};
 	struct pp_image *image = open_image(false, ET_DYN, EM_AARCH64);
 	const struct cpu *cpu = cpu_of(EM_AARCH64, true);

@@ -30,8 +30,18 @@ static void near_register(struct maker *m);
 /* ---- memory ---- */
 
 /* Words that literals are made of too, so that they meet; ends of words and of pages in every position. */
-static const char *const words[] = { "", "a", "ab", "abc", "abcdefg", "abcdefgh", "abcdefghi", "GET", "GET /index",
-	"\xc3\xa4\xff", "0123456789012345678901234567890123456789012345678901234567890123" /* FETCH_LITERAL_MAX */ };
+static const char
+	*const words[] = { "",
+	                   "a",
+	                   "ab",
+	                   "abc",
+	                   "abcdefg",
+	                   "abcdefgh",
+	                   "abcdefghi",
+	                   "GET",
+	                   "GET /index",
+	                   "\xc3\xa4\xff",
+	                   "0123456789012345678901234567890123456789012345678901234567890123" /* FETCH_LITERAL_MAX */ };
 #define NWORDS (sizeof(words) / sizeof(*words))
 
 static void fill(char *at, size_t n)
@@ -61,8 +71,30 @@ static void fill(char *at, size_t n)
 
 static uint64_t interesting(void)
 {
-	static const uint64_t some[] = { 0, 1, 2, 7, 8, 63, 64, 65, 255, 256, 32767, 32768, 65535, INT32_MAX, 1ull << 31,
-		UINT32_MAX, 1ull << 32, INT64_MAX, 1ull << 63, UINT64_MAX, UINT64_MAX - 1, -128, -(1ll << 31), -(1ll << 31) - 1 };
+	static const uint64_t some[] = { 0,
+		                         1,
+		                         2,
+		                         7,
+		                         8,
+		                         63,
+		                         64,
+		                         65,
+		                         255,
+		                         256,
+		                         32767,
+		                         32768,
+		                         65535,
+		                         INT32_MAX,
+		                         1ull << 31,
+		                         UINT32_MAX,
+		                         1ull << 32,
+		                         INT64_MAX,
+		                         1ull << 63,
+		                         UINT64_MAX,
+		                         UINT64_MAX - 1,
+		                         -128,
+		                         -(1ll << 31),
+		                         -(1ll << 31) - 1 };
 
 	switch (below(4)) {
 	case 0: return some[below(sizeof(some) / sizeof(*some))];
@@ -117,22 +149,15 @@ static void comparison(struct maker *m)
 static void leaf(struct maker *m)
 {
 	switch (below(m->predicate ? 7 : 5)) {
-	case 0:
-		step(m, FETCH_IMM, 0, 0, 0, interesting());
-		break;
-	case 1:
-		step(m, FETCH_REG, below(PROGRAM_REGISTERS), 0, 0, 0);
-		break;
+	case 0: step(m, FETCH_IMM, 0, 0, 0, interesting()); break;
+	case 1: step(m, FETCH_REG, below(PROGRAM_REGISTERS), 0, 0, 0); break;
 	case 2:
 	case 3:
 		address_expression(m);
 		step(m, FETCH_LOAD, 1 << below(4), 0, below(2), 0);
 		break;
-	case 4:
-		step(m, below(2) ? FETCH_PID : FETCH_TID, 0, 0, 0, 0);
-		break;
-	default:
-		comparison(m);
+	case 4: step(m, below(2) ? FETCH_PID : FETCH_TID, 0, 0, 0, 0); break;
+	default: comparison(m);
 	}
 }
 
@@ -148,9 +173,7 @@ static void expression(struct maker *m)
 	m->budget--;
 	switch (below(8)) {
 	case 0:
-	case 1:
-		leaf(m);
-		break;
+	case 1: leaf(m); break;
 	case 2:
 		expression(m);
 		step(m, FETCH_EXTEND, s, below(64 - 8 * s + 1), below(2), 0);
@@ -208,20 +231,23 @@ static void make_program(struct maker *m, struct fetch_program *program, uint8_t
 	*program = m->p;
 	program->steps = m->steps;
 	program->literals = m->literals;
-	ck_assert_msg(!fetch_check(program, PROGRAM_REGISTERS, depths), "seed %llu: %s", (unsigned long long)seed, pp_error());
+	ck_assert_msg(!fetch_check(program, PROGRAM_REGISTERS, depths), "seed %llu: %s", (unsigned long long)seed,
+	              pp_error());
 }
 
 /* ---- what differs ---- */
 
 static void show(const struct fetch_program *p, const uint64_t *registers)
 {
-	static const char *const names[] = { "IMM", "REG", "EXTEND", "LOAD", "ARG", "STRING", "ADD", "SUB", "MUL", "DIV",
-		"MOD", "AND", "OR", "XOR", "SHL", "SHR", "EQ", "NE", "LT", "LE", "NOT", "NEG", "COM", "PID", "TID", "JZ", "JNZ",
-		"STREQ", "PREFIX", "COMMEQ", "COMMPREFIX", "TEST" };
+	static const char *const names[] = {
+		"IMM", "REG", "EXTEND", "LOAD", "ARG", "STRING", "ADD",    "SUB",    "MUL",        "DIV", "MOD",
+		"AND", "OR",  "XOR",    "SHL",  "SHR", "EQ",     "NE",     "LT",     "LE",         "NOT", "NEG",
+		"COM", "PID", "TID",    "JZ",   "JNZ", "STREQ",  "PREFIX", "COMMEQ", "COMMPREFIX", "TEST"
+	};
 
 	for (size_t i = 0; i < p->nsteps; i++)
-		fprintf(stderr, "%3zu %s a %u b %u c %u value %#llx\n", i, names[p->steps[i].op], p->steps[i].a, p->steps[i].b,
-		        p->steps[i].c, (unsigned long long)p->steps[i].value);
+		fprintf(stderr, "%3zu %s a %u b %u c %u value %#llx\n", i, names[p->steps[i].op], p->steps[i].a,
+		        p->steps[i].b, p->steps[i].c, (unsigned long long)p->steps[i].value);
 	fprintf(stderr, "predicate: %zu steps\n", p->npredicate);
 	for (size_t i = 0; i < p->nliterals; i++)
 		fprintf(stderr, "literal %zu: \"%.*s\"\n", i, p->literals[i].length, p->literals[i].bytes);

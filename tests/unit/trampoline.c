@@ -31,8 +31,8 @@ struct agent agent = { .key = -1 };
 
 /* ---- memory ---- */
 
-static char *memory; /* two pages, one on each side that cannot be read */
-static char *stack;  /* TEST_STACK bytes, likewise */
+static char *memory;  /* two pages, one on each side that cannot be read */
+static char *stack;   /* TEST_STACK bytes, likewise */
 static uint8_t *text; /* a site, its life page, its table and slot */
 
 static char *map_between(size_t size)
@@ -195,16 +195,17 @@ static void near_register(struct maker *m)
 
 	step(m, FETCH_REG, from, 0, 0, 0);
 	if (below(2)) {
-		step(m, FETCH_IMM, 0, 0, 0, from == SLOT_STACK ? (int64_t)below(5000) - RED_ZONE : (int64_t)below(64) - 32);
+		step(m, FETCH_IMM, 0, 0, 0,
+		     from == SLOT_STACK ? (int64_t)below(5000) - RED_ZONE : (int64_t)below(64) - 32);
 		step(m, FETCH_ADD, 0, 0, 0, 0);
 	}
 }
 
 /* ---- one hit ---- */
 
-#define fail_with(p, ...) \
-	do { \
-		show(p, slot_registers); \
+#define fail_with(p, ...)                  \
+	do {                               \
+		show(p, slot_registers);   \
 		ck_abort_msg(__VA_ARGS__); \
 	} while (0)
 
@@ -222,7 +223,9 @@ static const struct agent_count *counts_of(uint32_t place)
 static int one_hit(const struct program *program, uint32_t place, uint64_t begun)
 {
 	const struct fetch_program *p = &program->fetch;
-	struct fetch_machine machine = { .registers = slot_registers, .read = read_memory, .pid = getpid(), .tid = gettid() };
+	struct fetch_machine machine = {
+		.registers = slot_registers, .read = read_memory, .pid = getpid(), .tid = gettid()
+	};
 	static char memory_before[2 * PAGE], stack_before[TEST_STACK];
 	struct agent_count before = *counts_of(place), after;
 	uint64_t tail = ring->head, low;
@@ -253,7 +256,8 @@ static int one_hit(const struct program *program, uint32_t place, uint64_t begun
 	if (memcmp(memory, memory_before, sizeof(memory_before)) ||
 	    memcmp(stack + low, stack_before + low, sizeof(stack_before) - low))
 		fail_with(p, "memory has changed");
-	if (after.recorded - before.recorded != (uint64_t)recorded || after.filtered - before.filtered != (uint64_t)!recorded)
+	if (after.recorded - before.recorded != (uint64_t)recorded ||
+	    after.filtered - before.filtered != (uint64_t)!recorded)
 		fail_with(p, "seed %llu: the interpreter %s, and the slot does not", (unsigned long long)seed,
 		          recorded ? "records" : "filters");
 	if (!recorded) {
@@ -261,8 +265,8 @@ static int one_hit(const struct program *program, uint32_t place, uint64_t begun
 		return 0;
 	}
 	r = (struct record *)((char *)ring + AGENT_DATA_IN_RING + (tail & (AGENT_RING_SIZE - 1)));
-	if (r->words != wanted.record.words || r->faults != wanted.record.faults || ring->head - tail != 8u * r->words ||
-	    memcmp(r->value, wanted.record.value, 8 * r->words - sizeof(*r))) {
+	if (r->words != wanted.record.words || r->faults != wanted.record.faults ||
+	    ring->head - tail != 8u * r->words || memcmp(r->value, wanted.record.value, 8 * r->words - sizeof(*r))) {
 		show_record("interpreter", &wanted.record);
 		show_record("slot", r);
 		fail_with(p, "seed %llu: interpreter and slot differ", (unsigned long long)seed);
@@ -286,8 +290,9 @@ static size_t make_slot(const struct program *program, uint32_t place)
 {
 	struct slot_consumer consumer = { program, area, 3, place };
 
-	return slot_ready(slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site, &consumer, 1, &image,
-	                            (struct slot_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE)));
+	return slot_ready(slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site, &consumer, 1,
+	                            &image, (struct slot_table *)(text + TEXT_TABLE),
+	                            (struct life *)(text + TEXT_LIFE)));
 }
 
 START_TEST(as_interpreted)
@@ -326,10 +331,12 @@ END_TEST
 START_TEST(not_recorded)
 {
 	struct fetch_step steps[] = {
-		{ FETCH_REG, SLOT_ONE, 0, 0, 0 }, { FETCH_IMM, 0, 0, 0, 5 }, { FETCH_LT, 0, 0, 0, 0 }, { FETCH_TEST, 0, 0, 0, 0 },
-		{ FETCH_REG, SLOT_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 },
+		{ FETCH_REG, SLOT_ONE, 0, 0, 0 }, { FETCH_IMM, 0, 0, 0, 5 },        { FETCH_LT, 0, 0, 0, 0 },
+		{ FETCH_TEST, 0, 0, 0, 0 },       { FETCH_REG, SLOT_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 },
 	};
-	struct program program = { .fetch = { .steps = steps, .nsteps = 6, .npredicate = 4, .nargs = 1, .kind = { PP_SIGNED } } };
+	struct program program = {
+		.fetch = { .steps = steps, .nsteps = 6, .npredicate = 4, .nargs = 1, .kind = { PP_SIGNED } }
+	};
 	const struct agent_count *shared, *own;
 	uint8_t depths[6];
 
@@ -389,8 +396,11 @@ END_TEST
 /* Two programs on one site, the first with a fault: each keeps its own record. */
 START_TEST(several)
 {
-	struct fetch_step bad[] = { { FETCH_IMM, 0, 0, 0, 16 }, { FETCH_LOAD, 8, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 },
-		                    { FETCH_REG, SLOT_SCRATCH, 0, 0, 0 }, { FETCH_ARG, 1, 0, 0, 0 } };
+	struct fetch_step bad[] = { { FETCH_IMM, 0, 0, 0, 16 },
+		                    { FETCH_LOAD, 8, 0, 0, 0 },
+		                    { FETCH_ARG, 0, 0, 0, 0 },
+		                    { FETCH_REG, SLOT_SCRATCH, 0, 0, 0 },
+		                    { FETCH_ARG, 1, 0, 0, 0 } };
 	struct fetch_step good[] = { { FETCH_REG, SLOT_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
 	struct program one = { .fetch = { .steps = bad, .nsteps = 5, .nargs = 2, .kind = { PP_SIGNED, PP_SIGNED } } };
 	struct program two = { .fetch = { .steps = good, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
@@ -404,9 +414,10 @@ START_TEST(several)
 	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
 		consumers[i] = (struct slot_consumer){ i % 2 ? &two : &one, area, 3, i };
-	ck_assert_uint_gt(slot_ready(slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site, consumers, 8,
-	                                       &image, (struct slot_table *)(text + TEXT_TABLE),
-	                                       (struct life *)(text + TEXT_LIFE))), 0);
+	ck_assert_uint_gt(slot_ready(slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site,
+	                                       consumers, 8, &image, (struct slot_table *)(text + TEXT_TABLE),
+	                                       (struct life *)(text + TEXT_LIFE))),
+	                  0);
 	new_stack();
 	new_inputs();
 	area->record_until = AGENT_RECORD_ALWAYS;
@@ -434,8 +445,11 @@ END_TEST
 START_TEST(at_the_end)
 {
 	static const int64_t offsets[] = { -8, 0, 8, 240, 1000 };
-	struct fetch_step steps[] = { { FETCH_REG, SLOT_STACK, 0, 0, 0 }, { FETCH_IMM, 0, 0, 0, 0 }, { FETCH_ADD, 0, 0, 0, 0 },
-		                      { FETCH_LOAD, 8, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct fetch_step steps[] = { { FETCH_REG, SLOT_STACK, 0, 0, 0 },
+		                      { FETCH_IMM, 0, 0, 0, 0 },
+		                      { FETCH_ADD, 0, 0, 0, 0 },
+		                      { FETCH_LOAD, 8, 0, 0, 0 },
+		                      { FETCH_ARG, 0, 0, 0, 0 } };
 	struct program program = { .fetch = { .steps = steps, .nsteps = 5, .nargs = 1, .kind = { PP_SIGNED } } };
 	uint8_t depths[5];
 	long read = 0, faults = 0;
@@ -475,12 +489,14 @@ START_TEST(at_the_end)
 			if (unclear && r->faults)
 				continue;
 			if (mapped && (sure || calls))
-				ck_assert_msg(!r->faults && is == (uintptr_t)at, "%lld(sp), sp %#lx below the end: %s, %#llx",
-				              (long long)offset, (long)(stack + TEST_STACK - sp), r->faults ? "fault" : "read",
+				ck_assert_msg(!r->faults && is == (uintptr_t)at,
+				              "%lld(sp), sp %#lx below the end: %s, %#llx", (long long)offset,
+				              (long)(stack + TEST_STACK - sp), r->faults ? "fault" : "read",
 				              (unsigned long long)is);
 			else
 				ck_assert_msg(r->faults == 1 && !is, "%lld(sp), sp %#lx below the end: read, %#llx",
-				              (long long)offset, (long)(stack + TEST_STACK - sp), (unsigned long long)is);
+				              (long long)offset, (long)(stack + TEST_STACK - sp),
+				              (unsigned long long)is);
 			read += !r->faults;
 			faults += r->faults;
 		}
@@ -496,9 +512,15 @@ END_TEST
  */
 START_TEST(own_stack)
 {
-	struct fetch_step steps[] = { { FETCH_REG, SLOT_ONE, 0, 0, 0 }, { FETCH_LOAD, 8, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct fetch_step steps[] = { { FETCH_REG, SLOT_ONE, 0, 0, 0 },
+		                      { FETCH_LOAD, 8, 0, 0, 0 },
+		                      { FETCH_ARG, 0, 0, 0, 0 } };
 	struct program program = { .fetch = { .steps = steps, .nsteps = 3, .nargs = 1, .kind = { PP_SIGNED } } };
-	const struct { int sp, at; bool calls, guard, other; int wanted; } hits[] = {
+	const struct {
+		int sp, at;
+		bool calls, guard, other;
+		int wanted;
+	} hits[] = {
 		{ 2 * PAGE + 512, 4 * PAGE + 64, false, false, false, 0 },
 		{ 2 * PAGE + 512, 4 * PAGE + 64, true, false, false, 1 },
 		{ 2 * PAGE + 512, 4 * PAGE + 64, false, false, false, 1 },
@@ -606,7 +628,8 @@ START_TEST(scribbled)
 	ck_assert_uint_gt(hits, 10000);
 	/* The next ring and the table of places are untouched. */
 	for (size_t i = 0; i < AGENT_RING_SIZE; i++)
-		ck_assert(!((char *)ring)[area_ring_stride + AGENT_DATA_IN_RING + i] && !((char *)area)[area_places_at + i]);
+		ck_assert(!((char *)ring)[area_ring_stride + AGENT_DATA_IN_RING + i] &&
+		          !((char *)area)[area_places_at + i]);
 }
 END_TEST
 

@@ -55,10 +55,10 @@ struct thread {
 	uintptr_t sure_low, sure_last; /* what of its stack can be read directly; last is 8 below the end. 0: nothing */
 	uintptr_t stack_low, stack_end; /* the stack that the C library gave it; end 1: unknown */
 	uint32_t tid;
-	uint32_t busy; /* taking a ring */
+	uint32_t busy;           /* taking a ring */
 	uint32_t skip, patience; /* hits until it looks for one again */
-	uint32_t dropping; /* old records */
-	uint32_t muted; /* MUTED_*: it takes no ring */
+	uint32_t dropping;       /* old records */
+	uint32_t muted;          /* MUTED_*: it takes no ring */
 };
 
 extern __thread struct thread agent_thread __attribute__((tls_model("initial-exec")));
@@ -122,7 +122,7 @@ bool store_session_ok(const char *name);
 int store_list(int dir, int (*fn)(int dir, const char *name, void *arg), void *arg);
 /* Writes it whole: 0, or a negative errno. */
 int store_write(int dir, const char *name, const void *data, size_t size);
-uint64_t process_start_time(uint32_t pid); /* 0: own */
+uint64_t process_start_time(uint32_t pid);  /* 0: own */
 size_t format_number(char *to, uint64_t n); /* NUL behind it */
 int64_t parse_number(const char *text);     /* -1: it is none */
 
@@ -170,7 +170,7 @@ struct program *segment_program(struct segment *segment, uint32_t spec);
 struct mapping {
 	uintptr_t start, end;
 	uint64_t offset, device, inode;
-	const char *path; /* "" where there is none; good until they are read again */
+	const char *path;   /* "" where there is none; good until they are read again */
 	uint8_t protection; /* PROT_* */
 	bool shared, is_stack, is_heap;
 };
@@ -267,7 +267,7 @@ struct consumer {
 };
 
 struct site {
-	uintptr_t address; /* of byte 0 */
+	uintptr_t address;  /* of byte 0 */
 	uint32_t consumers; /* index + 1 of the first */
 	uint8_t armed, touched, failed;
 	uint8_t nwant; /* consumers taken */
@@ -341,21 +341,21 @@ struct agent {
 	int key;            /* of thread-specific data, -1 */
 	/* For strings on the heap, see entry.c: */
 	const unsigned *nthreads; /* the C library's, which debuggers read; NULL */
-	uint32_t own_threads; /* that the C library counts: none */
-	uint32_t shares_memory; /* it was cloned, and not as a thread */
-	uintptr_t heap;         /* its beginning */
-	const void *heap_end;   /* where the C library has its end */
+	uint32_t own_threads;     /* that the C library counts: none */
+	uint32_t shares_memory;   /* it was cloned, and not as a thread */
+	uintptr_t heap;           /* its beginning */
+	const void *heap_end;     /* where the C library has its end */
 	/* For the path of a hit, see calls.c: */
-	uint32_t calls;        /* hits may make system calls, if this is more than sealed */
-	uint32_t sealed;       /* a thread has asked for a filter of system calls */
+	uint32_t calls;                /* hits may make system calls, if this is more than sealed */
+	uint32_t sealed;               /* a thread has asked for a filter of system calls */
 	bool began_filtered, harmless; /* there was a filter at first; one was set that lets calls fail at worst */
-	bool has_ticks;        /* the areas' clock is the CPU's counter */
-	uint32_t hidden;       /* unused parts of areas cannot be touched now: no ring is taken */
-	uint32_t clockless;    /* a thread has given up its clock: threads without a ring take none */
-	uint32_t nmuted;       /* threads in seccomp's strict mode */
+	bool has_ticks;                /* the areas' clock is the CPU's counter */
+	uint32_t hidden;               /* unused parts of areas cannot be touched now: no ring is taken */
+	uint32_t clockless;            /* a thread has given up its clock: threads without a ring take none */
+	uint32_t nmuted;               /* threads in seccomp's strict mode */
 	uint32_t muted[MUTED_MAX];
-	uint32_t tid_at;       /* where the C library has a thread's id, from the thread pointer; 0: unknown */
-	uint32_t pthread_size; /* of its struct pthread */
+	uint32_t tid_at;              /* where the C library has a thread's id, from the thread pointer; 0: unknown */
+	uint32_t pthread_size;        /* of its struct pthread */
 	uintptr_t main_low, main_end; /* the first thread's stack */
 	struct {
 		_Alignas(64) uint32_t n; /* calls under way in hits, and rings being taken, of some of the threads */
@@ -409,11 +409,11 @@ bool calls_allowed(void);
 /* Of a system call that the program is about to make. Returns whether the agent's thread was sent away for it. */
 bool calls_hear(long number, unsigned long a, unsigned long b, unsigned long c);
 bool calls_filtered(void); /* of the calling thread */
-bool calls_sealed(void); /* a filter may be in force here: no system call that the program did not ask for */
+bool calls_sealed(void);   /* a filter may be in force here: no system call that the program did not ask for */
 
 void regions_alive(bool alive);
 void regions_close(void);
-void regions_hide(bool hide); /* as areas_hide() */
+void regions_hide(bool hide);                                   /* as areas_hide() */
 void memory_hide(uintptr_t from, uintptr_t to, int protection); /* whole pages in between */
 void hits_wait(void); /* until what hits did under flight[] when this was called is done, or a while */
 

@@ -13,7 +13,8 @@
 #include "runtime/agent/inproc/agent.h"
 
 _Static_assert(sizeof(struct desc) == 48 && sizeof(struct desc_point) == 40 && sizeof(struct desc_file) == 40 &&
-               sizeof(struct desc_layout) == 52 && sizeof(struct desc_probe) == 16 && sizeof(struct desc_arg) == 8,
+                       sizeof(struct desc_layout) == 52 && sizeof(struct desc_probe) == 16 &&
+                       sizeof(struct desc_arg) == 8,
                "description layout");
 
 /* ---- programs ---- */
@@ -51,14 +52,12 @@ static bool step_may_call(const struct fetch_program *p, size_t i)
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
 	case FETCH_COMMEQ:
-	case FETCH_COMMPREFIX:
-		return true;
+	case FETCH_COMMPREFIX: return true;
 	case FETCH_LOAD:
 		if (i >= 3 && s[-1].op == FETCH_ADD && s[-2].op == FETCH_IMM)
 			s -= 2;
 		return !(i >= 1 && s[-1].op == FETCH_REG && is_frame_register(s[-1].a));
-	default:
-		return false;
+	default: return false;
 	}
 }
 
@@ -146,7 +145,8 @@ static bool desc_ok(const struct agent_segment *h, uint64_t *end)
 		return false;
 	size = sizeof(*d) + sizeof(struct desc_point) * (uint64_t)d->npoints +
 	       sizeof(struct desc_file) * (uint64_t)d->nfiles + sizeof(struct desc_layout) * (uint64_t)d->nlayouts +
-	       sizeof(struct desc_probe) * (uint64_t)d->nprobes + sizeof(struct desc_arg) * (uint64_t)d->nargs + d->npool;
+	       sizeof(struct desc_probe) * (uint64_t)d->nprobes + sizeof(struct desc_arg) * (uint64_t)d->nargs +
+	       d->npool;
 	if (d->size != size || size > h->size - h->desc_at || d->segment != h->number)
 		return false;
 	*end = h->desc_at + size;

@@ -63,11 +63,11 @@ uint32_t code_stub(struct code *c, struct stub stub)
 uint32_t body_fault(struct body *b, unsigned words)
 {
 	return code_stub(b->c, (struct stub){
-		.kind = b->in_predicate ? STUB_FAULT_FILTERED : STUB_FAULT_ARGUMENT,
-		.words = words,
-		.argument = b->argument,
-		.back = b->in_predicate ? b->filtered : b->after,
-	});
+				       .kind = b->in_predicate ? STUB_FAULT_FILTERED : STUB_FAULT_ARGUMENT,
+				       .words = words,
+				       .argument = b->argument,
+				       .back = b->in_predicate ? b->filtered : b->after,
+			       });
 }
 
 bool image_has(const struct image *image, uint64_t address, size_t size)
@@ -102,8 +102,9 @@ bool step_is_binary(uint8_t op)
 
 void code_predicate(struct code *c, const struct program *program, uint32_t filtered)
 {
-	struct body b = { .c = c, .p = &program->fetch, .depths = program->depths, .filtered = filtered,
-	                  .in_predicate = true };
+	struct body b = {
+		.c = c, .p = &program->fetch, .depths = program->depths, .filtered = filtered, .in_predicate = true
+	};
 	size_t n = program->fetch.npredicate;
 
 	memset(c->is_target, 0, n);

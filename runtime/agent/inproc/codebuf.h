@@ -24,7 +24,7 @@ enum stub_kind { STUB_LOAD, STUB_LOAD_FRAME, STUB_FAULT_FILTERED, STUB_FAULT_ARG
 
 struct stub {
 	uint8_t kind, size, is_signed, argument;
-	uint8_t words; /* on the machine's stack */
+	uint8_t words;  /* on the machine's stack */
 	int32_t offset; /* STUB_LOAD_FRAME: from the program's stack pointer */
 	uint32_t label, back, fault;
 };

@@ -67,8 +67,8 @@ int control_open(int store)
 	socket_address(&address, dir, name);
 	unlinkat(dir, name, 0);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0 && (bind(fd, (struct sockaddr *)&address, sizeof(address)) || fchmodat(dir, name, 0600, 0) ||
-	                listen(fd, 8))) {
+	if (fd >= 0 &&
+	    (bind(fd, (struct sockaddr *)&address, sizeof(address)) || fchmodat(dir, name, 0600, 0) || listen(fd, 8))) {
 		close(fd);
 		fd = -1;
 	}
@@ -202,9 +202,7 @@ static int respond(const struct agent_request *request, struct agent_reply *repl
 		return -1;
 	}
 	switch (request->op) {
-	case AGENT_LOOK:
-		tell_segments(reply, session, request->first);
-		return -1;
+	case AGENT_LOOK: tell_segments(reply, session, request->first); return -1;
 	case AGENT_STATE:
 		segment = find_segment(session, request->segment);
 		if (segment)
@@ -291,8 +289,10 @@ bool control_serve(int listener, int wake, int store)
 /* A connection over which it has said that it keeps the area; -1. */
 static int keep_area(int agents, const struct area *area)
 {
-	struct agent_keep keep = { .magic = AGENT_KEEP_MAGIC, .version = AGENT_VERSION, .op = AGENT_KEEP_AREA,
-	                           .start_time = agent.start_time };
+	struct agent_keep keep = { .magic = AGENT_KEEP_MAGIC,
+		                   .version = AGENT_VERSION,
+		                   .op = AGENT_KEEP_AREA,
+		                   .start_time = agent.start_time };
 	struct sockaddr_un address = { 0 };
 	struct pollfd polled = { .events = POLLIN };
 	char said = 0;

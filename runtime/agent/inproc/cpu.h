@@ -13,7 +13,10 @@
 
 #define SITE_AT 1   /* where in a site our bytes begin: the one before is the kernel's */
 #define SITE_NOP 10 /* bytes, from there on */
-#define SITE_NOP_BYTES { 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 }
+#define SITE_NOP_BYTES                                      \
+	{                                                   \
+		0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 \
+	}
 #define JUMP 5
 #define SITE_STEPS 3                           /* of patching; patch-CPU.c */
 #define SITE_REACH ((1ull << 31) - (1u << 20)) /* of a jump */
@@ -23,8 +26,9 @@
 #define REGISTERS 17                           /* that fetch programs know */
 /* From an entry's frame pointer to the program's stack pointer, at least: what the entry, the slot and the red zone take. */
 #define FRAME_TO_STACK (16u + 56 + 128)
-#define is_frame_register(reg) ((reg) == 4 || (reg) == 5 || (reg) == 16) /* rsp, rbp, rip: where operands are, not what they point to */
-#define PTHREAD_AT(self, size) (self) /* the C library's struct pthread */
+#define is_frame_register(reg) \
+	((reg) == 4 || (reg) == 5 || (reg) == 16) /* rsp, rbp, rip: where operands are, not what they point to */
+#define PTHREAD_AT(self, size) (self)             /* the C library's struct pthread */
 
 /* A system call; a negative errno. */
 static inline long cpu_call(long number, long a, long b, long c, long d, long e, long f)
@@ -62,7 +66,10 @@ static inline void cpu_code_written(const void *at, uint64_t size)
 
 #define SITE_AT 0
 #define SITE_NOP 4
-#define SITE_NOP_BYTES { 0x1f, 0x20, 0x03, 0xd5 }
+#define SITE_NOP_BYTES                 \
+	{                              \
+		0x1f, 0x20, 0x03, 0xd5 \
+	}
 #define JUMP 4
 #define SITE_STEPS 1
 #define SITE_REACH ((128ull << 20) - (1u << 20))

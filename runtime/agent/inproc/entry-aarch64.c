@@ -12,12 +12,17 @@
 
 uint32_t entry_sve;
 
-#define Z(F) \
-	F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15) F(16) F(17) F(18) F(19) \
-	F(20) F(21) F(22) F(23) F(24) F(25) F(26) F(27) F(28) F(29) F(30) F(31)
+#define Z(F)                                                                                                      \
+	F(0)                                                                                                      \
+	F(1)                                                                                                      \
+	F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15) F(16) F(17) F(18) F(19) F(20) \
+		F(21) F(22) F(23) F(24) F(25) F(26) F(27) F(28) F(29) F(30) F(31)
 #define P(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15)
-#define Q(F) F(0, 1) F(2, 3) F(4, 5) F(6, 7) F(8, 9) F(10, 11) F(12, 13) F(14, 15) F(16, 17) F(18, 19) F(20, 21) \
-	F(22, 23) F(24, 25) F(26, 27) F(28, 29) F(30, 31)
+#define Q(F)                                                                                                    \
+	F(0, 1)                                                                                                 \
+	F(2, 3)                                                                                                 \
+	F(4, 5) F(6, 7) F(8, 9) F(10, 11) F(12, 13) F(14, 15) F(16, 17) F(18, 19) F(20, 21) F(22, 23) F(24, 25) \
+		F(26, 27) F(28, 29) F(30, 31)
 
 #define STORE_Z(n) "str z" #n ", [sp, #" #n ", mul vl]\n"
 #define LOAD_Z(n) "ldr z" #n ", [sp, #" #n ", mul vl]\n"
@@ -32,44 +37,36 @@ __asm__(".pushsection .text\n"
         ".p2align 4\n"
         "entry_keep:\n"
         "adrp x16, entry_sve\nldr w16, [x16, #:lo12:entry_sve]\ncbz w16, 1f\n"
-        "addvl sp, sp, #-32\n" Z(STORE_Z)
-        "addvl sp, sp, #-3\n" P(STORE_P)
-        "rdffr p0.b\nstr p0, [sp, #16, mul vl]\n"
-        "1: ret\n"
-        "entry_keep_all:\n"
-        "adrp x16, entry_sve\nldr w16, [x16, #:lo12:entry_sve]\ncbnz w16, entry_keep\n"
-        "sub sp, sp, #512\n" Q(STORE_Q)
-        "ret\n"
-        "entry_fetch:\n"
-        "adrp x16, entry_sve\nldr w16, [x16, #:lo12:entry_sve]\ncbz w16, 1f\n"
-        "ldr p0, [sp, #16, mul vl]\nwrffr p0.b\n" P(LOAD_P)
-        "addvl sp, sp, #3\n" Z(LOAD_Z)
-        "1: ret\n"
-        "entry_fetch_all:\n"
-        "adrp x16, entry_sve\nldr w16, [x16, #:lo12:entry_sve]\ncbnz w16, entry_fetch\n" Q(LOAD_Q)
-        "ret\n"
-        ".popsection");
+        "addvl sp, sp, #-32\n" Z(STORE_Z) "addvl sp, sp, #-3\n" P(
+		STORE_P) "rdffr p0.b\nstr p0, [sp, #16, mul vl]\n"
+                         "1: ret\n"
+                         "entry_keep_all:\n"
+                         "adrp x16, entry_sve\nldr w16, [x16, #:lo12:entry_sve]\ncbnz w16, entry_keep\n"
+                         "sub sp, sp, #512\n" Q(
+				 STORE_Q) "ret\n"
+                                          "entry_fetch:\n"
+                                          "adrp x16, entry_sve\nldr w16, [x16, #:lo12:entry_sve]\ncbz w16, 1f\n"
+                                          "ldr p0, [sp, #16, mul vl]\nwrffr p0.b\n" P(LOAD_P) "addvl sp, sp, #3\n" Z(
+						  LOAD_Z) "1: ret\n"
+                                                          "entry_fetch_all:\n"
+                                                          "adrp x16, entry_sve\nldr w16, [x16, #:lo12:entry_sve]\ncbnz w16, entry_fetch\n" Q(
+								  LOAD_Q) "ret\n"
+                                                                          ".popsection");
 
-#define ENTRY(name, function, before, arguments, after) \
-	__asm__(".pushsection .text\n" \
-	        ".globl " #name "\n.hidden " #name "\n.type " #name ", %function\n.p2align 4\n" \
-	        #name ":\n" \
-	        "hint 34\n" /* bti c */ \
-	        "stp x29, x30, [sp, #-160]!\nmov x29, sp\n" \
-	        "stp x2, x3, [sp, #16]\nstp x4, x5, [sp, #32]\nstp x6, x7, [sp, #48]\nstp x8, x9, [sp, #64]\n" \
+#define ENTRY(name, function, before, arguments, after)                                                                  \
+	__asm__(".pushsection .text\n"                                                                                   \
+	        ".globl " #name "\n.hidden " #name "\n.type " #name ", %function\n.p2align 4\n" #name ":\n"              \
+	        "hint 34\n" /* bti c */                                                                                  \
+	        "stp x29, x30, [sp, #-160]!\nmov x29, sp\n"                                                              \
+	        "stp x2, x3, [sp, #16]\nstp x4, x5, [sp, #32]\nstp x6, x7, [sp, #48]\nstp x8, x9, [sp, #64]\n"           \
 	        "stp x10, x11, [sp, #80]\nstp x12, x13, [sp, #96]\nstp x14, x15, [sp, #112]\nstp x16, x17, [sp, #128]\n" \
-	        "str x18, [sp, #144]\n" \
-	        before \
-	        arguments \
-	        "bl " #function "\n" \
-	        after \
-	        "mov sp, x29\n" \
-	        "ldp x2, x3, [sp, #16]\nldp x4, x5, [sp, #32]\nldp x6, x7, [sp, #48]\nldp x8, x9, [sp, #64]\n" \
+	        "str x18, [sp, #144]\n" before arguments "bl " #function "\n" after "mov sp, x29\n"                      \
+	        "ldp x2, x3, [sp, #16]\nldp x4, x5, [sp, #32]\nldp x6, x7, [sp, #48]\nldp x8, x9, [sp, #64]\n"           \
 	        "ldp x10, x11, [sp, #80]\nldp x12, x13, [sp, #96]\nldp x14, x15, [sp, #112]\nldp x16, x17, [sp, #128]\n" \
-	        "ldr x18, [sp, #144]\n" \
-	        "ldp x29, x30, [sp], #160\n" \
-	        "ret\n" \
-	        ".size " #name ", . - " #name "\n" \
+	        "ldr x18, [sp, #144]\n"                                                                                  \
+	        "ldp x29, x30, [sp], #160\n"                                                                             \
+	        "ret\n"                                                                                                  \
+	        ".size " #name ", . - " #name "\n"                                                                       \
 	        ".popsection")
 
 #define KEEP "bl entry_keep\n"

@@ -6,24 +6,20 @@
  */
 #include "runtime/agent/inproc/trampoline.h"
 
-#define ENTRY(name, function, before, after) \
-	__asm__(".pushsection .text\n" \
-	        ".globl " #name "\n.hidden " #name "\n.type " #name ", @function\n.p2align 4\n" \
-	        #name ":\n" \
-	        "endbr64\n" \
-	        "push %rbp\nmov %rsp, %rbp\n" \
-	        "push %rdi\npush %rsi\npush %rdx\npush %r8\npush %r9\npush %r10\npush %r11\n" \
-	        before \
-	        "and $-16, %rsp\n" \
-	        "mov %rax, %r8\nmov %rbp, %r9\n" \
-	        "call " #function "\n" \
-	        after \
-	        "test %edx, %edx\n" \
-	        "lea -56(%rbp), %rsp\n" \
-	        "pop %r11\npop %r10\npop %r9\npop %r8\npop %rdx\npop %rsi\npop %rdi\n" \
-	        "pop %rbp\n" \
-	        "ret\n" \
-	        ".size " #name ", . - " #name "\n" \
+#define ENTRY(name, function, before, after)                                                                \
+	__asm__(".pushsection .text\n"                                                                      \
+	        ".globl " #name "\n.hidden " #name "\n.type " #name ", @function\n.p2align 4\n" #name ":\n" \
+	        "endbr64\n"                                                                                 \
+	        "push %rbp\nmov %rsp, %rbp\n"                                                               \
+	        "push %rdi\npush %rsi\npush %rdx\npush %r8\npush %r9\npush %r10\npush %r11\n" before        \
+	        "and $-16, %rsp\n"                                                                          \
+	        "mov %rax, %r8\nmov %rbp, %r9\n"                                                            \
+	        "call " #function "\n" after "test %edx, %edx\n"                                            \
+	        "lea -56(%rbp), %rsp\n"                                                                     \
+	        "pop %r11\npop %r10\npop %r9\npop %r8\npop %rdx\npop %rsi\npop %rdi\n"                      \
+	        "pop %rbp\n"                                                                                \
+	        "ret\n"                                                                                     \
+	        ".size " #name ", . - " #name "\n"                                                          \
 	        ".popsection")
 
 ENTRY(entry_load, slot_load, "", "");

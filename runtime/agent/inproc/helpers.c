@@ -50,7 +50,7 @@
 #include "runtime/agent/inproc/trampoline.h"
 
 #define SMALL_PAGE ((uintptr_t)4096) /* on every CPU a page is a multiple of this */
-#define STACK_PAGES 64   /* of the stack, looked at in one hit */
+#define STACK_PAGES 64               /* of the stack, looked at in one hit */
 
 __thread struct thread agent_thread;
 
@@ -92,8 +92,8 @@ static long read_safely(uint64_t address, void *to, size_t size)
 {
 	struct iovec here = { to, size }, there = { (void *)address, size };
 	/* A first thread that has ended has no memory. */
-	long n = hit_call(SYS_process_vm_readv, agent_thread.tid ? agent_thread.tid : agent.pid, (long)&here, 1, (long)&there,
-	                  1, 0);
+	long n = hit_call(SYS_process_vm_readv, agent_thread.tid ? agent_thread.tid : agent.pid, (long)&here, 1,
+	                  (long)&there, 1, 0);
 
 	return n > 0 || n == -ENOSYS ? n : 0;
 }
@@ -208,7 +208,7 @@ struct answer slot_load(long rdi, long rsi, long rdx, unsigned size, uint64_t ad
 			return answer;
 	}
 	for (unsigned i = 0; i < size; i++)
-		answer.value |= (uint64_t)*(const uint8_t *)(address + i) << 8 * i;
+		answer.value |= (uint64_t) * (const uint8_t *)(address + i) << 8 * i;
 	answer.fault = 0;
 	return answer;
 }
@@ -245,8 +245,7 @@ static int read_string(uint64_t address, char *to, unsigned max, const struct im
 	size_t n, known;
 	long got;
 
-	while (at < max &&
-	       ((known = stays(address + at, frame, image)) || (known = stays_in_heap(address + at)))) {
+	while (at < max && ((known = stays(address + at, frame, image)) || (known = stays_in_heap(address + at)))) {
 		n = known < max - at ? at + known : max;
 		for (; at + 8 <= n; at += 8) {
 			uint64_t word = *(const any_word *)(address + at);
@@ -333,7 +332,9 @@ struct answer slot_comm(const struct fetch_literal *literal, long rsi, long rdx,
 
 uint64_t clock_ns(void)
 {
-	struct { long sec, nsec; } t = { 0, 0 };
+	struct {
+		long sec, nsec;
+	} t = { 0, 0 };
 
 	cpu_call(SYS_clock_gettime, 1, (long)&t, 0, 0, 0, 0);
 	return t.sec * 1000000000ull + t.nsec;
@@ -342,7 +343,9 @@ uint64_t clock_ns(void)
 /* Without calls the end of time, so that the hit counts as idle. */
 uint64_t slot_now(void)
 {
-	struct { long sec, nsec; } t = { 0, 0 };
+	struct {
+		long sec, nsec;
+	} t = { 0, 0 };
 
 	if (hit_call(SYS_clock_gettime, 1, (long)&t, 0, 0, 0, 0))
 		return UINT64_MAX;
@@ -351,8 +354,7 @@ uint64_t slot_now(void)
 
 static bool may_have_clock(const struct thread *t)
 {
-	return !t->muted && !__atomic_load_n(&agent.clockless, __ATOMIC_RELAXED) &&
-	       (agent.has_ticks || may_call());
+	return !t->muted && !__atomic_load_n(&agent.clockless, __ATOMIC_RELAXED) && (agent.has_ticks || may_call());
 }
 
 /* Without a clock the beginning of time, so that the hit counts as lost if anything records. */

@@ -28,10 +28,12 @@
 
 __attribute__((visibility("hidden"))) void *wrap_real_syscall;
 
-#define WRAPPED(F) \
-	F(dlopen) F(dlclose) F(unshare) F(setns) F(setuid) F(setgid) F(seteuid) F(setegid) \
-	F(setreuid) F(setregid) F(setresuid) F(setresgid) F(setgroups) F(initgroups) F(setfsuid) \
-	F(setfsgid) F(capset) F(prctl) F(clone) F(mlockall)
+#define WRAPPED(F)                                                                                          \
+	F(dlopen)                                                                                           \
+	F(dlclose)                                                                                          \
+	F(unshare) F(setns) F(setuid) F(setgid) F(seteuid) F(setegid) F(setreuid) F(setregid) F(setresuid)  \
+		F(setresgid) F(setgroups) F(initgroups) F(setfsuid) F(setfsgid) F(capset) F(prctl) F(clone) \
+			F(mlockall)
 
 #define KNOWN(name) static void *known_##name;
 WRAPPED(KNOWN)
@@ -168,15 +170,15 @@ EXPORT int setns(int fd, int kind)
 }
 
 /* The C library changes its own threads; ours would keep the rights that the program gives up. */
-#define RIGHTS(name, parameters, arguments) \
-	EXPORT int name parameters \
-	{ \
+#define RIGHTS(name, parameters, arguments)                         \
+	EXPORT int name parameters                                  \
+	{                                                           \
 		int(*next) parameters = real(&known_##name, #name); \
-		int result = next arguments; \
-\
-		if (result >= 0) \
-			agent_follow(); \
-		return result; \
+		int result = next arguments;                        \
+                                                                    \
+		if (result >= 0)                                    \
+			agent_follow();                             \
+		return result;                                      \
 	}
 
 RIGHTS(setuid, (uid_t uid), (uid))

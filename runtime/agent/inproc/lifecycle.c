@@ -58,23 +58,23 @@
 struct agent agent = { .key = -1 };
 
 static struct {
-	uint32_t inside;  /* the program's own thread has asked for the next thread */
-	uint32_t begins;  /* the same, and main() has not begun */
-	uint32_t begun;   /* there has been a thread in this process */
-	uint32_t leaving; /* the thread is about to end */
-	uint32_t ready;   /* it has looked for the first time */
-	uint32_t wanted, done; /* looks asked for, and served */
-	uint32_t late;         /* and some to come */
-	struct lock door;      /* who sends the thread away, or has it back */
-	uint32_t aside;        /* callers that want it away */
-	uint32_t away;         /* it was there before */
+	uint32_t inside;           /* the program's own thread has asked for the next thread */
+	uint32_t begins;           /* the same, and main() has not begun */
+	uint32_t begun;            /* there has been a thread in this process */
+	uint32_t leaving;          /* the thread is about to end */
+	uint32_t ready;            /* it has looked for the first time */
+	uint32_t wanted, done;     /* looks asked for, and served */
+	uint32_t late;             /* and some to come */
+	struct lock door;          /* who sends the thread away, or has it back */
+	uint32_t aside;            /* callers that want it away */
+	uint32_t away;             /* it was there before */
 	uint32_t follow, followed; /* changes of rights, asked for and made */
-	uint32_t awaits;       /* readers, who are to know us before we go on */
-	uint32_t forking;      /* threads in fork(2) */
-	uint32_t changing;     /* the agent's thread is in the middle of a change, or about to be */
-	uint32_t active;       /* something is armed, or counted */
-	bool listens;          /* from the start, whatever there is to arm */
-	bool broken;           /* forked in the middle of a change */
+	uint32_t awaits;           /* readers, who are to know us before we go on */
+	uint32_t forking;          /* threads in fork(2) */
+	uint32_t changing;         /* the agent's thread is in the middle of a change, or about to be */
+	uint32_t active;           /* something is armed, or counted */
+	bool listens;              /* from the start, whatever there is to arm */
+	bool broken;               /* forked in the middle of a change */
 	bool ended;
 } life;
 
@@ -350,7 +350,8 @@ struct thread_files {
 static bool leave(struct thread_files *files)
 {
 	__atomic_store_n(&life.leaving, 1, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&life.wanted, __ATOMIC_SEQ_CST) != life.done || __atomic_load_n(&life.late, __ATOMIC_SEQ_CST)) {
+	if (__atomic_load_n(&life.wanted, __ATOMIC_SEQ_CST) != life.done ||
+	    __atomic_load_n(&life.late, __ATOMIC_SEQ_CST)) {
 		__atomic_store_n(&life.leaving, 0, __ATOMIC_SEQ_CST);
 		return false;
 	}
@@ -377,8 +378,8 @@ static void serve(struct thread_files *files)
 
 		if (life.active && files->listener < 0)
 			files->listener = control_open(files->store);
-		if (!late && !life.active && !life.listens && now_ms() - spoken >= (files->listener < 0 ? 0 : GRACE_MS) &&
-		    leave(files))
+		if (!late && !life.active && !life.listens &&
+		    now_ms() - spoken >= (files->listener < 0 ? 0 : GRACE_MS) && leave(files))
 			return;
 		polled[1] = (struct pollfd){ .fd = files->listener, .events = POLLIN };
 		n = poll(polled, 2, wait < 0 || wait > TICK_MS ? TICK_MS : wait);
@@ -634,7 +635,8 @@ static void have_followed(long option, long a, long b, long c, long d)
 	rights_read(&rights);
 	wanted = __atomic_add_fetch(&life.follow, 1, __ATOMIC_SEQ_CST);
 	wake();
-	for (unsigned i = 0; i < 2000 && agent_awake() && __atomic_load_n(&life.followed, __ATOMIC_ACQUIRE) != wanted; i++)
+	for (unsigned i = 0; i < 2000 && agent_awake() && __atomic_load_n(&life.followed, __ATOMIC_ACQUIRE) != wanted;
+	     i++)
 		word_wait(&life.followed, wanted - 1, 1);
 	lock_put(&life.door);
 }

@@ -28,8 +28,8 @@
 
 static struct vector text, maps;
 static struct vector text_again, maps_again; /* read by modules_reread() */
-static struct vector loaded; /* struct loaded: the images that the loader has */
-static bool loading;         /* it is changing its lists */
+static struct vector loaded;                 /* struct loaded: the images that the loader has */
+static bool loading;                         /* it is changing its lists */
 struct loaded {
 	uintptr_t bias, dynamic; /* its dynamic section */
 };
@@ -102,7 +102,9 @@ static void read_rights(uint32_t tid, struct rights *r)
 	const struct {
 		const char *name;
 		int *to;
-	} numbers[] = { { "NoNewPrivs:\t", &r->privileges }, { "Seccomp:\t", &r->filters }, { "Seccomp_filters:\t", &r->nfilters } };
+	} numbers[] = { { "NoNewPrivs:\t", &r->privileges },
+		        { "Seccomp:\t", &r->filters },
+		        { "Seccomp_filters:\t", &r->nfilters } };
 
 	r->n = r->privileges = r->filters = r->nfilters = 0;
 	read_of_thread(tid, "/status", text, sizeof(text));
@@ -169,7 +171,9 @@ static uint64_t take_number(const char **at, unsigned base)
 	uint64_t n = 0;
 
 	for (;; ++*at) {
-		unsigned digit = **at >= '0' && **at <= '9' ? **at - '0' : **at >= 'a' && **at <= 'f' ? **at - 'a' + 10 : 16;
+		unsigned digit = **at >= '0' && **at <= '9'   ? **at - '0'
+		                 : **at >= 'a' && **at <= 'f' ? **at - 'a' + 10
+		                                              : 16;
 
 		if (digit >= base)
 			return n;
@@ -196,7 +200,8 @@ static bool parse_line(const char *at, struct mapping *m)
 	m->end = take_number(&at, 16);
 	if (!take(&at, ' ') || strnlen(at, 5) < 5)
 		return false;
-	m->protection = (at[0] == 'r' ? PROT_READ : 0) | (at[1] == 'w' ? PROT_WRITE : 0) | (at[2] == 'x' ? PROT_EXEC : 0);
+	m->protection =
+		(at[0] == 'r' ? PROT_READ : 0) | (at[1] == 'w' ? PROT_WRITE : 0) | (at[2] == 'x' ? PROT_EXEC : 0);
 	m->shared = at[3] == 's';
 	at += 5;
 	m->offset = take_number(&at, 16);
@@ -423,7 +428,8 @@ static bool is_hole(const struct mapping *m)
  */
 bool modules_is_image(const struct mapping *m, uintptr_t address, size_t size)
 {
-	const struct mapping *first = modules_get(0), *end = first + modules_count(), *at = m, *to = modules_at(address);
+	const struct mapping *first = modules_get(0), *end = first + modules_count(), *at = m,
+			     *to = modules_at(address);
 
 	if (!to || to->shared || !(to->protection & PROT_READ) || size > to->end - address)
 		return false;
@@ -458,7 +464,7 @@ static unsigned read_headers(const struct mapping *text, ElfW(Phdr) headers[HEAD
 }
 
 /* The loader's image is where its headers, moved by the bias, say that both this text and its dynamic section are. */
-static bool is_at(const struct mapping *m, const struct loaded *image, const ElfW(Phdr) *headers, unsigned n)
+static bool is_at(const struct mapping *m, const struct loaded *image, const ElfW(Phdr) * headers, unsigned n)
 {
 	bool text = false, dynamic = false;
 

@@ -35,7 +35,8 @@ static void *zone_take(size_t size)
 	const unsigned char *random = (const unsigned char *)getauxval(AT_RANDOM);
 
 	if (!__atomic_load_n(&used, __ATOMIC_RELAXED) && random)
-		__atomic_store_n(&used, (uint64_t)(random[0] | random[1] << 8 | random[2] << 16) * ZONE_STEP, __ATOMIC_RELAXED);
+		__atomic_store_n(&used, (uint64_t)(random[0] | random[1] << 8 | random[2] << 16) * ZONE_STEP,
+		                 __ATOMIC_RELAXED);
 	at = __atomic_fetch_add(&used, length, __ATOMIC_RELAXED);
 	return (void *)(ZONE + at % ZONE_SIZE);
 }
@@ -47,7 +48,8 @@ void *map_apart(size_t size, int protection, int flags, int fd)
 
 void *pages_get(size_t size)
 {
-	void *at = map_apart((size + PAGE - 1) & -(size_t)PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	void *at =
+		map_apart((size + PAGE - 1) & -(size_t)PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
 	if (at == MAP_FAILED)
 		return NULL;

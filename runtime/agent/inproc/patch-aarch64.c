@@ -77,7 +77,8 @@ static bool is_guarded(const struct mapping *text, const struct mapping *first)
 
 	if (size < sizeof(header) || !modules_copy(&header, first->start, sizeof(header)) ||
 	    memcmp(header.e_ident, ELFMAG, SELFMAG) || header.e_phentsize != sizeof(*p) || header.e_phoff % 8 ||
-	    header.e_phoff > size || header.e_phnum > HEADERS_MAX || header.e_phnum > (size - header.e_phoff) / sizeof(*p) ||
+	    header.e_phoff > size || header.e_phnum > HEADERS_MAX ||
+	    header.e_phnum > (size - header.e_phoff) / sizeof(*p) ||
 	    !modules_copy(p, first->start + header.e_phoff, header.e_phnum * sizeof(*p)))
 		return false;
 	for (unsigned i = 0; i < header.e_phnum && !based; i++)
@@ -103,7 +104,8 @@ int site_protection(const struct mapping *text)
 	for (size_t i = 0; i < modules_count(); i++) {
 		const struct mapping *m = modules_get(i);
 
-		if (m->inode == text->inode && m->device == text->device && !m->offset && modules_is_image(text, m->start, 1))
+		if (m->inode == text->inode && m->device == text->device && !m->offset &&
+		    modules_is_image(text, m->start, 1))
 			return text->protection | (is_guarded(text, m) ? PROT_BTI : 0);
 	}
 	return text->protection;

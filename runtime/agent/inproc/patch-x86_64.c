@@ -136,13 +136,9 @@ struct site *site_write_flush(void)
 bool site_write(struct site *site, unsigned step)
 {
 	switch (step) {
-	case 0:
-		return write_first_two(site, 0xeb, SITE_NOP - 2, site->was);
-	case 1:
-		queue.site[queue.n++] = site;
-		return true;
-	default:
-		return write_first_two(site, site->will[0], site->will[1], site->will);
+	case 0: return write_first_two(site, 0xeb, SITE_NOP - 2, site->was);
+	case 1: queue.site[queue.n++] = site; return true;
+	default: return write_first_two(site, site->will[0], site->will[1], site->will);
 	}
 }
 

@@ -172,8 +172,9 @@ static void batch_check(int writable)
 		if (!range->first || range->failed)
 			continue;
 		range_bounds(range, &start, &end);
-		range->failed = unread ? AGENT_MAPS
-		                       : modules_unchanged(text, start, end, text->protection | writable) ? AGENT_OK : AGENT_GONE;
+		range->failed = unread                                                             ? AGENT_MAPS
+		                : modules_unchanged(text, start, end, text->protection | writable) ? AGENT_OK
+		                                                                                   : AGENT_GONE;
 	}
 }
 
@@ -198,7 +199,8 @@ static void batch_protect(bool writable)
 		if (!range->first || text->protection & PROT_WRITE || range->failed)
 			continue;
 		range_bounds(range, &start, &end);
-		if (mprotect((void *)start, end - start, site_protection(text) | (writable ? PROT_WRITE : 0)) && writable)
+		if (mprotect((void *)start, end - start, site_protection(text) | (writable ? PROT_WRITE : 0)) &&
+		    writable)
 			range->failed = errno == ENOMEM ? AGENT_GONE : AGENT_PROTECT;
 	}
 	if (writable) {
@@ -224,7 +226,8 @@ static void semaphore_drop(struct site *site)
 {
 	uint16_t now;
 
-	if (site->semaphore && site->semaphore_held && modules_copy(&now, (uintptr_t)site->semaphore, sizeof(now)) && now)
+	if (site->semaphore && site->semaphore_held && modules_copy(&now, (uintptr_t)site->semaphore, sizeof(now)) &&
+	    now)
 		__atomic_fetch_sub(site->semaphore, 1, __ATOMIC_RELAXED);
 	site->semaphore_held = 0;
 	site->semaphore = NULL;
@@ -319,8 +322,9 @@ static void site_plan(struct site *site, const uint8_t *now, const struct mappin
 	const struct mapping *text = modules_at(site->address);
 	enum agent_reason reason;
 
-	if (text && (text->shared || !text->inode || !(text->protection & PROT_EXEC) || !(text->protection & PROT_READ) ||
-	             text->end - site->address < SITE_AT + SITE_NOP || !text_is_loaded(text)))
+	if (text &&
+	    (text->shared || !text->inode || !(text->protection & PROT_EXEC) || !(text->protection & PROT_READ) ||
+	     text->end - site->address < SITE_AT + SITE_NOP || !text_is_loaded(text)))
 		text = NULL;
 	site_look(site, text, now);
 	if (!text || site->failed)

@@ -91,14 +91,19 @@ static uint32_t child_read(int dir, uint32_t number, uint32_t pid, uint64_t star
 		return 0;
 	n = read(fd, &child, sizeof(child));
 	close(fd);
-	return n == sizeof(child) && child.magic == AGENT_CHILD_MAGIC && child.version == AGENT_VERSION && child.pid == pid &&
-	               child.start_time == start_time ? child.ancestor : 0;
+	return n == sizeof(child) && child.magic == AGENT_CHILD_MAGIC && child.version == AGENT_VERSION &&
+	                       child.pid == pid && child.start_time == start_time
+	               ? child.ancestor
+	               : 0;
 }
 
 static void child_write(int dir, const struct segment *segment)
 {
 	struct agent_child child = {
-		.magic = AGENT_CHILD_MAGIC, .version = AGENT_VERSION, .pid = agent.pid, .ancestor = segment->inherited,
+		.magic = AGENT_CHILD_MAGIC,
+		.version = AGENT_VERSION,
+		.pid = agent.pid,
+		.ancestor = segment->inherited,
 		.start_time = agent.start_time,
 	};
 	char name[64];
@@ -171,8 +176,7 @@ static int look_file(int dir, const char *name, void *arg)
 				segment_release(segment);
 				segment->identity = id;
 				segment->reason = segment_read(segment, fd, st.st_size);
-				if (!segment->reason && segment->header->flags & AGENT_SEGMENT_CHILDREN &&
-				    agent.begins)
+				if (!segment->reason && segment->header->flags & AGENT_SEGMENT_CHILDREN && agent.begins)
 					child_of_whom(dir, segment, &st);
 			}
 		}
@@ -354,7 +358,10 @@ static void unkept_name(char name[64], uint32_t pid)
 void session_unkept(int store, const struct session *session, bool unkept)
 {
 	struct agent_child child = {
-		.magic = AGENT_CHILD_MAGIC, .version = AGENT_VERSION, .pid = agent.pid, .start_time = agent.start_time,
+		.magic = AGENT_CHILD_MAGIC,
+		.version = AGENT_VERSION,
+		.pid = agent.pid,
+		.start_time = agent.start_time,
 	};
 	int dir = store < 0 ? -1 : store_folder(store, session->name, false);
 	char name[64];

@@ -238,7 +238,8 @@ static void area_hide(struct agent_area *at, uint32_t nplaces, int protection)
 	memory_hide(base + area_places_at + nplaces * sizeof(struct agent_place), base + area_overflow_at, protection);
 	memory_hide(base + area_overflow_at + nplaces * sizeof(struct agent_count), base + area_rings_at, protection);
 	for (; n < AGENT_RINGS && ring_known(ring_of(at, n)); n++)
-		memory_hide((uintptr_t)(ring_counts(ring_of(at, n)) + nplaces), (uintptr_t)ring_of(at, n + 1), protection);
+		memory_hide((uintptr_t)(ring_counts(ring_of(at, n)) + nplaces), (uintptr_t)ring_of(at, n + 1),
+		            protection);
 	/* The first of these tells that there are no more. */
 	memory_hide((uintptr_t)ring_of(at, n) + sizeof(struct agent_ring), base + area_size, protection);
 }
@@ -399,6 +400,7 @@ void rings_at_exit(void *unused)
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		if (ring)
 			shared_release(ring->state, shared_get(ring->head) + AGENT_RING_SIZE == shared_get(ring->limit)
-			                                    ? AGENT_RING_FREE : AGENT_RING_FINISHED);
+			                                    ? AGENT_RING_FREE
+			                                    : AGENT_RING_FINISHED);
 	}
 }

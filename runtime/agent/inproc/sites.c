@@ -120,7 +120,8 @@ static int64_t consumer_get(struct site *site, struct area *area, const struct s
 	return found;
 }
 
-static uint16_t *semaphore_find(const struct desc_file *file, const char *path, uint64_t offset, const struct mapping *text)
+static uint16_t *semaphore_find(const struct desc_file *file, const char *path, uint64_t offset,
+                                const struct mapping *text)
 {
 	for (size_t i = 0; i < modules_count(); i++) {
 		const struct mapping *m = modules_get(i);
@@ -221,11 +222,8 @@ static void find_texts(struct texts *texts, const struct desc_file *file, const 
 			if (texts->n < TEXTS_MAX)
 				texts->at[texts->n++] = m;
 			break;
-		case MODULES_NOT_LOADED:
-			texts->mapped = texts->foreign = true;
-			break;
-		case MODULES_LOADING:
-			break;
+		case MODULES_NOT_LOADED: texts->mapped = texts->foreign = true; break;
+		case MODULES_LOADING: break;
 		}
 	}
 }

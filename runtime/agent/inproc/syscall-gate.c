@@ -229,8 +229,8 @@ static bool copy(void *to, const void *from, size_t size)
 {
 	struct iovec here = { to, size }, there = { (void *)from, size };
 
-	return cpu_call(SYS_process_vm_readv, cpu_call(SYS_gettid, 0, 0, 0, 0, 0, 0), (long)&here, 1, (long)&there, 1, 0) ==
-	       (long)size;
+	return cpu_call(SYS_process_vm_readv, cpu_call(SYS_gettid, 0, 0, 0, 0, 0, 0), (long)&here, 1, (long)&there, 1,
+	                0) == (long)size;
 }
 
 /* Whether a filter can do worse to a call than let it pass or fail. */
@@ -253,8 +253,8 @@ static bool can_kill(unsigned long filter)
 			uint32_t action = some[k].k & SECCOMP_RET_ACTION_FULL;
 
 			if (BPF_CLASS(some[k].code) == BPF_RET &&
-			    (BPF_RVAL(some[k].code) != BPF_K || (action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_ERRNO &&
-			                                         action != SECCOMP_RET_LOG)))
+			    (BPF_RVAL(some[k].code) != BPF_K ||
+			     (action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_ERRNO && action != SECCOMP_RET_LOG)))
 				return true;
 		}
 	}

@@ -26,12 +26,13 @@
 #include "runtime/agent/inproc/thread.h"
 
 #define STACK (128u << 10)
-#define GUARD 65536u        /* the largest page */
+#define GUARD 65536u         /* the largest page */
 #define TLS_ROOM (64u << 10) /* for the thread-local storage that lies between ours and the thread pointer */
 #define TLS_HEAD 4096u       /* the C library's descriptor of a thread */
 
 _Static_assert(offsetof(struct agent_door, stack) == DOOR_STACK && offsetof(struct agent_door, tls) == DOOR_TLS &&
-               offsetof(struct agent_door, tid) == DOOR_TID && offsetof(struct agent_door, error) == DOOR_ERROR, "door");
+                       offsetof(struct agent_door, tid) == DOOR_TID && offsetof(struct agent_door, error) == DOOR_ERROR,
+               "door");
 
 static char stack[2 * GUARD + STACK] __attribute__((aligned(64)));
 static char tls[TLS_HEAD + TLS_ROOM] __attribute__((aligned(64)));

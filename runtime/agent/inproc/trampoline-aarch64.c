@@ -84,7 +84,9 @@ static void extend(struct code *c, unsigned size, unsigned bit, bool is_signed)
 static void load_direct(struct code *c, unsigned base, uint32_t offset, unsigned size, bool is_signed)
 {
 	static const uint32_t opcode[9][2] = {
-		[1] = { 0x39400000, 0x39800000 }, [2] = { 0x79400000, 0x79800000 }, [4] = { 0xb9400000, 0xb9800000 },
+		[1] = { 0x39400000, 0x39800000 },
+		[2] = { 0x79400000, 0x79800000 },
+		[4] = { 0xb9400000, 0xb9800000 },
 		[8] = { 0xf9400000, 0xf9400000 },
 	};
 
@@ -105,8 +107,12 @@ static void load_checked(struct body *body, const struct fetch_step *step)
 	uint32_t back = code_label(c), fault = body_fault(body, 0), slow;
 
 	slow = code_stub(c, (struct stub){
-		.kind = STUB_LOAD, .size = step->a, .is_signed = step->c, .back = back, .fault = fault,
-	});
+				    .kind = STUB_LOAD,
+				    .size = step->a,
+				    .is_signed = step->c,
+				    .back = back,
+				    .fault = fault,
+			    });
 	add(c, X1, SP, c->frame);
 	compare(c, X0, X1);
 	b_if(c, LO, slow);
@@ -125,23 +131,19 @@ static void load_checked(struct body *body, const struct fetch_step *step)
 static void binary(struct code *c, const struct fetch_step *step)
 {
 	static const uint32_t simple[] = {
-		[FETCH_ADD] = ADD, [FETCH_SUB] = SUB, [FETCH_MUL] = MUL, [FETCH_AND] = AND, [FETCH_OR] = ORR,
-		[FETCH_XOR] = EOR, [FETCH_SHL] = LSLV,
+		[FETCH_ADD] = ADD, [FETCH_SUB] = SUB, [FETCH_MUL] = MUL,  [FETCH_AND] = AND,
+		[FETCH_OR] = ORR,  [FETCH_XOR] = EOR, [FETCH_SHL] = LSLV,
 	};
 
 	switch (step->op) {
-	case FETCH_DIV:
-		op(c, step->c ? SDIV : UDIV, X0, X0, X1);
-		break;
+	case FETCH_DIV: op(c, step->c ? SDIV : UDIV, X0, X0, X1); break;
 	case FETCH_MOD:
 		op(c, step->c ? SDIV : UDIV, X2, X0, X1);
 		op(c, MSUB | X0 << 10, X0, X2, X1);
 		compare(c, X1, XZR);
 		op(c, CSEL | EQ << 12, X0, XZR, X0);
 		break;
-	case FETCH_SHR:
-		op(c, step->c ? ASRV : LSRV, X0, X0, X1);
-		break;
+	case FETCH_SHR: op(c, step->c ? ASRV : LSRV, X0, X0, X1); break;
 	case FETCH_EQ:
 	case FETCH_NE:
 		compare(c, X0, X1);
@@ -155,8 +157,7 @@ static void binary(struct code *c, const struct fetch_step *step)
 		compare(c, X0, X1);
 		set_if(c, X0, step->c ? LE : LS);
 		break;
-	default:
-		op(c, simple[step->op], X0, X0, X1);
+	default: op(c, simple[step->op], X0, X0, X1);
 	}
 }
 
@@ -170,11 +171,15 @@ static void load_frame(struct body *body, int32_t offset, const struct fetch_ste
 	uint32_t back = code_label(c), slow;
 
 	slow = code_stub(c, (struct stub){
-		.kind = STUB_LOAD_FRAME, .size = load->a, .is_signed = load->c, .offset = offset, .back = back,
-		.fault = body_fault(body, 0),
-	});
+				    .kind = STUB_LOAD_FRAME,
+				    .size = load->a,
+				    .is_signed = load->c,
+				    .offset = offset,
+				    .back = back,
+				    .fault = body_fault(body, 0),
+			    });
 	add(c, X1, SP, c->frame - 1);
-	put(c, 0x92400000 | 11 << 10 | X1 << 5 | X1); /* and x1, x1, 4095 */
+	put(c, 0x92400000 | 11 << 10 | X1 << 5 | X1);                           /* and x1, x1, 4095 */
 	put(c, 0xf1000000 | (4095 - (offset + load->a)) << 10 | X1 << 5 | XZR); /* cmp x1, # */
 	b_if(c, HI, slow);
 	load_direct(c, SP, c->frame + offset, load->a, load->c);
@@ -242,15 +247,9 @@ size_t slot_step(struct body *body, size_t i, size_t end)
 		else
 			get(c, X0, s->a);
 		break;
-	case FETCH_EXTEND:
-		extend(c, s->a, s->b, s->c);
-		break;
-	case FETCH_LOAD:
-		load_checked(body, s);
-		break;
-	case FETCH_ARG:
-		str(c, X0, X5, VALUE(s->a));
-		break;
+	case FETCH_EXTEND: extend(c, s->a, s->b, s->c); break;
+	case FETCH_LOAD: load_checked(body, s); break;
+	case FETCH_ARG: str(c, X0, X5, VALUE(s->a)); break;
 	case FETCH_STRING:
 		set(c, X1, (uintptr_t)c->image);
 		set(c, X2, s->a);
@@ -261,12 +260,8 @@ size_t slot_step(struct body *body, size_t i, size_t end)
 		compare(c, X0, XZR);
 		set_if(c, X0, EQ);
 		break;
-	case FETCH_NEG:
-		op(c, SUB, X0, XZR, X0);
-		break;
-	case FETCH_COM:
-		op(c, ORN, X0, XZR, X0);
-		break;
+	case FETCH_NEG: op(c, SUB, X0, XZR, X0); break;
+	case FETCH_COM: op(c, ORN, X0, XZR, X0); break;
 	case FETCH_PID:
 		if (depth)
 			str(c, X0, SP, 8 * (depth - 1));
@@ -288,18 +283,14 @@ size_t slot_step(struct body *body, size_t i, size_t end)
 			ldr(c, X0, SP, 8 * (depth - 2));
 		break;
 	case FETCH_STREQ:
-	case FETCH_PREFIX:
-		literal_call(body, s, &c->table->match, s->op == FETCH_PREFIX);
-		break;
+	case FETCH_PREFIX: literal_call(body, s, &c->table->match, s->op == FETCH_PREFIX); break;
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX:
 		if (depth)
 			str(c, X0, SP, 8 * (depth - 1));
 		literal_call(body, s, &c->table->comm, s->op == FETCH_COMMPREFIX);
 		break;
-	case FETCH_TEST:
-		cbz(c, X0, body->filtered);
-		break;
+	case FETCH_TEST: cbz(c, X0, body->filtered); break;
 	default:
 		move(c, X1, X0);
 		ldr(c, X0, SP, 8 * (depth - 2));
@@ -357,7 +348,7 @@ static void increase(struct code *c)
 	code_here(c, again);
 	put(c, 0xc85f7c00 | X1 << 5 | X0); /* ldxr x0, [x1] */
 	add(c, X0, X0, 1);
-	op(c, 0xc8007c00, X0, X1, X2); /* stxr w2, x0, [x1] */
+	op(c, 0xc8007c00, X0, X1, X2);   /* stxr w2, x0, [x1] */
 	jump(c, 0x35000000 | X2, again); /* cbnz w2 */
 }
 
@@ -415,7 +406,8 @@ static void reserve(struct code *c, unsigned words, uint32_t begin, uint32_t ful
 static void consume(struct code *c, const struct slot_consumer *consumer)
 {
 	const struct fetch_program *p = &consumer->program->fetch;
-	uint32_t have = code_label(c), take = code_label(c), again = code_label(c), full = code_label(c), next = code_label(c);
+	uint32_t have = code_label(c), take = code_label(c), again = code_label(c), full = code_label(c),
+		 next = code_label(c);
 	uint32_t filtered = code_label(c), idle = code_label(c), lost = code_label(c);
 	uint32_t shared_filtered = code_label(c), shared_idle = code_label(c);
 	unsigned nstrings = 0, words;

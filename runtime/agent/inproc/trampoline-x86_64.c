@@ -61,24 +61,12 @@ static void get(struct code *c, int to, unsigned reg, unsigned words)
 static void extend(struct code *c, unsigned size, bool is_signed)
 {
 	switch (size << 1 | is_signed) {
-	case 2:
-		PUT(c, 0x0f, 0xb6, 0xc0);
-		break;
-	case 3:
-		PUT(c, 0x48, 0x0f, 0xbe, 0xc0);
-		break;
-	case 4:
-		PUT(c, 0x0f, 0xb7, 0xc0);
-		break;
-	case 5:
-		PUT(c, 0x48, 0x0f, 0xbf, 0xc0);
-		break;
-	case 8:
-		PUT(c, 0x89, 0xc0);
-		break;
-	case 9:
-		PUT(c, 0x48, 0x98);
-		break;
+	case 2: PUT(c, 0x0f, 0xb6, 0xc0); break;
+	case 3: PUT(c, 0x48, 0x0f, 0xbe, 0xc0); break;
+	case 4: PUT(c, 0x0f, 0xb7, 0xc0); break;
+	case 5: PUT(c, 0x48, 0x0f, 0xbf, 0xc0); break;
+	case 8: PUT(c, 0x89, 0xc0); break;
+	case 9: PUT(c, 0x48, 0x98); break;
 	}
 }
 
@@ -86,26 +74,13 @@ static void extend(struct code *c, unsigned size, bool is_signed)
 static void load_direct(struct code *c, int base, int32_t disp, unsigned size, bool is_signed)
 {
 	switch (size << 1 | is_signed) {
-	case 2:
-		PUT(c, 0x0f, 0xb6);
-		break;
-	case 3:
-		PUT(c, 0x48, 0x0f, 0xbe);
-		break;
-	case 4:
-		PUT(c, 0x0f, 0xb7);
-		break;
-	case 5:
-		PUT(c, 0x48, 0x0f, 0xbf);
-		break;
-	case 8:
-		put8(c, 0x8b);
-		break;
-	case 9:
-		PUT(c, 0x48, 0x63);
-		break;
-	default:
-		PUT(c, 0x48, 0x8b);
+	case 2: PUT(c, 0x0f, 0xb6); break;
+	case 3: PUT(c, 0x48, 0x0f, 0xbe); break;
+	case 4: PUT(c, 0x0f, 0xb7); break;
+	case 5: PUT(c, 0x48, 0x0f, 0xbf); break;
+	case 8: put8(c, 0x8b); break;
+	case 9: PUT(c, 0x48, 0x63); break;
+	default: PUT(c, 0x48, 0x8b);
 	}
 	modrm(c, RAX, base, disp);
 }
@@ -119,8 +94,13 @@ static void load_checked(struct body *b, const struct fetch_step *step, unsigned
 	uint32_t back = code_label(c), fault = body_fault(b, words), slow;
 
 	slow = code_stub(c, (struct stub){
-		.kind = STUB_LOAD, .size = step->a, .is_signed = step->c, .words = words, .back = back, .fault = fault,
-	});
+				    .kind = STUB_LOAD,
+				    .size = step->a,
+				    .is_signed = step->c,
+				    .words = words,
+				    .back = back,
+				    .fault = fault,
+			    });
 	op_mem(c, 0x8d, RCX, RSP, 8 * (PUSHED + words));
 	PUT(c, 0x48, 0x39, 0xc8); /* cmp %rcx, %rax */
 	jcc(c, JB, slow);
@@ -148,7 +128,7 @@ static void divide(struct code *c, bool is_signed, bool remainder)
 	}
 	if (remainder)
 		PUT(c, 0x48, 0x89, 0xd0); /* mov %rdx, %rax */
-	put8(c, 0x5a); /* pop %rdx */
+	put8(c, 0x5a);                    /* pop %rdx */
 	jmp(c, done);
 	code_here(c, minus);
 	put8(c, 0x5a);
@@ -167,49 +147,24 @@ static void binary(struct code *c, const struct fetch_step *step)
 	uint8_t condition;
 
 	switch (step->op) {
-	case FETCH_ADD:
-		PUT(c, 0x48, 0x01, 0xc8);
-		return;
-	case FETCH_SUB:
-		PUT(c, 0x48, 0x29, 0xc8);
-		return;
-	case FETCH_MUL:
-		PUT(c, 0x48, 0x0f, 0xaf, 0xc1);
-		return;
+	case FETCH_ADD: PUT(c, 0x48, 0x01, 0xc8); return;
+	case FETCH_SUB: PUT(c, 0x48, 0x29, 0xc8); return;
+	case FETCH_MUL: PUT(c, 0x48, 0x0f, 0xaf, 0xc1); return;
 	case FETCH_DIV:
-	case FETCH_MOD:
-		divide(c, step->c, step->op == FETCH_MOD);
-		return;
-	case FETCH_AND:
-		PUT(c, 0x48, 0x21, 0xc8);
-		return;
-	case FETCH_OR:
-		PUT(c, 0x48, 0x09, 0xc8);
-		return;
-	case FETCH_XOR:
-		PUT(c, 0x48, 0x31, 0xc8);
-		return;
-	case FETCH_SHL:
-		PUT(c, 0x48, 0xd3, 0xe0);
-		return;
-	case FETCH_SHR:
-		PUT(c, 0x48, 0xd3, step->c ? 0xf8 : 0xe8);
-		return;
-	case FETCH_EQ:
-		condition = 0x94;
-		break;
-	case FETCH_NE:
-		condition = 0x95;
-		break;
-	case FETCH_LT:
-		condition = step->c ? 0x9c : 0x92;
-		break;
-	default:
-		condition = step->c ? 0x9e : 0x96;
+	case FETCH_MOD: divide(c, step->c, step->op == FETCH_MOD); return;
+	case FETCH_AND: PUT(c, 0x48, 0x21, 0xc8); return;
+	case FETCH_OR: PUT(c, 0x48, 0x09, 0xc8); return;
+	case FETCH_XOR: PUT(c, 0x48, 0x31, 0xc8); return;
+	case FETCH_SHL: PUT(c, 0x48, 0xd3, 0xe0); return;
+	case FETCH_SHR: PUT(c, 0x48, 0xd3, step->c ? 0xf8 : 0xe8); return;
+	case FETCH_EQ: condition = 0x94; break;
+	case FETCH_NE: condition = 0x95; break;
+	case FETCH_LT: condition = step->c ? 0x9c : 0x92; break;
+	default: condition = step->c ? 0x9e : 0x96;
 	}
-	PUT(c, 0x48, 0x39, 0xc8);             /* cmp %rcx, %rax */
-	PUT(c, 0x0f, condition, 0xc0);        /* setcc %al */
-	PUT(c, 0x0f, 0xb6, 0xc0);             /* movzbl %al, %eax */
+	PUT(c, 0x48, 0x39, 0xc8);      /* cmp %rcx, %rax */
+	PUT(c, 0x0f, condition, 0xc0); /* setcc %al */
+	PUT(c, 0x0f, 0xb6, 0xc0);      /* movzbl %al, %eax */
 }
 
 /*
@@ -223,9 +178,13 @@ static void load_frame(struct body *b, int32_t offset, const struct fetch_step *
 
 	if (offset + load->a > 0) {
 		slow = code_stub(c, (struct stub){
-			.kind = STUB_LOAD_FRAME, .size = load->a, .is_signed = load->c, .offset = offset, .back = back,
-			.fault = body_fault(b, 0),
-		});
+					    .kind = STUB_LOAD_FRAME,
+					    .size = load->a,
+					    .is_signed = load->c,
+					    .offset = offset,
+					    .back = back,
+					    .fault = body_fault(b, 0),
+				    });
 		op_mem(c, 0x8d, RAX, RSP, RED_ZONE + 8 * PUSHED - 1);
 		put8(c, 0x25); /* and $4095, %eax */
 		put32(c, 4095);
@@ -305,12 +264,8 @@ size_t slot_step(struct body *b, size_t i, size_t end)
 			PUT(c, 0x48, 0xc1, 0xe8, s->b); /* shr */
 		extend(c, s->a, s->c);
 		break;
-	case FETCH_LOAD:
-		load_checked(b, s, words);
-		break;
-	case FETCH_ARG:
-		op_mem(c, 0x89, RAX, RSI, VALUE(s->a));
-		break;
+	case FETCH_LOAD: load_checked(b, s, words); break;
+	case FETCH_ARG: op_mem(c, 0x89, RAX, RSI, VALUE(s->a)); break;
 	case FETCH_STRING:
 		put8(c, 0x57); /* push %rdi */
 		set(c, RDI, (uintptr_t)c->image);
@@ -319,15 +274,9 @@ size_t slot_step(struct body *b, size_t i, size_t end)
 		put8(c, 0x5f);
 		op_reg(c, 0x89, RAX, RDX);
 		break;
-	case FETCH_NOT:
-		PUT(c, 0x48, 0x85, 0xc0, 0x0f, 0x94, 0xc0, 0x0f, 0xb6, 0xc0);
-		break;
-	case FETCH_NEG:
-		PUT(c, 0x48, 0xf7, 0xd8);
-		break;
-	case FETCH_COM:
-		PUT(c, 0x48, 0xf7, 0xd0);
-		break;
+	case FETCH_NOT: PUT(c, 0x48, 0x85, 0xc0, 0x0f, 0x94, 0xc0, 0x0f, 0xb6, 0xc0); break;
+	case FETCH_NEG: PUT(c, 0x48, 0xf7, 0xd8); break;
+	case FETCH_COM: PUT(c, 0x48, 0xf7, 0xd0); break;
 	case FETCH_PID:
 		if (depth)
 			put8(c, 0x50);
@@ -348,9 +297,7 @@ size_t slot_step(struct body *b, size_t i, size_t end)
 			put8(c, 0x58); /* pop %rax */
 		break;
 	case FETCH_STREQ:
-	case FETCH_PREFIX:
-		literal_call(b, s, &c->table->match, s->op == FETCH_PREFIX, words);
-		break;
+	case FETCH_PREFIX: literal_call(b, s, &c->table->match, s->op == FETCH_PREFIX, words); break;
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX:
 		if (depth) {
@@ -414,7 +361,8 @@ static void count(struct code *c, uint32_t place, size_t which)
 
 static void count_shared(struct code *c, const struct slot_consumer *consumer, size_t which)
 {
-	set(c, RCX, (uintptr_t)consumer->area + area_overflow_at + consumer->place * sizeof(struct agent_count) + which);
+	set(c, RCX,
+	    (uintptr_t)consumer->area + area_overflow_at + consumer->place * sizeof(struct agent_count) + which);
 	PUT(c, 0xf0, 0x48, 0xff, 0x01); /* lock incq (%rcx) */
 }
 
@@ -587,8 +535,8 @@ bool slot_clock_invariant(void)
 	int tsc = 0;
 
 	if (known < 0)
-		known = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8) && !cpu_call(SYS_prctl, PR_GET_TSC, (long)&tsc, 0, 0, 0, 0) &&
-		        tsc == PR_TSC_ENABLE;
+		known = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8) &&
+		        !cpu_call(SYS_prctl, PR_GET_TSC, (long)&tsc, 0, 0, 0, 0) && tsc == PR_TSC_ENABLE;
 	return known;
 }
 

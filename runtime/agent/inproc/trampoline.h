@@ -70,7 +70,8 @@ struct shared_count {
 };
 
 _Static_assert(sizeof(struct shared_record) == sizeof(struct record) &&
-               sizeof(struct shared_count) == sizeof(struct agent_count), "shared layout");
+                       sizeof(struct shared_count) == sizeof(struct agent_count),
+               "shared layout");
 
 /* The C side of the entries. */
 struct answer {

@@ -96,7 +96,8 @@ static bool reaches(const struct region *r, uintptr_t low, uintptr_t high)
 
 static struct life *life_map(uintptr_t at)
 {
-	void *page = mmap((void *)at, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	void *page = mmap((void *)at, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+	                  -1, 0);
 
 	if (page == MAP_FAILED)
 		return NULL;
@@ -240,12 +241,14 @@ enum agent_reason slots_get(struct site *site, const struct mapping *text, const
 	for (uint32_t i = site->consumers; i; i = c->next) {
 		c = consumer_at(i - 1);
 		if (c->taken)
-			list[--first] = (struct slot_consumer){ c->program, agent.areas[c->area].at, c->area, c->place };
+			list[--first] =
+				(struct slot_consumer){ c->program, agent.areas[c->area].at, c->area, c->place };
 	}
 	at = (uintptr_t)r->run + r->used;
 	if (fresh.region != r || fresh.n + SLOT_MAX > sizeof(fresh.bytes))
 		slots_finish();
-	n = slot_make(fresh.bytes + fresh.n, at, site->address, list + first, site->nwant, image, (const struct slot_table *)r->run, r->life);
+	n = slot_make(fresh.bytes + fresh.n, at, site->address, list + first, site->nwant, image,
+	              (const struct slot_table *)r->run, r->life);
 	if (!n)
 		return AGENT_PROGRAM;
 	n = (n + SLOT_ALIGN - 1) & ~(size_t)(SLOT_ALIGN - 1);

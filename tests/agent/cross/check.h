@@ -10,24 +10,24 @@
 #include <unistd.h>
 
 #define CK_ENV 0
-#define ck_abort_msg(...) \
-	do { \
+#define ck_abort_msg(...)                                       \
+	do {                                                    \
 		fprintf(stderr, "%s:%d: ", __FILE__, __LINE__); \
-		fprintf(stderr, __VA_ARGS__); \
-		fputc('\n', stderr); \
-		exit(1); \
+		fprintf(stderr, __VA_ARGS__);                   \
+		fputc('\n', stderr);                            \
+		exit(1);                                        \
 	} while (0)
-#define ck_assert_msg(x, ...) \
-	do { \
-		if (!(x)) \
+#define ck_assert_msg(x, ...)                      \
+	do {                                       \
+		if (!(x))                          \
 			ck_abort_msg(__VA_ARGS__); \
 	} while (0)
 #define ck_assert(x) ck_assert_msg(x, "%s", #x)
-#define ck_compare(x, op, y) \
-	do { \
+#define ck_compare(x, op, y)                                                                       \
+	do {                                                                                       \
 		unsigned long long ck_x = (unsigned long long)(x), ck_y = (unsigned long long)(y); \
-\
-		ck_assert_msg(ck_x op ck_y, "%s is %llu, and not %s %llu", #x, ck_x, #op, ck_y); \
+                                                                                                   \
+		ck_assert_msg(ck_x op ck_y, "%s is %llu, and not %s %llu", #x, ck_x, #op, ck_y);   \
 	} while (0)
 #define ck_assert_uint_eq(x, y) ck_compare(x, ==, y)
 #define ck_assert_uint_ge(x, y) ck_compare(x, >=, y)

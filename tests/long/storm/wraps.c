@@ -12,7 +12,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define SEMAPHORE(name) __attribute__((section(".probes"), visibility("hidden"))) unsigned short wraps_##name##_semaphore
+#define SEMAPHORE(name) \
+	__attribute__((section(".probes"), visibility("hidden"))) unsigned short wraps_##name##_semaphore
 SEMAPHORE(copy);
 SEMAPHORE(compare);
 SEMAPHORE(length);
@@ -82,34 +83,34 @@ size_t strlen(const char *text)
 	return (size_t)(end - text);
 }
 
-#define NEXT(name) \
-	static __typeof__(name) *next; \
+#define NEXT(name)                                                         \
+	static __typeof__(name) *next;                                     \
 	__typeof__(name) *real = __atomic_load_n(&next, __ATOMIC_ACQUIRE); \
-	if (!real) { \
-		real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name); \
-		__atomic_store_n(&next, real, __ATOMIC_RELEASE); \
+	if (!real) {                                                       \
+		real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name);        \
+		__atomic_store_n(&next, real, __ATOMIC_RELEASE);           \
 	}
-#define BEGIN(name, fd, data, size) \
-	int error = errno; \
-	if (UP(begin)) \
+#define BEGIN(name, fd, data, size)                               \
+	int error = errno;                                        \
+	if (UP(begin))                                            \
 		STAP_PROBE4(wraps, begin, #name, fd, data, size); \
-	work((long)(size)); \
+	work((long)(size));                                       \
 	errno = error
-#define END(name, result) \
-	do { \
-		error = errno; \
+#define END(name, result)                                      \
+	do {                                                   \
+		error = errno;                                 \
 		STAP_PROBE3(wraps, end, #name, result, error); \
-		errno = error; \
+		errno = error;                                 \
 	} while (0)
 
 #define WRAP(type, name, parameters, arguments, fd, data, size) \
-	type name parameters \
-	{ \
-		NEXT(name) \
-		BEGIN(name, fd, data, size); \
-		type result = real arguments; \
-		END(name, result); \
-		return result; \
+	type name parameters                                    \
+	{                                                       \
+		NEXT(name)                                      \
+		BEGIN(name, fd, data, size);                    \
+		type result = real arguments;                   \
+		END(name, result);                              \
+		return result;                                  \
 	}
 
 WRAP(ssize_t, read, (int fd, void *data, size_t n), (fd, data, n), fd, data, n)
