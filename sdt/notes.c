@@ -206,7 +206,7 @@ static int take_signature(struct walk *walk, uint64_t at, const char *desc, size
 	return add_signature(walk, at, desc, file, strings, end, reason);
 }
 
-/* desc_at: the description's own place in the file. What is wrong in one of them spoils no other. */
+/* manifest_at: the description's own place in the file. What is wrong in one of them spoils no other. */
 static int take_signatures(struct walk *walk, uint64_t desc_at, const char *desc, size_t size, const char **reason)
 {
 	const char *end = desc + size, *at = desc, *file = take_string(&at, end, OPERANDS_LONGEST);

@@ -14,6 +14,7 @@
 #include "sdt/probes.h"
 
 #include "base/error.h"
+#include "base/text.h"
 #include "sdt/operand.h"
 #include "sdt/signature.h"
 #include "sdt/arg-types.h"
@@ -407,7 +408,7 @@ static int name_args(struct making *m, struct pp_probe *probe, const struct note
 	if (err || noperands <= probe->nargs)
 		return err;
 	image_warn(m->image, "the signature of %s:%s, %s, is not used: the probe has %zu operand%s", probe->provider,
-	           probe->name, probe->signature, noperands, noperands == 1 ? "" : "s");
+	           probe->name, probe->signature, noperands, plural(noperands));
 	probe->signature = NULL;
 	return signature_unnamed(m->image, probe, noperands);
 }
@@ -486,7 +487,7 @@ int probes_make(const struct file *file, struct pp_image *image, const struct no
 
 		image_warn(image,
 		           "%zu note%s left out whose code is not in the file; the first is %s:%s at address %#llx",
-		           m.dead, m.dead == 1 ? "" : "s", m.first_dead->provider, m.first_dead->name,
+		           m.dead, plural(m.dead), m.first_dead->provider, m.first_dead->name,
 		           (unsigned long long)m.first_dead->location);
 		if (image->nwarnings > before)
 			image->dropped = image->warnings[before];
