@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* A decimal number at *at, at most max; false: there is none. */
-static bool take_number(const char **at, uint64_t max, uint64_t *number)
+static bool type_take_number(const char **at, uint64_t max, uint64_t *number)
 {
 	const char *digit = *at;
 
@@ -24,18 +24,18 @@ static bool take_number(const char **at, uint64_t max, uint64_t *number)
 }
 
 /* OFFSET/SIZE or OFFSET.BIT/BITS, CLASS, name, ':', type */
-static bool read_field(struct arena *arena, const char *text, struct pp_field *field)
+static bool type_read_field(struct arena *arena, const char *text, struct pp_field *field)
 {
 	uint64_t offset, bit = 0, size;
 	const char *colon;
 	bool is_bits;
 
-	if (!take_number(&text, UINT32_MAX, &offset))
+	if (!type_take_number(&text, UINT32_MAX, &offset))
 		return false;
 	is_bits = *text == '.';
-	if (is_bits && (text++, !take_number(&text, 7, &bit)))
+	if (is_bits && (text++, !type_take_number(&text, 7, &bit)))
 		return false;
-	if (*text++ != '/' || !take_number(&text, is_bits ? 64 : UINT32_MAX, &size) || (is_bits && !size))
+	if (*text++ != '/' || !type_take_number(&text, is_bits ? 64 : UINT32_MAX, &size) || (is_bits && !size))
 		return false;
 	colon = strchr(text, ':');
 	if (!*text || !strchr("iupsbcfx", *text) || !colon || colon == text + 1)
@@ -55,7 +55,7 @@ static bool read_field(struct arena *arena, const char *text, struct pp_field *f
 	return true;
 }
 
-static bool read_value(struct arena *arena, const char *text, struct pp_enumerator *value)
+static bool type_read_enumerator(struct arena *arena, const char *text, struct pp_enumerator *value)
 {
 	const char *is = strchr(text, '=');
 	uint64_t number;
@@ -66,14 +66,14 @@ static bool read_value(struct arena *arena, const char *text, struct pp_enumerat
 	value->name = arena_strndup(arena, text, (size_t)(is - text));
 	minus = *++is == '-';
 	is += minus;
-	if (!take_number(&is, UINT64_MAX, &number) || *is)
+	if (!type_take_number(&is, UINT64_MAX, &number) || *is)
 		return false;
 	value->value = (int64_t)(minus ? 0 - number : number);
 	return true;
 }
 
 /* 0; -EBADMSG: the note is wrong; -ENOMEM. */
-static int read_type(struct pp_image *image, const struct note_type *note, struct pp_type *type)
+static int type_read(struct pp_image *image, const struct note_type *note, struct pp_type *type)
 {
 	struct arena *arena = &image->arena;
 	const char *text = note->texts;
@@ -86,8 +86,8 @@ static int read_type(struct pp_image *image, const struct note_type *note, struc
 	if (!type->fields && !type->values)
 		return -ENOMEM;
 	for (int i = 0; i < note->n; i++, text += strlen(text) + 1) {
-		if (note->kind == PPN_TYPE_STRUCT ? !read_field(arena, text, &type->fields[i])
-		                                  : !read_value(arena, text, &type->values[i]))
+		if (note->kind == PPN_TYPE_STRUCT ? !type_read_field(arena, text, &type->fields[i])
+		                                  : !type_read_enumerator(arena, text, &type->values[i]))
 			return -EBADMSG;
 		if (note->kind == PPN_TYPE_STRUCT ? !type->fields[i].name : !type->values[i].name)
 			return -ENOMEM;
@@ -108,7 +108,7 @@ int types_make(struct pp_image *image, const struct notes *notes)
 
 		if (note->kind != PPN_TYPE_ENUM && note->kind != PPN_TYPE_STRUCT)
 			continue; /* of a newer plugin */
-		err = read_type(image, note, &image->types[image->ntypes]);
+		err = type_read(image, note, &image->types[image->ntypes]);
 		if (err == -ENOMEM)
 			return err;
 		if (err)
@@ -122,7 +122,7 @@ int types_make(struct pp_image *image, const struct notes *notes)
 	return 0;
 }
 
-static int by_key(const void *a, const void *b)
+static int type_compare(const void *a, const void *b)
 {
 	const struct pp_type *x = a, *y = b;
 
@@ -133,10 +133,10 @@ const struct pp_type *types_find(const struct pp_image *image, uint64_t key)
 {
 	struct pp_type wanted = { .key = key };
 
-	return image->ntypes ? bsearch(&wanted, image->types, image->ntypes, sizeof(wanted), by_key) : NULL;
+	return image->ntypes ? bsearch(&wanted, image->types, image->ntypes, sizeof(wanted), type_compare) : NULL;
 }
 
-const struct pp_field *arg_field(const struct pp_arg *arg, const char *name)
+const struct pp_field *arg_find_field(const struct pp_arg *arg, const char *name)
 {
 	const struct pp_type *type = arg->described;
 

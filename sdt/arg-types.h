@@ -12,7 +12,7 @@ int types_make(struct pp_image *image, const struct notes *notes);
 const struct pp_type *types_find(const struct pp_image *image, uint64_t key);
 
 /* The field of that name of the structure that an argument points to; NULL: there is none, or none is known. */
-const struct pp_field *arg_field(const struct pp_arg *arg, const char *name);
+const struct pp_field *arg_find_field(const struct pp_arg *arg, const char *name);
 /* The name that an argument's enumeration has for a value; NULL: none. */
 const char *arg_value_name(const struct pp_arg *arg, int64_t value);
 

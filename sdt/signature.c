@@ -19,7 +19,7 @@
 #include <string.h>
 
 /* Behind the word, if text starts with it. */
-static const char *skip_word(const char *text, const char *word)
+static const char *declarator_skip_word(const char *text, const char *word)
 {
 	size_t n = strlen(word);
 
@@ -27,7 +27,7 @@ static const char *skip_word(const char *text, const char *word)
 }
 
 /* Behind "*", "&" or "Class::*" and the qualifiers that follow, NULL where no pointer starts there. */
-static const char *skip_pointers(const char *text)
+static const char *declarator_skip_pointers(const char *text)
 {
 	static const char *const words[] = { "const", "volatile", "restrict", "__restrict", "__restrict__" };
 	const char *scope = text, *next;
@@ -43,7 +43,7 @@ static const char *skip_pointers(const char *text)
 			text++;
 		next = NULL;
 		for (size_t i = 0; !next && i < sizeof(words) / sizeof(*words); i++)
-			next = skip_word(text, words[i]);
+			next = declarator_skip_word(text, words[i]);
 		if (!next)
 			return text;
 		text = next;
@@ -52,18 +52,18 @@ static const char *skip_pointers(const char *text)
 
 bool signature_is_char_pointer(const char *type)
 {
-	const char *rest = skip_word(type, "char");
+	const char *rest = declarator_skip_word(type, "char");
 
 	while (rest && *rest == ' ')
 		rest++;
 	if (!rest || *rest != '*' || strchr(rest + 1, '*'))
 		return false;
-	rest = skip_pointers(rest);
+	rest = declarator_skip_pointers(rest);
 	return rest && !*rest;
 }
 
 /* Where in a type the name belongs, NULL: at its end. */
-static const char *declarator(const char *type)
+static const char *declarator_find(const char *type)
 {
 	const char *place = NULL, *next;
 	int depth = 0;
@@ -73,7 +73,7 @@ static const char *declarator(const char *type)
 		depth -= *c == '>' && depth > 0;
 		if (*c != '(' || depth)
 			continue;
-		next = skip_pointers(c + 1);
+		next = declarator_skip_pointers(c + 1);
 		if (!next)
 			return place;
 		place = next;
@@ -87,9 +87,9 @@ static const char *declarator(const char *type)
 }
 
 /* "TYPE NAME" as C has it. */
-static char *declare(struct arena *arena, const char *type, const char *name)
+static char *declarator_write(struct arena *arena, const char *type, const char *name)
 {
-	const char *place = declarator(type), *array = strchr(type, '['), *rest;
+	const char *place = declarator_find(type), *array = strchr(type, '['), *rest;
 	size_t n = strlen(type);
 
 	if (place)
@@ -130,7 +130,7 @@ int signature_named(struct pp_image *image, struct pp_probe *probe, const char *
 	for (size_t i = 0; args && parts && i < n; i++, strings += strlen(strings) + 1) {
 		if (!arg_fill(arena, &args[nargs], strings, i, name))
 			goto out;
-		parts[i] = declare(arena, args[nargs].type, args[nargs].name);
+		parts[i] = declarator_write(arena, args[nargs].type, args[nargs].name);
 		if (!parts[i])
 			goto out;
 		length += strlen(parts[i]) + strlen(", ");

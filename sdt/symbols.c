@@ -13,6 +13,7 @@
 #include "sdt/debuglink.h"
 #include "base/error.h"
 #include "sdt/frames.h"
+#include "base/text.h"
 #include "sdt/notes.h"
 
 #include <errno.h>
@@ -43,7 +44,7 @@ struct image_symbols {
 	struct frames frames; /* read when first needed */
 };
 
-static int by_name(const void *a, const void *b)
+static int symbol_compare_names(const void *a, const void *b)
 {
 	const struct symbol *x = *(struct symbol *const *)a, *y = *(struct symbol *const *)b;
 	int order = strcmp(x->name, y->name);
@@ -51,7 +52,7 @@ static int by_name(const void *a, const void *b)
 	return order ? order : (x->address > y->address) - (x->address < y->address);
 }
 
-static int by_address(const void *a, const void *b)
+static int symbol_compare_addresses(const void *a, const void *b)
 {
 	const struct symbol *x = *(struct symbol *const *)a, *y = *(struct symbol *const *)b;
 
@@ -62,7 +63,7 @@ static int by_address(const void *a, const void *b)
 	return strcmp(y->name, x->name);
 }
 
-static bool add(struct image_symbols *symbols, const GElf_Sym *from, char *name)
+static bool symbols_add(struct image_symbols *symbols, const GElf_Sym *from, char *name)
 {
 	unsigned char type = GELF_ST_TYPE(from->st_info);
 	struct symbol *larger;
@@ -87,8 +88,8 @@ static bool add(struct image_symbols *symbols, const GElf_Sym *from, char *name)
 }
 
 /* size: of all tables so far; far more than the file has means that they overlap, and fill any memory. */
-static int read_table(const struct file *file, Elf_Scn *scn, const GElf_Shdr *table, uint64_t *size,
-                      struct image_symbols *symbols)
+static int symbols_read_table(const struct elf_file *file, Elf_Scn *scn, const GElf_Shdr *table, uint64_t *size,
+                              struct image_symbols *symbols)
 {
 	GElf_Shdr strings;
 	Elf_Data *data;
@@ -99,17 +100,17 @@ static int read_table(const struct file *file, Elf_Scn *scn, const GElf_Shdr *ta
 
 	if (!table->sh_size)
 		return 0;
-	if (table->sh_size > FILE_PART_MAX || !file_has(file, table->sh_offset, table->sh_size) ||
+	if (table->sh_size > ELF_FILE_PART_MAX || !elf_file_has(file, table->sh_offset, table->sh_size) ||
 	    !gelf_getshdr(elf_getscn(file->elf, table->sh_link), &strings) || strings.sh_type != SHT_STRTAB ||
-	    strings.sh_size > FILE_PART_MAX || !file_has(file, strings.sh_offset, strings.sh_size))
+	    strings.sh_size > ELF_FILE_PART_MAX || !elf_file_has(file, strings.sh_offset, strings.sh_size))
 		return error_set(ENOEXEC, "the symbol table of '%s' is damaged", file->path);
 	*size += table->sh_size + strings.sh_size;
-	if (!file_has(file, 0, *size / 2)) /* two tables may share their strings */
+	if (!elf_file_has(file, 0, *size / 2)) /* two tables may share their strings */
 		return error_set(ENOEXEC, "the symbol tables of '%s' overlap", file->path);
 	names = arena_alloc(&symbols->strings, strings.sh_size + 1);
 	if (!names)
 		return -ENOMEM;
-	err = file_read(file, strings.sh_offset, strings.sh_size, names);
+	err = elf_file_read(file, strings.sh_offset, strings.sh_size, names);
 	if (err)
 		return err;
 	data = elf_getdata(scn, NULL);
@@ -120,13 +121,13 @@ static int read_table(const struct file *file, Elf_Scn *scn, const GElf_Shdr *ta
 			continue;
 		room = strings.sh_size - symbol.st_name + 1;
 		if (memchr(names + symbol.st_name, '\0', room < NOTE_NAME_MAX ? room : NOTE_NAME_MAX) &&
-		    !add(symbols, &symbol, names + symbol.st_name))
+		    !symbols_add(symbols, &symbol, names + symbol.st_name))
 			return -ENOMEM;
 	}
 	return 0;
 }
 
-static int index_functions(struct image_symbols *symbols)
+static int symbols_index_functions(struct image_symbols *symbols)
 {
 	size_t n = 0;
 
@@ -136,12 +137,12 @@ static int index_functions(struct image_symbols *symbols)
 	for (size_t i = 0; i < symbols->n; i++)
 		if (symbols->symbols[i].type == STT_FUNC || symbols->symbols[i].type == STT_GNU_IFUNC)
 			symbols->functions[n++] = &symbols->symbols[i];
-	qsort(symbols->functions, n, sizeof(*symbols->functions), by_address);
+	qsort(symbols->functions, n, sizeof(*symbols->functions), symbol_compare_addresses);
 	symbols->nfunctions = n;
 	return 0;
 }
 
-static int index_names(struct image_symbols *symbols)
+static int symbols_index_names(struct image_symbols *symbols)
 {
 	if (symbols->names)
 		return 0;
@@ -150,11 +151,11 @@ static int index_names(struct image_symbols *symbols)
 		return -ENOMEM;
 	for (size_t i = 0; i < symbols->n; i++)
 		symbols->names[i] = &symbols->symbols[i];
-	qsort(symbols->names, symbols->n, sizeof(*symbols->names), by_name);
+	qsort(symbols->names, symbols->n, sizeof(*symbols->names), symbol_compare_names);
 	return 0;
 }
 
-static int read_tables(const struct file *file, struct image_symbols *symbols, bool *stripped)
+static int symbols_read_tables(const struct elf_file *file, struct image_symbols *symbols, bool *stripped)
 {
 	Elf_Scn *scn = NULL;
 	GElf_Shdr section;
@@ -165,30 +166,30 @@ static int read_tables(const struct file *file, struct image_symbols *symbols, b
 	while (!err && (scn = elf_nextscn(file->elf, scn)) != NULL)
 		if (gelf_getshdr(scn, &section) && (section.sh_type == SHT_SYMTAB || section.sh_type == SHT_DYNSYM)) {
 			*stripped &= section.sh_type != SHT_SYMTAB;
-			err = read_table(file, scn, &section, &size, symbols);
+			err = symbols_read_table(file, scn, &section, &size, symbols);
 		}
 	return err;
 }
 
-int symbols_load(const struct file *file, const struct pp_image *image)
+int symbols_load(const struct elf_file *file, const struct pp_image *image)
 {
 	struct image_symbols *symbols = image->symbols;
-	struct file debug;
+	struct elf_file debug;
 	bool stripped;
-	int err = read_tables(file, symbols, &stripped);
+	int err = symbols_read_tables(file, symbols, &stripped);
 
-	if (!err && stripped && !debug_open(image, file, &debug)) {
+	if (!err && stripped && !debuglink_open(image, file, &debug)) {
 		size_t n = symbols->n;
 
 		/* What is damaged there says nothing of the image. */
-		if (read_tables(&debug, symbols, &stripped) == -ENOMEM)
+		if (symbols_read_tables(&debug, symbols, &stripped) == -ENOMEM)
 			err = -ENOMEM;
 		else if (stripped)
 			symbols->n = n;
-		file_close(&debug);
+		elf_file_close(&debug);
 	}
 	if (!err)
-		err = index_functions(symbols);
+		err = symbols_index_functions(symbols);
 	if (err == -ENOMEM)
 		error_set(ENOMEM, "not enough memory for the symbols of '%s'", image->path);
 	symbols->loaded = true;
@@ -197,23 +198,23 @@ int symbols_load(const struct file *file, const struct pp_image *image)
 }
 
 /* Reads them now if nobody has. */
-static int symbols_of(const struct pp_image *image, struct image_symbols **result)
+static int symbols_get(const struct pp_image *image, struct image_symbols **result)
 {
 	struct image_symbols *symbols = *result = image->symbols;
-	struct file file;
+	struct elf_file file;
 	int err;
 
 	if (symbols->loaded && symbols->error)
 		return error_set(-symbols->error, "the symbols of '%s' could not be read", image->path);
 	if (symbols->loaded)
 		return 0;
-	err = file_open(image->path, &file);
+	err = elf_file_open(image->path, &file);
 	if (err)
 		return err;
 	err = image_unchanged(image, &file.stat);
 	if (!err)
 		err = symbols_load(&file, image);
-	file_close(&file);
+	elf_file_close(&file);
 	return err;
 }
 
@@ -221,11 +222,11 @@ int image_symbol(const struct pp_image *image, const char *name, uint64_t *addre
 {
 	struct image_symbols *symbols;
 	size_t low = 0, high;
-	int err = symbols_of(image, &symbols);
+	int err = symbols_get(image, &symbols);
 
 	if (err)
 		return err;
-	if (index_names(symbols))
+	if (symbols_index_names(symbols))
 		return error_set(ENOMEM, "not enough memory for the symbols of '%s'", image->path);
 	high = symbols->n;
 	while (low < high) {
@@ -249,7 +250,7 @@ int image_symbol(const struct pp_image *image, const char *name, uint64_t *addre
 }
 
 /* The first symbol of the name at or behind the address, an index among those by name; symbols->n: there is none. */
-static size_t find_place(const struct image_symbols *symbols, const char *name, uint64_t address)
+static size_t symbols_find_name(const struct image_symbols *symbols, const char *name, uint64_t address)
 {
 	size_t low = 0, high = symbols->n;
 
@@ -270,9 +271,9 @@ bool image_names_place(const struct pp_image *image, const char *name, uint64_t 
 	struct image_symbols *symbols;
 	size_t i;
 
-	if (symbols_of(image, &symbols) || index_names(symbols))
+	if (symbols_get(image, &symbols) || symbols_index_names(symbols))
 		return false;
-	i = find_place(symbols, name, address);
+	i = symbols_find_name(symbols, name, address);
 	return i < symbols->n && symbols->names[i]->address == address && !strcmp(symbols->names[i]->name, name);
 }
 
@@ -280,9 +281,9 @@ bool image_names_object(const struct pp_image *image, const char *name, uint64_t
 {
 	struct image_symbols *symbols;
 
-	if (symbols_of(image, &symbols) || index_names(symbols))
+	if (symbols_get(image, &symbols) || symbols_index_names(symbols))
 		return false;
-	for (size_t i = find_place(symbols, name, address); i < symbols->n; i++) {
+	for (size_t i = symbols_find_name(symbols, name, address); i < symbols->n; i++) {
 		const struct symbol *s = symbols->names[i];
 
 		if (s->address != address || strcmp(s->name, name))
@@ -294,7 +295,7 @@ bool image_names_object(const struct pp_image *image, const char *name, uint64_t
 }
 
 /* Behind a name and its parameters may stand const, & and the compiler's [clone .x]; the name is cut off in front of '('. */
-static void cut_parameters(char *name)
+static void demangled_cut_parameters(char *name)
 {
 	char *end = strrchr(name, ')'), *at;
 	int depth = 0;
@@ -310,7 +311,7 @@ static void cut_parameters(char *name)
 }
 
 /* What stands in front of the name of an instance of a template: its result. */
-static const char *behind_result(const char *name)
+static const char *demangled_skip_result(const char *name)
 {
 	const char *from = name;
 	int depth = 0;
@@ -325,7 +326,7 @@ static const char *behind_result(const char *name)
 	return from;
 }
 
-static bool is_named(const struct symbol *s, const char *name)
+static bool symbol_has_name(const struct symbol *s, const char *name)
 {
 	char *demangled;
 	bool yes;
@@ -336,23 +337,24 @@ static bool is_named(const struct symbol *s, const char *name)
 		return false;
 	yes = !strcmp(demangled, name);
 	if (!yes) {
-		cut_parameters(demangled);
-		yes = !strcmp(demangled, name) || !strcmp(behind_result(demangled), name);
+		demangled_cut_parameters(demangled);
+		yes = !strcmp(demangled, name) || !strcmp(demangled_skip_result(demangled), name);
 	}
 	free(demangled);
 	return yes;
 }
 
 /* The addresses of all functions of that name, exactly or as people write it. */
-static size_t find_named(const struct image_symbols *symbols, const char *name, bool exact, uint64_t *addresses,
-                         size_t room)
+static size_t symbols_find_functions(const struct image_symbols *symbols, const char *name, bool exact,
+                                     uint64_t *addresses, size_t room)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < symbols->nfunctions && n < room; i++) {
 		const struct symbol *s = symbols->functions[i];
 
-		if ((exact ? !strcmp(s->name, name) : is_named(s, name)) && (!n || addresses[n - 1] != s->address))
+		if ((exact ? !strcmp(s->name, name) : symbol_has_name(s, name)) &&
+		    (!n || addresses[n - 1] != s->address))
 			addresses[n++] = s->address;
 	}
 	return n;
@@ -361,13 +363,13 @@ static size_t find_named(const struct image_symbols *symbols, const char *name, 
 int image_functions_named(const struct pp_image *image, const char *name, uint64_t *addresses, size_t room)
 {
 	struct image_symbols *symbols;
-	int err = symbols_of(image, &symbols);
+	int err = symbols_get(image, &symbols);
 	size_t n;
 
 	if (err)
 		return err;
-	n = find_named(symbols, name, true, addresses, room);
-	return (int)(n ? n : find_named(symbols, name, false, addresses, room));
+	n = symbols_find_functions(symbols, name, true, addresses, room);
+	return (int)(n ? n : symbols_find_functions(symbols, name, false, addresses, room));
 }
 
 char *image_function_written(const struct pp_image *image, uint64_t address)
@@ -390,7 +392,7 @@ const char *image_function_range(const struct pp_image *image, uint64_t address,
 	struct image_symbols *symbols;
 	size_t low = 0, high;
 
-	if (symbols_of(image, &symbols))
+	if (symbols_get(image, &symbols))
 		return NULL;
 	high = symbols->nfunctions;
 	while (low < high) {
@@ -414,23 +416,24 @@ const char *image_function_range(const struct pp_image *image, uint64_t address,
 }
 
 /* Reads the unwind tables unless they were read. Returns false if they cannot be read. */
-static bool frames_of(const struct pp_image *image)
+static bool symbols_get_frames(const struct pp_image *image)
 {
 	struct image_symbols *symbols = image->symbols;
-	struct file file;
+	struct elf_file file;
 
 	if (symbols->framed)
 		return true;
-	if (file_open(image->path, &file))
+	if (elf_file_open(image->path, &file))
 		return false;
 	symbols->framed = !image_unchanged(image, &file.stat) && !frames_read(&file, image, &symbols->frames);
-	file_close(&file);
+	elf_file_close(&file);
 	return symbols->framed;
 }
 
 bool image_code_start(const struct pp_image *image, uint64_t address, uint64_t *start)
 {
-	const struct frame *frame = frames_of(image) ? frames_before(&image->symbols->frames, address) : NULL;
+	const struct frame_range *frame =
+		symbols_get_frames(image) ? frames_before(&image->symbols->frames, address) : NULL;
 	uint64_t from, end;
 
 	/* The compiler's tables know better than labels, which may be in the middle of anything. */
@@ -447,11 +450,11 @@ const char *image_code_range(const struct pp_image *image, uint64_t address, uin
 {
 	const char *name = image_function_range(image, address, start, end);
 	struct image_symbols *symbols = image->symbols;
-	const struct frame *frame;
+	const struct frame_range *frame;
 
 	if (name && *end > *start)
 		return name;
-	frame = frames_of(image) ? frames_before(&symbols->frames, address) : NULL;
+	frame = symbols_get_frames(image) ? frames_before(&symbols->frames, address) : NULL;
 	if (!frame || address >= frame->end || (name && frame->start != *start))
 		return name;
 	*start = frame->start;
@@ -463,7 +466,7 @@ bool image_is_ifunc(const struct pp_image *image, const char *name, uint64_t *ad
 {
 	struct image_symbols *symbols;
 
-	if (symbols_of(image, &symbols))
+	if (symbols_get(image, &symbols))
 		return false;
 	for (size_t i = 0; i < symbols->nfunctions; i++)
 		if (symbols->functions[i]->type == STT_GNU_IFUNC && !strcmp(symbols->functions[i]->name, name)) {
@@ -477,24 +480,25 @@ bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t 
 {
 	Elf_Scn *scn = NULL;
 	GElf_Shdr section;
-	struct file file;
+	struct elf_file file;
 	bool found = false;
 
-	if (file_open(image->path, &file))
+	if (elf_file_open(image->path, &file))
 		return false;
 	while (!image_unchanged(image, &file.stat) && !found && (scn = elf_nextscn(file.elf, scn)) != NULL) {
 		Elf_Data *data;
 		GElf_Rela rela;
 
-		if (!gelf_getshdr(scn, &section) || section.sh_type != SHT_RELA || section.sh_size > FILE_PART_MAX ||
-		    !file_has(&file, section.sh_offset, section.sh_size) || !(data = elf_getdata(scn, NULL)))
+		if (!gelf_getshdr(scn, &section) || section.sh_type != SHT_RELA ||
+		    section.sh_size > ELF_FILE_PART_MAX || !elf_file_has(&file, section.sh_offset, section.sh_size) ||
+		    !(data = elf_getdata(scn, NULL)))
 			continue;
 		for (int i = 0; !found && gelf_getrela(data, i, &rela); i++) {
 			found = GELF_R_TYPE(rela.r_info) == R_X86_64_IRELATIVE && (uint64_t)rela.r_addend == resolver;
 			*slot = rela.r_offset;
 		}
 	}
-	file_close(&file);
+	elf_file_close(&file);
 	return found;
 }
 
@@ -502,7 +506,7 @@ size_t pp_image_functions(const struct pp_image *image)
 {
 	struct image_symbols *symbols;
 
-	return symbols_of(image, &symbols) ? 0 : symbols->nfunctions;
+	return symbols_get(image, &symbols) ? 0 : symbols->nfunctions;
 }
 
 const char *pp_image_function(const struct pp_image *image, size_t i)
