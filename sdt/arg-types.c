@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What the notes say of types: names of enumerations, fields of structures. */
+/* Types of arguments: the enumerators of enumerations and the fields of structures, from PPN_TYPE notes. */
 #include "sdt/arg-types.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A decimal number at *at, at most max; false: there is none. */
+/* Takes a decimal number at *at. Returns false if there is none or it is above max. */
 static bool type_take_number(const char **at, uint64_t max, uint64_t *number)
 {
 	const char *digit = *at;
@@ -23,7 +23,7 @@ static bool type_take_number(const char **at, uint64_t max, uint64_t *number)
 	return true;
 }
 
-/* OFFSET/SIZE or OFFSET.BIT/BITS, CLASS, name, ':', type */
+/* Reads OFFSET/SIZE or OFFSET.BIT/BITS, then CLASS NAME:TYPE. Returns false if the text is invalid. */
 static bool type_read_field(struct arena *arena, const char *text, struct pp_field *field)
 {
 	uint64_t offset, bit = 0, size;
@@ -49,7 +49,7 @@ static bool type_read_field(struct arena *arena, const char *text, struct pp_fie
 		.name = arena_strndup(arena, text + 1, (size_t)(colon - text - 1)),
 		.type = colon + 1,
 	};
-	/* What is read as a number is no larger than one. */
+	/* Only fields of these sizes can be read as numbers. */
 	if (!is_bits && field->class != PPN_CLASS_NONE && size != 1 && size != 2 && size != 4 && size != 8)
 		field->class = PPN_CLASS_NONE;
 	return true;
@@ -72,7 +72,7 @@ static bool type_read_enumerator(struct arena *arena, const char *text, struct p
 	return true;
 }
 
-/* 0; -EBADMSG: the note is wrong; -ENOMEM. */
+/* Returns 0, -EBADMSG if the note is invalid, or -ENOMEM. */
 static int type_read(struct pp_image *image, const struct note_type *note, struct pp_type *type)
 {
 	struct arena *arena = &image->arena;
@@ -107,15 +107,13 @@ int types_make(struct pp_image *image, const struct notes *notes)
 		const struct note_type *note = &notes->types[i];
 
 		if (note->kind != PPN_TYPE_ENUM && note->kind != PPN_TYPE_STRUCT)
-			continue; /* of a newer plugin */
+			continue; /* written by a newer plugin */
 		err = type_read(image, note, &image->types[image->ntypes]);
 		if (err == -ENOMEM)
 			return err;
 		if (err)
-			image_warn(
-				image,
-				"note at offset %#llx left out: a field or value of '%s' is not of the form that these have",
-				(unsigned long long)note->at, note->name);
+			image_warn(image, "note at offset %#llx left out: a field or value of '%s' is malformed",
+			           (unsigned long long)note->at, note->name);
 		else
 			image->ntypes++;
 	}
@@ -143,16 +141,6 @@ const struct pp_field *arg_find_field(const struct pp_arg *arg, const char *name
 	for (size_t i = 0; type && i < type->nfields; i++)
 		if (!strcmp(type->fields[i].name, name))
 			return &type->fields[i];
-	return NULL;
-}
-
-const char *arg_value_name(const struct pp_arg *arg, int64_t value)
-{
-	const struct pp_type *type = arg->described;
-
-	for (size_t i = 0; type && i < type->nvalues; i++)
-		if (type->values[i].value == value)
-			return type->values[i].name;
 	return NULL;
 }
 

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Signatures: from a note's names and types to what people read.
+ * Writes the signatures of probes from the names and types of their notes.
  *
- * In C a name stands in the middle of its type, at the innermost declarator:
- * behind the first parenthesis that opens a pointer, "int (*)(int)", and behind
- * the pointers and qualifiers in there. What has none takes its name at the end;
- * an array of an argument is the pointer that it decays to. Parentheses inside
- * template arguments, std::function<int (*)(int)>, are another type's.
+ * The name in a C declaration is at the innermost declarator: after the first parenthesis that opens a pointer, as in
+ * "int (*)(int)", and after the pointers and qualifiers there. Other types have the name at their end. An array type of an
+ * argument is written as a pointer. Parentheses in template arguments, std::function<int (*)(int)>, do not count.
  */
 #include "sdt/signature.h"
 
@@ -18,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Behind the word, if text starts with it. */
+/* Returns the text after the word, NULL if the text does not start with it. */
 static const char *declarator_skip_word(const char *text, const char *word)
 {
 	size_t n = strlen(word);
@@ -26,7 +24,7 @@ static const char *declarator_skip_word(const char *text, const char *word)
 	return !strncmp(text, word, n) && !isalnum((unsigned char)text[n]) && text[n] != '_' ? text + n : NULL;
 }
 
-/* Behind "*", "&" or "Class::*" and the qualifiers that follow, NULL where no pointer starts there. */
+/* Returns the text after "*", "&" or "Class::*" and the qualifiers that follow, NULL if no pointer starts here. */
 static const char *declarator_skip_pointers(const char *text)
 {
 	static const char *const words[] = { "const", "volatile", "restrict", "__restrict", "__restrict__" };
@@ -62,7 +60,7 @@ bool signature_is_char_pointer(const char *type)
 	return rest && !*rest;
 }
 
-/* Where in a type the name belongs, NULL: at its end. */
+/* Returns the position of the name in a type, NULL if it is at the end. */
 static const char *declarator_find(const char *type)
 {
 	const char *place = NULL, *next;
@@ -86,7 +84,7 @@ static const char *declarator_find(const char *type)
 	return place;
 }
 
-/* "TYPE NAME" as C has it. */
+/* Returns the declaration of a name of this type in C, NULL if memory allocation fails. */
 static char *declarator_write(struct arena *arena, const char *type, const char *name)
 {
 	const char *place = declarator_find(type), *array = strchr(type, '['), *rest;
@@ -157,7 +155,7 @@ int signature_unnamed(struct pp_image *image, struct pp_probe *probe, size_t n)
 {
 	struct pp_arg *args = image->unnamed;
 
-	if (!args) { /* the same for all */
+	if (!args) { /* shared by all probes */
 		args = arena_alloc(&image->arena, OPERANDS_MAX * sizeof(*args));
 		for (size_t i = 0; args && i < OPERANDS_MAX; i++) {
 			args[i] = (struct pp_arg){ arena_printf(&image->arena, "arg%zu", i), "", PPN_CLASS_NONE, NULL };

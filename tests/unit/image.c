@@ -871,10 +871,10 @@ START_TEST(bad_strings)
 
 	for (size_t i = 0; i < COUNT(bad); i++) {
 		damage.what = bad[i];
-		damage.why = "is not text";
+		damage.why = "is not terminated or not text";
 		spoil(&damage, bad[i], "name", "");
 		spoil(&damage, "prov", bad[i], "");
-		damage.why = "are not text";
+		damage.why = "are not terminated or not text";
 		spoil(&damage, "prov", "name", bad[i]);
 	}
 	for (size_t i = 0; i < COUNT(good); i++)
