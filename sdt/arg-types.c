@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Takes a decimal number at *at. Returns false if there is none or it is above max. */
+/* Takes a decimal number at *at. Returns false if there is no number or it is above max. */
 static bool type_take_number(const char **at, uint64_t max, uint64_t *number)
 {
 	const char *digit = *at;

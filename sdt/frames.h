@@ -17,7 +17,7 @@ struct frames {
 int frames_read(const struct elf_file *file, const struct pp_image *image, struct frames *frames);
 void frames_release(struct frames *frames);
 
-/* Returns the last frame that starts at or before the address, NULL if there is none. */
+/* Returns the last frame that starts at or before the address, NULL if not found. */
 const struct frame_range *frames_before(const struct frames *frames, uint64_t address);
 
 #endif

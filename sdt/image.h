@@ -117,12 +117,12 @@ int image_reopen(const struct pp_image *image);
 
 /* Converts an address as linked to an offset in the file. Returns 0, or -EINVAL if no PT_LOAD segment has it in the file. */
 int image_offset(const struct pp_image *image, uint64_t address, uint64_t *offset);
-/* Does the same in a segment that has the flag (PF_X, PF_W). Returns false if there is none, without an error message. */
+/* Does the same in a segment that has the flag (PF_X, PF_W). Returns false if not found, without an error message. */
 bool image_segment_offset(const struct pp_image *image, uint64_t address, unsigned flag, uint64_t *offset);
 
 /*
  * Finds the address of a defined symbol other than sections, files and thread-local variables. Reads the symbol tables at
- * the first call. Returns 0, -ENOENT if there is none, -EEXIST if symbols of this name have several addresses, -ESTALE if
+ * the first call. Returns 0, -ENOENT if not found, -EEXIST if symbols of this name have several addresses, -ESTALE if
  * the file has changed, or another negative errno.
  */
 int image_symbol(const struct pp_image *image, const char *name, uint64_t *address);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inode behind a mapping. stat(2) and /proc show the inode of the file system through which a file was opened. An
- * overlay maps the file of a layer, and no system call tells which. A BPF iterator over the mappings of a task sees it:
+ * The inode of a mapping. stat(2) and /proc show the inode of the file system through which a file was opened. An
+ * overlay maps the file of a layer, and no system call returns which. A BPF iterator over the mappings of a task sees it:
  *
  * 1. inode_of_mapping() maps one page of the file at an address that it reserved for this purpose.
  * 2. The program writes i_ino and i_sb->s_dev of vma->vm_file->f_inode, for the mapping at that address.

@@ -62,7 +62,7 @@ int notes_read(const struct elf_file *file, struct pp_image *image, struct notes
 /* Accepts notes that were released already. */
 void notes_release(struct notes *notes);
 
-/* Return NULL if there is none. */
+/* Return NULL if not found. */
 const struct note_signature *notes_signature(const struct notes *notes, uint64_t key);
 const struct note_site *notes_site(const struct notes *notes, uint64_t location);
 /* Returns a mask of the operands of the site that are floating-point numbers, bit 0 for the first. */

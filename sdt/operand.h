@@ -50,7 +50,7 @@ int operands_parse(const struct pp_image *image, const char *text, struct operan
 int operands_read(const struct pp_image *image, const char *text, struct operand operands[OPERANDS_MAX], size_t *nbad);
 
 /*
- * Finds the first operand in the text. Returns its start and its length, NULL if there is none. Call it with the end of
+ * Finds the first operand in the text. Returns its start and its length, NULL if not found. Call it with the end of
  * an operand to find the next.
  */
 const char *operands_next(const char *text, size_t *length);
@@ -73,7 +73,7 @@ struct cpu {
 	int8_t pc; /* number of the program counter */
 	/*
 	 * Parses TEXT, the part after SIZE@, into *operand without is_signed and is_float. operand->size is the given
-	 * size, 0 if there was none. Returns NULL, or the reason why TEXT cannot be resolved, which may be in `why`.
+	 * size, 0 if not given. Returns NULL, or the reason why TEXT cannot be resolved, which may be in `why`.
 	 */
 	const char *(*parse)(const struct cpu *cpu, const struct pp_image *image, const char *text,
 	                     struct operand *operand, char why[OPERAND_WHY]);
