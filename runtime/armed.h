@@ -5,8 +5,8 @@
 struct pp_armed;
 
 /*
- * As pp_armed_read(), without the session of this name, whose lock the caller holds (NULL: with all). Leaves out
- * sessions that another command is working on.
+ * As pp_armed_read(), without the session of this name, whose lock the caller holds (NULL: with all). Leaves out sessions
+ * that another command is working on.
  */
 int armed_read(struct pp_armed **armed, const char *without);
 

@@ -22,9 +22,7 @@ struct code_exit {
  */
 int code_exits(const struct pp_image *image, uint64_t address, struct code_exit **exits, size_t *n);
 
-/*
- * 0: an instruction begins at address + offset, within the function that starts at address. -EINVAL, with a sentence.
- */
+/* 0: an instruction begins at address + offset, within the function that starts at address. -EINVAL, with a sentence. */
 int code_boundary(const struct pp_image *image, uint64_t address, uint64_t offset);
 
 /* Returns how long the instruction at code is, 1 if it cannot be decoded. machine: EM_*. */
@@ -45,9 +43,9 @@ struct code_map;
 int code_map_new(const struct pp_image *image, struct code_map **map);
 void code_map_free(struct code_map *map);
 /*
- * Returns 0 if an x86 instruction begins at the address. A nop of one byte counts as one if prefixes 66 stand before
- * it, because sys/sdt.h aligns its sites by them. Returns -EINVAL, and pp_error() says which instruction it is in the
- * middle of, or why it is not known.
+ * Returns 0 if an x86 instruction begins at the address. A nop of one byte counts as one if prefixes 66 stand before it,
+ * because sys/sdt.h aligns its sites by them. Returns -EINVAL, and pp_error() says which instruction it is in the middle
+ * of, or why it is not known.
  */
 int code_map_begins(struct code_map *map, uint64_t address);
 

@@ -43,10 +43,7 @@ struct manifest_layout {
 	uint8_t size[RECORD_ARGS_MAX];
 };
 
-/*
- * A semaphore that the file does not hold (.bss), which the kernel backend raises by hand: this and its address as
- * linked.
- */
+/* A semaphore that the file does not hold (.bss), which the kernel backend raises by hand: this and its address as linked. */
 #define MANIFEST_BY_HAND (1ull << 63)
 
 struct manifest_point {
