@@ -402,8 +402,8 @@ struct pp_counts {
 };
 
 /*
- * Reads the counters: one row for each probe, file and process (pid 0: for all processes together), sorted by probe,
- * file and pid.
+ * Reads the counters: one row for each probe, file and process (pid 0: for all processes together), sorted by probe, file
+ * and pid. Counters of agents may be 50 ms old.
  */
 int pp_session_stat(struct pp_session *session, struct pp_stat **stat);
 void pp_stat_free(struct pp_stat *stat);
