@@ -105,7 +105,7 @@ $(PLUGIN): $(PLUGIN_OBJ)
 	$(Q)$(PLUGIN_CXX) -shared -o $@ $^
 
 # The commands find the library beside themselves, in the build tree and where they are installed.
-$(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) $(LIB) $(LIB_LINK)
+$(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) | $(LIB) $(LIB_LINK)
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -Wl,-rpath,'$$ORIGIN/../lib' -o $@ $(filter %.o,$^) -L$(B)/lib -lprobepoint $(CMD_LIBS)
