@@ -136,8 +136,11 @@ static void probe(tree decl, const struct rule *rule, const std::string &name)
 	}
 	probed.entry = rule->entry;
 	probed.returns = rule->returns;
-	if (!rule->inlined)
+	if (!rule->inlined) {
 		probed.home = IDENTIFIER_POINTER(DECL_ASSEMBLER_NAME(decl));
+		if (probed.home[0] == '*') /* the source gives the name, with __asm__ */
+			probed.home.erase(0, 1);
+	}
 	probed.shared = DECL_COMDAT(decl) || DECL_ONE_ONLY(decl) || DECL_DECLARED_INLINE_P(decl) ||
 			strcmp(LOCATION_FILE(DECL_SOURCE_LOCATION(decl)), main_input_filename);
 	signature_make(decl, &probed);

@@ -82,6 +82,9 @@ $GCC -O2 -c -fplugin="$PLUGIN" $arg-functions=often $arg-inlined=no $arg-provide
 want "sites of what is also not inlined" "2" "$(sites out.o | wc -l)"
 $GCC -O2 -flto -fplugin="$PLUGIN" $arg-functions='often,main' $arg-inlined=no $arg-provider=a b.c -o out.o
 want "... with LTO" "0" "$(sites out.o | grep -c often)"
+printf 'int named(int a) __asm__("other");\nint named(int a) { return a; }\n' >d.c
+$GCC -O2 -c -fplugin="$PLUGIN" $arg-functions=named $arg-inlined=no d.c -o out.o
+want "sites of a function whose assembler name the source gives" "2" "$(sites out.o | wc -l)"
 
 # ---- C++: overloads apart, templates, members ----
 cat >c.cc <<'E'
