@@ -53,7 +53,7 @@ static bool matches_function(const std::vector<std::string> &globs, tree decl)
 	std::string function = function_text(decl), bare = without_arguments(function);
 	return matches_any(globs, DECL_NAME(decl) ? IDENTIFIER_POINTER(DECL_NAME(decl)) : "") ||
 	       matches_any(globs, function) || matches_any(globs, bare) ||
-	       matches_any(globs, bare + "(" + parameters_of(decl) + ")");
+	       matches_any(globs, bare + "(" + parameters_text(decl) + ")");
 }
 
 /* As the compiler was given it, or its base name. */
@@ -182,7 +182,7 @@ void functions_survey(void)
 		if (rule && std::find(resolvers.begin(), resolvers.end(), decl) == resolvers.end())
 			probe(decl, rule, name);
 	}
-	types_write();
+	type_notes_write();
 }
 
 const struct probed *function_probed(tree decl)

@@ -13,13 +13,13 @@
 
 namespace {
 
-struct block {
+struct hidden_block {
 	basic_block bb;
 	std::vector<gimple *> all; /* as it was */
 };
 
 /* Computes something that only statements taken out use. */
-static bool is_for_taken(gimple *stmt)
+static bool is_for_hidden(gimple *stmt)
 {
 	imm_use_iterator iter;
 	use_operand_p use;
@@ -37,7 +37,7 @@ static bool is_for_taken(gimple *stmt)
 }
 
 /* By hand, for GCC's own means want the function to be the current one. */
-static void fill(const block &block)
+static void block_fill(const hidden_block &block)
 {
 	gimple *first = NULL, *last = NULL;
 
@@ -58,7 +58,7 @@ static void fill(const block &block)
 	set_bb_seq(block.bb, first);
 }
 
-static void take_out(function *fn, std::vector<block> *blocks)
+static void sites_hide(function *fn, std::vector<hidden_block> *blocks)
 {
 	basic_block bb;
 
@@ -66,7 +66,7 @@ static void take_out(function *fn, std::vector<block> *blocks)
 		bool any = false;
 
 		for (gimple_stmt_iterator at = gsi_last_bb(bb); !gsi_end_p(at); gsi_prev(&at))
-			if (site_stmt_text(gsi_stmt(at)) || (any && is_for_taken(gsi_stmt(at)))) {
+			if (site_stmt_record(gsi_stmt(at)) || (any && is_for_hidden(gsi_stmt(at)))) {
 				if (!any)
 					blocks->push_back({ bb, {} });
 				any = true;
@@ -76,17 +76,17 @@ static void take_out(function *fn, std::vector<block> *blocks)
 			continue;
 		for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at))
 			blocks->back().all.push_back(gsi_stmt(at));
-		fill(blocks->back());
+		block_fill(blocks->back());
 	}
 }
 
-static void put_back(const std::vector<block> &blocks)
+static void sites_show(const std::vector<hidden_block> &blocks)
 {
-	for (const block &block : blocks) {
+	for (const hidden_block &block : blocks) {
 		for (gimple *stmt : block.all)
 			if (!gimple_bb(stmt))
 				gimple_set_bb(stmt, block.bb);
-		fill(block);
+		block_fill(block);
 	}
 }
 
@@ -105,11 +105,11 @@ struct size_pass : gimple_opt_pass {
 
 	unsigned execute(function *fn) override
 	{
-		std::vector<block> blocks;
+		std::vector<hidden_block> blocks;
 
-		take_out(fn, &blocks);
+		sites_hide(fn, &blocks);
 		compute_fn_summary(cgraph_node::get(fn->decl), true);
-		put_back(blocks);
+		sites_show(blocks);
 		return 0;
 	}
 };
@@ -119,17 +119,17 @@ static void (*generate_summary)(void);
 
 static void generate_summary_without_sites(void)
 {
-	std::vector<block> blocks;
+	std::vector<hidden_block> blocks;
 	cgraph_node *node;
 
 	FOR_EACH_FUNCTION_WITH_GIMPLE_BODY(node) {
 		function *fn = DECL_STRUCT_FUNCTION(node->decl);
 
 		if (fn && fn->cfg)
-			take_out(fn, &blocks);
+			sites_hide(fn, &blocks);
 	}
 	generate_summary();
-	put_back(blocks);
+	sites_show(blocks);
 }
 
 } // namespace
@@ -139,7 +139,7 @@ opt_pass *pass_size(gcc::context *context)
 	return new size_pass(context);
 }
 
-void size_of_unit(void)
+void size_hook_unit(void)
 {
 	opt_pass *pass = g->get_passes()->get_pass_by_name("ipa-fnsummary");
 

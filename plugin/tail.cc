@@ -26,10 +26,10 @@ namespace {
 typedef std::vector<gimple *> statements;      /* sites and what only they need, as they stand */
 typedef std::map<tree, tree> values;           /* of SSA names of the blocks left behind */
 
-enum found { FOUND_CALL, FOUND_START, FOUND_OTHER };
+enum search_result { FOUND_CALL, FOUND_START, FOUND_OTHER };
 
 /* What the return gives back, seen from the place that the walk has come to. */
-struct path {
+struct tail_path {
 	tree value;  /* NULL_TREE: nothing */
 	tree other;  /* a sum: either may be the call's value */
 	bool summed; /* only self recursion can be made of it */
@@ -53,7 +53,7 @@ static bool is_nothing(gimple *stmt)
 }
 
 /* Goes through an assignment backwards; false: no tail call survives it. */
-static bool step_back(gassign *assign, struct path *path)
+static bool step_back(gassign *assign, struct tail_path *path)
 {
 	tree lhs = gimple_assign_lhs(assign), rhs = gimple_assign_rhs1(assign);
 	enum tree_code code = gimple_assign_rhs_code(assign);
@@ -93,14 +93,14 @@ static bool step_back(gassign *assign, struct path *path)
 }
 
 /* From the end of a block backwards, over sites and what GCC would not mind. */
-static enum found search(basic_block bb, struct path *path, statements *sites, gcall **call)
+static enum search_result search(basic_block bb, struct tail_path *path, statements *sites, gcall **call)
 {
 	for (gimple_stmt_iterator at = gsi_last_bb(bb); !gsi_end_p(at); gsi_prev(&at)) {
 		gimple *stmt = gsi_stmt(at);
 
 		if (is_nothing(stmt))
 			continue;
-		if (site_stmt_is_return(stmt) || site_stmt_feeds(stmt, *sites)) {
+		if (site_stmt_is(stmt, SITE_RETURN) || site_stmt_feeds(stmt, *sites)) {
 			sites->insert(sites->begin(), stmt);
 			continue;
 		}
@@ -164,7 +164,7 @@ static bool goes_one_way(basic_block bb)
 	return ways == 1;
 }
 
-static bool is_tail_call(struct searcher *s, gcall *call, const struct path &path)
+static bool is_tail_call(struct searcher *s, gcall *call, const struct tail_path &path)
 {
 	tree decl = gimple_call_fndecl(call), lhs = gimple_call_lhs(call);
 	bool self = decl == s->fn->decl;
@@ -190,7 +190,7 @@ static bool is_tail_call(struct searcher *s, gcall *call, const struct path &pat
 	return !reaches_locals(s, call);
 }
 
-static tree value_on(const struct path &path, edge e, tree value)
+static tree value_on(const struct tail_path &path, edge e, tree value)
 {
 	if (path.value && value && TREE_CODE(value) == SSA_NAME) {
 		gimple *def = SSA_NAME_DEF_STMT(value);
@@ -201,7 +201,7 @@ static tree value_on(const struct path &path, edge e, tree value)
 	return value;
 }
 
-static struct path path_over(const struct path &path, edge e)
+static struct tail_path path_over(const struct tail_path &path, edge e)
 {
 	return { value_on(path, e, path.value), value_on(path, e, path.other), path.summed };
 }
@@ -209,7 +209,7 @@ static struct path path_over(const struct path &path, edge e)
 #define DEPTH 32
 
 /* Is there, at the end of some way into the end of bb, what GCC would take for a tail call? */
-static bool has_tail_call(struct searcher *s, basic_block bb, struct path path, int depth)
+static bool has_tail_call(struct searcher *s, basic_block bb, struct tail_path path, int depth)
 {
 	statements sites;
 	gcall *call;
@@ -292,41 +292,34 @@ static void put_before_call(gcall *call, const statements &list)
 	gimple_stmt_iterator at = gsi_for_stmt(call);
 
 	for (gimple *stmt : list) {
-		if (!site_stmt_text(stmt))
-			continue;
-		std::string text = site_text_flagged(site_stmt_text(stmt), gimple_lineno(call), PPN_FLAG_TAIL);
-		gasm *site = site_stmt_new(text, std::vector<tree>(), std::vector<tree>());
+		const site_record *site = site_stmt_record(stmt);
 
-		gimple_set_location(site, gimple_location(call));
-		gsi_insert_before(&at, site, GSI_SAME_STMT);
+		if (!site)
+			continue;
+		gasm *moved = site_stmt_new(site_flagged(*site, gimple_lineno(call), PPN_FLAG_TAIL));
+		gimple_set_location(moved, gimple_location(call));
+		gsi_insert_before(&at, moved, GSI_SAME_STMT);
 	}
 }
 
-static std::vector<edge> joining;
-
-static bool joins(edge e)
-{
-	return std::find(joining.begin(), joining.end(), e) != joining.end();
-}
-
 /* Lets the ways into bb that end in no tail call meet before it: they share one copy. Returns what is left of bb. */
-static basic_block part_ways(struct searcher *s, basic_block bb, const struct path &path, int depth)
+static basic_block part_ways(struct searcher *s, basic_block bb, const struct tail_path &path, int depth)
 {
+	std::vector<edge> joining;
 	edge e;
 	edge_iterator ei;
 
-	joining.clear();
 	FOR_EACH_EDGE(e, ei, bb->preds)
 		if (!has_tail_call(s, e->src, path_over(path, e), depth + 1))
 			joining.push_back(e);
-	return joining.size() < 2 ? bb : make_forwarder_block(bb, joins, NULL)->dest;
+	return joining.size() < 2 ? bb : edges_join(bb, joining)->dest;
 }
 
 /*
  * Moves the sites of bb, and those of the blocks below it, to the calls at the
  * ends of the ways into bb. False: they are still where they were.
  */
-static bool move_up(struct searcher *s, basic_block bb, struct path path, const statements &below, values known,
+static bool move_up(struct searcher *s, basic_block bb, struct tail_path path, const statements &below, values known,
 		    int depth, statements *gone)
 {
 	statements own, all;
@@ -337,12 +330,12 @@ static bool move_up(struct searcher *s, basic_block bb, struct path path, const 
 
 	if (!has_tail_call(s, bb, path, depth))
 		return false;
-	enum found what = search(bb, &path, &own, &call);
+	enum search_result what = search(bb, &path, &own, &call);
 	all = own;
 	all.insert(all.end(), below.begin(), below.end());
 	if (what == FOUND_CALL) {
 		put_before_call(call, all);
-		s->changed |= unwind_take_out(call);
+		s->changed |= unwind_edge_remove(call);
 		gone->insert(gone->end(), own.begin(), own.end());
 		return true;
 	}
@@ -401,7 +394,7 @@ struct only_sites_address {
 			for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at))
 				if (!is_gimple_debug(gsi_stmt(at)))
 					walk_stmt_load_store_addr_ops(gsi_stmt(at),
-								      site_stmt_text(gsi_stmt(at)) ? &by_sites : &by_others,
+								      site_stmt_record(gsi_stmt(at)) ? &by_sites : &by_others,
 								      NULL, NULL, add_base);
 		}
 		for (tree var : by_sites)
@@ -460,12 +453,12 @@ static bool has_return_site(function *fn)
 
 	FOR_EACH_BB_FN(bb, fn)
 		for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at))
-			if (site_stmt_is_return(gsi_stmt(at)))
+			if (site_stmt_is(gsi_stmt(at), SITE_RETURN))
 				return true;
 	return false;
 }
 
-static bool calls_itself(function *fn)
+static bool body_calls_itself(function *fn)
 {
 	basic_block bb;
 
@@ -497,7 +490,7 @@ static bool keep_tail_calls(function *fn, bool self_only, bool must_only)
 	edge_iterator ei;
 
 	only_sites_address hide(fn);
-	if (!is_suitable(fn) || !has_return_site(fn) || (self_only && !calls_itself(fn)))
+	if (!is_suitable(fn) || !has_return_site(fn) || (self_only && !body_calls_itself(fn)))
 		return false;
 	s.fn = fn;
 	s.self_only = self_only;
@@ -510,10 +503,10 @@ static bool keep_tail_calls(function *fn, bool self_only, bool must_only)
 
 		if (gsi_end_p(at) || gimple_code(gsi_stmt(at)) != GIMPLE_RETURN)
 			continue;
-		struct path path = { gimple_return_retval(as_a<greturn *>(gsi_stmt(at))), NULL_TREE, false };
+		struct tail_path path = { gimple_return_retval(as_a<greturn *>(gsi_stmt(at))), NULL_TREE, false };
 		move_up(&s, bb, path, statements(), values(), 0, &gone);
 		add_uses(gone, perhaps_dead);
-		site_stmts_take_out(gone);
+		site_stmts_remove(gone);
 	}
 	if (s.has_live) {
 		destroy_live_vars(s.live);
@@ -556,7 +549,7 @@ struct tail_pass : gimple_opt_pass {
 
 } // namespace
 
-opt_pass *pass_hiding(gcc::context *context)
+opt_pass *pass_tail_hiding(gcc::context *context)
 {
 	opt_pass *own = context->get_passes()->get_pass_by_name("tree-tailc");
 

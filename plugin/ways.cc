@@ -54,20 +54,13 @@ static bool is_meeting(basic_block bb, tree value, std::vector<gimple *> *sites)
 
 		if (gimple_code(stmt) == GIMPLE_LABEL && is_label_of_others(stmt))
 			return false;
-		if (site_stmt_is_return(stmt) || site_stmt_feeds(stmt, *sites))
+		if (site_stmt_is(stmt, SITE_RETURN) || site_stmt_feeds(stmt, *sites))
 			sites->insert(sites->begin(), stmt);
 		else if (gimple_code(stmt) != GIMPLE_LABEL && gimple_code(stmt) != GIMPLE_RETURN &&
 			 !is_gimple_debug(stmt) && !is_constant(stmt, value))
 			return false;
 	}
 	return !sites->empty();
-}
-
-static std::vector<edge> joining;
-
-static bool joins(edge e)
-{
-	return std::find(joining.begin(), joining.end(), e) != joining.end();
 }
 
 /* The ways into bb, the first ones of the function by themselves, all others as one. */
@@ -82,14 +75,14 @@ static std::vector<edge> few_ways(basic_block *bb)
 	std::sort(ways.begin(), ways.end(), [](edge a, edge b) { return a->src->index < b->src->index; });
 	if (ways.size() <= WAYS)
 		return ways;
-	joining.assign(ways.begin() + WAYS - 1, ways.end());
+	std::vector<edge> others(ways.begin() + WAYS - 1, ways.end());
 	ways.resize(WAYS - 1);
-	ways.push_back(make_forwarder_block(*bb, joins, NULL));
+	ways.push_back(edges_join(*bb, others));
 	*bb = ways.back()->dest;
 	return ways;
 }
 
-static bool part(greturn *ret)
+static bool return_part(greturn *ret)
 {
 	basic_block bb = gimple_bb(ret);
 	tree value = gimple_return_retval(ret);
@@ -108,7 +101,7 @@ static bool part(greturn *ret)
 			known[value] = gimple_assign_rhs1(SSA_NAME_DEF_STMT(value));
 		site_stmts_copy_to_edge(way, sites, known);
 	}
-	site_stmts_take_out(sites);
+	site_stmts_remove(sites);
 	return true;
 }
 
@@ -119,7 +112,7 @@ static gasm *last_site(edge way)
 {
 	gimple *last = way->flags & EDGE_COMPLEX || !single_succ_p(way->src) ? NULL : last_nondebug_stmt(way->src);
 
-	return last && site_stmt_is_return(last) ? as_a<gasm *>(last) : NULL;
+	return last && site_stmt_is(last, SITE_RETURN) ? as_a<gasm *>(last) : NULL;
 }
 
 static bool are_equal(tree a, tree b)
@@ -152,7 +145,7 @@ static tree input_in(basic_block bb, unsigned i)
 }
 
 /* Makes one of the last sites of all ways into bb. False: they differ. */
-static bool join(basic_block bb)
+static bool sites_join(basic_block bb)
 {
 	std::vector<tree> inputs;
 	edge e;
@@ -166,7 +159,7 @@ static bool join(basic_block bb)
 	FOR_EACH_EDGE(e, ei, bb->preds) {
 		gasm *site = last_site(e);
 
-		if (!site || strcmp(gimple_asm_string(site), gimple_asm_string(first)) ||
+		if (!site || site_stmt_record(site) != site_stmt_record(first) ||
 		    gimple_asm_ninputs(site) != gimple_asm_ninputs(first))
 			return false;
 	}
@@ -187,7 +180,7 @@ static bool join(basic_block bb)
 
 		if (gimple_location(site) != gimple_location(one))
 			gimple_set_location(one, UNKNOWN_LOCATION);
-		site_stmts_take_out(std::vector<gimple *>(1, site));
+		site_stmts_remove(std::vector<gimple *>(1, site));
 	}
 	gimple_stmt_iterator at = gsi_after_labels(bb);
 	gsi_insert_before(&at, one, GSI_SAME_STMT);
@@ -211,18 +204,8 @@ struct part_pass : gimple_opt_pass {
 
 	unsigned execute(function *fn) override
 	{
-		std::vector<greturn *> returns;
-		edge e;
-		edge_iterator ei;
-
-		FOR_EACH_EDGE(e, ei, EXIT_BLOCK_PTR_FOR_FN(fn)->preds) {
-			gimple_stmt_iterator at = gsi_last_bb(e->src);
-
-			if (!gsi_end_p(at) && gimple_code(gsi_stmt(at)) == GIMPLE_RETURN)
-				returns.push_back(as_a<greturn *>(gsi_stmt(at)));
-		}
-		for (greturn *ret : returns)
-			part(ret);
+		for (greturn *ret : function_returns(fn))
+			return_part(ret);
 		return 0;
 	}
 };
@@ -243,7 +226,7 @@ struct join_pass : gimple_opt_pass {
 		while (again) {
 			again = false;
 			FOR_EACH_BB_FN(bb, fn)
-				while (join(bb))
+				while (sites_join(bb))
 					again = any = true;
 		}
 		return any ? TODO_cleanup_cfg : 0;
