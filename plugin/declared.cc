@@ -137,7 +137,7 @@ void declared_survey(tree decl)
 
 /* Adds the arguments and operands of one listed value, of which the header's statements have this value and class. */
 static void declared_add(function *fn, const listed &listed, tree value, tree cls, struct probed *probed,
-			 struct operands *ops)
+                         struct operands *ops)
 {
 	tree parm = listed.parm;
 

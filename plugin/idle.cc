@@ -42,12 +42,9 @@ static tree effect_find(tree *tp, int *walk, void *)
 	case PREDECREMENT_EXPR:
 	case POSTINCREMENT_EXPR:
 	case POSTDECREMENT_EXPR:
-	case ASM_EXPR:
-		return *tp;
+	case ASM_EXPR: return *tp;
 	case STATEMENT_LIST: /* these have variables of their own */
-	case BIND_EXPR:
-		*walk = 0;
-		return NULL_TREE;
+	case BIND_EXPR: *walk = 0; return NULL_TREE;
 	default:
 		if (TYPE_P(*tp))
 			*walk = 0;
@@ -60,7 +57,7 @@ static tree mark_build(const struct call_mark &mark, location_t where)
 {
 	std::string text = call_mark_encode(mark);
 	tree stmt = build5(ASM_EXPR, void_type_node, build_string(text.size() + 1, text.c_str()), NULL_TREE, NULL_TREE,
-			   NULL_TREE, NULL_TREE);
+	                   NULL_TREE, NULL_TREE);
 
 	ASM_VOLATILE_P(stmt) = 1;
 	ASM_INLINE_P(stmt) = 1;
@@ -86,9 +83,10 @@ static tree call_add_mark(tree *tp, int *walk, void *data)
 		tree effect = walk_tree_without_duplicates(&CALL_EXPR_ARG(*tp, i), effect_find, NULL);
 
 		if (effect)
-			mark.warned = warning_at(EXPR_LOC_OR_LOC(effect, EXPR_LOC_OR_LOC(*tp, input_location)), 0,
-						 "argument %d of probe %qs has a side effect: it is computed even if nobody watches",
-						 i + 1, mark_probe(mark).c_str());
+			mark.warned = warning_at(
+				EXPR_LOC_OR_LOC(effect, EXPR_LOC_OR_LOC(*tp, input_location)), 0,
+				"argument %d of probe %qs has a side effect, so it is computed even if the probe is not enabled",
+				i + 1, mark_probe(mark).c_str());
 		walk_tree(&CALL_EXPR_ARG(*tp, i), call_add_mark, data, (hash_set<tree> *)data);
 	}
 	*tp = build2_loc(EXPR_LOCATION(*tp), COMPOUND_EXPR, TREE_TYPE(*tp), mark_build(mark, EXPR_LOCATION(*tp)), *tp);
@@ -123,7 +121,8 @@ static bool function_is_harmless(tree decl, int depth)
 	}
 	FOR_EACH_BB_FN(bb, fn)
 		for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at))
-			if (gimple_code(gsi_stmt(at)) != GIMPLE_RETURN && !stmt_is_harmless(gsi_stmt(at), fn, depth + 1)) {
+			if (gimple_code(gsi_stmt(at)) != GIMPLE_RETURN &&
+			    !stmt_is_harmless(gsi_stmt(at), fn, depth + 1)) {
 				known[DECL_UID(decl)] = std::make_pair(false, doubtful);
 				return false;
 			}
@@ -154,10 +153,8 @@ static bool call_is_check(gcall *call)
 	case IFN_UBSAN_VPTR:
 	case IFN_UBSAN_PTR:
 	case IFN_UBSAN_OBJECT_SIZE:
-	case IFN_ASAN_CHECK:
-		return true;
-	default:
-		return false;
+	case IFN_ASAN_CHECK: return true;
+	default: return false;
 	}
 }
 
@@ -182,17 +179,14 @@ static bool stmt_is_harmless(gimple *stmt, function *fn, int depth)
 	case GIMPLE_PREDICT:
 	case GIMPLE_COND:
 	case GIMPLE_SWITCH:
-	case GIMPLE_GOTO:
-		return true;
-	case GIMPLE_ASSIGN:
-		return !gimple_vdef(stmt) || ref_is_own(gimple_assign_lhs(stmt), fn, depth);
+	case GIMPLE_GOTO: return true;
+	case GIMPLE_ASSIGN: return !gimple_vdef(stmt) || ref_is_own(gimple_assign_lhs(stmt), fn, depth);
 	case GIMPLE_CALL:
 		if (gimple_vdef(stmt) && gimple_call_lhs(stmt) && TREE_CODE(gimple_call_lhs(stmt)) != SSA_NAME &&
 		    !ref_is_own(gimple_call_lhs(stmt), fn, depth))
 			return false;
 		return gimple_call_fndecl(stmt) && function_is_harmless(gimple_call_fndecl(stmt), depth);
-	default:
-		return false;
+	default: return false;
 	}
 }
 
@@ -202,8 +196,8 @@ struct idle_region {
 	basic_block first, last;         /* have the mark and the test */
 	gimple *mark, *test;             /* the statement of the mark, the first statement of the test */
 	std::vector<basic_block> blocks; /* all blocks between them, first to last */
-	std::vector<basic_block> site;   /* the blocks after a test that succeeds, each the successor of the one before */
-	gimple *effect;                  /* the first statement that must stay, or NULL */
+	std::vector<basic_block> site; /* the blocks after a test that succeeds, each the successor of the one before */
+	gimple *effect;                /* the first statement that must stay, or NULL */
 };
 
 static bool blocks_contain(const std::vector<basic_block> &blocks, basic_block bb)
@@ -354,7 +348,8 @@ static bool region_can_wait(struct idle_region *r)
 				return false;
 	for (size_t i = 1; i < r->blocks.size(); i++)
 		for (gphi_iterator at = gsi_start_phis(r->blocks[i]); !gsi_end_p(at); gsi_next(&at))
-			if (!virtual_operand_p(gimple_phi_result(at.phi())) && !name_stays(r, gimple_phi_result(at.phi())))
+			if (!virtual_operand_p(gimple_phi_result(at.phi())) &&
+			    !name_stays(r, gimple_phi_result(at.phi())))
 				return false;
 	extract_true_false_edges_from_block(r->last, &take, &skip);
 	for (gphi_iterator at = gsi_start_phis(skip->dest); !gsi_end_p(at); gsi_next(&at)) {
@@ -364,7 +359,8 @@ static bool region_can_wait(struct idle_region *r)
 			continue;
 		gimple *def = SSA_NAME_DEF_STMT(arg);
 		if (std::find(statements.begin(), statements.end(), def) != statements.end() ||
-		    (gimple_code(def) == GIMPLE_PHI && gimple_bb(def) != r->first && blocks_contain(r->blocks, gimple_bb(def))))
+		    (gimple_code(def) == GIMPLE_PHI && gimple_bb(def) != r->first &&
+		     blocks_contain(r->blocks, gimple_bb(def))))
 			return false;
 	}
 	return true;
@@ -413,7 +409,7 @@ static void test_move_up(struct idle_region *r)
 	leave->probability = skip->probability;
 	for (gphi_iterator at = gsi_start_phis(skip->dest); !gsi_end_p(at); gsi_next(&at))
 		add_phi_arg(at.phi(), PHI_ARG_DEF_FROM_EDGE(at.phi(), skip), leave,
-			    gimple_phi_arg_location_from_edge(at.phi(), skip));
+		            gimple_phi_arg_location_from_edge(at.phi(), skip));
 	remove_edge(skip);
 	take->flags = (take->flags & ~(EDGE_TRUE_VALUE | EDGE_FALSE_VALUE)) | EDGE_FALLTHRU;
 	take->probability = profile_probability::always();
@@ -428,8 +424,8 @@ static void statements_move_down(struct idle_region *r)
 	for (gsi_prev(&at); !gsi_end_p(at) && gsi_stmt(at) != r->mark;) {
 		gimple *stmt = gsi_stmt(at);
 		tree lhs = gimple_get_lhs(stmt);
-		bool moves = lhs && TREE_CODE(lhs) == SSA_NAME && !gimple_vdef(stmt) && stmt_is_harmless(stmt, cfun, 0) &&
-			     !(gimple_vuse(stmt) && stores);
+		bool moves = lhs && TREE_CODE(lhs) == SSA_NAME && !gimple_vdef(stmt) &&
+		             stmt_is_harmless(stmt, cfun, 0) && !(gimple_vuse(stmt) && stores);
 		imm_use_iterator iter;
 		use_operand_p use;
 
@@ -452,12 +448,13 @@ static void statements_move_down(struct idle_region *r)
 static void effect_warn(const struct idle_region &r, const struct call_mark &mark)
 {
 	if (mark.warned || doubtful || !r.effect ||
-	    !warning_at(gimple_location(r.mark), 0,
-			"an argument of probe %qs may have a side effect: it is computed even if nobody watches",
-			mark_probe(mark).c_str()))
+	    !warning_at(
+		    gimple_location(r.mark), 0,
+		    "an argument of probe %qs may have a side effect, so it is computed even if the probe is not enabled",
+		    mark_probe(mark).c_str()))
 		return;
 	if (is_gimple_call(r.effect) && gimple_call_fndecl(r.effect))
-		inform(gimple_location(r.effect), "%qD is called, and what it does is not known to be nothing but its result",
+		inform(gimple_location(r.effect), "%qD is called, and GCC does not know that it has no side effects",
 		       gimple_call_fndecl(r.effect));
 	else
 		inform(gimple_location(r.effect), "the side effect is here");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* Takes the sites of rules with inlined=no out of the functions into which theirs was inlined. */
+/* Removes sites that rules with inlined=no do not want in functions into which their own function was inlined. */
 #include "parts.h"
 
 namespace {

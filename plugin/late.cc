@@ -97,9 +97,8 @@ static void operands_place(rtx_insn *insn, rtx op)
 			constraint = operand_place(insn, &x, ASM_OPERANDS_INPUT_MODE(op, i), &registers);
 
 		RTVEC_ELT(inputs, i) = x;
-		RTVEC_ELT(constraints, i) =
-			gen_rtx_ASM_INPUT_loc(ASM_OPERANDS_INPUT_MODE(op, i), ggc_strdup(constraint),
-					      ASM_OPERANDS_SOURCE_LOCATION(op));
+		RTVEC_ELT(constraints, i) = gen_rtx_ASM_INPUT_loc(
+			ASM_OPERANDS_INPUT_MODE(op, i), ggc_strdup(constraint), ASM_OPERANDS_SOURCE_LOCATION(op));
 	}
 	ASM_OPERANDS_INPUT_VEC(op) = inputs;
 	ASM_OPERANDS_INPUT_CONSTRAINT_VEC(op) = constraints;
@@ -216,7 +215,7 @@ struct text_pass : rtl_opt_pass {
 	unsigned execute(function *fn) override
 	{
 		bool cold = crtl->has_bb_partition &&
-			    BB_PARTITION(ENTRY_BLOCK_PTR_FOR_FN(fn)->next_bb) == BB_COLD_PARTITION;
+		            BB_PARTITION(ENTRY_BLOCK_PTR_FOR_FN(fn)->next_bb) == BB_COLD_PARTITION;
 
 		for (rtx_insn *insn = get_insns(); insn; insn = NEXT_INSN(insn)) {
 			if (NOTE_P(insn) && NOTE_KIND(insn) == NOTE_INSN_SWITCH_TEXT_SECTIONS)

@@ -32,7 +32,7 @@ static tree value_half(struct operands *ops, tree value, bool high, tree type)
 
 	if (high)
 		whole = gimple_build(&ops->before, RSHIFT_EXPR, TREE_TYPE(whole), whole,
-				     build_int_cst(unsigned_type_node, 64));
+		                     build_int_cst(unsigned_type_node, 64));
 	return gimple_convert(&ops->before, type, whole);
 }
 
@@ -51,20 +51,14 @@ static tree argument_value(struct operands *ops, const argument &arg, tree place
 		value = value_load(ops, value);
 	switch (arg.part) {
 	case PART_LOW:
-	case PART_MANTISSA:
-		return value_half(ops, value, false, long_long_unsigned_type_node);
-	case PART_HIGH:
-		return value_half(ops, value, true, long_long_unsigned_type_node);
-	case PART_EXPONENT:
-		return value_half(ops, value, true, short_unsigned_type_node);
-	case PART_REAL:
-		value = gimple_build(&ops->before, REALPART_EXPR, TREE_TYPE(TREE_TYPE(value)), value);
-		break;
+	case PART_MANTISSA: return value_half(ops, value, false, long_long_unsigned_type_node);
+	case PART_HIGH: return value_half(ops, value, true, long_long_unsigned_type_node);
+	case PART_EXPONENT: return value_half(ops, value, true, short_unsigned_type_node);
+	case PART_REAL: value = gimple_build(&ops->before, REALPART_EXPR, TREE_TYPE(TREE_TYPE(value)), value); break;
 	case PART_IMAGINARY:
 		value = gimple_build(&ops->before, IMAGPART_EXPR, TREE_TYPE(TREE_TYPE(value)), value);
 		break;
-	default:
-		break;
+	default: break;
 	}
 	if (SCALAR_FLOAT_TYPE_P(TREE_TYPE(value)))
 		return value_bits(ops, value);
@@ -80,12 +74,12 @@ static tree argument_value(struct operands *ops, const argument &arg, tree place
 
 void operand_add(struct operands *ops, const argument &arg, tree place)
 {
-	if (arg.part == PART_NONE || arg.cls == PPN_CLASS_VOID || ops->values.size() + ops->in_memory.size() >= INPUTS_MAX)
+	if (arg.part == PART_NONE || arg.cls == PPN_CLASS_VOID ||
+	    ops->values.size() + ops->in_memory.size() >= INPUTS_MAX)
 		return;
 	tree value = arg.part == PART_ADDRESS ? build_fold_addr_expr(place) : argument_value(ops, arg, place);
 	HOST_WIDE_INT size = int_size_in_bytes(TREE_TYPE(value));
-	bool is_signed = arg.cls == PPN_CLASS_SIGNED ||
-			 (arg.cls == PPN_CLASS_CHAR && !TYPE_UNSIGNED(TREE_TYPE(value)));
+	bool is_signed = arg.cls == PPN_CLASS_SIGNED || (arg.cls == PPN_CLASS_CHAR && !TYPE_UNSIGNED(TREE_TYPE(value)));
 
 	ops->sizes.push_back(is_signed ? -size : size);
 	ops->values.push_back(value);

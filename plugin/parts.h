@@ -89,7 +89,7 @@ bool site_stmt_is(gimple *stmt, enum site_kind kind);
  * in memory because an operand points to them.
  */
 gasm *site_stmt_new(const site_record &site, const std::vector<tree> &inputs = {},
-		    const std::vector<tree> &in_memory = {});
+                    const std::vector<tree> &in_memory = {});
 /* True if stmt computes something that only these sites, and statements that feed them, use. */
 bool site_stmt_feeds(gimple *stmt, const std::vector<gimple *> &sites);
 /*
@@ -121,7 +121,7 @@ unsigned output_section_new(const std::string &group);
  * stapsdt note, or empty if they have no form that readers know; first: this is the section's first site.
  */
 std::string output_site(const site_record &site, const std::vector<std::string> &operands, unsigned section,
-			bool first);
+                        bool first);
 /* Returns all notes, for the end of the unit. */
 std::string output_notes(void);
 
@@ -130,11 +130,14 @@ std::string output_notes(void);
 /* The part of a parameter that an argument hands over. Most parameters are one argument each. */
 enum argument_part {
 	PART_WHOLE,
-	PART_LOW, PART_HIGH,          /* of 128 bits */
-	PART_MANTISSA, PART_EXPONENT, /* of 80 bits */
-	PART_REAL, PART_IMAGINARY,
-	PART_ADDRESS,                 /* of a structure that is too large to take apart */
-	PART_NONE,                    /* of a value that no operand can hold */
+	PART_LOW, /* half of 128 bits */
+	PART_HIGH,
+	PART_MANTISSA, /* of 80 bits */
+	PART_EXPONENT,
+	PART_REAL,
+	PART_IMAGINARY,
+	PART_ADDRESS, /* of a structure that is too large to take apart */
+	PART_NONE,    /* of a value that no operand can hold */
 };
 
 struct argument {
@@ -246,8 +249,8 @@ opt_pass *pass_join(gcc::context *context);
 enum tail_when { TAIL_RECURSION, TAIL_CALL, TAIL_LTO, TAIL_MUST };
 opt_pass *pass_tail(gcc::context *context, enum tail_when when);
 /*
- * Returns a pass that runs GCC's tailc while variables whose address only sites take do not count as addressable. Returns
- * NULL if GCC has no such pass.
+ * Returns a pass that runs GCC's tailc while variables whose address only sites take do not count as addressable.
+ * Returns NULL if GCC has no tailc.
  */
 opt_pass *pass_tail_hiding(gcc::context *context);
 opt_pass *pass_size(gcc::context *context);

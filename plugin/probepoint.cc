@@ -56,14 +56,14 @@ static void insert_pass(opt_pass *pass, const char *reference, int instance, enu
 	register_callback(loaded_as, PLUGIN_PASS_MANAGER_SETUP, NULL, &pass_info);
 }
 
-int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *args,
-						       struct plugin_gcc_version *version)
+int __attribute__((visibility("default")))
+plugin_init(struct plugin_name_args *args, struct plugin_gcc_version *version)
 {
 	if (!plugin_default_version_check(version, &gcc_version)) {
 		std::string major(version->basever, strcspn(version->basever, "."));
 
-		error(PLUGIN_NAME ": built for GCC %s, loaded by GCC %s: build it with "
-				  "%<PLUGIN_CC=gcc-%s PLUGIN_CXX=g++-%s%>",
+		error(PLUGIN_NAME ": built for GCC %s, loaded by GCC %s; build it with "
+		                  "%<PLUGIN_CC=gcc-%s PLUGIN_CXX=g++-%s%>",
 		      gcc_version.basever, version->basever, major.c_str(), major.c_str());
 		return 1;
 	}

@@ -13,7 +13,7 @@
 /* ---- arguments ------------------------------------------------------------ */
 
 static void argument_add_part(const argument &whole, char cls, enum argument_part part, const char *name,
-			      const std::string &type, std::vector<argument> *arguments)
+                              const std::string &type, std::vector<argument> *arguments)
 {
 	argument arg = whole;
 
@@ -36,7 +36,7 @@ static void arguments_add_members(tree type, const argument &whole, std::vector<
 			member.name += std::string(".") + IDENTIFIER_POINTER(DECL_NAME(field));
 		member.steps.push_back(field);
 		arguments_add(DECL_BIT_FIELD_TYPE(field) ? DECL_BIT_FIELD_TYPE(field) : TREE_TYPE(field), member,
-			      arguments);
+		              arguments);
 	}
 }
 
@@ -68,7 +68,7 @@ static void arguments_add_scalar(tree type, const argument &arg, uint64_t type_k
 	} else if (size == 16 && UNITS_PER_WORD == 8) {
 		argument_add_part(arg, PPN_CLASS_UNSIGNED, PART_LOW, ".low", "unsigned long", arguments);
 		argument_add_part(arg, is_signed ? PPN_CLASS_SIGNED : PPN_CLASS_UNSIGNED, PART_HIGH, ".high",
-				  is_signed ? "long" : "unsigned long", arguments);
+		                  is_signed ? "long" : "unsigned long", arguments);
 	}
 }
 
@@ -95,16 +95,12 @@ void arguments_add(tree type, const argument &arg, std::vector<argument> *argume
 	case BOOLEAN_TYPE:
 	case POINTER_TYPE:
 	case REFERENCE_TYPE:
-	case REAL_TYPE:
-		arguments_add_scalar(type, arg, type_key, arguments);
-		break;
-	case COMPLEX_TYPE:
-		arguments_add_complex(type, arg, arguments);
-		break;
+	case REAL_TYPE: arguments_add_scalar(type, arg, type_key, arguments); break;
+	case COMPLEX_TYPE: arguments_add_complex(type, arg, arguments); break;
 	case RECORD_TYPE:
 		if (size > FLAT_BYTES && arg.steps.empty()) {
 			argument_add_part(arg, PPN_CLASS_POINTER, PART_ADDRESS, "", value_type_text(type) + " *",
-					  arguments);
+			                  arguments);
 			arguments->back().type_key = type_key;
 		} else if (flat && !TYPE_REVERSE_STORAGE_ORDER(type)) {
 			arguments_add_members(type, arg, arguments);
@@ -114,8 +110,7 @@ void arguments_add(tree type, const argument &arg, std::vector<argument> *argume
 		if (flat && !TYPE_REVERSE_STORAGE_ORDER(type))
 			arguments_add_elements(type, arg, arguments);
 		break;
-	default:
-		break;
+	default: break;
 	}
 	if (before == arguments->size())
 		argument_add_part(arg, PPN_CLASS_NONE, PART_NONE, "", value_type_text(type), arguments);

@@ -2,12 +2,12 @@
 /*
  * Sites have no size when GCC decides what to inline.
  *
- * Any asm statement counts as an instruction there, `asm inline` too, and a small
- * function has a handful: with two or three sites more it is no longer small, and
- * a quarter of what is inlined in sqlite3 would not be. So while GCC measures a
- * function, its sites, and what only they need, are not in it. Nothing else sees
- * it like that: what is known of parameters and memory has been looked at with
- * them. What is measured goes along with LTO; there the plugin may be missing.
+ * GCC counts each asm statement as an instruction, `asm inline` too. A small function
+ * has few instructions; with two or three sites it is not small any more, and a quarter
+ * of what is inlined in sqlite3 would not be. So while GCC measures a function, its sites
+ * and the statements that only they need are not in it. GCC analyses parameters and
+ * memory with the sites in place. LTO carries the measured sizes to processes in which
+ * the plugin may be missing.
  */
 #include "parts.h"
 
@@ -15,10 +15,10 @@ namespace {
 
 struct hidden_block {
 	basic_block bb;
-	std::vector<gimple *> all; /* as it was */
+	std::vector<gimple *> all; /* its statements, in their order */
 };
 
-/* Computes something that only statements taken out use. */
+/* True if stmt computes something that only hidden statements use. */
 static bool is_for_hidden(gimple *stmt)
 {
 	imm_use_iterator iter;
@@ -36,7 +36,7 @@ static bool is_for_hidden(gimple *stmt)
 	return true;
 }
 
-/* By hand, for GCC's own means want the function to be the current one. */
+/* Links the statements that are not hidden. GCC's own functions would need the function to be the current one. */
 static void block_fill(const hidden_block &block)
 {
 	gimple *first = NULL, *last = NULL;
@@ -58,6 +58,7 @@ static void block_fill(const hidden_block &block)
 	set_bb_seq(block.bb, first);
 }
 
+/* Takes sites out of fn, and appends the blocks that have some. Hidden statements have no block. */
 static void sites_hide(function *fn, std::vector<hidden_block> *blocks)
 {
 	basic_block bb;
@@ -90,7 +91,7 @@ static void sites_show(const std::vector<hidden_block> &blocks)
 	}
 }
 
-/* For the first inlining, a function at a time: in the place of GCC's own pass. */
+/* Replaces GCC's own pass, which measures one function for the first inlining. */
 const pass_data size_data = {
 	GIMPLE_PASS, PLUGIN_NAME "_size", OPTGROUP_INLINE, TV_INLINE_PARAMETERS, 0, 0, 0, 0, 0,
 };
@@ -114,7 +115,7 @@ struct size_pass : gimple_opt_pass {
 	}
 };
 
-/* For the inlining of the whole unit: all of its functions at once. */
+/* Of GCC's pass, which measures all functions for the inlining of the whole unit. */
 static void (*generate_summary)(void);
 
 static void generate_summary_without_sites(void)

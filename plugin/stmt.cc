@@ -29,8 +29,8 @@ gasm *site_stmt_new(const site_record &site, const std::vector<tree> &inputs, co
 	vec<tree, va_gc> *list = NULL;
 
 	/*
-	 * late.cc restricts these constraints, but may be missing in the process that links with LTO. Values of two words
-	 * get no registers, because readers do not know pairs of registers.
+	 * late.cc restricts these constraints, but may be missing in the process that links with LTO. Values of two
+	 * words get no registers, because readers do not know pairs of registers.
 	 */
 	for (tree input : inputs)
 		input_add(&list, int_size_in_bytes(TREE_TYPE(input)) > UNITS_PER_WORD ? "no" : "nor", input);

@@ -37,7 +37,7 @@ static bool is_virtual_base(tree type, tree of)
 		return false;
 	for (unsigned i = 0; BINFO_BASE_ITERATE(binfo, i, base); i++)
 		if (BINFO_VIRTUAL_P(base) && (TYPE_MAIN_VARIANT(BINFO_TYPE(base)) == TYPE_MAIN_VARIANT(of) ||
-					      TYPE_MAIN_VARIANT(BINFO_TYPE(base)) == context))
+		                              TYPE_MAIN_VARIANT(BINFO_TYPE(base)) == context))
 			return true;
 	return false;
 }
@@ -54,7 +54,7 @@ static void fields_add(std::vector<std::string> *fields, tree type, uint64_t off
 		if (DECL_NAME(field) && !DECL_ARTIFICIAL(field))
 			field_add(fields, offset, field, IDENTIFIER_POINTER(DECL_NAME(field)));
 		else if (RECORD_OR_UNION_TYPE_P(of) && COMPLETE_TYPE_P(of) && !DECL_NAME(field) && depth < 16 &&
-			 !is_virtual_base(type, of))
+		         !is_virtual_base(type, of))
 			fields_add(fields, of, offset + int_byte_position(field), depth + 1);
 	}
 }
@@ -62,13 +62,14 @@ static void fields_add(std::vector<std::string> *fields, tree type, uint64_t off
 static void names_add(std::vector<std::string> *names, tree type)
 {
 	for (tree value = TYPE_VALUES(type); value && names->size() < FIELDS_MAX; value = TREE_CHAIN(value)) {
-		tree number = TREE_CODE(TREE_VALUE(value)) == CONST_DECL ? DECL_INITIAL(TREE_VALUE(value)) : TREE_VALUE(value);
+		tree number = TREE_CODE(TREE_VALUE(value)) == CONST_DECL ? DECL_INITIAL(TREE_VALUE(value))
+		                                                         : TREE_VALUE(value);
 
 		if (TREE_CODE(number) != INTEGER_CST || int_size_in_bytes(type) > 8)
 			continue;
 		names->push_back(IDENTIFIER_POINTER(TREE_PURPOSE(value)) + std::string("=") +
-				 (TYPE_UNSIGNED(type) ? std::to_string(TREE_INT_CST_LOW(number)) :
-							std::to_string((HOST_WIDE_INT)TREE_INT_CST_LOW(number))));
+		                 (TYPE_UNSIGNED(type) ? std::to_string(TREE_INT_CST_LOW(number))
+		                                      : std::to_string((HOST_WIDE_INT)TREE_INT_CST_LOW(number))));
 	}
 }
 
@@ -128,7 +129,7 @@ uint64_t type_note_key(tree of)
 	note_add_number(&note, key, 8);
 	note += content;
 	notes += "\t.pushsection " + note_section("type." + note_id(key)) +
-		 note_text(PPN_OWNER, PPN_TYPE, asm_bytes(note)) + "\t.popsection\n";
+	         note_text(PPN_OWNER, PPN_TYPE, asm_bytes(note)) + "\t.popsection\n";
 	return known[type] = key;
 }
 

@@ -31,9 +31,13 @@ static std::string type_qualifiers(tree type)
 static std::string type_plain_name(const char *name)
 {
 	static const char *const names[][2] = {
-		{ "long int", "long" }, { "short int", "short" }, { "unsigned int", "unsigned" },
-		{ "long unsigned int", "unsigned long" }, { "short unsigned int", "unsigned short" },
-		{ "long long int", "long long" }, { "long long unsigned int", "unsigned long long" },
+		{ "long int", "long" },
+		{ "short int", "short" },
+		{ "unsigned int", "unsigned" },
+		{ "long unsigned int", "unsigned long" },
+		{ "short unsigned int", "unsigned short" },
+		{ "long long int", "long long" },
+		{ "long long unsigned int", "unsigned long long" },
 	};
 
 	for (const auto &pair : names)
@@ -50,8 +54,9 @@ static std::string type_tag(tree type)
 	if (!is_cxx())
 		tag = TREE_CODE(type) == ENUMERAL_TYPE ? "enum" : TREE_CODE(type) == UNION_TYPE ? "union" : "struct";
 	if (name && TREE_CODE(name) == TYPE_DECL) {
-		const char *text = is_cxx() ? lang_hooks.decl_printable_name(name, 1) :
-					      DECL_NAME(name) ? IDENTIFIER_POINTER(DECL_NAME(name)) : NULL;
+		const char *text = is_cxx()          ? lang_hooks.decl_printable_name(name, 1)
+		                   : DECL_NAME(name) ? IDENTIFIER_POINTER(DECL_NAME(name))
+		                                     : NULL;
 
 		/* In C the name of a tag is an identifier, and that of a typedef is a declaration. */
 		return text ? text : "struct";
@@ -94,19 +99,15 @@ static std::string type_text(tree type)
 	case RECORD_TYPE:
 	case UNION_TYPE:
 	case QUAL_UNION_TYPE:
-	case ENUMERAL_TYPE:
-		return type_qualifiers(type) + type_tag(type);
-	default:
-		break;
+	case ENUMERAL_TYPE: return type_qualifiers(type) + type_tag(type);
+	default: break;
 	}
 	if (name && TREE_CODE(name) == TYPE_DECL && DECL_NAME(name))
 		return type_qualifiers(type) + type_plain_name(IDENTIFIER_POINTER(DECL_NAME(name)));
 
 	switch (TREE_CODE(type)) {
-	case POINTER_TYPE:
-		return type_pointer(type, std::string("*") + (TYPE_READONLY(type) ? "const" : ""));
-	case REFERENCE_TYPE:
-		return type_pointer(type, TYPE_REF_IS_RVALUE(type) ? "&&" : "&");
+	case POINTER_TYPE: return type_pointer(type, std::string("*") + (TYPE_READONLY(type) ? "const" : ""));
+	case REFERENCE_TYPE: return type_pointer(type, TYPE_REF_IS_RVALUE(type) ? "&&" : "&");
 	case ARRAY_TYPE: {
 		tree domain = TYPE_DOMAIN(type);
 		std::string size;
@@ -115,13 +116,11 @@ static std::string type_text(tree type)
 			size = std::to_string(tree_to_uhwi(TYPE_MAX_VALUE(domain)) + 1);
 		return type_text(TREE_TYPE(type)) + " [" + size + "]";
 	}
-	case COMPLEX_TYPE:
-		return "_Complex " + type_text(TREE_TYPE(type));
+	case COMPLEX_TYPE: return "_Complex " + type_text(TREE_TYPE(type));
 	case VECTOR_TYPE:
 		return type_text(TREE_TYPE(type)) + " __attribute__((vector_size(" +
 		       std::to_string(int_size_in_bytes(type)) + ")))";
-	case VOID_TYPE:
-		return "void";
+	case VOID_TYPE: return "void";
 	default:
 		/* A variant without a name of its own, or a type that C has no syntax for. */
 		if (TYPE_MAIN_VARIANT(type) != type)
@@ -154,10 +153,8 @@ char type_class(tree type)
 	tree to;
 
 	switch (TREE_CODE(type)) {
-	case VOID_TYPE:
-		return PPN_CLASS_VOID;
-	case BOOLEAN_TYPE:
-		return PPN_CLASS_BOOL;
+	case VOID_TYPE: return PPN_CLASS_VOID;
+	case BOOLEAN_TYPE: return PPN_CLASS_BOOL;
 	case INTEGER_TYPE:
 	case ENUMERAL_TYPE:
 		if (TYPE_MAIN_VARIANT(type) == char_type_node)
@@ -168,12 +165,9 @@ char type_class(tree type)
 		if (TYPE_MAIN_VARIANT(to) == char_type_node && TYPE_READONLY(to))
 			return PPN_CLASS_STRING;
 		return PPN_CLASS_POINTER;
-	case REFERENCE_TYPE:
-		return PPN_CLASS_POINTER;
-	case REAL_TYPE:
-		return PPN_CLASS_FLOAT;
-	default:
-		return PPN_CLASS_NONE;
+	case REFERENCE_TYPE: return PPN_CLASS_POINTER;
+	case REAL_TYPE: return PPN_CLASS_FLOAT;
+	default: return PPN_CLASS_NONE;
 	}
 }
 

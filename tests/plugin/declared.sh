@@ -200,41 +200,41 @@ says() {
 		grep -q 'internal compiler' "$T/log" && wrong "$cc breaks"
 	done
 }
-nobody="it is computed even if nobody watches"
+not_idle="so it is computed even if the probe is not enabled"
 some=-O2
 [ -z "${PROBEPOINT_LONG-}" ] || some="-O0 -O2"
 for flags in $some; do
-	says "2: warning: argument 1 of probe 'idle:two' has a side effect: $nobody" $flags "$GCC" <<'E'
+	says "2: warning: argument 1 of probe 'idle:two' has a side effect, $not_idle" $flags "$GCC" <<'E'
 static void f(int *p) { two(3 + (*p)++, ""); } void g(int *p); void g(int *p) { f(p); }
 E
-	says "2: warning: argument 2 of probe 'idle:two' has a side effect: $nobody" $flags "$GCC" <<'E'
+	says "2: warning: argument 2 of probe 'idle:two' has a side effect, $not_idle" $flags "$GCC" <<'E'
 void f(const char *p); void f(const char *p) { two(3, p = "x"); puts(p); }
 E
-	says "3: warning: argument 1 of probe 'idle:two' has a side effect: $nobody" $flags <<'E'
+	says "3: warning: argument 1 of probe 'idle:two' has a side effect, $not_idle" $flags <<'E'
 extern volatile int v;
 void f(void) { two(v, ""); }
 E
-	says "3: warning: an argument of probe 'idle:two' may have a side effect: $nobody" $flags <<'E'
+	says "3: warning: an argument of probe 'idle:two' may have a side effect, $not_idle" $flags <<'E'
 int other(int); void f(void);
 void f(void) { two(other(1), ""); }
 E
-	says "3: note: 'int other(int)' is called, and what it does is not known" $flags "$GXX" <<'E'
+	says "3: note: 'int other(int)' is called, and GCC does not know that it has no side effects" $flags "$GXX" <<'E'
 int other(int); void f(void);
 void f(void) { two(other(1), ""); }
 E
-	says "4: warning: an argument of probe 'idle:two' may have a side effect: $nobody" $flags <<'E'
+	says "4: warning: an argument of probe 'idle:two' may have a side effect, $not_idle" $flags <<'E'
 static int count; int number(void); int number(void) { return count; }
 static int hidden(int n) { return count += n; }
 void f(void) { two(hidden(1), ""); }
 E
 done
-says "2: error: 'PROBE_DECLARE': no provider can be called func" -O0 <<'E'
+says "2: error: 'PROBE_DECLARE': invalid provider 'func'" -O0 <<'E'
 PROBE_DECLARE(func, x, (int a), (a));
 E
 says "2: error: 'nope' undeclared" -O0 "$GCC" <<'E'
 PROBE_DECLARE(p, x, (int a, const char *b), (nope));
 E
-says "2: error: 'probe_declared' attribute is for 'PROBE_DECLARE' of 'sys/probe.h'" -O0 <<'E'
+says "2: error: 'probe_declared' attribute is reserved for 'PROBE_DECLARE' of 'sys/probe.h'" -O0 <<'E'
 __attribute__((probe_declared("a", "b", "c"))) int x;
 E
 says "2: warning: passing argument 2 of 'two' makes pointer from integer" -O0 "$GCC" <<'E'

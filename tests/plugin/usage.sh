@@ -19,17 +19,17 @@ says() {
 	grep -q 'internal compiler error' "$T/log" && { cat "$T/log"; fail "$*: breaks the compiler"; }
 	return 0
 }
-says 'probepoint: no functions to probe were named' -fplugin="$PLUGIN" a.c
-says "'$arg-functions=GLOB[,GLOB]...': functions to probe" -fplugin="$PLUGIN" a.c
+says 'probepoint: no functions to probe given' -fplugin="$PLUGIN" a.c
+says "'$arg-functions=GLOB[,GLOB]...': probe functions of these names" -fplugin="$PLUGIN" a.c
 says "probepoint: unknown argument 'function'" -fplugin="$PLUGIN" $arg-function='*' a.c
-says "probepoint: argument 'functions' has an empty pattern: ''" -fplugin="$PLUGIN" $arg-functions a.c
-says "probepoint: argument 'functions' has an empty pattern: 'a,,b'" -fplugin="$PLUGIN" $arg-functions=a,,b a.c
-says "probepoint: argument 'exclude' has an empty pattern: 'a,'" -fplugin="$PLUGIN" $arg-functions=a $arg-exclude=a, a.c
-says "probepoint: provider 'a-b' is no identifier" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider=a-b a.c
-says "probepoint: provider '' is no identifier" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider a.c
-says "probepoint: two providers, 'a' and 'b'" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider=a $arg-provider=b a.c
-says "a provider cannot be called 'func'" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider=func a.c
-says "a provider cannot be called 'func'" -fplugin="$PLUGIN" $arg-functions='*' func.c
+says "probepoint: argument 'functions': empty pattern in ''" -fplugin="$PLUGIN" $arg-functions a.c
+says "probepoint: argument 'functions': empty pattern in 'a,,b'" -fplugin="$PLUGIN" $arg-functions=a,,b a.c
+says "probepoint: argument 'exclude': empty pattern in 'a,'" -fplugin="$PLUGIN" $arg-functions=a $arg-exclude=a, a.c
+says "probepoint: invalid provider 'a-b': not an identifier" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider=a-b a.c
+says "probepoint: invalid provider '': not an identifier" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider a.c
+says "probepoint: conflicting providers 'a' and 'b'" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider=a $arg-provider=b a.c
+says "probepoint: invalid provider 'func'" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider=func a.c
+says "probepoint: invalid provider 'func'" -fplugin="$PLUGIN" $arg-functions='*' func.c
 cp "$PLUGIN" "$T/second.so"
 says 'probepoint: loaded twice' -fplugin="$PLUGIN" $arg-functions='*' -fplugin="$T/second.so" \
 	-fplugin-arg-second-functions='*' a.c
