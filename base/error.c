@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/error.h"
 
+#include <errno.h>
 #include <probepoint.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local char sentence[1024];
+static _Thread_local char message[1024];
 
 const char *pp_error(void)
 {
-	return sentence;
+	return message;
 }
 
 const char *pp_version(void)
@@ -20,17 +21,22 @@ const char *pp_version(void)
 
 int error_set(int code, const char *format, ...)
 {
-	char text[sizeof(sentence)]; /* an argument may be the sentence before */
+	char text[sizeof(message)]; /* arguments may point into the previous message */
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	memcpy(sentence, text, sizeof(sentence));
+	memcpy(message, text, sizeof(message));
 	return -code;
 }
 
-char *error_sentence(const char *format, ...)
+int error_nomem(void)
+{
+	return error_set(ENOMEM, "out of memory");
+}
+
+char *error_format(const char *format, ...)
 {
 	char *text = NULL;
 	va_list args;

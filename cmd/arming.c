@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "cmd/child.h"
 #include "cmd/images.h"
 #include "cmd/options.h"
@@ -163,11 +164,6 @@ static size_t *refused_rows(const struct pp_report *report, size_t *n)
 			rows[(*n)++] = i;
 	qsort_r(rows, *n, sizeof(*rows), by_reason, (void *)report);
 	return rows;
-}
-
-static const char *plural(size_t n)
-{
-	return n == 1 ? "" : "s";
 }
 
 static void put_process(FILE *out, const struct pp_report *report, size_t row)

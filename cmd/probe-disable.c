@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "cmd/signals.h"
 #include "cmd/options.h"
 #include "cmd/ui.h"
@@ -125,7 +126,7 @@ static enum status disable(struct disable *d, json_object *rows)
 		json_object_array_add(rows, json_of("session", text_json(d->names[i]), "points",
 		                                    json_object_new_uint64(points), NULL));
 		if (!d->options.json && !d->options.quiet)
-			printf("disarmed %zu site%s in session '%s'\n", points, points == 1 ? "" : "s", d->names[i]);
+			printf("disarmed %zu site%s in session '%s'\n", points, plural(points), d->names[i]);
 		if (d->options.verbose)
 			remark(&d->options, "session '%s' %s", d->names[i],
 			       is_there(d->names[i]) ? "goes on with other probes" : "has ended");

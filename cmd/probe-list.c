@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "cmd/images.h"
 #include "cmd/options.h"
 #include "cmd/ui.h"
@@ -75,11 +76,6 @@ static const struct argp argp = {
 	.doc = "List the probes of files, or of all that processes map, and where they are armed.",
 	.children = children,
 };
-
-static const char *plural(size_t n)
-{
-	return n == 1 ? "" : "s";
-}
 
 /* ---- what is armed ---- */
 
@@ -504,7 +500,7 @@ static int one_session(const char *name, void *arg)
 	pp_stat_free(stat);
 	if (stopped)
 		remark(o, "%zu site%s of session '%s' %s disarmed over the budget: probe-stat -s %s says which",
-		       stopped, stopped == 1 ? "" : "s", name, stopped == 1 ? "was" : "were", name);
+		       stopped, plural(stopped), name, stopped == 1 ? "was" : "were", name);
 	all->n++;
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "cmd/signals.h"
 #include "cmd/options.h"
 #include "cmd/ui.h"
@@ -414,8 +415,8 @@ static void remarks(const struct options *o, const struct reading *all, const st
 			remark(o,
 			       "%zu site%s of %s %s disarmed: over the budget (cost %.0f %% of a CPU, limit %g %%); it is not "
 			       "counted any more",
-			       r->over_budget, r->over_budget == 1 ? "" : "s", r->probe,
-			       r->over_budget == 1 ? "was" : "were", 100 * r->share, 100 * r->limit);
+			       r->over_budget, plural(r->over_budget), r->probe, r->over_budget == 1 ? "was" : "were",
+			       100 * r->share, 100 * r->limit);
 	}
 	if (stopped > STOPPED_SHOWN && !o->verbose)
 		remark(o, "%zu probes were disarmed over the budget, and are not counted any more", stopped);
@@ -426,7 +427,7 @@ static void remarks(const struct options *o, const struct reading *all, const st
 		       100 * reading->limit);
 	if (reading->hidden)
 		remark(o, "%zu probe%s without hits %s not shown: -a shows all", reading->hidden,
-		       reading->hidden == 1 ? "" : "s", reading->hidden == 1 ? "is" : "are");
+		       plural(reading->hidden), reading->hidden == 1 ? "is" : "are");
 	if (dead && dead == all->n)
 		remark(o, "session '%s' is dead: all its processes have ended; probe-disable -s %s removes it",
 		       options_session_name(o), options_session_name(o));

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "cmd/arming.h"
 #include "cmd/child.h"
 #include "cmd/signals.h"
@@ -196,7 +197,7 @@ static void tell_stopped(struct trace *t, struct pp_session *session)
 		remark(&t->options,
 		       "%zu site%s of session '%s' %s disarmed over the budget, and no more records come from %s: "
 		       "probe-stat -s %s says which",
-		       stopped, stopped == 1 ? "" : "s", pp_session_name(session), stopped == 1 ? "is" : "are",
+		       stopped, plural(stopped), pp_session_name(session), stopped == 1 ? "is" : "are",
 		       stopped == 1 ? "it" : "them", pp_session_name(session));
 	t->stopped = stopped;
 }

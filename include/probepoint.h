@@ -425,7 +425,7 @@ void pp_reader_stop(struct pp_reader *reader);
 
 /* Which point of which process a record is of. */
 struct pp_mark {
-	uint32_t segment, point;
+	uint32_t attachment, point;
 	pid_t pid;
 };
 

@@ -28,7 +28,7 @@ static int add_session(const char *name, void *arg)
 	int err;
 
 	if (!more)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	armed->names = more;
 	for (size_t i = 0; i < armed->n; i++)
 		if (!strcmp(more[i], name))
@@ -39,7 +39,7 @@ static int add_session(const char *name, void *arg)
 		return err == -ENOMEM || err == -EMFILE || err == -ENFILE ? err : 0;
 	more[armed->n] = strdup(name);
 	err = more[armed->n] ? registry_add_session(&armed->registry, session, armed->n)
-	                     : error_set(ENOMEM, "out of memory");
+	                     : error_nomem();
 	armed->n += more[armed->n] != NULL;
 	pp_session_close(session);
 	return err;
@@ -51,7 +51,7 @@ int armed_read(struct pp_armed **armed, const char *without)
 	int err;
 
 	if (!a)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	a->without = without;
 	err = pp_sessions(add_session, a);
 	a->without = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where the backends meet session.c. A backend keeps segments: what one
+ * Where the backends meet session.c. A backend keeps attachments: what one
  * probe-enable armed through it, as a description with counters and something
  * that arms the points. To add a backend: fill in one of these and name it in
  * session.c's list.
@@ -18,12 +18,12 @@ struct pp_request;
 struct process;
 struct verify_misses;
 
-#define SEGMENT_AGENT 0x80000000u
+#define ATTACHMENT_AGENT 0x80000000u
 
-struct segment {
+struct attachment {
 	uint32_t number; /* in its session, never used again while that lives; the agent's have SEGMENT_AGENT */
 	const struct backend *backend;
-	struct desc *desc;
+	struct manifest *manifest;
 	void *state; /* the backend's */
 };
 
@@ -48,7 +48,7 @@ struct backend {
 	const char *name;
 
 	/*
-	 * Finds the session in this backend's store and fills in its segments;
+	 * Finds the session in this backend's store and fills in its attachments;
 	 * what a crashed maker left half-done is removed. create: makes room for it.
 	 * -ENOENT: it is not there.
 	 */
@@ -57,7 +57,7 @@ struct backend {
 	/* Locks the session against other commands, waiting some seconds: -EBUSY. */
 	int (*lock)(struct pp_session *session);
 	void (*unlock)(struct pp_session *session);
-	/* Removes a session that has no segments any more. */
+	/* Removes a session that has no attachments any more. */
 	int (*remove)(struct pp_session *session);
 	int (*names)(int (*fn)(const char *name, void *arg), void *arg);
 
@@ -67,20 +67,20 @@ struct backend {
 	bool (*takes)(const struct pp_site *site);
 
 	/*
-	 * Arms the segment's points all together and keeps it in the store. A point
+	 * Arms the attachment's points all together and keeps it in the store. A point
 	 * that cannot be armed gets its error and reason; the call fails only where
 	 * none could be, or where it was interrupted, and has then undone everything.
 	 */
-	int (*arm)(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints);
+	int (*arm)(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints);
 	/*
 	 * Reads back what really became of the points that have no error: sets their
 	 * verified, pending, error and reason. misses: see runtime/kernel/verify.h.
 	 */
-	int (*readback)(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
-	                struct verify_misses *misses);
-	/* Takes out the points i with take[i]; with all gone the segment ends, and is not to be used again. */
-	int (*disarm)(struct pp_session *session, struct segment *segment, const bool *take, bool all);
-	void (*release)(struct segment *segment); /* its descriptors, in this process only */
+	int (*readback)(struct pp_session *session, struct attachment *attachment, struct arm_point *points,
+	                size_t npoints, struct verify_misses *misses);
+	/* Takes out the points i with take[i]; with all gone the attachment ends, and is not to be used again. */
+	int (*disarm)(struct pp_session *session, struct attachment *attachment, const bool *take, bool all);
+	void (*release)(struct attachment *attachment); /* its descriptors, in this process only */
 
 	/* See pp_session_hold(). NULL: what is armed needs no holder, or can have none. */
 	int (*hold)(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n);
@@ -90,12 +90,12 @@ struct backend {
 	/* ns of CPU time that a hit costs at least. NULL: too little to warn of. */
 	double (*trap_ns)(void);
 	/* Of points that are everybody's, the hits of each process, as far as there is room. NULL: not told apart. */
-	int (*processes)(const struct segment *segment, int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg),
-	                 void *arg);
+	int (*processes)(const struct attachment *attachment,
+	                 int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg);
 	/* Whether a point was taken out because the session costs too much. NULL: never. */
-	bool (*over_budget)(const struct segment *segment, uint32_t point);
+	bool (*over_budget)(const struct attachment *attachment, uint32_t point);
 	/* Of such a point: what the session cost then, and the budget, as shares of one CPU. */
-	void (*stopped)(const struct segment *segment, uint32_t point, double *share, double *limit);
+	void (*stopped)(const struct attachment *attachment, uint32_t point, double *share, double *limit);
 	/* See pp_session_watch() and pp_session_limit(). NULL: what is armed has no budget. */
 	int (*watch)(struct pp_session *session, void (*ready)(void *arg), void *arg);
 	double (*limit)(const struct pp_session *session, bool *watched);
@@ -103,14 +103,14 @@ struct backend {
 	/* Makes the whole session record without a reader, from now on, also what is armed already. NULL: it cannot. */
 	void (*record)(struct pp_session *session);
 
-	/* When the process started that the segment was armed for by this pid; 0: it is not known. */
-	uint64_t (*start_time)(const struct segment *segment, uint32_t pid);
+	/* When the process started that the attachment was armed for by this pid; 0: it is not known. */
+	uint64_t (*start_time)(const struct attachment *attachment, uint32_t pid);
 	/* How many processes ended without anybody having kept what they counted. NULL: that cannot be. */
 	size_t (*uncounted)(struct pp_session *session);
 
 	/* Whether a point is still armed, and its counts. */
-	bool (*armed)(const struct segment *segment, uint32_t point);
-	void (*counts)(const struct segment *segment, uint32_t point, struct pp_counts *counts);
+	bool (*armed)(const struct attachment *attachment, uint32_t point);
+	void (*counts)(const struct attachment *attachment, uint32_t point, struct pp_counts *counts);
 
 	/* See pp_reader_next(). next, which does not wait, fills *thread and *record; they stay good until the call after. */
 	int (*reader_open)(struct pp_session *session, void **reader);
@@ -124,7 +124,7 @@ struct backend {
 	/* How many records were passed over as damaged since the reader was opened. */
 	uint64_t (*reader_damaged)(void *reader);
 	/* Moves a record of the point from recorded to lost. false: the process's counts are not to be had any more. */
-	bool (*lose)(const struct segment *segment, uint32_t point, pid_t pid);
+	bool (*lose)(const struct attachment *attachment, uint32_t point, pid_t pid);
 };
 
 extern const struct backend backend_kernel, backend_agent;

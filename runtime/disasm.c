@@ -85,7 +85,7 @@ static int add_part(struct code *c, uint64_t start, uint64_t end)
 	*p = (struct part){ start, end, malloc(end - start), calloc(end - start, 1) };
 	c->nparts++;
 	if (!p->bytes || !p->begins)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	return read_bytes(c->image, start, end - start, p->bytes);
 }
 
@@ -106,7 +106,7 @@ static int add_exit(struct code *c, uint64_t address, bool tail)
 		void *more = realloc(c->exits, (2 * c->nexits + 1) * sizeof(*c->exits));
 
 		if (!more)
-			return error_set(ENOMEM, "out of memory");
+			return error_nomem();
 		c->exits = more;
 	}
 	c->exits[c->nexits++] = (struct code_exit){ address, tail };
@@ -120,7 +120,7 @@ static int add_target(struct code *c, uint64_t target)
 		void *more = realloc(c->targets, room * sizeof(*c->targets));
 
 		if (!more)
-			return error_set(ENOMEM, "out of memory");
+			return error_nomem();
 		c->targets = more;
 		c->room = room;
 	}
@@ -444,7 +444,7 @@ int code_map_new(const struct pp_image *image, struct code_map **map)
 	bool is_64 = image->machine == EM_X86_64;
 
 	if (!m)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	m->image = image;
 	m->fd = image_reopen(image);
 	if (m->fd < 0) {
@@ -499,7 +499,7 @@ static int stretch_decode(struct code_map *m, struct stretch *s, uint64_t offset
 		uint8_t *more = realloc(s->begins, room);
 
 		if (!more)
-			return error_set(ENOMEM, "out of memory");
+			return error_nomem();
 		memset(more + s->room, 0, room - s->room);
 		s->begins = more;
 		s->room = room;
@@ -550,7 +550,7 @@ int code_map_begins(struct code_map *m, uint64_t address)
 		found = made ? tsearch(made, &m->stretches, compare_stretches) : NULL;
 		if (!found) {
 			free(made);
-			return error_set(ENOMEM, "out of memory");
+			return error_nomem();
 		}
 	}
 	offset = address - key.start;

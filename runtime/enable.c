@@ -40,8 +40,8 @@ static int choose(const struct pp_request *request, const struct backend **backe
 /* Of one enabling, what one backend does. */
 struct round {
 	const struct backend *backend;
-	struct segment *segment;     /* NULL: nothing was armed */
-	struct verify_misses misses; /* by index in the targets' points */
+	struct attachment *attachment; /* NULL: nothing was armed */
+	struct verify_misses misses;   /* by index in the targets' points */
 	bool locked;
 };
 
@@ -64,7 +64,7 @@ static void share_out(struct targets *t, const struct pp_request *request, struc
 			continue;
 		point->error = -EOPNOTSUPP;
 		free(point->reason);
-		point->reason = error_sentence(
+		point->reason = error_format(
 			"its semaphore, at %#llx, is in .bss, where the agent cannot raise it: use -b kernel",
 			(unsigned long long)point->site->semaphore);
 	}
@@ -187,7 +187,7 @@ static int find_twins(struct targets *t)
 		return 0;
 	sorted = calloc(t->npoints + 1, sizeof(*sorted));
 	if (!sorted)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	for (size_t i = 0; i < t->npoints; i++)
 		if (!t->points[i].error && t->points[i].backend == &backend_kernel)
 			sorted[n++] = &t->points[i];
@@ -206,7 +206,7 @@ static int find_twins(struct targets *t)
 		sorted[i]->backend = x->backend;
 		free(sorted[i]->reason);
 		sorted[i]->reason =
-			error_sentence("the same file as %s, which counts the hits", pp_image_path(x->image));
+			error_format("the same file as %s, which counts the hits", pp_image_path(x->image));
 	}
 	free(sorted);
 	return 0;
@@ -257,20 +257,20 @@ static int verify_twins(struct targets *t)
 	return err;
 }
 
-/* Whether the segment has it; *at: where to begin to look, then its index. They stand in one order mostly. */
-static bool segment_has(const struct segment *segment, const struct arm_point *point, uint32_t *at)
+/* Whether the attachment has it; *at: where to begin to look, then its index. They stand in one order mostly. */
+static bool attachment_has(const struct attachment *attachment, const struct arm_point *point, uint32_t *at)
 {
-	const struct desc *d = segment->desc;
+	const struct manifest *d = attachment->manifest;
 
 	for (uint32_t n = 0; n < d->npoints; n++) {
 		uint32_t i = (*at + n) % d->npoints;
-		const struct desc_point *p = &desc_points(d)[i];
-		const struct desc_file *f = &desc_files(d)[desc_probes(d)[p->probe].file];
+		const struct manifest_point *p = &manifest_points(d)[i];
+		const struct manifest_file *f = &manifest_files(d)[manifest_probes(d)[p->probe].file];
 
 		if (p->offset != point->site->offset || f->inode != point->image->inode ||
 		    f->device != point->image->device ||
 		    (p->pid && (!point->process || p->pid != (uint32_t)point->process->pid)) ||
-		    !segment->backend->armed(segment, i))
+		    !attachment->backend->armed(attachment, i))
 			continue;
 		*at = i;
 		return true;
@@ -278,18 +278,18 @@ static bool segment_has(const struct segment *segment, const struct arm_point *p
 	return false;
 }
 
-/* Looks anew at what was armed before: the agent's points of that segment, or NULL: what is left, the kernel's. */
-static int verify_part(struct pp_session *session, struct segment *segment, struct targets *t, bool *seen)
+/* Looks anew at what was armed before: the agent's points of that attachment, or NULL: what is left, the kernel's. */
+static int verify_part(struct pp_session *session, struct attachment *attachment, struct targets *t, bool *seen)
 {
 	struct arm_point *points = calloc(t->npoints + 1, sizeof(*points));
 	size_t *from = calloc(t->npoints + 1, sizeof(*from)), n = 0;
 	struct verify_misses misses = { 0 };
 	uint32_t at = 0;
-	int err = points && from ? 0 : error_set(ENOMEM, "out of memory");
+	int err = points && from ? 0 : error_nomem();
 
 	for (size_t i = 0; i < t->npoints && !err; i++) {
 		if (t->points[i].error != -EALREADY || t->points[i].twin || seen[i] ||
-		    (segment && !segment_has(segment, &t->points[i], &at)))
+		    (attachment && !attachment_has(attachment, &t->points[i], &at)))
 			continue;
 		seen[i] = true;
 		points[n] = t->points[i];
@@ -297,8 +297,8 @@ static int verify_part(struct pp_session *session, struct segment *segment, stru
 		points[n].point = at;
 		from[n++] = i;
 	}
-	if (n && segment)
-		err = segment->backend->readback(session, segment, points, n, &misses);
+	if (n && attachment)
+		err = attachment->backend->readback(session, attachment, points, n, &misses);
 	else if (n)
 		err = verify_armed(points, n, &misses);
 	take_misses(points, &misses);
@@ -314,11 +314,11 @@ static int verify_part(struct pp_session *session, struct segment *segment, stru
 static int verify_already(struct pp_session *session, struct targets *t)
 {
 	bool *seen = calloc(t->npoints + 1, sizeof(*seen));
-	int err = seen ? 0 : error_set(ENOMEM, "out of memory");
+	int err = seen ? 0 : error_nomem();
 
-	for (size_t i = 0; i < session->nsegments && !err; i++)
-		if (session->segments[i]->backend == &backend_agent)
-			err = verify_part(session, session->segments[i], t, seen);
+	for (size_t i = 0; i < session->nattachments && !err; i++)
+		if (session->attachments[i]->backend == &backend_agent)
+			err = verify_part(session, session->attachments[i], t, seen);
 	if (!err)
 		err = verify_part(session, NULL, t, seen);
 	free(seen);
@@ -326,14 +326,14 @@ static int verify_already(struct pp_session *session, struct targets *t)
 }
 
 /* The description of the backend's points that have no error yet; sets their index in it. */
-static int describe(struct targets *t, const struct backend *backend, struct desc **desc, struct arm_point **points,
-                    size_t *npoints)
+static int describe(struct targets *t, const struct backend *backend, struct manifest **manifest,
+                    struct arm_point **points, size_t *npoints)
 {
-	struct desc_builder *builder = NULL;
+	struct manifest_builder *builder = NULL;
 	const struct pp_probe *probe = NULL;
 	const struct fetch_program *program = NULL;
 	const struct process *process = NULL;
-	int err = desc_builder_new(&builder), file = 0, probe_index = 0, layout = 0;
+	int err = manifest_builder_new(&builder), file = 0, probe_index = 0, layout = 0;
 
 	*npoints = 0;
 	*points = calloc(t->npoints + 1, sizeof(**points));
@@ -345,19 +345,19 @@ static int describe(struct targets *t, const struct backend *backend, struct des
 		if (point->error || point->backend != backend)
 			continue;
 		if (!probe || probe->image != point->image)
-			err = file = desc_add_file(builder, point->image);
+			err = file = manifest_add_file(builder, point->image);
 		if (err >= 0 && point->site->probe != probe) {
 			probe = point->site->probe;
-			err = probe_index = desc_add_probe(builder, probe, file);
+			err = probe_index = manifest_add_probe(builder, probe, file);
 		}
 		if (err >= 0 && point->program != program) {
 			program = point->program;
-			err = layout = desc_add_layout(builder, program);
+			err = layout = manifest_add_layout(builder, program);
 		}
 		if (err >= 0)
-			err = desc_add_point(
+			err = manifest_add_point(
 				builder,
-				&(struct desc_point){
+				&(struct manifest_point){
 					.offset = point->site->offset,
 					.semaphore_offset = backend == &backend_kernel   ? semaphore_key(point->site)
 			                                    : point->site->has_semaphore ? point->site->semaphore_offset
@@ -370,7 +370,8 @@ static int describe(struct targets *t, const struct backend *backend, struct des
 				});
 		if (err >= 0 && point->process && backend == &backend_kernel && point->process != process) {
 			process = point->process;
-			if (desc_add_process(builder, (uint32_t)process->pid, process_start_time(process->pid)) < 0) {
+			if (manifest_add_process(builder, (uint32_t)process->pid, process_start_time(process->pid)) <
+			    0) {
 				err = -ENOMEM;
 				break;
 			}
@@ -381,8 +382,8 @@ static int describe(struct targets *t, const struct backend *backend, struct des
 		}
 	}
 	if (err >= 0)
-		err = desc_build(builder, 0, desc);
-	desc_builder_free(builder);
+		err = manifest_build(builder, 0, manifest);
+	manifest_builder_free(builder);
 	if (err < 0) {
 		free(*points);
 		*points = NULL;
@@ -399,7 +400,7 @@ static int add_row(struct pp_report *report, const struct arm_point *first, enum
 	int err;
 
 	if (asprintf(&name, "%s:%s", probe->provider, probe->name) < 0)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	err = report_add(report,
 	                 &(struct report_row){ .state = state,
 	                                       .probe = name,
@@ -529,7 +530,7 @@ static int scope_pids(struct scope *scope, const struct pp_request *request)
 {
 	scope->pids = calloc(request->nprocesses + 1, sizeof(*scope->pids));
 	if (!scope->pids)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	for (size_t i = 0; i < request->nprocesses; i++)
 		scope->pids[scope->npids++] = request->processes[i]->pid;
 	return 0;
@@ -538,29 +539,29 @@ static int scope_pids(struct scope *scope, const struct pp_request *request)
 /* Takes out again what a round armed. */
 static void undo(struct pp_session *session, struct round *round)
 {
-	if (!round->segment)
+	if (!round->attachment)
 		return;
-	round->backend->disarm(session, round->segment, NULL, true);
-	session_forget_segment(session, round->segment);
-	round->segment = NULL;
+	round->backend->disarm(session, round->attachment, NULL, true);
+	session_forget_attachment(session, round->attachment);
+	round->attachment = NULL;
 }
 
-/* What was not to be had of the round's points is taken out; where that is all, the segment. */
+/* What was not to be had of the round's points is taken out; where that is all, the attachment. */
 static int take_out_failed(struct pp_session *session, struct round *round, const struct arm_point *points, size_t n)
 {
 	bool *take = calloc(n + 1, sizeof(*take)), any = false, all = true;
 
 	if (!take)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	for (size_t i = 0; i < n; i++) {
-		take[points[i].point] = points[i].error && round->backend->armed(round->segment, points[i].point);
+		take[points[i].point] = points[i].error && round->backend->armed(round->attachment, points[i].point);
 		any |= take[points[i].point];
 		all &= points[i].error != 0;
 	}
 	if (all)
 		undo(session, round);
 	else if (any)
-		round->backend->disarm(session, round->segment, take, false);
+		round->backend->disarm(session, round->attachment, take, false);
 	free(take);
 	return 0;
 }
@@ -583,21 +584,21 @@ static void number_misses(const struct targets *t, struct round *round, const st
 static int arm(struct pp_session *session, const struct pp_request *request, struct targets *t, struct round *round)
 {
 	struct arm_point *points = NULL;
-	struct desc *desc = NULL;
+	struct manifest *manifest = NULL;
 	size_t npoints = 0;
 	struct scope scope = { .kind = request->scope, .cgroup = request->cgroup };
 	int err = scope_pids(&scope, request);
 
 	if (!err)
-		err = describe(t, round->backend, &desc, &points, &npoints);
+		err = describe(t, round->backend, &manifest, &points, &npoints);
 	if (!err && npoints) {
-		round->segment = session_add_segment(session, round->backend, 0, desc, NULL);
-		if (!round->segment)
-			err = error_set(ENOMEM, "out of memory");
+		round->attachment = session_add_attachment(session, round->backend, 0, manifest, NULL);
+		if (!round->attachment)
+			err = error_nomem();
 	}
 	if (err || !npoints) {
 		free(scope.pids);
-		free(desc);
+		free(manifest);
 		free(points);
 		return err;
 	}
@@ -608,14 +609,14 @@ static int arm(struct pp_session *session, const struct pp_request *request, str
 	session->hold = request->hold;
 	session->budget = request->budget;
 	session->scope = &scope;
-	err = round->backend->arm(session, round->segment, points, npoints);
+	err = round->backend->arm(session, round->attachment, points, npoints);
 	session->scope = NULL;
 	free(scope.pids);
 	if (err) {
-		session_forget_segment(session, round->segment);
-		round->segment = NULL;
+		session_forget_attachment(session, round->attachment);
+		round->attachment = NULL;
 	} else {
-		err = round->backend->readback(session, round->segment, points, npoints, &round->misses);
+		err = round->backend->readback(session, round->attachment, points, npoints, &round->misses);
 		if (!err && !all_alive(request))
 			err = -ESRCH;
 		if (!err && session_interrupted(session))
@@ -752,7 +753,8 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 	if (!err)
 		err = verify_twins(t);
 	for (size_t i = 0; i < ROUNDS && !err && request->record && !session->is_private; i++)
-		if (rounds[i].locked && rounds[i].backend->record && session_has_segments(session, rounds[i].backend))
+		if (rounds[i].locked && rounds[i].backend->record &&
+		    session_has_attachments(session, rounds[i].backend))
 			rounds[i].backend->record(session);
 	if (err)
 		sentence = strdup(pp_error()); /* which undoing would replace */
@@ -761,7 +763,7 @@ static int arm_all(struct pp_session *session, const struct pp_request *request,
 	for (size_t i = 0; i < ROUNDS; i++) {
 		if (!rounds[i].locked)
 			continue;
-		if (!session_has_segments(session, rounds[i].backend) && !session->is_private)
+		if (!session_has_attachments(session, rounds[i].backend) && !session->is_private)
 			rounds[i].backend->remove(session);
 		rounds[i].backend->unlock(session);
 	}
@@ -803,7 +805,7 @@ static int report_all(const struct targets *t, const struct pp_request *request,
                       struct pp_report **report)
 {
 	struct pp_report *made = calloc(1, sizeof(*made));
-	int err = made ? report_points(made, t) : error_set(ENOMEM, "out of memory");
+	int err = made ? report_points(made, t) : error_nomem();
 
 	for (size_t i = 0; i < ROUNDS && !err; i++)
 		err = report_misses(made, t, &rounds[i]);

@@ -6,31 +6,31 @@
 
 #include "base/error.h"
 
-static const struct desc_layout *layout_of(const struct pp_event *event)
+static const struct manifest_layout *layout_of(const struct pp_event *event)
 {
-	return &desc_layouts(event->desc)[desc_points(event->desc)[event->record->point].layout];
+	return &manifest_layouts(event->manifest)[manifest_points(event->manifest)[event->record->point].layout];
 }
 
-static const struct desc_probe *probe_of(const struct pp_event *event)
+static const struct manifest_probe *probe_of(const struct pp_event *event)
 {
-	return &desc_probes(event->desc)[desc_points(event->desc)[event->record->point].probe];
+	return &manifest_probes(event->manifest)[manifest_points(event->manifest)[event->record->point].probe];
 }
 
-int event_set(struct pp_event *event, const struct desc *desc, const struct record_thread *thread,
+int event_set(struct pp_event *event, const struct manifest *manifest, const struct record_thread *thread,
               const struct record *record, size_t size)
 {
 	if (size < sizeof(*record) || (size_t)record->words * 8 > size || record->words * 8u < sizeof(*record))
 		return error_set(EBADMSG, "a record of %zu bytes says that it has %u", size,
 		                 size < sizeof(*record) ? 0 : record->words * 8u);
-	if (record->point >= desc->npoints)
-		return error_set(EBADMSG, "a record names point %u of %u", record->point, desc->npoints);
-	event->desc = desc;
+	if (record->point >= manifest->npoints)
+		return error_set(EBADMSG, "a record names point %u of %u", record->point, manifest->npoints);
+	event->manifest = manifest;
 	event->record = record;
 	event->time = record->time;
 	event->thread = *thread;
 	event->thread.comm[sizeof(event->thread.comm) - 1] = 0;
 
-	const struct desc_layout *layout = layout_of(event);
+	const struct manifest_layout *layout = layout_of(event);
 	const char *end = (const char *)record + record->words * 8u;
 	const char *string = (const char *)&record->value[layout->nargs];
 
@@ -70,7 +70,7 @@ int64_t pp_event_time_of_day(const struct pp_event *event)
 
 void pp_event_mark(const struct pp_event *event, struct pp_mark *mark)
 {
-	*mark = (struct pp_mark){ event->thread.segment, event->record->point, event->thread.pid };
+	*mark = (struct pp_mark){ event->thread.attachment, event->record->point, event->thread.pid };
 }
 
 pid_t pp_event_pid(const struct pp_event *event)
@@ -90,7 +90,7 @@ const char *pp_event_comm(const struct pp_event *event)
 
 const char *pp_event_probe(const struct pp_event *event)
 {
-	return desc_string(event->desc, probe_of(event)->name);
+	return manifest_string(event->manifest, probe_of(event)->name);
 }
 
 size_t pp_event_args(const struct pp_event *event)
@@ -105,10 +105,10 @@ const char *pp_event_arg_name(const struct pp_event *event, size_t i)
 		"arg8",  "arg9",  "arg10", "arg11", "arg12", "arg13", "arg14", "arg15",
 		"arg16", "arg17", "arg18", "arg19", "arg20", "arg21", "arg22", "arg23",
 	};
-	const struct desc_probe *probe = probe_of(event);
+	const struct manifest_probe *probe = probe_of(event);
 
 	if (i < probe->nargs)
-		return desc_string(event->desc, desc_args(event->desc)[probe->args + i].name);
+		return manifest_string(event->manifest, manifest_args(event->manifest)[probe->args + i].name);
 	return unnamed[i];
 }
 

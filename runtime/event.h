@@ -8,7 +8,7 @@
 #include "runtime/manifest.h"
 
 struct pp_event {
-	const struct desc *desc;
+	const struct manifest *manifest;
 	uint64_t time;     /* ns of CLOCK_MONOTONIC, whatever clock the record has */
 	struct wall *wall; /* the reader's; NULL: the time of day is not asked for */
 	struct record_thread thread;
@@ -18,7 +18,7 @@ struct pp_event {
 };
 
 /* Checks a record of size bytes against its description and makes it the event. -EBADMSG with a sentence. */
-int event_set(struct pp_event *event, const struct desc *desc, const struct record_thread *thread,
+int event_set(struct pp_event *event, const struct manifest *manifest, const struct record_thread *thread,
               const struct record *record, size_t size);
 
 #endif

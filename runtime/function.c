@@ -88,7 +88,7 @@ static int take_apart(const char *name, struct parts *parts)
 
 	*parts = (struct parts){ .symbol = strdup(name) };
 	if (!parts->symbol)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	if (length > tail && !strcmp(name + length - tail, returns)) {
 		parts->is_return = true;
 		parts->symbol[length - tail] = 0;
@@ -149,7 +149,7 @@ static int add_returns(struct pp_probe *probe, uint64_t address)
 		         exits[i].tail ? leave_by_jump : leave.operands);
 	free(exits);
 	if (!probe->sites)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	site_set(&probe->sites[0], probe, address, SITE_CALL, "");
 	probe->nsites = n + 1;
 	return 0;
@@ -163,7 +163,7 @@ static int add_hit(struct pp_probe *probe, uint64_t address, uint64_t offset)
 		return err;
 	probe->sites = calloc(1, sizeof(*probe->sites));
 	if (!probe->sites)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	site_set(&probe->sites[0], probe, address + offset, SITE_HIT, offset ? middle.operands : entry.operands);
 	probe->nsites = 1;
 	return 0;
@@ -175,7 +175,7 @@ static int begin(const struct pp_image *image, const char *name, const struct sh
 		.image = image, .provider = strdup(FUNCTION_PROVIDER), .name = strdup(name), .args = f->args
 	};
 	if (!f->probe.provider || !f->probe.name)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	for (size_t i = 0; shape->names[i]; i++)
 		f->args[f->probe.nargs++] =
 			(struct pp_arg){ .name = (char *)shape->names[i], .type = "", .class = PPN_CLASS_NONE };
@@ -241,14 +241,14 @@ static int make_ifunc(const struct pp_image *image, const char *name, const stru
 		if (out)
 			fclose(out);
 		free(text);
-		return err ? err : error_set(ENOMEM, "out of memory");
+		return err ? err : error_nomem();
 	}
 	fprintf(out, "'%s' of %s is an indirect function: its code is a resolver that chooses the function for calls",
 	        parts->symbol, image->path);
 	put_implementations(out, image, resolver);
 	if (fclose(out)) {
 		free(text);
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	}
 	f->refused = text;
 	f->resolver = resolver;
@@ -266,7 +266,7 @@ static int make(const struct pp_image *image, const char *name, const struct par
 	err = parts->is_return ? add_returns(&f->probe, address) : add_hit(&f->probe, address, parts->offset);
 	if (err == -EOPNOTSUPP || err == -EINVAL) {
 		f->refused = strdup(pp_error());
-		err = f->refused ? add_hit(&f->probe, address, 0) : error_set(ENOMEM, "out of memory");
+		err = f->refused ? add_hit(&f->probe, address, 0) : error_nomem();
 	}
 	return err ? err : read_code(image, f->probe.sites, f->probe.nsites);
 }
@@ -284,7 +284,7 @@ static int make_ambiguous(const struct pp_image *image, const char *name, const 
 		if (out)
 			fclose(out);
 		free(text);
-		return err ? err : error_set(ENOMEM, "out of memory");
+		return err ? err : error_nomem();
 	}
 	fprintf(out, "%s has several functions of this name; say which by its address:", image->path);
 	for (size_t i = 0; i < n; i++) {
@@ -298,7 +298,7 @@ static int make_ambiguous(const struct pp_image *image, const char *name, const 
 		fputs(", and more", out);
 	if (fclose(out) || !(f->probe.sites = calloc(n, sizeof(*f->probe.sites)))) {
 		free(text);
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	}
 	f->refused = text;
 	f->probe.nsites = n;
@@ -319,7 +319,7 @@ static int find_glob(const struct pp_image *image, const char *glob)
 		return -ENOENT;
 	out = open_memstream(&text, &size);
 	if (!out)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	for (size_t i = 0; i < total; i++) {
 		const char *name = pp_image_function(image, i);
 
@@ -332,7 +332,7 @@ static int find_glob(const struct pp_image *image, const char *glob)
 	}
 	if (fclose(out)) {
 		free(text);
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	}
 	if (n)
 		error_set(ENXIO, "%s: takes the name of one function, not a glob; %zu of %s match:%s%s",
@@ -398,7 +398,7 @@ int function_probe(const struct pp_image *image, const char *name, struct pp_pro
 		                image->path);
 	f = err ? NULL : calloc(1, sizeof(*f));
 	if (!err && !f)
-		err = error_set(ENOMEM, "out of memory");
+		err = error_nomem();
 	if (!err && is_at)
 		err = make_at(image, name, parts.offset, f);
 	else if (!err && image_is_ifunc(image, parts.symbol, &resolver))

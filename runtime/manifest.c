@@ -15,29 +15,30 @@
 #include "base/error.h"
 #include "sdt/image.h"
 
-_Static_assert(sizeof(struct desc) == 48 && sizeof(struct desc_point) == 40 && sizeof(struct desc_file) == 40 &&
-                       sizeof(struct desc_layout) == 52 && sizeof(struct desc_probe) == 16 &&
-                       sizeof(struct desc_arg) == 8,
+_Static_assert(sizeof(struct manifest) == 48 && sizeof(struct manifest_point) == 40 &&
+                       sizeof(struct manifest_file) == 40 && sizeof(struct manifest_layout) == 52 &&
+                       sizeof(struct manifest_probe) == 16 && sizeof(struct manifest_arg) == 8,
                "description layout");
 
 /* Counts are of 32 bits, so the sum cannot overflow. */
-static uint64_t desc_size(const struct desc *d)
+static uint64_t manifest_size(const struct manifest *d)
 {
-	return sizeof(*d) + sizeof(struct desc_point) * (uint64_t)d->npoints +
-	       sizeof(struct desc_file) * (uint64_t)d->nfiles + sizeof(struct desc_layout) * (uint64_t)d->nlayouts +
-	       sizeof(struct desc_probe) * (uint64_t)d->nprobes + sizeof(struct desc_arg) * (uint64_t)d->nargs +
-	       d->npool + sizeof(struct desc_process) * (uint64_t)d->nprocesses;
+	return sizeof(*d) + sizeof(struct manifest_point) * (uint64_t)d->npoints +
+	       sizeof(struct manifest_file) * (uint64_t)d->nfiles +
+	       sizeof(struct manifest_layout) * (uint64_t)d->nlayouts +
+	       sizeof(struct manifest_probe) * (uint64_t)d->nprobes + sizeof(struct manifest_arg) * (uint64_t)d->nargs +
+	       d->npool + sizeof(struct manifest_process) * (uint64_t)d->nprocesses;
 }
 
-uint64_t desc_start_time(const struct desc *d, uint32_t pid)
+uint64_t manifest_start_time(const struct manifest *d, uint32_t pid)
 {
 	for (uint32_t i = 0; i < d->nprocesses; i++)
-		if (desc_processes(d)[i].pid == pid)
-			return desc_processes(d)[i].start_time;
+		if (manifest_processes(d)[i].pid == pid)
+			return manifest_processes(d)[i].start_time;
 	return 0;
 }
 
-static bool layout_ok(const struct desc_layout *l)
+static bool layout_ok(const struct manifest_layout *l)
 {
 	unsigned strings = 0;
 
@@ -70,46 +71,46 @@ static bool layout_ok(const struct desc_layout *l)
 	return true;
 }
 
-int desc_check(const struct desc *d, size_t size, const char *what)
+int manifest_check(const struct manifest *d, size_t size, const char *what)
 {
-	if (size < sizeof(*d) || d->magic != DESC_MAGIC)
+	if (size < sizeof(*d) || d->magic != MANIFEST_MAGIC)
 		return error_set(EBADMSG, "'%s' is no description of probe points", what);
-	if (d->version != DESC_VERSION)
+	if (d->version != MANIFEST_VERSION)
 		return error_set(EBADMSG,
 		                 "'%s' was written by another version of probepoint (layout %u, here %u): disarm it "
 		                 "with that one",
-		                 what, d->version, DESC_VERSION);
-	if (d->size != size || desc_size(d) != size)
+		                 what, d->version, MANIFEST_VERSION);
+	if (d->size != size || manifest_size(d) != size)
 		return error_set(EBADMSG, "'%s' is damaged: %zu bytes, and its tables make %llu", what, size,
-		                 (unsigned long long)desc_size(d));
-	if (d->nprocesses && ((uintptr_t)desc_processes(d) - (uintptr_t)d) % 8)
+		                 (unsigned long long)manifest_size(d));
+	if (d->nprocesses && ((uintptr_t)manifest_processes(d) - (uintptr_t)d) % 8)
 		return error_set(EBADMSG, "'%s' is damaged: its processes are not aligned", what);
-	if (d->npool && desc_string(d, d->npool - 1)[0])
+	if (d->npool && manifest_string(d, d->npool - 1)[0])
 		return error_set(EBADMSG, "'%s' is damaged: its strings do not end", what);
 
 	for (uint32_t i = 0; i < d->nfiles; i++) {
-		const struct desc_file *f = &desc_files(d)[i];
+		const struct manifest_file *f = &manifest_files(d)[i];
 
 		if (f->path >= d->npool || f->build_id >= d->npool)
 			return error_set(EBADMSG, "'%s' is damaged: file %u has no name", what, i);
 	}
 	for (uint32_t i = 0; i < d->nargs; i++) {
-		const struct desc_arg *a = &desc_args(d)[i];
+		const struct manifest_arg *a = &manifest_args(d)[i];
 
 		if (a->name >= d->npool || a->type >= d->npool)
 			return error_set(EBADMSG, "'%s' is damaged: argument %u has no name", what, i);
 	}
 	for (uint32_t i = 0; i < d->nlayouts; i++)
-		if (!layout_ok(&desc_layouts(d)[i]))
+		if (!layout_ok(&manifest_layouts(d)[i]))
 			return error_set(EBADMSG, "'%s' is damaged: no record can be of layout %u", what, i);
 	for (uint32_t i = 0; i < d->nprobes; i++) {
-		const struct desc_probe *p = &desc_probes(d)[i];
+		const struct manifest_probe *p = &manifest_probes(d)[i];
 
 		if (p->name >= d->npool || p->file >= d->nfiles || p->args > d->nargs || p->nargs > d->nargs - p->args)
 			return error_set(EBADMSG, "'%s' is damaged: probe %u points outside", what, i);
 	}
 	for (uint32_t i = 0; i < d->npoints; i++) {
-		const struct desc_point *p = &desc_points(d)[i];
+		const struct manifest_point *p = &manifest_points(d)[i];
 
 		if (p->probe >= d->nprobes || p->layout >= d->nlayouts || p->role > SITE_LEAVE)
 			return error_set(EBADMSG, "'%s' is damaged: point %u points outside", what, i);
@@ -132,7 +133,7 @@ struct table {
 	size_t n, room;
 };
 
-struct desc_builder {
+struct manifest_builder {
 	struct list points, files, layouts, probes, args, pool, processes;
 	struct table file_table, layout_table, probe_table, string_table;
 };
@@ -226,29 +227,29 @@ static int list_find_or_add(struct list *list, struct table *table, const void *
 }
 
 /* Its offset in the pool. */
-static int add_string(struct desc_builder *builder, const char *string)
+static int add_string(struct manifest_builder *builder, const char *string)
 {
 	size_t n = strlen(string) + 1;
 
 	return list_find_or_add(&builder->pool, &builder->string_table, string, n, n);
 }
 
-int desc_builder_new(struct desc_builder **builder)
+int manifest_builder_new(struct manifest_builder **builder)
 {
 	*builder = calloc(1, sizeof(**builder));
 	if (!*builder)
 		return out_of_memory();
-	(*builder)->points.size = sizeof(struct desc_point);
-	(*builder)->files.size = sizeof(struct desc_file);
-	(*builder)->layouts.size = sizeof(struct desc_layout);
-	(*builder)->probes.size = sizeof(struct desc_probe);
-	(*builder)->args.size = sizeof(struct desc_arg);
+	(*builder)->points.size = sizeof(struct manifest_point);
+	(*builder)->files.size = sizeof(struct manifest_file);
+	(*builder)->layouts.size = sizeof(struct manifest_layout);
+	(*builder)->probes.size = sizeof(struct manifest_probe);
+	(*builder)->args.size = sizeof(struct manifest_arg);
 	(*builder)->pool.size = 1;
-	(*builder)->processes.size = sizeof(struct desc_process);
+	(*builder)->processes.size = sizeof(struct manifest_process);
 	return 0;
 }
 
-void desc_builder_free(struct desc_builder *builder)
+void manifest_builder_free(struct manifest_builder *builder)
 {
 	if (!builder)
 		return;
@@ -266,12 +267,12 @@ void desc_builder_free(struct desc_builder *builder)
 	free(builder);
 }
 
-int desc_add_file(struct desc_builder *builder, const struct pp_image *image)
+int manifest_add_file(struct manifest_builder *builder, const struct pp_image *image)
 {
-	struct desc_file file = { .device = image->device,
-		                  .inode = image->inode,
-		                  .real_device = image->real_device,
-		                  .real_inode = image->real_inode };
+	struct manifest_file file = { .device = image->device,
+		                      .inode = image->inode,
+		                      .real_device = image->real_device,
+		                      .real_inode = image->real_inode };
 	int path = add_string(builder, image->name ? image->name : image->path);
 	int build_id = add_string(builder, image->build_id);
 
@@ -282,13 +283,13 @@ int desc_add_file(struct desc_builder *builder, const struct pp_image *image)
 	return list_find_or_add(&builder->files, &builder->file_table, &file, sizeof(file), 1);
 }
 
-static int add_args(struct desc_builder *builder, const struct pp_probe *probe, struct desc_probe *to)
+static int add_args(struct manifest_builder *builder, const struct pp_probe *probe, struct manifest_probe *to)
 {
 	to->args = builder->args.n;
 	for (size_t i = 0; i < probe->nargs; i++) {
 		int name = add_string(builder, probe->args[i].name);
 		int type = add_string(builder, probe->args[i].type ? probe->args[i].type : "");
-		struct desc_arg arg = { name, type };
+		struct manifest_arg arg = { name, type };
 
 		if (name < 0 || type < 0 || list_add(&builder->args, &arg, 1) < 0)
 			return -ENOMEM;
@@ -297,10 +298,10 @@ static int add_args(struct desc_builder *builder, const struct pp_probe *probe, 
 	return 0;
 }
 
-int desc_add_probe(struct desc_builder *builder, const struct pp_probe *probe, int file)
+int manifest_add_probe(struct manifest_builder *builder, const struct pp_probe *probe, int file)
 {
 	size_t before = builder->probes.n;
-	struct desc_probe added = { .file = file };
+	struct manifest_probe added = { .file = file };
 	char *name;
 	int at;
 
@@ -311,33 +312,34 @@ int desc_add_probe(struct desc_builder *builder, const struct pp_probe *probe, i
 	if (at < 0)
 		return at;
 	added.name = at;
-	at = list_find_or_add(&builder->probes, &builder->probe_table, &added, offsetof(struct desc_probe, args), 1);
+	at = list_find_or_add(&builder->probes, &builder->probe_table, &added, offsetof(struct manifest_probe, args),
+	                      1);
 	if (at >= 0 && (size_t)at == before &&
-	    add_args(builder, probe, &((struct desc_probe *)builder->probes.items)[at]))
+	    add_args(builder, probe, &((struct manifest_probe *)builder->probes.items)[at]))
 		return -ENOMEM;
 	return at;
 }
 
-int desc_add_layout(struct desc_builder *builder, const struct fetch_program *program)
+int manifest_add_layout(struct manifest_builder *builder, const struct fetch_program *program)
 {
-	struct desc_layout layout = { .nargs = program->nargs };
+	struct manifest_layout layout = { .nargs = program->nargs };
 
 	memcpy(layout.kind, program->kind, program->nargs);
 	memcpy(layout.size, program->size, program->nargs);
 	return list_find_or_add(&builder->layouts, &builder->layout_table, &layout, sizeof(layout), 1);
 }
 
-int desc_add_process(struct desc_builder *builder, uint32_t pid, uint64_t start_time)
+int manifest_add_process(struct manifest_builder *builder, uint32_t pid, uint64_t start_time)
 {
-	const struct desc_process *known = builder->processes.items;
+	const struct manifest_process *known = builder->processes.items;
 
 	for (size_t i = 0; i < builder->processes.n; i++)
 		if (known[i].pid == pid)
 			return (int)i;
-	return list_add(&builder->processes, &(struct desc_process){ .pid = pid, .start_time = start_time }, 1);
+	return list_add(&builder->processes, &(struct manifest_process){ .pid = pid, .start_time = start_time }, 1);
 }
 
-int desc_add_point(struct desc_builder *builder, const struct desc_point *point)
+int manifest_add_point(struct manifest_builder *builder, const struct manifest_point *point)
 {
 	return list_add(&builder->points, point, 1);
 }
@@ -349,12 +351,12 @@ static char *list_copy(char *to, const struct list *list)
 	return to + list->n * list->size;
 }
 
-int desc_build(struct desc_builder *builder, uint32_t segment, struct desc **desc)
+int manifest_build(struct manifest_builder *builder, uint32_t attachment, struct manifest **manifest)
 {
-	struct desc d = {
-		.magic = DESC_MAGIC,
-		.version = DESC_VERSION,
-		.segment = segment,
+	struct manifest d = {
+		.magic = MANIFEST_MAGIC,
+		.version = MANIFEST_VERSION,
+		.attachment = attachment,
 		.nfiles = builder->files.n,
 		.nargs = builder->args.n,
 		.nprobes = builder->probes.n,
@@ -365,19 +367,19 @@ int desc_build(struct desc_builder *builder, uint32_t segment, struct desc **des
 	};
 	char *at;
 
-	d.npool += -desc_size(&d) & 7; /* a whole number of words, as maps like it */
-	d.size = desc_size(&d);
-	*desc = calloc(1, d.size);
-	if (!*desc)
+	d.npool += -manifest_size(&d) & 7; /* a whole number of words, as maps like it */
+	d.size = manifest_size(&d);
+	*manifest = calloc(1, d.size);
+	if (!*manifest)
 		return out_of_memory();
-	**desc = d;
-	at = list_copy((char *)(*desc + 1), &builder->points);
+	**manifest = d;
+	at = list_copy((char *)(*manifest + 1), &builder->points);
 	at = list_copy(at, &builder->files);
 	at = list_copy(at, &builder->layouts);
 	at = list_copy(at, &builder->probes);
 	at = list_copy(at, &builder->args);
 	list_copy(at, &builder->pool);
 	if (d.nprocesses)
-		list_copy((char *)desc_processes(*desc), &builder->processes);
+		list_copy((char *)manifest_processes(*manifest), &builder->processes);
 	return 0;
 }

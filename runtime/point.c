@@ -34,32 +34,32 @@ static int compare_consumers(const void *a, const void *b)
 
 int registry_add_session(struct registry *registry, const struct pp_session *session, uint32_t number)
 {
-	for (size_t s = 0; s < session->nsegments; s++) {
-		const struct segment *segment = session->segments[s];
-		const struct desc *d = segment->desc;
+	for (size_t s = 0; s < session->nattachments; s++) {
+		const struct attachment *attachment = session->attachments[s];
+		const struct manifest *d = attachment->manifest;
 
 		if (registry->room < registry->n + d->npoints) {
 			size_t room = 2 * registry->room + d->npoints;
 			void *more = realloc(registry->consumers, room * sizeof(*registry->consumers));
 
 			if (!more)
-				return error_set(ENOMEM, "out of memory");
+				return error_nomem();
 			registry->consumers = more;
 			registry->room = room;
 		}
 		for (uint32_t i = 0; i < d->npoints; i++) {
-			const struct desc_point *point = &desc_points(d)[i];
-			const struct desc_file *file = &desc_files(d)[desc_probes(d)[point->probe].file];
+			const struct manifest_point *point = &manifest_points(d)[i];
+			const struct manifest_file *file = &manifest_files(d)[manifest_probes(d)[point->probe].file];
 
-			if (segment->backend->armed(segment, i))
+			if (attachment->backend->armed(attachment, i))
 				registry->consumers[registry->n++] = (struct consumer){
 					.device = file->real_device,
 					.inode = file->real_inode,
 					.offset = point->offset,
 					.session = number,
 					.pid = point->pid,
-					.start_time = point->pid && segment->backend->start_time
-					                      ? segment->backend->start_time(segment, point->pid)
+					.start_time = point->pid && attachment->backend->start_time
+					                      ? attachment->backend->start_time(attachment, point->pid)
 					                      : 0,
 					.role = point->role,
 					.semaphore_offset = point->semaphore_offset,

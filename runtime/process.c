@@ -141,7 +141,7 @@ int process_open(pid_t pid, struct process **process)
 	p = calloc(1, sizeof(*p));
 	if (!p) {
 		close(fd);
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	}
 	p->pid = p->tid = pid;
 	p->pidfd = fd;
@@ -203,7 +203,7 @@ int process_read_maps(struct process *process)
 			struct mapping *maps = realloc(process->maps, more * sizeof(*maps));
 
 			if (!maps) {
-				err = error_set(ENOMEM, "out of memory");
+				err = error_nomem();
 				break;
 			}
 			process->maps = maps;
@@ -217,7 +217,7 @@ int process_read_maps(struct process *process)
 		m.inode = inode;
 		m.path = strdup(line + path);
 		if (!m.path) {
-			err = error_set(ENOMEM, "out of memory");
+			err = error_nomem();
 			break;
 		}
 		process->maps[process->nmaps++] = m;
@@ -396,7 +396,7 @@ int processes_mapping_all(dev_t device, ino_t inode, struct process ***processes
 		p->pidfd = -1;
 		more = maps_it ? realloc(found, (count + 1) * sizeof(*found)) : NULL;
 		if (!more) {
-			err = maps_it ? error_set(ENOMEM, "out of memory") : 0;
+			err = maps_it ? error_nomem() : 0;
 			process_free(p);
 			continue;
 		}
@@ -517,7 +517,7 @@ int pp_process_images(pid_t pid, int (*fn)(const char *path, const char *name, v
 	err = process_read_maps(process);
 	seen = calloc(process->nmaps + 1, sizeof(*seen));
 	if (!seen)
-		err = error_set(ENOMEM, "out of memory");
+		err = error_nomem();
 	for (size_t i = 0; !err && i < process->nmaps; i++) {
 		const struct mapping *m = &process->maps[i];
 		struct stat st;

@@ -41,12 +41,12 @@ int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 	int err = 0, opened = 0;
 
 	if (!r)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	r->session = session;
 	session_totals(session, &r->recorded, &r->lost);
 	session->nreaders++;
 	r->looked = clock_ns();
-	wall_look(&r->wall);
+	wall_sample(&r->wall);
 	r->sources[0].backend = &backend_agent;
 	r->sources[1].backend = &backend_kernel;
 	for (size_t i = 0; i < NSOURCES && !err; i++) {
@@ -125,20 +125,20 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
 {
 	const struct record_thread *thread;
 	const struct record *record;
-	const struct segment *segment;
+	const struct attachment *attachment;
 	size_t size;
 	int n = next(reader, timeout_ms, &thread, &record, &size);
 
 	if (!n)
-		wall_look(&reader->wall);
+		wall_sample(&reader->wall);
 	if (n <= 0)
 		return n;
-	segment = session_segment(reader->session, thread->segment);
-	if (!segment) {
+	attachment = session_attachment(reader->session, thread->attachment);
+	if (!attachment) {
 		reader->damaged++;
-		return error_set(EBADMSG, "a record names segment %u, which is gone", thread->segment);
+		return error_set(EBADMSG, "a record names segment %u, which is gone", thread->attachment);
 	}
-	n = event_set(&reader->event, segment->desc, thread, record, size);
+	n = event_set(&reader->event, attachment->manifest, thread, record, size);
 	reader->damaged += n != 0;
 	reader->event.wall = &reader->wall;
 	*event = &reader->event;
@@ -174,7 +174,7 @@ void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts)
 		if (reader->sources[i].state)
 			damaged += reader->sources[i].backend->reader_damaged(reader->sources[i].state);
 	session_totals(reader->session, &recorded, &lost);
-	/* Less than before: a segment is gone, and its counts with it. */
+	/* Less than before: an attachment is gone, and its counts with it. */
 	*counts = (struct pp_reader_counts){ .recorded = recorded > reader->recorded ? recorded - reader->recorded : 0,
 		                             .lost = (lost > reader->lost ? lost - reader->lost : 0) + damaged,
 		                             .damaged = damaged };

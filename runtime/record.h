@@ -3,7 +3,7 @@
  * What one hit leaves, the same from both backends.
  *
  *     u64 time      ns of CLOCK_MONOTONIC (agent: of the ring's own clock, see its header)
- *     u32 point     index among the points of its segment
+ *     u32 point     index among the points of its attachment
  *     u8  words     length of the whole record, in 8-byte words
  *     u24 faults    bit i: argument i could not be read
  *     u64 value[]   one for each argument, extended to 64 bits by its sign
@@ -34,7 +34,7 @@ struct record {
 };
 
 struct record_thread {
-	uint32_t segment;
+	uint32_t attachment;
 	uint32_t pid, tid, reserved;
 	char comm[16];
 };

@@ -13,7 +13,7 @@ int report_add(struct pp_report *report, const struct report_row *row, const str
 	struct report_row *more = realloc(report->rows, (report->nrows + 1) * sizeof(*more)), *to;
 
 	if (!more)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	report->rows = more;
 	to = &more[report->nrows];
 	*to = *row;
@@ -23,7 +23,7 @@ int report_add(struct pp_report *report, const struct report_row *row, const str
 	to->reason = row->reason ? strdup(row->reason) : NULL;
 	report->nrows++;
 	if (!to->probe || !to->file || !to->build_id || (row->reason && !to->reason))
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	return 0;
 }
 
@@ -32,10 +32,10 @@ int report_warn(struct pp_report *report, const char *text)
 	char **more = realloc(report->warnings, (report->nwarnings + 1) * sizeof(*more));
 
 	if (!more)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	report->warnings = more;
 	more[report->nwarnings] = strdup(text);
-	return more[report->nwarnings++] ? 0 : error_set(ENOMEM, "out of memory");
+	return more[report->nwarnings++] ? 0 : error_nomem();
 }
 
 size_t pp_report_warnings(const struct pp_report *report)

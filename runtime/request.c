@@ -11,7 +11,7 @@ int pp_request_new(struct pp_request **request)
 {
 	*request = calloc(1, sizeof(**request));
 	if (!*request)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	strcpy((*request)->backend, "auto");
 	(*request)->maxactive = MAXACTIVE_DEFAULT;
 	return 0;
@@ -49,7 +49,7 @@ static int append(char ***list, size_t *n, const char *text)
 	if (more)
 		*list = more;
 	if (!more || !(more[*n] = strdup(text)))
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	++*n;
 	return 0;
 }
@@ -83,7 +83,7 @@ int pp_request_pid(struct pp_request *request, pid_t pid)
 	more = realloc(request->processes, (request->nprocesses + 1) * sizeof(*more));
 	if (!more) {
 		process_free(process);
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	}
 	request->processes = more;
 	more[request->nprocesses++] = process;
@@ -98,7 +98,7 @@ int pp_request_command(struct pp_request *request, pid_t pid, const char *file)
 		return error_set(EINVAL, "a request takes one command");
 	request->command = strdup(file);
 	if (!request->command)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	err = pp_request_pid(request, pid);
 	if (!err)
 		request->processes[request->nprocesses - 1]->is_command = true;
@@ -118,7 +118,7 @@ int pp_request_filter(struct pp_request *request, const char *expression)
 	char *copy = strdup(expression);
 
 	if (!copy)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	free(request->filter);
 	request->filter = copy;
 	return 0;
@@ -160,7 +160,7 @@ int pp_request_cgroup(struct pp_request *request, const char *dir)
 		return err;
 	free(request->cgroup);
 	request->cgroup = strdup(dir);
-	return request->cgroup ? 0 : error_set(ENOMEM, "out of memory");
+	return request->cgroup ? 0 : error_nomem();
 }
 
 int pp_request_maxactive(struct pp_request *request, unsigned n)

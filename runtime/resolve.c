@@ -80,7 +80,7 @@ static int compile(struct targets *t, const struct pp_site *site, const struct p
 	if ((request->nstrings || request->naddresses) && probe.nargs) {
 		probe.args = calloc(probe.nargs, sizeof(*probe.args));
 		if (!probe.args)
-			return error_set(ENOMEM, "out of memory");
+			return error_nomem();
 		memcpy(probe.args, site->probe->args, probe.nargs * sizeof(*probe.args));
 		for (size_t i = 0; i < probe.nargs; i++) {
 			if (is_named(&probe, i, request->strings, request->nstrings, t->strings_used))
@@ -107,7 +107,7 @@ static int program_of(struct targets *t, const struct pp_site *site, const struc
                       const struct fetch_program **program)
 {
 	struct fetch_program *made = calloc(1, sizeof(*made)), **found;
-	int err = made ? compile(t, site, request, made) : error_set(ENOMEM, "out of memory");
+	int err = made ? compile(t, site, request, made) : error_nomem();
 
 	if (err) {
 		if (made)
@@ -117,7 +117,7 @@ static int program_of(struct targets *t, const struct pp_site *site, const struc
 	found = tsearch(made, &t->programs, compare_programs);
 	if (!found) {
 		program_free(made);
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	}
 	if (*found != made)
 		program_free(made);
@@ -176,7 +176,7 @@ static int add_site(struct walk *w, const struct pp_site *site)
 		void *more = realloc(t->points, room * sizeof(*t->points));
 
 		if (!more)
-			return error_set(ENOMEM, "out of memory");
+			return error_nomem();
 		t->points = more;
 		t->room = room;
 	}
@@ -244,7 +244,7 @@ static int image_of(struct targets *t, const char *path, const struct pp_image *
 	more = realloc(t->images, (t->nimages + 1) * sizeof(*more));
 	if (!more) {
 		pp_image_free(opened);
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	}
 	t->images = more;
 	*image = more[t->nimages++] = opened;
@@ -263,10 +263,10 @@ static int refuse_pattern(struct targets *t, size_t pattern, const struct pp_ima
 			return 0;
 	more = realloc(t->refusals, (t->nrefusals + 1) * sizeof(*more));
 	if (!more)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	t->refusals = more;
 	more[t->nrefusals] = (struct target_refusal){ pattern, image, strdup(pp_error()), err == -ENXIO };
-	return more[t->nrefusals++].reason ? 0 : error_set(ENOMEM, "out of memory");
+	return more[t->nrefusals++].reason ? 0 : error_nomem();
 }
 
 /* The probe that a pattern func:SYMBOL stands for in an image; made once. *probe NULL: the image has none. */
@@ -288,7 +288,7 @@ static int function_of(struct targets *t, const struct pp_image *image, const ch
 	more = realloc(t->functions, (t->nfunctions + 1) * sizeof(*more));
 	if (!more) {
 		function_free(made);
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	}
 	t->functions = more;
 	more[t->nfunctions++] = made;
@@ -318,7 +318,7 @@ static char *why_refused(const struct walk *w, const struct pp_probe *probe)
 	bool lives = w->process && !w->process->is_command;
 	char *chosen = lives ? function_chosen(probe, w->process) : NULL, *text;
 
-	text = chosen ? error_sentence("%s (pid %d uses %s)", function_refused(probe), w->process->pid, chosen)
+	text = chosen ? error_format("%s (pid %d uses %s)", function_refused(probe), w->process->pid, chosen)
 	              : strdup(function_refused(probe));
 	free(chosen);
 	return text;
@@ -401,7 +401,7 @@ static int name_deleted(struct pp_image *image, const char *name)
 	if (!strstr(image->path, "/map_files/"))
 		return 0;
 	copy = strndup(name, length > end && !strcmp(name + length - end, deleted) ? length - end : length);
-	err = copy ? image_rename(image, copy) : error_set(ENOMEM, "out of memory");
+	err = copy ? image_rename(image, copy) : error_nomem();
 	free(copy);
 	return err;
 }
@@ -497,7 +497,7 @@ int targets_find(struct targets *t, const struct pp_request *request)
 	t->matched = calloc(request->npatterns, sizeof(*t->matched));
 	t->strings_used = calloc(request->nstrings + request->naddresses + 1, sizeof(*t->strings_used));
 	if (!t->matched || !t->strings_used)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	if (!request->nprocesses)
 		err = add_process(&walk, NULL);
 	for (size_t i = 0; i < request->nprocesses && !err; i++) {

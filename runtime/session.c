@@ -17,53 +17,53 @@ static void *state_of(const struct pp_session *session, const struct backend *ba
 	return backend == &backend_kernel ? session->kernel : session->agent;
 }
 
-bool session_has_segments(const struct pp_session *session, const struct backend *backend)
+bool session_has_attachments(const struct pp_session *session, const struct backend *backend)
 {
-	for (size_t i = 0; i < session->nsegments; i++)
-		if (session->segments[i]->backend == backend)
+	for (size_t i = 0; i < session->nattachments; i++)
+		if (session->attachments[i]->backend == backend)
 			return true;
 	return false;
 }
 
-/* ---- segments ------------------------------------------------------------------- */
+/* ---- attachments ------------------------------------------------------------------- */
 
-size_t session_segments(const struct pp_session *session)
+size_t session_attachments(const struct pp_session *session)
 {
-	return session->nsegments;
+	return session->nattachments;
 }
 
-const struct desc *session_desc(const struct pp_session *session, size_t i)
+const struct manifest *session_manifest(const struct pp_session *session, size_t i)
 {
-	return session->segments[i]->desc;
+	return session->attachments[i]->manifest;
 }
 
-struct segment *session_add_segment(struct pp_session *session, const struct backend *backend, uint32_t number,
-                                    struct desc *desc, void *state)
+struct attachment *session_add_attachment(struct pp_session *session, const struct backend *backend, uint32_t number,
+                                          struct manifest *manifest, void *state)
 {
-	struct segment **more = realloc(session->segments, (session->nsegments + 1) * sizeof(*more));
-	struct segment *segment = more ? calloc(1, sizeof(*segment)) : NULL;
+	struct attachment **more = realloc(session->attachments, (session->nattachments + 1) * sizeof(*more));
+	struct attachment *attachment = more ? calloc(1, sizeof(*attachment)) : NULL;
 
 	if (more)
-		session->segments = more;
-	if (!segment)
+		session->attachments = more;
+	if (!attachment)
 		return NULL;
-	*segment = (struct segment){ .number = number, .backend = backend, .desc = desc, .state = state };
-	session->segments[session->nsegments++] = segment;
-	return segment;
+	*attachment = (struct attachment){ .number = number, .backend = backend, .manifest = manifest, .state = state };
+	session->attachments[session->nattachments++] = attachment;
+	return attachment;
 }
 
-void session_forget_segment(struct pp_session *session, struct segment *segment)
+void session_forget_attachment(struct pp_session *session, struct attachment *attachment)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < session->nsegments; i++)
-		if (session->segments[i] != segment)
-			session->segments[n++] = session->segments[i];
-	session->nsegments = n;
-	if (segment->state)
-		segment->backend->release(segment);
-	free(segment->desc);
-	free(segment);
+	for (size_t i = 0; i < session->nattachments; i++)
+		if (session->attachments[i] != attachment)
+			session->attachments[n++] = session->attachments[i];
+	session->nattachments = n;
+	if (attachment->state)
+		attachment->backend->release(attachment);
+	free(attachment->manifest);
+	free(attachment);
 }
 
 /* ---- opening ---------------------------------------------------------------------- */
@@ -108,7 +108,7 @@ int session_open(const char *name, bool create, bool hasty, struct pp_session **
 		return err;
 	s = calloc(1, sizeof(*s));
 	if (!s)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	strcpy(s->name, name);
 	s->hasty = hasty;
 	for (size_t i = 0; i < NBACKENDS; i++) {
@@ -143,7 +143,7 @@ int pp_session_private(struct pp_session **session)
 {
 	*session = calloc(1, sizeof(**session));
 	if (!*session)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	(*session)->is_private = true;
 	return 0;
 }
@@ -155,7 +155,7 @@ void pp_session_close(struct pp_session *session)
 	for (size_t i = 0; i < NBACKENDS; i++)
 		if (state_of(session, backends[i]))
 			backends[i]->close(session);
-	free(session->segments);
+	free(session->attachments);
 	free(session);
 }
 
@@ -182,7 +182,7 @@ static int add_name(const char *name, void *arg)
 	if (more)
 		all->names = more;
 	if (!more || !(more[all->n] = strdup(name)))
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	all->n++;
 	return 0;
 }
@@ -264,12 +264,12 @@ int session_refresh(struct pp_session *session)
 	return lives ? 0 : error_set(ENOENT, "session '%s' has ended", session->name);
 }
 
-const struct segment *session_segment(struct pp_session *session, uint32_t number)
+const struct attachment *session_attachment(struct pp_session *session, uint32_t number)
 {
 	for (int again = 0; again < 2; again++) {
-		for (size_t i = 0; i < session->nsegments; i++)
-			if (session->segments[i]->number == number)
-				return session->segments[i];
+		for (size_t i = 0; i < session->nattachments; i++)
+			if (session->attachments[i]->number == number)
+				return session->attachments[i];
 		if (again || session_refresh(session))
 			break;
 	}
@@ -281,13 +281,13 @@ const struct segment *session_segment(struct pp_session *session, uint32_t numbe
 void session_totals(const struct pp_session *session, uint64_t *recorded, uint64_t *lost)
 {
 	*recorded = *lost = 0;
-	for (size_t i = 0; i < session->nsegments; i++) {
-		const struct segment *segment = session->segments[i];
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
 
-		for (uint32_t p = 0; p < segment->desc->npoints; p++) {
+		for (uint32_t p = 0; p < attachment->manifest->npoints; p++) {
 			struct pp_counts counts = { 0 };
 
-			segment->backend->counts(segment, p, &counts);
+			attachment->backend->counts(attachment, p, &counts);
 			*recorded += counts.recorded;
 			*lost += counts.lost;
 		}
@@ -297,11 +297,11 @@ void session_totals(const struct pp_session *session, uint64_t *recorded, uint64
 
 void session_lose(struct pp_session *session, const struct pp_mark *mark)
 {
-	for (size_t i = 0; i < session->nsegments; i++) {
-		const struct segment *segment = session->segments[i];
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
 
-		if (segment->number == mark->segment && mark->point < segment->desc->npoints &&
-		    segment->backend->lose && segment->backend->lose(segment, mark->point, mark->pid))
+		if (attachment->number == mark->attachment && mark->point < attachment->manifest->npoints &&
+		    attachment->backend->lose && attachment->backend->lose(attachment, mark->point, mark->pid))
 			return;
 	}
 	session->lost_aside++;
@@ -332,7 +332,7 @@ int pp_session_watch(const char *name, void (*ready)(void *arg), void *arg)
 		if (state_of(&session, backends[i]))
 			backends[i]->close(&session);
 	}
-	free(session.segments);
+	free(session.attachments);
 	return err;
 }
 
@@ -377,42 +377,44 @@ int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pi
 
 /* ---- disabling ---------------------------------------------------------------------- */
 
-static bool wanted(const struct segment *segment, uint32_t i, pid_t pid, const char *const *patterns, size_t npatterns)
+static bool wanted(const struct attachment *attachment, uint32_t i, pid_t pid, const char *const *patterns,
+                   size_t npatterns)
 {
-	const struct desc *d = segment->desc;
-	const struct desc_point *point = &desc_points(d)[i];
+	const struct manifest *d = attachment->manifest;
+	const struct manifest_point *point = &manifest_points(d)[i];
 
 	/* A point that was stopped is still in the session. */
-	if ((!segment->backend->armed(segment, i) &&
-	     !(segment->backend->over_budget && segment->backend->over_budget(segment, i))) ||
+	if ((!attachment->backend->armed(attachment, i) &&
+	     !(attachment->backend->over_budget && attachment->backend->over_budget(attachment, i))) ||
 	    (pid && point->pid != (uint32_t)pid))
 		return false;
 	for (size_t k = 0; k < npatterns; k++)
-		if (target_matches(desc_string(d, desc_probes(d)[point->probe].name), patterns[k]))
+		if (target_matches(manifest_string(d, manifest_probes(d)[point->probe].name), patterns[k]))
 			return true;
 	return !npatterns;
 }
 
-static int disable_in(struct pp_session *session, struct segment *segment, pid_t pid, const char *const *patterns,
+static int disable_in(struct pp_session *session, struct attachment *attachment, pid_t pid, const char *const *patterns,
                       size_t npatterns, size_t *points)
 {
-	uint32_t n = segment->desc->npoints;
+	uint32_t n = attachment->manifest->npoints;
 	bool *take = calloc(n + 1, sizeof(*take)), all = true;
 	size_t count = 0;
 	int err = 0;
 
 	if (!take)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	for (uint32_t i = 0; i < n; i++) {
-		take[i] = wanted(segment, i, pid, patterns, npatterns);
+		take[i] = wanted(attachment, i, pid, patterns, npatterns);
 		count += take[i];
-		all &= take[i] || (!segment->backend->armed(segment, i) &&
-		                   !(segment->backend->over_budget && segment->backend->over_budget(segment, i)));
+		all &= take[i] ||
+		       (!attachment->backend->armed(attachment, i) &&
+		        !(attachment->backend->over_budget && attachment->backend->over_budget(attachment, i)));
 	}
 	if (count || all)
-		err = segment->backend->disarm(session, segment, take, all);
+		err = attachment->backend->disarm(session, attachment, take, all);
 	if (!err && all)
-		session_forget_segment(session, segment);
+		session_forget_attachment(session, attachment);
 	if (!err)
 		*points += count;
 	free(take);
@@ -429,14 +431,15 @@ int pp_session_disable(struct pp_session *session, pid_t pid, const char *const 
 		if (!state_of(session, backends[b]))
 			continue;
 		err = session_lock(session, backends[b], false);
-		for (size_t i = session->nsegments; i > 0 && !err; i--)
-			if (session->segments[i - 1]->backend == backends[b])
-				err = disable_in(session, session->segments[i - 1], pid, patterns, npatterns, points);
+		for (size_t i = session->nattachments; i > 0 && !err; i--)
+			if (session->attachments[i - 1]->backend == backends[b])
+				err = disable_in(session, session->attachments[i - 1], pid, patterns, npatterns,
+				                 points);
 		if (err == -ENOENT && !state_of(session, backends[b])) {
 			err = 0;
 			continue;
 		}
-		if (!err && !session_has_segments(session, backends[b]) && !session->is_private)
+		if (!err && !session_has_attachments(session, backends[b]) && !session->is_private)
 			err = backends[b]->remove(session);
 		if (state_of(session, backends[b]))
 			backends[b]->unlock(session);

@@ -24,17 +24,17 @@ struct pp_session {
 	unsigned maxactive;        /* calls under way of a function whose returns are armed from here on */
 	const struct scope *scope; /* whom it is for; both while pp_session_enable() is at work */
 	const volatile int *interrupt;
-	struct segment **segments;
-	size_t nsegments;
+	struct attachment **attachments;
+	size_t nattachments;
 	void *kernel; /* the kernel backend's own */
 	void *agent;  /* the agent backend's own */
 };
 
 /* For those who read what a session holds: stat, events, traces. */
-size_t session_segments(const struct pp_session *session);
-const struct desc *session_desc(const struct pp_session *session, size_t i);
-/* The segment of this number, NULL if there is none (looks again for new ones). */
-const struct segment *session_segment(struct pp_session *session, uint32_t number);
+size_t session_attachments(const struct pp_session *session);
+const struct manifest *session_manifest(const struct pp_session *session, size_t i);
+/* The attachment of this number, NULL if there is none (looks again for new ones). */
+const struct attachment *session_attachment(struct pp_session *session, uint32_t number);
 
 /* Sums over all points, armed or not. */
 void session_totals(const struct pp_session *session, uint64_t *recorded, uint64_t *lost);
@@ -44,9 +44,9 @@ void session_lose(struct pp_session *session, const struct pp_mark *mark);
 /* For enable.c: in the order in which `auto` prefers them. */
 #define NBACKENDS 2
 extern const struct backend *const backends[NBACKENDS];
-bool session_has_segments(const struct pp_session *session, const struct backend *backend);
-void session_forget_segment(struct pp_session *session, struct segment *segment);
-/* Holds the backend's part of the session, with its segments as they are now. */
+bool session_has_attachments(const struct pp_session *session, const struct backend *backend);
+void session_forget_attachment(struct pp_session *session, struct attachment *attachment);
+/* Holds the backend's part of the session, with its attachments as they are now. */
 int session_lock(struct pp_session *session, const struct backend *backend, bool create);
 
 /* Opens what other commands armed by a backend that the session had nothing of. */
@@ -54,9 +54,9 @@ void session_look(struct pp_session *session);
 /* Looks at the stores again: what other commands armed and disarmed since. */
 int session_refresh(struct pp_session *session);
 
-/* For backends: a new segment at the end; takes desc over. NULL: no memory. */
-struct segment *session_add_segment(struct pp_session *session, const struct backend *backend, uint32_t number,
-                                    struct desc *desc, void *state);
+/* For backends: a new attachment at the end; takes desc over. NULL: no memory. */
+struct attachment *session_add_attachment(struct pp_session *session, const struct backend *backend, uint32_t number,
+                                          struct manifest *manifest, void *state);
 static inline bool session_interrupted(const struct pp_session *session)
 {
 	return session->interrupt && *session->interrupt;

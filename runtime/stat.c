@@ -18,7 +18,7 @@ struct row {
 	pid_t pid;
 	uint64_t start_time;   /* of the process; 0: not known, or every process */
 	uint64_t offset, role; /* of the site; unused after merge() */
-	const struct desc_file *of;
+	const struct manifest_file *of;
 	enum pp_life life;
 	enum pp_file_state file_state;
 	size_t sites, over_budget;
@@ -34,7 +34,7 @@ struct share {
 };
 
 struct pp_stat {
-	struct desc **descs; /* copies: the session may change while the rows are looked at */
+	struct manifest **manifests; /* copies: the session may change while the rows are looked at */
 	size_t ndescs;
 	struct row *rows;
 	size_t nrows;
@@ -151,34 +151,34 @@ static void merge_shares(struct pp_stat *stat)
 
 struct adding {
 	struct pp_stat *stat;
-	const struct segment *segment;
-	const struct desc *d; /* the copy */
+	const struct attachment *attachment;
+	const struct manifest *d; /* the copy */
 };
 
 static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
 {
 	struct adding *a = arg;
 	struct pp_stat *stat = a->stat;
-	const struct desc_probe *probe = &desc_probes(a->d)[desc_points(a->d)[i].probe];
+	const struct manifest_probe *probe = &manifest_probes(a->d)[manifest_points(a->d)[i].probe];
 
-	if (!a->segment->backend->armed(a->segment, i) &&
-	    !(a->segment->backend->over_budget && a->segment->backend->over_budget(a->segment, i)))
+	if (!a->attachment->backend->armed(a->attachment, i) &&
+	    !(a->attachment->backend->over_budget && a->attachment->backend->over_budget(a->attachment, i)))
 		return 0;
 	if (stat->nshares == stat->shares_room) {
 		size_t room = 2 * stat->shares_room + 64;
 		void *more = realloc(stat->shares, room * sizeof(*stat->shares));
 
 		if (!more)
-			return error_set(ENOMEM, "out of memory");
+			return error_nomem();
 		stat->shares = more;
 		stat->shares_room = room;
 	}
 	stat->shares[stat->nshares++] = (struct share){
-		.row = { .probe = desc_string(a->d, probe->name),
-		         .file = desc_string(a->d, desc_files(a->d)[probe->file].path),
-		         .of = &desc_files(a->d)[probe->file],
-		         .backend = a->segment->backend->name,
-		         .pid = desc_points(a->d)[i].pid }, /* 0: shares are of rows for all */
+		.row = { .probe = manifest_string(a->d, probe->name),
+		         .file = manifest_string(a->d, manifest_files(a->d)[probe->file].path),
+		         .of = &manifest_files(a->d)[probe->file],
+		         .backend = a->attachment->backend->name,
+		         .pid = manifest_points(a->d)[i].pid }, /* 0: shares are of rows for all */
 		.pid = pid,
 		.hits = hits,
 	};
@@ -186,18 +186,18 @@ static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
 }
 
 /* Points of one process stand together mostly. */
-static uint64_t start_time(const struct segment *segment, uint32_t pid, uint32_t *last_pid, uint64_t *last)
+static uint64_t start_time(const struct attachment *attachment, uint32_t pid, uint32_t *last_pid, uint64_t *last)
 {
-	if (!pid || !segment->backend->start_time)
+	if (!pid || !attachment->backend->start_time)
 		return 0;
 	if (*last_pid != pid) {
 		*last_pid = pid;
-		*last = segment->backend->start_time(segment, pid);
+		*last = attachment->backend->start_time(attachment, pid);
 	}
 	return *last;
 }
 
-static enum pp_file_state file_state(const struct desc_file *file, const char *path)
+static enum pp_file_state file_state(const struct manifest_file *file, const char *path)
 {
 	struct stat st;
 
@@ -225,67 +225,68 @@ static void look_at_life(struct pp_stat *stat)
 	}
 }
 
-static int add_segment(struct pp_stat *stat, const struct segment *segment)
+static int add_attachment(struct pp_stat *stat, const struct attachment *attachment)
 {
-	struct desc *d = malloc((segment->desc->size + 7) & ~7ull);
-	struct desc **descs = realloc(stat->descs, (stat->ndescs + 1) * sizeof(*descs));
-	struct row *rows = descs ? realloc(stat->rows, (stat->nrows + segment->desc->npoints) * sizeof(*rows)) : NULL;
+	struct manifest *d = malloc((attachment->manifest->size + 7) & ~7ull);
+	struct manifest **manifests = realloc(stat->manifests, (stat->ndescs + 1) * sizeof(*manifests));
+	struct row *rows =
+		manifests ? realloc(stat->rows, (stat->nrows + attachment->manifest->npoints) * sizeof(*rows)) : NULL;
 
-	if (descs)
-		stat->descs = descs;
+	if (manifests)
+		stat->manifests = manifests;
 	if (rows)
 		stat->rows = rows;
 	if (!d || !rows) {
 		free(d);
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	}
 	uint32_t started_pid = 0;
 	uint64_t started = 0;
 
-	memcpy(d, segment->desc, segment->desc->size);
-	descs[stat->ndescs++] = d;
+	memcpy(d, attachment->manifest, attachment->manifest->size);
+	manifests[stat->ndescs++] = d;
 	for (uint32_t i = 0; i < d->npoints; i++) {
-		const struct desc_point *point = &desc_points(d)[i];
-		const struct desc_probe *probe = &desc_probes(d)[point->probe];
+		const struct manifest_point *point = &manifest_points(d)[i];
+		const struct manifest_probe *probe = &manifest_probes(d)[point->probe];
 		struct row *row = &rows[stat->nrows];
 
-		bool armed = segment->backend->armed(segment, i);
+		bool armed = attachment->backend->armed(attachment, i);
 
-		if (!armed && !(segment->backend->over_budget && segment->backend->over_budget(segment, i)))
+		if (!armed && !(attachment->backend->over_budget && attachment->backend->over_budget(attachment, i)))
 			continue;
-		*row = (struct row){ .probe = desc_string(d, probe->name),
-			             .file = desc_string(d, desc_files(d)[probe->file].path),
-			             .backend = segment->backend->name,
-			             .of = &desc_files(d)[probe->file],
+		*row = (struct row){ .probe = manifest_string(d, probe->name),
+			             .file = manifest_string(d, manifest_files(d)[probe->file].path),
+			             .backend = attachment->backend->name,
+			             .of = &manifest_files(d)[probe->file],
 			             .offset = point->offset,
 			             .role = point->role,
 			             .pid = point->pid,
-			             .start_time = start_time(segment, point->pid, &started_pid, &started),
+			             .start_time = start_time(attachment, point->pid, &started_pid, &started),
 			             .sites = armed,
 			             .over_budget = !armed };
 		if (!armed)
-			segment->backend->stopped(segment, i, &row->share, &row->limit);
-		segment->backend->counts(segment, i, &row->counts);
+			attachment->backend->stopped(attachment, i, &row->share, &row->limit);
+		attachment->backend->counts(attachment, i, &row->counts);
 		stat->nrows++;
 	}
-	if (!segment->backend->processes)
+	if (!attachment->backend->processes)
 		return 0;
-	return segment->backend->processes(segment, add_share, &(struct adding){ stat, segment, d });
+	return attachment->backend->processes(attachment, add_share, &(struct adding){ stat, attachment, d });
 }
 
 int pp_session_stat(struct pp_session *session, struct pp_stat **stat)
 {
 	struct pp_stat *s = calloc(1, sizeof(*s));
-	int err = s ? session_refresh(session) : error_set(ENOMEM, "out of memory");
+	int err = s ? session_refresh(session) : error_nomem();
 
-	for (size_t i = 0; !err && i < session->nsegments; i++)
-		err = add_segment(s, session->segments[i]);
+	for (size_t i = 0; !err && i < session->nattachments; i++)
+		err = add_attachment(s, session->attachments[i]);
 	if (err) {
 		pp_stat_free(s);
 		return err;
 	}
 	for (size_t i = 0; i < NBACKENDS; i++)
-		if (backends[i]->uncounted && session_has_segments(session, backends[i]))
+		if (backends[i]->uncounted && session_has_attachments(session, backends[i]))
 			s->uncounted += backends[i]->uncounted(session);
 	merge(s);
 	merge_shares(s);
@@ -299,8 +300,8 @@ void pp_stat_free(struct pp_stat *stat)
 	if (!stat)
 		return;
 	for (size_t i = 0; i < stat->ndescs; i++)
-		free(stat->descs[i]);
-	free(stat->descs);
+		free(stat->manifests[i]);
+	free(stat->manifests);
 	free(stat->rows);
 	free(stat->shares);
 	free(stat);

@@ -49,7 +49,7 @@ static int named_find(struct named *named, const struct arm_point *points, size_
 	named->programs = calloc(npoints + 1, sizeof(*named->programs));
 	named->processes = calloc(npoints + 1, sizeof(*named->processes));
 	if (!named->programs || !named->processes)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	for (size_t i = 0; i < npoints; i++) {
 		named->programs[i] = points[i].program;
 		if (points[i].process && (!i || points[i].process != points[i - 1].process))
@@ -86,7 +86,7 @@ static uint32_t program_index(const struct named *named, const struct fetch_prog
 	return (uint32_t)(found - named->programs);
 }
 
-static void put_programs(char *file, const struct agent_segment *s, const struct named *named)
+static void put_programs(char *file, const struct agent_attachment *s, const struct named *named)
 {
 	struct agent_program *programs = (struct agent_program *)(file + s->programs_at);
 	struct fetch_step *steps = (struct fetch_step *)(file + s->steps_at);
@@ -114,53 +114,53 @@ static void put_programs(char *file, const struct agent_segment *s, const struct
 	}
 }
 
-int agent_file_make(struct agent_file *file, const struct desc *desc, uint32_t flags, const struct arm_point *points,
-                    size_t npoints)
+int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
+                    const struct arm_point *points, size_t npoints)
 {
-	struct agent_segment s = { .magic = AGENT_SEGMENT_MAGIC, .version = AGENT_VERSION, .flags = flags };
+	struct agent_attachment s = { .magic = AGENT_ATTACHMENT_MAGIC, .version = AGENT_VERSION, .flags = flags };
 	struct named named = { 0 };
-	struct desc_point *made;
+	struct manifest_point *made;
 	int err = named_find(&named, points, npoints);
 
 	*file = (struct agent_file){ 0 };
 	if (err)
 		goto out;
-	s.number = desc->segment & ~SEGMENT_AGENT;
+	s.number = manifest->attachment & ~ATTACHMENT_AGENT;
 	s.nprocesses = (uint32_t)named.nprocesses;
 	s.nprograms = (uint32_t)named.nprograms;
 	s.nsteps = (uint32_t)named.nsteps;
 	s.nliterals = (uint32_t)named.nliterals;
-	s.desc_at = sizeof(s);
-	s.processes_at = up(s.desc_at + desc->size);
+	s.manifest_at = sizeof(s);
+	s.processes_at = up(s.manifest_at + manifest->size);
 	s.programs_at = up(s.processes_at + named.nprocesses * sizeof(struct agent_process));
 	s.steps_at = up(s.programs_at + named.nprograms * sizeof(struct agent_program));
 	s.literals_at = up(s.steps_at + named.nsteps * sizeof(struct fetch_step));
 	s.on_at = up(s.literals_at + named.nliterals * sizeof(struct fetch_literal));
-	s.size = up(s.on_at + desc->npoints);
-	if (s.size > AGENT_SEGMENT_SIZE_MAX) {
+	s.size = up(s.on_at + manifest->npoints);
+	if (s.size > AGENT_ATTACHMENT_SIZE_MAX) {
 		err = error_set(EFBIG,
 		                "%u sites at once are too many for the agent: %llu MB of description, and %u are the "
 		                "most: enable them in parts",
-		                desc->npoints, (unsigned long long)s.size >> 20, AGENT_SEGMENT_SIZE_MAX >> 20);
+		                manifest->npoints, (unsigned long long)s.size >> 20, AGENT_ATTACHMENT_SIZE_MAX >> 20);
 		goto out;
 	}
 
 	char *bytes = calloc(1, s.size);
 
 	if (!bytes) {
-		err = error_set(ENOMEM, "out of memory");
+		err = error_nomem();
 		goto out;
 	}
 	memcpy(bytes, &s, sizeof(s));
-	memcpy(bytes + s.desc_at, desc, desc->size);
+	memcpy(bytes + s.manifest_at, manifest, manifest->size);
 	if (named.nprocesses)
 		memcpy(bytes + s.processes_at, named.processes, named.nprocesses * sizeof(struct agent_process));
 	put_programs(bytes, &s, &named);
-	file->segment = (struct agent_segment *)bytes;
-	file->desc = (struct desc *)(bytes + s.desc_at);
+	file->attachment = (struct agent_attachment *)bytes;
+	file->manifest = (struct manifest *)(bytes + s.manifest_at);
 	file->on = (uint8_t *)bytes + s.on_at;
-	file->desc->segment = s.number;
-	made = (struct desc_point *)desc_points(file->desc);
+	file->manifest->attachment = s.number;
+	made = (struct manifest_point *)manifest_points(file->manifest);
 	for (size_t i = 0; i < npoints; i++) {
 		made[points[i].point].spec = program_index(&named, points[i].program);
 		file->on[points[i].point] = !points[i].error;
@@ -176,10 +176,10 @@ static bool part_ok(uint64_t at, uint64_t n, uint64_t size, uint64_t next)
 	return !(at & 7) && at <= next && n * size <= next - at;
 }
 
-static bool layout_ok(const struct agent_segment *s, size_t size)
+static bool layout_ok(const struct agent_attachment *s, size_t size)
 {
-	return s->size == size && s->desc_at >= sizeof(*s) &&
-	       part_ok(s->desc_at, 1, sizeof(struct desc), s->processes_at) &&
+	return s->size == size && s->manifest_at >= sizeof(*s) &&
+	       part_ok(s->manifest_at, 1, sizeof(struct manifest), s->processes_at) &&
 	       part_ok(s->processes_at, s->nprocesses, sizeof(struct agent_process), s->programs_at) &&
 	       part_ok(s->programs_at, s->nprograms, sizeof(struct agent_program), s->steps_at) &&
 	       part_ok(s->steps_at, s->nsteps, sizeof(struct fetch_step), s->literals_at) &&
@@ -191,15 +191,15 @@ int agent_file_read(const struct agent_store *store, uint32_t number, struct age
 {
 	void *bytes = NULL;
 	size_t size;
-	int err = agent_store_read(store, "segment", number, 0, AGENT_SEGMENT_SIZE_MAX, &bytes, &size);
-	const struct agent_segment *s = bytes;
+	int err = agent_store_read(store, "segment", number, 0, AGENT_ATTACHMENT_SIZE_MAX, &bytes, &size);
+	const struct agent_attachment *s = bytes;
 	char what[64 + sizeof(store->path)];
 
 	*file = (struct agent_file){ 0 };
 	if (err)
 		return err;
-	snprintf(what, sizeof(what), "%s/segment-%u", store->path, number & ~SEGMENT_AGENT);
-	if (size < sizeof(*s) || s->magic != AGENT_SEGMENT_MAGIC)
+	snprintf(what, sizeof(what), "%s/segment-%u", store->path, number & ~ATTACHMENT_AGENT);
+	if (size < sizeof(*s) || s->magic != AGENT_ATTACHMENT_MAGIC)
 		err = error_set(EBADMSG, "'%s' is no segment of probe points", what);
 	else if (s->version != AGENT_VERSION)
 		err = error_set(EBADMSG, "'%s' was written by another version of probepoint: disarm it with that one",
@@ -207,35 +207,36 @@ int agent_file_read(const struct agent_store *store, uint32_t number, struct age
 	else if (!layout_ok(s, size))
 		err = error_set(EBADMSG, "'%s' is damaged: its parts do not fit", what);
 	if (!err) {
-		struct desc *d = (struct desc *)((char *)bytes + s->desc_at);
+		struct manifest *d = (struct manifest *)((char *)bytes + s->manifest_at);
 
 		/* The description says its own size, and its part may be padded. */
-		if (d->size > s->processes_at - s->desc_at)
+		if (d->size > s->processes_at - s->manifest_at)
 			err = error_set(EBADMSG, "'%s' is damaged: its parts do not fit", what);
 		else
-			err = desc_check(d, d->size, what);
-		if (!err &&
-		    (d->npoints > size - s->on_at || d->segment != s->number || s->number != (number & ~SEGMENT_AGENT)))
+			err = manifest_check(d, d->size, what);
+		if (!err && (d->npoints > size - s->on_at || d->attachment != s->number ||
+		             s->number != (number & ~ATTACHMENT_AGENT)))
 			err = error_set(EBADMSG, "'%s' is damaged: its parts disagree", what);
-		file->desc = d;
+		file->manifest = d;
 	}
 	if (err) {
 		free(bytes);
-		file->desc = NULL;
+		file->manifest = NULL;
 		return err;
 	}
-	file->segment = bytes;
+	file->attachment = bytes;
 	file->on = (uint8_t *)bytes + s->on_at;
 	return 0;
 }
 
 int agent_file_write(const struct agent_store *store, const struct agent_file *file)
 {
-	return agent_store_write(store, "segment", file->segment->number, 0, file->segment, file->segment->size);
+	return agent_store_write(store, "segment", file->attachment->number, 0, file->attachment,
+	                         file->attachment->size);
 }
 
 void agent_file_release(struct agent_file *file)
 {
-	free(file->segment);
+	free(file->attachment);
 	*file = (struct agent_file){ 0 };
 }

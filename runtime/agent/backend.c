@@ -47,62 +47,62 @@ static void loaded_free(struct agent_loaded *loaded)
 	free(loaded);
 }
 
-static void drop_segments(struct pp_session *session)
+static void drop_attachments(struct pp_session *session)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < session->nsegments; i++) {
-		struct segment *segment = session->segments[i];
+	for (size_t i = 0; i < session->nattachments; i++) {
+		struct attachment *attachment = session->attachments[i];
 
-		if (segment->backend != &backend_agent) {
-			session->segments[n++] = segment;
+		if (attachment->backend != &backend_agent) {
+			session->attachments[n++] = attachment;
 			continue;
 		}
-		loaded_free(segment->state);
-		free(segment->desc);
-		free(segment);
+		loaded_free(attachment->state);
+		free(attachment->manifest);
+		free(attachment);
 	}
-	session->nsegments = n;
+	session->nattachments = n;
 }
 
 static bool holds_any(const struct pp_session *session)
 {
-	for (size_t i = 0; i < session->nsegments; i++)
-		if (session->segments[i]->backend == &backend_agent)
+	for (size_t i = 0; i < session->nattachments; i++)
+		if (session->attachments[i]->backend == &backend_agent)
 			return true;
 	return false;
 }
 
-static struct desc *desc_copy(const struct desc *from, uint32_t number)
+static struct manifest *manifest_copy(const struct manifest *from, uint32_t number)
 {
-	struct desc *d = malloc((from->size + 7) & ~7ull);
+	struct manifest *d = malloc((from->size + 7) & ~7ull);
 
 	if (d) {
 		memcpy(d, from, from->size);
-		d->segment = number;
+		d->attachment = number;
 	}
 	return d;
 }
 
-static int load_segment(uint32_t number, pid_t pid, void *arg)
+static int load_attachment(uint32_t number, pid_t pid, void *arg)
 {
 	struct pp_session *session = arg;
 	struct agent_loaded *loaded;
-	struct desc *d = NULL;
+	struct manifest *d = NULL;
 	int err = 0;
 
 	if (pid)
 		return 0;
 	loaded = calloc(1, sizeof(*loaded));
 	if (!loaded)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	loaded->session = agent_of(session);
 	err = agent_file_read(&loaded->session->store, number, &loaded->file);
 	if (!err) {
-		loaded->counts = calloc(loaded->file.desc->npoints + 1, sizeof(*loaded->counts));
-		d = desc_copy(loaded->file.desc, number);
-		if (!loaded->counts || !d || !session_add_segment(session, &backend_agent, number, d, loaded))
-			err = error_set(ENOMEM, "out of memory");
+		loaded->counts = calloc(loaded->file.manifest->npoints + 1, sizeof(*loaded->counts));
+		d = manifest_copy(loaded->file.manifest, number);
+		if (!loaded->counts || !d || !session_add_attachment(session, &backend_agent, number, d, loaded))
+			err = error_nomem();
 	}
 	if (err) {
 		loaded_free(loaded);
@@ -111,29 +111,29 @@ static int load_segment(uint32_t number, pid_t pid, void *arg)
 	return err;
 }
 
-/* Whom a segment concerns, so that others are left in peace: adds their pids. 1: everybody. */
+/* Whom an attachment concerns, so that others are left in peace: adds their pids. 1: everybody. */
 static int add_pids(const struct agent_loaded *loaded, pid_t **pids, size_t *n)
 {
-	const struct agent_segment *s = loaded->file.segment;
+	const struct agent_attachment *s = loaded->file.attachment;
 	const struct agent_process *processes = (const struct agent_process *)((const char *)s + s->processes_at);
-	const struct desc *d = loaded->file.desc;
+	const struct manifest *d = loaded->file.manifest;
 	pid_t *more;
 
-	if (s->flags & AGENT_SEGMENT_CHILDREN)
+	if (s->flags & AGENT_ATTACHMENT_CHILDREN)
 		return 1;
 	for (uint32_t i = 0; i < d->npoints; i++)
-		if (!desc_points(d)[i].pid)
+		if (!manifest_points(d)[i].pid)
 			return 1;
 	more = realloc(*pids, (*n + s->nprocesses + 1) * sizeof(*more));
 	if (!more)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	*pids = more;
 	for (uint32_t i = 0; i < s->nprocesses; i++)
 		more[(*n)++] = (pid_t)processes[i].pid;
 	return 0;
 }
 
-/* The same of all segments; no pids: everybody. */
+/* The same of all attachments; no pids: everybody. */
 static int find_pids(struct pp_session *session)
 {
 	struct agent_session *k = agent_of(session);
@@ -142,9 +142,9 @@ static int find_pids(struct pp_session *session)
 	free(k->pids);
 	k->pids = NULL;
 	k->npids = 0;
-	for (size_t i = 0; i < session->nsegments && !err; i++)
-		if (session->segments[i]->backend == &backend_agent && agent_loaded(session->segments[i]))
-			err = add_pids(agent_loaded(session->segments[i]), &k->pids, &k->npids);
+	for (size_t i = 0; i < session->nattachments && !err; i++)
+		if (session->attachments[i]->backend == &backend_agent && agent_loaded(session->attachments[i]))
+			err = add_pids(agent_loaded(session->attachments[i]), &k->pids, &k->npids);
 	if (err)
 		k->npids = 0;
 	return err < 0 ? err : 0;
@@ -162,14 +162,14 @@ static int load(struct pp_session *session)
 		agent_store_tidy(&k->store);
 		agent_store_unmark(&k->store);
 	}
-	drop_segments(session);
-	err = agent_store_each(&agent_of(session)->store, "segment", load_segment, session);
+	drop_attachments(session);
+	err = agent_store_each(&agent_of(session)->store, "segment", load_attachment, session);
 	return err ? err : find_pids(session);
 }
 
 /* ---- sessions ---- */
 
-static int unlink_segment(uint32_t number, pid_t pid, void *arg)
+static int unlink_attachment(uint32_t number, pid_t pid, void *arg)
 {
 	if (!pid)
 		agent_store_unlink(arg, "segment", number, 0);
@@ -181,7 +181,7 @@ static int end_session(struct agent_store *store, const char *name, const pid_t 
 {
 	int err;
 
-	agent_store_each(store, "segment", unlink_segment, store);
+	agent_store_each(store, "segment", unlink_attachment, store);
 	agent_look_all(store, name, pids, npids);
 	err = agent_store_remove(store);
 	/* Then agents forget it. */
@@ -213,7 +213,7 @@ static void agent_close(struct pp_session *session)
 
 	if (!k)
 		return;
-	drop_segments(session);
+	drop_attachments(session);
 	members_release(k);
 	if (k->owner >= 0) {
 		end_session(&k->store, k->name, k->pids, k->npids);
@@ -259,7 +259,7 @@ static int agent_open(struct pp_session *session, bool create)
 	int err;
 
 	if (!k)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	*k = (struct agent_session){ .session = session, .store = { -1, -1, -1, "" }, .owner = -1 };
 	agent_store_orphans(orphan, NULL);
 	session->agent = k;
@@ -489,10 +489,10 @@ static size_t refuse_strangers(const struct agent_session *k, struct arm_point *
 /* Rings are a session's, and do the one or the other. */
 static int check_overwrite(const struct pp_session *session)
 {
-	for (size_t i = 0; i < session->nsegments; i++) {
-		const struct agent_loaded *loaded = agent_loaded(session->segments[i]);
-		bool agents = session->segments[i]->backend == &backend_agent && loaded;
-		bool overwrites = agents && loaded->file.segment->flags & AGENT_SEGMENT_OVERWRITE;
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct agent_loaded *loaded = agent_loaded(session->attachments[i]);
+		bool agents = session->attachments[i]->backend == &backend_agent && loaded;
+		bool overwrites = agents && loaded->file.attachment->flags & AGENT_ATTACHMENT_OVERWRITE;
 
 		if (agents && overwrites != session->overwrite)
 			return error_set(
@@ -503,42 +503,43 @@ static int check_overwrite(const struct pp_session *session)
 	return 0;
 }
 
-static bool is_everybodys(const struct desc *d)
+static bool is_everybodys(const struct manifest *d)
 {
 	for (uint32_t i = 0; i < d->npoints; i++)
-		if (!desc_points(d)[i].pid)
+		if (!manifest_points(d)[i].pid)
 			return true;
 	return false;
 }
 
-static int agent_arm(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints)
+static int agent_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *points,
+                     size_t npoints)
 {
 	struct agent_session *k = agent_of(session);
 	struct agent_loaded *loaded = calloc(1, sizeof(*loaded));
 	uint32_t flags = 0;
-	int err = loaded ? 0 : error_set(ENOMEM, "out of memory");
+	int err = loaded ? 0 : error_nomem();
 
 	if (session->scope && session->scope->kind == SCOPE_CHILDREN)
-		flags |= AGENT_SEGMENT_CHILDREN;
+		flags |= AGENT_ATTACHMENT_CHILDREN;
 	if (session->record || session->is_private)
-		flags |= AGENT_SEGMENT_RECORD;
+		flags |= AGENT_ATTACHMENT_RECORD;
 	if (session->overwrite)
-		flags |= AGENT_SEGMENT_OVERWRITE;
+		flags |= AGENT_ATTACHMENT_OVERWRITE;
 	if (session->calls)
-		flags |= AGENT_SEGMENT_CALLS;
+		flags |= AGENT_ATTACHMENT_CALLS;
 	if (!err)
 		err = check_overwrite(session);
 	if (!err && refuse_strangers(k, points, npoints) == npoints)
 		err = error_set(-points[0].error, "%s",
 		                points[0].reason ? points[0].reason : strerror(-points[0].error));
 	if (!err)
-		err = agent_store_number(&k->store, &segment->number);
+		err = agent_store_number(&k->store, &attachment->number);
 	if (!err) {
-		segment->desc->segment = segment->number;
+		attachment->manifest->attachment = attachment->number;
 		loaded->session = k;
-		loaded->counts = calloc(segment->desc->npoints + 1, sizeof(*loaded->counts));
-		err = loaded->counts ? agent_file_make(&loaded->file, segment->desc, flags, points, npoints)
-		                     : error_set(ENOMEM, "out of memory");
+		loaded->counts = calloc(attachment->manifest->npoints + 1, sizeof(*loaded->counts));
+		err = loaded->counts ? agent_file_make(&loaded->file, attachment->manifest, flags, points, npoints)
+		                     : error_nomem();
 	}
 	if (!err && session_interrupted(session))
 		err = error_set(EINTR, "interrupted");
@@ -551,13 +552,13 @@ static int agent_arm(struct pp_session *session, struct segment *segment, struct
 		loaded_free(loaded);
 		return err;
 	}
-	segment->state = loaded;
+	attachment->state = loaded;
 	if (!session->is_private)
 		agent_keeper_start(&k->store);
 	err = find_pids(session);
 	/* Those that sleep know of nothing that they could arm. */
 	agent_sleepers_free(&k->sleepers);
-	if (!err && is_everybodys(segment->desc))
+	if (!err && is_everybodys(attachment->manifest))
 		err = agent_wake_all(&k->store, &k->sleepers);
 	look(k, loaded);
 	agent_store_unmark(&k->store);
@@ -587,19 +588,19 @@ static void forget_counts(const struct agent_store *store, uint32_t number)
 		agent_store_each(store, names[i], forget, &(struct forget){ store, names[i], number });
 }
 
-static int agent_disarm(struct pp_session *session, struct segment *segment, const bool *take, bool all)
+static int agent_disarm(struct pp_session *session, struct attachment *attachment, const bool *take, bool all)
 {
 	struct agent_session *k = agent_of(session);
-	struct agent_loaded *loaded = agent_loaded(segment);
+	struct agent_loaded *loaded = agent_loaded(attachment);
 	int err = session->is_private ? 0 : agent_store_mark(&k->store);
 
 	if (err)
 		return err;
-	for (uint32_t i = 0; i < segment->desc->npoints; i++)
+	for (uint32_t i = 0; i < attachment->manifest->npoints; i++)
 		if (all || take[i])
 			loaded->file.on[i] = 0;
 	if (all)
-		agent_store_unlink(&k->store, "segment", segment->number, 0);
+		agent_store_unlink(&k->store, "segment", attachment->number, 0);
 	else
 		err = agent_file_write(&k->store, &loaded->file);
 	if (!err)
@@ -608,18 +609,18 @@ static int agent_disarm(struct pp_session *session, struct segment *segment, con
 	if (err)
 		return err;
 	if (all)
-		forget_counts(&k->store, segment->number);
+		forget_counts(&k->store, attachment->number);
 	return 0;
 }
 
-static void agent_release(struct segment *segment)
+static void agent_release(struct attachment *attachment)
 {
-	loaded_free(segment->state);
-	segment->state = NULL;
+	loaded_free(attachment->state);
+	attachment->state = NULL;
 }
 
 struct telling {
-	const struct desc *desc;
+	const struct manifest *manifest;
 	int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg);
 	void *arg;
 };
@@ -629,25 +630,25 @@ static int tell_process(pid_t pid, const struct agent_count *counts, void *arg)
 	const struct telling *t = arg;
 	int err = 0;
 
-	for (uint32_t i = 0; i < t->desc->npoints && !err; i++) {
+	for (uint32_t i = 0; i < t->manifest->npoints && !err; i++) {
 		uint64_t hits = counts[i].filtered + counts[i].idle + counts[i].recorded + counts[i].lost;
 
-		if (hits && !desc_points(t->desc)[i].pid)
+		if (hits && !manifest_points(t->manifest)[i].pid)
 			err = t->fn(i, pid, hits, t->arg);
 	}
 	return err;
 }
 
-static int agent_processes(const struct segment *segment,
+static int agent_processes(const struct attachment *attachment,
                            int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg)
 {
-	return members_each(agent_loaded(segment), segment->desc, tell_process,
-	                    &(struct telling){ segment->desc, fn, arg });
+	return members_each(agent_loaded(attachment), attachment->manifest, tell_process,
+	                    &(struct telling){ attachment->manifest, fn, arg });
 }
 
-static uint64_t agent_start_time(const struct segment *segment, uint32_t pid)
+static uint64_t agent_start_time(const struct attachment *attachment, uint32_t pid)
 {
-	const struct agent_segment *s = agent_loaded(segment)->file.segment;
+	const struct agent_attachment *s = agent_loaded(attachment)->file.attachment;
 	const struct agent_process *processes = (const struct agent_process *)((const char *)s + s->processes_at);
 
 	for (uint32_t i = 0; i < s->nprocesses; i++)
@@ -656,18 +657,18 @@ static uint64_t agent_start_time(const struct segment *segment, uint32_t pid)
 	return 0;
 }
 
-static bool agent_armed(const struct segment *segment, uint32_t point)
+static bool agent_armed(const struct attachment *attachment, uint32_t point)
 {
-	return agent_loaded(segment)->file.on[point] == 1;
+	return agent_loaded(attachment)->file.on[point] == 1;
 }
 
-static void agent_counts(const struct segment *segment, uint32_t point, struct pp_counts *counts)
+static void agent_counts(const struct attachment *attachment, uint32_t point, struct pp_counts *counts)
 {
-	struct agent_loaded *loaded = agent_loaded(segment);
+	struct agent_loaded *loaded = agent_loaded(attachment);
 	const struct agent_count *c = &loaded->counts[point];
 
 	if (!loaded->counted || clock_ns() - loaded->counted > COUNTS_AGE_NS)
-		members_count(loaded, segment->desc);
+		members_count(loaded, attachment->manifest);
 	*counts = (struct pp_counts){ .hits = c->filtered + c->idle + c->recorded + c->lost,
 		                      .filtered = c->filtered,
 		                      .idle = c->idle,
@@ -680,7 +681,7 @@ struct unkept {
 	size_t n;
 };
 
-/* One whose area is mapped here counts, though it has ended. */
+/* One whose shared memory region is mapped here counts, though it has ended. */
 static bool is_mapped(const struct agent_session *k, const struct agent_child *child)
 {
 	for (size_t i = 0; i < k->nmembers; i++)

@@ -136,12 +136,12 @@ static int open_socket(const struct agent_store *store, pid_t pid, unsigned ms)
 	return err;
 }
 
-static int send_request(int fd, pid_t pid, enum agent_op op, const char *session, uint32_t segment, uint32_t first)
+static int send_request(int fd, pid_t pid, enum agent_op op, const char *session, uint32_t attachment, uint32_t first)
 {
 	struct agent_request request = { .magic = AGENT_MESSAGE_MAGIC,
 		                         .version = AGENT_VERSION,
 		                         .op = (uint16_t)op,
-		                         .segment = segment & ~SEGMENT_AGENT,
+		                         .attachment = attachment & ~ATTACHMENT_AGENT,
 		                         .first = first };
 
 	snprintf(request.session, AGENT_SESSION_MAX + 1, "%s", session);
@@ -167,7 +167,7 @@ static void take_descriptors(struct msghdr *message, int *fd)
 	}
 }
 
-int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, uint32_t segment, uint32_t first,
+int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, uint32_t attachment, uint32_t first,
               void *things, size_t n, size_t size, uint32_t *reason, int *fd)
 {
 	struct agent_reply reply = { 0 };
@@ -178,7 +178,7 @@ int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, ui
 	};
 	uint64_t began = clock_ns();
 	int err = began > peer->until ? no_answer(peer->pid, EAGAIN)
-	                              : send_request(peer->fd, peer->pid, op, session, segment, first),
+	                              : send_request(peer->fd, peer->pid, op, session, attachment, first),
 	    got_fd = -1;
 	ssize_t got;
 
@@ -277,7 +277,7 @@ static int wake_one(pid_t pid, void *arg)
 		return 0;
 	more = realloc(w->failed->at, (w->failed->n + 1) * sizeof(*more));
 	if (!more)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	w->failed->at = more;
 	more[w->failed->n++] = (struct agent_sleeper){ pid, strdup(pp_error()) };
 	return 0;
@@ -360,7 +360,7 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 	case AGENT_MEMBARRIER:
 		return "membarrier(SYNC_CORE) is missing, or a seccomp filter forbids it: -b kernel does without";
 	case AGENT_CPU: return "the agent needs a CPU with lahf";
-	case AGENT_PLACES_FULL: return "the session has more sites in it than its agent takes";
+	case AGENT_SLOTS_FULL: return "the session has more sites in it than its agent takes";
 	case AGENT_SESSIONS_FULL: return "its agent takes no further session";
 	case AGENT_CONSUMERS_FULL: return "too many sessions have armed this site";
 	case AGENT_PROGRAM: return "its agent cannot run what reads the arguments";
@@ -433,8 +433,8 @@ static void look_later(const struct look *l, pid_t pid)
 static int look(pid_t pid, uint64_t key, void *arg)
 {
 	const struct look *l = arg;
-	struct agent_segment_state
-		states[(AGENT_MESSAGE_MAX - sizeof(struct agent_reply)) / sizeof(struct agent_segment_state)];
+	struct agent_attachment_state
+		states[(AGENT_MESSAGE_MAX - sizeof(struct agent_reply)) / sizeof(struct agent_attachment_state)];
 	struct agent_peer peer;
 	int err = agent_connect(l->store, pid, &peer);
 

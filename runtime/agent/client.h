@@ -54,7 +54,7 @@ void agent_disconnect(struct agent_peer *peer);
  * negative errno. *reason (may be NULL) is what the agent gave for its error. fd
  * (may be NULL) takes a descriptor.
  */
-int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, uint32_t segment, uint32_t first,
+int agent_ask(struct agent_peer *peer, enum agent_op op, const char *session, uint32_t attachment, uint32_t first,
               void *things, size_t n, size_t size, uint32_t *reason, int *fd);
 
 /* Why, as a sentence that follows "pid N: ". found: see struct agent_point_state. */
@@ -81,32 +81,32 @@ int agent_check_reach(const struct agent_store *store, pid_t pid);
 /* Whether this user may arm by the kernel: if not, a command is to run with the agent. */
 bool agent_may_use_kernel(void);
 
-/* ---- areas ---- */
+/* ---- shared memory regions ---- */
 
-/* A mapped area, with the bounds that were checked. */
-struct area {
-	struct agent_area *header;
+/* A mapped shared memory region, with the bounds that were checked. */
+struct shm {
+	struct agent_shm *header;
 	size_t size;
-	uint64_t places_at, rings_at, ring_stride, counts_in_ring, data_in_ring, overflow_at;
+	uint64_t slots_at, rings_at, ring_stride, counts_in_ring, data_in_ring, overflow_at;
 	int64_t shift; /* what the process's time namespace adds to CLOCK_MONOTONIC */
-	uint32_t nplaces, nrings, clock;
+	uint32_t nslots, nrings, clock;
 	uint64_t base_ticks, base_ns;
 };
 
 /* Takes fd over. */
-int area_map(struct area *area, int fd, pid_t pid);
-void area_unmap(struct area *area);
+int shm_map(struct shm *shm, int fd, pid_t pid);
+void shm_unmap(struct shm *shm);
 
-struct agent_ring *area_ring(const struct area *area, uint32_t i);
-unsigned char *area_data(const struct area *area, uint32_t ring);
+struct agent_ring *shm_ring(const struct shm *shm, uint32_t i);
+unsigned char *shm_data(const struct shm *shm, uint32_t ring);
 /* Places in use so far. */
-uint32_t area_placed(const struct area *area);
-struct agent_place area_place(const struct area *area, uint32_t place);
+uint32_t shm_used(const struct shm *shm);
+struct agent_slot shm_slot(const struct shm *shm, uint32_t slot);
 /* The records that the ring's own counters have. */
-uint64_t area_ring_recorded(const struct area *area, uint32_t ring);
-/* Moves one record of the point from recorded to lost. false: the area has no such point. */
-bool area_lose(const struct area *area, uint32_t segment, uint32_t point);
-/* Adds to counts[] (npoints of them) what was counted for a segment, by its points. */
-void area_count(const struct area *area, uint32_t segment, struct agent_count *counts, uint32_t npoints);
+uint64_t shm_ring_recorded(const struct shm *shm, uint32_t ring);
+/* Moves one record of the point from recorded to lost. false: the shared memory region has no such point. */
+bool shm_lose(const struct shm *shm, uint32_t attachment, uint32_t point);
+/* Adds to counts[] (npoints of them) what was counted for an attachment, by its points. */
+void shm_count(const struct shm *shm, uint32_t attachment, struct agent_count *counts, uint32_t npoints);
 
 #endif

@@ -803,7 +803,7 @@ int agent_inject(pid_t pid, const char *library)
 	}
 	t = calloc(1, sizeof(*t));
 	if (!t)
-		err = error_set(ENOMEM, "out of memory");
+		err = error_nomem();
 	if (!err)
 		err = check(pid, library);
 	if (!err)

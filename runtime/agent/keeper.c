@@ -4,9 +4,9 @@
  * process that ends by exit(3) writes its counts down itself; one that ends by
  * _exit(2) or a signal, or goes on by exec(2), cannot. So there is one small process
  * for each state folder, which the first command that arms something starts, and to
- * which agents hand their areas. It sleeps in poll(2).
+ * which agents hand their shared memory regions. It sleeps in poll(2).
  *
- * An agent keeps its connection as long as its area is in use. When the connection
+ * An agent keeps its connection as long as its shared memory region is in use. When the connection
  * ends, the keeper looks at the process: one that has ended leaves its counts in
  * counts-N-PID, unless it wrote them itself; one that no longer maps the memory has
  * called exec(2), and they are added to past-N-PID; any other still counts, and is
@@ -118,14 +118,14 @@ struct saving {
 	const char *name;
 };
 
-static int save_segment(uint32_t number, pid_t pid, void *arg)
+static int save_attachment(uint32_t number, pid_t pid, void *arg)
 {
 	const struct saving *s = arg;
 	struct agent_file file;
 
 	if (pid || agent_file_read(s->store, number, &file))
 		return 0;
-	member_save(s->store, &s->kept->member, number, file.desc->npoints, s->name);
+	member_save(s->store, &s->kept->member, number, file.manifest->npoints, s->name);
 	agent_file_release(&file);
 	return 0;
 }
@@ -138,7 +138,7 @@ static void save(const struct kept *k, const char *name)
 	if (agent_store_open(&store, k->session, false))
 		return;
 	s.store = &store;
-	agent_store_each(&store, "segment", save_segment, &s);
+	agent_store_each(&store, "segment", save_attachment, &s);
 	if (strcmp(name, "last"))
 		agent_store_unlink(&store, "unkept", 0, k->member.peer.pid);
 	agent_store_close(&store);
@@ -151,7 +151,7 @@ static void forget(struct keeper *keeper, size_t i)
 	if (k->conn >= 0)
 		close(k->conn);
 	close(k->member.pidfd);
-	area_unmap(&k->member.area);
+	shm_unmap(&k->member.shm);
 	*k = keeper->kept[--keeper->n];
 }
 
@@ -159,7 +159,7 @@ static void forget(struct keeper *keeper, size_t i)
 static bool settle_one(struct keeper *keeper, size_t i)
 {
 	const struct kept *k = &keeper->kept[i];
-	bool moved = __atomic_load_n(&k->member.area.header->moved, __ATOMIC_ACQUIRE) == 1;
+	bool moved = __atomic_load_n(&k->member.shm.header->moved, __ATOMIC_ACQUIRE) == 1;
 
 	if (k->conn >= 0)
 		return true;
@@ -233,7 +233,7 @@ static bool take(struct keeper *keeper, int conn, const struct agent_keep *keep,
 		close(fd);
 		return false;
 	}
-	if (area_map(&k->member.area, fd, pid)) {
+	if (shm_map(&k->member.shm, fd, pid)) {
 		close(k->member.pidfd);
 		return false;
 	}
@@ -277,7 +277,7 @@ static void meet(struct keeper *keeper)
 		if (keep.op == AGENT_KEEP_SETTLE) {
 			settle_all(keeper);
 			send(conn, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-		} else if (keep.op == AGENT_KEEP_AREA && fd >= 0 && who.pid > 0) {
+		} else if (keep.op == AGENT_KEEP_SHM && fd >= 0 && who.pid > 0) {
 			kept = take(keeper, conn, &keep, fd, who.pid);
 			fd = -1;
 			send(conn, kept ? "1" : "0", 1, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Whose counts and records a session has. A process that lives is asked for its
- * area, which is mapped and then needs no more asking. One that has ended left a
+ * shared memory region, which is mapped and then needs no more asking. One that has ended left a
  * file of its counts, counts-N-PID, if it could; if it was killed, there is what a
- * controller saw last: last-N-PID. A process may change its area and live on (it
+ * controller saw last: last-N-PID. A process may change its shared memory region and live on (it
  * called exec(2)): what it had counted before is added up in past-N-PID.
  */
 #include <errno.h>
@@ -29,7 +29,7 @@
 
 /* ---- counts in files ---- */
 
-static struct agent_counts *counts_new(const struct member *member, uint32_t segment, uint32_t npoints)
+static struct agent_counts *counts_new(const struct member *member, uint32_t attachment, uint32_t npoints)
 {
 	size_t size = sizeof(struct agent_counts) + npoints * sizeof(struct agent_count);
 	struct agent_counts *c = calloc(1, size);
@@ -38,7 +38,7 @@ static struct agent_counts *counts_new(const struct member *member, uint32_t seg
 		*c = (struct agent_counts){ .magic = AGENT_COUNTS_MAGIC,
 			                    .version = AGENT_VERSION,
 			                    .size = size,
-			                    .segment = segment & ~SEGMENT_AGENT,
+			                    .attachment = attachment & ~ATTACHMENT_AGENT,
 			                    .npoints = npoints,
 			                    .pid = (uint32_t)member->peer.pid,
 			                    .start_time = member->peer.start_time };
@@ -69,33 +69,33 @@ static bool any(const struct agent_count *counts, uint32_t n)
 }
 
 /* NULL: it is not there, or cannot be ours. */
-static struct agent_counts *counts_read(const struct agent_store *store, const char *name, uint32_t segment, pid_t pid,
-                                        uint32_t npoints)
+static struct agent_counts *counts_read(const struct agent_store *store, const char *name, uint32_t attachment,
+                                        pid_t pid, uint32_t npoints)
 {
 	size_t wanted = sizeof(struct agent_counts) + npoints * sizeof(struct agent_count), size;
 	struct agent_counts *c;
 	void *bytes;
 
-	if (agent_store_read(store, name, segment, pid, wanted, &bytes, &size))
+	if (agent_store_read(store, name, attachment, pid, wanted, &bytes, &size))
 		return NULL;
 	c = bytes;
 	if (size == wanted && c->magic == AGENT_COUNTS_MAGIC && c->version == AGENT_VERSION && c->size == size &&
-	    c->segment == (segment & ~SEGMENT_AGENT) && c->npoints == npoints && c->pid == (uint32_t)pid)
+	    c->attachment == (attachment & ~ATTACHMENT_AGENT) && c->npoints == npoints && c->pid == (uint32_t)pid)
 		return c;
 	free(bytes);
 	return NULL;
 }
 
-void member_save(const struct agent_store *store, const struct member *member, uint32_t segment, uint32_t npoints,
+void member_save(const struct agent_store *store, const struct member *member, uint32_t attachment, uint32_t npoints,
                  const char *name)
 {
 	bool past = !strcmp(name, "past");
-	struct agent_counts *c = counts_new(member, segment, npoints), *before;
+	struct agent_counts *c = counts_new(member, attachment, npoints), *before;
 
 	if (!c)
 		return;
-	area_count(&member->area, segment, counts_of(c), npoints);
-	before = counts_read(store, past ? "past" : "counts", segment, member->peer.pid, npoints);
+	shm_count(&member->shm, attachment, counts_of(c), npoints);
+	before = counts_read(store, past ? "past" : "counts", attachment, member->peer.pid, npoints);
 	if (before && before->start_time == c->start_time) {
 		if (past)
 			add(counts_of(c), counts_of(before), npoints);
@@ -104,7 +104,7 @@ void member_save(const struct agent_store *store, const struct member *member, u
 	}
 	free(before);
 	if (any(counts_of(c), npoints))
-		agent_store_write(store, name, segment, member->peer.pid, c, c->size);
+		agent_store_write(store, name, attachment, member->peer.pid, c, c->size);
 	free(c);
 }
 
@@ -120,13 +120,13 @@ static bool has_ended(const struct member *member)
 /* What was counted has gone along. */
 static bool has_moved(const struct member *member)
 {
-	return __atomic_load_n(&member->area.header->moved, __ATOMIC_ACQUIRE) == 1;
+	return __atomic_load_n(&member->shm.header->moved, __ATOMIC_ACQUIRE) == 1;
 }
 
 static void member_free(struct agent_reader *reader, struct member *member)
 {
 	agent_reader_leave(reader, member);
-	area_unmap(&member->area);
+	shm_unmap(&member->shm);
 	if (member->pidfd >= 0)
 		close(member->pidfd);
 	free(member);
@@ -149,14 +149,15 @@ static bool concerned(const struct agent_session *k, pid_t pid)
 	return !k->npids;
 }
 
-/* The first reason for which the process has refused one of the segment's points; NULL: none is known. */
-static const char *refusal(const struct agent_session *k, struct agent_peer *peer, uint32_t segment)
+/* The first reason for which the process has refused one of the attachment's points; NULL: none is known. */
+static const char *refusal(const struct agent_session *k, struct agent_peer *peer, uint32_t attachment)
 {
 	static _Thread_local struct agent_point_state states[STATES];
 	int n = 1;
 
 	for (uint32_t first = 0; n > 0; first += (uint32_t)n) {
-		n = agent_ask(peer, AGENT_STATE, k->name, segment, first, states, STATES, sizeof(*states), NULL, NULL);
+		n = agent_ask(peer, AGENT_STATE, k->name, attachment, first, states, STATES, sizeof(*states), NULL,
+		              NULL);
 		for (int i = 0; i < n; i++)
 			if (states[i].state == AGENT_REFUSED)
 				return agent_reason_text(states[i].reason, states[i].found);
@@ -164,11 +165,11 @@ static const char *refusal(const struct agent_session *k, struct agent_peer *pee
 	return NULL;
 }
 
-static bool is_ours(const struct agent_session *k, uint32_t segment)
+static bool is_ours(const struct agent_session *k, uint32_t attachment)
 {
-	for (size_t i = 0; i < k->session->nsegments; i++)
-		if (k->session->segments[i]->backend == &backend_agent &&
-		    (k->session->segments[i]->number & ~SEGMENT_AGENT) == segment)
+	for (size_t i = 0; i < k->session->nattachments; i++)
+		if (k->session->attachments[i]->backend == &backend_agent &&
+		    (k->session->attachments[i]->number & ~ATTACHMENT_AGENT) == attachment)
 			return true;
 	return false;
 }
@@ -179,7 +180,7 @@ static bool is_ours(const struct agent_session *k, uint32_t segment)
  */
 static void have_look(const struct agent_session *k, struct agent_peer *peer, uint32_t *refused)
 {
-	struct agent_segment_state states[64];
+	struct agent_attachment_state states[64];
 	uint32_t sum = 0;
 	int n;
 
@@ -188,13 +189,14 @@ static void have_look(const struct agent_session *k, struct agent_peer *peer, ui
 	n = agent_ask(peer, AGENT_LOOK, k->name, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL,
 	              NULL);
 	for (int i = 0; i < n; i++)
-		sum += is_ours(k, states[i].segment) ? states[i].refused : 0;
+		sum += is_ours(k, states[i].attachment) ? states[i].refused : 0;
 	if (sum == *refused || n < 0)
 		return;
 	*refused = sum;
 	for (int i = 0; i < n; i++) {
-		const char *why =
-			states[i].refused && is_ours(k, states[i].segment) ? refusal(k, peer, states[i].segment) : NULL;
+		const char *why = states[i].refused && is_ours(k, states[i].attachment)
+		                          ? refusal(k, peer, states[i].attachment)
+		                          : NULL;
 
 		if (why)
 			notice_add("process %d: %u of %u sites are not armed: %s", peer->pid, states[i].refused,
@@ -212,7 +214,7 @@ static void have_member_look(const struct agent_session *k, struct member *membe
 	agent_disconnect(&peer);
 }
 
-static int area_of(struct agent_session *k, struct member *member)
+static int shm_of(struct agent_session *k, struct member *member)
 {
 	int fd, err = agent_connect_within(&k->store, member->peer.pid, &member->peer,
 	                                   k->reader ? READER_MS : COMMAND_MS);
@@ -220,13 +222,13 @@ static int area_of(struct agent_session *k, struct member *member)
 	if (err)
 		return err;
 	member->pidfd = (int)syscall(SYS_pidfd_open, member->peer.pid, 0);
-	err = member->pidfd < 0 ? -ENOENT : agent_ask(&member->peer, AGENT_AREA, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
-	/* The area first: records wait there. One that does not hear of dlopen() may have something to arm yet. */
+	err = member->pidfd < 0 ? -ENOENT : agent_ask(&member->peer, AGENT_SHM, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
+	/* The shared memory region first: records wait there. One that does not hear of dlopen() may have something to arm yet. */
 	have_look(k, &member->peer, &member->refused);
 	if (err == -ENOENT && member->peer.behind && k->asking)
-		err = agent_ask(&member->peer, AGENT_AREA, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
+		err = agent_ask(&member->peer, AGENT_SHM, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
 	/*
-	 * A short-lived process may end as soon as it has given its area away: the area is all that is left of its records.
+	 * A short-lived process may end as soon as it has given its shared memory region away: the shared memory region is all that is left of its records.
 	 * A pidfd is another process's only if its process lives and began at another time.
 	 */
 	if (!err && process_start_time(member->peer.pid) != member->peer.start_time && !has_ended(member)) {
@@ -235,7 +237,7 @@ static int area_of(struct agent_session *k, struct member *member)
 	}
 	agent_disconnect(&member->peer);
 	if (!err)
-		err = area_map(&member->area, fd, member->peer.pid);
+		err = shm_map(&member->shm, fd, member->peer.pid);
 	return err;
 }
 
@@ -261,11 +263,11 @@ static int meet(pid_t pid, uint64_t key, void *arg)
 		k->members = more;
 	member = more ? calloc(1, sizeof(*member)) : NULL;
 	if (!member)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	member->peer = (struct agent_peer){ .fd = -1, .pid = pid };
 	member->pidfd = -1;
 	member->key = key;
-	err = area_of(k, member);
+	err = shm_of(k, member);
 	if (!err && k->reader)
 		err = agent_reader_join(k->reader, member);
 	if (err)
@@ -279,16 +281,16 @@ bool member_claim(const struct member *member)
 {
 	uint32_t nobody = 0;
 
-	return __atomic_compare_exchange_n(&member->area.header->written, &nobody, 1, false, __ATOMIC_ACQ_REL,
+	return __atomic_compare_exchange_n(&member->shm.header->written, &nobody, 1, false, __ATOMIC_ACQ_REL,
 	                                   __ATOMIC_RELAXED);
 }
 
 static void save_all(struct agent_session *k, const struct member *member, const char *name)
 {
-	for (size_t s = 0; s < k->session->nsegments; s++)
-		if (k->session->segments[s]->backend == &backend_agent)
-			member_save(&k->store, member, k->session->segments[s]->number,
-			            k->session->segments[s]->desc->npoints, name);
+	for (size_t s = 0; s < k->session->nattachments; s++)
+		if (k->session->attachments[s]->backend == &backend_agent)
+			member_save(&k->store, member, k->session->attachments[s]->number,
+			            k->session->attachments[s]->manifest->npoints, name);
 	if (has_ended(member))
 		agent_store_unlink(&k->store, "unkept", 0, member->peer.pid);
 }
@@ -325,12 +327,12 @@ int members_look(struct agent_session *k)
 
 /* ---- counting ---- */
 
-/* Counts of a process for all points of the segment; they are added to what is there. */
+/* Counts of a process for all points of the attachment; they are added to what is there. */
 typedef int counted_fn(pid_t pid, const struct agent_count *counts, void *arg);
 
 struct sum {
 	struct agent_loaded *loaded;
-	const struct desc *desc;
+	const struct manifest *manifest;
 	const char *name;
 	counted_fn *fn;
 	void *arg;
@@ -344,15 +346,15 @@ static int add_file(uint32_t number, pid_t pid, void *arg)
 	bool mapped = false;
 	int err = 0;
 
-	if (number != sum->desc->segment || !pid)
+	if (number != sum->manifest->attachment || !pid)
 		return 0;
-	c = counts_read(&k->store, sum->name, number, pid, sum->desc->npoints);
+	c = counts_read(&k->store, sum->name, number, pid, sum->manifest->npoints);
 	if (!c)
 		return 0;
 	for (size_t i = 0; i < k->nmembers; i++)
 		mapped |= k->members[i]->peer.pid == pid && k->members[i]->peer.start_time == c->start_time;
 	if (!strcmp(sum->name, "last"))
-		own = counts_read(&k->store, "counts", number, pid, sum->desc->npoints);
+		own = counts_read(&k->store, "counts", number, pid, sum->manifest->npoints);
 	if (!strcmp(sum->name, "past") || (!mapped && (!own || own->start_time != c->start_time)))
 		err = sum->fn(pid, counts_of(c), sum->arg);
 	free(own);
@@ -361,13 +363,13 @@ static int add_file(uint32_t number, pid_t pid, void *arg)
 }
 
 /* Of processes that have ended. */
-static int each_file(struct agent_loaded *loaded, const struct desc *desc, counted_fn *fn, void *arg)
+static int each_file(struct agent_loaded *loaded, const struct manifest *manifest, counted_fn *fn, void *arg)
 {
 	static const char *const names[] = { "counts", "last", "past" };
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !err; i++) {
-		struct sum sum = { loaded, desc, names[i], fn, arg };
+		struct sum sum = { loaded, manifest, names[i], fn, arg };
 
 		err = agent_store_each(&loaded->session->store, names[i], add_file, &sum);
 	}
@@ -379,28 +381,28 @@ static int add_counts(pid_t pid, const struct agent_count *counts, void *arg)
 	struct sum *sum = arg;
 
 	(void)pid;
-	add(sum->loaded->counts, counts, sum->desc->npoints);
+	add(sum->loaded->counts, counts, sum->manifest->npoints);
 	return 0;
 }
 
-int members_each(struct agent_loaded *loaded, const struct desc *desc, counted_fn *fn, void *arg)
+int members_each(struct agent_loaded *loaded, const struct manifest *manifest, counted_fn *fn, void *arg)
 {
 	struct agent_session *k = loaded->session;
-	struct agent_count *counts = calloc(desc->npoints + 1, sizeof(*counts));
-	int err = counts ? 0 : error_set(ENOMEM, "out of memory");
+	struct agent_count *counts = calloc(manifest->npoints + 1, sizeof(*counts));
+	int err = counts ? 0 : error_nomem();
 
 	for (size_t i = 0; i < k->nmembers && !err; i++) {
 		if (has_moved(k->members[i]))
 			continue;
-		memset(counts, 0, desc->npoints * sizeof(*counts));
-		area_count(&k->members[i]->area, desc->segment, counts, desc->npoints);
+		memset(counts, 0, manifest->npoints * sizeof(*counts));
+		shm_count(&k->members[i]->shm, manifest->attachment, counts, manifest->npoints);
 		err = fn(k->members[i]->peer.pid, counts, arg);
 	}
 	free(counts);
-	return err ? err : each_file(loaded, desc, fn, arg);
+	return err ? err : each_file(loaded, manifest, fn, arg);
 }
 
-int members_count(struct agent_loaded *loaded, const struct desc *desc)
+int members_count(struct agent_loaded *loaded, const struct manifest *manifest)
 {
 	struct agent_session *k = loaded->session;
 	int err = 0;
@@ -411,17 +413,17 @@ int members_count(struct agent_loaded *loaded, const struct desc *desc)
 	}
 	if (err)
 		return err;
-	memset(loaded->counts, 0, desc->npoints * sizeof(*loaded->counts));
+	memset(loaded->counts, 0, manifest->npoints * sizeof(*loaded->counts));
 	for (size_t i = 0; i < k->nmembers; i++) {
 		if (has_moved(k->members[i]))
 			continue;
-		area_count(&k->members[i]->area, desc->segment, loaded->counts, desc->npoints);
+		shm_count(&k->members[i]->shm, manifest->attachment, loaded->counts, manifest->npoints);
 		/* A reader does so when it has read the last of them. */
 		if (!k->reader && k->owner < 0)
-			member_save(&k->store, k->members[i], desc->segment, desc->npoints, "last");
+			member_save(&k->store, k->members[i], manifest->attachment, manifest->npoints, "last");
 	}
 	if (!err)
-		err = each_file(loaded, desc, add_counts, &(struct sum){ .loaded = loaded, .desc = desc });
+		err = each_file(loaded, manifest, add_counts, &(struct sum){ .loaded = loaded, .manifest = manifest });
 	loaded->counted = clock_ns();
 	return err;
 }

@@ -4,7 +4,7 @@
  * and messages. doc/agent-protocol.md tells it at length; the layouts are here.
  *
  *     STATE/agents/PID            a SOCK_SEQPACKET socket of each living agent
- *     STATE/SESSION/segment-N     struct agent_segment, ...: what one command armed
+ *     STATE/SESSION/segment-N     struct agent_attachment, ...: what one command armed
  *     STATE/SESSION/counts-N-PID  struct agent_counts, ...: what a process counted
  *     STATE/SESSION/child-N-PID   struct agent_child: for whose sake it is armed
  *     STATE/SESSION/reader        locked by flock() as long as somebody reads the session
@@ -14,9 +14,9 @@
  * file 0600. Files are written whole under a name that begins with a dot, then
  * renamed, and never changed after that.
  *
- * The memory is one sealed memfd for each session and process, the area: a header,
+ * The memory is one sealed memfd for each session and process, the shared memory region: a header,
  * the table of places, then rings. Each thread that hits a point of the session
- * has a ring to itself, with its records and its counters. What is in the area is
+ * has a ring to itself, with its records and its counters. What is in the shared memory region is
  * written by the agent, except for the fields said to be the controller's; neither
  * trusts the other with more than its own results.
  */
@@ -31,24 +31,25 @@
 #define AGENT_VERSION 1
 #define AGENT_SESSION_MAX 64 /* bytes of a session's name */
 
-/* ---- segment files --------------------------------------------------------- */
+/* ---- attachment files --------------------------------------------------------- */
 
-#define AGENT_SEGMENT_MAGIC 0x67737070u /* "ppsg" */
-#define AGENT_SEGMENT_SIZE_MAX (64u << 20)
+#define AGENT_ATTACHMENT_MAGIC 0x67737070u /* "ppsg" */
+#define AGENT_ATTACHMENT_SIZE_MAX (64u << 20)
 
-enum agent_segment_flags {
-	AGENT_SEGMENT_RECORD = 1,    /* records from the start, reader or not */
-	AGENT_SEGMENT_CHILDREN = 2,  /* also in what the processes named fork */
-	AGENT_SEGMENT_CALLS = 8,     /* hits may make system calls, whatever filters there are */
-	AGENT_SEGMENT_OVERWRITE = 4, /* a full ring makes room by its oldest records; the same in all of a session's */
+enum agent_attachment_flags {
+	AGENT_ATTACHMENT_RECORD = 1,   /* records from the start, reader or not */
+	AGENT_ATTACHMENT_CHILDREN = 2, /* also in what the processes named fork */
+	AGENT_ATTACHMENT_CALLS = 8,    /* hits may make system calls, whatever filters there are */
+	AGENT_ATTACHMENT_OVERWRITE =
+		4, /* a full ring makes room by its oldest records; the same in all of a session's */
 };
 
 /* All *_at are offsets in the file, multiples of 8; the parts lie behind each other in this order. */
-struct agent_segment {
+struct agent_attachment {
 	uint32_t magic, version;
 	uint64_t size; /* of the file */
 	uint32_t number, flags;
-	uint64_t desc_at;      /* struct desc: desc.h; point.spec is an index among the programs */
+	uint64_t manifest_at;  /* struct manifest: desc.h; point.spec is an index among the programs */
 	uint64_t processes_at; /* struct agent_process[nprocesses] */
 	uint64_t programs_at;  /* struct agent_program[nprograms] */
 	uint64_t steps_at;     /* struct fetch_step[nsteps] */
@@ -76,7 +77,7 @@ struct agent_program {
 };
 
 /*
- * child-N-PID: written by the agent in a process that segment N is armed in because an
+ * child-N-PID: written by the agent in a process that attachment N is armed in because an
  * ancestor was meant with its children; so it is armed again behind exec(2), and its
  * own children know.
  */
@@ -84,7 +85,7 @@ struct agent_program {
 
 struct agent_child {
 	uint32_t magic, version;
-	uint32_t pid, ancestor; /* ancestor: a pid of the segment's processes */
+	uint32_t pid, ancestor; /* ancestor: a pid of the attachment's processes */
 	uint64_t start_time;    /* of pid */
 };
 
@@ -100,23 +101,23 @@ struct agent_count {
 struct agent_counts {
 	uint32_t magic, version;
 	uint64_t size; /* of the file */
-	uint32_t segment, npoints;
+	uint32_t attachment, npoints;
 	uint32_t pid, reserved;
 	uint64_t start_time;
 	/* struct agent_count[npoints], by the description's index */
 };
 
-/* ---- the area ---------------------------------------------------------------- */
+/* ---- the shared memory region ---------------------------------------------------------------- */
 
-#define AGENT_AREA_MAGIC 0x72617070u /* "ppar" */
+#define AGENT_SHM_MAGIC 0x72617070u /* "ppar" */
 
 #define AGENT_RINGS 256
-#define AGENT_PLACES (128u << 10)
+#define AGENT_SLOTS (128u << 10)
 #define AGENT_RING_SIZE (256u << 10) /* bytes of records, a power of two */
 #define AGENT_RING_SLACK 4096u       /* a record that begins before the end may end behind it */
 
 /*
- * A word of the area that more than one process writes. Each is read once and then
+ * A word of the shared memory region that more than one process writes. Each is read once and then
  * checked, because its value may change at any moment. In the agent's own files its
  * type allows nothing but the macros of agent.h, so that the compiler finds every
  * other access.
@@ -141,20 +142,20 @@ enum agent_clock {
 /* Record without end. */
 #define AGENT_RECORD_ALWAYS (~0ull)
 
-struct agent_area {
+struct agent_shm {
 	uint32_t magic, version;
 	uint64_t size; /* of the memfd, sealed */
 	uint32_t pid, clock;
 	uint64_t start_time;
-	uint64_t places_at; /* struct agent_place[nplaces] */
-	uint64_t rings_at;  /* nrings times ring_stride bytes, each a struct agent_ring and so on */
+	uint64_t slots_at; /* struct agent_slot[nplaces] */
+	uint64_t rings_at; /* nrings times ring_stride bytes, each a struct agent_ring and so on */
 	uint64_t ring_stride;
-	uint32_t nplaces, nrings;
+	uint32_t nslots, nrings;
 	uint64_t counts_in_ring; /* offset in a ring: struct agent_count[nplaces] */
 	uint64_t data_in_ring;   /* offset in a ring: its records */
 	uint64_t overflow_at;    /* struct agent_count[nplaces]: of threads that found no ring */
-	shared32 nplaced;        /* places in use so far */
-	shared32 moved;          /* 1: the process goes on in another area, ask again */
+	shared32 nused;          /* places in use so far */
+	shared32 moved;          /* 1: the process goes on in another shared memory region, ask again */
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* what rdtsc and CLOCK_MONOTONIC said when this was made */
 	shared32 overwrite;           /* 1: the oldest records make room for new ones */
@@ -163,12 +164,12 @@ struct agent_area {
 	uint64_t reserved[5];
 
 	/*
-	 * The controller's: hits at a time (of the area's clock) before this are recorded,
-	 * later ones are idle. A segment that records from the start makes it
+	 * The controller's: hits at a time (of the shared memory region's clock) before this are recorded,
+	 * later ones are idle. An attachment that records from the start makes it
 	 * AGENT_RECORD_ALWAYS; the controller leaves that alone.
 	 *
 	 * A process that starts and finds STATE/SESSION/reader locked, of a session that
-	 * concerns it, waits in its constructor until the area was asked for and this is
+	 * concerns it, waits in its constructor until the shared memory region was asked for and this is
 	 * not 0 any more (or `moved`), a second at most: the reader notices new sockets
 	 * within milliseconds, and so has every record from the first on, and after the
 	 * process's death too, however it dies.
@@ -177,11 +178,11 @@ struct agent_area {
 };
 
 /* A place that is not in use. */
-#define AGENT_NO_SEGMENT (~0u)
+#define AGENT_NO_ATTACHMENT (~0u)
 
-/* What a record's `point` means: point `point` of segment `segment`, from `since` on (the area's clock). */
-struct agent_place {
-	uint32_t segment, point;
+/* What a record's `point` means: point `point` of attachment `segment`, from `since` on (the shared memory region's clock). */
+struct agent_slot {
+	uint32_t attachment, point;
 	uint64_t since;
 };
 
@@ -204,7 +205,7 @@ enum agent_ring_state {
  * (One left in the middle by longjmp() out of a handler is never finished: after two
  * seconds it may be passed over, if there is anything behind it.)
  *
- * In an area that is overwritten `limit` is the thread's as well. What decides whose
+ * In a shared memory region that is overwritten `limit` is the thread's as well. What decides whose
  * a record is, the reader's or nobody's any more, is `taken`: both move it on by
  * compare and exchange, the reader behind copying what it takes, the thread before
  * it clears what it overwrites. So a copy is good if that exchange succeeds.
@@ -222,7 +223,7 @@ struct agent_ring {
 	_Alignas(64) shared64 head; /* the thread's */
 	/* The controller's: tail + AGENT_RING_SIZE. AGENT_RING_SIZE when it is first taken, 0 before. */
 	_Alignas(64) shared64 limit;
-	shared64 taken; /* in an area that is overwritten: what is before this was read, or is lost */
+	shared64 taken; /* in a shared memory region that is overwritten: what is before this was read, or is lost */
 };
 
 /* ---- the door ------------------------------------------------------------------ */
@@ -260,15 +261,16 @@ struct agent_door {
 enum agent_op {
 	AGENT_HELLO = 1, /* answer: struct agent_hello */
 	AGENT_LOOK =
-		2, /* look at the session's files again, arm and disarm; answer: struct agent_segment_state[count] */
-	AGENT_STATE = 3, /* of segment, points from first on: struct agent_point_state[count] */
-	AGENT_AREA = 4,  /* the session's area: its descriptor (SCM_RIGHTS), no payload; -ENOENT: it has none */
+		2, /* look at the session's files again, arm and disarm; answer: struct agent_attachment_state[count] */
+	AGENT_STATE = 3, /* of attachment, points from first on: struct agent_point_state[count] */
+	AGENT_SHM =
+		4, /* the session's shared memory region: its descriptor (SCM_RIGHTS), no payload; -ENOENT: it has none */
 };
 
 struct agent_request {
 	uint32_t magic;
 	uint16_t version, op;
-	uint32_t segment, first;
+	uint32_t attachment, first;
 	char session[AGENT_SESSION_MAX + 8]; /* NUL behind it, and zeroes to the end */
 };
 
@@ -285,28 +287,28 @@ struct agent_hello {
 	uint64_t start_time;
 	uint32_t uid;      /* effective, now */
 	uint32_t reason;   /* enum agent_reason: why nothing can be armed here, or 0 */
-	uint32_t sessions; /* that have an area here */
+	uint32_t sessions; /* that have a shared memory region here */
 	uint32_t behind;   /* 1: it does not hear of dlopen(), and is to be asked to look */
 };
 
-struct agent_segment_state {
-	uint32_t segment, reason;                  /* reason: why the segment's file was refused whole, or 0 */
+struct agent_attachment_state {
+	uint32_t attachment, reason;               /* reason: why the attachment's file was refused whole, or 0 */
 	uint32_t npoints, armed, pending, refused; /* of the points that concern this process and are on */
 };
 
 /* ---- the keeper ------------------------------------------------------------------ */
 
 /*
- * STATE/agents/keeper is the socket of a process that keeps areas, so that what was
+ * STATE/agents/keeper is the socket of a process that keeps shared memory regions, so that what was
  * counted outlives the process that counted: doc/agent-protocol.md. An agent sends one
- * struct agent_keep with its area's descriptor (SCM_RIGHTS), gets one byte, '1', and
- * keeps the connection for as long as it uses the area.
+ * struct agent_keep with its shared memory region's descriptor (SCM_RIGHTS), gets one byte, '1', and
+ * keeps the connection for as long as it uses the shared memory region.
  */
 #define AGENT_KEEPER "keeper"
 #define AGENT_KEEP_MAGIC 0x706b7070u /* "ppkp" */
 
 enum agent_keep_op {
-	AGENT_KEEP_AREA = 1,   /* this is one to keep */
+	AGENT_KEEP_SHM = 1,    /* this is one to keep */
 	AGENT_KEEP_SETTLE = 2, /* write down what is left of processes that have ended; a byte answers */
 };
 
@@ -335,39 +337,39 @@ enum agent_reason {
 	AGENT_SEMAPHORE,      /* the semaphore is in no private, writable mapping, or would overflow */
 	AGENT_MEMBARRIER,     /* membarrier SYNC_CORE is missing or forbidden */
 	AGENT_CPU,            /* the CPU lacks lahf in 64-bit mode */
-	AGENT_PLACES_FULL,    /* more points than an area has places */
+	AGENT_SLOTS_FULL,     /* more points than a shared memory region has places */
 	AGENT_SESSIONS_FULL,  /* more sessions than an agent takes */
 	AGENT_CONSUMERS_FULL, /* too many points on one site */
 	AGENT_PROGRAM,        /* the fetch program cannot be compiled here */
-	AGENT_FILE,           /* a segment file that is damaged, or of another version */
+	AGENT_FILE,           /* an attachment file that is damaged, or of another version */
 	AGENT_FOLDER,         /* the session's folder or file cannot be read, or is not the user's */
 	AGENT_BUSY,           /* a module is being unloaded, and does not end */
 	AGENT_READ_BACK,      /* written, but not there when read back */
-	AGENT_LIMIT,          /* a resource limit (file size, address space) is too small for the area */
-	AGENT_MAPS,           /* /proc/self/maps cannot be read */
-	AGENT_NOT_LOADED,     /* the program mapped the code itself, not the C library's loader */
-	AGENT_GONE,           /* the code was unmapped, or its protection changed, while it was to be written */
-	AGENT_STORE,          /* set_robust_list(2) is missing or forbidden, by which the agent writes to text */
+	AGENT_LIMIT,      /* a resource limit (file size, address space) is too small for the shared memory region */
+	AGENT_MAPS,       /* /proc/self/maps cannot be read */
+	AGENT_NOT_LOADED, /* the program mapped the code itself, not the C library's loader */
+	AGENT_GONE,       /* the code was unmapped, or its protection changed, while it was to be written */
+	AGENT_STORE,      /* set_robust_list(2) is missing or forbidden, by which the agent writes to text */
 	AGENT_CALLS, /* hits must not make system calls. ARMED: what only a call can read is a fault; REFUSED: the filter needs one */
 	AGENT_COST, /* ARMED: the filter may make a system call in each hit */
 	AGENT_REASONS
 };
 
 struct agent_point_state {
-	uint32_t place; /* in the area; ~0u: none */
+	uint32_t slot; /* in the shared memory region; ~0u: none */
 	uint8_t state, reason;
 	uint8_t found[10]; /* with AGENT_BYTES */
 };
 
-_Static_assert(sizeof(struct agent_segment) == 88 && sizeof(struct agent_process) == 16 &&
+_Static_assert(sizeof(struct agent_attachment) == 88 && sizeof(struct agent_process) == 16 &&
                        sizeof(struct agent_program) == 72 && sizeof(struct fetch_step) == 16 &&
                        sizeof(struct fetch_literal) == 65,
                "segment layout");
 _Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 32, "counts layout");
-_Static_assert(sizeof(struct agent_area) == 320 && sizeof(struct agent_place) == 16 && sizeof(struct agent_ring) == 192,
+_Static_assert(sizeof(struct agent_shm) == 320 && sizeof(struct agent_slot) == 16 && sizeof(struct agent_ring) == 192,
                "area layout");
 _Static_assert(sizeof(struct agent_request) == 88 && sizeof(struct agent_reply) == 24 &&
-                       sizeof(struct agent_hello) == 32 && sizeof(struct agent_segment_state) == 24 &&
+                       sizeof(struct agent_hello) == 32 && sizeof(struct agent_attachment_state) == 24 &&
                        sizeof(struct agent_point_state) == 16,
                "message layout");
 _Static_assert(sizeof(struct agent_keep) == 88, "keeper layout");

@@ -11,7 +11,7 @@
  *
  * Times are the CPU's counter's. Each pass reads both clocks, and a record's time
  * lies between what two passes read; one of a time before the first lies between
- * that and what the agent read when it made the area.
+ * that and what the agent read when it made the shared memory region.
  *
  * All that is read is another process's word, which can change while we look: what
  * decides something is read once. A ring that says what cannot be is left alone.
@@ -105,21 +105,21 @@ static void clock_go_on(struct agent_reader *r)
 	r->last = now;
 }
 
-/* A time of an area's clock, in ns of CLOCK_MONOTONIC; no later than now. */
-static uint64_t ns_of(const struct agent_reader *r, const struct area *area, uint64_t time, uint64_t now)
+/* A time of a shared memory region's clock, in ns of CLOCK_MONOTONIC; no later than now. */
+static uint64_t ns_of(const struct agent_reader *r, const struct shm *shm, uint64_t time, uint64_t now)
 {
 	double slope = r->slope, ago;
 	struct sample base;
 
-	if (area->clock == AGENT_CLOCK_MONOTONIC)
-		time -= (uint64_t)area->shift;
-	if (area->clock == AGENT_CLOCK_TSC) {
+	if (shm->clock == AGENT_CLOCK_MONOTONIC)
+		time -= (uint64_t)shm->shift;
+	if (shm->clock == AGENT_CLOCK_TSC) {
 		if (time >= r->last.ticks) {
 			ago = (double)(time - r->last.ticks) * slope;
 			time = ago < 1e18 ? r->last.ns + (uint64_t)ago : now;
 		} else {
 			ago = (double)(r->last.ticks - time);
-			base = (struct sample){ area->base_ticks, area->base_ns };
+			base = (struct sample){ shm->base_ticks, shm->base_ns };
 			if (ago * slope > 1e9 && slope_ok(slope_between(base, r->last)))
 				slope = slope_between(base, r->last);
 			ago *= slope;
@@ -129,10 +129,10 @@ static uint64_t ns_of(const struct agent_reader *r, const struct area *area, uin
 	return time < now ? time : now;
 }
 
-static uint64_t clock_at(const struct agent_reader *r, const struct area *area, uint64_t ns)
+static uint64_t clock_at(const struct agent_reader *r, const struct shm *shm, uint64_t ns)
 {
-	if (area->clock == AGENT_CLOCK_MONOTONIC)
-		return ns + (uint64_t)area->shift;
+	if (shm->clock == AGENT_CLOCK_MONOTONIC)
+		return ns + (uint64_t)shm->shift;
 	return r->last.ticks + (uint64_t)((double)(ns - r->last.ns) / (slope_ok(r->slope) ? r->slope : 1));
 }
 
@@ -175,7 +175,7 @@ int reader_heap_put(struct agent_reader *r, struct ring_state *ring)
 		struct ring_state **more = realloc(r->heap, room * sizeof(*more));
 
 		if (!more)
-			return error_set(ENOMEM, "out of memory");
+			return error_nomem();
 		r->heap = more;
 		r->heap_room = room;
 	}
@@ -213,19 +213,19 @@ static bool queue_room(struct ring_state *ring, size_t size)
 }
 
 /* A place may mean another point by now: then what it meant when it was last looked at. */
-static bool place_of(const struct ring_state *ring, uint32_t place, uint64_t time, struct agent_place *meant)
+static bool slot_of(const struct ring_state *ring, uint32_t slot, uint64_t time, struct agent_slot *meant)
 {
-	const struct area *area = &ring->member->area;
-	struct agent_place *before = &ring->member->places[place];
-	struct agent_place now = area_place(area, place), again;
+	const struct shm *shm = &ring->member->shm;
+	struct agent_slot *before = &ring->member->slots[slot];
+	struct agent_slot now = shm_slot(shm, slot), again;
 
 	for (int try = 0; try < 100; try++) {
-		again = area_place(area, place);
+		again = shm_slot(shm, slot);
 		if (!memcmp(&now, &again, sizeof(now)))
 			break;
 		now = again;
 	}
-	if (now.segment != AGENT_NO_SEGMENT && now.since && now.since <= time)
+	if (now.attachment != AGENT_NO_ATTACHMENT && now.since && now.since <= time)
 		*before = now;
 	*meant = *before;
 	return meant->since && meant->since <= time;
@@ -234,23 +234,23 @@ static bool place_of(const struct ring_state *ring, uint32_t place, uint64_t tim
 int reader_queue_put(struct agent_reader *r, struct ring_state *ring, uint64_t time, const unsigned char *at,
                      uint32_t words)
 {
-	const struct area *area = &ring->member->area;
-	struct agent_place place;
+	const struct shm *shm = &ring->member->shm;
+	struct agent_slot slot;
 	struct queued *q;
 	struct record *record;
 	size_t size = 8 * words;
 
 	if (!queue_room(ring, sizeof(*q) + size))
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	q = (struct queued *)(ring->bytes + ring->to);
 	record = (struct record *)q->record;
 	memcpy(record, at, size);
 	record->words = words;
-	if (record->point >= area_placed(area) || !place_of(ring, record->point, time, &place))
+	if (record->point >= shm_used(shm) || !slot_of(ring, record->point, time, &slot))
 		return -EBADMSG;
-	record->point = place.point;
-	record->time = q->time = ns_of(r, area, time, r->passed);
-	q->segment = (place.segment & ~SEGMENT_AGENT) | SEGMENT_AGENT;
+	record->point = slot.point;
+	record->time = q->time = ns_of(r, shm, time, r->passed);
+	q->attachment = (slot.attachment & ~ATTACHMENT_AGENT) | ATTACHMENT_AGENT;
 	q->tid = ring->tid;
 	q->size = (uint32_t)size;
 	memcpy(q->comm, ring->comm, sizeof(q->comm));
@@ -263,16 +263,16 @@ int reader_queue_put(struct agent_reader *r, struct ring_state *ring, uint64_t t
 
 static bool is_ours(const struct agent_session *k, const struct member *member)
 {
-	const struct agent_area *header = member->area.header;
+	const struct agent_shm *header = member->shm.header;
 
-	/* An area whose session ended serves another one. */
+	/* A shared memory region whose session ended serves another one. */
 	return !strncmp(header->session, k->name, sizeof(header->session)) &&
 	       __atomic_load_n(&header->moved, __ATOMIC_ACQUIRE) != 1;
 }
 
 static bool is_overwritten(const struct member *member)
 {
-	return __atomic_load_n(&member->area.header->overwrite, __ATOMIC_ACQUIRE) == 1;
+	return __atomic_load_n(&member->shm.header->overwrite, __ATOMIC_ACQUIRE) == 1;
 }
 
 static int drain_member(struct agent_reader *r, struct member *member)
@@ -283,8 +283,8 @@ static int drain_member(struct agent_reader *r, struct member *member)
 		member->gone = true;
 		return 0;
 	}
-	for (uint32_t i = 0; i < member->area.nrings && !err; i++)
-		if (!member->rings[i].bad && __atomic_load_n(&area_ring(&member->area, i)->turns, __ATOMIC_ACQUIRE))
+	for (uint32_t i = 0; i < member->shm.nrings && !err; i++)
+		if (!member->rings[i].bad && __atomic_load_n(&shm_ring(&member->shm, i)->turns, __ATOMIC_ACQUIRE))
 			err = is_overwritten(member) ? ring_drain_overwritten(r, &member->rings[i], member->gone)
 			                             : ring_drain(r, &member->rings[i], member->gone);
 	return err;
@@ -294,9 +294,9 @@ static int drain_member(struct agent_reader *r, struct member *member)
 
 static void let_record(const struct agent_reader *r, const struct member *member, uint64_t until)
 {
-	uint64_t *at = &member->area.header->record_until;
+	uint64_t *at = &member->shm.header->record_until;
 	uint64_t was = __atomic_load_n(at, __ATOMIC_ACQUIRE);
-	uint64_t will = until ? clock_at(r, &member->area, until) : 0;
+	uint64_t will = until ? clock_at(r, &member->shm, until) : 0;
 
 	/* The agent's own word that it records always may come in between. */
 	while (was != AGENT_RECORD_ALWAYS &&
@@ -357,8 +357,9 @@ static void take(struct agent_reader *r)
 	const struct queued *q = front(ring);
 	struct record_thread *thread = (struct record_thread *)r->taken;
 
-	*thread =
-		(struct record_thread){ .segment = q->segment, .pid = (uint32_t)ring->member->peer.pid, .tid = q->tid };
+	*thread = (struct record_thread){ .attachment = q->attachment,
+		                          .pid = (uint32_t)ring->member->peer.pid,
+		                          .tid = q->tid };
 	memcpy(thread->comm, q->comm, sizeof(thread->comm));
 	memcpy(thread + 1, q->record, q->size);
 	ring->from += step_of(q);
@@ -405,7 +406,7 @@ int agent_reader_next(void *reader, const struct record_thread **thread, const s
 
 /* ---- members ---- */
 
-/* What is left of an area that the process has moved away from is in the next one. */
+/* What is left of a shared memory region that the process has moved away from is in the next one. */
 static uint64_t tail_before(const struct agent_reader *r, const struct member *member, uint32_t ring, uint64_t tail)
 {
 	const struct agent_session *k = r->session;
@@ -414,22 +415,22 @@ static uint64_t tail_before(const struct agent_reader *r, const struct member *m
 		const struct member *before = k->members[i];
 
 		if (before->peer.pid == member->peer.pid && before->peer.start_time == member->peer.start_time &&
-		    before->rings && before->area.header->moved == 1)
-			return ring < before->area.nrings ? before->rings[ring].tail : tail;
+		    before->rings && before->shm.header->moved == 1)
+			return ring < before->shm.nrings ? before->rings[ring].tail : tail;
 	}
 	return tail;
 }
 
 int agent_reader_join(struct agent_reader *reader, struct member *member)
 {
-	const struct area *area = &member->area;
+	const struct shm *shm = &member->shm;
 
-	member->rings = calloc(area->nrings + 1, sizeof(*member->rings));
-	member->places = calloc(area->nplaces + 1, sizeof(*member->places));
-	if (!member->rings || !member->places)
-		return error_set(ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < area->nrings; i++) {
-		const struct agent_ring *header = area_ring(area, i);
+	member->rings = calloc(shm->nrings + 1, sizeof(*member->rings));
+	member->slots = calloc(shm->nslots + 1, sizeof(*member->slots));
+	if (!member->rings || !member->slots)
+		return error_nomem();
+	for (uint32_t i = 0; i < shm->nrings; i++) {
+		const struct agent_ring *header = shm_ring(shm, i);
 		uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
 		uint64_t limit = __atomic_load_n(&header->limit, __ATOMIC_ACQUIRE);
 		uint64_t tail = limit ? limit - AGENT_RING_SIZE : 0; /* 0: it was never taken */
@@ -443,7 +444,7 @@ int agent_reader_join(struct agent_reader *reader, struct member *member)
 		member->rings[i].bad = (tail & 7) != 0;
 		/* Nothing has been read of a ring that is at its beginning. */
 		if (member->rings[i].tail)
-			member->rings[i].joined = area_ring_recorded(area, i) - ring_waiting(&member->rings[i]);
+			member->rings[i].joined = shm_ring_recorded(shm, i) - ring_waiting(&member->rings[i]);
 	}
 	let_record(reader, member, reader->stopped ? 0 : clock_ns() + ALIVE_NS);
 	return 0;
@@ -451,14 +452,14 @@ int agent_reader_join(struct agent_reader *reader, struct member *member)
 
 void agent_reader_leave(struct agent_reader *reader, struct member *member)
 {
-	for (uint32_t i = 0; reader && member->rings && i < member->area.nrings; i++)
+	for (uint32_t i = 0; reader && member->rings && i < member->shm.nrings; i++)
 		reader->damaged += ring_unread(&member->rings[i]);
-	for (uint32_t i = 0; member->rings && i < member->area.nrings; i++)
+	for (uint32_t i = 0; member->rings && i < member->shm.nrings; i++)
 		free(member->rings[i].bytes);
 	free(member->rings);
-	free(member->places);
+	free(member->slots);
 	member->rings = NULL;
-	member->places = NULL;
+	member->slots = NULL;
 }
 
 /* Whoever went is read once more after it is known that it has. */
@@ -470,7 +471,7 @@ bool agent_reader_done(struct agent_reader *reader, struct member *member)
 		member->drained = true;
 		return false;
 	}
-	for (uint32_t i = 0; i < member->area.nrings && !more; i++)
+	for (uint32_t i = 0; i < member->shm.nrings && !more; i++)
 		more = member->rings[i].in_heap;
 	return !more;
 }
@@ -484,7 +485,7 @@ int agent_reader_open(struct pp_session *session, void **reader)
 	int err = 0;
 
 	if (!r)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	r->session = k;
 	/* An agent that starts looks whether it is held, and holds it itself in that moment. */
 	for (int try = 0; (r->lock = agent_store_hold(&k->store, "reader")) == -EWOULDBLOCK && try < 10; try++)
@@ -528,7 +529,7 @@ void agent_reader_drop(void *reader)
 		const struct record_thread *thread = (const struct record_thread *)r->taken;
 
 		take(r);
-		session_lose(session, &(struct pp_mark){ .segment = thread->segment,
+		session_lose(session, &(struct pp_mark){ .attachment = thread->attachment,
 		                                         .pid = (pid_t)thread->pid,
 		                                         .point = ((const struct record *)(thread + 1))->point });
 	}
@@ -537,9 +538,9 @@ void agent_reader_drop(void *reader)
 /* The next look at the counts is not to give those of a moment ago. */
 static void forget_counts(const struct agent_session *k)
 {
-	for (size_t i = 0; i < k->session->nsegments; i++)
-		if (k->session->segments[i]->backend == &backend_agent)
-			agent_loaded(k->session->segments[i])->counted = 0;
+	for (size_t i = 0; i < k->session->nattachments; i++)
+		if (k->session->attachments[i]->backend == &backend_agent)
+			agent_loaded(k->session->attachments[i])->counted = 0;
 }
 
 uint64_t agent_reader_damaged(void *reader)
@@ -549,21 +550,21 @@ uint64_t agent_reader_damaged(void *reader)
 
 	forget_counts(r->session);
 	for (size_t i = 0; i < r->session->nmembers; i++)
-		for (uint32_t n = 0; r->session->members[i]->rings && n < r->session->members[i]->area.nrings; n++)
+		for (uint32_t n = 0; r->session->members[i]->rings && n < r->session->members[i]->shm.nrings; n++)
 			damaged += ring_unread(&r->session->members[i]->rings[n]);
 	return damaged;
 }
 
-/* Of a process whose area is not held any more the counts are in a file: then this fails. */
-bool agent_lose(const struct segment *segment, uint32_t point, pid_t pid)
+/* Of a process whose shared memory region is not held any more the counts are in a file: then this fails. */
+bool agent_lose(const struct attachment *attachment, uint32_t point, pid_t pid)
 {
-	struct agent_loaded *loaded = agent_loaded(segment);
+	struct agent_loaded *loaded = agent_loaded(attachment);
 
 	for (size_t i = 0; i < loaded->session->nmembers; i++) {
 		const struct member *member = loaded->session->members[i];
 
 		if (member->peer.pid != pid || !is_ours(loaded->session, member) ||
-		    !area_lose(&member->area, segment->number, point))
+		    !shm_lose(&member->shm, attachment->number, point))
 			continue;
 		loaded->counted = 0;
 		return true;

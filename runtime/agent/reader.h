@@ -14,7 +14,7 @@ struct sample {
 
 struct queued {
 	uint64_t time;
-	uint32_t segment, tid, size;
+	uint32_t attachment, tid, size;
 	char comm[16];
 	_Alignas(8) char record[];
 };

@@ -23,7 +23,7 @@
 
 static void clear(const struct ring_state *ring, size_t words)
 {
-	memset(area_data(&ring->member->area, ring->index) + (ring->tail & (AGENT_RING_SIZE - 1)), 0, 8 * words);
+	memset(shm_data(&ring->member->shm, ring->index) + (ring->tail & (AGENT_RING_SIZE - 1)), 0, 8 * words);
 }
 
 static bool record_fits(size_t words, size_t left)
@@ -34,7 +34,7 @@ static bool record_fits(size_t words, size_t left)
 /* A record is not whole. How many words to pass over: 0, wait for it. */
 static size_t pass_over(const struct agent_reader *r, struct ring_state *ring, uint64_t head, uint64_t word, bool ended)
 {
-	const unsigned char *data = area_data(&ring->member->area, ring->index);
+	const unsigned char *data = shm_data(&ring->member->shm, ring->index);
 	size_t left = (head - ring->tail) / 8, n;
 
 	if (ring->stuck_at != ring->tail || !ring->stuck_since) {
@@ -85,8 +85,8 @@ static void look_whose(struct ring_state *ring, const struct agent_ring *header)
 
 int ring_drain(struct agent_reader *r, struct ring_state *ring, bool gone)
 {
-	struct agent_ring *header = area_ring(&ring->member->area, ring->index);
-	const unsigned char *data = area_data(&ring->member->area, ring->index);
+	struct agent_ring *header = shm_ring(&ring->member->shm, ring->index);
+	const unsigned char *data = shm_data(&ring->member->shm, ring->index);
 	uint32_t state = __atomic_load_n(&header->state, __ATOMIC_ACQUIRE);
 	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE), began = ring->tail;
 	bool was_empty = ring->from == ring->to;
@@ -156,7 +156,7 @@ struct copy {
 static bool copy_records(const struct agent_reader *r, struct ring_state *ring, struct copy *copy, uint64_t head,
                          bool ended)
 {
-	const unsigned char *data = area_data(&ring->member->area, ring->index);
+	const unsigned char *data = shm_data(&ring->member->shm, ring->index);
 	const uint64_t from = ring->tail;
 
 	copy->size = 0;
@@ -212,7 +212,7 @@ static int queue_copy(struct agent_reader *r, struct ring_state *ring, const str
 
 int ring_drain_overwritten(struct agent_reader *r, struct ring_state *ring, bool gone)
 {
-	struct agent_ring *header = area_ring(&ring->member->area, ring->index);
+	struct agent_ring *header = shm_ring(&ring->member->shm, ring->index);
 	bool was_empty = ring->from == ring->to, any = false;
 	unsigned tries = 0;
 	size_t done = 0;
@@ -254,17 +254,17 @@ int ring_drain_overwritten(struct agent_reader *r, struct ring_state *ring, bool
 
 uint64_t ring_waiting(const struct ring_state *ring)
 {
-	const struct agent_ring *header = area_ring(&ring->member->area, ring->index);
-	const unsigned char *data = area_data(&ring->member->area, ring->index);
+	const struct agent_ring *header = shm_ring(&ring->member->shm, ring->index);
+	const unsigned char *data = shm_data(&ring->member->shm, ring->index);
 	uint64_t left = (__atomic_load_n(&header->head, __ATOMIC_ACQUIRE) - ring->tail) / 8, at = ring->tail, n = 0;
 
 	while (left && left <= AGENT_RING_SIZE / 8) {
-		const unsigned char *place = data + (at & (AGENT_RING_SIZE - 1) & ~7ull);
-		uint64_t word = __atomic_load_n((const uint64_t *)place, __ATOMIC_ACQUIRE), words;
+		const unsigned char *slot = data + (at & (AGENT_RING_SIZE - 1) & ~7ull);
+		uint64_t word = __atomic_load_n((const uint64_t *)slot, __ATOMIC_ACQUIRE), words;
 
 		words = word < AGENT_WORD_SKIP   ? word
 		        : word < AGENT_WORD_TIME ? word - AGENT_WORD_SKIP
-		                                 : ((const volatile struct record *)place)->words;
+		                                 : ((const volatile struct record *)slot)->words;
 		if (!words || words > left || (word >= AGENT_WORD_TIME && !record_fits(words, left)))
 			break;
 		n += word >= AGENT_WORD_TIME;
@@ -276,7 +276,7 @@ uint64_t ring_waiting(const struct ring_state *ring)
 
 uint64_t ring_unread(const struct ring_state *ring)
 {
-	uint64_t recorded = area_ring_recorded(&ring->member->area, ring->index) - ring->joined;
+	uint64_t recorded = shm_ring_recorded(&ring->member->shm, ring->index) - ring->joined;
 
 	/* The numbers are another process's word. */
 	return ring->bad && recorded > ring->nread && recorded < UINT64_MAX / 2 ? recorded - ring->nread : 0;
@@ -284,7 +284,7 @@ uint64_t ring_unread(const struct ring_state *ring)
 
 void ring_take_over(struct ring_state *ring, uint64_t read)
 {
-	struct agent_ring *header = area_ring(&ring->member->area, ring->index);
+	struct agent_ring *header = shm_ring(&ring->member->shm, ring->index);
 	uint64_t taken = __atomic_load_n(&header->taken, __ATOMIC_ACQUIRE);
 	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
 

@@ -236,7 +236,7 @@ int agent_store_hold(const struct agent_store *store, const char *name)
 static const char *file_name(const char *name, uint32_t number, pid_t pid)
 {
 	static _Thread_local char text[64];
-	int n = snprintf(text, sizeof(text), "%s-%u", name, number & ~SEGMENT_AGENT);
+	int n = snprintf(text, sizeof(text), "%s-%u", name, number & ~ATTACHMENT_AGENT);
 
 	if (pid)
 		snprintf(text + n, sizeof(text) - n, "-%d", pid);
@@ -268,12 +268,12 @@ int agent_store_each(const struct agent_store *store, const char *name,
 		uint64_t number, pid = 0;
 
 		if (strncmp(*entry, name, length) || (*entry)[length] != '-' ||
-		    !parse_number(&at, SEGMENT_AGENT - 1, &number))
+		    !parse_number(&at, ATTACHMENT_AGENT - 1, &number))
 			continue;
 		if (*at == '-' && at++ && (!parse_number(&at, INT_MAX, &pid) || !pid))
 			continue;
 		if (!*at)
-			err = fn((uint32_t)number | SEGMENT_AGENT, (pid_t)pid, arg);
+			err = fn((uint32_t)number | ATTACHMENT_AGENT, (pid_t)pid, arg);
 	}
 	folder_names_free(names);
 	return err;
@@ -368,7 +368,7 @@ int agent_store_read(const struct agent_store *store, const char *name, uint32_t
 	else if ((uint64_t)st.st_size > size_max)
 		err = error_set(EFBIG, "%s/%s is too big to be ours", store->path, file);
 	else if (!(read_to = malloc((st.st_size + 15) & ~7ull)))
-		err = error_set(ENOMEM, "out of memory");
+		err = error_nomem();
 	while (!err && *size < (size_t)st.st_size) {
 		ssize_t n = read(fd, read_to + *size, st.st_size - *size);
 
@@ -400,11 +400,11 @@ int agent_store_number(const struct agent_store *store, uint32_t *number)
 			next = strtoul(text, NULL, 10);
 		close(fd);
 	}
-	if (next >= SEGMENT_AGENT - 1)
+	if (next >= ATTACHMENT_AGENT - 1)
 		return error_set(EOVERFLOW,
 		                 "%s/next is damaged, or the session has had its last segment: use another (-s)",
 		                 store->path);
 	snprintf(text, sizeof(text), "%lu\n", next + 1);
-	*number = (uint32_t)next | SEGMENT_AGENT;
+	*number = (uint32_t)next | ATTACHMENT_AGENT;
 	return write_file(store, "next", text, strlen(text));
 }

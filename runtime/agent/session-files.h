@@ -3,7 +3,7 @@
  * The agent's files, seen by the controller: see agent/state.h. A session's folder
  * holds, beside what is told there,
  *
- *     next             the number of its next segment
+ *     next             the number of its next attachment
  *     look             while files have changed and agents are yet to be told
  *     reader           locked by its reader
  *     private          of a session that is its owner's alone: locked as long as that lives
@@ -49,7 +49,7 @@ bool agent_store_marked(const struct agent_store *store);
 void agent_store_unmark(const struct agent_store *store);
 /* Under the lock: removes what was half written. */
 void agent_store_tidy(const struct agent_store *store);
-/* The number of a new segment. Under the lock. */
+/* The number of a new attachment. Under the lock. */
 int agent_store_number(const struct agent_store *store, uint32_t *number);
 
 /* Files of the form NAME-N or NAME-N-PID; pid is 0 where there is none. */
@@ -63,24 +63,24 @@ int agent_store_write(const struct agent_store *store, const char *name, uint32_
 int agent_store_read(const struct agent_store *store, const char *name, uint32_t number, pid_t pid, size_t size_max,
                      void **bytes, size_t *size);
 
-/* ---- segment files ---- */
+/* ---- attachment files ---- */
 
 struct arm_point;
 struct scope;
 
-/* What a segment's file holds, checked. */
+/* What an attachment's file holds, checked. */
 struct agent_file {
-	struct agent_segment *segment; /* the whole of it */
-	struct desc *desc;             /* inside */
-	uint8_t *on;                   /* inside */
+	struct agent_attachment *attachment; /* the whole of it */
+	struct manifest *manifest;           /* inside */
+	uint8_t *on;                         /* inside */
 };
 
 /*
- * Makes the file of a segment; the points' spec in the description is set. Those
+ * Makes the file of an attachment; the points' spec in the description is set. Those
  * with an error are off. -ENOMEM; -EFBIG; -ESRCH: a process has ended.
  */
-int agent_file_make(struct agent_file *file, const struct desc *desc, uint32_t flags, const struct arm_point *points,
-                    size_t npoints);
+int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
+                    const struct arm_point *points, size_t npoints);
 int agent_file_read(const struct agent_store *store, uint32_t number, struct agent_file *file);
 int agent_file_write(const struct agent_store *store, const struct agent_file *file);
 void agent_file_release(struct agent_file *file);

@@ -9,8 +9,8 @@
 struct agent_reader;
 
 /*
- * A process with an area of the session's. `gone`: it has ended, or goes on with
- * another area (exec(2), fork(2)): what is in this one is all there will ever be.
+ * A process with a shared memory region of the session's. `gone`: it has ended, or goes on with
+ * another shared memory region (exec(2), fork(2)): what is in this one is all there will ever be.
  */
 struct member {
 	struct agent_peer peer; /* no connection is kept */
@@ -18,11 +18,11 @@ struct member {
 	int pidfd;
 	bool gone;
 	uint32_t refused; /* sites that its agent last said are not armed */
-	struct area area;
+	struct shm shm;
 	/* The reader's: */
-	struct ring_state *rings;   /* one for each ring */
-	struct agent_place *places; /* what they meant when last they were looked at; since 0: nobody knows */
-	bool drained;               /* once since it is gone */
+	struct ring_state *rings; /* one for each ring */
+	struct agent_slot *slots; /* what they meant when last they were looked at; since 0: nobody knows */
+	bool drained;             /* once since it is gone */
 };
 
 struct agent_session {
@@ -41,7 +41,7 @@ struct agent_session {
 	struct agent_sleepers sleepers; /* who could not be woken when last something was armed for everybody */
 };
 
-struct agent_loaded { /* a segment's state */
+struct agent_loaded { /* an attachment's state */
 	struct agent_session *session;
 	struct agent_file file;
 	struct agent_count *counts; /* as they were at `counted` */
@@ -53,9 +53,9 @@ static inline struct agent_session *agent_of(const struct pp_session *session)
 	return session->agent;
 }
 
-static inline struct agent_loaded *agent_loaded(const struct segment *segment)
+static inline struct agent_loaded *agent_loaded(const struct attachment *attachment)
 {
-	return segment->state;
+	return attachment->state;
 }
 
 /* ---- members: processes.c ---- */
@@ -65,21 +65,21 @@ static inline struct agent_loaded *agent_loaded(const struct segment *segment)
  * written down, and they are forgotten as soon as their records have been read.
  */
 int members_look(struct agent_session *k);
-/* Writes down what it counted for a segment, under that name: "last", "past" (which adds up), or "counts". */
-void member_save(const struct agent_store *store, const struct member *member, uint32_t segment, uint32_t npoints,
+/* Writes down what it counted for an attachment, under that name: "last", "past" (which adds up), or "counts". */
+void member_save(const struct agent_store *store, const struct member *member, uint32_t attachment, uint32_t npoints,
                  const char *name);
-/* Once for each area: before what it holds is added to "past". */
+/* Once for each shared memory region: before what it holds is added to "past". */
 bool member_claim(const struct member *member);
 void members_release(struct agent_session *k);
 /* Fills loaded->counts: what members say, and the files of those that are no more. */
-int members_count(struct agent_loaded *loaded, const struct desc *desc);
-/* Calls fn with what each process has counted; one that changed its area or has ended may come more than once. */
-int members_each(struct agent_loaded *loaded, const struct desc *desc,
+int members_count(struct agent_loaded *loaded, const struct manifest *manifest);
+/* Calls fn with what each process has counted; one that changed its shared memory region or has ended may come more than once. */
+int members_each(struct agent_loaded *loaded, const struct manifest *manifest,
                  int (*fn)(pid_t pid, const struct agent_count *counts, void *arg), void *arg);
 
 /* ---- verify.c ---- */
 
-int agent_readback(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
+int agent_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints,
                    struct verify_misses *misses);
 
 /* ---- reader.c ---- */
@@ -90,7 +90,7 @@ void agent_reader_close(void *reader);
 void agent_reader_stop(void *reader);
 void agent_reader_drop(void *reader);
 uint64_t agent_reader_damaged(void *reader);
-bool agent_lose(const struct segment *segment, uint32_t point, pid_t pid);
+bool agent_lose(const struct attachment *attachment, uint32_t point, pid_t pid);
 /* A member comes to be read. */
 int agent_reader_join(struct agent_reader *reader, struct member *member);
 /* Frees what the reader has of it. */

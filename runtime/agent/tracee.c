@@ -425,7 +425,7 @@ static int begin(struct tracee *t, const struct tracee_call *call, uint64_t *at)
 
 	if (err)
 		return err;
-	*at = call->place ? (call->place + 63) & ~63ull : (text - sizeof(image)) & ~63ull;
+	*at = call->slot ? (call->slot + 63) & ~63ull : (text - sizeof(image)) & ~63ull;
 	image.keeper = call->keeper;
 	image.frame.returns = call->restorer;
 	image.frame.flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;

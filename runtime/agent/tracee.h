@@ -43,7 +43,7 @@ struct tracee_call {
 	uint64_t second;
 	uint64_t restorer; /* where signal handlers return to: rt_sigreturn(2) */
 	uint64_t keeper;   /* mov %rax,(%rbx); pop %rbx; ret. 0: the result is not asked for */
-	uint64_t place;    /* writable memory that serves instead of the thread's stack, without a text; 0 */
+	uint64_t slot;     /* writable memory that serves instead of the thread's stack, without a text; 0 */
 };
 
 /*

@@ -15,7 +15,7 @@
 
 struct readback {
 	struct agent_session *session;
-	struct segment *segment;
+	struct attachment *attachment;
 	struct arm_point *points;
 	size_t npoints;
 	struct agent_point_state *states; /* of the process at work */
@@ -26,14 +26,14 @@ struct readback {
 
 static int ask_states(struct readback *r, pid_t pid)
 {
-	uint32_t npoints = r->segment->desc->npoints, reason = AGENT_OK;
+	uint32_t npoints = r->attachment->manifest->npoints, reason = AGENT_OK;
 	struct agent_peer peer;
 	int err = agent_connect(&r->session->store, pid, &peer), n = 0;
 
 	if (err)
 		return err;
 	for (uint32_t first = 0; first < npoints && !err; first += (uint32_t)n) {
-		n = agent_ask(&peer, AGENT_STATE, r->session->name, r->segment->number, first, r->states + first,
+		n = agent_ask(&peer, AGENT_STATE, r->session->name, r->attachment->number, first, r->states + first,
 		              npoints - first < STATES ? npoints - first : STATES, sizeof(*r->states), &reason, NULL);
 		err = n < 0 ? n : n ? 0 : -EPROTO;
 	}
@@ -56,12 +56,12 @@ static int remark(struct readback *r, size_t i, pid_t pid, uint8_t reason)
 	if (point->reason || (reason != AGENT_CALLS && reason != AGENT_COST))
 		return 0;
 	if (reason == AGENT_CALLS)
-		point->reason = error_sentence(
+		point->reason = error_format(
 			"hits in pid %d make no system calls: what is neither on the thread's stack nor in "
 			"the program's file is <fault>, unless --system-calls allows them",
 			pid);
 	else
-		point->reason = error_sentence(
+		point->reason = error_format(
 			"cost: the filter follows a pointer, which can take a system call in each hit (1 to 5 us if the "
 			"process has other threads)");
 	return point->reason ? 0 : -ENOMEM;
@@ -76,10 +76,10 @@ static int take_state(struct readback *r, size_t i, pid_t pid)
 	case AGENT_PENDING: return 0;
 	case AGENT_REFUSED:
 		return refuse(r, i, pid,
-		              error_sentence("pid %d: %s", pid, agent_reason_text(state->reason, state->found)));
+		              error_format("pid %d: %s", pid, agent_reason_text(state->reason, state->found)));
 	default:
 		return r->named ? refuse(r, i, pid,
-		                         error_sentence("pid %d: its agent takes it for another process's", pid))
+		                         error_format("pid %d: its agent takes it for another process's", pid))
 		                : 0;
 	}
 }
@@ -105,7 +105,7 @@ static int look_at_bytes(struct readback *r, size_t from, size_t to, const struc
 	int err = 0, denied;
 
 	if (!which || !addresses || !bytes || !got) {
-		err = error_set(ENOMEM, "out of memory");
+		err = error_nomem();
 		goto out;
 	}
 	for (size_t i = from; i < to; i++) {
@@ -131,7 +131,7 @@ static int look_at_bytes(struct readback *r, size_t from, size_t to, const struc
 		if (!denied && got[k]) {
 			r->seen[which[k]] = false;
 			err = refuse(r, which[k], process->pid,
-			             error_sentence("pid %d: the agent says that it is armed, but there "
+			             error_format("pid %d: the agent says that it is armed, but there "
 			                            "is no jump",
 			                            process->pid));
 			continue;
@@ -139,7 +139,7 @@ static int look_at_bytes(struct readback *r, size_t from, size_t to, const struc
 		point->verified = false;
 		if (!point->reason)
 			point->reason =
-				error_sentence("not verified: pid %d cannot be read%s; its agent says that it is armed",
+				error_format("not verified: pid %d cannot be read%s; its agent says that it is armed",
 			                       process->pid, denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 	}
 out:
@@ -177,7 +177,7 @@ static int tell_unread(struct readback *r, pid_t pid, int err)
 		r->points[i].verified = false;
 		if (!r->points[i].reason)
 			r->points[i].reason =
-				error_sentence("not verified: pid %d could not be looked at: %s", pid, strerror(-err));
+				error_format("not verified: pid %d could not be looked at: %s", pid, strerror(-err));
 	}
 	return 0;
 }
@@ -216,18 +216,20 @@ static int read_sleeper(struct readback *r, const struct agent_sleeper *sleeper)
 	return err == -ENOMEM ? err : 0;
 }
 
-int agent_readback(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
+int agent_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints,
                    struct verify_misses *misses)
 {
-	struct readback r = {
-		.session = agent_of(session), .segment = segment, .points = points, .npoints = npoints, .misses = misses
-	};
+	struct readback r = { .session = agent_of(session),
+		              .attachment = attachment,
+		              .points = points,
+		              .npoints = npoints,
+		              .misses = misses };
 	int err = 0;
 
-	r.states = calloc(segment->desc->npoints + STATES, sizeof(*r.states));
+	r.states = calloc(attachment->manifest->npoints + STATES, sizeof(*r.states));
 	r.seen = calloc(npoints + 1, sizeof(*r.seen));
 	if (!r.states || !r.seen)
-		err = error_set(ENOMEM, "out of memory");
+		err = error_nomem();
 	for (size_t i = 0; i < npoints && !err; i++)
 		points[i].verified = !points[i].error;
 	/* Of every process: none is named in any of the points. */

@@ -120,8 +120,8 @@ static uint64_t door_of(const struct process *process, const struct mapping *m)
 			continue;
 		for (uint64_t at = 0; size - at >= sizeof(Elf64_Nhdr) && at < size;) {
 			const Elf64_Nhdr *note = (const Elf64_Nhdr *)(notes + at);
-			uint64_t name = at + sizeof(*note), desc = name + ((note->n_namesz + 3ull) & ~3ull);
-			uint64_t next = desc + ((note->n_descsz + 3ull) & ~3ull);
+			uint64_t name = at + sizeof(*note), manifest = name + ((note->n_namesz + 3ull) & ~3ull);
+			uint64_t next = manifest + ((note->n_descsz + 3ull) & ~3ull);
 			int64_t behind;
 
 			if (next > size)
@@ -129,8 +129,8 @@ static uint64_t door_of(const struct process *process, const struct mapping *m)
 			if (note->n_type == AGENT_NOTE_DOOR && note->n_namesz == sizeof("probepoint") &&
 			    !memcmp(notes + name, "probepoint", sizeof("probepoint")) &&
 			    note->n_descsz == sizeof(behind)) {
-				memcpy(&behind, notes + desc, sizeof(behind));
-				return base + headers[i].p_vaddr + desc + (uint64_t)behind;
+				memcpy(&behind, notes + manifest, sizeof(behind));
+				return base + headers[i].p_vaddr + manifest + (uint64_t)behind;
 			}
 			at = (next + 7) & ~7ull;
 			if (headers[i].p_align < 8)
@@ -371,7 +371,7 @@ static int check_thread(const struct waking *w)
 
 static int call_stub(struct waking *w)
 {
-	struct tracee_call call = { .function = w->door.stub, .restorer = w->door.restorer, .place = w->door.image };
+	struct tracee_call call = { .function = w->door.stub, .restorer = w->door.restorer, .slot = w->door.image };
 	pid_t pid = w->process->pid;
 	int err;
 
@@ -423,7 +423,7 @@ int agent_wake(pid_t pid)
 	if (!is_ours(pid))
 		return -ENOENT;
 	w = calloc(1, sizeof(*w));
-	err = w ? process_open(pid, &w->process) : error_set(ENOMEM, "out of memory");
+	err = w ? process_open(pid, &w->process) : error_nomem();
 	if (!err)
 		err = process_read_maps(w->process);
 	if (!err)

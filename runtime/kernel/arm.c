@@ -2,9 +2,9 @@
 /*
  * Arming through the kernel.
  *
- * The points of a segment are spread over BPF programs (as many fetch programs in
+ * The points of an attachment are spread over BPF programs (as many fetch programs in
  * each as its size allows) and these over links: one for each program, image and
- * process. Of a new segment the links are pinned last, so that most often one act
+ * process. Of a new attachment the links are pinned last, so that most often one act
  * makes it stay. All up to then goes away with this process's descriptors, or by
  * the next command's look at the store.
  */
@@ -27,12 +27,12 @@
 
 #define HELD_MAX 256 /* links that are pinned last, all together */
 
-static struct desc_point *point_of(const struct segment *segment, uint32_t i)
+static struct manifest_point *point_of(const struct attachment *attachment, uint32_t i)
 {
-	return (struct desc_point *)desc_points(segment->desc) + i;
+	return (struct manifest_point *)manifest_points(attachment->manifest) + i;
 }
 
-static void refuse(struct kernel_segment *s, struct arm_point *p, int error, const char *reason)
+static void refuse(struct kernel_attachment *s, struct arm_point *p, int error, const char *reason)
 {
 	p->error = error;
 	free(p->reason);
@@ -55,7 +55,7 @@ static int arrays_init(struct link_arrays *a, size_t room)
 	a->semaphores = calloc(room, sizeof(*a->semaphores));
 	a->cookies = calloc(room, sizeof(*a->cookies));
 	a->points = calloc(room, sizeof(*a->points));
-	return a->offsets && a->semaphores && a->cookies && a->points ? 0 : error_set(ENOMEM, "out of memory");
+	return a->offsets && a->semaphores && a->cookies && a->points ? 0 : error_nomem();
 }
 
 static void arrays_release(struct link_arrays *a)
@@ -72,8 +72,8 @@ static struct link_points part(const struct link_arrays *a, size_t from, size_t 
 }
 
 /* One link takes all its points or none: finds those that it would not, by halves, with links of no use. */
-static void find_bad(struct kernel_segment *s, struct link_arrays *a, size_t from, size_t n, int prog, const char *path,
-                     pid_t pid)
+static void find_bad(struct kernel_attachment *s, struct link_arrays *a, size_t from, size_t n, int prog,
+                     const char *path, pid_t pid)
 {
 	struct link_points points = part(a, from, n);
 	int fd = link_multi(prog, path, pid, &points);
@@ -105,13 +105,13 @@ static uint64_t semaphore_of(const struct arm_point *point)
 }
 
 /* The kernel takes one semaphore a place. Each of two that differ would be taken alone: the first one is. */
-static int refuse_conflicts(struct kernel_segment *s, const struct link_arrays *a)
+static int refuse_conflicts(struct kernel_attachment *s, const struct link_arrays *a)
 {
 	struct arm_point **sorted = calloc(a->n, sizeof(*sorted));
 	char reason[256];
 
 	if (!sorted)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	memcpy(sorted, a->points, a->n * sizeof(*sorted));
 	qsort(sorted, a->n, sizeof(*sorted), by_place);
 	for (size_t i = 0, first = 0; i < a->n; i++) {
@@ -147,15 +147,15 @@ static void keep_good(struct link_arrays *a)
 }
 
 /* Takes fd over. Where there are many, their pins hold them at once: descriptors are few. */
-static int add_link(struct kernel_segment *s, const struct segment *segment, int fd, int prog)
+static int add_link(struct kernel_attachment *s, const struct attachment *attachment, int fd, int prog)
 {
 	const struct store *store = &s->session->store;
 	struct kernel_link *more = realloc(s->links, (s->nlinks + 1) * sizeof(*more)), *link;
-	int i = (int)s->nlinks, number = (int)segment->number, err = 0;
+	int i = (int)s->nlinks, number = (int)attachment->number, err = 0;
 
 	if (!more) {
 		link_close(fd);
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	}
 	s->links = more;
 	link = &more[s->nlinks++];
@@ -176,7 +176,7 @@ static int add_link(struct kernel_segment *s, const struct segment *segment, int
 }
 
 /* Arms points of one image and process by one program. */
-static int arm_link(struct kernel_segment *s, struct segment *segment, struct link_arrays *a, int prog)
+static int arm_link(struct kernel_attachment *s, struct attachment *attachment, struct link_arrays *a, int prog)
 {
 	const struct pp_image *image = a->points[0]->image;
 	const struct process *process = a->points[0]->process;
@@ -207,10 +207,10 @@ static int arm_link(struct kernel_segment *s, struct segment *segment, struct li
 		for (size_t i = 0; i < a->n; i++) {
 			if (fd < 0)
 				refuse(s, a->points[i], fd, link_reason(fd));
-			point_of(segment, a->points[i]->point)->link = s->nlinks;
+			point_of(attachment, a->points[i]->point)->link = s->nlinks;
 		}
 		if (fd >= 0)
-			err = add_link(s, segment, fd, prog);
+			err = add_link(s, attachment, fd, prog);
 	} else {
 		for (size_t i = 0; i < a->n && !err; i++) {
 			fd = link_perf(prog, path, filter, a->offsets[i], a->semaphores[i], a->cookies[i]);
@@ -218,8 +218,8 @@ static int arm_link(struct kernel_segment *s, struct segment *segment, struct li
 				refuse(s, a->points[i], fd, link_reason(fd));
 				continue;
 			}
-			point_of(segment, a->points[i]->point)->link = s->nlinks;
-			err = add_link(s, segment, fd, prog);
+			point_of(attachment, a->points[i]->point)->link = s->nlinks;
+			err = add_link(s, attachment, fd, prog);
 		}
 	}
 	close(file);
@@ -275,7 +275,7 @@ static size_t index_of(const struct fetch_program *const *all, size_t n, const s
 	return low;
 }
 
-static int load_program(struct kernel_segment *s, uint32_t number, const struct fetch_program *const *programs,
+static int load_program(struct kernel_attachment *s, uint32_t number, const struct fetch_program *const *programs,
                         size_t n)
 {
 	struct kernel_session *k = s->session;
@@ -301,12 +301,12 @@ static int load_program(struct kernel_segment *s, uint32_t number, const struct 
 }
 
 /* All points whose programs are all[from .. from + n - 1]; which[i] is point i's. */
-static int arm_chunk(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints,
-                     const struct fetch_program *const *all, const size_t *which, size_t from, size_t n)
+static int arm_chunk(struct pp_session *session, struct attachment *attachment, struct arm_point *points,
+                     size_t npoints, const struct fetch_program *const *all, const size_t *which, size_t from, size_t n)
 {
-	struct kernel_segment *s = segment->state;
+	struct kernel_attachment *s = attachment->state;
 	struct link_arrays a;
-	int prog = load_program(s, segment->number, all + from, n), err = prog < 0 ? prog : arrays_init(&a, npoints);
+	int prog = load_program(s, attachment->number, all + from, n), err = prog < 0 ? prog : arrays_init(&a, npoints);
 
 	if (err) {
 		if (prog >= 0)
@@ -317,7 +317,7 @@ static int arm_chunk(struct pp_session *session, struct segment *segment, struct
 		if (a.n && (i == npoints || points[i].image != a.points[0]->image ||
 		            points[i].process != a.points[0]->process)) {
 			err = session_interrupted(session) ? error_set(EINTR, "interrupted")
-			                                   : arm_link(s, segment, &a, prog);
+			                                   : arm_link(s, attachment, &a, prog);
 			a.n = 0;
 		}
 		if (i == npoints || points[i].error)
@@ -327,7 +327,7 @@ static int arm_chunk(struct pp_session *session, struct segment *segment, struct
 
 		if (spec >= n)
 			continue;
-		point_of(segment, points[i].point)->spec = spec;
+		point_of(attachment, points[i].point)->spec = spec;
 		a.offsets[a.n] = points[i].site->offset;
 		a.semaphores[a.n] = semaphore_of(&points[i]);
 		a.cookies[a.n] = cookie_make(points[i].point, spec, points[i].process ? points[i].process->pid : 0, 0);
@@ -338,11 +338,11 @@ static int arm_chunk(struct pp_session *session, struct segment *segment, struct
 	return err;
 }
 
-/* The links last: until all of them are pinned the segment is not whole, and a look at the store removes it. */
-static int pin_all(struct kernel_segment *s, struct segment *segment)
+/* The links last: until all of them are pinned the attachment is not whole, and a look at the store removes it. */
+static int pin_all(struct kernel_attachment *s, struct attachment *attachment)
 {
 	struct kernel_session *k = s->session;
-	int n = (int)segment->number, err;
+	int n = (int)attachment->number, err;
 
 	err = store_pin(&k->store, s->counts_fd, "counts", n, -1);
 	if (!err)
@@ -358,40 +358,40 @@ static int pin_all(struct kernel_segment *s, struct segment *segment)
 	if (!err && s->held)
 		err = kernel_hold_begin(s, n);
 	if (!err)
-		err = kernel_desc_pin(k, segment->desc);
+		err = kernel_desc_pin(k, attachment->manifest);
 	for (size_t i = 0; i < s->nlinks && !err; i++)
 		if (s->links[i].fd >= 0 && !s->held)
 			err = store_pin(&k->store, s->links[i].fd, link_sides[0], n, (int)i);
 	return err;
 }
 
-int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints)
+int kernel_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints)
 {
 	struct kernel_session *k = kernel_of(session);
-	struct kernel_segment *s = calloc(1, sizeof(*s));
+	struct kernel_attachment *s = calloc(1, sizeof(*s));
 	const struct fetch_program **all = NULL;
 	size_t nall = 0, armed = 0, *which = NULL;
 	int err;
 
 	if (!s)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	s->session = k;
 	s->counts_fd = s->switch_fd = s->processes_fd = s->raised_fd = -1;
 	s->members.map = s->members.fork_link = s->members.exit_link = -1;
 	s->calls = CALLS_NONE;
 	s->held = session->hold && k->store.dir >= 0;
 	s->hold_fd = -1;
-	segment->state = s;
-	if (segment->desc->npoints >= 1u << COOKIE_POINT_BITS)
-		err = error_set(E2BIG, "%u points are more than one call arms", segment->desc->npoints);
+	attachment->state = s;
+	if (attachment->manifest->npoints >= 1u << COOKIE_POINT_BITS)
+		err = error_set(E2BIG, "%u points are more than one call arms", attachment->manifest->npoints);
 	else
-		err = kernel_segment_maps_create(s, segment->desc->npoints, !points[0].process);
+		err = kernel_attachment_maps_create(s, attachment->manifest->npoints, !points[0].process);
 	if (!err)
 		err = members_open(&s->members, session->scope);
 	if (!err)
-		err = calls_open(&s->calls, points, npoints, segment->desc->npoints, session->maxactive);
+		err = calls_open(&s->calls, points, npoints, attachment->manifest->npoints, session->maxactive);
 	if (!err && (!(all = distinct(points, npoints, &nall)) || !(which = calloc(npoints, sizeof(*which)))))
-		err = error_set(ENOMEM, "out of memory");
+		err = error_nomem();
 	if (!err) {
 		s->change->limit = (uint64_t)(session->budget * KERNEL_SHARE + 0.5);
 		s->change->unseen = session->scope && session->scope->kind != SCOPE_PROCESSES;
@@ -414,7 +414,7 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 			if (n && (cost > EMIT_INSNS_MAX || all[from + n]->role != all[from]->role))
 				break;
 		}
-		err = arm_chunk(session, segment, points, npoints, all, which, from, n);
+		err = arm_chunk(session, attachment, points, npoints, all, which, from, n);
 	}
 	free(all);
 	free(which);
@@ -426,11 +426,11 @@ int kernel_arm(struct pp_session *session, struct segment *segment, struct arm_p
 	if (!err && session_interrupted(session))
 		err = error_set(EINTR, "interrupted");
 	if (!err)
-		err = pin_all(s, segment);
+		err = pin_all(s, attachment);
 	if (err) {
-		kernel_unpin(s, segment);
-		kernel_segment_close(s);
-		segment->state = NULL;
+		kernel_unpin(s, attachment);
+		kernel_attachment_close(s);
+		attachment->state = NULL;
 		return err;
 	}
 	if (kernel_is_pinned(s)) {

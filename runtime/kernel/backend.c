@@ -14,36 +14,36 @@
 #include "runtime/kernel/verify.h"
 #include "base/error.h"
 
-static void drop_segments(struct pp_session *session)
+static void drop_attachments(struct pp_session *session)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < session->nsegments; i++) {
-		struct segment *segment = session->segments[i];
+	for (size_t i = 0; i < session->nattachments; i++) {
+		struct attachment *attachment = session->attachments[i];
 
-		if (segment->backend != &backend_kernel) {
-			session->segments[n++] = segment;
+		if (attachment->backend != &backend_kernel) {
+			session->attachments[n++] = attachment;
 			continue;
 		}
-		kernel_settle(segment, NULL);
-		kernel_segment_close(segment->state);
-		free(segment->desc);
-		free(segment);
+		kernel_settle(attachment, NULL);
+		kernel_attachment_close(attachment->state);
+		free(attachment->manifest);
+		free(attachment);
 	}
-	session->nsegments = n;
+	session->nattachments = n;
 }
 
-static bool there(const struct store *store, const char *name, uint32_t segment, size_t link)
+static bool there(const struct store *store, const char *name, uint32_t attachment, size_t link)
 {
-	return !access(store_path(store, name, (int)segment, (int)link), F_OK);
+	return !access(store_path(store, name, (int)attachment, (int)link), F_OK);
 }
 
 /* -ENOENT: it is not whole. */
-static int load_segment(struct pp_session *session, struct desc *d)
+static int load_attachment(struct pp_session *session, struct manifest *d)
 {
 	struct kernel_session *k = kernel_of(session);
-	struct kernel_segment *s = calloc(1, sizeof(*s));
-	int err = s ? 0 : error_set(ENOMEM, "out of memory");
+	struct kernel_attachment *s = calloc(1, sizeof(*s));
+	int err = s ? 0 : error_nomem();
 
 	if (!err) {
 		s->session = k;
@@ -51,39 +51,39 @@ static int load_segment(struct pp_session *session, struct desc *d)
 		s->members.map = s->members.fork_link = s->members.exit_link = -1;
 		s->calls = CALLS_NONE;
 		s->hold_fd = -1;
-		err = kernel_hold_find(s, (int)d->segment);
+		err = kernel_hold_find(s, (int)d->attachment);
 	}
 	if (!err)
-		err = kernel_segment_maps_get(s, d->segment, d->npoints);
+		err = kernel_attachment_maps_get(s, d->attachment, d->npoints);
 	if (!err) {
-		err = calls_get(&s->calls, &k->store, (int)d->segment, d->npoints);
+		err = calls_get(&s->calls, &k->store, (int)d->attachment, d->npoints);
 	}
 	for (uint32_t i = 0; i < d->npoints && !err; i++)
-		if (desc_points(d)[i].link >= s->nlinks && desc_points(d)[i].link < d->npoints)
-			s->nlinks = desc_points(d)[i].link + 1;
+		if (manifest_points(d)[i].link >= s->nlinks && manifest_points(d)[i].link < d->npoints)
+			s->nlinks = manifest_points(d)[i].link + 1;
 	if (!err && !(s->links = calloc(s->nlinks + 1, sizeof(*s->links))))
-		err = error_set(ENOMEM, "out of memory");
+		err = error_nomem();
 	for (size_t i = 0; !err && i < s->nlinks; i++) {
 		s->links[i].fd = s->links[i].prog_fd = -1;
 		if (s->held)
 			continue;
-		s->links[i].dead = !there(&k->store, "prog", d->segment, i);
-		bool even = there(&k->store, link_sides[0], d->segment, i),
-		     odd = there(&k->store, link_sides[1], d->segment, i);
+		s->links[i].dead = !there(&k->store, "prog", d->attachment, i);
+		bool even = there(&k->store, link_sides[0], d->attachment, i),
+		     odd = there(&k->store, link_sides[1], d->attachment, i);
 
 		/* Where both are there, one was to take over when its maker was killed. */
 		s->links[i].side = even && odd ? s->change->overlap == 1 : odd;
 		if (s->links[i].dead) {
-			store_unlink(&k->store, link_sides[0], (int)d->segment, (int)i);
-			store_unlink(&k->store, link_sides[1], (int)d->segment, (int)i);
+			store_unlink(&k->store, link_sides[0], (int)d->attachment, (int)i);
+			store_unlink(&k->store, link_sides[1], (int)d->attachment, (int)i);
 		} else if (!even && !odd) {
 			err = -ENOENT;
 		}
 	}
-	if (!err && !session_add_segment(session, &backend_kernel, d->segment, d, s))
-		err = error_set(ENOMEM, "out of memory");
+	if (!err && !session_add_attachment(session, &backend_kernel, d->attachment, d, s))
+		err = error_nomem();
 	if (err)
-		kernel_segment_close(s);
+		kernel_attachment_close(s);
 	return err;
 }
 
@@ -94,46 +94,46 @@ struct scan {
 	int remove;
 };
 
-static int remove_segment(const char *name, int segment, int link, void *arg)
+static int remove_attachment(const char *name, int attachment, int link, void *arg)
 {
 	struct scan *scan = arg;
 
-	if (segment == scan->remove && !strcmp(name, "raised"))
-		kernel_raised_lower_left(&kernel_of(scan->session)->store, segment);
-	if (segment == scan->remove)
-		store_unlink(&kernel_of(scan->session)->store, name, segment, link);
+	if (attachment == scan->remove && !strcmp(name, "raised"))
+		kernel_raised_lower_left(&kernel_of(scan->session)->store, attachment);
+	if (attachment == scan->remove)
+		store_unlink(&kernel_of(scan->session)->store, name, attachment, link);
 	return 0;
 }
 
-static int note_desc(const char *name, int segment, int link, void *arg)
+static int note_desc(const char *name, int attachment, int link, void *arg)
 {
 	struct scan *scan = arg;
 	uint32_t *more;
 
 	(void)link;
-	if (strcmp(name, "desc") || segment < 0)
+	if (strcmp(name, "desc") || attachment < 0)
 		return 0;
 	more = realloc(scan->numbers, (scan->n + 1) * sizeof(*more));
 	if (!more)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	scan->numbers = more;
-	more[scan->n++] = segment;
+	more[scan->n++] = attachment;
 	return 0;
 }
 
 /* What has no description was left by a command that was killed. */
-static int remove_unfinished(const char *name, int segment, int link, void *arg)
+static int remove_unfinished(const char *name, int attachment, int link, void *arg)
 {
 	struct scan *scan = arg;
 
-	if (segment < 0)
+	if (attachment < 0)
 		return 0;
 	for (size_t i = 0; i < scan->n; i++)
-		if (scan->numbers[i] == (uint32_t)segment)
+		if (scan->numbers[i] == (uint32_t)attachment)
 			return 0;
 	if (!strcmp(name, "raised"))
-		kernel_raised_lower_left(&kernel_of(scan->session)->store, segment);
-	store_unlink(&kernel_of(scan->session)->store, name, segment, link);
+		kernel_raised_lower_left(&kernel_of(scan->session)->store, attachment);
+	store_unlink(&kernel_of(scan->session)->store, name, attachment, link);
 	return 0;
 }
 
@@ -151,25 +151,25 @@ static int load(struct pp_session *session)
 	struct scan scan = { .session = session };
 	int err;
 
-	drop_segments(session);
+	drop_attachments(session);
 	err = store_each(&k->store, note_desc, &scan);
 	if (!err)
 		err = store_each(&k->store, remove_unfinished, &scan);
 	if (scan.n)
 		qsort(scan.numbers, scan.n, sizeof(*scan.numbers), compare_numbers);
 	for (size_t i = 0; i < scan.n && !err; i++) {
-		struct desc *d = NULL;
+		struct manifest *d = NULL;
 
 		err = kernel_desc_get(k, scan.numbers[i], &d);
-		if (!err && (err = load_segment(session, d)))
+		if (!err && (err = load_attachment(session, d)))
 			free(d);
 		if (err == -ENOENT) {
 			scan.remove = (int)scan.numbers[i];
-			err = store_each(&k->store, remove_segment, &scan);
+			err = store_each(&k->store, remove_attachment, &scan);
 			continue;
 		}
 		if (!err)
-			err = kernel_repair(session->segments[session->nsegments - 1]);
+			err = kernel_repair(session->attachments[session->nattachments - 1]);
 	}
 	free(scan.numbers);
 	return err;
@@ -181,7 +181,7 @@ static void kernel_close(struct pp_session *session)
 
 	if (!k)
 		return;
-	drop_segments(session);
+	drop_attachments(session);
 	kernel_maps_close(k);
 	store_close(&k->store);
 	free(k);
@@ -194,7 +194,7 @@ static int kernel_open(struct pp_session *session, bool create)
 	int err;
 
 	if (!k)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	k->store.root = k->store.dir = -1;
 	k->config_fd = k->ring_fd = k->mark_fd = k->scratch_fd = -1;
 	session->kernel = k;
@@ -226,7 +226,7 @@ static int kernel_open(struct pp_session *session, bool create)
 		if (!err)
 			err = load(session);
 		/* Nothing in it: a command was killed before it armed, or after it disarmed. */
-		if (!err && !create && !session->nsegments && !store_remove(&k->store))
+		if (!err && !create && !session->nattachments && !store_remove(&k->store))
 			err = -ENOENT;
 		store_unlock(&k->store);
 		/* The folder is ours to read: what is not, in it, is a foreign thing. */
@@ -278,14 +278,14 @@ static int kernel_usable(const struct pp_request *request, bool any)
 	return 0;
 }
 
-static int kernel_readback(struct pp_session *session, struct segment *segment, struct arm_point *points,
+static int kernel_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *points,
                            size_t npoints, struct verify_misses *misses)
 {
-	int done, err = kernel_owner_start(segment, points, npoints, &done);
+	int done, err = kernel_owner_start(attachment, points, npoints, &done);
 
 	(void)session;
 	if (!err)
-		err = semaphores_raise(points, npoints, kernel_raised_record, segment);
+		err = semaphores_raise(points, npoints, kernel_raised_record, attachment);
 	if (done >= 0)
 		close(done);
 	return err ? err : verify_armed(points, npoints, misses);
@@ -296,20 +296,21 @@ static void kernel_record(struct pp_session *session)
 	__atomic_store_n(&kernel_of(session)->config->record_until, ~0ull, __ATOMIC_RELEASE);
 }
 
-static int kernel_arm_new(struct pp_session *session, struct segment *segment, struct arm_point *points, size_t npoints)
+static int kernel_arm_new(struct pp_session *session, struct attachment *attachment, struct arm_point *points,
+                          size_t npoints)
 {
 	struct kernel_session *k = kernel_of(session);
 
 	if (session->record)
 		__atomic_store_n(&k->config->record_until, ~0ull, __ATOMIC_RELEASE);
-	segment->number = (uint32_t)k->config->next_segment++;
-	segment->desc->segment = segment->number;
-	return kernel_arm(session, segment, points, npoints);
+	attachment->number = (uint32_t)k->config->next_attachment++;
+	attachment->manifest->attachment = attachment->number;
+	return kernel_arm(session, attachment, points, npoints);
 }
 
-static void kernel_counts(const struct segment *segment, uint32_t point, struct pp_counts *counts)
+static void kernel_counts(const struct attachment *attachment, uint32_t point, struct pp_counts *counts)
 {
-	const struct kernel_segment *s = segment->state;
+	const struct kernel_attachment *s = attachment->state;
 
 	memset(counts, 0, sizeof(*counts));
 	for (unsigned i = 0; i < s->shards; i++) {
@@ -322,22 +323,22 @@ static void kernel_counts(const struct segment *segment, uint32_t point, struct 
 		counts->lost += __atomic_load_n(&c->lost, __ATOMIC_RELAXED);
 		counts->other += __atomic_load_n(&c->other, __ATOMIC_RELAXED);
 	}
-	if (desc_points(segment->desc)[point].role == SITE_CALL) {
+	if (manifest_points(attachment->manifest)[point].role == SITE_CALL) {
 		counts->entries = counts->hits;
 		counts->hits = 0;
 		calls_counts(&s->calls, point, counts);
 	}
 }
 
-static uint64_t kernel_start_time(const struct segment *segment, uint32_t pid)
+static uint64_t kernel_start_time(const struct attachment *attachment, uint32_t pid)
 {
-	return desc_start_time(segment->desc, pid);
+	return manifest_start_time(attachment->manifest, pid);
 }
 
-static int kernel_processes(const struct segment *segment,
+static int kernel_processes(const struct attachment *attachment,
                             int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg)
 {
-	const struct kernel_segment *s = segment->state;
+	const struct kernel_attachment *s = attachment->state;
 	struct kernel_process key, *at = NULL;
 	uint64_t hits;
 	int err = 0;
@@ -346,17 +347,17 @@ static int kernel_processes(const struct segment *segment,
 		if (bpf_map_get_next_key(s->processes_fd, at, &key))
 			break;
 		at = &key;
-		if (key.point < segment->desc->npoints && !bpf_map_lookup_elem(s->processes_fd, &key, &hits))
+		if (key.point < attachment->manifest->npoints && !bpf_map_lookup_elem(s->processes_fd, &key, &hits))
 			err = fn(key.point, (pid_t)key.pid, hits, arg);
 	}
 	return err;
 }
 
-static void kernel_release(struct segment *segment)
+static void kernel_release(struct attachment *attachment)
 {
-	kernel_settle(segment, NULL);
-	kernel_segment_close(segment->state);
-	segment->state = NULL;
+	kernel_settle(attachment, NULL);
+	kernel_attachment_close(attachment->state);
+	attachment->state = NULL;
 }
 
 const struct backend backend_kernel = {

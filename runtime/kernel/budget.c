@@ -46,7 +46,7 @@
 #define ALONE_NS 1000000000
 #define TRAP_UNKNOWN 1000.0 /* ns, if it cannot be calibrated */
 
-/* What the looks saw of a segment. The session may have loaded it anew meanwhile. */
+/* What the looks saw of an attachment. The session may have loaded it anew meanwhile. */
 struct seen {
 	uint32_t number, npoints;
 	uint64_t *hits, *since; /* of each point: in all, and between the last two looks */
@@ -68,7 +68,7 @@ int brake_new(struct brake **brake, cost_choice *mine, double limit, double cred
 	struct brake *b = calloc(1, sizeof(*b));
 
 	if (!b)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	*b = (struct brake){ .limit = limit, .seconds = credit, .credit = limit * credit, .mine = mine };
 	*brake = b;
 	return 0;
@@ -92,39 +92,39 @@ void brake_free(struct brake *b)
 	free(b);
 }
 
-static const struct seen *seen_find(const struct brake *b, const struct segment *segment)
+static const struct seen *seen_find(const struct brake *b, const struct attachment *attachment)
 {
 	for (size_t i = 0; i < b->nseen; i++)
-		if (b->seen[i].number == segment->number && b->seen[i].npoints == segment->desc->npoints)
+		if (b->seen[i].number == attachment->number && b->seen[i].npoints == attachment->manifest->npoints)
 			return &b->seen[i];
 	return NULL;
 }
 
-/* A segment that was not seen before. NULL: no memory. */
-static const struct seen *seen_add(struct brake *b, const struct segment *segment)
+/* An attachment that was not seen before. NULL: no memory. */
+static const struct seen *seen_add(struct brake *b, const struct attachment *attachment)
 {
 	struct seen *more = realloc(b->seen, (b->nseen + 1) * sizeof(*more)), *seen;
-	uint32_t n = segment->desc->npoints;
+	uint32_t n = attachment->manifest->npoints;
 
 	if (!more)
 		return NULL;
 	b->seen = more;
 	seen = &more[b->nseen];
-	*seen = (struct seen){ segment->number, n, calloc(n, sizeof(*seen->hits)), calloc(n, sizeof(*seen->since)) };
+	*seen = (struct seen){ attachment->number, n, calloc(n, sizeof(*seen->hits)), calloc(n, sizeof(*seen->since)) };
 	if (!seen->hits || !seen->since) {
 		free(seen->hits);
 		free(seen->since);
 		return NULL;
 	}
 	for (uint32_t p = 0; p < n; p++)
-		seen->hits[p] = cost_hits(segment, p);
+		seen->hits[p] = cost_hits(attachment, p);
 	b->nseen++;
 	return seen;
 }
 
-static double hit_ns(const struct brake *b, const struct segment *segment, uint32_t point)
+static double hit_ns(const struct brake *b, const struct attachment *attachment, uint32_t point)
 {
-	double trap = cost_trap_of(segment, point);
+	double trap = cost_trap_of(attachment, point);
 
 	return (trap > 0 ? trap : TRAP_UNKNOWN) + b->program_ns;
 }
@@ -135,9 +135,10 @@ static uint64_t all_hits(const struct brake *b, const struct pp_session *session
 {
 	uint64_t hits = 0;
 
-	for (size_t i = 0; i < session->nsegments; i++)
-		for (uint32_t p = 0; b->mine(session->segments[i]) && p < session->segments[i]->desc->npoints; p++)
-			hits += cost_hits(session->segments[i], p);
+	for (size_t i = 0; i < session->nattachments; i++)
+		for (uint32_t p = 0; b->mine(session->attachments[i]) && p < session->attachments[i]->manifest->npoints;
+		     p++)
+			hits += cost_hits(session->attachments[i], p);
 	return hits;
 }
 
@@ -148,20 +149,21 @@ static void count(struct brake *b, const struct pp_session *session, bool *unsee
 	for (size_t k = b->nseen; k > 0; k--) {
 		bool there = false;
 
-		for (size_t i = 0; i < session->nsegments && !there; i++)
-			there = session->segments[i]->number == b->seen[k - 1].number && b->mine(session->segments[i]);
+		for (size_t i = 0; i < session->nattachments && !there; i++)
+			there = session->attachments[i]->number == b->seen[k - 1].number &&
+			        b->mine(session->attachments[i]);
 		if (!there)
 			forget(b, k - 1);
 	}
-	for (size_t i = 0; i < session->nsegments; i++) {
-		const struct segment *segment = session->segments[i];
-		const struct seen *seen = b->mine(segment) ? seen_find(b, segment) : NULL;
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
+		const struct seen *seen = b->mine(attachment) ? seen_find(b, attachment) : NULL;
 
-		if (!b->mine(segment) || (!seen && !(seen = seen_add(b, segment))))
+		if (!b->mine(attachment) || (!seen && !(seen = seen_add(b, attachment))))
 			continue;
-		*unseen |= ((const struct kernel_segment *)segment->state)->change->unseen;
+		*unseen |= ((const struct kernel_attachment *)attachment->state)->change->unseen;
 		for (uint32_t p = 0; p < seen->npoints; p++) {
-			uint64_t hits = cost_hits(segment, p);
+			uint64_t hits = cost_hits(attachment, p);
 
 			seen->since[p] = hits - seen->hits[p];
 			seen->hits[p] = hits;
@@ -174,12 +176,13 @@ static double counted_ns(const struct brake *b, const struct pp_session *session
 {
 	double ns = 0;
 
-	for (size_t i = 0; i < session->nsegments; i++) {
-		const struct seen *seen = b->mine(session->segments[i]) ? seen_find(b, session->segments[i]) : NULL;
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct seen *seen =
+			b->mine(session->attachments[i]) ? seen_find(b, session->attachments[i]) : NULL;
 
 		for (uint32_t p = 0; seen && p < seen->npoints; p++)
-			if (seen->since[p] && kernel_armed(session->segments[i], p))
-				ns += (double)seen->since[p] * hit_ns(b, session->segments[i], p);
+			if (seen->since[p] && kernel_armed(session->attachments[i], p))
+				ns += (double)seen->since[p] * hit_ns(b, session->attachments[i], p);
 	}
 	return ns;
 }
@@ -231,7 +234,7 @@ static double look(struct brake *b, const struct pp_session *session)
 /* ---- disarming ------------------------------------------------------------------ */
 
 struct candidate {
-	struct segment *segment;
+	struct attachment *attachment;
 	uint32_t point;
 	double ns;
 };
@@ -246,19 +249,19 @@ static int by_cost(const void *a, const void *b)
 /* Stops the point. The sites of a function whose returns are armed go together. Returns the ns that they took. */
 static double stop(struct brake *b, const struct candidate *c, uint64_t why)
 {
-	const struct desc_point *points = desc_points(c->segment->desc), *point = &points[c->point];
-	const struct seen *seen = seen_find(b, c->segment);
+	const struct manifest_point *points = manifest_points(c->attachment->manifest), *point = &points[c->point];
+	const struct seen *seen = seen_find(b, c->attachment);
 	double ns = 0;
 
 	if (!point->role) {
-		kernel_switch_off(c->segment->state, c->point, why);
+		kernel_switch_off(c->attachment->state, c->point, why);
 		return c->ns;
 	}
-	for (uint32_t p = 0; p < c->segment->desc->npoints; p++)
+	for (uint32_t p = 0; p < c->attachment->manifest->npoints; p++)
 		if (points[p].role && points[p].probe == point->probe && points[p].pid == point->pid &&
-		    kernel_armed(c->segment, p)) {
-			kernel_switch_off(c->segment->state, p, why);
-			ns += seen ? (double)seen->since[p] * hit_ns(b, c->segment, p) : 0;
+		    kernel_armed(c->attachment, p)) {
+			kernel_switch_off(c->attachment->state, p, why);
+			ns += seen ? (double)seen->since[p] * hit_ns(b, c->attachment, p) : 0;
 		}
 	return ns;
 }
@@ -282,7 +285,7 @@ static uint64_t units(double share)
 	return n < KERNEL_SHARE_MAX ? (uint64_t)n : KERNEL_SHARE_MAX;
 }
 
-/* The session's segments are as the store has them, and nobody else changes them. */
+/* The session's attachments are as the store has them, and nobody else changes them. */
 static void stop_worst(struct brake *b, struct pp_session *session, double share)
 {
 	struct candidate *all;
@@ -290,22 +293,22 @@ static void stop_worst(struct brake *b, struct pp_session *session, double share
 	double ns = 0, left = share;
 	uint64_t why = kernel_off_why(units(b->limit), units(share));
 
-	for (size_t i = 0; i < session->nsegments; i++)
-		room += b->mine(session->segments[i]) ? session->segments[i]->desc->npoints : 0;
+	for (size_t i = 0; i < session->nattachments; i++)
+		room += b->mine(session->attachments[i]) ? session->attachments[i]->manifest->npoints : 0;
 	all = calloc(room + 1, sizeof(*all));
 	if (!all)
 		return;
-	for (size_t i = 0; i < session->nsegments; i++) {
-		struct segment *segment = session->segments[i];
-		const struct seen *seen = b->mine(segment) ? seen_find(b, segment) : NULL;
+	for (size_t i = 0; i < session->nattachments; i++) {
+		struct attachment *attachment = session->attachments[i];
+		const struct seen *seen = b->mine(attachment) ? seen_find(b, attachment) : NULL;
 
-		for (uint32_t p = 0; seen && p < segment->desc->npoints; p++) {
-			double cost = (double)seen->since[p] * hit_ns(b, segment, p);
+		for (uint32_t p = 0; seen && p < attachment->manifest->npoints; p++) {
+			double cost = (double)seen->since[p] * hit_ns(b, attachment, p);
 
-			if (!kernel_armed(segment, p))
+			if (!kernel_armed(attachment, p))
 				continue;
 			ns += cost;
-			all[n++] = (struct candidate){ segment, p, cost };
+			all[n++] = (struct candidate){ attachment, p, cost };
 		}
 	}
 	qsort(all, n, sizeof(*all), by_cost);
@@ -314,9 +317,9 @@ static void stop_worst(struct brake *b, struct pp_session *session, double share
 	 * may be hits of any point, and all are stopped.
 	 */
 	for (size_t i = 0; i < n && expected(b, share, left) > b->limit && (all[i].ns > 0 || ns <= 0); i++) {
-		struct kernel_segment *s = all[i].segment->state;
+		struct kernel_attachment *s = all[i].attachment->state;
 
-		if (!kernel_armed(all[i].segment, all[i].point))
+		if (!kernel_armed(all[i].attachment, all[i].point))
 			continue;
 		__atomic_store_n(&s->change->unfinished, 1, __ATOMIC_SEQ_CST);
 
@@ -325,11 +328,11 @@ static void stop_worst(struct brake *b, struct pp_session *session, double share
 		left -= ns > 0 ? share * took / ns : 0;
 	}
 	free(all);
-	for (size_t i = 0; i < session->nsegments; i++) {
-		struct kernel_segment *s = b->mine(session->segments[i]) ? session->segments[i]->state : NULL;
+	for (size_t i = 0; i < session->nattachments; i++) {
+		struct kernel_attachment *s = b->mine(session->attachments[i]) ? session->attachments[i]->state : NULL;
 
 		if (s && s->change->unfinished)
-			kernel_change(s, session->segments[i]);
+			kernel_change(s, session->attachments[i]);
 	}
 }
 
@@ -356,17 +359,17 @@ void brake_limit(struct brake *b, double limit)
 
 /* ---- the watcher ---------------------------------------------------------------- */
 
-static bool is_watched(const struct segment *segment)
+static bool is_watched(const struct attachment *attachment)
 {
-	const struct kernel_segment *s = segment->backend == &backend_kernel ? segment->state : NULL;
+	const struct kernel_attachment *s = attachment->backend == &backend_kernel ? attachment->state : NULL;
 
 	return s && kernel_is_pinned(s) && s->change->limit;
 }
 
-static bool any_armed(const struct segment *segment)
+static bool any_armed(const struct attachment *attachment)
 {
-	for (uint32_t p = 0; p < segment->desc->npoints; p++)
-		if (kernel_armed(segment, p))
+	for (uint32_t p = 0; p < attachment->manifest->npoints; p++)
+		if (kernel_armed(attachment, p))
 			return true;
 	return false;
 }
@@ -376,11 +379,11 @@ static double watched_limit(const struct pp_session *session)
 {
 	uint64_t limit = 0;
 
-	for (size_t i = 0; i < session->nsegments; i++) {
-		const struct segment *segment = session->segments[i];
-		const struct kernel_segment *s = segment->state;
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
+		const struct kernel_attachment *s = attachment->state;
 
-		if (is_watched(segment) && s->change->limit > limit && any_armed(segment))
+		if (is_watched(attachment) && s->change->limit > limit && any_armed(attachment))
 			limit = s->change->limit;
 	}
 	return (double)limit / KERNEL_SHARE;
@@ -399,10 +402,10 @@ double kernel_limit(const struct pp_session *session, bool *watched)
 	*watched = limit <= 0 || (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK);
 	if (fd >= 0)
 		close(fd);
-	for (size_t i = 0; i < session->nsegments; i++) {
-		const struct segment *segment = session->segments[i];
-		const struct kernel_segment *s = segment->backend == &backend_kernel ? segment->state : NULL;
-		double own = s && s->held && any_armed(segment) ? (double)s->change->limit / KERNEL_SHARE : 0;
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
+		const struct kernel_attachment *s = attachment->backend == &backend_kernel ? attachment->state : NULL;
+		double own = s && s->held && any_armed(attachment) ? (double)s->change->limit / KERNEL_SHARE : 0;
 
 		limit = own > limit ? own : limit;
 	}
@@ -411,9 +414,9 @@ double kernel_limit(const struct pp_session *session, bool *watched)
 
 void kernel_unlimit(struct pp_session *session)
 {
-	for (size_t i = 0; i < session->nsegments; i++)
-		if (is_watched(session->segments[i]))
-			((struct kernel_segment *)session->segments[i]->state)->change->limit = 0;
+	for (size_t i = 0; i < session->nattachments; i++)
+		if (is_watched(session->attachments[i]))
+			((struct kernel_attachment *)session->attachments[i]->state)->change->limit = 0;
 }
 
 /* Under the session's lock: a descriptor of the locked directory. -EALREADY: another process watches. */
@@ -476,14 +479,14 @@ static bool is_alone(void)
 	return alone && others;
 }
 
-/* Whether no process is left that the segment's points can be hit in. */
-static bool is_over(const struct segment *segment)
+/* Whether no process is left that the attachment's points can be hit in. */
+static bool is_over(const struct attachment *attachment)
 {
-	const struct kernel_segment *s = segment->state;
+	const struct kernel_attachment *s = attachment->state;
 	pid_t last = 0;
 
-	for (uint32_t p = 0; p < segment->desc->npoints; p++) {
-		pid_t pid = (pid_t)desc_points(segment->desc)[p].pid;
+	for (uint32_t p = 0; p < attachment->manifest->npoints; p++) {
+		pid_t pid = (pid_t)manifest_points(attachment->manifest)[p].pid;
 		clockid_t clock;
 
 		if (!pid || s->change->unseen || (pid != last && clock_getcpuclockid(pid, &clock) != ESRCH))
@@ -496,9 +499,9 @@ static bool is_over(const struct segment *segment)
 /* The kernel's filter holds the process, not the number, so that a new process with the number is not hit. */
 static void end_budgets(const struct pp_session *session)
 {
-	for (size_t i = 0; i < session->nsegments; i++)
-		if (is_watched(session->segments[i]) && is_over(session->segments[i]))
-			((struct kernel_segment *)session->segments[i]->state)->change->limit = 0;
+	for (size_t i = 0; i < session->nattachments; i++)
+		if (is_watched(session->attachments[i]) && is_over(session->attachments[i]))
+			((struct kernel_attachment *)session->attachments[i]->state)->change->limit = 0;
 }
 
 /* Until a signal comes or nothing is left to be watched. */
@@ -506,20 +509,20 @@ static int watch(struct pp_session *session, struct brake *b, int signals)
 {
 	struct kernel_session *k = kernel_of(session);
 	struct pollfd fd = { .fd = signals, .events = POLLIN };
-	uint64_t segments = k->config->next_segment, next = 0, alone = clock_ns() + ALONE_NS;
+	uint64_t attachments = k->config->next_attachment, next = 0, alone = clock_ns() + ALONE_NS;
 
 	for (;;) {
 		int64_t rest = (int64_t)(next - clock_ns());
 		double limit = watched_limit(session);
 
 		/* The store has the last word, under the lock: a command may be adding points. */
-		if (limit <= 0 || segments != k->config->next_segment) {
+		if (limit <= 0 || attachments != k->config->next_attachment) {
 			int err = backend_kernel.lock(session);
 
 			if (err && err != -EBUSY)
 				return err;
 			if (!err) {
-				segments = k->config->next_segment;
+				attachments = k->config->next_attachment;
 				limit = watched_limit(session);
 				if (limit <= 0)
 					return 0; /* with the lock */

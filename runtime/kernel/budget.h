@@ -9,7 +9,7 @@ struct brake;
 #define BRAKE_CREDIT 4.0
 
 /*
- * mine: the segments that the budget is for. limit: a share of one CPU. credit: the seconds of budget that can be saved
+ * mine: the attachments that the budget is for. limit: a share of one CPU. credit: the seconds of budget that can be saved
  * up for a burst.
  */
 int brake_new(struct brake **brake, cost_choice *mine, double limit, double credit);
@@ -18,7 +18,7 @@ void brake_limit(struct brake *brake, double limit);
 
 /*
  * Looks what was hit since the last look, and disarms points if the budget was exceeded. lock and unlock are called
- * around that; NULL: the segments are the caller's. Returns in how many ns to look again.
+ * around that; NULL: the attachments are the caller's. Returns in how many ns to look again.
  */
 uint64_t brake_look(struct brake *brake, struct pp_session *session, int (*lock)(struct pp_session *session),
                     void (*unlock)(struct pp_session *session));

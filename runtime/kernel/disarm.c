@@ -40,39 +40,39 @@
 
 const char *const link_sides[2] = { "even", "odd" };
 
-bool kernel_armed(const struct segment *segment, uint32_t point)
+bool kernel_armed(const struct attachment *attachment, uint32_t point)
 {
-	const struct kernel_segment *s = segment->state;
+	const struct kernel_attachment *s = attachment->state;
 
 	return !s->counts[(size_t)point * s->shards].off;
 }
 
-bool kernel_over_budget(const struct segment *segment, uint32_t point)
+bool kernel_over_budget(const struct attachment *attachment, uint32_t point)
 {
-	const struct kernel_segment *s = segment->state;
+	const struct kernel_attachment *s = attachment->state;
 
 	return (s->counts[(size_t)point * s->shards].off & 0xff) == KERNEL_OVER_BUDGET;
 }
 
-void kernel_stopped(const struct segment *segment, uint32_t point, double *share, double *limit)
+void kernel_stopped(const struct attachment *attachment, uint32_t point, double *share, double *limit)
 {
-	const struct kernel_segment *s = segment->state;
+	const struct kernel_attachment *s = attachment->state;
 	uint64_t off = s->counts[(size_t)point * s->shards].off;
 
 	*limit = (double)(off >> 8 & KERNEL_SHARE_MAX) / KERNEL_SHARE;
 	*share = (double)(off >> 32) / KERNEL_SHARE;
 }
 
-void kernel_switch_off(struct kernel_segment *s, uint32_t point, uint64_t why)
+void kernel_switch_off(struct kernel_attachment *s, uint32_t point, uint64_t why)
 {
 	for (unsigned i = 0; i < s->shards; i++)
 		__atomic_store_n(&s->counts[(size_t)point * s->shards + i].off, why, __ATOMIC_RELEASE);
 }
 
-void kernel_unpin(struct kernel_segment *s, const struct segment *segment)
+void kernel_unpin(struct kernel_attachment *s, const struct attachment *attachment)
 {
 	struct store *store = &s->session->store;
-	int n = (int)segment->number;
+	int n = (int)attachment->number;
 
 	store_unlink(store, "desc", n, -1);
 	for (size_t i = 0; i < s->nlinks; i++) {
@@ -90,7 +90,7 @@ void kernel_unpin(struct kernel_segment *s, const struct segment *segment)
 	store_unlink(store, "held", n, -1);
 }
 
-static bool ends_here(const struct kernel_segment *s)
+static bool ends_here(const struct kernel_attachment *s)
 {
 	for (size_t i = 0; s && i < s->nlinks; i++)
 		if (s->links[i].fd >= 0)
@@ -98,24 +98,24 @@ static bool ends_here(const struct kernel_segment *s)
 	return false;
 }
 
-void kernel_settle(const struct segment *segment, const bool *take)
+void kernel_settle(const struct attachment *attachment, const bool *take)
 {
-	const struct desc *d = segment->desc;
+	const struct manifest *d = attachment->manifest;
 	struct semaphore_place *places;
 	size_t n = 0;
 
-	if (!take && !ends_here(segment->state))
+	if (!take && !ends_here(attachment->state))
 		return;
 	/* What was raised by hand is lowered first; what the kernel needs is raised then. */
 	if (!take)
-		kernel_raised_lower(segment->state, NULL);
+		kernel_raised_lower(attachment->state, NULL);
 	places = calloc(d->npoints + 1, sizeof(*places));
 	for (uint32_t p = 0; places && p < d->npoints; p++) {
-		const struct desc_point *point = &desc_points(d)[p];
-		const struct desc_file *file = &desc_files(d)[desc_probes(d)[point->probe].file];
+		const struct manifest_point *point = &manifest_points(d)[p];
+		const struct manifest_file *file = &manifest_files(d)[manifest_probes(d)[point->probe].file];
 
-		if (point->semaphore_offset && !(point->semaphore_offset & DESC_BY_HAND) &&
-		    (take ? take[p] : kernel_armed(segment, p)))
+		if (point->semaphore_offset && !(point->semaphore_offset & MANIFEST_BY_HAND) &&
+		    (take ? take[p] : kernel_armed(attachment, p)))
 			places[n++] = (struct semaphore_place){ file->device, file->inode, point->offset,
 				                                point->semaphore_offset, (pid_t)point->pid };
 	}
@@ -124,7 +124,7 @@ void kernel_settle(const struct segment *segment, const bool *take)
 	free(places);
 	if (!take) {
 		for (uint32_t p = 0; p < d->npoints; p++)
-			kernel_switch_off(segment->state, p, KERNEL_OFF);
+			kernel_switch_off(attachment->state, p, KERNEL_OFF);
 	}
 }
 
@@ -141,19 +141,20 @@ static void close_links(const int *fds, size_t n)
 }
 
 /* The link's descriptor, the caller's now, or a negative errno. */
-static int link_get(struct kernel_segment *s, const struct segment *segment, size_t i)
+static int link_get(struct kernel_attachment *s, const struct attachment *attachment, size_t i)
 {
 	int fd = s->links[i].fd;
 
 	s->links[i].fd = -1;
-	return fd >= 0 ? fd : store_get(&s->session->store, link_sides[s->links[i].side], (int)segment->number, (int)i);
+	return fd >= 0 ? fd
+	               : store_get(&s->session->store, link_sides[s->links[i].side], (int)attachment->number, (int)i);
 }
 
 /* True: they are gone. False: there are so many that one must wait for their bytes. */
-static bool drop_links(struct kernel_segment *s, const struct segment *segment, const bool *drop)
+static bool drop_links(struct kernel_attachment *s, const struct attachment *attachment, const bool *drop)
 {
 	struct store *store = &s->session->store;
-	int fds[FEW], number = (int)segment->number;
+	int fds[FEW], number = (int)attachment->number;
 	size_t n = 0, nfds = 0;
 
 	for (size_t i = 0; i < s->nlinks; i++)
@@ -163,7 +164,7 @@ static bool drop_links(struct kernel_segment *s, const struct segment *segment, 
 
 		if (!drop[i] || link->dead)
 			continue;
-		if (n <= FEW && (fds[nfds] = link_get(s, segment, i)) >= 0)
+		if (n <= FEW && (fds[nfds] = link_get(s, attachment, i)) >= 0)
 			nfds++;
 		store_unlink(store, "prog", number, (int)i); /* the first: see store.h */
 		store_unlink(store, link_sides[0], number, (int)i);
@@ -180,24 +181,24 @@ static bool drop_links(struct kernel_segment *s, const struct segment *segment, 
 
 /* ---- links that take over ---------------------------------------------------------- */
 
-static int program_get(struct kernel_segment *s, const struct segment *segment, size_t i)
+static int program_get(struct kernel_attachment *s, const struct attachment *attachment, size_t i)
 {
 	if (s->links[i].prog_fd >= 0)
 		return fcntl(s->links[i].prog_fd, F_DUPFD_CLOEXEC, 0);
-	return store_get(&s->session->store, "prog", (int)segment->number, (int)i);
+	return store_get(&s->session->store, "prog", (int)attachment->number, (int)i);
 }
 
 struct remaining {
 	uint64_t *offsets, *semaphores, *cookies;
 	size_t n;
-	const struct desc_file *file;
+	const struct manifest_file *file;
 	pid_t pid;
 };
 
 /* The points of link i that are still on. */
-static int remaining_find(struct remaining *r, const struct segment *segment, size_t i, unsigned generation)
+static int remaining_find(struct remaining *r, const struct attachment *attachment, size_t i, unsigned generation)
 {
-	const struct desc *d = segment->desc;
+	const struct manifest *d = attachment->manifest;
 
 	r->offsets = calloc(d->npoints, sizeof(*r->offsets));
 	r->semaphores = calloc(d->npoints, sizeof(*r->semaphores));
@@ -205,14 +206,14 @@ static int remaining_find(struct remaining *r, const struct segment *segment, si
 	if (!r->offsets || !r->semaphores || !r->cookies)
 		return -ENOMEM;
 	for (uint32_t p = 0; p < d->npoints; p++) {
-		const struct desc_point *point = &desc_points(d)[p];
+		const struct manifest_point *point = &manifest_points(d)[p];
 
-		if (point->link != i || !kernel_armed(segment, p))
+		if (point->link != i || !kernel_armed(attachment, p))
 			continue;
-		r->file = &desc_files(d)[desc_probes(d)[point->probe].file];
+		r->file = &manifest_files(d)[manifest_probes(d)[point->probe].file];
 		r->pid = point->pid;
 		r->offsets[r->n] = point->offset;
-		r->semaphores[r->n] = point->semaphore_offset & DESC_BY_HAND ? 0 : point->semaphore_offset;
+		r->semaphores[r->n] = point->semaphore_offset & MANIFEST_BY_HAND ? 0 : point->semaphore_offset;
 		r->cookies[r->n++] = cookie_make(p, point->spec, point->pid, generation);
 	}
 	return r->n ? 0 : -ENOENT;
@@ -226,18 +227,18 @@ static void remaining_release(struct remaining *r)
 }
 
 /* The link that is to take over from link i: a descriptor, or a negative errno. */
-static int make_next(struct kernel_segment *s, const struct segment *segment, size_t i, unsigned generation)
+static int make_next(struct kernel_attachment *s, const struct attachment *attachment, size_t i, unsigned generation)
 {
 	struct remaining r = { 0 };
 	struct process *process = NULL;
 	char path[64];
-	int file = -1, prog = -1, fd = remaining_find(&r, segment, i, generation);
+	int file = -1, prog = -1, fd = remaining_find(&r, attachment, i, generation);
 
 	if (!fd)
-		fd = link_file(desc_string(segment->desc, r.file->path), r.file->device, r.file->inode, &file, path,
-		               sizeof(path));
+		fd = link_file(manifest_string(attachment->manifest, r.file->path), r.file->device, r.file->inode,
+		               &file, path, sizeof(path));
 	if (!fd)
-		fd = (prog = program_get(s, segment, i)) < 0 ? prog : 0;
+		fd = (prog = program_get(s, attachment, i)) < 0 ? prog : 0;
 	if (!fd && r.pid)
 		fd = process_open(r.pid, &process);
 	if (!fd) {
@@ -255,16 +256,16 @@ static int make_next(struct kernel_segment *s, const struct segment *segment, si
 }
 
 /* Puts another link in the place of link i: the old one's descriptor, or a negative errno: it stays. */
-static int replace_link(struct kernel_segment *s, const struct segment *segment, size_t i, unsigned generation)
+static int replace_link(struct kernel_attachment *s, const struct attachment *attachment, size_t i, unsigned generation)
 {
 	const struct store *store = &s->session->store;
-	int n = (int)segment->number, old = link_get(s, segment, i);
+	int n = (int)attachment->number, old = link_get(s, attachment, i);
 	int next = old < 0 ? -1 : kernel_is_pinned(s) ? store_get(store, link_sides[generation], n, (int)i) : -ENOENT;
 
 	if (old < 0)
 		return old;
 	if (next == -ENOENT) {
-		next = make_next(s, segment, i, generation);
+		next = make_next(s, attachment, i, generation);
 		if (next >= 0 && kernel_is_pinned(s) && store_pin(store, next, link_sides[generation], n, (int)i)) {
 			link_close(next);
 			next = -EIO;
@@ -300,7 +301,8 @@ static void clear_marks(int map)
  * are, and are not changed[] any more. Where no other can be made (the file is gone),
  * the old one stays, with points that are switched off.
  */
-static void take_over(struct kernel_segment *s, const struct segment *segment, bool *changed, unsigned generation)
+static void take_over(struct kernel_attachment *s, const struct attachment *attachment, bool *changed,
+                      unsigned generation)
 {
 	int *old = calloc(s->nlinks, sizeof(*old));
 	size_t n = 0;
@@ -315,7 +317,7 @@ static void take_over(struct kernel_segment *s, const struct segment *segment, b
 			begun = true;
 		}
 		changed[i] = false;
-		old[n] = replace_link(s, segment, i, generation);
+		old[n] = replace_link(s, attachment, i, generation);
 		if (old[n] >= 0)
 			n++;
 	}
@@ -328,17 +330,19 @@ static void take_over(struct kernel_segment *s, const struct segment *segment, b
 
 /* ---- disarming ---------------------------------------------------------------------- */
 
-static void wait_for_bytes(const struct pp_session *session, const struct segment *segment, const bool *take, bool all)
+static void wait_for_bytes(const struct pp_session *session, const struct attachment *attachment, const bool *take,
+                           bool all)
 {
-	const struct desc *d = segment->desc;
+	const struct manifest *d = attachment->manifest;
 	struct verify_place *places = calloc(d->npoints, sizeof(*places));
 	size_t n = 0;
 
 	for (uint32_t p = 0; p < d->npoints && places; p++) {
-		const struct desc_file *file = &desc_files(d)[desc_probes(d)[desc_points(d)[p].probe].file];
+		const struct manifest_file *file =
+			&manifest_files(d)[manifest_probes(d)[manifest_points(d)[p].probe].file];
 
 		if (all || take[p])
-			places[n++] = (struct verify_place){ file->device, file->inode, desc_points(d)[p].offset };
+			places[n++] = (struct verify_place){ file->device, file->inode, manifest_points(d)[p].offset };
 	}
 	if (places)
 		verify_disarmed(places, n, session->interrupt);
@@ -349,9 +353,9 @@ static void wait_for_bytes(const struct pp_session *session, const struct segmen
  * Links of which points were switched off: those with none left go, others are made
  * anew. Every step can be taken again by kernel_repair(). False: see drop_links().
  */
-static bool change_links(struct kernel_segment *s, const struct segment *segment, bool *changed)
+static bool change_links(struct kernel_attachment *s, const struct attachment *attachment, bool *changed)
 {
-	const struct desc *d = segment->desc;
+	const struct manifest *d = attachment->manifest;
 	bool *drop = calloc(s->nlinks + 1, sizeof(*drop)), gone = true;
 	unsigned first = s->change->overlap ? (s->change->overlap - 1) & 1 : 0;
 
@@ -360,81 +364,81 @@ static bool change_links(struct kernel_segment *s, const struct segment *segment
 	for (size_t i = 0; i < s->nlinks; i++)
 		drop[i] = changed[i];
 	for (uint32_t p = 0; p < d->npoints; p++)
-		if (desc_points(d)[p].link < s->nlinks && kernel_armed(segment, p))
-			drop[desc_points(d)[p].link] = false;
-	gone = drop_links(s, segment, drop);
+		if (manifest_points(d)[p].link < s->nlinks && kernel_armed(attachment, p))
+			drop[manifest_points(d)[p].link] = false;
+	gone = drop_links(s, attachment, drop);
 	free(drop);
-	take_over(s, segment, changed, first);
-	take_over(s, segment, changed, !first);
+	take_over(s, attachment, changed, first);
+	take_over(s, attachment, changed, !first);
 	__atomic_store_n(&s->change->overlap, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&s->change->unfinished, 0, __ATOMIC_SEQ_CST);
 	return gone;
 }
 
-int kernel_disarm(struct pp_session *session, struct segment *segment, const bool *take, bool all)
+int kernel_disarm(struct pp_session *session, struct attachment *attachment, const bool *take, bool all)
 {
-	struct kernel_segment *s = segment->state;
-	const struct desc *d = segment->desc;
+	struct kernel_attachment *s = attachment->state;
+	const struct manifest *d = attachment->manifest;
 	bool *changed = calloc(s->nlinks + 1, sizeof(*changed)), *going = calloc(d->npoints + 1, sizeof(*going)), gone;
 
 	if (!changed || !going) {
 		free(changed);
 		free(going);
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	}
 	for (uint32_t p = 0; p < d->npoints; p++)
-		going[p] = (all || take[p]) && kernel_armed(segment, p);
+		going[p] = (all || take[p]) && kernel_armed(attachment, p);
 	__atomic_store_n(&s->change->unfinished, 1, __ATOMIC_SEQ_CST);
 	for (uint32_t p = 0; p < d->npoints; p++)
 		if (all || take[p]) {
-			if (desc_points(d)[p].link < s->nlinks)
-				changed[desc_points(d)[p].link] = true;
+			if (manifest_points(d)[p].link < s->nlinks)
+				changed[manifest_points(d)[p].link] = true;
 			kernel_switch_off(s, p, KERNEL_OFF);
 		}
-	kernel_raised_lower(s, segment);
-	kernel_settle(segment, going);
+	kernel_raised_lower(s, attachment);
+	kernel_settle(attachment, going);
 	free(going);
 	if (s->held && s->hold_fd < 0) {
 		s->change->unfinished = 0; /* the holder has its own way of knowing */
 
-		int err = kernel_hold_ask(s, (int)segment->number);
+		int err = kernel_hold_ask(s, (int)attachment->number);
 
 		free(changed);
 		if (!err && all)
-			kernel_unpin(s, segment);
+			kernel_unpin(s, attachment);
 		return err;
 	}
 	if (all) {
-		store_unlink(&s->session->store, "desc", (int)segment->number, -1);
-		gone = drop_links(s, segment, changed);
-		kernel_unpin(s, segment);
+		store_unlink(&s->session->store, "desc", (int)attachment->number, -1);
+		gone = drop_links(s, attachment, changed);
+		kernel_unpin(s, attachment);
 	} else {
-		gone = change_links(s, segment, changed);
+		gone = change_links(s, attachment, changed);
 	}
 	if (!gone)
-		wait_for_bytes(session, segment, take, all);
+		wait_for_bytes(session, attachment, take, all);
 	free(changed);
 	return 0;
 }
 
-int kernel_repair(struct segment *segment)
+int kernel_repair(struct attachment *attachment)
 {
-	struct kernel_segment *s = segment->state;
+	struct kernel_attachment *s = attachment->state;
 
 	if (s->change->unfinished && !s->held)
-		kernel_change(s, segment);
+		kernel_change(s, attachment);
 	return 0;
 }
 
-void kernel_change(struct kernel_segment *s, const struct segment *segment)
+void kernel_change(struct kernel_attachment *s, const struct attachment *attachment)
 {
-	const struct desc *d = segment->desc;
+	const struct manifest *d = attachment->manifest;
 	bool *changed = calloc(s->nlinks + 1, sizeof(*changed));
 
 	for (uint32_t p = 0; p < d->npoints && changed; p++)
-		if (desc_points(d)[p].link < s->nlinks && !kernel_armed(segment, p))
-			changed[desc_points(d)[p].link] = true;
+		if (manifest_points(d)[p].link < s->nlinks && !kernel_armed(attachment, p))
+			changed[manifest_points(d)[p].link] = true;
 	if (changed)
-		change_links(s, segment, changed);
+		change_links(s, attachment, changed);
 	free(changed);
 }

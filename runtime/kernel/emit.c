@@ -54,7 +54,7 @@ static void find_scratch(struct emitter *e, label lost)
 /* All of a record that does not depend on the fetch program. */
 static void record_head(struct emitter *e)
 {
-	store_imm(e, BPF_W, BPF_REG_7, 0, (int32_t)e->segment);
+	store_imm(e, BPF_W, BPF_REG_7, 0, (int32_t)e->attachment);
 	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID);
 	store(e, BPF_W, BPF_REG_7, 8, BPF_REG_1);
 	alu_imm(e, BPF_RSH, BPF_REG_1, 32);
@@ -257,17 +257,17 @@ static void count_process(struct emitter *e)
 }
 
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
-                 uint32_t segment, unsigned shards, struct emitted *out)
+                 uint32_t attachment, unsigned shards, struct emitted *out)
 {
 	struct emitter e = {
-		.maps = maps, .segment = segment, .cpu = cpu_of(MACHINE_HERE, true), .role = programs[0]->role
+		.maps = maps, .attachment = attachment, .cpu = cpu_of(MACHINE_HERE, true), .role = programs[0]->role
 	};
 	label *code = calloc(2 * nprograms, sizeof(*code));
 	bool predicates = false;
 	int err;
 
 	if (!code)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 
 	struct ends ends = { label_new(&e), label_new(&e), label_new(&e), label_new(&e), label_new(&e) };
 	label out_label = label_new(&e);

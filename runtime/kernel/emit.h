@@ -34,7 +34,7 @@ struct kernel_counts {
 	uint64_t off;   /* enum kernel_off, and why (KERNEL_OFF_WHY), in every copy */
 };
 
-/* A key of a segment's map `processes`, where points are everybody's; the value is the number of hits. */
+/* A key of an attachment's map `processes`, where points are everybody's; the value is the number of hits. */
 struct kernel_process {
 	uint32_t point, pid;
 };
@@ -57,11 +57,11 @@ static inline uint64_t kernel_off_why(uint64_t limit, uint64_t share)
 
 /* The only element of a session's map `config`. */
 struct kernel_config {
-	uint64_t record_until; /* CLOCK_MONOTONIC; 0: nobody reads; ~0: for ever */
-	uint64_t next_segment; /* number of the next segment; commands only */
+	uint64_t record_until;    /* CLOCK_MONOTONIC; 0: nobody reads; ~0: for ever */
+	uint64_t next_attachment; /* number of the next attachment; commands only */
 };
 
-/* The only element of a segment's map `switch`. */
+/* The only element of an attachment's map `switch`. */
 struct kernel_switch {
 	uint64_t overlap;     /* 0, or 1 + the generation of the links that take over */
 	uint64_t unfinished;  /* points were switched off, and their links are not made anew yet; commands only */
@@ -82,11 +82,11 @@ struct emit_maps {
 	int scratch;                   /* task storage of EMIT_SCRATCH_SIZE bytes */
 	const struct members *members; /* who is meant beside the cookie's process; NULL: everybody */
 	int processes;                 /* -1: hits are not told apart */
-	int calls, frames;             /* of segments that have calls; else -1 */
+	int calls, frames;             /* of attachments that have calls; else -1 */
 	uint32_t depth;                /* how many frames a thread has */
 };
 
-/* Of each point of a segment that has calls, the map `calls`. */
+/* Of each point of an attachment that has calls, the map `calls`. */
 struct kernel_calls {
 	uint64_t owner;     /* of a SITE_LEAVE: the point where its calls begin */
 	uint64_t maxactive; /* the others of a SITE_CALL */
@@ -133,7 +133,7 @@ size_t emit_cost(const struct fetch_program *program);
  * caller's, to be freed by free(). All programs are of one role.
  */
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
-                 uint32_t segment, unsigned shards, struct emitted *out);
+                 uint32_t attachment, unsigned shards, struct emitted *out);
 /* For a tracepoint whose first argument is the current task: all calls that are under way in it are abandoned. */
 int emit_abandon(const struct emit_maps *maps, struct emitted *out);
 

@@ -63,7 +63,7 @@ struct emitter {
 	int nlabels, labels_room;
 	int error;
 	const struct emit_maps *maps;
-	uint32_t segment;
+	uint32_t attachment;
 	const struct cpu *cpu;
 	enum site_role role;
 };

@@ -165,7 +165,7 @@ int program_load(enum bpf_prog_type type, const char *name, const struct bpf_ins
 		                 "is needed");
 	log = calloc(1, room);
 	if (!log)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	opts->log_buf = log;
 	opts->log_size = room;
 	opts->log_level = 1;

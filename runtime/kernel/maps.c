@@ -35,7 +35,7 @@ int kernel_task_storage(const char *name, uint32_t size)
 	int key, byte, value, fd = -1;
 
 	if (!btf)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	key = btf__add_int(btf, "int", 4, BTF_INT_SIGNED);
 	byte = btf__add_int(btf, "char", 1, 0);
 	value = btf__add_array(btf, key, byte, size);
@@ -174,14 +174,14 @@ static unsigned shards_here(void)
 	return shards;
 }
 
-static int segment_map(struct kernel_segment *s)
+static int attachment_map(struct kernel_attachment *s)
 {
 	s->counts = kernel_map_memory(s->counts_fd, s->counts_size);
 	s->change = s->counts ? kernel_map_memory(s->switch_fd, sizeof(*s->change)) : NULL;
 	return s->change ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
 }
 
-int kernel_segment_maps_create(struct kernel_segment *s, uint32_t npoints, bool everybody)
+int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints, bool everybody)
 {
 	s->shards = shards_here();
 	s->counts_size = (size_t)npoints * s->shards * sizeof(struct kernel_counts);
@@ -199,10 +199,10 @@ int kernel_segment_maps_create(struct kernel_segment *s, uint32_t npoints, bool 
 		if (s->processes_fd < 0)
 			return s->processes_fd;
 	}
-	return segment_map(s);
+	return attachment_map(s);
 }
 
-int kernel_segment_maps_get(struct kernel_segment *s, uint32_t number, uint32_t npoints)
+int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uint32_t npoints)
 {
 	const struct store *store = &s->session->store;
 	struct bpf_map_info info = { 0 };
@@ -225,10 +225,10 @@ int kernel_segment_maps_get(struct kernel_segment *s, uint32_t number, uint32_t 
 		                 store_path(store, "counts", (int)number, -1));
 	s->shards = info.max_entries / npoints;
 	s->counts_size = (size_t)info.max_entries * sizeof(struct kernel_counts);
-	return segment_map(s);
+	return attachment_map(s);
 }
 
-void kernel_segment_close(struct kernel_segment *s)
+void kernel_attachment_close(struct kernel_attachment *s)
 {
 	if (!s)
 		return;
@@ -251,30 +251,30 @@ void kernel_segment_close(struct kernel_segment *s)
 	free(s);
 }
 
-int kernel_desc_pin(struct kernel_session *k, const struct desc *desc)
+int kernel_desc_pin(struct kernel_session *k, const struct manifest *manifest)
 {
 	uint32_t key = 0;
 	int fd, err;
 
 	if (k->store.dir < 0)
 		return 0;
-	fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_desc", 4, desc->size, 1, 0);
+	fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_desc", 4, manifest->size, 1, 0);
 	if (fd < 0)
 		return fd;
-	err = bpf_map_update_elem(fd, &key, desc, BPF_ANY)
+	err = bpf_map_update_elem(fd, &key, manifest, BPF_ANY)
 	              ? error_set(errno, "cannot fill a BPF map: %s", strerror(errno))
-	              : store_pin(&k->store, fd, "desc", (int)desc->segment, -1);
+	              : store_pin(&k->store, fd, "desc", (int)manifest->attachment, -1);
 	close(fd);
 	return err;
 }
 
-int kernel_desc_get(struct kernel_session *k, uint32_t number, struct desc **desc)
+int kernel_desc_get(struct kernel_session *k, uint32_t number, struct manifest **manifest)
 {
 	const char *path = store_path(&k->store, "desc", (int)number, -1);
 	struct bpf_map_info info = { 0 };
 	uint32_t size = sizeof(info), key = 0;
 	int fd = store_get(&k->store, "desc", (int)number, -1), err = 0;
-	struct desc *d = NULL;
+	struct manifest *d = NULL;
 
 	if (fd == -ENOENT)
 		return fd;
@@ -285,17 +285,17 @@ int kernel_desc_get(struct kernel_session *k, uint32_t number, struct desc **des
 	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY || info.max_entries != 1)
 		err = error_set(EBADMSG, "%s is no description: remove it", path);
 	else if (!(d = malloc((info.value_size + 7) & ~7u)))
-		err = error_set(ENOMEM, "out of memory");
+		err = error_nomem();
 	else if (bpf_map_lookup_elem(fd, &key, d))
 		err = error_set(errno, "%s: %s", path, strerror(errno));
 	else
-		err = desc_check(d, info.value_size, path);
-	if (!err && d->segment != number)
-		err = error_set(EBADMSG, "%s says that it is %u", path, d->segment);
+		err = manifest_check(d, info.value_size, path);
+	if (!err && d->attachment != number)
+		err = error_set(EBADMSG, "%s says that it is %u", path, d->attachment);
 	close(fd);
 	if (err)
 		free(d);
 	else
-		*desc = d;
+		*manifest = d;
 	return err;
 }

@@ -192,9 +192,9 @@ static void programs_close(struct programs *p)
 	free(p->fds);
 }
 
-static int programs_add(struct programs *p, const struct segment *segment)
+static int programs_add(struct programs *p, const struct attachment *attachment)
 {
-	const struct kernel_segment *s = segment->state;
+	const struct kernel_attachment *s = attachment->state;
 	uint32_t last = 0;
 
 	for (size_t i = 0; i < s->nlinks; i++) {
@@ -205,7 +205,7 @@ static int programs_add(struct programs *p, const struct segment *segment)
 		if (s->links[i].dead)
 			continue;
 		fd = s->links[i].prog_fd >= 0 ? dup(s->links[i].prog_fd)
-		                              : store_get(&s->session->store, "prog", (int)segment->number, (int)i);
+		                              : store_get(&s->session->store, "prog", (int)attachment->number, (int)i);
 		if (fd < 0)
 			continue;
 		/* The links of one program are neighbours. */
@@ -217,7 +217,7 @@ static int programs_add(struct programs *p, const struct segment *segment)
 		more = realloc(p->fds, (p->n + 1) * sizeof(*more));
 		if (!more) {
 			close(fd);
-			return error_set(ENOMEM, "out of memory");
+			return error_nomem();
 		}
 		p->fds = more;
 		more[p->n++] = fd;
@@ -281,9 +281,9 @@ int cost_measure(const struct pp_session *session, cost_choice *mine, int ms, st
 	*cost = (struct cost){ 0 };
 	if (stats < 0)
 		return error_set(errno, "the kernel does not measure programs for this user: %s", strerror(errno));
-	for (size_t i = 0; i < session->nsegments && !err; i++)
-		if (mine(session->segments[i]))
-			err = programs_add(&programs, session->segments[i]);
+	for (size_t i = 0; i < session->nattachments && !err; i++)
+		if (mine(session->attachments[i]))
+			err = programs_add(&programs, session->attachments[i]);
 	readings = programs.n ? READINGS_MAX / programs.n : 1;
 	readings = readings > SLICES_MAX ? SLICES_MAX : readings ? readings : 1;
 	start = clock_ns();
@@ -327,11 +327,11 @@ void targets_cpu_read(struct targets_cpu *t, const struct pp_session *session, c
 	size_t n = 0;
 
 	targets_cpu_release(t);
-	for (size_t i = 0; i < session->nsegments; i++) {
-		const struct segment *segment = session->segments[i];
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
 
-		for (uint32_t p = 0; mine(segment) && p < segment->desc->npoints; p++) {
-			pid_t pid = (pid_t)desc_points(segment->desc)[p].pid;
+		for (uint32_t p = 0; mine(attachment) && p < attachment->manifest->npoints; p++) {
+			pid_t pid = (pid_t)manifest_points(attachment->manifest)[p].pid;
 			struct target_cpu *more;
 
 			if (!pid) {
@@ -380,9 +380,9 @@ double targets_cpu_used(const struct targets_cpu *before, const struct targets_c
 
 /* ---- all of it ------------------------------------------------------------------ */
 
-uint64_t cost_hits(const struct segment *segment, uint32_t point)
+uint64_t cost_hits(const struct attachment *attachment, uint32_t point)
 {
-	const struct kernel_segment *s = segment->state;
+	const struct kernel_attachment *s = attachment->state;
 	uint64_t hits = 0;
 
 	for (unsigned i = 0; i < s->shards; i++)
@@ -390,14 +390,14 @@ uint64_t cost_hits(const struct segment *segment, uint32_t point)
 	return hits;
 }
 
-double cost_trap_of(const struct segment *segment, uint32_t point)
+double cost_trap_of(const struct attachment *attachment, uint32_t point)
 {
-	return desc_points(segment->desc)[point].role == SITE_LEAVE ? cost_step() : cost_trap();
+	return manifest_points(attachment->manifest)[point].role == SITE_LEAVE ? cost_step() : cost_trap();
 }
 
-static bool by_kernel(const struct segment *segment)
+static bool by_kernel(const struct attachment *attachment)
 {
-	return segment->backend == &backend_kernel;
+	return attachment->backend == &backend_kernel;
 }
 
 /* Hits so far where the kernel single-steps. */
@@ -405,10 +405,11 @@ static uint64_t steps(const struct pp_session *session)
 {
 	uint64_t n = 0;
 
-	for (size_t i = 0; i < session->nsegments; i++)
-		for (uint32_t p = 0; by_kernel(session->segments[i]) && p < session->segments[i]->desc->npoints; p++)
-			if (desc_points(session->segments[i]->desc)[p].role == SITE_LEAVE)
-				n += cost_hits(session->segments[i], p);
+	for (size_t i = 0; i < session->nattachments; i++)
+		for (uint32_t p = 0;
+		     by_kernel(session->attachments[i]) && p < session->attachments[i]->manifest->npoints; p++)
+			if (manifest_points(session->attachments[i]->manifest)[p].role == SITE_LEAVE)
+				n += cost_hits(session->attachments[i], p);
 	return n;
 }
 
@@ -437,11 +438,11 @@ int kernel_cost(struct pp_session *session, int ms, struct pp_cost *cost)
 		cost->share = (double)cost->hits * (cost->trap_ns + cost->program_ns) / (double)measured.time;
 	if (measured.time && used >= 0 && cost->share > used / (double)measured.time)
 		cost->share = used / (double)measured.time;
-	for (size_t i = 0; i < session->nsegments; i++) {
-		const struct segment *segment = session->segments[i];
-		const struct kernel_segment *s = segment->state;
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
+		const struct kernel_attachment *s = attachment->state;
 
-		for (uint32_t p = 0; by_kernel(segment) && s->calls.counts && p < segment->desc->npoints; p++)
+		for (uint32_t p = 0; by_kernel(attachment) && s->calls.counts && p < attachment->manifest->npoints; p++)
 			if ((double)s->calls.counts[p].overhead > cost->call_ns)
 				cost->call_ns = (double)s->calls.counts[p].overhead;
 	}

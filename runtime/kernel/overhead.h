@@ -6,18 +6,18 @@
 
 #include "runtime/kernel/kernel.h"
 
-/* Says which segments a measurement is about. They must be the kernel backend's. */
-typedef bool cost_choice(const struct segment *segment);
+/* Says which attachments a measurement is about. They must be the kernel backend's. */
+typedef bool cost_choice(const struct attachment *attachment);
 
 /* ns of CPU time that a hit costs beside its program; measured once, in this process. 0: it could not be measured. */
 double cost_trap(void);
 /* The same where the kernel single-steps the instruction. */
 double cost_step(void);
 /* The one of both that fits the point. */
-double cost_trap_of(const struct segment *segment, uint32_t point);
+double cost_trap_of(const struct attachment *attachment, uint32_t point);
 
 /* Hits of a point so far. */
-uint64_t cost_hits(const struct segment *segment, uint32_t point);
+uint64_t cost_hits(const struct attachment *attachment, uint32_t point);
 
 struct cost {
 	uint64_t runs;     /* of programs: hits, also those of processes that are not meant */

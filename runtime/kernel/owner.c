@@ -32,13 +32,13 @@
 
 #define ANSWER_MS 10000
 
-static int folder(const struct kernel_segment *s, int number)
+static int folder(const struct kernel_attachment *s, int number)
 {
 	return open(store_path(&s->session->store, "held", number, -1),
 	            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-int kernel_hold_begin(struct kernel_segment *s, int number)
+int kernel_hold_begin(struct kernel_attachment *s, int number)
 {
 	const char *path = store_path(&s->session->store, "held", number, -1);
 	sigset_t set;
@@ -53,7 +53,7 @@ int kernel_hold_begin(struct kernel_segment *s, int number)
 	return 0;
 }
 
-static bool is_alive(const struct kernel_segment *s, int number)
+static bool is_alive(const struct kernel_attachment *s, int number)
 {
 	int fd = folder(s, number);
 	/* If it cannot be opened (no descriptors), it must count as alive, because callers remove what a dead one held. */
@@ -64,13 +64,13 @@ static bool is_alive(const struct kernel_segment *s, int number)
 	return alive;
 }
 
-int kernel_hold_find(struct kernel_segment *s, int number)
+int kernel_hold_find(struct kernel_attachment *s, int number)
 {
 	s->held = !access(store_path(&s->session->store, "held", number, -1), F_OK);
 	return s->held && !is_alive(s, number) ? -ENOENT : 0;
 }
 
-int kernel_hold_ask(struct kernel_segment *s, int number)
+int kernel_hold_ask(struct kernel_attachment *s, int number)
 {
 	pid_t pid = (pid_t)s->change->holder;
 	int pidfd = syscall(SYS_pidfd_open, pid, 0), err = 0;
@@ -99,38 +99,39 @@ int kernel_hold_ask(struct kernel_segment *s, int number)
 
 /* ---- the holder ------------------------------------------------------------------- */
 
-static struct kernel_segment *held(const struct segment *segment)
+static struct kernel_attachment *held(const struct attachment *attachment)
 {
-	struct kernel_segment *s = segment->backend == &backend_kernel ? segment->state : NULL;
+	struct kernel_attachment *s = attachment->backend == &backend_kernel ? attachment->state : NULL;
 
 	return s && s->hold_fd >= 0 ? s : NULL;
 }
 
 static bool any_armed(const struct pp_session *session)
 {
-	for (size_t i = 0; i < session->nsegments; i++)
-		for (uint32_t p = 0; held(session->segments[i]) && p < session->segments[i]->desc->npoints; p++)
-			if (kernel_armed(session->segments[i], p) || kernel_over_budget(session->segments[i], p))
+	for (size_t i = 0; i < session->nattachments; i++)
+		for (uint32_t p = 0; held(session->attachments[i]) && p < session->attachments[i]->manifest->npoints;
+		     p++)
+			if (kernel_armed(session->attachments[i], p) || kernel_over_budget(session->attachments[i], p))
 				return true;
 	return false;
 }
 
 static void do_what_was_asked(struct pp_session *session)
 {
-	for (size_t i = 0; i < session->nsegments; i++) {
-		struct kernel_segment *s = held(session->segments[i]);
+	for (size_t i = 0; i < session->nattachments; i++) {
+		struct kernel_attachment *s = held(session->attachments[i]);
 		uint64_t asked = s ? __atomic_load_n(&s->change->asked, __ATOMIC_SEQ_CST) : 0;
 
 		if (!s || s->change->done >= asked)
 			continue;
-		kernel_change(s, session->segments[i]);
+		kernel_change(s, session->attachments[i]);
 		__atomic_store_n(&s->change->done, asked, __ATOMIC_SEQ_CST);
 	}
 }
 
-static int note_any(const char *name, int segment, int link, void *arg)
+static int note_any(const char *name, int attachment, int link, void *arg)
 {
-	(void)segment;
+	(void)attachment;
 	(void)link;
 	*(bool *)arg |= !strcmp(name, "desc");
 	return 0;
@@ -146,17 +147,17 @@ static int end(struct pp_session *session)
 	do
 		err = store_lock(&k->store, false);
 	while (err == -EBUSY);
-	for (size_t i = 0; i < session->nsegments; i++) {
-		struct kernel_segment *s = held(session->segments[i]);
+	for (size_t i = 0; i < session->nattachments; i++) {
+		struct kernel_attachment *s = held(session->attachments[i]);
 		struct stat ours, there;
 
 		if (!s)
 			continue;
 		if (err || fstat(s->hold_fd, &ours) ||
-		    stat(store_path(&k->store, "held", (int)session->segments[i]->number, -1), &there) ||
+		    stat(store_path(&k->store, "held", (int)session->attachments[i]->number, -1), &there) ||
 		    ours.st_ino != there.st_ino)
 			continue; /* the links go with this process */
-		kernel_disarm(session, session->segments[i], NULL, true);
+		kernel_disarm(session, session->attachments[i], NULL, true);
 	}
 	if (err)
 		return 0;
@@ -167,9 +168,9 @@ static int end(struct pp_session *session)
 	return 0;
 }
 
-static bool is_held(const struct segment *segment)
+static bool is_held(const struct attachment *attachment)
 {
-	return held(segment) != NULL;
+	return held(attachment) != NULL;
 }
 
 int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n)
@@ -183,7 +184,7 @@ int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds
 	sigset_t set;
 
 	if (!fds)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGTERM);

@@ -83,7 +83,7 @@ int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, ui
 		points[i].calls_per_thread = calls->depth;
 		if (calls->depth < maxactive && calls->depth < KERNEL_FRAMES_MAX && !points[i].reason)
 			points[i].reason =
-				error_sentence("at most %u calls of one thread are seen at a time, because this "
+				error_format("at most %u calls of one thread are seen at a time, because this "
 			                       "kernel has no room for more; --maxactive asks for %u",
 			                       calls->depth, maxactive);
 	}
@@ -105,41 +105,42 @@ int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, ui
 	return calls->executed_link < 0 ? calls->executed_link : 0;
 }
 
-int calls_pin(const struct calls *calls, const struct store *store, int segment, bool links)
+int calls_pin(const struct calls *calls, const struct store *store, int attachment, bool links)
 {
 	int err;
 
 	if (calls->map < 0)
 		return 0;
-	err = store_pin(store, calls->map, "calls", segment, -1);
+	err = store_pin(store, calls->map, "calls", attachment, -1);
 	if (!err && links)
-		err = store_pin(store, calls->ended_link, "ended", segment, -1);
-	return err || !links ? err : store_pin(store, calls->executed_link, "executed", segment, -1);
+		err = store_pin(store, calls->ended_link, "ended", attachment, -1);
+	return err || !links ? err : store_pin(store, calls->executed_link, "executed", attachment, -1);
 }
 
-int calls_get(struct calls *calls, const struct store *store, int segment, uint32_t nindices)
+int calls_get(struct calls *calls, const struct store *store, int attachment, uint32_t nindices)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t size = sizeof(info);
 
-	calls->map = store_get(store, "calls", segment, -1);
+	calls->map = store_get(store, "calls", attachment, -1);
 	if (calls->map == -ENOENT)
 		return 0;
 	if (calls->map < 0)
-		return error_set(-calls->map, "%s: %s", store_path(store, "calls", segment, -1), strerror(-calls->map));
+		return error_set(-calls->map, "%s: %s", store_path(store, "calls", attachment, -1),
+		                 strerror(-calls->map));
 	if (bpf_obj_get_info_by_fd(calls->map, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY ||
 	    info.value_size != sizeof(*calls->counts) || info.max_entries != nindices ||
 	    !(info.map_flags & BPF_F_MMAPABLE))
 		return error_set(EBADMSG, "%s has not the size that its description says",
-		                 store_path(store, "calls", segment, -1));
+		                 store_path(store, "calls", attachment, -1));
 	return map(calls, nindices);
 }
 
-void calls_unpin(const struct store *store, int segment)
+void calls_unpin(const struct store *store, int attachment)
 {
-	store_unlink(store, "ended", segment, -1);
-	store_unlink(store, "executed", segment, -1);
-	store_unlink(store, "calls", segment, -1);
+	store_unlink(store, "ended", attachment, -1);
+	store_unlink(store, "executed", attachment, -1);
+	store_unlink(store, "calls", attachment, -1);
 }
 
 static void close_fd(int *fd)

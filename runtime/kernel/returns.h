@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a segment with points of SITE_CALL and SITE_LEAVE has beside the others (emit-calls.c). */
+/* What an attachment with points of SITE_CALL and SITE_LEAVE has beside the others (emit-calls.c). */
 #ifndef RUNTIME_KERNEL_RETURNS_H
 #define RUNTIME_KERNEL_RETURNS_H
 
@@ -27,10 +27,10 @@ struct calls {
 
 /* 0 and nothing made where no point is of a call. */
 int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, uint32_t nindices, unsigned maxactive);
-int calls_pin(const struct calls *calls, const struct store *store, int segment, bool links);
+int calls_pin(const struct calls *calls, const struct store *store, int attachment, bool links);
 /* What is pinned; nothing where there is none. */
-int calls_get(struct calls *calls, const struct store *store, int segment, uint32_t nindices);
-void calls_unpin(const struct store *store, int segment);
+int calls_get(struct calls *calls, const struct store *store, int attachment, uint32_t nindices);
+void calls_unpin(const struct store *store, int attachment);
 /* Closes what only programs need. */
 void calls_unhook(struct calls *calls);
 void calls_close(struct calls *calls);

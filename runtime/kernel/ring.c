@@ -63,7 +63,7 @@ int kernel_reader_open(struct pp_session *session, void **reader)
 	int err = 0;
 
 	if (!r)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	r->session = k;
 	r->lock = -1;
 	if (!session->is_private) {
@@ -124,9 +124,9 @@ uint64_t kernel_reader_damaged(void *reader)
 }
 
 /* The counters are read as sums over the shards, so one shard may go below zero. */
-bool kernel_lose(const struct segment *segment, uint32_t point, pid_t pid)
+bool kernel_lose(const struct attachment *attachment, uint32_t point, pid_t pid)
 {
-	const struct kernel_segment *s = segment->state;
+	const struct kernel_attachment *s = attachment->state;
 	struct kernel_counts *c = &s->counts[(size_t)point * s->shards];
 
 	(void)pid;

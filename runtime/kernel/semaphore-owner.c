@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Owners. In a process that starts after arming, nobody would raise a semaphore in .bss or one that shares its page with
- * the RELRO segment (runtime/kernel/semaphore.h). A process of ours, the owner, raises it:
+ * the RELRO attachment (runtime/kernel/semaphore.h). A process of ours, the owner, raises it:
  *
  * 1. A uprobe at the file's entry point (of a library: its DT_INIT function) reports each process that arrives there.
  *    By then the file is mapped and RELRO is protected.
@@ -44,7 +44,7 @@
 #define FOLLOW_NS 1000000000
 
 struct owner {
-	struct segment *segment;
+	struct attachment *attachment;
 	struct arm_point *points;
 	size_t npoints;
 	int ring, hooks[HOOKS_MAX];
@@ -179,7 +179,7 @@ static void raise_in(struct owner *o, pid_t pid)
 {
 	struct process *process;
 	int lock = -1;
-	const struct store *store = &((struct kernel_segment *)o->segment->state)->session->store;
+	const struct store *store = &((struct kernel_attachment *)o->attachment->state)->session->store;
 
 	if (process_open(pid, &process))
 		return;
@@ -195,10 +195,10 @@ static void raise_in(struct owner *o, pid_t pid)
 		     end++)
 			;
 		for (size_t k = i; k < end; k++)
-			if (!kernel_armed(o->segment, o->points[k].point) && !o->points[k].error)
+			if (!kernel_armed(o->attachment, o->points[k].point) && !o->points[k].error)
 				o->points[k].error = -ECANCELED;
 		if (!of || of->pid == pid)
-			semaphores_raise_in(process, o->points + i, end - i, kernel_raised_record, o->segment);
+			semaphores_raise_in(process, o->points + i, end - i, kernel_raised_record, o->attachment);
 	}
 	if (lock >= 0)
 		close(lock);
@@ -214,13 +214,13 @@ static int reported(void *o, void *data, size_t size)
 
 static bool needed(const struct owner *o)
 {
-	const struct kernel_segment *s = o->segment->state;
+	const struct kernel_attachment *s = o->attachment->state;
 
 	if (s->session->store.dir >= 0 &&
-	    access(store_path(&s->session->store, "switch", (int)o->segment->number, -1), F_OK))
+	    access(store_path(&s->session->store, "switch", (int)o->attachment->number, -1), F_OK))
 		return false;
 	for (size_t i = 0; i < o->npoints; i++)
-		if (!o->points[i].error && kernel_armed(o->segment, o->points[i].point))
+		if (!o->points[i].error && kernel_armed(o->attachment, o->points[i].point))
 			return true;
 	return false;
 }
@@ -311,7 +311,7 @@ static void keep_only(int *fds, size_t n)
 
 __attribute__((noreturn)) static void run(struct owner *o, int ready, int parent)
 {
-	struct kernel_segment *s = o->segment->state;
+	struct kernel_attachment *s = o->attachment->state;
 	struct store *store = &s->session->store;
 	int keep[HOOKS_MAX + 8], signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
 	struct ring_buffer *ring;
@@ -384,21 +384,21 @@ static void remark(struct arm_point *point, pid_t owner, bool hooked, bool stopp
 	if (point->reason)
 		return;
 	if (!hooked && !stopped)
-		point->reason = error_sentence(
+		point->reason = error_format(
 			"%s, so it does not count in processes that start later: arm them by -p when they "
 			"run",
 			why);
 	else if (!stopped)
-		point->reason = error_sentence(
+		point->reason = error_format(
 			"%s, so process %d raises it in processes that start later, just after their start", why,
 			owner);
 }
 
-int kernel_owner_start(struct segment *segment, struct arm_point *points, size_t npoints, int *done)
+int kernel_owner_start(struct attachment *attachment, struct arm_point *points, size_t npoints, int *done)
 {
-	struct kernel_segment *s = segment->state;
+	struct kernel_attachment *s = attachment->state;
 	struct owner o = {
-		.segment = segment, .points = points, .npoints = npoints, .ring = -1, .session_process = -1
+		.attachment = attachment, .points = points, .npoints = npoints, .ring = -1, .session_process = -1
 	};
 	const struct pp_image *last = NULL;
 	int ready[2] = { -1, -1 }, parent[2] = { -1, -1 }, prog = -1, err = 0;

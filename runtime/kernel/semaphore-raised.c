@@ -30,8 +30,8 @@ static bool take(const struct semaphore_raised *raised, void *map)
 	return !bpf_map_delete_elem(*(const int *)map, raised);
 }
 
-/* segment NULL: all. */
-static void lower(int map, const struct segment *segment)
+/* attachment NULL: all. */
+static void lower(int map, const struct attachment *attachment)
 {
 	struct semaphore_raised raised, *from = NULL;
 	struct semaphore_lowering *list = NULL;
@@ -41,9 +41,9 @@ static void lower(int map, const struct segment *segment)
 	for (; !bpf_map_get_next_key(map, from, &raised) && n < RAISED_MAX; from = &raised) {
 		bool armed = false;
 
-		for (uint32_t p = 0; segment && p < segment->desc->npoints && !armed; p++)
-			armed = desc_points(segment->desc)[p].semaphore_offset == raised.offset &&
-			        kernel_armed(segment, p);
+		for (uint32_t p = 0; attachment && p < attachment->manifest->npoints && !armed; p++)
+			armed = manifest_points(attachment->manifest)[p].semaphore_offset == raised.offset &&
+			        kernel_armed(attachment, p);
 		if (armed)
 			continue;
 		if (n == room) {
@@ -102,7 +102,7 @@ static void guard_start(int map)
 		close(process);
 }
 
-static int raised_open(struct kernel_segment *s, uint32_t number)
+static int raised_open(struct kernel_attachment *s, uint32_t number)
 {
 	const struct store *store = &s->session->store;
 	int err = 0;
@@ -124,33 +124,33 @@ static int raised_open(struct kernel_segment *s, uint32_t number)
 
 int kernel_raised_record(const struct semaphore_raised *raised, void *arg)
 {
-	struct segment *segment = arg;
-	struct kernel_segment *s = segment->state;
+	struct attachment *attachment = arg;
+	struct kernel_attachment *s = attachment->state;
 	uint32_t value = semaphore_tick();
-	int err = raised_open(s, segment->number);
+	int err = raised_open(s, attachment->number);
 
 	if (!err && bpf_map_update_elem(s->raised_fd, raised, &value, BPF_NOEXIST))
 		err = errno == EEXIST ? -EEXIST : error_set(errno, "cannot record a semaphore: %s", strerror(errno));
 	return err;
 }
 
-void kernel_raised_lower(struct kernel_segment *s, const struct segment *segment)
+void kernel_raised_lower(struct kernel_attachment *s, const struct attachment *attachment)
 {
 	const struct store *store = &s->session->store;
 	int fd = s->raised_fd;
 
-	if (fd < 0 && segment && store->dir >= 0)
-		fd = store_get(store, "raised", (int)segment->number, -1);
+	if (fd < 0 && attachment && store->dir >= 0)
+		fd = store_get(store, "raised", (int)attachment->number, -1);
 	if (fd < 0)
 		return;
-	lower(fd, segment);
+	lower(fd, attachment);
 	if (fd != s->raised_fd)
 		close(fd);
 }
 
-void kernel_raised_lower_left(const struct store *store, int segment)
+void kernel_raised_lower_left(const struct store *store, int attachment)
 {
-	int fd = store_get(store, "raised", segment, -1);
+	int fd = store_get(store, "raised", attachment, -1);
 
 	if (fd < 0)
 		return;

@@ -21,7 +21,7 @@
 uint64_t semaphore_key(const struct pp_site *site)
 {
 	if (semaphore_by_hand(site))
-		return DESC_BY_HAND | site->semaphore;
+		return MANIFEST_BY_HAND | site->semaphore;
 	return site->has_semaphore ? site->semaphore_offset : 0;
 }
 
@@ -382,7 +382,7 @@ static int raise_in(const struct process *process, const struct arm_point *point
 	size_t count = 0;
 
 	if (!sorted)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	for (size_t i = 0; i < n; i++)
 		if (semaphore_key(points[i].site) && (!points[i].error || points[i].error == -EALREADY))
 			sorted[count++] = &points[i];
@@ -476,7 +476,7 @@ static bool still_there(const struct process *process, const struct semaphore_ra
 		text = m->start + raised->text_offset - m->offset == raised->text;
 	if (!text || !at || !at->write || at->shared)
 		return false;
-	if (raised->offset & DESC_BY_HAND)
+	if (raised->offset & MANIFEST_BY_HAND)
 		return !at->inode || at->inode == (ino_t)raised->inode;
 	return counts(at, raised->offset) && at->inode && at->start + raised->offset - at->offset == raised->address;
 }

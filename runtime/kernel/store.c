@@ -301,48 +301,48 @@ int store_names(int (*fn)(const char *name, void *arg), void *arg)
 	return err;
 }
 
-const char *store_path(const struct store *store, const char *name, int segment, int link)
+const char *store_path(const struct store *store, const char *name, int attachment, int link)
 {
 	static _Thread_local char path[300];
 	int n = snprintf(path, sizeof(path), "%s/%s", store->path, name);
 
-	if (segment >= 0)
-		n += snprintf(path + n, sizeof(path) - n, "-%d", segment);
+	if (attachment >= 0)
+		n += snprintf(path + n, sizeof(path) - n, "-%d", attachment);
 	if (link >= 0)
 		snprintf(path + n, sizeof(path) - n, "-%d", link);
 	return path;
 }
 
-int store_pin(const struct store *store, int fd, const char *name, int segment, int link)
+int store_pin(const struct store *store, int fd, const char *name, int attachment, int link)
 {
 	if (store->dir < 0)
 		return 0;
 
-	const char *path = store_path(store, name, segment, link);
+	const char *path = store_path(store, name, attachment, link);
 
 	if (bpf_obj_pin(fd, path))
 		return error_set(errno, "cannot pin %s: %s", path, strerror(errno));
 	return 0;
 }
 
-int store_get(const struct store *store, const char *name, int segment, int link)
+int store_get(const struct store *store, const char *name, int attachment, int link)
 {
-	int fd = bpf_obj_get(store_path(store, name, segment, link));
+	int fd = bpf_obj_get(store_path(store, name, attachment, link));
 
 	return fd < 0 ? -errno : fd;
 }
 
-int store_unlink(const struct store *store, const char *name, int segment, int link)
+int store_unlink(const struct store *store, const char *name, int attachment, int link)
 {
 	const char *path;
 
 	if (store->dir < 0)
 		return 0;
-	path = store_path(store, name, segment, link);
+	path = store_path(store, name, attachment, link);
 	return !unlink(path) || (errno == EISDIR && !rmdir(path)) ? 0 : -errno;
 }
 
-int store_each(const struct store *store, int (*fn)(const char *name, int segment, int link, void *arg), void *arg)
+int store_each(const struct store *store, int (*fn)(const char *name, int attachment, int link, void *arg), void *arg)
 {
 	char **names = folder_names(store->dir);
 	int err = names ? 0 : error_set(errno, "cannot read %s: %s", store->path, strerror(errno));
@@ -358,9 +358,9 @@ int store_each(const struct store *store, int (*fn)(const char *name, int segmen
 	return err;
 }
 
-static int unlink_object(const char *name, int segment, int link, void *store)
+static int unlink_object(const char *name, int attachment, int link, void *store)
 {
-	store_unlink(store, name, segment, link);
+	store_unlink(store, name, attachment, link);
 	return 0;
 }
 

@@ -8,7 +8,7 @@
  *
  *     config ring mark scratch       maps
  *
- * and of each of its segments S
+ * and of each of its attachments S
  *
  *     counts-S switch-S              maps
  *     processes-S                    map, where points are everybody's
@@ -22,10 +22,10 @@
  *     held-S                         a folder that a holder has locked, whose links are pinned nowhere (hold.c)
  *     desc-S                         the description
  *
- * A segment comes in the order prog, counts, switch, desc, even (of very many links
+ * An attachment comes in the order prog, counts, switch, desc, even (of very many links
  * some come before); a link goes in the order prog, even or odd. So what a killed
  * command left can be told, and is removed by the next one that looks: anything of a
- * segment without a description; the whole segment where a prog has neither even nor
+ * attachment without a description; the whole attachment where a prog has neither even nor
  * odd; a link that has no prog.
  */
 #ifndef RUNTIME_KERNEL_STORE_H
@@ -48,13 +48,13 @@ void store_unlock(struct store *store);
 int store_names(int (*fn)(const char *name, void *arg), void *arg);
 
 /* The path of an object, "NAME", "NAME-S" or "NAME-S-L" (numbers below 0 are left out), until the next call. */
-const char *store_path(const struct store *store, const char *name, int segment, int link);
-int store_pin(const struct store *store, int fd, const char *name, int segment, int link);
+const char *store_path(const struct store *store, const char *name, int attachment, int link);
+int store_pin(const struct store *store, int fd, const char *name, int attachment, int link);
 /* A descriptor, or -ENOENT. */
-int store_get(const struct store *store, const char *name, int segment, int link);
-int store_unlink(const struct store *store, const char *name, int segment, int link);
-/* Calls fn for every object; segment and link are -1 where the name has none. */
-int store_each(const struct store *store, int (*fn)(const char *name, int segment, int link, void *arg), void *arg);
+int store_get(const struct store *store, const char *name, int attachment, int link);
+int store_unlink(const struct store *store, const char *name, int attachment, int link);
+/* Calls fn for every object; attachment and link are -1 where the name has none. */
+int store_each(const struct store *store, int (*fn)(const char *name, int attachment, int link, void *arg), void *arg);
 int store_remove(struct store *store);
 
 #endif

@@ -57,7 +57,7 @@ static int places_add(struct places *p, uint64_t address, const struct mapping *
 		p->bytes = b ? b : p->bytes;
 		p->got = g ? g : p->got;
 		if (!g)
-			return error_set(ENOMEM, "out of memory");
+			return error_nomem();
 		p->room = room;
 	}
 	p->addresses[p->n] = address;
@@ -80,7 +80,7 @@ static int places_find(struct places *p, const struct process *process, const st
 	const struct pp_image *image = run[0].image;
 	const struct mapping **mappings = calloc(process->nmaps + 1, sizeof(*mappings));
 	size_t nmappings = 0;
-	int err = mappings ? 0 : error_set(ENOMEM, "out of memory");
+	int err = mappings ? 0 : error_nomem();
 
 	for (size_t i = 0; i < process->nmaps && !err; i++)
 		if (process->maps[i].exec && maps_image(process, i, image))
@@ -122,7 +122,7 @@ static bool is_files_code(const struct places *p, size_t k, const struct arm_poi
 
 static char *why_changed(const struct process *process, const struct pp_image *image)
 {
-	return error_sentence(
+	return error_format(
 		"the code of pid %d differs there from %s: it was changed in memory, and a probe would run the "
 		"file's instruction instead",
 		process->pid, image->path);
@@ -132,12 +132,12 @@ static char *why_not(const struct process *process, const struct mapping *m, con
                      const uint8_t *bytes)
 {
 	if (m->shared)
-		return error_sentence("pid %d maps the text shared: the kernel arms nothing there", process->pid);
+		return error_format("pid %d maps the text shared: the kernel arms nothing there", process->pid);
 	if (m->write)
-		return error_sentence("pid %d maps the text writable: the kernel arms nothing there", process->pid);
+		return error_format("pid %d maps the text writable: the kernel arms nothing there", process->pid);
 	if (*bytes != point->site->code[0])
 		return why_changed(process, point->image);
-	return error_sentence("pid %d: the kernel placed no trap there", process->pid);
+	return error_format("pid %d: the kernel placed no trap there", process->pid);
 }
 
 /*
@@ -157,7 +157,7 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 		*unread = process_read(process, copy, &value, sizeof(value));
 		return *unread || value
 		               ? NULL
-		               : error_sentence("pid %d: its semaphore at address 0x%lx does not count: it is not "
+		               : error_format("pid %d: its semaphore at address 0x%lx does not count: it is not "
 		                                "where the file's .bss should be, or is full",
 		                                process->pid, (unsigned long)copy);
 	}
@@ -175,11 +175,11 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 			return NULL;
 	}
 	if (writable)
-		return error_sentence(
+		return error_format(
 			"pid %d: its semaphore at address 0x%lx does not count: the kernel raised another copy "
 			"of it",
 			process->pid, (unsigned long)copy);
-	return mapped ? error_sentence("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
+	return mapped ? error_format("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
 	                               "private and writable",
 	                               process->pid, (unsigned long)point->site->semaphore_offset)
 	              : NULL;
@@ -196,7 +196,7 @@ static char *why_pending(const struct process *process, const struct pp_image *i
 
 		if (m->exec && m->inode != image->inode && !strncmp(m->path, image->name, length) &&
 		    !strcmp(m->path + length, deleted))
-			return error_sentence("pid %d runs an older %s, which was replaced since", process->pid,
+			return error_format("pid %d runs an older %s, which was replaced since", process->pid,
 			                      image->path);
 	}
 	return NULL;
@@ -215,7 +215,7 @@ int verify_refuse(struct verify_misses *misses, struct arm_point *points, size_t
 	more = realloc(misses->list, (misses->n + 1) * sizeof(*more));
 	if (!more) {
 		free(reason);
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	}
 	misses->list = more;
 	more[misses->n++] = (struct verify_miss){ .point = i, .pid = pid, .reason = reason };
@@ -292,7 +292,7 @@ static int verify_elsewhere(const struct run *run, const struct process *process
 				continue;
 			seen[i] = true;
 			err = run_refuse(run, i, process,
-			                 error_sentence("pid %d has a copy of the text there, in memory that is "
+			                 error_format("pid %d has a copy of the text there, in memory that is "
 			                                "not this file's (huge pages?): the kernel arms nothing "
 			                                "in it",
 			                                process->pid));
@@ -334,7 +334,7 @@ static int verify_process(const struct run *run, const struct process *process, 
 		} else if (unread) {
 			point->verified = false;
 			if (!point->reason)
-				point->reason = error_sentence("not verified: pid %d cannot be read%s", process->pid,
+				point->reason = error_format("not verified: pid %d cannot be read%s", process->pid,
 				                               denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 		}
 	}
@@ -352,7 +352,7 @@ static void tell_unread(const struct run *run, const struct unread *unread)
 			continue;
 		point->verified = false;
 		if (!point->reason)
-			point->reason = error_sentence(
+			point->reason = error_format(
 				"not verified: %zu process%s could not be looked at (pid %d: %s)", unread->n,
 				unread->n == 1 ? "" : "es", unread->pid, strerror(-unread->error));
 	}
@@ -366,7 +366,7 @@ static int verify_run(const struct run *run)
 	int err = 0;
 
 	if (!seen)
-		return error_set(ENOMEM, "out of memory");
+		return error_nomem();
 	for (size_t i = 0; i < run->n; i++)
 		run_point(run, i)->verified = !run_point(run, i)->error;
 	if (process) {
@@ -471,9 +471,9 @@ static enum foreign trap_owner(struct trappers *t, const struct arm_point *point
 static char *why_trapped(const struct process *process, pid_t tracer)
 {
 	if (tracer)
-		return error_sentence("pid %d, which debugs pid %d, has a breakpoint there: take that out first",
+		return error_format("pid %d, which debugs pid %d, has a breakpoint there: take that out first",
 		                      tracer, process->pid);
-	return error_sentence(
+	return error_format(
 		"pid %d has a trap there that is neither the file's nor a uprobe's: its own, or one that a "
 		"debugger left",
 		process->pid);

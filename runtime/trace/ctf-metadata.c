@@ -68,7 +68,7 @@ static const char stream[] = "stream {\n"
 			     "\t};\n"
 			     "};\n\n";
 
-enum ctf_field ctf_field(const struct desc_layout *layout, uint32_t i)
+enum ctf_field ctf_field(const struct manifest_layout *layout, uint32_t i)
 {
 	switch ((enum pp_kind)layout->kind[i]) {
 	case PP_SIGNED: return CTF_SIGNED;
@@ -184,24 +184,26 @@ static void put_field(FILE *to, enum ctf_field field, unsigned bits, const char 
 	}
 }
 
-void ctf_metadata_event(FILE *to, uint32_t id, const struct desc *desc, const struct desc_probe *probe,
-                        const struct desc_layout *layout)
+void ctf_metadata_event(FILE *to, uint32_t id, const struct manifest *manifest, const struct manifest_probe *probe,
+                        const struct manifest_layout *layout)
 {
-	const struct desc_file *file = &desc_files(desc)[probe->file];
+	const struct manifest_file *file = &manifest_files(manifest)[probe->file];
 	char names[RECORD_ARGS_MAX][NAME_MAX_BYTES + 16];
 	bool strings = false;
 
 	fprintf(to, "/* ");
-	put_remark(to, desc_string(desc, file->path));
+	put_remark(to, manifest_string(manifest, file->path));
 	fprintf(to, ", build id ");
-	put_remark(to, desc_string(desc, file->build_id));
+	put_remark(to, manifest_string(manifest, file->build_id));
 	fprintf(to, " */\nevent {\n\tname = ");
-	put_string(to, desc_string(desc, probe->name));
+	put_string(to, manifest_string(manifest, probe->name));
 	fprintf(to, ";\n\tid = %u;\n\tstream_id = 0;\n\tfields := struct {\n", id);
 	for (uint32_t i = 0; i < layout->nargs; i++) {
 		enum ctf_field field = ctf_field(layout, i);
 
-		field_name(names, i, i < probe->nargs ? desc_string(desc, desc_args(desc)[probe->args + i].name) : "");
+		field_name(names, i,
+		           i < probe->nargs ? manifest_string(manifest, manifest_args(manifest)[probe->args + i].name)
+		                            : "");
 		put_field(to, field, 8 * layout->size[i], names[i]);
 		strings |= field == CTF_STRING;
 	}

@@ -3,7 +3,7 @@
  * A trace is a folder: metadata, and the streams of ctf-stream.c. The metadata is
  * written beside and renamed into place, and describes an event before a packet
  * holds one; so it too is whole at any moment. Each probe is an event class for
- * each layout that its records have; segments that are added to the session later
+ * each layout that its records have; attachments that are added to the session later
  * add theirs.
  *
  * The first error is kept: from then on nothing is written, and every call
@@ -31,8 +31,8 @@
 #define LOST_NS 1000000000u          /* how often the session's counters are read */
 #define TIME_MAX (UINT64_C(1) << 62) /* readers add the wall clock's offset, in 63 bits */
 
-/* The ids of a segment's points. */
-struct segment_ids {
+/* The ids of an attachment's points. */
+struct attachment_ids {
 	uint32_t number;
 	uint64_t size; /* of its description */
 	uint32_t npoints;
@@ -48,8 +48,8 @@ struct pp_trace {
 	size_t metadata_size;
 	struct wall wall;
 	uint32_t nids;
-	struct segment_ids *segments;
-	size_t nsegments;
+	struct attachment_ids *attachments;
+	size_t nattachments;
 	struct ctf_streams *streams;
 	uint64_t lost_before; /* the session's lost records when the trace was made */
 	uint64_t said_lost;   /* events that the streams were told of as lost */
@@ -85,33 +85,33 @@ static int metadata_write(struct pp_trace *trace)
 	return error_set(-error, "cannot write '%s/metadata': %s", trace->path, strerror(-error));
 }
 
-static int by_class(const void *a, const void *b, void *desc)
+static int by_class(const void *a, const void *b, void *manifest)
 {
-	const struct desc_point *points = desc_points(desc);
-	const struct desc_point *p = &points[*(const uint32_t *)a], *q = &points[*(const uint32_t *)b];
+	const struct manifest_point *points = manifest_points(manifest);
+	const struct manifest_point *p = &points[*(const uint32_t *)a], *q = &points[*(const uint32_t *)b];
 
 	if (p->probe != q->probe)
 		return p->probe < q->probe ? -1 : 1;
 	return p->layout < q->layout ? -1 : p->layout > q->layout;
 }
 
-/* Gives each probe and layout of the segment an id, and writes what they are to the metadata. */
-static int segment_describe(struct pp_trace *trace, const struct desc *desc, uint32_t *ids, FILE *to)
+/* Gives each probe and layout of the attachment an id, and writes what they are to the metadata. */
+static int attachment_describe(struct pp_trace *trace, const struct manifest *manifest, uint32_t *ids, FILE *to)
 {
-	const struct desc_point *points = desc_points(desc), *before = NULL;
-	uint32_t *order = malloc(sizeof(*order) * desc->npoints + 1);
+	const struct manifest_point *points = manifest_points(manifest), *before = NULL;
+	uint32_t *order = malloc(sizeof(*order) * manifest->npoints + 1);
 
 	if (!order)
 		return out_of_memory(trace);
-	for (uint32_t i = 0; i < desc->npoints; i++)
+	for (uint32_t i = 0; i < manifest->npoints; i++)
 		order[i] = i;
-	qsort_r(order, desc->npoints, sizeof(*order), by_class, (void *)desc);
-	for (uint32_t i = 0; i < desc->npoints; i++) {
-		const struct desc_point *point = &points[order[i]];
+	qsort_r(order, manifest->npoints, sizeof(*order), by_class, (void *)manifest);
+	for (uint32_t i = 0; i < manifest->npoints; i++) {
+		const struct manifest_point *point = &points[order[i]];
 
 		if (!before || point->probe != before->probe || point->layout != before->layout)
-			ctf_metadata_event(to, trace->nids++, desc, &desc_probes(desc)[point->probe],
-			                   &desc_layouts(desc)[point->layout]);
+			ctf_metadata_event(to, trace->nids++, manifest, &manifest_probes(manifest)[point->probe],
+			                   &manifest_layouts(manifest)[point->layout]);
 		ids[order[i]] = trace->nids - 1;
 		before = point;
 	}
@@ -119,10 +119,10 @@ static int segment_describe(struct pp_trace *trace, const struct desc *desc, uin
 	return 0;
 }
 
-static int segment_add(struct pp_trace *trace, const struct desc *desc)
+static int attachment_add(struct pp_trace *trace, const struct manifest *manifest)
 {
-	struct segment_ids *grown = reallocarray(trace->segments, trace->nsegments + 1, sizeof(*grown));
-	struct segment_ids *added;
+	struct attachment_ids *grown = reallocarray(trace->attachments, trace->nattachments + 1, sizeof(*grown));
+	struct attachment_ids *added;
 	char *text = NULL;
 	size_t size = 0;
 	int error;
@@ -130,10 +130,10 @@ static int segment_add(struct pp_trace *trace, const struct desc *desc)
 
 	if (!grown)
 		return out_of_memory(trace);
-	trace->segments = grown;
-	added = &grown[trace->nsegments];
-	*added = (struct segment_ids){ desc->segment, desc->size, desc->npoints, NULL };
-	added->ids = malloc(sizeof(*added->ids) * desc->npoints + 1);
+	trace->attachments = grown;
+	added = &grown[trace->nattachments];
+	*added = (struct attachment_ids){ manifest->attachment, manifest->size, manifest->npoints, NULL };
+	added->ids = malloc(sizeof(*added->ids) * manifest->npoints + 1);
 	if (!added->ids)
 		return out_of_memory(trace);
 	to = open_memstream(&text, &size);
@@ -142,7 +142,7 @@ static int segment_add(struct pp_trace *trace, const struct desc *desc)
 		return out_of_memory(trace);
 	}
 	fwrite(trace->metadata, 1, trace->metadata_size, to);
-	error = segment_describe(trace, desc, added->ids, to);
+	error = attachment_describe(trace, manifest, added->ids, to);
 	if ((ferror(to) | fclose(to)) && !error)
 		error = out_of_memory(trace);
 	if (error) {
@@ -153,7 +153,7 @@ static int segment_add(struct pp_trace *trace, const struct desc *desc)
 	free(trace->metadata);
 	trace->metadata = text;
 	trace->metadata_size = size;
-	trace->nsegments++;
+	trace->nattachments++;
 	return 0;
 }
 
@@ -190,22 +190,22 @@ static int metadata_begin(struct pp_trace *trace)
 
 	if (!to)
 		return out_of_memory(trace);
-	wall_look(&trace->wall);
+	wall_sample(&trace->wall);
 	ctf_metadata_begin(to, trace->uuid, pp_session_name(trace->session), trace->wall.steps[0].offset);
 	return ferror(to) | fclose(to) ? out_of_memory(trace) : 0;
 }
 
-/* Its ids; NULL: see the error. A segment that was added after the trace began is described now. */
-static const uint32_t *segment_ids(struct pp_trace *trace, const struct desc *desc, int *error)
+/* Its ids; NULL: see the error. An attachment that was added after the trace began is described now. */
+static const uint32_t *attachment_ids(struct pp_trace *trace, const struct manifest *manifest, int *error)
 {
-	for (size_t i = trace->nsegments; i--;)
-		if (trace->segments[i].number == desc->segment && trace->segments[i].size == desc->size &&
-		    trace->segments[i].npoints == desc->npoints)
-			return trace->segments[i].ids;
-	*error = segment_add(trace, desc);
+	for (size_t i = trace->nattachments; i--;)
+		if (trace->attachments[i].number == manifest->attachment &&
+		    trace->attachments[i].size == manifest->size && trace->attachments[i].npoints == manifest->npoints)
+			return trace->attachments[i].ids;
+	*error = attachment_add(trace, manifest);
 	if (!*error)
 		*error = metadata_write(trace);
-	return *error ? NULL : trace->segments[trace->nsegments - 1].ids;
+	return *error ? NULL : trace->attachments[trace->nattachments - 1].ids;
 }
 
 /* ---- what was lost ---- */
@@ -228,7 +228,7 @@ static int flush(struct pp_trace *trace, bool last)
 	int error;
 
 	trace->flushed = time;
-	if (wall_look(&trace->wall)) {
+	if (wall_sample(&trace->wall)) {
 		error = metadata_step(trace);
 		if (error)
 			return error;
@@ -269,8 +269,8 @@ static char *put_number(char *to, uint64_t value, size_t size)
 
 static size_t event_encode(const struct pp_event *event, uint32_t id, char *bytes)
 {
-	const struct desc_layout *layout =
-		&desc_layouts(event->desc)[desc_points(event->desc)[event->record->point].layout];
+	const struct manifest_layout *layout =
+		&manifest_layouts(event->manifest)[manifest_points(event->manifest)[event->record->point].layout];
 	uint32_t faults = event->record->faults, cuts = 0;
 	bool strings = false;
 	char *to = bytes;
@@ -317,9 +317,9 @@ static void trace_free(struct pp_trace *trace)
 {
 	if (trace->dir >= 0)
 		close(trace->dir);
-	for (size_t i = 0; i < trace->nsegments; i++)
-		free(trace->segments[i].ids);
-	free(trace->segments);
+	for (size_t i = 0; i < trace->nattachments; i++)
+		free(trace->attachments[i].ids);
+	free(trace->attachments);
 	ctf_streams_free(trace->streams);
 	free(trace->metadata);
 	free(trace->sentence);
@@ -386,8 +386,8 @@ int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace
 	error = ctf_streams_new(trace->path, trace->dir, trace->uuid, &trace->streams);
 	if (!error)
 		error = metadata_begin(trace);
-	for (size_t i = 0; !error && i < session_segments(session); i++)
-		error = segment_add(trace, session_desc(session, i));
+	for (size_t i = 0; !error && i < session_attachments(session); i++)
+		error = attachment_add(trace, session_manifest(session, i));
 	if (!error)
 		error = metadata_write(trace);
 	session_totals(session, &recorded, &trace->lost_before);
@@ -423,7 +423,7 @@ int pp_trace_write(struct pp_trace *trace, const struct pp_event *event)
 	if (event->time >= TIME_MAX)
 		return error_set(EBADMSG, "an event of '%s' has a time that cannot be", pp_event_probe(event));
 	pp_event_mark(event, &mark);
-	ids = segment_ids(trace, event->desc, &error);
+	ids = attachment_ids(trace, event->manifest, &error);
 	if (!error)
 		error = ctf_streams_add(trace->streams, event->time, bytes,
 		                        event_encode(event, ids[event->record->point], bytes), &mark);

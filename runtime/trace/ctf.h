@@ -49,15 +49,15 @@ enum ctf_field {
 #define CTF_EVENT_MAX (4 + 8 + 4 + 4 + 16 + 8 * RECORD_ARGS_MAX + RECORD_STRING_CUT * RECORD_STRINGS_MAX + 4 + 4)
 
 /* How argument i of the layout is written. */
-enum ctf_field ctf_field(const struct desc_layout *layout, uint32_t i);
+enum ctf_field ctf_field(const struct manifest_layout *layout, uint32_t i);
 
 #define CTF_CLOCK_DESCRIPTION "CLOCK_MONOTONIC"
 
 /* offset: ns since 1970 at the zero of CLOCK_MONOTONIC. */
 void ctf_metadata_begin(FILE *to, const uint8_t uuid[16], const char *session, int64_t offset);
 /* The events with this id: of one probe, in one layout. */
-void ctf_metadata_event(FILE *to, uint32_t id, const struct desc *desc, const struct desc_probe *probe,
-                        const struct desc_layout *layout);
+void ctf_metadata_event(FILE *to, uint32_t id, const struct manifest *manifest, const struct manifest_probe *probe,
+                        const struct manifest_layout *layout);
 
 /* ---- streams ---- */
 

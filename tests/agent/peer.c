@@ -62,7 +62,7 @@ int main(int argc, char **argv)
 			.magic = AGENT_MESSAGE_MAGIC,
 			.version = AGENT_VERSION,
 			.op = rand() % 6,
-			.segment = rand() % 4,
+			.attachment = rand() % 4,
 			.first = rand() % 3 ? rand() % 4 : rand(),
 		};
 		int fd = meet();

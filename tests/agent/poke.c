@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A controller small enough to be believed, for tests of the agent: it writes segment files and reads areas itself.
+ * A controller small enough to be believed, for tests of the agent: it writes attachment files and reads areas itself.
  *
  *     poke arm SESSION NUMBER [-r] [-o] [-c] [-p PID]... FILE PATTERN [FILTER]
  *     poke off SESSION NUMBER POINT        switches one point off
- *     poke drop SESSION NUMBER             removes the segment
- *     poke look PID SESSION                ... "segment N armed A pending P refused R" for each
+ *     poke drop SESSION NUMBER             removes the attachment
+ *     poke look PID SESSION                ... "attachment N armed A pending P refused R" for each
  *     poke state PID SESSION NUMBER        a line a point
  *     poke counts PID SESSION NUMBER       sums: recorded filtered idle lost
  *     poke files SESSION NUMBER            the same from the files of processes that have ended
@@ -71,7 +71,7 @@ static uint64_t start_time(int pid)
 	return strtoull(at, NULL, 10);
 }
 
-/* ---- segments ---- */
+/* ---- attachments ---- */
 
 struct out {
 	char *at;
@@ -106,7 +106,7 @@ static void write_file(const char *session, int number, const void *data, size_t
 }
 
 struct maker {
-	struct desc_builder *builder;
+	struct manifest_builder *builder;
 	struct agent_program *programs;
 	struct fetch_step *steps;
 	struct fetch_literal *literals;
@@ -129,15 +129,15 @@ static void add_point(struct maker *m, const struct pp_image *image, const struc
                       const struct pp_site *site)
 {
 	struct fetch_program f;
-	struct desc_point p = { .offset = site->offset };
+	struct manifest_point p = { .offset = site->offset };
 	struct agent_program *a;
 
 	if (fetch_compile(site, &f) || (m->filter && filter_compile(m->filter, site, &f)))
 		die(probe->name);
 	if (site->has_semaphore)
 		p.semaphore_offset = site->semaphore_offset;
-	p.probe = desc_add_probe(m->builder, probe, desc_add_file(m->builder, image));
-	p.layout = desc_add_layout(m->builder, &f);
+	p.probe = manifest_add_probe(m->builder, probe, manifest_add_file(m->builder, image));
+	p.layout = manifest_add_layout(m->builder, &f);
 	if (same_as_last(m, &f)) {
 		p.spec = m->nprograms - 1;
 		goto add;
@@ -166,26 +166,26 @@ add:
 	fetch_release(&f);
 	for (size_t i = 0; i < m->npids || i == 0; i++) {
 		p.pid = m->npids ? m->pids[i] : 0;
-		if (desc_add_point(m->builder, &p) < 0)
+		if (manifest_add_point(m->builder, &p) < 0)
 			die("desc");
 		m->npoints++;
 	}
 }
 
-static struct out make_segment(int number, uint32_t flags, const int *pids, size_t npids, const char *file,
-                               const char *pattern, const char *filter)
+static struct out make_attachment(int number, uint32_t flags, const int *pids, size_t npids, const char *file,
+                                  const char *pattern, const char *filter)
 {
 	struct maker m = { .pids = pids, .npids = npids, .filter = filter };
-	struct agent_segment h = {
-		.magic = AGENT_SEGMENT_MAGIC, .version = AGENT_VERSION, .number = number, .flags = flags
+	struct agent_attachment h = {
+		.magic = AGENT_ATTACHMENT_MAGIC, .version = AGENT_VERSION, .number = number, .flags = flags
 	};
 	struct agent_process processes[64] = { 0 };
 	struct out o = { 0 };
 	struct pp_image *image;
-	struct desc *desc;
+	struct manifest *manifest;
 	char *on;
 
-	if (pp_image_open(file, &image) || desc_builder_new(&m.builder))
+	if (pp_image_open(file, &image) || manifest_builder_new(&m.builder))
 		die(file);
 	for (size_t i = 0; i < image->nprobes; i++)
 		for (size_t k = 0; pp_probe_matches(&image->probes[i], pattern) && k < image->probes[i].nsites; k++)
@@ -198,10 +198,10 @@ static struct out make_segment(int number, uint32_t flags, const int *pids, size
 		processes[i].pid = pids[i];
 		processes[i].start_time = start_time(pids[i]);
 	}
-	if (desc_build(m.builder, number, &desc))
+	if (manifest_build(m.builder, number, &manifest))
 		die("desc");
 	put(&o, &h, sizeof(h));
-	h.desc_at = put(&o, desc, desc->size);
+	h.manifest_at = put(&o, manifest, manifest->size);
 	h.processes_at = put(&o, processes, npids * sizeof(*processes));
 	h.nprocesses = npids;
 	h.programs_at = put(&o, m.programs, m.nprograms * sizeof(*m.programs));
@@ -216,11 +216,11 @@ static struct out make_segment(int number, uint32_t flags, const int *pids, size
 	h.size = o.n;
 	memcpy(o.at, &h, sizeof(h));
 	free(on);
-	free(desc);
+	free(manifest);
 	free(m.programs);
 	free(m.steps);
 	free(m.literals);
-	desc_builder_free(m.builder);
+	manifest_builder_free(m.builder);
 	pp_image_free(image);
 	return o;
 }
@@ -236,11 +236,11 @@ static int arm(int argc, char **argv)
 	optind = 2;
 	while ((option = getopt(argc, argv, "+rocp:")) > 0) {
 		if (option == 'r')
-			flags |= AGENT_SEGMENT_RECORD;
+			flags |= AGENT_ATTACHMENT_RECORD;
 		else if (option == 'o')
-			flags |= AGENT_SEGMENT_RECORD | AGENT_SEGMENT_OVERWRITE;
+			flags |= AGENT_ATTACHMENT_RECORD | AGENT_ATTACHMENT_OVERWRITE;
 		else if (option == 'c')
-			flags |= AGENT_SEGMENT_CHILDREN;
+			flags |= AGENT_ATTACHMENT_CHILDREN;
 		else if (option == 'p' && npids < 64)
 			pids[npids++] = atoi(optarg);
 		else
@@ -248,13 +248,13 @@ static int arm(int argc, char **argv)
 	}
 	if (argc - optind < 2)
 		return 2;
-	o = make_segment(number, flags, pids, npids, argv[optind], argv[optind + 1],
-	                 argc - optind > 2 ? argv[optind + 2] : NULL);
+	o = make_attachment(number, flags, pids, npids, argv[optind], argv[optind + 1],
+	                    argc - optind > 2 ? argv[optind + 2] : NULL);
 	write_file(session, number, o.at, o.n);
 	return 0;
 }
 
-static struct out read_segment(const char *session, const char *number)
+static struct out read_attachment(const char *session, const char *number)
 {
 	char path[400];
 	struct out o = { 0 };
@@ -286,14 +286,14 @@ static int meet(int pid)
 	return fd;
 }
 
-static struct agent_reply *ask(int fd, int op, const char *session, uint32_t segment, uint32_t first, int *got)
+static struct agent_reply *ask(int fd, int op, const char *session, uint32_t attachment, uint32_t first, int *got)
 {
 	static _Alignas(8) char buffer[AGENT_MESSAGE_MAX];
 	struct agent_request request = {
 		.magic = AGENT_MESSAGE_MAGIC,
 		.version = AGENT_VERSION,
 		.op = op,
-		.segment = segment,
+		.attachment = attachment,
 		.first = first,
 	};
 	char control[CMSG_SPACE(sizeof(int))];
@@ -328,10 +328,10 @@ static int look(int pid, const char *session, bool quiet)
 {
 	int fd = meet(pid);
 	struct agent_reply *reply = ask(fd, AGENT_LOOK, session, 0, 0, NULL);
-	struct agent_segment_state *s = (void *)(reply + 1);
+	struct agent_attachment_state *s = (void *)(reply + 1);
 
 	for (uint32_t i = 0; i < reply->count && !quiet; i++)
-		printf("segment %u armed %u pending %u refused %u%s\n", s[i].segment, s[i].armed, s[i].pending,
+		printf("segment %u armed %u pending %u refused %u%s\n", s[i].attachment, s[i].armed, s[i].pending,
 		       s[i].refused, s[i].reason ? " damaged" : "");
 	close(fd);
 	return 0;
@@ -348,7 +348,7 @@ static int show(int pid, const char *session, int number)
 		struct agent_point_state *s = (void *)(reply + 1);
 
 		for (uint32_t i = 0; i < reply->count; i++)
-			printf("%u %s %u place %d\n", first + i, names[s[i].state & 3], s[i].reason, (int)s[i].place);
+			printf("%u %s %u place %d\n", first + i, names[s[i].state & 3], s[i].reason, (int)s[i].slot);
 		first += reply->count;
 		if (!reply->count)
 			break;
@@ -359,26 +359,26 @@ static int show(int pid, const char *session, int number)
 
 /* ---- areas ---- */
 
-static struct agent_area *area_of(int pid, const char *session)
+static struct agent_shm *shm_of(int pid, const char *session)
 {
 	int fd = meet(pid), memory;
-	struct agent_area *area;
+	struct agent_shm *shm;
 	struct stat st;
 
-	ask(fd, AGENT_AREA, session, 0, 0, &memory);
+	ask(fd, AGENT_SHM, session, 0, 0, &memory);
 	close(fd);
 	if (memory < 0 || fstat(memory, &st))
 		die("no area");
 	if ((fcntl(memory, F_GET_SEALS) & (F_SEAL_SHRINK | F_SEAL_GROW)) != (F_SEAL_SHRINK | F_SEAL_GROW))
 		die("not sealed");
-	area = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-	if (area == MAP_FAILED || area->magic != AGENT_AREA_MAGIC || area->size != (uint64_t)st.st_size)
+	shm = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+	if (shm == MAP_FAILED || shm->magic != AGENT_SHM_MAGIC || shm->size != (uint64_t)st.st_size)
 		die("area");
 	close(memory);
-	return area;
+	return shm;
 }
 
-static struct agent_ring *ring_of(struct agent_area *a, unsigned i)
+static struct agent_ring *ring_of(struct agent_shm *a, unsigned i)
 {
 	return (void *)((char *)a + a->rings_at + i * a->ring_stride);
 }
@@ -399,12 +399,12 @@ static void print_counts(const struct agent_count *c)
 
 static int counts(int pid, const char *session, uint32_t number)
 {
-	struct agent_area *a = area_of(pid, session);
-	struct agent_place *places = (void *)((char *)a + a->places_at);
+	struct agent_shm *a = shm_of(pid, session);
+	struct agent_slot *slots = (void *)((char *)a + a->slots_at);
 	struct agent_count sum = { 0 };
 
-	for (uint32_t i = 0; i < a->nplaced; i++) {
-		if (places[i].segment != number)
+	for (uint32_t i = 0; i < a->nused; i++) {
+		if (slots[i].attachment != number)
 			continue;
 		add(&sum, (struct agent_count *)((char *)a + a->overflow_at) + i);
 		for (unsigned r = 0; r < a->nrings; r++)
@@ -441,17 +441,17 @@ static int counts_files(const char *session, const char *number)
 	return 0;
 }
 
-static bool print_record(const struct agent_area *a, const struct agent_ring *ring, const struct record *r, bool quiet)
+static bool print_record(const struct agent_shm *a, const struct agent_ring *ring, const struct record *r, bool quiet)
 {
-	const struct agent_place *places = (void *)((char *)a + a->places_at);
+	const struct agent_slot *slots = (void *)((char *)a + a->slots_at);
 
-	if (r->point >= a->nplaced || r->words < 2) {
+	if (r->point >= a->nused || r->words < 2) {
 		printf("torn: point %u words %u\n", r->point, r->words);
 		return false;
 	}
 	if (quiet)
 		return true;
-	printf("%u:%u tid %u faults %x", places[r->point].segment, places[r->point].point, ring->tid, r->faults);
+	printf("%u:%u tid %u faults %x", slots[r->point].attachment, slots[r->point].point, ring->tid, r->faults);
 	for (unsigned i = 2; i < r->words; i++)
 		printf(" %lx", r->value[i - 2]);
 	printf("\n");
@@ -459,7 +459,7 @@ static bool print_record(const struct agent_area *a, const struct agent_ring *ri
 }
 
 /* How many records; -1: something is not as it must be. */
-static long drain(struct agent_area *a, unsigned i, bool quiet)
+static long drain(struct agent_shm *a, unsigned i, bool quiet)
 {
 	struct agent_ring *ring = ring_of(a, i);
 	uint64_t tail = ring->limit ? ring->limit - AGENT_RING_SIZE : 0,
@@ -492,7 +492,7 @@ static long drain(struct agent_area *a, unsigned i, bool quiet)
 
 static int read_records(int pid, const char *session, long ms, bool quiet)
 {
-	struct agent_area *a = area_of(pid, session);
+	struct agent_shm *a = shm_of(pid, session);
 	struct timespec from, now;
 	long total = 0, n;
 	bool always = a->record_until == AGENT_RECORD_ALWAYS;
@@ -532,10 +532,10 @@ static int read_records(int pid, const char *session, long ms, bool quiet)
 static int storm(int pid, const char *session, const char *file, const char *pattern, int seconds, unsigned seed)
 {
 	/* POKE_ANY: an emulator tells its program about another start time */
-	struct out o = make_segment(1, AGENT_SEGMENT_RECORD, &pid, !getenv("POKE_ANY"), file, pattern, NULL);
-	struct agent_segment *h = (void *)o.at;
+	struct out o = make_attachment(1, AGENT_ATTACHMENT_RECORD, &pid, !getenv("POKE_ANY"), file, pattern, NULL);
+	struct agent_attachment *h = (void *)o.at;
 	uint8_t *on = (uint8_t *)o.at + h->on_at;
-	uint32_t n = ((struct desc *)(o.at + h->desc_at))->npoints;
+	uint32_t n = ((struct manifest *)(o.at + h->manifest_at))->npoints;
 	time_t until = time(NULL) + seconds;
 	long turns = 0;
 
@@ -584,9 +584,9 @@ int main(int argc, char **argv)
 	if (argc >= 5 && !strcmp(argv[1], "arm"))
 		return arm(argc - 2, argv + 2);
 	if (argc == 5 && !strcmp(argv[1], "off")) {
-		struct out o = read_segment(argv[2], argv[3]);
+		struct out o = read_attachment(argv[2], argv[3]);
 
-		o.at[((struct agent_segment *)o.at)->on_at + atoi(argv[4])] = 0;
+		o.at[((struct agent_attachment *)o.at)->on_at + atoi(argv[4])] = 0;
 		write_file(argv[2], atoi(argv[3]), o.at, o.n);
 		return 0;
 	}

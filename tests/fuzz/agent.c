@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A libFuzzer target (tests/fuzz/run.sh): what the agent takes from others. The first byte says what the rest is: a
- * question at its socket, or a segment file, whose sizes are then put right half of the time. What passes for a good
- * segment is compiled into slots. Segment files of sessions are a corpus to begin with, each with a byte 1 before it.
+ * question at its socket, or an attachment file, whose sizes are then put right half of the time. What passes for a good
+ * attachment is compiled into slots. Attachment files of sessions are a corpus to begin with, each with a byte 1 before it.
  */
 #include <stdarg.h>
 #include <stdlib.h>
@@ -98,14 +98,14 @@ int64_t parse_number(const char *text)
 static void ask(const uint8_t *data, size_t size)
 {
 	static struct agent_point_state points[7];
-	static struct desc desc = { .npoints = 7 };
-	static struct segment one = { .number = 1, .desc = &desc, .points = points },
-			      two = { .number = 2, .reason = AGENT_FILE };
-	static struct segment *segments[] = { &one, &two };
+	static struct manifest manifest = { .npoints = 7 };
+	static struct loaded_attachment one = { .number = 1, .manifest = &manifest, .points = points },
+				 two = { .number = 2, .reason = AGENT_FILE };
+	static struct loaded_attachment *attachments[] = { &one, &two };
 	struct agent_reply *reply = (struct agent_reply *)answer;
 	struct agent_request request = { 0 };
 
-	session.segments = (struct vector){ segments, sizeof(segments), sizeof(segments) };
+	session.attachments = (struct vector){ attachments, sizeof(attachments), sizeof(attachments) };
 	memcpy(&request, data, size < sizeof(request) ? size : sizeof(request));
 	if (data[0] & 1) {
 		request.magic = AGENT_MESSAGE_MAGIC;
@@ -116,32 +116,34 @@ static void ask(const uint8_t *data, size_t size)
 		abort();
 }
 
-static void compile(struct segment *segment)
+static void compile(struct loaded_attachment *attachment)
 {
-	static uint8_t code[SLOT_MAX];
+	static uint8_t code[TRAMPOLINE_MAX];
 	static struct image image;
-	static struct agent_area area;
+	static struct agent_shm shm;
 	static struct life life;
-	struct slot_table table;
+	struct trampoline_table table;
 
-	slot_table_fill(&table);
-	for (uint32_t i = 0; i < segment->header->nprograms; i++) {
-		struct slot_consumer consumer = { .program = segment_program(segment, i), .area = &area, .place = i };
-		size_t n = consumer.program ? slot_make(code, 0x7f0000000000, 0x7f0000001000, &consumer, 1, &image,
-		                                        &table, &life)
+	trampoline_table_fill(&table);
+	for (uint32_t i = 0; i < attachment->header->nprograms; i++) {
+		struct trampoline_consumer consumer = { .program = attachment_program(attachment, i),
+			                                .shm = &shm,
+			                                .slot = i };
+		size_t n = consumer.program ? trampoline_make(code, 0x7f0000000000, 0x7f0000001000, &consumer, 1,
+		                                              &image, &table, &life)
 		                            : 0;
 
-		if (n > SLOT_MAX)
+		if (n > TRAMPOLINE_MAX)
 			abort();
 	}
 }
 
-static void read_segment(const uint8_t *data, size_t size, bool put_right)
+static void read_attachment(const uint8_t *data, size_t size, bool put_right)
 {
 	static int fd = -1;
-	struct segment segment = { .number = 1 };
-	struct agent_segment h;
-	struct desc d;
+	struct loaded_attachment attachment = { .number = 1 };
+	struct agent_attachment h;
+	struct manifest d;
 
 	if (fd < 0)
 		fd = memfd_create("fuzz", MFD_CLOEXEC);
@@ -149,33 +151,35 @@ static void read_segment(const uint8_t *data, size_t size, bool put_right)
 		abort();
 	if (put_right && size >= sizeof(h)) {
 		memcpy(&h, data, sizeof(h));
-		h.magic = AGENT_SEGMENT_MAGIC;
+		h.magic = AGENT_ATTACHMENT_MAGIC;
 		h.version = AGENT_VERSION;
 		h.size = size;
 		h.number = 1;
-		h.desc_at = sizeof(h);
+		h.manifest_at = sizeof(h);
 		pwrite(fd, &h, sizeof(h), 0);
 		if (size >= sizeof(h) + sizeof(d)) {
 			memcpy(&d, data + sizeof(h), sizeof(d));
-			d.magic = DESC_MAGIC;
-			d.version = DESC_VERSION;
-			d.segment = 1;
+			d.magic = MANIFEST_MAGIC;
+			d.version = MANIFEST_VERSION;
+			d.attachment = 1;
 			pwrite(fd, &d, sizeof(d), sizeof(h));
 		}
 	}
-	if (!segment_read(&segment, fd, size)) {
-		for (uint32_t i = 0; i < segment.desc->npoints; i++) {
-			const struct desc_point *p = &desc_points(segment.desc)[i];
-			volatile size_t n = strlen(desc_string(
-				segment.desc, desc_files(segment.desc)[desc_probes(segment.desc)[p->probe].file].path));
+	if (!attachment_read(&attachment, fd, size)) {
+		for (uint32_t i = 0; i < attachment.manifest->npoints; i++) {
+			const struct manifest_point *p = &manifest_points(attachment.manifest)[i];
+			volatile size_t n = strlen(manifest_string(
+				attachment.manifest,
+				manifest_files(attachment.manifest)[manifest_probes(attachment.manifest)[p->probe].file]
+					.path));
 
 			(void)n;
-			segment_concerns(&segment, p);
-			if (p->spec >= segment.header->nprograms || segment.on[i] > 255)
+			attachment_concerns(&attachment, p);
+			if (p->spec >= attachment.header->nprograms || attachment.on[i] > 255)
 				abort();
 		}
-		compile(&segment);
-		segment_release(&segment);
+		compile(&attachment);
+		attachment_release(&attachment);
 	}
 }
 
@@ -186,6 +190,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (data[0] % 8 == 7)
 		ask(data + 1, size - 1);
 	else
-		read_segment(data + 1, size - 1, data[0] & 1);
+		read_attachment(data + 1, size - 1, data[0] & 1);
 	return 0;
 }

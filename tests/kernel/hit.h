@@ -96,7 +96,7 @@ static int hit_read(void *arg, uint64_t address, void *to, size_t size)
 
 struct armed {
 	struct pp_session *session;
-	struct segment *segment;
+	struct attachment *attachment;
 	struct process *process;
 	void *reader;
 };
@@ -107,37 +107,37 @@ static inline void arm_programs(struct armed *a, const struct fetch_program *pro
 	struct arm_point *points = calloc(n, sizeof(*points));
 	pid_t self = getpid();
 	const struct scope scope = { .kind = SCOPE_PROCESSES, .pids = &self, .npids = 1 };
-	struct desc_builder *builder;
-	struct desc *desc;
+	struct manifest_builder *builder;
+	struct manifest *manifest;
 	int file, probe;
 
 	ck_assert(!pp_session_private(&a->session));
 	ck_assert_msg(!backend_kernel.open(a->session, true), "%s", pp_error());
 	ck_assert(!process_open(getpid(), &a->process));
-	ck_assert(!desc_builder_new(&builder));
-	ck_assert_int_ge(file = desc_add_file(builder, hit_image), 0);
-	ck_assert_int_ge(probe = desc_add_probe(builder, &hit_probe, file), 0);
+	ck_assert(!manifest_builder_new(&builder));
+	ck_assert_int_ge(file = manifest_add_file(builder, hit_image), 0);
+	ck_assert_int_ge(probe = manifest_add_probe(builder, &hit_probe, file), 0);
 	for (size_t i = 0; i < n; i++) {
-		int layout = desc_add_layout(builder, &programs[i]);
+		int layout = manifest_add_layout(builder, &programs[i]);
 
 		ck_assert_int_ge(layout, 0);
 		points[i] = (struct arm_point){
 			.image = hit_image, .site = &hit_site, .process = a->process, .program = &programs[i]
 		};
-		points[i].point = desc_add_point(builder, &(struct desc_point){ .offset = hit_site.offset,
-		                                                                .probe = probe,
-		                                                                .layout = layout,
-		                                                                .pid = getpid(),
-		                                                                .link = ~0u });
+		points[i].point = manifest_add_point(builder, &(struct manifest_point){ .offset = hit_site.offset,
+		                                                                        .probe = probe,
+		                                                                        .layout = layout,
+		                                                                        .pid = getpid(),
+		                                                                        .link = ~0u });
 		ck_assert_uint_eq(points[i].point, i);
 	}
-	ck_assert(!desc_build(builder, 0, &desc));
-	desc_builder_free(builder);
-	a->segment = session_add_segment(a->session, &backend_kernel, 0, desc, NULL);
-	ck_assert_ptr_nonnull(a->segment);
+	ck_assert(!manifest_build(builder, 0, &manifest));
+	manifest_builder_free(builder);
+	a->attachment = session_add_attachment(a->session, &backend_kernel, 0, manifest, NULL);
+	ck_assert_ptr_nonnull(a->attachment);
 	a->session->scope = &scope;
-	ck_assert_msg(!backend_kernel.arm(a->session, a->segment, points, n), "seed %llu: %s", (unsigned long long)seed,
-	              pp_error());
+	ck_assert_msg(!backend_kernel.arm(a->session, a->attachment, points, n), "seed %llu: %s",
+	              (unsigned long long)seed, pp_error());
 	for (size_t i = 0; i < n; i++)
 		ck_assert_msg(!points[i].error, "point %zu: %s", i, points[i].reason);
 	a->session->scope = NULL;

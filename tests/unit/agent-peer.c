@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The controller against agents that are not what they say. A thread here plays the
- * agent: it listens where an agent of this process would, and hands over an area
+ * agent: it listens where an agent of this process would, and hands over a shared memory region
  * that the test has filled. First it tells the truth, and what is read is compared
- * with what was written; then it lies, in its answers and in the area, before and
+ * with what was written; then it lies, in its answers and in the shared memory region, before and
  * while it is read. PROBEPOINT_SEED repeats a run.
  */
 #include <check.h>
@@ -30,33 +30,33 @@
 #include "runtime/process.h"
 #include "tests/unit/random.h"
 
-#define NPLACES 16
+#define NSLOTS 16
 #define NRINGS 6
-#define PLACES_AT 4096
-#define OVERFLOW_AT (PLACES_AT + NPLACES * 16)
+#define SLOTS_AT 4096
+#define OVERFLOW_AT (SLOTS_AT + NSLOTS * 16)
 #define RINGS_AT 8192
 #define COUNTS_IN_RING 192
-#define DATA_IN_RING (COUNTS_IN_RING + NPLACES * 32)
+#define DATA_IN_RING (COUNTS_IN_RING + NSLOTS * 32)
 #define STRIDE ((DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK + 63) & ~63u)
-#define AREA_SIZE (RINGS_AT + NRINGS * STRIDE)
+#define SHM_SIZE (RINGS_AT + NRINGS * STRIDE)
 
 static char state[200], socket_path[300];
 static int listener = -1;
-static atomic_int area_fd = -1, lying, mutating;
-static pthread_mutex_t area_lock = PTHREAD_MUTEX_INITIALIZER; /* held by who disturbs it */
-static char *area;                                            /* as the agent sees it */
+static atomic_int shm_fd = -1, lying, mutating;
+static pthread_mutex_t shm_lock = PTHREAD_MUTEX_INITIALIZER; /* held by who disturbs it */
+static char *shm;                                            /* as the agent sees it */
 static atomic_ullong served;
 
-/* ---- the area ---- */
+/* ---- the shared memory region ---- */
 
-static struct agent_area *header(void)
+static struct agent_shm *header(void)
 {
-	return (struct agent_area *)area;
+	return (struct agent_shm *)shm;
 }
 
 static struct agent_ring *ring(unsigned i)
 {
-	return (struct agent_ring *)(area + RINGS_AT + (size_t)i * STRIDE);
+	return (struct agent_ring *)(shm + RINGS_AT + (size_t)i * STRIDE);
 }
 
 static char *data(unsigned i, uint64_t position)
@@ -75,39 +75,39 @@ static int sealed(size_t size, int seals)
 	return fd;
 }
 
-static void area_new(const char *session)
+static void shm_new(const char *session)
 {
-	struct agent_place *places;
-	int fd = sealed(AREA_SIZE, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), before;
+	struct agent_slot *slots;
+	int fd = sealed(SHM_SIZE, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), before;
 
-	if (area)
-		munmap(area, AREA_SIZE);
-	area = mmap(NULL, AREA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	ck_assert_ptr_ne(area, MAP_FAILED);
-	*header() = (struct agent_area){
-		.magic = AGENT_AREA_MAGIC,
+	if (shm)
+		munmap(shm, SHM_SIZE);
+	shm = mmap(NULL, SHM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ck_assert_ptr_ne(shm, MAP_FAILED);
+	*header() = (struct agent_shm){
+		.magic = AGENT_SHM_MAGIC,
 		.version = AGENT_VERSION,
-		.size = AREA_SIZE,
+		.size = SHM_SIZE,
 		.pid = getpid(),
 		.clock = AGENT_CLOCK_MONOTONIC,
 		.start_time = process_start_time(getpid()),
-		.places_at = PLACES_AT,
+		.slots_at = SLOTS_AT,
 		.rings_at = RINGS_AT,
 		.ring_stride = STRIDE,
-		.nplaces = NPLACES,
+		.nslots = NSLOTS,
 		.nrings = NRINGS,
 		.counts_in_ring = COUNTS_IN_RING,
 		.data_in_ring = DATA_IN_RING,
 		.overflow_at = OVERFLOW_AT,
-		.nplaced = NPLACES,
+		.nused = NSLOTS,
 	};
 	snprintf(header()->session, sizeof(header()->session), "%s", session);
-	places = (struct agent_place *)(area + PLACES_AT);
-	for (unsigned i = 0; i < NPLACES; i++)
-		places[i] = (struct agent_place){ .segment = 1, .point = i, .since = 1 };
+	slots = (struct agent_slot *)(shm + SLOTS_AT);
+	for (unsigned i = 0; i < NSLOTS; i++)
+		slots[i] = (struct agent_slot){ .attachment = 1, .point = i, .since = 1 };
 	for (unsigned i = 0; i < NRINGS; i++)
 		ring(i)->limit = AGENT_RING_SIZE;
-	before = atomic_exchange(&area_fd, fd);
+	before = atomic_exchange(&shm_fd, fd);
 	if (before >= 0)
 		close(before);
 }
@@ -126,11 +126,11 @@ static void ring_take(unsigned i, uint64_t position)
 }
 
 /* A record of nvalues values that tell its number. */
-static void put_record(unsigned i, uint64_t time, unsigned place, unsigned nvalues, uint64_t number)
+static void put_record(unsigned i, uint64_t time, unsigned slot, unsigned nvalues, uint64_t number)
 {
 	struct record *r = (struct record *)data(i, ring(i)->head);
 
-	r->point = place;
+	r->point = slot;
 	r->words = 2 + nvalues;
 	r->faults = 0;
 	for (unsigned k = 0; k < nvalues; k++)
@@ -157,7 +157,7 @@ static void answer(int peer, const struct agent_request *request, uint64_t *dice
 	} control = { 0 };
 	struct iovec iov = { bytes, sizeof(*reply) };
 	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-	int fds[8] = { atomic_load(&area_fd) }, nfds = 0, made = -1;
+	int fds[8] = { atomic_load(&shm_fd) }, nfds = 0, made = -1;
 	bool lie = atomic_load(&lying) && random_of(dice) % 2;
 
 	*reply = (struct agent_reply){ .magic = AGENT_MESSAGE_MAGIC, .version = AGENT_VERSION, .op = request->op };
@@ -169,7 +169,7 @@ static void answer(int peer, const struct agent_request *request, uint64_t *dice
 		reply->count = 1;
 		reply->size = sizeof(hello);
 		memcpy(reply + 1, &hello, sizeof(hello));
-	} else if (request->op == AGENT_AREA) {
+	} else if (request->op == AGENT_SHM) {
 		nfds = 1;
 	}
 	iov.iov_len += reply->size;
@@ -190,12 +190,12 @@ static void answer(int peer, const struct agent_request *request, uint64_t *dice
 			for (int i = 1; i < nfds; i++)
 				fds[i] = fds[0];
 			break;
-		case 5: /* what is no area */
+		case 5: /* what is no shared memory region */
 			switch (random_of(dice) % 5) {
 			case 0: made = open("/dev/zero", O_RDWR | O_CLOEXEC); break;
 			case 1: made = open("/proc/self/exe", O_RDONLY | O_CLOEXEC); break;
 			case 2: made = sealed(random_of(dice) % 8192, F_SEAL_SHRINK | F_SEAL_GROW); break;
-			case 3: made = sealed(AREA_SIZE, 0); break;
+			case 3: made = sealed(SHM_SIZE, 0); break;
 			default: made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 			}
 			fds[0] = made;
@@ -257,7 +257,7 @@ static uint64_t nasty(uint64_t *dice)
 		                          AGENT_RING_SIZE,
 		                          AGENT_RING_SIZE - 8,
 		                          AGENT_RING_SIZE + 8,
-		                          NPLACES };
+		                          NSLOTS };
 
 	switch (random_of(dice) % 4) {
 	case 0: return random_of(dice);
@@ -276,10 +276,10 @@ static void mutate(uint64_t *dice, bool header_too)
 	case 0: at = &ring(i)->head; break;
 	case 1: at = header()->overwrite ? &ring(i)->taken : &ring(i)->limit; break;
 	case 2: at = (uint64_t *)ring(i); break;
-	case 3: at = (uint64_t *)(area + PLACES_AT + random_of(dice) % (16 * NPLACES / 8) * 8); break;
+	case 3: at = (uint64_t *)(shm + SLOTS_AT + random_of(dice) % (16 * NSLOTS / 8) * 8); break;
 	case 4:
 		if (header_too) {
-			at = (uint64_t *)area + random_of(dice) % (sizeof(struct agent_area) / 8);
+			at = (uint64_t *)shm + random_of(dice) % (sizeof(struct agent_shm) / 8);
 			break;
 		} /* fall through */
 	default:
@@ -294,10 +294,10 @@ static void *mutator(void *unused)
 	uint64_t dice = seed ^ 0xaaaa;
 
 	for (;;) {
-		pthread_mutex_lock(&area_lock);
+		pthread_mutex_lock(&shm_lock);
 		if (mutating)
 			mutate(&dice, true);
-		pthread_mutex_unlock(&area_lock);
+		pthread_mutex_unlock(&shm_lock);
 		if (!mutating)
 			usleep(100);
 	}
@@ -317,7 +317,7 @@ static int session_begin(void)
 
 static int reader_begin(void)
 {
-	area_new(agent_of(&session)->name);
+	shm_new(agent_of(&session)->name);
 	return 0;
 }
 
@@ -328,7 +328,7 @@ static void session_end(void)
 	reader = NULL;
 	if (session.agent)
 		backend_agent.close(&session);
-	free(session.segments);
+	free(session.attachments);
 }
 
 static int descriptors(void)
@@ -344,7 +344,7 @@ static int descriptors(void)
 
 START_TEST(truth)
 {
-	const uint64_t places_of_start[] = { 0, 8, AGENT_RING_SIZE - 16, 0ull - 64 };
+	const uint64_t slots_of_start[] = { 0, 8, AGENT_RING_SIZE - 16, 0ull - 64 };
 	uint64_t base = clock_ns() - 50000000, at[NRINGS] = { 0 }, last = 0, wanted = 0, got = 0;
 	uint64_t next[NRINGS] = { 0 };
 	const struct record_thread *thread;
@@ -356,7 +356,7 @@ START_TEST(truth)
 	ck_assert_msg(!session_begin(), "%s", pp_error());
 	reader_begin();
 	for (unsigned i = 0; i < NRINGS - 1; i++)
-		ring_take(i, places_of_start[_i] + 8 * i);
+		ring_take(i, slots_of_start[_i] + 8 * i);
 	/* Rings in which signal handlers, cut records and space given back stand. */
 	for (unsigned k = 0; k < 4000; k++) {
 		unsigned i = below(NRINGS - 1), nvalues = 1 + below(5);
@@ -365,7 +365,7 @@ START_TEST(truth)
 			continue;
 		if (!below(20))
 			put_word(i, AGENT_WORD_SKIP + 3, 3);
-		put_record(i, base + k * 1000, below(NPLACES), nvalues, (uint64_t)i << 32 | at[i]++);
+		put_record(i, base + k * 1000, below(NSLOTS), nvalues, (uint64_t)i << 32 | at[i]++);
 		wanted++;
 	}
 	/* One that will never be whole, in a thread that has ended: what is behind it is read. */
@@ -386,7 +386,7 @@ START_TEST(truth)
 		ck_assert_uint_lt(i, NRINGS);
 		snprintf(comm, sizeof(comm), "thread-%u", i);
 		ck_assert_str_eq(thread->comm, comm);
-		ck_assert_uint_eq(thread->segment, 1 | SEGMENT_AGENT);
+		ck_assert_uint_eq(thread->attachment, 1 | ATTACHMENT_AGENT);
 		ck_assert_int_eq(thread->pid, getpid());
 		ck_assert_uint_eq(size, record->words * 8u);
 		ck_assert_uint_ge(record->time, last);
@@ -442,15 +442,15 @@ START_TEST(damaged)
 	for (unsigned i = 0; i < 3; i++) {
 		ring_take(i, begin[_i]);
 		for (unsigned k = 0; k < 100; k++)
-			put_record(i, base + 1000 * k, k % NPLACES, 2, k);
-		for (unsigned k = 0; k < NPLACES; k++) /* what had been read before is in the counters, too */
+			put_record(i, base + 1000 * k, k % NSLOTS, 2, k);
+		for (unsigned k = 0; k < NSLOTS; k++) /* what had been read before is in the counters, too */
 			((struct agent_count *)((char *)ring(i) + COUNTS_IN_RING))[k].recorded = k < 4 ? 25 : 0;
 		if (begin[_i])
 			((struct agent_count *)((char *)ring(i) + COUNTS_IN_RING))[0].recorded += 1000;
 	}
 	/* Ring 1 has ten records of a place that is not there. */
 	for (unsigned k = 0; k < 10; k++)
-		put_record(1, base + 200000 + k, NPLACES + 3, 1, k);
+		put_record(1, base + 200000 + k, NSLOTS + 3, 1, k);
 	ck_assert_msg(!backend_agent.reader_open(&session, &reader), "%s", pp_error());
 	/* Ring 2 goes bad after it was first looked at: all that comes is lost. */
 	ring(2)->head += 4;
@@ -503,7 +503,7 @@ START_TEST(lies)
 	unsigned long long records = 0;
 
 	for (int round = 0; round < 400; round++) {
-		struct agent_count counts[NPLACES];
+		struct agent_count counts[NSLOTS];
 		bool mutates = round % 2;
 
 		atomic_store(&lying, 1);
@@ -513,7 +513,7 @@ START_TEST(lies)
 		for (unsigned i = 0; i < NRINGS; i++) {
 			ring_take(i, below(2) ? 0 : 8 * below(1 << 20));
 			for (unsigned k = below(200); k; k--)
-				put_record(i, clock_ns() - 1000 * k, below(NPLACES + 1), below(10), k);
+				put_record(i, clock_ns() - 1000 * k, below(NSLOTS + 1), below(10), k);
 			if (!below(10)) { /* longer than any */
 				((struct record *)data(i, ring(i)->head))->words = 231 + below(25);
 				put_word(i, clock_ns(), 255);
@@ -528,20 +528,20 @@ START_TEST(lies)
 		if (!backend_agent.reader_open(&session, &reader)) {
 			opened++;
 			if (agent_of(&session)->nmembers)
-				area_count(&agent_of(&session)->members[0]->area, 1, counts, NPLACES);
+				shm_count(&agent_of(&session)->members[0]->shm, 1, counts, NSLOTS);
 			atomic_store(&mutating, mutates);
 			records += read_some(20);
-			pthread_mutex_lock(&area_lock);
+			pthread_mutex_lock(&shm_lock);
 			atomic_store(&mutating, 0);
-			pthread_mutex_unlock(&area_lock);
+			pthread_mutex_unlock(&shm_lock);
 		}
 		session_end();
 	}
 	ck_assert_int_gt(opened, 100);
 	ck_assert_uint_gt(records, 1000);
-	close(atomic_exchange(&area_fd, -1));
-	munmap(area, AREA_SIZE);
-	area = NULL;
+	close(atomic_exchange(&shm_fd, -1));
+	munmap(shm, SHM_SIZE);
+	shm = NULL;
 	for (int i = 0; i < 100 && descriptors() > before; i++)
 		usleep(10000);
 	ck_assert_int_le(descriptors(), before);

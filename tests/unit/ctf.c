@@ -27,9 +27,9 @@
 
 static uint64_t lost_now;
 
-static void fake_counts(const struct segment *segment, uint32_t point, struct pp_counts *counts)
+static void fake_counts(const struct attachment *attachment, uint32_t point, struct pp_counts *counts)
 {
-	(void)segment;
+	(void)attachment;
 	*counts = (struct pp_counts){ .lost = point ? 0 : lost_now };
 }
 
@@ -44,13 +44,13 @@ struct arg {
 };
 
 /* A probe with one point, whose index is returned. */
-static uint32_t add(struct desc_builder *b, const char *provider, const char *name, size_t nargs,
+static uint32_t add(struct manifest_builder *b, const char *provider, const char *name, size_t nargs,
                     const struct arg *args)
 {
 	struct pp_arg pp_args[RECORD_ARGS_MAX];
 	struct pp_probe probe = { .provider = (char *)provider, .name = (char *)name, .args = pp_args, .nargs = nargs };
 	struct fetch_program program = { .nargs = nargs };
-	struct desc_point point = { .offset = 0x1000 };
+	struct manifest_point point = { .offset = 0x1000 };
 	int index;
 
 	for (size_t i = 0; i < nargs; i++) {
@@ -58,9 +58,9 @@ static uint32_t add(struct desc_builder *b, const char *provider, const char *na
 		program.kind[i] = args[i].kind;
 		program.size[i] = args[i].size;
 	}
-	point.probe = desc_add_probe(b, &probe, desc_add_file(b, &image));
-	point.layout = desc_add_layout(b, &program);
-	index = desc_add_point(b, &point);
+	point.probe = manifest_add_probe(b, &probe, manifest_add_file(b, &image));
+	point.layout = manifest_add_layout(b, &program);
+	index = manifest_add_point(b, &point);
 	if (index < 0)
 		abort();
 	return index;
@@ -70,28 +70,29 @@ static uint32_t add(struct desc_builder *b, const char *provider, const char *na
 	add(b, provider, name, sizeof((struct arg[]){ __VA_ARGS__ }) / sizeof(struct arg), \
 	    (struct arg[]){ __VA_ARGS__ })
 
-static struct segment segments[4];
-static struct segment *segment_list[4];
-static struct pp_session session = { .name = "by-hand", .segments = segment_list };
+static struct attachment attachments[4];
+static struct attachment *attachment_list[4];
+static struct pp_session session = { .name = "by-hand", .attachments = attachment_list };
 
-static const struct desc *add_segment(struct desc_builder *b)
+static const struct manifest *add_attachment(struct manifest_builder *b)
 {
-	struct segment *segment = &segments[session.nsegments];
+	struct attachment *attachment = &attachments[session.nattachments];
 
-	segment->number = session.nsegments;
-	segment->backend = &fake;
-	if (desc_build(b, segment->number, &segment->desc) || desc_check(segment->desc, segment->desc->size, "by-hand"))
+	attachment->number = session.nattachments;
+	attachment->backend = &fake;
+	if (manifest_build(b, attachment->number, &attachment->manifest) ||
+	    manifest_check(attachment->manifest, attachment->manifest->size, "by-hand"))
 		abort();
-	desc_builder_free(b);
-	segment_list[session.nsegments++] = segment;
-	return segment->desc;
+	manifest_builder_free(b);
+	attachment_list[session.nattachments++] = attachment;
+	return attachment->manifest;
 }
 
-static struct desc_builder *builder(void)
+static struct manifest_builder *builder(void)
 {
-	struct desc_builder *b;
+	struct manifest_builder *b;
 
-	if (desc_builder_new(&b))
+	if (manifest_builder_new(&b))
 		abort();
 	return b;
 }
@@ -113,8 +114,8 @@ union word {
 #define S(x) ((union word){ .u = sizeof(x) - 1 }), (x)
 
 /* The arguments: n pairs of a value and, for a string, its bytes. */
-static int emit(struct pp_trace *trace, const struct desc *desc, uint32_t point, uint64_t time, uint32_t faults, int n,
-                ...)
+static int emit(struct pp_trace *trace, const struct manifest *manifest, uint32_t point, uint64_t time, uint32_t faults,
+                int n, ...)
 {
 	uint64_t room[RECORD_SIZE_MAX / 8 + 1] = { 0 };
 	struct record *record = (struct record *)room;
@@ -139,8 +140,8 @@ static int emit(struct pp_trace *trace, const struct desc *desc, uint32_t point,
 	record->point = point;
 	record->faults = faults;
 	record->words = to - room;
-	thread.segment = desc->segment;
-	if (event_set(&event, desc, &thread, record, record->words * 8)) {
+	thread.attachment = manifest->attachment;
+	if (event_set(&event, manifest, &thread, record, record->words * 8)) {
 		fprintf(stderr, "emit: %s\n", pp_error());
 		abort();
 	}
@@ -179,7 +180,7 @@ static int finish(struct pp_trace *trace)
 /* Every kind and size, at its limits. */
 static int case_kinds(const char *dir)
 {
-	struct desc_builder *b = builder();
+	struct manifest_builder *b = builder();
 	uint32_t s = ADD(b, "kind", "signed", { "a", PP_SIGNED, 1 }, { "b", PP_SIGNED, 2 }, { "c", PP_SIGNED, 4 },
 	                 { "d", PP_SIGNED, 8 });
 	uint32_t u = ADD(b, "kind", "unsigned", { "a", PP_UNSIGNED, 1 }, { "b", PP_UNSIGNED, 2 },
@@ -191,7 +192,7 @@ static int case_kinds(const char *dir)
 	uint32_t t = ADD(b, "kind", "text", { "n", PP_SIGNED, 4 }, { "s", PP_STRING, 8 }, { "t", PP_STRING, 8 });
 	uint32_t none = add(b, "kind", "nothing", 0, NULL);
 	uint32_t x = ADD(b, "kind", "unreadable", { "v", PP_FAULT, 0 }, { "n", PP_SIGNED, 4 });
-	const struct desc *d = add_segment(b);
+	const struct manifest *d = add_attachment(b);
 	struct pp_trace *trace = create(dir);
 	char longest[RECORD_STRING_CUT + 1];
 
@@ -221,7 +222,7 @@ static int case_names(const char *dir)
 {
 	static const char *const odd[] = { "int", "event", "this->x", "",     "_",        "faults", "_faults", "a b",
 		                           "a_b", "1st",   "_cut",    "a\"b", "\xc3\xa9", "string", "a_b",     "s32" };
-	struct desc_builder *b = builder();
+	struct manifest_builder *b = builder();
 	struct arg args[16], letters;
 	uint32_t p, q, r, s;
 	char name[4096];
@@ -239,7 +240,7 @@ static int case_names(const char *dir)
 	letters = (struct arg){ name, PP_BOOL, 1 };
 	s = add(b, "p", "operator<<(std::ostream&, \xc3\xa9 const*)", 1, &letters);
 
-	const struct desc *d = add_segment(b);
+	const struct manifest *d = add_attachment(b);
 	struct pp_trace *trace = create(dir);
 
 	emit(trace, d, p, 1, 0, 16, I(0), I(1), I(2), I(3), I(4), I(5), I(6), I(7), I(8), I(9), I(10), I(11), I(12),
@@ -250,18 +251,18 @@ static int case_names(const char *dir)
 	return finish(trace);
 }
 
-static const struct desc *count_segment(void)
+static const struct manifest *count_attachment(void)
 {
-	struct desc_builder *b = builder();
+	struct manifest_builder *b = builder();
 
 	ADD(b, "count", "hit", { "n", PP_UNSIGNED, 8 }, { "s", PP_STRING, 8 });
-	return add_segment(b);
+	return add_attachment(b);
 }
 
 /* 200,000 events, whose times are in disorder both near and far. */
 static int case_disorder(const char *dir)
 {
-	const struct desc *d = count_segment();
+	const struct manifest *d = count_attachment();
 	struct pp_trace *trace = create(dir);
 
 	/* four rings, drained one after another, in rounds; and each a little out of order by itself */
@@ -279,15 +280,15 @@ static int case_disorder(const char *dir)
 /* A second probe-enable while the trace is written. */
 static int case_late(const char *dir)
 {
-	const struct desc *d = count_segment(), *e;
+	const struct manifest *d = count_attachment(), *e;
 	struct pp_trace *trace = create(dir);
-	struct desc_builder *b = builder();
+	struct manifest_builder *b = builder();
 	uint32_t p;
 
 	emit(trace, d, 0, 10, 0, 2, I(1), S("first"));
 	ADD(b, "other", "unused");
 	p = ADD(b, "count", "hit", { "n", PP_SIGNED, 2 });
-	e = add_segment(b);
+	e = add_attachment(b);
 	emit(trace, e, p, 20, 0, 1, I(-2));
 	emit(trace, d, 0, 30, 0, 2, I(3), S("first again"));
 	emit(trace, e, p, 40, 0, 1, I(-4));
@@ -296,7 +297,7 @@ static int case_late(const char *dir)
 
 static int case_lost(const char *dir)
 {
-	const struct desc *d = count_segment();
+	const struct manifest *d = count_attachment();
 	struct pp_trace *trace;
 
 	lost_now = 1000; /* before the trace: none of its business */
@@ -308,14 +309,14 @@ static int case_lost(const char *dir)
 
 static int case_empty(const char *dir)
 {
-	count_segment();
+	count_attachment();
 	return finish(create(dir));
 }
 
 /* Prints the wall clock before and after, in ns. */
 static int case_now(const char *dir)
 {
-	const struct desc *d = count_segment();
+	const struct manifest *d = count_attachment();
 	struct pp_trace *trace = create(dir);
 	struct timespec t;
 
@@ -327,18 +328,18 @@ static int case_now(const char *dir)
 	return finish(trace);
 }
 
-/* Writes until it fails or is killed, with new segments now and then. */
+/* Writes until it fails or is killed, with new attachments now and then. */
 static int case_endless(const char *dir)
 {
-	const struct desc *d = count_segment();
+	const struct manifest *d = count_attachment();
 	struct pp_trace *trace = create(dir);
 	uint64_t n = 0;
 
 	puts("begun");
 	fflush(stdout);
 	for (;; n++) {
-		if (n % 50000 == 49999 && session.nsegments < 4)
-			d = count_segment();
+		if (n % 50000 == 49999 && session.nattachments < 4)
+			d = count_attachment();
 		if (emit(trace, d, 0, n, 0, 2, I(n), S("without end")))
 			break;
 	}
@@ -363,7 +364,7 @@ static void setup(void)
 {
 	strcpy(folder, "/tmp/check_ctf.XXXXXX");
 	ck_assert(mkdtemp(folder));
-	session.nsegments = 0;
+	session.nattachments = 0;
 }
 
 static void teardown(void)
@@ -372,8 +373,8 @@ static void teardown(void)
 
 	snprintf(command, sizeof(command), "rm -rf %s", folder);
 	ck_assert_int_eq(system(command), 0);
-	for (size_t i = 0; i < session.nsegments; i++)
-		free(segments[i].desc);
+	for (size_t i = 0; i < session.nattachments; i++)
+		free(attachments[i].manifest);
 }
 
 static char *slurp(const char *name, size_t *size)
@@ -413,7 +414,7 @@ START_TEST(folder_must_be_new)
 	struct stat st;
 
 	umask(022);
-	count_segment();
+	count_attachment();
 	ck_assert_int_eq(pp_trace_create(folder, &session, &trace), -EEXIST);
 	ck_assert_ptr_null(trace);
 	ck_assert_ptr_nonnull(strstr(pp_error(), folder));
@@ -438,10 +439,10 @@ START_TEST(bytes_of_an_event)
 		'h',  'i',  0,    0, 0,   0xc0, 0x3f,                                                 /* 1.5 */
 		1,    0,    0,    0, 0,   0,    0,    0, 0,                                           /* faults, cut */
 	};
-	struct desc_builder *b = builder();
+	struct manifest_builder *b = builder();
 	uint32_t p = ADD(b, "a", "b", { "i", PP_SIGNED, 2 }, { "s", PP_STRING, 8 }, { "f", PP_FLOAT, 4 },
 	                 { "b", PP_BOOL, 1 });
-	const struct desc *d = add_segment(b);
+	const struct manifest *d = add_attachment(b);
 	struct pp_trace *trace = create(trace_path());
 	struct ctf_packet packet;
 	size_t size = 0;
@@ -504,7 +505,7 @@ END_TEST
 /* What is held is not on disk; asked for, it is. */
 START_TEST(held_and_written_out)
 {
-	const struct desc *d = count_segment();
+	const struct manifest *d = count_attachment();
 	struct pp_trace *trace = create(trace_path());
 	size_t size;
 
@@ -521,7 +522,7 @@ END_TEST
 
 START_TEST(impossible_time_is_passed_over)
 {
-	const struct desc *d = count_segment();
+	const struct manifest *d = count_attachment();
 	struct pp_trace *trace = create(trace_path());
 	size_t size;
 	char *bytes;
@@ -540,7 +541,7 @@ END_TEST
 /* The folder is taken away under the writer: an error that stays, and names the file. */
 START_TEST(errors_are_kept)
 {
-	const struct desc *d = count_segment();
+	const struct manifest *d = count_attachment();
 	struct pp_trace *trace = create(trace_path());
 	char path[128];
 
@@ -562,7 +563,7 @@ END_TEST
 /* 50,000 points: the metadata has each probe and layout once. */
 START_TEST(many_points)
 {
-	struct desc_builder *b = builder();
+	struct manifest_builder *b = builder();
 	struct arg args[] = { { "a", PP_SIGNED, 4 }, { "b", PP_STRING, 8 } };
 	size_t size, events = 0;
 	char name[32], *text;
@@ -572,7 +573,7 @@ START_TEST(many_points)
 		args[0].size = i < 40000 ? 4 : 8;
 		add(b, "many", name, 2, args);
 	}
-	add_segment(b);
+	add_attachment(b);
 	ck_assert_int_eq(pp_trace_close(create(trace_path())), 0);
 	text = slurp("metadata", &size);
 	ck_assert_int_eq(strncmp(text, "/* CTF 1.8 */\n", 14), 0);

@@ -146,7 +146,7 @@ static void one_round(struct fetch_program *programs, long *recorded)
 	for (int i = 0; i < PROGRAMS; i++) {
 		struct pp_counts counts;
 
-		backend_kernel.counts(a.segment, i, &counts);
+		backend_kernel.counts(a.attachment, i, &counts);
 		ck_assert_uint_eq(counts.hits, HITS);
 		ck_assert_mem_eq(&counts, &expected[i], sizeof(counts));
 		*recorded += counts.recorded;

@@ -509,7 +509,7 @@ static void hit_and_compare(struct armed *a, const struct site *sites, const str
 		ck_assert_uint_lt(i, n);
 		ck_assert(!got[i]);
 		got[i] = true;
-		ck_assert_msg(!event_set(&event, a->segment->desc, thread, record, size), "%s", pp_error());
+		ck_assert_msg(!event_set(&event, a->attachment->manifest, thread, record, size), "%s", pp_error());
 		ck_assert_uint_eq(pp_event_args(&event), sites[i].n);
 		for (size_t k = 0; k < sites[i].n; k++)
 			compare(&sites[i].truths[k], &event, k);

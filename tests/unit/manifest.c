@@ -27,136 +27,138 @@ static const struct fetch_program one_int = { .nargs = 1, .kind = { PP_SIGNED },
 static const struct fetch_program one_long = { .nargs = 1, .kind = { PP_SIGNED }, .size = { 8 } };
 
 /* Three points of two probes in two files. */
-static struct desc *small(void)
+static struct manifest *small(void)
 {
-	struct desc_builder *b;
-	struct desc *d;
+	struct manifest_builder *b;
+	struct manifest *d;
 	int bin, lib, open, close, close_lib, l_open, l_int, l_long;
 
-	ck_assert_int_eq(desc_builder_new(&b), 0);
-	bin = desc_add_file(b, &image);
-	lib = desc_add_file(b, &library);
-	open = desc_add_probe(b, &open_probe, bin);
-	close = desc_add_probe(b, &close_probe, bin);
-	close_lib = desc_add_probe(b, &close_probe, lib);
-	l_open = desc_add_layout(b, &path_flags);
-	l_int = desc_add_layout(b, &one_int);
-	l_long = desc_add_layout(b, &one_long);
+	ck_assert_int_eq(manifest_builder_new(&b), 0);
+	bin = manifest_add_file(b, &image);
+	lib = manifest_add_file(b, &library);
+	open = manifest_add_probe(b, &open_probe, bin);
+	close = manifest_add_probe(b, &close_probe, bin);
+	close_lib = manifest_add_probe(b, &close_probe, lib);
+	l_open = manifest_add_layout(b, &path_flags);
+	l_int = manifest_add_layout(b, &one_int);
+	l_long = manifest_add_layout(b, &one_long);
 	ck_assert(bin >= 0 && lib >= 0 && bin != lib);
 	ck_assert(open >= 0 && close >= 0 && close_lib >= 0 && open != close && close != close_lib);
 	ck_assert(l_open != l_int && l_int != l_long);
 
-	ck_assert_int_eq(desc_add_file(b, &image), bin);
-	ck_assert_int_eq(desc_add_file(b, &library), lib);
-	ck_assert_int_eq(desc_add_probe(b, &close_probe, bin), close);
-	ck_assert_int_eq(desc_add_probe(b, &close_probe, lib), close_lib);
-	ck_assert_int_eq(desc_add_layout(b, &path_flags), l_open);
-	ck_assert_int_eq(desc_add_layout(b, &one_long), l_long);
+	ck_assert_int_eq(manifest_add_file(b, &image), bin);
+	ck_assert_int_eq(manifest_add_file(b, &library), lib);
+	ck_assert_int_eq(manifest_add_probe(b, &close_probe, bin), close);
+	ck_assert_int_eq(manifest_add_probe(b, &close_probe, lib), close_lib);
+	ck_assert_int_eq(manifest_add_layout(b, &path_flags), l_open);
+	ck_assert_int_eq(manifest_add_layout(b, &one_long), l_long);
 
 	ck_assert_int_eq(
-		desc_add_point(b, &(struct desc_point){ .offset = 0x1000, .probe = open, .layout = l_open, .link = 3 }),
+		manifest_add_point(
+			b, &(struct manifest_point){ .offset = 0x1000, .probe = open, .layout = l_open, .link = 3 }),
 		0);
-	ck_assert_int_eq(desc_add_point(b, &(struct desc_point){ .offset = 0x1001,
-	                                                         .semaphore_offset = 0x44,
-	                                                         .probe = close,
-	                                                         .layout = l_int,
-	                                                         .pid = 123,
-	                                                         .link = 4 }),
+	ck_assert_int_eq(manifest_add_point(b, &(struct manifest_point){ .offset = 0x1001,
+	                                                                 .semaphore_offset = 0x44,
+	                                                                 .probe = close,
+	                                                                 .layout = l_int,
+	                                                                 .pid = 123,
+	                                                                 .link = 4 }),
 	                 1);
-	ck_assert_int_eq(
-		desc_add_point(b,
-	                       &(struct desc_point){
-				       .offset = 0x1000, .probe = close_lib, .layout = l_long, .pid = 123, .link = 5 }),
-		2);
-	ck_assert_int_eq(desc_build(b, 17, &d), 0);
-	desc_builder_free(b);
+	ck_assert_int_eq(manifest_add_point(b, &(struct manifest_point){ .offset = 0x1000,
+	                                                                 .probe = close_lib,
+	                                                                 .layout = l_long,
+	                                                                 .pid = 123,
+	                                                                 .link = 5 }),
+	                 2);
+	ck_assert_int_eq(manifest_build(b, 17, &d), 0);
+	manifest_builder_free(b);
 	return d;
 }
 
 START_TEST(what_was_added_is_there)
 {
-	struct desc *d = small();
-	const struct desc_point *p = desc_points(d);
-	const struct desc_probe *probe;
+	struct manifest *d = small();
+	const struct manifest_point *p = manifest_points(d);
+	const struct manifest_probe *probe;
 
-	ck_assert_int_eq(desc_check(d, d->size, "it"), 0);
+	ck_assert_int_eq(manifest_check(d, d->size, "it"), 0);
 	ck_assert_uint_eq(d->size % 8, 0);
-	ck_assert_uint_eq(d->segment, 17);
+	ck_assert_uint_eq(d->attachment, 17);
 	ck_assert_uint_eq(d->npoints, 3);
 	ck_assert_uint_eq(d->nfiles, 2);
 	ck_assert_uint_eq(d->nprobes, 3);
 	ck_assert_uint_eq(d->nlayouts, 3);
 	ck_assert_uint_eq(d->nargs, 4);
 
-	probe = &desc_probes(d)[p[0].probe];
-	ck_assert_str_eq(desc_string(d, probe->name), "io:open");
+	probe = &manifest_probes(d)[p[0].probe];
+	ck_assert_str_eq(manifest_string(d, probe->name), "io:open");
 	ck_assert_uint_eq(probe->nargs, 2);
-	ck_assert_str_eq(desc_string(d, desc_args(d)[probe->args].name), "path");
-	ck_assert_str_eq(desc_string(d, desc_args(d)[probe->args].type), "const char *");
-	ck_assert_str_eq(desc_string(d, desc_args(d)[probe->args + 1].name), "flags");
-	ck_assert_str_eq(desc_string(d, desc_args(d)[probe->args + 1].type), "int");
-	ck_assert_str_eq(desc_string(d, desc_files(d)[probe->file].path), "/bin/it");
-	ck_assert_str_eq(desc_string(d, desc_files(d)[probe->file].build_id), "c0ffee");
-	ck_assert_uint_eq(desc_files(d)[probe->file].device, 41);
-	ck_assert_uint_eq(desc_files(d)[probe->file].inode, 7000000001);
-	ck_assert_uint_eq(desc_layouts(d)[p[0].layout].nargs, 2);
-	ck_assert_uint_eq(desc_layouts(d)[p[0].layout].kind[0], PP_STRING);
-	ck_assert_uint_eq(desc_layouts(d)[p[0].layout].size[1], 4);
+	ck_assert_str_eq(manifest_string(d, manifest_args(d)[probe->args].name), "path");
+	ck_assert_str_eq(manifest_string(d, manifest_args(d)[probe->args].type), "const char *");
+	ck_assert_str_eq(manifest_string(d, manifest_args(d)[probe->args + 1].name), "flags");
+	ck_assert_str_eq(manifest_string(d, manifest_args(d)[probe->args + 1].type), "int");
+	ck_assert_str_eq(manifest_string(d, manifest_files(d)[probe->file].path), "/bin/it");
+	ck_assert_str_eq(manifest_string(d, manifest_files(d)[probe->file].build_id), "c0ffee");
+	ck_assert_uint_eq(manifest_files(d)[probe->file].device, 41);
+	ck_assert_uint_eq(manifest_files(d)[probe->file].inode, 7000000001);
+	ck_assert_uint_eq(manifest_layouts(d)[p[0].layout].nargs, 2);
+	ck_assert_uint_eq(manifest_layouts(d)[p[0].layout].kind[0], PP_STRING);
+	ck_assert_uint_eq(manifest_layouts(d)[p[0].layout].size[1], 4);
 
-	probe = &desc_probes(d)[p[1].probe];
-	ck_assert_str_eq(desc_string(d, probe->name), "io:close");
+	probe = &manifest_probes(d)[p[1].probe];
+	ck_assert_str_eq(manifest_string(d, probe->name), "io:close");
 	ck_assert_uint_eq(p[1].offset, 0x1001);
 	ck_assert_uint_eq(p[1].semaphore_offset, 0x44);
 	ck_assert_uint_eq(p[1].pid, 123);
 	ck_assert_uint_eq(p[1].link, 4);
-	ck_assert_uint_eq(desc_layouts(d)[p[1].layout].size[0], 4);
+	ck_assert_uint_eq(manifest_layouts(d)[p[1].layout].size[0], 4);
 
-	probe = &desc_probes(d)[p[2].probe];
-	ck_assert_str_eq(desc_string(d, probe->name), "io:close");
-	ck_assert_str_eq(desc_string(d, desc_files(d)[probe->file].path), "/lib/it.so");
-	ck_assert_str_eq(desc_string(d, desc_files(d)[probe->file].build_id), "");
-	ck_assert_str_eq(desc_string(d, desc_args(d)[probe->args].name), "fd");
-	ck_assert_uint_eq(desc_layouts(d)[p[2].layout].size[0], 8);
+	probe = &manifest_probes(d)[p[2].probe];
+	ck_assert_str_eq(manifest_string(d, probe->name), "io:close");
+	ck_assert_str_eq(manifest_string(d, manifest_files(d)[probe->file].path), "/lib/it.so");
+	ck_assert_str_eq(manifest_string(d, manifest_files(d)[probe->file].build_id), "");
+	ck_assert_str_eq(manifest_string(d, manifest_args(d)[probe->args].name), "fd");
+	ck_assert_uint_eq(manifest_layouts(d)[p[2].layout].size[0], 8);
 	free(d);
 }
 END_TEST
 
 START_TEST(empty_is_a_description)
 {
-	struct desc_builder *b;
-	struct desc *d;
+	struct manifest_builder *b;
+	struct manifest *d;
 
-	ck_assert_int_eq(desc_builder_new(&b), 0);
-	ck_assert_int_eq(desc_build(b, 0, &d), 0);
-	ck_assert_int_eq(desc_check(d, d->size, "it"), 0);
+	ck_assert_int_eq(manifest_builder_new(&b), 0);
+	ck_assert_int_eq(manifest_build(b, 0, &d), 0);
+	ck_assert_int_eq(manifest_check(d, d->size, "it"), 0);
 	ck_assert_uint_eq(d->npoints, 0);
 	free(d);
-	desc_builder_free(b);
-	desc_builder_free(NULL);
+	manifest_builder_free(b);
+	manifest_builder_free(NULL);
 }
 END_TEST
 
 /* Building twice from one builder, more having been added meanwhile. */
 START_TEST(build_leaves_the_builder)
 {
-	struct desc_builder *b;
-	struct desc *d, *e;
+	struct manifest_builder *b;
+	struct manifest *d, *e;
 	int file, probe, layout;
 
-	ck_assert_int_eq(desc_builder_new(&b), 0);
-	file = desc_add_file(b, &image);
-	probe = desc_add_probe(b, &close_probe, file);
-	layout = desc_add_layout(b, &one_int);
-	desc_add_point(b, &(struct desc_point){ .offset = 1, .probe = probe, .layout = layout });
-	ck_assert_int_eq(desc_build(b, 1, &d), 0);
-	desc_add_point(b, &(struct desc_point){ .offset = 2, .probe = probe, .layout = layout });
-	ck_assert_int_eq(desc_build(b, 2, &e), 0);
+	ck_assert_int_eq(manifest_builder_new(&b), 0);
+	file = manifest_add_file(b, &image);
+	probe = manifest_add_probe(b, &close_probe, file);
+	layout = manifest_add_layout(b, &one_int);
+	manifest_add_point(b, &(struct manifest_point){ .offset = 1, .probe = probe, .layout = layout });
+	ck_assert_int_eq(manifest_build(b, 1, &d), 0);
+	manifest_add_point(b, &(struct manifest_point){ .offset = 2, .probe = probe, .layout = layout });
+	ck_assert_int_eq(manifest_build(b, 2, &e), 0);
 	ck_assert_uint_eq(d->npoints, 1);
 	ck_assert_uint_eq(e->npoints, 2);
-	ck_assert_int_eq(desc_check(d, d->size, "d") | desc_check(e, e->size, "e"), 0);
+	ck_assert_int_eq(manifest_check(d, d->size, "d") | manifest_check(e, e->size, "e"), 0);
 	free(d);
 	free(e);
-	desc_builder_free(b);
+	manifest_builder_free(b);
 }
 END_TEST
 
@@ -164,37 +166,37 @@ END_TEST
 START_TEST(alike_strings_stay_apart)
 {
 	static const char *const names[] = { "", "a", "aa", "b", "ab", "ba", "a:b", "open", "pen", "ope" };
-	struct desc_builder *b;
-	struct desc *d;
+	struct manifest_builder *b;
+	struct manifest *d;
 	size_t n = sizeof(names) / sizeof(*names);
 	int at[10];
 
-	ck_assert_int_eq(desc_builder_new(&b), 0);
+	ck_assert_int_eq(manifest_builder_new(&b), 0);
 	for (size_t i = 0; i < n; i++) {
 		struct pp_arg arg = { .name = (char *)names[n - 1 - i], .type = (char *)names[i] };
 		struct pp_probe p = { .provider = "p", .name = (char *)names[i], .args = &arg, .nargs = 1 };
 
-		at[i] = desc_add_probe(b, &p, desc_add_file(b, &image));
+		at[i] = manifest_add_probe(b, &p, manifest_add_file(b, &image));
 		ck_assert_int_eq(at[i], i);
 	}
-	ck_assert_int_eq(desc_build(b, 0, &d), 0);
-	ck_assert_int_eq(desc_check(d, d->size, "d"), 0);
+	ck_assert_int_eq(manifest_build(b, 0, &d), 0);
+	ck_assert_int_eq(manifest_check(d, d->size, "d"), 0);
 	for (size_t i = 0; i < n; i++) {
-		const struct desc_probe *p = &desc_probes(d)[at[i]];
+		const struct manifest_probe *p = &manifest_probes(d)[at[i]];
 
-		ck_assert_int_eq(strncmp(desc_string(d, p->name), "p:", 2), 0);
-		ck_assert_str_eq(desc_string(d, p->name) + 2, names[i]);
-		ck_assert_str_eq(desc_string(d, desc_args(d)[p->args].name), names[n - 1 - i]);
-		ck_assert_str_eq(desc_string(d, desc_args(d)[p->args].type), names[i]);
+		ck_assert_int_eq(strncmp(manifest_string(d, p->name), "p:", 2), 0);
+		ck_assert_str_eq(manifest_string(d, p->name) + 2, names[i]);
+		ck_assert_str_eq(manifest_string(d, manifest_args(d)[p->args].name), names[n - 1 - i]);
+		ck_assert_str_eq(manifest_string(d, manifest_args(d)[p->args].type), names[i]);
 	}
 	free(d);
-	desc_builder_free(b);
+	manifest_builder_free(b);
 }
 END_TEST
 
-static void refused(const struct desc *d, size_t size, const char *how)
+static void refused(const struct manifest *d, size_t size, const char *how)
 {
-	ck_assert_msg(desc_check(d, size, "the-block") == -EBADMSG, "%s: was taken", how);
+	ck_assert_msg(manifest_check(d, size, "the-block") == -EBADMSG, "%s: was taken", how);
 	ck_assert_msg(strstr(pp_error(), "the-block"), "%s: '%s' does not name it", how, pp_error());
 }
 
@@ -208,16 +210,16 @@ static void refused(const struct desc *d, size_t size, const char *how)
 /* Each table's entry is spoilt by itself; fields are reached by the layout that desc.h states, by hand. */
 START_TEST(each_damage_is_refused)
 {
-	struct desc *good = small(), *d = malloc(good->size + 64);
+	struct manifest *good = small(), *d = malloc(good->size + 64);
 	unsigned char *at = (unsigned char *)(d + 1);
-	struct desc_point *points = (struct desc_point *)at;
-	struct desc_file *files = (struct desc_file *)(at + 3 * 40);
-	struct desc_layout *layouts = (struct desc_layout *)(at + 3 * 40 + 2 * 40);
-	struct desc_probe *probes = (struct desc_probe *)(at + 3 * 40 + 2 * 40 + 3 * 52);
-	struct desc_arg *args = (struct desc_arg *)(at + 3 * 40 + 2 * 40 + 3 * 52 + 3 * 16);
+	struct manifest_point *points = (struct manifest_point *)at;
+	struct manifest_file *files = (struct manifest_file *)(at + 3 * 40);
+	struct manifest_layout *layouts = (struct manifest_layout *)(at + 3 * 40 + 2 * 40);
+	struct manifest_probe *probes = (struct manifest_probe *)(at + 3 * 40 + 2 * 40 + 3 * 52);
+	struct manifest_arg *args = (struct manifest_arg *)(at + 3 * 40 + 2 * 40 + 3 * 52 + 3 * 16);
 
 	memcpy(d, good, good->size);
-	ck_assert_int_eq(desc_check(d, good->size, "copy"), 0);
+	ck_assert_int_eq(manifest_check(d, good->size, "copy"), 0);
 	for (size_t size = 0; size < good->size; size++)
 		refused(d, size, "cut");
 	refused(d, good->size + 1, "longer");
@@ -263,26 +265,26 @@ START_TEST(each_damage_is_refused)
 END_TEST
 
 /* Reads all that a description leads to; the sanitizers say whether it is inside. */
-static size_t visit(const struct desc *d)
+static size_t visit(const struct manifest *d)
 {
 	size_t sum = 0;
 
 	for (uint32_t i = 0; i < d->npoints; i++) {
-		const struct desc_point *point = &desc_points(d)[i];
-		const struct desc_probe *probe = &desc_probes(d)[point->probe];
-		const struct desc_layout *layout = &desc_layouts(d)[point->layout];
-		const struct desc_file *file = &desc_files(d)[probe->file];
+		const struct manifest_point *point = &manifest_points(d)[i];
+		const struct manifest_probe *probe = &manifest_probes(d)[point->probe];
+		const struct manifest_layout *layout = &manifest_layouts(d)[point->layout];
+		const struct manifest_file *file = &manifest_files(d)[probe->file];
 
-		sum += strlen(desc_string(d, probe->name)) + strlen(desc_string(d, file->path)) +
-		       strlen(desc_string(d, file->build_id));
+		sum += strlen(manifest_string(d, probe->name)) + strlen(manifest_string(d, file->path)) +
+		       strlen(manifest_string(d, file->build_id));
 		for (uint32_t a = 0; a < probe->nargs; a++)
-			sum += strlen(desc_string(d, desc_args(d)[probe->args + a].name)) +
-			       strlen(desc_string(d, desc_args(d)[probe->args + a].type));
+			sum += strlen(manifest_string(d, manifest_args(d)[probe->args + a].name)) +
+			       strlen(manifest_string(d, manifest_args(d)[probe->args + a].type));
 		for (uint32_t a = 0; a < layout->nargs; a++)
 			sum += layout->kind[a] + layout->size[a];
 	}
 	for (uint32_t i = 0; i < d->nargs; i++)
-		sum += strlen(desc_string(d, desc_args(d)[i].name));
+		sum += strlen(manifest_string(d, manifest_args(d)[i].name));
 	return sum;
 }
 
@@ -293,7 +295,7 @@ static size_t visit(const struct desc *d)
 START_TEST(random_damage)
 {
 	unsigned seed = getenv("DESC_SEED") ? strtoul(getenv("DESC_SEED"), NULL, 0) : (unsigned)time(NULL) ^ getpid();
-	struct desc *good = small();
+	struct manifest *good = small();
 	size_t taken = 0, refusals = 0, sum = 0;
 
 	fprintf(stderr, "random_damage: DESC_SEED=%u\n", seed);
@@ -309,14 +311,14 @@ START_TEST(random_damage)
 		if (size == good->size || size < sizeof(*good) || random() % 2 == 0) {
 			/* as it is */
 		} else {
-			((struct desc *)d)->size = size;
-			((struct desc *)d)->npool -= good->size - size;
+			((struct manifest *)d)->size = size;
+			((struct manifest *)d)->npool -= good->size - size;
 		}
-		if (desc_check((struct desc *)d, size, "fuzz")) {
+		if (manifest_check((struct manifest *)d, size, "fuzz")) {
 			refusals++;
 		} else {
 			taken++;
-			sum += visit((struct desc *)d);
+			sum += visit((struct manifest *)d);
 		}
 		free(d);
 	}
@@ -331,27 +333,27 @@ END_TEST
 START_TEST(many)
 {
 	enum { PROBES = 10000, POINTS = 50000 };
-	struct desc_builder *b;
-	struct desc *d;
+	struct manifest_builder *b;
+	struct manifest *d;
 	struct timespec from, to;
 	char name[32];
 	int wrong = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &from);
-	ck_assert_int_eq(desc_builder_new(&b), 0);
+	ck_assert_int_eq(manifest_builder_new(&b), 0);
 	for (int i = 0; i < POINTS; i++) {
 		struct pp_probe p = { .provider = "many", .name = name, .args = open_args, .nargs = 2 };
 		int probe;
 
 		snprintf(name, sizeof(name), "f%d__entry", i % PROBES);
-		probe = desc_add_probe(b, &p, desc_add_file(b, &image));
+		probe = manifest_add_probe(b, &p, manifest_add_file(b, &image));
 		wrong += probe != i % PROBES;
-		struct desc_point point = { .offset = i, .probe = probe };
-		point.layout = desc_add_layout(b, i & 1 ? &one_int : &path_flags);
-		wrong += desc_add_point(b, &point) != i;
+		struct manifest_point point = { .offset = i, .probe = probe };
+		point.layout = manifest_add_layout(b, i & 1 ? &one_int : &path_flags);
+		wrong += manifest_add_point(b, &point) != i;
 	}
-	ck_assert_int_eq(desc_build(b, 0, &d), 0);
-	ck_assert_int_eq(desc_check(d, d->size, "many"), 0);
+	ck_assert_int_eq(manifest_build(b, 0, &d), 0);
+	ck_assert_int_eq(manifest_check(d, d->size, "many"), 0);
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	fprintf(stderr, "many: %d points, %d probes: %ld us\n", POINTS, PROBES,
 	        (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000);
@@ -359,15 +361,15 @@ START_TEST(many)
 	ck_assert_uint_eq(d->nfiles, 1);
 	ck_assert_uint_eq(d->nlayouts, 2);
 	for (int i = 0; i < POINTS; i++) {
-		const struct desc_point *p = &desc_points(d)[i];
+		const struct manifest_point *p = &manifest_points(d)[i];
 
 		snprintf(name, sizeof(name), "many:f%d__entry", i % PROBES);
-		wrong += strcmp(desc_string(d, desc_probes(d)[p->probe].name), name) != 0;
-		wrong += desc_layouts(d)[p->layout].nargs != (i & 1 ? 1 : 2) || p->offset != (uint64_t)i;
+		wrong += strcmp(manifest_string(d, manifest_probes(d)[p->probe].name), name) != 0;
+		wrong += manifest_layouts(d)[p->layout].nargs != (i & 1 ? 1 : 2) || p->offset != (uint64_t)i;
 	}
 	ck_assert_int_eq(wrong, 0);
 	free(d);
-	desc_builder_free(b);
+	manifest_builder_free(b);
 }
 END_TEST
 

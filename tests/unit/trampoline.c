@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random fetch programs, with predicates and without, run by slots and by the reference interpreter with the same
- * registers: both must filter alike and leave the same record to the last byte; and behind the slot every register,
+ * Random fetch programs, with predicates and without, run by trampolines and by the reference interpreter with the same
+ * registers: both must filter alike and leave the same record to the last byte; and behind the trampoline every register,
  * the flags, the vector registers, the red zone and all above it are what they were before.
  */
 #include <check.h>
@@ -33,7 +33,7 @@ struct agent agent = { .key = -1 };
 
 static char *memory;  /* two pages, one on each side that cannot be read */
 static char *stack;   /* TEST_STACK bytes, likewise */
-static uint8_t *text; /* a site, its life page, its table and slot */
+static uint8_t *text; /* a site, its life page, its table and trampoline */
 
 static char *map_between(size_t size)
 {
@@ -44,24 +44,24 @@ static char *map_between(size_t size)
 	return at + PAGE;
 }
 
-/* ---- running a slot ---- */
+/* ---- running a trampoline ---- */
 
-void *slot_site;
-void slot_run(void), slot_back(void);
+void *trampoline_site;
+void trampoline_run(void), trampoline_back(void);
 
 #ifdef __x86_64__
-#include "tests/agent/slot-x86_64.h"
+#include "tests/agent/trampoline-x86_64.h"
 #else
-#include "tests/agent/slot-aarch64.h"
+#include "tests/agent/trampoline-aarch64.h"
 #endif
 
 #define TEXT_LIFE 0
 #define TEXT_TABLE PAGE
 #define TEXT_SITE (PAGE + 512)
-#define TEXT_SLOT (2 * PAGE)
-#define TEXT_SIZE (2 * PAGE + SLOT_MAX)
+#define TEXT_TRAMPOLINE (2 * PAGE)
+#define TEXT_SIZE (2 * PAGE + TRAMPOLINE_MAX)
 
-static struct agent_area *area;
+static struct agent_shm *shm;
 static struct agent_ring *ring;
 static struct image image;
 
@@ -101,15 +101,15 @@ static void set_up(void)
 	stack = map_between(TEST_STACK);
 	text = mmap(NULL, TEXT_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(text, MAP_FAILED);
-	slot_table_fill((struct slot_table *)(text + TEXT_TABLE));
-	slot_site_make(text + TEXT_SITE, text + TEXT_SLOT);
-	area = mmap(NULL, area_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	ck_assert_ptr_ne(area, MAP_FAILED);
-	ring = (struct agent_ring *)((char *)area + area_rings_at);
+	trampoline_table_fill((struct trampoline_table *)(text + TEXT_TABLE));
+	trampoline_site_make(text + TEXT_SITE, text + TEXT_TRAMPOLINE);
+	shm = mmap(NULL, shm_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ck_assert_ptr_ne(shm, MAP_FAILED);
+	ring = (struct agent_ring *)((char *)shm + shm_rings_at);
 	for (unsigned i = 0; i < AGENT_RINGS; i++)
-		((struct agent_ring *)((char *)ring + i * area_ring_stride))->limit = AGENT_RING_SIZE;
+		((struct agent_ring *)((char *)ring + i * shm_ring_stride))->limit = AGENT_RING_SIZE;
 	agent.pid = getpid();
-	agent.areas[3].at = area;
+	agent.shms[3].at = shm;
 	image.n = 1;
 	image.range[0].start = (uintptr_t)text;
 	image.range[0].end = (uintptr_t)text + TEXT_SIZE;
@@ -120,7 +120,7 @@ static void set_up(void)
 	((struct life *)(text + TEXT_LIFE))->pid = getpid();
 	agent_thread.tid = gettid();
 	agent.calls = 1;
-	agent.has_ticks = slot_clock_invariant();
+	agent.has_ticks = trampoline_clock_invariant();
 	agent_thread.sure_low = (uintptr_t)stack;
 	agent_thread.sure_last = (uintptr_t)stack + TEST_STACK - 8;
 }
@@ -148,10 +148,10 @@ static int read_memory(void *arg, uint64_t address, void *to, size_t size)
 
 /* ---- inputs ---- */
 
-/* Below the red zone the stack changes while the slot runs; up to 32 may be subtracted. */
+/* Below the red zone the stack changes while the trampoline runs; up to 32 may be subtracted. */
 static uint64_t some_address(void)
 {
-	uint64_t low = slot_registers[SLOT_STACK] - RED_ZONE + 32;
+	uint64_t low = trampoline_registers[TRAMPOLINE_STACK] - RED_ZONE + 32;
 
 	switch (below(16)) {
 	case 0: return interesting();
@@ -172,41 +172,42 @@ static uint64_t some_address(void)
 
 static void new_stack(void)
 {
-	slot_registers[SLOT_STACK] = (uint64_t)stack + 2 * PAGE + 16 * below((TEST_STACK - 2 * PAGE - 280) / 16);
+	trampoline_registers[TRAMPOLINE_STACK] =
+		(uint64_t)stack + 2 * PAGE + 16 * below((TEST_STACK - 2 * PAGE - 280) / 16);
 	if (STACK_ALIGN == 1 && below(8) == 0)
-		slot_registers[SLOT_STACK] += below(16);
+		trampoline_registers[TRAMPOLINE_STACK] += below(16);
 }
 
 static void new_inputs(void)
 {
-	for (int i = 0; i < SLOT_GENERAL; i++)
-		if (i != SLOT_STACK)
-			slot_registers[i] = below(2) ? some_address() : interesting();
-	slot_registers[REGISTERS - 1] = (uint64_t)slot_site;
-	slot_flags_random(random_bits());
-	slot_vectors_random(random_bits);
+	for (int i = 0; i < TRAMPOLINE_GENERAL; i++)
+		if (i != TRAMPOLINE_STACK)
+			trampoline_registers[i] = below(2) ? some_address() : interesting();
+	trampoline_registers[REGISTERS - 1] = (uint64_t)trampoline_site;
+	trampoline_flags_random(random_bits());
+	trampoline_vectors_random(random_bits);
 	fill(memory, 2 * PAGE);
 	fill(stack, TEST_STACK);
 }
 
 static void near_register(struct maker *m)
 {
-	int from = below(3) ? below(REGISTERS) : SLOT_STACK;
+	int from = below(3) ? below(REGISTERS) : TRAMPOLINE_STACK;
 
 	step(m, FETCH_REG, from, 0, 0, 0);
 	if (below(2)) {
 		step(m, FETCH_IMM, 0, 0, 0,
-		     from == SLOT_STACK ? (int64_t)below(5000) - RED_ZONE : (int64_t)below(64) - 32);
+		     from == TRAMPOLINE_STACK ? (int64_t)below(5000) - RED_ZONE : (int64_t)below(64) - 32);
 		step(m, FETCH_ADD, 0, 0, 0, 0);
 	}
 }
 
 /* ---- one hit ---- */
 
-#define fail_with(p, ...)                  \
-	do {                               \
-		show(p, slot_registers);   \
-		ck_abort_msg(__VA_ARGS__); \
+#define fail_with(p, ...)                      \
+	do {                                   \
+		show(p, trampoline_registers); \
+		ck_abort_msg(__VA_ARGS__);     \
 	} while (0)
 
 static union {
@@ -214,20 +215,20 @@ static union {
 	char room[RECORD_SIZE_MAX + 8];
 } wanted;
 
-static const struct agent_count *counts_of(uint32_t place)
+static const struct agent_count *counts_of(uint32_t slot)
 {
-	return (struct agent_count *)((char *)ring + AGENT_COUNTS_IN_RING) + place;
+	return (struct agent_count *)((char *)ring + AGENT_COUNTS_IN_RING) + slot;
 }
 
 /* 1: it was recorded. */
-static int one_hit(const struct program *program, uint32_t place, uint64_t begun)
+static int one_hit(const struct program *program, uint32_t slot, uint64_t begun)
 {
 	const struct fetch_program *p = &program->fetch;
 	struct fetch_machine machine = {
-		.registers = slot_registers, .read = read_memory, .pid = getpid(), .tid = gettid()
+		.registers = trampoline_registers, .read = read_memory, .pid = getpid(), .tid = gettid()
 	};
 	static char memory_before[2 * PAGE], stack_before[TEST_STACK];
-	struct agent_count before = *counts_of(place), after;
+	struct agent_count before = *counts_of(slot), after;
 	uint64_t tail = ring->head, low;
 	struct record *r;
 	char comm[16];
@@ -242,17 +243,17 @@ static int one_hit(const struct program *program, uint32_t place, uint64_t begun
 		return 0;
 	memcpy(memory_before, memory, sizeof(memory_before));
 	memcpy(stack_before, stack, sizeof(stack_before));
-	slot_run();
-	after = *counts_of(place);
-	for (int i = 0; i < SLOT_GENERAL; i++)
-		if (slot_got[i] != slot_registers[i])
+	trampoline_run();
+	after = *counts_of(slot);
+	for (int i = 0; i < TRAMPOLINE_GENERAL; i++)
+		if (trampoline_got[i] != trampoline_registers[i])
 			fail_with(p, "seed %llu: register %d is %#llx behind the slot", (unsigned long long)seed, i,
-			          (unsigned long long)slot_got[i]);
-	if ((slot_flags ^ slot_flags_got) & FLAGS)
-		fail_with(p, "flags are %#llx behind the slot", (unsigned long long)slot_flags_got);
-	if (slot_vectors_differ() >= 0)
-		fail_with(p, "vector register %d has changed", slot_vectors_differ());
-	low = slot_registers[SLOT_STACK] - RED_ZONE - (uint64_t)stack;
+			          (unsigned long long)trampoline_got[i]);
+	if ((trampoline_flags ^ trampoline_flags_got) & FLAGS)
+		fail_with(p, "flags are %#llx behind the slot", (unsigned long long)trampoline_flags_got);
+	if (trampoline_vectors_differ() >= 0)
+		fail_with(p, "vector register %d has changed", trampoline_vectors_differ());
+	low = trampoline_registers[TRAMPOLINE_STACK] - RED_ZONE - (uint64_t)stack;
 	if (memcmp(memory, memory_before, sizeof(memory_before)) ||
 	    memcmp(stack + low, stack_before + low, sizeof(stack_before) - low))
 		fail_with(p, "memory has changed");
@@ -271,7 +272,7 @@ static int one_hit(const struct program *program, uint32_t place, uint64_t begun
 		show_record("slot", r);
 		fail_with(p, "seed %llu: interpreter and slot differ", (unsigned long long)seed);
 	}
-	ck_assert_uint_eq(r->point, place);
+	ck_assert_uint_eq(r->point, slot);
 	ck_assert_uint_ge(r->time, begun);
 	memset(r, 0, ring->head - tail);
 	for (unsigned i = 0; i < RECORD_SIZE_MAX; i++)
@@ -280,19 +281,19 @@ static int one_hit(const struct program *program, uint32_t place, uint64_t begun
 	return 1;
 }
 
-static size_t slot_ready(size_t size)
+static size_t trampoline_ready(size_t size)
 {
-	cpu_code_written(text + TEXT_SLOT, size);
+	cpu_code_written(text + TEXT_TRAMPOLINE, size);
 	return size;
 }
 
-static size_t make_slot(const struct program *program, uint32_t place)
+static size_t make_trampoline(const struct program *program, uint32_t slot)
 {
-	struct slot_consumer consumer = { program, area, 3, place };
+	struct trampoline_consumer consumer = { program, shm, 3, slot };
 
-	return slot_ready(slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site, &consumer, 1,
-	                            &image, (struct slot_table *)(text + TEXT_TABLE),
-	                            (struct life *)(text + TEXT_LIFE)));
+	return trampoline_ready(trampoline_make(
+		text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE, (uintptr_t)trampoline_site, &consumer, 1,
+		&image, (struct trampoline_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE)));
 }
 
 START_TEST(as_interpreted)
@@ -304,16 +305,16 @@ START_TEST(as_interpreted)
 	struct program program = { .depths = depths };
 
 	set_up();
-	area->record_until = AGENT_RECORD_ALWAYS;
+	shm->record_until = AGENT_RECORD_ALWAYS;
 	for (int round = 0; round < rounds; round++) {
-		uint32_t place = below(AGENT_PLACES);
+		uint32_t slot = below(AGENT_SLOTS);
 
 		new_stack();
 		new_inputs();
 		make_program(&maker, &program.fetch, depths);
-		ck_assert_uint_gt(make_slot(&program, place), 0);
+		ck_assert_uint_gt(make_trampoline(&program, slot), 0);
 		for (int hit = 0; hit < 5; hit++) {
-			kept += one_hit(&program, place, 512);
+			kept += one_hit(&program, slot, 512);
 			all++;
 			if (hit == 2)
 				new_inputs();
@@ -331,8 +332,12 @@ END_TEST
 START_TEST(not_recorded)
 {
 	struct fetch_step steps[] = {
-		{ FETCH_REG, SLOT_ONE, 0, 0, 0 }, { FETCH_IMM, 0, 0, 0, 5 },        { FETCH_LT, 0, 0, 0, 0 },
-		{ FETCH_TEST, 0, 0, 0, 0 },       { FETCH_REG, SLOT_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 },
+		{ FETCH_REG, TRAMPOLINE_ONE, 0, 0, 0 },
+		{ FETCH_IMM, 0, 0, 0, 5 },
+		{ FETCH_LT, 0, 0, 0, 0 },
+		{ FETCH_TEST, 0, 0, 0, 0 },
+		{ FETCH_REG, TRAMPOLINE_TWO, 0, 0, 0 },
+		{ FETCH_ARG, 0, 0, 0, 0 },
 	};
 	struct program program = {
 		.fetch = { .steps = steps, .nsteps = 6, .npredicate = 4, .nargs = 1, .kind = { PP_SIGNED } }
@@ -343,50 +348,50 @@ START_TEST(not_recorded)
 	set_up();
 	program.depths = depths;
 	ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
-	ck_assert_uint_gt(make_slot(&program, 9), 0);
+	ck_assert_uint_gt(make_trampoline(&program, 9), 0);
 	own = counts_of(9);
-	shared = (struct agent_count *)((char *)area + area_overflow_at) + 9;
+	shared = (struct agent_count *)((char *)shm + shm_overflow_at) + 9;
 	new_stack();
 	new_inputs();
-	slot_registers[SLOT_ONE] = 1;
-	slot_run();
+	trampoline_registers[TRAMPOLINE_ONE] = 1;
+	trampoline_run();
 	ck_assert_uint_eq(own->idle, 1);
-	area->record_until = AGENT_RECORD_ALWAYS;
+	shm->record_until = AGENT_RECORD_ALWAYS;
 	for (unsigned i = 0; i < AGENT_RING_SIZE / 24; i++)
-		slot_run();
+		trampoline_run();
 	ck_assert_uint_eq(own->recorded, AGENT_RING_SIZE / 24);
 	ck_assert_uint_eq(own->lost, 0);
-	slot_run();
+	trampoline_run();
 	ck_assert_uint_eq(own->lost, 1);
-	slot_registers[SLOT_ONE] = 5;
-	slot_run();
+	trampoline_registers[TRAMPOLINE_ONE] = 5;
+	trampoline_run();
 	ck_assert_uint_eq(own->filtered, 1);
 	/* Whatever others write into the header, nothing is written outside of the ring. */
 	ring->head = 0x123456789abcdef5;
 	ring->limit = ~0ull;
-	slot_registers[SLOT_ONE] = 0;
-	slot_run();
+	trampoline_registers[TRAMPOLINE_ONE] = 0;
+	trampoline_run();
 	ck_assert_uint_eq(own->recorded, AGENT_RING_SIZE / 24 + 1);
 
 	for (unsigned i = 0; i < AGENT_RINGS; i++) {
-		struct agent_ring *r = (struct agent_ring *)((char *)ring + i * area_ring_stride);
+		struct agent_ring *r = (struct agent_ring *)((char *)ring + i * shm_ring_stride);
 
 		r->state = AGENT_RING_TAKEN;
 		r->tid = getppid() ? 1u << 30 : 0;
 		r->limit = r->head; /* not read to its end */
 	}
 	agent_thread.ring[3] = NULL;
-	slot_run();
+	trampoline_run();
 	ck_assert_uint_eq(shared->lost, 1);
-	area->record_until = 0;
-	slot_run();
+	shm->record_until = 0;
+	trampoline_run();
 	ck_assert_uint_eq(shared->idle, 1);
-	slot_registers[SLOT_ONE] = 7;
-	slot_run();
+	trampoline_registers[TRAMPOLINE_ONE] = 7;
+	trampoline_run();
 	ck_assert_uint_eq(shared->filtered, 1);
 	ck_assert_ptr_null(agent_thread.ring[3]);
 	((struct life *)(text + TEXT_LIFE))->alive = 0;
-	slot_run();
+	trampoline_run();
 	ck_assert_uint_eq(shared->filtered, 1);
 	ck_assert_uint_eq(own->filtered, 1);
 	ck_assert_uint_eq(own->lost, 1);
@@ -399,12 +404,12 @@ START_TEST(several)
 	struct fetch_step bad[] = { { FETCH_IMM, 0, 0, 0, 16 },
 		                    { FETCH_LOAD, 8, 0, 0, 0 },
 		                    { FETCH_ARG, 0, 0, 0, 0 },
-		                    { FETCH_REG, SLOT_SCRATCH, 0, 0, 0 },
+		                    { FETCH_REG, TRAMPOLINE_SCRATCH, 0, 0, 0 },
 		                    { FETCH_ARG, 1, 0, 0, 0 } };
-	struct fetch_step good[] = { { FETCH_REG, SLOT_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct fetch_step good[] = { { FETCH_REG, TRAMPOLINE_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
 	struct program one = { .fetch = { .steps = bad, .nsteps = 5, .nargs = 2, .kind = { PP_SIGNED, PP_SIGNED } } };
 	struct program two = { .fetch = { .steps = good, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
-	struct slot_consumer consumers[8];
+	struct trampoline_consumer consumers[8];
 	uint8_t depths[5], depths2[2];
 	const uint64_t *data;
 
@@ -413,19 +418,20 @@ START_TEST(several)
 	two.depths = depths2;
 	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
-		consumers[i] = (struct slot_consumer){ i % 2 ? &two : &one, area, 3, i };
-	ck_assert_uint_gt(slot_ready(slot_make(text + TEXT_SLOT, (uintptr_t)text + TEXT_SLOT, (uintptr_t)slot_site,
-	                                       consumers, 8, &image, (struct slot_table *)(text + TEXT_TABLE),
-	                                       (struct life *)(text + TEXT_LIFE))),
+		consumers[i] = (struct trampoline_consumer){ i % 2 ? &two : &one, shm, 3, i };
+	ck_assert_uint_gt(trampoline_ready(trampoline_make(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
+	                                                   (uintptr_t)trampoline_site, consumers, 8, &image,
+	                                                   (struct trampoline_table *)(text + TEXT_TABLE),
+	                                                   (struct life *)(text + TEXT_LIFE))),
 	                  0);
 	new_stack();
 	new_inputs();
-	area->record_until = AGENT_RECORD_ALWAYS;
-	slot_registers[SLOT_SCRATCH] = 0x1111;
-	slot_registers[SLOT_TWO] = 0x2222;
-	slot_run();
-	ck_assert_uint_eq(slot_got[SLOT_SCRATCH], 0x1111);
-	ck_assert_uint_eq(slot_got[SLOT_TWO], 0x2222);
+	shm->record_until = AGENT_RECORD_ALWAYS;
+	trampoline_registers[TRAMPOLINE_SCRATCH] = 0x1111;
+	trampoline_registers[TRAMPOLINE_TWO] = 0x2222;
+	trampoline_run();
+	ck_assert_uint_eq(trampoline_got[TRAMPOLINE_SCRATCH], 0x1111);
+	ck_assert_uint_eq(trampoline_got[TRAMPOLINE_TWO], 0x2222);
 	ck_assert_uint_eq(ring->head, 4 * (32 + 24));
 	data = (uint64_t *)((char *)ring + AGENT_DATA_IN_RING);
 	for (int i = 0; i < 4; i++, data += 7) {
@@ -445,7 +451,7 @@ END_TEST
 START_TEST(at_the_end)
 {
 	static const int64_t offsets[] = { -8, 0, 8, 240, 1000 };
-	struct fetch_step steps[] = { { FETCH_REG, SLOT_STACK, 0, 0, 0 },
+	struct fetch_step steps[] = { { FETCH_REG, TRAMPOLINE_STACK, 0, 0, 0 },
 		                      { FETCH_IMM, 0, 0, 0, 0 },
 		                      { FETCH_ADD, 0, 0, 0, 0 },
 		                      { FETCH_LOAD, 8, 0, 0, 0 },
@@ -456,17 +462,17 @@ START_TEST(at_the_end)
 
 	set_up();
 	program.depths = depths;
-	area->record_until = AGENT_RECORD_ALWAYS;
+	shm->record_until = AGENT_RECORD_ALWAYS;
 	for (unsigned i = 0; i < 2 * sizeof(offsets) / sizeof(*offsets); i++) {
 		const int64_t offset = offsets[i / 2];
 		const bool calls = i & 1 && !no_vm_readv;
 
 		if (offset < -RED_ZONE)
-			continue; /* the slot itself writes there */
+			continue; /* the trampoline itself writes there */
 		steps[1].value = offset;
 		agent.calls = calls;
 		ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
-		ck_assert_uint_gt(make_slot(&program, 1), 0);
+		ck_assert_uint_gt(make_trampoline(&program, 1), 0);
 		new_inputs();
 		for (char *sp = stack + TEST_STACK - PAGE - 512; sp <= stack + TEST_STACK; sp += 16) {
 			const char *at = sp + offset;
@@ -482,8 +488,8 @@ START_TEST(at_the_end)
 			agent_thread.sure_low = agent_thread.sure_last = 0;
 			ring->head = 0;
 			ring->limit = AGENT_RING_SIZE;
-			slot_registers[SLOT_STACK] = (uintptr_t)sp;
-			slot_run();
+			trampoline_registers[TRAMPOLINE_STACK] = (uintptr_t)sp;
+			trampoline_run();
 			is = r->value[0];
 			ck_assert_uint_eq(ring->head, 24);
 			if (unclear && r->faults)
@@ -512,7 +518,7 @@ END_TEST
  */
 START_TEST(own_stack)
 {
-	struct fetch_step steps[] = { { FETCH_REG, SLOT_ONE, 0, 0, 0 },
+	struct fetch_step steps[] = { { FETCH_REG, TRAMPOLINE_ONE, 0, 0, 0 },
 		                      { FETCH_LOAD, 8, 0, 0, 0 },
 		                      { FETCH_ARG, 0, 0, 0, 0 } };
 	struct program program = { .fetch = { .steps = steps, .nsteps = 3, .nargs = 1, .kind = { PP_SIGNED } } };
@@ -542,8 +548,8 @@ START_TEST(own_stack)
 		return;
 	program.depths = depths;
 	ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
-	ck_assert_uint_gt(make_slot(&program, 1), 0);
-	area->record_until = AGENT_RECORD_ALWAYS;
+	ck_assert_uint_gt(make_trampoline(&program, 1), 0);
+	shm->record_until = AGENT_RECORD_ALWAYS;
 	agent.main_end = (uintptr_t)stack + TEST_STACK;
 	agent.main_low = (uintptr_t)stack;
 	agent_thread.sure_low = agent_thread.sure_last = 0;
@@ -556,10 +562,10 @@ START_TEST(own_stack)
 		agent.calls = hits[i].calls;
 		ring->head = 0;
 		ring->limit = AGENT_RING_SIZE;
-		slot_registers[SLOT_STACK] = (uintptr_t)stack + hits[i].sp;
-		slot_registers[SLOT_ONE] = (uintptr_t)stack + hits[i].at;
+		trampoline_registers[TRAMPOLINE_STACK] = (uintptr_t)stack + hits[i].sp;
+		trampoline_registers[TRAMPOLINE_ONE] = (uintptr_t)stack + hits[i].at;
 		mprotect(stack + 4 * PAGE, PAGE, hits[i].guard ? PROT_NONE : PROT_READ | PROT_WRITE);
-		slot_run();
+		trampoline_run();
 		mprotect(stack + 4 * PAGE, PAGE, PROT_READ | PROT_WRITE);
 		ck_assert_msg((r->faults == 0) == hits[i].wanted, "hit %zu: %s", i, r->faults ? "fault" : "read");
 		if (!r->faults)
@@ -600,7 +606,7 @@ static void *scribble(void *unused)
 
 START_TEST(scribbled)
 {
-	struct fetch_step steps[] = { { FETCH_REG, SLOT_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
+	struct fetch_step steps[] = { { FETCH_REG, TRAMPOLINE_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
 	struct program program = { .fetch = { .steps = steps, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
 	uint8_t depths[2];
 	pthread_t thread;
@@ -610,17 +616,17 @@ START_TEST(scribbled)
 	set_up();
 	program.depths = depths;
 	ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
-	ck_assert_uint_gt(make_slot(&program, 7), 0);
+	ck_assert_uint_gt(make_trampoline(&program, 7), 0);
 	new_stack();
 	new_inputs();
-	area->record_until = AGENT_RECORD_ALWAYS;
-	area->overwrite = 1;
+	shm->record_until = AGENT_RECORD_ALWAYS;
+	shm->overwrite = 1;
 	agent_thread.ring[3] = ring;
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	ck_assert(!pthread_create(&thread, NULL, scribble, NULL));
 	do {
 		for (int i = 0; i < 20000; i++, hits++)
-			slot_run();
+			trampoline_run();
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	} while (now.tv_sec - from.tv_sec + (now.tv_nsec - from.tv_nsec) / 1e9 < (getenv("PROBEPOINT_LONG") ? 60 : 1));
 	scribbled_enough = true;
@@ -628,8 +634,8 @@ START_TEST(scribbled)
 	ck_assert_uint_gt(hits, 10000);
 	/* The next ring and the table of places are untouched. */
 	for (size_t i = 0; i < AGENT_RING_SIZE; i++)
-		ck_assert(!((char *)ring)[area_ring_stride + AGENT_DATA_IN_RING + i] &&
-		          !((char *)area)[area_places_at + i]);
+		ck_assert(!((char *)ring)[shm_ring_stride + AGENT_DATA_IN_RING + i] &&
+		          !((char *)shm)[shm_slots_at + i]);
 }
 END_TEST
 

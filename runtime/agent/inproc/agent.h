@@ -5,7 +5,7 @@
  * keeps errno; has no signal handler; and whatever it is in doubt about, it
  * refuses with a reason.
  *
- * All but the slots runs with `agent.lock` held, mostly in the agent's thread. That
+ * All but the trampolines runs with `agent.lock` held, mostly in the agent's thread. That
  * thread has a table of descriptors to itself, so that neither sees the other's:
  * a daemon that closes all of its descriptors closes none of ours.
  */
@@ -28,7 +28,7 @@ long agent_syscall(long number, ...) __attribute__((visibility("hidden")));
 #include "runtime/agent/inproc/cpu.h"
 #include "runtime/agent/protocol.h"
 
-#define AREAS_MAX 8
+#define SHMS_MAX 8
 #define SESSIONS_MAX 256
 #define CONSUMERS_MAX 8 /* on one site */
 #define MUTED_MAX 64
@@ -49,9 +49,9 @@ long agent_syscall(long number, ...) __attribute__((visibility("hidden")));
 #define MUTED_CLOCK 1u  /* reading the CPU's counter would kill it */
 #define MUTED_SHARED 2u /* another task has the same thread-local data */
 
-/* What a thread knows of itself; slots reach it by the thread pointer. All zero before its first hit. */
+/* What a thread knows of itself; trampolines reach it by the thread pointer. All zero before its first hit. */
 struct thread {
-	struct agent_ring *ring[AREAS_MAX];
+	struct agent_ring *ring[SHMS_MAX];
 	uintptr_t sure_low, sure_last; /* what of its stack can be read directly; last is 8 below the end. 0: nothing */
 	uintptr_t stack_low, stack_end; /* the stack that the C library gave it; end 1: unknown */
 	uint32_t tid;
@@ -64,7 +64,7 @@ struct thread {
 extern __thread struct thread agent_thread __attribute__((tls_model("initial-exec")));
 
 /*
- * Beside each region of slots, in a page that fork wipes: with alive 0 a slot does
+ * Beside each region of trampolines, in a page that fork wipes: with alive 0 a trampoline does
  * nothing at all. So a child that was made behind the C library's back stays quiet.
  */
 struct life {
@@ -126,9 +126,9 @@ uint64_t process_start_time(uint32_t pid);  /* 0: own */
 size_t format_number(char *to, uint64_t n); /* NUL behind it */
 int64_t parse_number(const char *text);     /* -1: it is none */
 
-/* ---- programs and segments: segment.c ---- */
+/* ---- programs and attachments: attachment.c ---- */
 
-/* A program as slots are made from it: one copy for all that are equal, for ever. */
+/* A program as trampolines are made from it: one copy for all that are equal, for ever. */
 struct program {
 	struct program *next;
 	uint64_t hash;
@@ -141,7 +141,7 @@ struct identity {
 	uint64_t device, inode, size, changed, changed_ns;
 };
 
-struct segment {
+struct loaded_attachment {
 	struct session *session;
 	uint32_t number;
 	uint32_t reason; /* of the file: refused whole */
@@ -150,8 +150,8 @@ struct segment {
 	uint32_t inherited; /* the pid of the ancestor that it was armed for, with its children; 0 */
 	void *data;
 	size_t size;
-	const struct agent_segment *header;
-	const struct desc *desc;
+	const struct agent_attachment *header;
+	const struct manifest *manifest;
 	const uint8_t *on;
 	struct program **programs; /* nprograms; looked up when first wanted */
 	struct agent_point_state *points;
@@ -159,11 +159,11 @@ struct segment {
 };
 
 /* 0; else an enum agent_reason, and nothing is kept. fd is read whole. */
-enum agent_reason segment_read(struct segment *segment, int fd, size_t size);
-bool segment_names(const struct segment *segment, uint32_t pid, uint64_t start_time);
-void segment_release(struct segment *segment);
-bool segment_concerns(const struct segment *segment, const struct desc_point *point);
-struct program *segment_program(struct segment *segment, uint32_t spec);
+enum agent_reason attachment_read(struct loaded_attachment *attachment, int fd, size_t size);
+bool attachment_names(const struct loaded_attachment *attachment, uint32_t pid, uint64_t start_time);
+void attachment_release(struct loaded_attachment *attachment);
+bool attachment_concerns(const struct loaded_attachment *attachment, const struct manifest_point *point);
+struct program *attachment_program(struct loaded_attachment *attachment, uint32_t spec);
 
 /* ---- modules: modules.c ---- */
 
@@ -190,7 +190,7 @@ size_t modules_count(void);
 uint64_t modules_size(void); /* bytes of all mappings */
 const struct mapping *modules_get(size_t i);
 const struct mapping *modules_at(uintptr_t address);
-bool modules_is_file(const struct mapping *mapping, const struct desc_file *file, const char *path);
+bool modules_is_file(const struct mapping *mapping, const struct manifest_file *file, const char *path);
 /* Whether size readable bytes there are of the image whose text that is: its file's or its bss. */
 bool modules_is_image(const struct mapping *text, uintptr_t address, size_t size);
 /*
@@ -212,58 +212,58 @@ bool modules_copy(void *to, uintptr_t from, size_t size);
 /* The nth place for size bytes within 2 GiB of all from low to high; 0: there is no more. */
 uintptr_t modules_gap(uintptr_t low, uintptr_t high, size_t size, unsigned nth);
 
-/* ---- areas and rings: ring.c ---- */
+/* ---- shared memory regions and rings: ring.c ---- */
 
-/* One of the few areas; a session gets one when it first arms a point here. */
-struct area {
+/* One of the few shared memory regions; a session gets one when it first arms a point here. */
+struct shm {
 	unsigned index;
 	struct session *session; /* NULL: nobody's now */
-	struct agent_area *at;   /* mapped for ever, at one place; NULL before its first use */
+	struct agent_shm *at;    /* mapped for ever, at one place; NULL before its first use */
 	int fd;                  /* the memfd, in the agent's thread; -1 */
 	int keep;                /* a connection to whoever keeps it, there as well; -1 */
 	bool asked;              /* somebody has been given it */
 	uint32_t next_ring;      /* where to look first for one to take by force: the last such was the one before */
-	struct vector places;    /* struct agent_place: our own copy */
+	struct vector slots;     /* struct agent_slot: our own copy */
 };
 
 struct session {
 	char name[AGENT_SESSION_MAX + 8]; /* "": free */
 	struct identity folder;
 	bool seen;
-	uint32_t reason; /* of the folder, or why there is no area */
-	bool records;    /* a segment asked for it */
+	uint32_t reason; /* of the folder, or why there is no shared memory region */
+	bool records;    /* an attachment asked for it */
 	bool overwrites; /* the same */
-	bool awaited;    /* it is being read, and its reader does not know our area yet */
-	struct area *area;
-	struct vector segments; /* struct segment * */
+	bool awaited;    /* it is being read, and its reader does not know our shared memory region yet */
+	struct shm *shm;
+	struct vector attachments; /* struct loaded_attachment * */
 };
 
-enum agent_reason area_make(struct session *session);
-/* In a forked child, or an agent that starts again: another memfd in the area's place. keep: with what it holds. */
-int area_renew(struct area *area, bool keep);
-void area_leave(struct session *session);
-/* Makes what is unused of all areas inaccessible, and accessible again and unlocked; the lock is held. */
-void areas_hide(bool hide);
-void area_records(struct session *session);
-int64_t area_place(struct area *area); /* a new one; -1 */
-void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32_t point);
-void area_count(const struct area *area, uint32_t place, struct agent_count *count);
+enum agent_reason shm_make(struct session *session);
+/* In a forked child, or an agent that starts again: another memfd in the shared memory region's place. keep: with what it holds. */
+int shm_renew(struct shm *shm, bool keep);
+void shm_leave(struct session *session);
+/* Makes what is unused of all shared memory regions inaccessible, and accessible again and unlocked; the lock is held. */
+void shms_hide(bool hide);
+void shm_records(struct session *session);
+int64_t shm_slot(struct shm *shm); /* a new one; -1 */
+void shm_name_slot(struct shm *shm, uint32_t slot, uint32_t attachment, uint32_t point);
+void shm_count(const struct shm *shm, uint32_t slot, struct agent_count *count);
 void rings_at_exit(void *unused); /* gives the calling thread's rings back, without a system call */
-uint64_t agent_now(void);         /* of the areas' clock */
+uint64_t agent_now(void);         /* of the shared memory regions' clock */
 
-/* ---- slots: slot.h; sites: sites.h ---- */
+/* ---- trampolines: trampoline.h; sites: sites.h ---- */
 
 /* There may be a hundred thousand of these two, and clearing their pages is most of what making them costs. */
 struct consumer {
 	uint32_t next; /* index + 1, of an older one */
-	uint32_t place;
+	uint32_t slot;
 	struct program *program;
-	struct segment *segment; /* whose point takes it in this pass */
+	struct loaded_attachment *attachment; /* whose point takes it in this pass */
 	uint32_t point;
-	uint8_t area;
-	uint8_t live;    /* in the slot that is armed */
-	uint8_t in_slot; /* in the slot that was made last */
-	uint8_t taken;   /* in this pass */
+	uint8_t shm;
+	uint8_t live;          /* in the trampoline that is armed */
+	uint8_t in_trampoline; /* in the trampoline that was made last */
+	uint8_t taken;         /* in this pass */
 };
 
 struct site {
@@ -274,16 +274,16 @@ struct site {
 	uint8_t was[JUMP], will[JUMP];
 	uint8_t tail[5]; /* what follows the jump in the nop of 10 bytes, and stays */
 	uint8_t semaphore_held;
-	uint16_t *semaphore; /* where one is held or wanted */
-	uintptr_t slot;      /* the last one made for it, in this module */
-	uintptr_t slot_base;
-	uint64_t slot_device, slot_inode;
+	uint16_t *semaphore;  /* where one is held or wanted */
+	uintptr_t trampoline; /* the last one made for it, in this module */
+	uintptr_t trampoline_base;
+	uint64_t trampoline_device, trampoline_inode;
 };
 
 /* The CPU's: patch-CPU.c. */
 extern const uint8_t site_nop[SITE_NOP];
 bool site_fits(uintptr_t address); /* whether it can be patched where it stands */
-void site_jump(uintptr_t address, uintptr_t slot, uint8_t bytes[JUMP]);
+void site_jump(uintptr_t address, uintptr_t trampoline, uint8_t bytes[JUMP]);
 int site_protection(const struct mapping *text); /* what mprotect() is to be told that it has */
 /* Whether these bytes, from SITE_AT on, do nothing and may become a jump. */
 bool site_is_nop(const uint8_t now[SITE_NOP]);
@@ -300,7 +300,7 @@ bool site_write(struct site *site, unsigned step);
 bool site_write_full(void);
 struct site *site_write_flush(void);
 
-/* Makes the sites what the segments want; every point's state says what became of it. */
+/* Makes the sites what the attachments want; every point's state says what became of it. */
 void sites_apply(void);
 
 /* ---- sessions: session.c ---- */
@@ -314,14 +314,14 @@ void session_unkept(int store, const struct session *session, bool unkept);
 void sessions_inherit(int store);
 void sessions_leave(void);
 
-static inline size_t nsegments(const struct session *session)
+static inline size_t nattachments(const struct session *session)
 {
-	return session->segments.n / sizeof(struct segment *);
+	return session->attachments.n / sizeof(struct loaded_attachment *);
 }
 
-static inline struct segment **segments_of(const struct session *session)
+static inline struct loaded_attachment **attachments_of(const struct session *session)
 {
-	return session->segments.at;
+	return session->attachments.at;
 }
 
 /* ---- all of it: agent.c ---- */
@@ -332,7 +332,7 @@ struct agent {
 	uint32_t pid, tid;
 	uint64_t start_time;
 	struct session sessions[SESSIONS_MAX];
-	struct area areas[AREAS_MAX];
+	struct shm shms[SHMS_MAX];
 	uint32_t unloading; /* threads in dlclose() */
 	uint32_t npending;  /* points that wait for their module, or may */
 	uint32_t narmed;    /* sites */
@@ -349,10 +349,10 @@ struct agent {
 	uint32_t calls;                /* hits may make system calls, if this is more than sealed */
 	uint32_t sealed;               /* a thread has asked for a filter of system calls */
 	bool began_filtered, harmless; /* there was a filter at first; one was set that lets calls fail at worst */
-	bool has_ticks;                /* the areas' clock is the CPU's counter */
-	uint32_t hidden;               /* unused parts of areas cannot be touched now: no ring is taken */
-	uint32_t clockless;            /* a thread has given up its clock: threads without a ring take none */
-	uint32_t nmuted;               /* threads in seccomp's strict mode */
+	bool has_ticks;                /* the shared memory regions' clock is the CPU's counter */
+	uint32_t hidden;    /* unused parts of shared memory regions cannot be touched now: no ring is taken */
+	uint32_t clockless; /* a thread has given up its clock: threads without a ring take none */
+	uint32_t nmuted;    /* threads in seccomp's strict mode */
 	uint32_t muted[MUTED_MAX];
 	uint32_t tid_at;              /* where the C library has a thread's id, from the thread pointer; 0: unknown */
 	uint32_t pthread_size;        /* of its struct pthread */
@@ -397,8 +397,8 @@ int control_open(int store);
 void control_close(int store);
 bool control_serve(int listener, int wake, int store);
 
-/* Hands areas to the keeper that it has not got yet. */
-void areas_keep(int store);
+/* Hands shared memory regions to the keeper that it has not got yet. */
+void shms_keep(int store);
 
 /* What a hit may do: calls.c. */
 void calls_begin(void);  /* once, in a thread of the C library's */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The instructions that slots are made of, written into a struct code. All of 64 bits where nothing is said. */
+/* The instructions that trampolines are made of, written into a struct code. All of 64 bits where nothing is said. */
 #ifndef RUNTIME_AGENT_INPROC_ASM_AARCH64_H
 #define RUNTIME_AGENT_INPROC_ASM_AARCH64_H
 
@@ -157,7 +157,7 @@ static inline void thread_pointer(struct code *c, unsigned rt)
 /* rt = 8 bytes of struct thread; size 4: as many */
 static inline void load_tls(struct code *c, unsigned rt, unsigned base, size_t field, unsigned size)
 {
-	uint32_t offset = slot_tls(field);
+	uint32_t offset = trampoline_tls(field);
 
 	if (offset >> 12) {
 		add(c, rt, base, offset & ~4095u);

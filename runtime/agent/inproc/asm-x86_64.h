@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Instructions of x86-64, as far as slots are made of them. */
+/* Instructions of x86-64, as far as trampolines are made of them. */
 #ifndef RUNTIME_AGENT_INPROC_ASM_X86_64_H
 #define RUNTIME_AGENT_INPROC_ASM_X86_64_H
 

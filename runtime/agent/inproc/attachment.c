@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Segment files: read into memory of our own (a file that somebody cuts short is
+ * Attachment files: read into memory of our own (a file that somebody cuts short is
  * an error then, and no SIGBUS) and looked at once, here. What has passed is taken
  * at its word by everybody else.
  */
@@ -12,9 +12,9 @@
 
 #include "runtime/agent/inproc/agent.h"
 
-_Static_assert(sizeof(struct desc) == 48 && sizeof(struct desc_point) == 40 && sizeof(struct desc_file) == 40 &&
-                       sizeof(struct desc_layout) == 52 && sizeof(struct desc_probe) == 16 &&
-                       sizeof(struct desc_arg) == 8,
+_Static_assert(sizeof(struct manifest) == 48 && sizeof(struct manifest_point) == 40 &&
+                       sizeof(struct manifest_file) == 40 && sizeof(struct manifest_layout) == 52 &&
+                       sizeof(struct manifest_probe) == 16 && sizeof(struct manifest_arg) == 8,
                "description layout");
 
 /* ---- programs ---- */
@@ -97,7 +97,7 @@ static struct program *program_intern(const struct fetch_program *f)
 	return p;
 }
 
-static void program_view(const struct agent_segment *h, uint32_t spec, struct fetch_program *f)
+static void program_view(const struct agent_attachment *h, uint32_t spec, struct fetch_program *f)
 {
 	const struct agent_program *p = (const struct agent_program *)((const char *)h + h->programs_at) + spec;
 
@@ -112,15 +112,15 @@ static void program_view(const struct agent_segment *h, uint32_t spec, struct fe
 	memcpy(f->size, p->size, sizeof(f->size));
 }
 
-struct program *segment_program(struct segment *segment, uint32_t spec)
+struct program *attachment_program(struct loaded_attachment *attachment, uint32_t spec)
 {
 	struct fetch_program f;
 
-	if (!segment->programs[spec]) {
-		program_view(segment->header, spec, &f);
-		segment->programs[spec] = program_intern(&f);
+	if (!attachment->programs[spec]) {
+		program_view(attachment->header, spec, &f);
+		attachment->programs[spec] = program_intern(&f);
 	}
-	return segment->programs[spec];
+	return attachment->programs[spec];
 }
 
 /* ---- files ---- */
@@ -133,38 +133,39 @@ static bool part_ok(uint64_t *end, uint64_t at, uint64_t n, uint64_t each, uint6
 	return true;
 }
 
-static bool desc_ok(const struct agent_segment *h, uint64_t *end)
+static bool manifest_ok(const struct agent_attachment *h, uint64_t *end)
 {
-	const struct desc *d;
+	const struct manifest *d;
 	uint64_t size;
 
-	if (!part_ok(end, h->desc_at, 1, sizeof(*d), h->size))
+	if (!part_ok(end, h->manifest_at, 1, sizeof(*d), h->size))
 		return false;
-	d = (const struct desc *)((const char *)h + h->desc_at);
-	if (d->magic != DESC_MAGIC || d->version != DESC_VERSION)
+	d = (const struct manifest *)((const char *)h + h->manifest_at);
+	if (d->magic != MANIFEST_MAGIC || d->version != MANIFEST_VERSION)
 		return false;
-	size = sizeof(*d) + sizeof(struct desc_point) * (uint64_t)d->npoints +
-	       sizeof(struct desc_file) * (uint64_t)d->nfiles + sizeof(struct desc_layout) * (uint64_t)d->nlayouts +
-	       sizeof(struct desc_probe) * (uint64_t)d->nprobes + sizeof(struct desc_arg) * (uint64_t)d->nargs +
+	size = sizeof(*d) + sizeof(struct manifest_point) * (uint64_t)d->npoints +
+	       sizeof(struct manifest_file) * (uint64_t)d->nfiles +
+	       sizeof(struct manifest_layout) * (uint64_t)d->nlayouts +
+	       sizeof(struct manifest_probe) * (uint64_t)d->nprobes + sizeof(struct manifest_arg) * (uint64_t)d->nargs +
 	       d->npool;
-	if (d->size != size || size > h->size - h->desc_at || d->segment != h->number)
+	if (d->size != size || size > h->size - h->manifest_at || d->attachment != h->number)
 		return false;
-	*end = h->desc_at + size;
-	if (!d->npool || desc_string(d, 0)[d->npool - 1])
+	*end = h->manifest_at + size;
+	if (!d->npool || manifest_string(d, 0)[d->npool - 1])
 		return false;
 	for (uint32_t i = 0; i < d->nfiles; i++)
-		if (desc_files(d)[i].path >= d->npool)
+		if (manifest_files(d)[i].path >= d->npool)
 			return false;
 	for (uint32_t i = 0; i < d->npoints; i++) {
-		const struct desc_point *p = &desc_points(d)[i];
+		const struct manifest_point *p = &manifest_points(d)[i];
 
-		if (p->probe >= d->nprobes || p->spec >= h->nprograms || desc_probes(d)[p->probe].file >= d->nfiles)
+		if (p->probe >= d->nprobes || p->spec >= h->nprograms || manifest_probes(d)[p->probe].file >= d->nfiles)
 			return false;
 	}
 	return true;
 }
 
-static bool programs_ok(const struct agent_segment *h)
+static bool programs_ok(const struct agent_attachment *h)
 {
 	const struct agent_program *p = (const struct agent_program *)((const char *)h + h->programs_at);
 	struct fetch_program f;
@@ -185,74 +186,75 @@ static bool programs_ok(const struct agent_segment *h)
 	return ok;
 }
 
-static enum agent_reason segment_check(const struct agent_segment *h, size_t size)
+static enum agent_reason attachment_check(const struct agent_attachment *h, size_t size)
 {
 	uint64_t end = sizeof(*h);
 
-	if (size < sizeof(*h) || h->magic != AGENT_SEGMENT_MAGIC || h->version != AGENT_VERSION || h->size != size)
+	if (size < sizeof(*h) || h->magic != AGENT_ATTACHMENT_MAGIC || h->version != AGENT_VERSION || h->size != size)
 		return AGENT_FILE;
-	if (!desc_ok(h, &end) || !part_ok(&end, h->processes_at, h->nprocesses, sizeof(struct agent_process), size) ||
+	if (!manifest_ok(h, &end) ||
+	    !part_ok(&end, h->processes_at, h->nprocesses, sizeof(struct agent_process), size) ||
 	    !part_ok(&end, h->programs_at, h->nprograms, sizeof(struct agent_program), size) ||
 	    !part_ok(&end, h->steps_at, h->nsteps, sizeof(struct fetch_step), size) ||
 	    !part_ok(&end, h->literals_at, h->nliterals, sizeof(struct fetch_literal), size) ||
-	    !part_ok(&end, h->on_at, ((const struct desc *)((const char *)h + h->desc_at))->npoints, 1, size))
+	    !part_ok(&end, h->on_at, ((const struct manifest *)((const char *)h + h->manifest_at))->npoints, 1, size))
 		return AGENT_FILE;
 	return programs_ok(h) ? AGENT_OK : AGENT_FILE;
 }
 
-enum agent_reason segment_read(struct segment *segment, int fd, size_t size)
+enum agent_reason attachment_read(struct loaded_attachment *attachment, int fd, size_t size)
 {
 	enum agent_reason reason = AGENT_MEMORY;
-	const struct agent_segment *h;
+	const struct agent_attachment *h;
 	size_t had = 0;
 	ssize_t n;
 
-	if (size > AGENT_SEGMENT_SIZE_MAX || size < sizeof(*h))
+	if (size > AGENT_ATTACHMENT_SIZE_MAX || size < sizeof(*h))
 		return AGENT_FILE;
-	segment->size = size;
-	segment->data = pages_get(size);
-	if (!segment->data)
+	attachment->size = size;
+	attachment->data = pages_get(size);
+	if (!attachment->data)
 		return AGENT_MEMORY;
-	while (had < size && (n = pread(fd, (char *)segment->data + had, size - had, had)) != 0) {
+	while (had < size && (n = pread(fd, (char *)attachment->data + had, size - had, had)) != 0) {
 		if (n > 0)
 			had += n;
 		else if (errno != EINTR)
 			break;
 	}
-	h = segment->data;
-	if (had < size || (reason = segment_check(h, size)) || h->number != segment->number) {
-		segment_release(segment);
+	h = attachment->data;
+	if (had < size || (reason = attachment_check(h, size)) || h->number != attachment->number) {
+		attachment_release(attachment);
 		return reason ? reason : AGENT_FILE;
 	}
-	segment->header = h;
-	segment->desc = (const struct desc *)((const char *)h + h->desc_at);
-	segment->on = (const uint8_t *)h + h->on_at;
-	segment->programs_size = (h->nprograms + 1ull) * sizeof(*segment->programs);
-	segment->points_size = (segment->desc->npoints + 1ull) * sizeof(*segment->points);
-	segment->programs = pages_get(segment->programs_size);
-	segment->points = pages_get(segment->points_size);
-	if (segment->programs && segment->points)
+	attachment->header = h;
+	attachment->manifest = (const struct manifest *)((const char *)h + h->manifest_at);
+	attachment->on = (const uint8_t *)h + h->on_at;
+	attachment->programs_size = (h->nprograms + 1ull) * sizeof(*attachment->programs);
+	attachment->points_size = (attachment->manifest->npoints + 1ull) * sizeof(*attachment->points);
+	attachment->programs = pages_get(attachment->programs_size);
+	attachment->points = pages_get(attachment->points_size);
+	if (attachment->programs && attachment->points)
 		return AGENT_OK;
-	segment_release(segment);
+	attachment_release(attachment);
 	return AGENT_MEMORY;
 }
 
-void segment_release(struct segment *segment)
+void attachment_release(struct loaded_attachment *attachment)
 {
-	pages_put(segment->data, segment->size);
-	pages_put(segment->programs, segment->programs_size);
-	pages_put(segment->points, segment->points_size);
-	segment->data = NULL;
-	segment->header = NULL;
-	segment->desc = NULL;
-	segment->on = NULL;
-	segment->programs = NULL;
-	segment->points = NULL;
+	pages_put(attachment->data, attachment->size);
+	pages_put(attachment->programs, attachment->programs_size);
+	pages_put(attachment->points, attachment->points_size);
+	attachment->data = NULL;
+	attachment->header = NULL;
+	attachment->manifest = NULL;
+	attachment->on = NULL;
+	attachment->programs = NULL;
+	attachment->points = NULL;
 }
 
-bool segment_names(const struct segment *segment, uint32_t pid, uint64_t start_time)
+bool attachment_names(const struct loaded_attachment *attachment, uint32_t pid, uint64_t start_time)
 {
-	const struct agent_segment *h = segment->header;
+	const struct agent_attachment *h = attachment->header;
 	const struct agent_process *p = (const struct agent_process *)((const char *)h + h->processes_at);
 
 	for (uint32_t i = 0; i < h->nprocesses; i++)
@@ -261,9 +263,9 @@ bool segment_names(const struct segment *segment, uint32_t pid, uint64_t start_t
 	return false;
 }
 
-bool segment_concerns(const struct segment *segment, const struct desc_point *point)
+bool attachment_concerns(const struct loaded_attachment *attachment, const struct manifest_point *point)
 {
-	if (!point->pid || point->pid == segment->inherited)
+	if (!point->pid || point->pid == attachment->inherited)
 		return true;
-	return point->pid == agent.pid && segment_names(segment, agent.pid, agent.start_time);
+	return point->pid == agent.pid && attachment_names(attachment, agent.pid, agent.start_time);
 }

@@ -5,8 +5,9 @@
 
 static struct code code_now;
 
-struct code *code_begin(uint8_t *bytes, uintptr_t at, uintptr_t site, const struct slot_consumer *consumers, size_t n,
-                        const struct image *image, const struct slot_table *table, const struct life *life)
+struct code *code_begin(uint8_t *bytes, uintptr_t at, uintptr_t site, const struct trampoline_consumer *consumers,
+                        size_t n, const struct image *image, const struct trampoline_table *table,
+                        const struct life *life)
 {
 	struct code *c = &code_now;
 
@@ -119,7 +120,7 @@ void code_predicate(struct code *c, const struct program *program, uint32_t filt
 	for (size_t i = 0; i < n && !c->bad;) {
 		if (c->is_target[i])
 			code_here(c, c->step_label[i]);
-		i = slot_step(&b, i, n);
+		i = trampoline_step(&b, i, n);
 	}
 }
 
@@ -138,7 +139,7 @@ void code_arguments(struct code *c, const struct program *program)
 		end++;
 		b.after = code_label(c);
 		while (i < end && !c->bad)
-			i = slot_step(&b, i, end);
+			i = trampoline_step(&b, i, end);
 		code_here(c, b.after);
 	}
 }

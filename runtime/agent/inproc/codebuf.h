@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the makers of slots have in common, whatever the CPU: code that grows, with
+ * What the makers of trampolines have in common, whatever the CPU: code that grows, with
  * labels and jumps that are filled in at the end; stubs, which are what is rarely
  * run and stands behind the rest; and the walk through a program's steps.
  */
@@ -34,9 +34,9 @@ struct code {
 	size_t n;
 	bool bad; /* something did not fit */
 	uintptr_t at, site;
-	uint32_t frame; /* bytes of stack that a slot takes, where that is so */
+	uint32_t frame; /* bytes of stack that a trampoline takes, where that is so */
 	const struct image *image;
-	const struct slot_table *table;
+	const struct trampoline_table *table;
 	const struct life *life;
 	int32_t labels[LABELS_MAX]; /* where; -1: not yet */
 	uint32_t nlabels;
@@ -51,11 +51,12 @@ struct code {
 };
 
 /* The one that there is, for slot_make()'s arguments; NULL: a program is too long. */
-struct code *code_begin(uint8_t *bytes, uintptr_t at, uintptr_t site, const struct slot_consumer *consumers, size_t n,
-                        const struct image *image, const struct slot_table *table, const struct life *life);
+struct code *code_begin(uint8_t *bytes, uintptr_t at, uintptr_t site, const struct trampoline_consumer *consumers,
+                        size_t n, const struct image *image, const struct trampoline_table *table,
+                        const struct life *life);
 static inline void code_put(struct code *c, const void *bytes, size_t n)
 {
-	if (c->n + n > SLOT_MAX) {
+	if (c->n + n > TRAMPOLINE_MAX) {
 		c->bad = true;
 		return;
 	}
@@ -90,7 +91,7 @@ uint32_t body_fault(struct body *b, unsigned words);
 void code_predicate(struct code *c, const struct program *program, uint32_t filtered);
 void code_arguments(struct code *c, const struct program *program);
 /* The CPU's: code for the steps from i on, below end, at least one. Where to go on. */
-size_t slot_step(struct body *b, size_t i, size_t end);
+size_t trampoline_step(struct body *b, size_t i, size_t end);
 
 bool image_has(const struct image *image, uint64_t address, size_t size);
 bool step_is_binary(uint8_t op);

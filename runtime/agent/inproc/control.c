@@ -88,13 +88,13 @@ void control_close(int store)
 	close(dir);
 }
 
-static struct segment *find_segment(const struct session *session, uint32_t number)
+static struct loaded_attachment *find_attachment(const struct session *session, uint32_t number)
 {
-	struct segment **segments = session->segments.at;
+	struct loaded_attachment **attachments = session->attachments.at;
 
-	for (size_t i = 0; i < session->segments.n / sizeof(*segments); i++)
-		if (segments[i]->number == number)
-			return segments[i];
+	for (size_t i = 0; i < session->attachments.n / sizeof(*attachments); i++)
+		if (attachments[i]->number == number)
+			return attachments[i];
 	return NULL;
 }
 
@@ -120,25 +120,25 @@ static void hello(struct agent_reply *reply)
 	h->uid = geteuid();
 	h->behind = agent.behind;
 	h->reason = agent.reason;
-	for (unsigned i = 0; i < AREAS_MAX; i++)
-		h->sessions += agent.areas[i].session != NULL;
+	for (unsigned i = 0; i < SHMS_MAX; i++)
+		h->sessions += agent.shms[i].session != NULL;
 	set_payload(reply, 1, sizeof(*h));
 }
 
-static void tell_segments(struct agent_reply *reply, const struct session *session, uint32_t first)
+static void tell_attachments(struct agent_reply *reply, const struct session *session, uint32_t first)
 {
-	const uint32_t max = (AGENT_MESSAGE_MAX - sizeof(*reply)) / sizeof(struct agent_segment_state);
-	struct agent_segment_state *to = payload(reply);
-	struct segment **segments = session->segments.at;
-	uint32_t n = session->segments.n / sizeof(*segments), count = 0;
+	const uint32_t max = (AGENT_MESSAGE_MAX - sizeof(*reply)) / sizeof(struct agent_attachment_state);
+	struct agent_attachment_state *to = payload(reply);
+	struct loaded_attachment **attachments = session->attachments.at;
+	uint32_t n = session->attachments.n / sizeof(*attachments), count = 0;
 
 	for (uint32_t i = first; i < n && count < max; i++, count++) {
-		const struct segment *s = segments[i];
+		const struct loaded_attachment *s = attachments[i];
 
 		memset(&to[count], 0, sizeof(to[count]));
-		to[count].segment = s->number;
+		to[count].attachment = s->number;
 		to[count].reason = s->reason;
-		for (uint32_t k = 0; s->desc && k < s->desc->npoints; k++) {
+		for (uint32_t k = 0; s->manifest && k < s->manifest->npoints; k++) {
 			to[count].npoints += s->points[k].state != AGENT_OFF;
 			to[count].armed += s->points[k].state == AGENT_ARMED;
 			to[count].pending += s->points[k].state == AGENT_PENDING;
@@ -148,15 +148,15 @@ static void tell_segments(struct agent_reply *reply, const struct session *sessi
 	set_payload(reply, count, sizeof(*to));
 }
 
-static void tell_points(struct agent_reply *reply, const struct segment *segment, uint32_t first)
+static void tell_points(struct agent_reply *reply, const struct loaded_attachment *attachment, uint32_t first)
 {
 	const uint32_t max = (AGENT_MESSAGE_MAX - sizeof(*reply)) / sizeof(struct agent_point_state);
-	uint32_t n = segment->desc ? segment->desc->npoints : 0, count = 0;
+	uint32_t n = attachment->manifest ? attachment->manifest->npoints : 0, count = 0;
 
 	if (first < n)
 		count = n - first < max ? n - first : max;
 	if (count)
-		memcpy(payload(reply), segment->points + first, count * sizeof(struct agent_point_state));
+		memcpy(payload(reply), attachment->points + first, count * sizeof(struct agent_point_state));
 	set_payload(reply, count, sizeof(struct agent_point_state));
 }
 
@@ -170,7 +170,7 @@ static void fail(struct agent_reply *reply, int error, enum agent_reason reason)
 static int respond(const struct agent_request *request, struct agent_reply *reply, int store)
 {
 	const struct session *session;
-	const struct segment *segment;
+	const struct loaded_attachment *attachment;
 
 	memset(reply, 0, sizeof(*reply));
 	reply->magic = AGENT_MESSAGE_MAGIC;
@@ -184,7 +184,7 @@ static int respond(const struct agent_request *request, struct agent_reply *repl
 		hello(reply);
 		return -1;
 	}
-	if (request->op < AGENT_LOOK || request->op > AGENT_AREA || request->session[AGENT_SESSION_MAX + 7] ||
+	if (request->op < AGENT_LOOK || request->op > AGENT_SHM || request->session[AGENT_SESSION_MAX + 7] ||
 	    !store_session_ok(request->session)) {
 		fail(reply, EINVAL, 0);
 		return -1;
@@ -194,7 +194,7 @@ static int respond(const struct agent_request *request, struct agent_reply *repl
 			fail(reply, EBUSY, AGENT_BUSY);
 			return -1;
 		}
-		areas_keep(store);
+		shms_keep(store);
 	}
 	session = agent_session(request->session);
 	if (!session) {
@@ -202,21 +202,21 @@ static int respond(const struct agent_request *request, struct agent_reply *repl
 		return -1;
 	}
 	switch (request->op) {
-	case AGENT_LOOK: tell_segments(reply, session, request->first); return -1;
+	case AGENT_LOOK: tell_attachments(reply, session, request->first); return -1;
 	case AGENT_STATE:
-		segment = find_segment(session, request->segment);
-		if (segment)
-			tell_points(reply, segment, request->first);
+		attachment = find_attachment(session, request->attachment);
+		if (attachment)
+			tell_points(reply, attachment, request->first);
 		else
 			fail(reply, ENOENT, 0);
 		return -1;
 	default:
-		if (!session->area || session->area->fd < 0) {
+		if (!session->shm || session->shm->fd < 0) {
 			fail(reply, ENOENT, 0);
 			return -1;
 		}
-		session->area->asked = true;
-		return session->area->fd;
+		session->shm->asked = true;
+		return session->shm->fd;
 	}
 }
 
@@ -286,50 +286,50 @@ bool control_serve(int listener, int wake, int store)
 
 #define KEEPER_MS 500
 
-/* A connection over which it has said that it keeps the area; -1. */
-static int keep_area(int agents, const struct area *area)
+/* A connection over which it has said that it keeps the shared memory region; -1. */
+static int keep_shm(int agents, const struct shm *shm)
 {
 	struct agent_keep keep = { .magic = AGENT_KEEP_MAGIC,
 		                   .version = AGENT_VERSION,
-		                   .op = AGENT_KEEP_AREA,
+		                   .op = AGENT_KEEP_SHM,
 		                   .start_time = agent.start_time };
 	struct sockaddr_un address = { 0 };
 	struct pollfd polled = { .events = POLLIN };
 	char said = 0;
 
 	socket_address(&address, agents, AGENT_KEEPER);
-	memcpy(keep.session, area->session->name, sizeof(keep.session));
+	memcpy(keep.session, shm->session->name, sizeof(keep.session));
 	polled.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (polled.fd < 0)
 		return -1;
 	if (!connect(polled.fd, (struct sockaddr *)&address, sizeof(address)) && peer_ok(polled.fd) &&
-	    send_with(polled.fd, &keep, sizeof(keep), area->fd) && poll(&polled, 1, KEEPER_MS) == 1 &&
+	    send_with(polled.fd, &keep, sizeof(keep), shm->fd) && poll(&polled, 1, KEEPER_MS) == 1 &&
 	    recv(polled.fd, &said, 1, 0) == 1 && said == '1')
 		return polled.fd;
 	close(polled.fd);
 	return -1;
 }
 
-static bool is_kept(const struct area *area)
+static bool is_kept(const struct shm *shm)
 {
-	struct pollfd polled = { .fd = area->keep, .events = POLLIN };
+	struct pollfd polled = { .fd = shm->keep, .events = POLLIN };
 
-	return area->keep >= 0 && poll(&polled, 1, 0) == 0;
+	return shm->keep >= 0 && poll(&polled, 1, 0) == 0;
 }
 
-void areas_keep(int store)
+void shms_keep(int store)
 {
 	int agents = store < 0 ? -1 : store_folder(store, "agents", false);
 
-	for (unsigned i = 0; i < AREAS_MAX; i++) {
-		struct area *area = &agent.areas[i];
+	for (unsigned i = 0; i < SHMS_MAX; i++) {
+		struct shm *shm = &agent.shms[i];
 
-		if (!area->at || !area->session || area->fd < 0 || is_kept(area))
+		if (!shm->at || !shm->session || shm->fd < 0 || is_kept(shm))
 			continue;
-		if (area->keep >= 0)
-			close(area->keep);
-		area->keep = agents < 0 ? -1 : keep_area(agents, area);
-		session_unkept(store, area->session, area->keep < 0);
+		if (shm->keep >= 0)
+			close(shm->keep);
+		shm->keep = agents < 0 ? -1 : keep_shm(agents, shm);
+		session_unkept(store, shm->session, shm->keep < 0);
 	}
 	if (agents >= 0)
 		close(agents);

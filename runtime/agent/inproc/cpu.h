@@ -22,9 +22,9 @@
 #define SITE_REACH ((1ull << 31) - (1u << 20)) /* of a jump */
 #define ADDRESS_END (1ull << 47)               /* of a process's */
 #define SEGMENT_GAP 0u                         /* between the segments of an image, at most */
-#define REGION_SIZE (64u << 20)                /* of slots; taken as it is used */
+#define REGION_SIZE (64u << 20)                /* of trampolines; taken as it is used */
 #define REGISTERS 17                           /* that fetch programs know */
-/* From an entry's frame pointer to the program's stack pointer, at least: what the entry, the slot and the red zone take. */
+/* From an entry's frame pointer to the program's stack pointer, at least: what the entry, the trampoline and the red zone take. */
 #define FRAME_TO_STACK (16u + 56 + 128)
 #define is_frame_register(reg) \
 	((reg) == 4 || (reg) == 5 || (reg) == 16) /* rsp, rbp, rip: where operands are, not what they point to */

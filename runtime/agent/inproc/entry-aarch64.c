@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where slots enter C: x0 is the address, x1 to x3 are arguments, x3 to x5 what they
- * are in the slot. All general registers but x0 and x1 are kept; x1 is not 0 where
+ * Where trampolines enter C: x0 is the address, x1 to x3 are arguments, x3 to x5 what they
+ * are in the trampoline. All general registers but x0 and x1 are kept; x1 is not 0 where
  * there was a fault.
  *
  * C here uses no vector register, but a system call forgets what SVE has beyond the
@@ -12,17 +12,19 @@
 
 uint32_t entry_sve;
 
-#define Z(F)                                                                                                      \
-	F(0)                                                                                                      \
-	F(1)                                                                                                      \
-	F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15) F(16) F(17) F(18) F(19) F(20) \
-		F(21) F(22) F(23) F(24) F(25) F(26) F(27) F(28) F(29) F(30) F(31)
+#define Z(F)                                                                                                       \
+	F(0)                                                                                                       \
+	F(1)                                                                                                       \
+	F(2)                                                                                                       \
+	F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15) F(16) F(17) F(18) F(19) F(20) F(21) \
+		F(22) F(23) F(24) F(25) F(26) F(27) F(28) F(29) F(30) F(31)
 #define P(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15)
-#define Q(F)                                                                                                    \
-	F(0, 1)                                                                                                 \
-	F(2, 3)                                                                                                 \
-	F(4, 5) F(6, 7) F(8, 9) F(10, 11) F(12, 13) F(14, 15) F(16, 17) F(18, 19) F(20, 21) F(22, 23) F(24, 25) \
-		F(26, 27) F(28, 29) F(30, 31)
+#define Q(F)                                                                                                      \
+	F(0, 1)                                                                                                   \
+	F(2, 3)                                                                                                   \
+	F(4, 5)                                                                                                   \
+	F(6, 7) F(8, 9) F(10, 11) F(12, 13) F(14, 15) F(16, 17) F(18, 19) F(20, 21) F(22, 23) F(24, 25) F(26, 27) \
+		F(28, 29) F(30, 31)
 
 #define STORE_Z(n) "str z" #n ", [sp, #" #n ", mul vl]\n"
 #define LOAD_Z(n) "ldr z" #n ", [sp, #" #n ", mul vl]\n"
@@ -72,14 +74,14 @@ __asm__(".pushsection .text\n"
 #define KEEP "bl entry_keep\n"
 #define FETCH "bl entry_fetch\n"
 
-ENTRY(entry_load, slot_load, KEEP, "mov x4, x0\nmov x3, x1\nmov x5, x29\n", FETCH);
-ENTRY(entry_string, slot_string, KEEP,
+ENTRY(entry_load, trampoline_load, KEEP, "mov x4, x0\nmov x3, x1\nmov x5, x29\n", FETCH);
+ENTRY(entry_string, trampoline_string, KEEP,
       "mov x4, x0\nmov x0, x1\nmov x1, x5\nmov x5, x2\nmov x2, x3\nmov x3, x5\nmov x5, x29\n", FETCH);
-ENTRY(entry_match, slot_match, KEEP, "mov x4, x0\nmov x0, x1\nmov x1, x2\nmov x5, x29\n", FETCH);
-ENTRY(entry_comm, slot_comm, KEEP, "mov x0, x1\n", FETCH);
-ENTRY(entry_now, slot_now, KEEP, "", FETCH);
-ENTRY(entry_late, slot_late, KEEP, "", FETCH);
-ENTRY(entry_shrink, slot_shrink, "", "mov x0, x4\nmov x4, x1\nmov x1, x5\nmov x2, x3\nmov x3, x4\n", "");
-ENTRY(entry_room, slot_room, "", "mov x0, x4\n", "");
+ENTRY(entry_match, trampoline_match, KEEP, "mov x4, x0\nmov x0, x1\nmov x1, x2\nmov x5, x29\n", FETCH);
+ENTRY(entry_comm, trampoline_comm, KEEP, "mov x0, x1\n", FETCH);
+ENTRY(entry_now, trampoline_now, KEEP, "", FETCH);
+ENTRY(entry_late, trampoline_late, KEEP, "", FETCH);
+ENTRY(entry_shrink, trampoline_shrink, "", "mov x0, x4\nmov x4, x1\nmov x1, x5\nmov x2, x3\nmov x3, x4\n", "");
+ENTRY(entry_room, trampoline_room, "", "mov x0, x4\n", "");
 /* This one goes into the C library. */
-ENTRY(entry_take, slot_take, "bl entry_keep_all\n", "mov x0, x1\n", "bl entry_fetch_all\n");
+ENTRY(entry_take, trampoline_take, "bl entry_keep_all\n", "mov x0, x1\n", "bl entry_fetch_all\n");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where slots enter C: rax is the address, rdi, rsi, rdx and rcx are arguments as in C. All
+ * Where trampolines enter C: rax is the address, rdi, rsi, rdx and rcx are arguments as in C. All
  * registers but rax and rcx are kept; the zero flag is clear where there was a fault. The
  * last argument is the frame pointer (FRAME_TO_STACK in cpu.h counts what lies above it).
  */
@@ -22,14 +22,14 @@
 	        ".size " #name ", . - " #name "\n"                                                          \
 	        ".popsection")
 
-ENTRY(entry_load, slot_load, "", "");
-ENTRY(entry_string, slot_string, "", "");
-ENTRY(entry_match, slot_match, "", "");
-ENTRY(entry_comm, slot_comm, "", "");
-ENTRY(entry_now, slot_now, "", "");
-ENTRY(entry_late, slot_late, "", "");
-ENTRY(entry_shrink, slot_shrink, "", "");
-ENTRY(entry_room, slot_room, "", "");
+ENTRY(entry_load, trampoline_load, "", "");
+ENTRY(entry_string, trampoline_string, "", "");
+ENTRY(entry_match, trampoline_match, "", "");
+ENTRY(entry_comm, trampoline_comm, "", "");
+ENTRY(entry_now, trampoline_now, "", "");
+ENTRY(entry_late, trampoline_late, "", "");
+ENTRY(entry_shrink, trampoline_shrink, "", "");
+ENTRY(entry_room, trampoline_room, "", "");
 /* This one goes into the C library. */
-ENTRY(entry_take, slot_take, "sub $528, %rsp\nand $-16, %rsp\nfxsave64 (%rsp)\nsub $16, %rsp\n",
+ENTRY(entry_take, trampoline_take, "sub $528, %rsp\nand $-16, %rsp\nfxsave64 (%rsp)\nsub $16, %rsp\n",
       "fxrstor64 16(%rsp)\n");

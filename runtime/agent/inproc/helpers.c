@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What slots call, and the way in.
+ * What trampolines call, and the way in.
  *
- * A slot may stand anywhere: in a leaf function, in a signal handler that came in
- * the middle of malloc or of another slot, on a stack of 2 KiB. What is here uses
+ * A trampoline may stand anywhere: in a leaf function, in a signal handler that came in
+ * the middle of malloc or of another trampoline, on a stack of 2 KiB. What is here uses
  * no vector register (see build.mk), takes no lock that it would wait for, calls
  * nothing of the C library but pthread_setspecific(), leaves errno alone, and
  * keeps off the stack.
@@ -12,9 +12,9 @@
  * at all only while calls.c knows that no thread has a filter that could kill it. Every call goes through hit_call(). Without calls a hit still counts
  * and records; what cannot be read is a fault.
  *
- * Reading memory. A slot reads directly only what is certainly mapped, and stays so:
+ * Reading memory. A trampoline reads directly only what is certainly mapped, and stays so:
  *
- * 1. The pages that the slot itself has pushed to, and the page of the last byte
+ * 1. The pages that the trampoline itself has pushed to, and the page of the last byte
  *    below the program's stack pointer. The thread is using them.
  * 2. From there up, pages of the stack that the C library gave the thread (or of the
  *    first thread's), if the stack pointer is inside it. The first access to such a
@@ -191,7 +191,7 @@ static bool is_alone(void)
 	       __atomic_load_n(n, __ATOMIC_ACQUIRE) <= 1 + __atomic_load_n(&agent.own_threads, __ATOMIC_ACQUIRE);
 }
 
-struct answer slot_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame)
+struct answer trampoline_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame)
 {
 	struct answer answer = { 0, 1 };
 	uint64_t first = address & ~7ull, last = (address + size - 1) & ~7ull;
@@ -269,8 +269,8 @@ static int read_string(uint64_t address, char *to, unsigned max, const struct im
 	return got == max ? (int)max : -1;
 }
 
-char *slot_string(const struct image *image, struct shared_record *record, char *cursor, unsigned argument,
-                  uint64_t address, uintptr_t frame)
+char *trampoline_string(const struct image *image, struct shared_record *record, char *cursor, unsigned argument,
+                        uint64_t address, uintptr_t frame)
 {
 	char bytes[RECORD_STRING_CUT + 8];
 	int n = read_string(address, bytes, RECORD_STRING_CUT + 1, image, frame);
@@ -300,8 +300,8 @@ static bool matches(const struct fetch_literal *literal, const char *string, uns
 	return true;
 }
 
-struct answer slot_match(const struct fetch_literal *literal, const struct image *image, long rdx, unsigned prefix,
-                         uint64_t address, uintptr_t frame)
+struct answer trampoline_match(const struct fetch_literal *literal, const struct image *image, long rdx,
+                               unsigned prefix, uint64_t address, uintptr_t frame)
 {
 	char bytes[FETCH_LITERAL_MAX + 2 + 8];
 	int n = read_string(address, bytes, literal->length + (prefix ? 1 : 2), image, frame);
@@ -313,7 +313,7 @@ struct answer slot_match(const struct fetch_literal *literal, const struct image
 	return answer;
 }
 
-struct answer slot_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned prefix)
+struct answer trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned prefix)
 {
 	struct answer answer = { 0, 0 };
 	char comm[16] = "";
@@ -341,7 +341,7 @@ uint64_t clock_ns(void)
 }
 
 /* Without calls the end of time, so that the hit counts as idle. */
-uint64_t slot_now(void)
+uint64_t trampoline_now(void)
 {
 	struct {
 		long sec, nsec;
@@ -358,11 +358,11 @@ static bool may_have_clock(const struct thread *t)
 }
 
 /* Without a clock the beginning of time, so that the hit counts as lost if anything records. */
-uint64_t slot_late(void)
+uint64_t trampoline_late(void)
 {
 	if (!may_have_clock(&agent_thread))
 		return 1;
-	return agent.has_ticks ? cpu_ticks() : slot_now();
+	return agent.has_ticks ? cpu_ticks() : trampoline_now();
 }
 
 /*
@@ -370,7 +370,7 @@ uint64_t slot_late(void)
  * beyond was never written, so it holds zeroes. A signal handler may have reserved
  * behind it: then the rest is to be skipped.
  */
-void slot_shrink(struct agent_ring *ring, struct shared_record *record, char *cursor, unsigned reserved)
+void trampoline_shrink(struct agent_ring *ring, struct shared_record *record, char *cursor, unsigned reserved)
 {
 	uint64_t words = (cursor - (char *)record) / 8, begin, head = shared_get(ring->head);
 	uint64_t mask = AGENT_RING_SIZE - 1;
@@ -420,9 +420,9 @@ static struct found found_at(struct agent_ring *ring, uint64_t position)
 	return found;
 }
 
-static void move_counts(struct agent_ring *ring, uint32_t place, uint64_t n)
+static void move_counts(struct agent_ring *ring, uint32_t slot, uint64_t n)
 {
-	struct shared_count *count = (struct shared_count *)((char *)ring + AGENT_COUNTS_IN_RING) + place;
+	struct shared_count *count = (struct shared_count *)((char *)ring + AGENT_COUNTS_IN_RING) + slot;
 
 	if (!n)
 		return;
@@ -431,12 +431,12 @@ static void move_counts(struct agent_ring *ring, uint32_t place, uint64_t n)
 }
 
 /* Whether a record counts for what its place means now. Any point that a peer makes up is no place. */
-static bool counts_still(const struct area *area, const struct found *found)
+static bool counts_still(const struct shm *shm, const struct found *found)
 {
-	const struct agent_place *places = (const struct agent_place *)((const char *)area->at + area_places_at);
+	const struct agent_slot *slots = (const struct agent_slot *)((const char *)shm->at + shm_slots_at);
 
-	return found->time >= AGENT_WORD_TIME && found->point < AGENT_PLACES &&
-	       __atomic_load_n(&places[found->point].since, __ATOMIC_RELAXED) <= found->time;
+	return found->time >= AGENT_WORD_TIME && found->point < AGENT_SLOTS &&
+	       __atomic_load_n(&slots[found->point].since, __ATOMIC_RELAXED) <= found->time;
 }
 
 /*
@@ -445,11 +445,11 @@ static bool counts_still(const struct area *area, const struct found *found)
  * reader first, then cleared, then given to the thread to write in. false: there
  * was nothing to drop.
  */
-static bool ring_drop(struct agent_ring *ring, const struct area *area, uint64_t limit, uint64_t before, bool ended)
+static bool ring_drop(struct agent_ring *ring, const struct shm *shm, uint64_t limit, uint64_t before, bool ended)
 {
 	const uint64_t head = shared_get(ring->head), tail = limit - AGENT_RING_SIZE, used = head - tail;
 	uint64_t taken, end, n = 0;
-	uint32_t place = 0;
+	uint32_t slot = 0;
 
 	if (used > AGENT_RING_SIZE || before - tail > used)
 		return false;
@@ -469,19 +469,19 @@ static bool ring_drop(struct agent_ring *ring, const struct area *area, uint64_t
 		struct found found = found_at(ring, at);
 		shared64 *word = words_of(ring, at);
 
-		if (at - tail >= taken - tail && counts_still(area, &found)) {
-			if (found.point != place) {
-				move_counts(ring, place, n);
+		if (at - tail >= taken - tail && counts_still(shm, &found)) {
+			if (found.point != slot) {
+				move_counts(ring, slot, n);
 				n = 0;
 			}
-			place = found.point;
+			slot = found.point;
 			n++;
 		}
 		for (unsigned i = 0; i < found.words; i++)
 			shared_set(word[i], 0);
 		at += 8 * found.words;
 	}
-	move_counts(ring, place, n);
+	move_counts(ring, slot, n);
 	shared_release(ring->limit, end + AGENT_RING_SIZE);
 	return end != tail;
 }
@@ -490,7 +490,7 @@ static bool ring_drop(struct agent_ring *ring, const struct area *area, uint64_t
  * A ring that may be overwritten is full. Not from a signal handler that came in the
  * middle of just this: it has to lose what it would have recorded.
  */
-struct answer slot_room(struct agent_ring *ring)
+struct answer trampoline_room(struct agent_ring *ring)
 {
 	struct thread *t = &agent_thread;
 	struct answer answer = { 0, 1 };
@@ -501,9 +501,9 @@ struct answer slot_room(struct agent_ring *ring)
 	t->dropping = 1;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	limit = shared_get(ring->limit);
-	for (unsigned i = 0; i < AREAS_MAX; i++)
+	for (unsigned i = 0; i < SHMS_MAX; i++)
 		if (t->ring[i] == ring)
-			answer.fault = !ring_drop(ring, &agent.areas[i], limit, limit - AGENT_RING_SIZE + ROOM, false);
+			answer.fault = !ring_drop(ring, &agent.shms[i], limit, limit - AGENT_RING_SIZE + ROOM, false);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	t->dropping = 0;
 	return answer;
@@ -531,7 +531,7 @@ static bool is_dead(uint32_t tid)
  * A ring with records in it goes to another thread only where they may be
  * overwritten: then if they have been read, or if there is no other.
  */
-static bool ring_take(const struct area *area, struct agent_ring *ring, struct thread *t, bool by_force)
+static bool ring_take(const struct shm *shm, struct agent_ring *ring, struct thread *t, bool by_force)
 {
 	uint32_t state = shared_acquire(ring->state), owner = shared_get(ring->tid), turns;
 	uint64_t head = shared_get(ring->head), limit = shared_acquire(ring->limit);
@@ -539,12 +539,12 @@ static bool ring_take(const struct area *area, struct agent_ring *ring, struct t
 
 	if (state == AGENT_RING_TAKEN && (!by_force || (owner != t->tid && !is_dead(owner))))
 		return false;
-	if (full && (!shared_get(area->at->overwrite) || (!by_force && head != shared_acquire(ring->taken))))
+	if (full && (!shared_get(shm->at->overwrite) || (!by_force && head != shared_acquire(ring->taken))))
 		return false;
 	if (!shared_swap(ring->state, &state, AGENT_RING_TAKEN))
 		return false;
 	if (full)
-		ring_drop(ring, area, limit, head, true);
+		ring_drop(ring, shm, limit, head, true);
 	shared_set(ring->tid, t->tid);
 	if (hit_call(SYS_prctl, PR_GET_NAME, (long)ring->comm, 0, 0, 0, 0))
 		ring->comm[0] = 0;
@@ -556,19 +556,19 @@ static bool ring_take(const struct area *area, struct agent_ring *ring, struct t
 }
 
 /* By force the next in turn, so that of rings that are overwritten the oldest goes first. */
-static struct agent_ring *find_ring(struct area *area, struct thread *t)
+static struct agent_ring *find_ring(struct shm *shm, struct thread *t)
 {
 	for (unsigned force = 0; force < 2; force++) {
-		uint32_t first = force ? __atomic_load_n(&area->next_ring, __ATOMIC_RELAXED) : 0;
+		uint32_t first = force ? __atomic_load_n(&shm->next_ring, __ATOMIC_RELAXED) : 0;
 
 		for (unsigned i = 0; i < AGENT_RINGS; i++) {
 			unsigned index = (first + i) % AGENT_RINGS;
-			struct agent_ring *ring = (void *)((char *)area->at + area_rings_at + index * area_ring_stride);
+			struct agent_ring *ring = (void *)((char *)shm->at + shm_rings_at + index * shm_ring_stride);
 
-			if (!ring_take(area, ring, t, force))
+			if (!ring_take(shm, ring, t, force))
 				continue;
 			if (force)
-				__atomic_store_n(&area->next_ring, index + 1, __ATOMIC_RELAXED);
+				__atomic_store_n(&shm->next_ring, index + 1, __ATOMIC_RELAXED);
 			return ring;
 		}
 	}
@@ -586,7 +586,7 @@ static bool may_take(struct thread *t)
 	return t->tid && may_have_clock(t);
 }
 
-struct agent_ring *slot_take(unsigned area)
+struct agent_ring *trampoline_take(unsigned shm)
 {
 	struct thread *t = &agent_thread;
 	struct agent_ring *ring = NULL;
@@ -605,7 +605,7 @@ struct agent_ring *slot_take(unsigned area)
 		__atomic_fetch_add(flight, 1, __ATOMIC_SEQ_CST);
 		hidden = __atomic_load_n(&agent.hidden, __ATOMIC_SEQ_CST);
 		if (!hidden)
-			ring = find_ring(&agent.areas[area], t);
+			ring = find_ring(&agent.shms[shm], t);
 		__atomic_fetch_sub(flight, 1, __ATOMIC_RELEASE);
 		/* Below 32 nothing is allocated. Other keys do without: is_dead() finds the ring again. */
 		if (ring && agent.key >= 0 && agent.key < 32)
@@ -613,7 +613,7 @@ struct agent_ring *slot_take(unsigned area)
 		if (!ring && !hidden)
 			t->skip = t->patience = t->patience < 1024 ? 2 * t->patience + 1 : 1024;
 	}
-	t->ring[area] = ring;
+	t->ring[shm] = ring;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	t->busy = 0;
 	return ring;

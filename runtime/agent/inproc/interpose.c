@@ -28,12 +28,12 @@
 
 __attribute__((visibility("hidden"))) void *wrap_real_syscall;
 
-#define WRAPPED(F)                                                                                          \
-	F(dlopen)                                                                                           \
-	F(dlclose)                                                                                          \
-	F(unshare) F(setns) F(setuid) F(setgid) F(seteuid) F(setegid) F(setreuid) F(setregid) F(setresuid)  \
-		F(setresgid) F(setgroups) F(initgroups) F(setfsuid) F(setfsgid) F(capset) F(prctl) F(clone) \
-			F(mlockall)
+#define WRAPPED(F)                                                                                           \
+	F(dlopen)                                                                                            \
+	F(dlclose)                                                                                           \
+	F(unshare)                                                                                           \
+	F(setns) F(setuid) F(setgid) F(seteuid) F(setegid) F(setreuid) F(setregid) F(setresuid) F(setresgid) \
+		F(setgroups) F(initgroups) F(setfsuid) F(setfsgid) F(capset) F(prctl) F(clone) F(mlockall)
 
 #define KNOWN(name) static void *known_##name;
 WRAPPED(KNOWN)
@@ -257,10 +257,10 @@ EXPORT int mlockall(int flags)
 		return next(flags);
 	__atomic_store_n(&agent.hidden, 1, __ATOMIC_SEQ_CST);
 	hits_wait();
-	areas_hide(true);
+	shms_hide(true);
 	regions_hide(true);
 	result = next(flags);
-	areas_hide(false);
+	shms_hide(false);
 	regions_hide(false);
 	__atomic_store_n(&agent.hidden, 0, __ATOMIC_SEQ_CST);
 	lock_put(&agent.lock);

@@ -15,8 +15,8 @@
  * it needs no descriptor in the process's table, and nothing that chroot() or a
  * namespace could take away. SIGSTKFLT is used by nothing on Linux.
  *
- * fork: the child's pages of `life` are wiped, so slots do nothing there until a new
- * thread has put areas of the child's own in the place of the parent's. No lock is
+ * fork: the child's pages of `life` are wiped, so trampolines do nothing there until a new
+ * thread has put shared memory regions of the child's own in the place of the parent's. No lock is
  * held across fork: the parent waits for a change under way to end, and a change that
  * is about to begin waits for the fork, both for a limited time. A child that finds
  * itself in the middle of a change arms nothing any more.
@@ -98,13 +98,13 @@ static void expect_readers(int store)
 	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
 		struct session *session = &agent.sessions[i];
 
-		session->awaited = session->name[0] && session->area && is_read(store, session);
+		session->awaited = session->name[0] && session->shm && is_read(store, session);
 		if (session->awaited)
 			__atomic_store_n(&life.awaits, 1, __ATOMIC_RELEASE);
 	}
 }
 
-/* Whether each reader that there was when we began has our area, and lets us record. */
+/* Whether each reader that there was when we began has our shared memory region, and lets us record. */
 static bool readers_came(void)
 {
 	bool came = true;
@@ -114,8 +114,8 @@ static bool readers_came(void)
 	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
 		const struct session *session = &agent.sessions[i];
 
-		if (session->awaited && session->area &&
-		    (!session->area->asked || !shared_acquire(session->area->at->record_until)))
+		if (session->awaited && session->shm &&
+		    (!session->shm->asked || !shared_acquire(session->shm->at->record_until)))
 			came = false;
 	}
 	lock_put(&agent.lock);
@@ -166,9 +166,9 @@ static bool own_descriptors(void)
  */
 static void come_to_life(bool child)
 {
-	for (unsigned i = 0; i < AREAS_MAX; i++) {
-		agent.areas[i].fd = agent.areas[i].keep = -1;
-		if (agent.areas[i].at && agent.areas[i].session && area_renew(&agent.areas[i], !child))
+	for (unsigned i = 0; i < SHMS_MAX; i++) {
+		agent.shms[i].fd = agent.shms[i].keep = -1;
+		if (agent.shms[i].at && agent.shms[i].session && shm_renew(&agent.shms[i], !child))
 			return;
 	}
 	regions_alive(true);
@@ -200,8 +200,8 @@ void change_end(void)
 {
 	bool active = false;
 
-	for (unsigned i = 0; i < AREAS_MAX; i++)
-		active |= agent.areas[i].session != NULL;
+	for (unsigned i = 0; i < SHMS_MAX; i++)
+		active |= agent.shms[i].session != NULL;
 	__atomic_store_n(&life.active, active, __ATOMIC_RELEASE);
 	lock_put(&agent.lock);
 	__atomic_store_n(&life.changing, 0, __ATOMIC_SEQ_CST);
@@ -213,7 +213,7 @@ static void look_now(int store)
 
 	change_begin();
 	agent_look(store);
-	areas_keep(store);
+	shms_keep(store);
 	change_end();
 	__atomic_store_n(&life.done, wanted, __ATOMIC_RELEASE);
 	word_wake(&life.done);
@@ -409,7 +409,7 @@ static enum agent_reason able(void)
 {
 	if (life.broken)
 		return AGENT_BUSY;
-	if (!slot_cpu_ok())
+	if (!trampoline_cpu_ok())
 		return AGENT_CPU;
 	if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0))
 		return AGENT_MEMBARRIER;
@@ -470,7 +470,7 @@ static bool begin_thread(struct thread_files *files)
 	if (agent.begins)
 		calls_look();
 	agent_look(files->store);
-	areas_keep(files->store);
+	shms_keep(files->store);
 	if (child && files->store >= 0)
 		sessions_inherit(files->store);
 	if ((agent.begins || child) && files->store >= 0)
@@ -693,18 +693,18 @@ static bool child_is_meant(void)
 	bool meant = false;
 
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
-		for (size_t k = 0; k < nsegments(&agent.sessions[i]); k++) {
-			struct segment *segment = segments_of(&agent.sessions[i])[k];
+		for (size_t k = 0; k < nattachments(&agent.sessions[i]); k++) {
+			struct loaded_attachment *attachment = attachments_of(&agent.sessions[i])[k];
 
-			if (!segment->desc)
+			if (!attachment->manifest)
 				continue;
-			if (segment->header->flags & AGENT_SEGMENT_CHILDREN && !segment->inherited &&
-			    segment_names(segment, agent.pid, agent.start_time))
-				segment->inherited = agent.pid;
-			for (uint32_t p = 0; p < segment->desc->npoints && !meant; p++) {
-				const struct desc_point *point = &desc_points(segment->desc)[p];
+			if (attachment->header->flags & AGENT_ATTACHMENT_CHILDREN && !attachment->inherited &&
+			    attachment_names(attachment, agent.pid, agent.start_time))
+				attachment->inherited = agent.pid;
+			for (uint32_t p = 0; p < attachment->manifest->npoints && !meant; p++) {
+				const struct manifest_point *point = &manifest_points(attachment->manifest)[p];
 
-				meant = segment->on[p] && (!point->pid || point->pid == segment->inherited);
+				meant = attachment->on[p] && (!point->pid || point->pid == attachment->inherited);
 			}
 		}
 	return meant;

@@ -395,7 +395,7 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-bool modules_is_file(const struct mapping *m, const struct desc_file *file, const char *path)
+bool modules_is_file(const struct mapping *m, const struct manifest_file *file, const char *path)
 {
 	struct stat st;
 

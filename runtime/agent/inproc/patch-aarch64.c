@@ -32,9 +32,9 @@ bool site_fits(uintptr_t address)
 	return !(address & 3);
 }
 
-void site_jump(uintptr_t address, uintptr_t slot, uint8_t bytes[JUMP])
+void site_jump(uintptr_t address, uintptr_t trampoline, uint8_t bytes[JUMP])
 {
-	uint32_t b = 0x14000000 | ((uint32_t)((int64_t)(slot - address) >> 2) & 0x3ffffff);
+	uint32_t b = 0x14000000 | ((uint32_t)((int64_t)(trampoline - address) >> 2) & 0x3ffffff);
 
 	memcpy(bytes, &b, JUMP);
 }

@@ -42,9 +42,9 @@ bool site_fits(uintptr_t address)
 	return ((address + SITE_AT) & 7) != 7;
 }
 
-void site_jump(uintptr_t address, uintptr_t slot, uint8_t bytes[JUMP])
+void site_jump(uintptr_t address, uintptr_t trampoline, uint8_t bytes[JUMP])
 {
-	int32_t disp = slot - (address + SITE_AT + JUMP);
+	int32_t disp = trampoline - (address + SITE_AT + JUMP);
 
 	bytes[0] = 0xe9;
 	memcpy(bytes + 1, &disp, 4);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sites: from what the segments want to bytes in the text.
+ * Sites: from what the attachments want to bytes in the text.
  *
  * The kernel's byte of a site, if it has one, is not looked at. Changing the rest
  * while other threads run through it is the CPU's matter: patch-CPU.c has the steps,
  * behind each of which all processors serialize, by membarrier(2). They are made for
- * all sites at once. They lead from the nop to a jump to a slot, back, and from one
- * slot to another; at each step all is well, and if this process ends there is
+ * all sites at once. They lead from the nop to a jump to a trampoline, back, and from one
+ * trampoline to another; at each step all is well, and if this process ends there is
  * nothing to repair.
  *
  * The text is writable for just that long, and the pages are given back as they
@@ -48,9 +48,9 @@ static void site_refuse(struct site *site, enum agent_reason reason)
 		c = consumer_at(i - 1);
 		if (!c->taken)
 			continue;
-		point_refuse(c->segment, c->point, reason);
+		point_refuse(c->attachment, c->point, reason);
 		if (reason == AGENT_BYTES)
-			modules_copy(c->segment->points[c->point].found, site->address + SITE_AT, SITE_NOP);
+			modules_copy(c->attachment->points[c->point].found, site->address + SITE_AT, SITE_NOP);
 		c->taken = 0;
 	}
 	site->nwant = 0;
@@ -286,7 +286,7 @@ static void batch_run(void)
 
 	if (!nbatch())
 		return;
-	slots_finish();
+	trampolines_finish();
 	batch_protect(true);
 	reason = batch_write();
 	batch_protect(false);
@@ -332,16 +332,16 @@ static void site_plan(struct site *site, const uint8_t *now, const struct mappin
 	memcpy(site->will, site_nop, JUMP);
 	if (site->nwant) {
 		if (*text_of_image != text)
-			*image = slots_image(text);
+			*image = trampolines_image(text);
 		*text_of_image = text;
-		reason = *image ? slots_get(site, text, *image) : AGENT_MEMORY;
+		reason = *image ? trampolines_get(site, text, *image) : AGENT_MEMORY;
 		if (reason) {
 			site_refuse(site, reason);
 			if (!site->armed)
 				return;
 			site->failed = 0; /* what was there before goes */
 		} else {
-			site_jump(site->address, site->slot, site->will);
+			site_jump(site->address, site->trampoline, site->will);
 		}
 	}
 	if (site->armed ? !memcmp(site->was, site->will, JUMP) : !site->nwant)
@@ -355,18 +355,19 @@ static void site_plan(struct site *site, const uint8_t *now, const struct mappin
 }
 
 /* Whether the point that the place is for may be armed there again, when its module comes back. */
-static bool place_waits(const struct area *area, uint32_t place)
+static bool slot_waits(const struct shm *shm, uint32_t slot)
 {
-	const struct agent_place *p = (const struct agent_place *)area->places.at + place;
-	struct segment **segments = area->session ? area->session->segments.at : NULL;
+	const struct agent_slot *p = (const struct agent_slot *)shm->slots.at + slot;
+	struct loaded_attachment **attachments = shm->session ? shm->session->attachments.at : NULL;
 
-	for (size_t i = 0; segments && i < area->session->segments.n / sizeof(*segments); i++)
-		if (segments[i]->number == p->segment && segments[i]->desc && p->point < segments[i]->desc->npoints)
-			return segments[i]->on[p->point];
+	for (size_t i = 0; attachments && i < shm->session->attachments.n / sizeof(*attachments); i++)
+		if (attachments[i]->number == p->attachment && attachments[i]->manifest &&
+		    p->point < attachments[i]->manifest->npoints)
+			return attachments[i]->on[p->point];
 	return false;
 }
 
-/* What served an image that is gone keeps its counts as long as its segment is there. */
+/* What served an image that is gone keeps its counts as long as its attachment is there. */
 static void sites_end(void)
 {
 	agent.narmed = 0;
@@ -376,7 +377,7 @@ static void sites_end(void)
 		agent.narmed += site_at(i)->armed;
 		for (uint32_t k = site_at(i)->armed ? 0 : site_at(i)->consumers; k; k = c->next) {
 			c = consumer_at(k - 1);
-			c->live &= place_waits(&agent.areas[c->area], c->place);
+			c->live &= slot_waits(&agent.shms[c->shm], c->slot);
 		}
 	}
 }
@@ -415,11 +416,11 @@ void sites_apply(void)
 	agent.npending = 0;
 	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
 		struct session *session = &agent.sessions[i];
-		struct segment **segments = session->segments.at;
+		struct loaded_attachment **attachments = session->attachments.at;
 
-		for (size_t k = 0; k < session->segments.n / sizeof(*segments); k++)
-			if (segments[k]->desc && !sites_want(session, segments[k], reason))
-				segments[k]->reason = AGENT_MEMORY;
+		for (size_t k = 0; k < session->attachments.n / sizeof(*attachments); k++)
+			if (attachments[k]->manifest && !sites_want(session, attachments[k], reason))
+				attachments[k]->reason = AGENT_MEMORY;
 	}
 	if (reason == AGENT_MAPS)
 		return;

@@ -48,23 +48,23 @@ static void identify(struct identity *id, const struct stat *st, bool file)
 	}
 }
 
-static struct segment *segment_get(struct session *session, uint32_t number)
+static struct loaded_attachment *attachment_get(struct session *session, uint32_t number)
 {
-	struct segment *segment, **added;
+	struct loaded_attachment *attachment, **added;
 
-	for (size_t i = 0; i < nsegments(session); i++)
-		if (segments_of(session)[i]->number == number)
-			return segments_of(session)[i];
-	segment = pages_get(sizeof(*segment));
-	added = segment ? vector_add(&session->segments, sizeof(*added)) : NULL;
+	for (size_t i = 0; i < nattachments(session); i++)
+		if (attachments_of(session)[i]->number == number)
+			return attachments_of(session)[i];
+	attachment = pages_get(sizeof(*attachment));
+	added = attachment ? vector_add(&session->attachments, sizeof(*added)) : NULL;
 	if (!added) {
-		pages_put(segment, sizeof(*segment));
+		pages_put(attachment, sizeof(*attachment));
 		return NULL;
 	}
-	segment->session = session;
-	segment->number = number;
-	*added = segment;
-	return segment;
+	attachment->session = session;
+	attachment->number = number;
+	*added = attachment;
+	return attachment;
 }
 
 /* ---- children, of those that are meant with theirs ---- */
@@ -97,18 +97,18 @@ static uint32_t child_read(int dir, uint32_t number, uint32_t pid, uint64_t star
 	               : 0;
 }
 
-static void child_write(int dir, const struct segment *segment)
+static void child_write(int dir, const struct loaded_attachment *attachment)
 {
 	struct agent_child child = {
 		.magic = AGENT_CHILD_MAGIC,
 		.version = AGENT_VERSION,
 		.pid = agent.pid,
-		.ancestor = segment->inherited,
+		.ancestor = attachment->inherited,
 		.start_time = agent.start_time,
 	};
 	char name[64];
 
-	child_name(name, segment->number, agent.pid);
+	child_name(name, attachment->number, agent.pid);
 	store_write(dir, name, &child, sizeof(child));
 }
 
@@ -131,27 +131,27 @@ static bool began_after(const struct stat *st)
  * child of somebody who is meant. (vfork and posix_spawn run nothing of ours in the
  * child before exec.)
  */
-static void child_of_whom(int dir, struct segment *segment, const struct stat *st)
+static void child_of_whom(int dir, struct loaded_attachment *attachment, const struct stat *st)
 {
 	uint32_t parent = getppid();
 	uint64_t start_time;
 
-	segment->inherited = child_read(dir, segment->number, agent.pid, agent.start_time);
-	if (segment->inherited || !began_after(st))
+	attachment->inherited = child_read(dir, attachment->number, agent.pid, agent.start_time);
+	if (attachment->inherited || !began_after(st))
 		return;
 	start_time = process_start_time(parent);
-	segment->inherited = segment_names(segment, parent, start_time)
-	                             ? parent
-	                             : child_read(dir, segment->number, parent, start_time);
-	if (segment->inherited)
-		child_write(dir, segment);
+	attachment->inherited = attachment_names(attachment, parent, start_time)
+	                                ? parent
+	                                : child_read(dir, attachment->number, parent, start_time);
+	if (attachment->inherited)
+		child_write(dir, attachment);
 }
 
 static int look_file(int dir, const char *name, void *arg)
 {
 	const size_t prefix = sizeof("segment-") - 1;
 	struct session *session = arg;
-	struct segment *segment;
+	struct loaded_attachment *attachment;
 	struct identity id;
 	struct stat st;
 	int64_t number;
@@ -162,22 +162,23 @@ static int look_file(int dir, const char *name, void *arg)
 	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return 0;
-	segment = segment_get(session, number);
-	if (segment) {
-		segment->seen = true;
+	attachment = attachment_get(session, number);
+	if (attachment) {
+		attachment->seen = true;
 		if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || (st.st_uid && st.st_uid != geteuid()) ||
 		    st.st_mode & 022) {
-			segment_release(segment);
-			segment->reason = AGENT_FOLDER;
-			memset(&segment->identity, 0, sizeof(id));
+			attachment_release(attachment);
+			attachment->reason = AGENT_FOLDER;
+			memset(&attachment->identity, 0, sizeof(id));
 		} else {
 			identify(&id, &st, true);
-			if (!same(&id, &segment->identity)) {
-				segment_release(segment);
-				segment->identity = id;
-				segment->reason = segment_read(segment, fd, st.st_size);
-				if (!segment->reason && segment->header->flags & AGENT_SEGMENT_CHILDREN && agent.begins)
-					child_of_whom(dir, segment, &st);
+			if (!same(&id, &attachment->identity)) {
+				attachment_release(attachment);
+				attachment->identity = id;
+				attachment->reason = attachment_read(attachment, fd, st.st_size);
+				if (!attachment->reason && attachment->header->flags & AGENT_ATTACHMENT_CHILDREN &&
+				    agent.begins)
+					child_of_whom(dir, attachment, &st);
 			}
 		}
 	}
@@ -186,27 +187,27 @@ static int look_file(int dir, const char *name, void *arg)
 	return 0;
 }
 
-static void forget_segment(struct session *session, size_t i)
+static void forget_attachment(struct session *session, size_t i)
 {
-	struct segment **segments = segments_of(session);
-	size_t n = nsegments(session);
+	struct loaded_attachment **attachments = attachments_of(session);
+	size_t n = nattachments(session);
 
-	segment_release(segments[i]);
-	pages_put(segments[i], sizeof(*segments[i]));
-	segments[i] = segments[n - 1];
-	session->segments.n -= sizeof(*segments);
+	attachment_release(attachments[i]);
+	pages_put(attachments[i], sizeof(*attachments[i]));
+	attachments[i] = attachments[n - 1];
+	session->attachments.n -= sizeof(*attachments);
 }
 
 static void forget_unseen(struct session *session)
 {
-	for (size_t i = 0; i < nsegments(session);)
-		if (segments_of(session)[i]->seen)
+	for (size_t i = 0; i < nattachments(session);)
+		if (attachments_of(session)[i]->seen)
 			i++;
 		else
-			forget_segment(session, i);
+			forget_attachment(session, i);
 }
 
-/* Segments whose points are armed because an ancestor of ours was meant cannot be found again once let go. */
+/* Attachments whose points are armed because an ancestor of ours was meant cannot be found again once let go. */
 static int look_session(int dir, const char *name, void *arg)
 {
 	bool *gone = arg;
@@ -234,18 +235,18 @@ static int look_session(int dir, const char *name, void *arg)
 		} else {
 			session->folder = id;
 			session->seen = true;
-			for (size_t i = 0; i < nsegments(session); i++)
-				segments_of(session)[i]->seen = false;
+			for (size_t i = 0; i < nattachments(session); i++)
+				attachments_of(session)[i]->seen = false;
 			store_list(fd, look_file, session);
 			forget_unseen(session);
 			session->records = session->overwrites = false;
-			for (size_t i = 0; i < nsegments(session); i++) {
-				const struct segment *s = segments_of(session)[i];
+			for (size_t i = 0; i < nattachments(session); i++) {
+				const struct loaded_attachment *s = attachments_of(session)[i];
 
-				session->records |= s->desc && s->header->flags & AGENT_SEGMENT_RECORD;
-				session->overwrites |= s->desc && s->header->flags & AGENT_SEGMENT_OVERWRITE;
+				session->records |= s->manifest && s->header->flags & AGENT_ATTACHMENT_RECORD;
+				session->overwrites |= s->manifest && s->header->flags & AGENT_ATTACHMENT_OVERWRITE;
 			}
-			area_records(session);
+			shm_records(session);
 		}
 	}
 	close(fd);
@@ -262,18 +263,18 @@ static bool read_sessions(int store)
 	store_list(store, look_session, &again);
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
 		if (agent.sessions[i].name[0] && !agent.sessions[i].seen)
-			while (nsegments(&agent.sessions[i]))
-				forget_segment(&agent.sessions[i], 0);
+			while (nattachments(&agent.sessions[i]))
+				forget_attachment(&agent.sessions[i], 0);
 	return again;
 }
 
 static void forget_session(struct session *session)
 {
-	area_leave(session);
-	while (nsegments(session))
-		forget_segment(session, 0);
-	if (session->segments.at)
-		munmap(session->segments.at, session->segments.room);
+	shm_leave(session);
+	while (nattachments(session))
+		forget_attachment(session, 0);
+	if (session->attachments.at)
+		munmap(session->attachments.at, session->attachments.room);
 	memset(session, 0, sizeof(*session));
 }
 
@@ -283,11 +284,12 @@ bool sessions_concern(int store)
 
 	read_sessions(store);
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
-		for (size_t k = 0; k < nsegments(&agent.sessions[i]); k++) {
-			const struct segment *segment = segments_of(&agent.sessions[i])[k];
+		for (size_t k = 0; k < nattachments(&agent.sessions[i]); k++) {
+			const struct loaded_attachment *attachment = attachments_of(&agent.sessions[i])[k];
 
-			for (uint32_t p = 0; segment->desc && p < segment->desc->npoints && !concern; p++)
-				concern = segment->on[p] && segment_concerns(segment, &desc_points(segment->desc)[p]);
+			for (uint32_t p = 0; attachment->manifest && p < attachment->manifest->npoints && !concern; p++)
+				concern = attachment->on[p] &&
+				          attachment_concerns(attachment, &manifest_points(attachment->manifest)[p]);
 		}
 	for (unsigned i = 0; i < SESSIONS_MAX && !concern; i++)
 		if (agent.sessions[i].name[0])
@@ -336,13 +338,13 @@ void sessions_inherit(int store)
 		const struct session *session = &agent.sessions[i];
 		int dir = -1;
 
-		for (size_t k = 0; k < nsegments(session); k++) {
-			if (!segments_of(session)[k]->desc || !segments_of(session)[k]->inherited)
+		for (size_t k = 0; k < nattachments(session); k++) {
+			if (!attachments_of(session)[k]->manifest || !attachments_of(session)[k]->inherited)
 				continue;
 			if (dir < 0)
 				dir = store_folder(store, session->name, false);
 			if (dir >= 0)
-				child_write(dir, segments_of(session)[k]);
+				child_write(dir, attachments_of(session)[k]);
 		}
 		if (dir >= 0)
 			close(dir);
@@ -376,34 +378,34 @@ void session_unkept(int store, const struct session *session, bool unkept)
 	close(dir);
 }
 
-static void write_segment_counts(int dir, const struct area *area, const struct segment *segment)
+static void write_attachment_counts(int dir, const struct shm *shm, const struct loaded_attachment *attachment)
 {
-	uint32_t n = segment->desc->npoints;
+	uint32_t n = attachment->manifest->npoints;
 	size_t size = sizeof(struct agent_counts) + n * sizeof(struct agent_count);
 	struct agent_counts *h = pages_get(size);
 	struct agent_count *counts = (struct agent_count *)(h + 1), c;
-	const struct agent_place *places = area->places.at;
+	const struct agent_slot *slots = shm->slots.at;
 	char name[64] = "counts-";
 
 	if (!h)
 		return;
-	for (size_t i = 0; i < area->places.n / sizeof(*places); i++) {
-		if (places[i].segment != segment->number || places[i].point >= n)
+	for (size_t i = 0; i < shm->slots.n / sizeof(*slots); i++) {
+		if (slots[i].attachment != attachment->number || slots[i].point >= n)
 			continue;
-		area_count(area, i, &c);
-		counts[places[i].point].recorded += c.recorded;
-		counts[places[i].point].filtered += c.filtered;
-		counts[places[i].point].idle += c.idle;
-		counts[places[i].point].lost += c.lost;
+		shm_count(shm, i, &c);
+		counts[slots[i].point].recorded += c.recorded;
+		counts[slots[i].point].filtered += c.filtered;
+		counts[slots[i].point].idle += c.idle;
+		counts[slots[i].point].lost += c.lost;
 	}
 	h->magic = AGENT_COUNTS_MAGIC;
 	h->version = AGENT_VERSION;
 	h->size = size;
-	h->segment = segment->number;
+	h->attachment = attachment->number;
 	h->npoints = n;
 	h->pid = agent.pid;
 	h->start_time = agent.start_time;
-	format_number(name + strlen(name), segment->number);
+	format_number(name + strlen(name), attachment->number);
 	strcat(name, "-");
 	format_number(name + strlen(name), agent.pid);
 	store_write(dir, name, h, size);
@@ -412,19 +414,19 @@ static void write_segment_counts(int dir, const struct area *area, const struct 
 
 static void leave_session(int dir, const struct session *session)
 {
-	for (size_t i = 0; i < nsegments(session); i++) {
-		const struct segment *segment = segments_of(session)[i];
+	for (size_t i = 0; i < nattachments(session); i++) {
+		const struct loaded_attachment *attachment = attachments_of(session)[i];
 		char name[64];
 
-		if (!segment->desc)
+		if (!attachment->manifest)
 			continue;
-		if (session->area)
-			write_segment_counts(dir, session->area, segment);
-		child_name(name, segment->number, agent.pid);
-		if (segment->inherited)
+		if (session->shm)
+			write_attachment_counts(dir, session->shm, attachment);
+		child_name(name, attachment->number, agent.pid);
+		if (attachment->inherited)
 			unlinkat(dir, name, 0);
 		unkept_name(name, agent.pid);
-		if (session->area)
+		if (session->shm)
 			unlinkat(dir, name, 0);
 	}
 }
@@ -434,7 +436,7 @@ void sessions_leave(void)
 	int store = store_open(false), dir;
 
 	for (unsigned i = 0; store >= 0 && i < SESSIONS_MAX; i++) {
-		if (!nsegments(&agent.sessions[i]))
+		if (!nattachments(&agent.sessions[i]))
 			continue;
 		dir = store_folder(store, agent.sessions[i].name, false);
 		if (dir >= 0) {

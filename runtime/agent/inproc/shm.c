@@ -2,11 +2,11 @@
 /*
  * Areas: what a session keeps in this process for others to read.
  *
- * An area is a memfd with its size sealed, so that nobody can cut it short under
+ * A shared memory region is a memfd with its size sealed, so that nobody can cut it short under
  * us: a file in the state folder would have been simpler, and any process of the
  * user could then kill this one by truncating it. It is large and mostly never
- * touched. Slots have its address in their code, so it is mapped once and for ever;
- * a forked child puts an area of its own in the same place.
+ * touched. Trampolines have its address in their code, so it is mapped once and for ever;
+ * a forked child puts a shared memory region of its own in the same place.
  */
 #include <errno.h>
 #include <string.h>
@@ -20,18 +20,18 @@
 
 #include "runtime/agent/inproc/trampoline.h"
 
-_Static_assert(sizeof(struct agent_area) <= area_places_at && area_rings_at % 4096 == 0 && area_ring_stride % 4096 == 0,
+_Static_assert(sizeof(struct agent_shm) <= shm_slots_at && shm_rings_at % 4096 == 0 && shm_ring_stride % 4096 == 0,
                "the area's parts");
-_Static_assert(area_ring_stride < INT32_MAX, "slots reach a ring's counters by 32 bits");
+_Static_assert(shm_ring_stride < INT32_MAX, "slots reach a ring's counters by 32 bits");
 
 uint64_t agent_now(void)
 {
-	return slot_clock_invariant() ? slot_ticks() : clock_ns();
+	return trampoline_clock_invariant() ? trampoline_ticks() : clock_ns();
 }
 
-static struct agent_ring *ring_of(const struct agent_area *area, unsigned i)
+static struct agent_ring *ring_of(const struct agent_shm *shm, unsigned i)
 {
-	return (struct agent_ring *)((char *)area + area_rings_at + i * area_ring_stride);
+	return (struct agent_ring *)((char *)shm + shm_rings_at + i * shm_ring_stride);
 }
 
 /* Whether this one, or any behind it, was ever taken: they are taken from the first on. */
@@ -45,14 +45,14 @@ static struct shared_count *ring_counts(struct agent_ring *ring)
 	return (struct shared_count *)((char *)ring + AGENT_COUNTS_IN_RING);
 }
 
-static struct shared_count *shared_counts(const struct agent_area *area)
+static struct shared_count *shared_counts(const struct agent_shm *shm)
 {
-	return (struct shared_count *)((char *)area + area_overflow_at);
+	return (struct shared_count *)((char *)shm + shm_overflow_at);
 }
 
-static struct agent_place *area_places(struct agent_area *area)
+static struct agent_slot *shm_slots(struct agent_shm *shm)
 {
-	return (struct agent_place *)((char *)area + area_places_at);
+	return (struct agent_slot *)((char *)shm + shm_slots_at);
 }
 
 /* A file may not be larger than the limit says, and the signal that tells would end the process. */
@@ -60,25 +60,25 @@ static bool limit_ok(void)
 {
 	struct rlimit limit;
 
-	return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur >= area_size;
+	return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur >= shm_size;
 }
 
-/* Maps the memfd: in place of the area at the address given, or anywhere. */
-static void *area_map(int fd, void *at)
+/* Maps the memfd: in place of the shared memory region at the address given, or anywhere. */
+static void *shm_map(int fd, void *at)
 {
-	void *area = memory_map(fd, NULL, area_size, PROT_READ | PROT_WRITE);
+	void *shm = memory_map(fd, NULL, shm_size, PROT_READ | PROT_WRITE);
 
-	if (!area)
+	if (!shm)
 		return NULL;
-	madvise(area, area_size, MADV_DONTDUMP);
-	if (at && mremap(area, area_size, area_size, MREMAP_MAYMOVE | MREMAP_FIXED, at) != at) {
-		munmap(area, area_size);
+	madvise(shm, shm_size, MADV_DONTDUMP);
+	if (at && mremap(shm, shm_size, shm_size, MREMAP_MAYMOVE | MREMAP_FIXED, at) != at) {
+		munmap(shm, shm_size);
 		return NULL;
 	}
-	return at ? at : area;
+	return at ? at : shm;
 }
 
-static int area_file(void)
+static int shm_file(void)
 {
 	int fd;
 
@@ -87,7 +87,7 @@ static int area_file(void)
 	fd = memfd_create("probepoint", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, area_size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+	if (ftruncate(fd, shm_size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
 		int err = -errno;
 
 		close(fd);
@@ -96,49 +96,49 @@ static int area_file(void)
 	return fd;
 }
 
-static void area_fill(struct area *area)
+static void shm_fill(struct shm *shm)
 {
-	struct agent_area *at = area->at;
-	uint32_t n = area->places.n / sizeof(struct agent_place);
+	struct agent_shm *at = shm->at;
+	uint32_t n = shm->slots.n / sizeof(struct agent_slot);
 
-	at->size = area_size;
+	at->size = shm_size;
 	at->pid = agent.pid;
 	at->start_time = agent.start_time;
-	at->clock = slot_clock_invariant() ? AGENT_CLOCK_TSC : AGENT_CLOCK_MONOTONIC;
-	at->base_ticks = slot_ticks();
+	at->clock = trampoline_clock_invariant() ? AGENT_CLOCK_TSC : AGENT_CLOCK_MONOTONIC;
+	at->base_ticks = trampoline_ticks();
 	at->base_ns = clock_ns();
-	at->places_at = area_places_at;
-	at->rings_at = area_rings_at;
-	at->ring_stride = area_ring_stride;
-	at->nplaces = AGENT_PLACES;
+	at->slots_at = shm_slots_at;
+	at->rings_at = shm_rings_at;
+	at->ring_stride = shm_ring_stride;
+	at->nslots = AGENT_SLOTS;
 	at->nrings = AGENT_RINGS;
 	at->counts_in_ring = AGENT_COUNTS_IN_RING;
 	at->data_in_ring = AGENT_DATA_IN_RING;
-	at->overflow_at = area_overflow_at;
-	shared_set(at->overwrite, area->session->overwrites);
-	memcpy(at->session, area->session->name, sizeof(at->session));
+	at->overflow_at = shm_overflow_at;
+	shared_set(at->overwrite, shm->session->overwrites);
+	memcpy(at->session, shm->session->name, sizeof(at->session));
 	if (n)
-		memcpy(area_places(at), area->places.at, n * sizeof(struct agent_place));
-	shared_set(at->nplaced, n);
+		memcpy(shm_slots(at), shm->slots.at, n * sizeof(struct agent_slot));
+	shared_set(at->nused, n);
 	at->version = AGENT_VERSION;
-	__atomic_store_n(&at->magic, AGENT_AREA_MAGIC, __ATOMIC_RELEASE);
+	__atomic_store_n(&at->magic, AGENT_SHM_MAGIC, __ATOMIC_RELEASE);
 }
 
 /*
- * An area of a session that has ended serves another: what nobody read is cleared.
+ * A shared memory region of a session that has ended serves another: what nobody read is cleared.
  * Its rings stay with their threads.
  */
-static void area_reset(struct area *area)
+static void shm_reset(struct shm *shm)
 {
-	struct agent_place *places = area->places.at;
-	size_t n = area->places.n / sizeof(*places);
+	struct agent_slot *slots = shm->slots.at;
+	size_t n = shm->slots.n / sizeof(*slots);
 
 	for (size_t i = 0; i < n; i++)
-		places[i].segment = AGENT_NO_SEGMENT;
+		slots[i].attachment = AGENT_NO_ATTACHMENT;
 	if (n)
-		memcpy(area_places(area->at), places, n * sizeof(*places));
-	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(area->at, i)); i++) {
-		struct agent_ring *ring = ring_of(area->at, i);
+		memcpy(shm_slots(shm->at), slots, n * sizeof(*slots));
+	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(shm->at, i)); i++) {
+		struct agent_ring *ring = ring_of(shm->at, i);
 		uint32_t finished = AGENT_RING_FINISHED;
 
 		uint64_t head;
@@ -151,65 +151,65 @@ static void area_reset(struct area *area)
 		shared_set(ring->taken, head);
 		shared_swap(ring->state, &finished, AGENT_RING_FREE);
 	}
-	shared_set(area->at->overwrite, area->session->overwrites);
-	shared_set(area->at->record_until, 0);
-	memcpy(area->at->session, area->session->name, sizeof(area->at->session));
+	shared_set(shm->at->overwrite, shm->session->overwrites);
+	shared_set(shm->at->record_until, 0);
+	memcpy(shm->at->session, shm->session->name, sizeof(shm->at->session));
 }
 
-static struct area *area_find(void)
+static struct shm *shm_find(void)
 {
-	for (unsigned i = 0; i < AREAS_MAX; i++)
-		if (!agent.areas[i].session && agent.areas[i].at)
-			return &agent.areas[i];
-	for (unsigned i = 0; i < AREAS_MAX; i++)
-		if (!agent.areas[i].session)
-			return &agent.areas[i];
+	for (unsigned i = 0; i < SHMS_MAX; i++)
+		if (!agent.shms[i].session && agent.shms[i].at)
+			return &agent.shms[i];
+	for (unsigned i = 0; i < SHMS_MAX; i++)
+		if (!agent.shms[i].session)
+			return &agent.shms[i];
 	return NULL;
 }
 
-enum agent_reason area_make(struct session *session)
+enum agent_reason shm_make(struct session *session)
 {
-	struct area *area;
+	struct shm *shm;
 	int fd;
 
-	if (session->area)
+	if (session->shm)
 		return AGENT_OK;
-	area = area_find();
-	if (!area)
+	shm = shm_find();
+	if (!shm)
 		return AGENT_SESSIONS_FULL;
-	area->asked = false;
-	if (area->at) {
+	shm->asked = false;
+	if (shm->at) {
 		/* Its descriptor ended with an earlier thread. */
-		area->session = session;
-		if (area->fd < 0 && area_renew(area, true)) {
-			area->session = NULL;
+		shm->session = session;
+		if (shm->fd < 0 && shm_renew(shm, true)) {
+			shm->session = NULL;
 			return AGENT_LIMIT;
 		}
-		area_reset(area);
+		shm_reset(shm);
 	} else {
-		fd = memory_allowed(area_size + 2 * REGION_SIZE) ? area_file() : -EFBIG;
+		fd = memory_allowed(shm_size + 2 * REGION_SIZE) ? shm_file() : -EFBIG;
 		if (fd < 0)
 			return fd == -EFBIG ? AGENT_LIMIT : AGENT_MEMORY;
-		area->at = area_map(fd, NULL);
-		if (!area->at) {
+		shm->at = shm_map(fd, NULL);
+		if (!shm->at) {
 			close(fd);
 			return AGENT_LIMIT;
 		}
-		area->index = area - agent.areas;
-		area->fd = fd;
-		area->keep = -1;
-		area->session = session;
-		area_fill(area);
+		shm->index = shm - agent.shms;
+		shm->fd = fd;
+		shm->keep = -1;
+		shm->session = session;
+		shm_fill(shm);
 	}
-	session->area = area;
-	area_records(session);
+	session->shm = shm;
+	shm_records(session);
 	return AGENT_OK;
 }
 
 /* Whether what was armed asks to be recorded without a reader. */
-void area_records(struct session *session)
+void shm_records(struct session *session)
 {
-	struct agent_area *at = session->area ? session->area->at : NULL;
+	struct agent_shm *at = session->shm ? session->shm->at : NULL;
 
 	if (at && session->records)
 		shared_release(at->record_until, AGENT_RECORD_ALWAYS);
@@ -217,49 +217,49 @@ void area_records(struct session *session)
 		shared_release(at->record_until, 0);
 }
 
-void area_leave(struct session *session)
+void shm_leave(struct session *session)
 {
-	if (session->area && session->area->keep >= 0) {
+	if (session->shm && session->shm->keep >= 0) {
 		/* The memory may serve another session with the same numbers: what it holds is nobody's now. */
-		syscall(SYS_sendto, session->area->keep, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
-		close(session->area->keep);
-		session->area->keep = -1;
+		syscall(SYS_sendto, session->shm->keep, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
+		close(session->shm->keep);
+		session->shm->keep = -1;
 	}
-	if (session->area)
-		session->area->session = NULL;
-	session->area = NULL;
+	if (session->shm)
+		session->shm->session = NULL;
+	session->shm = NULL;
 }
 
-static void area_hide(struct agent_area *at, uint32_t nplaces, int protection)
+static void shm_hide(struct agent_shm *at, uint32_t nslots, int protection)
 {
 	const uintptr_t base = (uintptr_t)at;
 	unsigned n = 0;
 
-	memory_hide(base + area_places_at + nplaces * sizeof(struct agent_place), base + area_overflow_at, protection);
-	memory_hide(base + area_overflow_at + nplaces * sizeof(struct agent_count), base + area_rings_at, protection);
+	memory_hide(base + shm_slots_at + nslots * sizeof(struct agent_slot), base + shm_overflow_at, protection);
+	memory_hide(base + shm_overflow_at + nslots * sizeof(struct agent_count), base + shm_rings_at, protection);
 	for (; n < AGENT_RINGS && ring_known(ring_of(at, n)); n++)
-		memory_hide((uintptr_t)(ring_counts(ring_of(at, n)) + nplaces), (uintptr_t)ring_of(at, n + 1),
+		memory_hide((uintptr_t)(ring_counts(ring_of(at, n)) + nslots), (uintptr_t)ring_of(at, n + 1),
 		            protection);
 	/* The first of these tells that there are no more. */
-	memory_hide((uintptr_t)ring_of(at, n) + sizeof(struct agent_ring), base + area_size, protection);
+	memory_hide((uintptr_t)ring_of(at, n) + sizeof(struct agent_ring), base + shm_size, protection);
 }
 
-void areas_hide(bool hide)
+void shms_hide(bool hide)
 {
-	for (unsigned i = 0; i < AREAS_MAX; i++) {
-		struct agent_area *at = agent.areas[i].at;
+	for (unsigned i = 0; i < SHMS_MAX; i++) {
+		struct agent_shm *at = agent.shms[i].at;
 
 		if (!at)
 			continue;
 		if (!hide)
-			munlock(at, area_size);
-		area_hide(at, agent.areas[i].places.n / sizeof(struct agent_place),
-		          hide ? PROT_NONE : PROT_READ | PROT_WRITE);
+			munlock(at, shm_size);
+		shm_hide(at, agent.shms[i].slots.n / sizeof(struct agent_slot),
+		         hide ? PROT_NONE : PROT_READ | PROT_WRITE);
 	}
 }
 
-/* What has been used of an area, but for what was counted, from one mapping to another. */
-static void area_copy(struct agent_area *to, struct agent_area *from)
+/* What has been used of a shared memory region, but for what was counted, from one mapping to another. */
+static void shm_copy(struct agent_shm *to, struct agent_shm *from)
 {
 	shared_set(to->record_until, shared_get(from->record_until));
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
@@ -289,87 +289,87 @@ static void move_counts(struct shared_count *to, const struct shared_count *from
  * took its ring between the copy and that goes on without: what it has counted there is
  * put with what threads count that found no ring.
  */
-static void area_add(struct agent_area *to, struct agent_area *from, size_t nplaces)
+static void shm_add(struct agent_shm *to, struct agent_shm *from, size_t nslots)
 {
-	move_counts(shared_counts(to), shared_counts(from), nplaces);
+	move_counts(shared_counts(to), shared_counts(from), nslots);
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
 		if (shared_get(ring_of(from, i)->turns))
 			move_counts(shared_get(ring_of(to, i)->turns) ? ring_counts(ring_of(to, i)) : shared_counts(to),
-			            ring_counts(ring_of(from, i)), nplaces);
+			            ring_counts(ring_of(from, i)), nslots);
 }
 
-/* The memory of an area once more, at another address; MAP_FAILED. */
-static void *area_twice(void *at)
+/* The memory of a shared memory region once more, at another address; MAP_FAILED. */
+static void *shm_twice(void *at)
 {
-	void *place = map_apart(area_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	void *slot = map_apart(shm_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 
-	return place == MAP_FAILED ? mremap(at, 0, area_size, MREMAP_MAYMOVE)
-	                           : mremap(at, 0, area_size, MREMAP_MAYMOVE | MREMAP_FIXED, place);
+	return slot == MAP_FAILED ? mremap(at, 0, shm_size, MREMAP_MAYMOVE)
+	                          : mremap(at, 0, shm_size, MREMAP_MAYMOVE | MREMAP_FIXED, slot);
 }
 
-int area_renew(struct area *area, bool keep)
+int shm_renew(struct shm *shm, bool keep)
 {
-	struct agent_area *made, *old = NULL;
-	int fd = area_file();
+	struct agent_shm *made, *old = NULL;
+	int fd = shm_file();
 
 	if (fd < 0)
 		return fd;
 	if (keep) {
-		made = area_map(fd, NULL);
+		made = shm_map(fd, NULL);
 		/* The old memory once more: the program's threads go on writing to it until the other is in its place. */
-		old = made ? area_twice(area->at) : MAP_FAILED;
+		old = made ? shm_twice(shm->at) : MAP_FAILED;
 		if (made && old != MAP_FAILED)
-			area_copy(made, old);
+			shm_copy(made, old);
 		if (made)
-			munmap(made, area_size);
+			munmap(made, shm_size);
 		if (!made || old == MAP_FAILED) {
 			close(fd);
 			return -ENOMEM;
 		}
 		shared_release(old->moved, 1);
 	}
-	if (!area_map(fd, area->at)) {
+	if (!shm_map(fd, shm->at)) {
 		if (old)
-			munmap(old, area_size);
+			munmap(old, shm_size);
 		close(fd);
 		return -ENOMEM;
 	}
-	area->fd = fd;
-	area->asked = false;
-	if (area->session) {
-		area_fill(area);
-		area_records(area->session);
+	shm->fd = fd;
+	shm->asked = false;
+	if (shm->session) {
+		shm_fill(shm);
+		shm_records(shm->session);
 	}
 	if (old) {
-		area_add(area->at, old, area->places.n / sizeof(struct agent_place));
-		munmap(old, area_size);
+		shm_add(shm->at, old, shm->slots.n / sizeof(struct agent_slot));
+		munmap(old, shm_size);
 	}
 	return 0;
 }
 
-int64_t area_place(struct area *area)
+int64_t shm_slot(struct shm *shm)
 {
-	uint32_t n = area->places.n / sizeof(struct agent_place);
+	uint32_t n = shm->slots.n / sizeof(struct agent_slot);
 
-	if (n == AGENT_PLACES || !vector_add(&area->places, sizeof(struct agent_place)))
+	if (n == AGENT_SLOTS || !vector_add(&shm->slots, sizeof(struct agent_slot)))
 		return -1;
 	return n;
 }
 
-void area_name_place(struct area *area, uint32_t place, uint32_t segment, uint32_t point)
+void shm_name_slot(struct shm *shm, uint32_t slot, uint32_t attachment, uint32_t point)
 {
-	struct agent_place p = { segment, point, agent_now() };
-	struct agent_area *at = area->at;
+	struct agent_slot p = { attachment, point, agent_now() };
+	struct agent_shm *at = shm->at;
 
-	((struct agent_place *)area->places.at)[place] = p;
-	area_places(at)[place] = p;
-	if (place >= shared_get(at->nplaced)) {
-		shared_release(at->nplaced, place + 1);
+	((struct agent_slot *)shm->slots.at)[slot] = p;
+	shm_slots(at)[slot] = p;
+	if (slot >= shared_get(at->nused)) {
+		shared_release(at->nused, slot + 1);
 		return;
 	}
-	memset(&shared_counts(at)[place], 0, sizeof(struct agent_count));
+	memset(&shared_counts(at)[slot], 0, sizeof(struct agent_count));
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(at, i)); i++)
-		memset(&ring_counts(ring_of(at, i))[place], 0, sizeof(struct agent_count));
+		memset(&ring_counts(ring_of(at, i))[slot], 0, sizeof(struct agent_count));
 }
 
 static void add_counts(struct agent_count *to, const struct shared_count *from)
@@ -380,12 +380,12 @@ static void add_counts(struct agent_count *to, const struct shared_count *from)
 	to->lost += shared_get(from->lost);
 }
 
-void area_count(const struct area *area, uint32_t place, struct agent_count *count)
+void shm_count(const struct shm *shm, uint32_t slot, struct agent_count *count)
 {
 	*count = (struct agent_count){ 0 };
-	add_counts(count, &shared_counts(area->at)[place]);
-	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(area->at, i)); i++)
-		add_counts(count, &ring_counts(ring_of(area->at, i))[place]);
+	add_counts(count, &shared_counts(shm->at)[slot]);
+	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(shm->at, i)); i++)
+		add_counts(count, &ring_counts(ring_of(shm->at, i))[slot]);
 }
 
 void rings_at_exit(void *unused)
@@ -393,7 +393,7 @@ void rings_at_exit(void *unused)
 	struct thread *t = &agent_thread;
 
 	(void)unused;
-	for (unsigned i = 0; i < AREAS_MAX; i++) {
+	for (unsigned i = 0; i < SHMS_MAX; i++) {
 		struct agent_ring *ring = t->ring[i];
 
 		t->ring[i] = NULL;

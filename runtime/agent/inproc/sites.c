@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table of sites, and what the segments want of each of them.
+ * The table of sites, and what the attachments want of each of them.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -18,12 +18,12 @@ static size_t hash_used;
 static uint32_t *hash_slot(uintptr_t address)
 {
 	size_t mask = hash.n / sizeof(uint32_t) - 1;
-	uint32_t *slots = hash.at;
+	uint32_t *trampolines = hash.at;
 	size_t at = (address * 0x9e3779b97f4a7c15ull >> 20) & mask;
 
-	while (slots[at] && site_at(slots[at] - 1)->address != address)
+	while (trampolines[at] && site_at(trampolines[at] - 1)->address != address)
 		at = (at + 1) & mask;
-	return &slots[at];
+	return &trampolines[at];
 }
 
 static bool hash_grow(void)
@@ -42,85 +42,85 @@ static bool hash_grow(void)
 
 static struct site *site_get(uintptr_t address)
 {
-	uint32_t *slot;
+	uint32_t *trampoline;
 	struct site *site;
 
 	if (2 * hash_used >= hash.n / sizeof(uint32_t) && !hash_grow())
 		return NULL;
-	slot = hash_slot(address);
-	if (*slot)
-		return site_at(*slot - 1);
+	trampoline = hash_slot(address);
+	if (*trampoline)
+		return site_at(*trampoline - 1);
 	site = vector_add(&sites, sizeof(*site));
 	if (!site)
 		return NULL;
 	site->address = address;
-	*slot = nsites();
+	*trampoline = nsites();
 	hash_used++;
 	return site;
 }
 
 /* ---- what is wanted ---- */
 
-void point_refuse(struct segment *segment, uint32_t point, enum agent_reason reason)
+void point_refuse(struct loaded_attachment *attachment, uint32_t point, enum agent_reason reason)
 {
-	struct agent_point_state *state = &segment->points[point];
+	struct agent_point_state *state = &attachment->points[point];
 
 	state->state = AGENT_REFUSED;
 	state->reason = reason;
 }
 
-/* A slot that has this consumer in it is not to be used again. */
-static void slot_forget(struct site *site, const struct consumer *consumer)
+/* A trampoline that has this consumer in it is not to be used again. */
+static void trampoline_forget(struct site *site, const struct consumer *consumer)
 {
-	if (consumer->in_slot)
-		site->slot = 0;
+	if (consumer->in_trampoline)
+		site->trampoline = 0;
 }
 
-static int64_t consumer_new(struct site *site, struct area *area)
+static int64_t consumer_new(struct site *site, struct shm *shm)
 {
-	int64_t place = area_place(area);
-	struct consumer *c = place < 0 ? NULL : vector_add(&consumers, sizeof(*c));
+	int64_t slot = shm_slot(shm);
+	struct consumer *c = slot < 0 ? NULL : vector_add(&consumers, sizeof(*c));
 
 	if (!c)
 		return -1;
-	c->place = place;
-	c->area = area->index;
+	c->slot = slot;
+	c->shm = shm->index;
 	c->next = site->consumers;
 	site->consumers = c - consumer_at(0) + 1;
 	return c - consumer_at(0);
 }
 
 /* A consumer of the site for this point: the one that serves it, or one at rest, best with the same program, or a new one. */
-static int64_t consumer_get(struct site *site, struct area *area, const struct segment *segment, uint32_t point,
+static int64_t consumer_get(struct site *site, struct shm *shm, const struct loaded_attachment *attachment, uint32_t point,
                             struct program *program)
 {
-	const struct agent_place *places = area->places.at;
+	const struct agent_slot *slots = shm->slots.at;
 	struct consumer *c;
 	int64_t found = -1;
 
 	for (uint32_t i = site->consumers; i; i = c->next) {
 		c = consumer_at(i - 1);
-		if (c->area != area->index || c->taken)
+		if (c->shm != shm->index || c->taken)
 			continue;
-		if (c->live && c->program == program && places[c->place].segment == segment->number &&
-		    places[c->place].point == point)
+		if (c->live && c->program == program && slots[c->slot].attachment == attachment->number &&
+		    slots[c->slot].point == point)
 			return i - 1;
 		if (!c->live && (found < 0 || c->program == program))
 			found = i - 1;
 	}
 	if (found < 0)
-		found = consumer_new(site, area);
+		found = consumer_new(site, shm);
 	if (found < 0)
 		return -1;
 	c = consumer_at(found);
 	if (c->program != program)
-		slot_forget(site, c);
+		trampoline_forget(site, c);
 	c->program = program;
-	area_name_place(area, c->place, segment->number, point);
+	shm_name_slot(shm, c->slot, attachment->number, point);
 	return found;
 }
 
-static uint16_t *semaphore_find(const struct desc_file *file, const char *path, uint64_t offset,
+static uint16_t *semaphore_find(const struct manifest_file *file, const char *path, uint64_t offset,
                                 const struct mapping *text)
 {
 	for (size_t i = 0; i < modules_count(); i++) {
@@ -135,12 +135,12 @@ static uint16_t *semaphore_find(const struct desc_file *file, const char *path, 
 	return NULL;
 }
 
-static void want_site(struct session *session, struct segment *segment, uint32_t point, const struct desc_file *file,
-                      const char *path, const struct mapping *text)
+static void want_site(struct session *session, struct loaded_attachment *attachment, uint32_t point,
+                      const struct manifest_file *file, const char *path, const struct mapping *text)
 {
-	const struct desc_point *p = &desc_points(segment->desc)[point];
-	struct agent_point_state *state = &segment->points[point];
-	struct program *program = segment_program(segment, p->spec);
+	const struct manifest_point *p = &manifest_points(attachment->manifest)[point];
+	struct agent_point_state *state = &attachment->points[point];
+	struct program *program = attachment_program(attachment, p->spec);
 	uintptr_t address = text->start + (p->offset - text->offset);
 	enum agent_reason reason = AGENT_OK;
 	uint16_t *semaphore = NULL;
@@ -151,7 +151,7 @@ static void want_site(struct session *session, struct segment *segment, uint32_t
 	if (state->state == AGENT_REFUSED)
 		return;
 	if (!program || !(site = site_get(address))) {
-		point_refuse(segment, point, AGENT_MEMORY);
+		point_refuse(attachment, point, AGENT_MEMORY);
 		return;
 	}
 	if (!site->touched) {
@@ -165,7 +165,7 @@ static void want_site(struct session *session, struct segment *segment, uint32_t
 			reason = AGENT_SEMAPHORE;
 	}
 	if (!reason)
-		reason = area_make(session);
+		reason = shm_make(session);
 	/* A filter that cannot read what it asks for would let nothing through. */
 	if (program->filter_calls && !calls_allowed())
 		reason = AGENT_CALLS;
@@ -174,22 +174,22 @@ static void want_site(struct session *session, struct segment *segment, uint32_t
 	else if (site->nwant == CONSUMERS_MAX)
 		reason = AGENT_CONSUMERS_FULL;
 	if (reason) {
-		point_refuse(segment, point, reason);
+		point_refuse(attachment, point, reason);
 		return;
 	}
-	consumer = consumer_get(site, session->area, segment, point, program);
+	consumer = consumer_get(site, session->shm, attachment, point, program);
 	if (consumer < 0) {
-		point_refuse(segment, point, AGENT_PLACES_FULL);
+		point_refuse(attachment, point, AGENT_SLOTS_FULL);
 		return;
 	}
 	if (semaphore && !site->semaphore_held)
 		site->semaphore = semaphore;
 	c = consumer_at(consumer);
 	c->taken = 1;
-	c->segment = segment;
+	c->attachment = attachment;
 	c->point = point;
 	site->nwant++;
-	state->place = c->place;
+	state->slot = c->slot;
 	state->state = AGENT_ARMED;
 	if (program->argument_calls && !calls_allowed())
 		state->reason = AGENT_CALLS;
@@ -204,7 +204,7 @@ struct texts {
 	bool foreign; /* some are not the loader's */
 };
 
-static void find_texts(struct texts *texts, const struct desc_file *file, const char *path)
+static void find_texts(struct texts *texts, const struct manifest_file *file, const char *path)
 {
 	texts->looked = true;
 	for (size_t i = 0; i < modules_count(); i++) {
@@ -228,25 +228,25 @@ static void find_texts(struct texts *texts, const struct desc_file *file, const 
 	}
 }
 
-static void want_point(struct session *session, struct segment *segment, uint32_t point, struct texts *texts,
+static void want_point(struct session *session, struct loaded_attachment *attachment, uint32_t point, struct texts *texts,
                        enum agent_reason reason)
 {
-	const struct desc *d = segment->desc;
-	const struct desc_point *p = &desc_points(d)[point];
-	uint32_t f = desc_probes(d)[p->probe].file;
-	const struct desc_file *file = &desc_files(d)[f];
-	const char *path = desc_string(d, file->path);
-	struct agent_point_state *state = &segment->points[point];
+	const struct manifest *d = attachment->manifest;
+	const struct manifest_point *p = &manifest_points(d)[point];
+	uint32_t f = manifest_probes(d)[p->probe].file;
+	const struct manifest_file *file = &manifest_files(d)[f];
+	const char *path = manifest_string(d, file->path);
+	struct agent_point_state *state = &attachment->points[point];
 
 	if (reason == AGENT_MAPS && state->state == AGENT_ARMED)
 		return; /* it still is */
 	state->state = AGENT_OFF;
 	state->reason = AGENT_OK;
-	state->place = ~0u;
-	if (!segment->on[point] || !segment_concerns(segment, p))
+	state->slot = ~0u;
+	if (!attachment->on[point] || !attachment_concerns(attachment, p))
 		return;
 	if (reason) {
-		point_refuse(segment, point, reason);
+		point_refuse(attachment, point, reason);
 		return;
 	}
 	if (!texts[f].looked)
@@ -256,7 +256,7 @@ static void want_point(struct session *session, struct segment *segment, uint32_
 
 		if (p->offset >= m->offset && m->end - m->start >= SITE_AT + SITE_NOP &&
 		    p->offset - m->offset <= m->end - m->start - SITE_AT - SITE_NOP)
-			want_site(session, segment, point, file, path, m);
+			want_site(session, attachment, point, file, path, m);
 	}
 	if (state->state == AGENT_OFF) {
 		state->state = texts[f].mapped ? AGENT_REFUSED : AGENT_PENDING;
@@ -265,15 +265,15 @@ static void want_point(struct session *session, struct segment *segment, uint32_
 	}
 }
 
-bool sites_want(struct session *session, struct segment *segment, enum agent_reason reason)
+bool sites_want(struct session *session, struct loaded_attachment *attachment, enum agent_reason reason)
 {
-	size_t size = (segment->desc->nfiles + 1) * sizeof(struct texts);
+	size_t size = (attachment->manifest->nfiles + 1) * sizeof(struct texts);
 	struct texts *texts = pages_get(size);
 
 	if (!texts)
 		return false;
-	for (uint32_t i = 0; i < segment->desc->npoints; i++)
-		want_point(session, segment, i, texts, reason);
+	for (uint32_t i = 0; i < attachment->manifest->npoints; i++)
+		want_point(session, attachment, i, texts, reason);
 	pages_put(texts, size);
 	return true;
 }

@@ -88,7 +88,7 @@ void calls_settle(void)
 {
 	if (seen_at && modules_has_thread(seen_tid))
 		agent.tid_at = seen_at;
-	agent.has_ticks = slot_clock_invariant();
+	agent.has_ticks = trampoline_clock_invariant();
 }
 
 bool calls_sealed(void)
@@ -152,10 +152,10 @@ static int look_thread(int dir, const char *name, void *arg)
 static bool is_allowed(void)
 {
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
-		for (size_t k = 0; k < nsegments(&agent.sessions[i]); k++) {
-			const struct segment *segment = segments_of(&agent.sessions[i])[k];
+		for (size_t k = 0; k < nattachments(&agent.sessions[i]); k++) {
+			const struct loaded_attachment *attachment = attachments_of(&agent.sessions[i])[k];
 
-			if (segment->desc && segment->header->flags & AGENT_SEGMENT_CALLS)
+			if (attachment->manifest && attachment->header->flags & AGENT_ATTACHMENT_CALLS)
 				return true;
 		}
 	return false;

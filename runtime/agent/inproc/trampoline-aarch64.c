@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slots for aarch64.
+ * Trampolines for aarch64.
  *
  * The program being probed knows nothing of the branch, so everything is kept: the
  * flags by mrs and msr, the registers below in a frame of our own. There is no red
@@ -163,7 +163,7 @@ static void binary(struct code *c, const struct fetch_step *step)
 
 /*
  * A load above the stack pointer, directly if it lies in the page of the byte below,
- * which the slot has written: a stack may end right here.
+ * which the trampoline has written: a stack may end right here.
  */
 static void load_frame(struct body *body, int32_t offset, const struct fetch_step *load)
 {
@@ -219,7 +219,7 @@ static void literal_call(struct body *body, const struct fetch_step *step, void 
 	cbnz(c, X1, body_fault(body, 0));
 }
 
-size_t slot_step(struct body *body, size_t i, size_t end)
+size_t trampoline_step(struct body *body, size_t i, size_t end)
 {
 	const struct fetch_step *s = &body->p->steps[i];
 	unsigned depth = body->depths[i];
@@ -352,32 +352,32 @@ static void increase(struct code *c)
 	jump(c, 0x35000000 | X2, again); /* cbnz w2 */
 }
 
-static void count(struct code *c, uint32_t place, size_t which)
+static void count(struct code *c, uint32_t slot, size_t which)
 {
-	set(c, X1, AGENT_COUNTS_IN_RING + place * sizeof(struct agent_count) + which);
+	set(c, X1, AGENT_COUNTS_IN_RING + slot * sizeof(struct agent_count) + which);
 	op(c, ADD, X1, X1, X4);
 	increase(c);
 }
 
-static void count_shared(struct code *c, const struct slot_consumer *consumer, size_t which)
+static void count_shared(struct code *c, const struct trampoline_consumer *consumer, size_t which)
 {
-	set(c, X1, (uintptr_t)consumer->area + area_overflow_at + consumer->place * sizeof(struct agent_count) + which);
+	set(c, X1, (uintptr_t)consumer->shm + shm_overflow_at + consumer->slot * sizeof(struct agent_count) + which);
 	increase(c);
 }
 
 /* x6 = the time; jumps where that is too late to record. has_ring: the thread may read the clock. */
-static void take_time(struct code *c, const struct slot_consumer *consumer, uint32_t idle, bool has_ring)
+static void take_time(struct code *c, const struct trampoline_consumer *consumer, uint32_t idle, bool has_ring)
 {
 	if (!has_ring) {
 		call_table(c, &c->table->late);
 		move(c, X6, X0);
-	} else if (slot_clock_invariant()) {
+	} else if (trampoline_clock_invariant()) {
 		put(c, 0xd53be040 | X6); /* mrs x6, cntvct_el0 */
 	} else {
 		call_table(c, &c->table->now);
 		move(c, X6, X0);
 	}
-	set(c, X1, (uintptr_t)&consumer->area->record_until);
+	set(c, X1, (uintptr_t)&consumer->shm->record_until);
 	ldr(c, X1, X1, 0);
 	compare(c, X6, X1);
 	b_if(c, HS, idle);
@@ -403,7 +403,7 @@ static void reserve(struct code *c, unsigned words, uint32_t begin, uint32_t ful
 	add(c, X5, X5, AGENT_DATA_IN_RING);
 }
 
-static void consume(struct code *c, const struct slot_consumer *consumer)
+static void consume(struct code *c, const struct trampoline_consumer *consumer)
 {
 	const struct fetch_program *p = &consumer->program->fetch;
 	uint32_t have = code_label(c), take = code_label(c), again = code_label(c), full = code_label(c),
@@ -425,7 +425,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	reserve(c, words, again, full);
 	set(c, X1, words);
 	str(c, X1, X5, 0);
-	set(c, X1, (uint64_t)words << 32 | consumer->place);
+	set(c, X1, (uint64_t)words << 32 | consumer->slot);
 	str(c, X1, X5, 8);
 	if (nstrings)
 		add(c, X3, X5, VALUE(p->nargs));
@@ -435,24 +435,24 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 		call_table(c, &c->table->shrink);
 	}
 	put(c, 0xc89ffc00 | X5 << 5 | X6); /* stlr x6, [x5] */
-	count(c, consumer->place, RECORDED);
+	count(c, consumer->slot, RECORDED);
 	b(c, next);
 
 	stubs(c);
 	code_here(c, filtered);
-	count(c, consumer->place, FILTERED);
+	count(c, consumer->slot, FILTERED);
 	b(c, next);
 	code_here(c, idle);
-	count(c, consumer->place, IDLE);
+	count(c, consumer->slot, IDLE);
 	b(c, next);
 	code_here(c, full);
-	set(c, X1, (uintptr_t)&consumer->area->overwrite);
+	set(c, X1, (uintptr_t)&consumer->shm->overwrite);
 	ldr(c, X1, X1, 0); /* with what is reserved beside it, 0 */
 	cbz(c, X1, lost);
 	call_table(c, &c->table->room);
 	cbz(c, X1, again);
 	code_here(c, lost);
-	count(c, consumer->place, LOST);
+	count(c, consumer->slot, LOST);
 	b(c, next);
 
 	code_here(c, take);
@@ -473,7 +473,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	code_here(c, next);
 }
 
-static uint32_t deepest(const struct slot_consumer *consumers, size_t n)
+static uint32_t deepest(const struct trampoline_consumer *consumers, size_t n)
 {
 	uint32_t depth = 0;
 
@@ -502,8 +502,9 @@ static bool resolve(struct code *c)
 	return true;
 }
 
-size_t slot_make(uint8_t code[SLOT_MAX], uintptr_t at, uintptr_t site, const struct slot_consumer *consumers, size_t n,
-                 const struct image *image, const struct slot_table *table, const struct life *life)
+size_t trampoline_make(uint8_t code[TRAMPOLINE_MAX], uintptr_t at, uintptr_t site,
+                       const struct trampoline_consumer *consumers, size_t n, const struct image *image,
+                       const struct trampoline_table *table, const struct life *life)
 {
 	struct code *c = code_begin(code, at, site, consumers, n, image, table, life);
 	uint32_t end, saved;
@@ -540,18 +541,18 @@ size_t slot_make(uint8_t code[SLOT_MAX], uintptr_t at, uintptr_t site, const str
 
 /* ---- the CPU ---- */
 
-int32_t slot_tls(size_t offset)
+int32_t trampoline_tls(size_t offset)
 {
 	return (char *)&agent_thread - (char *)__builtin_thread_pointer() + offset;
 }
 
-bool slot_cpu_ok(void)
+bool trampoline_cpu_ok(void)
 {
 	return true;
 }
 
 /* Its counter always is; newer kernels can take it from a process. */
-bool slot_clock_invariant(void)
+bool trampoline_clock_invariant(void)
 {
 	static int8_t known = -1;
 	int tsc = 0;
@@ -561,7 +562,7 @@ bool slot_clock_invariant(void)
 	return known;
 }
 
-uint64_t slot_ticks(void)
+uint64_t trampoline_ticks(void)
 {
 	uint64_t now;
 
@@ -569,7 +570,7 @@ uint64_t slot_ticks(void)
 	return now;
 }
 
-void slot_table_fill(struct slot_table *table)
+void trampoline_table_fill(struct trampoline_table *table)
 {
 	entry_sve = !!(getauxval(AT_HWCAP) & HWCAP_VECTORS);
 	table->load = entry_load;

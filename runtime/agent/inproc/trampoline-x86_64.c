@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slots for x86-64.
+ * Trampolines for x86-64.
  *
  * The program being probed knows nothing of the jump, so everything is kept: the
  * red zone by moving the stack pointer with lea, which leaves the flags alone; the
@@ -104,9 +104,9 @@ static void load_checked(struct body *b, const struct fetch_step *step, unsigned
 	op_mem(c, 0x8d, RCX, RSP, 8 * (PUSHED + words));
 	PUT(c, 0x48, 0x39, 0xc8); /* cmp %rcx, %rax */
 	jcc(c, JB, slow);
-	op_fs(c, 0x3b, RSP, slot_tls(offsetof(struct thread, sure_low)));
+	op_fs(c, 0x3b, RSP, trampoline_tls(offsetof(struct thread, sure_low)));
 	jcc(c, JB, slow);
-	op_fs(c, 0x3b, RAX, slot_tls(offsetof(struct thread, sure_last)));
+	op_fs(c, 0x3b, RAX, trampoline_tls(offsetof(struct thread, sure_last)));
 	jcc(c, JA, slow);
 	load_direct(c, RAX, 0, step->a, step->c);
 	code_here(c, back);
@@ -229,7 +229,7 @@ static void literal_call(struct body *b, const struct fetch_step *step, void *co
 	jcc(c, JNZ, body_fault(b, words));
 }
 
-size_t slot_step(struct body *b, size_t i, size_t end)
+size_t trampoline_step(struct body *b, size_t i, size_t end)
 {
 	const struct fetch_step *s = &b->p->steps[i];
 	unsigned depth = b->depths[i], words = depth ? depth - 1 : 0;
@@ -287,7 +287,7 @@ size_t slot_step(struct body *b, size_t i, size_t end)
 		if (depth)
 			put8(c, 0x50);
 		PUT(c, 0x64, 0x8b, 0x04, 0x25);
-		put32(c, slot_tls(offsetof(struct thread, tid)));
+		put32(c, trampoline_tls(offsetof(struct thread, tid)));
 		break;
 	case FETCH_JZ:
 	case FETCH_JNZ:
@@ -353,26 +353,25 @@ static void stubs(struct code *c)
 
 /* ---- one consumer ---- */
 
-static void count(struct code *c, uint32_t place, size_t which)
+static void count(struct code *c, uint32_t slot, size_t which)
 {
 	PUT(c, 0x48, 0xff, 0x83); /* incq disp(%rbx) */
-	put32(c, AGENT_COUNTS_IN_RING + place * sizeof(struct agent_count) + which);
+	put32(c, AGENT_COUNTS_IN_RING + slot * sizeof(struct agent_count) + which);
 }
 
-static void count_shared(struct code *c, const struct slot_consumer *consumer, size_t which)
+static void count_shared(struct code *c, const struct trampoline_consumer *consumer, size_t which)
 {
-	set(c, RCX,
-	    (uintptr_t)consumer->area + area_overflow_at + consumer->place * sizeof(struct agent_count) + which);
+	set(c, RCX, (uintptr_t)consumer->shm + shm_overflow_at + consumer->slot * sizeof(struct agent_count) + which);
 	PUT(c, 0xf0, 0x48, 0xff, 0x01); /* lock incq (%rcx) */
 }
 
 /* rdi = the time; jumps where that is too late to record. has_ring: the thread may read the clock. */
-static void take_time(struct code *c, const struct slot_consumer *consumer, uint32_t idle, bool has_ring)
+static void take_time(struct code *c, const struct trampoline_consumer *consumer, uint32_t idle, bool has_ring)
 {
 	if (!has_ring) {
 		call_table(c, &c->table->late);
 		op_reg(c, 0x89, RAX, RDI);
-	} else if (slot_clock_invariant()) {
+	} else if (trampoline_clock_invariant()) {
 		PUT(c, 0x0f, 0x31);             /* rdtsc */
 		PUT(c, 0x48, 0xc1, 0xe2, 0x20); /* shl $32, %rdx */
 		PUT(c, 0x48, 0x8d, 0x3c, 0x02); /* lea (%rdx,%rax), %rdi */
@@ -380,12 +379,12 @@ static void take_time(struct code *c, const struct slot_consumer *consumer, uint
 		call_table(c, &c->table->now);
 		op_reg(c, 0x89, RAX, RDI);
 	}
-	set(c, RCX, (uintptr_t)&consumer->area->record_until);
+	set(c, RCX, (uintptr_t)&consumer->shm->record_until);
 	PUT(c, 0x48, 0x3b, 0x39); /* cmp (%rcx), %rdi */
 	jcc(c, JAE, idle);
 }
 
-static void consume(struct code *c, const struct slot_consumer *consumer)
+static void consume(struct code *c, const struct trampoline_consumer *consumer)
 {
 	const struct fetch_program *p = &consumer->program->fetch;
 	uint32_t have = code_label(c), take = code_label(c), again = code_label(c), next = code_label(c);
@@ -397,7 +396,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 		nstrings += p->steps && p->kind[i] == PP_STRING;
 	words = 2 + p->nargs + nstrings * (RECORD_STRING_CUT / 8);
 
-	op_fs(c, 0x8b, RBX, slot_tls(offsetof(struct thread, ring) + consumer->index * sizeof(void *)));
+	op_fs(c, 0x8b, RBX, trampoline_tls(offsetof(struct thread, ring) + consumer->index * sizeof(void *)));
 	PUT(c, 0x48, 0x85, 0xdb);
 	jcc(c, JZ, take);
 	code_here(c, have);
@@ -418,7 +417,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	PUT(c, 0x48, 0xc7, 0x06); /* movq $, (%rsi) */
 	put32(c, words);
 	PUT(c, 0xc7, 0x46, 0x08); /* movl $, 8(%rsi) */
-	put32(c, consumer->place);
+	put32(c, consumer->slot);
 	PUT(c, 0xc7, 0x46, 0x0c); /* movl $, 12(%rsi) */
 	put32(c, words);
 	if (nstrings)
@@ -432,18 +431,18 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 		put8(c, 0x5f);
 	}
 	PUT(c, 0x48, 0x89, 0x3e); /* mov %rdi, (%rsi) */
-	count(c, consumer->place, RECORDED);
+	count(c, consumer->slot, RECORDED);
 	jmp(c, next);
 
 	stubs(c);
 	code_here(c, filtered);
-	count(c, consumer->place, FILTERED);
+	count(c, consumer->slot, FILTERED);
 	jmp(c, next);
 	code_here(c, idle);
-	count(c, consumer->place, IDLE);
+	count(c, consumer->slot, IDLE);
 	jmp(c, next);
 	code_here(c, full);
-	set(c, RCX, (uintptr_t)&consumer->area->overwrite);
+	set(c, RCX, (uintptr_t)&consumer->shm->overwrite);
 	PUT(c, 0x83, 0x39, 0x00); /* cmpl $0, (%rcx) */
 	jcc(c, JZ, lost);
 	put8(c, 0x57);
@@ -452,7 +451,7 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	put8(c, 0x5f);
 	jcc(c, JZ, again);
 	code_here(c, lost);
-	count(c, consumer->place, LOST);
+	count(c, consumer->slot, LOST);
 	jmp(c, next);
 
 	code_here(c, take);
@@ -474,8 +473,9 @@ static void consume(struct code *c, const struct slot_consumer *consumer)
 	code_here(c, next);
 }
 
-size_t slot_make(uint8_t code[SLOT_MAX], uintptr_t at, uintptr_t site, const struct slot_consumer *consumers, size_t n,
-                 const struct image *image, const struct slot_table *table, const struct life *life)
+size_t trampoline_make(uint8_t code[TRAMPOLINE_MAX], uintptr_t at, uintptr_t site,
+                       const struct trampoline_consumer *consumers, size_t n, const struct image *image,
+                       const struct trampoline_table *table, const struct life *life)
 {
 	struct code *c = code_begin(code, at, site, consumers, n, image, table, life);
 	uint32_t end;
@@ -513,7 +513,7 @@ size_t slot_make(uint8_t code[SLOT_MAX], uintptr_t at, uintptr_t site, const str
 
 /* ---- the CPU ---- */
 
-int32_t slot_tls(size_t offset)
+int32_t trampoline_tls(size_t offset)
 {
 	char *at = (char *)&agent_thread;
 
@@ -521,14 +521,14 @@ int32_t slot_tls(size_t offset)
 	return at - (char *)__builtin_thread_pointer() + offset;
 }
 
-bool slot_cpu_ok(void)
+bool trampoline_cpu_ok(void)
 {
 	unsigned a, b, c, d;
 
 	return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & 1); /* lahf in 64-bit mode */
 }
 
-bool slot_clock_invariant(void)
+bool trampoline_clock_invariant(void)
 {
 	static int8_t known = -1;
 	unsigned a, b, c, d;
@@ -540,12 +540,12 @@ bool slot_clock_invariant(void)
 	return known;
 }
 
-uint64_t slot_ticks(void)
+uint64_t trampoline_ticks(void)
 {
 	return __rdtsc();
 }
 
-void slot_table_fill(struct slot_table *table)
+void trampoline_table_fill(struct trampoline_table *table)
 {
 	table->load = entry_load;
 	table->string = entry_string;

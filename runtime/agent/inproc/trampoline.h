@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slots: the code an armed site jumps to, one for a site, made from the programs
- * of all the points on it. slot-CPU.c makes it, entry.c has what it calls, by way of
+ * Trampolines: the code an armed site jumps to, one for a site, made from the programs
+ * of all the points on it. trampoline-CPU.c makes it, entry.c has what it calls, by way of
  * entry-CPU.c.
  */
 #ifndef RUNTIME_AGENT_INPROC_TRAMPOLINE_H
@@ -9,17 +9,17 @@
 
 #include "runtime/agent/inproc/agent.h"
 
-#define SLOT_MAX 65536u /* bytes of code of one */
-#define SLOT_ALIGN 16u
+#define TRAMPOLINE_MAX 65536u /* bytes of code of one */
+#define TRAMPOLINE_ALIGN 16u
 
-/* Where the parts of an area and a ring are: fixed, and known to slots as numbers. */
+/* Where the parts of a shared memory region and a ring are: fixed, and known to trampolines as numbers. */
 #define AGENT_DATA_IN_RING 4096u
 #define AGENT_COUNTS_IN_RING (AGENT_DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK)
-#define area_places_at 4096ull
-#define area_overflow_at (area_places_at + AGENT_PLACES * sizeof(struct agent_place))
-#define area_rings_at (area_overflow_at + AGENT_PLACES * sizeof(struct agent_count))
-#define area_ring_stride (AGENT_COUNTS_IN_RING + AGENT_PLACES * sizeof(struct agent_count))
-#define area_size (area_rings_at + AGENT_RINGS * area_ring_stride)
+#define shm_slots_at 4096ull
+#define shm_overflow_at (shm_slots_at + AGENT_SLOTS * sizeof(struct agent_slot))
+#define shm_rings_at (shm_overflow_at + AGENT_SLOTS * sizeof(struct agent_count))
+#define shm_ring_stride (AGENT_COUNTS_IN_RING + AGENT_SLOTS * sizeof(struct agent_count))
+#define shm_size (shm_rings_at + AGENT_RINGS * shm_ring_stride)
 
 /* The readable pieces of the images that stay as long as a site does: its own, and the program's. */
 #define IMAGE_RANGES 8
@@ -31,34 +31,35 @@ struct image {
 	} range[IMAGE_RANGES];
 };
 
-/* At the start of a region's executable part: what its slots call. */
-struct slot_table {
+/* At the start of a region's executable part: what its trampolines call. */
+struct trampoline_table {
 	void *load, *string, *match, *comm, *now, *shrink, *take, *room, *late;
 };
 
-struct slot_consumer {
+struct trampoline_consumer {
 	const struct program *program;
-	const struct agent_area *area;
-	unsigned index; /* the area's */
-	uint32_t place;
+	const struct agent_shm *shm;
+	unsigned index; /* the shared memory region's */
+	uint32_t slot;
 };
 
 /*
- * Writes the slot for a site to code, from which it will be copied to the address
+ * Writes the trampoline for a site to code, from which it will be copied to the address
  * at. Its length; 0: it cannot be made (a reason to refuse the last consumer).
  */
-size_t slot_make(uint8_t code[SLOT_MAX], uintptr_t at, uintptr_t site, const struct slot_consumer *consumers, size_t n,
-                 const struct image *image, const struct slot_table *table, const struct life *life);
+size_t trampoline_make(uint8_t code[TRAMPOLINE_MAX], uintptr_t at, uintptr_t site,
+                       const struct trampoline_consumer *consumers, size_t n, const struct image *image,
+                       const struct trampoline_table *table, const struct life *life);
 
-/* Whether this CPU has what slots need, and a clock by itself. */
-bool slot_cpu_ok(void);
-bool slot_clock_invariant(void);
-uint64_t slot_ticks(void); /* of that clock */
-/* What a slot adds to the thread pointer for this part of struct thread. */
-int32_t slot_tls(size_t offset);
-void slot_table_fill(struct slot_table *table);
+/* Whether this CPU has what trampolines need, and a clock by itself. */
+bool trampoline_cpu_ok(void);
+bool trampoline_clock_invariant(void);
+uint64_t trampoline_ticks(void); /* of that clock */
+/* What a trampoline adds to the thread pointer for this part of struct thread. */
+int32_t trampoline_tls(size_t offset);
+void trampoline_table_fill(struct trampoline_table *table);
 
-/* runtime/record.h's record and its counts, where they lie in the area. */
+/* runtime/record.h's record and its counts, where they lie in the shared memory region. */
 struct shared_record {
 	shared64 time;
 	shared32 point;
@@ -79,18 +80,18 @@ struct answer {
 };
 
 /* frame: the entry's frame pointer, see FRAME_TO_STACK. */
-struct answer slot_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame);
-char *slot_string(const struct image *image, struct shared_record *record, char *cursor, unsigned argument,
-                  uint64_t address, uintptr_t frame);
-struct answer slot_match(const struct fetch_literal *literal, const struct image *image, long rdx, unsigned prefix,
-                         uint64_t address, uintptr_t frame);
-struct answer slot_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned prefix);
-uint64_t slot_now(void);
-uint64_t slot_late(void); /* the time, for hits of a thread without a ring; 1: it may not ask for it */
-uint64_t clock_ns(void);  /* CLOCK_MONOTONIC; not for hits */
-void slot_shrink(struct agent_ring *ring, struct shared_record *record, char *cursor, unsigned reserved);
-struct agent_ring *slot_take(unsigned area);
-struct answer slot_room(struct agent_ring *ring);
+struct answer trampoline_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame);
+char *trampoline_string(const struct image *image, struct shared_record *record, char *cursor, unsigned argument,
+                        uint64_t address, uintptr_t frame);
+struct answer trampoline_match(const struct fetch_literal *literal, const struct image *image, long rdx,
+                               unsigned prefix, uint64_t address, uintptr_t frame);
+struct answer trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned prefix);
+uint64_t trampoline_now(void);
+uint64_t trampoline_late(void); /* the time, for hits of a thread without a ring; 1: it may not ask for it */
+uint64_t clock_ns(void);        /* CLOCK_MONOTONIC; not for hits */
+void trampoline_shrink(struct agent_ring *ring, struct shared_record *record, char *cursor, unsigned reserved);
+struct agent_ring *trampoline_take(unsigned shm);
+struct answer trampoline_room(struct agent_ring *ring);
 
 void entry_load(void), entry_string(void), entry_match(void), entry_comm(void), entry_now(void), entry_shrink(void),
 	entry_take(void), entry_room(void), entry_late(void);

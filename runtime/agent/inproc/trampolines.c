@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where slots are: in regions within reach of the text they serve, each a memfd that
+ * Where trampolines are: in regions within reach of the text they serve, each a memfd that
  * is mapped twice, to be written and to be run. They are never freed, for nobody can
  * say that no thread is inside. But a site remembers its last one, so that arming
  * the same again costs nothing.
  *
- * New slots are put together and written to the file, which costs half of what
+ * New trampolines are put together and written to the file, which costs half of what
  * writing to its mapping does, for there the kernel has a page fault for each page.
  */
 #include <string.h>
@@ -17,7 +17,7 @@
 
 #define PAGE ((uintptr_t)getauxval(AT_PAGESZ))
 #define REGIONS_MAX 64
-#define FRESH_MAX (4 * SLOT_MAX)
+#define FRESH_MAX (4 * TRAMPOLINE_MAX)
 #define SERVED ((SITE_REACH + (1u << 20)) / 4) /* of text, by one region */
 
 #ifndef MFD_EXEC
@@ -45,7 +45,7 @@ static void image_add(struct image *image, const struct mapping *text)
 }
 
 /* The image around that text, and the program's own, which nobody unloads. */
-const struct image *slots_image(const struct mapping *text)
+const struct image *trampolines_image(const struct mapping *text)
 {
 	const struct mapping *program = modules_at(getauxval(AT_ENTRY));
 	struct image made = { 0 }, *image;
@@ -65,7 +65,7 @@ const struct image *slots_image(const struct mapping *text)
 	return image;
 }
 
-/* ---- regions of slots ---- */
+/* ---- regions of trampolines ---- */
 
 struct region {
 	uint8_t *write, *run; /* the same memory */
@@ -131,7 +131,8 @@ static struct region *region_get(uintptr_t low, uintptr_t high)
 	int fd;
 
 	for (unsigned i = 0; i < nregions; i++)
-		if (!regions[i].closed && regions[i].used + SLOT_MAX <= REGION_SIZE && reaches(&regions[i], low, high))
+		if (!regions[i].closed && regions[i].used + TRAMPOLINE_MAX <= REGION_SIZE &&
+		    reaches(&regions[i], low, high))
 			return &regions[i];
 	if (nregions == REGIONS_MAX)
 		return NULL;
@@ -145,8 +146,8 @@ static struct region *region_get(uintptr_t low, uintptr_t high)
 		for (unsigned nth = 0; nth < 16 && (at = modules_gap(low, high, REGION_SIZE + PAGE, nth)); nth++)
 			if (region_map(r, fd, at)) {
 				r->fd = fd;
-				slot_table_fill((struct slot_table *)r->write);
-				r->used = (sizeof(struct slot_table) + 63) & ~63ul;
+				trampoline_table_fill((struct trampoline_table *)r->write);
+				r->used = (sizeof(struct trampoline_table) + 63) & ~63ul;
 				r->closed = false;
 				r->life->pid = agent.pid;
 				__atomic_store_n(&r->life->alive, 1, __ATOMIC_RELEASE);
@@ -191,23 +192,23 @@ void regions_hide(bool hide)
 
 /* ---- a site's ---- */
 
-/* Whether what is wanted is what is in the slot. */
-static bool slot_serves(const struct site *site, const struct mapping *text)
+/* Whether what is wanted is what is in the trampoline. */
+static bool trampoline_serves(const struct site *site, const struct mapping *text)
 {
 	const struct consumer *c;
 
-	if (!site->slot || site->slot_base != text->start - text->offset || site->slot_device != text->device ||
-	    site->slot_inode != text->inode)
+	if (!site->trampoline || site->trampoline_base != text->start - text->offset ||
+	    site->trampoline_device != text->device || site->trampoline_inode != text->inode)
 		return false;
 	for (uint32_t i = site->consumers; i; i = c->next) {
 		c = consumer_at(i - 1);
-		if (c->in_slot != c->taken)
+		if (c->in_trampoline != c->taken)
 			return false;
 	}
 	return true;
 }
 
-void slots_finish(void)
+void trampolines_finish(void)
 {
 	struct region *r = fresh.region;
 	size_t at = r ? r->used - fresh.n : 0;
@@ -220,16 +221,16 @@ void slots_finish(void)
 	fresh.n = 0;
 }
 
-enum agent_reason slots_get(struct site *site, const struct mapping *text, const struct image *image)
+enum agent_reason trampolines_get(struct site *site, const struct mapping *text, const struct image *image)
 {
-	struct slot_consumer list[CONSUMERS_MAX];
+	struct trampoline_consumer list[CONSUMERS_MAX];
 	unsigned first = CONSUMERS_MAX;
 	struct consumer *c;
 	struct region *r;
 	uintptr_t at;
 	size_t n;
 
-	if (slot_serves(site, text))
+	if (trampoline_serves(site, text))
 		return AGENT_OK;
 	if (text->end - text->start > SERVED)
 		r = region_get(site->address & -SERVED, (site->address & -SERVED) + SERVED);
@@ -242,26 +243,26 @@ enum agent_reason slots_get(struct site *site, const struct mapping *text, const
 		c = consumer_at(i - 1);
 		if (c->taken)
 			list[--first] =
-				(struct slot_consumer){ c->program, agent.areas[c->area].at, c->area, c->place };
+				(struct trampoline_consumer){ c->program, agent.shms[c->shm].at, c->shm, c->slot };
 	}
 	at = (uintptr_t)r->run + r->used;
-	if (fresh.region != r || fresh.n + SLOT_MAX > sizeof(fresh.bytes))
-		slots_finish();
-	n = slot_make(fresh.bytes + fresh.n, at, site->address, list + first, site->nwant, image,
-	              (const struct slot_table *)r->run, r->life);
+	if (fresh.region != r || fresh.n + TRAMPOLINE_MAX > sizeof(fresh.bytes))
+		trampolines_finish();
+	n = trampoline_make(fresh.bytes + fresh.n, at, site->address, list + first, site->nwant, image,
+	                    (const struct trampoline_table *)r->run, r->life);
 	if (!n)
 		return AGENT_PROGRAM;
-	n = (n + SLOT_ALIGN - 1) & ~(size_t)(SLOT_ALIGN - 1);
+	n = (n + TRAMPOLINE_ALIGN - 1) & ~(size_t)(TRAMPOLINE_ALIGN - 1);
 	fresh.region = r;
 	fresh.n += n;
 	r->used += n;
-	site->slot = at;
+	site->trampoline = at;
 	for (uint32_t i = site->consumers; i; i = c->next) {
 		c = consumer_at(i - 1);
-		c->in_slot = c->taken;
+		c->in_trampoline = c->taken;
 	}
-	site->slot_base = text->start - text->offset;
-	site->slot_device = text->device;
-	site->slot_inode = text->inode;
+	site->trampoline_base = text->start - text->offset;
+	site->trampoline_device = text->device;
+	site->trampoline_inode = text->inode;
 	return AGENT_OK;
 }

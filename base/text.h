@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Returns the plural ending of a counted noun: "%zu site%s", n, plural(n). */
+static inline const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+/* Returns true if the text is UTF-8 without control characters, so that it can be printed. */
+bool text_is_clean(const char *text, size_t length);
+
+#endif
