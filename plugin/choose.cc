@@ -21,7 +21,7 @@
 
 struct choice choice;
 
-static std::map<unsigned, probed> survey; /* by DECL_UID */
+static std::map<unsigned, probed> probed_functions; /* by DECL_UID */
 
 /* Sets the default provider. Returns false after an error message. */
 static bool provider_set(void)
@@ -134,7 +134,7 @@ static bool decl_less(tree a, tree b)
 
 static void function_choose(tree decl, const struct rule *rule, const std::string &name)
 {
-	struct probed &probed = survey[DECL_UID(decl)];
+	struct probed &probed = probed_functions[DECL_UID(decl)];
 	tree given = lookup_attribute("probe", DECL_ATTRIBUTES(decl));
 
 	probed.name = name;
@@ -196,7 +196,7 @@ void functions_survey(void)
 
 const struct probed *function_probed(tree decl)
 {
-	auto found = survey.find(DECL_UID(decl));
+	auto found = probed_functions.find(DECL_UID(decl));
 
-	return found == survey.end() ? NULL : &found->second;
+	return found == probed_functions.end() ? NULL : &found->second;
 }

@@ -105,13 +105,13 @@ struct listed {
 	std::vector<argument> arguments; /* of parm, if it does not fit into one operand */
 };
 
-static std::map<unsigned, std::vector<listed>> survey; /* by DECL_UID */
+static std::map<unsigned, std::vector<listed>> declared_lists; /* by DECL_UID */
 
 } // namespace
 
 void declared_survey(tree decl)
 {
-	std::vector<listed> &all = survey[DECL_UID(decl)];
+	std::vector<listed> &all = declared_lists[DECL_UID(decl)];
 
 	for (const std::string &text : parameters_split(attribute_text(decl, 2))) {
 		struct listed listed = {};
@@ -172,7 +172,7 @@ void declared_place(function *fn)
 	gasm *place = declared_stmt_find(fn, DECLARED_SITE, probed);
 	if (!note || !place)
 		return;
-	const std::vector<listed> &all = survey[DECL_UID(fn->decl)];
+	const std::vector<listed> &all = declared_lists[DECL_UID(fn->decl)];
 	for (unsigned i = 0; i < all.size(); i++) {
 		tree value = asm_input(place, 2 * i + 1), cls = asm_input(note, i);
 

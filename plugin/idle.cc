@@ -17,9 +17,9 @@
  *   4. Otherwise the statements that satisfy this move below the test, one at a time.
  *
  * The plugin warns about side effects. Those that the source shows (n++) it reports
- * when it reads the source, and calls when it knows what they call. A function without
- * side effects may not be declared so yet; then its statements are examined, so that
- * the warning is the same at each -O.
+ * when it reads the source, and calls when it knows what they call. GCC may not have
+ * found out yet that a function has no side effects. Then the plugin examines the
+ * statements of the function, so that the warning is the same at each -O.
  */
 #include "parts.h"
 
@@ -33,7 +33,7 @@ static std::string mark_probe(const struct call_mark &mark)
 	return mark.provider + ":" + mark.name;
 }
 
-/* The operand of a walk_tree(): stops at a side effect. */
+/* For walk_tree(): stops at an expression that has a side effect. */
 static tree effect_find(tree *tp, int *walk, void *)
 {
 	switch (TREE_CODE(*tp)) {
@@ -236,7 +236,7 @@ static bool region_scan_block(struct idle_region *r, size_t nth, const struct ca
 			r->last = bb;
 			return true;
 		}
-		/* In this order, because stmt_is_harmless() may set doubtful. */
+		/* Tests r->effect last, because stmt_is_harmless() may set doubtful. */
 		if (!stmt_is_mark(stmt, &other) && !stmt_is_harmless(stmt, cfun, 0) && !r->effect)
 			r->effect = stmt;
 	}
@@ -366,7 +366,7 @@ static bool region_can_wait(struct idle_region *r)
 	return true;
 }
 
-/* Tells debug statements outside that the value of a name is unknown, because it may not be computed. */
+/* Resets debug statements outside that use a name, because its value may not be computed. */
 static void name_forget(struct idle_region *r, tree name)
 {
 	imm_use_iterator iter;

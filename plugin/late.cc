@@ -153,7 +153,7 @@ static std::string address_text(rtx x)
 	return base.empty() ? "" : (offset ? std::to_string(offset) : "") + "(" + base + ")";
 }
 
-/* size: of the operand, negative if it is signed. Returns "" if readers do not know such a place. */
+/* size: of the operand, negative if it is signed. Returns "" if readers cannot resolve the place. */
 static std::string operand_text(rtx x, int size)
 {
 	unsigned bytes = size < 0 ? -size : size;

@@ -34,7 +34,7 @@ static void function_parsed(void *decl, void *)
 	idle_mark((tree)decl);
 }
 
-/* Fixes what notes depend on. And an object depends on its rules as it does on its headers. */
+/* Sets the properties of the target, and makes the object depend on the files of rules as it does on headers. */
 static void unit_start(void *, void *)
 {
 	note_target.address_size = POINTER_SIZE / BITS_PER_UNIT;

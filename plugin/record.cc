@@ -13,8 +13,8 @@
 /*
  * %= is a number that GCC makes anew for each copy of the statement.
  *
- * The alignment is as in <sys/sdt.h>: it fills with prefixes of the first nop, so that no other nop stands before a
- * site. The nops are 90, and 66 2e 0f 1f 84 00 00 00 00 00, written as characters, which the assembler reads in a third
+ * The alignment is as in <sys/sdt.h>: it fills with prefixes of the nop that follows, so that no nop of its own stands
+ * before a site. The nops are 90, and 66 2e 0f 1f 84 00 00 00 00 00, written as characters, which the assembler reads in a third
  * of the time.
  */
 #define ALIGN "\t.p2align 3,0x66,2\n"
@@ -232,7 +232,7 @@ static bool site_name_decode(const std::string &probe, struct site_record *site)
 	return false;
 }
 
-/* What stands after the signature. */
+/* Decodes the line after the signature, if any, and the name. */
 static bool site_ending_decode(const char *at, const std::string &probe, struct site_record *site)
 {
 	std::string home;

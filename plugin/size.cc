@@ -115,7 +115,7 @@ struct size_pass : gimple_opt_pass {
 	}
 };
 
-/* Of GCC's pass, which measures all functions for the inlining of the whole unit. */
+/* GCC's own function, which measures all functions for the inlining of the whole unit. */
 static void (*generate_summary)(void);
 
 static void generate_summary_without_sites(void)

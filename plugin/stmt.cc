@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * A site as a statement of GIMPLE: a volatile `asm inline` that clobbers nothing. And
- * what several passes need of the code around it.
+ * functions about statements and control flow that several passes share.
  */
 #include "parts.h"
 
