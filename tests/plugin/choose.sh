@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Which functions are probed, and where: arguments, rules, attributes; and what is said of wrong ones.
+# Arguments, rules and attributes select functions and sites. Invalid ones cause error messages.
 . tests/plugin/lib.sh
 need readelf
 export LC_ALL=C # plain quotes
@@ -24,7 +24,7 @@ int large(int a)
 }
 int main(void) { return large(tiny(3)) == 0; }
 E
-# probed FILE OPTION... : the probes, in $out
+# found: sets $out to the probes of the object
 found() { out=$(names out.o | sed 's/^a://' | tr '\n' ' ' | sed 's/ $//'); }
 chosen() {
 	local wanted=$1
@@ -52,7 +52,7 @@ chosen "$(both large main tiny)" $arg-functions='*' $arg-inlined=no
 chosen "" $arg-functions='*' $arg-exclude='*'
 
 rules "$(both large main)" <<'E'
-# what is not said is not probed
+# functions without a rule are not probed
 skip tiny            # comment
 skip o*
 probe * file=a.c
@@ -74,19 +74,19 @@ probe large sites=entry
 probe tiny sites=entry
 E
 
-# Inlined copies lose their sites, the function itself keeps them.
+# With inlined=no, inlined copies lose their sites and the function itself keeps them.
 $GCC -O2 -c -fplugin="$PLUGIN" $arg-functions=often $arg-inlined=no a.c -o out.o
-want "sites of what is inlined everywhere" "" "$(sites out.o)"
+want "sites of a function that is inlined everywhere" "" "$(sites out.o)"
 sed 's/static inline int often/int often/' a.c >b.c
 $GCC -O2 -c -fplugin="$PLUGIN" $arg-functions=often $arg-inlined=no $arg-provider=a b.c -o out.o
-want "sites of what is also not inlined" "2" "$(sites out.o | wc -l)"
+want "sites of a function that is not inlined everywhere" "2" "$(sites out.o | wc -l)"
 $GCC -O2 -flto -fplugin="$PLUGIN" $arg-functions='often,main' $arg-inlined=no $arg-provider=a b.c -o out.o
 want "... with LTO" "0" "$(sites out.o | grep -c often)"
 printf 'int named(int a) __asm__("other");\nint named(int a) { return a; }\n' >d.c
 $GCC -O2 -c -fplugin="$PLUGIN" $arg-functions=named $arg-inlined=no d.c -o out.o
 want "sites of a function whose assembler name the source gives" "2" "$(sites out.o | wc -l)"
 
-# ---- C++: overloads apart, templates, members ----
+# ---- C++: overloads, templates, members ----
 cat >c.cc <<'E'
 namespace ns {
 struct shape {
@@ -130,13 +130,13 @@ skip *
 E
 
 # ---- misuse ----
-# wrong TEXT SOURCE ARGUMENT...
+# wrong TEXT SOURCE ARGUMENT...: the compilation fails with this text in its messages.
 wrong() {
 	local text=$1
 	echo "$2" >w.c
 	shift 2
-	$GCC -c -fplugin="$PLUGIN" "$@" w.c -o w.o >log 2>&1 && fail "\"$text\" is not said"
-	grep -qF -- "$text" log || { cat log; fail "\"$text\" is not said"; }
+	$GCC -c -fplugin="$PLUGIN" "$@" w.c -o w.o >log 2>&1 && fail "no message \"$text\""
+	grep -qF -- "$text" log || { cat log; fail "no message \"$text\""; }
 	grep -q 'internal compiler error' log && { cat log; fail "breaks the compiler"; }
 	return 0
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Each misuse of the plugin has a message of its own; what is right has none.
+# Each misuse of the plugin causes its own error message, and correct use causes none.
 . tests/plugin/lib.sh
 need readelf
 export LC_ALL=C # plain quotes
@@ -9,7 +9,7 @@ cp "$T/a.c" "$T/func.c"
 cp "$T/a.c" "$T/9-x.y.c"
 arg=-fplugin-arg-probepoint
 
-# says TEXT OPTION...: does not compile, and says so.
+# says TEXT OPTION...: the compilation fails with this text in its messages.
 says() {
 	local text=$1
 	shift
@@ -33,7 +33,7 @@ says "probepoint: invalid provider 'func'" -fplugin="$PLUGIN" $arg-functions='*'
 cp "$PLUGIN" "$T/second.so"
 says 'probepoint: loaded twice' -fplugin="$PLUGIN" $arg-functions='*' -fplugin="$T/second.so" \
 	-fplugin-arg-second-functions='*' a.c
-# probes SOURCE ARGUMENT... WANTED
+# probes SOURCE ARGUMENT... WANTED: the object has these probes.
 probes() {
 	local source=$1 wanted=${*: -1} out
 	out=$(cd "$T" && $GCC -Wall -Wextra -c -fplugin="$PLUGIN" "${@:2:$#-2}" "$source" -o out.o 2>&1) || fail "$*: $out"
@@ -52,7 +52,7 @@ probes 9-x.y.c $arg-functions='*' "_9_x:f__entry _9_x:f__return"
 probes a.c $arg-functions='nothing*' ""
 probes a.c -fsyntax-only $arg-functions='*' ""
 
-# What is not to be probed: no instrumentation, no prologue, a resolver, what others' headers hold.
+# Not probed: functions with no_instrument_function or naked, ifunc resolvers, functions of system headers.
 cat >"$T/not.c" <<'E'
 #include <stdio.h>
 __attribute__((no_instrument_function)) int quiet(int a) { return a; }
