@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What an unarmed probe of two arguments adds to each turn of a loop, counted in instructions: two nops wherever
-# the site falls, one with SystemTap's header. The last column fills up to the site's alignment with nops of its own.
+# Counts the instructions that an unarmed probe of two arguments adds to each iteration of a loop: two nops at every
+# alignment of the site, and one with SystemTap's header. In the last column nops fill up to the site's alignment.
 . tests/sdt/lib.sh
 
 have valgrind || skip "valgrind is not installed"
@@ -19,7 +19,7 @@ count() {
 		awk '/Collected/ { print $4 }'
 }
 
-# a turn of the loop in hundredths of an instruction, beyond the loop without a probe
+# prints what the probe adds to an iteration, in hundredths of an instruction
 beyond() {
 	local with
 	with=$(count "$T/$1")

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Semaphores as programs have them: a provider description through dtrace -h and -G, ENABLED() in the program, and a
-# debugger that raises the semaphore for as long as its breakpoint stands.
+# Semaphores as programs use them: a provider description processed by dtrace -h and -G, ENABLED() in the program, and a
+# debugger that increments the semaphore while it has a breakpoint at the probe.
 . tests/sdt/lib.sh
 need dtrace gdb
 

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every macro and every kind of argument, in any C since C89 and any C++ since
- * C++98. Compiled under many flags with -Werror, with our header and with
- * SystemTap's, whose notes must say the same (COMMON_ONLY: without what that
- * cannot do).
+ * Every macro and every kind of argument, in any C since C89 and any C++ since C++98. Compiled with many flags and
+ * -Werror, with our header and with SystemTap's, whose notes must be equal. COMMON_ONLY omits what the latter lacks.
  */
 #include <stddef.h>
 #include <sys/sdt.h>

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For tests of declared probes: what a program of shop.c must have and do. Behind tests/sdt/lib.sh.
+# For tests of declared probes: checks a program built from shop.c. Included after tests/sdt/lib.sh.
 
 cat >"$T/key.c" <<'E'
 #include <inttypes.h>
@@ -14,14 +14,14 @@ int main(int argc, char **argv)
 E
 try key gcc -Iinclude "$T/key.c" -o "$T/key"
 
-# signature WHAT BINARY NAME ARGUMENT...: there is one note of this key, and it says so.
+# signature LABEL BINARY NAME ARGUMENT...: checks that one note has the probe's key, with these arguments.
 signature() {
 	local what=$1 binary=$2 name=$3 key strings
 	shift 3
 	key=$("$T/key" shop "$name")
 	readelf -x .note.probepoint "$binary" | sed -n 's/^ *0x[0-9a-f]* \(.\{35\}\).*/\1/p' | tr -d ' \n' >"$T/hex"
 	[ "$(grep -o "70706e00$key" "$T/hex" | wc -l)" -eq 1 ] || { wrong "$what: signature of $name by its key"; return; }
-	# behind the key: line, kind 0, number of arguments, flags; file, no function, the arguments
+	# after the key: line, kind 0, number of arguments, flags; file, empty function, arguments
 	strings=$(sed "s/.*70706e00$key//" "$T/hex" | cut -c17-2000 | sed 's/../& /g; s/00 /0a /g; s/\(..\) /\\x\1/g')
 	strings=$(printf "$strings" | head -n $(($# + 2)))
 	[ "$(sed -n '3,$s/:.*/:/p' <<<"$strings" | paste -sd' ')" = "${*/%/:}" ] ||
@@ -59,17 +59,17 @@ run
 printf "status %d\n", $_exitcode
 E
 sed -n 's/^ *\/\* = \(.*\) \*\/$/\1/p' $D/shop.h | sort -u >"$T/signatures"
-[ "$(wc -l <"$T/signatures")" -ge 5 ] || wrong "shop.h expects nothing"
+[ "$(wc -l <"$T/signatures")" -ge 5 ] || wrong "shop.h has no expectations"
 
-# whole WHAT BINARY: with all of the above.
+# whole LABEL BINARY: checks notes, semaphores, signatures and values.
 whole() {
 	local what=$1 binary=$2 args got
-	"$binary" || wrong "$what: status $? when nobody watches"
+	"$binary" || wrong "$what: status $? when no probe is armed"
 	while read -r name args; do
 		signature "$what" "$binary" "$name" $args
 	done <"$T/signatures"
 	[ "$(nm "$binary" | grep -c ' shop_order_semaphore$')" -eq 1 ] || wrong "$what: one semaphore of order"
-	nm "$binary" | grep -q shop_never_called && wrong "$what: a probe that is never called leaves something"
+	nm "$binary" | grep -q shop_never_called && wrong "$what: a probe that is never called leaves a symbol"
 	[ "$(notes "$binary" | awk '$2 == "order" { print $5 }' | sort -u | wc -l)" -eq 1 ] || wrong "$what: semaphores of order"
 	notes "$binary" | awk '$5 ~ /^0x0+$/' | grep -q . && wrong "$what: a site without a semaphore"
 	if have gdb; then

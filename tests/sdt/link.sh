@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Notes after linking: one for each living site, true of its code, and none for dead code, whatever the linker.
+# After linking with any linker each site has one correct note, and discarded code has none.
 . tests/sdt/lib.sh
 
 n=0
-# sound WHAT BINARY MIXED: each note's location holds a site's bytes, and its base is the section's address.
+# sound LABEL BINARY MIXED: checks that each note's location holds a site, and that its base is the section's address.
 sound() {
 	local base at bytes
 	base=$(readelf -SW "$2" | sed 's/\[ *//' | awk '$2 == ".stapsdt.base" { print $4 }')
@@ -20,7 +20,7 @@ sound() {
 		*) wrong "$1: no site of $name at $at: $bytes" ;;
 		esac
 	done <"$T/notes"
-	# Notes of floating arguments are those of the living sites that have such: no more, no fewer.
+	# Exactly the remaining sites with floating-point arguments have a note of them.
 	[ -n "${3-}" ] && return
 	readelf -nW "$2" 2>/dev/null | sed -n 's/.*(0x00000005).*data: \(.. .. .. .. .. .. .. ..\) .*/\1/p' |
 		awk '{ print "0x" $8 $7 $6 $5 $4 $3 $2 $1 }' | sort >"$T/floats"
@@ -28,7 +28,7 @@ sound() {
 	cmp -s "$T/floats.wanted" "$T/floats" || wrong "$1: notes of floats at" $(<"$T/floats"), not at $(<"$T/floats.wanted")
 }
 
-# check WHAT BINARY LIVING [MIXED]: LIVING is how many notes there must be of twice and of here.
+# check LABEL BINARY LIVING [MIXED]: LIVING is the wanted number of notes of `twice` and of `here`.
 check() {
 	local what=$1 binary=$2 living=$3
 	"$binary" || wrong "$what: does not run"
@@ -46,7 +46,7 @@ for cc in $(compilers g++ g++-11 clang++); do
 			[[ $cc$o != g++-11-O0 ]] || continue
 			for kind in "" "-fPIE -pie" "-fno-pie -no-pie" "-static" "-fPIC" "-g -Wl,--build-id"; do
 				for semaphores in "" -DSEMAPHORES; do
-					# The short form leaves out g++-11, and has each kind at -O2 either with or without semaphores.
+					# The short form omits g++-11, and builds each kind at -O2 either with or without semaphores.
 					case ${PROBEPOINT_LONG-}$cc$o:$kind:$semaphores in
 					1* | *+-O0::-D* | *+-O2:-fPI*:-D* | *+-O2:-fno-pie*: | *+-O2:-static: | *+-O2:-g*:) ;;
 					*) continue ;;
@@ -58,11 +58,11 @@ for cc in $(compilers g++ g++-11 clang++); do
 						try "$what" $cc $flags $sections "$T/1.o" "$T/2.o" -o "$T/parts" || continue
 					check "$what" "$T/parts" "here=1 twice=3"
 					[ -n "$semaphores" ] || continue
-					# each living note's semaphore is one of the two living ones, the dead one is gone
+					# each remaining note has one of the two remaining semaphores; the third was discarded
 					awk '$5 !~ /0x0+$/ { print $5 }' "$T/notes" | sort -u >"$T/semaphores"
 					[ "$(wc -l <"$T/semaphores")" -eq 2 ] || wrong "$what: semaphores $(paste -sd' ' "$T/semaphores")"
-					nm "$T/parts" | grep -q 'parts_here_semaphore' || wrong "$what: a living semaphore is gone"
-					nm "$T/parts" | grep -q 'parts_dead_semaphore' && wrong "$what: a dead semaphore is there"
+					nm "$T/parts" | grep -q 'parts_here_semaphore' || wrong "$what: a needed semaphore was discarded"
+					nm "$T/parts" | grep -q 'parts_dead_semaphore' && wrong "$what: an unneeded semaphore was kept"
 				done
 			done
 			flags="$o -fuse-ld=$ld -Iinclude"
@@ -73,7 +73,7 @@ for cc in $(compilers g++ g++-11 clang++); do
 	done
 done
 
-# LTO: each compiler with the linker that knows its objects; functions that are used once may be inlined, none lost.
+# LTO: each compiler with its own linker. Functions that are used once may be inlined; no probe may be lost.
 for lto in "g++ -flto -fuse-ld=bfd" "g++ -flto -fno-fat-lto-objects -flto-partition=max" "clang++ -flto -fuse-ld=lld" "clang++ -flto=thin -fuse-ld=lld"; do
 	have ${lto%% *} || continue
 	case $lto in *lld*) have ld.lld || continue ;; esac
@@ -84,7 +84,7 @@ for lto in "g++ -flto -fuse-ld=bfd" "g++ -flto -fno-fat-lto-objects -flto-partit
 	done
 done
 
-# Objects made with either header in one program.
+# Objects of both headers in one program.
 echo '#include <sys/sdt.h>' >"$T/there.c"
 if gcc -fsyntax-only "$T/there.c" 2>/dev/null; then
 	for cc in $(compilers g++ clang++); do
@@ -101,7 +101,7 @@ if gcc -fsyntax-only "$T/there.c" 2>/dev/null; then
 						{ wrong "$what: does not link"; head -n 5 "$T/log"; continue; }
 					"$T/mixed" || wrong "$what: does not run"
 					notes "$T/mixed" | awk '$3 !~ /^0x0+$/' >"$T/mixed.notes"
-					grep -q 'parts here' "$T/mixed.notes" || wrong "$what: a probe is gone"
+					grep -q 'parts here' "$T/mixed.notes" || wrong "$what: a probe was discarded"
 					[ "$(grep -c 'parts twice' "$T/mixed.notes")" -ge 3 ] || wrong "$what: $(grep -c twice "$T/mixed.notes") notes"
 					gdb -nx -batch -ex 'info probes stap parts' "$T/mixed" 2>/dev/null | grep -q ' here ' ||
 						! have gdb || wrong "$what: gdb does not see the probes"
@@ -114,7 +114,7 @@ else
 	echo "not tested: objects of both headers in one program (SystemTap's is not installed)"
 fi
 
-# A probe in an asm statement is all there is.
+# A program whose only probe is in an asm statement.
 for cc in $(compilers gcc clang); do
 	for ld in $linkers; do
 		cat >"$T/alone.c" <<-'E'
@@ -125,7 +125,7 @@ for cc in $(compilers gcc clang); do
 	done
 done
 
-# For linkers and assemblers that know neither link order nor retention.
+# For linkers and assemblers without SHF_LINK_ORDER and SHF_GNU_RETAIN.
 for ld in gold bfd lld; do
 	have ld.$ld || continue
 	try "old $ld" g++ -O2 -DSDT_NO_LINK_ORDER -Iinclude -fuse-ld=$ld -DPART=1 -c $D/parts.cc -o "$T/1.o"

@@ -4,7 +4,7 @@
 . tests/sdt/lib.sh
 
 n=0
-# standards ALL SHORT: those of the form of the test.
+# standards ALL SHORT: prints the language standards of the long or the short form.
 standards() { if [ "${PROBEPOINT_LONG-}" ]; then echo "$1"; else echo "$2"; fi; }
 one() {
 	try "a warning or error" "$@" $WARN -Iinclude -c $D/kinds.c -o "$T/kinds.o" && n=$((n + 1))

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Wrong uses of sys/sdt.h, each with the compiler's words for it; and uses that look wrong and are not.
+# Wrong uses of sys/sdt.h fail to compile with a clear message; unusual but correct uses compile.
 . tests/sdt/lib.sh
 
-# refused WORDS COMMAND...: standard input is the source.
+# refused MESSAGE COMMAND...: checks that the source on standard input does not compile.
 refused() {
 	local words=$1
 	shift

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What kinds.c declares and does not define. */
+/* Definitions of what kinds.c only declares. */
 struct incomplete {
 	int x;
 } * opaque;

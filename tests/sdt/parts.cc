@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Compiled twice, as PART 1 and 2: a function template that both instantiate, dead functions, floating arguments, and semaphores. */
+/* Compiled twice, as PART 1 and 2: a template that both instantiate, unused functions, floating-point arguments, semaphores. */
 #ifdef SEMAPHORES
 #define _SDT_HAS_SEMAPHORES 1
 extern "C" {
@@ -23,7 +23,7 @@ template <class T> NOINLINE T twice(T x)
 	return x + x;
 }
 
-/* In both parts, used by neither: a group that is discarded as a whole. */
+/* In both parts and used by neither: a section group that the linker discards. */
 template <class T> NOINLINE T unused(T x)
 {
 	STAP_PROBE1(parts, dead, x);

@@ -3,7 +3,7 @@
 # Declared probes by macros alone: types are checked, each probe has one semaphore, sites know their arguments' names.
 . tests/sdt/lib.sh
 
-# ---- compiles everywhere -------------------------------------------------------
+# ---- compiles with every compiler and standard ----
 
 n=0
 for o in -O0 -O2; do
@@ -25,7 +25,7 @@ for o in -O0 -O2; do
 done
 echo "$n clean"
 
-# ---- linked, seen, and hit -----------------------------------------------------
+# ---- links, is listed, and is hit ----
 
 . tests/sdt/lib-declared.sh
 
@@ -33,7 +33,7 @@ gc="-ffunction-sections -fdata-sections -Wl,--gc-sections"
 n=0
 for cc in $(compilers gcc clang g++ clang++); do
 	for flags in -O0 "-O2 $gc" "-O2 -fuse-ld=lld $gc" "-O2 -fuse-ld=lld" "-O1 -fPIC" "-O2 -static" "-O2 -flto"; do
-		# The short form: C with most, C++ with the extremes.
+		# The short form: most C standards, the oldest and newest C++ standard.
 		case ${PROBEPOINT_LONG-}$cc:$flags in 1* | *:-O0 | *:*flto | gcc:*gc-sections | clang:*-static | clang:*lld*) ;; *) continue ;; esac
 		[[ $cc:$flags == clang*flto* ]] && flags+=" -fuse-ld=lld"
 		[[ $flags == *lld* ]] && ! have ld.lld && continue
@@ -54,7 +54,7 @@ if have clang; then
 fi
 echo "$n programs"
 
-# A library has a semaphore of its own.
+# A library has its own semaphore.
 try library gcc -O2 -Iinclude -DPART=2 -fPIC -shared $D/shop.c -o "$T/libother.so"
 try program gcc -O2 -Iinclude -DPART=1 $D/shop.c -L"$T" -lother -Wl,-rpath,"$T" -o "$T/with"
 "$T/with" || wrong "with a library: status $?"
@@ -64,7 +64,7 @@ for f in "$T/with" "$T/libother.so"; do
 done
 nm -D "$T/libother.so" | grep -q semaphore && wrong "a library exports its semaphore"
 
-# ---- what it costs -------------------------------------------------------------
+# ---- cost ----
 
 cat >"$T/loop.c" <<'E'
 #include <sys/probe.h>
@@ -95,16 +95,16 @@ if have valgrind; then
 				awk '/Collected/ { print $4 }' >"$T/count$p"
 		done
 		cost=$((($(cat "$T/count-DPROBED") - $(cat "$T/count-UPROBED")) / 1000))
-		echo "$cc: a declared probe that nobody watches costs 0.01 x $cost instructions"
-		[ "$cost" -le 300 ] || wrong "$cc: more than the load, the test and the jump"
+		echo "$cc: a declared probe that is not armed costs 0.01 x $cost instructions"
+		[ "$cost" -le 300 ] || wrong "$cc: costs more than a load, a test and a jump"
 	done
 else
 	echo "not tested: cost (valgrind is not here)"
 fi
 
-# ---- misuse --------------------------------------------------------------------
+# ---- misuse ----
 
-# refused WORDS LINE: this line, in a function behind two declarations, does not compile, and for this reason.
+# refused MESSAGE LINE: checks that the line, in a function after two declarations, does not compile with this message.
 refused() {
 	local c
 	for c in $(compilers gcc clang g++ clang++); do

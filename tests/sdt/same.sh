@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The same source with SystemTap's header and with ours: the same probes, with arguments of the same size and sign.
+# One source compiled with SystemTap's header and with ours has the same probes, with arguments of equal size and sign.
 . tests/sdt/lib.sh
 
 echo '#include <sys/sdt.h>' >"$T/there.c"

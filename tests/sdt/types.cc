@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Arguments of every type, one probe a line, named after its type: for
- * sdt/types.sh, which deletes the lines that a compiler refuses with one
- * header, and compares what the others say with each header.
+ * Arguments of every type, one probe on each line, named after its type. types.sh deletes the lines that a compiler
+ * rejects with one header, and compares the notes of the remaining ones between headers.
  */
 #include <sys/sdt.h>
 

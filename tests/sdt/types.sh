@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# An argument of any type: our sys/sdt.h compiles what SystemTap's does, and its notes have the same sizes and signs.
-# PROBEPOINT_LONG: every compiler, language, optimisation and constraint.
+# Arguments of any type: our sys/sdt.h compiles whatever SystemTap's compiles, with the same sizes and signs.
+# With PROBEPOINT_LONG every compiler, language, optimization and constraint is tried.
 . tests/sdt/lib.sh
 
-# Where the two differ, on purpose: PROBE THEIRS OURS, in C++. Their C++ header knows the sign of the standard integers
-# only. Ours is what C and both headers in C say: that of the enumeration's underlying type, and of __int128.
+# Intended differences in C++: PROBE THEIRS OURS. Their C++ header knows the sign of standard integers only. Ours has the
+# sign of an enumeration's underlying type and of __int128, as both headers have in C.
 cat >"$T/meant" <<'E2'
 enum_fixed 2 -2
 enum_minus 4 -4
@@ -13,8 +13,8 @@ enum_scoped 1 -1
 int128 16 -16
 E2
 
-# compile SOURCE OUT COMMAND...: deletes lines of OUT.src that the compiler refuses until it takes the rest. OUT.refused
-# has the probes deleted; OUT.sizes those that are left, with the size of each argument.
+# compile SOURCE OUT COMMAND...: deletes the lines of OUT.src that the compiler rejects until the rest compiles. Writes the
+# deleted probes to OUT.refused, and the remaining ones with the size of each argument to OUT.sizes.
 compile() {
 	local source=$1 out=$2 lines pass
 	shift 2
@@ -23,7 +23,7 @@ compile() {
 	for pass in {1..40}; do
 		"$@" -w -c "$out.src" -o "$out.o" >"$out.log" 2>&1 && break
 		lines=$(sed -n "s,^$out.src:\([0-9]*\):[0-9: ]*\(error\|note: in expansion of macro .\(TYPE\|BARE\)\|  *required from here\).*,\1,p" "$out.log")
-		# an internal error of clang names the function
+		# an internal error of clang reports the function only
 		lines+=" $(sed -n "s/.*on function '@_Z[0-9]*f_\([a-z0-9_]*[a-z0-9]\)[^a-z].*/\1/p" "$out.log" | head -n 1 |
 			while read -r name; do sed -n "/[(]$name, /=" "$out.src"; done)"
 		lines=$(for line in $lines; do [ "$line" -ge "$first" ] && echo "$line"; done | sort -un)
@@ -78,7 +78,7 @@ else
 fi
 echo "$n types alike"
 
-# What SystemTap's header refuses and ours has to compile, with the sizes it has to say.
+# Probes that SystemTap's header rejects and ours must compile, with the wanted sizes.
 cat >"$T/more.cc" <<'E2'
 #include <sys/sdt.h>
 typedef float vector __attribute__((vector_size(16)));
@@ -115,7 +115,7 @@ for cc in $(compilers gcc clang); do
 	done
 done
 
-# The value of a local type is no template argument in C++98: refused rather than told with a wrong size.
+# In C++98 a local type cannot be a template argument: our header rejects it, because its size would be wrong.
 cat >"$T/local.cc" <<'E2'
 #include <sys/sdt.h>
 void f() { struct here { char c[3]; } h = { { 1, 2, 3 } }; STAP_PROBE1(t, local, h); }
@@ -123,7 +123,7 @@ E2
 g++ -std=gnu++98 -Iinclude -c "$T/local.cc" -o "$T/local.o" 2>/dev/null && ! sizes "$T/local.o" | grep -q ' 3$' &&
 	wrong "C++98: a local structure has a wrong size"
 
-# ---- names -------------------------------------------------------------------
+# ---- names ----
 
 cat >"$T/names.c" <<'E2'
 #include <sys/sdt.h>
@@ -158,7 +158,7 @@ for cc in $(compilers gcc clang g++ clang++); do
 		readelf -nW "$T/ours.o" | sed -n 's/@[^ ]*//g; s/.*Provider/Provider/; /Provider\|Name:\|Arguments/p' >"$T/ours"
 		want "$cc $source: a name in quotes" 1 "$(grep -c '^ *Name: "probe1"$' "$T/ours")"
 		grep -A1 '^ *Name: three' "$T/ours" | grep -q 'Arguments: -\?4 -\?[48]$' || wrong "$cc $source: _SDT_PROBE"
-		# SystemTap's STAP_PROBE_ASM is not for C++
+		# SystemTap's STAP_PROBE_ASM does not support C++
 		case $cc in *++) sed '/STAP_PROBE_ASM/d' ;; *) cat ;; esac <"$T/$source" >"$T/theirs-$source"
 		"$@" -c "$T/theirs-$source" -o "$T/theirs.o" 2>/dev/null || continue
 		readelf -nW "$T/theirs.o" | sed -n 's/@[^ ]*//g; s/.*Provider/Provider/; /Provider\|Name:\|Arguments/p' >"$T/theirs"
@@ -168,9 +168,9 @@ for cc in $(compilers gcc clang g++ clang++); do
 	done
 done
 
-# ---- every warning that clang has --------------------------------------------
+# ---- all warnings of clang ----
 
-# -Weverything, as the header is; and with what its #pragma hides, but for names that are the implementation's.
+# -Weverything with the header as it is, and without its #pragma, which hides warnings about reserved names.
 mkdir -p "$T/bare/sys"
 sed '/^#pragma GCC system_header/d' include/sys/sdt.h >"$T/bare/sys/sdt.h"
 cat >"$T/warn.c" <<'E2'

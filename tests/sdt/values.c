@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Probes whose arguments are known. A line "= NAME SIZE@VALUE ..." says what the
- * note must tell and a debugger find at the probe v:NAME, each time it is hit.
- * C and C++; "=c" in C only.
+ * Probes with known arguments. A line "= NAME SIZE@VALUE ..." has the sizes in the note and the values that a debugger
+ * must find at each hit of the probe v:NAME, in C and C++; "=c": in C only.
  */
 #include <stddef.h>
 #include <sys/sdt.h>
 
-/* Nothing may be known of what comes in: no function is static. */
+/* No function is static, so that the compiler knows nothing of its arguments. */
 #ifdef __clang__
 #define NOIPA __attribute__((noinline))
 #else
@@ -78,7 +77,7 @@ NOIPA void enums(enum colour colour)
 	STAP_PROBE1(v, enums, colour);
 }
 
-/* A compiler that sees all uses of an array need not fill it for a probe's sake. */
+/* A compiler that sees all uses of an array need not fill it for a probe. */
 NOIPA void escape(char *s)
 {
 	zero += *s == 0;
@@ -136,7 +135,7 @@ NOIPA void twelve(int a, int b, int c, int d, int e, int f, long g, long h, long
 	STAP_PROBE12(v, twelve, a, b, c, d, e, f, g, h, i, j, k, l);
 }
 
-/* Evaluated once, and whether somebody listens or not. */
+/* Arguments are evaluated once, armed or not. */
 NOIPA int effects(int i)
 {
 	/* = effects -4@40 */
@@ -144,7 +143,7 @@ NOIPA int effects(int i)
 	return i;
 }
 
-/* A leaf that keeps its data in the red zone. */
+/* A leaf function that keeps its data in the red zone. */
 NOIPA long leaf(long a, long b)
 {
 	volatile long data[6] = { a, b, a + b, a - b, a * b, 5 };

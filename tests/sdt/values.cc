@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* As values.c, for what C does not have. C++11 and later. */
+/* The same as values.c for features that C lacks. C++11 and later. */
 #include <cstddef>
 #define SDT_USE_VARIADIC
-extern "C" { /* a header may be included in here */
+extern "C" { /* the header may be included here */
 #include <sys/sdt.h>
 }
 
@@ -26,7 +26,7 @@ struct bits {
 
 namespace names {
 struct type {};
-int __sdt_type(type *); /* found by its argument's namespace, if the macros let it */
+int __sdt_type(type *); /* found by argument-dependent lookup if the macros do not prevent that */
 NOIPA void enums(plain a, negative b, byte c, scoped d, flags e, bool f, type *value)
 {
 	/* = enums 4@7 -4@-3 1@255 -2@-2 8@18446744073709551615 1@1 */
@@ -145,7 +145,7 @@ public:
 int counted::copies;
 __extension__ typedef _Complex float complex;
 typedef int vector __attribute__((vector_size(8)));
-template <class T> void operator,(T, couple); /* not for the macros */
+template <class T> void operator,(T, couple); /* the macros must not use it */
 
 NOIPA void aggregates(couple a, number b, handle c, narrow d, vector e, const volatile couple &f)
 {
