@@ -46,5 +46,5 @@ if [ "$(uname -m)" = x86_64 ]; then
 	for segment in "$XDG_RUNTIME_DIR"/probepoint/*/segment-*; do
 		{ printf '\1'; cat "$segment"; } >"$T/agent/$(basename "$(dirname "$segment")")" || fail "no segment to begin with"
 	done
-	fuzz agent -max_len=16384 runtime/agent/inproc/{mem,trampoline-x86_64,helpers,entry-x86_64,codebuf}.c runtime/fetch/check.c
+	fuzz agent -max_len=16384 runtime/agent/inproc/{mem,compile,trampoline-x86_64,helpers,entry-x86_64,codebuf}.c runtime/fetch/check.c
 fi

@@ -30,4 +30,4 @@ $(B)/lib/libprobepoint-agent.so: $(AGENT_OBJ)
 		-o $@ $(AGENT_OBJ)
 
 # This suite runs slots without an agent around them.
-$(B)/tests/unit/trampoline: $(addprefix $(B)/obj/runtime/agent/inproc/,trampoline-$(AGENT_CPU).o codebuf.o helpers.o entry-$(AGENT_CPU).o)
+$(B)/tests/unit/trampoline: $(addprefix $(B)/obj/runtime/agent/inproc/,trampoline-$(AGENT_CPU).o compile.o codebuf.o helpers.o entry-$(AGENT_CPU).o)

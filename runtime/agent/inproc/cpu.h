@@ -24,10 +24,13 @@
 #define SEGMENT_GAP 0u                         /* between the segments of an image, at most */
 #define REGION_SIZE (64u << 20)                /* of trampolines; taken as it is used */
 #define REGISTERS 17                           /* that fetch programs know */
+#define RED_ZONE 128                           /* bytes below the stack pointer that are the program's */
+#define REGISTER_SP 4                          /* as fetch programs number them */
+#define REGISTER_PC 16
 /* From an entry's frame pointer to the program's stack pointer, at least: what the entry, the trampoline and the red zone take. */
-#define FRAME_TO_STACK (16u + 56 + 128)
+#define FRAME_TO_STACK (16u + 56 + RED_ZONE)
 #define is_frame_register(reg) \
-	((reg) == 4 || (reg) == 5 || (reg) == 16) /* rsp, rbp, rip: where operands are, not what they point to */
+	((reg) == REGISTER_SP || (reg) == 5 || (reg) == REGISTER_PC) /* rsp, rbp, rip: where operands are, not what they point to */
 #define PTHREAD_AT(self, size) (self)             /* the C library's struct pthread */
 
 /* A system call; a negative errno. */
@@ -77,8 +80,11 @@ static inline void cpu_code_written(const void *at, uint64_t size)
 #define SEGMENT_GAP 0x20000u /* they are linked for pages of 64 KiB */
 #define REGION_SIZE (16u << 20)
 #define REGISTERS 33
+#define RED_ZONE 0
+#define REGISTER_SP 31
+#define REGISTER_PC 32
 #define FRAME_TO_STACK (160u + 80)
-#define is_frame_register(reg) ((reg) == 31 || (reg) == 29 || (reg) == 32) /* sp, x29, pc */
+#define is_frame_register(reg) ((reg) == REGISTER_SP || (reg) == 29 || (reg) == REGISTER_PC) /* sp, x29, pc */
 #define PTHREAD_AT(self, size) ((self) - (size))
 
 static inline long cpu_call(long number, long a, long b, long c, long d, long e, long f)

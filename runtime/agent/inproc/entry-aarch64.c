@@ -8,9 +8,18 @@
  * first 128 bits, and the predicates: where there is SVE all of it is kept around
  * whatever may make one. Its size is the CPU's, so it lies below a frame pointer.
  */
+#include <sys/auxv.h>
+
 #include "runtime/agent/inproc/trampoline.h"
 
-uint32_t entry_sve;
+#define HWCAP_VECTORS (1u << 22) /* SVE */
+
+static __attribute__((used)) uint32_t entry_sve __asm__("entry_sve"); /* whether the CPU has SVE */
+
+void entry_prepare(void)
+{
+	entry_sve = !!(getauxval(AT_HWCAP) & HWCAP_VECTORS);
+}
 
 #define Z(F)                                                                                                       \
 	F(0)                                                                                                       \

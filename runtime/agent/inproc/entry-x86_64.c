@@ -6,6 +6,10 @@
  */
 #include "runtime/agent/inproc/trampoline.h"
 
+void entry_prepare(void)
+{
+}
+
 #define ENTRY(name, function, before, after)                                                                \
 	__asm__(".pushsection .text\n"                                                                      \
 	        ".globl " #name "\n.hidden " #name "\n.type " #name ", @function\n.p2align 4\n" #name ":\n" \

@@ -26,7 +26,7 @@
 
 #define EXPORT __attribute__((visibility("default"), used))
 
-__attribute__((visibility("hidden"))) void *wrap_real_syscall;
+__attribute__((visibility("hidden"))) void *interpose_real_syscall;
 
 #define WRAPPED(F)                                                                                           \
 	F(dlopen)                                                                                            \
@@ -54,7 +54,7 @@ void wrap_begin(void)
 {
 #define FIND(name) real(&known_##name, #name);
 	WRAPPED(FIND)
-	real(&wrap_real_syscall, "syscall");
+	real(&interpose_real_syscall, "syscall");
 }
 
 static bool has_tag(const struct link_map *map, ElfW(Sxword) one, ElfW(Sxword) other)
@@ -91,9 +91,9 @@ struct decision {
 	void *jump; /* to this instead of returning the result */
 };
 
-__attribute__((used)) struct decision wrap_dlopen(const char *file, int mode, const void *caller);
+__attribute__((used)) struct decision interpose_dlopen(const char *file, int mode, const void *caller);
 
-struct decision wrap_dlopen(const char *file, int mode, const void *caller)
+struct decision interpose_dlopen(const char *file, int mode, const void *caller)
 {
 	void *(*next)(const char *, int) = real(&known_dlopen, "dlopen");
 	struct decision decision = { NULL, next };
@@ -269,15 +269,15 @@ EXPORT int mlockall(int flags)
 
 /* ---- filters of system calls ---- */
 
-__attribute__((used)) void wrap_syscall(long number, unsigned long a, unsigned long b, unsigned long c);
+__attribute__((used)) void interpose_syscall(long number, unsigned long a, unsigned long b, unsigned long c);
 
 /*
  * syscall() is passed on by a jump, for it may be a call that returns on another stack;
  * this is called before it at first, and for the calls that calls.c hears of.
  */
-void wrap_syscall(long number, unsigned long a, unsigned long b, unsigned long c)
+void interpose_syscall(long number, unsigned long a, unsigned long b, unsigned long c)
 {
-	real(&wrap_real_syscall, "syscall");
+	real(&interpose_real_syscall, "syscall");
 	if (calls_hear(number, a, b, c))
 		agent_stay_aside();
 }

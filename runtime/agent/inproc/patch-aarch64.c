@@ -17,6 +17,7 @@
 #include <sys/uio.h>
 
 #include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/asm-aarch64.h"
 
 #ifndef PROT_BTI
 #define PROT_BTI 0x10
@@ -34,7 +35,7 @@ bool site_fits(uintptr_t address)
 
 void site_jump(uintptr_t address, uintptr_t trampoline, uint8_t bytes[JUMP])
 {
-	uint32_t b = 0x14000000 | ((uint32_t)((int64_t)(trampoline - address) >> 2) & 0x3ffffff);
+	uint32_t b = A64_B | ((uint32_t)((int64_t)(trampoline - address) >> 2) & A64_B_MASK);
 
 	memcpy(bytes, &b, JUMP);
 }

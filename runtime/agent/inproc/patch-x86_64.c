@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/asm-x86_64.h"
 
 #define LIST_HEAD_SIZE 24 /* of struct robust_list_head, which the kernel insists on */
 
@@ -46,7 +47,7 @@ void site_jump(uintptr_t address, uintptr_t trampoline, uint8_t bytes[JUMP])
 {
 	int32_t disp = trampoline - (address + SITE_AT + JUMP);
 
-	bytes[0] = 0xe9;
+	bytes[0] = X86_JMP;
 	memcpy(bytes + 1, &disp, 4);
 }
 
@@ -58,7 +59,7 @@ int site_protection(const struct mapping *text)
 bool site_is_nop(const uint8_t now[SITE_NOP])
 {
 	/* Its last five bytes address memory that is never accessed. A jump over the rest is what other tools leave. */
-	return !memcmp(now, site_nop, JUMP) || (now[0] == 0xeb && now[1] == SITE_NOP - 2);
+	return !memcmp(now, site_nop, JUMP) || (now[0] == X86_JMP_SHORT && now[1] == SITE_NOP - 2);
 }
 
 static bool list_set(uint64_t value)
@@ -136,7 +137,7 @@ struct site *site_write_flush(void)
 bool site_write(struct site *site, unsigned step)
 {
 	switch (step) {
-	case 0: return write_first_two(site, 0xeb, SITE_NOP - 2, site->was);
+	case 0: return write_first_two(site, X86_JMP_SHORT, SITE_NOP - 2, site->was);
 	case 1: queue.site[queue.n++] = site; return true;
 	default: return write_first_two(site, site->will[0], site->will[1], site->will);
 	}

@@ -26,7 +26,7 @@ _Static_assert(shm_ring_stride < INT32_MAX, "slots reach a ring's counters by 32
 
 uint64_t agent_now(void)
 {
-	return trampoline_clock_invariant() ? trampoline_ticks() : clock_ns();
+	return trampoline_clock_invariant() ? cpu_ticks() : clock_ns();
 }
 
 static struct agent_ring *ring_of(const struct agent_shm *shm, unsigned i)
@@ -105,7 +105,7 @@ static void shm_fill(struct shm *shm)
 	at->pid = agent.pid;
 	at->start_time = agent.start_time;
 	at->clock = trampoline_clock_invariant() ? AGENT_CLOCK_TSC : AGENT_CLOCK_MONOTONIC;
-	at->base_ticks = trampoline_ticks();
+	at->base_ticks = cpu_ticks();
 	at->base_ns = clock_ns();
 	at->slots_at = shm_slots_at;
 	at->rings_at = shm_rings_at;

@@ -54,7 +54,6 @@ size_t trampoline_make(uint8_t code[TRAMPOLINE_MAX], uintptr_t at, uintptr_t sit
 /* Whether this CPU has what trampolines need, and a clock by itself. */
 bool trampoline_cpu_ok(void);
 bool trampoline_clock_invariant(void);
-uint64_t trampoline_ticks(void); /* of that clock */
 /* What a trampoline adds to the thread pointer for this part of struct thread. */
 int32_t trampoline_tls(size_t offset);
 void trampoline_table_fill(struct trampoline_table *table);
@@ -95,6 +94,7 @@ struct answer trampoline_room(struct agent_ring *ring);
 
 void entry_load(void), entry_string(void), entry_match(void), entry_comm(void), entry_now(void), entry_shrink(void),
 	entry_take(void), entry_room(void), entry_late(void);
-extern uint32_t entry_sve; /* aarch64: whether it has such registers */
+void entry_prepare(void); /* before the first trampoline is made */
+bool image_has(const struct image *image, uint64_t address, size_t size);
 
 #endif
