@@ -63,7 +63,7 @@ void trampoline_run(void), trampoline_back(void);
 
 static struct agent_shm *shm;
 static struct agent_ring *ring;
-static struct image image;
+static struct image_ranges image;
 
 /* Where strings elsewhere cannot be read (by emulators), most are in the image. */
 static bool no_vm_readv, read_elsewhere;
@@ -221,7 +221,7 @@ static const struct agent_count *counts_of(uint32_t slot)
 }
 
 /* 1: it was recorded. */
-static int one_hit(const struct program *program, uint32_t slot, uint64_t begun)
+static int one_hit(const struct interned_program *program, uint32_t slot, uint64_t begun)
 {
 	const struct fetch_program *p = &program->fetch;
 	struct fetch_machine machine = {
@@ -287,11 +287,11 @@ static size_t trampoline_ready(size_t size)
 	return size;
 }
 
-static size_t make_trampoline(const struct program *program, uint32_t slot)
+static size_t make_trampoline(const struct interned_program *program, uint32_t slot)
 {
 	struct trampoline_consumer consumer = { program, shm, 3, slot };
 
-	return trampoline_ready(trampoline_make(
+	return trampoline_ready(trampoline_compile(
 		text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE, (uintptr_t)trampoline_site, &consumer, 1,
 		&image, (struct trampoline_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE)));
 }
@@ -302,7 +302,7 @@ START_TEST(as_interpreted)
 	int rounds = getenv("PROBEPOINT_LONG") ? 20000 : 1500;
 	long kept = 0, all = 0;
 	static uint8_t depths[2048];
-	struct program program = { .depths = depths };
+	struct interned_program program = { .depths = depths };
 
 	set_up();
 	shm->record_until = AGENT_RECORD_ALWAYS;
@@ -339,7 +339,7 @@ START_TEST(not_recorded)
 		{ FETCH_REG, TRAMPOLINE_TWO, 0, 0, 0 },
 		{ FETCH_ARG, 0, 0, 0, 0 },
 	};
-	struct program program = {
+	struct interned_program program = {
 		.fetch = { .steps = steps, .nsteps = 6, .npredicate = 4, .nargs = 1, .kind = { PP_SIGNED } }
 	};
 	const struct agent_count *shared, *own;
@@ -407,8 +407,8 @@ START_TEST(several)
 		                    { FETCH_REG, TRAMPOLINE_SCRATCH, 0, 0, 0 },
 		                    { FETCH_ARG, 1, 0, 0, 0 } };
 	struct fetch_step good[] = { { FETCH_REG, TRAMPOLINE_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
-	struct program one = { .fetch = { .steps = bad, .nsteps = 5, .nargs = 2, .kind = { PP_SIGNED, PP_SIGNED } } };
-	struct program two = { .fetch = { .steps = good, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
+	struct interned_program one = { .fetch = { .steps = bad, .nsteps = 5, .nargs = 2, .kind = { PP_SIGNED, PP_SIGNED } } };
+	struct interned_program two = { .fetch = { .steps = good, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
 	struct trampoline_consumer consumers[8];
 	uint8_t depths[5], depths2[2];
 	const uint64_t *data;
@@ -419,7 +419,7 @@ START_TEST(several)
 	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
 		consumers[i] = (struct trampoline_consumer){ i % 2 ? &two : &one, shm, 3, i };
-	ck_assert_uint_gt(trampoline_ready(trampoline_make(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
+	ck_assert_uint_gt(trampoline_ready(trampoline_compile(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
 	                                                   (uintptr_t)trampoline_site, consumers, 8, &image,
 	                                                   (struct trampoline_table *)(text + TEXT_TABLE),
 	                                                   (struct life *)(text + TEXT_LIFE))),
@@ -456,7 +456,7 @@ START_TEST(at_the_end)
 		                      { FETCH_ADD, 0, 0, 0, 0 },
 		                      { FETCH_LOAD, 8, 0, 0, 0 },
 		                      { FETCH_ARG, 0, 0, 0, 0 } };
-	struct program program = { .fetch = { .steps = steps, .nsteps = 5, .nargs = 1, .kind = { PP_SIGNED } } };
+	struct interned_program program = { .fetch = { .steps = steps, .nsteps = 5, .nargs = 1, .kind = { PP_SIGNED } } };
 	uint8_t depths[5];
 	long read = 0, faults = 0;
 
@@ -521,7 +521,7 @@ START_TEST(own_stack)
 	struct fetch_step steps[] = { { FETCH_REG, TRAMPOLINE_ONE, 0, 0, 0 },
 		                      { FETCH_LOAD, 8, 0, 0, 0 },
 		                      { FETCH_ARG, 0, 0, 0, 0 } };
-	struct program program = { .fetch = { .steps = steps, .nsteps = 3, .nargs = 1, .kind = { PP_SIGNED } } };
+	struct interned_program program = { .fetch = { .steps = steps, .nsteps = 3, .nargs = 1, .kind = { PP_SIGNED } } };
 	const struct {
 		int sp, at;
 		bool calls, guard, other;
@@ -607,7 +607,7 @@ static void *scribble(void *unused)
 START_TEST(scribbled)
 {
 	struct fetch_step steps[] = { { FETCH_REG, TRAMPOLINE_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
-	struct program program = { .fetch = { .steps = steps, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
+	struct interned_program program = { .fetch = { .steps = steps, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
 	uint8_t depths[2];
 	pthread_t thread;
 	struct timespec from, now;

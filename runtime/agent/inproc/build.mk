@@ -11,10 +11,10 @@ AGENT_FLAGS_aarch64 := -mno-outline-atomics
 $(AGENT_OBJ): CFLAGS_ALL := $(filter-out -fsanitize=%,$(CFLAGS_ALL)) -ftls-model=initial-exec -fno-stack-protector \
 	-fno-plt -DAGENT_INSIDE -U_FORTIFY_SOURCE $(AGENT_FLAGS_$(AGENT_CPU))
 # The library's functions are written here, and no loop of theirs becomes a call of themselves.
-$(B)/obj/runtime/agent/inproc/libc.o: CFLAGS_ALL += -ffreestanding \
+$(B)/obj/runtime/agent/inproc/libc-string.o: CFLAGS_ALL += -ffreestanding \
 	$(if $(findstring clang,$(shell $(CC) --version)),-fno-builtin,-fno-tree-loop-distribute-patterns)
 # No loop becomes a call of memcpy() either.
-$(B)/obj/runtime/agent/inproc/helpers.o: CFLAGS_ALL += -mgeneral-regs-only -fno-builtin \
+$(addprefix $(B)/obj/runtime/agent/inproc/,hit-read.o hit-ring.o): CFLAGS_ALL += -mgeneral-regs-only -fno-builtin \
 	$(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-loop-distribute-patterns)
 
 # What the library and the agent both have.
@@ -30,4 +30,4 @@ $(B)/lib/libprobepoint-agent.so: $(AGENT_OBJ)
 		-o $@ $(AGENT_OBJ)
 
 # This suite runs slots without an agent around them.
-$(B)/tests/unit/trampoline: $(addprefix $(B)/obj/runtime/agent/inproc/,trampoline-$(AGENT_CPU).o compile.o codebuf.o helpers.o entry-$(AGENT_CPU).o)
+$(B)/tests/unit/trampoline: $(addprefix $(B)/obj/runtime/agent/inproc/,trampoline-$(AGENT_CPU).o compile.o codebuf.o hit-read.o hit-ring.o entry-$(AGENT_CPU).o)

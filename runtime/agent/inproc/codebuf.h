@@ -36,7 +36,7 @@ struct codebuf {
 	bool bad;           /* something did not fit */
 	uintptr_t at, site; /* where the code will be, and the site that jumps to it */
 	uint32_t frame;     /* aarch64: bytes of stack that the trampoline takes */
-	const struct image *image;
+	const struct image_ranges *image;
 	const struct trampoline_table *table;
 	const struct life *life;
 	int32_t labels[LABELS_MAX]; /* offset in bytes; -1: not placed yet */

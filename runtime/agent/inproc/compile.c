@@ -44,7 +44,7 @@ struct expression {
 
 /* ---- loads ---- */
 
-bool image_has(const struct image *image, uint64_t address, size_t size)
+bool image_has(const struct image_ranges *image, uint64_t address, size_t size)
 {
 	for (uint32_t i = 0; i < image->n; i++)
 		if (address >= image->range[i].start && address < image->range[i].end &&
@@ -239,7 +239,7 @@ static void label_targets(struct codebuf *c, const struct fetch_program *p)
 	}
 }
 
-static void compile_predicate(struct codebuf *c, const struct program *program, uint32_t filtered)
+static void compile_predicate(struct codebuf *c, const struct interned_program *program, uint32_t filtered)
 {
 	const struct fetch_program *p = &program->fetch;
 	struct expression e = { .c = c, .p = p, .depths = program->depths, .filtered = filtered, .in_predicate = true };
@@ -252,7 +252,7 @@ static void compile_predicate(struct codebuf *c, const struct program *program, 
 	}
 }
 
-static void compile_arguments(struct codebuf *c, const struct program *program)
+static void compile_arguments(struct codebuf *c, const struct interned_program *program)
 {
 	const struct fetch_program *p = &program->fetch;
 	struct expression e = { .c = c, .p = p, .depths = program->depths };
@@ -401,9 +401,9 @@ static void compile_consumer(struct codebuf *c, const struct trampoline_consumer
 	codebuf_here(c, labels.next);
 }
 
-size_t trampoline_make(uint8_t code[TRAMPOLINE_MAX], uintptr_t at, uintptr_t site,
-                       const struct trampoline_consumer *consumers, size_t n, const struct image *image,
-                       const struct trampoline_table *table, const struct life *life)
+size_t trampoline_compile(uint8_t code[TRAMPOLINE_MAX], uintptr_t at, uintptr_t site,
+                          const struct trampoline_consumer *consumers, size_t n, const struct image_ranges *image,
+                          const struct trampoline_table *table, const struct life *life)
 {
 	static struct codebuf codebuf;
 	struct codebuf *c = &codebuf;

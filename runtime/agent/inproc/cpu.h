@@ -29,9 +29,10 @@
 #define REGISTER_PC 16
 /* From an entry's frame pointer to the program's stack pointer, at least: what the entry, the trampoline and the red zone take. */
 #define FRAME_TO_STACK (16u + 56 + RED_ZONE)
-#define is_frame_register(reg) \
-	((reg) == REGISTER_SP || (reg) == 5 || (reg) == REGISTER_PC) /* rsp, rbp, rip: where operands are, not what they point to */
-#define PTHREAD_AT(self, size) (self)             /* the C library's struct pthread */
+#define is_frame_register(reg)                 \
+	((reg) == REGISTER_SP || (reg) == 5 || \
+	 (reg) == REGISTER_PC)        /* rsp, rbp, rip: where operands are, not what they point to */
+#define PTHREAD_AT(self, size) (self) /* the C library's struct pthread */
 
 /* A system call; a negative errno. */
 static inline long cpu_call(long number, long a, long b, long c, long d, long e, long f)

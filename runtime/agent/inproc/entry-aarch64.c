@@ -10,7 +10,7 @@
  */
 #include <sys/auxv.h>
 
-#include "runtime/agent/inproc/trampoline.h"
+#include "runtime/agent/inproc/hit.h"
 
 #define HWCAP_VECTORS (1u << 22) /* SVE */
 

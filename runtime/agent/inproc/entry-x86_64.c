@@ -4,7 +4,7 @@
  * registers but rax and rcx are kept; the zero flag is clear where there was a fault. The
  * last argument is the frame pointer (FRAME_TO_STACK in cpu.h counts what lies above it).
  */
-#include "runtime/agent/inproc/trampoline.h"
+#include "runtime/agent/inproc/hit.h"
 
 void entry_prepare(void)
 {

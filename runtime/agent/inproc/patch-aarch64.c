@@ -16,8 +16,8 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-#include "runtime/agent/inproc/agent.h"
 #include "runtime/agent/inproc/asm-aarch64.h"
+#include "runtime/agent/inproc/patch.h"
 
 #ifndef PROT_BTI
 #define PROT_BTI 0x10
@@ -67,7 +67,7 @@ static bool says_guarded(const char *note, size_t size)
 #define NOTE_MAX 1024
 
 /* first: the mapping that begins with the image's header. All is copied: another thread may unmap it. */
-static bool is_guarded(const struct mapping *text, const struct mapping *first)
+static bool is_guarded(const struct map_entry *text, const struct map_entry *first)
 {
 	static Elf64_Phdr p[HEADERS_MAX];
 	static _Alignas(8) char note[NOTE_MAX];
@@ -76,11 +76,11 @@ static bool is_guarded(const struct mapping *text, const struct mapping *first)
 	uintptr_t base = 0;
 	bool based = false;
 
-	if (size < sizeof(header) || !modules_copy(&header, first->start, sizeof(header)) ||
+	if (size < sizeof(header) || !memory_copy(&header, first->start, sizeof(header)) ||
 	    memcmp(header.e_ident, ELFMAG, SELFMAG) || header.e_phentsize != sizeof(*p) || header.e_phoff % 8 ||
 	    header.e_phoff > size || header.e_phnum > HEADERS_MAX ||
 	    header.e_phnum > (size - header.e_phoff) / sizeof(*p) ||
-	    !modules_copy(p, first->start + header.e_phoff, header.e_phnum * sizeof(*p)))
+	    !memory_copy(p, first->start + header.e_phoff, header.e_phnum * sizeof(*p)))
 		return false;
 	for (unsigned i = 0; i < header.e_phnum && !based; i++)
 		if (p[i].p_type == PT_LOAD && !p[i].p_offset) {
@@ -92,21 +92,21 @@ static bool is_guarded(const struct mapping *text, const struct mapping *first)
 
 		if (p[i].p_type == PT_GNU_PROPERTY)
 			return !(at % 8) && p[i].p_filesz && p[i].p_filesz <= NOTE_MAX &&
-			       modules_is_image(text, at, p[i].p_filesz) && modules_copy(note, at, p[i].p_filesz) &&
+			       mapping_is_image(text, at, p[i].p_filesz) && memory_copy(note, at, p[i].p_filesz) &&
 			       says_guarded(note, p[i].p_filesz);
 	}
 	return false;
 }
 
-int site_protection(const struct mapping *text)
+int site_protection(const struct map_entry *text)
 {
 	if (!(getauxval(AT_HWCAP2) & HWCAP2_BTI))
 		return text->protection;
-	for (size_t i = 0; i < modules_count(); i++) {
-		const struct mapping *m = modules_get(i);
+	for (size_t i = 0; i < maps_count(); i++) {
+		const struct map_entry *m = maps_get(i);
 
 		if (m->inode == text->inode && m->device == text->device && !m->offset &&
-		    modules_is_image(text, m->start, 1))
+		    mapping_is_image(text, m->start, 1))
 			return text->protection | (is_guarded(text, m) ? PROT_BTI : 0);
 	}
 	return text->protection;
@@ -127,7 +127,7 @@ void site_write_end(void)
 }
 
 /* A store of the thread's own: no system call makes one of four bytes. What is not mapped is recognised right before. */
-bool site_write(struct site *site, unsigned step)
+bool site_write(struct patch_site *site, unsigned step)
 {
 	uint32_t instruction, now;
 	struct iovec here = { &now, sizeof(now) }, there = { (void *)site->address, sizeof(now) };
@@ -146,7 +146,7 @@ bool site_write_full(void)
 	return false;
 }
 
-struct site *site_write_flush(void)
+struct patch_site *site_write_flush(void)
 {
 	return NULL;
 }

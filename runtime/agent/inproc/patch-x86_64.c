@@ -25,8 +25,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "runtime/agent/inproc/agent.h"
 #include "runtime/agent/inproc/asm-x86_64.h"
+#include "runtime/agent/inproc/patch.h"
 
 #define LIST_HEAD_SIZE 24 /* of struct robust_list_head, which the kernel insists on */
 
@@ -51,7 +51,7 @@ void site_jump(uintptr_t address, uintptr_t trampoline, uint8_t bytes[JUMP])
 	memcpy(bytes + 1, &disp, 4);
 }
 
-int site_protection(const struct mapping *text)
+int site_protection(const struct map_entry *text)
 {
 	return text->protection;
 }
@@ -94,7 +94,7 @@ void site_write_end(void)
 	list_set(list.saved);
 }
 
-static bool write_first_two(const struct site *site, uint8_t first, uint8_t second, const uint8_t rest[JUMP])
+static bool write_first_two(const struct patch_site *site, uint8_t first, uint8_t second, const uint8_t rest[JUMP])
 {
 	uint8_t bytes[8] = { first, second, rest[2], rest[3], rest[4], site->tail[0], site->tail[1], site->tail[2] };
 	uint64_t value;
@@ -107,11 +107,11 @@ static bool write_first_two(const struct site *site, uint8_t first, uint8_t seco
 
 /* Sites whose bytes 3 to 5 are still to be written, by one system call for many. */
 static struct {
-	struct site *site[QUEUE_MAX];
+	struct patch_site *site[QUEUE_MAX];
 	unsigned n, done;
 } queue;
 
-struct site *site_write_flush(void)
+struct patch_site *site_write_flush(void)
 {
 	static struct iovec from[QUEUE_MAX], to[QUEUE_MAX];
 
@@ -120,7 +120,7 @@ struct site *site_write_flush(void)
 		ssize_t written;
 
 		for (unsigned i = 0; i < n; i++) {
-			struct site *site = queue.site[queue.done + i];
+			struct patch_site *site = queue.site[queue.done + i];
 
 			from[i] = (struct iovec){ site->will + 2, JUMP - 2 };
 			to[i] = (struct iovec){ (void *)(site->address + SITE_AT + 2), JUMP - 2 };
@@ -134,7 +134,7 @@ struct site *site_write_flush(void)
 	return NULL;
 }
 
-bool site_write(struct site *site, unsigned step)
+bool site_write(struct patch_site *site, unsigned step)
 {
 	switch (step) {
 	case 0: return write_first_two(site, X86_JMP_SHORT, SITE_NOP - 2, site->was);

@@ -54,7 +54,7 @@ static void load_near_word(struct codebuf *c, unsigned rt, const uint32_t *near)
 	a64_ldrw(c, rt, rt, offset);
 }
 
-/* rt = a field of struct thread, of 4 or 8 bytes. base: the thread pointer. */
+/* rt = a field of struct hit_thread, of 4 or 8 bytes. base: the thread pointer. */
 static void load_thread_field(struct codebuf *c, unsigned rt, unsigned base, size_t field, unsigned size)
 {
 	uint32_t offset = trampoline_tls(field);
@@ -238,7 +238,7 @@ void gen_pid(struct codebuf *c)
 void gen_tid(struct codebuf *c)
 {
 	a64_mrs_tpidr(c, X0);
-	load_thread_field(c, X0, X0, offsetof(struct thread, tid), 4);
+	load_thread_field(c, X0, X0, offsetof(struct hit_thread, tid), 4);
 }
 
 void gen_jump_if(struct codebuf *c, bool zero, uint32_t label)
@@ -273,10 +273,10 @@ void gen_load(struct codebuf *c, const struct fetch_step *load, unsigned words, 
 	a64_b_cond(c, A64_LO, stub);
 	/* ... on the stack that sure_low and sure_last are of, and not above sure_last. */
 	a64_mrs_tpidr(c, X2);
-	load_thread_field(c, X1, X2, offsetof(struct thread, sure_low), 8);
+	load_thread_field(c, X1, X2, offsetof(struct hit_thread, sure_low), 8);
 	a64_cmp_sp(c, X1);
 	a64_b_cond(c, A64_LO, stub);
-	load_thread_field(c, X1, X2, offsetof(struct thread, sure_last), 8);
+	load_thread_field(c, X1, X2, offsetof(struct hit_thread, sure_last), 8);
 	a64_cmp(c, X0, X1);
 	a64_b_cond(c, A64_HI, stub);
 	load_direct(c, X0, 0, load);
@@ -359,7 +359,7 @@ void gen_discard(struct codebuf *c, unsigned words)
 void gen_ring(struct codebuf *c, unsigned shm, uint32_t none)
 {
 	a64_mrs_tpidr(c, X4);
-	load_thread_field(c, X4, X4, offsetof(struct thread, ring) + shm * sizeof(void *), 8);
+	load_thread_field(c, X4, X4, offsetof(struct hit_thread, ring) + shm * sizeof(void *), 8);
 	a64_cbz(c, X4, none);
 }
 

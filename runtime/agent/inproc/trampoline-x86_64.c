@@ -249,7 +249,7 @@ void gen_pid(struct codebuf *c)
 
 void gen_tid(struct codebuf *c)
 {
-	x86_movl_load(c, RAX, thread_field(offsetof(struct thread, tid)));
+	x86_movl_load(c, RAX, thread_field(offsetof(struct hit_thread, tid)));
 }
 
 void gen_jump_if(struct codebuf *c, bool zero, uint32_t label)
@@ -281,9 +281,9 @@ void gen_load(struct codebuf *c, const struct fetch_step *load, unsigned words, 
 	x86_cmp(c, RAX, RCX);
 	x86_jcc(c, X86_B, stub);
 	/* ... on the stack that sure_low and sure_last are of, and not above sure_last. */
-	x86_cmp_load(c, RSP, thread_field(offsetof(struct thread, sure_low)));
+	x86_cmp_load(c, RSP, thread_field(offsetof(struct hit_thread, sure_low)));
 	x86_jcc(c, X86_B, stub);
-	x86_cmp_load(c, RAX, thread_field(offsetof(struct thread, sure_last)));
+	x86_cmp_load(c, RAX, thread_field(offsetof(struct hit_thread, sure_last)));
 	x86_jcc(c, X86_A, stub);
 	load_direct(c, x86_at(RAX, 0), load);
 }
@@ -367,7 +367,7 @@ void gen_discard(struct codebuf *c, unsigned words)
 
 void gen_ring(struct codebuf *c, unsigned shm, uint32_t none)
 {
-	x86_mov_load(c, RBX, thread_field(offsetof(struct thread, ring) + shm * sizeof(void *)));
+	x86_mov_load(c, RBX, thread_field(offsetof(struct hit_thread, ring) + shm * sizeof(void *)));
 	x86_test(c, RBX, RBX);
 	x86_jcc(c, X86_E, none);
 }
