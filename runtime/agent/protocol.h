@@ -181,7 +181,7 @@ struct agent_shm {
 #define AGENT_NO_ATTACHMENT (~0u)
 
 /*
- * What the `point` of a record, the index of a slot, means: this point of this
+ * The `point` of a record is the index of a slot. It means this point of this
  * attachment, from the time `since` on, by the region's clock.
  */
 struct agent_slot {
@@ -256,7 +256,7 @@ struct agent_door {
 	uint32_t image_size;
 	uint32_t closed;     /* 1: there will be no thread in this process */
 	uint64_t stack, tls; /* of the thread; stack 0: it cannot be made yet */
-	uint32_t tid;        /* of the thread; 0: there is none; AGENT_DOOR_CLAIMED: it is being made */
+	uint32_t tid;        /* of the thread; 0: it does not exist; AGENT_DOOR_CLAIMED: it is being made */
 	int32_t error;       /* why clone(2) failed last */
 	uint32_t waker;      /* the controller's: the thread that it made call the stub last */
 	uint32_t pid;        /* the process that the thread is or was in; a forked child has the parent's words */

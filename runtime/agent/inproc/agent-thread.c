@@ -213,7 +213,7 @@ static int64_t clock_ms(void)
 
 /*
  * Makes the late scans, whose intervals double. *due: when the next one is due. Returns
- * the milliseconds until then, or -1 if there is none to come.
+ * the milliseconds until then, or -1 if no scan is to come.
  */
 static int rescan_late(int store, int64_t *due)
 {
@@ -297,7 +297,7 @@ static bool service_step(struct thread_files *files, struct service *s, struct p
 	struct signalfd_siginfo info;
 
 	if (n > 0 && polled[0].revents && read(files->wake, &info, sizeof(info)) < 0 && errno == EAGAIN)
-		polled[0].fd = -1; /* the signal is for the process, and the program's */
+		polled[0].fd = -1; /* the signal was sent to the process, so it is the program's */
 	if (!rights_follow())
 		return false;
 	if (n > 0 || clock_ms() - s->checked >= TICK_MS) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the agent's thread does, and the words by which other threads ask it: agent-thread.c. */
+/* The main function of the agent's thread, and its state: agent-thread.c. */
 #ifndef RUNTIME_AGENT_INPROC_AGENT_THREAD_H
 #define RUNTIME_AGENT_INPROC_AGENT_THREAD_H
 

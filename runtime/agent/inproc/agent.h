@@ -58,7 +58,7 @@ struct agent {
 	uintptr_t heap;           /* the beginning of the heap */
 	const void *heap_end;     /* where the C library stores the end of the heap */
 
-	/* What hits may do, calls.c: */
+	/* For what hits may do, calls.c: */
 	uint32_t calls;                /* hits may make system calls if this is greater than sealed */
 	uint32_t sealed;               /* a thread has asked for a filter of system calls */
 	bool began_filtered, harmless; /* there was a filter at the start; one was set that can only let calls fail */

@@ -21,7 +21,7 @@
 
 /* ---- the plan for a site ---- */
 
-/* Compares the site's bytes with what they should be. text, now: NULL if there are none. */
+/* Compares the site's bytes with what they should be. text, now: NULL if they do not exist. */
 static void site_compare(struct patch_site *site, const struct map_entry *text, const uint8_t *now)
 {
 	if (!text || !now) {

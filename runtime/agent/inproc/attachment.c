@@ -139,7 +139,7 @@ struct interned_program *attachment_program(struct loaded_attachment *attachment
 
 /* ---- files ---- */
 
-/* Returns whether n elements at an offset come after *end and are within size bytes. Moves *end behind them. */
+/* Returns whether n elements at an offset come after *end and are within size bytes. Sets *end to their end. */
 static bool file_part_ok(uint64_t *end, uint64_t at, uint64_t n, uint64_t each, uint64_t size)
 {
 	if (at % 8 || at < *end || at > size || n * each > size - at)

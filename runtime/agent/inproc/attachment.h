@@ -20,7 +20,7 @@ struct interned_program {
 	bool filter_calls, argument_calls; /* may have to make a system call to read memory */
 };
 
-/* Tells whether a file or directory is still the same. */
+/* Identifies a version of a file, or a directory. */
 struct identity {
 	uint64_t device, inode, size, changed, changed_ns;
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a hit may do, and what the agent knows of the C library's threads.
+ * The system calls of hits, and the C library's threads.
  *
  * Hits run in the program's threads. A filter of system calls (seccomp) can kill a
  * thread for any call that it does not expect, and strict mode kills it even for
@@ -41,7 +41,7 @@
 
 /* ---- the C library's threads ---- */
 
-/* Where the id of the thread that loaded the agent seems to be, and what is there. */
+/* The place that seems to hold the id of the thread that loaded the agent, and its value. */
 static uint32_t seen_at, seen_tid;
 
 static void *glibc_private(const char *name)
@@ -54,9 +54,6 @@ static void *glibc_private(const char *name)
  * debuggers. This makes no system call, because the agent may never be needed.
  * calls_settle() verifies the result.
  */
-static uint32_t seen_at, seen_tid; /* where the id of the thread that began seems to be, and what is there */
-
-/* Where struct pthread has the thread's id, as the C library tells debuggers. No system call: the agent may sleep for good. */
 static void thread_descriptor_learn(void)
 {
 	const uint32_t *size = glibc_private("_thread_db_sizeof_pthread");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What hits may do, by the filters of system calls that threads have: calls.c. */
+/* Whether hits may make system calls: calls.c. */
 #ifndef RUNTIME_AGENT_INPROC_CALLS_H
 #define RUNTIME_AGENT_INPROC_CALLS_H
 

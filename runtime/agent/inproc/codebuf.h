@@ -47,7 +47,7 @@ struct codebuf {
 	uint32_t njumps;
 	struct stub stubs[STUBS_MAX];
 	uint32_t nstubs;
-	/* Of the predicate being compiled, by step: */
+	/* By step, for the predicate that is being compiled: */
 	uint8_t is_target[LABELS_MAX];
 	uint32_t step_label[LABELS_MAX];
 };

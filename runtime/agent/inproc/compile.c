@@ -9,8 +9,8 @@
  *    a. loads the thread's ring;
  *    b. evaluates the predicate; if it is false, counts the hit as filtered;
  *    c. takes the time; if nothing records at that time, counts the hit as idle;
- *    d. reserves space in the ring; if there is none, makes room in a ring that may
- *       be overwritten, else counts the hit as lost;
+ *    d. reserves space in the ring; if the ring is full, makes room if it may be
+ *       overwritten, else counts the hit as lost;
  *    e. writes the record: its head, its arguments, and its time last;
  *    f. counts the hit as recorded;
  * 3. restores what it saved, and jumps back to the instruction after the site.
@@ -19,7 +19,7 @@
  * counted in cells that such threads share, by atomic increments, in a second version
  * of the code that ends before anything is recorded.
  *
- * Code that runs rarely stands after the code of its consumer, as stubs: loads that
+ * Code that runs rarely comes after the code of its consumer, as stubs: loads that
  * need C, and faults.
  *
  * The agent's thread is the only one that compiles, so one buffer is enough.

@@ -66,7 +66,7 @@ void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_st
 
 /* Calls the table's match or comm with the literal: top = whether it matches. Jumps to fault if memory is unreadable. */
 void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, bool prefix, uint32_t fault);
-/* Writes the top, an address, into the record as string argument i, and the string behind the values. */
+/* Writes the top, an address, into the record as string argument i, and the string after the values. */
 void gen_string(struct codebuf *c, unsigned i);
 /* Writes the top into the record as argument i. */
 void gen_argument(struct codebuf *c, unsigned i);

@@ -4,7 +4,7 @@
  *
  * The agent checks a peer's user, and gives it PATIENCE_MS for each request. A peer
  * learns what is armed. The only order that it can give is to read the sessions' files
- * again. Messages have a fixed size, so there is no length to be trusted.
+ * again. Messages have a fixed size, so no length needs to be trusted.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@ static char answer[AGENT_MESSAGE_MAX] __attribute__((aligned(8)));
 
 /* ---- the socket ---- */
 
-/* Removes a socket whose process ended by _exit(2) or a signal: there is no such process, and nothing listens. */
+/* Removes a socket whose process ended by _exit(2) or a signal: no such process exists, and nothing listens. */
 static int socket_sweep(int dir, const char *name, void *arg)
 {
 	struct sockaddr_un address = { 0 };

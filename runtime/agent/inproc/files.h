@@ -14,7 +14,7 @@ size_t format_number(char *to, uint64_t n);
 /* Returns the number, or -1 if the text is not one. */
 int64_t parse_number(const char *text);
 
-/* Opens the subdirectory if it belongs to the user and only the user has access. make: creates it. Returns -1 on errors. */
+/* Opens a subdirectory to which only the user has access. make: creates it. Returns -1 on errors. */
 int dir_open(int dir, const char *name, bool make);
 /* Calls fn for each name without a leading dot, until it returns something else than 0. Returns that, or 0. */
 int dir_list(int dir, int (*fn)(int dir, const char *name, void *arg), void *arg);

@@ -14,8 +14,8 @@
  *
  * System calls. A hit makes no call that uses a descriptor. It makes a call only while
  * calls.c knows that no thread has a filter that could kill it; all calls go through
- * hit_call(). Without calls a hit still counts and records. What it cannot read is a
- * fault.
+ * hit_call(). Without calls a hit still counts and records. Memory that it cannot
+ * read is a fault.
  *
  * Reading memory. A trampoline reads directly only memory that is mapped and stays so:
  *
@@ -30,7 +30,7 @@
  *
  * All other memory is read by process_vm_readv(2) on the own process. The pointer may
  * be anything, and only that call can neither crash nor race with munmap() in another
- * thread. If there is no other thread but the agent's, a string between the beginning
+ * thread. If the process has no other thread but the agent's, a string between the beginning
  * and the end of the heap is read directly after the agent has found that its page is
  * readable.
  *
@@ -60,11 +60,11 @@ __thread struct hit_thread agent_thread;
 
 /* ---- the kernel's answers ---- */
 
-/* Reads size bytes by the kernel. Returns how many it could read; -ENOSYS: calls are off, or there is no such call. */
+/* Reads by the kernel. Returns how many bytes it could read, or -ENOSYS if calls are off or the call is missing. */
 static long memory_read(uint64_t address, void *to, size_t size)
 {
 	struct iovec here = { to, size }, there = { (void *)address, size };
-	/* A first thread that has ended has no memory. */
+	/* By the thread's id, because a first thread that has ended has no memory. */
 	long n = hit_call(SYS_process_vm_readv, agent_thread.tid ? agent_thread.tid : agent.pid, (long)&here, 1,
 	                  (long)&there, 1, 0);
 
@@ -181,7 +181,7 @@ struct hit_result trampoline_load(long rdi, long rsi, long rdx, unsigned size, u
 		answer.fault = n != size;
 		if (n != -ENOSYS)
 			return answer;
-		/* Nobody else unmaps it now. (An emulator may lack the call.) */
+		/* No other thread can unmap it. (An emulator may lack the call.) */
 		if (!memory_is_readable(first) || (last != first && !memory_is_readable(last)))
 			return answer;
 	}

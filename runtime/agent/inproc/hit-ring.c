@@ -6,10 +6,10 @@
  * Taking a ring. A thread takes a ring at its first hit of a session:
  *
  * 1. A free ring, or one that is finished and read to its end.
- * 2. If there is none, the ring of a thread that has ended. In a region that may be
+ * 2. Otherwise the ring of a thread that has ended. In a region that may be
  *    overwritten, also a finished ring with unread records, the next in turn, so that
  *    the oldest ring goes first.
- * 3. If there is none, the hit counts in shared cells, and the thread tries again after
+ * 3. Otherwise the hit counts in shared cells, and the thread tries again after
  *    1, 3, 7 and finally 1024 more hits.
  *
  * Overwriting. A full ring whose region is overwritten makes room:
@@ -62,7 +62,7 @@ static shared64 *ring_words(struct agent_ring *ring, uint64_t position)
 	return (shared64 *)((char *)ring + AGENT_DATA_IN_RING + (position & (AGENT_RING_SIZE - 1) & ~7ull));
 }
 
-/* What begins at a position of a ring, read once, because any process may change it. */
+/* A record or a gap at a position of a ring, read once, because any process may change it. */
 struct ring_entry {
 	uint64_t time;  /* the first word */
 	uint32_t point; /* if the first word is a time */
@@ -288,13 +288,16 @@ struct agent_ring *trampoline_take(unsigned shm)
 		uint32_t *flight = hit_flight();
 		bool hidden;
 
-		/* mlockall() hides free rings for a moment: wrap.c. */
+		/* mlockall() makes free rings inaccessible for a moment: interpose.c. */
 		__atomic_fetch_add(flight, 1, __ATOMIC_SEQ_CST);
 		hidden = __atomic_load_n(&agent.hidden, __ATOMIC_SEQ_CST);
 		if (!hidden)
 			ring = ring_find(&agent.shms[shm], t);
 		__atomic_fetch_sub(flight, 1, __ATOMIC_RELEASE);
-		/* Below 32 nothing is allocated. Other keys do without: thread_is_dead() finds the ring again. */
+		/*
+		 * For keys below 32, pthread_setspecific() allocates nothing. With another key the
+		 * ring is not given back, but thread_is_dead() finds it.
+		 */
 		if (ring && agent.key >= 0 && agent.key < 32)
 			pthread_setspecific(agent.key, t);
 		if (!ring && !hidden)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What runs when a site is hit: functions that trampolines call, and the state of a
+ * The path of a hit: functions that trampolines call, and the state of a
  * thread. hit-read.c has the rules for all of this code.
  */
 #ifndef RUNTIME_AGENT_INPROC_HIT_H
@@ -22,7 +22,7 @@
 #define MUTED_CLOCK 1u  /* reading the CPU's counter would kill it */
 #define MUTED_SHARED 2u /* another task has the same thread-local data */
 
-/* What a thread knows of itself. Trampolines reach it by the thread pointer. All zero before the first hit. */
+/* The state of a thread. Trampolines reach it by the thread pointer. All zero before the first hit. */
 struct hit_thread {
 	struct agent_ring *ring[SHMS_MAX];
 	uintptr_t sure_low, sure_last;  /* the part of its stack that is readable; last is 8 below the end. 0: none */
@@ -94,7 +94,7 @@ struct hit_result {
  * register of x86-64 if they are not used.
  */
 struct hit_result trampoline_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame);
-/* Writes the string behind the values of the record. Returns the new end of the record. */
+/* Writes the string after the values of the record. Returns the new end of the record. */
 char *trampoline_string(const struct image_ranges *image, struct shared_record *record, char *cursor, unsigned argument,
                         uint64_t address, uintptr_t frame);
 /* Compare a string, or the thread's name, with a literal or, if prefix is set, its beginning. */

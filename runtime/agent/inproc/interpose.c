@@ -3,10 +3,22 @@
  * The functions of the C library that the agent interposes. Each does what it always
  * did. errno is the C library's, which the agent does not touch.
  *
- * dlopen() searches for a library by its caller: by RPATH and RUNPATH of the caller's
+ * Loading. dlopen() searches for a library by its caller: by RPATH and RUNPATH of the caller's
  * file, in which $ORIGIN is the directory of that file. If that could matter, the agent
  * must not be the caller. Then interpose-CPU.c passes the call on by a jump, with the
  * caller's return address, and the agent finds the new library a little later.
+ *
+ * Unloading. The agent must not write to a library that is being unloaded:
+ *
+ * 1. dlclose() takes agent.lock, so that a change in flight ends first, counts itself in
+ *    agent.unloading, and releases the lock. It waits for the lock for 2 s at most.
+ * 2. A scan waits until agent.unloading is 0, for 1 s at most, and then does nothing
+ *    (scan.c). No lock is held during the C library's dlclose(), because it runs code
+ *    of the program (destructors, fork handlers) that may call the agent.
+ * 3. After it, points that were armed may be pending, so the next dlopen() asks for a
+ *    scan.
+ * 4. That scan finds that the site is not mapped any more, and disarms it without
+ *    writing (arm.c). Its counts remain as long as its attachment.
  */
 #include <dlfcn.h>
 #include <elf.h>
@@ -45,7 +57,7 @@ HIDDEN void *interpose_real_syscall;
 #define KNOWN(name) static void *known_##name;
 INTERPOSED(KNOWN)
 
-/* Returns the function that the agent's one stands before, and stores it in *known. */
+/* Returns the function that the agent interposes, and stores it in *known. */
 static void *next_function(void **known, const char *name)
 {
 	void *function = __atomic_load_n(known, __ATOMIC_RELAXED);
@@ -123,11 +135,6 @@ struct decision interpose_dlopen(const char *file, int mode, const void *caller)
 	return decision;
 }
 
-/*
- * The agent writes to no library while one is being unloaded. No lock is held during
- * the call, because it runs code of the program (destructors, fork handlers) that may
- * call the agent.
- */
 EXPORT int dlclose(void *handle)
 {
 	int (*next)(void *) = next_function(&known_dlclose, "dlclose");
@@ -182,6 +189,8 @@ EXPORT int setns(int fd, int kind)
 }
 
 /* ---- rights ---- */
+
+int capset(void *header, const void *data); /* no header of the C library declares it */
 
 /* rights.h says why the agent's thread has to follow. */
 #define RIGHTS(name, parameters, arguments)                                  \

@@ -9,13 +9,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Makes the thread if there is none. begins: main() has not begun. Returns false if there must not or cannot be one. */
+/* Makes the thread unless it exists. begins: main() has not begun. Returns false if it must not or cannot be made. */
 bool agent_start(bool begins);
 /* Returns whether the thread is there, and may be asked for something. */
 bool agent_is_running(void);
 /* Returns whether points may wait for a new library. */
 bool agent_awaits_library(void);
-/* Asks the thread to rescan, and starts it if needed. wait: until that is done, 2 s at most; else some times in the next second. */
+/*
+ * Asks the thread to rescan, and starts it if needed. wait: waits until that is done, 2 s
+ * at most. Otherwise the thread rescans several times in the next second.
+ */
 void agent_request_rescan(bool wait);
 
 /*

@@ -31,7 +31,7 @@ static int loader_read_list(const struct link_map *at)
 	for (unsigned n = 0; at && n < LOADED_MAX; n++, at = entry.l_next) {
 		struct loaded *added;
 
-		/* Only its first members are public. */
+		/* The struct is larger, but only these members are public. */
 		if (!memory_copy(&entry, (uintptr_t)at, sizeof(entry)))
 			return 0;
 		added = vector_add(&loaded, sizeof(*added));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the C library's loader has mapped. For the agent's thread only. */
+/* The images that the C library's loader has mapped. For the agent's thread only. */
 #ifndef RUNTIME_AGENT_INPROC_LOADER_H
 #define RUNTIME_AGENT_INPROC_LOADER_H
 
@@ -15,7 +15,7 @@ enum loader_state {
 int loader_read(void);
 /*
  * Returns whether the loader has mapped the image of that text. Only dlclose(3) unmaps
- * such an image. The program may unmap what it has mapped itself at any moment.
+ * it. The program may unmap what it has mapped itself at any moment.
  */
 enum loader_state loader_has(const struct map_entry *text);
 

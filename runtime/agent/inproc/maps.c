@@ -28,7 +28,7 @@
 #define MAPS "maps" /* in the directory that was opened before a chroot() could hide it */
 #endif
 
-static struct vector text, maps;             /* the file's text; struct map_entry */
+static struct vector maps_text, maps;        /* the file's text; struct map_entry */
 static struct vector again_text, again_maps; /* the same, of maps_reread() */
 
 /* ---- reading ---- */
@@ -115,31 +115,31 @@ static int maps_read_text(struct vector *text)
 	return n < 0 ? -EIO : vector_add(text, 1) ? 0 : -ENOMEM;
 }
 
-static int maps_parse(struct vector *text, struct vector *maps)
+static int maps_parse(struct vector *text, struct vector *entries)
 {
 	int err = maps_read_text(text);
 	char *at, *end;
 
 	if (err)
 		return err;
-	vector_clear(maps);
+	vector_clear(entries);
 	for (at = text->at; (end = strchr(at, '\n')); at = end + 1) {
 		struct map_entry m = { 0 }, *added;
 
 		*end = 0;
 		if (!line_parse(at, &m))
 			continue;
-		added = vector_add(maps, sizeof(m));
+		added = vector_add(entries, sizeof(m));
 		if (!added)
 			return -ENOMEM;
 		*added = m;
 	}
-	return maps->n ? 0 : -EIO;
+	return entries->n ? 0 : -EIO;
 }
 
 int maps_read(void)
 {
-	return maps_parse(&text, &maps);
+	return maps_parse(&maps_text, &maps);
 }
 
 int maps_reread(void)

@@ -12,7 +12,7 @@
 struct map_entry {
 	uintptr_t start, end;
 	uint64_t offset, device, inode;
-	const char *path;   /* "" if there is none; valid until maps_read() */
+	const char *path;   /* "" without a file; valid until maps_read() */
 	uint8_t protection; /* PROT_* */
 	bool shared, is_stack, is_heap;
 };

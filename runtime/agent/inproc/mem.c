@@ -48,7 +48,7 @@ void *pages_map(size_t size)
 
 	if (at == MAP_FAILED)
 		return NULL;
-	munlock(at, size); /* what the process may lock is its own */
+	munlock(at, size); /* RLIMIT_MEMLOCK is the program's */
 	return at;
 }
 

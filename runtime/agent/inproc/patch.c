@@ -27,7 +27,7 @@
  *   it takes the permission away again.
  *
  * One case remains: a program that itself unmaps what the loader has mapped, in the
- * microseconds between such a comparison and the next system call.
+ * microseconds between a comparison and the next system call.
  */
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -78,9 +78,9 @@ const uint8_t *bytes_of(size_t i)
 
 /* ---- the batch ---- */
 
-/* What the batch has in one mapping. */
+/* The sites of the batch in one mapping. */
 struct text_range {
-	uintptr_t first, last; /* sites; 0: none */
+	uintptr_t first, last; /* addresses of sites; 0: none */
 	enum agent_reason failed;
 	bool asked, loaded; /* see batch_text_is_loaded() */
 };

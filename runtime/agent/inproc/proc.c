@@ -91,7 +91,7 @@ uint64_t process_start_time(uint32_t pid)
 
 /* ---- rights ---- */
 
-/* What a thread may do, by its status file. */
+/* The rights of a thread, by its status file. */
 struct proc_status {
 	char text[4096]; /* lines of users, groups, capabilities */
 	size_t n;

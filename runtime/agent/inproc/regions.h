@@ -18,7 +18,10 @@ struct code_region {
 	bool closed; /* no more trampolines go into it */
 };
 
-/* Returns a region with room for a trampoline that is within reach of low to high. Makes one; NULL: there is none. */
+/*
+ * Returns a region with room for a trampoline, within reach of all from low to high, and
+ * makes one if needed. Returns NULL if it cannot.
+ */
 struct code_region *region_find(uintptr_t low, uintptr_t high);
 /* In another thread or process than before: lets trampolines work. */
 void regions_revive(void);

@@ -14,7 +14,7 @@ struct caps_header {
 	int pid;
 };
 
-/* What a thread may do, and the prctl(2) that it made. */
+/* The rights of a thread, and the prctl(2) that it made. */
 static struct thread_rights {
 	long option, a, b, c, d; /* of prctl(2); option 0: none */
 	uint32_t tid;
@@ -84,7 +84,7 @@ static void rights_take(const struct thread_rights *r)
 		return;
 	}
 	syscall(SYS_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0);
-	for (int again = 0; again < 2; again++) { /* rights may come back with the user */
+	for (int again = 0; again < 2; again++) { /* the change of user may give rights back */
 		if (r->ngroups >= 0)
 			syscall(SYS_setgroups, r->ngroups, r->groups);
 		syscall(SYS_setresgid, r->gid[0], r->gid[1], r->gid[2]);

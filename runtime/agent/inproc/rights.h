@@ -17,7 +17,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Asks for the rights of the calling thread; option: for the same prctl(2) instead, unless it is 0. Returns a number. */
+/*
+ * Asks for the rights of the calling thread, or for this prctl(2) if option is not 0.
+ * Returns the number of the request.
+ */
 uint32_t rights_request(long option, long a, long b, long c, long d);
 /* Returns whether the request of that number has been followed. */
 bool rights_done(uint32_t request);

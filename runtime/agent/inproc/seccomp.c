@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the agent does before the program sets a filter of system calls. calls.c has the rules. */
+/* The agent's preparation for a filter of system calls that the program is about to set. calls.c has the rules. */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>

@@ -12,7 +12,7 @@ struct session {
 	char name[AGENT_SESSION_MAX + 8]; /* "": free */
 	struct identity directory;
 	bool seen;       /* the directory was there in this scan */
-	uint32_t reason; /* of the directory, or why there is no shared memory region */
+	uint32_t reason; /* of the directory, or why it has no shared memory region */
 	bool records;    /* an attachment records without a reader */
 	bool overwrites; /* an attachment asks that the oldest records make room */
 	bool awaited;    /* it has a reader, which does not know the shared memory region yet */

@@ -257,7 +257,7 @@ void shm_leave(struct session *session)
 	if (!shm)
 		return;
 	if (shm->keep >= 0) {
-		/* A byte tells the keeper to forget the region, because another session may use it with the same numbers. */
+		/* A byte makes the keeper forget the region, because another session may use it with the same numbers. */
 		syscall(SYS_sendto, shm->keep, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
 		close(shm->keep);
 		shm->keep = -1;

@@ -60,7 +60,7 @@ struct patch_site *site_get(uintptr_t address);
 /*
  * Finds a consumer of the site for the point and gives it the program: the one that
  * serves the point now, else one that is not in use, best with the same program, else
- * a new one. Returns its index, or -1 if there is no slot or no memory.
+ * a new one. Returns its index, or -1 without a free slot or memory.
  */
 int64_t consumer_take(struct patch_site *site, struct session_shm *shm, const struct loaded_attachment *attachment,
                       uint32_t point, struct interned_program *program);

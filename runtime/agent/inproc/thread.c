@@ -8,7 +8,7 @@
  * 2. Therefore clone(2) makes it, with a stack and a block of thread-local storage in
  *    the agent's own data. It calls no function of the C library (libc.h).
  * 3. agent_stub() makes the clone(2). Its callers are threads of the program (at the
- *    start, after fork(2) or dlopen(3)), and controllers that hold such a thread by
+ *    start, after fork(2) or dlopen(3)), and controllers that hold one of these threads by
  *    ptrace(2). The stub takes no lock, needs only its return address on the stack,
  *    and has no effect if there is a thread already.
  * 4. Controllers find the stub by the door, struct agent_door, to which a note of the

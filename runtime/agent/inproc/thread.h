@@ -28,9 +28,9 @@ bool thread_prepare(void (*run)(void));
 void thread_open(void);
 /* No thread will be made in this process. */
 void thread_close(void);
-/* Makes the thread if there is none. Returns false if that failed. */
+/* Makes the thread unless it exists. Returns false if that failed. */
 bool thread_start(void);
-/* Returns the thread's id; 0: there is none; ~0u: it is being made. */
+/* Returns the thread's id; 0: it does not exist; ~0u: it is being made. */
 uint32_t thread_tid(void);
 /* Notes the process that the thread is in, for controllers. */
 void thread_set_pid(uint32_t pid);
@@ -42,7 +42,7 @@ bool thread_wait_gone(unsigned ms);
 /* Assembly, thread-CPU.c: the stub makes the thread by one clone(2). */
 void agent_stub(void);
 extern const char agent_stub_end[], agent_restorer[];
-/* Where the new thread begins. Never returns. */
+/* The first function of the new thread. Never returns. */
 void agent_thread_main(void) __attribute__((used));
 
 #endif

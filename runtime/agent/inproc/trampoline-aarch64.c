@@ -3,7 +3,7 @@
  * Trampolines for aarch64: the instructions for what compile.c asks for.
  *
  * The probed program does not know of the branch, so everything is kept: the flags by
- * mrs and msr, the registers below in a frame of the trampoline. There is no red
+ * mrs and msr, the registers below in a frame of the trampoline. The ABI has no red
  * zone. Vector registers are not touched; entry-aarch64.c enters C.
  *
  *     x0     the top; the values below it are in the frame

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the attachments want of sites. For each point that is on and for this process:
+ * The wishes of attachments. For each point that is on and for this process:
  *
  * 1. Find the mappings of the point's file that the loader has made.
  * 2. In each that contains the point's offset, find or add the site, and check the
@@ -136,7 +136,7 @@ static void site_want(const struct wanted_point *w, const struct map_entry *text
 struct texts {
 	const struct map_entry *at[TEXTS_MAX];
 	unsigned n;
-	bool mapped;  /* the file is mapped, if not as text */
+	bool mapped;  /* the file is mapped, perhaps not as text */
 	bool looked;  /* the mappings were searched */
 	bool foreign; /* the program mapped text of the file without the loader */
 };
@@ -173,7 +173,7 @@ static bool point_begin(const struct wanted_point *w, enum agent_reason reason)
 	struct agent_point_state *state = w->state;
 
 	if (reason == AGENT_MAPS && state->state == AGENT_ARMED)
-		return false; /* nothing is known, so it still is */
+		return false; /* the mappings are unknown: the point stays armed */
 	state->state = AGENT_OFF;
 	state->reason = AGENT_OK;
 	state->slot = ~0u;

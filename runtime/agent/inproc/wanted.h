@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the attachments want of sites: wanted.c. */
+/* The sites and consumers that attachments want: wanted.c. */
 #ifndef RUNTIME_AGENT_INPROC_WANTED_H
 #define RUNTIME_AGENT_INPROC_WANTED_H
 
