@@ -415,6 +415,7 @@ START_TEST(hits_without_a_record_are_counted_by_reason)
 	new_inputs();
 	run_with(1);
 	ck_assert_uint_eq(own->idle, 1);
+	shm->written = 1; /* the word after `overwrite` */
 	shm->record_until = AGENT_RECORD_ALWAYS;
 	for (unsigned i = 0; i < AGENT_RING_SIZE / 24; i++)
 		trampoline_run();

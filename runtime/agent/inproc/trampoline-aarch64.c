@@ -412,7 +412,7 @@ void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t ful
 void gen_ring_room(struct codebuf *c, const struct agent_shm *shm, uint32_t retry, uint32_t lost)
 {
 	a64_mov_imm(c, X1, (uintptr_t)&shm->overwrite);
-	a64_ldr(c, X1, X1, 0); /* with the word after it, `written`, which the controllers set */
+	a64_ldrw(c, X1, X1, 0);
 	a64_cbz(c, X1, lost);
 	gen_call(c, &c->table->room);
 	a64_cbz(c, X1, retry);
