@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Replaces sdt/image.c, which needs libelf: the programs of unit/trampoline.c use no symbols. */
+/* Replaces the lookup of symbols in sdt/, which needs libelf: the programs of unit/trampoline.c use no symbols. */
 #include <errno.h>
 
 #include "sdt/image.h"
