@@ -3,7 +3,8 @@
 # libFuzzer with sanitizers finds no fault in the parsers of untrusted input: some seconds each, minutes in check-long.
 . tests/lib.sh
 need clang
-flags=(-std=gnu17 -w -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE -DPP_VERSION='""' -Iinclude -I.)
+flags=(-std=gnu17 -w -O1 -g "-fsanitize=fuzzer,address,undefined" -fno-sanitize-recover=all -D_GNU_SOURCE
+	-DPP_VERSION='""' -Iinclude -I.)
 echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer,address -xc - -o "$T/none" 2>/dev/null ||
 	skip "needs libclang-rt-dev: clang cannot link libFuzzer and sanitizers"
 seconds=4

@@ -72,7 +72,7 @@ static bool descriptors_unshare(void)
 
 	if (!syscall(SYS_close_range, 0u, ~0u, CLOSE_RANGE_UNSHARE))
 		return true;
-	if (unshare(CLONE_FILES))
+	if (syscall(SYS_unshare, CLONE_FILES))
 		return false;
 	dir = open("/proc/thread-self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)

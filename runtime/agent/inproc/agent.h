@@ -6,23 +6,25 @@
  * 1. Memory comes from mmap(2), never from malloc(3).
  * 2. The agent prints nothing, keeps errno, and has no signal handler.
  * 3. If the agent is in doubt about something, it refuses that with a reason.
- * 4. All code but trampolines runs with agent.lock held, mostly in the agent's thread.
+ * 4. Tables of sessions, slots and sites change only with agent.lock held, mostly in the
+ *    agent's thread. Trampolines take no lock.
  * 5. The agent's thread has its own table of descriptors. A daemon that closes all of
  *    its descriptors closes none of the agent's.
  *
  * The files, from the ground. A file calls only files above it in this list:
  *
- *     libc-calls, libc-string, mem, lock, files    without knowledge of the agent
- *     proc, maps, loader                           the process
- *     hit-read, hit-ring, entry-CPU                what runs in a hit
- *     codebuf, compile, trampoline-CPU             trampolines
- *     attachment, shm, calls                       what is asked for, and permitted
- *     state-dir, child, session                    files of sessions
- *     site-table, regions, trampolines, patch      sites and their code
- *     wanted, arm, scan                            one pass over all sites
- *     socket, control, keeper                      controllers
- *     change, thread, rights, readers              the agent's thread
- *     lifecycle, fork, seccomp, interpose, load    the process's life
+ *     libc-calls, libc-string, mem, lock, files          without knowledge of the agent
+ *     proc, maps, loader                                 the process
+ *     hit-read, hit-ring, entry-CPU                      what runs in a hit
+ *     codebuf, trampoline-CPU, compile                   trampolines
+ *     attachment, shm, calls                             what is asked for, and permitted
+ *     state-dir, child, session                          files of sessions
+ *     site-table, regions, trampolines                   sites and their trampolines
+ *     patch-CPU, patch                                   writing to sites
+ *     wanted, arm, scan                                  one pass over all sites
+ *     change, socket, keeper, control                    controllers
+ *     thread-CPU, thread, rights, readers, agent-thread  the agent's thread
+ *     lifecycle, fork, seccomp, interpose, load          the process's life
  */
 #ifndef RUNTIME_AGENT_INPROC_AGENT_H
 #define RUNTIME_AGENT_INPROC_AGENT_H

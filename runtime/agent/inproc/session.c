@@ -130,12 +130,13 @@ static void attachment_write_counts(int dir, const struct session_shm *shm, cons
 	uint32_t n = attachment->manifest->npoints;
 	size_t size = sizeof(struct agent_counts) + n * sizeof(struct agent_count);
 	struct agent_counts *h = pages_map(size);
-	struct agent_count *counts = (struct agent_count *)(h + 1), c;
+	struct agent_count *counts, c;
 	const struct agent_slot *slots = shm->slots.at;
 	char name[64] = "counts-";
 
 	if (!h)
 		return;
+	counts = (struct agent_count *)(h + 1);
 	for (size_t i = 0; i < shm->slots.n / sizeof(*slots); i++) {
 		if (slots[i].attachment != attachment->number || slots[i].point >= n)
 			continue;
