@@ -6,8 +6,8 @@
 
 # What slots call is on its own, and touches no vector register; the library exports what it wraps and no more.
 want "what slots call calls" "agent pthread_setspecific" \
-	"$(nm -u "$B/obj/runtime/agent/inproc/helpers.o" | awk '$2 != "_GLOBAL_OFFSET_TABLE_" { print $2 }' | sort | tr '\n' ' ' | sed 's/ $//')"
-objdump -d "$B/obj/runtime/agent/inproc/helpers.o" | grep -q '%[xyz]mm' && fail "what slots call uses vector registers"
+	"$(nm -u "$B"/obj/runtime/agent/inproc/hit-{read,ring}.o | awk 'NF == 2 && $2 !~ /_GLOBAL_OFFSET_TABLE_|^agent_thread$/ { print $2 }' | sort -u | tr '\n' ' ' | sed 's/ $//')"
+objdump -d "$B"/obj/runtime/agent/inproc/hit-{read,ring}.o | grep -q '%[xyz]mm' && fail "what slots call uses vector registers"
 want "exports" "capset clone dlclose dlopen initgroups mlockall prctl setegid seteuid setfsgid setfsuid setgid setgroups setns setregid setresgid setresuid setreuid setuid syscall unshare" "$(nm -D --defined-only "$AGENT" | awk '{ print $3 }' | tr '\n' ' ' | sed 's/ $//')"
 
 same() { # WHAT COMMAND...
