@@ -31,9 +31,9 @@ static void extend(struct emitter *e, int r, int size, int shift, bool is_signed
 	int spare = 64 - 8 * size;
 
 	if (spare - shift > 0)
-		alu_imm(e, BPF_LSH, r, spare - shift);
+		emit(e, BPF_ALU64_IMM(BPF_LSH, r, spare - shift));
 	if (spare > 0)
-		alu_imm(e, is_signed ? BPF_ARSH : BPF_RSH, r, spare);
+		emit(e, BPF_ALU64_IMM(is_signed ? BPF_ARSH : BPF_RSH, r, spare));
 }
 
 /*
@@ -45,37 +45,37 @@ static void read_string(struct emitter *e, bool in_record, int room, int address
 	label ok = label_new(e), not_empty = label_new(e);
 
 	for (int try = 0; try < 2; try++) {
-		mov(e, BPF_REG_1, BPF_REG_7);
+		emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
 		if (in_record)
-			alu(e, BPF_ADD, BPF_REG_1, BPF_REG_8);
+			emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_1, BPF_REG_8));
 		else
-			alu_imm(e, BPF_ADD, BPF_REG_1, SCRATCH_TEXT);
-		imm64(e, BPF_REG_2, room);
-		load(e, BPF_DW, BPF_REG_3, BPF_REG_7, address_at);
-		call(e, BPF_FUNC_probe_read_user_str);
+			emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, SCRATCH_TEXT));
+		emit_imm64(e, BPF_REG_2, room);
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_7, address_at));
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_probe_read_user_str));
 		if (try) {
-			jump_if(e, BPF_JSLT, BPF_REG_0, 0, fault);
+			emit(e, BPF_JMP_IMM(BPF_JSLT, BPF_REG_0, 0, fault));
 			break;
 		}
-		jump_if(e, BPF_JSGE, BPF_REG_0, 0, ok);
+		emit(e, BPF_JMP_IMM(BPF_JSGE, BPF_REG_0, 0, ok));
 		/* The page, or the one behind it, may not be in memory: touch both, sleeping if need be. */
 		for (int page = 0; page < 2; page++) {
-			address(e, BPF_REG_1, AT_WORD);
-			imm64(e, BPF_REG_2, 1);
-			load(e, BPF_DW, BPF_REG_3, BPF_REG_7, address_at);
+			emit_stack_address(e, BPF_REG_1, AT_WORD);
+			emit(e, BPF_MOV64_IMM(BPF_REG_2, 1));
+			emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_7, address_at));
 			if (page) {
-				alu_imm(e, BPF_ADD, BPF_REG_3, room - 1);
-				alu_imm(e, BPF_AND, BPF_REG_3, -4096);
+				emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_3, room - 1));
+				emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_3, -4096));
 			}
-			call(e, BPF_FUNC_copy_from_user);
+			emit(e, BPF_EMIT_CALL(BPF_FUNC_copy_from_user));
 			if (!page)
-				jump_if(e, BPF_JNE, BPF_REG_0, 0, fault);
+				emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, fault));
 		}
 	}
 	label_place(e, ok);
 	/* Kernels before 6.15 answer 0 for an empty string, later ones 1. */
-	jump_if(e, BPF_JNE, BPF_REG_0, 0, not_empty);
-	imm64(e, BPF_REG_0, 1);
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, not_empty));
+	emit(e, BPF_MOV64_IMM(BPF_REG_0, 1));
 	label_place(e, not_empty);
 }
 
@@ -85,12 +85,12 @@ static void compare_literal(struct emitter *e, const struct fetch_literal *liter
 	const int at = SCRATCH_TEXT;
 
 	for (int i = 0; i < literal->length; i++) {
-		load(e, BPF_B, BPF_REG_2, BPF_REG_7, at + i);
-		jump_if(e, BPF_JNE, BPF_REG_2, (unsigned char)literal->bytes[i], no);
+		emit(e, BPF_LDX_MEM(BPF_B, BPF_REG_2, BPF_REG_7, at + i));
+		emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_2, (unsigned char)literal->bytes[i], no));
 	}
 	if (!prefix) {
-		load(e, BPF_B, BPF_REG_2, BPF_REG_7, at + literal->length);
-		jump_if(e, BPF_JNE, BPF_REG_2, 0, no);
+		emit(e, BPF_LDX_MEM(BPF_B, BPF_REG_2, BPF_REG_7, at + literal->length));
+		emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_2, 0, no));
 	}
 }
 
@@ -101,43 +101,43 @@ static void binary(struct emitter *e, const struct fetch_step *s)
 	label end, special;
 
 	switch (s->op) {
-	case FETCH_ADD: alu(e, BPF_ADD, BPF_REG_1, BPF_REG_2); return;
-	case FETCH_SUB: alu(e, BPF_SUB, BPF_REG_1, BPF_REG_2); return;
-	case FETCH_MUL: alu(e, BPF_MUL, BPF_REG_1, BPF_REG_2); return;
-	case FETCH_AND: alu(e, BPF_AND, BPF_REG_1, BPF_REG_2); return;
-	case FETCH_OR: alu(e, BPF_OR, BPF_REG_1, BPF_REG_2); return;
-	case FETCH_XOR: alu(e, BPF_XOR, BPF_REG_1, BPF_REG_2); return;
+	case FETCH_ADD: emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_1, BPF_REG_2)); return;
+	case FETCH_SUB: emit(e, BPF_ALU64_REG(BPF_SUB, BPF_REG_1, BPF_REG_2)); return;
+	case FETCH_MUL: emit(e, BPF_ALU64_REG(BPF_MUL, BPF_REG_1, BPF_REG_2)); return;
+	case FETCH_AND: emit(e, BPF_ALU64_REG(BPF_AND, BPF_REG_1, BPF_REG_2)); return;
+	case FETCH_OR: emit(e, BPF_ALU64_REG(BPF_OR, BPF_REG_1, BPF_REG_2)); return;
+	case FETCH_XOR: emit(e, BPF_ALU64_REG(BPF_XOR, BPF_REG_1, BPF_REG_2)); return;
 	case FETCH_SHL:
 	case FETCH_SHR:
-		alu_imm(e, BPF_AND, BPF_REG_2, 63);
-		alu(e, s->op == FETCH_SHL ? BPF_LSH : s->c ? BPF_ARSH : BPF_RSH, BPF_REG_1, BPF_REG_2);
+		emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_2, 63));
+		emit(e, BPF_ALU64_REG(s->op == FETCH_SHL ? BPF_LSH : s->c ? BPF_ARSH : BPF_RSH, BPF_REG_1, BPF_REG_2));
 		return;
 	case FETCH_DIV:
 	case FETCH_MOD:
 		/* BPF divides unsigned, by zero to 0, and leaves x as x % 0. Signs are put back by hand. */
 		end = label_new(e);
 		special = label_new(e);
-		jump_if(e, BPF_JNE, BPF_REG_2, 0, special);
-		imm64(e, BPF_REG_1, 0);
-		jump(e, end);
+		emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_2, 0, special));
+		emit(e, BPF_MOV64_IMM(BPF_REG_1, 0));
+		emit(e, BPF_JMP_A(end));
 		label_place(e, special);
 		if (s->c) {
 			label positive = label_new(e), divide = label_new(e);
 
-			mov(e, BPF_REG_3, BPF_REG_1);
+			emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_1));
 			if (s->op == FETCH_DIV)
-				alu(e, BPF_XOR, BPF_REG_3, BPF_REG_2);
-			jump_if(e, BPF_JSGE, BPF_REG_1, 0, positive);
-			emitter_add(e, INSN(BPF_ALU64 | BPF_NEG, BPF_REG_1, 0, 0, 0));
+				emit(e, BPF_ALU64_REG(BPF_XOR, BPF_REG_3, BPF_REG_2));
+			emit(e, BPF_JMP_IMM(BPF_JSGE, BPF_REG_1, 0, positive));
+			emit(e, BPF_NEG64(BPF_REG_1));
 			label_place(e, positive);
-			jump_if(e, BPF_JSGE, BPF_REG_2, 0, divide);
-			emitter_add(e, INSN(BPF_ALU64 | BPF_NEG, BPF_REG_2, 0, 0, 0));
+			emit(e, BPF_JMP_IMM(BPF_JSGE, BPF_REG_2, 0, divide));
+			emit(e, BPF_NEG64(BPF_REG_2));
 			label_place(e, divide);
 		}
-		alu(e, s->op == FETCH_DIV ? BPF_DIV : BPF_MOD, BPF_REG_1, BPF_REG_2);
+		emit(e, BPF_ALU64_REG(s->op == FETCH_DIV ? BPF_DIV : BPF_MOD, BPF_REG_1, BPF_REG_2));
 		if (s->c) {
-			jump_if(e, BPF_JSGE, BPF_REG_3, 0, end);
-			emitter_add(e, INSN(BPF_ALU64 | BPF_NEG, BPF_REG_1, 0, 0, 0));
+			emit(e, BPF_JMP_IMM(BPF_JSGE, BPF_REG_3, 0, end));
+			emit(e, BPF_NEG64(BPF_REG_1));
 		}
 		label_place(e, end);
 		return;
@@ -147,11 +147,11 @@ static void binary(struct emitter *e, const struct fetch_step *s)
 	case FETCH_LE: compare = s->c ? BPF_JSLE : BPF_JLE; break;
 	}
 	end = label_new(e);
-	imm64(e, BPF_REG_3, 1);
-	jump_if_reg(e, compare, BPF_REG_1, BPF_REG_2, end);
-	imm64(e, BPF_REG_3, 0);
+	emit(e, BPF_MOV64_IMM(BPF_REG_3, 1));
+	emit(e, BPF_JMP_REG(compare, BPF_REG_1, BPF_REG_2, end));
+	emit(e, BPF_MOV64_IMM(BPF_REG_3, 0));
 	label_place(e, end);
-	mov(e, BPF_REG_1, BPF_REG_3);
+	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_3));
 }
 
 struct stack {
@@ -162,7 +162,7 @@ struct stack {
 static void top_to_stack(struct emitter *e, struct stack *s)
 {
 	if (s->in_r1)
-		store(e, BPF_DW, BPF_REG_7, slot(s->depth - 1), BPF_REG_1);
+		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, slot(s->depth - 1)));
 	s->in_r1 = false;
 }
 
@@ -170,7 +170,7 @@ static void top_to_stack(struct emitter *e, struct stack *s)
 static void top_to_r1(struct emitter *e, struct stack *s)
 {
 	if (!s->in_r1)
-		load(e, BPF_DW, BPF_REG_1, BPF_REG_7, slot(s->depth - 1));
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_7, slot(s->depth - 1)));
 	s->in_r1 = true;
 }
 
@@ -186,11 +186,11 @@ static void push_r1(struct emitter *e, struct stack *s)
 static void operands_to_registers(struct emitter *e, struct stack *s)
 {
 	if (s->in_r1)
-		mov(e, BPF_REG_2, BPF_REG_1);
+		emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_1));
 	else
-		load(e, BPF_DW, BPF_REG_2, BPF_REG_7, slot(s->depth - 1));
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_7, slot(s->depth - 1)));
 	s->depth--;
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_7, slot(s->depth - 1));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_7, slot(s->depth - 1)));
 	s->in_r1 = true;
 }
 
@@ -198,14 +198,14 @@ static void operands_to_registers(struct emitter *e, struct stack *s)
 static void load_step(struct emitter *e, struct stack *s, const struct fetch_step *step, label fault)
 {
 	if (s->in_r1)
-		mov(e, BPF_REG_3, BPF_REG_1);
+		emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_1));
 	else
-		load(e, BPF_DW, BPF_REG_3, BPF_REG_7, slot(s->depth - 1));
-	address(e, BPF_REG_1, AT_WORD);
-	imm64(e, BPF_REG_2, step->a);
-	call(e, BPF_FUNC_copy_from_user);
-	jump_if(e, BPF_JNE, BPF_REG_0, 0, fault);
-	load(e, width(step->a), BPF_REG_1, BPF_REG_10, AT_WORD);
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_7, slot(s->depth - 1)));
+	emit_stack_address(e, BPF_REG_1, AT_WORD);
+	emit_imm64(e, BPF_REG_2, step->a);
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_copy_from_user));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, fault));
+	emit(e, BPF_LDX_MEM(width(step->a), BPF_REG_1, BPF_REG_10, AT_WORD));
 	if (step->c)
 		extend(e, BPF_REG_1, step->a, 0, true);
 	s->in_r1 = true;
@@ -216,17 +216,17 @@ static void string_step(struct emitter *e, struct stack *s, label fault)
 {
 	top_to_stack(e, s);
 	read_string(e, true, RECORD_STRING_CUT + 1, slot(s->depth - 1), fault);
-	alu_imm(e, BPF_SUB, BPF_REG_0, 1);
-	jump_if(e, BPF_JGT, BPF_REG_0, RECORD_STRING_CUT, fault);
+	emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_0, 1));
+	emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_0, RECORD_STRING_CUT, fault));
 	/* Behind the NUL lies what was read before, by another hit perhaps. */
-	mov(e, BPF_REG_2, BPF_REG_7);
-	alu(e, BPF_ADD, BPF_REG_2, BPF_REG_8);
-	alu(e, BPF_ADD, BPF_REG_2, BPF_REG_0);
-	store_imm(e, BPF_DW, BPF_REG_2, 0, 0);
-	mov(e, BPF_REG_1, BPF_REG_0);
-	alu_imm(e, BPF_ADD, BPF_REG_0, 7);
-	alu_imm(e, BPF_AND, BPF_REG_0, 0xf8);
-	alu(e, BPF_ADD, BPF_REG_8, BPF_REG_0);
+	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_7));
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_2, BPF_REG_8));
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_2, BPF_REG_0));
+	emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_2, 0, 0));
+	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_0));
+	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_0, 7));
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_0, 0xf8));
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_8, BPF_REG_0));
 }
 
 static void not_step(struct emitter *e, struct stack *s)
@@ -234,10 +234,10 @@ static void not_step(struct emitter *e, struct stack *s)
 	label zero = label_new(e);
 
 	top_to_r1(e, s);
-	mov(e, BPF_REG_2, BPF_REG_1);
-	imm64(e, BPF_REG_1, 1);
-	jump_if(e, BPF_JEQ, BPF_REG_2, 0, zero);
-	imm64(e, BPF_REG_1, 0);
+	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_1));
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, 1));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_2, 0, zero));
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, 0));
 	label_place(e, zero);
 }
 
@@ -251,19 +251,19 @@ static void match_step(struct emitter *e, struct stack *s, const struct fetch_st
 	top_to_stack(e, s);
 	/* What lies behind the string's end in the buffer must not be an earlier one's. */
 	for (int w = 0; w < 9; w++)
-		store_imm(e, BPF_DW, BPF_REG_7, SCRATCH_TEXT + 8 * w, 0);
+		emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_7, SCRATCH_TEXT + 8 * w, 0));
 	if (step->op == FETCH_COMMEQ || step->op == FETCH_COMMPREFIX) {
-		mov(e, BPF_REG_1, BPF_REG_7);
-		alu_imm(e, BPF_ADD, BPF_REG_1, SCRATCH_TEXT);
-		imm64(e, BPF_REG_2, 16);
-		call(e, BPF_FUNC_get_current_comm);
+		emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
+		emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, SCRATCH_TEXT));
+		emit(e, BPF_MOV64_IMM(BPF_REG_2, 16));
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_comm));
 		s->depth++;
 	} else {
 		read_string(e, false, literal->length + (prefix ? 1 : 2), slot(s->depth - 1), fault);
 	}
-	imm64(e, BPF_REG_1, 0);
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, 0));
 	compare_literal(e, literal, prefix, no);
-	imm64(e, BPF_REG_1, 1);
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, 1));
 	label_place(e, no);
 	s->in_r1 = true;
 }
@@ -280,12 +280,12 @@ static void register_step(struct emitter *e, int reg)
 	if (e->role == SITE_LEAVE && reg == LEAVE_DURATION)
 		at = offsetof(struct kernel_frame, time);
 	if (at >= 0) {
-		load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_FRAME);
-		load(e, BPF_DW, BPF_REG_1, BPF_REG_1, at);
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_FRAME));
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_1, at));
 	} else if (e->role == SITE_LEAVE && reg == LEAVE_ZERO) {
-		imm64(e, BPF_REG_1, 0);
+		emit(e, BPF_MOV64_IMM(BPF_REG_1, 0));
 	} else {
-		load(e, BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[reg]);
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[reg]));
 	}
 }
 
@@ -297,7 +297,7 @@ static void plain_step(struct emitter *e, struct stack *s, const struct fetch_pr
 	switch (step->op) {
 	case FETCH_IMM:
 		push_r1(e, s);
-		imm64(e, BPF_REG_1, step->value);
+		emit_imm64(e, BPF_REG_1, step->value);
 		break;
 	case FETCH_REG:
 		push_r1(e, s);
@@ -311,19 +311,19 @@ static void plain_step(struct emitter *e, struct stack *s, const struct fetch_pr
 	case FETCH_NOT: not_step(e, s); break;
 	case FETCH_NEG:
 		top_to_r1(e, s);
-		emitter_add(e, INSN(BPF_ALU64 | BPF_NEG, BPF_REG_1, 0, 0, 0));
+		emit(e, BPF_NEG64(BPF_REG_1));
 		break;
 	case FETCH_COM:
 		top_to_r1(e, s);
-		alu_imm(e, BPF_XOR, BPF_REG_1, -1);
+		emit(e, BPF_ALU64_IMM(BPF_XOR, BPF_REG_1, -1));
 		break;
 	case FETCH_PID:
 	case FETCH_TID:
 		push_r1(e, s);
-		load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID);
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID));
 		if (step->op == FETCH_TID)
-			alu_imm(e, BPF_LSH, BPF_REG_1, 32);
-		alu_imm(e, BPF_RSH, BPF_REG_1, 32);
+			emit(e, BPF_ALU64_IMM(BPF_LSH, BPF_REG_1, 32));
+		emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 32));
 		break;
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
@@ -352,7 +352,7 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 
 		if (s.depth && adds_constant(p, i, p->nsteps)) {
 			top_to_r1(e, &s);
-			alu_imm(e, BPF_ADD, BPF_REG_1, (int32_t)step->value);
+			emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, (int32_t)step->value));
 			i++;
 			continue;
 		}
@@ -369,17 +369,17 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 		else
 			top_to_r1(e, &s);
 		s = (struct stack){ 0 };
-		store(e, BPF_DW, BPF_REG_7, at, BPF_REG_1);
+		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, at));
 		if (!may_fault && step->op == FETCH_ARG)
 			continue; /* the verifier refuses code that nothing reaches */
 		may_fault = false;
 		next = label_new(e);
-		jump(e, next);
+		emit(e, BPF_JMP_A(next));
 		label_place(e, fault);
-		store_imm(e, BPF_DW, BPF_REG_7, at, 0);
-		load(e, BPF_W, BPF_REG_1, BPF_REG_7, sizeof(struct record_thread) + 12);
-		alu_imm(e, BPF_OR, BPF_REG_1, (int32_t)(1u << (8 + step->a)));
-		store(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 12, BPF_REG_1);
+		emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_7, at, 0));
+		emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_1, BPF_REG_7, sizeof(struct record_thread) + 12));
+		emit(e, BPF_ALU64_IMM(BPF_OR, BPF_REG_1, (int32_t)(1u << (8 + step->a))));
+		emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, sizeof(struct record_thread) + 12));
 		label_place(e, next);
 		fault = label_new(e);
 	}
@@ -414,11 +414,12 @@ void emit_predicate(struct emitter *e, const struct fetch_program *p, label filt
 		if (step->op == FETCH_JZ || step->op == FETCH_JNZ) {
 			top_to_r1(e, &s);
 			top_to_stack(e, &s);
-			jump_if(e, step->op == FETCH_JZ ? BPF_JEQ : BPF_JNE, BPF_REG_1, 0, targets[step->value]);
+			emit(e,
+			     BPF_JMP_IMM(step->op == FETCH_JZ ? BPF_JEQ : BPF_JNE, BPF_REG_1, 0, targets[step->value]));
 			s.depth--;
 		} else if (step->op == FETCH_TEST) {
 			top_to_r1(e, &s);
-			jump_if(e, BPF_JEQ, BPF_REG_1, 0, filtered);
+			emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_1, 0, filtered));
 			s = (struct stack){ 0 };
 		} else {
 			plain_step(e, &s, p, i, filtered);

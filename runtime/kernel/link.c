@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "runtime/kernel/shielded.h"
-#include "runtime/kernel/emit.h"
+#include "runtime/kernel/emitter.h"
 #include "base/error.h"
 
 #define ENOTSUPP 524 /* the kernel's own, in no header for programs */
@@ -50,10 +50,7 @@ int link_multi(int prog, const char *path, pid_t pid, const struct link_points *
 	return aside(multi_create, &attr);
 }
 
-static const struct bpf_insn nothing[] = {
-	{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
-	{ .code = BPF_JMP | BPF_EXIT },
-};
+static const struct bpf_insn return_0[] = { BPF_MOV64_IMM(BPF_REG_0, 0), BPF_EXIT_INSN() };
 
 bool link_multi_supported(void)
 {
@@ -68,7 +65,7 @@ bool link_multi_supported(void)
 		struct link_points points = { .n = 1, .offsets = &zero, .cookies = &zero };
 		LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE,
 		            .expected_attach_type = UPROBE_MULTI_ATTACH_TYPE);
-		int prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "probepoint", "Dual MIT/GPL", nothing, 2, &opts);
+		int prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "probepoint", "Dual MIT/GPL", return_0, 2, &opts);
 		int fd = prog < 0 ? prog : link_multi(prog, "/", 0, &points);
 
 		known = fd == -EBADF;
@@ -189,6 +186,11 @@ int link_program(const struct bpf_insn *insns, size_t ninsns)
 	            .expected_attach_type = link_multi_supported() ? UPROBE_MULTI_ATTACH_TYPE : 0);
 
 	return program_load(BPF_PROG_TYPE_KPROBE, "probepoint", insns, ninsns, &opts);
+}
+
+int link_program_empty(void)
+{
+	return link_program(return_0, sizeof(return_0) / sizeof(*return_0));
 }
 
 int link_file(const char *path, dev_t device, ino_t inode, int *fd, char *kernel_path, size_t room)

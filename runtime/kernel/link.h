@@ -54,5 +54,7 @@ int program_load(enum bpf_prog_type type, const char *name, const struct bpf_ins
 
 /* A BPF program for either kind of link: a descriptor, or a negative errno with a sentence. */
 int link_program(const struct bpf_insn *insns, size_t ninsns);
+/* The same for a program that only returns. */
+int link_program_empty(void);
 
 #endif

@@ -77,10 +77,6 @@ static uint64_t loop(void (*site)(void))
 /* Arms a function's first instruction in this process. Returns a link, or a negative errno. */
 static int arm_site(void (*site)(void))
 {
-	static const struct bpf_insn nothing[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
 	struct process *self;
 	int fd = -ENOENT, prog;
 
@@ -90,7 +86,7 @@ static int arm_site(void (*site)(void))
 		process_free(self);
 		return -ESRCH;
 	}
-	prog = link_program(nothing, 2);
+	prog = link_program_empty();
 	for (size_t i = 0; i < self->nmaps && prog >= 0; i++) {
 		const struct mapping *m = &self->maps[i];
 		uint64_t address = (uintptr_t)site, zero = 0, offset = address - m->start + m->offset;

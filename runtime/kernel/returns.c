@@ -84,8 +84,8 @@ int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, ui
 		if (calls->depth < maxactive && calls->depth < KERNEL_FRAMES_MAX && !points[i].reason)
 			points[i].reason =
 				error_format("at most %u calls of one thread are seen at a time, because this "
-			                       "kernel has no room for more; --maxactive asks for %u",
-			                       calls->depth, maxactive);
+			                     "kernel has no room for more; --maxactive asks for %u",
+			                     calls->depth, maxactive);
 	}
 	/* The points of a function stand together, its entry first. */
 	for (size_t i = 0; i < npoints; i++) {

@@ -22,25 +22,12 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "runtime/kernel/emitter.h"
 #include "runtime/kernel/link.h"
 #include "sdt/btf.h"
 #include "base/error.h"
 
 #define MEMBERS_MAX 65536
-#define INSN(c, d, s, o, i)                                                         \
-	{                                                                           \
-		.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) \
-	}
-#define LOAD(size, d, s, o) INSN(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
-#define STORE(size, d, o, s) INSN(BPF_STX | BPF_MEM | (size), d, s, o, 0)
-#define MOV(d, s) INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
-#define MOV_IMM(d, i) INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define ADD_IMM(d, i) INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
-#define MAP(d, fd) INSN(BPF_LD | BPF_DW | BPF_IMM, d, BPF_PSEUDO_MAP_FD, 0, fd), INSN(0, 0, 0, 0, 0)
-#define CALL(f) INSN(BPF_JMP | BPF_CALL, 0, 0, 0, f)
-#define JUMP_IF(op, d, i, o) INSN(BPF_JMP | (op) | BPF_K, d, 0, o, i)
-#define JUMP_IF_REG(op, d, s, o) INSN(BPF_JMP | (op) | BPF_X, d, s, o, 0)
-#define EXIT MOV_IMM(BPF_REG_0, 0), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
 
 int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size_t n)
 {
@@ -64,53 +51,76 @@ int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size
 	return link < 0 ? error_set(err, "cannot attach to the tracepoint %s: %s", tracepoint, strerror(err)) : link;
 }
 
+/* sched_process_fork: adds the child to the map if its parent is in it. */
+static void emit_fork(struct emitter *e, int map, int tgid)
+{
+	label end = label_new(e);
+
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_1, 0)); /* the parent */
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, 8)); /* the child */
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_6, BPF_REG_2, tgid));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_7, BPF_REG_3, tgid));
+	emit(e, BPF_JMP_REG(BPF_JEQ, BPF_REG_6, BPF_REG_7, end)); /* a thread, not a process */
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_6, -4));
+	emit_map_fd(e, BPF_REG_1, map);
+	emit_stack_address(e, BPF_REG_2, -4);
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, end));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_7, -4));
+	emit_map_fd(e, BPF_REG_1, map);
+	emit_stack_address(e, BPF_REG_2, -4);
+	emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_2)); /* the value does not matter */
+	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_ANY));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_update_elem));
+	label_place(e, end);
+	emit_exit(e);
+}
+
+/* sched_process_exit: removes the process from the map if its last thread exits. */
+static void emit_process_exit(struct emitter *e, int map, int tgid, int signal, int live)
+{
+	label end = label_new(e);
+
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_1, 0));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_3, BPF_REG_2, tgid));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_3, -4));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_4, BPF_REG_2, signal));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_4, BPF_REG_4, live));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_4, 0, end)); /* other threads continue */
+	emit_map_fd(e, BPF_REG_1, map);
+	emit_stack_address(e, BPF_REG_2, -4);
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_delete_elem));
+	label_place(e, end);
+	emit_exit(e);
+}
+
+/* Finishes the program and attaches it to the tracepoint. Returns the link, or a negative errno with an error message. */
+static int tracepoint_emit(const char *tracepoint, struct emitter *e)
+{
+	struct emitted program;
+	int fd = emitter_finish(e, &program);
+
+	if (fd)
+		return fd;
+	fd = tracepoint_attach(tracepoint, program.insns, program.ninsns);
+	free(program.insns);
+	return fd;
+}
+
 static int follow_forks(struct members *m, const struct btf *btf)
 {
 	int tgid = btf_member_at(btf, "task_struct", "tgid"), signal = btf_member_at(btf, "task_struct", "signal");
 	int live = btf_member_at(btf, "signal_struct", "live");
+	struct emitter fork = { 0 }, exit = { 0 };
 
 	if (tgid < 0 || signal < 0 || live < 0)
 		return error_set(EOPNOTSUPP, "this kernel's BTF does not describe processes: --children needs it");
-
-	const struct bpf_insn forked[] = {
-		/* 0 */ LOAD(BPF_DW, BPF_REG_2, BPF_REG_1, 0), /* parent */
-		/* 1 */ LOAD(BPF_DW, BPF_REG_3, BPF_REG_1, 8), /* child */
-		/* 2 */ LOAD(BPF_W, BPF_REG_6, BPF_REG_2, tgid),
-		/* 3 */ LOAD(BPF_W, BPF_REG_7, BPF_REG_3, tgid),
-		/* 4 */ JUMP_IF_REG(BPF_JEQ, BPF_REG_6, BPF_REG_7, 15), /* a thread */
-		/* 5 */ STORE(BPF_W, BPF_REG_10, -4, BPF_REG_6),
-		/* 6 */ MAP(BPF_REG_1, m->map),
-		/* 8 */ MOV(BPF_REG_2, BPF_REG_10),
-		/* 9 */ ADD_IMM(BPF_REG_2, -4),
-		/* 10 */ CALL(BPF_FUNC_map_lookup_elem),
-		/* 11 */ JUMP_IF(BPF_JEQ, BPF_REG_0, 0, 8),
-		/* 12 */ STORE(BPF_W, BPF_REG_10, -4, BPF_REG_7),
-		/* 13 */ MAP(BPF_REG_1, m->map),
-		/* 15 */ MOV(BPF_REG_2, BPF_REG_10),
-		/* 16 */ ADD_IMM(BPF_REG_2, -4),
-		/* 17 */ MOV(BPF_REG_3, BPF_REG_2), /* the value does not matter */
-		/* 18 */ MOV_IMM(BPF_REG_4, BPF_ANY),
-		/* 19 */ CALL(BPF_FUNC_map_update_elem),
-		EXIT,
-	};
-	const struct bpf_insn exited[] = {
-		/* 0 */ LOAD(BPF_DW, BPF_REG_2, BPF_REG_1, 0),
-		/* 1 */ LOAD(BPF_W, BPF_REG_3, BPF_REG_2, tgid),
-		/* 2 */ STORE(BPF_W, BPF_REG_10, -4, BPF_REG_3),
-		/* 3 */ LOAD(BPF_DW, BPF_REG_4, BPF_REG_2, signal),
-		/* 4 */ LOAD(BPF_W, BPF_REG_4, BPF_REG_4, live),
-		/* 5 */ JUMP_IF(BPF_JNE, BPF_REG_4, 0, 5), /* other threads go on */
-		/* 6 */ MAP(BPF_REG_1, m->map),
-		/* 8 */ MOV(BPF_REG_2, BPF_REG_10),
-		/* 9 */ ADD_IMM(BPF_REG_2, -4),
-		/* 10 */ CALL(BPF_FUNC_map_delete_elem),
-		EXIT,
-	};
-
-	m->fork_link = tracepoint_attach("sched_process_fork", forked, sizeof(forked) / sizeof(*forked));
+	emit_fork(&fork, m->map, tgid);
+	m->fork_link = tracepoint_emit("sched_process_fork", &fork);
 	if (m->fork_link < 0)
 		return m->fork_link;
-	m->exit_link = tracepoint_attach("sched_process_exit", exited, sizeof(exited) / sizeof(*exited));
+	emit_process_exit(&exit, m->map, tgid, signal, live);
+	m->exit_link = tracepoint_emit("sched_process_exit", &exit);
 	return m->exit_link < 0 ? m->exit_link : 0;
 }
 

@@ -135,22 +135,23 @@ static uint64_t entry_of(const struct pp_image *image)
 static int load_hook(int ring)
 {
 	struct emitter e = { 0 };
-	int fd = -ENOMEM;
+	struct emitted program;
+	int err, fd;
 
-	call(&e, BPF_FUNC_get_current_pid_tgid);
-	alu_imm(&e, BPF_RSH, BPF_REG_0, 32);
-	store(&e, BPF_DW, BPF_REG_10, -8, BPF_REG_0);
-	map(&e, BPF_REG_1, ring);
-	address(&e, BPF_REG_2, -8);
-	imm64(&e, BPF_REG_3, 8);
-	imm64(&e, BPF_REG_4, 0);
-	call(&e, BPF_FUNC_ringbuf_output);
-	imm64(&e, BPF_REG_0, 0);
-	emitter_add(&e, INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0));
-	if (!emitter_resolve(&e))
-		fd = link_program(e.insns, e.n);
-	emitter_release(&e);
-	free(e.insns);
+	emit(&e, BPF_EMIT_CALL(BPF_FUNC_get_current_pid_tgid));
+	emit(&e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_0, 32));
+	emit(&e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_0, -8));
+	emit_map_fd(&e, BPF_REG_1, ring);
+	emit_stack_address(&e, BPF_REG_2, -8);
+	emit(&e, BPF_MOV64_IMM(BPF_REG_3, 8));
+	emit(&e, BPF_MOV64_IMM(BPF_REG_4, 0));
+	emit(&e, BPF_EMIT_CALL(BPF_FUNC_ringbuf_output));
+	emit_exit(&e);
+	err = emitter_finish(&e, &program);
+	if (err)
+		return err;
+	fd = link_program(program.insns, program.ninsns);
+	free(program.insns);
 	return fd;
 }
 
@@ -384,10 +385,10 @@ static void remark(struct arm_point *point, pid_t owner, bool hooked, bool stopp
 	if (point->reason)
 		return;
 	if (!hooked && !stopped)
-		point->reason = error_format(
-			"%s, so it does not count in processes that start later: arm them by -p when they "
-			"run",
-			why);
+		point->reason =
+			error_format("%s, so it does not count in processes that start later: arm them by -p when they "
+		                     "run",
+		                     why);
 	else if (!stopped)
 		point->reason = error_format(
 			"%s, so process %d raises it in processes that start later, just after their start", why,

@@ -405,13 +405,10 @@ END_TEST
 /* A program with more stack is not loaded: the CPU's stack would be another thread's. */
 START_TEST(too_much_stack)
 {
-	const struct bpf_insn stores[] = { INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -56, 0),
-		                           INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0),
-		                           INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0) };
-	const struct bpf_insn passes[] = { INSN(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_10, 0, 0),
-		                           INSN(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_1, 0, 0, -64),
-		                           INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0),
-		                           INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0) };
+	const struct bpf_insn stores[] = { BPF_ST_MEM(BPF_DW, BPF_REG_10, -56, 0), BPF_MOV64_IMM(BPF_REG_0, 0),
+		                           BPF_EXIT_INSN() };
+	const struct bpf_insn passes[] = { BPF_MOV64_REG(BPF_REG_1, BPF_REG_10), BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, -64),
+		                           BPF_MOV64_IMM(BPF_REG_0, 0), BPF_EXIT_INSN() };
 
 	ck_assert_int_eq(link_program(stores, 3), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(pp_error(), "internal error"));
