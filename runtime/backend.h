@@ -11,6 +11,7 @@
 #include <probepoint.h>
 
 #include "runtime/manifest.h"
+#include "runtime/scope.h"
 
 struct backend;
 struct fetch_program;
@@ -19,6 +20,7 @@ struct process;
 struct verify_misses;
 
 #define ATTACHMENT_AGENT 0x80000000u
+#define BACKENDS_MAX 8
 
 struct attachment {
 	uint32_t number; /* in its session, never used again while that lives; the agent's have SEGMENT_AGENT */
@@ -42,6 +44,26 @@ struct arm_point {
 	const struct arm_point
 		*twin;             /* the same place by another path, which is armed instead; error is then -EALREADY */
 	unsigned calls_per_thread; /* of a SITE_CALL: how many calls of one thread are seen at a time; 0: not limited */
+};
+
+/* How an attachment is armed: what the request says, beside its points. */
+struct arm_options {
+	const struct scope *scope; /* which processes are meant */
+	bool record;               /* the attachment records from the start, without a reader */
+	bool overwrite;            /* new records replace the thread's oldest ones when its ring is full */
+	bool calls;                /* agents may make system calls in hits */
+	bool hold;                 /* the attachment ends with this process */
+	unsigned maxactive;        /* calls in flight of a function whose returns are armed */
+	double budget;             /* CPUs that the attachment's hits may take; 0: no budget */
+};
+
+/* What pp_session_hold() was asked for. */
+struct hold_options {
+	uint64_t deadline; /* CLOCK_MONOTONIC of the first time namespace; 0: none */
+	const int *pidfds; /* holding ends when all of these processes have ended */
+	size_t npidfds;
+	double budget; /* CPUs that all held attachments may take together; 0: no budget */
+	bool strict;   /* the budget has no credit (kernel/budget.c) */
 };
 
 struct backend {
@@ -71,7 +93,8 @@ struct backend {
 	 * that cannot be armed gets its error and reason; the call fails only where
 	 * none could be, or where it was interrupted, and has then undone everything.
 	 */
-	int (*arm)(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints);
+	int (*arm)(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints,
+	           const struct arm_options *options);
 	/*
 	 * Reads back what really became of the points that have no error: sets their
 	 * verified, pending, error and reason. misses: see runtime/kernel/verify.h.
@@ -83,7 +106,7 @@ struct backend {
 	void (*release)(struct attachment *attachment); /* its descriptors, in this process only */
 
 	/* See pp_session_hold(). NULL: what is armed needs no holder, or can have none. */
-	int (*hold)(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n);
+	int (*hold)(struct pp_session *session, const struct hold_options *options);
 
 	/* See pp_session_cost(). NULL: nothing to be told. */
 	int (*cost)(struct pp_session *session, int ms, struct pp_cost *cost);
@@ -128,5 +151,9 @@ struct backend {
 };
 
 extern const struct backend backend_kernel, backend_agent;
+
+/* The list: see backends.c. */
+extern const struct backend *const backends[];
+extern const size_t nbackends;
 
 #endif

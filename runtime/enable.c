@@ -25,7 +25,7 @@ static int choose(const struct pp_request *request, const struct backend **backe
 	bool any = !strcmp(request->backend, "auto");
 	int err = 0;
 
-	for (size_t i = 0; i < NBACKENDS; i++) {
+	for (size_t i = 0; i < nbackends; i++) {
 		if (!any && strcmp(request->backend, backends[i]->name))
 			continue;
 		err = backends[i]->usable(request, any);
@@ -205,8 +205,7 @@ static int find_twins(struct targets *t)
 		sorted[i]->twin = x;
 		sorted[i]->backend = x->backend;
 		free(sorted[i]->reason);
-		sorted[i]->reason =
-			error_format("the same file as %s, which counts the hits", pp_image_path(x->image));
+		sorted[i]->reason = error_format("the same file as %s, which counts the hits", pp_image_path(x->image));
 	}
 	free(sorted);
 	return 0;
@@ -602,15 +601,15 @@ static int arm(struct pp_session *session, const struct pp_request *request, str
 		free(points);
 		return err;
 	}
-	session->record = request->record;
-	session->overwrite = request->overwrite;
-	session->calls = request->calls;
-	session->maxactive = request->maxactive;
-	session->hold = request->hold;
-	session->budget = request->budget;
-	session->scope = &scope;
-	err = round->backend->arm(session, round->attachment, points, npoints);
-	session->scope = NULL;
+	session->hold_budget = request->budget;
+	err = round->backend->arm(session, round->attachment, points, npoints,
+	                          &(struct arm_options){ .scope = &scope,
+	                                                 .record = request->record,
+	                                                 .overwrite = request->overwrite,
+	                                                 .calls = request->calls,
+	                                                 .hold = request->hold,
+	                                                 .maxactive = request->maxactive,
+	                                                 .budget = request->budget });
 	free(scope.pids);
 	if (err) {
 		session_forget_attachment(session, round->attachment);

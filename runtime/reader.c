@@ -32,7 +32,7 @@ struct pp_reader {
 
 static bool is_there(const struct pp_session *session, const struct backend *backend)
 {
-	return backend == &backend_kernel ? session->kernel : session->agent;
+	return session_state(session, backend) != NULL;
 }
 
 int pp_reader_open(struct pp_session *session, struct pp_reader **reader)

@@ -285,7 +285,7 @@ int pp_session_stat(struct pp_session *session, struct pp_stat **stat)
 		pp_stat_free(s);
 		return err;
 	}
-	for (size_t i = 0; i < NBACKENDS; i++)
+	for (size_t i = 0; i < nbackends; i++)
 		if (backends[i]->uncounted && session_has_attachments(session, backends[i]))
 			s->uncounted += backends[i]->uncounted(session);
 	merge(s);

@@ -223,7 +223,7 @@ static void agent_close(struct pp_session *session)
 	agent_sleepers_free(&k->sleepers);
 	free(k->pids);
 	free(k);
-	session->agent = NULL;
+	session_set_state(session, &backend_agent, NULL);
 }
 
 /* Nobody takes it for an orphan: it gets its name when it is locked. */
@@ -262,7 +262,7 @@ static int agent_open(struct pp_session *session, bool create)
 		return error_nomem();
 	*k = (struct agent_session){ .session = session, .store = { -1, -1, -1, "" }, .owner = -1 };
 	agent_store_orphans(orphan, NULL);
-	session->agent = k;
+	session_set_state(session, &backend_agent, k);
 	if (session->is_private) {
 		err = open_private(k);
 	} else {
@@ -487,14 +487,14 @@ static size_t refuse_strangers(const struct agent_session *k, struct arm_point *
 }
 
 /* Rings are a session's, and do the one or the other. */
-static int check_overwrite(const struct pp_session *session)
+static int check_overwrite(const struct pp_session *session, bool overwrite)
 {
 	for (size_t i = 0; i < session->nattachments; i++) {
 		const struct agent_loaded *loaded = agent_loaded(session->attachments[i]);
 		bool agents = session->attachments[i]->backend == &backend_agent && loaded;
 		bool overwrites = agents && loaded->file.attachment->flags & AGENT_ATTACHMENT_OVERWRITE;
 
-		if (agents && overwrites != session->overwrite)
+		if (agents && overwrites != overwrite)
 			return error_set(
 				EEXIST,
 				"session '%s' was begun %s --overwrite, which holds for all of it: use another (-s)",
@@ -512,23 +512,23 @@ static bool is_everybodys(const struct manifest *d)
 }
 
 static int agent_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *points,
-                     size_t npoints)
+                     size_t npoints, const struct arm_options *options)
 {
 	struct agent_session *k = agent_of(session);
 	struct agent_loaded *loaded = calloc(1, sizeof(*loaded));
 	uint32_t flags = 0;
 	int err = loaded ? 0 : error_nomem();
 
-	if (session->scope && session->scope->kind == SCOPE_CHILDREN)
+	if (options->scope->kind == SCOPE_CHILDREN)
 		flags |= AGENT_ATTACHMENT_CHILDREN;
-	if (session->record || session->is_private)
+	if (options->record || session->is_private)
 		flags |= AGENT_ATTACHMENT_RECORD;
-	if (session->overwrite)
+	if (options->overwrite)
 		flags |= AGENT_ATTACHMENT_OVERWRITE;
-	if (session->calls)
+	if (options->calls)
 		flags |= AGENT_ATTACHMENT_CALLS;
 	if (!err)
-		err = check_overwrite(session);
+		err = check_overwrite(session, options->overwrite);
 	if (!err && refuse_strangers(k, points, npoints) == npoints)
 		err = error_set(-points[0].error, "%s",
 		                points[0].reason ? points[0].reason : strerror(-points[0].error));

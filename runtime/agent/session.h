@@ -50,7 +50,7 @@ struct agent_loaded { /* an attachment's state */
 
 static inline struct agent_session *agent_of(const struct pp_session *session)
 {
-	return session->agent;
+	return session_state(session, &backend_agent);
 }
 
 static inline struct agent_loaded *agent_loaded(const struct attachment *attachment)

@@ -365,7 +365,8 @@ static int pin_all(struct kernel_attachment *s, struct attachment *attachment)
 	return err;
 }
 
-int kernel_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints)
+int kernel_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints,
+               const struct arm_options *options)
 {
 	struct kernel_session *k = kernel_of(session);
 	struct kernel_attachment *s = calloc(1, sizeof(*s));
@@ -379,7 +380,7 @@ int kernel_arm(struct pp_session *session, struct attachment *attachment, struct
 	s->counts_fd = s->switch_fd = s->processes_fd = s->raised_fd = -1;
 	s->members.map = s->members.fork_link = s->members.exit_link = -1;
 	s->calls = CALLS_NONE;
-	s->held = session->hold && k->store.dir >= 0;
+	s->held = options->hold && k->store.dir >= 0;
 	s->hold_fd = -1;
 	attachment->state = s;
 	if (attachment->manifest->npoints >= 1u << COOKIE_POINT_BITS)
@@ -387,14 +388,14 @@ int kernel_arm(struct pp_session *session, struct attachment *attachment, struct
 	else
 		err = kernel_attachment_maps_create(s, attachment->manifest->npoints, !points[0].process);
 	if (!err)
-		err = members_open(&s->members, session->scope);
+		err = members_open(&s->members, options->scope);
 	if (!err)
-		err = calls_open(&s->calls, points, npoints, attachment->manifest->npoints, session->maxactive);
+		err = calls_open(&s->calls, points, npoints, attachment->manifest->npoints, options->maxactive);
 	if (!err && (!(all = distinct(points, npoints, &nall)) || !(which = calloc(npoints, sizeof(*which)))))
 		err = error_nomem();
 	if (!err) {
-		s->change->limit = (uint64_t)(session->budget * KERNEL_SHARE + 0.5);
-		s->change->unseen = session->scope && session->scope->kind != SCOPE_PROCESSES;
+		s->change->limit = (uint64_t)(options->budget * KERNEL_SHARE + 0.5);
+		s->change->unseen = options->scope->kind != SCOPE_PROCESSES;
 		for (size_t i = 0; i < npoints; i++)
 			s->change->unseen |= points[i].process && points[i].process->leader_gone;
 	}

@@ -183,9 +183,10 @@ static void kernel_close(struct pp_session *session)
 		return;
 	drop_attachments(session);
 	kernel_maps_close(k);
+	kernel_signals_restore(k);
 	store_close(&k->store);
 	free(k);
-	session->kernel = NULL;
+	session_set_state(session, &backend_kernel, NULL);
 }
 
 static int kernel_open(struct pp_session *session, bool create)
@@ -197,7 +198,7 @@ static int kernel_open(struct pp_session *session, bool create)
 		return error_nomem();
 	k->store.root = k->store.dir = -1;
 	k->config_fd = k->ring_fd = k->mark_fd = k->scratch_fd = -1;
-	session->kernel = k;
+	session_set_state(session, &backend_kernel, k);
 	if (session->is_private) {
 		err = kernel_maps_create(k);
 		if (err)
@@ -297,15 +298,15 @@ static void kernel_record(struct pp_session *session)
 }
 
 static int kernel_arm_new(struct pp_session *session, struct attachment *attachment, struct arm_point *points,
-                          size_t npoints)
+                          size_t npoints, const struct arm_options *options)
 {
 	struct kernel_session *k = kernel_of(session);
 
-	if (session->record)
+	if (options->record)
 		__atomic_store_n(&k->config->record_until, ~0ull, __ATOMIC_RELEASE);
 	attachment->number = (uint32_t)k->config->next_attachment++;
 	attachment->manifest->attachment = attachment->number;
-	return kernel_arm(session, attachment, points, npoints);
+	return kernel_arm(session, attachment, points, npoints, options);
 }
 
 static void kernel_counts(const struct attachment *attachment, uint32_t point, struct pp_counts *counts)

@@ -135,12 +135,11 @@ static inline void arm_programs(struct armed *a, const struct fetch_program *pro
 	manifest_builder_free(builder);
 	a->attachment = session_add_attachment(a->session, &backend_kernel, 0, manifest, NULL);
 	ck_assert_ptr_nonnull(a->attachment);
-	a->session->scope = &scope;
-	ck_assert_msg(!backend_kernel.arm(a->session, a->attachment, points, n), "seed %llu: %s",
-	              (unsigned long long)seed, pp_error());
+	ck_assert_msg(!backend_kernel.arm(a->session, a->attachment, points, n,
+	                                  &(struct arm_options){ .scope = &scope }),
+	              "seed %llu: %s", (unsigned long long)seed, pp_error());
 	for (size_t i = 0; i < n; i++)
 		ck_assert_msg(!points[i].error, "point %zu: %s", i, points[i].reason);
-	a->session->scope = NULL;
 	free(points);
 	ck_assert_msg(!backend_kernel.reader_open(a->session, &a->reader), "%s", pp_error());
 }
