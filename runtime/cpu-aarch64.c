@@ -42,6 +42,13 @@ static bool aarch64_is_unarmed(const uint8_t *code)
 	return aarch64_insn(code) == NOP;
 }
 
+/* Single-stepping is not measured on this CPU, so all instructions count as emulated. */
+static bool aarch64_is_emulated(const uint8_t *code)
+{
+	(void)code;
+	return true;
+}
+
 static bool aarch64_is_nop(const uint8_t *code, size_t size)
 {
 	return size >= 4 && aarch64_insn(code) == NOP;
@@ -81,6 +88,7 @@ const struct cpu_code cpu_code_aarch64 = {
 	.is_breakpoint = aarch64_is_brk,
 	.is_jump = aarch64_is_jump,
 	.is_unarmed = aarch64_is_unarmed,
+	.is_emulated = aarch64_is_emulated,
 	.is_nop = aarch64_is_nop,
 	.becomes_call = aarch64_becomes_call,
 	.why_refused = aarch64_why_refused,

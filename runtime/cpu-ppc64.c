@@ -27,6 +27,12 @@ static bool ppc64_is_unarmed(const uint8_t *code)
 	return ppc64_insn(code) == NOP;
 }
 
+static bool ppc64_is_emulated(const uint8_t *code)
+{
+	(void)code;
+	return true;
+}
+
 static bool ppc64_is_nop(const uint8_t *code, size_t size)
 {
 	return size >= 4 && ppc64_insn(code) == NOP;
@@ -63,6 +69,7 @@ const struct cpu_code cpu_code_ppc64 = {
 	.is_breakpoint = ppc64_is_trap,
 	.is_jump = ppc64_is_b,
 	.is_unarmed = ppc64_is_unarmed,
+	.is_emulated = ppc64_is_emulated,
 	.is_nop = ppc64_is_nop,
 	.becomes_call = ppc64_becomes_call,
 	.why_refused = ppc64_why_refused,

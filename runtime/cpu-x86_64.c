@@ -25,6 +25,8 @@ enum {
 	INT1 = 0xf1,
 	HLT = 0xf4,
 	NOP = 0x90,
+	PUSH = 0x50, /* and the register */
+	CALL = 0xe8,
 	JMP_REL8 = 0xeb,
 	JMP_REL32 = 0xe9,
 	TWO_BYTES = 0x0f, /* the first byte of a two-byte opcode */
@@ -83,6 +85,15 @@ static bool x86_becomes_call(const uint8_t *code, size_t size)
 	return size >= sizeof(nop5) && !memcmp(code, nop5, sizeof(nop5));
 }
 
+/* nop, push, jmp, call. */
+static bool x86_is_emulated(const uint8_t *code)
+{
+	while (*code == 0x66)
+		code++;
+	code += *code == 0x41; /* REX.B */
+	return *code == NOP || (*code & 0xf8) == PUSH || *code == CALL || *code == JMP_REL32 || *code == JMP_REL8;
+}
+
 static const char *x86_why_refused(const uint8_t *code, size_t size, bool is_64)
 {
 	/* Prefixes do not change a trap: address size, repetition and REX do not either. */
@@ -123,6 +134,7 @@ const struct cpu_code cpu_code_x86_64 = {
 	.is_breakpoint = x86_is_int3,
 	.is_jump = x86_is_jump,
 	.is_unarmed = x86_is_unarmed,
+	.is_emulated = x86_is_emulated,
 	.is_nop = x86_is_nop,
 	.becomes_call = x86_becomes_call,
 	.why_refused = x86_64_why_refused,
@@ -135,6 +147,7 @@ const struct cpu_code cpu_code_i386 = {
 	.is_breakpoint = x86_is_int3,
 	.is_jump = x86_is_jump,
 	.is_unarmed = x86_is_unarmed,
+	.is_emulated = x86_is_emulated,
 	.is_nop = x86_is_nop,
 	.becomes_call = x86_becomes_call,
 	.why_refused = i386_why_refused,

@@ -34,6 +34,8 @@ struct cpu_code {
 	bool (*is_jump)(const uint8_t *code);    /* the jump that an armed site has at jump_at */
 	bool (*is_unarmed)(const uint8_t *code); /* what an unarmed site has at jump_at: see the CPU's file */
 
+	/* Returns true for an instruction that uprobes emulate. They single-step all others, which takes longer. */
+	bool (*is_emulated)(const uint8_t *code);
 	/* Returns true for a nop. The note of a probe must point at one. */
 	bool (*is_nop)(const uint8_t *code, size_t size);
 	/* Returns true for the nop that a kernel may replace by a call, which breaks leaf functions (insn-check.c). */

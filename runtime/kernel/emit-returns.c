@@ -21,7 +21,7 @@
  *
  * What a call takes is the time from the end of the entry's program to the begin of the
  * other one's. The traps around these are in it, and those of calls within: the first is
- * measured when the attachment is armed (cost_call()) and subtracted, the others are added up
+ * measured when the attachment is armed (overhead_call_ns()) and subtracted, the others are added up
  * for the thread. What programs of other sessions and tools add stays in it.
  *
  * Only the thread itself touches its frames. The number of calls that are active is

@@ -91,7 +91,7 @@ struct kernel_calls {
 	uint64_t owner;     /* of a SITE_LEAVE: the point where its calls begin */
 	uint64_t maxactive; /* the others of a SITE_CALL */
 	uint64_t active, missed, abandoned;
-	uint64_t overhead; /* ns that the traps add to what a call seems to take; see cost_call() */
+	uint64_t overhead; /* ns that the traps add to what a call seems to take; see overhead_call_ns() */
 };
 
 /* A call under way. Of a thread they are kept in task storage, the innermost last. */

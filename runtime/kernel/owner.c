@@ -200,7 +200,7 @@ int kernel_hold(struct pp_session *session, const struct hold_options *options)
 	const size_t n = options->npidfds;
 	struct pollfd *fds = calloc(n + 1, sizeof(*fds));
 	struct signalfd_siginfo signal;
-	struct brake *brake = NULL;
+	struct budget *budget = NULL;
 	uint64_t look = 0;
 	size_t alive = n;
 	bool told = false;
@@ -219,7 +219,7 @@ int kernel_hold(struct pp_session *session, const struct hold_options *options)
 	for (size_t i = 0; i < n; i++)
 		fds[i + 1] = (struct pollfd){ .fd = options->pidfds[i], .events = POLLIN };
 	do_what_was_asked(session);
-	if (options->budget > 0 && brake_new(&brake, is_held, options->budget, options->strict ? 0 : BRAKE_CREDIT))
+	if (options->budget > 0 && budget_new(&budget, is_held, options->budget, options->strict ? 0 : BUDGET_CREDIT))
 		told = true; /* better nothing than more than was allowed */
 	while (!told && any_armed(session) && (!n || alive)) {
 		uint64_t t = clock_ns();
@@ -227,9 +227,9 @@ int kernel_hold(struct pp_session *session, const struct hold_options *options)
 
 		if (rest <= 0)
 			break;
-		if (brake && t >= look)
-			look = clock_ns() + brake_look(brake, session, NULL, NULL);
-		if (brake && rest > (int64_t)(look - t))
+		if (budget && t >= look)
+			look = clock_ns() + budget_check(budget, session, NULL, NULL);
+		if (budget && rest > (int64_t)(look - t))
 			rest = (int64_t)(look - t);
 		if (ppoll(fds, n + 1, &(struct timespec){ rest / 1000000000, rest % 1000000000 }, NULL) < 0)
 			continue;
@@ -242,7 +242,7 @@ int kernel_hold(struct pp_session *session, const struct hold_options *options)
 			}
 		do_what_was_asked(session);
 	}
-	brake_free(brake);
+	budget_free(budget);
 	close(fds[0].fd);
 	free(fds);
 	err = end(session);

@@ -96,7 +96,7 @@ int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, ui
 		c->owner = owner;
 		c->maxactive = maxactive;
 		if (points[i].site->role == SITE_CALL)
-			c->overhead = (uint64_t)cost_call(points[i].site);
+			c->overhead = (uint64_t)overhead_call_ns(points[i].site);
 	}
 	calls->ended_link = hook(calls, "sched_process_exit");
 	if (calls->ended_link < 0)

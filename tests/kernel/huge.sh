@@ -66,7 +66,7 @@ if echo $((${pages:-0} + 2)) 2>/dev/null >/proc/sys/vm/nr_hugepages && [ "$(cat 
 		mmap.mmap(fd, 2 << 20)[:len(data)] = data
 	P
 	expect 1 probe-enable -b kernel -s "$S" -f "$T/hugetlbfs/lib.so" app:hit
-	want_like "a file of hugetlbfs" "*refused*app:hit*its file system has no page cache: the kernel arms nothing there*" "$out"
+	want_like "a file of hugetlbfs" "*refused*app:hit*the kernel cannot arm the file, because its file system has no page cache*" "$out"
 	gone "$S"
 else
 	part_skipped "no huge pages to be had here"

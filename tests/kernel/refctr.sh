@@ -13,7 +13,7 @@ refused() { jq -c '[.refused[] | [.probe, .reason]]' <<<"$out"; }
 armed() { jq -c '[.armed[].probe] | sort' <<<"$out"; }
 for multi in yes no; do
 	reason='it is at the same place as r:a and has another semaphore, and the kernel takes one there: arm one or the other'
-	later='the kernel refuses this place: what is armed there has another semaphore, or it is past the end'
+	later='the kernel rejects the offset: a point with another semaphore is armed there, or the offset is past the end of the file'
 	[ $multi = yes ] || export PROBEPOINT_NO_UPROBE_MULTI=1
 	[ $multi = yes ] || reason=$later
 	# all at once: the rest is armed
