@@ -173,7 +173,7 @@ bool preload_list(struct options *options, const char *name, char **list)
 	*list = NULL;
 	asked = options->backend && !strcmp(options->backend, "agent");
 	/* Without privilege there is no other way. */
-	if (!asked && ((options->backend && strcmp(options->backend, "auto")) || agent_may_use_kernel()))
+	if (!asked && ((options->backend && strcmp(options->backend, "auto")) || pp_backend_permitted("kernel")))
 		return true;
 	why = unfit(name);
 	if (why && asked)

@@ -162,7 +162,7 @@ void pp_reader_drop(struct pp_reader *reader)
 {
 	pp_reader_stop(reader);
 	for (size_t i = 0; i < NSOURCES; i++)
-		if (reader->sources[i].state && reader->sources[i].backend->reader_drop)
+		if (reader->sources[i].state)
 			reader->sources[i].backend->reader_drop(reader->sources[i].state);
 }
 

@@ -321,7 +321,7 @@ void session_lose(struct pp_session *session, const struct pp_mark *mark)
 		const struct attachment *attachment = session->attachments[i];
 
 		if (attachment->number == mark->attachment && mark->point < attachment->manifest->npoints &&
-		    attachment->backend->lose && attachment->backend->lose(attachment, mark->point, mark->pid))
+		    attachment->backend->lose(attachment, mark->point, mark->pid))
 			return;
 	}
 	session->lost_aside++;
@@ -344,7 +344,7 @@ int pp_session_watch(const char *name, void (*ready)(void *arg), void *arg)
 		return err;
 	strcpy(session.name, name);
 	for (size_t i = 0; i < nbackends && !err; i++) {
-		if (!backends[i]->watch)
+		if (!backends[i]->has_budgets)
 			continue;
 		err = open_backend(&session, backends[i], false);
 		if (!err)
@@ -362,7 +362,7 @@ double pp_session_limit(const struct pp_session *session, bool *watched)
 
 	*watched = true;
 	for (size_t i = 0; i < nbackends && !limit; i++)
-		if (session_state(session, backends[i]) && backends[i]->limit)
+		if (session_state(session, backends[i]))
 			limit = backends[i]->limit(session, watched);
 	return limit;
 }
@@ -370,16 +370,19 @@ double pp_session_limit(const struct pp_session *session, bool *watched)
 void pp_session_unlimit(struct pp_session *session)
 {
 	for (size_t i = 0; i < nbackends; i++)
-		if (session_state(session, backends[i]) && backends[i]->unlimit)
+		if (session_state(session, backends[i]))
 			backends[i]->unlimit(session);
 }
 
 int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost)
 {
 	*cost = (struct pp_cost){ 0 };
-	for (size_t i = 0; i < nbackends; i++)
-		if (session_state(session, backends[i]) && backends[i]->cost)
-			return backends[i]->cost(session, ms, cost);
+	for (size_t i = 0; i < nbackends; i++) {
+		int err = session_state(session, backends[i]) ? backends[i]->cost(session, ms, cost) : -ENOSYS;
+
+		if (err != -ENOSYS)
+			return err;
+	}
 	return error_set(EOPNOTSUPP, "what session '%s' costs is not measured", session->name);
 }
 
@@ -394,7 +397,7 @@ int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pi
 	int err = 0;
 
 	for (size_t i = 0; i < nbackends && !err; i++)
-		if (session_state(session, backends[i]) && backends[i]->hold)
+		if (session_state(session, backends[i]))
 			err = backends[i]->hold(session, &options);
 	return err;
 }
@@ -408,8 +411,7 @@ static bool wanted(const struct attachment *attachment, uint32_t i, pid_t pid, c
 	const struct manifest_point *point = &manifest_points(d)[i];
 
 	/* A point that was stopped is still in the session. */
-	if ((!attachment->backend->armed(attachment, i) &&
-	     !(attachment->backend->over_budget && attachment->backend->over_budget(attachment, i))) ||
+	if ((!attachment->backend->armed(attachment, i) && !attachment->backend->over_budget(attachment, i)) ||
 	    (pid && point->pid != (uint32_t)pid))
 		return false;
 	for (size_t k = 0; k < npatterns; k++)
@@ -432,8 +434,7 @@ static int disable_in(struct pp_session *session, struct attachment *attachment,
 		take[i] = wanted(attachment, i, pid, patterns, npatterns);
 		count += take[i];
 		all &= take[i] ||
-		       (!attachment->backend->armed(attachment, i) &&
-		        !(attachment->backend->over_budget && attachment->backend->over_budget(attachment, i)));
+		       (!attachment->backend->armed(attachment, i) && !attachment->backend->over_budget(attachment, i));
 	}
 	if (count || all)
 		err = attachment->backend->disarm(session, attachment, take, all);

@@ -79,8 +79,8 @@ int members_each(struct agent_loaded *loaded, const struct manifest *manifest,
 
 /* ---- verify.c ---- */
 
-int agent_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints,
-                   struct verify_misses *misses);
+int agent_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+                   size_t npoints, struct arm_misses *misses);
 
 /* ---- reader.c ---- */
 

@@ -78,8 +78,8 @@ int kernel_desc_get(struct kernel_session *k, uint32_t number, struct manifest *
 extern const char *const link_sides[2];
 
 /* arm.c */
-int kernel_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints,
-               const struct arm_options *options);
+int kernel_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+               size_t npoints, const struct arm_options *options);
 
 /* disarm.c */
 int kernel_disarm(struct pp_session *session, struct attachment *attachment, const bool *take, bool all);
@@ -111,7 +111,7 @@ void kernel_raised_lower_left(const struct store *store, int attachment);
  * owner.c: starts the process that raises semaphores in processes that start later, if points need one. *done is to be
  * closed, if it is not -1, when semaphores were raised in the processes that there are.
  */
-int kernel_owner_start(struct attachment *attachment, struct arm_point *points, size_t npoints, int *done);
+int kernel_owner_start(struct attachment *attachment, struct arm_point *const *points, size_t npoints, int *done);
 
 /* hold.c */
 int kernel_hold_begin(struct kernel_attachment *s, int number);

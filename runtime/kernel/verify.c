@@ -76,9 +76,9 @@ static bool maps_image(const struct process *process, size_t i, const struct pp_
 }
 
 /* The executable mappings of an image, once; what maps the offset is then found among them. */
-static int places_find(struct places *p, const struct process *process, const struct arm_point *run, size_t n)
+static int places_find(struct places *p, const struct process *process, struct arm_point *const *run, size_t n)
 {
-	const struct pp_image *image = run[0].image;
+	const struct pp_image *image = run[0]->image;
 	const struct mapping **mappings = calloc(process->nmaps + 1, sizeof(*mappings));
 	size_t nmappings = 0;
 	int err = mappings ? 0 : error_nomem();
@@ -87,7 +87,7 @@ static int places_find(struct places *p, const struct process *process, const st
 		if (process->maps[i].exec && maps_image(process, i, image))
 			mappings[nmappings++] = &process->maps[i];
 	for (size_t i = 0; i < n && !err; i++) {
-		uint64_t offset = run[i].site->offset;
+		uint64_t offset = run[i]->site->offset;
 
 		for (size_t k = 0; k < nmappings && !err; k++)
 			if (offset >= mappings[k]->offset &&
@@ -99,12 +99,12 @@ static int places_find(struct places *p, const struct process *process, const st
 }
 
 /* Reads what is at the places; one whose last bytes are in no mapping is read as far as its instruction goes. */
-static int places_read(struct places *p, const struct process *process, const struct arm_point *run)
+static int places_read(struct places *p, const struct process *process, struct arm_point *const *run)
 {
 	int denied = process_read_spans(process, p->addresses, p->n, SPAN, p->bytes, p->got);
 
 	for (size_t k = 0; k < p->n && !denied; k++) {
-		const struct arm_point *point = &run[p->points[k]];
+		const struct arm_point *point = run[p->points[k]];
 
 		if (!p->got[k])
 			p->got[k] = !process_read(process, p->addresses[k], p->bytes + k * SPAN,
@@ -210,49 +210,21 @@ static char *why_pending(const struct process *process, const struct pp_image *i
 	return NULL;
 }
 
-int verify_refuse(struct verify_misses *misses, struct arm_point *points, size_t i, pid_t pid, char *reason)
-{
-	struct verify_miss *more;
-
-	if (points[i].process) {
-		points[i].error = -EIO;
-		free(points[i].reason);
-		points[i].reason = reason;
-		return 0;
-	}
-	more = realloc(misses->list, (misses->n + 1) * sizeof(*more));
-	if (!more) {
-		free(reason);
-		return error_nomem();
-	}
-	misses->list = more;
-	more[misses->n++] = (struct verify_miss){ .point = i, .pid = pid, .reason = reason };
-	return 0;
-}
-
-void verify_misses_release(struct verify_misses *misses)
-{
-	for (size_t i = 0; i < misses->n; i++)
-		free(misses->list[i].reason);
-	free(misses->list);
-	*misses = (struct verify_misses){ 0 };
-}
-
 /* Of the points armed, those of one image in one process or in all. */
 struct run {
-	struct arm_point *points; /* all */
-	size_t first, n;
-	struct verify_misses *misses;
+	struct arm_point *const *points;
+	size_t n;
+	struct arm_misses *misses;
 };
 
 static struct arm_point *run_point(const struct run *run, size_t i)
 {
-	return &run->points[run->first + i];
+	return run->points[i];
 }
 
 static int run_refuse(const struct run *run, size_t i, const struct process *process, char *reason)
 {
-	return verify_refuse(run->misses, run->points, run->first + i, process->pid, reason);
+	return arm_misses_add(run->misses, run->points[i], process->pid, reason);
 }
 
 #define BIASES_MAX 8
@@ -312,7 +284,7 @@ static int verify_elsewhere(const struct run *run, const struct process *process
 static int verify_process(const struct run *run, const struct process *process, bool *seen)
 {
 	struct places p = { 0 };
-	int err = places_find(&p, process, run_point(run, 0), run->n), denied;
+	int err = places_find(&p, process, run->points, run->n), denied;
 
 	if (!err && p.n < run->n)
 		err = verify_elsewhere(run, process, seen);
@@ -320,7 +292,7 @@ static int verify_process(const struct run *run, const struct process *process, 
 		places_release(&p);
 		return err;
 	}
-	denied = places_read(&p, process, run_point(run, 0));
+	denied = places_read(&p, process, run->points);
 	for (size_t k = 0; k < p.n && !err; k++) {
 		struct arm_point *point = run_point(run, p.points[k]);
 		const uint8_t *bytes = p.bytes + k * SPAN;
@@ -408,16 +380,13 @@ static int verify_run(const struct run *run)
 	return err;
 }
 
-int verify_armed(struct arm_point *points, size_t npoints, struct verify_misses *misses)
+int verify_armed(struct arm_point *const *points, size_t npoints, struct arm_misses *misses)
 {
 	int err = 0;
 
 	for (size_t i = 0, end; i < npoints && !err; i = end) {
-		for (end = i + 1;
-		     end < npoints && points[end].image == points[i].image && points[end].process == points[i].process;
-		     end++)
-			;
-		err = verify_run(&(struct run){ .points = points, .first = i, .n = end - i, .misses = misses });
+		end = i + arm_points_run(points + i, npoints - i);
+		err = verify_run(&(struct run){ .points = points + i, .n = end - i, .misses = misses });
 	}
 	return err;
 }
@@ -492,14 +461,15 @@ static char *why_trapped(const struct process *process, pid_t tracer)
 	                    process->pid);
 }
 
-static int refuse_changed(struct arm_point *run, size_t n, const struct process *process, struct trappers *trappers)
+static int refuse_changed(struct arm_point *const *run, size_t n, const struct process *process,
+                          struct trappers *trappers)
 {
 	struct places p = { 0 };
 	pid_t tracer = process_tracer(process);
 	int err = places_find(&p, process, run, n), denied = !err && p.n ? places_read(&p, process, run) : -ENOENT;
 
 	for (size_t k = 0; k < p.n && !denied; k++) {
-		struct arm_point *point = &run[p.points[k]];
+		struct arm_point *point = run[p.points[k]];
 		const uint8_t *bytes = p.bytes + k * SPAN;
 		bool trapped = cpu_code(point->image->machine)->is_breakpoint(bytes);
 		char *reason = NULL;
@@ -527,9 +497,9 @@ static int refuse_changed(struct arm_point *run, size_t n, const struct process 
 }
 
 /* The points of one image and process. */
-static int refuse_changed_run(struct arm_point *run, size_t n, struct trappers *trappers)
+static int refuse_changed_run(struct arm_point *const *run, size_t n, struct trappers *trappers)
 {
-	const struct process *process = run[0].process;
+	const struct process *process = run[0]->process;
 	struct process **all = NULL;
 	size_t nall = 0;
 	int err;
@@ -539,7 +509,7 @@ static int refuse_changed_run(struct arm_point *run, size_t n, struct trappers *
 	/* If its first thread has exited, no link can be for it alone. */
 	if (process && !process->leader_gone)
 		return refuse_changed(run, n, process, trappers);
-	err = processes_mapping(run[0].image->device, run[0].image->inode, &all, &nall);
+	err = processes_mapping(run[0]->image->device, run[0]->image->inode, &all, &nall);
 	for (size_t k = 0; k < nall; k++) {
 		if (!err)
 			err = refuse_changed(run, n, all[k], trappers);
@@ -549,16 +519,13 @@ static int refuse_changed_run(struct arm_point *run, size_t n, struct trappers *
 	return err;
 }
 
-int verify_unchanged(struct arm_point *points, size_t npoints, const struct pp_session *session)
+int verify_unchanged(struct arm_point *const *points, size_t npoints, const struct pp_session *session)
 {
 	struct trappers trappers = { .session = session };
 	int err = 0;
 
 	for (size_t i = 0, end; i < npoints && !err; i = end) {
-		for (end = i + 1;
-		     end < npoints && points[end].image == points[i].image && points[end].process == points[i].process;
-		     end++)
-			;
+		end = i + arm_points_run(points + i, npoints - i);
 		err = refuse_changed_run(points + i, end - i, &trappers);
 	}
 	registry_release(&trappers.own);
