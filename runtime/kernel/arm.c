@@ -166,7 +166,7 @@ static int add_link(struct kernel_attachment *s, const struct attachment *attach
 	}
 	err = store_pin(store, prog, "prog", number, i);
 	if (!err && i >= HELD_MAX) {
-		err = store_pin(store, fd, link_sides[0], number, i);
+		err = store_pin(store, fd, link_pin_names[0], number, i);
 		if (!err) {
 			close(fd);
 			link->fd = -1;
@@ -282,14 +282,14 @@ static int load_program(struct kernel_attachment *s, uint32_t number, const stru
 	struct emit_maps maps = { .config = k->config_fd,
 		                  .ring = k->ring_fd,
 		                  .counts = s->counts_fd,
-		                  .mark = k->mark_fd,
-		                  .overlap = s->switch_fd,
+		                  .handover = k->handover_fd,
+		                  .control = s->control_fd,
 		                  .scratch = k->scratch_fd,
-		                  .members = &s->members,
+		                  .scope = &s->scope,
 		                  .processes = s->processes_fd,
-		                  .calls = s->calls.map,
-		                  .frames = s->calls.frames,
-		                  .depth = s->calls.depth };
+		                  .calls = s->returns.map,
+		                  .frames = s->returns.frames,
+		                  .depth = s->returns.depth };
 	struct emitted emitted;
 	int fd = emit_program(programs, n, &maps, number, s->shards, &emitted);
 
@@ -347,22 +347,22 @@ static int pin_all(struct kernel_attachment *s, struct attachment *attachment)
 
 	err = store_pin(&k->store, s->counts_fd, "counts", n, -1);
 	if (!err)
-		err = store_pin(&k->store, s->switch_fd, "switch", n, -1);
+		err = store_pin(&k->store, s->control_fd, "switch", n, -1);
 	if (!err && s->processes_fd >= 0)
 		err = store_pin(&k->store, s->processes_fd, "processes", n, -1);
-	if (!err && s->members.fork_link >= 0 && !s->held)
-		err = store_pin(&k->store, s->members.fork_link, "fork", n, -1);
-	if (!err && s->members.exit_link >= 0 && !s->held)
-		err = store_pin(&k->store, s->members.exit_link, "exit", n, -1);
+	if (!err && s->scope.fork_link >= 0 && !s->owned)
+		err = store_pin(&k->store, s->scope.fork_link, "fork", n, -1);
+	if (!err && s->scope.exit_link >= 0 && !s->owned)
+		err = store_pin(&k->store, s->scope.exit_link, "exit", n, -1);
 	if (!err)
-		err = calls_pin(&s->calls, &k->store, n, !s->held);
-	if (!err && s->held)
-		err = kernel_hold_begin(s, n);
+		err = returns_pin(&s->returns, &k->store, n, !s->owned);
+	if (!err && s->owned)
+		err = owner_begin(s, n);
 	if (!err)
-		err = kernel_desc_pin(k, attachment->manifest);
+		err = kernel_manifest_pin(k, attachment->manifest);
 	for (size_t i = 0; i < s->nlinks && !err; i++)
-		if (s->links[i].fd >= 0 && !s->held)
-			err = store_pin(&k->store, s->links[i].fd, link_sides[0], n, (int)i);
+		if (s->links[i].fd >= 0 && !s->owned)
+			err = store_pin(&k->store, s->links[i].fd, link_pin_names[0], n, (int)i);
 	return err;
 }
 
@@ -378,27 +378,27 @@ int kernel_arm(struct pp_session *session, struct attachment *attachment, struct
 	if (!s)
 		return error_nomem();
 	s->session = k;
-	s->counts_fd = s->switch_fd = s->processes_fd = s->raised_fd = -1;
-	s->members.map = s->members.fork_link = s->members.exit_link = -1;
-	s->calls = CALLS_NONE;
-	s->held = options->hold && k->store.dir >= 0;
-	s->hold_fd = -1;
+	s->counts_fd = s->control_fd = s->processes_fd = s->raised_fd = -1;
+	s->scope.map = s->scope.fork_link = s->scope.exit_link = -1;
+	s->returns = RETURNS_NONE;
+	s->owned = options->hold && k->store.dir >= 0;
+	s->owner_fd = -1;
 	attachment->state = s;
 	if (attachment->manifest->npoints >= 1u << COOKIE_POINT_BITS)
 		err = error_set(E2BIG, "%u points are more than one call arms", attachment->manifest->npoints);
 	else
 		err = kernel_attachment_maps_create(s, attachment->manifest->npoints, !points[0]->process);
 	if (!err)
-		err = members_open(&s->members, options->scope);
+		err = kernel_scope_open(&s->scope, options->scope);
 	if (!err)
-		err = calls_open(&s->calls, points, npoints, attachment->manifest->npoints, options->maxactive);
+		err = returns_open(&s->returns, points, npoints, attachment->manifest->npoints, options->maxactive);
 	if (!err && (!(all = distinct(points, npoints, &nall)) || !(which = calloc(npoints, sizeof(*which)))))
 		err = error_nomem();
 	if (!err) {
-		s->change->limit = (uint64_t)(options->budget * KERNEL_SHARE + 0.5);
-		s->change->unseen = options->scope->kind != SCOPE_PROCESSES;
+		s->control->limit = (uint64_t)(options->budget * KERNEL_SHARE + 0.5);
+		s->control->unseen = options->scope->kind != SCOPE_PROCESSES;
 		for (size_t i = 0; i < npoints; i++)
-			s->change->unseen |= points[i]->process && points[i]->process->leader_gone;
+			s->control->unseen |= points[i]->process && points[i]->process->leader_gone;
 	}
 	for (size_t i = 0; i < npoints && !err; i++) {
 		if (points[i]->error)
@@ -412,7 +412,7 @@ int kernel_arm(struct pp_session *session, struct attachment *attachment, struct
 		size_t cost = 500;
 
 		for (n = 0; from + n < nall && n < 1u << COOKIE_SPEC_BITS; n++) {
-			cost += emit_cost(all[from + n]);
+			cost += emit_size_bound(all[from + n]);
 			if (n && (cost > EMIT_INSNS_MAX || all[from + n]->role != all[from]->role))
 				break;
 		}
@@ -436,8 +436,8 @@ int kernel_arm(struct pp_session *session, struct attachment *attachment, struct
 		return err;
 	}
 	if (kernel_is_pinned(s)) {
-		members_close(&s->members);
-		calls_unhook(&s->calls);
+		kernel_scope_close(&s->scope);
+		returns_unhook(&s->returns);
 	}
 	for (size_t i = 0; i < s->nlinks && kernel_is_pinned(s); i++) {
 		if (s->links[i].fd >= 0)

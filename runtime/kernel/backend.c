@@ -47,16 +47,16 @@ static int load_attachment(struct pp_session *session, struct manifest *d)
 
 	if (!err) {
 		s->session = k;
-		s->counts_fd = s->switch_fd = s->processes_fd = s->raised_fd = -1;
-		s->members.map = s->members.fork_link = s->members.exit_link = -1;
-		s->calls = CALLS_NONE;
-		s->hold_fd = -1;
-		err = kernel_hold_find(s, (int)d->attachment);
+		s->counts_fd = s->control_fd = s->processes_fd = s->raised_fd = -1;
+		s->scope.map = s->scope.fork_link = s->scope.exit_link = -1;
+		s->returns = RETURNS_NONE;
+		s->owner_fd = -1;
+		err = owner_find(s, (int)d->attachment);
 	}
 	if (!err)
 		err = kernel_attachment_maps_get(s, d->attachment, d->npoints);
 	if (!err) {
-		err = calls_get(&s->calls, &k->store, (int)d->attachment, d->npoints);
+		err = returns_get(&s->returns, &k->store, (int)d->attachment, d->npoints);
 	}
 	for (uint32_t i = 0; i < d->npoints && !err; i++)
 		if (manifest_points(d)[i].link >= s->nlinks && manifest_points(d)[i].link < d->npoints)
@@ -65,17 +65,17 @@ static int load_attachment(struct pp_session *session, struct manifest *d)
 		err = error_nomem();
 	for (size_t i = 0; !err && i < s->nlinks; i++) {
 		s->links[i].fd = s->links[i].prog_fd = -1;
-		if (s->held)
+		if (s->owned)
 			continue;
 		s->links[i].dead = !there(&k->store, "prog", d->attachment, i);
-		bool even = there(&k->store, link_sides[0], d->attachment, i),
-		     odd = there(&k->store, link_sides[1], d->attachment, i);
+		bool even = there(&k->store, link_pin_names[0], d->attachment, i),
+		     odd = there(&k->store, link_pin_names[1], d->attachment, i);
 
 		/* Where both are there, one was to take over when its maker was killed. */
-		s->links[i].side = even && odd ? s->change->overlap == 1 : odd;
+		s->links[i].generation = even && odd ? s->control->handover == 1 : odd;
 		if (s->links[i].dead) {
-			store_unlink(&k->store, link_sides[0], (int)d->attachment, (int)i);
-			store_unlink(&k->store, link_sides[1], (int)d->attachment, (int)i);
+			store_unlink(&k->store, link_pin_names[0], (int)d->attachment, (int)i);
+			store_unlink(&k->store, link_pin_names[1], (int)d->attachment, (int)i);
 		} else if (!even && !odd) {
 			err = -ENOENT;
 		}
@@ -160,7 +160,7 @@ static int load(struct pp_session *session)
 	for (size_t i = 0; i < scan.n && !err; i++) {
 		struct manifest *d = NULL;
 
-		err = kernel_desc_get(k, scan.numbers[i], &d);
+		err = kernel_manifest_get(k, scan.numbers[i], &d);
 		if (!err && (err = load_attachment(session, d)))
 			free(d);
 		if (err == -ENOENT) {
@@ -183,7 +183,7 @@ static void kernel_close(struct pp_session *session)
 		return;
 	drop_attachments(session);
 	kernel_maps_close(k);
-	kernel_signals_restore(k);
+	owner_signals_restore(k);
 	store_close(&k->store);
 	free(k);
 	session_set_state(session, &backend_kernel, NULL);
@@ -197,7 +197,7 @@ static int kernel_open(struct pp_session *session, bool create)
 	if (!k)
 		return error_nomem();
 	k->store.root = k->store.dir = -1;
-	k->config_fd = k->ring_fd = k->mark_fd = k->scratch_fd = -1;
+	k->config_fd = k->ring_fd = k->handover_fd = k->scratch_fd = -1;
 	session_set_state(session, &backend_kernel, k);
 	if (session->is_private) {
 		err = kernel_maps_create(k);
@@ -310,7 +310,7 @@ static int kernel_usable(const struct pp_request *request, bool any)
 static int kernel_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
                            size_t npoints, struct arm_misses *misses)
 {
-	int done, err = kernel_owner_start(attachment, points, npoints, &done);
+	int done, err = semaphore_owner_start(attachment, points, npoints, &done);
 
 	(void)session;
 	if (!err)
@@ -369,7 +369,7 @@ static void kernel_counts(const struct attachment *attachment, uint32_t point, s
 	if (manifest_points(attachment->manifest)[point].role == SITE_CALL) {
 		counts->entries = counts->hits;
 		counts->hits = 0;
-		calls_counts(&s->calls, point, counts);
+		returns_counts(&s->returns, point, counts);
 	}
 }
 

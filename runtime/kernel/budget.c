@@ -178,7 +178,7 @@ static bool budget_count(struct budget *b, const struct pp_session *session)
 			hits = hits_add(b, attachment);
 		if (!hits)
 			continue;
-		unseen |= ((const struct kernel_attachment *)attachment->state)->change->unseen;
+		unseen |= ((const struct kernel_attachment *)attachment->state)->control->unseen;
 		for (uint32_t p = 0; p < hits->npoints; p++) {
 			uint64_t total = overhead_hits(attachment, p);
 
@@ -356,7 +356,7 @@ static void budget_disarm(struct budget *b, struct pp_session *session, double s
 
 		if (!kernel_armed(all[i].attachment, all[i].point))
 			continue;
-		__atomic_store_n(&s->change->unfinished, 1, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&s->control->unfinished, 1, __ATOMIC_SEQ_CST);
 		took = candidate_disarm(b, &all[i], why);
 		left -= ns > 0 ? share * took / ns : 0;
 	}
@@ -365,8 +365,8 @@ static void budget_disarm(struct budget *b, struct pp_session *session, double s
 		struct attachment *attachment = session->attachments[i];
 		struct kernel_attachment *s = b->mine(attachment) ? attachment->state : NULL;
 
-		if (s && s->change->unfinished)
-			kernel_change(s, attachment);
+		if (s && s->control->unfinished)
+			kernel_links_renew(s, attachment);
 	}
 }
 

@@ -38,7 +38,7 @@
 
 #define FEW 8 /* links that are closed one by one, each taking 20 to 60 ms */
 
-const char *const link_sides[2] = { "even", "odd" };
+const char *const link_pin_names[2] = { "even", "odd" };
 
 bool kernel_armed(const struct attachment *attachment, uint32_t point)
 {
@@ -76,13 +76,13 @@ void kernel_unpin(struct kernel_attachment *s, const struct attachment *attachme
 
 	store_unlink(store, "desc", n, -1);
 	for (size_t i = 0; i < s->nlinks; i++) {
-		store_unlink(store, link_sides[0], n, (int)i);
-		store_unlink(store, link_sides[1], n, (int)i);
+		store_unlink(store, link_pin_names[0], n, (int)i);
+		store_unlink(store, link_pin_names[1], n, (int)i);
 		store_unlink(store, "prog", n, (int)i);
 	}
 	store_unlink(store, "fork", n, -1);
 	store_unlink(store, "exit", n, -1);
-	calls_unpin(store, n);
+	returns_unpin(store, n);
 	store_unlink(store, "counts", n, -1);
 	store_unlink(store, "switch", n, -1);
 	store_unlink(store, "processes", n, -1);
@@ -147,7 +147,8 @@ static int link_get(struct kernel_attachment *s, const struct attachment *attach
 
 	s->links[i].fd = -1;
 	return fd >= 0 ? fd
-	               : store_get(&s->session->store, link_sides[s->links[i].side], (int)attachment->number, (int)i);
+	               : store_get(&s->session->store, link_pin_names[s->links[i].generation], (int)attachment->number,
+	                           (int)i);
 }
 
 /* True: they are gone. False: there are so many that one must wait for their bytes. */
@@ -167,8 +168,8 @@ static bool drop_links(struct kernel_attachment *s, const struct attachment *att
 		if (n <= FEW && (fds[nfds] = link_get(s, attachment, i)) >= 0)
 			nfds++;
 		store_unlink(store, "prog", number, (int)i); /* the first: see store.h */
-		store_unlink(store, link_sides[0], number, (int)i);
-		store_unlink(store, link_sides[1], number, (int)i);
+		store_unlink(store, link_pin_names[0], number, (int)i);
+		store_unlink(store, link_pin_names[1], number, (int)i);
 		link_close(link->fd);
 		if (link->prog_fd >= 0)
 			close(link->prog_fd);
@@ -260,13 +261,15 @@ static int replace_link(struct kernel_attachment *s, const struct attachment *at
 {
 	const struct store *store = &s->session->store;
 	int n = (int)attachment->number, old = link_get(s, attachment, i);
-	int next = old < 0 ? -1 : kernel_is_pinned(s) ? store_get(store, link_sides[generation], n, (int)i) : -ENOENT;
+	int next = old < 0               ? -1
+	           : kernel_is_pinned(s) ? store_get(store, link_pin_names[generation], n, (int)i)
+	                                 : -ENOENT;
 
 	if (old < 0)
 		return old;
 	if (next == -ENOENT) {
 		next = make_next(s, attachment, i, generation);
-		if (next >= 0 && kernel_is_pinned(s) && store_pin(store, next, link_sides[generation], n, (int)i)) {
+		if (next >= 0 && kernel_is_pinned(s) && store_pin(store, next, link_pin_names[generation], n, (int)i)) {
 			link_close(next);
 			next = -EIO;
 		}
@@ -278,19 +281,19 @@ static int replace_link(struct kernel_attachment *s, const struct attachment *at
 			close(old);
 		return next;
 	}
-	store_unlink(store, link_sides[!generation], n, (int)i);
+	store_unlink(store, link_pin_names[!generation], n, (int)i);
 	if (!kernel_is_pinned(s))
 		s->links[i].fd = next;
 	else
 		close(next);
-	s->links[i].side = generation;
+	s->links[i].generation = generation;
 	return old;
 }
 
 /* What an earlier round left there. */
 static void clear_marks(int map)
 {
-	char key[KERNEL_MARK_SIZE];
+	char key[KERNEL_HANDOVER_KEY_SIZE];
 
 	while (!bpf_map_get_next_key(map, NULL, key) && !bpf_map_delete_elem(map, key))
 		;
@@ -309,11 +312,11 @@ static void take_over(struct kernel_attachment *s, const struct attachment *atta
 	bool begun = false;
 
 	for (size_t i = 0; i < s->nlinks && old; i++) {
-		if (!changed[i] || s->links[i].dead || s->links[i].side == generation)
+		if (!changed[i] || s->links[i].dead || s->links[i].generation == generation)
 			continue;
 		if (!begun) {
-			clear_marks(s->session->mark_fd);
-			__atomic_store_n(&s->change->overlap, 1 + generation, __ATOMIC_SEQ_CST);
+			clear_marks(s->session->handover_fd);
+			__atomic_store_n(&s->control->handover, 1 + generation, __ATOMIC_SEQ_CST);
 			begun = true;
 		}
 		changed[i] = false;
@@ -323,7 +326,7 @@ static void take_over(struct kernel_attachment *s, const struct attachment *atta
 	}
 	if (begun) {
 		close_links(old, n);
-		__atomic_store_n(&s->change->overlap, 0, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&s->control->handover, 0, __ATOMIC_SEQ_CST);
 	}
 	free(old);
 }
@@ -357,7 +360,7 @@ static bool change_links(struct kernel_attachment *s, const struct attachment *a
 {
 	const struct manifest *d = attachment->manifest;
 	bool *drop = calloc(s->nlinks + 1, sizeof(*drop)), gone = true;
-	unsigned first = s->change->overlap ? (s->change->overlap - 1) & 1 : 0;
+	unsigned first = s->control->handover ? (s->control->handover - 1) & 1 : 0;
 
 	if (!drop)
 		return true;
@@ -370,8 +373,8 @@ static bool change_links(struct kernel_attachment *s, const struct attachment *a
 	free(drop);
 	take_over(s, attachment, changed, first);
 	take_over(s, attachment, changed, !first);
-	__atomic_store_n(&s->change->overlap, 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&s->change->unfinished, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&s->control->handover, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&s->control->unfinished, 0, __ATOMIC_SEQ_CST);
 	return gone;
 }
 
@@ -388,7 +391,7 @@ int kernel_disarm(struct pp_session *session, struct attachment *attachment, con
 	}
 	for (uint32_t p = 0; p < d->npoints; p++)
 		going[p] = (all || take[p]) && kernel_armed(attachment, p);
-	__atomic_store_n(&s->change->unfinished, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&s->control->unfinished, 1, __ATOMIC_SEQ_CST);
 	for (uint32_t p = 0; p < d->npoints; p++)
 		if (all || take[p]) {
 			if (manifest_points(d)[p].link < s->nlinks)
@@ -398,10 +401,10 @@ int kernel_disarm(struct pp_session *session, struct attachment *attachment, con
 	kernel_raised_lower(s, attachment);
 	kernel_settle(attachment, going);
 	free(going);
-	if (s->held && s->hold_fd < 0) {
-		s->change->unfinished = 0; /* the holder has its own way of knowing */
+	if (s->owned && s->owner_fd < 0) {
+		s->control->unfinished = 0; /* the holder has its own way of knowing */
 
-		int err = kernel_hold_ask(s, (int)attachment->number);
+		int err = owner_ask(s, (int)attachment->number);
 
 		free(changed);
 		if (!err && all)
@@ -425,12 +428,12 @@ int kernel_repair(struct attachment *attachment)
 {
 	struct kernel_attachment *s = attachment->state;
 
-	if (s->change->unfinished && !s->held)
-		kernel_change(s, attachment);
+	if (s->control->unfinished && !s->owned)
+		kernel_links_renew(s, attachment);
 	return 0;
 }
 
-void kernel_change(struct kernel_attachment *s, const struct attachment *attachment)
+void kernel_links_renew(struct kernel_attachment *s, const struct attachment *attachment)
 {
 	const struct manifest *d = attachment->manifest;
 	bool *changed = calloc(s->nlinks + 1, sizeof(*changed));

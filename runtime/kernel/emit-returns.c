@@ -68,7 +68,7 @@ static void innermost(struct emitter *e, label none)
 /* r0 = what `calls` has of the point in AT_KEY. */
 static void find_calls(struct emitter *e, label none)
 {
-	emit_map_fd(e, BPF_REG_1, e->maps->calls);
+	emit_map_fd(e, BPF_REG_1, e->maps->returns);
 	emit_stack_address(e, BPF_REG_2, AT_KEY);
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem));
 	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, none));

@@ -74,7 +74,7 @@ static void emit_process_check(struct emitter *e, label out)
 }
 
 /* r0 = the process group of the thread */
-static void emit_process_group(struct emitter *e, const struct members *scope, label out)
+static void emit_process_group(struct emitter *e, const struct kernel_scope *scope, label out)
 {
 	const int pgid = 2; /* PIDTYPE_PGID, linux/pid.h */
 	const int at[3] = { scope->at.signal, scope->at.pids + 8 * pgid, scope->at.numbers + scope->at.nr };
@@ -92,7 +92,7 @@ static void emit_process_group(struct emitter *e, const struct members *scope, l
 	}
 }
 
-static void emit_scope_check(struct emitter *e, const struct members *scope, label out)
+static void emit_scope_check(struct emitter *e, const struct kernel_scope *scope, label out)
 {
 	switch (scope->kind) {
 	case SCOPE_PROCESSES: return;
@@ -147,8 +147,8 @@ static void emit_handover(struct emitter *e, label out)
 {
 	label newer = label_new(e), done = label_new(e);
 
-	emit_map_value(e, BPF_REG_1, e->maps->overlap);
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_1, offsetof(struct kernel_switch, overlap)));
+	emit_map_value(e, BPF_REG_1, e->maps->control);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_1, offsetof(struct kernel_control, handover)));
 	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_1, 0, done));
 	emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_1, 1));
 	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_7));
@@ -161,7 +161,7 @@ static void emit_handover(struct emitter *e, label out)
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_8, AT_KEY));
 	emit(e, BPF_JMP_REG(BPF_JEQ, BPF_REG_1, BPF_REG_2, newer));
 
-	emit_map_fd(e, BPF_REG_1, e->maps->mark);
+	emit_map_fd(e, BPF_REG_1, e->maps->handover);
 	emit_stack_address(e, BPF_REG_2, AT_KEY);
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_delete_elem));
 	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, out));
@@ -169,7 +169,7 @@ static void emit_handover(struct emitter *e, label out)
 
 	label_place(e, newer);
 	emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_10, AT_WORD, 0));
-	emit_map_fd(e, BPF_REG_1, e->maps->mark);
+	emit_map_fd(e, BPF_REG_1, e->maps->handover);
 	emit_stack_address(e, BPF_REG_2, AT_KEY);
 	emit_stack_address(e, BPF_REG_3, AT_WORD);
 	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_ANY));
@@ -388,8 +388,8 @@ static void emit_phases(struct phases *p)
 	struct emitter *e = &p->e;
 
 	emit_process_check(e, p->out);
-	if (e->maps->members)
-		emit_scope_check(e, e->maps->members, p->out);
+	if (e->maps->scope)
+		emit_scope_check(e, e->maps->scope, p->out);
 	emit_counters(e, p->shards, p->out);
 	emit_handover(e, p->out);
 	if (e->role == SITE_LEAVE)
@@ -432,7 +432,7 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 	return emitter_finish(&p.e, out);
 }
 
-size_t emit_cost(const struct fetch_program *program)
+size_t emit_size_bound(const struct fetch_program *program)
 {
 	size_t cost = 16;
 

@@ -16,38 +16,38 @@
 
 struct kernel_session {
 	struct store store;
-	int config_fd, ring_fd, mark_fd, scratch_fd;
+	int config_fd, ring_fd, handover_fd, scratch_fd;
 	struct kernel_config *config; /* mapped */
 	sigset_t mask;                /* the thread's signal mask, from before this session changed it */
 	bool masked;                  /* it has */
 };
 
 struct kernel_link {
-	int fd, prog_fd; /* -1 where they are only pinned */
-	bool dead;       /* created for no point, or taken out */
-	unsigned side;   /* which of link_sides it is pinned as: the generation in its cookies */
+	int fd, prog_fd;     /* -1 where they are only pinned */
+	bool dead;           /* created for no point, or taken out */
+	unsigned generation; /* which of link_pin_names it is pinned as: the generation in its cookies */
 };
 
 struct kernel_attachment {
 	struct kernel_session *session;
-	int counts_fd, switch_fd;
+	int counts_fd, control_fd;
 	int processes_fd;             /* -1: hits are not told apart by process */
 	struct kernel_counts *counts; /* mapped: shards for each point */
 	size_t counts_size;
-	struct kernel_switch *change; /* mapped */
+	struct kernel_control *control; /* mapped */
 	unsigned shards;
 	struct kernel_link *links;
 	size_t nlinks;
-	struct members members; /* of an attachment just armed, or a private one */
-	struct calls calls;     /* of one that has calls */
-	int raised_fd;          /* map of the semaphores raised by hand (raised.c); -1: none */
-	bool held;              /* its links live with the process that made it */
-	int hold_fd;            /* in that process: what it has locked; else -1 */
+	struct kernel_scope scope;     /* of an attachment just armed, or a private one */
+	struct kernel_returns returns; /* of one that has calls */
+	int raised_fd;                 /* map of the semaphores raised by hand (raised.c); -1: none */
+	bool owned;                    /* its links live with the process that made it */
+	int owner_fd;                  /* in that process: what it has locked; else -1 */
 };
 
 static inline bool kernel_is_pinned(const struct kernel_attachment *s)
 {
-	return s->session->store.dir >= 0 && !s->held;
+	return s->session->store.dir >= 0 && !s->owned;
 }
 
 static inline struct kernel_session *kernel_of(const struct pp_session *session)
@@ -71,11 +71,11 @@ void kernel_maps_close(struct kernel_session *k);
 int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints, bool everybody);
 int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uint32_t npoints);
 void kernel_attachment_close(struct kernel_attachment *s);
-int kernel_desc_pin(struct kernel_session *k, const struct manifest *manifest);
-int kernel_desc_get(struct kernel_session *k, uint32_t number, struct manifest **manifest);
+int kernel_manifest_pin(struct kernel_session *k, const struct manifest *manifest);
+int kernel_manifest_get(struct kernel_session *k, uint32_t number, struct manifest **manifest);
 
 /* The names of a link's pin: another takes over under the other one. */
-extern const char *const link_sides[2];
+extern const char *const link_pin_names[2];
 
 /* arm.c */
 int kernel_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
@@ -97,7 +97,7 @@ bool kernel_over_budget(const struct attachment *attachment, uint32_t point);
 void kernel_stopped(const struct attachment *attachment, uint32_t point, double *share, double *limit);
 
 /* Makes the links anew of which points were switched off. */
-void kernel_change(struct kernel_attachment *s, const struct attachment *attachment);
+void kernel_links_renew(struct kernel_attachment *s, const struct attachment *attachment);
 
 /* raised.c: semaphores that were raised by hand for points of an attachment */
 struct semaphore_raised;
@@ -111,16 +111,16 @@ void kernel_raised_lower_left(const struct store *store, int attachment);
  * owner.c: starts the process that raises semaphores in processes that start later, if points need one. *done is to be
  * closed, if it is not -1, when semaphores were raised in the processes that there are.
  */
-int kernel_owner_start(struct attachment *attachment, struct arm_point *const *points, size_t npoints, int *done);
+int semaphore_owner_start(struct attachment *attachment, struct arm_point *const *points, size_t npoints, int *done);
 
 /* hold.c */
-int kernel_hold_begin(struct kernel_attachment *s, int number);
+int owner_begin(struct kernel_attachment *s, int number);
 /* Restores the signal mask that the caller had before it armed what is to be held. */
-void kernel_signals_restore(struct kernel_session *k);
+void owner_signals_restore(struct kernel_session *k);
 /* -ENOENT: the attachment's holder is gone, and its links with it. */
-int kernel_hold_find(struct kernel_attachment *s, int number);
+int owner_find(struct kernel_attachment *s, int number);
 /* Has the holder take out what was switched off. */
-int kernel_hold_ask(struct kernel_attachment *s, int number);
+int owner_ask(struct kernel_attachment *s, int number);
 int kernel_hold(struct pp_session *session, const struct hold_options *options);
 
 /* brake.c */

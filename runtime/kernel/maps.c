@@ -89,7 +89,7 @@ int kernel_maps_create(struct kernel_session *k)
 		const char *name;
 	} pins[] = {
 		{ &k->ring_fd, "ring" },
-		{ &k->mark_fd, "mark" },
+		{ &k->handover_fd, "mark" },
 		{ &k->scratch_fd, "scratch" },
 		{ &k->config_fd, "config" }, /* the last: with it the session is whole */
 	};
@@ -102,9 +102,10 @@ int kernel_maps_create(struct kernel_session *k)
 	k->ring_fd = kernel_map_create(BPF_MAP_TYPE_RINGBUF, "pp_ring", 0, 0, KERNEL_RING_SIZE, 0);
 	if (k->ring_fd < 0)
 		return k->ring_fd;
-	k->mark_fd = kernel_map_create(BPF_MAP_TYPE_HASH, "pp_mark", KERNEL_MARK_SIZE, 8, 65536, BPF_F_NO_PREALLOC);
-	if (k->mark_fd < 0)
-		return k->mark_fd;
+	k->handover_fd =
+		kernel_map_create(BPF_MAP_TYPE_HASH, "pp_mark", KERNEL_HANDOVER_KEY_SIZE, 8, 65536, BPF_F_NO_PREALLOC);
+	if (k->handover_fd < 0)
+		return k->handover_fd;
 	k->scratch_fd = kernel_task_storage("pp_scratch", EMIT_SCRATCH_SIZE);
 	if (k->scratch_fd < 0)
 		return k->scratch_fd;
@@ -121,7 +122,7 @@ int kernel_maps_get(struct kernel_session *k)
 	} maps[] = {
 		{ &k->config_fd, "config" },
 		{ &k->ring_fd, "ring" },
-		{ &k->mark_fd, "mark" },
+		{ &k->handover_fd, "mark" },
 		{ &k->scratch_fd, "scratch" },
 	};
 
@@ -160,7 +161,7 @@ void kernel_maps_close(struct kernel_session *k)
 	k->config = NULL;
 	close_fd(&k->config_fd);
 	close_fd(&k->ring_fd);
-	close_fd(&k->mark_fd);
+	close_fd(&k->handover_fd);
 	close_fd(&k->scratch_fd);
 }
 
@@ -177,8 +178,8 @@ static unsigned shards_here(void)
 static int attachment_map(struct kernel_attachment *s)
 {
 	s->counts = kernel_map_memory(s->counts_fd, s->counts_size);
-	s->change = s->counts ? kernel_map_memory(s->switch_fd, sizeof(*s->change)) : NULL;
-	return s->change ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
+	s->control = s->counts ? kernel_map_memory(s->control_fd, sizeof(*s->control)) : NULL;
+	return s->control ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
 }
 
 int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints, bool everybody)
@@ -189,10 +190,10 @@ int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints,
 	                                 npoints * s->shards, BPF_F_MMAPABLE);
 	if (s->counts_fd < 0)
 		return s->counts_fd;
-	s->switch_fd =
-		kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_switch", 4, sizeof(struct kernel_switch), 1, BPF_F_MMAPABLE);
-	if (s->switch_fd < 0)
-		return s->switch_fd;
+	s->control_fd =
+		kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_switch", 4, sizeof(struct kernel_control), 1, BPF_F_MMAPABLE);
+	if (s->control_fd < 0)
+		return s->control_fd;
 	if (everybody) {
 		s->processes_fd = kernel_map_create(BPF_MAP_TYPE_HASH, "pp_processes", sizeof(struct kernel_process), 8,
 		                                    KERNEL_PROCESSES_MAX, BPF_F_NO_PREALLOC);
@@ -209,13 +210,13 @@ int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uin
 	uint32_t size = sizeof(info);
 
 	s->counts_fd = store_get(store, "counts", (int)number, -1);
-	s->switch_fd = store_get(store, "switch", (int)number, -1);
+	s->control_fd = store_get(store, "switch", (int)number, -1);
 	s->processes_fd = store_get(store, "processes", (int)number, -1);
-	if (s->counts_fd == -ENOENT || s->switch_fd == -ENOENT)
+	if (s->counts_fd == -ENOENT || s->control_fd == -ENOENT)
 		return -ENOENT;
 	/* Only what is not there is incomplete: callers remove that. Descriptors or memory may be short. */
-	if (s->counts_fd < 0 || s->switch_fd < 0 || (s->processes_fd < 0 && s->processes_fd != -ENOENT)) {
-		int err = s->counts_fd < 0 ? s->counts_fd : s->switch_fd < 0 ? s->switch_fd : s->processes_fd;
+	if (s->counts_fd < 0 || s->control_fd < 0 || (s->processes_fd < 0 && s->processes_fd != -ENOENT)) {
+		int err = s->counts_fd < 0 ? s->counts_fd : s->control_fd < 0 ? s->control_fd : s->processes_fd;
 
 		return error_set(-err, "cannot open segment %u of %s: %s", number, store->path, strerror(-err));
 	}
@@ -234,24 +235,24 @@ void kernel_attachment_close(struct kernel_attachment *s)
 		return;
 	if (s->counts)
 		munmap(s->counts, s->counts_size);
-	if (s->change)
-		munmap(s->change, sizeof(*s->change));
+	if (s->control)
+		munmap(s->control, sizeof(*s->control));
 	close_fd(&s->counts_fd);
-	close_fd(&s->switch_fd);
+	close_fd(&s->control_fd);
 	close_fd(&s->processes_fd);
 	close_fd(&s->raised_fd);
 	for (size_t i = 0; i < s->nlinks; i++) {
 		link_close(s->links[i].fd);
 		close_fd(&s->links[i].prog_fd);
 	}
-	members_close(&s->members);
-	calls_close(&s->calls);
-	close_fd(&s->hold_fd);
+	kernel_scope_close(&s->scope);
+	returns_close(&s->returns);
+	close_fd(&s->owner_fd);
 	free(s->links);
 	free(s);
 }
 
-int kernel_desc_pin(struct kernel_session *k, const struct manifest *manifest)
+int kernel_manifest_pin(struct kernel_session *k, const struct manifest *manifest)
 {
 	uint32_t key = 0;
 	int fd, err;
@@ -268,7 +269,7 @@ int kernel_desc_pin(struct kernel_session *k, const struct manifest *manifest)
 	return err;
 }
 
-int kernel_desc_get(struct kernel_session *k, uint32_t number, struct manifest **manifest)
+int kernel_manifest_get(struct kernel_session *k, uint32_t number, struct manifest **manifest)
 {
 	const char *path = store_path(&k->store, "desc", (int)number, -1);
 	struct bpf_map_info info = { 0 };

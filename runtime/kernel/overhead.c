@@ -432,9 +432,9 @@ static double session_call_ns(const struct pp_session *session)
 		const struct attachment *attachment = session->attachments[i];
 		const struct kernel_attachment *s = attachment_is_kernels(attachment) ? attachment->state : NULL;
 
-		for (uint32_t p = 0; s && s->calls.counts && p < attachment->manifest->npoints; p++)
-			if ((double)s->calls.counts[p].overhead > most)
-				most = (double)s->calls.counts[p].overhead;
+		for (uint32_t p = 0; s && s->returns.counts && p < attachment->manifest->npoints; p++)
+			if ((double)s->returns.counts[p].overhead > most)
+				most = (double)s->returns.counts[p].overhead;
 	}
 	return most;
 }

@@ -38,14 +38,14 @@ static int folder(const struct kernel_attachment *s, int number)
 	            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-/* Blocks the signal for this thread. The first call keeps the mask for kernel_signals_restore(). */
+/* Blocks the signal for this thread. The first call keeps the mask for owner_signals_restore(). */
 static void signals_block(struct kernel_session *k, const sigset_t *set)
 {
 	pthread_sigmask(SIG_BLOCK, set, k->masked ? NULL : &k->mask);
 	k->masked = true;
 }
 
-void kernel_signals_restore(struct kernel_session *k)
+void owner_signals_restore(struct kernel_session *k)
 {
 	sigset_t set;
 
@@ -60,7 +60,7 @@ void kernel_signals_restore(struct kernel_session *k)
 	k->masked = false;
 }
 
-int kernel_hold_begin(struct kernel_attachment *s, int number)
+int owner_begin(struct kernel_attachment *s, int number)
 {
 	const char *path = store_path(&s->session->store, "held", number, -1);
 	sigset_t set;
@@ -69,9 +69,9 @@ int kernel_hold_begin(struct kernel_attachment *s, int number)
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	signals_block(s->session, &set);
-	if (mkdir(path, 0700) || (s->hold_fd = folder(s, number)) < 0 || flock(s->hold_fd, LOCK_EX | LOCK_NB))
+	if (mkdir(path, 0700) || (s->owner_fd = folder(s, number)) < 0 || flock(s->owner_fd, LOCK_EX | LOCK_NB))
 		return error_set(errno, "cannot hold %s: %s", path, strerror(errno));
-	s->change->holder = (uint64_t)getpid();
+	s->control->owner = (uint64_t)getpid();
 	return 0;
 }
 
@@ -86,19 +86,19 @@ static bool is_alive(const struct kernel_attachment *s, int number)
 	return alive;
 }
 
-int kernel_hold_find(struct kernel_attachment *s, int number)
+int owner_find(struct kernel_attachment *s, int number)
 {
-	s->held = !access(store_path(&s->session->store, "held", number, -1), F_OK);
-	return s->held && !is_alive(s, number) ? -ENOENT : 0;
+	s->owned = !access(store_path(&s->session->store, "held", number, -1), F_OK);
+	return s->owned && !is_alive(s, number) ? -ENOENT : 0;
 }
 
-int kernel_hold_ask(struct kernel_attachment *s, int number)
+int owner_ask(struct kernel_attachment *s, int number)
 {
-	pid_t pid = (pid_t)s->change->holder;
+	pid_t pid = (pid_t)s->control->owner;
 	int pidfd = syscall(SYS_pidfd_open, pid, 0), err = 0;
-	uint64_t asked = __atomic_add_fetch(&s->change->asked, 1, __ATOMIC_SEQ_CST);
+	uint64_t asked = __atomic_add_fetch(&s->control->asked, 1, __ATOMIC_SEQ_CST);
 
-	for (int i = 0; __atomic_load_n(&s->change->done, __ATOMIC_SEQ_CST) < asked; i++) {
+	for (int i = 0; __atomic_load_n(&s->control->done, __ATOMIC_SEQ_CST) < asked; i++) {
 		/* It is alive, so the number is its own, and so is what the pidfd was opened by before. */
 		if (!is_alive(s, number))
 			break;
@@ -125,7 +125,7 @@ static struct kernel_attachment *held(const struct attachment *attachment)
 {
 	struct kernel_attachment *s = attachment->backend == &backend_kernel ? attachment->state : NULL;
 
-	return s && s->hold_fd >= 0 ? s : NULL;
+	return s && s->owner_fd >= 0 ? s : NULL;
 }
 
 static bool any_armed(const struct pp_session *session)
@@ -142,12 +142,12 @@ static void do_what_was_asked(struct pp_session *session)
 {
 	for (size_t i = 0; i < session->nattachments; i++) {
 		struct kernel_attachment *s = held(session->attachments[i]);
-		uint64_t asked = s ? __atomic_load_n(&s->change->asked, __ATOMIC_SEQ_CST) : 0;
+		uint64_t asked = s ? __atomic_load_n(&s->control->asked, __ATOMIC_SEQ_CST) : 0;
 
-		if (!s || s->change->done >= asked)
+		if (!s || s->control->done >= asked)
 			continue;
-		kernel_change(s, session->attachments[i]);
-		__atomic_store_n(&s->change->done, asked, __ATOMIC_SEQ_CST);
+		kernel_links_renew(s, session->attachments[i]);
+		__atomic_store_n(&s->control->done, asked, __ATOMIC_SEQ_CST);
 	}
 }
 
@@ -175,7 +175,7 @@ static int end(struct pp_session *session)
 
 		if (!s)
 			continue;
-		if (err || fstat(s->hold_fd, &ours) ||
+		if (err || fstat(s->owner_fd, &ours) ||
 		    stat(store_path(&k->store, "held", (int)session->attachments[i]->number, -1), &there) ||
 		    ours.st_ino != there.st_ino)
 			continue; /* the links go with this process */
@@ -246,6 +246,6 @@ int kernel_hold(struct pp_session *session, const struct hold_options *options)
 	close(fds[0].fd);
 	free(fds);
 	err = end(session);
-	kernel_signals_restore(kernel_of(session));
+	owner_signals_restore(kernel_of(session));
 	return err;
 }

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "sdt/image.h"
 
-static int hook(const struct calls *calls, const char *tracepoint)
+static int hook(const struct kernel_returns *calls, const char *tracepoint)
 {
 	struct emit_maps maps = { .calls = calls->map, .frames = calls->frames, .depth = calls->depth };
 	struct emitted emitted;
@@ -26,7 +26,7 @@ static int hook(const struct calls *calls, const char *tracepoint)
 	return fd;
 }
 
-static int map(struct calls *calls, uint32_t nindices)
+static int map(struct kernel_returns *calls, uint32_t nindices)
 {
 	calls->size = nindices * sizeof(*calls->counts);
 	calls->counts = kernel_map_memory(calls->map, calls->size);
@@ -37,7 +37,7 @@ static int map(struct calls *calls, uint32_t nindices)
  * Makes the frames' task storage, with a quarter fewer frames until the kernel allocates them: Linux 7.2 has no room for
  * a value of more than about 8 KiB, which would show at the hits only. Returns 0 or a negative errno.
  */
-static int frames_open(struct calls *calls)
+static int frames_open(struct kernel_returns *calls)
 {
 	for (;; calls->depth -= (calls->depth + 3) / 4) {
 		int err;
@@ -57,7 +57,8 @@ static int frames_open(struct calls *calls)
 	}
 }
 
-int calls_open(struct calls *calls, struct arm_point *const *points, size_t npoints, uint32_t nindices, unsigned maxactive)
+int returns_open(struct kernel_returns *calls, struct arm_point *const *points, size_t npoints, uint32_t nindices,
+                 unsigned maxactive)
 {
 	bool any = false;
 	uint32_t owner = 0;
@@ -105,7 +106,7 @@ int calls_open(struct calls *calls, struct arm_point *const *points, size_t npoi
 	return calls->executed_link < 0 ? calls->executed_link : 0;
 }
 
-int calls_pin(const struct calls *calls, const struct store *store, int attachment, bool links)
+int returns_pin(const struct kernel_returns *calls, const struct store *store, int attachment, bool links)
 {
 	int err;
 
@@ -117,7 +118,7 @@ int calls_pin(const struct calls *calls, const struct store *store, int attachme
 	return err || !links ? err : store_pin(store, calls->executed_link, "executed", attachment, -1);
 }
 
-int calls_get(struct calls *calls, const struct store *store, int attachment, uint32_t nindices)
+int returns_get(struct kernel_returns *calls, const struct store *store, int attachment, uint32_t nindices)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t size = sizeof(info);
@@ -136,7 +137,7 @@ int calls_get(struct calls *calls, const struct store *store, int attachment, ui
 	return map(calls, nindices);
 }
 
-void calls_unpin(const struct store *store, int attachment)
+void returns_unpin(const struct store *store, int attachment)
 {
 	store_unlink(store, "ended", attachment, -1);
 	store_unlink(store, "executed", attachment, -1);
@@ -150,23 +151,23 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-void calls_unhook(struct calls *calls)
+void returns_unhook(struct kernel_returns *calls)
 {
 	close_fd(&calls->ended_link);
 	close_fd(&calls->executed_link);
 	close_fd(&calls->frames);
 }
 
-void calls_close(struct calls *calls)
+void returns_close(struct kernel_returns *calls)
 {
 	if (calls->counts)
 		munmap(calls->counts, calls->size);
 	calls->counts = NULL;
-	calls_unhook(calls);
+	returns_unhook(calls);
 	close_fd(&calls->map);
 }
 
-void calls_counts(const struct calls *calls, uint32_t point, struct pp_counts *counts)
+void returns_counts(const struct kernel_returns *calls, uint32_t point, struct pp_counts *counts)
 {
 	const struct kernel_calls *c = &calls->counts[point];
 

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Membership. The processes of SCOPE_CHILDREN are a map, which two programs keep:
- * at each fork the child of a member becomes one (before it runs), at the exit of
- * a process's last thread it is taken out, so that its number can go to somebody
- * else. Offsets in kernel structs come from the kernel's own BTF.
+ * The processes in scope, for programs to check.
+ *
+ * 1. SCOPE_CHILDREN is a map of process ids. A program at sched_process_fork adds the child of a process in the map, before
+ *    the child runs. A program at sched_process_exit removes a process when its last thread exits, because another process
+ *    may get its id.
+ * 2. SCOPE_PGRP is a map of process group ids, which does not change.
+ * 3. SCOPE_CGROUP is the id of a control group and its depth. The kernel has a helper that returns the ancestor of the
+ *    current process's control group at that depth.
+ *
+ * The offsets of members of kernel structs come from the kernel's own BTF.
  */
 #include "runtime/kernel/scope.h"
 
@@ -27,7 +33,7 @@
 #include "sdt/btf.h"
 #include "base/error.h"
 
-#define MEMBERS_MAX 65536
+#define SCOPE_PROCESSES_MAX 65536
 
 int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size_t n)
 {
@@ -35,20 +41,19 @@ int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_RAW_TP, .attach_btf_id = id);
 
 	if (id < 0)
-		return error_set(EOPNOTSUPP, "this kernel has no BTF of its tracepoint %s, which is needed",
-		                 tracepoint);
+		return error_set(EOPNOTSUPP, "this kernel does not have BTF of its tracepoint %s", tracepoint);
 	prog = program_load(BPF_PROG_TYPE_TRACING, "pp_members", insns, n, &opts);
 	if (prog < 0) {
 		char *why = strdup(pp_error());
 
-		prog = error_set(-prog, "the kernel's tracepoint %s: %s", tracepoint, why ? why : strerror(-prog));
+		prog = error_set(-prog, "tracepoint %s: %s", tracepoint, why ? why : strerror(-prog));
 		free(why);
 		return prog;
 	}
 	link = bpf_raw_tracepoint_open(NULL, prog);
 	err = errno;
 	close(prog);
-	return link < 0 ? error_set(err, "cannot attach to the tracepoint %s: %s", tracepoint, strerror(err)) : link;
+	return link < 0 ? error_set(err, "cannot attach to tracepoint %s: %s", tracepoint, strerror(err)) : link;
 }
 
 /* sched_process_fork: adds the child to the map if its parent is in it. */
@@ -94,7 +99,7 @@ static void emit_process_exit(struct emitter *e, int map, int tgid, int signal, 
 	emit_exit(e);
 }
 
-/* Finishes the program and attaches it to the tracepoint. Returns the link, or a negative errno with an error message. */
+/* Finishes the program and attaches it. Returns the link, or a negative errno with an error message. */
 static int tracepoint_emit(const char *tracepoint, struct emitter *e)
 {
 	struct emitted program;
@@ -107,53 +112,53 @@ static int tracepoint_emit(const char *tracepoint, struct emitter *e)
 	return fd;
 }
 
-static int follow_forks(struct members *m, const struct btf *btf)
+static int scope_follow_forks(struct kernel_scope *scope, const struct btf *btf)
 {
 	int tgid = btf_member_at(btf, "task_struct", "tgid"), signal = btf_member_at(btf, "task_struct", "signal");
 	int live = btf_member_at(btf, "signal_struct", "live");
 	struct emitter fork = { 0 }, exit = { 0 };
 
 	if (tgid < 0 || signal < 0 || live < 0)
-		return error_set(EOPNOTSUPP, "this kernel's BTF does not describe processes: --children needs it");
-	emit_fork(&fork, m->map, tgid);
-	m->fork_link = tracepoint_emit("sched_process_fork", &fork);
-	if (m->fork_link < 0)
-		return m->fork_link;
-	emit_process_exit(&exit, m->map, tgid, signal, live);
-	m->exit_link = tracepoint_emit("sched_process_exit", &exit);
-	return m->exit_link < 0 ? m->exit_link : 0;
+		return error_set(EOPNOTSUPP, "--children: this kernel's BTF does not describe processes");
+	emit_fork(&fork, scope->map, tgid);
+	scope->fork_link = tracepoint_emit("sched_process_fork", &fork);
+	if (scope->fork_link < 0)
+		return scope->fork_link;
+	emit_process_exit(&exit, scope->map, tgid, signal, live);
+	scope->exit_link = tracepoint_emit("sched_process_exit", &exit);
+	return scope->exit_link < 0 ? scope->exit_link : 0;
 }
 
-static int find_pgrp(struct members *m, const struct btf *btf)
+static int scope_find_pgrp(struct kernel_scope *scope, const struct btf *btf)
 {
-	m->at.signal = btf_member_at(btf, "task_struct", "signal");
-	m->at.pids = btf_member_at(btf, "signal_struct", "pids");
-	m->at.numbers = btf_member_at(btf, "pid", "numbers");
-	m->at.nr = btf_member_at(btf, "upid", "nr");
-	if (m->at.signal < 0 || m->at.pids < 0 || m->at.numbers < 0 || m->at.nr < 0)
-		return error_set(EOPNOTSUPP, "this kernel's BTF does not describe process groups: --pgrp needs it");
+	scope->at.signal = btf_member_at(btf, "task_struct", "signal");
+	scope->at.pids = btf_member_at(btf, "signal_struct", "pids");
+	scope->at.numbers = btf_member_at(btf, "pid", "numbers");
+	scope->at.nr = btf_member_at(btf, "upid", "nr");
+	if (scope->at.signal < 0 || scope->at.pids < 0 || scope->at.numbers < 0 || scope->at.nr < 0)
+		return error_set(EOPNOTSUPP, "--pgrp: this kernel's BTF does not describe process groups");
 	return 0;
 }
 
-static int fill(struct members *m, const struct scope *scope)
+static int scope_fill(struct kernel_scope *scope, const struct scope *request)
 {
-	for (size_t i = 0; i < scope->npids; i++) {
-		uint32_t key = scope->pids[i], value = 0;
+	for (size_t i = 0; i < request->npids; i++) {
+		uint32_t key = request->pids[i], value = 0;
 
-		if (scope->kind == SCOPE_PGRP) {
-			pid_t group = getpgid(scope->pids[i]);
+		if (request->kind == SCOPE_PGRP) {
+			pid_t group = getpgid(request->pids[i]);
 
 			if (group < 0)
-				return error_set(errno, "process %d: %s", scope->pids[i], strerror(errno));
+				return error_set(errno, "process %d: %s", request->pids[i], strerror(errno));
 			key = group;
 		}
-		if (bpf_map_update_elem(m->map, &key, &value, BPF_ANY))
+		if (bpf_map_update_elem(scope->map, &key, &value, BPF_ANY))
 			return error_set(errno, "cannot fill a BPF map: %s", strerror(errno));
 	}
 	return 0;
 }
 
-static int find_cgroup(struct members *m, const char *dir)
+static int scope_find_cgroup(struct kernel_scope *scope, const char *dir)
 {
 	char path[PATH_MAX];
 	struct statfs fs;
@@ -162,14 +167,14 @@ static int find_cgroup(struct members *m, const char *dir)
 	if (!realpath(dir, path) || statfs(path, &fs) || stat(path, &st))
 		return error_set(errno, "%s: %s", dir, strerror(errno));
 	if (fs.f_type != CGROUP2_SUPER_MAGIC)
-		return error_set(EINVAL, "%s is no control group: name a folder of the cgroup2 file system", dir);
-	m->cgroup = st.st_ino;
-	/* its depth: how many folders up to where the file system begins */
-	for (m->cgroup_level = 0;; m->cgroup_level++) {
+		return error_set(EINVAL, "%s: not a control group: name a directory of the cgroup2 file system", dir);
+	scope->cgroup = st.st_ino;
+	/* The depth is the number of directories from there to the root of the file system. */
+	for (scope->cgroup_level = 0;; scope->cgroup_level++) {
 		size_t n = strlen(path);
 
 		if (n + 4 > sizeof(path))
-			return error_set(ENAMETOOLONG, "%s: its name is too long", dir);
+			return error_set(ENAMETOOLONG, "%s: path too long", dir);
 		strcpy(path + n, "/..");
 		if (stat(path, &up))
 			return error_set(errno, "%s: %s", path, strerror(errno));
@@ -178,35 +183,48 @@ static int find_cgroup(struct members *m, const char *dir)
 	}
 }
 
-int members_open(struct members *m, const struct scope *scope)
+static int scope_open_map(struct kernel_scope *scope, const struct scope *request)
 {
-	struct btf *btf = NULL;
+	struct btf *btf;
 	int err;
 
-	*m = (struct members){ .kind = scope->kind, .map = -1, .fork_link = -1, .exit_link = -1 };
-	if (scope->kind == SCOPE_PROCESSES)
-		return 0;
-	if (scope->kind == SCOPE_CGROUP)
-		return find_cgroup(m, scope->cgroup);
-	m->map = bpf_map_create(BPF_MAP_TYPE_HASH, "pp_members", 4, 4, MEMBERS_MAX, NULL);
-	err = m->map < 0 ? error_set(errno, "cannot make a BPF map: %s", strerror(errno)) : fill(m, scope);
-	if (!err && !(btf = btf__load_vmlinux_btf()))
-		err = error_set(EOPNOTSUPP, "this kernel has no BTF: --children and --pgrp need it");
-	if (!err)
-		err = scope->kind == SCOPE_CHILDREN ? follow_forks(m, btf) : find_pgrp(m, btf);
-	btf__free(btf);
+	scope->map = bpf_map_create(BPF_MAP_TYPE_HASH, "pp_members", 4, 4, SCOPE_PROCESSES_MAX, NULL);
+	if (scope->map < 0)
+		return error_set(errno, "cannot create a BPF map: %s", strerror(errno));
+	err = scope_fill(scope, request);
 	if (err)
-		members_close(m);
+		return err;
+	btf = btf__load_vmlinux_btf();
+	if (!btf)
+		return error_set(EOPNOTSUPP, "--children and --pgrp: this kernel does not have BTF");
+	err = scope->kind == SCOPE_CHILDREN ? scope_follow_forks(scope, btf) : scope_find_pgrp(scope, btf);
+	btf__free(btf);
 	return err;
 }
 
-void members_close(struct members *m)
+int kernel_scope_open(struct kernel_scope *scope, const struct scope *request)
 {
-	if (m->map >= 0)
-		close(m->map);
-	if (m->fork_link >= 0)
-		close(m->fork_link);
-	if (m->exit_link >= 0)
-		close(m->exit_link);
-	m->map = m->fork_link = m->exit_link = -1;
+	int err;
+
+	*scope = KERNEL_SCOPE_NONE;
+	scope->kind = request->kind;
+	if (scope->kind == SCOPE_PROCESSES)
+		return 0;
+	if (scope->kind == SCOPE_CGROUP)
+		return scope_find_cgroup(scope, request->cgroup);
+	err = scope_open_map(scope, request);
+	if (err)
+		kernel_scope_close(scope);
+	return err;
+}
+
+void kernel_scope_close(struct kernel_scope *scope)
+{
+	if (scope->map >= 0)
+		close(scope->map);
+	if (scope->fork_link >= 0)
+		close(scope->fork_link);
+	if (scope->exit_link >= 0)
+		close(scope->exit_link);
+	scope->map = scope->fork_link = scope->exit_link = -1;
 }

@@ -392,7 +392,7 @@ static void remark(struct arm_point *point, pid_t owner, bool hooked, bool stopp
 			owner);
 }
 
-int kernel_owner_start(struct attachment *attachment, struct arm_point *const *points, size_t npoints, int *done)
+int semaphore_owner_start(struct attachment *attachment, struct arm_point *const *points, size_t npoints, int *done)
 {
 	struct kernel_attachment *s = attachment->state;
 	struct owner o = {

@@ -36,7 +36,7 @@ static bool attachment_is_watched(const struct attachment *attachment)
 {
 	const struct kernel_attachment *s = attachment->backend == &backend_kernel ? attachment->state : NULL;
 
-	return s && kernel_is_pinned(s) && s->change->limit;
+	return s && kernel_is_pinned(s) && s->control->limit;
 }
 
 static bool attachment_is_armed(const struct attachment *attachment)
@@ -56,8 +56,8 @@ static double watcher_limit(const struct pp_session *session)
 		const struct attachment *attachment = session->attachments[i];
 		const struct kernel_attachment *s = attachment->state;
 
-		if (attachment_is_watched(attachment) && s->change->limit > limit && attachment_is_armed(attachment))
-			limit = s->change->limit;
+		if (attachment_is_watched(attachment) && s->control->limit > limit && attachment_is_armed(attachment))
+			limit = s->control->limit;
 	}
 	return (double)limit / KERNEL_SHARE;
 }
@@ -117,7 +117,7 @@ double kernel_limit(const struct pp_session *session, bool *watched)
 		const struct attachment *attachment = session->attachments[i];
 		const struct kernel_attachment *s = attachment->backend == &backend_kernel ? attachment->state : NULL;
 		double own =
-			s && s->held && attachment_is_armed(attachment) ? (double)s->change->limit / KERNEL_SHARE : 0;
+			s && s->owned && attachment_is_armed(attachment) ? (double)s->control->limit / KERNEL_SHARE : 0;
 
 		limit = own > limit ? own : limit;
 	}
@@ -128,7 +128,7 @@ void kernel_unlimit(struct pp_session *session)
 {
 	for (size_t i = 0; i < session->nattachments; i++)
 		if (attachment_is_watched(session->attachments[i]))
-			((struct kernel_attachment *)session->attachments[i]->state)->change->limit = 0;
+			((struct kernel_attachment *)session->attachments[i]->state)->control->limit = 0;
 }
 
 /* ---- when the watcher ends ---- */
@@ -184,7 +184,7 @@ static bool attachment_is_over(const struct attachment *attachment)
 		pid_t pid = (pid_t)manifest_points(attachment->manifest)[p].pid;
 		clockid_t clock;
 
-		if (!pid || s->change->unseen || (pid != last && clock_getcpuclockid(pid, &clock) != ESRCH))
+		if (!pid || s->control->unseen || (pid != last && clock_getcpuclockid(pid, &clock) != ESRCH))
 			return false;
 		last = pid;
 	}
@@ -199,7 +199,7 @@ static void watcher_end_budgets(const struct pp_session *session)
 {
 	for (size_t i = 0; i < session->nattachments; i++)
 		if (attachment_is_watched(session->attachments[i]) && attachment_is_over(session->attachments[i]))
-			((struct kernel_attachment *)session->attachments[i]->state)->change->limit = 0;
+			((struct kernel_attachment *)session->attachments[i]->state)->control->limit = 0;
 }
 
 /* ---- the process ---- */

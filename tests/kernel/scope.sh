@@ -60,7 +60,7 @@ else
 	part_skipped "no cgroup2 that can be written"
 fi
 expect 1 probe-enable -s "$S" --cgroup "$T" -f "$T/forks" 'forks:*'
-want_like "no cgroup" '*is no control group*' "$out"
+want_like "no cgroup" '*not a control group*' "$out"
 expect 1 probe-enable -s "$S" -f "$T/forks" --if 'nosuch == 1' 'forks:*'
 want_like "a filter on what is not there" '*nosuch*^*' "$out"
 exit 0

@@ -364,27 +364,27 @@ START_TEST(stack)
 	const struct fetch_program *pointers[PROGRAMS];
 	struct fetch_program leave = { .role = SITE_LEAVE }, call = { .role = SITE_CALL };
 	struct kernel_session k = { .store = { -1, -1, "" } };
-	struct members members = { .kind = SCOPE_PGRP };
+	struct kernel_scope scope = { .kind = SCOPE_PGRP };
 	int id = libbpf_find_vmlinux_btf_id("sched_process_exit", BPF_TRACE_RAW_TP);
 	LIBBPF_OPTS(bpf_prog_load_opts, hook, .expected_attach_type = BPF_TRACE_RAW_TP, .attach_btf_id = id);
 	struct emitted emitted;
 
-	k.config_fd = k.ring_fd = k.mark_fd = k.scratch_fd = -1;
+	k.config_fd = k.ring_fd = k.handover_fd = k.scratch_fd = -1;
 	ck_assert_msg(!kernel_maps_create(&k), "%s", pp_error());
-	members.map = kernel_map_create(BPF_MAP_TYPE_HASH, "members", 4, 4, 1, 0);
+	scope.map = kernel_map_create(BPF_MAP_TYPE_HASH, "members", 4, 4, 1, 0);
 
 	struct emit_maps maps = {
 		.config = k.config_fd,
 		.ring = k.ring_fd,
-		.mark = k.mark_fd,
+		.handover = k.handover_fd,
 		.scratch = k.scratch_fd,
 		.depth = 100,
 		.counts = kernel_map_create(BPF_MAP_TYPE_ARRAY, "counts", 4, sizeof(struct kernel_counts), 1, 0),
-		.overlap = kernel_map_create(BPF_MAP_TYPE_ARRAY, "switch", 4, sizeof(struct kernel_switch), 1, 0),
+		.control = kernel_map_create(BPF_MAP_TYPE_ARRAY, "switch", 4, sizeof(struct kernel_control), 1, 0),
 		.processes = kernel_map_create(BPF_MAP_TYPE_HASH, "processes", sizeof(struct kernel_process), 8, 1, 0),
 		.calls = kernel_map_create(BPF_MAP_TYPE_ARRAY, "calls", 4, sizeof(struct kernel_calls), 1, 0),
 		.frames = kernel_task_storage("frames", offsetof(struct kernel_frames, frames[100])),
-		.members = &members,
+		.scope = &scope,
 	};
 
 	for (int i = 0; i < PROGRAMS; i++) {
