@@ -125,7 +125,7 @@ int agent_file_make(struct agent_file *file, const struct manifest *manifest, ui
 	*file = (struct agent_file){ 0 };
 	if (err)
 		goto out;
-	s.number = manifest->attachment & ~ATTACHMENT_AGENT;
+	s.number = manifest->attachment;
 	s.nprocesses = (uint32_t)named.nprocesses;
 	s.nprograms = (uint32_t)named.nprograms;
 	s.nsteps = (uint32_t)named.nsteps;
@@ -198,7 +198,7 @@ int agent_file_read(const struct agent_store *store, uint32_t number, struct age
 	*file = (struct agent_file){ 0 };
 	if (err)
 		return err;
-	snprintf(what, sizeof(what), "%s/segment-%u", store->path, number & ~ATTACHMENT_AGENT);
+	snprintf(what, sizeof(what), "%s/segment-%u", store->path, number);
 	if (size < sizeof(*s) || s->magic != AGENT_ATTACHMENT_MAGIC)
 		err = error_set(EBADMSG, "'%s' is no segment of probe points", what);
 	else if (s->version != AGENT_VERSION)
@@ -214,8 +214,7 @@ int agent_file_read(const struct agent_store *store, uint32_t number, struct age
 			err = error_set(EBADMSG, "'%s' is damaged: its parts do not fit", what);
 		else
 			err = manifest_check(d, d->size, what);
-		if (!err && (d->npoints > size - s->on_at || d->attachment != s->number ||
-		             s->number != (number & ~ATTACHMENT_AGENT)))
+		if (!err && (d->npoints > size - s->on_at || d->attachment != s->number || s->number != number))
 			err = error_set(EBADMSG, "'%s' is damaged: its parts disagree", what);
 		file->manifest = d;
 	}

@@ -47,32 +47,6 @@ static void loaded_free(struct agent_loaded *loaded)
 	free(loaded);
 }
 
-static void drop_attachments(struct pp_session *session)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < session->nattachments; i++) {
-		struct attachment *attachment = session->attachments[i];
-
-		if (attachment->backend != &backend_agent) {
-			session->attachments[n++] = attachment;
-			continue;
-		}
-		loaded_free(attachment->state);
-		free(attachment->manifest);
-		free(attachment);
-	}
-	session->nattachments = n;
-}
-
-static bool holds_any(const struct pp_session *session)
-{
-	for (size_t i = 0; i < session->nattachments; i++)
-		if (session->attachments[i]->backend == &backend_agent)
-			return true;
-	return false;
-}
-
 static struct manifest *manifest_copy(const struct manifest *from, uint32_t number)
 {
 	struct manifest *d = malloc((from->size + 7) & ~7ull);
@@ -162,7 +136,7 @@ static int load(struct pp_session *session)
 		agent_store_tidy(&k->store);
 		agent_store_unmark(&k->store);
 	}
-	drop_attachments(session);
+	session_forget_attachments(session, &backend_agent);
 	err = agent_store_each(&agent_of(session)->store, "segment", load_attachment, session);
 	return err ? err : find_pids(session);
 }
@@ -213,7 +187,7 @@ static void agent_close(struct pp_session *session)
 
 	if (!k)
 		return;
-	drop_attachments(session);
+	session_forget_attachments(session, &backend_agent);
 	members_release(k);
 	if (k->owner >= 0) {
 		end_session(&k->store, k->name, k->pids, k->npids);
@@ -273,7 +247,7 @@ static int agent_open(struct pp_session *session, bool create)
 		if (!err) {
 			err = load(session);
 			/* Nothing in it: a command was killed before it armed, or after it disarmed. */
-			if (!err && !create && !holds_any(session))
+			if (!err && !create && !session_has_attachments(session, &backend_agent))
 				err = end_session(&k->store, k->name, NULL, 0) ? 0 : -ENOENT;
 			agent_store_unlock(&k->store);
 		}

@@ -141,7 +141,7 @@ static int send_request(int fd, pid_t pid, enum agent_op op, const char *session
 	struct agent_request request = { .magic = AGENT_MESSAGE_MAGIC,
 		                         .version = AGENT_VERSION,
 		                         .op = (uint16_t)op,
-		                         .attachment = attachment & ~ATTACHMENT_AGENT,
+		                         .attachment = attachment,
 		                         .first = first };
 
 	snprintf(request.session, AGENT_SESSION_MAX + 1, "%s", session);
