@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What an attachment with points of SITE_CALL and SITE_LEAVE has beside the others (emit-calls.c). */
+/* What attachments with points of SITE_CALL and SITE_LEAVE need in addition: see emit-returns.c. */
 #ifndef RUNTIME_KERNEL_RETURNS_H
 #define RUNTIME_KERNEL_RETURNS_H
 
@@ -12,10 +12,10 @@
 struct store;
 
 struct kernel_returns {
-	int map, frames;
-	int ended_link, executed_link; /* at the tracepoints of a thread's end and of exec */
-	uint32_t depth; /* frames of a thread: at most maxactive, KERNEL_FRAMES_MAX, and what the kernel allocates */
-	struct kernel_calls *counts; /* of each point, mapped */
+	int map, frames;               /* `calls`; task storage */
+	int ended_link, executed_link; /* at the tracepoints of a thread's exit and of exec() */
+	uint32_t depth; /* frames of a thread: at most maxactive, KERNEL_FRAMES_MAX, and what the kernel can allocate */
+	struct kernel_calls *counts; /* mapped: an element per point */
 	size_t size;
 };
 
@@ -25,16 +25,21 @@ struct kernel_returns {
 		.map = -1, .frames = -1, .ended_link = -1, .executed_link = -1 \
 	}
 
-/* 0 and nothing made where no point is of a call. */
-int returns_open(struct kernel_returns *calls, struct arm_point *const *points, size_t npoints, uint32_t nindices,
+/*
+ * Creates the maps and the programs for calls. Does nothing if no point belongs to a call. nindices is the number of points
+ * in the manifest. Returns 0 or a negative errno with an error message; returns_close() is needed after an error too.
+ */
+int returns_open(struct kernel_returns *returns, struct arm_point *const *points, size_t npoints, uint32_t nindices,
                  unsigned maxactive);
-int returns_pin(const struct kernel_returns *calls, const struct store *store, int attachment, bool links);
-/* What is pinned; nothing where there is none. */
-int returns_get(struct kernel_returns *calls, const struct store *store, int attachment, uint32_t nindices);
+/* Pins the map, and the links of the tracepoints if links is true. Returns 0 or a negative errno. */
+int returns_pin(const struct kernel_returns *returns, const struct store *store, int attachment, bool links);
+/* Opens the pinned map. Does nothing if there is none. Returns 0 or a negative errno with an error message. */
+int returns_get(struct kernel_returns *returns, const struct store *store, int attachment, uint32_t nindices);
 void returns_unpin(const struct store *store, int attachment);
 /* Closes what only programs need. */
-void returns_unhook(struct kernel_returns *calls);
-void returns_close(struct kernel_returns *calls);
-void returns_counts(const struct kernel_returns *calls, uint32_t point, struct pp_counts *counts);
+void returns_close_links(struct kernel_returns *returns);
+void returns_close(struct kernel_returns *returns);
+/* Sets the counts of calls of a point. */
+void returns_counts(const struct kernel_returns *returns, uint32_t point, struct pp_counts *counts);
 
 #endif

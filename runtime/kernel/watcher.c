@@ -223,14 +223,14 @@ static int watcher_reload(struct watcher *w, double *limit)
 	*limit = watcher_limit(w->session);
 	if (*limit > 0 && w->attachments == k->config->next_attachment)
 		return 0;
-	err = backend_kernel.lock(w->session);
+	err = kernel_session_lock(w->session);
 	if (err)
 		return err == -EBUSY ? 0 : err;
 	w->attachments = k->config->next_attachment;
 	*limit = watcher_limit(w->session);
 	if (*limit <= 0)
 		return 1;
-	backend_kernel.unlock(w->session);
+	kernel_session_unlock(w->session);
 	return 0;
 }
 
@@ -252,7 +252,7 @@ static int watcher_loop(struct watcher *w)
 		if (rest <= 0) {
 			budget_set_limit(w->budget, limit);
 			next = clock_ns() +
-			       budget_check(w->budget, w->session, backend_kernel.lock, backend_kernel.unlock);
+			       budget_check(w->budget, w->session, kernel_session_lock, kernel_session_unlock);
 			rest = (int64_t)(next - clock_ns());
 		}
 		if (rest > 0 && poll(&fd, 1, (int)(rest / 1000000 + 1)) > 0)
@@ -272,13 +272,13 @@ int kernel_watch(struct pp_session *session, void (*ready)(void *arg), void *arg
 {
 	struct kernel_session *k = kernel_of(session);
 	struct watcher w = { .session = session };
-	int err = backend_kernel.lock(session), lock;
+	int err = kernel_session_lock(session), lock;
 	sigset_t set;
 
 	if (err)
 		return err;
 	lock = watcher_lock(k);
-	backend_kernel.unlock(session);
+	kernel_session_unlock(session);
 	if (lock < 0)
 		return lock;
 	ready(arg);
@@ -298,6 +298,6 @@ int kernel_watch(struct pp_session *session, void (*ready)(void *arg), void *arg
 		store_unlink(&k->store, "watch", -1, -1);
 	close(lock);
 	if (!err)
-		backend_kernel.unlock(session);
+		kernel_session_unlock(session);
 	return err;
 }

@@ -135,7 +135,7 @@ bye
 # ---- those that start later ----
 
 expect 0 probe-enable -s $S -f "$T/one" bss:p
-want_like "it is said who raises it" "*is in .bss, where the kernel raises none, so process * raises it*" "$out"
+want_like "it is said who raises it" "*is in .bss: process * raises it*" "$out"
 converse "$T/one"
 wait_for 20 raised
 says "100 0" "raised" 1

@@ -131,7 +131,7 @@ bye() { exec {in}>&- {reply}<&-; wait $pid || fail "it ended with $?"; rm -f "$T
 raised() { ask "0 0"; [ "$answer" -gt 0 ]; }
 
 expect 0 probe-enable -s $S -f "$T/one" copies:p
-want_like "it is said who raises it" "*shares a page with RELRO, so process * raises it*" "$out"
+want_like "it is said who raises it" "*shares a page with RELRO: process * raises it*" "$out"
 owner=$(grep -o 'process [0-9]*' <<<"$out" | cut -d' ' -f2)
 converse "$T/one"
 wait_for 20 raised
