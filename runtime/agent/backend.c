@@ -243,7 +243,7 @@ static int agent_open(struct pp_session *session, bool create)
 		snprintf(k->name, sizeof(k->name), "%s", session->name);
 		err = agent_store_open(&k->store, session->name, create);
 		if (!err)
-			err = agent_store_lock(&k->store);
+			err = agent_store_lock(&k->store, session->hasty);
 		if (!err) {
 			err = load(session);
 			/* Nothing in it: a command was killed before it armed, or after it disarmed. */
@@ -264,7 +264,7 @@ static int agent_lock(struct pp_session *session)
 
 	if (session->is_private)
 		return 0;
-	err = agent_store_lock(&k->store);
+	err = agent_store_lock(&k->store, session->hasty);
 	if (!err && (err = load(session)))
 		agent_store_unlock(&k->store);
 	return err;

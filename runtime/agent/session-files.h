@@ -30,7 +30,7 @@ struct agent_store {
 int agent_store_open(struct agent_store *store, const char *session, bool create);
 void agent_store_close(struct agent_store *store);
 /* -EBUSY: another command holds it for seconds; -ENOENT: it was removed meanwhile. */
-int agent_store_lock(struct agent_store *store);
+int agent_store_lock(struct agent_store *store, bool hasty);
 void agent_store_unlock(struct agent_store *store);
 /* Gives the session's folder another name: -ENOTEMPTY and the like. */
 int agent_store_rename(struct agent_store *store, const char *name);
