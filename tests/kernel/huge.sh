@@ -33,7 +33,7 @@ start a "$T/huge"
 tell a copy
 start b "$T/huge"
 expect 1 probe-enable -b kernel -s "$S" -p "$a" app:hit
-want_like "a copy" "*pid $a has a copy of the text there, in memory that is not this file's*" "$out"
+want_like "a copy" "*pid $a has a copy of the text there, in memory that is not a mapping of the file*" "$out"
 gone "$S"
 expect 3 probe-enable --json -b kernel -s "$S" -f "$T/huge" app:hit
 want_like "who is not" "pid $a has a copy of the text*" "$(jq -r '.refused[0].reason' <<<"$out")"

@@ -45,7 +45,7 @@ says plain bytes "$file_bytes"
 # a jump of its own, at the instruction and around it; -f means the other process as well
 for how in "-p $hooked func:victim" "-f $T/patched func:victim" "-p $hooked func:victim+1"; do
 	expect 1 probe-enable -s "$S" $how
-	want_like "$how" "*the code of pid $hooked differs there*" "$out"
+	want_like "$how" "*pid $hooked changed its code there*" "$out"
 	says hooked bytes "$jump ${file_bytes#* }"
 	says plain bytes "$file_bytes"
 done
@@ -118,7 +118,7 @@ to later hook
 says later 'call 10' 'sum 55 hooked 10 traps 0'
 expect 0 probe-enable --json -s "$S" -f "$T/patched" func:victim
 want "asked again" false "$(json '.armed[0].verified' <<<"$out")"
-want_like "asked again" "*the code of pid $later differs there*" "$(json '.armed[0].reason' <<<"$out")"
+want_like "asked again" "*pid $later changed its code there*" "$(json '.armed[0].reason' <<<"$out")"
 expect 0 probe-disable -s "$S"
 says later bytes "$jump ${file_bytes#* }"
 says later 'call 10' 'sum 55 hooked 20 traps 0'
