@@ -23,7 +23,7 @@
 #define PROGRAM_SIZE 500 /* instructions of a program without its specs, at most */
 
 /* What the steps of arming share. */
-struct arming {
+struct kernel_arming {
 	struct pp_session *session;
 	struct attachment *attachment;
 	struct kernel_attachment *s;
@@ -51,7 +51,7 @@ static int program_compare(const void *a, const void *b)
 }
 
 /* Lists the different fetch programs of the points, sorted. */
-static int programs_list(struct arming *a)
+static int programs_list(struct kernel_arming *a)
 {
 	const struct fetch_program **all = calloc(a->npoints + 1, sizeof(*all));
 	size_t have = 0;
@@ -70,7 +70,7 @@ static int programs_list(struct arming *a)
 }
 
 /* Finds the fetch program of each point. Switches off the points that were refused before. */
-static int programs_assign(struct arming *a)
+static int programs_assign(struct kernel_arming *a)
 {
 	a->which = calloc(a->npoints, sizeof(*a->which));
 	if (!a->which)
@@ -90,7 +90,7 @@ static int programs_assign(struct arming *a)
 }
 
 /* Returns how many fetch programs, from the given one on, one BPF program gets. They have the same role. */
-static size_t programs_chunk(const struct arming *a, size_t from)
+static size_t programs_chunk(const struct kernel_arming *a, size_t from)
 {
 	const struct fetch_program **programs = a->programs + from;
 	size_t size = PROGRAM_SIZE, n = 0;
@@ -105,7 +105,7 @@ static size_t programs_chunk(const struct arming *a, size_t from)
 
 /* ---- BPF programs and links ---- */
 
-static int chunk_load(const struct arming *a, size_t from, size_t n)
+static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 {
 	const struct kernel_attachment *s = a->s;
 	const struct kernel_session *k = s->session;
@@ -130,7 +130,7 @@ static int chunk_load(const struct arming *a, size_t from, size_t n)
 	return fd;
 }
 
-static int chunk_arm_links(const struct arming *a, size_t from, size_t n, int prog, struct link_arrays *arrays)
+static int chunk_arm_links(const struct kernel_arming *a, size_t from, size_t n, int prog, struct link_arrays *arrays)
 {
 	struct manifest_point *manifest = (struct manifest_point *)manifest_points(a->attachment->manifest);
 
@@ -161,7 +161,7 @@ static int chunk_arm_links(const struct arming *a, size_t from, size_t n, int pr
 }
 
 /* Arms the points whose fetch programs are programs[from .. from + n - 1], by one BPF program. */
-static int chunk_arm(const struct arming *a, size_t from, size_t n)
+static int chunk_arm(const struct kernel_arming *a, size_t from, size_t n)
 {
 	int prog = chunk_load(a, from, n), err;
 	struct link_arrays arrays;
@@ -180,7 +180,7 @@ static int chunk_arm(const struct arming *a, size_t from, size_t n)
 /* ---- attachments ---- */
 
 /* Creates the maps of the attachment and what its scope and its calls need. */
-static int attachment_prepare(struct arming *a, const struct arm_options *options)
+static int attachment_prepare(struct kernel_arming *a, const struct arm_options *options)
 {
 	struct kernel_attachment *s = a->s;
 	uint32_t npoints = a->attachment->manifest->npoints;
@@ -205,7 +205,7 @@ static int attachment_prepare(struct arming *a, const struct arm_options *option
 	return 0;
 }
 
-static int attachment_arm_points(struct arming *a)
+static int attachment_arm_points(struct kernel_arming *a)
 {
 	int err = programs_list(a);
 
@@ -221,7 +221,7 @@ static int attachment_arm_points(struct arming *a)
 }
 
 /* Returns the error of the first point if all points were refused. */
-static int attachment_check(const struct arming *a)
+static int attachment_check_armed(const struct kernel_arming *a)
 {
 	const struct arm_point *first = a->points[0];
 
@@ -252,7 +252,7 @@ static int attachment_pin_maps(const struct kernel_attachment *s, int number)
 }
 
 /* Pins the attachment, the links last. It is complete when all of them are pinned: see store.h. */
-static int attachment_pin(const struct arming *a)
+static int attachment_pin(const struct kernel_arming *a)
 {
 	struct kernel_attachment *s = a->s;
 	int number = (int)a->attachment->number, err = attachment_pin_maps(s, number);
@@ -284,7 +284,7 @@ int kernel_arm(struct pp_session *session, struct attachment *attachment, struct
 {
 	struct kernel_session *k = kernel_of(session);
 	struct kernel_attachment *s = kernel_attachment_new(k);
-	struct arming a = {
+	struct kernel_arming a = {
 		.session = session, .attachment = attachment, .s = s, .points = points, .npoints = npoints
 	};
 	int err;
@@ -297,7 +297,7 @@ int kernel_arm(struct pp_session *session, struct attachment *attachment, struct
 	if (!err)
 		err = attachment_arm_points(&a);
 	if (!err)
-		err = attachment_check(&a);
+		err = attachment_check_armed(&a);
 	if (!err)
 		err = attachment_pin(&a);
 	if (err) {

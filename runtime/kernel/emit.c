@@ -34,10 +34,6 @@
 #include "runtime/kernel/scope.h"
 #include "sdt/operand.h"
 
-/* Offset of a member of the record in scratch memory, after its struct record_thread. */
-#define AT_RECORD(member) ((int)(sizeof(struct record_thread) + offsetof(struct record, member)))
-#define AT_RECORD_WORDS (AT_RECORD(point) + 4) /* and faults: bit fields have no offsetof */
-
 /* What the phases of one program share. */
 struct phases {
 	struct emitter e;

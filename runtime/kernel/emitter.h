@@ -56,6 +56,10 @@ enum {
 };
 _Static_assert(EMIT_SCRATCH_SIZE >= SCRATCH_END, "scratch");
 
+/* The offset of a member of the record, which is after its struct record_thread. */
+#define AT_RECORD(member) ((int)(sizeof(struct record_thread) + offsetof(struct record, member)))
+#define AT_RECORD_WORDS (AT_RECORD(point) + 4) /* and faults: bit fields have no offsetof */
+
 /* ---- instructions, as in the kernel's include/linux/filter.h; jumps take a label as offset ---- */
 
 #define BPF_RAW_INSN(CODE, DST, SRC, OFF, IMM) \

@@ -37,7 +37,7 @@
 #define COUNT_MAX (1u << 22)
 
 /* struct bpf_link_info of Linux 6.9. Debian 12's header has only its first members. */
-struct link_info {
+struct link_details {
 	uint32_t type, id, program, unused;
 	union {
 		struct {
@@ -90,7 +90,7 @@ static void foreign_add(struct foreign_list *l, const char *path, uint64_t offse
 	l->list[l->n++] = (struct foreign_entry){ st.st_dev, st.st_ino, offset };
 }
 
-static int link_info_get(int fd, struct link_info *info)
+static int link_info_get(int fd, struct link_details *info)
 {
 	union bpf_attr attr;
 
@@ -101,10 +101,10 @@ static int link_info_get(int fd, struct link_info *info)
 	return syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)) ? -errno : 0;
 }
 
-static void links_add_perf(struct foreign_list *l, int fd, const struct link_info *first)
+static void links_add_perf(struct foreign_list *l, int fd, const struct link_details *first)
 {
 	char path[4096] = "";
-	struct link_info info = { .perf = { .name = (uintptr_t)path, .name_size = sizeof(path) } };
+	struct link_details info = { .perf = { .name = (uintptr_t)path, .name_size = sizeof(path) } };
 
 	if (first->perf.type && first->perf.type != PERF_EVENT_UPROBE && first->perf.type != PERF_EVENT_UPROBE + 1)
 		return;
@@ -118,10 +118,10 @@ static void links_add_multi(struct foreign_list *l, int fd, uint32_t count)
 {
 	uint64_t *offsets = count && count <= COUNT_MAX ? calloc(count, sizeof(*offsets)) : NULL;
 	char path[4096] = "";
-	struct link_info info = { .multi = { .path = (uintptr_t)path,
-		                             .path_size = sizeof(path),
-		                             .offsets = (uintptr_t)offsets,
-		                             .count = count } };
+	struct link_details info = { .multi = { .path = (uintptr_t)path,
+		                                .path_size = sizeof(path),
+		                                .offsets = (uintptr_t)offsets,
+		                                .count = count } };
 
 	if (!offsets || link_info_get(fd, &info)) /* the count is 0 before Linux 6.8 */
 		l->incomplete = true;
@@ -137,7 +137,7 @@ static void links_read(struct foreign_list *l)
 	uint32_t id = 0;
 
 	for (;;) {
-		struct link_info info = { 0 };
+		struct link_details info = { 0 };
 		int fd;
 
 		memset(&attr, 0, sizeof(attr));

@@ -133,7 +133,7 @@ static void guard_start(int map)
 /* ---- recording ---- */
 
 /* Opens the map of records, or creates it. */
-static int raised_open(struct kernel_attachment *s, uint32_t number)
+static int record_map_open(struct kernel_attachment *s, uint32_t number)
 {
 	const struct store *store = &s->session->store;
 
@@ -156,7 +156,7 @@ int semaphore_raised_record(const struct semaphore_raised *raised, void *arg)
 	struct attachment *attachment = arg;
 	struct kernel_attachment *s = attachment->state;
 	uint32_t value = semaphore_tick();
-	int err = raised_open(s, attachment->number);
+	int err = record_map_open(s, attachment->number);
 
 	if (err)
 		return err;

@@ -102,7 +102,7 @@ fail:
 
 /* ---- scanning the pins ---- */
 
-struct scan {
+struct pin_scan {
 	const struct store *store;
 	uint32_t *numbers; /* of the attachments that have a manifest */
 	size_t n, room;
@@ -111,7 +111,7 @@ struct scan {
 
 static int scan_note_manifest(const char *name, int attachment, int link, void *arg)
 {
-	struct scan *scan = arg;
+	struct pin_scan *scan = arg;
 
 	(void)link;
 	if (strcmp(name, "desc") || attachment < 0)
@@ -131,7 +131,7 @@ static void pin_remove(const struct store *store, const char *name, int attachme
 
 static int scan_remove_one(const char *name, int attachment, int link, void *arg)
 {
-	const struct scan *scan = arg;
+	const struct pin_scan *scan = arg;
 
 	if (attachment == scan->remove)
 		pin_remove(scan->store, name, attachment, link);
@@ -141,7 +141,7 @@ static int scan_remove_one(const char *name, int attachment, int link, void *arg
 /* Removes pins of attachments without a manifest. */
 static int scan_remove_incomplete(const char *name, int attachment, int link, void *arg)
 {
-	const struct scan *scan = arg;
+	const struct pin_scan *scan = arg;
 
 	if (attachment < 0)
 		return 0;
@@ -160,7 +160,7 @@ static int number_compare(const void *a, const void *b)
 }
 
 /* Loads one attachment, or removes it if it is incomplete. */
-static int scan_load(struct scan *scan, struct pp_session *session, uint32_t number)
+static int scan_load(struct pin_scan *scan, struct pp_session *session, uint32_t number)
 {
 	struct manifest *manifest = NULL;
 	struct kernel_attachment *s;
@@ -188,7 +188,7 @@ static int scan_load(struct scan *scan, struct pp_session *session, uint32_t num
 /* Loads all attachments. The caller holds the lock. */
 static int session_load(struct pp_session *session)
 {
-	struct scan scan = { .store = &kernel_of(session)->store };
+	struct pin_scan scan = { .store = &kernel_of(session)->store };
 	int err;
 
 	session_forget_attachments(session, &backend_kernel);
