@@ -8,14 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "cmd/child.h"
 #include "cmd/images.h"
 #include "cmd/options.h"
 #include "cmd/ui.h"
 #include "cmd/suggest.h"
 #include "cmd/escape.h"
-#include "runtime/agent/client.h"
 
 enum { MANY_SITES = 500, ROWS_SHOWN = 20 };
 

@@ -709,6 +709,11 @@ static size_t agent_uncounted(struct pp_session *session)
 	return u.n;
 }
 
+int pp_agent_inject(pid_t pid, const char *library)
+{
+	return agent_inject(pid, library);
+}
+
 const struct backend backend_agent = {
 	.name = "agent",
 	.open = agent_open,

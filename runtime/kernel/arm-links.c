@@ -170,7 +170,7 @@ static int conflicts_refuse(struct kernel_attachment *s, const struct link_array
 static int link_add(struct attachment *attachment, int fd, int prog)
 {
 	struct kernel_attachment *s = attachment->state;
-	const struct store *store = &s->session->store;
+	const struct session_pins *pins = &s->session->pins;
 	int i = (int)s->nlinks, number = (int)attachment->number, err;
 	struct kernel_link *link;
 
@@ -184,10 +184,10 @@ static int link_add(struct attachment *attachment, int fd, int prog)
 		link->prog_fd = fcntl(prog, F_DUPFD_CLOEXEC, 0);
 		return link->prog_fd < 0 ? error_set(errno, "cannot hold %d links: %s", i + 1, strerror(errno)) : 0;
 	}
-	err = store_pin(store, prog, "prog", number, i);
+	err = pin_add(pins, prog, "prog", number, i);
 	if (err || i < UNPINNED_MAX)
 		return err;
-	err = store_pin(store, fd, link_pin_names[0], number, i);
+	err = pin_add(pins, fd, link_pin_names[0], number, i);
 	if (err)
 		return err;
 	close(fd);

@@ -247,11 +247,11 @@ static int attachment_pin_maps(const struct kernel_attachment *s, int number)
 
 	for (size_t i = 0; i < sizeof(pins) / sizeof(*pins) && !err; i++)
 		if (pins[i].fd >= 0)
-			err = store_pin(&s->session->store, pins[i].fd, pins[i].name, number, -1);
-	return err ? err : returns_pin(&s->returns, &s->session->store, number, !s->owned);
+			err = pin_add(&s->session->pins, pins[i].fd, pins[i].name, number, -1);
+	return err ? err : returns_pin(&s->returns, &s->session->pins, number, !s->owned);
 }
 
-/* Pins the attachment, the links last. It is complete when all of them are pinned: see store.h. */
+/* Pins the attachment, the links last. It is complete when all of them are pinned: see pins.h. */
 static int attachment_pin(const struct kernel_arming *a)
 {
 	struct kernel_attachment *s = a->s;
@@ -263,7 +263,7 @@ static int attachment_pin(const struct kernel_arming *a)
 		err = kernel_manifest_pin(s->session, a->attachment->manifest);
 	for (size_t i = 0; i < s->nlinks && !err && !s->owned; i++)
 		if (s->links[i].fd >= 0)
-			err = store_pin(&s->session->store, s->links[i].fd, link_pin_names[0], number, (int)i);
+			err = pin_add(&s->session->pins, s->links[i].fd, link_pin_names[0], number, (int)i);
 	return err;
 }
 
@@ -291,7 +291,7 @@ int kernel_arm(struct pp_session *session, struct attachment *attachment, struct
 
 	if (!s)
 		return -ENOMEM;
-	s->owned = options->hold && k->store.dir >= 0;
+	s->owned = options->hold && k->pins.dir >= 0;
 	attachment->state = s;
 	err = attachment_prepare(&a, options);
 	if (!err)

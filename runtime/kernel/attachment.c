@@ -56,20 +56,20 @@ void kernel_attachment_close(struct kernel_attachment *s)
 void kernel_attachment_unpin(struct kernel_attachment *s, const struct attachment *attachment)
 {
 	static const char *const maps[] = { "counts", "switch", "processes", "raised", "held" };
-	struct store *store = &s->session->store;
+	struct session_pins *pins = &s->session->pins;
 	int n = (int)attachment->number;
 
-	store_unlink(store, "desc", n, -1);
+	pin_unlink(pins, "desc", n, -1);
 	for (size_t i = 0; i < s->nlinks; i++) {
-		store_unlink(store, link_pin_names[0], n, (int)i);
-		store_unlink(store, link_pin_names[1], n, (int)i);
-		store_unlink(store, "prog", n, (int)i);
+		pin_unlink(pins, link_pin_names[0], n, (int)i);
+		pin_unlink(pins, link_pin_names[1], n, (int)i);
+		pin_unlink(pins, "prog", n, (int)i);
 	}
-	store_unlink(store, "fork", n, -1);
-	store_unlink(store, "exit", n, -1);
-	returns_unpin(store, n);
+	pin_unlink(pins, "fork", n, -1);
+	pin_unlink(pins, "exit", n, -1);
+	returns_unpin(pins, n);
 	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++)
-		store_unlink(store, maps[i], n, -1);
+		pin_unlink(pins, maps[i], n, -1);
 }
 
 /* ---- the state of points ---- */

@@ -142,7 +142,7 @@ int kernel_disarm(struct pp_session *session, struct attachment *attachment, con
 		goto out;
 	}
 	if (all) {
-		store_unlink(&s->session->store, "desc", (int)attachment->number, -1);
+		pin_unlink(&s->session->pins, "desc", (int)attachment->number, -1);
 		gone = kernel_links_drop(s, attachment, changed);
 		kernel_attachment_unpin(s, attachment);
 	} else {

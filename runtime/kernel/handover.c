@@ -60,12 +60,12 @@ static int link_take(struct kernel_attachment *s, const struct attachment *attac
 	link->fd = -1;
 	if (fd >= 0)
 		return fd;
-	return store_get(&s->session->store, link_pin_names[link->generation], (int)attachment->number, (int)i);
+	return pin_get(&s->session->pins, link_pin_names[link->generation], (int)attachment->number, (int)i);
 }
 
 bool kernel_links_drop(struct kernel_attachment *s, const struct attachment *attachment, const bool *drop)
 {
-	struct store *store = &s->session->store;
+	struct session_pins *pins = &s->session->pins;
 	int fds[FEW], number = (int)attachment->number;
 	size_t n = 0, nfds = 0;
 
@@ -80,9 +80,9 @@ bool kernel_links_drop(struct kernel_attachment *s, const struct attachment *att
 			fds[nfds] = link_take(s, attachment, i);
 			nfds += fds[nfds] >= 0;
 		}
-		store_unlink(store, "prog", number, (int)i); /* first: see store.h */
-		store_unlink(store, link_pin_names[0], number, (int)i);
-		store_unlink(store, link_pin_names[1], number, (int)i);
+		pin_unlink(pins, "prog", number, (int)i); /* first: see pins.h */
+		pin_unlink(pins, link_pin_names[0], number, (int)i);
+		pin_unlink(pins, link_pin_names[1], number, (int)i);
 		link_close(link->fd);
 		if (link->prog_fd >= 0)
 			close(link->prog_fd);
@@ -99,7 +99,7 @@ static int program_get(struct kernel_attachment *s, const struct attachment *att
 {
 	if (s->links[i].prog_fd >= 0)
 		return fcntl(s->links[i].prog_fd, F_DUPFD_CLOEXEC, 0);
-	return store_get(&s->session->store, "prog", (int)attachment->number, (int)i);
+	return pin_get(&s->session->pins, "prog", (int)attachment->number, (int)i);
 }
 
 /* The points of a link that are still armed. */
@@ -187,16 +187,16 @@ out:
 static int link_get_next(struct kernel_attachment *s, const struct attachment *attachment, size_t i,
                          unsigned generation)
 {
-	const struct store *store = &s->session->store;
+	const struct session_pins *pins = &s->session->pins;
 	int n = (int)attachment->number, next;
 
 	if (!kernel_is_pinned(s))
 		return link_create_next(s, attachment, i, generation);
-	next = store_get(store, link_pin_names[generation], n, (int)i);
+	next = pin_get(pins, link_pin_names[generation], n, (int)i);
 	if (next != -ENOENT)
 		return next;
 	next = link_create_next(s, attachment, i, generation);
-	if (next >= 0 && store_pin(store, next, link_pin_names[generation], n, (int)i)) {
+	if (next >= 0 && pin_add(pins, next, link_pin_names[generation], n, (int)i)) {
 		link_close(next);
 		return -EIO;
 	}
@@ -224,7 +224,7 @@ static int link_replace(struct kernel_attachment *s, const struct attachment *at
 		link_put(s, i, old);
 		return next;
 	}
-	store_unlink(&s->session->store, link_pin_names[!generation], (int)attachment->number, (int)i);
+	pin_unlink(&s->session->pins, link_pin_names[!generation], (int)attachment->number, (int)i);
 	link_put(s, i, next);
 	s->links[i].generation = generation;
 	return old;

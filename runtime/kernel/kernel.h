@@ -6,7 +6,7 @@
  *     session.c            sessions: open, lock, load the attachments
  *     attachment.c         attachments: their descriptors, and the state of their points
  *     maps.c               BPF maps
- *     store.c              names in the BPF file system
+ *     pins.c              names in the BPF file system
  *     arm.c, arm-links.c   arming
  *     disarm.c             disarming; handover.c: links that replace others
  *     scope.c, returns.c   what attachments of some scopes, and with function returns, need in addition
@@ -24,14 +24,14 @@
 #include "runtime/kernel/emit.h"
 #include "runtime/kernel/returns.h"
 #include "runtime/kernel/scope.h"
-#include "runtime/kernel/store.h"
+#include "runtime/kernel/pins.h"
 #include "runtime/session.h"
 
 #define KERNEL_RING_SIZE (4u << 20)
 #define KERNEL_SHARDS_MAX 8
 
 struct kernel_session {
-	struct store store;
+	struct session_pins pins;
 	int config_fd, ring_fd, handover_fd, scratch_fd;
 	struct kernel_config *config; /* mapped */
 	sigset_t mask;                /* what owner_signals_restore() restores, if masked */
@@ -69,7 +69,7 @@ static inline struct kernel_session *kernel_of(const struct pp_session *session)
 /* Returns true if the attachment's links are pinned, so that they outlive this process. */
 static inline bool kernel_is_pinned(const struct kernel_attachment *s)
 {
-	return s->session->store.dir >= 0 && !s->owned;
+	return s->session->pins.dir >= 0 && !s->owned;
 }
 
 /* ---- session.c ---- */
@@ -178,7 +178,7 @@ int semaphore_raised_record(const struct semaphore_raised *raised, void *attachm
 /* Lowers the recorded semaphores that no armed point uses; all that this process recorded if attachment is NULL. */
 void semaphore_raised_lower(struct kernel_attachment *s, const struct attachment *attachment);
 /* Lowers all recorded semaphores of an attachment whose maker or owner was killed. */
-void semaphore_raised_lower_left(const struct store *store, int attachment);
+void semaphore_raised_lower_left(const struct session_pins *pins, int attachment);
 
 /*
  * Starts the process that raises semaphores in processes that start later, if points need one. Sets reasons of points that

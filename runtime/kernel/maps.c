@@ -116,7 +116,7 @@ static int session_maps_pin(struct kernel_session *k)
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(pins) / sizeof(*pins) && !err; i++)
-		err = store_pin(&k->store, pins[i].fd, pins[i].name, -1, -1);
+		err = pin_add(&k->pins, pins[i].fd, pins[i].name, -1, -1);
 	return err;
 }
 
@@ -157,11 +157,11 @@ int kernel_maps_get(struct kernel_session *k)
 	uint32_t size = sizeof(info);
 
 	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
-		*maps[i].fd = store_get(&k->store, maps[i].name, -1, -1);
+		*maps[i].fd = pin_get(&k->pins, maps[i].name, -1, -1);
 		if (*maps[i].fd == -ENOENT && i == 0)
 			return -ENOENT;
 		if (*maps[i].fd < 0)
-			return error_set(-*maps[i].fd, "%s: %s", store_path(&k->store, maps[i].name, -1, -1),
+			return error_set(-*maps[i].fd, "%s: %s", pin_path(&k->pins, maps[i].name, -1, -1),
 			                 strerror(-*maps[i].fd));
 	}
 	if (bpf_obj_get_info_by_fd(k->config_fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY ||
@@ -169,7 +169,7 @@ int kernel_maps_get(struct kernel_session *k)
 		return error_set(EBADMSG,
 		                 "%s: made by another version: disarm the session with that version, or remove its "
 		                 "directory",
-		                 store_path(&k->store, "config", -1, -1));
+		                 pin_path(&k->pins, "config", -1, -1));
 	return config_map(k);
 }
 
@@ -227,25 +227,25 @@ int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints,
 
 int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uint32_t npoints)
 {
-	const struct store *store = &s->session->store;
+	const struct session_pins *pins = &s->session->pins;
 	struct bpf_map_info info = { 0 };
 	uint32_t size = sizeof(info);
 
-	s->counts_fd = store_get(store, "counts", (int)number, -1);
-	s->control_fd = store_get(store, "switch", (int)number, -1);
-	s->processes_fd = store_get(store, "processes", (int)number, -1);
+	s->counts_fd = pin_get(pins, "counts", (int)number, -1);
+	s->control_fd = pin_get(pins, "switch", (int)number, -1);
+	s->processes_fd = pin_get(pins, "processes", (int)number, -1);
 	if (s->counts_fd == -ENOENT || s->control_fd == -ENOENT)
 		return -ENOENT;
 	/* Other errors must not be -ENOENT, after which callers remove the attachment: this process may lack descriptors. */
 	if (s->counts_fd < 0 || s->control_fd < 0 || (s->processes_fd < 0 && s->processes_fd != -ENOENT)) {
 		int err = s->counts_fd < 0 ? s->counts_fd : s->control_fd < 0 ? s->control_fd : s->processes_fd;
 
-		return error_set(-err, "%s: cannot open attachment %u: %s", store->path, number, strerror(-err));
+		return error_set(-err, "%s: cannot open attachment %u: %s", pins->path, number, strerror(-err));
 	}
 	if (bpf_obj_get_info_by_fd(s->counts_fd, &info, &size) || info.value_size != sizeof(struct kernel_counts) ||
 	    !npoints || info.max_entries % npoints || !(info.map_flags & BPF_F_MMAPABLE))
 		return error_set(EBADMSG, "%s: size differs from the one in the manifest",
-		                 store_path(store, "counts", (int)number, -1));
+		                 pin_path(pins, "counts", (int)number, -1));
 	s->shards = info.max_entries / npoints;
 	s->counts_size = (size_t)info.max_entries * sizeof(struct kernel_counts);
 	return attachment_map(s);
@@ -258,14 +258,14 @@ int kernel_manifest_pin(struct kernel_session *k, const struct manifest *manifes
 	uint32_t key = 0;
 	int fd, err;
 
-	if (k->store.dir < 0)
+	if (k->pins.dir < 0)
 		return 0;
 	fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_desc", 4, manifest->size, 1, 0);
 	if (fd < 0)
 		return fd;
 	err = bpf_map_update_elem(fd, &key, manifest, BPF_ANY)
 	              ? error_set(errno, "cannot fill a BPF map: %s", strerror(errno))
-	              : store_pin(&k->store, fd, "desc", (int)manifest->attachment, -1);
+	              : pin_add(&k->pins, fd, "desc", (int)manifest->attachment, -1);
 	close(fd);
 	return err;
 }
@@ -294,8 +294,8 @@ static int manifest_read(int fd, const char *path, struct manifest **manifest)
 
 int kernel_manifest_get(struct kernel_session *k, uint32_t number, struct manifest **manifest)
 {
-	const char *path = store_path(&k->store, "desc", (int)number, -1);
-	int fd = store_get(&k->store, "desc", (int)number, -1), err;
+	const char *path = pin_path(&k->pins, "desc", (int)number, -1);
+	int fd = pin_get(&k->pins, "desc", (int)number, -1), err;
 
 	if (fd == -ENOENT)
 		return fd;

@@ -212,7 +212,7 @@ static int programs_add(struct programs *p, const struct attachment *attachment)
 		if (ALLOC_GROW(p->fds, p->n + 1, p->room))
 			return -ENOMEM;
 		fd = s->links[i].prog_fd >= 0 ? dup(s->links[i].prog_fd)
-		                              : store_get(&s->session->store, "prog", (int)attachment->number, (int)i);
+		                              : pin_get(&s->session->pins, "prog", (int)attachment->number, (int)i);
 		if (fd < 0)
 			continue;
 		/* The links of one program are neighbours. */

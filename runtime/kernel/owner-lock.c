@@ -51,13 +51,12 @@ void owner_signals_restore(struct kernel_session *k)
 
 static int owner_lock_open(const struct kernel_attachment *s, int number)
 {
-	return open(store_path(&s->session->store, "held", number, -1),
-	            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return open(pin_path(&s->session->pins, "held", number, -1), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 int owner_begin(struct kernel_attachment *s, int number)
 {
-	const char *path = store_path(&s->session->store, "held", number, -1);
+	const char *path = pin_path(&s->session->pins, "held", number, -1);
 	sigset_t set;
 
 	/* From here on other commands may send SIGUSR1. kernel_hold() receives it. */
@@ -88,7 +87,7 @@ static bool owner_is_alive(const struct kernel_attachment *s, int number)
 
 int owner_find(struct kernel_attachment *s, int number)
 {
-	s->owned = !access(store_path(&s->session->store, "held", number, -1), F_OK);
+	s->owned = !access(pin_path(&s->session->pins, "held", number, -1), F_OK);
 	return s->owned && !owner_is_alive(s, number) ? -ENOENT : 0;
 }
 

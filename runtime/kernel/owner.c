@@ -75,7 +75,7 @@ static bool owner_has_pins(const struct kernel_attachment *s, int number)
 {
 	struct stat ours, current;
 
-	return !fstat(s->owner_fd, &ours) && !stat(store_path(&s->session->store, "held", number, -1), &current) &&
+	return !fstat(s->owner_fd, &ours) && !stat(pin_path(&s->session->pins, "held", number, -1), &current) &&
 	       ours.st_ino == current.st_ino;
 }
 
@@ -98,7 +98,7 @@ static void owner_end(struct pp_session *session)
 	int err;
 
 	do
-		err = store_lock(&k->store, false);
+		err = pins_lock(&k->pins, false);
 	while (err == -EBUSY);
 	if (err)
 		return;
@@ -108,10 +108,10 @@ static void owner_end(struct pp_session *session)
 		if (s && owner_has_pins(s, (int)session->attachments[i]->number))
 			kernel_disarm(session, session->attachments[i], NULL, true);
 	}
-	store_each(&k->store, pin_is_manifest, &has_manifest);
+	pins_each(&k->pins, pin_is_manifest, &has_manifest);
 	if (!has_manifest)
-		store_remove(&k->store);
-	store_unlock(&k->store);
+		pins_remove(&k->pins);
+	pins_unlock(&k->pins);
 }
 
 /* ---- waiting ---- */

@@ -118,41 +118,41 @@ int returns_open(struct kernel_returns *r, struct arm_point *const *points, size
 	return r->executed_link < 0 ? r->executed_link : 0;
 }
 
-int returns_pin(const struct kernel_returns *r, const struct store *store, int attachment, bool links)
+int returns_pin(const struct kernel_returns *r, const struct session_pins *pins, int attachment, bool links)
 {
 	int err;
 
 	if (r->map < 0)
 		return 0;
-	err = store_pin(store, r->map, "calls", attachment, -1);
+	err = pin_add(pins, r->map, "calls", attachment, -1);
 	if (err || !links)
 		return err;
-	err = store_pin(store, r->ended_link, "ended", attachment, -1);
-	return err ? err : store_pin(store, r->executed_link, "executed", attachment, -1);
+	err = pin_add(pins, r->ended_link, "ended", attachment, -1);
+	return err ? err : pin_add(pins, r->executed_link, "executed", attachment, -1);
 }
 
-int returns_get(struct kernel_returns *r, const struct store *store, int attachment, uint32_t nindices)
+int returns_get(struct kernel_returns *r, const struct session_pins *pins, int attachment, uint32_t nindices)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t size = sizeof(info);
 
-	r->map = store_get(store, "calls", attachment, -1);
+	r->map = pin_get(pins, "calls", attachment, -1);
 	if (r->map == -ENOENT)
 		return 0;
 	if (r->map < 0)
-		return error_set(-r->map, "%s: %s", store_path(store, "calls", attachment, -1), strerror(-r->map));
+		return error_set(-r->map, "%s: %s", pin_path(pins, "calls", attachment, -1), strerror(-r->map));
 	if (bpf_obj_get_info_by_fd(r->map, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY ||
 	    info.value_size != sizeof(*r->counts) || info.max_entries != nindices || !(info.map_flags & BPF_F_MMAPABLE))
 		return error_set(EBADMSG, "%s: size differs from the one in the manifest",
-		                 store_path(store, "calls", attachment, -1));
+		                 pin_path(pins, "calls", attachment, -1));
 	return returns_map(r, nindices);
 }
 
-void returns_unpin(const struct store *store, int attachment)
+void returns_unpin(const struct session_pins *pins, int attachment)
 {
-	store_unlink(store, "ended", attachment, -1);
-	store_unlink(store, "executed", attachment, -1);
-	store_unlink(store, "calls", attachment, -1);
+	pin_unlink(pins, "ended", attachment, -1);
+	pin_unlink(pins, "executed", attachment, -1);
+	pin_unlink(pins, "calls", attachment, -1);
 }
 
 static void returns_close_fd(int *fd)

@@ -9,7 +9,7 @@
 #include "runtime/backend.h"
 #include "runtime/kernel/emit.h"
 
-struct store;
+struct session_pins;
 
 struct kernel_returns {
 	int map, frames;               /* `calls`; task storage */
@@ -32,10 +32,10 @@ struct kernel_returns {
 int returns_open(struct kernel_returns *returns, struct arm_point *const *points, size_t npoints, uint32_t nindices,
                  unsigned maxactive);
 /* Pins the map, and the links of the tracepoints if links is true. Returns 0 or a negative errno. */
-int returns_pin(const struct kernel_returns *returns, const struct store *store, int attachment, bool links);
+int returns_pin(const struct kernel_returns *returns, const struct session_pins *pins, int attachment, bool links);
 /* Opens the pinned map. Does nothing if there is none. Returns 0 or a negative errno with an error message. */
-int returns_get(struct kernel_returns *returns, const struct store *store, int attachment, uint32_t nindices);
-void returns_unpin(const struct store *store, int attachment);
+int returns_get(struct kernel_returns *returns, const struct session_pins *pins, int attachment, uint32_t nindices);
+void returns_unpin(const struct session_pins *pins, int attachment);
 /* Closes what only programs need. */
 void returns_close_links(struct kernel_returns *returns);
 void returns_close(struct kernel_returns *returns);

@@ -60,7 +60,7 @@ static int reader_take(void *arg, void *data, size_t size)
 
 static int reader_lock(struct kernel_reader *r, const struct pp_session *session)
 {
-	int dir = r->session->store.dir;
+	int dir = r->session->pins.dir;
 
 	if (session->is_private)
 		return 0;

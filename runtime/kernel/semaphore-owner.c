@@ -74,9 +74,9 @@ static bool point_needs_owner(const struct arm_point *point)
 /* ---- raising ---- */
 
 /* Takes the session's lock, which commands that disarm hold, by a descriptor of its own. Returns it, or -1. */
-static int owner_lock_session(const struct store *store)
+static int owner_lock_session(const struct session_pins *pins)
 {
-	int lock = store->dir < 0 ? -1 : open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int lock = pins->dir < 0 ? -1 : open(pins->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	while (lock >= 0 && flock(lock, LOCK_EX) && errno == EINTR)
 		;
@@ -90,7 +90,7 @@ static void owner_raise_in(struct semaphore_owner *o, pid_t pid)
 
 	if (process_open(pid, &process))
 		return;
-	lock = owner_lock_session(&((struct kernel_attachment *)o->attachment->state)->session->store);
+	lock = owner_lock_session(&((struct kernel_attachment *)o->attachment->state)->session->pins);
 	for (size_t i = 0, end; i < o->npoints; i = end) {
 		const struct process *of = o->points[i]->process;
 
@@ -119,8 +119,8 @@ static bool owner_has_points(const struct semaphore_owner *o)
 {
 	const struct kernel_attachment *s = o->attachment->state;
 
-	if (s->session->store.dir >= 0 &&
-	    access(store_path(&s->session->store, "switch", (int)o->attachment->number, -1), F_OK))
+	if (s->session->pins.dir >= 0 &&
+	    access(pin_path(&s->session->pins, "switch", (int)o->attachment->number, -1), F_OK))
 		return false;
 	for (size_t i = 0; i < o->npoints; i++)
 		if (!o->points[i]->error && kernel_armed(o->attachment, o->points[i]->point))
@@ -224,7 +224,7 @@ static void fds_keep_only(int *fds, size_t n)
 static void owner_close_others(struct semaphore_owner *o, int ready, int parent)
 {
 	const struct kernel_attachment *s = o->attachment->state;
-	const int others[] = { o->ring, ready, parent, s->raised_fd, s->session->store.dir, o->session_process };
+	const int others[] = { o->ring, ready, parent, s->raised_fd, s->session->pins.dir, o->session_process };
 	int keep[HOOKS_MAX + sizeof(others) / sizeof(*others)];
 	size_t n = 0;
 
@@ -244,12 +244,12 @@ static void owner_close_others(struct semaphore_owner *o, int ready, int parent)
 static void owner_detach(struct semaphore_owner *o, int ready, int parent)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
-	struct store *store = &((struct kernel_attachment *)o->attachment->state)->session->store;
+	struct session_pins *pins = &((struct kernel_attachment *)o->attachment->state)->session->pins;
 	sigset_t none;
 
 	setsid();
 	/* The inherited descriptor shares the command's lock, which would outlive the command if that is killed. */
-	if (store->dir >= 0 && (store->dir = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+	if (pins->dir >= 0 && (pins->dir = open(pins->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		_exit(1);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
 		signal(signals[i], signals[i] == SIGTERM ? SIG_DFL : SIG_IGN);

@@ -67,11 +67,11 @@ static void raised_lower(int map, const struct attachment *attachment)
 
 void semaphore_raised_lower(struct kernel_attachment *s, const struct attachment *attachment)
 {
-	const struct store *store = &s->session->store;
+	const struct session_pins *pins = &s->session->pins;
 	int fd = s->raised_fd;
 
-	if (fd < 0 && attachment && store->dir >= 0)
-		fd = store_get(store, "raised", (int)attachment->number, -1);
+	if (fd < 0 && attachment && pins->dir >= 0)
+		fd = pin_get(pins, "raised", (int)attachment->number, -1);
 	if (fd < 0)
 		return;
 	raised_lower(fd, attachment);
@@ -79,9 +79,9 @@ void semaphore_raised_lower(struct kernel_attachment *s, const struct attachment
 		close(fd);
 }
 
-void semaphore_raised_lower_left(const struct store *store, int attachment)
+void semaphore_raised_lower_left(const struct session_pins *pins, int attachment)
 {
-	int fd = store_get(store, "raised", attachment, -1);
+	int fd = pin_get(pins, "raised", attachment, -1);
 
 	if (fd < 0)
 		return;
@@ -135,18 +135,18 @@ static void guard_start(int map)
 /* Opens the map of records, or creates it. */
 static int record_map_open(struct kernel_attachment *s, uint32_t number)
 {
-	const struct store *store = &s->session->store;
+	const struct session_pins *pins = &s->session->pins;
 
-	if (s->raised_fd < 0 && store->dir >= 0)
-		s->raised_fd = store_get(store, "raised", (int)number, -1);
+	if (s->raised_fd < 0 && pins->dir >= 0)
+		s->raised_fd = pin_get(pins, "raised", (int)number, -1);
 	if (s->raised_fd >= 0)
 		return 0;
 	s->raised_fd = kernel_map_create(BPF_MAP_TYPE_HASH, "pp_raised", sizeof(struct semaphore_raised), 4, RAISED_MAX,
 	                                 BPF_F_NO_PREALLOC);
 	if (s->raised_fd < 0)
 		return s->raised_fd;
-	if (store->dir >= 0)
-		return store_pin(store, s->raised_fd, "raised", (int)number, -1);
+	if (pins->dir >= 0)
+		return pin_add(pins, s->raised_fd, "raised", (int)number, -1);
 	guard_start(s->raised_fd);
 	return 0;
 }

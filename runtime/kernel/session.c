@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sessions in the BPF file system: store.h describes the pins.
+ * Sessions in the BPF file system: pins.h describes the pins.
  *
  * A command that opens or locks a session loads its attachments, under the lock. It first repairs what a killed command
  * left:
@@ -21,9 +21,9 @@
 #include "base/error.h"
 #include "runtime/kernel/kernel.h"
 
-static bool pin_exists(const struct store *store, const char *name, uint32_t attachment, size_t link)
+static bool pin_exists(const struct session_pins *pins, const char *name, uint32_t attachment, size_t link)
 {
-	return !access(store_path(store, name, (int)attachment, (int)link), F_OK);
+	return !access(pin_path(pins, name, (int)attachment, (int)link), F_OK);
 }
 
 /* ---- loading an attachment ---- */
@@ -31,21 +31,21 @@ static bool pin_exists(const struct store *store, const char *name, uint32_t att
 /* Finds the pins of a link. Returns -ENOENT if it has a program and no pin. */
 static int link_load(struct kernel_attachment *s, uint32_t number, size_t i)
 {
-	const struct store *store = &s->session->store;
+	const struct session_pins *pins = &s->session->pins;
 	struct kernel_link *link = &s->links[i];
 	bool even, odd;
 
 	*link = (struct kernel_link){ .fd = -1, .prog_fd = -1 };
 	if (s->owned)
 		return 0;
-	even = pin_exists(store, link_pin_names[0], number, i);
-	odd = pin_exists(store, link_pin_names[1], number, i);
-	link->dead = !pin_exists(store, "prog", number, i);
+	even = pin_exists(pins, link_pin_names[0], number, i);
+	odd = pin_exists(pins, link_pin_names[1], number, i);
+	link->dead = !pin_exists(pins, "prog", number, i);
 	/* If both exist, a killed command was replacing one by the other. */
 	link->generation = even && odd ? s->control->handover == 1 : odd;
 	if (link->dead) {
-		store_unlink(store, link_pin_names[0], (int)number, (int)i);
-		store_unlink(store, link_pin_names[1], (int)number, (int)i);
+		pin_unlink(pins, link_pin_names[0], (int)number, (int)i);
+		pin_unlink(pins, link_pin_names[1], (int)number, (int)i);
 		return 0;
 	}
 	return even || odd ? 0 : -ENOENT;
@@ -86,7 +86,7 @@ static int attachment_load(struct pp_session *session, struct manifest *manifest
 	err = kernel_attachment_maps_get(s, manifest->attachment, manifest->npoints);
 	if (err)
 		goto fail;
-	err = returns_get(&s->returns, &k->store, (int)manifest->attachment, manifest->npoints);
+	err = returns_get(&s->returns, &k->pins, (int)manifest->attachment, manifest->npoints);
 	if (err)
 		goto fail;
 	err = links_load(s, manifest);
@@ -103,7 +103,7 @@ fail:
 /* ---- scanning the pins ---- */
 
 struct pin_scan {
-	const struct store *store;
+	const struct session_pins *pins;
 	uint32_t *numbers; /* of the attachments that have a manifest */
 	size_t n, room;
 	int remove; /* number of the attachment that scan_remove_one() removes */
@@ -122,11 +122,11 @@ static int scan_note_manifest(const char *name, int attachment, int link, void *
 	return 0;
 }
 
-static void pin_remove(const struct store *store, const char *name, int attachment, int link)
+static void pin_remove(const struct session_pins *pins, const char *name, int attachment, int link)
 {
 	if (!strcmp(name, "raised"))
-		semaphore_raised_lower_left(store, attachment);
-	store_unlink(store, name, attachment, link);
+		semaphore_raised_lower_left(pins, attachment);
+	pin_unlink(pins, name, attachment, link);
 }
 
 static int scan_remove_one(const char *name, int attachment, int link, void *arg)
@@ -134,7 +134,7 @@ static int scan_remove_one(const char *name, int attachment, int link, void *arg
 	const struct pin_scan *scan = arg;
 
 	if (attachment == scan->remove)
-		pin_remove(scan->store, name, attachment, link);
+		pin_remove(scan->pins, name, attachment, link);
 	return 0;
 }
 
@@ -148,7 +148,7 @@ static int scan_remove_incomplete(const char *name, int attachment, int link, vo
 	for (size_t i = 0; i < scan->n; i++)
 		if (scan->numbers[i] == (uint32_t)attachment)
 			return 0;
-	pin_remove(scan->store, name, attachment, link);
+	pin_remove(scan->pins, name, attachment, link);
 	return 0;
 }
 
@@ -174,7 +174,7 @@ static int scan_load(struct pin_scan *scan, struct pp_session *session, uint32_t
 	}
 	if (err == -ENOENT) {
 		scan->remove = (int)number;
-		return store_each(scan->store, scan_remove_one, scan);
+		return pins_each(scan->pins, scan_remove_one, scan);
 	}
 	if (err)
 		return err;
@@ -188,13 +188,13 @@ static int scan_load(struct pin_scan *scan, struct pp_session *session, uint32_t
 /* Loads all attachments. The caller holds the lock. */
 static int session_load(struct pp_session *session)
 {
-	struct pin_scan scan = { .store = &kernel_of(session)->store };
+	struct pin_scan scan = { .pins = &kernel_of(session)->pins };
 	int err;
 
 	session_forget_attachments(session, &backend_kernel);
-	err = store_each(scan.store, scan_note_manifest, &scan);
+	err = pins_each(scan.pins, scan_note_manifest, &scan);
 	if (!err)
-		err = store_each(scan.store, scan_remove_incomplete, &scan);
+		err = pins_each(scan.pins, scan_remove_incomplete, &scan);
 	if (scan.n)
 		qsort(scan.numbers, scan.n, sizeof(*scan.numbers), number_compare);
 	for (size_t i = 0; i < scan.n && !err; i++)
@@ -214,7 +214,7 @@ void kernel_session_close(struct pp_session *session)
 	session_forget_attachments(session, &backend_kernel);
 	owner_signals_restore(k);
 	kernel_maps_close(k);
-	store_close(&k->store);
+	pins_close(&k->pins);
 	free(k);
 	session_set_state(session, &backend_kernel, NULL);
 }
@@ -227,16 +227,16 @@ static int session_maps_open(struct kernel_session *k, bool create)
 	if (err != -ENOENT)
 		return err;
 	if (!create) {
-		store_remove(&k->store); /* incomplete: a command was killed while it created the session */
+		pins_remove(&k->pins); /* incomplete: a command was killed while it created the session */
 		return -ENOENT;
 	}
 	/* The session is new, or incomplete. */
-	store_unlink(&k->store, "ring", -1, -1);
-	store_unlink(&k->store, "mark", -1, -1);
-	store_unlink(&k->store, "scratch", -1, -1);
+	pin_unlink(&k->pins, "ring", -1, -1);
+	pin_unlink(&k->pins, "mark", -1, -1);
+	pin_unlink(&k->pins, "scratch", -1, -1);
 	err = kernel_maps_create(k);
 	if (err)
-		store_remove(&k->store);
+		pins_remove(&k->pins);
 	return err;
 }
 
@@ -249,7 +249,7 @@ static int session_open_locked(struct pp_session *session, bool create)
 		return err;
 	err = session_load(session);
 	/* A session without attachments: a command was killed before it armed or after it disarmed. */
-	if (!err && !create && !session->nattachments && !store_remove(&k->store))
+	if (!err && !create && !session->nattachments && !pins_remove(&k->pins))
 		return -ENOENT;
 	return err;
 }
@@ -257,15 +257,15 @@ static int session_open_locked(struct pp_session *session, bool create)
 static int session_open_pinned(struct pp_session *session, bool create)
 {
 	struct kernel_session *k = kernel_of(session);
-	int err = store_open(&k->store, session->name, create);
+	int err = pins_open(&k->pins, session->name, create);
 
 	if (err)
 		return err;
-	err = store_lock(&k->store, session->hasty);
+	err = pins_lock(&k->pins, session->hasty);
 	if (err)
 		return err;
 	err = session_open_locked(session, create);
-	store_unlock(&k->store);
+	pins_unlock(&k->pins);
 	/* This user may read the directory. A pin in it that the user may not open was not made by this program. */
 	return err == -EACCES ? -EBADMSG : err;
 }
@@ -277,7 +277,7 @@ int kernel_session_open(struct pp_session *session, bool create)
 
 	if (!k)
 		return error_nomem();
-	k->store.root = k->store.dir = -1;
+	k->pins.root = k->pins.dir = -1;
 	k->config_fd = k->ring_fd = k->handover_fd = k->scratch_fd = -1;
 	session_set_state(session, &backend_kernel, k);
 	err = session->is_private ? kernel_maps_create(k) : session_open_pinned(session, create);
@@ -293,21 +293,21 @@ int kernel_session_lock(struct pp_session *session)
 
 	if (session->is_private)
 		return 0;
-	err = store_lock(&k->store, session->hasty);
+	err = pins_lock(&k->pins, session->hasty);
 	if (err)
 		return err;
 	err = session_load(session);
 	if (err)
-		store_unlock(&k->store);
+		pins_unlock(&k->pins);
 	return err;
 }
 
 void kernel_session_unlock(struct pp_session *session)
 {
-	store_unlock(&kernel_of(session)->store);
+	pins_unlock(&kernel_of(session)->pins);
 }
 
 int kernel_session_remove(struct pp_session *session)
 {
-	return store_remove(&kernel_of(session)->store);
+	return pins_remove(&kernel_of(session)->pins);
 }

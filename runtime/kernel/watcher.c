@@ -66,7 +66,7 @@ static double watcher_limit(const struct pp_session *session)
 
 static int watcher_lock_open(const struct kernel_session *k)
 {
-	return open(store_path(&k->store, "watch", -1, -1), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return open(pin_path(&k->pins, "watch", -1, -1), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 static bool watcher_is_running(const struct kernel_session *k)
@@ -87,7 +87,7 @@ static bool watcher_is_running(const struct kernel_session *k)
  */
 static int watcher_lock(const struct kernel_session *k)
 {
-	const char *path = store_path(&k->store, "watch", -1, -1);
+	const char *path = pin_path(&k->pins, "watch", -1, -1);
 	int fd, err = 0;
 
 	if (mkdir(path, 0700) && errno != EEXIST)
@@ -133,11 +133,11 @@ void kernel_unlimit(struct pp_session *session)
 
 /* ---- when the watcher ends ---- */
 
-static bool session_is_removed(const struct store *store)
+static bool session_is_removed(const struct session_pins *pins)
 {
 	struct stat ours, current;
 
-	return fstat(store->dir, &ours) || stat(store->path, &current) || ours.st_ino != current.st_ino;
+	return fstat(pins->dir, &ours) || stat(pins->path, &current) || ours.st_ino != current.st_ino;
 }
 
 /*
@@ -257,7 +257,7 @@ static int watcher_loop(struct watcher *w)
 		}
 		if (rest > 0 && poll(&fd, 1, (int)(rest / 1000000 + 1)) > 0)
 			return -EINTR;
-		if (session_is_removed(&k->store))
+		if (session_is_removed(&k->pins))
 			return -ENOENT;
 		if (clock_ns() < alone)
 			continue;
@@ -268,12 +268,36 @@ static int watcher_loop(struct watcher *w)
 	}
 }
 
+/* Blocks the signals that end the watcher. Returns a descriptor that receives them. */
+static int watcher_signals_block(sigset_t *before)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, before);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Reads pending signals before it restores the mask, because their default action would kill the caller. */
+static void watcher_signals_restore(int fd, const sigset_t *before)
+{
+	struct signalfd_siginfo signal;
+
+	while (read(fd, &signal, sizeof(signal)) == sizeof(signal))
+		;
+	close(fd);
+	pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
 int kernel_watch(struct pp_session *session, void (*ready)(void *arg), void *arg)
 {
 	struct kernel_session *k = kernel_of(session);
 	struct watcher w = { .session = session };
 	int err = kernel_session_lock(session), lock;
-	sigset_t set;
+	sigset_t before;
 
 	if (err)
 		return err;
@@ -282,20 +306,15 @@ int kernel_watch(struct pp_session *session, void (*ready)(void *arg), void *arg
 	if (lock < 0)
 		return lock;
 	ready(arg);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	w.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	w.signals = watcher_signals_block(&before);
 	err = budget_new(&w.budget, attachment_is_watched, watcher_limit(session), BUDGET_CREDIT);
 	if (!err)
 		err = watcher_loop(&w);
 	budget_free(w.budget);
-	close(w.signals);
+	watcher_signals_restore(w.signals, &before);
 	/* The session's lock is held if err is 0: no command arms between the end of the loop and the end of the lock. */
 	if (!err)
-		store_unlink(&k->store, "watch", -1, -1);
+		pin_unlink(&k->pins, "watch", -1, -1);
 	close(lock);
 	if (!err)
 		kernel_session_unlock(session);

@@ -363,7 +363,7 @@ START_TEST(stack)
 	static struct maker maker;
 	const struct fetch_program *pointers[PROGRAMS];
 	struct fetch_program leave = { .role = SITE_LEAVE }, call = { .role = SITE_CALL };
-	struct kernel_session k = { .store = { -1, -1, "" } };
+	struct kernel_session k = { .pins = { -1, -1, "" } };
 	struct kernel_scope scope = { .kind = SCOPE_PGRP };
 	int id = libbpf_find_vmlinux_btf_id("sched_process_exit", BPF_TRACE_RAW_TP);
 	LIBBPF_OPTS(bpf_prog_load_opts, hook, .expected_attach_type = BPF_TRACE_RAW_TP, .attach_btf_id = id);
