@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* ppc64, little-endian. The encodings are those of the Power ISA, Book I. Only listing and checking work on this CPU. */
+/*
+ * ppc64, little-endian. The encodings are those of the Power ISA, Book I. Only listing and checking work on this CPU.
+ */
 #include "runtime/cpu.h"
 
 #include <elf.h>

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Machine code that the backends recognize, per CPU: traps, nops, and the bytes of a probe site in each of its states.
- * Each CPU has a file: cpu-x86_64.c, cpu-aarch64.c, cpu-ppc64.c. All of them are compiled on every CPU, because they only
- * look at bytes.
+ * Each CPU has a file: cpu-x86_64.c, cpu-aarch64.c, cpu-ppc64.c. All of them are compiled on every CPU, because they
+ * only look at bytes.
  *
  * A site that has a note consists of two parts:
  *
- * 1. The instruction at its first byte belongs to the kernel backend. A uprobe replaces its first bytes by a breakpoint.
+ * 1. The instruction at its first byte belongs to the kernel backend. A uprobe replaces its first bytes by a
+ *    breakpoint.
  * 2. The nop at jump_at belongs to the agent backend, which replaces it by a jump to a trampoline.
  *
  * x86-64 has a nop of one byte for the kernel and one of ten bytes for the agent. aarch64 has one nop for both, so only
@@ -41,8 +42,8 @@ struct cpu_code {
 	/* Returns true for the nop that a kernel may replace by a call, which breaks leaf functions (insn-check.c). */
 	bool (*becomes_call)(const uint8_t *code, size_t size);
 	/*
-	 * Returns the reason why a breakpoint must not replace the instruction, in words that follow "the instruction", or
-	 * NULL if it may. Refuses every trap, because the code that has one waits for it. Reads at most size bytes.
+	 * Returns the reason why a breakpoint must not replace the instruction, in words that follow "the instruction",
+	 * or NULL if it may. Refuses every trap, because the code that has one waits for it. Reads at most size bytes.
 	 */
 	const char *(*why_refused)(const uint8_t *code, size_t size);
 };

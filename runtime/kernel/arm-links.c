@@ -4,8 +4,8 @@
  *
  * A uprobe-multi link arms all its points or none. If the kernel rejects it,
  *
- * 1. points that have another semaphore than an earlier point at the same offset are refused, because the kernel accepts one
- *    ref_ctr offset per inode and offset (conflicts_refuse);
+ * 1. points that have another semaphore than an earlier point at the same offset are refused, because the kernel
+ *    accepts one ref_ctr offset per inode and offset (conflicts_refuse);
  * 2. the points that the kernel rejects are found by bisection with temporary links, and refused (bad_points_refuse);
  * 3. the other points are armed.
  *
@@ -100,7 +100,7 @@ static void link_arrays_refuse(struct kernel_attachment *s, struct link_arrays *
 		point_refuse(s, a->points[i], error, reason);
 }
 
-/* What bisection needs to create a link. */
+/* The program, path and pid of the links that bisection creates. */
 struct link_target {
 	int prog;
 	const char *path;
@@ -164,8 +164,8 @@ static int conflicts_refuse(struct kernel_attachment *s, const struct link_array
 /* ---- links ---- */
 
 /*
- * Adds a link, which then owns fd. The first UNPINNED_MAX links of an attachment are pinned at the end. Further ones are
- * pinned and closed now, because descriptors are limited.
+ * Adds a link, which then owns fd. The first UNPINNED_MAX links of an attachment are pinned at the end. Further ones
+ * are pinned and closed now, because descriptors are limited.
  */
 static int link_add(struct attachment *attachment, int fd, int prog)
 {
@@ -268,7 +268,9 @@ int link_arrays_arm(struct link_arrays *a, struct attachment *attachment, int pr
 		return 0;
 	}
 	target.path = path;
-	/* The kernel's filter does not match a process whose first thread has exited. The program checks the pid too. */
+	/*
+	 * The kernel's filter does not match a process whose first thread has exited. The program checks the pid too.
+	 */
 	target.pid = process && !process->leader_gone ? process->pid : 0;
 	err = link_multi_supported() ? link_arrays_arm_multi(a, attachment, &target)
 	                             : link_arrays_arm_perf(a, attachment, &target);

@@ -5,8 +5,9 @@
  * 1. The fetch programs of the points are distributed over BPF programs, as many in each as its size allows
  *    (programs_chunk).
  * 2. The points of each BPF program are distributed over links: one for each image and process (arm-links.c).
- * 3. The links of a new attachment are pinned last, usually in a few system calls (attachment_pin). Before that, the end of
- *    this process disarms everything, or the next command that opens the session removes the incomplete attachment.
+ * 3. The links of a new attachment are pinned last, usually in a few system calls (attachment_pin). Before that, the
+ *    end of this process disarms everything, or the next command that opens the session removes the incomplete
+ *    attachment.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -22,7 +23,7 @@
 
 #define PROGRAM_SIZE 500 /* instructions of a program without its specs, at most */
 
-/* What the steps of arming share. */
+/* The state of arming an attachment. */
 struct kernel_arming {
 	struct pp_session *session;
 	struct attachment *attachment;
@@ -37,8 +38,8 @@ struct kernel_arming {
 /* ---- fetch programs ---- */
 
 /*
- * Sorts by role: if a function is left at its first instruction, the call must begin before it ends, and the kernel runs the
- * program of the later of two links first.
+ * Sorts by role: if a function is left at its first instruction, the call must begin before it ends, and the kernel
+ * runs the program of the later of two links first.
  */
 static int program_compare(const void *a, const void *b)
 {

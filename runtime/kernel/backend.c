@@ -36,7 +36,9 @@ static bool kernel_permitted(void)
 		sscanf(line, "CapEff: %llx", &caps);
 	if (f)
 		fclose(f);
-	/* In a container, capabilities are those of another user namespace, and process ids differ from the kernel's. */
+	/*
+	 * In a container, capabilities are those of another user namespace, and process ids differ from the kernel's.
+	 */
 	if (!namespace_is_first("/proc/self/ns/user", USER_INIT_INO) ||
 	    !namespace_is_first("/proc/self/ns/pid", PID_INIT_INO))
 		return false;

@@ -2,8 +2,8 @@
 /*
  * Keeps the CPU time of hits below a budget.
  *
- * A BPF program could measure time and return early, but the trap around it takes five to twenty times as long, and only
- * removing the link ends the trap. So a process checks the budget:
+ * A BPF program could measure time and return early, but the trap around it takes five to twenty times as long, and
+ * only removing the link ends the trap. So a process checks the budget:
  *
  * - The owner process (owner.c) checks the budget that `--budget SHARE%` sets.
  * - The watcher (watcher.c), one process per session, checks the default budget of what stays armed without an owner.
@@ -11,11 +11,11 @@
  * Each check works in five steps:
  *
  * 1. It multiplies the hits since the last check by the measured time of a trap (overhead.c).
- * 2. If that is more than an eighth of the budget, it measures the programs for a moment. It also measures them at every
- *    check if processes out of scope have traps too, because no counter has their hits.
+ * 2. If that is more than an eighth of the budget, it measures the programs for a moment. It also measures them at
+ *    every check if processes out of scope have traps too, because no counter has their hits.
  * 3. It limits the result to the CPU time that the targets used, if they are known.
- * 4. It compares the result with the budget. The watcher has a credit of four seconds of the budget, because a short burst
- *    is harmless. The owner has no credit if the budget was given explicitly.
+ * 4. It compares the result with the budget. The watcher has a credit of four seconds of the budget, because a short
+ *    burst is harmless. The owner has no credit if the budget was given explicitly.
  * 5. If the credit is used up, it disarms the points with the most hits, until the others take less than the budget. A
  *    program that is no longer slowed down hits the other points more often. So the next check comes soon; and if the
  *    result was more than twice the budget, the check expects that the program uses the time that it gains.
@@ -44,7 +44,7 @@ struct budget {
 	double limit;           /* share of one CPU */
 	double seconds, credit; /* credit: in CPU seconds, at most limit * seconds */
 	attachment_choice *mine;
-	uint64_t time; /* of the last check; 0: there was none */
+	uint64_t time; /* of the last check; 0: no check yet */
 	struct budget_hits *hits;
 	size_t nhits, room;
 	struct targets_cpu targets;
@@ -265,7 +265,10 @@ static int candidate_compare(const void *a, const void *b)
 	return (x->ns < y->ns) - (x->ns > y->ns);
 }
 
-/* Lists the armed points, those with the most expensive hits first. *ns is their sum. Returns NULL if there is no memory. */
+/*
+ * Lists the armed points, those with the most expensive hits first. *ns is their sum. Returns NULL if memory allocation
+ * fails.
+ */
 static struct candidate *candidates_list(const struct budget *b, const struct pp_session *session, size_t *n,
                                          double *ns)
 {
@@ -347,8 +350,8 @@ static void budget_disarm(struct budget *b, struct pp_session *session, double s
 	if (!all)
 		return;
 	/*
-	 * The time of hits without a counter is distributed over the points in proportion to their counted hits. If there
-	 * are no counted hits, any point may have been hit, and all are disarmed.
+	 * The time of hits without a counter is distributed over the points in proportion to their counted hits. If
+	 * there are no counted hits, any point may have been hit, and all are disarmed.
 	 */
 	for (size_t i = 0; i < n && budget_expected(b, share, left) > b->limit && (all[i].ns > 0 || ns <= 0); i++) {
 		struct kernel_attachment *s = all[i].attachment->state;

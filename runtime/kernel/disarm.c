@@ -2,12 +2,12 @@
 /*
  * Disarming through the kernel.
  *
- * 1. The points are switched off, and control->unfinished is set. From here on the next command finishes the rest if this
- *    one is killed.
+ * 1. The points are switched off, and control->unfinished is set. From here on the next command finishes the rest if
+ *    this one is killed.
  * 2. Semaphores that were raised by hand are lowered, and it is made sure that the kernel can lower the others
  *    (kernel_prepare_disarm).
- * 3. Links without armed points are removed, and links with some are replaced (handover.c). If the links live in an owner
- *    process, that process does it.
+ * 3. Links without armed points are removed, and links with some are replaced (handover.c). If the links live in an
+ *    owner process, that process does it.
  * 4. If there were many links, the command waits until their breakpoints are gone from memory.
  */
 #include <errno.h>

@@ -4,23 +4,23 @@
  *
  * 1. Each call in flight has a frame in its thread's task storage: the stack pointer at the entry, the time, and the
  *    arguments. When the function is left, the stack pointer has the same value again, which identifies the frame.
- * 2. Frames are stored in the order of their creation, so their stack pointers decrease. The stack pointer of the thread
- *    therefore shows which frames are over:
- *    - At an entry, a frame whose stack pointer is not above the thread's is over: a longjmp or an exception removed the
- *      call. (The return address of a call that continues is at the frame's stack pointer, and that of the new call is
- *      below it.)
- *    - When a function is left, a frame below the thread's stack pointer is over likewise. The frame at the stack pointer
- *      belongs to the call that ends, if it has the same function.
+ * 2. Frames are stored in the order of their creation, so their stack pointers decrease. The stack pointer of the
+ *    thread therefore shows which frames are over:
+ *    - At an entry, a frame whose stack pointer is not above the thread's is over: a longjmp or an exception removed
+ *      the call. (The return address of a call that continues is at the frame's stack pointer, and that of the new call
+ *      is below it.)
+ *    - When a function is left, a frame below the thread's stack pointer is over likewise. The frame at the stack
+ *      pointer belongs to the call that ends, if it has the same function.
  *    - When a thread exits or executes another program, all its frames are over.
  *    These calls are abandoned.
- * 3. A call without a frame began before the points were armed, or it was missed. Its end is not counted. So at any moment
- *    at which no program runs: entries = hits + missed + active + abandoned.
- * 4. The number of active calls is counted per probe over all threads. A thread whose increment exceeds maxactive takes the
- *    increment back and counts the call as missed.
- * 5. The duration of a call is the time from the end of the program at its entry to the beginning of the program at its end.
- *    It contains the traps around these programs, and the traps of calls within it. The former are measured when the
- *    attachment is armed (overhead_call_ns()) and subtracted. The latter are added up for the thread and subtracted too. The
- *    time of programs of other sessions and tools remains.
+ * 3. A call without a frame began before the points were armed, or it was missed. Its end is not counted. So at any
+ *    moment at which no program runs: entries = hits + missed + active + abandoned.
+ * 4. The number of active calls is counted per probe over all threads. A thread whose increment exceeds maxactive takes
+ *    the increment back and counts the call as missed.
+ * 5. The duration of a call is the time from the end of the program at its entry to the beginning of the program at its
+ *    end. It contains the traps around these programs, and the traps of calls within it. The former are measured when
+ *    the attachment is armed (overhead_call_ns()) and subtracted. The latter are added up for the thread and subtracted
+ *    too. The time of programs of other sessions and tools remains.
  *
  * Only the thread itself accesses its frames. Loops use AT_WORD as counter, because the verifier can follow that.
  */

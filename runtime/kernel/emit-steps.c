@@ -2,8 +2,8 @@
 /*
  * The steps of fetch programs as BPF.
  *
- * A fetch program works on a stack of values (runtime/fetch/program.h). The stack is in scratch memory, which r7 points to.
- * The value at its top stays in r1 as long as no other value needs r1.
+ * A fetch program works on a stack of values (runtime/fetch/program.h). The stack is in scratch memory, which r7 points
+ * to. The value at its top stays in r1 as long as no other value needs r1.
  */
 #include <errno.h>
 #include <probepoint.h>
@@ -41,8 +41,9 @@ static void emit_extend(struct emitter *e, int r, int size, int shift, bool is_s
 }
 
 /*
- * Reads the string whose address is at address_at in scratch memory, at most room bytes with its NUL, to scratch memory:
- * to SCRATCH_TEXT, or to r8 if in_record. Sets r0 to the length with NUL. Jumps to fault if a byte cannot be read.
+ * Reads the string whose address is at address_at in scratch memory, at most room bytes with its NUL, to scratch
+ * memory: to SCRATCH_TEXT, or to r8 if in_record. Sets r0 to the length with NUL. Jumps to fault if a byte cannot be
+ * read.
  */
 static void emit_read_string(struct emitter *e, bool in_record, int room, int address_at, label fault)
 {
@@ -409,8 +410,8 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 }
 
 /*
- * Jumps of predicates: by the rules of runtime/fetch/program.h the stack has the same depth at the jump and at its target.
- * Here its top is then in scratch memory, not in r1.
+ * Jumps of predicates: by the rules of runtime/fetch/program.h the stack has the same depth at the jump and at its
+ * target. Here its top is then in scratch memory, not in r1.
  */
 void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered)
 {

@@ -17,10 +17,10 @@
  * A program serves several fetch programs (specs), and the cookie says which one a point has. Steps 7 and 9 each begin
  * with a tree of comparisons that leads to the code of the spec. Step 7 is left out if no spec has a predicate.
  *
- * Predicates are evaluated and records are built in scratch memory, which is the thread's task storage, because the program
- * may sleep while it reads the process's memory. Per-CPU memory would then be another thread's, and a reserved place in the
- * ring would stall every reader until the page fault is over. If the kernel has no memory for task storage, the hit counts
- * as lost. A hit that is only counted needs no scratch memory.
+ * Predicates are evaluated and records are built in scratch memory, which is the thread's task storage, because the
+ * program may sleep while it reads the process's memory. Per-CPU memory would then be another thread's, and a reserved
+ * place in the ring would stall every reader until the page fault is over. If the kernel has no memory for task
+ * storage, the hit counts as lost. A hit that is only counted needs no scratch memory.
  */
 #include "runtime/kernel/emit.h"
 
@@ -34,7 +34,7 @@
 #include "runtime/kernel/scope.h"
 #include "sdt/operand.h"
 
-/* What the phases of one program share. */
+/* The state of emitting a program. */
 struct phases {
 	struct emitter e;
 	const struct fetch_program *const *programs;
@@ -135,9 +135,9 @@ static void emit_counters(struct emitter *e, unsigned shards, label out)
 /* ---- 3. handover ---- */
 
 /*
- * While a link takes over from another, both see the hit. The newer link sees it first, because the kernel adds consumers
- * at the front of its list. The newer link adds an entry for point, generation and thread to the handover map; the older
- * link deletes the entry and does not count a hit that had one. r7 is the cookie.
+ * While a link takes over from another, both see the hit. The newer link sees it first, because the kernel adds
+ * consumers at the front of its list. The newer link adds an entry for point, generation and thread to the handover
+ * map; the older link deletes the entry and does not count a hit that had one. r7 is the cookie.
  */
 static void emit_handover(struct emitter *e, label out)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * BPF programs for uprobes, and the maps that they share with commands. One program serves any number of points. The link's
- * cookie says which point was hit.
+ * BPF programs for uprobes, and the maps that they share with commands. One program serves any number of points. The
+ * link's cookie says which point was hit.
  */
 #ifndef RUNTIME_KERNEL_EMIT_H
 #define RUNTIME_KERNEL_EMIT_H
@@ -16,8 +16,8 @@
 /* ---- cookies ---- */
 
 /*
- * A cookie has four fields: the point (24 bits), the spec, which is an index among the program's fetch programs (16 bits),
- * the pid or 0 for any process (22 bits), and the generation of the link (1 bit; see handover.c).
+ * A cookie has four fields: the point (24 bits), the spec, which is an index among the program's fetch programs (16
+ * bits), the pid or 0 for any process (22 bits), and the generation of the link (1 bit; see handover.c).
  */
 #define COOKIE_POINT_BITS 24
 #define COOKIE_SPEC_BITS 16
@@ -121,8 +121,8 @@ struct emit_maps {
 #define EMIT_SCRATCH_SIZE 2304
 #define EMIT_STACK_MAX 48 /* bytes of BPF stack in every program: see emitter.h */
 /*
- * The size that callers aim at for a program. Larger programs are possible (conditional jumps reach 32767 instructions), but
- * the verifier's time grows faster than the size.
+ * The size that callers aim at for a program. Larger programs are possible (conditional jumps reach 32767
+ * instructions), but the verifier's time grows faster than the size.
  */
 #define EMIT_INSNS_MAX 12000
 
@@ -135,15 +135,21 @@ struct emitted {
 size_t emit_size_bound(const struct fetch_program *program);
 
 /*
- * Emits the program for points whose specs are indices in programs[], which have one role. shards is a power of two. Returns
- * 0 and the instructions, which the caller frees; -E2BIG if the program is too long; or -ENOMEM; with an error message.
+ * Emits the program for points whose specs are indices in programs[], which have one role. shards is a power of two.
+ * Returns 0 and the instructions, which the caller frees; -E2BIG if the program is too long; or -ENOMEM; with an error
+ * message.
  */
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
                  uint32_t attachment, unsigned shards, struct emitted *out);
-/* Emits a program for a tracepoint whose first argument is the current task. It abandons all calls of the task in flight. */
+/*
+ * Emits a program for a tracepoint whose first argument is the current task. It abandons all calls of the task in
+ * flight.
+ */
 int emit_abandon(const struct emit_maps *maps, struct emitted *out);
 
-/* Checks that the instructions use at most EMIT_STACK_MAX bytes of stack. Returns 0, or -EINVAL with an error message. */
+/*
+ * Checks that the instructions use at most EMIT_STACK_MAX bytes of stack. Returns 0, or -EINVAL with an error message.
+ */
 int emit_check_stack(const struct bpf_insn *insns, size_t n);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An assembler for BPF, with the kernel's names for instructions, and the conventions that the parts of a program share.
+ * An assembler for BPF, with the kernel's names for instructions, and the conventions that the parts of a program
+ * share.
  *
  * Jumps: The offset of a jump is a label, which emitter_finish() replaces by the distance. A failure sets the emitter's
  * error. Calls after a failure have no effect, so callers check emitter_finish() only.
@@ -14,13 +15,13 @@
  *     r0 to r5    scratch registers
  *
  * Stack: A program uses at most EMIT_STACK_MAX bytes. Since Linux 6.13 a program of this type that has 64 bytes or more
- * (sizes are rounded up to 16) runs on a per-CPU stack. A uprobe program may sleep and may be preempted, so another thread
- * on the same CPU would overwrite that stack.
+ * (sizes are rounded up to 16) runs on a per-CPU stack. A uprobe program may sleep and may be preempted, so another
+ * thread on the same CPU would overwrite that stack.
  *
  * Scratch memory: Everything else is in the thread's task storage (SCRATCH_...): the value stack of fetch programs, a
- * buffer for a string that is compared, and the record, with its struct record_thread at the beginning. Two programs never
- * use the scratch memory of one thread at the same time, for three reasons. Uprobes are hit in user mode only. Signal
- * handlers also run in user mode. The kernel runs the programs of one hit one after the other, each to its end.
+ * buffer for a string that is compared, and the record, with its struct record_thread at the beginning. Two programs
+ * never use the scratch memory of one thread at the same time, for three reasons. Uprobes are hit in user mode only.
+ * Signal handlers also run in user mode. The kernel runs the programs of one hit one after the other, each to its end.
  */
 #ifndef RUNTIME_KERNEL_EMITTER_H
 #define RUNTIME_KERNEL_EMITTER_H
@@ -105,8 +106,8 @@ label label_new(struct emitter *e);
 /* Places the label at the next instruction. */
 void label_place(struct emitter *e, label l);
 /*
- * Resolves the jumps and releases the emitter. Returns 0 and the instructions, which the caller frees; -ENOMEM, or -E2BIG
- * if a jump does not reach its label, with an error message.
+ * Resolves the jumps and releases the emitter. Returns 0 and the instructions, which the caller frees; -ENOMEM, or
+ * -E2BIG if a jump does not reach its label, with an error message.
  */
 int emitter_finish(struct emitter *e, struct emitted *out);
 
@@ -114,7 +115,9 @@ int emitter_finish(struct emitter *e, struct emitted *out);
 void emit_arguments(struct emitter *e, const struct fetch_program *p);
 void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered);
 
-/* Emits the rest of the program of a call's begin, and the part of a call's end that finds its begin (emit-returns.c). */
+/*
+ * Emits the rest of the program of a call's begin, and the part of a call's end that finds its begin (emit-returns.c).
+ */
 void emit_call(struct emitter *e, label out);
 void emit_leave(struct emitter *e, label out);
 

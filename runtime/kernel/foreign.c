@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A breakpoint in memory that the file does not have belongs to a uprobe, to a debugger, or to the program itself. The
- * kernel does not distinguish them: it takes any breakpoint for its own when it places another uprobe there, and writes the
- * file's bytes when it removes that uprobe. This file finds out whether the kernel has a uprobe there. The kernel reports
- * its uprobes in four ways:
+ * kernel does not distinguish them: it takes any breakpoint for its own when it places another uprobe there, and writes
+ * the file's bytes when it removes that uprobe. This file finds out whether the kernel has a uprobe there. The kernel
+ * reports its uprobes in four ways:
  *
  * 1. It places a uprobe for all processes in every new mapping, so also in a mapping of our own (mapping_has_uprobe).
  * 2. A BPF link reports its file and its offsets (links_read).

@@ -5,23 +5,24 @@
  * A link cannot be changed. To disarm some of its points:
  *
  * 1. The counters of the points are set to "off" (kernel_switch_off()), after which programs ignore their hits.
- * 2. A new link is created for the points that remain, with the same program and the other generation. The generation is in
- *    the link's cookies and in the name of its pin, "even" or "odd".
- * 3. While both links exist, a hit reaches both and must be counted once. The control map says so, and which generation is
- *    the newer one. The kernel runs the newer link's program first, which adds an entry to the handover map. The older link's
- *    program deletes the entry and does not count the hit (emit_handover() in emit.c).
+ * 2. A new link is created for the points that remain, with the same program and the other generation. The generation
+ *    is in the link's cookies and in the name of its pin, "even" or "odd".
+ * 3. While both links exist, a hit reaches both and must be counted once. The control map says so, and which generation
+ *    is the newer one. The kernel runs the newer link's program first, which adds an entry to the handover map. The
+ *    older link's program deletes the entry and does not count the hit (emit_handover() in emit.c).
  * 4. The older link is removed. The handover ends when it is gone for good.
  *
- * All links of an attachment that have the older generation are replaced in one round (generation_replace). If links of both
- * generations are to be replaced, there are two rounds.
+ * All links of an attachment that have the older generation are replaced in one round (generation_replace). If links of
+ * both generations are to be replaced, there are two rounds.
  *
- * When is a link gone? A link whose last descriptor is closed is gone when close() returns. A link whose pin is unlinked is
- * removed later by the kernel. So a few links (FEW) are opened before their pins are unlinked, and closed. Closing takes 20
- * to 60 ms per link. If there are more, they are only unlinked, which is a thousand times faster, and the caller waits for
- * the bytes in memory. (A killed process releases the session's lock after its links, because descriptors that were opened
- * first are closed last.)
+ * When is a link gone? A link whose last descriptor is closed is gone when close() returns. A link whose pin is
+ * unlinked is removed later by the kernel. So a few links (FEW) are opened before their pins are unlinked, and closed.
+ * Closing takes 20 to 60 ms per link. If there are more, they are only unlinked, which is a thousand times faster, and
+ * the caller waits for the bytes in memory. (A killed process releases the session's lock after its links, because
+ * descriptors that were opened first are closed last.)
  *
- * The control map and the pins show how far a handover has come, so the next command can finish what a killed one began.
+ * The control map and the pins show how far a handover has come, so the next command can finish what a killed one
+ * began.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -110,7 +111,7 @@ struct remaining {
 	pid_t pid;
 };
 
-/* Returns 0, -ENOMEM, or -ENOENT if there is no such point. The caller releases it in any case. */
+/* Returns 0, -ENOMEM, or -ENOENT if no point remains. The caller releases it in any case. */
 static int remaining_find(struct remaining *r, const struct attachment *attachment, size_t i, unsigned generation)
 {
 	const struct manifest *m = attachment->manifest;
@@ -240,8 +241,8 @@ static void handover_clear(int map)
 }
 
 /*
- * Replaces the changed links of the other generation by links of this generation, and sets their changed[i] to false. If a
- * link cannot be replaced (its file is gone), the old one stays, and its points stay switched off.
+ * Replaces the changed links of the other generation by links of this generation, and sets their changed[i] to false.
+ * If a link cannot be replaced (its file is gone), the old one stays, and its points stay switched off.
  */
 static void generation_replace(struct kernel_attachment *s, const struct attachment *attachment, bool *changed,
                                unsigned generation)

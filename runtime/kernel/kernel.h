@@ -6,12 +6,12 @@
  *     session.c            sessions: open, lock, load the attachments
  *     attachment.c         attachments: their descriptors, and the state of their points
  *     maps.c               BPF maps
- *     pins.c              names in the BPF file system
+ *     pins.c               names in the BPF file system
  *     arm.c, arm-links.c   arming
  *     disarm.c             disarming; handover.c: links that replace others
- *     scope.c, returns.c   what attachments of some scopes, and with function returns, need in addition
+ *     scope.c, returns.c   maps and links of attachments with some scopes, and with function returns
  *     emit*.c              BPF programs; link.c loads them and creates links
- *     verify.c, foreign.c  checks of the targets' memory
+ *     verify-*.c           checks of the targets' memory; foreign.c finds uprobes of other tools
  *     semaphore*.c         semaphores that the kernel does not raise correctly
  *     owner.c, watcher.c   processes that hold links or check a budget; budget.c, overhead.c
  *     ring.c               readers
@@ -107,8 +107,9 @@ int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, ui
                       uint32_t flags);
 int kernel_task_storage(const char *name, uint32_t size);
 /*
- * Tries to allocate an element of task storage for the calling thread. Returns 0, or a negative errno if the kernel cannot
- * allocate a value of this size. The environment variable PROBEPOINT_TASK_STORAGE_MAX=BYTES, for tests, lowers the limit.
+ * Tries to allocate an element of task storage for the calling thread. Returns 0, or a negative errno if the kernel
+ * cannot allocate a value of this size. The environment variable PROBEPOINT_TASK_STORAGE_MAX=BYTES, for tests, lowers
+ * the limit.
  */
 int kernel_task_storage_allocates(int fd, uint32_t size);
 /* Maps the elements of an array map. Returns NULL and sets errno if that fails. */
@@ -123,7 +124,7 @@ void kernel_maps_close(struct kernel_session *k);
 int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints, bool by_process);
 int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uint32_t npoints);
 
-/* Stores and loads the manifest. The caller frees *manifest. _get() returns -ENOENT if there is none. */
+/* Stores and loads the manifest. The caller frees *manifest. _get() returns -ENOENT if it does not exist. */
 int kernel_manifest_pin(struct kernel_session *k, const struct manifest *manifest);
 int kernel_manifest_get(struct kernel_session *k, uint32_t number, struct manifest **manifest);
 
@@ -150,19 +151,19 @@ int link_arrays_arm(struct link_arrays *a, struct attachment *attachment, int pr
 /* Operation of the backend. */
 int kernel_disarm(struct pp_session *session, struct attachment *attachment, const bool *take, bool all);
 /*
- * Makes sure that the kernel can lower the semaphores of points whose links are about to be removed: those with take[i], or
- * if take is NULL all points of an attachment that ends with this process.
+ * Makes sure that the kernel can lower the semaphores of points whose links are about to be removed: those with
+ * take[i], or if take is NULL all points of an attachment that ends with this process.
  */
 void kernel_prepare_disarm(const struct attachment *attachment, const bool *take);
 
 /*
- * Removes the links drop[i]. Returns true if they are gone. Returns false if there are so many that the kernel removes them
- * later: the caller then waits for the bytes (verify_disarmed()).
+ * Removes the links drop[i]. Returns true if they are gone. Returns false if there are so many that the kernel removes
+ * them later: the caller then waits for the bytes (verify_disarmed()).
  */
 bool kernel_links_drop(struct kernel_attachment *s, const struct attachment *attachment, const bool *drop);
 /*
- * Removes the links changed[i] that have no armed points left, and replaces the others by links of their armed points. Sets
- * changed[i] of replaced links to false. The next command can repeat it if it is interrupted. Returns as
+ * Removes the links changed[i] that have no armed points left, and replaces the others by links of their armed points.
+ * Sets changed[i] of replaced links to false. The next command can repeat it if it is interrupted. Returns as
  * kernel_links_drop().
  */
 bool kernel_links_change(struct kernel_attachment *s, const struct attachment *attachment, bool *changed);
@@ -181,8 +182,9 @@ void semaphore_raised_lower(struct kernel_attachment *s, const struct attachment
 void semaphore_raised_lower_left(const struct session_pins *pins, int attachment);
 
 /*
- * Starts the process that raises semaphores in processes that start later, if points need one. Sets reasons of points that
- * it serves. Returns -1, or a descriptor that the caller closes when it has raised the semaphores of running processes.
+ * Starts the process that raises semaphores in processes that start later, if points need one. Sets reasons of points
+ * that it serves. Returns -1, or a descriptor that the caller closes when it has raised the semaphores of running
+ * processes.
  */
 int semaphore_owner_start(struct attachment *attachment, struct arm_point *const *points, size_t npoints);
 

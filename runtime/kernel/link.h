@@ -2,9 +2,9 @@
 /*
  * BPF programs, and the links that arm points with them.
  *
- * Linux 6.6 and later have uprobe-multi links: one link arms all points of an image and a process. Earlier kernels need a
- * perf uprobe event and a link for each point. link.c defines the uprobe-multi struct, because the headers of the supported
- * distributions are older than it.
+ * Linux 6.6 and later have uprobe-multi links: one link arms all points of an image and a process. Earlier kernels need
+ * a perf uprobe event and a link for each point. link.c defines the uprobe-multi struct, because the headers of the
+ * supported distributions are older than it.
  */
 #ifndef RUNTIME_KERNEL_LINK_H
 #define RUNTIME_KERNEL_LINK_H
@@ -39,8 +39,8 @@ int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t s
 void link_close(int fd);
 
 /*
- * Opens the file, which must be the given one, and writes a path for link_multi() and link_perf() that stays valid as long
- * as *fd is open. Returns 0; -ESTALE if the path names another file; a negative errno; with an error message.
+ * Opens the file, which must be the given one, and writes a path for link_multi() and link_perf() that stays valid as
+ * long as *fd is open. Returns 0; -ESTALE if the path names another file; a negative errno; with an error message.
  */
 int link_file(const char *path, dev_t device, ino_t inode, int *fd, char *kernel_path, size_t room);
 
@@ -50,8 +50,8 @@ const char *link_reason(int err);
 struct bpf_prog_load_opts;
 
 /*
- * Loads a BPF program, after emit_check_stack(). Returns a descriptor, or a negative errno with an error message that quotes
- * the verifier. Overwrites opts->log_*.
+ * Loads a BPF program, after emit_check_stack(). Returns a descriptor, or a negative errno with an error message that
+ * quotes the verifier. Overwrites opts->log_*.
  */
 int program_load(enum bpf_prog_type type, const char *name, const struct bpf_insn *insns, size_t ninsns,
                  struct bpf_prog_load_opts *opts);

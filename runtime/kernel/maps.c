@@ -236,7 +236,10 @@ int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uin
 	s->processes_fd = pin_get(pins, "processes", (int)number, -1);
 	if (s->counts_fd == -ENOENT || s->control_fd == -ENOENT)
 		return -ENOENT;
-	/* Other errors must not be -ENOENT, after which callers remove the attachment: this process may lack descriptors. */
+	/*
+	 * Other errors must not be -ENOENT, after which callers remove the attachment: this process may lack
+	 * descriptors.
+	 */
 	if (s->counts_fd < 0 || s->control_fd < 0 || (s->processes_fd < 0 && s->processes_fd != -ENOENT)) {
 		int err = s->counts_fd < 0 ? s->counts_fd : s->control_fd < 0 ? s->control_fd : s->processes_fd;
 

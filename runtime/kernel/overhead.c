@@ -2,14 +2,14 @@
 /*
  * The CPU time of a hit has three parts.
  *
- * 1. The trap. It is measured in this process: the time of a loop over a nop that is armed with an empty program, minus the
- *    time of the same loop unarmed. The clock is the thread's CPU time, because elapsed time grows with the load of the
- *    machine. A second figure, measured at a `ret`, is for instructions that the kernel single-steps.
- * 2. The program. The kernel adds up how long BPF programs run (BPF_ENABLE_STATS), but in elapsed time: a thread that is
- *    preempted in a program makes the program look slow. So the time is read in short slices, and slices that are much
- *    slower than the others are left out.
- * 3. The limit by targets. If every point belongs to a named process, hits cannot take more CPU time than these processes
- *    used.
+ * 1. The trap. It is measured in this process: the time of a loop over a nop that is armed with an empty program, minus
+ *    the time of the same loop unarmed. The clock is the thread's CPU time, because elapsed time grows with the load of
+ *    the machine. A second figure, measured at a `ret`, is for instructions that the kernel single-steps.
+ * 2. The program. The kernel adds up how long BPF programs run (BPF_ENABLE_STATS), but in elapsed time: a thread that
+ *    is preempted in a program makes the program look slow. So the time is read in short slices, and slices that are
+ *    much slower than the others are left out.
+ * 3. The limit by targets. If every point belongs to a named process, hits cannot take more CPU time than these
+ *    processes used.
  */
 #include "runtime/kernel/overhead.h"
 
@@ -88,7 +88,9 @@ static const struct mapping *mapping_of_code(const struct process *process, uint
 	return NULL;
 }
 
-/* Arms the first instruction of a function in this process, with an empty program. Returns a link, or a negative errno. */
+/*
+ * Arms the first instruction of a function in this process, with an empty program. Returns a link, or a negative errno.
+ */
 static int site_arm(void (*site)(void))
 {
 	uint64_t zero = 0, offset;
@@ -148,7 +150,9 @@ double overhead_point_ns(const struct attachment *attachment, uint32_t point)
 	                                                                       : overhead_trap_ns();
 }
 
-/* Returns the time of the fastest single call, by the clock of durations. A call that was preempted is not the fastest. */
+/*
+ * Returns the time of the fastest single call, by the clock of durations. A call that was preempted is not the fastest.
+ */
 static uint64_t site_fastest_call(void (*site)(void))
 {
 	uint64_t best = ~0ull;
@@ -280,7 +284,10 @@ static void programs_measure(const struct programs *p, int ms, struct overhead *
 	readings = readings > SLICES_MAX ? SLICES_MAX : readings ? readings : 1;
 	programs_read(p, &runs, &ns);
 	first = runs;
-	/* The times to wake up are absolute: after a late wake-up, which makes a slice long, the next slices are shorter. */
+	/*
+	 * The times to wake up are absolute: after a late wake-up, which makes a slice long, the next slices are
+	 * shorter.
+	 */
 	for (size_t i = 0; i < readings; i++) {
 		uint64_t runs_before = runs, ns_before = ns, next = start + (uint64_t)ms * 1000000 * (i + 1) / readings;
 

@@ -18,7 +18,9 @@ double overhead_trap_ns(void);
 double overhead_step_ns(void);
 /* Returns the one of them that applies to the point. */
 double overhead_point_ns(const struct attachment *attachment, uint32_t point);
-/* Returns the ns that the traps at a function's entry and at its end add to the measured duration of a call, at least. */
+/*
+ * Returns the ns that the traps at a function's entry and at its end add to the measured duration of a call, at least.
+ */
 double overhead_call_ns(const struct pp_site *entry);
 
 /* Returns the number of hits of a point so far. */
@@ -40,7 +42,7 @@ struct targets_cpu {
 		uint64_t ns;
 	} * list;
 	size_t n, room;
-	bool known; /* false: a point is armed for every process, or there is no point */
+	bool known; /* false: a point is armed for every process, or no point is armed */
 };
 
 void targets_cpu_read(struct targets_cpu *t, const struct pp_session *session, attachment_choice *mine);

@@ -2,8 +2,8 @@
 /*
  * The lock of an owner process, and requests to it. owner.c is the process.
  *
- * 1. The owner keeps the directory `held-S` of its attachment locked as long as it lives. The kernel releases the lock when
- *    the process ends, however it ends, and the links end with it.
+ * 1. The owner keeps the directory `held-S` of its attachment locked as long as it lives. The kernel releases the lock
+ *    when the process ends, however it ends, and the links end with it.
  * 2. The next command that opens the session finds the lock free and removes the rest of the attachment.
  * 3. Other commands can read the counters and switch off points, but they cannot replace links. So they switch off,
  *    increment control->asked, send SIGUSR1 to the owner, and wait until control->done has caught up.

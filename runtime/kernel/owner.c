@@ -2,13 +2,14 @@
 /*
  * The owner process of attachments that end by themselves (pp_session_hold()).
  *
- * 1. The owner has the only descriptors of the links, which are not pinned. When the process ends, however it ends, nothing
- *    is armed any more. owner-lock.c describes its lock.
- * 2. It waits for the deadline, for the end of the given processes, for a signal to end, and for requests of other commands.
+ * 1. The owner has the only descriptors of the links, which are not pinned. When the process ends, however it ends,
+ *    nothing is armed any more. owner-lock.c describes its lock.
+ * 2. It waits for the deadline, for the end of the given processes, for a signal to end, and for requests of other
+ *    commands.
  * 3. It replaces links for commands that have switched off points (owner_serve).
  * 4. It checks the budget of its attachments, if there is one (budget.c).
- * 5. At the end it disarms its attachments, under the session's lock (owner_end). That is the only time at which it takes
- *    this lock, because commands that wait for it hold the lock.
+ * 5. At the end it disarms its attachments, under the session's lock (owner_end). That is the only time at which it
+ *    takes this lock, because commands that wait for it hold the lock.
  */
 #include <errno.h>
 #include <poll.h>
@@ -88,8 +89,8 @@ static int pin_is_manifest(const char *name, int attachment, int link, void *arg
 }
 
 /*
- * Disarms the attachments, and removes the session if no attachment is left. If the session was removed, or made anew, its
- * pins belong to others, and the links end with this process.
+ * Disarms the attachments, and removes the session if no attachment is left. If the session was removed, or made anew,
+ * its pins belong to others, and the links end with this process.
  */
 static void owner_end(struct pp_session *session)
 {
@@ -195,7 +196,7 @@ int kernel_hold(struct pp_session *session, const struct hold_options *options)
 	if (err)
 		return err;
 	owner_serve(session);
-	/* If there is no memory for the budget, disarms at once, because hits must not exceed the budget. */
+	/* If memory allocation fails, disarms at once, because hits must not exceed the budget. */
 	if (options->budget > 0)
 		w.ended = budget_new(&w.budget, attachment_is_owned, options->budget,
 		                     options->strict ? 0 : BUDGET_CREDIT) != 0;

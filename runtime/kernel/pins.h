@@ -2,10 +2,10 @@
 /*
  * The pins of a session: names in the BPF file system, in the session's directory.
  *
- * Root's sessions are in /sys/fs/bpf/probepoint/SESSION/, those of other users in probepoint-UID/SESSION/, with mode 0700.
- * Any user can create a directory in the BPF file system, and take that name first. The user's sessions are then in a
- * directory of that name with "-own-" and random digits. Commands look in all directories of these names that belong to the
- * user, and in no others (session-dir.h). The directory contains, for the session:
+ * Root's sessions are in /sys/fs/bpf/probepoint/SESSION/, those of other users in probepoint-UID/SESSION/, with mode
+ * 0700. Any user can create a directory in the BPF file system, and take that name first. The user's sessions are then
+ * in a directory of that name with "-own-" and random digits. Commands look in all directories of these names that
+ * belong to the user, and in no others (session-dir.h). The directory contains, for the session:
  *
  *     config ring mark scratch       maps; `mark` is the handover map
  *     reader                         a directory that the reader keeps locked (ring.c)
@@ -24,9 +24,9 @@
  *     even-S-L or odd-S-L            link L; both while one replaces the other (handover.c)
  *     held-S                         a directory that the owner keeps locked; its links are not pinned (owner-lock.c)
  *
- * The pins of an attachment are created in the order prog, counts, switch, desc, even (if there are many links, some of them
- * earlier). Those of a link are removed in the order prog, even or odd. So the next command recognizes what a killed command
- * left, and removes it (session.c):
+ * The pins of an attachment are created in the order prog, counts, switch, desc, even (if there are many links, some of
+ * them earlier). Those of a link are removed in the order prog, even or odd. So the next command recognizes what a
+ * killed command left, and removes it (session.c):
  *
  * - pins of an attachment without a manifest;
  * - an attachment with a program that has neither an even nor an odd link;
@@ -45,12 +45,12 @@ struct session_pins {
 
 /* Functions that return int return 0 or a negative errno with an error message, unless they say otherwise. */
 
-/* Opens the session's directory, or creates it. Returns -ENOENT if there is no such session. */
+/* Opens the session's directory, or creates it. Returns -ENOENT if the session does not exist. */
 int pins_open(struct session_pins *pins, const char *session, bool create);
 void pins_close(struct session_pins *pins);
 /*
- * Locks the session against other commands. Waits 5 s at most, hasty: 0.1 s. The lock ends with this process. Returns -EBUSY
- * if another command has it, -ENOENT if the session was removed. Does nothing in a private session.
+ * Locks the session against other commands. Waits 5 s at most, hasty: 0.1 s. The lock ends with this process. Returns
+ * -EBUSY if another command has it, -ENOENT if the session was removed. Does nothing in a private session.
  */
 int pins_lock(struct session_pins *pins, bool hasty);
 void pins_unlock(struct session_pins *pins);
@@ -63,8 +63,8 @@ int pins_each(const struct session_pins *pins, int (*fn)(const char *name, int a
 int pins_remove(struct session_pins *pins);
 
 /*
- * Returns the path of the pin NAME, NAME-S, or NAME-S-L; numbers below 0 are left out. Valid until the next call in this
- * thread.
+ * Returns the path of the pin NAME, NAME-S, or NAME-S-L; numbers below 0 are left out. Valid until the next call in
+ * this thread.
  */
 const char *pin_path(const struct session_pins *pins, const char *name, int attachment, int link);
 /* Pins the object of a descriptor. Does nothing in a private session. */

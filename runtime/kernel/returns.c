@@ -57,7 +57,7 @@ static int returns_open_frames(struct kernel_returns *r)
 	}
 }
 
-/* Tells the points how many calls of a thread are seen, with a reason if these are fewer than the request allows. */
+/* Sets how many calls of a thread are seen. Adds a reason if these are fewer than the request allows. */
 static void returns_set_depth(const struct kernel_returns *r, struct arm_point *const *points, size_t npoints,
                               unsigned maxactive)
 {

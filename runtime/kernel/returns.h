@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What attachments with points of SITE_CALL and SITE_LEAVE need in addition: see emit-returns.c. */
+/* Maps and links of attachments that have points of SITE_CALL and SITE_LEAVE: see emit-returns.c. */
 #ifndef RUNTIME_KERNEL_RETURNS_H
 #define RUNTIME_KERNEL_RETURNS_H
 
@@ -26,14 +26,15 @@ struct kernel_returns {
 	}
 
 /*
- * Creates the maps and the programs for calls. Does nothing if no point belongs to a call. nindices is the number of points
- * in the manifest. Returns 0 or a negative errno with an error message; returns_close() is needed after an error too.
+ * Creates the maps and the programs for calls. Does nothing if no point belongs to a call. nindices is the number of
+ * points in the manifest. Returns 0 or a negative errno with an error message; returns_close() is needed after an error
+ * too.
  */
 int returns_open(struct kernel_returns *returns, struct arm_point *const *points, size_t npoints, uint32_t nindices,
                  unsigned maxactive);
 /* Pins the map, and the links of the tracepoints if links is true. Returns 0 or a negative errno. */
 int returns_pin(const struct kernel_returns *returns, const struct session_pins *pins, int attachment, bool links);
-/* Opens the pinned map. Does nothing if there is none. Returns 0 or a negative errno with an error message. */
+/* Opens the pinned map. Does nothing if it does not exist. Returns 0 or a negative errno with an error message. */
 int returns_get(struct kernel_returns *returns, const struct session_pins *pins, int attachment, uint32_t nindices);
 void returns_unpin(const struct session_pins *pins, int attachment);
 /* Closes what only programs need. */

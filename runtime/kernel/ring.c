@@ -4,10 +4,11 @@
  *
  * 1. Hits do not wake the reader, because that would make each of them more expensive. The caller polls every few
  *    milliseconds.
- * 2. The reader takes one record at a time out of the ring. So the next reader finds all records that this one was not asked
- *    for.
- * 3. Programs record while kernel_config.record_until is in the future. The reader moves this time on as long as it reads.
- *    Two seconds after a reader was killed, programs stop recording, and count further hits as idle, not as lost.
+ * 2. The reader takes one record at a time out of the ring. So the next reader finds all records that this one was not
+ *    asked for.
+ * 3. Programs record while kernel_config.record_until is in the future. The reader moves this time on as long as it
+ *    reads. Two seconds after a reader was killed, programs stop recording, and count further hits as idle, not as
+ *    lost.
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -33,7 +34,7 @@ struct kernel_reader {
 	uint64_t alive; /* when record_until was moved last */
 	uint64_t damaged;
 	bool stopped;
-	size_t length; /* of the record in `record`; 0: there is none */
+	size_t length; /* of the record in `record`; 0: empty */
 	_Alignas(8) char record[SAMPLE_MAX];
 };
 

@@ -2,9 +2,9 @@
 /*
  * The processes in scope, for programs to check.
  *
- * 1. SCOPE_CHILDREN is a map of process ids. A program at sched_process_fork adds the child of a process in the map, before
- *    the child runs. A program at sched_process_exit removes a process when its last thread exits, because another process
- *    may get its id.
+ * 1. SCOPE_CHILDREN is a map of process ids. A program at sched_process_fork adds the child of a process in the map,
+ *    before the child runs. A program at sched_process_exit removes a process when its last thread exits, because
+ *    another process may get its id.
  * 2. SCOPE_PGRP is a map of process group ids, which does not change.
  * 3. SCOPE_CGROUP is the id of a control group and its depth. The kernel has a helper that returns the ancestor of the
  *    current process's control group at that depth.

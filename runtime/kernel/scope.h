@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Scopes other than a list of processes: a process and all that it forks, a process group, a control group. The link then
- * filters no process, so that every process that maps the file has the trap, and the program checks the scope.
+ * Scopes other than a list of processes: a process and all that it forks, a process group, a control group. The link
+ * then filters no process, so that every process that maps the file has the trap, and the program checks the scope.
  */
 #ifndef RUNTIME_KERNEL_SCOPE_H
 #define RUNTIME_KERNEL_SCOPE_H
@@ -35,7 +35,10 @@ struct kernel_scope {
 int kernel_scope_open(struct kernel_scope *scope, const struct scope *request);
 void kernel_scope_close(struct kernel_scope *scope);
 
-/* Loads a program and attaches it to a tracepoint. Returns the link's descriptor, or a negative errno with an error message. */
+/*
+ * Loads a program and attaches it to a tracepoint. Returns the link's descriptor, or a negative errno with an error
+ * message.
+ */
 int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size_t n);
 
 #endif

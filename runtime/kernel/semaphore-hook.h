@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hooks: uprobes that report each process in which a file has just been loaded. The uprobe is at the first instruction of the
- * file that every such process runs: a program's entry point, a library's DT_INIT function. By then the file is mapped and
- * RELRO is protected.
+ * Hooks: uprobes that report each process in which a file has just been loaded. The uprobe is at the first instruction
+ * of the file that every such process runs: a program's entry point, a library's DT_INIT function. By then the file is
+ * mapped and RELRO is protected.
  */
 #ifndef RUNTIME_KERNEL_SEMAPHORE_HOOK_H
 #define RUNTIME_KERNEL_SEMAPHORE_HOOK_H

@@ -2,13 +2,13 @@
 /*
  * Lowers semaphores that were raised by hand.
  *
- * 1. Each copy is lowered in the process in which it was raised, if that process still runs the same program and has the file
- *    at the same address.
- * 2. A process that was forked from that one after the copy was raised has inherited the raised value, which is lowered too.
- *    Forks are found by their program run (program_run_of()), in rounds, until a round finds no more forks.
- * 3. The start time of a process is known in clock ticks only. If a fork started in the tick in which the copy was raised or
- *    lowered, it is not known which came first. Then the fork's copy is lowered if its value is above the one in the process
- *    in which it was raised, or if that process has ended.
+ * 1. Each copy is lowered in the process in which it was raised, if that process still runs the same program and has
+ *    the file at the same address.
+ * 2. A process that was forked from that one after the copy was raised has inherited the raised value, which is lowered
+ *    too. Forks are found by their program run (program_run_of()), in rounds, until a round finds no more forks.
+ * 3. The start time of a process is known in clock ticks only. If a fork started in the tick in which the copy was
+ *    raised or lowered, it is not known which came first. Then the fork's copy is lowered if its value is above the one
+ *    in the process in which it was raised, or if that process has ended.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -120,7 +120,9 @@ static bool lowering_is_done(const struct lowering *l, const struct fork_candida
 	return false;
 }
 
-/* Returns true if the process was forked from the one in which the copy was raised, and its copy was not lowered yet. */
+/*
+ * Returns true if the process was forked from the one in which the copy was raised, and its copy was not lowered yet.
+ */
 static bool lowering_inherited(const struct lowering *l, const struct semaphore_lowering *item,
                                const struct fork_candidate *f)
 {
@@ -144,7 +146,9 @@ static void fork_lower(const struct lowering *l, const struct semaphore_lowering
 		semaphore_add(f->memory, raised->address, -1);
 }
 
-/* Lowers the copies that the process has inherited. Returns true if it is a fork in which copies were not lowered yet. */
+/*
+ * Lowers the copies that the process has inherited. Returns true if it is a fork in which copies were not lowered yet.
+ */
 static bool process_lower_inherited(struct lowering *l, struct process *process)
 {
 	struct fork_candidate f = { .process = process, .start_time = process_start_time(process->pid) };

@@ -99,7 +99,8 @@ static bool mapping_is_files(const struct process *process, const struct pp_imag
 
 /*
  * Returns true if the process has the segment's .bss in place: the semaphore is after the data that the file has of the
- * segment, and everything between is private writable memory. A file that was mapped but not loaded has something else there.
+ * segment, and everything between is private writable memory. A file that was mapped but not loaded has something else
+ * there.
  */
 static bool segment_has_bss(const struct process *process, const struct pp_image *image, const struct image_segment *s,
                             uint64_t bias, uint64_t semaphore)
@@ -197,7 +198,10 @@ struct program_run program_run_of(pid_t pid, int memory)
 		return run;
 	run.exec = hash_fnv1a(auxv, (size_t)n);
 	memcpy(narrow, auxv, (size_t)n);
-	/* The first type is below 2^32. So the second 32-bit word is 0 in a 64-bit process, and a value in a 32-bit one. */
+	/*
+	 * The first type is below 2^32. So the second 32-bit word is 0 in a 64-bit process, and a value in a 32-bit
+	 * one.
+	 */
 	wide = !narrow[1];
 	for (size_t i = 0; i + 1 < (size_t)n / (wide ? 8 : 4); i += 2) {
 		const uint64_t type = wide ? auxv[i] : narrow[i], value = wide ? auxv[i + 1] : narrow[i + 1];

@@ -5,11 +5,11 @@
  * The kernel does not raise a semaphore in .bss, nor correctly one that shares its page with RELRO (semaphore.h). So:
  *
  * 1. A hook (semaphore-hook.h) reports each process that loads the file.
- * 2. The owner reads the report and raises the semaphores. The process runs meanwhile, so its first hits may be missed. The
- *    points' reasons say so.
+ * 2. The owner reads the report and raises the semaphores. The process runs meanwhile, so its first hits may be missed.
+ *    The points' reasons say so.
  * 3. If the request starts a command, the owner stops it at its exec() by ptrace until its semaphores are raised.
- * 4. The owner ends when none of its points is armed, when the session is removed, or, if links are not pinned, with the
- *    process that has them. It closes all other descriptors, so that it does not keep anything armed.
+ * 4. The owner ends when none of its points is armed, when the session is removed, or, if links are not pinned, with
+ *    the process that has them. It closes all other descriptors, so that it does not keep anything armed.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -49,7 +49,7 @@ struct semaphore_owner {
 	pid_t command;       /* 0: none */
 };
 
-/* What the owner writes when it is ready. */
+/* The message that the owner writes when it is ready. */
 struct owner_hello {
 	pid_t pid;
 	int stops_command;
@@ -158,8 +158,9 @@ static void command_continue(const struct semaphore_owner *o, int status, int si
 }
 
 /*
- * Waits for the command's exec(), at which its program is mapped and has not run, and raises the semaphores. If the program
- * does not map the images (env, a shell), follows the command for a second, because it may execute another program soon.
+ * Waits for the command's exec(), at which its program is mapped and has not run, and raises the semaphores. If the
+ * program does not map the images (env, a shell), follows the command for a second, because it may execute another
+ * program soon.
  */
 static void command_stop_at_exec(struct semaphore_owner *o)
 {
@@ -356,7 +357,7 @@ static int owner_fork(struct semaphore_owner *o, struct owner_hello *hello)
 	}
 	pid = fork();
 	if (!pid) {
-		if (!process_fork_untraced()) { /* not a child of this process, so that nobody has to wait for it */
+		if (!process_fork_untraced()) { /* not a child, so that this process need not wait for it */
 			close(ready[0]);
 			close(parent[1]);
 			owner_main(o, ready[1], parent[0]);

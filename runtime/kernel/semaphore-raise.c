@@ -2,9 +2,9 @@
 /*
  * Raises semaphores by hand: see semaphore.h.
  *
- * A process is forked from another one either before or after a semaphore is raised there. If before, the fork has the value
- * 0 and must be found by another look at the processes. So semaphores are raised in rounds, until a round raises none. In
- * later rounds, a copy that is not 0 was raised already, if only in the process that it was forked from.
+ * A process is forked from another one either before or after a semaphore is raised there. If before, the fork has the
+ * value 0 and must be found by another look at the processes. So semaphores are raised in rounds, until a round raises
+ * none. In later rounds, a copy that is not 0 was raised already, if only in the process that it was forked from.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -36,8 +36,8 @@ struct raising_semaphore {
 };
 
 /*
- * Sets a copy that the kernel will lower to the number of breakpoints if it is 0: the kernel raised another copy when the
- * file was mapped.
+ * Sets a copy that the kernel will lower to the number of breakpoints if it is 0: the kernel raised another copy when
+ * the file was mapped.
  */
 static void copy_raise_for_kernel(const struct raising_semaphore *s, uint64_t address)
 {

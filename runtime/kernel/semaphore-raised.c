@@ -3,10 +3,10 @@
  * Records of semaphores that were raised by hand (semaphore.h), which the kernel does not lower.
  *
  * 1. Each semaphore is recorded in a map before it is raised.
- * 2. The map is pinned as raised-S. So the command that disarms the points lowers the semaphores, or the next command that
- *    finds what a killed command or owner left.
- * 3. A private session has no pins. There a guard process waits for the end of the session's process, and lowers what that
- *    process has not lowered.
+ * 2. The map is pinned as raised-S. So the command that disarms the points lowers the semaphores, or the next command
+ *    that finds what a killed command or owner left.
+ * 3. A private session has no pins. There a guard process waits for the end of the session's process, and lowers what
+ *    that process has not lowered.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -119,7 +119,7 @@ static void guard_start(int map)
 	pid_t pid = process < 0 ? -1 : fork();
 
 	if (!pid) {
-		pid = process_fork_untraced(); /* not a child of this process, so that nobody has to wait for it */
+		pid = process_fork_untraced(); /* not a child, so that this process need not wait for it */
 		if (!pid)
 			guard_main(map, process);
 		_exit(0);

@@ -121,7 +121,9 @@ int semaphores_check(const struct pp_session *session, struct arm_point *const *
 		for (size_t k = i; k < end && !err; k++) {
 			const struct pp_site *site = points[k]->site;
 
-			/* Points of one semaphore are usually adjacent. Few images have so many sites of one semaphore. */
+			/*
+			 * Points of one semaphore are usually adjacent. Few images have so many sites of one semaphore.
+			 */
 			if (!site->has_semaphore || site->semaphore_offset == last)
 				continue;
 			last = site->semaphore_offset;

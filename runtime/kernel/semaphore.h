@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Semaphores: 16-bit numbers in targets, which the kernel increments ("raises") for each armed site and decrements ("lowers")
- * when the site is disarmed.
+ * Semaphores: 16-bit numbers in targets, which the kernel increments ("raises") for each armed site and decrements
+ * ("lowers") when the site is disarmed.
  *
- * 1. The kernel raises one copy of a semaphore per process and offset: the first private, writable mapping that covers the
- *    semaphore's file offset (its ref_ctr). In two cases that is the wrong copy, or not the only one:
+ * 1. The kernel raises one copy of a semaphore per process and offset: the first private, writable mapping that covers
+ *    the semaphore's file offset (its ref_ctr). In two cases that is the wrong copy, or not the only one:
  *    - The last page of the RELRO segment contains the semaphore as well (ld.lld, mold). This page is writable while a
- *      program is loaded. So in a process that starts after arming, the kernel would raise RELRO's copy, and later lower the
- *      other one. The link is created without this semaphore, because a process can always start between the last check and
- *      the creation of the link, and the kernel would then lower what it has not raised.
+ *      program is loaded. So in a process that starts after arming, the kernel would raise RELRO's copy, and later
+ *      lower the other one. The link is created without this semaphore, because a process can always start between the
+ *      last check and the creation of the link, and the kernel would then lower what it has not raised.
  *    - The file is loaded several times (dlmopen).
  * 2. A semaphore in .bss is not in the file, so the kernel cannot raise it.
- * 3. This backend therefore raises by hand the semaphores of RELRO pages and of .bss (semaphore_by_hand()), and the other
- *    copies of a file that is loaded several times: semaphores_raise(). The semaphore owner (semaphore-owner.c) does the
- *    same in processes that start later.
- * 4. What was raised by hand is recorded (semaphore-raised.c) and lowered by hand: semaphores_lower().
- * 5. A semaphore that the kernel lowers must not be 0 at that time: the kernel would then leave its breakpoint in the text.
- *    semaphores_settle() makes sure of that before links are removed.
+ * 3. This backend therefore raises by hand the semaphores of RELRO pages and of .bss (semaphore_by_hand()), and the
+ *    other copies of a file that is loaded several times: semaphores_raise(). The semaphore owner (semaphore-owner.c)
+ *    does the same in processes that start later.
+ * 4. Semaphores that were raised by hand are recorded (semaphore-raised.c) and lowered by hand: semaphores_lower().
+ * 5. A semaphore that the kernel lowers must not be 0 at that time: the kernel would then leave its breakpoint in the
+ *    text. semaphores_settle() makes sure of that before links are removed.
  */
 #ifndef RUNTIME_KERNEL_SEMAPHORE_H
 #define RUNTIME_KERNEL_SEMAPHORE_H
@@ -29,12 +29,15 @@
 
 /* Returns true if the kernel cannot raise the semaphore of the site, or would raise the wrong copy of it. */
 bool semaphore_by_hand(const struct pp_site *site);
-/* Identifies the semaphore of a site in its file: its file offset, or MANIFEST_BY_HAND and its address. 0: there is none. */
+/*
+ * Identifies the semaphore of a site in its file: its file offset, or MANIFEST_BY_HAND and its address. 0: no
+ * semaphore.
+ */
 uint64_t semaphore_key(const struct pp_site *site);
 
 /*
- * Before arming: refuses points that would raise a semaphore above SEMAPHORE_MAX, together with the sites that this session
- * and others have armed. Ignores points that have an error. Returns 0 or -ENOMEM.
+ * Before arming: refuses points that would raise a semaphore above SEMAPHORE_MAX, together with the sites that this
+ * session and others have armed. Ignores points that have an error. Returns 0 or -ENOMEM.
  */
 int semaphores_check(const struct pp_session *session, struct arm_point *const *points, size_t n);
 
@@ -55,8 +58,8 @@ struct semaphore_raised {
 typedef int semaphore_record(const struct semaphore_raised *raised, void *arg);
 
 /*
- * After arming: raises by hand the copies that armed points read and that the kernel has not raised. Returns 0, -ENOMEM, or
- * the error of record.
+ * After arming: raises by hand the copies that armed points read and that the kernel has not raised. Returns 0,
+ * -ENOMEM, or the error of record.
  */
 int semaphores_raise(struct arm_point *const *points, size_t n, semaphore_record *record, void *arg);
 /* Does the same in one process. */
@@ -74,8 +77,8 @@ struct semaphore_lowering {
 
 /*
  * Lowers copies by 1, in the processes in which they were raised and in those that were forked from them since: a fork
- * inherits the raised value. take deletes the record just before; it returns false if another process has deleted it and
- * lowers the copy.
+ * inherits the raised value. take deletes the record just before; it returns false if another process has deleted it
+ * and lowers the copy.
  */
 void semaphores_lower(struct semaphore_lowering *list, size_t n, bool (*take)(const struct semaphore_raised *, void *),
                       void *arg);
@@ -89,7 +92,10 @@ struct semaphore_place {
 	pid_t pid; /* 0: every process */
 };
 
-/* Raises the semaphores of the places to the number of breakpoints, so that the kernel can lower them. Sorts the places. */
+/*
+ * Raises the semaphores of the places to the number of breakpoints, so that the kernel can lower them. Sorts the
+ * places.
+ */
 void semaphores_settle(struct semaphore_place *places, size_t n);
 
 #endif

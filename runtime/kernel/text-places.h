@@ -29,7 +29,10 @@ struct text_places {
 	size_t n, room;
 };
 
-/* Finds the places of the points, which have one image, in the executable mappings of the process. Returns 0 or -ENOMEM. */
+/*
+ * Finds the places of the points, which have one image, in the executable mappings of the process. Returns 0 or
+ * -ENOMEM.
+ */
 int text_places_find(struct text_places *p, const struct process *process, struct arm_point *const *points, size_t n);
 /* Reads the bytes. Returns 0, or a negative errno if nothing can be read from the process: -EPERM, -ESRCH, -ENOMEM. */
 int text_places_read(struct text_places *p, const struct process *process, struct arm_point *const *points);

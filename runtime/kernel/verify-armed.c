@@ -2,9 +2,10 @@
 /*
  * Verification after arming. For each point of each process in scope:
  *
- * 1. A process that maps the file must have the breakpoint of a uprobe there, else the point is refused in this process.
- * 2. The rest of the instruction must be the file's. If it is not, the point is refused in all processes, because the kernel
- *    cannot remove the uprobe from one process only.
+ * 1. A process that maps the file must have the breakpoint of a uprobe there, else the point is refused in this
+ *    process.
+ * 2. The rest of the instruction must be the file's. If it is not, the point is refused in all processes, because the
+ *    kernel cannot remove the uprobe from one process only.
  * 3. The semaphore that the code reads must not be 0.
  * 4. A process that has the text in memory of its own, which is not the file's, is not armed (verify_copies).
  * 5. A process that cannot be read leaves the point unverified.
@@ -163,8 +164,8 @@ static bool address_is_copy(const struct process *process, const struct pp_image
 }
 
 /*
- * Refuses points in a process that has copied its text. Programs that want their text in huge pages copy it to memory of
- * their own, and move that over the text.
+ * Refuses points in a process that has copied its text. Programs that want their text in huge pages copy it to memory
+ * of their own, and move that over the text.
  */
 static int verify_copies(const struct verify_run *run, const struct process *process)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Verification after disarming. The kernel removes the breakpoints of unlinked pins in an order of its own. This file waits
- * for all of them at once, as long as some disappear. Reading a process's memory delays the kernel, so the pauses between
- * readings are four times as long as the readings.
+ * Verification after disarming. The kernel removes the breakpoints of unlinked pins in an order of its own. This file
+ * waits for all of them at once, as long as some disappear. Reading a process's memory delays the kernel, so the pauses
+ * between readings are four times as long as the readings.
  */
 #include <elf.h>
 #include <stdlib.h>

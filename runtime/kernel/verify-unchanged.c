@@ -4,10 +4,10 @@
  *
  * 1. The rest of the instruction, after the bytes of a breakpoint, must be the file's.
  * 2. The bytes of a breakpoint must be the file's, or a breakpoint.
- * 3. A breakpoint must belong to a uprobe: of this session, of another session, or of another tool (foreign.c). A breakpoint
- *    of a killed session may still disappear, so the check waits a second for that.
- * 4. If it is not known whether another tool has a uprobe there, the breakpoint is taken for a debugger's if a debugger is
- *    attached.
+ * 3. A breakpoint must belong to a uprobe: of this session, of another session, or of another tool (foreign.c). A
+ *    breakpoint of a killed session may still disappear, so the check waits a second for that.
+ * 4. If it is not known whether another tool has a uprobe there, the breakpoint is taken for a debugger's if a debugger
+ *    is attached.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -72,8 +72,8 @@ static enum foreign breakpoint_owner(struct trappers *t, const struct arm_point 
 }
 
 /*
- * Waits until the breakpoint disappears: the kernel removes those of a killed session some ms after it has forgotten the
- * links. All calls together wait at most a second. Returns true if the file's bytes are there now.
+ * Waits until the breakpoint disappears: the kernel removes those of a killed session some ms after it has forgotten
+ * the links. All calls together wait at most a second. Returns true if the file's bytes are there now.
  */
 static bool breakpoint_disappears(struct trappers *t, const struct process *process, uint64_t address,
                                   const struct arm_point *point)

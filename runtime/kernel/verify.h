@@ -2,8 +2,8 @@
 /*
  * Checks of the targets' memory: before points are armed, after they were armed, and after they were disarmed.
  *
- * The registration of a uprobe can succeed without arming anything (a shared or writable mapping, an instruction that the
- * kernel rejects later). So a point is reported as armed only after its bytes were read back.
+ * The registration of a uprobe can succeed without arming anything (a shared or writable mapping, an instruction that
+ * the kernel rejects later). So a point is reported as armed only after its bytes were read back.
  *
  * All functions expect points of one image and process to be adjacent.
  */
@@ -15,17 +15,17 @@
 struct pp_session;
 
 /*
- * Before arming: compares memory with the file in each process that will get the breakpoint, which is the point's process or
- * every process that maps the file. Refuses points where the memory differs, because the kernel executes the file's
- * instruction after a hit, and writes the file's bytes when it disarms: a program that changed its own code would crash, and
- * a debugger would lose its breakpoint. The breakpoint of another session, or of a uprobe of another tool, is accepted. The
- * caller holds the lock of the session. Returns 0 or a negative errno.
+ * Before arming: compares memory with the file in each process that will get the breakpoint, which is the point's
+ * process or every process that maps the file. Refuses points where the memory differs, because the kernel executes the
+ * file's instruction after a hit, and writes the file's bytes when it disarms: a program that changed its own code
+ * would crash, and a debugger would lose its breakpoint. The breakpoint of another session, or of a uprobe of another
+ * tool, is accepted. The caller holds the lock of the session. Returns 0 or a negative errno.
  */
 int verify_unchanged(struct arm_point *const *points, size_t npoints, const struct pp_session *session);
 
 /*
- * After arming: sets verified, pending, error and reason of the points that do not have an error yet, and adds the processes
- * in which points for every process are not armed to the misses. Returns 0 or a negative errno.
+ * After arming: sets verified, pending, error and reason of the points that do not have an error yet, and adds the
+ * processes in which points for every process are not armed to the misses. Returns 0 or a negative errno.
  */
 int verify_armed(struct arm_point *const *points, size_t npoints, struct arm_misses *misses);
 
@@ -36,8 +36,8 @@ struct verify_place {
 };
 
 /*
- * After disarming: waits until no process has a breakpoint at the places. Gives up if no breakpoint was removed for 20 s, or
- * if *interrupt, which may be NULL, is set. Places of one file are adjacent.
+ * After disarming: waits until no process has a breakpoint at the places. Gives up if no breakpoint was removed for 20
+ * s, or if *interrupt, which may be NULL, is set. Places of one file are adjacent.
  */
 void verify_disarmed(const struct verify_place *places, size_t n, const volatile int *interrupt);
 

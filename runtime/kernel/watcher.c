@@ -2,8 +2,8 @@
 /*
  * The watcher of a session: a process that checks the default budget (budget.c) of attachments without an owner.
  *
- * 1. A session has at most one watcher. The watcher keeps the session's directory `watch` locked, which shows commands that
- *    it runs.
+ * 1. A session has at most one watcher. The watcher keeps the session's directory `watch` locked, which shows commands
+ *    that it runs.
  * 2. The watcher does not hold a link. If it is killed, everything stays armed, and probe-stat reports that no process
  *    watches the budget.
  * 3. It ends when no armed point has a budget. It checks that under the session's lock, because a command may be adding
@@ -47,7 +47,7 @@ static bool attachment_is_armed(const struct attachment *attachment)
 	return false;
 }
 
-/* Returns the greatest budget of the watched attachments that are armed, or 0 if there is none. */
+/* Returns the greatest budget of the watched attachments that are armed, or 0 if none is armed. */
 static double watcher_limit(const struct pp_session *session)
 {
 	uint64_t limit = 0;
@@ -82,8 +82,8 @@ static bool watcher_is_running(const struct kernel_session *k)
 }
 
 /*
- * Makes this process the watcher. The caller holds the session's lock. Returns a descriptor that keeps the directory locked,
- * or a negative errno with an error message: -EALREADY if another process is the watcher.
+ * Makes this process the watcher. The caller holds the session's lock. Returns a descriptor that keeps the directory
+ * locked, or a negative errno with an error message: -EALREADY if another process is the watcher.
  */
 static int watcher_lock(const struct kernel_session *k)
 {
@@ -141,9 +141,9 @@ static bool session_is_removed(const struct session_pins *pins)
 }
 
 /*
- * Returns true if all other processes of this mount namespace run this program. Then no command can reach the session, and
- * the watcher would keep the namespace, its bpffs and the links for ever. Processes that this process may not inspect do
- * not count. Returns false if there are no others.
+ * Returns true if all other processes of this mount namespace run this program. Then no command can reach the session,
+ * and the watcher would keep the namespace, its bpffs and the links for ever. Processes that this process may not
+ * inspect do not count. Returns false if this process cannot inspect any process of another namespace.
  */
 static bool watcher_is_alone(void)
 {
@@ -212,8 +212,8 @@ struct watcher {
 };
 
 /*
- * Loads the attachments again if that may change the budget, which goes to *limit. Returns 0; 1 with the session locked if
- * there is nothing to watch; or a negative errno.
+ * Loads the attachments again if that may change the budget, which goes to *limit. Returns 0; 1 with the session locked
+ * if there is nothing to watch; or a negative errno.
  */
 static int watcher_reload(struct watcher *w, double *limit)
 {
@@ -312,7 +312,9 @@ int kernel_watch(struct pp_session *session, void (*ready)(void *arg), void *arg
 		err = watcher_loop(&w);
 	budget_free(w.budget);
 	watcher_signals_restore(w.signals, &before);
-	/* The session's lock is held if err is 0: no command arms between the end of the loop and the end of the lock. */
+	/*
+	 * The session's lock is held if err is 0: no command arms between the end of the loop and the end of the lock.
+	 */
 	if (!err)
 		pin_unlink(&k->pins, "watch", -1, -1);
 	close(lock);
