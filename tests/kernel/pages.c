@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Text of 150 pages with one site each. Each line passes all of them once and is answered by "done".
+ * Text of 150 pages with one site each. For each line read, passes all sites once and prints "done".
  *   pages split   every second page can be executed and not read: 150 mappings of one file
- *   pages mark    every second page has another flag, so that it is a mapping of its own
- *   pages N       makes N children first, which wait for its end; the last one may write to its text, so that the
- *                 kernel arms nothing there
+ *   pages mark    every second page has another flag, and therefore is a separate mapping
+ *   pages N       forks N children first, which wait for its end; the text of the last one is writable, so that
+ *                 the kernel does not arm it
  */
 #define _GNU_SOURCE
 #include <signal.h>

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random fetch programs, with predicates and without, run by the kernel as BPF and
- * by the reference interpreter at the same hits of this very program: both must
- * filter alike and leave the same record to the last byte.
+ * Random fetch programs, with and without predicates. The kernel runs them as BPF, and the reference interpreter runs
+ * them, at the same hits of this program. Both must accept the same hits and produce identical records.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -23,7 +22,7 @@
 #define PROGRAMS 60
 #define HITS 6
 
-static char *memory; /* two pages of bytes, one on each side that cannot be read */
+static char *memory; /* two pages of bytes, between pages that cannot be read */
 static uint64_t registers[17];
 
 static void map_memory(void)
@@ -44,7 +43,7 @@ static uint64_t some_address(void)
 	case 3: return (uint64_t)memory + PAGE - below(140);
 	case 4: return (uint64_t)memory + 2 * PAGE - below(200);
 	case 5: return (uint64_t)words[below(NWORDS)];
-	case 6: return random_bits() | 1ull << 63; /* the kernel's half */
+	case 6: return random_bits() | 1ull << 63; /* the kernel's half of the address space */
 	default: return (uint64_t)memory + below(2 * PAGE);
 	}
 }
@@ -66,7 +65,7 @@ static void near_register(struct maker *m)
 	}
 }
 
-/* One that stays when the maker makes another. */
+/* Makes a program that stays valid when the maker makes another one. */
 static void make(struct maker *m, struct fetch_program *program)
 {
 	uint8_t depths[2048];
@@ -129,12 +128,12 @@ static void one_hit(struct armed *a, const struct fetch_program *programs, struc
 	for (int i = 0; i < PROGRAMS; i++)
 		if (recorded[i] != got[i]) {
 			show(&programs[i], registers);
-			ck_abort_msg("seed %llu: the interpreter %s, and the kernel does not", (unsigned long long)seed,
-			             recorded[i] ? "records" : "filters");
+			ck_abort_msg("seed %llu: the interpreter %s the hit, and the kernel does not",
+			             (unsigned long long)seed, recorded[i] ? "records" : "filters");
 		}
 }
 
-/* Arms the programs and releases them; how many of the hits were recorded is added. */
+/* Arms the programs, runs hits, and releases the programs. Adds the number of recorded hits to *recorded. */
 static void one_round(struct fetch_program *programs, long *recorded)
 {
 	struct pp_counts expected[PROGRAMS] = { 0 };
@@ -155,7 +154,7 @@ static void one_round(struct fetch_program *programs, long *recorded)
 	disarm_programs(&a);
 }
 
-/* Neither always nor never. */
+/* Checks that predicates accept some hits and reject others. */
 static void check_recorded(long recorded, long all, long least)
 {
 	fprintf(stderr, "%ld of %ld runs recorded\n", recorded, all);
@@ -267,7 +266,7 @@ START_TEST(fields_as_interpreted)
 }
 END_TEST
 
-/* Strings of every length up to more than is recorded, up to the page's last byte, in memory that held longer ones. */
+/* Strings of every length up to beyond the maximum, at the end of a page, in memory that contained longer ones. */
 START_TEST(ends_of_strings)
 {
 	struct fetch_step steps[] = {
@@ -402,7 +401,7 @@ START_TEST(stack)
 }
 END_TEST
 
-/* A program with more stack is not loaded: the CPU's stack would be another thread's. */
+/* A program with more stack is not loaded, because it would run on a per-CPU stack, which other threads overwrite. */
 START_TEST(too_much_stack)
 {
 	const struct bpf_insn stores[] = { BPF_ST_MEM(BPF_DW, BPF_REG_10, -56, 0), BPF_MOV64_IMM(BPF_REG_0, 0),
