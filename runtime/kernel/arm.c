@@ -252,20 +252,30 @@ static int attachment_pin_maps(const struct kernel_attachment *s, int number)
 	return err ? err : returns_pin(&s->returns, &s->session->pins, number, !s->owned);
 }
 
+static int attachment_pin_links(const struct kernel_attachment *s, int number)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < s->nlinks && !err; i++)
+		if (s->links[i].fd >= 0)
+			err = pin_add(&s->session->pins, s->links[i].fd, link_pin_names[0], number, (int)i);
+	return err;
+}
+
 /* Pins the attachment, the links last. It is complete when all of them are pinned: see pins.h. */
 static int attachment_pin(const struct kernel_arming *a)
 {
 	struct kernel_attachment *s = a->s;
 	int number = (int)a->attachment->number, err = attachment_pin_maps(s, number);
 
-	if (!err && s->owned)
+	if (err)
+		return err;
+	if (s->owned) {
 		err = owner_begin(s, number);
-	if (!err)
-		err = kernel_manifest_pin(s->session, a->attachment->manifest);
-	for (size_t i = 0; i < s->nlinks && !err && !s->owned; i++)
-		if (s->links[i].fd >= 0)
-			err = pin_add(&s->session->pins, s->links[i].fd, link_pin_names[0], number, (int)i);
-	return err;
+		return err ? err : kernel_manifest_pin(s->session, a->attachment->manifest);
+	}
+	err = kernel_manifest_pin(s->session, a->attachment->manifest);
+	return err ? err : attachment_pin_links(s, number);
 }
 
 /* Closes what the pins keep. */

@@ -118,9 +118,11 @@ static int disarm_by_owner(struct kernel_attachment *s, const struct attachment 
 
 	s->control->unfinished = 0; /* control->asked serves this purpose */
 	err = owner_ask(s, (int)attachment->number);
-	if (!err && all)
+	if (err)
+		return err;
+	if (all)
 		kernel_attachment_unpin(s, attachment);
-	return err;
+	return 0;
 }
 
 int kernel_disarm(struct pp_session *session, struct attachment *attachment, const bool *take, bool all)

@@ -27,10 +27,12 @@ int semaphore_memory_open(struct process *process)
 	if (fd < 0)
 		return -errno;
 	err = process_read_maps(process);
-	if (!err && process_alive(process))
+	if (!err)
+		err = process_alive(process) ? 0 : -ESRCH;
+	if (!err)
 		return fd;
 	close(fd);
-	return err ? err : -ESRCH;
+	return err;
 }
 
 bool semaphore_read(int memory, uint64_t address, uint16_t *value)

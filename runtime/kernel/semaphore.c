@@ -59,9 +59,11 @@ static int armed_now_read(struct armed_now *now)
 		return 0;
 	now->read = true;
 	err = registry_add_session(&now->own, now->session, 0);
-	if (!err && armed_read(&now->others, now->session->name))
+	if (err)
+		return err;
+	if (armed_read(&now->others, now->session->name))
 		now->others = NULL;
-	return err;
+	return 0;
 }
 
 static bool site_is_armed(struct armed_now *now, const struct pp_image *image, const struct pp_site *site)

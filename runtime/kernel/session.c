@@ -248,10 +248,10 @@ static int session_open_locked(struct pp_session *session, bool create)
 	if (err)
 		return err;
 	err = session_load(session);
+	if (err || create || session->nattachments)
+		return err;
 	/* A session without attachments: a command was killed before it armed or after it disarmed. */
-	if (!err && !create && !session->nattachments && !pins_remove(&k->pins))
-		return -ENOENT;
-	return err;
+	return pins_remove(&k->pins) ? 0 : -ENOENT;
 }
 
 static int session_open_pinned(struct pp_session *session, bool create)

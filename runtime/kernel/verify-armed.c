@@ -230,7 +230,9 @@ static int verify_process(const struct verify_run *run, const struct process *pr
 	struct text_places p = { 0 };
 	int err = text_places_find(&p, process, run->points, run->n), denied;
 
-	if (!err && p.n < run->n)
+	if (err)
+		goto out;
+	if (p.n < run->n)
 		err = verify_copies(run, process);
 	if (err || !p.n)
 		goto out;
