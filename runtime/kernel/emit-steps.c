@@ -9,6 +9,7 @@
 #include <probepoint.h>
 #include <stdlib.h>
 
+#include "base/error.h"
 #include "runtime/kernel/emitter.h"
 #include "sdt/operand.h"
 
@@ -421,7 +422,7 @@ void emit_predicate(struct emitter *e, const struct fetch_program *p, label filt
 	struct value_stack s = { 0 };
 
 	if (!targets || !is_target)
-		e->error = -ENOMEM;
+		e->error = error_nomem();
 	for (size_t i = 0; i < n && !e->error; i++) {
 		targets[i] = label_new(e);
 		if (p->steps[i].op == FETCH_JZ || p->steps[i].op == FETCH_JNZ)

@@ -418,6 +418,50 @@ START_TEST(too_much_stack)
 }
 END_TEST
 
+/* ---- labels ---- */
+
+START_TEST(jumps_reach_labels)
+{
+	struct emitter e = { 0 };
+	label back = label_new(&e), forward = label_new(&e);
+	struct emitted program;
+
+	label_place(&e, back);
+	emit(&e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_1, 7, forward));
+	emit_imm64(&e, BPF_REG_1, 1ll << 40); /* two instructions, the second with opcode 0 */
+	emit(&e, BPF_JMP_REG(BPF_JGT, BPF_REG_1, BPF_REG_2, back));
+	emit(&e, BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns));
+	label_place(&e, forward);
+	emit_exit(&e);
+	ck_assert_msg(!emitter_finish(&e, &program), "%s", pp_error());
+	ck_assert_uint_eq(program.ninsns, 7);
+	ck_assert_int_eq(program.insns[0].off, 4);
+	ck_assert_int_eq(program.insns[3].off, -4);
+	ck_assert_int_eq(program.insns[4].off, 0);
+	ck_assert_int_eq(program.insns[4].imm, BPF_FUNC_ktime_get_ns);
+	free(program.insns);
+}
+END_TEST
+
+START_TEST(too_long)
+{
+	struct emitter far = { 0 }, many = { 0 };
+	label end = label_new(&far);
+	struct emitted program;
+
+	emit(&far, BPF_JMP_A(end));
+	for (int i = 0; i <= INT16_MAX; i++)
+		emit(&far, BPF_MOV64_IMM(BPF_REG_0, 0));
+	label_place(&far, end);
+	emit_exit(&far);
+	ck_assert_int_eq(emitter_finish(&far, &program), -E2BIG);
+	for (int i = 0; i <= INT16_MAX + 1; i++)
+		label_new(&many);
+	emit_exit(&many);
+	ck_assert_int_eq(emitter_finish(&many, &program), -E2BIG);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("emit");
@@ -434,6 +478,8 @@ int main(void)
 	tcase_add_test(tc, ends_of_strings);
 	tcase_add_test(tc, stack);
 	tcase_add_test(tc, too_much_stack);
+	tcase_add_test(tc, jumps_reach_labels);
+	tcase_add_test(tc, too_long);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
