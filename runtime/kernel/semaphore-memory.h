@@ -22,8 +22,8 @@ struct process;
 int semaphore_memory_open(struct process *process);
 bool semaphore_read(int memory, uint64_t address, uint16_t *value);
 /*
- * Adds n to a semaphore, up to SEMAPHORE_MAX. Not atomic, because only tracers write semaphores. Returns false if the
- * result would be negative or memory cannot be accessed.
+ * Adds n to a semaphore, up to SEMAPHORE_MAX. Not atomic, because only tracers write semaphores, each within
+ * microseconds. Returns false if the result would be negative or memory cannot be accessed.
  */
 bool semaphore_add(int memory, uint64_t address, int n);
 

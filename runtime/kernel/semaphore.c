@@ -124,7 +124,8 @@ int semaphores_check(const struct pp_session *session, struct arm_point *const *
 			const struct pp_site *site = points[k]->site;
 
 			/*
-			 * Points of one semaphore are usually adjacent. Few images have so many sites of one semaphore.
+			 * Points of one semaphore are usually adjacent. A site counts once, however many sessions arm
+			 * it, so an image with fewer sites cannot exceed the maximum.
 			 */
 			if (!site->has_semaphore || site->semaphore_offset == last)
 				continue;
