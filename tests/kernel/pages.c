@@ -31,10 +31,10 @@
 
 /* clang-format off */
 TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) TEN(6) TEN(7) TEN(8) TEN(9) TEN(10) TEN(11) TEN(12) TEN(13) TEN(14) TEN(15)
-	/* clang-format on */
 
-	static void (*const all[])(void) = { A(1), A(2),  A(3),  A(4),  A(5),  A(6),  A(7), A(8),
-	                                     A(9), A(10), A(11), A(12), A(13), A(14), A(15) };
+static void (*const all[])(void) = { A(1), A(2), A(3), A(4), A(5), A(6), A(7), A(8),
+	A(9), A(10), A(11), A(12), A(13), A(14), A(15) };
+/* clang-format on */
 
 static void protect(size_t i, int flags)
 {
