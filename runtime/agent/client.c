@@ -323,7 +323,7 @@ int agent_connect_within(const struct agent_store *store, pid_t pid, struct agen
 	err = agent_ask(peer, AGENT_HELLO, "", 0, 0, &hello, 1, sizeof(hello), NULL, NULL);
 	if (err == 1 && hello.pid == (uint32_t)pid && hello.start_time == peer->start_time) {
 		peer->reason = hello.reason;
-		peer->behind = hello.behind == 1;
+		peer->behind = hello.not_interposed == 1;
 		silence_end(pid, peer->start_time);
 		return 0;
 	}
@@ -365,7 +365,7 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 	case AGENT_CONSUMERS_FULL: return "too many sessions have armed this site";
 	case AGENT_PROGRAM: return "its agent cannot run what reads the arguments";
 	case AGENT_FILE: return "its agent finds the session's file damaged, or is of another version";
-	case AGENT_FOLDER: return "its agent cannot read the session's folder";
+	case AGENT_DIRECTORY: return "its agent cannot read the session's folder";
 	case AGENT_BUSY: return "a library is being unloaded, and does not end";
 	case AGENT_READ_BACK: return "the jump was written, and is not there";
 	case AGENT_LIMIT: return "a resource limit (file size, address space) is too small for the agent's buffers";
@@ -426,7 +426,7 @@ static void look_later(const struct look *l, pid_t pid)
 
 	if (fd < 0)
 		return;
-	send_request(fd, pid, AGENT_LOOK, l->session, 0, 0);
+	send_request(fd, pid, AGENT_REFRESH, l->session, 0, 0);
 	close(fd);
 }
 
@@ -444,7 +444,7 @@ static int look(pid_t pid, uint64_t key, void *arg)
 	if (err)
 		return 0;
 	set_patience(peer.fd, patience(pid, LOOK_MS));
-	agent_ask(&peer, AGENT_LOOK, l->session, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL,
+	agent_ask(&peer, AGENT_REFRESH, l->session, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL,
 	          NULL);
 	agent_disconnect(&peer);
 	return 0;

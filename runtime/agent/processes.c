@@ -186,7 +186,7 @@ static void have_look(const struct agent_session *k, struct agent_peer *peer, ui
 
 	if (!k->asking)
 		return;
-	n = agent_ask(peer, AGENT_LOOK, k->name, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL,
+	n = agent_ask(peer, AGENT_REFRESH, k->name, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL,
 	              NULL);
 	for (int i = 0; i < n; i++)
 		sum += is_ours(k, states[i].attachment) ? states[i].refused : 0;

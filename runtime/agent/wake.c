@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waking an agent. The library has a note that leads to its door, struct agent_door:
+ * Waking an agent. The library has a note that leads to its door, struct agent_wake_entry:
  * there is a function, the stub, which makes the agent's thread by one clone(2) and
  * does nothing where there is one. A thread of the process is held by ptrace(2), calls
  * the stub, and goes back to what it did (tracee.c).
@@ -126,7 +126,7 @@ static uint64_t door_of(const struct process *process, const struct mapping *m)
 
 			if (next > size)
 				break;
-			if (note->n_type == AGENT_NOTE_DOOR && note->n_namesz == sizeof("probepoint") &&
+			if (note->n_type == AGENT_NOTE_WAKE && note->n_namesz == sizeof("probepoint") &&
 			    !memcmp(notes + name, "probepoint", sizeof("probepoint")) &&
 			    note->n_descsz == sizeof(behind)) {
 				memcpy(&behind, notes + manifest, sizeof(behind));
@@ -150,7 +150,7 @@ static int cannot_trace(pid_t pid)
 }
 
 /* 0, and the door with where it is; -ENOENT: there is none. */
-static int find_door(const struct process *process, uint64_t *at, struct agent_door *door)
+static int find_door(const struct process *process, uint64_t *at, struct agent_wake_entry *door)
 {
 	bool named = false;
 
@@ -163,7 +163,7 @@ static int find_door(const struct process *process, uint64_t *at, struct agent_d
 		named = true;
 		*at = door_of(process, m);
 		err = *at ? process_read(process, *at, door, sizeof(*door)) : -ENOENT;
-		if (!err && door->magic == AGENT_DOOR_MAGIC && door->self == *at) {
+		if (!err && door->magic == AGENT_WAKE_MAGIC && door->self == *at) {
 			if (door->version != AGENT_VERSION || door->image_size < TRACEE_IMAGE_MAX)
 				return error_set(EPROTO,
 				                 "process %d: its agent is of another version than this command",
@@ -214,7 +214,7 @@ static int lock_process(const struct process *process)
 struct waking {
 	struct process *process;
 	uint64_t at;
-	struct agent_door door;
+	struct agent_wake_entry door;
 	struct tracee thread;
 };
 
@@ -356,9 +356,9 @@ static int put_word(const struct waking *w, size_t offset, uint32_t word)
 /* A child that was forked behind the C library's back has the word of its parent, whose thread it has not. */
 static int check_thread(const struct waking *w)
 {
-	struct agent_door now;
+	struct agent_wake_entry now;
 
-	if (!w->door.tid || w->door.tid == AGENT_DOOR_CLAIMED || thread_exists(w->process->pid, w->door.tid))
+	if (!w->door.tid || w->door.tid == AGENT_WAKE_THREAD_CLAIMED || thread_exists(w->process->pid, w->door.tid))
 		return 0;
 	/* One that ends clears the word first. */
 	if (process_read(w->process, w->at, &now, sizeof(now)) || now.tid != w->door.tid)
@@ -375,8 +375,8 @@ static int call_stub(struct waking *w)
 	pid_t pid = w->process->pid;
 	int err;
 
-	put_word(w, offsetof(struct agent_door, error), 0);
-	err = put_word(w, offsetof(struct agent_door, waker), (uint32_t)w->thread.tid);
+	put_word(w, offsetof(struct agent_wake_entry, error), 0);
+	err = put_word(w, offsetof(struct agent_wake_entry, waker), (uint32_t)w->thread.tid);
 	if (!err)
 		err = tracee_call(&w->thread, &call, CALL_NS, NULL);
 	if (!err && process_read(w->process, w->at, &w->door, sizeof(w->door)))
@@ -448,7 +448,7 @@ int agent_wake(pid_t pid)
 int agent_wake(pid_t pid)
 {
 	struct process *process;
-	struct agent_door door;
+	struct agent_wake_entry door;
 	uint64_t at;
 	int err = is_ours(pid) ? process_open(pid, &process) : -ENOENT;
 

@@ -327,7 +327,7 @@ static struct agent_reply *ask(int fd, int op, const char *session, uint32_t att
 static int look(int pid, const char *session, bool quiet)
 {
 	int fd = meet(pid);
-	struct agent_reply *reply = ask(fd, AGENT_LOOK, session, 0, 0, NULL);
+	struct agent_reply *reply = ask(fd, AGENT_REFRESH, session, 0, 0, NULL);
 	struct agent_attachment_state *s = (void *)(reply + 1);
 
 	for (uint32_t i = 0; i < reply->count && !quiet; i++)

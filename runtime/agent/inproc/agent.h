@@ -363,7 +363,7 @@ struct agent {
 };
 
 extern struct agent agent;
-extern struct agent_door agent_door __attribute__((visibility("hidden")));
+extern struct agent_wake_entry agent_door __attribute__((visibility("hidden")));
 
 /*
  * Reads the sessions' files again and applies them; the lock is held. The agent's

@@ -118,7 +118,7 @@ static void hello(struct agent_reply *reply)
 	h->tid = agent.tid;
 	h->start_time = agent.start_time;
 	h->uid = geteuid();
-	h->behind = agent.behind;
+	h->not_interposed = agent.behind;
 	h->reason = agent.reason;
 	for (unsigned i = 0; i < SHMS_MAX; i++)
 		h->sessions += agent.shms[i].session != NULL;
@@ -184,12 +184,12 @@ static int respond(const struct agent_request *request, struct agent_reply *repl
 		hello(reply);
 		return -1;
 	}
-	if (request->op < AGENT_LOOK || request->op > AGENT_SHM || request->session[AGENT_SESSION_MAX + 7] ||
+	if (request->op < AGENT_REFRESH || request->op > AGENT_SHM || request->session[AGENT_SESSION_MAX + 7] ||
 	    !store_session_ok(request->session)) {
 		fail(reply, EINVAL, 0);
 		return -1;
 	}
-	if (request->op == AGENT_LOOK && !request->first) {
+	if (request->op == AGENT_REFRESH && !request->first) {
 		if (!agent_look(store)) {
 			fail(reply, EBUSY, AGENT_BUSY);
 			return -1;
@@ -198,11 +198,11 @@ static int respond(const struct agent_request *request, struct agent_reply *repl
 	}
 	session = agent_session(request->session);
 	if (!session) {
-		fail(reply, ENOENT, AGENT_FOLDER);
+		fail(reply, ENOENT, AGENT_DIRECTORY);
 		return -1;
 	}
 	switch (request->op) {
-	case AGENT_LOOK: tell_attachments(reply, session, request->first); return -1;
+	case AGENT_REFRESH: tell_attachments(reply, session, request->first); return -1;
 	case AGENT_STATE:
 		attachment = find_attachment(session, request->attachment);
 		if (attachment)

@@ -168,7 +168,7 @@ static int look_file(int dir, const char *name, void *arg)
 		if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || (st.st_uid && st.st_uid != geteuid()) ||
 		    st.st_mode & 022) {
 			attachment_release(attachment);
-			attachment->reason = AGENT_FOLDER;
+			attachment->reason = AGENT_DIRECTORY;
 			memset(&attachment->identity, 0, sizeof(id));
 		} else {
 			identify(&id, &st, true);
