@@ -14,7 +14,8 @@
 
 #include "cmd/child.h"
 #include "cmd/ui.h"
-#include "runtime/agent/client.h"
+#include "runtime/agent/inject.h"
+#include "runtime/agent/reach.h"
 
 #define LIBRARY "libprobepoint-agent.so"
 

@@ -15,7 +15,7 @@
 #include "cmd/ui.h"
 #include "cmd/suggest.h"
 #include "cmd/escape.h"
-#include "runtime/agent/client.h"
+#include "runtime/agent/reach.h"
 
 enum { MANY_SITES = 500, ROWS_SHOWN = 20 };
 

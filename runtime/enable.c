@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/agent/client.h"
+#include "runtime/agent/reach.h"
 #include "runtime/manifest.h"
 #include "runtime/fetch/program.h"
 #include "runtime/function.h"

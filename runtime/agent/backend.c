@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "runtime/agent/keeper.h"
+#include "runtime/agent/reach.h"
 #include "runtime/agent/session.h"
 #include "runtime/agent/wake.h"
 #include "runtime/agent/inproc/cpu.h"
@@ -158,7 +159,7 @@ static int load(struct pp_session *session)
 
 	/* A command was killed between changing files and saying so. */
 	if (agent_store_marked(&k->store)) {
-		agent_look_all(&k->store, k->name, NULL, 0);
+		agent_refresh_all(&k->store, k->name, NULL, 0);
 		agent_store_tidy(&k->store);
 		agent_store_unmark(&k->store);
 	}
@@ -182,11 +183,11 @@ static int end_session(struct agent_store *store, const char *name, const pid_t 
 	int err;
 
 	agent_store_each(store, "segment", unlink_attachment, store);
-	agent_look_all(store, name, pids, npids);
+	agent_refresh_all(store, name, pids, npids);
 	err = agent_store_remove(store);
 	/* Then agents forget it. */
 	if (!err)
-		agent_look_all(store, name, pids, npids);
+		agent_refresh_all(store, name, pids, npids);
 	return err;
 }
 
@@ -347,7 +348,7 @@ static int no_agent(pid_t pid)
 		return error_set(ENOENT,
 		                 "process %d is in another %s namespace (a container), and %s: agents there answer to "
 		                 "commands in the same container, so run this one inside, or use -b kernel",
-		                 pid, other, agent_is_loaded(pid) ? "has an agent" : "has no agent");
+		                 pid, other, agent_is_mapped(pid) ? "has an agent" : "has no agent");
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	if (stat(path, &st) || st.st_uid == geteuid())
 		return error_set(ENOENT,
@@ -367,7 +368,7 @@ static int process_usable(const struct agent_store *store, const struct process 
 
 	if (process->is_command)
 		return any ? error_set(EOPNOTSUPP, "a command has no agent before it runs") : 0;
-	err = agent_connect_new(store, process->pid, &peer);
+	err = agent_wake_and_connect(store, process->pid, &peer);
 	if (err == -ENOENT)
 		return no_agent(process->pid);
 	if (err)
@@ -409,13 +410,13 @@ static int agent_usable(const struct pp_request *request, bool any)
 			                 request->patterns[i]);
 	/* An agent that has just begun may be about to make it. */
 	for (size_t i = 0; i < request->nprocesses && !create; i++)
-		create = !request->processes[i]->is_command && agent_is_loaded(request->processes[i]->pid);
+		create = !request->processes[i]->is_command && agent_is_mapped(request->processes[i]->pid);
 	if (agent_store_open(&store, NULL, create))
 		return -ENOENT;
 	/* Who may use the kernel reaches every process by it, with an agent or not. */
 	if (!request->nprocesses && any &&
 	    (agent_may_use_kernel() ||
-	     (!agent_each(&store, any_answers, &store) && !agent_each_mapped(any_mapped, NULL))))
+	     (!agent_each_socket(&store, any_answers, &store) && !agent_each_mapped(any_mapped, NULL))))
 		err = error_set(ENOENT, "no process has an agent");
 	for (size_t i = 0; i < request->nprocesses && (!any || !trouble); i++) {
 		int bad = process_usable(&store, request->processes[i], any);
@@ -435,7 +436,7 @@ static void look(const struct agent_session *k, const struct agent_loaded *loade
 	size_t n = 0;
 	int everybody = add_pids(loaded, &pids, &n);
 
-	agent_look_all(&k->store, k->name, pids, everybody ? 0 : n);
+	agent_refresh_all(&k->store, k->name, pids, everybody ? 0 : n);
 	free(pids);
 }
 

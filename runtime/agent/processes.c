@@ -156,8 +156,10 @@ static const char *refusal(const struct agent_session *k, struct agent_peer *pee
 	int n = 1;
 
 	for (uint32_t first = 0; n > 0; first += (uint32_t)n) {
-		n = agent_ask(peer, AGENT_STATE, k->name, attachment, first, states, STATES, sizeof(*states), NULL,
-		              NULL);
+		struct agent_query query = { AGENT_STATE, k->name, attachment, first };
+		struct agent_answer answer = { .items = states, .max = STATES, .item_size = sizeof(*states) };
+
+		n = agent_ask(peer, &query, &answer);
 		for (int i = 0; i < n; i++)
 			if (states[i].state == AGENT_REFUSED)
 				return agent_reason_text(states[i].reason, states[i].found);
@@ -181,13 +183,13 @@ static bool is_ours(const struct agent_session *k, uint32_t attachment)
 static void have_look(const struct agent_session *k, struct agent_peer *peer, uint32_t *refused)
 {
 	struct agent_attachment_state states[64];
+	struct agent_answer answer = { .items = states, .max = 64, .item_size = sizeof(*states) };
 	uint32_t sum = 0;
 	int n;
 
 	if (!k->asking)
 		return;
-	n = agent_ask(peer, AGENT_REFRESH, k->name, 0, 0, states, sizeof(states) / sizeof(*states), sizeof(*states), NULL,
-	              NULL);
+	n = agent_ask(peer, &(struct agent_query){ .op = AGENT_REFRESH, .session = k->name }, &answer);
 	for (int i = 0; i < n; i++)
 		sum += is_ours(k, states[i].attachment) ? states[i].refused : 0;
 	if (sum == *refused || n < 0)
@@ -216,28 +218,30 @@ static void have_member_look(const struct agent_session *k, struct member *membe
 
 static int shm_of(struct agent_session *k, struct member *member)
 {
-	int fd, err = agent_connect_within(&k->store, member->peer.pid, &member->peer,
-	                                   k->reader ? READER_MS : COMMAND_MS);
+	struct agent_answer answer = { .wants_fd = true };
+	int err = agent_connect_within(&k->store, member->peer.pid, &member->peer, k->reader ? READER_MS : COMMAND_MS);
 
 	if (err)
 		return err;
 	member->pidfd = (int)syscall(SYS_pidfd_open, member->peer.pid, 0);
-	err = member->pidfd < 0 ? -ENOENT : agent_ask(&member->peer, AGENT_SHM, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
+	err = member->pidfd < 0
+	              ? -ENOENT
+	              : agent_ask(&member->peer, &(struct agent_query){ .op = AGENT_SHM, .session = k->name }, &answer);
 	/* The shared memory region first: records wait there. One that does not hear of dlopen() may have something to arm yet. */
 	have_look(k, &member->peer, &member->refused);
-	if (err == -ENOENT && member->peer.behind && k->asking)
-		err = agent_ask(&member->peer, AGENT_SHM, k->name, 0, 0, NULL, 0, 0, NULL, &fd);
+	if (err == -ENOENT && member->peer.not_interposed && k->asking)
+		err = agent_ask(&member->peer, &(struct agent_query){ .op = AGENT_SHM, .session = k->name }, &answer);
 	/*
 	 * A short-lived process may end as soon as it has given its shared memory region away: the shared memory region is all that is left of its records.
 	 * A pidfd is another process's only if its process lives and began at another time.
 	 */
 	if (!err && process_start_time(member->peer.pid) != member->peer.start_time && !has_ended(member)) {
-		close(fd);
+		close(answer.fd);
 		err = -ENOENT;
 	}
 	agent_disconnect(&member->peer);
 	if (!err)
-		err = shm_map(&member->shm, fd, member->peer.pid);
+		err = shm_map(&member->shm, answer.fd, member->peer.pid);
 	return err;
 }
 
@@ -309,7 +313,7 @@ int members_look(struct agent_session *k)
 	k->asking = k->looked - k->asked > ASK_NS;
 	if (k->asking)
 		k->asked = k->looked;
-	err = agent_each(&k->store, meet, k);
+	err = agent_each_socket(&k->store, meet, k);
 	for (size_t i = 0; i < k->nmembers; i++) {
 		struct member *member = k->members[i];
 

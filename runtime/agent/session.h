@@ -4,6 +4,8 @@
 #define RUNTIME_AGENT_SESSION_H
 
 #include "runtime/agent/client.h"
+#include "runtime/agent/shm.h"
+#include "runtime/agent/sleepers.h"
 #include "runtime/session.h"
 
 struct agent_reader;

@@ -33,8 +33,13 @@ static int ask_states(struct readback *r, pid_t pid)
 	if (err)
 		return err;
 	for (uint32_t first = 0; first < npoints && !err; first += (uint32_t)n) {
-		n = agent_ask(&peer, AGENT_STATE, r->session->name, r->attachment->number, first, r->states + first,
-		              npoints - first < STATES ? npoints - first : STATES, sizeof(*r->states), &reason, NULL);
+		struct agent_query query = { AGENT_STATE, r->session->name, r->attachment->number, first };
+		struct agent_answer answer = { .items = r->states + first,
+			                       .max = npoints - first < STATES ? npoints - first : STATES,
+			                       .item_size = sizeof(*r->states) };
+
+		n = agent_ask(&peer, &query, &answer);
+		reason = answer.reason;
 		err = n < 0 ? n : n ? 0 : -EPROTO;
 	}
 	agent_disconnect(&peer);
@@ -132,15 +137,15 @@ static int look_at_bytes(struct readback *r, size_t from, size_t to, const struc
 			r->seen[which[k]] = false;
 			err = refuse(r, which[k], process->pid,
 			             error_format("pid %d: the agent says that it is armed, but there "
-			                            "is no jump",
-			                            process->pid));
+			                          "is no jump",
+			                          process->pid));
 			continue;
 		}
 		point->verified = false;
 		if (!point->reason)
 			point->reason =
 				error_format("not verified: pid %d cannot be read%s; its agent says that it is armed",
-			                       process->pid, denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
+			                     process->pid, denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 	}
 out:
 	free(which);
@@ -234,7 +239,7 @@ int agent_readback(struct pp_session *session, struct attachment *attachment, st
 		points[i].verified = !points[i].error;
 	/* Of every process: none is named in any of the points. */
 	if (!err && npoints && !points[0].process)
-		err = agent_each(&r.session->store, read_stranger, &r);
+		err = agent_each_socket(&r.session->store, read_stranger, &r);
 	for (size_t i = 0; i < r.session->sleepers.n && !err && !points[0].process; i++)
 		err = read_sleeper(&r, &r.session->sleepers.at[i]);
 	r.named = true;

@@ -29,11 +29,11 @@ for how in pid mount; do
 		[ $how = pid ] && pid=$(pgrep -P $outer)
 		want_like "the process" host "$(cat "/proc/$pid/comm")"
 		expect 1 probe-enable -s $S -b agent -p "$pid" host:beat
-		want_like "$how '$agent'" "*process $pid is in another $how namespace*, and has ${agent:+an}* agent*" "$out"
+		want_like "$how '$agent'" "*pid $pid: the process is in another $how namespace (a container) and has ${agent:+an}* agent*" "$out"
 		[ "$agent" ] || want_like "$how" "*and has no agent*" "$out"
 		before=$(grep -c probepoint-agent "/proc/$pid/maps")
 		expect 1 timeout 30 probe-enable -s $S --inject -p "$pid" host:beat
-		want_like "$how, --inject" "*process $pid is in another $how namespace*" "$out"
+		want_like "$how, --inject" "*pid $pid: the process is in another $how namespace*" "$out"
 		want "$how: nothing is loaded" "$before" "$(grep -c probepoint-agent "/proc/$pid/maps")"
 		exec {to}>&-
 		wait $outer || fail "$how: the program ends with $?"

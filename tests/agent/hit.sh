@@ -86,7 +86,7 @@ for how in filter seccomp; do
 	want "threads after $how" 1 "$(ls "/proc/$pid/task" | wc -l)"
 	want "hits around $how of the only thread" 20 "$(count $S hit:text)"
 	expect 1 probe-enable -s ${S}b -b agent -p $pid hit:text
-	want_like "what is said of $how" "*filter of system calls*" "$out"
+	want_like "what is said of $how" "*seccomp filter*" "$out"
 	end
 done
 

@@ -55,7 +55,7 @@ done
 for i in ${!ways[@]}; do
 	wait ${asks[i]}
 	want "${ways[i]}: status" 1 $?
-	want_like ${ways[i]} "* ${pids[${ways[i]}]} has not finished loading the agent after 5 seconds: it goes on by *" \
+	want_like ${ways[i]} "*pid ${pids[${ways[i]}]}: loading the agent has not finished after 5 seconds; it continues*" \
 		"$(cat "$T/said.${ways[i]}")"
 done
 touch "$T/go"

@@ -71,7 +71,7 @@ done
 begin seccomp
 before=$(state)
 expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
-want_like "a filter of system calls" "*process $pid has a filter of system calls*" "$out"
+want_like "a filter of system calls" "*pid $pid: the process has a seccomp filter*" "$out"
 want "as it was" "$before" "$(state)"
 end seccomp
 
@@ -90,7 +90,7 @@ if have gdb; then
 	gdb -q -p $pid -ex 'python import time; time.sleep(4)' -ex detach -ex quit >/dev/null 2>&1 </dev/null & gdb=$!
 	wait_for 10 grep -q 'TracerPid:.*[1-9]' /proc/$pid/status
 	expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
-	want_like "a debugger" "*process $pid cannot be traced: a debugger is there*" "$out"
+	want_like "a debugger" "*pid $pid: cannot trace the process: a debugger is attached*" "$out"
 	wait $gdb
 else
 	part_skipped "no gdb"
@@ -109,7 +109,7 @@ exec {to}>"$T/in"
 sleep 0.3
 before=$(state)
 expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
-want_like "in the loader" "*every thread of process $pid is in the middle of malloc or of loading a library*" "$out"
+want_like "in the loader" "*pid $pid: every thread is in the middle of malloc or of loading a library*" "$out"
 want "as it was" "$before" "$(state)"
 touch "$T/go"
 wait_for 10 grep -q ready "$T/out"
@@ -121,7 +121,7 @@ if [ -x "$T/static" ]; then
 	"$T/static" & pid=$!
 	sleep 0.1
 	expect 1 timeout 30 probe-enable --inject -s $S -p $pid 'host:*' -f "$T/host"
-	want_like "static" "*process $pid is linked statically*" "$out"
+	want_like "static" "*pid $pid: the process is linked statically*" "$out"
 	kill $pid
 fi
 

@@ -60,7 +60,7 @@ done
 # What is no such nop is refused, and with -b auto it is the kernel's.
 put 1 0f1f4400000f1f440000
 expect 1 probe-enable -s $S -b agent -p $pid app:tick
-want_like "refused" "*no nop of 10 bytes stands behind the site, but 0f 1f 44 00 00 0f 1f 44 00 00*" "$out"
+want_like "refused" "*the site is not followed by the 10-byte nop, but by 0f 1f 44 00 00 0f 1f 44 00 00*" "$out"
 expect 0 probe-enable -s $S -p $pid app:tick
 want_like "by the kernel" "armed    app:tick  pid $pid  1 site  kernel*" "$out"
 say "tick 7"
@@ -72,10 +72,10 @@ target_end
 # A bare nop: the agent says so before the command starts.
 $CC -O2 -Iinclude -I. -o "$T/mixed" tests/agent/mixed.c || fail "cannot build"
 expect 125 probe-enable -s $S -b agent mixed:older -- "$T/mixed" <<<end
-want_like "refused before it starts" "*no nop of 10 bytes stands behind the site*" "$out"
+want_like "refused before it starts" "*the site is not followed by the 10-byte nop*" "$out"
 [[ $out == *$'\n'ok* ]] && fail "the command was started: $out"
 # Beside one that can be armed it is refused alone, and the command starts.
 expect 0 probe-enable -s $S -b agent 'mixed:*' -- "$T/mixed" <<<end
 want_like "the other is pending" "*pending  mixed:ours*" "$out"
-want_like "this one is refused" "*refused  mixed:older*no nop of 10 bytes*" "$out"
+want_like "this one is refused" "*refused  mixed:older*not followed by the 10-byte nop*" "$out"
 expect 0 probe-disable -q -s $S

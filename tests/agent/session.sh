@@ -85,7 +85,7 @@ if [ "$(id -u)" = 0 ]; then
 	expect 0 probe-disable -q -s $S
 	gone $S
 	expect 3 probe-enable --json -b agent -s $S -p $m 'mixed:*'
-	want_like "the agent alone" "*no nop of 10 bytes stands behind the site*" "$(json '.refused[].reason' <<<"$out")"
+	want_like "the agent alone" "*the site is not followed by the 10-byte nop*" "$(json '.refused[].reason' <<<"$out")"
 	expect 0 probe-disable -q -s $S
 	stop m
 else

@@ -34,7 +34,7 @@ say "tick 10"
 python3 "$T/silent.py" "$XDG_RUNTIME_DIR/probepoint" "$T/ready" & peer=$!
 wait_for 10 test -e "$T/ready"
 within 9 probe-stat probe-stat --json -s $S
-want_like "it is named" "*process $peer: its agent does not answer*" "$out"
+want_like "it is named" "*pid $peer: the agent does not reply*" "$out"
 want "the other one's hits" 10 "$(sed '/^probe-stat:/d' <<<"$out" | jq '.probes[0].hits')"
 
 tracing "$T/trace" -s $S --json
@@ -44,11 +44,11 @@ began=$SECONDS
 kill -INT $tracer
 wait $tracer || fail "probe-trace ends with $?: $(cat "$T/trace.err")"
 [ $((SECONDS - began)) -le 9 ] || fail "probe-trace took $((SECONDS - began)) s to end"
-want_like "it is named" "*process $peer: its agent does not answer*" "$(cat "$T/trace.err")"
+want_like "it is named" "*pid $peer: the agent does not reply*" "$(cat "$T/trace.err")"
 within 12 probe-enable probe-enable -s ${S}b -b agent -f "$T/simple" app:tick
-want_like "it is named" "*process $peer: its agent does not answer*" "$out"
+want_like "it is named" "*pid $peer: the agent does not reply*" "$out"
 expect 0 probe-disable -q -s ${S}b
 within 12 probe-disable probe-disable -s $S
-want_like "it is named" "*process $peer: its agent does not answer*" "$out"
+want_like "it is named" "*pid $peer: the agent does not reply*" "$out"
 say "tick 5"
 target_end

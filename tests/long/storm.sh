@@ -222,7 +222,7 @@ arm_all() {
 	for process in $(tree $pid); do
 		if control probe-enable -q $inject -s $S-1 -b $backend --children -p $process 'wraps:*' >"$T/armed" 2>&1; then
 			armed=$((armed + 1))
-		elif grep -q 'is in the middle of malloc' "$T/armed"; then
+		elif grep -q 'every thread is in the middle of malloc' "$T/armed"; then
 			refused=$((refused + 1)) # what --inject finds on a stack may be left over from earlier
 		elif kill -0 $process 2>/dev/null; then
 			wrong "arming process $process again fails: $(tail -n 3 "$T/armed")"

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/agent/reach.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "runtime/agent/environment.h"
+#include "runtime/process.h"
+
+const char *agent_other_namespace(pid_t pid)
+{
+	static const char *const names[][2] = { { "pid", "pid" }, { "mnt", "mount" } };
+	char path[64];
+	struct stat own, other;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "/proc/self/ns/%s", names[i][0]);
+		if (stat(path, &own))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/%s", pid, process_thread(pid), names[i][0]);
+		if (!stat(path, &other) && other.st_ino != own.st_ino)
+			return names[i][1];
+	}
+	return NULL;
+}
+
+/* Reads XDG_RUNTIME_DIR of the process; "" if it is not set. */
+static void read_runtime_dir(pid_t pid, char *value, size_t size)
+{
+	static const char name[] = "XDG_RUNTIME_DIR=";
+	char path[64], *text = NULL;
+	size_t room = 0;
+	FILE *f;
+
+	if (!environment_read(pid, "XDG_RUNTIME_DIR", value, size))
+		return;
+	*value = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/environ", pid, process_thread(pid));
+	f = fopen(path, "re");
+	if (!f)
+		return;
+	while (getdelim(&text, &room, 0, f) > 0)
+		if (!strncmp(text, name, sizeof(name) - 1))
+			snprintf(value, size, "%s", text + sizeof(name) - 1);
+	free(text);
+	fclose(f);
+}
+
+/* Writes to path where the process's state directory is, as seen from here. */
+static void state_path(pid_t pid, const char *runtime_dir, char *path, size_t size)
+{
+	const pid_t tid = process_thread(pid);
+	struct stat dir;
+
+	snprintf(path, size, "/proc/%d/task/%d/root%s", pid, tid, runtime_dir);
+	if (runtime_dir[0] == '/' && !stat(path, &dir) && S_ISDIR(dir.st_mode) && dir.st_uid == geteuid() &&
+	    !(dir.st_mode & 022))
+		snprintf(path, size, "/proc/%d/task/%d/root%s/probepoint", pid, tid, runtime_dir);
+	else
+		snprintf(path, size, "/proc/%d/task/%d/root/tmp/probepoint-%u", pid, tid, geteuid());
+}
+
+int agent_check_reach(const struct agent_store *store, pid_t pid)
+{
+	const char *other = agent_other_namespace(pid);
+	char value[PATH_MAX], path[2 * PATH_MAX];
+	struct stat ours, dir;
+
+	if (!other || strcmp(other, "pid")) {
+		read_runtime_dir(pid, value, sizeof(value));
+		state_path(pid, value, path, sizeof(path));
+		if (fstat(store->root, &ours) ||
+		    (!stat(path, &dir) && dir.st_ino == ours.st_ino && dir.st_dev == ours.st_dev))
+			return 0;
+	}
+	if (other)
+		return error_set(
+			EOPNOTSUPP,
+			"pid %d: the process is in another %s namespace (a container), and its agent replies only "
+			"to commands in there: run this command inside, or use -b kernel",
+			pid, other);
+	return error_set(EOPNOTSUPP,
+	                 "pid %d: the process has %s%s, so its agent does not use %s: run this command with the same "
+	                 "environment",
+	                 pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value, store->path);
+}
+
+/* Inode numbers of the first namespaces, linux/proc_ns.h. */
+#define USER_INIT_INO 0xeffffffdu
+#define PID_INIT_INO 0xeffffffcu
+
+static bool is_first_namespace(const char *path, ino_t first)
+{
+	struct stat st;
+
+	return stat(path, &st) || st.st_ino == first;
+}
+
+bool agent_may_use_kernel(void)
+{
+	unsigned long long caps = 0;
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "CapEff: %llx", &caps);
+	if (f)
+		fclose(f);
+	/* In a container the capabilities belong to another user namespace, and process ids would be wrong. */
+	if (!is_first_namespace("/proc/self/ns/user", USER_INIT_INO) ||
+	    !is_first_namespace("/proc/self/ns/pid", PID_INIT_INO))
+		return false;
+	/* CAP_SYS_ADMIN, or CAP_PERFMON and CAP_BPF */
+	return caps >> 21 & 1 || (caps >> 38 & 3) == 3;
+}
