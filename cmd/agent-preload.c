@@ -14,8 +14,9 @@
 
 #include "cmd/child.h"
 #include "cmd/ui.h"
+#include <probepoint.h>
+
 #include "runtime/agent/inject.h"
-#include "runtime/agent/reach.h"
 
 #define LIBRARY "libprobepoint-agent.so"
 
@@ -174,7 +175,7 @@ bool preload_list(struct options *options, const char *name, char **list)
 	*list = NULL;
 	asked = options->backend && !strcmp(options->backend, "agent");
 	/* Without privilege there is no other way. */
-	if (!asked && ((options->backend && strcmp(options->backend, "auto")) || agent_may_use_kernel()))
+	if (!asked && ((options->backend && strcmp(options->backend, "auto")) || pp_backend_permitted("kernel")))
 		return true;
 	why = unfit(name);
 	if (why && asked)

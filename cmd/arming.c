@@ -15,7 +15,6 @@
 #include "cmd/ui.h"
 #include "cmd/suggest.h"
 #include "cmd/escape.h"
-#include "runtime/agent/reach.h"
 
 enum { MANY_SITES = 500, ROWS_SHOWN = 20 };
 
@@ -378,7 +377,7 @@ static const char *way_out(const struct options *options, const struct arming *a
 	                                        : NULL;
 
 	text[0] = 0;
-	if ((err != -EPERM && err != -EACCES && err != -EOPNOTSUPP) || agent_may_use_kernel() || !are_own(options))
+	if ((err != -EPERM && err != -EACCES && err != -EOPNOTSUPP) || pp_backend_permitted("kernel") || !are_own(options))
 		return text;
 	for (size_t i = 0; i < arming->npatterns && !kernels; i++)
 		if (!strncmp(arming->patterns[i], "func:", 5))

@@ -204,6 +204,12 @@ void pp_request_overwrite(struct pp_request *request);
  */
 void pp_request_calls(struct pp_request *request);
 
+/*
+ * Whether this process has the privileges that the backend needs: "kernel" needs CAP_SYS_ADMIN, or CAP_BPF and CAP_PERFMON,
+ * outside of containers; "agent" needs none. Returns false if there is no backend of this name.
+ */
+bool pp_backend_permitted(const char *backend);
+
 /* ---- reports: what became of it ------------------------------------------- */
 
 struct pp_report;

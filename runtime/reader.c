@@ -32,7 +32,7 @@ struct pp_reader {
 
 static bool is_there(const struct pp_session *session, const struct backend *backend)
 {
-	return backend == &backend_kernel ? session->kernel : session->agent;
+	return session_state(session, backend) != NULL;
 }
 
 int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
@@ -162,7 +162,7 @@ void pp_reader_drop(struct pp_reader *reader)
 {
 	pp_reader_stop(reader);
 	for (size_t i = 0; i < NSOURCES; i++)
-		if (reader->sources[i].state && reader->sources[i].backend->reader_drop)
+		if (reader->sources[i].state)
 			reader->sources[i].backend->reader_drop(reader->sources[i].state);
 }
 

@@ -2,17 +2,18 @@
 #include "runtime/request.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "runtime/backend.h"
 
 int pp_request_new(struct pp_request **request)
 {
 	*request = calloc(1, sizeof(**request));
 	if (!*request)
 		return error_nomem();
-	strcpy((*request)->backend, "auto");
 	(*request)->maxactive = MAXACTIVE_DEFAULT;
 	return 0;
 }
@@ -105,12 +106,40 @@ int pp_request_command(struct pp_request *request, pid_t pid, const char *file)
 	return err;
 }
 
+static const struct backend *backend_find(const char *name)
+{
+	for (size_t i = 0; i < nbackends; i++)
+		if (!strcmp(backends[i]->name, name))
+			return backends[i];
+	return NULL;
+}
+
+/* Reports that there is no such backend, and names those there are. */
+static int backend_unknown(const char *name)
+{
+	char names[64] = "auto";
+
+	for (size_t i = 0; i < nbackends; i++)
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
+		         i + 1 < nbackends ? ", " : " and ", backends[i]->name);
+	return error_set(EINVAL, "no backend '%s': there are %s", name, names);
+}
+
 int pp_request_backend(struct pp_request *request, const char *backend)
 {
-	if (strcmp(backend, "auto") && strcmp(backend, "kernel") && strcmp(backend, "agent"))
-		return error_set(EINVAL, "no backend '%s': there are auto, kernel and agent", backend);
-	strcpy(request->backend, backend);
+	const struct backend *found = backend_find(backend);
+
+	if (!found && strcmp(backend, "auto"))
+		return backend_unknown(backend);
+	request->backend = found;
 	return 0;
+}
+
+bool pp_backend_permitted(const char *backend)
+{
+	const struct backend *found = backend_find(backend);
+
+	return found && found->permitted();
 }
 
 int pp_request_filter(struct pp_request *request, const char *expression)

@@ -9,6 +9,8 @@
 
 #define MAXACTIVE_DEFAULT 256
 
+struct backend;
+
 struct pp_request {
 	char **patterns;
 	size_t npatterns;
@@ -22,7 +24,7 @@ struct pp_request {
 	size_t nstrings;
 	char **addresses; /* names of arguments that are not to be read as strings */
 	size_t naddresses;
-	char backend[8];
+	const struct backend *backend; /* NULL: "auto" */
 	bool record, overwrite, calls, hold;
 	unsigned maxactive;
 	double budget; /* a share of one CPU; 0: none */

@@ -10,11 +10,28 @@
 #include "runtime/resolve.h"
 #include "base/error.h"
 
-const struct backend *const backends[NBACKENDS] = { &backend_agent, &backend_kernel };
-
-static void *state_of(const struct pp_session *session, const struct backend *backend)
+static size_t backend_index(const struct backend *backend)
 {
-	return backend == &backend_kernel ? session->kernel : session->agent;
+	size_t i = 0;
+
+	while (i < nbackends && backends[i] != backend)
+		i++;
+	return i;
+}
+
+void *session_state(const struct pp_session *session, const struct backend *backend)
+{
+	size_t i = backend_index(backend);
+
+	return i < nbackends ? session->states[i] : NULL;
+}
+
+void session_set_state(struct pp_session *session, const struct backend *backend, void *state)
+{
+	size_t i = backend_index(backend);
+
+	if (i < nbackends)
+		session->states[i] = state;
 }
 
 bool session_has_attachments(const struct pp_session *session, const struct backend *backend)
@@ -84,7 +101,7 @@ static int check_name(const char *name)
 static int open_backend(struct pp_session *session, const struct backend *backend, bool create)
 {
 	for (int try = 0;; try++) {
-		int err = state_of(session, backend) ? 0 : backend->open(session, create);
+		int err = session_state(session, backend) ? 0 : backend->open(session, create);
 
 		/* -ENOENT under create: somebody removed it between our making and our locking it. */
 		if (err != -ENOENT || !create || try == 10)
@@ -101,6 +118,7 @@ static bool absent(int err)
 int session_open(const char *name, bool create, bool hasty, struct pp_session **session)
 {
 	struct pp_session *s;
+	bool any = false;
 	int err = check_name(name), trouble = 0;
 	char *sentence = NULL;
 
@@ -111,7 +129,7 @@ int session_open(const char *name, bool create, bool hasty, struct pp_session **
 		return error_nomem();
 	strcpy(s->name, name);
 	s->hasty = hasty;
-	for (size_t i = 0; i < NBACKENDS; i++) {
+	for (size_t i = 0; i < nbackends; i++) {
 		err = open_backend(s, backends[i], false);
 		if (err && !absent(err) && !trouble) {
 			trouble = err;
@@ -119,7 +137,9 @@ int session_open(const char *name, bool create, bool hasty, struct pp_session **
 		}
 	}
 	/* Whoever creates it hears of a backend's trouble when that backend is to arm. */
-	if (s->kernel || s->agent || create) {
+	for (size_t i = 0; i < nbackends; i++)
+		any |= s->states[i] != NULL;
+	if (any || create) {
 		*session = s;
 		trouble = 0;
 	} else {
@@ -152,8 +172,8 @@ void pp_session_close(struct pp_session *session)
 {
 	if (!session)
 		return;
-	for (size_t i = 0; i < NBACKENDS; i++)
-		if (state_of(session, backends[i]))
+	for (size_t i = 0; i < nbackends; i++)
+		if (session_state(session, backends[i]))
 			backends[i]->close(session);
 	free(session->attachments);
 	free(session);
@@ -197,7 +217,7 @@ int pp_sessions(int (*fn)(const char *name, void *arg), void *arg)
 	struct names all = { 0 };
 	int err = 0, trouble = 0;
 
-	for (size_t i = 0; i < NBACKENDS && trouble != -ENOMEM; i++) {
+	for (size_t i = 0; i < nbackends && trouble != -ENOMEM; i++) {
 		err = backends[i]->names(add_name, &all);
 		if (err && !absent(err))
 			trouble = err;
@@ -238,7 +258,7 @@ int session_lock(struct pp_session *session, const struct backend *backend, bool
 
 void session_look(struct pp_session *session)
 {
-	for (size_t i = 0; i < NBACKENDS && !session->is_private; i++)
+	for (size_t i = 0; i < nbackends && !session->is_private; i++)
 		open_backend(session, backends[i], false);
 }
 
@@ -247,10 +267,10 @@ int session_refresh(struct pp_session *session)
 	bool lives = session->is_private;
 
 	session_look(session);
-	for (size_t i = 0; i < NBACKENDS; i++) {
+	for (size_t i = 0; i < nbackends; i++) {
 		int err;
 
-		if (!state_of(session, backends[i]))
+		if (!session_state(session, backends[i]))
 			continue;
 		err = backends[i]->lock(session);
 		if (!err)
@@ -301,7 +321,7 @@ void session_lose(struct pp_session *session, const struct pp_mark *mark)
 		const struct attachment *attachment = session->attachments[i];
 
 		if (attachment->number == mark->attachment && mark->point < attachment->manifest->npoints &&
-		    attachment->backend->lose && attachment->backend->lose(attachment, mark->point, mark->pid))
+		    attachment->backend->lose(attachment, mark->point, mark->pid))
 			return;
 	}
 	session->lost_aside++;
@@ -311,8 +331,8 @@ void session_lose(struct pp_session *session, const struct pp_mark *mark)
 
 void pp_session_budget(struct pp_session *session, double share)
 {
-	session->budget = share;
-	session->strict = true;
+	session->hold_budget = share;
+	session->hold_strict = true;
 }
 
 int pp_session_watch(const char *name, void (*ready)(void *arg), void *arg)
@@ -323,13 +343,13 @@ int pp_session_watch(const char *name, void (*ready)(void *arg), void *arg)
 	if (err)
 		return err;
 	strcpy(session.name, name);
-	for (size_t i = 0; i < NBACKENDS && !err; i++) {
-		if (!backends[i]->watch)
+	for (size_t i = 0; i < nbackends && !err; i++) {
+		if (!backends[i]->has_budgets)
 			continue;
 		err = open_backend(&session, backends[i], false);
 		if (!err)
 			err = backends[i]->watch(&session, ready, arg);
-		if (state_of(&session, backends[i]))
+		if (session_state(&session, backends[i]))
 			backends[i]->close(&session);
 	}
 	free(session.attachments);
@@ -341,37 +361,44 @@ double pp_session_limit(const struct pp_session *session, bool *watched)
 	double limit = 0;
 
 	*watched = true;
-	for (size_t i = 0; i < NBACKENDS && !limit; i++)
-		if (state_of(session, backends[i]) && backends[i]->limit)
+	for (size_t i = 0; i < nbackends && !limit; i++)
+		if (session_state(session, backends[i]))
 			limit = backends[i]->limit(session, watched);
 	return limit;
 }
 
 void pp_session_unlimit(struct pp_session *session)
 {
-	for (size_t i = 0; i < NBACKENDS; i++)
-		if (state_of(session, backends[i]) && backends[i]->unlimit)
+	for (size_t i = 0; i < nbackends; i++)
+		if (session_state(session, backends[i]))
 			backends[i]->unlimit(session);
 }
 
 int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost)
 {
 	*cost = (struct pp_cost){ 0 };
-	for (size_t i = 0; i < NBACKENDS; i++)
-		if (state_of(session, backends[i]) && backends[i]->cost)
-			return backends[i]->cost(session, ms, cost);
+	for (size_t i = 0; i < nbackends; i++) {
+		int err = session_state(session, backends[i]) ? backends[i]->cost(session, ms, cost) : -ENOSYS;
+
+		if (err != -ENOSYS)
+			return err;
+	}
 	return error_set(EOPNOTSUPP, "what session '%s' costs is not measured", session->name);
 }
 
 int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t npidfds)
 {
+	/* The caller's clock may be that of another time namespace. */
+	const struct hold_options options = { .deadline = deadline ? deadline - (uint64_t)clock_shift(0) : 0,
+		                              .pidfds = pidfds,
+		                              .npidfds = npidfds,
+		                              .budget = session->hold_budget,
+		                              .strict = session->hold_strict };
 	int err = 0;
 
-	if (deadline) /* by the caller's clock, which a time namespace may have moved */
-		deadline -= (uint64_t)clock_shift(0);
-	for (size_t i = 0; i < NBACKENDS && !err; i++)
-		if (state_of(session, backends[i]) && backends[i]->hold)
-			err = backends[i]->hold(session, deadline, pidfds, npidfds);
+	for (size_t i = 0; i < nbackends && !err; i++)
+		if (session_state(session, backends[i]))
+			err = backends[i]->hold(session, &options);
 	return err;
 }
 
@@ -384,8 +411,7 @@ static bool wanted(const struct attachment *attachment, uint32_t i, pid_t pid, c
 	const struct manifest_point *point = &manifest_points(d)[i];
 
 	/* A point that was stopped is still in the session. */
-	if ((!attachment->backend->armed(attachment, i) &&
-	     !(attachment->backend->over_budget && attachment->backend->over_budget(attachment, i))) ||
+	if ((!attachment->backend->armed(attachment, i) && !attachment->backend->over_budget(attachment, i)) ||
 	    (pid && point->pid != (uint32_t)pid))
 		return false;
 	for (size_t k = 0; k < npatterns; k++)
@@ -408,8 +434,7 @@ static int disable_in(struct pp_session *session, struct attachment *attachment,
 		take[i] = wanted(attachment, i, pid, patterns, npatterns);
 		count += take[i];
 		all &= take[i] ||
-		       (!attachment->backend->armed(attachment, i) &&
-		        !(attachment->backend->over_budget && attachment->backend->over_budget(attachment, i)));
+		       (!attachment->backend->armed(attachment, i) && !attachment->backend->over_budget(attachment, i));
 	}
 	if (count || all)
 		err = attachment->backend->disarm(session, attachment, take, all);
@@ -427,21 +452,21 @@ int pp_session_disable(struct pp_session *session, pid_t pid, const char *const 
 	int err = 0;
 
 	*points = 0;
-	for (size_t b = 0; b < NBACKENDS && !err; b++) {
-		if (!state_of(session, backends[b]))
+	for (size_t b = 0; b < nbackends && !err; b++) {
+		if (!session_state(session, backends[b]))
 			continue;
 		err = session_lock(session, backends[b], false);
 		for (size_t i = session->nattachments; i > 0 && !err; i--)
 			if (session->attachments[i - 1]->backend == backends[b])
 				err = disable_in(session, session->attachments[i - 1], pid, patterns, npatterns,
 				                 points);
-		if (err == -ENOENT && !state_of(session, backends[b])) {
+		if (err == -ENOENT && !session_state(session, backends[b])) {
 			err = 0;
 			continue;
 		}
 		if (!err && !session_has_attachments(session, backends[b]) && !session->is_private)
 			err = backends[b]->remove(session);
-		if (state_of(session, backends[b]))
+		if (session_state(session, backends[b]))
 			backends[b]->unlock(session);
 	}
 	if (!err && !*points && (npatterns || pid))

@@ -5,29 +5,21 @@
 #include <probepoint.h>
 
 #include "runtime/backend.h"
-#include "runtime/scope.h"
 
 #define SESSION_NAME_MAX 64
 
 struct pp_session {
 	char name[SESSION_NAME_MAX + 1];
 	bool is_private;
-	bool hasty;                /* see session_open() */
-	unsigned nreaders;         /* what they hold is not closed before them */
-	uint64_t lost_aside;       /* records that were lost after they were read, and that no counter could take */
-	bool record;               /* what is armed from here on records from the start */
-	bool overwrite;            /* and its oldest records make room for new ones */
-	bool calls;                /* what is armed from here on may make system calls in hits */
-	double budget;             /* of what is armed from here on, and of pp_session_hold(): CPUs; 0: none */
-	bool strict;               /* the holder's budget has no credit (kernel/brake.c) */
-	bool hold;                 /* what is armed from here on ends with this process */
-	unsigned maxactive;        /* calls under way of a function whose returns are armed from here on */
-	const struct scope *scope; /* whom it is for; both while pp_session_enable() is at work */
+	bool hasty;          /* see session_open() */
+	unsigned nreaders;   /* what they hold is not closed before them */
+	uint64_t lost_aside; /* records that were lost after they were read, and that no counter could take */
+	double hold_budget;  /* of pp_session_hold(): CPUs; 0: none */
+	bool hold_strict;    /* that budget has no credit (kernel/budget.c) */
 	const volatile int *interrupt;
 	struct attachment **attachments;
 	size_t nattachments;
-	void *kernel; /* the kernel backend's own */
-	void *agent;  /* the agent backend's own */
+	void *states[BACKENDS_MAX]; /* of each backend, by its index in the list; NULL: it has no part of the session */
 };
 
 /* For those who read what a session holds: stat, events, traces. */
@@ -41,9 +33,11 @@ void session_totals(const struct pp_session *session, uint64_t *recorded, uint64
 /* A record was read and could not be kept. */
 void session_lose(struct pp_session *session, const struct pp_mark *mark);
 
-/* For enable.c: in the order in which `auto` prefers them. */
-#define NBACKENDS 2
-extern const struct backend *const backends[NBACKENDS];
+/* What the backend keeps of the session, NULL if it has no part of it. */
+void *session_state(const struct pp_session *session, const struct backend *backend);
+void session_set_state(struct pp_session *session, const struct backend *backend, void *state);
+
+/* For enable.c. */
 bool session_has_attachments(const struct pp_session *session, const struct backend *backend);
 void session_forget_attachment(struct pp_session *session, struct attachment *attachment);
 /* Holds the backend's part of the session, with its attachments as they are now. */

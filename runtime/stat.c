@@ -161,8 +161,7 @@ static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
 	struct pp_stat *stat = a->stat;
 	const struct manifest_probe *probe = &manifest_probes(a->d)[manifest_points(a->d)[i].probe];
 
-	if (!a->attachment->backend->armed(a->attachment, i) &&
-	    !(a->attachment->backend->over_budget && a->attachment->backend->over_budget(a->attachment, i)))
+	if (!a->attachment->backend->armed(a->attachment, i) && !a->attachment->backend->over_budget(a->attachment, i))
 		return 0;
 	if (stat->nshares == stat->shares_room) {
 		size_t room = 2 * stat->shares_room + 64;
@@ -188,7 +187,7 @@ static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
 /* Points of one process stand together mostly. */
 static uint64_t start_time(const struct attachment *attachment, uint32_t pid, uint32_t *last_pid, uint64_t *last)
 {
-	if (!pid || !attachment->backend->start_time)
+	if (!pid)
 		return 0;
 	if (*last_pid != pid) {
 		*last_pid = pid;
@@ -252,7 +251,7 @@ static int add_attachment(struct pp_stat *stat, const struct attachment *attachm
 
 		bool armed = attachment->backend->armed(attachment, i);
 
-		if (!armed && !(attachment->backend->over_budget && attachment->backend->over_budget(attachment, i)))
+		if (!armed && !attachment->backend->over_budget(attachment, i))
 			continue;
 		*row = (struct row){ .probe = manifest_string(d, probe->name),
 			             .file = manifest_string(d, manifest_files(d)[probe->file].path),
@@ -269,8 +268,6 @@ static int add_attachment(struct pp_stat *stat, const struct attachment *attachm
 		attachment->backend->counts(attachment, i, &row->counts);
 		stat->nrows++;
 	}
-	if (!attachment->backend->processes)
-		return 0;
 	return attachment->backend->processes(attachment, add_share, &(struct adding){ stat, attachment, d });
 }
 
@@ -285,8 +282,8 @@ int pp_session_stat(struct pp_session *session, struct pp_stat **stat)
 		pp_stat_free(s);
 		return err;
 	}
-	for (size_t i = 0; i < NBACKENDS; i++)
-		if (backends[i]->uncounted && session_has_attachments(session, backends[i]))
+	for (size_t i = 0; i < nbackends; i++)
+		if (session_has_attachments(session, backends[i]))
 			s->uncounted += backends[i]->uncounted(session);
 	merge(s);
 	merge_shares(s);

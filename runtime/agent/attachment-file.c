@@ -42,7 +42,7 @@ static void named_release(struct named *named)
 	free(named->processes);
 }
 
-static int named_find(struct named *named, const struct arm_point *points, size_t npoints)
+static int named_find(struct named *named, struct arm_point *const *points, size_t npoints)
 {
 	size_t n = 0;
 
@@ -51,9 +51,9 @@ static int named_find(struct named *named, const struct arm_point *points, size_
 	if (!named->programs || !named->processes)
 		return error_nomem();
 	for (size_t i = 0; i < npoints; i++) {
-		named->programs[i] = points[i].program;
-		if (points[i].process && (!i || points[i].process != points[i - 1].process))
-			named->processes[named->nprocesses++].pid = points[i].process->pid;
+		named->programs[i] = points[i]->program;
+		if (points[i]->process && (!i || points[i]->process != points[i - 1]->process))
+			named->processes[named->nprocesses++].pid = points[i]->process->pid;
 	}
 	qsort(named->programs, npoints, sizeof(*named->programs), compare_programs);
 	for (size_t i = 0; i < npoints; i++)
@@ -115,7 +115,7 @@ static void put_programs(char *file, const struct agent_attachment *s, const str
 }
 
 int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
-                    const struct arm_point *points, size_t npoints)
+                    struct arm_point *const *points, size_t npoints)
 {
 	struct agent_attachment s = { .magic = AGENT_ATTACHMENT_MAGIC, .version = AGENT_VERSION, .flags = flags };
 	struct named named = { 0 };
@@ -162,8 +162,8 @@ int agent_file_make(struct agent_file *file, const struct manifest *manifest, ui
 	file->manifest->attachment = s.number;
 	made = (struct manifest_point *)manifest_points(file->manifest);
 	for (size_t i = 0; i < npoints; i++) {
-		made[points[i].point].spec = program_index(&named, points[i].program);
-		file->on[points[i].point] = !points[i].error;
+		made[points[i]->point].spec = program_index(&named, points[i]->program);
+		file->on[points[i]->point] = !points[i]->error;
 	}
 out:
 	named_release(&named);

@@ -89,32 +89,3 @@ int agent_check_reach(const struct agent_store *store, pid_t pid)
 	                 "environment",
 	                 pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value, store->path);
 }
-
-/* Inode numbers of the first namespaces, linux/proc_ns.h. */
-#define USER_INIT_INO 0xeffffffdu
-#define PID_INIT_INO 0xeffffffcu
-
-static bool is_first_namespace(const char *path, ino_t first)
-{
-	struct stat st;
-
-	return stat(path, &st) || st.st_ino == first;
-}
-
-bool agent_may_use_kernel(void)
-{
-	unsigned long long caps = 0;
-	char line[256];
-	FILE *f = fopen("/proc/self/status", "re");
-
-	while (f && fgets(line, sizeof(line), f))
-		sscanf(line, "CapEff: %llx", &caps);
-	if (f)
-		fclose(f);
-	/* In a container the capabilities belong to another user namespace, and process ids would be wrong. */
-	if (!is_first_namespace("/proc/self/ns/user", USER_INIT_INO) ||
-	    !is_first_namespace("/proc/self/ns/pid", PID_INIT_INO))
-		return false;
-	/* CAP_SYS_ADMIN, or CAP_PERFMON and CAP_BPF */
-	return caps >> 21 & 1 || (caps >> 38 & 3) == 3;
-}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether this command can reach an agent, and whether it may use the kernel instead. */
+/* Whether this command can reach an agent. */
 #ifndef RUNTIME_AGENT_REACH_H
 #define RUNTIME_AGENT_REACH_H
 
@@ -13,7 +13,5 @@ const char *agent_other_namespace(pid_t pid);
  * and the environment of the process.
  */
 int agent_check_reach(const struct agent_store *store, pid_t pid);
-/* Whether this user may arm by the kernel. If not, a command is run with the agent. */
-bool agent_may_use_kernel(void);
 
 #endif

@@ -326,7 +326,7 @@ static void session_end(void)
 	if (reader)
 		backend_agent.reader_close(reader);
 	reader = NULL;
-	if (session.agent)
+	if (agent_of(&session))
 		backend_agent.close(&session);
 	free(session.attachments);
 }

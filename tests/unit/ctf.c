@@ -33,7 +33,7 @@ static void fake_counts(const struct attachment *attachment, uint32_t point, str
 	*counts = (struct pp_counts){ .lost = point ? 0 : lost_now };
 }
 
-static const struct backend fake = { .name = "fake", .counts = fake_counts };
+static const struct backend fake = { .name = "fake", .counts = fake_counts, .lose = backend_loses_nothing };
 
 static struct pp_image image = { .path = "/bin/it", .build_id = "c0ffee" };
 
