@@ -130,7 +130,7 @@ if [ "$(id -u)" = 0 ]; then
 	chmod 755 "$T/host"
 	for_others
 	out=$(nobody env -u XDG_RUNTIME_DIR "$T/product/bin/probe-enable" --inject -p $pid host:beat 2>&1) && fail "another's process: $out"
-	want_like "another's process" "*process $pid belongs to uid 0*" "$out"
+	want_like "another's process" "*pid $pid: the process belongs to uid 0*" "$out"
 	rm -rf /tmp/probepoint-65534
 	end read
 fi
