@@ -424,6 +424,13 @@ void pp_reader_free(struct pp_reader *reader);
 int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_event **event);
 
 /*
+ * A descriptor for poll(2), select(2) and epoll(7). It becomes readable when pp_reader_next() may return a record, and stays
+ * so until pp_reader_next() has returned 0. Hits do not wake readers, so it is a timer that expires every 5 ms: a caller
+ * that waits for it wakes that often, as pp_reader_next() does when it waits. It belongs to the reader. -EMFILE and the like.
+ */
+int pp_reader_fd(struct pp_reader *reader);
+
+/*
  * Ends recording; what was recorded before can still be read. Hits that come later are idle (of a session that records
  * without a reader: recorded, for the next one).
  */

@@ -4,6 +4,25 @@
 #include "runtime/backend.h"
 #include "sdt/image.h"
 
+size_t backend_index(const struct backend *backend)
+{
+	size_t i = 0;
+
+	while (i < nbackends && backends[i] != backend)
+		i++;
+	return i;
+}
+
+uint32_t attachment_id_of(const struct backend *backend, uint32_t number)
+{
+	return (uint32_t)backend_index(backend) << 28 | (number & ATTACHMENT_NUMBER_MAX);
+}
+
+uint32_t attachment_id(const struct attachment *attachment)
+{
+	return attachment_id_of(attachment->backend, attachment->number);
+}
+
 bool backend_later_permitted(const struct backend *backend)
 {
 	bool later = false;
@@ -14,6 +33,17 @@ bool backend_later_permitted(const struct backend *backend)
 		later |= backends[i] == backend;
 	}
 	return false;
+}
+
+int backend_needs_no_lock(struct pp_session *session)
+{
+	(void)session;
+	return 0;
+}
+
+void backend_needs_no_unlock(struct pp_session *session)
+{
+	(void)session;
 }
 
 bool backend_always_permitted(void)
@@ -36,6 +66,11 @@ int backend_checks_nothing(struct pp_session *session, struct arm_point *const *
 {
 	(void)session, (void)points, (void)npoints;
 	return 0;
+}
+
+void backend_releases_nothing(struct attachment *attachment)
+{
+	(void)attachment;
 }
 
 int backend_holds_nothing(struct pp_session *session, const struct hold_options *options)
@@ -84,6 +119,12 @@ void backend_unlimits_nothing(struct pp_session *session)
 	(void)session;
 }
 
+void backend_counts_zero(const struct attachment *attachment, uint32_t point, struct pp_counts *counts)
+{
+	(void)attachment, (void)point;
+	*counts = (struct pp_counts){ 0 };
+}
+
 int backend_knows_no_process(const struct attachment *attachment,
                              int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg)
 {
@@ -108,9 +149,21 @@ void backend_records_with_reader(struct pp_session *session)
 	(void)session;
 }
 
+int backend_reads_nothing(void *reader, const struct record_thread **thread, const struct record **record, size_t *size)
+{
+	(void)reader, (void)thread, (void)record, (void)size;
+	return 0;
+}
+
 void backend_drops_nothing(void *reader)
 {
 	(void)reader;
+}
+
+uint64_t backend_damages_nothing(void *reader)
+{
+	(void)reader;
+	return 0;
 }
 
 bool backend_loses_nothing(const struct attachment *attachment, uint32_t point, pid_t pid)

@@ -30,11 +30,11 @@ struct pp_request;
 struct record;
 struct record_thread;
 
-#define ATTACHMENT_AGENT 0x80000000u
 #define BACKENDS_MAX 8
+#define ATTACHMENT_NUMBER_MAX 0x0fffffffu
 
 struct attachment {
-	uint32_t number; /* in its session, never used again while that lives; the agent's have ATTACHMENT_AGENT */
+	uint32_t number; /* among the backend's of the session, never used again while that lives */
 	const struct backend *backend;
 	struct manifest *manifest;
 	void *state; /* the backend's */
@@ -184,14 +184,23 @@ extern const struct backend backend_kernel, backend_agent;
 extern const struct backend *const backends[];
 extern const size_t nbackends;
 
+/* A number for the attachment that no other one of the session has, of whichever backend. */
+uint32_t attachment_id(const struct attachment *attachment);
+uint32_t attachment_id_of(const struct backend *backend, uint32_t number);
+
+/* Its index in the list; nbackends if it is not there. */
+size_t backend_index(const struct backend *backend);
 /* Whether a backend that "auto" tries after this one is permitted to this process. */
 bool backend_later_permitted(const struct backend *backend);
 
 /* Defaults, for backends that do not have the operation. */
+int backend_needs_no_lock(struct pp_session *session);
+void backend_needs_no_unlock(struct pp_session *session);
 bool backend_always_permitted(void);
 bool backend_takes_all(const struct pp_site *site);
 uint64_t backend_semaphore_offset(const struct pp_site *site);
 int backend_checks_nothing(struct pp_session *session, struct arm_point *const *points, size_t npoints);
+void backend_releases_nothing(struct attachment *attachment);
 int backend_holds_nothing(struct pp_session *session, const struct hold_options *options);
 int backend_cost_unknown(struct pp_session *session, int ms, struct pp_cost *cost);
 double backend_trap_is_cheap(void);
@@ -200,12 +209,16 @@ void backend_never_stopped(const struct attachment *attachment, uint32_t point, 
 int backend_watches_nothing(struct pp_session *session, void (*ready)(void *arg), void *arg);
 double backend_has_no_limit(const struct pp_session *session, bool *watched);
 void backend_unlimits_nothing(struct pp_session *session);
+void backend_counts_zero(const struct attachment *attachment, uint32_t point, struct pp_counts *counts);
 int backend_knows_no_process(const struct attachment *attachment,
                              int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg);
 uint64_t backend_knows_no_start(const struct attachment *attachment, uint32_t pid);
 size_t backend_counts_all(struct pp_session *session);
 void backend_records_with_reader(struct pp_session *session);
+int backend_reads_nothing(void *reader, const struct record_thread **thread, const struct record **record,
+                          size_t *size);
 void backend_drops_nothing(void *reader);
+uint64_t backend_damages_nothing(void *reader);
 bool backend_loses_nothing(const struct attachment *attachment, uint32_t point, pid_t pid);
 
 #endif

@@ -10,15 +10,6 @@
 #include "runtime/resolve.h"
 #include "base/error.h"
 
-static size_t backend_index(const struct backend *backend)
-{
-	size_t i = 0;
-
-	while (i < nbackends && backends[i] != backend)
-		i++;
-	return i;
-}
-
 void *session_state(const struct pp_session *session, const struct backend *backend)
 {
 	size_t i = backend_index(backend);
@@ -54,6 +45,11 @@ const struct manifest *session_manifest(const struct pp_session *session, size_t
 	return session->attachments[i]->manifest;
 }
 
+uint32_t session_attachment_id(const struct pp_session *session, size_t i)
+{
+	return attachment_id(session->attachments[i]);
+}
+
 struct attachment *session_add_attachment(struct pp_session *session, const struct backend *backend, uint32_t number,
                                           struct manifest *manifest, void *state)
 {
@@ -69,6 +65,14 @@ struct attachment *session_add_attachment(struct pp_session *session, const stru
 	return attachment;
 }
 
+static void attachment_free(struct attachment *attachment)
+{
+	if (attachment->state)
+		attachment->backend->release(attachment);
+	free(attachment->manifest);
+	free(attachment);
+}
+
 void session_forget_attachment(struct pp_session *session, struct attachment *attachment)
 {
 	size_t n = 0;
@@ -77,10 +81,19 @@ void session_forget_attachment(struct pp_session *session, struct attachment *at
 		if (session->attachments[i] != attachment)
 			session->attachments[n++] = session->attachments[i];
 	session->nattachments = n;
-	if (attachment->state)
-		attachment->backend->release(attachment);
-	free(attachment->manifest);
-	free(attachment);
+	attachment_free(attachment);
+}
+
+void session_forget_attachments(struct pp_session *session, const struct backend *backend)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < session->nattachments; i++)
+		if (session->attachments[i]->backend != backend)
+			session->attachments[n++] = session->attachments[i];
+		else
+			attachment_free(session->attachments[i]);
+	session->nattachments = n;
 }
 
 /* ---- opening ---------------------------------------------------------------------- */
@@ -284,11 +297,11 @@ int session_refresh(struct pp_session *session)
 	return lives ? 0 : error_set(ENOENT, "session '%s' has ended", session->name);
 }
 
-const struct attachment *session_attachment(struct pp_session *session, uint32_t number)
+const struct attachment *session_attachment(struct pp_session *session, const struct backend *backend, uint32_t number)
 {
 	for (int again = 0; again < 2; again++) {
 		for (size_t i = 0; i < session->nattachments; i++)
-			if (session->attachments[i]->number == number)
+			if (session->attachments[i]->backend == backend && session->attachments[i]->number == number)
 				return session->attachments[i];
 		if (again || session_refresh(session))
 			break;
@@ -320,7 +333,7 @@ void session_lose(struct pp_session *session, const struct pp_mark *mark)
 	for (size_t i = 0; i < session->nattachments; i++) {
 		const struct attachment *attachment = session->attachments[i];
 
-		if (attachment->number == mark->attachment && mark->point < attachment->manifest->npoints &&
+		if (attachment_id(attachment) == mark->attachment && mark->point < attachment->manifest->npoints &&
 		    attachment->backend->lose(attachment, mark->point, mark->pid))
 			return;
 	}

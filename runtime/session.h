@@ -25,8 +25,9 @@ struct pp_session {
 /* For those who read what a session holds: stat, events, traces. */
 size_t session_attachments(const struct pp_session *session);
 const struct manifest *session_manifest(const struct pp_session *session, size_t i);
+uint32_t session_attachment_id(const struct pp_session *session, size_t i);
 /* The attachment of this number, NULL if there is none (looks again for new ones). */
-const struct attachment *session_attachment(struct pp_session *session, uint32_t number);
+const struct attachment *session_attachment(struct pp_session *session, const struct backend *backend, uint32_t number);
 
 /* Sums over all points, armed or not. */
 void session_totals(const struct pp_session *session, uint64_t *recorded, uint64_t *lost);
@@ -39,7 +40,6 @@ void session_set_state(struct pp_session *session, const struct backend *backend
 
 /* For enable.c. */
 bool session_has_attachments(const struct pp_session *session, const struct backend *backend);
-void session_forget_attachment(struct pp_session *session, struct attachment *attachment);
 /* Holds the backend's part of the session, with its attachments as they are now. */
 int session_lock(struct pp_session *session, const struct backend *backend, bool create);
 
@@ -48,6 +48,9 @@ void session_look(struct pp_session *session);
 /* Looks at the stores again: what other commands armed and disarmed since. */
 int session_refresh(struct pp_session *session);
 
+/* Releases and frees the attachment, or all attachments of the backend. Disarms nothing that is to stay. */
+void session_forget_attachment(struct pp_session *session, struct attachment *attachment);
+void session_forget_attachments(struct pp_session *session, const struct backend *backend);
 /* For backends: a new attachment at the end; takes desc over. NULL: no memory. */
 struct attachment *session_add_attachment(struct pp_session *session, const struct backend *backend, uint32_t number,
                                           struct manifest *manifest, void *state);

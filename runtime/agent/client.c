@@ -124,7 +124,7 @@ static int request_send(int fd, pid_t pid, const struct agent_query *query)
 	struct agent_request request = { .magic = AGENT_MESSAGE_MAGIC,
 		                         .version = AGENT_VERSION,
 		                         .op = (uint16_t)query->op,
-		                         .attachment = query->attachment & ~ATTACHMENT_AGENT,
+		                         .attachment = query->attachment,
 		                         .first = query->first };
 
 	snprintf(request.session, AGENT_SESSION_MAX + 1, "%s", query->session);

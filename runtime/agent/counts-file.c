@@ -43,7 +43,7 @@ struct agent_counts *counts_file_read(const struct agent_store *store, const cha
 		return NULL;
 	c = bytes;
 	if (size == wanted && c->magic == AGENT_COUNTS_MAGIC && c->version == AGENT_VERSION && c->size == size &&
-	    c->attachment == (attachment & ~ATTACHMENT_AGENT) && c->npoints == npoints && c->pid == (uint32_t)pid)
+	    c->attachment == attachment && c->npoints == npoints && c->pid == (uint32_t)pid)
 		return c;
 	free(bytes);
 	return NULL;
@@ -53,8 +53,8 @@ struct agent_counts *counts_file_read(const struct agent_store *store, const cha
 static bool counts_merge(struct agent_counts *c, const struct agent_store *store, pid_t pid, const char *name)
 {
 	bool past = !strcmp(name, COUNTS_PAST), write = true;
-	struct agent_counts *before = counts_file_read(store, past ? COUNTS_PAST : COUNTS_ENDED, c->attachment, pid,
-	                                               c->npoints);
+	struct agent_counts *before =
+		counts_file_read(store, past ? COUNTS_PAST : COUNTS_ENDED, c->attachment, pid, c->npoints);
 
 	if (before && before->start_time == c->start_time) {
 		if (past)
@@ -77,7 +77,7 @@ void counts_file_save(const struct agent_store *store, const struct shm *shm, pi
 	*c = (struct agent_counts){ .magic = AGENT_COUNTS_MAGIC,
 		                    .version = AGENT_VERSION,
 		                    .size = size,
-		                    .attachment = attachment & ~ATTACHMENT_AGENT,
+		                    .attachment = attachment,
 		                    .npoints = npoints,
 		                    .pid = (uint32_t)pid,
 		                    .start_time = start_time };

@@ -130,7 +130,7 @@ int session_count(struct agent_loaded *loaded, const struct manifest *manifest)
 	walk.arg = &walk;
 	if (clock_ns() - session->refreshed > REFRESH_NS) {
 		agent_keeper_settle(&session->store);
-		err = targets_refresh(session);
+		err = agent_targets_refresh(session);
 		if (err)
 			return err;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between the parts of injecting: inject-CPU.c, inject-libc.c, inject-scan.c, inject.c. Each uses only those before it. */
+/* Between the parts of injecting: inject-code-CPU.c, inject-libc.c, inject-scan.c, inject.c. Each uses only those before it. */
 #ifndef RUNTIME_AGENT_INJECT_PARTS_H
 #define RUNTIME_AGENT_INJECT_PARTS_H
 
@@ -8,7 +8,7 @@
 
 #define INJECT_BUSY_MAX 128
 
-/* How much code inject-CPU.c looks at before and after a return address, and where signal handlers return to. */
+/* How much code inject-code-CPU.c looks at before and after a return address, and where signal handlers return to. */
 #define INJECT_BEFORE 7
 #define INJECT_AFTER 10
 #define INJECT_RESTORER 9
@@ -36,7 +36,7 @@ struct inject {
 	uint64_t restorer, keeper; /* see struct tracee_call; keeper may be 0 */
 };
 
-/* ---- inject-CPU.c: what the C library's code looks like ---- */
+/* ---- inject-code-CPU.c: what the C library's code looks like ---- */
 
 /* Finds code in a copy of the C library. Returns its address, 0 if there is none. */
 uint64_t inject_find_restorer(const struct inject *t);

@@ -16,8 +16,6 @@
 
 #include "runtime/agent/inject-parts.h"
 
-#ifdef TRACEE_SUPPORTED
-
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -34,6 +32,8 @@
 #include "runtime/agent/reach.h"
 #include "runtime/agent/sleepers.h"
 #include "runtime/agent/wake.h"
+
+#ifdef TRACEE_SUPPORTED
 
 #define CHOOSE_NS 5000000000ull /* time to find a thread that can be used */
 #define CALL_NS 5000000000ull   /* time for dlopen() */
@@ -293,6 +293,14 @@ int agent_inject(pid_t pid, const char *library)
 		err = inject_and_connect(&store, pid, library);
 	agent_store_close(&store);
 	return err;
+}
+
+#else
+
+int agent_inject(pid_t pid, const char *library)
+{
+	(void)library;
+	return error_set(EOPNOTSUPP, "pid %d: the agent cannot be loaded into a running process on this CPU", pid);
 }
 
 #endif

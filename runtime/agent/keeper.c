@@ -46,8 +46,8 @@
 
 /* A region that the keeper holds. */
 struct kept_region {
-	int conn;  /* -1: the connection has ended */
-	bool left; /* the process has left the session */
+	int conn;       /* -1: the connection has ended */
+	bool left;      /* the process has left the session */
 	uint64_t since; /* ns: when the connection ended */
 	ino_t inode;    /* of the memfd */
 	char session[AGENT_SESSION_MAX + 1];

@@ -65,8 +65,7 @@ static bool session_has(const struct agent_session *session, uint32_t attachment
 	const struct pp_session *s = session->session;
 
 	for (size_t i = 0; i < s->nattachments; i++)
-		if (s->attachments[i]->backend == &backend_agent &&
-		    (s->attachments[i]->number & ~ATTACHMENT_AGENT) == attachment)
+		if (s->attachments[i]->backend == &backend_agent && s->attachments[i]->number == attachment)
 			return true;
 	return false;
 }
@@ -125,7 +124,7 @@ static void target_free(struct agent_session *session, struct target_process *ta
 	free(target);
 }
 
-void targets_release(struct agent_session *session)
+void agent_targets_release(struct agent_session *session)
 {
 	for (size_t i = 0; i < session->ntargets; i++)
 		target_free(session, session->targets[i]);
@@ -246,7 +245,7 @@ static void target_save(struct agent_session *session, const struct target_proce
 		agent_store_unlink(&session->store, "unkept", 0, target->peer.pid);
 }
 
-int targets_refresh(struct agent_session *session)
+int agent_targets_refresh(struct agent_session *session)
 {
 	size_t n = 0;
 	int err;

@@ -16,7 +16,7 @@ struct target_process {
 	struct agent_peer peer; /* not connected */
 	uint64_t key;           /* of its socket: see agent_each_socket() */
 	int pidfd;
-	bool gone;        /* it has ended, or uses another region now (exec(2), setns(2)): this one does not change any more */
+	bool gone; /* it has ended, or uses another region now (exec(2), setns(2)): this one does not change any more */
 	uint32_t refused; /* the number of sites that its agent last reported as not armed */
 	struct shm shm;
 	struct rings *rings; /* the reader's; NULL: the process is not read */
@@ -38,8 +38,8 @@ struct target_observer {
  * At most once a second, it also makes agents compare their sites with the memory, and adds a notice for sites that are
  * not armed. An agent that does not reply is asked again by the next refresh. Returns 0 or -ENOMEM.
  */
-int targets_refresh(struct agent_session *session);
-void targets_release(struct agent_session *session);
+int agent_targets_refresh(struct agent_session *session);
+void agent_targets_release(struct agent_session *session);
 /* Whether the process's region belongs to the session and is in use. */
 bool target_is_current(const struct agent_session *session, const struct target_process *target);
 

@@ -33,9 +33,9 @@
 
 struct agent_reader {
 	struct agent_session *session;
-	int lock;               /* descriptor that holds the lock of the session's reader file */
-	uint64_t extended;      /* ns: when record_until was last moved */
-	uint64_t passed;        /* ns: the last pass */
+	int lock;                      /* descriptor that holds the lock of the session's reader file */
+	uint64_t extended;             /* ns: when record_until was last moved */
+	uint64_t passed;               /* ns: the last pass */
 	struct timespec socket_change; /* mtime of the agents' directory */
 	struct record_clock clock;
 	struct record_merge merge;
@@ -84,7 +84,7 @@ static int reader_refresh(struct agent_reader *r, uint64_t now)
 	    changed.tv_nsec == r->socket_change.tv_nsec)
 		return 0;
 	r->socket_change = changed;
-	return targets_refresh(r->session);
+	return agent_targets_refresh(r->session);
 }
 
 /* Drains the rings of all processes. Stores whether a process is alive and how many rings had records. */
@@ -134,7 +134,7 @@ static int reader_pass(struct agent_reader *r)
 }
 
 /* Moves the earliest record to r->taken. */
-static void reader_take(struct agent_reader *r)
+static void reader_take_first(struct agent_reader *r)
 {
 	const struct queued_record *q = record_merge_first(&r->merge);
 	struct record_thread *thread = (struct record_thread *)r->taken;
@@ -191,7 +191,7 @@ int agent_reader_next(void *reader, const struct record_thread **thread, const s
 	got = reader_wait(r);
 	if (got <= 0)
 		return got;
-	reader_take(r);
+	reader_take_first(r);
 	*thread = (const struct record_thread *)r->taken;
 	*record = (const struct record *)(*thread + 1);
 	*size = (*record)->words * 8u;
@@ -328,10 +328,11 @@ void agent_reader_drop(void *reader)
 	for (record_merge_sort(&r->merge); r->merge.nheap;) {
 		const struct record_thread *thread = (const struct record_thread *)r->taken;
 
-		reader_take(r);
-		session_lose(session, &(struct pp_mark){ .attachment = thread->attachment,
-		                                         .pid = (pid_t)thread->pid,
-		                                         .point = ((const struct record *)(thread + 1))->point });
+		reader_take_first(r);
+		session_lose(session,
+		             &(struct pp_mark){ .attachment = attachment_id_of(&backend_agent, thread->attachment),
+		                                .pid = (pid_t)thread->pid,
+		                                .point = ((const struct record *)(thread + 1))->point });
 	}
 }
 

@@ -173,7 +173,7 @@ static int ring_queue(struct rings *rings, struct ring_state *ring, struct rings
 	}
 	record->point = slot.point;
 	record->time = q->time = record_clock_to_ns(pass->clock, rings->shm, time, pass->now);
-	q->attachment = (slot.attachment & ~ATTACHMENT_AGENT) | ATTACHMENT_AGENT;
+	q->attachment = slot.attachment;
 	q->pid = (uint32_t)rings->pid;
 	q->tid = ring->tid;
 	memcpy(q->comm, ring->comm, sizeof(q->comm));

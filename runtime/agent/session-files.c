@@ -236,7 +236,7 @@ int agent_store_hold(const struct agent_store *store, const char *name)
 static const char *file_name(const char *name, uint32_t number, pid_t pid)
 {
 	static _Thread_local char text[64];
-	int n = snprintf(text, sizeof(text), "%s-%u", name, number & ~ATTACHMENT_AGENT);
+	int n = snprintf(text, sizeof(text), "%s-%u", name, number);
 
 	if (pid)
 		snprintf(text + n, sizeof(text) - n, "-%d", pid);
@@ -268,12 +268,12 @@ int agent_store_each(const struct agent_store *store, const char *name,
 		uint64_t number, pid = 0;
 
 		if (strncmp(*entry, name, length) || (*entry)[length] != '-' ||
-		    !parse_number(&at, ATTACHMENT_AGENT - 1, &number))
+		    !parse_number(&at, ATTACHMENT_NUMBER_MAX, &number))
 			continue;
 		if (*at == '-' && at++ && (!parse_number(&at, INT_MAX, &pid) || !pid))
 			continue;
 		if (!*at)
-			err = fn((uint32_t)number | ATTACHMENT_AGENT, (pid_t)pid, arg);
+			err = fn((uint32_t)number, (pid_t)pid, arg);
 	}
 	folder_names_free(names);
 	return err;
@@ -400,11 +400,11 @@ int agent_store_number(const struct agent_store *store, uint32_t *number)
 			next = strtoul(text, NULL, 10);
 		close(fd);
 	}
-	if (next >= ATTACHMENT_AGENT - 1)
+	if (next >= ATTACHMENT_NUMBER_MAX)
 		return error_set(EOVERFLOW,
 		                 "%s/next is damaged, or the session has had its last segment: use another (-s)",
 		                 store->path);
 	snprintf(text, sizeof(text), "%lu\n", next + 1);
-	*number = (uint32_t)next | ATTACHMENT_AGENT;
+	*number = (uint32_t)next;
 	return write_file(store, "next", text, strlen(text));
 }

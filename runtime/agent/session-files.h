@@ -63,26 +63,4 @@ int agent_store_write(const struct agent_store *store, const char *name, uint32_
 int agent_store_read(const struct agent_store *store, const char *name, uint32_t number, pid_t pid, size_t size_max,
                      void **bytes, size_t *size);
 
-/* ---- attachment files ---- */
-
-struct arm_point;
-struct scope;
-
-/* What an attachment's file holds, checked. */
-struct agent_file {
-	struct agent_attachment *attachment; /* the whole of it */
-	struct manifest *manifest;           /* inside */
-	uint8_t *on;                         /* inside */
-};
-
-/*
- * Makes the file of an attachment; the points' spec in the description is set. Those
- * with an error are off. -ENOMEM; -EFBIG; -ESRCH: a process has ended.
- */
-int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
-                    struct arm_point *const *points, size_t npoints);
-int agent_file_read(const struct agent_store *store, uint32_t number, struct agent_file *file);
-int agent_file_write(const struct agent_store *store, const struct agent_file *file);
-void agent_file_release(struct agent_file *file);
-
 #endif

@@ -13,6 +13,7 @@
 #ifndef RUNTIME_AGENT_SESSION_H
 #define RUNTIME_AGENT_SESSION_H
 
+#include "runtime/agent/attachment-file.h"
 #include "runtime/agent/processes.h"
 #include "runtime/agent/sleepers.h"
 #include "runtime/session.h"
@@ -25,13 +26,13 @@ struct agent_session {
 	struct target_process **targets;
 	size_t ntargets, targets_room;
 	pid_t *pids; /* the processes that the session concerns; npids 0: every process */
-	size_t npids, pids_room;
-	uint64_t refreshed; /* ns: when targets was last refreshed */
-	uint64_t verified;  /* ns: when agents last compared their sites with the memory */
-	bool verifying;     /* they do in this refresh */
+	size_t npids;
+	uint64_t refreshed;                     /* ns: when targets was last refreshed */
+	uint64_t verified;                      /* ns: when agents last compared their sites with the memory */
+	bool verifying;                         /* they do in this refresh */
 	const struct target_observer *observer; /* NULL: no reader */
 	struct agent_reader *reader;            /* NULL: no reader */
-	struct agent_sleepers sleepers; /* agents that could not be woken when every process was last armed */
+	struct agent_sleepers sleepers;         /* agents that could not be woken when every process was last armed */
 };
 
 /* The state of an attachment. */
@@ -71,6 +72,11 @@ void agent_unlock(struct pp_session *session);
 int agent_remove(struct pp_session *session);
 int agent_names(int (*fn)(const char *name, void *arg), void *arg);
 void agent_release(struct attachment *attachment);
+/* Returns NULL if memory allocation fails. */
+struct agent_loaded *agent_loaded_new(struct agent_session *session, uint32_t npoints);
+void agent_loaded_free(struct agent_loaded *loaded);
+/* Whether a point of the manifest is for every process. */
+bool manifest_has_global_point(const struct manifest *d);
 /* Sets pids to the processes that the session concerns. Returns 0 or -ENOMEM. */
 int session_find_pids(struct agent_session *session);
 /* Makes the agents that an attachment concerns read the session's files again. */

@@ -166,7 +166,7 @@ bool shm_lose(const struct shm *shm, uint32_t attachment, uint32_t point)
 	for (uint32_t n = shm_used(shm), i = 0; i < n; i++) {
 		struct agent_slot slot = shm_slot(shm, i);
 
-		if (slot.attachment != (attachment & ~ATTACHMENT_AGENT) || slot.point != point)
+		if (slot.attachment != attachment || slot.point != point)
 			continue;
 		__atomic_fetch_sub(&table[i].recorded, 1, __ATOMIC_RELAXED);
 		__atomic_fetch_add(&table[i].lost, 1, __ATOMIC_RELAXED);
@@ -183,7 +183,7 @@ static void shm_count_table(const struct shm *shm, const struct agent_count *tab
 		struct agent_slot slot = shm_slot(shm, i);
 		struct agent_count *to;
 
-		if (slot.attachment != (attachment & ~ATTACHMENT_AGENT) || slot.point >= npoints)
+		if (slot.attachment != attachment || slot.point >= npoints)
 			continue;
 		to = &counts[slot.point];
 		to->recorded += __atomic_load_n(&table[i].recorded, __ATOMIC_RELAXED);

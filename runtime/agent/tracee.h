@@ -3,7 +3,7 @@
  * A thread of another process that ptrace(2) stops and makes call a function. Whatever happens to the controller, the
  * thread continues where it was: tracee.c says how.
  *
- * A CPU that has a tracee-CPU.c defines TRACEE_SUPPORTED here. Without it, unsupported.c replaces the callers.
+ * A CPU that has a tracee-CPU.c defines TRACEE_SUPPORTED here. Without it, waking and injecting are refused.
  */
 #ifndef RUNTIME_AGENT_TRACEE_H
 #define RUNTIME_AGENT_TRACEE_H

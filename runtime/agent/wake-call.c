@@ -16,8 +16,6 @@
 
 #include "runtime/agent/tracee.h"
 
-#ifdef TRACEE_SUPPORTED
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +28,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+
+#ifdef TRACEE_SUPPORTED
 
 #define CHOOSE_NS 2000000000ull /* time to find a thread that can be used */
 #define CALL_NS 2000000000ull   /* time for the stub */
@@ -309,6 +309,22 @@ int wake_call(struct process *process)
 out:
 	free(w);
 	return err;
+}
+
+#else
+
+int wake_call(struct process *process)
+{
+	struct agent_wake_entry entry;
+	uint64_t at;
+	int err = wake_entry_find(process, &at, &entry);
+
+	if (err || entry.tid)
+		return err;
+	return error_set(EOPNOTSUPP,
+	                 "pid %d: the agent sleeps, and cannot be woken from outside on this CPU: start the process by "
+	                 "-b agent -- COMMAND, or with PROBEPOINT_LISTEN=1 in its environment",
+	                 process->pid);
 }
 
 #endif

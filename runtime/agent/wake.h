@@ -29,7 +29,6 @@ int wake_fail_trace(pid_t pid);
 /*
  * Makes a thread of a process whose maps have been read start the agent's thread, unless it runs already. The process
  * continues as before. Returns 0 if the agent is awake; its socket appears soon. Returns errors as wake_entry_find().
- * wake-call.c, or unsupported.c.
  */
 int wake_call(struct process *process);
 

@@ -14,25 +14,6 @@
 #include "runtime/kernel/verify.h"
 #include "base/error.h"
 
-static void drop_attachments(struct pp_session *session)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < session->nattachments; i++) {
-		struct attachment *attachment = session->attachments[i];
-
-		if (attachment->backend != &backend_kernel) {
-			session->attachments[n++] = attachment;
-			continue;
-		}
-		kernel_settle(attachment, NULL);
-		kernel_attachment_close(attachment->state);
-		free(attachment->manifest);
-		free(attachment);
-	}
-	session->nattachments = n;
-}
-
 static bool there(const struct store *store, const char *name, uint32_t attachment, size_t link)
 {
 	return !access(store_path(store, name, (int)attachment, (int)link), F_OK);
@@ -151,7 +132,7 @@ static int load(struct pp_session *session)
 	struct scan scan = { .session = session };
 	int err;
 
-	drop_attachments(session);
+	session_forget_attachments(session, &backend_kernel);
 	err = store_each(&k->store, note_desc, &scan);
 	if (!err)
 		err = store_each(&k->store, remove_unfinished, &scan);
@@ -181,7 +162,7 @@ static void kernel_close(struct pp_session *session)
 
 	if (!k)
 		return;
-	drop_attachments(session);
+	session_forget_attachments(session, &backend_kernel);
 	kernel_maps_close(k);
 	kernel_signals_restore(k);
 	store_close(&k->store);

@@ -47,7 +47,7 @@ env -u XDG_RUNTIME_DIR "$T/host" spin <"$T/in" >"$T/out" & pid=$!
 exec {to}>"$T/in"
 wait_for 10 grep -q ready "$T/out"
 expect 1 timeout 30 probe-enable -s $S --inject -p $pid host:beat
-want_like "another directory" "*process $pid has no XDG_RUNTIME_DIR*" "$out"
+want_like "another directory" "*pid $pid: the process has no XDG_RUNTIME_DIR*" "$out"
 want "nothing is loaded" 0 "$(grep -c probepoint-agent "/proc/$pid/maps")"
 exec {to}>&-
 wait $pid || fail "the program ends with $?"

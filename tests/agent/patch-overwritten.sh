@@ -30,9 +30,9 @@ want "armed" e9 "$(bytes 1 1)"
 put 1 0f1f4400000f1f440000
 say "tick 10"
 want "hits" 10 "$(hits)"
-want_like "probe-stat says so" "*process $pid: 1 of 1 sites are not armed: *0f 1f 44 00 00*" "$(cat "$T/said")"
+want_like "probe-stat says so" "*pid $pid: 1 of 1 site is not armed: *0f 1f 44 00 00*" "$(cat "$T/said")"
 tracing "$T/trace" -s $S
-wait_for 10 grep -q "process $pid: 1 of 1 sites are not armed" "$T/trace.err"
+wait_for 10 grep -q "pid $pid: 1 of 1 site is not armed" "$T/trace.err"
 kill -INT $tracer
 wait $tracer || fail "probe-trace: $(cat "$T/trace.err")"
 # When the nop is back, so is the jump.

@@ -241,16 +241,16 @@ refuses() { # TEXT OPTION...
 	gone ${S}r
 }
 bytes=$(site_bytes $a)
-refuses "*the agent arms probes, not functions as 'func:main'*-b kernel*" -p $a func:main
-refuses "*the agent arms probes, not functions as 'func:main%return'*" -p $a func:main%return
-refuses "*the agent arms nothing that ends with its command*-b kernel*" --for 1 -p $a k:two
-refuses "*the agent arms nothing that ends with its command*" --until-exit -p $a k:two
-refuses "*the agent knows no process groups and control groups*" --pgrp -p $a k:two
-refuses "*process $$ has no agent*" -p $$ -f "$T/hits" k:two
+refuses "*'func:main': the agent arms probes, not functions: use -b kernel*" -p $a func:main
+refuses "*'func:main%return': the agent arms probes, not functions*" -p $a func:main%return
+refuses "*the agent cannot disarm when a command ends*-b kernel*" --for 1 -p $a k:two
+refuses "*the agent cannot disarm when a command ends*" --until-exit -p $a k:two
+refuses "*the agent does not support process groups and control groups*" --pgrp -p $a k:two
+refuses "*pid $$: the process has no agent*" -p $$ -f "$T/hits" k:two
 printf '#include <sys/sdt.h>\nint f(int a) { STAP_PROBE1(small, one, a); return a; }\n' >"$T/small.c"
 if $CC -m32 -O2 -ffreestanding -shared -fPIC -nostdlib -Iinclude -o "$T/small.so" "$T/small.c" 2>/dev/null; then
-	refuses "*'$T/small.so' is of another kind than the agent*" -f "$T/small.so" small:one
-	refuses "*'$T/small.so' is of another kind than the agent*" -p $a -f "$T/small.so" small:one
+	refuses "*'$T/small.so' is not 64-bit code for the agent's CPU*" -f "$T/small.so" small:one
+	refuses "*'$T/small.so' is not 64-bit code for the agent's CPU*" -p $a -f "$T/small.so" small:one
 else
 	part_skipped "$CC makes no 32-bit library"
 fi
@@ -321,7 +321,7 @@ U
 	setpriv --reuid=65533 --regid=65533 --clear-groups --bounding-set=-all --inh-caps=-all \
 		env -u XDG_RUNTIME_DIR "$T/product/bin/probe-enable" -b agent -s $S -p $other k:one >"$T/refused" 2>&1 &&
 		fail "another user's process was armed"
-	want_like "a second user" "*process $other belongs to user '*' (65534)*" "$(cat "$T/refused")"
+	want_like "a second user" "*pid $other: the process belongs to user '*' (65534)*" "$(cat "$T/refused")"
 	rm -rf /tmp/probepoint-65533
 	touch "$T/user/end"
 	wait $user || fail "without privilege: $(cat "$T/out")"

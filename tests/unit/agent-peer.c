@@ -386,7 +386,7 @@ START_TEST(truth)
 		ck_assert_uint_lt(i, NRINGS);
 		snprintf(comm, sizeof(comm), "thread-%u", i);
 		ck_assert_str_eq(thread->comm, comm);
-		ck_assert_uint_eq(thread->attachment, 1 | ATTACHMENT_AGENT);
+		ck_assert_uint_eq(thread->attachment, 1);
 		ck_assert_int_eq(thread->pid, getpid());
 		ck_assert_uint_eq(size, record->words * 8u);
 		ck_assert_uint_ge(record->time, last);
@@ -527,8 +527,8 @@ START_TEST(lies)
 		header()->clock = below(2) ? AGENT_CLOCK_TSC : header()->clock;
 		if (!backend_agent.reader_open(&session, &reader)) {
 			opened++;
-			if (agent_of(&session)->nmembers)
-				shm_count(&agent_of(&session)->members[0]->shm, 1, counts, NSLOTS);
+			if (agent_of(&session)->ntargets)
+				shm_count(&agent_of(&session)->targets[0]->shm, 1, counts, NSLOTS);
 			atomic_store(&mutating, mutates);
 			records += read_some(20);
 			pthread_mutex_lock(&shm_lock);

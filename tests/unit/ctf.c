@@ -140,7 +140,7 @@ static int emit(struct pp_trace *trace, const struct manifest *manifest, uint32_
 	record->point = point;
 	record->faults = faults;
 	record->words = to - room;
-	thread.attachment = manifest->attachment;
+	thread.attachment = attachment_id(&attachments[manifest->attachment]);
 	if (event_set(&event, manifest, &thread, record, record->words * 8)) {
 		fprintf(stderr, "emit: %s\n", pp_error());
 		abort();
