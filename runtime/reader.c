@@ -61,7 +61,7 @@ int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 	session_totals(session, &r->recorded, &r->lost);
 	session->nreaders++;
 	r->reopened = clock_ns();
-	wall_look(&r->wall);
+	wall_sample(&r->wall);
 	err = reader_open_sources(r, &opened);
 	if (!err && !opened)
 		err = error_set(ENOENT, "session '%s' has nothing armed to read from", session->name);
@@ -160,7 +160,7 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
 	int n = reader_take(reader, timeout_ms, &backend, &thread, &record, &size);
 
 	if (!n) {
-		wall_look(&reader->wall);
+		wall_sample(&reader->wall);
 		reader_rearm(reader);
 	}
 	if (n <= 0)

@@ -249,17 +249,17 @@ static int file_check(void *bytes, size_t size, uint32_t number, const char *pat
 	return 0;
 }
 
-int agent_file_read(const struct agent_store *store, uint32_t number, struct agent_file *file)
+int agent_file_read(const struct agent_dir *dir, uint32_t number, struct agent_file *file)
 {
-	char path[64 + sizeof(store->path)];
+	char path[64 + sizeof(dir->path)];
 	void *bytes = NULL;
 	size_t size;
-	int err = agent_store_read(store, "segment", number, 0, AGENT_ATTACHMENT_SIZE_MAX, &bytes, &size);
+	int err = agent_dir_read(dir, "segment", number, 0, AGENT_ATTACHMENT_SIZE_MAX, &bytes, &size);
 
 	*file = (struct agent_file){ 0 };
 	if (err)
 		return err;
-	snprintf(path, sizeof(path), "%s/segment-%u", store->path, number);
+	snprintf(path, sizeof(path), "%s/segment-%u", dir->path, number);
 	err = file_check(bytes, size, number, path);
 	if (err)
 		free(bytes);
@@ -268,10 +268,9 @@ int agent_file_read(const struct agent_store *store, uint32_t number, struct age
 	return err;
 }
 
-int agent_file_write(const struct agent_store *store, const struct agent_file *file)
+int agent_file_write(const struct agent_dir *dir, const struct agent_file *file)
 {
-	return agent_store_write(store, "segment", file->attachment->number, 0, file->attachment,
-	                         file->attachment->size);
+	return agent_dir_write(dir, "segment", file->attachment->number, 0, file->attachment, file->attachment->size);
 }
 
 void agent_file_release(struct agent_file *file)

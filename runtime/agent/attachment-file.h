@@ -19,8 +19,8 @@ struct agent_file {
 int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
                     struct arm_point *const *points, size_t npoints);
 /* Reads and checks segment-N. Returns 0 or an error with a message. The caller releases the file. */
-int agent_file_read(const struct agent_store *store, uint32_t number, struct agent_file *file);
-int agent_file_write(const struct agent_store *store, const struct agent_file *file);
+int agent_file_read(const struct agent_dir *dir, uint32_t number, struct agent_file *file);
+int agent_file_write(const struct agent_dir *dir, const struct agent_file *file);
 void agent_file_release(struct agent_file *file);
 /* Returns the processes of an attachment, nprocesses of them. */
 const struct agent_process *agent_file_processes(const struct agent_file *file);

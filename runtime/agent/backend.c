@@ -53,7 +53,7 @@ static uint32_t attachment_flags(const struct pp_session *session, const struct 
 static int loaded_write(struct pp_session *session, struct agent_loaded *loaded, const struct manifest *manifest,
                         uint32_t flags, struct arm_point *const *points, size_t npoints)
 {
-	const struct agent_store *store = &loaded->session->store;
+	const struct agent_dir *dir = &loaded->session->dir;
 	int err = agent_file_make(&loaded->file, manifest, flags, points, npoints);
 
 	if (err)
@@ -61,13 +61,13 @@ static int loaded_write(struct pp_session *session, struct agent_loaded *loaded,
 	if (session_interrupted(session))
 		return error_set(EINTR, "interrupted");
 	if (!session->is_private) {
-		err = agent_store_mark(store);
+		err = agent_dir_mark(dir);
 		if (err)
 			return err;
 	}
-	err = agent_file_write(store, &loaded->file);
+	err = agent_file_write(dir, &loaded->file);
 	if (err)
-		agent_store_unmark(store);
+		agent_dir_unmark(dir);
 	return err;
 }
 
@@ -78,14 +78,14 @@ static int loaded_arm(struct pp_session *session, const struct agent_loaded *loa
 	int err;
 
 	if (!session->is_private)
-		agent_keeper_start(&s->store);
+		agent_keeper_start(&s->dir);
 	err = session_find_pids(s);
 	agent_sleepers_free(&s->sleepers);
 	/* Agents that sleep do not know of the session. Those of named processes were woken before. */
 	if (!err && manifest_has_global_point(manifest))
-		err = agent_wake_all(&s->store, &s->sleepers);
+		err = agent_wake_all(&s->dir, &s->sleepers);
 	session_refresh_agents(s, loaded);
-	agent_store_unmark(&s->store);
+	agent_dir_unmark(&s->dir);
 	return err;
 }
 
@@ -101,7 +101,7 @@ static int agent_arm(struct pp_session *session, struct attachment *attachment, 
 	if (session_refuse_points(s, points, npoints) == npoints)
 		return error_set(-points[0]->error, "%s",
 		                 points[0]->reason ? points[0]->reason : strerror(-points[0]->error));
-	err = agent_store_number(&s->store, &attachment->number);
+	err = agent_dir_next_number(&s->dir, &attachment->number);
 	if (err)
 		return err;
 	attachment->manifest->attachment = attachment->number;
@@ -120,7 +120,7 @@ static int agent_arm(struct pp_session *session, struct attachment *attachment, 
 /* ---- disarming ---- */
 
 struct counts_unlink {
-	const struct agent_store *store;
+	const struct agent_dir *dir;
 	const char *name;
 	uint32_t number;
 };
@@ -130,24 +130,23 @@ static int counts_unlink_one(uint32_t number, pid_t pid, void *arg)
 	const struct counts_unlink *f = arg;
 
 	if (number == f->number)
-		agent_store_unlink(f->store, f->name, number, pid);
+		agent_dir_unlink(f->dir, f->name, number, pid);
 	return 0;
 }
 
-static void counts_unlink_all(const struct agent_store *store, uint32_t number)
+static void counts_unlink_all(const struct agent_dir *dir, uint32_t number)
 {
 	static const char *const names[] = { COUNTS_ENDED, COUNTS_LAST, COUNTS_PAST };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		agent_store_each(store, names[i], counts_unlink_one,
-		                 &(struct counts_unlink){ store, names[i], number });
+		agent_dir_each_file(dir, names[i], counts_unlink_one, &(struct counts_unlink){ dir, names[i], number });
 }
 
 static int agent_disarm(struct pp_session *session, struct attachment *attachment, const bool *take, bool all)
 {
 	struct agent_session *s = agent_of(session);
 	struct agent_loaded *loaded = agent_loaded(attachment);
-	int err = session->is_private ? 0 : agent_store_mark(&s->store);
+	int err = session->is_private ? 0 : agent_dir_mark(&s->dir);
 
 	if (err)
 		return err;
@@ -155,16 +154,16 @@ static int agent_disarm(struct pp_session *session, struct attachment *attachmen
 		if (all || take[i])
 			loaded->file.on[i] = 0;
 	if (all)
-		agent_store_unlink(&s->store, "segment", attachment->number, 0);
+		agent_dir_unlink(&s->dir, "segment", attachment->number, 0);
 	else
-		err = agent_file_write(&s->store, &loaded->file);
+		err = agent_file_write(&s->dir, &loaded->file);
 	if (!err)
 		session_refresh_agents(s, loaded);
-	agent_store_unmark(&s->store);
+	agent_dir_unmark(&s->dir);
 	if (err)
 		return err;
 	if (all)
-		counts_unlink_all(&s->store, attachment->number);
+		counts_unlink_all(&s->dir, attachment->number);
 	return 0;
 }
 

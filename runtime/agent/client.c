@@ -42,33 +42,33 @@ static void socket_set_timeout(int fd, unsigned ms)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
-static int socket_connect(int fd, const struct agent_store *store, pid_t pid)
+static int socket_connect(int fd, const struct agent_dir *dir, pid_t pid)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	struct ucred owner = { 0 };
 	socklen_t size = sizeof(owner);
 
 	/* The path of the directory may be too long for an address. */
-	snprintf(to.sun_path, sizeof(to.sun_path), "/proc/self/fd/%d/%d", store->agents, pid);
+	snprintf(to.sun_path, sizeof(to.sun_path), "/proc/self/fd/%d/%d", dir->agents, pid);
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)))
 		return errno == ENOENT || errno == ECONNREFUSED ? -ENOENT : fail_reply(pid, errno);
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size))
 		return fail_reply(pid, errno);
 	if ((owner.uid != geteuid() && owner.uid != 0) || owner.pid != pid)
-		return error_set(EPERM, "%s/agents/%d: the socket belongs to pid %d of uid %u", store->path, pid,
+		return error_set(EPERM, "%s/agents/%d: the socket belongs to pid %d of uid %u", dir->path, pid,
 		                 owner.pid, owner.uid);
 	return 0;
 }
 
 /* Returns a descriptor, or a negative errno as agent_connect(). */
-static int socket_open(const struct agent_store *store, pid_t pid, unsigned ms)
+static int socket_open(const struct agent_dir *dir, pid_t pid, unsigned ms)
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), err;
 
 	if (fd < 0)
 		return error_set(errno, "cannot make a socket: %s", strerror(errno));
 	socket_set_timeout(fd, ms);
-	err = socket_connect(fd, store, pid);
+	err = socket_connect(fd, dir, pid);
 	if (err) {
 		close(fd);
 		return err;
@@ -76,12 +76,12 @@ static int socket_open(const struct agent_store *store, pid_t pid, unsigned ms)
 	return fd;
 }
 
-int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer)
+int agent_connect(const struct agent_dir *dir, pid_t pid, struct agent_peer *peer)
 {
-	return agent_connect_within(store, pid, peer, REPLY_MS);
+	return agent_connect_within(dir, pid, peer, REPLY_MS);
 }
 
-int agent_connect_within(const struct agent_store *store, pid_t pid, struct agent_peer *peer, unsigned ms)
+int agent_connect_within(const struct agent_dir *dir, pid_t pid, struct agent_peer *peer, unsigned ms)
 {
 	struct agent_hello hello;
 	struct agent_answer answer = { .items = &hello, .max = 1, .item_size = sizeof(hello) };
@@ -90,13 +90,13 @@ int agent_connect_within(const struct agent_store *store, pid_t pid, struct agen
 	*peer = (struct agent_peer){
 		.fd = -1, .pid = pid, .start_time = process_start_time(pid), .until = clock_ns() + CONNECTION_NS
 	};
-	if (store->agents < 0 || !peer->start_time)
+	if (dir->agents < 0 || !peer->start_time)
 		return -ENOENT;
 	if (process_is_stopped(pid))
 		return error_set(ETIMEDOUT, "pid %d: the process is stopped, so its agent cannot reply", pid);
 	if (backoff_is_active(pid))
 		return error_set(ETIMEDOUT, "pid %d: the agent does not reply", pid);
-	peer->fd = socket_open(store, pid, backoff_timeout(pid, ms));
+	peer->fd = socket_open(dir, pid, backoff_timeout(pid, ms));
 	if (peer->fd < 0)
 		return peer->fd;
 	n = agent_ask(peer, &(struct agent_query){ .op = AGENT_HELLO, .session = "" }, &answer);
@@ -223,9 +223,9 @@ static uint64_t socket_key(const struct stat *st)
 	       (uint64_t)st->st_ctim.tv_nsec;
 }
 
-int agent_each_socket(const struct agent_store *store, int (*fn)(pid_t pid, uint64_t key, void *arg), void *arg)
+int agent_each_socket(const struct agent_dir *dir, int (*fn)(pid_t pid, uint64_t key, void *arg), void *arg)
 {
-	int fd = store->agents < 0 ? -1 : openat(store->agents, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
+	int fd = dir->agents < 0 ? -1 : openat(dir->agents, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 
 	if (!d) {
@@ -241,7 +241,7 @@ int agent_each_socket(const struct agent_store *store, int (*fn)(pid_t pid, uint
 		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
 			continue;
 		pid = strtoul(entry->d_name, &end, 10);
-		if (*end || pid > INT_MAX || fstatat(store->agents, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
+		if (*end || pid > INT_MAX || fstatat(dir->agents, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
 		    !S_ISSOCK(st.st_mode))
 			continue;
 		err = fn((pid_t)pid, socket_key(&st), arg);
@@ -251,7 +251,7 @@ int agent_each_socket(const struct agent_store *store, int (*fn)(pid_t pid, uint
 }
 
 struct refresh {
-	const struct agent_store *store;
+	const struct agent_dir *dir;
 	const char *session;
 };
 
@@ -265,7 +265,7 @@ static int refresh_one(pid_t pid, uint64_t key, void *arg)
 		                       .max = sizeof(states) / sizeof(*states),
 		                       .item_size = sizeof(*states) };
 	struct agent_peer peer;
-	int err = agent_connect(r->store, pid, &peer);
+	int err = agent_connect(r->dir, pid, &peer);
 
 	(void)key;
 	if (!err) {
@@ -274,7 +274,7 @@ static int refresh_one(pid_t pid, uint64_t key, void *arg)
 		agent_disconnect(&peer);
 	} else if (err == -ETIMEDOUT) {
 		/* The agent finds the request when it can read it. */
-		int fd = socket_open(r->store, pid, SEND_MS);
+		int fd = socket_open(r->dir, pid, SEND_MS);
 
 		if (fd >= 0) {
 			request_send(fd, pid, &query);
@@ -284,12 +284,12 @@ static int refresh_one(pid_t pid, uint64_t key, void *arg)
 	return 0;
 }
 
-void agent_refresh_all(const struct agent_store *store, const char *session, const pid_t *pids, size_t npids)
+void agent_refresh_all(const struct agent_dir *dir, const char *session, const pid_t *pids, size_t npids)
 {
-	struct refresh r = { store, session };
+	struct refresh r = { dir, session };
 
 	if (!npids)
-		agent_each_socket(store, refresh_one, &r);
+		agent_each_socket(dir, refresh_one, &r);
 	for (size_t i = 0; i < npids; i++)
 		refresh_one(pids[i], 0, &r);
 }

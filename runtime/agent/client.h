@@ -23,9 +23,9 @@ struct agent_peer {
  * not reply (its process is stopped, or another command holds the connection) or is not to be asked yet (backoff.h), or
  * another error with a message. The caller calls agent_disconnect() after success.
  */
-int agent_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer);
+int agent_connect(const struct agent_dir *dir, pid_t pid, struct agent_peer *peer);
 /* The same, with at most ms for each reply. */
-int agent_connect_within(const struct agent_store *store, pid_t pid, struct agent_peer *peer, unsigned ms);
+int agent_connect_within(const struct agent_dir *dir, pid_t pid, struct agent_peer *peer, unsigned ms);
 void agent_disconnect(struct agent_peer *peer);
 
 struct agent_query {
@@ -56,12 +56,12 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10]);
  * Calls fn for each process that has an agent's socket, in the order of the directory. Two sockets of one pid have
  * different keys. Stops when fn does not return 0, and returns that.
  */
-int agent_each_socket(const struct agent_store *store, int (*fn)(pid_t pid, uint64_t key, void *arg), void *arg);
+int agent_each_socket(const struct agent_dir *dir, int (*fn)(pid_t pid, uint64_t key, void *arg), void *arg);
 
 /*
  * Makes agents read the session's files again: those of the npids processes, or all if npids is 0. An agent that does
  * not reply finds the request when it runs again. Errors are not reported.
  */
-void agent_refresh_all(const struct agent_store *store, const char *session, const pid_t *pids, size_t npids);
+void agent_refresh_all(const struct agent_dir *dir, const char *session, const pid_t *pids, size_t npids);
 
 #endif

@@ -32,14 +32,14 @@ static size_t counts_size(uint32_t npoints)
 	return sizeof(struct agent_counts) + npoints * sizeof(struct agent_count);
 }
 
-struct agent_counts *counts_file_read(const struct agent_store *store, const char *name, uint32_t attachment, pid_t pid,
+struct agent_counts *counts_file_read(const struct agent_dir *dir, const char *name, uint32_t attachment, pid_t pid,
                                       uint32_t npoints)
 {
 	size_t wanted = counts_size(npoints), size;
 	struct agent_counts *c;
 	void *bytes;
 
-	if (agent_store_read(store, name, attachment, pid, wanted, &bytes, &size))
+	if (agent_dir_read(dir, name, attachment, pid, wanted, &bytes, &size))
 		return NULL;
 	c = bytes;
 	if (size == wanted && c->magic == AGENT_COUNTS_MAGIC && c->version == AGENT_VERSION && c->size == size &&
@@ -50,11 +50,11 @@ struct agent_counts *counts_file_read(const struct agent_store *store, const cha
 }
 
 /* Adds what the file has for the same process. Returns false if the file need not be written. */
-static bool counts_merge(struct agent_counts *c, const struct agent_store *store, pid_t pid, const char *name)
+static bool counts_merge(struct agent_counts *c, const struct agent_dir *dir, pid_t pid, const char *name)
 {
 	bool past = !strcmp(name, COUNTS_PAST), write = true;
 	struct agent_counts *before =
-		counts_file_read(store, past ? COUNTS_PAST : COUNTS_ENDED, c->attachment, pid, c->npoints);
+		counts_file_read(dir, past ? COUNTS_PAST : COUNTS_ENDED, c->attachment, pid, c->npoints);
 
 	if (before && before->start_time == c->start_time) {
 		if (past)
@@ -66,7 +66,7 @@ static bool counts_merge(struct agent_counts *c, const struct agent_store *store
 	return write && !counts_are_zero(counts_of(c), c->npoints);
 }
 
-void counts_file_save(const struct agent_store *store, const struct shm *shm, pid_t pid, uint64_t start_time,
+void counts_file_save(const struct agent_dir *dir, const struct shm *shm, pid_t pid, uint64_t start_time,
                       uint32_t attachment, uint32_t npoints, const char *name)
 {
 	size_t size = counts_size(npoints);
@@ -82,7 +82,7 @@ void counts_file_save(const struct agent_store *store, const struct shm *shm, pi
 		                    .pid = (uint32_t)pid,
 		                    .start_time = start_time };
 	shm_count(shm, attachment, counts_of(c), npoints);
-	if (counts_merge(c, store, pid, name))
-		agent_store_write(store, name, attachment, pid, c, size);
+	if (counts_merge(c, dir, pid, name))
+		agent_dir_write(dir, name, attachment, pid, c, size);
 	free(c);
 }

@@ -43,7 +43,7 @@ static bool last_file_counts(const struct counts_walk *walk, const struct agent_
 
 	if (session_maps(session, (pid_t)last->pid, last->start_time))
 		return false;
-	own = counts_file_read(&session->store, COUNTS_ENDED, last->attachment, (pid_t)last->pid, last->npoints);
+	own = counts_file_read(&session->dir, COUNTS_ENDED, last->attachment, (pid_t)last->pid, last->npoints);
 	counts = !own || own->start_time != last->start_time;
 	free(own);
 	return counts;
@@ -59,7 +59,7 @@ static int counts_walk_file(uint32_t number, pid_t pid, void *arg)
 
 	if (number != walk->manifest->attachment || !pid)
 		return 0;
-	c = counts_file_read(&session->store, walk->name, number, pid, walk->manifest->npoints);
+	c = counts_file_read(&session->dir, walk->name, number, pid, walk->manifest->npoints);
 	if (!c)
 		return 0;
 	if (!strcmp(walk->name, COUNTS_PAST))
@@ -83,7 +83,7 @@ static int counts_walk_files(struct counts_walk *walk)
 		int err;
 
 		walk->name = names[i];
-		err = agent_store_each(&walk->loaded->session->store, names[i], counts_walk_file, walk);
+		err = agent_dir_each_file(&walk->loaded->session->dir, names[i], counts_walk_file, walk);
 		if (err)
 			return err;
 	}
@@ -129,7 +129,7 @@ int session_count(struct agent_loaded *loaded, const struct manifest *manifest)
 
 	walk.arg = &walk;
 	if (clock_ns() - session->refreshed > REFRESH_NS) {
-		agent_keeper_settle(&session->store);
+		agent_keeper_settle(&session->dir);
 		err = agent_targets_refresh(session);
 		if (err)
 			return err;
@@ -143,7 +143,7 @@ int session_count(struct agent_loaded *loaded, const struct manifest *manifest)
 		shm_count(&target->shm, manifest->attachment, loaded->counts, manifest->npoints);
 		/* A reader saves the counts after it has read the last records. */
 		if (!session->reader && session->owner < 0)
-			counts_file_save(&session->store, &target->shm, target->peer.pid, target->peer.start_time,
+			counts_file_save(&session->dir, &target->shm, target->peer.pid, target->peer.start_time,
 			                 manifest->attachment, manifest->npoints, COUNTS_LAST);
 	}
 	err = counts_walk_files(&walk);
@@ -165,7 +165,7 @@ static int uncounted_add(uint32_t number, pid_t pid, void *arg)
 	void *bytes = NULL;
 	size_t size;
 
-	if (agent_store_read(&u->session->store, "unkept", number, pid, sizeof(*child), &bytes, &size))
+	if (agent_dir_read(&u->session->dir, "unkept", number, pid, sizeof(*child), &bytes, &size))
 		return 0;
 	child = bytes;
 	/* A process that has ended still counts if its region is mapped here. */
@@ -181,6 +181,6 @@ size_t session_uncounted(const struct agent_session *session)
 {
 	struct uncounted u = { session, 0 };
 
-	agent_store_each(&session->store, "unkept", uncounted_add, &u);
+	agent_dir_each_file(&session->dir, "unkept", uncounted_add, &u);
 	return u.n;
 }

@@ -229,13 +229,13 @@ static int inject_check(pid_t pid, const char *library)
 	return inject_check_threads(pid);
 }
 
-static int inject_run(struct inject *t, const struct agent_store *store)
+static int inject_run(struct inject *t, const struct agent_dir *dir)
 {
 	int err = inject_check(t->pid, t->library);
 
 	if (err)
 		return err;
-	err = agent_check_reach(store, t->pid);
+	err = agent_check_reach(dir, t->pid);
 	if (err)
 		return err;
 	err = process_open(t->pid, &t->process);
@@ -251,7 +251,7 @@ static int inject_run(struct inject *t, const struct agent_store *store)
 }
 
 /* Loads the agent, and waits for its socket. */
-static int inject_and_connect(const struct agent_store *store, pid_t pid, const char *library)
+static int inject_and_connect(const struct agent_dir *dir, pid_t pid, const char *library)
 {
 	struct inject *t = calloc(1, sizeof(*t));
 	struct agent_peer peer;
@@ -261,37 +261,37 @@ static int inject_and_connect(const struct agent_store *store, pid_t pid, const 
 		return error_nomem();
 	t->pid = pid;
 	t->library = library;
-	err = inject_run(t, store);
+	err = inject_run(t, dir);
 	process_free(t->process);
 	free(t->libc_code);
 	free(t);
 	if (err)
 		return err;
 	/* Nothing is armed yet, so the agent sleeps until it is woken. */
-	err = agent_wake_and_connect(store, pid, &peer);
+	err = agent_wake_and_connect(dir, pid, &peer);
 	if (!err)
 		agent_disconnect(&peer);
 	if (err == -ENOENT)
 		return error_set(
 			ENOENT,
 			"pid %d: the agent was loaded, but has no socket in %s: XDG_RUNTIME_DIR may differ there", pid,
-			store->path);
+			dir->path);
 	return err;
 }
 
 int agent_inject(pid_t pid, const char *library)
 {
-	struct agent_store store = { -1, -1, -1, "" };
+	struct agent_dir dir = AGENT_DIR_CLOSED;
 	struct agent_peer peer;
-	int err = agent_store_open(&store, NULL, true);
+	int err = agent_dir_open(&dir, NULL, true);
 
 	if (err)
 		return err;
-	if (!agent_wake_and_connect(&store, pid, &peer)) /* the process has an agent */
+	if (!agent_wake_and_connect(&dir, pid, &peer)) /* the process has an agent */
 		agent_disconnect(&peer);
 	else
-		err = inject_and_connect(&store, pid, library);
-	agent_store_close(&store);
+		err = inject_and_connect(&dir, pid, library);
+	agent_dir_close(&dir);
 	return err;
 }
 

@@ -14,18 +14,18 @@
 
 #include "runtime/agent/keeper.h"
 
-static struct sockaddr_un keeper_address(const struct agent_store *store)
+static struct sockaddr_un keeper_address(const struct agent_dir *dir)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 
-	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" AGENT_KEEPER, store->agents);
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" AGENT_KEEPER, dir->agents);
 	return a;
 }
 
 /* Returns a descriptor, or a negative errno if no keeper runs. */
-static int keeper_connect(const struct agent_store *store)
+static int keeper_connect(const struct agent_dir *dir)
 {
-	struct sockaddr_un to = keeper_address(store);
+	struct sockaddr_un to = keeper_address(dir);
 	struct timeval limit = { .tv_sec = 1 };
 	struct ucred owner = { 0 };
 	socklen_t size = sizeof(owner);
@@ -42,9 +42,9 @@ static int keeper_connect(const struct agent_store *store)
 	return -ENOENT;
 }
 
-static bool keeper_is_running(const struct agent_store *store)
+static bool keeper_is_running(const struct agent_dir *dir)
 {
-	int fd = keeper_connect(store);
+	int fd = keeper_connect(dir);
 
 	if (fd < 0)
 		return false;
@@ -53,15 +53,15 @@ static bool keeper_is_running(const struct agent_store *store)
 }
 
 /* Returns a listening socket, or a negative errno. */
-static int keeper_listen(const struct agent_store *store)
+static int keeper_listen(const struct agent_dir *dir)
 {
-	struct sockaddr_un a = keeper_address(store);
+	struct sockaddr_un a = keeper_address(dir);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	unlinkat(store->agents, AGENT_KEEPER, 0);
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || fchmodat(store->agents, AGENT_KEEPER, 0600, 0) ||
+	unlinkat(dir->agents, AGENT_KEEPER, 0);
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || fchmodat(dir->agents, AGENT_KEEPER, 0600, 0) ||
 	    listen(fd, 4096)) {
 		int err = -errno;
 
@@ -72,20 +72,20 @@ static int keeper_listen(const struct agent_store *store)
 }
 
 /* Returns a descriptor that becomes readable when sessions end, or a negative errno. */
-static int keeper_watch(const struct agent_store *store)
+static int keeper_watch(const struct agent_dir *dir)
 {
 	int fd = inotify_init1(IN_CLOEXEC);
 	char path[40];
 
 	if (fd < 0)
 		return -errno;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", store->root);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", dir->root);
 	inotify_add_watch(fd, path, IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_ONLYDIR);
 	return fd;
 }
 
 /* Forks twice, so that the keeper is not a child of this process. */
-static int keeper_fork(const struct agent_store *store, int listener, int changes)
+static int keeper_fork(const struct agent_dir *dir, int listener, int changes)
 {
 	pid_t pid = fork();
 
@@ -94,7 +94,7 @@ static int keeper_fork(const struct agent_store *store, int listener, int change
 	if (!pid) {
 		pid = fork();
 		if (!pid)
-			keeper_main(store, listener, changes);
+			keeper_main(dir, listener, changes);
 		_exit(pid < 0);
 	}
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
@@ -102,42 +102,42 @@ static int keeper_fork(const struct agent_store *store, int listener, int change
 	return 0;
 }
 
-static int keeper_start_locked(const struct agent_store *store)
+static int keeper_start_locked(const struct agent_dir *dir)
 {
 	int listener, changes, err;
 
-	if (keeper_is_running(store))
+	if (keeper_is_running(dir))
 		return 0;
-	listener = keeper_listen(store);
+	listener = keeper_listen(dir);
 	if (listener < 0)
 		return listener;
-	changes = keeper_watch(store);
-	err = changes < 0 ? changes : keeper_fork(store, listener, changes);
+	changes = keeper_watch(dir);
+	err = changes < 0 ? changes : keeper_fork(dir, listener, changes);
 	if (changes >= 0)
 		close(changes);
 	close(listener);
 	return err;
 }
 
-int agent_keeper_start(const struct agent_store *store)
+int agent_keeper_start(const struct agent_dir *dir)
 {
 	int err;
 
-	if (store->agents < 0)
+	if (dir->agents < 0)
 		return -ENOENT;
-	if (keeper_is_running(store))
+	if (keeper_is_running(dir))
 		return 0;
-	if (flock(store->agents, LOCK_EX))
+	if (flock(dir->agents, LOCK_EX))
 		return -errno;
-	err = keeper_start_locked(store);
-	flock(store->agents, LOCK_UN);
+	err = keeper_start_locked(dir);
+	flock(dir->agents, LOCK_UN);
 	return err;
 }
 
-void agent_keeper_settle(const struct agent_store *store)
+void agent_keeper_settle(const struct agent_dir *dir)
 {
 	struct agent_keep ask = { .magic = AGENT_KEEP_MAGIC, .version = AGENT_VERSION, .op = AGENT_KEEP_SETTLE };
-	int fd = store->agents < 0 ? -1 : keeper_connect(store);
+	int fd = dir->agents < 0 ? -1 : keeper_connect(dir);
 	char byte;
 
 	if (fd < 0)

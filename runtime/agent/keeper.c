@@ -58,7 +58,7 @@ struct kept_region {
 };
 
 struct keeper {
-	struct agent_store store;
+	struct agent_dir dir;
 	int listener, changes;
 	struct kept_region *regions;
 	size_t n, room;
@@ -94,7 +94,7 @@ static bool region_is_mapped(const struct kept_region *k)
 }
 
 struct region_save {
-	const struct agent_store *store;
+	const struct agent_dir *dir;
 	const struct kept_region *region;
 	const char *name;
 };
@@ -104,10 +104,10 @@ static int region_save_attachment(uint32_t number, pid_t pid, void *arg)
 	const struct region_save *s = arg;
 	struct agent_file file;
 
-	if (pid || agent_file_read(s->store, number, &file))
+	if (pid || agent_file_read(s->dir, number, &file))
 		return 0;
-	counts_file_save(s->store, &s->region->shm, s->region->pid, s->region->start_time, number,
-	                 file.manifest->npoints, s->name);
+	counts_file_save(s->dir, &s->region->shm, s->region->pid, s->region->start_time, number, file.manifest->npoints,
+	                 s->name);
 	agent_file_release(&file);
 	return 0;
 }
@@ -116,15 +116,15 @@ static int region_save_attachment(uint32_t number, pid_t pid, void *arg)
 static void region_save_counts(const struct kept_region *k, const char *name)
 {
 	struct region_save s = { .region = k, .name = name };
-	struct agent_store store;
+	struct agent_dir dir;
 
-	if (agent_store_open(&store, k->session, false))
+	if (agent_dir_open(&dir, k->session, false))
 		return;
-	s.store = &store;
-	agent_store_each(&store, "segment", region_save_attachment, &s);
+	s.dir = &dir;
+	agent_dir_each_file(&dir, "segment", region_save_attachment, &s);
 	if (strcmp(name, COUNTS_LAST))
-		agent_store_unlink(&store, "unkept", 0, k->pid);
-	agent_store_close(&store);
+		agent_dir_unlink(&dir, "unkept", 0, k->pid);
+	agent_dir_close(&dir);
 }
 
 static void keeper_drop(struct keeper *keeper, size_t i)
@@ -320,12 +320,12 @@ static bool keeper_may_end(struct keeper *keeper)
 
 	if (keeper->n)
 		return false;
-	flock(keeper->store.agents, LOCK_EX);
-	if (!fstat(keeper->store.root, &st) && st.st_nlink)
-		agent_store_names(note_session, &sessions);
+	flock(keeper->dir.agents, LOCK_EX);
+	if (!fstat(keeper->dir.root, &st) && st.st_nlink)
+		agent_each_session(note_session, &sessions);
 	if (!sessions)
-		unlinkat(keeper->store.agents, AGENT_KEEPER, 0);
-	flock(keeper->store.agents, LOCK_UN);
+		unlinkat(keeper->dir.agents, AGENT_KEEPER, 0);
+	flock(keeper->dir.agents, LOCK_UN);
 	return !sessions;
 }
 
@@ -396,7 +396,7 @@ static void keeper_reset_signals(void)
 /* Closes all descriptors except the keeper's four, which become 3 to 6; 0 to 2 become /dev/null. */
 static void keeper_close_others(struct keeper *keeper)
 {
-	int *own[] = { &keeper->listener, &keeper->changes, &keeper->store.root, &keeper->store.agents };
+	int *own[] = { &keeper->listener, &keeper->changes, &keeper->dir.root, &keeper->dir.agents };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), high[4];
 
 	for (int i = 0; i < 4; i++)
@@ -412,9 +412,9 @@ static void keeper_close_others(struct keeper *keeper)
 	syscall(SYS_close_range, 7, ~0u, 0);
 }
 
-void keeper_main(const struct agent_store *store, int listener, int changes)
+void keeper_main(const struct agent_dir *dir, int listener, int changes)
 {
-	struct keeper keeper = { .store = *store, .listener = listener, .changes = changes };
+	struct keeper keeper = { .dir = *dir, .listener = listener, .changes = changes };
 
 	setsid();
 	keeper_reset_signals();

@@ -9,11 +9,11 @@
  * Starts the keeper unless it runs. Returns 0 or a negative errno; the counts of processes that are killed are then lost.
  * keeper-client.c.
  */
-int agent_keeper_start(const struct agent_store *store);
+int agent_keeper_start(const struct agent_dir *dir);
 /* Makes the keeper write the counts of processes that have ended. Waits for at most a second. keeper-client.c. */
-void agent_keeper_settle(const struct agent_store *store);
+void agent_keeper_settle(const struct agent_dir *dir);
 
 /* Runs the keeper in this process, which is a child of agent_keeper_start()'s. Does not return. keeper.c. */
-__attribute__((noreturn)) void keeper_main(const struct agent_store *store, int listener, int changes);
+__attribute__((noreturn)) void keeper_main(const struct agent_dir *dir, int listener, int changes);
 
 #endif

@@ -37,7 +37,7 @@ bool target_is_current(const struct agent_session *session, const struct target_
 
 static int target_connect(const struct agent_session *session, pid_t pid, struct agent_peer *peer)
 {
-	return agent_connect_within(&session->store, pid, peer, session->observer ? READER_MS : COMMAND_MS);
+	return agent_connect_within(&session->dir, pid, peer, session->observer ? READER_MS : COMMAND_MS);
 }
 
 /* ---- sites that are not armed any more ---- */
@@ -239,10 +239,10 @@ static void target_save(struct agent_session *session, const struct target_proce
 
 	for (size_t i = 0; i < s->nattachments; i++)
 		if (s->attachments[i]->backend == &backend_agent)
-			counts_file_save(&session->store, &target->shm, target->peer.pid, target->peer.start_time,
+			counts_file_save(&session->dir, &target->shm, target->peer.pid, target->peer.start_time,
 			                 s->attachments[i]->number, s->attachments[i]->manifest->npoints, name);
 	if (target_has_ended(target))
-		agent_store_unlink(&session->store, "unkept", 0, target->peer.pid);
+		agent_dir_unlink(&session->dir, "unkept", 0, target->peer.pid);
 }
 
 int agent_targets_refresh(struct agent_session *session)
@@ -259,7 +259,7 @@ int agent_targets_refresh(struct agent_session *session)
 	session->verifying = session->refreshed - session->verified > VERIFY_NS;
 	if (session->verifying)
 		session->verified = session->refreshed;
-	err = agent_each_socket(&session->store, targets_see_socket, session);
+	err = agent_each_socket(&session->dir, targets_see_socket, session);
 	for (size_t i = 0; i < session->ntargets; i++) {
 		struct target_process *target = session->targets[i];
 

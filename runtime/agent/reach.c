@@ -65,17 +65,17 @@ static void state_path(pid_t pid, const char *runtime_dir, char *path, size_t si
 		snprintf(path, size, "/proc/%d/task/%d/root/tmp/probepoint-%u", pid, tid, geteuid());
 }
 
-int agent_check_reach(const struct agent_store *store, pid_t pid)
+int agent_check_reach(const struct agent_dir *dir, pid_t pid)
 {
 	const char *other = agent_other_namespace(pid);
 	char value[PATH_MAX], path[2 * PATH_MAX];
-	struct stat ours, dir;
+	struct stat ours, theirs;
 
 	if (!other || strcmp(other, "pid")) {
 		read_runtime_dir(pid, value, sizeof(value));
 		state_path(pid, value, path, sizeof(path));
-		if (fstat(store->root, &ours) ||
-		    (!stat(path, &dir) && dir.st_ino == ours.st_ino && dir.st_dev == ours.st_dev))
+		if (fstat(dir->root, &ours) ||
+		    (!stat(path, &theirs) && theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev))
 			return 0;
 	}
 	if (other)
@@ -87,5 +87,5 @@ int agent_check_reach(const struct agent_store *store, pid_t pid)
 	return error_set(EOPNOTSUPP,
 	                 "pid %d: the process has %s%s, so its agent does not use %s: run this command with the same "
 	                 "environment",
-	                 pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value, store->path);
+	                 pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value, dir->path);
 }

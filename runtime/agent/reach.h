@@ -12,6 +12,6 @@ const char *agent_other_namespace(pid_t pid);
  * a process in another pid namespace has another number there, and the state directory depends on the root directory
  * and the environment of the process.
  */
-int agent_check_reach(const struct agent_store *store, pid_t pid);
+int agent_check_reach(const struct agent_dir *dir, pid_t pid);
 
 #endif

@@ -78,7 +78,7 @@ static int reader_refresh(struct agent_reader *r, uint64_t now)
 	struct timespec changed = { 0, 0 };
 	struct stat st;
 
-	if (r->session->store.agents >= 0 && !fstat(r->session->store.agents, &st))
+	if (r->session->dir.agents >= 0 && !fstat(r->session->dir.agents, &st))
 		changed = st.st_mtim;
 	if (now - r->session->refreshed < REFRESH_NS && changed.tv_sec == r->socket_change.tv_sec &&
 	    changed.tv_nsec == r->socket_change.tv_nsec)
@@ -258,7 +258,7 @@ static int reader_lock(const struct agent_session *session)
 	int lock;
 
 	/* An agent that starts takes the lock for a moment to see whether a reader holds it. */
-	for (int try = 0; (lock = agent_store_hold(&session->store, "reader")) == -EWOULDBLOCK && try < 10; try++)
+	for (int try = 0; (lock = agent_dir_hold_file(&session->dir, "reader")) == -EWOULDBLOCK && try < 10; try++)
 		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
 	if (lock == -EWOULDBLOCK)
 		return error_set(EBUSY, "session '%s' has a reader: only one can read its records",

@@ -76,7 +76,7 @@ static int session_load_attachment(uint32_t number, pid_t pid, void *arg)
 
 	if (pid)
 		return 0;
-	err = agent_file_read(&s->store, number, &file);
+	err = agent_file_read(&s->dir, number, &file);
 	if (err)
 		return err;
 	loaded = agent_loaded_new(s, file.manifest->npoints);
@@ -148,7 +148,7 @@ void session_refresh_agents(const struct agent_session *session, const struct ag
 	struct pid_list list = { 0 };
 	int err = loaded_add_pids(loaded, &list);
 
-	agent_refresh_all(&session->store, session->name, list.pids, err ? 0 : list.n);
+	agent_refresh_all(&session->dir, session->name, list.pids, err ? 0 : list.n);
 	free(list.pids);
 }
 
@@ -157,34 +157,34 @@ void session_refresh_agents(const struct agent_session *session, const struct ag
 static int session_unlink_attachment(uint32_t number, pid_t pid, void *arg)
 {
 	if (!pid)
-		agent_store_unlink(arg, "segment", number, 0);
+		agent_dir_unlink(arg, "segment", number, 0);
 	return 0;
 }
 
 /* Disarms and removes a session. The directory goes last, because without it no command would disarm what is left. */
-static int session_end(struct agent_store *store, const char *name, const pid_t *pids, size_t npids)
+static int session_end(struct agent_dir *dir, const char *name, const pid_t *pids, size_t npids)
 {
 	int err;
 
-	agent_store_each(store, "segment", session_unlink_attachment, store);
-	agent_refresh_all(store, name, pids, npids);
-	err = agent_store_remove(store);
+	agent_dir_each_file(dir, "segment", session_unlink_attachment, dir);
+	agent_refresh_all(dir, name, pids, npids);
+	err = agent_dir_remove(dir);
 	/* This makes agents forget the session. */
 	if (!err)
-		agent_refresh_all(store, name, pids, npids);
+		agent_refresh_all(dir, name, pids, npids);
 	return err;
 }
 
 /* Removes the private session of an owner that has died. */
 static int session_end_orphan(const char *name, void *arg)
 {
-	struct agent_store store;
+	struct agent_dir dir;
 
 	(void)arg;
-	if (agent_store_open(&store, name, false))
+	if (agent_dir_open(&dir, name, false))
 		return 0;
-	session_end(&store, name, NULL, 0);
-	agent_store_close(&store);
+	session_end(&dir, name, NULL, 0);
+	agent_dir_close(&dir);
 	return 0;
 }
 
@@ -197,10 +197,10 @@ void agent_close(struct pp_session *session)
 	session_forget_attachments(session, &backend_agent);
 	agent_targets_release(s);
 	if (s->owner >= 0) {
-		session_end(&s->store, s->name, s->pids, s->npids);
+		session_end(&s->dir, s->name, s->pids, s->npids);
 		close(s->owner);
 	}
-	agent_store_close(&s->store);
+	agent_dir_close(&s->dir);
 	agent_sleepers_free(&s->sleepers);
 	free(s->pids);
 	free(s);
@@ -211,7 +211,7 @@ int agent_remove(struct pp_session *session)
 {
 	struct agent_session *s = agent_of(session);
 
-	return session_end(&s->store, s->name, s->pids, s->npids);
+	return session_end(&s->dir, s->name, s->pids, s->npids);
 }
 
 /* ---- opening ---- */
@@ -223,13 +223,13 @@ static int session_load(struct pp_session *session)
 	int err;
 
 	/* A command was killed after it had changed files and before it had told the agents. */
-	if (agent_store_marked(&s->store)) {
-		agent_refresh_all(&s->store, s->name, NULL, 0);
-		agent_store_tidy(&s->store);
-		agent_store_unmark(&s->store);
+	if (agent_dir_is_marked(&s->dir)) {
+		agent_refresh_all(&s->dir, s->name, NULL, 0);
+		agent_dir_tidy(&s->dir);
+		agent_dir_unmark(&s->dir);
 	}
 	session_forget_attachments(session, &backend_agent);
-	err = agent_store_each(&s->store, "segment", session_load_attachment, session);
+	err = agent_dir_each_file(&s->dir, "segment", session_load_attachment, session);
 	return err ? err : session_find_pids(s);
 }
 
@@ -246,19 +246,19 @@ static int session_open_private(struct agent_session *s)
 	for (int try = 0; try < PRIVATE_TRIES; try++) {
 		snprintf(s->name, sizeof(s->name), "private-%d-%u", getpid(), made++);
 		snprintf(hidden, sizeof(hidden), ".%s", s->name);
-		err = agent_store_open(&s->store, hidden, true);
+		err = agent_dir_open(&s->dir, hidden, true);
 		if (err)
 			return err;
-		s->owner = agent_store_hold(&s->store, "private");
+		s->owner = agent_dir_hold_file(&s->dir, "private");
 		if (s->owner < 0)
-			return error_set(-s->owner, "%s: %s", s->store.path, strerror(-s->owner));
-		if (!agent_store_rename(&s->store, s->name))
+			return error_set(-s->owner, "%s: %s", s->dir.path, strerror(-s->owner));
+		if (!agent_dir_rename(&s->dir, s->name))
 			return 0;
 		/* The name belongs to an earlier process of this pid, which was killed. */
-		agent_store_remove(&s->store);
+		agent_dir_remove(&s->dir);
 		close(s->owner);
 		s->owner = -1;
-		agent_store_close(&s->store);
+		agent_dir_close(&s->dir);
 	}
 	return error_set(EEXIST, "cannot make a private session: '%s' exists", s->name);
 }
@@ -269,17 +269,17 @@ static int session_open_shared(struct agent_session *s, bool create)
 	int err;
 
 	snprintf(s->name, sizeof(s->name), "%s", session->name);
-	err = agent_store_open(&s->store, session->name, create);
+	err = agent_dir_open(&s->dir, session->name, create);
 	if (err)
 		return err;
-	err = agent_store_lock(&s->store);
+	err = agent_dir_lock(&s->dir, session->hasty);
 	if (err)
 		return err;
 	err = session_load(session);
 	/* An empty session is left by a command that was killed before it armed, or after it disarmed. */
 	if (!err && !create && !session_has_attachments(session, &backend_agent))
-		err = session_end(&s->store, s->name, NULL, 0) ? 0 : -ENOENT;
-	agent_store_unlock(&s->store);
+		err = session_end(&s->dir, s->name, NULL, 0) ? 0 : -ENOENT;
+	agent_dir_unlock(&s->dir);
 	return err;
 }
 
@@ -290,8 +290,8 @@ int agent_open(struct pp_session *session, bool create)
 
 	if (!s)
 		return error_nomem();
-	*s = (struct agent_session){ .session = session, .store = { -1, -1, -1, "" }, .owner = -1 };
-	agent_store_orphans(session_end_orphan, NULL);
+	*s = (struct agent_session){ .session = session, .dir = AGENT_DIR_CLOSED, .owner = -1 };
+	agent_each_orphan(session_end_orphan, NULL);
 	session_set_state(session, &backend_agent, s);
 	err = session->is_private ? session_open_private(s) : session_open_shared(s, create);
 	if (err)
@@ -306,23 +306,23 @@ int agent_lock(struct pp_session *session)
 
 	if (session->is_private)
 		return 0;
-	err = agent_store_lock(&s->store);
+	err = agent_dir_lock(&s->dir, session->hasty);
 	if (err)
 		return err;
 	err = session_load(session);
 	if (err)
-		agent_store_unlock(&s->store);
+		agent_dir_unlock(&s->dir);
 	return err;
 }
 
 void agent_unlock(struct pp_session *session)
 {
 	if (!session->is_private)
-		agent_store_unlock(&agent_of(session)->store);
+		agent_dir_unlock(&agent_of(session)->dir);
 }
 
 int agent_names(int (*fn)(const char *name, void *arg), void *arg)
 {
-	agent_store_orphans(session_end_orphan, NULL);
-	return agent_store_names(fn, arg);
+	agent_each_orphan(session_end_orphan, NULL);
+	return agent_each_session(fn, arg);
 }

@@ -20,7 +20,7 @@
 
 struct agent_session {
 	struct pp_session *session;
-	struct agent_store store;
+	struct agent_dir dir;
 	int owner; /* descriptor that holds the lock of a private session, else -1 */
 	char name[AGENT_SESSION_MAX + 1];
 	struct target_process **targets;

@@ -32,13 +32,13 @@ static int sleeper_wake(pid_t pid)
 	return err;
 }
 
-int agent_wake_and_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer)
+int agent_wake_and_connect(const struct agent_dir *dir, pid_t pid, struct agent_peer *peer)
 {
 	const struct timespec pause = { .tv_nsec = 2000000 };
-	int err = agent_connect(store, pid, peer), woken = -EAGAIN;
+	int err = agent_connect(dir, pid, peer), woken = -EAGAIN;
 
 	/* The agent of a process in a container makes its socket in there. */
-	if (err == -ENOENT && agent_other_namespace(pid) && agent_check_reach(store, pid))
+	if (err == -ENOENT && agent_other_namespace(pid) && agent_check_reach(dir, pid))
 		return -ENOENT;
 	for (int i = 0; err == -ENOENT && i < TRIES; i++) {
 		if (woken == -EAGAIN)
@@ -47,7 +47,7 @@ int agent_wake_and_connect(const struct agent_store *store, pid_t pid, struct ag
 			return woken;
 		if (i)
 			nanosleep(&pause, NULL);
-		err = agent_connect(store, pid, peer);
+		err = agent_connect(dir, pid, peer);
 	}
 	if (err != -ENOENT)
 		return err;
@@ -56,12 +56,12 @@ int agent_wake_and_connect(const struct agent_store *store, pid_t pid, struct ag
 			ESRCH,
 			"pid %d: the agent is awake, but has no socket in %s/agents: XDG_RUNTIME_DIR may differ "
 			"there, or the first thread may have other privileges",
-			pid, store->path);
+			pid, dir->path);
 	return agent_is_mapped(pid) ? -EAGAIN : -ENOENT;
 }
 
 struct wake_pass {
-	const struct agent_store *store;
+	const struct agent_dir *dir;
 	struct agent_sleepers *failed;
 };
 
@@ -70,7 +70,7 @@ static int wake_one(pid_t pid, void *arg)
 	const struct wake_pass *w = arg;
 	struct agent_sleepers *failed = w->failed;
 	struct agent_peer peer;
-	int err = agent_wake_and_connect(w->store, pid, &peer);
+	int err = agent_wake_and_connect(w->dir, pid, &peer);
 
 	if (!err) {
 		agent_disconnect(&peer);
@@ -86,9 +86,9 @@ static int wake_one(pid_t pid, void *arg)
 	return 0;
 }
 
-int agent_wake_all(const struct agent_store *store, struct agent_sleepers *failed)
+int agent_wake_all(const struct agent_dir *dir, struct agent_sleepers *failed)
 {
-	return agent_each_mapped(wake_one, &(struct wake_pass){ store, failed });
+	return agent_each_mapped(wake_one, &(struct wake_pass){ dir, failed });
 }
 
 void agent_sleepers_free(struct agent_sleepers *sleepers)

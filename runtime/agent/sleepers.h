@@ -9,7 +9,7 @@
  * Connects as agent_connect() does, and wakes the agent first if it sleeps. Waits for up to a second for the agent of a
  * process that has just started. Returns -EAGAIN, with a message, if that agent is not ready after this time.
  */
-int agent_wake_and_connect(const struct agent_store *store, pid_t pid, struct agent_peer *peer);
+int agent_wake_and_connect(const struct agent_dir *dir, pid_t pid, struct agent_peer *peer);
 
 /* Processes whose agents could not be woken. Zeroed: none. */
 struct agent_sleepers {
@@ -20,7 +20,7 @@ struct agent_sleepers {
 	size_t n, room;
 };
 /* Wakes all agents of this user that sleep. Adds those that it cannot wake to failed. Returns 0 or -ENOMEM. */
-int agent_wake_all(const struct agent_store *store, struct agent_sleepers *failed);
+int agent_wake_all(const struct agent_dir *dir, struct agent_sleepers *failed);
 void agent_sleepers_free(struct agent_sleepers *sleepers);
 
 #endif

@@ -55,14 +55,14 @@ static int process_fail_no_agent(pid_t pid)
 }
 
 /* Returns 0, or why points of the process cannot be armed. any: the kernel backend can arm them, too. */
-static int process_usable(const struct agent_store *store, const struct process *process, bool any)
+static int process_usable(const struct agent_dir *dir, const struct process *process, bool any)
 {
 	struct agent_peer peer;
 	int err;
 
 	if (process->is_command)
 		return any ? error_set(EOPNOTSUPP, "a command has no agent before it runs") : 0;
-	err = agent_wake_and_connect(store, process->pid, &peer);
+	err = agent_wake_and_connect(dir, process->pid, &peer);
 	if (err == -ENOENT)
 		return process_fail_no_agent(process->pid);
 	if (err)
@@ -92,9 +92,9 @@ static int note_process(pid_t pid, void *unused)
 	return 1;
 }
 
-static bool any_agent_exists(const struct agent_store *store)
+static bool any_agent_exists(const struct agent_dir *dir)
 {
-	return agent_each_socket(store, note_connection, (void *)store) || agent_each_mapped(note_process, NULL);
+	return agent_each_socket(dir, note_connection, (void *)dir) || agent_each_mapped(note_process, NULL);
 }
 
 /* Returns 0, or an error for what no agent can do. */
@@ -113,13 +113,13 @@ static int request_check(const struct pp_request *request)
 }
 
 /* Checks the processes of a request. Without any, one that can be armed is enough. */
-static int request_check_processes(const struct pp_request *request, const struct agent_store *store, bool any)
+static int request_check_processes(const struct pp_request *request, const struct agent_dir *dir, bool any)
 {
 	size_t good = 0;
 	int err = 0;
 
 	for (size_t i = 0; i < request->nprocesses; i++) {
-		int bad = process_usable(store, request->processes[i], any);
+		int bad = process_usable(dir, request->processes[i], any);
 
 		if (!bad) {
 			good++;
@@ -134,7 +134,7 @@ static int request_check_processes(const struct pp_request *request, const struc
 
 int agent_usable(const struct pp_request *request, bool any)
 {
-	struct agent_store store = { -1, -1, -1, "" };
+	struct agent_dir dir = AGENT_DIR_CLOSED;
 	bool create = !any;
 	int err = request_check(request);
 
@@ -143,14 +143,14 @@ int agent_usable(const struct pp_request *request, bool any)
 	/* An agent that has just started may be about to make the state directory. */
 	for (size_t i = 0; i < request->nprocesses && !create; i++)
 		create = !request->processes[i]->is_command && agent_is_mapped(request->processes[i]->pid);
-	if (agent_store_open(&store, NULL, create))
+	if (agent_dir_open(&dir, NULL, create))
 		return -ENOENT;
 	/* The kernel backend, if permitted, reaches every process, with an agent or not. */
-	if (!request->nprocesses && any && (backend_later_permitted(&backend_agent) || !any_agent_exists(&store)))
+	if (!request->nprocesses && any && (backend_later_permitted(&backend_agent) || !any_agent_exists(&dir)))
 		err = error_set(ENOENT, "no process has an agent");
 	else
-		err = request_check_processes(request, &store, any);
-	agent_store_close(&store);
+		err = request_check_processes(request, &dir, any);
+	agent_dir_close(&dir);
 	return err;
 }
 
@@ -232,7 +232,7 @@ size_t session_refuse_points(const struct agent_session *session, struct arm_poi
 		} else if (points[i]->process) {
 			if (points[i]->process != process) {
 				process = points[i]->process;
-				process_err = process_usable(&session->store, process, false);
+				process_err = process_usable(&session->dir, process, false);
 			}
 			err = process_err;
 		}

@@ -67,7 +67,7 @@ static int readback_ask_states(struct readback *v, struct agent_peer *peer)
 static int readback_read_states(struct readback *v, pid_t pid)
 {
 	struct agent_peer peer;
-	int err = agent_connect(&v->session->store, pid, &peer);
+	int err = agent_connect(&v->session->dir, pid, &peer);
 
 	if (err)
 		return err;
@@ -320,7 +320,7 @@ static int readback_sleeper(struct readback *v, const struct agent_sleeper *slee
 /* Verifies points of every process: an attachment has either those or points of named processes. */
 static int readback_global_points(struct readback *v)
 {
-	int err = agent_each_socket(&v->session->store, readback_any_process, v);
+	int err = agent_each_socket(&v->session->dir, readback_any_process, v);
 
 	for (size_t i = 0; i < v->session->sleepers.n && !err; i++)
 		err = readback_sleeper(v, &v->session->sleepers.at[i]);
