@@ -13,8 +13,8 @@ struct agent_file {
 };
 
 /*
- * Makes the contents for points, and sets the points' spec in the file's manifest. Points with an error are off. Returns
- * -ENOMEM, -EFBIG, or -ESRCH if a process has ended. The caller releases the file.
+ * Makes the contents for points, and sets the points' spec in the file's manifest. Points with an error are off.
+ * Returns -ENOMEM, -EFBIG, or -ESRCH if a process has ended. The caller releases the file.
  */
 int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
                     struct arm_point *const *points, size_t npoints);

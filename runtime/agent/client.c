@@ -131,7 +131,7 @@ static int request_send(int fd, pid_t pid, const struct agent_query *query)
 	return send(fd, &request, sizeof(request), MSG_NOSIGNAL) == sizeof(request) ? 0 : fail_reply(pid, errno);
 }
 
-/* Returns the first descriptor of the message and closes the others; -1: there is none. */
+/* Returns the first descriptor of the message and closes the others; -1: it has no descriptor. */
 static int message_take_fd(struct msghdr *message)
 {
 	int fd = -1;
@@ -216,7 +216,7 @@ int agent_ask(struct agent_peer *peer, const struct agent_query *query, struct a
 
 /* ---- all agents ---- */
 
-/* Tells a socket from the next one of the same name. */
+/* Distinguishes a socket from the next one of the same name. */
 static uint64_t socket_key(const struct stat *st)
 {
 	return (uint64_t)st->st_ino * 0x9e3779b97f4a7c15u ^ ((uint64_t)st->st_ctim.tv_sec << 30) ^

@@ -19,9 +19,9 @@ struct agent_peer {
 };
 
 /*
- * Connects to the agent of a process. Returns -ENOENT if the process has no agent's socket, -ETIMEDOUT if the agent does
- * not reply (its process is stopped, or another command holds the connection) or is not to be asked yet (backoff.h), or
- * another error with a message. The caller calls agent_disconnect() after success.
+ * Connects to the agent of a process. Returns -ENOENT if the process has no agent's socket, -ETIMEDOUT if the agent
+ * does not reply (its process is stopped, or another command holds the connection) or is not to be asked yet
+ * (backoff.h), or another error with a message. The caller calls agent_disconnect() after success.
  */
 int agent_connect(const struct agent_dir *dir, pid_t pid, struct agent_peer *peer);
 /* The same, with at most ms for each reply. */
@@ -34,7 +34,7 @@ struct agent_query {
 	uint32_t attachment, first; /* see struct agent_request */
 };
 
-/* Where the payload of a reply goes, and what the reply says. */
+/* Room for the payload of a reply, and the results of the request. */
 struct agent_answer {
 	void *items; /* room for max items of item_size bytes each */
 	size_t max, item_size;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The counts of a session: what the regions of its target processes hold, and the files of processes that have ended. A
- * process that has ended left counts-N-PID, if it could write it. If it was killed, last-N-PID has what a controller saw
- * last. past-N-PID has what a process counted in regions that it has left.
+ * process that has ended left counts-N-PID, if it could write it. If it was killed, last-N-PID has what a controller
+ * saw last. past-N-PID has what a process counted in regions that it has left.
  */
 #include <stdlib.h>
 #include <string.h>

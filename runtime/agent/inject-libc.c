@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What injecting needs to know about the target's C library, and about other allocators.
+ * Finds facts about the target's C library and its other allocators that injecting needs.
  *
  * A thread must not be inside malloc: inside what dlopen() will call. The C library's malloc is one object file, whose
  * functions, with or without symbols, are adjacent. If any other image defines malloc, the lock may be held in a

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Between the parts of injecting: inject-code-CPU.c, inject-libc.c, inject-scan.c, inject.c. Each uses only those before it. */
+/*
+ * Between the parts of injecting: inject-code-CPU.c, inject-libc.c, inject-scan.c, inject.c. Each uses only those
+ * before it.
+ */
 #ifndef RUNTIME_AGENT_INJECT_PARTS_H
 #define RUNTIME_AGENT_INJECT_PARTS_H
 
@@ -38,7 +41,7 @@ struct inject {
 
 /* ---- inject-code-CPU.c: what the C library's code looks like ---- */
 
-/* Finds code in a copy of the C library. Returns its address, 0 if there is none. */
+/* Finds code in a copy of the C library. Returns its address, 0 if it does not exist. */
 uint64_t inject_find_restorer(const struct inject *t);
 uint64_t inject_find_keeper(const struct inject *t);
 /* Returns the offset of errno from the thread pointer, by the code of __errno_location(); 0: not known. */

@@ -3,8 +3,8 @@
  * Whether a thread that is stopped can load the agent: whether it is outside malloc and the loader. The search of its
  * stack begins at the stack pointer and looks at
  *
- *  1. every return address, up to the call of main() or of the thread's function. What the loader left above that,
- *     before main(), does not count;
+ *  1. every return address, up to the call of main() or of the thread's function. Values above that, which
+ *     the loader left before main(), do not count;
  *  2. every signal frame: where the thread was interrupted, and the stack that it was on, which is another one if the
  *     handler has its own. The search also continues above the frame, because the frame may be left over from an
  *     earlier handler.

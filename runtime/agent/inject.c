@@ -67,8 +67,8 @@ static int inject_fail_choose(const struct inject *t, int err)
 }
 
 /*
- * Tries all threads once. Returns 1 if one was stopped that can be used, -ENOENT if the process has ended, otherwise 0 or
- * the last error of tracee_hold().
+ * Tries all threads once. Returns 1 if one was stopped that can be used, -ENOENT if the process has ended, otherwise 0
+ * or the last error of tracee_hold().
  */
 static int inject_try_all(struct inject *t)
 {
@@ -121,7 +121,9 @@ static int inject_choose(struct inject *t)
 
 /* ---- the call ---- */
 
-/* Returns the address of the thread's errno, which dlopen() may set though the program did not call it; 0: not known. */
+/*
+ * Returns the address of the thread's errno, which dlopen() may set though the program did not call it; 0: not known.
+ */
 static uint64_t inject_errno_address(const struct inject *t)
 {
 	return t->errno_offset ? tracee_thread_pointer(&t->thread) + t->errno_offset : 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What commands do with the keeper: start it, and ask it to settle counts. */
+/* Starts the keeper, and asks it to settle counts. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The keeper. A process's counts are in a memfd, which ends with its last holder. A process that ends by exit(3) writes
- * its counts to a file. One that ends by _exit(2) or a signal, or that calls exec(2), cannot. So there is one small process
- * per state directory, which the first command that arms something starts. Agents hand their regions to it. It sleeps in
- * poll(2).
+ * its counts to a file. One that ends by _exit(2) or a signal, or that calls exec(2), cannot. So there is one small
+ * process per state directory, which the first command that arms something starts. Agents hand their regions to it. It
+ * sleeps in poll(2).
  *
  * An agent keeps its connection for as long as it uses its region. When the connection ends, the keeper looks at the
  * process:
@@ -12,10 +12,10 @@
  *  2. If the process does not map the region any more, it has called exec(2). The keeper adds the counts to past-N-PID.
  *  3. Otherwise the process still counts. The keeper looks again until 1 or 2 holds.
  *
- * Commands that read counts ask the keeper to do this first, and to write what a process of case 3 has counted so far to
- * last-N-PID.
+ * Commands that read counts ask the keeper to do this first, and to write what a process of case 3 has counted so far
+ * to last-N-PID.
  *
- * The keeper ends when it holds no region and there is no session, or when the state directory is removed.
+ * The keeper ends when it holds no region and no session exists, or when the state directory is removed.
  */
 #include "runtime/agent/keeper.h"
 
@@ -207,7 +207,9 @@ static void keeper_settle(struct keeper *keeper)
 			break;
 		poll(NULL, 0, 1);
 	} while (clock_ns() < until);
-	/* The agent has left such a process because of a seccomp filter: the process counts, but cannot be asked. */
+	/*
+	 * The agent has left a process of case 3 because of a seccomp filter: the process counts, but cannot be asked.
+	 */
 	for (size_t i = 0; i < keeper->n; i++)
 		if (keeper->regions[i].conn < 0)
 			region_save_counts(&keeper->regions[i], COUNTS_LAST);
@@ -310,8 +312,8 @@ static int note_session(const char *name, void *arg)
 }
 
 /*
- * Whether the keeper may end; it then does not listen any more. Holds the lock under which a keeper is started, so that no
- * command finds one that is about to end.
+ * Whether the keeper may end; it then does not listen any more. Holds the lock under which a keeper is started, so that
+ * no command finds one that is about to end.
  */
 static bool keeper_may_end(struct keeper *keeper)
 {

@@ -6,8 +6,8 @@
 #include "runtime/agent/session-files.h"
 
 /*
- * Starts the keeper unless it runs. Returns 0 or a negative errno; the counts of processes that are killed are then lost.
- * keeper-client.c.
+ * Starts the keeper unless it runs. Returns 0 or a negative errno; the counts of processes that are killed are then
+ * lost. keeper-client.c.
  */
 int agent_keeper_start(const struct agent_dir *dir);
 /* Makes the keeper write the counts of processes that have ended. Waits for at most a second. keeper-client.c. */

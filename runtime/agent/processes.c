@@ -157,8 +157,8 @@ static int target_ask_shm(const struct agent_session *session, struct target_pro
 	if (answer.fd < 0)
 		return error_set(EPROTO, "pid %d: malformed reply from the agent: no descriptor", target->peer.pid);
 	/*
-	 * A short-lived process may end as soon as it has sent its region, which is all that is left of its records. The
-	 * pidfd belongs to another process only if its process lives and started at another time.
+	 * A short-lived process may end as soon as it has sent its region, which is all that is left of its records.
+	 * The pidfd belongs to another process only if its process lives and started at another time.
 	 */
 	if (process_start_time(target->peer.pid) != target->peer.start_time && !target_has_ended(target)) {
 		close(answer.fd);

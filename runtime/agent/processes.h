@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The target processes of a session: those that have a shared memory region of it. The list is refreshed from the agents'
- * sockets. A process that has ended stays in the list until its counts are saved and its records are read.
+ * The target processes of a session: those that have a shared memory region of it. The list is refreshed from the
+ * agents' sockets. A process that has ended stays in the list until its counts are saved and its records are read.
  */
 #ifndef RUNTIME_AGENT_PROCESSES_H
 #define RUNTIME_AGENT_PROCESSES_H
@@ -34,9 +34,9 @@ struct target_observer {
 };
 
 /*
- * Adds processes that have appeared. Saves the counts of those that are gone, and removes them if their records were read.
- * At most once a second, it also makes agents compare their sites with the memory, and adds a notice for sites that are
- * not armed. An agent that does not reply is asked again by the next refresh. Returns 0 or -ENOMEM.
+ * Adds processes that have appeared. Saves the counts of those that are gone, and removes them if their records were
+ * read. At most once a second, it also makes agents compare their sites with the memory, and adds a notice for sites
+ * that are not armed. An agent that does not reply is asked again by the next refresh. Returns 0 or -ENOMEM.
  */
 int agent_targets_refresh(struct agent_session *session);
 void agent_targets_release(struct agent_session *session);

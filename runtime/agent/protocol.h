@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the agent inside a target process and the controller outside share: files, memory and messages. This header has
- * the layouts. doc/agent-protocol.md is the specification: it says who writes which field, and in which order.
+ * Layouts of the files, memory and messages that the agent inside a target process and the controller outside share.
+ * doc/agent-protocol.md is the specification: it says who writes which field, and in which order.
  *
  *     STATE/agents/PID            SOCK_SEQPACKET socket of each agent that is awake
  *     STATE/SESSION/segment-N     struct agent_attachment, ...: what one command armed
@@ -163,15 +163,15 @@ struct agent_shm {
 	 *
 	 * A process that starts and finds STATE/SESSION/reader locked, for a session that concerns it, waits in its
 	 * constructor until a controller has asked for the region and this is not 0 (or `moved` is 1), for at most a
-	 * second. The reader notices new sockets within milliseconds. So it gets every record from the first on, even if
-	 * the process dies, however it dies.
+	 * second. The reader notices new sockets within milliseconds. So it gets every record from the first on, even
+	 * if the process dies, however it dies.
 	 */
 	_Alignas(64) shared64 record_until;
 };
 
 #define AGENT_NO_ATTACHMENT (~0u) /* agent_slot.attachment: the slot is not in use */
 
-/* What a record's `point` means: point `point` of attachment `attachment`, from `since` on (the region's clock). */
+/* The meaning of a record's `point`: point `point` of attachment `attachment`, from `since` on (the region's clock). */
 struct agent_slot {
 	uint32_t attachment, point;
 	uint64_t since;
@@ -184,16 +184,16 @@ enum agent_ring_state {
 };
 
 /*
- * The records of a ring lie at data + (position & (AGENT_RING_SIZE - 1)), from position `tail` to `head`. The first word
- * of each is one of:
+ * The records of a ring lie at data + (position & (AGENT_RING_SIZE - 1)), from position `tail` to `head`. The first
+ * word of each is one of:
  *
  *     0                   reserved space that nothing has been written to yet
  *     1 .. 255            this number of words is reserved and being written
  *     256 + (1 .. 255)    skip this number of words
  *     512 and above       the time of a complete struct record; its `words` is its length
  *
- * The space from head to limit holds zeroes. The reader clears what it has read, then moves `limit` (and its `tail`) on.
- * The reader waits for a record that is being written as long as the ring is TAKEN. Records of a signal handler may
+ * The space from head to limit holds zeroes. The reader clears what it has read, then moves `limit` (and its `tail`)
+ * on. The reader waits for a record that is being written as long as the ring is TAKEN. Records of a signal handler may
  * follow it. A record that longjmp() out of a handler has left unfinished never completes: the reader may pass over it
  * after two seconds if anything follows it.
  *
@@ -221,8 +221,8 @@ struct agent_ring {
 
 /*
  * How a controller that may trace the process wakes the agent. A note of the agent's library leads to this structure
- * (owner "probepoint", type AGENT_NOTE_WAKE): its 8 bytes are the distance from them to the structure. Addresses are the
- * process's.
+ * (owner "probepoint", type AGENT_NOTE_WAKE): its 8 bytes are the distance from them to the structure. Addresses are
+ * the process's.
  */
 #define AGENT_NOTE_WAKE 0x726f6f64u     /* "door" */
 #define AGENT_WAKE_MAGIC 0x72647070u    /* "ppdr" */
@@ -290,9 +290,9 @@ struct agent_attachment_state {
 /* ---- the keeper ------------------------------------------------------------------ */
 
 /*
- * STATE/agents/keeper is the socket of the keeper: a process that holds regions, so that counts survive the process that
- * counted. An agent sends one struct agent_keep with the region's descriptor (SCM_RIGHTS), receives one byte, '1', and
- * keeps the connection for as long as it uses the region.
+ * STATE/agents/keeper is the socket of the keeper: a process that holds regions, so that counts survive the process
+ * that counted. An agent sends one struct agent_keep with the region's descriptor (SCM_RIGHTS), receives one byte, '1',
+ * and keeps the connection for as long as it uses the region.
  */
 #define AGENT_KEEPER "keeper"
 #define AGENT_KEEP_MAGIC 0x706b7070u /* "ppkp" */

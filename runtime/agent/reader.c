@@ -152,7 +152,7 @@ static bool reader_has_ordered(const struct agent_reader *r)
 	return q && q->time <= r->ordered_until;
 }
 
-/* Waits until a record can be given out. Returns 1, 0 if there are no records, or a negative errno. */
+/* Waits until a record can be given out. Returns 1, 0 if no record waits, or a negative errno. */
 static int reader_wait(struct agent_reader *r)
 {
 	for (;;) {
@@ -169,7 +169,7 @@ static int reader_wait(struct agent_reader *r)
 			return err;
 		if (r->is_damaged || reader_has_ordered(r))
 			continue;
-		/* Records that are held back are given out before the reader reports that there are none. */
+		/* Records that are held back are given out before the reader reports that no record waits. */
 		if (!r->merge.nheap)
 			return 0;
 		if (nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS / 4 }, NULL) && errno == EINTR)

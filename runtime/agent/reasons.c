@@ -42,16 +42,16 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 	case AGENT_LIMIT: return "a resource limit (file size, address space) is too small for the agent's buffers";
 	case AGENT_MAPS: return "the agent cannot read /proc/self/maps";
 	case AGENT_NOT_LOADED:
-		return "the program mapped this code itself and may unmap it at any moment; the agent patches only what the C "
-		       "library's loader mapped: use -b kernel";
+		return "the program mapped this code itself and may unmap it at any moment; the agent patches only what "
+		       "the C library's loader mapped: use -b kernel";
 	case AGENT_GONE:
 		return "the code was unmapped, or its protection changed, while the agent was about to write to it";
 	case AGENT_STORE:
-		return "set_robust_list() or process_vm_writev(), by which the agent writes to code, is missing or forbidden: "
-		       "use -b kernel";
+		return "set_robust_list() or process_vm_writev(), by which the agent writes to code, is missing or "
+		       "forbidden: use -b kernel";
 	case AGENT_CALLS:
-		return "the filter reads memory that only a system call can read safely, and hits must not make system calls: "
-		       "a thread has a seccomp filter, or the agent would not notice a new one; use -b kernel, or "
+		return "the filter reads memory that only a system call can read safely, and hits must not make system "
+		       "calls: a thread has a seccomp filter, or the agent would not notice a new one; use -b kernel, or "
 		       "--system-calls to allow them";
 	default: return "the agent gives no reason";
 	}

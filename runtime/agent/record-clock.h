@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Conversion of records' times to CLOCK_MONOTONIC. A region's clock is usually the CPU's counter. The reader samples both
- * clocks in each pass. A record's time lies between two samples; if it is earlier than the first sample, between that and
- * what the agent sampled when it made the region.
+ * Conversion of records' times to CLOCK_MONOTONIC. A region's clock is usually the CPU's counter. The reader samples
+ * both clocks in each pass. A record's time lies between two samples; if it is earlier than the first sample, between
+ * that and what the agent sampled when it made the region.
  */
 #ifndef RUNTIME_AGENT_RECORD_CLOCK_H
 #define RUNTIME_AGENT_RECORD_CLOCK_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Records that were taken out of rings: a queue per ring, and a merge of all queues in the order of the records' times. A
- * ring's own records are in order.
+ * Records that were taken out of rings: a queue per ring, and a merge of all queues in the order of the records' times.
+ * A ring's own records are in order.
  */
 #ifndef RUNTIME_AGENT_RECORD_QUEUE_H
 #define RUNTIME_AGENT_RECORD_QUEUE_H
@@ -32,8 +32,8 @@ struct record_merge {
 };
 
 /*
- * Returns room at the end of the queue for a record of size bytes, which the caller fills in and commits; NULL if memory
- * allocation fails. Without the commit, the queue does not change.
+ * Returns room at the end of the queue for a record of size bytes, which the caller fills in and commits; NULL if
+ * memory allocation fails. Without the commit, the queue does not change.
  */
 struct queued_record *record_queue_reserve(struct record_queue *queue, size_t size);
 void record_queue_commit(struct record_queue *queue, struct record_merge *merge);

@@ -3,12 +3,12 @@
  * Reads rings. protocol.h describes them.
  *
  *  1. All that is read is another process's data, which can change meanwhile. A value that decides something is loaded
- *     once. A ring that holds invalid data is not read any more. What the reader writes to a ring can harm only the ring's
+ *     once. A ring that holds invalid data is not read any more. The reader's writes to a ring can harm only the ring's
  *     owner.
  *  2. If a full ring loses new records, the reader clears what it has read and gives the space back.
- *  3. If a full ring drops its oldest records, the thread clears them whenever it needs room, and the reader only copies.
- *     The copy is valid, and its records are not lost, if the reader then moves `taken` on before the thread does. The
- *     reader copies a few records at a time, because a fast thread drops records often.
+ *  3. If a full ring drops its oldest records, the thread clears them whenever it needs room, and the reader only
+ *     copies. The copy is valid, and its records are not lost, if the reader then moves `taken` on before the thread
+ *     does. The reader copies a few records at a time, because a fast thread drops records often.
  */
 #include "runtime/agent/rings.h"
 
@@ -77,8 +77,8 @@ static bool record_fits(size_t words, size_t left)
 }
 
 /*
- * Handles an unfinished record at `at`, whose first word is `word`. Returns how many words to skip; 0: wait for it. ended:
- * its thread does not write any more.
+ * Handles an unfinished record at `at`, whose first word is `word`. Returns how many words to skip; 0: wait for it.
+ * ended: its thread does not write any more.
  */
 static size_t ring_skip(const struct rings *rings, struct ring_state *ring, const struct rings_pass *pass, uint64_t at,
                         uint64_t head, uint64_t word, bool ended)
@@ -114,7 +114,10 @@ static void thread_read_comm(pid_t pid, uint32_t tid, char comm[16])
 	comm[n > 0 ? n - 1 : 0] = 0;
 }
 
-/* Finds out which thread owns the ring. The owner changes only after the ring was read, or when its records are dropped. */
+/*
+ * Finds out which thread owns the ring. The owner changes only after the ring was read, or when its records are
+ * dropped.
+ */
 static void ring_read_owner(const struct rings *rings, struct ring_state *ring, const struct agent_ring *header)
 {
 	uint32_t tid = __atomic_load_n(&header->tid, __ATOMIC_RELAXED);
@@ -132,8 +135,8 @@ static void ring_read_owner(const struct rings *rings, struct ring_state *ring, 
 /* ---- queues ---- */
 
 /*
- * Stores what a slot meant at a time. The slot may mean another point by now; then stores what it meant when it was last
- * looked at. Returns false if that is not known.
+ * Stores what a slot meant at a time. The slot may mean another point by now; then stores what it meant when it was
+ * last looked at. Returns false if that is not known.
  */
 static bool rings_slot_at(struct rings *rings, uint32_t slot, uint64_t time, struct agent_slot *meant)
 {

@@ -250,7 +250,9 @@ static int session_make_file(int session, const char *name, const void *bytes, s
 	return err;
 }
 
-/* Writes a file under a hidden name, which has the pid because other commands may write the same file, and renames it. */
+/*
+ * Writes a file under a hidden name, which has the pid because other commands may write the same file, and renames it.
+ */
 static int session_write_file(const struct agent_dir *dir, const char *name, const void *bytes, size_t size)
 {
 	char hidden[96];

@@ -4,7 +4,7 @@
  * directory also holds
  *
  *     next             the number of the next attachment
- *     look             a mark: files have changed, and agents have not been told yet
+ *     look             a mark: files have changed, and agents have not read them yet
  *     private          locked by the owner of a private session while it lives
  *     last-N-PID       as counts-N-PID, but as a controller last saw a living process
  *     past-N-PID       as counts-N-PID, the sum of regions that the process has left
@@ -29,8 +29,9 @@ struct agent_dir {
 	}
 
 /*
- * Opens STATE, and the directory of a session unless session is NULL. create: makes what does not exist. Returns -ENOENT,
- * -EPERM if it belongs to another user, or another error; all but -ENOENT have a message. The caller closes it after 0.
+ * Opens STATE, and the directory of a session unless session is NULL. create: makes what does not exist. Returns
+ * -ENOENT, -EPERM if it belongs to another user, or another error; all but -ENOENT have a message. The caller closes it
+ * after 0.
  */
 int agent_dir_open(struct agent_dir *dir, const char *session, bool create);
 void agent_dir_close(struct agent_dir *dir);
@@ -55,7 +56,7 @@ int agent_dir_hold_file(const struct agent_dir *dir, const char *name);
 
 /* ---- the caller holds the session's lock ---- */
 
-/* Sets, tests and removes the mark that agents have to be told. */
+/* Sets, tests and removes the mark that agents have to read the files again. */
 int agent_dir_mark(const struct agent_dir *dir);
 bool agent_dir_is_marked(const struct agent_dir *dir);
 void agent_dir_unmark(const struct agent_dir *dir);
@@ -74,8 +75,8 @@ void agent_dir_unlink(const struct agent_dir *dir, const char *name, uint32_t nu
 int agent_dir_write(const struct agent_dir *dir, const char *name, uint32_t number, pid_t pid, const void *bytes,
                     size_t size);
 /*
- * Reads a whole file. Returns -ENOENT without a message, -EFBIG if it has more than size_max bytes, or another error. The
- * caller frees *bytes.
+ * Reads a whole file. Returns -ENOENT without a message, -EFBIG if it has more than size_max bytes, or another error.
+ * The caller frees *bytes.
  */
 int agent_dir_read(const struct agent_dir *dir, const char *name, uint32_t number, pid_t pid, size_t size_max,
                    void **bytes, size_t *size);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sessions of the agent backend. The session's files say what is armed; agents are only told to read them. So the files
+ * Sessions of the agent backend. The session's files say what is armed; agents only read them on request. So the files
  * are complete whenever a command is killed, and a process that starts later reads the same.
  *
- *  1. A mark exists while files have changed and agents have not been told. The next command that opens the session tells
- *     them.
+ *  1. A mark exists while files have changed and agents have not read them. The next command that opens the session
+ *     makes agents read them.
  *  2. The session directory is removed when nothing is armed in it any more.
  *  3. A private session is a directory, too. Its owner holds a lock on it. The next command removes the directory of an
  *     owner that was killed, which it finds by the lock being free.
@@ -222,7 +222,7 @@ static int session_load(struct pp_session *session)
 	struct agent_session *s = agent_of(session);
 	int err;
 
-	/* A command was killed after it had changed files and before it had told the agents. */
+	/* A command was killed after it had changed files and before it had notified the agents. */
 	if (agent_dir_is_marked(&s->dir)) {
 		agent_refresh_all(&s->dir, s->name, NULL, 0);
 		agent_dir_tidy(&s->dir);

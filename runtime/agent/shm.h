@@ -21,7 +21,7 @@ struct shm {
 	uint64_t base_ticks, base_ns; /* base_ns without shift */
 };
 
-/* Maps the region behind fd. Closes fd. Returns 0 or an error with a message. */
+/* Maps the region of the descriptor fd. Closes fd. Returns 0 or an error with a message. */
 int shm_map(struct shm *shm, int fd, pid_t pid);
 void shm_unmap(struct shm *shm);
 

@@ -47,7 +47,10 @@ struct sigreturn_frame {
 
 _Static_assert(sizeof(struct sigcontext) == 256 && sizeof(struct _fpx_sw_bytes) == 48, "the kernel's layout");
 
-/* What is written below the thread's stack pointer. The function finds its return address in it and uses what is below. */
+/*
+ * The data that is written below the thread's stack pointer. The function finds its return address in it and uses what
+ * is below.
+ */
 struct call_image {
 	_Alignas(64) uint64_t unused[5];
 	uint64_t keeper, keeper_rbx;  /* at 40 */
@@ -165,8 +168,8 @@ static int tracee_save(struct tracee *t)
 }
 
 /*
- * Copies the vector state as far as it is in use: the kernel accepts at most what the thread may have, which can be less
- * than the CPU has. Returns the number of bytes.
+ * Copies the vector state as far as it is in use: the kernel accepts at most what the thread may have, which can be
+ * less than the CPU has. Returns the number of bytes.
  */
 static size_t frame_put_xstate(const struct tracee *t, unsigned char *to)
 {
@@ -240,7 +243,10 @@ static int image_write(const struct tracee *t, const struct tracee_call *call, u
 	return tracee_write(t, at, &image, size);
 }
 
-/* A second call's image replaces the first one's. Until the second call begins, the first image is what the thread returns by. */
+/*
+ * A second call's image replaces the first one's. Until the second call begins, the first image is what the thread
+ * returns by.
+ */
 int tracee_begin_call(struct tracee *t, const struct tracee_call *call, uint64_t *return_sp, uint64_t *result_at)
 {
 	struct user_regs_struct regs = t->regs;

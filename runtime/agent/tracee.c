@@ -8,7 +8,7 @@
  *  1. tracee_hold() stops the thread. It does not stop a thread in a system call that would return a part of what was
  *     asked for. The program would see that, because a blocked write(2) never returns a part without a signal handler.
  *     The controller cannot write the rest either: if it were killed meanwhile, the call would return a wrong number. A
- *     running thread may be about to enter such a call, so it is stopped only after it has been seen running for a
+ *     running thread may be about to enter one, so it is stopped only after it has been seen running for a
  *     while. That time is its own CPU time, because other threads may have the CPU.
  *  2. The call is made as the kernel calls a signal handler: on a signal frame, which holds the thread's whole state
  *     (registers, floating point and vector state, blocked signals), with the C library's return from signal handlers

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A thread of another process that ptrace(2) stops and makes call a function. Whatever happens to the controller, the
- * thread continues where it was: tracee.c says how.
+ * A thread of another process that ptrace(2) stops and makes call a function. The thread then continues where it was,
+ * even if the controller is killed: tracee.c says how.
  *
  * A CPU that has a tracee-CPU.c defines TRACEE_SUPPORTED here. Without it, waking and injecting are refused.
  */
@@ -69,9 +69,9 @@ int tracee_hold(struct tracee *t, pid_t pid, pid_t tid);
 bool tracee_is_restartable(const struct tracee *t);
 
 /*
- * Calls the function. Stores the result if there is a keeper. Returns -ETIMEDOUT if the function has not returned within
- * timeout_ns (it then returns later without help), -EFAULT if the thread crashed, or -ESRCH if it has ended. After 0 it
- * may be called again.
+ * Calls the function. Stores the result if there is a keeper. Returns -ETIMEDOUT if the function has not returned
+ * within timeout_ns (it then returns later without help), -EFAULT if the thread crashed, or -ESRCH if it has ended.
+ * After 0 it may be called again.
  */
 int tracee_call(struct tracee *t, const struct tracee_call *call, uint64_t timeout_ns, uint64_t *result);
 

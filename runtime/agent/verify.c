@@ -6,8 +6,8 @@
  *  2. Reads the sites of points that the agent reports as armed, and looks for the jump.
  *  3. A point that is armed in no process is pending.
  *
- * A point of one process is refused if it is not armed there. A point of every process gets a miss for each process that
- * maps the file and does not have it armed.
+ * A point of one process is refused if it is not armed there. A point of every process gets a miss for each process
+ * that maps the file and does not have it armed.
  */
 #include <errno.h>
 #include <stdio.h>

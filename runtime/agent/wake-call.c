@@ -7,8 +7,8 @@
  *     thread was stopped, except in a restartable sequence.
  *  2. A thread with a seccomp filter is not used, because the new thread would inherit the filter. A thread with a
  *     shadow stack is not used, because that does not know the call.
- *  3. Only one controller at a time may use the agent's memory for the stack. Controllers exclude each other by flock(2)
- *     on the process's memory in /proc, which only those who may trace the process can open.
+ *  3. Only one controller at a time may use the agent's memory for the stack. Controllers exclude each other by
+ *     flock(2) on the process's memory in /proc, which only those who may trace the process can open.
  *  4. If a controller is killed, the thread returns without it. The wake entry says which thread it was, and the next
  *     controller makes sure that this thread has left the stub.
  */
@@ -301,7 +301,7 @@ int wake_call(struct process *process)
 		err = lock;
 		goto out;
 	}
-	/* What was read before the lock was taken may be another controller's by now. */
+	/* Another controller may have changed the entry before this one took the lock. */
 	err = wake_entry_find(process, &w->at, &w->entry);
 	if (!err)
 		err = tracee_run(waker_run, w);

@@ -19,8 +19,8 @@ bool wake_is_own(pid_t pid);
 
 /*
  * Finds the wake entry of a process whose maps have been read. Stores its address and a copy. Returns -ENOENT if the
- * process has no agent, -EAGAIN, with a message, if the agent is not ready yet or the library is no agent, or another
- * error with a message.
+ * process has no agent, -EAGAIN, with a message, if the agent is not ready yet or the library is not an agent, or
+ * another error with a message.
  */
 int wake_entry_find(const struct process *process, uint64_t *at, struct agent_wake_entry *entry);
 /* Reports that this user may not trace the process. Returns -EPERM. */
