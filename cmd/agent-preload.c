@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <probepoint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +15,6 @@
 
 #include "cmd/child.h"
 #include "cmd/ui.h"
-#include <probepoint.h>
-
-#include "runtime/agent/inject.h"
 
 #define LIBRARY "libprobepoint-agent.so"
 
@@ -59,7 +57,7 @@ bool preload_inject(struct options *options)
 	bool done = path != NULL;
 
 	for (size_t i = 0; done && i < options->npids; i++)
-		if (agent_inject(options->pids[i], path)) {
+		if (pp_agent_inject(options->pids[i], path)) {
 			complain(options, "%s", pp_error());
 			done = false;
 		}

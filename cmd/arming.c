@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "cmd/child.h"
 #include "cmd/images.h"
 #include "cmd/options.h"

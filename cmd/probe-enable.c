@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <probepoint.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,7 +20,6 @@
 #include "cmd/options.h"
 #include "cmd/ui.h"
 #include "cmd/agent-preload.h"
-#include "runtime/process.h"
 
 struct enable {
 	struct options options;
@@ -166,6 +167,12 @@ static void say_ready(void *arg)
 	close(*fd);
 }
 
+/* fork(2), but no tracer of this process follows the child. */
+static pid_t fork_untraced(void)
+{
+	return (pid_t)syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0);
+}
+
 /*
  * Starts the process that keeps the budget of what stays armed. It inherits nothing: a descriptor or a directory of the
  * caller's must not stay busy because of it.
@@ -179,7 +186,7 @@ static void start_watcher(struct options *o)
 	pid_t pid;
 	ssize_t n;
 
-	if (pipe2(pipe, O_CLOEXEC) || (pid = process_fork_untraced()) < 0) {
+	if (pipe2(pipe, O_CLOEXEC) || (pid = fork_untraced()) < 0) {
 		remark(o, "cannot start the process that keeps the budget: %s", strerror(errno));
 		return;
 	}

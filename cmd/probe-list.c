@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "cmd/images.h"
 #include "cmd/options.h"
 #include "cmd/ui.h"
@@ -432,7 +431,7 @@ static void put_session_probes(const struct pp_stat *stat)
 	char pid[16];
 
 	for (size_t i = 0; i < pp_stat_rows(stat); i++) {
-		pp_stat_counts(stat, i, &counts);
+		pp_stat_counts(stat, i, &counts, sizeof(counts));
 		snprintf(pid, sizeof(pid), "%d", pp_stat_pid(stat, i));
 		printf("  %12" PRIu64 " hits  pid %-8s  ", counts.hits, pp_stat_pid(stat, i) ? pid : "any");
 		text_puts(stdout, pp_stat_probe(stat, i));
@@ -467,7 +466,7 @@ static int one_session(const char *name, void *arg)
 	}
 	rows = pp_stat_rows(stat);
 	for (size_t i = 0; i < rows; i++) {
-		pp_stat_counts(stat, i, &counts);
+		pp_stat_counts(stat, i, &counts, sizeof(counts));
 		sites += pp_stat_sites(stat, i);
 		stopped += pp_stat_over_budget(stat, i);
 		hits += counts.hits;

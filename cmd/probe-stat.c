@@ -8,7 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/text.h"
 #include "cmd/signals.h"
 #include "cmd/options.h"
 #include "cmd/ui.h"
@@ -147,7 +146,7 @@ static int reading_take(struct reading *reading, const struct options *options, 
 
 	if (err)
 		return err;
-	reading->has_cost = options->verbose && !pp_session_cost(session, COST_MS, &reading->cost);
+	reading->has_cost = options->verbose && !pp_session_cost(session, COST_MS, &reading->cost, sizeof(reading->cost));
 	err = pp_session_stat(session, &reading->stat);
 	reading->limit = pp_session_limit(session, &reading->watched);
 	pp_session_close(session);
@@ -173,7 +172,7 @@ static int reading_take(struct reading *reading, const struct options *options, 
 		row->file_state = pp_stat_file_state(reading->stat, i);
 		row->sites = pp_stat_sites(reading->stat, i);
 		row->over_budget = pp_stat_stopped(reading->stat, i, &row->share, &row->limit);
-		pp_stat_counts(reading->stat, i, &row->counts);
+		pp_stat_counts(reading->stat, i, &row->counts, sizeof(row->counts));
 	}
 	return 0;
 }

@@ -11,7 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "cmd/arming.h"
 #include "cmd/child.h"
 #include "cmd/signals.h"
@@ -254,7 +253,7 @@ static int read_rest(struct trace *t, struct pp_reader *reader, struct pp_trace 
 				return err;
 			continue;
 		}
-		pp_reader_counts(reader, &counts);
+		pp_reader_counts(reader, &counts, sizeof(counts));
 		if (late++ == LATE_TIMES || (late > 1 && t->records + counts.damaged >= counts.recorded))
 			break;
 		nanosleep(&(struct timespec){ .tv_nsec = LATE_NS }, NULL);
@@ -282,7 +281,7 @@ static void account(struct trace *t, struct pp_reader *reader, struct pp_trace *
 	/* Of our own session nobody asked for more than --count. */
 	if (!t->limited || !t->arming.npatterns)
 		pp_reader_drop(reader);
-	pp_reader_counts(reader, &counts);
+	pp_reader_counts(reader, &counts, sizeof(counts));
 	o->recorded = out ? pp_trace_events(out) : t->sink.written;
 	o->lost = counts.lost;
 	t->damaged = counts.damaged;

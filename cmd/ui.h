@@ -12,6 +12,12 @@
 
 struct options;
 
+/* Returns the plural ending of a counted noun: "%zu site%s", n, plural(n). */
+static inline const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 /* An error. With --json it is kept, and told by finish() unless complaint_take() takes it into a document. */
 __attribute__((format(printf, 2, 3))) void complain(struct options *options, const char *format, ...);
 json_object *complaint_take(struct options *options); /* NULL: there was none */

@@ -45,8 +45,8 @@ struct arm_misses {
 };
 
 /*
- * Notes that the point is not armed in the process: refuses a point of one process with -EIO, adds a miss for a point of
- * every process. Takes the reason. Returns 0 or -ENOMEM.
+ * Notes that the point is not armed in the process: refuses a point of one process with -EIO, adds a miss for a point
+ * of every process. Takes the reason. Returns 0 or -ENOMEM.
  */
 int arm_misses_add(struct arm_misses *misses, struct arm_point *point, pid_t pid, char *reason);
 void arm_misses_release(struct arm_misses *misses);

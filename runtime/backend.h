@@ -2,9 +2,9 @@
 /*
  * The interface between sessions and the backends that arm points for them.
  *
- * A backend keeps attachments. An attachment is what one probe-enable armed through one backend: a manifest of its points,
- * their counters, and the objects that arm them. Attachments outlive the process that made them, so a backend keeps them
- * in a session directory (session-dir.h) and every command reads them from there.
+ * A backend keeps attachments. An attachment is what one probe-enable armed through one backend: a manifest of its
+ * points, their counters, and the objects that arm them. Attachments outlive the process that made them, so a backend
+ * keeps them in a session directory (session-dir.h) and every command reads them from there.
  *
  * To add a backend:
  *
@@ -93,8 +93,8 @@ struct backend {
 	/* Whether this process has the privileges that the backend needs. */
 	bool (*permitted)(void);
 	/*
-	 * Returns 0 if the backend can serve the request, else why not. any: another backend may serve it as well, so the
-	 * backend also declines what it could serve only in part.
+	 * Returns 0 if the backend can serve the request, else why not. any: another backend may serve it as well, so
+	 * the backend also declines what it could serve only in part.
 	 */
 	int (*usable)(const struct pp_request *request, bool any);
 	/* Whether the backend can arm the site. Sites that insn-check.h refuses are not asked for. */
@@ -111,8 +111,8 @@ struct backend {
 	int (*arm)(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
 	           size_t npoints, const struct arm_options *options);
 	/*
-	 * Reads back from the processes what became of the points that have no error. Sets their verified, pending, error
-	 * and reason. Adds to the misses.
+	 * Reads back from the processes what became of the points that have no error. Sets their verified, pending,
+	 * error and reason. Adds to the misses.
 	 */
 	int (*readback)(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
 	                size_t npoints, struct arm_misses *misses);
@@ -120,8 +120,8 @@ struct backend {
 	int (*verify)(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
 	              size_t npoints, struct arm_misses *misses);
 	/*
-	 * Disarms the points i with take[i], and returns when their bytes are back. all: disarms every point (take may be
-	 * NULL) and ends the attachment, which the caller then forgets.
+	 * Disarms the points i with take[i], and returns when their bytes are back. all: disarms every point (take may
+	 * be NULL) and ends the attachment, which the caller then forgets.
 	 */
 	int (*disarm)(struct pp_session *session, struct attachment *attachment, const bool *take, bool all);
 	/* Closes what this process has of the attachment. Disarms nothing that is to stay. */
@@ -162,8 +162,8 @@ struct backend {
 	void (*record)(struct pp_session *session);
 	int (*reader_open)(struct pp_session *session, void **reader);
 	/*
-	 * Takes the next record out without waiting. Returns 1 and sets *thread, *record and *size, which are valid until
-	 * the next call; 0: there is none; -EBADMSG: a damaged record was passed over.
+	 * Takes the next record out without waiting. Returns 1 and sets *thread, *record and *size, which are valid
+	 * until the next call; 0: there is none; -EBADMSG: a damaged record was passed over.
 	 */
 	int (*reader_next)(void *reader, const struct record_thread **thread, const struct record **record,
 	                   size_t *size);

@@ -5,8 +5,8 @@
  * 1. Lock the session in each backend. The lock is held to the end.
  * 2. Skip the points that need not be armed (enable-skip.c).
  * 3. Refuse the call if it would arm too many sites of running processes.
- * 4. In each round, let the backend refuse points, arm the rest as one new attachment, and read back what became of them.
- *    With "auto", points that a process refused at this stage go to a later backend.
+ * 4. In each round, let the backend refuse points, arm the rest as one new attachment, and read back what became of
+ *    them. With "auto", points that a process refused at this stage go to a later backend.
  * 5. If anything failed, disarm the attachments of all rounds.
  * 6. Remove the session where it has no attachments, and unlock it.
  */
@@ -282,8 +282,8 @@ static int round_lock(struct enabling *e, struct round *round)
 }
 
 /*
- * Gives the points that a process refused (-EIO) in this round to the next backend that takes them: another tool may have
- * changed the bytes there, or the program has mapped its code itself. Only with "auto".
+ * Gives the points that a process refused (-EIO) in this round to the next backend that takes them: another tool may
+ * have changed the bytes there, or the program has mapped its code itself. Only with "auto".
  */
 static int round_hand_over(struct enabling *e, const struct round *from)
 {

@@ -4,8 +4,8 @@
  *
  * 1. Choose the preferred backend: the first one that the request names, or with "auto" the first one that is usable.
  * 2. Resolve the request into points (resolve.c).
- * 3. Assign each point to a backend. With "auto", later backends of the list get the sites that the preferred one cannot
- *    arm. Each backend that got points has a round.
+ * 3. Assign each point to a backend. With "auto", later backends of the list get the sites that the preferred one
+ *    cannot arm. Each backend that got points has a round.
  * 4. Arm the points, round after round (enable-rounds.c). An error disarms everything that this call armed.
  * 5. Report what became of each point (enable-report.c).
  */

@@ -31,9 +31,9 @@ int rounds_arm(struct enabling *e);
 int request_check_alive(const struct pp_request *request);
 
 /*
- * enable-skip.c: points that this call does not arm, because the session has them already or because the same site is armed
- * by another path of the file. Their error is -EALREADY. The _verify functions read back whether they are armed, and need
- * the lock as well.
+ * enable-skip.c: points that this call does not arm, because the session has them already or because the same site is
+ * armed by another path of the file. Their error is -EALREADY. The _verify functions read back whether they are armed,
+ * and need the lock as well.
  */
 int points_skip_armed(struct enabling *e);
 int points_verify_armed(struct enabling *e);

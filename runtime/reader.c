@@ -3,8 +3,9 @@
  * The reader of a session: merges the readers of its backends.
  *
  * Hits do not wake readers, because that would cost each hit a system call. So the backends are polled every POLL_NS. A
- * backend is read until it has no more records, so that its batches stay together, and then the next one. A backend that
- * had no part of the session is looked for again every REOPEN_NS, because other commands may arm through it meanwhile.
+ * backend is read until it has no more records, so that its batches stay together, and then the next one. A backend
+ * that had no part of the session is looked for again every REOPEN_NS, because other commands may arm through it
+ * meanwhile.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "base/error.h"
 #include "runtime/event.h"
 #include "runtime/session.h"
+#include "runtime/sized.h"
 
 #define POLL_NS 5000000
 #define REOPEN_NS 500000000u
@@ -205,7 +207,7 @@ static uint64_t total_since(uint64_t now, uint64_t before)
 	return now > before ? now - before : 0;
 }
 
-void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts)
+void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts, size_t size)
 {
 	uint64_t recorded, lost, damaged = reader->damaged;
 
@@ -213,7 +215,9 @@ void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts)
 		if (reader->sources[i])
 			damaged += backends[i]->reader_damaged(reader->sources[i]);
 	session_totals(reader->session, &recorded, &lost);
-	*counts = (struct pp_reader_counts){ .recorded = total_since(recorded, reader->recorded),
-		                             .lost = total_since(lost, reader->lost) + damaged,
-		                             .damaged = damaged };
+	sized_copy(counts, size,
+	           &(struct pp_reader_counts){ .recorded = total_since(recorded, reader->recorded),
+	                                       .lost = total_since(lost, reader->lost) + damaged,
+	                                       .damaged = damaged },
+	           sizeof(*counts));
 }

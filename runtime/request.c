@@ -200,32 +200,40 @@ int pp_request_maxactive(struct pp_request *request, unsigned n)
 	return 0;
 }
 
-void pp_request_budget(struct pp_request *request, double share)
+int pp_request_budget(struct pp_request *request, double share)
 {
+	if (!(share >= 0))
+		return error_set(EINVAL, "invalid budget %g: a share of one CPU, 0 or more", share);
 	request->budget = share;
+	return 0;
 }
 
-void pp_request_many(struct pp_request *request, size_t sites)
+int pp_request_many(struct pp_request *request, size_t sites)
 {
 	request->many = sites;
+	return 0;
 }
 
-void pp_request_hold(struct pp_request *request)
+int pp_request_hold(struct pp_request *request)
 {
 	request->hold = true;
+	return 0;
 }
 
-void pp_request_record(struct pp_request *request)
+int pp_request_record(struct pp_request *request)
 {
 	request->record = true;
+	return 0;
 }
 
-void pp_request_overwrite(struct pp_request *request)
+int pp_request_overwrite(struct pp_request *request)
 {
 	request->record = request->overwrite = true;
+	return 0;
 }
 
-void pp_request_calls(struct pp_request *request)
+int pp_request_calls(struct pp_request *request)
 {
 	request->calls = true;
+	return 0;
 }

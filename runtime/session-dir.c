@@ -220,7 +220,9 @@ int session_root_open(const struct session_roots *roots, const char *session, bo
 	int err = roots_each(roots, root_search_in, &s), fd;
 
 	for (int i = 0; !err && s.found < 0 && s.first < 0 && create && i < 2; i++) {
-		/* Searches again, because another command of the user may make one at this moment: both take the same. */
+		/*
+		 * Searches again, because another command of the user may make one at this moment: both take the same.
+		 */
 		err = root_make(roots, name);
 		if (!err)
 			err = roots_each(roots, root_search_in, &s);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "runtime/manifest.h"
 #include "runtime/resolve.h"
+#include "runtime/sized.h"
 #include "base/error.h"
 
 void *session_state(const struct pp_session *session, const struct backend *backend)
@@ -197,9 +198,10 @@ const char *pp_session_name(const struct pp_session *session)
 	return session->name;
 }
 
-void pp_session_interrupt(struct pp_session *session, const volatile int *flag)
+int pp_session_interrupt(struct pp_session *session, const volatile int *flag)
 {
 	session->interrupt = flag;
+	return 0;
 }
 
 struct names {
@@ -342,10 +344,13 @@ void session_lose(struct pp_session *session, const struct pp_mark *mark)
 
 /* ---- holding ------------------------------------------------------------------------ */
 
-void pp_session_budget(struct pp_session *session, double share)
+int pp_session_budget(struct pp_session *session, double share)
 {
+	if (!(share >= 0))
+		return error_set(EINVAL, "invalid budget %g: a share of one CPU, 0 or more", share);
 	session->hold_budget = share;
 	session->hold_strict = true;
+	return 0;
 }
 
 int pp_session_watch(const char *name, void (*ready)(void *arg), void *arg)
@@ -380,21 +385,26 @@ double pp_session_limit(const struct pp_session *session, bool *watched)
 	return limit;
 }
 
-void pp_session_unlimit(struct pp_session *session)
+int pp_session_unlimit(struct pp_session *session)
 {
 	for (size_t i = 0; i < nbackends; i++)
 		if (session_state(session, backends[i]))
 			backends[i]->unlimit(session);
+	return 0;
 }
 
-int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost)
+int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost, size_t size)
 {
-	*cost = (struct pp_cost){ 0 };
-	for (size_t i = 0; i < nbackends; i++) {
-		int err = session_state(session, backends[i]) ? backends[i]->cost(session, ms, cost) : -ENOSYS;
+	struct pp_cost measured = { 0 };
 
-		if (err != -ENOSYS)
-			return err;
+	sized_copy(cost, size, &measured, sizeof(measured));
+	for (size_t i = 0; i < nbackends; i++) {
+		int err = session_state(session, backends[i]) ? backends[i]->cost(session, ms, &measured) : -ENOSYS;
+
+		if (err == -ENOSYS)
+			continue;
+		sized_copy(cost, size, &measured, sizeof(measured));
+		return err;
 	}
 	return error_set(EOPNOTSUPP, "what session '%s' costs is not measured", session->name);
 }

@@ -60,8 +60,8 @@ static inline bool session_interrupted(const struct pp_session *session)
 }
 
 /*
- * pp_session_open() for a caller that may hold the lock of another session. hasty: waits 0.1 s at most for the lock, because
- * the command that has it may wait for the caller's. Returns -EBUSY then.
+ * pp_session_open() for a caller that may hold the lock of another session. hasty: waits 0.1 s at most for the lock,
+ * because the command that has it may wait for the caller's. Returns -EBUSY then.
  */
 int session_open(const char *name, bool create, bool hasty, struct pp_session **session);
 

@@ -6,6 +6,7 @@
 
 #include "runtime/process.h"
 #include "runtime/session.h"
+#include "runtime/sized.h"
 #include "base/error.h"
 
 _Static_assert((int)PP_LIVES == (int)PROCESS_LIVES && (int)PP_ENDED == (int)PROCESS_ENDED &&
@@ -319,67 +320,75 @@ int pp_stat_order(const struct pp_stat *a, size_t i, const struct pp_stat *b, si
 	return compare_rows(&a->rows[i], &b->rows[j]);
 }
 
+/* An index out of range gives a row of zeros. */
+static const struct row *stat_row(const struct pp_stat *stat, size_t i)
+{
+	static const struct row none = { .life = PP_OTHER, .file_state = PP_FILE_DELETED };
+
+	return i < stat->nrows ? &stat->rows[i] : &none;
+}
+
 const char *pp_stat_probe(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].probe;
+	return stat_row(stat, row)->probe;
 }
 
 pid_t pp_stat_pid(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].pid;
+	return stat_row(stat, row)->pid;
 }
 
 enum pp_life pp_stat_life(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].life;
+	return stat_row(stat, row)->life;
 }
 
 enum pp_file_state pp_stat_file_state(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].file_state;
+	return stat_row(stat, row)->file_state;
 }
 
 const char *pp_stat_file(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].file;
+	return stat_row(stat, row)->file;
 }
 
 const char *pp_stat_backend(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].backend;
+	return stat_row(stat, row)->backend;
 }
 
 size_t pp_stat_sites(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].sites;
+	return stat_row(stat, row)->sites;
 }
 
 size_t pp_stat_processes(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].nshares;
+	return stat_row(stat, row)->nshares;
 }
 
 pid_t pp_stat_process(const struct pp_stat *stat, size_t row, size_t i, uint64_t *hits)
 {
-	const struct share *share = &stat->shares[stat->rows[row].first_share + i];
+	const struct row *of = stat_row(stat, row);
 
-	*hits = share->hits;
-	return share->pid;
+	*hits = i < of->nshares ? stat->shares[of->first_share + i].hits : 0;
+	return i < of->nshares ? stat->shares[of->first_share + i].pid : 0;
 }
 
 size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].over_budget;
+	return stat_row(stat, row)->over_budget;
 }
 
 size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, double *limit)
 {
-	*share = stat->rows[row].share;
-	*limit = stat->rows[row].limit;
-	return stat->rows[row].over_budget;
+	*share = stat_row(stat, row)->share;
+	*limit = stat_row(stat, row)->limit;
+	return stat_row(stat, row)->over_budget;
 }
 
-void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts)
+void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts, size_t size)
 {
-	*counts = stat->rows[row].counts;
+	sized_copy(counts, size, &stat_row(stat, row)->counts, sizeof(*counts));
 }

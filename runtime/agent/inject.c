@@ -12,14 +12,12 @@
  *
  * If no thread can be used, the search is repeated until the time is up.
  */
-#include "runtime/agent/inject.h"
-
-#include "runtime/agent/inject-parts.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <probepoint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +27,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "runtime/agent/inject-parts.h"
 #include "runtime/agent/reach.h"
 #include "runtime/agent/sleepers.h"
 #include "runtime/agent/wake.h"
@@ -281,7 +280,7 @@ static int inject_and_connect(const struct agent_dir *dir, pid_t pid, const char
 	return err;
 }
 
-int agent_inject(pid_t pid, const char *library)
+int pp_agent_inject(pid_t pid, const char *library)
 {
 	struct agent_dir dir = AGENT_DIR_CLOSED;
 	struct agent_peer peer;
@@ -299,7 +298,7 @@ int agent_inject(pid_t pid, const char *library)
 
 #else
 
-int agent_inject(pid_t pid, const char *library)
+int pp_agent_inject(pid_t pid, const char *library)
 {
 	(void)library;
 	return error_set(EOPNOTSUPP, "pid %d: the agent cannot be loaded into a running process on this CPU", pid);

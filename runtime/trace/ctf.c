@@ -437,10 +437,11 @@ uint64_t pp_trace_events(const struct pp_trace *trace)
 	return ctf_streams_written(trace->streams);
 }
 
-void pp_trace_lost(struct pp_trace *trace, uint64_t lost)
+int pp_trace_lost(struct pp_trace *trace, uint64_t lost)
 {
 	trace->lost = lost;
 	trace->lost_is_told = true;
+	return 0;
 }
 
 int pp_trace_close(struct pp_trace *trace)

@@ -11,7 +11,7 @@ know_sites
 start p
 own=$(sessions | wc -l)
 for_others
-rm -r "$T/product/lib" # without the agent
+rm "$T/product/lib/libprobepoint-agent.so"
 "$CC" -O1 tests/cmd/deny.c -o "$T/deny" || fail "deny does not build"
 
 # refused STATUS LIKE COMMAND...: says so in text and JSON, and nothing is armed afterwards.

@@ -182,7 +182,7 @@ START_TEST(points_are_pending_and_count_zero)
 	hit(1);
 	ck_assert_msg(!pp_session_stat(session, &stat), "%s", pp_error());
 	ck_assert_uint_eq(pp_stat_rows(stat), 1);
-	pp_stat_counts(stat, 0, &counts);
+	pp_stat_counts(stat, 0, &counts, sizeof(counts));
 	ck_assert_uint_eq(counts.hits, 0);
 	ck_assert_uint_eq(pp_stat_uncounted(stat), 0);
 	pp_stat_free(stat);
@@ -232,7 +232,7 @@ START_TEST(reader_waits_and_finds_nothing)
 	ck_assert_int_eq(pp_reader_next(reader, 20, &event), 0);
 	pp_reader_stop(reader);
 	pp_reader_drop(reader);
-	pp_reader_counts(reader, &counts);
+	pp_reader_counts(reader, &counts, sizeof(counts));
 	ck_assert_uint_eq(counts.recorded + counts.lost + counts.damaged, 0);
 	pp_reader_free(reader);
 	pp_session_close(session);
@@ -249,7 +249,7 @@ START_TEST(cost_and_budget_are_unknown)
 	ck_assert_int_eq(pp_session_private(&session), 0);
 	enable(session, &report);
 	pp_report_free(report);
-	ck_assert_int_eq(pp_session_cost(session, 1, &cost), -EOPNOTSUPP);
+	ck_assert_int_eq(pp_session_cost(session, 1, &cost, sizeof(cost)), -EOPNOTSUPP);
 	ck_assert(pp_session_limit(session, &watched) == 0);
 	pp_session_unlimit(session);
 	ck_assert_int_eq(pp_session_hold(session, 0, NULL, 0), 0);
