@@ -82,8 +82,8 @@ static int loaded_arm(struct pp_session *session, const struct agent_loaded *loa
 	err = session_find_pids(s);
 	agent_sleepers_free(&s->sleepers);
 	/* Agents that sleep do not know of the session. Those of named processes were woken before. */
-	if (!err && manifest_has_global_point(manifest))
-		err = agent_wake_all(&s->dir, &s->sleepers);
+	if (!err)
+		err = manifest_has_global_point(manifest) ? agent_wake_all(&s->dir, &s->sleepers) : 0;
 	session_refresh_agents(s, loaded);
 	agent_dir_unmark(&s->dir);
 	return err;

@@ -66,7 +66,7 @@ static bool counts_merge(struct agent_counts *c, const struct agent_dir *dir, pi
 	return write && !counts_are_zero(counts_of(c), c->npoints);
 }
 
-void counts_file_save(const struct agent_dir *dir, const struct shm *shm, pid_t pid, uint64_t start_time,
+void counts_file_save(const struct agent_dir *dir, const struct mapped_shm *shm, pid_t pid, uint64_t start_time,
                       uint32_t attachment, uint32_t npoints, const char *name)
 {
 	size_t size = counts_size(npoints);

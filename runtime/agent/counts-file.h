@@ -25,7 +25,7 @@ struct agent_counts *counts_file_read(const struct agent_dir *dir, const char *n
  * Writes what a region has counted for an attachment. COUNTS_PAST adds to the file. The others write nothing if the
  * process has written COUNTS_ENDED itself. A file whose counts are all 0 is not written. Errors are not reported.
  */
-void counts_file_save(const struct agent_dir *dir, const struct shm *shm, pid_t pid, uint64_t start_time,
+void counts_file_save(const struct agent_dir *dir, const struct mapped_shm *shm, pid_t pid, uint64_t start_time,
                       uint32_t attachment, uint32_t npoints, const char *name);
 
 #endif

@@ -72,6 +72,7 @@ static int inject_fail_choose(const struct inject *t, int err)
 static int inject_try_all(struct inject *t)
 {
 	char path[32];
+	bool found;
 	int err = 0;
 	DIR *d;
 
@@ -85,7 +86,8 @@ static int inject_try_all(struct inject *t)
 		if (tid <= 0 || (tid == t->pid && process_thread(tid) != tid)) /* the first thread has ended */
 			continue;
 		err = tracee_hold(&t->thread, t->pid, tid);
-		if (!err && inject_may_use(t)) {
+		found = err ? false : inject_may_use(t);
+		if (found) {
 			closedir(d);
 			return 1;
 		}

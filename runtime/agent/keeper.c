@@ -54,7 +54,7 @@ struct kept_region {
 	pid_t pid;
 	uint64_t start_time;
 	int pidfd;
-	struct shm shm;
+	struct mapped_shm shm;
 };
 
 struct keeper {

@@ -18,7 +18,7 @@ struct target_process {
 	int pidfd;
 	bool gone; /* it has ended, or uses another region now (exec(2), setns(2)): this one does not change any more */
 	uint32_t refused; /* the number of sites that its agent last reported as not armed */
-	struct shm shm;
+	struct mapped_shm shm;
 	struct rings *rings; /* the reader's; NULL: the process is not read */
 	bool drained;        /* the reader's: the rings were read once after the process was gone */
 };

@@ -83,7 +83,7 @@ static uint64_t ticks_after_sample(const struct record_clock *clock, uint64_t ti
 }
 
 /* Converts one that is earlier. If that is long ago, uses the slope since the region was made. */
-static uint64_t ticks_before_sample(const struct record_clock *clock, const struct shm *shm, uint64_t ticks)
+static uint64_t ticks_before_sample(const struct record_clock *clock, const struct mapped_shm *shm, uint64_t ticks)
 {
 	struct clock_sample base = { shm->base_ticks, shm->base_ns };
 	double ago = (double)(clock->last.ticks - ticks), slope = clock->slope;
@@ -94,7 +94,7 @@ static uint64_t ticks_before_sample(const struct record_clock *clock, const stru
 	return ago < (double)clock->last.ns ? clock->last.ns - (uint64_t)ago : 0;
 }
 
-uint64_t record_clock_to_ns(const struct record_clock *clock, const struct shm *shm, uint64_t time, uint64_t now)
+uint64_t record_clock_to_ns(const struct record_clock *clock, const struct mapped_shm *shm, uint64_t time, uint64_t now)
 {
 	if (shm->clock == AGENT_CLOCK_MONOTONIC)
 		time -= (uint64_t)shm->shift;
@@ -105,7 +105,7 @@ uint64_t record_clock_to_ns(const struct record_clock *clock, const struct shm *
 	return time < now ? time : now;
 }
 
-uint64_t record_clock_from_ns(const struct record_clock *clock, const struct shm *shm, uint64_t ns)
+uint64_t record_clock_from_ns(const struct record_clock *clock, const struct mapped_shm *shm, uint64_t ns)
 {
 	double slope = slope_is_plausible(clock->slope) ? clock->slope : 1;
 

@@ -40,7 +40,7 @@ struct ring_state {
 };
 
 struct rings {
-	const struct shm *shm;
+	const struct mapped_shm *shm;
 	pid_t pid;
 	struct ring_state *states; /* one for each ring */
 	struct agent_slot *slots;  /* what the slots meant when they were last looked at; since 0: not known */
@@ -414,7 +414,7 @@ static void ring_begin(const struct rings *rings, struct ring_state *ring, const
 		ring->joined = shm_ring_recorded(rings->shm, ring->index) - ring_waiting(rings, ring);
 }
 
-int rings_new(const struct shm *shm, pid_t pid, const struct rings *before, struct rings **rings)
+int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *before, struct rings **rings)
 {
 	struct rings *new = calloc(1, sizeof(*new));
 

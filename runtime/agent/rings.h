@@ -13,7 +13,7 @@ struct rings;
  * process, whose records the process has taken along into this one; NULL: none. Returns 0 or -ENOMEM. The caller frees
  * *rings.
  */
-int rings_new(const struct shm *shm, pid_t pid, const struct rings *before, struct rings **rings);
+int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *before, struct rings **rings);
 void rings_free(struct rings *rings);
 
 /* One pass over all rings. */

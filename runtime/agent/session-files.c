@@ -81,8 +81,8 @@ int agent_dir_open(struct agent_dir *dir, const char *session, bool create)
 	if (dir->root < 0)
 		return dir->root;
 	err = agents_dir_open(dir, create);
-	if (!err && session)
-		err = session_dir_open(dir, session, create);
+	if (!err)
+		err = session ? session_dir_open(dir, session, create) : 0;
 	if (err)
 		agent_dir_close(dir);
 	return err;

@@ -276,9 +276,12 @@ static int session_open_shared(struct agent_session *s, bool create)
 	if (err)
 		return err;
 	err = session_load(session);
+	if (err || create)
+		goto unlock;
 	/* An empty session is left by a command that was killed before it armed, or after it disarmed. */
-	if (!err && !create && !session_has_attachments(session, &backend_agent))
+	if (!session_has_attachments(session, &backend_agent))
 		err = session_end(&s->dir, s->name, NULL, 0) ? 0 : -ENOENT;
+unlock:
 	agent_dir_unlock(&s->dir);
 	return err;
 }

@@ -55,14 +55,14 @@ static uint64_t memfd_size(int fd)
 	return (uint64_t)st.st_size;
 }
 
-int shm_map(struct shm *shm, int fd, pid_t pid)
+int shm_map(struct mapped_shm *shm, int fd, pid_t pid)
 {
 	uint64_t size = memfd_size(fd);
 	struct agent_shm h;
 	void *at;
 	int err;
 
-	*shm = (struct shm){ 0 };
+	*shm = (struct mapped_shm){ 0 };
 	if (!size) {
 		close(fd);
 		return error_set(EPROTO, "pid %d: the agent's shared memory is not sealed, or has an invalid size",
@@ -78,7 +78,7 @@ int shm_map(struct shm *shm, int fd, pid_t pid)
 		munmap(at, size);
 		return error_set(EBADMSG, "pid %d: the agent's shared memory is damaged or of another version", pid);
 	}
-	*shm = (struct shm){
+	*shm = (struct mapped_shm){
 		.header = at,
 		.size = size,
 		.slots_at = h.slots_at,
@@ -97,57 +97,57 @@ int shm_map(struct shm *shm, int fd, pid_t pid)
 	return 0;
 }
 
-void shm_unmap(struct shm *shm)
+void shm_unmap(struct mapped_shm *shm)
 {
 	if (shm->header)
 		munmap(shm->header, shm->size);
-	*shm = (struct shm){ 0 };
+	*shm = (struct mapped_shm){ 0 };
 }
 
-static unsigned char *shm_at(const struct shm *shm, uint64_t offset)
+static unsigned char *shm_at(const struct mapped_shm *shm, uint64_t offset)
 {
 	return (unsigned char *)shm->header + offset;
 }
 
-struct agent_ring *shm_ring(const struct shm *shm, uint32_t i)
+struct agent_ring *shm_ring(const struct mapped_shm *shm, uint32_t i)
 {
 	return (struct agent_ring *)shm_at(shm, shm->rings_at + i * shm->ring_stride);
 }
 
-unsigned char *shm_data(const struct shm *shm, uint32_t ring)
+unsigned char *shm_data(const struct mapped_shm *shm, uint32_t ring)
 {
 	return (unsigned char *)shm_ring(shm, ring) + shm->data_in_ring;
 }
 
-bool shm_ring_is_used(const struct shm *shm, uint32_t ring)
+bool shm_ring_is_used(const struct mapped_shm *shm, uint32_t ring)
 {
 	return __atomic_load_n(&shm_ring(shm, ring)->turns, __ATOMIC_ACQUIRE);
 }
 
-uint32_t shm_used(const struct shm *shm)
+uint32_t shm_used(const struct mapped_shm *shm)
 {
 	uint32_t n = __atomic_load_n(&shm->header->nused, __ATOMIC_ACQUIRE);
 
 	return n < shm->nslots ? n : shm->nslots;
 }
 
-struct agent_slot shm_slot(const struct shm *shm, uint32_t slot)
+struct agent_slot shm_slot(const struct mapped_shm *shm, uint32_t slot)
 {
 	return ((const volatile struct agent_slot *)shm_at(shm, shm->slots_at))[slot];
 }
 
-static const struct agent_count *shm_ring_counts(const struct shm *shm, uint32_t ring)
+static const struct agent_count *shm_ring_counts(const struct mapped_shm *shm, uint32_t ring)
 {
 	return (const struct agent_count *)((const unsigned char *)shm_ring(shm, ring) + shm->counts_in_ring);
 }
 
 /* Returns the counts of threads that found no free ring. They add to it atomically. */
-static struct agent_count *shm_overflow_counts(const struct shm *shm)
+static struct agent_count *shm_overflow_counts(const struct mapped_shm *shm)
 {
 	return (struct agent_count *)shm_at(shm, shm->overflow_at);
 }
 
-uint64_t shm_ring_recorded(const struct shm *shm, uint32_t ring)
+uint64_t shm_ring_recorded(const struct mapped_shm *shm, uint32_t ring)
 {
 	const struct agent_count *table = shm_ring_counts(shm, ring);
 	uint64_t sum = 0;
@@ -159,7 +159,7 @@ uint64_t shm_ring_recorded(const struct shm *shm, uint32_t ring)
 	return sum;
 }
 
-bool shm_lose(const struct shm *shm, uint32_t attachment, uint32_t point)
+bool shm_lose(const struct mapped_shm *shm, uint32_t attachment, uint32_t point)
 {
 	struct agent_count *table = shm_overflow_counts(shm);
 
@@ -176,7 +176,7 @@ bool shm_lose(const struct shm *shm, uint32_t attachment, uint32_t point)
 }
 
 /* Adds one table of counts, by slots, to counts by points. */
-static void shm_count_table(const struct shm *shm, const struct agent_count *table, uint32_t attachment,
+static void shm_count_table(const struct mapped_shm *shm, const struct agent_count *table, uint32_t attachment,
                             struct agent_count *counts, uint32_t npoints)
 {
 	for (uint32_t n = shm_used(shm), i = 0; i < n; i++) {
@@ -193,7 +193,7 @@ static void shm_count_table(const struct shm *shm, const struct agent_count *tab
 	}
 }
 
-void shm_count(const struct shm *shm, uint32_t attachment, struct agent_count *counts, uint32_t npoints)
+void shm_count(const struct mapped_shm *shm, uint32_t attachment, struct agent_count *counts, uint32_t npoints)
 {
 	for (uint32_t r = 0; r < shm->nrings; r++)
 		if (shm_ring_is_used(shm, r))
@@ -201,17 +201,17 @@ void shm_count(const struct shm *shm, uint32_t attachment, struct agent_count *c
 	shm_count_table(shm, shm_overflow_counts(shm), attachment, counts, npoints);
 }
 
-bool shm_has_moved(const struct shm *shm)
+bool shm_has_moved(const struct mapped_shm *shm)
 {
 	return __atomic_load_n(&shm->header->moved, __ATOMIC_ACQUIRE) == 1;
 }
 
-bool shm_is_overwritten(const struct shm *shm)
+bool shm_is_overwritten(const struct mapped_shm *shm)
 {
 	return __atomic_load_n(&shm->header->overwrite, __ATOMIC_ACQUIRE) == 1;
 }
 
-bool shm_claim(const struct shm *shm)
+bool shm_claim(const struct mapped_shm *shm)
 {
 	uint32_t unclaimed = 0;
 

@@ -245,8 +245,8 @@ static int waker_call_stub(struct waker *w)
 	err = waker_put_word(w, offsetof(struct agent_wake_entry, waker), (uint32_t)w->thread.tid);
 	if (!err)
 		err = tracee_call(&w->thread, &call, CALL_NS, NULL);
-	if (!err && process_read(w->process, w->at, &w->entry, sizeof(w->entry)))
-		err = -ESRCH;
+	if (!err)
+		err = process_read(w->process, w->at, &w->entry, sizeof(w->entry)) ? -ESRCH : 0;
 	if (err == -ESRCH)
 		return wake_fail_ended(pid);
 	if (err)
