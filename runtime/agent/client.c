@@ -20,7 +20,7 @@
 
 #define REPLY_MS 3000              /* an agent that hangs must not delay those who wait for others */
 #define SEND_MS 200                /* for a request whose reply is not awaited */
-#define REFRESH_MS 10000           /* arming very many sites takes a while */
+#define RESCAN_MS 10000            /* arming very many sites takes a while */
 #define CONNECTION_NS 20000000000u /* for all requests of one connection */
 
 /* ---- connections ---- */
@@ -250,15 +250,15 @@ int agent_each_socket(const struct agent_dir *dir, int (*fn)(pid_t pid, uint64_t
 	return err;
 }
 
-struct refresh {
+struct rescan {
 	const struct agent_dir *dir;
 	const char *session;
 };
 
-static int refresh_one(pid_t pid, uint64_t key, void *arg)
+static int rescan_one(pid_t pid, uint64_t key, void *arg)
 {
-	const struct refresh *r = arg;
-	const struct agent_query query = { .op = AGENT_REFRESH, .session = r->session };
+	const struct rescan *r = arg;
+	const struct agent_query query = { .op = AGENT_RESCAN, .session = r->session };
 	struct agent_attachment_state
 		states[(AGENT_MESSAGE_MAX - sizeof(struct agent_reply)) / sizeof(struct agent_attachment_state)];
 	struct agent_answer answer = { .items = states,
@@ -269,7 +269,7 @@ static int refresh_one(pid_t pid, uint64_t key, void *arg)
 
 	(void)key;
 	if (!err) {
-		socket_set_timeout(peer.fd, backoff_timeout(pid, REFRESH_MS));
+		socket_set_timeout(peer.fd, backoff_timeout(pid, RESCAN_MS));
 		agent_ask(&peer, &query, &answer);
 		agent_disconnect(&peer);
 	} else if (err == -ETIMEDOUT) {
@@ -284,12 +284,12 @@ static int refresh_one(pid_t pid, uint64_t key, void *arg)
 	return 0;
 }
 
-void agent_refresh_all(const struct agent_dir *dir, const char *session, const pid_t *pids, size_t npids)
+void agent_rescan_all(const struct agent_dir *dir, const char *session, const pid_t *pids, size_t npids)
 {
-	struct refresh r = { dir, session };
+	struct rescan r = { dir, session };
 
 	if (!npids)
-		agent_each_socket(dir, refresh_one, &r);
+		agent_each_socket(dir, rescan_one, &r);
 	for (size_t i = 0; i < npids; i++)
-		refresh_one(pids[i], 0, &r);
+		rescan_one(pids[i], 0, &r);
 }

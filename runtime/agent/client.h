@@ -62,6 +62,6 @@ int agent_each_socket(const struct agent_dir *dir, int (*fn)(pid_t pid, uint64_t
  * Makes agents read the session's files again: those of the npids processes, or all if npids is 0. An agent that does
  * not reply finds the request when it runs again. Errors are not reported.
  */
-void agent_refresh_all(const struct agent_dir *dir, const char *session, const pid_t *pids, size_t npids);
+void agent_rescan_all(const struct agent_dir *dir, const char *session, const pid_t *pids, size_t npids);
 
 #endif

@@ -77,7 +77,7 @@ static bool session_has(const struct agent_session *session, uint32_t attachment
 static void peer_verify(const struct agent_session *session, struct agent_peer *peer, uint32_t *refused)
 {
 	struct agent_attachment_state states[64];
-	struct agent_query query = { .op = AGENT_REFRESH, .session = session->name };
+	struct agent_query query = { .op = AGENT_RESCAN, .session = session->name };
 	struct agent_answer answer = { .items = states, .max = 64, .item_size = sizeof(*states) };
 	uint32_t sum = 0;
 	int n;

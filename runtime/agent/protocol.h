@@ -251,7 +251,7 @@ struct agent_wake_entry {
 
 enum agent_op {
 	AGENT_HELLO = 1, /* reply: struct agent_hello */
-	AGENT_REFRESH =
+	AGENT_RESCAN =
 		2, /* read the sessions' files again, arm and disarm; reply: struct agent_attachment_state[count] */
 	AGENT_STATE = 3, /* of `attachment`, points from `first` on; reply: struct agent_point_state[count] */
 	AGENT_SHM = 4,   /* the session's region; reply: its descriptor (SCM_RIGHTS), no payload; -ENOENT: no region */
@@ -279,7 +279,7 @@ struct agent_hello {
 	uint32_t reason;   /* enum agent_reason: why no point can be armed in this process; else 0 */
 	uint32_t sessions; /* that have a region here */
 	uint32_t
-		not_interposed; /* 1: the agent does not see dlopen(3), so that a controller has to send AGENT_REFRESH */
+		not_interposed; /* 1: the agent does not see dlopen(3), so that a controller has to send AGENT_RESCAN */
 };
 
 struct agent_attachment_state {
@@ -339,7 +339,7 @@ enum agent_reason {
 	AGENT_MAPS,           /* /proc/self/maps cannot be read */
 	AGENT_NOT_LOADED,     /* the program mapped the code itself, not the C library's loader */
 	AGENT_GONE,           /* the code was unmapped, or its protection changed, before it was written */
-	AGENT_STORE,          /* set_robust_list(2), by which the agent writes to text, is missing or forbidden */
+	AGENT_ROBUST_LIST,    /* set_robust_list(2), by which the agent writes to text, is missing or forbidden */
 	AGENT_CALLS, /* hits must not make system calls. ARMED: a value that needs one is a fault; REFUSED: the filter needs one */
 	AGENT_COST, /* ARMED: the filter may make a system call in each hit */
 	AGENT_REASONS

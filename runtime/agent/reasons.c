@@ -46,7 +46,7 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 		       "the C library's loader mapped: use -b kernel";
 	case AGENT_GONE:
 		return "the code was unmapped, or its protection changed, while the agent was about to write to it";
-	case AGENT_STORE:
+	case AGENT_ROBUST_LIST:
 		return "set_robust_list() or process_vm_writev(), by which the agent writes to code, is missing or "
 		       "forbidden: use -b kernel";
 	case AGENT_CALLS:

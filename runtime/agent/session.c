@@ -148,7 +148,7 @@ void session_refresh_agents(const struct agent_session *session, const struct ag
 	struct pid_list list = { 0 };
 	int err = loaded_add_pids(loaded, &list);
 
-	agent_refresh_all(&session->dir, session->name, list.pids, err ? 0 : list.n);
+	agent_rescan_all(&session->dir, session->name, list.pids, err ? 0 : list.n);
 	free(list.pids);
 }
 
@@ -167,11 +167,11 @@ static int session_end(struct agent_dir *dir, const char *name, const pid_t *pid
 	int err;
 
 	agent_dir_each_file(dir, "segment", session_unlink_attachment, dir);
-	agent_refresh_all(dir, name, pids, npids);
+	agent_rescan_all(dir, name, pids, npids);
 	err = agent_dir_remove(dir);
 	/* This makes agents forget the session. */
 	if (!err)
-		agent_refresh_all(dir, name, pids, npids);
+		agent_rescan_all(dir, name, pids, npids);
 	return err;
 }
 
@@ -224,7 +224,7 @@ static int session_load(struct pp_session *session)
 
 	/* A command was killed after it had changed files and before it had notified the agents. */
 	if (agent_dir_is_marked(&s->dir)) {
-		agent_refresh_all(&s->dir, s->name, NULL, 0);
+		agent_rescan_all(&s->dir, s->name, NULL, 0);
 		agent_dir_tidy(&s->dir);
 		agent_dir_unmark(&s->dir);
 	}

@@ -51,7 +51,7 @@ target_end
 begin
 expect 0 timeout 60 probe-enable --inject -s $S -p $pid -f "$T/library.so" '*:*'
 for ((i = 0; i < 300; i++)); do echo "load $T/library.so 3"; done >&"$to" &
-for ((i = 0; i < 60; i++)); do poke refresh $pid $S >/dev/null || fail "the agent does not reply any more"; done
+for ((i = 0; i < 60; i++)); do poke rescan $pid $S >/dev/null || fail "the agent does not reply any more"; done
 wait $!
 for ((i = 0; i < 300; i++)); do
 	read -t 120 -r line <&"$from" || fail "the target has ended"

@@ -39,7 +39,7 @@ target_end() {
 	wait "$pid"
 	want "exit status of the target" 0 $?
 }
-refresh() { poke refresh "$pid" "$S"; }
+rescan() { poke rescan "$pid" "$S"; }
 counts() { poke counts "$pid" "$S" "$1"; }
 field() { sed -n "s/.*\b$1 \([0-9]*\).*/\1/p" <<<"$2"; }
 # reads MS [quiet]: starts a reader and waits until it has begun. Its records go to $T/records; `wait $reader` ends it.

@@ -42,7 +42,7 @@ kernel_ends() {
 
 kernel_begins
 poke arm $S 1 -p $pid "$T/simple" app:tick
-want "armed beside the kernel's breakpoint" "attachment 1 armed 1 pending 0 refused 0" "$(refresh)"
+want "armed beside the kernel's breakpoint" "attachment 1 armed 1 pending 0 refused 0" "$(rescan)"
 say "tick 1000"
 want "the agent's count" "hits 1000 recorded 0 filtered 0 idle 1000 lost 0" "$(counts 1)"
 kernel_ends
@@ -51,7 +51,7 @@ say "tick 500"
 want "agent's counts after the kernel left first" "hits 1500 recorded 0 filtered 0 idle 1500 lost 0" "$(counts 1)"
 kernel_begins
 poke drop $S 1
-refresh >/dev/null
+rescan >/dev/null
 say "tick 300"
 kernel_ends
 want "kernel's count after the agent left first" 300 "$kernel"

@@ -60,7 +60,7 @@ agent_build life -Wl,-rpath,"$T/sub" -Wl,--enable-new-dtags
 $CC -O2 -shared -fPIC -Iinclude -o "$T/sub/library.so" tests/agent/library.c || fail "not a library"
 poke arm $S 2 "$T/sub/library.so" lib:hit
 target "$T/life"
-want_like "pending" "*attachment 2 armed 0 pending 1 refused 0*" "$(refresh)"
+want_like "pending" "*attachment 2 armed 0 pending 1 refused 0*" "$(rescan)"
 say "keep library.so"
 want "load" "" "$said"
 armed() { [[ $(poke state $pid $S 2) == "0 armed"* ]]; }

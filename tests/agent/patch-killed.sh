@@ -12,7 +12,7 @@ total=0
 for ((i = 0; i < times; i++)); do
 	target "$T/storm" 4
 	poke arm $S 1 -r -p $pid "$T/storm" 'app:*' || fail "cannot arm"
-	refresh >/dev/null
+	rescan >/dev/null
 	reads 400 quiet
 	say go
 	sleep 0.$((RANDOM % 3))$((RANDOM % 10))

@@ -16,7 +16,7 @@ idle() { echo "hits $1 recorded 0 filtered 0 idle $1 lost 0"; }
 # ---- children ----
 start
 poke arm $S 1 -p $pid "$T/life" app:tick
-refresh >/dev/null
+rescan >/dev/null
 say "tick 10"
 say "fork 100"; want "fork" "" "$said"
 say "rawfork 100"; want "fork by the system call" "" "$said"
@@ -29,7 +29,7 @@ say "tick 3"
 want "counts after the children" "$(idle 25)" "$(counts 1)"
 poke drop $S 1
 poke arm $S 2 -c -p $pid "$T/life" app:tick
-refresh >/dev/null
+rescan >/dev/null
 say "tick 4"
 say "fork 100"; want "fork" "" "$said"
 say "forks 30"; want "forks" "" "$said"
@@ -45,7 +45,7 @@ start
 (LD_PRELOAD=$AGENT exec "$T/life" < <(sleep 2; echo "tick 1000"; echo exit) >"$T/before") &
 before=$!
 poke arm $S 12 -c -p $pid "$T/life" app:tick
-refresh >/dev/null
+rescan >/dev/null
 echo "tick 20" >"$T/in"
 say "run $T/life $T/in fork"; want "fork and exec" "" "$said"
 say "run $T/life $T/in vfork"; want "vfork and exec" "" "$said"
@@ -88,19 +88,19 @@ rm -f "$XDG_RUNTIME_DIR/probepoint/$S"/counts*
 # ---- libraries ----
 poke arm $S 4 "$T/library.so" lib:hit
 start
-want "pending" "attachment 4 armed 0 pending 1 refused 0" "$(refresh)"
+want "pending" "attachment 4 armed 0 pending 1 refused 0" "$(rescan)"
 say "load $T/library.so 5"; want "load" "" "$said"
 want "armed with the library" "$(idle 5)" "$(counts 4)"
 say "loop $T/library.so 200"; want "loop" "" "$said"
 want "hits of a library that is loaded many times" "$(idle 205)" "$(counts 4)"
-want "pending again" "attachment 4 armed 0 pending 1 refused 0" "$(refresh)"
+want "pending again" "attachment 4 armed 0 pending 1 refused 0" "$(rescan)"
 target_end
 poke drop $S 4
 
 # ---- strings whose pages are unmapped ----
 start
 poke arm $S 5 -p $pid "$T/life" 'app:*'
-refresh >/dev/null
+rescan >/dev/null
 reads 2500
 say "unmap 2000"; want "unmapping" "" "$said"
 say "altstack 10"; want "another stack" "" "$said"
@@ -115,7 +115,7 @@ poke drop $S 5
 # ---- namespaces, users ----
 start
 poke arm $S 6 -p $pid "$T/life" app:tick
-refresh >/dev/null
+rescan >/dev/null
 say "tick 5"
 if ! in_chroot; then
 	say setns
@@ -137,13 +137,13 @@ target_end
 poke drop $S 6
 start
 poke arm $S 7 -p $pid "$T/life" app:tick
-refresh >/dev/null
+rescan >/dev/null
 say chroot; want "chroot" "done" "$said"
 say "tick 5"
 want "after chroot" "$(idle 5)" "$(counts 7)"
 poke arm $S 8 -p $pid "$T/life" app:say
 want "armed in a chroot" "attachment 7 armed 1 pending 0 refused 0
-attachment 8 armed 1 pending 0 refused 0" "$(refresh)"
+attachment 8 armed 1 pending 0 refused 0" "$(rescan)"
 say "setuid 65534"; want "setuid" "done" "$said"
 say "tick 5"
 want "after setuid" "$(idle 10)" "$(counts 7)"
@@ -155,6 +155,6 @@ poke drop $S 7; poke drop $S 8
 start
 say seccomp; want "seccomp" "" "$said"
 poke arm $S 9 -p $pid "$T/life" app:tick
-want_like "point that is refused" "attachment 9 armed 0 pending 0 refused 1" "$(refresh)"
+want_like "point that is refused" "attachment 9 armed 0 pending 0 refused 1" "$(rescan)"
 say "tick 5"
 target_end

@@ -6,8 +6,8 @@
 
 # The helpers of trampolines call no library and use no vector register. The library exports only what it interposes.
 want "functions that the helpers of trampolines call" "agent pthread_setspecific" \
-	"$(nm -u "$B/obj/runtime/agent/inproc/helpers.o" | awk '$2 != "_GLOBAL_OFFSET_TABLE_" { print $2 }' | sort | tr '\n' ' ' | sed 's/ $//')"
-objdump -d "$B/obj/runtime/agent/inproc/helpers.o" | grep -q '%[xyz]mm' && fail "the helpers of trampolines use vector registers"
+	"$(nm -u "$B"/obj/runtime/agent/inproc/hit-{read,ring}.o | awk 'NF == 2 && $2 !~ /_GLOBAL_OFFSET_TABLE_|^agent_thread$/ { print $2 }' | sort -u | tr '\n' ' ' | sed 's/ $//')"
+objdump -d "$B"/obj/runtime/agent/inproc/hit-{read,ring}.o | grep -q '%[xyz]mm' && fail "the helpers of trampolines use vector registers"
 want "exports" "capset clone dlclose dlopen initgroups mlockall prctl setegid seteuid setfsgid setfsuid setgid setgroups setns setregid setresgid setresuid setreuid setuid syscall unshare" "$(nm -D --defined-only "$AGENT" | awk '{ print $3 }' | tr '\n' ' ' | sed 's/ $//')"
 
 same() { # WHAT COMMAND...
@@ -119,7 +119,7 @@ $CC -O2 -Iinclude -o "$T/locked" "$T/locked.c" || fail "cannot build"
 target "$T/locked"
 say hello
 poke arm $S 2 -p $pid "$T/locked" 'app:*'
-refresh >/dev/null
+rescan >/dev/null
 say hello
 say rss
 rss=$(tr -dc 0-9 <<<"$said")

@@ -11,7 +11,7 @@ S=s
 target "$T/simple"
 socket=$XDG_RUNTIME_DIR/probepoint/agents/$pid
 poke arm $S 1 -p $pid "$T/simple" 'app:tick'
-refresh >/dev/null
+rescan >/dev/null
 say "tick 10"
 want "mode of the socket" 600 "$(stat -c %a "$socket")"
 
@@ -30,13 +30,13 @@ open(sys.argv[2], "w").close()
 time.sleep(60)
 P
 wait_for 10 test -e "$T/hung"
-want "reply while another peer hangs" "attachment 1 armed 1 pending 0 refused 0" "$(refresh)"
+want "reply while another peer hangs" "attachment 1 armed 1 pending 0 refused 0" "$(rescan)"
 
 # Another user gets no reply, even if the user can reach the socket.
 if [ "$(id -u)" = 0 ]; then
 	chmod 711 "$XDG_RUNTIME_DIR" "$XDG_RUNTIME_DIR/probepoint" "$XDG_RUNTIME_DIR/probepoint/agents"
 	chmod 777 "$socket"
-	nobody env XDG_RUNTIME_DIR="$XDG_RUNTIME_DIR" "$T/poke" refresh $pid $S >"$T/out" 2>&1 && fail "another user was served"
+	nobody env XDG_RUNTIME_DIR="$XDG_RUNTIME_DIR" "$T/poke" rescan $pid $S >"$T/out" 2>&1 && fail "another user was served"
 	chmod 700 "$XDG_RUNTIME_DIR" "$XDG_RUNTIME_DIR/probepoint" "$XDG_RUNTIME_DIR/probepoint/agents"
 else
 	part_skipped "another user at the socket needs root"
@@ -44,10 +44,10 @@ fi
 
 # Other users can write to the session's directory: it is invalid, and its points are disarmed.
 chmod 777 "$XDG_RUNTIME_DIR/probepoint/$S"
-refresh >/dev/null 2>&1
+rescan >/dev/null 2>&1
 say "tick 10"
 chmod 700 "$XDG_RUNTIME_DIR/probepoint/$S"
-want "armed after the directory is valid again" "attachment 1 armed 1 pending 0 refused 0" "$(refresh)"
+want "armed after the directory is valid again" "attachment 1 armed 1 pending 0 refused 0" "$(rescan)"
 say "tick 3"
 want "hits while disarmed are not counted" "hits 3 recorded 0 filtered 0 idle 3 lost 0" "$(counts 1)"
 target_end

@@ -12,7 +12,7 @@ target "$T/storm" 4
 poke arm $S 2 -p $pid "$T/storm" app:always
 poke arm $S 3 -p $pid "$T/storm" app:handler 'arg0 > 0'
 want "armed" "attachment 2 armed 1 pending 0 refused 0
-attachment 3 armed 2 pending 0 refused 0" "$(refresh)"
+attachment 3 armed 2 pending 0 refused 0" "$(rescan)"
 say go
 reads $((seconds * 1000)) quiet
 poke storm $pid $S "$T/storm" 'app:[rfv]*' $seconds $$ >"$T/storm.out" || fail "$(cat "$T/storm.out")"
@@ -27,7 +27,7 @@ want_like "all armed at the end" "*attachment 1 armed 1000 pending 0 refused 0*"
 [ "$(field end "$(tail -1 "$T/records") ")" -ge $(($(field recorded "$(counts 2)") + $(field recorded "$(counts 3)"))) ] ||
 	fail "records are missing: $(tail -1 "$T/records")"
 poke drop $S 1; poke drop $S 2; poke drop $S 3
-refresh >/dev/null
+rescan >/dev/null
 say go
 sleep 0.2
 say stop

@@ -20,7 +20,7 @@ maps_before=$(maps)
 
 # ---- counting, recording ----
 poke arm $S 1 -p $pid "$T/simple" app:tick || fail "cannot arm"
-want "armed" "attachment 1 armed 1 pending 0 refused 0" "$(refresh)"
+want "armed" "attachment 1 armed 1 pending 0 refused 0" "$(rescan)"
 say bytes
 want_like "bytes of an armed site" "90 e9 *" "$said"
 want "protection of mappings" "$maps_before" "$(maps)"
@@ -36,7 +36,7 @@ want "counts of both runs" "hits 1006 recorded 6 filtered 0 idle 1000 lost 0" "$
 
 # ---- disarming ----
 poke drop $S 1
-want "all points are disarmed" "" "$(refresh)"
+want "all points are disarmed" "" "$(rescan)"
 say bytes
 want "bytes" "$before" "$said"
 want "text" "$text_before" "$(text)"
@@ -46,23 +46,23 @@ say "tick 1000"
 # ---- again, with a filter; a second session; one point switched off ----
 poke arm $S 2 -p $pid "$T/simple" app:tick 'arg0 >= 10 && arg0 % 2 == 0'
 poke arm $S-b 1 "$T/simple" app:tick
-refresh >/dev/null
+rescan >/dev/null
 say "tick 20"
 want "counts with a filter" "hits 20 recorded 0 filtered 15 idle 5 lost 0" "$(counts 2)"
 want "counts of the other session" "hits 20 recorded 0 filtered 0 idle 20 lost 0" "$(poke counts $pid $S-b 1)"
 poke off $S 2 0
-refresh >/dev/null
+rescan >/dev/null
 say "tick 5"
 want "counts of a point that is off" "hits 20 recorded 0 filtered 15 idle 5 lost 0" "$(counts 2)"
 want "counts of the other session later" "hits 25 recorded 0 filtered 0 idle 25 lost 0" "$(poke counts $pid $S-b 1)"
 poke drop $S-b 1
 poke drop $S 2
-refresh >/dev/null
+rescan >/dev/null
 want "text after disarming" "$text_before" "$(text)"
 
 # ---- strings: in the image, on the stack, nowhere ----
 poke arm $S 3 -p $pid "$T/simple" app:say
-refresh >/dev/null
+rescan >/dev/null
 reads 600
 say "say 4"
 wait $reader
@@ -72,11 +72,11 @@ want "string that cannot be read" "1 0" "$(sed -n '3s/.*faults //p' "$T/records"
 want "string on the heap" "0 b 6820656874206e6f 706165" "$(sed -n '4s/.*faults //p' "$T/records")"
 want "number of records" "end 4" "$(tail -1 "$T/records")"
 poke drop $S 3
-refresh >/dev/null
+rescan >/dev/null
 
 # ---- a point of another process ----
 poke arm $S 4 -p $$ "$T/simple" app:tick
-want "point of another process" "attachment 4 armed 0 pending 0 refused 0" "$(refresh)"
+want "point of another process" "attachment 4 armed 0 pending 0 refused 0" "$(rescan)"
 poke drop $S 4
 
 # ---- bytes of another tool ----
@@ -86,14 +86,14 @@ set -- $base
 address=$(($1 - $2 + site))
 printf '\xcc' | dd of=/proc/$pid/mem bs=1 seek=$((address + 3)) conv=notrunc 2>/dev/null
 poke arm $S 5 -p $pid "$T/simple" app:tick
-want "point that is refused" "attachment 5 armed 0 pending 0 refused 1" "$(refresh)"
+want "point that is refused" "attachment 5 armed 0 pending 0 refused 1" "$(rescan)"
 want_like "reason of the refusal" "0 refused 1 *" "$(poke state $pid $S 5)"
 printf '\x0f' | dd of=/proc/$pid/mem bs=1 seek=$((address + 3)) conv=notrunc 2>/dev/null
-want "point that is armed after the nop is back" "attachment 5 armed 1 pending 0 refused 0" "$(refresh)"
+want "point that is armed after the nop is back" "attachment 5 armed 1 pending 0 refused 0" "$(rescan)"
 # The first byte belongs to the kernel.
 printf '\xcc' | dd of=/proc/$pid/mem bs=1 seek=$address conv=notrunc 2>/dev/null
 poke drop $S 5
-refresh >/dev/null
+rescan >/dev/null
 printf '\x90' | dd of=/proc/$pid/mem bs=1 seek=$address conv=notrunc 2>/dev/null
 want "text at the end" "$text_before" "$(text)"
 
@@ -105,7 +105,7 @@ mkdir "$dir/segment-8"
 mkfifo -m 600 "$dir/segment-9"
 poke arm $S 10 -p $pid "$T/simple" app:tick
 chmod 666 "$dir/segment-10"
-want "attachments that are refused as damaged" "6 7 8 9 10" "$(refresh | sed -n 's/attachment \([0-9]*\) armed 0 pending 0 refused 0 damaged/\1/p' | sort -n | tr '\n' ' ' | sed 's/ $//')"
+want "attachments that are refused as damaged" "6 7 8 9 10" "$(rescan | sed -n 's/attachment \([0-9]*\) armed 0 pending 0 refused 0 damaged/\1/p' | sort -n | tr '\n' ' ' | sed 's/ $//')"
 rm -rf "$dir"/segment-*
 poke arm $S 11 -p $pid "$T/simple" 'app:*'
 good=$dir/segment-11
@@ -117,10 +117,10 @@ for ((i = 0; i < 300; i++)); do
 	[ $((i % 5)) = 0 ] && truncate -s $((RANDOM % size)) "$T/bad"
 	chmod 600 "$T/bad"
 	mv "$T/bad" "$good"
-	refresh >/dev/null || fail "no answer after damage $i"
+	rescan >/dev/null || fail "no answer after damage $i"
 	say "tick 3"
 done
 rm "$good"
-refresh >/dev/null
+rescan >/dev/null
 want "text after damage" "$text_before" "$(text)"
 target_end

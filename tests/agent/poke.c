@@ -3,7 +3,7 @@
  * A small controller for tests of the agent. It writes attachments and reads regions itself.
  *
  *     poke arm SESSION NUMBER [-r] [-o] [-c] [-p PID]... FILE PATTERN [FILTER] poke off SESSION NUMBER POINT
- *     switches one point off poke drop SESSION NUMBER             removes the attachment poke refresh PID SESSION
+ *     switches one point off poke drop SESSION NUMBER             removes the attachment poke rescan PID SESSION
  *     prints "attachment N armed A pending P refused R" for each poke state PID SESSION NUMBER        prints a line per
  *     point poke counts PID SESSION NUMBER       prints the sums: recorded filtered idle lost poke files SESSION NUMBER
  *     the same from the files of processes that have ended poke read PID SESSION MS [quiet]     reads for MS; prints a
@@ -322,10 +322,10 @@ static struct agent_reply *ask(int fd, int op, const char *session, uint32_t att
 	return reply;
 }
 
-static int refresh(int pid, const char *session, bool quiet)
+static int rescan(int pid, const char *session, bool quiet)
 {
 	int fd = meet(pid);
-	struct agent_reply *reply = ask(fd, AGENT_REFRESH, session, 0, 0, NULL);
+	struct agent_reply *reply = ask(fd, AGENT_RESCAN, session, 0, 0, NULL);
 	struct agent_attachment_state *s = (void *)(reply + 1);
 
 	for (uint32_t i = 0; i < reply->count && !quiet; i++)
@@ -542,11 +542,11 @@ static int storm(int pid, const char *session, const char *file, const char *pat
 		for (uint32_t i = 0; i < n; i++)
 			on[i] = rand() >> 5 & 1;
 		write_file(session, 1, o.at, o.n);
-		refresh(pid, session, true);
+		rescan(pid, session, true);
 	}
 	memset(on, 1, n);
 	write_file(session, 1, o.at, o.n);
-	refresh(pid, session, false);
+	rescan(pid, session, false);
 	printf("turns %ld\n", turns);
 	return 0;
 }
@@ -594,8 +594,8 @@ int main(int argc, char **argv)
 			die(path);
 		return 0;
 	}
-	if (argc == 4 && !strcmp(argv[1], "refresh"))
-		return refresh(atoi(argv[2]), argv[3], false);
+	if (argc == 4 && !strcmp(argv[1], "rescan"))
+		return rescan(atoi(argv[2]), argv[3], false);
 	if (argc == 5 && !strcmp(argv[1], "state"))
 		return show(atoi(argv[2]), argv[3], atoi(argv[4]));
 	if (argc == 5 && !strcmp(argv[1], "counts"))

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the agent needs of a C library, hidden inside it.
+ * The system calls that the agent needs, under the names of the C library's functions.
  *
- * The agent's thread is unknown to the program's C library: it has a block of
- * thread-local storage of its own, in which the library's variables do not lie. So
- * it must not call the library's functions. These have the names and the results
- * of the library's; the linker binds the agent's calls to them, and nothing outside
- * the agent sees them. `errno` is the agent's own as well, which leaves the
- * program's alone.
+ * The program's C library does not know the agent's thread. That thread has its own
+ * block of thread-local storage, which does not contain the C library's variables, so
+ * it must not call the C library. The functions here have the same names and results;
+ * the linker binds the agent's calls to them, and they are hidden from the program.
+ * errno is the agent's own, too, so the program's errno does not change.
  *
- * tests/agent/quiet.sh compares what the agent still imports with a list.
+ * tests/agent/quiet.sh compares the symbols that the agent still imports with a list.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +17,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
+#include <stdio.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -31,9 +30,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/agent/inproc/agent.h"
-
-#define HIDDEN __attribute__((visibility("hidden")))
+#include "runtime/agent/inproc/cpu.h"
+#include "runtime/agent/inproc/libc.h"
 
 static __thread int own_errno __attribute__((tls_model("initial-exec")));
 
@@ -42,7 +40,8 @@ HIDDEN int *__errno_location(void)
 	return &own_errno;
 }
 
-static long result(long value)
+/* Returns the value, or sets errno and returns -1. */
+static long call_result(long value)
 {
 	if (value < 0 && value > -4096) {
 		own_errno = -value;
@@ -52,10 +51,10 @@ static long result(long value)
 }
 
 #define CALL(number, a, b, c, d, e, f) \
-	result(cpu_call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f)))
+	call_result(cpu_call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f)))
 #define CALL3(number, a, b, c) CALL(number, a, b, c, 0, 0, 0)
 
-/* `syscall` inside the agent: agent.h. */
+/* syscall() inside the agent: libc.h. */
 HIDDEN long agent_syscall(long number, ...)
 {
 	long a[6];
@@ -223,7 +222,7 @@ HIDDEN int renameat(int from, const char *old, int to, const char *path)
 
 HIDDEN int fchmodat(int dir, const char *path, mode_t mode, int flags)
 {
-	(void)flags; /* the system call has none, and the agent gives none */
+	(void)flags; /* the system call has no flags, and the agent passes none */
 	return CALL3(SYS_fchmodat, dir, path, mode);
 }
 
@@ -308,8 +307,11 @@ HIDDEN int getrlimit(__rlimit_resource_t resource, struct rlimit *limit)
 	return CALL(SYS_prlimit64, 0, resource, NULL, limit, 0, 0);
 }
 
-/* Of the caller itself, where the kernel has no process_vm_readv(2) (CONFIG_CROSS_MEMORY_ATTACH): by a pipe. */
-static ssize_t read_by_pipe(const struct iovec *to, unsigned long nto, const struct iovec *from, unsigned long nfrom)
+/*
+ * Does process_vm_readv(2) on the caller, by a pipe, for kernels without that call
+ * (CONFIG_CROSS_MEMORY_ATTACH is off). Returns how many bytes were read, or -1.
+ */
+static ssize_t readv_by_pipe(const struct iovec *to, unsigned long nto, const struct iovec *from, unsigned long nfrom)
 {
 	ssize_t sum = 0;
 	int ends[2];
@@ -322,7 +324,7 @@ static ssize_t read_by_pipe(const struct iovec *to, unsigned long nto, const str
 
 		for (; had < size; had += n) {
 			part = size - had < 4096 ? size - had : 4096;
-			/* It takes what is there, and says EFAULT of what is not. */
+			/* Writes the readable bytes, and fails with EFAULT at the others. */
 			n = write(ends[1], (const char *)from[i].iov_base + had, part);
 			if (n <= 0 || read(ends[0], (char *)to[i].iov_base + had, n) != n)
 				break;
@@ -341,7 +343,7 @@ HIDDEN ssize_t process_vm_readv(pid_t pid, const struct iovec *to, unsigned long
 {
 	ssize_t n = CALL(SYS_process_vm_readv, pid, to, nto, from, nfrom, flags);
 
-	return n < 0 && own_errno == ENOSYS ? read_by_pipe(to, nto, from, nfrom) : n;
+	return n < 0 && own_errno == ENOSYS ? readv_by_pipe(to, nto, from, nfrom) : n;
 }
 
 HIDDEN ssize_t process_vm_writev(pid_t pid, const struct iovec *from, unsigned long nfrom, const struct iovec *to,
@@ -353,169 +355,4 @@ HIDDEN ssize_t process_vm_writev(pid_t pid, const struct iovec *from, unsigned l
 HIDDEN int clock_gettime(clockid_t clock, struct timespec *t)
 {
 	return CALL3(SYS_clock_gettime, clock, t, 0);
-}
-
-/* ---- bytes and strings ---- */
-
-HIDDEN void *memcpy(void *restrict to, const void *restrict from, size_t n)
-{
-	char *t = to;
-	const char *f = from;
-
-#ifdef __x86_64__
-	if (n >= 64) {
-		__asm__ volatile("rep movsb" : "+D"(t), "+S"(f), "+c"(n) : : "memory");
-		return to;
-	}
-#endif
-	for (; n >= 8; n -= 8, t += 8, f += 8) {
-		uint64_t word;
-
-		__builtin_memcpy(&word, f, 8);
-		__builtin_memcpy(t, &word, 8);
-	}
-	while (n--)
-		*t++ = *f++;
-	return to;
-}
-
-HIDDEN void *memmove(void *to, const void *from, size_t n)
-{
-	char *t = to;
-	const char *f = from;
-
-	if (t <= f || t >= f + n)
-		while (n--)
-			*t++ = *f++;
-	else
-		while (n--)
-			t[n] = f[n];
-	return to;
-}
-
-HIDDEN void *memset(void *to, int byte, size_t n)
-{
-	uint64_t word = (uint8_t)byte * 0x0101010101010101ull;
-	char *t = to;
-
-#ifdef __x86_64__
-	if (n >= 128) {
-		__asm__ volatile("rep stosb" : "+D"(t), "+c"(n) : "a"(byte) : "memory");
-		return to;
-	}
-#endif
-	for (; n >= 8; n -= 8, t += 8)
-		__builtin_memcpy(t, &word, 8);
-	while (n--)
-		*t++ = byte;
-	return to;
-}
-
-HIDDEN int memcmp(const void *a, const void *b, size_t n)
-{
-	const uint8_t *x = a, *y = b;
-
-	for (; n >= 8; n -= 8, x += 8, y += 8) {
-		uint64_t p, q;
-
-		__builtin_memcpy(&p, x, 8);
-		__builtin_memcpy(&q, y, 8);
-		if (p != q)
-			break;
-	}
-	for (; n; n--, x++, y++)
-		if (*x != *y)
-			return *x - *y;
-	return 0;
-}
-
-HIDDEN void *memchr(const void *bytes, int byte, size_t n)
-{
-	for (const uint8_t *at = bytes; n--; at++)
-		if (*at == (uint8_t)byte)
-			return (void *)at;
-	return NULL;
-}
-
-HIDDEN size_t strlen(const char *text)
-{
-	size_t n = 0;
-
-	while (text[n])
-		n++;
-	return n;
-}
-
-HIDDEN size_t strnlen(const char *text, size_t max)
-{
-	size_t n = 0;
-
-	while (n < max && text[n])
-		n++;
-	return n;
-}
-
-HIDDEN int strncmp(const char *a, const char *b, size_t n)
-{
-	for (; n; n--, a++, b++)
-		if (*a != *b || !*a)
-			return (uint8_t)*a - (uint8_t)*b;
-	return 0;
-}
-
-HIDDEN int strcmp(const char *a, const char *b)
-{
-	return strncmp(a, b, SIZE_MAX);
-}
-
-HIDDEN char *strcpy(char *restrict to, const char *restrict from)
-{
-	memcpy(to, from, strlen(from) + 1);
-	return to;
-}
-
-/* Compilers make this of strcpy(3) and strlen(3). */
-HIDDEN char *stpcpy(char *restrict to, const char *restrict from)
-{
-	size_t n = strlen(from);
-
-	memcpy(to, from, n + 1);
-	return to + n;
-}
-
-HIDDEN char *strcat(char *restrict to, const char *restrict from)
-{
-	strcpy(to + strlen(to), from);
-	return to;
-}
-
-HIDDEN char *strchr(const char *text, int c)
-{
-	for (; *text != (char)c; text++)
-		if (!*text)
-			return NULL;
-	return (char *)text;
-}
-
-HIDDEN char *strrchr(const char *text, int c)
-{
-	const char *found = NULL;
-
-	do
-		if (*text == (char)c)
-			found = text;
-	while (*text++);
-	return (char *)found;
-}
-
-HIDDEN char *strstr(const char *text, const char *part)
-{
-	size_t n = strlen(part);
-
-	for (;; text++) {
-		if (!strncmp(text, part, n))
-			return (char *)text;
-		if (!*text)
-			return NULL;
-	}
 }
