@@ -61,7 +61,7 @@ static const unsigned char *ring_at(const struct rings *rings, const struct ring
 }
 
 /* Clears words at the tail. */
-static void ring_clear(const struct rings *rings, const struct ring_state *ring, size_t words)
+static void ring_zero(const struct rings *rings, const struct ring_state *ring, size_t words)
 {
 	memset(shm_data(rings->shm, ring->index) + (ring->tail & (AGENT_RING_SIZE - 1)), 0, 8 * words);
 }
@@ -218,7 +218,7 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 	}
 	/* Reserved space that nothing was written to is zero, and may be longer than the slack after the end. */
 	if (word)
-		ring_clear(rings, ring, words);
+		ring_zero(rings, ring, words);
 	return (ssize_t)words;
 }
 

@@ -298,7 +298,7 @@ static void run(const char *file, const char *in, const char *how)
 
 /* ---- commands ---- */
 
-/* What follows the command's name in a line. */
+/* The arguments in a line. */
 struct command_args {
 	char word[300], word2[300], how[20];
 	long n, m;
@@ -502,7 +502,7 @@ static void do_altstack(const struct command_args *a)
 }
 
 /* arguments: "n" one number, "nn" two, "w" a word, "wn" a word and a number, "www" three words, "" none. */
-static const struct command {
+static const struct life_command {
 	const char *name, *arguments;
 	void (*run)(const struct command_args *a);
 } commands[] = {
@@ -555,7 +555,7 @@ static void run_line(const char *line, struct command_args *a)
 	size_t length = strcspn(line, " \n");
 
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
-		const struct command *c = &commands[i];
+		const struct life_command *c = &commands[i];
 
 		if (strlen(c->name) == length && !strncmp(line, c->name, length) &&
 		    parse_args(line + length, c->arguments, a))

@@ -42,7 +42,7 @@ kernel_ends() {
 
 kernel_begins
 poke arm $S 1 -p $pid "$T/simple" app:tick
-want "armed beside the kernel's breakpoint" "attachment 1 armed 1 pending 0 refused 0" "$(rescan)"
+want "armed together with the kernel's breakpoint" "attachment 1 armed 1 pending 0 refused 0" "$(rescan)"
 say "tick 1000"
 want "the agent's count" "hits 1000 recorded 0 filtered 0 idle 1000 lost 0" "$(counts 1)"
 kernel_ends
