@@ -4,19 +4,18 @@
  *
  * An image (struct pp_image) is an ELF file. It has probes, each with its sites. A request (struct pp_request) says
  * which probes, in which processes, under which filter. A session (struct pp_session) arms requests: a report (struct
- * pp_report) tells for each probe whether it was armed, is pending, or was refused, and why. What a session has armed
- * stays armed after the process that armed it has ended, until pp_session_disable(). It counts hits (struct pp_stat).
- * It records hits while a reader (struct pp_reader) is attached, and a reader's events can be written to a trace on
+ * pp_report) says for each probe whether it was armed, is pending, or was refused, and why. Points stay armed after the
+ * process that armed them has ended, until pp_session_disable(). A session counts hits (struct pp_stat), and records
+ * them while a reader (struct pp_reader) is attached. The events that a reader returns can be written to a trace on
  * disk (struct pp_trace).
  *
  * Errors. Functions that can fail return 0 or a negative errno. pp_error() then returns a message that names the thing,
  * the reason and the remedy. Every function may fail with -ENOMEM. The library prints nothing.
  *
  * Ownership. A function that makes an object stores it at its last argument; the caller frees it by the object's
- * _free(), _close() or _release function, which accepts NULL. Strings and objects that a getter returns belong to the
- * object that it was asked of, and are valid until that is freed or changed. Strings passed in are copied. Readers,
- * traces, statistics and reports: free readers and close traces before their session; reports and statistics may
- * outlive it.
+ * _free() or _close() function, which accepts NULL. Strings and objects that a getter returns belong to the object that
+ * it was asked of, and are valid until that is freed or changed. Strings passed in are copied. Free readers and close
+ * traces before their session. Reports and statistics may outlive it.
  *
  * Indices start at 0. For an index out of range, a getter returns NULL or 0; one that returns an enumeration returns
  * its last value.
@@ -60,7 +59,8 @@ extern "C" {
 const char *pp_error(void);
 /*
  * Returns the next message about a single process that a successful call could not use, such as one whose agent does
- * not answer. Returns each message once, the oldest first, and then NULL. Of this thread; valid until the next call.
+ * not answer. Returns each message once, the oldest first, and then NULL. Per thread. A message is valid until the next
+ * call.
  */
 const char *pp_notice(void);
 
@@ -109,9 +109,9 @@ const char *pp_arg_name(const struct pp_arg *arg);
 const char *pp_arg_type(const struct pp_arg *arg);
 
 /*
- * The fields of an argument that points to a structure, and the names of an argument that is an enumeration. There are
- * none if the file does not describe them. A field has `size` bytes at `offset`. A bit-field has `bits` bits, else 0,
- * from bit `bit` of the byte at `offset` on.
+ * The fields of an argument that points to a structure, and the names of an argument that is an enumeration. Both lists
+ * are empty if the file does not describe them. A field has `size` bytes at `offset`. A bit-field has `bits` bits, else
+ * 0, from bit `bit` of the byte at `offset` on.
  */
 size_t pp_arg_fields(const struct pp_arg *arg);
 const struct pp_field *pp_arg_field(const struct pp_arg *arg, size_t i);
@@ -142,7 +142,7 @@ bool pp_name_matches(const char *probe, const char *pattern);
 /*
  * Calls fn once for each ELF file that the process maps executable. path can be opened by this process; it is one below
  * /proc/PID if the file was deleted or is in another mount namespace. name is the path that the process uses. Stops
- * when fn returns nonzero, and returns that. -ESRCH: there is no such process; -EACCES: it belongs to another user.
+ * when fn returns nonzero, and returns that. -ESRCH: the process does not exist; -EACCES: it belongs to another user.
  */
 int pp_process_images(pid_t pid, int (*fn)(const char *path, const char *name, void *arg), void *arg);
 
@@ -153,22 +153,23 @@ struct pp_request;
 int pp_request_new(struct pp_request **request);
 void pp_request_free(struct pp_request *request);
 
-/* What to arm. All can be repeated. -EINVAL: the pattern cannot match any probe. */
+/* Add probes and files to the request. Can be repeated. -EINVAL: the pattern cannot match any probe. */
 int pp_request_pattern(struct pp_request *request, const char *pattern);
 int pp_request_file(struct pp_request *request, const char *path);
 /*
- * Arms in this process. Without any, in every process that maps the files. The request holds the process by a pidfd, so
- * that a later process with the same number is not taken for it. -ESRCH: there is no such process.
+ * Arms in this process; can be repeated. If a request names no process, every process that maps the files is armed. The
+ * request holds the process by a pidfd, so that a later process with the same number is not taken for it. -ESRCH: it
+ * does not exist.
  */
 int pp_request_pid(struct pp_request *request, pid_t pid);
 /* Arms in a child of the caller that has not called exec(2) yet; file is the program that it will run. */
 int pp_request_command(struct pp_request *request, pid_t pid, const char *file);
 
-/* Sets the backend: "auto" (default), "kernel" or "agent". -EINVAL: there is no such backend. */
+/* Sets the backend: "auto" (default), "kernel" or "agent". -EINVAL: unknown backend. */
 int pp_request_backend(struct pp_request *request, const char *backend);
 /*
- * Returns true if this process has the privileges that the backend needs (see above). Returns false if there is no
- * backend of this name.
+ * Returns true if this process has the privileges that the backend needs (see above). Returns false if the backend is
+ * unknown.
  */
 bool pp_backend_permitted(const char *backend);
 /*
@@ -223,8 +224,8 @@ int pp_request_many(struct pp_request *request, size_t sites);
 /* Records from the start, without a reader: a flight recorder. */
 int pp_request_record(struct pp_request *request);
 /*
- * The same, and replaces a thread's oldest records by new ones when there is no room. Agents only, and for all
- * attachments of a session or none.
+ * Records from the start, and replaces a thread's oldest records by new ones when its ring is full. Only the agent
+ * backend can, and only for all attachments of a session or none.
  */
 int pp_request_overwrite(struct pp_request *request);
 /*
@@ -267,12 +268,12 @@ bool pp_report_verified(const struct pp_report *report, size_t row);
 int64_t pp_report_offset(const struct pp_report *report, size_t row);
 /* For func:SYMBOL%return: how many calls of one thread are seen at a time. 0: not limited, or another kind of probe. */
 unsigned pp_report_calls_per_thread(const struct pp_report *report, size_t row);
-/* Returns why the row is refused, or a remark. NULL: there is none. */
+/* Returns why the row is refused, or a remark. NULL: neither. */
 const char *pp_report_reason(const struct pp_report *report, size_t row);
 
 /*
- * Damaged notes in the files of the rows; if a pattern matched nothing, in all files that were read. Probes may be
- * missing because of them.
+ * Warnings about damaged notes in the files of the rows, or in all files that were read if a pattern matched nothing.
+ * Probes may be missing because of them.
  */
 size_t pp_report_warnings(const struct pp_report *report);
 const char *pp_report_warning(const struct pp_report *report, size_t i);
@@ -284,29 +285,32 @@ struct pp_session;
 /*
  * Opens the session of this name. create: also if it does not exist; the first successful pp_session_enable() then
  * makes it, and it ends when its last point is disarmed. A name has 1 to 64 letters, digits, '_' and '-', and does not
- * start with '-'. -EINVAL: invalid name; -ENOENT: there is no such session; -EPERM: a privilege is missing.
+ * start with '-'. -EINVAL: invalid name; -ENOENT: the session does not exist; -EPERM: a privilege is missing.
  */
 int pp_session_open(const char *name, bool create, struct pp_session **session);
 /* Makes a session that other processes do not see. It ends when it is closed or its process ends, however it ends. */
 int pp_session_private(struct pp_session **session);
-/* Closes the session. What a named session has armed stays armed. */
+/* Closes the session. The points of a named session stay armed. */
 void pp_session_close(struct pp_session *session);
 const char *pp_session_name(const struct pp_session *session);
 
 /*
  * Arms the request. Returns 0 if any point was armed, is pending, or was armed in this session before: the report has
- * the details. *report is NULL if nothing was resolved; else the caller frees it, also after an error.
+ * the details. The caller frees *report, also after an error. It is NULL if the request could not be resolved at all.
  *
  * Returns -ENOENT if no probe matches any pattern, -EDQUOT because of pp_request_many(), and the reason if no point
- * could be armed at all. If pp_session_interrupt() sets a flag and a signal handler of the caller sets the flag to
- * nonzero, everything that this call armed is disarmed: -EINTR.
+ * could be armed at all. Returns -EINTR, and has disarmed everything that it armed, if the flag of
+ * pp_session_interrupt() becomes nonzero.
  *
- * Blocks for a time that grows with the number of sites and processes: 10,000 sites take about a second. An agent that
- * does not answer costs at most 10 s. With pp_request_hold() the calling thread blocks SIGUSR1 from here on, until
+ * Blocks for a time that grows with the number of sites and processes, usually less than a second. Agents that do not
+ * answer can add some seconds. With pp_request_hold() the calling thread blocks SIGUSR1 from here on, until
  * pp_session_hold() returns or the session is closed.
  */
 int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report);
-/* Sets the flag that interrupts pp_session_enable() and pp_session_disable(). NULL: none. */
+/*
+ * Sets the flag that interrupts pp_session_enable(), for a signal handler of the caller to set to nonzero. NULL: none.
+ * pp_session_disable() then stops waiting for the original bytes, but still disarms.
+ */
 int pp_session_interrupt(struct pp_session *session, const volatile int *flag);
 
 /*
@@ -360,9 +364,8 @@ int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost, si
 
 /*
  * Disarms what matches any of the patterns (npatterns 0: everything) in the process (pid 0: in all). *points is the
- * number of points disarmed. Returns when their original bytes are back: usually within 0.1 s, up to some seconds for
- * thousands of points, and 20 s after the last visible progress at the latest. A session without points ends. -ENOENT:
- * nothing matched.
+ * number of points disarmed. Returns when their original bytes are back, usually in less than a second, and 20 s after
+ * the last visible progress at the latest. A session without points ends. -ENOENT: nothing matched.
  */
 int pp_session_disable(struct pp_session *session, pid_t pid, const char *const *patterns, size_t npatterns,
                        size_t *points);
@@ -404,7 +407,7 @@ struct pp_counts {
 
 /*
  * Reads the counters: one row for each probe, file and process (pid 0: for all processes together), sorted by probe,
- * file and pid.
+ * file and pid. Counters of agents may be 50 ms old.
  */
 int pp_session_stat(struct pp_session *session, struct pp_stat **stat);
 void pp_stat_free(struct pp_stat *stat);
@@ -419,7 +422,7 @@ const char *pp_stat_probe(const struct pp_stat *stat, size_t row);
 pid_t pp_stat_pid(const struct pp_stat *stat, size_t row);
 const char *pp_stat_file(const struct pp_stat *stat, size_t row);
 
-/* What became of the row's process. Only PP_LIVES can still hit the probe. PP_LIVES if pid is 0. */
+/* The state of the row's process. Only PP_LIVES can still hit the probe. PP_LIVES if pid is 0. */
 enum pp_life {
 	PP_LIVES,
 	PP_ENDED,
@@ -429,7 +432,7 @@ enum pp_life {
 enum pp_life pp_stat_life(const struct pp_stat *stat, size_t row);
 
 /*
- * What is at the file's path. Processes that map the old file still hit its probes after it was replaced or deleted;
+ * The state of the file's path. Processes that map the old file still hit its probes after it was replaced or deleted;
  * processes that start later do not.
  */
 enum pp_file_state {
@@ -473,7 +476,7 @@ void pp_reader_free(struct pp_reader *reader);
 
 /*
  * Waits timeout_ms for the next record (0: does not wait; -1: no limit). Returns 1 and sets *event, which belongs to
- * the reader and is valid until the next call; 0: there was none; -EINTR: a signal arrived; -EBADMSG: a damaged record
+ * the reader and is valid until the next call; 0: none came; -EINTR: a signal arrived; -EBADMSG: a damaged record
  * was passed over, and the next call goes on.
  */
 int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_event **event);

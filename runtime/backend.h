@@ -40,7 +40,7 @@ struct attachment {
 	void *state; /* the backend's */
 };
 
-/* How an attachment is armed: what the request says, beside its points. */
+/* How an attachment is armed: the options of the request. */
 struct arm_options {
 	const struct scope *scope; /* which processes are meant */
 	bool record;               /* the attachment records from the start, without a reader */
@@ -51,7 +51,7 @@ struct arm_options {
 	double budget;             /* CPUs that the attachment's hits may take; 0: no budget */
 };
 
-/* What pp_session_hold() was asked for. */
+/* The arguments of pp_session_hold(), and the budget. */
 struct hold_options {
 	uint64_t deadline; /* CLOCK_MONOTONIC of the first time namespace; 0: none */
 	const int *pidfds; /* holding ends when all of these processes have ended */
@@ -99,7 +99,9 @@ struct backend {
 	int (*usable)(const struct pp_request *request, bool any);
 	/* Whether the backend can arm the site. Sites that insn-check.h refuses are not asked for. */
 	bool (*takes)(const struct pp_site *site);
-	/* What the manifest says of the site's semaphore: its file offset, or a value of the backend's. 0: none. */
+	/*
+	 * Returns the semaphore's name in the manifest: its file offset, or a value of the backend's. 0: no semaphore.
+	 */
 	uint64_t (*semaphore_key)(const struct pp_site *site);
 	/* Under the lock, before arm(): refuses points that must not be armed now. Fails only without memory. */
 	int (*check)(struct pp_session *session, struct arm_point *const *points, size_t npoints);
@@ -137,7 +139,7 @@ struct backend {
 	double (*trap_ns)(void);
 	/* Whether the point was disarmed because the session was over its budget. */
 	bool (*over_budget)(const struct attachment *attachment, uint32_t point);
-	/* Of such a point: what the session cost then, and the budget, as shares of one CPU. */
+	/* For these points: what the session cost then, and the budget, as shares of one CPU. */
 	void (*stopped)(const struct attachment *attachment, uint32_t point, double *share, double *limit);
 	/* See pp_session_watch(), pp_session_limit() and pp_session_unlimit(). */
 	int (*watch)(struct pp_session *session, void (*ready)(void *arg), void *arg);
@@ -163,7 +165,7 @@ struct backend {
 	int (*reader_open)(struct pp_session *session, void **reader);
 	/*
 	 * Takes the next record out without waiting. Returns 1 and sets *thread, *record and *size, which are valid
-	 * until the next call; 0: there is none; -EBADMSG: a damaged record was passed over.
+	 * until the next call; 0: no record is ready; -EBADMSG: a damaged record was passed over.
 	 */
 	int (*reader_next)(void *reader, const struct record_thread **thread, const struct record **record,
 	                   size_t *size);

@@ -33,7 +33,7 @@ int request_check_alive(const struct pp_request *request)
 
 /* ---- the manifest of a round ---- */
 
-/* What the builder has of the point before: points of one file, probe, program and process are adjacent. */
+/* The previous point, whose file, probe, program and process the next one mostly shares. */
 struct described {
 	struct manifest_builder *builder;
 	const struct pp_image *image;
@@ -204,7 +204,7 @@ static int round_arm(struct enabling *e, struct round *round)
 	if (err)
 		return err;
 	if (session_interrupted(session))
-		return error_set(EINTR, "interrupted: what was begun is undone");
+		return error_set(EINTR, "interrupted: what this command armed is disarmed");
 	return round_disarm_refused(session, round);
 }
 

@@ -65,7 +65,7 @@ static void point_skip(struct arm_point *point, const struct consumer *c, const 
 	if (c->pid && !point->process) {
 		arm_point_refuse(
 			point, -EBUSY,
-			error_format("armed in this session for pid %u alone: take that out first, or use another "
+			error_format("armed in this session for pid %u only: disarm that first, or use another "
 		                     "session (-s)",
 		                     c->pid));
 		return;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of pp_session_enable() share: enable.c, enable-rounds.c and enable-report.c. */
+/* Shared by the files of pp_session_enable(): enable.c, enable-rounds.c, enable-skip.c and enable-report.c. */
 #ifndef RUNTIME_ENABLE_H
 #define RUNTIME_ENABLE_H
 

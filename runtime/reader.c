@@ -65,13 +65,12 @@ int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 	r->reopened = clock_ns();
 	wall_sample(&r->wall);
 	err = reader_open_sources(r, &opened);
-	if (!err && !opened)
-		err = error_set(ENOENT, "session '%s' has nothing armed to read from", session->name);
-	if (err)
+	if (err || !opened) {
 		pp_reader_free(r);
-	else
-		*reader = r;
-	return err;
+		return err ? err : error_set(ENOENT, "session '%s' has nothing armed to read from", session->name);
+	}
+	*reader = r;
+	return 0;
 }
 
 void pp_reader_free(struct pp_reader *reader)
@@ -121,7 +120,7 @@ static void reader_reopen(struct pp_reader *reader, uint64_t now)
 	if (!missing || reader->stopped || now - reader->reopened < REOPEN_NS)
 		return;
 	reader->reopened = now;
-	session_look(reader->session);
+	session_open_new_parts(reader->session);
 	reader_open_sources(reader, &opened);
 }
 

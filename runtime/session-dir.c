@@ -133,7 +133,7 @@ static bool root_is_suffixed(const struct session_roots *roots, const char *name
 	       !strncmp(name + n, SUFFIX, strlen(SUFFIX));
 }
 
-/* Returns a descriptor; -ENOENT: it does not exist, or it is no directory of this user's. */
+/* Returns a descriptor; -ENOENT: it does not exist, or belongs to another user. */
 static int root_open(const struct session_roots *roots, const char *name)
 {
 	char path[256];
@@ -269,7 +269,7 @@ int session_dir_lock(int dir, const char *path, bool hasty)
 
 	for (int i = 0; flock(dir, LOCK_EX | LOCK_NB); i++) {
 		if (errno != EWOULDBLOCK || i == tries)
-			return error_set(EBUSY, "%s: another command is at work on this session: try again", path);
+			return error_set(EBUSY, "%s: another command has the lock of this session: try again", path);
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 	}
 	/* Another command may have removed the directory while this one waited. */

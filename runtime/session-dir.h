@@ -30,7 +30,7 @@ int private_dir_open(int at, const char *name, const char *path, bool create);
 
 /* ---- root directories ---- */
 
-/* Where root directories are whose name other users may take first. */
+/* The root directories of a backend, in a place where another user may take their name first. */
 struct session_roots {
 	int parent;               /* a descriptor of the directory that they are in */
 	const char *path;         /* its path */

@@ -102,7 +102,7 @@ const size_t nbackends = sizeof(backends) / sizeof(backends[0]);
 
 /* ---- the tests ---- */
 
-__attribute__((noipa)) static void hit(int n)
+__attribute__((noinline)) static void hit(int n)
 {
 	STAP_PROBE1(null, hit, n);
 }
@@ -155,6 +155,8 @@ START_TEST(request_names_backends_of_the_list)
 	ck_assert_str_eq(pp_error(), "no backend 'magic': there are auto, agent, kernel and null");
 	ck_assert(pp_backend_permitted("null"));
 	ck_assert(!pp_backend_permitted("magic"));
+	ck_assert_uint_ne(attachment_id_of(&backend_agent, 1), attachment_id_of(&backend_kernel, 1));
+	ck_assert_uint_ne(attachment_id_of(&backend_null, 1), attachment_id_of(&backend_null, 2));
 	pp_request_free(request);
 }
 END_TEST
