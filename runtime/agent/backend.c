@@ -79,12 +79,12 @@ static int loaded_arm(struct pp_session *session, const struct agent_loaded *loa
 
 	if (!session->is_private)
 		agent_keeper_start(&s->dir);
-	err = session_find_pids(s);
+	err = agent_session_find_pids(s);
 	agent_sleepers_free(&s->sleepers);
 	/* Agents that sleep do not know of the session. Those of named processes were woken before. */
 	if (!err)
 		err = manifest_has_global_point(manifest) ? agent_wake_all(&s->dir, &s->sleepers) : 0;
-	session_refresh_agents(s, loaded);
+	agent_session_rescan(s, loaded);
 	agent_dir_unmark(&s->dir);
 	return err;
 }
@@ -98,7 +98,7 @@ static int agent_arm(struct pp_session *session, struct attachment *attachment, 
 
 	if (err)
 		return err;
-	if (session_refuse_points(s, points, npoints) == npoints)
+	if (agent_session_refuse_points(s, points, npoints) == npoints)
 		return error_set(-points[0]->error, "%s",
 		                 points[0]->reason ? points[0]->reason : strerror(-points[0]->error));
 	err = agent_dir_next_number(&s->dir, &attachment->number);
@@ -158,7 +158,7 @@ static int agent_disarm(struct pp_session *session, struct attachment *attachmen
 	else
 		err = agent_file_write(&s->dir, &loaded->file);
 	if (!err)
-		session_refresh_agents(s, loaded);
+		agent_session_rescan(s, loaded);
 	agent_dir_unmark(&s->dir);
 	if (err)
 		return err;
@@ -197,8 +197,8 @@ static int report_hits(pid_t pid, const struct agent_count *counts, void *arg)
 static int agent_processes(const struct attachment *attachment,
                            int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg)
 {
-	return session_each_counts(agent_loaded(attachment), attachment->manifest, report_hits,
-	                           &(struct hits_report){ attachment->manifest, fn, arg });
+	return agent_session_each_counts(agent_loaded(attachment), attachment->manifest, report_hits,
+	                                 &(struct hits_report){ attachment->manifest, fn, arg });
 }
 
 static uint64_t agent_start_time(const struct attachment *attachment, uint32_t pid)
@@ -223,7 +223,7 @@ static void agent_counts(const struct attachment *attachment, uint32_t point, st
 	const struct agent_count *c = &loaded->counts[point];
 
 	if (!loaded->counted || clock_ns() - loaded->counted > COUNTS_AGE_NS)
-		session_count(loaded, attachment->manifest);
+		agent_session_count(loaded, attachment->manifest);
 	*counts = (struct pp_counts){ .hits = count_hits(c),
 		                      .filtered = c->filtered,
 		                      .idle = c->idle,
@@ -233,7 +233,7 @@ static void agent_counts(const struct attachment *attachment, uint32_t point, st
 
 static size_t agent_uncounted(struct pp_session *session)
 {
-	return session_uncounted(agent_of(session));
+	return agent_session_uncounted(agent_of(session));
 }
 
 const struct backend backend_agent = {

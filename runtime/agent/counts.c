@@ -90,7 +90,7 @@ static int counts_walk_files(struct counts_walk *walk)
 	return 0;
 }
 
-int session_each_counts(struct agent_loaded *loaded, const struct manifest *manifest, counted_fn *fn, void *arg)
+int agent_session_each_counts(struct agent_loaded *loaded, const struct manifest *manifest, counted_fn *fn, void *arg)
 {
 	struct agent_session *session = loaded->session;
 	struct counts_walk walk = { .loaded = loaded, .manifest = manifest, .fn = fn, .arg = arg };
@@ -121,7 +121,7 @@ static int loaded_add_counts(pid_t pid, const struct agent_count *counts, void *
 	return 0;
 }
 
-int session_count(struct agent_loaded *loaded, const struct manifest *manifest)
+int agent_session_count(struct agent_loaded *loaded, const struct manifest *manifest)
 {
 	struct agent_session *session = loaded->session;
 	struct counts_walk walk = { .loaded = loaded, .manifest = manifest, .fn = loaded_add_counts };
@@ -177,7 +177,7 @@ static int uncounted_add(uint32_t number, pid_t pid, void *arg)
 	return 0;
 }
 
-size_t session_uncounted(const struct agent_session *session)
+size_t agent_session_uncounted(const struct agent_session *session)
 {
 	struct uncounted u = { session, 0 };
 

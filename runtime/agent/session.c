@@ -128,7 +128,7 @@ bool manifest_has_global_point(const struct manifest *d)
 	return false;
 }
 
-int session_find_pids(struct agent_session *session)
+int agent_session_find_pids(struct agent_session *session)
 {
 	const struct pp_session *s = session->session;
 	struct pid_list list = { 0 };
@@ -143,7 +143,7 @@ int session_find_pids(struct agent_session *session)
 	return err < 0 ? err : 0;
 }
 
-void session_refresh_agents(const struct agent_session *session, const struct agent_loaded *loaded)
+void agent_session_rescan(const struct agent_session *session, const struct agent_loaded *loaded)
 {
 	struct pid_list list = { 0 };
 	int err = loaded_add_pids(loaded, &list);
@@ -230,7 +230,7 @@ static int session_load(struct pp_session *session)
 	}
 	session_forget_attachments(session, &backend_agent);
 	err = agent_dir_each_file(&s->dir, "segment", session_load_attachment, session);
-	return err ? err : session_find_pids(s);
+	return err ? err : agent_session_find_pids(s);
 }
 
 /*

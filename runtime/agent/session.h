@@ -4,7 +4,8 @@
  * order; each uses only those before it:
  *
  *     session-files, attachment-file, counts-file    files
- *     client, sleepers, reach, wake, inject          one agent
+ *     backoff, client, reasons, reach, environment   one agent
+ *     tracee*, wake*, sleepers, inject*              calls in threads of its process
  *     shm, rings, record-*                           one shared memory region
  *     processes, counts                              the processes of a session
  *     session, usable, verify, reader, keeper        what a command does with a session
@@ -56,12 +57,12 @@ static inline struct agent_loaded *agent_loaded(const struct attachment *attachm
 /* ---- counts.c ---- */
 
 /* Sets loaded->counts to the counts of all processes, those in files included. Returns 0 or -ENOMEM. */
-int session_count(struct agent_loaded *loaded, const struct manifest *manifest);
+int agent_session_count(struct agent_loaded *loaded, const struct manifest *manifest);
 /* Calls fn with the counts of each process. A process that changed its region or has ended may come more than once. */
-int session_each_counts(struct agent_loaded *loaded, const struct manifest *manifest,
-                        int (*fn)(pid_t pid, const struct agent_count *counts, void *arg), void *arg);
+int agent_session_each_counts(struct agent_loaded *loaded, const struct manifest *manifest,
+                              int (*fn)(pid_t pid, const struct agent_count *counts, void *arg), void *arg);
 /* Returns the number of processes that ended without anything having saved their counts. */
-size_t session_uncounted(const struct agent_session *session);
+size_t agent_session_uncounted(const struct agent_session *session);
 
 /* ---- session.c, usable.c, verify.c, reader.c: operations of struct backend ---- */
 
@@ -78,15 +79,16 @@ void agent_loaded_free(struct agent_loaded *loaded);
 /* Whether a point of the manifest is for every process. */
 bool manifest_has_global_point(const struct manifest *d);
 /* Sets pids to the processes that the session concerns. Returns 0 or -ENOMEM. */
-int session_find_pids(struct agent_session *session);
+int agent_session_find_pids(struct agent_session *session);
 /* Makes the agents that an attachment concerns read the session's files again. */
-void session_refresh_agents(const struct agent_session *session, const struct agent_loaded *loaded);
+void agent_session_rescan(const struct agent_session *session, const struct agent_loaded *loaded);
 
 int agent_usable(const struct pp_request *request, bool any);
 bool agent_takes(const struct pp_site *site);
 int agent_check(struct pp_session *session, struct arm_point *const *points, size_t npoints);
 /* Refuses points that no agent can arm, and points of processes without an agent. Returns how many. */
-size_t session_refuse_points(const struct agent_session *session, struct arm_point *const *points, size_t npoints);
+size_t agent_session_refuse_points(const struct agent_session *session, struct arm_point *const *points,
+                                   size_t npoints);
 
 int agent_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
                    size_t npoints, struct arm_misses *misses);

@@ -218,7 +218,7 @@ static int point_check(const struct arm_point *point)
 	return 0;
 }
 
-size_t session_refuse_points(const struct agent_session *session, struct arm_point *const *points, size_t npoints)
+size_t agent_session_refuse_points(const struct agent_session *session, struct arm_point *const *points, size_t npoints)
 {
 	const struct process *process = NULL; /* whose result is process_err, with its error message as the last one */
 	size_t refused = 0;
