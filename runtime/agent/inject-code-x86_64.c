@@ -21,7 +21,7 @@ uint64_t inject_find_restorer(const struct inject *t)
 	return libc_find_code(t, restorer_code, sizeof(restorer_code));
 }
 
-uint64_t inject_find_keeper(const struct inject *t)
+uint64_t inject_find_result_stub(const struct inject *t)
 {
 	/* mov %rax,(%rbx); pop %rbx; ret */
 	static const unsigned char code[] = { 0x48, 0x89, 0x03, 0x5b, 0xc3 };

@@ -278,7 +278,7 @@ static void inject_find_stack(struct inject *t)
 	t->stack_start = at ? strtoull(at, NULL, 10) : 0;
 }
 
-/* Copies the C library's code and finds what calls return by. Without a keeper, dlerror() cannot be called. */
+/* Copies the C library's code and finds what calls return by. Without a result stub, dlerror() cannot be called. */
 static int libc_read_code(struct inject *t)
 {
 	size_t size = t->libc.end - t->libc.start;
@@ -289,7 +289,7 @@ static int libc_read_code(struct inject *t)
 	if (process_read(t->process, t->libc.start, t->libc_code, size))
 		return error_set(EFAULT, "pid %d: cannot read the memory of the process", t->pid);
 	t->restorer = inject_find_restorer(t);
-	t->keeper = inject_find_keeper(t);
+	t->result_stub = inject_find_result_stub(t);
 	t->errno_offset = inject_find_errno(t);
 	if (!t->restorer)
 		return error_set(

@@ -35,15 +35,15 @@ struct inject {
 	bool other_malloc;        /* another malloc than the C library's may be in use */
 	uint64_t stack_start;     /* of the first thread */
 	uint64_t dlopen, dlerror, exit, errno_location;
-	uint64_t errno_offset;     /* of errno from the thread pointer; 0: not known */
-	uint64_t restorer, keeper; /* see struct tracee_call; keeper may be 0 */
+	uint64_t errno_offset;          /* of errno from the thread pointer; 0: not known */
+	uint64_t restorer, result_stub; /* see struct tracee_call; result_stub may be 0 */
 };
 
 /* ---- inject-code-CPU.c: what the C library's code looks like ---- */
 
 /* Finds code in a copy of the C library. Returns its address, 0 if it does not exist. */
 uint64_t inject_find_restorer(const struct inject *t);
-uint64_t inject_find_keeper(const struct inject *t);
+uint64_t inject_find_result_stub(const struct inject *t);
 /* Returns the offset of errno from the thread pointer, by the code of __errno_location(); 0: not known. */
 uint64_t inject_find_errno(const struct inject *t);
 /* Whether signal handlers return to this code. */

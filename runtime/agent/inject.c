@@ -133,10 +133,10 @@ static uint64_t inject_errno_address(const struct inject *t)
 /* Calls dlerror(). */
 static void inject_read_dlerror(struct inject *t, char *text, size_t size)
 {
-	struct tracee_call call = { .function = t->dlerror, .restorer = t->restorer, .keeper = t->keeper };
+	struct tracee_call call = { .function = t->dlerror, .restorer = t->restorer, .result_stub = t->result_stub };
 	uint64_t at = 0;
 
-	if (!t->keeper || tracee_call(&t->thread, &call, CALL_NS, &at) || !at)
+	if (!t->result_stub || tracee_call(&t->thread, &call, CALL_NS, &at) || !at)
 		return;
 	for (size_t i = 0; i + 1 < size && !process_read(t->process, at + i, &text[i], 1) && text[i]; i++)
 		text[i + 1] = 0;

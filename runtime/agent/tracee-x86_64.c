@@ -53,14 +53,14 @@ _Static_assert(sizeof(struct sigcontext) == 256 && sizeof(struct _fpx_sw_bytes) 
  */
 struct call_image {
 	_Alignas(64) uint64_t unused[5];
-	uint64_t keeper, keeper_rbx;  /* at 40 */
-	struct sigreturn_frame frame; /* at 56 */
+	uint64_t result_stub, saved_rbx; /* at 40 */
+	struct sigreturn_frame frame;    /* at 56 */
 	uint64_t result;
 	_Alignas(64) unsigned char xstate[TRACEE_XSTATE_MAX];
 };
 
 _Static_assert(sizeof(struct call_image) + 64 <= TRACEE_IMAGE_MAX, "room for the image");
-_Static_assert(offsetof(struct call_image, keeper) % 16 == 8 && offsetof(struct call_image, frame) % 16 == 8,
+_Static_assert(offsetof(struct call_image, result_stub) % 16 == 8 && offsetof(struct call_image, frame) % 16 == 8,
                "alignment after a call instruction");
 
 uint64_t tracee_pc(const struct tracee *t)
@@ -230,7 +230,7 @@ static int image_write(const struct tracee *t, const struct tracee_call *call, u
 	struct call_image image = { 0 };
 	size_t size;
 
-	image.keeper = call->keeper;
+	image.result_stub = call->result_stub;
 	image.frame.return_address = call->restorer;
 	image.frame.flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
 	image.frame.stack.flags = ~0u; /* invalid flags, so that the alternate stack stays as it is */
@@ -267,7 +267,8 @@ int tracee_begin_call(struct tracee *t, const struct tracee_call *call, uint64_t
 	regs.rbx = *result_at;
 	regs.orig_rax = -1;
 	regs.rip = call->function;
-	regs.rsp = at + (call->keeper ? offsetof(struct call_image, keeper) : offsetof(struct call_image, frame));
+	regs.rsp = at +
+	           (call->result_stub ? offsetof(struct call_image, result_stub) : offsetof(struct call_image, frame));
 	regs.eflags &= ~(FLAG_DIRECTION | FLAG_TRAP);
 	if (ptrace(PTRACE_SETREGS, t->tid, NULL, &regs))
 		return -errno;

@@ -191,7 +191,7 @@ int tracee_call(struct tracee *t, const struct tracee_call *call, uint64_t timeo
 		t->held = false;
 	if (err)
 		return err;
-	return call->keeper ? tracee_read(t, result_at, result, sizeof(*result)) : 0;
+	return call->result_stub ? tracee_read(t, result_at, result, sizeof(*result)) : 0;
 }
 
 /* ---- releasing ---- */

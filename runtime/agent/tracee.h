@@ -45,8 +45,9 @@ struct tracee_call {
 	const char *text;  /* the first argument, shorter than PATH_MAX; NULL: none */
 	uint64_t second;   /* the second argument */
 	uint64_t restorer; /* where signal handlers return to: rt_sigreturn(2) */
-	uint64_t keeper; /* code that stores the result: mov %rax,(%rbx); pop %rbx; ret. 0: the result is not needed */
-	uint64_t stack;  /* writable memory to use instead of the thread's stack; only without a text; 0: none */
+	/* Code that stores the result: mov %rax,(%rbx); pop %rbx; ret. 0: the result is not needed. */
+	uint64_t result_stub;
+	uint64_t stack; /* writable memory to use instead of the thread's stack; only without a text; 0: none */
 };
 
 /*
@@ -69,7 +70,7 @@ int tracee_hold(struct tracee *t, pid_t pid, pid_t tid);
 bool tracee_is_restartable(const struct tracee *t);
 
 /*
- * Calls the function. Stores the result if there is a keeper. Returns -ETIMEDOUT if the function has not returned
+ * Calls the function. Stores the result if the call has a result stub. Returns -ETIMEDOUT if the function has not returned
  * within timeout_ns (it then returns later without help), -EFAULT if the thread crashed, or -ESRCH if it has ended.
  * After 0 it may be called again.
  */
