@@ -50,37 +50,37 @@ simple() {
 	say bytes; before=$said
 	want_like "the site is a nop" "*$NOP*" "$before"
 	poke arm $S 1 "$T/simple" app:tick
-	want "a point is armed" "segment 1 armed 1 pending 0 refused 0" "$(look)"
+	want "a point is armed" "attachment 1 armed 1 pending 0 refused 0" "$(rescan)"
 	say bytes
 	[ "$said" != "$before" ] || fail "arming does not change the text"
 	want_like "an armed site is a branch" "*[0-9a-f][0-9a-f] [0-9a-f][0-9a-f] [0-9a-f][0-9a-f] 1[4-7] *" "$said"
 	say "tick 1000"
 	want "hits without a reader are idle" "hits 1000 recorded 0 filtered 0 idle 1000 lost 0" "$(counts 1)"
 	poke arm $S 2 -r "$T/simple" app:tick 'arg0 >= 10 && arg0 % 2 == 0'
-	look >/dev/null
+	rescan >/dev/null
 	say "tick 20"
 	poke read $pid $S 200 >"$T/records"
 	want "a filter filters" "hits 20 recorded 5 filtered 15 idle 0 lost 0" "$(counts 2)"
 	want "both attachments record" "end 25" "$(tail -1 "$T/records")"
 	want_like "a record has the arguments" "2:0 tid $pid faults 0 a * fffffffffffffff6" "$(grep '^2:0' "$T/records" | head -1)"
 	poke drop $S 1; poke drop $S 2
-	look >/dev/null
+	rescan >/dev/null
 	say bytes
 	want "disarming restores the text" "$before" "$said"
 
 	poke arm $S 3 -r "$T/simple" app:say
-	look >/dev/null
+	rescan >/dev/null
 	say "say 3"
 	poke read $pid $S 200 >"$T/records"
 	want "a string in the image is recorded" "0 c 6920656874206e69 6567616d" "$(sed -n '1s/.*faults //p' "$T/records")"
 	want "a string on the stack is recorded" "0 c 7320656874206e6f 6b636174" "$(sed -n '2s/.*faults //p' "$T/records")"
 	want "an unreadable string is a fault" "1 0" "$(sed -n '3s/.*faults //p' "$T/records")"
 	poke drop $S 3
-	look >/dev/null
+	rescan >/dev/null
 
 	# A ring that is overwritten keeps the newest records, and only those count as recorded.
 	poke arm ${S}o 1 -o "$T/simple" app:tick
-	poke look $pid ${S}o >/dev/null
+	poke rescan $pid ${S}o >/dev/null
 	say "tick 30000"
 	counted=$(poke counts $pid ${S}o 1)
 	want "overwritten hits are not idle" "hits 30000 idle 0" "hits $(field hits "$counted") idle $(field idle "$counted")"
@@ -88,7 +88,7 @@ simple() {
 	[ $recorded -gt 6100 ] && [ $recorded -lt 6600 ] && [ $((recorded + $(field lost "$counted"))) = 30000 ] ||
 		fail "an overwritten ring does not count what it holds as recorded and the rest as lost: $counted"
 	poke drop ${S}o 1
-	look >/dev/null
+	rescan >/dev/null
 
 	# A site that is not a nop is refused, and reported.
 	site=$(poke site "$T/simple" app:tick)
@@ -97,12 +97,12 @@ simple() {
 	address=$((base + site))
 	printf '\x20\x00\x20\xd4' | dd of=/proc/$pid/mem bs=1 seek=$address conv=notrunc 2>/dev/null # brk 1
 	poke arm $S 4 "$T/simple" app:tick
-	want "a site that is not a nop is refused" "segment 4 armed 0 pending 0 refused 1" "$(look)"
+	want "a site that is not a nop is refused" "attachment 4 armed 0 pending 0 refused 1" "$(rescan)"
 	want_like "the reason is its bytes" "0 refused 1 *" "$(poke state $pid $S 4)"
 	printf '\x1f\x20\x03\xd5' | dd of=/proc/$pid/mem bs=1 seek=$address conv=notrunc 2>/dev/null
-	want "a restored site is armed" "segment 4 armed 1 pending 0 refused 0" "$(look)"
+	want "a restored site is armed" "attachment 4 armed 1 pending 0 refused 0" "$(rescan)"
 	poke drop $S 4
-	look >/dev/null
+	rescan >/dev/null
 	say bytes
 	want "the text has its original bytes at the end" "$before" "$said"
 	target_end
@@ -128,7 +128,7 @@ values() {
 	target "$T/values"
 	while read -r name args; do
 		poke arm $S $((++number)) -r "$T/values" v:$name
-		want "v:$name is armed" "segment $number armed 1 pending 0 refused 0" "$(look)"
+		want "v:$name is armed" "attachment $number armed 1 pending 0 refused 0" "$(rescan)"
 		say go
 		want "the program ends with status 0" 0 "$said"
 		got=$(poke read $pid $S 20 | sed -n "s/^$number:0 .* faults \(.*\)/\1/p" | head -1)
@@ -143,7 +143,7 @@ values() {
 		want_like "values of v:$name, $cross $flags" "$want" "$got"
 		n=$((n + 1))
 		poke drop $S $number
-		look >/dev/null
+		rescan >/dev/null
 	done <"$T/expected"
 	target_end
 	rm -rf "$XDG_RUNTIME_DIR/probepoint"
@@ -156,17 +156,17 @@ libraries() {
 	build library.so -shared -fPIC tests/agent/library.c
 	target "$T/life"
 	poke arm $S 1 "$T/library.so" lib:hit
-	want "a point waits for its library" "segment 1 armed 0 pending 1 refused 0" "$(look)"
+	want "a point waits for its library" "attachment 1 armed 0 pending 1 refused 0" "$(rescan)"
 	for n in 1 2 3; do
 		say "load $T/library.so 10"
 		want "a loaded library is armed" $((10 * n)) "$(field hits "$(counts 1)")"
-		want "a point waits again after dlclose" "segment 1 armed 0 pending 1 refused 0" "$(look)"
+		want "a point waits again after dlclose" "attachment 1 armed 0 pending 1 refused 0" "$(rescan)"
 	done
 	say "loop $T/library.so 20"
 	want "each load is armed" 50 "$(field hits "$(counts 1)")"
 	say "keep $T/library.so"
 	say "again 5"
-	want "the library is armed while it stays" "segment 1 armed 1 pending 0 refused 0" "$(look)"
+	want "the library is armed while it stays" "attachment 1 armed 1 pending 0 refused 0" "$(rescan)"
 	want "hits are counted to the end" 55 "$(field hits "$(counts 1)")"
 	say "threads 20 50" # hits of provider app, in which nothing is armed
 	say "churn 300 1"
@@ -181,11 +181,11 @@ guarded() {
 	target "$T/guarded"
 	say go; want "a page is guarded before arming" caught "$said"
 	poke arm $S 1 "$T/libguarded.so" lib:guarded
-	want "a guarded site is armed" "segment 1 armed 1 pending 0 refused 0" "$(look)"
+	want "a guarded site is armed" "attachment 1 armed 1 pending 0 refused 0" "$(rescan)"
 	say go; want "an armed page is guarded" caught "$said"
 	want "a guarded site counts" 1 "$(field hits "$(counts 1)")"
 	poke drop $S 1
-	look >/dev/null
+	rescan >/dev/null
 	say go; want "a disarmed page is guarded" caught "$said"
 	target_end
 	rm -rf "$XDG_RUNTIME_DIR/probepoint"
@@ -199,8 +199,8 @@ storm() {
 	target "$T/storm" 4
 	poke arm $S 2 "$T/storm" app:always
 	poke arm $S 3 "$T/storm" app:handler 'arg0 > 0'
-	want "the points are armed" "segment 2 armed 1 pending 0 refused 0
-segment 3 armed 2 pending 0 refused 0" "$(look)"
+	want "the points are armed" "attachment 2 armed 1 pending 0 refused 0
+attachment 3 armed 2 pending 0 refused 0" "$(rescan)"
 	say go
 	poke read $pid $S $((seconds * 1000)) quiet >"$T/records" & reader=$!
 	POKE_ANY=1 poke storm $pid $S "$T/storm" 'app:[rfv]*' $seconds $$ >"$T/storm.out" || fail "$(cat "$T/storm.out")"
@@ -210,9 +210,9 @@ segment 3 armed 2 pending 0 refused 0" "$(look)"
 	want "no result is wrong" 0 "$(sed 's/.*wrong //' <<<"$said")"
 	want "a point that is always armed counts all hits" "$(field always "$said")" "$(field hits "$(counts 2)")"
 	want "hits in a signal handler are counted" "$(field handler "$said")" "$(field hits "$(counts 3)")"
-	want_like "all points are armed at the end" "*segment 1 armed 1000 pending 0 refused 0*" "$(cat "$T/storm.out")"
+	want_like "all points are armed at the end" "*attachment 1 armed 1000 pending 0 refused 0*" "$(cat "$T/storm.out")"
 	poke drop $S 1; poke drop $S 2; poke drop $S 3
-	look >/dev/null
+	rescan >/dev/null
 	say go
 	say stop
 	want "no result is wrong after disarming" 0 "$(sed 's/.*wrong //' <<<"$said")"

@@ -11,7 +11,7 @@
  *    start, after fork(2) or dlopen(3)), and controllers that hold one of these threads by
  *    ptrace(2). The stub takes no lock, needs only its return address on the stack,
  *    and has no effect if there is a thread already.
- * 4. Controllers find the stub by the door, struct agent_door, to which a note of the
+ * 4. Controllers find the stub by the door, struct agent_wake_entry, to which a note of the
  *    library leads (protocol.h).
  * 5. The kernel writes the thread's id into the door, and clears it after the thread
  *    has ended.
@@ -34,20 +34,20 @@
 #define TLS_ROOM (64u << 10) /* for thread-local storage between the agent's and the thread pointer */
 #define TLS_HEAD 4096u       /* the C library's descriptor of a thread */
 
-_Static_assert(offsetof(struct agent_door, stack) == DOOR_STACK && offsetof(struct agent_door, tls) == DOOR_TLS &&
-                       offsetof(struct agent_door, tid) == DOOR_TID && offsetof(struct agent_door, error) == DOOR_ERROR,
+_Static_assert(offsetof(struct agent_wake_entry, stack) == DOOR_STACK && offsetof(struct agent_wake_entry, tls) == DOOR_TLS &&
+                       offsetof(struct agent_wake_entry, tid) == DOOR_TID && offsetof(struct agent_wake_entry, error) == DOOR_ERROR,
                "door");
 
 static char stack[2 * GUARD + STACK] __attribute__((aligned(64)));
 static char tls[TLS_HEAD + TLS_ROOM] __attribute__((aligned(64)));
-static char image[AGENT_DOOR_IMAGE] __attribute__((aligned(64)));
+static char image[AGENT_WAKE_STACK_SIZE] __attribute__((aligned(64)));
 
 static void (*thread_main)(void);
 
-extern struct agent_door agent_door __attribute__((visibility("hidden")));
+extern struct agent_wake_entry agent_door __attribute__((visibility("hidden")));
 
-struct agent_door agent_door __attribute__((visibility("hidden"), used)) = {
-	.magic = AGENT_DOOR_MAGIC,
+struct agent_wake_entry agent_door __attribute__((visibility("hidden"), used)) = {
+	.magic = AGENT_WAKE_MAGIC,
 	.version = AGENT_VERSION,
 	.self = (uint64_t)&agent_door,
 	.stub = (uint64_t)agent_stub,
@@ -59,7 +59,7 @@ struct agent_door agent_door __attribute__((visibility("hidden"), used)) = {
 
 __asm__(".pushsection .note.probepoint.door, \"a\", %note\n"
         ".p2align 3\n"
-        ".long 11, 8, 0x726f6f64\n" /* AGENT_NOTE_DOOR */
+        ".long 11, 8, 0x726f6f64\n" /* AGENT_NOTE_WAKE */
         ".asciz \"probepoint\"\n"
         ".p2align 2\n"
         "1: .quad agent_door - 1b\n"

@@ -7,7 +7,7 @@
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
-/* Offsets in struct agent_door; thread.c asserts them. */
+/* Offsets in struct agent_wake_entry; thread.c asserts them. */
 #define DOOR_STACK 56
 #define DOOR_TLS 64
 #define DOOR_TID 72
