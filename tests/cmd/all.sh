@@ -10,7 +10,7 @@ build_target
 know_sites
 start p
 expect 0 probe-disable --all
-want "nothing" "probe-disable: there is no session, so nothing was armed" "$out"
+want "nothing" "probe-disable: no sessions, so nothing is armed" "$out"
 for i in 1 2 3; do expect 0 probe-enable -q -s "$S-$i" -p "$p" '*:*'; done
 want "armed" "3 cc" "$(site_bytes "$p")"
 expect 0 probe-disable --all --json
@@ -18,5 +18,5 @@ want "all" "[[\"$S-1\",3],[\"$S-2\",3],[\"$S-3\",3]]" "$(json '[.disarmed[]|[.se
 want "disarmed" "3 90" "$(site_bytes "$p")"
 want "no session" "" "$(sessions)"
 expect 0 probe-list --sessions
-want "none" "probe-list: there is no session" "$out"
+want "none" "probe-list: no sessions" "$out"
 stop p

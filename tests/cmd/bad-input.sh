@@ -52,7 +52,7 @@ done
 expect_text 0 probe-list "$T/no-notes" <<E
 probe-list: '$T/no-notes' has no probes
 E
-refused 1 "*nothing matches 'app:tick': '$T/no-notes' has no probes*" probe-enable -s "$S" -f "$T/no-notes" app:tick
+refused 1 "*no probe matches 'app:tick': '$T/no-notes' has no probes*" probe-enable -s "$S" -f "$T/no-notes" app:tick
 expect 0 probe-list -q "$T/no-notes"
 want "quiet" "" "$out"
 expect 0 probe-list --json "$T/no-notes"
@@ -114,7 +114,7 @@ wait_for 20 sh -c "grep -q '^State:.Z' /proc/\$(pgrep -P $parent)/status"
 zombie=$(pgrep -P $parent)
 refused 1 "*$zombie*" probe-enable -s "$S" -p "$zombie" 'app:*'
 kill $parent
-refused 1 "*nothing matches*maps a file*" probe-enable -s "$S" -p 2 'app:*' # a kernel thread maps nothing
+refused 1 "*no probe matches*maps no files*" probe-enable -s "$S" -p 2 'app:*' # a kernel thread maps nothing
 
 # ---- without privilege ----
 nobody "$T/product/bin/probe-list" "$T/target" >/dev/null 2>&1 || fail "nobody cannot list what nobody may read"

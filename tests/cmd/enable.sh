@@ -74,7 +74,7 @@ want "the other goes on" 1009 "$(hits "$S" app:tick)"
 # ---- taking out ----
 expect_text 0 probe-disable -v -s "$S" 'target:*return' <<'E'
 disarmed 1 site in session 'S'
-probe-disable: session 'S' goes on with other probes
+probe-disable: session 'S' continues with other probes
 E
 want "one left in p" "2 90 1 cc" "$(site_bytes "$p")"
 expect_text 1 probe-disable -s "$S" -p "$q" 'target:*' <<'E'
@@ -95,8 +95,8 @@ want "json error" '["error"]' "$(json keys <<<"$out")"
 # ---- done in part, and what resembles ----
 expect_text 3 probe-enable -s "$S" -p "$p" 'app:tick' 'app:tack' 'say_entry' <<'E'
 armed  app:tick  pid P  1 site  kernel
-probe-enable: nothing matches 'app:tack': there is app:tick
-probe-enable: nothing matches 'say_entry': there is target:say__entry
+probe-enable: no probe matches 'app:tack': similar: app:tick
+probe-enable: no probe matches 'say_entry': similar: target:say__entry
 E
 expect 3 probe-enable --json -s "$S-2" -p "$p" 'app:tick' 'app:tack'
 want "in part" '[1,[{"probe":"app:tack","pid":null,"file":null,"offset":null,"reason":"no probe matches"}],"string"]' \
@@ -106,7 +106,7 @@ expect 0 probe-disable -q -s "$S-2"
 
 # the name weighs more than the provider
 expect 1 probe-enable -s "$S" -p "$p" 'tick:entry' 'zebra:tick'
-want_like "a name and a wrong provider" "*nothing matches 'zebra:tick': there is app:tick*" "$out"
+want_like "a name and a wrong provider" "*no probe matches 'zebra:tick': similar: app:tick*" "$out"
 # a refusal's reason stands once where rows and errors are read together, and in both where they are not
 cat >"$T/liar.s" <<'A'
 	.globl main
@@ -134,12 +134,12 @@ cp "$T/liar" "$T/damaged"
 at=$(grep -obUaP 'app\x00liar' "$T/damaged" | head -n 1 | cut -d: -f1)
 printf '\001' | dd of="$T/damaged" bs=1 seek="$at" conv=notrunc 2>/dev/null
 expect 1 probe-enable -s "$S" -f "$T/damaged" app:liar
-want_like "a note left out" "*nothing matches 'app:liar'*note at offset 0x* left out: its provider does not end or is not text*" "$out"
+want_like "a note left out" "*no probe matches 'app:liar'*note at offset 0x* left out: its provider does not end or is not text*" "$out"
 
 # ---- pending: in a file that nobody maps yet ----
 expect_text 0 probe-enable -s "$S" -p "$p" -f "$T/lib.so" lib:call <<'E'
 pending  lib:call  T/lib.so  pid P
-probe-enable: 1 probe is pending: armed as soon as a process maps the file
+probe-enable: 1 probe is pending; it is armed when a process maps the file
 E
 expect 0 probe-enable -q --json -s "$S-2" -f "$T/lib.so" 'lib:*'
 want "pending" "[[],[{\"probe\":\"lib:call\",\"file\":\"$T/lib.so\"}],[]]" "$(json '[.armed,.pending,.refused]' <<<"$out")"

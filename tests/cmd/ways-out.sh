@@ -41,14 +41,14 @@ way() {
 	[ ${#out} -lt 400 ] || fail "$command $*: nobody reads that: $out"
 	want_like "$command --json $*" "$like" "$command: $(nobody "$command" --json "$@" </dev/null 2>/dev/null | jq -r .error)"
 }
-agent="*your own processes need no privilege with the agent: probe-enable --inject -p PID, or -b agent -- COMMAND"
+agent="*the agent arms your own processes without privilege: probe-enable --inject -p PID, or -b agent -- COMMAND"
 for command in probe-enable probe-trace; do
 	way "$agent" $command -p $own 'w:*'
 	way "$agent" $command -b kernel -p $own 'w:*'
 	way "$agent" $command --children -p $own 'w:*'
 	way "$agent" $command -b kernel -f "$T/target" 'w:*'
 	way "*has no agent: load it by --inject, or start the process by -b agent -- COMMAND*" $command -b agent -p $own 'w:*'
-	way "*no privilege with the agent: -b agent -- COMMAND" $command -b kernel 'w:*' -- "$T/target"
+	way "*without privilege: -b agent -- COMMAND" $command -b kernel 'w:*' -- "$T/target"
 	way "*another user's; root, or CAP_SYS_PTRACE, is needed" $command -p $roots 'w:*'
 	for only in func:main func:main%return func:main+0; do
 		way "*func:SYMBOL needs the kernel backend; the agent arms probes without privilege: *--inject*-b agent*" \
@@ -80,15 +80,15 @@ script() { # FIRST-LINE WANTED
 		want "a script of '$1', by the agent" "$command: '$T/script' $2" "$out"
 	done
 }
-is="is a script and has no probes: name its interpreter, as in --"
+is="is a script and has no probes; name its interpreter, as in --"
 script '#!/bin/sh' "$is /bin/sh $T/script"
 script '#! /usr/bin/python3 -u' "$is /usr/bin/python3 -u $T/script"
 script '#!/usr/bin/env bash' "$is bash $T/script"
 script '#!/usr/bin/env -S bash -e' "$is bash -e $T/script"
 script '#!/opt/myenv' "$is /opt/myenv $T/script"
 script $'#!/bin/sh\r' "$is /bin/sh $T/script"
-script '#!' "is not an ELF file and has no probes: name the program that runs it"
-script 'echo no line' "is not an ELF file and has no probes: name the program that runs it"
+script '#!' "is not an ELF file and has no probes; name the program that runs it"
+script 'echo no line' "is not an ELF file and has no probes; name the program that runs it"
 # the interpreter's own probes are asked for by its file
 printf '#!%s\n' "$T/target" >"$T/script"
 expect 0 probe-enable -q -b agent -s $S -f "$T/target" 'w:*' -- "$T/script" </dev/null
