@@ -421,7 +421,17 @@ static enum status enable_now(struct enable *e)
 
 /* ---- -- COMMAND ---- */
 
-/* Disarms what was armed for a command that does not run. */
+static bool session_exists_already(const struct options *o)
+{
+	struct pp_session *session;
+	int err = pp_session_open(options_session_name(o), false, &session);
+
+	if (!err)
+		pp_session_close(session);
+	return err != -ENOENT;
+}
+
+/* Disarms what was armed for a command that does not run. pid: in this process only; 0: the whole session. */
 static void command_disarm(struct enable *e, pid_t pid)
 {
 	struct pp_session *session;
@@ -448,8 +458,9 @@ static int enable_command(struct enable *e)
 	free(preload);
 	if (err)
 		return ui_finish(o, child_report(o, e->arming.argv[0], err));
-	pid = child->pid;
 	signals_catch();
+	/* Other probes of an existing session must stay armed if the command cannot run. */
+	pid = session_exists_already(o) ? child->pid : 0;
 	status = enable_now(e);
 	if (status_is_armed(status) && interrupted) {
 		command_disarm(e, pid);

@@ -42,6 +42,12 @@ want "not executable first, executable later" 7 "$(
 # What failed to become a command leaves nothing armed.
 expect 127 probe-enable -q -s "$S" -f "$T/target" app:tick -- "$T/bad-interpreter"
 no_session "$S" || fail "the session stays"
+expect 127 probe-enable -q -s "$S" --children -f "$T/target" app:tick -- "$T/bad-interpreter"
+no_session "$S" || fail "the session stays with --children"
+expect 0 probe-enable -q -s "$S" -f "$T/target" app:tick
+expect 127 probe-enable -q -s "$S" -f "$T/target" 'target:*' -- "$T/bad-interpreter"
+want "probes armed before stay armed" '["app:tick"]' "$(probe-stat --json -s "$S" | json '[.probes[].probe]')"
+expect 0 probe-disable -q -s "$S"
 
 # ---- nothing to arm: the command is not started ----
 for how in "probe-enable -s $S" probe-trace; do
