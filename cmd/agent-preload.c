@@ -34,7 +34,9 @@ static char *library_installed(void)
 	return n < 0 ? NULL : xasprintf("%.*s/lib/" LIBRARY, (int)n, self);
 }
 
-/* Returns the path of the agent's library. If it cannot be read, returns NULL, and reports an error if it is required. */
+/*
+ * Returns the path of the agent's library. If it cannot be read, returns NULL, and reports an error if it is required.
+ */
 static char *library_find(struct options *options, bool required)
 {
 	const char *named = getenv("PROBEPOINT_AGENT");
@@ -132,8 +134,9 @@ static int program_read_fd(int fd, struct elf_program *program)
 }
 
 /*
- * Reads what decides whether a program can load the agent. Returns -ENOEXEC if it is a script, whose interpreter is then
- * in program->interpreter, -EINVAL if it is neither a script nor an ELF file, and other errors if it cannot be read.
+ * Reads what decides whether a program can load the agent. Returns -ENOEXEC if it is a script, whose interpreter is
+ * then in program->interpreter, -EINVAL if it is neither a script nor an ELF file, and other errors if it cannot be
+ * read.
  */
 static int program_read(const char *path, struct elf_program *program)
 {

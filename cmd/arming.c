@@ -219,8 +219,8 @@ struct arming_result {
 };
 
 /*
- * Reports each pattern that matches nothing, with similar names. Returns false, and reports nothing, if no file could be
- * read.
+ * Reports each pattern that matches nothing, with similar names. Returns false, and reports nothing, if no file could
+ * be read.
  */
 static bool report_patterns(struct options *options, const struct arming *arming, const struct pp_report *report)
 {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The common part of probe-enable and probe-trace: arms the probes that the command line names, and reports the result. */
+/*
+ * The common part of probe-enable and probe-trace: arms the probes that the command line names, and reports the result.
+ */
 #ifndef CMD_ARMING_H
 #define CMD_ARMING_H
 

@@ -49,8 +49,8 @@ enum status child_report(struct options *options, const char *name, int err);
 bool child_report_script(struct options *options, const struct child *child);
 
 /*
- * fork(2) for a process that stays in the background. A tracer that follows forks (strace -f) does not follow it, and so
- * ends with its command. The caller must have a single thread, because fork handlers do not run.
+ * fork(2) for a process that stays in the background. A tracer that follows forks (strace -f) does not follow it, and
+ * so ends with its command. The caller must have a single thread, because fork handlers do not run.
  */
 pid_t child_fork_untraced(void);
 

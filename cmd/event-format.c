@@ -116,7 +116,9 @@ static json_object *event_json_arg(const struct pp_event *event, size_t i, bool 
 	return json_object_new_int64(pp_event_arg_int(event, i));
 }
 
-/* Returns the arguments as an object. Appends the names of strings that were cut to *cuts, which it creates if needed. */
+/*
+ * Returns the arguments as an object. Appends the names of strings that were cut to *cuts, which it creates if needed.
+ */
 static json_object *event_json_args(const struct pp_event *event, json_object **cuts)
 {
 	json_object *args = json_object_new_object();

@@ -294,7 +294,9 @@ static void version_print(FILE *out, struct argp_state *state)
 	fprintf(out, "%s (probepoint) %s\n", program_invocation_short_name, pp_version());
 }
 
-/* Returns whether errors must be printed as JSON. argp reports an error when it finds it, which may be before --json. */
+/*
+ * Returns whether errors must be printed as JSON. argp reports an error when it finds it, which may be before --json.
+ */
 static bool json_requested(int argc, char **argv)
 {
 	bool json = false;
@@ -309,8 +311,8 @@ static bool json_requested(int argc, char **argv)
 }
 
 /*
- * Opens /dev/null for each standard stream that is closed, so that no file opened later becomes a standard stream. It is
- * opened so that using the stream still fails: standard input for writing, the others for reading.
+ * Opens /dev/null for each standard stream that is closed, so that no file opened later becomes a standard stream. It
+ * is opened so that using the stream still fails: standard input for writing, the others for reading.
  */
 static void standard_streams_fill(void)
 {

@@ -2,7 +2,8 @@
 /*
  * Arms probes, in one of three ways:
  *
- * 1. enable_now() arms in this process and returns. The session keeps the probes armed. If the kernel backend armed them
+ * 1. enable_now() arms in this process and returns. The session keeps the probes armed. If the kernel backend armed
+ *    them
  *    with a budget, a watcher process keeps the budget.
  * 2. With --for, --until-exit or --budget, enable_held() starts a holder process. The holder arms, reports, and disarms
  *    the probes when they expire or when it dies.
@@ -225,8 +226,8 @@ static void watcher_ready(void *arg)
 }
 
 /*
- * Runs in the watcher process. It keeps no descriptor or directory of the caller, because that could keep a pipe open or
- * a file system busy. ready_fd: where it writes a byte when it watches.
+ * Runs in the watcher process. It keeps no descriptor or directory of the caller, because that could keep a pipe open
+ * or a file system busy. ready_fd: where it writes a byte when it watches.
  */
 __attribute__((noreturn)) static void watcher_main(const struct options *o, int ready_fd)
 {

@@ -117,8 +117,8 @@ static const char *armed_session(const struct probe_list *l, const struct pp_ima
 }
 
 /*
- * Returns the sessions that arm the probe: "default" if all of its sites are armed, "default:3" if 3 of them are, "-" if
- * none is. The caller frees the text.
+ * Returns the sessions that arm the probe: "default" if all of its sites are armed, "default:3" if 3 of them are, "-"
+ * if none is. The caller frees the text.
  */
 static char *armed_text(const struct probe_list *l, const struct pp_image *image, const struct pp_probe *probe)
 {
@@ -221,8 +221,8 @@ static json_object *arg_json(const struct probe_list *l, const struct pp_arg *ar
 }
 
 /*
- * Returns the file's path. A file without a path was opened through /proc/PID/map_files, whose name is useless after the
- * process has ended. Its former path is returned instead.
+ * Returns the file's path. A file without a path was opened through /proc/PID/map_files, whose name is useless after
+ * the process has ended. Its former path is returned instead.
  */
 static json_object *file_json(const struct images_entry *entry)
 {

@@ -5,7 +5,9 @@
 /* The number of SIGINT, SIGTERM and SIGHUP received since signals_catch(). */
 extern volatile int interrupted;
 
-/* Counts SIGINT, SIGTERM and SIGHUP in `interrupted`, and ignores SIGPIPE and SIGXFSZ, because all writes are checked. */
+/*
+ * Counts SIGINT, SIGTERM and SIGHUP in `interrupted`, and ignores SIGPIPE and SIGXFSZ, because all writes are checked.
+ */
 void signals_catch(void);
 /* Gives SIGINT, SIGTERM and SIGHUP their default action again. */
 void signals_release(void);
