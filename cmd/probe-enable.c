@@ -2,9 +2,8 @@
 /*
  * Arms probes, in one of three ways:
  *
- * 1. enable_now() arms in this process and returns. The session keeps the probes armed. If the kernel backend armed
- *    them
- *    with a budget, a watcher process keeps the budget.
+ * 1. enable_arm() arms in this process and returns. The session keeps the probes armed. A watcher process keeps their
+ *    budget if the kernel backend armed them with one.
  * 2. With --for, --until-exit or --budget, enable_held() starts a holder process. The holder arms, reports, and disarms
  *    the probes when they expire or when it dies.
  * 3. With -- COMMAND, enable_command() starts a child that waits, arms in way 1 or 2, lets the child run the command,

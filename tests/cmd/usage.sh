@@ -1,24 +1,25 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Command lines that cannot be: status 2, nothing on stdout, a reason that names the culprit; with --json the
-# reason as an object. Needs no privilege, and must not even look for any.
+# Invalid command lines give exit status 2, an error message that names the wrong argument, and nothing on standard output.
+# With --json the message is an object on standard output. The commands must fail before they need privilege.
 . tests/lib.sh
 need jq
 
+# wrong LIKE COMMAND...: the command line is invalid, and the error message is like LIKE.
 wrong() {
 	local like=$1 status
 	shift
 	"$@" >"$T/out" 2>"$T/err" </dev/null
 	status=$?
 	want "status of $*" 2 $status
-	[ ! -s "$T/out" ] || fail "$*: says on stdout: $(cat "$T/out")"
+	[ ! -s "$T/out" ] || fail "$*: prints to standard output: $(cat "$T/out")"
 	want_like "$*" "$like" "$(head -n 1 "$T/err")"
 	local command=$1
 	shift
 	"$command" --json "$@" >"$T/out" 2>"$T/err" </dev/null
 	status=$?
 	want "status of $command --json $*" 2 $status
-	[ ! -s "$T/err" ] || fail "$command --json $*: says on stderr: $(cat "$T/err")"
+	[ ! -s "$T/err" ] || fail "$command --json $*: prints to standard error: $(cat "$T/err")"
 	want "keys of $command --json $*" '["error"]' "$(json keys "$T/out")"
 	want "lines of $command --json $*" 1 "$(wc -l <"$T/out")"
 }
@@ -76,7 +77,7 @@ done
 for n in 0 -1 x ''; do
 	wrong "probe-stat: --top: invalid number '$n'" probe-stat --top="$n"
 done
-# pids as pidof prints them
+# Several pids, as pidof prints them.
 for c in "probe-list" "probe-enable" "probe-disable" "probe-stat" "probe-trace"; do
 	wrong "$c: '2' is a pid, not a *; separate pids by commas, as in -p 1,2 or *" $c -p 1 2 3
 	wrong "$c: invalid pid 'x'" $c -p 1,x 'a:*'
@@ -85,11 +86,11 @@ done
 wrong "probe-trace: --output: empty directory name" probe-trace --output=
 wrong "probe-trace: -s cannot be combined with a PATTERN*" probe-trace -s x -p 1 'a:*'
 
-# A hostile argument reaches the terminal escaped.
+# Control characters in an argument are escaped.
 probe-list $'/\e[31m\n\x9b' 2>"$T/err"
-want "escaped" 0 "$(LC_ALL=C grep -c $'[\e\x9b]' "$T/err")"
-want "one line" 1 "$(wc -l <"$T/err")"
+want "control characters printed" 0 "$(LC_ALL=C grep -c $'[\e\x9b]' "$T/err")"
+want "lines printed" 1 "$(wc -l <"$T/err")"
 LC_ALL=C probe-list $'/caf\xc3\xa9' 2>"$T/err"
-grep -qF 'caf\xc3\xa9' "$T/err" || fail "UTF-8 on a terminal without: $(cat "$T/err")"
+grep -qF 'caf\xc3\xa9' "$T/err" || fail "UTF-8 is not escaped in the C locale: $(cat "$T/err")"
 probe-list $'/caf\xc3\xa9 \xe2\x80\xae' 2>"$T/err"
-grep -qF $'caf\xc3\xa9 \\xe2\\x80\\xae' "$T/err" || fail "a turn of direction passed: $(cat "$T/err")"
+grep -qF $'caf\xc3\xa9 \\xe2\\x80\\xae' "$T/err" || fail "a direction override is not escaped: $(cat "$T/err")"
