@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Bad files, processes that do not exist, and missing privilege give an error message and an exit status, and leave nothing
-# armed.
+# Bad files, processes that do not exist, and missing privilege give an error message and an exit status, and leave
+# nothing armed.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
@@ -15,7 +15,8 @@ for_others
 rm -r "$T/product/lib" # so that the agent cannot be used
 "$CC" -O1 tests/cmd/deny.c -o "$T/deny" || fail "deny does not build"
 
-# refused STATUS LIKE COMMAND...: the command fails with STATUS and a message like LIKE, as text and as JSON, and arms nothing.
+# refused STATUS LIKE COMMAND...: the command fails with STATUS and a message like LIKE, as text and as JSON, and arms
+# nothing.
 refused() {
 	local wanted=$1 like=$2 command out status
 	shift 2

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# -- COMMAND of probe-enable and probe-trace: the exit statuses are those of env(1), and the probes are armed before the first
-# instruction.
+# -- COMMAND of probe-enable and probe-trace: the exit statuses are those of env(1), and the probes are armed before the
+# first instruction.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A session reports that a process has ended, that its pid belongs to another process, or that a file was replaced. The new
-# process can be armed in the same session.
+# A session reports that a process has ended, that its pid belongs to another process, or that a file was replaced. The
+# new process can be armed in the same session.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel

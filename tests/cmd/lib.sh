@@ -7,8 +7,8 @@ build_target() {
 		-fplugin-arg-probepoint-functions=say tests/cmd/target.c -o "$T/target" || fail "the target does not build"
 }
 
-# one_note SIZE PROVIDER NAME OPERANDS: prints the assembly source of a program with one probe, made of these strings. SIZE is
-# the size of an address, 4 or 8.
+# one_note SIZE PROVIDER NAME OPERANDS: prints the assembly source of a program with one probe, made of these strings.
+# SIZE is the size of an address, 4 or 8.
 one_note() {
 	cat <<-E
 		.text
@@ -34,8 +34,8 @@ build_library() {
 		"$CC" -O1 -shared -fPIC -Iinclude -xc - -o "$T/lib.so" || fail "the library does not build"
 }
 
-# start NAME [PREFIX...]: starts a target, and stores its pid in $NAME. `tell NAME LINE` sends it a request, and waits until it
-# is done. `stop NAME` ends it.
+# start NAME [PREFIX...]: starts a target, and stores its pid in $NAME. `tell NAME LINE` sends it a request, and waits
+# until it is done. `stop NAME` ends it.
 declare -A target_in=() target_out=()
 start() {
 	local name=$1 in out
@@ -60,7 +60,8 @@ stop() {
 	wait "${!1}"
 }
 
-# site_bytes PID: prints how often each byte is at the sites of the target. A site that the kernel has armed has the byte cc.
+# site_bytes PID: prints how often each byte is at the sites of the target. A site that the kernel has armed has the
+# byte cc.
 site_bytes() {
 	local address
 	for address in $site_addresses; do memory "$1" "$address" 1; done | od -An -v -w1 -tx1 | sort | uniq -c | xargs

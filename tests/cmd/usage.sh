@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Invalid command lines give exit status 2, an error message that names the wrong argument, and nothing on standard output.
-# With --json the message is an object on standard output. The commands must fail before they need privilege.
+# Invalid command lines give exit status 2, an error message that names the wrong argument, and nothing on standard
+# output. With --json the message is an object on standard output. The commands must fail before they need privilege.
 . tests/lib.sh
 need jq
 

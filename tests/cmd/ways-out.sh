@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Each error that a user without privilege meets names a way out; scripts as command; several pids in one option.
+# Each error for a user without privilege names a remedy. Scripts as commands. Several pids in one option.
 . tests/lib.sh
 need_root # to become another user
 need jq
@@ -19,7 +19,8 @@ int main(void)
 	return 0;
 }
 C
-run() { # NAME COMMAND...: its pid is in $NAME
+# run NAME COMMAND...: starts the command, and stores its pid in $NAME.
+run() {
 	local name=$1
 	shift
 	mkfifo "$T/$name"
@@ -32,13 +33,13 @@ nobody_exec() { exec setpriv --reuid=65534 --regid=65534 --clear-groups --boundi
 run own nobody_exec "$T/target"
 run roots "$T/target"
 
-# way LIKE COMMAND...: it fails, and its error is like that, as text and in JSON
+# way LIKE COMMAND...: the command fails, and its message is like LIKE, as text and as JSON.
 way() {
 	local like=$1 command=$2
 	shift 2
 	out=$(nobody "$command" "$@" 2>&1 </dev/null) && fail "$command $*: does not fail"
 	want_like "$command $*" "$like" "$out"
-	[ ${#out} -lt 400 ] || fail "$command $*: nobody reads that: $out"
+	[ ${#out} -lt 400 ] || fail "$command $*: the message is too long: $out"
 	want_like "$command --json $*" "$like" "$command: $(nobody "$command" --json "$@" </dev/null 2>/dev/null | jq -r .error)"
 }
 agent="*the agent arms your own processes without privilege: probe-enable --inject -p PID, or -b agent -- COMMAND"
@@ -60,7 +61,7 @@ done
 for hold in --for=1h --until-exit --budget=5%; do
 	way "*--for, --until-exit and --budget need the kernel backend; *--inject*-b agent*" probe-enable $hold -p $own 'w:*'
 done
-# and the way leads out
+# The remedies work.
 if [ "$(cat /proc/sys/kernel/yama/ptrace_scope 2>/dev/null || echo 0)" = 0 ]; then
 	expect 0 nobody probe-enable -q -s $S --inject -p $own 'w:*'
 	expect 0 nobody probe-disable -q -s $S
@@ -70,7 +71,8 @@ expect 0 nobody probe-disable -q -s $S
 
 # ---- scripts ----
 
-script() { # FIRST-LINE WANTED
+# script FIRST-LINE WANTED: checks the message for a script with this first line.
+script() {
 	printf '%s\necho never\n' "$1" >"$T/script"
 	chmod 755 "$T/script"
 	for command in probe-enable probe-trace; do
@@ -89,7 +91,7 @@ script '#!/opt/myenv' "$is /opt/myenv $T/script"
 script $'#!/bin/sh\r' "$is /bin/sh $T/script"
 script '#!' "is not an ELF file and has no probes; name the program that runs it"
 script 'echo no line' "is not an ELF file and has no probes; name the program that runs it"
-# the interpreter's own probes are asked for by its file
+# With -f FILE the probes of the interpreter are armed.
 printf '#!%s\n' "$T/target" >"$T/script"
 expect 0 probe-enable -q -b agent -s $S -f "$T/target" 'w:*' -- "$T/script" </dev/null
 probe-disable -q -s $S
