@@ -171,7 +171,7 @@ static size_t suggestions_add_image(struct suggestions *s, const struct pattern 
 
 static void put_suggestions(FILE *out, const struct suggestions *s)
 {
-	fputs("similar: ", out);
+	fputs("; similar: ", out);
 	for (size_t i = 0; i < s->n; i++)
 		fprintf(out, "%s%s:%s", i ? ", " : "", s->provider[i], s->name[i]);
 }
@@ -179,6 +179,7 @@ static void put_suggestions(FILE *out, const struct suggestions *s)
 /* Prints why there is no suggestion. found: how many probes, or functions, the images have. */
 static void put_no_suggestion(FILE *out, const struct images *images, const struct pattern *p, size_t found)
 {
+	fputs(": ", out);
 	if (p->function && (!strncmp(p->name, "0x", 2) || !strncmp(p->name, "0X", 2)))
 		fputs("no function begins at this address; give -f FILE to see what is there", out);
 	else if (found && p->function)
@@ -212,6 +213,6 @@ void suggest_report(struct options *options, const struct images *images, const 
 	else
 		put_no_suggestion(out, images, &p, found);
 	xmemstream_close(out);
-	ui_error(options, "no %s matches '%s': %s", p.function ? "function" : "probe", pattern, text);
+	ui_error(options, "no %s matches '%s'%s", p.function ? "function" : "probe", pattern, text);
 	free(text);
 }

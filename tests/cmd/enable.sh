@@ -95,8 +95,8 @@ want "JSON keys of an error" '["error"]' "$(json keys <<<"$out")"
 # ---- patterns that match nothing, and similar names ----
 expect_text 3 probe-enable -s "$S" -p "$p" 'app:tick' 'app:tack' 'say_entry' <<'E'
 armed  app:tick  pid P  1 site  kernel
-probe-enable: no probe matches 'app:tack': similar: app:tick
-probe-enable: no probe matches 'say_entry': similar: target:say__entry
+probe-enable: no probe matches 'app:tack'; similar: app:tick
+probe-enable: no probe matches 'say_entry'; similar: target:say__entry
 E
 expect 3 probe-enable --json -s "$S-2" -p "$p" 'app:tick' 'app:tack'
 want "JSON if one pattern matches nothing" '[1,[{"probe":"app:tack","pid":null,"file":null,"offset":null,"reason":"no probe matches"}],"string"]' \
@@ -106,7 +106,7 @@ expect 0 probe-disable -q -s "$S-2"
 
 # A similar name outweighs a wrong provider.
 expect 1 probe-enable -s "$S" -p "$p" 'tick:entry' 'zebra:tick'
-want_like "message for a right name with a wrong provider" "*no probe matches 'zebra:tick': similar: app:tick*" "$out"
+want_like "message for a right name with a wrong provider" "*no probe matches 'zebra:tick'; similar: app:tick*" "$out"
 # The reason of a refusal is printed once if rows and errors go to the same file, and in both if they do not.
 cat >"$T/liar.s" <<'A'
 	.globl main

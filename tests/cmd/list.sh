@@ -42,20 +42,20 @@ want "headings" 1 "$(grep -c ' probes, ' <<<"$out")"
 
 # ---- patterns that match nothing: similar names ----
 expect_text 1 probe-list -m 'app:tik' target <<'E'
-probe-list: no probe matches 'app:tik': similar: app:tick
+probe-list: no probe matches 'app:tik'; similar: app:tick
 E
 expect_text 1 probe-list -m 'tick*:say__entry' target <<'E'
-probe-list: no probe matches 'tick*:say__entry': similar: target:say__entry
+probe-list: no probe matches 'tick*:say__entry'; similar: target:say__entry
 E
 expect_text 1 probe-list -m say target <<'E'
-probe-list: no probe matches 'say': similar: target:say__entry, target:say__return
+probe-list: no probe matches 'say'; similar: target:say__entry, target:say__return
 E
 expect_text 1 probe-list -m 'zebra:crossing' target <<'E'
 probe-list: no probe matches 'zebra:crossing': no similar name among 3 probes; list them with probe-list
 E
 expect_text 3 probe-list -q -m 'app:tick' -m 'app:tock' target <<'E'
   app:tick      1  -      -
-probe-list: no probe matches 'app:tock': similar: app:tick
+probe-list: no probe matches 'app:tock'; similar: app:tick
 E
 
 # ---- JSON ----

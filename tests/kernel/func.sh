@@ -108,7 +108,7 @@ want "hits" '{"func:everywhere":10}' "$(hits)"
 expect 0 probe-disable -s "$S"
 # names like it, and globs
 expect 1 probe-enable -s "$S" -p "$pid" func:everywere
-want_like "a name like it" "*no function matches 'func:everywere': similar: func:everywhere*" "$out"
+want_like "a name like it" "*no function matches 'func:everywere'; similar: func:everywhere*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" 'func:add_[op]*'
 want_like "a glob" "*not a glob; 2 of $T/names match: func:add_*, func:add_*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" func:everywhere%retrun
