@@ -120,7 +120,7 @@ refused 1 "*no probe matches*maps no files*" probe-enable -s "$S" -p 2 'app:*' #
 
 # ---- without privilege ----
 nobody "$T/product/bin/probe-list" "$T/target" >/dev/null 2>&1 || fail "user nobody cannot list a readable file"
-as_nobody() { nobody "$T/product/bin/$@"; }
+as_nobody() { nobody "$T/product/bin/$1" "${@:2}"; }
 refused 1 "*$p*" as_nobody probe-list -p "$p"
 refused 1 "*$p*" as_nobody probe-enable -p "$p" 'app:*'
 refused 1 "*CAP_BPF*" as_nobody probe-enable -f "$T/target" 'app:*'
