@@ -395,7 +395,7 @@ enum status arming_run(struct options *options, const struct arming *arming, str
 	result.message = xstrdup(declined ? "nothing was armed" : result.err ? pp_error() : "");
 	if (result.report)
 		arming_tally_count(&result.tally, result.report);
-	/* If the call failed, only refused rows are true. */
+	/* A failed call arms nothing, so rows that are armed or pending are void. */
 	if (result.err && (result.tally.armed || result.tally.pending))
 		result.tally = (struct arming_tally){ 0 };
 	status = result_report(&result, options, arming, session, out);
