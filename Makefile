@@ -20,8 +20,12 @@ B := $(or $(O),build)
 CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' -Iinclude -I. $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu17 $(WARN) -fPIC -fvisibility=hidden -pthread $(CFLAGS) $(SANFLAGS)
 LDFLAGS_ALL := -pthread $(LDFLAGS) $(SANFLAGS)
-PKGS := libelf libbpf json-c
-LIBS = $$($(PKG_CONFIG) --libs $(PKGS)) -lZydis -lstdc++
+# What the library needs, what the commands need beside it, and both for tests that link objects of both.
+LIB_PKGS := libelf libbpf
+LIB_PRIVATE := -lZydis -lstdc++
+LIB_LIBS = $$($(PKG_CONFIG) --libs $(LIB_PKGS)) $(LIB_PRIVATE)
+CMD_LIBS = $$($(PKG_CONFIG) --libs json-c)
+LIBS = $(LIB_LIBS) $(CMD_LIBS)
 
 LIB_SRC := $(wildcard base/*.c sdt/*.c runtime/*.c runtime/fetch/*.c runtime/trace/*.c runtime/kernel/*.c runtime/agent/*.c)
 AGENT_SRC := $(wildcard runtime/agent/inproc/*.c)
@@ -34,7 +38,11 @@ CMD_SHARED_OBJ := $(CMD_SHARED:%.c=$(B)/obj/%.o)
 CMDS := $(CMD_SRC:cmd/%.c=$(B)/bin/%)
 PLUGIN_OBJ := $(PLUGIN_SRC:%.cc=$(B)/obj/%.o)
 
-LIB := $(B)/lib/libprobepoint.so
+# Incremented when programs that were linked with an earlier library cannot run with this one.
+ABI := 1
+SONAME := libprobepoint.so.$(ABI)
+LIB := $(B)/lib/$(SONAME)
+LIB_LINK := $(B)/lib/libprobepoint.so
 LIBA := $(B)/lib/libprobepoint.a
 PLUGIN := $(if $(PLUGIN_SRC),$(B)/lib/probepoint.so)
 AGENT := $(if $(AGENT_SRC),$(B)/lib/libprobepoint-agent.so)
@@ -50,7 +58,7 @@ endif
 
 .PHONY: all deps demo check check-long bench install uninstall clean FORCE
 
-all: $(LIB) $(PLUGIN) $(AGENT) $(CMDS)
+all: $(LIB) $(LIB_LINK) $(LIBA) $(PLUGIN) $(AGENT) $(CMDS)
 
 # ---- objects -------------------------------------------------------------------
 
@@ -79,27 +87,29 @@ $(LIBA): $(LIB_OBJ)
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-# The map is made from the public header, so the two cannot disagree.
-$(B)/obj/libprobepoint.map: include/probepoint.h scripts/symbol-map
-	@mkdir -p $(@D)
-	$(Q)scripts/symbol-map $< >$@
+MAP := runtime/libprobepoint.map
 
-$(LIB): $(LIB_OBJ) $(B)/obj/libprobepoint.map
+$(LIB): $(LIB_OBJ) $(MAP) include/probepoint.h scripts/symbol-map
 	$(say) LD $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) -shared $(LDFLAGS_ALL) -Wl,-soname,libprobepoint.so.0 $(if $(SAN),,-Wl,-z,defs) \
-		-Wl,--version-script=$(B)/obj/libprobepoint.map -o $@ $(LIB_OBJ) $(LIBS)
-	$(Q)scripts/symbol-map --check $@ include/probepoint.h
+	$(Q)$(CC) -shared $(LDFLAGS_ALL) -Wl,-soname,$(SONAME) $(if $(SAN),,-Wl,-z,defs) \
+		-Wl,--version-script=$(MAP) -o $@ $(LIB_OBJ) $(LIB_LIBS)
+	$(Q)scripts/symbol-map $(MAP) include/probepoint.h $@ || { rm -f $@; exit 1; }
+
+$(LIB_LINK): $(LIB)
+	$(Q)ln -sf $(SONAME) $@
 
 $(PLUGIN): $(PLUGIN_OBJ)
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(PLUGIN_CXX) -shared -o $@ $^
 
-$(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) $(LIBA)
+# The commands find the library beside themselves, in the build tree and where they are installed. The loader ignores this
+# for commands with file capabilities or a set-user-ID bit: their library must be where ldconfig(8) finds it.
+$(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) | $(LIB) $(LIB_LINK)
 	$(say) LD $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -Wl,-rpath,'$$ORIGIN/../lib' -o $@ $(filter %.o,$^) -L$(B)/lib -lprobepoint $(CMD_LIBS)
 
 deps:
 	$(Q)scripts/deps
@@ -124,18 +134,21 @@ plugininst = $(DESTDIR)$(plugindir)
 install: all
 	$(Q)install -d $(bindir) $(libdir)/pkgconfig $(incdir)/sys $(mandir) $(plugininst)
 	$(Q)install -m 755 $(CMDS) $(bindir)
-	$(Q)install -m 755 $(LIB) $(libdir)/libprobepoint.so.0
-	$(Q)ln -sf libprobepoint.so.0 $(libdir)/libprobepoint.so
+	$(Q)install -m 755 $(LIB) $(libdir)
+	$(Q)ln -sf $(SONAME) $(libdir)/libprobepoint.so
+	$(Q)install -m 644 $(LIBA) $(libdir)
 	$(Q)$(if $(AGENT),install -m 755 $(AGENT) $(libdir))
 	$(Q)install -m 644 $(PLUGIN) $(plugininst)/probepoint.so
 	$(Q)install -m 644 include/probepoint.h include/probepoint-note.h $(incdir)
 	$(Q)install -m 644 $(wildcard include/sys/*.h) $(incdir)/sys
 	$(Q)install -m 644 doc/man/*.1 $(mandir)
-	$(Q)printf 'plugindir=%s\nName: probepoint\nDescription: probe points of compiled programs\nVersion: %s\n%s\n%s\n' '$(plugindir)' '$(VERSION)' \
-		'Libs: -L$(PREFIX)/lib -lprobepoint' 'Cflags: -I$(PREFIX)/include' >$(libdir)/pkgconfig/probepoint.pc
+	$(Q)printf '%s\n' 'prefix=$(PREFIX)' 'plugindir=$(plugindir)' 'Name: probepoint' \
+		'Description: probe points of compiled programs' 'Version: $(VERSION)' 'Requires.private: $(LIB_PKGS)' \
+		'Libs: -L$${prefix}/lib -lprobepoint' 'Libs.private: $(LIB_PRIVATE) -pthread' \
+		'Cflags: -I$${prefix}/include' >$(libdir)/pkgconfig/probepoint.pc
 
 uninstall:
-	$(Q)rm -f $(CMDS:$(B)/bin/%=$(bindir)/%) $(libdir)/libprobepoint.so $(libdir)/libprobepoint.so.0 \
+	$(Q)rm -f $(CMDS:$(B)/bin/%=$(bindir)/%) $(libdir)/libprobepoint.so $(libdir)/$(SONAME) $(libdir)/libprobepoint.a \
 		$(libdir)/libprobepoint-agent.so $(plugininst)/probepoint.so $(libdir)/pkgconfig/probepoint.pc \
 		$(incdir)/probepoint.h $(incdir)/probepoint-note.h $(patsubst include/%,$(incdir)/%,$(wildcard include/sys/*.h)) \
 		$(patsubst doc/man/%,$(mandir)/%,$(wildcard doc/man/*.1))

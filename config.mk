@@ -1,6 +1,7 @@
 # What is built, with what, and where it goes. Any of these can be set on the command line.
 
-VERSION  := 0.1.0
+# The header has it for the compiler.
+VERSION  := $(shell sed -n 's/^.define PROBEPOINT_VERSION_[A-Z]* *//p' include/probepoint.h | paste -sd.)
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 O        ?= build

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <probepoint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,6 @@
 #include "cmd/alloc.h"
 #include "cmd/child.h"
 #include "cmd/ui.h"
-#include "runtime/agent/client.h"
 
 /* ---- the library ---- */
 
@@ -61,7 +61,7 @@ bool preload_inject(struct options *options)
 	bool done = path != NULL;
 
 	for (size_t i = 0; done && i < options->npids; i++)
-		if (agent_inject(options->pids[i], path)) {
+		if (pp_agent_inject(options->pids[i], path)) {
 			ui_error(options, "%s", pp_error());
 			done = false;
 		}
@@ -210,7 +210,7 @@ bool preload_list(struct options *options, const char *name, char **list)
 
 	*list = NULL;
 	/* Without privilege, auto has no other backend. */
-	if (!required && (strcmp(backend, "auto") || agent_may_use_kernel()))
+	if (!required && (strcmp(backend, "auto") || pp_backend_permitted("kernel")))
 		return true;
 	obstacle = preload_obstacle(name);
 	if (obstacle && required)

@@ -7,13 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "cmd/alloc.h"
 #include "cmd/arming-report.h"
 #include "cmd/images.h"
 #include "cmd/suggest.h"
 #include "cmd/ui.h"
-#include "runtime/agent/client.h"
 
 enum { SITES_CONFIRMED = 500 }; /* arming more of them needs a confirmation */
 
@@ -282,7 +280,7 @@ static const char *remedy_print(const struct options *options, const struct armi
 	const char *kernel;
 
 	text[0] = 0;
-	if ((err != -EPERM && err != -EACCES && err != -EOPNOTSUPP) || agent_may_use_kernel() ||
+	if ((err != -EPERM && err != -EACCES && err != -EOPNOTSUPP) || pp_backend_permitted("kernel") ||
 	    !processes_are_own(options))
 		return text;
 	kernel = kernel_only(options, arming);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "cmd/alloc.h"
 #include "cmd/options.h"
 #include "cmd/signals.h"

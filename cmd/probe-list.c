@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
 #include "cmd/images.h"
@@ -514,7 +513,7 @@ static void session_add_up(struct session_sum *sum, const struct pp_stat *stat)
 	for (size_t i = 0; i < sum->rows; i++) {
 		struct pp_counts counts;
 
-		pp_stat_counts(stat, i, &counts);
+		pp_stat_counts(stat, i, &counts, sizeof(counts));
 		sum->hits += counts.hits;
 		sum->sites += pp_stat_sites(stat, i);
 		sum->stopped += pp_stat_over_budget(stat, i);
@@ -534,7 +533,7 @@ static void put_session_probes(const struct pp_stat *stat)
 		struct pp_counts counts;
 		char pid[16];
 
-		pp_stat_counts(stat, i, &counts);
+		pp_stat_counts(stat, i, &counts, sizeof(counts));
 		snprintf(pid, sizeof(pid), "%d", pp_stat_pid(stat, i));
 		printf("  %12" PRIu64 " hits  pid %-8s  ", counts.hits, pp_stat_pid(stat, i) ? pid : "any");
 		escape_put(stdout, pp_stat_probe(stat, i));

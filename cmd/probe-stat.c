@@ -8,7 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/text.h"
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
 #include "cmd/options.h"
@@ -150,7 +149,7 @@ static void row_read(struct count_row *row, const struct pp_stat *stat, size_t a
 	row->file_state = pp_stat_file_state(stat, at);
 	row->sites = pp_stat_sites(stat, at);
 	row->over_budget = pp_stat_stopped(stat, at, &row->share, &row->limit);
-	pp_stat_counts(stat, at, &row->counts);
+	pp_stat_counts(stat, at, &row->counts, sizeof(row->counts));
 }
 
 #define COST_MS 200 /* how long the cost is measured */
@@ -163,7 +162,8 @@ static int reading_take(struct reading *reading, const struct options *options)
 
 	if (err)
 		return err;
-	reading->has_cost = options->verbose && !pp_session_cost(session, COST_MS, &reading->cost);
+	reading->has_cost =
+		options->verbose && !pp_session_cost(session, COST_MS, &reading->cost, sizeof(reading->cost));
 	err = pp_session_stat(session, &reading->stat);
 	reading->limit = pp_session_limit(session, &reading->watched);
 	pp_session_close(session);

@@ -24,7 +24,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "cmd/agent-preload.h"
 #include "cmd/alloc.h"
 #include "cmd/arming.h"
@@ -297,7 +296,7 @@ static int trace_read_rest(struct trace_command *t)
 				return err;
 			continue;
 		}
-		pp_reader_counts(t->reader, &counts);
+		pp_reader_counts(t->reader, &counts, sizeof(counts));
 		if (late++ == LATE_TIMES || (late > 1 && t->records + counts.damaged >= counts.recorded))
 			break;
 		nanosleep(&(struct timespec){ .tv_nsec = LATE_NS }, NULL);
@@ -330,7 +329,7 @@ static void trace_account(struct trace_command *t)
 	/* In a private session, records after --count are neither recorded nor lost. */
 	if (!t->limited || !t->arming.npatterns)
 		pp_reader_drop(t->reader);
-	pp_reader_counts(t->reader, &counts);
+	pp_reader_counts(t->reader, &counts, sizeof(counts));
 	o->recorded = t->out ? pp_trace_events(t->out) : t->sink.written;
 	o->lost = counts.lost;
 	t->damaged = counts.damaged;

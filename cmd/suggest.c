@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "cmd/alloc.h"
 #include "cmd/images.h"
 #include "cmd/ui.h"

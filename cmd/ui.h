@@ -49,6 +49,12 @@ int ui_flush(void);
  */
 int ui_write(const char *bytes, size_t n, size_t *done);
 
+/* Returns the plural ending of a counted noun: "%zu site%s", n, plural(n). */
+static inline const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 enum ui_color { UI_GREEN, UI_YELLOW, UI_RED };
 
 /* Prints a word, in color if out is a terminal, TERM is not "dumb" and NO_COLOR is not set. */

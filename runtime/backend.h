@@ -1,132 +1,226 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where the backends meet session.c. A backend keeps attachments: what one
- * probe-enable armed through it, as a description with counters and something
- * that arms the points. To add a backend: fill in one of these and name it in
- * session.c's list.
+ * The interface between sessions and the backends that arm points for them.
+ *
+ * A backend keeps attachments. An attachment is what one probe-enable armed through one backend: a manifest of its
+ * points, their counters, and the objects that arm them. Attachments outlive the process that made them, so a backend
+ * keeps them in a session directory (session-dir.h) and every command reads them from there.
+ *
+ * To add a backend:
+ *
+ * 1. Write one `struct backend`. No operation is NULL: list the defaults at the end of this file for operations that it
+ *    does not need.
+ * 2. Add one line to the list in backends.c. The order is the order of preference of "auto".
+ * 3. The backend keeps its state of a session by session_set_state() and adds the attachments it finds there by
+ *    session_add_attachment().
+ *
+ * tests/unit/null-backend.c is a complete backend that arms nothing.
  */
 #ifndef RUNTIME_BACKEND_H
 #define RUNTIME_BACKEND_H
 
 #include <probepoint.h>
 
+#include "runtime/arm-point.h"
 #include "runtime/manifest.h"
+#include "runtime/scope.h"
 
 struct backend;
-struct fetch_program;
 struct pp_request;
-struct process;
-struct verify_misses;
+struct record;
+struct record_thread;
 
-#define ATTACHMENT_AGENT 0x80000000u
+#define BACKENDS_MAX 8
+#define ATTACHMENT_NUMBER_MAX 0x0fffffffu
 
 struct attachment {
-	uint32_t number; /* in its session, never used again while that lives; the agent's have SEGMENT_AGENT */
+	uint32_t number; /* among the backend's of the session, never used again while that lives */
 	const struct backend *backend;
 	struct manifest *manifest;
 	void *state; /* the backend's */
 };
 
-/* What is to be armed: one point for one process, its program, and what became of it. */
-struct arm_point {
-	const struct pp_image *image;
-	const struct pp_site *site;
-	const struct process *process; /* NULL: every process */
-	const struct fetch_program *program;
-	const struct backend *backend; /* that is to arm it */
-	uint32_t point;                /* its index in the description */
-	int error;                     /* 0, or a negative errno: not armed, and why */
-	char *reason;                  /* a sentence, freed by free(); may stand without an error: a remark */
-	bool verified;
-	bool pending; /* nobody concerned maps the file */
-	const struct arm_point
-		*twin;             /* the same place by another path, which is armed instead; error is then -EALREADY */
-	unsigned calls_per_thread; /* of a SITE_CALL: how many calls of one thread are seen at a time; 0: not limited */
+/* How an attachment is armed: the options of the request. */
+struct arm_options {
+	const struct scope *scope; /* which processes are meant */
+	bool record;               /* the attachment records from the start, without a reader */
+	bool overwrite;            /* new records replace the thread's oldest ones when its ring is full */
+	bool calls;                /* agents may make system calls in hits */
+	bool hold;                 /* the attachment ends with this process */
+	unsigned maxactive;        /* calls in flight of a function whose returns are armed */
+	double budget;             /* CPUs that the attachment's hits may take; 0: no budget */
 };
 
+/* The arguments of pp_session_hold(), and the budget. */
+struct hold_options {
+	uint64_t deadline; /* CLOCK_MONOTONIC of the first time namespace; 0: none */
+	const int *pidfds; /* holding ends when all of these processes have ended */
+	size_t npidfds;
+	double budget; /* CPUs that all held attachments may take together; 0: no budget */
+	bool strict;   /* the budget has no credit (kernel/budget.c) */
+};
+
+/* Operations that return int return 0 or a negative errno with an error message, unless they say otherwise. */
 struct backend {
 	const char *name;
 
+	/* ---- properties ---- */
+
+	bool arms_inodes;      /* a point is armed for all paths of its file, so one of several paths suffices */
+	bool records_sessions; /* record() also reaches what is armed already */
+	bool has_budgets;      /* watch(), limit() and unlimit() do something */
+	bool names_processes;  /* manifests contain the start time of each process */
+	bool hits_trap;        /* hits are expensive: trap_ns() */
+
+	/* ---- the backend's part of a session ---- */
+
 	/*
-	 * Finds the session in this backend's store and fills in its attachments;
-	 * what a crashed maker left half-done is removed. create: makes room for it.
-	 * -ENOENT: it is not there.
+	 * Finds the session in this backend's session directory and adds its attachments. Removes what a killed command
+	 * left incomplete. create: makes the session if it does not exist. Returns -ENOENT if it does not exist.
 	 */
 	int (*open)(struct pp_session *session, bool create);
 	void (*close)(struct pp_session *session);
-	/* Locks the session against other commands, waiting some seconds: -EBUSY. */
+	/* Locks the session against other commands and reads its attachments again. Waits 5 s at most: -EBUSY. */
 	int (*lock)(struct pp_session *session);
 	void (*unlock)(struct pp_session *session);
-	/* Removes a session that has no attachments any more. */
+	/* Removes a session that has no attachments left. */
 	int (*remove)(struct pp_session *session);
+	/* Calls fn with the name of each session, until it returns nonzero. */
 	int (*names)(int (*fn)(const char *name, void *arg), void *arg);
 
-	/* 0, or why not, with a sentence. any: another backend would do as well, and better if this one is only half right. */
+	/* ---- arming ---- */
+
+	/* Whether this process has the privileges that the backend needs. */
+	bool (*permitted)(void);
+	/*
+	 * Returns 0 if the backend can serve the request, else why not. any: another backend may serve it as well, so
+	 * the backend also declines what it could serve only in part.
+	 */
 	int (*usable)(const struct pp_request *request, bool any);
-	/* Whether it can arm such a site. NULL: all that pass check_site(). */
+	/* Whether the backend can arm the site. Sites that insn-check.h refuses are not asked for. */
 	bool (*takes)(const struct pp_site *site);
-
 	/*
-	 * Arms the attachment's points all together and keeps it in the store. A point
-	 * that cannot be armed gets its error and reason; the call fails only where
-	 * none could be, or where it was interrupted, and has then undone everything.
+	 * Returns the semaphore's name in the manifest: its file offset, or a value of the backend's. 0: no semaphore.
 	 */
-	int (*arm)(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints);
+	uint64_t (*semaphore_key)(const struct pp_site *site);
+	/* Under the lock, before arm(): refuses points that must not be armed now. Fails only without memory. */
+	int (*check)(struct pp_session *session, struct arm_point *const *points, size_t npoints);
 	/*
-	 * Reads back what really became of the points that have no error: sets their
-	 * verified, pending, error and reason. misses: see runtime/kernel/verify.h.
+	 * Arms all points of the attachment and keeps it in the session directory. Points of one image and process are
+	 * adjacent. Sets error and reason of points that cannot be armed. Fails only if no point can be armed, or if it
+	 * was interrupted, and then has undone everything.
 	 */
-	int (*readback)(struct pp_session *session, struct attachment *attachment, struct arm_point *points,
-	                size_t npoints, struct verify_misses *misses);
-	/* Takes out the points i with take[i]; with all gone the attachment ends, and is not to be used again. */
+	int (*arm)(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+	           size_t npoints, const struct arm_options *options);
+	/*
+	 * Reads back from the processes what became of the points that have no error. Sets their verified, pending,
+	 * error and reason. Adds to the misses.
+	 */
+	int (*readback)(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+	                size_t npoints, struct arm_misses *misses);
+	/* The same for points that an earlier call armed. Changes nothing but the points. */
+	int (*verify)(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+	              size_t npoints, struct arm_misses *misses);
+	/*
+	 * Disarms the points i with take[i], and returns when their bytes are back. all: disarms every point (take may
+	 * be NULL) and ends the attachment, which the caller then forgets.
+	 */
 	int (*disarm)(struct pp_session *session, struct attachment *attachment, const bool *take, bool all);
-	void (*release)(struct attachment *attachment); /* its descriptors, in this process only */
+	/* Closes what this process has of the attachment. Disarms nothing that is to stay. */
+	void (*release)(struct attachment *attachment);
 
-	/* See pp_session_hold(). NULL: what is armed needs no holder, or can have none. */
-	int (*hold)(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n);
+	/* ---- holding, cost and budgets ---- */
 
-	/* See pp_session_cost(). NULL: nothing to be told. */
+	/* See pp_session_hold(). */
+	int (*hold)(struct pp_session *session, const struct hold_options *options);
+	/* See pp_session_cost(). Returns -ENOSYS without an error message if the backend cannot measure. */
 	int (*cost)(struct pp_session *session, int ms, struct pp_cost *cost);
-	/* ns of CPU time that a hit costs at least. NULL: too little to warn of. */
+	/* Returns the CPU time, in ns, that a hit takes at least. May measure it, which takes milliseconds. */
 	double (*trap_ns)(void);
-	/* Of points that are everybody's, the hits of each process, as far as there is room. NULL: not told apart. */
-	int (*processes)(const struct attachment *attachment,
-	                 int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg);
-	/* Whether a point was taken out because the session costs too much. NULL: never. */
+	/* Whether the point was disarmed because the session was over its budget. */
 	bool (*over_budget)(const struct attachment *attachment, uint32_t point);
-	/* Of such a point: what the session cost then, and the budget, as shares of one CPU. */
+	/* For these points: what the session cost then, and the budget, as shares of one CPU. */
 	void (*stopped)(const struct attachment *attachment, uint32_t point, double *share, double *limit);
-	/* See pp_session_watch() and pp_session_limit(). NULL: what is armed has no budget. */
+	/* See pp_session_watch(), pp_session_limit() and pp_session_unlimit(). */
 	int (*watch)(struct pp_session *session, void (*ready)(void *arg), void *arg);
 	double (*limit)(const struct pp_session *session, bool *watched);
 	void (*unlimit)(struct pp_session *session);
-	/* Makes the whole session record without a reader, from now on, also what is armed already. NULL: it cannot. */
-	void (*record)(struct pp_session *session);
 
-	/* When the process started that the attachment was armed for by this pid; 0: it is not known. */
-	uint64_t (*start_time)(const struct attachment *attachment, uint32_t pid);
-	/* How many processes ended without anybody having kept what they counted. NULL: that cannot be. */
-	size_t (*uncounted)(struct pp_session *session);
+	/* ---- counts ---- */
 
-	/* Whether a point is still armed, and its counts. */
 	bool (*armed)(const struct attachment *attachment, uint32_t point);
 	void (*counts)(const struct attachment *attachment, uint32_t point, struct pp_counts *counts);
+	/* Calls fn with the hits of each process that hit a point for every process, as far as they are known. */
+	int (*processes)(const struct attachment *attachment,
+	                 int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg);
+	/* When the process started for which the attachment was armed by this pid. 0: not known. */
+	uint64_t (*start_time)(const struct attachment *attachment, uint32_t pid);
+	/* How many processes ended without leaving their counts. */
+	size_t (*uncounted)(struct pp_session *session);
 
-	/* See pp_reader_next(). next, which does not wait, fills *thread and *record; they stay good until the call after. */
+	/* ---- records ---- */
+
+	/* Makes the whole session record without a reader, from now on. */
+	void (*record)(struct pp_session *session);
 	int (*reader_open)(struct pp_session *session, void **reader);
+	/*
+	 * Takes the next record out without waiting. Returns 1 and sets *thread, *record and *size, which are valid
+	 * until the next call; 0: no record is ready; -EBADMSG: a damaged record was passed over.
+	 */
 	int (*reader_next)(void *reader, const struct record_thread **thread, const struct record **record,
 	                   size_t *size);
 	void (*reader_close)(void *reader);
 	/* See pp_reader_stop(). */
 	void (*reader_stop)(void *reader);
-	/* Loses what was taken out of the session and not given to the caller. NULL: there is no such record. */
+	/* Counts as lost what the reader took out of the session and did not return. */
 	void (*reader_drop)(void *reader);
 	/* How many records were passed over as damaged since the reader was opened. */
 	uint64_t (*reader_damaged)(void *reader);
-	/* Moves a record of the point from recorded to lost. false: the process's counts are not to be had any more. */
+	/* Moves a record of the point from recorded to lost. Returns false if the process's counts no longer exist. */
 	bool (*lose)(const struct attachment *attachment, uint32_t point, pid_t pid);
 };
 
 extern const struct backend backend_kernel, backend_agent;
+
+/* The list: see backends.c. */
+extern const struct backend *const backends[];
+extern const size_t nbackends;
+
+/* A number for the attachment that no other one of the session has, of whichever backend. */
+uint32_t attachment_id(const struct attachment *attachment);
+uint32_t attachment_id_of(const struct backend *backend, uint32_t number);
+
+/* Its index in the list; nbackends if it is not there. */
+size_t backend_index(const struct backend *backend);
+/* Whether a backend that "auto" tries after this one is permitted to this process. */
+bool backend_later_permitted(const struct backend *backend);
+
+/* Defaults, for backends that do not have the operation. */
+int backend_needs_no_lock(struct pp_session *session);
+void backend_needs_no_unlock(struct pp_session *session);
+bool backend_always_permitted(void);
+bool backend_takes_all(const struct pp_site *site);
+uint64_t backend_semaphore_offset(const struct pp_site *site);
+int backend_checks_nothing(struct pp_session *session, struct arm_point *const *points, size_t npoints);
+void backend_releases_nothing(struct attachment *attachment);
+int backend_holds_nothing(struct pp_session *session, const struct hold_options *options);
+int backend_cost_unknown(struct pp_session *session, int ms, struct pp_cost *cost);
+double backend_trap_is_cheap(void);
+bool backend_never_over_budget(const struct attachment *attachment, uint32_t point);
+void backend_never_stopped(const struct attachment *attachment, uint32_t point, double *share, double *limit);
+int backend_watches_nothing(struct pp_session *session, void (*ready)(void *arg), void *arg);
+double backend_has_no_limit(const struct pp_session *session, bool *watched);
+void backend_unlimits_nothing(struct pp_session *session);
+void backend_counts_zero(const struct attachment *attachment, uint32_t point, struct pp_counts *counts);
+int backend_knows_no_process(const struct attachment *attachment,
+                             int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg);
+uint64_t backend_knows_no_start(const struct attachment *attachment, uint32_t pid);
+size_t backend_counts_all(struct pp_session *session);
+void backend_records_with_reader(struct pp_session *session);
+int backend_reads_nothing(void *reader, const struct record_thread **thread, const struct record **record,
+                          size_t *size);
+void backend_drops_nothing(void *reader);
+uint64_t backend_damages_nothing(void *reader);
+bool backend_loses_nothing(const struct attachment *attachment, uint32_t point, pid_t pid);
 
 #endif

@@ -109,25 +109,27 @@ const char *pp_event_arg_name(const struct pp_event *event, size_t i)
 
 	if (i < probe->nargs)
 		return manifest_string(event->manifest, manifest_args(event->manifest)[probe->args + i].name);
-	return unnamed[i];
+	return i < pp_event_args(event) ? unnamed[i] : NULL;
 }
 
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i)
 {
-	enum pp_kind kind = layout_of(event)->kind[i];
+	enum pp_kind kind = i < pp_event_args(event) ? layout_of(event)->kind[i] : PP_MISSING;
 
-	if (kind == PP_FAULT)
+	if (kind == PP_FAULT || kind == PP_MISSING)
 		return PP_MISSING;
 	return event->record->faults >> i & 1 ? PP_FAULT : kind;
 }
 
 int64_t pp_event_arg_int(const struct pp_event *event, size_t i)
 {
-	return (int64_t)event->record->value[i];
+	return i < pp_event_args(event) ? (int64_t)event->record->value[i] : 0;
 }
 
 double pp_event_arg_float(const struct pp_event *event, size_t i)
 {
+	if (i >= pp_event_args(event))
+		return 0;
 	if (layout_of(event)->size[i] == 4) {
 		float value;
 
@@ -142,6 +144,11 @@ double pp_event_arg_float(const struct pp_event *event, size_t i)
 
 const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *length, bool *cut)
 {
+	if (i >= pp_event_args(event)) {
+		*cut = false;
+		*length = 0;
+		return NULL;
+	}
 	*cut = event->record->value[i] == RECORD_STRING_CUT;
 	*length = event->record->value[i] - *cut;
 	return event->text[i];

@@ -58,11 +58,13 @@ int registry_add_session(struct registry *registry, const struct pp_session *ses
 					.offset = point->offset,
 					.session = number,
 					.pid = point->pid,
-					.start_time = point->pid && attachment->backend->start_time
+					.start_time = point->pid
 					                      ? attachment->backend->start_time(attachment, point->pid)
 					                      : 0,
 					.role = point->role,
 					.semaphore_offset = point->semaphore_offset,
+					.attachment = attachment,
+					.point = i,
 				};
 		}
 	}

@@ -15,12 +15,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct attachment;
+
 struct consumer {
 	uint64_t device, inode, offset;
 	uint32_t session, pid; /* session: the caller's number for it; pid 0: any */
 	uint64_t start_time;   /* of the process; 0: any, or not known */
 	uint32_t role;         /* a function's entry may be a probe, and begin the calls of another */
 	uint64_t semaphore_offset;
+	const struct attachment *attachment; /* valid while the session is open */
+	uint32_t point;                      /* in the attachment's manifest */
 };
 
 struct registry {

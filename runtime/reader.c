@@ -1,145 +1,179 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The reader of a session: merges the readers of its backends.
+ *
+ * Hits do not wake readers, because that would cost each hit a system call. So the backends are polled every POLL_NS. A
+ * backend is read until it has no more records, so that its batches stay together, and then the next one. A backend
+ * that had no part of the session is looked for again every REOPEN_NS, because other commands may arm through it
+ * meanwhile.
+ */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "runtime/event.h"
 #include "runtime/session.h"
-#include "base/error.h"
+#include "runtime/sized.h"
 
-#define PAUSE_NS 5000000
-#define LOOK_NS 500000000u /* how often a backend that the session had nothing of is looked at again */
-
-struct source {
-	const struct backend *backend;
-	void *state; /* NULL: not open */
-};
+#define POLL_NS 5000000
+#define REOPEN_NS 500000000u
 
 struct pp_reader {
 	struct pp_session *session;
-	struct source sources[2];
-	unsigned turn; /* whose it is next */
-	uint64_t looked;
-	uint64_t recorded, lost; /* the session's totals when it was opened */
-	uint64_t damaged;        /* records that this file passed over */
+	void *sources[BACKENDS_MAX]; /* the backends' readers, by index in the list; NULL: not open */
+	size_t turn;                 /* the backend to read next */
+	int timer;                   /* see pp_reader_fd(); -1: not asked for */
+	uint64_t reopened;           /* when backends were last looked for */
+	uint64_t recorded, lost;     /* the session's totals when the reader was opened */
+	uint64_t damaged;            /* records that this file passed over */
 	bool stopped;
 	struct wall wall;
 	struct pp_event event;
 };
 
-#define NSOURCES (sizeof(((struct pp_reader *)0)->sources) / sizeof(struct source))
-
-static bool is_there(const struct pp_session *session, const struct backend *backend)
+/* Opens the readers of backends that have a part of the session and no reader yet. *opened: how many are open. */
+static int reader_open_sources(struct pp_reader *reader, size_t *opened)
 {
-	return backend == &backend_kernel ? session->kernel : session->agent;
+	int err = 0;
+
+	*opened = 0;
+	for (size_t i = 0; i < nbackends && !err; i++) {
+		if (!reader->sources[i] && reader->session->states[i])
+			err = backends[i]->reader_open(reader->session, &reader->sources[i]);
+		*opened += reader->sources[i] != NULL;
+	}
+	return err;
 }
 
 int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 {
 	struct pp_reader *r = calloc(1, sizeof(*r));
-	int err = 0, opened = 0;
+	size_t opened;
+	int err;
 
 	if (!r)
 		return error_nomem();
 	r->session = session;
+	r->timer = -1;
 	session_totals(session, &r->recorded, &r->lost);
 	session->nreaders++;
-	r->looked = clock_ns();
+	r->reopened = clock_ns();
 	wall_sample(&r->wall);
-	r->sources[0].backend = &backend_agent;
-	r->sources[1].backend = &backend_kernel;
-	for (size_t i = 0; i < NSOURCES && !err; i++) {
-		struct source *s = &r->sources[i];
-
-		if (is_there(session, s->backend))
-			err = s->backend->reader_open(session, &s->state);
-		opened += s->state != NULL;
-	}
-	if (!err && !opened)
-		err = error_set(ENOENT, "session '%s' has nothing armed to read from", session->name);
-	if (err)
+	err = reader_open_sources(r, &opened);
+	if (err || !opened) {
 		pp_reader_free(r);
-	else
-		*reader = r;
-	return err;
+		return err ? err : error_set(ENOENT, "session '%s' has nothing armed to read from", session->name);
+	}
+	*reader = r;
+	return 0;
 }
 
 void pp_reader_free(struct pp_reader *reader)
 {
 	if (!reader)
 		return;
-	for (size_t i = 0; i < NSOURCES; i++)
-		if (reader->sources[i].state)
-			reader->sources[i].backend->reader_close(reader->sources[i].state);
+	for (size_t i = 0; i < nbackends; i++)
+		if (reader->sources[i])
+			backends[i]->reader_close(reader->sources[i]);
+	if (reader->timer >= 0)
+		close(reader->timer);
 	reader->session->nreaders--;
 	free(reader);
 }
 
-/* Other commands may arm by a backend that the session had nothing of. */
-static void look_again(struct pp_reader *reader, uint64_t now)
+int pp_reader_fd(struct pp_reader *reader)
 {
-	bool missing = false;
+	const struct itimerspec period = { .it_interval.tv_nsec = POLL_NS, .it_value.tv_nsec = POLL_NS };
+	int fd;
 
-	for (size_t i = 0; i < NSOURCES; i++)
-		missing |= !reader->sources[i].state;
-	if (!missing || reader->stopped || now - reader->looked < LOOK_NS)
-		return;
-	reader->looked = now;
-	session_look(reader->session);
-	for (size_t i = 0; i < NSOURCES; i++) {
-		struct source *s = &reader->sources[i];
-
-		if (!s->state && is_there(reader->session, s->backend))
-			s->backend->reader_open(reader->session, &s->state);
-	}
+	if (reader->timer >= 0)
+		return reader->timer;
+	fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (fd < 0)
+		return error_set(errno, "cannot make a timer: %s", strerror(errno));
+	timerfd_settime(fd, 0, &period, NULL);
+	reader->timer = fd;
+	return fd;
 }
 
-static int next(struct pp_reader *r, int timeout_ms, const struct record_thread **thread, const struct record **record,
-                size_t *size)
+/* The caller of pp_reader_fd() has read all records, and may wait for the next expiration. */
+static void reader_rearm(struct pp_reader *reader)
+{
+	uint64_t expirations;
+
+	if (reader->timer >= 0 && read(reader->timer, &expirations, sizeof(expirations)) < 0)
+		return; /* it has not expired yet */
+}
+
+static void reader_reopen(struct pp_reader *reader, uint64_t now)
+{
+	bool missing = false;
+	size_t opened;
+
+	for (size_t i = 0; i < nbackends; i++)
+		missing |= !reader->sources[i];
+	if (!missing || reader->stopped || now - reader->reopened < REOPEN_NS)
+		return;
+	reader->reopened = now;
+	session_open_new_parts(reader->session);
+	reader_open_sources(reader, &opened);
+}
+
+/* Returns as pp_reader_next(); *backend: the one that the record comes from. */
+static int reader_take(struct pp_reader *r, int timeout_ms, const struct backend **backend,
+                       const struct record_thread **thread, const struct record **record, size_t *size)
 {
 	uint64_t until = timeout_ms > 0 ? clock_ns() + timeout_ms * 1000000ull : 0;
 
 	for (;;) {
 		uint64_t now;
 
-		/* A source is read until it has no more, so that its batches stay together. */
-		for (size_t i = 0; i < NSOURCES; i++) {
-			const struct source *s = &r->sources[r->turn];
-			int n = s->state ? s->backend->reader_next(s->state, thread, record, size) : 0;
+		for (size_t i = 0; i < nbackends; i++) {
+			void *source = r->sources[r->turn];
+			int n = source ? backends[r->turn]->reader_next(source, thread, record, size) : 0;
 
+			*backend = backends[r->turn];
 			if (n)
 				return n;
-			r->turn = (r->turn + 1) % NSOURCES;
+			r->turn = (r->turn + 1) % nbackends;
 		}
 		now = clock_ns();
-		look_again(r, now);
+		reader_reopen(r, now);
 		if (timeout_ms >= 0 && now >= until)
 			return 0;
-		if (nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL) && errno == EINTR)
+		if (nanosleep(&(struct timespec){ .tv_nsec = POLL_NS }, NULL) && errno == EINTR)
 			return -EINTR;
 	}
 }
 
 int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_event **event)
 {
+	const struct attachment *attachment;
+	const struct backend *backend;
 	const struct record_thread *thread;
 	const struct record *record;
-	const struct attachment *attachment;
 	size_t size;
-	int n = next(reader, timeout_ms, &thread, &record, &size);
+	int n = reader_take(reader, timeout_ms, &backend, &thread, &record, &size);
 
-	if (!n)
+	if (!n) {
 		wall_sample(&reader->wall);
+		reader_rearm(reader);
+	}
 	if (n <= 0)
 		return n;
-	attachment = session_attachment(reader->session, thread->attachment);
+	attachment = session_attachment(reader->session, backend, thread->attachment);
 	if (!attachment) {
 		reader->damaged++;
-		return error_set(EBADMSG, "a record names segment %u, which is gone", thread->attachment);
+		return error_set(EBADMSG, "a record names attachment %u, which has ended", thread->attachment);
 	}
 	n = event_set(&reader->event, attachment->manifest, thread, record, size);
 	reader->damaged += n != 0;
+	reader->event.thread.attachment = attachment_id(attachment);
 	reader->event.wall = &reader->wall;
 	*event = &reader->event;
 	return n ? n : 1;
@@ -147,9 +181,9 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
 
 void pp_reader_stop(struct pp_reader *reader)
 {
-	for (size_t i = 0; i < NSOURCES && !reader->stopped; i++)
-		if (reader->sources[i].state)
-			reader->sources[i].backend->reader_stop(reader->sources[i].state);
+	for (size_t i = 0; i < nbackends && !reader->stopped; i++)
+		if (reader->sources[i])
+			backends[i]->reader_stop(reader->sources[i]);
 	reader->stopped = true;
 }
 
@@ -161,21 +195,28 @@ void pp_reader_lose(struct pp_reader *reader, const struct pp_mark *mark)
 void pp_reader_drop(struct pp_reader *reader)
 {
 	pp_reader_stop(reader);
-	for (size_t i = 0; i < NSOURCES; i++)
-		if (reader->sources[i].state && reader->sources[i].backend->reader_drop)
-			reader->sources[i].backend->reader_drop(reader->sources[i].state);
+	for (size_t i = 0; i < nbackends; i++)
+		if (reader->sources[i])
+			backends[i]->reader_drop(reader->sources[i]);
 }
 
-void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts)
+/* An attachment that ended took its counts with it, so that totals may be lower than before. */
+static uint64_t total_since(uint64_t now, uint64_t before)
+{
+	return now > before ? now - before : 0;
+}
+
+void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts, size_t size)
 {
 	uint64_t recorded, lost, damaged = reader->damaged;
 
-	for (size_t i = 0; i < NSOURCES; i++)
-		if (reader->sources[i].state)
-			damaged += reader->sources[i].backend->reader_damaged(reader->sources[i].state);
+	for (size_t i = 0; i < nbackends; i++)
+		if (reader->sources[i])
+			damaged += backends[i]->reader_damaged(reader->sources[i]);
 	session_totals(reader->session, &recorded, &lost);
-	/* Less than before: an attachment is gone, and its counts with it. */
-	*counts = (struct pp_reader_counts){ .recorded = recorded > reader->recorded ? recorded - reader->recorded : 0,
-		                             .lost = (lost > reader->lost ? lost - reader->lost : 0) + damaged,
-		                             .damaged = damaged };
+	sized_copy(counts, size,
+	           &(struct pp_reader_counts){ .recorded = total_since(recorded, reader->recorded),
+	                                       .lost = total_since(lost, reader->lost) + damaged,
+	                                       .damaged = damaged },
+	           sizeof(*counts));
 }

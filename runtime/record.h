@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What one hit leaves, the same from both backends.
+ * The record of one hit. Both backends write the same:
  *
  *     u64 time      ns of CLOCK_MONOTONIC (agent: of the ring's own clock, see its header)
  *     u32 point     index among the points of its attachment
  *     u8  words     length of the whole record, in 8-byte words
  *     u24 faults    bit i: argument i could not be read
- *     u64 value[]   one for each argument, extended to 64 bits by its sign
+ *     u64 value[]   one for each argument, sign-extended to 64 bits
  *     strings       of the string arguments in their order, each padded to 8 bytes
  *
- * A string argument's value is the length of its bytes; RECORD_STRING_CUT says
- * that there was more (then the last of the bytes is to be ignored). The 
- * kernel's ring is shared by all threads, so there a struct record_thread stands
- * before each record; the agent's rings belong to a thread each and hold one.
+ * The value of a string argument is the length of its bytes. RECORD_STRING_CUT means that the string was longer; the
+ * last byte is then ignored. All threads share the kernel's ring, so a struct record_thread precedes each record there.
+ * Each ring of the agent belongs to one thread, and its header has the struct once.
  *
- * Whatever reads a record checks it by record_check() first.
+ * Readers check a record by event_set() before they use it.
  */
 #ifndef RUNTIME_RECORD_H
 #define RUNTIME_RECORD_H
@@ -22,9 +21,9 @@
 #include <stdint.h>
 
 #define RECORD_ARGS_MAX 24
-#define RECORD_STRING_CUT 128  /* a string of this length was longer: 127 bytes of it count */
-#define RECORD_STRING_ROOM 136 /* what one takes at most: NUL and padding included */
-#define RECORD_STRINGS_MAX 12  /* further ones are recorded as addresses */
+#define RECORD_STRING_CUT 128  /* a string of this length was longer: its first 127 bytes are valid */
+#define RECORD_STRING_ROOM 136 /* the most that a string takes, with NUL and padding */
+#define RECORD_STRINGS_MAX 12  /* further strings are recorded as addresses */
 
 struct record {
 	uint64_t time;

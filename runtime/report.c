@@ -5,17 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/error.h"
 #include "sdt/image.h"
 
 int report_add(struct pp_report *report, const struct report_row *row, const struct pp_image *image)
 {
-	struct report_row *more = realloc(report->rows, (report->nrows + 1) * sizeof(*more)), *to;
+	struct report_row *to;
 
-	if (!more)
-		return error_nomem();
-	report->rows = more;
-	to = &more[report->nrows];
+	if (ALLOC_GROW(report->rows, report->nrows + 1, report->rows_room))
+		return -ENOMEM;
+	to = &report->rows[report->nrows];
 	*to = *row;
 	to->probe = strdup(row->probe);
 	to->file = strdup(image ? image->name : "");
@@ -29,13 +29,10 @@ int report_add(struct pp_report *report, const struct report_row *row, const str
 
 int report_warn(struct pp_report *report, const char *text)
 {
-	char **more = realloc(report->warnings, (report->nwarnings + 1) * sizeof(*more));
-
-	if (!more)
-		return error_nomem();
-	report->warnings = more;
-	more[report->nwarnings] = strdup(text);
-	return more[report->nwarnings++] ? 0 : error_nomem();
+	if (ALLOC_GROW(report->warnings, report->nwarnings + 1, report->warnings_room))
+		return -ENOMEM;
+	report->warnings[report->nwarnings] = strdup(text);
+	return report->warnings[report->nwarnings++] ? 0 : error_nomem();
 }
 
 size_t pp_report_warnings(const struct pp_report *report)
@@ -70,57 +67,65 @@ size_t pp_report_rows(const struct pp_report *report)
 	return report->nrows;
 }
 
+/* An index out of range gives a row of zeros. */
+static const struct report_row *report_row(const struct pp_report *report, size_t i)
+{
+	static const struct report_row none = { .state = PP_REFUSED };
+
+	return i < report->nrows ? &report->rows[i] : &none;
+}
+
 enum pp_state pp_report_state(const struct pp_report *report, size_t row)
 {
-	return report->rows[row].state;
+	return report_row(report, row)->state;
 }
 
 const char *pp_report_probe(const struct pp_report *report, size_t row)
 {
-	return report->rows[row].probe;
+	return report_row(report, row)->probe;
 }
 
 pid_t pp_report_pid(const struct pp_report *report, size_t row)
 {
-	return report->rows[row].pid;
+	return report_row(report, row)->pid;
 }
 
 const char *pp_report_file(const struct pp_report *report, size_t row)
 {
-	return report->rows[row].file;
+	return report_row(report, row)->file;
 }
 
 const char *pp_report_build_id(const struct pp_report *report, size_t row)
 {
-	return report->rows[row].build_id;
+	return report_row(report, row)->build_id;
 }
 
 const char *pp_report_backend(const struct pp_report *report, size_t row)
 {
-	return report->rows[row].backend;
+	return report_row(report, row)->backend;
 }
 
 size_t pp_report_sites(const struct pp_report *report, size_t row)
 {
-	return report->rows[row].sites;
+	return report_row(report, row)->sites;
 }
 
 bool pp_report_verified(const struct pp_report *report, size_t row)
 {
-	return report->rows[row].verified;
+	return report_row(report, row)->verified;
 }
 
 int64_t pp_report_offset(const struct pp_report *report, size_t row)
 {
-	return report->rows[row].offset;
+	return report_row(report, row)->offset;
 }
 
 unsigned pp_report_calls_per_thread(const struct pp_report *report, size_t row)
 {
-	return report->rows[row].calls_per_thread;
+	return report_row(report, row)->calls_per_thread;
 }
 
 const char *pp_report_reason(const struct pp_report *report, size_t row)
 {
-	return report->rows[row].reason;
+	return report_row(report, row)->reason;
 }

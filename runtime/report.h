@@ -18,15 +18,15 @@ struct report_row {
 
 struct pp_report {
 	struct report_row *rows;
-	size_t nrows;
+	size_t nrows, rows_room;
 	char **warnings;
-	size_t nwarnings;
+	size_t nwarnings, warnings_room;
 };
 
-/* Copies the strings of *row; image may be NULL. -ENOMEM. */
+/* Adds a row with copies of its strings, and with the file and build id of the image, which may be NULL. -ENOMEM. */
 int report_add(struct pp_report *report, const struct report_row *row, const struct pp_image *image);
 
-/* Copies the text. -ENOMEM. */
+/* Adds a copy of the text. -ENOMEM. */
 int report_warn(struct pp_report *report, const char *text);
 
 #endif

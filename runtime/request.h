@@ -9,26 +9,28 @@
 
 #define MAXACTIVE_DEFAULT 256
 
+struct backend;
+
 struct pp_request {
 	char **patterns;
-	size_t npatterns;
+	size_t npatterns, patterns_room;
 	char **files;
-	size_t nfiles;
+	size_t nfiles, files_room;
 	struct process **processes;
-	size_t nprocesses;
-	char *command;  /* what the process of a pp_request_command() will run */
+	size_t nprocesses, processes_room;
+	char *command;  /* the program that the process of pp_request_command() will run */
 	char *filter;   /* NULL: none */
 	char **strings; /* names of arguments */
-	size_t nstrings;
+	size_t nstrings, strings_room;
 	char **addresses; /* names of arguments that are not to be read as strings */
-	size_t naddresses;
-	char backend[8];
+	size_t naddresses, addresses_room;
+	const struct backend *backend; /* NULL: "auto" */
 	bool record, overwrite, calls, hold;
 	unsigned maxactive;
 	double budget; /* a share of one CPU; 0: none */
-	size_t many;   /* more sites than these are not armed in running processes by the kernel; 0: any number is */
+	size_t many;   /* arm no more sites than this in running processes by the kernel; 0: no limit */
 	enum scope_kind scope;
-	char *cgroup;
+	char *cgroup; /* its directory */
 };
 
 #endif

@@ -5,19 +5,19 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Which processes a request means. */
+/* Which processes are in the scope of a request. */
 enum scope_kind {
-	SCOPE_PROCESSES, /* these, each armed by itself; or every process */
-	SCOPE_CHILDREN,  /* these, and what they fork from now on, to any depth */
-	SCOPE_PGRP,      /* all in the process groups of these */
-	SCOPE_CGROUP,    /* all in a control group and those below it */
+	SCOPE_PROCESSES, /* the named processes, each armed separately; without any, all processes */
+	SCOPE_CHILDREN,  /* the named processes and all their descendants from now on */
+	SCOPE_PGRP,      /* all processes in the process groups of the named processes */
+	SCOPE_CGROUP,    /* all processes in a control group and those below it */
 };
 
 struct scope {
 	enum scope_kind kind;
-	pid_t *pids; /* of the processes that were named */
+	pid_t *pids; /* of the named processes */
 	size_t npids;
-	const char *cgroup; /* its folder */
+	const char *cgroup; /* its directory */
 };
 
 #endif

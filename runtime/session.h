@@ -5,67 +5,69 @@
 #include <probepoint.h>
 
 #include "runtime/backend.h"
-#include "runtime/scope.h"
 
 #define SESSION_NAME_MAX 64
 
 struct pp_session {
 	char name[SESSION_NAME_MAX + 1];
 	bool is_private;
-	bool hasty;                /* see session_open() */
-	unsigned nreaders;         /* what they hold is not closed before them */
-	uint64_t lost_aside;       /* records that were lost after they were read, and that no counter could take */
-	bool record;               /* what is armed from here on records from the start */
-	bool overwrite;            /* and its oldest records make room for new ones */
-	bool calls;                /* what is armed from here on may make system calls in hits */
-	double budget;             /* of what is armed from here on, and of pp_session_hold(): CPUs; 0: none */
-	bool strict;               /* the holder's budget has no credit (kernel/brake.c) */
-	bool hold;                 /* what is armed from here on ends with this process */
-	unsigned maxactive;        /* calls under way of a function whose returns are armed from here on */
-	const struct scope *scope; /* whom it is for; both while pp_session_enable() is at work */
+	bool hasty;              /* see session_open() */
+	unsigned nreaders;       /* parts of the session stay open while there are any */
+	uint64_t lost_uncounted; /* records that were lost after they were read, and that no counter could take */
+	double hold_budget;      /* of pp_session_hold(): CPUs; 0: none */
+	bool hold_strict;        /* that budget has no credit (kernel/budget.c) */
 	const volatile int *interrupt;
-	struct attachment **attachments;
-	size_t nattachments;
-	void *kernel; /* the kernel backend's own */
-	void *agent;  /* the agent backend's own */
+	struct attachment **attachments; /* of all backends */
+	size_t nattachments, attachments_room;
+	void *states[BACKENDS_MAX]; /* of each backend, by its index in the list; NULL: it has no part of the session */
 };
 
-/* For those who read what a session holds: stat, events, traces. */
-size_t session_attachments(const struct pp_session *session);
-const struct manifest *session_manifest(const struct pp_session *session, size_t i);
-/* The attachment of this number, NULL if there is none (looks again for new ones). */
-const struct attachment *session_attachment(struct pp_session *session, uint32_t number);
+/* ---- opening ---- */
 
-/* Sums over all points, armed or not. */
-void session_totals(const struct pp_session *session, uint64_t *recorded, uint64_t *lost);
-/* A record was read and could not be kept. */
-void session_lose(struct pp_session *session, const struct pp_mark *mark);
-
-/* For enable.c: in the order in which `auto` prefers them. */
-#define NBACKENDS 2
-extern const struct backend *const backends[NBACKENDS];
-bool session_has_attachments(const struct pp_session *session, const struct backend *backend);
-void session_forget_attachment(struct pp_session *session, struct attachment *attachment);
-/* Holds the backend's part of the session, with its attachments as they are now. */
+/* Makes a session object and opens nothing. -EINVAL: invalid name. */
+int session_new(const char *name, struct pp_session **session);
+/*
+ * As pp_session_open(), for a caller that may hold the lock of another session. hasty: waits at most 0.1 s for the lock,
+ * because the command that has it may wait for the caller's. Returns -EBUSY then.
+ */
+int session_open(const char *name, bool create, bool hasty, struct pp_session **session);
+/* Opens the backend's part of the session if it is not open. -ENOENT: it does not exist, and create is false. */
+int session_open_backend(struct pp_session *session, const struct backend *backend, bool create);
+/* Opens parts that other commands made since the session was opened. */
+void session_open_new_parts(struct pp_session *session);
+/* Opens the backend's part, locks it, and reads its attachments. The caller unlocks it by backend->unlock(). */
 int session_lock(struct pp_session *session, const struct backend *backend, bool create);
-
-/* Opens what other commands armed by a backend that the session had nothing of. */
-void session_look(struct pp_session *session);
-/* Looks at the stores again: what other commands armed and disarmed since. */
+/* Reads the attachments of all parts again. -ENOENT: the session has ended. */
 int session_refresh(struct pp_session *session);
 
-/* For backends: a new attachment at the end; takes desc over. NULL: no memory. */
+/* ---- for backends ---- */
+
+/* The backend's state of the session. NULL: the backend has no part of it. */
+void *session_state(const struct pp_session *session, const struct backend *backend);
+void session_set_state(struct pp_session *session, const struct backend *backend, void *state);
+/* Adds an attachment. Takes the manifest. Returns NULL, and has not taken it, if memory allocation fails. */
 struct attachment *session_add_attachment(struct pp_session *session, const struct backend *backend, uint32_t number,
                                           struct manifest *manifest, void *state);
+/* Releases and frees the attachment, or all attachments of the backend. Disarms nothing that is to stay. */
+void session_forget_attachment(struct pp_session *session, struct attachment *attachment);
+void session_forget_attachments(struct pp_session *session, const struct backend *backend);
+bool session_has_attachments(const struct pp_session *session, const struct backend *backend);
+
 static inline bool session_interrupted(const struct pp_session *session)
 {
 	return session->interrupt && *session->interrupt;
 }
 
-/*
- * pp_session_open() for a caller that may hold the lock of another session. hasty: waits 0.1 s at most for the lock, because
- * the command that has it may wait for the caller's. Returns -EBUSY then.
- */
-int session_open(const char *name, bool create, bool hasty, struct pp_session **session);
+/* ---- what a session holds, for statistics, readers and traces ---- */
+
+size_t session_attachments(const struct pp_session *session);
+const struct manifest *session_manifest(const struct pp_session *session, size_t i);
+uint32_t session_attachment_id(const struct pp_session *session, size_t i);
+/* Returns the attachment, or NULL. Refreshes the session if it does not have it. */
+const struct attachment *session_attachment(struct pp_session *session, const struct backend *backend, uint32_t number);
+/* Sums over all points, armed or not. */
+void session_totals(const struct pp_session *session, uint64_t *recorded, uint64_t *lost);
+/* Counts a record as lost that was read and could not be kept. */
+void session_lose(struct pp_session *session, const struct pp_mark *mark);
 
 #endif

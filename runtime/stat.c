@@ -6,6 +6,7 @@
 
 #include "runtime/process.h"
 #include "runtime/session.h"
+#include "runtime/sized.h"
 #include "base/error.h"
 
 _Static_assert((int)PP_LIVES == (int)PROCESS_LIVES && (int)PP_ENDED == (int)PROCESS_ENDED &&
@@ -161,8 +162,7 @@ static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
 	struct pp_stat *stat = a->stat;
 	const struct manifest_probe *probe = &manifest_probes(a->d)[manifest_points(a->d)[i].probe];
 
-	if (!a->attachment->backend->armed(a->attachment, i) &&
-	    !(a->attachment->backend->over_budget && a->attachment->backend->over_budget(a->attachment, i)))
+	if (!a->attachment->backend->armed(a->attachment, i) && !a->attachment->backend->over_budget(a->attachment, i))
 		return 0;
 	if (stat->nshares == stat->shares_room) {
 		size_t room = 2 * stat->shares_room + 64;
@@ -188,7 +188,7 @@ static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
 /* Points of one process stand together mostly. */
 static uint64_t start_time(const struct attachment *attachment, uint32_t pid, uint32_t *last_pid, uint64_t *last)
 {
-	if (!pid || !attachment->backend->start_time)
+	if (!pid)
 		return 0;
 	if (*last_pid != pid) {
 		*last_pid = pid;
@@ -252,7 +252,7 @@ static int add_attachment(struct pp_stat *stat, const struct attachment *attachm
 
 		bool armed = attachment->backend->armed(attachment, i);
 
-		if (!armed && !(attachment->backend->over_budget && attachment->backend->over_budget(attachment, i)))
+		if (!armed && !attachment->backend->over_budget(attachment, i))
 			continue;
 		*row = (struct row){ .probe = manifest_string(d, probe->name),
 			             .file = manifest_string(d, manifest_files(d)[probe->file].path),
@@ -269,8 +269,6 @@ static int add_attachment(struct pp_stat *stat, const struct attachment *attachm
 		attachment->backend->counts(attachment, i, &row->counts);
 		stat->nrows++;
 	}
-	if (!attachment->backend->processes)
-		return 0;
 	return attachment->backend->processes(attachment, add_share, &(struct adding){ stat, attachment, d });
 }
 
@@ -285,8 +283,8 @@ int pp_session_stat(struct pp_session *session, struct pp_stat **stat)
 		pp_stat_free(s);
 		return err;
 	}
-	for (size_t i = 0; i < NBACKENDS; i++)
-		if (backends[i]->uncounted && session_has_attachments(session, backends[i]))
+	for (size_t i = 0; i < nbackends; i++)
+		if (session_has_attachments(session, backends[i]))
 			s->uncounted += backends[i]->uncounted(session);
 	merge(s);
 	merge_shares(s);
@@ -322,67 +320,75 @@ int pp_stat_order(const struct pp_stat *a, size_t i, const struct pp_stat *b, si
 	return compare_rows(&a->rows[i], &b->rows[j]);
 }
 
+/* An index out of range gives a row of zeros. */
+static const struct row *stat_row(const struct pp_stat *stat, size_t i)
+{
+	static const struct row none = { .life = PP_OTHER, .file_state = PP_FILE_DELETED };
+
+	return i < stat->nrows ? &stat->rows[i] : &none;
+}
+
 const char *pp_stat_probe(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].probe;
+	return stat_row(stat, row)->probe;
 }
 
 pid_t pp_stat_pid(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].pid;
+	return stat_row(stat, row)->pid;
 }
 
 enum pp_life pp_stat_life(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].life;
+	return stat_row(stat, row)->life;
 }
 
 enum pp_file_state pp_stat_file_state(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].file_state;
+	return stat_row(stat, row)->file_state;
 }
 
 const char *pp_stat_file(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].file;
+	return stat_row(stat, row)->file;
 }
 
 const char *pp_stat_backend(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].backend;
+	return stat_row(stat, row)->backend;
 }
 
 size_t pp_stat_sites(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].sites;
+	return stat_row(stat, row)->sites;
 }
 
 size_t pp_stat_processes(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].nshares;
+	return stat_row(stat, row)->nshares;
 }
 
 pid_t pp_stat_process(const struct pp_stat *stat, size_t row, size_t i, uint64_t *hits)
 {
-	const struct share *share = &stat->shares[stat->rows[row].first_share + i];
+	const struct row *of = stat_row(stat, row);
 
-	*hits = share->hits;
-	return share->pid;
+	*hits = i < of->nshares ? stat->shares[of->first_share + i].hits : 0;
+	return i < of->nshares ? stat->shares[of->first_share + i].pid : 0;
 }
 
 size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row)
 {
-	return stat->rows[row].over_budget;
+	return stat_row(stat, row)->over_budget;
 }
 
 size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, double *limit)
 {
-	*share = stat->rows[row].share;
-	*limit = stat->rows[row].limit;
-	return stat->rows[row].over_budget;
+	*share = stat_row(stat, row)->share;
+	*limit = stat_row(stat, row)->limit;
+	return stat_row(stat, row)->over_budget;
 }
 
-void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts)
+void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts, size_t size)
 {
-	*counts = stat->rows[row].counts;
+	sized_copy(counts, size, &stat_row(stat, row)->counts, sizeof(*counts));
 }

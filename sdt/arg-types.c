@@ -151,7 +151,7 @@ size_t pp_arg_fields(const struct pp_arg *arg)
 
 const struct pp_field *pp_arg_field(const struct pp_arg *arg, size_t i)
 {
-	return &arg->described->fields[i];
+	return i < pp_arg_fields(arg) ? &arg->described->fields[i] : NULL;
 }
 
 const char *pp_field_name(const struct pp_field *field)
@@ -179,6 +179,9 @@ size_t pp_arg_values(const struct pp_arg *arg)
 
 const char *pp_arg_value(const struct pp_arg *arg, size_t i, int64_t *value)
 {
+	*value = 0;
+	if (i >= pp_arg_values(arg))
+		return NULL;
 	*value = arg->described->values[i].value;
 	return arg->described->values[i].name;
 }

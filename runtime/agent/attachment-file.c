@@ -42,7 +42,7 @@ static void named_release(struct named *named)
 	free(named->processes);
 }
 
-static int named_find(struct named *named, const struct arm_point *points, size_t npoints)
+static int named_find(struct named *named, struct arm_point *const *points, size_t npoints)
 {
 	size_t n = 0;
 
@@ -51,9 +51,9 @@ static int named_find(struct named *named, const struct arm_point *points, size_
 	if (!named->programs || !named->processes)
 		return error_nomem();
 	for (size_t i = 0; i < npoints; i++) {
-		named->programs[i] = points[i].program;
-		if (points[i].process && (!i || points[i].process != points[i - 1].process))
-			named->processes[named->nprocesses++].pid = points[i].process->pid;
+		named->programs[i] = points[i]->program;
+		if (points[i]->process && (!i || points[i]->process != points[i - 1]->process))
+			named->processes[named->nprocesses++].pid = points[i]->process->pid;
 	}
 	qsort(named->programs, npoints, sizeof(*named->programs), compare_programs);
 	for (size_t i = 0; i < npoints; i++)
@@ -115,7 +115,7 @@ static void put_programs(char *file, const struct agent_attachment *s, const str
 }
 
 int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
-                    const struct arm_point *points, size_t npoints)
+                    struct arm_point *const *points, size_t npoints)
 {
 	struct agent_attachment s = { .magic = AGENT_ATTACHMENT_MAGIC, .version = AGENT_VERSION, .flags = flags };
 	struct named named = { 0 };
@@ -125,7 +125,7 @@ int agent_file_make(struct agent_file *file, const struct manifest *manifest, ui
 	*file = (struct agent_file){ 0 };
 	if (err)
 		goto out;
-	s.number = manifest->attachment & ~ATTACHMENT_AGENT;
+	s.number = manifest->attachment;
 	s.nprocesses = (uint32_t)named.nprocesses;
 	s.nprograms = (uint32_t)named.nprograms;
 	s.nsteps = (uint32_t)named.nsteps;
@@ -162,8 +162,8 @@ int agent_file_make(struct agent_file *file, const struct manifest *manifest, ui
 	file->manifest->attachment = s.number;
 	made = (struct manifest_point *)manifest_points(file->manifest);
 	for (size_t i = 0; i < npoints; i++) {
-		made[points[i].point].spec = program_index(&named, points[i].program);
-		file->on[points[i].point] = !points[i].error;
+		made[points[i]->point].spec = program_index(&named, points[i]->program);
+		file->on[points[i]->point] = !points[i]->error;
 	}
 out:
 	named_release(&named);
@@ -198,7 +198,7 @@ int agent_file_read(const struct agent_store *store, uint32_t number, struct age
 	*file = (struct agent_file){ 0 };
 	if (err)
 		return err;
-	snprintf(what, sizeof(what), "%s/segment-%u", store->path, number & ~ATTACHMENT_AGENT);
+	snprintf(what, sizeof(what), "%s/segment-%u", store->path, number);
 	if (size < sizeof(*s) || s->magic != AGENT_ATTACHMENT_MAGIC)
 		err = error_set(EBADMSG, "'%s' is no segment of probe points", what);
 	else if (s->version != AGENT_VERSION)
@@ -214,8 +214,7 @@ int agent_file_read(const struct agent_store *store, uint32_t number, struct age
 			err = error_set(EBADMSG, "'%s' is damaged: its parts do not fit", what);
 		else
 			err = manifest_check(d, d->size, what);
-		if (!err && (d->npoints > size - s->on_at || d->attachment != s->number ||
-		             s->number != (number & ~ATTACHMENT_AGENT)))
+		if (!err && (d->npoints > size - s->on_at || d->attachment != s->number || s->number != number))
 			err = error_set(EBADMSG, "'%s' is damaged: its parts disagree", what);
 		file->manifest = d;
 	}

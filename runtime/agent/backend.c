@@ -47,32 +47,6 @@ static void loaded_free(struct agent_loaded *loaded)
 	free(loaded);
 }
 
-static void drop_attachments(struct pp_session *session)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < session->nattachments; i++) {
-		struct attachment *attachment = session->attachments[i];
-
-		if (attachment->backend != &backend_agent) {
-			session->attachments[n++] = attachment;
-			continue;
-		}
-		loaded_free(attachment->state);
-		free(attachment->manifest);
-		free(attachment);
-	}
-	session->nattachments = n;
-}
-
-static bool holds_any(const struct pp_session *session)
-{
-	for (size_t i = 0; i < session->nattachments; i++)
-		if (session->attachments[i]->backend == &backend_agent)
-			return true;
-	return false;
-}
-
 static struct manifest *manifest_copy(const struct manifest *from, uint32_t number)
 {
 	struct manifest *d = malloc((from->size + 7) & ~7ull);
@@ -162,7 +136,7 @@ static int load(struct pp_session *session)
 		agent_store_tidy(&k->store);
 		agent_store_unmark(&k->store);
 	}
-	drop_attachments(session);
+	session_forget_attachments(session, &backend_agent);
 	err = agent_store_each(&agent_of(session)->store, "segment", load_attachment, session);
 	return err ? err : find_pids(session);
 }
@@ -213,7 +187,7 @@ static void agent_close(struct pp_session *session)
 
 	if (!k)
 		return;
-	drop_attachments(session);
+	session_forget_attachments(session, &backend_agent);
 	members_release(k);
 	if (k->owner >= 0) {
 		end_session(&k->store, k->name, k->pids, k->npids);
@@ -223,7 +197,7 @@ static void agent_close(struct pp_session *session)
 	agent_sleepers_free(&k->sleepers);
 	free(k->pids);
 	free(k);
-	session->agent = NULL;
+	session_set_state(session, &backend_agent, NULL);
 }
 
 /* Nobody takes it for an orphan: it gets its name when it is locked. */
@@ -262,18 +236,18 @@ static int agent_open(struct pp_session *session, bool create)
 		return error_nomem();
 	*k = (struct agent_session){ .session = session, .store = { -1, -1, -1, "" }, .owner = -1 };
 	agent_store_orphans(orphan, NULL);
-	session->agent = k;
+	session_set_state(session, &backend_agent, k);
 	if (session->is_private) {
 		err = open_private(k);
 	} else {
 		snprintf(k->name, sizeof(k->name), "%s", session->name);
 		err = agent_store_open(&k->store, session->name, create);
 		if (!err)
-			err = agent_store_lock(&k->store);
+			err = agent_store_lock(&k->store, session->hasty);
 		if (!err) {
 			err = load(session);
 			/* Nothing in it: a command was killed before it armed, or after it disarmed. */
-			if (!err && !create && !holds_any(session))
+			if (!err && !create && !session_has_attachments(session, &backend_agent))
 				err = end_session(&k->store, k->name, NULL, 0) ? 0 : -ENOENT;
 			agent_store_unlock(&k->store);
 		}
@@ -290,7 +264,7 @@ static int agent_lock(struct pp_session *session)
 
 	if (session->is_private)
 		return 0;
-	err = agent_store_lock(&k->store);
+	err = agent_store_lock(&k->store, session->hasty);
 	if (!err && (err = load(session)))
 		agent_store_unlock(&k->store);
 	return err;
@@ -385,11 +359,16 @@ static bool site_is_nop(const struct pp_site *site)
 	return !memcmp(site->code + SITE_AT, nop, SITE_NOP);
 }
 
-static bool agent_takes(const struct pp_site *site)
+static bool site_is_armable(const struct pp_site *site)
 {
 	/* Where two bytes do not lie in one block of 8, the jump cannot be begun. */
 	return site->probe->image->is_64 && site->role == SITE_HIT && site_is_nop(site) &&
 	       (!SITE_AT || (site->address + SITE_AT) % 8 != 7);
+}
+
+static bool agent_takes(const struct pp_site *site)
+{
+	return site_is_armable(site) && !site->semaphore_in_bss;
 }
 
 static int agent_usable(const struct pp_request *request, bool any)
@@ -414,7 +393,7 @@ static int agent_usable(const struct pp_request *request, bool any)
 		return -ENOENT;
 	/* Who may use the kernel reaches every process by it, with an agent or not. */
 	if (!request->nprocesses && any &&
-	    (agent_may_use_kernel() ||
+	    (backend_later_permitted(&backend_agent) ||
 	     (!agent_each(&store, any_answers, &store) && !agent_each_mapped(any_mapped, NULL))))
 		err = error_set(ENOENT, "no process has an agent");
 	for (size_t i = 0; i < request->nprocesses && (!any || !trouble); i++) {
@@ -448,7 +427,7 @@ static int point_usable(const struct arm_point *point)
 		return error_set(EOPNOTSUPP, "the agent arms probes, not calls of functions: -b kernel does");
 	/* A process that runs has the last word on its own memory. */
 	if ((!point->process || point->process->is_command) && image->machine == OWN_MACHINE && image->is_64 &&
-	    !agent_takes(point->site))
+	    !site_is_armable(point->site))
 		return error_set(EOPNOTSUPP, "%s",
 		                 agent_reason_text(site_is_nop(point->site) ? AGENT_BLOCK : AGENT_BYTES,
 		                                   point->site->code + SITE_AT));
@@ -461,40 +440,53 @@ static int point_usable(const struct arm_point *point)
 }
 
 /* Points that no agent can have, or of a process without one. */
-static size_t refuse_strangers(const struct agent_session *k, struct arm_point *points, size_t npoints)
+static size_t refuse_strangers(const struct agent_session *k, struct arm_point *const *points, size_t npoints)
 {
 	const struct process *process = NULL;
 	size_t refused = 0;
 	int trouble = 0;
 
 	for (size_t i = 0; i < npoints; i++) {
-		int err = point_usable(&points[i]);
+		int err = point_usable(points[i]);
 
-		if (points[i].process && points[i].process != process && !err)
-			trouble = process_usable(&k->store, process = points[i].process, false);
+		if (points[i]->process && points[i]->process != process && !err)
+			trouble = process_usable(&k->store, process = points[i]->process, false);
 		if (err)
 			process = NULL; /* its sentence is gone, and it is asked anew */
-		else if (points[i].process)
+		else if (points[i]->process)
 			err = trouble;
 		if (!err)
 			continue;
-		points[i].error = err;
-		free(points[i].reason);
-		points[i].reason = strdup(pp_error());
+		points[i]->error = err;
+		free(points[i]->reason);
+		points[i]->reason = strdup(pp_error());
 		refused++;
 	}
 	return refused;
 }
 
+static int agent_check(struct pp_session *session, struct arm_point *const *points, size_t npoints)
+{
+	(void)session;
+	for (size_t i = 0; i < npoints; i++)
+		if (points[i]->site->semaphore_in_bss)
+			arm_point_refuse(
+				points[i], -EOPNOTSUPP,
+				error_format("its semaphore, at %#llx, is in .bss, where the agent cannot raise "
+			                     "it: use -b kernel",
+			                     (unsigned long long)points[i]->site->semaphore));
+	return 0;
+}
+
 /* Rings are a session's, and do the one or the other. */
-static int check_overwrite(const struct pp_session *session)
+static int check_overwrite(const struct pp_session *session, bool overwrite)
 {
 	for (size_t i = 0; i < session->nattachments; i++) {
 		const struct agent_loaded *loaded = agent_loaded(session->attachments[i]);
 		bool agents = session->attachments[i]->backend == &backend_agent && loaded;
 		bool overwrites = agents && loaded->file.attachment->flags & AGENT_ATTACHMENT_OVERWRITE;
 
-		if (agents && overwrites != session->overwrite)
+		if (agents && overwrites != overwrite)
 			return error_set(
 				EEXIST,
 				"session '%s' was begun %s --overwrite, which holds for all of it: use another (-s)",
@@ -511,27 +503,27 @@ static bool is_everybodys(const struct manifest *d)
 	return false;
 }
 
-static int agent_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *points,
-                     size_t npoints)
+static int agent_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+                     size_t npoints, const struct arm_options *options)
 {
 	struct agent_session *k = agent_of(session);
 	struct agent_loaded *loaded = calloc(1, sizeof(*loaded));
 	uint32_t flags = 0;
 	int err = loaded ? 0 : error_nomem();
 
-	if (session->scope && session->scope->kind == SCOPE_CHILDREN)
+	if (options->scope->kind == SCOPE_CHILDREN)
 		flags |= AGENT_ATTACHMENT_CHILDREN;
-	if (session->record || session->is_private)
+	if (options->record || session->is_private)
 		flags |= AGENT_ATTACHMENT_RECORD;
-	if (session->overwrite)
+	if (options->overwrite)
 		flags |= AGENT_ATTACHMENT_OVERWRITE;
-	if (session->calls)
+	if (options->calls)
 		flags |= AGENT_ATTACHMENT_CALLS;
 	if (!err)
-		err = check_overwrite(session);
+		err = check_overwrite(session, options->overwrite);
 	if (!err && refuse_strangers(k, points, npoints) == npoints)
-		err = error_set(-points[0].error, "%s",
-		                points[0].reason ? points[0].reason : strerror(-points[0].error));
+		err = error_set(-points[0]->error, "%s",
+		                points[0]->reason ? points[0]->reason : strerror(-points[0]->error));
 	if (!err)
 		err = agent_store_number(&k->store, &attachment->number);
 	if (!err) {
@@ -717,6 +709,11 @@ static size_t agent_uncounted(struct pp_session *session)
 	return u.n;
 }
 
+int pp_agent_inject(pid_t pid, const char *library)
+{
+	return agent_inject(pid, library);
+}
+
 const struct backend backend_agent = {
 	.name = "agent",
 	.open = agent_open,
@@ -725,17 +722,30 @@ const struct backend backend_agent = {
 	.unlock = agent_unlock,
 	.remove = agent_remove,
 	.names = agent_names,
+	.permitted = backend_always_permitted,
 	.usable = agent_usable,
 	.takes = agent_takes,
+	.semaphore_key = backend_semaphore_offset,
+	.check = agent_check,
 	.arm = agent_arm,
 	.readback = agent_readback,
+	.verify = agent_readback,
 	.disarm = agent_disarm,
 	.release = agent_release,
+	.hold = backend_holds_nothing,
+	.cost = backend_cost_unknown,
+	.trap_ns = backend_trap_is_cheap,
+	.over_budget = backend_never_over_budget,
+	.stopped = backend_never_stopped,
+	.watch = backend_watches_nothing,
+	.limit = backend_has_no_limit,
+	.unlimit = backend_unlimits_nothing,
 	.armed = agent_armed,
+	.counts = agent_counts,
 	.processes = agent_processes,
 	.start_time = agent_start_time,
-	.counts = agent_counts,
 	.uncounted = agent_uncounted,
+	.record = backend_records_with_reader,
 	.reader_open = agent_reader_open,
 	.reader_next = agent_reader_next,
 	.reader_close = agent_reader_close,

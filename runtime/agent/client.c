@@ -141,7 +141,7 @@ static int send_request(int fd, pid_t pid, enum agent_op op, const char *session
 	struct agent_request request = { .magic = AGENT_MESSAGE_MAGIC,
 		                         .version = AGENT_VERSION,
 		                         .op = (uint16_t)op,
-		                         .attachment = attachment & ~ATTACHMENT_AGENT,
+		                         .attachment = attachment,
 		                         .first = first };
 
 	snprintf(request.session, AGENT_SESSION_MAX + 1, "%s", session);
@@ -535,33 +535,4 @@ int agent_check_reach(const struct agent_store *store, pid_t pid)
 	                 "process %d has %s%s, and its agent would be looked for there, not in %s: run this "
 	                 "command with the same",
 	                 pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value, store->path);
-}
-
-/* linux/proc_ns.h */
-#define USER_INIT_INO 0xeffffffdu
-#define PID_INIT_INO 0xeffffffcu
-
-static bool is_first_namespace(const char *path, ino_t first)
-{
-	struct stat st;
-
-	return stat(path, &st) || st.st_ino == first;
-}
-
-bool agent_may_use_kernel(void)
-{
-	unsigned long long caps = 0;
-	char line[256];
-	FILE *f = fopen("/proc/self/status", "re");
-
-	while (f && fgets(line, sizeof(line), f))
-		sscanf(line, "CapEff: %llx", &caps);
-	if (f)
-		fclose(f);
-	/* In a container: capabilities of another user namespace are not meant, and process ids would be wrong. */
-	if (!is_first_namespace("/proc/self/ns/user", USER_INIT_INO) ||
-	    !is_first_namespace("/proc/self/ns/pid", PID_INIT_INO))
-		return false;
-	/* CAP_SYS_ADMIN, or CAP_PERFMON and CAP_BPF */
-	return caps >> 21 & 1 || (caps >> 38 & 3) == 3;
 }

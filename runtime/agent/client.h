@@ -78,9 +78,6 @@ const char *agent_other_namespace(pid_t pid);
 /* 0, or an error: its agent would make its socket where this command does not look. */
 int agent_check_reach(const struct agent_store *store, pid_t pid);
 
-/* Whether this user may arm by the kernel: if not, a command is to run with the agent. */
-bool agent_may_use_kernel(void);
-
 /* ---- shared memory regions ---- */
 
 /* A mapped shared memory region, with the bounds that were checked. */

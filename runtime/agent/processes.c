@@ -38,7 +38,7 @@ static struct agent_counts *counts_new(const struct member *member, uint32_t att
 		*c = (struct agent_counts){ .magic = AGENT_COUNTS_MAGIC,
 			                    .version = AGENT_VERSION,
 			                    .size = size,
-			                    .attachment = attachment & ~ATTACHMENT_AGENT,
+			                    .attachment = attachment,
 			                    .npoints = npoints,
 			                    .pid = (uint32_t)member->peer.pid,
 			                    .start_time = member->peer.start_time };
@@ -80,7 +80,7 @@ static struct agent_counts *counts_read(const struct agent_store *store, const c
 		return NULL;
 	c = bytes;
 	if (size == wanted && c->magic == AGENT_COUNTS_MAGIC && c->version == AGENT_VERSION && c->size == size &&
-	    c->attachment == (attachment & ~ATTACHMENT_AGENT) && c->npoints == npoints && c->pid == (uint32_t)pid)
+	    c->attachment == attachment && c->npoints == npoints && c->pid == (uint32_t)pid)
 		return c;
 	free(bytes);
 	return NULL;
@@ -169,7 +169,7 @@ static bool is_ours(const struct agent_session *k, uint32_t attachment)
 {
 	for (size_t i = 0; i < k->session->nattachments; i++)
 		if (k->session->attachments[i]->backend == &backend_agent &&
-		    (k->session->attachments[i]->number & ~ATTACHMENT_AGENT) == attachment)
+		    k->session->attachments[i]->number == attachment)
 			return true;
 	return false;
 }

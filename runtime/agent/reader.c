@@ -250,7 +250,7 @@ int reader_queue_put(struct agent_reader *r, struct ring_state *ring, uint64_t t
 		return -EBADMSG;
 	record->point = slot.point;
 	record->time = q->time = ns_of(r, shm, time, r->passed);
-	q->attachment = (slot.attachment & ~ATTACHMENT_AGENT) | ATTACHMENT_AGENT;
+	q->attachment = slot.attachment;
 	q->tid = ring->tid;
 	q->size = (uint32_t)size;
 	memcpy(q->comm, ring->comm, sizeof(q->comm));
@@ -529,9 +529,10 @@ void agent_reader_drop(void *reader)
 		const struct record_thread *thread = (const struct record_thread *)r->taken;
 
 		take(r);
-		session_lose(session, &(struct pp_mark){ .attachment = thread->attachment,
-		                                         .pid = (pid_t)thread->pid,
-		                                         .point = ((const struct record *)(thread + 1))->point });
+		session_lose(session,
+		             &(struct pp_mark){ .attachment = attachment_id_of(&backend_agent, thread->attachment),
+		                                .pid = (pid_t)thread->pid,
+		                                .point = ((const struct record *)(thread + 1))->point });
 	}
 }
 

@@ -13,11 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/folder.h"
+#include "runtime/session-dir.h"
 #include "base/error.h"
-
-#define LOCK_SECONDS 5
-#define FOLDER (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 static const char *root_path(void)
 {
@@ -33,23 +30,12 @@ static const char *root_path(void)
 	return path;
 }
 
-/* A folder of ours that nobody else may look into. */
-static int open_folder(int at, const char *name, const char *path, bool create)
+/* As private_dir_open(). Its name cannot be another one, because agents look for it. */
+static int agent_dir_open(int at, const char *name, const char *path, bool create)
 {
-	struct stat st;
-	int fd;
+	int fd = private_dir_open(at, name, path, create);
 
-	if (create && mkdirat(at, name, 0700) && errno != EEXIST)
-		return error_set(errno, "cannot make %s: %s", path, strerror(errno));
-	fd = openat(at, name, FOLDER);
-	if (fd < 0)
-		return errno == ENOENT ? -ENOENT : error_set(errno, "cannot open %s: %s", path, strerror(errno));
-	if (fstat(fd, &st) || st.st_uid != geteuid() || st.st_mode & 077) {
-		close(fd);
-		return error_set(EPERM, "%s belongs to uid %u with mode %o: it must be yours with mode 700; remove it",
-		                 path, st.st_uid, st.st_mode & 07777);
-	}
-	return fd;
+	return fd == -EEXIST ? -EPERM : fd;
 }
 
 int agent_store_open(struct agent_store *store, const char *session, bool create)
@@ -58,11 +44,11 @@ int agent_store_open(struct agent_store *store, const char *session, bool create
 	int n = snprintf(store->path, sizeof(store->path), "%s", root_path());
 
 	store->agents = store->dir = -1;
-	store->root = open_folder(AT_FDCWD, store->path, store->path, create);
+	store->root = agent_dir_open(AT_FDCWD, store->path, store->path, create);
 	if (store->root < 0)
 		return store->root;
 	snprintf(agents, sizeof(agents), "%s/agents", store->path);
-	store->agents = open_folder(store->root, "agents", agents, create);
+	store->agents = agent_dir_open(store->root, "agents", agents, create);
 	if (store->agents < 0 && store->agents != -ENOENT)
 		goto failed;
 	if (!session)
@@ -74,7 +60,7 @@ int agent_store_open(struct agent_store *store, const char *session, bool create
 		                          "the agent's sessions cannot be called 'agents': take another name (-s)")
 		              : -ENOENT;
 	}
-	store->dir = open_folder(store->root, session, store->path, create);
+	store->dir = agent_dir_open(store->root, session, store->path, create);
 	if (store->dir >= 0)
 		return 0;
 failed:;
@@ -95,39 +81,19 @@ void agent_store_close(struct agent_store *store)
 	store->dir = store->agents = store->root = -1;
 }
 
-int agent_store_lock(struct agent_store *store)
+int agent_store_lock(struct agent_store *store, bool hasty)
 {
-	struct stat ours, there;
-
-	for (int i = 0; flock(store->dir, LOCK_EX | LOCK_NB); i++) {
-		if (errno != EWOULDBLOCK || i == LOCK_SECONDS * 100)
-			return error_set(EBUSY, "%s: another command is at work on this session: try again",
-			                 store->path);
-		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-	}
-	if (fstat(store->dir, &ours) || lstat(store->path, &there) || ours.st_ino != there.st_ino ||
-	    ours.st_dev != there.st_dev) {
-		flock(store->dir, LOCK_UN);
-		return -ENOENT;
-	}
-	return 0;
+	return session_dir_lock(store->dir, store->path, hasty);
 }
 
 void agent_store_unlock(struct agent_store *store)
 {
-	flock(store->dir, LOCK_UN);
+	session_dir_unlock(store->dir);
 }
 
 int agent_store_remove(struct agent_store *store)
 {
-	char **names = folder_names(store->dir);
-
-	for (char **name = names; name && *name; name++)
-		unlinkat(store->dir, *name, 0);
-	folder_names_free(names);
-	if (rmdir(store->path) && errno != ENOENT)
-		return error_set(errno, "cannot remove %s: %s", store->path, strerror(errno));
-	return 0;
+	return session_dir_remove(store->dir, store->path);
 }
 
 int agent_store_rename(struct agent_store *store, const char *name)
@@ -167,7 +133,7 @@ static int each_session(enum owner wanted, int (*fn)(const char *name, void *arg
 	if (err)
 		return err == -ENOENT ? 0 : err;
 
-	char **names = folder_names(store.root);
+	char **names = dir_names(store.root);
 
 	err = names ? 0 : error_set(errno, "cannot read %s: %s", store.path, strerror(errno));
 	for (char **name = names; name && *name && !err; name++) {
@@ -178,7 +144,7 @@ static int each_session(enum owner wanted, int (*fn)(const char *name, void *arg
 		    owner_of(store.root, *name) == wanted)
 			err = fn(*name, arg);
 	}
-	folder_names_free(names);
+	dir_names_free(names);
 	agent_store_close(&store);
 	return err;
 }
@@ -191,7 +157,7 @@ int agent_store_names(int (*fn)(const char *name, void *arg), void *arg)
 /* A private session that was being made when its maker was killed. */
 static void remove_unmade(const struct agent_store *root)
 {
-	char **names = folder_names(root->root);
+	char **names = dir_names(root->root);
 
 	for (char **name = names; name && *name; name++) {
 		struct agent_store store;
@@ -203,7 +169,7 @@ static void remove_unmade(const struct agent_store *root)
 		agent_store_remove(&store);
 		agent_store_close(&store);
 	}
-	folder_names_free(names);
+	dir_names_free(names);
 }
 
 int agent_store_orphans(int (*fn)(const char *name, void *arg), void *arg)
@@ -236,7 +202,7 @@ int agent_store_hold(const struct agent_store *store, const char *name)
 static const char *file_name(const char *name, uint32_t number, pid_t pid)
 {
 	static _Thread_local char text[64];
-	int n = snprintf(text, sizeof(text), "%s-%u", name, number & ~ATTACHMENT_AGENT);
+	int n = snprintf(text, sizeof(text), "%s-%u", name, number);
 
 	if (pid)
 		snprintf(text + n, sizeof(text) - n, "-%d", pid);
@@ -259,7 +225,7 @@ static bool parse_number(const char **at, uint64_t max, uint64_t *number)
 int agent_store_each(const struct agent_store *store, const char *name,
                      int (*fn)(uint32_t number, pid_t pid, void *arg), void *arg)
 {
-	char **names = folder_names(store->dir);
+	char **names = dir_names(store->dir);
 	int err = names ? 0 : error_set(errno, "cannot read %s: %s", store->path, strerror(errno));
 	size_t length = strlen(name);
 
@@ -268,14 +234,14 @@ int agent_store_each(const struct agent_store *store, const char *name,
 		uint64_t number, pid = 0;
 
 		if (strncmp(*entry, name, length) || (*entry)[length] != '-' ||
-		    !parse_number(&at, ATTACHMENT_AGENT - 1, &number))
+		    !parse_number(&at, ATTACHMENT_NUMBER_MAX, &number))
 			continue;
 		if (*at == '-' && at++ && (!parse_number(&at, INT_MAX, &pid) || !pid))
 			continue;
 		if (!*at)
-			err = fn((uint32_t)number | ATTACHMENT_AGENT, (pid_t)pid, arg);
+			err = fn((uint32_t)number, (pid_t)pid, arg);
 	}
-	folder_names_free(names);
+	dir_names_free(names);
 	return err;
 }
 
@@ -337,13 +303,13 @@ void agent_store_unmark(const struct agent_store *store)
 void agent_store_tidy(const struct agent_store *store)
 {
 	static const char *const ours[] = { ".segment-", ".next.", ".look." };
-	char **names = folder_names(store->dir);
+	char **names = dir_names(store->dir);
 
 	for (char **name = names; name && *name; name++)
 		for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
 			if (!strncmp(*name, ours[i], strlen(ours[i])))
 				unlinkat(store->dir, *name, 0);
-	folder_names_free(names);
+	dir_names_free(names);
 }
 
 int agent_store_write(const struct agent_store *store, const char *name, uint32_t number, pid_t pid, const void *bytes,
@@ -400,11 +366,11 @@ int agent_store_number(const struct agent_store *store, uint32_t *number)
 			next = strtoul(text, NULL, 10);
 		close(fd);
 	}
-	if (next >= ATTACHMENT_AGENT - 1)
+	if (next >= ATTACHMENT_NUMBER_MAX)
 		return error_set(EOVERFLOW,
 		                 "%s/next is damaged, or the session has had its last segment: use another (-s)",
 		                 store->path);
 	snprintf(text, sizeof(text), "%lu\n", next + 1);
-	*number = (uint32_t)next | ATTACHMENT_AGENT;
+	*number = (uint32_t)next;
 	return write_file(store, "next", text, strlen(text));
 }

@@ -30,7 +30,7 @@ struct agent_store {
 int agent_store_open(struct agent_store *store, const char *session, bool create);
 void agent_store_close(struct agent_store *store);
 /* -EBUSY: another command holds it for seconds; -ENOENT: it was removed meanwhile. */
-int agent_store_lock(struct agent_store *store);
+int agent_store_lock(struct agent_store *store, bool hasty);
 void agent_store_unlock(struct agent_store *store);
 /* Gives the session's folder another name: -ENOTEMPTY and the like. */
 int agent_store_rename(struct agent_store *store, const char *name);
@@ -80,7 +80,7 @@ struct agent_file {
  * with an error are off. -ENOMEM; -EFBIG; -ESRCH: a process has ended.
  */
 int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
-                    const struct arm_point *points, size_t npoints);
+                    struct arm_point *const *points, size_t npoints);
 int agent_file_read(const struct agent_store *store, uint32_t number, struct agent_file *file);
 int agent_file_write(const struct agent_store *store, const struct agent_file *file);
 void agent_file_release(struct agent_file *file);

@@ -50,7 +50,7 @@ struct agent_loaded { /* an attachment's state */
 
 static inline struct agent_session *agent_of(const struct pp_session *session)
 {
-	return session->agent;
+	return session_state(session, &backend_agent);
 }
 
 static inline struct agent_loaded *agent_loaded(const struct attachment *attachment)
@@ -79,8 +79,8 @@ int members_each(struct agent_loaded *loaded, const struct manifest *manifest,
 
 /* ---- verify.c ---- */
 
-int agent_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints,
-                   struct verify_misses *misses);
+int agent_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+                   size_t npoints, struct arm_misses *misses);
 
 /* ---- reader.c ---- */
 

@@ -140,7 +140,7 @@ bool shm_lose(const struct shm *shm, uint32_t attachment, uint32_t point)
 	for (uint32_t n = shm_used(shm), i = 0; i < n; i++) {
 		struct agent_slot slot = shm_slot(shm, i);
 
-		if (slot.attachment != (attachment & ~ATTACHMENT_AGENT) || slot.point != point)
+		if (slot.attachment != attachment || slot.point != point)
 			continue;
 		__atomic_fetch_sub(&table[i].recorded, 1, __ATOMIC_RELAXED);
 		__atomic_fetch_add(&table[i].lost, 1, __ATOMIC_RELAXED);
@@ -165,7 +165,7 @@ void shm_count(const struct shm *shm, uint32_t attachment, struct agent_count *c
 		for (uint32_t i = 0; i < n; i++) {
 			struct agent_slot slot = shm_slot(shm, i);
 
-			if (slot.attachment == (attachment & ~ATTACHMENT_AGENT) && slot.point < npoints)
+			if (slot.attachment == attachment && slot.point < npoints)
 				add(&counts[slot.point], &table[i]);
 		}
 	}

@@ -6,7 +6,6 @@
 
 #include "runtime/agent/session.h"
 #include "runtime/process.h"
-#include "runtime/kernel/verify.h"
 #include "base/error.h"
 #include "sdt/image.h"
 
@@ -16,11 +15,11 @@
 struct readback {
 	struct agent_session *session;
 	struct attachment *attachment;
-	struct arm_point *points;
+	struct arm_point *const *points;
 	size_t npoints;
 	struct agent_point_state *states; /* of the process at work */
 	bool *seen;                       /* armed somewhere */
-	struct verify_misses *misses;
+	struct arm_misses *misses;
 	bool named; /* the process was, else it is one of all */
 };
 
@@ -45,13 +44,13 @@ static int ask_states(struct readback *r, pid_t pid)
 
 static int refuse(struct readback *r, size_t i, pid_t pid, char *reason)
 {
-	return verify_refuse(r->misses, r->points, i, pid, reason);
+	return arm_misses_add(r->misses, r->points[i], pid, reason);
 }
 
 /* What an armed point does not do, or costs. "cost: " is for those who want to know more. */
 static int remark(struct readback *r, size_t i, pid_t pid, uint8_t reason)
 {
-	struct arm_point *point = &r->points[i];
+	struct arm_point *point = r->points[i];
 
 	if (point->reason || (reason != AGENT_CALLS && reason != AGENT_COST))
 		return 0;
@@ -69,7 +68,7 @@ static int remark(struct readback *r, size_t i, pid_t pid, uint8_t reason)
 
 static int take_state(struct readback *r, size_t i, pid_t pid)
 {
-	const struct agent_point_state *state = &r->states[r->points[i].point];
+	const struct agent_point_state *state = &r->states[r->points[i]->point];
 
 	switch (state->state) {
 	case AGENT_ARMED: r->seen[i] = true; return remark(r, i, pid, state->reason);
@@ -109,12 +108,12 @@ static int look_at_bytes(struct readback *r, size_t from, size_t to, const struc
 		goto out;
 	}
 	for (size_t i = from; i < to; i++) {
-		const struct arm_point *point = &r->points[i];
+		const struct arm_point *point = r->points[i];
 		uint64_t offset = point->site->offset;
 
 		if (point->error || r->states[point->point].state != AGENT_ARMED)
 			continue;
-		if (i == from || !m || point->image != r->points[i - 1].image || offset < m->offset ||
+		if (i == from || !m || point->image != r->points[i - 1]->image || offset < m->offset ||
 		    offset - m->offset >= m->end - m->start)
 			m = code(process, point);
 		if (!m)
@@ -124,7 +123,7 @@ static int look_at_bytes(struct readback *r, size_t from, size_t to, const struc
 	}
 	denied = process_read_bytes(process, addresses, n, bytes, got);
 	for (size_t k = 0; k < n && !err; k++) {
-		struct arm_point *point = &r->points[which[k]];
+		struct arm_point *point = r->points[which[k]];
 
 		if (!denied && got[k] && bytes[k] == JUMP)
 			continue;
@@ -132,15 +131,15 @@ static int look_at_bytes(struct readback *r, size_t from, size_t to, const struc
 			r->seen[which[k]] = false;
 			err = refuse(r, which[k], process->pid,
 			             error_format("pid %d: the agent says that it is armed, but there "
-			                            "is no jump",
-			                            process->pid));
+			                          "is no jump",
+			                          process->pid));
 			continue;
 		}
 		point->verified = false;
 		if (!point->reason)
 			point->reason =
 				error_format("not verified: pid %d cannot be read%s; its agent says that it is armed",
-			                       process->pid, denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
+			                     process->pid, denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 	}
 out:
 	free(which);
@@ -158,12 +157,12 @@ static int read_process(struct readback *r, size_t from, size_t to, const struct
 		return err;
 	if (err && r->named) {
 		for (size_t i = from; i < to && err != -ENOMEM; i++)
-			if (!r->points[i].error)
+			if (!r->points[i]->error)
 				refuse(r, i, process->pid, strdup(err == -ENOENT ? "its agent is gone" : pp_error()));
 		return 0;
 	}
 	for (size_t i = from; i < to && !err; i++)
-		if (!r->points[i].error)
+		if (!r->points[i]->error)
 			err = take_state(r, i, process->pid);
 	return err ? err : look_at_bytes(r, from, to, process);
 }
@@ -172,11 +171,11 @@ static int read_process(struct readback *r, size_t from, size_t to, const struct
 static int tell_unread(struct readback *r, pid_t pid, int err)
 {
 	for (size_t i = 0; i < r->npoints && err != -ESRCH && err != -ENOENT; i++) {
-		if (r->points[i].error)
+		if (r->points[i]->error)
 			continue;
-		r->points[i].verified = false;
-		if (!r->points[i].reason)
-			r->points[i].reason =
+		r->points[i]->verified = false;
+		if (!r->points[i]->reason)
+			r->points[i]->reason =
 				error_format("not verified: pid %d could not be looked at: %s", pid, strerror(-err));
 	}
 	return 0;
@@ -210,14 +209,14 @@ static int read_sleeper(struct readback *r, const struct agent_sleeper *sleeper)
 		return 0;
 	err = process_read_maps(process);
 	for (size_t i = 0; i < r->npoints && !err; i++)
-		if (!r->points[i].error && code(process, &r->points[i]))
+		if (!r->points[i]->error && code(process, r->points[i]))
 			err = refuse(r, i, sleeper->pid, strdup(sleeper->reason ? sleeper->reason : "out of memory"));
 	process_free(process);
 	return err == -ENOMEM ? err : 0;
 }
 
-int agent_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints,
-                   struct verify_misses *misses)
+int agent_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+                   size_t npoints, struct arm_misses *misses)
 {
 	struct readback r = { .session = agent_of(session),
 		              .attachment = attachment,
@@ -231,25 +230,25 @@ int agent_readback(struct pp_session *session, struct attachment *attachment, st
 	if (!r.states || !r.seen)
 		err = error_nomem();
 	for (size_t i = 0; i < npoints && !err; i++)
-		points[i].verified = !points[i].error;
+		points[i]->verified = !points[i]->error;
 	/* Of every process: none is named in any of the points. */
-	if (!err && npoints && !points[0].process)
+	if (!err && npoints && !points[0]->process)
 		err = agent_each(&r.session->store, read_stranger, &r);
-	for (size_t i = 0; i < r.session->sleepers.n && !err && !points[0].process; i++)
+	for (size_t i = 0; i < r.session->sleepers.n && !err && !points[0]->process; i++)
 		err = read_sleeper(&r, &r.session->sleepers.at[i]);
 	r.named = true;
 	for (size_t from = 0, to; from < npoints && !err; from = to) {
-		const struct process *process = points[from].process;
+		const struct process *process = points[from]->process;
 
-		for (to = from; to < npoints && points[to].process == process; to++)
+		for (to = from; to < npoints && points[to]->process == process; to++)
 			;
 		if (process && !process->is_command)
 			err = read_process(&r, from, to, process);
 	}
 	for (size_t i = 0; i < npoints && !err; i++)
-		if (!points[i].error && !r.seen[i]) {
-			points[i].pending = true;
-			points[i].verified = false;
+		if (!points[i]->error && !r.seen[i]) {
+			points[i]->pending = true;
+			points[i]->verified = false;
 		}
 	free(r.states);
 	free(r.seen);

@@ -243,7 +243,7 @@ static int compare_programs(const void *a, const void *b)
 }
 
 /* The different fetch programs of the points, sorted. */
-static const struct fetch_program **distinct(const struct arm_point *points, size_t n, size_t *count)
+static const struct fetch_program **distinct(struct arm_point *const *points, size_t n, size_t *count)
 {
 	const struct fetch_program **all = calloc(n + 1, sizeof(*all));
 	size_t have = 0;
@@ -251,8 +251,8 @@ static const struct fetch_program **distinct(const struct arm_point *points, siz
 	if (!all)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
-		if (!points[i].error && (!have || all[have - 1] != points[i].program))
-			all[have++] = points[i].program;
+		if (!points[i]->error && (!have || all[have - 1] != points[i]->program))
+			all[have++] = points[i]->program;
 	qsort(all, have, sizeof(*all), compare_programs);
 	*count = 0;
 	for (size_t i = 0; i < have; i++)
@@ -301,7 +301,7 @@ static int load_program(struct kernel_attachment *s, uint32_t number, const stru
 }
 
 /* All points whose programs are all[from .. from + n - 1]; which[i] is point i's. */
-static int arm_chunk(struct pp_session *session, struct attachment *attachment, struct arm_point *points,
+static int arm_chunk(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
                      size_t npoints, const struct fetch_program *const *all, const size_t *which, size_t from, size_t n)
 {
 	struct kernel_attachment *s = attachment->state;
@@ -314,24 +314,25 @@ static int arm_chunk(struct pp_session *session, struct attachment *attachment, 
 		return err;
 	}
 	for (size_t i = 0; i <= npoints && !err; i++) {
-		if (a.n && (i == npoints || points[i].image != a.points[0]->image ||
-		            points[i].process != a.points[0]->process)) {
+		if (a.n && (i == npoints || points[i]->image != a.points[0]->image ||
+		            points[i]->process != a.points[0]->process)) {
 			err = session_interrupted(session) ? error_set(EINTR, "interrupted")
 			                                   : arm_link(s, attachment, &a, prog);
 			a.n = 0;
 		}
-		if (i == npoints || points[i].error)
+		if (i == npoints || points[i]->error)
 			continue;
 
 		size_t spec = which[i] - from;
 
 		if (spec >= n)
 			continue;
-		point_of(attachment, points[i].point)->spec = spec;
-		a.offsets[a.n] = points[i].site->offset;
-		a.semaphores[a.n] = semaphore_of(&points[i]);
-		a.cookies[a.n] = cookie_make(points[i].point, spec, points[i].process ? points[i].process->pid : 0, 0);
-		a.points[a.n++] = &points[i];
+		point_of(attachment, points[i]->point)->spec = spec;
+		a.offsets[a.n] = points[i]->site->offset;
+		a.semaphores[a.n] = semaphore_of(points[i]);
+		a.cookies[a.n] =
+			cookie_make(points[i]->point, spec, points[i]->process ? points[i]->process->pid : 0, 0);
+		a.points[a.n++] = points[i];
 	}
 	arrays_release(&a);
 	close(prog);
@@ -365,7 +366,8 @@ static int pin_all(struct kernel_attachment *s, struct attachment *attachment)
 	return err;
 }
 
-int kernel_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints)
+int kernel_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+               size_t npoints, const struct arm_options *options)
 {
 	struct kernel_session *k = kernel_of(session);
 	struct kernel_attachment *s = calloc(1, sizeof(*s));
@@ -379,32 +381,32 @@ int kernel_arm(struct pp_session *session, struct attachment *attachment, struct
 	s->counts_fd = s->switch_fd = s->processes_fd = s->raised_fd = -1;
 	s->members.map = s->members.fork_link = s->members.exit_link = -1;
 	s->calls = CALLS_NONE;
-	s->held = session->hold && k->store.dir >= 0;
+	s->held = options->hold && k->store.dir >= 0;
 	s->hold_fd = -1;
 	attachment->state = s;
 	if (attachment->manifest->npoints >= 1u << COOKIE_POINT_BITS)
 		err = error_set(E2BIG, "%u points are more than one call arms", attachment->manifest->npoints);
 	else
-		err = kernel_attachment_maps_create(s, attachment->manifest->npoints, !points[0].process);
+		err = kernel_attachment_maps_create(s, attachment->manifest->npoints, !points[0]->process);
 	if (!err)
-		err = members_open(&s->members, session->scope);
+		err = members_open(&s->members, options->scope);
 	if (!err)
-		err = calls_open(&s->calls, points, npoints, attachment->manifest->npoints, session->maxactive);
+		err = calls_open(&s->calls, points, npoints, attachment->manifest->npoints, options->maxactive);
 	if (!err && (!(all = distinct(points, npoints, &nall)) || !(which = calloc(npoints, sizeof(*which)))))
 		err = error_nomem();
 	if (!err) {
-		s->change->limit = (uint64_t)(session->budget * KERNEL_SHARE + 0.5);
-		s->change->unseen = session->scope && session->scope->kind != SCOPE_PROCESSES;
+		s->change->limit = (uint64_t)(options->budget * KERNEL_SHARE + 0.5);
+		s->change->unseen = options->scope->kind != SCOPE_PROCESSES;
 		for (size_t i = 0; i < npoints; i++)
-			s->change->unseen |= points[i].process && points[i].process->leader_gone;
+			s->change->unseen |= points[i]->process && points[i]->process->leader_gone;
 	}
 	for (size_t i = 0; i < npoints && !err; i++) {
-		if (points[i].error)
-			kernel_switch_off(s, points[i].point, KERNEL_OFF);
-		else if (i && !points[i - 1].error && points[i].program == points[i - 1].program)
+		if (points[i]->error)
+			kernel_switch_off(s, points[i]->point, KERNEL_OFF);
+		else if (i && !points[i - 1]->error && points[i]->program == points[i - 1]->program)
 			which[i] = which[i - 1];
 		else
-			which[i] = index_of(all, nall, points[i].program);
+			which[i] = index_of(all, nall, points[i]->program);
 	}
 	for (size_t from = 0, n; from < nall && !err; from += n) {
 		size_t cost = 500;
@@ -419,10 +421,10 @@ int kernel_arm(struct pp_session *session, struct attachment *attachment, struct
 	free(all);
 	free(which);
 	for (size_t i = 0; i < npoints; i++)
-		armed += !points[i].error;
+		armed += !points[i]->error;
 	if (!err && !armed)
-		err = error_set(-points[0].error, "%s",
-		                points[0].reason ? points[0].reason : strerror(-points[0].error));
+		err = error_set(-points[0]->error, "%s",
+		                points[0]->reason ? points[0]->reason : strerror(-points[0]->error));
 	if (!err && session_interrupted(session))
 		err = error_set(EINTR, "interrupted");
 	if (!err)

@@ -14,25 +14,6 @@
 #include "runtime/kernel/verify.h"
 #include "base/error.h"
 
-static void drop_attachments(struct pp_session *session)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < session->nattachments; i++) {
-		struct attachment *attachment = session->attachments[i];
-
-		if (attachment->backend != &backend_kernel) {
-			session->attachments[n++] = attachment;
-			continue;
-		}
-		kernel_settle(attachment, NULL);
-		kernel_attachment_close(attachment->state);
-		free(attachment->manifest);
-		free(attachment);
-	}
-	session->nattachments = n;
-}
-
 static bool there(const struct store *store, const char *name, uint32_t attachment, size_t link)
 {
 	return !access(store_path(store, name, (int)attachment, (int)link), F_OK);
@@ -151,7 +132,7 @@ static int load(struct pp_session *session)
 	struct scan scan = { .session = session };
 	int err;
 
-	drop_attachments(session);
+	session_forget_attachments(session, &backend_kernel);
 	err = store_each(&k->store, note_desc, &scan);
 	if (!err)
 		err = store_each(&k->store, remove_unfinished, &scan);
@@ -181,11 +162,12 @@ static void kernel_close(struct pp_session *session)
 
 	if (!k)
 		return;
-	drop_attachments(session);
+	session_forget_attachments(session, &backend_kernel);
 	kernel_maps_close(k);
+	kernel_signals_restore(k);
 	store_close(&k->store);
 	free(k);
-	session->kernel = NULL;
+	session_set_state(session, &backend_kernel, NULL);
 }
 
 static int kernel_open(struct pp_session *session, bool create)
@@ -197,7 +179,7 @@ static int kernel_open(struct pp_session *session, bool create)
 		return error_nomem();
 	k->store.root = k->store.dir = -1;
 	k->config_fd = k->ring_fd = k->mark_fd = k->scratch_fd = -1;
-	session->kernel = k;
+	session_set_state(session, &backend_kernel, k);
 	if (session->is_private) {
 		err = kernel_maps_create(k);
 		if (err)
@@ -261,25 +243,53 @@ static int kernel_remove(struct pp_session *session)
 	return store_remove(&kernel_of(session)->store);
 }
 
-static int kernel_usable(const struct pp_request *request, bool any)
+/* PROC_USER_INIT_INO and PROC_PID_INIT_INO of linux/proc_ns.h */
+#define USER_INIT_INO 0xeffffffdu
+#define PID_INIT_INO 0xeffffffcu
+
+/* True also if there is no such file. */
+static bool is_first_namespace(const char *path, ino_t first)
 {
 	struct stat st;
 
+	return stat(path, &st) || st.st_ino == first;
+}
+
+static bool kernel_permitted(void)
+{
+	unsigned long long caps = 0;
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "CapEff: %llx", &caps);
+	if (f)
+		fclose(f);
+	/* In a container, capabilities are those of another user namespace, and process ids differ from the kernel's. */
+	if (!is_first_namespace("/proc/self/ns/user", USER_INIT_INO) ||
+	    !is_first_namespace("/proc/self/ns/pid", PID_INIT_INO))
+		return false;
+	/* CAP_SYS_ADMIN, or CAP_PERFMON and CAP_BPF */
+	return caps >> 21 & 1 || (caps >> 38 & 3) == 3;
+}
+
+static int kernel_usable(const struct pp_request *request, bool any)
+{
 	(void)any;
 	if (request->overwrite)
 		return error_set(EOPNOTSUPP,
 		                 "the kernel's ring buffer keeps the oldest records and loses new ones: -b agent "
 		                 "overwrites");
 	/* Process ids in cookies and filters are those of the first pid namespace. */
-	if (!stat("/proc/self/ns/pid", &st) && st.st_ino != 0xeffffffcu /* PROC_PID_INIT_INO, linux/proc_ns.h */)
+	if (!is_first_namespace("/proc/self/ns/pid", PID_INIT_INO))
 		return error_set(EPERM,
 		                 "the kernel backend works from the machine's first pid namespace only, and this is "
 		                 "another (a container): run the command outside");
 	return 0;
 }
 
-static int kernel_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *points,
-                           size_t npoints, struct verify_misses *misses)
+static int kernel_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+                           size_t npoints, struct arm_misses *misses)
 {
 	int done, err = kernel_owner_start(attachment, points, npoints, &done);
 
@@ -291,21 +301,35 @@ static int kernel_readback(struct pp_session *session, struct attachment *attach
 	return err ? err : verify_armed(points, npoints, misses);
 }
 
+static int kernel_verify(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+                         size_t npoints, struct arm_misses *misses)
+{
+	(void)session, (void)attachment;
+	return verify_armed(points, npoints, misses);
+}
+
+static int kernel_check(struct pp_session *session, struct arm_point *const *points, size_t npoints)
+{
+	int err = semaphores_check(session, points, npoints);
+
+	return err ? err : verify_unchanged(points, npoints, session);
+}
+
 static void kernel_record(struct pp_session *session)
 {
 	__atomic_store_n(&kernel_of(session)->config->record_until, ~0ull, __ATOMIC_RELEASE);
 }
 
-static int kernel_arm_new(struct pp_session *session, struct attachment *attachment, struct arm_point *points,
-                          size_t npoints)
+static int kernel_arm_new(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+                          size_t npoints, const struct arm_options *options)
 {
 	struct kernel_session *k = kernel_of(session);
 
-	if (session->record)
+	if (options->record)
 		__atomic_store_n(&k->config->record_until, ~0ull, __ATOMIC_RELEASE);
 	attachment->number = (uint32_t)k->config->next_attachment++;
 	attachment->manifest->attachment = attachment->number;
-	return kernel_arm(session, attachment, points, npoints);
+	return kernel_arm(session, attachment, points, npoints, options);
 }
 
 static void kernel_counts(const struct attachment *attachment, uint32_t point, struct pp_counts *counts)
@@ -362,19 +386,27 @@ static void kernel_release(struct attachment *attachment)
 
 const struct backend backend_kernel = {
 	.name = "kernel",
+	.arms_inodes = true,
+	.records_sessions = true,
+	.has_budgets = true,
+	.names_processes = true,
+	.hits_trap = true,
 	.open = kernel_open,
 	.close = kernel_close,
 	.lock = kernel_lock,
 	.unlock = kernel_unlock,
 	.remove = kernel_remove,
 	.names = store_names,
+	.permitted = kernel_permitted,
 	.usable = kernel_usable,
+	.takes = backend_takes_all,
+	.semaphore_key = semaphore_key,
+	.check = kernel_check,
 	.arm = kernel_arm_new,
 	.readback = kernel_readback,
+	.verify = kernel_verify,
 	.disarm = kernel_disarm,
 	.release = kernel_release,
-	.armed = kernel_armed,
-	.processes = kernel_processes,
 	.hold = kernel_hold,
 	.cost = kernel_cost,
 	.trap_ns = cost_trap,
@@ -383,13 +415,17 @@ const struct backend backend_kernel = {
 	.watch = kernel_watch,
 	.limit = kernel_limit,
 	.unlimit = kernel_unlimit,
-	.record = kernel_record,
-	.start_time = kernel_start_time,
+	.armed = kernel_armed,
 	.counts = kernel_counts,
+	.processes = kernel_processes,
+	.start_time = kernel_start_time,
+	.uncounted = backend_counts_all,
+	.record = kernel_record,
 	.reader_open = kernel_reader_open,
 	.reader_next = kernel_reader_next,
 	.reader_close = kernel_reader_close,
 	.reader_stop = kernel_reader_stop,
+	.reader_drop = backend_drops_nothing,
 	.reader_damaged = kernel_reader_damaged,
 	.lose = kernel_lose,
 };

@@ -552,7 +552,8 @@ int kernel_watch(struct pp_session *session, void (*ready)(void *arg), void *arg
 	struct kernel_session *k = kernel_of(session);
 	struct brake *brake = NULL;
 	int err = backend_kernel.lock(session), lock, signals;
-	sigset_t set;
+	struct signalfd_siginfo signal;
+	sigset_t set, before;
 
 	if (err)
 		return err;
@@ -565,13 +566,17 @@ int kernel_watch(struct pp_session *session, void (*ready)(void *arg), void *arg
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	pthread_sigmask(SIG_BLOCK, &set, &before);
 	signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	err = brake_new(&brake, is_watched, watched_limit(session), BRAKE_CREDIT);
 	if (!err)
 		err = watch(session, brake, signals);
 	brake_free(brake);
+	/* A signal that ended the watching is taken, because its default action would kill the caller. */
+	while (read(signals, &signal, sizeof(signal)) == sizeof(signal))
+		;
 	close(signals);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	/* Ended under the lock: a command that arms next finds that nothing watches, and starts another watcher. */
 	if (!err)
 		store_unlink(&k->store, "watch", -1, -1);

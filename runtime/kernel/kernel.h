@@ -3,6 +3,8 @@
 #ifndef RUNTIME_KERNEL_KERNEL_H
 #define RUNTIME_KERNEL_KERNEL_H
 
+#include <signal.h>
+
 #include "runtime/kernel/returns.h"
 #include "runtime/kernel/emit.h"
 #include "runtime/kernel/scope.h"
@@ -16,6 +18,8 @@ struct kernel_session {
 	struct store store;
 	int config_fd, ring_fd, mark_fd, scratch_fd;
 	struct kernel_config *config; /* mapped */
+	sigset_t mask;                /* the thread's signal mask, from before this session changed it */
+	bool masked;                  /* it has */
 };
 
 struct kernel_link {
@@ -48,7 +52,7 @@ static inline bool kernel_is_pinned(const struct kernel_attachment *s)
 
 static inline struct kernel_session *kernel_of(const struct pp_session *session)
 {
-	return session->kernel;
+	return session_state(session, &backend_kernel);
 }
 
 /* maps.c */
@@ -74,7 +78,8 @@ int kernel_desc_get(struct kernel_session *k, uint32_t number, struct manifest *
 extern const char *const link_sides[2];
 
 /* arm.c */
-int kernel_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *points, size_t npoints);
+int kernel_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
+               size_t npoints, const struct arm_options *options);
 
 /* disarm.c */
 int kernel_disarm(struct pp_session *session, struct attachment *attachment, const bool *take, bool all);
@@ -106,15 +111,17 @@ void kernel_raised_lower_left(const struct store *store, int attachment);
  * owner.c: starts the process that raises semaphores in processes that start later, if points need one. *done is to be
  * closed, if it is not -1, when semaphores were raised in the processes that there are.
  */
-int kernel_owner_start(struct attachment *attachment, struct arm_point *points, size_t npoints, int *done);
+int kernel_owner_start(struct attachment *attachment, struct arm_point *const *points, size_t npoints, int *done);
 
 /* hold.c */
 int kernel_hold_begin(struct kernel_attachment *s, int number);
+/* Restores the signal mask that the caller had before it armed what is to be held. */
+void kernel_signals_restore(struct kernel_session *k);
 /* -ENOENT: the attachment's holder is gone, and its links with it. */
 int kernel_hold_find(struct kernel_attachment *s, int number);
 /* Has the holder take out what was switched off. */
 int kernel_hold_ask(struct kernel_attachment *s, int number);
-int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n);
+int kernel_hold(struct pp_session *session, const struct hold_options *options);
 
 /* brake.c */
 int kernel_watch(struct pp_session *session, void (*ready)(void *arg), void *arg);

@@ -171,8 +171,6 @@ int program_load(enum bpf_prog_type type, const char *name, const struct bpf_ins
 	opts->log_level = 1;
 	fd = bpf_prog_load(type, name, "Dual MIT/GPL", insns, ninsns, opts);
 	if (fd < 0) {
-		if (getenv("PROBEPOINT_VERIFIER_LOG"))
-			fputs(log, stderr);
 		/* The verifier's reason stands in the last line but one, before its statistics. */
 		while ((last = strrchr(log, '\n')) && (!last[1] || !strncmp(last + 1, "processed ", 10)))
 			*last = 0;

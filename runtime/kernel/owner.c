@@ -38,6 +38,28 @@ static int folder(const struct kernel_attachment *s, int number)
 	            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+/* Blocks the signal for this thread. The first call keeps the mask for kernel_signals_restore(). */
+static void signals_block(struct kernel_session *k, const sigset_t *set)
+{
+	pthread_sigmask(SIG_BLOCK, set, k->masked ? NULL : &k->mask);
+	k->masked = true;
+}
+
+void kernel_signals_restore(struct kernel_session *k)
+{
+	sigset_t set;
+
+	if (!k->masked)
+		return;
+	/* A late SIGUSR1 of another command must not reach the caller, because its default action kills. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	while (!sigismember(&k->mask, SIGUSR1) && sigtimedwait(&set, NULL, &(struct timespec){ 0 }) == SIGUSR1)
+		;
+	pthread_sigmask(SIG_SETMASK, &k->mask, NULL);
+	k->masked = false;
+}
+
 int kernel_hold_begin(struct kernel_attachment *s, int number)
 {
 	const char *path = store_path(&s->session->store, "held", number, -1);
@@ -46,7 +68,7 @@ int kernel_hold_begin(struct kernel_attachment *s, int number)
 	/* Others may ask from here on; kernel_hold() hears it. */
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	signals_block(s->session, &set);
 	if (mkdir(path, 0700) || (s->hold_fd = folder(s, number)) < 0 || flock(s->hold_fd, LOCK_EX | LOCK_NB))
 		return error_set(errno, "cannot hold %s: %s", path, strerror(errno));
 	s->change->holder = (uint64_t)getpid();
@@ -173,8 +195,9 @@ static bool is_held(const struct attachment *attachment)
 	return held(attachment) != NULL;
 }
 
-int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t n)
+int kernel_hold(struct pp_session *session, const struct hold_options *options)
 {
+	const size_t n = options->npidfds;
 	struct pollfd *fds = calloc(n + 1, sizeof(*fds));
 	struct signalfd_siginfo signal;
 	struct brake *brake = NULL;
@@ -182,6 +205,7 @@ int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds
 	size_t alive = n;
 	bool told = false;
 	sigset_t set;
+	int err;
 
 	if (!fds)
 		return error_nomem();
@@ -190,16 +214,16 @@ int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	signals_block(kernel_of(session), &set);
 	fds[0] = (struct pollfd){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN };
 	for (size_t i = 0; i < n; i++)
-		fds[i + 1] = (struct pollfd){ .fd = pidfds[i], .events = POLLIN };
+		fds[i + 1] = (struct pollfd){ .fd = options->pidfds[i], .events = POLLIN };
 	do_what_was_asked(session);
-	if (session->budget > 0 && brake_new(&brake, is_held, session->budget, session->strict ? 0 : BRAKE_CREDIT))
+	if (options->budget > 0 && brake_new(&brake, is_held, options->budget, options->strict ? 0 : BRAKE_CREDIT))
 		told = true; /* better nothing than more than was allowed */
 	while (!told && any_armed(session) && (!n || alive)) {
 		uint64_t t = clock_ns();
-		int64_t rest = deadline ? (int64_t)(deadline - t) : 60000000000;
+		int64_t rest = options->deadline ? (int64_t)(options->deadline - t) : 60000000000;
 
 		if (rest <= 0)
 			break;
@@ -221,5 +245,7 @@ int kernel_hold(struct pp_session *session, uint64_t deadline, const int *pidfds
 	brake_free(brake);
 	close(fds[0].fd);
 	free(fds);
-	return end(session);
+	err = end(session);
+	kernel_signals_restore(kernel_of(session));
+	return err;
 }

@@ -57,14 +57,14 @@ static int frames_open(struct calls *calls)
 	}
 }
 
-int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, uint32_t nindices, unsigned maxactive)
+int calls_open(struct calls *calls, struct arm_point *const *points, size_t npoints, uint32_t nindices, unsigned maxactive)
 {
 	bool any = false;
 	uint32_t owner = 0;
 	int err;
 
 	for (size_t i = 0; i < npoints; i++)
-		any |= points[i].site->role != SITE_HIT;
+		any |= points[i]->site->role != SITE_HIT;
 	if (!any)
 		return 0;
 	calls->depth = maxactive < KERNEL_FRAMES_MAX ? maxactive : KERNEL_FRAMES_MAX;
@@ -78,25 +78,25 @@ int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, ui
 	if (err)
 		return err;
 	for (size_t i = 0; i < npoints; i++) {
-		if (points[i].site->role != SITE_CALL)
+		if (points[i]->site->role != SITE_CALL)
 			continue;
-		points[i].calls_per_thread = calls->depth;
-		if (calls->depth < maxactive && calls->depth < KERNEL_FRAMES_MAX && !points[i].reason)
-			points[i].reason =
+		points[i]->calls_per_thread = calls->depth;
+		if (calls->depth < maxactive && calls->depth < KERNEL_FRAMES_MAX && !points[i]->reason)
+			points[i]->reason =
 				error_format("at most %u calls of one thread are seen at a time, because this "
 			                       "kernel has no room for more; --maxactive asks for %u",
 			                       calls->depth, maxactive);
 	}
 	/* The points of a function stand together, its entry first. */
 	for (size_t i = 0; i < npoints; i++) {
-		struct kernel_calls *c = &calls->counts[points[i].point];
+		struct kernel_calls *c = &calls->counts[points[i]->point];
 
-		if (points[i].site->role == SITE_CALL)
-			owner = points[i].point;
+		if (points[i]->site->role == SITE_CALL)
+			owner = points[i]->point;
 		c->owner = owner;
 		c->maxactive = maxactive;
-		if (points[i].site->role == SITE_CALL)
-			c->overhead = (uint64_t)cost_call(points[i].site);
+		if (points[i]->site->role == SITE_CALL)
+			c->overhead = (uint64_t)cost_call(points[i]->site);
 	}
 	calls->ended_link = hook(calls, "sched_process_exit");
 	if (calls->ended_link < 0)

@@ -26,7 +26,8 @@ struct calls {
 	}
 
 /* 0 and nothing made where no point is of a call. */
-int calls_open(struct calls *calls, struct arm_point *points, size_t npoints, uint32_t nindices, unsigned maxactive);
+int calls_open(struct calls *calls, struct arm_point *const *points, size_t npoints, uint32_t nindices,
+               unsigned maxactive);
 int calls_pin(const struct calls *calls, const struct store *store, int attachment, bool links);
 /* What is pinned; nothing where there is none. */
 int calls_get(struct calls *calls, const struct store *store, int attachment, uint32_t nindices);

@@ -45,7 +45,7 @@
 
 struct owner {
 	struct attachment *attachment;
-	struct arm_point *points;
+	struct arm_point *const *points;
 	size_t npoints;
 	int ring, hooks[HOOKS_MAX];
 	size_t nhooks;
@@ -188,15 +188,12 @@ static void raise_in(struct owner *o, pid_t pid)
 		while (flock(lock, LOCK_EX) && errno == EINTR)
 			;
 	for (size_t i = 0, end; i < o->npoints; i = end) {
-		const struct process *of = o->points[i].process;
+		const struct process *of = o->points[i]->process;
 
-		for (end = i + 1;
-		     end < o->npoints && o->points[end].image == o->points[i].image && o->points[end].process == of;
-		     end++)
-			;
+		end = i + arm_points_run(o->points + i, o->npoints - i);
 		for (size_t k = i; k < end; k++)
-			if (!kernel_armed(o->attachment, o->points[k].point) && !o->points[k].error)
-				o->points[k].error = -ECANCELED;
+			if (!kernel_armed(o->attachment, o->points[k]->point) && !o->points[k]->error)
+				o->points[k]->error = -ECANCELED;
 		if (!of || of->pid == pid)
 			semaphores_raise_in(process, o->points + i, end - i, kernel_raised_record, o->attachment);
 	}
@@ -220,7 +217,7 @@ static bool needed(const struct owner *o)
 	    access(store_path(&s->session->store, "switch", (int)o->attachment->number, -1), F_OK))
 		return false;
 	for (size_t i = 0; i < o->npoints; i++)
-		if (!o->points[i].error && kernel_armed(o->attachment, o->points[i].point))
+		if (!o->points[i]->error && kernel_armed(o->attachment, o->points[i]->point))
 			return true;
 	return false;
 }
@@ -235,8 +232,8 @@ static bool maps_any(const struct owner *o)
 		return false;
 	if (!process_read_maps(process))
 		for (size_t i = 0; i < o->npoints && !maps; i++)
-			maps = process_mapping(process, o->points[i].image->device, o->points[i].image->inode,
-			                       o->points[i].site->offset, NULL);
+			maps = process_mapping(process, o->points[i]->image->device, o->points[i]->image->inode,
+			                       o->points[i]->site->offset, NULL);
 	process_free(process);
 	return maps;
 }
@@ -384,17 +381,17 @@ static void remark(struct arm_point *point, pid_t owner, bool hooked, bool stopp
 	if (point->reason)
 		return;
 	if (!hooked && !stopped)
-		point->reason = error_format(
-			"%s, so it does not count in processes that start later: arm them by -p when they "
-			"run",
-			why);
+		point->reason =
+			error_format("%s, so it does not count in processes that start later: arm them by -p when they "
+		                     "run",
+		                     why);
 	else if (!stopped)
 		point->reason = error_format(
 			"%s, so process %d raises it in processes that start later, just after their start", why,
 			owner);
 }
 
-int kernel_owner_start(struct attachment *attachment, struct arm_point *points, size_t npoints, int *done)
+int kernel_owner_start(struct attachment *attachment, struct arm_point *const *points, size_t npoints, int *done)
 {
 	struct kernel_attachment *s = attachment->state;
 	struct owner o = {
@@ -408,20 +405,20 @@ int kernel_owner_start(struct attachment *attachment, struct arm_point *points, 
 
 	*done = -1;
 	for (size_t i = 0; i < npoints; i++)
-		any |= needs_owner(&points[i]);
+		any |= needs_owner(points[i]);
 	if (!any)
 		return 0;
 	o.ring = kernel_map_create(BPF_MAP_TYPE_RINGBUF, "pp_starts", 0, 0, RING_SIZE, 0);
 	if (o.ring >= 0)
 		prog = load_hook(o.ring);
 	for (size_t i = 0; i < npoints; i++) {
-		if (!needs_owner(&points[i]))
+		if (!needs_owner(points[i]))
 			continue;
-		if (points[i].process && points[i].process->is_command)
-			o.command = points[i].process->pid;
-		if (points[i].image != last && prog >= 0)
-			hooked |= !hook(&o, points[i].image, prog);
-		last = points[i].image;
+		if (points[i]->process && points[i]->process->is_command)
+			o.command = points[i]->process->pid;
+		if (points[i]->image != last && prog >= 0)
+			hooked |= !hook(&o, points[i]->image, prog);
+		last = points[i]->image;
 	}
 	if (!kernel_is_pinned(s))
 		o.session_process = pidfd_open(getpid(), 0);
@@ -445,10 +442,10 @@ int kernel_owner_start(struct attachment *attachment, struct arm_point *points, 
 		close(ready[0]);
 	*done = parent[1];
 	for (size_t i = 0; i < npoints; i++)
-		if (needs_owner(&points[i]))
-			remark(&points[i], hello.pid, hello.pid && hooked,
-			       hello.stops_command && points[i].process && points[i].process->is_command &&
-			               is_program(points[i].image));
+		if (needs_owner(points[i]))
+			remark(points[i], hello.pid, hello.pid && hooked,
+			       hello.stops_command && points[i]->process && points[i]->process->is_command &&
+			               is_program(points[i]->image));
 	for (size_t i = 0; i < o.nhooks; i++)
 		close(o.hooks[i]);
 	if (prog >= 0)

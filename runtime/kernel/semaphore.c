@@ -63,16 +63,16 @@ static size_t armed_of(struct armed_now *now, const struct pp_image *image, uint
 	return n;
 }
 
-static void refuse_beyond(struct armed_now *now, struct arm_point *points, size_t n, uint64_t semaphore)
+static void refuse_beyond(struct armed_now *now, struct arm_point *const *points, size_t n, uint64_t semaphore)
 {
-	const struct pp_image *image = points[0].image;
+	const struct pp_image *image = points[0]->image;
 	size_t count = armed_of(now, image, semaphore);
 	char reason[160];
 
 	snprintf(reason, sizeof(reason), "its semaphore counts to %d, and so many sites of it are armed already",
 	         SEMAPHORE_MAX);
 	for (size_t i = 0; i < n; i++) {
-		struct arm_point *point = &points[i];
+		struct arm_point *point = points[i];
 
 		if (point->error || !point->site->has_semaphore || point->site->semaphore_offset != semaphore ||
 		    is_armed(now, image, point->site) || ++count <= SEMAPHORE_MAX)
@@ -83,7 +83,7 @@ static void refuse_beyond(struct armed_now *now, struct arm_point *points, size_
 	}
 }
 
-int semaphores_check(const struct pp_session *session, struct arm_point *points, size_t n)
+int semaphores_check(const struct pp_session *session, struct arm_point *const *points, size_t n)
 {
 	struct armed_now now = { 0 };
 	bool read = false;
@@ -93,16 +93,14 @@ int semaphores_check(const struct pp_session *session, struct arm_point *points,
 	for (size_t i = 0, end; i < n && !err; i = end) {
 		uint64_t last = 0;
 
-		for (end = i + 1;
-		     end < n && points[end].image == points[i].image && points[end].process == points[i].process; end++)
-			;
+		end = i + arm_points_run(points + i, n - i);
 		for (size_t k = i; k < end && !err; k++) {
-			const struct pp_site *site = points[k].site;
+			const struct pp_site *site = points[k]->site;
 
 			if (!site->has_semaphore || site->semaphore_offset == last)
 				continue;
 			last = site->semaphore_offset;
-			if (sites_of(points[i].image, last) <= SEMAPHORE_MAX)
+			if (sites_of(points[i]->image, last) <= SEMAPHORE_MAX)
 				continue;
 			if (!read) {
 				err = registry_add_session(&now.own, session, 0);
@@ -374,7 +372,7 @@ static int raise_copies(struct process *process, int memory, const struct arm_po
 	return 0;
 }
 
-static int raise_in(const struct process *process, const struct arm_point *points, size_t n, struct raising *r)
+static int raise_in(const struct process *process, struct arm_point *const *points, size_t n, struct raising *r)
 {
 	const struct arm_point **sorted = calloc(n + 1, sizeof(*sorted));
 	struct process *now = NULL;
@@ -384,8 +382,8 @@ static int raise_in(const struct process *process, const struct arm_point *point
 	if (!sorted)
 		return error_nomem();
 	for (size_t i = 0; i < n; i++)
-		if (semaphore_key(points[i].site) && (!points[i].error || points[i].error == -EALREADY))
-			sorted[count++] = &points[i];
+		if (semaphore_key(points[i]->site) && (!points[i]->error || points[i]->error == -EALREADY))
+			sorted[count++] = points[i];
 	qsort(sorted, count, sizeof(*sorted), by_semaphore);
 	if (count && !process_open(process->pid, &now))
 		memory = memory_open(now);
@@ -403,7 +401,7 @@ static int raise_in(const struct process *process, const struct arm_point *point
 	return err;
 }
 
-int semaphores_raise_in(const struct process *process, const struct arm_point *points, size_t n,
+int semaphores_raise_in(const struct process *process, struct arm_point *const *points, size_t n,
                         semaphore_record *record, void *arg)
 {
 	struct raising r = { .record = record, .arg = arg };
@@ -412,7 +410,7 @@ int semaphores_raise_in(const struct process *process, const struct arm_point *p
 }
 
 /* In all processes that map the image, and anew, for those that were forked meanwhile from one in which it was still 0. */
-static int raise_in_all(const struct arm_point *points, size_t n, semaphore_record *record, void *arg)
+static int raise_in_all(struct arm_point *const *points, size_t n, semaphore_record *record, void *arg)
 {
 	struct raising r = { .record = record, .arg = arg };
 	int err = 0;
@@ -423,7 +421,7 @@ static int raise_in_all(const struct arm_point *points, size_t n, semaphore_reco
 
 		r.count = 0;
 		r.again = rounds;
-		err = processes_mapping(points->image->device, points->image->inode, &all, &nall);
+		err = processes_mapping(points[0]->image->device, points[0]->image->inode, &all, &nall);
 		for (size_t k = 0; k < nall; k++) {
 			if (!err)
 				err = raise_in(all[k], points, n, &r);
@@ -434,16 +432,17 @@ static int raise_in_all(const struct arm_point *points, size_t n, semaphore_reco
 	return err;
 }
 
-int semaphores_raise(const struct arm_point *points, size_t n, semaphore_record *record, void *arg)
+int semaphores_raise(struct arm_point *const *points, size_t n, semaphore_record *record, void *arg)
 {
 	int err = 0;
 
 	for (size_t i = 0, end; i < n && !err; i = end) {
-		const struct process *process = points[i].process;
+		const struct process *process = points[i]->process;
 		bool any = false;
 
-		for (end = i; end < n && points[end].image == points[i].image && points[end].process == process; end++)
-			any |= semaphore_key(points[end].site) && !points[end].error;
+		end = i + arm_points_run(points + i, n - i);
+		for (size_t k = i; k < end; k++)
+			any |= semaphore_key(points[k]->site) && !points[k]->error;
 		if (!any)
 			continue;
 		if (process && !process->is_command)

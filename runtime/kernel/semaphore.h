@@ -13,7 +13,7 @@
  * Refuses, of the points that have no error yet, those that would raise a semaphore above what it
  * holds (programs take it as signed), with what is armed already in the session and in others. -ENOMEM.
  */
-int semaphores_check(const struct pp_session *session, struct arm_point *points, size_t n);
+int semaphores_check(const struct pp_session *session, struct arm_point *const *points, size_t n);
 
 /*
  * Which copy of a semaphore counts. The kernel has one for each process and place: the first private and writable
@@ -47,9 +47,9 @@ uint64_t semaphore_key(const struct pp_site *site);
 typedef int semaphore_record(const struct semaphore_raised *raised, void *arg);
 
 /* Raises the copies that the armed points read and that the kernel did not raise. Returns 0, -ENOMEM, or record's error. */
-int semaphores_raise(const struct arm_point *points, size_t n, semaphore_record *record, void *arg);
+int semaphores_raise(struct arm_point *const *points, size_t n, semaphore_record *record, void *arg);
 /* The same for the points of one process, of which the kernel has told that it maps the file from now on. */
-int semaphores_raise_in(const struct process *process, const struct arm_point *points, size_t n,
+int semaphores_raise_in(const struct process *process, struct arm_point *const *points, size_t n,
                         semaphore_record *record, void *arg);
 /*
  * Lowers copies by the 1 by which they were raised, in the processes that still live and in those that were forked from

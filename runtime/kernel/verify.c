@@ -75,9 +75,9 @@ static bool maps_image(const struct process *process, size_t i, const struct pp_
 }
 
 /* The executable mappings of an image, once; what maps the offset is then found among them. */
-static int places_find(struct places *p, const struct process *process, const struct arm_point *run, size_t n)
+static int places_find(struct places *p, const struct process *process, struct arm_point *const *run, size_t n)
 {
-	const struct pp_image *image = run[0].image;
+	const struct pp_image *image = run[0]->image;
 	const struct mapping **mappings = calloc(process->nmaps + 1, sizeof(*mappings));
 	size_t nmappings = 0;
 	int err = mappings ? 0 : error_nomem();
@@ -86,7 +86,7 @@ static int places_find(struct places *p, const struct process *process, const st
 		if (process->maps[i].exec && maps_image(process, i, image))
 			mappings[nmappings++] = &process->maps[i];
 	for (size_t i = 0; i < n && !err; i++) {
-		uint64_t offset = run[i].site->offset;
+		uint64_t offset = run[i]->site->offset;
 
 		for (size_t k = 0; k < nmappings && !err; k++)
 			if (offset >= mappings[k]->offset &&
@@ -98,12 +98,12 @@ static int places_find(struct places *p, const struct process *process, const st
 }
 
 /* Reads what is at the places; one whose last bytes are in no mapping is read as far as its instruction goes. */
-static int places_read(struct places *p, const struct process *process, const struct arm_point *run)
+static int places_read(struct places *p, const struct process *process, struct arm_point *const *run)
 {
 	int denied = process_read_spans(process, p->addresses, p->n, SPAN, p->bytes, p->got);
 
 	for (size_t k = 0; k < p->n && !denied; k++) {
-		const struct arm_point *point = &run[p->points[k]];
+		const struct arm_point *point = run[p->points[k]];
 
 		if (!p->got[k])
 			p->got[k] = !process_read(process, p->addresses[k], p->bytes + k * SPAN,
@@ -158,8 +158,8 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 		return *unread || value
 		               ? NULL
 		               : error_format("pid %d: its semaphore at address 0x%lx does not count: it is not "
-		                                "where the file's .bss should be, or is full",
-		                                process->pid, (unsigned long)copy);
+		                              "where the file's .bss should be, or is full",
+		                              process->pid, (unsigned long)copy);
 	}
 	if (!point->site->has_semaphore)
 		return NULL;
@@ -180,8 +180,8 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 			"of it",
 			process->pid, (unsigned long)copy);
 	return mapped ? error_format("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
-	                               "private and writable",
-	                               process->pid, (unsigned long)point->site->semaphore_offset)
+	                             "private and writable",
+	                             process->pid, (unsigned long)point->site->semaphore_offset)
 	              : NULL;
 }
 
@@ -197,54 +197,26 @@ static char *why_pending(const struct process *process, const struct pp_image *i
 		if (m->exec && m->inode != image->inode && !strncmp(m->path, image->name, length) &&
 		    !strcmp(m->path + length, deleted))
 			return error_format("pid %d runs an older %s, which was replaced since", process->pid,
-			                      image->path);
+			                    image->path);
 	}
 	return NULL;
 }
 
-int verify_refuse(struct verify_misses *misses, struct arm_point *points, size_t i, pid_t pid, char *reason)
-{
-	struct verify_miss *more;
-
-	if (points[i].process) {
-		points[i].error = -EIO;
-		free(points[i].reason);
-		points[i].reason = reason;
-		return 0;
-	}
-	more = realloc(misses->list, (misses->n + 1) * sizeof(*more));
-	if (!more) {
-		free(reason);
-		return error_nomem();
-	}
-	misses->list = more;
-	more[misses->n++] = (struct verify_miss){ .point = i, .pid = pid, .reason = reason };
-	return 0;
-}
-
-void verify_misses_release(struct verify_misses *misses)
-{
-	for (size_t i = 0; i < misses->n; i++)
-		free(misses->list[i].reason);
-	free(misses->list);
-	*misses = (struct verify_misses){ 0 };
-}
-
 /* Of the points armed, those of one image in one process or in all. */
 struct run {
-	struct arm_point *points; /* all */
-	size_t first, n;
-	struct verify_misses *misses;
+	struct arm_point *const *points;
+	size_t n;
+	struct arm_misses *misses;
 };
 
 static struct arm_point *run_point(const struct run *run, size_t i)
 {
-	return &run->points[run->first + i];
+	return run->points[i];
 }
 
 static int run_refuse(const struct run *run, size_t i, const struct process *process, char *reason)
 {
-	return verify_refuse(run->misses, run->points, run->first + i, process->pid, reason);
+	return arm_misses_add(run->misses, run->points[i], process->pid, reason);
 }
 
 #define BIASES_MAX 8
@@ -293,9 +265,9 @@ static int verify_elsewhere(const struct run *run, const struct process *process
 			seen[i] = true;
 			err = run_refuse(run, i, process,
 			                 error_format("pid %d has a copy of the text there, in memory that is "
-			                                "not this file's (huge pages?): the kernel arms nothing "
-			                                "in it",
-			                                process->pid));
+			                              "not this file's (huge pages?): the kernel arms nothing "
+			                              "in it",
+			                              process->pid));
 		}
 	return err;
 }
@@ -304,7 +276,7 @@ static int verify_elsewhere(const struct run *run, const struct process *process
 static int verify_process(const struct run *run, const struct process *process, bool *seen)
 {
 	struct places p = { 0 };
-	int err = places_find(&p, process, run_point(run, 0), run->n), denied;
+	int err = places_find(&p, process, run->points, run->n), denied;
 
 	if (!err && p.n < run->n)
 		err = verify_elsewhere(run, process, seen);
@@ -312,7 +284,7 @@ static int verify_process(const struct run *run, const struct process *process, 
 		places_release(&p);
 		return err;
 	}
-	denied = places_read(&p, process, run_point(run, 0));
+	denied = places_read(&p, process, run->points);
 	for (size_t k = 0; k < p.n && !err; k++) {
 		struct arm_point *point = run_point(run, p.points[k]);
 		const uint8_t *bytes = p.bytes + k * SPAN;
@@ -335,7 +307,7 @@ static int verify_process(const struct run *run, const struct process *process, 
 			point->verified = false;
 			if (!point->reason)
 				point->reason = error_format("not verified: pid %d cannot be read%s", process->pid,
-				                               denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
+				                             denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 		}
 	}
 	places_release(&p);
@@ -352,9 +324,9 @@ static void tell_unread(const struct run *run, const struct unread *unread)
 			continue;
 		point->verified = false;
 		if (!point->reason)
-			point->reason = error_format(
-				"not verified: %zu process%s could not be looked at (pid %d: %s)", unread->n,
-				unread->n == 1 ? "" : "es", unread->pid, strerror(-unread->error));
+			point->reason = error_format("not verified: %zu process%s could not be looked at (pid %d: %s)",
+			                             unread->n, unread->n == 1 ? "" : "es", unread->pid,
+			                             strerror(-unread->error));
 	}
 }
 
@@ -400,16 +372,13 @@ static int verify_run(const struct run *run)
 	return err;
 }
 
-int verify_armed(struct arm_point *points, size_t npoints, struct verify_misses *misses)
+int verify_armed(struct arm_point *const *points, size_t npoints, struct arm_misses *misses)
 {
 	int err = 0;
 
 	for (size_t i = 0, end; i < npoints && !err; i = end) {
-		for (end = i + 1;
-		     end < npoints && points[end].image == points[i].image && points[end].process == points[i].process;
-		     end++)
-			;
-		err = verify_run(&(struct run){ .points = points, .first = i, .n = end - i, .misses = misses });
+		end = i + arm_points_run(points + i, npoints - i);
+		err = verify_run(&(struct run){ .points = points + i, .n = end - i, .misses = misses });
 	}
 	return err;
 }
@@ -471,22 +440,22 @@ static enum foreign trap_owner(struct trappers *t, const struct arm_point *point
 static char *why_trapped(const struct process *process, pid_t tracer)
 {
 	if (tracer)
-		return error_format("pid %d, which debugs pid %d, has a breakpoint there: take that out first",
-		                      tracer, process->pid);
-	return error_format(
-		"pid %d has a trap there that is neither the file's nor a uprobe's: its own, or one that a "
-		"debugger left",
-		process->pid);
+		return error_format("pid %d, which debugs pid %d, has a breakpoint there: take that out first", tracer,
+		                    process->pid);
+	return error_format("pid %d has a trap there that is neither the file's nor a uprobe's: its own, or one that a "
+	                    "debugger left",
+	                    process->pid);
 }
 
-static int refuse_changed(struct arm_point *run, size_t n, const struct process *process, struct trappers *trappers)
+static int refuse_changed(struct arm_point *const *run, size_t n, const struct process *process,
+                          struct trappers *trappers)
 {
 	struct places p = { 0 };
 	pid_t tracer = process_tracer(process);
 	int err = places_find(&p, process, run, n), denied = !err && p.n ? places_read(&p, process, run) : -ENOENT;
 
 	for (size_t k = 0; k < p.n && !denied; k++) {
-		struct arm_point *point = &run[p.points[k]];
+		struct arm_point *point = run[p.points[k]];
 		const uint8_t *bytes = p.bytes + k * SPAN;
 		char *reason = NULL;
 
@@ -513,9 +482,9 @@ static int refuse_changed(struct arm_point *run, size_t n, const struct process 
 }
 
 /* The points of one image and process. */
-static int refuse_changed_run(struct arm_point *run, size_t n, struct trappers *trappers)
+static int refuse_changed_run(struct arm_point *const *run, size_t n, struct trappers *trappers)
 {
-	const struct process *process = run[0].process;
+	const struct process *process = run[0]->process;
 	struct process **all = NULL;
 	size_t nall = 0;
 	int err;
@@ -525,7 +494,7 @@ static int refuse_changed_run(struct arm_point *run, size_t n, struct trappers *
 	/* If its first thread has exited, no link can be for it alone. */
 	if (process && !process->leader_gone)
 		return refuse_changed(run, n, process, trappers);
-	err = processes_mapping(run[0].image->device, run[0].image->inode, &all, &nall);
+	err = processes_mapping(run[0]->image->device, run[0]->image->inode, &all, &nall);
 	for (size_t k = 0; k < nall; k++) {
 		if (!err)
 			err = refuse_changed(run, n, all[k], trappers);
@@ -535,17 +504,14 @@ static int refuse_changed_run(struct arm_point *run, size_t n, struct trappers *
 	return err;
 }
 
-int verify_unchanged(struct arm_point *points, size_t npoints, const struct pp_session *session)
+int verify_unchanged(struct arm_point *const *points, size_t npoints, const struct pp_session *session)
 {
 	struct trappers trappers = { .session = session };
 	int err = 0;
 
 	for (size_t i = 0, end; i < npoints && !err; i = end) {
-		for (end = i + 1;
-		     end < npoints && points[end].image == points[i].image && points[end].process == points[i].process;
-		     end++)
-			;
-		if (points[i].image->machine == EM_X86_64 || points[i].image->machine == EM_386)
+		end = i + arm_points_run(points + i, npoints - i);
+		if (points[i]->image->machine == EM_X86_64 || points[i]->image->machine == EM_386)
 			err = refuse_changed_run(points + i, end - i, &trappers);
 	}
 	registry_release(&trappers.own);

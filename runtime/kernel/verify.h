@@ -18,27 +18,13 @@ struct pp_session;
  * A trap that a session of ours or another tool's uprobe put there is no difference. session is the one whose lock is
  * held. Points of one image and process stand together.
  */
-int verify_unchanged(struct arm_point *points, size_t npoints, const struct pp_session *session);
-
-/* Processes in which points for every process are not armed. Begins as zeros. */
-struct verify_misses {
-	struct verify_miss {
-		size_t point; /* index in points */
-		pid_t pid;
-		char *reason; /* freed by free() */
-	} * list;
-	size_t n;
-};
-
-/* Points[i] is not armed in the process: the point's error where it is for that one, else a miss. Takes the reason. */
-int verify_refuse(struct verify_misses *misses, struct arm_point *points, size_t i, pid_t pid, char *reason);
-void verify_misses_release(struct verify_misses *misses);
+int verify_unchanged(struct arm_point *const *points, size_t npoints, const struct pp_session *session);
 
 /*
  * Sets verified, pending, error and reason of the points that have no error yet.
  * Points of one image and process stand together. The misses are added.
  */
-int verify_armed(struct arm_point *points, size_t npoints, struct verify_misses *misses);
+int verify_armed(struct arm_point *const *points, size_t npoints, struct arm_misses *misses);
 
 /* Waits until no process has a trap at these points any more, none went for 20 s, or *interrupt (may be NULL) is set. */
 struct verify_place {

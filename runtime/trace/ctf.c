@@ -33,7 +33,7 @@
 
 /* The ids of an attachment's points. */
 struct attachment_ids {
-	uint32_t number;
+	uint32_t attachment; /* attachment_id() */
 	uint64_t size; /* of its description */
 	uint32_t npoints;
 	uint32_t *ids;
@@ -119,7 +119,7 @@ static int attachment_describe(struct pp_trace *trace, const struct manifest *ma
 	return 0;
 }
 
-static int attachment_add(struct pp_trace *trace, const struct manifest *manifest)
+static int attachment_add(struct pp_trace *trace, const struct manifest *manifest, uint32_t id)
 {
 	struct attachment_ids *grown = reallocarray(trace->attachments, trace->nattachments + 1, sizeof(*grown));
 	struct attachment_ids *added;
@@ -132,7 +132,7 @@ static int attachment_add(struct pp_trace *trace, const struct manifest *manifes
 		return out_of_memory(trace);
 	trace->attachments = grown;
 	added = &grown[trace->nattachments];
-	*added = (struct attachment_ids){ manifest->attachment, manifest->size, manifest->npoints, NULL };
+	*added = (struct attachment_ids){ id, manifest->size, manifest->npoints, NULL };
 	added->ids = malloc(sizeof(*added->ids) * manifest->npoints + 1);
 	if (!added->ids)
 		return out_of_memory(trace);
@@ -196,13 +196,13 @@ static int metadata_begin(struct pp_trace *trace)
 }
 
 /* Its ids; NULL: see the error. An attachment that was added after the trace began is described now. */
-static const uint32_t *attachment_ids(struct pp_trace *trace, const struct manifest *manifest, int *error)
+static const uint32_t *attachment_ids(struct pp_trace *trace, const struct manifest *manifest, uint32_t id, int *error)
 {
 	for (size_t i = trace->nattachments; i--;)
-		if (trace->attachments[i].number == manifest->attachment &&
+		if (trace->attachments[i].attachment == id &&
 		    trace->attachments[i].size == manifest->size && trace->attachments[i].npoints == manifest->npoints)
 			return trace->attachments[i].ids;
-	*error = attachment_add(trace, manifest);
+	*error = attachment_add(trace, manifest, id);
 	if (!*error)
 		*error = metadata_write(trace);
 	return *error ? NULL : trace->attachments[trace->nattachments - 1].ids;
@@ -387,7 +387,7 @@ int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace
 	if (!error)
 		error = metadata_begin(trace);
 	for (size_t i = 0; !error && i < session_attachments(session); i++)
-		error = attachment_add(trace, session_manifest(session, i));
+		error = attachment_add(trace, session_manifest(session, i), session_attachment_id(session, i));
 	if (!error)
 		error = metadata_write(trace);
 	session_totals(session, &recorded, &trace->lost_before);
@@ -423,7 +423,7 @@ int pp_trace_write(struct pp_trace *trace, const struct pp_event *event)
 	if (event->time >= TIME_MAX)
 		return error_set(EBADMSG, "an event of '%s' has a time that cannot be", pp_event_probe(event));
 	pp_event_mark(event, &mark);
-	ids = attachment_ids(trace, event->manifest, &error);
+	ids = attachment_ids(trace, event->manifest, event->thread.attachment, &error);
 	if (!error)
 		error = ctf_streams_add(trace->streams, event->time, bytes,
 		                        event_encode(event, ids[event->record->point], bytes), &mark);
@@ -437,10 +437,11 @@ uint64_t pp_trace_events(const struct pp_trace *trace)
 	return ctf_streams_written(trace->streams);
 }
 
-void pp_trace_lost(struct pp_trace *trace, uint64_t lost)
+int pp_trace_lost(struct pp_trace *trace, uint64_t lost)
 {
 	trace->lost = lost;
 	trace->lost_is_told = true;
+	return 0;
 }
 
 int pp_trace_close(struct pp_trace *trace)

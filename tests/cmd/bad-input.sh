@@ -12,7 +12,7 @@ know_sites
 start p
 own=$(sessions | wc -l)
 for_others
-rm -r "$T/product/lib" # so that the agent cannot be used
+rm "$T/product/lib/libprobepoint-agent.so" # so that the agent cannot be used
 "$CC" -O1 tests/cmd/deny.c -o "$T/deny" || fail "deny does not build"
 
 # refused STATUS LIKE COMMAND...: the command fails with STATUS and a message like LIKE, as text and as JSON, and arms

@@ -27,7 +27,7 @@ for option in "--if=pid == 1|--if has no effect on it: disarm it first" "--for=1
 done
 # Arming in all processes is refused if the session has armed the probe in one process.
 expect 1 probe-enable --json -s "$S" -f "$T/target" app:tick
-want_like "reason for all processes" "*armed in this session for pid * alone: take that out first, or use another session (-s)" \
+want_like "reason for all processes" "*armed in this session for pid * only: disarm that first, or use another session (-s)" \
 	"$(jq -r '.refused[0].reason' <<<"$out")"
 want "rows and sites" "24 24" "$(probe-stat --json -s "$S" | jq -r '"\(.probes|length) \([.probes[].sites]|add)"')"
 for i in {1..8}; do tell "p$i" "tick $((i * 100))"; done

@@ -40,11 +40,11 @@ for c in probe-enable probe-trace; do
 	wrong "$c: no PATTERN given; *" $c -- true
 	wrong "$c: no process or file given; *" $c 'a:*'
 	wrong "$c: no command given after '--'" $c 'a:*' --
-	wrong "$c: '' is no pattern*" $c -p 1 ''
-	wrong "$c: ':' is no pattern*" $c -p 1 :
-	wrong "$c: 'a:' is no pattern*" $c -p 1 'ok:*' a:
-	wrong "$c: ':b' is no pattern*" $c -p 1 :b
-	wrong "$c: 'func:' is no pattern*" $c -p 1 func:
+	wrong "$c: invalid pattern ''*" $c -p 1 ''
+	wrong "$c: invalid pattern ':'*" $c -p 1 :
+	wrong "$c: invalid pattern 'a:'*" $c -p 1 'ok:*' a:
+	wrong "$c: invalid pattern ':b'*" $c -p 1 :b
+	wrong "$c: invalid pattern 'func:'*" $c -p 1 func:
 	wrong "$c: -f: empty file name" $c -f '' 'a:*'
 	wrong "$c: no backend 'magic'*" $c -b magic -p 1 'a:*'
 	wrong "$c: no backend ''*" $c --backend= -p 1 'a:*'
@@ -54,13 +54,13 @@ wrong "probe-enable: *unrecognized option '--check'" probe-enable --check
 
 for name in a/b ../x /x '' . .. .a -a 'a b' $'a\nb' "$(printf 'x%.0s' {1..65})"; do
 	for c in probe-disable probe-stat probe-trace "probe-enable -f /bin/true a:*"; do
-		wrong "*is no session name: *" $c --session="$name"
+		wrong "*invalid session name*" $c --session="$name"
 	done
 done
 
 wrong "probe-list: no file or process given; *" probe-list
 wrong "probe-list: no file or process given; *" probe-list -m 'a:*'
-wrong "probe-list: '' is no pattern*" probe-list -m '' /bin/true
+wrong "probe-list: invalid pattern ''*" probe-list -m '' /bin/true
 wrong "probe-list: empty file name" probe-list ''
 wrong "probe-list: --sessions cannot be combined with *" probe-list --sessions /bin/true
 wrong "probe-list: --sessions cannot be combined with *" probe-list --sessions -m 'a:*'

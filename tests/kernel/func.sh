@@ -32,13 +32,36 @@ refused() {
 	expect 1 probe-enable -s "$S" -p "$pid" "func:$1"
 	want_like "func:$1" "*$2*" "$out"
 }
-export PROBEPOINT_UPROBE_ANSWER=ENXIO # a kernel that replaces 5-byte nops, whatever this one does
+# A kernel that replaces 5-byte nops, whatever this one does: uprobe() answers ENXIO.
+cat >"$T/uprobe.c" <<'C'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+long syscall(long number, ...)
+{
+	long (*next)(long, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+	long a[6];
+	va_list args;
+	if (number == 336) {
+		errno = ENXIO;
+		return -1;
+	}
+	va_start(args, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(args, long);
+	va_end(args);
+	return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+C
+$CC -shared -fPIC -o "$T/uprobe.so" "$T/uprobe.c" || fail "uprobe.so"
+export LD_PRELOAD="$T/uprobe.so" ASAN_OPTIONS=verify_asan_link_order=0
 refused begins_with_nop5 '5-byte nop'
 refused begins_with_int3 'is a trap already'
 refused begins_with_ud2 'is a trap already'
 refused no_such_function "no function matches 'func:no_such_function'"
 expect 3 probe-enable -s "$S" -p "$pid" func:plain func:begins_with_nop5
-unset PROBEPOINT_UPROBE_ANSWER
+unset LD_PRELOAD ASAN_OPTIONS
 expect 0 probe-disable -s "$S"
 want "sessions left" "" "$(probe-list --sessions 2>/dev/null | grep -w "$S")"
 echo -n x >&$go

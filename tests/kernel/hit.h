@@ -104,7 +104,7 @@ struct armed {
 /* Arms the site n times in this process: point i runs programs[i]. */
 static inline void arm_programs(struct armed *a, const struct fetch_program *programs, size_t n)
 {
-	struct arm_point *points = calloc(n, sizeof(*points));
+	struct arm_point *points = calloc(n, sizeof(*points)), **list = calloc(n, sizeof(*list));
 	pid_t self = getpid();
 	const struct scope scope = { .kind = SCOPE_PROCESSES, .pids = &self, .npids = 1 };
 	struct manifest_builder *builder;
@@ -130,17 +130,17 @@ static inline void arm_programs(struct armed *a, const struct fetch_program *pro
 		                                                                        .pid = getpid(),
 		                                                                        .link = ~0u });
 		ck_assert_uint_eq(points[i].point, i);
+		list[i] = &points[i];
 	}
 	ck_assert(!manifest_build(builder, 0, &manifest));
 	manifest_builder_free(builder);
 	a->attachment = session_add_attachment(a->session, &backend_kernel, 0, manifest, NULL);
 	ck_assert_ptr_nonnull(a->attachment);
-	a->session->scope = &scope;
-	ck_assert_msg(!backend_kernel.arm(a->session, a->attachment, points, n), "seed %llu: %s",
-	              (unsigned long long)seed, pp_error());
+	ck_assert_msg(!backend_kernel.arm(a->session, a->attachment, list, n, &(struct arm_options){ .scope = &scope }),
+	              "seed %llu: %s", (unsigned long long)seed, pp_error());
 	for (size_t i = 0; i < n; i++)
 		ck_assert_msg(!points[i].error, "point %zu: %s", i, points[i].reason);
-	a->session->scope = NULL;
+	free(list);
 	free(points);
 	ck_assert_msg(!backend_kernel.reader_open(a->session, &a->reader), "%s", pp_error());
 }

@@ -13,7 +13,7 @@ outside() { find /usr /opt /etc -xdev -name '*probepoint*' -newer "$T/begin" 2>/
 touch "$T/begin"
 installed install PREFIX="$T/own"
 want "written outside of PREFIX" "" "$(outside)"
-for file in bin/probe-list lib/libprobepoint.so.0 lib/probepoint.so include/sys/sdt.h share/man/man1/probe-list.1; do
+for file in bin/probe-list lib/libprobepoint.so.1 lib/libprobepoint.a lib/probepoint.so include/sys/sdt.h share/man/man1/probe-list.1; do
 	[ -f "$T/own/$file" ] || fail "PREFIX: no $file"
 done
 echo 'int f(void) { return 0; }' >"$T/a.c"

@@ -326,7 +326,7 @@ static void session_end(void)
 	if (reader)
 		backend_agent.reader_close(reader);
 	reader = NULL;
-	if (session.agent)
+	if (agent_of(&session))
 		backend_agent.close(&session);
 	free(session.attachments);
 }
@@ -386,7 +386,7 @@ START_TEST(truth)
 		ck_assert_uint_lt(i, NRINGS);
 		snprintf(comm, sizeof(comm), "thread-%u", i);
 		ck_assert_str_eq(thread->comm, comm);
-		ck_assert_uint_eq(thread->attachment, 1 | ATTACHMENT_AGENT);
+		ck_assert_uint_eq(thread->attachment, 1);
 		ck_assert_int_eq(thread->pid, getpid());
 		ck_assert_uint_eq(size, record->words * 8u);
 		ck_assert_uint_ge(record->time, last);

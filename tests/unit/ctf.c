@@ -33,7 +33,7 @@ static void fake_counts(const struct attachment *attachment, uint32_t point, str
 	*counts = (struct pp_counts){ .lost = point ? 0 : lost_now };
 }
 
-static const struct backend fake = { .name = "fake", .counts = fake_counts };
+static const struct backend fake = { .name = "fake", .counts = fake_counts, .lose = backend_loses_nothing };
 
 static struct pp_image image = { .path = "/bin/it", .build_id = "c0ffee" };
 
@@ -140,7 +140,7 @@ static int emit(struct pp_trace *trace, const struct manifest *manifest, uint32_
 	record->point = point;
 	record->faults = faults;
 	record->words = to - room;
-	thread.attachment = manifest->attachment;
+	thread.attachment = attachment_id(&attachments[manifest->attachment]);
 	if (event_set(&event, manifest, &thread, record, record->words * 8)) {
 		fprintf(stderr, "emit: %s\n", pp_error());
 		abort();

@@ -2,6 +2,7 @@
 /* Which instructions may be armed. The encodings are written as the assemblers of their CPUs give them. */
 #include <check.h>
 #include <elf.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,27 +63,37 @@ static const struct row rows[] = {
 	{ EM_S390, "anything", "0000", "not known" },
 };
 
+/* Replaces the C library's syscall(), so that the kernel's answer to uprobe() does not depend on the kernel. */
+static int uprobe_answer = ENXIO;
+
+long syscall(long number, ...)
+{
+	(void)number;
+	errno = uprobe_answer;
+	return -1;
+}
+
 /* By what the kernel answers; these are other kernels' answers. */
 START_TEST(nop5_by_kernel)
 {
 	static const uint8_t nop5[16] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 }, nop10[16] = { 0x66, 0x2e, 0x0f, 0x1f, 0x84 };
 	static const struct {
-		const char *answer;
+		int answer;
 		bool refused;
 	} kernels[] = {
-		{ "ENXIO", true },
-		{ "EPROTO", false },
-		{ "ENOSYS", false },
-		{ "EINVAL", true },
+		{ ENXIO, true },
+		{ EPROTO, false },
+		{ ENOSYS, false },
+		{ EINVAL, true },
 	};
 
 	for (size_t i = 0; i < sizeof(kernels) / sizeof(*kernels); i++) {
-		setenv("PROBEPOINT_UPROBE_ANSWER", kernels[i].answer, 1);
+		uprobe_answer = kernels[i].answer;
 		ck_assert_msg(!!check_instruction(EM_X86_64, nop5, sizeof(nop5)) == kernels[i].refused, "%s",
-		              kernels[i].answer);
+		              strerror(kernels[i].answer));
 		ck_assert_ptr_null(check_instruction(EM_X86_64, nop10, sizeof(nop10)));
 	}
-	unsetenv("PROBEPOINT_UPROBE_ANSWER");
+	uprobe_answer = ENXIO;
 }
 END_TEST
 
@@ -131,7 +142,6 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	setenv("PROBEPOINT_UPROBE_ANSWER", "ENXIO", 1); /* whatever this kernel is */
 	tcase_add_loop_test(tests, each_instruction, 0, sizeof(rows) / sizeof(*rows));
 	tcase_add_test(tests, few_bytes);
 	tcase_add_test(tests, nop5_by_kernel);

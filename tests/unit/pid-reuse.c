@@ -129,7 +129,7 @@ START_TEST(after_arming)
 	ask(tell, answer);
 	ck_assert_int_eq(pp_session_stat(session, &stat), 0);
 	ck_assert_uint_eq(pp_stat_rows(stat), 1);
-	pp_stat_counts(stat, 0, &counts);
+	pp_stat_counts(stat, 0, &counts, sizeof(counts));
 	ck_assert_uint_eq(counts.hits, 2);
 	pp_stat_free(stat);
 	pp_session_close(session);
