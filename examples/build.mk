@@ -1,4 +1,4 @@
-# The examples: built as their users would build them.
+# Builds the examples as a user would.
 
 E := $(B)/examples
 EXAMPLES := $(E)/kv $(if $(PLUGIN),$(E)/weblog $(E)/jobs $(E)/libcodec.so)
@@ -6,7 +6,7 @@ EXAMPLE_FLAGS = -std=gnu17 $(WARN) -Iinclude -pthread $(CPPFLAGS) $(CFLAGS) $(LD
 
 comma := ,
 blank := $() $()
-# $(call probed,FUNCTION...): what the plugin is to probe
+# $(call probed,FUNCTION...) expands to the flags that make the plugin probe these functions.
 probed = -fplugin=$(abspath $(PLUGIN)) -fplugin-arg-probepoint-functions=$(subst $(blank),$(comma),$(1))
 
 .PHONY: examples

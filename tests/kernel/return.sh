@@ -54,7 +54,7 @@ tell it "wait 20"
 accounts wait
 want "calls in flight" 20 "$under_way"
 probe-stat -s "$S" >"$T/table"
-grep -q 'UNDER WAY' "$T/table" || fail "probe-stat does not show them: $(cat "$T/table")"
+grep -q 'IN FLIGHT' "$T/table" || fail "probe-stat does not show them: $(cat "$T/table")"
 expect 0 probe-disable -s "$S" func:two_ways%return # links are made anew while calls are under way
 tell it "go 0"
 accounts go
