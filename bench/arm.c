@@ -4,7 +4,7 @@
  * pp_session_enable() (look at the process, read the notes of all that it maps, check
  * and compile the sites, load, link, pin, read the bytes back, report) and by the bare
  * system call that makes one uprobe-multi link of the same offsets and an empty
- * program. Both in turn, TIMES times (7); the medians, and how they relate.
+ * program. Both in turn, TIMES times (7, at most 1000); the medians, and how they relate.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -18,6 +18,8 @@
 #include "runtime/kernel/link.h"
 #include "runtime/resolve.h"
 #include "sdt/image.h"
+
+#define TIMES_MAX 1000
 
 static const struct bpf_insn nothing[] = {
 	{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
@@ -122,7 +124,7 @@ int main(int argc, char **argv)
 {
 	pid_t pid = argc > 2 ? atoi(argv[1]) : 0;
 	int times = argc > 3 ? atoi(argv[3]) : 7;
-	double system_call[times], call[times], parse[times], find[times], ratio[times];
+	double system_call[TIMES_MAX], call[TIMES_MAX], parse[TIMES_MAX], find[TIMES_MAX], ratio[TIMES_MAX];
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE,
 	            .expected_attach_type = UPROBE_MULTI_ATTACH_TYPE);
 	struct pp_request *request;
@@ -131,7 +133,7 @@ int main(int argc, char **argv)
 	size_t n;
 	int prog;
 
-	if (!pid) {
+	if (!pid || times < 1 || times > TIMES_MAX) {
 		fprintf(stderr, "usage: arm PID FILE [TIMES]\n");
 		return 2;
 	}

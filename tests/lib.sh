@@ -59,6 +59,7 @@ in_chroot() { ! nsenter --mount=/proc/$$/ns/mnt test -d "$T"; }
 
 # want WHAT WANTED GOT
 want() { [ "$2" = "$3" ] || fail "$1: wanted \"$2\", got \"$3\""; }
+# shellcheck disable=SC2053 # the right side is a pattern
 want_like() { [[ $3 == $2 ]] || fail "$1: wanted something like \"$2\", got \"$3\""; }
 
 # expect STATUS COMMAND...: its output (both streams) is left in $out.

@@ -100,7 +100,7 @@ static void ask(const uint8_t *data, size_t size)
 	static struct agent_point_state points[7];
 	static struct manifest manifest = { .npoints = 7 };
 	static struct loaded_attachment one = { .number = 1, .manifest = &manifest, .points = points },
-				 two = { .number = 2, .reason = AGENT_FILE };
+					two = { .number = 2, .reason = AGENT_FILE };
 	static struct loaded_attachment *attachments[] = { &one, &two };
 	struct agent_reply *reply = (struct agent_reply *)answer;
 	struct agent_request request = { 0 };

@@ -289,7 +289,7 @@ START_TEST(ends_of_strings)
 	for (unsigned length = 0; length <= 200; length++)
 		for (int terminated = 0; terminated < 2; terminated++) {
 			char *end = memory + 2 * PAGE, *at = end - length - terminated;
-			unsigned stored = length < 128 ? length : 128, words = (stored + 7) / 8;
+			unsigned stored = length < 128 ? length : 128, nwords = (stored + 7) / 8;
 			bool good = terminated || length > 128;
 			char padded[128] = { 0 };
 
@@ -312,13 +312,13 @@ START_TEST(ends_of_strings)
 			ck_assert_uint_eq(record->value[1], 128);
 			ck_assert_uint_eq(record->value[2], good ? stored : 0);
 			ck_assert_uint_eq(record->value[3], 0x5555);
-			ck_assert_uint_eq(record->words, 2 + 4 + 16 + (good ? 2 * words : 0));
+			ck_assert_uint_eq(record->words, 2 + 4 + 16 + (good ? 2 * nwords : 0));
 			if (good) {
-				ck_assert_mem_eq(&record->value[4], padded, 8 * words);
-				ck_assert_mem_eq(&record->value[4 + words + 16], padded, 8 * words);
+				ck_assert_mem_eq(&record->value[4], padded, 8 * nwords);
+				ck_assert_mem_eq(&record->value[4 + nwords + 16], padded, 8 * nwords);
 			}
 			for (unsigned i = 0; i < 128; i++)
-				ck_assert_int_eq(((char *)&record->value[4 + (good ? words : 0)])[i], 'x');
+				ck_assert_int_eq(((char *)&record->value[4 + (good ? nwords : 0)])[i], 'x');
 		}
 	disarm_programs(&a);
 }
@@ -326,7 +326,7 @@ END_TEST
 
 /* ---- the stack, as the verifier measures it ---- */
 
-static int stack_of(enum bpf_prog_type type, const struct emitted *emitted, struct bpf_prog_load_opts *opts)
+static int stack_of(enum bpf_prog_type prog_type, const struct emitted *emitted, struct bpf_prog_load_opts *opts)
 {
 	static char log[1 << 16];
 	char *at;
@@ -335,7 +335,7 @@ static int stack_of(enum bpf_prog_type type, const struct emitted *emitted, stru
 	opts->log_buf = log;
 	opts->log_size = sizeof(log);
 	opts->log_level = 4; /* BPF_LOG_STATS */
-	fd = bpf_prog_load(type, "check", "Dual MIT/GPL", emitted->insns, emitted->ninsns, opts);
+	fd = bpf_prog_load(prog_type, "check", "Dual MIT/GPL", emitted->insns, emitted->ninsns, opts);
 	ck_assert_msg(fd >= 0, "%s: %s", strerror(errno), log);
 	close(fd);
 	at = strstr(log, "stack depth ");
