@@ -41,7 +41,7 @@ AGENT := $(if $(AGENT_SRC),$(B)/lib/libprobepoint-agent.so)
 
 # What needs nothing built must work where nothing can be built.
 GOALS := $(or $(MAKECMDGOALS),all)
-ifneq ($(filter-out clean deps demo check check-long bench uninstall,$(GOALS)),)
+ifneq ($(filter-out clean deps demo check check-long bench uninstall help lint format,$(GOALS)),)
 ifneq ($(MISSING),)
 $(error missing: $(foreach m,$(MISSING),$(word 1,$(subst :, ,$m)) (package $(word 2,$(subst :, ,$m))));\
  `scripts/deps` installs what is missing)
@@ -141,6 +141,8 @@ uninstall:
 		$(patsubst doc/man/%,$(mandir)/%,$(wildcard doc/man/*.1))
 
 -include $(wildcard runtime/agent/inproc/build.mk) examples/build.mk tests/build.mk bench/build.mk
+
+include scripts/lint.mk
 
 clean:
 	$(Q)rm -rf $(B)
