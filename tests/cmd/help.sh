@@ -29,7 +29,7 @@ for c in $COMMANDS; do
 	want "$c --json --help" "$(cat "$T/$c.help")" "$out"
 	# -p, --pid=PID: one of the two forms is enough
 	while read -r short long; do
-		grep -hE -- "(^|[ \"'(])($short|$long)([ =\"')]|\$)" tests/t_*.sh | grep -q . || echo "$c $long" >>"$T/untried"
+		grep -hE -- "(^|[ \"'(])($short|$long)([ =\"')]|\$)" tests/*/*.sh | grep -q . || echo "$c $long" >>"$T/untried"
 	done < <(sed -nE 's/^ +(-., |    )(--[a-z-]+).*/\1 \2/p' "$T/$c.help" | sed -E 's/^ +(--.*)/\1 \1/; s/, / /')
 	grep -q "^\.TH ${c^^}" <(sed 's/\\-/-/g' "doc/man/$c.1") || fail "$c.1 has another title"
 	for section in NAME SYNOPSIS DESCRIPTION OPTIONS JSON "EXIT STATUS" EXAMPLES "SEE ALSO"; do

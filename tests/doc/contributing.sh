@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# CONTRIBUTING.md: files and functions that it names exist, and its recipe for a command works.
+. tests/lib.sh
+need make
+
+# ---- names ----
+
+# Prints the text between backquotes, without code blocks.
+quoted() { awk '/^```/ { code = !code; next } !code' CONTRIBUTING.md | grep -o '`[^`]*`' | tr -d '`' | sort -u; }
+directories=(base bench cmd doc examples include plugin runtime scripts sdt tests)
+defined() { grep -rqw --include='*.[ch]' --include='*.cc' --include='*.sh' --include='*.mk' -- "$1" "${directories[@]}"; }
+
+checked=0
+while IFS= read -r name; do
+	case $name in
+	*' '* | *NAME* | -* | build/* | .git/* | gcc-N) continue ;;
+	*CPU*.[ch])
+		for cpu in x86_64 aarch64; do
+			file=${name//CPU/$cpu}
+			[ -f "$file" ] || [ -f "runtime/agent/inproc/$file" ] || fail "no such file: $file"
+		done
+		;;
+	*'*'*) compgen -G "$name" >/dev/null || fail "no such file: $name" ;;
+	*/* | *.md | *.mk) [ -e "$name" ] || fail "no such file: $name" ;;
+	*'()') defined "${name%()}" || fail "no such function: $name" ;;
+	*) continue ;;
+	esac
+	checked=$((checked + 1))
+done < <(quoted)
+[ $checked -ge 30 ] || fail "only $checked names were found in CONTRIBUTING.md"
+while read -r kind name; do
+	defined "$name" || fail "no such $kind: $name"
+done < <(quoted | grep -E '^(struct|enum) [a-z_]+$')
+
+# ---- the recipe for a command, in a copy of the tree ----
+
+# file PATH: prints the block that CONTRIBUTING.md marks with this path.
+file() { awk -v mark="<!-- file: $1 -->" '$0 == mark { on = 1; next } on && /^```/ { if (n++) exit; next } on && n' CONTRIBUTING.md; }
+
+mkdir "$T/tree"
+cp -a "${directories[@]}" Makefile config.mk CONTRIBUTING.md "$T/tree"
+cp -a "$B" "$T/tree/build"
+for path in cmd/probe-count.c tests/cmd/example.sh; do
+	file "$path" >"$T/tree/$path"
+	[ -s "$T/tree/$path" ] || fail "CONTRIBUTING.md has no block for $path"
+done
+cd "$T/tree" || exit 1
+
+# Step 4: the page lists the options of --help.
+{
+	echo '.TH PROBE\-COUNT 1'
+	for section in NAME SYNOPSIS DESCRIPTION OPTIONS; do printf '.SH %s\ntext\n' $section; done
+	for option in '-q\fR, \fB--quiet' '-v\fR, \fB--verbose' --json '-?\fR, \fB--help\fR, \fB--usage' '-V\fR, \fB--version'; do
+		printf '.TP\n\\fB%s\\fR\ntext\n' "${option//-/\\-}"
+	done
+	for section in JSON "EXIT STATUS" EXAMPLES "SEE ALSO"; do printf '.SH %s\ntext\n' "$section"; done
+} >doc/man/probe-count.1
+# Step 5
+sed -i 's/^COMMANDS="/&probe-count /' tests/cmd/help.sh
+# Step 6
+cat >tests/cmd/count.sh <<'E'
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# probe-count prints the number of probes, and fails for a file that is not there.
+. tests/lib.sh
+expect 0 probe-count "$B/examples/weblog" /bin/true
+want_like "counts" "[1-9]* $B/examples/weblog?0 /bin/true" "$out"
+expect 1 probe-count --json /nonexistent
+E
+
+MAKEFLAGS='' make -s B=build O=build all >"$T/log" 2>&1 || fail "the command is not built: $(tail -n 20 "$T/log")"
+! grep -q warning: "$T/log" || fail "the command is built with warnings: $(cat "$T/log")"
+# Step 8
+for test in cmd/help cmd/count cmd/example; do
+	B=$T/tree/build bash "tests/$test.sh" >"$T/log" 2>&1 || fail "$test: $(tail -n 5 "$T/log")"
+done
