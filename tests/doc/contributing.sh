@@ -27,11 +27,11 @@ while IFS= read -r name; do
 	*) continue ;;
 	esac
 	checked=$((checked + 1))
-done < <(quoted)
+done <<<"$(quoted)"
 [ $checked -ge 30 ] || fail "only $checked names were found in CONTRIBUTING.md"
 while read -r kind name; do
 	defined "$name" || fail "no such $kind: $name"
-done < <(quoted | grep -E '^(struct|enum) [a-z_]+$')
+done <<<"$(quoted | grep -E '^(struct|enum) [a-z_]+$')"
 
 # ---- the recipe for a command, in a copy of the tree ----
 
