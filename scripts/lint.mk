@@ -19,6 +19,7 @@ format:
 #=   bench       measure the cost of arming and of hits on this machine
 #=   lint        check format, prose, structure, spelling, shell scripts and commit message
 #=   format      format the C sources with clang-format
+#=   examples    build the example programs
 #=   install     install to PREFIX (default /usr/local)
 #=   uninstall   remove what install installs
 #=   deps        install the packages that the build needs, with apt

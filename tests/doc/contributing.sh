@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# CONTRIBUTING.md: files and functions that it names exist, and its recipe for a command works.
+# CONTRIBUTING.md: files and functions that it names exist, and its recipe for a command works. make help is complete.
 . tests/lib.sh
 need make
 
@@ -32,6 +32,17 @@ done <<<"$(quoted)"
 while read -r kind name; do
 	defined "$name" || fail "no such $kind: $name"
 done <<<"$(quoted | grep -E '^(struct|enum) [a-z_]+$')"
+
+# ---- make help ----
+
+help=$(make -s help) || fail "make help fails"
+for target in $(sed -n 's/^\.PHONY: //p' Makefile */*.mk runtime/agent/inproc/build.mk); do
+	case $target in FORCE | run-*) continue ;; esac
+	grep -q "^  $target " <<<"$help" || fail "make help does not list $target"
+done
+for variable in V O TESTS CHECK SAN CC CXX CFLAGS PLUGIN_CC PLUGIN_CXX PREFIX DESTDIR plugindir; do
+	grep -q "\<$variable=" <<<"$help" || fail "make help does not list $variable"
+done
 
 # ---- the recipe for a command, in a copy of the tree ----
 
