@@ -281,7 +281,7 @@ static int field_of(struct parser *p, size_t arg, const struct path *path, struc
 		return fail(p, path->field.at, "of '%.*s' no fields are known", path->base > 64 ? 64 : (int)path->base,
 		            path->text);
 	snprintf(name, sizeof(name), "%s", path->text + path->base + 1);
-	field = arg_field(&p->probe->args[arg], name);
+	field = arg_find_field(&p->probe->args[arg], name);
 	if (!field)
 		return unknown_field(p, path, type);
 	if (field->class == PPN_CLASS_FLOAT)

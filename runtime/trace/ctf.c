@@ -190,7 +190,7 @@ static int metadata_begin(struct pp_trace *trace)
 
 	if (!to)
 		return out_of_memory(trace);
-	wall_look(&trace->wall);
+	wall_sample(&trace->wall);
 	ctf_metadata_begin(to, trace->uuid, pp_session_name(trace->session), trace->wall.steps[0].offset);
 	return ferror(to) | fclose(to) ? out_of_memory(trace) : 0;
 }
@@ -228,7 +228,7 @@ static int flush(struct pp_trace *trace, bool last)
 	int error;
 
 	trace->flushed = time;
-	if (wall_look(&trace->wall)) {
+	if (wall_sample(&trace->wall)) {
 		error = metadata_step(trace);
 		if (error)
 			return error;
