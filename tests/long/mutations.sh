@@ -4,26 +4,41 @@
 # Tests fail if the code is wrong: each of these mutations of the code makes the named test fail.
 #
 # For each row of the table the test changes one file of a copy of the tree by a sed expression, builds, runs the named
-# test and expects it to fail. A mutation that changes nothing, or does not compile, fails: mend its row when the code
-# has moved on. MUTATION=NAME runs one row.
+# test and expects it to fail. The file is a glob, so that a row survives when code moves within its directory; exactly
+# one file must change. If none does, or if the tree does not compile, mend the row. MUTATION=NAME runs one row.
 . tests/lib.sh
 need make
 need_root
 
-# name | file | sed expression | test
+# name ~ files ~ sed expression ~ test
 mutations() {
 	cat <<'E'
-peer of another user is served | runtime/agent/inproc/control.c | s/who\.uid == geteuid\(\)/true/ | agent/patch-peer
-offset of a site is one too high | sdt/image.c | s/(\*offset = s->offset \+ \(address - s->address\));/\1 + 1;/ | unit/image
-register r8 is read as r9 | sdt/operand-x86_64.c | s/NEW\("r8", 8\)/NEW("r8", 9)/ | unit/operand
-<= compares as < | runtime/fetch/lex.c | s/("<=", *[0-9]+,) FETCH_LE/\1 FETCH_LT/ | unit/filter
-jump is computed without its length | runtime/agent/inproc/patch-x86_64.c | s/SITE_AT \+ JUMP\)/SITE_AT)/ | agent/patch
-missed call counts twice | runtime/kernel/emit-calls.c | s/(offsetof\(struct kernel_calls, missed\)), 1\)/\1, 2)/ | kernel/return
-lost hit counts as filtered | runtime/kernel/emit.c | s/(count\(&?e, offsetof\(struct kernel_counts, )lost\)/\1filtered)/ | kernel/exact
-reused pid passes for the process | runtime/process.c | s/start_time && time != start_time/false/ | cmd/dead
-DEL reaches the terminal | cmd/escape.c | s/c < 0x7f/c <= 0x7f/ | unit/escape
-int3 is taken for a plain instruction | runtime/insn-check.c | s/case 0xcc:/case 0xd7:/ | unit/insn-check
+peer of another user is served ~ runtime/agent/inproc/*.c ~ s/ \|\| who\.uid == geteuid\(\)/ || true/ ~ agent/patch-peer
+offset of a site is one too high ~ sdt/image.c ~ s/(\*offset = s->offset \+ \(address - s->address\));/\1 + 1;/ ~ unit/image
+register r8 is read as r9 ~ sdt/operand-x86_64.c ~ s/NEW\("r8", 8\)/NEW("r8", 9)/ ~ unit/operand
+<= compares as < ~ runtime/fetch/lex.c ~ s/("<=", *[0-9]+,) FETCH_LE/\1 FETCH_LT/ ~ unit/filter
+jump is computed without its length ~ runtime/agent/inproc/patch-x86_64.c ~ s/SITE_AT \+ JUMP\)/SITE_AT)/ ~ agent/patch
+missed call counts twice ~ runtime/kernel/emit-*.c ~ s/(offsetof\(struct kernel_calls, missed\)), 1\)/\1, 2)/ ~ kernel/return
+lost hit counts as filtered ~ runtime/kernel/emit.c ~ s/(count\(&?e, offsetof\(struct kernel_counts, )lost\)/\1filtered)/ ~ kernel/exact
+reused pid passes for the process ~ runtime/process*.c ~ s/start_time && (stat\.start_)?time != start_time/false/ ~ cmd/dead
+DEL reaches the terminal ~ cmd/escape.c ~ s/c < 0x7f/c <= 0x7f/ ~ unit/escape
+int3 is taken for a plain instruction ~ runtime/[ci]*.c ~ s/case (0xcc|INT3):/case 0xd7:/ ~ unit/insn-check
 E
+}
+
+# mutate GLOB EXPRESSION: changes the one file of the glob in which the expression matches. Sets file.
+mutate() {
+	local candidate
+	file=
+	for candidate in $1; do
+		cp -p "$candidate" "$T/candidate" || return 1
+		sed -E -i "$2" "$candidate"
+		cmp -s "$candidate" "$T/candidate" && { cp -p "$T/candidate" "$candidate"; continue; }
+		[ -z "$file" ] || { echo "$file and $candidate change" >&2; return 1; }
+		file=$candidate
+		cp -p "$T/candidate" "$T/original"
+	done
+	[ "$file" ]
 }
 
 mkdir "$T/tree"
@@ -46,8 +61,8 @@ run_test() {
 	timeout 300 "${command[@]}" >"$T/log" 2>&1
 }
 
-while IFS='|' read -r name file expression test; do
-	name=${name% } file=${file// /} expression=${expression# } expression=${expression% } test=${test// /}
+while IFS='~' read -r name glob expression test; do
+	name=${name% } glob=${glob// /} expression=${expression# } expression=${expression% } test=${test// /}
 	[ -z "${MUTATION-}" ] || [ "$MUTATION" = "$name" ] || continue
 	build "$test" || fail "$test is not built: $(tail -n 5 "$T/log")"
 	run_test "$test"
@@ -56,9 +71,7 @@ while IFS='|' read -r name file expression test; do
 	77) part_skipped "$name: $test: $(tail -n 1 "$T/log")"; continue ;;
 	*) fail "$test fails without a mutation: $(tail -n 5 "$T/log")" ;;
 	esac
-	cp -p "$file" "$T/original" || fail "$name: no such file: $file"
-	sed -E -i "$expression" "$file"
-	! cmp -s "$file" "$T/original" || fail "$name: the expression changes nothing in $file"
+	mutate "$glob" "$expression" || fail "$name: the expression must change exactly one file of $glob"
 	build "$test" || fail "$name: does not compile: $(tail -n 5 "$T/log")"
 	run_test "$test"
 	case $? in
