@@ -17,11 +17,12 @@
 	F(6, 7) F(8, 9) F(10, 11) F(12, 13) F(14, 15) F(18, 19) F(20, 21) F(22, 23) F(24, 25) F(26, 27) F(28, 29)
 #define LOAD(a, b) "ldp x" #a ", x" #b ", [x0, #8 * " #a "]\n"
 #define STORE(a, b) "stp x" #a ", x" #b ", [x0, #8 * " #a "]\n"
-/* clang-format off */
-#define EACH(F) \
-	F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15) \
-	F(16) F(17) F(18) F(19) F(20) F(21) F(22) F(23) F(24) F(25) F(26) F(27) F(28) F(29) F(30) F(31)
-/* clang-format on */
+#define EACH(F)                                                                                                    \
+	F(0)                                                                                                       \
+	F(1)                                                                                                       \
+	F(2)                                                                                                       \
+	F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15) F(16) F(17) F(18) F(19) F(20) F(21) \
+		F(22) F(23) F(24) F(25) F(26) F(27) F(28) F(29) F(30) F(31)
 #define SIXTEEN(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15)
 #define Q_LOAD(n) "ldr q" #n ", [x0, #16 * " #n "]\n"
 #define Q_STORE(n) "str q" #n ", [x0, #16 * " #n "]\n"

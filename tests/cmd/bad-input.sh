@@ -118,7 +118,7 @@ refused 1 "*nothing matches*maps a file*" probe-enable -s "$S" -p 2 'app:*' # a 
 
 # ---- without privilege ----
 nobody "$T/product/bin/probe-list" "$T/target" >/dev/null 2>&1 || fail "nobody cannot list what nobody may read"
-as_nobody() { nobody "$T/product/bin/$1" "${@:2}"; }
+as_nobody() { nobody "$T/product/bin/$@"; }
 refused 1 "*$p*" as_nobody probe-list -p "$p"
 refused 1 "*$p*" as_nobody probe-enable -p "$p" 'app:*'
 refused 1 "*CAP_BPF*" as_nobody probe-enable -f "$T/target" 'app:*'
