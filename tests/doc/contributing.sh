@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # CONTRIBUTING.md: files and functions that it names exist, and its recipe for a command works. make help is complete.
 . tests/lib.sh
-need make
+need make jq
 
 # ---- names ----
 
@@ -44,20 +44,28 @@ for variable in V O TESTS CHECK SAN CC CXX CFLAGS PLUGIN_CC PLUGIN_CXX PREFIX DE
 	grep -q "\<$variable=" <<<"$help" || fail "make help does not list $variable"
 done
 
-# ---- the recipe for a command, in a copy of the tree ----
+# ---- a copy of the tree ----
 
 # file PATH: prints the block that CONTRIBUTING.md marks with this path.
 file() { awk -v mark="<!-- file: $1 -->" '$0 == mark { on = 1; next } on && /^```/ { if (n++) exit; next } on && n' CONTRIBUTING.md; }
+build() {
+	MAKEFLAGS='' make -s -j2 O=build all >"$T/log" 2>&1 || fail "the $1 is not built: $(tail -n 20 "$T/log")"
+	! grep -q warning: "$T/log" || fail "the $1 is built with warnings: $(cat "$T/log")"
+}
 
 mkdir "$T/tree"
 cp -a "${directories[@]}" Makefile config.mk CONTRIBUTING.md "$T/tree"
 cp -a "$B" "$T/tree/build"
-for path in cmd/probe-count.c tests/cmd/example.sh; do
-	file "$path" >"$T/tree/$path"
-	[ -s "$T/tree/$path" ] || fail "CONTRIBUTING.md has no block for $path"
-done
 cd "$T/tree" || exit 1
+B=$T/tree/build
+PATH=$B/bin:$PATH
 
+# ---- the recipe for a command, and the example of a test ----
+
+for path in cmd/probe-count.c tests/cmd/example.sh; do
+	file "$path" >"$path"
+	[ -s "$path" ] || fail "CONTRIBUTING.md has no block for $path"
+done
 # Step 4: the page lists the options of --help.
 {
 	echo '.TH PROBE\-COUNT 1'
@@ -73,16 +81,30 @@ sed -i 's/^COMMANDS="/&probe-count /' tests/cmd/help.sh
 cat >tests/cmd/count.sh <<'E'
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# probe-count prints the number of probes, and fails for a file that is not there.
+# probe-count prints the number of probes, and fails for a file that does not exist.
 . tests/lib.sh
 expect 0 probe-count "$B/examples/weblog" /bin/true
 want_like "counts" "[1-9]* $B/examples/weblog?0 /bin/true" "$out"
 expect 1 probe-count --json /nonexistent
 E
-
-MAKEFLAGS='' make -s B=build O=build all >"$T/log" 2>&1 || fail "the command is not built: $(tail -n 20 "$T/log")"
-! grep -q warning: "$T/log" || fail "the command is built with warnings: $(cat "$T/log")"
+build command
 # Step 8
 for test in cmd/help cmd/count cmd/example; do
-	B=$T/tree/build bash "tests/$test.sh" >"$T/log" 2>&1 || fail "$test: $(tail -n 5 "$T/log")"
+	bash "tests/$test.sh" >"$T/log" 2>&1 || fail "$test: $(tail -n 5 "$T/log")"
 done
+
+# ---- the recipe for a backend ----
+
+# Step 2: the null backend of the unit test, without its list.
+mkdir runtime/null
+sed -n '1,/^const struct backend \*const backends/p' tests/unit/null-backend.c | sed '/^#include <check/d; $d' >runtime/null/backend.c
+# Steps 4 and 5
+sed -i 's/^extern const struct backend backend_kernel,/& backend_null,/' runtime/backend.h
+sed -i 's/&backend_kernel,* }/\&backend_kernel, \&backend_null }/' runtime/backends.c
+sed -i 's,^LIB_SRC := .*runtime/agent/\*\.c,& runtime/null/*.c,' Makefile
+build backend
+expect 2 probe-enable -b magic -p $$ 'a:b'
+want_like "backends that -b knows" "*no backend 'magic'*null*" "$out"
+"$B/examples/weblog" -t 60 >"$T/weblog" 2>&1 &
+out=$(probe-enable -b null --json -s "$S" -p $! 'weblog:find_route__entry' 2>"$T/log") || fail "the null backend: $(cat "$T/log")"
+want "the null backend arms nothing" '[0,1]' "$(json '[.armed, .pending | length]' <<<"$out")"
