@@ -2,7 +2,7 @@
 
 E := $(B)/examples
 EXAMPLES := $(E)/kv $(if $(PLUGIN),$(E)/weblog $(E)/jobs $(E)/libcodec.so)
-EXAMPLE_FLAGS = -std=gnu17 $(WARN) -Iinclude -pthread $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(SANFLAGS)
+EXAMPLE_FLAGS = -std=gnu17 $(WARN) $(WARN_C) -Iinclude -pthread $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(SANFLAGS)
 
 comma := ,
 blank := $() $()

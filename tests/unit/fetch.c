@@ -487,6 +487,7 @@ volatile int64_t check_fetch_number = -1234567890123;
 volatile short check_fetch_array[4] = { 1, -2, 3, -4 };
 const char *volatile check_fetch_text = "of the image";
 
+void check_fetch_site(void);
 __attribute__((noinline)) void check_fetch_site(void)
 {
 	__asm__ volatile("");

@@ -1111,6 +1111,7 @@ static void exercise(const char *path)
 	}
 	image_symbol(image, "f", &value);
 	image_offset(image, CODE, &value);
+	(void)length;
 	pp_image_free(image);
 }
 

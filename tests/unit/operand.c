@@ -278,7 +278,7 @@ START_TEST(refused)
 {
 	static const struct {
 		const char *text, *why;
-	} refused[] = {
+	} rows[] = {
 		{ "4@%fs:-4", "thread-local" },
 		{ "4@%fs:x@tpoff", "thread-local" },
 		{ "4@x@tpoff(%rax)", "thread-local" },
@@ -344,10 +344,10 @@ START_TEST(refused)
 	char text[128];
 	struct pp_image *image = open_image(false, ET_DYN, 0);
 
-	for (size_t i = 0; i < COUNT(refused); i++) {
-		snprintf(text, sizeof(text), "8@%%rdi %s 4@%%esi", refused[i].text);
-		ck_assert_msg(operands_parse(image, text, got) == -EINVAL, "%s was taken", refused[i].text);
-		ck_assert_msg(strstr(pp_error(), refused[i].why) != NULL, "%s: %s", refused[i].text, pp_error());
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		snprintf(text, sizeof(text), "8@%%rdi %s 4@%%esi", rows[i].text);
+		ck_assert_msg(operands_parse(image, text, got) == -EINVAL, "%s was taken", rows[i].text);
+		ck_assert_msg(strstr(pp_error(), rows[i].why) != NULL, "%s: %s", rows[i].text, pp_error());
 		ck_assert_msg(strstr(pp_error(), image->path) != NULL, "%s", pp_error());
 	}
 	pp_image_free(image);

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-__attribute__((noipa)) static void hit(int n)
+__attribute__((noinline)) static void hit(int n)
 {
 	STAP_PROBE1(reuse, hit, n);
 }
