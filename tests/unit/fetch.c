@@ -12,6 +12,7 @@
 
 #include "runtime/fetch/program.h"
 #include "sdt/image.h"
+#include "tests/unit/interpreter.h"
 
 #define BASE 0x7f0000001000u /* 4096 bytes are there, and none around them */
 #define ROOM 4096

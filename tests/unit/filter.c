@@ -15,6 +15,7 @@
 
 #include "runtime/fetch/filter.h"
 #include "sdt/image.h"
+#include "tests/unit/interpreter.h"
 #include "tests/unit/random.h"
 
 #define EXPRESSIONS 100000
@@ -921,124 +922,128 @@ START_TEST(refused)
 		const char *expr, *error;
 	} cases[] = {
 		{ "", "the filter is empty\n\n^" },
-		{ "   ", "the filter ends where a value should follow\n   \n   ^" },
-		{ "i ==", "the filter ends where a value should follow\ni ==\n    ^" },
-		{ "i = 1", "'=' assigns, and a filter compares: write '=='\ni = 1\n  ^" },
-		{ "i == 1)", "no '(' is open here\ni == 1)\n      ^" },
-		{ "(i == 1", "a ')' is missing here\n(i == 1\n       ^" },
-		{ "i 1", "an operator is missing before this\ni 1\n  ^" },
-		{ "i == == 1", "a value is missing before this\ni == == 1\n     ^" },
-		{ "i && && u", "a value is missing before this\ni && && u\n     ^" },
-		{ "() == 1", "a value is missing before this\n() == 1\n ^" },
-		{ "i @ 1", "no filter has this character in it\ni @ 1\n  ^" },
-		{ "i ? 1 : 2", "no filter has this character in it\ni ? 1 : 2\n  ^" },
+		{ "   ", "expected a value before the end of the filter\n   \n   ^" },
+		{ "i ==", "expected a value before the end of the filter\ni ==\n    ^" },
+		{ "i = 1", "'=' is assignment: use '==' to compare\ni = 1\n  ^" },
+		{ "i == 1)", "unmatched ')'\ni == 1)\n      ^" },
+		{ "(i == 1", "expected ')'\n(i == 1\n       ^" },
+		{ "i 1", "expected an operator\ni 1\n  ^" },
+		{ "i == == 1", "expected a value\ni == == 1\n     ^" },
+		{ "i && && u", "expected a value\ni && && u\n     ^" },
+		{ "() == 1", "expected a value\n() == 1\n ^" },
+		{ "i @ 1", "invalid character\ni @ 1\n  ^" },
+		{ "i ? 1 : 2", "invalid character\ni ? 1 : 2\n  ^" },
 		{ "sise > 1",
-		  "'sise' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and there are pid, "
+		  "unknown name 'sise': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, "
 		  "tid and comm\nsise > 1\n^" },
 		{ "arg15 == 1",
-		  "'arg15' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and there are pid, "
+		  "unknown name 'arg15': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, "
 		  "tid and comm\narg15 == 1\n^" },
-		{ "1 + f", "'f' is a floating-point number: compare it with a constant\n1 + f\n    ^" },
-		{ "f", "'f' is a floating-point number: compare it with a constant\nf\n^" },
-		{ "!f", "'f' is a floating-point number: compare it with a constant\n!f\n ^" },
-		{ "f == l", "'f' is a floating-point number: compare it with a constant\nf == l\n^" },
-		{ "f =~ \"1\"", "'f' is a floating-point number: compare it with a constant\nf =~ \"1\"\n^" },
-		{ "f && 1", "'f' is a floating-point number: compare it with a constant\nf && 1\n^" },
-		{ "i > 1.5",
-		  "a number with a point or an exponent can only be compared with a floating-point argument\ni > 1.5\n    ^" },
+		{ "1 + f", "'f' is a floating-point number: it can only be compared with a constant\n1 + f\n    ^" },
+		{ "f", "'f' is a floating-point number: it can only be compared with a constant\nf\n^" },
+		{ "!f", "'f' is a floating-point number: it can only be compared with a constant\n!f\n ^" },
+		{ "f == l", "'f' is a floating-point number: it can only be compared with a constant\nf == l\n^" },
+		{ "f =~ \"1\"",
+		  "'f' is a floating-point number: it can only be compared with a constant\nf =~ \"1\"\n^" },
+		{ "f && 1", "'f' is a floating-point number: it can only be compared with a constant\nf && 1\n^" },
+		{ "i > 1.5", "a decimal number can only be compared with a floating-point argument\ni > 1.5\n    ^" },
 		{ "f > 1.5 + 1",
-		  "a number with a point or an exponent can only be compared with a floating-point argument\nf > 1.5 + 1\n    ^" },
-		{ "1.5 > 1",
-		  "a number with a point or an exponent can only be compared with a floating-point argument\n1.5 > 1\n^" },
-		{ "f > 1.", "no digits follow the point\nf > 1.\n     ^" },
-		{ "f > 1e", "'e' is no digit of a number of base 10\nf > 1e\n     ^" },
-		{ "i > 12ab", "'a' is no digit of a number of base 10\ni > 12ab\n      ^" },
-		{ "i > 10u", "'u' is no digit of a number of base 10\ni > 10u\n      ^" },
-		{ "i > 089", "'8' is no digit of a number of base 8\ni > 089\n     ^" },
-		{ "i > 0xfg", "'g' is no digit of a number of base 16\ni > 0xfg\n       ^" },
-		{ "i > 0x", "no digits follow '0x'\ni > 0x\n    ^" },
+		  "a decimal number can only be compared with a floating-point argument\nf > 1.5 + 1\n    ^" },
+		{ "1.5 > 1", "a decimal number can only be compared with a floating-point argument\n1.5 > 1\n^" },
+		{ "f > 1.", "expected digits after the decimal point\nf > 1.\n     ^" },
+		{ "f > 1e", "invalid digit 'e' in a number of base 10\nf > 1e\n     ^" },
+		{ "i > 12ab", "invalid digit 'a' in a number of base 10\ni > 12ab\n      ^" },
+		{ "i > 10u", "invalid digit 'u' in a number of base 10\ni > 10u\n      ^" },
+		{ "i > 089", "invalid digit '8' in a number of base 8\ni > 089\n     ^" },
+		{ "i > 0xfg", "invalid digit 'g' in a number of base 16\ni > 0xfg\n       ^" },
+		{ "i > 0x", "expected digits after '0x'\ni > 0x\n    ^" },
 		{ "18446744073709551616 > i", "the number does not fit in 64 bits\n18446744073709551616 > i\n^" },
 		{ "i > 0x10000000000000000", "the number does not fit in 64 bits\ni > 0x10000000000000000\n    ^" },
-		{ "path", "'path' is a string: compare it with one in quotes, by ==, != or =~\npath\n^" },
-		{ "!path", "'path' is a string: compare it with one in quotes, by ==, != or =~\n!path\n ^" },
+		{ "path",
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\npath\n^" },
+		{ "!path",
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\n!path\n ^" },
 		{ "i && (path)",
-		  "'path' is a string: compare it with one in quotes, by ==, != or =~\ni && (path)\n      ^" },
-		{ "comm || i", "'comm' is a string: compare it with one in quotes, by ==, != or =~\ncomm || i\n^" },
-		{ "path == 0", "'path' is a string: compare it with one in quotes, by ==, != or =~\npath == 0\n^" },
-		{ "1 < path", "'path' is a string: compare it with one in quotes, by ==, != or =~\n1 < path\n    ^" },
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\ni && (path)\n      ^" },
+		{ "comm || i",
+		  "'comm' is a string: it can only be compared with a quoted string, by ==, != or =~\ncomm || i\n^" },
+		{ "path == 0",
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\npath == 0\n^" },
+		{ "1 < path",
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\n1 < path\n    ^" },
 		{ "path == name",
-		  "'path' is a string: compare it with one in quotes, by ==, != or =~\npath == name\n^" },
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\npath == name\n^" },
 		{ "path + \"a\"",
-		  "'path' is a string: compare it with one in quotes, by ==, != or =~\npath + \"a\"\n^" },
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\npath + \"a\"\n^" },
 		{ "path < \"a\"",
-		  "'path' is a string: compare it with one in quotes, by ==, != or =~\npath < \"a\"\n^" },
-		{ "\"a\"", "a string can only be compared, by ==, != or =~\n\"a\"\n^" },
-		{ "-\"a\"", "a string can only be compared, by ==, != or =~\n-\"a\"\n ^" },
-		{ "i == \"a\"", "an integer is compared with a string\ni == \"a\"\n^" },
-		{ "\"a\" != l", "an integer is compared with a string\n\"a\" != l\n       ^" },
-		{ "p + 1 == \"a\"", "an integer is compared with a string\np + 1 == \"a\"\n^" },
-		{ "\"a\" == \"a\"", "there are strings in quotes on both sides\n\"a\" == \"a\"\n       ^" },
-		{ "path =~ name", "=~ has a pattern in quotes on its right\npath =~ name\n        ^" },
-		{ "\"a*\" =~ path", "=~ has a pattern in quotes on its right\n\"a*\" =~ path\n        ^" },
-		{ "i =~ 1", "=~ has a pattern in quotes on its right\ni =~ 1\n     ^" },
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\npath < \"a\"\n^" },
+		{ "\"a\"", "a quoted string can only be compared, by ==, != or =~\n\"a\"\n^" },
+		{ "-\"a\"", "a quoted string can only be compared, by ==, != or =~\n-\"a\"\n ^" },
+		{ "i == \"a\"", "cannot compare an integer with a string\ni == \"a\"\n^" },
+		{ "\"a\" != l", "cannot compare an integer with a string\n\"a\" != l\n       ^" },
+		{ "p + 1 == \"a\"", "cannot compare an integer with a string\np + 1 == \"a\"\n^" },
+		{ "\"a\" == \"a\"", "cannot compare two quoted strings\n\"a\" == \"a\"\n       ^" },
+		{ "path =~ name", "expected a quoted pattern on the right of =~\npath =~ name\n        ^" },
+		{ "\"a*\" =~ path", "expected a quoted pattern on the right of =~\n\"a*\" =~ path\n        ^" },
+		{ "i =~ 1", "expected a quoted pattern on the right of =~\ni =~ 1\n     ^" },
 		{ "path =~ \"a*b\"",
-		  "a '*' can only end a pattern: write '\\*' for the character\npath =~ \"a*b\"\n          ^" },
+		  "'*' is only supported at the end of a pattern: write '\\*' to match the character\npath =~ \"a*b\"\n          ^" },
 		{ "path =~ \"a?\"",
-		  "a pattern knows only a '*' at its end: write '\\?' for the character\npath =~ \"a?\"\n          ^" },
+		  "'?' is not supported in a pattern: write '\\?' to match the character\npath =~ \"a?\"\n          ^" },
 		{ "path =~ \"[a]*\"",
-		  "a pattern knows only a '*' at its end: write '\\[' for the character\npath =~ \"[a]*\"\n         ^" },
-		{ "path == \"a", "a string is not closed\npath == \"a\n        ^" },
-		{ "path == \"a\\\"", "a string is not closed\npath == \"a\\\"\n        ^" },
-		{ "c == 'a", "a character is not closed\nc == 'a\n     ^" },
-		{ "c == ''", "there is no character between the quotes\nc == ''\n     ^" },
+		  "'[' is not supported in a pattern: write '\\[' to match the character\npath =~ \"[a]*\"\n         ^" },
+		{ "path == \"a", "unterminated string\npath == \"a\n        ^" },
+		{ "path == \"a\\\"", "unterminated string\npath == \"a\\\"\n        ^" },
+		{ "c == 'a", "unterminated character constant\nc == 'a\n     ^" },
+		{ "c == ''", "empty character constant\nc == ''\n     ^" },
 		{ "c == 'ab'",
-		  "there is more than one character between the quotes: strings stand in \"\"\nc == 'ab'\n     ^" },
-		{ "c == '\\q'", "no such escape sequence is known\nc == '\\q'\n      ^" },
-		{ "path == \"\\400\"", "no such escape sequence is known\npath == \"\\400\"\n         ^" },
-		{ "path == \"\\x\"", "no such escape sequence is known\npath == \"\\x\"\n         ^" },
-		{ "path == \"a\\0b\"", "no string has a NUL byte in it\npath == \"a\\0b\"\n          ^" },
+		  "more than one character in a character constant: write strings in double quotes\nc == 'ab'\n     ^" },
+		{ "c == '\\q'", "unknown escape sequence\nc == '\\q'\n      ^" },
+		{ "path == \"\\400\"", "unknown escape sequence\npath == \"\\400\"\n         ^" },
+		{ "path == \"\\x\"", "unknown escape sequence\npath == \"\\x\"\n         ^" },
+		{ "path == \"a\\0b\"", "a string cannot contain a NUL byte\npath == \"a\\0b\"\n          ^" },
 		{ "comm == \"0123456789abcdef\"",
-		  "the name of a thread has at most 15 bytes\ncomm == \"0123456789abcdef\"\n        ^" },
-		{ "i\t==\n\"\x01\xff\"", "an integer is compared with a string\ni == \"??\"\n^" },
-		{ "path == \"" A64 "a\"", "strings in filters have at most 64 bytes\npath == \"" A64 "a\"\n         "
+		  "a thread's name has at most 15 bytes\ncomm == \"0123456789abcdef\"\n        ^" },
+		{ "i\t==\n\"\x01\xff\"", "cannot compare an integer with a string\ni == \"??\"\n^" },
+		{ "path == \"" A64 "a\"", "a string in a filter has at most 64 bytes\npath == \"" A64 "a\"\n         "
 		                          "                                                                ^" },
 		{ "req->sise > 1",
-		  "'sise' is no field of 'struct request': it has s1, c, u2, i4, len, path, raw, kind, more, far, wide, tag, in, w, "
+		  "'struct request' has no field 'sise': it has s1, c, u2, i4, len, path, raw, kind, more, far, wide, tag, in, w, "
 		  "all, done, five, away\nreq->sise > 1\n     ^" },
 		{ "1 == req . in",
-		  "'in' is neither an integer nor a string: it is of type 'struct inner'\n1 == req . in\n           ^" },
+		  "'in' is neither an integer nor a string: its type is 'struct inner'\n1 == req . in\n           ^" },
 		{ "req->w > 1",
-		  "'req->w' is a floating-point field, and filters read integer and string fields only\nreq->w > 1\n^" },
+		  "'req->w' is a floating-point field: filters read only integer and string fields\nreq->w > 1\n^" },
 		{ "req->path",
-		  "'req->path' is a string: compare it with one in quotes, by ==, != or =~\nreq->path\n^" },
+		  "'req->path' is a string: it can only be compared with a quoted string, by ==, != or =~\nreq->path\n^" },
 		{ "req->tag == 0",
-		  "'req->tag' is a string: compare it with one in quotes, by ==, != or =~\nreq->tag == 0\n^" },
-		{ "req->len == \"a\"", "an integer is compared with a string\nreq->len == \"a\"\n^" },
-		{ "i->x", "of 'i' no fields are known\ni->x\n   ^" },
-		{ "p->x", "of 'p' no fields are known\np->x\n   ^" },
-		{ "state->x", "of 'state' no fields are known\nstate->x\n       ^" },
-		{ "req->", "the name of a field should follow here\nreq->\n     ^" },
-		{ "req->1", "the name of a field should follow here\nreq->1\n     ^" },
-		{ "req.path[i]", "a number should follow here\nreq.path[i]\n         ^" },
-		{ "req.path[1", "a ']' is missing here\nreq.path[1\n          ^" },
+		  "'req->tag' is a string: it can only be compared with a quoted string, by ==, != or =~\nreq->tag == 0\n^" },
+		{ "req->len == \"a\"", "cannot compare an integer with a string\nreq->len == \"a\"\n^" },
+		{ "i->x", "the fields of 'i' are not known\ni->x\n   ^" },
+		{ "p->x", "the fields of 'p' are not known\np->x\n   ^" },
+		{ "state->x", "the fields of 'state' are not known\nstate->x\n       ^" },
+		{ "req->", "expected the name of a field\nreq->\n     ^" },
+		{ "req->1", "expected the name of a field\nreq->1\n     ^" },
+		{ "req.path[i]", "expected a number\nreq.path[i]\n         ^" },
+		{ "req.path[1", "expected ']'\nreq.path[1\n          ^" },
 		{ "req.raw->x == 1",
-		  "'req.raw->x' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
-		  "q.x[1], and there are pid, tid and comm\nreq.raw->x == 1\n^" },
+		  "unknown name 'req.raw->x': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
+		  "q.x[1], and every probe has pid, tid and comm\nreq.raw->x == 1\n^" },
 		{ "q.y == 1",
-		  "'q.y' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
-		  "q.x[1], and there are pid, tid and comm\nq.y == 1\n^" },
+		  "unknown name 'q.y': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
+		  "q.x[1], and every probe has pid, tid and comm\nq.y == 1\n^" },
 		{ "RUNING == 1",
-		  "'RUNING' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
-		  "q.x[1], and there are pid, tid and comm\nRUNING == 1\n^" },
-		{ ". == 1", "a value is missing before this\n. == 1\n^" },
-		{ "-> 1", "a value is missing before this\n-> 1\n^" },
-		{ "[1]", "a value is missing before this\n[1]\n^" },
-		{ "(req)->len", "an operator is missing before this\n(req)->len\n     ^" },
-		{ "1 ] 2", "an operator is missing before this\n1 ] 2\n  ^" },
+		  "unknown name 'RUNING': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
+		  "q.x[1], and every probe has pid, tid and comm\nRUNING == 1\n^" },
+		{ ". == 1", "expected a value\n. == 1\n^" },
+		{ "-> 1", "expected a value\n-> 1\n^" },
+		{ "[1]", "expected a value\n[1]\n^" },
+		{ "(req)->len", "expected an operator\n(req)->len\n     ^" },
+		{ "1 ] 2", "expected an operator\n1 ] 2\n  ^" },
 		/* Of a long one, what is around the place is shown. */
 		{ "i == 1111111111 || i == 2222222222 || i == 3333333333 || i == 4444444444 || i == 5555555555 || "
 		  "i == 6666666666 || j == 7 || i == 8888888888 || i == 9999999999 || i == 1010101010 || i == 1111111111",
-		  "'j' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and there are pid, tid "
+		  "unknown name 'j': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, tid "
 		  "and comm\n"
 		  "...44444 || i == 5555555555 || i == 6666666666 || j == 7 || i == 8888888888 || i == 9999999999 ||...\n"
 		  "                                                  ^" },
@@ -1080,7 +1085,7 @@ START_TEST(limits)
 		ck_assert_int_eq(try(expr), n > FILTER_NESTING_MAX ? -EINVAL : 0);
 		expr[n] = '(';
 	}
-	ck_assert_ptr_nonnull(strstr(pp_error(), "nested more than 64 deep"));
+	ck_assert_ptr_nonnull(strstr(pp_error(), "nested more than 64 levels deep"));
 	memset(expr, '!', FILTER_LENGTH_MAX);
 	strcpy(expr + FILTER_NESTING_MAX, "1");
 	ck_assert_int_eq(try(expr), 0);
@@ -1092,7 +1097,7 @@ START_TEST(limits)
 	ck_assert_int_eq(try(expr), 0);
 	strcpy(expr + FILTER_LENGTH_MAX, "1");
 	ck_assert_int_eq(try(expr), -EINVAL);
-	ck_assert_str_eq(pp_error(), "the filter has 1025 bytes, and 1024 are the most");
+	ck_assert_str_eq(pp_error(), "the filter has 1025 bytes: the maximum is 1024");
 
 	*expr = 0;
 	for (int i = 1; i < FETCH_DEPTH_MAX; i++)
@@ -1105,7 +1110,7 @@ START_TEST(limits)
 		strcat(expr, "1+(");
 	strcat(expr, "l))))))))))))))))");
 	ck_assert_int_eq(try(expr), -EINVAL);
-	ck_assert_str_eq(pp_error(), "the filter keeps more than 16 values waiting here: use fewer parentheses\n"
+	ck_assert_str_eq(pp_error(), "the filter needs more than 16 values on its stack here: use fewer parentheses\n"
 	                             "1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(l))))))))))))))))\n"
 	                             "                                                ^");
 

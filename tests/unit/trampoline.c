@@ -22,6 +22,7 @@
 #include "runtime/agent/inproc/trampoline.h" /* linked with the agent's slot-CPU.o and what it needs: runtime/agent/inproc/build.mk */
 
 #define PROGRAM_REGISTERS REGISTERS
+#include "tests/unit/interpreter.h"
 #include "tests/unit/programs.h"
 
 #define PAGE 4096
