@@ -8,8 +8,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "runtime/armed.h"
 #include "base/clock.h"
+#include "runtime/armed.h"
+#include "runtime/cpu.h"
 #include "runtime/disasm.h"
 #include "runtime/kernel/foreign.h"
 #include "runtime/point.h"
@@ -17,8 +18,8 @@
 #include "runtime/session.h"
 #include "base/error.h"
 #include "sdt/image.h"
+#include "sdt/operand.h"
 
-#define INT3 0xcc
 #define PATIENCE 20000000000ull                  /* ns */
 #define SPAN sizeof(((struct pp_site *)0)->code) /* bytes that are read at each place */
 
@@ -112,12 +113,19 @@ static int places_read(struct places *p, const struct process *process, const st
 	return denied;
 }
 
-/* Whether the instruction's bytes are the file's, but for the first, where a trap may stand. */
+/* Returns true if the instruction is the file's. The bytes of a breakpoint are not compared. */
 static bool is_files_code(const struct places *p, size_t k, const struct arm_point *point)
 {
 	size_t length = code_length(point->image->machine, point->site->code, SPAN);
+	size_t trap = cpu_code(point->image->machine)->breakpoint_size;
 
-	return !memcmp(p->bytes + k * SPAN + 1, point->site->code + 1, length - 1);
+	return length <= trap || !memcmp(p->bytes + k * SPAN + trap, point->site->code + trap, length - trap);
+}
+
+/* Returns true if the bytes where a breakpoint would be are the file's. */
+static bool is_files_start(const struct arm_point *point, const uint8_t *bytes)
+{
+	return !memcmp(bytes, point->site->code, cpu_code(point->image->machine)->breakpoint_size);
 }
 
 static char *why_changed(const struct process *process, const struct pp_image *image)
@@ -135,7 +143,7 @@ static char *why_not(const struct process *process, const struct mapping *m, con
 		return error_format("pid %d maps the text shared: the kernel arms nothing there", process->pid);
 	if (m->write)
 		return error_format("pid %d maps the text writable: the kernel arms nothing there", process->pid);
-	if (*bytes != point->site->code[0])
+	if (!is_files_start(point, bytes))
 		return why_changed(process, point->image);
 	return error_format("pid %d: the kernel placed no trap there", process->pid);
 }
@@ -158,8 +166,8 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 		return *unread || value
 		               ? NULL
 		               : error_format("pid %d: its semaphore at address 0x%lx does not count: it is not "
-		                                "where the file's .bss should be, or is full",
-		                                process->pid, (unsigned long)copy);
+		                              "where the file's .bss should be, or is full",
+		                              process->pid, (unsigned long)copy);
 	}
 	if (!point->site->has_semaphore)
 		return NULL;
@@ -180,8 +188,8 @@ static char *semaphore_fault(const struct process *process, const struct arm_poi
 			"of it",
 			process->pid, (unsigned long)copy);
 	return mapped ? error_format("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
-	                               "private and writable",
-	                               process->pid, (unsigned long)point->site->semaphore_offset)
+	                             "private and writable",
+	                             process->pid, (unsigned long)point->site->semaphore_offset)
 	              : NULL;
 }
 
@@ -197,7 +205,7 @@ static char *why_pending(const struct process *process, const struct pp_image *i
 		if (m->exec && m->inode != image->inode && !strncmp(m->path, image->name, length) &&
 		    !strcmp(m->path + length, deleted))
 			return error_format("pid %d runs an older %s, which was replaced since", process->pid,
-			                      image->path);
+			                    image->path);
 	}
 	return NULL;
 }
@@ -293,9 +301,9 @@ static int verify_elsewhere(const struct run *run, const struct process *process
 			seen[i] = true;
 			err = run_refuse(run, i, process,
 			                 error_format("pid %d has a copy of the text there, in memory that is "
-			                                "not this file's (huge pages?): the kernel arms nothing "
-			                                "in it",
-			                                process->pid));
+			                              "not this file's (huge pages?): the kernel arms nothing "
+			                              "in it",
+			                              process->pid));
 		}
 	return err;
 }
@@ -322,7 +330,7 @@ static int verify_process(const struct run *run, const struct process *process, 
 		seen[p.points[k]] = true;
 		if (point->error)
 			continue;
-		if (!unread && *bytes != INT3) {
+		if (!unread && !cpu_code(point->image->machine)->is_uprobe(bytes)) {
 			err = run_refuse(run, p.points[k], process, why_not(process, p.mappings[k], point, bytes));
 		} else if (!unread && !is_files_code(&p, k, point)) {
 			/* Nothing but taking the point out, in all processes, takes it out of this one. */
@@ -335,7 +343,7 @@ static int verify_process(const struct run *run, const struct process *process, 
 			point->verified = false;
 			if (!point->reason)
 				point->reason = error_format("not verified: pid %d cannot be read%s", process->pid,
-				                               denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
+				                             denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 		}
 	}
 	places_release(&p);
@@ -352,9 +360,9 @@ static void tell_unread(const struct run *run, const struct unread *unread)
 			continue;
 		point->verified = false;
 		if (!point->reason)
-			point->reason = error_format(
-				"not verified: %zu process%s could not be looked at (pid %d: %s)", unread->n,
-				unread->n == 1 ? "" : "es", unread->pid, strerror(-unread->error));
+			point->reason = error_format("not verified: %zu process%s could not be looked at (pid %d: %s)",
+			                             unread->n, unread->n == 1 ? "" : "es", unread->pid,
+			                             strerror(-unread->error));
 	}
 }
 
@@ -430,15 +438,21 @@ struct trappers {
  * The kernel takes the traps of a session that was killed out some ms after it forgot its links. Waits for one to go, for
  * a second with all others together. True if it went, and the file's byte is there.
  */
-static bool trap_goes(struct trappers *t, const struct process *process, uint64_t address, uint8_t files)
+static bool trap_goes(struct trappers *t, const struct process *process, uint64_t address,
+                      const struct arm_point *point)
 {
-	uint8_t byte = INT3;
+	const struct cpu_code *cpu = cpu_code(point->image->machine);
+	uint8_t bytes[BREAKPOINT_SIZE_MAX];
 
 	if (!t->until)
 		t->until = clock_ns() + GOING;
-	while (!process_read(process, address, &byte, 1) && byte == INT3 && clock_ns() < t->until)
+	for (;;) {
+		if (process_read(process, address, bytes, cpu->breakpoint_size))
+			return false;
+		if (!cpu->is_breakpoint(bytes) || clock_ns() >= t->until)
+			return is_files_start(point, bytes);
 		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
-	return byte == files;
+	}
 }
 
 static enum foreign trap_owner(struct trappers *t, const struct arm_point *point)
@@ -471,12 +485,11 @@ static enum foreign trap_owner(struct trappers *t, const struct arm_point *point
 static char *why_trapped(const struct process *process, pid_t tracer)
 {
 	if (tracer)
-		return error_format("pid %d, which debugs pid %d, has a breakpoint there: take that out first",
-		                      tracer, process->pid);
-	return error_format(
-		"pid %d has a trap there that is neither the file's nor a uprobe's: its own, or one that a "
-		"debugger left",
-		process->pid);
+		return error_format("pid %d, which debugs pid %d, has a breakpoint there: take that out first", tracer,
+		                    process->pid);
+	return error_format("pid %d has a trap there that is neither the file's nor a uprobe's: its own, or one that a "
+	                    "debugger left",
+	                    process->pid);
 }
 
 static int refuse_changed(struct arm_point *run, size_t n, const struct process *process, struct trappers *trappers)
@@ -488,17 +501,18 @@ static int refuse_changed(struct arm_point *run, size_t n, const struct process 
 	for (size_t k = 0; k < p.n && !denied; k++) {
 		struct arm_point *point = &run[p.points[k]];
 		const uint8_t *bytes = p.bytes + k * SPAN;
+		bool trapped = cpu_code(point->image->machine)->is_breakpoint(bytes);
 		char *reason = NULL;
 
 		if (point->error || !p.got[k])
 			continue;
-		if (!is_files_code(&p, k, point) || (*bytes != INT3 && *bytes != point->site->code[0])) {
+		if (!is_files_code(&p, k, point) || (!trapped && !is_files_start(point, bytes))) {
 			reason = why_changed(process, point->image);
-		} else if (*bytes == INT3) {
+		} else if (trapped) {
 			enum foreign owner = trap_owner(trappers, point);
 
 			if ((owner == FOREIGN_NONE &&
-			     (tracer || !trap_goes(trappers, process, p.addresses[k], point->site->code[0]))) ||
+			     (tracer || !trap_goes(trappers, process, p.addresses[k], point))) ||
 			    (owner == FOREIGN_UNKNOWN && tracer))
 				reason = why_trapped(process, tracer);
 		}
@@ -545,8 +559,7 @@ int verify_unchanged(struct arm_point *points, size_t npoints, const struct pp_s
 		     end < npoints && points[end].image == points[i].image && points[end].process == points[i].process;
 		     end++)
 			;
-		if (points[i].image->machine == EM_X86_64 || points[i].image->machine == EM_386)
-			err = refuse_changed_run(points + i, end - i, &trappers);
+		err = refuse_changed_run(points + i, end - i, &trappers);
 	}
 	registry_release(&trappers.own);
 	foreign_release(&trappers.foreign);
@@ -592,14 +605,18 @@ struct watched {
 /* How many traps there are; the other places are looked at no more. */
 static size_t traps_in(struct watched *w)
 {
-	size_t traps = 0;
+	const struct cpu_code *cpu = cpu_code(MACHINE_HERE);
+	size_t traps = 0, size = cpu->breakpoint_size;
 
 	if (!w->bytes || !w->got || !process_alive(w->process) ||
-	    process_read_bytes(w->process, w->addresses, w->count, w->bytes, w->got))
+	    process_read_spans(w->process, w->addresses, w->count, size, w->bytes, w->got))
 		return 0;
-	for (size_t i = 0; i < w->count; i++)
-		if ((w->got[i] || !process_read(w->process, w->addresses[i], &w->bytes[i], 1)) && w->bytes[i] == INT3)
+	for (size_t i = 0; i < w->count; i++) {
+		uint8_t *bytes = w->bytes + i * size;
+
+		if ((w->got[i] || !process_read(w->process, w->addresses[i], bytes, size)) && cpu->is_breakpoint(bytes))
 			w->addresses[traps++] = w->addresses[i];
+	}
 	w->count = traps;
 	return traps;
 }
@@ -657,7 +674,7 @@ void verify_disarmed(const struct verify_place *places, size_t n, const volatile
 			}
 			w->process = processes[k];
 			w->count = addresses_of(processes[k], places + i, end - i, &w->addresses);
-			w->bytes = calloc(w->count + 1, 1);
+			w->bytes = calloc(w->count + 1, BREAKPOINT_SIZE_MAX);
 			w->got = calloc(w->count + 1, sizeof(*w->got));
 		}
 		free(processes);
