@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "runtime/manifest.h"
-#include "runtime/resolve.h"
 #include "base/error.h"
 
 const struct backend *const backends[NBACKENDS] = { &backend_agent, &backend_kernel };
@@ -389,7 +388,7 @@ static bool wanted(const struct attachment *attachment, uint32_t i, pid_t pid, c
 	    (pid && point->pid != (uint32_t)pid))
 		return false;
 	for (size_t k = 0; k < npatterns; k++)
-		if (target_matches(manifest_string(d, manifest_probes(d)[point->probe].name), patterns[k]))
+		if (pp_name_matches(manifest_string(d, manifest_probes(d)[point->probe].name), patterns[k]))
 			return true;
 	return !npatterns;
 }

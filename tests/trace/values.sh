@@ -48,7 +48,7 @@ for b in kernel agent; do
 	fi
 	for option in --string --no-string; do
 		shown 125 $option nothing '*:fill__entry'
-		want_like "$b: $option of no argument" "probe-trace: no probe that matches has an argument 'nothing'" "$(cat "$T/err")"
+		want_like "$b: $option of no argument" "probe-trace: no matching probe has an argument 'nothing'" "$(cat "$T/err")"
 	done
 done
 have babeltrace2 || part_skipped "babeltrace2 is not installed: no CTF trace is read"
