@@ -175,7 +175,7 @@ expect 0 probe-trace -o "$T/trace" -n 3 '*:tick' -- "$T/target" <<<'tick 10'
 [ -s "$T/trace/metadata" ] || fail "there is no trace"
 expect 125 probe-trace --output="$T/trace" '*:tick' -- touch "$T/ran"
 expect 125 probe-trace --output="$T/trace" --count=1 '*:tick' -- "$T/target" </dev/null
-want_like "a folder that is there" "*is there already*" "$out"
+want_like "a folder that is there" "*already exists*" "$out"
 expect 1 probe-trace -o "$T/no/such" -p "$p" '*:tick'
 [ ! -e "$T/ran" ] || fail "the command ran"
 gone all

@@ -49,12 +49,12 @@ cut -d'|' -f1-5 "$T/said" | diff -u - "$T/entries" || fail "the entries differ: 
 sed -n 's/.* work:work__return: .*{ [a-z_0-9]* = \(-*[0-9]*\), _faults.*/\1/p' "$T/read" >"$T/returns"
 cut -d'|' -f6 "$T/said" | diff -u - "$T/returns" || fail "the results differ: $(cat "$T/read")"
 
-# ---- the folder is there already; there is none to make it in ----
+# ---- the directory exists; its parent does not ----
 
 expect 125 probe-trace -o "$T/trace" 'work:*' -- "$T/work"
-want_like "a folder that is there" "*'$T/trace' is there already*" "$out"
+want_like "the directory exists" "*'$T/trace' already exists*" "$out"
 expect 125 probe-trace -o "$T/none/trace" 'work:*' -- "$T/work"
-want_like "no folder" "*'$T/none/trace'*No such file or directory*" "$out"
+want_like "no parent directory" "*'$T/none/trace'*No such file or directory*" "$out"
 
 # ---- 4,000,000 hits, the reader being stopped for a while: each is in the trace, or lost, and readers are told ----
 
