@@ -109,7 +109,7 @@ static int leave_out_armed(struct pp_session *session, const struct pp_request *
 	for (size_t i = 0; i < t->npoints && !err; i++) {
 		struct arm_point *point = &t->points[i];
 		pid_t pid = point->process ? point->process->pid : 0;
-		const struct consumer *c;
+		const struct point_consumer *c;
 		const char *option;
 		size_t n;
 
