@@ -5,10 +5,10 @@
 #include <string.h>
 #include <time.h>
 
-#define STEP_NS 1000000 /* a difference that is no step: two clocks cannot be read at once */
+#define STEP_NS 1000000 /* smaller changes are ignored, because two clocks cannot be read at the same time */
 #define TRIES 8
 
-static int64_t ns_of(clockid_t clock)
+static int64_t clock_read_ns(clockid_t clock)
 {
 	struct timespec t;
 
@@ -33,10 +33,10 @@ int64_t clock_shift(pid_t pid)
 	return shift;
 }
 
-static int64_t own_shift(void)
+static int64_t clock_own_shift(void)
 {
 	static int64_t shift;
-	static int known; /* threads that read it at once find the same */
+	static int known; /* concurrent threads compute the same value */
 
 	if (!__atomic_load_n(&known, __ATOMIC_ACQUIRE)) {
 		__atomic_store_n(&shift, clock_shift(0), __ATOMIC_RELAXED);
@@ -47,16 +47,16 @@ static int64_t own_shift(void)
 
 uint64_t clock_ns(void)
 {
-	return (uint64_t)(ns_of(CLOCK_MONOTONIC) - own_shift());
+	return (uint64_t)(clock_read_ns(CLOCK_MONOTONIC) - clock_own_shift());
 }
 
-/* The closest of some readings: between the two of the one clock the other one is read. */
-static int64_t sample(uint64_t *time)
+/* Returns the offset of the closest of several readings, each of the wall clock between two of clock_ns(). */
+static int64_t wall_read_offset(uint64_t *time)
 {
 	int64_t offset = 0, closest = INT64_MAX;
 
 	for (int i = 0; i < TRIES && closest > STEP_NS / 1000; i++) {
-		int64_t before = (int64_t)clock_ns(), wall = ns_of(CLOCK_REALTIME), after = (int64_t)clock_ns();
+		int64_t before = (int64_t)clock_ns(), wall = clock_read_ns(CLOCK_REALTIME), after = (int64_t)clock_ns();
 
 		if (after - before >= closest)
 			continue;
@@ -67,12 +67,12 @@ static int64_t sample(uint64_t *time)
 	return offset;
 }
 
-int wall_look(struct wall *wall)
+int wall_sample(struct wall *wall)
 {
-	uint64_t time = 0, last = wall->looked;
-	int64_t offset = sample(&time), change;
+	uint64_t time = 0, last = wall->sampled;
+	int64_t offset = wall_read_offset(&time), change;
 
-	wall->looked = time;
+	wall->sampled = time;
 	change = wall->nsteps ? offset - wall->steps[wall->nsteps - 1].offset : 0;
 	if (wall->nsteps && change < STEP_NS && change > -STEP_NS)
 		return 0;
@@ -86,8 +86,8 @@ int64_t wall_time(struct wall *wall, uint64_t time)
 {
 	size_t i;
 
-	if (!wall->nsteps || time > wall->looked)
-		wall_look(wall);
+	if (!wall->nsteps || time > wall->sampled)
+		wall_sample(wall);
 	for (i = wall->nsteps - 1; i && wall->steps[i].from >= time; i--)
 		;
 	return (int64_t)time + wall->steps[i].offset;

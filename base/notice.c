@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NOTICES_MAX 256 /* further ones are dropped until some are taken */
+#define NOTICES_MAX 256 /* more are dropped until pp_notice() has returned some */
 
 static _Thread_local char *notices[NOTICES_MAX];
 static _Thread_local size_t nnotices;

@@ -2,7 +2,7 @@
 #ifndef BASE_NOTICE_H
 #define BASE_NOTICE_H
 
-/* Adds a sentence for pp_notice(). One that is waiting already is not added again. */
+/* Adds a message for pp_notice() of the calling thread, unless the same message is already waiting. */
 __attribute__((format(printf, 1, 2))) void notice_add(const char *format, ...);
 
 #endif

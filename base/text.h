@@ -2,12 +2,16 @@
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/* The ending of a noun that is counted: "%zu site%s", n, plural(n). */
+/* Returns the plural ending of a counted noun: "%zu site%s", n, plural(n). */
 static inline const char *plural(size_t n)
 {
 	return n == 1 ? "" : "s";
 }
+
+/* Returns true if the text is UTF-8 without control characters, so that it can be printed. */
+bool text_is_clean(const char *text, size_t length);
 
 #endif

@@ -46,7 +46,7 @@ int pp_reader_open(struct pp_session *session, struct pp_reader **reader)
 	session_totals(session, &r->recorded, &r->lost);
 	session->nreaders++;
 	r->looked = clock_ns();
-	wall_look(&r->wall);
+	wall_sample(&r->wall);
 	r->sources[0].backend = &backend_agent;
 	r->sources[1].backend = &backend_kernel;
 	for (size_t i = 0; i < NSOURCES && !err; i++) {
@@ -130,7 +130,7 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
 	int n = next(reader, timeout_ms, &thread, &record, &size);
 
 	if (!n)
-		wall_look(&reader->wall);
+		wall_sample(&reader->wall);
 	if (n <= 0)
 		return n;
 	attachment = session_attachment(reader->session, thread->attachment);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What the notes say of types: names of enumerations, fields of structures. */
+/* Types of arguments: the enumerators of enumerations and the fields of structures, from PPN_TYPE notes. */
 #include "sdt/arg-types.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A decimal number at *at, at most max; false: there is none. */
-static bool take_number(const char **at, uint64_t max, uint64_t *number)
+/* Takes a decimal number at *at. Returns false if there is no number or it is above max. */
+static bool type_take_number(const char **at, uint64_t max, uint64_t *number)
 {
 	const char *digit = *at;
 
@@ -23,19 +23,19 @@ static bool take_number(const char **at, uint64_t max, uint64_t *number)
 	return true;
 }
 
-/* OFFSET/SIZE or OFFSET.BIT/BITS, CLASS, name, ':', type */
-static bool read_field(struct arena *arena, const char *text, struct pp_field *field)
+/* Reads OFFSET/SIZE or OFFSET.BIT/BITS, then CLASS NAME:TYPE. Returns false if the text is invalid. */
+static bool type_read_field(struct arena *arena, const char *text, struct pp_field *field)
 {
 	uint64_t offset, bit = 0, size;
 	const char *colon;
 	bool is_bits;
 
-	if (!take_number(&text, UINT32_MAX, &offset))
+	if (!type_take_number(&text, UINT32_MAX, &offset))
 		return false;
 	is_bits = *text == '.';
-	if (is_bits && (text++, !take_number(&text, 7, &bit)))
+	if (is_bits && (text++, !type_take_number(&text, 7, &bit)))
 		return false;
-	if (*text++ != '/' || !take_number(&text, is_bits ? 64 : UINT32_MAX, &size) || (is_bits && !size))
+	if (*text++ != '/' || !type_take_number(&text, is_bits ? 64 : UINT32_MAX, &size) || (is_bits && !size))
 		return false;
 	colon = strchr(text, ':');
 	if (!*text || !strchr("iupsbcfx", *text) || !colon || colon == text + 1)
@@ -49,13 +49,13 @@ static bool read_field(struct arena *arena, const char *text, struct pp_field *f
 		.name = arena_strndup(arena, text + 1, (size_t)(colon - text - 1)),
 		.type = colon + 1,
 	};
-	/* What is read as a number is no larger than one. */
+	/* Only fields of these sizes can be read as numbers. */
 	if (!is_bits && field->class != PPN_CLASS_NONE && size != 1 && size != 2 && size != 4 && size != 8)
 		field->class = PPN_CLASS_NONE;
 	return true;
 }
 
-static bool read_value(struct arena *arena, const char *text, struct pp_enumerator *value)
+static bool type_read_enumerator(struct arena *arena, const char *text, struct pp_enumerator *value)
 {
 	const char *is = strchr(text, '=');
 	uint64_t number;
@@ -66,14 +66,14 @@ static bool read_value(struct arena *arena, const char *text, struct pp_enumerat
 	value->name = arena_strndup(arena, text, (size_t)(is - text));
 	minus = *++is == '-';
 	is += minus;
-	if (!take_number(&is, UINT64_MAX, &number) || *is)
+	if (!type_take_number(&is, UINT64_MAX, &number) || *is)
 		return false;
 	value->value = (int64_t)(minus ? 0 - number : number);
 	return true;
 }
 
-/* 0; -EBADMSG: the note is wrong; -ENOMEM. */
-static int read_type(struct pp_image *image, const struct note_type *note, struct pp_type *type)
+/* Returns 0, -EBADMSG if the note is invalid, or -ENOMEM. */
+static int type_read(struct pp_image *image, const struct note_type *note, struct pp_type *type)
 {
 	struct arena *arena = &image->arena;
 	const char *text = note->texts;
@@ -86,8 +86,8 @@ static int read_type(struct pp_image *image, const struct note_type *note, struc
 	if (!type->fields && !type->values)
 		return -ENOMEM;
 	for (int i = 0; i < note->n; i++, text += strlen(text) + 1) {
-		if (note->kind == PPN_TYPE_STRUCT ? !read_field(arena, text, &type->fields[i])
-		                                  : !read_value(arena, text, &type->values[i]))
+		if (note->kind == PPN_TYPE_STRUCT ? !type_read_field(arena, text, &type->fields[i])
+		                                  : !type_read_enumerator(arena, text, &type->values[i]))
 			return -EBADMSG;
 		if (note->kind == PPN_TYPE_STRUCT ? !type->fields[i].name : !type->values[i].name)
 			return -ENOMEM;
@@ -107,22 +107,20 @@ int types_make(struct pp_image *image, const struct notes *notes)
 		const struct note_type *note = &notes->types[i];
 
 		if (note->kind != PPN_TYPE_ENUM && note->kind != PPN_TYPE_STRUCT)
-			continue; /* of a newer plugin */
-		err = read_type(image, note, &image->types[image->ntypes]);
+			continue; /* written by a newer plugin */
+		err = type_read(image, note, &image->types[image->ntypes]);
 		if (err == -ENOMEM)
 			return err;
 		if (err)
-			image_warn(
-				image,
-				"note at offset %#llx left out: a field or value of '%s' is not of the form that these have",
-				(unsigned long long)note->at, note->name);
+			image_warn(image, "note at offset %#llx left out: a field or value of '%s' is malformed",
+			           (unsigned long long)note->at, note->name);
 		else
 			image->ntypes++;
 	}
 	return 0;
 }
 
-static int by_key(const void *a, const void *b)
+static int type_compare(const void *a, const void *b)
 {
 	const struct pp_type *x = a, *y = b;
 
@@ -133,26 +131,16 @@ const struct pp_type *types_find(const struct pp_image *image, uint64_t key)
 {
 	struct pp_type wanted = { .key = key };
 
-	return image->ntypes ? bsearch(&wanted, image->types, image->ntypes, sizeof(wanted), by_key) : NULL;
+	return image->ntypes ? bsearch(&wanted, image->types, image->ntypes, sizeof(wanted), type_compare) : NULL;
 }
 
-const struct pp_field *arg_field(const struct pp_arg *arg, const char *name)
+const struct pp_field *arg_find_field(const struct pp_arg *arg, const char *name)
 {
 	const struct pp_type *type = arg->described;
 
 	for (size_t i = 0; type && i < type->nfields; i++)
 		if (!strcmp(type->fields[i].name, name))
 			return &type->fields[i];
-	return NULL;
-}
-
-const char *arg_value_name(const struct pp_arg *arg, int64_t value)
-{
-	const struct pp_type *type = arg->described;
-
-	for (size_t i = 0; type && i < type->nvalues; i++)
-		if (type->values[i].value == value)
-			return type->values[i].name;
 	return NULL;
 }
 

@@ -4,7 +4,7 @@
 #include <bpf/btf.h>
 #include <string.h>
 
-static int btf_offset_in(const struct btf *btf, int type, const char *name)
+static int btf_member_in_type(const struct btf *btf, int type, const char *name)
 {
 	const struct btf_type *t = type < 0 ? NULL : btf__type_by_id(btf, type);
 
@@ -19,7 +19,7 @@ static int btf_offset_in(const struct btf *btf, int type, const char *name)
 
 		if (!strcmp(here, name))
 			return at;
-		if (!*here && (inner = btf_offset_in(btf, (int)m->type, name)) >= 0)
+		if (!*here && (inner = btf_member_in_type(btf, (int)m->type, name)) >= 0)
 			return at + inner;
 	}
 	return -1;
@@ -27,5 +27,5 @@ static int btf_offset_in(const struct btf *btf, int type, const char *name)
 
 int btf_member_at(const struct btf *btf, const char *type, const char *name)
 {
-	return btf_offset_in(btf, btf__find_by_name_kind(btf, type, BTF_KIND_STRUCT), name);
+	return btf_member_in_type(btf, btf__find_by_name_kind(btf, type, BTF_KIND_STRUCT), name);
 }

@@ -12,10 +12,10 @@
 #include "base/error.h"
 #include "sdt/image.h"
 
-#define ROOT "/usr/lib/debug"
+#define DEBUG_ROOT "/usr/lib/debug"
 
-/* As zip and Ethernet have it; gdb's manual, "Debugging Information in Separate Files". */
-static uint32_t crc32_of(int fd)
+/* The CRC-32 that .gnu_debuglink uses (gdb manual, "Debugging Information in Separate Files"). */
+static uint32_t debuglink_crc32(int fd)
 {
 	uint32_t table[256], crc = ~0u;
 	unsigned char buffer[1 << 16];
@@ -35,24 +35,26 @@ static uint32_t crc32_of(int fd)
 	return ~crc;
 }
 
-/* /proc/PID/root where the path begins so, else "": how many characters. */
-static size_t other_root(const char *path)
+/* Returns the length of the prefix /proc/PID/root of the path, 0 if it has none. */
+static size_t proc_root_length(const char *path)
 {
 	int n = 0, pid;
 
 	return sscanf(path, "/proc/%d/root%n/", &pid, &n) == 1 && n > 0 && path[n] == '/' ? (size_t)n : 0;
 }
 
-static int by_build_id(const struct pp_image *image, const char *root, struct file *debug, char *path)
+static int debuglink_open_by_build_id(const struct pp_image *image, const char *root, struct elf_file *debug,
+                                      char *path)
 {
 	if (strlen(image->build_id) < 4)
 		return -ENOENT;
-	snprintf(path, PATH_MAX, "%s" ROOT "/.build-id/%.2s/%s.debug", root, image->build_id, image->build_id + 2);
-	return access(path, R_OK) || file_open(path, debug) ? -ENOENT : 0;
+	snprintf(path, PATH_MAX, "%s" DEBUG_ROOT "/.build-id/%.2s/%s.debug", root, image->build_id,
+	         image->build_id + 2);
+	return access(path, R_OK) || elf_file_open(path, debug) ? -ENOENT : 0;
 }
 
-/* The file's name and sum, from .gnu_debuglink. */
-static int read_link(const struct file *file, char *name, size_t room, uint32_t *crc)
+/* Reads the name and the checksum of the debug file from .gnu_debuglink. Returns 0 or -ENOENT. */
+static int debuglink_read(const struct elf_file *file, char *name, size_t room, uint32_t *crc)
 {
 	Elf_Scn *scn = NULL;
 	GElf_Shdr section;
@@ -60,56 +62,59 @@ static int read_link(const struct file *file, char *name, size_t room, uint32_t 
 	while ((scn = elf_nextscn(file->elf, scn)) != NULL) {
 		size_t length;
 
-		if (!gelf_getshdr(scn, &section) || strcmp(file_section_name(file, &section), ".gnu_debuglink"))
+		if (!gelf_getshdr(scn, &section) || strcmp(elf_file_section_name(file, &section), ".gnu_debuglink"))
 			continue;
 		if (section.sh_type == SHT_NOBITS || section.sh_size < 8 || section.sh_size > room ||
-		    file_read(file, section.sh_offset, section.sh_size, name))
+		    elf_file_read(file, section.sh_offset, section.sh_size, name))
 			return -ENOENT;
 		length = strnlen(name, section.sh_size);
 		if (!length || ((length + 4) & ~3ul) + 4 > section.sh_size || strchr(name, '/'))
 			return -ENOENT;
-		*crc = file_u32(file, name + ((length + 4) & ~3ul));
+		*crc = elf_file_u32(file, name + ((length + 4) & ~3ul));
 		return 0;
 	}
 	return -ENOENT;
 }
 
-static int by_link(const struct pp_image *image, const struct file *file, const char *root, struct file *debug,
-                   char *path)
+static int debuglink_open_by_name(const struct pp_image *image, const struct elf_file *file, const char *root,
+                                  struct elf_file *debug, char *path)
 {
-	static const char *const places[] = { "%s%s/%s", "%s%s/.debug/%s", "%s" ROOT "%s/%s" };
+	static const char *const places[] = { "%s%s/%s", "%s%s/.debug/%s", "%s" DEBUG_ROOT "%s/%s" };
 	char name[NAME_MAX + 16], dir[PATH_MAX];
 	uint32_t crc;
 
-	if (read_link(file, name, sizeof(name), &crc))
+	if (debuglink_read(file, name, sizeof(name), &crc))
 		return -ENOENT;
 	if (snprintf(dir, sizeof(dir), "%s", image->path + strlen(root)) >= (int)sizeof(dir))
 		return -ENOENT;
 	dirname(dir);
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
 		if (snprintf(path, PATH_MAX, places[i], root, dir, name) >= PATH_MAX || access(path, R_OK) ||
-		    file_open(path, debug))
+		    elf_file_open(path, debug))
 			continue;
-		if (debug->stat.st_ino != image->inode && crc32_of(debug->fd) == crc)
+		if (debug->stat.st_ino != image->inode && debuglink_crc32(debug->fd) == crc)
 			return 0;
-		file_close(debug);
+		elf_file_close(debug);
 	}
 	return -ENOENT;
 }
 
-int debug_open(const struct pp_image *image, const struct file *file, struct file *debug)
+int debuglink_open(const struct pp_image *image, const struct elf_file *file, struct elf_file *debug)
 {
-	static _Thread_local char path[PATH_MAX]; /* debug->path is it */
+	static _Thread_local char path[PATH_MAX]; /* debug->path points here */
 	char root[32] = "";
 	int err;
 
-	memcpy(root, image->path, other_root(image->path) < sizeof(root) ? other_root(image->path) : 0);
-	err = by_build_id(image, root, debug, path);
+	if (proc_root_length(image->path) < sizeof(root))
+		memcpy(root, image->path, proc_root_length(image->path));
+	err = debuglink_open_by_build_id(image, root, debug, path);
 	if (err)
-		err = by_link(image, file, root, debug, path);
-	if (!err && debug->header.e_machine != file->header.e_machine) {
-		file_close(debug);
-		err = -ENOENT;
+		err = debuglink_open_by_name(image, file, root, debug, path);
+	if (err)
+		return err;
+	if (debug->header.e_machine != file->header.e_machine) {
+		elf_file_close(debug);
+		return -ENOENT;
 	}
-	return err;
+	return 0;
 }

@@ -7,11 +7,10 @@
 struct pp_image;
 
 /*
- * Opens the file that holds what was stripped from this one: by its build-id, below
- * /usr/lib/debug/.build-id, else by its debug link, beside it, in .debug beside it, or below
- * /usr/lib/debug; of an image in another mount namespace, there. -ENOENT: there is none, or
- * only others of the name.
+ * Opens the file that holds the symbols that were stripped from an image. Searches by build-id in
+ * /usr/lib/debug/.build-id, then by the name in .gnu_debuglink in the image's directory, in its subdirectory .debug and
+ * below /usr/lib/debug. An image in another mount namespace is searched for there. Returns 0 or -ENOENT.
  */
-int debug_open(const struct pp_image *image, const struct file *file, struct file *debug);
+int debuglink_open(const struct pp_image *image, const struct elf_file *file, struct elf_file *debug);
 
 #endif

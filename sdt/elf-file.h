@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An ELF file while it is being read. It is read, never mapped: a file that is
- * cut short meanwhile must be an error and no SIGBUS. libelf sees to the
- * headers; what they point at is read with file_read(), which checks it against
- * the file's size first.
+ * An open ELF file. The file is read and never mapped, because truncating a mapped file would kill this process with
+ * SIGBUS. libelf reads the headers. elf_file_read() reads everything that headers point to, and checks it against the
+ * file's size first.
  */
 #ifndef SDT_ELF_FILE_H
 #define SDT_ELF_FILE_H
@@ -13,35 +12,38 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-/* Nothing that is read whole may be larger: a sparse file can claim any size. */
-#define FILE_PART_MAX ((uint64_t)1 << 30)
+/* The largest part that is read at once, because a sparse file can claim any size. */
+#define ELF_FILE_PART_MAX ((uint64_t)1 << 30)
 
-struct file {
-	const char *path; /* the caller's */
+struct elf_file {
+	const char *path; /* owned by the caller */
 	int fd;
 	Elf *elf;
 	GElf_Ehdr header;
 	struct stat stat;
 	bool is_64;
-	bool swap; /* of the other byte order than this machine */
+	bool swap; /* the byte order is not this machine's */
 };
 
-int file_open(const char *path, struct file *file);
-void file_close(struct file *file);
+/* Returns 0, -ENOEXEC if it is not an executable or a shared library or its headers are damaged, or the errno of open(2). */
+int elf_file_open(const char *path, struct elf_file *file);
+/* Accepts a file that was closed already. */
+void elf_file_close(struct elf_file *file);
 
-/* True where the file holds that many bytes there. */
-bool file_has(const struct file *file, uint64_t offset, uint64_t size);
-/* Reads them; -EIO and a sentence where it does not, any more. */
-int file_read(const struct file *file, uint64_t offset, size_t size, void *buffer);
-/* As file_read, into new memory with a NUL behind. */
-int file_load(const struct file *file, uint64_t offset, uint64_t size, char **data);
+/* Returns true if the file has `size` bytes at the offset. */
+bool elf_file_has(const struct elf_file *file, uint64_t offset, uint64_t size);
+/* Reads them. Returns 0, or -EIO if the file does not have them (any more), or the errno of pread(2). */
+int elf_file_read(const struct elf_file *file, uint64_t offset, size_t size, void *buffer);
+/* Reads them into memory that the caller frees, and appends a NUL. Returns also -EFBIG and -ENOMEM. */
+int elf_file_load(const struct elf_file *file, uint64_t offset, uint64_t size, char **data);
 
-/* The name of a section, "" where there is none to be had. */
-const char *file_section_name(const struct file *file, const GElf_Shdr *section);
+/* Returns the name of a section, "" if it has none. */
+const char *elf_file_section_name(const struct elf_file *file, const GElf_Shdr *section);
 
-uint16_t file_u16(const struct file *file, const void *at);
-uint32_t file_u32(const struct file *file, const void *at);
-uint64_t file_u64(const struct file *file, const void *at);
-uint64_t file_address(const struct file *file, const void *at); /* 4 or 8 bytes */
+/* Convert a number at any address from the file's byte order. */
+uint16_t elf_file_u16(const struct elf_file *file, const void *at);
+uint32_t elf_file_u32(const struct elf_file *file, const void *at);
+uint64_t elf_file_u64(const struct elf_file *file, const void *at);
+uint64_t elf_file_address(const struct elf_file *file, const void *at); /* 4 or 8 bytes, by the class */
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where code begins, by what every file has that can be unwound, stripped or not. */
+/* Starts of functions by the unwind tables, which stripped files have as well. */
 #ifndef SDT_FRAMES_H
 #define SDT_FRAMES_H
 
@@ -7,17 +7,17 @@
 #include "sdt/image.h"
 
 struct frames {
-	struct frame {
-		uint64_t start, end; /* addresses of a function; end is start if it is a section's, or not known */
-	} * list;                    /* by start */
+	struct frame_range {
+		uint64_t start, end; /* end is start if it is not known, and for the start of a section */
+	} * list;                    /* sorted by start */
 	size_t n, room;
 };
 
-/* Reads the search table of .eh_frame_hdr and the starts of the sections of code. Returns -ENOMEM, or 0. */
-int frames_read(const struct file *file, const struct pp_image *image, struct frames *frames);
+/* Reads the search table of .eh_frame_hdr and the starts of code sections. Returns 0 or -ENOMEM. */
+int frames_read(const struct elf_file *file, const struct pp_image *image, struct frames *frames);
 void frames_release(struct frames *frames);
 
-/* Returns the last start at or before the address, NULL if there is none. */
-const struct frame *frames_before(const struct frames *frames, uint64_t address);
+/* Returns the last frame that starts at or before the address, NULL if not found. */
+const struct frame_range *frames_before(const struct frames *frames, uint64_t address);
 
 #endif

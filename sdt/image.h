@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What stands behind the image functions of <probepoint.h>, for runtime/. All of
- * it is read once, by pp_image_open(), and does not change afterwards. Sites are
- * checked: an offset lies in a PT_LOAD segment that is executable and inside the
- * file, an operand string ends.
+ * The contents of an image (see <probepoint.h>), for sdt/ and runtime/.
+ *
+ * pp_image_open() reads and checks everything except symbols and unwind tables, which are read at the first lookup.
+ * After that an image does not change. Each site's offset is inside the file and in an executable PT_LOAD segment. All
+ * strings belong to the image's arena, end inside their note and are printable UTF-8.
  */
 #ifndef SDT_IMAGE_H
 #define SDT_IMAGE_H
@@ -16,20 +17,20 @@
 #include <sys/types.h>
 #include <time.h>
 
-/* A field of a structure: size bytes at offset; or bits from bit on of the byte there. */
+/* A field of a structure: size bytes at offset. A bit-field has `bits` bits, from bit number `bit` of the byte at offset. */
 struct pp_field {
 	const char *name, *type;
-	char class;        /* PPN_CLASS_*; PPN_CLASS_NONE: its value is no number */
-	uint8_t bit, bits; /* bits: 0 where it is none of a bit-field's */
+	char class;        /* PPN_CLASS_*; PPN_CLASS_NONE: the value is not a number */
+	uint8_t bit, bits; /* bits: 0 if the field is not a bit-field */
 	uint32_t offset, size;
 };
 
 struct pp_enumerator {
 	const char *name;
-	int64_t value; /* of unsigned ones: the same bits */
+	int64_t value; /* an unsigned value is stored as the same bits */
 };
 
-/* An enumeration or a structure that arguments have or point to. */
+/* An enumeration or a structure that is the type, or the pointed-to type, of an argument. */
 struct pp_type {
 	uint64_t key;
 	const char *name;
@@ -42,24 +43,24 @@ struct pp_type {
 struct pp_arg {
 	char *name;
 	char *type;
-	char class;                      /* PPN_CLASS_*; PPN_CLASS_NONE where no signature tells */
-	const struct pp_type *described; /* its type, or what it points to; NULL where unknown */
+	char class;                      /* PPN_CLASS_*; PPN_CLASS_NONE: not known */
+	const struct pp_type *described; /* the type or pointed-to type; NULL: not known */
 };
 
 struct pp_site {
 	const struct pp_probe *probe;
-	uint64_t address; /* as linked, prelink undone */
+	uint64_t address; /* as linked; the effect of prelink is undone */
 	uint64_t offset;
 	bool has_semaphore;
-	uint64_t semaphore;        /* its address as linked */
-	uint64_t semaphore_offset; /* ... and where the file holds it */
-	bool semaphore_in_bss;     /* the file does not hold it: has_semaphore is false, and it is raised by hand */
+	uint64_t semaphore;        /* address as linked */
+	uint64_t semaphore_offset; /* offset in the file */
+	bool semaphore_in_bss;     /* not in the file: has_semaphore is false and runtime/ writes it in each process */
 	uint32_t flags;            /* PPN_FLAG_* */
-	uint32_t floats;           /* bit i: operand i is a float or double, though its text has no `f` */
-	uint8_t role;              /* enum site_role, runtime/function.h; 0 for all that notes tell of */
-	uint8_t code[16];          /* the file's bytes from offset on, zeroes past its end */
-	bool noted;                /* a note names it; else a request does, as func:SYMBOL */
-	char *refused;             /* why it must not be armed, by what the note says; NULL: nothing is wrong */
+	uint32_t floats;           /* bit i: operand i is a float or double without an `f` in its text */
+	uint8_t role;              /* enum site_role of runtime/function.h; 0 for sites of notes */
+	uint8_t code[16];          /* the file's bytes at offset, padded with zeroes */
+	bool noted;                /* true: from a note; false: from a request such as func:SYMBOL */
+	char *refused;             /* why the site must not be armed; NULL: it may be */
 	char *operands;
 	char *function;
 	char *source;
@@ -68,7 +69,7 @@ struct pp_site {
 struct pp_probe {
 	const struct pp_image *image;
 	char *provider, *name;
-	char *signature; /* NULL where unknown */
+	char *signature; /* NULL: not known */
 	struct pp_arg *args;
 	size_t nargs;
 	struct pp_site *sites;
@@ -76,12 +77,12 @@ struct pp_probe {
 };
 
 struct pp_image {
-	char *path; /* by which it was opened */
-	char *name; /* what it is called in reports: an absolute path, without /proc/PID/map_files */
+	char *path; /* as passed to pp_image_open() */
+	char *name; /* the absolute path that reports show, never in /proc/PID/map_files */
 	char build_id[2 * 64 + 1];
 	dev_t device;
 	ino_t inode;
-	dev_t real_device; /* the same, but on an overlay: of the layer's file, to which points belong */
+	dev_t real_device; /* the file that uprobes are registered at: on overlayfs, the layer's (overlayfs.h) */
 	ino_t real_inode;
 	uint64_t size;
 	int machine; /* EM_* */
@@ -90,8 +91,8 @@ struct pp_image {
 	size_t nprobes;
 	char **warnings;
 	size_t nwarnings;
-	const char *dropped; /* the warning, if there is one, of notes whose code the linker dropped: no harm */
-	struct image_symbols *symbols; /* read when first needed; see image_symbol() */
+	const char *dropped; /* the one warning that is harmless: notes whose code the linker dropped; may be NULL */
+	struct image_symbols *symbols; /* see symbols.c */
 	struct image_segment {
 		uint64_t address, offset, filesz, memsz;
 		unsigned flags; /* PF_* */
@@ -99,62 +100,67 @@ struct pp_image {
 	size_t nsegments;
 	uint16_t type;            /* ET_EXEC or ET_DYN */
 	struct timespec changed;  /* the file's mtime */
-	uint64_t hidden_warnings; /* that came when there were enough of them */
+	uint64_t hidden_warnings; /* warnings beyond the limit, which are only counted */
 	struct pp_type *types;    /* by key */
 	size_t ntypes;
-	struct pp_arg *unnamed; /* arg0, arg1, ..., that probes without a signature share */
-	struct arena arena;     /* whose strings all of the above are */
+	struct pp_arg *unnamed; /* arg0, arg1, ...: shared by all probes without a signature */
+	struct arena arena;     /* owns all strings above */
 };
 
-/* Sets the name. -ENOMEM. */
+/* Sets the name. Returns 0 or -ENOMEM. */
 int image_rename(struct pp_image *image, const char *name);
 
-/* -ESTALE: what is at its path now, as fstat(2) tells, is another file or has other contents. */
+/* Compares a file's status with that of the file that was read. Returns 0, or -ESTALE if the file or its contents differ. */
 int image_unchanged(const struct pp_image *image, const struct stat *now);
-/* A descriptor of the file, while it is the one that was read; negative errno. */
+/* Opens the file again. Returns a descriptor, -ESTALE if the path leads to another file now, or another negative errno. */
 int image_reopen(const struct pp_image *image);
 
-/* Address as linked -> file offset, in any PT_LOAD that the file holds there. -EINVAL: in none. */
+/* Converts an address as linked to an offset in the file. Returns 0, or -EINVAL if no PT_LOAD segment has it in the file. */
 int image_offset(const struct pp_image *image, uint64_t address, uint64_t *offset);
+/* Does the same in a segment that has the flag (PF_X, PF_W). Returns false if not found, without an error message. */
+bool image_segment_offset(const struct pp_image *image, uint64_t address, unsigned flag, uint64_t *offset);
 
 /*
- * The address of a defined symbol that is no section, file or thread-local. The
- * symbol tables are read when they are first asked for. -ENOENT; -EEXIST: several
- * places have that name, and nothing decides; -ESTALE: the file is another by now.
+ * Finds the address of a defined symbol other than sections, files and thread-local variables. Reads the symbol tables at
+ * the first call. Returns 0, -ENOENT if not found, -EEXIST if symbols of this name have several addresses, -ESTALE if
+ * the file has changed, or another negative errno.
  */
 int image_symbol(const struct pp_image *image, const char *name, uint64_t *address);
 
-/* The name of the function that an address is in, the image's; NULL where unknown. */
+/* Returns the name of the function that contains the address, NULL if it is not known. The image owns the string. */
 const char *image_function(const struct pp_image *image, uint64_t address);
-/* ... and where it is, *start to before *end; both are the same where its size is not known. */
+/* Does the same and sets *start and the exclusive *end. They are equal if the function's size is not known. */
 const char *image_function_range(const struct pp_image *image, uint64_t address, uint64_t *start, uint64_t *end);
 /*
- * The addresses of the functions of this name: a symbol's own, else what C++ calls it,
- * as "ns::f(int)" or "ns::f". How many, at most room, or a negative errno.
+ * Finds the functions of a name: the symbol's own name, else the C++ name with or without parameters ("ns::f(int)",
+ * "ns::f"). Stores at most `room` addresses. Returns how many it stored, or a negative errno.
  */
 int image_functions_named(const struct pp_image *image, const char *name, uint64_t *addresses, size_t room);
 /*
- * As image_function_range(), and where no symbol covers the address, by the file's unwind
- * tables; the name is then its address, as "0x1130".
+ * Does the same as image_function_range(), and searches the unwind tables if no symbol contains the address. The name is
+ * then the address of the function's start, as in "0x1130".
  */
 const char *image_code_range(const struct pp_image *image, uint64_t address, uint64_t *start, uint64_t *end);
 /*
- * Finds the last place at or before the address where an instruction is known to begin: a
- * function, by the symbols or the unwind tables, or a section of code. False: there is none.
+ * Finds the last address, up to the given one, where an instruction is known to begin: a function by the symbols or the
+ * unwind tables, or a section of code. Returns false if none is known.
  */
 bool image_code_start(const struct pp_image *image, uint64_t address, uint64_t *start);
-/* True where a symbol of this name is at the address. */
+/* Returns true if a symbol of this name has this address. */
 bool image_names_place(const struct pp_image *image, const char *name, uint64_t address);
-/* True where a variable (STT_OBJECT) of this name and at least this size begins at the address. */
+/* Returns true if a variable (STT_OBJECT) of this name, of at least this size, begins at the address. */
 bool image_names_object(const struct pp_image *image, const char *name, uint64_t address, uint64_t size);
-/* True where the name is that of an indirect function (STT_GNU_IFUNC), whose resolver is at *address. */
+/* Returns true if the name is that of an indirect function (STT_GNU_IFUNC), and sets *address to its resolver. */
 bool image_is_ifunc(const struct pp_image *image, const char *name, uint64_t *address);
-/* Finds where the loader writes what the resolver at this address chooses (R_X86_64_IRELATIVE). False: nowhere. */
+/* Finds the GOT slot where the loader stores the result of this resolver (R_X86_64_IRELATIVE). Returns false if none. */
 bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t *slot);
-/* As people write it; the caller frees it. */
+/* Returns the demangled name of the function at the address, "?" if it is not known. The caller frees it. */
 char *image_function_written(const struct pp_image *image, uint64_t address);
 
-/* Adds to the warnings, "FILE: " in front. Beyond a few they are only counted. */
+/* Adds "FILE: MESSAGE" to the warnings. After WARNINGS_MAX warnings further ones are only counted. */
+#define WARNINGS_MAX 20
 __attribute__((format(printf, 2, 3))) void image_warn(struct pp_image *image, const char *format, ...);
+/* Adds a last warning that says how many were only counted, if any were. */
+void image_warn_hidden(struct pp_image *image);
 
 #endif

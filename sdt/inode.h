@@ -6,9 +6,9 @@
 #include <sys/types.h>
 
 /*
- * Asks the kernel which inode backs a mapping of the file: on an overlay, that of the layer's file, which is also the
- * one where uprobes are. Needs CAP_BPF and CAP_PERFMON. Returns false if it cannot be known.
+ * Finds the inode that backs a mapping of the file. On overlayfs that is the inode of the layer's file, at which uprobes
+ * are registered. Needs CAP_BPF and CAP_PERFMON. Returns false if it cannot be found. Threads may call it at the same time.
  */
-bool inode_mapped(int fd, dev_t *device, ino_t *inode);
+bool inode_of_mapping(int fd, dev_t *device, ino_t *inode);
 
 #endif

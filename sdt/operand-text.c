@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Register names, and sums of numbers and symbols, which all CPUs write alike. */
 #include "sdt/operand-text.h"
 
 #include "sdt/image.h"
@@ -17,7 +18,7 @@ const struct cpu_register *cpu_register_find(const struct cpu *cpu, const char *
 	return NULL;
 }
 
-size_t operand_word(const char *text)
+size_t operand_word_length(const char *text)
 {
 	size_t n = 0;
 
@@ -26,26 +27,27 @@ size_t operand_word(const char *text)
 	return n;
 }
 
-static bool is_symbol_char(char c, bool first)
+static bool operand_is_symbol_char(char c, bool first)
 {
 	return (unsigned char)c >= 0x80 || c == '_' || c == '.' || c == '$' || isalpha((unsigned char)c) ||
 	       (!first && isdigit((unsigned char)c));
 }
 
-static const char *take_symbol(const struct pp_image *image, const char **text, struct sum *sum, char why[OPERAND_WHY])
+static const char *operand_take_symbol(const struct pp_image *image, const char **text, struct operand_sum *sum,
+                                       char why[OPERAND_WHY])
 {
 	const char *end = *text;
 	char name[1024];
 	int err;
 
-	while (is_symbol_char(*end, end == *text))
+	while (operand_is_symbol_char(*end, end == *text))
 		end++;
 	if (*end == '@') {
 		snprintf(why, OPERAND_WHY, "%.*s is %s", (int)(end - *text) < 200 ? (int)(end - *text) : 200, *text,
-		         !strncmp(end, "@GOT", 4) ? "reached through a table that only the linker knows"
+		         !strncmp(end, "@GOT", 4) ? "a GOT entry, which only the linker knows"
 		         : strstr(end, "tpoff") || strstr(end, "TPOFF") || strstr(end, "tls") || strstr(end, "TLS")
 		                 ? "thread-local"
-		                 : "relocated in a way that is not known");
+		                 : "of a relocation that is not known");
 		return why;
 	}
 	if (sum->has_symbol)
@@ -57,8 +59,7 @@ static const char *take_symbol(const struct pp_image *image, const char **text, 
 	err = image_symbol(image, name, &sum->symbol);
 	if (err) {
 		snprintf(why, OPERAND_WHY, "%s",
-		         err == -ENOENT && *name == '.' ? "a label of the compiler, which no symbol table has"
-		                                        : pp_error());
+		         err == -ENOENT && *name == '.' ? "a local label, which no symbol table has" : pp_error());
 		return why;
 	}
 	sum->has_symbol = true;
@@ -66,14 +67,15 @@ static const char *take_symbol(const struct pp_image *image, const char **text, 
 	return NULL;
 }
 
-const char *sum_take(const struct pp_image *image, const char **text, struct sum *sum, char why[OPERAND_WHY])
+const char *operand_take_sum(const struct pp_image *image, const char **text, struct operand_sum *sum,
+                             char why[OPERAND_WHY])
 {
 	unsigned long long number;
 	const char *wrong;
 	bool minus;
 	char *end;
 
-	*sum = (struct sum){ 0 };
+	*sum = (struct operand_sum){ 0 };
 	do {
 		for (minus = false; **text == '-' || **text == '+'; ++*text)
 			minus ^= **text == '-';
@@ -82,22 +84,22 @@ const char *sum_take(const struct pp_image *image, const char **text, struct sum
 			number = strtoull(*text, &end, 0);
 			if (errno || (minus && number > (uint64_t)INT64_MAX + 1))
 				return "a number in it has more than 64 bits";
-			if (is_symbol_char(*end, true))
-				return "a number in it does not end as numbers do";
+			if (operand_is_symbol_char(*end, true))
+				return "a number in it is followed by a letter";
 			*text = end;
 			sum->number = (int64_t)((uint64_t)sum->number + (minus ? -(uint64_t)number : (uint64_t)number));
-		} else if (is_symbol_char(**text, true) && !minus) {
-			wrong = take_symbol(image, text, sum, why);
+		} else if (operand_is_symbol_char(**text, true) && !minus) {
+			wrong = operand_take_symbol(image, text, sum, why);
 			if (wrong)
 				return wrong;
 		} else {
-			return "a number or a symbol is missing in it";
+			return "a number or a symbol is missing";
 		}
 	} while (**text == '+' || **text == '-');
 	return NULL;
 }
 
-void operand_spaces(const char **text)
+void operand_skip_spaces(const char **text)
 {
 	while (**text == ' ')
 		++*text;

@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the operands of all CPUs are spelt with: names of registers, and sums of
- * numbers and symbols, as the compiler's offset and the template's meet in one
- * text. Where a function takes something, *text is behind it afterwards; it
- * returns NULL, or why no reader can resolve what is there.
+ * Parts of operands that all CPUs write alike. Functions that take something move *text after it, and return NULL or the
+ * reason why it cannot be resolved, which may be in `why`.
  */
 #ifndef SDT_OPERAND_TEXT_H
 #define SDT_OPERAND_TEXT_H
 
 #include "sdt/operand.h"
 
+/* Returns NULL if the CPU has no register of this name. */
 const struct cpu_register *cpu_register_find(const struct cpu *cpu, const char *name, size_t length);
 
-/* How many letters and digits there are. */
-size_t operand_word(const char *text);
-void operand_spaces(const char **text);
+/* Returns the number of letters and digits at the start of the text. */
+size_t operand_word_length(const char *text);
+void operand_skip_spaces(const char **text);
 
-struct sum {
+struct operand_sum {
 	int64_t number;
-	uint64_t symbol; /* its address */
+	uint64_t symbol; /* address as linked */
 	bool has_symbol;
 };
 
-/* Takes [-]TERM{+-TERM}, a term being a number or, once and not subtracted, a symbol. */
-const char *sum_take(const struct pp_image *image, const char **text, struct sum *sum, char why[OPERAND_WHY]);
+/* Takes [-]TERM{+-TERM}. A term is a number or, once and not after a minus, a symbol of the image. */
+const char *operand_take_sum(const struct pp_image *image, const char **text, struct operand_sum *sum,
+                             char why[OPERAND_WHY]);
 
 #endif

@@ -12,7 +12,7 @@
 
 #define OPERAND_LONGEST 4096
 
-/* Operands are separated by spaces; those within (%rdx, %rdi) and [sp, 8] are their own. */
+/* Operands are separated by spaces outside of parentheses and brackets. */
 const char *operands_next(const char *text, size_t *length)
 {
 	const char *end;
@@ -28,8 +28,8 @@ const char *operands_next(const char *text, size_t *length)
 	return *text ? text : NULL;
 }
 
-/* Takes SIZE@, which very old headers leave out. */
-static const char *take_size(const char **text, struct operand *operand)
+/* Takes SIZE@, which very old headers omit. Returns NULL or the reason why it is invalid. */
+static const char *operand_take_size(const char **text, struct operand *operand)
 {
 	const char *c = *text;
 	unsigned size = 0;
@@ -53,7 +53,7 @@ static const char *take_size(const char **text, struct operand *operand)
 	return NULL;
 }
 
-static int64_t cut_to_size(int64_t value, unsigned size, bool is_signed)
+static int64_t operand_truncate(int64_t value, unsigned size, bool is_signed)
 {
 	unsigned rest = 64 - 8 * size;
 
@@ -62,13 +62,13 @@ static int64_t cut_to_size(int64_t value, unsigned size, bool is_signed)
 	return (int64_t)((uint64_t)value << rest >> rest);
 }
 
-static const char *parse(const struct cpu *cpu, const struct pp_image *image, const char *text, struct operand *operand,
-                         char why[OPERAND_WHY])
+static const char *operand_parse(const struct cpu *cpu, const struct pp_image *image, const char *text,
+                                 struct operand *operand, char why[OPERAND_WHY])
 {
 	const char *wrong;
 
 	*operand = (struct operand){ .reg = -1, .index = -1, .scale = 1 };
-	wrong = take_size(&text, operand);
+	wrong = operand_take_size(&text, operand);
 	if (!wrong)
 		wrong = cpu->parse(cpu, image, text, operand, why);
 	if (wrong)
@@ -76,7 +76,7 @@ static const char *parse(const struct cpu *cpu, const struct pp_image *image, co
 	if (!operand->size)
 		operand->size = image->is_64 ? 8 : 4;
 	if (operand->kind == OPERAND_CONST)
-		operand->value = cut_to_size(operand->value, (unsigned)operand->size, operand->is_signed);
+		operand->value = operand_truncate(operand->value, (unsigned)operand->size, operand->is_signed);
 	return NULL;
 }
 
@@ -91,23 +91,23 @@ int operands_read(const struct pp_image *image, const char *text, struct operand
 	*nbad = 0;
 	text = operands_next(text, &length);
 	if (text && !cpu)
-		return error_set(ENOTSUP,
-		                 "the operands of '%s' are of a CPU (ELF machine %d) whose operands are not read",
+		return error_set(ENOTSUP, "the operands of '%s' are of an unsupported CPU (ELF machine %d)",
 		                 image->path, image->machine);
 	for (; text; text = operands_next(text + length, &length)) {
 		if (n == OPERANDS_MAX)
 			return error_set(EINVAL, "a probe of '%s' has more than %d operands", image->path,
 			                 OPERANDS_MAX);
 		if (length >= sizeof(copy))
-			return error_set(EINVAL, "an operand of '%s' is longer than any can be", image->path);
+			return error_set(EINVAL, "an operand of '%s' is longer than %d bytes", image->path,
+			                 OPERAND_LONGEST - 1);
 		memcpy(copy, text, length);
 		copy[length] = '\0';
-		wrong = parse(cpu, image, copy, &operands[n], why);
+		wrong = operand_parse(cpu, image, copy, &operands[n], why);
 		if (wrong) {
 			operands[n] =
 				(struct operand){ .kind = OPERAND_NONE, .size = 8, .reg = -1, .index = -1, .scale = 1 };
 			if (!(*nbad)++)
-				snprintf(first, sizeof(first), "operand \"%.200s\" of '%.255s' cannot be read: %s",
+				snprintf(first, sizeof(first), "operand \"%.200s\" of '%.255s' cannot be resolved: %s",
 				         copy, image->path, wrong);
 		}
 		n++;

@@ -14,8 +14,8 @@
 
 #define OVERLAY_MAGIC 0x794c7630 /* linux/magic.h */
 
-/* \040 and its like, as mountinfo has them; \: and \\ of lowerdir. In place. */
-static void unescape(char *text)
+/* Decodes, in place, the escapes of mountinfo (\040) and of lowerdir (\: and \\). */
+static void mountinfo_unescape(char *text)
 {
 	char *to = text;
 
@@ -32,18 +32,18 @@ static void unescape(char *text)
 	*to = 0;
 }
 
-struct mount {
+struct overlay_mount {
 	char *line, *root, *point, *options;
 };
 
-/* The mount through which the path is seen: the one of its device whose point is the longest. */
-static bool find_mount(const char *path, dev_t device, struct mount *found)
+/* Finds the overlay mount of the path: of the mounts of its device, the one with the longest mount point. */
+static bool overlay_find_mount(const char *path, dev_t device, struct overlay_mount *found)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	char *line = NULL;
 	size_t room = 0, best = 0;
 
-	*found = (struct mount){ 0 };
+	*found = (struct overlay_mount){ 0 };
 	while (f && getline(&line, &room, f) > 0) {
 		unsigned major, minor;
 		int root, root_end, point, point_end;
@@ -59,7 +59,7 @@ static bool find_mount(const char *path, dev_t device, struct mount *found)
 		if (!options)
 			continue;
 		line[root_end] = line[point_end] = 0;
-		unescape(line + point);
+		mountinfo_unescape(line + point);
 		length = strlen(line + point);
 		if (strncmp(path, line + point, length) || length < best ||
 		    (path[length] && path[length] != '/' && length > 1))
@@ -70,7 +70,7 @@ static bool find_mount(const char *path, dev_t device, struct mount *found)
 		found->root = line + root;
 		found->point = line + point;
 		found->options = options + 1;
-		unescape(found->root);
+		mountinfo_unescape(found->root);
 		line = NULL;
 		room = 0;
 	}
@@ -80,8 +80,8 @@ static bool find_mount(const char *path, dev_t device, struct mount *found)
 	return found->line;
 }
 
-/* The file of this layer, if it has it: the overlay shows a layer's inode number, size and time. */
-static bool in_layer(const char *layer, const char *name, const struct stat *st, struct stat *real)
+/* Returns true if this layer has the file, with the size and modification time that the overlay shows. */
+static bool overlay_in_layer(const char *layer, const char *name, const struct stat *st, struct stat *real)
 {
 	char path[PATH_MAX];
 
@@ -90,8 +90,8 @@ static bool in_layer(const char *layer, const char *name, const struct stat *st,
 	       real->st_mtim.tv_nsec == st->st_mtim.tv_nsec;
 }
 
-/* The uppermost layer that has it is the one that is shown. */
-static bool find_real(const char *options, const char *name, const struct stat *st, struct stat *real)
+/* Finds the file in the uppermost layer that has it, because that is the one that the overlay shows. */
+static bool overlay_find_layer(const char *options, const char *name, const struct stat *st, struct stat *real)
 {
 	char *copy = strdup(options), *save = NULL, *lower = NULL, *upper = NULL;
 	bool found = false;
@@ -103,36 +103,36 @@ static bool find_real(const char *options, const char *name, const struct stat *
 			upper = o + 9;
 	}
 	if (upper) {
-		unescape(upper);
-		found = in_layer(upper, name, st, real);
+		mountinfo_unescape(upper);
+		found = overlay_in_layer(upper, name, st, real);
 	}
 	for (char *end; !found && lower && *lower; lower = end) {
 		for (end = lower; *end && *end != ':'; end++)
 			end += *end == '\\' && end[1];
 		if (*end)
 			*end++ = 0;
-		unescape(lower);
-		found = in_layer(lower, name, st, real);
+		mountinfo_unescape(lower);
+		found = overlay_in_layer(lower, name, st, real);
 	}
 	free(copy);
 	return found;
 }
 
-void overlay_real(const char *path, int fd, const struct stat *st, dev_t *device, ino_t *inode)
+void overlayfs_real(const char *path, int fd, const struct stat *st, dev_t *device, ino_t *inode)
 {
 	char full[PATH_MAX], name[2 * PATH_MAX];
-	struct mount mount;
+	struct overlay_mount mount;
 	struct statfs fs;
 	struct stat real;
 
 	*device = st->st_dev;
 	*inode = st->st_ino;
-	if (fstatfs(fd, &fs) || (unsigned long)fs.f_type != OVERLAY_MAGIC || inode_mapped(fd, device, inode) ||
-	    !realpath(path, full) || !find_mount(full, st->st_dev, &mount))
+	if (fstatfs(fd, &fs) || (unsigned long)fs.f_type != OVERLAY_MAGIC || inode_of_mapping(fd, device, inode) ||
+	    !realpath(path, full) || !overlay_find_mount(full, st->st_dev, &mount))
 		return;
 	snprintf(name, sizeof(name), "%s%s", strcmp(mount.root, "/") ? mount.root : "",
 	         full + (strcmp(mount.point, "/") ? strlen(mount.point) : 0));
-	if (find_real(mount.options, name, st, &real)) {
+	if (overlay_find_layer(mount.options, name, st, &real)) {
 		*device = real.st_dev;
 		*inode = real.st_ino;
 	}

@@ -6,11 +6,10 @@
 #include <sys/types.h>
 
 /*
- * A file on an overlay file system is, to whoever arms it, the file of one of the layers: *device and
- * *inode are that one's, which change when the file is copied up. They come from the kernel
- * (inode.h), or, without the privilege, from the mount's options. Elsewhere, and where it
- * cannot be found (its layers are not to be seen from here), they are the file's own.
+ * Finds the file that backs an open file. On overlayfs that is the file of a layer, at which the kernel registers uprobes;
+ * it changes when the file is copied up. Privileged users get it from the kernel (inode.h). Otherwise it is derived from
+ * the mount options. On other file systems, and if the layers are not visible, *device and *inode are the file's own.
  */
-void overlay_real(const char *path, int fd, const struct stat *st, dev_t *device, ino_t *inode);
+void overlayfs_real(const char *path, int fd, const struct stat *st, dev_t *device, ino_t *inode);
 
 #endif

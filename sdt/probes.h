@@ -4,7 +4,7 @@
 
 #include "sdt/notes.h"
 
-/* Makes the image's probes and sites from its notes. What is wrong with one is a warning. */
-int probes_make(const struct file *file, struct pp_image *image, const struct notes *notes);
+/* Makes the image's probes and sites. An invalid note adds a warning. Returns 0, -ENOMEM or an error of reading. */
+int probes_make(const struct elf_file *file, struct pp_image *image, const struct notes *notes);
 
 #endif

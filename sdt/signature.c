@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Signatures: from a note's names and types to what people read.
+ * Writes the signatures of probes from the names and types of their notes.
  *
- * In C a name stands in the middle of its type, at the innermost declarator:
- * behind the first parenthesis that opens a pointer, "int (*)(int)", and behind
- * the pointers and qualifiers in there. What has none takes its name at the end;
- * an array of an argument is the pointer that it decays to. Parentheses inside
- * template arguments, std::function<int (*)(int)>, are another type's.
+ * The name in a C declaration is at the innermost declarator: after the first parenthesis that opens a pointer, as in
+ * "int (*)(int)", and after the pointers and qualifiers there. Other types have the name at their end. An array type of an
+ * argument is written as a pointer. Parentheses in template arguments, std::function<int (*)(int)>, do not count.
  */
 #include "sdt/signature.h"
 
@@ -18,16 +16,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Behind the word, if text starts with it. */
-static const char *skip_word(const char *text, const char *word)
+/* Returns the text after the word, NULL if the text does not start with it. */
+static const char *declarator_skip_word(const char *text, const char *word)
 {
 	size_t n = strlen(word);
 
 	return !strncmp(text, word, n) && !isalnum((unsigned char)text[n]) && text[n] != '_' ? text + n : NULL;
 }
 
-/* Behind "*", "&" or "Class::*" and the qualifiers that follow, NULL where no pointer starts there. */
-static const char *skip_pointers(const char *text)
+/* Returns the text after "*", "&" or "Class::*" and the qualifiers that follow, NULL if no pointer starts here. */
+static const char *declarator_skip_pointers(const char *text)
 {
 	static const char *const words[] = { "const", "volatile", "restrict", "__restrict", "__restrict__" };
 	const char *scope = text, *next;
@@ -43,7 +41,7 @@ static const char *skip_pointers(const char *text)
 			text++;
 		next = NULL;
 		for (size_t i = 0; !next && i < sizeof(words) / sizeof(*words); i++)
-			next = skip_word(text, words[i]);
+			next = declarator_skip_word(text, words[i]);
 		if (!next)
 			return text;
 		text = next;
@@ -52,18 +50,18 @@ static const char *skip_pointers(const char *text)
 
 bool signature_is_char_pointer(const char *type)
 {
-	const char *rest = skip_word(type, "char");
+	const char *rest = declarator_skip_word(type, "char");
 
 	while (rest && *rest == ' ')
 		rest++;
 	if (!rest || *rest != '*' || strchr(rest + 1, '*'))
 		return false;
-	rest = skip_pointers(rest);
+	rest = declarator_skip_pointers(rest);
 	return rest && !*rest;
 }
 
-/* Where in a type the name belongs, NULL: at its end. */
-static const char *declarator(const char *type)
+/* Returns the position of the name in a type, NULL if it is at the end. */
+static const char *declarator_find(const char *type)
 {
 	const char *place = NULL, *next;
 	int depth = 0;
@@ -73,7 +71,7 @@ static const char *declarator(const char *type)
 		depth -= *c == '>' && depth > 0;
 		if (*c != '(' || depth)
 			continue;
-		next = skip_pointers(c + 1);
+		next = declarator_skip_pointers(c + 1);
 		if (!next)
 			return place;
 		place = next;
@@ -86,10 +84,10 @@ static const char *declarator(const char *type)
 	return place;
 }
 
-/* "TYPE NAME" as C has it. */
-static char *declare(struct arena *arena, const char *type, const char *name)
+/* Returns the declaration of a name of this type in C, NULL if memory allocation fails. */
+static char *declarator_write(struct arena *arena, const char *type, const char *name)
 {
-	const char *place = declarator(type), *array = strchr(type, '['), *rest;
+	const char *place = declarator_find(type), *array = strchr(type, '['), *rest;
 	size_t n = strlen(type);
 
 	if (place)
@@ -130,7 +128,7 @@ int signature_named(struct pp_image *image, struct pp_probe *probe, const char *
 	for (size_t i = 0; args && parts && i < n; i++, strings += strlen(strings) + 1) {
 		if (!arg_fill(arena, &args[nargs], strings, i, name))
 			goto out;
-		parts[i] = declare(arena, args[nargs].type, args[nargs].name);
+		parts[i] = declarator_write(arena, args[nargs].type, args[nargs].name);
 		if (!parts[i])
 			goto out;
 		length += strlen(parts[i]) + strlen(", ");
@@ -157,7 +155,7 @@ int signature_unnamed(struct pp_image *image, struct pp_probe *probe, size_t n)
 {
 	struct pp_arg *args = image->unnamed;
 
-	if (!args) { /* the same for all */
+	if (!args) { /* shared by all probes */
 		args = arena_alloc(&image->arena, OPERANDS_MAX * sizeof(*args));
 		for (size_t i = 0; args && i < OPERANDS_MAX; i++) {
 			args[i] = (struct pp_arg){ arena_printf(&image->arena, "arg%zu", i), "", PPN_CLASS_NONE, NULL };

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-# For scripts of tests/: `. tests/lib.sh` first. T is a folder of the test's own, removed at its end together with
-# what it has started by `&`; S is a session's name that nobody else uses.
+# Included first by every test script. Sets T, a directory that is removed at the end of the test, and S, a session name
+# that only this test uses. Kills the background processes of the test at its end.
 
 set -u
-# A shell that was started in the background ignores interrupts, and so would all that it runs: those that a test ends
-# by one would never end.
+# A shell that was started in the background ignores SIGINT, and its children would inherit that.
 if [ $((0x$(sed -n 's/^SigIgn:[[:space:]]*//p' /proc/$$/status) & 2)) != 0 ]; then
 	exec env --default-signal=INT,QUIT "$BASH" "$0" "$@"
 fi
@@ -13,11 +12,11 @@ CC=${CC:-gcc}
 CXX=${CXX:-g++}
 PATH=$B/bin:$PATH
 export B CC CXX PATH LC_ALL=C.UTF-8 TZ=UTC
-export PROBEPOINT_BUDGET=${PROBEPOINT_BUDGET-off} # tests hit as hard as they can; those of the brake unset it
+export PROBEPOINT_BUDGET=${PROBEPOINT_BUDGET-off} # no budget, because tests hit as fast as they can
 unset NO_COLOR MAKEFLAGS MAKELEVEL MFLAGS
 T=$(mktemp -d "${TMPDIR:-/tmp}/probepoint-test.XXXXXX") || exit 1
-chmod 755 "$T" # other users' tests look in too
-export XDG_RUNTIME_DIR=$T/run # where agents and their sessions are: nobody else's are seen
+chmod 755 "$T" # other users must be able to read it
+export XDG_RUNTIME_DIR=$T/run # agents and sessions of other tests are not visible
 mkdir -m 700 "$XDG_RUNTIME_DIR"
 S=t$$
 
@@ -25,7 +24,7 @@ at_end=()
 cleanup() {
 	local status=$? i job
 	trap - EXIT INT TERM
-	[ $BASHPID = $$ ] || exit $status # a child that was not yet the program it is to become
+	[ $BASHPID = $$ ] || exit $status # a child before its exec
 	for job in $(jobs -p); do kill -KILL "$job" 2>/dev/null; done
 	wait 2>/dev/null
 	for ((i = ${#at_end[@]} - 1; i >= 0; i--)); do eval "${at_end[i]}"; done
@@ -35,7 +34,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-# at_end COMMAND: is run when the test ends, last one first.
+# at_end COMMAND: runs it when the test ends, the last one first.
 at_end() { at_end+=("$*"); }
 
 fail() {
@@ -43,25 +42,25 @@ fail() {
 	exit 1
 }
 skip() { echo "$*"; exit 77; }
-# A part is left out; the test goes on.
+# part_skipped REASON: reports a part that is left out; the test continues.
 part_skipped() { echo "skipped: $*"; }
 
 have() { command -v "$1" >/dev/null 2>&1; }
 need() { for tool; do have "$tool" || skip "needs $tool"; done; }
 need_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
-# Somebody without any privilege.
+# nobody COMMAND...: runs it as user nobody without capabilities.
 nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all "$@"; }
-# for_others: the commands and the agent again, in $T/product; the build may lie where only its user can go.
+# for_others: copies the commands and the agent to $T/product, because other users may not reach the build directory.
 for_others() { mkdir "$T/product" && cp -r "$B/bin" "$B/lib" "$T/product" && chmod -R a+rX "$T/product"; }
 
-# Whether this runs in a chroot, which setns(2) leaves.
+# in_chroot: succeeds in a chroot, which setns(2) would leave.
 in_chroot() { ! nsenter --mount=/proc/$$/ns/mnt test -d "$T"; }
 
-# want WHAT WANTED GOT
+# want LABEL WANTED GOT, want_like LABEL PATTERN GOT
 want() { [ "$2" = "$3" ] || fail "$1: wanted \"$2\", got \"$3\""; }
-want_like() { [[ $3 == $2 ]] || fail "$1: wanted something like \"$2\", got \"$3\""; }
+want_like() { [[ $3 == $2 ]] || fail "$1: wanted a match of \"$2\", got \"$3\""; }
 
-# expect STATUS COMMAND...: its output (both streams) is left in $out.
+# expect STATUS COMMAND...: fails unless the command exits with STATUS. Both output streams are in $out.
 expect() {
 	local wanted=$1 status
 	shift
@@ -70,27 +69,27 @@ expect() {
 	[ "$status" = "$wanted" ] || fail "\"$*\" ended with $status, not $wanted: $out"
 }
 
-# expect_text STATUS COMMAND... <<'E': as expect, and its output after the filter mask is the text on standard input.
+# expect_text STATUS COMMAND... <<'E': also compares the output, filtered by the function mask, with standard input.
 mask() { cat; }
 expect_text() {
 	cat >"$T/wanted.text"
 	expect "$@"
 	{ [ -z "$out" ] || printf '%s\n' "$out"; } | mask >"$T/got.text"
 	shift
-	diff -u --label wanted --label got "$T/wanted.text" "$T/got.text" || fail "\"$*\" says something else"
+	diff -u --label wanted --label got "$T/wanted.text" "$T/got.text" || fail "\"$*\" printed other text"
 }
 
-# wait_for SECONDS COMMAND...: until it succeeds.
+# wait_for SECONDS COMMAND...: waits until the command succeeds.
 wait_for() {
 	local until=$((SECONDS + $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		[ $SECONDS -lt $until ] || fail "waited in vain for: $*"
+		[ $SECONDS -lt $until ] || fail "timed out waiting for: $*"
 		sleep 0.05
 	done
 }
 
-# tracing FILE ARGUMENT...: probe-trace in the background, $tracer, into FILE and FILE.err; returns when it records.
+# tracing FILE ARGUMENT...: starts probe-trace in the background ($tracer) with output to FILE and FILE.err. Returns when it records.
 tracing() {
 	local file=$1
 	shift
@@ -102,7 +101,7 @@ tracing() {
 		sleep 0.02
 	done
 }
-# trace_kept FILE ARGUMENT...: the same of what was recorded until now, alone.
+# trace_kept FILE ARGUMENT...: runs probe-trace until it has read what is recorded already.
 trace_kept() {
 	tracing "$@"
 	kill -INT $tracer
@@ -110,16 +109,16 @@ trace_kept() {
 	want "the status of probe-trace" 0 $?
 }
 
-# runs PID FILE: waits until the process, which is the shell when it begins, runs FILE.
+# runs PID FILE: waits until the process has executed FILE.
 runs() { wait_for 20 test "/proc/$1/exe" -ef "$2"; }
 
-# memory PID ADDRESS SIZE: the bytes, in few system calls.
+# memory PID ADDRESS SIZE: prints the bytes, with few system calls.
 memory() {
 	dd if="/proc/$1/mem" bs=1M iflag=skip_bytes,count_bytes,fullblock skip="$2" count="$3" 2>/dev/null
 }
 
-# spread N: a moment of a command that takes about N microseconds on this machine now: up to a quarter more than that,
-# in seconds. `took COMMAND...` runs a command and leaves in $us how long it took.
+# took COMMAND...: runs a command and sets $us to its duration in microseconds.
+# spread N: prints a random time in seconds, up to 1.25 N microseconds, at which to interrupt a command that takes N.
 spread() { local us=$((RANDOM * ($1 + $1 / 4) / 32768)); printf '%d.%06d' $((us / 1000000)) $((us % 1000000)); }
 took() {
 	local begin=${EPOCHREALTIME/[.,]/}
@@ -127,9 +126,9 @@ took() {
 	us=$((${EPOCHREALTIME/[.,]/} - begin))
 }
 
-# same_in_gdb WANTED GOT: gdb printed what was wanted. gdb 16.3 negates the bits that it keeps of a negative register (it
-# says that (unsigned char)-4999999935 is 191), 13.1 and 18.1 do not. With a gdb that does, a number may be the negative
-# of the wanted one in 8, 16 or 32 bits.
+# same_in_gdb WANTED GOT: succeeds if gdb printed the wanted numbers. gdb 16.3 negates the bits that it keeps of a negative
+# register: it prints (unsigned char)-4999999935 as 191. gdb 13.1 and 18.1 do not. With such a gdb, a number may be the
+# negative of the wanted one in 8, 16 or 32 bits.
 same_in_gdb() {
 	cmp -s "$1" "$2" && return
 	[ "${gdb_narrows-}" ] || gdb_narrows=$(gdb -nx -batch -ex 'print (int)(unsigned char)-4999999935L' 2>&1)
@@ -149,7 +148,7 @@ same_in_gdb() {
 	gdb_negates=1
 }
 
-# json FILTER [FILE]: jq's answer on one line, of text that is one JSON value after another and UTF-8.
+# json FILTER [FILE]: prints jq's answer on one line, for UTF-8 text of consecutive JSON values.
 json() {
 	local text
 	text=$(cat "${2:--}"; echo x)

@@ -321,7 +321,7 @@ static int field_emit(struct parser *p, size_t arg, const struct path *path, str
 		return parser_fail(p, path->field.at, "the fields of '%.*s' are not known", shown_length(path->base),
 		                   path->text);
 	snprintf(name, sizeof(name), "%s", path->text + path->base + 1);
-	field = arg_field(&p->probe->args[arg], name);
+	field = arg_find_field(&p->probe->args[arg], name);
 	if (!field)
 		return unknown_field_error(p, path, type);
 	if (field->class == PPN_CLASS_FLOAT)

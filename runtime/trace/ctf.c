@@ -56,7 +56,7 @@ static int trace_flush(struct pp_trace *trace, bool last)
 	uint64_t before = trace->lost_passed, time = clock_ns();
 
 	trace->flushed = time;
-	if (wall_look(&trace->wall)) {
+	if (wall_sample(&trace->wall)) {
 		int err = ctf_metadata_add_step(trace->metadata, &trace->wall);
 
 		if (err)
@@ -146,7 +146,7 @@ static int trace_begin(struct pp_trace *trace)
 	err = ctf_streams_new(trace->path, trace->dir, uuid, &trace->streams);
 	if (err)
 		return err;
-	wall_look(&trace->wall);
+	wall_sample(&trace->wall);
 	err = ctf_metadata_new(trace->path, trace->dir, uuid, pp_session_name(session), trace->wall.steps[0].offset,
 	                       &trace->metadata);
 	for (size_t i = 0; !err && i < session_attachments(session); i++)

@@ -134,7 +134,7 @@ cp "$T/liar" "$T/damaged"
 at=$(grep -obUaP 'app\x00liar' "$T/damaged" | head -n 1 | cut -d: -f1)
 printf '\001' | dd of="$T/damaged" bs=1 seek="$at" conv=notrunc 2>/dev/null
 expect 1 probe-enable -s "$S" -f "$T/damaged" app:liar
-want_like "a note left out" "*nothing matches 'app:liar'*note at offset 0x* left out: its provider does not end or is not text*" "$out"
+want_like "a note left out" "*nothing matches 'app:liar'*note at offset 0x* left out: its provider is not terminated or not text*" "$out"
 
 # ---- pending: in a file that nobody maps yet ----
 expect_text 0 probe-enable -s "$S" -p "$p" -f "$T/lib.so" lib:call <<'E'

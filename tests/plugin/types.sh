@@ -176,7 +176,7 @@ at=$(grep -obaF 'GREEN=-2' fields | cut -d: -f1)
 printf X | dd of=fields bs=1 seek="$at" conv=notrunc 2>/dev/null
 probe-list fields --json -v >list 2>/dev/null
 out=$(probe-list fields -v 2>&1)
-want_like "damaged" "*its key is not that of what it says*" "$out"
+want_like "damaged" "*its key does not match its contents*" "$out"
 want "damaged: the names" '[]' "$(args take__entry c '.values')"
 want "damaged: the others" '["fd","flags"]' "$(args take__entry h '[.fields[].name]')"
 $GCC -w -O2 "${with[@]}" fields.c -o broken || fail broken

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/text.h"
 #include "sdt/image.h"
 #include "sdt/notes.h"
 #include "sdt/operand.h"
@@ -710,7 +711,7 @@ START_TEST(not_probed_files)
 		{ "\177ELF", 4, "not an ELF file" },
 		{ "#!/bin/sh\necho\n", 15, "not an ELF file" },
 		{ "!<arch>\n", 8, "archive" },
-		{ "\177ELF\2\1\1\0\0\0\0\0\0\0\0\0", 16, "cut short" },
+		{ "\177ELF\2\1\1\0\0\0\0\0\0\0\0\0", 16, "truncated" },
 	};
 	struct pp_image *image = (void *)1;
 	char folder[] = "/tmp/check-image-XXXXXX", pipe[64];
@@ -789,23 +790,23 @@ static void spoil(const struct damage *damage, const char *provider, const char 
 START_TEST(bad_notes)
 {
 	static const struct damage cases[] = {
-		{ "owner's size 7", "no probe", 0, 4, 7 },
-		{ "owner's size 9", "no probe", 0, 4, 9 },
-		{ "owner's size 0", "no probe", 0, 4, 0 },
+		{ "owner's size 7", "not a probe", 0, 4, 7 },
+		{ "owner's size 9", "not a probe", 0, 4, 9 },
+		{ "owner's size 0", "not a probe", 0, 4, 0 },
 		{ "owner's size huge", "past its section", 0, 4, 0xffffffff },
 		{ "owner's size nearly huge", "past its section", 0, 4, 0xfffffff0 },
 		{ "size 0", "too short", 4, 4, 0 },
 		{ "size 26", "too short", 4, 4, 26 },
-		{ "size 27", "provider does not end", 4, 4, 27 },
-		{ "size cuts the name", "name does not end", 4, 4, 24 + 5 + 2 },
-		{ "size cuts the operands", "operands do not end", 4, 4, 24 + 5 + 5 + 2 },
-		{ "size covers the next", "disagree", 4, 4, 24 + 5 + 5 + 8 + 62 },
-		{ "size covers a little of the next", "disagree", 4, 4, 24 + 5 + 5 + 8 + 8 },
+		{ "size 27", "provider is not terminated", 4, 4, 27 },
+		{ "size cuts the name", "name is not terminated", 4, 4, 24 + 5 + 2 },
+		{ "size cuts the operands", "operands are not terminated", 4, 4, 24 + 5 + 5 + 2 },
+		{ "size covers the next", "differs from", 4, 4, 24 + 5 + 5 + 8 + 62 },
+		{ "size covers a little of the next", "differs from", 4, 4, 24 + 5 + 5 + 8 + 8 },
 		{ "size huge", "past its section", 4, 4, 0xffffffff },
-		{ "type 2", "no probe", 8, 4, 2 },
-		{ "type 4", "no probe", 8, 4, 4 },
-		{ "owner", "no probe", 12, 1, 'S' },
-		{ "owner without end", "no probe", 19, 1, 'x' },
+		{ "type 2", "not a probe", 8, 4, 2 },
+		{ "type 4", "not a probe", 8, 4, 4 },
+		{ "owner", "not a probe", 12, 1, 'S' },
+		{ "owner without end", "not a probe", 19, 1, 'x' },
 		{ "location 0", "code is not in the file", 20, 8, 0 },
 		{ "location 4", "code is not in the file", 20, 8, 4 },
 		{ "location 7", "code is not in the file", 20, 8, 7 },
@@ -817,13 +818,13 @@ START_TEST(bad_notes)
 		{ "semaphore nowhere", "semaphore", 36, 8, 1 },
 		{ "semaphore behind", "semaphore", 36, 8, DATA + 0x100 },
 		{ "no provider", "provider is empty", 44, 1, 0 },
-		{ "provider unprintable", "provider does not end or is not text", 45, 1, 27 },
-		{ "provider delete", "provider does not end or is not text", 45, 1, 127 },
-		{ "provider broken UTF-8", "provider does not end or is not text", 45, 1, 0xc3 },
+		{ "provider unprintable", "provider is not terminated or not text", 45, 1, 27 },
+		{ "provider delete", "provider is not terminated or not text", 45, 1, 127 },
+		{ "provider broken UTF-8", "provider is not terminated or not text", 45, 1, 0xc3 },
 		{ "provider with colon", "colon", 45, 1, ':' },
 		{ "no name", "name is empty", 49, 1, 0 },
-		{ "name unprintable", "name does not end or is not text", 50, 1, '\n' },
-		{ "operands unprintable", "operands do not end or are not text", 55, 1, 8 },
+		{ "name unprintable", "name is not terminated or not text", 50, 1, '\n' },
+		{ "operands unprintable", "operands are not terminated or not text", 55, 1, 8 },
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++)
@@ -870,10 +871,10 @@ START_TEST(bad_strings)
 
 	for (size_t i = 0; i < COUNT(bad); i++) {
 		damage.what = bad[i];
-		damage.why = "is not text";
+		damage.why = "is not terminated or not text";
 		spoil(&damage, bad[i], "name", "");
 		spoil(&damage, "prov", bad[i], "");
-		damage.why = "are not text";
+		damage.why = "are not terminated or not text";
 		spoil(&damage, "prov", "name", bad[i]);
 	}
 	for (size_t i = 0; i < COUNT(good); i++)
@@ -884,9 +885,9 @@ START_TEST(bad_strings)
 	spoil(&damage, "prov", "name", many);
 	memset(longest, 'x', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = '\0';
-	damage = (struct damage){ .what = "long name", .why = "name does not end", .at = -1 };
+	damage = (struct damage){ .what = "long name", .why = "name is not terminated", .at = -1 };
 	spoil(&damage, "prov", longest, "");
-	damage = (struct damage){ .what = "long provider", .why = "provider does not end", .at = -1 };
+	damage = (struct damage){ .what = "long provider", .why = "provider is not terminated", .at = -1 };
 	spoil(&damage, longest, "name", "");
 }
 END_TEST
@@ -945,10 +946,10 @@ START_TEST(bad_signatures_of_a_unit)
 		{ "CLASSNAME:TYPE", 35, 1, 255, true },
 		{ "file or function", 38, 1, 10, true },
 		{ "CLASSNAME:TYPE", 40, 1, 'Q', true },
-		{ "too short, or too long", 20, 2, 16, false },
-		{ "too short, or too long", 20, 2, 0xffff, false },
+		{ "too short or too long", 20, 2, 16, false },
+		{ "too short or too long", 20, 2, 0xffff, false },
 		{ "its file", 16, 1, 10, false },
-		{ "too short, or too long", 20, 2, 0, false },
+		{ "too short or too long", 20, 2, 0, false },
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -1008,18 +1009,18 @@ END_TEST
 START_TEST(shrinking_file)
 {
 	struct elf elf = { 0 };
-	struct file file;
+	struct elf_file file;
 	char buffer[64], *data;
 
-	ck_assert_int_eq(file_open(elf_path(&elf), &file), 0);
-	ck_assert_int_eq(file_read(&file, 0x200, sizeof(buffer), buffer), 0);
+	ck_assert_int_eq(elf_file_open(elf_path(&elf), &file), 0);
+	ck_assert_int_eq(elf_file_read(&file, 0x200, sizeof(buffer), buffer), 0);
 	elf_write(&elf, 0x210);
-	ck_assert_int_eq(file_read(&file, 0x200, sizeof(buffer), buffer), -EIO);
-	ck_assert(strstr(pp_error(), "shorter") != NULL);
-	ck_assert_int_eq(file_load(&file, 0x200, UINT64_MAX, &data), -EIO);
-	ck_assert_int_eq(file_load(&file, UINT64_MAX, 2, &data), -EIO);
-	ck_assert_int_eq(file_load(&file, elf.file.n, 1, &data), -EIO);
-	file_close(&file);
+	ck_assert_int_eq(elf_file_read(&file, 0x200, sizeof(buffer), buffer), -EIO);
+	ck_assert(strstr(pp_error(), "truncated") != NULL);
+	ck_assert_int_eq(elf_file_load(&file, 0x200, UINT64_MAX, &data), -EIO);
+	ck_assert_int_eq(elf_file_load(&file, UINT64_MAX, 2, &data), -EIO);
+	ck_assert_int_eq(elf_file_load(&file, elf.file.n, 1, &data), -EIO);
+	elf_file_close(&file);
 	elf_free(&elf);
 }
 END_TEST
@@ -1280,11 +1281,11 @@ static void compare_with_readelf(const char *path, size_t *compared)
 	struct lines theirs = { 0 }, ours = { 0 };
 	struct pp_image *image, scratch = { .path = (char *)path };
 	struct notes notes;
-	struct file file;
+	struct elf_file file;
 	size_t sites = 0;
 
 	ck_assert_msg(read_by_readelf(path, &theirs), "readelf -n %s failed", path);
-	ck_assert_int_eq(file_open(path, &file), 0);
+	ck_assert_int_eq(elf_file_open(path, &file), 0);
 	ck_assert_int_eq(notes_read(&file, &scratch, &notes), 0);
 	for (size_t i = 0; i < notes.nnotes; i++)
 		lines_add(&ours, notes.notes[i].provider, notes.notes[i].name, notes.notes[i].location,
@@ -1323,7 +1324,7 @@ static void compare_with_readelf(const char *path, size_t *compared)
 	pp_image_free(image);
 	notes_release(&notes);
 	arena_release(&scratch.arena);
-	file_close(&file);
+	elf_file_close(&file);
 	lines_free(&ours);
 	lines_free(&theirs);
 }

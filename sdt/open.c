@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening an image: reads the segments, the notes and the probes of a file, in this order. */
+#include "base/error.h"
+#include "sdt/elf-file.h"
+#include "sdt/image.h"
+#include "sdt/notes.h"
+#include "sdt/overlayfs.h"
+#include "sdt/probes.h"
+#include "sdt/symbols.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEGMENTS_MAX 1024
+
+static int image_read_segments(const struct elf_file *file, struct pp_image *image)
+{
+	bool cut = false;
+	size_t n;
+
+	if (elf_getphdrnum(file->elf, &n))
+		goto damaged;
+	for (size_t i = 0; i < n; i++) {
+		GElf_Phdr p;
+
+		if (!gelf_getphdr(file->elf, (int)i, &p))
+			goto damaged;
+		if (p.p_type != PT_LOAD)
+			continue;
+		if (!image->segments)
+			image->segments = arena_alloc(&image->arena, SEGMENTS_MAX * sizeof(*image->segments));
+		if (!image->segments)
+			return error_nomem();
+		if (image->nsegments == SEGMENTS_MAX)
+			return error_set(ENOEXEC, "'%s' has more than %d PT_LOAD segments", file->path, SEGMENTS_MAX);
+		if (!elf_file_has(file, p.p_offset, p.p_filesz)) {
+			cut = true;
+			p.p_filesz = elf_file_has(file, p.p_offset, 0) ? image->size - p.p_offset : 0;
+		}
+		image->segments[image->nsegments++] =
+			(struct image_segment){ p.p_vaddr, p.p_offset, p.p_filesz, p.p_memsz, p.p_flags };
+	}
+	if (cut)
+		image_warn(image, "a segment ends after the end of the file: the file may be truncated");
+	return 0;
+damaged:
+	return error_set(ENOEXEC, "'%s' is damaged: \"%s\"", file->path, elf_errmsg(-1));
+}
+
+/*
+ * Sets the image's name to an absolute path, because a session outlives the working directory of the command. A symbolic
+ * link as the last component is kept, because after an update it leads to the new file.
+ */
+static int image_set_absolute_name(struct pp_image *image)
+{
+	const char *base = strrchr(image->path, '/');
+	char *dir, *real;
+
+	base = base ? base + 1 : image->path;
+	if (*image->path == '/')
+		return image_rename(image, image->path);
+	dir = base == image->path ? strdup(".") : strndup(image->path, (size_t)(base - image->path));
+	real = dir ? realpath(dir, NULL) : NULL;
+	free(dir);
+	if (real)
+		image->name = arena_printf(&image->arena, "%s/%s", strcmp(real, "/") ? real : "", base);
+	else
+		image->name = image->path;
+	free(real);
+	return image->name ? 0 : error_nomem();
+}
+
+static int image_new(const struct elf_file *file, struct pp_image **result)
+{
+	struct pp_image *image = *result = calloc(1, sizeof(*image));
+
+	if (!image)
+		return error_nomem();
+	image->path = arena_strndup(&image->arena, file->path, strlen(file->path));
+	image->symbols = symbols_new();
+	if (!image->path || !image->symbols)
+		return error_nomem();
+	image->device = file->stat.st_dev;
+	image->inode = file->stat.st_ino;
+	image->size = (uint64_t)file->stat.st_size;
+	image->changed = file->stat.st_mtim;
+	image->machine = file->header.e_machine;
+	image->type = file->header.e_type;
+	image->is_64 = file->is_64;
+	overlayfs_real(file->path, file->fd, &file->stat, &image->real_device, &image->real_inode);
+	return image_set_absolute_name(image);
+}
+
+static int image_read(const struct elf_file *file, struct pp_image *image)
+{
+	struct notes notes;
+	size_t n;
+	int err = image_read_segments(file, image);
+
+	if (err)
+		return err;
+	if (elf_getshdrnum(file->elf, &n) == 0 && n == 0)
+		image_warn(image, "it has no section headers, so its probes are not known");
+	err = notes_read(file, image, &notes);
+	if (err)
+		return err;
+	if (notes.nnotes && symbols_load(file, image))
+		image_warn(image, "its symbols cannot be read, so the functions of some sites are not known");
+	err = probes_make(file, image, &notes);
+	notes_release(&notes);
+	image_warn_hidden(image);
+	return err;
+}
+
+int pp_image_open(const char *path, struct pp_image **result)
+{
+	struct pp_image *image = NULL;
+	struct elf_file file;
+	int err;
+
+	*result = NULL;
+	err = elf_file_open(path, &file);
+	if (err)
+		return err;
+	err = image_new(&file, &image);
+	if (err)
+		goto fail;
+	err = image_read(&file, image);
+	if (err)
+		goto fail;
+	elf_file_close(&file);
+	*result = image;
+	return 0;
+fail:
+	elf_file_close(&file);
+	pp_image_free(image);
+	return err;
+}
