@@ -129,7 +129,7 @@ static int stretch_decode(struct code_map *m, struct stretch *s, uint64_t offset
 	return 0;
 }
 
-/* Returns the stretch that begins at start, which is added if there is none. NULL: out of memory. */
+/* Returns the stretch that begins at start. Adds it if it does not exist. Returns NULL if memory allocation fails. */
 static struct stretch *code_map_stretch(struct code_map *m, uint64_t start)
 {
 	struct stretch key = { .start = start }, *made, **found = tfind(&key, &m->stretches, stretch_compare);

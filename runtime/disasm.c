@@ -19,7 +19,7 @@ void decoder_init(ZydisDecoder *decoder, bool is_64)
 	                 is_64 ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
 }
 
-static int image_read(const struct pp_image *image, uint64_t address, size_t size, uint8_t *to)
+static int code_read(const struct pp_image *image, uint64_t address, size_t size, uint8_t *to)
 {
 	int fd = image_reopen(image), err = 0;
 	uint64_t offset;
@@ -45,7 +45,7 @@ int code_bytes_read(const struct pp_image *image, const char *name, uint64_t sta
 	*code = (struct code_bytes){ start, end, malloc(end - start) };
 	if (!code->bytes)
 		return error_nomem();
-	err = image_read(image, start, end - start, code->bytes);
+	err = code_read(image, start, end - start, code->bytes);
 	if (err) {
 		free(code->bytes);
 		code->bytes = NULL;

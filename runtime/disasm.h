@@ -23,7 +23,7 @@ size_t code_length(int machine, const uint8_t *code, size_t size);
 
 /*
  * Checks that an instruction begins at address + offset, in the function that begins at address. Returns 0, -EINVAL,
- * -EOPNOTSUPP if there is no such function, -EIO or -ENOMEM, with an error message.
+ * -EOPNOTSUPP if no function begins there, -EIO or -ENOMEM, with an error message.
  */
 int code_boundary(const struct pp_image *image, uint64_t address, uint64_t offset);
 

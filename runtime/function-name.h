@@ -23,7 +23,7 @@ int function_split(const char *name, struct function_parts *parts);
 
 /*
  * Finds the functions that a symbol or an address names: *n addresses, at most FUNCTION_ALIKE_MAX. Returns 0, -ENOENT if
- * there are none, -ENXIO if the name belongs to something else, or another error; all with an error message.
+ * nothing has this name, -ENXIO if the name belongs to something else, or another error; all with an error message.
  */
 int function_find(const struct pp_image *image, const char *symbol, uint64_t *addresses, size_t *n);
 

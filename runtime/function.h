@@ -25,7 +25,7 @@ struct process;
 
 #define FUNCTION_PROVIDER "func"
 
-/* What a hit of a site means. */
+/* The meaning of a hit of a site. */
 enum site_role {
 	SITE_HIT,   /* an event */
 	SITE_CALL,  /* the begin of a call that another site of the probe ends */

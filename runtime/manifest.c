@@ -198,7 +198,7 @@ static int index_reserve(struct item_index *index)
 }
 
 /*
- * Returns the index of the item whose first bytes, `key` of them, are those of `items`. If there is none, appends n items.
+ * Returns the index of the item whose first bytes, `key` of them, are those of `items`. Appends n items if there is no match.
  * Returns -ENOMEM if memory allocation fails.
  */
 static int list_find_or_append(struct item_list *list, struct item_index *index, const void *items, size_t key,

@@ -34,7 +34,10 @@ struct pp_session;
 /* Adds the armed points of a session, with this number. Returns 0 or -ENOMEM. */
 int registry_add_session(struct registry *registry, const struct pp_session *session, uint32_t number);
 
-/* Returns the first consumer of a point, and their number in *n. Returns NULL if there are none. Sorts the registry. */
+/*
+ * Sorts the registry. Returns the first consumer of a point, and the number of its consumers in *n, or NULL if the point
+ * has none.
+ */
 const struct point_consumer *registry_find(struct registry *registry, dev_t device, ino_t inode, uint64_t offset,
                                            size_t *n);
 

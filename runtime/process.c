@@ -76,7 +76,7 @@ static bool leader_is_gone(pid_t pid)
 	return proc_stat_read(pid, &stat) && proc_stat_is_dead(&stat);
 }
 
-/* Returns a thread other than the first one, 0 if there is none. */
+/* Returns a thread other than the first one, or 0. */
 static pid_t other_thread(pid_t pid)
 {
 	char path[64];

@@ -34,7 +34,7 @@ struct process {
 };
 
 /*
- * Opens a process, with a pidfd. Returns 0, -ESRCH if there is no such process, -EINVAL if pid is a thread or not
+ * Opens a process, with a pidfd. Returns 0, -ESRCH if the process does not exist, -EINVAL if pid is a thread or not
  * positive, or another error; all with an error message. The caller frees *process with process_free().
  */
 int process_open(pid_t pid, struct process **process);
@@ -42,7 +42,8 @@ void process_free(struct process *process);
 
 bool process_alive(const struct process *process);
 
-/* Returns the start time in clock ticks since boot, 0 if there is no such process. It distinguishes uses of a pid. */
+/* Returns the start time in clock ticks since boot, or 0 if the process does not exist. It distinguishes
+ * processes that had the same pid. */
 uint64_t process_start_time(pid_t pid);
 
 enum process_life {
@@ -60,7 +61,7 @@ pid_t process_thread(pid_t pid);
 /* Returns true if job control or a debugger has stopped the process. */
 bool process_is_stopped(pid_t pid);
 
-/* Returns the pid of the process that traces it (a debugger), 0 if there is none. */
+/* Returns the pid of the process that traces it (a debugger), or 0. */
 pid_t process_tracer(const struct process *process);
 
 /*
@@ -79,7 +80,7 @@ pid_t process_fork_untraced(void);
 int process_read_maps(struct process *process);
 
 /*
- * Returns the next mapping of a file's byte after the mapping `after` (NULL: the first one), NULL if there is none. A file
+ * Returns the next mapping of a file's byte after the mapping `after` (NULL: the first one), or NULL. A file
  * may be mapped more than once.
  */
 const struct mapping *process_mapping(const struct process *process, dev_t device, ino_t inode, uint64_t offset,

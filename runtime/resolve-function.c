@@ -69,7 +69,7 @@ static void points_refuse_together(struct arm_point *points, size_t n)
 	}
 }
 
-/* Returns why a function is refused. Of an indirect one, adds which function the process uses. The caller frees it. */
+/* Returns why a function is refused, and which function the process uses if it is indirect. The caller frees it. */
 static char *refusal_reason(const struct resolver *r, const struct pp_probe *probe)
 {
 	bool is_running = r->process && !r->process->is_command;

@@ -21,7 +21,7 @@ struct targets {
 	struct arm_point *points; /* points of the same process and image are adjacent */
 	size_t npoints, room;
 	size_t *matched;    /* number of probes that each pattern of the request matches */
-	bool *strings_used; /* for each of the request's strings, then addresses: a probe has such an argument */
+	bool *strings_used; /* for each of the request's strings, then addresses: a probe has an argument with this name */
 	void *programs;     /* the different fetch programs, a search tree */
 	struct pp_probe **functions; /* the probes of func: patterns */
 	size_t nfunctions, functions_room;

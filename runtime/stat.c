@@ -68,7 +68,7 @@ static int row_compare(const void *a, const void *b)
 	return by ? by : strcmp(x->backend, y->backend);
 }
 
-/* Orders by row, then by site. Of the same site, armed points come first. */
+/* Orders by row, then by site. Armed points of a site come first. */
 static int row_compare_site(const void *a, const void *b)
 {
 	const struct stat_row *x = a, *y = b;

@@ -24,7 +24,7 @@
 #include "sdt/image.h"
 
 static int expression_parse(struct parser *p, int precedence, struct value *left);
-static int operand_parse(struct parser *p, struct value *value);
+static int value_parse(struct parser *p, struct value *value);
 
 static int constant_emit(struct parser *p, uint64_t number, struct value *value)
 {
@@ -58,7 +58,7 @@ static int unary_parse(struct parser *p, struct value *value)
 
 	if (err)
 		return err;
-	err = operand_parse(p, value);
+	err = value_parse(p, value);
 	if (err)
 		return err;
 	if (value->type == TYPE_DECIMAL && (c == '-' || c == '+')) {
@@ -117,7 +117,7 @@ static int constant_parse(struct parser *p, struct value *value)
 	}
 }
 
-static int operand_parse(struct parser *p, struct value *value)
+static int value_parse(struct parser *p, struct value *value)
 {
 	const struct token *token = &p->tokens.next;
 	int err;
@@ -183,7 +183,7 @@ static int binary_parse(struct parser *p, const struct token *token, struct valu
 
 static int expression_parse(struct parser *p, int precedence, struct value *left)
 {
-	int err = operand_parse(p, left);
+	int err = value_parse(p, left);
 
 	while (!err && p->tokens.next.binary && p->tokens.next.binary->precedence >= precedence) {
 		struct token token = p->tokens.next;

@@ -66,7 +66,7 @@ static int quoted_read(const struct tokens *t, struct token *token)
 	return 0;
 }
 
-/* Returns the length of the number with a decimal point or an exponent at text, 0 if there is none. */
+/* Returns the length of the number with a decimal point or an exponent at text, or 0. */
 static size_t decimal_length(const char *text)
 {
 	size_t n = strspn(text, "0123456789"), exponent;

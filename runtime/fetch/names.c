@@ -27,7 +27,7 @@
 struct path {
 	char text[FILTER_LENGTH_MAX + 1]; /* with dots for arrows and without spaces */
 	size_t length;
-	size_t base;        /* the length of the part before the last field, 0 if there is no field */
+	size_t base;        /* the length of the part before the last field, 0 without fields */
 	struct token field; /* the last field */
 };
 
@@ -106,7 +106,7 @@ static bool is_numbered_name(const char *text, size_t length, size_t i)
 	return (size_t)snprintf(number, sizeof(number), "arg%zu", i) == length && !memcmp(number, text, length);
 }
 
-/* Returns the index of the argument with this name, -1 if there is none. */
+/* Returns the index of the argument with this name, or -1. */
 static int argument_find(const struct parser *p, const char *text, size_t length)
 {
 	size_t nargs = p->program->nargs;

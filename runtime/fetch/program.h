@@ -85,7 +85,7 @@ struct fetch_literal {
 struct fetch_program {
 	struct fetch_step *steps;
 	size_t nsteps;
-	size_t npredicate; /* number of steps of the predicate, 0 if there is none */
+	size_t npredicate; /* number of steps of the predicate, 0 without one */
 	struct fetch_literal *literals;
 	size_t nliterals;
 	uint8_t role;    /* enum site_role: what a hit of the site means to the backend */
