@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cmd/escape.c: nothing that comes out of it can drive a terminal or break JSON, whatever goes in. */
+/* cmd/escape.c: for any input, the output cannot control a terminal or break JSON. */
 #include <check.h>
 #include <iconv.h>
 #include <locale.h>
@@ -37,13 +37,13 @@ START_TEST(escapes)
 	expect("\a\b\t\n\v\f\r", "\\a\\b\\t\\n\\v\\f\\r");
 	expect("\x01\x1b\x7f", "\\x01\\x1b\\x7f");
 	expect("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x9b", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x9b");
-	/* C1 controls, marks of direction, line separators, joiners, tags */
+	/* C1 controls, direction marks, line separators, joiners, tags */
 	expect("\xc2\x9b", "\\xc2\\x9b");
 	expect("\xe2\x80\xae", "\\xe2\\x80\\xae");
 	expect("\xe2\x80\xa8", "\\xe2\\x80\\xa8");
 	expect("\xe2\x80\x8b", "\\xe2\\x80\\x8b");
 	expect("\xf3\xa0\x80\x81", "\\xf3\\xa0\\x80\\x81");
-	/* no UTF-8: alone, cut, too long, surrogate, too high */
+	/* invalid UTF-8: a lone byte, cut, overlong, surrogate, too high */
 	expect("\x80", "\\x80");
 	expect("\xc3", "\\xc3");
 	expect("\xc3(", "\\xc3(");
@@ -60,7 +60,7 @@ START_TEST(escapes)
 }
 END_TEST
 
-/* What C makes of the escapes again. */
+/* Reverses the escapes as a C compiler does. */
 static size_t read_back(const char *text, char *bytes)
 {
 	static const char letters[] = "abtnvfr\\\"'", values[] = "\a\b\t\n\v\f\r\\\"'";
@@ -85,7 +85,7 @@ static size_t read_back(const char *text, char *bytes)
 	return n;
 }
 
-/* Where iconv says that UTF-8 is damaged. */
+/* Returns true if the text is UTF-8 according to iconv(3). */
 static bool is_utf8(const char *text, size_t length)
 {
 	iconv_t cd = iconv_open("UTF-32LE", "UTF-8");
@@ -123,7 +123,7 @@ START_TEST(random_text)
 	const char *const locales[] = { "C", "C.UTF-8" };
 	char bytes[256], back[256];
 
-	/* text.c asks for the code set once: each locale has a process of its own */
+	/* escape.c reads the code set once, so each locale has its own process */
 	setlocale(LC_CTYPE, locales[_i]);
 	srand(1);
 	for (int round = 0; round < 30000; round++) {

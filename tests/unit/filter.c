@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Filters against an evaluator of their own: expressions are made as trees, which
- * are evaluated as C would, and only then written down, with no more parentheses
- * than C's precedences ask for or with some that they do not.
+ * Compares filters with an evaluator of expression trees. The trees are random. They are evaluated as in C, and then written
+ * as text, with the parentheses that C's precedences need or with more.
  */
 #include <check.h>
 #include <ctype.h>
@@ -20,7 +19,7 @@
 
 #define EXPRESSIONS 100000
 
-/* ---- a site with an argument of each sort ---- */
+/* ---- a site with an argument of each kind ---- */
 
 #define BASE 0x600000u
 #define ROOM 4096
@@ -43,7 +42,7 @@ static struct fetch_machine machine = { .registers = registers, .read = read_mem
 
 enum { INT, UINT, LONG, ULONG, CHAR, BOOL, SHORT, INDEXED, POINTER, PATH, NAME, FLOAT, REQUEST, STATE, FLAT, ARGS };
 
-/* What an argument points to. In none of these places are two things alike. */
+/* The fields of the structure that an argument points to. */
 static struct pp_field fields[] = {
 	{ "s1", "signed char", 'i', 0, 0, 0, 1 },       { "c", "char", 'c', 0, 0, 1, 1 },
 	{ "u2", "unsigned short", 'u', 0, 0, 2, 2 },    { "i4", "int", 'i', 0, 0, 4, 4 },
@@ -123,7 +122,7 @@ enum binary { OR, AND, BITOR, XOR, BITAND, EQ, NE, LT, LE, GT, GE, SHL, SHR, ADD
 
 static const struct {
 	const char *text;
-	int binds; /* C's precedence, tighter is more */
+	int binds; /* precedence as in C, higher binds tighter */
 } binaries[] = {
 	{ "||", 1 }, { "&&", 2 }, { "|", 3 },  { "^", 4 },  { "&", 5 },  { "==", 6 },
 	{ "!=", 6 }, { "<", 7 },  { "<=", 7 }, { ">", 7 },  { ">=", 7 }, { "<<", 8 },
@@ -132,9 +131,9 @@ static const struct {
 
 struct tree {
 	enum sort sort;
-	int op; /* enum binary, a unary operator's character, an argument, a field, a name's value */
+	int op; /* enum binary, the character of a unary operator, or the number of an argument, field or enumerator */
 	uint64_t constant;
-	char text[72]; /* what is compared with */
+	char text[72]; /* the string to compare with */
 	bool prefix, negated, reversed, of_comm, of_field;
 	struct tree *left, *right;
 };
@@ -246,7 +245,7 @@ static void tree_free(struct tree *t)
 	free(t);
 }
 
-/* ---- what a tree is in C ---- */
+/* ---- the value of a tree in C ---- */
 
 static int64_t load_signed(uint64_t bits, int size)
 {
@@ -357,7 +356,7 @@ static uint64_t eval_unsigned(enum binary op, uint64_t x, uint64_t y)
 
 static uint64_t eval_signed(enum binary op, int64_t x, int64_t y)
 {
-	__int128 wide_x = x, wide_y = y; /* in which nothing overflows */
+	__int128 wide_x = x, wide_y = y; /* which do not overflow */
 
 	switch (op) {
 	case LT: return x < y;
@@ -417,7 +416,7 @@ static struct c_value eval(const struct tree *t)
 	}
 }
 
-/* How many values wait at most: an argument's own address counts too. */
+/* Returns the maximum depth of the stack, including the address of an argument. */
 static int deepest(const struct tree *t)
 {
 	int left, right;
@@ -438,17 +437,17 @@ static int deepest(const struct tree *t)
 	}
 }
 
-/* ---- a tree written down ---- */
+/* ---- the text of a tree ---- */
 
 struct text {
 	char at[65536];
 	size_t n;
-	bool spaced; /* spaces at random */
+	bool spaced; /* with random spaces */
 };
 
 static void put(struct text *to, const char *word)
 {
-	/* Two operators may make a third. */
+	/* Two adjacent operators may form a third one. */
 	bool glue = to->n && !isalnum((unsigned char)to->at[to->n - 1]) && !isalnum((unsigned char)*word);
 	bool stick = to->n && (isalnum((unsigned char)to->at[to->n - 1]) || to->at[to->n - 1] == '_') &&
 	             (isalnum((unsigned char)*word) || *word == '_');
@@ -646,7 +645,7 @@ START_TEST(as_c_would)
 			faults += truth.fault;
 			passed += answer;
 			runs++;
-			if (answer) { /* the arguments behind the predicate are as without */
+			if (answer) { /* the predicate does not change the arguments */
 				ck_assert_uint_eq(out.record.value[LONG], registers[2]);
 				ck_assert_uint_eq(out.record.value[CHAR], (uint64_t)(int8_t)registers[6]);
 			}
@@ -659,7 +658,7 @@ START_TEST(as_c_would)
 	fprintf(stderr,
 	        "seed %llu: %ld runs, %ld passed, %ld faults; %d expressions, %ld of them were both, %ld refused\n",
 	        (unsigned long long)seed, runs, passed, faults, EXPRESSIONS, decided, deep);
-	/* That the test tests something. */
+	/* The corpus has enough of each case. */
 	ck_assert_int_gt(passed, runs / 10);
 	ck_assert_int_lt(passed, runs - runs / 10);
 	ck_assert_int_gt(faults, runs / 100);
@@ -668,9 +667,9 @@ START_TEST(as_c_would)
 }
 END_TEST
 
-/* ---- by hand ---- */
+/* ---- chosen expressions ---- */
 
-START_TEST(by_hand)
+START_TEST(chosen_expressions)
 {
 	static const struct {
 		const char *expr;
@@ -696,7 +695,7 @@ START_TEST(by_hand)
 		{ "!!7 == 1 && (2 && 4) == 1 && (0 || 4) == 1 && (4 || 0) == 1", 1 },
 		{ "(2 && 4) + (3 || 0) == 2", 1 },
 		{ "1 + 2 * 3 == 7 && (1 + 2) * 3 == 9 && 10 - 4 - 3 == 3 && 2 + 3 << 1 == 10", 1 },
-		{ "6 & 3 == 3", 0 }, /* C's trap: 6 & (3 == 3) */
+		{ "6 & 3 == 3", 0 }, /* as in C: 6 & (3 == 3) */
 		{ "1 | 6 ^ 2 & 3 && 1", 1 },
 		{ "- -1 == 1 && ~0 == -1 && - ~ !0 == 2", 1 },
 		{ "path == \"/api/x\"", 1 },
@@ -712,17 +711,17 @@ START_TEST(by_hand)
 		{ "path =~ \"/api/\"", 0 },
 		{ "path =~ \"api*\"", 0 },
 		{ "!(path == \"no\")", 1 },
-		{ "name == \"x\"", 0 }, /* cannot be read: neither this */
-		{ "name != \"x\"", 0 }, /* nor that */
+		{ "name == \"x\"", 0 }, /* cannot be read, so it is false */
+		{ "name != \"x\"", 0 }, /* and so is its opposite */
 		{ "!(name == \"x\")", 0 },
-		{ "i == -2 || name == \"x\"", 1 }, /* is not read */
+		{ "i == -2 || name == \"x\"", 1 }, /* the string is not read */
 		{ "name == \"x\" || i == -2", 0 },
 		{ "i != -2 && name == \"x\" || l", 1 },
 		{ "comm == \"worker\"", 1 },
 		{ "comm =~ \"work*\" && comm != \"work\"", 1 },
 		{ "pid == 100 && tid == 101", 1 },
 		{ "arg0 == i && arg9 == \"/api/x\"", 1 },
-		{ "p == \"/api/x\"", 1 }, /* a pointer to who knows what */
+		{ "p == \"/api/x\"", 1 }, /* a pointer to an unknown type */
 		{ "p > 4096", 1 },
 		{ "1", 1 },
 		{ "0", 0 },
@@ -754,8 +753,7 @@ START_TEST(by_hand)
 }
 END_TEST
 
-/* An argument called pid is meant before the process is; its number still names it. */
-/* ---- floating-point numbers: what C says of the same two --------------------------------------------------------- */
+/* ---- floating-point numbers compare as in C ---- */
 
 static struct pp_site floating = { .probe = &untyped_probe,
 	                           .operands = "4@%eax 8@%r13 4f@%ecx 8f@%rdx 4@%eax",
@@ -875,7 +873,7 @@ START_TEST(floats_as_c_would)
 		memcpy(&registers[13], &values[v], 8);
 		registers[2] = registers[13];
 		memcpy(&narrow_bits, &narrow, 4);
-		registers[0] = 0xa5a5a5a500000000 | narrow_bits; /* what is above its 4 bytes is not its own */
+		registers[0] = 0xa5a5a5a500000000 | narrow_bits; /* the bytes above its 4 must be ignored */
 		registers[1] = registers[0];
 		for (size_t c = 0; c < sizeof(constants) / sizeof(*constants); c++)
 			for (int op = 0; op < 6; op++)
@@ -884,20 +882,21 @@ START_TEST(floats_as_c_would)
 
 					snprintf(expr, sizeof(expr), "%s %s %s", arguments[a], comparisons[op],
 					         constants[c]);
-					ck_assert_msg(passes(&floating, expr) == compared(x, op, y), "%s, which is %a",
-					              expr, x);
+					ck_assert_msg(passes(&floating, expr) == compared(x, op, y),
+					              "%s, with the value %a", expr, x);
 					snprintf(expr, sizeof(expr), "arg4 * 0 != 1 && (%s %s %s)", constants[c],
 					         comparisons[reversed[op]], arguments[a]);
-					ck_assert_msg(passes(&floating, expr) == compared(x, op, y), "%s, which is %a",
-					              expr, x);
+					ck_assert_msg(passes(&floating, expr) == compared(x, op, y),
+					              "%s, with the value %a", expr, x);
 				}
 	}
-	registers[13] = 0x3ff3333333333333; /* 1.2, by a signature's class */
+	registers[13] = 0x3ff3333333333333; /* 1.2; the signature has the class */
 	ck_assert(passes(&site, "f == 1.2 && f > 1.19 && 2 > f"));
 }
 END_TEST
 
-START_TEST(names_of_its_own)
+/* An argument named pid hides the process's pid. It keeps its name arg0. */
+START_TEST(hiding_names)
 {
 	args[INT].name = "pid";
 	args[PATH].name = "comm";
@@ -912,7 +911,7 @@ START_TEST(names_of_its_own)
 }
 END_TEST
 
-/* ---- what is refused, and how ---- */
+/* ---- errors ---- */
 
 #define A64 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
@@ -1040,7 +1039,7 @@ START_TEST(refused)
 		{ "[1]", "expected a value\n[1]\n^" },
 		{ "(req)->len", "expected an operator\n(req)->len\n     ^" },
 		{ "1 ] 2", "expected an operator\n1 ] 2\n  ^" },
-		/* Of a long one, what is around the place is shown. */
+		/* The message shows the part of a long expression around the error. */
 		{ "i == 1111111111 || i == 2222222222 || i == 3333333333 || i == 4444444444 || i == 5555555555 || "
 		  "i == 6666666666 || j == 7 || i == 8888888888 || i == 9999999999 || i == 1010101010 || i == 1111111111",
 		  "unknown name 'j': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, tid "
@@ -1114,7 +1113,7 @@ START_TEST(limits)
 	                             "1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(l))))))))))))))))\n"
 	                             "                                                ^");
 
-	/* As many strings as there is room for. */
+	/* As many strings as an expression can have. */
 	*expr = 0;
 	while (strlen(expr) + 11 <= FILTER_LENGTH_MAX)
 		strcat(expr, "\"\"==path||");
@@ -1128,7 +1127,7 @@ START_TEST(limits)
 }
 END_TEST
 
-/* Text that is none, or nearly none: an answer, a caret inside the text, and programs that keep the rules. */
+/* Random text gives a valid program, or an error whose caret is below the text. */
 START_TEST(anything)
 {
 	static const char *const words[] = {
@@ -1198,12 +1197,12 @@ START_TEST(anything)
 		}
 		fetch_release(&program);
 	}
-	fprintf(stderr, "seed %llu: %ld of %d were filters\n", (unsigned long long)seed, good, EXPRESSIONS);
+	fprintf(stderr, "seed %llu: %ld of %d texts are filters\n", (unsigned long long)seed, good, EXPRESSIONS);
 	ck_assert_int_gt(good, EXPRESSIONS / 1000);
 }
 END_TEST
 
-/* Programs from outside: one that fetch_check() lets through can be run, whatever it is. */
+/* A program that fetch_check() accepts can be run. */
 START_TEST(damaged_programs)
 {
 	long good = 0;
@@ -1238,7 +1237,7 @@ START_TEST(damaged_programs)
 		}
 		fetch_release(&program);
 	}
-	fprintf(stderr, "seed %llu: %ld of %d damaged programs are programs\n", (unsigned long long)seed, good,
+	fprintf(stderr, "seed %llu: %ld of %d damaged programs are valid\n", (unsigned long long)seed, good,
 	        EXPRESSIONS);
 	ck_assert_int_gt(good, EXPRESSIONS / 1000);
 }
@@ -1254,9 +1253,9 @@ int main(void)
 	seed_set();
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, as_c_would);
-	tcase_add_test(tc, by_hand);
+	tcase_add_test(tc, chosen_expressions);
 	tcase_add_test(tc, floats_as_c_would);
-	tcase_add_test(tc, names_of_its_own);
+	tcase_add_test(tc, hiding_names);
 	tcase_add_test(tc, refused);
 	tcase_add_test(tc, limits);
 	tcase_add_test(tc, anything);

@@ -75,7 +75,7 @@ static struct manifest *small(void)
 	return d;
 }
 
-START_TEST(what_was_added_is_there)
+START_TEST(contents)
 {
 	struct manifest *d = small();
 	const struct manifest_point *p = manifest_points(d);
@@ -288,15 +288,16 @@ static size_t visit(const struct manifest *d)
 
 /*
  * After random damage a manifest is refused, or all that it refers to is in the block, which is allocated to the byte.
- * DESC_SEED repeats a run.
+ * MANIFEST_SEED repeats a run.
  */
 START_TEST(random_damage)
 {
-	unsigned seed = getenv("DESC_SEED") ? strtoul(getenv("DESC_SEED"), NULL, 0) : (unsigned)time(NULL) ^ getpid();
+	unsigned seed =
+		getenv("MANIFEST_SEED") ? strtoul(getenv("MANIFEST_SEED"), NULL, 0) : (unsigned)time(NULL) ^ getpid();
 	struct manifest *good = small();
 	size_t taken = 0, refusals = 0, sum = 0;
 
-	fprintf(stderr, "random_damage: DESC_SEED=%u\n", seed);
+	fprintf(stderr, "random_damage: MANIFEST_SEED=%u\n", seed);
 	srandom(seed);
 	for (int round = 0; round < 200000; round++) {
 		static const unsigned char odd[] = { 0, 1, 2, 3, 4, 5, 12, 25, 0x7f, 0x80, 0xff };
@@ -327,7 +328,7 @@ START_TEST(random_damage)
 }
 END_TEST
 
-/* Enough for the tables to grow many times over; every one is found where it was put. */
+/* The tables grow many times, and each item keeps its index. */
 START_TEST(many)
 {
 	enum { PROBES = 10000, POINTS = 50000 };
@@ -373,13 +374,13 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("desc");
-	TCase *tc = tcase_create("desc");
+	Suite *suite = suite_create("manifest");
+	TCase *tc = tcase_create("manifest");
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
 	tcase_set_timeout(tc, 120);
-	tcase_add_test(tc, what_was_added_is_there);
+	tcase_add_test(tc, contents);
 	tcase_add_test(tc, empty_is_valid);
 	tcase_add_test(tc, build_leaves_the_builder);
 	tcase_add_test(tc, similar_names_are_distinguished);
