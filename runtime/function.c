@@ -47,19 +47,26 @@ struct function {
 	uint64_t resolver; /* of an indirect function; 0 for others */
 };
 
-/* Sets the file offsets and the bytes of the sites. */
+/* Sets the file offset and the bytes of a site. fd is the image's file. */
+static int site_read(const struct pp_image *image, int fd, struct pp_site *site)
+{
+	int err = image_offset(image, site->address, &site->offset);
+
+	if (err)
+		return err;
+	if (pread(fd, site->code, sizeof(site->code), (off_t)site->offset) < 1)
+		return error_set(EIO, "%s: cannot read offset 0x%lx", image->path, (unsigned long)site->offset);
+	return 0;
+}
+
 static int sites_read(const struct pp_image *image, struct pp_site *sites, size_t n)
 {
 	int fd = image_reopen(image), err = 0;
 
 	if (fd < 0)
 		return fd;
-	for (size_t i = 0; i < n && !err; i++) {
-		err = image_offset(image, sites[i].address, &sites[i].offset);
-		if (!err && pread(fd, sites[i].code, sizeof(sites[i].code), (off_t)sites[i].offset) < 1)
-			err = error_set(EIO, "%s: cannot read offset 0x%lx", image->path,
-			                (unsigned long)sites[i].offset);
-	}
+	for (size_t i = 0; i < n && !err; i++)
+		err = site_read(image, fd, &sites[i]);
 	close(fd);
 	return err;
 }

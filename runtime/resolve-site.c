@@ -66,27 +66,33 @@ static int probe_retype(struct targets *t, const struct pp_request *request, str
 	return 0;
 }
 
+static int program_compile_typed(const struct pp_site *site, const struct pp_request *request,
+                                 struct fetch_program *program)
+{
+	int err = fetch_compile(site, program);
+
+	program->role = site->role;
+	if (err || !request->filter || site->role == SITE_CALL)
+		return err;
+	return filter_compile(request->filter, site, program);
+}
+
 /* Compiles the fetch program of a site. The request decides which arguments are strings, not the signature. */
 static int program_compile(struct targets *t, const struct pp_site *site, const struct pp_request *request,
                            struct fetch_program *program)
 {
-	bool retype = (request->nstrings || request->naddresses) && site->probe->nargs;
 	struct pp_probe probe = *site->probe;
 	struct pp_site retyped = *site;
 	int err;
 
-	if (retype) {
-		err = probe_retype(t, request, &probe);
-		if (err)
-			return err;
-		retyped.probe = &probe;
-	}
-	err = fetch_compile(&retyped, program);
-	program->role = site->role;
-	if (!err && request->filter && site->role != SITE_CALL)
-		err = filter_compile(request->filter, &retyped, program);
-	if (retype)
-		free(probe.args);
+	if (!probe.nargs || (!request->nstrings && !request->naddresses))
+		return program_compile_typed(site, request, program);
+	err = probe_retype(t, request, &probe);
+	if (err)
+		return err;
+	retyped.probe = &probe;
+	err = program_compile_typed(&retyped, request, program);
+	free(probe.args);
 	return err;
 }
 

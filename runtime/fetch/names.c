@@ -24,7 +24,7 @@
 #define NAME_MAX_SHOWN 64
 
 /* A name with the fields and indices after it. */
-struct path {
+struct field_path {
 	char text[FILTER_LENGTH_MAX + 1]; /* with dots for arrows and without spaces */
 	size_t length;
 	size_t base;        /* the length of the part before the last field, 0 without fields */
@@ -32,7 +32,7 @@ struct path {
 };
 
 /* Appends the next token to the path and reads the one after it. */
-static int path_add_token(struct parser *p, struct path *path)
+static int path_add_token(struct parser *p, struct field_path *path)
 {
 	const struct token *token = &p->tokens.next;
 
@@ -43,13 +43,13 @@ static int path_add_token(struct parser *p, struct path *path)
 }
 
 /* Extends whole, which begins at the path's first token, to the next token. Then appends that token to the path. */
-static int path_end_part(struct parser *p, struct path *path, struct token *whole)
+static int path_end_part(struct parser *p, struct field_path *path, struct token *whole)
 {
 	whole->length = p->tokens.next.at + p->tokens.next.length - whole->at;
 	return path_add_token(p, path);
 }
 
-static int path_add_field(struct parser *p, struct path *path, struct token *whole)
+static int path_add_field(struct parser *p, struct field_path *path, struct token *whole)
 {
 	int err;
 
@@ -64,7 +64,7 @@ static int path_add_field(struct parser *p, struct path *path, struct token *who
 	return path_end_part(p, path, whole);
 }
 
-static int path_add_index(struct parser *p, struct path *path, struct token *whole)
+static int path_add_index(struct parser *p, struct field_path *path, struct token *whole)
 {
 	int err = path_add_token(p, path);
 
@@ -81,7 +81,7 @@ static int path_add_index(struct parser *p, struct path *path, struct token *who
 }
 
 /* Parses a name with its fields and indices. Extends *whole, the name's token, to all of their text. */
-static int path_parse(struct parser *p, struct path *path, struct token *whole)
+static int path_parse(struct parser *p, struct field_path *path, struct token *whole)
 {
 	int err;
 
@@ -151,7 +151,7 @@ static int unknown_name_error(const struct parser *p, const struct token *token)
 	                   *names ? names : "no arguments");
 }
 
-static int unknown_field_error(const struct parser *p, const struct path *path, const struct pp_type *type)
+static int unknown_field_error(const struct parser *p, const struct field_path *path, const struct pp_type *type)
 {
 	size_t length = 0;
 	char names[LIST_MAX] = "";
@@ -309,7 +309,7 @@ static int field_emit_value(struct parser *p, size_t arg, const struct pp_field 
 	return p->error;
 }
 
-static int field_emit(struct parser *p, size_t arg, const struct path *path, struct value *value)
+static int field_emit(struct parser *p, size_t arg, const struct field_path *path, struct value *value)
 {
 	const struct pp_type *type = arg < p->probe->nargs ? p->probe->args[arg].described : NULL;
 	const struct pp_field *field;
@@ -385,7 +385,7 @@ static int plain_name_emit(struct parser *p, const char *name, struct value *val
 
 int parser_name(struct parser *p, struct value *value)
 {
-	struct path path;
+	struct field_path path;
 	int err, arg;
 
 	err = path_parse(p, &path, &value->token);

@@ -82,10 +82,11 @@ int ctf_metadata_write(const struct ctf_metadata *m)
 	err = ctf_write(fd, m->text, m->size);
 	if (close(fd) && !err)
 		err = -errno;
-	if (!err && renameat(m->dir, ".metadata", m->dir, "metadata"))
+	if (!err) {
+		if (!renameat(m->dir, ".metadata", m->dir, "metadata"))
+			return 0;
 		err = -errno;
-	if (!err)
-		return 0;
+	}
 	unlinkat(m->dir, ".metadata", 0);
 	return error_set(-err, "cannot write '%s/metadata': %s", m->path, strerror(-err));
 }

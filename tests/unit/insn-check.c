@@ -9,13 +9,13 @@
 
 #include "runtime/insn-check.h"
 
-struct row {
+struct insn_case {
 	int machine;
 	const char *name, *code; /* code in hex */
 	const char *why;         /* a part of the reason; NULL: may be armed */
 };
 
-static const struct row rows[] = {
+static const struct insn_case cases[] = {
 	{ EM_X86_64, "nop", "90662e0f1f840000000000", NULL },
 	{ EM_X86_64, "push %rbp", "554889e5", NULL },
 	{ EM_X86_64, "endbr64", "f30f1efa55", NULL },
@@ -89,23 +89,22 @@ END_TEST
 
 START_TEST(each_instruction)
 {
-	const struct row *row = &rows[_i];
+	const struct insn_case *c = &cases[_i];
 	uint8_t code[16];
-	size_t n = strlen(row->code) / 2;
+	size_t n = strlen(c->code) / 2;
 	const char *why;
 
 	memset(code, 0xee, sizeof(code)); /* bytes after the instruction must not matter */
 	for (size_t i = 0; i < n; i++) {
-		char byte[3] = { row->code[2 * i], row->code[2 * i + 1], 0 };
+		char byte[3] = { c->code[2 * i], c->code[2 * i + 1], 0 };
 
 		code[i] = (uint8_t)strtoul(byte, NULL, 16);
 	}
-	why = insn_why_refused(row->machine, code, sizeof(code), ENXIO);
-	if (!row->why)
-		ck_assert_msg(!why, "%s: %s", row->name, why);
+	why = insn_why_refused(c->machine, code, sizeof(code), ENXIO);
+	if (!c->why)
+		ck_assert_msg(!why, "%s: %s", c->name, why);
 	else
-		ck_assert_msg(why && strstr(why, row->why), "%s: \"%s\", not \"%s\"", row->name, why ? why : "",
-		              row->why);
+		ck_assert_msg(why && strstr(why, c->why), "%s: \"%s\", not \"%s\"", c->name, why ? why : "", c->why);
 }
 END_TEST
 
@@ -132,7 +131,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	tcase_add_loop_test(tests, each_instruction, 0, sizeof(rows) / sizeof(*rows));
+	tcase_add_loop_test(tests, each_instruction, 0, sizeof(cases) / sizeof(*cases));
 	tcase_add_test(tests, few_bytes);
 	tcase_add_test(tests, nop5_by_kernel);
 	suite_add_tcase(suite, tests);
