@@ -177,7 +177,7 @@ expect 0 probe-trace -o "$T/trace" -n 3 '*:tick' -- "$T/target" <<<'tick 10'
 [ -s "$T/trace/metadata" ] || fail "the trace has no metadata"
 expect 125 probe-trace --output="$T/trace" '*:tick' -- touch "$T/ran"
 expect 125 probe-trace --output="$T/trace" --count=1 '*:tick' -- "$T/target" </dev/null
-want_like "message for an existing directory" "*is there already*" "$out"
+want_like "message for an existing directory" "*already exists*" "$out"
 expect 1 probe-trace -o "$T/no/such" -p "$p" '*:tick'
 [ ! -e "$T/ran" ] || fail "the command ran"
 gone all
