@@ -141,7 +141,7 @@ static void put_refused_rows(FILE *out, const struct options *options, const str
 	if (options->verbose && pp_report_offset(report, rows[0]) >= 0)
 		fprintf(out, "  offset 0x%" PRIx64, (uint64_t)pp_report_offset(report, rows[0]));
 	else if (pp_report_offset(report, rows[0]) >= 0)
-		fprintf(out, "  %zu site%s", sites, plural(sites));
+		fprintf(out, "  %zu site%s", sites, ui_plural(sites));
 	fputs(": ", out);
 	escape_put_message(out, row_reason(report, rows[0]));
 	putc('\n', out);
@@ -178,7 +178,7 @@ static void put_row(FILE *out, const struct options *options, const struct pp_re
 	escape_put(out, pp_report_probe(report, row));
 	put_process(out, report, row);
 	if (state == PP_ARMED)
-		fprintf(out, "  %zu site%s  %s", pp_report_sites(report, row), plural(pp_report_sites(report, row)),
+		fprintf(out, "  %zu site%s  %s", pp_report_sites(report, row), ui_plural(pp_report_sites(report, row)),
 		        pp_report_backend(report, row));
 	/* The cost of a filter is shown with -v only. */
 	if (reason && (options->verbose || strncmp(reason, "cost: ", 6))) {
@@ -193,10 +193,10 @@ static void put_sum(FILE *out, const struct arming_tally *tally, size_t more)
 {
 	fprintf(out, "... and %zu more rows (list them with -v): ", more);
 	if (tally->armed)
-		fprintf(out, "%zu site%s of %zu probe%s armed in total%s", tally->armed, plural(tally->armed),
-		        tally->armed_probes, plural(tally->armed_probes), tally->pending ? ", " : "");
+		fprintf(out, "%zu site%s of %zu probe%s armed in total%s", tally->armed, ui_plural(tally->armed),
+		        tally->armed_probes, ui_plural(tally->armed_probes), tally->pending ? ", " : "");
 	if (tally->pending)
-		fprintf(out, "%zu probe%s pending in total", tally->pending, plural(tally->pending));
+		fprintf(out, "%zu probe%s pending in total", tally->pending, ui_plural(tally->pending));
 	putc('\n', out);
 }
 
@@ -307,7 +307,7 @@ void arming_report_refused(struct options *options, const struct pp_report *repo
 		ui_error(options, "armed %zu of %zu", tally->armed, all);
 	else if (reasons > 1)
 		ui_error(options, "armed %zu of %zu: %.*s; and %zu other reason%s", tally->armed, all,
-		         (int)escape_message_length(first), first, reasons - 1, plural(reasons - 1));
+		         (int)escape_message_length(first), first, reasons - 1, ui_plural(reasons - 1));
 	else if (n)
 		ui_error(options, "armed %zu of %zu: %s", tally->armed, all, first);
 	free(rows);
@@ -328,7 +328,8 @@ void arming_report_remarks(const struct options *options, const struct pp_report
 			ui_info(options, "%s: %s", pp_report_probe(report, i), reason);
 	}
 	if (n > REMARKS_SHOWN)
-		ui_info(options, "%zu more message%s; show all with -v", n - REMARKS_SHOWN, plural(n - REMARKS_SHOWN));
+		ui_info(options, "%zu more message%s; show all with -v", n - REMARKS_SHOWN,
+		        ui_plural(n - REMARKS_SHOWN));
 }
 
 void arming_report_warnings(const struct options *options, const struct pp_report *report)

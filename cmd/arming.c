@@ -353,7 +353,7 @@ static void report_sum(const struct options *options, const struct arming_tally 
 {
 	if (tally->armed)
 		ui_verbose(options, "armed %zu site%s of %zu probe%s in session '%s'", tally->armed,
-		           plural(tally->armed), tally->armed_probes, plural(tally->armed_probes),
+		           ui_plural(tally->armed), tally->armed_probes, ui_plural(tally->armed_probes),
 		           pp_session_name(session));
 	if (!tally->pending || arming->argv)
 		return;

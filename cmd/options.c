@@ -133,8 +133,8 @@ static error_t nonempty_append(struct argp_state *state, struct options *o, cons
 }
 
 /* Reports an error if the library does not accept the value in a request. */
-static error_t request_check(struct argp_state *state, struct options *o,
-                             int (*set)(struct pp_request *request, const char *value), const char *value)
+static error_t request_accepts(struct argp_state *state, struct options *o,
+                               int (*set)(struct pp_request *request, const char *value), const char *value)
 {
 	struct pp_request *request;
 	int err;
@@ -166,7 +166,7 @@ error_t options_add_pattern(struct argp_state *state, struct options *options, c
 	if (options_is_stray_pid(options, pattern))
 		return options_stray_pid_error(state, options, pattern, "PATTERN");
 	options_append(list, n, pattern);
-	return request_check(state, options, pp_request_pattern, pattern);
+	return request_accepts(state, options, pp_request_pattern, pattern);
 }
 
 static error_t maxactive_parse(struct argp_state *state, struct options *o, const char *text)
@@ -189,7 +189,7 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case 'p': return pids_append(state, o, arg);
 	case 'f': return nonempty_append(state, o, "-f", "file name", &o->files, &o->nfiles, arg);
 	case 's': o->session = arg; break;
-	case 'b': o->backend = arg; return request_check(state, o, pp_request_backend, arg);
+	case 'b': o->backend = arg; return request_accepts(state, o, pp_request_backend, arg);
 	case KEY_IF: o->filter = arg; break;
 	case KEY_STRING: return nonempty_append(state, o, "--string", "argument name", &o->strings, &o->nstrings, arg);
 	case KEY_NO_STRING:

@@ -113,7 +113,7 @@ static void disable_report(struct disable *d, const char *name, size_t points)
 	json_add_uint(row, "points", points);
 	json_object_array_add(d->rows, row);
 	if (!d->options.json && !d->options.quiet)
-		printf("disarmed %zu site%s in session '%s'\n", points, plural(points), name);
+		printf("disarmed %zu site%s in session '%s'\n", points, ui_plural(points), name);
 	if (d->options.verbose)
 		ui_info(&d->options, "session '%s' %s", name,
 		        session_exists(name) ? "continues with other probes" : "has ended");

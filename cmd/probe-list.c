@@ -307,7 +307,7 @@ static void put_arg_field(const struct pp_field *field)
 	escape_put(stdout, pp_field_type(field));
 	printf(" at %u", offset);
 	if (bits)
-		printf(", %u bit%s from %u", bits, plural(bits), bit);
+		printf(", %u bit%s from %u", bits, ui_plural(bits), bit);
 	putchar(')');
 }
 
@@ -355,7 +355,7 @@ static void put_heading(const struct probe_list *l, const struct images_entry *e
 	if (l->listed)
 		putchar('\n');
 	escape_put(stdout, entry->name);
-	printf("  %zu probe%s, %zu site%s", n, plural(n), sites, plural(sites));
+	printf("  %zu probe%s, %zu site%s", n, ui_plural(n), sites, ui_plural(sites));
 	if (l->options.verbose && *pp_image_build_id(entry->image))
 		printf("  build-id %s", pp_image_build_id(entry->image));
 	printf("\n  %-*s  %5s  %-*s  %s\n", name_width, "PROBE", "SITES", armed_width, "ARMED", "SIGNATURE");
@@ -612,7 +612,7 @@ static int session_list_add(const char *name, void *arg)
 	pp_stat_free(stat);
 	if (sum.stopped)
 		ui_info(o, "%zu site%s of session '%s' %s disarmed over the budget; list them with probe-stat -s %s",
-		        sum.stopped, plural(sum.stopped), name, sum.stopped == 1 ? "was" : "were", name);
+		        sum.stopped, ui_plural(sum.stopped), name, sum.stopped == 1 ? "was" : "were", name);
 	list->n++;
 	return 0;
 }

@@ -470,8 +470,9 @@ static void report_stopped(const struct options *o, const struct reading *all)
 			ui_info(o,
 			        "%zu site%s of %s %s disarmed over the budget (cost %.0f %% of a CPU, limit %g %%), and "
 			        "%s no longer counted",
-			        r->over_budget, plural(r->over_budget), r->probe, r->over_budget == 1 ? "was" : "were",
-			        100 * r->share, 100 * r->limit, r->over_budget == 1 ? "is" : "are");
+			        r->over_budget, ui_plural(r->over_budget), r->probe,
+			        r->over_budget == 1 ? "was" : "were", 100 * r->share, 100 * r->limit,
+			        r->over_budget == 1 ? "is" : "are");
 	}
 }
 
@@ -512,7 +513,7 @@ static void report_reading(const struct options *o, const struct reading *all, c
 		        100 * all->limit);
 	if (shown->hidden)
 		ui_info(o, "%zu probe%s without hits %s not shown; show all with -a", shown->hidden,
-		        plural(shown->hidden), shown->hidden == 1 ? "is" : "are");
+		        ui_plural(shown->hidden), shown->hidden == 1 ? "is" : "are");
 	if (dead && dead == all->n)
 		ui_info(o, "session '%s' is dead: all its processes have ended; remove it with probe-disable -s %s",
 		        name, name);

@@ -174,7 +174,7 @@ static void report_newly_stopped(struct trace_command *t)
 		ui_info(&t->options,
 		        "%zu site%s of session '%s' %s disarmed over the budget, and no longer recorded; list them with "
 		        "probe-stat -s %s",
-		        stopped, plural(stopped), name, stopped == 1 ? "is" : "are", name);
+		        stopped, ui_plural(stopped), name, stopped == 1 ? "is" : "are", name);
 	t->stopped = stopped;
 }
 

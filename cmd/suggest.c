@@ -182,9 +182,9 @@ static void put_no_suggestion(FILE *out, const struct images *images, const stru
 	if (p->function && (!strncmp(p->name, "0x", 2) || !strncmp(p->name, "0X", 2)))
 		fputs("no function begins at this address; give -f FILE to see what is there", out);
 	else if (found && p->function)
-		fprintf(out, "no similar name among %zu function%s in the symbol tables", found, plural(found));
+		fprintf(out, "no similar name among %zu function%s in the symbol tables", found, ui_plural(found));
 	else if (found)
-		fprintf(out, "no similar name among %zu probe%s; list them with probe-list", found, plural(found));
+		fprintf(out, "no similar name among %zu probe%s; list them with probe-list", found, ui_plural(found));
 	else if (images->n == 1 && p->function)
 		fprintf(out, "'%s' has no symbols; name the function by its address, as in func:0x1130",
 		        images->entry[0].name);

@@ -49,8 +49,8 @@ int ui_flush(void);
  */
 int ui_write(const char *bytes, size_t n, size_t *done);
 
-/* Returns the plural ending of a counted noun: "%zu site%s", n, plural(n). */
-static inline const char *plural(size_t n)
+/* Returns the plural ending of a counted noun: "%zu site%s", n, ui_plural(n). */
+static inline const char *ui_plural(size_t n)
 {
 	return n == 1 ? "" : "s";
 }

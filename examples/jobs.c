@@ -122,7 +122,7 @@ static long run_check(const struct job *job, struct counts *counts)
 	return codec_sum(kind_names[job->kind], job->text, strlen(job->text));
 }
 
-/* Counts letters. Fails if there are none. */
+/* Counts letters. Fails if the text has none. */
 static long run_count(const struct job *job, struct counts *counts)
 {
 	long letters = 0;

@@ -12,7 +12,7 @@
  * At the end it prints exactly what it did. The probes answer questions that the server itself cannot:
  *
  *     kv:request(connection, line, length)   which requests arrive now?
- *     kv:get(key, value)                     which keys are read? value is NULL if there is no such key
+ *     kv:get(key, value)                     which keys are read? value is NULL if the key does not exist
  *     kv:set(key, value, is_new)
  *     kv:del(key, was_there)
  *     kv:reply(connection, status, line)     status 0: done, 1: no such key, 2: invalid request
