@@ -280,15 +280,31 @@ static void run(int listener, bool own_client)
 	}
 }
 
+/* Starts the client that is connected to the server by a socket pair. Returns 0 or an error number. */
+static int start_client(struct load *load, pthread_t *thread)
+{
+	sigset_t all, before;
+	int pair[2], err;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		return errno;
+	welcome(pair[0]);
+	load->fd = pair[1];
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(thread, NULL, client, load);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err;
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = stop };
 	struct load load = { .count = -1UL, .rate = 1000 };
 	const char *path = NULL;
 	unsigned seconds = 0;
-	int listener = -1, pair[2], option;
+	int listener = -1, option;
 	pthread_t thread;
-	sigset_t all, before;
 
 	while ((option = getopt(argc, argv, "l:n:r:t:")) != -1) {
 		switch (option) {
@@ -313,18 +329,9 @@ int main(int argc, char **argv)
 			return 1;
 		}
 	} else {
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-			perror("kv: socketpair");
-			return 1;
-		}
-		welcome(pair[0]);
-		load.fd = pair[1];
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, &before);
-		errno = pthread_create(&thread, NULL, client, &load);
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
+		errno = start_client(&load, &thread);
 		if (errno) {
-			perror("kv: pthread_create");
+			perror("kv: cannot start the client");
 			return 1;
 		}
 	}

@@ -14,7 +14,7 @@ SUFFIXES = (".c", ".h", ".cc")
 CPUS = ("x86_64", "aarch64")
 
 TOKEN = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)+\'', re.S)
-NOT_A_FUNCTION = ("if", "for", "while", "switch", "return", "sizeof", "defined", "void", "__attribute__", "_Static_assert")
+NOT_A_FUNCTION = ("if", "for", "while", "switch", "return", "sizeof", "defined", "void", "__attribute__", "_Static_assert", "int")
 
 
 def tracked(*directories):
