@@ -77,7 +77,7 @@ $(B)/obj/plugin/%.o: plugin/%.cc $(B)/obj/flags
 	@mkdir -p $(@D)
 	$(Q)$(PLUGIN_CXX) -std=gnu++14 $(WARN) -fno-rtti -fno-exceptions -fPIC -fvisibility=hidden -O2 -g \
 		-DPP_VERSION='"$(VERSION)"' -Iinclude -isystem $(PLUGIN_INC) -MMD -MP -c -o $@ $<
-	$(Q)objcopy --weaken $@ # another GCC lacks some symbols, but must load the plugin to be told its GCC version
+	$(Q)objcopy --weaken $@ # another GCC lacks some symbols, but must load the plugin, which then reports the version
 
 # ---- products ----
 
