@@ -120,12 +120,14 @@ refused 1 "*no probe matches*maps no files*" probe-enable -s "$S" -p 2 'app:*' #
 
 # ---- without privilege ----
 nobody "$T/product/bin/probe-list" "$T/target" >/dev/null 2>&1 || fail "user nobody cannot list a readable file"
-as_nobody() { nobody "$T/product/bin/$1" "${@:2}"; }
+# With a state directory of its own, so that agents of other processes of that user are not visible.
+mkdir -m 700 "$T/nobody" && chown 65534:65534 "$T/nobody" || fail "no state directory"
+as_nobody() { nobody env XDG_RUNTIME_DIR="$T/nobody" "$T/product/bin/$1" "${@:2}"; }
 refused 1 "*$p*" as_nobody probe-list -p "$p"
 refused 1 "*$p*" as_nobody probe-enable -p "$p" 'app:*'
 refused 1 "*CAP_BPF*" as_nobody probe-enable -f "$T/target" 'app:*'
 refused 1 "*CAP_BPF*" as_nobody probe-trace -f "$T/target" 'app:*'
-as_nobody_command() { nobody "$T/product/bin/probe-enable" "$@" -f "$T/target" 'app:*' -- touch "$T/open/ran"; }
+as_nobody_command() { as_nobody probe-enable "$@" -f "$T/target" 'app:*' -- touch "$T/open/ran"; }
 mkdir -m 777 "$T/open"
 refused 125 "*CAP_BPF*" as_nobody_command
 [ ! -e "$T/open/ran" ] || fail "the command ran"
