@@ -104,8 +104,9 @@ $(PLUGIN): $(PLUGIN_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(PLUGIN_CXX) -shared -o $@ $^
 
-# The commands find the library beside themselves, in the build tree and where they are installed.
-$(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) $(LIB) $(LIB_LINK)
+# The commands find the library beside themselves, in the build tree and where they are installed. The loader ignores this
+# for commands with file capabilities or a set-user-ID bit: their library must be where ldconfig(8) finds it.
+$(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) | $(LIB) $(LIB_LINK)
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -Wl,-rpath,'$$ORIGIN/../lib' -o $@ $(filter %.o,$^) -L$(B)/lib -lprobepoint $(CMD_LIBS)

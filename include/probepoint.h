@@ -5,17 +5,17 @@
  * An image (struct pp_image) is an ELF file. It has probes, each with its sites. A request (struct pp_request) says
  * which probes, in which processes, under which filter. A session (struct pp_session) arms requests: a report (struct
  * pp_report) says for each probe whether it was armed, is pending, or was refused, and why. Points stay armed after the
- * process that armed them has ended, until pp_session_disable(). It counts hits (struct pp_stat). It records hits while
- * a reader (struct pp_reader) is attached, and a reader's events can be written to a trace on disk (struct pp_trace).
+ * process that armed them has ended, until pp_session_disable(). A session counts hits (struct pp_stat), and records
+ * them while a reader (struct pp_reader) is attached. The events that a reader returns can be written to a trace on
+ * disk (struct pp_trace).
  *
  * Errors. Functions that can fail return 0 or a negative errno. pp_error() then returns a message that names the thing,
  * the reason and the remedy. Every function may fail with -ENOMEM. The library prints nothing.
  *
  * Ownership. A function that makes an object stores it at its last argument; the caller frees it by the object's
- * _free(), _close() or _release function, which accepts NULL. Strings and objects that a getter returns belong to the
- * object that it was asked of, and are valid until that is freed or changed. Strings passed in are copied. Readers,
- * traces, statistics and reports: free readers and close traces before their session; reports and statistics may
- * outlive it.
+ * _free() or _close() function, which accepts NULL. Strings and objects that a getter returns belong to the object that
+ * it was asked of, and are valid until that is freed or changed. Strings passed in are copied. Free readers and close
+ * traces before their session. Reports and statistics may outlive it.
  *
  * Indices start at 0. For an index out of range, a getter returns NULL or 0; one that returns an enumeration returns
  * its last value.
@@ -157,8 +157,9 @@ void pp_request_free(struct pp_request *request);
 int pp_request_pattern(struct pp_request *request, const char *pattern);
 int pp_request_file(struct pp_request *request, const char *path);
 /*
- * Arms in this process. Without any, in every process that maps the files. The request holds the process by a pidfd, so
- * that a later process with the same number is not taken for it. -ESRCH: it does not exist.
+ * Arms in this process; can be repeated. If a request names no process, every process that maps the files is armed. The
+ * request holds the process by a pidfd, so that a later process with the same number is not taken for it. -ESRCH: it
+ * does not exist.
  */
 int pp_request_pid(struct pp_request *request, pid_t pid);
 /* Arms in a child of the caller that has not called exec(2) yet; file is the program that it will run. */
@@ -223,8 +224,8 @@ int pp_request_many(struct pp_request *request, size_t sites);
 /* Records from the start, without a reader: a flight recorder. */
 int pp_request_record(struct pp_request *request);
 /*
- * The same, and replaces a thread's oldest records by new ones when its ring is full. Agents only, and for all
- * attachments of a session or none.
+ * Records from the start, and replaces a thread's oldest records by new ones when its ring is full. Only the agent
+ * backend can, and only for all attachments of a session or none.
  */
 int pp_request_overwrite(struct pp_request *request);
 /*
@@ -271,8 +272,8 @@ unsigned pp_report_calls_per_thread(const struct pp_report *report, size_t row);
 const char *pp_report_reason(const struct pp_report *report, size_t row);
 
 /*
- * Damaged notes in the files of the rows; if a pattern matched nothing, in all files that were read. Probes may be
- * missing because of them.
+ * Warnings about damaged notes in the files of the rows, or in all files that were read if a pattern matched nothing.
+ * Probes may be missing because of them.
  */
 size_t pp_report_warnings(const struct pp_report *report);
 const char *pp_report_warning(const struct pp_report *report, size_t i);
@@ -295,18 +296,21 @@ const char *pp_session_name(const struct pp_session *session);
 
 /*
  * Arms the request. Returns 0 if any point was armed, is pending, or was armed in this session before: the report has
- * the details. *report is NULL if nothing was resolved; else the caller frees it, also after an error.
+ * the details. The caller frees *report, also after an error. It is NULL if the request could not be resolved at all.
  *
  * Returns -ENOENT if no probe matches any pattern, -EDQUOT because of pp_request_many(), and the reason if no point
- * could be armed at all. If pp_session_interrupt() sets a flag and a signal handler of the caller sets the flag to
- * nonzero, everything that this call armed is disarmed: -EINTR.
+ * could be armed at all. Returns -EINTR, and has disarmed everything that it armed, if the flag of
+ * pp_session_interrupt() becomes nonzero.
  *
  * Blocks for a time that grows with the number of sites and processes, usually less than a second. Agents that do not
  * answer can add some seconds. With pp_request_hold() the calling thread blocks SIGUSR1 from here on, until
  * pp_session_hold() returns or the session is closed.
  */
 int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report);
-/* Sets the flag that interrupts pp_session_enable() and pp_session_disable(). NULL: none. */
+/*
+ * Sets the flag that interrupts pp_session_enable(), for a signal handler of the caller to set to nonzero. NULL: none.
+ * pp_session_disable() then stops waiting for the original bytes, but still disarms.
+ */
 int pp_session_interrupt(struct pp_session *session, const volatile int *flag);
 
 /*
@@ -403,7 +407,7 @@ struct pp_counts {
 
 /*
  * Reads the counters: one row for each probe, file and process (pid 0: for all processes together), sorted by probe,
- * file and pid.
+ * file and pid. Counters of agents may be 50 ms old.
  */
 int pp_session_stat(struct pp_session *session, struct pp_stat **stat);
 void pp_stat_free(struct pp_stat *stat);

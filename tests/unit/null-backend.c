@@ -102,7 +102,7 @@ const size_t nbackends = sizeof(backends) / sizeof(backends[0]);
 
 /* ---- the tests ---- */
 
-__attribute__((noipa)) static void hit(int n)
+__attribute__((noinline)) static void hit(int n)
 {
 	STAP_PROBE1(null, hit, n);
 }
