@@ -1,38 +1,39 @@
 /* SPDX-License-Identifier: MIT */
-/* Prints a number of hits of a process's probes: trace PID PATTERN HITS. */
+/* Prints hits that a session records: trace SESSION HITS. probe-enable -s SESSION arms the session before. */
 #include <inttypes.h>
 #include <probepoint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static void print(const struct pp_event *event)
+static void print_event(const struct pp_event *event)
 {
-	printf("%" PRIu64 " %s", pp_event_time(event), pp_event_probe(event));
+	printf("%s", pp_event_probe(event));
 	for (size_t i = 0; i < pp_event_args(event); i++)
-		if (pp_event_arg_kind(event, i) == PP_STRING)
-			printf(" %s=\"%s\"", pp_event_arg_name(event, i), pp_event_arg_string(event, i, NULL, NULL));
-		else
-			printf(" %s=%" PRId64, pp_event_arg_name(event, i), pp_event_arg_int(event, i));
+		switch (pp_event_arg_kind(event, i)) {
+		case PP_STRING: printf(" \"%s\"", pp_event_arg_string(event, i, NULL, NULL)); break;
+		case PP_FLOAT: printf(" %g", pp_event_arg_float(event, i)); break;
+		case PP_FAULT:
+		case PP_MISSING: printf(" ?"); break;
+		default: printf(" %" PRId64, pp_event_arg_int(event, i));
+		}
 	puts("");
 }
 
 int main(int argc, char **argv)
 {
 	struct pp_session *session = NULL;
-	struct pp_request *request = NULL;
-	struct pp_report *report = NULL;
 	struct pp_reader *reader = NULL;
 	const struct pp_event *event;
+	int failed = argc != 3 || pp_session_open(argv[1], false, &session) || pp_reader_open(session, &reader);
 
-	if (argc != 4)
-		return 2;
-	if (pp_request_new(&request) || pp_request_pid(request, atoi(argv[1])) || pp_request_pattern(request, argv[2]) ||
-	    pp_session_private(&session) || pp_session_enable(session, request, &report) || pp_reader_open(session, &reader))
-		fprintf(stderr, "trace: %s\n", pp_error());
-	for (int hits = atoi(argv[3]); reader && hits > 0 && pp_reader_next(reader, -1, &event) == 1; hits--)
-		print(event);
+	for (int hits = 0; !failed && hits < atoi(argv[2]); hits++) {
+		failed = pp_reader_next(reader, -1, &event) != 1;
+		if (!failed)
+			print_event(event);
+	}
+	if (failed)
+		fprintf(stderr, "trace: %s\n", argc == 3 ? pp_error() : "usage: trace SESSION HITS");
 	pp_reader_free(reader);
-	pp_report_free(report);
-	pp_session_close(session); /* disarms, because the session is private */
-	pp_request_free(request);
+	pp_session_close(session); /* the session stays armed */
+	return failed;
 }

@@ -426,7 +426,7 @@ const char *pp_stat_file(const struct pp_stat *stat, size_t row);
 enum pp_life {
 	PP_LIVES,
 	PP_ENDED,
-	PP_OTHER, /* another process has its pid now */
+	PP_OTHER /* another process has its pid now */
 };
 
 enum pp_life pp_stat_life(const struct pp_stat *stat, size_t row);
@@ -438,7 +438,7 @@ enum pp_life pp_stat_life(const struct pp_stat *stat, size_t row);
 enum pp_file_state {
 	PP_FILE_PRESENT,
 	PP_FILE_REPLACED,
-	PP_FILE_DELETED,
+	PP_FILE_DELETED
 };
 
 enum pp_file_state pp_stat_file_state(const struct pp_stat *stat, size_t row);
@@ -532,7 +532,7 @@ enum pp_kind {
 	PP_CHAR,
 	PP_FLOAT,
 	PP_FAULT,   /* its memory could not be read */
-	PP_MISSING, /* it can never be read at this site, because its operand cannot be resolved */
+	PP_MISSING /* it can never be read at this site, because its operand cannot be resolved */
 };
 
 uint64_t pp_event_time(const struct pp_event *event);
