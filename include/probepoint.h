@@ -552,7 +552,7 @@ enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i);
 int64_t pp_event_arg_int(const struct pp_event *event, size_t i);
 /* For PP_FLOAT. */
 double pp_event_arg_float(const struct pp_event *event, size_t i);
-/* For PP_STRING: *length bytes, followed by a NUL. *cut: the string was longer. */
+/* For PP_STRING: *length bytes, followed by a NUL. *cut: the string was longer. length and cut may be NULL. */
 const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *length, bool *cut);
 
 /* ---- traces on disk (CTF 1.8) ---------------------------------------------- */
