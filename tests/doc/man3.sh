@@ -97,6 +97,39 @@ for example in count trace; do
 	[ "$shown" ] || fail "no page shows examples/$example.c as it is"
 done
 
+# Each example compiles: as a whole program, or as the body of a function that has the variables it uses.
+cat >"$T/variables.h" <<'E'
+#include <errno.h>
+#include <poll.h>
+#include <probepoint.h>
+#include <stdio.h>
+static void __attribute__((unused)) print_event(const struct pp_event *event) { (void)event; }
+static struct pp_session *session;
+static struct pp_request *request;
+static struct pp_report *report;
+static struct pp_stat *stat;
+static struct pp_reader *reader;
+static struct pp_trace *trace;
+static const struct pp_event *event;
+static int pid, other, n, row;
+E
+for page in "${pages[@]}"; do
+	sed 's/\\-/-/g; s/\\e/\\/g; s/^\\&//' "$page" | awk -v prefix="$T/example-${page##*/}" '
+		/^\.EX$/ { file = prefix "-" ++n ".c"; is_first = 1; next }
+		/^\.EE$/ { if (is_body) print "}" >file; close(file); file = ""; next }
+		file && is_first {
+			is_first = 0
+			is_body = !/^#/
+			if (is_body)
+				print "#include \"variables.h\"\nvoid example(void);\nvoid example(void)\n{" >file
+		}
+		file { print >file }'
+done
+for file in "$T"/example-*.c; do
+	"$CC" -std=gnu17 -Wall -Wno-unused-variable -Werror -Iinclude -I"$T" -fsyntax-only "$file" || fail "${file##*/} does not compile"
+done
+want "examples in the pages" 9 "$(ls "$T"/example-*.c | wc -l)"
+
 # ---- formatting and installing ----
 
 if have man; then
