@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * arm PID FILE [TIMES]: how long arming all sites of the process's file takes, by
- * pp_session_enable() (look at the process, read the notes of all that it maps, check
- * and compile the sites, load, link, pin, read the bytes back, report) and by the bare
- * system call that makes one uprobe-multi link of the same offsets and an empty
- * program. Both in turn, TIMES times (7); the medians, and how they relate.
+ * arm PID FILE [TIMES]: measures how long it takes to arm all sites of the process's file
+ *
+ * - by pp_session_enable(), which inspects the process, reads the notes of all files that it maps, checks and compiles
+ *   the sites, loads, links, pins, verifies and reports;
+ * - by the bare system call, which creates one uprobe-multi link of the same offsets and an empty program.
+ *
+ * Alternates between both TIMES times (default 7). Prints the medians and their ratio.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -66,7 +68,7 @@ static size_t offsets_of(const struct pp_image *image, uint64_t **offsets)
 	return n;
 }
 
-/* The system call and nothing else. */
+/* Measures the system call only. */
 static double bare(int prog, const char *file, pid_t pid, const uint64_t *offsets, size_t n)
 {
 	struct {
@@ -84,7 +86,7 @@ static double bare(int prog, const char *file, pid_t pid, const uint64_t *offset
 	double took = now() - start;
 
 	if (fd < 0)
-		die("the system call");
+		die("cannot create the link");
 	close(fd);
 	return took;
 }
@@ -99,10 +101,10 @@ static double ours(const struct pp_request *request, size_t nsites)
 
 	snprintf(name, sizeof(name), "k_bench_%d", getpid());
 	if (pp_session_open(name, true, &session))
-		die("a session");
+		die("cannot open a session");
 	start = now();
 	if (pp_session_enable(session, request, &report))
-		die("enabling");
+		die("cannot arm");
 	took = now() - start;
 	for (size_t i = 0; i < pp_report_rows(report); i++)
 		if (pp_report_state(report, i) == PP_ARMED && pp_report_verified(report, i))
@@ -113,7 +115,7 @@ static double ours(const struct pp_request *request, size_t nsites)
 	}
 	pp_report_free(report);
 	if (pp_session_disable(session, 0, NULL, 0, &points) || points != nsites)
-		die("disabling");
+		die("cannot disarm");
 	pp_session_close(session);
 	return took;
 }
@@ -140,10 +142,10 @@ int main(int argc, char **argv)
 	n = offsets_of(image, &offsets);
 	prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "nothing", "Dual MIT/GPL", nothing, 2, &opts);
 	if (prog < 0)
-		die("the empty program");
+		die("cannot load the empty program");
 	if (pp_request_new(&request) || pp_request_pattern(request, "gen:*") || pp_request_pid(request, pid) ||
 	    pp_request_backend(request, "kernel"))
-		die("a request");
+		die("cannot build the request");
 	for (int i = 0; i < times; i++) {
 		struct targets targets = { 0 };
 		struct pp_image *again;
@@ -159,15 +161,16 @@ int main(int argc, char **argv)
 		pp_image_free(again);
 		start = now();
 		if (targets_find(&targets, request))
-			die("finding");
+			die("cannot find the sites");
 		find[i] = now() - start - parse[i];
 		targets_release(&targets);
 	}
 	printf("%zu sites, %zu probes\n", n, pp_image_probes(image));
 	printf("  %8.2f ms  the bare system call\n", median(system_call, times));
-	printf("  %8.2f ms  pp_session_enable(); of it\n", median(call, times));
+	printf("  %8.2f ms  pp_session_enable(), including\n", median(call, times));
 	printf("  %8.2f ms    reading the file's notes\n", median(parse, times));
-	printf("  %8.2f ms    reading other files', choosing sites, compiling their operands\n", median(find, times));
+	printf("  %8.2f ms    reading the notes of other files, choosing sites, compiling operands\n",
+	       median(find, times));
 	printf("  %8.2f     times the bare system call (in pairs: %.2f to %.2f)\n",
 	       median(call, times) / median(system_call, times), ratio[0], (median(ratio, times), ratio[times - 1]));
 	pp_image_free(image);

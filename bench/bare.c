@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bare PID FILE OFFSET: a uprobe-multi link with an empty program at one place, until the input ends. */
+/* bare PID FILE OFFSET: keeps a uprobe-multi link with an empty program at one offset until standard input ends. */
 #include <bpf/bpf.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-# make bench: what arming and hits cost here, beside others. bench/run says what is measured.
+# make bench: measures what arming and hits cost on this machine, compared with other tools. bench/run has the details.
 
 BENCH_SRC := $(wildcard bench/*.c)
 BENCHES := $(BENCH_SRC:%.c=$(B)/%)

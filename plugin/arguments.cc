@@ -4,33 +4,35 @@
  *
  *     probe|skip FUNCTION [file=GLOB] [min-size=N] [sites=entry|return|both] [inlined=yes|no] [provider=NAME]
  *
- * Words are separated by blanks; one with blanks in it stands in double quotes.
- * What follows a # is a comment.
+ * Blanks separate words. Double quotes enclose a word that contains blanks. A comment
+ * starts with #.
  */
 #include "parts.h"
 
 #define ARGUMENT "-fplugin-arg-" PLUGIN_NAME "-"
 
 static const char *const usage[] = {
-	"%<" ARGUMENT "functions=GLOB[,GLOB]...%>: functions to probe",
-	"%<" ARGUMENT "exclude=GLOB[,GLOB]...%>: but not these",
-	"%<" ARGUMENT "files=GLOB[,GLOB]...%>: only functions of these files",
-	"%<" ARGUMENT "min-size=N%>: only those of N statements or more",
-	"%<" ARGUMENT "sites=entry|return|both%>: where (both)",
-	"%<" ARGUMENT "inlined=yes|no%>: in inlined copies too (yes)",
-	"%<" ARGUMENT "provider=NAME%>: instead of the source file%'s base name",
-	"%<" ARGUMENT "rules=FILE%>: rules that come before these",
-	"%<" ARGUMENT "marked%>: functions with %<__attribute__((probe))%>, which all the others do too",
+	"%<" ARGUMENT "functions=GLOB[,GLOB]...%>: probe functions of these names",
+	"%<" ARGUMENT "exclude=GLOB[,GLOB]...%>: except functions of these names",
+	"%<" ARGUMENT "files=GLOB[,GLOB]...%>: probe only functions that these files define",
+	"%<" ARGUMENT "min-size=N%>: probe only functions of N GIMPLE statements or more",
+	"%<" ARGUMENT "sites=entry|return|both%>: place these sites (default: both)",
+	"%<" ARGUMENT "inlined=yes|no%>: place sites in inlined copies too (default: yes)",
+	"%<" ARGUMENT "provider=NAME%>: name the provider (default: the source file%'s base name)",
+	"%<" ARGUMENT "rules=FILE%>: read rules, which come before the other arguments",
+	"%<" ARGUMENT "marked%>: probe functions with %<__attribute__((probe))%>, as the other arguments do too",
 };
 
-static void tell_usage(void)
+static void usage_print(void)
 {
 	for (const char *line : usage)
 		inform(UNKNOWN_LOCATION, line);
 }
 
-/* At commas that stand in no brackets. */
-static bool add_globs(const char *where, const char *key, const std::string &value, std::vector<std::string> *globs)
+/* ---- settings, which arguments and rules share ---------------------------- */
+
+/* Splits value at commas outside of parentheses. Returns false after an error message. */
+static bool globs_read(const char *where, const char *key, const std::string &value, std::vector<std::string> *globs)
 {
 	std::string glob;
 	int depth = 0;
@@ -44,7 +46,7 @@ static bool add_globs(const char *where, const char *key, const std::string &val
 			continue;
 		}
 		if (glob.empty()) {
-			error("%s: argument %qs has an empty pattern: %qs", where, key, value.c_str());
+			error("%s: argument %qs: empty pattern in %qs", where, key, value.c_str());
 			return false;
 		}
 		globs->push_back(glob);
@@ -53,47 +55,48 @@ static bool add_globs(const char *where, const char *key, const std::string &val
 	return true;
 }
 
-static bool wrong_value(const char *where, const std::string &key, const std::string &value, const char *wanted)
+/* Always returns false. */
+static bool value_error(const char *where, const std::string &key, const std::string &value, const char *expected)
 {
-	error("%s: argument %qs is %s, not %qs", where, key.c_str(), wanted, value.c_str());
+	error("%s: argument %qs: invalid value %qs: expected %s", where, key.c_str(), value.c_str(), expected);
 	return false;
 }
 
-static bool read_provider(const char *where, const std::string &value, std::string *provider)
+static bool provider_read(const char *where, const std::string &value, std::string *provider)
 {
 	if (!is_identifier(value)) {
-		error("%s: provider %qs is no identifier", where, value.c_str());
+		error("%s: invalid provider %qs: not an identifier", where, value.c_str());
 		return false;
 	}
 	if (!provider->empty() && *provider != value) {
-		error("%s: two providers, %qs and %qs", where, provider->c_str(), value.c_str());
+		error("%s: conflicting providers %qs and %qs", where, provider->c_str(), value.c_str());
 		return false;
 	}
 	*provider = value;
 	return true;
 }
 
-/* What stands in a rule and in the arguments alike. *known is false where key is something else. */
-static bool read_setting(const char *where, const std::string &key, const std::string &value, struct rule *rule,
-			 bool *known)
+/* Reads a setting into *rule. Returns false after an error message, or with *known false if key is not a setting. */
+static bool setting_read(const char *where, const std::string &key, const std::string &value, struct rule *rule,
+                         bool *known)
 {
 	*known = true;
 	if (key == "min-size") {
 		if (value.empty() || value.size() > 8 || value.find_first_not_of("0123456789") != std::string::npos)
-			return wrong_value(where, key, value, "a number of statements");
+			return value_error(where, key, value, "a number of statements");
 		rule->min_size = atoi(value.c_str());
 		return true;
 	}
 	if (key == "sites") {
 		if (value != "entry" && value != "return" && value != "both")
-			return wrong_value(where, key, value, "'entry', 'return' or 'both'");
+			return value_error(where, key, value, "'entry', 'return' or 'both'");
 		rule->entry = value != "return";
 		rule->returns = value != "entry";
 		return true;
 	}
 	if (key == "inlined") {
 		if (value != "yes" && value != "no")
-			return wrong_value(where, key, value, "'yes' or 'no'");
+			return value_error(where, key, value, "'yes' or 'no'");
 		rule->inlined = value == "yes";
 		return true;
 	}
@@ -101,10 +104,10 @@ static bool read_setting(const char *where, const std::string &key, const std::s
 	return false;
 }
 
-/* ---- rules ------------------------------------------------------------------------- */
+/* ---- rules ---------------------------------------------------------------- */
 
-/* The words of a line, their quotes taken off. False: a quote does not end. */
-static bool split(const char *line, std::vector<std::string> *words)
+/* Splits a line into words, without their quotes. Returns false if a quote is not terminated. */
+static bool line_split(const char *line, std::vector<std::string> *words)
 {
 	while (true) {
 		std::string word;
@@ -125,63 +128,64 @@ static bool split(const char *line, std::vector<std::string> *words)
 	}
 }
 
-static bool read_rule(const char *where, const char *line)
+/* A word of a rule after its pattern. */
+static bool rule_word_read(const char *where, const std::string &word, struct rule *rule)
+{
+	size_t is = word.find('=');
+	std::string key = word.substr(0, is), value = is == std::string::npos ? "" : word.substr(is + 1);
+	bool known, right = setting_read(where, key, value, rule, &known);
+
+	if (known)
+		return right;
+	if (key == "file")
+		return globs_read(where, "file", value, &rule->files);
+	if (key != "provider") {
+		error("%s: unknown setting %qs", where, word.c_str());
+		return false;
+	}
+	if (value == "func") {
+		error("%s: invalid provider %<func%>: the name is reserved for code without a note", where);
+		return false;
+	}
+	return provider_read(where, value, &rule->provider);
+}
+
+static bool rule_read(const char *where, const char *line)
 {
 	std::vector<std::string> words;
 	struct rule rule;
 
-	if (!split(line, &words)) {
-		error("%s: a quote is not closed", where);
+	if (!line_split(line, &words)) {
+		error("%s: unterminated quote", where);
 		return false;
 	}
 	if (words.empty())
 		return true;
 	if (words[0] != "probe" && words[0] != "skip") {
-		error("%s: a rule starts with %<probe%> or %<skip%>, not %qs", where, words[0].c_str());
+		error("%s: invalid rule %qs: expected %<probe%> or %<skip%>", where, words[0].c_str());
 		return false;
 	}
 	if (words.size() < 2 || words[1].empty()) {
-		error("%s: %qs which functions? a pattern is missing", where, words[0].c_str());
+		error("%s: rule %qs: missing function pattern", where, words[0].c_str());
 		return false;
 	}
 	rule.skip = words[0] == "skip";
 	rule.functions.push_back(words[1]);
-	for (size_t i = 2; i < words.size(); i++) {
-		size_t is = words[i].find('=');
-		std::string key = words[i].substr(0, is), value = is == std::string::npos ? "" : words[i].substr(is + 1);
-		bool known, right = read_setting(where, key, value, &rule, &known);
-
-		if (known && !right)
+	for (size_t i = 2; i < words.size(); i++)
+		if (!rule_word_read(where, words[i], &rule))
 			return false;
-		if (known)
-			continue;
-		if (key == "file") {
-			if (!add_globs(where, "file", value, &rule.files))
-				return false;
-		} else if (key == "provider") {
-			if (!read_provider(where, value, &rule.provider))
-				return false;
-			if (value == "func") {
-				error("%s: a provider cannot be called %<func%>, which stands for code without a note", where);
-				return false;
-			}
-		} else {
-			error("%s: %qs is nothing that a rule knows", where, words[i].c_str());
-			return false;
-		}
-	}
 	choice.rules.push_back(rule);
 	return true;
 }
 
-static bool read_rules(const char *path)
+static bool rules_read(const char *path)
 {
 	FILE *file = fopen(path, "r");
 	char line[4096];
 	bool right = true;
 
 	if (!file) {
-		error(PLUGIN_NAME ": rules %qs cannot be read: %m", path);
+		error(PLUGIN_NAME ": cannot read rules %qs: %m", path);
 		return false;
 	}
 	choice.files.push_back(path);
@@ -189,45 +193,46 @@ static bool read_rules(const char *path)
 		std::string where = std::string(path) + ":" + std::to_string(n);
 
 		if (!strchr(line, '\n') && !feof(file)) {
-			error("%s: line too long", where.c_str());
+			error("%s: line too long (maximum %d bytes)", where.c_str(), (int)sizeof line - 2);
 			right = false;
 			break;
 		}
-		right = read_rule(where.c_str(), line);
+		right = rule_read(where.c_str(), line);
 	}
 	if (right && ferror(file)) {
-		error(PLUGIN_NAME ": rules %qs cannot be read: %m", path);
+		error(PLUGIN_NAME ": cannot read rules %qs: %m", path);
 		right = false;
 	}
 	fclose(file);
 	return right;
 }
 
-/* ---- arguments ---------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------ */
 
-static bool read_argument(const struct plugin_argument *arg, struct rule *rule, bool *chosen)
+/* Sets *chosen if the argument names functions to probe. */
+static bool argument_read(const struct plugin_argument *arg, struct rule *rule, bool *chosen)
 {
 	const char *value = arg->value ? arg->value : "";
 	bool known;
-	bool right = read_setting(PLUGIN_NAME, arg->key, value, rule, &known);
+	bool right = setting_read(PLUGIN_NAME, arg->key, value, rule, &known);
 
 	if (known)
 		return right;
 	*chosen |= !strcmp(arg->key, "functions") || !strcmp(arg->key, "rules") || !strcmp(arg->key, "marked");
 	if (!strcmp(arg->key, "functions"))
-		return add_globs(PLUGIN_NAME, arg->key, value, &rule->functions);
+		return globs_read(PLUGIN_NAME, arg->key, value, &rule->functions);
 	if (!strcmp(arg->key, "exclude"))
-		return add_globs(PLUGIN_NAME, arg->key, value, &rule->exclude);
+		return globs_read(PLUGIN_NAME, arg->key, value, &rule->exclude);
 	if (!strcmp(arg->key, "files"))
-		return add_globs(PLUGIN_NAME, arg->key, value, &rule->files);
+		return globs_read(PLUGIN_NAME, arg->key, value, &rule->files);
 	if (!strcmp(arg->key, "provider"))
-		return read_provider(PLUGIN_NAME, value, &choice.provider);
+		return provider_read(PLUGIN_NAME, value, &choice.provider);
 	if (!strcmp(arg->key, "rules"))
-		return read_rules(value);
+		return rules_read(value);
 	if (!strcmp(arg->key, "marked"))
 		return true;
 	error(PLUGIN_NAME ": unknown argument %qs", arg->key);
-	tell_usage();
+	usage_print();
 	return false;
 }
 
@@ -237,12 +242,12 @@ bool arguments_read(const struct plugin_name_args *args)
 	bool chosen = false;
 
 	for (int i = 0; i < args->argc; i++)
-		if (!read_argument(&args->argv[i], &rule, &chosen))
+		if (!argument_read(&args->argv[i], &rule, &chosen))
 			return false;
-	/* At link time the sites are there already; what was asked for when compiling is of no matter. */
+	/* The link of LTO needs no choice, because the compilation has placed the sites. */
 	if (!chosen && strcmp(lang_hooks.name, "GNU GIMPLE")) {
-		error(PLUGIN_NAME ": no functions to probe were named");
-		tell_usage();
+		error(PLUGIN_NAME ": no functions to probe given");
+		usage_print();
 		return false;
 	}
 	if (!rule.functions.empty())

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Which functions are probed.
+ * Which functions are probed, and the names of their probes.
  *
- * The attributes of a function come first: no_probe, then probe. Then the rules
- * of rules=FILE, then the one rule that the other arguments make up; the first
- * whose conditions all hold decides, and where none does, the function is not
+ * The first of these that applies to a function decides:
+ *
+ *   1. its attribute no_probe, then its attribute probe
+ *   2. a rule of rules=FILE, in the order of the file
+ *   3. the rule that the plugin's other arguments make up
+ *
+ * A rule applies if all its conditions hold. If nothing applies, the function is not
  * probed.
  *
- * Functions whose names come out alike (overloads, instances of one template) are
- * told apart in the order of their declaration: area, area_2, area_3. The count
- * takes in functions that are not probed, so that narrowing the choice renames
- * nothing.
+ * Functions that would get the same name (overloads, instances of one template) are
+ * numbered in the order of their declaration: area, area_2, area_3. Functions that are
+ * not probed are numbered too, so that a narrower choice renames no probe.
  */
 #include "parts.h"
 
@@ -18,9 +21,10 @@
 
 struct choice choice;
 
-static std::map<unsigned, probed> survey; /* by DECL_UID */
+static std::map<unsigned, probed> probed_functions; /* by DECL_UID */
 
-static bool provider_settle(void)
+/* Sets the default provider. Returns false after an error message. */
+static bool provider_set(void)
 {
 	if (choice.provider.empty()) {
 		std::string base = lbasename(main_input_filename ? main_input_filename : "");
@@ -30,14 +34,14 @@ static bool provider_settle(void)
 	}
 	if (choice.provider != "func")
 		return true;
-	error(PLUGIN_NAME ": a provider cannot be called %<func%>, which stands for code without a note; "
-			  "name another with %<-fplugin-arg-" PLUGIN_NAME "-provider=NAME%>");
+	error(PLUGIN_NAME ": invalid provider %<func%>: the name is reserved for code without a note; "
+	                  "choose another with %<-fplugin-arg-" PLUGIN_NAME "-provider=NAME%>");
 	return false;
 }
 
-/* ---- rules ---------------------------------------------------------------------- */
+/* ---- rules ---------------------------------------------------------------- */
 
-static bool matches_any(const std::vector<std::string> &globs, const std::string &text)
+static bool globs_match(const std::vector<std::string> &globs, const std::string &text)
 {
 	for (const std::string &glob : globs)
 		if (!fnmatch(glob.c_str(), text.c_str(), 0))
@@ -45,26 +49,30 @@ static bool matches_any(const std::vector<std::string> &globs, const std::string
 	return false;
 }
 
-/* By its name, its qualified name, that without template arguments, or that with its parameters. */
-static bool matches_function(const std::vector<std::string> &globs, tree decl)
+/*
+ * A pattern matches the function's name, its qualified name with or without template arguments, or its qualified name
+ * with parameters.
+ */
+static bool globs_match_function(const std::vector<std::string> &globs, tree decl)
 {
 	if (globs.empty())
 		return false;
 	std::string function = function_text(decl), bare = without_arguments(function);
-	return matches_any(globs, DECL_NAME(decl) ? IDENTIFIER_POINTER(DECL_NAME(decl)) : "") ||
-	       matches_any(globs, function) || matches_any(globs, bare) ||
-	       matches_any(globs, bare + "(" + parameters_of(decl) + ")");
+	return globs_match(globs, DECL_NAME(decl) ? IDENTIFIER_POINTER(DECL_NAME(decl)) : "") ||
+	       globs_match(globs, function) || globs_match(globs, bare) ||
+	       globs_match(globs, bare + "(" + parameters_text(decl) + ")");
 }
 
-/* As the compiler was given it, or its base name. */
-static bool matches_file(const std::vector<std::string> &globs, tree decl)
+/* A pattern matches the name of the source file as given to the compiler, or its base name. */
+static bool globs_match_file(const std::vector<std::string> &globs, tree decl)
 {
 	const char *file = LOCATION_FILE(DECL_SOURCE_LOCATION(decl));
 
-	return globs.empty() || (file && (matches_any(globs, file) || matches_any(globs, lbasename(file))));
+	return globs.empty() || (file && (globs_match(globs, file) || globs_match(globs, lbasename(file))));
 }
 
-static unsigned statements_of(tree decl)
+/* The size that min-size= compares. */
+static unsigned function_size(tree decl)
 {
 	function *fn = DECL_STRUCT_FUNCTION(decl);
 	unsigned n = 0;
@@ -83,7 +91,8 @@ static unsigned statements_of(tree decl)
 	return n;
 }
 
-static const struct rule *rule_of(tree decl)
+/* Returns the rule by which a function is probed, or NULL if it is not. */
+static const struct rule *function_rule(tree decl)
 {
 	static const struct rule marked = rule();
 
@@ -94,16 +103,16 @@ static const struct rule *rule_of(tree decl)
 	if (in_system_header_at(DECL_SOURCE_LOCATION(decl)))
 		return NULL;
 	for (const struct rule &rule : choice.rules)
-		if (matches_function(rule.functions, decl) && !matches_function(rule.exclude, decl) &&
-		    matches_file(rule.files, decl) && (!rule.min_size || statements_of(decl) >= rule.min_size))
+		if (globs_match_function(rule.functions, decl) && !globs_match_function(rule.exclude, decl) &&
+		    globs_match_file(rule.files, decl) && (!rule.min_size || function_size(decl) >= rule.min_size))
 			return rule.skip ? NULL : &rule;
 	return NULL;
 }
 
-/* ---- the survey ------------------------------------------------------------------- */
+/* ---- the survey ----------------------------------------------------------- */
 
-/* What can be probed: functions that people wrote. */
-static bool is_candidate(tree decl)
+/* True for a function that the source defines. Others cannot be probed. */
+static bool function_is_candidate(tree decl)
 {
 	cgraph_node *node = cgraph_node::get(decl);
 
@@ -114,18 +123,18 @@ static bool is_candidate(tree decl)
 	if (lookup_attribute("no_instrument_function", DECL_ATTRIBUTES(decl)) ||
 	    lookup_attribute("naked", DECL_ATTRIBUTES(decl)))
 		return false;
-	/* The destructor that also frees calls the one that does not. */
+	/* The deleting destructor calls the other one, which is probed. */
 	return strcmp(IDENTIFIER_POINTER(DECL_NAME(decl)), "__dt_del ");
 }
 
-static bool by_uid(tree a, tree b)
+static bool decl_less(tree a, tree b)
 {
 	return DECL_UID(a) < DECL_UID(b);
 }
 
-static void probe(tree decl, const struct rule *rule, const std::string &name)
+static void function_choose(tree decl, const struct rule *rule, const std::string &name)
 {
-	struct probed &probed = survey[DECL_UID(decl)];
+	struct probed &probed = probed_functions[DECL_UID(decl)];
 	tree given = lookup_attribute("probe", DECL_ATTRIBUTES(decl));
 
 	probed.name = name;
@@ -136,10 +145,13 @@ static void probe(tree decl, const struct rule *rule, const std::string &name)
 	}
 	probed.entry = rule->entry;
 	probed.returns = rule->returns;
-	if (!rule->inlined)
+	if (!rule->inlined) {
 		probed.home = IDENTIFIER_POINTER(DECL_ASSEMBLER_NAME(decl));
+		if (probed.home[0] == '*') /* the source gives the name, with __asm__ */
+			probed.home.erase(0, 1);
+	}
 	probed.shared = DECL_COMDAT(decl) || DECL_ONE_ONLY(decl) || DECL_DECLARED_INLINE_P(decl) ||
-			strcmp(LOCATION_FILE(DECL_SOURCE_LOCATION(decl)), main_input_filename);
+	                strcmp(LOCATION_FILE(DECL_SOURCE_LOCATION(decl)), main_input_filename);
 	signature_make(decl, &probed);
 }
 
@@ -149,25 +161,25 @@ void functions_survey(void)
 	std::vector<tree> decls, resolvers;
 	cgraph_node *node;
 
-	if (!provider_settle())
+	if (!provider_set())
 		return;
 	FOR_EACH_FUNCTION(node) {
 		if (node->alias && node->ifunc_resolver && node->get_alias_target())
 			resolvers.push_back(node->get_alias_target()->decl);
 		else if (!node->alias && is_declared_probe(node->decl))
 			declared_survey(node->decl);
-		else if (!node->alias && is_candidate(node->decl))
+		else if (!node->alias && function_is_candidate(node->decl))
 			decls.push_back(node->decl);
 	}
-	std::sort(decls.begin(), decls.end(), by_uid);
+	std::sort(decls.begin(), decls.end(), decl_less);
 
 	for (tree decl : decls) {
-		const struct rule *rule = rule_of(decl);
+		const struct rule *rule = function_rule(decl);
 
 		if (!rule && in_system_header_at(DECL_SOURCE_LOCATION(decl)))
 			continue;
 		std::string name = probe_name(function_text(decl));
-		/* The variants of one constructor are one function to whoever wrote it. */
+		/* Variants of one constructor are one function in the source. */
 		tree origin = DECL_ABSTRACT_ORIGIN(decl) ? DECL_ABSTRACT_ORIGIN(decl) : decl;
 		std::vector<tree> &same = named[name];
 		size_t nth = std::find(same.begin(), same.end(), origin) - same.begin();
@@ -177,14 +189,14 @@ void functions_survey(void)
 		if (nth)
 			name += "_" + std::to_string(nth + 1);
 		if (rule && std::find(resolvers.begin(), resolvers.end(), decl) == resolvers.end())
-			probe(decl, rule, name);
+			function_choose(decl, rule, name);
 	}
-	types_write();
+	type_notes_write();
 }
 
 const struct probed *function_probed(tree decl)
 {
-	auto found = survey.find(DECL_UID(decl));
+	auto found = probed_functions.find(DECL_UID(decl));
 
-	return found == survey.end() ? NULL : &found->second;
+	return found == probed_functions.end() ? NULL : &found->second;
 }

@@ -1,31 +1,46 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Declared probes. <sys/probe.h> makes of each an inline function: a test of the
- * semaphore, and behind it an asm statement that writes the signature, without
- * types, and one that is the site. Here, where the types are known, both become a
- * site like all others of the plugin. What is shown is what the second asm has as
- * inputs: so the classes and values are the same with the plugin and without.
+ * The sites of declared probes.
+ *
+ * <sys/probe.h> makes an inline function of each declared probe:
+ *
+ *     if (semaphore) { asm (note);  asm (site); }
+ *
+ * The note is the signature without types. The plugin knows the types, and replaces
+ * both statements with a site like all others. The values of the arguments are the
+ * inputs of the header's own statements. So the classes and values are the same with
+ * the plugin and without it.
  */
 #include "parts.h"
 
-bool is_declared_probe(tree decl)
+static const char *attribute_text(tree decl, int nth)
 {
-	return lookup_attribute("probe_declared", DECL_ATTRIBUTES(decl)) != NULL_TREE;
-}
-
-namespace {
-
-static const char *attribute_text(tree attribute, int nth)
-{
-	tree arg = TREE_VALUE(attribute);
+	tree arg = TREE_VALUE(lookup_attribute("probe_declared", DECL_ATTRIBUTES(decl)));
 
 	while (nth--)
 		arg = TREE_CHAIN(arg);
 	return TREE_STRING_POINTER(TREE_VALUE(arg));
 }
 
+bool is_declared_probe(tree decl)
+{
+	return lookup_attribute("probe_declared", DECL_ATTRIBUTES(decl)) != NULL_TREE;
+}
+
+std::string declared_provider(tree decl)
+{
+	return attribute_text(decl, 0);
+}
+
+std::string declared_name(tree decl)
+{
+	return attribute_text(decl, 1);
+}
+
+namespace {
+
 /* "(a, f(b, c))" -> "a", "f(b, c)" */
-static std::vector<std::string> split(const std::string &list)
+static std::vector<std::string> parameters_split(const std::string &list)
 {
 	std::vector<std::string> parts;
 	std::string part;
@@ -46,7 +61,7 @@ static std::vector<std::string> split(const std::string &list)
 	return parts;
 }
 
-static tree parameter(tree decl, const std::string &name)
+static tree parameter_find(tree decl, const std::string &name)
 {
 	for (tree parm = DECL_ARGUMENTS(decl); parm; parm = DECL_CHAIN(parm))
 		if (DECL_NAME(parm) && name == IDENTIFIER_POINTER(DECL_NAME(parm)))
@@ -54,7 +69,7 @@ static tree parameter(tree decl, const std::string &name)
 	return NULL_TREE;
 }
 
-static gasm *find(function *fn, const std::string &text)
+static gasm *declared_stmt_find(function *fn, enum declared_stmt kind, const struct probed &probed)
 {
 	basic_block bb;
 
@@ -62,19 +77,19 @@ static gasm *find(function *fn, const std::string &text)
 		for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at)) {
 			gasm *stmt = dyn_cast<gasm *>(gsi_stmt(at));
 
-			if (stmt && !strncmp(gimple_asm_string(stmt), text.c_str(), text.size()))
+			if (stmt && declared_stmt_of(gimple_asm_string(stmt), probed.provider, probed.name) == kind)
 				return stmt;
 		}
 	return NULL;
 }
 
-/* The value of an asm's input of this number. */
-static tree input(gasm *stmt, unsigned nth)
+/* Returns the value of input nth, or NULL_TREE if there is none. */
+static tree asm_input(gasm *stmt, unsigned nth)
 {
 	return nth < gimple_asm_ninputs(stmt) ? TREE_VALUE(gimple_asm_input_op(stmt, nth)) : NULL_TREE;
 }
 
-static void take_out(gimple *stmt)
+static void stmt_remove(gimple *stmt)
 {
 	gimple_stmt_iterator at = gsi_for_stmt(stmt);
 
@@ -82,88 +97,95 @@ static void take_out(gimple *stmt)
 	gsi_remove(&at, true);
 }
 
-/* What is shown, each a parameter or an expression; arguments of parameters are known before LTO strips their types. */
-struct shown {
+/* A parameter or expression that the declaration lists, as it is before LTO strips types. */
+struct listed {
 	std::string text, type;
-	uint64_t described;
-	tree parm;
-	std::vector<argument> arguments; /* where it is no operand as it is */
+	uint64_t type_key;
+	tree parm;                       /* NULL_TREE: an expression, or a reference */
+	std::vector<argument> arguments; /* of parm, if it does not fit into one operand */
 };
 
-static std::map<unsigned, std::vector<shown>> survey; /* by DECL_UID */
+static std::map<unsigned, std::vector<listed>> declared_lists; /* by DECL_UID */
 
 } // namespace
 
 void declared_survey(tree decl)
 {
-	std::vector<shown> &all = survey[DECL_UID(decl)];
+	std::vector<listed> &all = declared_lists[DECL_UID(decl)];
 
-	for (const std::string &text : split(attribute_text(lookup_attribute("probe_declared", DECL_ATTRIBUTES(decl)), 2))) {
-		struct shown shown = {};
-		tree parm = parameter(decl, text), type = parm ? TREE_TYPE(parm) : NULL_TREE;
+	for (const std::string &text : parameters_split(attribute_text(decl, 2))) {
+		struct listed listed = {};
+		tree parm = parameter_find(decl, text), type = parm ? TREE_TYPE(parm) : NULL_TREE;
 
-		/* In a note a colon ends the name. */
-		shown.text = text.find(':') == std::string::npos ? text : identifier_of(text);
+		/* A colon ends the name in a note. */
+		listed.text = text.find(':') == std::string::npos ? text : identifier_of(text);
 		if (type && TREE_CODE(type) == REFERENCE_TYPE) {
-			shown.type = value_type_text(TREE_TYPE(type));
-			shown.described = type_key(TREE_TYPE(type));
+			listed.type = value_type_text(TREE_TYPE(type));
+			listed.type_key = type_note_key(TREE_TYPE(type));
 		} else if (type) {
 			argument arg = {};
 
-			arg.name = shown.text;
-			shown.type = value_type_text(type);
-			shown.described = type_key(type);
-			shown.parm = parm;
-			arguments_add(type, arg, &shown.arguments);
+			arg.name = listed.text;
+			listed.type = value_type_text(type);
+			listed.type_key = type_note_key(type);
+			listed.parm = parm;
+			arguments_add(type, arg, &listed.arguments);
 		}
-		all.push_back(shown);
+		all.push_back(listed);
+	}
+}
+
+/* Adds the arguments and operands of one listed value, of which the header's statements have this value and class. */
+static void declared_add(function *fn, const listed &listed, tree value, tree cls, struct probed *probed,
+                         struct operands *ops)
+{
+	tree parm = listed.parm;
+
+	if (is_operand_size(int_size_in_bytes(TREE_TYPE(value)))) {
+		argument arg = {};
+
+		arg.cls = tree_to_shwi(cls);
+		arg.name = listed.text;
+		arg.type = listed.type;
+		arg.type_key = listed.type_key;
+		operand_add(ops, arg, value);
+		probed->arguments.push_back(arg);
+		return;
+	}
+	if (parm && is_gimple_reg(parm))
+		parm = get_or_create_ssa_default_def(fn, parm);
+	for (const argument &part : listed.arguments) {
+		operand_add(ops, part, parm);
+		probed->arguments.push_back(part);
 	}
 }
 
 void declared_place(function *fn)
 {
-	tree attribute = lookup_attribute("probe_declared", DECL_ATTRIBUTES(fn->decl));
 	struct probed probed = {};
 	struct operands ops = {};
 
 	probed.declared = true;
-	probed.provider = attribute_text(attribute, 0);
-	probed.name = attribute_text(attribute, 1);
-	gasm *note = find(fn, ".ifndef .Lppn_" + probed.provider + "." + probed.name + "\n");
-	gasm *place = find(fn, ".ifc " + probed.provider + ",func\n");
+	probed.provider = declared_provider(fn->decl);
+	probed.name = declared_name(fn->decl);
+	gasm *note = declared_stmt_find(fn, DECLARED_NOTE, probed);
+	gasm *place = declared_stmt_find(fn, DECLARED_SITE, probed);
 	if (!note || !place)
 		return;
-	const std::vector<shown> &all = survey[DECL_UID(fn->decl)];
+	const std::vector<listed> &all = declared_lists[DECL_UID(fn->decl)];
 	for (unsigned i = 0; i < all.size(); i++) {
-		tree value = input(place, 2 * i + 1), cls = input(note, i);
-		argument arg = {};
+		tree value = asm_input(place, 2 * i + 1), cls = asm_input(note, i);
 
 		if (!value || !cls || TREE_CODE(cls) != INTEGER_CST)
 			return;
-		HOST_WIDE_INT size = int_size_in_bytes(TREE_TYPE(value));
-		if (size == 1 || size == 2 || size == 4 || size == 8) {
-			arg.cls = tree_to_shwi(cls);
-			arg.name = all[i].text;
-			arg.type = all[i].type;
-			arg.described = all[i].described;
-			operand_add(&ops, arg, value);
-			probed.arguments.push_back(arg);
-			continue;
-		}
-		tree parm = all[i].parm;
-		if (parm && is_gimple_reg(parm))
-			parm = get_or_create_ssa_default_def(fn, parm);
-		for (const argument &part : all[i].arguments) {
-			operand_add(&ops, part, parm);
-			probed.arguments.push_back(part);
-		}
+		declared_add(fn, all[i], value, cls, &probed, &ops);
 	}
 	signature_write(fn->decl, "", &probed);
-	gasm *site = site_build(&ops, &probed, SITE_DECLARED);
+	gasm *site = site_build(ops, &probed, SITE_DECLARED);
 	gimple_set_location(site, gimple_location(place));
 	gimple_seq_add_stmt(&ops.before, site);
 	gimple_stmt_iterator at = gsi_for_stmt(place);
 	gsi_insert_seq_before(&at, ops.before, GSI_SAME_STMT);
-	take_out(note);
-	take_out(place);
+	stmt_remove(note);
+	stmt_remove(place);
 }

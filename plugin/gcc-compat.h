@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * GCC's headers in the order in which they can be included, and what differs
+ * GCC's headers in an order in which they can be included, and the differences
  * between its versions. The other files of the plugin use the names of the newest
- * version. Built without a warning and tested: 11.3 and 12.2 (Debian 12), 14.2
- * (Debian 13), 16.2 (Debian 14). Not tried: 13 and 15.
+ * version.
+ *
+ * These versions build the plugin without a warning and pass its tests: 11.3 and 12.2
+ * (Debian 12), 14.2 (Debian 13), 16.2 (Debian 14). GCC 13 and 15 have not been tried.
  */
 #ifndef GCC_COMPAT_H
 #define GCC_COMPAT_H
@@ -68,7 +70,10 @@ static inline gimple *last_nondebug_stmt(basic_block bb)
 #define make_eh_edge make_eh_edges
 #endif
 
-/* From GCC 15 on a call whose result is known to be one value can be a tail call of a function that returns that value. */
+/*
+ * Since GCC 15, a function that returns a constant can tail call another one if GCC knows that its result is that
+ * constant.
+ */
 #if BUILDING_GCC_MAJOR >= 15
 #include "value-range.h"
 extern bool ipa_return_value_range(value_range &, tree);
@@ -98,21 +103,21 @@ static inline bool always_returns(tree, tree)
 }
 #endif
 
-/* tree-ssa-live.h cannot be included: what it includes is not installed with the plugin headers. */
+/* tree-ssa-live.h cannot be included, because headers that it needs are not installed. */
 typedef hash_map<int_hash<unsigned int, -1U>, unsigned int> live_vars_map;
 extern vec<bitmap_head> compute_live_vars(struct function *, live_vars_map *);
 extern bitmap live_vars_at_stmt(vec<bitmap_head> &, live_vars_map *, gimple *);
 extern void destroy_live_vars(vec<bitmap_head> &);
 
-/* Nor ipa-fnsummary.h without a dozen others. */
+/* ipa-fnsummary.h would need a dozen other headers. */
 extern void compute_fn_summary(struct cgraph_node *, bool);
 
-/* Of the front ends of C and C++, and NULL in the others: what -MD and its kin write. mkdeps.h is not installed. */
+/* The dependencies that -MD writes. Only the front ends of C and C++ have them. mkdeps.h is not installed. */
 extern struct cpp_reader *parse_in __attribute__((weak));
 extern class mkdeps *cpp_get_deps(struct cpp_reader *) __attribute__((weak));
 extern void deps_add_dep(class mkdeps *, const char *) __attribute__((weak));
 
-/* Of the C++ front end, and NULL in the others. */
+/* Only the front end of C++ has this. */
 extern void clear_fold_cache(void) __attribute__((weak));
 
 #endif

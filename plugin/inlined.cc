@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* Takes the sites of rules with inlined=no out of the functions into which theirs was inlined. */
+/* Removes sites that rules with inlined=no do not want in functions into which their own function was inlined. */
 #include "parts.h"
 
 namespace {
@@ -18,9 +18,9 @@ struct inlined_pass : gimple_opt_pass {
 
 		FOR_EACH_BB_FN(bb, fn)
 			for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at);) {
-				const char *text = site_stmt_text(gsi_stmt(at));
+				const site_record *site = site_stmt_record(gsi_stmt(at));
 
-				if (!text || site_stays(text, name)) {
+				if (!site || site_stays_in(*site, name)) {
 					gsi_next(&at);
 					continue;
 				}

@@ -2,31 +2,31 @@
 /*
  * The sites of a function as machine instructions.
  *
- * Operands, before registers are allocated. "nor" allows GCC to name a value by
- * any memory that holds it too: a constant pool, a thread-local variable, an
- * entry of the GOT, none of which a reader can resolve. So here each operand is
- * told what it may be: a constant, an integer register, or a slot of the stack.
- * Few are registers, for some CPUs have few.
+ * Operands: a pass before register allocation. The constraint "nor" allows GCC to name
+ * a value by any memory that holds it, such as a constant pool, a thread-local variable
+ * or an entry of the GOT. Readers cannot resolve these. So the pass restricts each
+ * operand to a constant, an integer register or a stack slot. Only a few are registers,
+ * because some CPUs have few.
  *
- * Text, when the instructions stand in their final order. Operands are written
- * out as AT&T syntax, whatever -masm says. And the note of a site is tied to the
- * section of its code by a label in it: now that it is known which sites lie in
- * the .cold part, all sites of one section of the object are tied to a label at
- * the first of them, and their notes go to the end of the unit (site.cc).
+ * Text: a pass when the instructions have their final order. It writes out the operands
+ * in AT&T syntax, whatever -masm says. A note is linked to the section of its site's
+ * code by a label in that section. Only now it is known which sites are in the .cold
+ * part. So all sites of one section are linked to a label at the first of them, and
+ * their notes go to the end of the unit (output.cc).
  */
 #include "parts.h"
 
 namespace {
 
-/* The asm statement of an instruction, where it is a site. */
+/* Returns the asm statement of an instruction that is a site, else NULL_RTX. */
 static rtx site_asm(rtx_insn *insn)
 {
 	rtx op = NONDEBUG_INSN_P(insn) ? extract_asm_operands(PATTERN(insn)) : NULL_RTX;
 
-	return op && site_text_of(ASM_OPERANDS_TEMPLATE(op)) ? op : NULL_RTX;
+	return op && site_of_template(ASM_OPERANDS_TEMPLATE(op)) ? op : NULL_RTX;
 }
 
-/* ---- operands ------------------------------------------------------------------- */
+/* ---- operands ------------------------------------------------------------- */
 
 #define REGISTERS (TARGET_64BIT ? 6 : 2)
 
@@ -40,7 +40,7 @@ static bool is_stack_slot(rtx x)
 	return x == frame_pointer_rtx || x == hard_frame_pointer_rtx || x == arg_pointer_rtx || x == stack_pointer_rtx;
 }
 
-/* A register whose only equal is a slot of the stack: a parameter that was passed there. */
+/* True if x is a register that is equivalent to a stack slot: a parameter that was passed there. */
 static bool is_stack_equal(rtx x)
 {
 	if (!REG_P(x) || HARD_REGISTER_P(x) || DF_REG_DEF_COUNT(REGNO(x)) != 1)
@@ -50,8 +50,8 @@ static bool is_stack_equal(rtx x)
 	return note && is_stack_slot(XEXP(note, 0));
 }
 
-/* Puts x where a reader finds it; the constraint that keeps it there. */
-static const char *settle(rtx_insn *insn, rtx *x, machine_mode mode, int *registers)
+/* Moves *x to a place that readers can resolve. Returns the constraint that keeps it there. */
+static const char *operand_place(rtx_insn *insn, rtx *x, machine_mode mode, int *registers)
 {
 	bool fits = known_le(GET_MODE_SIZE(mode), UNITS_PER_WORD);
 
@@ -77,11 +77,11 @@ static const char *settle(rtx_insn *insn, rtx *x, machine_mode mode, int *regist
 	end_sequence();
 	if (before)
 		emit_insn_before(before, insn);
-	*x = copy_rtx(place); /* GCC lets no two instructions have one */
+	*x = copy_rtx(place); /* two instructions must not share it */
 	return constraint;
 }
 
-static void settle_operands(rtx_insn *insn, rtx op)
+static void operands_place(rtx_insn *insn, rtx op)
 {
 	int n = ASM_OPERANDS_INPUT_LENGTH(op), registers = REGISTERS;
 
@@ -93,13 +93,12 @@ static void settle_operands(rtx_insn *insn, rtx op)
 		rtx x = ASM_OPERANDS_INPUT(op, i);
 		const char *constraint = ASM_OPERANDS_INPUT_CONSTRAINT(op, i);
 
-		if (strcmp(constraint, "m")) /* that is no operand of the note: see place.cc */
-			constraint = settle(insn, &x, ASM_OPERANDS_INPUT_MODE(op, i), &registers);
+		if (strcmp(constraint, "m")) /* "m": not an operand of the note; see site_stmt_new() */
+			constraint = operand_place(insn, &x, ASM_OPERANDS_INPUT_MODE(op, i), &registers);
 
 		RTVEC_ELT(inputs, i) = x;
-		RTVEC_ELT(constraints, i) =
-			gen_rtx_ASM_INPUT_loc(ASM_OPERANDS_INPUT_MODE(op, i), ggc_strdup(constraint),
-					      ASM_OPERANDS_SOURCE_LOCATION(op));
+		RTVEC_ELT(constraints, i) = gen_rtx_ASM_INPUT_loc(
+			ASM_OPERANDS_INPUT_MODE(op, i), ggc_strdup(constraint), ASM_OPERANDS_SOURCE_LOCATION(op));
 	}
 	ASM_OPERANDS_INPUT_VEC(op) = inputs;
 	ASM_OPERANDS_INPUT_CONSTRAINT_VEC(op) = constraints;
@@ -118,21 +117,21 @@ struct operands_pass : rtl_opt_pass {
 	{
 		for (rtx_insn *insn = get_insns(); insn; insn = NEXT_INSN(insn))
 			if (rtx op = site_asm(insn))
-				settle_operands(insn, op);
+				operands_place(insn, op);
 		return 0;
 	}
 };
 
-/* ---- text ------------------------------------------------------------------------- */
+/* ---- text ----------------------------------------------------------------- */
 
-/* "" for what is no integer register. */
+/* Returns "" if x is not an integer register. */
 static std::string register_text(rtx x, HOST_WIDE_INT size)
 {
 	std::string name = REG_P(x) && GENERAL_REGNO_P(REGNO(x)) ? reg_names[REGNO(x)] : "";
 
 	if (name.empty() || size > UNITS_PER_WORD)
 		return "";
-	/* gdb does not know r8b; of a wider register all take as many bytes as the operand has. */
+	/* gdb does not know r8b. Readers take as many bytes of a wider register as the operand has. */
 	if (name[0] == 'r')
 		return "%" + name + (size == 8 ? "" : size == 2 ? "w" : "d");
 	if (size >= 4)
@@ -154,37 +153,37 @@ static std::string address_text(rtx x)
 	return base.empty() ? "" : (offset ? std::to_string(offset) : "") + "(" + base + ")";
 }
 
+/* size: of the operand, negative if it is signed. Returns "" if readers cannot resolve the place. */
 static std::string operand_text(rtx x, int size)
 {
 	unsigned bytes = size < 0 ? -size : size;
+	std::string place;
 
 	if (CONST_INT_P(x) && size > 0 && size < 8)
-		return "$" + std::to_string(UINTVAL(x) & ((HOST_WIDE_INT_1U << (8 * bytes)) - 1));
-	if (CONST_INT_P(x))
-		return "$" + std::to_string(INTVAL(x));
-	return MEM_P(x) ? address_text(XEXP(x, 0)) : register_text(x, bytes);
+		place = "$" + std::to_string(UINTVAL(x) & ((HOST_WIDE_INT_1U << (8 * bytes)) - 1));
+	else if (CONST_INT_P(x))
+		place = "$" + std::to_string(INTVAL(x));
+	else
+		place = MEM_P(x) ? address_text(XEXP(x, 0)) : register_text(x, bytes);
+	return place.empty() ? "" : std::to_string(size) + "@" + place;
 }
 
-/* "-4@%0 8@%1" with the operands written out; "" where one has no form that readers know. */
-static std::string operands_text(rtx op)
+/* Returns nothing if one of the operands has no form that readers know. */
+static std::vector<std::string> operands_text(rtx op, const site_record &site)
 {
-	std::string given = site_operands(site_text_of(ASM_OPERANDS_TEMPLATE(op))), text;
-	const char *at = given.c_str();
+	std::vector<std::string> operands;
 
-	while (*at) {
-		char *end;
-		int size = strtol(at, &end, 10);
-		int number = strtol(end + 2, &end, 10); /* behind @% */
-		std::string operand = operand_text(ASM_OPERANDS_INPUT(op, number), size);
+	for (size_t i = 0; i < site.operands.size(); i++) {
+		std::string operand = operand_text(ASM_OPERANDS_INPUT(op, i), site.operands[i]);
 
 		if (operand.empty())
-			return "";
-		text += (text.empty() ? "" : " ") + std::to_string(size) + "@" + operand;
-		at = end + (*end == ' ');
+			return {};
+		operands.push_back(operand);
 	}
-	return text;
+	return operands;
 }
 
+/* Returns the section of the function's code that is being written. */
 static section *section_now(bool cold)
 {
 	bool saved = in_cold_section_p;
@@ -199,8 +198,8 @@ const pass_data text_data = {
 	RTL_PASS, PLUGIN_NAME "_text", OPTGROUP_NONE, TV_PLUGIN_RUN, 0, 0, 0, 0, 0,
 };
 
-/* The COMDAT group of a section; empty: it is in none. */
-static std::string group_of(section *where)
+/* Returns the COMDAT group of a section, or "". */
+static std::string section_group(section *where)
 {
 	if (SECTION_STYLE(where) != SECTION_NAMED || !(where->common.flags & SECTION_LINKONCE))
 		return "";
@@ -216,7 +215,7 @@ struct text_pass : rtl_opt_pass {
 	unsigned execute(function *fn) override
 	{
 		bool cold = crtl->has_bb_partition &&
-			    BB_PARTITION(ENTRY_BLOCK_PTR_FOR_FN(fn)->next_bb) == BB_COLD_PARTITION;
+		            BB_PARTITION(ENTRY_BLOCK_PTR_FOR_FN(fn)->next_bb) == BB_COLD_PARTITION;
 
 		for (rtx_insn *insn = get_insns(); insn; insn = NEXT_INSN(insn)) {
 			if (NOTE_P(insn) && NOTE_KIND(insn) == NOTE_INSN_SWITCH_TEXT_SECTIONS)
@@ -229,14 +228,14 @@ struct text_pass : rtl_opt_pass {
 
 	void write(rtx op, section *where)
 	{
+		const site_record &site = *site_of_template(ASM_OPERANDS_TEMPLATE(op));
 		auto number = numbers.insert(std::make_pair(where, 0));
 
 		if (number.second)
-			number.first->second = site_section_new(group_of(where));
-		std::string text = site_text_last(site_text_of(ASM_OPERANDS_TEMPLATE(op)), operands_text(op),
-						  number.first->second, number.second);
-		XSTR(op, 0) = ggc_strdup(text.c_str());
-		/* Else two lines of comment say where it comes from. */
+			number.first->second = output_section_new(section_group(where));
+		std::string code = output_site(site, operands_text(op, site), number.first->second, number.second);
+		XSTR(op, 0) = ggc_strdup(code.c_str());
+		/* Otherwise GCC writes two lines of comment about the place in the source. */
 		ASM_OPERANDS_SOURCE_LOCATION(op) = UNKNOWN_LOCATION;
 	}
 };

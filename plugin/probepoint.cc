@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* The plugin's front door: where its passes stand. */
+/* Loads the plugin: checks GCC's version, and registers the passes and callbacks. */
 #include "parts.h"
 #include "plugin-version.h"
 
@@ -10,36 +10,39 @@ static struct plugin_info info = {
 	"Places probe points in functions; see probepoint-plugin(1).",
 };
 
-static void survey(void *, void *)
+static void unit_survey(void *, void *)
 {
 	if (!in_lto_p)
 		functions_survey();
 }
 
-static void finish(void *, void *)
+static void unit_finish(void *, void *)
 {
-	std::string text = notes_text();
+	std::string text = output_notes();
 
 	if (!text.empty())
 		fputs(text.c_str(), asm_out_file);
 }
 
-static void attributes(void *, void *)
+static void unit_attributes(void *, void *)
 {
 	attributes_register();
 }
 
-static void parsed(void *decl, void *)
+static void function_parsed(void *decl, void *)
 {
 	idle_mark((tree)decl);
 }
 
-/* An object depends on its rules as it does on its headers. */
-static void started(void *, void *)
+/* Sets the properties of the target, and makes the object depend on the files of rules as it does on headers. */
+static void unit_start(void *, void *)
 {
+	note_target.address_size = POINTER_SIZE / BITS_PER_UNIT;
+	note_target.big_endian = BYTES_BIG_ENDIAN;
+
 	class mkdeps *deps = &parse_in && parse_in ? cpp_get_deps(parse_in) : NULL;
 
-	if (deps) /* a preprocessed source has none */
+	if (deps) /* preprocessed sources have none */
 		for (const std::string &file : choice.files)
 			deps_add_dep(deps, file.c_str());
 }
@@ -53,14 +56,14 @@ static void insert_pass(opt_pass *pass, const char *reference, int instance, enu
 	register_callback(loaded_as, PLUGIN_PASS_MANAGER_SETUP, NULL, &pass_info);
 }
 
-int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *args,
-						       struct plugin_gcc_version *version)
+int __attribute__((visibility("default")))
+plugin_init(struct plugin_name_args *args, struct plugin_gcc_version *version)
 {
 	if (!plugin_default_version_check(version, &gcc_version)) {
 		std::string major(version->basever, strcspn(version->basever, "."));
 
-		error(PLUGIN_NAME ": built for GCC %s, loaded by GCC %s: build it with "
-				  "%<PLUGIN_CC=gcc-%s PLUGIN_CXX=g++-%s%>",
+		error(PLUGIN_NAME ": built for GCC %s, loaded by GCC %s; build it with "
+		                  "%<PLUGIN_CC=gcc-%s PLUGIN_CXX=g++-%s%>",
 		      gcc_version.basever, version->basever, major.c_str(), major.c_str());
 		return 1;
 	}
@@ -73,14 +76,14 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 	loaded_as = args->base_name;
 
 	register_callback(loaded_as, PLUGIN_INFO, NULL, &info);
-	register_callback(loaded_as, PLUGIN_START_UNIT, started, NULL);
-	register_callback(loaded_as, PLUGIN_ALL_IPA_PASSES_START, survey, NULL);
-	register_callback(loaded_as, PLUGIN_ATTRIBUTES, attributes, NULL);
-	register_callback(loaded_as, PLUGIN_PRE_GENERICIZE, parsed, NULL);
-	register_callback(loaded_as, PLUGIN_FINISH_UNIT, finish, NULL);
+	register_callback(loaded_as, PLUGIN_START_UNIT, unit_start, NULL);
+	register_callback(loaded_as, PLUGIN_ALL_IPA_PASSES_START, unit_survey, NULL);
+	register_callback(loaded_as, PLUGIN_ATTRIBUTES, unit_attributes, NULL);
+	register_callback(loaded_as, PLUGIN_PRE_GENERICIZE, function_parsed, NULL);
+	register_callback(loaded_as, PLUGIN_FINISH_UNIT, unit_finish, NULL);
 	insert_pass(pass_place(g), "nothrow", 1, PASS_POS_INSERT_AFTER);
 	insert_pass(pass_size(g), "local-fnsummary", 0, PASS_POS_REPLACE);
-	size_of_unit();
+	size_hook_unit();
 	insert_pass(pass_idle(g), "einline", 1, PASS_POS_INSERT_AFTER);
 	insert_pass(pass_tail(g, TAIL_RECURSION), "tailr", 0, PASS_POS_INSERT_BEFORE);
 	for (const char *split : { "fnsplit", "feedback_fnsplit" }) {
@@ -93,7 +96,7 @@ int __attribute__((visibility("default"))) plugin_init(struct plugin_name_args *
 #if BUILDING_GCC_MAJOR >= 15
 	insert_pass(pass_tail(g, TAIL_MUST), "musttail", 0, PASS_POS_INSERT_BEFORE);
 #endif
-	if (opt_pass *hiding = pass_hiding(g))
+	if (opt_pass *hiding = pass_tail_hiding(g))
 		insert_pass(hiding, "tailc", 1, PASS_POS_REPLACE);
 	insert_pass(pass_operands(g), "ira", 1, PASS_POS_INSERT_BEFORE);
 	insert_pass(pass_text(g), "shorten", 1, PASS_POS_INSERT_BEFORE);

@@ -2,24 +2,24 @@
 /*
  * Sites have no size when GCC decides what to inline.
  *
- * Any asm statement counts as an instruction there, `asm inline` too, and a small
- * function has a handful: with two or three sites more it is no longer small, and
- * a quarter of what is inlined in sqlite3 would not be. So while GCC measures a
- * function, its sites, and what only they need, are not in it. Nothing else sees
- * it like that: what is known of parameters and memory has been looked at with
- * them. What is measured goes along with LTO; there the plugin may be missing.
+ * GCC counts each asm statement as an instruction, `asm inline` too. A small function
+ * has few instructions; with two or three sites it is not small any more, and a quarter
+ * of what is inlined in sqlite3 would not be. So while GCC measures a function, its sites
+ * and the statements that only they need are not in it. GCC analyses parameters and
+ * memory with the sites in place. LTO carries the measured sizes to processes in which
+ * the plugin may be missing.
  */
 #include "parts.h"
 
 namespace {
 
-struct block {
+struct hidden_block {
 	basic_block bb;
-	std::vector<gimple *> all; /* as it was */
+	std::vector<gimple *> all; /* its statements, in their order */
 };
 
-/* Computes something that only statements taken out use. */
-static bool is_for_taken(gimple *stmt)
+/* True if stmt computes something that only hidden statements use. */
+static bool is_for_hidden(gimple *stmt)
 {
 	imm_use_iterator iter;
 	use_operand_p use;
@@ -36,8 +36,8 @@ static bool is_for_taken(gimple *stmt)
 	return true;
 }
 
-/* By hand, for GCC's own means want the function to be the current one. */
-static void fill(const block &block)
+/* Links the statements that are not hidden. GCC's own functions would need the function to be the current one. */
+static void block_fill(const hidden_block &block)
 {
 	gimple *first = NULL, *last = NULL;
 
@@ -58,7 +58,8 @@ static void fill(const block &block)
 	set_bb_seq(block.bb, first);
 }
 
-static void take_out(function *fn, std::vector<block> *blocks)
+/* Takes sites out of fn, and appends the blocks that have some. Hidden statements have no block. */
+static void sites_hide(function *fn, std::vector<hidden_block> *blocks)
 {
 	basic_block bb;
 
@@ -66,7 +67,7 @@ static void take_out(function *fn, std::vector<block> *blocks)
 		bool any = false;
 
 		for (gimple_stmt_iterator at = gsi_last_bb(bb); !gsi_end_p(at); gsi_prev(&at))
-			if (site_stmt_text(gsi_stmt(at)) || (any && is_for_taken(gsi_stmt(at)))) {
+			if (site_stmt_record(gsi_stmt(at)) || (any && is_for_hidden(gsi_stmt(at)))) {
 				if (!any)
 					blocks->push_back({ bb, {} });
 				any = true;
@@ -76,21 +77,21 @@ static void take_out(function *fn, std::vector<block> *blocks)
 			continue;
 		for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at))
 			blocks->back().all.push_back(gsi_stmt(at));
-		fill(blocks->back());
+		block_fill(blocks->back());
 	}
 }
 
-static void put_back(const std::vector<block> &blocks)
+static void sites_show(const std::vector<hidden_block> &blocks)
 {
-	for (const block &block : blocks) {
+	for (const hidden_block &block : blocks) {
 		for (gimple *stmt : block.all)
 			if (!gimple_bb(stmt))
 				gimple_set_bb(stmt, block.bb);
-		fill(block);
+		block_fill(block);
 	}
 }
 
-/* For the first inlining, a function at a time: in the place of GCC's own pass. */
+/* Replaces GCC's own pass, which measures one function for the first inlining. */
 const pass_data size_data = {
 	GIMPLE_PASS, PLUGIN_NAME "_size", OPTGROUP_INLINE, TV_INLINE_PARAMETERS, 0, 0, 0, 0, 0,
 };
@@ -105,31 +106,31 @@ struct size_pass : gimple_opt_pass {
 
 	unsigned execute(function *fn) override
 	{
-		std::vector<block> blocks;
+		std::vector<hidden_block> blocks;
 
-		take_out(fn, &blocks);
+		sites_hide(fn, &blocks);
 		compute_fn_summary(cgraph_node::get(fn->decl), true);
-		put_back(blocks);
+		sites_show(blocks);
 		return 0;
 	}
 };
 
-/* For the inlining of the whole unit: all of its functions at once. */
+/* GCC's own function, which measures all functions for the inlining of the whole unit. */
 static void (*generate_summary)(void);
 
 static void generate_summary_without_sites(void)
 {
-	std::vector<block> blocks;
+	std::vector<hidden_block> blocks;
 	cgraph_node *node;
 
 	FOR_EACH_FUNCTION_WITH_GIMPLE_BODY(node) {
 		function *fn = DECL_STRUCT_FUNCTION(node->decl);
 
 		if (fn && fn->cfg)
-			take_out(fn, &blocks);
+			sites_hide(fn, &blocks);
 	}
 	generate_summary();
-	put_back(blocks);
+	sites_show(blocks);
 }
 
 } // namespace
@@ -139,7 +140,7 @@ opt_pass *pass_size(gcc::context *context)
 	return new size_pass(context);
 }
 
-void size_of_unit(void)
+void size_hook_unit(void)
 {
 	opt_pass *pass = g->get_passes()->get_pass_by_name("ipa-fnsummary");
 

@@ -1,24 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/* A site as a statement of GIMPLE: a volatile `asm inline` that clobbers nothing. */
+/*
+ * A site as a statement of GIMPLE: a volatile `asm inline` that clobbers nothing. And
+ * functions about statements and control flow that several passes share.
+ */
 #include "parts.h"
 
-const char *site_stmt_text(gimple *stmt)
+const site_record *site_stmt_record(gimple *stmt)
 {
-	return gimple_code(stmt) == GIMPLE_ASM ? site_text_of(gimple_asm_string(as_a<gasm *>(stmt))) : NULL;
+	return gimple_code(stmt) == GIMPLE_ASM ? site_of_template(gimple_asm_string(as_a<gasm *>(stmt))) : NULL;
 }
 
-bool site_stmt_is_return(gimple *stmt)
+bool site_stmt_is(gimple *stmt, enum site_kind kind)
 {
-	const char *text = site_stmt_text(stmt);
+	const site_record *site = site_stmt_record(stmt);
 
-	return text && site_is_return(text);
-}
-
-bool site_stmt_is_unwind(gimple *stmt)
-{
-	const char *text = site_stmt_text(stmt);
-
-	return text && site_is_unwind(text);
+	return site && site->kind == kind;
 }
 
 static void input_add(vec<tree, va_gc> **list, const char *constraint, tree value)
@@ -28,27 +24,29 @@ static void input_add(vec<tree, va_gc> **list, const char *constraint, tree valu
 	vec_safe_push(*list, build_tree_list(build_tree_list(NULL_TREE, text), value));
 }
 
-gasm *site_stmt_new(const std::string &text, const std::vector<tree> &inputs, const std::vector<tree> &in_memory)
+gasm *site_stmt_new(const site_record &site, const std::vector<tree> &inputs, const std::vector<tree> &in_memory)
 {
 	vec<tree, va_gc> *list = NULL;
 
-	/* late.cc is stricter; but with LTO it may be missing. No reader knows pairs of registers. */
+	/*
+	 * late.cc restricts these constraints, but may be missing in the process that links with LTO. Values of two
+	 * words get no registers, because readers do not know pairs of registers.
+	 */
 	for (tree input : inputs)
 		input_add(&list, int_size_in_bytes(TREE_TYPE(input)) > UNITS_PER_WORD ? "no" : "nor", input);
 	for (tree place : in_memory)
 		input_add(&list, "m", place);
-	gasm *site = gimple_build_asm_vec(ggc_strdup(site_template(text).c_str()), list, NULL, NULL, NULL);
-	gimple_asm_set_volatile(site, true);
-	gimple_asm_set_inline(site, true);
-	return site;
+	gasm *stmt = gimple_build_asm_vec(ggc_strdup(site_template(site).c_str()), list, NULL, NULL, NULL);
+	gimple_asm_set_volatile(stmt, true);
+	gimple_asm_set_inline(stmt, true);
+	return stmt;
 }
 
-static bool holds(const std::vector<gimple *> &list, gimple *stmt)
+static bool stmts_contain(const std::vector<gimple *> &list, gimple *stmt)
 {
 	return std::find(list.begin(), list.end(), stmt) != list.end();
 }
 
-/* Computes something that only the sites found so far use. */
 bool site_stmt_feeds(gimple *stmt, const std::vector<gimple *> &found)
 {
 	imm_use_iterator iter;
@@ -64,7 +62,7 @@ bool site_stmt_feeds(gimple *stmt, const std::vector<gimple *> &found)
 	FOR_EACH_IMM_USE_FAST(use, iter, lhs) {
 		if (is_gimple_debug(USE_STMT(use)))
 			continue;
-		if (!holds(found, USE_STMT(use)))
+		if (!stmts_contain(found, USE_STMT(use)))
 			return false;
 		any = true;
 	}
@@ -101,7 +99,7 @@ void site_stmts_copy_to_edge(edge e, const std::vector<gimple *> &list, std::map
 	gsi_insert_seq_on_edge_immediate(e, seq);
 }
 
-void site_stmts_take_out(const std::vector<gimple *> &list)
+void site_stmts_remove(const std::vector<gimple *> &list)
 {
 	for (auto stmt = list.rbegin(); stmt != list.rend(); ++stmt) {
 		gimple_stmt_iterator at = gsi_for_stmt(*stmt);
@@ -111,4 +109,35 @@ void site_stmts_take_out(const std::vector<gimple *> &list)
 		gsi_remove(&at, true);
 		release_defs(*stmt);
 	}
+}
+
+/* ---- control flow --------------------------------------------------------- */
+
+std::vector<greturn *> function_returns(function *fn)
+{
+	std::vector<greturn *> returns;
+	edge e;
+	edge_iterator ei;
+
+	FOR_EACH_EDGE(e, ei, EXIT_BLOCK_PTR_FOR_FN(fn)->preds) {
+		gimple_stmt_iterator at = gsi_last_bb(e->src);
+
+		if (!gsi_end_p(at) && gimple_code(gsi_stmt(at)) == GIMPLE_RETURN)
+			returns.push_back(as_a<greturn *>(gsi_stmt(at)));
+	}
+	return returns;
+}
+
+/* make_forwarder_block() takes a function without data. */
+static const std::vector<edge> *joining;
+
+static bool edge_joins(edge e)
+{
+	return std::find(joining->begin(), joining->end(), e) != joining->end();
+}
+
+edge edges_join(basic_block bb, const std::vector<edge> &edges)
+{
+	joining = &edges;
+	return make_forwarder_block(bb, edge_joins, NULL);
 }

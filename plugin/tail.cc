@@ -2,58 +2,67 @@
 /*
  * Tail calls stay tail calls.
  *
- * A statement between a call and its return keeps the call from becoming a jump:
- * a list walked by tail recursion then overflows the stack. So, right before GCC
- * looks for tail calls, we look as it will, at what it would find were our sites
- * not there. Where the call would be one, the return's sites move before it, and
- * say so: they have no value. Self recursion, which becomes a loop, is looked for
- * earlier than others and allows a sum or product around the call.
+ * A statement between a call and its return prevents GCC from making the call a jump.
+ * A list that is walked by tail recursion would then overflow the stack.
  *
- * One return statement serves many paths:
+ *   1. The pass runs right before GCC looks for tail calls. It looks for the calls that
+ *      GCC would find if there were no sites.
+ *   2. The sites of the return move before such a call. They lose their operand,
+ *      because the value does not exist there, and get the flag PPN_FLAG_TAIL.
+ *   3. One return statement can serve many paths. Then the sites move up along every
+ *      way into the return, to the calls or onto the edges:
  *
  *     r = g (x);   \                       site'; r = g (x);  \
  *                   R: p = PHI; site (p); return p   =>        R: p = PHI; return p
  *     q = 3;       /                       q = 3; site (q);   /
  *
- * Then the sites move up along every way into R, to the calls or to the edges.
- * To take for a tail call what GCC then does not costs a value; the other way
- * round costs a stack. So doubts are decided for the tail call.
+ * GCC looks for self recursion, which becomes a loop, earlier than for other tail
+ * calls, and allows a sum or product around the call. So the pass runs several times.
+ *
+ * If the pass takes a call for a tail call and GCC does not, a site loses its value. The
+ * opposite mistake overflows a stack. So the pass decides doubtful cases for the tail
+ * call.
  */
 #include "parts.h"
 
 namespace {
 
-typedef std::vector<gimple *> statements;      /* sites and what only they need, as they stand */
-typedef std::map<tree, tree> values;           /* of SSA names of the blocks left behind */
+typedef std::vector<gimple *> statements; /* sites and the statements that feed them, in the order of the code */
+typedef std::map<tree, tree> values;      /* of SSA names of the blocks that the walk has left */
 
-enum found { FOUND_CALL, FOUND_START, FOUND_OTHER };
+enum search_result {
+	FOUND_CALL,
+	FOUND_START, /* of the block */
+	FOUND_OTHER, /* a statement that prevents a tail call */
+};
 
-/* What the return gives back, seen from the place that the walk has come to. */
-struct path {
-	tree value;  /* NULL_TREE: nothing */
-	tree other;  /* a sum: either may be the call's value */
-	bool summed; /* only self recursion can be made of it */
+/* The value of the return, at the place that the backward walk has reached. */
+struct tail_path {
+	tree value;  /* NULL_TREE: the function returns nothing */
+	tree other;  /* the other operand of a sum or product: either may be the value of the call */
+	bool summed; /* only self recursion can be a tail call here */
 };
 
 struct searcher {
 	function *fn;
 	bool self_only;
-	bool must_only; /* calls of which the source says that they are tail calls */
-	bool changed; /* the ways that blocks go */
-	bool has_live;
+	bool must_only; /* consider only calls that the source marks as tail calls */
+	bool changed;   /* edges were removed */
+	bool has_live;  /* vars and live are valid */
 	live_vars_map *vars;
 	vec<bitmap_head> live;
 };
 
-static bool is_nothing(gimple *stmt)
+/* True for a statement that GCC ignores when it looks for tail calls. */
+static bool stmt_is_ignored(gimple *stmt)
 {
 	return gimple_code(stmt) == GIMPLE_LABEL || gimple_code(stmt) == GIMPLE_NOP ||
 	       gimple_code(stmt) == GIMPLE_PREDICT || gimple_code(stmt) == GIMPLE_RETURN || is_gimple_debug(stmt) ||
 	       gimple_clobber_p(stmt);
 }
 
-/* Goes through an assignment backwards; false: no tail call survives it. */
-static bool step_back(gassign *assign, struct path *path)
+/* Follows the value backwards through an assignment. Returns false if no tail call can precede it. */
+static bool path_step_back(gassign *assign, struct tail_path *path)
 {
 	tree lhs = gimple_assign_lhs(assign), rhs = gimple_assign_rhs1(assign);
 	enum tree_code code = gimple_assign_rhs_code(assign);
@@ -87,20 +96,19 @@ static bool step_back(gassign *assign, struct path *path)
 		path->value = rhs;
 		path->other = gimple_assign_rhs2(assign);
 		return true;
-	default:
-		return false;
+	default: return false;
 	}
 }
 
-/* From the end of a block backwards, over sites and what GCC would not mind. */
-static enum found search(basic_block bb, struct path *path, statements *sites, gcall **call)
+/* Walks from the end of a block backwards, over sites and statements that allow a tail call. */
+static enum search_result block_search(basic_block bb, struct tail_path *path, statements *sites, gcall **call)
 {
 	for (gimple_stmt_iterator at = gsi_last_bb(bb); !gsi_end_p(at); gsi_prev(&at)) {
 		gimple *stmt = gsi_stmt(at);
 
-		if (is_nothing(stmt))
+		if (stmt_is_ignored(stmt))
 			continue;
-		if (site_stmt_is_return(stmt) || site_stmt_feeds(stmt, *sites)) {
+		if (site_stmt_is(stmt, SITE_RETURN) || site_stmt_feeds(stmt, *sites)) {
 			sites->insert(sites->begin(), stmt);
 			continue;
 		}
@@ -108,14 +116,14 @@ static enum found search(basic_block bb, struct path *path, statements *sites, g
 			*call = as_a<gcall *>(stmt);
 			return FOUND_CALL;
 		}
-		if (!is_gimple_assign(stmt) || !step_back(as_a<gassign *>(stmt), path))
+		if (!is_gimple_assign(stmt) || !path_step_back(as_a<gassign *>(stmt), path))
 			return FOUND_OTHER;
 	}
 	return FOUND_START;
 }
 
-/* May the call be given a pointer to a variable of ours, or reach one, that is alive then? */
-static bool reaches_locals(struct searcher *s, gcall *call)
+/* True if the call may access a local variable that is live after it. */
+static bool call_reaches_locals(struct searcher *s, gcall *call)
 {
 	bitmap alive = NULL;
 	unsigned i;
@@ -152,8 +160,8 @@ static bool reaches_locals(struct searcher *s, gcall *call)
 	return false;
 }
 
-/* Where a block goes to, besides exceptions that leave: to one other. */
-static bool goes_one_way(basic_block bb)
+/* True if a block has one successor, not counting exceptions that leave the function. */
+static bool block_goes_one_way(basic_block bb)
 {
 	int ways = 0;
 	edge e;
@@ -164,12 +172,13 @@ static bool goes_one_way(basic_block bb)
 	return ways == 1;
 }
 
-static bool is_tail_call(struct searcher *s, gcall *call, const struct path &path)
+/* True if GCC would make the call a tail call if there were no sites. */
+static bool call_is_tail(struct searcher *s, gcall *call, const struct tail_path &path)
 {
 	tree decl = gimple_call_fndecl(call), lhs = gimple_call_lhs(call);
 	bool self = decl == s->fn->decl;
 
-	if (gimple_call_internal_p(call) || !goes_one_way(gimple_bb(call)))
+	if (gimple_call_internal_p(call) || !block_goes_one_way(gimple_bb(call)))
 		return false;
 	if (gimple_call_must_tail_p(call) && !s->self_only)
 		return true;
@@ -180,17 +189,18 @@ static bool is_tail_call(struct searcher *s, gcall *call, const struct path &pat
 	if (path.value && (!lhs || (lhs != path.value && lhs != path.other)) &&
 	    !(!lhs && decl && always_returns(decl, path.value)))
 		return false;
-	/* What the compiler expands in place, or what calls nothing of the program's. */
+	/* The compiler expands these in place, or they call nothing of the program. */
 	if (decl && fndecl_built_in_p(decl) && gimple_call_flags(call) & (ECF_CONST | ECF_PURE))
 		return false;
 	if (decl && fndecl_built_in_p(decl, BUILT_IN_TSAN_FUNC_EXIT))
 		return false;
 	if (stmt_could_throw_p(s->fn, call) && !stmt_can_throw_external(s->fn, call) && single_succ_p(gimple_bb(call)))
 		return false;
-	return !reaches_locals(s, call);
+	return !call_reaches_locals(s, call);
 }
 
-static tree value_on(const struct path &path, edge e, tree value)
+/* Returns what value is on the edge, if a PHI of the edge's destination defines it. */
+static tree value_on_edge(const struct tail_path &path, edge e, tree value)
 {
 	if (path.value && value && TREE_CODE(value) == SSA_NAME) {
 		gimple *def = SSA_NAME_DEF_STMT(value);
@@ -201,38 +211,36 @@ static tree value_on(const struct path &path, edge e, tree value)
 	return value;
 }
 
-static struct path path_over(const struct path &path, edge e)
+static struct tail_path path_on_edge(const struct tail_path &path, edge e)
 {
-	return { value_on(path, e, path.value), value_on(path, e, path.other), path.summed };
+	return { value_on_edge(path, e, path.value), value_on_edge(path, e, path.other), path.summed };
 }
 
-#define DEPTH 32
+#define DEPTH_MAX 32 /* blocks between a call and its return */
 
-/* Is there, at the end of some way into the end of bb, what GCC would take for a tail call? */
-static bool has_tail_call(struct searcher *s, basic_block bb, struct path path, int depth)
+/* True if some way to the end of bb starts with a call that GCC would make a tail call. */
+static bool has_tail_call(struct searcher *s, basic_block bb, struct tail_path path, int depth)
 {
 	statements sites;
 	gcall *call;
 	edge e;
 	edge_iterator ei;
 
-	if (bb == ENTRY_BLOCK_PTR_FOR_FN(s->fn) || !goes_one_way(bb) || depth == DEPTH)
+	if (bb == ENTRY_BLOCK_PTR_FOR_FN(s->fn) || !block_goes_one_way(bb) || depth == DEPTH_MAX)
 		return false;
-	switch (search(bb, &path, &sites, &call)) {
-	case FOUND_CALL:
-		return is_tail_call(s, call, path);
+	switch (block_search(bb, &path, &sites, &call)) {
+	case FOUND_CALL: return call_is_tail(s, call, path);
 	case FOUND_START:
 		FOR_EACH_EDGE(e, ei, bb->preds)
-			if (has_tail_call(s, e->src, path_over(path, e), depth + 1))
+			if (has_tail_call(s, e->src, path_on_edge(path, e), depth + 1))
 				return true;
 		return false;
-	default:
-		return false;
+	default: return false;
 	}
 }
 
-/* The definition of what a statement uses, seen from the blocks left behind. */
-static gimple *definition(tree use, const values &known)
+/* Returns the definition of a name that a statement uses; known: values of names, as the walk has them. */
+static gimple *name_definition(tree use, const values &known)
 {
 	auto found = known.find(use);
 
@@ -241,32 +249,32 @@ static gimple *definition(tree use, const values &known)
 	return TREE_CODE(use) == SSA_NAME ? SSA_NAME_DEF_STMT(use) : NULL;
 }
 
-static bool uses(const statements &list, gimple *def, const values &known)
+static bool stmts_use(const statements &list, gimple *def, const values &known)
 {
 	ssa_op_iter iter;
 	tree use;
 
 	for (gimple *stmt : list)
 		FOR_EACH_SSA_TREE_OPERAND(use, stmt, iter, SSA_OP_USE)
-			if (definition(use, known) == def)
+			if (name_definition(use, known) == def)
 				return true;
 	return false;
 }
 
-/* Adds what the statements need of bb and others use as well: it is copied with them, and stays. */
-static void add_needed(basic_block bb, statements *list, const values &known)
+/* Adds statements of bb that the list needs and others use as well. They are copied, and stay. */
+static void stmts_add_needed(basic_block bb, statements *list, const values &known)
 {
 	for (gimple_stmt_iterator at = gsi_last_bb(bb); !gsi_end_p(at); gsi_prev(&at)) {
 		gimple *stmt = gsi_stmt(at);
 
 		if (is_gimple_assign(stmt) && !gimple_references_memory_p(stmt) && !gimple_has_side_effects(stmt) &&
-		    std::find(list->begin(), list->end(), stmt) == list->end() && uses(*list, stmt, known))
+		    std::find(list->begin(), list->end(), stmt) == list->end() && stmts_use(*list, stmt, known))
 			list->insert(list->begin(), stmt);
 	}
 }
 
-/* Can these statements go where bb's predecessors end? */
-static bool can_leave(basic_block bb, const statements &list, const values &known)
+/* True if the statements can move to the ends of bb's predecessors. */
+static bool stmts_can_leave(basic_block bb, const statements &list, const values &known)
 {
 	edge e;
 	edge_iterator ei;
@@ -278,7 +286,7 @@ static bool can_leave(basic_block bb, const statements &list, const values &know
 			return false;
 	for (gimple *stmt : list)
 		FOR_EACH_SSA_TREE_OPERAND(use, stmt, iter, SSA_OP_USE) {
-			gimple *def = definition(use, known);
+			gimple *def = name_definition(use, known);
 
 			if (def && gimple_bb(def) == bb && gimple_code(def) != GIMPLE_PHI &&
 			    std::find(list.begin(), list.end(), def) == list.end())
@@ -287,47 +295,43 @@ static bool can_leave(basic_block bb, const statements &list, const values &know
 	return true;
 }
 
-static void put_before_call(gcall *call, const statements &list)
+static void sites_move_before_call(gcall *call, const statements &list)
 {
 	gimple_stmt_iterator at = gsi_for_stmt(call);
 
 	for (gimple *stmt : list) {
-		if (!site_stmt_text(stmt))
-			continue;
-		std::string text = site_text_flagged(site_stmt_text(stmt), gimple_lineno(call), PPN_FLAG_TAIL);
-		gasm *site = site_stmt_new(text, std::vector<tree>(), std::vector<tree>());
+		const site_record *site = site_stmt_record(stmt);
 
-		gimple_set_location(site, gimple_location(call));
-		gsi_insert_before(&at, site, GSI_SAME_STMT);
+		if (!site)
+			continue;
+		gasm *moved = site_stmt_new(site_flagged(*site, gimple_lineno(call), PPN_FLAG_TAIL));
+		gimple_set_location(moved, gimple_location(call));
+		gsi_insert_before(&at, moved, GSI_SAME_STMT);
 	}
 }
 
-static std::vector<edge> joining;
-
-static bool joins(edge e)
+/*
+ * Lets the ways into bb that do not start with a tail call meet in one block before it, so that they share one copy of
+ * the sites. Returns the rest of bb.
+ */
+static basic_block ways_separate(struct searcher *s, basic_block bb, const struct tail_path &path, int depth)
 {
-	return std::find(joining.begin(), joining.end(), e) != joining.end();
-}
-
-/* Lets the ways into bb that end in no tail call meet before it: they share one copy. Returns what is left of bb. */
-static basic_block part_ways(struct searcher *s, basic_block bb, const struct path &path, int depth)
-{
+	std::vector<edge> joining;
 	edge e;
 	edge_iterator ei;
 
-	joining.clear();
 	FOR_EACH_EDGE(e, ei, bb->preds)
-		if (!has_tail_call(s, e->src, path_over(path, e), depth + 1))
+		if (!has_tail_call(s, e->src, path_on_edge(path, e), depth + 1))
 			joining.push_back(e);
-	return joining.size() < 2 ? bb : make_forwarder_block(bb, joins, NULL)->dest;
+	return joining.size() < 2 ? bb : edges_join(bb, joining)->dest;
 }
 
 /*
- * Moves the sites of bb, and those of the blocks below it, to the calls at the
- * ends of the ways into bb. False: they are still where they were.
+ * Moves the sites of bb, and those of the blocks below it, to the calls at the starts of the ways into bb, or onto
+ * edges. The caller must remove the statements in *gone from their old places. Returns false if nothing was moved.
  */
-static bool move_up(struct searcher *s, basic_block bb, struct path path, const statements &below, values known,
-		    int depth, statements *gone)
+static bool sites_move_up(struct searcher *s, basic_block bb, struct tail_path path, const statements &below,
+                          values known, int depth, statements *gone)
 {
 	statements own, all;
 	std::vector<edge> edges;
@@ -337,19 +341,19 @@ static bool move_up(struct searcher *s, basic_block bb, struct path path, const 
 
 	if (!has_tail_call(s, bb, path, depth))
 		return false;
-	enum found what = search(bb, &path, &own, &call);
+	enum search_result what = block_search(bb, &path, &own, &call);
 	all = own;
 	all.insert(all.end(), below.begin(), below.end());
 	if (what == FOUND_CALL) {
-		put_before_call(call, all);
-		s->changed |= unwind_take_out(call);
+		sites_move_before_call(call, all);
+		s->changed |= unwind_edge_remove(call);
 		gone->insert(gone->end(), own.begin(), own.end());
 		return true;
 	}
-	add_needed(bb, &all, known);
-	if (!can_leave(bb, all, known))
+	stmts_add_needed(bb, &all, known);
+	if (!stmts_can_leave(bb, all, known))
 		return false;
-	bb = part_ways(s, bb, path, depth);
+	bb = ways_separate(s, bb, path, depth);
 	FOR_EACH_EDGE(e, ei, bb->preds)
 		edges.push_back(e);
 	for (edge way : edges) {
@@ -363,16 +367,17 @@ static bool move_up(struct searcher *s, basic_block bb, struct path path, const 
 				if (pair.second == gimple_phi_result(at.phi()))
 					pair.second = arg;
 		}
-		if (!move_up(s, way->src, path_over(path, way), all, there, depth + 1, gone) && !all.empty())
+		if (!sites_move_up(s, way->src, path_on_edge(path, way), all, there, depth + 1, gone) && !all.empty())
 			site_stmts_copy_to_edge(way, all, there);
 	}
 	gone->insert(gone->end(), own.begin(), own.end());
 	return true;
 }
 
-/* ---- variables whose address only sites take ------------------------------------------------- */
+/* ---- variables whose address only sites take ------------------------------ */
 
-static bool add_base(gimple *, tree op, tree, void *data)
+/* For walk_stmt_load_store_addr_ops(): adds the variable of an address to a set. */
+static bool base_add(gimple *, tree op, tree, void *data)
 {
 	tree base = get_base_address(op);
 
@@ -382,10 +387,10 @@ static bool add_base(gimple *, tree op, tree, void *data)
 }
 
 /*
- * The site of an entry hands over a large structure by its address. GCC makes no tail
- * call in a function whose parameter's address is taken, nor where a variable may be
- * reached through a pointer. A site keeps no pointer: while GCC looks for tail calls,
- * such variables do not count as addressable.
+ * While it exists, variables whose address only sites take do not count as addressable.
+ *
+ * The site of an entry hands over a large structure by its address. GCC makes no tail call in a function that takes a
+ * parameter's address, or if the callee may reach a local variable through a pointer. But a site keeps no pointer.
  */
 struct only_sites_address {
 	std::vector<tree> hidden;
@@ -397,12 +402,12 @@ struct only_sites_address {
 
 		FOR_EACH_BB_FN(bb, fn) {
 			for (gphi_iterator at = gsi_start_phis(bb); !gsi_end_p(at); gsi_next(&at))
-				walk_stmt_load_store_addr_ops(at.phi(), &by_others, NULL, NULL, add_base);
+				walk_stmt_load_store_addr_ops(at.phi(), &by_others, NULL, NULL, base_add);
 			for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at))
 				if (!is_gimple_debug(gsi_stmt(at)))
-					walk_stmt_load_store_addr_ops(gsi_stmt(at),
-								      site_stmt_text(gsi_stmt(at)) ? &by_sites : &by_others,
-								      NULL, NULL, add_base);
+					walk_stmt_load_store_addr_ops(
+						gsi_stmt(at), site_stmt_record(gsi_stmt(at)) ? &by_sites : &by_others,
+						NULL, NULL, base_add);
 		}
 		for (tree var : by_sites)
 			if (!by_others.contains(var) && TREE_ADDRESSABLE(var) && auto_var_in_fn_p(var, fn->decl) &&
@@ -419,7 +424,7 @@ struct only_sites_address {
 	}
 };
 
-/* GCC's own pass, which decides what becomes a tail call. */
+/* Runs GCC's own pass, which decides which calls become tail calls. */
 struct hiding_pass : gimple_opt_pass {
 	opt_pass *own;
 
@@ -443,8 +448,10 @@ struct hiding_pass : gimple_opt_pass {
 	}
 };
 
-/* Functions in which GCC looks for tail calls at all. */
-static bool is_suitable(function *fn)
+/* ---- passes --------------------------------------------------------------- */
+
+/* True if GCC looks for tail calls in this function at all. */
+static bool function_is_suitable(function *fn)
 {
 	if (fn->calls_alloca || fn->calls_setjmp)
 		return false;
@@ -454,18 +461,18 @@ static bool is_suitable(function *fn)
 	return true;
 }
 
-static bool has_return_site(function *fn)
+static bool body_has_return_site(function *fn)
 {
 	basic_block bb;
 
 	FOR_EACH_BB_FN(bb, fn)
 		for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at))
-			if (site_stmt_is_return(gsi_stmt(at)))
+			if (site_stmt_is(gsi_stmt(at), SITE_RETURN))
 				return true;
 	return false;
 }
 
-static bool calls_itself(function *fn)
+static bool body_calls_itself(function *fn)
 {
 	basic_block bb;
 
@@ -476,7 +483,8 @@ static bool calls_itself(function *fn)
 	return false;
 }
 
-static void add_uses(const statements &list, bitmap names)
+/* Adds the names that the statements use and do not define. */
+static void names_add_used(const statements &list, bitmap names)
 {
 	ssa_op_iter iter;
 	tree use;
@@ -487,8 +495,8 @@ static void add_uses(const statements &list, bitmap names)
 				bitmap_set_bit(names, SSA_NAME_VERSION(use));
 }
 
-/* True: there may be blocks now that nothing goes to. */
-static bool keep_tail_calls(function *fn, bool self_only, bool must_only)
+/* Returns true if blocks may have become unreachable. */
+static bool tail_calls_keep(function *fn, bool self_only, bool must_only)
 {
 	auto_bitmap perhaps_dead;
 	struct searcher s = {};
@@ -497,7 +505,7 @@ static bool keep_tail_calls(function *fn, bool self_only, bool must_only)
 	edge_iterator ei;
 
 	only_sites_address hide(fn);
-	if (!is_suitable(fn) || !has_return_site(fn) || (self_only && !calls_itself(fn)))
+	if (!function_is_suitable(fn) || !body_has_return_site(fn) || (self_only && !body_calls_itself(fn)))
 		return false;
 	s.fn = fn;
 	s.self_only = self_only;
@@ -510,26 +518,30 @@ static bool keep_tail_calls(function *fn, bool self_only, bool must_only)
 
 		if (gsi_end_p(at) || gimple_code(gsi_stmt(at)) != GIMPLE_RETURN)
 			continue;
-		struct path path = { gimple_return_retval(as_a<greturn *>(gsi_stmt(at))), NULL_TREE, false };
-		move_up(&s, bb, path, statements(), values(), 0, &gone);
-		add_uses(gone, perhaps_dead);
-		site_stmts_take_out(gone);
+		struct tail_path path = { gimple_return_retval(as_a<greturn *>(gsi_stmt(at))), NULL_TREE, false };
+		sites_move_up(&s, bb, path, statements(), values(), 0, &gone);
+		names_add_used(gone, perhaps_dead);
+		site_stmts_remove(gone);
 	}
 	if (s.has_live) {
 		destroy_live_vars(s.live);
 		delete s.vars;
 	}
-	/* A value that only sites had to have met in PHIs. GCC would take its parts for the calls' values. */
+	/* Removes PHIs that only sites used. GCC would take their arguments for values of the calls. */
 	simple_dce_from_worklist(perhaps_dead);
 	return s.changed;
 }
 
-/* What LTO links may be linked without the plugin, and GCC's look at it comes then. */
+/* By enum tail_when. TAIL_LTO is for code that may be linked without the plugin: GCC looks for its tail calls then. */
 const pass_data tail_data[] = {
-	{ GIMPLE_PASS, PLUGIN_NAME "_tailr", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
-	{ GIMPLE_PASS, PLUGIN_NAME "_tailc", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
-	{ GIMPLE_PASS, PLUGIN_NAME "_tailo", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
-	{ GIMPLE_PASS, PLUGIN_NAME "_musttail", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa },
+	{ GIMPLE_PASS, PLUGIN_NAME "_tailr", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0,
+	  TODO_update_ssa },
+	{ GIMPLE_PASS, PLUGIN_NAME "_tailc", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0,
+	  TODO_update_ssa },
+	{ GIMPLE_PASS, PLUGIN_NAME "_tailo", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0,
+	  TODO_update_ssa },
+	{ GIMPLE_PASS, PLUGIN_NAME "_musttail", OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0,
+	  TODO_update_ssa },
 };
 
 struct tail_pass : gimple_opt_pass {
@@ -545,18 +557,18 @@ struct tail_pass : gimple_opt_pass {
 	unsigned execute(function *fn) override
 	{
 		if (when == TAIL_MUST && (flag_optimize_sibling_calls || !has_must_tail(fn)))
-			return 0; /* with sibling calls TAIL_CALL finds these too */
+			return 0; /* with -foptimize-sibling-calls, TAIL_CALL finds these too */
 		if (when != TAIL_MUST && !flag_optimize_sibling_calls)
 			return 0;
 		if (when == TAIL_LTO && !flag_generate_lto)
 			return 0;
-		return keep_tail_calls(fn, when == TAIL_RECURSION, when == TAIL_MUST) ? TODO_cleanup_cfg : 0;
+		return tail_calls_keep(fn, when == TAIL_RECURSION, when == TAIL_MUST) ? TODO_cleanup_cfg : 0;
 	}
 };
 
 } // namespace
 
-opt_pass *pass_hiding(gcc::context *context)
+opt_pass *pass_tail_hiding(gcc::context *context)
 {
 	opt_pass *own = context->get_passes()->get_pass_by_name("tree-tailc");
 

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * The ways out of a function that are no returns.
+ * Sites where a function is left without a return.
  *
- * An exception that leaves: what may throw, and is caught nowhere in the function,
- * gets a landing pad that holds the site NAME__unwind and throws on. Its region is
- * around all others of the function, so that a pad which throws on goes there too.
+ * 1. Exceptions. A call that may throw, and whose exception the function does not
+ *    catch, gets a landing pad. The pad has the site NAME__unwind and throws on. Its
+ *    region encloses all others of the function, so that a pad which throws on goes
+ *    there too:
  *
- *     r = g (x);   =>   r = g (x);  [EH: pad]     pad:  site;  resx
+ *        r = g (x);   =>   r = g (x);  [EH: pad]     pad:  site;  resx
  *
- * Such a call can be no tail call any more; tail.cc takes the pad away again from
- * those that would be one.
+ *    Such a call cannot be a tail call any more. tail.cc removes the pad from calls
+ *    that would be one.
  *
- * A call that does not return and does not throw (exit, abort, longjmp): before it
- * stands a site of NAME__return without a value that is flagged as such.
+ * 2. Calls that do not return and do not throw (exit, abort, longjmp). Before the call
+ *    stands a site of NAME__return, without a value, with the flag PPN_FLAG_NORETURN.
  */
 #include "parts.h"
 
 namespace {
 
-/* Calls, and what throws on; with -fnon-call-exceptions more can, which is left alone. */
+/* Calls, and statements that throw on. Other statements that throw (-fnon-call-exceptions) are left alone. */
 static std::vector<gimple *> throwing_statements(function *fn)
 {
 	std::vector<gimple *> all;
@@ -35,7 +36,7 @@ static std::vector<gimple *> throwing_statements(function *fn)
 	return all;
 }
 
-/* A region around all others. */
+/* Makes a region that encloses all others. */
 static eh_region outermost_region(function *fn)
 {
 	eh_region region = gen_eh_region_cleanup(NULL);
@@ -86,7 +87,6 @@ static void end_block_with(gimple *stmt)
 void unwind_place(function *fn, const struct probed *probed)
 {
 	std::vector<gimple *> throwing = throwing_statements(fn);
-	struct operands none = {};
 
 	if (throwing.empty())
 		return;
@@ -101,7 +101,7 @@ void unwind_place(function *fn, const struct probed *probed)
 	if (current_loops)
 		add_bb_to_loop(bb, current_loops->tree_root);
 	gsi_insert_after(&at, gimple_build_label(label), GSI_NEW_STMT);
-	gsi_insert_after(&at, site_build(&none, probed, SITE_UNWIND), GSI_NEW_STMT);
+	gsi_insert_after(&at, site_stmt_new(site_record_new(probed, SITE_UNWIND)), GSI_NEW_STMT);
 	gsi_insert_after(&at, gimple_build_resx(region->index), GSI_NEW_STMT);
 	for (gimple *stmt : throwing) {
 		end_block_with(stmt);
@@ -115,28 +115,26 @@ void unwind_place(function *fn, const struct probed *probed)
 
 void noreturn_place(function *fn, const struct probed *probed)
 {
+	const site_record plain = site_record_new(probed, SITE_RETURN);
 	basic_block bb;
 
 	FOR_EACH_BB_FN(bb, fn) {
 		gimple_stmt_iterator at = gsi_last_nondebug_bb(bb);
 		gimple *stmt = gsi_end_p(at) ? NULL : gsi_stmt(at);
-		struct operands none = {};
 
 		if (!stmt || !is_gimple_call(stmt) || !gimple_call_noreturn_p(stmt) || EDGE_COUNT(bb->succs) ||
 		    gimple_call_internal_p(stmt) || stmt_could_throw_p(fn, stmt) ||
 		    gimple_call_builtin_p(stmt, BUILT_IN_UNREACHABLE) || gimple_call_builtin_p(stmt, BUILT_IN_TRAP))
 			continue;
-		gasm *plain = site_build(&none, probed, SITE_RETURN);
-		std::string text = site_text_flagged(site_stmt_text(plain), gimple_lineno(stmt), PPN_FLAG_NORETURN);
-		gasm *site = site_stmt_new(text, std::vector<tree>(), std::vector<tree>());
+		gasm *site = site_stmt_new(site_flagged(plain, gimple_lineno(stmt), PPN_FLAG_NORETURN));
 
 		gimple_set_location(site, gimple_location(stmt));
 		gsi_insert_before(&at, site, GSI_SAME_STMT);
 	}
 }
 
-/* Does what is thrown there only pass unwinding sites, and leave the function? */
-static bool is_pad(basic_block bb, int depth)
+/* True if an exception that lands in bb only passes unwinding sites, and leaves the function. */
+static bool is_unwind_pad(basic_block bb, int depth)
 {
 	for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at)) {
 		gimple *stmt = gsi_stmt(at);
@@ -144,20 +142,20 @@ static bool is_pad(basic_block bb, int depth)
 		if (gimple_code(stmt) == GIMPLE_LABEL || is_gimple_debug(stmt) || gimple_clobber_p(stmt) ||
 		    gimple_code(stmt) == GIMPLE_RESX || gimple_code(stmt) == GIMPLE_PREDICT)
 			continue;
-		if (!site_stmt_is_unwind(stmt))
+		if (!site_stmt_is(stmt, SITE_UNWIND))
 			return false;
 	}
 	if (!EDGE_COUNT(bb->succs))
 		return last_nondebug_stmt(bb) && gimple_code(last_nondebug_stmt(bb)) == GIMPLE_RESX;
-	return single_succ_p(bb) && depth < 100 && is_pad(single_succ(bb), depth + 1);
+	return single_succ_p(bb) && depth < 100 && is_unwind_pad(single_succ(bb), depth + 1);
 }
 
 bool unwind_only(edge e)
 {
-	return e->flags & EDGE_EH && is_pad(e->dest, 0);
+	return e->flags & EDGE_EH && is_unwind_pad(e->dest, 0);
 }
 
-bool unwind_take_out(gimple *call)
+bool unwind_edge_remove(gimple *call)
 {
 	edge e;
 	edge_iterator ei;

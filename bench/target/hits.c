@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a hit costs: the target of bench/agent.sh. Lines on standard input, answered by a line each:
+ * The target of bench/agent, which measures the cost of a hit. Answers each line of standard input with a line:
  *
  *     floor N      ns for one rdtsc and one store of 32 bytes, into a ring of 256 KiB
  *     hit WHAT N   ns for one call with the probe bench:WHAT: two, text_stack, text_image, text_heap, load_heap
- *     pair N       calls a second with one thread, and with two
+ *     pair N       calls per second with one thread, and with two
  *     base N       ns for the call of an empty function
  */
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The same loop through a tracepoint of LTTng-UST: lines "N" on standard input, answered by ns for one. */
+/* The loop of hits.c with a tracepoint of LTTng-UST. Answers each line N of standard input with the ns of one call. */
 #define TRACEPOINT_CREATE_PROBES
 #define TRACEPOINT_DEFINE
 #include "lttng-tp.h"

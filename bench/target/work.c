@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls work(), which the plugin probes, as often as each line of its input says; answers with the ns that a call
- * took of this thread's time. "N plain": calls plain(), which has no probe; "N RATE": so many calls a second, evenly, and
- * the ns that there were between them.
+ * Calls work(), which the plugin probes, as often as each line of its input says. Answers with the ns of this thread's
+ * time per call. "N plain" calls plain(), which is not probed. "N RATE" makes RATE calls per second, evenly distributed,
+ * and answers with the ns between them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ __attribute__((noipa)) static void inner(int number)
 	__asm__ volatile("" : : "r"(number));
 }
 
-/* Begins with a push and ends with a ret, as most functions do. */
+/* Begins with a push and ends with a ret, like most functions. */
 __attribute__((noipa)) int plain(int number, int other)
 {
 	inner(number);
@@ -46,7 +46,7 @@ int main(void)
 	while (fgets(line, sizeof(line), stdin)) {
 		long n = atol(line);
 		char *more = strchr(line, ' ');
-		double each = more ? 1e9 / atof(more) : 0; /* "plain" is no number: infinite */
+		double each = more ? 1e9 / atof(more) : 0; /* infinite for "plain" */
 		clockid_t clock = more && atof(more) > 0 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
 		double start = now(clock);
 

@@ -1,34 +1,41 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Declared probes: a probe with a prototype.
+ * Declared probes: probes with a prototype.
+ *
+ * PROBE_DECLARE(provider, name, prototype, parameters)
  *
  *     PROBE_DECLARE(server, request_start, (int fd, const char *path, size_t len), (fd, path, len));
  *
- * at file scope (C++: or in a namespace), usually in a header, declares the probe
- * server:request_start. The second list names the parameters again, those that the
- * probe is to show; at most 12, () for none. From then on
+ * Declares the probe server:request_start. Use it at file scope, in C++ also in a
+ * namespace, usually in a header. The last argument lists the parameters that the
+ * probe hands over, at most 12, or () for none. From then on
  *
  *     request_start(3, path, strlen(path));
  *
- * is a call by type, checked and converted like any other, and by code a test and a
- * site behind it. Each such probe has a semaphore: a short integer that is zero
- * while nobody is interested. Arguments without side effects are computed behind
- * the test, as far as the compiler can tell that they have none. Where they are dear,
- * test it yourself:
+ * is a call that the compiler checks and converts like any other. The code is a test
+ * of the probe's semaphore, a short integer that is zero while no tool has enabled the
+ * probe, and a site after the test. The program computes arguments without side effects
+ * after the test too, as far as the compiler can tell that they have none.
+ *
+ * PROBE_ENABLED(provider, name)
  *
  *     if (PROBE_ENABLED(server, request_start))
  *         request_start(3, describe(request), 0);
  *
- * A tool that sets a breakpoint on the site and leaves the semaphore alone sees
- * nothing; gdb, perf, bpftrace and probepoint raise it.
+ * True while a tool has enabled the probe. Use it if arguments are expensive and may have
+ * side effects in the compiler's view.
  *
- * The semaphore is defined wherever it is used, and merged by the linker: one for
- * each program or library, none for a probe that is never called. So is a note
- * that tells the arguments' names and kinds (strings are shown as strings), with
- * the plugin their types too, and where the probe is declared.
+ * Tools. gdb, perf, bpftrace and probepoint raise the semaphore. A tool that sets a
+ * breakpoint on the site and leaves the semaphore alone sees no hits.
  *
- * C++ overloads may share one probe's name; readers have the names of one of them.
- * C needs C99 or later, or SDT_USE_VARIADIC defined.
+ * Linking. Each file that uses a probe defines its semaphore, and the linker merges the
+ * definitions: a program or library has one, and none for a probe that it never calls.
+ * The same holds for a note with the arguments' names and kinds (tools show strings as
+ * strings). With the plugin, the note has their types and the place of the declaration
+ * too.
+ *
+ * Limits. C++ overloads can share the name of one probe; readers then have the names of
+ * one of them. C must be C99 or later, or SDT_USE_VARIADIC must be defined.
  */
 #include <sys/sdt.h>
 #pragma GCC system_header
@@ -54,7 +61,7 @@
 #define __PROBE_EXTERN extern
 #endif
 
-/* The plugin, where it is there, knows the attribute and makes of the function's two statements a site of its own. */
+/* The plugin has this attribute. It replaces the two statements of the function with a site of its own. */
 #ifdef __has_attribute
 #if __has_attribute(__probe_declared__)
 #define __PROBE_DECLARED(provider, name, parameters) , __probe_declared__(provider, name, parameters)
@@ -88,7 +95,7 @@
 	".popsection\n" \
 	".endif\n"
 
-/* ---- the note: PPN_SIGNATURE of doc/note-format.md, with the types left empty ---------------------------------- */
+/* ---- the note: PPN_SIGNATURE of doc/note-format.md, with empty types ------- */
 
 #define __PROBE_NOTE(provider, name, n, text, classes) \
 	__extension__({ \
@@ -113,9 +120,9 @@
 #define __PROBE_INPUTS(...) __VA_ARGS__
 
 /*
- * FNV-1a of provider:name, by the assembler. A character constant must come about
- * in one step, or gas reads '\c' as c; its start is negative, or gas takes it for
- * a number too big to reckon with.
+ * The assembler computes FNV-1a of provider:name. A character constant must be built in
+ * one step, because gas reads '\c' as c. The start value is negative, because gas does
+ * not compute with a positive number of this size.
  */
 #define __PROBE_KEY(provider, name) \
 	".macro __sdt_hash c,q\n" \
@@ -195,7 +202,7 @@ template <> struct __probe_kind<const char *> { static const int __class = 's'; 
 #define __PROBE_CLASS12(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
 	__PROBE_CLASS11(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11), __PROBE_CLASS(12, a12)
 
-/* How many parameters are listed; one that is empty is none. */
+/* The number of parameters in the list. A list of one empty parameter has none. */
 #define __PROBE_COUNT(...) \
 	__SDT_PASTE(__PROBE_COUNT, __PROBE_PICK(__VA_ARGS__, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0))(__VA_ARGS__)
 #define __PROBE_PICK(a, b, c, d, e, f, g, h, i, j, k, l, count, ...) count

@@ -1,82 +1,117 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Probe points as macros: a drop-in for SystemTap's <sys/sdt.h>.
+ * Probe points as macros: a replacement for SystemTap's <sys/sdt.h>.
  *
  *     STAP_PROBE2(server, request, fd, path);
  *
- * leaves a site in the code, and in the section .note.stapsdt a note: where the
- * site is, that it is server:request, and in which register, memory or constant
- * the compiler keeps each argument there (-4@%rdi 8@-16(%rbp)). Nothing is
- * called and nothing computed but the arguments. gdb, perf, bpftrace, bcc,
- * SystemTap and probepoint read the note and put a breakpoint or a jump on the
- * site. The names, and what can be done with them, are SystemTap's:
+ * places a site in the code, and a note in the section .note.stapsdt. The note has the
+ * address of the site, the probe's name (server:request), and the register, memory or
+ * constant in which the compiler keeps each argument there (-4@%rdi 8@-16(%rbp)). The
+ * code calls nothing, and computes nothing but the arguments. gdb, perf, bpftrace, bcc,
+ * SystemTap and probepoint read the note and set a breakpoint or a jump on the site.
  *
- *     STAP_PROBE(provider, name)         STAP_PROBE1 ... STAP_PROBE12(provider, name, a1, ...)
- *     DTRACE_PROBE ... DTRACE_PROBE12    the same under DTrace's names
- *     STAP_PROBEV(provider, name, ...)   counts its arguments; where SDT_USE_VARIADIC is defined
+ * Macros
+ * ------
+ *
+ * The names and their meanings are SystemTap's.
+ *
+ *     STAP_PROBE(provider, name)
+ *     STAP_PROBE1(provider, name, a1) ... STAP_PROBE12(provider, name, a1, ..., a12)
+ *     DTRACE_PROBE, DTRACE_PROBE1 ... DTRACE_PROBE12
+ *         A probe with up to 12 arguments. DTrace's names mean the same.
+ *
+ *     STAP_PROBEV(provider, name, ...)
+ *         Counts its arguments. Only if SDT_USE_VARIADIC is defined.
+ *
  *     STAP_PROBE_ASM(provider, name, 4@%%eax 8@8(%%rsp))
- *                                        a piece of an asm statement's template; in a plain asm("")
- *                                        registers have one %
+ *         A part of the template of an asm statement. In a plain asm("") registers
+ *         have one %.
+ *
  *     STAP_PROBE_ASM(provider, name, STAP_PROBE_ASM_TEMPLATE(2))
- *                                        the same, taking C values from the asm's inputs, among
- *                                        which stands STAP_PROBE_ASM_OPERANDS(2, a1, a2)
+ *         The same with C values. The asm statement must have
+ *         STAP_PROBE_ASM_OPERANDS(2, a1, a2) among its inputs.
  *
- * In assembler files STAP_PROBE2(server, request, 4@%edi, 8@%rsi) does the like.
- * Defined before this header is included:
+ * In assembler files, write STAP_PROBE2(server, request, 4@%edi, 8@%rsi).
  *
- *     _SDT_HAS_SEMAPHORES        each probe has an unsigned short PROVIDER_NAME_semaphore, not zero
- *                                while somebody is interested; the program defines it, usually in
- *                                a file made by dtrace -G
- *     STAP_SDT_ARG_CONSTRAINT    the asm constraint of arguments, without quotes; m takes arguments
- *                                that have an address
- *     SDT_NO_LINK_ORDER          write no section flag that gold and binutils before 2.36 do not
- *                                know; see below
+ * A provider cannot be called func, because tools use this name for code without a note.
  *
- * The site. One nop suffices a breakpoint. On x86-64 ten bytes of a second nop
- * follow, which a jump to generated code can replace while the program runs. The
- * jump's first two bytes are written at once, so they must share an aligned
- * block of eight; hence the .p2align. It fills with operand size prefixes, which
- * the nop behind them takes as its own: at all eight positions the processor
- * decodes two instructions, and a disassembler shows at two of the eight
- * `data16 nop` or `xchg %ax,%ax` with the site's address inside it. The
- * breakpoint works there too: a prefixed int3 is an int3.
+ * Define these before the header is included:
  *
- * Dead code. A linker that collects a function should collect its notes, and one
- * that keeps a function must keep what they refer to: its semaphores, and the base
- * by which readers notice prelinking. So a note is linked to the section of its
- * site ("o"), in its COMDAT group ("?": or lld does not link templates without
- * --gc-sections), and the base is retained ("R"). SystemTap's way, "?" alone,
- * leaves notes of dead functions behind with lld, and keeps these functions alive
- * with bfd. Objects made with either header link together in any order, but not
- * by ld -r.
+ *     _SDT_HAS_SEMAPHORES
+ *         Each probe has an unsigned short PROVIDER_NAME_semaphore, which is not zero
+ *         while a tool has enabled the probe. The program defines it, usually in a file
+ *         that dtrace -G makes.
  *
- * Types. The note has size and sign of each argument's own type, as SystemTap's
- * header has them: structures, unions, vectors and classes as well, which are not
- * copied. C derives the sign by arithmetic on the type, C++ by templates. C++ has
- * the sign of enumerations and of __int128 too, as C; SystemTap's C++ calls both
- * unsigned. A value of 1, 2, 4 or 8 bytes can be read, whatever its type.
+ *     STAP_SDT_ARG_CONSTRAINT
+ *         The asm constraint of arguments, without quotes. m accepts only arguments
+ *         that have an address.
  *
- * A float or double is kept in memory or an integer register, and has no mark `f`,
- * because gdb 13 drops all arguments of a probe that has it. A note of our own says
- * which arguments are floating numbers: PPN_FLOATS of doc/note-format.md.
+ *     SDT_NO_LINK_ORDER
+ *         Write no section flag that gold and binutils before 2.36 do not know. See
+ *         "Dead code".
  *
- * Registers go by their long names, of which readers take as many bytes as the
- * size says: gdb knows no %r8b, and one such argument hides all of a probe.
+ * Limits of arguments
+ * -------------------
  *
- * clang, given the choice of the constraint "nor", stores to memory at every site;
- * up to six arguments it is told to take registers. On aarch64, where registers
- * are many, it always takes them; there structures of more than 8 bytes need
- * STAP_SDT_ARG_CONSTRAINT nor.
+ * - A global variable may be in the note by its name, g(%rip), which gdb and libbpf
+ *   cannot read. STAP_SDT_ARG_CONSTRAINT nr prevents this, at the cost of a load at each
+ *   site.
+ * - If the compiler sees all uses of a local array, it need not fill the array for a
+ *   probe that is given its address.
+ * - C accepts no bit-field as it is.
  *
- * Mind that a global variable may stand in a note by its name, g(%rip), which gdb
- * and libbpf cannot read (STAP_SDT_ARG_CONSTRAINT nr avoids it, for a load at each
- * site); that a compiler which sees all uses of a local array need not fill it for
- * the sake of a probe that is given its address; that C takes no bit-field as it is.
+ * The site
+ * --------
  *
- * A provider cannot be called func: that is how tools name code without a note.
+ * One nop is enough for a breakpoint. On x86-64 a second nop of ten bytes follows, which
+ * a jump to generated code can replace while the program runs. The first two bytes of
+ * the jump are written at once, so they must share an aligned block of eight; hence the
+ * .p2align. It fills with operand size prefixes, which belong to the nop that follows
+ * them. So the processor decodes two instructions at all eight positions. At two of the
+ * eight a disassembler shows `data16 nop` or `xchg %ax,%ax`, with the address of the site
+ * inside. The breakpoint works there too, because a prefixed int3 is an int3.
+ *
+ * Dead code
+ * ---------
+ *
+ * A linker that collects a function should collect its notes. A linker that keeps a
+ * function must keep what the notes refer to: the semaphores, and the base by which
+ * readers notice prelinking. So
+ *
+ * - a note is linked to the section of its site ("o"),
+ * - a note is in the COMDAT group of that section ("?"), because lld does not link
+ *   templates without --gc-sections otherwise,
+ * - the base is retained ("R").
+ *
+ * SystemTap's header uses "?" alone. With it, lld leaves notes of dead functions, and bfd
+ * keeps these functions. Objects made with either header link together in any order, but
+ * not with ld -r.
+ *
+ * Types
+ * -----
+ *
+ * The note has the size and sign of each argument's own type, as SystemTap's header has
+ * them. This includes structures, unions, vectors and classes, which are not copied. C
+ * derives the sign by arithmetic on the type, C++ by templates. In C++ enumerations and
+ * __int128 have their sign too, as in C; SystemTap's C++ makes both unsigned. Readers can
+ * read a value of 1, 2, 4 or 8 bytes of any type.
+ *
+ * A float or double is kept in memory or in an integer register. It has no mark `f`,
+ * because gdb 13 drops all arguments of a probe that has one. A note of our own says
+ * which arguments are floating: PPN_FLOATS of doc/note-format.md.
+ *
+ * Registers have their long names, and readers take as many bytes of them as the size
+ * says. gdb does not know %r8b, and drops all arguments of a probe that has it.
+ *
+ * clang
+ * -----
+ *
+ * With the constraint "nor" clang stores to memory at every site. So up to six arguments
+ * must be in registers. On aarch64, which has many, all must. There, structures of more
+ * than 8 bytes need STAP_SDT_ARG_CONSTRAINT nor.
  */
 #ifndef __ASSEMBLER__
-#pragma GCC system_header /* as in /usr/include, wherever it is found: __names are what -Weverything complains of */
+#pragma GCC system_header /* because -Weverything warns about __names outside of /usr/include */
 #endif
 #ifndef _SYS_SDT_H
 #define _SYS_SDT_H 1
@@ -212,9 +247,12 @@
 #endif
 
 /*
- * Labels are l N d where they stand, l N b and l N f where something before or
- * behind refers to them: .Lsdt_0_%=, or 990, 990b and 990f where nothing makes
- * names unique. section: __SDT_LINKED, __SDT_GROUPED. semaphore: a symbol or 0.
+ * The text of a site and its note.
+ *
+ * A label is defined as `l N d`. References are `l N b` if it is defined before them, and
+ * `l N f` if it is defined after them. This makes .Lsdt_0_%=, or 990, 990b and 990f where
+ * names cannot be made unique. section: __SDT_LINKED or __SDT_GROUPED. semaphore: a symbol
+ * or 0.
  */
 #define __SDT_BODY(provider, name, l, d, b, f, section, semaphore, operands) \
 	".ifc " __SDT_STR(provider) ",func\n" \
@@ -244,14 +282,14 @@
 	".popsection\n" \
 	".endif\n"
 
-/* asm inline: however long the text, the inliner counts it as one instruction. */
+/* The inliner counts `asm inline` as one instruction, however long its text is. */
 #if defined __clang__ ? __clang_major__ >= 11 : __GNUC__ >= 9
 #define __SDT_INLINE __inline__
 #else
 #define __SDT_INLINE
 #endif
 
-/* n arguments; list: (what takes a constraint, a1, ...) */
+/* A site with n arguments. list: (macro that applies a constraint, a1, ...) */
 #define __SDT_PLACE(provider, name, semaphore, n, list) \
 	__extension__({ \
 		__asm__ __volatile__ __SDT_INLINE( \
@@ -273,9 +311,9 @@
 	} while (0)
 
 /*
- * Which arguments are floating numbers, bit 0 for the first: a note of our own
- * (PPN_FLOATS of doc/note-format.md) where there are any, since readers of
- * .note.stapsdt do not know the mark `f`.
+ * Writes a PPN_FLOATS note (doc/note-format.md) if any argument is floating. Bit 0 of
+ * __sdt_f stands for the first. stapsdt notes cannot say it, because not all of their
+ * readers know the mark `f`.
  */
 #define __SDT_FLOATS \
 	".if %c[__sdt_f]\n" \
@@ -293,14 +331,14 @@
 #define __SDT_FLOATS_SECTION ".pushsection .note.probepoint,\"?\",\"note\"\n"
 #endif
 
-/* ---- arguments: %n prints the number's negative, so -4@ comes from 4 -------------- */
+/* ---- arguments: %n prints the negative of a number, so 4 becomes -4@ ------ */
 
 #if defined __powerpc__
 #define __SDT_FORM(n) "%n[__sdt_s" #n "]@%I[__sdt_a" #n "]%[__sdt_a" #n "]"
 #elif defined __i386__
 #define __SDT_FORM(n) "%n[__sdt_s" #n "]@%k[__sdt_a" #n "]" /* there is no %sil */
 #elif defined __x86_64__
-#define __SDT_FORM(n) "%n[__sdt_s" #n "]@%q[__sdt_a" #n "]" /* gdb knows no %r8b; the size is told */
+#define __SDT_FORM(n) "%n[__sdt_s" #n "]@%q[__sdt_a" #n "]" /* gdb does not know %r8b; the note has the size */
 #else
 #define __SDT_FORM(n) "%n[__sdt_s" #n "]@%[__sdt_a" #n "]"
 #endif
@@ -313,7 +351,7 @@
 #define __SDT_FEW_SIZE __SDT_MANY_SIZE
 #endif
 
-/* A constraint of memory alone takes the argument itself, which must have an address. */
+/* A constraint that allows only memory takes the argument itself, which must have an address. */
 #define __SDT_MEMORY_m 1
 #define __SDT_MEMORY_o 1
 #define __SDT_MEMORY_V 1
@@ -434,29 +472,29 @@
 
 #ifdef __cplusplus
 /*
- * One rule for all types: the argument's own type decides, never what it converts
- * to. A null pointer to that type selects an overload; nothing is evaluated.
+ * The argument's own type decides about size, sign and value, never a type that it
+ * converts to. A null pointer to that type selects an overload; nothing is evaluated.
  *
- *     __sdt_size      length of an array: the type's size and 1
+ *     __sdt_size      length of an array: the size of the type plus 1
  *     __sdt_kind_of   length of an array: 2 for signed integers and enumerations, 3 for
- *                     float and double, else 1; 4 where the type cannot be looked at
- *     __sdt_tag       how the operand gets its value
+ *                     float and double, 4 if the type cannot be examined, else 1
+ *     __sdt_tag       a type that says how the operand gets its value
  *
- * Functions, arrays without bound and arrays of variable length are no template
- * arguments of which sizeof can be had. They decay to pointers, and so take the
- * overloads with an ellipsis. In C++98 local types are no template arguments
- * either: pointers to them and arrays of them work, values of them do not compile.
+ * Functions, arrays without bound and arrays of variable length cannot be template
+ * arguments that have a sizeof. They decay to pointers, and so take the overloads with
+ * an ellipsis. In C++98 local types cannot be template arguments either: pointers to
+ * them and arrays of them work, values of them do not compile.
  */
 extern "C++" {
 typedef void __sdt_other; /* taken as it is: structures, vectors, ... */
 #ifdef __clang__
-enum __sdt_integer {}; /* taken by value: it can be a bit-field, which clang takes from nowhere else */
+enum __sdt_integer {}; /* taken by value, because clang accepts a bit-field only so */
 #else
 typedef void __sdt_integer;
 #endif
 enum __sdt_real {};       /* taken as its bits: see __SDT_NEAT in C below */
 enum __sdt_address {};    /* taken as its number */
-enum __sdt_method {};     /* taken inside a structure: clang has no register for it */
+enum __sdt_method {};     /* taken inside a structure, because clang does not put it into registers */
 template <class __sdt_T, bool = __is_enum(__sdt_T)> struct __sdt_type {
 	enum { __sdt_kind = 0 };
 	typedef __sdt_other __sdt_how;
@@ -525,7 +563,7 @@ template <class __sdt_R, class __sdt_C> struct __sdt_type<__sdt_R __sdt_C::*, fa
 #endif
 
 #if __cplusplus >= 201103L
-decltype(nullptr) __sdt_null(); /* the word itself, in user code, draws -Wc++98-compat, and 0 -Wzero-as-null-... */
+decltype(nullptr) __sdt_null(); /* in user code, nullptr causes -Wc++98-compat warnings, and 0 -Wzero-as-null-... */
 #define __SDT_0 nullptr
 #define __SDT_NULL(x) static_cast<__typeof__(x) *>(::__sdt_null())
 #else
@@ -544,8 +582,8 @@ template <class __sdt_T, unsigned long __sdt_N> __sdt_address __sdt_tag(__sdt_T 
 __sdt_address __sdt_tag(...);
 
 /*
- * What the operand holds is (tag, x). Where no operator below takes both, the
- * comma is the language's own, and its value x itself: an lvalue stays one, and
+ * The value of an operand is the expression (tag, x). If no operator below takes both,
+ * the comma is the language's own. Its value is x itself: an lvalue stays an lvalue, and
  * nothing is copied or converted.
  */
 #define __SDT_VALUE_OF(T) inline __attribute__((__always_inline__)) T operator,
@@ -588,7 +626,7 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 }
 #if __cplusplus >= 201103L || defined __clang__
 #define __SDT_SIZEOF(x) static_cast<int>(sizeof(::__sdt_size(__SDT_NULL(x))) - 1)
-#else /* values of local types would come to the ellipsis, too */
+#else /* values of local types must not take the ellipsis */
 #define __SDT_IS_LOCAL(T) (__is_enum(T) || __is_class(T) || __is_union(T))
 #define __SDT_SIZEOF(x) \
 	static_cast<int>(sizeof(::__sdt_size(__SDT_NULL(x))) - \
@@ -600,7 +638,7 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 #define __SDT_NEAT(x) (static_cast<__typeof__(::__sdt_tag(__SDT_NULL(x)))>(0), x)
 
 #else
-/* __builtin_classify_type: 1 to 4 are integers, 5 pointers; 10 and 14, functions and arrays, decay to pointers. */
+/* __builtin_classify_type: 1 to 4 are integers, 5 pointers. Functions (10) and arrays (14) decay to pointers. */
 #define __SDT_IS_INTEGER(x) (__builtin_classify_type(x) >= 1 && __builtin_classify_type(x) <= 4)
 #define __SDT_IS_POINTER(x) \
 	(__builtin_classify_type(x) == 5 || __builtin_classify_type(x) == 10 || __builtin_classify_type(x) == 14)
@@ -609,9 +647,9 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 #define __SDT_SIZEOF(x) ((int)sizeof(__builtin_choose_expr(__SDT_IS_POINTER(x), (void *)0, (x))))
 #define __SDT_SIZE(x) (__SDT_IS_SIGNED(x) ? __SDT_SIZEOF(x) : -__SDT_SIZEOF(x))
 /*
- * What the operand holds. Of a real number its bits: a constant is then an
- * immediate, and not .LC0(%rip), which few readers resolve. Of a pointer its
- * number: clang knows of integers only that they fit into registers.
+ * The value of an operand. A real number becomes its bits, because a constant then is an
+ * immediate and not .LC0(%rip), which few readers resolve. A pointer becomes a number,
+ * because clang puts only integers into registers.
  */
 #define __SDT_IS_REAL(x) (__builtin_classify_type(x) == 8 && __SDT_SIZEOF(x) <= (int)sizeof(long))
 #define __SDT_IS_FLOATING(x) \
@@ -625,7 +663,7 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 		__sdt_u.__sdt_bits; \
 	})
 #define __SDT_NUMBER(x) ((__UINTPTR_TYPE__)__builtin_choose_expr(__SDT_IS_POINTER(x), (x), (void *)0))
-#ifdef __clang__ /* by value, since a register variable would name its vector register */
+#ifdef __clang__ /* by value, because a register variable would be named by its vector register */
 #define __SDT_IS_AGGREGATE(x) \
 	(__builtin_classify_type(x) == 9 || __builtin_classify_type(x) == 12 || __builtin_classify_type(x) == 13)
 #define __SDT_OTHER(x) \
@@ -653,7 +691,7 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 #define __SDT_LIST11(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11)
 #define __SDT_LIST12(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) (__SDT_MANY, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12)
 
-/* ---- pieces of asm statements ----------------------------------------------------- */
+/* ---- parts of asm statements ---------------------------------------------- */
 
 #if (defined __cplusplus ? __cplusplus >= 201103L : defined __STDC_VERSION__ && __STDC_VERSION__ >= 199901L) || \
 	defined SDT_USE_VARIADIC
@@ -661,7 +699,7 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 #define __SDT_ASM(provider, name, operands, is_string, ...) __SDT_PASTE(__SDT_ASM_, is_string)(provider, name, operands)
 #define __SDT_ASM_(provider, name, operands) __SDT_ASM_1(provider, name, __SDT_STR(operands))
 #define __SDT_ASM_0 __SDT_ASM_ /* no operands at all */
-#ifdef __clang__ /* counts macros anew in each asm statement */
+#ifdef __clang__ /* its count of macros restarts in each asm statement */
 #define __SDT_ASM_1(provider, name, operands) \
 	__SDT_BODY(provider, name, "99", "", "b", "f", __SDT_GROUPED, __SDT_SEMAPHORE(provider, name), operands) \
 	__SDT_BASE
@@ -680,7 +718,7 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 
 #endif /* __ASSEMBLER__ */
 
-/* ---- in C, C++ and assembler ----------------------------------------------------- */
+/* ---- C, C++ and assembler ------------------------------------------------- */
 
 #define _SDT_NOTE_NAME "stapsdt"
 #define _SDT_NOTE_TYPE 3
@@ -711,7 +749,7 @@ template <class __sdt_T> __SDT_VALUE_OF(__sdt_inside<__sdt_T>)(__sdt_method, __s
 #define STAP_PROBE12(provider, name, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) \
 	_SDT_PROBE(provider, name, 12, (a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12))
 
-/* ---- the same under DTrace's names, and counting ---------------------------------- */
+/* ---- DTrace's names, and counting ----------------------------------------- */
 
 #define DTRACE_PROBE(provider, name) STAP_PROBE(provider, name)
 #define DTRACE_PROBE1(provider, name, a1) \

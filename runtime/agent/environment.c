@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Servers that set their title (Redis, PostgreSQL, nginx) write it over the memory in which the kernel put their
- * environment. /proc/PID/environ shows that memory, so it shows the title. The servers moved their variables before,
- * and the C library's `environ` points to where they are now.
+ * Reads the environment from the process's memory. /proc/PID/environ does not serve: servers that set their title
+ * (Redis, PostgreSQL, nginx) write it over the memory in which the kernel put their environment, so /proc/PID/environ
+ * shows the title. They have moved their variables before, and the C library's `environ` points to the new place.
  */
 #include "runtime/agent/environment.h"
 
@@ -26,8 +26,8 @@ static bool is_environ(const char *name)
 	return name && (!strcmp(name, "environ") || !strcmp(name, "__environ") || !strcmp(name, "_environ"));
 }
 
-/* The address of the symbol as linked; 0: the image does not define it. */
-static uint64_t find_environ(Elf *elf)
+/* Returns the address of the symbol as linked; 0: the image does not define it. */
+static uint64_t elf_find_environ(Elf *elf)
 {
 	Elf_Scn *section = NULL;
 
@@ -46,9 +46,10 @@ static uint64_t find_environ(Elf *elf)
 	return 0;
 }
 
-static uint64_t address_in(Elf *elf, const struct mapping *m)
+/* Returns the address of the variable in an image whose first mapping is m; 0: the image does not define it. */
+static uint64_t elf_environ_address(Elf *elf, const struct mapping *m)
 {
-	uint64_t at = gelf_getclass(elf) == ELFCLASS64 ? find_environ(elf) : 0;
+	uint64_t at = gelf_getclass(elf) == ELFCLASS64 ? elf_find_environ(elf) : 0;
 	size_t nheaders = 0;
 	GElf_Phdr ph;
 
@@ -59,8 +60,8 @@ static uint64_t address_in(Elf *elf, const struct mapping *m)
 	return 0;
 }
 
-/* Where the variable is, if this mapping is the begin of an image that defines it; else 0. */
-static uint64_t look_in(const struct process *process, const struct mapping *m)
+/* Returns the address of the variable if this mapping is the first of an image that defines it; else 0. */
+static uint64_t mapping_find_environ(const struct process *process, const struct mapping *m)
 {
 	char path[PATH_MAX + 32];
 	uint64_t at = 0;
@@ -77,15 +78,15 @@ static uint64_t look_in(const struct process *process, const struct mapping *m)
 		Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
 
 		if (elf && elf_kind(elf) == ELF_K_ELF)
-			at = address_in(elf, m);
+			at = elf_environ_address(elf, m);
 		elf_end(elf);
 	}
 	close(fd);
 	return at;
 }
 
-/* A string that may end at the end of a page. */
-static int read_string(const struct process *process, uint64_t at, char *to, size_t size)
+/* Reads a string, page by page, because the page after its end may not be mapped. */
+static int process_read_string(const struct process *process, uint64_t at, char *to, size_t size)
 {
 	for (size_t n = 0; n < size;) {
 		size_t part = 4096 - (at + n) % 4096;
@@ -103,7 +104,8 @@ static int read_string(const struct process *process, uint64_t at, char *to, siz
 	return -ENAMETOOLONG;
 }
 
-static int find_value(const struct process *process, uint64_t list, const char *name, char *value, size_t size)
+/* Searches the array of variables at `list`. */
+static int environment_find(const struct process *process, uint64_t list, const char *name, char *value, size_t size)
 {
 	const size_t length = strlen(name);
 	uint64_t at;
@@ -115,12 +117,12 @@ static int find_value(const struct process *process, uint64_t list, const char *
 
 		if (err || !at)
 			return err;
-		/* A name that is longer than this is another one. */
-		err = read_string(process, at, text, sizeof(text));
+		/* A longer name is another variable. */
+		err = process_read_string(process, at, text, sizeof(text));
 		if (err && err != -ENAMETOOLONG)
 			return err;
 		if (!strncmp(text, name, length) && text[length] == '=')
-			return read_string(process, at + length + 1, value, size);
+			return process_read_string(process, at + length + 1, value, size);
 	}
 	return 0;
 }
@@ -135,13 +137,16 @@ int environment_read(pid_t pid, const char *name, char *value, size_t size)
 		return err;
 	elf_version(EV_CURRENT);
 	err = process_read_maps(process);
-	/* The executable comes first: if it has a copy of the variable, all use that one. */
-	for (size_t i = 0; !err && !at && i < process->nmaps; i++)
-		at = look_in(process, &process->maps[i]);
-	if (!err)
-		err = at ? process_read(process, at, &list, sizeof(list)) : -ENOENT;
-	if (!err)
-		err = find_value(process, list, name, value, size);
+	if (err)
+		goto out;
+	/* The executable comes first: if it has a copy of the variable, all images use that one. */
+	for (size_t i = 0; !at && i < process->nmaps; i++)
+		at = mapping_find_environ(process, &process->maps[i]);
+	err = at ? process_read(process, at, &list, sizeof(list)) : -ENOENT;
+	if (err)
+		goto out;
+	err = environment_find(process, list, name, value, size);
+out:
 	process_free(process);
 	return err;
 }

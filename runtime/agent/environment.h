@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The environment of another process as its C library has it now.
- */
+/* The environment of another process, as its C library has it now. */
 #ifndef RUNTIME_AGENT_ENVIRONMENT_H
 #define RUNTIME_AGENT_ENVIRONMENT_H
 
@@ -9,8 +7,8 @@
 #include <sys/types.h>
 
 /*
- * Reads the value of a variable; "": the variable is not set. Returns -ENOENT if no
- * image of the process defines `environ`, -ENAMETOOLONG, or what reading its memory says.
+ * Reads the value of a variable; "" if it is not set. Returns -ENOENT if no image of the process defines `environ`,
+ * -ENAMETOOLONG if the value does not fit, or an error of reading the process.
  */
 int environment_read(pid_t pid, const char *name, char *value, size_t size);
 

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The keeper. What a process counts lies in a memfd that ends with its last holder. A
- * process that ends by exit(3) writes its counts down itself; one that ends by
- * _exit(2) or a signal, or goes on by exec(2), cannot. So there is one small process
- * for each state folder, which the first command that arms something starts, and to
- * which agents hand their shared memory regions. It sleeps in poll(2).
+ * The keeper. A process's counts are in a memfd, which ends with its last holder. A process that ends by exit(3) writes
+ * its counts to a file. One that ends by _exit(2) or a signal, or that calls exec(2), cannot. So there is one small
+ * process per state directory, which the first command that arms something starts. Agents hand their regions to it. It
+ * sleeps in poll(2).
  *
- * An agent keeps its connection as long as its shared memory region is in use. When the connection
- * ends, the keeper looks at the process: one that has ended leaves its counts in
- * counts-N-PID, unless it wrote them itself; one that no longer maps the memory has
- * called exec(2), and they are added to past-N-PID; any other still counts, and is
- * looked at until it does one or the other. Commands that read counts ask for this to
- * be done first; what such a process has counted so far is then in last-N-PID.
+ * An agent keeps its connection for as long as it uses its region. When the connection ends, the keeper looks at the
+ * process:
  *
- * It ends when it holds nothing and there is no session, or when the state folder goes.
+ *  1. If the process has ended, the keeper writes counts-N-PID, unless the process wrote it.
+ *  2. If the process does not map the region any more, it has called exec(2). The keeper adds the counts to past-N-PID.
+ *  3. Otherwise the process still counts. The keeper looks again until 1 or 2 holds.
+ *
+ * Commands that read counts ask the keeper to do this first, and to write what a process of case 3 has counted so far
+ * to last-N-PID.
+ *
+ * The keeper ends when it holds no region and no session exists, or when the state directory is removed.
  */
 #include "runtime/agent/keeper.h"
 
@@ -21,89 +23,68 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
+#include "runtime/agent/attachment-file.h"
+#include "runtime/agent/counts-file.h"
 #include "runtime/process.h"
-#include "base/error.h"
 
-#define SETTLE_NS 300000000ull /* what is not clear by then is answered as it is */
-#define SOON_NS 100000000ull   /* a process whose connection has ended is looked at often for so long */
+#define SETTLE_NS 300000000ull /* a process that is in none of the cases by then is not waited for */
+#define SOON_NS 100000000ull   /* a process whose connection has ended is looked at often for this long */
+#define SOON_MS 2
+#define LATER_MS 1000
 
-struct kept {
-	int conn;  /* -1: it has ended */
-	bool left; /* the process has left the session */
-	uint64_t since;
-	ino_t inode; /* of the memory */
+/* A region that the keeper holds. */
+struct kept_region {
+	int conn;       /* -1: the connection has ended */
+	bool left;      /* the process has left the session */
+	uint64_t since; /* ns: when the connection ended */
+	ino_t inode;    /* of the memfd */
 	char session[AGENT_SESSION_MAX + 1];
-	struct member member;
+	pid_t pid;
+	uint64_t start_time;
+	int pidfd;
+	struct mapped_shm shm;
 };
 
 struct keeper {
-	struct agent_store store;
+	struct agent_dir dir;
 	int listener, changes;
-	struct kept *kept;
-	size_t n;
-	bool ends;
+	struct kept_region *regions;
+	size_t n, room;
+	struct pollfd *polled;
+	size_t polled_room;
 };
 
-static struct sockaddr_un address(const struct agent_store *store)
+/* ---- one region ---- */
+
+static bool region_process_ended(const struct kept_region *k)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-
-	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" AGENT_KEEPER, store->agents);
-	return a;
-}
-
-static int open_connection(const struct agent_store *store)
-{
-	struct sockaddr_un to = address(store);
-	struct timeval limit = { .tv_sec = 1 };
-	struct ucred who = { 0 };
-	socklen_t size = sizeof(who);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	if (!connect(fd, (struct sockaddr *)&to, sizeof(to)) && !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) &&
-	    who.uid == geteuid())
-		return fd;
-	close(fd);
-	return -ENOENT;
-}
-
-/* ---- one process's ---- */
-
-static bool has_ended(const struct kept *k)
-{
-	struct pollfd p = { .fd = k->member.pidfd, .events = POLLIN };
+	struct pollfd p = { .fd = k->pidfd, .events = POLLIN };
 
 	return poll(&p, 1, 0) > 0;
 }
 
-static bool maps_it(const struct kept *k)
+/* Whether the process maps the region, or is about to end. */
+static bool region_is_mapped(const struct kept_region *k)
 {
 	struct process *process;
 	bool mapped = true;
 
-	if (process_open(k->member.peer.pid, &process))
-		return true; /* about to end */
+	if (process_open(k->pid, &process))
+		return true;
 	if (!process_read_maps(process)) {
-		mapped = !process->nmaps; /* on its way out */
+		mapped = !process->nmaps;
 		for (size_t i = 0; i < process->nmaps && !mapped; i++)
 			mapped =
 				process->maps[i].inode == k->inode && strstr(process->maps[i].path, "memfd:probepoint");
@@ -112,89 +93,132 @@ static bool maps_it(const struct kept *k)
 	return mapped;
 }
 
-struct saving {
-	const struct agent_store *store;
-	const struct kept *kept;
+struct region_save {
+	const struct agent_dir *dir;
+	const struct kept_region *region;
 	const char *name;
 };
 
-static int save_attachment(uint32_t number, pid_t pid, void *arg)
+static int region_save_attachment(uint32_t number, pid_t pid, void *arg)
 {
-	const struct saving *s = arg;
+	const struct region_save *s = arg;
 	struct agent_file file;
 
-	if (pid || agent_file_read(s->store, number, &file))
+	if (pid || agent_file_read(s->dir, number, &file))
 		return 0;
-	member_save(s->store, &s->kept->member, number, file.manifest->npoints, s->name);
+	counts_file_save(s->dir, &s->region->shm, s->region->pid, s->region->start_time, number, file.manifest->npoints,
+	                 s->name);
 	agent_file_release(&file);
 	return 0;
 }
 
-static void save(const struct kept *k, const char *name)
+/* Writes the counts of all attachments of the session. name: see counts-file.h. */
+static void region_save_counts(const struct kept_region *k, const char *name)
 {
-	struct saving s = { .kept = k, .name = name };
-	struct agent_store store;
+	struct region_save s = { .region = k, .name = name };
+	struct agent_dir dir;
 
-	if (agent_store_open(&store, k->session, false))
+	if (agent_dir_open(&dir, k->session, false))
 		return;
-	s.store = &store;
-	agent_store_each(&store, "segment", save_attachment, &s);
-	if (strcmp(name, "last"))
-		agent_store_unlink(&store, "unkept", 0, k->member.peer.pid);
-	agent_store_close(&store);
+	s.dir = &dir;
+	agent_dir_each_file(&dir, "segment", region_save_attachment, &s);
+	if (strcmp(name, COUNTS_LAST))
+		agent_dir_unlink(&dir, "unkept", 0, k->pid);
+	agent_dir_close(&dir);
 }
 
-static void forget(struct keeper *keeper, size_t i)
+static void keeper_drop(struct keeper *keeper, size_t i)
 {
-	struct kept *k = &keeper->kept[i];
+	struct kept_region *k = &keeper->regions[i];
 
 	if (k->conn >= 0)
 		close(k->conn);
-	close(k->member.pidfd);
-	shm_unmap(&k->member.shm);
-	*k = keeper->kept[--keeper->n];
+	close(k->pidfd);
+	shm_unmap(&k->shm);
+	*k = keeper->regions[--keeper->n];
 }
 
-/* false: it is not clear what has become of it. */
-static bool settle_one(struct keeper *keeper, size_t i)
+/* ---- settling ---- */
+
+/* Saves and drops a region whose connection has ended. Returns false in case 3 of the comment at the top. */
+static bool keeper_settle_region(struct keeper *keeper, size_t i)
 {
-	const struct kept *k = &keeper->kept[i];
-	bool moved = __atomic_load_n(&k->member.shm.header->moved, __ATOMIC_ACQUIRE) == 1;
+	const struct kept_region *k = &keeper->regions[i];
+	bool moved = shm_has_moved(&k->shm);
 
 	if (k->conn >= 0)
 		return true;
 	if (k->left) {
-		forget(keeper, i);
+		keeper_drop(keeper, i);
 		return true;
 	}
-	if (!moved && !has_ended(k) && maps_it(k))
+	if (!moved && !region_process_ended(k) && region_is_mapped(k))
 		return false;
-	/* It may have ended while we looked. */
-	if (!moved && has_ended(k))
-		save(k, "counts");
-	else if (!moved && member_claim(&k->member))
-		save(k, "past");
-	forget(keeper, i);
+	/* The process may have ended meanwhile. */
+	if (!moved && region_process_ended(k))
+		region_save_counts(k, COUNTS_ENDED);
+	else if (!moved && shm_claim(&k->shm))
+		region_save_counts(k, COUNTS_PAST);
+	keeper_drop(keeper, i);
 	return true;
 }
 
-static bool settle(struct keeper *keeper)
+/* Returns whether no region has to be waited for. */
+static bool keeper_settle_regions(struct keeper *keeper)
 {
-	bool clear = true;
+	bool settled = true;
 
 	for (size_t i = 0; i < keeper->n;) {
 		size_t n = keeper->n;
 
-		if (!settle_one(keeper, i) && clock_ns() - keeper->kept[i].since < SETTLE_NS)
-			clear = false;
+		if (!keeper_settle_region(keeper, i) && clock_ns() - keeper->regions[i].since < SETTLE_NS)
+			settled = false;
 		i += n == keeper->n;
 	}
-	return clear;
+	return settled;
 }
 
-/* ---- who comes ---- */
+/* Notes which connections have ended. */
+static void keeper_check_connections(struct keeper *keeper)
+{
+	for (size_t i = 0; i < keeper->n; i++) {
+		struct kept_region *k = &keeper->regions[i];
+		struct pollfd p = { .fd = k->conn, .events = POLLIN };
+		char byte;
 
-static bool receive(int conn, struct agent_keep *keep, int *fd)
+		if (p.fd < 0 || poll(&p, 1, 0) <= 0)
+			continue;
+		/* A process that leaves the session sends a byte before it closes the connection. */
+		k->left = recv(p.fd, &byte, 1, MSG_DONTWAIT) == 1;
+		close(p.fd);
+		k->conn = -1;
+		k->since = clock_ns();
+	}
+}
+
+/* Settles all regions, and waits a little for those of case 3. */
+static void keeper_settle(struct keeper *keeper)
+{
+	uint64_t until = clock_ns() + SETTLE_NS;
+
+	do {
+		keeper_check_connections(keeper);
+		if (keeper_settle_regions(keeper))
+			break;
+		poll(NULL, 0, 1);
+	} while (clock_ns() < until);
+	/*
+	 * The agent has left a process of case 3 because of a seccomp filter: the process counts, but cannot be asked.
+	 */
+	for (size_t i = 0; i < keeper->n; i++)
+		if (keeper->regions[i].conn < 0)
+			region_save_counts(&keeper->regions[i], COUNTS_LAST);
+}
+
+/* ---- requests ---- */
+
+/* Receives a request and its descriptor (-1: none). Returns whether the request is valid. */
+static bool keeper_receive(int conn, struct agent_keep *keep, int *fd)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
 	struct iovec part = { keep, sizeof(*keep) };
@@ -211,186 +235,172 @@ static bool receive(int conn, struct agent_keep *keep, int *fd)
 	       !keep->session[AGENT_SESSION_MAX];
 }
 
-static bool take(struct keeper *keeper, int conn, const struct agent_keep *keep, int fd, pid_t pid)
+/* Adds a region. Closes fd. Returns whether it is kept; conn then belongs to it. */
+static bool keeper_add(struct keeper *keeper, int conn, const struct agent_keep *keep, int fd, pid_t pid)
 {
-	struct kept *more = realloc(keeper->kept, (keeper->n + 1) * sizeof(*more)), *k;
+	struct kept_region *k;
 	struct stat st;
 
-	if (more)
-		keeper->kept = more;
-	if (!more || fstat(fd, &st)) {
+	if (ALLOC_GROW(keeper->regions, keeper->n + 1, keeper->room) || fstat(fd, &st)) {
 		close(fd);
 		return false;
 	}
-	k = &more[keeper->n];
-	*k = (struct kept){ .conn = conn, .inode = st.st_ino };
+	k = &keeper->regions[keeper->n];
+	*k = (struct kept_region){ .conn = conn, .inode = st.st_ino, .pid = pid, .start_time = keep->start_time };
 	memcpy(k->session, keep->session, AGENT_SESSION_MAX);
-	k->member.peer = (struct agent_peer){ .fd = -1, .pid = pid, .start_time = keep->start_time };
-	k->member.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (k->member.pidfd < 0 || process_start_time(pid) != keep->start_time) {
-		if (k->member.pidfd >= 0)
-			close(k->member.pidfd);
+	k->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (k->pidfd < 0) {
 		close(fd);
 		return false;
 	}
-	if (shm_map(&k->member.shm, fd, pid)) {
-		close(k->member.pidfd);
+	if (process_start_time(pid) != keep->start_time) {
+		close(k->pidfd);
+		close(fd);
+		return false;
+	}
+	if (shm_map(&k->shm, fd, pid)) {
+		close(k->pidfd);
 		return false;
 	}
 	keeper->n++;
 	return true;
 }
 
-static void hear(struct keeper *keeper);
-
-/* What has come in so far, and what has become of those whose connections have ended. */
-static void settle_all(struct keeper *keeper)
+static bool peer_is_permitted(int conn, struct ucred *peer)
 {
-	uint64_t until = clock_ns() + SETTLE_NS;
+	socklen_t size = sizeof(*peer);
 
-	do {
-		hear(keeper);
-		if (settle(keeper))
-			break;
-		poll(NULL, 0, 1);
-	} while (clock_ns() < until);
-	/* A process whose agent has left it, for a filter of system calls, counts on, and cannot be asked. */
-	for (size_t i = 0; i < keeper->n; i++)
-		if (keeper->kept[i].conn < 0)
-			save(&keeper->kept[i], "last");
+	return !getsockopt(conn, SOL_SOCKET, SO_PEERCRED, peer, &size) && (!peer->uid || peer->uid == geteuid());
 }
 
-static void meet(struct keeper *keeper)
+/* Accepts a connection and serves its request. */
+static void keeper_accept(struct keeper *keeper)
 {
 	int conn = accept4(keeper->listener, NULL, NULL, SOCK_CLOEXEC), fd = -1;
 	struct timeval limit = { .tv_usec = 200000 };
 	struct agent_keep keep = { 0 };
-	struct ucred who = { 0 };
-	socklen_t size = sizeof(who);
+	struct ucred peer = { 0 };
 	bool kept = false;
 
 	if (conn < 0)
 		return;
 	setsockopt(conn, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	if (!getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &who, &size) && (!who.uid || who.uid == geteuid()) &&
-	    receive(conn, &keep, &fd)) {
-		if (keep.op == AGENT_KEEP_SETTLE) {
-			settle_all(keeper);
-			send(conn, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-		} else if (keep.op == AGENT_KEEP_SHM && fd >= 0 && who.pid > 0) {
-			kept = take(keeper, conn, &keep, fd, who.pid);
-			fd = -1;
-			send(conn, kept ? "1" : "0", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-		}
+	if (!peer_is_permitted(conn, &peer) || !keeper_receive(conn, &keep, &fd))
+		goto out;
+	if (keep.op == AGENT_KEEP_SETTLE) {
+		keeper_settle(keeper);
+		send(conn, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} else if (keep.op == AGENT_KEEP_SHM && fd >= 0 && peer.pid > 0) {
+		kept = keeper_add(keeper, conn, &keep, fd, peer.pid);
+		fd = -1;
+		send(conn, kept ? "1" : "0", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	}
+out:
 	if (fd >= 0)
 		close(fd);
 	if (!kept)
 		close(conn);
 }
 
-/* Marks those whose connections have ended. */
-static void hear(struct keeper *keeper)
-{
-	for (size_t i = 0; i < keeper->n; i++) {
-		struct pollfd p = { .fd = keeper->kept[i].conn, .events = POLLIN };
-		char byte;
+/* ---- the process ---- */
 
-		if (p.fd < 0 || poll(&p, 1, 0) <= 0)
-			continue;
-		/* One byte comes before the end if the process leaves the session. */
-		keeper->kept[i].left = recv(p.fd, &byte, 1, MSG_DONTWAIT) == 1;
-		close(p.fd);
-		keeper->kept[i].conn = -1;
-		keeper->kept[i].since = clock_ns();
-	}
-}
-
-static int found(const char *name, void *arg)
+static int note_session(const char *name, void *arg)
 {
 	(void)name;
 	*(bool *)arg = true;
 	return 1;
 }
 
-/* Under the lock by which one is started, so that nobody finds one that is about to end. */
-static bool may_end(struct keeper *keeper)
+/*
+ * Whether the keeper may end; it then does not listen any more. Holds the lock under which a keeper is started, so that
+ * no command finds one that is about to end.
+ */
+static bool keeper_may_end(struct keeper *keeper)
 {
 	bool sessions = false;
 	struct stat st;
 
 	if (keeper->n)
 		return false;
-	flock(keeper->store.agents, LOCK_EX);
-	if (!fstat(keeper->store.root, &st) && st.st_nlink)
-		agent_store_names(found, &sessions);
+	flock(keeper->dir.agents, LOCK_EX);
+	if (!fstat(keeper->dir.root, &st) && st.st_nlink)
+		agent_each_session(note_session, &sessions);
 	if (!sessions)
-		unlinkat(keeper->store.agents, AGENT_KEEPER, 0);
-	flock(keeper->store.agents, LOCK_UN);
+		unlinkat(keeper->dir.agents, AGENT_KEEPER, 0);
+	flock(keeper->dir.agents, LOCK_UN);
 	return !sessions;
 }
 
-static void keep(struct keeper *keeper)
+/* Waits for something to do. Returns whether a connection waits in *connected; false: the keeper has to end. */
+static bool keeper_wait(struct keeper *keeper, bool *connected)
 {
 	char events[4096] __attribute__((aligned(8)));
-	struct pollfd *polled = NULL;
+	struct pollfd *polled;
+	size_t n = 2;
+	int wait = -1;
 
-	do {
-		size_t n = 2;
-		int wait = -1;
-		struct pollfd *more = realloc(polled, (2 * keeper->n + 2) * sizeof(*polled));
+	if (ALLOC_GROW(keeper->polled, keeper->n + 2, keeper->polled_room))
+		return false;
+	polled = keeper->polled;
+	polled[0] = (struct pollfd){ .fd = keeper->listener, .events = POLLIN };
+	polled[1] = (struct pollfd){ .fd = keeper->changes, .events = POLLIN };
+	for (size_t i = 0; i < keeper->n; i++) {
+		const struct kept_region *k = &keeper->regions[i];
 
-		if (!more)
-			break;
-		polled = more;
-		polled[0] = (struct pollfd){ .fd = keeper->listener, .events = POLLIN };
-		polled[1] = (struct pollfd){ .fd = keeper->changes, .events = POLLIN };
-		for (size_t i = 0; i < keeper->n; i++) {
-			const struct kept *k = &keeper->kept[i];
-
-			polled[n++] =
-				(struct pollfd){ .fd = k->conn >= 0 ? k->conn : k->member.pidfd, .events = POLLIN };
-			if (k->conn < 0 && wait != 2)
-				wait = clock_ns() - k->since < SOON_NS ? 2 : 1000;
-		}
-		if (poll(polled, n, wait) < 0 && errno != EINTR)
-			break;
-		if (polled[1].revents && read(keeper->changes, events, sizeof(events)) < 0)
-			break;
-		hear(keeper);
-		settle(keeper);
-		if (polled[0].revents)
-			meet(keeper);
-	} while (!may_end(keeper));
-	free(polled);
+		polled[n++] = (struct pollfd){ .fd = k->conn >= 0 ? k->conn : k->pidfd, .events = POLLIN };
+		if (k->conn < 0 && wait != SOON_MS)
+			wait = clock_ns() - k->since < SOON_NS ? SOON_MS : LATER_MS;
+	}
+	if (poll(polled, n, wait) < 0 && errno != EINTR)
+		return false;
+	if (polled[1].revents && read(keeper->changes, events, sizeof(events)) < 0)
+		return false;
+	*connected = polled[0].revents;
+	return true;
 }
 
-/* ---- starting it ---- */
+static void keeper_serve(struct keeper *keeper)
+{
+	bool connected = false;
 
-static void raise_limit(void)
+	do {
+		if (!keeper_wait(keeper, &connected))
+			break;
+		keeper_check_connections(keeper);
+		keeper_settle_regions(keeper);
+		if (connected)
+			keeper_accept(keeper);
+	} while (!keeper_may_end(keeper));
+}
+
+static void keeper_raise_limit(void)
 {
 	struct rlimit limit;
 
-	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Of what it inherits it keeps four descriptors. */
-static void become_keeper(struct keeper *keeper)
+static void keeper_reset_signals(void)
 {
-	int *own[] = { &keeper->listener, &keeper->changes, &keeper->store.root, &keeper->store.agents };
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC), high[4];
 	sigset_t none;
 
-	setsid();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int sig = 1; sig < 32; sig++)
 		signal(sig, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
+}
+
+/* Closes all descriptors except the keeper's four, which become 3 to 6; 0 to 2 become /dev/null. */
+static void keeper_close_others(struct keeper *keeper)
+{
+	int *own[] = { &keeper->listener, &keeper->changes, &keeper->dir.root, &keeper->dir.agents };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), high[4];
+
 	for (int i = 0; i < 4; i++)
 		high[i] = fcntl(*own[i], F_DUPFD_CLOEXEC, 64);
 	for (int i = 0; i < 3; i++)
@@ -402,90 +412,18 @@ static void become_keeper(struct keeper *keeper)
 			_exit(1);
 	}
 	syscall(SYS_close_range, 7, ~0u, 0);
-	raise_limit();
+}
+
+void keeper_main(const struct agent_dir *dir, int listener, int changes)
+{
+	struct keeper keeper = { .dir = *dir, .listener = listener, .changes = changes };
+
+	setsid();
+	keeper_reset_signals();
+	keeper_close_others(&keeper);
+	keeper_raise_limit();
 	if (chdir("/"))
 		_exit(1);
-	keep(keeper);
+	keeper_serve(&keeper);
 	_exit(0);
-}
-
-static int make_socket(const struct agent_store *store)
-{
-	struct sockaddr_un a = address(store);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	unlinkat(store->agents, AGENT_KEEPER, 0);
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || fchmodat(store->agents, AGENT_KEEPER, 0600, 0) ||
-	    listen(fd, 4096)) {
-		int err = -errno;
-
-		close(fd);
-		return err;
-	}
-	return fd;
-}
-
-int agent_keeper_start(const struct agent_store *store)
-{
-	struct keeper keeper = { .store = *store, .listener = -1, .changes = -1 };
-	int fd, err = 0;
-	pid_t pid;
-
-	if (store->agents < 0)
-		return -ENOENT;
-	fd = open_connection(store);
-	if (fd >= 0) {
-		close(fd);
-		return 0;
-	}
-	if (flock(store->agents, LOCK_EX))
-		return -errno;
-	fd = open_connection(store);
-	if (fd >= 0) {
-		close(fd);
-		goto out;
-	}
-	keeper.listener = err = make_socket(store);
-	if (err < 0)
-		goto out;
-	keeper.changes = inotify_init1(IN_CLOEXEC);
-	if (keeper.changes >= 0) {
-		char path[40];
-
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", store->root);
-		inotify_add_watch(keeper.changes, path, IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_ONLYDIR);
-	}
-	/* Twice, so that it is nobody's child who waits here. */
-	pid = keeper.changes < 0 ? -1 : fork();
-	err = pid < 0 ? -errno : 0;
-	if (!pid) {
-		pid = fork();
-		if (!pid)
-			become_keeper(&keeper);
-		_exit(pid < 0);
-	}
-	if (pid > 0)
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
-out:
-	if (keeper.listener >= 0)
-		close(keeper.listener);
-	if (keeper.changes >= 0)
-		close(keeper.changes);
-	flock(store->agents, LOCK_UN);
-	return err;
-}
-
-void agent_keeper_settle(const struct agent_store *store)
-{
-	struct agent_keep ask = { .magic = AGENT_KEEP_MAGIC, .version = AGENT_VERSION, .op = AGENT_KEEP_SETTLE };
-	int fd = store->agents < 0 ? -1 : open_connection(store);
-	char byte;
-
-	if (fd < 0)
-		return;
-	if (send(fd, &ask, sizeof(ask), MSG_NOSIGNAL) == sizeof(ask) && recv(fd, &byte, 1, 0) < 0) {}
-	close(fd);
 }

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The process that holds what agents have counted, so that it outlives them: keeper.c. */
+/* The keeper: a process that holds the regions of target processes, so that counts survive them. See keeper.c. */
 #ifndef RUNTIME_AGENT_KEEPER_H
 #define RUNTIME_AGENT_KEEPER_H
 
-#include "runtime/agent/session.h"
+#include "runtime/agent/session-files.h"
 
-/* Sees to it that there is one: 0, or -errno, and then counts of processes that are killed are lost. */
-int agent_keeper_start(const struct agent_store *store);
-/* Has it write down what is left of processes that have ended. */
-void agent_keeper_settle(const struct agent_store *store);
+/*
+ * Starts the keeper unless it runs. Returns 0 or a negative errno; the counts of processes that are killed are then
+ * lost. keeper-client.c.
+ */
+int agent_keeper_start(const struct agent_dir *dir);
+/* Makes the keeper write the counts of processes that have ended. Waits for at most a second. keeper-client.c. */
+void agent_keeper_settle(const struct agent_dir *dir);
+
+/* Runs the keeper in this process, which is a child of agent_keeper_start()'s. Does not return. keeper.c. */
+__attribute__((noreturn)) void keeper_main(const struct agent_dir *dir, int listener, int changes);
 
 #endif

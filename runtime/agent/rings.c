@@ -1,29 +1,74 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Records out of rings.
+ * Reads rings. protocol.h describes them.
  *
- * Where a full ring loses what is new, the reader clears what it has read and gives
- * the space back. Where it loses what is old, the thread does the clearing, whenever
- * it wants room, and the reader only copies: what it has copied is its own, and no
- * record that was lost, if it then moves `taken` on before the thread does. A few at
- * a time, for a thread in a hurry comes by often.
+ *  1. All that is read is another process's data, which can change meanwhile. A value that decides something is loaded
+ *     once. A ring that holds invalid data is not read any more. The reader's writes to a ring can harm only the ring's
+ *     owner.
+ *  2. If a full ring loses new records, the reader clears what it has read and gives the space back.
+ *  3. If a full ring drops its oldest records, the thread clears them whenever it needs room, and the reader only
+ *     copies. The copy is valid, and its records are not lost, if the reader then moves `taken` on before the thread
+ *     does. The reader copies a few records at a time, because a fast thread drops records often.
  */
+#include "runtime/agent/rings.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime/agent/reader.h"
 #include "base/error.h"
+#include "runtime/backend.h"
+#include "runtime/record.h"
 
-#define STUCK_NS 2000000000ull /* a record begun so long ago is not waited for, if there is more behind it */
-#define COPY_SIZE 2048         /* bytes copied at once, about */
-#define TRIES 64               /* copies in vain until something else is done */
+#define STUCK_NS 2000000000ull /* a record that is unfinished for so long is skipped if others follow it */
+#define COPY_SIZE 2048         /* bytes to copy at a time, about */
+#define TRIES 64               /* copies in vain before the next ring gets its turn */
 
-static void clear(const struct ring_state *ring, size_t words)
+struct ring_state {
+	uint32_t index;
+	bool bad;        /* the ring holds invalid data: it is not read any more */
+	uint64_t joined; /* records that had been read when this reader began, by the ring's counters */
+	uint64_t nread;  /* records taken out or skipped since */
+	uint64_t tail;
+	uint64_t stuck_at, stuck_since; /* position and begin (ns) of the wait for an unfinished record */
+	struct record_queue queue;
+	uint32_t tid; /* of the thread that owned the ring in the last pass */
+	char comm[16];
+};
+
+struct rings {
+	const struct mapped_shm *shm;
+	pid_t pid;
+	struct ring_state *states; /* one for each ring */
+	struct agent_slot *slots;  /* what the slots meant when they were last looked at; since 0: not known */
+};
+
+/* ---- one ring ---- */
+
+static uint64_t ring_word(const struct rings *rings, const struct ring_state *ring, uint64_t position)
 {
-	memset(shm_data(&ring->member->shm, ring->index) + (ring->tail & (AGENT_RING_SIZE - 1)), 0, 8 * words);
+	const unsigned char *data = shm_data(rings->shm, ring->index);
+
+	return __atomic_load_n((const uint64_t *)(data + (position & (AGENT_RING_SIZE - 1) & ~7ull)), __ATOMIC_ACQUIRE);
+}
+
+static const unsigned char *ring_at(const struct rings *rings, const struct ring_state *ring, uint64_t position)
+{
+	return shm_data(rings->shm, ring->index) + (position & (AGENT_RING_SIZE - 1) & ~7ull);
+}
+
+/* Clears words at the tail. */
+static void ring_zero(const struct rings *rings, const struct ring_state *ring, size_t words)
+{
+	memset(shm_data(rings->shm, ring->index) + (ring->tail & (AGENT_RING_SIZE - 1)), 0, 8 * words);
+}
+
+static void ring_give_up(struct ring_state *ring, struct rings_pass *pass)
+{
+	ring->bad = pass->is_damaged = true;
 }
 
 static bool record_fits(size_t words, size_t left)
@@ -31,27 +76,29 @@ static bool record_fits(size_t words, size_t left)
 	return words >= sizeof(struct record) / 8 && words <= RECORD_SIZE_MAX / 8 && words <= left;
 }
 
-/* A record is not whole. How many words to pass over: 0, wait for it. */
-static size_t pass_over(const struct agent_reader *r, struct ring_state *ring, uint64_t head, uint64_t word, bool ended)
+/*
+ * Handles an unfinished record at `at`, whose first word is `word`. Returns how many words to skip; 0: wait for it.
+ * ended: its thread does not write any more.
+ */
+static size_t ring_skip(const struct rings *rings, struct ring_state *ring, const struct rings_pass *pass, uint64_t at,
+                        uint64_t head, uint64_t word, bool ended)
 {
-	const unsigned char *data = shm_data(&ring->member->shm, ring->index);
-	size_t left = (head - ring->tail) / 8, n;
+	size_t left = (head - at) / 8, n = word;
 
-	if (ring->stuck_at != ring->tail || !ring->stuck_since) {
-		ring->stuck_at = ring->tail;
-		ring->stuck_since = r->passed;
+	if (ring->stuck_at != at || !ring->stuck_since) {
+		ring->stuck_at = at;
+		ring->stuck_since = pass->now;
 	}
-	if (!ended && r->passed - ring->stuck_since < STUCK_NS)
+	if (!ended && pass->now - ring->stuck_since < STUCK_NS)
 		return 0;
-	n = word;
-	while (!word && n < left &&
-	       !__atomic_load_n((const uint64_t *)(data + ((ring->tail + 8 * n) & (AGENT_RING_SIZE - 1))),
-	                        __ATOMIC_ACQUIRE))
+	while (!word && n < left && !ring_word(rings, ring, at + 8 * n))
 		n++;
-	return ended || n < left ? (n < left ? n : left) : 0;
+	if (n < left)
+		return n;
+	return ended ? left : 0;
 }
 
-static void read_comm(pid_t pid, uint32_t tid, char comm[16])
+static void thread_read_comm(pid_t pid, uint32_t tid, char comm[16])
 {
 	char path[64];
 	ssize_t n = -1;
@@ -61,115 +108,167 @@ static void read_comm(pid_t pid, uint32_t tid, char comm[16])
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	memset(comm, 0, 16);
 	if (fd >= 0) {
-		n = read(fd, comm, 16);
+		n = read(fd, comm, 16); /* a line of at most 15 characters */
 		close(fd);
 	}
-	/* A line of 15 bytes at most. */
 	comm[n > 0 ? n - 1 : 0] = 0;
 }
 
-/* Another thread takes a ring over only when what is in it was read, or is dropped. */
-static void look_whose(struct ring_state *ring, const struct agent_ring *header)
+/*
+ * Finds out which thread owns the ring. The owner changes only after the ring was read, or when its records are
+ * dropped.
+ */
+static void ring_read_owner(const struct rings *rings, struct ring_state *ring, const struct agent_ring *header)
 {
 	uint32_t tid = __atomic_load_n(&header->tid, __ATOMIC_RELAXED);
 	char comm[sizeof(ring->comm)];
 
 	memcpy(comm, header->comm, sizeof(comm));
-	/* The thread may not ask for its name: the reader does, once. */
+	/* If the thread was not permitted to ask for its name, the reader asks, once. */
 	if (comm[0])
 		memcpy(ring->comm, comm, sizeof(ring->comm));
 	else if (ring->tid != tid || !ring->comm[0])
-		read_comm(ring->member->peer.pid, tid, ring->comm);
+		thread_read_comm(rings->pid, tid, ring->comm);
 	ring->tid = tid;
 }
 
-int ring_drain(struct agent_reader *r, struct ring_state *ring, bool gone)
-{
-	struct agent_ring *header = shm_ring(&ring->member->shm, ring->index);
-	const unsigned char *data = shm_data(&ring->member->shm, ring->index);
-	uint32_t state = __atomic_load_n(&header->state, __ATOMIC_ACQUIRE);
-	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE), began = ring->tail;
-	bool was_empty = ring->from == ring->to;
-	int err = 0;
+/* ---- queues ---- */
 
-	if (head - ring->tail > AGENT_RING_SIZE || head & 7) {
-		ring->bad = r->complaint = true;
+/*
+ * Stores what a slot meant at a time. The slot may mean another point by now; then stores what it meant when it was
+ * last looked at. Returns false if that is not known.
+ */
+static bool rings_slot_at(struct rings *rings, uint32_t slot, uint64_t time, struct agent_slot *meant)
+{
+	struct agent_slot *before = &rings->slots[slot];
+	struct agent_slot now = shm_slot(rings->shm, slot), again;
+
+	for (int try = 0; try < 100; try++) {
+		again = shm_slot(rings->shm, slot);
+		if (!memcmp(&now, &again, sizeof(now)))
+			break;
+		now = again;
+	}
+	if (now.attachment != AGENT_NO_ATTACHMENT && now.since && now.since <= time)
+		*before = now;
+	*meant = *before;
+	return meant->since && meant->since <= time;
+}
+
+/* Adds a record of the region's time to the ring's queue. Skips a record that does not belong to a point. */
+static int ring_queue(struct rings *rings, struct ring_state *ring, struct rings_pass *pass, uint64_t time,
+                      const unsigned char *at, uint32_t words)
+{
+	struct queued_record *q = record_queue_reserve(&ring->queue, 8 * words);
+	struct agent_slot slot;
+	struct record *record;
+
+	if (!q)
+		return -ENOMEM;
+	record = (struct record *)q->record;
+	memcpy(record, at, 8 * words);
+	record->words = words;
+	ring->nread++;
+	if (record->point >= shm_used(rings->shm) || !rings_slot_at(rings, record->point, time, &slot)) {
+		pass->is_damaged = true;
+		pass->ndamaged++;
 		return 0;
 	}
-	look_whose(ring, header);
-	while (ring->tail != head && !err) {
-		const unsigned char *at = data + (ring->tail & (AGENT_RING_SIZE - 1));
-		uint64_t word = __atomic_load_n((const uint64_t *)at, __ATOMIC_ACQUIRE);
-		size_t left = (head - ring->tail) / 8, words;
+	record->point = slot.point;
+	record->time = q->time = record_clock_to_ns(pass->clock, rings->shm, time, pass->now);
+	q->attachment = slot.attachment;
+	q->pid = (uint32_t)rings->pid;
+	q->tid = ring->tid;
+	memcpy(q->comm, ring->comm, sizeof(q->comm));
+	record_queue_commit(&ring->queue, pass->merge);
+	return 0;
+}
 
-		if (word < AGENT_WORD_SKIP) {
-			words = pass_over(r, ring, head, word, gone || state != AGENT_RING_TAKEN);
-			if (!words)
-				break;
-		} else if (word < AGENT_WORD_TIME) {
-			words = word - AGENT_WORD_SKIP;
-		} else {
-			words = ((const volatile struct record *)at)->words;
-			/* The rest of a record is in the same units as this. */
-			if (!record_fits(words, left)) {
-				ring->bad = r->complaint = true;
-				break;
-			}
-			err = reader_queue_put(r, ring, word, at, (uint32_t)words);
-			if (err == -EBADMSG) {
-				r->complaint = true;
-				r->damaged++;
-				err = 0;
-			}
-			if (err)
-				break;
-			ring->nread++;
+/* ---- rings that lose new records ---- */
+
+/* Reads what begins at the tail. Returns how many words to move on, 0 to stop here, or -ENOMEM. */
+static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struct rings_pass *pass, uint64_t head,
+                             bool ended)
+{
+	const unsigned char *at = ring_at(rings, ring, ring->tail);
+	uint64_t word = ring_word(rings, ring, ring->tail);
+	size_t left = (head - ring->tail) / 8, words;
+
+	if (word < AGENT_WORD_SKIP) {
+		words = ring_skip(rings, ring, pass, ring->tail, head, word, ended);
+		if (!words)
+			return 0;
+	} else if (word < AGENT_WORD_TIME) {
+		words = word - AGENT_WORD_SKIP;
+	} else {
+		int err;
+
+		words = ((const volatile struct record *)at)->words;
+		if (!record_fits(words, left)) {
+			ring_give_up(ring, pass);
+			return 0;
 		}
-		if (!words || words > left) {
-			ring->bad = r->complaint = true;
+		err = ring_queue(rings, ring, pass, word, at, (uint32_t)words);
+		if (err)
+			return err;
+	}
+	if (!words || words > left) {
+		ring_give_up(ring, pass);
+		return 0;
+	}
+	/* Reserved space that nothing was written to is zero, and may be longer than the slack after the end. */
+	if (word)
+		ring_zero(rings, ring, words);
+	return (ssize_t)words;
+}
+
+static int ring_drain(struct rings *rings, struct ring_state *ring, struct rings_pass *pass)
+{
+	struct agent_ring *header = shm_ring(rings->shm, ring->index);
+	uint32_t state = __atomic_load_n(&header->state, __ATOMIC_ACQUIRE);
+	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE), began = ring->tail;
+	ssize_t words = 0;
+
+	if (head - ring->tail > AGENT_RING_SIZE || head & 7) {
+		ring_give_up(ring, pass);
+		return 0;
+	}
+	ring_read_owner(rings, ring, header);
+	while (ring->tail != head) {
+		words = ring_read_one(rings, ring, pass, head, pass->ended || state != AGENT_RING_TAKEN);
+		if (words <= 0)
 			break;
-		}
-		/* What was reserved and not begun is zero, and may be longer than fits behind the end. */
-		if (word)
-			clear(ring, words);
-		ring->tail += 8 * words;
+		ring->tail += 8 * (uint64_t)words;
 	}
 	if (ring->tail != began) {
 		__atomic_store_n(&header->limit, ring->tail + AGENT_RING_SIZE, __ATOMIC_RELEASE);
-		r->nactive++;
+		pass->nactive++;
 	}
-	if (was_empty && ring->from != ring->to && !err)
-		err = reader_heap_put(r, ring);
-	return err;
+	return words < 0 ? (int)words : 0;
 }
 
-/* ---- rings that are overwritten ---- */
+/* ---- rings that drop their oldest records ---- */
 
-/* Whole records, with their times and lengths. */
-struct copy {
+/* Complete records, with their times and lengths. */
+struct ring_copy {
 	_Alignas(8) unsigned char bytes[COPY_SIZE + RECORD_SIZE_MAX];
 	size_t size;
-	uint64_t end; /* the position behind them */
+	uint64_t begin, end; /* positions of what was copied or skipped */
 };
 
-/* From ring->tail on, up to head. false: there is what cannot be; or it was overwritten meanwhile. */
-static bool copy_records(const struct agent_reader *r, struct ring_state *ring, struct copy *copy, uint64_t head,
-                         bool ended)
+/* Copies records from the tail up to head. Returns false if the data is invalid, or was overwritten meanwhile. */
+static bool ring_copy_records(const struct rings *rings, struct ring_state *ring, const struct rings_pass *pass,
+                              struct ring_copy *copy, uint64_t head, bool ended)
 {
-	const unsigned char *data = shm_data(&ring->member->shm, ring->index);
-	const uint64_t from = ring->tail;
-
 	copy->size = 0;
-	copy->end = from;
+	copy->begin = copy->end = ring->tail;
 	while (copy->end != head && copy->size < COPY_SIZE) {
-		const unsigned char *at = data + (copy->end & (AGENT_RING_SIZE - 1));
-		uint64_t word = __atomic_load_n((const uint64_t *)at, __ATOMIC_ACQUIRE);
+		const unsigned char *at = ring_at(rings, ring, copy->end);
+		uint64_t word = ring_word(rings, ring, copy->end);
 		size_t left = (head - copy->end) / 8, words;
 
 		if (word < AGENT_WORD_SKIP) {
-			ring->tail = copy->end;
-			words = pass_over(r, ring, head, word, ended);
-			ring->tail = from;
+			words = ring_skip(rings, ring, pass, copy->end, head, word, ended);
 			if (!words)
 				break;
 		} else if (word < AGENT_WORD_TIME) {
@@ -192,79 +291,90 @@ static bool copy_records(const struct agent_reader *r, struct ring_state *ring, 
 	return true;
 }
 
-static int queue_copy(struct agent_reader *r, struct ring_state *ring, const struct copy *copy)
+static int ring_queue_copy(struct rings *rings, struct ring_state *ring, struct rings_pass *pass,
+                           const struct ring_copy *copy)
 {
 	for (size_t at = 0; at < copy->size;) {
 		const struct record *record = (const struct record *)(copy->bytes + at);
-		int err = reader_queue_put(r, ring, record->time, copy->bytes + at, record->words);
+		int err = ring_queue(rings, ring, pass, record->time, copy->bytes + at, record->words);
 
-		if (err == -EBADMSG) {
-			r->complaint = true;
-			r->damaged++;
-		} else if (err) {
+		if (err)
 			return err;
-		}
-		ring->nread++;
 		at += 8 * record->words;
 	}
 	return 0;
 }
 
-int ring_drain_overwritten(struct agent_reader *r, struct ring_state *ring, bool gone)
+enum copy_result { COPY_DONE, COPY_VOID, COPY_NOTHING };
+
+/* Copies records and takes them. COPY_VOID: the thread came first. COPY_NOTHING: there is nothing more to read. */
+static enum copy_result ring_take_copy(struct rings *rings, struct ring_state *ring, struct rings_pass *pass,
+                                       struct ring_copy *copy)
 {
-	struct agent_ring *header = shm_ring(&ring->member->shm, ring->index);
-	bool was_empty = ring->from == ring->to, any = false;
+	struct agent_ring *header = shm_ring(rings->shm, ring->index);
+	uint64_t taken = __atomic_load_n(&header->taken, __ATOMIC_ACQUIRE);
+	uint32_t state = __atomic_load_n(&header->state, __ATOMIC_ACQUIRE);
+	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
+
+	ring->tail = taken;
+	ring_read_owner(rings, ring, header);
+	if (head - taken > AGENT_RING_SIZE || (head | taken) & 7 ||
+	    !ring_copy_records(rings, ring, pass, copy, head, pass->ended || state != AGENT_RING_TAKEN)) {
+		if (__atomic_load_n(&header->taken, __ATOMIC_ACQUIRE) != taken)
+			return COPY_VOID;
+		ring_give_up(ring, pass);
+		return COPY_NOTHING;
+	}
+	if (copy->end == taken)
+		return COPY_NOTHING;
+	if (!__atomic_compare_exchange_n(&header->taken, &taken, copy->end, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return COPY_VOID;
+	ring->tail = copy->end;
+	return COPY_DONE;
+}
+
+static int ring_drain_overwritten(struct rings *rings, struct ring_state *ring, struct rings_pass *pass)
+{
+	bool active = false;
 	unsigned tries = 0;
 	size_t done = 0;
 	int err = 0;
 
 	while (tries < TRIES && done < AGENT_RING_SIZE && !err) {
-		uint64_t taken = __atomic_load_n(&header->taken, __ATOMIC_ACQUIRE);
-		uint32_t state = __atomic_load_n(&header->state, __ATOMIC_ACQUIRE);
-		uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
-		struct copy copy;
+		struct ring_copy copy;
+		enum copy_result result = ring_take_copy(rings, ring, pass, &copy);
 
-		ring->tail = taken;
-		look_whose(ring, header);
-		if (head - taken > AGENT_RING_SIZE || (head | taken) & 7 ||
-		    !copy_records(r, ring, &copy, head, gone || state != AGENT_RING_TAKEN)) {
-			tries++;
-			if (__atomic_load_n(&header->taken, __ATOMIC_ACQUIRE) != taken)
-				continue;
-			ring->bad = r->complaint = true;
+		if (result == COPY_NOTHING)
 			break;
-		}
-		if (copy.end == taken)
-			break;
-		if (!__atomic_compare_exchange_n(&header->taken, &taken, copy.end, false, __ATOMIC_ACQ_REL,
-		                                 __ATOMIC_RELAXED)) {
+		if (result == COPY_VOID) {
 			tries++;
 			continue;
 		}
-		done += copy.end - ring->tail;
-		ring->tail = copy.end;
-		any = true;
-		err = queue_copy(r, ring, &copy);
+		done += copy.end - copy.begin;
+		active = true;
+		err = ring_queue_copy(rings, ring, pass, &copy);
 	}
-	r->nactive += any;
-	if (was_empty && ring->from != ring->to && !err)
-		err = reader_heap_put(r, ring);
+	pass->nactive += active;
 	return err;
 }
 
-uint64_t ring_waiting(const struct ring_state *ring)
+/* ---- beginning to read ---- */
+
+/* Returns how many complete records wait in the ring. */
+static uint64_t ring_waiting(const struct rings *rings, const struct ring_state *ring)
 {
-	const struct agent_ring *header = shm_ring(&ring->member->shm, ring->index);
-	const unsigned char *data = shm_data(&ring->member->shm, ring->index);
+	const struct agent_ring *header = shm_ring(rings->shm, ring->index);
 	uint64_t left = (__atomic_load_n(&header->head, __ATOMIC_ACQUIRE) - ring->tail) / 8, at = ring->tail, n = 0;
 
 	while (left && left <= AGENT_RING_SIZE / 8) {
-		const unsigned char *slot = data + (at & (AGENT_RING_SIZE - 1) & ~7ull);
-		uint64_t word = __atomic_load_n((const uint64_t *)slot, __ATOMIC_ACQUIRE), words;
+		uint64_t word = ring_word(rings, ring, at), words;
 
-		words = word < AGENT_WORD_SKIP   ? word
-		        : word < AGENT_WORD_TIME ? word - AGENT_WORD_SKIP
-		                                 : ((const volatile struct record *)slot)->words;
+		if (word < AGENT_WORD_SKIP)
+			words = word;
+		else if (word < AGENT_WORD_TIME)
+			words = word - AGENT_WORD_SKIP;
+		else
+			words = ((const volatile struct record *)ring_at(rings, ring, at))->words;
 		if (!words || words > left || (word >= AGENT_WORD_TIME && !record_fits(words, left)))
 			break;
 		n += word >= AGENT_WORD_TIME;
@@ -274,17 +384,10 @@ uint64_t ring_waiting(const struct ring_state *ring)
 	return n;
 }
 
-uint64_t ring_unread(const struct ring_state *ring)
+/* Moves `taken` of an overwritten ring on to what an earlier reader has read, if that is in the ring. */
+static void ring_take_over(const struct rings *rings, struct ring_state *ring, uint64_t read)
 {
-	uint64_t recorded = shm_ring_recorded(&ring->member->shm, ring->index) - ring->joined;
-
-	/* The numbers are another process's word. */
-	return ring->bad && recorded > ring->nread && recorded < UINT64_MAX / 2 ? recorded - ring->nread : 0;
-}
-
-void ring_take_over(struct ring_state *ring, uint64_t read)
-{
-	struct agent_ring *header = shm_ring(&ring->member->shm, ring->index);
+	struct agent_ring *header = shm_ring(rings->shm, ring->index);
 	uint64_t taken = __atomic_load_n(&header->taken, __ATOMIC_ACQUIRE);
 	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
 
@@ -292,4 +395,103 @@ void ring_take_over(struct ring_state *ring, uint64_t read)
 	       !__atomic_compare_exchange_n(&header->taken, &taken, read, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		;
 	ring->tail = taken;
+}
+
+static void ring_begin(const struct rings *rings, struct ring_state *ring, const struct rings *before)
+{
+	const struct agent_ring *header = shm_ring(rings->shm, ring->index);
+	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
+	uint64_t limit = __atomic_load_n(&header->limit, __ATOMIC_ACQUIRE);
+	uint64_t tail = limit ? limit - AGENT_RING_SIZE : 0; /* limit 0: the ring was never taken */
+	uint64_t read = before && ring->index < before->shm->nrings ? before->states[ring->index].tail : tail;
+
+	ring->tail = read - tail <= head - tail ? read : tail;
+	if (shm_is_overwritten(rings->shm))
+		ring_take_over(rings, ring, read);
+	ring->bad = (ring->tail & 7) != 0;
+	/* Nothing has been read of a ring whose tail is 0. */
+	if (ring->tail)
+		ring->joined = shm_ring_recorded(rings->shm, ring->index) - ring_waiting(rings, ring);
+}
+
+int rings_new(const struct mapped_shm *shm, pid_t pid, const struct rings *before, struct rings **rings)
+{
+	struct rings *new = calloc(1, sizeof(*new));
+
+	if (!new)
+		return error_nomem();
+	new->shm = shm;
+	new->pid = pid;
+	new->states = calloc(shm->nrings + 1, sizeof(*new->states));
+	new->slots = calloc(shm->nslots + 1, sizeof(*new->slots));
+	if (!new->states || !new->slots) {
+		rings_free(new);
+		return error_nomem();
+	}
+	for (uint32_t i = 0; i < shm->nrings; i++) {
+		new->states[i].index = i;
+		ring_begin(new, &new->states[i], before);
+	}
+	*rings = new;
+	return 0;
+}
+
+void rings_free(struct rings *rings)
+{
+	if (!rings)
+		return;
+	for (uint32_t i = 0; rings->states && i < rings->shm->nrings; i++)
+		record_queue_release(&rings->states[i].queue);
+	free(rings->states);
+	free(rings->slots);
+	free(rings);
+}
+
+/* ---- all rings ---- */
+
+int rings_drain(struct rings *rings, struct rings_pass *pass)
+{
+	for (uint32_t i = 0; i < rings->shm->nrings; i++) {
+		struct ring_state *ring = &rings->states[i];
+		int err;
+
+		if (ring->bad || !shm_ring_is_used(rings->shm, i))
+			continue;
+		err = shm_is_overwritten(rings->shm) ? ring_drain_overwritten(rings, ring, pass)
+		                                     : ring_drain(rings, ring, pass);
+		if (err)
+			return err;
+		if (ring->queue.from != ring->queue.to && !ring->queue.in_merge) {
+			err = record_merge_add(pass->merge, &ring->queue);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+bool rings_are_queued(const struct rings *rings)
+{
+	for (uint32_t i = 0; i < rings->shm->nrings; i++)
+		if (rings->states[i].queue.in_merge)
+			return true;
+	return false;
+}
+
+uint64_t rings_unread(const struct rings *rings)
+{
+	uint64_t unread = 0;
+
+	for (uint32_t i = 0; i < rings->shm->nrings; i++) {
+		const struct ring_state *ring = &rings->states[i];
+		uint64_t recorded;
+
+		if (!ring->bad)
+			continue;
+		/* The counters are another process's data, so the difference may be anything. */
+		recorded = shm_ring_recorded(rings->shm, i) - ring->joined;
+		if (recorded > ring->nread && recorded < UINT64_MAX / 2)
+			unread += recorded - ring->nread;
+	}
+	return unread;
 }

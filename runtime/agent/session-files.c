@@ -10,13 +10,16 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "runtime/session-dir.h"
 #include "base/error.h"
+#include "runtime/session-dir.h"
 
-static const char *root_path(void)
+#define AGENTS "agents"
+
+/* ---- directories ---- */
+
+static const char *state_root(void)
 {
 	static _Thread_local char path[PATH_MAX];
 	const char *run = getenv("XDG_RUNTIME_DIR");
@@ -30,167 +33,188 @@ static const char *root_path(void)
 	return path;
 }
 
-/* As private_dir_open(). Its name cannot be another one, because agents look for it. */
-static int agent_dir_open(int at, const char *name, const char *path, bool create)
+/* As private_dir_open(). The directory cannot have another name if it is taken, because agents look for this one. */
+static int state_dir_open(int at, const char *name, const char *path, bool create)
 {
 	int fd = private_dir_open(at, name, path, create);
 
 	return fd == -EEXIST ? -EPERM : fd;
 }
 
-int agent_store_open(struct agent_store *store, const char *session, bool create)
+static int agents_dir_open(struct agent_dir *dir, bool create)
 {
-	char agents[PATH_MAX + 16];
-	int n = snprintf(store->path, sizeof(store->path), "%s", root_path());
+	char path[PATH_MAX + 16];
+	int fd;
 
-	store->agents = store->dir = -1;
-	store->root = agent_dir_open(AT_FDCWD, store->path, store->path, create);
-	if (store->root < 0)
-		return store->root;
-	snprintf(agents, sizeof(agents), "%s/agents", store->path);
-	store->agents = agent_dir_open(store->root, "agents", agents, create);
-	if (store->agents < 0 && store->agents != -ENOENT)
-		goto failed;
-	if (!session)
-		return 0;
-	snprintf(store->path + n, sizeof(store->path) - n, "/%s", session);
-	if (!strcmp(session, "agents")) {
-		agent_store_close(store);
-		return create ? error_set(EINVAL,
-		                          "the agent's sessions cannot be called 'agents': take another name (-s)")
+	snprintf(path, sizeof(path), "%s/" AGENTS, dir->path);
+	fd = state_dir_open(dir->root, AGENTS, path, create);
+	if (fd < 0 && fd != -ENOENT)
+		return fd;
+	dir->agents = fd < 0 ? -1 : fd;
+	return 0;
+}
+
+static int session_dir_open(struct agent_dir *dir, const char *session, bool create)
+{
+	size_t n = strlen(dir->path);
+	int fd;
+
+	if (!strcmp(session, AGENTS))
+		return create ? error_set(EINVAL, "sessions of the agent backend cannot be named '" AGENTS
+		                                  "': use another name (-s)")
 		              : -ENOENT;
-	}
-	store->dir = agent_dir_open(store->root, session, store->path, create);
-	if (store->dir >= 0)
-		return 0;
-failed:;
-	int err = store->agents < -1 ? store->agents : store->dir;
+	snprintf(dir->path + n, sizeof(dir->path) - n, "/%s", session);
+	fd = state_dir_open(dir->root, session, dir->path, create);
+	if (fd < 0)
+		return fd;
+	dir->session = fd;
+	return 0;
+}
 
-	agent_store_close(store);
+int agent_dir_open(struct agent_dir *dir, const char *session, bool create)
+{
+	int err;
+
+	snprintf(dir->path, sizeof(dir->path), "%s", state_root());
+	dir->agents = dir->session = -1;
+	dir->root = state_dir_open(AT_FDCWD, dir->path, dir->path, create);
+	if (dir->root < 0)
+		return dir->root;
+	err = agents_dir_open(dir, create);
+	if (!err)
+		err = session ? session_dir_open(dir, session, create) : 0;
+	if (err)
+		agent_dir_close(dir);
 	return err;
 }
 
-void agent_store_close(struct agent_store *store)
+void agent_dir_close(struct agent_dir *dir)
 {
-	if (store->dir >= 0)
-		close(store->dir);
-	if (store->agents >= 0)
-		close(store->agents);
-	if (store->root >= 0)
-		close(store->root);
-	store->dir = store->agents = store->root = -1;
+	if (dir->session >= 0)
+		close(dir->session);
+	if (dir->agents >= 0)
+		close(dir->agents);
+	if (dir->root >= 0)
+		close(dir->root);
+	dir->session = dir->agents = dir->root = -1;
 }
 
-int agent_store_lock(struct agent_store *store, bool hasty)
+int agent_dir_lock(struct agent_dir *dir, bool hasty)
 {
-	return session_dir_lock(store->dir, store->path, hasty);
+	return session_dir_lock(dir->session, dir->path, hasty);
 }
 
-void agent_store_unlock(struct agent_store *store)
+void agent_dir_unlock(struct agent_dir *dir)
 {
-	session_dir_unlock(store->dir);
+	session_dir_unlock(dir->session);
 }
 
-int agent_store_remove(struct agent_store *store)
+int agent_dir_remove(struct agent_dir *dir)
 {
-	return session_dir_remove(store->dir, store->path);
+	return session_dir_remove(dir->session, dir->path);
 }
 
-int agent_store_rename(struct agent_store *store, const char *name)
+int agent_dir_rename(struct agent_dir *dir, const char *name)
 {
-	char *last = strrchr(store->path, '/');
+	char *last = strrchr(dir->path, '/');
 
-	if (strlen(name) >= sizeof(store->path) - (last + 1 - store->path))
+	if (strlen(name) >= sizeof(dir->path) - (last + 1 - dir->path))
 		return -ENAMETOOLONG;
-	if (renameat(store->root, last + 1, store->root, name))
+	if (renameat(dir->root, last + 1, dir->root, name))
 		return -errno;
 	strcpy(last + 1, name);
 	return 0;
 }
 
-enum owner { OWNER_NONE, OWNER_LIVES, OWNER_DEAD };
+/* ---- sessions ---- */
 
-static enum owner owner_of(int root, const char *session)
+enum session_owner { OWNER_NONE, OWNER_LIVES, OWNER_DEAD };
+
+/* Returns whether the session is private, and whether its owner lives. */
+static enum session_owner session_owner_of(int root, const char *session)
 {
 	char path[NAME_MAX + 16];
-	enum owner owner = OWNER_NONE;
+	enum session_owner owner;
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/private", session);
 	fd = openat(root, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0) {
-		owner = flock(fd, LOCK_EX | LOCK_NB) ? OWNER_LIVES : OWNER_DEAD;
-		close(fd);
-	}
+	if (fd < 0)
+		return OWNER_NONE;
+	owner = flock(fd, LOCK_EX | LOCK_NB) ? OWNER_LIVES : OWNER_DEAD;
+	close(fd);
 	return owner;
 }
 
-static int each_session(enum owner wanted, int (*fn)(const char *name, void *arg), void *arg)
+static bool is_session_dir(int root, const char *name)
 {
-	struct agent_store store;
-	int err = agent_store_open(&store, NULL, false);
+	struct stat st;
+
+	return strcmp(name, AGENTS) && name[0] != '.' && !fstatat(root, name, &st, AT_SYMLINK_NOFOLLOW) &&
+	       S_ISDIR(st.st_mode);
+}
+
+static int each_session_with_owner(enum session_owner wanted, int (*fn)(const char *name, void *arg), void *arg)
+{
+	struct agent_dir dir;
+	char **names;
+	int err = agent_dir_open(&dir, NULL, false);
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
-
-	char **names = dir_names(store.root);
-
-	err = names ? 0 : error_set(errno, "cannot read %s: %s", store.path, strerror(errno));
-	for (char **name = names; name && *name && !err; name++) {
-		struct stat st;
-
-		if (strcmp(*name, "agents") && (*name)[0] != '.' &&
-		    !fstatat(store.root, *name, &st, AT_SYMLINK_NOFOLLOW) && S_ISDIR(st.st_mode) &&
-		    owner_of(store.root, *name) == wanted)
+	names = dir_names(dir.root);
+	if (!names)
+		err = error_set(errno, "cannot read %s: %s", dir.path, strerror(errno));
+	for (char **name = names; name && *name && !err; name++)
+		if (is_session_dir(dir.root, *name) && session_owner_of(dir.root, *name) == wanted)
 			err = fn(*name, arg);
-	}
 	dir_names_free(names);
-	agent_store_close(&store);
+	agent_dir_close(&dir);
 	return err;
 }
 
-int agent_store_names(int (*fn)(const char *name, void *arg), void *arg)
+int agent_each_session(int (*fn)(const char *name, void *arg), void *arg)
 {
-	return each_session(OWNER_NONE, fn, arg);
+	return each_session_with_owner(OWNER_NONE, fn, arg);
 }
 
-/* A private session that was being made when its maker was killed. */
-static void remove_unmade(const struct agent_store *root)
+/* Removes private sessions whose makers were killed before they had locked them. */
+static void remove_incomplete_sessions(const struct agent_dir *root)
 {
 	char **names = dir_names(root->root);
 
 	for (char **name = names; name && *name; name++) {
-		struct agent_store store;
+		struct agent_dir dir;
 		int pid;
 
 		if (sscanf(*name, ".private-%d-", &pid) != 1 || pid <= 0 || !kill(pid, 0) || errno != ESRCH ||
-		    agent_store_open(&store, *name, false))
+		    agent_dir_open(&dir, *name, false))
 			continue;
-		agent_store_remove(&store);
-		agent_store_close(&store);
+		agent_dir_remove(&dir);
+		agent_dir_close(&dir);
 	}
 	dir_names_free(names);
 }
 
-int agent_store_orphans(int (*fn)(const char *name, void *arg), void *arg)
+int agent_each_orphan(int (*fn)(const char *name, void *arg), void *arg)
 {
-	struct agent_store store;
+	struct agent_dir dir;
 
-	if (!agent_store_open(&store, NULL, false)) {
-		remove_unmade(&store);
-		agent_store_close(&store);
+	if (!agent_dir_open(&dir, NULL, false)) {
+		remove_incomplete_sessions(&dir);
+		agent_dir_close(&dir);
 	}
-	return each_session(OWNER_DEAD, fn, arg);
+	return each_session_with_owner(OWNER_DEAD, fn, arg);
 }
 
-/* ---- files ---- */
+/* ---- writing files ---- */
 
-int agent_store_hold(const struct agent_store *store, const char *name)
+int agent_dir_hold_file(const struct agent_dir *dir, const char *name)
 {
-	int fd = openat(store->dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), err;
+	int fd = openat(dir->session, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), err;
 
 	if (fd < 0)
-		return error_set(errno, "cannot make %s/%s: %s", store->path, name, strerror(errno));
+		return error_set(errno, "cannot make %s/%s: %s", dir->path, name, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
 		err = -errno;
 		close(fd);
@@ -199,58 +223,7 @@ int agent_store_hold(const struct agent_store *store, const char *name)
 	return fd;
 }
 
-static const char *file_name(const char *name, uint32_t number, pid_t pid)
-{
-	static _Thread_local char text[64];
-	int n = snprintf(text, sizeof(text), "%s-%u", name, number);
-
-	if (pid)
-		snprintf(text + n, sizeof(text) - n, "-%d", pid);
-	return text;
-}
-
-/* A number that stands alone, as we write it. */
-static bool parse_number(const char **at, uint64_t max, uint64_t *number)
-{
-	char *end;
-
-	if (!isdigit((unsigned char)**at) || (**at == '0' && isdigit((unsigned char)(*at)[1])))
-		return false;
-	errno = 0;
-	*number = strtoull(*at, &end, 10);
-	*at = end;
-	return !errno && *number <= max;
-}
-
-int agent_store_each(const struct agent_store *store, const char *name,
-                     int (*fn)(uint32_t number, pid_t pid, void *arg), void *arg)
-{
-	char **names = dir_names(store->dir);
-	int err = names ? 0 : error_set(errno, "cannot read %s: %s", store->path, strerror(errno));
-	size_t length = strlen(name);
-
-	for (char **entry = names; entry && *entry && !err; entry++) {
-		const char *at = *entry + length + 1;
-		uint64_t number, pid = 0;
-
-		if (strncmp(*entry, name, length) || (*entry)[length] != '-' ||
-		    !parse_number(&at, ATTACHMENT_NUMBER_MAX, &number))
-			continue;
-		if (*at == '-' && at++ && (!parse_number(&at, INT_MAX, &pid) || !pid))
-			continue;
-		if (!*at)
-			err = fn((uint32_t)number, (pid_t)pid, arg);
-	}
-	dir_names_free(names);
-	return err;
-}
-
-void agent_store_unlink(const struct agent_store *store, const char *name, uint32_t number, pid_t pid)
-{
-	unlinkat(store->dir, file_name(name, number, pid), 0);
-}
-
-static int write_all(int fd, const char *bytes, size_t size)
+static int fd_write_all(int fd, const char *bytes, size_t size)
 {
 	while (size) {
 		ssize_t n = write(fd, bytes, size);
@@ -265,112 +238,215 @@ static int write_all(int fd, const char *bytes, size_t size)
 	return 0;
 }
 
-/* Others of our uid may be at it at once: the process id keeps them apart. */
-static int write_file(const struct agent_store *store, const char *name, const void *bytes, size_t size)
+static int session_make_file(int session, const char *name, const void *bytes, size_t size)
 {
-	char beside[96];
-	int fd, err;
-
-	snprintf(beside, sizeof(beside), ".%s.%d", name, getpid());
-	unlinkat(store->dir, beside, 0);
-	fd = openat(store->dir, beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	err = fd < 0 ? -errno : write_all(fd, bytes, size);
-	if (fd >= 0 && close(fd) && !err)
-		err = -errno;
-	if (!err && renameat(store->dir, beside, store->dir, name))
-		err = -errno;
-	if (!err)
-		return 0;
-	unlinkat(store->dir, beside, 0);
-	return error_set(-err, "cannot write %s/%s: %s", store->path, name, strerror(-err));
-}
-
-int agent_store_mark(const struct agent_store *store)
-{
-	return write_file(store, "look", "", 0);
-}
-
-bool agent_store_marked(const struct agent_store *store)
-{
-	return !faccessat(store->dir, "look", F_OK, AT_SYMLINK_NOFOLLOW);
-}
-
-void agent_store_unmark(const struct agent_store *store)
-{
-	unlinkat(store->dir, "look", 0);
-}
-
-void agent_store_tidy(const struct agent_store *store)
-{
-	static const char *const ours[] = { ".segment-", ".next.", ".look." };
-	char **names = dir_names(store->dir);
-
-	for (char **name = names; name && *name; name++)
-		for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
-			if (!strncmp(*name, ours[i], strlen(ours[i])))
-				unlinkat(store->dir, *name, 0);
-	dir_names_free(names);
-}
-
-int agent_store_write(const struct agent_store *store, const char *name, uint32_t number, pid_t pid, const void *bytes,
-                      size_t size)
-{
-	return write_file(store, file_name(name, number, pid), bytes, size);
-}
-
-int agent_store_read(const struct agent_store *store, const char *name, uint32_t number, pid_t pid, size_t size_max,
-                     void **bytes, size_t *size)
-{
-	const char *file = file_name(name, number, pid);
-	int fd = openat(store->dir, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), err = 0;
-	struct stat st;
-	char *read_to = NULL;
+	int fd = openat(session, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600), err;
 
 	if (fd < 0)
-		return errno == ENOENT ? -ENOENT : error_set(errno, "%s/%s: %s", store->path, file, strerror(errno));
-	*size = 0;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
-		err = error_set(EPERM, "%s/%s is no file of yours", store->path, file);
-	else if ((uint64_t)st.st_size > size_max)
-		err = error_set(EFBIG, "%s/%s is too big to be ours", store->path, file);
-	else if (!(read_to = malloc((st.st_size + 15) & ~7ull)))
-		err = error_nomem();
-	while (!err && *size < (size_t)st.st_size) {
-		ssize_t n = read(fd, read_to + *size, st.st_size - *size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			err = error_set(errno, "cannot read %s/%s: %s", store->path, file, strerror(errno));
-		if (n <= 0)
-			break;
-		*size += n;
-	}
-	close(fd);
-	if (err)
-		free(read_to);
-	else
-		*bytes = read_to;
+		return -errno;
+	err = fd_write_all(fd, bytes, size);
+	if (close(fd) && !err)
+		err = -errno;
 	return err;
 }
 
-int agent_store_number(const struct agent_store *store, uint32_t *number)
+/*
+ * Writes a file under a hidden name, which has the pid because other commands may write the same file, and renames it.
+ */
+static int session_write_file(const struct agent_dir *dir, const char *name, const void *bytes, size_t size)
+{
+	char hidden[96];
+	int err;
+
+	snprintf(hidden, sizeof(hidden), ".%s.%d", name, getpid());
+	unlinkat(dir->session, hidden, 0);
+	err = session_make_file(dir->session, hidden, bytes, size);
+	if (!err)
+		err = renameat(dir->session, hidden, dir->session, name) ? -errno : 0;
+	if (!err)
+		return 0;
+	unlinkat(dir->session, hidden, 0);
+	return error_set(-err, "cannot write %s/%s: %s", dir->path, name, strerror(-err));
+}
+
+int agent_dir_mark(const struct agent_dir *dir)
+{
+	return session_write_file(dir, "look", "", 0);
+}
+
+bool agent_dir_is_marked(const struct agent_dir *dir)
+{
+	return !faccessat(dir->session, "look", F_OK, AT_SYMLINK_NOFOLLOW);
+}
+
+void agent_dir_unmark(const struct agent_dir *dir)
+{
+	unlinkat(dir->session, "look", 0);
+}
+
+void agent_dir_tidy(const struct agent_dir *dir)
+{
+	static const char *const prefixes[] = { ".segment-", ".next.", ".look." };
+	char **names = dir_names(dir->session);
+
+	for (char **name = names; name && *name; name++)
+		for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++)
+			if (!strncmp(*name, prefixes[i], strlen(prefixes[i])))
+				unlinkat(dir->session, *name, 0);
+	dir_names_free(names);
+}
+
+int agent_dir_next_number(const struct agent_dir *dir, uint32_t *number)
 {
 	char text[16] = "";
-	int fd = openat(store->dir, "next", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), n;
+	int fd = openat(dir->session, "next", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	unsigned long next = 0;
 
 	if (fd >= 0) {
-		n = read(fd, text, sizeof(text) - 1);
-		if (n > 0)
+		if (read(fd, text, sizeof(text) - 1) > 0)
 			next = strtoul(text, NULL, 10);
 		close(fd);
 	}
 	if (next >= ATTACHMENT_NUMBER_MAX)
-		return error_set(EOVERFLOW,
-		                 "%s/next is damaged, or the session has had its last segment: use another (-s)",
-		                 store->path);
+		return error_set(
+			EOVERFLOW,
+			"%s/next is damaged, or the session has used all its numbers: use another session (-s)",
+			dir->path);
 	snprintf(text, sizeof(text), "%lu\n", next + 1);
 	*number = (uint32_t)next;
-	return write_file(store, "next", text, strlen(text));
+	return session_write_file(dir, "next", text, strlen(text));
+}
+
+/* ---- NAME-N and NAME-N-PID ---- */
+
+/* Returns a buffer of the calling thread. */
+static const char *numbered_name(const char *name, uint32_t number, pid_t pid)
+{
+	static _Thread_local char text[64];
+	int n = snprintf(text, sizeof(text), "%s-%u", name, number);
+
+	if (pid)
+		snprintf(text + n, sizeof(text) - n, "-%d", pid);
+	return text;
+}
+
+/* Parses a decimal number without sign and leading zeros, and moves *at after it. */
+static bool parse_plain_number(const char **at, uint64_t max, uint64_t *number)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)**at) || (**at == '0' && isdigit((unsigned char)(*at)[1])))
+		return false;
+	errno = 0;
+	*number = strtoull(*at, &end, 10);
+	*at = end;
+	return !errno && *number <= max;
+}
+
+/* Parses NAME-N or NAME-N-PID. */
+static bool parse_numbered_name(const char *entry, const char *name, uint64_t *number, uint64_t *pid)
+{
+	size_t length = strlen(name);
+	const char *at = entry + length + 1;
+
+	*pid = 0;
+	if (strncmp(entry, name, length) || entry[length] != '-' ||
+	    !parse_plain_number(&at, ATTACHMENT_NUMBER_MAX, number))
+		return false;
+	if (*at == '-' && at++ && (!parse_plain_number(&at, INT_MAX, pid) || !*pid))
+		return false;
+	return !*at;
+}
+
+int agent_dir_each_file(const struct agent_dir *dir, const char *name, int (*fn)(uint32_t number, pid_t pid, void *arg),
+                        void *arg)
+{
+	char **names = dir_names(dir->session);
+	int err = 0;
+
+	if (!names)
+		return error_set(errno, "cannot read %s: %s", dir->path, strerror(errno));
+	for (char **entry = names; *entry && !err; entry++) {
+		uint64_t number, pid;
+
+		if (parse_numbered_name(*entry, name, &number, &pid))
+			err = fn((uint32_t)number, (pid_t)pid, arg);
+	}
+	dir_names_free(names);
+	return err;
+}
+
+void agent_dir_unlink(const struct agent_dir *dir, const char *name, uint32_t number, pid_t pid)
+{
+	unlinkat(dir->session, numbered_name(name, number, pid), 0);
+}
+
+int agent_dir_write(const struct agent_dir *dir, const char *name, uint32_t number, pid_t pid, const void *bytes,
+                    size_t size)
+{
+	return session_write_file(dir, numbered_name(name, number, pid), bytes, size);
+}
+
+/* Checks an open file and stores its size. path: for error messages. */
+static int file_check_open(int fd, const char *path, const char *file, size_t size_max, size_t *size)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
+		return error_set(EPERM, "%s/%s is not a regular file of this user", path, file);
+	if ((uint64_t)st.st_size > size_max)
+		return error_set(EFBIG, "%s/%s is too large: at most %zu bytes are valid", path, file, size_max);
+	*size = (size_t)st.st_size;
+	return 0;
+}
+
+/* Reads up to size bytes. Returns how many, or a negative errno. */
+static ssize_t fd_read_all(int fd, char *to, size_t size)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = read(fd, to + done, size - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			break;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+int agent_dir_read(const struct agent_dir *dir, const char *name, uint32_t number, pid_t pid, size_t size_max,
+                   void **bytes, size_t *size)
+{
+	const char *file = numbered_name(name, number, pid);
+	int fd = openat(dir->session, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), err;
+	char *to = NULL;
+	ssize_t n;
+
+	if (fd < 0)
+		return errno == ENOENT ? -ENOENT : error_set(errno, "%s/%s: %s", dir->path, file, strerror(errno));
+	err = file_check_open(fd, dir->path, file, size_max, size);
+	if (err)
+		goto out;
+	to = malloc((*size + 15) & ~7ull);
+	if (!to) {
+		err = error_nomem();
+		goto out;
+	}
+	n = fd_read_all(fd, to, *size);
+	if (n < 0)
+		err = error_set((int)-n, "cannot read %s/%s: %s", dir->path, file, strerror((int)-n));
+	else
+		*size = (size_t)n;
+out:
+	close(fd);
+	if (err)
+		free(to);
+	else
+		*bytes = to;
+	return err;
 }

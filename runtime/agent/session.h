@@ -1,51 +1,47 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the agent's controller share. */
+/*
+ * The agent backend's state of a session and of its attachments. The controller's files build on each other in this
+ * order; each uses only those before it:
+ *
+ *     session-files, attachment-file, counts-file    files
+ *     backoff, client, reasons, reach, environment   one agent
+ *     tracee*, wake*, sleepers, inject*              calls in threads of its process
+ *     shm, rings, record-*                           one shared memory region
+ *     processes, counts                              the processes of a session
+ *     session, usable, verify, reader, keeper        what a command does with a session
+ *     backend                                        the operations, in one table
+ */
 #ifndef RUNTIME_AGENT_SESSION_H
 #define RUNTIME_AGENT_SESSION_H
 
-#include "runtime/agent/client.h"
+#include "runtime/agent/attachment-file.h"
+#include "runtime/agent/processes.h"
+#include "runtime/agent/sleepers.h"
 #include "runtime/session.h"
-
-struct agent_reader;
-
-/*
- * A process with a shared memory region of the session's. `gone`: it has ended, or goes on with
- * another shared memory region (exec(2), fork(2)): what is in this one is all there will ever be.
- */
-struct member {
-	struct agent_peer peer; /* no connection is kept */
-	uint64_t key;           /* of its socket: see agent_each() */
-	int pidfd;
-	bool gone;
-	uint32_t refused; /* sites that its agent last said are not armed */
-	struct shm shm;
-	/* The reader's: */
-	struct ring_state *rings; /* one for each ring */
-	struct agent_slot *slots; /* what they meant when last they were looked at; since 0: nobody knows */
-	bool drained;             /* once since it is gone */
-};
 
 struct agent_session {
 	struct pp_session *session;
-	struct agent_store store;
-	int owner; /* the lock of a private session, else -1 */
+	struct agent_dir dir;
+	int owner; /* descriptor that holds the lock of a private session, else -1 */
 	char name[AGENT_SESSION_MAX + 1];
-	struct member **members;
-	size_t nmembers;
-	pid_t *pids; /* whom the session concerns; none: everybody */
+	struct target_process **targets;
+	size_t ntargets, targets_room;
+	pid_t *pids; /* the processes that the session concerns; npids 0: every process */
 	size_t npids;
-	uint64_t looked; /* ns; when members were last looked for */
-	uint64_t asked;  /* when agents were last asked to look */
-	bool asking;     /* they are */
-	struct agent_reader *reader;
-	struct agent_sleepers sleepers; /* who could not be woken when last something was armed for everybody */
+	uint64_t refreshed;                     /* ns: when targets was last refreshed */
+	uint64_t verified;                      /* ns: when agents last compared their sites with the memory */
+	bool verifying;                         /* they do in this refresh */
+	const struct target_observer *observer; /* NULL: no reader */
+	struct agent_reader *reader;            /* NULL: no reader */
+	struct agent_sleepers sleepers;         /* agents that could not be woken when every process was last armed */
 };
 
-struct agent_loaded { /* an attachment's state */
+/* The state of an attachment. */
+struct agent_loaded {
 	struct agent_session *session;
 	struct agent_file file;
-	struct agent_count *counts; /* as they were at `counted` */
-	uint64_t counted;
+	struct agent_count *counts; /* as of `counted` */
+	uint64_t counted;           /* ns; 0: never */
 };
 
 static inline struct agent_session *agent_of(const struct pp_session *session)
@@ -58,31 +54,44 @@ static inline struct agent_loaded *agent_loaded(const struct attachment *attachm
 	return attachment->state;
 }
 
-/* ---- members: processes.c ---- */
+/* ---- counts.c ---- */
 
-/*
- * Looks for processes that came, marks those that went. What those counted is
- * written down, and they are forgotten as soon as their records have been read.
- */
-int members_look(struct agent_session *k);
-/* Writes down what it counted for an attachment, under that name: "last", "past" (which adds up), or "counts". */
-void member_save(const struct agent_store *store, const struct member *member, uint32_t attachment, uint32_t npoints,
-                 const char *name);
-/* Once for each shared memory region: before what it holds is added to "past". */
-bool member_claim(const struct member *member);
-void members_release(struct agent_session *k);
-/* Fills loaded->counts: what members say, and the files of those that are no more. */
-int members_count(struct agent_loaded *loaded, const struct manifest *manifest);
-/* Calls fn with what each process has counted; one that changed its shared memory region or has ended may come more than once. */
-int members_each(struct agent_loaded *loaded, const struct manifest *manifest,
-                 int (*fn)(pid_t pid, const struct agent_count *counts, void *arg), void *arg);
+/* Sets loaded->counts to the counts of all processes, those in files included. Returns 0 or -ENOMEM. */
+int agent_session_count(struct agent_loaded *loaded, const struct manifest *manifest);
+/* Calls fn with the counts of each process. A process that changed its region or has ended may come more than once. */
+int agent_session_each_counts(struct agent_loaded *loaded, const struct manifest *manifest,
+                              int (*fn)(pid_t pid, const struct agent_count *counts, void *arg), void *arg);
+/* Returns the number of processes that ended without anything having saved their counts. */
+size_t agent_session_uncounted(const struct agent_session *session);
 
-/* ---- verify.c ---- */
+/* ---- session.c, usable.c, verify.c, reader.c: operations of struct backend ---- */
+
+int agent_open(struct pp_session *session, bool create);
+void agent_close(struct pp_session *session);
+int agent_lock(struct pp_session *session);
+void agent_unlock(struct pp_session *session);
+int agent_remove(struct pp_session *session);
+int agent_names(int (*fn)(const char *name, void *arg), void *arg);
+void agent_release(struct attachment *attachment);
+/* Returns NULL if memory allocation fails. */
+struct agent_loaded *agent_loaded_new(struct agent_session *session, uint32_t npoints);
+void agent_loaded_free(struct agent_loaded *loaded);
+/* Whether a point of the manifest is for every process. */
+bool manifest_has_global_point(const struct manifest *d);
+/* Sets pids to the processes that the session concerns. Returns 0 or -ENOMEM. */
+int agent_session_find_pids(struct agent_session *session);
+/* Makes the agents that an attachment concerns read the session's files again. */
+void agent_session_rescan(const struct agent_session *session, const struct agent_loaded *loaded);
+
+int agent_usable(const struct pp_request *request, bool any);
+bool agent_takes(const struct pp_site *site);
+int agent_check(struct pp_session *session, struct arm_point *const *points, size_t npoints);
+/* Refuses points that no agent can arm, and points of processes without an agent. Returns how many. */
+size_t agent_session_refuse_points(const struct agent_session *session, struct arm_point *const *points,
+                                   size_t npoints);
 
 int agent_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
                    size_t npoints, struct arm_misses *misses);
-
-/* ---- reader.c ---- */
 
 int agent_reader_open(struct pp_session *session, void **reader);
 int agent_reader_next(void *reader, const struct record_thread **thread, const struct record **record, size_t *size);
@@ -91,11 +100,5 @@ void agent_reader_stop(void *reader);
 void agent_reader_drop(void *reader);
 uint64_t agent_reader_damaged(void *reader);
 bool agent_lose(const struct attachment *attachment, uint32_t point, pid_t pid);
-/* A member comes to be read. */
-int agent_reader_join(struct agent_reader *reader, struct member *member);
-/* Frees what the reader has of it. */
-void agent_reader_leave(struct agent_reader *reader, struct member *member); /* reader NULL: it has none */
-/* Whether all is read of one that is gone. */
-bool agent_reader_done(struct agent_reader *reader, struct member *member);
 
 #endif

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "runtime/agent/shm.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -6,61 +8,79 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "runtime/agent/client.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "runtime/backend.h"
 
-/* Far more than agents have, and no more than can be looked at. */
+/* Far more than agents use, and few enough to be looked at. */
 #define SHM_SIZE_MAX (UINT64_C(1) << 36)
 #define SLOTS_MAX (8 * AGENT_SLOTS)
 #define RINGS_MAX (16 * AGENT_RINGS)
 
-static bool inside(uint64_t at, uint64_t n, uint64_t size, uint64_t all)
+/* Whether n parts of part_size bytes from `at` on lie within size bytes. */
+static bool shm_part_fits(uint64_t at, uint64_t n, uint64_t part_size, uint64_t size)
 {
-	return !(at & 7) && at <= all && (!n || size <= (all - at) / n);
+	return !(at & 7) && at <= size && (!n || part_size <= (size - at) / n);
 }
 
-/* Of a copy: what is mapped may change. */
-static bool header_ok(const struct agent_shm *h, uint64_t size)
+/* Checks a copy of the header, because what is mapped may change. */
+static bool shm_layout_fits(const struct agent_shm *h, uint64_t size)
 {
 	return h->size == size && h->nslots <= SLOTS_MAX && h->nrings <= RINGS_MAX &&
-	       inside(h->slots_at, h->nslots, sizeof(struct agent_slot), size) &&
-	       inside(h->rings_at, h->nrings, h->ring_stride, size) && !(h->rings_at & 63) && !(h->ring_stride & 63) &&
-	       inside(h->overflow_at, h->nslots, sizeof(struct agent_count), size) &&
+	       shm_part_fits(h->slots_at, h->nslots, sizeof(struct agent_slot), size) &&
+	       shm_part_fits(h->rings_at, h->nrings, h->ring_stride, size) && !(h->rings_at & 63) &&
+	       !(h->ring_stride & 63) && shm_part_fits(h->overflow_at, h->nslots, sizeof(struct agent_count), size) &&
 	       h->counts_in_ring >= sizeof(struct agent_ring) &&
-	       inside(h->counts_in_ring, h->nslots, sizeof(struct agent_count), h->ring_stride) &&
+	       shm_part_fits(h->counts_in_ring, h->nslots, sizeof(struct agent_count), h->ring_stride) &&
 	       h->data_in_ring >= sizeof(struct agent_ring) &&
-	       inside(h->data_in_ring, 1, AGENT_RING_SIZE + AGENT_RING_SLACK, h->ring_stride);
+	       shm_part_fits(h->data_in_ring, 1, AGENT_RING_SIZE + AGENT_RING_SLACK, h->ring_stride);
 }
 
-int shm_map(struct shm *shm, int fd, pid_t pid)
+static bool shm_header_ok(const struct agent_shm *h, uint64_t size)
 {
-	struct agent_shm h;
-	struct stat st;
-	int seals = fcntl(fd, F_GET_SEALS), err = 0;
-	void *at = MAP_FAILED;
+	return h->magic == AGENT_SHM_MAGIC && h->version == AGENT_VERSION && shm_layout_fits(h, size) &&
+	       (h->clock == AGENT_CLOCK_TSC || h->clock == AGENT_CLOCK_MONOTONIC);
+}
 
-	*shm = (struct shm){ 0 };
-	if (seals < 0 || (seals & (F_SEAL_SHRINK | F_SEAL_GROW)) != (F_SEAL_SHRINK | F_SEAL_GROW) || fstat(fd, &st) ||
-	    (uint64_t)st.st_size < sizeof(h) || (uint64_t)st.st_size > SHM_SIZE_MAX)
-		err = error_set(EPROTO,
-		                "the agent of process %d gives memory that may shrink, or of no size for records", pid);
-	if (!err)
-		at = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (!err && at == MAP_FAILED)
-		err = error_set(errno, "cannot map the records of process %d: %s", pid, strerror(errno));
-	close(fd);
-	if (err)
-		return err;
-	memcpy(&h, at, sizeof(h));
-	if (h.magic != AGENT_SHM_MAGIC || h.version != AGENT_VERSION || !header_ok(&h, st.st_size) ||
-	    (h.clock != AGENT_CLOCK_TSC && h.clock != AGENT_CLOCK_MONOTONIC)) {
-		munmap(at, st.st_size);
-		return error_set(EBADMSG, "what the agent of process %d shares is damaged, or of another version", pid);
+/* Returns the size of the memfd if it is sealed against changes of its size and not too large; else 0. */
+static uint64_t memfd_size(int fd)
+{
+	const int wanted = F_SEAL_SHRINK | F_SEAL_GROW;
+	int seals = fcntl(fd, F_GET_SEALS);
+	struct stat st;
+
+	if (seals < 0 || (seals & wanted) != wanted || fstat(fd, &st) ||
+	    (uint64_t)st.st_size < sizeof(struct agent_shm) || (uint64_t)st.st_size > SHM_SIZE_MAX)
+		return 0;
+	return (uint64_t)st.st_size;
+}
+
+int shm_map(struct mapped_shm *shm, int fd, pid_t pid)
+{
+	uint64_t size = memfd_size(fd);
+	struct agent_shm h;
+	void *at;
+	int err;
+
+	*shm = (struct mapped_shm){ 0 };
+	if (!size) {
+		close(fd);
+		return error_set(EPROTO, "pid %d: the agent's shared memory is not sealed, or has an invalid size",
+		                 pid);
 	}
-	*shm = (struct shm){
+	at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	err = errno;
+	close(fd);
+	if (at == MAP_FAILED)
+		return error_set(err, "pid %d: cannot map the agent's shared memory: %s", pid, strerror(err));
+	memcpy(&h, at, sizeof(h));
+	if (!shm_header_ok(&h, size)) {
+		munmap(at, size);
+		return error_set(EBADMSG, "pid %d: the agent's shared memory is damaged or of another version", pid);
+	}
+	*shm = (struct mapped_shm){
 		.header = at,
-		.size = st.st_size,
+		.size = size,
 		.slots_at = h.slots_at,
 		.rings_at = h.rings_at,
 		.ring_stride = h.ring_stride,
@@ -77,65 +97,71 @@ int shm_map(struct shm *shm, int fd, pid_t pid)
 	return 0;
 }
 
-void shm_unmap(struct shm *shm)
+void shm_unmap(struct mapped_shm *shm)
 {
 	if (shm->header)
 		munmap(shm->header, shm->size);
-	*shm = (struct shm){ 0 };
+	*shm = (struct mapped_shm){ 0 };
 }
 
-static unsigned char *at(const struct shm *shm, uint64_t offset)
+static unsigned char *shm_at(const struct mapped_shm *shm, uint64_t offset)
 {
 	return (unsigned char *)shm->header + offset;
 }
 
-struct agent_ring *shm_ring(const struct shm *shm, uint32_t i)
+struct agent_ring *shm_ring(const struct mapped_shm *shm, uint32_t i)
 {
-	return (struct agent_ring *)at(shm, shm->rings_at + i * shm->ring_stride);
+	return (struct agent_ring *)shm_at(shm, shm->rings_at + i * shm->ring_stride);
 }
 
-unsigned char *shm_data(const struct shm *shm, uint32_t ring)
+unsigned char *shm_data(const struct mapped_shm *shm, uint32_t ring)
 {
 	return (unsigned char *)shm_ring(shm, ring) + shm->data_in_ring;
 }
 
-uint32_t shm_used(const struct shm *shm)
+bool shm_ring_is_used(const struct mapped_shm *shm, uint32_t ring)
+{
+	return __atomic_load_n(&shm_ring(shm, ring)->turns, __ATOMIC_ACQUIRE);
+}
+
+uint32_t shm_used(const struct mapped_shm *shm)
 {
 	uint32_t n = __atomic_load_n(&shm->header->nused, __ATOMIC_ACQUIRE);
 
 	return n < shm->nslots ? n : shm->nslots;
 }
 
-struct agent_slot shm_slot(const struct shm *shm, uint32_t slot)
+struct agent_slot shm_slot(const struct mapped_shm *shm, uint32_t slot)
 {
-	return ((const volatile struct agent_slot *)at(shm, shm->slots_at))[slot];
+	return ((const volatile struct agent_slot *)shm_at(shm, shm->slots_at))[slot];
 }
 
-static void add(struct agent_count *to, const struct agent_count *from)
+static const struct agent_count *shm_ring_counts(const struct mapped_shm *shm, uint32_t ring)
 {
-	to->recorded += __atomic_load_n(&from->recorded, __ATOMIC_RELAXED);
-	to->filtered += __atomic_load_n(&from->filtered, __ATOMIC_RELAXED);
-	to->idle += __atomic_load_n(&from->idle, __ATOMIC_RELAXED);
-	to->lost += __atomic_load_n(&from->lost, __ATOMIC_RELAXED);
+	return (const struct agent_count *)((const unsigned char *)shm_ring(shm, ring) + shm->counts_in_ring);
 }
 
-uint64_t shm_ring_recorded(const struct shm *shm, uint32_t i)
+/* Returns the counts of threads that found no free ring. They add to it atomically. */
+static struct agent_count *shm_overflow_counts(const struct mapped_shm *shm)
 {
-	const struct agent_ring *ring = shm_ring(shm, i);
-	const struct agent_count *table =
-		(const struct agent_count *)((const unsigned char *)ring + shm->counts_in_ring);
+	return (struct agent_count *)shm_at(shm, shm->overflow_at);
+}
+
+uint64_t shm_ring_recorded(const struct mapped_shm *shm, uint32_t ring)
+{
+	const struct agent_count *table = shm_ring_counts(shm, ring);
 	uint64_t sum = 0;
 
-	/* A ring that was never taken has no memory yet, and a look would give it some. */
-	for (uint32_t n = shm_used(shm), p = 0; p < n && __atomic_load_n(&ring->turns, __ATOMIC_ACQUIRE); p++)
-		sum += __atomic_load_n(&table[p].recorded, __ATOMIC_RELAXED);
+	if (!shm_ring_is_used(shm, ring))
+		return 0;
+	for (uint32_t n = shm_used(shm), i = 0; i < n; i++)
+		sum += __atomic_load_n(&table[i].recorded, __ATOMIC_RELAXED);
 	return sum;
 }
 
-bool shm_lose(const struct shm *shm, uint32_t attachment, uint32_t point)
+bool shm_lose(const struct mapped_shm *shm, uint32_t attachment, uint32_t point)
 {
-	/* The table of threads without a ring is added to atomically. */
-	struct agent_count *table = (struct agent_count *)at(shm, shm->overflow_at);
+	struct agent_count *table = shm_overflow_counts(shm);
 
 	for (uint32_t n = shm_used(shm), i = 0; i < n; i++) {
 		struct agent_slot slot = shm_slot(shm, i);
@@ -149,24 +175,46 @@ bool shm_lose(const struct shm *shm, uint32_t attachment, uint32_t point)
 	return false;
 }
 
-void shm_count(const struct shm *shm, uint32_t attachment, struct agent_count *counts, uint32_t npoints)
+/* Adds one table of counts, by slots, to counts by points. */
+static void shm_count_table(const struct mapped_shm *shm, const struct agent_count *table, uint32_t attachment,
+                            struct agent_count *counts, uint32_t npoints)
 {
-	uint32_t n = shm_used(shm);
+	for (uint32_t n = shm_used(shm), i = 0; i < n; i++) {
+		struct agent_slot slot = shm_slot(shm, i);
+		struct agent_count *to;
 
-	for (uint32_t r = 0; r <= shm->nrings; r++) {
-		const struct agent_ring *ring = r < shm->nrings ? shm_ring(shm, r) : NULL;
-		const struct agent_count *table =
-			(const struct agent_count *)(ring ? (const unsigned char *)ring + shm->counts_in_ring
-		                                          : at(shm, shm->overflow_at));
-
-		/* A ring that was never taken has no memory yet, and a look would give it some. */
-		if (ring && !__atomic_load_n(&ring->turns, __ATOMIC_ACQUIRE))
+		if (slot.attachment != attachment || slot.point >= npoints)
 			continue;
-		for (uint32_t i = 0; i < n; i++) {
-			struct agent_slot slot = shm_slot(shm, i);
-
-			if (slot.attachment == attachment && slot.point < npoints)
-				add(&counts[slot.point], &table[i]);
-		}
+		to = &counts[slot.point];
+		to->recorded += __atomic_load_n(&table[i].recorded, __ATOMIC_RELAXED);
+		to->filtered += __atomic_load_n(&table[i].filtered, __ATOMIC_RELAXED);
+		to->idle += __atomic_load_n(&table[i].idle, __ATOMIC_RELAXED);
+		to->lost += __atomic_load_n(&table[i].lost, __ATOMIC_RELAXED);
 	}
+}
+
+void shm_count(const struct mapped_shm *shm, uint32_t attachment, struct agent_count *counts, uint32_t npoints)
+{
+	for (uint32_t r = 0; r < shm->nrings; r++)
+		if (shm_ring_is_used(shm, r))
+			shm_count_table(shm, shm_ring_counts(shm, r), attachment, counts, npoints);
+	shm_count_table(shm, shm_overflow_counts(shm), attachment, counts, npoints);
+}
+
+bool shm_has_moved(const struct mapped_shm *shm)
+{
+	return __atomic_load_n(&shm->header->moved, __ATOMIC_ACQUIRE) == 1;
+}
+
+bool shm_is_overwritten(const struct mapped_shm *shm)
+{
+	return __atomic_load_n(&shm->header->overwrite, __ATOMIC_ACQUIRE) == 1;
+}
+
+bool shm_claim(const struct mapped_shm *shm)
+{
+	uint32_t unclaimed = 0;
+
+	return __atomic_compare_exchange_n(&shm->header->written, &unclaimed, 1, false, __ATOMIC_ACQ_REL,
+	                                   __ATOMIC_RELAXED);
 }

@@ -1,23 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Agents that sleep: in a process that maps the agent's library and for which nothing
- * is armed there is neither a thread nor a socket of it.
+ * Agents that sleep. A process that maps the agent's library and in which nothing is armed has neither a thread nor a
+ * socket of the agent.
  */
 #ifndef RUNTIME_AGENT_WAKE_H
 #define RUNTIME_AGENT_WAKE_H
 
-#include <stdbool.h>
-#include <sys/types.h>
+#include "runtime/agent/protocol.h"
+#include "runtime/process.h"
+
+/* Whether the process maps the agent's library. */
+bool agent_is_mapped(pid_t pid);
+/* Calls fn for each process of this user that maps the library. Stops when fn does not return 0, and returns that. */
+int agent_each_mapped(int (*fn)(pid_t pid, void *arg), void *arg);
+
+/* Whether the process belongs to this user: agents reply only to their own user. */
+bool wake_is_own(pid_t pid);
 
 /*
- * Has a thread of the process make the agent's. 0: it is awake, or was, and its
- * socket will come; -ENOENT: it has no agent; -EAGAIN: it is about to be ready, or has
- * none; others too with a sentence. The process goes on as if nothing had been.
+ * Finds the wake entry of a process whose maps have been read. Stores its address and a copy. Returns -ENOENT if the
+ * process has no agent, -EAGAIN, with a message, if the agent is not ready yet or the library is not an agent, or
+ * another error with a message.
  */
-int agent_wake(pid_t pid);
-/* Whether the library is mapped there. */
-bool agent_is_mapped(pid_t pid);
-/* Calls fn for each process of this user that maps the library; stops with what is not 0. */
-int agent_each_mapped(int (*fn)(pid_t pid, void *arg), void *arg);
+int wake_entry_find(const struct process *process, uint64_t *at, struct agent_wake_entry *entry);
+/* Reports that this user may not trace the process. Returns -EPERM. */
+int wake_fail_trace(pid_t pid);
+
+/*
+ * Makes a thread of a process whose maps have been read start the agent's thread, unless it runs already. The process
+ * continues as before. Returns 0 if the agent is awake; its socket appears soon. Returns errors as wake_entry_find().
+ */
+int wake_call(struct process *process);
 
 #endif

@@ -1,218 +1,237 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The brake: it keeps what hits cost below a budget.
+ * Keeps the CPU time of hits below a budget.
  *
- * Where it is. A BPF program could count time and return early, but the trap around it costs five to twenty times as
- * much, and only removing the link ends the trap. So a process looks. For `--budget SHARE%` it is the holder (hold.c);
- * for what stays armed without a holder it is a watcher, one for each session. A watcher holds no link: if it is
- * killed, everything stays armed, and probe-stat says that nothing watches. It keeps the directory `watch` of the
- * session locked, so that commands know whether it lives.
+ * A BPF program could measure time and return early, but the trap around it takes five to twenty times as long, and
+ * only removing the link ends the trap. So a process checks the budget:
  *
- * What it does at each look:
+ * - The owner process (owner.c) checks the budget that `--budget SHARE%` sets.
+ * - The watcher (watcher.c), one process per session, checks the default budget of what stays armed without an owner.
  *
- * 1. It adds up the hits since the last look, at the calibrated cost of their traps (cost.c).
- * 2. If that is more than an eighth of the budget, it measures the programs for a moment. It does so at every look if
- *    processes that are not meant have traps too, because their hits are in no counter.
- * 3. The cost is not more than the CPU time that the targets used, if they are known.
- * 4. A watcher has a credit of four seconds of the budget, because a short burst harms nobody. The holder of an explicit
- *    budget has none.
- * 5. If the credit is used up, it disarms the points that were hit most, until the rest costs less than the budget. A
- *    program that is no longer slowed down hits the rest more often. So it looks again soon, and if the cost is more than
- *    twice the budget, it expects that the program uses the time that is saved.
+ * Each check works in five steps:
+ *
+ * 1. It multiplies the hits since the last check by the measured time of a trap (overhead.c).
+ * 2. If that is more than an eighth of the budget, it measures the programs for a moment. It also measures them at
+ *    every check if processes out of scope have traps too, because no counter has their hits.
+ * 3. It limits the result to the CPU time that the targets used, if they are known.
+ * 4. It compares the result with the budget. The watcher has a credit of four seconds of the budget, because a short
+ *    burst is harmless. The owner has no credit if the budget was given explicitly.
+ * 5. If the credit is used up, it disarms the points with the most hits, until the others take less than the budget. A
+ *    program that is no longer slowed down hits the other points more often. So the next check comes soon; and if the
+ *    result was more than twice the budget, the check expects that the program uses the time that it gains.
  */
-#include <ctype.h>
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/file.h>
-#include <sys/signalfd.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "base/clock.h"
 #include "runtime/kernel/budget.h"
-#include "runtime/kernel/kernel.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/array.h"
+#include "base/clock.h"
 #include "base/error.h"
 
-#define LOOK_NS 1000000000
-#define AGAIN_NS 250000000 /* after a look that found too much */
+#define CHECK_NS 1000000000
+#define CHECK_AGAIN_NS 250000000 /* after a check that found too much */
 #define MEASURE_MS 50
-#define ALONE_NS 1000000000
-#define TRAP_UNKNOWN 1000.0 /* ns, if it cannot be calibrated */
+#define TRAP_UNKNOWN_NS 1000.0 /* if the trap cannot be measured */
 
-/* What the looks saw of an attachment. The session may have loaded it anew meanwhile. */
-struct seen {
+/* The hits of an attachment at the last two checks. The session may have loaded the attachment again in between. */
+struct budget_hits {
 	uint32_t number, npoints;
-	uint64_t *hits, *since; /* of each point: in all, and between the last two looks */
+	uint64_t *total, *since; /* of each point: at the last check, and between the last two */
 };
 
-struct brake {
-	double limit, seconds, credit; /* credit: in CPU seconds, at most limit * seconds */
-	cost_choice *mine;
-	uint64_t time; /* of the last look; 0: there was none */
-	struct seen *seen;
-	size_t nseen;
+struct budget {
+	double limit;           /* share of one CPU */
+	double seconds, credit; /* credit: in CPU seconds, at most limit * seconds */
+	attachment_choice *mine;
+	uint64_t time; /* of the last check; 0: no check yet */
+	struct budget_hits *hits;
+	size_t nhits, room;
 	struct targets_cpu targets;
 	double program_ns;
-	double used; /* by the targets since the last look, as a share of one CPU; below 0: unknown */
+	double used; /* by the targets since the last check, as a share of one CPU; below 0: unknown */
 };
 
-int brake_new(struct brake **brake, cost_choice *mine, double limit, double credit)
+int budget_new(struct budget **budget, attachment_choice *mine, double limit, double credit)
 {
-	struct brake *b = calloc(1, sizeof(*b));
+	struct budget *b = calloc(1, sizeof(*b));
 
 	if (!b)
 		return error_nomem();
-	*b = (struct brake){ .limit = limit, .seconds = credit, .credit = limit * credit, .mine = mine };
-	*brake = b;
+	*b = (struct budget){ .limit = limit, .seconds = credit, .credit = limit * credit, .mine = mine };
+	*budget = b;
 	return 0;
 }
 
-static void forget(struct brake *b, size_t i)
+void budget_set_limit(struct budget *b, double limit)
 {
-	free(b->seen[i].hits);
-	free(b->seen[i].since);
-	b->seen[i] = b->seen[--b->nseen];
+	b->limit = limit;
 }
 
-void brake_free(struct brake *b)
+static void hits_remove(struct budget *b, size_t i)
+{
+	free(b->hits[i].total);
+	free(b->hits[i].since);
+	b->hits[i] = b->hits[--b->nhits];
+}
+
+void budget_free(struct budget *b)
 {
 	if (!b)
 		return;
-	while (b->nseen)
-		forget(b, 0);
-	free(b->seen);
+	while (b->nhits)
+		hits_remove(b, 0);
+	free(b->hits);
 	targets_cpu_release(&b->targets);
 	free(b);
 }
 
-static const struct seen *seen_find(const struct brake *b, const struct attachment *attachment)
+/* Returns the hits of an attachment, or NULL if the last check has not seen it. */
+static const struct budget_hits *hits_find(const struct budget *b, const struct attachment *attachment)
 {
-	for (size_t i = 0; i < b->nseen; i++)
-		if (b->seen[i].number == attachment->number && b->seen[i].npoints == attachment->manifest->npoints)
-			return &b->seen[i];
+	for (size_t i = 0; i < b->nhits; i++)
+		if (b->hits[i].number == attachment->number && b->hits[i].npoints == attachment->manifest->npoints)
+			return &b->hits[i];
 	return NULL;
 }
 
-/* An attachment that was not seen before. NULL: no memory. */
-static const struct seen *seen_add(struct brake *b, const struct attachment *attachment)
+/* Adds an attachment. Returns NULL if memory allocation fails. */
+static const struct budget_hits *hits_add(struct budget *b, const struct attachment *attachment)
 {
-	struct seen *more = realloc(b->seen, (b->nseen + 1) * sizeof(*more)), *seen;
 	uint32_t n = attachment->manifest->npoints;
+	struct budget_hits *hits;
 
-	if (!more)
+	if (ALLOC_GROW(b->hits, b->nhits + 1, b->room))
 		return NULL;
-	b->seen = more;
-	seen = &more[b->nseen];
-	*seen = (struct seen){ attachment->number, n, calloc(n, sizeof(*seen->hits)), calloc(n, sizeof(*seen->since)) };
-	if (!seen->hits || !seen->since) {
-		free(seen->hits);
-		free(seen->since);
+	hits = &b->hits[b->nhits];
+	*hits = (struct budget_hits){ .number = attachment->number,
+		                      .npoints = n,
+		                      .total = calloc(n, sizeof(*hits->total)),
+		                      .since = calloc(n, sizeof(*hits->since)) };
+	if (!hits->total || !hits->since) {
+		free(hits->total);
+		free(hits->since);
 		return NULL;
 	}
 	for (uint32_t p = 0; p < n; p++)
-		seen->hits[p] = cost_hits(attachment, p);
-	b->nseen++;
-	return seen;
-}
-
-static double hit_ns(const struct brake *b, const struct attachment *attachment, uint32_t point)
-{
-	double trap = cost_trap_of(attachment, point);
-
-	return (trap > 0 ? trap : TRAP_UNKNOWN) + b->program_ns;
-}
-
-/* ---- a look --------------------------------------------------------------------- */
-
-static uint64_t all_hits(const struct brake *b, const struct pp_session *session)
-{
-	uint64_t hits = 0;
-
-	for (size_t i = 0; i < session->nattachments; i++)
-		for (uint32_t p = 0; b->mine(session->attachments[i]) && p < session->attachments[i]->manifest->npoints;
-		     p++)
-			hits += cost_hits(session->attachments[i], p);
+		hits->total[p] = overhead_hits(attachment, p);
+	b->nhits++;
 	return hits;
 }
 
-/* Counts the hits since the last look. *unseen: there may be others. */
-static void count(struct brake *b, const struct pp_session *session, bool *unseen)
+/* Returns the hits of an attachment that the budget is for, else NULL. */
+static const struct budget_hits *hits_of_mine(const struct budget *b, const struct attachment *attachment)
 {
-	*unseen = false;
-	for (size_t k = b->nseen; k > 0; k--) {
-		bool there = false;
+	return b->mine(attachment) ? hits_find(b, attachment) : NULL;
+}
 
-		for (size_t i = 0; i < session->nattachments && !there; i++)
-			there = session->attachments[i]->number == b->seen[k - 1].number &&
-			        b->mine(session->attachments[i]);
-		if (!there)
-			forget(b, k - 1);
-	}
+static double hit_ns(const struct budget *b, const struct attachment *attachment, uint32_t point)
+{
+	double trap = overhead_point_ns(attachment, point);
+
+	return (trap > 0 ? trap : TRAP_UNKNOWN_NS) + b->program_ns;
+}
+
+/* ---- steps 1 to 3: measure ---- */
+
+static uint64_t budget_total_hits(const struct budget *b, const struct pp_session *session)
+{
+	uint64_t total = 0;
+
 	for (size_t i = 0; i < session->nattachments; i++) {
 		const struct attachment *attachment = session->attachments[i];
-		const struct seen *seen = b->mine(attachment) ? seen_find(b, attachment) : NULL;
 
-		if (!b->mine(attachment) || (!seen && !(seen = seen_add(b, attachment))))
-			continue;
-		*unseen |= ((const struct kernel_attachment *)attachment->state)->change->unseen;
-		for (uint32_t p = 0; p < seen->npoints; p++) {
-			uint64_t hits = cost_hits(attachment, p);
+		for (uint32_t p = 0; b->mine(attachment) && p < attachment->manifest->npoints; p++)
+			total += overhead_hits(attachment, p);
+	}
+	return total;
+}
 
-			seen->since[p] = hits - seen->hits[p];
-			seen->hits[p] = hits;
-		}
+/* Removes the hits of attachments that the session no longer has. */
+static void hits_remove_gone(struct budget *b, const struct pp_session *session)
+{
+	for (size_t k = b->nhits; k > 0; k--) {
+		bool found = false;
+
+		for (size_t i = 0; i < session->nattachments && !found; i++)
+			found = session->attachments[i]->number == b->hits[k - 1].number &&
+			        b->mine(session->attachments[i]);
+		if (!found)
+			hits_remove(b, k - 1);
 	}
 }
 
-/* ns that the hits since the last look took, of points that can still be stopped. */
-static double counted_ns(const struct brake *b, const struct pp_session *session)
+/* Counts the hits since the last check. Returns true if there may be hits that no counter has. */
+static bool budget_count(struct budget *b, const struct pp_session *session)
+{
+	bool unseen = false;
+
+	hits_remove_gone(b, session);
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
+		const struct budget_hits *hits;
+
+		if (!b->mine(attachment))
+			continue;
+		hits = hits_find(b, attachment);
+		if (!hits)
+			hits = hits_add(b, attachment);
+		if (!hits)
+			continue;
+		unseen |= ((const struct kernel_attachment *)attachment->state)->control->unseen;
+		for (uint32_t p = 0; p < hits->npoints; p++) {
+			uint64_t total = overhead_hits(attachment, p);
+
+			hits->since[p] = total - hits->total[p];
+			hits->total[p] = total;
+		}
+	}
+	return unseen;
+}
+
+/* Returns the ns that the counted hits since the last check took, of points that are still armed. */
+static double budget_counted_ns(const struct budget *b, const struct pp_session *session)
 {
 	double ns = 0;
 
 	for (size_t i = 0; i < session->nattachments; i++) {
-		const struct seen *seen =
-			b->mine(session->attachments[i]) ? seen_find(b, session->attachments[i]) : NULL;
+		const struct attachment *attachment = session->attachments[i];
+		const struct budget_hits *hits = hits_of_mine(b, attachment);
 
-		for (uint32_t p = 0; seen && p < seen->npoints; p++)
-			if (seen->since[p] && kernel_armed(session->attachments[i], p))
-				ns += (double)seen->since[p] * hit_ns(b, session->attachments[i], p);
+		for (uint32_t p = 0; hits && p < hits->npoints; p++)
+			if (hits->since[p] && kernel_armed(attachment, p))
+				ns += (double)hits->since[p] * hit_ns(b, attachment, p);
 	}
 	return ns;
 }
 
-/* Measures the programs. Returns the share of hits that are in no counter. */
-static double measure(struct brake *b, const struct pp_session *session, bool unseen)
+/* Measures the programs. Returns the share of one CPU that hits without a counter take. */
+static double budget_measure(struct budget *b, const struct pp_session *session, bool unseen)
 {
-	uint64_t before = all_hits(b, session), counted;
-	struct cost cost;
+	uint64_t before = budget_total_hits(b, session), counted;
+	struct overhead measured;
+	double trap = overhead_trap_ns();
 
-	if (cost_measure(session, b->mine, MEASURE_MS, &cost) || !cost.runs || !cost.time)
+	if (overhead_measure(session, b->mine, MEASURE_MS, &measured) || !measured.runs || !measured.time)
 		return 0;
-	b->program_ns = cost.program_ns;
-	counted = all_hits(b, session) - before;
-	if (!unseen || cost.runs <= counted)
+	b->program_ns = measured.program_ns;
+	counted = budget_total_hits(b, session) - before;
+	if (!unseen || measured.runs <= counted)
 		return 0;
-	return (double)(cost.runs - counted) * ((cost_trap() > 0 ? cost_trap() : TRAP_UNKNOWN) + b->program_ns) /
-	       (double)cost.time;
+	return (double)(measured.runs - counted) * ((trap > 0 ? trap : TRAP_UNKNOWN_NS) + b->program_ns) /
+	       (double)measured.time;
 }
 
-/* The share of one CPU that hits took since the last look. */
-static double look(struct brake *b, const struct pp_session *session)
+/* Returns the share of one CPU that hits took since the last check. */
+static double budget_share(struct budget *b, const struct pp_session *session)
 {
 	struct targets_cpu targets = { 0 };
 	uint64_t now = clock_ns(), elapsed = now - b->time;
-	double share = 0, used;
 	bool unseen, first = !b->time;
+	double share = 0, used;
 
 	targets_cpu_read(&targets, session, b->mine);
-	count(b, session, &unseen);
+	unseen = budget_count(b, session);
 	used = targets_cpu_used(&b->targets, &targets);
 	b->used = used < 0 || !elapsed ? -1 : used / (double)elapsed;
 	targets_cpu_release(&b->targets);
@@ -220,9 +239,9 @@ static double look(struct brake *b, const struct pp_session *session)
 	b->time = now;
 	if (first || !elapsed)
 		return 0;
-	if (unseen || counted_ns(b, session) > b->limit * (double)elapsed / 8)
-		share = measure(b, session, unseen);
-	share += counted_ns(b, session) / (double)elapsed;
+	if (unseen || budget_counted_ns(b, session) > b->limit * (double)elapsed / 8)
+		share = budget_measure(b, session, unseen);
+	share += budget_counted_ns(b, session) / (double)elapsed;
 	if (b->used >= 0 && share > b->used)
 		share = b->used;
 	b->credit += (b->limit - share) * (double)elapsed / 1e9;
@@ -231,7 +250,7 @@ static double look(struct brake *b, const struct pp_session *session)
 	return share;
 }
 
-/* ---- disarming ------------------------------------------------------------------ */
+/* ---- step 5: disarm ---- */
 
 struct candidate {
 	struct attachment *attachment;
@@ -239,18 +258,52 @@ struct candidate {
 	double ns;
 };
 
-static int by_cost(const void *a, const void *b)
+static int candidate_compare(const void *a, const void *b)
 {
 	const struct candidate *x = a, *y = b;
 
 	return (x->ns < y->ns) - (x->ns > y->ns);
 }
 
-/* Stops the point. The sites of a function whose returns are armed go together. Returns the ns that they took. */
-static double stop(struct brake *b, const struct candidate *c, uint64_t why)
+/*
+ * Lists the armed points, those with the most expensive hits first. *ns is their sum. Returns NULL if memory allocation
+ * fails.
+ */
+static struct candidate *candidates_list(const struct budget *b, const struct pp_session *session, size_t *n,
+                                         double *ns)
+{
+	struct candidate *all;
+	size_t room = 0;
+
+	*n = 0;
+	*ns = 0;
+	for (size_t i = 0; i < session->nattachments; i++)
+		room += b->mine(session->attachments[i]) ? session->attachments[i]->manifest->npoints : 0;
+	all = calloc(room + 1, sizeof(*all));
+	if (!all)
+		return NULL;
+	for (size_t i = 0; i < session->nattachments; i++) {
+		struct attachment *attachment = session->attachments[i];
+		const struct budget_hits *hits = hits_of_mine(b, attachment);
+
+		for (uint32_t p = 0; hits && p < attachment->manifest->npoints; p++) {
+			double cost = (double)hits->since[p] * hit_ns(b, attachment, p);
+
+			if (!kernel_armed(attachment, p))
+				continue;
+			*ns += cost;
+			all[(*n)++] = (struct candidate){ attachment, p, cost };
+		}
+	}
+	qsort(all, *n, sizeof(*all), candidate_compare);
+	return all;
+}
+
+/* Disarms the point, with the other sites of the function if its returns are armed. Returns the ns that they took. */
+static double candidate_disarm(struct budget *b, const struct candidate *c, uint64_t why)
 {
 	const struct manifest_point *points = manifest_points(c->attachment->manifest), *point = &points[c->point];
-	const struct seen *seen = seen_find(b, c->attachment);
+	const struct budget_hits *hits = hits_find(b, c->attachment);
 	double ns = 0;
 
 	if (!point->role) {
@@ -261,15 +314,16 @@ static double stop(struct brake *b, const struct candidate *c, uint64_t why)
 		if (points[p].role && points[p].probe == point->probe && points[p].pid == point->pid &&
 		    kernel_armed(c->attachment, p)) {
 			kernel_switch_off(c->attachment->state, p, why);
-			ns += seen ? (double)seen->since[p] * hit_ns(b, c->attachment, p) : 0;
+			ns += hits ? (double)hits->since[p] * hit_ns(b, c->attachment, p) : 0;
 		}
 	return ns;
 }
 
-/* What the rest will cost when all but that is saved. */
-static double expected(const struct brake *b, double share, double rest)
+/* Returns the share that is expected when only `rest` of the share stays armed. */
+static double budget_expected(const struct budget *b, double share, double rest)
 {
-	double other = b->used - share; /* what the targets do beside hits: a calibrated cost leaves some doubt */
+	double other =
+		b->used - share; /* the targets' time without hits; uncertain, because the share is an estimate */
 
 	if (rest <= 0 || share <= 2 * b->limit || b->used <= 0)
 		return rest;
@@ -278,310 +332,59 @@ static double expected(const struct brake *b, double share, double rest)
 	return rest * b->used / (rest + other);
 }
 
-static uint64_t units(double share)
+static uint64_t share_units(double share)
 {
 	double n = share * KERNEL_SHARE + 0.5;
 
 	return n < KERNEL_SHARE_MAX ? (uint64_t)n : KERNEL_SHARE_MAX;
 }
 
-/* The session's attachments are as the store has them, and nobody else changes them. */
-static void stop_worst(struct brake *b, struct pp_session *session, double share)
+/* The caller holds the session's lock and has loaded its attachments. */
+static void budget_disarm(struct budget *b, struct pp_session *session, double share)
 {
-	struct candidate *all;
-	size_t n = 0, room = 0;
-	double ns = 0, left = share;
-	uint64_t why = kernel_off_why(units(b->limit), units(share));
+	uint64_t why = kernel_off_why(share_units(b->limit), share_units(share));
+	double ns, left = share;
+	size_t n;
+	struct candidate *all = candidates_list(b, session, &n, &ns);
 
-	for (size_t i = 0; i < session->nattachments; i++)
-		room += b->mine(session->attachments[i]) ? session->attachments[i]->manifest->npoints : 0;
-	all = calloc(room + 1, sizeof(*all));
 	if (!all)
 		return;
-	for (size_t i = 0; i < session->nattachments; i++) {
-		struct attachment *attachment = session->attachments[i];
-		const struct seen *seen = b->mine(attachment) ? seen_find(b, attachment) : NULL;
-
-		for (uint32_t p = 0; seen && p < attachment->manifest->npoints; p++) {
-			double cost = (double)seen->since[p] * hit_ns(b, attachment, p);
-
-			if (!kernel_armed(attachment, p))
-				continue;
-			ns += cost;
-			all[n++] = (struct candidate){ attachment, p, cost };
-		}
-	}
-	qsort(all, n, sizeof(*all), by_cost);
 	/*
-	 * Hits of processes that are not meant are attributed to the points by their shares. If nothing else was hit, they
-	 * may be hits of any point, and all are stopped.
+	 * The time of hits without a counter is distributed over the points in proportion to their counted hits. If
+	 * there are no counted hits, any point may have been hit, and all are disarmed.
 	 */
-	for (size_t i = 0; i < n && expected(b, share, left) > b->limit && (all[i].ns > 0 || ns <= 0); i++) {
+	for (size_t i = 0; i < n && budget_expected(b, share, left) > b->limit && (all[i].ns > 0 || ns <= 0); i++) {
 		struct kernel_attachment *s = all[i].attachment->state;
+		double took;
 
 		if (!kernel_armed(all[i].attachment, all[i].point))
 			continue;
-		__atomic_store_n(&s->change->unfinished, 1, __ATOMIC_SEQ_CST);
-
-		double took = stop(b, &all[i], why);
-
+		__atomic_store_n(&s->control->unfinished, 1, __ATOMIC_SEQ_CST);
+		took = candidate_disarm(b, &all[i], why);
 		left -= ns > 0 ? share * took / ns : 0;
 	}
 	free(all);
 	for (size_t i = 0; i < session->nattachments; i++) {
-		struct kernel_attachment *s = b->mine(session->attachments[i]) ? session->attachments[i]->state : NULL;
+		struct attachment *attachment = session->attachments[i];
+		struct kernel_attachment *s = b->mine(attachment) ? attachment->state : NULL;
 
-		if (s && s->change->unfinished)
-			kernel_change(s, session->attachments[i]);
+		if (s && s->control->unfinished)
+			kernel_links_renew(s, attachment);
 	}
 }
 
-uint64_t brake_look(struct brake *b, struct pp_session *session, int (*lock)(struct pp_session *session),
-                    void (*unlock)(struct pp_session *session))
+uint64_t budget_check(struct budget *b, struct pp_session *session, int (*lock)(struct pp_session *session),
+                      void (*unlock)(struct pp_session *session))
 {
-	double share = look(b, session);
+	double share = budget_share(b, session);
 
 	if (share <= b->limit)
-		return LOOK_NS;
+		return CHECK_NS;
 	if (b->credit >= 0 || (lock && lock(session)))
-		return AGAIN_NS;
-	stop_worst(b, session, share);
+		return CHECK_AGAIN_NS;
+	budget_disarm(b, session, share);
 	b->credit = 0;
 	if (unlock)
 		unlock(session);
-	return AGAIN_NS;
-}
-
-void brake_limit(struct brake *b, double limit)
-{
-	b->limit = limit;
-}
-
-/* ---- the watcher ---------------------------------------------------------------- */
-
-static bool is_watched(const struct attachment *attachment)
-{
-	const struct kernel_attachment *s = attachment->backend == &backend_kernel ? attachment->state : NULL;
-
-	return s && kernel_is_pinned(s) && s->change->limit;
-}
-
-static bool any_armed(const struct attachment *attachment)
-{
-	for (uint32_t p = 0; p < attachment->manifest->npoints; p++)
-		if (kernel_armed(attachment, p))
-			return true;
-	return false;
-}
-
-/* The greatest budget of what is armed and is_watched(). 0: there is nothing to watch. */
-static double watched_limit(const struct pp_session *session)
-{
-	uint64_t limit = 0;
-
-	for (size_t i = 0; i < session->nattachments; i++) {
-		const struct attachment *attachment = session->attachments[i];
-		const struct kernel_attachment *s = attachment->state;
-
-		if (is_watched(attachment) && s->change->limit > limit && any_armed(attachment))
-			limit = s->change->limit;
-	}
-	return (double)limit / KERNEL_SHARE;
-}
-
-static int watch_open(const struct kernel_session *k)
-{
-	return open(store_path(&k->store, "watch", -1, -1), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-}
-
-double kernel_limit(const struct pp_session *session, bool *watched)
-{
-	double limit = watched_limit(session);
-	int fd = limit > 0 ? watch_open(kernel_of(session)) : -1;
-
-	*watched = limit <= 0 || (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK);
-	if (fd >= 0)
-		close(fd);
-	for (size_t i = 0; i < session->nattachments; i++) {
-		const struct attachment *attachment = session->attachments[i];
-		const struct kernel_attachment *s = attachment->backend == &backend_kernel ? attachment->state : NULL;
-		double own = s && s->held && any_armed(attachment) ? (double)s->change->limit / KERNEL_SHARE : 0;
-
-		limit = own > limit ? own : limit;
-	}
-	return limit;
-}
-
-void kernel_unlimit(struct pp_session *session)
-{
-	for (size_t i = 0; i < session->nattachments; i++)
-		if (is_watched(session->attachments[i]))
-			((struct kernel_attachment *)session->attachments[i]->state)->change->limit = 0;
-}
-
-/* Under the session's lock: a descriptor of the locked directory. -EALREADY: another process watches. */
-static int watch_begin(const struct kernel_session *k)
-{
-	const char *path = store_path(&k->store, "watch", -1, -1);
-	int fd, err = 0;
-
-	if (mkdir(path, 0700) && errno != EEXIST)
-		return error_set(errno, "cannot make %s: %s", path, strerror(errno));
-	fd = watch_open(k);
-	if (fd < 0)
-		return error_set(errno, "cannot open %s: %s", path, strerror(errno));
-	/* A command that only wants to know has the lock for a moment (kernel_limit()). */
-	for (int try = 0; try < 20; try++) {
-		if (!flock(fd, LOCK_EX | LOCK_NB))
-			return fd;
-		err = errno == EWOULDBLOCK ? EALREADY : errno;
-		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-	}
-	close(fd);
-	return error_set(err, "cannot lock %s: %s", path, strerror(err));
-}
-
-static bool is_gone(const struct store *store)
-{
-	struct stat ours, there;
-
-	return fstat(store->dir, &ours) || stat(store->path, &there) || ours.st_ino != there.st_ino;
-}
-
-/*
- * Whether this mount namespace has no other processes than such as this one. Then no command can reach the session, and
- * a watcher would keep the namespace, its bpffs and the links alive for ever. Processes that may not be looked at do not
- * count; if there are only such, the answer is no.
- */
-static bool is_alone(void)
-{
-	struct stat space, own, st;
-	bool alone = true, others = false;
-	DIR *proc;
-
-	if (stat("/proc/self/ns/mnt", &space) || stat("/proc/self/exe", &own) || !(proc = opendir("/proc")))
-		return false;
-	for (struct dirent *entry; alone && (entry = readdir(proc));) {
-		char path[320];
-
-		snprintf(path, sizeof(path), "/proc/%s/ns/mnt", entry->d_name);
-		if (!isdigit((unsigned char)entry->d_name[0]) || stat(path, &st))
-			continue;
-		if (st.st_dev != space.st_dev || st.st_ino != space.st_ino) {
-			others = true;
-			continue;
-		}
-		/* A kernel thread has no file. */
-		snprintf(path, sizeof(path), "/proc/%s/exe", entry->d_name);
-		alone = !stat(path, &st) && st.st_dev == own.st_dev && st.st_ino == own.st_ino;
-	}
-	closedir(proc);
-	return alone && others;
-}
-
-/* Whether no process is left that the attachment's points can be hit in. */
-static bool is_over(const struct attachment *attachment)
-{
-	const struct kernel_attachment *s = attachment->state;
-	pid_t last = 0;
-
-	for (uint32_t p = 0; p < attachment->manifest->npoints; p++) {
-		pid_t pid = (pid_t)manifest_points(attachment->manifest)[p].pid;
-		clockid_t clock;
-
-		if (!pid || s->change->unseen || (pid != last && clock_getcpuclockid(pid, &clock) != ESRCH))
-			return false;
-		last = pid;
-	}
-	return true;
-}
-
-/* The kernel's filter holds the process, not the number, so that a new process with the number is not hit. */
-static void end_budgets(const struct pp_session *session)
-{
-	for (size_t i = 0; i < session->nattachments; i++)
-		if (is_watched(session->attachments[i]) && is_over(session->attachments[i]))
-			((struct kernel_attachment *)session->attachments[i]->state)->change->limit = 0;
-}
-
-/* Until a signal comes or nothing is left to be watched. */
-static int watch(struct pp_session *session, struct brake *b, int signals)
-{
-	struct kernel_session *k = kernel_of(session);
-	struct pollfd fd = { .fd = signals, .events = POLLIN };
-	uint64_t attachments = k->config->next_attachment, next = 0, alone = clock_ns() + ALONE_NS;
-
-	for (;;) {
-		int64_t rest = (int64_t)(next - clock_ns());
-		double limit = watched_limit(session);
-
-		/* The store has the last word, under the lock: a command may be adding points. */
-		if (limit <= 0 || attachments != k->config->next_attachment) {
-			int err = backend_kernel.lock(session);
-
-			if (err && err != -EBUSY)
-				return err;
-			if (!err) {
-				attachments = k->config->next_attachment;
-				limit = watched_limit(session);
-				if (limit <= 0)
-					return 0; /* with the lock */
-				backend_kernel.unlock(session);
-			}
-		}
-		if (rest <= 0) {
-			brake_limit(b, limit);
-			next = clock_ns() + brake_look(b, session, backend_kernel.lock, backend_kernel.unlock);
-			rest = (int64_t)(next - clock_ns());
-		}
-		if (rest > 0 && poll(&fd, 1, (int)(rest / 1000000 + 1)) > 0)
-			return -EINTR;
-		if (is_gone(&k->store))
-			return -ENOENT;
-		if (clock_ns() >= alone) {
-			if (is_alone())
-				return -ENOENT;
-			end_budgets(session);
-			alone = clock_ns() + ALONE_NS;
-		}
-	}
-}
-
-int kernel_watch(struct pp_session *session, void (*ready)(void *arg), void *arg)
-{
-	struct kernel_session *k = kernel_of(session);
-	struct brake *brake = NULL;
-	int err = backend_kernel.lock(session), lock, signals;
-	struct signalfd_siginfo signal;
-	sigset_t set, before;
-
-	if (err)
-		return err;
-	lock = watch_begin(k);
-	backend_kernel.unlock(session);
-	if (lock < 0)
-		return lock;
-	ready(arg);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	pthread_sigmask(SIG_BLOCK, &set, &before);
-	signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	err = brake_new(&brake, is_watched, watched_limit(session), BRAKE_CREDIT);
-	if (!err)
-		err = watch(session, brake, signals);
-	brake_free(brake);
-	/* A signal that ended the watching is taken, because its default action would kill the caller. */
-	while (read(signals, &signal, sizeof(signal)) == sizeof(signal))
-		;
-	close(signals);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	/* Ended under the lock: a command that arms next finds that nothing watches, and starts another watcher. */
-	if (!err)
-		store_unlink(&k->store, "watch", -1, -1);
-	close(lock);
-	if (!err)
-		backend_kernel.unlock(session);
-	return err;
+	return CHECK_AGAIN_NS;
 }

@@ -1,26 +1,28 @@
 /* SPDX-License-Identifier: MIT */
+/* Keeps the CPU time of hits below a budget: see budget.c. */
 #ifndef RUNTIME_KERNEL_BUDGET_H
 #define RUNTIME_KERNEL_BUDGET_H
 
 #include "runtime/kernel/overhead.h"
 
-struct brake;
+struct budget;
 
-#define BRAKE_CREDIT 4.0
-
-/*
- * mine: the attachments that the budget is for. limit: a share of one CPU. credit: the seconds of budget that can be saved
- * up for a burst.
- */
-int brake_new(struct brake **brake, cost_choice *mine, double limit, double credit);
-void brake_free(struct brake *brake);
-void brake_limit(struct brake *brake, double limit);
+#define BUDGET_CREDIT 4.0 /* seconds */
 
 /*
- * Looks what was hit since the last look, and disarms points if the budget was exceeded. lock and unlock are called
- * around that; NULL: the attachments are the caller's. Returns in how many ns to look again.
+ * Creates a budget for the attachments that mine chooses. limit is a share of one CPU. credit is the number of seconds
+ * of the budget that can be saved up for a burst. Returns 0 or -ENOMEM.
  */
-uint64_t brake_look(struct brake *brake, struct pp_session *session, int (*lock)(struct pp_session *session),
-                    void (*unlock)(struct pp_session *session));
+int budget_new(struct budget **budget, attachment_choice *mine, double limit, double credit);
+void budget_free(struct budget *budget);
+void budget_set_limit(struct budget *budget, double limit);
+
+/*
+ * Measures the hits since the last check, and disarms points if they exceed the budget. Calls lock before it disarms
+ * and unlock afterwards; both may be NULL if no other process changes the attachments. Returns the ns until the next
+ * check.
+ */
+uint64_t budget_check(struct budget *budget, struct pp_session *session, int (*lock)(struct pp_session *session),
+                      void (*unlock)(struct pp_session *session));
 
 #endif

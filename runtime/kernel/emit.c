@@ -1,18 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From fetch programs to BPF.
+ * The BPF program that runs at the hits of a group of points.
  *
- * The program's way with a hit: is the point's process meant; is the point still
- * on; has the link that takes over from this one counted the hit already; count;
- * evaluate the predicate; is anybody reading; build the record; output it.
+ * For each hit the program
  *
- * Two trees of comparisons lead to the code of each spec, one for the predicates
- * (only where there are any), one for the arguments. Predicates are evaluated and
- * records are built in scratch memory, which is the thread's task storage: the program
- * may sleep while it reads, so that per-CPU memory would be another thread's and a
- * reserved place in the ring would stall every reader behind a page fault. If the
- * kernel has no memory for it, the hit is counted as lost. A hit that is only counted
- * needs none.
+ * 1. checks that the process is in scope (emit_process_check, emit_scope_check);
+ * 2. finds the point's counters and checks that the point is enabled (emit_counters);
+ * 3. checks that the link that takes over from this one has not counted the hit already (emit_handover);
+ * 4. finds the call's beginning, if the site ends a call (emit_leave in emit-returns.c);
+ * 5. counts the hit, and the hit of the process if the point is armed for every process (emit_process_count);
+ * 6. stores the call's beginning, if the site begins a call (emit_call in emit-returns.c), and ends;
+ * 7. evaluates the predicate (emit_predicates);
+ * 8. checks that a reader is recording (emit_reader_check);
+ * 9. builds the record (emit_record) and puts it into the ring (emit_output).
+ *
+ * A program serves several fetch programs (specs), and the cookie says which one a point has. Steps 7 and 9 each begin
+ * with a tree of comparisons that leads to the code of the spec. Step 7 is left out if no spec has a predicate.
+ *
+ * Predicates are evaluated and records are built in scratch memory, which is the thread's task storage, because the
+ * program may sleep while it reads the process's memory. Per-CPU memory would then be another thread's, and a reserved
+ * place in the ring would stall every reader until the page fault is over. If the kernel has no memory for task
+ * storage, the hit counts as lost. A hit that is only counted needs no scratch memory.
  */
 #include "runtime/kernel/emit.h"
 
@@ -21,335 +29,406 @@
 #include <probepoint.h>
 #include <stdlib.h>
 
+#include "base/error.h"
 #include "runtime/kernel/emitter.h"
 #include "runtime/kernel/scope.h"
-#include "base/error.h"
 #include "sdt/operand.h"
 
-static bool has_strings(const struct fetch_program *p)
-{
-	for (size_t i = 0; i < p->nargs; i++)
-		if (p->kind[i] == PP_STRING)
-			return true;
-	return false;
-}
-
-struct ends {
-	label filtered, idle, lost, output, fetch;
+/* The state of emitting a program. */
+struct phases {
+	struct emitter e;
+	const struct fetch_program *const *programs;
+	size_t nprograms;
+	unsigned shards;
+	bool has_predicates;
+	label *predicates, *records; /* the code of each spec */
+	label fetch, output;
+	label out;                  /* the end of the program, of a hit that is not counted any further */
+	label filtered, idle, lost; /* the ends of hits that are not recorded */
 };
 
-/* r7 = the thread's scratch memory */
-static void find_scratch(struct emitter *e, label lost)
+/* ---- 1. is the process in scope? ---- */
+
+/* Leaves the cookie in r7. */
+static void emit_process_check(struct emitter *e, label out)
 {
-	call(e, BPF_FUNC_get_current_task_btf);
-	map(e, BPF_REG_1, e->maps->scratch);
-	mov(e, BPF_REG_2, BPF_REG_0);
-	imm64(e, BPF_REG_3, 0);
-	imm64(e, BPF_REG_4, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	call(e, BPF_FUNC_task_storage_get);
-	jump_if(e, BPF_JEQ, BPF_REG_0, 0, lost);
-	mov(e, BPF_REG_7, BPF_REG_0);
+	label any = label_new(e);
+
+	emit(e, BPF_MOV64_REG(BPF_REG_6, BPF_REG_1));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_attach_cookie));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_0, AT_COOKIE));
+	emit(e, BPF_MOV64_REG(BPF_REG_7, BPF_REG_0));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_pid_tgid));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_0, AT_PIDTGID));
+	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_0, 32));
+	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
+	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, COOKIE_POINT_BITS + COOKIE_SPEC_BITS));
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_1, (1 << COOKIE_PID_BITS) - 1));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_1, 0, any));
+	emit(e, BPF_JMP_REG(BPF_JNE, BPF_REG_0, BPF_REG_1, out));
+	label_place(e, any);
 }
 
-/* All of a record that does not depend on the fetch program. */
-static void record_head(struct emitter *e)
-{
-	store_imm(e, BPF_W, BPF_REG_7, 0, (int32_t)e->attachment);
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID);
-	store(e, BPF_W, BPF_REG_7, 8, BPF_REG_1);
-	alu_imm(e, BPF_RSH, BPF_REG_1, 32);
-	store(e, BPF_W, BPF_REG_7, 4, BPF_REG_1);
-	store_imm(e, BPF_W, BPF_REG_7, 12, 0);
-	mov(e, BPF_REG_1, BPF_REG_7);
-	alu_imm(e, BPF_ADD, BPF_REG_1, 16);
-	imm64(e, BPF_REG_2, 16);
-	call(e, BPF_FUNC_get_current_comm);
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_TIME);
-	store(e, BPF_DW, BPF_REG_7, sizeof(struct record_thread), BPF_REG_1);
-	load_point(e, BPF_REG_1);
-	store(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 8, BPF_REG_1);
-}
-
-static void arguments(struct emitter *e, const struct fetch_program *p, const struct ends *ends)
-{
-	int base = sizeof(struct record_thread) + sizeof(struct record) + 8 * (int)p->nargs;
-	bool strings = has_strings(p);
-
-	store_imm(e, BPF_W, BPF_REG_7, sizeof(struct record_thread) + 12,
-	          (base - (int)sizeof(struct record_thread)) / 8);
-	if (strings)
-		imm64(e, BPF_REG_8, base);
-	emit_arguments(e, p);
-	if (strings) {
-		mov(e, BPF_REG_1, BPF_REG_8);
-		alu_imm(e, BPF_SUB, BPF_REG_1, sizeof(struct record_thread));
-		alu_imm(e, BPF_RSH, BPF_REG_1, 3);
-		store(e, BPF_B, BPF_REG_7, sizeof(struct record_thread) + 12, BPF_REG_1);
-		mov(e, BPF_REG_3, BPF_REG_8);
-	} else {
-		imm64(e, BPF_REG_3, base);
-	}
-	jump(e, ends->output);
-}
-
-/* Jumps to code[spec], r1 being the spec, for spec in [from, to). */
-static void dispatch(struct emitter *e, const label *code, size_t from, size_t to)
-{
-	if (e->error)
-		return;
-	if (to - from == 1) {
-		jump(e, code[from]);
-		return;
-	}
-	size_t middle = from + (to - from) / 2;
-	label right = label_new(e);
-
-	jump_if(e, BPF_JGE, BPF_REG_1, (int32_t)middle, right);
-	dispatch(e, code, from, middle);
-	label_place(e, right);
-	dispatch(e, code, middle, to);
-}
-
-/* r0 = the number of the thread's process group */
-static void process_group(struct emitter *e, const struct members *m, label out)
+/* r0 = the process group of the thread */
+static void emit_process_group(struct emitter *e, const struct kernel_scope *scope, label out)
 {
 	const int pgid = 2; /* PIDTYPE_PGID, linux/pid.h */
-	const int at[3] = { m->at.signal, m->at.pids + 8 * pgid, m->at.numbers + m->at.nr };
+	const int at[3] = { scope->at.signal, scope->at.pids + 8 * pgid, scope->at.numbers + scope->at.nr };
 
-	call(e, BPF_FUNC_get_current_task);
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task));
 	for (int i = 0; i < 3; i++) {
-		mov(e, BPF_REG_3, BPF_REG_0);
-		alu_imm(e, BPF_ADD, BPF_REG_3, at[i]);
-		store_imm(e, BPF_DW, BPF_REG_10, AT_WORD, 0);
-		address(e, BPF_REG_1, AT_WORD);
-		imm64(e, BPF_REG_2, i == 2 ? 4 : 8);
-		call(e, BPF_FUNC_probe_read_kernel);
-		jump_if(e, BPF_JNE, BPF_REG_0, 0, out);
-		load(e, BPF_DW, BPF_REG_0, BPF_REG_10, AT_WORD);
+		emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_0));
+		emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_3, at[i]));
+		emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_10, AT_WORD, 0));
+		emit_stack_address(e, BPF_REG_1, AT_WORD);
+		emit(e, BPF_MOV64_IMM(BPF_REG_2, i == 2 ? 4 : 8));
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_probe_read_kernel));
+		emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, out));
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_0, BPF_REG_10, AT_WORD));
 	}
 }
 
-/* Goes to out where the thread is none of those that are meant. */
-static void membership(struct emitter *e, const struct members *m, label out)
+static void emit_scope_check(struct emitter *e, const struct kernel_scope *scope, label out)
 {
-	switch (m->kind) {
+	switch (scope->kind) {
 	case SCOPE_PROCESSES: return;
 	case SCOPE_CGROUP:
-		imm64(e, BPF_REG_1, m->cgroup_level);
-		call(e, BPF_FUNC_get_current_ancestor_cgroup_id);
-		imm64(e, BPF_REG_1, (int64_t)m->cgroup);
-		jump_if_reg(e, BPF_JNE, BPF_REG_0, BPF_REG_1, out);
+		emit_imm64(e, BPF_REG_1, scope->cgroup_level);
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_ancestor_cgroup_id));
+		emit_imm64(e, BPF_REG_1, (int64_t)scope->cgroup);
+		emit(e, BPF_JMP_REG(BPF_JNE, BPF_REG_0, BPF_REG_1, out));
 		return;
 	case SCOPE_CHILDREN:
-		load(e, BPF_DW, BPF_REG_0, BPF_REG_10, AT_PIDTGID);
-		alu_imm(e, BPF_RSH, BPF_REG_0, 32);
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_0, BPF_REG_10, AT_PIDTGID));
+		emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_0, 32));
 		break;
-	case SCOPE_PGRP: process_group(e, m, out); break;
+	case SCOPE_PGRP: emit_process_group(e, scope, out); break;
 	}
-	store(e, BPF_W, BPF_REG_10, AT_KEY, BPF_REG_0);
-	map(e, BPF_REG_1, m->map);
-	address(e, BPF_REG_2, AT_KEY);
-	call(e, BPF_FUNC_map_lookup_elem);
-	jump_if(e, BPF_JEQ, BPF_REG_0, 0, out);
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_0, AT_KEY));
+	emit_map_fd(e, BPF_REG_1, scope->map);
+	emit_stack_address(e, BPF_REG_2, AT_KEY);
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, out));
 }
 
-static void prologue(struct emitter *e, unsigned shards, label out, label counted)
+/* ---- 2. the point's counters ---- */
+
+/* r9 = the counters of the point in the CPU's shard. r7 is the cookie. */
+static void emit_counters(struct emitter *e, unsigned shards, label out)
 {
-	label any = label_new(e), older = label_new(e), insert = label_new(e);
-	const int pid_shift = COOKIE_POINT_BITS + COOKIE_SPEC_BITS;
-
-	mov(e, BPF_REG_6, BPF_REG_1);
-	call(e, BPF_FUNC_get_attach_cookie);
-	store(e, BPF_DW, BPF_REG_10, AT_COOKIE, BPF_REG_0);
-	mov(e, BPF_REG_7, BPF_REG_0);
-	call(e, BPF_FUNC_get_current_pid_tgid);
-	store(e, BPF_DW, BPF_REG_10, AT_PIDTGID, BPF_REG_0);
-	alu_imm(e, BPF_RSH, BPF_REG_0, 32);
-	mov(e, BPF_REG_1, BPF_REG_7);
-	alu_imm(e, BPF_RSH, BPF_REG_1, pid_shift);
-	alu_imm(e, BPF_AND, BPF_REG_1, (1 << COOKIE_PID_BITS) - 1);
-	jump_if(e, BPF_JEQ, BPF_REG_1, 0, any);
-	jump_if_reg(e, BPF_JNE, BPF_REG_0, BPF_REG_1, out);
-	label_place(e, any);
-	if (e->maps->members)
-		membership(e, e->maps->members, out);
-	mov(e, BPF_REG_8, BPF_REG_7);
-	alu_imm(e, BPF_AND, BPF_REG_8, (1 << COOKIE_POINT_BITS) - 1);
-	call(e, BPF_FUNC_get_smp_processor_id);
-	alu_imm(e, BPF_AND, BPF_REG_0, (int32_t)shards - 1);
-	alu_imm(e, BPF_MUL, BPF_REG_8, (int32_t)shards);
-	alu(e, BPF_ADD, BPF_REG_8, BPF_REG_0);
-	store(e, BPF_W, BPF_REG_10, AT_KEY, BPF_REG_8);
-	map(e, BPF_REG_1, e->maps->counts);
-	address(e, BPF_REG_2, AT_KEY);
-	call(e, BPF_FUNC_map_lookup_elem);
-	jump_if(e, BPF_JEQ, BPF_REG_0, 0, out);
-	mov(e, BPF_REG_9, BPF_REG_0);
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_9, offsetof(struct kernel_counts, off));
-	jump_if(e, BPF_JNE, BPF_REG_1, 0, out);
-
-	/*
-	 * While a link takes over from another, both see the hit, the newer first
-	 * (the kernel puts consumers in front). It leaves a mark, of point, generation
-	 * and thread; the older one does not count what is marked.
-	 */
-	map_value(e, BPF_REG_1, e->maps->overlap);
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_1, 0);
-	jump_if(e, BPF_JEQ, BPF_REG_1, 0, counted);
-	alu_imm(e, BPF_SUB, BPF_REG_1, 1);
-	mov(e, BPF_REG_2, BPF_REG_7);
-	alu_imm(e, BPF_RSH, BPF_REG_2, pid_shift + COOKIE_PID_BITS);
-	alu_imm(e, BPF_AND, BPF_REG_2, 1);
-	mov(e, BPF_REG_8, BPF_REG_1);
-	alu_imm(e, BPF_LSH, BPF_REG_8, 32);
-	load_point(e, BPF_REG_3);
-	alu(e, BPF_OR, BPF_REG_8, BPF_REG_3);
-	store(e, BPF_DW, BPF_REG_10, AT_KEY, BPF_REG_8); /* beside it, AT_PIDTGID: the key */
-	jump_if_reg(e, BPF_JEQ, BPF_REG_1, BPF_REG_2, insert);
-	label_place(e, older);
-	map(e, BPF_REG_1, e->maps->mark);
-	address(e, BPF_REG_2, AT_KEY);
-	call(e, BPF_FUNC_map_delete_elem);
-	jump_if(e, BPF_JEQ, BPF_REG_0, 0, out);
-	jump(e, counted);
-	label_place(e, insert);
-	store_imm(e, BPF_DW, BPF_REG_10, AT_WORD, 0);
-	map(e, BPF_REG_1, e->maps->mark);
-	address(e, BPF_REG_2, AT_KEY);
-	address(e, BPF_REG_3, AT_WORD);
-	imm64(e, BPF_REG_4, BPF_ANY);
-	call(e, BPF_FUNC_map_update_elem);
-	label_place(e, counted);
+	emit(e, BPF_MOV64_REG(BPF_REG_8, BPF_REG_7));
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_8, (1 << COOKIE_POINT_BITS) - 1));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_smp_processor_id));
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_0, (int32_t)shards - 1));
+	emit(e, BPF_ALU64_IMM(BPF_MUL, BPF_REG_8, (int32_t)shards));
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_8, BPF_REG_0));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_8, AT_KEY));
+	emit_map_fd(e, BPF_REG_1, e->maps->counts);
+	emit_stack_address(e, BPF_REG_2, AT_KEY);
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, out));
+	emit(e, BPF_MOV64_REG(BPF_REG_9, BPF_REG_0));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_9, offsetof(struct kernel_counts, off)));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_1, 0, out));
 }
 
-/* Adds to the hits of the thread's process. */
-static void count_process(struct emitter *e)
+/* ---- 3. handover ---- */
+
+/*
+ * While a link takes over from another, both see the hit. The newer link sees it first, because the kernel adds
+ * consumers at the front of its list. The newer link adds an entry for point, generation and thread to the handover
+ * map; the older link deletes the entry and does not count a hit that had one. r7 is the cookie.
+ */
+static void emit_handover(struct emitter *e, label out)
+{
+	label newer = label_new(e), done = label_new(e);
+
+	emit_map_value(e, BPF_REG_1, e->maps->control);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_1, offsetof(struct kernel_control, handover)));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_1, 0, done));
+	emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_1, 1));
+	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_7));
+	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_2, COOKIE_POINT_BITS + COOKIE_SPEC_BITS + COOKIE_PID_BITS));
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_2, 1));
+	emit(e, BPF_MOV64_REG(BPF_REG_8, BPF_REG_1));
+	emit(e, BPF_ALU64_IMM(BPF_LSH, BPF_REG_8, 32));
+	emit_point(e, BPF_REG_3);
+	emit(e, BPF_ALU64_REG(BPF_OR, BPF_REG_8, BPF_REG_3));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_8, AT_KEY));
+	emit(e, BPF_JMP_REG(BPF_JEQ, BPF_REG_1, BPF_REG_2, newer));
+
+	emit_map_fd(e, BPF_REG_1, e->maps->handover);
+	emit_stack_address(e, BPF_REG_2, AT_KEY);
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_delete_elem));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, out));
+	emit(e, BPF_JMP_A(done));
+
+	label_place(e, newer);
+	emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_10, AT_WORD, 0));
+	emit_map_fd(e, BPF_REG_1, e->maps->handover);
+	emit_stack_address(e, BPF_REG_2, AT_KEY);
+	emit_stack_address(e, BPF_REG_3, AT_WORD);
+	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_ANY));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_update_elem));
+	label_place(e, done);
+}
+
+/* ---- 5. hits by process ---- */
+
+/* Increments the element of the point and the thread's process in the map `processes`, which may have to be added. */
+static void emit_process_count(struct emitter *e)
 {
 	label add = label_new(e), full = label_new(e), done = label_new(e);
 
-	load_point(e, BPF_REG_1);
-	store(e, BPF_W, BPF_REG_10, AT_WORD, BPF_REG_1);
-	load(e, BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID);
-	alu_imm(e, BPF_RSH, BPF_REG_1, 32);
-	store(e, BPF_W, BPF_REG_10, AT_WORD + 4, BPF_REG_1);
+	emit_point(e, BPF_REG_1);
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_1, AT_WORD));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID));
+	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 32));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_1, AT_WORD + 4));
 	for (int try = 0; try < 2; try++) {
-		map(e, BPF_REG_1, e->maps->processes);
-		address(e, BPF_REG_2, AT_WORD);
-		call(e, BPF_FUNC_map_lookup_elem);
-		jump_if(e, BPF_JEQ, BPF_REG_0, 0, try ? full : add);
-		add_to(e, BPF_REG_0, 0, 1);
-		jump(e, done);
+		emit_map_fd(e, BPF_REG_1, e->maps->processes);
+		emit_stack_address(e, BPF_REG_2, AT_WORD);
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem));
+		emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, try ? full : add));
+		emit_atomic_add(e, BPF_REG_0, 0, 1);
+		emit(e, BPF_JMP_A(done));
 		if (try)
 			break;
 		label_place(e, add);
-		store_imm(e, BPF_DW, BPF_REG_10, AT_KEY, 1);
-		map(e, BPF_REG_1, e->maps->processes);
-		address(e, BPF_REG_2, AT_WORD);
-		address(e, BPF_REG_3, AT_KEY);
-		imm64(e, BPF_REG_4, BPF_NOEXIST);
-		call(e, BPF_FUNC_map_update_elem);
-		jump_if(e, BPF_JEQ, BPF_REG_0, 0, done);
-		/* Another thread was faster, or the map is full. */
+		emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_10, AT_KEY, 1));
+		emit_map_fd(e, BPF_REG_1, e->maps->processes);
+		emit_stack_address(e, BPF_REG_2, AT_WORD);
+		emit_stack_address(e, BPF_REG_3, AT_KEY);
+		emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_NOEXIST));
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_map_update_elem));
+		emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, done));
+		/* Another thread has added the element, or the map is full. */
 	}
 	label_place(e, full);
-	count(e, offsetof(struct kernel_counts, other));
+	emit_count(e, offsetof(struct kernel_counts, other));
 	label_place(e, done);
+}
+
+/* ---- 7. predicates ---- */
+
+/* r7 = the thread's scratch memory */
+static void emit_scratch(struct emitter *e, label lost)
+{
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
+	emit_map_fd(e, BPF_REG_1, e->maps->scratch);
+	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_0));
+	emit(e, BPF_MOV64_IMM(BPF_REG_3, 0));
+	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_LOCAL_STORAGE_GET_F_CREATE));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_task_storage_get));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, lost));
+	emit(e, BPF_MOV64_REG(BPF_REG_7, BPF_REG_0));
+}
+
+/* Jumps to code[r1], which is known to be in [from, to). */
+static void emit_dispatch(struct emitter *e, const label *code, size_t from, size_t to)
+{
+	size_t middle = from + (to - from) / 2;
+	label right;
+
+	if (e->error)
+		return;
+	if (to - from == 1) {
+		emit(e, BPF_JMP_A(code[from]));
+		return;
+	}
+	right = label_new(e);
+	emit(e, BPF_JMP_IMM(BPF_JGE, BPF_REG_1, (int32_t)middle, right));
+	emit_dispatch(e, code, from, middle);
+	label_place(e, right);
+	emit_dispatch(e, code, middle, to);
+}
+
+static void emit_predicates(struct phases *p)
+{
+	struct emitter *e = &p->e;
+
+	emit_scratch(e, p->lost);
+	emit_spec(e, BPF_REG_1);
+	emit_dispatch(e, p->predicates, 0, p->nprograms);
+	for (size_t i = 0; i < p->nprograms; i++) {
+		label_place(e, p->predicates[i]);
+		emit_predicate(e, p->programs[i], p->filtered);
+		emit(e, BPF_JMP_A(p->fetch));
+	}
+}
+
+/* ---- 8. is a reader recording? ---- */
+
+static void emit_reader_check(struct emitter *e, label idle)
+{
+	emit_map_value(e, BPF_REG_8, e->maps->config);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_8, offsetof(struct kernel_config, record_until)));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_8, 0, idle));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns));
+	emit(e, BPF_JMP_REG(BPF_JGE, BPF_REG_0, BPF_REG_8, idle));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_0, AT_TIME));
+}
+
+/* ---- 9. the record ---- */
+
+/* Fills in the part of a record that does not depend on the spec. */
+static void emit_record_head(struct emitter *e)
+{
+	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, offsetof(struct record_thread, attachment), (int32_t)e->attachment));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, offsetof(struct record_thread, tid)));
+	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 32));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, offsetof(struct record_thread, pid)));
+	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, offsetof(struct record_thread, reserved), 0));
+	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
+	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, offsetof(struct record_thread, comm)));
+	emit(e, BPF_MOV64_IMM(BPF_REG_2, sizeof(((struct record_thread *)0)->comm)));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_comm));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_TIME));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, AT_RECORD(time)));
+	emit_point(e, BPF_REG_1);
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, AT_RECORD(point)));
+}
+
+/* Fills in the arguments of one spec. r3 = the size of the record with its struct record_thread. */
+static void emit_record(struct emitter *e, const struct fetch_program *program, label output)
+{
+	int size = (int)(sizeof(struct record_thread) + sizeof(struct record)) + 8 * (int)program->nargs;
+	bool has_strings = false;
+
+	for (size_t i = 0; i < program->nargs; i++)
+		has_strings |= program->kind[i] == PP_STRING;
+	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_RECORD_WORDS, (size - (int)sizeof(struct record_thread)) / 8));
+	if (has_strings)
+		emit(e, BPF_MOV64_IMM(BPF_REG_8, size));
+	emit_arguments(e, program);
+	if (has_strings) {
+		emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_8));
+		emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_1, sizeof(struct record_thread)));
+		emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 3));
+		emit(e, BPF_STX_MEM(BPF_B, BPF_REG_7, BPF_REG_1, AT_RECORD_WORDS));
+		emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_8));
+	} else {
+		emit(e, BPF_MOV64_IMM(BPF_REG_3, size));
+	}
+	emit(e, BPF_JMP_A(output));
+}
+
+static void emit_records(struct phases *p)
+{
+	struct emitter *e = &p->e;
+
+	if (!p->has_predicates)
+		emit_scratch(e, p->lost);
+	emit_record_head(e);
+	emit_spec(e, BPF_REG_1);
+	emit_dispatch(e, p->records, 0, p->nprograms);
+	for (size_t i = 0; i < p->nprograms; i++) {
+		label_place(e, p->records[i]);
+		emit_record(e, p->programs[i], p->output);
+	}
+}
+
+/* Puts the record of r3 bytes into the ring. Ends with the counters of hits that are not recorded. */
+static void emit_output(struct phases *p)
+{
+	struct emitter *e = &p->e;
+
+	label_place(e, p->output);
+	emit_map_fd(e, BPF_REG_1, e->maps->ring);
+	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_7));
+	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_RB_NO_WAKEUP));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_ringbuf_output));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, p->lost));
+	emit_count(e, offsetof(struct kernel_counts, recorded));
+	emit(e, BPF_JMP_A(p->out));
+
+	label_place(e, p->lost);
+	emit_count(e, offsetof(struct kernel_counts, lost));
+	emit(e, BPF_JMP_A(p->out));
+
+	label_place(e, p->filtered);
+	if (p->has_predicates) { /* the verifier refuses code that is never reached */
+		emit_count(e, offsetof(struct kernel_counts, filtered));
+		emit(e, BPF_JMP_A(p->out));
+	}
+
+	label_place(e, p->idle);
+	emit_count(e, offsetof(struct kernel_counts, idle));
+}
+
+/* ---- the whole program ---- */
+
+static int phases_open(struct phases *p)
+{
+	p->predicates = calloc(2 * p->nprograms, sizeof(*p->predicates));
+	if (!p->predicates)
+		return error_nomem();
+	p->records = p->predicates + p->nprograms;
+	for (size_t i = 0; i < p->nprograms; i++) {
+		p->predicates[i] = label_new(&p->e);
+		p->records[i] = label_new(&p->e);
+		p->has_predicates |= p->programs[i]->npredicate > 0;
+	}
+	p->fetch = label_new(&p->e);
+	p->output = label_new(&p->e);
+	p->out = label_new(&p->e);
+	p->filtered = label_new(&p->e);
+	p->idle = label_new(&p->e);
+	p->lost = label_new(&p->e);
+	return 0;
+}
+
+static void emit_phases(struct phases *p)
+{
+	struct emitter *e = &p->e;
+
+	emit_process_check(e, p->out);
+	if (e->maps->scope)
+		emit_scope_check(e, e->maps->scope, p->out);
+	emit_counters(e, p->shards, p->out);
+	emit_handover(e, p->out);
+	if (e->role == SITE_LEAVE)
+		emit_leave(e, p->out);
+	emit_count(e, offsetof(struct kernel_counts, hits));
+	if (e->role == SITE_CALL) {
+		emit_call(e, p->out);
+		return;
+	}
+	if (e->maps->processes >= 0)
+		emit_process_count(e);
+	if (p->has_predicates)
+		emit_predicates(p);
+	label_place(e, p->fetch);
+	emit_reader_check(e, p->idle);
+	emit_records(p);
+	emit_output(p);
 }
 
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
                  uint32_t attachment, unsigned shards, struct emitted *out)
 {
-	struct emitter e = {
-		.maps = maps, .attachment = attachment, .cpu = cpu_of(MACHINE_HERE, true), .role = programs[0]->role
+	struct phases p = {
+		.e = { .maps = maps,
+		       .attachment = attachment,
+		       .cpu = cpu_of(MACHINE_HERE, true),
+		       .role = programs[0]->role },
+		.programs = programs,
+		.nprograms = nprograms,
+		.shards = shards,
 	};
-	label *code = calloc(2 * nprograms, sizeof(*code));
-	bool predicates = false;
-	int err;
+	int err = phases_open(&p);
 
-	if (!code)
-		return error_nomem();
-
-	struct ends ends = { label_new(&e), label_new(&e), label_new(&e), label_new(&e), label_new(&e) };
-	label out_label = label_new(&e);
-
-	for (size_t i = 0; i < nprograms; i++) {
-		code[i] = label_new(&e);
-		code[nprograms + i] = label_new(&e);
-		predicates |= programs[i]->npredicate > 0;
-	}
-	prologue(&e, shards, out_label, label_new(&e));
-	if (e.role == SITE_LEAVE)
-		emit_leave(&e, out_label);
-	count(&e, offsetof(struct kernel_counts, hits));
-	if (maps->processes >= 0 && e.role != SITE_CALL)
-		count_process(&e);
-	if (e.role == SITE_CALL) {
-		emit_call(&e, out_label);
-		goto out;
-	}
-	if (predicates) {
-		find_scratch(&e, ends.lost);
-		load_spec(&e, BPF_REG_1);
-		dispatch(&e, code, 0, nprograms);
-		for (size_t i = 0; i < nprograms; i++) {
-			label_place(&e, code[i]);
-			emit_predicate(&e, programs[i], ends.filtered);
-			jump(&e, ends.fetch);
-		}
-	}
-	label_place(&e, ends.fetch);
-	map_value(&e, BPF_REG_8, maps->config);
-	load(&e, BPF_DW, BPF_REG_8, BPF_REG_8, offsetof(struct kernel_config, record_until));
-	jump_if(&e, BPF_JEQ, BPF_REG_8, 0, ends.idle);
-	call(&e, BPF_FUNC_ktime_get_ns);
-	jump_if_reg(&e, BPF_JGE, BPF_REG_0, BPF_REG_8, ends.idle);
-	store(&e, BPF_DW, BPF_REG_10, AT_TIME, BPF_REG_0);
-	if (!predicates)
-		find_scratch(&e, ends.lost);
-	record_head(&e);
-	load_spec(&e, BPF_REG_1);
-	dispatch(&e, code + nprograms, 0, nprograms);
-	for (size_t i = 0; i < nprograms; i++) {
-		label_place(&e, code[nprograms + i]);
-		arguments(&e, programs[i], &ends);
-	}
-
-	label_place(&e, ends.output);
-	map(&e, BPF_REG_1, maps->ring);
-	mov(&e, BPF_REG_2, BPF_REG_7);
-	imm64(&e, BPF_REG_4, BPF_RB_NO_WAKEUP);
-	call(&e, BPF_FUNC_ringbuf_output);
-	jump_if(&e, BPF_JNE, BPF_REG_0, 0, ends.lost);
-	count(&e, offsetof(struct kernel_counts, recorded));
-	jump(&e, out_label);
-	label_place(&e, ends.lost);
-	count(&e, offsetof(struct kernel_counts, lost));
-	jump(&e, out_label);
-	label_place(&e, ends.filtered);
-	if (predicates) {
-		count(&e, offsetof(struct kernel_counts, filtered));
-		jump(&e, out_label);
-	}
-	label_place(&e, ends.idle);
-	count(&e, offsetof(struct kernel_counts, idle));
-out:
-	label_place(&e, out_label);
-	imm64(&e, BPF_REG_0, 0);
-	emitter_add(&e, INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0));
-
-	err = emitter_resolve(&e);
-	free(code);
-	emitter_release(&e);
-	if (err) {
-		free(e.insns);
+	if (err)
 		return err;
-	}
-	out->insns = e.insns;
-	out->ninsns = e.n;
-	return 0;
+	emit_phases(&p);
+	label_place(&p.e, p.out);
+	emit_exit(&p.e);
+	free(p.predicates);
+	return emitter_finish(&p.e, out);
 }
 
-size_t emit_cost(const struct fetch_program *program)
+size_t emit_size_bound(const struct fetch_program *program)
 {
 	size_t cost = 16;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * BPF programs for uprobes. One program serves any number of points: what it
- * needs to know of the point that was hit stands in the link's cookie.
+ * BPF programs for uprobes, and the maps that they share with commands. One program serves any number of points. The
+ * link's cookie says which point was hit.
  */
 #ifndef RUNTIME_KERNEL_EMIT_H
 #define RUNTIME_KERNEL_EMIT_H
@@ -13,9 +13,11 @@
 #include "runtime/fetch/program.h"
 #include "runtime/function.h"
 
+/* ---- cookies ---- */
+
 /*
- * cookie: point 24 bits, spec (index among the program's fetch programs) 16 bits,
- * pid 22 bits (0: any), generation 1 bit (flips each time the link is made anew).
+ * A cookie has four fields: the point (24 bits), the spec, which is an index among the program's fetch programs (16
+ * bits), the pid or 0 for any process (22 bits), and the generation of the link (1 bit; see handover.c).
  */
 #define COOKIE_POINT_BITS 24
 #define COOKIE_SPEC_BITS 16
@@ -27,96 +29,100 @@ static inline uint64_t cookie_make(uint32_t point, uint32_t spec, uint32_t pid, 
 	       (uint64_t)(generation & 1) << (COOKIE_POINT_BITS + COOKIE_SPEC_BITS + COOKIE_PID_BITS);
 }
 
-/* The counters of a point, in SHARDS copies (by CPU) that the reader adds up. */
-struct kernel_counts {
-	uint64_t hits, filtered, idle, recorded, lost;
-	uint64_t other; /* of hits: of processes for which the map `processes` has no room */
-	uint64_t off;   /* enum kernel_off, and why (KERNEL_OFF_WHY), in every copy */
+/* ---- maps of a session ---- */
+
+/* The only element of the map `config`. */
+struct kernel_config {
+	uint64_t record_until;    /* CLOCK_MONOTONIC; 0: no reader; ~0: forever */
+	uint64_t next_attachment; /* number of the next attachment; only commands use it */
 };
 
-/* A key of an attachment's map `processes`, where points are everybody's; the value is the number of hits. */
+/* The size of a key of the handover map: point and generation, process and thread. Its pin is called `mark`. */
+#define KERNEL_HANDOVER_KEY_SIZE 16
+
+/* ---- maps of an attachment ---- */
+
+/* The counters of a point. There are several copies (shards) per point, for different CPUs; readers add them up. */
+struct kernel_counts {
+	uint64_t hits, filtered, idle, recorded, lost;
+	uint64_t other; /* hits of processes for which the map `processes` had no room */
+	uint64_t off;   /* enum kernel_off, and the reason (kernel_off_why()), the same in every shard */
+};
+
+enum kernel_off { KERNEL_ON, KERNEL_OFF, KERNEL_OVER_BUDGET };
+
+/* Shares of one CPU are stored in this unit. */
+#define KERNEL_SHARE 10000
+#define KERNEL_SHARE_MAX ((1u << 24) - 1)
+
+/* The value of kernel_counts.off of a point over budget: the budget, and the share that the session took. */
+static inline uint64_t kernel_off_why(uint64_t limit, uint64_t share)
+{
+	return KERNEL_OVER_BUDGET | limit << 8 | share << 32;
+}
+
+/* A key of the map `processes` of points for every process. The value is the number of hits. */
 struct kernel_process {
 	uint32_t point, pid;
 };
 
 #define KERNEL_PROCESSES_MAX 16384
 
-enum kernel_off { KERNEL_ON, KERNEL_OFF, KERNEL_OVER_BUDGET };
-
-/*
- * The value of kernel_counts.off for a point that was stopped: the budget, and what the session cost then. Both are
- * shares of one CPU in units of KERNEL_SHARE.
- */
-#define KERNEL_SHARE 10000
-#define KERNEL_SHARE_MAX ((1u << 24) - 1)
-
-static inline uint64_t kernel_off_why(uint64_t limit, uint64_t share)
-{
-	return KERNEL_OVER_BUDGET | limit << 8 | share << 32;
-}
-
-/* The only element of a session's map `config`. */
-struct kernel_config {
-	uint64_t record_until;    /* CLOCK_MONOTONIC; 0: nobody reads; ~0: for ever */
-	uint64_t next_attachment; /* number of the next attachment; commands only */
+/* The only element of the control map, whose pin is called `switch-S`. Programs read handover only. */
+struct kernel_control {
+	uint64_t handover;    /* 0, or 1 + the generation of the links that take over */
+	uint64_t unfinished;  /* points were switched off, and their links were not renewed yet */
+	uint64_t owner;       /* pid of the owner process; 0: none */
+	uint64_t asked, done; /* how often the owner was asked to renew links, and how often it has done so */
+	uint64_t limit;       /* budget for the watcher or the owner, in units of KERNEL_SHARE; 0: none */
+	uint64_t unseen;      /* processes out of scope may have traps, whose hits are not counted */
 };
 
-/* The only element of an attachment's map `switch`. */
-struct kernel_switch {
-	uint64_t overlap;     /* 0, or 1 + the generation of the links that take over */
-	uint64_t unfinished;  /* points were switched off, and their links are not made anew yet; commands only */
-	uint64_t holder;      /* its process id, where there is one; commands only */
-	uint64_t asked, done; /* how often the holder was asked to make links anew, and has; commands only */
-	uint64_t
-		limit; /* the budget that a process is to watch (brake.c), in units of KERNEL_SHARE; 0: none; commands only */
-	uint64_t unseen; /* programs may run without counting hits: processes that are not meant have traps, too */
-};
-
-/* A key of the session's map `mark`: point and generation, process and thread. */
-#define KERNEL_MARK_SIZE 16
-
-struct members;
-
-struct emit_maps {
-	int config, ring, counts, mark, overlap;
-	int scratch;                   /* task storage of EMIT_SCRATCH_SIZE bytes */
-	const struct members *members; /* who is meant beside the cookie's process; NULL: everybody */
-	int processes;                 /* -1: hits are not told apart */
-	int calls, frames;             /* of attachments that have calls; else -1 */
-	uint32_t depth;                /* how many frames a thread has */
-};
-
-/* Of each point of an attachment that has calls, the map `calls`. */
+/* An element of the map `calls`, for each point of an attachment with calls. */
 struct kernel_calls {
-	uint64_t owner;     /* of a SITE_LEAVE: the point where its calls begin */
-	uint64_t maxactive; /* the others of a SITE_CALL */
+	uint64_t owner;     /* SITE_LEAVE: the point at which its calls begin */
+	uint64_t maxactive; /* this and the following: SITE_CALL */
 	uint64_t active, missed, abandoned;
-	uint64_t overhead; /* ns that the traps add to what a call seems to take; see cost_call() */
+	uint64_t overhead; /* ns that the traps add to the measured duration: overhead_call_ns() */
 };
 
-/* A call under way. Of a thread they are kept in task storage, the innermost last. */
+/* A call in flight. A thread's frames are in its task storage, the innermost frame last. */
 struct kernel_frame {
-	uint64_t sp;    /* at the function's first instruction, and where it is left */
-	uint64_t time;  /* of the entry; once left, what it took */
-	uint64_t spent; /* the thread's, at the entry */
+	uint64_t sp;    /* at the function's first instruction, and again where the function is left */
+	uint64_t time;  /* of the entry; the duration when the call ends */
+	uint64_t spent; /* kernel_frames.spent at the entry */
 	uint32_t point, reserved;
 	uint64_t args[LEAVE_ENTRY_COUNT];
 };
 
 struct kernel_frames {
 	uint64_t depth;
-	uint64_t now;   /* while a call is being left */
-	uint64_t spent; /* ns that the traps of calls that were left have taken, as far as they are known */
+	uint64_t now;   /* the time of the end, while a call ends */
+	uint64_t spent; /* ns that the traps of finished calls took, as far as they are known */
 	struct kernel_frame frames[];
 };
 
-#define KERNEL_FRAMES_MAX 800 /* task storage holds 64 KiB at most */
+#define KERNEL_FRAMES_MAX 800 /* task storage has at most 64 KiB */
+
+/* ---- programs ---- */
+
+struct kernel_scope;
+
+/* File descriptors of the maps that a program uses. */
+struct emit_maps {
+	int config, ring, counts, handover, control;
+	int scratch;                      /* task storage of EMIT_SCRATCH_SIZE bytes */
+	int processes;                    /* -1: hits are not counted by process */
+	int calls, frames;                /* -1: the attachment has no calls */
+	uint32_t depth;                   /* frames of a thread */
+	const struct kernel_scope *scope; /* processes in scope, in addition to the cookie's; NULL: all */
+};
 
 #define EMIT_SCRATCH_SIZE 2304
-#define EMIT_STACK_MAX 48 /* bytes of BPF stack in every program, see emitter.h */
+#define EMIT_STACK_MAX 48 /* bytes of BPF stack in every program: see emitter.h */
 /*
- * About as many as a program is to have. More would fit (conditional jumps reach
- * 32767 instructions), but the verifier's time grows faster than its programs.
+ * The size that callers aim at for a program. Larger programs are possible (conditional jumps reach 32767
+ * instructions), but the verifier's time grows faster than the size.
  */
 #define EMIT_INSNS_MAX 12000
 
@@ -125,19 +131,25 @@ struct emitted {
 	size_t ninsns;
 };
 
-/* A rough upper bound of the instructions that a program costs within the whole. */
-size_t emit_cost(const struct fetch_program *program);
+/* Returns a rough upper bound of the instructions that a fetch program takes within a BPF program. */
+size_t emit_size_bound(const struct fetch_program *program);
 
 /*
- * programs[i] is spec i. shards is a power of two. -E2BIG: too many for one program; -ENOMEM. *out->insns is the
- * caller's, to be freed by free(). All programs are of one role.
+ * Emits the program for points whose specs are indices in programs[], which have one role. shards is a power of two.
+ * Returns 0 and the instructions, which the caller frees; -E2BIG if the program is too long; or -ENOMEM; with an error
+ * message.
  */
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
                  uint32_t attachment, unsigned shards, struct emitted *out);
-/* For a tracepoint whose first argument is the current task: all calls that are under way in it are abandoned. */
+/*
+ * Emits a program for a tracepoint whose first argument is the current task. It abandons all calls of the task in
+ * flight.
+ */
 int emit_abandon(const struct emit_maps *maps, struct emitted *out);
 
-/* Checks that instructions use at most EMIT_STACK_MAX bytes of stack. Returns 0, or -EINVAL with an internal error. */
+/*
+ * Checks that the instructions use at most EMIT_STACK_MAX bytes of stack. Returns 0, or -EINVAL with an error message.
+ */
 int emit_check_stack(const struct bpf_insn *insns, size_t n);
 
 #endif

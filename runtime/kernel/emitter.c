@@ -4,39 +4,27 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/error.h"
 
-void emitter_add(struct emitter *e, struct bpf_insn insn)
+void emit(struct emitter *e, struct bpf_insn insn)
 {
-	if (e->n == e->room) {
-		size_t room = e->room ? 2 * e->room : 1024;
-		void *more = realloc(e->insns, room * sizeof(*e->insns));
-
-		if (!more) {
-			e->error = -ENOMEM;
-			return;
-		}
-		e->insns = more;
-		e->room = room;
-	}
-	e->insns[e->n++] = insn;
+	if (!e->error)
+		e->error = ALLOC_GROW(e->insns, e->n + 1, e->room);
+	if (!e->error)
+		e->insns[e->n++] = insn;
 }
 
 label label_new(struct emitter *e)
 {
-	if (e->nlabels == e->labels_room) {
-		int room = e->labels_room ? 2 * e->labels_room : 256;
-		void *more = realloc(e->labels, room * sizeof(*e->labels));
-
-		if (!more) {
-			e->error = -ENOMEM;
-			return 0;
-		}
-		e->labels = more;
-		e->labels_room = room;
-	}
+	if (!e->error && e->nlabels > INT16_MAX)
+		e->error = error_set(E2BIG, "the BPF program is too long: more than %d labels", INT16_MAX);
+	if (!e->error)
+		e->error = ALLOC_GROW(e->labels, e->nlabels + 1, e->labels_room);
+	if (e->error)
+		return 0;
 	e->labels[e->nlabels] = -1;
-	return e->nlabels++;
+	return (label)e->nlabels++;
 }
 
 void label_place(struct emitter *e, label l)
@@ -45,41 +33,38 @@ void label_place(struct emitter *e, label l)
 		e->labels[l] = (int)e->n;
 }
 
-void label_jump(struct emitter *e, label l)
+static bool insn_is_jump(const struct bpf_insn *insn)
 {
-	if (e->njumps == e->jumps_room) {
-		size_t room = e->jumps_room ? 2 * e->jumps_room : 1024;
-		void *more = realloc(e->jumps, room * sizeof(*e->jumps));
-
-		if (!more) {
-			e->error = -ENOMEM;
-			return;
-		}
-		e->jumps = more;
-		e->jumps_room = room;
-	}
-	e->jumps[e->njumps].insn = e->n;
-	e->jumps[e->njumps++].to = l;
+	return BPF_CLASS(insn->code) == BPF_JMP && BPF_OP(insn->code) != BPF_CALL && BPF_OP(insn->code) != BPF_EXIT;
 }
 
-int emitter_resolve(struct emitter *e)
+static int jumps_resolve(struct emitter *e)
 {
-	if (e->error)
-		return error_set(-e->error, "out of memory");
-	for (size_t i = 0; i < e->njumps; i++) {
-		int distance = e->labels[e->jumps[i].to] - (int)e->jumps[i].insn - 1;
+	for (size_t i = 0; i < e->n; i++) {
+		struct bpf_insn *insn = &e->insns[i];
+		int distance;
 
+		if (!insn_is_jump(insn))
+			continue;
+		distance = e->labels[insn->off] - (int)i - 1;
 		if (distance != (int16_t)distance)
-			return error_set(E2BIG, "a BPF program of %zu instructions, which is too long", e->n);
-		e->insns[e->jumps[i].insn].off = (int16_t)distance;
+			return error_set(E2BIG, "the BPF program is too long: %zu instructions", e->n);
+		insn->off = (int16_t)distance;
 	}
 	return 0;
 }
 
-void emitter_release(struct emitter *e)
+int emitter_finish(struct emitter *e, struct emitted *out)
 {
+	int err = e->error ? e->error : jumps_resolve(e);
+
 	free(e->labels);
-	free(e->jumps);
+	if (err) {
+		free(e->insns);
+		return err;
+	}
+	*out = (struct emitted){ e->insns, e->n };
+	return 0;
 }
 
 int emit_check_stack(const struct bpf_insn *insns, size_t n)
@@ -89,13 +74,13 @@ int emit_check_stack(const struct bpf_insn *insns, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const struct bpf_insn *insn = &insns[i], *next = i + 1 < n ? insn + 1 : NULL;
 		int class = BPF_CLASS(insn->code);
-		bool access = (class == BPF_LDX && insn->src_reg == BPF_REG_10) ||
-		              ((class == BPF_ST || class == BPF_STX) && insn->dst_reg == BPF_REG_10);
+		bool accesses = (class == BPF_LDX && insn->src_reg == BPF_REG_10) ||
+		                ((class == BPF_ST || class == BPF_STX) && insn->dst_reg == BPF_REG_10);
 		bool copies = insn->code == (BPF_ALU64 | BPF_MOV | BPF_X) && insn->src_reg == BPF_REG_10;
 
-		if (access && insn->off < lowest)
+		if (accesses && insn->off < lowest)
 			lowest = insn->off;
-		/* address(): a copy of r10, and the next instruction adds a constant to it. */
+		/* emit_stack_address() copies r10, and the next instruction adds a constant to the copy. */
 		if (copies && (!next || next->code != (BPF_ALU64 | BPF_ADD | BPF_K) || next->dst_reg != insn->dst_reg))
 			return error_set(
 				EINVAL, "internal error: instruction %zu of a BPF program copies the frame pointer", i);
@@ -103,7 +88,7 @@ int emit_check_stack(const struct bpf_insn *insns, size_t n)
 			lowest = next->imm;
 	}
 	if (lowest < -EMIT_STACK_MAX)
-		return error_set(EINVAL, "internal error: a BPF program uses %d bytes of stack, not %d at most",
-		                 -lowest, EMIT_STACK_MAX);
+		return error_set(EINVAL, "internal error: a BPF program uses %d bytes of stack, more than %d", -lowest,
+		                 EMIT_STACK_MAX);
 	return 0;
 }

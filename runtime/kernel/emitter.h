@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An assembler for BPF, and what the parts of a program agree on.
+ * An assembler for BPF, with the kernel's names for instructions, and the conventions that the parts of a program
+ * share.
  *
- * Registers: r6 the context (struct pt_regs), r7 the thread's scratch memory once it
- * was found (the record first, struct record_thread at its beginning), r8 the length
- * so far where there are strings, r9 the point's counters; r0 to r5 are anybody's.
+ * Jumps: The offset of a jump is a label, which emitter_finish() replaces by the distance. A failure sets the emitter's
+ * error. Calls after a failure have no effect, so callers check emitter_finish() only.
  *
- * Stack: at most EMIT_STACK_MAX bytes. Since Linux 6.13 a program of this type that
- * has 64 bytes or more (sizes are rounded up to 16) runs on a stack of the CPU's. A
- * uprobe's program may sleep and may be preempted, so another thread on the same CPU
- * would overwrite that stack. Everything else is in the thread's task storage
- * (SCRATCH_...): the machine's value stack, a buffer for a string that is compared,
- * the record. Two programs never use one thread's scratch memory at the same time:
- * uprobes are hit in user mode only, signal handlers run there as well, and the kernel
- * runs the programs of one hit one after the other, each to its end.
+ * Registers:
  *
- * Jumps name labels, which are resolved at the end. What fails sets the emitter's
- * error, and nothing after it counts.
+ *     r6          the context (struct pt_regs)
+ *     r7          the thread's scratch memory, after emit_scratch(); the frames of the thread in emit-returns.c
+ *     r8          the length of the record so far, if it has strings
+ *     r9          the point's counters
+ *     r0 to r5    scratch registers
+ *
+ * Stack: A program uses at most EMIT_STACK_MAX bytes. Since Linux 6.13 a program of this type that has 64 bytes or more
+ * (sizes are rounded up to 16) runs on a per-CPU stack. A uprobe program may sleep and may be preempted, so another
+ * thread on the same CPU would overwrite that stack.
+ *
+ * Scratch memory: Everything else is in the thread's task storage (SCRATCH_...): the value stack of fetch programs, a
+ * buffer for a string that is compared, and the record, with its struct record_thread at the beginning. Two programs
+ * never use the scratch memory of one thread at the same time, for three reasons. Uprobes are hit in user mode only.
+ * Signal handlers also run in user mode. The kernel runs the programs of one hit one after the other, each to its end.
  */
 #ifndef RUNTIME_KERNEL_EMITTER_H
 #define RUNTIME_KERNEL_EMITTER_H
@@ -29,171 +34,160 @@
 #include "runtime/fetch/program.h"
 #include "runtime/kernel/emit.h"
 
+/* Offsets in the stack, from r10. */
 enum {
 	AT_COOKIE = -8,
 	AT_PIDTGID = AT_COOKIE - 8,
-	AT_KEY = AT_PIDTGID - 8,
+	AT_KEY = AT_PIDTGID - 8, /* with AT_PIDTGID after it: the key of the handover map */
 	AT_WORD = AT_KEY - 8,
 	AT_TIME = AT_WORD - 8,
-	AT_FRAME = AT_TIME - 8, /* of the call that ends */
+	AT_FRAME = AT_TIME - 8, /* the frame of the call that ends */
 	AT_END = AT_FRAME,
 };
 _Static_assert(AT_END >= -EMIT_STACK_MAX, "BPF's stack");
 
+/* Offsets in the scratch memory. */
 #define SCRATCH_ALIGN(n) (((n) + 7) & ~7ul)
 enum {
 	SCRATCH_RECORD = 0,
-	SCRATCH_STACK = SCRATCH_ALIGN(sizeof(struct record_thread) + RECORD_SIZE_MAX + RECORD_STRING_ROOM), /* and up */
-	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared, FETCH_LITERAL_MAX + NUL */
+	SCRATCH_STACK =
+		SCRATCH_ALIGN(sizeof(struct record_thread) + RECORD_SIZE_MAX + RECORD_STRING_ROOM), /* grows up */
+	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared: FETCH_LITERAL_MAX and a NUL */
 	SCRATCH_END = SCRATCH_TEXT + 72,
 };
 _Static_assert(EMIT_SCRATCH_SIZE >= SCRATCH_END, "scratch");
 
-typedef int label;
+/* The offset of a member of the record, which is after its struct record_thread. */
+#define AT_RECORD(member) ((int)(sizeof(struct record_thread) + offsetof(struct record, member)))
+#define AT_RECORD_WORDS (AT_RECORD(point) + 4) /* and faults: bit fields have no offsetof */
+
+/* ---- instructions, as in the kernel's include/linux/filter.h; jumps take a label as offset ---- */
+
+#define BPF_RAW_INSN(CODE, DST, SRC, OFF, IMM) \
+	((struct bpf_insn){ .code = (CODE), .dst_reg = (DST), .src_reg = (SRC), .off = (OFF), .imm = (IMM) })
+
+#define BPF_ALU64_REG(OP, DST, SRC) BPF_RAW_INSN(BPF_ALU64 | (OP) | BPF_X, DST, SRC, 0, 0)
+#define BPF_ALU64_IMM(OP, DST, IMM) BPF_RAW_INSN(BPF_ALU64 | (OP) | BPF_K, DST, 0, 0, IMM)
+#define BPF_NEG64(DST) BPF_RAW_INSN(BPF_ALU64 | BPF_NEG, DST, 0, 0, 0)
+#define BPF_MOV64_REG(DST, SRC) BPF_ALU64_REG(BPF_MOV, DST, SRC)
+#define BPF_MOV64_IMM(DST, IMM) BPF_ALU64_IMM(BPF_MOV, DST, IMM)
+
+#define BPF_LDX_MEM(SIZE, DST, SRC, OFF) BPF_RAW_INSN(BPF_LDX | BPF_MEM | (SIZE), DST, SRC, OFF, 0)
+#define BPF_STX_MEM(SIZE, DST, SRC, OFF) BPF_RAW_INSN(BPF_STX | BPF_MEM | (SIZE), DST, SRC, OFF, 0)
+#define BPF_ST_MEM(SIZE, DST, OFF, IMM) BPF_RAW_INSN(BPF_ST | BPF_MEM | (SIZE), DST, 0, OFF, IMM)
+/* *(DST + OFF) OP= SRC; with BPF_FETCH in OP, SRC is then the former value. */
+#define BPF_ATOMIC_OP(SIZE, OP, DST, SRC, OFF) BPF_RAW_INSN(BPF_STX | BPF_ATOMIC | (SIZE), DST, SRC, OFF, OP)
+
+#define BPF_JMP_REG(OP, DST, SRC, LABEL) BPF_RAW_INSN(BPF_JMP | (OP) | BPF_X, DST, SRC, LABEL, 0)
+#define BPF_JMP_IMM(OP, DST, IMM, LABEL) BPF_RAW_INSN(BPF_JMP | (OP) | BPF_K, DST, 0, LABEL, IMM)
+#define BPF_JMP_A(LABEL) BPF_RAW_INSN(BPF_JMP | BPF_JA, 0, 0, LABEL, 0)
+#define BPF_EMIT_CALL(HELPER) BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, HELPER)
+#define BPF_EXIT_INSN() BPF_RAW_INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+
+/* ---- the emitter ---- */
+
+typedef int16_t label; /* it has room where a jump has its offset */
 
 struct emitter {
 	struct bpf_insn *insns;
 	size_t n, room;
-	struct {
-		size_t insn;
-		label to;
-	} * jumps;
-	size_t njumps, jumps_room;
-	int *labels; /* instruction, or -1 */
-	int nlabels, labels_room;
+	int *labels; /* the instruction that each label is placed at, or -1 */
+	size_t nlabels, labels_room;
 	int error;
+
 	const struct emit_maps *maps;
 	uint32_t attachment;
 	const struct cpu *cpu;
 	enum site_role role;
 };
 
-void emitter_add(struct emitter *e, struct bpf_insn insn);
+void emit(struct emitter *e, struct bpf_insn insn);
 label label_new(struct emitter *e);
-/* Here is what the label means. */
+/* Places the label at the next instruction. */
 void label_place(struct emitter *e, label l);
-/* The next instruction jumps to the label. */
-void label_jump(struct emitter *e, label l);
-/* 0; -ENOMEM, or -E2BIG where jumps would not reach: with a sentence. */
-int emitter_resolve(struct emitter *e);
-/* All but the instructions. */
-void emitter_release(struct emitter *e);
+/*
+ * Resolves the jumps and releases the emitter. Returns 0 and the instructions, which the caller frees; -ENOMEM, or
+ * -E2BIG if a jump does not reach its label, with an error message.
+ */
+int emitter_finish(struct emitter *e, struct emitted *out);
 
-/* emit-steps.c: the steps of a fetch program, without its predicate and of it. */
+/* Emits the steps of a fetch program: all but its predicate, or its predicate (emit-steps.c). */
 void emit_arguments(struct emitter *e, const struct fetch_program *p);
 void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered);
 
-/* emit-calls.c: where a call begins, all that is left to do; where one ends, leads on if it was seen to begin. */
+/*
+ * Emits the rest of the program of a call's begin, and the part of a call's end that finds its begin (emit-returns.c).
+ */
 void emit_call(struct emitter *e, label out);
 void emit_leave(struct emitter *e, label out);
 
-#define INSN(c, d, s, o, i) ((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) })
+/* ---- sequences of instructions ---- */
 
-static inline void mov(struct emitter *e, int dst, int src)
-{
-	emitter_add(e, INSN(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0));
-}
-
-static inline void alu(struct emitter *e, int op, int dst, int src)
-{
-	emitter_add(e, INSN(BPF_ALU64 | op | BPF_X, dst, src, 0, 0));
-}
-
-static inline void alu_imm(struct emitter *e, int op, int dst, int32_t imm)
-{
-	emitter_add(e, INSN(BPF_ALU64 | op | BPF_K, dst, 0, 0, imm));
-}
-
-static inline void load(struct emitter *e, int size, int dst, int src, int off)
-{
-	emitter_add(e, INSN(BPF_LDX | BPF_MEM | size, dst, src, off, 0));
-}
-
-static inline void store(struct emitter *e, int size, int dst, int off, int src)
-{
-	emitter_add(e, INSN(BPF_STX | BPF_MEM | size, dst, src, off, 0));
-}
-
-static inline void store_imm(struct emitter *e, int size, int dst, int off, int32_t imm)
-{
-	emitter_add(e, INSN(BPF_ST | BPF_MEM | size, dst, 0, off, imm));
-}
-
-static inline void call(struct emitter *e, int helper)
-{
-	emitter_add(e, INSN(BPF_JMP | BPF_CALL, 0, 0, 0, helper));
-}
-
-static inline void imm64(struct emitter *e, int dst, int64_t value)
+/* dst = value */
+static inline void emit_imm64(struct emitter *e, int dst, int64_t value)
 {
 	if (value == (int32_t)value) {
-		emitter_add(e, INSN(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, (int32_t)value));
+		emit(e, BPF_MOV64_IMM(dst, (int32_t)value));
 		return;
 	}
-	emitter_add(e, INSN(BPF_LD | BPF_DW | BPF_IMM, dst, 0, 0, (int32_t)value));
-	emitter_add(e, INSN(0, 0, 0, 0, (int32_t)(value >> 32)));
+	emit(e, BPF_RAW_INSN(BPF_LD | BPF_DW | BPF_IMM, dst, 0, 0, (int32_t)value));
+	emit(e, BPF_RAW_INSN(0, 0, 0, 0, (int32_t)(value >> 32)));
 }
 
-static inline void map(struct emitter *e, int dst, int fd)
+/* dst = the map */
+static inline void emit_map_fd(struct emitter *e, int dst, int fd)
 {
-	emitter_add(e, INSN(BPF_LD | BPF_DW | BPF_IMM, dst, BPF_PSEUDO_MAP_FD, 0, fd));
-	emitter_add(e, INSN(0, 0, 0, 0, 0));
+	emit(e, BPF_RAW_INSN(BPF_LD | BPF_DW | BPF_IMM, dst, BPF_PSEUDO_MAP_FD, 0, fd));
+	emit(e, BPF_RAW_INSN(0, 0, 0, 0, 0));
 }
 
-static inline void map_value(struct emitter *e, int dst, int fd)
+/* dst = the address of the value of an array map that has one element */
+static inline void emit_map_value(struct emitter *e, int dst, int fd)
 {
-	emitter_add(e, INSN(BPF_LD | BPF_DW | BPF_IMM, dst, BPF_PSEUDO_MAP_VALUE, 0, fd));
-	emitter_add(e, INSN(0, 0, 0, 0, 0));
+	emit(e, BPF_RAW_INSN(BPF_LD | BPF_DW | BPF_IMM, dst, BPF_PSEUDO_MAP_VALUE, 0, fd));
+	emit(e, BPF_RAW_INSN(0, 0, 0, 0, 0));
 }
 
-static inline void address(struct emitter *e, int dst, int at)
+/* dst = the address of an AT_... in the stack */
+static inline void emit_stack_address(struct emitter *e, int dst, int at)
 {
-	mov(e, dst, BPF_REG_10);
-	alu_imm(e, BPF_ADD, dst, at);
+	emit(e, BPF_MOV64_REG(dst, BPF_REG_10));
+	emit(e, BPF_ALU64_IMM(BPF_ADD, dst, at));
 }
 
-static inline void jump(struct emitter *e, label to)
+/* dst = the point in the link's cookie */
+static inline void emit_point(struct emitter *e, int dst)
 {
-	label_jump(e, to);
-	emitter_add(e, INSN(BPF_JMP | BPF_JA, 0, 0, 0, 0));
+	emit(e, BPF_LDX_MEM(BPF_DW, dst, BPF_REG_10, AT_COOKIE));
+	emit(e, BPF_ALU64_IMM(BPF_AND, dst, (1 << COOKIE_POINT_BITS) - 1));
 }
 
-static inline void jump_if(struct emitter *e, int op, int dst, int32_t imm, label to)
+/* dst = the spec in the link's cookie */
+static inline void emit_spec(struct emitter *e, int dst)
 {
-	label_jump(e, to);
-	emitter_add(e, INSN(BPF_JMP | op | BPF_K, dst, 0, 0, imm));
+	emit(e, BPF_LDX_MEM(BPF_DW, dst, BPF_REG_10, AT_COOKIE));
+	emit(e, BPF_ALU64_IMM(BPF_RSH, dst, COOKIE_POINT_BITS));
+	emit(e, BPF_ALU64_IMM(BPF_AND, dst, (1 << COOKIE_SPEC_BITS) - 1));
 }
 
-static inline void jump_if_reg(struct emitter *e, int op, int dst, int src, label to)
+/* *(base + off) += imm, atomically; changes r1 */
+static inline void emit_atomic_add(struct emitter *e, int base, int off, int32_t imm)
 {
-	label_jump(e, to);
-	emitter_add(e, INSN(BPF_JMP | op | BPF_X, dst, src, 0, 0));
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, imm));
+	emit(e, BPF_ATOMIC_OP(BPF_DW, BPF_ADD, base, BPF_REG_1, off));
 }
 
-/* dst = the point, or the spec, of the link's cookie */
-static inline void load_point(struct emitter *e, int dst)
+/* Increments a member of the point's struct kernel_counts. */
+static inline void emit_count(struct emitter *e, int off)
 {
-	load(e, BPF_DW, dst, BPF_REG_10, AT_COOKIE);
-	alu_imm(e, BPF_AND, dst, (1 << COOKIE_POINT_BITS) - 1);
+	emit_atomic_add(e, BPF_REG_9, off, 1);
 }
 
-static inline void load_spec(struct emitter *e, int dst)
+/* The end of every program: return 0. */
+static inline void emit_exit(struct emitter *e)
 {
-	load(e, BPF_DW, dst, BPF_REG_10, AT_COOKIE);
-	alu_imm(e, BPF_RSH, dst, COOKIE_POINT_BITS);
-	alu_imm(e, BPF_AND, dst, (1 << COOKIE_SPEC_BITS) - 1);
-}
-
-/* *(base + off) += imm; spoils r1 */
-static inline void add_to(struct emitter *e, int base, int off, int32_t imm)
-{
-	emitter_add(e, INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, imm));
-	emitter_add(e, INSN(BPF_STX | BPF_ATOMIC | BPF_DW, base, BPF_REG_1, off, BPF_ADD));
-}
-
-static inline void count(struct emitter *e, int off)
-{
-	add_to(e, BPF_REG_9, off, 1);
+	emit(e, BPF_MOV64_IMM(BPF_REG_0, 0));
+	emit(e, BPF_EXIT_INSN());
 }
 
 #endif

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A trap in memory that the file does not have is a uprobe's, or it is a debugger's or the
- * program's own. The kernel takes all of them for its own when it places another uprobe
- * there, and puts the file's byte in their place when it takes that one out. So they must
- * be distinguished, and only the kernel knows its uprobes:
+ * A breakpoint in memory that the file does not have belongs to a uprobe, to a debugger, or to the program itself. The
+ * kernel does not distinguish them: it takes any breakpoint for its own when it places another uprobe there, and writes
+ * the file's bytes when it removes that uprobe. This file finds out whether the kernel has a uprobe there. The kernel
+ * reports its uprobes in four ways:
  *
- * 1. One for all processes is placed in every new mapping, so in a mapping of our own.
- * 2. One of a BPF link is told by the link, with its file and offset.
- * 3. One of tracefs stands in uprobe_events.
- * 4. One of perf_event_open(2) that runs a BPF program is told by its descriptor, in whichever process that is.
+ * 1. It places a uprobe for all processes in every new mapping, so also in a mapping of our own (mapping_has_uprobe).
+ * 2. A BPF link reports its file and its offsets (links_read).
+ * 3. A tracefs event is listed in uprobe_events (tracefs_read).
+ * 4. A perf event that runs a BPF program is reported by its descriptor, in any process (perf_read).
  *
- * If there are other descriptors of perf events, it is not known whether they are uprobes.
+ * A perf event without a BPF program does not report whether it is a uprobe. The list is incomplete then.
  */
 #include "runtime/kernel/foreign.h"
 
@@ -27,16 +27,17 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/array.h"
+#include "runtime/cpu.h"
 #include "sdt/image.h"
 
-#define INT3 0xcc
 #define LINK_PERF_EVENT 7
 #define LINK_UPROBE_MULTI 12
 #define PERF_EVENT_UPROBE 1
 #define COUNT_MAX (1u << 22)
 
-/* struct bpf_link_info as of Linux 6.9; Debian 12's header has no more than its begin. */
-struct link_info {
+/* struct bpf_link_info of Linux 6.9. Debian 12's header has only its first members. */
+struct link_details {
 	uint32_t type, id, program, unused;
 	union {
 		struct {
@@ -51,13 +52,16 @@ struct link_info {
 	};
 };
 
-static bool in_own_mapping(const struct pp_image *image, uint64_t offset)
+/* Maps the file and returns true if the kernel places a breakpoint in the mapping. */
+static bool mapping_has_uprobe(const struct pp_image *image, uint64_t offset)
 {
+	const struct cpu_code *cpu = cpu_code(image->machine);
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), start = offset & -page;
+	uint8_t bytes[BREAKPOINT_SIZE_MAX] = { 0 };
+	struct iovec local = { bytes, cpu->breakpoint_size }, remote;
 	int fd = image_reopen(image);
-	uint8_t byte = 0;
-	void *map;
-	bool yes;
+	bool found;
+	char *map;
 
 	if (fd < 0)
 		return false;
@@ -65,36 +69,28 @@ static bool in_own_mapping(const struct pp_image *image, uint64_t offset)
 	close(fd);
 	if (map == MAP_FAILED)
 		return false;
-	/* read by the kernel, because the file may become shorter */
-	yes = process_vm_readv(getpid(), &(struct iovec){ &byte, 1 }, 1,
-	                       &(struct iovec){ (char *)map + (offset - start), 1 }, 1, 0) == 1 &&
-	      byte == INT3;
+	/* The kernel reads, because the file may become shorter: a load would then raise SIGBUS. */
+	remote = (struct iovec){ map + (offset - start), local.iov_len };
+	found = process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)local.iov_len && cpu->is_uprobe(bytes);
 	munmap(map, page);
-	return yes;
+	return found;
 }
 
-/* The kernel's name of a file that was removed leads nowhere: it may be any file. */
-static void add(struct foreign_list *l, const char *path, uint64_t offset)
+/* Adds a uprobe. The path that the kernel reports for a removed file does not exist: the file may then be any file. */
+static void foreign_add(struct foreign_list *l, const char *path, uint64_t offset)
 {
 	struct stat st = { 0 };
 
 	if (stat(path, &st) && errno != ENOENT)
 		return;
-	if (l->n == l->room) {
-		size_t room = l->room ? 2 * l->room : 64;
-		void *more = realloc(l->list, room * sizeof(*l->list));
-
-		if (!more) {
-			l->incomplete = true;
-			return;
-		}
-		l->list = more;
-		l->room = room;
+	if (ALLOC_GROW(l->list, l->n + 1, l->room)) {
+		l->incomplete = true;
+		return;
 	}
 	l->list[l->n++] = (struct foreign_entry){ st.st_dev, st.st_ino, offset };
 }
 
-static int link_info(int fd, struct link_info *info)
+static int link_info_get(int fd, struct link_details *info)
 {
 	union bpf_attr attr;
 
@@ -105,44 +101,43 @@ static int link_info(int fd, struct link_info *info)
 	return syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)) ? -errno : 0;
 }
 
-static void add_perf_link(struct foreign_list *l, int fd, const struct link_info *first)
+static void links_add_perf(struct foreign_list *l, int fd, const struct link_details *first)
 {
 	char path[4096] = "";
-	struct link_info info = { .perf = { .name = (uintptr_t)path, .name_size = sizeof(path) } };
+	struct link_details info = { .perf = { .name = (uintptr_t)path, .name_size = sizeof(path) } };
 
 	if (first->perf.type && first->perf.type != PERF_EVENT_UPROBE && first->perf.type != PERF_EVENT_UPROBE + 1)
 		return;
-	if (link_info(fd, &info) || !info.perf.type)
+	if (link_info_get(fd, &info) || !info.perf.type)
 		l->incomplete = true;
 	else
-		add(l, path, info.perf.offset);
+		foreign_add(l, path, info.perf.offset);
 }
 
-static void add_multi_link(struct foreign_list *l, int fd, uint32_t count)
+static void links_add_multi(struct foreign_list *l, int fd, uint32_t count)
 {
 	uint64_t *offsets = count && count <= COUNT_MAX ? calloc(count, sizeof(*offsets)) : NULL;
 	char path[4096] = "";
-	struct link_info info = { .multi = { .path = (uintptr_t)path,
-		                             .path_size = sizeof(path),
-		                             .offsets = (uintptr_t)offsets,
-		                             .count = count } };
+	struct link_details info = { .multi = { .path = (uintptr_t)path,
+		                                .path_size = sizeof(path),
+		                                .offsets = (uintptr_t)offsets,
+		                                .count = count } };
 
-	/* before Linux 6.8 the count is 0 */
-	if (!offsets || link_info(fd, &info))
+	if (!offsets || link_info_get(fd, &info)) /* the count is 0 before Linux 6.8 */
 		l->incomplete = true;
 	else
 		for (uint32_t i = 0; i < count; i++)
-			add(l, path, offsets[i]);
+			foreign_add(l, path, offsets[i]);
 	free(offsets);
 }
 
-static void read_links(struct foreign_list *l)
+static void links_read(struct foreign_list *l)
 {
 	union bpf_attr attr;
 	uint32_t id = 0;
 
 	for (;;) {
-		struct link_info info = { 0 };
+		struct link_details info = { 0 };
 		int fd;
 
 		memset(&attr, 0, sizeof(attr));
@@ -156,21 +151,21 @@ static void read_links(struct foreign_list *l)
 		attr.link_id = id;
 		fd = (int)syscall(SYS_bpf, BPF_LINK_GET_FD_BY_ID, &attr, sizeof(attr));
 		if (fd < 0) {
-			l->incomplete |= errno != ENOENT; /* it ended meanwhile */
+			l->incomplete |= errno != ENOENT; /* the link has ended meanwhile */
 			continue;
 		}
-		if (link_info(fd, &info))
+		if (link_info_get(fd, &info))
 			l->incomplete = true;
 		else if (info.type == LINK_UPROBE_MULTI)
-			add_multi_link(l, fd, info.multi.count);
+			links_add_multi(l, fd, info.multi.count);
 		else if (info.type == LINK_PERF_EVENT)
-			add_perf_link(l, fd, &info);
+			links_add_perf(l, fd, &info);
 		close(fd);
 	}
 }
 
 /* "p:group/name PATH:0xOFFSET ARGUMENTS" */
-static void read_tracefs(struct foreign_list *l)
+static void tracefs_read(struct foreign_list *l)
 {
 	static const char *const places[] = { "/sys/kernel/tracing/uprobe_events",
 		                              "/sys/kernel/debug/tracing/uprobe_events" };
@@ -186,7 +181,7 @@ static void read_tracefs(struct foreign_list *l)
 			if (!at)
 				continue;
 			*at = 0;
-			add(l, path + 1, strtoull(at + 1, NULL, 16));
+			foreign_add(l, path + 1, strtoull(at + 1, NULL, 16));
 		}
 		free(line);
 		if (f)
@@ -194,7 +189,7 @@ static void read_tracefs(struct foreign_list *l)
 	}
 }
 
-static void ask_descriptor(struct foreign_list *l, int pid, int fd)
+static void descriptor_query(struct foreign_list *l, int pid, int fd)
 {
 	char path[4096] = "";
 	union bpf_attr attr;
@@ -205,13 +200,13 @@ static void ask_descriptor(struct foreign_list *l, int pid, int fd)
 	attr.task_fd_query.buf = (uintptr_t)path;
 	attr.task_fd_query.buf_len = sizeof(path);
 	if (syscall(SYS_bpf, BPF_TASK_FD_QUERY, &attr, sizeof(attr)))
-		l->incomplete |= errno != EOPNOTSUPP && errno != EBADF; /* the CPU's counters; it was closed */
+		l->incomplete |= errno != EOPNOTSUPP && errno != EBADF; /* a CPU counter; closed meanwhile */
 	else if (attr.task_fd_query.fd_type == BPF_FD_TYPE_UPROBE ||
 	         attr.task_fd_query.fd_type == BPF_FD_TYPE_URETPROBE)
-		add(l, path, attr.task_fd_query.probe_offset);
+		foreign_add(l, path, attr.task_fd_query.probe_offset);
 }
 
-static void read_descriptors(struct foreign_list *l, int pid)
+static void descriptors_read(struct foreign_list *l, int pid)
 {
 	char path[300], link[64];
 	struct dirent *entry;
@@ -226,20 +221,20 @@ static void read_descriptors(struct foreign_list *l, int pid)
 			continue;
 		link[n] = 0;
 		if (!strcmp(link, "anon_inode:[perf_event]"))
-			ask_descriptor(l, pid, atoi(entry->d_name));
+			descriptor_query(l, pid, atoi(entry->d_name));
 	}
 	if (dir)
 		closedir(dir);
 }
 
-static void read_perf(struct foreign_list *l)
+static void perf_read(struct foreign_list *l)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
 
 	while (proc && (entry = readdir(proc)))
 		if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
-			read_descriptors(l, atoi(entry->d_name));
+			descriptors_read(l, atoi(entry->d_name));
 	if (proc)
 		closedir(proc);
 }
@@ -248,9 +243,9 @@ enum foreign foreign_uprobe(struct foreign_list *l, const struct pp_image *image
 {
 	if (!l->read) {
 		l->read = true;
-		read_links(l);
-		read_tracefs(l);
-		read_perf(l);
+		links_read(l);
+		tracefs_read(l);
+		perf_read(l);
 	}
 	for (size_t i = 0; i < l->n; i++) {
 		const struct foreign_entry *e = &l->list[i];
@@ -259,7 +254,7 @@ enum foreign foreign_uprobe(struct foreign_list *l, const struct pp_image *image
 		                            (e->inode == image->real_inode && e->device == image->real_device)))
 			return FOREIGN_UPROBE;
 	}
-	if (in_own_mapping(image, offset))
+	if (mapping_has_uprobe(image, offset))
 		return FOREIGN_UPROBE;
 	return l->incomplete ? FOREIGN_UNKNOWN : FOREIGN_NONE;
 }

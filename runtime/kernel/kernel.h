@@ -1,134 +1,215 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the kernel backend share. */
+/*
+ * The kernel backend arms points by uprobes that run BPF programs. This header is what its files share:
+ *
+ *     backend.c            the operations of the backend
+ *     session.c            sessions: open, lock, load the attachments
+ *     attachment.c         attachments: their descriptors, and the state of their points
+ *     maps.c               BPF maps
+ *     pins.c               names in the BPF file system
+ *     arm.c, arm-links.c   arming
+ *     disarm.c             disarming; handover.c: links that replace others
+ *     scope.c, returns.c   maps and links of attachments with some scopes, and with function returns
+ *     emit*.c              BPF programs; link.c loads them and creates links
+ *     verify-*.c           checks of the targets' memory; foreign.c finds uprobes of other tools
+ *     semaphore*.c         semaphores that the kernel does not raise correctly
+ *     owner.c, watcher.c   processes that hold links or check a budget; budget.c, overhead.c
+ *     ring.c               readers
+ */
 #ifndef RUNTIME_KERNEL_KERNEL_H
 #define RUNTIME_KERNEL_KERNEL_H
 
 #include <signal.h>
 
-#include "runtime/kernel/returns.h"
 #include "runtime/kernel/emit.h"
+#include "runtime/kernel/returns.h"
 #include "runtime/kernel/scope.h"
-#include "runtime/kernel/store.h"
+#include "runtime/kernel/pins.h"
 #include "runtime/session.h"
 
 #define KERNEL_RING_SIZE (4u << 20)
 #define KERNEL_SHARDS_MAX 8
 
 struct kernel_session {
-	struct store store;
-	int config_fd, ring_fd, mark_fd, scratch_fd;
+	struct session_pins pins;
+	int config_fd, ring_fd, handover_fd, scratch_fd;
 	struct kernel_config *config; /* mapped */
-	sigset_t mask;                /* the thread's signal mask, from before this session changed it */
-	bool masked;                  /* it has */
+	sigset_t mask;                /* what owner_signals_restore() restores, if masked */
+	bool masked;
 };
 
 struct kernel_link {
-	int fd, prog_fd; /* -1 where they are only pinned */
-	bool dead;       /* created for no point, or taken out */
-	unsigned side;   /* which of link_sides it is pinned as: the generation in its cookies */
+	int fd, prog_fd;     /* -1: only pinned */
+	bool dead;           /* has no points: it was removed, or never created */
+	unsigned generation; /* in its cookies, and which of link_pin_names it is pinned as */
 };
 
 struct kernel_attachment {
 	struct kernel_session *session;
-	int counts_fd, switch_fd;
-	int processes_fd;             /* -1: hits are not told apart by process */
-	struct kernel_counts *counts; /* mapped: shards for each point */
+	int counts_fd, control_fd;
+	int processes_fd;             /* -1: hits are not counted by process */
+	struct kernel_counts *counts; /* mapped: `shards` elements per point */
 	size_t counts_size;
-	struct kernel_switch *change; /* mapped */
+	struct kernel_control *control; /* mapped */
 	unsigned shards;
 	struct kernel_link *links;
-	size_t nlinks;
-	struct members members; /* of an attachment just armed, or a private one */
-	struct calls calls;     /* of one that has calls */
-	int raised_fd;          /* map of the semaphores raised by hand (raised.c); -1: none */
-	bool held;              /* its links live with the process that made it */
-	int hold_fd;            /* in that process: what it has locked; else -1 */
+	size_t nlinks, links_room;
+	struct kernel_scope scope;     /* closed when its links are pinned */
+	struct kernel_returns returns; /* of an attachment with calls */
+	int raised_fd;                 /* map of semaphores raised by hand (semaphore-raised.c); -1: none */
+	bool owned;                    /* its links live only in the owner process */
+	int owner_fd;                  /* in the owner: the locked directory held-S; else -1 */
 };
-
-static inline bool kernel_is_pinned(const struct kernel_attachment *s)
-{
-	return s->session->store.dir >= 0 && !s->held;
-}
 
 static inline struct kernel_session *kernel_of(const struct pp_session *session)
 {
 	return session_state(session, &backend_kernel);
 }
 
-/* maps.c */
+/* Returns true if the attachment's links are pinned, so that they outlive this process. */
+static inline bool kernel_is_pinned(const struct kernel_attachment *s)
+{
+	return s->session->pins.dir >= 0 && !s->owned;
+}
+
+/* ---- session.c ---- */
+
+/* Operations of the backend. */
+int kernel_session_open(struct pp_session *session, bool create);
+void kernel_session_close(struct pp_session *session);
+int kernel_session_lock(struct pp_session *session);
+void kernel_session_unlock(struct pp_session *session);
+int kernel_session_remove(struct pp_session *session);
+
+/* ---- attachment.c ---- */
+
+/* The names of a link's pin, by generation. */
+extern const char *const link_pin_names[2];
+
+/* Returns NULL if memory allocation fails. kernel_attachment_close() frees it. */
+struct kernel_attachment *kernel_attachment_new(struct kernel_session *k);
+/* Closes the descriptors of this process and frees the attachment, which may be NULL. Does not unpin anything. */
+void kernel_attachment_close(struct kernel_attachment *s);
+/* Unlinks all pins of an attachment. */
+void kernel_attachment_unpin(struct kernel_attachment *s, const struct attachment *attachment);
+
+/* Makes programs ignore the hits of a point. why is KERNEL_OFF or kernel_off_why(). The traps stay. */
+void kernel_switch_off(struct kernel_attachment *s, uint32_t point, uint64_t why);
+/* Operations of the backend. */
+bool kernel_armed(const struct attachment *attachment, uint32_t point);
+bool kernel_over_budget(const struct attachment *attachment, uint32_t point);
+void kernel_stopped(const struct attachment *attachment, uint32_t point, double *share, double *limit);
+
+/* ---- maps.c ---- */
+
+/* Create a map. Return its descriptor, or a negative errno with an error message. */
 int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
                       uint32_t flags);
 int kernel_task_storage(const char *name, uint32_t size);
 /*
- * Tries to allocate an element of task storage, for the calling thread. Returns 0, or a negative errno if the kernel
- * has no room for a value of this size. PROBEPOINT_TASK_STORAGE_MAX=BYTES (for tests) stands for a kernel's limit.
+ * Tries to allocate an element of task storage for the calling thread. Returns 0, or a negative errno if the kernel
+ * cannot allocate a value of this size. The environment variable PROBEPOINT_TASK_STORAGE_MAX=BYTES, for tests, lowers
+ * the limit.
  */
 int kernel_task_storage_allocates(int fd, uint32_t size);
-void *kernel_map_memory(int fd, size_t size); /* NULL: errno tells */
+/* Maps the elements of an array map. Returns NULL and sets errno if that fails. */
+void *kernel_map_memory(int fd, size_t size);
+
+/* Create, or open from the pins, the maps of a session. _get() returns -ENOENT if the session is incomplete. */
 int kernel_maps_create(struct kernel_session *k);
 int kernel_maps_get(struct kernel_session *k);
 void kernel_maps_close(struct kernel_session *k);
-int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints, bool everybody);
+
+/* The same for an attachment. by_process: count the hits of each process. */
+int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints, bool by_process);
 int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uint32_t npoints);
-void kernel_attachment_close(struct kernel_attachment *s);
-int kernel_desc_pin(struct kernel_session *k, const struct manifest *manifest);
-int kernel_desc_get(struct kernel_session *k, uint32_t number, struct manifest **manifest);
 
-/* The names of a link's pin: another takes over under the other one. */
-extern const char *const link_sides[2];
+/* Stores and loads the manifest. The caller frees *manifest. _get() returns -ENOENT if it does not exist. */
+int kernel_manifest_pin(struct kernel_session *k, const struct manifest *manifest);
+int kernel_manifest_get(struct kernel_session *k, uint32_t number, struct manifest **manifest);
 
-/* arm.c */
+/* ---- arm.c, arm-links.c ---- */
+
 int kernel_arm(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
                size_t npoints, const struct arm_options *options);
 
-/* disarm.c */
+/* Points of one image and process, and the arrays from which the kernel creates a link. */
+struct link_arrays {
+	uint64_t *offsets, *semaphores, *cookies;
+	struct arm_point **points;
+	size_t n;
+};
+
+int link_arrays_init(struct link_arrays *a, size_t room);
+void link_arrays_release(struct link_arrays *a);
+void link_arrays_add(struct link_arrays *a, struct arm_point *point, uint64_t cookie);
+/* Arms the points with a program, by one link if the kernel supports that. Refuses points that cannot be armed. */
+int link_arrays_arm(struct link_arrays *a, struct attachment *attachment, int prog);
+
+/* ---- disarm.c, handover.c ---- */
+
+/* Operation of the backend. */
 int kernel_disarm(struct pp_session *session, struct attachment *attachment, const bool *take, bool all);
-/* why: KERNEL_OFF, or kernel_off_why(). */
-void kernel_switch_off(struct kernel_attachment *s, uint32_t point, uint64_t why);
-/* Before links go: sees to it that the kernel can lower semaphores. take NULL: of all points, if they end with this process. */
-void kernel_settle(const struct attachment *attachment, const bool *take);
-/* Unlinks all pins of an attachment. */
-void kernel_unpin(struct kernel_attachment *s, const struct attachment *attachment);
-/* Finishes what a killed command left of a link's change. */
-int kernel_repair(struct attachment *attachment);
-bool kernel_armed(const struct attachment *attachment, uint32_t point);
-bool kernel_over_budget(const struct attachment *attachment, uint32_t point);
-/* Why a point is over budget: what the session cost, and the budget, as shares of one CPU. */
-void kernel_stopped(const struct attachment *attachment, uint32_t point, double *share, double *limit);
-
-/* Makes the links anew of which points were switched off. */
-void kernel_change(struct kernel_attachment *s, const struct attachment *attachment);
-
-/* raised.c: semaphores that were raised by hand for points of an attachment */
-struct semaphore_raised;
-int kernel_raised_record(const struct semaphore_raised *raised, void *attachment);
-/* Lowers those of which no point is armed any more; attachment NULL: all that this process recorded. */
-void kernel_raised_lower(struct kernel_attachment *s, const struct attachment *attachment);
-/* The same for an attachment that is removed because its maker or holder was killed. */
-void kernel_raised_lower_left(const struct store *store, int attachment);
+/*
+ * Makes sure that the kernel can lower the semaphores of points whose links are about to be removed: those with
+ * take[i], or if take is NULL all points of an attachment that ends with this process.
+ */
+void kernel_prepare_disarm(const struct attachment *attachment, const bool *take);
 
 /*
- * owner.c: starts the process that raises semaphores in processes that start later, if points need one. *done is to be
- * closed, if it is not -1, when semaphores were raised in the processes that there are.
+ * Removes the links drop[i]. Returns true if they are gone. Returns false if there are so many that the kernel removes
+ * them later: the caller then waits for the bytes (verify_disarmed()).
  */
-int kernel_owner_start(struct attachment *attachment, struct arm_point *const *points, size_t npoints, int *done);
+bool kernel_links_drop(struct kernel_attachment *s, const struct attachment *attachment, const bool *drop);
+/*
+ * Removes the links changed[i] that have no armed points left, and replaces the others by links of their armed points.
+ * Sets changed[i] of replaced links to false. The next command can repeat it if it is interrupted. Returns as
+ * kernel_links_drop().
+ */
+bool kernel_links_change(struct kernel_attachment *s, const struct attachment *attachment, bool *changed);
+/* Does the same for all links with points that are switched off. */
+void kernel_links_renew(struct kernel_attachment *s, const struct attachment *attachment);
 
-/* hold.c */
-int kernel_hold_begin(struct kernel_attachment *s, int number);
-/* Restores the signal mask that the caller had before it armed what is to be held. */
-void kernel_signals_restore(struct kernel_session *k);
-/* -ENOENT: the attachment's holder is gone, and its links with it. */
-int kernel_hold_find(struct kernel_attachment *s, int number);
-/* Has the holder take out what was switched off. */
-int kernel_hold_ask(struct kernel_attachment *s, int number);
+/* ---- semaphore-raised.c, semaphore-owner.c ---- */
+
+struct semaphore_raised;
+
+/* Records a semaphore that is about to be raised by hand, for semaphores_raise(). */
+int semaphore_raised_record(const struct semaphore_raised *raised, void *attachment);
+/* Lowers the recorded semaphores that no armed point uses; all that this process recorded if attachment is NULL. */
+void semaphore_raised_lower(struct kernel_attachment *s, const struct attachment *attachment);
+/* Lowers all recorded semaphores of an attachment whose maker or owner was killed. */
+void semaphore_raised_lower_left(const struct session_pins *pins, int attachment);
+
+/*
+ * Starts the process that raises semaphores in processes that start later, if points need one. Sets reasons of points
+ * that it serves. Returns -1, or a descriptor that the caller closes when it has raised the semaphores of running
+ * processes.
+ */
+int semaphore_owner_start(struct attachment *attachment, struct arm_point *const *points, size_t npoints);
+
+/* ---- owner-lock.c, owner.c ---- */
+
+/* Makes this process the owner of an attachment. Blocks SIGUSR1 until owner_signals_restore(). */
+int owner_begin(struct kernel_attachment *s, int number);
+/* Sets s->owned. Returns -ENOENT if the owner has ended, and the links with it. */
+int owner_find(struct kernel_attachment *s, int number);
+/* Asks the owner to remove and replace links of points that are switched off, and waits until it has done so. */
+int owner_ask(struct kernel_attachment *s, int number);
+/* Blocks the signals. The first call saves the caller's mask, which owner_signals_restore() restores. */
+void owner_signals_block(struct kernel_session *k, const sigset_t *set);
+void owner_signals_restore(struct kernel_session *k);
+/* Operation of the backend. */
 int kernel_hold(struct pp_session *session, const struct hold_options *options);
 
-/* brake.c */
+/* ---- watcher.c: operations of the backend ---- */
+
 int kernel_watch(struct pp_session *session, void (*ready)(void *arg), void *arg);
 double kernel_limit(const struct pp_session *session, bool *watched);
 void kernel_unlimit(struct pp_session *session);
 
-/* ring.c */
+/* ---- ring.c: operations of the backend ---- */
+
 int kernel_reader_open(struct pp_session *session, void **reader);
 int kernel_reader_next(void *reader, const struct record_thread **thread, const struct record **record, size_t *size);
 void kernel_reader_close(void *reader);

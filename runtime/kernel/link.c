@@ -13,19 +13,20 @@
 #include <unistd.h>
 
 #include "runtime/kernel/shielded.h"
-#include "runtime/kernel/emit.h"
+#include "runtime/kernel/emitter.h"
 #include "base/error.h"
 
-#define ENOTSUPP 524 /* the kernel's own, in no header for programs */
+#define ENOTSUPP 524 /* internal to the kernel: no header for programs defines it */
+#define VERIFIER_LOG_SIZE (1 << 20)
 
-/* The part of union bpf_attr that BPF_LINK_CREATE reads for BPF_TRACE_UPROBE_MULTI. */
+/* The members of union bpf_attr that BPF_LINK_CREATE reads for BPF_TRACE_UPROBE_MULTI. */
 struct attr_uprobe_multi {
 	uint32_t prog_fd, target_fd, attach_type, flags;
 	uint64_t path, offsets, ref_ctr_offsets, cookies;
 	uint32_t cnt, multi_flags, pid, reserved;
 };
 
-static int multi_create(void *attr)
+static int link_create_multi(void *attr)
 {
 	int fd = syscall(SYS_bpf, BPF_LINK_CREATE, attr, sizeof(struct attr_uprobe_multi));
 
@@ -47,13 +48,28 @@ int link_multi(int prog, const char *path, pid_t pid, const struct link_points *
 	for (size_t i = 0; points->semaphores && i < points->n; i++)
 		if (points->semaphores[i])
 			attr.ref_ctr_offsets = (uintptr_t)points->semaphores;
-	return aside(multi_create, &attr);
+	return run_shielded(link_create_multi, &attr);
 }
 
-static const struct bpf_insn nothing[] = {
-	{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
-	{ .code = BPF_JMP | BPF_EXIT },
-};
+static const struct bpf_insn return_0[] = { BPF_MOV64_IMM(BPF_REG_0, 0), BPF_EXIT_INSN() };
+
+static bool multi_detect(void)
+{
+	/* A directory cannot be probed: EBADF shows that the kernel supports the link and rejects only its path. */
+	uint64_t zero = 0;
+	struct link_points points = { .n = 1, .offsets = &zero, .cookies = &zero };
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE,
+	            .expected_attach_type = UPROBE_MULTI_ATTACH_TYPE);
+	int prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "probepoint", "Dual MIT/GPL", return_0, 2, &opts), fd;
+
+	if (prog < 0)
+		return false;
+	fd = link_multi(prog, "/", 0, &points);
+	close(prog);
+	if (fd >= 0)
+		close(fd);
+	return fd == -EBADF;
+}
 
 bool link_multi_supported(void)
 {
@@ -62,21 +78,8 @@ bool link_multi_supported(void)
 
 	if (no && *no && strcmp(no, "0") != 0)
 		return false;
-	if (known < 0) {
-		/* A folder cannot be probed: EBADF says that the kernel got as far as looking at it. */
-		uint64_t zero = 0;
-		struct link_points points = { .n = 1, .offsets = &zero, .cookies = &zero };
-		LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE,
-		            .expected_attach_type = UPROBE_MULTI_ATTACH_TYPE);
-		int prog = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "probepoint", "Dual MIT/GPL", nothing, 2, &opts);
-		int fd = prog < 0 ? prog : link_multi(prog, "/", 0, &points);
-
-		known = fd == -EBADF;
-		if (fd >= 0)
-			close(fd);
-		if (prog >= 0)
-			close(prog);
-	}
+	if (known < 0)
+		known = multi_detect();
 	return known;
 }
 
@@ -99,7 +102,7 @@ struct perf_link {
 	uint64_t cookie;
 };
 
-static int perf_create(void *arg)
+static int link_create_perf(void *arg)
 {
 	struct perf_link *l = arg;
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .perf_event.bpf_cookie = l->cookie);
@@ -132,10 +135,10 @@ int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t s
 		return -ENODEV;
 	if (semaphore >> 32)
 		return -EFBIG;
-	return aside(perf_create, &l);
+	return run_shielded(link_create_perf, &l);
 }
 
-static int close_aside(void *fd)
+static int fd_close(void *fd)
 {
 	return close(*(int *)fd);
 }
@@ -143,14 +146,36 @@ static int close_aside(void *fd)
 void link_close(int fd)
 {
 	if (fd >= 0)
-		aside(close_aside, &fd);
+		run_shielded(fd_close, &fd);
+}
+
+/* Loads the program again with a log, to report the verifier's reason. Returns a descriptor, or -err. */
+static int program_explain(enum bpf_prog_type type, const char *name, const struct bpf_insn *insns, size_t ninsns,
+                           struct bpf_prog_load_opts *opts, int err)
+{
+	char *log = calloc(1, VERIFIER_LOG_SIZE), *last;
+	int fd;
+
+	if (!log)
+		return error_nomem();
+	opts->log_buf = log;
+	opts->log_size = VERIFIER_LOG_SIZE;
+	opts->log_level = 1;
+	fd = bpf_prog_load(type, name, "Dual MIT/GPL", insns, ninsns, opts);
+	if (fd < 0) {
+		/* The reason is the last line before the statistics. */
+		while ((last = strrchr(log, '\n')) && (!last[1] || !strncmp(last + 1, "processed ", 10)))
+			*last = 0;
+		fd = error_set(err, "the kernel rejects a BPF program of %zu instructions: %s: %s", ninsns,
+		               strerror(err), last ? last + 1 : log);
+	}
+	free(log);
+	return fd;
 }
 
 int program_load(enum bpf_prog_type type, const char *name, const struct bpf_insn *insns, size_t ninsns,
                  struct bpf_prog_load_opts *opts)
 {
-	const size_t room = 1 << 20;
-	char *log, *last;
 	int err = emit_check_stack(insns, ninsns), fd;
 
 	if (err)
@@ -158,27 +183,11 @@ int program_load(enum bpf_prog_type type, const char *name, const struct bpf_ins
 	fd = bpf_prog_load(type, name, "Dual MIT/GPL", insns, ninsns, opts);
 	if (fd >= 0)
 		return fd;
-	err = errno;
-	if (err == EPERM)
+	if (errno == EPERM)
 		return error_set(EPERM,
-		                 "the kernel lets this user load no BPF program: root, or CAP_BPF and CAP_PERFMON, "
-		                 "is needed");
-	log = calloc(1, room);
-	if (!log)
-		return error_nomem();
-	opts->log_buf = log;
-	opts->log_size = room;
-	opts->log_level = 1;
-	fd = bpf_prog_load(type, name, "Dual MIT/GPL", insns, ninsns, opts);
-	if (fd < 0) {
-		/* The verifier's reason stands in the last line but one, before its statistics. */
-		while ((last = strrchr(log, '\n')) && (!last[1] || !strncmp(last + 1, "processed ", 10)))
-			*last = 0;
-		fd = error_set(err, "the kernel refuses a BPF program of %zu instructions: %s: %s", ninsns,
-		               strerror(err), last ? last + 1 : log);
-	}
-	free(log);
-	return fd;
+		                 "cannot load a BPF program: this user lacks CAP_BPF or CAP_PERFMON: run as root "
+		                 "or with both capabilities");
+	return program_explain(type, name, insns, ninsns, opts, errno);
 }
 
 int link_program(const struct bpf_insn *insns, size_t ninsns)
@@ -187,6 +196,11 @@ int link_program(const struct bpf_insn *insns, size_t ninsns)
 	            .expected_attach_type = link_multi_supported() ? UPROBE_MULTI_ATTACH_TYPE : 0);
 
 	return program_load(BPF_PROG_TYPE_KPROBE, "probepoint", insns, ninsns, &opts);
+}
+
+int link_program_empty(void)
+{
+	return link_program(return_0, sizeof(return_0) / sizeof(*return_0));
 }
 
 int link_file(const char *path, dev_t device, ino_t inode, int *fd, char *kernel_path, size_t room)
@@ -198,7 +212,7 @@ int link_file(const char *path, dev_t device, ino_t inode, int *fd, char *kernel
 		return error_set(errno, "%s: %s", path, strerror(errno));
 	if (fstat(*fd, &st) || st.st_dev != device || st.st_ino != inode) {
 		close(*fd);
-		return error_set(ESTALE, "%s was replaced by another file meanwhile: look at it again", path);
+		return error_set(ESTALE, "%s: replaced by another file meanwhile: try again", path);
 	}
 	snprintf(kernel_path, room, "/proc/self/fd/%d", *fd);
 	return 0;
@@ -207,15 +221,15 @@ int link_file(const char *path, dev_t device, ino_t inode, int *fd, char *kernel
 const char *link_reason(int err)
 {
 	switch (-err) {
-	case ENOTSUPP: return "the kernel cannot step over the instruction there, or it is a trap";
+	case ENOTSUPP: return "the kernel cannot step over the instruction, or it is a trap";
 	case EINVAL:
-		return "the kernel refuses this place: what is armed there has another semaphore, or it is past the "
-		       "end";
-	case EIO: return "its file system has no page cache: the kernel arms nothing there";
+		return "the kernel rejects the offset: a point with another semaphore is armed there, or the offset is "
+		       "past the end of the file";
+	case EIO: return "the kernel cannot arm the file, because its file system has no page cache";
 	case EPERM:
-	case EACCES: return "this user may not arm: root, or CAP_BPF and CAP_PERFMON, is needed";
+	case EACCES: return "this user may not arm points: run as root or with CAP_BPF and CAP_PERFMON";
 	case ESRCH: return "the process has ended";
-	case EFBIG: return "its semaphore is too far into the file for this kernel";
+	case EFBIG: return "the semaphore's file offset is too large for this kernel";
 	case ENODEV: return "this kernel has no uprobes";
 	case EINTR: return "interrupted";
 	default: return strerror(-err);

@@ -8,9 +8,8 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
-#include "runtime/kernel/kernel.h"
-#include "runtime/kernel/link.h"
 #include "base/error.h"
+#include "runtime/kernel/kernel.h"
 
 int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
                       uint32_t flags)
@@ -21,14 +20,14 @@ int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, ui
 	if (fd >= 0)
 		return fd;
 	if (errno == ENOSYS)
-		return error_set(ENOSYS, "this kernel has no BPF: the kernel backend cannot work here");
+		return error_set(ENOSYS, "this kernel does not have BPF, which the kernel backend needs");
 	if (errno == EPERM)
-		return error_set(EPERM, "this user may not use BPF: root, or CAP_BPF and CAP_PERFMON, is needed");
-	return error_set(errno, "cannot make the BPF map '%s' of %u times %u bytes: %s", name, n, value,
+		return error_set(EPERM, "this user may not use BPF: run as root or with CAP_BPF and CAP_PERFMON");
+	return error_set(errno, "cannot create the BPF map '%s' of %u times %u bytes: %s", name, n, value,
 	                 strerror(errno));
 }
 
-/* Task storage must be described by BTF. */
+/* Task storage needs a BTF description of its value: an array of bytes. */
 int kernel_task_storage(const char *name, uint32_t size)
 {
 	struct btf *btf = btf__new_empty();
@@ -46,25 +45,37 @@ int kernel_task_storage(const char *name, uint32_t size)
 		fd = bpf_map_create(BPF_MAP_TYPE_TASK_STORAGE, name, 4, size, 0, &opts);
 	}
 	if (fd < 0)
-		fd = error_set(errno, "cannot make BPF task storage: %s", strerror(errno));
+		fd = error_set(errno, "cannot create BPF task storage: %s", strerror(errno));
 	btf__free(btf);
 	return fd;
+}
+
+static int task_storage_try(int fd, const void *value)
+{
+	int task = pidfd_open(getpid(), 0), err = 0;
+
+	if (task < 0)
+		return -errno;
+	if (bpf_map_update_elem(fd, &task, value, BPF_ANY))
+		err = -errno;
+	else
+		bpf_map_delete_elem(fd, &task);
+	close(task);
+	return err;
 }
 
 int kernel_task_storage_allocates(int fd, uint32_t size)
 {
 	const char *limit = getenv("PROBEPOINT_TASK_STORAGE_MAX");
-	void *zeros = limit && size > strtoul(limit, NULL, 10) ? NULL : calloc(1, size);
-	int task = zeros ? pidfd_open(getpid(), 0) : -1, err = 0;
+	void *zeros;
+	int err;
 
-	if (task < 0)
-		err = zeros ? -errno : -ENOMEM;
-	else if (bpf_map_update_elem(fd, &task, zeros, BPF_ANY))
-		err = -errno;
-	else
-		bpf_map_delete_elem(fd, &task);
-	if (task >= 0)
-		close(task);
+	if (limit && size > strtoul(limit, NULL, 10))
+		return -ENOMEM;
+	zeros = calloc(1, size);
+	if (!zeros)
+		return -ENOMEM;
+	err = task_storage_try(fd, zeros);
 	free(zeros);
 	return err;
 }
@@ -76,24 +87,42 @@ void *kernel_map_memory(int fd, size_t size)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-static int map_config(struct kernel_session *k)
+static void map_fd_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* ---- maps of a session ---- */
+
+static int config_map(struct kernel_session *k)
 {
 	k->config = kernel_map_memory(k->config_fd, sizeof(*k->config));
 	return k->config ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
 }
 
-int kernel_maps_create(struct kernel_session *k)
+static int session_maps_pin(struct kernel_session *k)
 {
 	const struct {
-		int *fd;
+		int fd;
 		const char *name;
 	} pins[] = {
-		{ &k->ring_fd, "ring" },
-		{ &k->mark_fd, "mark" },
-		{ &k->scratch_fd, "scratch" },
-		{ &k->config_fd, "config" }, /* the last: with it the session is whole */
+		{ k->ring_fd, "ring" },
+		{ k->handover_fd, "mark" },
+		{ k->scratch_fd, "scratch" },
+		{ k->config_fd, "config" }, /* the last one: a session with this pin is complete */
 	};
 	int err = 0;
+
+	for (size_t i = 0; i < sizeof(pins) / sizeof(*pins) && !err; i++)
+		err = pin_add(&k->pins, pins[i].fd, pins[i].name, -1, -1);
+	return err;
+}
+
+int kernel_maps_create(struct kernel_session *k)
+{
+	int err;
 
 	k->config_fd =
 		kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_config", 4, sizeof(struct kernel_config), 1, BPF_F_MMAPABLE);
@@ -102,15 +131,15 @@ int kernel_maps_create(struct kernel_session *k)
 	k->ring_fd = kernel_map_create(BPF_MAP_TYPE_RINGBUF, "pp_ring", 0, 0, KERNEL_RING_SIZE, 0);
 	if (k->ring_fd < 0)
 		return k->ring_fd;
-	k->mark_fd = kernel_map_create(BPF_MAP_TYPE_HASH, "pp_mark", KERNEL_MARK_SIZE, 8, 65536, BPF_F_NO_PREALLOC);
-	if (k->mark_fd < 0)
-		return k->mark_fd;
+	k->handover_fd =
+		kernel_map_create(BPF_MAP_TYPE_HASH, "pp_mark", KERNEL_HANDOVER_KEY_SIZE, 8, 65536, BPF_F_NO_PREALLOC);
+	if (k->handover_fd < 0)
+		return k->handover_fd;
 	k->scratch_fd = kernel_task_storage("pp_scratch", EMIT_SCRATCH_SIZE);
 	if (k->scratch_fd < 0)
 		return k->scratch_fd;
-	for (size_t i = 0; i < sizeof(pins) / sizeof(*pins) && !err; i++)
-		err = store_pin(&k->store, *pins[i].fd, pins[i].name, -1, -1);
-	return err ? err : map_config(k);
+	err = session_maps_pin(k);
+	return err ? err : config_map(k);
 }
 
 int kernel_maps_get(struct kernel_session *k)
@@ -121,36 +150,27 @@ int kernel_maps_get(struct kernel_session *k)
 	} maps[] = {
 		{ &k->config_fd, "config" },
 		{ &k->ring_fd, "ring" },
-		{ &k->mark_fd, "mark" },
+		{ &k->handover_fd, "mark" },
 		{ &k->scratch_fd, "scratch" },
 	};
-
-	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
-		*maps[i].fd = store_get(&k->store, maps[i].name, -1, -1);
-		if (*maps[i].fd == -ENOENT && i == 0)
-			return -ENOENT;
-		if (*maps[i].fd < 0)
-			return error_set(-*maps[i].fd, "%s: %s", store_path(&k->store, maps[i].name, -1, -1),
-			                 strerror(-*maps[i].fd));
-	}
-
 	struct bpf_map_info info = { 0 };
 	uint32_t size = sizeof(info);
 
+	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
+		*maps[i].fd = pin_get(&k->pins, maps[i].name, -1, -1);
+		if (*maps[i].fd == -ENOENT && i == 0)
+			return -ENOENT;
+		if (*maps[i].fd < 0)
+			return error_set(-*maps[i].fd, "%s: %s", pin_path(&k->pins, maps[i].name, -1, -1),
+			                 strerror(-*maps[i].fd));
+	}
 	if (bpf_obj_get_info_by_fd(k->config_fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY ||
 	    info.value_size != sizeof(struct kernel_config) || !(info.map_flags & BPF_F_MMAPABLE))
 		return error_set(EBADMSG,
-		                 "%s is not of this version's: disarm it with the version that made it, or remove "
-		                 "the folder",
-		                 store_path(&k->store, "config", -1, -1));
-	return map_config(k);
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+		                 "%s: made by another version: disarm the session with that version, or remove its "
+		                 "directory",
+		                 pin_path(&k->pins, "config", -1, -1));
+	return config_map(k);
 }
 
 void kernel_maps_close(struct kernel_session *k)
@@ -158,13 +178,16 @@ void kernel_maps_close(struct kernel_session *k)
 	if (k->config)
 		munmap(k->config, sizeof(*k->config));
 	k->config = NULL;
-	close_fd(&k->config_fd);
-	close_fd(&k->ring_fd);
-	close_fd(&k->mark_fd);
-	close_fd(&k->scratch_fd);
+	map_fd_close(&k->config_fd);
+	map_fd_close(&k->ring_fd);
+	map_fd_close(&k->handover_fd);
+	map_fd_close(&k->scratch_fd);
 }
 
-static unsigned shards_here(void)
+/* ---- maps of an attachment ---- */
+
+/* Returns the number of CPUs as a power of two, at most KERNEL_SHARDS_MAX. */
+static unsigned shards_for_cpus(void)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);
 	unsigned shards = 1;
@@ -177,23 +200,23 @@ static unsigned shards_here(void)
 static int attachment_map(struct kernel_attachment *s)
 {
 	s->counts = kernel_map_memory(s->counts_fd, s->counts_size);
-	s->change = s->counts ? kernel_map_memory(s->switch_fd, sizeof(*s->change)) : NULL;
-	return s->change ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
+	s->control = s->counts ? kernel_map_memory(s->control_fd, sizeof(*s->control)) : NULL;
+	return s->control ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
 }
 
-int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints, bool everybody)
+int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints, bool by_process)
 {
-	s->shards = shards_here();
+	s->shards = shards_for_cpus();
 	s->counts_size = (size_t)npoints * s->shards * sizeof(struct kernel_counts);
 	s->counts_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_counts", 4, sizeof(struct kernel_counts),
 	                                 npoints * s->shards, BPF_F_MMAPABLE);
 	if (s->counts_fd < 0)
 		return s->counts_fd;
-	s->switch_fd =
-		kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_switch", 4, sizeof(struct kernel_switch), 1, BPF_F_MMAPABLE);
-	if (s->switch_fd < 0)
-		return s->switch_fd;
-	if (everybody) {
+	s->control_fd =
+		kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_switch", 4, sizeof(struct kernel_control), 1, BPF_F_MMAPABLE);
+	if (s->control_fd < 0)
+		return s->control_fd;
+	if (by_process) {
 		s->processes_fd = kernel_map_create(BPF_MAP_TYPE_HASH, "pp_processes", sizeof(struct kernel_process), 8,
 		                                    KERNEL_PROCESSES_MAX, BPF_F_NO_PREALLOC);
 		if (s->processes_fd < 0)
@@ -204,98 +227,90 @@ int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints,
 
 int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uint32_t npoints)
 {
-	const struct store *store = &s->session->store;
+	const struct session_pins *pins = &s->session->pins;
 	struct bpf_map_info info = { 0 };
 	uint32_t size = sizeof(info);
 
-	s->counts_fd = store_get(store, "counts", (int)number, -1);
-	s->switch_fd = store_get(store, "switch", (int)number, -1);
-	s->processes_fd = store_get(store, "processes", (int)number, -1);
-	if (s->counts_fd == -ENOENT || s->switch_fd == -ENOENT)
+	s->counts_fd = pin_get(pins, "counts", (int)number, -1);
+	s->control_fd = pin_get(pins, "switch", (int)number, -1);
+	s->processes_fd = pin_get(pins, "processes", (int)number, -1);
+	if (s->counts_fd == -ENOENT || s->control_fd == -ENOENT)
 		return -ENOENT;
-	/* Only what is not there is incomplete: callers remove that. Descriptors or memory may be short. */
-	if (s->counts_fd < 0 || s->switch_fd < 0 || (s->processes_fd < 0 && s->processes_fd != -ENOENT)) {
-		int err = s->counts_fd < 0 ? s->counts_fd : s->switch_fd < 0 ? s->switch_fd : s->processes_fd;
+	/*
+	 * Other errors must not be -ENOENT, after which callers remove the attachment: this process may lack
+	 * descriptors.
+	 */
+	if (s->counts_fd < 0 || s->control_fd < 0 || (s->processes_fd < 0 && s->processes_fd != -ENOENT)) {
+		int err = s->counts_fd < 0 ? s->counts_fd : s->control_fd < 0 ? s->control_fd : s->processes_fd;
 
-		return error_set(-err, "cannot open segment %u of %s: %s", number, store->path, strerror(-err));
+		return error_set(-err, "%s: cannot open attachment %u: %s", pins->path, number, strerror(-err));
 	}
 	if (bpf_obj_get_info_by_fd(s->counts_fd, &info, &size) || info.value_size != sizeof(struct kernel_counts) ||
 	    !npoints || info.max_entries % npoints || !(info.map_flags & BPF_F_MMAPABLE))
-		return error_set(EBADMSG, "%s has not the size that its description says",
-		                 store_path(store, "counts", (int)number, -1));
+		return error_set(EBADMSG, "%s: size differs from the one in the manifest",
+		                 pin_path(pins, "counts", (int)number, -1));
 	s->shards = info.max_entries / npoints;
 	s->counts_size = (size_t)info.max_entries * sizeof(struct kernel_counts);
 	return attachment_map(s);
 }
 
-void kernel_attachment_close(struct kernel_attachment *s)
-{
-	if (!s)
-		return;
-	if (s->counts)
-		munmap(s->counts, s->counts_size);
-	if (s->change)
-		munmap(s->change, sizeof(*s->change));
-	close_fd(&s->counts_fd);
-	close_fd(&s->switch_fd);
-	close_fd(&s->processes_fd);
-	close_fd(&s->raised_fd);
-	for (size_t i = 0; i < s->nlinks; i++) {
-		link_close(s->links[i].fd);
-		close_fd(&s->links[i].prog_fd);
-	}
-	members_close(&s->members);
-	calls_close(&s->calls);
-	close_fd(&s->hold_fd);
-	free(s->links);
-	free(s);
-}
+/* ---- manifests ---- */
 
-int kernel_desc_pin(struct kernel_session *k, const struct manifest *manifest)
+int kernel_manifest_pin(struct kernel_session *k, const struct manifest *manifest)
 {
 	uint32_t key = 0;
 	int fd, err;
 
-	if (k->store.dir < 0)
+	if (k->pins.dir < 0)
 		return 0;
 	fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_desc", 4, manifest->size, 1, 0);
 	if (fd < 0)
 		return fd;
 	err = bpf_map_update_elem(fd, &key, manifest, BPF_ANY)
 	              ? error_set(errno, "cannot fill a BPF map: %s", strerror(errno))
-	              : store_pin(&k->store, fd, "desc", (int)manifest->attachment, -1);
+	              : pin_add(&k->pins, fd, "desc", (int)manifest->attachment, -1);
 	close(fd);
 	return err;
 }
 
-int kernel_desc_get(struct kernel_session *k, uint32_t number, struct manifest **manifest)
+static int manifest_read(int fd, const char *path, struct manifest **manifest)
 {
-	const char *path = store_path(&k->store, "desc", (int)number, -1);
 	struct bpf_map_info info = { 0 };
 	uint32_t size = sizeof(info), key = 0;
-	int fd = store_get(&k->store, "desc", (int)number, -1), err = 0;
-	struct manifest *d = NULL;
+	struct manifest *m;
+	int err;
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY || info.max_entries != 1)
+		return error_set(EBADMSG, "%s: not a manifest: remove it", path);
+	m = malloc((info.value_size + 7) & ~7u);
+	if (!m)
+		return error_nomem();
+	err = bpf_map_lookup_elem(fd, &key, m) ? error_set(errno, "%s: %s", path, strerror(errno))
+	                                       : manifest_check(m, info.value_size, path);
+	if (err) {
+		free(m);
+		return err;
+	}
+	*manifest = m;
+	return 0;
+}
+
+int kernel_manifest_get(struct kernel_session *k, uint32_t number, struct manifest **manifest)
+{
+	const char *path = pin_path(&k->pins, "desc", (int)number, -1);
+	int fd = pin_get(&k->pins, "desc", (int)number, -1), err;
 
 	if (fd == -ENOENT)
 		return fd;
 	if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
 		return error_set(-fd, "%s: %s", path, strerror(-fd));
 	if (fd < 0)
-		return error_set(-fd, "%s is no description (%s): remove it", path, strerror(-fd));
-	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY || info.max_entries != 1)
-		err = error_set(EBADMSG, "%s is no description: remove it", path);
-	else if (!(d = malloc((info.value_size + 7) & ~7u)))
-		err = error_nomem();
-	else if (bpf_map_lookup_elem(fd, &key, d))
-		err = error_set(errno, "%s: %s", path, strerror(errno));
-	else
-		err = manifest_check(d, info.value_size, path);
-	if (!err && d->attachment != number)
-		err = error_set(EBADMSG, "%s says that it is %u", path, d->attachment);
+		return error_set(-fd, "%s: not a manifest: %s: remove it", path, strerror(-fd));
+	err = manifest_read(fd, path, manifest);
 	close(fd);
-	if (err)
-		free(d);
-	else
-		*manifest = d;
+	if (err || (*manifest)->attachment == number)
+		return err;
+	err = error_set(EBADMSG, "%s: the manifest has the number %u", path, (*manifest)->attachment);
+	free(*manifest);
 	return err;
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a hit costs, in CPU time.
+ * The CPU time of a hit has three parts.
  *
- * 1. The trap. It is calibrated in this process: a loop over a nop, armed with a program that does nothing, less the
- *    same loop unarmed. The clock is the thread's CPU time, because wall time grows with the load of the machine. A
- *    second figure is for instructions that the kernel single-steps, measured at a `ret`.
- * 2. The program. The kernel adds up how long BPF programs run (BPF_ENABLE_STATS), but by a wall clock: a thread that
- *    is preempted in a program makes it look slow. The time is therefore read in short slices, and slices that stand
- *    out are left out.
- * 3. The targets. If every point belongs to a process that was named, hits cannot cost more CPU time than these
+ * 1. The trap. It is measured in this process: the time of a loop over a nop that is armed with an empty program, minus
+ *    the time of the same loop unarmed. The clock is the thread's CPU time, because elapsed time grows with the load of
+ *    the machine. A second figure, measured at a `ret`, is for instructions that the kernel single-steps.
+ * 2. The program. The kernel adds up how long BPF programs run (BPF_ENABLE_STATS), but in elapsed time: a thread that
+ *    is preempted in a program makes the program look slow. So the time is read in short slices, and slices that are
+ *    much slower than the others are left out.
+ * 3. The limit by targets. If every point belongs to a named process, hits cannot take more CPU time than these
  *    processes used.
  */
 #include "runtime/kernel/overhead.h"
@@ -22,120 +22,138 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
+#include "base/error.h"
+#include "runtime/cpu.h"
 #include "runtime/kernel/link.h"
 #include "runtime/process.h"
-#include "base/error.h"
 #include "sdt/image.h"
 #include "sdt/operand.h"
 
 #define TRIES 7
-#define ROUNDS 400 /* of one try: 2 ms where a trap costs 5 us */
+#define ROUNDS 400 /* of one try: 2 ms if a trap takes 5 us */
 #define SLICES_MAX 40
 #define READINGS_MAX 2000 /* of programs, in one measurement */
 
-/* ---- traps ---------------------------------------------------------------------- */
+/* ---- traps ---- */
 
-/* In assembly, because a compiler may put an endbr64 at the start of a function. */
-__asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_cost_nop\n\t.globl pp_cost_nop\n"
-        "pp_cost_nop:\n\tnop\n\t.hidden pp_cost_ret\n\t.globl pp_cost_ret\n"
-        "pp_cost_ret:\n\tret\n\t.popsection");
-__attribute__((visibility("hidden"))) void pp_cost_nop(void);
-__attribute__((visibility("hidden"))) void pp_cost_ret(void);
+/* Written in assembly, because a compiler may put an endbr64 at the beginning of a function. */
+__asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_overhead_nop\n\t.globl pp_overhead_nop\n"
+        "pp_overhead_nop:\n\tnop\n\t.hidden pp_overhead_ret\n\t.globl pp_overhead_ret\n"
+        "pp_overhead_ret:\n\tret\n\t.popsection");
+__attribute__((visibility("hidden"))) void pp_overhead_nop(void);
+__attribute__((visibility("hidden"))) void pp_overhead_ret(void);
 #ifdef __x86_64__
-/* An instruction of the kind that stands at the entry of functions and that the kernel single-steps. */
-__asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_cost_lea\n\t.globl pp_cost_lea\n"
-        "pp_cost_lea:\n\tlea (%rax), %rax\n\tret\n\t.popsection");
-__attribute__((visibility("hidden"))) void pp_cost_lea(void);
+/* An instruction that is common at the entry of functions and that the kernel single-steps. */
+__asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_overhead_lea\n\t.globl pp_overhead_lea\n"
+        "pp_overhead_lea:\n\tlea (%rax), %rax\n\tret\n\t.popsection");
+__attribute__((visibility("hidden"))) void pp_overhead_lea(void);
 #else
-#define pp_cost_lea pp_cost_nop
+#define pp_overhead_lea pp_overhead_nop
 #endif
 
-static uint64_t cpu_ns(clockid_t clock)
+static uint64_t clock_cpu_ns(clockid_t clock)
 {
 	struct timespec t;
 
 	return clock_gettime(clock, &t) ? 0 : (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static uint64_t loop(void (*site)(void))
+/* Returns the CPU time of ROUNDS calls: the least of several tries. */
+static uint64_t site_loop(void (*site)(void))
 {
 	uint64_t best = ~0ull;
 
 	for (int try = 0; try < TRIES; try++) {
-		uint64_t start = cpu_ns(CLOCK_THREAD_CPUTIME_ID), took;
+		uint64_t start = clock_cpu_ns(CLOCK_THREAD_CPUTIME_ID), took;
 
 		for (int i = 0; i < ROUNDS; i++)
 			site();
-		took = cpu_ns(CLOCK_THREAD_CPUTIME_ID) - start;
+		took = clock_cpu_ns(CLOCK_THREAD_CPUTIME_ID) - start;
 		if (took < best)
 			best = took;
 	}
 	return best;
 }
 
-/* Arms a function's first instruction in this process. Returns a link, or a negative errno. */
-static int arm_site(void (*site)(void))
+static const struct mapping *mapping_of_code(const struct process *process, uint64_t address)
 {
-	static const struct bpf_insn nothing[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
+	for (size_t i = 0; i < process->nmaps; i++) {
+		const struct mapping *m = &process->maps[i];
+
+		if (m->exec && address >= m->start && address < m->end)
+			return m;
+	}
+	return NULL;
+}
+
+/*
+ * Arms the first instruction of a function in this process, with an empty program. Returns a link, or a negative errno.
+ */
+static int site_arm(void (*site)(void))
+{
+	uint64_t zero = 0, offset;
+	struct link_points points = { .n = 1, .offsets = &offset, .semaphores = &zero, .cookies = &zero };
+	const struct mapping *m;
 	struct process *self;
 	int fd = -ENOENT, prog;
 
 	if (process_open(getpid(), &self))
 		return -ESRCH;
-	if (process_read_maps(self)) {
-		process_free(self);
-		return -ESRCH;
-	}
-	prog = link_program(nothing, 2);
-	for (size_t i = 0; i < self->nmaps && prog >= 0; i++) {
-		const struct mapping *m = &self->maps[i];
-		uint64_t address = (uintptr_t)site, zero = 0, offset = address - m->start + m->offset;
-		struct link_points points = { .n = 1, .offsets = &offset, .semaphores = &zero, .cookies = &zero };
-
-		if (m->exec && address >= m->start && address < m->end)
-			fd = link_multi_supported() ? link_multi(prog, m->path, getpid(), &points)
-			                            : link_perf(prog, m->path, getpid(), offset, 0, 0);
-	}
-	if (prog >= 0)
-		close(prog);
+	m = process_read_maps(self) ? NULL : mapping_of_code(self, (uintptr_t)site);
+	if (!m)
+		goto out;
+	prog = link_program_empty();
+	if (prog < 0)
+		goto out;
+	offset = (uintptr_t)site - m->start + m->offset;
+	fd = link_multi_supported() ? link_multi(prog, m->path, getpid(), &points)
+	                            : link_perf(prog, m->path, getpid(), offset, 0, 0);
+	close(prog);
+out:
 	process_free(self);
 	return fd;
 }
 
-static double trap_at(void (*site)(void))
+static double site_trap_ns(void (*site)(void))
 {
-	uint64_t bare = loop(site), armed;
-	int fd = arm_site(site);
+	uint64_t bare = site_loop(site), armed;
+	int fd = site_arm(site);
 
-	armed = fd >= 0 ? loop(site) : bare;
+	armed = fd >= 0 ? site_loop(site) : bare;
 	link_close(fd);
 	return armed > bare ? (double)(armed - bare) / ROUNDS : 0;
 }
 
-double cost_trap(void)
+double overhead_trap_ns(void)
 {
 	static double known = -1;
 
 	if (known < 0)
-		known = trap_at(pp_cost_nop);
+		known = site_trap_ns(pp_overhead_nop);
 	return known;
 }
 
-double cost_step(void)
+double overhead_step_ns(void)
 {
 	static double known = -1;
 
 	if (known < 0)
-		known = trap_at(pp_cost_ret);
-	return known > cost_trap() ? known : cost_trap();
+		known = site_trap_ns(pp_overhead_ret);
+	return known > overhead_trap_ns() ? known : overhead_trap_ns();
 }
 
-/* The fastest of single calls, by the clock that durations are taken with. Preemption does not enter it. */
-static uint64_t fastest_call(void (*site)(void))
+double overhead_point_ns(const struct attachment *attachment, uint32_t point)
+{
+	return manifest_points(attachment->manifest)[point].role == SITE_LEAVE ? overhead_step_ns()
+	                                                                       : overhead_trap_ns();
+}
+
+/*
+ * Returns the time of the fastest single call, by the clock of durations. A call that was preempted is not the fastest.
+ */
+static uint64_t site_fastest_call(void (*site)(void))
 {
 	uint64_t best = ~0ull;
 
@@ -149,40 +167,31 @@ static uint64_t fastest_call(void (*site)(void))
 	return best;
 }
 
-static double least_trap_at(void (*site)(void))
+static double site_least_trap_ns(void (*site)(void))
 {
-	uint64_t bare = fastest_call(site), armed;
-	int fd = arm_site(site);
+	uint64_t bare = site_fastest_call(site), armed;
+	int fd = site_arm(site);
 
-	armed = fd >= 0 ? fastest_call(site) : bare;
+	armed = fd >= 0 ? site_fastest_call(site) : bare;
 	link_close(fd);
 	return armed > bare ? (double)(armed - bare) : 0;
 }
 
-/* Whether the kernel does what the instruction does without executing it: nop, push, jmp, call. */
-static bool is_emulated(const uint8_t *code)
-{
-	while (*code == 0x66)
-		code++;
-	code += *code == 0x41;
-	return *code == 0x90 || (*code >= 0x50 && *code <= 0x57) || *code == 0xe8 || *code == 0xe9 || *code == 0xeb;
-}
-
-double cost_call(const struct pp_site *entry)
+double overhead_call_ns(const struct pp_site *entry)
 {
 	static double known[2] = { -1, -1 };
-	bool steps = MACHINE_HERE == EM_X86_64 && !is_emulated(entry->code);
+	bool steps = !cpu_code(MACHINE_HERE)->is_emulated(entry->code);
 
 	if (known[steps] < 0)
-		known[steps] = least_trap_at(steps ? pp_cost_lea : pp_cost_nop);
+		known[steps] = site_least_trap_ns(steps ? pp_overhead_lea : pp_overhead_nop);
 	return known[steps];
 }
 
-/* ---- programs ------------------------------------------------------------------- */
+/* ---- programs ---- */
 
 struct programs {
 	int *fds;
-	size_t n;
+	size_t n, room;
 };
 
 static void programs_close(struct programs *p)
@@ -200,12 +209,14 @@ static int programs_add(struct programs *p, const struct attachment *attachment)
 	for (size_t i = 0; i < s->nlinks; i++) {
 		struct bpf_prog_info info = { 0 };
 		uint32_t size = sizeof(info);
-		int fd, *more;
+		int fd;
 
 		if (s->links[i].dead)
 			continue;
+		if (ALLOC_GROW(p->fds, p->n + 1, p->room))
+			return -ENOMEM;
 		fd = s->links[i].prog_fd >= 0 ? dup(s->links[i].prog_fd)
-		                              : store_get(&s->session->store, "prog", (int)attachment->number, (int)i);
+		                              : pin_get(&s->session->pins, "prog", (int)attachment->number, (int)i);
 		if (fd < 0)
 			continue;
 		/* The links of one program are neighbours. */
@@ -214,13 +225,7 @@ static int programs_add(struct programs *p, const struct attachment *attachment)
 			continue;
 		}
 		last = info.id;
-		more = realloc(p->fds, (p->n + 1) * sizeof(*more));
-		if (!more) {
-			close(fd);
-			return error_nomem();
-		}
-		p->fds = more;
-		more[p->n++] = fd;
+		p->fds[p->n++] = fd;
 	}
 	return 0;
 }
@@ -243,7 +248,7 @@ struct slice {
 	uint64_t runs, ns;
 };
 
-static int by_ns_per_run(const void *a, const void *b)
+static int slice_compare(const void *a, const void *b)
 {
 	const struct slice *x = a, *y = b;
 	double p = (double)x->ns / (double)x->runs, q = (double)y->ns / (double)y->runs;
@@ -251,15 +256,15 @@ static int by_ns_per_run(const void *a, const void *b)
 	return (p > q) - (p < q);
 }
 
-/* The mean of the slices, without those in which a thread was preempted within a program. */
-static double ns_per_run(struct slice *slices, size_t n)
+/* Returns the mean ns of a run, without the slices in which a thread was preempted within a program. */
+static double slices_ns_per_run(struct slice *slices, size_t n)
 {
 	uint64_t runs = 0, ns = 0;
 	double quarter;
 
 	if (!n)
 		return 0;
-	qsort(slices, n, sizeof(*slices), by_ns_per_run);
+	qsort(slices, n, sizeof(*slices), slice_compare);
 	quarter = (double)slices[n / 4].ns / (double)slices[n / 4].runs;
 	for (size_t i = 0; i < n; i++) {
 		if ((double)slices[i].ns / (double)slices[i].runs > 3 * quarter)
@@ -270,44 +275,52 @@ static double ns_per_run(struct slice *slices, size_t n)
 	return runs ? (double)ns / (double)runs : quarter;
 }
 
-int cost_measure(const struct pp_session *session, cost_choice *mine, int ms, struct cost *cost)
+static void programs_measure(const struct programs *p, int ms, struct overhead *overhead)
 {
 	struct slice slices[SLICES_MAX];
-	struct programs programs = { 0 };
-	uint64_t start, runs, ns, first;
-	size_t n = 0, readings;
-	int stats = bpf_enable_stats(BPF_STATS_RUN_TIME), err = 0;
+	uint64_t start = clock_ns(), runs, ns, first;
+	size_t n = 0, readings = p->n ? READINGS_MAX / p->n : 1;
 
-	*cost = (struct cost){ 0 };
-	if (stats < 0)
-		return error_set(errno, "the kernel does not measure programs for this user: %s", strerror(errno));
-	for (size_t i = 0; i < session->nattachments && !err; i++)
-		if (mine(session->attachments[i]))
-			err = programs_add(&programs, session->attachments[i]);
-	readings = programs.n ? READINGS_MAX / programs.n : 1;
 	readings = readings > SLICES_MAX ? SLICES_MAX : readings ? readings : 1;
-	start = clock_ns();
-	programs_read(&programs, &runs, &ns);
+	programs_read(p, &runs, &ns);
 	first = runs;
-	/* A late wake-up makes a slice long, and the next ones short. */
-	for (size_t i = 0; i < readings && !err; i++) {
+	/*
+	 * The times to wake up are absolute: after a late wake-up, which makes a slice long, the next slices are
+	 * shorter.
+	 */
+	for (size_t i = 0; i < readings; i++) {
 		uint64_t runs_before = runs, ns_before = ns, next = start + (uint64_t)ms * 1000000 * (i + 1) / readings;
 
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME,
 		                &(struct timespec){ (time_t)(next / 1000000000), (long)(next % 1000000000) }, NULL);
-		programs_read(&programs, &runs, &ns);
+		programs_read(p, &runs, &ns);
 		if (runs > runs_before)
 			slices[n++] = (struct slice){ runs - runs_before, ns - ns_before };
 	}
-	cost->time = clock_ns() - start;
-	cost->runs = runs - first;
-	cost->program_ns = ns_per_run(slices, n);
+	overhead->time = clock_ns() - start;
+	overhead->runs = runs - first;
+	overhead->program_ns = slices_ns_per_run(slices, n);
+}
+
+int overhead_measure(const struct pp_session *session, attachment_choice *mine, int ms, struct overhead *overhead)
+{
+	struct programs programs = { 0 };
+	int stats = bpf_enable_stats(BPF_STATS_RUN_TIME), err = 0;
+
+	*overhead = (struct overhead){ 0 };
+	if (stats < 0)
+		return error_set(errno, "cannot measure BPF programs: %s", strerror(errno));
+	for (size_t i = 0; i < session->nattachments && !err; i++)
+		if (mine(session->attachments[i]))
+			err = programs_add(&programs, session->attachments[i]);
+	if (!err)
+		programs_measure(&programs, ms, overhead);
 	programs_close(&programs);
 	close(stats);
 	return err;
 }
 
-/* ---- targets -------------------------------------------------------------------- */
+/* ---- targets ---- */
 
 void targets_cpu_release(struct targets_cpu *t)
 {
@@ -315,52 +328,57 @@ void targets_cpu_release(struct targets_cpu *t)
 	*t = (struct targets_cpu){ 0 };
 }
 
-static int by_pid(const void *a, const void *b)
+static int target_compare_pid(const void *a, const void *b)
 {
 	const struct target_cpu *x = a, *y = b;
 
 	return (x->pid > y->pid) - (x->pid < y->pid);
 }
 
-void targets_cpu_read(struct targets_cpu *t, const struct pp_session *session, cost_choice *mine)
+/* Adds the processes of an attachment. Returns -ENOENT if a point is armed for every process, or -ENOMEM. */
+static int targets_cpu_add(struct targets_cpu *t, const struct attachment *attachment)
+{
+	for (uint32_t p = 0; p < attachment->manifest->npoints; p++) {
+		pid_t pid = (pid_t)manifest_points(attachment->manifest)[p].pid;
+
+		if (!pid)
+			return -ENOENT;
+		if (t->n && t->list[t->n - 1].pid == pid)
+			continue;
+		if (ALLOC_GROW(t->list, t->n + 1, t->room))
+			return -ENOMEM;
+		t->list[t->n++] = (struct target_cpu){ .pid = pid };
+	}
+	return 0;
+}
+
+static void targets_cpu_unique(struct targets_cpu *t)
 {
 	size_t n = 0;
 
-	targets_cpu_release(t);
-	for (size_t i = 0; i < session->nattachments; i++) {
-		const struct attachment *attachment = session->attachments[i];
-
-		for (uint32_t p = 0; mine(attachment) && p < attachment->manifest->npoints; p++) {
-			pid_t pid = (pid_t)manifest_points(attachment->manifest)[p].pid;
-			struct target_cpu *more;
-
-			if (!pid) {
-				targets_cpu_release(t);
-				return; /* it may be any process */
-			}
-			if (t->n && t->list[t->n - 1].pid == pid)
-				continue;
-			more = realloc(t->list, (t->n + 1) * sizeof(*more));
-			if (!more) {
-				targets_cpu_release(t);
-				return;
-			}
-			t->list = more;
-			more[t->n++] = (struct target_cpu){ .pid = pid };
-		}
-	}
 	if (t->n)
-		qsort(t->list, t->n, sizeof(*t->list), by_pid);
+		qsort(t->list, t->n, sizeof(*t->list), target_compare_pid);
 	for (size_t i = 0; i < t->n; i++)
 		if (!n || t->list[n - 1].pid != t->list[i].pid)
 			t->list[n++] = t->list[i];
 	t->n = n;
-	for (size_t i = 0; i < n; i++) {
+}
+
+void targets_cpu_read(struct targets_cpu *t, const struct pp_session *session, attachment_choice *mine)
+{
+	targets_cpu_release(t);
+	for (size_t i = 0; i < session->nattachments; i++)
+		if (mine(session->attachments[i]) && targets_cpu_add(t, session->attachments[i])) {
+			targets_cpu_release(t);
+			return;
+		}
+	targets_cpu_unique(t);
+	for (size_t i = 0; i < t->n; i++) {
 		clockid_t clock;
 
-		t->list[i].ns = clock_getcpuclockid(t->list[i].pid, &clock) ? 0 : cpu_ns(clock);
+		t->list[i].ns = clock_getcpuclockid(t->list[i].pid, &clock) ? 0 : clock_cpu_ns(clock);
 	}
-	t->known = n > 0;
+	t->known = t->n > 0;
 }
 
 double targets_cpu_used(const struct targets_cpu *before, const struct targets_cpu *now)
@@ -372,15 +390,15 @@ double targets_cpu_used(const struct targets_cpu *before, const struct targets_c
 	for (size_t i = 0; i < now->n; i++) {
 		if (before->list[i].pid != now->list[i].pid || !before->list[i].ns ||
 		    now->list[i].ns < before->list[i].ns)
-			return -1; /* one has ended */
+			return -1; /* a process has ended */
 		used += now->list[i].ns - before->list[i].ns;
 	}
 	return (double)used;
 }
 
-/* ---- all of it ------------------------------------------------------------------ */
+/* ---- all parts ---- */
 
-uint64_t cost_hits(const struct attachment *attachment, uint32_t point)
+uint64_t overhead_hits(const struct attachment *attachment, uint32_t point)
 {
 	const struct kernel_attachment *s = attachment->state;
 	uint64_t hits = 0;
@@ -390,61 +408,72 @@ uint64_t cost_hits(const struct attachment *attachment, uint32_t point)
 	return hits;
 }
 
-double cost_trap_of(const struct attachment *attachment, uint32_t point)
-{
-	return manifest_points(attachment->manifest)[point].role == SITE_LEAVE ? cost_step() : cost_trap();
-}
-
-static bool by_kernel(const struct attachment *attachment)
+static bool attachment_is_kernels(const struct attachment *attachment)
 {
 	return attachment->backend == &backend_kernel;
 }
 
-/* Hits so far where the kernel single-steps. */
-static uint64_t steps(const struct pp_session *session)
+/* Returns the number of hits so far at which the kernel single-stepped. */
+static uint64_t session_steps(const struct pp_session *session)
 {
 	uint64_t n = 0;
 
-	for (size_t i = 0; i < session->nattachments; i++)
-		for (uint32_t p = 0;
-		     by_kernel(session->attachments[i]) && p < session->attachments[i]->manifest->npoints; p++)
-			if (manifest_points(session->attachments[i]->manifest)[p].role == SITE_LEAVE)
-				n += cost_hits(session->attachments[i], p);
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
+
+		if (!attachment_is_kernels(attachment))
+			continue;
+		for (uint32_t p = 0; p < attachment->manifest->npoints; p++)
+			if (manifest_points(attachment->manifest)[p].role == SITE_LEAVE)
+				n += overhead_hits(attachment, p);
+	}
 	return n;
+}
+
+/* Returns the most that traps add to the duration of a call of any attachment. */
+static double session_call_ns(const struct pp_session *session)
+{
+	double most = 0;
+
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
+		const struct kernel_attachment *s = attachment_is_kernels(attachment) ? attachment->state : NULL;
+
+		for (uint32_t p = 0; s && s->returns.counts && p < attachment->manifest->npoints; p++)
+			if ((double)s->returns.counts[p].overhead > most)
+				most = (double)s->returns.counts[p].overhead;
+	}
+	return most;
 }
 
 int kernel_cost(struct pp_session *session, int ms, struct pp_cost *cost)
 {
 	struct targets_cpu before = { 0 }, after = { 0 };
-	struct cost measured;
-	uint64_t stepped = steps(session);
+	uint64_t steps = session_steps(session);
+	struct overhead measured;
 	double used;
 	int err;
 
-	targets_cpu_read(&before, session, by_kernel);
-	err = cost_measure(session, by_kernel, ms, &measured);
-	targets_cpu_read(&after, session, by_kernel);
-	stepped = steps(session) - stepped;
+	targets_cpu_read(&before, session, attachment_is_kernels);
+	err = overhead_measure(session, attachment_is_kernels, ms, &measured);
+	targets_cpu_read(&after, session, attachment_is_kernels);
+	steps = session_steps(session) - steps;
 	used = targets_cpu_used(&before, &after);
 	targets_cpu_release(&before);
 	targets_cpu_release(&after);
 	if (err)
 		return err;
-	*cost = (struct pp_cost){ .hits = measured.runs, .trap_ns = cost_trap(), .program_ns = measured.program_ns };
-	if (cost->hits && stepped)
-		cost->trap_ns += (cost_step() - cost->trap_ns) * (double)(stepped < cost->hits ? stepped : cost->hits) /
-		                 (double)cost->hits;
-	if (measured.time)
-		cost->share = (double)cost->hits * (cost->trap_ns + cost->program_ns) / (double)measured.time;
-	if (measured.time && used >= 0 && cost->share > used / (double)measured.time)
+	*cost = (struct pp_cost){ .hits = measured.runs,
+		                  .trap_ns = overhead_trap_ns(),
+		                  .program_ns = measured.program_ns,
+		                  .call_ns = session_call_ns(session) };
+	if (cost->hits && steps)
+		cost->trap_ns += (overhead_step_ns() - cost->trap_ns) *
+		                 (double)(steps < cost->hits ? steps : cost->hits) / (double)cost->hits;
+	if (!measured.time)
+		return 0;
+	cost->share = (double)cost->hits * (cost->trap_ns + cost->program_ns) / (double)measured.time;
+	if (used >= 0 && cost->share > used / (double)measured.time)
 		cost->share = used / (double)measured.time;
-	for (size_t i = 0; i < session->nattachments; i++) {
-		const struct attachment *attachment = session->attachments[i];
-		const struct kernel_attachment *s = attachment->state;
-
-		for (uint32_t p = 0; by_kernel(attachment) && s->calls.counts && p < attachment->manifest->npoints; p++)
-			if ((double)s->calls.counts[p].overhead > cost->call_ns)
-				cost->call_ns = (double)s->calls.counts[p].overhead;
-	}
 	return 0;
 }

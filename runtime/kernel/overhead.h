@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* How much CPU time hits take. */
 #ifndef RUNTIME_KERNEL_OVERHEAD_H
 #define RUNTIME_KERNEL_OVERHEAD_H
 
@@ -6,46 +7,50 @@
 
 #include "runtime/kernel/kernel.h"
 
-/* Says which attachments a measurement is about. They must be the kernel backend's. */
-typedef bool cost_choice(const struct attachment *attachment);
+/* Chooses the attachments of a measurement. They must belong to the kernel backend. */
+typedef bool attachment_choice(const struct attachment *attachment);
 
-/* ns of CPU time that a hit costs beside its program; measured once, in this process. 0: it could not be measured. */
-double cost_trap(void);
-/* The same where the kernel single-steps the instruction. */
-double cost_step(void);
-/* The one of both that fits the point. */
-double cost_trap_of(const struct attachment *attachment, uint32_t point);
+/*
+ * Return the ns of CPU time that one trap takes, without its program: at a nop, and at an instruction that the kernel
+ * single-steps. Measured once per process. 0: the measurement failed.
+ */
+double overhead_trap_ns(void);
+double overhead_step_ns(void);
+/* Returns the one of them that applies to the point. */
+double overhead_point_ns(const struct attachment *attachment, uint32_t point);
+/*
+ * Returns the ns that the traps at a function's entry and at its end add to the measured duration of a call, at least.
+ */
+double overhead_call_ns(const struct pp_site *entry);
 
-/* Hits of a point so far. */
-uint64_t cost_hits(const struct attachment *attachment, uint32_t point);
+/* Returns the number of hits of a point so far. */
+uint64_t overhead_hits(const struct attachment *attachment, uint32_t point);
 
-struct cost {
-	uint64_t runs;     /* of programs: hits, also those of processes that are not meant */
+struct overhead {
+	uint64_t runs;     /* of programs: all hits, those of processes out of scope too */
 	double program_ns; /* of one run */
-	uint64_t time;     /* for how long it was measured */
+	uint64_t time;     /* ns that the measurement took */
 };
 
-/* Measures for ms milliseconds. Returns a negative errno with an error message if the kernel does not. */
-int cost_measure(const struct pp_session *session, cost_choice *mine, int ms, struct cost *cost);
+/* Measures programs for ms milliseconds. Returns 0, or a negative errno with an error message. */
+int overhead_measure(const struct pp_session *session, attachment_choice *mine, int ms, struct overhead *overhead);
 
-/* CPU time of the processes that points were armed for. Begins as zeros. */
+/* CPU time of the processes that points were armed for. Initialize with zeros. */
 struct targets_cpu {
 	struct target_cpu {
 		pid_t pid;
 		uint64_t ns;
 	} * list;
-	size_t n;
-	bool known; /* false: a point is for every process, or there is none */
+	size_t n, room;
+	bool known; /* false: a point is armed for every process, or no point is armed */
 };
 
-void targets_cpu_read(struct targets_cpu *t, const struct pp_session *session, cost_choice *mine);
-/* ns that they used between the two readings; -1: unknown. */
+void targets_cpu_read(struct targets_cpu *t, const struct pp_session *session, attachment_choice *mine);
+/* Returns the ns that the processes used between two readings, or -1 if that is not known. */
 double targets_cpu_used(const struct targets_cpu *before, const struct targets_cpu *now);
 void targets_cpu_release(struct targets_cpu *t);
 
-/* ns that the traps at a function's entry and its end add to what the call seems to take, at least. */
-double cost_call(const struct pp_site *entry);
-
+/* Operation `cost` of the backend: see pp_session_cost(). */
 int kernel_cost(struct pp_session *session, int ms, struct pp_cost *cost);
 
 #endif

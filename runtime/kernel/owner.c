@@ -1,157 +1,86 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Holders. What is to end by itself has a process that holds its links, and pins them
- * nowhere: when that process ends, however it does, nothing is armed any more. It
- * keeps a folder `held-S` locked meanwhile, which says that it lives: a lock dies with
- * its holder, and whoever looks at the store next removes the rest.
+ * The owner process of attachments that end by themselves (pp_session_hold()).
  *
- * Others can read the counters and switch points off, but cannot make links anew. So
- * they switch off, ask for the rest, wake the holder, and wait until it is done. They
- * have the session's lock then; the holder takes it only to end by itself.
- *
- * A holder with a budget keeps it (brake.c).
+ * 1. The owner has the only descriptors of the links, which are not pinned. When the process ends, however it ends,
+ *    nothing is armed any more. owner-lock.c describes its lock.
+ * 2. It waits for the deadline, for the end of the given processes, for a signal to end, and for requests of other
+ *    commands.
+ * 3. It replaces links for commands that have switched off points (owner_serve).
+ * 4. It checks the budget of its attachments, if there is one (budget.c).
+ * 5. At the end it disarms its attachments, under the session's lock (owner_end). That is the only time at which it
+ *    takes this lock, because commands that wait for it hold the lock.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "runtime/kernel/budget.h"
 #include "runtime/kernel/kernel.h"
-#include "base/error.h"
 
-#define ANSWER_MS 10000
+#define WAIT_MAX_NS 60000000000
 
-static int folder(const struct kernel_attachment *s, int number)
-{
-	return open(store_path(&s->session->store, "held", number, -1),
-	            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-}
-
-/* Blocks the signal for this thread. The first call keeps the mask for kernel_signals_restore(). */
-static void signals_block(struct kernel_session *k, const sigset_t *set)
-{
-	pthread_sigmask(SIG_BLOCK, set, k->masked ? NULL : &k->mask);
-	k->masked = true;
-}
-
-void kernel_signals_restore(struct kernel_session *k)
-{
-	sigset_t set;
-
-	if (!k->masked)
-		return;
-	/* A late SIGUSR1 of another command must not reach the caller, because its default action kills. */
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR1);
-	while (!sigismember(&k->mask, SIGUSR1) && sigtimedwait(&set, NULL, &(struct timespec){ 0 }) == SIGUSR1)
-		;
-	pthread_sigmask(SIG_SETMASK, &k->mask, NULL);
-	k->masked = false;
-}
-
-int kernel_hold_begin(struct kernel_attachment *s, int number)
-{
-	const char *path = store_path(&s->session->store, "held", number, -1);
-	sigset_t set;
-
-	/* Others may ask from here on; kernel_hold() hears it. */
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR1);
-	signals_block(s->session, &set);
-	if (mkdir(path, 0700) || (s->hold_fd = folder(s, number)) < 0 || flock(s->hold_fd, LOCK_EX | LOCK_NB))
-		return error_set(errno, "cannot hold %s: %s", path, strerror(errno));
-	s->change->holder = (uint64_t)getpid();
-	return 0;
-}
-
-static bool is_alive(const struct kernel_attachment *s, int number)
-{
-	int fd = folder(s, number);
-	/* If it cannot be opened (no descriptors), it must count as alive, because callers remove what a dead one held. */
-	bool alive = fd >= 0 ? flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK : errno != ENOENT;
-
-	if (fd >= 0)
-		close(fd);
-	return alive;
-}
-
-int kernel_hold_find(struct kernel_attachment *s, int number)
-{
-	s->held = !access(store_path(&s->session->store, "held", number, -1), F_OK);
-	return s->held && !is_alive(s, number) ? -ENOENT : 0;
-}
-
-int kernel_hold_ask(struct kernel_attachment *s, int number)
-{
-	pid_t pid = (pid_t)s->change->holder;
-	int pidfd = syscall(SYS_pidfd_open, pid, 0), err = 0;
-	uint64_t asked = __atomic_add_fetch(&s->change->asked, 1, __ATOMIC_SEQ_CST);
-
-	for (int i = 0; __atomic_load_n(&s->change->done, __ATOMIC_SEQ_CST) < asked; i++) {
-		/* It is alive, so the number is its own, and so is what the pidfd was opened by before. */
-		if (!is_alive(s, number))
-			break;
-		if (i == ANSWER_MS / 5) {
-			err = error_set(EBUSY, "process %d, which holds what is armed, does not answer: is it stopped?",
-			                pid);
-			break;
-		}
-		if (!(i % 50) && (pidfd < 0 || syscall(SYS_pidfd_send_signal, pidfd, SIGUSR1, NULL, 0))) {
-			err = error_set(errno, "cannot tell process %d, which holds what is armed: %s", pid,
-			                strerror(errno));
-			break;
-		}
-		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
-	}
-	if (pidfd >= 0)
-		close(pidfd);
-	return err;
-}
-
-/* ---- the holder ------------------------------------------------------------------- */
-
-static struct kernel_attachment *held(const struct attachment *attachment)
+/* Returns the state of an attachment that this process owns, else NULL. */
+static struct kernel_attachment *attachment_owned(const struct attachment *attachment)
 {
 	struct kernel_attachment *s = attachment->backend == &backend_kernel ? attachment->state : NULL;
 
-	return s && s->hold_fd >= 0 ? s : NULL;
+	return s && s->owner_fd >= 0 ? s : NULL;
 }
 
-static bool any_armed(const struct pp_session *session)
+static bool attachment_is_owned(const struct attachment *attachment)
 {
-	for (size_t i = 0; i < session->nattachments; i++)
-		for (uint32_t p = 0; held(session->attachments[i]) && p < session->attachments[i]->manifest->npoints;
-		     p++)
-			if (kernel_armed(session->attachments[i], p) || kernel_over_budget(session->attachments[i], p))
+	return attachment_owned(attachment) != NULL;
+}
+
+/* Returns true if a point is armed, or was disarmed because of the budget, which probe-stat still reports. */
+static bool owner_is_needed(const struct pp_session *session)
+{
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
+
+		if (!attachment_is_owned(attachment))
+			continue;
+		for (uint32_t p = 0; p < attachment->manifest->npoints; p++)
+			if (kernel_armed(attachment, p) || kernel_over_budget(attachment, p))
 				return true;
+	}
 	return false;
 }
 
-static void do_what_was_asked(struct pp_session *session)
+/* Does what other commands have asked for: see owner_ask(). */
+static void owner_serve(struct pp_session *session)
 {
 	for (size_t i = 0; i < session->nattachments; i++) {
-		struct kernel_attachment *s = held(session->attachments[i]);
-		uint64_t asked = s ? __atomic_load_n(&s->change->asked, __ATOMIC_SEQ_CST) : 0;
+		struct kernel_attachment *s = attachment_owned(session->attachments[i]);
+		uint64_t asked = s ? __atomic_load_n(&s->control->asked, __ATOMIC_SEQ_CST) : 0;
 
-		if (!s || s->change->done >= asked)
+		if (!s || s->control->done >= asked)
 			continue;
-		kernel_change(s, session->attachments[i]);
-		__atomic_store_n(&s->change->done, asked, __ATOMIC_SEQ_CST);
+		kernel_links_renew(s, session->attachments[i]);
+		__atomic_store_n(&s->control->done, asked, __ATOMIC_SEQ_CST);
 	}
 }
 
-static int note_any(const char *name, int attachment, int link, void *arg)
+/* ---- the end ---- */
+
+/* Returns true if the attachment's directory is still the one that this process has locked. */
+static bool owner_has_pins(const struct kernel_attachment *s, int number)
+{
+	struct stat ours, current;
+
+	return !fstat(s->owner_fd, &ours) && !stat(pin_path(&s->session->pins, "held", number, -1), &current) &&
+	       ours.st_ino == current.st_ino;
+}
+
+static int pin_is_manifest(const char *name, int attachment, int link, void *arg)
 {
 	(void)attachment;
 	(void)link;
@@ -159,93 +88,121 @@ static int note_any(const char *name, int attachment, int link, void *arg)
 	return 0;
 }
 
-/* Under the session's lock, unless the session is gone: then nothing in the store is ours any more. */
-static int end(struct pp_session *session)
+/*
+ * Disarms the attachments, and removes the session if no attachment is left. If the session was removed, or made anew,
+ * its pins belong to others, and the links end with this process.
+ */
+static void owner_end(struct pp_session *session)
 {
 	struct kernel_session *k = kernel_of(session);
-	bool left = false;
+	bool has_manifest = false;
 	int err;
 
 	do
-		err = store_lock(&k->store, false);
+		err = pins_lock(&k->pins, false);
 	while (err == -EBUSY);
-	for (size_t i = 0; i < session->nattachments; i++) {
-		struct kernel_attachment *s = held(session->attachments[i]);
-		struct stat ours, there;
-
-		if (!s)
-			continue;
-		if (err || fstat(s->hold_fd, &ours) ||
-		    stat(store_path(&k->store, "held", (int)session->attachments[i]->number, -1), &there) ||
-		    ours.st_ino != there.st_ino)
-			continue; /* the links go with this process */
-		kernel_disarm(session, session->attachments[i], NULL, true);
-	}
 	if (err)
-		return 0;
-	store_each(&k->store, note_any, &left);
-	if (!left)
-		store_remove(&k->store);
-	store_unlock(&k->store);
-	return 0;
+		return;
+	for (size_t i = 0; i < session->nattachments; i++) {
+		struct kernel_attachment *s = attachment_owned(session->attachments[i]);
+
+		if (s && owner_has_pins(s, (int)session->attachments[i]->number))
+			kernel_disarm(session, session->attachments[i], NULL, true);
+	}
+	pins_each(&k->pins, pin_is_manifest, &has_manifest);
+	if (!has_manifest)
+		pins_remove(&k->pins);
+	pins_unlock(&k->pins);
 }
 
-static bool is_held(const struct attachment *attachment)
-{
-	return held(attachment) != NULL;
-}
+/* ---- waiting ---- */
 
-int kernel_hold(struct pp_session *session, const struct hold_options *options)
+struct owner_wait {
+	struct pollfd *fds; /* the signals, and after them the processes */
+	size_t n, alive;    /* processes; how many of them have not ended */
+	uint64_t deadline;  /* 0: none */
+	struct budget *budget;
+	uint64_t next_check; /* of the budget */
+	bool ended;          /* by a signal */
+};
+
+static int owner_wait_open(struct owner_wait *w, struct kernel_session *k, const struct hold_options *options)
 {
-	const size_t n = options->npidfds;
-	struct pollfd *fds = calloc(n + 1, sizeof(*fds));
-	struct signalfd_siginfo signal;
-	struct brake *brake = NULL;
-	uint64_t look = 0;
-	size_t alive = n;
-	bool told = false;
 	sigset_t set;
-	int err;
 
-	if (!fds)
+	w->fds = calloc(options->npidfds + 1, sizeof(*w->fds));
+	if (!w->fds)
 		return error_nomem();
+	w->n = w->alive = options->npidfds;
+	w->deadline = options->deadline;
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
-	signals_block(kernel_of(session), &set);
-	fds[0] = (struct pollfd){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN };
-	for (size_t i = 0; i < n; i++)
-		fds[i + 1] = (struct pollfd){ .fd = options->pidfds[i], .events = POLLIN };
-	do_what_was_asked(session);
-	if (options->budget > 0 && brake_new(&brake, is_held, options->budget, options->strict ? 0 : BRAKE_CREDIT))
-		told = true; /* better nothing than more than was allowed */
-	while (!told && any_armed(session) && (!n || alive)) {
-		uint64_t t = clock_ns();
-		int64_t rest = options->deadline ? (int64_t)(options->deadline - t) : 60000000000;
+	owner_signals_block(k, &set);
+	w->fds[0] = (struct pollfd){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN };
+	for (size_t i = 0; i < w->n; i++)
+		w->fds[i + 1] = (struct pollfd){ .fd = options->pidfds[i], .events = POLLIN };
+	return 0;
+}
+
+static void owner_wait_close(struct owner_wait *w)
+{
+	budget_free(w->budget);
+	close(w->fds[0].fd);
+	free(w->fds);
+}
+
+/* Reads the signals and the ends of processes that poll(2) has reported. */
+static void owner_wait_read(struct owner_wait *w)
+{
+	struct signalfd_siginfo signal;
+
+	while (read(w->fds[0].fd, &signal, sizeof(signal)) == sizeof(signal))
+		w->ended |= signal.ssi_signo != SIGUSR1;
+	for (size_t i = 1; i <= w->n; i++)
+		if (w->fds[i].fd >= 0 && w->fds[i].revents) {
+			w->fds[i].fd = -1;
+			w->alive--;
+		}
+}
+
+static void owner_loop(struct owner_wait *w, struct pp_session *session)
+{
+	while (!w->ended && owner_is_needed(session) && (!w->n || w->alive)) {
+		uint64_t now = clock_ns();
+		int64_t rest = w->deadline ? (int64_t)(w->deadline - now) : WAIT_MAX_NS;
 
 		if (rest <= 0)
-			break;
-		if (brake && t >= look)
-			look = clock_ns() + brake_look(brake, session, NULL, NULL);
-		if (brake && rest > (int64_t)(look - t))
-			rest = (int64_t)(look - t);
-		if (ppoll(fds, n + 1, &(struct timespec){ rest / 1000000000, rest % 1000000000 }, NULL) < 0)
+			return;
+		if (w->budget && now >= w->next_check)
+			w->next_check = clock_ns() + budget_check(w->budget, session, NULL, NULL);
+		if (w->budget && rest > (int64_t)(w->next_check - now))
+			rest = (int64_t)(w->next_check - now);
+		if (ppoll(w->fds, w->n + 1, &(struct timespec){ rest / 1000000000, rest % 1000000000 }, NULL) < 0)
 			continue;
-		while (read(fds[0].fd, &signal, sizeof(signal)) == sizeof(signal))
-			told |= signal.ssi_signo != SIGUSR1;
-		for (size_t i = 1; i <= n; i++)
-			if (fds[i].fd >= 0 && fds[i].revents) {
-				fds[i].fd = -1;
-				alive--;
-			}
-		do_what_was_asked(session);
+		owner_wait_read(w);
+		owner_serve(session);
 	}
-	brake_free(brake);
-	close(fds[0].fd);
-	free(fds);
-	err = end(session);
-	kernel_signals_restore(kernel_of(session));
-	return err;
+}
+
+int kernel_hold(struct pp_session *session, const struct hold_options *options)
+{
+	struct kernel_session *k = kernel_of(session);
+	struct owner_wait w = { 0 };
+	int err = owner_wait_open(&w, k, options);
+
+	if (err)
+		return err;
+	owner_serve(session);
+	/* If memory allocation fails, disarms at once, because hits must not exceed the budget. */
+	if (options->budget > 0)
+		w.ended = budget_new(&w.budget, attachment_is_owned, options->budget,
+		                     options->strict ? 0 : BUDGET_CREDIT) != 0;
+	owner_loop(&w, session);
+	owner_wait_close(&w);
+	owner_end(session);
+	owner_signals_restore(k);
+	return 0;
 }

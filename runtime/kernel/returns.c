@@ -8,169 +8,181 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "runtime/kernel/overhead.h"
-#include "runtime/kernel/kernel.h"
 #include "base/error.h"
+#include "runtime/kernel/kernel.h"
+#include "runtime/kernel/overhead.h"
 #include "sdt/image.h"
 
-static int hook(const struct calls *calls, const char *tracepoint)
+/* Attaches a program that abandons the calls of a thread. Returns a link, or a negative errno with an error message. */
+static int returns_attach(const struct kernel_returns *r, const char *tracepoint)
 {
-	struct emit_maps maps = { .calls = calls->map, .frames = calls->frames, .depth = calls->depth };
-	struct emitted emitted;
-	int fd = emit_abandon(&maps, &emitted);
+	struct emit_maps maps = { .calls = r->map, .frames = r->frames, .depth = r->depth };
+	struct emitted program;
+	int fd = emit_abandon(&maps, &program);
 
 	if (fd)
 		return fd;
-	fd = tracepoint_attach(tracepoint, emitted.insns, emitted.ninsns);
-	free(emitted.insns);
+	fd = tracepoint_attach(tracepoint, program.insns, program.ninsns);
+	free(program.insns);
 	return fd;
 }
 
-static int map(struct calls *calls, uint32_t nindices)
+static int returns_map(struct kernel_returns *r, uint32_t nindices)
 {
-	calls->size = nindices * sizeof(*calls->counts);
-	calls->counts = kernel_map_memory(calls->map, calls->size);
-	return calls->counts ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
+	r->size = nindices * sizeof(*r->counts);
+	r->counts = kernel_map_memory(r->map, r->size);
+	return r->counts ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
 }
 
 /*
- * Makes the frames' task storage, with a quarter fewer frames until the kernel allocates them: Linux 7.2 has no room for
- * a value of more than about 8 KiB, which would show at the hits only. Returns 0 or a negative errno.
+ * Creates the task storage of the frames. Reduces their number by a quarter until the kernel can allocate an element,
+ * because Linux 7.2 cannot allocate more than about 8 KiB, which only the hits would show otherwise.
  */
-static int frames_open(struct calls *calls)
+static int returns_open_frames(struct kernel_returns *r)
 {
-	for (;; calls->depth -= (calls->depth + 3) / 4) {
+	for (;; r->depth -= (r->depth + 3) / 4) {
+		uint32_t size = offsetof(struct kernel_frames, frames) + r->depth * sizeof(struct kernel_frame);
 		int err;
 
-		calls->frames = kernel_task_storage("pp_frames", offsetof(struct kernel_frames, frames) +
-		                                                         calls->depth * sizeof(struct kernel_frame));
-		if (calls->frames < 0)
-			return calls->frames;
-		err = kernel_task_storage_allocates(calls->frames, offsetof(struct kernel_frames, frames) +
-		                                                           calls->depth * sizeof(struct kernel_frame));
+		r->frames = kernel_task_storage("pp_frames", size);
+		if (r->frames < 0)
+			return r->frames;
+		err = kernel_task_storage_allocates(r->frames, size);
 		if (!err)
 			return 0;
-		close(calls->frames);
-		calls->frames = -1;
-		if (calls->depth < 2)
-			return error_set(-err, "the kernel allocates no BPF task storage: %s", strerror(-err));
+		close(r->frames);
+		r->frames = -1;
+		if (r->depth < 2)
+			return error_set(-err, "the kernel cannot allocate BPF task storage: %s", strerror(-err));
 	}
 }
 
-int calls_open(struct calls *calls, struct arm_point *const *points, size_t npoints, uint32_t nindices, unsigned maxactive)
+/* Sets how many calls of a thread are seen. Adds a reason if these are fewer than the request allows. */
+static void returns_set_depth(const struct kernel_returns *r, struct arm_point *const *points, size_t npoints,
+                              unsigned maxactive)
+{
+	for (size_t i = 0; i < npoints; i++) {
+		if (points[i]->site->role != SITE_CALL)
+			continue;
+		points[i]->calls_per_thread = r->depth;
+		if (r->depth < maxactive && r->depth < KERNEL_FRAMES_MAX && !points[i]->reason)
+			points[i]->reason = error_format("at most %u calls of one thread are seen at a time instead of "
+			                                 "%u (--maxactive), because this kernel cannot allocate more",
+			                                 r->depth, maxactive);
+	}
+}
+
+/* The points of a function are adjacent, its entry first. */
+static void returns_set_owners(struct kernel_returns *r, struct arm_point *const *points, size_t npoints,
+                               unsigned maxactive)
+{
+	uint32_t owner = 0;
+
+	for (size_t i = 0; i < npoints; i++) {
+		struct kernel_calls *calls = &r->counts[points[i]->point];
+
+		if (points[i]->site->role == SITE_CALL) {
+			owner = points[i]->point;
+			calls->overhead = (uint64_t)overhead_call_ns(points[i]->site);
+		}
+		calls->owner = owner;
+		calls->maxactive = maxactive;
+	}
+}
+
+int returns_open(struct kernel_returns *r, struct arm_point *const *points, size_t npoints, uint32_t nindices,
+                 unsigned maxactive)
 {
 	bool any = false;
-	uint32_t owner = 0;
 	int err;
 
 	for (size_t i = 0; i < npoints; i++)
 		any |= points[i]->site->role != SITE_HIT;
 	if (!any)
 		return 0;
-	calls->depth = maxactive < KERNEL_FRAMES_MAX ? maxactive : KERNEL_FRAMES_MAX;
-	calls->map =
-		kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_calls", 4, sizeof(*calls->counts), nindices, BPF_F_MMAPABLE);
-	if (calls->map < 0)
-		return calls->map;
-	err = frames_open(calls);
+	r->depth = maxactive < KERNEL_FRAMES_MAX ? maxactive : KERNEL_FRAMES_MAX;
+	r->map = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_calls", 4, sizeof(*r->counts), nindices, BPF_F_MMAPABLE);
+	if (r->map < 0)
+		return r->map;
+	err = returns_open_frames(r);
 	if (!err)
-		err = map(calls, nindices);
+		err = returns_map(r, nindices);
 	if (err)
 		return err;
-	for (size_t i = 0; i < npoints; i++) {
-		if (points[i]->site->role != SITE_CALL)
-			continue;
-		points[i]->calls_per_thread = calls->depth;
-		if (calls->depth < maxactive && calls->depth < KERNEL_FRAMES_MAX && !points[i]->reason)
-			points[i]->reason =
-				error_format("at most %u calls of one thread are seen at a time, because this "
-			                       "kernel has no room for more; --maxactive asks for %u",
-			                       calls->depth, maxactive);
-	}
-	/* The points of a function stand together, its entry first. */
-	for (size_t i = 0; i < npoints; i++) {
-		struct kernel_calls *c = &calls->counts[points[i]->point];
-
-		if (points[i]->site->role == SITE_CALL)
-			owner = points[i]->point;
-		c->owner = owner;
-		c->maxactive = maxactive;
-		if (points[i]->site->role == SITE_CALL)
-			c->overhead = (uint64_t)cost_call(points[i]->site);
-	}
-	calls->ended_link = hook(calls, "sched_process_exit");
-	if (calls->ended_link < 0)
-		return calls->ended_link;
-	calls->executed_link = hook(calls, "sched_process_exec");
-	return calls->executed_link < 0 ? calls->executed_link : 0;
+	returns_set_depth(r, points, npoints, maxactive);
+	returns_set_owners(r, points, npoints, maxactive);
+	r->ended_link = returns_attach(r, "sched_process_exit");
+	if (r->ended_link < 0)
+		return r->ended_link;
+	r->executed_link = returns_attach(r, "sched_process_exec");
+	return r->executed_link < 0 ? r->executed_link : 0;
 }
 
-int calls_pin(const struct calls *calls, const struct store *store, int attachment, bool links)
+int returns_pin(const struct kernel_returns *r, const struct session_pins *pins, int attachment, bool links)
 {
 	int err;
 
-	if (calls->map < 0)
+	if (r->map < 0)
 		return 0;
-	err = store_pin(store, calls->map, "calls", attachment, -1);
-	if (!err && links)
-		err = store_pin(store, calls->ended_link, "ended", attachment, -1);
-	return err || !links ? err : store_pin(store, calls->executed_link, "executed", attachment, -1);
+	err = pin_add(pins, r->map, "calls", attachment, -1);
+	if (err || !links)
+		return err;
+	err = pin_add(pins, r->ended_link, "ended", attachment, -1);
+	return err ? err : pin_add(pins, r->executed_link, "executed", attachment, -1);
 }
 
-int calls_get(struct calls *calls, const struct store *store, int attachment, uint32_t nindices)
+int returns_get(struct kernel_returns *r, const struct session_pins *pins, int attachment, uint32_t nindices)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t size = sizeof(info);
 
-	calls->map = store_get(store, "calls", attachment, -1);
-	if (calls->map == -ENOENT)
+	r->map = pin_get(pins, "calls", attachment, -1);
+	if (r->map == -ENOENT)
 		return 0;
-	if (calls->map < 0)
-		return error_set(-calls->map, "%s: %s", store_path(store, "calls", attachment, -1),
-		                 strerror(-calls->map));
-	if (bpf_obj_get_info_by_fd(calls->map, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY ||
-	    info.value_size != sizeof(*calls->counts) || info.max_entries != nindices ||
-	    !(info.map_flags & BPF_F_MMAPABLE))
-		return error_set(EBADMSG, "%s has not the size that its description says",
-		                 store_path(store, "calls", attachment, -1));
-	return map(calls, nindices);
+	if (r->map < 0)
+		return error_set(-r->map, "%s: %s", pin_path(pins, "calls", attachment, -1), strerror(-r->map));
+	if (bpf_obj_get_info_by_fd(r->map, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY ||
+	    info.value_size != sizeof(*r->counts) || info.max_entries != nindices || !(info.map_flags & BPF_F_MMAPABLE))
+		return error_set(EBADMSG, "%s: size differs from the one in the manifest",
+		                 pin_path(pins, "calls", attachment, -1));
+	return returns_map(r, nindices);
 }
 
-void calls_unpin(const struct store *store, int attachment)
+void returns_unpin(const struct session_pins *pins, int attachment)
 {
-	store_unlink(store, "ended", attachment, -1);
-	store_unlink(store, "executed", attachment, -1);
-	store_unlink(store, "calls", attachment, -1);
+	pin_unlink(pins, "ended", attachment, -1);
+	pin_unlink(pins, "executed", attachment, -1);
+	pin_unlink(pins, "calls", attachment, -1);
 }
 
-static void close_fd(int *fd)
+static void returns_close_fd(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
 	*fd = -1;
 }
 
-void calls_unhook(struct calls *calls)
+void returns_close_links(struct kernel_returns *r)
 {
-	close_fd(&calls->ended_link);
-	close_fd(&calls->executed_link);
-	close_fd(&calls->frames);
+	returns_close_fd(&r->ended_link);
+	returns_close_fd(&r->executed_link);
+	returns_close_fd(&r->frames);
 }
 
-void calls_close(struct calls *calls)
+void returns_close(struct kernel_returns *r)
 {
-	if (calls->counts)
-		munmap(calls->counts, calls->size);
-	calls->counts = NULL;
-	calls_unhook(calls);
-	close_fd(&calls->map);
+	if (r->counts)
+		munmap(r->counts, r->size);
+	r->counts = NULL;
+	returns_close_links(r);
+	returns_close_fd(&r->map);
 }
 
-void calls_counts(const struct calls *calls, uint32_t point, struct pp_counts *counts)
+void returns_counts(const struct kernel_returns *r, uint32_t point, struct pp_counts *counts)
 {
-	const struct kernel_calls *c = &calls->counts[point];
+	const struct kernel_calls *c = &r->counts[point];
 
-	if (!calls->counts)
+	if (!r->counts)
 		return;
 	counts->missed = __atomic_load_n(&c->missed, __ATOMIC_RELAXED);
 	counts->under_way = __atomic_load_n(&c->active, __ATOMIC_RELAXED);

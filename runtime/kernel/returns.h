@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What an attachment with points of SITE_CALL and SITE_LEAVE has beside the others (emit-calls.c). */
+/* Maps and links of attachments that have points of SITE_CALL and SITE_LEAVE: see emit-returns.c. */
 #ifndef RUNTIME_KERNEL_RETURNS_H
 #define RUNTIME_KERNEL_RETURNS_H
 
@@ -9,32 +9,38 @@
 #include "runtime/backend.h"
 #include "runtime/kernel/emit.h"
 
-struct store;
+struct session_pins;
 
-struct calls {
-	int map, frames;
-	int ended_link, executed_link; /* at the tracepoints of a thread's end and of exec */
-	uint32_t depth; /* frames of a thread: at most maxactive, KERNEL_FRAMES_MAX, and what the kernel allocates */
-	struct kernel_calls *counts; /* of each point, mapped */
+struct kernel_returns {
+	int map, frames;               /* `calls`; task storage */
+	int ended_link, executed_link; /* at the tracepoints of a thread's exit and of exec() */
+	uint32_t depth; /* frames of a thread: at most maxactive, KERNEL_FRAMES_MAX, and what the kernel can allocate */
+	struct kernel_calls *counts; /* mapped: an element per point */
 	size_t size;
 };
 
-#define CALLS_NONE                                                             \
-	(struct calls)                                                         \
+#define RETURNS_NONE                                                           \
+	(struct kernel_returns)                                                \
 	{                                                                      \
 		.map = -1, .frames = -1, .ended_link = -1, .executed_link = -1 \
 	}
 
-/* 0 and nothing made where no point is of a call. */
-int calls_open(struct calls *calls, struct arm_point *const *points, size_t npoints, uint32_t nindices,
-               unsigned maxactive);
-int calls_pin(const struct calls *calls, const struct store *store, int attachment, bool links);
-/* What is pinned; nothing where there is none. */
-int calls_get(struct calls *calls, const struct store *store, int attachment, uint32_t nindices);
-void calls_unpin(const struct store *store, int attachment);
+/*
+ * Creates the maps and the programs for calls. Does nothing if no point belongs to a call. nindices is the number of
+ * points in the manifest. Returns 0 or a negative errno with an error message; returns_close() is needed after an error
+ * too.
+ */
+int returns_open(struct kernel_returns *returns, struct arm_point *const *points, size_t npoints, uint32_t nindices,
+                 unsigned maxactive);
+/* Pins the map, and the links of the tracepoints if links is true. Returns 0 or a negative errno. */
+int returns_pin(const struct kernel_returns *returns, const struct session_pins *pins, int attachment, bool links);
+/* Opens the pinned map. Does nothing if it does not exist. Returns 0 or a negative errno with an error message. */
+int returns_get(struct kernel_returns *returns, const struct session_pins *pins, int attachment, uint32_t nindices);
+void returns_unpin(const struct session_pins *pins, int attachment);
 /* Closes what only programs need. */
-void calls_unhook(struct calls *calls);
-void calls_close(struct calls *calls);
-void calls_counts(const struct calls *calls, uint32_t point, struct pp_counts *counts);
+void returns_close_links(struct kernel_returns *returns);
+void returns_close(struct kernel_returns *returns);
+/* Sets the counts of calls of a point. */
+void returns_counts(const struct kernel_returns *returns, uint32_t point, struct pp_counts *counts);
 
 #endif

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The reader of a session's ring. Hits do not wake it, which would cost each of
- * them; it looks every few milliseconds. It takes one record at a time out, so
- * that whoever reads next finds all that this reader was not asked for.
+ * The reader of a session's ring.
  *
- * That somebody reads is said in `config` as a time, until when to record, and
- * moved on while reading: a reader that was killed has stopped recording two
- * seconds later, and what comes after counts as idle, not as lost.
+ * 1. Hits do not wake the reader, because that would make each of them more expensive. The caller polls every few
+ *    milliseconds.
+ * 2. The reader takes one record at a time out of the ring. So the next reader finds all records that this one was not
+ *    asked for.
+ * 3. Programs record while kernel_config.record_until is in the future. The reader moves this time on as long as it
+ *    reads. Two seconds after a reader was killed, programs stop recording, and count further hits as idle, not as
+ *    lost.
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -19,8 +21,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "runtime/kernel/kernel.h"
 #include "base/error.h"
+#include "runtime/kernel/kernel.h"
 
 #define SAMPLE_MAX (sizeof(struct record_thread) + RECORD_SIZE_MAX)
 #define ALIVE_NS 2000000000ull
@@ -28,79 +30,92 @@
 struct kernel_reader {
 	struct kernel_session *session;
 	struct ring_buffer *ring;
-	int lock;
-	uint64_t said; /* when record_until was last moved */
+	int lock;       /* the locked directory `reader`; -1: a private session */
+	uint64_t alive; /* when record_until was moved last */
 	uint64_t damaged;
 	bool stopped;
-	size_t length; /* of the record taken out last; 0: there was none */
-	_Alignas(8) char taken[SAMPLE_MAX];
+	size_t length; /* of the record in `record`; 0: empty */
+	_Alignas(8) char record[SAMPLE_MAX];
 };
 
-static void say_alive(struct kernel_reader *r)
+static void reader_set_alive(struct kernel_reader *r)
 {
 	struct kernel_config *config = r->session->config;
-	uint64_t t = clock_ns();
+	uint64_t now = clock_ns();
 
-	if (r->stopped || t - r->said < ALIVE_NS / 8 || config->record_until == ~0ull)
+	if (r->stopped || now - r->alive < ALIVE_NS / 8 || config->record_until == ~0ull)
 		return;
-	r->said = t;
-	__atomic_store_n(&config->record_until, t + ALIVE_NS, __ATOMIC_RELEASE);
+	r->alive = now;
+	__atomic_store_n(&config->record_until, now + ALIVE_NS, __ATOMIC_RELEASE);
 }
 
-static int take(void *arg, void *data, size_t size)
+/* Copies a record. The negative result makes libbpf stop after it. */
+static int ring_take(void *arg, void *data, size_t size)
 {
 	struct kernel_reader *r = arg;
 
 	r->length = size < SAMPLE_MAX ? size : SAMPLE_MAX;
-	memcpy(r->taken, data, r->length);
+	memcpy(r->record, data, r->length);
 	return -ENOBUFS;
+}
+
+static int reader_lock(struct kernel_reader *r, const struct pp_session *session)
+{
+	int dir = r->session->pins.dir;
+
+	if (session->is_private)
+		return 0;
+	mkdirat(dir, "reader", 0700);
+	r->lock = openat(dir, "reader", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r->lock >= 0 && !flock(r->lock, LOCK_EX | LOCK_NB))
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return error_set(EBUSY, "session '%s' already has a reader, and records go to one reader only",
+		                 session->name);
+	return error_set(errno, "cannot read session '%s': %s", session->name, strerror(errno));
 }
 
 int kernel_reader_open(struct pp_session *session, void **reader)
 {
-	struct kernel_session *k = kernel_of(session);
 	struct kernel_reader *r = calloc(1, sizeof(*r));
-	int err = 0;
+	int err;
 
 	if (!r)
 		return error_nomem();
-	r->session = k;
+	r->session = kernel_of(session);
 	r->lock = -1;
-	if (!session->is_private) {
-		mkdirat(k->store.dir, "reader", 0700);
-		r->lock = openat(k->store.dir, "reader", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (r->lock < 0 || flock(r->lock, LOCK_EX | LOCK_NB))
-			err = errno == EWOULDBLOCK
-			              ? error_set(EBUSY, "session '%s' has a reader: its records go to one only",
-			                          session->name)
-			              : error_set(errno, "cannot read session '%s': %s", session->name,
-			                          strerror(errno));
-	}
-	if (!err && !(r->ring = ring_buffer__new(k->ring_fd, take, r, NULL)))
+	err = reader_lock(r, session);
+	if (err)
+		goto fail;
+	r->ring = ring_buffer__new(r->session->ring_fd, ring_take, r, NULL);
+	if (!r->ring) {
 		err = error_set(errno, "cannot map the ring of session '%s': %s", session->name, strerror(errno));
-	if (err) {
-		if (r->lock >= 0)
-			close(r->lock);
-		free(r);
-		return err;
+		goto fail;
 	}
-	say_alive(r);
+	reader_set_alive(r);
 	*reader = r;
 	return 0;
+fail:
+	if (r->lock >= 0)
+		close(r->lock);
+	free(r);
+	return err;
 }
 
 int kernel_reader_next(void *reader, const struct record_thread **thread, const struct record **record, size_t *size)
 {
 	struct kernel_reader *r = reader;
 
-	say_alive(r);
+	reader_set_alive(r);
 	r->length = 0;
 	ring_buffer__consume(r->ring);
 	if (!r->length)
 		return 0;
-	if (r->length < sizeof(**thread) + sizeof(**record) && ++r->damaged)
-		return error_set(EBADMSG, "a record of %zu bytes", r->length);
-	*thread = (const struct record_thread *)r->taken;
+	if (r->length < sizeof(**thread) + sizeof(**record)) {
+		r->damaged++;
+		return error_set(EBADMSG, "invalid record: %zu bytes", r->length);
+	}
+	*thread = (const struct record_thread *)r->record;
 	*record = (const struct record *)(*thread + 1);
 	*size = r->length - sizeof(**thread);
 	return 1;
@@ -123,7 +138,7 @@ uint64_t kernel_reader_damaged(void *reader)
 	return r->damaged;
 }
 
-/* The counters are read as sums over the shards, so one shard may go below zero. */
+/* Counters are sums over shards, so the counter of one shard may become negative. */
 bool kernel_lose(const struct attachment *attachment, uint32_t point, pid_t pid)
 {
 	const struct kernel_attachment *s = attachment->state;

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Membership. The processes of SCOPE_CHILDREN are a map, which two programs keep:
- * at each fork the child of a member becomes one (before it runs), at the exit of
- * a process's last thread it is taken out, so that its number can go to somebody
- * else. Offsets in kernel structs come from the kernel's own BTF.
+ * The processes in scope, for programs to check.
+ *
+ * 1. SCOPE_CHILDREN is a map of process ids. A program at sched_process_fork adds the child of a process in the map,
+ *    before the child runs. A program at sched_process_exit removes a process when its last thread exits, because
+ *    another process may get its id.
+ * 2. SCOPE_PGRP is a map of process group ids, which does not change.
+ * 3. SCOPE_CGROUP is the id of a control group and its depth. The kernel has a helper that returns the ancestor of the
+ *    current process's control group at that depth.
+ *
+ * The offsets of members of kernel structs come from the kernel's own BTF.
  */
 #include "runtime/kernel/scope.h"
 
@@ -22,25 +28,12 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "runtime/kernel/emitter.h"
 #include "runtime/kernel/link.h"
 #include "sdt/btf.h"
 #include "base/error.h"
 
-#define MEMBERS_MAX 65536
-#define INSN(c, d, s, o, i)                                                         \
-	{                                                                           \
-		.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) \
-	}
-#define LOAD(size, d, s, o) INSN(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
-#define STORE(size, d, o, s) INSN(BPF_STX | BPF_MEM | (size), d, s, o, 0)
-#define MOV(d, s) INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
-#define MOV_IMM(d, i) INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define ADD_IMM(d, i) INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
-#define MAP(d, fd) INSN(BPF_LD | BPF_DW | BPF_IMM, d, BPF_PSEUDO_MAP_FD, 0, fd), INSN(0, 0, 0, 0, 0)
-#define CALL(f) INSN(BPF_JMP | BPF_CALL, 0, 0, 0, f)
-#define JUMP_IF(op, d, i, o) INSN(BPF_JMP | (op) | BPF_K, d, 0, o, i)
-#define JUMP_IF_REG(op, d, s, o) INSN(BPF_JMP | (op) | BPF_X, d, s, o, 0)
-#define EXIT MOV_IMM(BPF_REG_0, 0), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define SCOPE_PROCESSES_MAX 65536
 
 int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size_t n)
 {
@@ -48,102 +41,124 @@ int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_RAW_TP, .attach_btf_id = id);
 
 	if (id < 0)
-		return error_set(EOPNOTSUPP, "this kernel has no BTF of its tracepoint %s, which is needed",
-		                 tracepoint);
+		return error_set(EOPNOTSUPP, "this kernel does not have BTF of its tracepoint %s", tracepoint);
 	prog = program_load(BPF_PROG_TYPE_TRACING, "pp_members", insns, n, &opts);
 	if (prog < 0) {
 		char *why = strdup(pp_error());
 
-		prog = error_set(-prog, "the kernel's tracepoint %s: %s", tracepoint, why ? why : strerror(-prog));
+		prog = error_set(-prog, "tracepoint %s: %s", tracepoint, why ? why : strerror(-prog));
 		free(why);
 		return prog;
 	}
 	link = bpf_raw_tracepoint_open(NULL, prog);
 	err = errno;
 	close(prog);
-	return link < 0 ? error_set(err, "cannot attach to the tracepoint %s: %s", tracepoint, strerror(err)) : link;
+	return link < 0 ? error_set(err, "cannot attach to tracepoint %s: %s", tracepoint, strerror(err)) : link;
 }
 
-static int follow_forks(struct members *m, const struct btf *btf)
+/* sched_process_fork: adds the child to the map if its parent is in it. */
+static void emit_fork(struct emitter *e, int map, int tgid)
+{
+	label end = label_new(e);
+
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_1, 0)); /* the parent */
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, 8)); /* the child */
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_6, BPF_REG_2, tgid));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_7, BPF_REG_3, tgid));
+	emit(e, BPF_JMP_REG(BPF_JEQ, BPF_REG_6, BPF_REG_7, end)); /* a thread, not a process */
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_6, -4));
+	emit_map_fd(e, BPF_REG_1, map);
+	emit_stack_address(e, BPF_REG_2, -4);
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, end));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_7, -4));
+	emit_map_fd(e, BPF_REG_1, map);
+	emit_stack_address(e, BPF_REG_2, -4);
+	emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_2)); /* the value does not matter */
+	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_ANY));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_update_elem));
+	label_place(e, end);
+	emit_exit(e);
+}
+
+/* sched_process_exit: removes the process from the map if its last thread exits. */
+static void emit_process_exit(struct emitter *e, int map, int tgid, int signal, int live)
+{
+	label end = label_new(e);
+
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_1, 0));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_3, BPF_REG_2, tgid));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_3, -4));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_4, BPF_REG_2, signal));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_4, BPF_REG_4, live));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_4, 0, end)); /* other threads continue */
+	emit_map_fd(e, BPF_REG_1, map);
+	emit_stack_address(e, BPF_REG_2, -4);
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_delete_elem));
+	label_place(e, end);
+	emit_exit(e);
+}
+
+/* Finishes the program and attaches it. Returns the link, or a negative errno with an error message. */
+static int tracepoint_emit(const char *tracepoint, struct emitter *e)
+{
+	struct emitted program;
+	int fd = emitter_finish(e, &program);
+
+	if (fd)
+		return fd;
+	fd = tracepoint_attach(tracepoint, program.insns, program.ninsns);
+	free(program.insns);
+	return fd;
+}
+
+static int scope_follow_forks(struct kernel_scope *scope, const struct btf *btf)
 {
 	int tgid = btf_member_at(btf, "task_struct", "tgid"), signal = btf_member_at(btf, "task_struct", "signal");
 	int live = btf_member_at(btf, "signal_struct", "live");
+	struct emitter fork = { 0 }, exit = { 0 };
 
 	if (tgid < 0 || signal < 0 || live < 0)
-		return error_set(EOPNOTSUPP, "this kernel's BTF does not describe processes: --children needs it");
-
-	const struct bpf_insn forked[] = {
-		/* 0 */ LOAD(BPF_DW, BPF_REG_2, BPF_REG_1, 0), /* parent */
-		/* 1 */ LOAD(BPF_DW, BPF_REG_3, BPF_REG_1, 8), /* child */
-		/* 2 */ LOAD(BPF_W, BPF_REG_6, BPF_REG_2, tgid),
-		/* 3 */ LOAD(BPF_W, BPF_REG_7, BPF_REG_3, tgid),
-		/* 4 */ JUMP_IF_REG(BPF_JEQ, BPF_REG_6, BPF_REG_7, 15), /* a thread */
-		/* 5 */ STORE(BPF_W, BPF_REG_10, -4, BPF_REG_6),
-		/* 6 */ MAP(BPF_REG_1, m->map),
-		/* 8 */ MOV(BPF_REG_2, BPF_REG_10),
-		/* 9 */ ADD_IMM(BPF_REG_2, -4),
-		/* 10 */ CALL(BPF_FUNC_map_lookup_elem),
-		/* 11 */ JUMP_IF(BPF_JEQ, BPF_REG_0, 0, 8),
-		/* 12 */ STORE(BPF_W, BPF_REG_10, -4, BPF_REG_7),
-		/* 13 */ MAP(BPF_REG_1, m->map),
-		/* 15 */ MOV(BPF_REG_2, BPF_REG_10),
-		/* 16 */ ADD_IMM(BPF_REG_2, -4),
-		/* 17 */ MOV(BPF_REG_3, BPF_REG_2), /* the value does not matter */
-		/* 18 */ MOV_IMM(BPF_REG_4, BPF_ANY),
-		/* 19 */ CALL(BPF_FUNC_map_update_elem),
-		EXIT,
-	};
-	const struct bpf_insn exited[] = {
-		/* 0 */ LOAD(BPF_DW, BPF_REG_2, BPF_REG_1, 0),
-		/* 1 */ LOAD(BPF_W, BPF_REG_3, BPF_REG_2, tgid),
-		/* 2 */ STORE(BPF_W, BPF_REG_10, -4, BPF_REG_3),
-		/* 3 */ LOAD(BPF_DW, BPF_REG_4, BPF_REG_2, signal),
-		/* 4 */ LOAD(BPF_W, BPF_REG_4, BPF_REG_4, live),
-		/* 5 */ JUMP_IF(BPF_JNE, BPF_REG_4, 0, 5), /* other threads go on */
-		/* 6 */ MAP(BPF_REG_1, m->map),
-		/* 8 */ MOV(BPF_REG_2, BPF_REG_10),
-		/* 9 */ ADD_IMM(BPF_REG_2, -4),
-		/* 10 */ CALL(BPF_FUNC_map_delete_elem),
-		EXIT,
-	};
-
-	m->fork_link = tracepoint_attach("sched_process_fork", forked, sizeof(forked) / sizeof(*forked));
-	if (m->fork_link < 0)
-		return m->fork_link;
-	m->exit_link = tracepoint_attach("sched_process_exit", exited, sizeof(exited) / sizeof(*exited));
-	return m->exit_link < 0 ? m->exit_link : 0;
+		return error_set(EOPNOTSUPP, "--children: this kernel's BTF does not describe processes");
+	emit_fork(&fork, scope->map, tgid);
+	scope->fork_link = tracepoint_emit("sched_process_fork", &fork);
+	if (scope->fork_link < 0)
+		return scope->fork_link;
+	emit_process_exit(&exit, scope->map, tgid, signal, live);
+	scope->exit_link = tracepoint_emit("sched_process_exit", &exit);
+	return scope->exit_link < 0 ? scope->exit_link : 0;
 }
 
-static int find_pgrp(struct members *m, const struct btf *btf)
+static int scope_find_pgrp(struct kernel_scope *scope, const struct btf *btf)
 {
-	m->at.signal = btf_member_at(btf, "task_struct", "signal");
-	m->at.pids = btf_member_at(btf, "signal_struct", "pids");
-	m->at.numbers = btf_member_at(btf, "pid", "numbers");
-	m->at.nr = btf_member_at(btf, "upid", "nr");
-	if (m->at.signal < 0 || m->at.pids < 0 || m->at.numbers < 0 || m->at.nr < 0)
-		return error_set(EOPNOTSUPP, "this kernel's BTF does not describe process groups: --pgrp needs it");
+	scope->at.signal = btf_member_at(btf, "task_struct", "signal");
+	scope->at.pids = btf_member_at(btf, "signal_struct", "pids");
+	scope->at.numbers = btf_member_at(btf, "pid", "numbers");
+	scope->at.nr = btf_member_at(btf, "upid", "nr");
+	if (scope->at.signal < 0 || scope->at.pids < 0 || scope->at.numbers < 0 || scope->at.nr < 0)
+		return error_set(EOPNOTSUPP, "--pgrp: this kernel's BTF does not describe process groups");
 	return 0;
 }
 
-static int fill(struct members *m, const struct scope *scope)
+static int scope_fill(struct kernel_scope *scope, const struct scope *request)
 {
-	for (size_t i = 0; i < scope->npids; i++) {
-		uint32_t key = scope->pids[i], value = 0;
+	for (size_t i = 0; i < request->npids; i++) {
+		uint32_t key = request->pids[i], value = 0;
 
-		if (scope->kind == SCOPE_PGRP) {
-			pid_t group = getpgid(scope->pids[i]);
+		if (request->kind == SCOPE_PGRP) {
+			pid_t group = getpgid(request->pids[i]);
 
 			if (group < 0)
-				return error_set(errno, "process %d: %s", scope->pids[i], strerror(errno));
+				return error_set(errno, "process %d: %s", request->pids[i], strerror(errno));
 			key = group;
 		}
-		if (bpf_map_update_elem(m->map, &key, &value, BPF_ANY))
+		if (bpf_map_update_elem(scope->map, &key, &value, BPF_ANY))
 			return error_set(errno, "cannot fill a BPF map: %s", strerror(errno));
 	}
 	return 0;
 }
 
-static int find_cgroup(struct members *m, const char *dir)
+static int scope_find_cgroup(struct kernel_scope *scope, const char *dir)
 {
 	char path[PATH_MAX];
 	struct statfs fs;
@@ -152,14 +167,14 @@ static int find_cgroup(struct members *m, const char *dir)
 	if (!realpath(dir, path) || statfs(path, &fs) || stat(path, &st))
 		return error_set(errno, "%s: %s", dir, strerror(errno));
 	if (fs.f_type != CGROUP2_SUPER_MAGIC)
-		return error_set(EINVAL, "%s is no control group: name a folder of the cgroup2 file system", dir);
-	m->cgroup = st.st_ino;
-	/* its depth: how many folders up to where the file system begins */
-	for (m->cgroup_level = 0;; m->cgroup_level++) {
+		return error_set(EINVAL, "%s: not a control group: name a directory of the cgroup2 file system", dir);
+	scope->cgroup = st.st_ino;
+	/* The depth is the number of directories from there to the root of the file system. */
+	for (scope->cgroup_level = 0;; scope->cgroup_level++) {
 		size_t n = strlen(path);
 
 		if (n + 4 > sizeof(path))
-			return error_set(ENAMETOOLONG, "%s: its name is too long", dir);
+			return error_set(ENAMETOOLONG, "%s: path too long", dir);
 		strcpy(path + n, "/..");
 		if (stat(path, &up))
 			return error_set(errno, "%s: %s", path, strerror(errno));
@@ -168,35 +183,48 @@ static int find_cgroup(struct members *m, const char *dir)
 	}
 }
 
-int members_open(struct members *m, const struct scope *scope)
+static int scope_open_map(struct kernel_scope *scope, const struct scope *request)
 {
-	struct btf *btf = NULL;
+	struct btf *btf;
 	int err;
 
-	*m = (struct members){ .kind = scope->kind, .map = -1, .fork_link = -1, .exit_link = -1 };
-	if (scope->kind == SCOPE_PROCESSES)
-		return 0;
-	if (scope->kind == SCOPE_CGROUP)
-		return find_cgroup(m, scope->cgroup);
-	m->map = bpf_map_create(BPF_MAP_TYPE_HASH, "pp_members", 4, 4, MEMBERS_MAX, NULL);
-	err = m->map < 0 ? error_set(errno, "cannot make a BPF map: %s", strerror(errno)) : fill(m, scope);
-	if (!err && !(btf = btf__load_vmlinux_btf()))
-		err = error_set(EOPNOTSUPP, "this kernel has no BTF: --children and --pgrp need it");
-	if (!err)
-		err = scope->kind == SCOPE_CHILDREN ? follow_forks(m, btf) : find_pgrp(m, btf);
-	btf__free(btf);
+	scope->map = bpf_map_create(BPF_MAP_TYPE_HASH, "pp_members", 4, 4, SCOPE_PROCESSES_MAX, NULL);
+	if (scope->map < 0)
+		return error_set(errno, "cannot create a BPF map: %s", strerror(errno));
+	err = scope_fill(scope, request);
 	if (err)
-		members_close(m);
+		return err;
+	btf = btf__load_vmlinux_btf();
+	if (!btf)
+		return error_set(EOPNOTSUPP, "--children and --pgrp: this kernel does not have BTF");
+	err = scope->kind == SCOPE_CHILDREN ? scope_follow_forks(scope, btf) : scope_find_pgrp(scope, btf);
+	btf__free(btf);
 	return err;
 }
 
-void members_close(struct members *m)
+int kernel_scope_open(struct kernel_scope *scope, const struct scope *request)
 {
-	if (m->map >= 0)
-		close(m->map);
-	if (m->fork_link >= 0)
-		close(m->fork_link);
-	if (m->exit_link >= 0)
-		close(m->exit_link);
-	m->map = m->fork_link = m->exit_link = -1;
+	int err;
+
+	*scope = KERNEL_SCOPE_NONE;
+	scope->kind = request->kind;
+	if (scope->kind == SCOPE_PROCESSES)
+		return 0;
+	if (scope->kind == SCOPE_CGROUP)
+		return scope_find_cgroup(scope, request->cgroup);
+	err = scope_open_map(scope, request);
+	if (err)
+		kernel_scope_close(scope);
+	return err;
+}
+
+void kernel_scope_close(struct kernel_scope *scope)
+{
+	if (scope->map >= 0)
+		close(scope->map);
+	if (scope->fork_link >= 0)
+		close(scope->fork_link);
+	if (scope->exit_link >= 0)
+		close(scope->exit_link);
+	scope->map = scope->fork_link = scope->exit_link = -1;
 }

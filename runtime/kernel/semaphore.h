@@ -1,4 +1,23 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Semaphores: 16-bit numbers in targets, which the kernel increments ("raises") for each armed site and decrements
+ * ("lowers") when the site is disarmed.
+ *
+ * 1. The kernel raises one copy of a semaphore per process and offset: the first private, writable mapping that covers
+ *    the semaphore's file offset (its ref_ctr). In two cases that is the wrong copy, or not the only one:
+ *    - The last page of the RELRO segment contains the semaphore as well (ld.lld, mold). This page is writable while a
+ *      program is loaded. So in a process that starts after arming, the kernel would raise RELRO's copy, and later
+ *      lower the other one. The link is created without this semaphore, because a process can always start between the
+ *      last check and the creation of the link, and the kernel would then lower what it has not raised.
+ *    - The file is loaded several times (dlmopen).
+ * 2. A semaphore in .bss is not in the file, so the kernel cannot raise it.
+ * 3. This backend therefore raises by hand the semaphores of RELRO pages and of .bss (semaphore_by_hand()), and the
+ *    other copies of a file that is loaded several times: semaphores_raise(). The semaphore owner (semaphore-owner.c)
+ *    does the same in processes that start later.
+ * 4. Semaphores that were raised by hand are recorded (semaphore-raised.c) and lowered by hand: semaphores_lower().
+ * 5. A semaphore that the kernel lowers must not be 0 at that time: the kernel would then leave its breakpoint in the
+ *    text. semaphores_settle() makes sure of that before links are removed.
+ */
 #ifndef RUNTIME_KERNEL_SEMAPHORE_H
 #define RUNTIME_KERNEL_SEMAPHORE_H
 
@@ -6,76 +25,77 @@
 
 #include "runtime/backend.h"
 
-/* A semaphore is a 16-bit number that the kernel raises for each armed site. */
-#define SEMAPHORE_MAX 32767
+#define SEMAPHORE_MAX 32767 /* programs read the number as signed */
+
+/* Returns true if the kernel cannot raise the semaphore of the site, or would raise the wrong copy of it. */
+bool semaphore_by_hand(const struct pp_site *site);
+/*
+ * Identifies the semaphore of a site in its file: its file offset, or MANIFEST_BY_HAND and its address. 0: no
+ * semaphore.
+ */
+uint64_t semaphore_key(const struct pp_site *site);
 
 /*
- * Refuses, of the points that have no error yet, those that would raise a semaphore above what it
- * holds (programs take it as signed), with what is armed already in the session and in others. -ENOMEM.
+ * Before arming: refuses points that would raise a semaphore above SEMAPHORE_MAX, together with the sites that this
+ * session and others have armed. Ignores points that have an error. Returns 0 or -ENOMEM.
  */
 int semaphores_check(const struct pp_session *session, struct arm_point *const *points, size_t n);
 
-/*
- * Which copy of a semaphore counts. The kernel has one for each process and place: the first private and writable
- * mapping that covers the semaphore's file offset. That is the wrong one, or not the only one, if
- *
- * - the last page of the RELRO segment holds the semaphore as well (ld.lld, mold). It is writable while a program is
- *   loaded, so in a process that starts after arming the kernel would raise RELRO's copy, and later find the right one.
- *   The kernel is not told of such a semaphore: it would lower what it did not raise, and a process can always start
- *   between the last look at what there is and that.
- * - the file is loaded several times (dlmopen).
- *
- * A semaphore in .bss is in no file, so the kernel raises none. Every copy of these two is raised by hand.
- *
- * A semaphore that the kernel will lower must not be 0 then: the kernel would leave its trap in the text.
- */
+/* ---- raising by hand ---- */
 
-/* A copy that was raised by hand, and that the kernel does not lower. */
+/* A copy of a semaphore that was raised by hand. */
 struct semaphore_raised {
-	uint64_t address, offset; /* offset: see semaphore_key() */
-	uint64_t start_time;      /* the process's, see process_start_time() */
-	uint64_t device, inode, text,
-		text_offset;   /* the file, and where the process has it: the address of a place in it */
-	uint64_t exec, random; /* which program run it is: forks have the same, after exec() they are others */
+	uint64_t address;
+	uint64_t offset;     /* semaphore_key() */
+	uint64_t start_time; /* process_start_time() of the process */
+	uint64_t device, inode;
+	uint64_t text, text_offset; /* where the process maps the file: the address of an offset */
+	uint64_t exec, random;      /* identify the program run: a fork has the same values, until it calls exec() */
 	uint32_t pid, reserved;
 };
 
-/* What names the semaphore of a site in its file: its offset, or DESC_BY_HAND and its address. 0: there is none. */
-uint64_t semaphore_key(const struct pp_site *site);
-
-/* For each copy that is raised by hand: once before it is raised, so that it can be lowered. 0 or a negative errno. */
+/* Called before a copy is raised. Returns 0, -EEXIST if the copy is recorded already, or another negative errno. */
 typedef int semaphore_record(const struct semaphore_raised *raised, void *arg);
 
-/* Raises the copies that the armed points read and that the kernel did not raise. Returns 0, -ENOMEM, or record's error. */
+/*
+ * After arming: raises by hand the copies that armed points read and that the kernel has not raised. Returns 0,
+ * -ENOMEM, or the error of record.
+ */
 int semaphores_raise(struct arm_point *const *points, size_t n, semaphore_record *record, void *arg);
-/* The same for the points of one process, of which the kernel has told that it maps the file from now on. */
+/* Does the same in one process. */
 int semaphores_raise_in(const struct process *process, struct arm_point *const *points, size_t n,
                         semaphore_record *record, void *arg);
-/*
- * Lowers copies by the 1 by which they were raised, in the processes that still live and in those that were forked from
- * them since: a fork inherits the raised value.
- */
-struct semaphore_lowering {
-	struct semaphore_raised raised;
-	uint32_t tick; /* when it was recorded: see semaphore_tick() */
-	bool taken;
-};
-/* take deletes the record, just before it is lowered; false: another process of ours has, and lowers it. */
-void semaphores_lower(struct semaphore_lowering *list, size_t n, bool (*take)(const struct semaphore_raised *, void *),
-                      void *arg);
-/* Clock ticks since boot, as process_start_time() counts them: the value that goes with a record. */
+
+/* Returns the clock ticks since boot, in the unit of process_start_time(). */
 uint32_t semaphore_tick(void);
 
-/* True if the kernel would raise no copy, or in processes that start later another one than the site reads. */
-bool semaphore_by_hand(const struct pp_site *site);
+struct semaphore_lowering {
+	struct semaphore_raised raised;
+	uint32_t tick; /* semaphore_tick() when it was recorded */
+	bool taken;    /* take() has succeeded */
+};
 
-/* Points that are about to be taken out: sees to it that the kernel can lower their semaphores. */
+/*
+ * Lowers copies by 1, in the processes in which they were raised and in those that were forked from them since: a fork
+ * inherits the raised value. take deletes the record just before; it returns false if another process has deleted it
+ * and lowers the copy.
+ */
+void semaphores_lower(struct semaphore_lowering *list, size_t n, bool (*take)(const struct semaphore_raised *, void *),
+                      void *arg);
+
+/* ---- before links are removed ---- */
+
 struct semaphore_place {
 	dev_t device;
 	ino_t inode;
-	uint64_t offset, semaphore_offset; /* places of one file and semaphore stand together */
-	pid_t pid;                         /* 0: any */
+	uint64_t offset, semaphore_offset;
+	pid_t pid; /* 0: every process */
 };
+
+/*
+ * Raises the semaphores of the places to the number of breakpoints, so that the kernel can lower them. Sorts the
+ * places.
+ */
 void semaphores_settle(struct semaphore_place *places, size_t n);
 
 #endif

@@ -8,44 +8,41 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#define STACK (64 << 10)
+#define STACK_SIZE (64 << 10)
 
-struct call {
+struct shielded_call {
 	int (*fn)(void *arg);
 	void *arg;
 	int result;
 };
 
-static int run(void *arg)
+static int shielded_main(void *arg)
 {
-	struct call *call = arg;
+	struct shielded_call *call = arg;
 
-	/*
-	 * A name of its own, so that pkill(1) of the command's name does not kill this process in the middle. The kernel
-	 * leaves a trap in the text if a process is killed while it unregisters the uprobe.
-	 */
+	/* pkill(1) with the command's name must not kill this process. */
 	prctl(PR_SET_NAME, "probe-aside");
 	call->result = call->fn(call->arg);
 	return 0;
 }
 
-int aside(int (*fn)(void *arg), void *arg)
+int run_shielded(int (*fn)(void *arg), void *arg)
 {
-	struct call call = { .fn = fn, .arg = arg };
-	char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	struct shielded_call call = { .fn = fn, .arg = arg };
+	char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	sigset_t all, before;
 	int pid = -1;
 
 	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before); /* also of the other, which inherits it */
+	sigprocmask(SIG_SETMASK, &all, &before); /* the helper inherits the mask */
 	if (stack != MAP_FAILED)
-		pid = clone(run, stack + STACK, CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_VFORK, &call);
+		pid = clone(shielded_main, stack + STACK_SIZE, CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_VFORK, &call);
 	if (pid < 0)
-		run(&call);
+		shielded_main(&call);
 	while (pid >= 0 && waitpid(pid, NULL, __WCLONE) < 0 && errno == EINTR)
 		;
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (stack != MAP_FAILED)
-		munmap(stack, STACK);
+		munmap(stack, STACK_SIZE);
 	return call.result;
 }

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls that must not be killed.
+ * System calls that a signal must not interrupt.
  *
- * A kernel that registers or unregisters uprobes gives up when the calling thread has
- * a fatal signal pending, and leaves its traps behind ("failed to unregister, leaking
- * uprobe"): in a target that is not ours, in no list, until it ends. So such calls
- * are made aside: by a process of its own, which shares memory and descriptors with
- * this one, and to which a signal to this one means nothing. A process that is
- * already exiting closes its links well, and so does the kernel when it lets go of
- * unlinked pins.
+ * 1. The kernel gives up registering or unregistering uprobes when the calling thread has a fatal signal pending. It
+ *    then leaves its breakpoints in the targets ("failed to unregister, leaking uprobe"). No list shows them, and they
+ *    stay until the targets end.
+ * 2. So a helper process makes these calls. It shares memory and descriptors with this process, and a signal to this
+ *    process does not reach it.
+ * 3. Two cases do not need the helper, because the kernel unregisters completely: a process that is already exiting,
+ *    and pins that were unlinked.
  */
 #ifndef RUNTIME_KERNEL_SHIELDED_H
 #define RUNTIME_KERNEL_SHIELDED_H
 
-/* Returns what fn(arg) does. fn makes system calls, and little else; this thread stands still meanwhile. */
-int aside(int (*fn)(void *arg), void *arg);
+/*
+ * Calls fn(arg) in the helper process and returns its result. The calling thread waits. fn should only make system
+ * calls, because it runs on a small stack. Calls fn in this thread if the helper cannot be created.
+ */
+int run_shielded(int (*fn)(void *arg), void *arg);
 
 #endif

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What really stands in memory. Registering a uprobe can succeed and arm nothing
- * (a shared or writable mapping, an instruction that the kernel refuses later), so
- * nothing is called armed before its bytes were read back.
+ * Checks of the targets' memory: before points are armed, after they were armed, and after they were disarmed.
+ *
+ * The registration of a uprobe can succeed without arming anything (a shared or writable mapping, an instruction that
+ * the kernel rejects later). So a point is reported as armed only after its bytes were read back.
+ *
+ * All functions expect points of one image and process to be adjacent.
  */
 #ifndef RUNTIME_KERNEL_VERIFY_H
 #define RUNTIME_KERNEL_VERIFY_H
@@ -12,26 +15,30 @@
 struct pp_session;
 
 /*
- * Compares memory with the file in every process that is going to get the trap: in the point's process, or in all that
- * map the file. Refuses points where they differ, because the kernel runs the file's instruction after a hit and puts the
- * file's byte back at the end: a program that changed its own code would crash, and a debugger would lose its breakpoint.
- * A trap that a session of ours or another tool's uprobe put there is no difference. session is the one whose lock is
- * held. Points of one image and process stand together.
+ * Before arming: compares memory with the file in each process that will get the breakpoint, which is the point's
+ * process or every process that maps the file. Refuses points where the memory differs, because the kernel executes the
+ * file's instruction after a hit, and writes the file's bytes when it disarms: a program that changed its own code
+ * would crash, and a debugger would lose its breakpoint. The breakpoint of another session, or of a uprobe of another
+ * tool, is accepted. The caller holds the lock of the session. Returns 0 or a negative errno.
  */
 int verify_unchanged(struct arm_point *const *points, size_t npoints, const struct pp_session *session);
 
 /*
- * Sets verified, pending, error and reason of the points that have no error yet.
- * Points of one image and process stand together. The misses are added.
+ * After arming: sets verified, pending, error and reason of the points that do not have an error yet, and adds the
+ * processes in which points for every process are not armed to the misses. Returns 0 or a negative errno.
  */
 int verify_armed(struct arm_point *const *points, size_t npoints, struct arm_misses *misses);
 
-/* Waits until no process has a trap at these points any more, none went for 20 s, or *interrupt (may be NULL) is set. */
 struct verify_place {
 	dev_t device;
 	ino_t inode;
 	uint64_t offset;
 };
+
+/*
+ * After disarming: waits until no process has a breakpoint at the places. Gives up if no breakpoint was removed for 20
+ * s, or if *interrupt, which may be NULL, is set. Places of one file are adjacent.
+ */
 void verify_disarmed(const struct verify_place *places, size_t n, const volatile int *interrupt);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * asleep HOW STOP: until there is a file STOP it beats all the time in the way HOW says, each beat a hit of app:beat, and counts what it sees that it
- * should not: a system call that failed with EINTR, a register or vector register that changed. At the end it says
- * "beats 1 wrong N".
+ * asleep HOW STOP: until the file STOP exists, hits app:beat repeatedly in the way HOW, and counts what must not
+ * happen: a system call that failed with EINTR, a register or vector register that changed. At the end prints "beats 1
+ * wrong N".
  *
  *     epoll, read, sleep, futex, sigwait   a thread in that system call, with a timeout
- *     spin       one that computes with all registers
- *     edge       one whose stack pointer is at the very end of its stack
- *     raw        its first thread ends by the system call alone, when there is a file STOP.first, and then the other
+ *     spin       a thread that computes with all registers
+ *     edge       a thread whose stack pointer is at the very end of its stack
+ *     raw        the first thread ends by the system call alone when the file STOP.first exists, then the other one
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -61,7 +61,7 @@ static void pause_by(const char *how)
 		wrong++;
 }
 
-/* 64 rounds with a value in every register that is to be there at the end. */
+/* 64 rounds with a value in every register that must be there at the end. */
 static long spin(void)
 {
 #ifdef __x86_64__
@@ -82,7 +82,7 @@ static long spin(void)
 #endif
 }
 
-/* With the stack pointer where not one word is below it. */
+/* Runs with the stack pointer at the lowest word of the stack. */
 static void edge(void)
 {
 #ifdef __x86_64__
@@ -125,7 +125,7 @@ int main(int argc, char **argv)
 			usleep(5000);
 		syscall(SYS_exit, 7);
 	}
-	/* One thread, so that no other can be taken in its place. */
+	/* One thread, so that no other can be used. */
 	while (access(stop, F_OK)) {
 		STAP_PROBE1(app, beat, beats);
 		beats++;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Processes in other namespaces: what is said about their agents is true, nothing is loaded that could not be reached, and
-# inside a container commands fall back to the agent.
+# Processes in other namespaces: error messages about their agents are correct, nothing is loaded that the command could
+# not reach, and inside a container commands use the agent by default.
 . tests/lib.sh
 . tests/agent/lib.sh
 need_root
@@ -11,7 +11,7 @@ unshare --pid --fork --mount true 2>/dev/null || skip "no namespaces"
 agent_build host
 cat >"$T/inside" <<'E2'
 #!/bin/sh
-# inside HIDE AGENT: the program, in the namespaces of the caller
+# inside HIDE AGENT: runs the program in the namespaces of the caller
 [ -z "$1" ] || { mount -t tmpfs none "$XDG_RUNTIME_DIR" && chmod 700 "$XDG_RUNTIME_DIR"; } || exit 1
 LD_PRELOAD=$2 exec "$HOST" spin
 E2
@@ -29,30 +29,30 @@ for how in pid mount; do
 		[ $how = pid ] && pid=$(pgrep -P $outer)
 		want_like "the process" host "$(cat "/proc/$pid/comm")"
 		expect 1 probe-enable -s $S -b agent -p "$pid" host:beat
-		want_like "$how '$agent'" "*process $pid is in another $how namespace*, and has ${agent:+an}* agent*" "$out"
+		want_like "$how '$agent'" "*pid $pid: the process is in another $how namespace (a container) and has ${agent:+an}* agent*" "$out"
 		[ "$agent" ] || want_like "$how" "*and has no agent*" "$out"
 		before=$(grep -c probepoint-agent "/proc/$pid/maps")
 		expect 1 timeout 30 probe-enable -s $S --inject -p "$pid" host:beat
-		want_like "$how, --inject" "*process $pid is in another $how namespace*" "$out"
-		want "$how: nothing is loaded" "$before" "$(grep -c probepoint-agent "/proc/$pid/maps")"
+		want_like "$how, --inject" "*pid $pid: the process is in another $how namespace*" "$out"
+		want "$how: mappings of the agent" "$before" "$(grep -c probepoint-agent "/proc/$pid/maps")"
 		exec {to}>&-
 		wait $outer || fail "$how: the program ends with $?"
 		rm "$T/in"
 	done
 done
 
-# An agent that would look elsewhere for its sessions.
+# An agent that uses another state directory.
 mkfifo "$T/in"
 env -u XDG_RUNTIME_DIR "$T/host" spin <"$T/in" >"$T/out" & pid=$!
 exec {to}>"$T/in"
 wait_for 10 grep -q ready "$T/out"
 expect 1 timeout 30 probe-enable -s $S --inject -p $pid host:beat
-want_like "another directory" "*process $pid has no XDG_RUNTIME_DIR*" "$out"
-want "nothing is loaded" 0 "$(grep -c probepoint-agent "/proc/$pid/maps")"
+want_like "refusal with another state directory" "*pid $pid: the process has no XDG_RUNTIME_DIR*" "$out"
+want "mappings of the agent" 0 "$(grep -c probepoint-agent "/proc/$pid/maps")"
 exec {to}>&-
 wait $pid || fail "the program ends with $?"
 
-# A server that writes its title over the environment that it began with has moved its variables before.
+# A server that writes its title over its initial environment has moved its variables before.
 cat >"$T/title.c" <<'C'
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Children that hit app:end N times each and end in a way of their own. Lines, each answered by "ok":
+ * Children that hit app:end N times each and end in different ways. Reads lines, and replies "ok" to each:
  *
- *     child HOW N     HOW: exit, _exit, kill, exec (of /bin/true), or fork: a child of it hits it once more, and _exits
+ *     child HOW N     HOW: exit, _exit, kill, exec (of /bin/true), or fork: a child of it hits once more, then _exit
  *     own N           hits by this process
- *     end HOW         this process ends so, unanswered
+ *     end HOW         this process ends this way, without a reply
  */
 #include <signal.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# However a process ends, what it counted is there: by exit(3), by _exit(2), by a signal that cannot be caught, by
-# exec(2); the process that was named, its children, and theirs. Where nobody keeps it, probe-stat says so.
+# Counts survive every end of a process: exit(3), _exit(2), a signal that cannot be caught, exec(2); for the named
+# process, its children and their children. Without a keeper, probe-stat reports what is missing.
 . tests/lib.sh
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"
@@ -17,7 +17,7 @@ run() {
 }
 say() { echo "$1" >&"$to"; read -t 60 -r line <&"$from" || fail "no answer to \"$1\""; }
 
-# ---- children of the process that was named ----
+# ---- children of the named process ----
 run
 expect 0 probe-enable -q -b agent -s $S --children -p $pid app:end
 say "own 3"
@@ -26,15 +26,15 @@ for how in exit _exit kill exec fork; do
 	say "child $how 10"
 	sum=$((sum + 10))
 	[ $how = fork ] && sum=$((sum + 1))
-	want "behind a child that ended by $how" "$sum 0" "$(hits $S)"
+	want "hits after a child ended by $how" "$sum 0" "$(hits $S)"
 done
 for how in _exit exec; do for i in 1 2 3 4 5 6 7 8 9 10; do say "child $how 1"; done; done
 sum=$((sum + 20))
-want "behind twenty more" "$sum 0" "$(hits $S)"
+want "hits after twenty more children" "$sum 0" "$(hits $S)"
 echo "end kill" >&"$to"
 wait $pid
-want "behind the process itself, which was killed" "$sum 0" "$(hits $S)"
-want "a second time" "$sum 0" "$(hits $S)"
+want "hits after the process itself was killed" "$sum 0" "$(hits $S)"
+want "hits read a second time" "$sum 0" "$(hits $S)"
 probe-disable -q -s $S
 
 # ---- every process that maps the file, each in turn ----
@@ -46,12 +46,12 @@ for how in exit _exit kill exec; do
 	sum=$((sum + 5))
 	echo "end $how" >&"$to"
 	wait $pid
-	want "a process that ended by $how" "$sum 0" "$(hits $S)"
+	want "hits after a process ended by $how" "$sum 0" "$(hits $S)"
 done
 probe-disable -q -s $S
 wait_for 10 test ! -e "$XDG_RUNTIME_DIR/probepoint/agents/keeper" # it ends with the last session
 
-# ---- nobody keeps it ----
+# ---- without a keeper ----
 run
 expect 0 probe-enable -q -b agent -s $S --children -p $pid app:end
 holder=
@@ -59,23 +59,23 @@ for process in /proc/[0-9]*; do
 	[ "$(readlink "$process/exe")" = "$B/bin/probe-enable" ] || continue
 	tr '\0' '\n' <"$process/environ" | grep -qx "XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR" && holder=${process##*/}
 done
-[ "$holder" ] || fail "there is no keeper"
+[ "$holder" ] || fail "no keeper runs"
 kill -KILL "$holder"
 say "child _exit 10"
 say "child exit 10"
 want "a child's counts are missing" "10 1" "$(hits $S)"
-want_like "what is said of it" "*1 process ended uncounted*" "$(probe-stat -s $S 2>&1)"
+want_like "message about the missing counts" "*1 process ended uncounted*" "$(probe-stat -s $S 2>&1)"
 probe-disable -q -s $S
 echo "end exit" >&"$to"
 wait $pid
 
-# ---- a reader that gets to a child's area when the child has ended ----
+# ---- a reader that gets a child's region after the child has ended ----
 $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -shared -fPIC -o "$T/late.so" tests/agent/late.c || fail "cannot build late"
 printf '%s\n' "own 3" "child _exit 10" "child kill 10" "child exit 10" "end exit" >"$T/lines"
 LD_PRELOAD=$T/late.so probe-trace -b agent --children -o "$T/trace" app:end -- "$T/ends" <"$T/lines" >"$T/said" 2>&1 ||
 	fail "the trace failed: $(cat "$T/said")"
 want_like "records of children that ended early" "*: 33 recorded, 0 lost in *" "$(cat "$T/said")"
-# Of those whose area it never gets, only the one that called exit(3) told what it counted.
+# Among children whose region it never gets, only the one that called exit(3) has saved its counts.
 LATE_NEVER=1 LD_PRELOAD=$T/late.so probe-trace -b agent --children -o "$T/never" app:end -- "$T/ends" <"$T/lines" >"$T/said" 2>&1 ||
 	fail "the trace failed: $(cat "$T/said")"
-want_like "what is said of children never read" "*: 2 processes ended uncounted, *: 3 recorded, 10 lost in *" "$(cat "$T/said")"
+want_like "message about children that were never read" "*: 2 processes ended uncounted, *: 3 recorded, 10 lost in *" "$(cat "$T/said")"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Records that tell whether they are whole: flight:hit(id, n, ~n, text), with text 26 - n % 26 letters long, and n one
- * more each time for each id; before them flight:begin(id). Lines of standard input:
+ * Records that show whether they are complete: flight:hit(id, n, ~n, text) with a text of 26 - n % 26 letters; n counts
+ * up for each id. flight:begin(id) comes before them. Reads lines:
  *
- *     run THREADS HITS     threads of so many hits each, with a signal handler's hits in between; then "ran HITS"
+ *     run THREADS HITS     threads with HITS hits each, and a signal handler's in between; prints "ran HITS"
  *     brief THREADS HITS   the same, one thread after the other, without signals
  *     endless THREADS      threads that hit until the end
  *     exit

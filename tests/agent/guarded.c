@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * aarch64: tells whether an indirect branch is caught that lands behind a site, where the compiler has not said that
- * one may (BTI). With LIBRARY the site, to be linked without the C library's start files, which say nothing of it.
+ * aarch64: reports whether an indirect branch to the address after a site is caught although the compiler has not
+ * marked it as a target (BTI). With LIBRARY: the site, to be linked without the C library's start files, which are not
+ * marked for BTI.
  */
 #ifdef LIBRARY
 #include <sys/sdt.h>

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For agent/hit.sh: a process whose hits stand in difficult places. It reads one word
- * a line and answers with what it counted itself, then "ok", by read(2) and write(2) alone.
+ * For agent/hit.sh: a process whose hits are in difficult places. Reads one word per line, replies with its own count
+ * and then "ok", by read(2) and write(2) alone.
  *
  *     hit             10 hits of hit:text, with a string on the heap, one in the image, one on the stack
  *     thread          the same in a new thread
- *     other           the same in a second thread that was there from the start
- *     strict filter   asks for seccomp: by prctl(2), for this thread
- *     seccomp tsync   the same filter by seccomp(2), for this thread, for all
- *     filter-other    the second thread asks for the filter
- *     tsc             gives the counter of the CPU up
- *     files           2000 threads that hit, while descriptors are opened; how many were not the lowest
- *     edge            hits on a stack of its own: beyond its end, and in the middle of two pages
- *     strings         hits there with strings in the page behind the end, and in a guard page
- *     unmap           hits there, while another thread maps and unmaps what stands behind the end
- *     lock            mlockall(); how many MB larger it is by now
- *     memory          whether 300 MB can be had
- *     vfork clone     a child that hits, and what its parent hits meanwhile and behind it
+ *     other           the same in a second thread that exists from the start
+ *     strict filter   sets a seccomp filter: by prctl(2), for this thread
+ *     seccomp tsync   sets the same filter by seccomp(2): for this thread, for all threads
+ *     filter-other    the second thread sets the filter
+ *     tsc             gives up access to the CPU's counter
+ *     files           2000 threads that hit while descriptors are opened; prints how many were not the lowest free one
+ *     edge            hits on a stack of its own: after its end, and across two pages
+ *     strings         hits there with strings in the page after the end, and in a guard page
+ *     unmap           hits there while another thread maps and unmaps the pages after the end
+ *     lock            mlockall(); prints by how many MB the process has grown
+ *     memory          whether 300 MB can be allocated
+ *     vfork clone     a child that hits, and hits of its parent meanwhile and afterwards
  */
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -67,8 +67,8 @@ __attribute__((noipa)) static void hit(long n)
 }
 
 /*
- * A leaf with a note by hand: its arguments lie at and behind the stack pointer, and
- * at rbp. What is at rbx is a string.
+ * A leaf function with a hand-written note: its arguments are at and above the stack pointer, and at rbp. rbx points to
+ * a string.
  */
 __asm__(".text\n.globl leaf\n.type leaf, @function\n.p2align 4\nleaf:\n"
         ".p2align 3,0x66,2\n990: .byte 0x90,0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\nret\n.size leaf, . - leaf\n"
@@ -78,7 +78,7 @@ __asm__(".text\n.globl leaf\n.type leaf, @function\n.p2align 4\nleaf:\n"
         ".pushsection .stapsdt.base,\"aG\",@progbits,.stapsdt.base,comdat\n.weak _.stapsdt.base\n"
         ".hidden _.stapsdt.base\n_.stapsdt.base: .space 1\n.size _.stapsdt.base,1\n.popsection\n");
 
-/* Calls it with this stack pointer, rbp and rbx; 8(%rsp) is at the stack pointer then. */
+/* Calls it with this stack pointer, rbp and rbx; 8(%rsp) is then at the stack pointer. */
 __attribute__((noipa)) static void call_leaf(void *sp, const void *rbp, const void *rbx)
 {
 	const void *in[3] = { sp, rbp, rbx };
@@ -94,7 +94,7 @@ __attribute__((noipa)) static void call_leaf(void *sp, const void *rbp, const vo
 
 #define ALLOW(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
-/* What a worker needs that reads, writes and starts threads; none of what the agent once called in hits. */
+/* The system calls of a program that reads, writes and starts threads; none that the agent used to make in hits. */
 static struct sock_filter instructions[] = {
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 	ALLOW(read),
@@ -148,7 +148,7 @@ static void *in_thread(void *unused)
 	return unused;
 }
 
-/* The second thread waits without a system call that a filter could mind. */
+/* The second thread waits without a system call that a filter could forbid. */
 static void *second(void *unused)
 {
 	for (int n; !stop;)
@@ -238,7 +238,7 @@ static void edge(void)
 {
 	char *stack = own_stack(), *end = stack + 4 * PAGE;
 
-	/* All that is asked for is there, in one page; it is, in two pages; it ends in the middle; it is at the very end. */
+	/* All arguments are mapped: in one page; in two pages; up to the middle; at the very end. */
 	call_leaf_numbered(stack, stack + 2 * PAGE + 1024, stack + 64);
 	call_leaf_numbered(stack, stack + 2 * PAGE - 64, stack + 64);
 	call_leaf_numbered(stack, end - 64, end);
@@ -255,7 +255,7 @@ static void strings(void)
 	call_leaf(end - 1024, stack, end + 100);
 	memset(end - 8, 'x', 8);
 	call_leaf(end - 1024, stack, end - 8);
-	/* A guard page in the middle of what the thread's own stack is. */
+	/* A guard page in the middle of the thread's own stack. */
 	char room[12 * PAGE], *page = (char *)(((uintptr_t)room + 8 * PAGE) & -PAGE);
 
 	memset(room, 0, sizeof(room));
@@ -377,7 +377,7 @@ static void serve(const char *word)
 		say_number("hits", unmap());
 	} else if (!strcmp(word, "lock")) {
 		before = resident();
-		/* What is mapped by now may be more than the limit; what comes is not, yet. */
+		/* The mappings may exceed the limit already; new mappings count against it. */
 		if (mlockall(MCL_CURRENT | MCL_FUTURE) && mlockall(MCL_FUTURE))
 			say("not locked\n");
 	} else if (!strcmp(word, "grown")) {

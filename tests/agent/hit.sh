@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Hits in difficult places: threads under seccomp, descriptors counted, stacks that end, locked memory, children that
-# share memory. The process lives, counts are exact, and records say what is so or that it cannot be read.
+# Hits in difficult places: threads under seccomp, programs that count descriptors, stacks that end, locked memory,
+# children that share memory. The process lives, counts are exact, and records are correct or report a fault.
 . tests/lib.sh
 . tests/agent/lib.sh
 . tests/kernel/lib.sh
@@ -10,7 +10,7 @@ agent_build hit
 host() { target "${@:2}" "$T/hit"; eval "$1=\$pid"; }
 end() { kill -KILL "$pid"; wait "$pid" 2>/dev/null; probe-disable -q -s $S 2>/dev/null; }
 arm() { expect 0 probe-enable -s $S -b agent -p "$pid" --string arg1 --string arg2 --string arg3 "$@"; }
-# traced WORD...: says the words while a reader reads; its records are in $T/traced
+# traced WORD...: sends the words while a reader reads; its records go to $T/traced
 traced() {
 	local word
 	before=$(recorded)
@@ -25,7 +25,7 @@ all_read() { [ $(($(recorded) - before)) = "$(wc -l <"$T/traced")" ]; }
 texts() { jq -c "[.args[] | if type == \"string\" then . else \"-\" end] | .[1:]" "$T/traced" | sort | uniq -c | xargs -d '\n'; }
 all='["on the heap","in the image","on the stack"]' some='["-","in the image","on the stack"]'
 
-# ---- the compiler refuses to touch shared words but by the macros ----
+# ---- the compiler accepts shared words only in the macros ----
 
 shared() {
 	printf '#include "runtime/agent/inproc/trampoline.h"\nuint64_t f(struct agent_ring *r) { return %s; }\n' "$1" |
@@ -34,28 +34,28 @@ shared() {
 shared 'shared_get(r->head) + 1' || fail "the macro does not compile"
 shared 'r->head + 1' && fail "a shared word is read without the macro"
 
-# ---- filters before arming and after it, of this thread and of the other ----
+# ---- filters before and after arming, of this thread and of another ----
 
 for how in filter strict seccomp; do
 	host a
-	say second # a filter of the only thread would send the agent's thread away
+	say second # a filter of the only thread would end the agent's thread
 	say $how
 	arm --record hit:text
-	want_like "what is said of $how" "*hits in pid $pid make no system calls*" "$out"
+	want_like "message about $how" "*hits in pid $pid make no system calls*" "$out"
 	say hit
 	say hit
 	want "hits under $how" 20 "$(count $S hit:text)"
 	[ $how = strict ] || say thread
 	[ $how = strict ] || want "hits of a new thread" 30 "$(count $S hit:text)"
 	adds_up $S
-	want "it lives" 0 "$(kill -0 $pid; echo $?)"
+	want "the process lives" 0 "$(kill -0 $pid; echo $?)"
 	end
 done
 for how in filter strict seccomp tsync tsc filter-other; do
 	host a
 	say second
 	arm --record hit:text
-	[[ $out != *"no system calls"* ]] || fail "said without a filter: $out"
+	[[ $out != *"no system calls"* ]] || fail "message without a filter: $out"
 	say hit
 	say other
 	say $how
@@ -65,9 +65,9 @@ for how in filter strict seccomp tsync tsc filter-other; do
 	strict) ;;
 	*) say thread; say other; n=50 ;;
 	esac
-	want "it lives after $how" 0 "$(kill -0 $pid; echo $?)"
+	want "the process lives after $how" 0 "$(kill -0 $pid; echo $?)"
 	want "hits around $how" $n "$(count $S hit:text)"
-	# The agent's thread has left it, for the filter would be its own too: the keeper has what was counted.
+	# The agent's thread has ended, because the filter would apply to it, too. The keeper has the counts.
 	[ $how != tsync ] || { end; continue; }
 	adds_up $S
 	[ $how = strict ] || [ $how = tsc ] || want "recorded" $n "$(count $S hit:text recorded)"
@@ -86,11 +86,11 @@ for how in filter seccomp; do
 	want "threads after $how" 1 "$(ls "/proc/$pid/task" | wc -l)"
 	want "hits around $how of the only thread" 20 "$(count $S hit:text)"
 	expect 1 probe-enable -s ${S}b -b agent -p $pid hit:text
-	want_like "what is said of $how" "*filter of system calls*" "$out"
+	want_like "message about $how" "*seccomp filter*" "$out"
 	end
 done
 
-# ---- what is read then ----
+# ---- values under a filter ----
 
 host a
 say second
@@ -99,12 +99,12 @@ traced hit
 want "strings" "10 $all" "$(texts | sed 's/^ *//')"
 say filter
 traced hit
-want_like "strings without calls" "10 [[]\"-\",\"in the image\",*" "$(texts | sed 's/^ *//')"
+want_like "strings without system calls" "10 [[]\"-\",\"in the image\",*" "$(texts | sed 's/^ *//')"
 want "the thread's name" hit "$(jq -r .comm "$T/traced" | sort -u)"
 want "the thread's id" $pid "$(jq -r .tid "$T/traced" | sort -u)"
 probe-disable -q -s $S
 expect 1 probe-enable -s $S -b agent -p $pid --if 'arg1 == "x"' --string arg1 hit:text
-want_like "a filter that cannot be" "*only a system call can read safely*" "$out"
+want_like "refusal of a filter that needs a system call" "*only a system call can read safely*" "$out"
 end
 
 # ---- descriptors ----
@@ -112,7 +112,7 @@ end
 host a
 arm hit:text
 say files
-want "descriptors that were not the lowest" "wrong 0" "$said"
+want "descriptors that were not the lowest free one" "wrong 0" "$said"
 want "hits of 2000 threads" 20000 "$(count $S hit:text)"
 end
 
@@ -129,8 +129,8 @@ traced strings
 want "strings at the end of a stack" '"near the end" null null null null "far up"' \
 	"$(jq -c .args.arg4 "$T/traced" | xargs -d '\n' | sed 's/ *$//')"
 say unmap
-want "hits beside what is unmapped" "hits 20000" "$said"
-want "it lives" 0 "$(kill -0 $pid; echo $?)"
+want "hits next to pages that are unmapped" "hits 20000" "$said"
+want "the process lives" 0 "$(kill -0 $pid; echo $?)"
 end
 
 # ---- memory ----
@@ -153,14 +153,14 @@ for how in as-it-is limited later; do
 	[ "${said#grown }" -lt 20 ] || fail "a process that locks its memory has grown by ${said#grown } MB"
 	n=10
 	[ $how != later ] || { n=30; say thread; }
-	want "its hits" $n "$(count $S hit:text recorded)"
+	want "hits of the process" $n "$(count $S hit:text recorded)"
 	end
 done
 host a prlimit --as=1200000000:1200000000
 expect 1 probe-enable -s $S -b agent -p $pid hit:text
 want_like "too little address space" "*resource limit*" "$out"
 say memory
-want "what is left" "memory 1" "$said"
+want "memory after the refusal" "memory 1" "$said"
 end
 
 # ---- children that share memory ----
@@ -168,14 +168,14 @@ end
 host a
 arm hit:text
 traced vfork
-want "the thread's id is" "$pid" "${said#tid }"
+want "thread id in the program" "$pid" "${said#tid }"
 want "records of the parent" "10 $pid" "$(jq -r 'select(.args | to_entries[0].value < 1000) | .tid' "$T/traced" | uniq -c | sed 's/^ *//')"
 say clone
 want "hits of two tasks with one thread-local block" 40011 "$(count $S hit:text)"
 adds_up $S
 end
 
-# ---- an agent that was loaded later does not hear of filters ----
+# ---- an agent that was loaded later does not see filters ----
 
 bare() {
 	coproc TARGET { exec "$T/hit"; }
@@ -185,22 +185,22 @@ bare() {
 }
 bare
 arm --inject hit:text
-want_like "what is said" "*hits in pid $pid make no system calls*--system-calls*" "$out"
+want_like "message" "*hits in pid $pid make no system calls*--system-calls*" "$out"
 traced hit
 want_like "strings" "10 [[]\"-\",\"in the image\",*" "$(texts | sed 's/^ *//')"
 probe-disable -q -s $S
 expect 0 probe-enable -s $S -b agent -p $pid --system-calls --string arg1 --string arg2 --string arg3 hit:text
-[[ $out != *"no system calls"* ]] || fail "said where they are allowed: $out"
+[[ $out != *"no system calls"* ]] || fail "message although system calls are allowed: $out"
 traced hit
-want "strings with calls" "10 $all" "$(texts | sed 's/^ *//')"
+want "strings with system calls" "10 $all" "$(texts | sed 's/^ *//')"
 end
 expect 2 probe-enable -s $S -b kernel -p $$ --system-calls hit:text
 bare
-say second # the C library makes other calls for the first thread, which the filter would not let pass
+say second # for the first thread the C library makes system calls that the filter forbids
 arm --inject hit:text
 say hit
 say filter
 say hit
 say thread
-want "hits around a filter that was not heard" 30 "$(count $S hit:text)"
+want "hits around a filter that the agent did not see" 30 "$(count $S hit:text)"
 end

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A process to load the agent into, that notices what is done to it: host WAY [LIBRARY]. It says "ready", does one
- * thing until its standard input ends, hitting host:beat(n) all the while, then "right N", or what went wrong. Another
- * thread of it loads the library. At the end it must have the signal mask that it had, and be able to allocate and to
- * load.
+ * host WAY [LIBRARY]: a process to load the agent into, which notices changes. Prints "ready", does one thing until its
+ * standard input ends, hits host:beat(n) meanwhile, then prints "right N" or what went wrong. Another of its threads
+ * loads the library. At the end it must have its signal mask, and be able to allocate and to load.
  *
  *     malloc    four threads and the first one allocate and free without a pause
- *     vector    vector registers and flags hold a long sum; the modes of floating point and errno are its own
+ *     vector    vector registers and flags hold a long sum; the floating point modes and errno are checked
  *     sleep     nanosleep() for a tenth of a second each, not less, not much more
- *     epoll     epoll_wait() with no end; an event comes each 10 ms; EINTR is wrong
+ *     epoll     epoll_wait() without a timeout; an event comes every 10 ms; EINTR is wrong
  *     read      read() on a pipe
  *     futex     waits for a condition
- *     spin      nothing but a loop
+ *     spin      a loop
  *     seccomp   read, under a filter
  */
 #include <dlfcn.h>
@@ -82,7 +81,7 @@ static void *allocate(void *arg)
 	return NULL;
 }
 
-/* The halves of a register that SSE does not know. */
+/* The upper halves of registers, which SSE does not have. */
 __attribute__((target("avx"))) static bool keeps_wide(void)
 {
 	unsigned char before[32], after[32];
@@ -100,7 +99,7 @@ __attribute__((target("avx"))) static bool keeps_wide(void)
 static void vector(void)
 {
 	double a[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
-	const unsigned mode = 0x9fc0; /* not what it is at first */
+	const unsigned mode = 0x9fc0; /* differs from the initial value */
 	const bool wide = __builtin_cpu_supports("avx");
 
 	_mm_setcsr(mode);
@@ -219,7 +218,7 @@ int main(int argc, char **argv)
 		while (read(0, &c, 1) > 0)
 			beat(c);
 	} else if (!strcmp(way, "spin")) {
-		/* The only thread: it looks by itself. */
+		/* The only thread checks itself. */
 		struct pollfd in = { .fd = 0, .events = POLLIN };
 
 		for (long n = 0; n % 1000000 || poll(&in, 1, 0) <= 0; n++)

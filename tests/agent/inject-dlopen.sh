@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# An agent that was loaded later hears of no dlopen(): what comes then is armed while somebody looks on, or at the next
-# command; and libraries come and go beside that without harm.
+# An agent that was loaded later does not see dlopen(). A library that comes later is armed while a command attends to
+# the session, or by the next command. Libraries can come and go meanwhile without harm.
 . tests/lib.sh
 . tests/agent/lib.sh
 need jq
 [ "$(uname -m)" = x86_64 ] || skip "agents are loaded into running processes on x86-64 only"
 
 agent_build life
-$CC -O2 -shared -fPIC -Iinclude -o "$T/library.so" tests/agent/library.c || fail "no library"
-$CC -O2 -shared -fPIC -Iinclude -o "$T/second.so" tests/agent/library.c || fail "no library"
+$CC -O2 -shared -fPIC -Iinclude -o "$T/library.so" tests/agent/library.c || fail "not a library"
+$CC -O2 -shared -fPIC -Iinclude -o "$T/second.so" tests/agent/library.c || fail "not a library"
 begin() {
 	coproc TARGET { exec "$T/life"; }
 	pid=$TARGET_PID
@@ -20,10 +20,10 @@ hits() { probe-stat --json -s $S | jq "[.probes[].hits] | add // 0"; }
 hit() { say "again 1"; }
 recorded() { hit; grep -q '"args"' "$T/records"; }
 
-# Read: a second at most until it is found.
+# With a reader: the library is found within a second.
 begin
 expect 0 timeout 60 probe-enable --inject -s $S -p $pid -f "$T/library.so" '*:*'
-want_like "before dlopen()" "pending *" "$out"
+want_like "pending before dlopen()" "pending *" "$out"
 timeout 100 probe-trace --json -s $S >"$T/records" 2>"$T/errors" & trace=$!
 say "keep $T/library.so"
 wait_for 30 recorded
@@ -31,9 +31,9 @@ kill -TERM $trace
 wait $trace
 expect 0 probe-disable -q -s $S
 
-# Counted.
+# With a command that counts.
 expect 0 timeout 60 probe-enable --inject -s $S -p $pid -f "$T/second.so" '*:*'
-want_like "before dlopen()" "pending *" "$out"
+want_like "pending before dlopen()" "pending *" "$out"
 say "keep $T/second.so"
 timeout 100 probe-stat -s $S -i 0.3 -n 300 >"$T/counts" 2>&1 & stat=$!
 wait_for 30 eval 'hit; [ "$(hits)" -gt 0 ]'
@@ -41,21 +41,21 @@ kill -TERM $stat
 wait $stat
 expect 0 probe-disable -q -s $S
 
-# Nobody looked on: at the next command.
+# Without a command: the next command finds it.
 expect 0 timeout 60 probe-enable -s $S -p $pid -f "$T/library.so" '*:*'
-want_like "it is there" "armed *" "$out"
+want_like "armed by the next command" "armed *" "$out"
 expect 0 probe-disable -q -s $S
 target_end
 
-# Libraries that come and go all the while.
+# Libraries that come and go meanwhile.
 begin
 expect 0 timeout 60 probe-enable --inject -s $S -p $pid -f "$T/library.so" '*:*'
 for ((i = 0; i < 300; i++)); do echo "load $T/library.so 3"; done >&"$to" &
-for ((i = 0; i < 60; i++)); do poke look $pid $S >/dev/null || fail "it does not answer any more"; done
+for ((i = 0; i < 60; i++)); do poke rescan $pid $S >/dev/null || fail "the agent does not reply any more"; done
 wait $!
 for ((i = 0; i < 300; i++)); do
-	read -t 120 -r line <&"$from" || fail "the target has gone"
-	until [ "$line" = ok ]; do read -t 120 -r line <&"$from" || fail "the target has gone"; done
+	read -t 120 -r line <&"$from" || fail "the target has ended"
+	until [ "$line" = ok ]; do read -t 120 -r line <&"$from" || fail "the target has ended"; done
 done
 expect 0 probe-disable -q -s $S
 target_end

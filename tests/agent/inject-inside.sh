@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A thread in the middle of malloc(), seen through signal handlers and their stacks, or of a malloc of the program's own,
-# is not taken before it is out of there; one that only has an old return address above main() is.
+# A thread in the middle of malloc(), also below signal handlers and their stacks, or in the program's own malloc, is
+# not used before it is outside. A thread with an old return address above main() is used.
 . tests/lib.sh
 . tests/agent/lib.sh
 need jq

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Loading the agent, given up in the middle: because the loader does not come back, or by a SIGKILL at every step. The
-# process goes on with all that it had, and the next one that asks has its agent.
+# Loading the agent is given up because the loader does not return, or killed by SIGKILL at every step. The process
+# continues with its whole state, and the next command reaches its agent.
 . tests/lib.sh
 . tests/agent/lib.sh
 need jq
 [ "$(uname -m)" = x86_64 ] || skip "agents are loaded into running processes on x86-64 only"
 
 agent_build host
-$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -shared -fPIC -o "$T/mortal.so" tests/agent/mortal.c || fail "no mortal"
+$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -shared -fPIC -o "$T/mortal.so" tests/agent/mortal.c || fail "cannot build mortal"
 hits() { probe-stat --json -s $S | jq "[.probes[] | select(.pid == $1).hits] | add // 0"; }
 declare -A pids ends
 begin() { # WAY [LIBRARY]
@@ -28,9 +28,9 @@ end() {
 	exec {to}>&-
 	wait ${pids[$1]} || fail "$2 ends with $?: $(cat "$T/out.$1")"
 	unset "ends[$1]"
-	want_like "what $2 says" "*right *" "$(cat "$T/out.$1")"
+	want_like "output of $2" "*right *" "$(cat "$T/out.$1")"
 }
-arms() { # WAY WHAT: nobody holds it any more, and its agent does what it is told
+arms() { # WAY WHAT: no process traces it any more, and its agent can arm and disarm
 	local pid=${pids[$1]}
 	wait_for 30 eval "! grep -q 'TracerPid:.*[1-9]' /proc/$pid/task/*/status"
 	wait_for 60 timeout 40 probe-enable --inject -q -s $S -p $pid host:beat
@@ -39,13 +39,13 @@ arms() { # WAY WHAT: nobody holds it any more, and its agent does what it is tol
 	probe-disable -q -s $S -p $pid || fail "$2 cannot be disarmed"
 }
 
-# ---- the loader does not come back ----
+# ---- the loader does not return ----
 
 echo '#include <stdio.h>
 #include <unistd.h>
 __attribute__((constructor)) static void begin(void)
 { puts("loading"); while (access("'"$T"'/go", F_OK)) for (volatile long k = 0; k < 100000; k++) ; }' |
-	$CC -O1 -xc -shared -fPIC -o "$T/slow.so" - || fail "no library"
+	$CC -O1 -xc -shared -fPIC -o "$T/slow.so" - || fail "not a library"
 ways=(vector sleep read futex) asks=()
 for way in ${ways[@]}; do
 	begin $way "$T/slow.so"
@@ -55,12 +55,12 @@ done
 for i in ${!ways[@]}; do
 	wait ${asks[i]}
 	want "${ways[i]}: status" 1 $?
-	want_like ${ways[i]} "* ${pids[${ways[i]}]} has not finished loading the agent after 5 seconds: it goes on by *" \
+	want_like ${ways[i]} "*pid ${pids[${ways[i]}]}: loading the agent has not finished after 5 seconds; it continues*" \
 		"$(cat "$T/said.${ways[i]}")"
 done
 touch "$T/go"
 for way in ${ways[@]}; do
-	wait_for 30 has_agent ${pids[$way]} # by itself
+	wait_for 30 has_agent ${pids[$way]} # without the controller
 	arms $way "$way, late"
 	end $way "$way, late"
 done
@@ -78,7 +78,7 @@ killed() { # WAY WHAT COMMAND...
 mortal() { timeout 60 env MORTAL_STEP=$1 MORTAL_COUNT="$T/steps" LD_PRELOAD="$T/mortal.so" "${@:2}"; }
 stepped=(vector read)
 [ -z "${SAN-}" ] || {
-	part_skipped "at each step: the sanitizer wants to be loaded first, and so does what kills"
+	part_skipped "at each step: the sanitizer and the library that kills must both be loaded first"
 	stepped=()
 }
 for way in "${stepped[@]}"; do

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The agent loaded into running processes: busy, asleep, in the middle of malloc. They go on as if nothing had been, and
-# what they hit from then on is counted; what cannot be is refused, and changes nothing.
+# Loads the agent into running processes that compute, sleep or are in the middle of malloc. They continue as before,
+# and their hits are counted from then on. A process that is refused is not changed.
 . tests/lib.sh
 . tests/agent/lib.sh
 need jq
@@ -18,15 +18,15 @@ begin() { # WAY
 end() {
 	exec {to}>&-
 	wait $pid || fail "$1 ends with $?: $(cat "$T/out")"
-	want_like "what it says" "ready
+	want_like "output of the program" "ready
 right *" "$(cat "$T/out")"
 }
-# Of all threads but the agent's, which has them all blocked. Signal 33 is the C library's own, for threads.
+# The signals of all threads except the agent's, which blocks all. Signal 33 belongs to the C library.
 signals() {
 	cat $(grep -L probepoint /proc/$1/task/*/comm | sed 's/comm$/status/') | grep -e SigBlk -e SigCgt |
 		sed 's/\(Cgt.*\)1\(.\{8\}\)$/\10\2/' | sort -u
 }
-state() { # What a failed attempt must leave alone.
+state() { # what a failed attempt must not change
 	cat /proc/$pid/maps | awk '{ print $1, $2, $6 }' | grep -v -e heap -e stack
 	ls /proc/$pid/task | wc -l
 	grep -e SigBlk -e SigCgt -e SigIgn -e TracerPid /proc/$pid/status
@@ -59,7 +59,7 @@ for ((i = 0; i < times; i++)); do
 	status=$?
 	case $status in
 	0) taken=$((taken + 1)); wait_for 10 eval '[ "$(hits)" -gt 100 ]'; probe-disable -q -s $S ;;
-	1) want_like "all in malloc" "*in the middle of malloc*" "$(cat "$T/said")" ;;
+	1) want_like "refusal when all threads are in malloc" "*in the middle of malloc*" "$(cat "$T/said")" ;;
 	*) fail "malloc: $status: $(cat "$T/said")" ;;
 	esac
 	end malloc
@@ -71,26 +71,26 @@ done
 begin seccomp
 before=$(state)
 expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
-want_like "a filter of system calls" "*process $pid has a filter of system calls*" "$out"
-want "as it was" "$before" "$(state)"
+want_like "refusal with a seccomp filter" "*pid $pid: the process has a seccomp filter*" "$out"
+want "state is unchanged" "$before" "$(state)"
 end seccomp
 
 begin read
 before=$(state)
-echo "int main;" | $CC -w -xc -shared -nostdlib -fPIC -o "$T/other.so" - || fail "no library"
+echo "int main;" | $CC -w -xc -shared -nostdlib -fPIC -o "$T/other.so" - || fail "not a library"
 echo "no library" >"$T/text.so"
 PROBEPOINT_AGENT=$T/text.so expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
-want_like "no library" "*cannot load the agent: *text.so: *" "$out"
+want_like "not a library" "*cannot load the agent: *text.so: *" "$out"
 PROBEPOINT_AGENT=$T/none.so expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
-want_like "not there" "*cannot read the agent '*none.so': No such file*" "$out"
-want "as it was" "$before" "$(state | grep -v other.so)"
+want_like "library does not exist" "*cannot read the agent '*none.so': No such file*" "$out"
+want "state is unchanged" "$before" "$(state | grep -v other.so)"
 expect 2 probe-enable --inject host:beat -f "$T/host"
 expect 2 probe-enable --inject -b kernel -p $pid host:beat
 if have gdb; then
 	gdb -q -p $pid -ex 'python import time; time.sleep(4)' -ex detach -ex quit >/dev/null 2>&1 </dev/null & gdb=$!
 	wait_for 10 grep -q 'TracerPid:.*[1-9]' /proc/$pid/status
 	expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
-	want_like "a debugger" "*process $pid cannot be traced: a debugger is there*" "$out"
+	want_like "refusal with a debugger" "*pid $pid: cannot trace the process: a debugger is attached*" "$out"
 	wait $gdb
 else
 	part_skipped "no gdb"
@@ -98,19 +98,19 @@ fi
 printf abc >&$to
 end read
 
-# In a constructor, the loader's lock held and its data half made.
+# In a constructor: the loader's lock is held and its data is incomplete.
 echo '#include <unistd.h>
 __attribute__((constructor)) static void begin(void)
 { for (volatile long i = 0; access("'"$T"'/go", F_OK); i++) for (volatile long k = 0; k < 100000; k++) ; }' |
-	$CC -O1 -xc -shared -fPIC -o "$T/slow.so" - || fail "no library"
+	$CC -O1 -xc -shared -fPIC -o "$T/slow.so" - || fail "not a library"
 rm -f "$T/in"; mkfifo "$T/in"
 LD_PRELOAD=$T/slow.so "$T/host" read <"$T/in" >"$T/out" & pid=$!
 exec {to}>"$T/in"
 sleep 0.3
 before=$(state)
 expect 1 timeout 30 probe-enable --inject -s $S -p $pid host:beat
-want_like "in the loader" "*every thread of process $pid is in the middle of malloc or of loading a library*" "$out"
-want "as it was" "$before" "$(state)"
+want_like "refusal when a thread is in the loader" "*pid $pid: every thread is in the middle of malloc or of loading a library*" "$out"
+want "state is unchanged" "$before" "$(state)"
 touch "$T/go"
 wait_for 10 grep -q ready "$T/out"
 end "in the loader"
@@ -121,7 +121,7 @@ if [ -x "$T/static" ]; then
 	"$T/static" & pid=$!
 	sleep 0.1
 	expect 1 timeout 30 probe-enable --inject -s $S -p $pid 'host:*' -f "$T/host"
-	want_like "static" "*process $pid is linked statically*" "$out"
+	want_like "refusal of a static program" "*pid $pid: the process is linked statically*" "$out"
 	kill $pid
 fi
 
@@ -130,12 +130,12 @@ if [ "$(id -u)" = 0 ]; then
 	chmod 755 "$T/host"
 	for_others
 	out=$(nobody env -u XDG_RUNTIME_DIR "$T/product/bin/probe-enable" --inject -p $pid host:beat 2>&1) && fail "another's process: $out"
-	want_like "another's process" "*process $pid belongs to uid 0*" "$out"
+	want_like "refusal of another user's process" "*pid $pid: the process belongs to uid 0*" "$out"
 	rm -rf /tmp/probepoint-65534
 	end read
 fi
 
-# ---- a process whose first thread has ended: another one is used, and asked for ----
+# ---- a process whose first thread has ended: another thread is used ----
 
 cat >"$T/first.c" <<'E2'
 #include <pthread.h>

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * inside WAY: a process whose only thread is where the agent must not be loaded, or only seems to be. It says "ready",
- * stays there until its standard input says something, then hits host:beat until that ends, and allocates all the while.
- * It ends with "right".
+ * inside WAY: a process whose only thread is where the agent must not be loaded, or only seems to be. Prints "ready",
+ * stays there until a line comes on its standard input, then hits host:beat and allocates until the input ends. Prints
+ * "right" at the end.
  *
  *     altstack   in a signal handler that interrupted malloc(), on a stack of its own
- *     samestack  the same, on the same stack, with 200 kB of the handler's own between the two
+ *     samestack  the same, on the same stack, with 200 kB of the handler's own in between
  *     nested     in a handler that interrupted a handler that interrupted malloc()
- *     own        in the program's malloc() itself (compiled with -DOWN), whose lock it has
- *     stale      in a loop; but above main() lies a return address into the loader
+ *     own        in the program's own malloc() (compiled with -DOWN), with its lock held
+ *     stale      in a loop; but above main() is a return address into the loader
  */
 #include <poll.h>
 #include <signal.h>
@@ -34,7 +34,7 @@ static void say(const char *text)
 		_exit(3);
 }
 
-/* Without a system call in which it would be taken to be asleep. */
+/* Waits without a system call, in which it would count as asleep. */
 static void stay(void)
 {
 	struct pollfd in = { .fd = 0, .events = POLLIN };
@@ -117,7 +117,7 @@ static void on_usr1(int sig)
 	stay();
 }
 
-/* Each instruction of malloc() is interrupted; the one in its middle for long. */
+/* Interrupts each instruction of malloc(); the one in its middle for long. */
 static void on_step(int sig, siginfo_t *info, void *context)
 {
 	greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
@@ -155,7 +155,7 @@ static void in_malloc(void)
 		say("wrong: malloc() is too short\n");
 }
 
-/* A return address into the loader: what follows some call there. */
+/* Returns a return address into the loader: the address after a call there. */
 static uintptr_t loader_address(void)
 {
 	char line[512];
@@ -180,7 +180,7 @@ static uintptr_t loader_address(void)
 
 __attribute__((noipa)) static void leave_stale(uintptr_t *frame)
 {
-	/* frame[1] is main()'s return address; what is above it is needed by nothing but a return from main(). */
+	/* frame[1] is main()'s return address. Only a return from main() needs the values above it. */
 	frame[4] = loader_address();
 }
 

@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A command that is killed at any of its steps (every ninth, from a random one; PROBEPOINT_LONG: each): the target goes on, the next command finds a session that is whole,
-# what it lists is what is armed, and in the end there is nothing left. And a target that is killed in the middle of
-# its records: what its reader gets are whole ones, in their order, and none was damaged.
+# Kills a command at its steps (every ninth from a random one; PROBEPOINT_LONG: each). The target continues, the next
+# command finds a complete session, lists what is armed, and nothing is left at the end. Also kills a target in the
+# middle of its records: the reader gets complete records in order, and none is damaged.
 . tests/lib.sh
 . tests/agent/lib.sh
 . tests/kernel/lib.sh
 need jq
 build_hits
-[ -z "${SAN-}" ] || skip "the sanitizer wants to be loaded first, and so does what kills"
-$CC -O2 -D_GNU_SOURCE -shared -fPIC -o "$T/killer.so" tests/agent/killer.c || fail "no killer"
+[ -z "${SAN-}" ] || skip "the sanitizer and the library that kills must both be loaded first"
+$CC -O2 -D_GNU_SOURCE -shared -fPIC -o "$T/killer.so" tests/agent/killer.c || fail "cannot build killer"
 start a env LD_PRELOAD="$AGENT" "$T/hits"
 probe-list --json "$T/hits" | jq '.probes[].sites[] | .address' | sort -n >"$T/addresses"
 base=$((0x$(awk -v file="$T/hits" '$6 == file && $3 == "00000000" { sub("-.*", "", $1); print $1; exit }' /proc/$a/maps)))
@@ -22,17 +22,17 @@ jumping() {
 			"$T/addresses" - | sort -n
 }
 listed() { probe-list --json "$T/hits" | jq -r '.probes[].sites[] | select(.armed | length > 0) | .address' | sort -n; }
-want "nothing is armed" "" "$(jumping)"
+want "no site jumps at first" "" "$(jumping)"
 
 clean() {
 	probe-disable -q -s $S >/dev/null 2>&1
 	probe-list --sessions >/dev/null 2>&1
-	rm -f "$XDG_RUNTIME_DIR/probepoint/agents/keeper" # so that each command has as many steps
-	want "nothing is armed any more, after $1" "" "$(jumping)"
-	want "nothing is left after $1" "agents" "$(ls -A "$XDG_RUNTIME_DIR/probepoint")"
+	rm -f "$XDG_RUNTIME_DIR/probepoint/agents/keeper" # so that each command has the same number of steps
+	want "sites that still jump after $1" "" "$(jumping)"
+	want "files left after $1" "agents" "$(ls -A "$XDG_RUNTIME_DIR/probepoint")"
 }
 
-# killed NAME COMMAND...: kills it at each step in turn; prepare_NAME makes what is there before.
+# killed NAME COMMAND...: kills it at each step in turn. prepare_NAME sets up the state before.
 all=0
 killed() {
 	local name=$1 step total every=9
@@ -44,13 +44,13 @@ killed() {
 	clean "$name"
 	for ((step = 1 + SRANDOM % every; step <= total; step += every)); do
 		prepare_$name
-		# A reader would not end by itself.
+		# A reader does not end without a signal.
 		(KILLER_STEP=$step LD_PRELOAD=$T/killer.so timeout -s INT 30 "$@" >"$T/said" 2>&1 </dev/null; echo $? >"$T/status") 2>/dev/null
-		want "how $name ends at step $step of $total" 137 "$(cat "$T/status")"
-		[ $name = trace ] || tell a "run 1 3" # goes on
+		want "status of $name killed at step $step of $total" 137 "$(cat "$T/status")"
+		[ $name = trace ] || tell a "run 1 3" # the target continues
 		want "$name, killed at step $step of $total" "$(listed)" "$(jumping)"
 		[ $((SRANDOM % 7)) != 0 ] || { expect 0 probe-enable -q -b agent -s $S -p $a k:three; probe-stat -s $S >/dev/null ||
-			fail "$name, killed at step $step: $out"; want "armed again" "$(listed)" "$(jumping)"; }
+			fail "$name, killed at step $step: $out"; want "sites that jump after arming again" "$(listed)" "$(jumping)"; }
 		clean "$name, killed at step $step of $total"
 	done
 	all=$((all + total))
@@ -88,10 +88,10 @@ for ((i = 0; i < times; i++)); do
 	wait $tracer || fail "probe-trace: $(cat "$T/said")"
 	wait $a 2>/dev/null
 	n=$(wc -l <"$T/traced")
-	want "what probe-trace says of $n records" "$n recorded" "$(sed -n 's/^probe-trace: \([^,]*\).*/\1/p' "$T/said")"
-	want_like "no word of damage" "*[0-9] recorded*" "$(grep -v damaged "$T/said")"
-	jq -r '[.tid, .probe, .args.arg0, .args.arg2 // "-", (.args | length)] | @tsv' "$T/traced" >"$T/table" || fail "a line that is none"
-	want "records that are none, or out of their order" "" "$(awk -F '\t' '
+	want "summary of $n records" "$n recorded" "$(sed -n 's/^probe-trace: \([^,]*\).*/\1/p' "$T/said")"
+	want_like "summary without damaged records" "*[0-9] recorded*" "$(grep -v damaged "$T/said")"
+	jq -r '[.tid, .probe, .args.arg0, .args.arg2 // "-", (.args | length)] | @tsv' "$T/traced" >"$T/table" || fail "invalid JSON from probe-trace"
+	want "invalid records, or records out of order" "" "$(awk -F '\t' '
 		$2 == "k:one" && $4 == "a string of thirty-two bytes, no" && $5 == 3 || $2 == "k:two" && $5 == 1 {
 			if (!(($1, $2) in last) || $3 > last[$1, $2]) { last[$1, $2] = $3; next }
 		}

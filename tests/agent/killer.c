@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Preloaded into a command: kills it at its Nth step, KILLER_STEP, where a step is a call that others can see
- * something of. KILLER_COUNT names a file that takes the number of steps where it ends by itself.
+ * Preloaded into a command: kills it at step KILLER_STEP, where a step is a call with effects that others can see.
+ * KILLER_COUNT names a file that receives the number of steps if the command ends itself.
  */
 #include <dlfcn.h>
 #include <signal.h>

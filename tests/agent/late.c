@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A reader that is slow: once it has the area of a process that is not its own child, it goes on only when that process
- * has ended and its parent has waited for it; with LATE_NEVER=1 it gets no such area at all. To be preloaded into
- * probe-trace.
+ * A slow reader, to be preloaded into probe-trace: after it has received the region of a process that is not its own
+ * child, it continues only when that process has ended and its parent has waited for it. With LATE_NEVER=1 it does not
+ * get these regions at all.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lives through what processes live through. Lines, each answered by "ok":
+ * Does what processes do. Reads lines, and replies "ok" to each:
  *
  *     tick N             hits app:tick N times
- *     fork N             a child hits it N times and exits; waits
- *     forks N            N children, one hit each, and in each a thread with one more
- *     rawfork N          the same by the system call alone
- *     vfork N            a vfork child hits it N times, and _exits
+ *     fork N             a child hits N times and exits; waits
+ *     forks N            N children with one hit each, and in each a thread with one more
+ *     rawfork N          as fork, by the system call alone
+ *     vfork N            a vfork child hits N times and calls _exit
  *     clonevm N          a clone(CLONE_VM) child does
  *     spawn FILE         posix_spawn; waits
  *     run FILE IN HOW    runs a program with IN as its input; HOW: fork, vfork, shell
  *     exec               runs itself again
- *     threads N M        N threads at once, each hits it M times
+ *     threads N M        N threads at once, each hits M times
  *     churn N M          N threads, one after another
  *     cancel             a thread is cancelled between hits
  *     closeall           closes every descriptor above 2
- *     fds                prints the descriptors open
+ *     fds                prints the open descriptors
  *     newuser, setns, chroot, setuid UID, seccomp
  *     load FILE N        dlopen, N hits by its hit(), dlclose
  *     keep FILE          dlopen; again N: N hits by its hit()
- *     loop FILE N        the same N times, with one hit each
+ *     loop FILE N        N times: load with one hit
  *     block              blocks every signal
- *     unmap N            strings whose page another thread unmaps, N times
- *     unmapheap N        strings on the heap: there, with a page that another thread unmaps, and not there; N times each
+ *     unmap N            N strings whose page another thread unmaps
+ *     unmapheap N        N strings on the heap, N with a page that another thread unmaps, N that are not mapped
  *     altstack N         hits N times in a signal handler on a stack of its own
  */
 #include <dlfcn.h>
@@ -34,6 +34,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,7 +203,9 @@ static void unmap(long n)
 	munmap(page, 4096);
 }
 
-/* The same within the heap, which is read another way where there is one thread only: then, with two, and with none of it. */
+/*
+ * The same in the heap, which is read in another way if there is only one thread: with one thread, with two, unmapped.
+ */
 static void unmap_heap(long n)
 {
 	char *edge = sbrk(3 * 4096);
@@ -293,117 +296,283 @@ static void run(const char *file, const char *in, const char *how)
 	reap(pid);
 }
 
+/* ---- commands ---- */
+
+/* The arguments in a line. */
+struct command_args {
+	char word[300], word2[300], how[20];
+	long n, m;
+	char **argv; /* of main() */
+};
+
+static void do_tick(const struct command_args *a)
+{
+	ticks(a->n);
+}
+
+static void do_fork(const struct command_args *a)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		ticks(a->n);
+		exit(0);
+	}
+	reap(pid);
+}
+
+static void do_forks(const struct command_args *a)
+{
+	forks(a->n);
+}
+
+static void do_rawfork(const struct command_args *a)
+{
+#ifdef SYS_fork
+	pid_t pid = syscall(SYS_fork);
+#else
+	pid_t pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+#endif
+
+	if (!pid) {
+		ticks(a->n);
+		_exit(0);
+	}
+	reap(pid);
+}
+
+static void do_vfork(const struct command_args *a)
+{
+	pid_t pid = vfork();
+
+	if (!pid) {
+		ticks(a->n);
+		_exit(0);
+	}
+	reap(pid);
+}
+
+static void do_clonevm(const struct command_args *a)
+{
+	static char stack[65536];
+
+	reap(clone(vm_child, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, (void *)a->n));
+}
+
+static void do_spawn(const struct command_args *a)
+{
+	char *args[] = { (char *)a->word, NULL };
+	extern char **environ;
+	pid_t pid = -1;
+
+	posix_spawn(&pid, a->word, NULL, NULL, args, environ);
+	reap(pid);
+}
+
+static void do_run(const struct command_args *a)
+{
+	run(a->word, a->word2, a->how);
+}
+
+static void do_exec(const struct command_args *a)
+{
+	printf("ok\n");
+	fflush(stdout);
+	execv("/proc/self/exe", a->argv);
+}
+
+static void do_threads(const struct command_args *a)
+{
+	threads(a->n, a->m);
+}
+
+static void do_churn(const struct command_args *a)
+{
+	churn(a->n, a->m);
+}
+
+static void do_cancel(const struct command_args *a)
+{
+	pthread_t id;
+
+	(void)a;
+	pthread_create(&id, NULL, endless, NULL);
+	usleep(20000);
+	pthread_cancel(id);
+	pthread_join(id, NULL);
+}
+
+static void do_closeall(const struct command_args *a)
+{
+	(void)a;
+	for (int fd = 3; fd < 1024; fd++)
+		close(fd);
+	printf("%d\n", open("/dev/null", O_RDONLY));
+}
+
+static void do_fds(const struct command_args *a)
+{
+	(void)a;
+	if (system("ls /proc/$PPID/fd | tr '\\n' ' '; echo")) {}
+}
+
+static void say_result(int failed)
+{
+	printf("%s\n", failed ? strerror(errno) : "done");
+}
+
+static void do_newuser(const struct command_args *a)
+{
+	(void)a;
+	say_result(unshare(CLONE_NEWUSER));
+}
+
+static void do_setns(const struct command_args *a)
+{
+	int fd = open("/proc/self/ns/mnt", O_RDONLY);
+
+	(void)a;
+	say_result(setns(fd, CLONE_NEWNS));
+	close(fd);
+}
+
+static void do_chroot(const struct command_args *a)
+{
+	(void)a;
+	say_result(chroot("/tmp") || chdir("/"));
+}
+
+static void do_setuid(const struct command_args *a)
+{
+	say_result(setuid(a->n));
+}
+
+static void do_seccomp(const struct command_args *a)
+{
+	(void)a;
+	forbid();
+}
+
+static void do_load(const struct command_args *a)
+{
+	load(a->word, 1, a->n);
+}
+
+static void do_keep(const struct command_args *a)
+{
+	keep(a->word);
+}
+
+static void do_again(const struct command_args *a)
+{
+	for (long i = 0; i < a->n; i++)
+		kept(i);
+}
+
+static void do_loop(const struct command_args *a)
+{
+	load(a->word, a->n, 1);
+}
+
+static void do_block(const struct command_args *a)
+{
+	unsigned long all = ~0ul;
+
+	(void)a;
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
+}
+
+static void do_unmap(const struct command_args *a)
+{
+	unmap(a->n);
+}
+
+static void do_unmapheap(const struct command_args *a)
+{
+	unmap_heap(a->n);
+}
+
+static void do_altstack(const struct command_args *a)
+{
+	pthread_t id;
+
+	altstack(a->n);
+	pthread_create(&id, NULL, alt_thread, (void *)a->n);
+	pthread_join(id, NULL);
+}
+
+/* arguments: "n" one number, "nn" two, "w" a word, "wn" a word and a number, "www" three words, "" none. */
+static const struct life_command {
+	const char *name, *arguments;
+	void (*run)(const struct command_args *a);
+} commands[] = {
+	{ "tick", "n", do_tick },
+	{ "fork", "n", do_fork },
+	{ "forks", "n", do_forks },
+	{ "rawfork", "n", do_rawfork },
+	{ "vfork", "n", do_vfork },
+	{ "clonevm", "n", do_clonevm },
+	{ "spawn", "w", do_spawn },
+	{ "run", "www", do_run },
+	{ "exec", "", do_exec },
+	{ "threads", "nn", do_threads },
+	{ "churn", "nn", do_churn },
+	{ "cancel", "", do_cancel },
+	{ "closeall", "", do_closeall },
+	{ "fds", "", do_fds },
+	{ "newuser", "", do_newuser },
+	{ "setns", "", do_setns },
+	{ "chroot", "", do_chroot },
+	{ "setuid", "n", do_setuid },
+	{ "seccomp", "", do_seccomp },
+	{ "load", "wn", do_load },
+	{ "keep", "w", do_keep },
+	{ "again", "n", do_again },
+	{ "loop", "wn", do_loop },
+	{ "block", "", do_block },
+	{ "unmap", "n", do_unmap },
+	{ "unmapheap", "n", do_unmapheap },
+	{ "altstack", "n", do_altstack },
+};
+
+static bool parse_args(const char *rest, const char *arguments, struct command_args *a)
+{
+	if (!strcmp(arguments, "n"))
+		return sscanf(rest, "%ld", &a->n) == 1;
+	if (!strcmp(arguments, "nn"))
+		return sscanf(rest, "%ld %ld", &a->n, &a->m) == 2;
+	if (!strcmp(arguments, "w"))
+		return sscanf(rest, "%299s", a->word) == 1;
+	if (!strcmp(arguments, "wn"))
+		return sscanf(rest, "%299s %ld", a->word, &a->n) == 2;
+	if (!strcmp(arguments, "www"))
+		return sscanf(rest, "%299s %299s %19s", a->word, a->word2, a->how) == 3;
+	return true;
+}
+
+static void run_line(const char *line, struct command_args *a)
+{
+	size_t length = strcspn(line, " \n");
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+		const struct life_command *c = &commands[i];
+
+		if (strlen(c->name) == length && !strncmp(line, c->name, length) &&
+		    parse_args(line + length, c->arguments, a))
+			c->run(a);
+	}
+}
+
 int main(int argc, char **argv)
 {
-	char line[900], word[300], word2[300], how[20];
-	static char vm_stack[65536];
-	long n, m;
+	struct command_args a = { .argv = argv };
+	char line[900];
 
 	(void)argc;
 	while (fgets(line, sizeof(line), stdin)) {
-		if (sscanf(line, "tick %ld", &n) == 1) {
-			ticks(n);
-		} else if (sscanf(line, "fork %ld", &n) == 1) {
-			pid_t pid = fork();
-
-			if (!pid) {
-				ticks(n);
-				exit(0);
-			}
-			reap(pid);
-		} else if (sscanf(line, "forks %ld", &n) == 1) {
-			forks(n);
-		} else if (sscanf(line, "rawfork %ld", &n) == 1) {
-#ifdef SYS_fork
-			pid_t pid = syscall(SYS_fork);
-#else
-			pid_t pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-#endif
-
-			if (!pid) {
-				ticks(n);
-				_exit(0);
-			}
-			reap(pid);
-		} else if (sscanf(line, "vfork %ld", &n) == 1) {
-			pid_t pid = vfork();
-
-			if (!pid) {
-				ticks(n);
-				_exit(0);
-			}
-			reap(pid);
-		} else if (sscanf(line, "clonevm %ld", &n) == 1) {
-			reap(clone(vm_child, vm_stack + sizeof(vm_stack), CLONE_VM | CLONE_VFORK | SIGCHLD, (void *)n));
-		} else if (sscanf(line, "spawn %299s", word) == 1) {
-			char *args[] = { word, NULL };
-			extern char **environ;
-			pid_t pid = -1;
-
-			posix_spawn(&pid, word, NULL, NULL, args, environ);
-			reap(pid);
-		} else if (sscanf(line, "run %299s %299s %19s", word, word2, how) == 3) {
-			run(word, word2, how);
-		} else if (!strcmp(line, "exec\n")) {
-			printf("ok\n");
-			fflush(stdout);
-			execv("/proc/self/exe", argv);
-		} else if (sscanf(line, "threads %ld %ld", &n, &m) == 2) {
-			threads(n, m);
-		} else if (sscanf(line, "churn %ld %ld", &n, &m) == 2) {
-			churn(n, m);
-		} else if (!strcmp(line, "cancel\n")) {
-			pthread_t id;
-
-			pthread_create(&id, NULL, endless, NULL);
-			usleep(20000);
-			pthread_cancel(id);
-			pthread_join(id, NULL);
-		} else if (!strcmp(line, "closeall\n")) {
-			for (int fd = 3; fd < 1024; fd++)
-				close(fd);
-			printf("%d\n", open("/dev/null", O_RDONLY));
-		} else if (!strcmp(line, "fds\n")) {
-			if (system("ls /proc/$PPID/fd | tr '\\n' ' '; echo")) {}
-		} else if (!strcmp(line, "newuser\n")) {
-			printf("%s\n", unshare(CLONE_NEWUSER) ? strerror(errno) : "done");
-		} else if (!strcmp(line, "setns\n")) {
-			int fd = open("/proc/self/ns/mnt", O_RDONLY);
-
-			printf("%s\n", setns(fd, CLONE_NEWNS) ? strerror(errno) : "done");
-			close(fd);
-		} else if (!strcmp(line, "chroot\n")) {
-			printf("%s\n", chroot("/tmp") || chdir("/") ? strerror(errno) : "done");
-		} else if (sscanf(line, "setuid %ld", &n) == 1) {
-			printf("%s\n", setuid(n) ? strerror(errno) : "done");
-		} else if (!strcmp(line, "seccomp\n")) {
-			forbid();
-		} else if (sscanf(line, "load %299s %ld", word, &n) == 2) {
-			load(word, 1, n);
-		} else if (sscanf(line, "keep %299s", word) == 1) {
-			keep(word);
-		} else if (sscanf(line, "again %ld", &n) == 1) {
-			for (long i = 0; i < n; i++)
-				kept(i);
-		} else if (sscanf(line, "loop %299s %ld", word, &n) == 2) {
-			load(word, n, 1);
-		} else if (!strcmp(line, "block\n")) {
-			unsigned long all = ~0ul;
-
-			syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
-		} else if (sscanf(line, "unmap %ld", &n) == 1) {
-			unmap(n);
-		} else if (sscanf(line, "unmapheap %ld", &n) == 1) {
-			unmap_heap(n);
-		} else if (sscanf(line, "altstack %ld", &n) == 1) {
-			pthread_t id;
-
-			altstack(n);
-			pthread_create(&id, NULL, alt_thread, (void *)n);
-			pthread_join(id, NULL);
-		} else if (!strncmp(line, "exit", 4)) {
+		if (!strncmp(line, "exit", 4))
 			return 0;
-		}
+		run_line(line, &a);
 		printf("ok\n");
 		fflush(stdout);
 	}

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A site of ours and one as older headers make it, a bare nop. "run N" hits each N times; answers "ok"; "end" ends. */
+/*
+ * A site of this project's headers and one of older headers, a bare nop. "run N" hits each N times and replies "ok";
+ * "end" ends.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <sys/sdt.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Preloaded into what uses ptrace(2): the process is killed at a step that is chosen. MORTAL_STEP=N, odd: before its
- * call (N + 1) / 2; even: behind its call N / 2. MORTAL_COUNT=FILE: how many steps there were, if any, is written there.
+ * Preloaded into programs that use ptrace(2): kills the process at a chosen step. MORTAL_STEP=N: odd, before call (N +
+ * 1) / 2; even, after call N / 2. MORTAL_COUNT=FILE: the number of steps, if any, is written there.
  */
 #include <signal.h>
 #include <stdarg.h>

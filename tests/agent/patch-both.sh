@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Kernel and agent on the same sites of one process: both count every hit, either leaves first, no function goes wrong.
+# Kernel and agent on the same sites of one process: both count every hit, each may leave first, and no function fails.
 . tests/lib.sh
 . tests/agent/lib.sh
 
@@ -23,7 +23,7 @@ echo "p:$name/tick $T/simple:$(printf 0x%x "$site")" >>"$events" 2>/dev/null || 
 at_end "echo '-:$name/tick' >>'$events'"
 target "$T/simple"
 
-# perf arms the site some time before it counts there: begun is what it acknowledges.
+# perf arms the site some time before it counts hits. It acknowledges when it counts.
 mkfifo "$T/control" "$T/answer"
 kernel_begins() {
 	perf stat -x, -o "$T/stat" -D -1 --control fifo:"$T/control,$T/answer" -e "$name:tick" -p $pid & perf=$!
@@ -31,7 +31,7 @@ kernel_begins() {
 	echo enable >&$control
 	read -r -t 10 -u $answer || fail "perf does not begin"
 	say byte0
-	want "the kernel's trap" cc "$said"
+	want "the kernel's breakpoint" cc "$said"
 }
 kernel_ends() {
 	kill -INT $perf
@@ -42,22 +42,22 @@ kernel_ends() {
 
 kernel_begins
 poke arm $S 1 -p $pid "$T/simple" app:tick
-want "armed over the kernel's" "segment 1 armed 1 pending 0 refused 0" "$(look)"
+want "armed together with the kernel's breakpoint" "attachment 1 armed 1 pending 0 refused 0" "$(rescan)"
 say "tick 1000"
 want "the agent's count" "hits 1000 recorded 0 filtered 0 idle 1000 lost 0" "$(counts 1)"
 kernel_ends
 want "the kernel's count" 1000 "$kernel"
 say "tick 500"
-want "the kernel left first" "hits 1500 recorded 0 filtered 0 idle 1500 lost 0" "$(counts 1)"
+want "agent's counts after the kernel left first" "hits 1500 recorded 0 filtered 0 idle 1500 lost 0" "$(counts 1)"
 kernel_begins
 poke drop $S 1
-look >/dev/null
+rescan >/dev/null
 say "tick 300"
 kernel_ends
-want "the agent left first" 300 "$kernel"
+want "kernel's count after the agent left first" 300 "$kernel"
 target_end
 
-# The storm of the agent, with the kernel coming and going on the same site.
+# The storm, while the kernel arms and disarms the same site.
 agent_build storm tests/agent/storm-asm.c
 site=$(poke site "$T/storm" app:always)
 echo "p:$name/always $T/storm:$(printf 0x%x "$site")" >>"$events"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# dlopen() finds what it finds without the agent: by the caller's RPATH and RUNPATH, LD_LIBRARY_PATH, $ORIGIN.
+# dlopen() finds the same libraries as without the agent: by the caller's RPATH and RUNPATH, LD_LIBRARY_PATH, $ORIGIN.
 . tests/lib.sh
 . tests/agent/lib.sh
 
@@ -10,7 +10,7 @@ for where in sub other env; do
 const char *which(void);
 const char *which(void) { return "$where"; }
 E2
-	$CC -shared -fPIC -o "$T/$where/libfound.so" "$T/$where.c" || fail "no library"
+	$CC -shared -fPIC -o "$T/$where/libfound.so" "$T/$where.c" || fail "not a library"
 done
 cat >"$T/loader.c" <<'E2'
 #include <dlfcn.h>
@@ -37,13 +37,13 @@ int main(int argc, char **argv)
 }
 E2
 agent_build simple
-poke arm $S 1 "$T/simple" 'app:*' # something waits for its module wherever we go
+poke arm $S 1 "$T/simple" 'app:*' # so that a point waits for a module in every process
 n=0
 for library_path in '' '-Wl,-rpath,$ORIGIN/sub -Wl,--enable-new-dtags' '-Wl,-rpath,$ORIGIN/sub -Wl,--disable-new-dtags'; do
 	for main_path in '' '-Wl,-rpath,$ORIGIN/other:$ORIGIN -Wl,--enable-new-dtags' \
 		'-Wl,-rpath,$ORIGIN/other:$ORIGIN -Wl,--disable-new-dtags'; do
-		$CC -shared -fPIC $library_path -o "$T/libloader.so" "$T/loader.c" || fail "no loader"
-		$CC $main_path -o "$T/main" "$T/main.c" -L"$T" -lloader || fail "no main"
+		$CC -shared -fPIC $library_path -o "$T/libloader.so" "$T/loader.c" || fail "cannot build the loader"
+		$CC $main_path -o "$T/main" "$T/main.c" -L"$T" -lloader || fail "cannot build main"
 		for env in "$T" "$T:$T/env"; do
 			without=$(LD_LIBRARY_PATH=$env "$T/main" libfound.so '$ORIGIN/env/libfound.so' "$T/other/libfound.so" nowhere.so 2>&1)
 			with=$(LD_LIBRARY_PATH=$env LD_PRELOAD=$AGENT "$T/main" libfound.so '$ORIGIN/env/libfound.so' \
@@ -55,12 +55,12 @@ for library_path in '' '-Wl,-rpath,$ORIGIN/sub -Wl,--enable-new-dtags' '-Wl,-rpa
 done
 want "cases" 18 $n
 
-# Where the caller's RUNPATH matters, the library is found a little later.
+# If the caller's RUNPATH matters, the library is found a little later.
 agent_build life -Wl,-rpath,"$T/sub" -Wl,--enable-new-dtags
-$CC -O2 -shared -fPIC -Iinclude -o "$T/sub/library.so" tests/agent/library.c || fail "no library"
+$CC -O2 -shared -fPIC -Iinclude -o "$T/sub/library.so" tests/agent/library.c || fail "not a library"
 poke arm $S 2 "$T/sub/library.so" lib:hit
 target "$T/life"
-want_like "pending" "*segment 2 armed 0 pending 1 refused 0*" "$(look)"
+want_like "pending" "*attachment 2 armed 0 pending 1 refused 0*" "$(rescan)"
 say "keep library.so"
 want "load" "" "$said"
 armed() { [[ $(poke state $pid $S 2) == "0 armed"* ]]; }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A target that is killed at any moment: who holds its area reads whole records, and no more than were counted.
+# A target that is killed at any moment: a reader that holds its region reads complete records, and not more than were
+# counted.
 . tests/lib.sh
 . tests/agent/lib.sh
 
@@ -10,8 +11,8 @@ agent_build storm tests/agent/storm-asm.c
 total=0
 for ((i = 0; i < times; i++)); do
 	target "$T/storm" 4
-	poke arm $S 1 -r -p $pid "$T/storm" 'app:*' || fail "no segment"
-	look >/dev/null
+	poke arm $S 1 -r -p $pid "$T/storm" 'app:*' || fail "cannot arm"
+	rescan >/dev/null
 	reads 400 quiet
 	say go
 	sleep 0.$((RANDOM % 3))$((RANDOM % 10))

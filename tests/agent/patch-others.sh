@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The agent beside programs that know nothing of it: they do what they do without it, to the last byte of their output.
+# Programs that do not use probe points run with the agent as without it, to the last byte of their output.
 . tests/lib.sh
 . tests/agent/lib.sh
 
-# What slots call is on its own, and touches no vector register; the library exports what it wraps and no more.
-want "what slots call calls" "agent pthread_setspecific" \
-	"$(nm -u "$B/obj/runtime/agent/inproc/helpers.o" | awk '$2 != "_GLOBAL_OFFSET_TABLE_" { print $2 }' | sort | tr '\n' ' ' | sed 's/ $//')"
-objdump -d "$B/obj/runtime/agent/inproc/helpers.o" | grep -q '%[xyz]mm' && fail "what slots call uses vector registers"
+# The helpers of trampolines call no library and use no vector register. The library exports only what it interposes.
+want "functions that the helpers of trampolines call" "agent pthread_setspecific" \
+	"$(nm -u "$B"/obj/runtime/agent/inproc/hit-{read,ring}.o | awk 'NF == 2 && $2 !~ /_GLOBAL_OFFSET_TABLE_|^agent_thread$/ { print $2 }' | sort -u | tr '\n' ' ' | sed 's/ $//')"
+objdump -d "$B"/obj/runtime/agent/inproc/hit-{read,ring}.o | grep -q '%[xyz]mm' && fail "the helpers of trampolines use vector registers"
 want "exports" "capset clone dlclose dlopen initgroups mlockall prctl setegid seteuid setfsgid setfsuid setgid setgroups setns setregid setresgid setresuid setreuid setuid syscall unshare" "$(nm -D --defined-only "$AGENT" | awk '{ print $3 }' | tr '\n' ' ' | sed 's/ $//')"
 
 same() { # WHAT COMMAND...
@@ -68,19 +68,19 @@ if have python3; then same "python3" python3 "$T/script.py"; else part_skipped "
 if have java && java -version >/dev/null 2>&1; then same "java" java -version; else part_skipped "no java"; fi
 if have perl; then same "perl" perl -e 'my $p = fork; if (!$p) { exit 3 } wait; print $? >> 8, "\n"; print `echo hi`; exit 3'; fi
 
-# Linked statically: nothing happens.
+# A static program has no agent.
 cat >"$T/static.c" <<'E2'
 #include <stdio.h>
 int main(void) { puts("static"); return 4; }
 E2
 if $CC -static -o "$T/static" "$T/static.c" 2>/dev/null; then same "a static program" "$T/static"; else part_skipped "no static libc"; fi
 
-# Built for CET, and run where there is a shadow stack or not.
+# A program built for CET, with or without a shadow stack.
 $CC -O2 -fcf-protection=full -Iinclude -o "$T/cet" tests/agent/simple.c || fail "cannot build for CET"
 same "a CET program" "$T/cet"
 grep -qw user_shstk /proc/cpuinfo || part_skipped "no shadow stacks here"
 
-# Resource limits that leave no room, and ones that would kill.
+# Resource limits that leave no room, or would kill.
 agent_build simple
 poke arm $S 1 "$T/simple" 'app:*'
 for limit in '-v 200000' '-f 0' '-n 4' '-l 0'; do
@@ -88,7 +88,7 @@ for limit in '-v 200000' '-f 0' '-n 4' '-l 0'; do
 	want "under ulimit $limit" ok "$out"
 done
 
-# Memory locked: the area must not be made of it.
+# Locked memory must not include the whole region.
 cat >"$T/locked.c" <<'E2'
 #include <stdio.h>
 #include <string.h>
@@ -119,7 +119,7 @@ $CC -O2 -Iinclude -o "$T/locked" "$T/locked.c" || fail "cannot build"
 target "$T/locked"
 say hello
 poke arm $S 2 -p $pid "$T/locked" 'app:*'
-look >/dev/null
+rescan >/dev/null
 say hello
 say rss
 rss=$(tr -dc 0-9 <<<"$said")

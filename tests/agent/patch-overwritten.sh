@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Bytes of a site that others write: a jump that is gone is noticed whenever counts are read, any nop of ten bytes is
-# armed, what is none goes to the kernel, and a command with sites that the agent cannot arm is not started.
+# Bytes of a site that other tools write: a jump that was overwritten is noticed when counts are read, any nop of ten
+# bytes is armed, other code goes to the kernel, and a command with sites that the agent cannot arm is not started.
 . tests/lib.sh
 . tests/agent/lib.sh
 need jq
@@ -26,25 +26,25 @@ say "tick 10"
 want "hits" 10 "$(hits)"
 want "armed" e9 "$(bytes 1 1)"
 
-# Two nops of 5 bytes, which another tool has written to the place of the jump.
+# Two 5-byte nops, which another tool has written over the jump.
 put 1 0f1f4400000f1f440000
 say "tick 10"
 want "hits" 10 "$(hits)"
-want_like "probe-stat says so" "*process $pid: 1 of 1 sites are not armed: *0f 1f 44 00 00*" "$(cat "$T/said")"
+want_like "message of probe-stat" "*pid $pid: 1 of 1 site is not armed: *0f 1f 44 00 00*" "$(cat "$T/said")"
 tracing "$T/trace" -s $S
-wait_for 10 grep -q "process $pid: 1 of 1 sites are not armed" "$T/trace.err"
+wait_for 10 grep -q "pid $pid: 1 of 1 site is not armed" "$T/trace.err"
 kill -INT $tracer
 wait $tracer || fail "probe-trace: $(cat "$T/trace.err")"
-# When the nop is back, so is the jump.
+# When the nop is back, the point is armed again.
 put 1 $nop
 want "hits" 10 "$(hits)"
 say "tick 5"
 want "hits, armed again" 15 "$(hits)"
-want "nothing is said" "" "$(cat "$T/said")"
+want "no message after the jump is back" "" "$(cat "$T/said")"
 expect 0 probe-disable -q -s $S
-want "as it was" $nop "$(bytes 1 10)"
+want "state is unchanged" $nop "$(bytes 1 10)"
 
-# Five bytes are enough: what follows is the address of a nop, or jumped over.
+# Five bytes are enough: the rest is the address of a nop, or is jumped over.
 for now in 662e0f1f841122334455 eb080f1f84aabbccddee; do
 	put 1 $now
 	expect 0 probe-enable -q -s $S -b agent -p $pid app:tick
@@ -57,25 +57,25 @@ for now in 662e0f1f841122334455 eb080f1f84aabbccddee; do
 	put 1 $nop
 done
 
-# What is no such nop is refused, and with -b auto it is the kernel's.
+# Other code is refused, and with -b auto the kernel arms it.
 put 1 0f1f4400000f1f440000
 expect 1 probe-enable -s $S -b agent -p $pid app:tick
-want_like "refused" "*no nop of 10 bytes stands behind the site, but 0f 1f 44 00 00 0f 1f 44 00 00*" "$out"
+want_like "point that is refused" "*the site is not followed by the 10-byte nop, but by 0f 1f 44 00 00 0f 1f 44 00 00*" "$out"
 expect 0 probe-enable -s $S -p $pid app:tick
-want_like "by the kernel" "armed    app:tick  pid $pid  1 site  kernel*" "$out"
+want_like "armed by the kernel" "armed    app:tick  pid $pid  1 site  kernel*" "$out"
 say "tick 7"
 want "hits" 7 "$(hits)"
 expect 0 probe-disable -q -s $S
 put 1 $nop
 target_end
 
-# A bare nop: the agent says so before the command starts.
+# A bare nop is refused before the command starts.
 $CC -O2 -Iinclude -I. -o "$T/mixed" tests/agent/mixed.c || fail "cannot build"
 expect 125 probe-enable -s $S -b agent mixed:older -- "$T/mixed" <<<end
-want_like "refused before it starts" "*no nop of 10 bytes stands behind the site*" "$out"
+want_like "refusal before the command starts" "*the site is not followed by the 10-byte nop*" "$out"
 [[ $out == *$'\n'ok* ]] && fail "the command was started: $out"
-# Beside one that can be armed it is refused alone, and the command starts.
+# If another point can be armed, only the bare nop is refused, and the command starts.
 expect 0 probe-enable -s $S -b agent 'mixed:*' -- "$T/mixed" <<<end
-want_like "the other is pending" "*pending  mixed:ours*" "$out"
-want_like "this one is refused" "*refused  mixed:older*no nop of 10 bytes*" "$out"
+want_like "the other point is pending" "*pending  mixed:ours*" "$out"
+want_like "the bare nop is refused" "*refused  mixed:older*not followed by the 10-byte nop*" "$out"
 expect 0 probe-disable -q -s $S

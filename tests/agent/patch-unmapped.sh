@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Code that the program maps and unmaps by itself, behind the back of the C library's loader: the agent does not write
-# there, and does not take the place for memory of its own.
+# Code that the program maps and unmaps itself, without the C library's loader: the agent does not write to it, and does
+# not use its place for memory of its own.
 . tests/lib.sh
 . tests/agent/lib.sh
 
 agent_build remap
-$CC -O2 -shared -fPIC -Iinclude -o "$T/library.so" tests/agent/library.c || fail "no library"
+$CC -O2 -shared -fPIC -Iinclude -o "$T/library.so" tests/agent/library.c || fail "not a library"
 pairs=8 reason=
 [ "${PROBEPOINT_LONG-}" ] && pairs=400
 
@@ -30,4 +30,4 @@ for how in libc syscall; do
 		rm "$T/in"
 	done
 done
-want "the reason" said "$reason"
+want "reason was reported" said "$reason"

@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The agent arms, counts, records and disarms, and leaves every byte as it was; what it cannot arm it refuses.
+# The agent arms, counts, records and disarms, and restores every byte. It refuses what it cannot arm.
 . tests/lib.sh
 . tests/agent/lib.sh
 
 agent_build simple
 target "$T/simple"
 
-text() { # what the process has as its text
+text() { # the process's text
 	local range=$(sed -n 's|^\([0-9a-f]*\)-\([0-9a-f]*\) r-xp .*/simple$|0x\1 0x\2|p' /proc/$pid/maps)
 	set -- $range
 	dd if=/proc/$pid/mem bs=4096 skip=$(($1 / 4096)) count=$((($2 - $1) / 4096)) 2>/dev/null | sha256sum
@@ -19,85 +19,85 @@ text_before=$(text)
 maps_before=$(maps)
 
 # ---- counting, recording ----
-poke arm $S 1 -p $pid "$T/simple" app:tick || fail "no segment"
-want "armed" "segment 1 armed 1 pending 0 refused 0" "$(look)"
+poke arm $S 1 -p $pid "$T/simple" app:tick || fail "cannot arm"
+want "armed" "attachment 1 armed 1 pending 0 refused 0" "$(rescan)"
 say bytes
-want_like "a jump" "90 e9 *" "$said"
-want "protection" "$maps_before" "$(maps)"
+want_like "bytes of an armed site" "90 e9 *" "$said"
+want "protection of mappings" "$maps_before" "$(maps)"
 say "tick 1000"
-want "idle" "hits 1000 recorded 0 filtered 0 idle 1000 lost 0" "$(counts 1)"
+want "counts without a reader" "hits 1000 recorded 0 filtered 0 idle 1000 lost 0" "$(counts 1)"
 reads 600
 say "tick 6"
 wait $reader
 want "records" "end 6" "$(tail -1 "$T/records")"
-want_like "the first" "1:0 tid $pid faults 0 0 *" "$(head -1 "$T/records")"
-want_like "the fourth" "1:0 tid $pid faults 0 3 * fffffffffffffffd" "$(sed -n 4p "$T/records")"
-want "both" "hits 1006 recorded 6 filtered 0 idle 1000 lost 0" "$(counts 1)"
+want_like "first record" "1:0 tid $pid faults 0 0 *" "$(head -1 "$T/records")"
+want_like "fourth record" "1:0 tid $pid faults 0 3 * fffffffffffffffd" "$(sed -n 4p "$T/records")"
+want "counts of both runs" "hits 1006 recorded 6 filtered 0 idle 1000 lost 0" "$(counts 1)"
 
 # ---- disarming ----
 poke drop $S 1
-want "nothing is left" "" "$(look)"
+want "all points are disarmed" "" "$(rescan)"
 say bytes
 want "bytes" "$before" "$said"
 want "text" "$text_before" "$(text)"
 want "maps" "$maps_before" "$(maps)"
 say "tick 1000"
 
-# ---- again, with a filter; a second session beside it; and one point switched off ----
+# ---- again, with a filter; a second session; one point switched off ----
 poke arm $S 2 -p $pid "$T/simple" app:tick 'arg0 >= 10 && arg0 % 2 == 0'
 poke arm $S-b 1 "$T/simple" app:tick
-look >/dev/null
+rescan >/dev/null
 say "tick 20"
-want "filtered" "hits 20 recorded 0 filtered 15 idle 5 lost 0" "$(counts 2)"
-want "the other" "hits 20 recorded 0 filtered 0 idle 20 lost 0" "$(poke counts $pid $S-b 1)"
+want "counts with a filter" "hits 20 recorded 0 filtered 15 idle 5 lost 0" "$(counts 2)"
+want "counts of the other session" "hits 20 recorded 0 filtered 0 idle 20 lost 0" "$(poke counts $pid $S-b 1)"
 poke off $S 2 0
-look >/dev/null
+rescan >/dev/null
 say "tick 5"
-want "off" "hits 20 recorded 0 filtered 15 idle 5 lost 0" "$(counts 2)"
-want "the other goes on" "hits 25 recorded 0 filtered 0 idle 25 lost 0" "$(poke counts $pid $S-b 1)"
+want "counts of a point that is off" "hits 20 recorded 0 filtered 15 idle 5 lost 0" "$(counts 2)"
+want "counts of the other session later" "hits 25 recorded 0 filtered 0 idle 25 lost 0" "$(poke counts $pid $S-b 1)"
 poke drop $S-b 1
 poke drop $S 2
-look >/dev/null
-want "text again" "$text_before" "$(text)"
+rescan >/dev/null
+want "text after disarming" "$text_before" "$(text)"
 
 # ---- strings: in the image, on the stack, nowhere ----
 poke arm $S 3 -p $pid "$T/simple" app:say
-look >/dev/null
+rescan >/dev/null
 reads 600
 say "say 4"
 wait $reader
-want "in the image" "0 c 6920656874206e69 6567616d" "$(sed -n '1s/.*faults //p' "$T/records")"
-want "on the stack" "0 c 7320656874206e6f 6b636174" "$(sed -n '2s/.*faults //p' "$T/records")"
-want "nowhere" "1 0" "$(sed -n '3s/.*faults //p' "$T/records")"
-want "on the heap" "0 b 6820656874206e6f 706165" "$(sed -n '4s/.*faults //p' "$T/records")"
-want "all" "end 4" "$(tail -1 "$T/records")"
+want "string in the image" "0 c 6920656874206e69 6567616d" "$(sed -n '1s/.*faults //p' "$T/records")"
+want "string on the stack" "0 c 7320656874206e6f 6b636174" "$(sed -n '2s/.*faults //p' "$T/records")"
+want "string that cannot be read" "1 0" "$(sed -n '3s/.*faults //p' "$T/records")"
+want "string on the heap" "0 b 6820656874206e6f 706165" "$(sed -n '4s/.*faults //p' "$T/records")"
+want "number of records" "end 4" "$(tail -1 "$T/records")"
 poke drop $S 3
-look >/dev/null
+rescan >/dev/null
 
-# ---- a process that is not meant ----
+# ---- a point of another process ----
 poke arm $S 4 -p $$ "$T/simple" app:tick
-want "another process" "segment 4 armed 0 pending 0 refused 0" "$(look)"
+want "point of another process" "attachment 4 armed 0 pending 0 refused 0" "$(rescan)"
 poke drop $S 4
 
-# ---- somebody else's bytes ----
+# ---- bytes of another tool ----
 site=$(poke site "$T/simple" app:tick)
 base=$(sed -n 's|^\([0-9a-f]*\)-.* r-xp \([0-9a-f]*\) .*/simple$|0x\1 0x\2|p' /proc/$pid/maps)
 set -- $base
 address=$(($1 - $2 + site))
 printf '\xcc' | dd of=/proc/$pid/mem bs=1 seek=$((address + 3)) conv=notrunc 2>/dev/null
 poke arm $S 5 -p $pid "$T/simple" app:tick
-want "refused" "segment 5 armed 0 pending 0 refused 1" "$(look)"
-want_like "its reason" "0 refused 1 *" "$(poke state $pid $S 5)"
+want "point that is refused" "attachment 5 armed 0 pending 0 refused 1" "$(rescan)"
+want_like "reason of the refusal" "0 refused 1 *" "$(poke state $pid $S 5)"
 printf '\x0f' | dd of=/proc/$pid/mem bs=1 seek=$((address + 3)) conv=notrunc 2>/dev/null
-want "accepted" "segment 5 armed 1 pending 0 refused 0" "$(look)"
-# The first byte is the kernel's.
+want "point that is armed after the nop is back" "attachment 5 armed 1 pending 0 refused 0" "$(rescan)"
+# The first byte belongs to the kernel.
 printf '\xcc' | dd of=/proc/$pid/mem bs=1 seek=$address conv=notrunc 2>/dev/null
 poke drop $S 5
-look >/dev/null
+rescan >/dev/null
 printf '\x90' | dd of=/proc/$pid/mem bs=1 seek=$address conv=notrunc 2>/dev/null
 want "text at the end" "$text_before" "$(text)"
 
-# ---- files that are no segments ----
+# ---- invalid attachments ----
 dir=$XDG_RUNTIME_DIR/probepoint/$S
 head -c 100 /dev/urandom >"$dir/segment-6"; chmod 600 "$dir/segment-6"
 ln -s /etc/passwd "$dir/segment-7"
@@ -105,7 +105,7 @@ mkdir "$dir/segment-8"
 mkfifo -m 600 "$dir/segment-9"
 poke arm $S 10 -p $pid "$T/simple" app:tick
 chmod 666 "$dir/segment-10"
-want "damaged" "6 7 8 9 10" "$(look | sed -n 's/segment \([0-9]*\) armed 0 pending 0 refused 0 damaged/\1/p' | sort -n | tr '\n' ' ' | sed 's/ $//')"
+want "attachments that are refused as damaged" "6 7 8 9 10" "$(rescan | sed -n 's/attachment \([0-9]*\) armed 0 pending 0 refused 0 damaged/\1/p' | sort -n | tr '\n' ' ' | sed 's/ $//')"
 rm -rf "$dir"/segment-*
 poke arm $S 11 -p $pid "$T/simple" 'app:*'
 good=$dir/segment-11
@@ -117,10 +117,10 @@ for ((i = 0; i < 300; i++)); do
 	[ $((i % 5)) = 0 ] && truncate -s $((RANDOM % size)) "$T/bad"
 	chmod 600 "$T/bad"
 	mv "$T/bad" "$good"
-	look >/dev/null || fail "no answer after damage $i"
+	rescan >/dev/null || fail "no answer after damage $i"
 	say "tick 3"
 done
 rm "$good"
-look >/dev/null
+rescan >/dev/null
 want "text after damage" "$text_before" "$(text)"
 target_end

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A bad peer: peer SOCKET SECONDS SEED. Ends with 0 if the agent answers a good question at its end. */
+/* peer SOCKET SECONDS SEED: a hostile peer. Exits with 0 if the agent replies to a valid request at the end. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A controller small enough to be believed, for tests of the agent: it writes attachment files and reads areas itself.
+ * A small controller for tests of the agent. It writes attachments and reads regions itself.
  *
- *     poke arm SESSION NUMBER [-r] [-o] [-c] [-p PID]... FILE PATTERN [FILTER]
- *     poke off SESSION NUMBER POINT        switches one point off
- *     poke drop SESSION NUMBER             removes the attachment
- *     poke look PID SESSION                ... "attachment N armed A pending P refused R" for each
- *     poke state PID SESSION NUMBER        a line a point
- *     poke counts PID SESSION NUMBER       sums: recorded filtered idle lost
- *     poke files SESSION NUMBER            the same from the files of processes that have ended
- *     poke read PID SESSION MS [quiet]     reads for so long; a line for each record, "end N" behind them. Makes the
- *                                          file named by POKE_READY when it has begun
- *     poke site FILE PATTERN               its first site's offset
+ *     poke arm SESSION NUMBER [-r] [-o] [-c] [-p PID]... FILE PATTERN [FILTER] poke off SESSION NUMBER POINT
+ *     switches one point off poke drop SESSION NUMBER             removes the attachment poke rescan PID SESSION
+ *     prints "attachment N armed A pending P refused R" for each poke state PID SESSION NUMBER        prints a line per
+ *     point poke counts PID SESSION NUMBER       prints the sums: recorded filtered idle lost poke files SESSION NUMBER
+ *     the same from the files of processes that have ended poke read PID SESSION MS [quiet]     reads for MS; prints a
+ *     line per record, then "end N". Makes the file named by
+ *                                          POKE_READY when it has begun
+ *     poke site FILE PATTERN               prints the offset of the first site
  *     poke storm PID SESSION FILE PATTERN SECONDS SEED   arms and disarms random subsets
  */
 #include <errno.h>
@@ -280,7 +278,7 @@ static int meet(int pid)
 
 	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/agents/%d", state, pid) >=
 	    (int)sizeof(address.sun_path))
-		die("the state folder's name is too long");
+		die("the name of the state directory is too long");
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)))
 		die(address.sun_path);
 	return fd;
@@ -324,14 +322,14 @@ static struct agent_reply *ask(int fd, int op, const char *session, uint32_t att
 	return reply;
 }
 
-static int look(int pid, const char *session, bool quiet)
+static int rescan(int pid, const char *session, bool quiet)
 {
 	int fd = meet(pid);
-	struct agent_reply *reply = ask(fd, AGENT_LOOK, session, 0, 0, NULL);
+	struct agent_reply *reply = ask(fd, AGENT_RESCAN, session, 0, 0, NULL);
 	struct agent_attachment_state *s = (void *)(reply + 1);
 
 	for (uint32_t i = 0; i < reply->count && !quiet; i++)
-		printf("segment %u armed %u pending %u refused %u%s\n", s[i].attachment, s[i].armed, s[i].pending,
+		printf("attachment %u armed %u pending %u refused %u%s\n", s[i].attachment, s[i].armed, s[i].pending,
 		       s[i].refused, s[i].reason ? " damaged" : "");
 	close(fd);
 	return 0;
@@ -348,7 +346,7 @@ static int show(int pid, const char *session, int number)
 		struct agent_point_state *s = (void *)(reply + 1);
 
 		for (uint32_t i = 0; i < reply->count; i++)
-			printf("%u %s %u place %d\n", first + i, names[s[i].state & 3], s[i].reason, (int)s[i].slot);
+			printf("%u %s %u slot %d\n", first + i, names[s[i].state & 3], s[i].reason, (int)s[i].slot);
 		first += reply->count;
 		if (!reply->count)
 			break;
@@ -357,7 +355,7 @@ static int show(int pid, const char *session, int number)
 	return 0;
 }
 
-/* ---- areas ---- */
+/* ---- regions ---- */
 
 static struct agent_shm *shm_of(int pid, const char *session)
 {
@@ -368,7 +366,7 @@ static struct agent_shm *shm_of(int pid, const char *session)
 	ask(fd, AGENT_SHM, session, 0, 0, &memory);
 	close(fd);
 	if (memory < 0 || fstat(memory, &st))
-		die("no area");
+		die("no region");
 	if ((fcntl(memory, F_GET_SEALS) & (F_SEAL_SHRINK | F_SEAL_GROW)) != (F_SEAL_SHRINK | F_SEAL_GROW))
 		die("not sealed");
 	shm = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
@@ -458,7 +456,7 @@ static bool print_record(const struct agent_shm *a, const struct agent_ring *rin
 	return true;
 }
 
-/* How many records; -1: something is not as it must be. */
+/* Returns the number of records; -1: a record is invalid. */
 static long drain(struct agent_shm *a, unsigned i, bool quiet)
 {
 	struct agent_ring *ring = ring_of(a, i);
@@ -531,7 +529,7 @@ static int read_records(int pid, const char *session, long ms, bool quiet)
 
 static int storm(int pid, const char *session, const char *file, const char *pattern, int seconds, unsigned seed)
 {
-	/* POKE_ANY: an emulator tells its program about another start time */
+	/* POKE_ANY: an emulator reports another start time to its program */
 	struct out o = make_attachment(1, AGENT_ATTACHMENT_RECORD, &pid, !getenv("POKE_ANY"), file, pattern, NULL);
 	struct agent_attachment *h = (void *)o.at;
 	uint8_t *on = (uint8_t *)o.at + h->on_at;
@@ -544,16 +542,16 @@ static int storm(int pid, const char *session, const char *file, const char *pat
 		for (uint32_t i = 0; i < n; i++)
 			on[i] = rand() >> 5 & 1;
 		write_file(session, 1, o.at, o.n);
-		look(pid, session, true);
+		rescan(pid, session, true);
 	}
 	memset(on, 1, n);
 	write_file(session, 1, o.at, o.n);
-	look(pid, session, false);
+	rescan(pid, session, false);
 	printf("turns %ld\n", turns);
 	return 0;
 }
 
-/* Under the sanitizers: it ends before that matters. */
+/* For the sanitizers: the process ends before a leak matters. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -596,8 +594,8 @@ int main(int argc, char **argv)
 			die(path);
 		return 0;
 	}
-	if (argc == 4 && !strcmp(argv[1], "look"))
-		return look(atoi(argv[2]), argv[3], false);
+	if (argc == 4 && !strcmp(argv[1], "rescan"))
+		return rescan(atoi(argv[2]), argv[3], false);
 	if (argc == 5 && !strcmp(argv[1], "state"))
 		return show(atoi(argv[2]), argv[3], atoi(argv[4]));
 	if (argc == 5 && !strcmp(argv[1], "counts"))

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Does what programs do that a second thread, or a lock in fork(2), would be noticed by; then waits for the end of
- * its input.
+ * Does what would show a second thread, or a lock in fork(2); then waits for the end of its input.
  *
- *     quiet threads   three threads; main() has left by pthread_exit(3), and a thread waits
+ *     quiet threads   three threads; main() has ended by pthread_exit(3), and a thread waits
  *     quiet handler   fork(2) in handlers of signals that interrupt malloc(3)
- *     quiet user      becomes another user, where it may
+ *     quiet user      becomes another user, if it may
  *     quiet daemon    closes every descriptor but the first two, forks, and the child waits
- *     quiet alone     makes namespaces, which is for processes of one thread
+ *     quiet alone     makes namespaces, which requires a single-threaded process
  */
 #include <pthread.h>
 #include <sched.h>

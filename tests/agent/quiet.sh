@@ -1,8 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A program that runs with the agent preloaded, and nothing armed, is what it is without: its system calls, its
-# descriptors, its threads, its mappings, its output and its end. And what the agent's thread calls is not the C
-# library's.
+# A program with the agent preloaded and nothing armed behaves as without it: system calls, descriptors, threads,
+# mappings, output and exit status. The agent's thread does not call the C library.
 . tests/lib.sh
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"
@@ -10,16 +9,16 @@ need strace
 $CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -pthread -Iinclude -o "$T/quiet" tests/agent/quiet.c || fail "cannot build quiet"
 case $(uname -m) in aarch64) read_call=63 ;; *) read_call=0 ;; esac
 
-# What is imported: functions of the C library that neither lock nor use the storage of the calling thread, or are
-# called in the program's threads only.
+# Imports: functions of the C library that neither lock nor use the storage of the calling thread, or that are called in
+# the program's threads only.
 allowed="_ITM_deregisterTMCloneTable _ITM_registerTMCloneTable __cxa_finalize __gmon_start__ __register_atfork
 _r_debug dladdr1 dlsym dlvsym getauxval pthread_key_create pthread_setspecific secure_getenv"
 imported=$(nm -D --undefined-only "$AGENT" | awk '{ sub("@.*", "", $NF); print $NF }' | sort)
 want "what the agent imports beyond what it may" "" \
 	"$(comm -23 <(echo "$imported") <(tr ' ' '\n' <<<"$allowed" | sort) | grep -v '^__tls_get_addr$\|^__stack_chk\|^__asan\|^__ubsan' | tr '\n' ' ')"
 
-# The thread that waits for the end of the input $input, in this process or a child of it: its /proc folder is left in
-# $place. (That of a process says little when its first thread has ended.)
+# Finds the thread that waits for the end of the input $input, in this process or a child, and stores its /proc
+# directory in $place. (A process's own directory says little after its first thread has ended.)
 waiting() {
 	local task
 	for task in /proc/"$1"/task/*; do
@@ -31,13 +30,13 @@ waiting() {
 	return 1
 }
 numbers() { sed -E 's/0x[0-9a-f]+/X/g; s/\b[0-9]{3,}\b/N/g'; }
-# Its descriptors, threads, mappings but for the agent's file; memory without a name is summed up, since the kernel joins
-# neighbours: what the agent's file has of it is taken off.
+# Prints its descriptors, threads and mappings without the agent's file. Memory without a name is summed up, because the
+# kernel merges neighbours; the agent's part of it is subtracted.
 bss=0
 while read -r type offset at physical file memory flags; do
 	[ "$type" = LOAD ] && [ "${flags:0:2}" = RW ] && bss=$((bss + ((at + memory + 4095) & -4096) - ((at + file + 4095) & -4096)))
 done < <(readelf -lW "$AGENT")
-look() {
+describe() {
 	local fd range perms offset device inode path size unnamed=0
 	for fd in "$1"/fd/*; do echo "fd ${fd##*/} $(readlink "$fd" | numbers)"; done
 	for fd in "$1"/../*; do echo "task $(<"$fd/comm")"; done
@@ -52,7 +51,7 @@ look() {
 	done <"$1/maps"
 	echo $unnamed >"$file.unnamed"
 }
-# observed FILE COMMAND...: its system calls are left in FILE.PID..., what it is in FILE.state, its output in FILE.out.
+# observed FILE COMMAND...: stores its system calls in FILE.PID..., its state in FILE.state, its output in FILE.out.
 observed() {
 	local file=$1 status pid end input=$1.in
 	shift
@@ -60,17 +59,17 @@ observed() {
 	strace -D -ff -o "$file" ${preload:+-E LD_PRELOAD="$preload"} "$@" <"$file.in" >"$file.out" 2>"$file.err" & pid=$!
 	exec {end}>"$file.in"
 	for ((i = 0; i < 600; i++)); do waiting $pid && break; sleep 0.05; done
-	[ $i -lt 600 ] || fail "it does not wait for its input: $(cat /proc/$pid/task/*/{comm,syscall,wchan} 2>&1): $*"
-	look "$place" | sed "s#$file#FILE#" | sort >"$file.state"
+	[ $i -lt 600 ] || fail "the program does not wait for its input: $(cat /proc/$pid/task/*/{comm,syscall,wchan} 2>&1): $*"
+	describe "$place" | sed "s#$file#FILE#" | sort >"$file.state"
 	exec {end}>&-
 	wait $pid
 	status=$?
 	echo "status $status" >>"$file.out"
 	rm "$file.in"
 }
-# The calls of all its threads and processes, behind the loader's; what the agent does there is a look for the state.
-# How often the heap grows depends on where it begins, so does what is cut off a thread's heap, and how often a thread
-# waits, on the others.
+# The system calls of all its threads and processes after the loader's. The agent only looks for the state directory.
+# How often the heap grows, and how much is cut off a thread's heap, depends on where it begins; how often a thread
+# waits depends on the others.
 calls() {
 	local file
 	for file in "$1".[0-9]*; do
@@ -86,7 +85,7 @@ same() { # NAME COMMAND...
 	preload=$AGENT observed "$T/$name-with" "$@"
 	diff -u "$T/$name-without.out" "$T/$name-with.out" || fail "$name: its output and end differ"
 	diff -u "$T/$name-without.state" "$T/$name-with.state" || fail "$name: its descriptors, threads or mappings differ"
-	# The loader's own varies by what it loads.
+	# The loader's own memory depends on what it loads.
 	more=$(($(<"$T/$name-with.unnamed") - $(<"$T/$name-without.unnamed")))
 	[ ${more#-} -le 8192 ] || fail "$name: $more bytes of memory without a name"
 	diff -u <(calls "$T/$name-without") <(calls "$T/$name-with") || fail "$name: its system calls differ"
@@ -104,7 +103,7 @@ same alone "$T/quiet" alone
 seq 50000 >"$T/numbers"
 same sort sort --parallel=4 -n "$T/numbers" -
 same cat cat "$T/quiet" -
-python=$(python3 -c 'import sys; print(sys.executable)') # what stands in the path may be a script
+python=$(python3 -c 'import sys; print(sys.executable)') # the file in the path may be a script
 [ "$python" ] && same python3 "$python" -IS -c 'import threading, sys
 t = threading.Thread(target=print, args=("thread",)); t.start(); t.join(); sys.stdin.read()'
 have perl && same perl perl -e 'use POSIX; if (!fork) { exit 3 } wait; print $? >> 8, "\n"; <STDIN>'

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * remap LIBRARY HOW WHAT: a program with a loader of its own. Until its standard input ends it maps the whole LIBRARY as
- * code, then takes it away again. HOW: "libc" or "syscall". WHAT takes its place:
+ * remap LIBRARY HOW WHAT: a program with its own loader. Until its standard input ends, it maps the whole LIBRARY as
+ * code and removes it again. HOW: "libc" or "syscall". WHAT replaces it:
  *     gap       nothing
  *     none      a mapping without access, which must still be full of zeroes when it is opened
  *     data      a mapping full of data, which must not change
  *     file      another private mapping, of a file of zeroes, without permission to write; it must not change either
  *     noaccess  the same mapping, without access
- * Says "ready", then "rounds N wrong N".
+ * Prints "ready", then "rounds N wrong N".
  */
 #include <fcntl.h>
 #include <poll.h>

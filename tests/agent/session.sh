@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The commands on processes with an agent: what programs say of themselves is what they tell, hit by hit.
+# The commands on processes with an agent: they report what the programs count themselves, hit by hit.
 . tests/lib.sh
 . tests/agent/lib.sh
 . tests/kernel/lib.sh
@@ -17,7 +17,7 @@ sums() { # SESSION PROBE: hits filtered idle recorded lost
 }
 all_written() { [ "$(wc -l <"$T/traced")" -ge "$(count $S k:one recorded)" ]; }
 
-# ---- 8 threads, 1,000,000 hits each: nobody reads, somebody reads, a filter ----
+# ---- 8 threads, 1,000,000 hits each: without a reader, with a reader, with a filter ----
 
 agent_hits a
 bytes=$(site_bytes $a)
@@ -26,12 +26,12 @@ want_like "what is armed" "*armed    k:one  pid $a  1 site  agent*" "$out"
 expect 0 probe-list -p $a
 [[ $out != *"not an ELF file"* ]] || fail "the agent's own code is taken for an image: $out"
 tell a "run 8 1000000"
-want "what the program says" 8000000 "$answer"
-want "nobody reads" "8000000 0 8000000 0 0" "$(sums $S k:one)"
+want "the program's own count" 8000000 "$answer"
+want "counts without a reader" "8000000 0 8000000 0 0" "$(sums $S k:one)"
 adds_up $S
 expect 0 probe-disable -q -s $S
 gone $S
-want "the bytes at last" "$bytes" "$(site_bytes $a)"
+want "bytes of the site after disarming" "$bytes" "$(site_bytes $a)"
 
 expect 0 probe-enable -q -b agent -s $S -p $a --string arg2 --if 'arg0 % 4 == 1 && arg1 != 7' k:one
 env --default-signal=INT probe-trace -s $S --json >"$T/traced" 2>"$T/said" &
@@ -45,26 +45,26 @@ wait $tracer || fail "probe-trace: $(cat "$T/said")"
 read -r hits filtered idle recorded lost <<<"$(sums $S k:one)"
 read -r hits0 filtered0 idle0 _ _ <<<"$before"
 want "hits" 8000000 $((hits - hits0))
-want "filtered" 6250000 $((filtered - filtered0))
-want "all the rest" 1750000 $((idle - idle0 + recorded + lost - ${before##* } - $(cut -d' ' -f4 <<<"$before")))
+want "counts with a filter" 6250000 $((filtered - filtered0))
+want "idle, recorded and lost" 1750000 $((idle - idle0 + recorded + lost - ${before##* } - $(cut -d' ' -f4 <<<"$before")))
 adds_up $S
 want "records" "$recorded" "$(wc -l <"$T/traced")"
-want_like "what the trace says" "*$recorded recorded, $((lost - ${before##* })) lost*" "$(cat "$T/said")"
-want "what the filter lets through" 0 "$(jq -c 'select(.args.arg0 % 4 != 1 or .args.arg1 == 7)' "$T/traced" | wc -l)"
+want_like "summary of the trace" "*$recorded recorded, $((lost - ${before##* })) lost*" "$(cat "$T/said")"
+want "records that the filter should have dropped" 0 "$(jq -c 'select(.args.arg0 % 4 != 1 or .args.arg1 == 7)' "$T/traced" | wc -l)"
 want "the string" '"a string of thirty-two bytes, no"' "$(jq -c .args.arg2 "$T/traced" | sort -u)"
-want "each thread in its order" "" "$(jq -r '"\(.tid) \(.time)"' "$T/traced" |
+want "records of each thread in order" "" "$(jq -r '"\(.tid) \(.time)"' "$T/traced" |
 	awk '$2 < last[$1] { print; exit } { last[$1] = $2 }')"
-want "times in order" "" "$(jq -r .time "$T/traced" | awk 'NR > 1 && $1 < last - 10000000 { print NR; exit } { last = $1 }')"
+want "records in order of time" "" "$(jq -r .time "$T/traced" | awk 'NR > 1 && $1 < last - 10000000 { print NR; exit } { last = $1 }')"
 expect 0 probe-disable -q -s $S
 gone $S
 
-# ---- sites that the agent cannot arm are the kernel's ----
+# ---- the kernel arms sites that the agent cannot arm ----
 
 if [ "$(id -u)" = 0 ]; then
 	"$CC" -O2 -Iinclude -o "$T/mixed" tests/agent/mixed.c || fail "mixed does not build"
 	agent_hits m "$T/mixed"
 	expect 0 probe-enable --json -s $S -p $m 'mixed:*'
-	want "who arms what" '[["mixed:older","kernel",true],["mixed:ours","agent",true]]' \
+	want "backend of each point" '[["mixed:older","kernel",true],["mixed:ours","agent",true]]' \
 		"$(json '[.armed[] | [.probe, .backend, .verified]] | sort' <<<"$out")"
 	env --default-signal=INT probe-trace -s $S --json >"$T/traced" 2>"$T/said" &
 	tracer=$!
@@ -76,23 +76,23 @@ if [ "$(id -u)" = 0 ]; then
 	wait_for 60 both_written
 	kill -INT $tracer
 	wait $tracer || fail "probe-trace: $(cat "$T/said")"
-	want "the last of each" '999 999' "$(for p in ours older; do
+	want "last record of each point" '999 999' "$(for p in ours older; do
 		jq ".args | select(.) | .arg0" <(grep "mixed:$p" "$T/traced") | tail -n 1; done | xargs)"
 	expect 0 probe-disable -q -s $S mixed:older
 	n=$(count $S mixed:ours)
 	tell m "run 10"
-	want "one left" $((n + 10)) "$(count $S mixed:ours)"
+	want "hits of the remaining point" $((n + 10)) "$(count $S mixed:ours)"
 	expect 0 probe-disable -q -s $S
 	gone $S
 	expect 3 probe-enable --json -b agent -s $S -p $m 'mixed:*'
-	want_like "the agent alone" "*no nop of 10 bytes stands behind the site*" "$(json '.refused[].reason' <<<"$out")"
+	want_like "refusal with -b agent" "*the site is not followed by the 10-byte nop*" "$(json '.refused[].reason' <<<"$out")"
 	expect 0 probe-disable -q -s $S
 	stop m
 else
 	part_skipped "arming by the kernel needs root"
 fi
 
-# ---- slower than the reader: nothing is lost, and a trace holds all ----
+# ---- slower than the reader: no record is lost, and a trace holds all ----
 
 expect 0 probe-enable -q -b agent -s $S --record -p $a k:three
 tell a "run 4 1000"
@@ -102,14 +102,14 @@ want "recorded" "4000 0 0 4000 0" "$(sums $S k:three)"
 tell a "run 1 100000"
 read -r hits _ idle recorded lost <<<"$(sums $S k:three)"
 want "hits" "104000 0" "$hits $idle"
-want "more than rings hold" 104000 $((recorded + lost))
+want "recorded and lost" 104000 $((recorded + lost))
 [ $lost -gt 0 ] || fail "a ring held 100,000 records"
 trace_kept "$T/traced" --json -s $S
-want "kept for a reader who comes late" $((recorded - 4000)) "$(wc -l <"$T/traced")"
+want "records kept for a later reader" $((recorded - 4000)) "$(wc -l <"$T/traced")"
 expect 0 probe-disable -q -s $S
 gone $S
 
-# ---- strings, and a memory operand that is nowhere ----
+# ---- strings, and a memory operand that cannot be read ----
 
 agent_build simple
 target "$T/simple"
@@ -120,31 +120,31 @@ want "strings" '"in the image" "on the stack" null "on the heap"' "$(jq -c .args
 expect 0 probe-disable -q -s $S
 expect 0 probe-enable -q -b agent -s $S --record -p $pid --if 'text =~ "on*"' app:say
 say "say 400"
-want "filtered by a string; what cannot be read is not let through" "400 200 0 200 0" "$(sums $S app:say)"
+want "counts with a filter by a string that may be unreadable" "400 200 0 200 0" "$(sums $S app:say)"
 expect 0 probe-disable -q -s $S
 expect 1 probe-enable -b agent -s $S -p $pid --if 'text == 5' app:say
-want_like "what is wrong with the filter" "*text == 5*^*" "$out"
+want_like "error message about the filter" "*text == 5*^*" "$out"
 gone $S
 
-# ---- taken out in parts; switched on again; two sessions on one site ----
+# ---- disarmed in parts; armed again; two sessions on one site ----
 
 expect 0 probe-enable -q -s $S -p $pid 'app:*'
 say "tick 10"; say "say 3"
 expect 0 probe-enable -s $S -p $pid app:tick app:say
-want_like "twice" "armed    app:say  pid $pid  1 site  agent, armed in this session already
+want_like "points that are armed already" "armed    app:say  pid $pid  1 site  agent, armed in this session already
 armed    app:tick  pid $pid  1 site  agent, armed in this session already" "$out"
 expect 0 probe-disable -s $S app:tick
-want "taken out" "disarmed 1 site in session '$S'" "$out"
+want "message about disarmed sites" "disarmed 1 site in session '$S'" "$out"
 say "tick 10"; say "say 3"
-want "counts of the other" 6 "$(count $S app:say)"
+want "hits of the other point" 6 "$(count $S app:say)"
 expect 0 probe-enable -q -s $S -p $pid app:tick
 expect 0 probe-enable -q -s ${S}b -p $pid --if 'arg0 < 2' app:tick
 say "tick 10"
-want "on again" 10 "$(count $S app:tick)"
-want "another session" "10 8 2 0 0" "$(sums ${S}b app:tick)"
+want "hits after arming again" 10 "$(count $S app:tick)"
+want "counts of a second session" "10 8 2 0 0" "$(sums ${S}b app:tick)"
 expect 0 probe-disable -q -s ${S}b
 say "tick 10"
-want "alone again" 20 "$(count $S app:tick)"
+want "hits after the second session ended" 20 "$(count $S app:tick)"
 expect 0 probe-disable -q -s $S
 gone $S
 target_end
@@ -152,48 +152,48 @@ target_end
 # ---- a library that is loaded later ----
 
 agent_build life
-$CC -O2 -shared -fPIC -Iinclude -o "$T/library.so" tests/agent/library.c || fail "no library"
+$CC -O2 -shared -fPIC -Iinclude -o "$T/library.so" tests/agent/library.c || fail "not a library"
 target "$T/life"
 expect 0 probe-enable -b agent -s $S -p $pid -f "$T/library.so" lib:hit
 want_like "pending" "pending  lib:hit*" "$out"
 say "load $T/library.so 5"
-want "armed with it" 5 "$(count $S lib:hit)"
+want "hits of a library that was loaded later" 5 "$(count $S lib:hit)"
 say "loop $T/library.so 20"
-want "as often as it comes" 25 "$(count $S lib:hit)"
+want "hits of a library that is loaded many times" 25 "$(count $S lib:hit)"
 expect 0 probe-disable -q -s $S
 gone $S
 target_end
 
-# ---- children; what processes counted that have ended ----
+# ---- children; counts of processes that have ended ----
 
 target "$T/life"
 expect 0 probe-enable -q -b agent --children -s $S -p $pid app:tick
 say "tick 4"
 say "fork 100"
 say "forks 30"
-want "children" 164 "$(count $S app:tick)"
+want "hits of children" 164 "$(count $S app:tick)"
 target_end
-want "when they have ended" 164 "$(count $S app:tick)"
-want "twice the same" 164 "$(count $S app:tick)"
+want "hits after the processes have ended" 164 "$(count $S app:tick)"
+want "hits read a second time" 164 "$(count $S app:tick)"
 expect 0 probe-disable -q -s $S
 gone $S
 
 expect 0 probe-enable -q -b agent -s $S 'k:*' -- "$T/hits" 3 5000
-want "of a command" "15000 15000 15000" "$(count $S k:one) $(count $S k:two) $(count $S k:three)"
+want "hits of a command" "15000 15000 15000" "$(count $S k:one) $(count $S k:two) $(count $S k:three)"
 expect 0 probe-disable -q -s $S
 gone $S
 expect 0 probe-trace -b agent --json k:two -- "$T/hits" 2 500
-want "a command's records" 1000 "$(grep -c '"probe": *"k:two"' <<<"$out")"
+want "records of a command" 1000 "$(grep -c '"probe": *"k:two"' <<<"$out")"
 
-# A process that is killed: what a command saw of it before is still there.
+# A process that is killed: the counts that a command saw before are kept.
 target "$T/life"
 expect 0 probe-enable -q -b agent -s $S -p $pid app:tick
 say "tick 7"
-want "before" 7 "$(count $S app:tick)"
+want "hits before" 7 "$(count $S app:tick)"
 kill -KILL $pid
 wait $pid 2>/dev/null
 exec {to}>&- {from}<&-
-want "after" 7 "$(count $S app:tick)"
+want "hits after" 7 "$(count $S app:tick)"
 expect 0 probe-disable -q -s $S
 gone $S
 
@@ -205,7 +205,7 @@ elif [ "$(id -u)" = 0 ]; then
 	target "$T/life"
 	expect 0 probe-enable -q -b agent -s $S --record -p $pid app:tick
 	say "tick 5"
-	want "before" 5 "$(count $S app:tick)"
+	want "hits before" 5 "$(count $S app:tick)"
 	tracing "$T/traced" --json -s $S
 	say setns
 	say "tick 5"
@@ -213,13 +213,13 @@ elif [ "$(id -u)" = 0 ]; then
 	kill -INT $tracer
 	wait $tracer
 	want "after setns" 10 "$(count $S app:tick)"
-	want "records, each once" 10 "$(wc -l <"$T/traced")"
+	want "number of records" 10 "$(wc -l <"$T/traced")"
 	expect 0 probe-disable -q -s $S
 	gone $S
 	target_end
 fi
 
-# ---- every process of a file, there or to come ----
+# ---- every process of a file, present or future ----
 
 agent_hits b
 expect 0 probe-enable -q -b agent -s $S -f "$T/hits" k:two
@@ -227,13 +227,13 @@ tell a "run 2 10"
 tell b "run 2 20"
 agent_hits c
 tell c "run 2 30"
-want "three processes" 120 "$(count $S k:two)"
+want "hits of three processes" 120 "$(count $S k:two)"
 expect 0 probe-disable -q -s $S k:two
 gone $S
 stop c
 stop b
 
-# ---- what the agent cannot do it refuses, by name ----
+# ---- refusals name what the agent cannot do ----
 
 refuses() { # TEXT OPTION...
 	expect 1 probe-enable -b agent -s ${S}r "${@:2}"
@@ -241,46 +241,46 @@ refuses() { # TEXT OPTION...
 	gone ${S}r
 }
 bytes=$(site_bytes $a)
-refuses "*the agent arms probes, not functions as 'func:main'*-b kernel*" -p $a func:main
-refuses "*the agent arms probes, not functions as 'func:main%return'*" -p $a func:main%return
-refuses "*the agent arms nothing that ends with its command*-b kernel*" --for 1 -p $a k:two
-refuses "*the agent arms nothing that ends with its command*" --until-exit -p $a k:two
-refuses "*the agent knows no process groups and control groups*" --pgrp -p $a k:two
-refuses "*process $$ has no agent*" -p $$ -f "$T/hits" k:two
+refuses "*'func:main': the agent arms probes, not functions: use -b kernel*" -p $a func:main
+refuses "*'func:main%return': the agent arms probes, not functions*" -p $a func:main%return
+refuses "*the agent cannot disarm when a command ends*-b kernel*" --for 1 -p $a k:two
+refuses "*the agent cannot disarm when a command ends*" --until-exit -p $a k:two
+refuses "*the agent does not support process groups and control groups*" --pgrp -p $a k:two
+refuses "*pid $$: the process has no agent*" -p $$ -f "$T/hits" k:two
 printf '#include <sys/sdt.h>\nint f(int a) { STAP_PROBE1(small, one, a); return a; }\n' >"$T/small.c"
 if $CC -m32 -O2 -ffreestanding -shared -fPIC -nostdlib -Iinclude -o "$T/small.so" "$T/small.c" 2>/dev/null; then
-	refuses "*'$T/small.so' is of another kind than the agent*" -f "$T/small.so" small:one
-	refuses "*'$T/small.so' is of another kind than the agent*" -p $a -f "$T/small.so" small:one
+	refuses "*'$T/small.so' is not 64-bit code for the agent's CPU*" -f "$T/small.so" small:one
+	refuses "*'$T/small.so' is not 64-bit code for the agent's CPU*" -p $a -f "$T/small.so" small:one
 else
 	part_skipped "$CC makes no 32-bit library"
 fi
-want "the bytes" "$bytes" "$(site_bytes $a)"
+want "bytes of the site after refusals" "$bytes" "$(site_bytes $a)"
 
-# ---- kernel and agent on one site at once; either leaves first ----
+# ---- kernel and agent on one site at once; each leaves first once ----
 
 if [ "$(id -u)" = 0 ] && [ -d /sys/bus/event_source/devices/uprobe ]; then
 	for first in kernel agent; do
 		expect 0 probe-enable -q -b kernel -s ${S}k -p $a k:one k:two
 		expect 0 probe-enable -q -b agent -s ${S}a -p $a k:one k:two
 		tell a "run 4 1000"
-		want "the kernel's" "4000 4000" "$(count ${S}k k:one) $(count ${S}k k:two)"
-		want "the agent's" "4000 4000" "$(count ${S}a k:one) $(count ${S}a k:two)"
+		want "hits counted by the kernel" "4000 4000" "$(count ${S}k k:one) $(count ${S}k k:two)"
+		want "hits counted by the agent" "4000 4000" "$(count ${S}a k:one) $(count ${S}a k:two)"
 		case $first in kernel) expect 0 probe-disable -q -s ${S}k ;; agent) expect 0 probe-disable -q -s ${S}a ;; esac
 		tell a "run 4 1000"
 		case $first in
-		kernel) want "the agent's alone" 8000 "$(count ${S}a k:one)"; expect 0 probe-disable -q -s ${S}a ;;
-		agent) want "the kernel's alone" 8000 "$(count ${S}k k:one)"; expect 0 probe-disable -q -s ${S}k ;;
+		kernel) want "hits counted by the agent alone" 8000 "$(count ${S}a k:one)"; expect 0 probe-disable -q -s ${S}a ;;
+		agent) want "hits counted by the kernel alone" 8000 "$(count ${S}k k:one)"; expect 0 probe-disable -q -s ${S}k ;;
 		esac
 		gone ${S}k
 		gone ${S}a
-		want "the bytes at last" "$bytes" "$(site_bytes $a)"
+		want "bytes of the site after disarming" "$bytes" "$(site_bytes $a)"
 	done
 else
 	part_skipped "kernel and agent at once need root and uprobes"
 fi
 stop a
 
-# ---- without any privilege; and somebody else's process ----
+# ---- without privileges; a process of another user ----
 
 if [ "$(id -u)" = 0 ]; then
 	cat >"$T/user.sh" <<'U'
@@ -317,11 +317,11 @@ U
 	for ((i = 0; i < 600; i++)); do grep -q "no session" "$T/out" && break; sleep 0.1; done; [ $i -lt 600 ] || fail "without privilege: $(cat "$T/out")"
 	other=$(cat "$T/user/pid")
 	sleep 0.5
-	# Root is let in by the agent, but looks where root's agents are; another user is told so.
+	# The agent accepts root, but root's commands look for root's agents. Another user gets an error message.
 	setpriv --reuid=65533 --regid=65533 --clear-groups --bounding-set=-all --inh-caps=-all \
 		env -u XDG_RUNTIME_DIR "$T/product/bin/probe-enable" -b agent -s $S -p $other k:one >"$T/refused" 2>&1 &&
 		fail "another user's process was armed"
-	want_like "a second user" "*process $other belongs to user '*' (65534)*" "$(cat "$T/refused")"
+	want_like "error message for another user" "*pid $other: the process belongs to user '*' (65534)*" "$(cat "$T/refused")"
 	rm -rf /tmp/probepoint-65533
 	touch "$T/user/end"
 	wait $user || fail "without privilege: $(cat "$T/out")"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Processes whose agent takes the call and says nothing: every command ends soon and names them, and
-# the others' counts and records are complete.
+# Processes whose agent accepts a connection and does not reply: every command ends soon and names them, and the counts
+# and records of other processes are complete.
 . tests/lib.sh
 . tests/agent/lib.sh
 need python3
@@ -20,7 +20,7 @@ kept = []
 while True:
     kept.append(s.accept())
 E2
-# within SECONDS WHAT COMMAND...: as expect 0, and how long it took.
+# within SECONDS WHAT COMMAND...: as expect 0, with a time limit.
 within() {
 	local began=$SECONDS most=$1 what=$2
 	shift 2
@@ -34,8 +34,8 @@ say "tick 10"
 python3 "$T/silent.py" "$XDG_RUNTIME_DIR/probepoint" "$T/ready" & peer=$!
 wait_for 10 test -e "$T/ready"
 within 9 probe-stat probe-stat --json -s $S
-want_like "it is named" "*process $peer: its agent does not answer*" "$out"
-want "the other one's hits" 10 "$(sed '/^probe-stat:/d' <<<"$out" | jq '.probes[0].hits')"
+want_like "the silent process is named" "*pid $peer: the agent does not reply*" "$out"
+want "hits of the process that replies" 10 "$(sed '/^probe-stat:/d' <<<"$out" | jq '.probes[0].hits')"
 
 tracing "$T/trace" -s $S --json
 say "tick 200"
@@ -44,11 +44,11 @@ began=$SECONDS
 kill -INT $tracer
 wait $tracer || fail "probe-trace ends with $?: $(cat "$T/trace.err")"
 [ $((SECONDS - began)) -le 9 ] || fail "probe-trace took $((SECONDS - began)) s to end"
-want_like "it is named" "*process $peer: its agent does not answer*" "$(cat "$T/trace.err")"
+want_like "the silent process is named" "*pid $peer: the agent does not reply*" "$(cat "$T/trace.err")"
 within 12 probe-enable probe-enable -s ${S}b -b agent -f "$T/simple" app:tick
-want_like "it is named" "*process $peer: its agent does not answer*" "$out"
+want_like "the silent process is named" "*pid $peer: the agent does not reply*" "$out"
 expect 0 probe-disable -q -s ${S}b
 within 12 probe-disable probe-disable -s $S
-want_like "it is named" "*process $peer: its agent does not answer*" "$out"
+want_like "the silent process is named" "*pid $peer: the agent does not reply*" "$out"
 say "tick 5"
 target_end

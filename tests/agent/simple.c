@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Does what it is told, a line at a time, and answers each with "ok": tick N; say N; bytes: its site's; byte0; fork N; exit. */
+/*
+ * Reads commands, one per line, and replies "ok" to each: tick N; say N; bytes: prints its site's; byte0; fork N; exit.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

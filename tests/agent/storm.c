@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * storm THREADS: 1000 sites in functions that notice when something of theirs is touched: leaf functions with data in
- * the red zone, with live flags, with everything in vector registers, with all registers full; and a signal handler.
- * Reads lines: "go", "stop" (prints "always N storm N handler N wrong N"), "exit".
+ * storm THREADS: 1000 sites in functions that notice any change: leaf functions with data in the red zone, with live
+ * flags, with data in all vector registers, with all registers full; and a signal handler. Reads lines: "go", "stop"
+ * (prints "always N storm N handler N wrong N"), "exit".
  */
 #define _SDT_HAS_SEMAPHORES 1
 #include <pthread.h>

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* For unit/trampoline.c: how a site is reached with every register set, and what is found in them behind it. */
-#define TRAMPOLINE_STACK 4 /* the stack pointer */
-#define TRAMPOLINE_ONE 7   /* some others */
+/* For unit/trampoline.c: reaches a site with known values in all registers, and stores the registers after it. */
+#define TRAMPOLINE_STACK REGISTER_SP
+#define TRAMPOLINE_ONE 7 /* registers that tests use */
 #define TRAMPOLINE_TWO 6
 #define TRAMPOLINE_SCRATCH 0
 #define TRAMPOLINE_GENERAL 16 /* registers that are compared */
-#define RED_ZONE 128
 #define STACK_ALIGN 1
 #define FLAGS 0x8d5
 
@@ -54,7 +53,7 @@ static void trampoline_vectors_random(uint64_t (*random)(void))
 		((uint8_t *)trampoline_vectors)[i] = random();
 }
 
-/* -1: all are what they were; else the first that is not. */
+/* Returns the first vector register that changed, or -1. */
 static int trampoline_vectors_differ(void)
 {
 	for (int i = 0; i < 16; i++)
@@ -63,7 +62,7 @@ static int trampoline_vectors_differ(void)
 	return -1;
 }
 
-/* A site that jumps to the trampoline, and behind it a jump to trampoline_back. */
+/* Writes a site that jumps to the trampoline, and after it a jump to trampoline_back. */
 static void trampoline_site_make(uint8_t *site, const uint8_t *trampoline)
 {
 	static const uint8_t nop[11] = { 0x90, 0xe9 };

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# An agent that sleeps is woken by whoever may trace its process, wherever its threads are: system calls go on, registers
-# stay, nothing of the stack is used, and a controller that is killed at any step leaves a process that goes on and an
-# agent that the next one wakes. And the agent's thread goes when nothing is armed, follows the process's users, and does
-# not keep a process that has no other thread.
+# A controller that may trace a process wakes its agent, wherever its threads are: system calls continue, registers
+# stay, the stack is not used, and a controller that is killed at any step leaves a process that continues and an agent
+# that the next controller wakes. The agent's thread ends when nothing is armed, follows the process's users, and does
+# not keep a process alive that has no other thread.
 . tests/lib.sh
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"
@@ -22,8 +22,8 @@ begin() { # HOW
 end() { # WHAT
 	: >"$T/stop"
 	wait $pid
-	want "the end of $1" 0 $?
-	want "what $1 saw" "beats 1 wrong 0" "$(cat "$T/said")"
+	want "exit status of $1" 0 $?
+	want "output of $1" "beats 1 wrong 0" "$(cat "$T/said")"
 }
 threads() { [ "$(ls "/proc/$1/task" | wc -l)" = "$2" ]; }
 hits() { [ "$(probe-stat --json -s $S | jq '.probes[0].hits')" -gt 0 ]; }
@@ -31,7 +31,7 @@ hits() { [ "$(probe-stat --json -s $S | jq '.probes[0].hits')" -gt 0 ]; }
 # ---- in system calls, in computing, at the end of a stack ----
 for how in epoll read sleep futex sigwait spin edge; do
 	begin $how
-	threads $pid 1 || fail "$how: a second thread, and nothing is armed"
+	threads $pid 1 || fail "$how: a second thread although nothing is armed"
 	for i in 1 2 3; do
 		expect 0 probe-enable -q -b agent -s $S -p $pid app:beat
 		wait_for 10 hits
@@ -40,14 +40,14 @@ for how in epoll read sleep futex sigwait spin edge; do
 	end "$how"
 done
 
-# ---- the thread goes, and comes again; the descriptors stay what they were ----
+# ---- the thread ends and is made again; the descriptors do not change ----
 begin sleep
-wait_for 10 test -e /proc/$pid/fd/5 # the last that it opens
+wait_for 10 test -e /proc/$pid/fd/5 # the last descriptor that it opens
 fds=$(ls "/proc/$pid/fd")
 for i in 1 2; do
 	expect 0 probe-enable -q -b agent -s $S -p $pid app:beat
-	threads $pid 2 || fail "no thread, and something is armed"
-	want "descriptors" "$fds" "$(ls "/proc/$pid/fd")"
+	threads $pid 2 || fail "no agent's thread although something is armed"
+	want "descriptors are unchanged" "$fds" "$(ls "/proc/$pid/fd")"
 	grep -q '^SigBlk:.*fffffffffffbfeff$' "/proc/$pid/task"/*/status || fail "its thread does not block every signal"
 	wait_for 10 hits
 	expect 0 probe-disable -q -s $S
@@ -56,7 +56,7 @@ for i in 1 2; do
 done
 end "one that is woken twice"
 
-# ---- everybody who maps the file ----
+# ---- every process that maps the file ----
 begin sleep
 expect 0 probe-enable -q -b agent -s $S -f "$T/asleep" app:beat
 wait_for 10 hits
@@ -65,7 +65,7 @@ end "one that was not named"
 
 # ---- a controller that is killed ----
 if [ -z "${SAN-}" ]; then
-	$CC -O2 -D_GNU_SOURCE -shared -fPIC -o "$T/mortal.so" tests/agent/mortal.c || fail "no mortal"
+	$CC -O2 -D_GNU_SOURCE -shared -fPIC -o "$T/mortal.so" tests/agent/mortal.c || fail "cannot build mortal"
 	mortal() { timeout 60 env MORTAL_STEP=$1 MORTAL_COUNT="$T/steps" LD_PRELOAD="$T/mortal.so" "${@:2}"; }
 	begin spin
 	mortal 0 probe-enable -q -b agent -s $S -p $pid app:beat >/dev/null 2>&1
@@ -74,7 +74,7 @@ if [ -z "${SAN-}" ]; then
 	probe-disable -q -s $S
 	end "one whose controller lives"
 	if [ "${PROBEPOINT_LONG-}" ]; then at=($(seq 1 $steps)); else at=($(shuf -n 6 -i 1-$steps) $((steps - 8)) $((steps - 6)) $((steps - 5))); fi
-	# Where the kernel itself would end a call with EINTR, as epoll_wait(2), nobody is left to begin it anew.
+	# The kernel ends some calls, such as epoll_wait(2), with EINTR, and the killed controller cannot begin them again.
 	for how in spin sleep; do
 		for n in "${at[@]}"; do
 			begin $how
@@ -104,12 +104,12 @@ if [ "$(id -u)" = 0 ]; then
 	LD_PRELOAD=$AGENT PROBEPOINT_LISTEN=1 "$T/quiet" user <"$T/in" >"$T/said" & pid=$!
 	exec {to}>"$T/in"
 	wait_for 10 grep -q 65534 "$T/said"
-	want "users of its two threads, capabilities" 1 \
+	want "users and capabilities of both threads" 1 \
 		"$(for task in /proc/$pid/task/*; do grep -E '^(Uid|Gid|Groups|Cap...):' "$task/status" | tr '\n' ' '; echo; done | sort | uniq -c | wc -l)"
-	threads $pid 2 || fail "the thread has not followed, but ended"
+	threads $pid 2 || fail "the agent's thread has not followed, but ended"
 	exec {to}>&-
 	wait $pid
-	want "the end of one that changes its user" 0 $?
+	want "exit status of a process that changes its user" 0 $?
 else
 	part_skipped "a change of user needs root"
 fi

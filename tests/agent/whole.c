@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * whole HOW: until its input ends it makes system calls that take long and that return early, with a part of what was
- * asked for, if their thread is stopped; each is followed by a hit of app:whole. At the end it says how many were made,
- * and how many were short.
+ * whole HOW: until its input ends, makes system calls that take long and that return early with a part of what was
+ * asked for if their thread is stopped. A hit of app:whole follows each. At the end prints how many were made and how
+ * many were short.
  *
  *     write      write(2) of 128 KB to a pipe
  *     send       sendmsg(2) of 128 KB to a socket

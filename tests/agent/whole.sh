@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Waking an agent and loading one stop no thread in a system call that would return a part of what was asked for. The
-# agent's thread leaves a real-time policy of the thread that made it, and the agent keeps what dlerror(3) has to say.
+# Waking and loading an agent do not stop a thread in a system call that would return a part of what was asked for. The
+# agent's thread leaves a real-time policy of the thread that made it, and dlerror(3) keeps its message.
 . tests/lib.sh
 AGENT=$B/lib/libprobepoint-agent.so
 [ -e "$AGENT" ] || skip "no agent was built"
@@ -26,7 +26,7 @@ int main(void)
 C
 build -o "$T/dlerror" "$T/dlerror.c"
 expect 0 "$T/dlerror"
-want "what dlerror says with the agent" "$out" "$(LD_PRELOAD=$AGENT "$T/dlerror")"
+want "dlerror() with the agent" "$out" "$(LD_PRELOAD=$AGENT "$T/dlerror")"
 
 [ "$(uname -m)" = x86_64 ] || { part_skipped "agents are woken from outside on x86-64 only"; exit 0; }
 build -o "$T/whole" tests/agent/whole.c
@@ -41,7 +41,7 @@ run() { # HOW PRELOAD
 stop() {
 	exec {to}>&-
 	eval "exec ${TARGET[1]}>&-"
-	read -t 60 -r said <&"$from" || fail "the program says nothing"
+	read -t 60 -r said <&"$from" || fail "the program does not reply"
 	wait $pid
 	exec {from}<&-
 }
@@ -50,7 +50,7 @@ for how in write send receive; do
 	for preload in "$AGENT" ''; do
 		inject=; [ "$preload" ] || inject=--inject
 		run $how "$preload"
-		# On a busy machine there may be no moment at which it can be stopped: that is said, and harms nobody.
+		# On a busy machine there may be no moment at which a thread can be stopped; the command then reports this.
 		for try in 1 2 3 4 5; do
 			probe-enable -q -b agent $inject -s $S -p $pid app:whole 2>"$T/err" && break
 			grep -q 'would return early' "$T/err" || fail "$how: $(cat "$T/err")"

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # A program that is built by pkg-config from the installed product, as C and C++, shared and static, arms, reads and counts.
 . tests/lib.sh

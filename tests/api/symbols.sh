@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # The build fails when the header, the version script and the library disagree, and when a function changes its node.
 . tests/lib.sh

@@ -12,12 +12,12 @@
 #include <sys/sdt.h>
 #include <unistd.h>
 
-#define CHECK(condition)                                                                             \
-	do {                                                                                         \
-		if (!(condition)) {                                                                  \
+#define CHECK(condition)                                                                        \
+	do {                                                                                    \
+		if (!(condition)) {                                                             \
 			printf("line %d: " #condition " is false: %s\n", __LINE__, pp_error()); \
-			return 1;                                                                    \
-		}                                                                                    \
+			return 1;                                                               \
+		}                                                                               \
 	} while (0)
 
 static void __attribute__((noinline)) hit(int n)
@@ -134,6 +134,7 @@ int main(int argc, char **argv)
 	pp_session_close(session);
 	if (!strcmp(backend, "kernel") && check_hold(backend))
 		return 1;
-	printf("%d.%d.%d: %d events\n", PROBEPOINT_VERSION_MAJOR, PROBEPOINT_VERSION_MINOR, PROBEPOINT_VERSION_PATCH, count);
+	printf("%d.%d.%d: %d events\n", PROBEPOINT_VERSION_MAJOR, PROBEPOINT_VERSION_MINOR, PROBEPOINT_VERSION_PATCH,
+	       count);
 	return 0;
 }

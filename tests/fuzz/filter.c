@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A libFuzzer target (tests/fuzz/run.sh): any text as a filter. What compiles must keep the rules of fetch programs,
- * and can be run.
+ * A libFuzzer target (tests/fuzz/run.sh): compiles the input as a filter. If it compiles,
+ * the result must be a valid fetch program, which is run.
  */
 #include <elf.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static struct pp_site site = {
 	.operands = "-4@-4(%rbp) 8@8(%rdx,%rcx,8) 8@%rsi 8@%rdi 8@%r8 -1@%ah 8@%r9",
 };
 
-/* One byte in eight is a NUL; one address in sixteen cannot be read. */
+/* One byte in eight is a NUL; one address in sixteen is not readable. */
 static int read_memory(void *arg, uint64_t address, void *to, size_t size)
 {
 	(void)arg;

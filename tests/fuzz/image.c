@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A libFuzzer target (tests/fuzz/run.sh): opens the input as an image and asks all of it. With SEEDS=DIR in the
- * environment it first writes sound files into DIR to start from.
+ * A libFuzzer target (tests/fuzz/run.sh): opens the input as an image and reads all that
+ * is in it. If the environment has SEEDS=DIR, it first writes valid files to DIR, with
+ * which the corpus begins.
  */
 #include "base/error.h"
 #include "sdt/image.h"
@@ -13,7 +14,7 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void seed(const char *folder, int i)
+static void seed(const char *directory, int i)
 {
 	struct elf elf = { .is_32 = i & 1, .big = i & 2, .type = i & 4 ? ET_EXEC : ET_DYN };
 	char path[512];
@@ -31,7 +32,7 @@ static void seed(const char *folder, int i)
 	elf_symbol(&elf, "f", CODE, 3, ELF64_ST_INFO(STB_GLOBAL, STT_FUNC));
 	elf_symbol(&elf, "g", DATA, 8, ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT));
 	elf_finish(&elf);
-	snprintf(path, sizeof(path), "%s/seed-%d", folder, i);
+	snprintf(path, sizeof(path), "%s/seed-%d", directory, i);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0 || write(fd, elf.file.data, elf.file.n) != (ssize_t)elf.file.n)
 		perror(path);
@@ -42,12 +43,12 @@ static void seed(const char *folder, int i)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const char *folder = getenv("SEEDS");
+	const char *directory = getenv("SEEDS");
 
 	(void)argc;
 	(void)argv;
-	for (int i = 0; folder && i < 8; i++)
-		seed(folder, i);
+	for (int i = 0; directory && i < 8; i++)
+		seed(directory, i);
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# bpftrace lists the probes that we list; armed by both at once, a process's hits and arguments are the same to both.
+# bpftrace lists the probes that we list. If both arm a process at once, both see the same hits and arguments.
 . tests/lib.sh
 . tests/lua/lib.sh
 need jq bpftrace
@@ -18,7 +18,7 @@ for level in O0 O2; do
 	diff "$T/theirs" "$T/ours" >"$T/diff" || fail "-$level: $(head -n 10 "$T/diff")"
 	echo "-$level: $(wc -l <"$T/theirs") probes"
 
-	# One with many sites, one with strings, one with a result.
+	# One probe with many sites, one with strings, one with a result.
 	lua_start lua$level "$lua" tests/lua/counted.lua
 	probes=(lapi:index2value__entry lstring:luaS_new__entry lobject:luaO_str2num__return)
 	bpftrace -f json -p $pid -o "$T/bpftrace" -e "
@@ -42,16 +42,16 @@ for level in O0 O2; do
 	want "lost" 0 "$(json '[.probes[].lost] | add' "$T/stat")"
 	probe-trace -q --json -s $s -n "$(json '[.probes[].hits] | add' "$T/stat")" >"$T/events"
 
-	# Who leaves first must not take the other's traps along.
+	# The first tool to disarm must not remove the other's traps.
 	case $level in
-	O0) expect 0 probe-disable -q -s $s; traps || fail "our leaving took bpftrace's traps" ;;
+	O0) expect 0 probe-disable -q -s $s; traps || fail "probe-disable removed bpftrace's traps" ;;
 	esac
 	kill -INT $bpftrace
 	wait $bpftrace
 	case $level in
-	O2) traps || fail "bpftrace's leaving took our traps"; expect 0 probe-disable -q -s $s ;;
+	O2) traps || fail "bpftrace removed our traps"; expect 0 probe-disable -q -s $s ;;
 	esac
-	want "bytes after all" "" "$(text_changes $pid "$lua")"
+	want "changed bytes at the end" "" "$(text_changes $pid "$lua")"
 	lua_end lua$level $pid
 
 	jq -rs 'map(select(.type == "map").data) | add | to_entries[] | .key as $m | .value | to_entries[] |
@@ -60,7 +60,7 @@ for level in O0 O2; do
 		elif .args.str then "@strings \(.args.str[:63] | @json)"
 		else "@results \(.args.result | tostring | @json)" end' "$T/events" | LC_ALL=C sort | uniq -c |
 		awk '{ n = $1; sub(/^ *[0-9]+ /, ""); print $0, n }' | LC_ALL=C sort >"$T/ours"
-	diff -u "$T/theirs" "$T/ours" || fail "-$level: bpftrace counted something else"
+	diff -u "$T/theirs" "$T/ours" || fail "-$level: bpftrace's counts differ"
 	for map in ints strings results; do grep -q "^@$map" "$T/ours" || fail "no $map"; done
 	echo "-$level: $sites sites, $(wc -l <"$T/events") hits, $(wc -l <"$T/ours") different values"
 done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# libstdc++ as Debian built it: exceptions thrown, caught and thrown again are counted in a process that runs, and the
-# objects thrown are those that the program caught.
+# Debian's libstdc++: exceptions that a running program throws, catches and rethrows are counted, and the thrown objects
+# are those that the program caught.
 . tests/lib.sh
 need jq g++
 need_root
@@ -60,12 +60,12 @@ echo >&5
 waiting() { [ "$(wc -l <"$T/out")" = 1000 ] && grep -q '^0 0x0 ' /proc/$pid/syscall; }
 wait_for 30 waiting
 probe-stat --json -s $S >"$T/stat"
-# 1000 thrown; the odd ones and half of the even ones again; each caught at every level that it reaches
+# 1000 are thrown; the odd ones and half of the even ones are rethrown; each is caught at every level that it reaches
 want "hits" '{"libstdcxx:catch":1750,"libstdcxx:rethrow":750,"libstdcxx:throw":1000}' \
 	"$(json '[.probes[] | { key: .probe, value: .hits }] | from_entries' "$T/stat")"
 probe-trace -q --json -s $S -n 3500 >"$T/events"
 jq -r 'select(.probe == "libstdcxx:throw").args.arg0' "$T/events" >"$T/thrown"
-diff "$T/out" "$T/thrown" >"$T/diff" || fail "other objects: $(head -n 5 "$T/diff")"
+diff "$T/out" "$T/thrown" >"$T/diff" || fail "objects differ: $(head -n 5 "$T/diff")"
 expect 0 probe-disable -q -s $S
 echo >&5
 wait $pid || fail "the program ends with $?"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# gdb lists the sites that we list; and at the first hit of every probe of a running Lua it finds the arguments that
-# probe-trace showed, in a run of which all addresses are the same.
+# gdb lists the sites that we list. At the first hit of every probe of Lua it finds the arguments that probe-trace printed
+# in a run with the same addresses.
 . tests/lib.sh
 . tests/lua/lib.sh
 need jq gdb setarch
@@ -12,7 +12,7 @@ for kind in probed-O0 probed-O2 probed-lto; do
 	probe-list --json "$lua" >"$T/list" || fail "probe-list ends with $?"
 
 	gdb -nx -q -batch -ex 'info probes stap' "$lua" >"$T/gdb" 2>"$T/stderr" || fail "gdb: $(cat "$T/stderr")"
-	want "what gdb complains of" "" "$(cat "$T/stderr")"
+	want "gdb prints no warning" "" "$(cat "$T/stderr")"
 	awk '$1 == "stap" { print $2, $3, $4 }' "$T/gdb" | LC_ALL=C sort >"$T/theirs"
 	jq -r '.probes[] | .provider as $p | .name as $n | .sites[] | "\($p) \($n) \(.address)"' "$T/list" |
 		awk '{ $3 = sprintf("0x%016x", $3); print }' | LC_ALL=C sort >"$T/ours"
@@ -20,18 +20,18 @@ for kind in probed-O0 probed-O2 probed-lto; do
 	echo "$kind: $(wc -l <"$T/theirs") sites"
 
 	[ "$(id -u)" = 0 ] || continue
-	[ $kind = probed-O2 ] || [ "${PROBEPOINT_LONG-}" ] || continue # values at each first hit take their time
-	# What the time of day goes into is left out.
+	[ $kind = probed-O2 ] || [ "${PROBEPOINT_LONG-}" ] || continue # stopping at each first hit is slow
+	# The probe that depends on the time of day is left out.
 	seed='lmathlib:setseed__entry'
 	jq -r '.probes[] | "\(.provider):\(.name)\t\(.signature)"' "$T/list" | grep -v "^$seed	" >"$T/probes"
 	printf 'go\nend\n' >"$T/input"
 	args="tests/lua/counted.lua 12 <$T/input >/dev/null"
-	# In parts that the ring would hold without a reader: nothing is lost, however busy the machine is.
+	# In parts that fit into the ring without a reader, so that no record is lost on a busy machine.
 	: >"$T/events"
 	for part in 'l[a-d]*' 'l[e-o]*' 'l[p-s]*' 'l[t-z]*'; do
 		probe-trace --json -f "$lua" "$part:*" -- sh -c "exec env -i setarch $(uname -m) -R $lua $args" \
 			>>"$T/events" 2>"$T/stderr" || fail "probe-trace: $(cat "$T/stderr")"
-		want_like "what was lost" '* 0 lost*' "$(cat "$T/stderr")"
+		want_like "nothing is lost" '* 0 lost*' "$(cat "$T/stderr")"
 	done
 	grep -v "$seed" "$T/events" >"$T/compared"
 	EVENTS=$T/compared PROBES=$T/probes DIFFER=$T/differ ARGS=$args gdb -nx -q -batch -ex 'set exec-wrapper env -i' \

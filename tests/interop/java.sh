@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# A Java virtual machine as it was installed: its hundreds of probes, armed while it runs, count the program's threads,
-# collections and calls, and the program goes on.
+# An installed Java virtual machine: its hundreds of probes, armed while it runs, count the program's threads,
+# collections and calls, and the program continues.
 . tests/lib.sh
 need jq java javac
 need_root

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# perf takes the notes into its cache, lists them, makes events of them, and records the hits and arguments of a process
-# that we have armed at the same sites.
+# perf caches our notes, lists them and makes events of them. It records the hits and arguments of a process in which we
+# armed the same sites.
 . tests/lib.sh
 . tests/lua/lib.sh
 need jq perf
@@ -10,7 +10,7 @@ lua_need probed-O2
 lua_own probed-O2
 perf=(perf --buildid-dir "$T/buildid")
 
-# Its events are the machine's, not a test's.
+# perf's events are global, so no other test may use them.
 exec 8>"$LUA/perf.lock"
 flock 8
 if ! mountpoint -q /sys/kernel/tracing; then
@@ -60,10 +60,10 @@ perf script -i "$T/data" -F event,trace 2>"$T/stderr" >"$T/script" || fail "perf
 # sdt_lapi:index2value__entry: (address) arg1=... arg2=...: without the pointer to the state
 sed -E 's/^ *sdt_([^ ]*): *\([0-9a-f]+\) /\1 /; s/arg1=[0-9]{9,} //; s/arg[0-9]=//g; s/ *$//' "$T/script" >"$T/theirs"
 jq -r '"\(.probe) \(.args.idx // .args.n // .args.result)"' "$T/events" >"$T/ours"
-diff "$T/theirs" "$T/ours" >"$T/diff" || fail "perf recorded something else: $(head -n 10 "$T/diff")"
+diff "$T/theirs" "$T/ours" >"$T/diff" || fail "perf's records differ: $(head -n 10 "$T/diff")"
 [ "$(wc -l <"$T/ours")" -gt 20000 ] || fail "only $(wc -l <"$T/ours") hits"
 echo "$(wc -l <"$T/ours") hits, in the same order"
 
 "${perf[@]}" buildid-cache --remove "$lua" >"$T/out" 2>&1 || fail "perf buildid-cache: $(cat "$T/out")"
 perf probe -q -d 'sdt_lapi:*' -d 'sdt_lobject:*' || fail "perf probe -d"
-want "events that are left" "" "$(grep -E 'sdt_(lapi|lobject)' /sys/kernel/tracing/uprobe_events)"
+want "no event is left" "" "$(grep -E 'sdt_(lapi|lobject)' /sys/kernel/tracing/uprobe_events)"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# PostgreSQL as Debian built it: a server of one process, all its probes armed while it runs, counts the queries,
-# transactions and sorts that it was asked for; an operand that is a variable of the program is read.
+# Debian's PostgreSQL in single-user mode: all its probes, armed while it runs, count the queries, transactions and sorts
+# that the test requests. An operand that is a variable of the program is read.
 . tests/lib.sh
 need jq setpriv
 need_root
@@ -19,7 +19,7 @@ setpriv --reuid=65534 --regid=65534 --clear-groups "$postgres" --single -F -B 10
 	<"$T/in" >"$T/out" 2>&1 &
 pid=$!
 exec 5>"$T/in"
-# n prompts have been given: it waits
+# n prompts have been printed: the server waits
 waiting() { [ "$(grep -o 'backend> ' "$T/out" | wc -l)" -ge "$1" ] && grep -q '^0 0x0 ' /proc/$pid/syscall; }
 waits() { wait_for 60 waiting "$1"; }
 waits 1
@@ -52,10 +52,10 @@ waits 21
 want "checkpoints" 1 "$(hits checkpoint__done)"
 want "queries by their text" "[20,19]" "$(probe-stat --json -s ${S}f | jq -c '.probes[] | [.hits, .filtered]')"
 probe-trace -q --json -s ${S}c -n 1 >"$T/event"
-want "buffers, as the server was told" 1000 "$(json .args.arg1 "$T/event")"
+want "number of buffers as configured" 1000 "$(json .args.arg1 "$T/event")"
 for s in $S ${S}f ${S}c; do expect 0 probe-disable -q -s $s; done
 echo 'select 42 * 10000;' >&5
 waits 22
-grep -q '"420000"' "$T/out" || fail "it does not answer any more: $(tail -n 5 "$T/out")"
+grep -q '"420000"' "$T/out" || fail "the server does not answer: $(tail -n 5 "$T/out")"
 exec 5>&-
 wait $pid || fail "postgres ends with $?: $(tail -n 5 "$T/out")"

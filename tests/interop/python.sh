@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Python as Debian built it: its own probes, all armed in one that runs, count and show what its program did.
+# Debian's Python: all its probes, armed in a running interpreter, count and show what the program did.
 . tests/lib.sh
 need jq
 need_root
@@ -40,7 +40,7 @@ probe-enable -q --json --record -s $S -p $pid -f "$python" 'python:*' >"$T/repor
 probe-list --json "$python" >"$T/list"
 want "armed" "$(json '[.probes[] | "\(.provider):\(.name)"]' "$T/list")" "$(json '[.armed[].probe]' "$T/report")"
 want "verified" '[true]' "$(json '[.armed[].verified] | unique' "$T/report")"
-# A second and a third session on the same points, with filters: whoever writes them knows what is a string.
+# A second and a third session on the same points, with filters that treat arguments as strings.
 expect 0 probe-enable -q -s ${S}f -p $pid --if 'arg1 == "counted"' python:function__entry python:function__return
 expect 0 probe-enable -q -s ${S}p -p $pid --if 'arg0 =~ "color*" && pid == '$pid python:import__find__load__start
 echo >&5

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# readelf reads as many notes of a big program as probe-list has sites, and the same in each.
+# readelf prints the same notes of a large program as probe-list.
 . tests/lib.sh
 . tests/lua/lib.sh
 need jq readelf
@@ -9,7 +9,7 @@ lua_need probed-O0 probed-O2 probed-lto
 for kind in probed-O0 probed-O2 probed-lto; do
 	lua=$LUA/$kind/lua
 	readelf -nW "$lua" >"$T/readelf" 2>"$T/stderr"
-	want "what readelf complains of" "" "$(grep -v 'note.probepoint' "$T/stderr")"
+	want "readelf prints no warning" "" "$(grep -v 'note.probepoint' "$T/stderr")"
 	awk '/Provider: / { provider = $NF } /^ *Name: / { name = $NF } /^ *Location: / { location = substr($2, 1, 18) }
 		/^ *Arguments:/ { sub(/^ *Arguments: */, ""); print provider, name, location, $0 }' "$T/readelf" |
 		sed 's/ *$//' | LC_ALL=C sort >"$T/theirs"

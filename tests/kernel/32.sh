@@ -5,8 +5,8 @@
 . tests/kernel/lib.sh
 need_kernel
 "$CC" -m32 -O2 -fno-pie -no-pie -Iinclude tests/kernel/bits32.c -o "$T/bits32" 2>"$T/said" ||
-	{ grep -q 'multilib\|cannot find\|No such file' "$T/said" && skip "$CC makes no 32-bit programs here: needs gcc-multilib"; fail "$(cat "$T/said")"; }
-echo | "$T/bits32" >/dev/null || skip "this kernel runs no 32-bit programs"
+	{ grep -q 'multilib\|cannot find\|No such file' "$T/said" && skip "$CC cannot build 32-bit programs: needs gcc-multilib"; fail "$(cat "$T/said")"; }
+echo | "$T/bits32" >/dev/null || skip "this kernel does not run 32-bit programs"
 at_end "probe-disable -q -s $S 2>/dev/null"
 
 converse "$T/bits32"
@@ -25,7 +25,7 @@ for multi in yes no; do
 		n=$((at + 2 + i - 2))
 		echo "[$((i - 2)),\"text of 32 bits\",$((i * 40 % 256)),$((10 + at)),$((n < 8 ? 10 + n : 0)),11]"
 	done)" "$(jq -c 'select(.probe == "app:hit") | .args | [.arg0, .arg1, .arg2, .arg3, .arg4, .arg5]' "$T/records")"
-	want "guarded" '[0,1,2,3,4,5,6,7]' "$(jq -sc '[.[] | select(.probe == "app:guarded") | .args.arg0]' "$T/records")"
+	want "arguments of the guarded probe" '[0,1,2,3,4,5,6,7]' "$(jq -sc '[.[] | select(.probe == "app:guarded") | .args.arg0]' "$T/records")"
 	expect 0 probe-disable -q -s $S
 	gone $S
 	ask semaphore
@@ -34,9 +34,9 @@ done
 unset PROBEPOINT_NO_UPROBE_MULTI
 expect 0 probe-enable -q -s $S -p $pid --if 'arg0 < 0 && arg1 == "text of 32 bits"' app:hit
 ask x
-want "filtered" "8 6" "$(count $S app:hit) $(count $S app:hit filtered)"
+want "hits and filtered hits" "8 6" "$(count $S app:hit) $(count $S app:hit filtered)"
 expect 0 probe-disable -q -s $S
 expect 1 probe-enable -s $S -p $pid func:main
-want_like "functions" "*64-bit x86 programs only*" "$out"
+want_like "func: in a 32-bit program" "*64-bit x86 programs only*" "$out"
 exec {in}>&-
-wait $pid || fail "it ended with $?"
+wait $pid || fail "the target ended with $?"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* For a 32-bit program: operands of all kinds, and a semaphore. For each line read 8 hits of app:hit, 8 of app:guarded. */
+/*
+ * A 32-bit program with operands of all kinds, and a semaphore. Hits app:hit and app:guarded 8 times for each line
+ * read.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,7 +15,7 @@ const char *volatile name = "text of 32 bits";
 
 __attribute__((noinline, noclone)) static void hit(int i, const char *text, unsigned char c, int *at)
 {
-	/* an index below 0 wraps at 4 GiB */
+	/* a negative index: the address wraps at 4 GiB */
 	__asm__ volatile(
 		"990: nop\n"
 		".pushsection .note.stapsdt,\"?\",\"note\"\n.balign 4\n.4byte 992f-991f, 994f-993f, 3\n"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# probe-stat -v says what hits cost; --budget takes out what is hit most, and nothing else.
+# probe-stat -v shows the cost of hits. --budget disarms the probes with the most hits, and no others.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -12,45 +12,45 @@ clean=$(site_bytes $a)
 
 expect 0 probe-enable -s $S -p $a k:one k:two
 expect 0 probe-stat -v -s $S
-want_like "without hits" "*the trap of a hit costs * ns; there was none*" "$out"
+want_like "message without hits" "*the trap of a hit costs * ns; there was none*" "$out"
 tell a "start 2"
 expect 0 probe-stat -v --json -s $S
-want "a hit has a cost, and hits at full speed a share of the CPUs" '[true,true,true,true]' \
+want "cost of a hit, and share of hits at full speed" '[true,true,true,true]' \
 	"$(json '.cost | [.hits > 1000, .trap_ns > 50 and .trap_ns < 100000, .program_ns > 5, .cpu_share > 0.05 and .cpu_share < 64]' <<<"$out")"
-want "the CPU's share is hits times cost" true \
+want "the share equals hits times cost" true \
 	"$(json '.cost | (.cpu_share - .hits * (.trap_ns + .program_ns) / 2e8 | fabs) < .cpu_share / 4' <<<"$out")"
 expect 0 probe-stat -v -s $S
-want_like "in words" "*a hit costs * ns (the trap *, the program *); in the last 0.2 s the session took * % of a CPU*" "$out"
+want_like "message of -v" "*a hit costs * ns (the trap *, the program *); in the last 0.2 s the session took * % of a CPU*" "$out"
 expect 0 probe-stat --json -s $S
-want "only with -v" null "$(json .cost <<<"$out")"
+want "JSON without -v" null "$(json .cost <<<"$out")"
 tell a stop
 adds_up $S
 expect 0 probe-disable -s $S
 
-# within the budget all stays
+# within the budget, all probes stay armed
 expect 0 probe-enable -s $S --budget 90% -p $a 'k:*'
 tell a "run 1 10"
 sleep 2.2
-want "nothing is out" 0 "$(probe-stat --json -s $S | jq '[.probes[] | select(.over_budget)] | length')"
+want "probes over budget" 0 "$(probe-stat --json -s $S | jq '[.probes[] | select(.over_budget)] | length')"
 expect 0 probe-disable -s $S
 wait_for 10 no_session $S
-# over it the points that cost so much go, in one process; in the other they stay
+# over the budget, the expensive points are disarmed in one process, and stay armed in the other
 expect 0 probe-enable -s $S --budget 3% -p $a -p $b 'k:*' 'm:*'
 tell a "start 2"
 out_of() { probe-stat --json -s $S | jq -c "[.probes[] | select(.pid == $1 and .over_budget == 1) | .probe]"; }
 taken() { [ "$(out_of $a)" = '["k:one","k:three","k:two"]' ]; }
 wait_for 20 taken
-want "of the other process" '[]' "$(out_of $b)"
+want "points over budget in the other process" '[]' "$(out_of $b)"
 tell a stop
 probe-stat -s $S >/dev/null 2>"$T/said"
-want_like "it is said" "*1 site of k:one was disarmed: over the budget*" "$(cat "$T/said")"
+want_like "message of the owner" "*1 site of k:one was disarmed: over the budget*" "$(cat "$T/said")"
 before=$(probe-stat --json -s $S | jq "[.probes[] | select(.pid == $a and .probe == \"k:one\")][0].hits")
 tell a "run 1 100"
 tell b "run 1 100"
-want "what is out counts no more" "$before" \
+want "a disarmed point does not count" "$before" \
 	"$(probe-stat --json -s $S | jq "[.probes[] | select(.pid == $a and .probe == \"k:one\")][0].hits")"
-want "the others do" 100 "$(probe-stat --json -s $S | jq "[.probes[] | select(.pid == $b and .probe == \"k:one\")][0].hits")"
-# it can be armed again, for good
+want "hits of the other process" 100 "$(probe-stat --json -s $S | jq "[.probes[] | select(.pid == $b and .probe == \"k:one\")][0].hits")"
+# it can be armed again without a budget
 expect 0 probe-enable -s $S -p $a k:one
 tell a "run 1 5"
 expect 0 probe-disable -s $S

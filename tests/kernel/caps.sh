@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# CAP_BPF and CAP_PERFMON are enough, for any user, without root; without them it is said what is missing.
+# CAP_BPF and CAP_PERFMON are sufficient for any user. Without them, the error message names what is missing.
 . tests/lib.sh
 need_root
 need jq
@@ -20,22 +20,22 @@ wait_for 10 eval '[ "$(cat /proc/$pid/comm)" = forks ]'
 expect 1 nobody probe-enable -s "$S" -p "$pid" 'forks:*'
 want_like "without any" '*CAP_BPF and CAP_PERFMON*' "$out"
 expect 0 caps probe-enable --json -s "$S" -p "$pid" 'forks:*'
-want "armed, and read back: it is the user's own" true "$(jq '.armed[0].verified' <<<"$out")"
+want "verified in a process of the user" true "$(jq '.armed[0].verified' <<<"$out")"
 echo >&$go
 exec {go}>&-
 wait "$pid"
 want "hits" 15 "$(caps probe-stat -s "$S" --json | jq '[.probes[].hits] | add')"
-want "root's sessions are others" "" "$(probe-list --sessions 2>/dev/null | grep -w "$S")"
+want "sessions of root" "" "$(probe-list --sessions 2>/dev/null | grep -w "$S")"
 expect 0 caps probe-disable -s "$S"
 
-# another user's process can be armed, but not read back
+# a process of another user can be armed, but not verified
 "$T/forks" <"$T/go" &
 pid=$!
 exec {go}>"$T/go"
 wait_for 10 eval '[ "$(cat /proc/$pid/comm)" = forks ]'
 caps probe-enable --json -s "$S" -f "$T/forks" 'forks:*' >"$T/report"
 want "not verified" '[[],true]' "$(jq -c '[[.armed[] | select(.verified)], .refused == []]' "$T/report")"
-want "the reason" true "$(jq 'all(.armed[]; .reason | test("not verified: .*(could not be looked at|cannot be read)"))' "$T/report")"
+want "the reason" true "$(jq 'all(.armed[]; .reason | test("not verified: .*(could not be inspected|cannot be read)"))' "$T/report")"
 echo >&$go
 exec {go}>&-
 wait "$pid"

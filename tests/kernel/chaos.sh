@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Chaos: commands at random, killed at random, targets that fork and execute and die at random. At the end nothing is
-# left in the kernel or in bpffs, every byte and semaphore is as it was, and no target died that was not killed.
+# Random commands that are killed at random, and targets that fork, exec and end at random. At the end the kernel and bpffs
+# are clean, every byte and semaphore has its former value, and no target died that was not killed.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -15,17 +15,17 @@ echo "PROBEPOINT_SEED=$seed"
 
 "$CC" -O2 tests/kernel/links.c -o "$T/links" || fail "links.c does not build"
 expect 0 probe-enable -q -s $S-1 -f "$T/hits" k:one
-want "links are seen" 1 "$("$T/links" "$T")"
+want "links that tests/kernel/links.c counts" 1 "$("$T/links" "$T")"
 expect 0 probe-disable -q -s $S-1
 for i in 1 2 3; do at_end "probe-disable -q -s $S-$i 2>/dev/null"; done
-# keeps: these are never killed, and must live on; others come and go
+# k1 and k2 are never killed and must survive. Other targets come and go.
 start k1
 start k2
 start r "$T/returns"
 clean=$(site_bytes $k1)
 want "semaphore before" 0 "$(tell k1 semaphore; echo $answer)"
 
-# One round of work for those that stay: nothing waits for an answer here
+# One round of work for k1 and k2, without waiting for the answers
 busy() {
 	local i=0
 	while [ ! -e "$T/enough" ]; do
@@ -108,11 +108,11 @@ wait $killed 2>/dev/null
 [ ! -s "$T/died" ] || fail "$(cat "$T/died")"
 [ $commands -gt 10 ] || fail "only $commands commands"
 
-# Each of the sessions that are left is whole, and goes as it should.
+# Every remaining session is complete, and can be disarmed.
 for i in 1 2 3; do
 	if sessions | grep -qx "$S-$i"; then
-		probe-stat --json -s "$S-$i" >"$T/stat" || no_session "$S-$i" || fail "$S-$i is there and cannot be read: $(cat "$T/stat")"
-		probe-disable -q -s "$S-$i" 2>"$T/said" || no_session "$S-$i" || fail "$S-$i cannot be ended: $(cat "$T/said")"
+		probe-stat --json -s "$S-$i" >"$T/stat" || no_session "$S-$i" || fail "$S-$i exists and cannot be read: $(cat "$T/stat")"
+		probe-disable -q -s "$S-$i" 2>"$T/said" || no_session "$S-$i" || fail "$S-$i cannot be disarmed: $(cat "$T/said")"
 	fi
 done
 all_over() {
@@ -129,8 +129,8 @@ for name in k1 k2; do
 	want "$name works" 1000 "$answer"
 done
 tell r "deep 1"
-pgrep -af "probe-(enable|trace).* $S-" && fail "somebody of ours is left"
-# what a killed probe-trace armed in the session of its own was disarmed with it: the bytes above say so
+pgrep -af "probe-(enable|trace).* $S-" && fail "a command is left"
+# The bytes above show that a killed probe-trace disarmed its private session.
 stop k1
 stop k2
 stop r

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# -f: hits are told apart by process, also of those that have ended, up to a bound; what is beyond is summed, and all
-# together are the hits, to the last one.
+# -f: hits are counted by process, also of ended processes, up to a maximum. Hits of further processes are counted
+# together. The sum is exactly the number of hits.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -25,16 +25,16 @@ expect 0 probe-stat -v -s $S
 want_like "in the table" "*200  of these, pid $a*" "$out"
 expect 0 probe-enable -q -s $S -f "$T/hits" k:three
 tell b "run 1 5"
-want "of two segments" "[[$a,200],[$b,10]]" "$(probe-stat --json -s $S |
+want "of two attachments" "[[$a,200],[$b,10]]" "$(probe-stat --json -s $S |
 	jq -c '.probes[] | select(.probe == "k:one") | [.processes[] | [.pid, .hits]] | sort_by(-.[1])')"
 expect 0 probe-disable -q -s $S
 expect 0 probe-enable -q -s $S -p $a k:one
-want "of one process there is nothing to tell apart" null "$(probe-stat --json -s $S | jq -c '.probes[0].processes')"
+want "by process, of points for one process" null "$(probe-stat --json -s $S | jq -c '.probes[0].processes')"
 expect 0 probe-disable -q -s $S
 stop a
 stop b
 
-# more processes and points than there is room for: 100 probes in 200 processes
+# more processes and points than the maximum: 100 probes in 200 processes
 expect 0 probe-enable -q -s $S -f "$T/load" 'load:*'
 all=0
 for ((i = 0; i < 20; i++)); do
@@ -45,10 +45,10 @@ for ((i = 0; i < 20; i++)); do
 	all=$((all + $(cat "$T"/turns? | paste -sd+)))
 done
 [ $all -gt 200 ] || fail "too few turns: $all"
-probe-stat --json -s $S >"$T/stat" || fail "no stat"
+probe-stat --json -s $S >"$T/stat" || fail "probe-stat fails"
 want "hits" "[$all,$all]" "$(jq -c '[.probes[].hits] | [min, max]' "$T/stat")"
 want "by process and other" true "$(jq 'all(.probes[]; .hits == ([.processes[].hits] | add) + .other)' "$T/stat")"
-want "bounded" 16384 "$(jq '[.probes[].processes | length] | add' "$T/stat")"
-want "beyond the bound" true "$(jq '[.probes[].other] | add > 0' "$T/stat")"
+want "elements" 16384 "$(jq '[.probes[].processes | length] | add' "$T/stat")"
+want "hits beyond the maximum" true "$(jq '[.probes[].other] | add > 0' "$T/stat")"
 expect 0 probe-disable -q -s $S
 gone $S

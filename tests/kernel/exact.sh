@@ -18,13 +18,13 @@ all_tests() {
 	expect 0 probe-enable -q -s $S -p $a k:one
 	tell a "run 8 $each"
 	want "hits of 8 threads" $((8 * each)) "$(count $S k:one)"
-	want "nobody reads" $((8 * each)) "$(count $S k:one idle)"
+	want "idle without a reader" $((8 * each)) "$(count $S k:one idle)"
 	adds_up $S
-	want "what the program says" $((8 * each)) "$answer"
+	want "the program's own count" $((8 * each)) "$answer"
 	expect 0 probe-disable -q -s $S
 	gone $S
 
-	# ---- the same with a reader, which is told of all that is recorded ----
+	# ---- the same with a reader, which gets every record ----
 
 	expect 0 probe-enable -q -s $S -p $a k:one k:two
 	tell a "run 2 1000"
@@ -35,28 +35,28 @@ all_tests() {
 	tell a "run 2 1000"
 	adds_up $S
 	for probe in k:one k:two; do
-		want "$probe is as often hit as the other" "$(count $S k:one)" "$(count $S k:two)"
+		want "hits of $probe equal those of the other probe" "$(count $S k:one)" "$(count $S k:two)"
 		[ "$(count $S $probe)" -ge 484001 ] || fail "$probe: $(count $S $probe) hits"
 		[ "$(count $S $probe idle)" -ge 2000 ] || fail "$probe: $(count $S $probe idle) idle"
 		want "records of $probe" "$(count $S $probe recorded)" "$(grep -c "\"probe\": *\"$probe\"" "$file")"
 	done
 
-	# ---- recording from the start; more than the ring holds is lost and counted ----
+	# ---- recording from the start: records that do not fit into the ring are lost and counted ----
 
 	expect 0 probe-enable -q -s ${S}r --record -p $a k:two
 	tell a "run 4 50000"
 	adds_up ${S}r
 	want "recording hits" 200000 "$(count ${S}r k:two)"
 	want "idle" 0 "$(count ${S}r k:two idle)"
-	[ "$(count ${S}r k:two lost)" -gt 0 ] || fail "nothing lost of 200,000 hits nobody read"
-	# A reader that comes late gets what was kept.
+	[ "$(count ${S}r k:two lost)" -gt 0 ] || fail "no hit was lost of 200,000 without a reader"
+	# A later reader gets the records in the ring.
 	trace_kept "$file" --json -s ${S}r
-	want "kept records" "$(count ${S}r k:two recorded)" "$(wc -l <"$file")"
+	want "records in the ring" "$(count ${S}r k:two recorded)" "$(wc -l <"$file")"
 	expect 0 probe-disable -q -s ${S}r
 	expect 0 probe-disable -q -s $S
 	gone $S
 
-	# ---- probes of one link are taken out, one by one, and others come, at full speed ----
+	# ---- probes of one link are disarmed one by one, and others armed, at full speed ----
 
 	start b
 	for ((round = 0; round < rounds; round++)); do
@@ -78,7 +78,7 @@ all_tests() {
 				'.probes | map(select(.probe == $p)) | [(.[] | select(.pid == $a)), (.[] | select(.pid == $b))] |
 				map(.hits) | join(" ")')"
 		done
-		want "probes that were taken out and not armed again" 00 "$(count $S m:p11)$(count $S m:p29)"
+		want "hits of probes that were disarmed and not armed again" 00 "$(count $S m:p11)$(count $S m:p29)"
 		expect 0 probe-disable -q -s $S
 		gone $S
 		want "the bytes of a" "37 90" "$(site_bytes $a)"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# The three examples under `probe-enable ... -- COMMAND`, armed before their first instruction: what was counted is what
-# they say themselves that they did.
+# The three examples under `probe-enable ... -- COMMAND`, armed before their first instruction: the counts equal the
+# examples' own.
 . tests/lib.sh
 need_root
 need jq
@@ -11,7 +11,7 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 # hits PROBE [JQ FILTER]
 hits() { probe-stat -s "$S" --json | jq --arg p "$1" '[.probes[] | select(.probe == $p) | .hits] | add'; }
 said() { awk -v w="$1" '$1 == w { print $2 }' "$T/said"; }
-# run COMMAND...: its output in $T/said
+# run COMMAND...: writes its output to $T/said
 run() {
 	probe-enable -q -s "$S" '*:*' -- "$@" >"$T/said" 2>"$T/stderr" || fail "$1: $(cat "$T/stderr")"
 }
@@ -31,7 +31,7 @@ run "$B/examples/weblog" -n 3000 -r 0
 want "weblog: lines" "$(said lines)" "$(hits weblog:parse_line__entry)"
 want "weblog: lines parsed" "$(said lines)" "$(hits weblog:parse_line__return)"
 want "weblog: look-ups" "$(said lookups)" "$(hits weblog:find_route__entry)"
-want "weblog: complaints" "$(said complaints)" "$(hits weblog:complain__entry)"
+want "weblog: errors" "$(said complaints)" "$(hits weblog:complain__entry)"
 done_with weblog
 
 run "$B/examples/jobs" -n 2000 -r 0 -w 4

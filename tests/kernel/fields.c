@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program that counts for itself what filters with fields should let pass. Commands: "pid"; "run THREADS N": N calls of
+ * A program that counts the hits that filters with fields should accept. Commands: "pid"; "run THREADS N": N calls of
  * take() in each of so many threads, and for each of the cases below how many it is true of; "end".
  */
 #include <pthread.h>
@@ -75,7 +75,7 @@ static unsigned below(uint64_t *seed, unsigned n)
 	return (*seed >> 33) % n;
 }
 
-/* It ends with its page, behind which there is none. */
+/* It is at the end of a page, and the next page is not mapped. */
 static struct request *at_end_of_page(void)
 {
 	char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

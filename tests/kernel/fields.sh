@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# --if with fields of structures and names of enumerations: what passes is what the program itself counts, with four
-# threads at full speed and as many sessions as filters; by the kernel, and by the agent in the same program.
+# --if with fields of structures and names of enumerations: the accepted hits equal the program's own count, with four
+# threads at full speed and one session per filter, by the kernel and by the agent in the same program.
 . tests/plugin/lib.sh
 . tests/agent/lib.sh
 . tests/kernel/lib.sh
@@ -48,7 +48,7 @@ for flags in -O2 -O0; do
 	stop p
 done
 
-# ---- what is refused ----
+# ---- refused filters ----
 
 start p "$T/fields"
 refused() { # FILTER LINE...

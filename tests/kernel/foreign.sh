@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Programs that nobody here wrote: Debian's Python and a JVM, all their probes at once, and their strings.
+# Programs with probes of their own: Debian's Python and a JVM, all their probes at once, and their strings.
 . tests/lib.sh
 need_root
 need jq
@@ -32,13 +32,13 @@ if [ -x "$python" ] && [ "$(probe-list --json "$(readlink -f "$python")" | jq '[
 	wait "$tracer"
 	want "calls by name" '["first",1234] ["second",1]' \
 		"$(jq -sc 'group_by(.args.arg1)[] | [.[0].args.arg1, length] | select(.[0] == "first" or .[0] == "second")' "$T/trace" | paste -sd' ')"
-	want "in the file" "$T/calls.py" "$(jq -r 'select(.args.arg1 == "second") | .args.arg0' "$T/trace")"
-	want "accounts" true "$(probe-stat -s "$S" --json | jq 'all(.probes[]; .hits == .filtered + .idle + .recorded + .lost)')"
-	want "at least the calls were counted" true \
+	want "file names" "$T/calls.py" "$(jq -r 'select(.args.arg1 == "second") | .args.arg0' "$T/trace")"
+	want "each row adds up" true "$(probe-stat -s "$S" --json | jq 'all(.probes[]; .hits == .filtered + .idle + .recorded + .lost)')"
+	want "hits of function__entry" true \
 		"$(probe-stat -s "$S" --json | jq 'any(.probes[]; .probe == "python:function__entry" and .hits >= 1235)')"
 	expect 0 probe-disable -s "$S"
 else
-	part_skipped "no Python with probes in $python"
+	part_skipped "Python: $python has no probes"
 fi
 
 if have java && have javac; then
@@ -80,6 +80,6 @@ if have java && have javac; then
 	exec {java}>&-
 	wait "$pid" || fail "the JVM died"
 else
-	part_skipped "no JDK here"
+	part_skipped "the JVM: needs a JDK"
 fi
 exit 0

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Hits forks:hit(who, i): 10 times itself, 100 times in a child, 1000 times in the child's child, 5 times at the end. */
+/* Hits forks:hit(who, i) 10 times, 100 times in a child, 1000 times in a grandchild, and 5 times at the end. */
 #include <stdlib.h>
 #include <sys/sdt.h>
 #include <sys/wait.h>
@@ -11,7 +11,7 @@ static void hit(int n, int who)
 		STAP_PROBE2(forks, hit, who, i);
 }
 
-/* With an argument, the child's child becomes the program anew. */
+/* With an argument, the grandchild executes the program again. */
 int main(int argc, char **argv)
 {
 	char c;

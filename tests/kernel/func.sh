@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# func:SYMBOL: code without a note, and what of it is refused, with its reason.
+# func:SYMBOL: functions without notes, and the reasons why some are refused.
 . tests/lib.sh
 need_root
 need jq nm objdump strip
@@ -13,7 +13,7 @@ exec {go}>"$T/go"
 runs $pid "$T/functions"
 at_end "probe-disable -q -s $S 2>/dev/null"
 
-# (100 times each, as the program is written)
+# The program calls each 100 times.
 expect 0 probe-enable -s "$S" -p "$pid" func:plain func:begins_with_endbr
 echo -n x >&$go
 hits() { probe-stat -s "$S" --json | jq -c '[.probes[] | {(.probe): .hits}] | add'; }
@@ -32,7 +32,7 @@ refused() {
 	expect 1 probe-enable -s "$S" -p "$pid" "func:$1"
 	want_like "func:$1" "*$2*" "$out"
 }
-# A kernel that replaces 5-byte nops, whatever this one does: uprobe() answers ENXIO.
+# Stands for a kernel that replaces 5-byte nops: uprobe() returns ENXIO.
 cat >"$T/uprobe.c" <<'C'
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -67,9 +67,9 @@ want "sessions left" "" "$(probe-list --sessions 2>/dev/null | grep -w "$S")"
 echo -n x >&$go
 exec {go}>&-
 wait "$pid" || fail "the target died"
-want "its own result" 34800 "$(cat "$T/out")"
+want "the target's result" 34800 "$(cat "$T/out")"
 
-# ---- what a name means, and where ----
+# ---- which function a name means ----
 cat >"$T/lib.c" <<'C'
 long everywhere = 5; /* a function of the program */
 long lib_use(void) { return everywhere; }
@@ -105,22 +105,22 @@ mkfifo "$T/in" "$T/answer"
 "$T/names" <"$T/in" >"$T/answer" &
 pid=$!
 exec {in}>"$T/in" {reply}<"$T/answer"
-ask() { echo x >&$in; read -r -t 20 answer <&$reply || fail "the target is gone"; want "its result" 125 "$answer"; }
+ask() { echo x >&$in; read -r -t 20 answer <&$reply || fail "the target is gone"; want "the target's result" 125 "$answer"; }
 ask
-# a variable of a library is not in the way of the program's function
+# a variable of that name in a library does not matter
 expect 0 probe-enable -s "$S" -p "$pid" func:everywhere
 ask
 want "hits" '{"func:everywhere":10}' "$(hits)"
 expect 0 probe-disable -s "$S"
-# an indirect function is refused, with what it chooses from, and that can be armed
+# an indirect function is refused with its candidates, which can be armed
 expect 1 probe-enable -s "$S" -p "$pid" func:add
 want_like "ifunc" "*'add' of $T/names is an indirect function*func:add_plain, func:add_other (pid $pid uses func:add_plain)*" "$out"
-want "the reason, printed once" 1 "$(grep -c 'indirect function' <<<"$out")"
+want "times that the reason is printed" 1 "$(grep -c 'indirect function' <<<"$out")"
 expect 3 probe-enable -s "$S" -p "$pid" func:add func:add_plain func:add_other
 ask
 want "hits" '{"func:add_other":0,"func:add_plain":10}' "$(hits)"
 expect 0 probe-disable -s "$S"
-# one that cannot be armed hinders no other
+# a function that cannot be armed does not affect others
 expect 3 probe-enable --json -s "$S" -p "$pid" func:untyped func:everywhere func:nothing_there
 want "armed, refused" '[["func:everywhere"],["func:untyped","func:nothing_there"]]' \
 	"$(jq -c '[[.armed[].probe], [.refused[].probe]]' <<<"$out")"
@@ -129,14 +129,14 @@ want_like "by name" "*'untyped' of $T/names is not a function*" "$out"
 ask
 want "hits" '{"func:everywhere":10}' "$(hits)"
 expect 0 probe-disable -s "$S"
-# names like it, and globs
+# similar names, and globs
 expect 1 probe-enable -s "$S" -p "$pid" func:everywere
-want_like "a name like it" "*nothing matches 'func:everywere': there is func:everywhere*" "$out"
+want_like "a similar name" "*nothing matches 'func:everywere': there is func:everywhere*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" 'func:add_[op]*'
 want_like "a glob" "*not a glob; 2 of $T/names match: func:add_*, func:add_*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" func:everywhere%retrun
 want_like "another ending" "*only %return*" "$out"
-# addresses, of a file that was stripped
+# addresses in a stripped file
 strip -o "$T/stripped" "$T/names"
 address=$(nm "$T/names" | awk '$3 == "everywhere" { print $1 }')
 expect 1 probe-enable -s "$S" -f "$T/stripped" func:everywhere
@@ -156,10 +156,10 @@ ask
 want "hits of an instruction" 10 "$(probe-stat -s "$S" --json | jq '.probes[0].hits')"
 expect 0 probe-disable -s "$S"
 expect 1 probe-enable -s "$S" -p "$pid" -f "$T/stripped" "func:+0x$(printf %x $((0x$address + 1)))"
-want_like "not where an instruction begins" "*is in the middle of an instruction, which begins at 0x*" "$out"
+want_like "an address inside an instruction" "*is in the middle of an instruction, which begins at 0x*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" -f "$T/stripped" "func:0x$last"
-want_like "not where a function begins" "*no function of $T/stripped begins at 0x$last*begins at 0x*" "$out"
+want_like "an address inside a function" "*no function of $T/stripped begins at 0x$last*begins at 0x*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" "func:+0x$last"
-want_like "an address of which file" "*name it (-f FILE)*" "$out"
+want_like "an address without a file" "*name it (-f FILE)*" "$out"
 exec {in}>&- {reply}<&-
 wait "$pid" || fail "the target died"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Functions without notes, some of which begin with what must not be armed. Calls each 100 times when told to. */
+/* Functions without notes. Some begin with an instruction that must not be armed. Calls each 100 times on request. */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -8,7 +8,7 @@ __attribute__((noipa)) long plain(long a, const char *s, int c)
 	return a + s[0] + c;
 }
 
-/* as -mnop-mcount and patchable functions begin */
+/* the beginning of functions of -mnop-mcount, and of patchable functions */
 __attribute__((naked, noipa)) void begins_with_nop5(void)
 {
 	__asm__(".byte 0x0f, 0x1f, 0x44, 0x00, 0x00\n\tret");

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# A debugger attached before, while and after a probe is armed: nobody dies, and what is refused is told why.
+# A debugger that is attached before, while and after a probe is armed: no process dies, and refusals have reasons.
 . tests/lib.sh
 need_root
 need gdb jq
@@ -41,7 +41,7 @@ breakpoint_stands() {
 }
 hits() { probe-stat -s "$S" --json | jq '[.probes[].hits] | add'; }
 
-# gdb's breakpoints stand first (it writes them when it lets the process run)
+# gdb's breakpoint is first: gdb writes it when it lets the process run
 start
 printf '%s\n' 'break -probe-stap forks:hit' 'continue &' 'echo now-set\n' >&$to_gdb
 wait_for 20 grep -q now-set "$T/gdb.log"
@@ -52,7 +52,7 @@ printf '%s\n' 'interrupt' 'delete' >&$to_gdb
 sleep 0.5
 finish "gdb first"
 
-# armed first, then gdb comes, looks around, sets a breakpoint elsewhere, and leaves
+# armed first: then gdb attaches, sets a breakpoint elsewhere, and detaches
 start
 expect 0 probe-enable -s "$S" -p "$pid" 'forks:*'
 printf '%s\n' 'info probes stap forks' 'break wait' 'x/4i $pc' 'delete' >&$to_gdb

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For suites that arm a site of their own program and know all registers there:
- * hit_run() loads them, runs over the site hit_here and takes its own back. A point
- * can be armed there many times, each with another fetch program, so that one hit
- * runs them all.
+ * For suites that arm a site of their own program and know all registers there. hit_run() loads the registers, passes
+ * the site hit_here, and restores its own. The site can be armed many times with different fetch programs, so that one
+ * hit runs all of them.
  */
 #ifndef TESTS_KERNEL_HIT_H
 #define TESTS_KERNEL_HIT_H
@@ -27,7 +26,8 @@
 #include "tests/unit/random.h"
 
 /*
- * Of 16 registers by the CPU's numbers. Number 4, the stack pointer, must be canonical; nothing is stored through it.
+ * Loads 16 registers, by the CPU's numbers, and passes the site. Number 4, the stack pointer, must be canonical; it is
+ * not used to access memory.
  */
 void hit_run(const uint64_t registers[16]);
 extern const char hit_here[];
@@ -54,8 +54,8 @@ __asm__(".local hit_stack\n"
         "	.size hit_run, . - hit_run\n");
 
 /*
- * The stack pointer that the processor accepts: bits 48 to 63 equal bit 47. Some processors (AMD family 26) fault when
- * they return from a trap to any other.
+ * Returns the address in canonical form: bits 48 to 63 equal bit 47. Some processors (AMD family 26) fault when they
+ * return from a trap with another stack pointer.
  */
 static inline uint64_t hit_canonical(uint64_t address)
 {
@@ -145,7 +145,7 @@ static inline void arm_programs(struct armed *a, const struct fetch_program *pro
 	ck_assert_msg(!backend_kernel.reader_open(a->session, &a->reader), "%s", pp_error());
 }
 
-/* Everything goes: the same points can be armed again at once, but old links may count on a little. */
+/* Disarms all points. They can be armed again at once, but old links may still count for a moment. */
 static inline void disarm_programs(struct armed *a)
 {
 	backend_kernel.reader_close(a->reader);

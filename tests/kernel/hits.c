@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A process that counts its own hits. It does what it is told on its standard input, a line at a time, and answers
- * each with "ok" and what was asked for.
+ * A process that counts its own hits. It executes the command in each line of standard input, and answers with "ok" and
+ * the result.
  *
- *     run THREADS TIMES     so many threads hit k:one, k:two and k:three so many times each
- *     start THREADS         the same without an end, until
- *     many THREADS          32 probes, m:p0 to m:p31, one after the other, without an end, until
- *     stop                  which answers with how often each probe was hit in all
+ *     run THREADS TIMES     THREADS threads hit k:one, k:two and k:three TIMES times each
+ *     start THREADS         the same until
+ *     many THREADS          32 probes, m:p0 to m:p31, one after the other, until
+ *     stop                  answers with the total hits of each probe
  *     fork THREADS TIMES    run in a child that does not call exec
- *     spawn THREADS TIMES   the same in a child that has become another program, this one
- *     guarded TIMES         k:guarded, whose arguments are computed while its semaphore is not 0: answers how often
+ *     spawn THREADS TIMES   the same in a child that has executed this program again
+ *     guarded TIMES         k:guarded, whose arguments are computed if its semaphore is not 0: answers how often
  *     semaphore             its value
  *     map FILE WAY          maps the text of a file: shared, writable
- *     leave                 ends the first thread; another goes on
+ *     leave                 ends the first thread; another continues
  *     pid
  *     end
  */

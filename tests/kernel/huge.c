@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Text of 4 MiB that begins with a huge page and has a probe in it, app:hit. Commands: "hit N"; "collapse": the kernel puts
- * the file's text into huge pages; "copy": it is copied to anonymous memory, which takes its place.
+ * Text of 4 MiB that is aligned to a huge page and has a probe, app:hit. Commands: "hit N"; "collapse" has the kernel
+ * put the file's text into huge pages; "copy" replaces the text by a copy in anonymous memory.
  */
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Text in huge pages: of the file, it is armed; copied to anonymous memory, it is refused with the reason, and others that
-# map the file as it is are armed beside it.
+# Text in huge pages is armed if it is the file's. A copy in anonymous memory is refused with the reason, while other
+# processes that map the file are armed.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
 "$CC" -O2 -fno-toplevel-reorder -Iinclude tests/kernel/huge.c -Wl,-z,max-page-size=0x200000 -o "$T/huge" || fail "does not build"
 at_end "probe-disable -q -s $S 2>/dev/null"
-# Most kernels put files of tmpfs only into huge pages.
+# Most kernels put only files of tmpfs into huge pages.
 mkdir "$T/tmpfs"
 mount -t tmpfs -o huge=always,mode=755 tmpfs "$T/tmpfs" 2>/dev/null && at_end "umount $T/tmpfs"
 cp "$T/huge" "$T/tmpfs/"
@@ -20,11 +20,11 @@ if IFS= read -r -t 60 -u "${hits_out[a]}" answer && [ "$answer" = ok ] &&
 	expect 0 probe-enable -q --json -b kernel -s "$S" -p "$a" app:hit
 	want "in huge pages of the file" true "$(json '.armed[0].verified' <<<"$out")"
 	tell a "hit 1000"
-	want "hits there" 1000 "$(count "$S" app:hit)"
+	want "hits in huge pages of the file" 1000 "$(count "$S" app:hit)"
 	expect 0 probe-disable -q -s "$S"
 	gone "$S"
 else
-	part_skipped "this kernel puts no file's text into huge pages"
+	part_skipped "this kernel does not put a file's text into huge pages"
 fi
 stop a
 
@@ -33,13 +33,13 @@ start a "$T/huge"
 tell a copy
 start b "$T/huge"
 expect 1 probe-enable -b kernel -s "$S" -p "$a" app:hit
-want_like "a copy" "*pid $a has a copy of the text there, in memory that is not this file's*" "$out"
+want_like "a copy" "*pid $a has a copy of the text there, in memory that is not a mapping of the file*" "$out"
 gone "$S"
 expect 3 probe-enable --json -b kernel -s "$S" -f "$T/huge" app:hit
-want_like "who is not" "pid $a has a copy of the text*" "$(jq -r '.refused[0].reason' <<<"$out")"
+want_like "the process that is not armed" "pid $a has a copy of the text*" "$(jq -r '.refused[0].reason' <<<"$out")"
 tell a "hit 10"
 tell b "hit 7"
-want "hits of the one that is" 7 "$(count "$S" app:hit)"
+want "hits of the process that is armed" 7 "$(count "$S" app:hit)"
 adds_up "$S"
 expect 0 probe-disable -q -s "$S"
 gone "$S"
@@ -48,14 +48,14 @@ tell b "hit 7"
 stop a
 stop b
 
-# a file in huge pages of its own, which the kernel refuses
+# a file of hugetlbfs, which the kernel refuses
 pages=$(cat /proc/sys/vm/nr_hugepages 2>/dev/null)
 at_end "echo ${pages:-0} >/proc/sys/vm/nr_hugepages"
 mkdir "$T/hugetlbfs"
 if echo $((${pages:-0} + 2)) 2>/dev/null >/proc/sys/vm/nr_hugepages && [ "$(cat /proc/sys/vm/nr_hugepages)" -gt "$pages" ] &&
 	mount -t hugetlbfs none "$T/hugetlbfs" 2>/dev/null; then
 	at_end "umount '$T/hugetlbfs'"
-	# nothing can be written there but through a mapping
+	# a file of hugetlbfs can be written only through a mapping
 	printf '#include <sys/sdt.h>\nint f(int n) { STAP_PROBE1(app, hit, n); return n; }\n' |
 		"$CC" -O2 -shared -fPIC -Iinclude -xc - -o "$T/lib.so" || fail "does not build"
 	python3 - "$T/lib.so" "$T/hugetlbfs/lib.so" <<-'P' || fail "cannot fill a huge page"
@@ -66,8 +66,8 @@ if echo $((${pages:-0} + 2)) 2>/dev/null >/proc/sys/vm/nr_hugepages && [ "$(cat 
 		mmap.mmap(fd, 2 << 20)[:len(data)] = data
 	P
 	expect 1 probe-enable -b kernel -s "$S" -f "$T/hugetlbfs/lib.so" app:hit
-	want_like "a file of hugetlbfs" "*refused*app:hit*its file system has no page cache: the kernel arms nothing there*" "$out"
+	want_like "a file of hugetlbfs" "*refused*app:hit*the kernel cannot arm the file, because its file system has no page cache*" "$out"
 	gone "$S"
 else
-	part_skipped "no huge pages to be had here"
+	part_skipped "hugetlbfs: no huge pages are available"
 fi

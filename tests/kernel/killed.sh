@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Commands that are killed, or interrupted, at any moment: the next one finds a session that is whole. What stands in
-# the target's memory is what is listed, and in the end there is nothing.
+# Commands that are killed or interrupted at any moment: the next command finds a complete session. The breakpoints in
+# memory are those of the listed points. At the end no breakpoint is left.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -32,7 +32,7 @@ random_command() {
 	command+=(-q -s $S)
 }
 
-# Commands are killed at a moment of the time that they take here and now.
+# Commands are killed at a random moment of the time that they take on this machine now.
 took probe-enable -q -s $S -p $a 'k:*' && took probe-disable -q -s $S || fail "cannot arm and disarm"
 whole=$us
 
@@ -47,7 +47,7 @@ for ((i = 0; i < times; i++)); do
 	wait $pid 2>/dev/null
 	status=$?
 	case $status in 0 | 1 | 3 | 130 | 137) ;; *) fail "\"${command[*]}\" ends with $status: $(cat "$T/said")" ;; esac
-	# One look, by a command that changes nothing.
+	# A command that only lists repairs the session.
 	probe-list --json --sessions >"$T/said" || fail "after \"${command[*]}\", killed: cannot list: $(cat "$T/said")"
 	until=$((SECONDS + 10))
 	until as_listed; do
@@ -59,10 +59,10 @@ for ((i = 0; i < times; i++)); do
 		probe-stat --json -s $S >"$T/stat" || fail "after \"${command[*]}\", killed: $(cat "$T/stat")"
 	fi
 	if [ $((RANDOM % 10)) = 0 ]; then
-		out=$(probe-disable -q -s $S 2>&1) || want_like "disarming what may be there" "*no session*" "$out"
+		out=$(probe-disable -q -s $S 2>&1) || want_like "disarming a session that may not exist" "*no session*" "$out"
 		gone $S
 		wait_for 10 as_listed
-		want "bytes when all is disarmed" "37 90" "$(site_bytes $a)"
+		want "bytes after disarming" "37 90" "$(site_bytes $a)"
 	fi
 done
 [ $armed -gt $((times * 2)) ] || fail "only $armed sites were seen armed in $times rounds"
@@ -86,7 +86,7 @@ for ((i = 31; i > 0; i--)); do
 done
 tell a stop; hits_a=$answer
 tell b stop; hits_b=$answer
-want "hits of the probe that stayed" "$(printf '%s\n' $hits_a $hits_b | sort -n | xargs)" \
+want "hits of the probe that stayed armed" "$(printf '%s\n' $hits_a $hits_b | sort -n | xargs)" \
 	"$(probe-stat --json -s $S | jq '.probes[] | select(.probe == "m:p0") | .hits' | sort -n | xargs)"
 adds_up $S
 probe-disable -q -s $S

@@ -11,8 +11,8 @@ build_hits() {
 	"$CC" -O2 -g -Iinclude -pthread tests/kernel/hits.c -o "${1:-$T/hits}" || fail "tests/kernel/hits.c does not build"
 }
 
-# start NAME [COMMAND...]: a process of hits; its id is left in $NAME, and `tell NAME LINE` tells it what to do and
-# leaves in $answer what it says beside "ok". send and receive do a half of that each.
+# start NAME [COMMAND...]: starts tests/kernel/hits.c and sets $NAME to its pid. `tell NAME LINE` sends it a command and
+# sets $answer to the result after "ok"; send and receive are the two halves of tell.
 declare -A hits_in=() hits_out=()
 start() {
 	local name=$1 in out
@@ -28,8 +28,8 @@ start() {
 }
 send() { echo "$2" >&"${hits_in[$1]}"; }
 receive() {
-	IFS= read -r -t 300 -u "${hits_out[$1]}" answer || fail "$1 is gone"
-	case $answer in ok*) answer=${answer#ok}; answer=${answer# } ;; *) fail "$1 says \"$answer\"" ;; esac
+	IFS= read -r -t 300 -u "${hits_out[$1]}" answer || fail "$1 has ended"
+	case $answer in ok*) answer=${answer#ok}; answer=${answer# } ;; *) fail "$1 answers \"$answer\"" ;; esac
 }
 tell() { send "$1" "$2"; receive "$1"; }
 stop() {
@@ -39,7 +39,7 @@ stop() {
 	wait "${!1}" || fail "$1 ended with $?"
 }
 
-# converse PROGRAM: a process of another program, $pid, that answers each line with one: ask LINE leaves it in $answer.
+# converse PROGRAM: starts a program that answers each line with one, and sets $pid. ask LINE sets $answer.
 converse() {
 	mkfifo "$T/in" "$T/out"
 	"$1" <"$T/in" >"$T/out" &
@@ -47,9 +47,9 @@ converse() {
 	exec {in}>"$T/in" {reply}<"$T/out"
 	runs $pid "$1"
 }
-ask() { echo "$1" >&$in; read -r -t 60 answer <&$reply || fail "the target is gone"; }
+ask() { echo "$1" >&$in; read -r -t 60 answer <&$reply || fail "the target has ended"; }
 
-# Address and byte of each site in a process; FILE may be another than hits.
+# sites PID [FILE]: the address and first byte of each site in a process (FILE: tests/kernel/hits.c)
 sites() {
 	local pid=$1 file=${2:-$T/hits} base addresses low high
 	base=$((0x$(awk -v file="$file" '$6 == file && $3 == "00000000" { sub("-.*", "", $1); print $1; exit }' "/proc/$pid/maps")))
@@ -59,12 +59,12 @@ sites() {
 		awk -v low="$low" 'NR == FNR { site[$1] = 1; next } FNR - 1 + low in site { print FNR - 1 + low, $1 }' \
 		"$file.sites" -
 }
-# The bytes of each site in a process, counted: "4 90", "1 90 3 cc".
+# site_bytes PID [FILE]: the first bytes of the sites in a process, counted, as in "1 90 3 cc"
 site_bytes() { sites "$@" | awk '{ print $2 }' | sort | uniq -c | xargs; }
 
-# count SESSION PROBE [KEY]: over all processes; 0 where there is none.
+# count SESSION PROBE [KEY]: the sum over all processes; 0 without a row
 count() { probe-stat --json -s "$1" | jq --arg p "$2" "[.probes[] | select(.probe == \$p) | .${3:-hits}] | add // 0"; }
-# Each row adds up.
+# Checks that each row adds up.
 adds_up() {
 	local bad
 	bad=$(probe-stat --json -s "$1" | jq -c '.probes[] | select(.hits != .filtered + .idle + .recorded + .lost)')
@@ -72,8 +72,8 @@ adds_up() {
 }
 sessions() { probe-list --json --sessions | jq -r '.sessions[].session'; }
 no_session() { ! sessions | grep -qx "$1"; }
-# Nothing is left of a session anywhere.
+# gone SESSION: checks that nothing is left of a session
 gone() {
-	no_session "$1" || fail "session $1 is still there"
-	[ ! -e "/sys/fs/bpf/probepoint/$1" ] || fail "its folder is still there: $(ls "/sys/fs/bpf/probepoint/$1")"
+	no_session "$1" || fail "session $1 still exists"
+	[ ! -e "/sys/fs/bpf/probepoint/$1" ] || fail "its directory still exists: $(ls "/sys/fs/bpf/probepoint/$1")"
 }

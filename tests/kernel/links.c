@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How many uprobe-multi links the kernel has of files below a folder, by whomever they are held. */
+/* Prints the number of uprobe-multi links of files below a directory, of all processes and pins. */
 #include <linux/bpf.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * load THREADS: hits 100 probes, load:p00 to load:p99, in turn in each of its threads, from the first line read to the
- * second; then says how many turns there were. load: waits for a line and ends.
+ * load THREADS: each thread hits 100 probes, load:p00 to load:p99, in turn, from the first line read to the second.
+ * Then prints the number of turns. load: waits for a line and ends.
  */
 #include <pthread.h>
 #include <stdatomic.h>

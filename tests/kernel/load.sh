@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# 4 processes x 4 threads hit 100 probes at full speed: sums agree to the last hit, in a session that counts, in one that
-# filters, and in one that records more than its reader takes. 1000 processes map an image.
+# 4 processes with 4 threads hit 100 probes at full speed: counts are exact in a session that counts, in one that filters,
+# and in one that records more than its reader reads. 1000 processes map an image.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -44,12 +44,12 @@ done
 adds_up $S
 adds_up ${S}f
 adds_up ${S}r
-want "what everybody hit, counted for everybody" "[10,$all,$all]" "$(probe-stat --json -s ${S}f | jq -c '[.probes[].hits] | [length, min, max]')"
+want "hits of all processes" "[10,$all,$all]" "$(probe-stat --json -s ${S}f | jq -c '[.probes[].hits] | [length, min, max]')"
 passed=$(probe-stat --json -s ${S}f | jq '[.probes[] | .hits - .filtered] | unique | .[]')
 [ "$(wc -l <<<"$passed")" = 1 ] && [ "$passed" -gt $((all / 5)) ] && [ "$passed" -lt $((all / 3)) ] ||
 	fail "the filter passed $(xargs <<<"$passed") of $all"
 kill -CONT $reader
-# the reader takes what is left, then each record was read, and each hit recorded or lost
+# The reader reads the rest. Then each record was read, and each hit was recorded or lost.
 drained() {
 	local n=$(stat -c %s "$T/records")
 	sleep 0.5
@@ -63,7 +63,7 @@ read -r hits recorded lost idle < <(probe-stat --json -s ${S}r |
 want "hits of the session that records" $((10 * all)) "$hits"
 want "recorded and lost" "$hits 0" "$((recorded + lost)) $idle"
 want "records read" "$recorded" "$(wc -l <"$T/records")"
-[ "$lost" -gt 0 ] || fail "nothing was lost"
+[ "$lost" -gt 0 ] || fail "no hit was lost"
 for i in 0 1 2 3; do echo >&${ins[i]}; done
 for p in "${pids[@]}"; do wait "$p" || fail "a target ended with $?"; done
 for s in $S ${S}f ${S}r; do expect 0 probe-disable -q -s $s; gone $s; done
@@ -76,7 +76,7 @@ for ((i = 0; i < 1000; i++)); do "$T/load" <"$T/many" >/dev/null & done
 running() { [ "$(pgrep -c -f "^$T/load$")" -ge 1000 ]; }
 wait_for 60 running
 expect 0 probe-enable -q --json -s $S -f "$T/load" 'load:p0?'
-want "armed for all" '[10,true]' "$(json '[([.armed[].sites] | add), all(.armed[]; .verified)]' <<<"$out")"
+want "armed for all processes" '[10,true]' "$(json '[([.armed[].sites] | add), all(.armed[]; .verified)]' <<<"$out")"
 expect 0 probe-disable -q -s $S
 gone $S
 kill $(jobs -p)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Many: 300 different operands under one name, 10,000 sites (PROBEPOINT_LONG: 50,000) in one session, many probes.
+# 300 sites of one probe with different operands; 10,000 sites (PROBEPOINT_LONG: 50,000) of 1000 probes in one session.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -15,7 +15,7 @@ start_sites() { # NAME ROUNDS; its process is in $pid
 	exec 8>"$T/in" 9<"$T/out"
 	read -r -t 60 _ pid <&9 || fail "$1 does not start"
 }
-pass_sites() { echo >&8; read -r -t 300 -u 9 answer || fail "it is gone"; }
+pass_sites() { echo >&8; read -r -t 300 -u 9 answer || fail "the target has ended"; }
 end_sites() { echo >&8; wait "$pid"; exec 8>&- 9<&-; }
 
 # ---- each site is read by its own operands ----
@@ -54,18 +54,18 @@ start_sites many 3
 expect 0 probe-enable -q --yes --json -s $S -p $pid 'gen:*'
 want "sites armed" "[1000,$n,true,0]" "$(json '[(.armed | length), ([.armed[].sites] | add), (.armed | all(.verified)), (.refused | length)]' <<<"$out")"
 want "bytes when armed" "$n cc" "$(site_bytes $pid "$T/many")"
-# some go at once
+# a tenth is disarmed at once
 expect 0 probe-disable -q -s $S 'gen:p5*'
-want "bytes when a tenth went" "$((n - left)) 90 $left cc" "$(site_bytes $pid "$T/many")"
+want "bytes after a tenth was disarmed" "$((n - left)) 90 $left cc" "$(site_bytes $pid "$T/many")"
 pass_sites
 probe-stat --json -s $S >"$T/stat"
 want "probes, their hits, and all" "[889,[$((3 * each))],$((3 * left))]" "$(json '[(.probes | length), ([.probes[].hits] | unique), ([.probes[].hits] | add)]' "$T/stat")"
 adds_up $S
-# some come again: those that are armed stay as they are
+# it is armed again: the other points are not affected
 expect 0 probe-enable -q --yes --json -s $S -p $pid 'gen:*'
 want "sites armed, old and new" $n "$(json '[.armed[].sites] | add' <<<"$out")"
 want "bytes when armed again" "$n cc" "$(site_bytes $pid "$T/many")"
-want "hits that stay" $((3 * left)) "$(probe-stat --json -s $S | jq '[.probes[].hits] | add')"
+want "hits of the other points" $((3 * left)) "$(probe-stat --json -s $S | jq '[.probes[].hits] | add')"
 expect 0 probe-disable -q -s $S
 gone $S
 want "bytes at the end" "$n 90" "$(site_bytes $pid "$T/many")"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Processes whose code is not the file's: they are left alone by both backends, and the reason is told.
+# Processes whose code differs from the file: both backends refuse them, and report the reason.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -9,7 +9,7 @@ need_kernel
 at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s ${S}b 2>/dev/null"
 file_bytes='554889e548 90662e0f1f840000000000'
 
-# begin NAME [VARIABLE=VALUE]: a process, $NAME; to NAME LINE: $answer
+# begin NAME [VARIABLE=VALUE]: starts a process and sets $NAME to its pid; to NAME LINE: sets $answer
 declare -A ins=() replies=()
 begin() {
 	local name=$1 in reply
@@ -22,7 +22,7 @@ begin() {
 	runs "${!name}" "$T/patched"
 	to "$name" bytes
 }
-to() { echo "$2" >&"${ins[$1]}"; IFS= read -r -t 60 -u "${replies[$1]}" answer || fail "$1 is gone after '$2'"; }
+to() { echo "$2" >&"${ins[$1]}"; IFS= read -r -t 60 -u "${replies[$1]}" answer || fail "$1 has ended after '$2'"; }
 says() { to "$1" "$2"; want "$1: $2" "$3" "$answer"; }
 end() { exec {ins[$1]}>&- {replies[$1]}<&-; wait "${!1}" || fail "$1 ended with $?"; }
 hits() { count "$S" func:victim; }
@@ -33,32 +33,32 @@ says plain bytes "$file_bytes"
 to hooked hook
 to hooked bytes
 jump=${answer% *}
-[[ $jump == e9* ]] || fail "there is no jump: $jump"
+[[ $jump == e9* ]] || fail "not a jump: $jump"
 
 expect 0 probe-enable --json -s "$S" -p "$plain" func:victim
-want "in the process that is as the file" true "$(json '.armed[0].verified' <<<"$out")"
+want "in a process whose code is the file's" true "$(json '.armed[0].verified' <<<"$out")"
 says plain 'call 1000' 'sum 500500 hooked 0 traps 0'
 want "hits" 1000 "$(hits)"
 expect 0 probe-disable -s "$S"
 says plain bytes "$file_bytes"
 
-# a jump of its own, at the instruction and around it; -f means the other process as well
+# a jump of the program's own, at the instruction and around it; -f includes the other process
 for how in "-p $hooked func:victim" "-f $T/patched func:victim" "-p $hooked func:victim+1"; do
 	expect 1 probe-enable -s "$S" $how
-	want_like "$how" "*the code of pid $hooked differs there*" "$out"
+	want_like "$how" "*pid $hooked changed its code there*" "$out"
 	says hooked bytes "$jump ${file_bytes#* }"
 	says plain bytes "$file_bytes"
 done
 says hooked 'call 1000' 'sum 500500 hooked 1000 traps 0'
 want "no session is left" "" "$(sessions | grep -w "$S")"
-# its probe is as it was
+# its probe was not changed
 expect 0 probe-enable -s "$S" -f "$T/patched" patched:hit
 says hooked 'call 10' 'sum 55 hooked 1010 traps 0'
-want "hits of a probe beside it" 10 "$(count "$S" patched:hit)"
+want "hits of the unchanged probe" 10 "$(count "$S" patched:hit)"
 expect 0 probe-disable -s "$S"
 end hooked
 
-# a trap of its own
+# a trap of the program's own
 begin trapped
 to trapped trap
 expect 1 probe-enable -s "$S" -p "$trapped" func:victim
@@ -68,13 +68,13 @@ expect 1 probe-enable -s "$S" -f "$T/patched" func:victim
 says trapped 'call 100' 'sum 5050 hooked 0 traps 200'
 end trapped
 
-# traps that are uprobes: of a session that nobody sees, of tracefs, and those that a child has from its parent
+# breakpoints of uprobes: of a private session, of tracefs, and inherited by a child
 tracing "$T/trace" --json -n 5 -p "$plain" func:victim
 expect 0 probe-enable -s "$S" -p "$plain" func:victim
 says plain 'call 100' 'sum 5050 hooked 0 traps 0'
 wait "$tracer" || fail "probe-trace: $(cat "$T/trace.err")"
-want "hits beside probe-trace" 100 "$(hits)"
-# ... and of one that was killed, whose traps the kernel is about to take out
+want "hits with probe-trace" 100 "$(hits)"
+# ... and of a killed session, whose breakpoints the kernel is about to remove
 for i in 1 2 3; do
 	tracing "$T/trace" --json -p "$plain" func:victim
 	kill -KILL "$tracer"
@@ -97,28 +97,28 @@ if mount -t tracefs none "$T/tracefs" 2>/dev/null; then
 	}
 	at_end take_out
 	offset=0x$(nm "$T/patched" | awk '$3 == "victim" { print $1 }') # text is mapped as it is linked
-	echo "p:pp$$/victim $T/patched:$offset" >>"$T/tracefs/uprobe_events" || fail "tracefs takes no uprobe"
+	echo "p:pp$$/victim $T/patched:$offset" >>"$T/tracefs/uprobe_events" || fail "cannot create a uprobe in tracefs"
 	echo 1 >"$T/tracefs/events/pp$$/enable"
 	says plain bytes "cc${file_bytes#55}"
 	expect 0 probe-enable -s "$S" -p "$plain" func:victim
 	says plain 'call 100' 'sum 5050 hooked 0 traps 0'
-	want "hits beside tracefs" 100 "$(hits)"
+	want "hits with tracefs" 100 "$(hits)"
 	expect 0 probe-disable -s "$S"
 	take_out
 	says plain bytes "$file_bytes"
 else
-	part_skipped "no tracefs can be mounted"
+	part_skipped "tracefs: cannot be mounted"
 fi
 end plain
 
-# changed after it was armed: the change stays, and who asks again is told
+# changed after it was armed: the change stays, and arming again reports it
 begin later
 expect 0 probe-enable -s "$S" -f "$T/patched" func:victim
 to later hook
 says later 'call 10' 'sum 55 hooked 10 traps 0'
 expect 0 probe-enable --json -s "$S" -f "$T/patched" func:victim
-want "asked again" false "$(json '.armed[0].verified' <<<"$out")"
-want_like "asked again" "*the code of pid $later differs there*" "$(json '.armed[0].reason' <<<"$out")"
+want "armed again" false "$(json '.armed[0].verified' <<<"$out")"
+want_like "armed again" "*pid $later changed its code there*" "$(json '.armed[0].reason' <<<"$out")"
 expect 0 probe-disable -s "$S"
 says later bytes "$jump ${file_bytes#* }"
 says later 'call 10' 'sum 55 hooked 20 traps 0'

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Functions whose names take some finding. For each byte read, each is called so often as its digit says.
+// Functions with many kinds of names. For each byte read, calls each function as often as the digit in its name says.
 #include <cstdio>
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Notes that are right and notes that are wrong, of one provider each: good and bad. */
+/* Valid notes (provider good) and invalid notes (provider bad). */
 	.macro note provider, name, place, semaphore=0
 	.pushsection .note.stapsdt,"","note"
 	.balign 4

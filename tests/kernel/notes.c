@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls what notes.S has, once for each line, and answers "ok" as long as each result and variable is right. */
+/* Calls the functions of notes.S once for each line, and answers "ok" if each result and variable is correct. */
 #include <stdio.h>
 
 unsigned immediate(void), nops(void);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# A note that points at anything but a nop, or at a variable that is no semaphore, is refused by both backends, with and
-# without symbols; the program's results stay right.
+# Both backends refuse a note that does not point at a nop, or whose semaphore is another variable, with and without
+# symbols. The program's results stay correct.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -19,7 +19,7 @@ for file in notes stripped; do
 	ask x
 	want "$file, not armed" ok "$answer"
 
-	# wrongly named ones are another program's in the stripped file
+	# in the stripped file, good:named is refused: without symbols its semaphore may be any variable
 	good='good:nop good:nopl good:nopw good:prefixed good:semaphore'
 	[ $file = stripped ] || good='good:named '$good
 	expect $([ $file = notes ] && echo 0 || echo 3) probe-enable -b kernel --json -s "$S" -p "$pid" 'good:*'
@@ -49,13 +49,13 @@ for file in notes stripped; do
 	rm "$T/in" "$T/out"
 done
 
-# a label that lies is not believed either
+# a label inside an instruction is refused too
 expect 1 probe-enable -s "$S" -f "$T/notes" func:in_the_number
 want_like "a label in a number" "*is in the middle of an instruction*" "$out"
-# who asks for the instruction by name gets it
+# the instruction can be armed by function and offset
 converse "$T/notes"
 expect 0 probe-enable -s "$S" -p "$pid" func:immediate+5
 ask x
-want "a function's middle" "ok 1" "$answer $(count "$S" func:immediate+5)"
+want "an instruction inside a function" "ok 1" "$answer $(count "$S" func:immediate+5)"
 exec {in}>&- {reply}<&-
 wait "$pid" || fail "the target ended with $?"

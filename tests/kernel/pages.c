@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Text of 150 pages with one site each. Each line passes all of them once and is answered by "done".
+ * Text of 150 pages with one site each. For each line read, passes all sites once and prints "done".
  *   pages split   every second page can be executed and not read: 150 mappings of one file
- *   pages mark    every second page has another flag, so that it is a mapping of its own
- *   pages N       makes N children first, which wait for its end; the last one may write to its text, so that the
- *                 kernel arms nothing there
+ *   pages mark    every second page has another flag, and therefore is a separate mapping
+ *   pages N       forks N children first, which wait for its end; the text of the last one is writable, so that
+ *                 the kernel does not arm it
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -29,12 +29,12 @@
 #define TEN(d) F(d##0) F(d##1) F(d##2) F(d##3) F(d##4) F(d##5) F(d##6) F(d##7) F(d##8) F(d##9)
 #define A(d) f##d##0, f##d##1, f##d##2, f##d##3, f##d##4, f##d##5, f##d##6, f##d##7, f##d##8, f##d##9
 
-TEN(1)
-TEN(2)
-TEN(3)
-TEN(4) TEN(5) TEN(6) TEN(7) TEN(8) TEN(9) TEN(10) TEN(11) TEN(12) TEN(13) TEN(14)
-	TEN(15) static void (*const all[])(void) = { A(1), A(2),  A(3),  A(4),  A(5),  A(6),  A(7), A(8),
-	                                             A(9), A(10), A(11), A(12), A(13), A(14), A(15) };
+/* clang-format off */
+TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) TEN(6) TEN(7) TEN(8) TEN(9) TEN(10) TEN(11) TEN(12) TEN(13) TEN(14) TEN(15)
+
+static void (*const all[])(void) = { A(1), A(2), A(3), A(4), A(5), A(6), A(7), A(8),
+	A(9), A(10), A(11), A(12), A(13), A(14), A(15) };
+/* clang-format on */
 
 static void protect(size_t i, int flags)
 {

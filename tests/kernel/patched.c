@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program that changes its own code, as interposers, live patches and JIT compilers do. Each line is a command,
- * and each is answered by one line:
+ * A program that changes its own code, as interposers, live patches and JIT compilers do. Each line read is a
+ * command, and is answered by one line:
  *   call N   calls victim() and passes a probe N times: "sum SUM hooked HOOKED traps TRAPS"
- *   hook     puts a jump to another function over victim's begin
- *   trap     puts an int3 there, which a signal handler answers
- *   jump     puts a jump over the nop of 10 bytes after the probe's nop
- *   fork     makes a child, which ends with this program: its process id
+ *   hook     writes a jump to another function at the beginning of victim()
+ *   trap     writes an int3 there, which a signal handler handles
+ *   jump     writes a jump over the nop of 10 bytes after the probe's nop
+ *   fork     forks a child, which ends with this program: its process id
  *   bytes    the first five bytes of victim() and the eleven of the probe
  */
 #define _GNU_SOURCE
@@ -42,7 +42,7 @@ static long __attribute__((noinline, used)) replacement(long n)
 	return n + 1;
 }
 
-/* In the place of "push %rbp" */
+/* replaces "push %rbp" */
 static void on_trap(int signal, siginfo_t *info, void *context)
 {
 	greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;

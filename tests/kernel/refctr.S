@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * places(): one that four probes name, two with a semaphore each and two without (r:a, r:b, r:c, r:d), and one of its own
- * (r:own). Its first instruction is the first place.
+ * places(): four probes at one nop, two with a semaphore each and two without (r:a, r:b, r:c, r:d), and a probe at another
+ * nop (r:own). The first instruction of the function is the first nop.
  */
 	.macro probe name, at, semaphore
 	.pushsection .note.stapsdt,"","note"

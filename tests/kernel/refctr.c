@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* "run N": goes through the places of refctr.S so often. All answers are "ok" and the two semaphores. */
+/* "run N": calls places() of refctr.S N times. Each answer is "ok" and the two semaphores. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Which file a process means by a path, which processes and mappings are looked at, and what is told of those that are not.
+# Which file a path means for a process, which processes and mappings are armed, and how others are reported.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -8,7 +8,7 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 
 "$CC" -O1 -Iinclude -o "$T/pages" tests/kernel/pages.c && "$CC" -O1 -Iinclude -DNAME=inside -o "$T/inside" tests/kernel/pages.c ||
 	fail "does not compile"
-# begin COMMAND...: a process, $pid, that has answered once
+# begin COMMAND...: starts a process, sets $pid, and waits for its first answer
 begin() {
 	rm -f "$T/in" "$T/out"
 	mkfifo "$T/in" "$T/out"
@@ -22,7 +22,7 @@ hits() { ask x; probe-stat --json -s "$S" | jq '[.probes[].hits] | add'; }
 
 # ---- 150 mappings of one file, half of them not readable by the process itself ----
 begin "$T/pages" split
-[ "$(grep -c " $T/pages$" "/proc/$pid/maps")" -gt 150 ] || fail "the text is in one piece"
+[ "$(grep -c " $T/pages$" "/proc/$pid/maps")" -gt 150 ] || fail "the text has too few mappings"
 expect 0 probe-enable --json -s "$S" -p "$pid" pages:hit
 want "150 mappings" '[[150,true]]' "$(json '[.armed[] | [.sites, .verified]]' <<<"$out")"
 want "150 mappings: pending, refused" '[]' "$(json '.pending + .refused' <<<"$out")"
@@ -31,7 +31,7 @@ expect 0 probe-disable -s "$S"
 end
 
 begin env LD_PRELOAD="$B/lib/libprobepoint-agent.so" "$T/pages" mark
-[ "$(grep -c " $T/pages$" "/proc/$pid/maps")" -gt 150 ] || fail "the text is in one piece"
+[ "$(grep -c " $T/pages$" "/proc/$pid/maps")" -gt 150 ] || fail "the text has too few mappings"
 expect 0 probe-enable --json -b agent -s "$S" -p "$pid" pages:hit
 want "150 mappings, by the agent" '[[150,true]]' "$(json '[.armed[] | [.sites, .verified]]' <<<"$out")"
 want "hits" 150 "$(hits)"
@@ -61,15 +61,15 @@ if unshare -m true 2>/dev/null; then
 			expect 0 probe-disable -s "$S"
 		done
 	done
-	# a file that it maps and that is not in its root
+	# a file that the process maps and that is outside of its root
 	expect 1 probe-enable -s "$S" -p "$pid" -f "$T/app/nothing" pages:inside
 	want_like "no file" "*$T/app/nothing*No such file*" "$out"
 	expect 0 probe-enable --json -s "$S" -p "$pid" -f "/proc/$pid/exe" pages:inside
-	want "by /proc" '[150]' "$(json '[.armed[].sites]' <<<"$out")"
+	want "a path in /proc" '[150]' "$(json '[.armed[].sites]' <<<"$out")"
 	expect 0 probe-disable -s "$S"
 	end
 else
-	part_skipped "no mount namespace can be made"
+	part_skipped "mount namespaces: cannot be created"
 fi
 
 # ---- two files that have one device and inode in maps ----
@@ -92,5 +92,5 @@ if have mkfs.btrfs && truncate -s 120M "$T/image" && mkfs.btrfs -q "$T/image" >/
 	expect 0 probe-disable -s "$S"
 	end
 else
-	part_skipped "no btrfs can be made and mounted"
+	part_skipped "btrfs: cannot be created and mounted"
 fi

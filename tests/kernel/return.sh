@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# func:SYMBOL%return: whatever way a function is left, entries = hits + missed + under way + abandoned, the entries are
-# those of func:SYMBOL, the hits the target's own count, and the target lives on.
+# func:SYMBOL%return: for every way to leave a function, entries = hits + missed + in flight + abandoned, entries equal the
+# hits of func:SYMBOL, hits equal the target's own count, and the target is unharmed.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -9,7 +9,7 @@ need_kernel
 "$CXX" -O2 -g -pthread -Wall tests/kernel/returns.cc -o "$T/returns" || fail "does not compile"
 at_end "probe-disable -q -s $S 2>/dev/null"
 
-# accounts WHAT: f's, by the JSON, into $hits $missed $under_way $abandoned; each row adds up.
+# accounts WHAT: sets $hits $missed $under_way $abandoned of f from the JSON, and checks that each row adds up
 accounts() {
 	local bad line
 	line=$(probe-stat --json -s "$S") || fail "$1: no stat"
@@ -21,16 +21,16 @@ accounts() {
 	want "$1: entries and hits of func:f" "$entries" "$(jq '.probes[] | select(.probe == "func:f") | .hits' <<<"$line")"
 	want "$1: the target's own count" "$answer" "$entries $((hits + unseen))"
 }
-# do_it WORD N UNDER_WAY_MOST MISSED: what the program has done is what was counted
+# do_it WORD N MOST_IN_FLIGHT MISSED: has the program do it, and compares the counts
 do_it() {
 	tell it "$1 $2"
 	accounts "$1"
-	[ "$under_way" -le "$3" ] || fail "$1: $under_way calls are under way, at most $3 can be"
+	[ "$under_way" -le "$3" ] || fail "$1: $under_way calls in flight, more than $3"
 	want "$1: missed" "$4" "$missed"
 }
 
 unseen=0
-# (start asks for the pid, which this program answers too)
+# start() asks for the pid, which this program answers too
 start it "$T/returns"
 expect 0 probe-enable -s "$S" -p "$it" func:f func:f%return func:negative%return func:tail%return func:two_ways%return \
 	func:many_ways%return func:by_pointer%return func:nothing%return func:other%return
@@ -42,62 +42,62 @@ do_it thread-exit 20 5 0
 do_it thread 20 5 0
 do_it return 1 0 0
 want "calls cut short" $((50 * 5 + 50 * 3 + 20 * 4)) "$abandoned"
-do_it fork 5 0 0 # children are none of ours
+do_it fork 5 0 0 # children are not in scope
 do_it others 100 0 0
 for probe in negative:2500 tail:800 two_ways:800 many_ways:800 by_pointer:800 nothing:800; do
 	name=func:${probe%:*}%return
 	want "$name, entries" "$(count "$S" "$name" entries)" "$(count "$S" "$name")"
 	[ "$name" = func:negative%return ] || want "$name" "${probe#*:}" "$(count "$S" "$name")"
 done
-# under way, and disarmed then
+# disarmed while calls are in flight
 tell it "wait 20"
 accounts wait
-want "under way" 20 "$under_way"
+want "calls in flight" 20 "$under_way"
 probe-stat -s "$S" >"$T/table"
 grep -q 'UNDER WAY' "$T/table" || fail "probe-stat does not show them: $(cat "$T/table")"
 expect 0 probe-disable -s "$S" func:two_ways%return # links are made anew while calls are under way
 tell it "go 0"
 accounts go
-want "under way, all gone" 0 "$under_way"
+want "calls in flight after disarming" 0 "$under_way"
 tell it "wait 10"
 expect 0 probe-disable -s "$S"
 gone "$S"
 tell it "go 0"
 tell it "return 10"
 
-# maxactive: of 20 at once 5, and of 200 nested 50 are seen
+# maxactive: 5 of 20 concurrent calls and 50 of 200 nested calls are seen
 expect 0 probe-enable -s "$S" --maxactive 5 -p "$it" func:f func:f%return
 base=${answer% *} base_returned=${answer#* }
 tell it "wait 20"
 answer="$((${answer% *} - base)) 0" accounts "wait, at most 5"
-want "under way of 5" "5 15" "$under_way $missed"
+want "5 of 20 concurrent calls" "5 15" "$under_way $missed"
 tell it "go 0"
 expect 0 probe-disable -s "$S"
 expect 0 probe-enable -s "$S" --maxactive 50 -p "$it" func:f func:f%return
 base=${answer% *} base_returned=${answer#* }
 tell it "deep 1"
 unseen=150 answer="$((${answer% *} - base)) $((${answer#* } - base_returned))" accounts "deep, at most 50"
-want "50 of 200" "50 150" "$hits $missed"
+want "50 of 200 nested calls" "50 150" "$hits $missed"
 expect 0 probe-disable -s "$S"
-# a kernel that allocates no more than 8 KiB of task storage: fewer frames, which the report and the counts tell
+# a kernel that cannot allocate more than 8 KiB of task storage: fewer frames, as the report and the counts show
 expect 0 env PROBEPOINT_TASK_STORAGE_MAX=8192 probe-enable -s "$S" -p "$it" func:f func:f%return
-want_like "fewer frames" "*func:f%return *at most [0-9]* calls of one thread*--maxactive asks for 256*" "$out"
+want_like "fewer frames" "*func:f%return *at most [0-9]* calls of one thread*instead of 256 (--maxactive)*" "$out"
 most=$(sed -n 's/.*at most \([0-9]*\) calls of one thread.*/\1/p' <<<"$out")
 [ "$most" -ge 64 ] && [ "$most" -lt 200 ] || fail "$most frames in 8 KiB"
 base=${answer% *} base_returned=${answer#* }
 tell it "deep 1"
 unseen=$((200 - most)) answer="$((${answer% *} - base)) $((${answer#* } - base_returned))" accounts "deep, at most $most"
-want "$most of 200" "$most $((200 - most))" "$hits $missed"
+want "$most of 200 nested calls" "$most $((200 - most))" "$hits $missed"
 expect 0 probe-disable -s "$S"
 expect 0 env PROBEPOINT_TASK_STORAGE_MAX=8192 probe-enable --json -s "$S" -p "$it" func:f%return
 want "calls_per_thread of fewer frames" $most "$(jq -c '.armed[].calls_per_thread' <<<"$out")"
 expect 0 probe-disable -s "$S"
 expect 1 env PROBEPOINT_TASK_STORAGE_MAX=8 probe-enable -s "$S" -p "$it" func:f%return
-want_like "no frames at all" "*allocates no BPF task storage*" "$out"
+want_like "no frames at all" "*cannot allocate BPF task storage*" "$out"
 expect 2 probe-enable -s "$S" --maxactive 0 -p "$it" func:f%return
 unseen=0
 
-# exec in the middle: they are abandoned at once, and what comes then is counted
+# exec() during calls: they are abandoned at once, and later calls are counted
 base=${answer% *} base_returned=${answer#* }
 expect 0 probe-enable -s "$S" -p "$it" func:f func:f%return
 send it "exec 1"
@@ -107,7 +107,7 @@ answer="6 0" accounts exec
 want "abandoned by exec" "0 6" "$under_way $abandoned"
 tell it "return 4"
 answer="10 4" accounts "after exec"
-# killed in the middle
+# killed during calls
 tell it "wait 8"
 kill -KILL "$it"
 { wait "$it"; } 2>/dev/null
@@ -116,9 +116,9 @@ answer="18 4" accounts killed
 expect 0 probe-disable -s "$S"
 gone "$S"
 
-# the records: arguments as they were at the entry, what is returned, how long it took
+# records: the arguments at the entry, the result and the duration
 start it "$T/returns"
-# traced N WORD ARGS...: $out is the N records of doing WORD once
+# traced N WORD ARGS...: $out is the N records of WORD, done once
 traced() {
 	local n=$1 word=$2
 	shift 2
@@ -139,17 +139,17 @@ want "by the entry's arguments" '[[6,21],[7,7]]' "$(jq -sc '[.[].args | [.arg0, 
 traced 1 others --if 'ret == 21' 'func:two_ways%return'
 want "by the result" '[6,21]' "$(jq -c '.args | [.arg0, .ret]' <<<"$out")"
 traced 8 others 'func:tail%return'
-want "what another returns in its stead is not known" 8 "$(jq -c 'select(.args.ret == null) | .args.arg0' <<<"$out" | wc -l)"
-# refused, with the reason; others beside it are armed
+want "the result is null after a tail call" 8 "$(jq -c 'select(.args.ret == null) | .args.arg0' <<<"$out" | wc -l)"
+# refused with the reason, while other functions are armed
 expect 3 probe-enable -s "$S" -p "$it" func:f%return func:runs_on%return func:unsized%return func:jumps_inside%return
 want_like "runs on" "*'runs_on' of *returns runs on behind its end*" "$(probe-enable -s "$S" -p "$it" func:runs_on%return 2>&1)"
 want_like "no size" "*does not tell how long 'unsized' is*" "$(probe-enable -s "$S" -p "$it" func:unsized%return 2>&1)"
 want_like "jumps" "*'jumps_inside' of *jumps into the middle of an instruction*" \
 	"$(probe-enable -s "$S" -p "$it" func:jumps_inside%return 2>&1)"
 tell it "return 3"
-want "armed beside those" 3 "$(count "$S" func:f%return)"
+want "armed with those refused" 3 "$(count "$S" func:f%return)"
 expect 0 probe-disable -s "$S"
-# a kernel without uprobe-multi does it too
+# a kernel without uprobe-multi
 export PROBEPOINT_NO_UPROBE_MULTI=1
 expect 0 probe-enable -s "$S" -p "$it" func:f func:f%return
 base=${answer% *} base_returned=${answer#* }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Functions that are left in every way. Reads lines: a word and how often it is to be done; answers "ok" and how often f
-// was entered and left by a return so far.
+// Functions that are left in every possible way. Reads lines with a word and a number of times. Answers with "ok" and how
+// often f was entered and left by a return so far.
 #include <csetjmp>
 #include <cstdio>
 #include <cstdlib>
@@ -101,7 +101,7 @@ int main(int argc, char **argv)
 			return 0;
 		if (scanf("%d", &n) != 1)
 			return 2;
-		if (!strcmp(word, "wait")) { /* n threads in f, not to return yet */
+		if (!strcmp(word, "wait")) { /* n threads in f that do not return yet */
 			nwaiting = n;
 			pthread_barrier_init(&barrier, NULL, n + 1);
 			for (int i = 0; i < n; i++)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# --children, --pgrp, --cgroup, --if: the hits of those who are meant, to the last one, and of nobody else.
+# --children, --pgrp, --cgroup, --if: exactly the hits of the processes in scope are counted.
 . tests/lib.sh
 need_root
 need jq
@@ -9,7 +9,7 @@ need jq
 mkfifo "$T/go-a" "$T/go-b"
 at_end "probe-disable -q -s $S 2>/dev/null"
 
-# one NAME ARGUMENT...: a process that waits at the fifo go-NAME; $pid
+# one NAME ARGUMENT...: starts a process that waits at the fifo go-NAME, and sets $pid
 start() {
 	local name=$1
 	shift
@@ -21,7 +21,7 @@ start() {
 go() { eval "echo >&\$$1; exec {$1}>&-"; }
 hits() { probe-stat -s "$S" --json | jq -c '[.probes[] | .hits, .filtered, .hits - .filtered - .idle - .recorded - .lost]'; }
 
-# check WHAT WANTED ARGUMENT... -- OPTION...: two alike run; the options name A
+# check WHAT WANTED ARGUMENT... -- OPTION...: two identical processes run; the options name the first one
 check() {
 	local what=$1 wanted=$2 args=()
 	shift 2
@@ -54,13 +54,13 @@ if [ -n "$cgroup" ] && mkdir -p "$cgroup/$S/below" 2>/dev/null; then
 	expect 0 probe-enable -s "$S" --cgroup "$cgroup/$S" -f "$T/forks" 'forks:*'
 	go a; go b
 	wait "$A" "$O"
-	want "a control group, from below" '[1115,0,0]' "$(hits)"
+	want "a control group and its descendants" '[1115,0,0]' "$(hits)"
 	expect 0 probe-disable -s "$S"
 else
-	part_skipped "no cgroup2 that can be written"
+	part_skipped "cgroup2: not writable"
 fi
 expect 1 probe-enable -s "$S" --cgroup "$T" -f "$T/forks" 'forks:*'
-want_like "no cgroup" '*is no control group*' "$out"
+want_like "a directory that is not a control group" '*not a control group*' "$out"
 expect 1 probe-enable -s "$S" -f "$T/forks" --if 'nosuch == 1' 'forks:*'
-want_like "a filter on what is not there" '*nosuch*^*' "$out"
+want_like "a filter with an unknown name" '*nosuch*^*' "$out"
 exit 0

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# A semaphore in .bss, which no file holds and the kernel cannot raise, is raised by hand in each process: in those that
-# run, in forks, in those that start or load the file later. It is lowered in all of them. A variable that may be another
-# one is never written.
+# A semaphore in .bss is not in the file, so the kernel cannot raise it. It is raised by hand in running processes, in
+# forks, and in processes that start or load the file later, and lowered in all of them. A variable that may not be the
+# semaphore is never written.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -13,7 +13,7 @@ cat >"$T/lib.c" <<'C'
 #include <sys/sdt.h>
 unsigned short bss_p_semaphore;
 #ifdef LYING
-/* The same note, but what it names is another variable: of that name with one byte, or of another name. */
+/* The same note with another variable: one byte of that name, or another name. */
 unsigned char bss_byte_semaphore[1];
 unsigned short another;
 #undef STAP_PROBE1
@@ -30,8 +30,8 @@ int hit(int n, int add)
 	return bss_p_semaphore += add;
 }
 C
-# "N ADD": N times past the probe; answers with the semaphore. N -1: the fork, made when there is none yet, answers for
-# 0 times; -2: it ends. -3: loads the library, -4: unloads it.
+# "N ADD": passes the probe N times and answers with the semaphore. N -1: a fork, which is created if it does not exist,
+# answers for 0 times; -2: the fork ends; -3: loads the library; -4: unloads it.
 cat >"$T/one.c" <<'C'
 #include <dlfcn.h>
 #include <stdio.h>
@@ -83,7 +83,7 @@ C
 "$CC" -O1 -Iinclude "$T/lib.c" "$T/one.c" -o "$T/one" && "$CC" -O1 -Iinclude -fPIC -shared "$T/lib.c" -o "$T/libbss.so" &&
 	"$CC" -O1 -DLOADS "$T/one.c" -o "$T/loads" && "$CC" -O1 -fno-pie -no-pie -DLYING -Iinclude "$T/lib.c" "$T/one.c" -o "$T/lying" ||
 	fail "does not build"
-bye() { exec {in}>&- {reply}<&-; wait $pid || fail "it ended with $?"; rm -f "$T/in" "$T/out"; }
+bye() { exec {in}>&- {reply}<&-; wait $pid || fail "the target ended with $?"; rm -f "$T/in" "$T/out"; }
 says() { ask "$1"; want "$2" "$3" "$answer"; }
 raised() { ask "0 0"; [ "$answer" -gt 0 ]; }
 lowered() { ask "0 0"; [ "$answer" = 0 ]; }
@@ -93,11 +93,11 @@ if objdump -f "$T/lying" | grep -q elf64; then
 	for backend in kernel agent; do
 		expect 1 probe-enable -b $backend --json -s $S -f "$T/lying" 'bss:*'
 		want "armed" '[]' "$(json '.armed + .pending' <<<"$out")"
-		want "refused as another variable" 2 "$(json '[.refused[] | select(.reason | test("any variable"))] | length' <<<"$out")"
+		want "refused because of another variable" 2 "$(json '[.refused[] | select(.reason | test("any variable"))] | length' <<<"$out")"
 	done
 fi
 
-# ---- one that runs, and forks of it ----
+# ---- a running process, and its forks ----
 
 converse "$T/one"
 says "-1 0" "a fork before" 0
@@ -116,8 +116,8 @@ expect 0 probe-disable -q -s $S
 says "0 -1" "what another tool raised stays" 0
 says "-1 0" "the fork, disarmed" 0
 says "-2 0" "ends" 0
-want "no trap is left" "1 90" "$(site_bytes $pid "$T/one")"
-# killed: a private session, and a holder
+want "bytes after disarming" "1 90" "$(site_bytes $pid "$T/one")"
+# a killed private session, and a killed owner
 tracing "$T/trace" -p $pid bss:p
 says "-1 0" "a fork, traced" 1
 kill -KILL $tracer
@@ -132,19 +132,19 @@ wait_for 20 no_session $S
 wait_for 20 lowered
 bye
 
-# ---- those that start later ----
+# ---- processes that start later ----
 
 expect 0 probe-enable -s $S -f "$T/one" bss:p
-want_like "it is said who raises it" "*is in .bss, where the kernel raises none, so process * raises it*" "$out"
+want_like "the report names the semaphore owner" "*is in .bss: process * raises it*" "$out"
 converse "$T/one"
 wait_for 20 raised
 says "100 0" "raised" 1
-want "hits of one that starts later" 100 "$(count $S bss:p)"
+want "hits of a process that starts later" 100 "$(count $S bss:p)"
 expect 0 probe-disable -q -s $S
 says "100 0" "lowered" 0
 bye
 
-# ---- a command that is killed at any moment: its owner must not keep the session's lock, nor anything else stay ----
+# ---- a command that is killed at any moment: its semaphore owner does not keep the session's lock or anything else ----
 
 converse "$T/one"
 took probe-enable -q -s $S -f "$T/one" bss:p
@@ -155,11 +155,11 @@ for ((i = 0; i < ${PROBEPOINT_LONG:+10} + 6; i++)); do
 	kill -KILL $! && wait $! 2>/dev/null
 	no_session $S || expect 0 probe-disable -q -s $S
 	says "0 0" "its semaphore after a command that was killed" 0
-	want "no trap is left by a command that was killed" "1 90" "$(site_bytes $pid "$T/one")"
+	want "bytes after a killed command" "1 90" "$(site_bytes $pid "$T/one")"
 done
 bye
 
-# ---- a library that is loaded later, twice at one place ----
+# ---- a library that is loaded later, twice at the same address ----
 
 converse "$T/loads" # without it
 bye

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# A semaphore is 16 bits wide: sites beyond what it counts are refused, in one session or over several; one that cannot
-# count because its mapping is not writable is told.
+# A semaphore has 16 bits: sites above its maximum are refused, within a session and across sessions. A semaphore whose
+# mapping is not writable is reported.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -51,12 +51,12 @@ C
 converse "$T/many"
 
 expect 3 probe-enable --yes --json -s $S -p $pid s:p
-want "armed and refused" '[32767,233,"its semaphore counts to 32767, and so many sites of it are armed already"]' \
+want "armed and refused" '[32767,233,"its semaphore counts at most 32767 armed sites, which are armed already"]' \
 	"$(json '[(.armed | map(.sites) | add), (.refused | length), .refused[0].reason]' <<<"$out")"
 ask hit
 want "the semaphore" 32767 "$answer"
 want "hits" 32767 "$(count $S s:p)"
-# in another session too; what is armed already counts once
+# another session: sites that are armed already count once
 expect 3 probe-enable --yes --json -s ${S}b -p $pid s:p
 want "in another session" '[32767,233]' "$(json '[(.armed | map(.sites) | add), (.refused | length)]' <<<"$out")"
 ask look
@@ -66,9 +66,9 @@ expect 0 probe-disable -q -s ${S}b
 ask look
 want "the semaphore at the end" 0 "$answer"
 exec {in}>&-
-wait $pid || fail "it ended with $?"
+wait $pid || fail "the target ended with $?"
 
-# read-only: the kernel raises nothing there
+# a read-only mapping, in which the kernel does not raise a semaphore
 cat >"$T/ro.c" <<'C'
 #include <stdio.h>
 #include <sys/mman.h>
@@ -98,4 +98,4 @@ expect 1 probe-enable -s $S -p $pid ro:p
 want_like "read-only" "*its semaphore at file offset * does not count: the mapping is not private and writable*" "$out"
 gone $S
 exec {in}>&-
-wait $pid || fail "it ended with $?"
+wait $pid || fail "the target ended with $?"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two threads on one CPU. sleeps:slow's string is in a page that comes only after the other thread has hit sleeps:fast
- * a number of times, while the program at sleeps:slow is asleep. Each string has the number of its thread's hit.
+ * Two threads on one CPU. The string of sleeps:slow is in a page that is provided only after the other thread has hit
+ * sleeps:fast a number of times, while the BPF program at sleeps:slow sleeps. Each string contains the number of the
+ * hit.
  *
- *     sleeps TIMES FAST     hits sleeps:slow TIMES times; FAST hits of sleeps:fast for each. Begins after a line on
- *                           standard input; prints the hits of both, and how often the page was asked for in the kernel
+ *     sleeps TIMES FAST     hits sleeps:slow TIMES times, with FAST hits of sleeps:fast for each. Starts after a line on
+ *                           standard input. Prints the hits of both, and how often the kernel faulted on the page
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -53,7 +54,7 @@ static void one_cpu(void)
 		fail("sched_setaffinity");
 }
 
-/* Gives the page, in the fault that a program takes, when the other thread has gone on. */
+/* Provides the page, in the fault of the BPF program, when the other thread has continued. */
 static void *serve(void *arg)
 {
 	static char text[PAGE] __attribute__((aligned(PAGE)));

@@ -1,8 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A thread that sleeps in a page fault inside our BPF program keeps what it has read so far, while another thread of the
-# same CPU hits as well: in filters, values and texts. (Linux 6.13 and later run a program with 64 bytes of stack on a
-# stack of the CPU's.)
+# A BPF program that sleeps in a page fault keeps the values that it has read, while another thread on the same CPU hits
+# a probe: in filters, values and strings. (Linux 6.13 and later run a program with 64 bytes of stack on a per-CPU stack.)
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -26,7 +25,7 @@ both() {
 	rm "$T/in"
 	read -r slow fast faults < <(tail -n 1 "$T/out")
 	want "hits of sleeps:slow" $times "$slow"
-	[ "$faults" -ge $times ] || fail "the page was asked for $faults times only in $times hits"
+	[ "$faults" -ge $times ] || fail "only $faults page faults in $times hits"
 	[ "$fast" -ge $((times * each)) ] || fail "$fast hits of sleeps:fast"
 	jq -r 'select(.probe) | [(.probe | sub(".*:"; "")), (.args | if type == "array" then .[].value else .[] end)] | map(tostring) | join(" ")' "$file" >"$T/values" ||
 		fail "$(head -n 3 "$file")"
@@ -35,7 +34,7 @@ both() {
 	echo "$*: $(tail -n 1 "$T/checked") (wrong, slow, fast)"
 	read -r bad nslow nfast < <(tail -n 1 "$T/checked")
 	want "wrong records" 0 "$bad"
-	[ "$nfast" -gt 0 ] || fail "no record of sleeps:fast"
+	[ "$nfast" -gt 0 ] || fail "no record of sleeps:fast was read"
 	if grep -q ', 0 lost' "$file.err"; then
 		want "records of sleeps:slow" $times "$nslow"
 		want "records of sleeps:fast" "$fast" "$nfast"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# func:SYMBOL by whatever name people give a function, in files with and without symbols; func:SYMBOL+OFFSET.
+# func:SYMBOL by every form of a function's name, in files with and without symbols; func:SYMBOL+OFFSET.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -22,9 +22,9 @@ run() {
 	rm "$T/in" "$T/out"
 	runs $pid "$1"
 }
-call() { echo -n x >&$in; read -r -t 20 <&$reply || fail "the target is gone"; }
+call() { echo -n x >&$in; read -r -t 20 <&$reply || fail "the target has ended"; }
 quit() { exec {in}>&- {reply}<&-; wait "$pid" || fail "the target died: $?"; }
-# counts PATTERN HITS: armed, called once, counted
+# counts PATTERN HITS: arms the pattern, has the functions called once, and compares the hits
 counts() {
 	expect 0 probe-enable -s "$S" -p "$pid" "$1"
 	call
@@ -46,12 +46,12 @@ counts 'func:shop::made<int>' 6
 counts 'func:long shop::made<int>(int)%return' 6
 counts 'func:shop::(anonymous namespace)::hidden' 7
 counts 'func:other_file%return' 9
-# one of several: all are told, with what to say instead
+# an ambiguous name: the error lists all functions, with names that are not ambiguous
 expect 1 probe-enable -s "$S" -p "$pid" func:shop::over
 want_like "overloads" '*has several functions of this name*func:0x*(shop::over(int))*func:0x*(shop::over(char const\*))*' "$out"
 expect 1 probe-enable -s "$S" -p "$pid" func:local_one
 addresses=($(nm "$T/names" | awk '$3 == "local_one" { print $1 }' | sed 's/^0*/0x/'))
-[ ${#addresses[@]} = 2 ] || fail "there are not two of them: ${addresses[*]}"
+[ ${#addresses[@]} = 2 ] || fail "not two functions: ${addresses[*]}"
 for a in "${addresses[@]}"; do want_like "local functions" "*func:$a (local_one)*" "$out"; done
 expect 3 probe-enable -s "$S" -p "$pid" func:local_one func:sum
 expect 0 probe-disable -s "$S"
@@ -61,17 +61,17 @@ want "by their addresses" "[8,9]" "$(probe-stat -s "$S" --json | jq -c '[.probes
 expect 0 probe-disable -s "$S"
 expect 1 probe-enable -s "$S" -p "$pid" func:0x12
 
-# in the middle: each instruction of sum, against what the loop does
+# inside of a function: each instruction of sum, compared with the iterations of its loop
 start=$((0x$(nm "$T/names" | awk '$3 == "sum" { print $1 }')))
 objdump -d --disassemble=sum "$T/names" | awk -v start="$start" '/^ +[0-9a-f]+:\t/ { sub(":", "", $1); print $1 }' >"$T/insns"
-[ "$(wc -l <"$T/insns")" -gt 5 ] || fail "objdump says nothing of sum"
+[ "$(wc -l <"$T/insns")" -gt 5 ] || fail "objdump does not show sum"
 inside=0
 previous=$start
 while read -r hex; do
 	at=$((0x$hex))
 	for ((i = previous + 1; i < at; i++)); do
 		expect 1 probe-enable -s "$S" -p "$pid" "func:sum+$((i - start))"
-		want_like "no boundary" "*in the middle of an instruction*" "$out"
+		want_like "an offset inside an instruction" "*in the middle of an instruction*" "$out"
 	done
 	previous=$at
 	[ $at = $start ] || patterns+=("func:sum+0x$(printf %x $((at - start)))")
@@ -80,10 +80,10 @@ status=0
 probe-enable -q -s "$S" -p "$pid" "${patterns[@]}" 2>"$T/said" || status=$?
 case $status in 0 | 3) ;; *) fail "$(cat "$T/said")" ;; esac
 call
-want "some instructions run once, some five times, and none otherwise" '[1,5]' \
+want "instructions run once or five times" '[1,5]' \
 	"$(probe-stat -s "$S" --json | jq -c '[.probes[].hits] | unique | map(select(. > 0))')"
 expect 0 probe-disable -s "$S"
-# the addition in the loop has the sum so far and the address
+# at the addition in the loop, the registers have the sum so far and the address
 add=$(objdump -d --disassemble=sum "$T/names" | awk '/\tadd +\(%rdi\),%rax|\tadd +\(%r[a-z]+\),%rax/ { sub(":", "", $1); print $1; exit }')
 if [ -n "$add" ]; then
 	expect 0 probe-enable -q --record -s "$S" -p "$pid" "func:sum+$((0x$add - start))"
@@ -92,7 +92,7 @@ if [ -n "$add" ]; then
 	want "registers in the middle" '[0,1,3,6,10]' "$(jq -sc '[.[].args.rax]' <<<"$out")"
 	expect 0 probe-disable -q -s "$S"
 else
-	part_skipped "the compiler adds otherwise"
+	part_skipped "registers in the middle: the compiler uses another addition"
 fi
 expect 1 probe-enable -s "$S" -p "$pid" func:sum+100000
 want_like "past the end" '*bytes long: nothing is at +0x186a0*' "$out"
@@ -100,7 +100,7 @@ expect 1 probe-enable -s "$S" -p "$pid" func:sum+0x
 expect 1 probe-enable -s "$S" -p "$pid" func:sum%retrun
 quit
 
-# stripped: without debug file, with one beside it by debug link, with one of another program, by build-id
+# stripped: without a debug file, with one found by debug link, with one of another program, and by build-id
 objcopy --only-keep-debug "$T/names" "$T/names.debug"
 strip "$T/names" -o "$T/stripped"
 run "$T/stripped"

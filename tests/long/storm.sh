@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # limit: 40000 20000
-# Services beside a storm of commands that arm, filter, trace and disarm random probes and are killed at random moments:
-# Redis, nginx, PostgreSQL, a JVM and Python, each by the kernel's probes, with the agent preloaded, and with the agent
-# injected. What a service computes is the same as without probes, round by round; at the end its code is the file's,
-# its semaphores are 0, no thread or descriptor of ours is in it, no session is left, and counts add up.
+# Services under a storm of commands that arm, filter, trace and disarm random probes and are killed at random moments:
+# Redis, nginx, PostgreSQL, a JVM and Python, each with the kernel backend, with the agent preloaded, and with the agent
+# injected. In each round the service must compute the same as without probes. At the end its code must be that of the
+# file, its semaphores 0, no thread or descriptor of ours in it, no session left, and the counts must add up.
 #
-# PROBEPOINT_STORM=SECONDS for each service and way (600), SERVICES, WAYS choose; PROBEPOINT_SEED repeats the commands;
-# with PROBEPOINT_STORM_VERBOSE=1 the commonest refusals are shown.
+# PROBEPOINT_STORM=SECONDS is the time for each service and way (default 600). SERVICES and WAYS select some.
+# PROBEPOINT_SEED repeats the commands. PROBEPOINT_STORM_VERBOSE=1 prints the most frequent refusals.
 . tests/lib.sh
 need jq python3 nm
 need_root
@@ -29,7 +29,7 @@ ${PLUGIN_CC:-gcc} -O2 -g -fPIC -shared -Wall -Wextra -D_GNU_SOURCE -fno-builtin 
 
 # ---- one service ----
 
-# run_service COMMAND...: becomes the service, with what the way preloads.
+# run_service COMMAND...: executes the service, with the preloaded library of this way.
 run_service() {
 	local preload=$wraps
 	[ "$way" != preload ] || preload=$T/product/lib/libprobepoint-agent.so:$wraps
@@ -39,7 +39,7 @@ run_service() {
 	exec env LD_PRELOAD="$preload" "$@"
 }
 
-# The commands are the user's who runs the service, except with the kernel.
+# The user who runs the service runs the commands too, except with the kernel backend.
 set_control() {
 	control=(env --default-signal=INT)
 	[ "$owner" = root ] || [ "$way" = kernel ] ||
@@ -48,7 +48,7 @@ set_control() {
 }
 control() { "${control[@]}" "$@"; }
 
-# The process and all below it.
+# Prints the process and its descendants.
 tree() {
 	local child
 	echo $1
@@ -57,7 +57,7 @@ tree() {
 
 wrong() { echo "$*" >>"$T/wrong"; }
 
-# Rounds until all have had enough; each gives what the first gave, without probes.
+# Runs rounds until the storm ends. Each must give the result of the first, which ran without probes.
 work() {
 	local n=0
 	while [ ! -e "$T/enough" ]; do
@@ -72,7 +72,7 @@ work() {
 
 pick() { picked=${@:RANDOM % $# + 1:1}; }
 
-symbol() { # one of a function that the service calls often, or any
+symbol() { # prints a function that the service calls often, or any function
 	if [ $((RANDOM % 2)) = 0 ] || [ ${#symbols[@]} = 0 ]; then pick "${hot[@]}"; else picked=${symbols[RANDOM % ${#symbols[@]}]}; fi
 }
 
@@ -143,7 +143,7 @@ make_command() {
 	esac
 }
 
-# run_command NUMBER FATE DELAY COMMAND...: to its end, or killed or interrupted after a while.
+# run_command NUMBER FATE DELAY COMMAND...: runs it to its end, or kills or interrupts it after the delay.
 run_command() {
 	local number=$1 fate=$2 delay=$3 out=$T/said/$1 status child i
 	shift 3
@@ -155,7 +155,7 @@ run_command() {
 	for ((i = 0; i < 2400; i++)); do
 		kill -0 $child 2>/dev/null || break
 		sleep 0.05
-		# It ignored the first if it was not yet the command.
+		# The first signal was lost if it came before exec.
 		[ $fate != INT ] || [ $((i % 100)) != 99 ] || kill -INT $child 2>/dev/null
 	done
 	if kill -0 $child 2>/dev/null; then
@@ -170,7 +170,7 @@ run_command() {
 	*) wrong "\"$*\" ($fate after $delay s) ends with $status: $(tail -n 3 "$out")" ;;
 	esac
 	case $1:$status in
-	probe-stat:0) jq '[.probes[].hits] | add // 0' "$out" >>"$T/hits" 2>/dev/null || wrong "\"$*\" is no JSON" ;;
+	probe-stat:0) jq '[.probes[].hits] | add // 0' "$out" >>"$T/hits" 2>/dev/null || wrong "\"$*\" printed invalid JSON" ;;
 	*:1 | *:3) sed 's/[0-9][0-9]*/N/g' "$out" | head -n 3 >>"$T/errors" ;;
 	esac
 	rm -rf "$out" "$traces_at/$number"
@@ -194,14 +194,14 @@ wait_commands() {
 	for job in $(jobs -pr); do [[ " $pid $worker " == *" $job "* ]] || wait $job 2>/dev/null; done
 }
 
-# ---- after it ----
+# ---- after the storm ----
 
-# A child that was forked from a process with jumps, and is not meant itself, keeps them: they do nothing, and its
-# semaphores stay raised. A service whose processes are forked all the time begins them anew from one that is clean.
+# A child that is forked from a process with jumps and is not in scope keeps the jumps, which do nothing, and the values of
+# semaphores. A service that forks all the time starts its processes again from one without jumps.
 service_renew() { :; }
 
 sessions() { control probe-list --json --sessions | jq -r '.sessions[].session' | grep "^$S-"; }
-# Each row adds up. Nothing works now, so what was under way is over within a moment.
+# Checks that each row adds up. Nothing is hit now, so hits in flight end soon.
 adds_up() { [ -z "$(control probe-stat --json -s $1 | jq -c '.probes[] | select(.hits != .filtered + .idle + .recorded + .lost)' | tee "$T/sum")" ]; }
 clean() { python3 tests/long/storm/memory.py $([ $way = kernel ] || echo --agent) $(tree $pid) >"$T/clean" 2>&1; }
 eventually() { # SECONDS COMMAND...
@@ -209,12 +209,12 @@ eventually() { # SECONDS COMMAND...
 	shift
 	until "$@"; do [ $SECONDS -lt $until ] || return 1; sleep 0.1; done
 }
-# The keeper of agents' counts ends with the last session.
+# The keeper ends with the last session.
 ours() { pgrep -af "probe-(enable|trace|stat|disable).* $S-"; }
 nothing_of_ours() { ! ours >/dev/null; }
 no_sessions() { [ -z "$(sessions)" ] && { [ $way != kernel ] || ! ls /sys/fs/bpf/probepoint* 2>/dev/null | grep -q "^$S-"; }; }
 
-# All processes can still be armed, so that each hit of the next round is counted.
+# All processes must still be armable, so that each hit of the next round is counted.
 arm_all() {
 	local process armed=0 refused=0 inject= backend=agent
 	[ $way != inject ] || inject=--inject
@@ -223,7 +223,7 @@ arm_all() {
 		if control probe-enable -q $inject -s $S-1 -b $backend --children -p $process 'wraps:*' >"$T/armed" 2>&1; then
 			armed=$((armed + 1))
 		elif grep -q 'is in the middle of malloc' "$T/armed"; then
-			refused=$((refused + 1)) # what --inject finds on a stack may be left over from earlier
+			refused=$((refused + 1)) # --inject may find stale addresses on a stack
 		elif kill -0 $process 2>/dev/null; then
 			wrong "arming process $process again fails: $(tail -n 3 "$T/armed")"
 		fi
@@ -257,7 +257,7 @@ check_end() {
 
 most_hits() { sort -n "$T/hits" | tail -n 1 | grep . || echo 0; }
 
-# What may help to find the cause: where each thread of the service is.
+# Prints where each thread of the service is, to help find the cause.
 show() {
 	local p t
 	for p in $(tree $pid); do
@@ -268,7 +268,7 @@ show() {
 	tail -n 25 "$T/service.out"
 }
 
-campaign() { # runs in a process of its own: what a service defines ends with it
+campaign() { # runs in a subshell, so that one service's functions do not affect the next
 	owner=root
 	. "tests/long/storm/$service.sh"
 	reason=$(service_needs)
@@ -288,7 +288,7 @@ campaign() { # runs in a process of its own: what a service defines ends with it
 	service_round >"$T/reference" 2>&1
 	service_round >"$T/round" 2>&1
 	cmp -s "$T/reference" "$T/round" || fail "$service gives different results without probes: $(diff "$T/reference" "$T/round")"
-	# Another test may have armed a file in all processes just now.
+	# Another test may have armed a file in all processes at this moment.
 	eventually 60 clean || fail "$service is not clean before: $(cat "$T/clean")"
 	work &
 	worker=$!
@@ -318,7 +318,7 @@ campaign() { # runs in a process of its own: what a service defines ends with it
 failed=
 for service in $services; do
 	for way in $ways; do
-		# Its processes, should it fail, end with it.
+		# If it fails, its processes end with it.
 		(
 			trap 'status=$?; trap - EXIT; kill -KILL $(jobs -p) $(tree ${pid:-0} 2>/dev/null) 2>/dev/null
 				for s in 1 2; do control probe-disable -q -s $S-$s; done 2>/dev/null; exit $status' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""compare.py KNOWN EVENTS: are these records of probe-trace --json those that passed.lua knows of? In the order of
-each probe all of them and no other; of their arguments those that it knows."""
+"""compare.py KNOWN EVENTS: compares records of probe-trace --json with the calls that passed.lua lists. Each probe must
+have exactly these records, in their order, with the arguments that passed.lua knows."""
 import json, math, struct, sys
 
 CUT = 127
@@ -21,7 +21,7 @@ def same(known, got, cut):
         shown = known[:CUT].decode("utf-8", "replace")
         return got == shown and cut == (len(known) > CUT)
     if isinstance(known, float):
-        # infinities and what is no number are strings
+        # infinities and NaNs are strings
         if isinstance(got, str) == math.isfinite(known) or isinstance(got, bool):
             return False
         got = float(got)
@@ -37,7 +37,7 @@ got = {}
 tails = 0
 for line in open(sys.argv[2], encoding="utf-8"):
     event = json.loads(line, parse_int=lambda text: -0.0 if text == "-0" else int(text))
-    # a tail call stands for the return, which has no value
+    # the return before a tail call has no value
     if event["probe"].endswith("__return") and not event["args"]:
         tails += 1
         continue

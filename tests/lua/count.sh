@@ -1,29 +1,29 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Functions of one running Lua are armed while a second, not armed, does the same beside it. Hits are what gcov counts
-# in the same stretch of the same script: for ten functions, then for each of the thousand there are; and the bytes
-# that arming changed are those of the sites, and none in the other.
+# Functions of one running Lua are armed while a second, which is not armed, runs the same script. The hits are the counts
+# of gcov for the same part of the script, for ten functions and then for all (about a thousand). Arming changes the
+# bytes of the sites only, and none in the second process.
 . tests/lib.sh
 . tests/lua/lib.sh
 need jq gcov
 need_root
 lua_need probed-O0 probed-O2 gcov
 
-# A round of counted.lua in the Lua called so; the next is waited for.
+# Runs a round of counted.lua in the named Lua, and waits until it is ready for the next one.
 round() {
 	lua_go "$1"
 	wait_for 60 grep -q "^$2	" "$T/$1.out"
 	lua_waits "$3"
 }
 
-# lines_count DIR TEXT: how often the lines of lvm.c in which this is were run.
+# lines_count DIR TEXT: prints how often the lines of lvm.c that contain the text were run.
 lines_count() {
 	(cd "$T/$1" && gcov --json-format --stdout lvm.gcda 2>/dev/null) | jq --argjson in "[$(
 		grep -n "$2" "$LUA/gcov/lvm.c" | cut -d: -f1 | paste -sd,)]" '[.files[] | select(.file == "lvm.c") | .lines[] |
 		select(.line_number as $n | $in | index($n)) | .count] | add'
 }
 
-# What gcov counts in round $1: in $T/counts.$1.
+# Writes gcov's counts of round $1 to $T/counts.$1.
 gcov_round() {
 	local i name=gcov$1
 	GCOV_PREFIX=$T/$name GCOV_PREFIX_STRIP=99 lua_start "$name" "$LUA/gcov/lua" tests/lua/counted.lua
@@ -37,19 +37,19 @@ gcov_round() {
 	(cd "$T/$name" && gcov --json-format --stdout l*.gcda 2>/dev/null) |
 		jq -r '.files[] | (.file | sub("\\.c$"; "")) as $f | .functions[] | "\($f):\(.name)__entry \(.execution_count)"' |
 		LC_ALL=C sort >"$T/counts.$1"
-	# Of luaV_execute, which is left by longjmp() and entered by a goto, gcov knows the lines only.
+	# gcov counts only lines of luaV_execute, which is left by longjmp() and entered by a goto.
 	executed=$(lines_count "$name" 'startfunc:') again=$(lines_count "$name" 'goto startfunc;')
 	sed -i "s/^lvm:luaV_execute__entry .*/lvm:luaV_execute__entry $((executed - again))/" "$T/counts.$1"
-	[ "$(wc -l <"$T/counts.$1")" -gt 1000 ] || fail "gcov knows $(wc -l <"$T/counts.$1") functions"
+	[ "$(wc -l <"$T/counts.$1")" -gt 1000 ] || fail "gcov counts $(wc -l <"$T/counts.$1") functions"
 }
 gcov_round 2
 gcov_round 3
 
-# What is at the sites that a list of probes has: a trap, and nothing else is changed.
+# Checks that the sites of a list of probes have a trap, and that nothing else is changed.
 want_traps() {
 	text_changes "$2" "$3" >"$T/changes"
 	json '.probes[].sites[].offset' "$4" | LC_ALL=C sort -n | sed 's/$/ 314/' >"$T/offsets"
-	diff "$T/offsets" "$T/changes" >"$T/diff" || fail "$1: changed elsewhere, or not: $(head -n 20 "$T/diff")"
+	diff "$T/offsets" "$T/changes" >"$T/diff" || fail "$1: other bytes are changed than the sites: $(head -n 20 "$T/diff")"
 }
 
 ten='lbaselib:luaB_tostring lstrlib:str_format ltablib:tinsert lmathlib:math_floor lapi:index2value ltablib:sort
@@ -83,13 +83,13 @@ for level in O0 O2; do
 	round other$level 2 $other
 	round armed$level 2 $armed
 	for name in $ten; do grep "^${name}__entry " "$T/counts.2"; done | LC_ALL=C sort >"$T/wanted"
-	! grep ' 0$' "$T/wanted" || fail "never called: not a count"
+	! grep ' 0$' "$T/wanted" || fail "a function is never called, so its count proves nothing"
 	probe-stat --json -s $s >"$T/stat"
 	jq -r '.probes[] | "\(.probe) \(.hits)"' "$T/stat" | LC_ALL=C sort >"$T/got"
 	diff -u "$T/wanted" "$T/got" || fail "ten functions at -$level: not what gcov counts"
 	want "pids that are counted" "[$armed]" "$(json '[.probes[].pid] | unique' "$T/stat")"
 
-	# ---- all, and the ten still ----
+	# ---- all functions, while the ten stay armed ----
 	probe-enable -q --yes --json -s ${s}all -p $armed -f "$lua" '*' >"$T/report" || fail "arming ends with $?"
 	want "refused, pending" '[]' "$(json '.refused + .pending' "$T/report")"
 	probe-list --json "$lua" >"$T/list"
@@ -109,8 +109,8 @@ for level in O0 O2; do
 	diff -u "$T/sum" "$T/got" || fail "ten functions in two sessions at -$level: not what gcov counts"
 	echo "-$level: $(awk '{ n += $2 } END { print n }' "$T/all") hits, of $(grep -c '__entry [1-9]' "$T/all") functions"
 
-	# Entries without a return are the 30 errors and 50 yields of the script. Optimised, what ends in a tail call has
-	# "returned" before it.
+	# The 30 errors and 50 yields of the script are entries without a return. With optimization, a function that ends in
+	# a tail call has "returned" before it.
 	sed -n 's/__entry / /p' "$T/all" | LC_ALL=C sort >"$T/entries"
 	sed -n 's/__return / /p' "$T/all" | LC_ALL=C sort >"$T/returns"
 	LC_ALL=C join -a 1 -e 0 -o 1.1,1.2,2.2 "$T/entries" "$T/returns" | awk '$2 != $3 { print $1, $2 - $3 }' >"$T/left"
@@ -141,5 +141,5 @@ for level in O0 O2; do
 	round other$level 4 $other
 	lua_end armed$level $armed
 	lua_end other$level $other
-	diff -u "$T/armed$level.out" "$T/other$level.out" || fail "the armed one did something else"
+	diff -u "$T/armed$level.out" "$T/other$level.out" || fail "the armed process printed something else"
 done

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Linked to what gcov counts in: SIGUSR1 begins to count anew, SIGUSR2 writes the counts. */
+/* Linked to programs in which gcov counts: SIGUSR1 resets the counts, SIGUSR2 writes them. */
 #include <gcov.h>
 #include <signal.h>
 #include <string.h>

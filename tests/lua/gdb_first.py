@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
-# For gdb -x: runs the program, and at the first hit of each probe (PROBES: PROBE<tab>SIGNATURE) compares what gdb finds
-# in the arguments with the first record of it among EVENTS, of probe-trace --json in a run in which all addresses are
-# the same. What differs goes to DIFFER. These and ARGS, the
-# program's, are names in the environment.
+# For gdb -x: runs the program, and compares the arguments that gdb finds at the first hit of each probe with the probe's
+# first record. It writes differences to a file. Variables of the environment:
+#
+#   PROBES  file with a line "PROBE<tab>SIGNATURE" per probe
+#   EVENTS  output of probe-trace --json, of a run with the same addresses
+#   DIFFER  file for differences
+#   ARGS    arguments of the program
 import gdb
 import json
 import os

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-# For tests/lua/*.sh, after tests/lib.sh: Lua 5.4 of Debian's source package, fetched and built once for all.
+# Shared by tests/lua/*.sh, after tests/lib.sh: Lua 5.4 of Debian's source package, downloaded and built once for all.
 #
-# lua_need KIND... builds below $B/lua, and skips the test where the source cannot be had. KINDs: plain-O0, plain-O2
+# lua_need KIND... builds below $B/lua, and skips the test if the source cannot be downloaded. KINDs: plain-O0, plain-O2
 # (without the plugin), probed-O0, probed-O2, probed-lto, gcov. Each is $B/lua/KIND/lua. Hash seeds are fixed in all
 # of them; gcov resets its counts on SIGUSR1 and writes them on SIGUSR2.
 
@@ -18,7 +18,7 @@ lua_fetch() {
 	(cd "$dir" && timeout 120 apt-get -q source lua5.4) >"$T/fetch" 2>&1 ||
 		skip "Lua's source cannot be fetched: $(grep -m 1 '^E:' "$T/fetch" || tail -n 1 "$T/fetch")"
 	echo '#define DEB_HOST_MULTIARCH "none"' >"$(echo "$dir"/lua5.4-*/src)/lua5.4-deb-multiarch.h"
-	mv "$dir"/lua5.4-*/ "$dir/lua" || fail "Lua's source is not where it should be: $(ls "$dir")"
+	mv "$dir"/lua5.4-*/ "$dir/lua" || fail "Lua's source is not in its directory: $(ls "$dir")"
 }
 
 lua_is_fresh() {
@@ -43,7 +43,7 @@ lua_build() {
 	cp "$LUA"/src/lua/src/*.[ch] "$dir"
 	rm "$dir/luac.c"
 	[ "$kind" != gcov ] || cp tests/lua/gcov.c "$dir"
-	# By base names: gcov's notes then stand beside the objects.
+	# Compiles by base names, so that gcov's notes are in the directory of the objects.
 	(cd "$dir" && printf '%s\n' *.c | xargs -P 2 -I{} "$LUA_CC" "${flags[@]}" -c {}) >"$dir/log" 2>&1 ||
 		fail "Lua does not compile ($kind): $(head -n 5 "$dir/log")"
 	(cd "$dir" && "$LUA_CC" "${flags[@]}" -rdynamic -o lua.new ./*.o -lm -ldl) >>"$dir/log" 2>&1 ||
@@ -63,15 +63,15 @@ lua_need() {
 	exec 9>&-
 }
 
-# lua_own KIND: a copy of this test's own, which no other test arms; $lua is its name.
+# lua_own KIND: sets $lua to a copy that belongs to this test, so that no other test arms it.
 lua_own() {
 	mkdir -p "$T/$1"
 	cp "$LUA/$1/lua" "$T/$1/lua" || fail "no Lua ($1)"
 	lua=$T/$1/lua
 }
 
-# lua_start NAME LUA ARG...: in the background, until it waits for input; its pid is left in $pid. lua_go NAME writes
-# it a line.
+# lua_start NAME LUA ARG...: starts it in the background, waits until it reads input, and sets $pid. lua_go NAME sends it
+# a line.
 lua_start() {
 	local name=$1
 	shift
@@ -82,7 +82,7 @@ lua_start() {
 	lua_waits $pid
 }
 lua_go() { eval "echo go >&\$fd_$1"; }
-# A line that it takes for the end; it ends well.
+# Sends the line that ends it, and checks that it exits with 0.
 lua_end() {
 	local status
 	eval "echo end >&\$fd_$1"
@@ -90,10 +90,10 @@ lua_end() {
 	status=$?
 	[ $status = 0 ] && [ ! -s "$T/$1.err" ] || fail "Lua ($1) ends with $status: $(cat "$T/$1.err")"
 }
-# Until it is stopped in read(0, ...).
+# Waits until it is blocked in read(0, ...).
 lua_waits() { wait_for 60 grep -q '^0 0x0 ' "/proc/$1/syscall"; }
 
-# text_changes PID FILE: offsets, from 0, and the values, of bytes of code in the process that are not the file's.
+# text_changes PID FILE: prints offset (from 0) and values of each byte of code in which the process differs from the file.
 text_changes() {
 	local range mode offset rest start end
 	while read -r range mode offset rest; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Lua with a probe at every function does what it does without: scripts print the same, unarmed and with everything
-# armed. What is listed are the functions that gcov knows.
+# Lua with a probe at every function behaves as without: scripts print the same, unarmed and with everything armed.
+# probe-list lists the functions that gcov knows.
 . tests/lib.sh
 . tests/lua/lib.sh
 need jq gcov
@@ -14,11 +14,11 @@ for level in O0 O2; do
 		want "last line of $script" "done" "$(tail -n 1 "$T/plain")"
 		"$LUA/probed-$level/lua" tests/lua/$script.lua >"$T/probed" 2>&1
 		want "$script at -$level, status" 0 $?
-		diff -u "$T/plain" "$T/probed" || fail "$script at -$level does something else"
+		diff -u "$T/plain" "$T/probed" || fail "$script at -$level prints something else"
 	done
 done
 
-# ---- every function is there, and no other ----
+# ---- exactly the functions of Lua have probes ----
 
 (cd "$LUA/gcov" && gcov --json-format --stdout l*.gcno 2>/dev/null) |
 	jq -r '.files[] | (.file | sub("\\.c$"; "")) + ":" + .functions[].name' | LC_ALL=C sort -u >"$T/functions"
@@ -33,7 +33,7 @@ for level in O0 O2; do
 	want "probes without a signature" '[]' "$(json '[.probes[] | select(.signature == null) | .name]' "$T/list.$level")"
 	want "sites at one offset" 0 "$(json '[.probes[].sites[].offset] | length - (unique | length)' "$T/list.$level")"
 done
-# Signatures as the source has them.
+# Signatures are as in the source.
 signature() { json ".probes[] | select(.name == \"$1\") | .signature" "$T/list.O2"; }
 want "signature" '"(lua_State *L, const char *s, size_t len)"' "$(signature lua_pushlstring__entry)"
 want "signature" '"(const char *result)"' "$(signature lua_pushlstring__return)"

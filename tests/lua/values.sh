@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Arguments and results of Lua's functions, as probe-trace shows them, are those that the script passed and got.
+# probe-trace shows the arguments and results of Lua's functions that the script passed and got.
 . tests/lib.sh
 . tests/lua/lib.sh
 need jq python3
 need_root
 lua_need probed-O0 probed-O2
 
-# The third: as older kernels arm.
+# The third run arms as older kernels do.
 for level in O0 O2 links; do
 	s=$S$level
 	build=$level
@@ -24,7 +24,7 @@ for level in O0 O2 links; do
 	want "lost" 0 "$(json '[.probes[].lost] | add' "$T/stat")"
 	hits=$(json '[.probes[].hits] | add' "$T/stat")
 	: >"$T/events"
-	# What one reader was not asked for is there for the next.
+	# The next reader gets the records that the one before did not read.
 	for n in 1 7 $((hits - 8)); do
 		probe-trace -q --json -s $s -n $n >>"$T/events" || fail "probe-trace ends with $?"
 	done

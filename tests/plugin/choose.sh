@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Which functions are probed, and where: arguments, rules, attributes; and what is said of wrong ones.
+# Arguments, rules and attributes select functions and sites. Invalid ones cause error messages.
 . tests/plugin/lib.sh
 need readelf
 export LC_ALL=C # plain quotes
@@ -24,7 +24,7 @@ int large(int a)
 }
 int main(void) { return large(tiny(3)) == 0; }
 E
-# probed FILE OPTION... : the probes, in $out
+# found: sets $out to the probes of the object
 found() { out=$(names out.o | sed 's/^a://' | tr '\n' ' ' | sed 's/ $//'); }
 chosen() {
 	local wanted=$1
@@ -52,7 +52,7 @@ chosen "$(both large main tiny)" $arg-functions='*' $arg-inlined=no
 chosen "" $arg-functions='*' $arg-exclude='*'
 
 rules "$(both large main)" <<'E'
-# what is not said is not probed
+# functions without a rule are not probed
 skip tiny            # comment
 skip o*
 probe * file=a.c
@@ -74,16 +74,19 @@ probe large sites=entry
 probe tiny sites=entry
 E
 
-# Inlined copies lose their sites, the function itself keeps them.
+# With inlined=no, inlined copies lose their sites and the function itself keeps them.
 $GCC -O2 -c -fplugin="$PLUGIN" $arg-functions=often $arg-inlined=no a.c -o out.o
-want "sites of what is inlined everywhere" "" "$(sites out.o)"
+want "sites of a function that is inlined everywhere" "" "$(sites out.o)"
 sed 's/static inline int often/int often/' a.c >b.c
 $GCC -O2 -c -fplugin="$PLUGIN" $arg-functions=often $arg-inlined=no $arg-provider=a b.c -o out.o
-want "sites of what is also not inlined" "2" "$(sites out.o | wc -l)"
+want "sites of a function that is not inlined everywhere" "2" "$(sites out.o | wc -l)"
 $GCC -O2 -flto -fplugin="$PLUGIN" $arg-functions='often,main' $arg-inlined=no $arg-provider=a b.c -o out.o
 want "... with LTO" "0" "$(sites out.o | grep -c often)"
+printf 'int named(int a) __asm__("other");\nint named(int a) { return a; }\n' >d.c
+$GCC -O2 -c -fplugin="$PLUGIN" $arg-functions=named $arg-inlined=no d.c -o out.o
+want "sites of a function whose assembler name the source gives" "2" "$(sites out.o | wc -l)"
 
-# ---- C++: overloads apart, templates, members ----
+# ---- C++: overloads, templates, members ----
 cat >c.cc <<'E'
 namespace ns {
 struct shape {
@@ -127,45 +130,45 @@ skip *
 E
 
 # ---- misuse ----
-# wrong TEXT SOURCE ARGUMENT...
+# wrong TEXT SOURCE ARGUMENT...: the compilation fails with this text in its messages.
 wrong() {
 	local text=$1
 	echo "$2" >w.c
 	shift 2
-	$GCC -c -fplugin="$PLUGIN" "$@" w.c -o w.o >log 2>&1 && fail "\"$text\" is not said"
-	grep -qF -- "$text" log || { cat log; fail "\"$text\" is not said"; }
+	$GCC -c -fplugin="$PLUGIN" "$@" w.c -o w.o >log 2>&1 && fail "no message \"$text\""
+	grep -qF -- "$text" log || { cat log; fail "no message \"$text\""; }
 	grep -q 'internal compiler error' log && { cat log; fail "breaks the compiler"; }
 	return 0
 }
 f='int f(int a) { return a; }'
-wrong "w.c:1:29: error: 'probe' attribute applies to functions only, and 'v' is none" '__attribute__((probe))  int v;' $arg-marked
-wrong "w.c:1:32: error: 'no_probe' attribute applies to functions only" '__attribute__((no_probe))  int v;' $arg-marked
-wrong "'probe' attribute takes no argument, or a provider and a name" '__attribute__((probe("x"))) int f(void);' $arg-marked
+wrong "w.c:1:29: error: 'probe' attribute applies to functions only, not to 'v'" '__attribute__((probe))  int v;' $arg-marked
+wrong "w.c:1:32: error: 'no_probe' attribute applies to functions only, not to 'v'" '__attribute__((no_probe))  int v;' $arg-marked
+wrong "'probe' attribute takes either no arguments or a provider and a name" '__attribute__((probe("x"))) int f(void);' $arg-marked
 wrong "wrong number of arguments specified for 'probe' attribute" '__attribute__((probe("x","y","z"))) int f(void);' $arg-marked
 wrong "wrong number of arguments specified for 'no_probe' attribute" '__attribute__((no_probe(1))) int f(void);' $arg-marked
 wrong "'probe' attribute: provider and name must be strings" '__attribute__((probe(1, 2))) int f(void);' $arg-marked
 wrong "'probe' attribute: provider and name must be strings" '__attribute__((probe(L"a", "b"))) int f(void);' $arg-marked
-wrong "'probe' attribute: provider 'a-b' is no identifier; try 'a_b'" '__attribute__((probe("a-b", "c"))) int f(void);' $arg-marked
-wrong "'probe' attribute: name 'new sale' is no identifier; try 'new_sale'" '__attribute__((probe("a", "new sale"))) int f(void);' $arg-marked
-wrong "'probe' attribute: name '' is no identifier" '__attribute__((probe("a", ""))) int f(void);' $arg-marked
-wrong "a provider cannot be called 'func'" '__attribute__((probe("func", "x"))) int f(void);' $arg-marked
-wrong "'f' is to be probed and not to be probed" '__attribute__((probe, no_probe)) int f(void);' $arg-marked
-wrong "argument 'min-size' is a number of statements, not 'x'" "$f" $arg-functions='*' $arg-min-size=x
-wrong "argument 'min-size' is a number of statements, not '-1'" "$f" $arg-functions='*' $arg-min-size=-1
-wrong "argument 'sites' is 'entry', 'return' or 'both', not 'exit'" "$f" $arg-functions='*' $arg-sites=exit
-wrong "argument 'inlined' is 'yes' or 'no', not ''" "$f" $arg-functions='*' $arg-inlined
-wrong "probepoint: rules 'nowhere' cannot be read: No such file or directory" "$f" $arg-rules=nowhere
-wrong "probepoint: rules '.' cannot be read" "$f" $arg-rules=.
+wrong "'probe' attribute: invalid provider 'a-b': not an identifier; try 'a_b'" '__attribute__((probe("a-b", "c"))) int f(void);' $arg-marked
+wrong "'probe' attribute: invalid name 'new sale': not an identifier; try 'new_sale'" '__attribute__((probe("a", "new sale"))) int f(void);' $arg-marked
+wrong "'probe' attribute: invalid name '': not an identifier" '__attribute__((probe("a", ""))) int f(void);' $arg-marked
+wrong "'probe' attribute: invalid provider 'func'" '__attribute__((probe("func", "x"))) int f(void);' $arg-marked
+wrong "'f' has both attributes 'probe' and 'no_probe'" '__attribute__((probe, no_probe)) int f(void);' $arg-marked
+wrong "argument 'min-size': invalid value 'x': expected a number of statements" "$f" $arg-functions='*' $arg-min-size=x
+wrong "argument 'min-size': invalid value '-1': expected a number of statements" "$f" $arg-functions='*' $arg-min-size=-1
+wrong "argument 'sites': invalid value 'exit': expected 'entry', 'return' or 'both'" "$f" $arg-functions='*' $arg-sites=exit
+wrong "argument 'inlined': invalid value '': expected 'yes' or 'no'" "$f" $arg-functions='*' $arg-inlined
+wrong "probepoint: cannot read rules 'nowhere': No such file or directory" "$f" $arg-rules=nowhere
+wrong "probepoint: cannot read rules '.'" "$f" $arg-rules=.
 bad_rule() {
 	echo "$2" >rules
 	wrong "$1" "$f" $arg-rules=rules
 }
-bad_rule "rules:1: a rule starts with 'probe' or 'skip', not 'prob'" 'prob *'
-bad_rule "rules:1: 'probe' which functions? a pattern is missing" 'probe # *'
-bad_rule "rules:2: a quote is not closed" $'probe x\nprobe "a b'
-bad_rule "rules:1: 'min=3' is nothing that a rule knows" 'probe * min=3'
-bad_rule "rules:1: argument 'file' has an empty pattern: ''" 'probe * file='
-bad_rule "rules:1: argument 'sites' is 'entry', 'return' or 'both', not 'all'" 'probe * sites=all'
-bad_rule "rules:1: provider '1a' is no identifier" 'probe * provider=1a'
-bad_rule "rules:1: a provider cannot be called 'func'" 'probe * provider=func'
+bad_rule "rules:1: invalid rule 'prob': expected 'probe' or 'skip'" 'prob *'
+bad_rule "rules:1: rule 'probe': missing function pattern" 'probe # *'
+bad_rule "rules:2: unterminated quote" $'probe x\nprobe "a b'
+bad_rule "rules:1: unknown setting 'min=3'" 'probe * min=3'
+bad_rule "rules:1: argument 'file': empty pattern in ''" 'probe * file='
+bad_rule "rules:1: argument 'sites': invalid value 'all': expected 'entry', 'return' or 'both'" 'probe * sites=all'
+bad_rule "rules:1: invalid provider '1a': not an identifier" 'probe * provider=1a'
+bad_rule "rules:1: invalid provider 'func'" 'probe * provider=func'
 bad_rule "rules:1: line too long" "probe $(printf 'x%.0s' {1..5000})"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""compare.py LIST TRACE EXPECTED: what probe-trace --json saw is what gen.c says was passed.
+"""compare.py LIST TRACE EXPECTED: compares the output of probe-trace --json with the values that gen.c chose.
 
-LIST is probe-list's JSON of the program, which tells the arguments that are no numbers: pointers to what EXPECTED has
-the first word of, and strings. A float is compared by its bits.
+LIST is probe-list's JSON of the program. It has the types of the arguments, by which pointers and strings are
+recognized; EXPECTED has the first word that a pointer points to. Floats are compared by their bits.
 """
 import json
 import struct

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Generated programs, all functions probed: no crash of the compiler, and the program's own checksum stays.
+# Generated programs with all functions probed compile, and print the same checksum as without the plugin.
 . tests/plugin/lib.sh
 need csmith readelf
 probed '*'
@@ -20,14 +20,14 @@ one() {
 	timeout 5 "$dir/plain" >"$dir/plain.out" 2>&1 || { rm -r "$dir"; return 0; } # does not end, or not well
 	for flags in "-O0 -g" "-O1 -g -fchecking $COMPARE" "-O2 -g -fchecking $COMPARE" "-O3 -fchecking" "-Os -g -flto"; do
 		$GCC -w -I"$inc" $flags "${with[@]}" "$dir/p.c" -o "$dir/probed" >"$dir/log" 2>&1 || {
-			# -g may matter to GCC itself
+			# -fcompare-debug may fail without the plugin too
 			$GCC -w -I"$inc" $flags $COMPARE "$dir/p.c" -o "$dir/probed" >/dev/null 2>&1 || { rm -r "$dir"; return 0; }
 			head -n 20 "$dir/log"; echo "seed $seed, $flags: does not compile"
 			return 1
 		}
 		timeout 20 "$dir/probed" >"$dir/out" 2>&1
 		cmp "$dir/plain.out" "$dir/out" || {
-			# a program that is undefined differs without us too
+			# a program with undefined behaviour may differ without the plugin too
 			$GCC -w -I"$inc" $flags "$dir/p.c" -o "$dir/again" && timeout 20 "$dir/again" >"$dir/again.out" 2>&1
 			cmp -s "$dir/again.out" "$dir/out" || { echo "seed $seed, $flags: other results"; return 1; }
 		}

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls that end their blocks but for debug statements: GCC 12 died of them, with -g and the plugin. */
+/* Calls that only debug statements follow in their blocks. With -g and the plugin they once crashed GCC 12. */
 struct item {
 	int value;
 };
 
-struct source {
-	virtual ~source() {}
+struct origin {
+	virtual ~origin() {}
 	virtual bool ready() = 0;
 	virtual void started(int) = 0;
 };
 
 struct loop {
-	source *from;
+	origin *from;
 	int left;
 
 	bool more() const { return left > 0; }
@@ -35,7 +35,7 @@ bool loop::run(int *result)
 	return false;
 }
 
-int parts(source *from, int n)
+int parts(origin *from, int n)
 {
 	int sum = 0;
 

@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Declared probes with the plugin: all that they are without it, and types; no argument is computed for nobody.
+# Declared probes with the plugin: they have everything that they have without it, and types. No argument is computed
+# while the probe is not enabled.
 . tests/plugin/lib.sh
 . tests/sdt/lib.sh
 . tests/sdt/lib-declared.sh
 need readelf
 marked=(-fplugin="$PLUGIN" -fplugin-arg-probepoint-marked -Iinclude)
 
-# ---- the same source as without it --------------------------------------------
+# ---- the same source as without the plugin ------------------------------------
 
 # The long form has all option sets, the short one those that differ most.
 all=(-O0 -O1 -O2 -O3 -Os "-O2 -fPIC" "-O2 -flto" "-O2 -static" "-O2 -g -fno-inline")
@@ -25,7 +26,7 @@ for flags in "${some[@]}"; do
 		done
 		try "$cc $flags" $cc $flags "$T/1.o" "$T/2.o" -o "$T/shop" && whole "$cc $flags" "$T/shop" && n=$((n + 1))
 		objdump -d --no-show-raw-insn "$T/shop" | grep -E 'call.*(order|kinds|twelve|some)' && wrong "$cc $flags: a call remains"
-		# Types too. Functions of the header are none to probe.
+		# Signatures have types. The functions that the header makes are not probed themselves.
 		out=$(probe-list "$T/shop" -m shop:order -m shop:kinds --json | json '[.probes[].signature] | sort')
 		want "$cc $flags: signatures" \
 			"[\"(char a, bool b, signed char c, unsigned char d, short e, enum shelf f, const struct item *g, char *h, double i)\",\"(int id, const char *name, size_t len)\"]" \
@@ -34,18 +35,18 @@ for flags in "${some[@]}"; do
 done
 want "programs" $((2 * ${#some[@]})) $n
 $GCC -O2 -Iinclude -fplugin="$PLUGIN" '-fplugin-arg-probepoint-functions=*' -DPART=1 -c $D/shop.c -o "$T/1.o" 2>/dev/null || fail "all functions"
-[ "$(names "$T/1.o" | grep -c 'shop:.*__entry')" = 2 ] || fail "probes of the functions that stand for probes: $(names "$T/1.o")"
-# One unit with it, one without: still one signature and one semaphore.
+[ "$(names "$T/1.o" | grep -c 'shop:.*__entry')" = 2 ] || fail "the functions that the header makes are probed: $(names "$T/1.o")"
+# One unit is compiled with the plugin and one without: there is one signature and one semaphore.
 try half $GCC -O2 "${marked[@]}" -DPART=1 -c $D/shop.c -o "$T/1.o"
 try half $GXX -O2 -Iinclude -x c++ -DPART=2 -c $D/shop.c -o "$T/2.o"
 try half $GXX "$T/1.o" "$T/2.o" -o "$T/shop" && whole "half of it" "$T/shop"
 try half $GXX "$T/2.o" "$T/1.o" -o "$T/shop" && whole "the other half" "$T/shop"
 
-# Preprocessed by itself, as ccache and -save-temps do.
+# The source is preprocessed in a separate step, as ccache and -save-temps do.
 $GCC -O2 "${marked[@]}" -DPART=1 -E $D/shop.c -o "$T/1.i" 2>/dev/null && $GCC -O2 "${marked[@]}" -c "$T/1.i" -o "$T/1.o" 2>/dev/null &&
 	[ "$(sites "$T/1.o" | grep -c shop:)" = 5 ] || wrong "preprocessed: $(sites "$T/1.o")"
 
-# ---- arguments that nobody wants are not computed -------------------------------
+# ---- arguments are not computed while the probe is not enabled ------------------
 
 cat >"$T/idle.h" <<'E'
 #include <string.h>
@@ -57,7 +58,7 @@ PROBE_DECLARE(idle, real, (double a, size_t b, short c), (a, b, c));
 #ifdef __cplusplus
 extern "C" {
 #endif
-/* Counts its calls behind the compiler's back. */
+/* Counts its calls; the compiler does not know. */
 __attribute__((pure)) int dear(const void *p);
 extern int calls;
 #ifdef __cplusplus
@@ -76,7 +77,7 @@ static int sum(const struct node *n)
 }
 static int depth(const struct node *n) { return n ? 1 + depth(n->next) + dear(n) : 0; }
 static struct node three = { 3, 0, "three" }, second = { 2, &three, 0 }, one = { 1, &second, "one" };
-/* each returns what it would without a probe */
+/* each returns the same as without a probe */
 __attribute__((noinline)) int plain(struct node *n) { two(dear(n), "a"); return n->n; }
 __attribute__((noinline)) int choice(struct node *n) { two(n ? sum(n) : -1, n && n->name ? n->name : "none"); return n->n; }
 __attribute__((noinline)) int nested(struct node *n)
@@ -119,13 +120,13 @@ for flags in "${some[@]}"; do
 		[[ $cc = *++* ]] && language=c++
 		try "$cc $flags" $cc $flags -x $language -Wall -Wextra -Werror "${marked[@]}" -c "$T/idle.c" -o "$T/idle.o" &&
 			try "$cc $flags" $cc $flags "$T/idle.o" "$T/dear.o" -o "$T/idle" || continue
-		want "$cc $flags: nobody watches" "1:0 1:0 7:0 2:0 1:0 1:0 2:0 " "$("$T/idle")"
-		out=$("$T/idle" watched | sed 's/[0-9]*:0 /unwatched /g; s/:[0-9]*//g')
-		want "$cc $flags: watched" "1 1 7 2 1 1 2 " "$out"
+		want "$cc $flags: not enabled" "1:0 1:0 7:0 2:0 1:0 1:0 2:0 " "$("$T/idle")"
+		out=$("$T/idle" enabled | sed 's/[0-9]*:0 /not-enabled /g; s/:[0-9]*//g')
+		want "$cc $flags: enabled" "1 1 7 2 1 1 2 " "$out"
 	done
 done
 
-# Values are those passed. Here through the kernel, which raises the semaphore.
+# The kernel raises the semaphore, and records the values that were passed.
 if [ "$(id -u)" = 0 ]; then
 	for flags in -O0 -O2; do
 		$GCC $flags "${marked[@]}" "$T/idle.c" "$T/dear.o" -o "$T/idle" || fail idle
@@ -136,7 +137,7 @@ else
 	part_skipped "nothing is armed: not root"
 fi
 
-# C++: overloads, namespaces, templates, lambdas, exceptions on the way.
+# C++: overloads, namespaces, templates, lambdas, exceptions while arguments are computed.
 cat >"$T/x.cc" <<'E'
 #include <string>
 #include <vector>
@@ -186,7 +187,7 @@ for flags in "${some[@]}"; do
 		/:req .*-4@/ { req++ } /:req .*-8@/ { over++ } /:ref / { ref++ } END { print req, over, ref }' | sed 's/^[789] /8 /')"
 done
 
-# ---- warned of, and refused ----------------------------------------------------
+# ---- warnings and errors -------------------------------------------------------
 
 # says 'LINE: TEXT' FLAGS [COMPILER] <<'E' SOURCE
 says() {
@@ -200,41 +201,41 @@ says() {
 		grep -q 'internal compiler' "$T/log" && wrong "$cc breaks"
 	done
 }
-nobody="it is computed even if nobody watches"
+not_idle="so it is computed even if the probe is not enabled"
 some=-O2
 [ -z "${PROBEPOINT_LONG-}" ] || some="-O0 -O2"
 for flags in $some; do
-	says "2: warning: argument 1 of probe 'idle:two' has a side effect: $nobody" $flags "$GCC" <<'E'
+	says "2: warning: argument 1 of probe 'idle:two' has a side effect, $not_idle" $flags "$GCC" <<'E'
 static void f(int *p) { two(3 + (*p)++, ""); } void g(int *p); void g(int *p) { f(p); }
 E
-	says "2: warning: argument 2 of probe 'idle:two' has a side effect: $nobody" $flags "$GCC" <<'E'
+	says "2: warning: argument 2 of probe 'idle:two' has a side effect, $not_idle" $flags "$GCC" <<'E'
 void f(const char *p); void f(const char *p) { two(3, p = "x"); puts(p); }
 E
-	says "3: warning: argument 1 of probe 'idle:two' has a side effect: $nobody" $flags <<'E'
+	says "3: warning: argument 1 of probe 'idle:two' has a side effect, $not_idle" $flags <<'E'
 extern volatile int v;
 void f(void) { two(v, ""); }
 E
-	says "3: warning: an argument of probe 'idle:two' may have a side effect: $nobody" $flags <<'E'
+	says "3: warning: an argument of probe 'idle:two' may have a side effect, $not_idle" $flags <<'E'
 int other(int); void f(void);
 void f(void) { two(other(1), ""); }
 E
-	says "3: note: 'int other(int)' is called, and what it does is not known" $flags "$GXX" <<'E'
+	says "3: note: 'int other(int)' is called, and GCC does not know that it has no side effects" $flags "$GXX" <<'E'
 int other(int); void f(void);
 void f(void) { two(other(1), ""); }
 E
-	says "4: warning: an argument of probe 'idle:two' may have a side effect: $nobody" $flags <<'E'
+	says "4: warning: an argument of probe 'idle:two' may have a side effect, $not_idle" $flags <<'E'
 static int count; int number(void); int number(void) { return count; }
 static int hidden(int n) { return count += n; }
 void f(void) { two(hidden(1), ""); }
 E
 done
-says "2: error: 'PROBE_DECLARE': no provider can be called func" -O0 <<'E'
+says "2: error: 'PROBE_DECLARE': invalid provider 'func'" -O0 <<'E'
 PROBE_DECLARE(func, x, (int a), (a));
 E
 says "2: error: 'nope' undeclared" -O0 "$GCC" <<'E'
 PROBE_DECLARE(p, x, (int a, const char *b), (nope));
 E
-says "2: error: 'probe_declared' attribute is for 'PROBE_DECLARE' of 'sys/probe.h'" -O0 <<'E'
+says "2: error: 'probe_declared' attribute is reserved for 'PROBE_DECLARE' of 'sys/probe.h'" -O0 <<'E'
 __attribute__((probe_declared("a", "b", "c"))) int x;
 E
 says "2: warning: passing argument 2 of 'two' makes pointer from integer" -O0 "$GCC" <<'E'

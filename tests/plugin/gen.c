@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * gen SEED COUNT PREFIX [PARTS]: writes PREFIX.c, a program of COUNT functions with
- * random signatures that are called with random values; PREFIX.gdb, which prints
- * the arguments of each of their probes as gdb sees them; and PREFIX.expected,
- * what that must print. The values are known here because they were made here:
- * neither the plugin nor our reader is asked. Of a function PARTS (12) are printed.
+ * random signatures that are called with random values; PREFIX.gdb, commands that
+ * print the arguments of each probe as gdb sees them; and PREFIX.expected, the output
+ * that gdb must print. This program chooses the values, so the expected output depends
+ * neither on the plugin nor on our reader. gdb prints PARTS (12) operands of a function.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -13,13 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static unsigned parts_max = 12; /* of a function that are printed */
+static unsigned parts_max = 12; /* operands of a function that gdb prints */
 #define PARMS_MAX 14
 
 enum kind { INT, BITS, LONG_DOUBLE, EXPONENT, ADDRESS, NOTHING };
 
-/* A member of a parameter that is an operand of its own: %s is its value. */
-struct member {
+/* A member of a parameter that is an operand of its own. */
+struct gen_member {
 	enum kind kind;
 	int size;
 	bool is_signed;
@@ -27,8 +27,8 @@ struct member {
 
 static const struct type {
 	const char *name;
-	const char *make; /* an expression of the members' values */
-	struct member members[6];
+	const char *make; /* an expression; %s stands for the value of each member in turn */
+	struct gen_member members[6];
 } types[] = {
 	{ "signed char", "%s", { { INT, 1, true } } },
 	{ "unsigned char", "%s", { { INT, 1, false } } },
@@ -101,14 +101,14 @@ static unsigned below(unsigned n)
 	return (number() >> 33) % n;
 }
 
-/* A value of a member: as C, and as gdb must print it. */
-static int64_t value(const struct member *member)
+/* Returns a random value of a member, as gdb must print it. */
+static int64_t value(const struct gen_member *member)
 {
 	static const uint64_t favourites[] = { 0, 1, ~0ull, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7fffffff, 0x80000000u };
 	uint64_t v = below(3) ? number() >> below(64) : favourites[below(10)];
 
 	switch (member->kind) {
-	case BITS: /* a plain number: a signalling NaN would be made quiet on its way */
+	case BITS: /* not a signalling NaN, which would be made quiet on its way */
 		if (member->size == 4) {
 			float f = (float)(int32_t)v / 8;
 			uint32_t bits;
@@ -122,7 +122,7 @@ static int64_t value(const struct member *member)
 			return (int64_t)v;
 		}
 	case LONG_DOUBLE: /* normal: the highest bit is one */ return (int64_t)(v | 1ull << 63);
-	case EXPONENT: /* ... and not zero: GCC 11 makes it 1 where it folds such a constant, without us too */
+	case EXPONENT: /* not zero, because GCC 11 folds such a constant to 1, without the plugin too */
 		return (uint16_t)(v & 0x7fff ? v : v | 1); /* the highest bit is the sign */
 	default: break;
 	}
@@ -137,11 +137,10 @@ static int64_t value(const struct member *member)
 	}
 }
 
-struct call {
+struct gen_call {
 	const struct type *types[PARMS_MAX];
 	unsigned nparms;
 	const struct type *result;
-	unsigned inlined; /* a function before this one, or itself */
 };
 
 static FILE *open_out(const char *prefix, const char *ending)
@@ -158,8 +157,8 @@ static FILE *open_out(const char *prefix, const char *ending)
 	return out;
 }
 
-/* Prints the arguments of a call to code, and to expected the line of its entry. */
-static void print_call(FILE *code, FILE *expected, const struct call *call, unsigned n)
+/* Prints a call with random arguments to code, and to expected the line of its entry. */
+static void print_call(FILE *code, FILE *expected, const struct gen_call *call, unsigned n)
 {
 	unsigned parts = 0;
 
@@ -179,7 +178,7 @@ static void print_call(FILE *code, FILE *expected, const struct call *call, unsi
 				continue;
 			}
 			v = value(&type->members[m]);
-			/* Where zero is read the compiler does not know the value. */
+			/* If the code reads the variable zero, the compiler does not know the value. */
 			fprintf(code, "(long)0x%" PRIx64 "%s", (uint64_t)v, n % 2 ? " + zero" : "");
 			if (parts++ < parts_max)
 				fprintf(expected, " %" PRId64, v);
@@ -191,7 +190,7 @@ static void print_call(FILE *code, FILE *expected, const struct call *call, unsi
 	fprintf(expected, "\n");
 }
 
-static void print_function(FILE *code, const struct call *call, unsigned n, const char *body, const char *result)
+static void print_function(FILE *code, const struct gen_call *call, unsigned n, const char *body, const char *result)
 {
 	static const char *const how[] = { "__attribute__((noipa)) ", "static inline ", "",
 		                           "static __attribute__((noinline)) " };
@@ -206,14 +205,14 @@ static void print_function(FILE *code, const struct call *call, unsigned n, cons
 	fprintf(code, "%s%s}\n\n", body, result);
 }
 
-/* commands for gdb: the entry's operands as numbers */
-static void print_commands(FILE *gdb, const struct call *call, unsigned n, const char *program)
+/* Prints gdb commands that show the operands of the function's probes as numbers. */
+static void print_commands(FILE *gdb, const struct gen_call *call, unsigned n, const char *program)
 {
 	unsigned parts = 0;
 
 	fprintf(gdb, "break -probe-stap %s:f%u__entry\ncommands\nsilent\nprintf \"f%u__entry\"\n", program, n, n);
 	for (unsigned p = 0; p < call->nparms; p++)
-		for (const struct member *m = call->types[p]->members;
+		for (const struct gen_member *m = call->types[p]->members;
 		     m->kind != NOTHING && (m->size || m == call->types[p]->members) && m < call->types[p]->members + 6;
 		     m++)
 			if (parts < parts_max)
@@ -228,11 +227,85 @@ static void print_commands(FILE *gdb, const struct call *call, unsigned n, const
 	fprintf(gdb, "printf \"\\n\"\ncontinue\nend\n");
 }
 
+/* The files that a run writes. */
+struct gen_output {
+	FILE *code, *expected, *gdb;
+	const char *program; /* provider of its probes */
+};
+
+/* The signature of a function, by chance. */
+static void choose_signature(struct gen_call *call)
+{
+	call->nparms = below(4) ? below(7) : below(PARMS_MAX + 1);
+	for (unsigned p = 0; p < call->nparms; p++)
+		call->types[p] = &types[below(TYPES)];
+	call->result = below(5) ? &types[below(SIMPLE)] : NULL;
+}
+
+/* Chooses and prints the return statement of function n to text, and to expected the line of its return. */
+static void print_return(char *text, size_t size, FILE *expected, const struct gen_call *call, unsigned n)
+{
+	char constant[64];
+	int64_t v;
+
+	text[0] = 0;
+	if (!call->result) {
+		fprintf(expected, "f%u__return\n", n);
+		return;
+	}
+	v = value(&call->result->members[0]);
+	snprintf(constant, sizeof constant, "((long)0x%" PRIx64 "%s)", (uint64_t)v, below(2) ? " + zero" : "");
+	snprintf(text, size, "\treturn ");
+	snprintf(text + strlen(text), size - strlen(text), call->result->make, constant);
+	strcat(text, ";\n");
+	fprintf(expected, "f%u__return %" PRId64 "\n", n, v);
+}
+
+/* Prints function n. lines[i]: what gdb prints during a call of function i, after its entry; sets lines[n]. */
+static void print_definition(const struct gen_output *out, struct gen_call *calls, char **lines, unsigned n)
+{
+	struct gen_call *call = &calls[n];
+	char *body = NULL, result[256];
+	size_t size, line_size;
+	FILE *to_body = open_memstream(&body, &size), *to_line = open_memstream(&lines[n], &line_size);
+
+	choose_signature(call);
+	/* One function in three calls another one, which may be inlined. */
+	if (n && !below(3)) {
+		unsigned other = below(n);
+
+		fprintf(to_body, "\t(void)");
+		print_call(to_body, to_line, &calls[other], other);
+		fprintf(to_body, ";\n\t__asm__ volatile(\"\");\n"); /* not a tail call */
+		fprintf(to_line, "%s", lines[other]);
+	}
+	print_return(result, sizeof result, to_line, call, n);
+	fclose(to_body);
+	fclose(to_line);
+	print_function(out->code, call, n, body, result);
+	print_commands(out->gdb, call, n, out->program);
+	free(body);
+}
+
+/* Prints main(), which calls each function once. */
+static void print_main(const struct gen_output *out, const struct gen_call *calls, char **lines, unsigned count)
+{
+	fprintf(out->code, "int main(void)\n{\n");
+	for (unsigned n = 0; n < count; n++) {
+		fprintf(out->code, "\t");
+		print_call(out->code, out->expected, &calls[n], n);
+		fprintf(out->code, ";\n");
+		fprintf(out->expected, "%s", lines[n]);
+	}
+	fprintf(out->code, "\treturn 0;\n}\n");
+	fprintf(out->gdb, "run\n");
+}
+
 int main(int argc, char **argv)
 {
-	FILE *code, *expected, *gdb;
-	struct call *calls;
-	char **lines; /* what a call of f(n) from another function prints, and is spelt */
+	struct gen_output out;
+	struct gen_call *calls;
+	char **lines;
 	unsigned count;
 
 	if (argc != 4 && argc != 5)
@@ -243,65 +316,19 @@ int main(int argc, char **argv)
 	count = (unsigned)strtoul(argv[2], NULL, 0);
 	for (int i = 0; i < 20; i++)
 		number();
-	code = open_out(argv[3], ".c");
-	expected = open_out(argv[3], ".expected");
-	gdb = open_out(argv[3], ".gdb");
+	out.code = open_out(argv[3], ".c");
+	out.expected = open_out(argv[3], ".expected");
+	out.gdb = open_out(argv[3], ".gdb");
+	out.program = strrchr(argv[3], '/') ? strrchr(argv[3], '/') + 1 : argv[3];
 	calls = calloc(count, sizeof *calls);
 	lines = calloc(count, sizeof *lines);
 	if (!calls || !lines)
 		return 1;
 
-	const char *program = strrchr(argv[3], '/') ? strrchr(argv[3], '/') + 1 : argv[3];
-	fprintf(code, "%s\n", prologue);
-	fprintf(gdb, "set pagination off\nset confirm off\nset width 0\n");
-	for (unsigned n = 0; n < count; n++) {
-		struct call *call = &calls[n];
-		char *body = NULL, result[256], *line = NULL;
-		size_t size, line_size;
-		FILE *to_body = open_memstream(&body, &size), *to_line = open_memstream(&line, &line_size);
-
-		call->nparms = below(4) ? below(7) : below(PARMS_MAX + 1);
-		for (unsigned p = 0; p < call->nparms; p++)
-			call->types[p] = &types[below(TYPES)];
-		call->result = below(5) ? &types[below(SIMPLE)] : NULL;
-
-		/* Now and then another function is called on the way, and may be inlined. */
-		if (n && !below(3)) {
-			unsigned other = below(n);
-
-			fprintf(to_body, "\t(void)");
-			print_call(to_body, to_line, &calls[other], other);
-			fprintf(to_body, ";\n\t__asm__ volatile(\"\");\n"); /* no tail call */
-			fprintf(to_line, "%s", lines[other]);
-		}
-		result[0] = 0;
-		if (call->result) {
-			int64_t v = value(&call->result->members[0]);
-			char text[64];
-
-			snprintf(text, sizeof text, "((long)0x%" PRIx64 "%s)", (uint64_t)v, below(2) ? " + zero" : "");
-			snprintf(result, sizeof result, "\treturn ");
-			snprintf(result + strlen(result), sizeof result - strlen(result), call->result->make, text);
-			strcat(result, ";\n");
-			fprintf(to_line, "f%u__return %" PRId64 "\n", n, v);
-		} else {
-			fprintf(to_line, "f%u__return\n", n);
-		}
-		fclose(to_body);
-		fclose(to_line);
-		print_function(code, call, n, body, result);
-		print_commands(gdb, call, n, program);
-		lines[n] = line;
-		free(body);
-	}
-	fprintf(code, "int main(void)\n{\n");
-	for (unsigned n = 0; n < count; n++) {
-		fprintf(code, "\t");
-		print_call(code, expected, &calls[n], n);
-		fprintf(code, ";\n");
-		fprintf(expected, "%s", lines[n]);
-	}
-	fprintf(code, "\treturn 0;\n}\n");
-	fprintf(gdb, "run\n");
-	return fclose(code) || fclose(expected) || fclose(gdb);
+	fprintf(out.code, "%s\n", prologue);
+	fprintf(out.gdb, "set pagination off\nset confirm off\nset width 0\n");
+	for (unsigned n = 0; n < count; n++)
+		print_definition(&out, calls, lines, n);
+	print_main(&out, calls, lines, count);
+	return fclose(out.code) || fclose(out.expected) || fclose(out.gdb);
 }

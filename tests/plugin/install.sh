@@ -7,7 +7,7 @@ gcc_dir=$("$GCC" -print-file-name=plugin)
 
 # installed GOAL VARIABLE=VALUE...
 installed() { make -s O="$B" PLUGIN_CC="$GCC" PLUGIN_CXX="$GXX" "$@" >"$T/log" 2>&1 || { cat "$T/log"; fail "make $*"; }; }
-# Files of that name in the system's directories that are newer than the test.
+# outside: prints files of the product in the system's directories that are newer than the test.
 outside() { find /usr /opt /etc -xdev -name '*probepoint*' -newer "$T/begin" 2>/dev/null; }
 
 touch "$T/begin"

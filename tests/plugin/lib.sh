@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-# For tests/plugin/*.sh: the compiler that the plugin was built for, and what objects say.
+# Shared by tests/plugin/*.sh: the compiler that the plugin was built for, and the notes of objects.
 . tests/lib.sh
 
 GCC=${PLUGIN_CC:-gcc} GXX=${PLUGIN_CXX:-g++}
 PLUGIN=$B/lib/probepoint.so
 SOURCES=$PWD/tests/plugin
-[ -f "$PLUGIN" ] || fail "$PLUGIN is not there: is the plugin built?"
+[ -f "$PLUGIN" ] || fail "$PLUGIN does not exist: the plugin is not built"
 
-# With this option GCC compiles a second time, with -g or without, and fails if the code differs. In the long form every
-# compilation with the plugin has it. In the short form those have it that name it, because it doubles their time. A
-# test sets it to nothing before it calls probed if its subject does not allow it.
+# With this option GCC compiles a second time, with -g or without, and fails if the code differs. The long form adds it
+# to every compilation with the plugin. The short form adds it only where a test names it, because it doubles the time.
+# A test that cannot have it sets COMPARE to nothing before it calls probed.
 COMPARE=${COMPARE--fcompare-debug}
 
-# probed GLOBS [provider=NAME...]: the compiler's arguments, in $with.
+# probed GLOBS [provider=NAME...]: sets $with to the compiler's arguments.
 probed() {
 	local arg
 	with=(${PROBEPOINT_LONG:+$COMPARE} "-fplugin=$PLUGIN" "-fplugin-arg-probepoint-functions=$1")
@@ -35,19 +35,19 @@ compile() {
 	"${once[@]}"
 }
 
-# option_sets: the lines of standard input, in $sets; those that begin with "long " in the long form only.
+# option_sets: sets $sets to the lines of standard input. Lines that begin with "long " are for the long form only.
 option_sets() {
 	if [ "${PROBEPOINT_LONG-}" ]; then mapfile -t sets < <(sed 's/^long //'); else mapfile -t sets < <(sed '/^long /d'); fi
 }
 
-# The probes of a file, one line a site: "provider:name operands".
+# sites FILE: prints a line per site: "provider:name operands".
 sites() {
 	readelf -nW "$1" 2>/dev/null | awk '
 		/ Provider: / { sub(/.* Provider: /, ""); provider = $0 }
 		/^ +Name: / { name = $2 }
 		/^ +Arguments: / { sub(/^ +Arguments: ?/, ""); print provider ":" name ($0 == "" ? "" : " " $0) }'
 }
-# The notes of .note.probepoint of a type (1: signatures, 2: sites), each as its bytes in hex.
+# ppn FILE TYPE: prints the notes of .note.probepoint of this type (1: signatures, 2: sites) in hex, a line each.
 ppn() {
 	local name=NT_VERSION # readelf takes the types for its own of these numbers
 	[ "$2" = 2 ] && name=NT_ARCH
@@ -65,16 +65,16 @@ for line in sys.stdin: # those of a unit: the file, then each behind its size
 descriptions() {
 	readelf -nW "$1" 2>/dev/null | sed -n "/^ *ppn .*$2/{/description data/!N;s/.*description data: //;s/ //g;p}"
 }
-# unknown_operands FILE: those that not all of gdb, libbpf and bcc read. None: fails, as grep does. Probes of the C and
-# C++ libraries are left out: a static program has them too.
+# unknown_operands FILE: prints the operands that gdb, libbpf or bcc cannot read, and fails, as grep does, if there are
+# none. It ignores probes of the C and C++ libraries, which a static program has too.
 unknown_operands() {
 	sites "$1" | grep -vE '^(lib[a-z]+|rtld):' | cut -s -d' ' -f2- | tr ' ' '\n' |
 		grep -vE '^-?[1248]@(\$-?[0-9]+|%([re]?([abcd]x|[sd]i|[sb]p)|[abcd]l|sil|dil|bpl|r(8|9|1[0-5])[dw]?)|-?[0-9]*\(%r(bp|sp|[0-9a-z]+)\))$'
 }
 names() { sites "$1" | sed 's/ .*//' | sort -u; }
 
-# debian_source PACKAGE: its source, unpacked once for all tests, in $source. Skips where it cannot be got. What apt
-# knows of the machine is left as it is.
+# debian_source PACKAGE: sets $source to the directory of its source, which is unpacked once for all tests. Skips the test
+# if the source cannot be downloaded. Does not change the machine's own apt lists.
 debian_source() {
 	local dir=$B/tests/source lists=$B/tests/source/lists
 	mkdir -p "$lists/partial"
@@ -90,7 +90,7 @@ debian_source() {
 			-o Dir::State::lists="$lists" -o APT::Sandbox::User=root)
 		{ [ -e "$dir/updated" ] || "${apt[@]}" update && touch "$dir/updated"; } >"$dir/log" 2>&1 &&
 			(cd "$dir" && "${apt[@]}" source "$1") >>"$dir/log" 2>&1 ||
-			skip "$1 is not built: its source cannot be got: $(tail -n 1 "$dir/log")"
+			skip "$1 is not built: cannot download its source: $(tail -n 1 "$dir/log")"
 		ls -d "$dir/$1"-*/ >"$dir/$1.done"
 	fi
 	flock -u 9

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What the linker keeps: each living site once, none of the dead, each signature once. C++ templates in two units.
+# After linking, each site of live code has one note, dead code has none, and each signature is there once. C++ templates
+# in two units.
 . tests/plugin/lib.sh
 need readelf nm
 probed '*' provider=demo
@@ -36,18 +37,18 @@ __attribute__((section(".text.mine"))) int dead_too(int n) { return n; }
 int other(int n) { shape s(n); const shape *p = &s; return twice(n) + box<int>{ n }.get() + p->area() + shared(n) + copied(n); }
 E
 
-# Every site lies in a function whose name its probe has (of what is not inlined), at the two nops.
+# Every site lies at its two nops, in the function that its probe is named after unless it is inlined.
 check_sites() {
 	local file=$1 what=$2 start end
 	start=$(readelf -SW "$file" | awk '$2 == ".text" || $3 == ".text" { sub(/.*PROGBITS/, ""); print $1; exit }')
 	readelf -nW "$file" | sed -n 's/.*Location: \(0x[0-9a-f]*\),.*/\1/p' >"$T/at"
 	[ -s "$T/at" ] || fail "$what: no sites"
-	sort "$T/at" | uniq -d | grep . && fail "$what: a site twice"
+	sort "$T/at" | uniq -d | grep . && fail "$what: two notes for one site"
 	while read -r at; do
 		[ $((at)) -ge $((16#$start)) ] || fail "$what: a note points to $at, before .text"
 	done <"$T/at"
-	ppn "$file" 1 | sort | uniq -d | grep . && fail "$what: a signature twice"
-	# A dead function's signature may stay: it belongs to no site, but to all objects that have such a function.
+	ppn "$file" 1 | sort | uniq -d | grep . && fail "$what: two equal signatures"
+	# A dead function's signature may stay, because it belongs to all objects that have the function, not to a site.
 	want=$(names "$file" | sed 's/__\(entry\|return\|unwind\)$//' | sort -u | wc -l)
 	got=$(ppn "$file" 1 | cut -c1-16 | sort -u | wc -l)
 	[ "$got" -ge "$want" ] && [ "$got" -le $((want + ${3:-0})) ] || fail "$what: $got signatures for $want functions"
@@ -80,20 +81,20 @@ for flags in "${sets[@]}"; do
 			fi
 		done
 	done
-	# Templates and inline functions: one of both units' copies has stayed.
+	# The linker has kept one of the two units' copies of templates and inline functions.
 	if [ "$flags" = -O0 ]; then
 		want "entries of the shared functions" "box__get copied copied shape__area shared twice twice_2 " \
 			"$(sites "$T/ab" | sed -n 's/^demo:\(.*\)__entry.*/\1/p' | grep -vE '^(main|other|shape__shape|shape_dtor|never|dead)' | sort | tr '\n' ' ')"
 	fi
-	# Objects can be linked into one object, and that further.
+	# ld -r links the objects into one, which links into a program.
 	if [[ $flags != *-flto* ]]; then
 		ld -r "$T/a.o" "$T/b.o" -o "$T/r.o" || fail "$flags: ld -r"
-		$GXX "$T/r.o" -o "$T/ab" && "$T/ab" || fail "$flags: what ld -r made does not link"
+		$GXX "$T/r.o" -o "$T/ab" && "$T/ab" || fail "$flags: the object of ld -r does not link"
 		check_sites "$T/ab" "$flags, through ld -r"
 	fi
 done
 
-# The cold part of a function has sites of its own, which go and stay with it.
+# The cold part of a function has sites of its own, which the linker keeps or drops together with it.
 cat >"$T/cold.c" <<'E'
 #include <stdlib.h>
 __attribute__((cold, noinline)) void gone(int n) { if (n > 1000) abort(); }
@@ -118,7 +119,7 @@ in_cold=0
 while read -r at; do [ $((at)) -ge $((16#$from)) ] && [ $((at)) -lt $((16#$from + 256)) ] && in_cold=$((in_cold + 1)); done <"$T/at"
 [ "$in_cold" -ge 1 ] || fail "cold.c: no site in the cold part"
 
-# Notes are tied to few labels: sections grow with the sections of code, not with the sites.
+# The number of note sections depends on the number of code sections, not on that of the sites.
 {
 	for ((i = 0; i < 400; i++)); do echo "int f$i(int a) { return a + $i; }"; done
 	echo "int main(void) { return 0; }"

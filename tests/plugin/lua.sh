@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Lua, every function probed: the interpreter's results stay, and its sites are there for all readers.
+# Lua with every function probed prints the same results, and all readers can read its sites.
 . tests/plugin/lib.sh
 need readelf
-# The short form takes the builds that lua/*.sh share. The long form has builds of its own, compiled twice each.
+# The short form uses the builds that lua/*.sh share. The long form has builds of its own, with -fcompare-debug.
 if [ "${PROBEPOINT_LONG-}" ]; then
 	debian_source lua5.4
 else
@@ -76,8 +76,8 @@ for flags in "${sets[@]}"; do
 	[ "$n" -ge 1900 ] && [ "$functions" -ge 850 ] || fail "$flags: $n sites of $functions functions"
 	echo "lua $flags: $n sites of $functions functions; text $(size "$T/plain/lua" | awk 'NR == 2 { print $1 }')" \
 		"-> $(size "$T/probed/lua" | awk 'NR == 2 { print $1 }')"
-	unknown_operands "$T/probed/lua" && fail "$flags: operands that not every reader knows"
-	# All notes in half as much again as stapsdt alone takes.
+	unknown_operands "$T/probed/lua" && fail "$flags: operands that some reader cannot read"
+	# All notes together take at most one and a half times the size of the stapsdt notes.
 	notes=$(size -A "$T/probed/lua" | awk '/note.stapsdt/ { s = $2 } /note.probepoint/ { p = $2 } END { print int((s + p) * 1000 / s), int((s + p) / '"$n"') }')
 	echo "lua $flags: all notes are 0.001 x ${notes% *} of stapsdt's, ${notes#* } bytes a site"
 	[ ${notes% *} -le 1500 ] || fail "$flags: notes are 0.001 x ${notes% *} of stapsdt's"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The same input gives the same object, byte for byte, whatever the way there.
+# The same input gives the same object, byte for byte, independent of memory layout, ccache and -save-temps.
 . tests/plugin/lib.sh
 COMPARE= # ccache does not cache such compilations, and -save-temps keeps the second one's files
 need cmp
@@ -42,21 +42,21 @@ for flags in -O0 -O2 "-O2 -g" "-O2 -flto -ffat-lto-objects -frandom-seed=1"; do
 		cmp "$T/first.o" "$T/out.o" || fail "$flags $source: differs from run to run"
 		extra=-save-temps build
 		[[ $flags = *-g* || $flags = *lto* ]] || cmp "$T/first.o" "$T/out.o" || fail "$flags $source: differs with -save-temps"
-		# memory laid out otherwise: another stack and environment, no randomisation
+		# another memory layout: another stack and environment, no randomisation
 		build env X="$(printf 'x%.0s' {1..5000})" setarch -R
-		cmp "$T/first.o" "$T/out.o" || fail "$flags $source: differs where addresses do"
+		cmp "$T/first.o" "$T/out.o" || fail "$flags $source: differs with another memory layout"
 	done
 done
 
-# Where the sources lie can be kept out of the notes, as it can of the rest.
+# -ffile-prefix-map removes the directory of the sources from the notes too.
 mkdir "$T/one" "$T/two"
 for d in one two; do
 	cp "$T/tail.c" "$T/$d"
 	(cd "$T/$d" && $GCC -O2 "${with[@]}" -ffile-prefix-map="$T/$d"=/src -c "$T/$d/tail.c" -o "$T/$d.o") || fail "prefix map"
 done
-cmp "$T/one.o" "$T/two.o" || fail "the folder shows in spite of -ffile-prefix-map"
+cmp "$T/one.o" "$T/two.o" || fail "the directory is in the object in spite of -ffile-prefix-map"
 
-# The rules are among what the object depends on, in C and C++.
+# The dependencies of -MD contain the file of rules, in C and C++.
 echo 'probe *' >"$T/some rules"
 for source in tail.c x.cc; do
 	cc=$GCC
@@ -66,7 +66,7 @@ for source in tail.c x.cc; do
 	tr -d '\n' <"$T/deps" | tr -s ' ' | grep -qF "out.o: $source some\\ rules" || fail "-MD of $source: $(cat "$T/deps")"
 done
 
-# ccache: another time from the cache, but not with another plugin or other rules.
+# ccache takes the object from its cache the second time, but not with another plugin or other rules.
 have ccache || { part_skipped "ccache is not installed"; exit 0; }
 export CCACHE_DIR=$T/cache CCACHE_COMPILERCHECK=content CCACHE_EXTRAFILES=$T/rules
 unset CCACHE_DISABLE CCACHE_RECACHE
@@ -79,19 +79,19 @@ mv "$T/out.o" "$T/first.o"
 want "hits at first" 0 "$(hits)"
 cached "${with[@]}"
 want "hits then" 1 "$(hits)"
-cmp "$T/first.o" "$T/out.o" || fail "what comes from the cache differs"
-sites "$T/out.o" | grep -q __entry || fail "what comes from the cache has no sites"
+cmp "$T/first.o" "$T/out.o" || fail "the cached object differs"
+sites "$T/out.o" | grep -q __entry || fail "the cached object has no sites"
 echo 'probe * sites=return' >"$T/rules"
 cached "${with[@]}"
 want "hits with other rules" 1 "$(hits)"
-sites "$T/out.o" | grep -q __entry && fail "of the rules before"
+sites "$T/out.o" | grep -q __entry && fail "the object is made by the old rules"
 cached
 want "hits without the plugin" 1 "$(hits)"
 want "sites without the plugin" "" "$(sites "$T/out.o")"
 
-# In its depend mode it finds the rules by itself.
+# In its depend mode ccache finds the rules without CCACHE_EXTRAFILES.
 unset CCACHE_EXTRAFILES
-# else it does not trust what is as new as the compilation
+# otherwise it does not trust files that are as new as the compilation
 export CCACHE_DEPEND=1 CCACHE_DIR=$T/depend CCACHE_SLOPPINESS=include_file_mtime,include_file_ctime
 cached "${with[@]}" -MD
 want "hits at first, depend mode" 0 "$(hits)"
@@ -100,4 +100,4 @@ want "hits then, depend mode" 1 "$(hits)"
 echo 'probe * sites=entry' >"$T/rules"
 cached "${with[@]}" -MD
 want "hits with other rules, depend mode" 1 "$(hits)"
-! sites "$T/out.o" | grep -q __return || fail "of the rules before, in depend mode"
+! sites "$T/out.o" | grep -q __return || fail "the object is made by the old rules, in depend mode"

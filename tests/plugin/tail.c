@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Recursion DEPTH deep, in the shapes that GCC turns into jumps: it lives only if they stay jumps. */
+/* Recursion DEPTH deep, in the forms that GCC turns into jumps. The stack overflows if one does not stay a jump. */
 #include <stdio.h>
 #include <stdlib.h>
 

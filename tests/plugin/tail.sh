@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Tail calls stay tail calls: deep recursion lives where it lives without the plugin.
+# Tail calls stay tail calls: deep recursion does not overflow the stack if it does not without the plugin.
 . tests/plugin/lib.sh
 need readelf python3
 probed '*'
@@ -12,7 +12,7 @@ on_small_stack() { (ulimit -c 0 && ulimit -Ss $STACK && exec "$@"); }
 check() {
 	local what="$*"
 	$GCC -DDEPTH=$DEPTH "$@" "$SOURCES/tail.c" -o "$T/plain" && on_small_stack "$T/plain" >"$T/plain.out" ||
-		fail "$what: dies without the plugin too; the test is wrong"
+		fail "$what: overflows without the plugin too; the test is wrong"
 	$GCC -DDEPTH=$DEPTH "$@" "${with[@]}" "$SOURCES/tail.c" -o "$T/tail" || fail "$what: does not build"
 	on_small_stack "$T/tail" >"$T/tail.out" || fail "$what: ended with $?"
 	cmp "$T/plain.out" "$T/tail.out" || fail "$what: other results"
@@ -35,12 +35,12 @@ long -O2 -fno-early-inlining -fno-ipa-sra
 E
 for flags in "${sets[@]}"; do check $flags; done
 
-# LTO's link may know nothing of the plugin.
+# The link of LTO may run without the plugin.
 $GCC -DDEPTH=$DEPTH -O2 -flto -c "${with[@]}" "$SOURCES/tail.c" -o "$T/tail.o" && $GCC -O2 -flto "$T/tail.o" -o "$T/tail" ||
 	fail "lto: does not build"
 on_small_stack "$T/tail" >"$T/tail.out" || fail "lto, linked without the plugin: ended with $?"
 
-# Every call counts: gdb's hits of the sites are the calls made. 1000 deep, 1001 calls; a value at the last alone.
+# gdb counts a hit of entry and return for each call: 1001 calls, 1000 deep. Only the last return has a value.
 cat >"$T/few.c" <<'E'
 __attribute__((noipa)) long walk(long n, long acc) { return n ? walk(n - 1, acc + n) : acc; }
 int main(void) { return walk(1000, 0) != 500500; }
@@ -60,7 +60,7 @@ want "sites with and without a value" "$(printf 'few:walk__return\nfew:walk__ret
 	"$(sites "$T/few" | grep walk__return | sed 's/@.*/@/' | sort)"
 ppn "$T/few" 2 | grep -q '01000000$' || fail "no note of a site flagged tail"
 
-# A value is kept where the call cannot be a tail call: its argument points to a variable of the caller.
+# The site keeps its value if the call cannot be a tail call because its argument points to a variable of the caller.
 cat >"$T/kept.c" <<'E'
 __attribute__((noipa)) int get(int *p) { return *p; }
 __attribute__((noipa)) int kept(int x) { int y = x; return get(&y); }
@@ -71,7 +71,7 @@ $GCC -O2 "${with[@]}" "$T/kept.c" -o "$T/kept" || fail "kept.c"
 want "value kept" "kept:kept__return -4@%eax" "$(sites "$T/kept" | grep :kept__return)"
 want "value given up" "kept:moved__return" "$(sites "$T/kept" | grep :moved__return)"
 
-# Tail calls of generated functions: none that GCC makes without the plugin becomes a call with it.
+# Generated functions: every tail call that GCC makes without the plugin is one with it too.
 seed=${SEED:-$RANDOM} n=0
 echo "seed $seed"
 tails() { # SEED OPTION...
@@ -103,7 +103,7 @@ if [ "${PROBEPOINT_LONG-}" ]; then
 	for ((i = 1; i <= 30; i++)); do tails $((seed + i)) -O2 -fchecking; done
 fi
 
-# A truth is handed on, just as deep: the ways must meet in one return.
+# Functions that pass on a truth value recurse as deep: their ways must meet in one return.
 for type in _Bool int; do
 	cat >"$T/truth.c" <<E
 volatile int count;
@@ -125,7 +125,7 @@ E
 	done
 done
 
-# GCC 15 has calls that must be tail calls, and refuses the program otherwise; without optimisation too.
+# GCC 15 has calls that must be tail calls, at -O0 too. It refuses the program if one is not.
 cat >"$T/must.c" <<'E'
 __attribute__((noinline)) int g(int n);
 __attribute__((noinline)) int f(int n) { if (n <= 0) return 0; __attribute__((musttail)) return g(n - 1); }

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""tails.py make SEED COUNT: writes a program whose functions call each other in the last place, or nearly so.
-tails.py lost PLAIN.s PROBED.s: lists what the first file does by a jump and the second by a call; fails if there is any.
+"""tails.py make SEED COUNT: writes a program whose functions end in a call of another function, or nearly so.
+tails.py lost PLAIN.s PROBED.s: prints calls of the second file that are jumps in the first, and fails if there is one.
 
-Each function calls another one with n - 1. The program calls all of them, n levels deep (its first argument); the
-second one is the number of the only function to call."""
+Each function calls another one with n - 1. The program calls all of them, n levels deep (its first argument). Its second
+argument is the number of the only function to call."""
 import random
 import re
 import sys

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What the kernel backend records at each site of generated programs is what the program passed there, however built.
+# The kernel backend records at each site of generated programs the values that the program passed, for many options.
 . tests/plugin/lib.sh
 need_root
 need readelf python3

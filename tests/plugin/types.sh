@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Names of enumerations, fields of structures and more arguments than old readers take: as the program itself has them.
+# Names of enumerations, fields of structures, and more than twelve arguments are as the program itself has them.
 . tests/plugin/lib.sh
 need readelf jq
 probed 'take*,give' provider=t
 cd "$T" || exit 1
 
-# fields.h is C and C++; SHOW lists what the program says of each field itself.
+# fields.h is C and C++. SHOW prints the program's own view of each field.
 cat >fields.h <<'E'
 #include <stddef.h>
 #include <stdio.h>
@@ -64,7 +64,7 @@ int main(void)
 	r.more = -77;
 	unsigned char *bytes = (unsigned char *)&r;
 	for (size_t i = 0; i < sizeof r; i++)
-		if (bytes[i]) { /* where the compiler has put them */
+		if (bytes[i]) { /* the place that the compiler has chosen */
 			unsigned w = bytes[i] | bytes[i + 1] << 8;
 			printf("bits %zu %u %d\n", i, w & 7, (int)(w >> 3 << 22) >> 22);
 			break;
@@ -100,12 +100,12 @@ for flags in "${sets[@]}"; do
 	want "$flags: one note a type" 4 "$(readelf -nW fields | grep -c 'Unknown note type: (0x00000003)')"
 done
 
-# Two units have it once; where one knows of the structure only that there is one, the other's word counts.
+# Two units share one note. If one of them only declares the structure, the note of the other counts.
 echo '#include "fields.h"
 int take2(struct request *r); int take2(struct request *r) { return r->id; }' >two.c
 $GCC -w -O2 "${with[@]}" fields.c two.c -o fields && want "two units" 4 "$(readelf -nW fields | grep -c 'note type: (0x00000003)')"
 
-# Bases, anonymous members, templates; not what is the library's, nor virtual bases.
+# Bases, anonymous members and templates have fields; types of C++'s library and virtual bases do not.
 cat >x.cc <<'E'
 #include <cstdio>
 #include <string>
@@ -145,7 +145,7 @@ for flags in "${sets[@]}"; do
 	want "$flags: scoped names" '[["OFF",0],["ON",200]]' "$(args take__entry m '[.values[] | [.name, .value]]')"
 done
 
-# More than twelve arguments: old readers see twelve, ours all of them.
+# Of more than twelve arguments, old readers see twelve and ours all.
 {
 	echo '__attribute__((noinline)) long take_many('
 	for ((i = 1; i <= 20; i++)); do echo "$([ $i = 1 ] || echo ,) $([ $((i % 3)) = 0 ] && echo short || echo long) p$i"; done
@@ -169,7 +169,7 @@ for flags in "${sets[@]}"; do
 	fi
 done
 
-# A damaged note is said to be, and the rest is read.
+# A damaged note is reported, and the others are read.
 $GCC -w -O2 "${with[@]}" fields.c -o fields
 at=$(grep -obaF 'GREEN=-2' fields | cut -d: -f1)
 [ "$at" ] || fail "no GREEN in the notes"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Ways out of functions: what is entered is returned from, left by an exception, or ends in a call that does not return. */
+/* Ways out of functions: returns, exceptions, and calls that do not return. */
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>

@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Every way out of a function is seen: entries are returns, tail calls and unwindings, counted by the kernel.
+# Every way out of a function has a site: the kernel counts as many entries as returns, tail calls and unwindings.
 . tests/plugin/lib.sh
 need readelf jq
 probed '*'
 cd "$T" || exit 1
-# As in plugin/tail.sh. An armed run takes two hits for each of the calls, so it is shallower.
+# Depth and stack as in plugin/tail.sh. An armed run is shallower, because each call causes two hits.
 DEPTH=100000 STACK=800
 [ -z "${PROBEPOINT_LONG-}" ] || DEPTH=3000000 STACK=8192
 on_small_stack() { (ulimit -c 0 && ulimit -Ss $STACK && exec "$@"); }
 
-# A function of C that no exception leaves, and one of each kind that ends in a call that does not return.
+# C functions: one that exceptions cannot leave, and one for each kind of call that does not return.
 cat >ends.c <<'E'
 #include <setjmp.h>
 #include <stdlib.h>
@@ -46,16 +46,16 @@ E
 for flags in "${sets[@]}"; do
 	depth=$DEPTH
 	[[ $flags = *-O0* || $flags = "-O1"* && $flags != *sibling* ]] && depth=2000
-	# What it prints depends neither on the options nor on the depth.
+	# The output depends neither on the options nor on the depth.
 	[ -s plain.out ] && [ -z "${PROBEPOINT_LONG-}" ] || {
 		$GXX -w $flags -DDEPTH=$depth "$SOURCES/unwind.cc" -o plain && on_small_stack ./plain >plain.out
-	} || fail "$flags: dies without the plugin too"
+	} || fail "$flags: fails without the plugin too"
 	$GXX -w $flags -DDEPTH=$depth "${with[@]}" "$SOURCES/unwind.cc" -o unwind || fail "$flags: does not build"
 	on_small_stack ./unwind >out || fail "$flags: ended with $?"
 	cmp plain.out out || fail "$flags: other results"
-	want "$flags: what throws nothing has no such probe" "" "$(names unwind | grep -E '(nothrow_|quits)__unwind')"
+	want "$flags: functions that throw nothing have no unwind probe" "" "$(names unwind | grep -E '(nothrow_|quits)__unwind')"
 	[ "$(id -u)" = 0 ] || continue
-	probe-enable -q -s $S -b kernel -f ./unwind 'unwind:*' -- ./unwind >out 2>log || { cat log; fail "$flags: is not armed"; }
+	probe-enable -q -s $S -b kernel -f ./unwind 'unwind:*' -- ./unwind >out 2>log || { cat log; fail "$flags: cannot be armed"; }
 	probe-stat -s $S --json >stat.json
 	probe-disable -q -s $S "*"
 	jq -r '.probes[] | "\(.probe) \(.hits) \(.lost)"' stat.json | sed 's/^[^:]*://' | awk -v flags="$flags" '
@@ -64,7 +64,7 @@ for flags in "${sets[@]}"; do
 			for (f in hits) {
 				functions++
 				out = n[f, "return"] + n[f, "unwind"]
-				# main is left open where quits() exits
+				# quits() exits, so main is not left
 				if (n[f, "entry"] != out && !(f == "main" && n[f, "entry"] == 1)) {
 					print flags ": " f ": " n[f, "entry"] " in, " n[f, "return"] " + " n[f, "unwind"] " out"
 					bad = 1
@@ -79,7 +79,7 @@ for flags in "${sets[@]}"; do
 done
 [ "$(id -u)" = 0 ] || part_skipped "nothing is counted: not root"
 
-# A thread that is cancelled leaves by unwinding too.
+# A cancelled thread leaves its functions by unwinding too.
 cat >thread.cc <<'E'
 #include <pthread.h>
 #include <unistd.h>
@@ -103,7 +103,7 @@ if [ "$(id -u)" = 0 ]; then
 	probe-disable -q -s $S "*"
 fi
 
-# Debug statements do not matter to where a call ends its block.
+# A call ends its block even if debug statements follow.
 for flags in "-O1 -g -fchecking" "-O2 -g -fchecking $COMPARE" "-O2 -g -fnon-call-exceptions"; do
 	$GXX -w $flags "${with[@]}" -c "$SOURCES/debug.cc" -o debug.o >log 2>&1 || { head -n 20 log; fail "$flags debug.cc: does not compile"; }
 done

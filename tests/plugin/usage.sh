@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Each misuse of the plugin has a message of its own; what is right has none.
+# Each misuse of the plugin causes its own error message, and correct use causes none.
 . tests/plugin/lib.sh
 need readelf
 export LC_ALL=C # plain quotes
@@ -9,7 +9,7 @@ cp "$T/a.c" "$T/func.c"
 cp "$T/a.c" "$T/9-x.y.c"
 arg=-fplugin-arg-probepoint
 
-# says TEXT OPTION...: does not compile, and says so.
+# says TEXT OPTION...: the compilation fails with this text in its messages.
 says() {
 	local text=$1
 	shift
@@ -19,21 +19,21 @@ says() {
 	grep -q 'internal compiler error' "$T/log" && { cat "$T/log"; fail "$*: breaks the compiler"; }
 	return 0
 }
-says 'probepoint: no functions to probe were named' -fplugin="$PLUGIN" a.c
-says "'$arg-functions=GLOB[,GLOB]...': functions to probe" -fplugin="$PLUGIN" a.c
+says 'probepoint: no functions to probe given' -fplugin="$PLUGIN" a.c
+says "'$arg-functions=GLOB[,GLOB]...': probe functions of these names" -fplugin="$PLUGIN" a.c
 says "probepoint: unknown argument 'function'" -fplugin="$PLUGIN" $arg-function='*' a.c
-says "probepoint: argument 'functions' has an empty pattern: ''" -fplugin="$PLUGIN" $arg-functions a.c
-says "probepoint: argument 'functions' has an empty pattern: 'a,,b'" -fplugin="$PLUGIN" $arg-functions=a,,b a.c
-says "probepoint: argument 'exclude' has an empty pattern: 'a,'" -fplugin="$PLUGIN" $arg-functions=a $arg-exclude=a, a.c
-says "probepoint: provider 'a-b' is no identifier" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider=a-b a.c
-says "probepoint: provider '' is no identifier" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider a.c
-says "probepoint: two providers, 'a' and 'b'" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider=a $arg-provider=b a.c
-says "a provider cannot be called 'func'" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider=func a.c
-says "a provider cannot be called 'func'" -fplugin="$PLUGIN" $arg-functions='*' func.c
+says "probepoint: argument 'functions': empty pattern in ''" -fplugin="$PLUGIN" $arg-functions a.c
+says "probepoint: argument 'functions': empty pattern in 'a,,b'" -fplugin="$PLUGIN" $arg-functions=a,,b a.c
+says "probepoint: argument 'exclude': empty pattern in 'a,'" -fplugin="$PLUGIN" $arg-functions=a $arg-exclude=a, a.c
+says "probepoint: invalid provider 'a-b': not an identifier" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider=a-b a.c
+says "probepoint: invalid provider '': not an identifier" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider a.c
+says "probepoint: conflicting providers 'a' and 'b'" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider=a $arg-provider=b a.c
+says "probepoint: invalid provider 'func'" -fplugin="$PLUGIN" $arg-functions='*' $arg-provider=func a.c
+says "probepoint: invalid provider 'func'" -fplugin="$PLUGIN" $arg-functions='*' func.c
 cp "$PLUGIN" "$T/second.so"
 says 'probepoint: loaded twice' -fplugin="$PLUGIN" $arg-functions='*' -fplugin="$T/second.so" \
 	-fplugin-arg-second-functions='*' a.c
-# probes SOURCE ARGUMENT... WANTED
+# probes SOURCE ARGUMENT... WANTED: the object has these probes.
 probes() {
 	local source=$1 wanted=${*: -1} out
 	out=$(cd "$T" && $GCC -Wall -Wextra -c -fplugin="$PLUGIN" "${@:2:$#-2}" "$source" -o out.o 2>&1) || fail "$*: $out"
@@ -52,7 +52,7 @@ probes 9-x.y.c $arg-functions='*' "_9_x:f__entry _9_x:f__return"
 probes a.c $arg-functions='nothing*' ""
 probes a.c -fsyntax-only $arg-functions='*' ""
 
-# What is not to be probed: no instrumentation, no prologue, a resolver, what others' headers hold.
+# Not probed: functions with no_instrument_function or naked, ifunc resolvers, functions of system headers.
 cat >"$T/not.c" <<'E'
 #include <stdio.h>
 __attribute__((no_instrument_function)) int quiet(int a) { return a; }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What gdb reads at each site of generated programs is what the program passed there.
+# gdb reads at each site of generated programs the values that the program passed.
 . tests/plugin/lib.sh
 need gdb readelf
 probed 'f[0-9]*'
@@ -21,7 +21,7 @@ values() {
 		head -n 3 "$T/err"
 		fail "seed $seed, $*: gdb read something else"
 	}
-	unknown_operands "$T/p" && fail "seed $seed, $*: operands that not every reader knows"
+	unknown_operands "$T/p" && fail "seed $seed, $*: operands that some reader cannot read"
 	lines=$((lines + $(wc -l <"$T/got")))
 	return 0
 }
@@ -29,7 +29,7 @@ values() {
 n=0 lines=0 long=${PROBEPOINT_LONG-}
 seed=${SEED:-$RANDOM}
 echo "seed $seed"
-# The short form takes every second level and every sixth of the other sets, beginning by the seed.
+# The short form takes every second level and every sixth of the other sets; the seed selects the first.
 for flags in -O0 -O1 -O2 -O3 -Os "-Og -g $COMPARE"; do
 	[ "$long" ] || [ $((n++ % 2)) = $((seed % 2)) ] || continue
 	values "$seed" "${long:+3}60" $flags

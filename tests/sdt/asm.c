@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Probes as pieces of asm statements. */
+/* Probes as parts of asm statements. */
 #include <sys/sdt.h>
 
 int in_assembler(int x);

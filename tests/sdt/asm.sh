@@ -29,12 +29,12 @@ for cc in $(compilers gcc gcc-11 clang); do
 	}
 done
 
-# What SystemTap's header makes of the same, once.
+# SystemTap's header makes the same of it.
 if gcc -O2 $D/asm.c $D/asm.S -o "$T/theirs" 2>/dev/null; then
 	[ "$(operands "$T/theirs")" = "$expected" ] || { wrong "SystemTap's differs"; diff <(echo "$expected") <(operands "$T/theirs"); }
 fi
 
-# cpu WHAT SITE ADDRESS COMMAND...: the site's code and the size of a note's address.
+# cpu WHAT SITE ADDRESS COMMAND...: checks the site's code and the size of a note's address.
 cat >"$T/cpu.c" <<'EOF'
 #include <sys/sdt.h>
 int probed(int a, const char *b, char c, long long d);

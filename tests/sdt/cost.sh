@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What an unarmed probe of two arguments adds to each turn of a loop, counted in instructions: two nops wherever
-# the site falls, one with SystemTap's header. The last column fills up to the site's alignment with nops of its own.
+# The cost of an unarmed probe of two arguments, in instructions per iteration of a loop: two nops at every alignment, one
+# nop with SystemTap's header. The last column aligns the site with separate nops.
 . tests/sdt/lib.sh
 
 have valgrind || skip "valgrind is not installed"
 TURNS=100000
 
-# build NAME FLAGS...
+# build NAME FLAGS...: builds the loop.
 build() {
 	local name=$1
 	shift
@@ -19,7 +19,7 @@ count() {
 		awk '/Collected/ { print $4 }'
 }
 
-# a turn of the loop in hundredths of an instruction, beyond the loop without a probe
+# prints the cost of an iteration, less that of the loop without a probe, in hundredths of an instruction
 beyond() {
 	local with
 	with=$(count "$T/$1")
@@ -58,7 +58,7 @@ for cc in $(compilers gcc clang); do
 		at=$(notes "$T/ours" | awk '{ print $3 }')
 		printf '%-8s  %d            %10s  %9s  %13s\n' "$cc" $((at % 8)) "$(decimal $ours)" "$(decimal $other)" "$(decimal $plain)"
 		seen+="$((at % 8)) "
-		[ "$ours" -le 200 ] || wrong "$cc, $skip: $ours hundredths of an instruction a turn"
+		[ "$ours" -le 200 ] || wrong "$cc, $skip: $ours hundredths of an instruction per iteration"
 		[ $((at % 8)) -ne 6 ] || wrong "$cc, $skip: the jump's first bytes would cross an aligned block"
 	done
 	[ "$cc" = clang ] || [ "$(tr ' ' '\n' <<<"$seen" | sort -u | grep -c .)" -ge 6 ] || wrong "$cc: positions $seen only"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Semaphores as programs have them: a provider description through dtrace -h and -G, ENABLED() in the program, and a
-# debugger that raises the semaphore for as long as its breakpoint stands.
+# Semaphores as programs use them: dtrace -h and -G process a provider description, the program tests ENABLED(), and gdb
+# raises the semaphore while its breakpoint is set.
 . tests/sdt/lib.sh
 need dtrace gdb
 

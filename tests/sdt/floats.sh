@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Floating arguments of the macros: numbers in text, JSON and filters; whole for readers that know nothing of them.
+# Floating arguments of the macros are numbers in text, JSON and filters. Other readers see all arguments of such probes.
 . tests/sdt/lib.sh
 
 cat >"$T/f.c" <<'E2'
@@ -48,23 +48,23 @@ need jq
 backends=agent
 [ "$(id -u)" = 0 ] && [ -e /sys/kernel/btf/vmlinux ] && backends="agent kernel"
 
-# traced BINARY BACKEND ARGUMENT...: what its second round had, the address aside.
+# traced BINARY BACKEND ARGUMENT...: prints the records of the second round, without addresses.
 traced() {
 	timeout 60 probe-trace -b "$2" --json "${@:3}" -- "$1" 2>"$T/log" |
 		jq -cS 'select(.probe) | [.probe, (.args | if has("arg2") and .arg2 > 1000 then del(.arg2) else . end)]'
 }
 
-# numbers WHAT BINARY BACKEND: all values of the second round.
+# numbers WHAT BINARY BACKEND: checks all values of the second round.
 numbers() {
 	traced "$2" "$3" 'f:*' | jq -r '"\(.[0]) \(.[1] | tojson)"' | grep -v integers >"$T/all"
-	# constants come with each round
+	# each round has the constants
 	while read -r line; do
 		grep -qxF -- "$line" "$T/all" || wrong "$1, $3: lacks $line"
 	done < <(if grep -q 'f:any' "$T/all"; then cat "$T/values"; else grep -v any "$T/values"; fi)
 	[ "$(wc -l <"$T/all")" -ge 12 ] || wrong "$1, $3: $(wc -l <"$T/all") hits"
 }
 
-# kept WHAT BINARY BACKEND FILTER I...: the rounds that pass it.
+# kept WHAT BINARY BACKEND FILTER I...: checks which rounds pass the filter.
 kept() {
 	local got
 	got=$(timeout 60 probe-trace -b "$3" --json f:mixed --if "$4" -- "$2" 2>"$T/log" | jq -r 'select(.probe).args.arg0' | paste -sd' ')
@@ -77,7 +77,7 @@ for cc in $(compilers gcc clang g++ clang++); do
 	for flags in -O2 "-O0 -DSDT_NO_LINK_ORDER" "-O2 -DSTAP_SDT_ARG_CONSTRAINT=g"; do
 		what="$cc $flags"
 		try "$what" $cc $flags -x $language -Iinclude "$T/f.c" -o "$T/f" || continue
-		# SystemTap's note says the size alone: readers that meet an f drop all arguments.
+		# The stapsdt note has only the size, because readers that find an f drop all arguments.
 		notes "$T/f" >"$T/notes"
 		grep -q '[0-9]f@' "$T/notes" && wrong "$what: an f in a stapsdt note"
 		grep -q '^f mixed .* -4@[^ ]* 4@[^ ]* 8@[^ ]* 8@[^ ]*$' "$T/notes" || wrong "$what: mixed's operands"
@@ -94,13 +94,13 @@ for cc in $(compilers gcc clang g++ clang++); do
 			kept "$what" "$T/f" $backend '1 <= arg1 && arg1 < 3.4' 1 2
 		done
 	done
-	# No float, no note.
+	# Without floating arguments there is no note.
 	sed '/mixed\|twelve\|constants\|any/d' "$T/f.c" >"$T/none.c"
 	try none $cc -x $language -Iinclude -c "$T/none.c" -o "$T/none.o" &&
 		readelf -SW "$T/none.o" | grep -q 'note.probepoint' && wrong "$cc: a note without floats"
 done
 
-# In one unit with declared probes, whose signature says it, and whose notes are of another sort.
+# In one unit with declared probes, which have signatures instead of these notes.
 for cc in $(compilers gcc clang); do
 	try declared $cc -O2 -DDECLARED -Iinclude "$T/f.c" -o "$T/f" || continue
 	numbers "$cc declared" "$T/f" agent
@@ -114,7 +114,7 @@ if have gdb; then
 	grep -q '^12 arguments, 0x3fc00000 0xbff4000000000000$' "$T/out" || wrong "gdb: $(tail -n 2 "$T/out")"
 fi
 
-# SystemTap's own, which have the f.
+# Notes of SystemTap's header, which have the f.
 echo '#include <sys/sdt.h>' >"$T/there.c"
 if gcc -E "$T/there.c" >/dev/null 2>&1 && try theirs gcc -O2 "$T/f.c" -o "$T/f"; then
 	if [[ $backends == *kernel ]] && notes "$T/f" | grep -q '4f@'; then # the agent has no room there

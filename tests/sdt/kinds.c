@@ -2,8 +2,8 @@
 /*
  * Every macro and every kind of argument, in any C since C89 and any C++ since
  * C++98. Compiled under many flags with -Werror, with our header and with
- * SystemTap's, whose notes must say the same (COMMON_ONLY: without what that
- * cannot do).
+ * SystemTap's. Both must make the same notes. COMMON_ONLY leaves out what
+ * SystemTap's header does not support.
  */
 #include <stddef.h>
 #include <sys/sdt.h>

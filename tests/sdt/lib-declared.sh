@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For tests of declared probes: what a program of shop.c must have and do. Behind tests/sdt/lib.sh.
+# Shared by tests of declared probes: checks a program of shop.c. Source it after tests/sdt/lib.sh.
 
 cat >"$T/key.c" <<'E'
 #include <inttypes.h>
@@ -14,14 +14,14 @@ int main(int argc, char **argv)
 E
 try key gcc -Iinclude "$T/key.c" -o "$T/key"
 
-# signature WHAT BINARY NAME ARGUMENT...: there is one note of this key, and it says so.
+# signature WHAT BINARY NAME ARGUMENT...: checks that there is one note of this key, with these arguments.
 signature() {
 	local what=$1 binary=$2 name=$3 key strings
 	shift 3
 	key=$("$T/key" shop "$name")
 	readelf -x .note.probepoint "$binary" | sed -n 's/^ *0x[0-9a-f]* \(.\{35\}\).*/\1/p' | tr -d ' \n' >"$T/hex"
 	[ "$(grep -o "70706e00$key" "$T/hex" | wc -l)" -eq 1 ] || { wrong "$what: signature of $name by its key"; return; }
-	# behind the key: line, kind 0, number of arguments, flags; file, no function, the arguments
+	# after the key: line, kind 0, number of arguments, flags; file, no function, the arguments
 	strings=$(sed "s/.*70706e00$key//" "$T/hex" | cut -c17-2000 | sed 's/../& /g; s/00 /0a /g; s/\(..\) /\\x\1/g')
 	strings=$(printf "$strings" | head -n $(($# + 2)))
 	[ "$(sed -n '3,$s/:.*/:/p' <<<"$strings" | paste -sd' ')" = "${*/%/:}" ] ||
@@ -61,10 +61,10 @@ E
 sed -n 's/^ *\/\* = \(.*\) \*\/$/\1/p' $D/shop.h | sort -u >"$T/signatures"
 [ "$(wc -l <"$T/signatures")" -ge 5 ] || wrong "shop.h expects nothing"
 
-# whole WHAT BINARY: with all of the above.
+# whole WHAT BINARY: checks all of the above.
 whole() {
 	local what=$1 binary=$2 args got
-	"$binary" || wrong "$what: status $? when nobody watches"
+	"$binary" || wrong "$what: status $? while no probe is enabled"
 	while read -r name args; do
 		signature "$what" "$binary" "$name" $args
 	done <"$T/signatures"

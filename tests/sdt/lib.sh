@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-# Shared by tests/sdt/*.sh: compilers, and what readelf makes of notes.
+# Shared by tests/sdt/*.sh: compilers, and notes as readelf prints them.
 
 . tests/lib.sh
 D=tests/sdt
 WARN="-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Werror"
 failed=0
 
-# Something is wrong; the test goes on, and fails at its end by `exit $failed`.
+# wrong TEXT: reports a failure. The test goes on, and fails at its end with `exit $failed`.
 wrong() {
 	echo "FAIL: $*"
 	failed=1
 }
 
-# The ones that are here of the compilers named.
+# Prints the compilers among its arguments that are installed.
 compilers() {
 	local c
 	for c in "$@"; do
@@ -20,7 +20,7 @@ compilers() {
 	done
 }
 
-# try WHAT COMMAND...: runs it; where it fails, says so with the first of what it said.
+# try WHAT COMMAND...: runs the command. If it fails, reports it with the first lines of its output.
 try() {
 	local what=$1
 	shift
@@ -30,7 +30,7 @@ try() {
 	return 1
 }
 
-# notes FILE: a line "provider name address base semaphore operands" each, in the order of the file.
+# notes FILE: prints a line "provider name address base semaphore operands" per note, in the order of the file.
 notes() {
 	readelf -nW "$1" 2>/dev/null | awk '
 		/Provider:/ { provider = $NF }
@@ -39,7 +39,7 @@ notes() {
 		/^ *Arguments:/ { sub(/^ *Arguments: */, ""); print provider, name, address, base, semaphore, $0 }'
 }
 
-# sizes FILE: a line "provider name size size ..." each, sorted; a size of SystemTap's `8f@` is 8.
+# sizes FILE: prints a line "provider name size size ..." per note, sorted. The size of SystemTap's `8f@` is 8.
 sizes() {
 	notes "$1" | awk '{
 		line = $1 " " $2

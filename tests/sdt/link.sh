@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Notes after linking: one for each living site, true of its code, and none for dead code, whatever the linker.
+# After linking with any linker, each live site has one correct note, and dead code has none.
 . tests/sdt/lib.sh
 
 n=0
-# sound WHAT BINARY MIXED: each note's location holds a site's bytes, and its base is the section's address.
+# sound WHAT BINARY MIXED: checks that each note points to the bytes of a site and has the address of the base section.
 sound() {
 	local base at bytes
 	base=$(readelf -SW "$2" | sed 's/\[ *//' | awk '$2 == ".stapsdt.base" { print $4 }')
@@ -20,7 +20,7 @@ sound() {
 		*) wrong "$1: no site of $name at $at: $bytes" ;;
 		esac
 	done <"$T/notes"
-	# Notes of floating arguments are those of the living sites that have such: no more, no fewer.
+	# Exactly the live sites with floating arguments have a note of floating arguments.
 	[ -n "${3-}" ] && return
 	readelf -nW "$2" 2>/dev/null | sed -n 's/.*(0x00000005).*data: \(.. .. .. .. .. .. .. ..\) .*/\1/p' |
 		awk '{ print "0x" $8 $7 $6 $5 $4 $3 $2 $1 }' | sort >"$T/floats"
@@ -28,7 +28,7 @@ sound() {
 	cmp -s "$T/floats.wanted" "$T/floats" || wrong "$1: notes of floats at" $(<"$T/floats"), not at $(<"$T/floats.wanted")
 }
 
-# check WHAT BINARY LIVING [MIXED]: LIVING is how many notes there must be of twice and of here.
+# check WHAT BINARY LIVING [MIXED]: LIVING is the number of notes of the probes twice and here.
 check() {
 	local what=$1 binary=$2 living=$3
 	"$binary" || wrong "$what: does not run"
@@ -58,7 +58,7 @@ for cc in $(compilers g++ g++-11 clang++); do
 						try "$what" $cc $flags $sections "$T/1.o" "$T/2.o" -o "$T/parts" || continue
 					check "$what" "$T/parts" "here=1 twice=3"
 					[ -n "$semaphores" ] || continue
-					# each living note's semaphore is one of the two living ones, the dead one is gone
+					# the notes refer to the two live semaphores, and the dead one is gone
 					awk '$5 !~ /0x0+$/ { print $5 }' "$T/notes" | sort -u >"$T/semaphores"
 					[ "$(wc -l <"$T/semaphores")" -eq 2 ] || wrong "$what: semaphores $(paste -sd' ' "$T/semaphores")"
 					nm "$T/parts" | grep -q 'parts_here_semaphore' || wrong "$what: a living semaphore is gone"
@@ -73,7 +73,7 @@ for cc in $(compilers g++ g++-11 clang++); do
 	done
 done
 
-# LTO: each compiler with the linker that knows its objects; functions that are used once may be inlined, none lost.
+# LTO: each compiler with its own linker. Functions that are used once may be inlined; none is lost.
 for lto in "g++ -flto -fuse-ld=bfd" "g++ -flto -fno-fat-lto-objects -flto-partition=max" "clang++ -flto -fuse-ld=lld" "clang++ -flto=thin -fuse-ld=lld"; do
 	have ${lto%% *} || continue
 	case $lto in *lld*) have ld.lld || continue ;; esac
@@ -84,7 +84,7 @@ for lto in "g++ -flto -fuse-ld=bfd" "g++ -flto -fno-fat-lto-objects -flto-partit
 	done
 done
 
-# Objects made with either header in one program.
+# A program of objects made with either header.
 echo '#include <sys/sdt.h>' >"$T/there.c"
 if gcc -fsyntax-only "$T/there.c" 2>/dev/null; then
 	for cc in $(compilers g++ clang++); do
@@ -114,7 +114,7 @@ else
 	echo "not tested: objects of both headers in one program (SystemTap's is not installed)"
 fi
 
-# A probe in an asm statement is all there is.
+# A program whose only probe is in an asm statement.
 for cc in $(compilers gcc clang); do
 	for ld in $linkers; do
 		cat >"$T/alone.c" <<-'E'
@@ -125,7 +125,7 @@ for cc in $(compilers gcc clang); do
 	done
 done
 
-# For linkers and assemblers that know neither link order nor retention.
+# SDT_NO_LINK_ORDER is for linkers and assemblers that know neither link order nor retention.
 for ld in gold bfd lld; do
 	have ld.$ld || continue
 	try "old $ld" g++ -O2 -DSDT_NO_LINK_ORDER -Iinclude -fuse-ld=$ld -DPART=1 -c $D/parts.cc -o "$T/1.o"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A loop with a probe of two arguments (PROBE: 1), or without (0), that begins SKIP bytes behind an aligned address. */
+/* A loop with a probe of two arguments (PROBE: 1) or without (0). It begins SKIP bytes after an aligned address. */
 #if PROBE
 #include <sys/sdt.h>
 #else

@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Every macro with every kind of argument, in every language standard, without a warning.
+# Every macro compiles with every kind of argument, in every language standard, without a warning.
 . tests/sdt/lib.sh
 
 n=0
-# standards ALL SHORT: those of the form of the test.
+# standards ALL SHORT: prints the standards for the long or short form of the test.
 standards() { if [ "${PROBEPOINT_LONG-}" ]; then echo "$1"; else echo "$2"; fi; }
 one() {
 	try "a warning or error" "$@" $WARN -Iinclude -c $D/kinds.c -o "$T/kinds.o" && n=$((n + 1))

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Wrong uses of sys/sdt.h, each with the compiler's words for it; and uses that look wrong and are not.
+# Wrong uses of sys/sdt.h cause compiler errors. Unusual correct uses do not.
 . tests/sdt/lib.sh
 
-# refused WORDS COMMAND...: standard input is the source.
+# refused WORDS COMMAND...: the source on standard input does not compile, for this reason.
 refused() {
 	local words=$1
 	shift

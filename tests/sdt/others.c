@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What kinds.c declares and does not define. */
+/* Defines what kinds.c only declares. */
 struct incomplete {
 	int x;
 } * opaque;

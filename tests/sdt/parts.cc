@@ -23,7 +23,7 @@ template <class T> NOINLINE T twice(T x)
 	return x + x;
 }
 
-/* In both parts, used by neither: a group that is discarded as a whole. */
+/* Both parts have it and neither uses it: the linker discards its group as a whole. */
 template <class T> NOINLINE T unused(T x)
 {
 	STAP_PROBE1(parts, dead, x);

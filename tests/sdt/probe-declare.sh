@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Declared probes by macros alone: types are checked, each probe has one semaphore, sites know their arguments' names.
+# Declared probes without the plugin: types are checked, each probe has one semaphore, notes have the arguments' names.
 . tests/sdt/lib.sh
 
 # ---- compiles everywhere -------------------------------------------------------
@@ -25,7 +25,7 @@ for o in -O0 -O2; do
 done
 echo "$n clean"
 
-# ---- linked, seen, and hit -----------------------------------------------------
+# ---- linked, listed, and hit ---------------------------------------------------
 
 . tests/sdt/lib-declared.sh
 
@@ -33,7 +33,7 @@ gc="-ffunction-sections -fdata-sections -Wl,--gc-sections"
 n=0
 for cc in $(compilers gcc clang g++ clang++); do
 	for flags in -O0 "-O2 $gc" "-O2 -fuse-ld=lld $gc" "-O2 -fuse-ld=lld" "-O1 -fPIC" "-O2 -static" "-O2 -flto"; do
-		# The short form: C with most, C++ with the extremes.
+		# The short form has most option sets for C, and the extreme ones for C++.
 		case ${PROBEPOINT_LONG-}$cc:$flags in 1* | *:-O0 | *:*flto | gcc:*gc-sections | clang:*-static | clang:*lld*) ;; *) continue ;; esac
 		[[ $cc:$flags == clang*flto* ]] && flags+=" -fuse-ld=lld"
 		[[ $flags == *lld* ]] && ! have ld.lld && continue
@@ -64,7 +64,7 @@ for f in "$T/with" "$T/libother.so"; do
 done
 nm -D "$T/libother.so" | grep -q semaphore && wrong "a library exports its semaphore"
 
-# ---- what it costs -------------------------------------------------------------
+# ---- cost ----------------------------------------------------------------------
 
 cat >"$T/loop.c" <<'E'
 #include <sys/probe.h>
@@ -95,7 +95,7 @@ if have valgrind; then
 				awk '/Collected/ { print $4 }' >"$T/count$p"
 		done
 		cost=$((($(cat "$T/count-DPROBED") - $(cat "$T/count-UPROBED")) / 1000))
-		echo "$cc: a declared probe that nobody watches costs 0.01 x $cost instructions"
+		echo "$cc: a declared probe that is not enabled costs 0.01 x $cost instructions"
 		[ "$cost" -le 300 ] || wrong "$cc: more than the load, the test and the jump"
 	done
 else
@@ -104,7 +104,7 @@ fi
 
 # ---- misuse --------------------------------------------------------------------
 
-# refused WORDS LINE: this line, in a function behind two declarations, does not compile, and for this reason.
+# refused WORDS LINE: this line, in a function after two declarations, does not compile, for this reason.
 refused() {
 	local c
 	for c in $(compilers gcc clang g++ clang++); do

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The same source with SystemTap's header and with ours: the same probes, with arguments of the same size and sign.
+# The same source has the same probes with SystemTap's header and with ours, with arguments of the same size and sign.
 . tests/sdt/lib.sh
 
 echo '#include <sys/sdt.h>' >"$T/there.c"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Compiled twice, PART 1 and 2, in C or C++: declared probes are one over both. */
+/* Compiled twice, as PART 1 and 2, in C or C++. Each declared probe is one probe over both. */
 #include "shop.h"
 
 #ifdef __cplusplus

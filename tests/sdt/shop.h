@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Declared probes of every kind, for shop.c. Lines "= NAME CLASSname ..." are what their notes must say. */
+/* Declared probes of every kind, for shop.c. Lines "= NAME CLASSname ..." have the expected notes. */
 #ifndef SHOP_H
 #define SHOP_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* As types.cc, in C. */
+/* The same as types.cc, in C. */
 #include <sys/sdt.h>
 
 #define TYPE(name, ...)                           \

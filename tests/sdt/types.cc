@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Arguments of every type, one probe a line, named after its type: for
- * sdt/types.sh, which deletes the lines that a compiler refuses with one
- * header, and compares what the others say with each header.
+ * Arguments of every type, one probe per line, named after its type.
+ * sdt/types.sh deletes the lines that a compiler refuses with one header,
+ * and compares the notes of the others with each header.
  */
 #include <sys/sdt.h>
 

@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# An argument of any type: our sys/sdt.h compiles what SystemTap's does, and its notes have the same sizes and signs.
-# PROBEPOINT_LONG: every compiler, language, optimisation and constraint.
+# Our sys/sdt.h compiles arguments of every type that SystemTap's compiles, and its notes have the same sizes and signs.
+# The long form tries every compiler, language, optimization level and constraint.
 . tests/sdt/lib.sh
 
-# Where the two differ, on purpose: PROBE THEIRS OURS, in C++. Their C++ header knows the sign of the standard integers
-# only. Ours is what C and both headers in C say: that of the enumeration's underlying type, and of __int128.
+# Intended differences in C++: PROBE THEIRS OURS. Their C++ header has the sign of the standard integers only. Ours also has
+# the sign of an enumeration's underlying type and of __int128, as both headers have in C.
 cat >"$T/meant" <<'E2'
 enum_fixed 2 -2
 enum_minus 4 -4
@@ -13,8 +13,8 @@ enum_scoped 1 -1
 int128 16 -16
 E2
 
-# compile SOURCE OUT COMMAND...: deletes lines of OUT.src that the compiler refuses until it takes the rest. OUT.refused
-# has the probes deleted; OUT.sizes those that are left, with the size of each argument.
+# compile SOURCE OUT COMMAND...: deletes lines of OUT.src that the compiler refuses until it accepts the rest. OUT.refused
+# gets the deleted probes, and OUT.sizes the others, with the size of each argument.
 compile() {
 	local source=$1 out=$2 lines pass
 	shift 2
@@ -115,7 +115,7 @@ for cc in $(compilers gcc clang); do
 	done
 done
 
-# The value of a local type is no template argument in C++98: refused rather than told with a wrong size.
+# In C++98 a local type cannot be a template argument. Its values are refused, so that no note has a wrong size.
 cat >"$T/local.cc" <<'E2'
 #include <sys/sdt.h>
 void f() { struct here { char c[3]; } h = { { 1, 2, 3 } }; STAP_PROBE1(t, local, h); }
@@ -168,7 +168,7 @@ for cc in $(compilers gcc clang g++ clang++); do
 	done
 done
 
-# ---- every warning that clang has --------------------------------------------
+# ---- every warning of clang --------------------------------------------------
 
 # -Weverything, as the header is; and with what its #pragma hides, but for names that are the implementation's.
 mkdir -p "$T/bare/sys"

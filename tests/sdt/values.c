@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Probes whose arguments are known. A line "= NAME SIZE@VALUE ..." says what the
- * note must tell and a debugger find at the probe v:NAME, each time it is hit.
- * C and C++; "=c" in C only.
+ * Probes whose arguments are known. A line "= NAME SIZE@VALUE ..." has the sizes of the
+ * note and the values that a debugger must find at each hit of the probe v:NAME.
+ * "=" is for C and C++, "=c" for C only.
  */
 #include <stddef.h>
 #include <sys/sdt.h>
 
-/* Nothing may be known of what comes in: no function is static. */
+/* The compiler must not know the values that come in, so no function is static. */
 #ifdef __clang__
 #define NOIPA __attribute__((noinline))
 #else
@@ -78,7 +78,7 @@ NOIPA void enums(enum colour colour)
 	STAP_PROBE1(v, enums, colour);
 }
 
-/* A compiler that sees all uses of an array need not fill it for a probe's sake. */
+/* A compiler that sees all uses of an array need not fill it for a probe. */
 NOIPA void escape(char *s)
 {
 	zero += *s == 0;
@@ -136,7 +136,7 @@ NOIPA void twelve(int a, int b, int c, int d, int e, int f, long g, long h, long
 	STAP_PROBE12(v, twelve, a, b, c, d, e, f, g, h, i, j, k, l);
 }
 
-/* Evaluated once, and whether somebody listens or not. */
+/* Evaluated once, whether the probe is enabled or not. */
 NOIPA int effects(int i)
 {
 	/* = effects -4@40 */

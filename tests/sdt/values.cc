@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* As values.c, for what C does not have. C++11 and later. */
+/* As values.c, for types that C does not have. C++11 and later. */
 #include <cstddef>
 #define SDT_USE_VARIADIC
 extern "C" { /* a header may be included in here */

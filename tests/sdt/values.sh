@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What gdb finds at each probe is what the program passed, and the notes tell size and sign.
+# gdb finds at each probe the values that the program passed, and the notes have their sizes and signs.
 . tests/sdt/lib.sh
 
 have gdb || skip "gdb is not installed"
 
-# check WHAT BINARY SOURCE MARK: the lines "= NAME SIZE@VALUE ..." of the source hold in the binary.
+# check WHAT BINARY SOURCE MARK: checks that the lines "= NAME SIZE@VALUE ..." of the source hold in the binary.
 check() {
 	local what=$1 binary=$2 name args arg format values i address
 	sed -n "s/.*\/\* =$4 \(.*\) \*\/.*/\1/p" "$3" >"$T/expected"
@@ -70,7 +70,7 @@ run $D/values.cc '' -std=c++11 g++ g++-11 clang++
 run $D/values.cc '' -std=c++20 g++ clang++
 echo "$count probes with their values"
 
-# A narrow operand may name a wider register, of which only the low bits are its own: clang at -O0 leaves the rest.
+# A narrow operand may name a wider register. Only its low bits count, because clang at -O0 leaves the others.
 if [ "$(uname -m)" = x86_64 ]; then
 	cat >"$T/narrow.c" <<-'E'
 		#include <sys/sdt.h>

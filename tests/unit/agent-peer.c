@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The controller against agents that are not what they say. A thread here plays the
- * agent: it listens where an agent of this process would, and hands over a shared memory region
- * that the test has filled. First it tells the truth, and what is read is compared
- * with what was written; then it lies, in its answers and in the shared memory region, before and
- * while it is read. PROBEPOINT_SEED repeats a run.
+ * The controller against agents that lie. A thread of this program plays the agent: it listens where an agent of this
+ * process would, and hands over a shared memory region that the test has filled. First its replies and records are
+ * correct, and the test compares what was read with what was written. Then they are not: in its replies and in the
+ * region, before and while the controller reads. PROBEPOINT_SEED repeats a run.
  */
 #include <check.h>
 #include <dirent.h>
@@ -43,8 +42,8 @@
 static char state[200], socket_path[300];
 static int listener = -1;
 static atomic_int shm_fd = -1, lying, mutating;
-static pthread_mutex_t shm_lock = PTHREAD_MUTEX_INITIALIZER; /* held by who disturbs it */
-static char *shm;                                            /* as the agent sees it */
+static pthread_mutex_t shm_lock = PTHREAD_MUTEX_INITIALIZER; /* held while the mutator writes to the region */
+static char *shm;                                            /* the agent's mapping */
 static atomic_ullong served;
 
 /* ---- the shared memory region ---- */
@@ -125,7 +124,7 @@ static void ring_take(unsigned i, uint64_t position)
 	r->turns = 1;
 }
 
-/* A record of nvalues values that tell its number. */
+/* Adds a record with nvalues values from `number` on. */
 static void put_record(unsigned i, uint64_t time, unsigned slot, unsigned nvalues, uint64_t number)
 {
 	struct record *r = (struct record *)data(i, ring(i)->head);
@@ -147,19 +146,23 @@ static void put_word(unsigned i, uint64_t word, unsigned words)
 
 /* ---- the agent ---- */
 
-static void answer(int peer, const struct agent_request *request, uint64_t *dice)
-{
-	_Alignas(8) char bytes[AGENT_MESSAGE_MAX + 512] = { 0 };
-	struct agent_reply *reply = (struct agent_reply *)bytes;
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(8 * sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { bytes, sizeof(*reply) };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-	int fds[8] = { atomic_load(&shm_fd) }, nfds = 0, made = -1;
-	bool lie = atomic_load(&lying) && random_of(dice) % 2;
+struct answer {
+	_Alignas(8) char bytes[AGENT_MESSAGE_MAX + 512];
+	size_t size;
+	int fds[8], nfds;
+	int made; /* descriptor to close afterwards; -1: none */
+};
 
+static struct agent_reply *answer_reply(struct answer *a)
+{
+	return (struct agent_reply *)a->bytes;
+}
+
+static void answer_make(struct answer *a, const struct agent_request *request)
+{
+	struct agent_reply *reply = answer_reply(a);
+
+	*a = (struct answer){ .size = sizeof(*reply), .fds = { atomic_load(&shm_fd) }, .made = -1 };
 	*reply = (struct agent_reply){ .magic = AGENT_MESSAGE_MAGIC, .version = AGENT_VERSION, .op = request->op };
 	if (request->op == AGENT_HELLO) {
 		struct agent_hello hello = { .pid = getpid(),
@@ -170,52 +173,87 @@ static void answer(int peer, const struct agent_request *request, uint64_t *dice
 		reply->size = sizeof(hello);
 		memcpy(reply + 1, &hello, sizeof(hello));
 	} else if (request->op == AGENT_SHM) {
-		nfds = 1;
+		a->nfds = 1;
 	}
-	iov.iov_len += reply->size;
-	if (lie) {
-		switch (random_of(dice) % 8) {
-		case 0:
-			for (unsigned n = 1 + random_of(dice) % 3; n; n--)
-				bytes[random_of(dice) % iov.iov_len] ^= 1 << random_of(dice) % 8;
-			break;
-		case 1: iov.iov_len = random_of(dice) % (iov.iov_len + 1); break;
-		case 2: iov.iov_len += 1 + random_of(dice) % (sizeof(bytes) - iov.iov_len); break;
-		case 3:
-			reply->count = (uint32_t)random_of(dice);
-			reply->size = reply->count * (uint32_t)(random_of(dice) % 64);
-			break;
-		case 4:
-			nfds = (int)(random_of(dice) % 9);
-			for (int i = 1; i < nfds; i++)
-				fds[i] = fds[0];
-			break;
-		case 5: /* what is no shared memory region */
-			switch (random_of(dice) % 5) {
-			case 0: made = open("/dev/zero", O_RDWR | O_CLOEXEC); break;
-			case 1: made = open("/proc/self/exe", O_RDONLY | O_CLOEXEC); break;
-			case 2: made = sealed(random_of(dice) % 8192, F_SEAL_SHRINK | F_SEAL_GROW); break;
-			case 3: made = sealed(SHM_SIZE, 0); break;
-			default: made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-			}
-			fds[0] = made;
-			nfds = 1;
-			break;
-		case 6: return; /* hangs up */
-		default: reply->error = (int32_t)random_of(dice); reply->reason = (uint32_t)random_of(dice);
-		}
+	a->size += reply->size;
+}
+
+/* Returns a descriptor that is not a shared memory region. */
+static int other_descriptor(uint64_t *dice)
+{
+	switch (random_of(dice) % 5) {
+	case 0: return open("/dev/zero", O_RDWR | O_CLOEXEC);
+	case 1: return open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	case 2: return sealed(random_of(dice) % 8192, F_SEAL_SHRINK | F_SEAL_GROW);
+	case 3: return sealed(SHM_SIZE, 0);
+	default: return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	}
-	if (nfds) {
+}
+
+/* Makes the reply invalid. Returns false if the agent is to close the connection instead. */
+static bool answer_spoil(struct answer *a, uint64_t *dice)
+{
+	struct agent_reply *reply = answer_reply(a);
+
+	switch (random_of(dice) % 8) {
+	case 0:
+		for (unsigned n = 1 + random_of(dice) % 3; n; n--)
+			a->bytes[random_of(dice) % a->size] ^= 1 << random_of(dice) % 8;
+		return true;
+	case 1: a->size = random_of(dice) % (a->size + 1); return true;
+	case 2: a->size += 1 + random_of(dice) % (sizeof(a->bytes) - a->size); return true;
+	case 3:
+		reply->count = (uint32_t)random_of(dice);
+		reply->size = reply->count * (uint32_t)(random_of(dice) % 64);
+		return true;
+	case 4:
+		a->nfds = (int)(random_of(dice) % 9);
+		for (int i = 1; i < a->nfds; i++)
+			a->fds[i] = a->fds[0];
+		return true;
+	case 5:
+		a->fds[0] = a->made = other_descriptor(dice);
+		a->nfds = 1;
+		return true;
+	case 6: return false;
+	default:
+		reply->error = (int32_t)random_of(dice);
+		reply->reason = (uint32_t)random_of(dice);
+		return true;
+	}
+}
+
+static void answer_send(int peer, const struct answer *a)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(8 * sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { (void *)a->bytes, a->size };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (a->nfds) {
 		message.msg_control = &control;
-		message.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		message.msg_controllen = CMSG_SPACE(a->nfds * sizeof(int));
 		control.header.cmsg_level = SOL_SOCKET;
 		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(&control.header), fds, nfds * sizeof(int));
+		control.header.cmsg_len = CMSG_LEN(a->nfds * sizeof(int));
+		memcpy(CMSG_DATA(&control.header), a->fds, a->nfds * sizeof(int));
 	}
 	sendmsg(peer, &message, MSG_NOSIGNAL);
-	if (made >= 0)
-		close(made);
+	if (a->made >= 0)
+		close(a->made);
+}
+
+/* Replies to a request. Does not count it as served if the connection is to be closed. */
+static void answer(int peer, const struct agent_request *request, uint64_t *dice)
+{
+	struct answer a;
+
+	answer_make(&a, request);
+	if (atomic_load(&lying) && random_of(dice) % 2 && !answer_spoil(&a, dice))
+		return;
+	answer_send(peer, &a);
 	atomic_fetch_add(&served, 1);
 }
 
@@ -239,6 +277,7 @@ static void *serve(void *unused)
 	return unused;
 }
 
+/* Returns a value that a controller might not expect. */
 static uint64_t nasty(uint64_t *dice)
 {
 	static const uint64_t words[] = { 0,
@@ -342,7 +381,7 @@ static int descriptors(void)
 	return n;
 }
 
-START_TEST(truth)
+START_TEST(correct)
 {
 	const uint64_t slots_of_start[] = { 0, 8, AGENT_RING_SIZE - 16, 0ull - 64 };
 	uint64_t base = clock_ns() - 50000000, at[NRINGS] = { 0 }, last = 0, wanted = 0, got = 0;
@@ -357,7 +396,7 @@ START_TEST(truth)
 	reader_begin();
 	for (unsigned i = 0; i < NRINGS - 1; i++)
 		ring_take(i, slots_of_start[_i] + 8 * i);
-	/* Rings in which signal handlers, cut records and space given back stand. */
+	/* The rings also have records of signal handlers, unfinished records and skipped space. */
 	for (unsigned k = 0; k < 4000; k++) {
 		unsigned i = below(NRINGS - 1), nvalues = 1 + below(5);
 
@@ -368,14 +407,14 @@ START_TEST(truth)
 		put_record(i, base + k * 1000, below(NSLOTS), nvalues, (uint64_t)i << 32 | at[i]++);
 		wanted++;
 	}
-	/* One that will never be whole, in a thread that has ended: what is behind it is read. */
+	/* A record that will never be complete, of a thread that has ended: the records after it are read. */
 	put_word(0, 7, 7);
 	put_record(0, base + 4001000, 3, 2, at[0]++);
-	ring(0)->head += 16; /* reserved, and not begun */
+	ring(0)->head += 16; /* reserved, not begun */
 	put_record(0, base + 4002000, 4, 2, at[0]++);
 	ring(0)->state = AGENT_RING_FINISHED;
 	wanted += 2;
-	/* One that is being written is waited for. */
+	/* The reader waits for a record that is being written. */
 	put_word(1, 3, 3);
 	put_record(1, base + 4003000, 3, 1, 77);
 	ck_assert_msg(!backend_agent.reader_open(&session, &reader), "%s", pp_error());
@@ -399,7 +438,7 @@ START_TEST(truth)
 	ck_assert_int_eq(n, 0);
 	ck_assert_uint_eq(got, wanted);
 	ck_assert_uint_eq(last, base + 4002000);
-	/* It becomes whole. */
+	/* The record becomes complete. */
 	struct record *late = (struct record *)data(1, ring(1)->limit - AGENT_RING_SIZE);
 
 	late->point = 9;
@@ -413,7 +452,7 @@ START_TEST(truth)
 		ck_assert_uint_eq(record->value[0], value);
 	}
 	ck_assert_int_eq(backend_agent.reader_next(reader, &thread, &record, &size), 0);
-	/* What was read is cleared and given back. */
+	/* Records that were read are cleared, and the rings have room again. */
 	for (unsigned i = 0; i < NRINGS - 1; i++) {
 		ck_assert_uint_eq(ring(i)->limit, ring(i)->head + AGENT_RING_SIZE);
 		for (uint64_t k = 0; k < AGENT_RING_SIZE; k += 8)
@@ -425,7 +464,7 @@ START_TEST(truth)
 }
 END_TEST
 
-/* Each record that cannot be read counts: of a ring that is given up, all that its counters have. */
+/* Each record that cannot be read is counted; for a damaged ring, all that its counters have. */
 START_TEST(damaged)
 {
 	const uint64_t begin[] = { 0, 8 * 1000, AGENT_RING_SIZE - 64 };
@@ -443,16 +482,16 @@ START_TEST(damaged)
 		ring_take(i, begin[_i]);
 		for (unsigned k = 0; k < 100; k++)
 			put_record(i, base + 1000 * k, k % NSLOTS, 2, k);
-		for (unsigned k = 0; k < NSLOTS; k++) /* what had been read before is in the counters, too */
+		for (unsigned k = 0; k < NSLOTS; k++) /* the counters include records that were read before */
 			((struct agent_count *)((char *)ring(i) + COUNTS_IN_RING))[k].recorded = k < 4 ? 25 : 0;
 		if (begin[_i])
 			((struct agent_count *)((char *)ring(i) + COUNTS_IN_RING))[0].recorded += 1000;
 	}
-	/* Ring 1 has ten records of a place that is not there. */
+	/* Ring 1 has ten records of a slot that does not exist. */
 	for (unsigned k = 0; k < 10; k++)
 		put_record(1, base + 200000 + k, NSLOTS + 3, 1, k);
 	ck_assert_msg(!backend_agent.reader_open(&session, &reader), "%s", pp_error());
-	/* Ring 2 goes bad after it was first looked at: all that comes is lost. */
+	/* Ring 2 becomes invalid after the reader has seen it: all later records are lost. */
 	ring(2)->head += 4;
 	((struct agent_count *)((char *)ring(2) + COUNTS_IN_RING))[1].recorded += 4094;
 	for (int rounds = 0; rounds < 100; rounds++) {
@@ -468,7 +507,7 @@ START_TEST(damaged)
 }
 END_TEST
 
-/* Reads what there is to read, and checks that it is at least a record. */
+/* Reads records for some time, and checks their sizes and times. */
 static unsigned read_some(uint64_t ms)
 {
 	uint64_t until = clock_ns() + ms * 1000000;
@@ -482,7 +521,8 @@ static unsigned read_some(uint64_t ms)
 		uint64_t began = clock_ns();
 
 		got = backend_agent.reader_next(reader, &thread, &record, &size);
-		ck_assert_msg(clock_ns() - began < 5000000000ull, "seed %llu: it hangs", (unsigned long long)seed);
+		ck_assert_msg(clock_ns() - began < 5000000000ull, "seed %llu: the reader hangs",
+		              (unsigned long long)seed);
 		if (got > 0) {
 			ck_assert_uint_le(size, RECORD_SIZE_MAX);
 			ck_assert_uint_ge(size, sizeof(*record));
@@ -497,7 +537,7 @@ static unsigned read_some(uint64_t ms)
 	return n;
 }
 
-START_TEST(lies)
+START_TEST(hostile)
 {
 	int before = descriptors(), opened = 0;
 	unsigned long long records = 0;
@@ -514,7 +554,7 @@ START_TEST(lies)
 			ring_take(i, below(2) ? 0 : 8 * below(1 << 20));
 			for (unsigned k = below(200); k; k--)
 				put_record(i, clock_ns() - 1000 * k, below(NSLOTS + 1), below(10), k);
-			if (!below(10)) { /* longer than any */
+			if (!below(10)) { /* longer than any record */
 				((struct record *)data(i, ring(i)->head))->words = 231 + below(25);
 				put_word(i, clock_ns(), 255);
 			}
@@ -527,8 +567,8 @@ START_TEST(lies)
 		header()->clock = below(2) ? AGENT_CLOCK_TSC : header()->clock;
 		if (!backend_agent.reader_open(&session, &reader)) {
 			opened++;
-			if (agent_of(&session)->nmembers)
-				shm_count(&agent_of(&session)->members[0]->shm, 1, counts, NSLOTS);
+			if (agent_of(&session)->ntargets)
+				shm_count(&agent_of(&session)->targets[0]->shm, 1, counts, NSLOTS);
 			atomic_store(&mutating, mutates);
 			records += read_some(20);
 			pthread_mutex_lock(&shm_lock);
@@ -545,7 +585,7 @@ START_TEST(lies)
 	for (int i = 0; i < 100 && descriptors() > before; i++)
 		usleep(10000);
 	ck_assert_int_le(descriptors(), before);
-	fprintf(stderr, "%d areas opened, %llu records\n", opened, records);
+	fprintf(stderr, "%d regions opened, %llu records\n", opened, records);
 }
 END_TEST
 
@@ -562,13 +602,13 @@ int main(void)
 	TCase *tcase = tcase_create("peer");
 	pthread_t server, disturber;
 	SRunner *runner;
-	char folder[] = "/tmp/probepoint-test.XXXXXX", path[400];
+	char directory[] = "/tmp/probepoint-test.XXXXXX", path[400];
 	int failed;
 
 	seed_set();
-	if (!mkdtemp(folder) || setenv("XDG_RUNTIME_DIR", folder, 1))
+	if (!mkdtemp(directory) || setenv("XDG_RUNTIME_DIR", directory, 1))
 		return 1;
-	snprintf(state, sizeof(state), "%s/probepoint", folder);
+	snprintf(state, sizeof(state), "%s/probepoint", directory);
 	snprintf(path, sizeof(path), "%s/agents", state);
 	mkdir(state, 0700);
 	mkdir(path, 0700);
@@ -581,15 +621,15 @@ int main(void)
 	pthread_create(&disturber, NULL, mutator, NULL);
 	suite_add_tcase(suite, tcase);
 	tcase_set_timeout(tcase, 0);
-	tcase_add_loop_test(tcase, truth, 0, 4);
+	tcase_add_loop_test(tcase, correct, 0, 4);
 	tcase_add_loop_test(tcase, damaged, 0, 3);
-	tcase_add_test(tcase, lies);
+	tcase_add_test(tcase, hostile);
 	runner = srunner_create(suite);
-	/* The agent's thread is in this process. */
+	/* The thread that plays the agent is in this process. */
 	srunner_set_fork_status(runner, CK_NOFORK);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
-	nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	return failed ? 1 : 0;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random fetch programs, with predicates and without, run by the kernel as BPF and
- * by the reference interpreter at the same hits of this very program: both must
- * filter alike and leave the same record to the last byte.
+ * Random fetch programs, with and without predicates. The kernel runs them as BPF, and the reference interpreter runs
+ * them, at the same hits of this program. Both must accept the same hits and produce identical records.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -23,7 +22,7 @@
 #define PROGRAMS 60
 #define HITS 6
 
-static char *memory; /* two pages of bytes, one on each side that cannot be read */
+static char *memory; /* two pages of bytes, between pages that cannot be read */
 static uint64_t registers[17];
 
 static void map_memory(void)
@@ -44,7 +43,7 @@ static uint64_t some_address(void)
 	case 3: return (uint64_t)memory + PAGE - below(140);
 	case 4: return (uint64_t)memory + 2 * PAGE - below(200);
 	case 5: return (uint64_t)words[below(NWORDS)];
-	case 6: return random_bits() | 1ull << 63; /* the kernel's half */
+	case 6: return random_bits() | 1ull << 63; /* the kernel's half of the address space */
 	default: return (uint64_t)memory + below(2 * PAGE);
 	}
 }
@@ -66,7 +65,7 @@ static void near_register(struct maker *m)
 	}
 }
 
-/* One that stays when the maker makes another. */
+/* Makes a program that stays valid when the maker makes another one. */
 static void make(struct maker *m, struct fetch_program *program)
 {
 	uint8_t depths[2048];
@@ -129,12 +128,12 @@ static void one_hit(struct armed *a, const struct fetch_program *programs, struc
 	for (int i = 0; i < PROGRAMS; i++)
 		if (recorded[i] != got[i]) {
 			show(&programs[i], registers);
-			ck_abort_msg("seed %llu: the interpreter %s, and the kernel does not", (unsigned long long)seed,
-			             recorded[i] ? "records" : "filters");
+			ck_abort_msg("seed %llu: the interpreter %s the hit, and the kernel does not",
+			             (unsigned long long)seed, recorded[i] ? "records" : "filters");
 		}
 }
 
-/* Arms the programs and releases them; how many of the hits were recorded is added. */
+/* Arms the programs, runs hits, and releases the programs. Adds the number of recorded hits to *recorded. */
 static void one_round(struct fetch_program *programs, long *recorded)
 {
 	struct pp_counts expected[PROGRAMS] = { 0 };
@@ -155,7 +154,7 @@ static void one_round(struct fetch_program *programs, long *recorded)
 	disarm_programs(&a);
 }
 
-/* Neither always nor never. */
+/* Checks that predicates accept some hits and reject others. */
 static void check_recorded(long recorded, long all, long least)
 {
 	fprintf(stderr, "%ld of %ld runs recorded\n", recorded, all);
@@ -267,7 +266,7 @@ START_TEST(fields_as_interpreted)
 }
 END_TEST
 
-/* Strings of every length up to more than is recorded, up to the page's last byte, in memory that held longer ones. */
+/* Strings of every length up to beyond the maximum, at the end of a page, in memory that contained longer ones. */
 START_TEST(ends_of_strings)
 {
 	struct fetch_step steps[] = {
@@ -289,7 +288,7 @@ START_TEST(ends_of_strings)
 	for (unsigned length = 0; length <= 200; length++)
 		for (int terminated = 0; terminated < 2; terminated++) {
 			char *end = memory + 2 * PAGE, *at = end - length - terminated;
-			unsigned stored = length < 128 ? length : 128, words = (stored + 7) / 8;
+			unsigned stored = length < 128 ? length : 128, nwords = (stored + 7) / 8;
 			bool good = terminated || length > 128;
 			char padded[128] = { 0 };
 
@@ -312,13 +311,13 @@ START_TEST(ends_of_strings)
 			ck_assert_uint_eq(record->value[1], 128);
 			ck_assert_uint_eq(record->value[2], good ? stored : 0);
 			ck_assert_uint_eq(record->value[3], 0x5555);
-			ck_assert_uint_eq(record->words, 2 + 4 + 16 + (good ? 2 * words : 0));
+			ck_assert_uint_eq(record->words, 2 + 4 + 16 + (good ? 2 * nwords : 0));
 			if (good) {
-				ck_assert_mem_eq(&record->value[4], padded, 8 * words);
-				ck_assert_mem_eq(&record->value[4 + words + 16], padded, 8 * words);
+				ck_assert_mem_eq(&record->value[4], padded, 8 * nwords);
+				ck_assert_mem_eq(&record->value[4 + nwords + 16], padded, 8 * nwords);
 			}
 			for (unsigned i = 0; i < 128; i++)
-				ck_assert_int_eq(((char *)&record->value[4 + (good ? words : 0)])[i], 'x');
+				ck_assert_int_eq(((char *)&record->value[4 + (good ? nwords : 0)])[i], 'x');
 		}
 	disarm_programs(&a);
 }
@@ -326,7 +325,7 @@ END_TEST
 
 /* ---- the stack, as the verifier measures it ---- */
 
-static int stack_of(enum bpf_prog_type type, const struct emitted *emitted, struct bpf_prog_load_opts *opts)
+static int stack_of(enum bpf_prog_type prog_type, const struct emitted *emitted, struct bpf_prog_load_opts *opts)
 {
 	static char log[1 << 16];
 	char *at;
@@ -335,7 +334,7 @@ static int stack_of(enum bpf_prog_type type, const struct emitted *emitted, stru
 	opts->log_buf = log;
 	opts->log_size = sizeof(log);
 	opts->log_level = 4; /* BPF_LOG_STATS */
-	fd = bpf_prog_load(type, "check", "Dual MIT/GPL", emitted->insns, emitted->ninsns, opts);
+	fd = bpf_prog_load(prog_type, "check", "Dual MIT/GPL", emitted->insns, emitted->ninsns, opts);
 	ck_assert_msg(fd >= 0, "%s: %s", strerror(errno), log);
 	close(fd);
 	at = strstr(log, "stack depth ");
@@ -363,28 +362,28 @@ START_TEST(stack)
 	static struct maker maker;
 	const struct fetch_program *pointers[PROGRAMS];
 	struct fetch_program leave = { .role = SITE_LEAVE }, call = { .role = SITE_CALL };
-	struct kernel_session k = { .store = { -1, -1, "" } };
-	struct members members = { .kind = SCOPE_PGRP };
+	struct kernel_session k = { .pins = { -1, -1, "" } };
+	struct kernel_scope scope = { .kind = SCOPE_PGRP };
 	int id = libbpf_find_vmlinux_btf_id("sched_process_exit", BPF_TRACE_RAW_TP);
 	LIBBPF_OPTS(bpf_prog_load_opts, hook, .expected_attach_type = BPF_TRACE_RAW_TP, .attach_btf_id = id);
 	struct emitted emitted;
 
-	k.config_fd = k.ring_fd = k.mark_fd = k.scratch_fd = -1;
+	k.config_fd = k.ring_fd = k.handover_fd = k.scratch_fd = -1;
 	ck_assert_msg(!kernel_maps_create(&k), "%s", pp_error());
-	members.map = kernel_map_create(BPF_MAP_TYPE_HASH, "members", 4, 4, 1, 0);
+	scope.map = kernel_map_create(BPF_MAP_TYPE_HASH, "members", 4, 4, 1, 0);
 
 	struct emit_maps maps = {
 		.config = k.config_fd,
 		.ring = k.ring_fd,
-		.mark = k.mark_fd,
+		.handover = k.handover_fd,
 		.scratch = k.scratch_fd,
 		.depth = 100,
 		.counts = kernel_map_create(BPF_MAP_TYPE_ARRAY, "counts", 4, sizeof(struct kernel_counts), 1, 0),
-		.overlap = kernel_map_create(BPF_MAP_TYPE_ARRAY, "switch", 4, sizeof(struct kernel_switch), 1, 0),
+		.control = kernel_map_create(BPF_MAP_TYPE_ARRAY, "switch", 4, sizeof(struct kernel_control), 1, 0),
 		.processes = kernel_map_create(BPF_MAP_TYPE_HASH, "processes", sizeof(struct kernel_process), 8, 1, 0),
 		.calls = kernel_map_create(BPF_MAP_TYPE_ARRAY, "calls", 4, sizeof(struct kernel_calls), 1, 0),
 		.frames = kernel_task_storage("frames", offsetof(struct kernel_frames, frames[100])),
-		.members = &members,
+		.scope = &scope,
 	};
 
 	for (int i = 0; i < PROGRAMS; i++) {
@@ -402,16 +401,13 @@ START_TEST(stack)
 }
 END_TEST
 
-/* A program with more stack is not loaded: the CPU's stack would be another thread's. */
+/* A program with more stack is not loaded, because it would run on a per-CPU stack, which other threads overwrite. */
 START_TEST(too_much_stack)
 {
-	const struct bpf_insn stores[] = { INSN(BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, -56, 0),
-		                           INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0),
-		                           INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0) };
-	const struct bpf_insn passes[] = { INSN(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_10, 0, 0),
-		                           INSN(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_1, 0, 0, -64),
-		                           INSN(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0),
-		                           INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0) };
+	const struct bpf_insn stores[] = { BPF_ST_MEM(BPF_DW, BPF_REG_10, -56, 0), BPF_MOV64_IMM(BPF_REG_0, 0),
+		                           BPF_EXIT_INSN() };
+	const struct bpf_insn passes[] = { BPF_MOV64_REG(BPF_REG_1, BPF_REG_10), BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, -64),
+		                           BPF_MOV64_IMM(BPF_REG_0, 0), BPF_EXIT_INSN() };
 
 	ck_assert_int_eq(link_program(stores, 3), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(pp_error(), "internal error"));
@@ -419,6 +415,50 @@ START_TEST(too_much_stack)
 	ck_assert_ptr_nonnull(strstr(pp_error(), "internal error"));
 	ck_assert_int_eq(link_program(passes, 4), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(pp_error(), "internal error"));
+}
+END_TEST
+
+/* ---- labels ---- */
+
+START_TEST(jumps_reach_labels)
+{
+	struct emitter e = { 0 };
+	label back = label_new(&e), forward = label_new(&e);
+	struct emitted program;
+
+	label_place(&e, back);
+	emit(&e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_1, 7, forward));
+	emit_imm64(&e, BPF_REG_1, 1ll << 40); /* two instructions, the second with opcode 0 */
+	emit(&e, BPF_JMP_REG(BPF_JGT, BPF_REG_1, BPF_REG_2, back));
+	emit(&e, BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns));
+	label_place(&e, forward);
+	emit_exit(&e);
+	ck_assert_msg(!emitter_finish(&e, &program), "%s", pp_error());
+	ck_assert_uint_eq(program.ninsns, 7);
+	ck_assert_int_eq(program.insns[0].off, 4);
+	ck_assert_int_eq(program.insns[3].off, -4);
+	ck_assert_int_eq(program.insns[4].off, 0);
+	ck_assert_int_eq(program.insns[4].imm, BPF_FUNC_ktime_get_ns);
+	free(program.insns);
+}
+END_TEST
+
+START_TEST(too_long)
+{
+	struct emitter far = { 0 }, many = { 0 };
+	label end = label_new(&far);
+	struct emitted program;
+
+	emit(&far, BPF_JMP_A(end));
+	for (int i = 0; i <= INT16_MAX; i++)
+		emit(&far, BPF_MOV64_IMM(BPF_REG_0, 0));
+	label_place(&far, end);
+	emit_exit(&far);
+	ck_assert_int_eq(emitter_finish(&far, &program), -E2BIG);
+	for (int i = 0; i <= INT16_MAX + 1; i++)
+		label_new(&many);
+	emit_exit(&many);
+	ck_assert_int_eq(emitter_finish(&many, &program), -E2BIG);
 }
 END_TEST
 
@@ -438,6 +478,8 @@ int main(void)
 	tcase_add_test(tc, ends_of_strings);
 	tcase_add_test(tc, stack);
 	tcase_add_test(tc, too_much_stack);
+	tcase_add_test(tc, jumps_reach_labels);
+	tcase_add_test(tc, too_long);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Operands of every form, three ways: what the kernel recorded at a hit, what the
- * reference interpreter makes of it, and what this program itself has put there.
- * It knows all registers at the site (hit.h) and keeps a copy of all memory that it
- * lets operands point to, so that the truth asks nobody.
+ * Operands of every form, compared in three ways: the kernel's record of a hit, the result of the reference
+ * interpreter, and the values that this program has stored. It knows all registers at the site (hit.h) and keeps a copy
+ * of all memory that operands point to, so that the expected values do not depend on the code under test.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,18 +22,18 @@
 #define HITS 3
 #define SITE_ARGS 12
 
-/* ---- memory, and what stands in it ---- */
+/* ---- memory and its contents ---- */
 
 struct region {
 	char *start;
-	const char *copy; /* NULL: it is itself the copy; "": all zero */
+	const char *copy; /* NULL: the region itself; "": all zero */
 	size_t size;
 };
 
 static struct region regions[8];
-static size_t nregions, guarded; /* of the first so many the ends are known */
+static size_t nregions, guarded; /* the number of regions between unreadable pages, which are the first ones */
 static char *plain, *low, *lazy; /* data; data below 4 GiB; file-backed pages that are not in memory at a hit */
-static char *plain_end;          /* a page that cannot be read follows there */
+static char *plain_end;          /* the page after it cannot be read */
 static int lazy_file;
 static char lazy_copy[8 * PAGE];
 static const char **table; /* addresses of strings, in plain memory */
@@ -47,7 +46,7 @@ static void add_region(char *start, size_t size, const char *copy)
 	regions[nregions++] = (struct region){ start, copy, size };
 }
 
-/* False: nothing can be read there. */
+/* Returns false if the address cannot be read. */
 static bool byte_at(uint64_t address, char *byte)
 {
 	for (size_t i = 0; i < nregions; i++)
@@ -62,7 +61,7 @@ static bool byte_at(uint64_t address, char *byte)
 
 #define GUARD (64 * PAGE)
 
-/* Pages between others that cannot be read. */
+/* Maps pages between pages that cannot be read. */
 static char *map_guarded(size_t size, int flags)
 {
 	char *at = mmap(NULL, size + 2 * GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
@@ -98,7 +97,7 @@ static void map_all(void)
 	madvise(lazy, sizeof(lazy_copy), MADV_RANDOM);
 	add_region(lazy, sizeof(lazy_copy), lazy_copy);
 
-	add_region(map_guarded(2 * PAGE, 0), 2 * PAGE, calloc(2, PAGE)); /* never touched by us */
+	add_region(map_guarded(2 * PAGE, 0), 2 * PAGE, calloc(2, PAGE)); /* never accessed by this program */
 	guarded = nregions;
 	add_region((char *)check_global, sizeof(check_global), NULL);
 	table = (const char **)(plain + PAGE);
@@ -110,7 +109,7 @@ static void drop_pages(void)
 
 	ck_assert(!madvise(lazy, sizeof(lazy_copy), MADV_DONTNEED));
 	posix_fadvise(lazy_file, 0, 0, POSIX_FADV_DONTNEED);
-	ck_assert(!mincore(lazy, sizeof(lazy_copy), in_memory)); /* they are all gone where /var/tmp is on a disk */
+	ck_assert(!mincore(lazy, sizeof(lazy_copy), in_memory)); /* all pages are dropped if /var/tmp is on a disk */
 }
 
 static uint64_t unreadable(void)
@@ -120,7 +119,7 @@ static uint64_t unreadable(void)
 	case 1: return below(PAGE);
 	case 2: return (uint64_t)plain_end + below(PAGE - 8);
 	case 3: return (uint64_t)plain - 1 - below(PAGE - 8);
-	case 4: return 0xffff888000000000 + below(1 << 20); /* the kernel's own */
+	case 4: return 0xffff888000000000 + below(1 << 20); /* kernel memory */
 	case 5: return 0x0000800000000000 + below(PAGE);    /* not canonical */
 	default: return UINT64_MAX - below(200);
 	}
@@ -133,7 +132,9 @@ static uint64_t string_address(void)
 
 	switch (below(8)) {
 	case 0: return unreadable();
-	case 1: return (uint64_t)plain_end - 1 - lengths[below(12)]; /* it ends with its page, or has no end there */
+	case 1:
+		return (uint64_t)plain_end - 1 -
+		       lengths[below(12)]; /* it ends at the end of its page, or is not terminated there */
 	case 2: return (uint64_t)plain + 3 * PAGE - below(140);
 	case 3: return (uint64_t)lazy + PAGE * (1 + below(7)) - 1 - below(140);
 	case 4: return (uint64_t)lazy + 4 * PAGE - below(3);
@@ -142,7 +143,7 @@ static uint64_t string_address(void)
 	}
 }
 
-/* Where size bytes can be, or not; of what can be read only some. */
+/* Returns an address of size bytes that can be read, or not, or only in part. */
 static uint64_t data_address(int size)
 {
 	const struct region *r = &regions[below(guarded)];
@@ -177,7 +178,7 @@ static void new_memory(void)
 static uint64_t registers[17];
 
 static const char *const names[17][4] = {
-	/* of 8, 4, 2, 1 bytes */
+	/* names for 8, 4, 2 and 1 bytes */
 	{ "rax", "eax", "ax", "al" },
 	{ "rcx", "ecx", "cx", "cl" },
 	{ "rdx", "edx", "dx", "dl" },
@@ -199,7 +200,7 @@ static const char *const names[17][4] = {
 
 struct truth {
 	char text[200];
-	char class; /* of the signature; 0: there is none */
+	char class; /* of the signature; 0: no signature */
 	int size;
 	bool is_signed; /* by the operand */
 	bool in_memory;
@@ -225,7 +226,7 @@ static int width_index(int size)
 	return size == 8 ? 0 : size == 4 ? 1 : size == 2 ? 2 : 3;
 }
 
-/* A number as compilers and people write it. */
+/* Writes a number in one of the forms of compilers and people. */
 static int put_number(char *to, int64_t number)
 {
 	int part = (int)below(200) - 100;
@@ -265,7 +266,7 @@ static void memory_operand(struct truth *t, uint64_t address)
 			sprintf(t->text + n, below(3) ? "%" PRIu64 "+check_global(%%rip)" : "check_global+%" PRIu64,
 			        at);
 		return;
-	case 3: /* no displacement: the address is what the registers say */
+	case 3: /* no displacement: the address is the sum of the registers */
 		t->value = registers[base];
 		if (below(2)) {
 			t->value += registers[index] * scale;
@@ -352,13 +353,13 @@ static void new_operand(struct truth *t)
 	} else {
 		if (reg == 16)
 			t->size = 8;
-		/* now and then a wider name than the size that is told */
+		/* sometimes a name that is wider than the operand's size */
 		register_operand(t, reg, reg == 16 ? 0 : below(4) ? width_index(t->size) : 0);
 	}
 	t->kind = kind_of(t);
 }
 
-/* All registers by all their names. */
+/* Uses all registers by all their names. */
 static void each_register(struct truth *truths, size_t *n, bool is_signed)
 {
 	*n = 0;
@@ -373,7 +374,7 @@ static void each_register(struct truth *truths, size_t *n, bool is_signed)
 		}
 }
 
-/* ---- what must come of them ---- */
+/* ---- expected values ---- */
 
 static uint64_t extended(const struct truth *t, uint64_t bits)
 {
@@ -387,7 +388,7 @@ static uint64_t extended(const struct truth *t, uint64_t bits)
 	}
 }
 
-/* False: a fault. */
+/* Returns false if reading faults. */
 static bool true_value(const struct truth *t, uint64_t *value)
 {
 	unsigned char bytes[8] = { 0 };

@@ -155,6 +155,8 @@ START_TEST(request_names_backends_of_the_list)
 	ck_assert_str_eq(pp_error(), "no backend 'magic': there are auto, agent, kernel and null");
 	ck_assert(pp_backend_permitted("null"));
 	ck_assert(!pp_backend_permitted("magic"));
+	ck_assert_uint_ne(attachment_id_of(&backend_agent, 1), attachment_id_of(&backend_kernel, 1));
+	ck_assert_uint_ne(attachment_id_of(&backend_null, 1), attachment_id_of(&backend_null, 2));
 	pp_request_free(request);
 }
 END_TEST

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random fetch programs, with predicates and without, run by trampolines and by the reference interpreter with the same
- * registers: both must filter alike and leave the same record to the last byte; and behind the trampoline every register,
- * the flags, the vector registers, the red zone and all above it are what they were before.
+ * Trampolines on their own, without the rest of the agent.
+ *
+ * The main test compiles random fetch programs, with and without predicates, and runs
+ * each as a trampoline and in the reference interpreter with the same registers. Both
+ * must filter equally, and leave the same record to the last byte. After the trampoline
+ * all registers, the flags, the vector registers, the red zone and the stack above it
+ * must be unchanged. The other tests cover what is not random.
  */
 #include <check.h>
 #include <errno.h>
@@ -19,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/agent/inproc/trampoline.h" /* linked with the agent's slot-CPU.o and what it needs: runtime/agent/inproc/build.mk */
+#include "runtime/agent/inproc/trampoline.h" /* linked by runtime/agent/inproc/build.mk */
 
 #define PROGRAM_REGISTERS REGISTERS
 #include "tests/unit/programs.h"
@@ -31,9 +35,9 @@ struct agent agent = { .key = -1 };
 
 /* ---- memory ---- */
 
-static char *memory;  /* two pages, one on each side that cannot be read */
+static char *memory;  /* two pages, between pages that are not readable */
 static char *stack;   /* TEST_STACK bytes, likewise */
-static uint8_t *text; /* a site, its life page, its table and trampoline */
+static uint8_t *text; /* the life page, the table, the site and the trampoline */
 
 static char *map_between(size_t size)
 {
@@ -63,9 +67,9 @@ void trampoline_run(void), trampoline_back(void);
 
 static struct agent_shm *shm;
 static struct agent_ring *ring;
-static struct image image;
+static struct image_ranges image;
 
-/* Where strings elsewhere cannot be read (by emulators), most are in the image. */
+/* Emulators may lack process_vm_readv(2). Then the image covers most strings, and hits that read others are skipped. */
 static bool no_vm_readv, read_elsewhere;
 
 static bool image_covers(uint64_t address, size_t size)
@@ -84,7 +88,7 @@ static void image_everything(void)
 		low = (uintptr_t)words[i] < low ? (uintptr_t)words[i] : low;
 		high = (uintptr_t)words[i] > high ? (uintptr_t)words[i] : high;
 	}
-	printf("skipped: strings elsewhere: there is no process_vm_readv() here\n");
+	printf("skipped: strings outside of the image: no process_vm_readv()\n");
 	image.n = 4;
 	image.range[1].start = (uintptr_t)memory;
 	image.range[1].end = (uintptr_t)memory + 2 * PAGE;
@@ -94,35 +98,66 @@ static void image_everything(void)
 	image.range[3].end = (uintptr_t)stack + TEST_STACK;
 }
 
-static void set_up(void)
+static void set_up_shm(void)
 {
-	seed_set();
-	memory = map_between(2 * PAGE);
-	stack = map_between(TEST_STACK);
-	text = mmap(NULL, TEXT_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ck_assert_ptr_ne(text, MAP_FAILED);
-	trampoline_table_fill((struct trampoline_table *)(text + TEXT_TABLE));
-	trampoline_site_make(text + TEXT_SITE, text + TEXT_TRAMPOLINE);
 	shm = mmap(NULL, shm_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ck_assert_ptr_ne(shm, MAP_FAILED);
 	ring = (struct agent_ring *)((char *)shm + shm_rings_at);
 	for (unsigned i = 0; i < AGENT_RINGS; i++)
 		((struct agent_ring *)((char *)ring + i * shm_ring_stride))->limit = AGENT_RING_SIZE;
-	agent.pid = getpid();
 	agent.shms[3].at = shm;
+}
+
+static void set_up_text(void)
+{
+	struct life *life;
+
+	text = mmap(NULL, TEXT_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(text, MAP_FAILED);
+	trampoline_table_fill((struct trampoline_table *)(text + TEXT_TABLE));
+	trampoline_site_make(text + TEXT_SITE, text + TEXT_TRAMPOLINE);
+	life = (struct life *)(text + TEXT_LIFE);
+	life->alive = 1;
+	life->pid = getpid();
+}
+
+static void set_up_image(void)
+{
 	image.n = 1;
 	image.range[0].start = (uintptr_t)text;
 	image.range[0].end = (uintptr_t)text + TEXT_SIZE;
 	no_vm_readv = syscall(SYS_process_vm_readv, getpid(), NULL, 0, NULL, 0, 0) && errno == ENOSYS;
 	if (no_vm_readv)
 		image_everything();
-	((struct life *)(text + TEXT_LIFE))->alive = 1;
-	((struct life *)(text + TEXT_LIFE))->pid = getpid();
-	agent_thread.tid = gettid();
+}
+
+static void set_up(void)
+{
+	seed_set();
+	memory = map_between(2 * PAGE);
+	stack = map_between(TEST_STACK);
+	set_up_text();
+	set_up_shm();
+	set_up_image();
+	agent.pid = getpid();
 	agent.calls = 1;
 	agent.has_ticks = trampoline_clock_invariant();
+	agent_thread.tid = gettid();
 	agent_thread.sure_low = (uintptr_t)stack;
 	agent_thread.sure_last = (uintptr_t)stack + TEST_STACK - 8;
+}
+
+/* Reads memory without process_vm_readv(2): rt_sigprocmask(2) with an invalid operation finds out what is readable. */
+static int read_memory_slowly(uint64_t address, void *to, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		memset(to, 0, size);
+		if (syscall(SYS_rt_sigprocmask, -1, (address + i) & ~7ull, NULL, 8) >= 0 || errno != EINVAL)
+			return -EFAULT;
+	}
+	memcpy(to, (const void *)address, size);
+	read_elsewhere |= !image_covers(address, size);
+	return 0;
 }
 
 static int read_memory(void *arg, uint64_t address, void *to, size_t size)
@@ -130,16 +165,8 @@ static int read_memory(void *arg, uint64_t address, void *to, size_t size)
 	struct iovec local = { to, size }, remote = { (void *)address, size };
 
 	(void)arg;
-	if (no_vm_readv) {
-		for (size_t i = 0; i < size; i++) {
-			memset(to, 0, size);
-			if (syscall(SYS_rt_sigprocmask, -1, (address + i) & ~7ull, NULL, 8) >= 0 || errno != EINVAL)
-				return -EFAULT;
-		}
-		memcpy(to, (const void *)address, size);
-		read_elsewhere |= !image_covers(address, size);
-		return 0;
-	}
+	if (no_vm_readv)
+		return read_memory_slowly(address, to, size);
 	if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size)
 		return 0;
 	memset(to, 0, size);
@@ -148,7 +175,7 @@ static int read_memory(void *arg, uint64_t address, void *to, size_t size)
 
 /* ---- inputs ---- */
 
-/* Below the red zone the stack changes while the trampoline runs; up to 32 may be subtracted. */
+/* Below the red zone the stack changes while the trampoline runs. Programs subtract at most 32. */
 static uint64_t some_address(void)
 {
 	uint64_t low = trampoline_registers[TRAMPOLINE_STACK] - RED_ZONE + 32;
@@ -215,70 +242,92 @@ static union {
 	char room[RECORD_SIZE_MAX + 8];
 } wanted;
 
+static char memory_before[2 * PAGE], stack_before[TEST_STACK];
+
 static const struct agent_count *counts_of(uint32_t slot)
 {
 	return (struct agent_count *)((char *)ring + AGENT_COUNTS_IN_RING) + slot;
 }
 
-/* 1: it was recorded. */
-static int one_hit(const struct program *program, uint32_t slot, uint64_t begun)
+/* Runs the program in the interpreter. Returns whether it records. */
+static int interpret(const struct fetch_program *p)
 {
-	const struct fetch_program *p = &program->fetch;
 	struct fetch_machine machine = {
 		.registers = trampoline_registers, .read = read_memory, .pid = getpid(), .tid = gettid()
 	};
-	static char memory_before[2 * PAGE], stack_before[TEST_STACK];
-	struct agent_count before = *counts_of(slot), after;
-	uint64_t tail = ring->head, low;
-	struct record *r;
 	char comm[16];
-	int recorded;
 
 	strcpy(comm, words[below(9)]);
 	prctl(PR_SET_NAME, comm);
 	machine.comm = comm;
 	read_elsewhere = false;
-	recorded = fetch_run(p, &machine, &wanted.record);
+	return fetch_run(p, &machine, &wanted.record);
+}
+
+/* Compares all that the program could notice with what it was before the hit. */
+static void check_unchanged(const struct fetch_program *p)
+{
+	uint64_t low = trampoline_registers[TRAMPOLINE_STACK] - RED_ZONE - (uint64_t)stack;
+
+	for (int i = 0; i < TRAMPOLINE_GENERAL; i++)
+		if (trampoline_got[i] != trampoline_registers[i])
+			fail_with(p, "seed %llu: the trampoline changed register %d to %#llx", (unsigned long long)seed,
+			          i, (unsigned long long)trampoline_got[i]);
+	if ((trampoline_flags ^ trampoline_flags_got) & FLAGS)
+		fail_with(p, "seed %llu: the trampoline changed the flags to %#llx", (unsigned long long)seed,
+		          (unsigned long long)trampoline_flags_got);
+	if (trampoline_vectors_differ() >= 0)
+		fail_with(p, "seed %llu: the trampoline changed vector register %d", (unsigned long long)seed,
+		          trampoline_vectors_differ());
+	if (memcmp(memory, memory_before, sizeof(memory_before)) ||
+	    memcmp(stack + low, stack_before + low, sizeof(stack_before) - low))
+		fail_with(p, "seed %llu: the trampoline changed memory", (unsigned long long)seed);
+}
+
+/* Compares the record at the position with the interpreter's, and clears it. */
+static void check_record(const struct fetch_program *p, uint32_t slot, uint64_t position, uint64_t begun)
+{
+	struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING + (position & (AGENT_RING_SIZE - 1)));
+
+	if (r->words != wanted.record.words || r->faults != wanted.record.faults ||
+	    ring->head - position != 8u * r->words ||
+	    memcmp(r->value, wanted.record.value, 8 * r->words - sizeof(*r))) {
+		show_record("interpreter", &wanted.record);
+		show_record("trampoline", r);
+		fail_with(p, "seed %llu: trampoline and interpreter record different values", (unsigned long long)seed);
+	}
+	ck_assert_uint_eq(r->point, slot);
+	ck_assert_uint_ge(r->time, begun);
+	memset(r, 0, ring->head - position);
+	for (unsigned i = 0; i < RECORD_SIZE_MAX; i++)
+		ck_assert(!((char *)r)[i]);
+	ring->limit = ring->head + AGENT_RING_SIZE;
+}
+
+/* Returns whether the hit was recorded. */
+static int one_hit(const struct interned_program *program, uint32_t slot, uint64_t begun)
+{
+	const struct fetch_program *p = &program->fetch;
+	struct agent_count before = *counts_of(slot), after;
+	uint64_t position = ring->head;
+	int recorded = interpret(p);
+
 	if (read_elsewhere) /* a number that happens to be an address */
 		return 0;
 	memcpy(memory_before, memory, sizeof(memory_before));
 	memcpy(stack_before, stack, sizeof(stack_before));
 	trampoline_run();
 	after = *counts_of(slot);
-	for (int i = 0; i < TRAMPOLINE_GENERAL; i++)
-		if (trampoline_got[i] != trampoline_registers[i])
-			fail_with(p, "seed %llu: register %d is %#llx behind the slot", (unsigned long long)seed, i,
-			          (unsigned long long)trampoline_got[i]);
-	if ((trampoline_flags ^ trampoline_flags_got) & FLAGS)
-		fail_with(p, "flags are %#llx behind the slot", (unsigned long long)trampoline_flags_got);
-	if (trampoline_vectors_differ() >= 0)
-		fail_with(p, "vector register %d has changed", trampoline_vectors_differ());
-	low = trampoline_registers[TRAMPOLINE_STACK] - RED_ZONE - (uint64_t)stack;
-	if (memcmp(memory, memory_before, sizeof(memory_before)) ||
-	    memcmp(stack + low, stack_before + low, sizeof(stack_before) - low))
-		fail_with(p, "memory has changed");
+	check_unchanged(p);
 	if (after.recorded - before.recorded != (uint64_t)recorded ||
 	    after.filtered - before.filtered != (uint64_t)!recorded)
-		fail_with(p, "seed %llu: the interpreter %s, and the slot does not", (unsigned long long)seed,
+		fail_with(p, "seed %llu: the interpreter %s, the trampoline does not", (unsigned long long)seed,
 		          recorded ? "records" : "filters");
-	if (!recorded) {
-		ck_assert_uint_eq(ring->head, tail);
-		return 0;
-	}
-	r = (struct record *)((char *)ring + AGENT_DATA_IN_RING + (tail & (AGENT_RING_SIZE - 1)));
-	if (r->words != wanted.record.words || r->faults != wanted.record.faults ||
-	    ring->head - tail != 8u * r->words || memcmp(r->value, wanted.record.value, 8 * r->words - sizeof(*r))) {
-		show_record("interpreter", &wanted.record);
-		show_record("slot", r);
-		fail_with(p, "seed %llu: interpreter and slot differ", (unsigned long long)seed);
-	}
-	ck_assert_uint_eq(r->point, slot);
-	ck_assert_uint_ge(r->time, begun);
-	memset(r, 0, ring->head - tail);
-	for (unsigned i = 0; i < RECORD_SIZE_MAX; i++)
-		ck_assert(!((char *)r)[i]);
-	ring->limit = ring->head + AGENT_RING_SIZE;
-	return 1;
+	if (recorded)
+		check_record(p, slot, position, begun);
+	else
+		ck_assert_uint_eq(ring->head, position);
+	return recorded;
 }
 
 static size_t trampoline_ready(size_t size)
@@ -287,22 +336,22 @@ static size_t trampoline_ready(size_t size)
 	return size;
 }
 
-static size_t make_trampoline(const struct program *program, uint32_t slot)
+static size_t make_trampoline(const struct interned_program *program, uint32_t slot)
 {
 	struct trampoline_consumer consumer = { program, shm, 3, slot };
 
-	return trampoline_ready(trampoline_make(
+	return trampoline_ready(trampoline_compile(
 		text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE, (uintptr_t)trampoline_site, &consumer, 1,
 		&image, (struct trampoline_table *)(text + TEXT_TABLE), (struct life *)(text + TEXT_LIFE)));
 }
 
-START_TEST(as_interpreted)
+START_TEST(trampolines_record_what_the_interpreter_does)
 {
 	static struct maker maker;
 	int rounds = getenv("PROBEPOINT_LONG") ? 20000 : 1500;
 	long kept = 0, all = 0;
 	static uint8_t depths[2048];
-	struct program program = { .depths = depths };
+	struct interned_program program = { .depths = depths };
 
 	set_up();
 	shm->record_until = AGENT_RECORD_ALWAYS;
@@ -328,10 +377,10 @@ START_TEST(as_interpreted)
 }
 END_TEST
 
-/* Full, idle, without life, without a ring. */
-START_TEST(not_recorded)
+/* A program that records TRAMPOLINE_TWO if TRAMPOLINE_ONE is below 5. */
+static size_t make_counted(uint32_t slot)
 {
-	struct fetch_step steps[] = {
+	static struct fetch_step steps[] = {
 		{ FETCH_REG, TRAMPOLINE_ONE, 0, 0, 0 },
 		{ FETCH_IMM, 0, 0, 0, 5 },
 		{ FETCH_LT, 0, 0, 0, 0 },
@@ -339,23 +388,34 @@ START_TEST(not_recorded)
 		{ FETCH_REG, TRAMPOLINE_TWO, 0, 0, 0 },
 		{ FETCH_ARG, 0, 0, 0, 0 },
 	};
-	struct program program = {
-		.fetch = { .steps = steps, .nsteps = 6, .npredicate = 4, .nargs = 1, .kind = { PP_SIGNED } }
+	static uint8_t depths[6];
+	static struct interned_program program = {
+		.fetch = { .steps = steps, .nsteps = 6, .npredicate = 4, .nargs = 1, .kind = { PP_SIGNED } },
+		.depths = depths,
 	};
-	const struct agent_count *shared, *own;
-	uint8_t depths[6];
+
+	ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
+	return make_trampoline(&program, slot);
+}
+
+static void run_with(uint64_t one)
+{
+	trampoline_registers[TRAMPOLINE_ONE] = one;
+	trampoline_run();
+}
+
+START_TEST(hits_without_a_record_are_counted_by_reason)
+{
+	const struct agent_count *own;
 
 	set_up();
-	program.depths = depths;
-	ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
-	ck_assert_uint_gt(make_trampoline(&program, 9), 0);
+	ck_assert_uint_gt(make_counted(9), 0);
 	own = counts_of(9);
-	shared = (struct agent_count *)((char *)shm + shm_overflow_at) + 9;
 	new_stack();
 	new_inputs();
-	trampoline_registers[TRAMPOLINE_ONE] = 1;
-	trampoline_run();
+	run_with(1);
 	ck_assert_uint_eq(own->idle, 1);
+	shm->written = 1; /* the word after `overwrite` */
 	shm->record_until = AGENT_RECORD_ALWAYS;
 	for (unsigned i = 0; i < AGENT_RING_SIZE / 24; i++)
 		trampoline_run();
@@ -363,43 +423,58 @@ START_TEST(not_recorded)
 	ck_assert_uint_eq(own->lost, 0);
 	trampoline_run();
 	ck_assert_uint_eq(own->lost, 1);
-	trampoline_registers[TRAMPOLINE_ONE] = 5;
-	trampoline_run();
+	run_with(5);
 	ck_assert_uint_eq(own->filtered, 1);
-	/* Whatever others write into the header, nothing is written outside of the ring. */
+	/* Invalid values in the header do not make the trampoline write outside of the ring. */
 	ring->head = 0x123456789abcdef5;
 	ring->limit = ~0ull;
-	trampoline_registers[TRAMPOLINE_ONE] = 0;
-	trampoline_run();
+	run_with(0);
 	ck_assert_uint_eq(own->recorded, AGENT_RING_SIZE / 24 + 1);
+}
+END_TEST
 
+static void take_all_rings(void)
+{
 	for (unsigned i = 0; i < AGENT_RINGS; i++) {
 		struct agent_ring *r = (struct agent_ring *)((char *)ring + i * shm_ring_stride);
 
 		r->state = AGENT_RING_TAKEN;
 		r->tid = getppid() ? 1u << 30 : 0;
-		r->limit = r->head; /* not read to its end */
+		r->limit = r->head; /* it has unread records */
 	}
 	agent_thread.ring[3] = NULL;
-	trampoline_run();
+}
+
+START_TEST(hits_of_threads_without_a_ring_are_counted_in_shared_cells)
+{
+	const struct agent_count *own, *shared;
+
+	set_up();
+	ck_assert_uint_gt(make_counted(9), 0);
+	own = counts_of(9);
+	shared = (struct agent_count *)((char *)shm + shm_overflow_at) + 9;
+	new_stack();
+	new_inputs();
+	shm->record_until = AGENT_RECORD_ALWAYS;
+	take_all_rings();
+	run_with(0);
 	ck_assert_uint_eq(shared->lost, 1);
 	shm->record_until = 0;
 	trampoline_run();
 	ck_assert_uint_eq(shared->idle, 1);
-	trampoline_registers[TRAMPOLINE_ONE] = 7;
-	trampoline_run();
+	run_with(7);
 	ck_assert_uint_eq(shared->filtered, 1);
 	ck_assert_ptr_null(agent_thread.ring[3]);
 	((struct life *)(text + TEXT_LIFE))->alive = 0;
 	trampoline_run();
 	ck_assert_uint_eq(shared->filtered, 1);
-	ck_assert_uint_eq(own->filtered, 1);
-	ck_assert_uint_eq(own->lost, 1);
+	ck_assert_uint_eq(own->filtered, 0);
+	ck_assert_uint_eq(own->lost, 0);
 }
 END_TEST
 
-/* Two programs on one site, the first with a fault: each keeps its own record. */
-START_TEST(several)
+/* Eight consumers of two programs, of which the first has a fault. */
+START_TEST(each_consumer_of_a_site_records)
 {
 	struct fetch_step bad[] = { { FETCH_IMM, 0, 0, 0, 16 },
 		                    { FETCH_LOAD, 8, 0, 0, 0 },
@@ -407,8 +482,10 @@ START_TEST(several)
 		                    { FETCH_REG, TRAMPOLINE_SCRATCH, 0, 0, 0 },
 		                    { FETCH_ARG, 1, 0, 0, 0 } };
 	struct fetch_step good[] = { { FETCH_REG, TRAMPOLINE_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
-	struct program one = { .fetch = { .steps = bad, .nsteps = 5, .nargs = 2, .kind = { PP_SIGNED, PP_SIGNED } } };
-	struct program two = { .fetch = { .steps = good, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
+	struct interned_program one = {
+		.fetch = { .steps = bad, .nsteps = 5, .nargs = 2, .kind = { PP_SIGNED, PP_SIGNED } }
+	};
+	struct interned_program two = { .fetch = { .steps = good, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
 	struct trampoline_consumer consumers[8];
 	uint8_t depths[5], depths2[2];
 	const uint64_t *data;
@@ -419,10 +496,10 @@ START_TEST(several)
 	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
 		consumers[i] = (struct trampoline_consumer){ i % 2 ? &two : &one, shm, 3, i };
-	ck_assert_uint_gt(trampoline_ready(trampoline_make(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
-	                                                   (uintptr_t)trampoline_site, consumers, 8, &image,
-	                                                   (struct trampoline_table *)(text + TEXT_TABLE),
-	                                                   (struct life *)(text + TEXT_LIFE))),
+	ck_assert_uint_gt(trampoline_ready(trampoline_compile(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
+	                                                      (uintptr_t)trampoline_site, consumers, 8, &image,
+	                                                      (struct trampoline_table *)(text + TEXT_TABLE),
+	                                                      (struct life *)(text + TEXT_LIFE))),
 	                  0);
 	new_stack();
 	new_inputs();
@@ -444,11 +521,51 @@ START_TEST(several)
 }
 END_TEST
 
+/* Loads 8 bytes at an offset to a stack pointer, with or without system calls. */
+struct end_case {
+	char *sp;
+	int64_t offset;
+	bool calls;
+};
+
+/* Returns whether the load was a fault, after checking that it was right to be or not to be one. */
+static bool load_at(const struct end_case *t)
+{
+	const struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING);
+	const char *at = t->sp + t->offset;
+	const bool mapped = at + 8 <= stack + TEST_STACK;
+	const bool sure = at + 8 <= (char *)(((uintptr_t)t->sp - 1) & -PAGE) + PAGE;
+	/* Farther away C decides, which knows the stack pointer only to some words. */
+	const bool unclear = sure && !t->calls && t->offset > 248 && ((uintptr_t)t->sp & (PAGE - 1)) < 256;
+	const long distance = stack + TEST_STACK - t->sp;
+	uint64_t is;
+
+	for (size_t k = 0; k < TEST_STACK; k += 8)
+		*(uint64_t *)(stack + k) = (uintptr_t)stack + k;
+	agent_thread.sure_low = agent_thread.sure_last = 0;
+	ring->head = 0;
+	ring->limit = AGENT_RING_SIZE;
+	trampoline_registers[TRAMPOLINE_STACK] = (uintptr_t)t->sp;
+	trampoline_run();
+	is = r->value[0];
+	ck_assert_uint_eq(ring->head, 24);
+	if (unclear && r->faults)
+		return true;
+	if (mapped && (sure || t->calls))
+		ck_assert_msg(!r->faults && is == (uintptr_t)at, "%lld(sp), sp %#lx below the end: %s, %#llx",
+		              (long long)t->offset, distance, r->faults ? "fault" : "read", (unsigned long long)is);
+	else
+		ck_assert_msg(r->faults == 1 && !is, "%lld(sp), sp %#lx below the end: read, %#llx",
+		              (long long)t->offset, distance, (unsigned long long)is);
+	return r->faults;
+}
+
 /*
- * Without system calls and with nothing known of the stack, a load near the stack pointer is read if it lies in the page
- * of the byte below, and is a fault elsewhere, to the last byte of a stack. With calls it is read wherever it is.
+ * Without system calls, and with nothing known of the stack, a load near the stack
+ * pointer is read if it is in the page of the byte below, and is a fault elsewhere, to
+ * the last byte of a stack. With calls it is read wherever it is mapped.
  */
-START_TEST(at_the_end)
+START_TEST(loads_stop_at_the_end_of_the_stack)
 {
 	static const int64_t offsets[] = { -8, 0, 8, 240, 1000 };
 	struct fetch_step steps[] = { { FETCH_REG, TRAMPOLINE_STACK, 0, 0, 0 },
@@ -456,72 +573,44 @@ START_TEST(at_the_end)
 		                      { FETCH_ADD, 0, 0, 0, 0 },
 		                      { FETCH_LOAD, 8, 0, 0, 0 },
 		                      { FETCH_ARG, 0, 0, 0, 0 } };
-	struct program program = { .fetch = { .steps = steps, .nsteps = 5, .nargs = 1, .kind = { PP_SIGNED } } };
+	struct interned_program program = { .fetch = {
+						    .steps = steps, .nsteps = 5, .nargs = 1, .kind = { PP_SIGNED } } };
 	uint8_t depths[5];
-	long read = 0, faults = 0;
+	long runs = 0, faults = 0;
 
 	set_up();
 	program.depths = depths;
 	shm->record_until = AGENT_RECORD_ALWAYS;
 	for (unsigned i = 0; i < 2 * sizeof(offsets) / sizeof(*offsets); i++) {
-		const int64_t offset = offsets[i / 2];
-		const bool calls = i & 1 && !no_vm_readv;
+		struct end_case t = { .offset = offsets[i / 2], .calls = i & 1 && !no_vm_readv };
 
-		if (offset < -RED_ZONE)
+		if (t.offset < -RED_ZONE)
 			continue; /* the trampoline itself writes there */
-		steps[1].value = offset;
-		agent.calls = calls;
+		steps[1].value = t.offset;
+		agent.calls = t.calls;
 		ck_assert(!fetch_check(&program.fetch, REGISTERS, depths));
 		ck_assert_uint_gt(make_trampoline(&program, 1), 0);
 		new_inputs();
-		for (char *sp = stack + TEST_STACK - PAGE - 512; sp <= stack + TEST_STACK; sp += 16) {
-			const char *at = sp + offset;
-			const bool mapped = at + 8 <= stack + TEST_STACK;
-			const bool sure = at + 8 <= (char *)(((uintptr_t)sp - 1) & -PAGE) + PAGE;
-			const struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING);
-			/* Farther away C decides, which knows the stack pointer only to some words. */
-			const bool unclear = sure && !calls && offset > 248 && ((uintptr_t)sp & (PAGE - 1)) < 256;
-			uint64_t is = 0;
-
-			for (size_t k = 0; k < TEST_STACK; k += 8)
-				*(uint64_t *)(stack + k) = (uintptr_t)stack + k;
-			agent_thread.sure_low = agent_thread.sure_last = 0;
-			ring->head = 0;
-			ring->limit = AGENT_RING_SIZE;
-			trampoline_registers[TRAMPOLINE_STACK] = (uintptr_t)sp;
-			trampoline_run();
-			is = r->value[0];
-			ck_assert_uint_eq(ring->head, 24);
-			if (unclear && r->faults)
-				continue;
-			if (mapped && (sure || calls))
-				ck_assert_msg(!r->faults && is == (uintptr_t)at,
-				              "%lld(sp), sp %#lx below the end: %s, %#llx", (long long)offset,
-				              (long)(stack + TEST_STACK - sp), r->faults ? "fault" : "read",
-				              (unsigned long long)is);
-			else
-				ck_assert_msg(r->faults == 1 && !is, "%lld(sp), sp %#lx below the end: read, %#llx",
-				              (long long)offset, (long)(stack + TEST_STACK - sp),
-				              (unsigned long long)is);
-			read += !r->faults;
-			faults += r->faults;
-		}
+		for (t.sp = stack + TEST_STACK - PAGE - 512; t.sp <= stack + TEST_STACK; t.sp += 16, runs++)
+			faults += load_at(&t);
 	}
-	ck_assert_int_gt(read, 1000);
+	ck_assert_int_gt(runs - faults, 1000);
 	ck_assert_int_gt(faults, 100);
 }
 END_TEST
 
 /*
- * Pages of the thread's own stack are asked for once, and then read without a system call; not those behind a guard page,
- * not on another stack, and not deeper than was asked.
+ * The agent asks the kernel once for pages of the thread's own stack, and then reads
+ * them without a system call. It does not read beyond a guard page, on another stack,
+ * or deeper than it has asked.
  */
-START_TEST(own_stack)
+START_TEST(own_stack_is_probed_once)
 {
 	struct fetch_step steps[] = { { FETCH_REG, TRAMPOLINE_ONE, 0, 0, 0 },
 		                      { FETCH_LOAD, 8, 0, 0, 0 },
 		                      { FETCH_ARG, 0, 0, 0, 0 } };
-	struct program program = { .fetch = { .steps = steps, .nsteps = 3, .nargs = 1, .kind = { PP_SIGNED } } };
+	struct interned_program program = { .fetch = {
+						    .steps = steps, .nsteps = 3, .nargs = 1, .kind = { PP_SIGNED } } };
 	const struct {
 		int sp, at;
 		bool calls, guard, other;
@@ -576,7 +665,7 @@ END_TEST
 
 static atomic_bool scribbled_enough;
 
-/* Writes what no record or ring can be, over and over, into all that a peer can write. */
+/* Writes invalid values again and again to all that a peer can write to. */
 static void *scribble(void *unused)
 {
 	volatile uint64_t *data = (uint64_t *)((char *)ring + AGENT_DATA_IN_RING);
@@ -591,7 +680,7 @@ static void *scribble(void *unused)
 		case 3: *(volatile uint64_t *)&ring->taken = ring->limit - AGENT_RING_SIZE; break;
 		case 4: *(volatile uint32_t *)&ring->turns = n; break;
 		case 5: *(volatile uint64_t *)&ring->head = n >> 30 & ~7ull; break;
-		default: /* point and words of a record of three words; and back */
+		default: /* point and words of a record of three words, and back */
 			for (unsigned i = 0; i < 64; i++) {
 				volatile uint64_t *word = &data[3 * ((n + i) % 9000) + 1];
 				uint64_t was = *word;
@@ -604,10 +693,11 @@ static void *scribble(void *unused)
 	return unused;
 }
 
-START_TEST(scribbled)
+START_TEST(invalid_ring_values_do_no_harm)
 {
 	struct fetch_step steps[] = { { FETCH_REG, TRAMPOLINE_TWO, 0, 0, 0 }, { FETCH_ARG, 0, 0, 0, 0 } };
-	struct program program = { .fetch = { .steps = steps, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
+	struct interned_program program = { .fetch = {
+						    .steps = steps, .nsteps = 2, .nargs = 1, .kind = { PP_SIGNED } } };
 	uint8_t depths[2];
 	pthread_t thread;
 	struct timespec from, now;
@@ -632,7 +722,7 @@ START_TEST(scribbled)
 	scribbled_enough = true;
 	pthread_join(thread, NULL);
 	ck_assert_uint_gt(hits, 10000);
-	/* The next ring and the table of places are untouched. */
+	/* The next ring and the table of slots are unchanged. */
 	for (size_t i = 0; i < AGENT_RING_SIZE; i++)
 		ck_assert(!((char *)ring)[shm_ring_stride + AGENT_DATA_IN_RING + i] &&
 		          !((char *)shm)[shm_slots_at + i]);
@@ -641,18 +731,19 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("slot");
-	TCase *tc = tcase_create("slot");
+	Suite *suite = suite_create("trampoline");
+	TCase *tc = tcase_create("trampoline");
 	SRunner *runner;
 	int failed;
 
 	tcase_set_timeout(tc, 1200);
-	tcase_add_test(tc, as_interpreted);
-	tcase_add_test(tc, not_recorded);
-	tcase_add_test(tc, several);
-	tcase_add_test(tc, at_the_end);
-	tcase_add_test(tc, own_stack);
-	tcase_add_test(tc, scribbled);
+	tcase_add_test(tc, trampolines_record_what_the_interpreter_does);
+	tcase_add_test(tc, hits_without_a_record_are_counted_by_reason);
+	tcase_add_test(tc, hits_of_threads_without_a_ring_are_counted_in_shared_cells);
+	tcase_add_test(tc, each_consumer_of_a_site_records);
+	tcase_add_test(tc, loads_stop_at_the_end_of_the_stack);
+	tcase_add_test(tc, own_stack_is_probed_once);
+	tcase_add_test(tc, invalid_ring_values_do_no_harm);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

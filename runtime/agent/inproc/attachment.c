@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Attachment files: read into memory of our own (a file that somebody cuts short is
- * an error then, and no SIGBUS) and looked at once, here. What has passed is taken
- * at its word by everybody else.
+ * Attachment files. The agent reads a file into its own memory, so that a file that
+ * another process truncates causes an error, and no SIGBUS. It checks everything
+ * once, in this file. All other code relies on what was checked.
  */
 #include <errno.h>
 #include <probepoint.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/attachment.h"
+#include "runtime/agent/inproc/mem.h"
 
 _Static_assert(sizeof(struct manifest) == 48 && sizeof(struct manifest_point) == 40 &&
                        sizeof(struct manifest_file) == 40 && sizeof(struct manifest_layout) == 52 &&
                        sizeof(struct manifest_probe) == 16 && sizeof(struct manifest_arg) == 8,
-               "description layout");
+               "manifest layout");
 
 /* ---- programs ---- */
 
+/* Checks the program, and writes the depth of its stack before each step. */
 static bool program_ok(const struct fetch_program *p, uint8_t *depths)
 {
 	size_t at;
@@ -26,14 +28,14 @@ static bool program_ok(const struct fetch_program *p, uint8_t *depths)
 	return !fetch_fault(p, REGISTERS, depths, &at);
 }
 
-static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t n)
+static uint64_t program_hash(uint64_t hash, const void *bytes, size_t n)
 {
 	for (const unsigned char *at = bytes; n--; at++)
 		hash = (hash ^ *at) * 0x100000001b3ull;
 	return hash;
 }
 
-static bool program_is(const struct program *p, uint64_t hash, const struct fetch_program *f)
+static bool program_is(const struct interned_program *p, uint64_t hash, const struct fetch_program *f)
 {
 	return p->hash == hash && p->fetch.nsteps == f->nsteps && p->fetch.npredicate == f->npredicate &&
 	       p->fetch.nliterals == f->nliterals && p->fetch.nargs == f->nargs &&
@@ -42,7 +44,7 @@ static bool program_is(const struct program *p, uint64_t hash, const struct fetc
 	       !memcmp(p->fetch.kind, f->kind, f->nargs) && !memcmp(p->fetch.size, f->size, f->nargs);
 }
 
-/* Whether a step may read what is neither on the stack nor in the image. */
+/* Returns whether a step may read memory that is neither on the stack nor in the image. */
 static bool step_may_call(const struct fetch_program *p, size_t i)
 {
 	const struct fetch_step *s = &p->steps[i];
@@ -63,40 +65,52 @@ static bool step_may_call(const struct fetch_program *p, size_t i)
 
 #define BUCKETS 4096u
 
-static struct program *program_intern(const struct fetch_program *f)
+/* Copies the program into memory that is never freed. Returns NULL without memory. */
+static struct interned_program *program_copy(const struct fetch_program *f)
 {
-	static struct program *buckets[BUCKETS];
-	uint64_t hash = 0xcbf29ce484222325ull ^ f->npredicate ^ f->nargs << 32;
-	struct program **bucket, *p;
-	char *room;
+	size_t steps = f->nsteps * sizeof(*f->steps), literals = f->nliterals * sizeof(*f->literals);
+	struct interned_program *p;
+	char *room = arena_alloc(sizeof(*p) + f->nsteps + steps + literals);
 
-	hash = hash_bytes(hash, f->steps, f->nsteps * sizeof(*f->steps));
-	hash = hash_bytes(hash, f->literals, f->nliterals * sizeof(*f->literals));
-	bucket = &buckets[(hash ^ hash >> 32) % BUCKETS];
-	for (p = *bucket; p; p = p->next)
-		if (program_is(p, hash, f))
-			return p;
-	room = arena_get(sizeof(*p) + f->nsteps * (sizeof(*f->steps) + 1) + f->nliterals * sizeof(*f->literals));
 	if (!room)
 		return NULL;
-	p = (struct program *)room;
+	p = (struct interned_program *)room;
 	room += sizeof(*p);
 	p->fetch = *f;
-	p->fetch.steps = memcpy(room, f->steps, f->nsteps * sizeof(*f->steps));
-	room += f->nsteps * sizeof(*f->steps);
-	p->fetch.literals = memcpy(room, f->literals, f->nliterals * sizeof(*f->literals));
-	room += f->nliterals * sizeof(*f->literals);
+	p->fetch.steps = memcpy(room, f->steps, steps);
+	room += steps;
+	p->fetch.literals = memcpy(room, f->literals, literals);
+	room += literals;
 	p->depths = (uint8_t *)room;
 	program_ok(&p->fetch, p->depths);
 	for (size_t i = 0; i < p->fetch.nsteps; i++)
 		if (step_may_call(&p->fetch, i))
 			*(i < p->fetch.npredicate ? &p->filter_calls : &p->argument_calls) = true;
+	return p;
+}
+
+static struct interned_program *program_intern(const struct fetch_program *f)
+{
+	static struct interned_program *buckets[BUCKETS];
+	uint64_t hash = 0xcbf29ce484222325ull ^ f->npredicate ^ f->nargs << 32;
+	struct interned_program **bucket, *p;
+
+	hash = program_hash(hash, f->steps, f->nsteps * sizeof(*f->steps));
+	hash = program_hash(hash, f->literals, f->nliterals * sizeof(*f->literals));
+	bucket = &buckets[(hash ^ hash >> 32) % BUCKETS];
+	for (p = *bucket; p; p = p->next)
+		if (program_is(p, hash, f))
+			return p;
+	p = program_copy(f);
+	if (!p)
+		return NULL;
 	p->hash = hash;
 	p->next = *bucket;
 	*bucket = p;
 	return p;
 }
 
+/* Fills in f, which points into the file. */
 static void program_view(const struct agent_attachment *h, uint32_t spec, struct fetch_program *f)
 {
 	const struct agent_program *p = (const struct agent_program *)((const char *)h + h->programs_at) + spec;
@@ -112,7 +126,7 @@ static void program_view(const struct agent_attachment *h, uint32_t spec, struct
 	memcpy(f->size, p->size, sizeof(f->size));
 }
 
-struct program *attachment_program(struct loaded_attachment *attachment, uint32_t spec)
+struct interned_program *attachment_program(struct loaded_attachment *attachment, uint32_t spec)
 {
 	struct fetch_program f;
 
@@ -125,7 +139,8 @@ struct program *attachment_program(struct loaded_attachment *attachment, uint32_
 
 /* ---- files ---- */
 
-static bool part_ok(uint64_t *end, uint64_t at, uint64_t n, uint64_t each, uint64_t size)
+/* Returns whether n elements at an offset come after *end and are within size bytes. Sets *end to their end. */
+static bool file_part_ok(uint64_t *end, uint64_t at, uint64_t n, uint64_t each, uint64_t size)
 {
 	if (at % 8 || at < *end || at > size || n * each > size - at)
 		return false;
@@ -133,24 +148,8 @@ static bool part_ok(uint64_t *end, uint64_t at, uint64_t n, uint64_t each, uint6
 	return true;
 }
 
-static bool manifest_ok(const struct agent_attachment *h, uint64_t *end)
+static bool manifest_items_ok(const struct agent_attachment *h, const struct manifest *d)
 {
-	const struct manifest *d;
-	uint64_t size;
-
-	if (!part_ok(end, h->manifest_at, 1, sizeof(*d), h->size))
-		return false;
-	d = (const struct manifest *)((const char *)h + h->manifest_at);
-	if (d->magic != MANIFEST_MAGIC || d->version != MANIFEST_VERSION)
-		return false;
-	size = sizeof(*d) + sizeof(struct manifest_point) * (uint64_t)d->npoints +
-	       sizeof(struct manifest_file) * (uint64_t)d->nfiles +
-	       sizeof(struct manifest_layout) * (uint64_t)d->nlayouts +
-	       sizeof(struct manifest_probe) * (uint64_t)d->nprobes + sizeof(struct manifest_arg) * (uint64_t)d->nargs +
-	       d->npool;
-	if (d->size != size || size > h->size - h->manifest_at || d->attachment != h->number)
-		return false;
-	*end = h->manifest_at + size;
 	if (!d->npool || manifest_string(d, 0)[d->npool - 1])
 		return false;
 	for (uint32_t i = 0; i < d->nfiles; i++)
@@ -165,12 +164,33 @@ static bool manifest_ok(const struct agent_attachment *h, uint64_t *end)
 	return true;
 }
 
+static bool manifest_ok(const struct agent_attachment *h, uint64_t *end)
+{
+	const struct manifest *d;
+	uint64_t size;
+
+	if (!file_part_ok(end, h->manifest_at, 1, sizeof(*d), h->size))
+		return false;
+	d = (const struct manifest *)((const char *)h + h->manifest_at);
+	if (d->magic != MANIFEST_MAGIC || d->version != MANIFEST_VERSION)
+		return false;
+	size = sizeof(*d) + sizeof(struct manifest_point) * (uint64_t)d->npoints +
+	       sizeof(struct manifest_file) * (uint64_t)d->nfiles +
+	       sizeof(struct manifest_layout) * (uint64_t)d->nlayouts +
+	       sizeof(struct manifest_probe) * (uint64_t)d->nprobes + sizeof(struct manifest_arg) * (uint64_t)d->nargs +
+	       d->npool;
+	if (d->size != size || size > h->size - h->manifest_at || d->attachment != h->number)
+		return false;
+	*end = h->manifest_at + size;
+	return manifest_items_ok(h, d);
+}
+
 static bool programs_ok(const struct agent_attachment *h)
 {
 	const struct agent_program *p = (const struct agent_program *)((const char *)h + h->programs_at);
 	struct fetch_program f;
 	bool ok = true;
-	uint8_t *depths = pages_get((size_t)h->nsteps + 1);
+	uint8_t *depths = pages_map((size_t)h->nsteps + 1);
 
 	if (!depths)
 		return false;
@@ -182,7 +202,7 @@ static bool programs_ok(const struct agent_attachment *h)
 			ok = program_ok(&f, depths);
 		}
 	}
-	pages_put(depths, (size_t)h->nsteps + 1);
+	pages_unmap(depths, (size_t)h->nsteps + 1);
 	return ok;
 }
 
@@ -193,57 +213,70 @@ static enum agent_reason attachment_check(const struct agent_attachment *h, size
 	if (size < sizeof(*h) || h->magic != AGENT_ATTACHMENT_MAGIC || h->version != AGENT_VERSION || h->size != size)
 		return AGENT_FILE;
 	if (!manifest_ok(h, &end) ||
-	    !part_ok(&end, h->processes_at, h->nprocesses, sizeof(struct agent_process), size) ||
-	    !part_ok(&end, h->programs_at, h->nprograms, sizeof(struct agent_program), size) ||
-	    !part_ok(&end, h->steps_at, h->nsteps, sizeof(struct fetch_step), size) ||
-	    !part_ok(&end, h->literals_at, h->nliterals, sizeof(struct fetch_literal), size) ||
-	    !part_ok(&end, h->on_at, ((const struct manifest *)((const char *)h + h->manifest_at))->npoints, 1, size))
+	    !file_part_ok(&end, h->processes_at, h->nprocesses, sizeof(struct agent_process), size) ||
+	    !file_part_ok(&end, h->programs_at, h->nprograms, sizeof(struct agent_program), size) ||
+	    !file_part_ok(&end, h->steps_at, h->nsteps, sizeof(struct fetch_step), size) ||
+	    !file_part_ok(&end, h->literals_at, h->nliterals, sizeof(struct fetch_literal), size) ||
+	    !file_part_ok(&end, h->on_at, ((const struct manifest *)((const char *)h + h->manifest_at))->npoints, 1,
+	                  size))
 		return AGENT_FILE;
 	return programs_ok(h) ? AGENT_OK : AGENT_FILE;
 }
 
-enum agent_reason attachment_read(struct loaded_attachment *attachment, int fd, size_t size)
+static bool attachment_read_data(struct loaded_attachment *attachment, int fd, size_t size)
 {
-	enum agent_reason reason = AGENT_MEMORY;
-	const struct agent_attachment *h;
 	size_t had = 0;
 	ssize_t n;
 
-	if (size > AGENT_ATTACHMENT_SIZE_MAX || size < sizeof(*h))
-		return AGENT_FILE;
-	attachment->size = size;
-	attachment->data = pages_get(size);
-	if (!attachment->data)
-		return AGENT_MEMORY;
 	while (had < size && (n = pread(fd, (char *)attachment->data + had, size - had, had)) != 0) {
 		if (n > 0)
 			had += n;
 		else if (errno != EINTR)
 			break;
 	}
+	return had == size;
+}
+
+enum agent_reason attachment_read(struct loaded_attachment *attachment, int fd, size_t size)
+{
+	enum agent_reason reason = AGENT_MEMORY;
+	const struct agent_attachment *h;
+
+	if (size > AGENT_ATTACHMENT_SIZE_MAX || size < sizeof(*h))
+		return AGENT_FILE;
+	attachment->size = size;
+	attachment->data = pages_map(size);
+	if (!attachment->data)
+		return AGENT_MEMORY;
 	h = attachment->data;
-	if (had < size || (reason = attachment_check(h, size)) || h->number != attachment->number) {
-		attachment_release(attachment);
-		return reason ? reason : AGENT_FILE;
-	}
+	if (!attachment_read_data(attachment, fd, size))
+		goto refused;
+	reason = attachment_check(h, size);
+	if (reason)
+		goto refused;
+	reason = AGENT_FILE;
+	if (h->number != attachment->number)
+		goto refused;
 	attachment->header = h;
 	attachment->manifest = (const struct manifest *)((const char *)h + h->manifest_at);
 	attachment->on = (const uint8_t *)h + h->on_at;
 	attachment->programs_size = (h->nprograms + 1ull) * sizeof(*attachment->programs);
 	attachment->points_size = (attachment->manifest->npoints + 1ull) * sizeof(*attachment->points);
-	attachment->programs = pages_get(attachment->programs_size);
-	attachment->points = pages_get(attachment->points_size);
+	attachment->programs = pages_map(attachment->programs_size);
+	attachment->points = pages_map(attachment->points_size);
 	if (attachment->programs && attachment->points)
 		return AGENT_OK;
+	reason = AGENT_MEMORY;
+refused:
 	attachment_release(attachment);
-	return AGENT_MEMORY;
+	return reason;
 }
 
 void attachment_release(struct loaded_attachment *attachment)
 {
-	pages_put(attachment->data, attachment->size);
-	pages_put(attachment->programs, attachment->programs_size);
-	pages_put(attachment->points, attachment->points_size);
+	pages_unmap(attachment->data, attachment->size);
+	pages_unmap(attachment->programs, attachment->programs_size);
+	pages_unmap(attachment->points, attachment->points_size);
 	attachment->data = NULL;
 	attachment->header = NULL;
 	attachment->manifest = NULL;

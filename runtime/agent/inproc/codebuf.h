@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the makers of trampolines have in common, whatever the CPU: code that grows, with
- * labels and jumps that are filled in at the end; stubs, which are what is rarely
- * run and stands behind the rest; and the walk through a program's steps.
+ * A buffer of machine code, for any CPU: bytes that are appended, labels, jumps to
+ * labels that are filled in at the end, and stubs. A stub is code that runs rarely
+ * and is therefore placed after the code that runs always.
  */
 #ifndef RUNTIME_AGENT_INPROC_CODEBUF_H
 #define RUNTIME_AGENT_INPROC_CODEBUF_H
@@ -14,31 +14,32 @@
 #define LABELS_MAX 8192
 #define STUBS_MAX 4096
 
-#define VALUE(i) (16 + 8 * (i)) /* where in a record */
-#define RECORDED offsetof(struct agent_count, recorded)
-#define FILTERED offsetof(struct agent_count, filtered)
-#define IDLE offsetof(struct agent_count, idle)
-#define LOST offsetof(struct agent_count, lost)
-
-enum stub_kind { STUB_LOAD, STUB_LOAD_FRAME, STUB_FAULT_FILTERED, STUB_FAULT_ARGUMENT };
+enum stub_kind {
+	STUB_LOAD,           /* load from an address through C */
+	STUB_LOAD_FRAME,     /* the same, from an offset to the program's stack pointer */
+	STUB_FAULT_FILTERED, /* unreadable memory in the predicate */
+	STUB_FAULT_ARGUMENT, /* unreadable memory in an argument */
+};
 
 struct stub {
 	uint8_t kind, size, is_signed, argument;
-	uint8_t words;  /* on the machine's stack */
+	uint8_t words;  /* values on the machine's stack when the stub is entered */
 	int32_t offset; /* STUB_LOAD_FRAME: from the program's stack pointer */
-	uint32_t label, back, fault;
+	uint32_t label; /* where it begins */
+	uint32_t back;  /* where it continues */
+	uint32_t fault; /* STUB_LOAD*: where it continues if the memory cannot be read */
 };
 
-struct code {
-	uint8_t *bytes;
+struct codebuf {
+	uint8_t *bytes; /* TRAMPOLINE_MAX */
 	size_t n;
-	bool bad; /* something did not fit */
-	uintptr_t at, site;
-	uint32_t frame; /* bytes of stack that a trampoline takes, where that is so */
-	const struct image *image;
+	bool bad;           /* something did not fit */
+	uintptr_t at, site; /* where the code will be, and the site that jumps to it */
+	uint32_t frame;     /* aarch64: bytes of stack that the trampoline takes */
+	const struct image_ranges *image;
 	const struct trampoline_table *table;
 	const struct life *life;
-	int32_t labels[LABELS_MAX]; /* where; -1: not yet */
+	int32_t labels[LABELS_MAX]; /* offset in bytes; -1: not placed yet */
 	uint32_t nlabels;
 	struct {
 		uint32_t at, label;
@@ -46,15 +47,13 @@ struct code {
 	uint32_t njumps;
 	struct stub stubs[STUBS_MAX];
 	uint32_t nstubs;
+	/* By step, for the predicate that is being compiled: */
 	uint8_t is_target[LABELS_MAX];
 	uint32_t step_label[LABELS_MAX];
 };
 
-/* The one that there is, for slot_make()'s arguments; NULL: a program is too long. */
-struct code *code_begin(uint8_t *bytes, uintptr_t at, uintptr_t site, const struct trampoline_consumer *consumers,
-                        size_t n, const struct image *image, const struct trampoline_table *table,
-                        const struct life *life);
-static inline void code_put(struct code *c, const void *bytes, size_t n)
+/* Appends n bytes; sets c->bad if they do not fit. */
+static inline void codebuf_put(struct codebuf *c, const void *bytes, size_t n)
 {
 	if (c->n + n > TRAMPOLINE_MAX) {
 		c->bad = true;
@@ -64,36 +63,17 @@ static inline void code_put(struct code *c, const void *bytes, size_t n)
 	c->n += n;
 }
 
-uint32_t code_label(struct code *c);
-void code_here(struct code *c, uint32_t label);
-/* What comes next are 4 bytes that will refer to the label. */
-void code_jump(struct code *c, uint32_t label);
-uint32_t code_stub(struct code *c, struct stub stub); /* its label */
-
-/* A predicate, or one argument. */
-struct body {
-	struct code *c;
-	const struct fetch_program *p;
-	const uint8_t *depths;
-	uint32_t filtered; /* label */
-	uint32_t after;    /* label: behind the argument in work */
-	unsigned argument;
-	bool in_predicate;
-};
-
-/*
- * A load from a register and a number, the first thing that a program pushes: REG, LOAD or REG, IMM, ADD, LOAD. How
- * many steps that is; 0: it is none.
- */
-size_t body_load_beside(const struct body *b, size_t i, size_t end, const struct fetch_step **load, int64_t *offset);
-/* The label to go to where something cannot be read. */
-uint32_t body_fault(struct body *b, unsigned words);
-void code_predicate(struct code *c, const struct program *program, uint32_t filtered);
-void code_arguments(struct code *c, const struct program *program);
-/* The CPU's: code for the steps from i on, below end, at least one. Where to go on. */
-size_t trampoline_step(struct body *b, size_t i, size_t end);
-
-bool image_has(const struct image *image, uint64_t address, size_t size);
-bool step_is_binary(uint8_t op);
+/* Empties the buffer and lets it write to bytes, which must have room for TRAMPOLINE_MAX. */
+void codebuf_reset(struct codebuf *c, uint8_t *bytes);
+/* Returns a new label, which codebuf_here() places. */
+uint32_t codebuf_label(struct codebuf *c);
+/* Places the label at the end of the code. */
+void codebuf_here(struct codebuf *c, uint32_t label);
+/* Notes that the next 4 bytes are or hold a jump to the label. */
+void codebuf_jump(struct codebuf *c, uint32_t label);
+/* Adds a stub. Returns its label. */
+uint32_t codebuf_stub(struct codebuf *c, struct stub stub);
+/* Fills in the jumps, each by link(). Returns false if a label was not placed or something did not fit. */
+bool codebuf_link(struct codebuf *c, void (*link)(struct codebuf *c, uint32_t at, int32_t to));
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What differs between CPUs, outside of the files that are named after one: the
- * size of a site and of what it becomes, and a few single instructions.
+ * Differences between CPUs, apart from the files with a CPU in their names: sizes of
+ * sites and jumps, registers, and a few instructions. runtime/agent/backend.c uses the
+ * sizes, too.
  */
 #ifndef RUNTIME_AGENT_INPROC_CPU_H
 #define RUNTIME_AGENT_INPROC_CPU_H
@@ -11,26 +12,33 @@
 
 #if defined __x86_64__
 
-#define SITE_AT 1   /* where in a site our bytes begin: the one before is the kernel's */
-#define SITE_NOP 10 /* bytes, from there on */
+#define SITE_AT 1   /* offset in a site of the agent's bytes; the byte before is the kernel's */
+#define SITE_NOP 10 /* the agent's bytes */
 #define SITE_NOP_BYTES                                      \
 	{                                                   \
 		0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 \
 	}
 #define JUMP 5
-#define SITE_STEPS 3                           /* of patching; patch-CPU.c */
+#define SITE_STEPS 3                           /* of patching: patch-CPU.c */
 #define SITE_REACH ((1ull << 31) - (1u << 20)) /* of a jump */
-#define ADDRESS_END (1ull << 47)               /* of a process's */
+#define ADDRESS_END (1ull << 47)               /* of the addresses of a process */
 #define SEGMENT_GAP 0u                         /* between the segments of an image, at most */
-#define REGION_SIZE (64u << 20)                /* of trampolines; taken as it is used */
-#define REGISTERS 17                           /* that fetch programs know */
-/* From an entry's frame pointer to the program's stack pointer, at least: what the entry, the trampoline and the red zone take. */
-#define FRAME_TO_STACK (16u + 56 + 128)
-#define is_frame_register(reg) \
-	((reg) == 4 || (reg) == 5 || (reg) == 16) /* rsp, rbp, rip: where operands are, not what they point to */
-#define PTHREAD_AT(self, size) (self)             /* the C library's struct pthread */
+#define REGION_SIZE (64u << 20)                /* of trampolines; memory is allocated as it is used */
+#define REGISTERS 17                           /* that fetch programs can name */
+#define RED_ZONE 128                           /* bytes below the stack pointer that are the program's */
+#define REGISTER_SP 4                          /* as fetch programs number them */
+#define REGISTER_PC 16
+/*
+ * The least distance from an entry's frame pointer to the program's stack pointer: what
+ * the entry, the trampoline and the red zone take.
+ */
+#define FRAME_TO_STACK (16u + 56 + RED_ZONE)
+#define is_frame_register(reg)                 \
+	((reg) == REGISTER_SP || (reg) == 5 || \
+	 (reg) == REGISTER_PC)        /* rsp, rbp, rip: operands in the frame or the image */
+#define PTHREAD_AT(self, size) (self) /* the C library's struct pthread */
 
-/* A system call; a negative errno. */
+/* Makes a system call. Returns its result or a negative errno. */
 static inline long cpu_call(long number, long a, long b, long c, long d, long e, long f)
 {
 	register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
@@ -48,7 +56,10 @@ static inline uint64_t cpu_ticks(void)
 	return __builtin_ia32_rdtsc();
 }
 
-/* Whether it was, and now will be; as one among the thread's signal handlers, not among threads. */
+/*
+ * Compares and exchanges. Atomic with respect to the thread's signal handlers, not to
+ * other threads. Returns whether it exchanged.
+ */
 static inline bool cpu_exchange(uint64_t *at, uint64_t was, uint64_t will)
 {
 	uint64_t found = was;
@@ -74,11 +85,14 @@ static inline void cpu_code_written(const void *at, uint64_t size)
 #define SITE_STEPS 1
 #define SITE_REACH ((128ull << 20) - (1u << 20))
 #define ADDRESS_END (1ull << 48)
-#define SEGMENT_GAP 0x20000u /* they are linked for pages of 64 KiB */
+#define SEGMENT_GAP 0x20000u /* images are linked for pages of 64 KiB */
 #define REGION_SIZE (16u << 20)
 #define REGISTERS 33
+#define RED_ZONE 0
+#define REGISTER_SP 31
+#define REGISTER_PC 32
 #define FRAME_TO_STACK (160u + 80)
-#define is_frame_register(reg) ((reg) == 31 || (reg) == 29 || (reg) == 32) /* sp, x29, pc */
+#define is_frame_register(reg) ((reg) == REGISTER_SP || (reg) == 29 || (reg) == REGISTER_PC) /* sp, x29, pc */
 #define PTHREAD_AT(self, size) ((self) - (size))
 
 static inline long cpu_call(long number, long a, long b, long c, long d, long e, long f)
@@ -103,14 +117,14 @@ static inline bool cpu_exchange(uint64_t *at, uint64_t was, uint64_t will)
 	return __atomic_compare_exchange_n(at, &was, will, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-/* Instruction caches know nothing of stores. */
+/* Instruction caches do not see stores. */
 static inline void cpu_code_written(const void *at, uint64_t size)
 {
 	__builtin___clear_cache((char *)at, (char *)at + size);
 }
 
 #else
-#error "there is no agent for this CPU"
+#error "the agent does not support this CPU"
 #endif
 
 #endif

@@ -1,25 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where trampolines enter C: rax is the address, rdi, rsi, rdx and rcx are arguments as in C. All
- * registers but rax and rcx are kept; the zero flag is clear where there was a fault. The
- * last argument is the frame pointer (FRAME_TO_STACK in cpu.h counts what lies above it).
+ * The entries from trampolines into C.
+ *
+ * 1. rax is the address; rdi, rsi, rdx and rcx are arguments as in C. The frame pointer
+ *    is the last argument; FRAME_TO_STACK in cpu.h counts what is above it.
+ * 2. All registers but rax and rcx are kept. The zero flag is clear if there was a
+ *    fault.
+ * 3. The C code uses no vector register (build.mk). entry_take() enters the C library,
+ *    so it keeps them by fxsave.
  */
-#include "runtime/agent/inproc/trampoline.h"
+#include "runtime/agent/inproc/hit.h"
 
-#define ENTRY(name, function, before, after)                                                                \
-	__asm__(".pushsection .text\n"                                                                      \
-	        ".globl " #name "\n.hidden " #name "\n.type " #name ", @function\n.p2align 4\n" #name ":\n" \
-	        "endbr64\n"                                                                                 \
-	        "push %rbp\nmov %rsp, %rbp\n"                                                               \
-	        "push %rdi\npush %rsi\npush %rdx\npush %r8\npush %r9\npush %r10\npush %r11\n" before        \
-	        "and $-16, %rsp\n"                                                                          \
-	        "mov %rax, %r8\nmov %rbp, %r9\n"                                                            \
-	        "call " #function "\n" after "test %edx, %edx\n"                                            \
-	        "lea -56(%rbp), %rsp\n"                                                                     \
-	        "pop %r11\npop %r10\npop %r9\npop %r8\npop %rdx\npop %rsi\npop %rdi\n"                      \
-	        "pop %rbp\n"                                                                                \
-	        "ret\n"                                                                                     \
-	        ".size " #name ", . - " #name "\n"                                                          \
+void entry_prepare(void)
+{
+}
+
+/* clang-format off */
+#define ENTRY(name, function, before, after)                                                        \
+	__asm__(".pushsection .text\n"                                                              \
+	        ".globl " #name "\n.hidden " #name "\n.type " #name ", @function\n.p2align 4\n"     \
+	        #name ":\n"                                                                         \
+	        "endbr64\n"                                                                         \
+	        "push %rbp\nmov %rsp, %rbp\n"                                                       \
+	        "push %rdi\npush %rsi\npush %rdx\npush %r8\npush %r9\npush %r10\npush %r11\n"       \
+	        before                                                                              \
+	        "and $-16, %rsp\n"                                                                  \
+	        "mov %rax, %r8\nmov %rbp, %r9\n"                                                    \
+	        "call " #function "\n"                                                              \
+	        after                                                                               \
+	        "test %edx, %edx\n"                                                                 \
+	        "lea -56(%rbp), %rsp\n"                                                             \
+	        "pop %r11\npop %r10\npop %r9\npop %r8\npop %rdx\npop %rsi\npop %rdi\n"              \
+	        "pop %rbp\n"                                                                        \
+	        "ret\n"                                                                             \
+	        ".size " #name ", . - " #name "\n"                                                  \
 	        ".popsection")
 
 ENTRY(entry_load, trampoline_load, "", "");
@@ -30,6 +44,5 @@ ENTRY(entry_now, trampoline_now, "", "");
 ENTRY(entry_late, trampoline_late, "", "");
 ENTRY(entry_shrink, trampoline_shrink, "", "");
 ENTRY(entry_room, trampoline_room, "", "");
-/* This one goes into the C library. */
 ENTRY(entry_take, trampoline_take, "sub $528, %rsp\nand $-16, %rsp\nfxsave64 (%rsp)\nsub $16, %rsp\n",
       "fxrstor64 16(%rsp)\n");

@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The few functions of the C library that the agent stands in front of. Each does
- * what it always did; errno is the C library's, which the agent does not touch.
+ * The functions of the C library that the agent interposes. Each does what it always
+ * did. errno is the C library's, which the agent does not touch.
  *
- * dlopen() finds libraries by who called it: by the RPATH and RUNPATH of the
- * caller's file, and $ORIGIN is the caller's folder. Where that could matter we
- * must not stand in between, so the call is passed on by a jump, with the caller's
- * return address, and the new library is found a little later.
+ * Loading. dlopen() searches for a library by its caller: by RPATH and RUNPATH of the caller's
+ * file, in which $ORIGIN is the directory of that file. If that could matter, the agent
+ * must not be the caller. Then interpose-CPU.c passes the call on by a jump, with the
+ * caller's return address, and the agent finds the new library a little later.
+ *
+ * Unloading. The agent must not write to a library that is being unloaded:
+ *
+ * 1. dlclose() takes agent.lock, so that a change in flight ends first, counts itself in
+ *    agent.unloading, and releases the lock. It waits for the lock for 2 s at most.
+ * 2. A scan waits until agent.unloading is 0, for 1 s at most, and then does nothing
+ *    (scan.c). No lock is held during the C library's dlclose(), because it runs code
+ *    of the program (destructors, fork handlers) that may call the agent.
+ * 3. After it, points that were armed may be pending, so the next dlopen() asks for a
+ *    scan.
+ * 4. That scan finds that the site is not mapped any more, and disarms it without
+ *    writing (arm.c). Its counts remain as long as its attachment.
  */
 #include <dlfcn.h>
 #include <elf.h>
@@ -23,22 +35,30 @@
 #include <unistd.h>
 
 #include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/calls.h"
+#include "runtime/agent/inproc/interpose.h"
+#include "runtime/agent/inproc/lifecycle.h"
+#include "runtime/agent/inproc/regions.h"
+#include "runtime/agent/inproc/seccomp.h"
 
 #define EXPORT __attribute__((visibility("default"), used))
 
-__attribute__((visibility("hidden"))) void *wrap_real_syscall;
+/* ---- the C library's functions ---- */
 
-#define WRAPPED(F)                                                                                           \
-	F(dlopen)                                                                                            \
-	F(dlclose)                                                                                           \
-	F(unshare)                                                                                           \
-	F(setns) F(setuid) F(setgid) F(seteuid) F(setegid) F(setreuid) F(setregid) F(setresuid) F(setresgid) \
-		F(setgroups) F(initgroups) F(setfsuid) F(setfsgid) F(capset) F(prctl) F(clone) F(mlockall)
+HIDDEN void *interpose_real_syscall;
+
+/* clang-format off */
+#define INTERPOSED(F)                                                                                     \
+	F(dlopen) F(dlclose) F(unshare) F(setns) F(setuid) F(setgid) F(seteuid) F(setegid) F(setreuid)    \
+	F(setregid) F(setresuid) F(setresgid) F(setgroups) F(initgroups) F(setfsuid) F(setfsgid) F(capset) \
+	F(prctl) F(clone) F(mlockall)
+/* clang-format on */
 
 #define KNOWN(name) static void *known_##name;
-WRAPPED(KNOWN)
+INTERPOSED(KNOWN)
 
-static void *real(void **known, const char *name)
+/* Returns the function that the agent interposes, and stores it in *known. */
+static void *next_function(void **known, const char *name)
 {
 	void *function = __atomic_load_n(known, __ATOMIC_RELAXED);
 
@@ -49,15 +69,17 @@ static void *real(void **known, const char *name)
 	return function;
 }
 
-/* All at the start, because dlsym(3) takes away what the program has not yet asked dlerror(3) for. */
-void wrap_begin(void)
+/* Finds all at the start, because dlsym(3) clears the message that the program may still ask dlerror(3) for. */
+void interpose_begin(void)
 {
-#define FIND(name) real(&known_##name, #name);
-	WRAPPED(FIND)
-	real(&wrap_real_syscall, "syscall");
+#define FIND(name) next_function(&known_##name, #name);
+	INTERPOSED(FIND)
+	next_function(&interpose_real_syscall, "syscall");
 }
 
-static bool has_tag(const struct link_map *map, ElfW(Sxword) one, ElfW(Sxword) other)
+/* ---- libraries ---- */
+
+static bool link_map_has_tag(const struct link_map *map, ElfW(Sxword) one, ElfW(Sxword) other)
 {
 	for (const ElfW(Dyn) *d = map ? map->l_ld : NULL; d && d->d_tag != DT_NULL; d++)
 		if (d->d_tag == one || d->d_tag == other)
@@ -65,6 +87,7 @@ static bool has_tag(const struct link_map *map, ElfW(Sxword) one, ElfW(Sxword) o
 	return false;
 }
 
+/* Returns whether the result of dlopen() may depend on its caller. */
 static bool caller_matters(const char *file, const void *caller)
 {
 	struct link_map *map = NULL;
@@ -74,63 +97,59 @@ static bool caller_matters(const char *file, const void *caller)
 		return true;
 	if (!dladdr1(caller, &info, (void **)&map, RTLD_DL_LINKMAP) || !map)
 		return true;
-	if (has_tag(map, DT_RPATH, strchr(file, '/') ? DT_RPATH : DT_RUNPATH))
+	if (link_map_has_tag(map, DT_RPATH, strchr(file, '/') ? DT_RPATH : DT_RUNPATH))
 		return true;
-	return has_tag(_r_debug.r_map, DT_RPATH, DT_RPATH);
+	return link_map_has_tag(_r_debug.r_map, DT_RPATH, DT_RPATH);
 }
 
-/* We are called: perhaps by one that stands before us. */
-static void is_heard(void)
+/* A wrapper ran, so interposition works, possibly through another preloaded library. */
+static void mark_interposed(void)
 {
-	if (__atomic_load_n(&agent.behind, __ATOMIC_RELAXED))
-		__atomic_store_n(&agent.behind, false, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&agent.not_interposed, __ATOMIC_RELAXED))
+		__atomic_store_n(&agent.not_interposed, false, __ATOMIC_RELAXED);
 }
 
 struct decision {
 	void *result;
-	void *jump; /* to this instead of returning the result */
+	void *jump; /* NULL: return the result; else jump to this function */
 };
 
-__attribute__((used)) struct decision wrap_dlopen(const char *file, int mode, const void *caller);
+__attribute__((used)) struct decision interpose_dlopen(const char *file, int mode, const void *caller);
 
-struct decision wrap_dlopen(const char *file, int mode, const void *caller)
+struct decision interpose_dlopen(const char *file, int mode, const void *caller)
 {
-	void *(*next)(const char *, int) = real(&known_dlopen, "dlopen");
+	void *(*next)(const char *, int) = next_function(&known_dlopen, "dlopen");
 	struct decision decision = { NULL, next };
 
-	is_heard();
-	if (!agent_waits())
+	mark_interposed();
+	if (!agent_awaits_library())
 		return decision;
 	if (caller_matters(file, caller)) {
-		agent_look_soon(false);
+		agent_request_rescan(false);
 		return decision;
 	}
 	decision.jump = NULL;
 	decision.result = next(file, mode);
 	if (decision.result && !__atomic_load_n(&agent.unloading, __ATOMIC_RELAXED))
-		agent_look_soon(true);
+		agent_request_rescan(true);
 	return decision;
 }
 
-/*
- * The agent writes to no library while one is being unloaded. What runs meanwhile
- * (destructors, fork handlers that call us) finds no lock held.
- */
 EXPORT int dlclose(void *handle)
 {
-	int (*next)(void *) = real(&known_dlclose, "dlclose");
+	int (*next)(void *) = next_function(&known_dlclose, "dlclose");
 	bool locked;
 	int result;
 
-	is_heard();
-	if (!agent_awake())
+	mark_interposed();
+	if (!agent_is_running())
 		return next(handle);
 	locked = lock_try(&agent.lock, 2000);
 	__atomic_add_fetch(&agent.unloading, 1, __ATOMIC_ACQ_REL);
 	if (locked)
 		lock_put(&agent.lock);
 	result = next(handle);
-	/* What was armed may wait again. */
+	/* Points that were armed in the library may wait for it again. */
 	if (__atomic_load_n(&agent.narmed, __ATOMIC_RELAXED))
 		__atomic_store_n(&agent.npending, 1, __ATOMIC_RELAXED);
 	if (!__atomic_sub_fetch(&agent.unloading, 1, __ATOMIC_ACQ_REL))
@@ -140,45 +159,49 @@ EXPORT int dlclose(void *handle)
 
 extern int own_dlclose(void *handle) __attribute__((alias("dlclose"), visibility("hidden"), nothrow, nonnull(1)));
 
-bool wrap_hears(void)
+bool interpose_works(void)
 {
 	return dlsym(RTLD_DEFAULT, "dlclose") == (void *)own_dlclose;
 }
 
-/* ---- what the agent's thread must not be there for ---- */
+/* ---- calls that need a process of one thread ---- */
 
 EXPORT int unshare(int flags)
 {
-	int (*next)(int) = real(&known_unshare, "unshare");
-	bool aside = flags & CLONE_NEWUSER && agent_step_aside(true);
+	int (*next)(int) = next_function(&known_unshare, "unshare");
+	bool aside = flags & CLONE_NEWUSER && agent_stop(true);
 	int result = next(flags);
 
 	if (aside)
-		agent_step_back();
+		agent_restart();
 	return result;
 }
 
 EXPORT int setns(int fd, int kind)
 {
-	int (*next)(int, int) = real(&known_setns, "setns");
-	bool aside = agent_step_aside(true);
+	int (*next)(int, int) = next_function(&known_setns, "setns");
+	bool aside = agent_stop(true);
 	int result = next(fd, kind);
 
 	if (aside)
-		agent_step_back();
+		agent_restart();
 	return result;
 }
 
-/* The C library changes its own threads; ours would keep the rights that the program gives up. */
-#define RIGHTS(name, parameters, arguments)                         \
-	EXPORT int name parameters                                  \
-	{                                                           \
-		int(*next) parameters = real(&known_##name, #name); \
-		int result = next arguments;                        \
-                                                                    \
-		if (result >= 0)                                    \
-			agent_follow();                             \
-		return result;                                      \
+/* ---- rights ---- */
+
+int capset(void *header, const void *data); /* no header of the C library declares it */
+
+/* rights.h says why the agent's thread has to follow. */
+#define RIGHTS(name, parameters, arguments)                                  \
+	EXPORT int name parameters                                           \
+	{                                                                    \
+		int(*next) parameters = next_function(&known_##name, #name); \
+		int result = next arguments;                                 \
+                                                                             \
+		if (result >= 0)                                             \
+			agent_follow_rights();                               \
+		return result;                                               \
 	}
 
 RIGHTS(setuid, (uid_t uid), (uid))
@@ -197,7 +220,8 @@ RIGHTS(capset, (void *header, const void *data), (header, data))
 
 EXPORT int prctl(int option, ...)
 {
-	int (*next)(int, unsigned long, unsigned long, unsigned long, unsigned long) = real(&known_prctl, "prctl");
+	int (*next)(int, unsigned long, unsigned long, unsigned long, unsigned long) =
+		next_function(&known_prctl, "prctl");
 	unsigned long a, b, c, d;
 	bool aside;
 	va_list rest;
@@ -209,22 +233,24 @@ EXPORT int prctl(int option, ...)
 	c = va_arg(rest, unsigned long);
 	d = va_arg(rest, unsigned long);
 	va_end(rest);
-	aside = calls_hear(SYS_prctl, option, a, b);
+	aside = seccomp_before_call(SYS_prctl, option, a, b);
 	result = next(option, a, b, c, d);
 	if (aside && !result)
-		agent_stay_aside();
+		agent_stay_stopped();
 	else if (aside)
-		agent_step_back();
+		agent_restart();
 	if (result >= 0 && (option == PR_SET_NO_NEW_PRIVS || option == PR_CAPBSET_DROP || option == PR_CAP_AMBIENT ||
 	                    option == PR_SET_SECUREBITS))
 		agent_follow_prctl(option, a, b, c, d);
 	return result;
 }
 
-/* Who shares our memory without being a thread, or waited for, is not counted by the C library. */
+/* ---- clone ---- */
+
+/* The C library does not count a task that shares the memory and is neither a thread nor waited for. */
 EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 {
-	int (*next)(int (*)(void *), void *, int, void *, ...) = real(&known_clone, "clone");
+	int (*next)(int (*)(void *), void *, int, void *, ...) = next_function(&known_clone, "clone");
 	va_list rest;
 	void *a, *b, *c;
 
@@ -235,28 +261,30 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	va_end(rest);
 	if (flags & CLONE_VM && !(flags & CLONE_VFORK))
 		__atomic_store_n(&agent.shares_memory, 1, __ATOMIC_SEQ_CST);
-	/* Two tasks with one thread-local block cannot both write one ring: they count in the shared cells. */
+	/* Two tasks with one block of thread-local storage cannot both write to one ring. They count in shared cells. */
 	if (flags & CLONE_VM && !(flags & (CLONE_VFORK | CLONE_SETTLS))) {
 		agent_thread.muted |= MUTED_SHARED;
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-		rings_at_exit(NULL);
+		rings_release(NULL);
 	}
 	return next(fn, stack, flags, arg, a, b, c);
 }
 
+/* ---- mlockall ---- */
+
 /*
- * MCL_CURRENT brings all that is mapped into memory, and the agent's mappings are large
- * and mostly empty: what is unused of them is hidden meanwhile.
+ * MCL_CURRENT reads in all mappings, and the agent's are large and mostly empty.
+ * Therefore their unused parts are inaccessible during the call.
  */
 EXPORT int mlockall(int flags)
 {
-	int (*next)(int) = real(&known_mlockall, "mlockall");
+	int (*next)(int) = next_function(&known_mlockall, "mlockall");
 	int result;
 
-	if (!(flags & MCL_CURRENT) || !agent_awake() || !lock_try(&agent.lock, 1000))
+	if (!(flags & MCL_CURRENT) || !agent_is_running() || !lock_try(&agent.lock, 1000))
 		return next(flags);
 	__atomic_store_n(&agent.hidden, 1, __ATOMIC_SEQ_CST);
-	hits_wait();
+	calls_wait();
 	shms_hide(true);
 	regions_hide(true);
 	result = next(flags);
@@ -269,15 +297,16 @@ EXPORT int mlockall(int flags)
 
 /* ---- filters of system calls ---- */
 
-__attribute__((used)) void wrap_syscall(long number, unsigned long a, unsigned long b, unsigned long c);
+__attribute__((used)) void interpose_syscall(long number, unsigned long a, unsigned long b, unsigned long c);
 
 /*
- * syscall() is passed on by a jump, for it may be a call that returns on another stack;
- * this is called before it at first, and for the calls that calls.c hears of.
+ * interpose-CPU.c calls this before prctl(2) and seccomp(2), and before the first
+ * system call. It then passes the call on by a jump, because the call may return on
+ * another stack.
  */
-void wrap_syscall(long number, unsigned long a, unsigned long b, unsigned long c)
+void interpose_syscall(long number, unsigned long a, unsigned long b, unsigned long c)
 {
-	real(&wrap_real_syscall, "syscall");
-	if (calls_hear(number, a, b, c))
-		agent_stay_aside();
+	next_function(&interpose_real_syscall, "syscall");
+	if (seccomp_before_call(number, a, b, c))
+		agent_stay_stopped();
 }

@@ -1,172 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is mapped where, from /proc/self/maps: it knows libraries that the C
- * library's loader never saw, and asking it takes nobody's lock.
+ * The mappings of the process, from /proc/self/maps. That file has libraries that the
+ * C library's loader does not know, and reading it takes no lock of the program.
  *
- * A file is told by device and inode. Some file systems (overlayfs, btrfs) show
- * others here than stat(2) does; so a mapping whose file has the right name is
- * looked at by its path as well, unless the kernel says that the path is gone.
+ * A file is identified by device and inode. Some file systems (overlayfs, btrfs) show
+ * other numbers here than stat(2) does. Therefore, if a mapping's file has the right
+ * name, its path is checked by stat(2) as well, unless the kernel says that the path
+ * is deleted.
  */
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/cpu.h"
+#include "runtime/agent/inproc/maps.h"
+#include "runtime/agent/inproc/mem.h"
+#include "runtime/agent/inproc/proc.h"
 
 #ifndef MAPS
-#define MAPS "maps" /* in the folder that was opened before a chroot() could hide it */
+#define MAPS "maps" /* in the directory that was opened before a chroot() could hide it */
 #endif
-#define LOADED_MAX 65536 /* entries of the loader's lists: more is a loop */
-#define NAMESPACES_MAX 64
 
-static struct vector text, maps;
-static struct vector text_again, maps_again; /* read by modules_reread() */
-static struct vector loaded;                 /* struct loaded: the images that the loader has */
-static bool loading;                         /* it is changing its lists */
-struct loaded {
-	uintptr_t bias, dynamic; /* its dynamic section */
-};
-static int proc = -1; /* /proc/thread-self: of a process whose first thread has ended /proc/self says little */
+static struct vector maps_text, maps;        /* the file's text; struct map_entry */
+static struct vector again_text, again_maps; /* the same, of maps_reread() */
 
-void modules_open(void)
-{
-	proc = open("/proc/thread-self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
+/* ---- reading ---- */
 
-int modules_threads(void)
-{
-	return openat(proc, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
-bool modules_has_thread(uint32_t tid)
-{
-	char path[40] = "../";
-	struct stat st;
-
-	format_number(path + strlen(path), tid);
-	return tid && !fstatat(proc, path, &st, 0);
-}
-
-/* Reads a file of a thread's: its text, and how long it is. */
-static size_t read_of_thread(uint32_t tid, const char *name, char *text, size_t room)
-{
-	char path[40] = "../";
-	size_t had = 0;
-	ssize_t got;
-	int fd;
-
-	format_number(path + strlen(path), tid);
-	strcat(path, name);
-	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-	while (fd >= 0 && had < room - 1 && (got = read(fd, text + had, room - 1 - had)) > 0)
-		had += got;
-	if (fd >= 0)
-		close(fd);
-	text[had] = 0;
-	return had;
-}
-
-bool modules_last(uint32_t pid)
-{
-	char text[1024], *behind;
-	struct stat st;
-
-	if (proc < 0 || fstatat(proc, "..", &st, 0))
-		return false;
-	if (st.st_nlink != 4)
-		return st.st_nlink == 3;
-	/* The first thread stays as long as there is another, ours too. */
-	read_of_thread(pid, "/stat", text, sizeof(text));
-	behind = strrchr(text, ')');
-	return behind && (behind[2] == 'Z' || behind[2] == 'X');
-}
-
-/* What a thread may do, by its status. */
-struct rights {
-	char text[4096]; /* users, groups, capabilities */
-	size_t n;
-	int privileges, filters, nfilters; /* NoNewPrivs, Seccomp and Seccomp_filters */
-};
-
-static void read_rights(uint32_t tid, struct rights *r)
-{
-	static const char *const lines[] = { "Uid:", "Gid:", "Groups:", "Cap" };
-	static char text[8192];
-	const struct {
-		const char *name;
-		int *to;
-	} numbers[] = { { "NoNewPrivs:\t", &r->privileges },
-		        { "Seccomp:\t", &r->filters },
-		        { "Seccomp_filters:\t", &r->nfilters } };
-
-	r->n = r->privileges = r->filters = r->nfilters = 0;
-	read_of_thread(tid, "/status", text, sizeof(text));
-	for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1) {
-		for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
-			if (!strncmp(at, lines[i], strlen(lines[i])) && r->n + (end - at) < sizeof(r->text)) {
-				memcpy(r->text + r->n, at, end - at);
-				r->n += end - at;
-			}
-		*end = 0;
-		for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
-			if (!strncmp(at, numbers[i].name, strlen(numbers[i].name)))
-				*numbers[i].to = parse_number(at + strlen(numbers[i].name));
-	}
-}
-
-/* Whether one may do all that the other may. */
-static bool covers(const struct rights *one, const struct rights *other)
-{
-	return one->n == other->n && !memcmp(one->text, other->text, one->n) && one->privileges <= other->privileges &&
-	       (!one->filters || (one->filters == other->filters && one->nfilters <= other->nfilters));
-}
-
-static struct rights own_rights, other_rights;
-
-/* Nothing can be said without /proc, and nothing be armed. */
-bool modules_covers(uint32_t one, uint32_t other)
-{
-	read_rights(one, &own_rights);
-	read_rights(other, &other_rights);
-	return covers(&own_rights, &other_rights);
-}
-
-static int compare_thread(int dir, const char *name, void *arg)
-{
-	uint32_t tid = parse_number(name), *own = arg;
-
-	(void)dir;
-	if (!tid || tid == *own)
-		return 0;
-	read_rights(tid, &own_rights);
-	if (!own_rights.n || !covers(&own_rights, &other_rights))
-		return 0;
-	*own = 0;
-	return 1;
-}
-
-bool modules_covered(uint32_t tid)
-{
-	int dir;
-
-	if (modules_covers(agent.pid, tid))
-		return true;
-	dir = modules_threads();
-	if (dir < 0)
-		return false;
-	store_list(dir, compare_thread, &tid);
-	close(dir);
-	return !tid;
-}
-
-static uint64_t take_number(const char **at, unsigned base)
+static uint64_t line_number(const char **at, unsigned base)
 {
 	uint64_t n = 0;
 
@@ -181,7 +48,8 @@ static uint64_t take_number(const char **at, unsigned base)
 	}
 }
 
-static bool take(const char **at, char c)
+/* Skips one character. Returns false if another one is there. */
+static bool line_skip(const char **at, char c)
 {
 	if (**at != c)
 		return false;
@@ -189,32 +57,32 @@ static bool take(const char **at, char c)
 	return true;
 }
 
-/* start-end rwxp offset major:minor inode   path */
-static bool parse_line(const char *at, struct mapping *m)
+/* Parses: start-end rwxp offset major:minor inode   path */
+static bool line_parse(const char *at, struct map_entry *m)
 {
 	unsigned major, minor;
 
-	m->start = take_number(&at, 16);
-	if (!take(&at, '-'))
+	m->start = line_number(&at, 16);
+	if (!line_skip(&at, '-'))
 		return false;
-	m->end = take_number(&at, 16);
-	if (!take(&at, ' ') || strnlen(at, 5) < 5)
+	m->end = line_number(&at, 16);
+	if (!line_skip(&at, ' ') || strnlen(at, 5) < 5)
 		return false;
 	m->protection =
 		(at[0] == 'r' ? PROT_READ : 0) | (at[1] == 'w' ? PROT_WRITE : 0) | (at[2] == 'x' ? PROT_EXEC : 0);
 	m->shared = at[3] == 's';
 	at += 5;
-	m->offset = take_number(&at, 16);
-	if (!take(&at, ' '))
+	m->offset = line_number(&at, 16);
+	if (!line_skip(&at, ' '))
 		return false;
-	major = take_number(&at, 16);
-	if (!take(&at, ':'))
+	major = line_number(&at, 16);
+	if (!line_skip(&at, ':'))
 		return false;
-	minor = take_number(&at, 16);
-	if (!take(&at, ' '))
+	minor = line_number(&at, 16);
+	if (!line_skip(&at, ' '))
 		return false;
 	m->device = makedev(major, minor);
-	m->inode = take_number(&at, 10);
+	m->inode = line_number(&at, 10);
 	while (*at == ' ')
 		at++;
 	m->path = at;
@@ -223,9 +91,9 @@ static bool parse_line(const char *at, struct mapping *m)
 	return m->start < m->end;
 }
 
-static int read_text(struct vector *text)
+static int maps_read_text(struct vector *text)
 {
-	int fd = openat(proc, MAPS, O_RDONLY | O_CLOEXEC);
+	int fd = openat(proc_dir(), MAPS, O_RDONLY | O_CLOEXEC);
 	ssize_t n = 0;
 
 	if (fd < 0)
@@ -247,102 +115,85 @@ static int read_text(struct vector *text)
 	return n < 0 ? -EIO : vector_add(text, 1) ? 0 : -ENOMEM;
 }
 
-uint64_t modules_size(void)
+static int maps_parse(struct vector *text, struct vector *entries)
 {
-	uint64_t size = 0;
-
-	for (size_t i = 0; i < modules_count(); i++)
-		size += modules_get(i)->end - modules_get(i)->start;
-	return size;
-}
-
-static int read_maps(struct vector *text, struct vector *maps)
-{
-	int err = read_text(text);
+	int err = maps_read_text(text);
 	char *at, *end;
 
 	if (err)
 		return err;
-	vector_clear(maps);
+	vector_clear(entries);
 	for (at = text->at; (end = strchr(at, '\n')); at = end + 1) {
-		struct mapping m = { 0 }, *added;
+		struct map_entry m = { 0 }, *added;
 
 		*end = 0;
-		if (!parse_line(at, &m))
+		if (!line_parse(at, &m))
 			continue;
-		added = vector_add(maps, sizeof(m));
+		added = vector_add(entries, sizeof(m));
 		if (!added)
 			return -ENOMEM;
 		*added = m;
 	}
-	return maps->n ? 0 : -EIO;
+	return entries->n ? 0 : -EIO;
 }
 
-bool modules_copy(void *to, uintptr_t from, size_t size)
+int maps_read(void)
 {
-	struct iovec here = { to, size }, there = { (void *)from, size };
-
-	return process_vm_readv(agent.tid, &here, 1, &there, 1, 0) == (ssize_t)size;
+	return maps_parse(&maps_text, &maps);
 }
 
-/* Copies one of the loader's lists without its lock, as debuggers do: an entry may be freed meanwhile. */
-static int read_list(const struct link_map *at)
+int maps_reread(void)
 {
-	struct link_map entry;
+	return maps_parse(&again_text, &again_maps);
+}
 
-	for (unsigned n = 0; at && n < LOADED_MAX; n++, at = entry.l_next) {
-		struct loaded *added;
+/* ---- looking up ---- */
 
-		/* Only its first members are public. */
-		if (!modules_copy(&entry, (uintptr_t)at, sizeof(entry)))
-			return 0;
-		added = vector_add(&loaded, sizeof(*added));
-		if (!added)
-			return -ENOMEM;
-		*added = (struct loaded){ entry.l_addr, (uintptr_t)entry.l_ld };
+size_t maps_count(void)
+{
+	return maps.n / sizeof(struct map_entry);
+}
+
+const struct map_entry *maps_get(size_t i)
+{
+	return (const struct map_entry *)maps.at + i;
+}
+
+uint64_t maps_size(void)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < maps_count(); i++)
+		size += maps_get(i)->end - maps_get(i)->start;
+	return size;
+}
+
+/* Returns the index of the last mapping that begins at or below the address; SIZE_MAX: none. */
+static size_t maps_below(uintptr_t address)
+{
+	size_t low = 0, high = maps_count();
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (maps_get(middle)->start <= address)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return 0;
+	return low - 1;
 }
 
-/* Since version 2 of the structure each namespace of dlmopen() has its own. */
-static int read_loaded(void)
+const struct map_entry *maps_at(uintptr_t address)
 {
-	struct {
-		struct r_debug base;
-		uintptr_t next;
-	} debug;
-	uintptr_t at = (uintptr_t)&_r_debug;
-	int err = 0;
+	size_t i = maps_below(address);
 
-	vector_clear(&loaded);
-	loading = false;
-	for (unsigned n = 0; at && n < NAMESPACES_MAX && !err; n++) {
-		if (!modules_copy(&debug.base, at, sizeof(debug.base)))
-			return 0;
-		loading |= debug.base.r_state != RT_CONSISTENT;
-		err = read_list(debug.base.r_map);
-		if (debug.base.r_version < 2 || !modules_copy(&debug, at, sizeof(debug)))
-			break;
-		at = debug.next;
-	}
-	return err;
+	return i < maps_count() && address < maps_get(i)->end ? maps_get(i) : NULL;
 }
 
-int modules_read(void)
+bool maps_unchanged(const struct map_entry *m, uintptr_t start, uintptr_t end, int protection)
 {
-	int err = read_maps(&text, &maps);
-
-	return err ? err : read_loaded();
-}
-
-int modules_reread(void)
-{
-	return read_maps(&text_again, &maps_again);
-}
-
-bool modules_unchanged(const struct mapping *m, uintptr_t start, uintptr_t end, int protection)
-{
-	const struct mapping *now = maps_again.at, *last = now + maps_again.n / sizeof(*now);
+	const struct map_entry *now = again_maps.at, *last = now + again_maps.n / sizeof(*now);
 
 	for (; now < last && start < end; now++) {
 		if (now->end <= start)
@@ -355,38 +206,14 @@ bool modules_unchanged(const struct mapping *m, uintptr_t start, uintptr_t end, 
 	return start >= end;
 }
 
-size_t modules_count(void)
+bool memory_copy(void *to, uintptr_t from, size_t size)
 {
-	return maps.n / sizeof(struct mapping);
+	struct iovec here = { to, size }, there = { (void *)from, size };
+
+	return process_vm_readv(agent.tid, &here, 1, &there, 1, 0) == (ssize_t)size;
 }
 
-const struct mapping *modules_get(size_t i)
-{
-	return (const struct mapping *)maps.at + i;
-}
-
-/* The last one that begins at or below the address. */
-static size_t below(uintptr_t address)
-{
-	size_t low = 0, high = modules_count();
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (modules_get(middle)->start <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low - 1;
-}
-
-const struct mapping *modules_at(uintptr_t address)
-{
-	size_t i = below(address);
-
-	return i < modules_count() && address < modules_get(i)->end ? modules_get(i) : NULL;
-}
+/* ---- files and images ---- */
 
 static const char *base_name(const char *path)
 {
@@ -395,7 +222,7 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-bool modules_is_file(const struct mapping *m, const struct manifest_file *file, const char *path)
+bool mapping_is_file(const struct map_entry *m, const struct manifest_file *file, const char *path)
 {
 	struct stat st;
 
@@ -407,121 +234,99 @@ bool modules_is_file(const struct mapping *m, const struct manifest_file *file, 
 	       st.st_dev == file->device && st.st_ino == file->inode;
 }
 
-static bool same_file(const struct mapping *a, const struct mapping *b)
+bool mappings_same_file(const struct map_entry *a, const struct map_entry *b)
 {
 	return a->inode && a->device == b->device && a->inode == b->inode;
 }
 
-static bool joined(const struct mapping *a, const struct mapping *b)
+static bool mappings_join(const struct map_entry *a, const struct map_entry *b)
 {
 	return b->start - a->end <= SEGMENT_GAP;
 }
 
-static bool is_hole(const struct mapping *m)
+static bool mapping_is_hole(const struct map_entry *m)
 {
 	return !m->inode && !m->protection && m->end - m->start <= SEGMENT_GAP;
 }
 
 /*
- * The loader maps an image in one piece, its bss at the end: whatever is reached
- * from its text without a gap (of more than alignment) is its own. The same file mapped elsewhere is not.
+ * The loader maps an image as one piece, with its bss at the end. Therefore whatever
+ * the agent reaches from the text without a gap (larger than alignment needs) belongs
+ * to the image. The same file mapped elsewhere does not.
  */
-bool modules_is_image(const struct mapping *m, uintptr_t address, size_t size)
+bool mapping_is_image(const struct map_entry *m, uintptr_t address, size_t size)
 {
-	const struct mapping *first = modules_get(0), *end = first + modules_count(), *at = m,
-			     *to = modules_at(address);
+	const struct map_entry *first = maps_get(0), *end = first + maps_count(), *at = m, *to = maps_at(address);
 
 	if (!to || to->shared || !(to->protection & PROT_READ) || size > to->end - address)
 		return false;
 	if (to < m)
-		while (at > to && joined(&at[-1], at) && (same_file(m, &at[-1]) || is_hole(&at[-1])))
+		while (at > to && mappings_join(&at[-1], at) &&
+		       (mappings_same_file(m, &at[-1]) || mapping_is_hole(&at[-1])))
 			at--;
 	else
-		while (at < to && at + 1 < end && joined(at, &at[1]) &&
-		       (same_file(m, &at[1]) || is_hole(&at[1]) ||
+		while (at < to && at + 1 < end && mappings_join(at, &at[1]) &&
+		       (mappings_same_file(m, &at[1]) || mapping_is_hole(&at[1]) ||
 		        (&at[1] == to && at->end == to->start && !to->inode && !*to->path && at->inode)))
 			at++;
 	return at == to;
 }
 
-#define HEADERS_MAX 64
+/* ---- gaps ---- */
 
-/* The program headers of the mapping's file, from wherever its beginning is mapped; their number. */
-static unsigned read_headers(const struct mapping *text, ElfW(Phdr) headers[HEADERS_MAX])
+/* Space between a trampoline region and the mappings around it. */
+#define GAP_MARGIN 65536u
+
+static uintptr_t gap_place(uintptr_t start, uintptr_t end, size_t size)
 {
-	ElfW(Ehdr) header;
-
-	for (size_t i = 0; i < modules_count(); i++) {
-		const struct mapping *m = modules_get(i);
-
-		if (!m->offset && same_file(m, text) && modules_copy(&header, m->start, sizeof(header)) &&
-		    !memcmp(header.e_ident, ELFMAG, SELFMAG) && header.e_phentsize == sizeof(*headers) &&
-		    header.e_phnum <= HEADERS_MAX && header.e_phoff <= m->end - m->start &&
-		    modules_copy(headers, m->start + header.e_phoff, header.e_phnum * sizeof(*headers)))
-			return header.e_phnum;
-	}
-	return 0;
+	return end > start && end - start >= size + 2 * GAP_MARGIN
+	               ? (end - size - GAP_MARGIN) & ~(uintptr_t)(GAP_MARGIN - 1)
+	               : 0;
 }
 
-/* The loader's image is where its headers, moved by the bias, say that both this text and its dynamic section are. */
-static bool is_at(const struct mapping *m, const struct loaded *image, const ElfW(Phdr) * headers, unsigned n)
+static uintptr_t gap_below(size_t middle, uintptr_t from, size_t size, unsigned *nth)
 {
-	bool text = false, dynamic = false;
+	const uintptr_t first = 1u << 20;
 
-	for (unsigned i = 0; i < n; i++) {
-		const ElfW(Phdr) *h = &headers[i];
-
-		text |= h->p_type == PT_LOAD && h->p_flags & PF_X && m->end - m->start > 0 &&
-		        m->offset + (m->end - m->start) > h->p_offset && m->offset < h->p_offset + h->p_filesz &&
-		        image->bias + h->p_vaddr - h->p_offset == m->start - m->offset;
-		dynamic |= h->p_type == PT_DYNAMIC && image->bias + h->p_vaddr == image->dynamic;
-	}
-	return text && dynamic;
-}
-
-enum modules_loaded modules_loaded(const struct mapping *m)
-{
-	static ElfW(Phdr) headers[HEADERS_MAX];
-	const struct loaded *image = loaded.at;
-	unsigned n = read_headers(m, headers);
-
-	for (size_t i = 0; i < loaded.n / sizeof(*image); i++) {
-		const struct mapping *at = modules_at(image[i].dynamic);
-
-		if (at && same_file(at, m) && is_at(m, &image[i], headers, n))
-			return MODULES_LOADED;
-	}
-	return loading ? MODULES_LOADING : MODULES_NOT_LOADED;
-}
-
-/* A gap of size bytes within reach of everything from low to high: its address, or 0. */
-uintptr_t modules_gap(uintptr_t low, uintptr_t high, size_t size, unsigned nth)
-{
-	const uintptr_t reach = SITE_REACH, first = 1u << 20, stack_room = 256u << 20;
-	uintptr_t from = high > reach + first ? high - reach : first;
-	uintptr_t to = low + reach < ADDRESS_END - 65536 ? low + reach : ADDRESS_END - 65536;
-	size_t n = modules_count(), middle = below(low);
-
-	/* Below the image first, nearest first: above it may be the heap, which grows. */
 	for (size_t i = middle + 1; i-- > 0;) {
-		uintptr_t end = modules_get(i)->start, start = i ? modules_get(i - 1)->end : first;
+		uintptr_t end = maps_get(i)->start, start = i ? maps_get(i - 1)->end : first, at;
 
-		if (modules_get(i)->is_stack)
+		if (maps_get(i)->is_stack)
 			continue;
-		start = start > from ? start : from;
-		if (end > start && end - start >= size + 2 * 65536 && !nth--)
-			return (end - size - 65536) & ~(uintptr_t)65535;
+		at = gap_place(start > from ? start : from, end, size);
+		if (at && !(*nth)--)
+			return at;
 		if (end < from)
 			break;
 	}
-	for (size_t i = middle; i + 1 <= n && modules_get(i)->end < to; i++) {
-		uintptr_t start = modules_get(i)->end, end = i + 1 < n ? modules_get(i + 1)->start : to;
+	return 0;
+}
 
-		if (i + 1 < n && modules_get(i + 1)->is_stack)
+static uintptr_t gap_above(size_t middle, uintptr_t to, size_t size, unsigned *nth)
+{
+	const uintptr_t stack_room = 256u << 20;
+	size_t n = maps_count();
+
+	for (size_t i = middle; i + 1 <= n && maps_get(i)->end < to; i++) {
+		uintptr_t end = i + 1 < n ? maps_get(i + 1)->start : to, at;
+
+		if (i + 1 < n && maps_get(i + 1)->is_stack)
 			end = end > stack_room ? end - stack_room : 0;
-		end = end < to ? end : to;
-		if (end > start && end - start >= size + 2 * 65536 && !nth--)
-			return (end - size - 65536) & ~(uintptr_t)65535;
+		at = gap_place(maps_get(i)->end, end < to ? end : to, size);
+		if (at && !(*nth)--)
+			return at;
 	}
 	return 0;
+}
+
+/* Gaps below the image come first, because the heap, which grows, may be above it. */
+uintptr_t maps_gap(uintptr_t low, uintptr_t high, size_t size, unsigned nth)
+{
+	const uintptr_t reach = SITE_REACH, first = 1u << 20, last = ADDRESS_END - GAP_MARGIN;
+	uintptr_t from = high > reach + first ? high - reach : first;
+	uintptr_t to = low + reach < last ? low + reach : last;
+	size_t middle = maps_below(low);
+	uintptr_t at = gap_below(middle, from, size, &nth);
+
+	return at ? at : gap_above(middle, to, size, &nth);
 }

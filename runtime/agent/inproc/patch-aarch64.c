@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A site of aarch64 is one nop, which becomes one b. These two are among the few
- * instructions that may be exchanged while others execute them: they see the one or
- * the other. So one aligned store will do, and the caches told of it. A breakpoint
- * of the kernel would be in the same place: then the bytes are somebody else's.
+ * Sites of aarch64.
  *
- * Code can be guarded: indirect branches must land where the compiler has said so
- * (BTI). It is a page's protection, which /proc/self/maps does not show and
- * mprotect() takes away unless told; the loader gave it because of a property of the
- * image, so that is asked.
+ * A site is one nop, which becomes one b. These are among the few instructions that may
+ * be replaced while other threads execute them: a thread executes either the old or the
+ * new one. Therefore one aligned store is enough, after which the caches are
+ * maintained. A breakpoint of the kernel would be in the same place; then the bytes are
+ * not a nop, and the site is refused.
+ *
+ * Code can be guarded by BTI: indirect branches must land where the compiler has
+ * permitted that. It is a protection of pages that /proc/self/maps does not show, and
+ * that mprotect(2) takes away unless it is among the flags. The loader sets it by a
+ * property of the image, so the agent reads that property.
  */
 #include <elf.h>
 #include <string.h>
@@ -16,7 +19,8 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-#include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/asm-aarch64.h"
+#include "runtime/agent/inproc/patch.h"
 
 #ifndef PROT_BTI
 #define PROT_BTI 0x10
@@ -34,13 +38,13 @@ bool site_fits(uintptr_t address)
 
 void site_jump(uintptr_t address, uintptr_t trampoline, uint8_t bytes[JUMP])
 {
-	uint32_t b = 0x14000000 | ((uint32_t)((int64_t)(trampoline - address) >> 2) & 0x3ffffff);
+	uint32_t b = A64_B | ((uint32_t)((int64_t)(trampoline - address) >> 2) & A64_B_MASK);
 
 	memcpy(bytes, &b, JUMP);
 }
 
-/* In a note of properties: 16 bytes of header, then {type, size, value} each at a multiple of 8. */
-static bool says_guarded(const char *note, size_t size)
+/* A note of properties has a header of 16 bytes, then {type, size, value} each at a multiple of 8. */
+static bool note_has_bti(const char *note, size_t size)
 {
 	const uint32_t *header = (const uint32_t *)note;
 
@@ -65,8 +69,11 @@ static bool says_guarded(const char *note, size_t size)
 #define HEADERS_MAX 64
 #define NOTE_MAX 1024
 
-/* first: the mapping that begins with the image's header. All is copied: another thread may unmap it. */
-static bool is_guarded(const struct mapping *text, const struct mapping *first)
+/*
+ * Returns whether the image has BTI. first: the mapping that begins with its header. All
+ * is copied by the kernel, because another thread may unmap it.
+ */
+static bool image_has_bti(const struct map_entry *text, const struct map_entry *first)
 {
 	static Elf64_Phdr p[HEADERS_MAX];
 	static _Alignas(8) char note[NOTE_MAX];
@@ -75,11 +82,11 @@ static bool is_guarded(const struct mapping *text, const struct mapping *first)
 	uintptr_t base = 0;
 	bool based = false;
 
-	if (size < sizeof(header) || !modules_copy(&header, first->start, sizeof(header)) ||
+	if (size < sizeof(header) || !memory_copy(&header, first->start, sizeof(header)) ||
 	    memcmp(header.e_ident, ELFMAG, SELFMAG) || header.e_phentsize != sizeof(*p) || header.e_phoff % 8 ||
 	    header.e_phoff > size || header.e_phnum > HEADERS_MAX ||
 	    header.e_phnum > (size - header.e_phoff) / sizeof(*p) ||
-	    !modules_copy(p, first->start + header.e_phoff, header.e_phnum * sizeof(*p)))
+	    !memory_copy(p, first->start + header.e_phoff, header.e_phnum * sizeof(*p)))
 		return false;
 	for (unsigned i = 0; i < header.e_phnum && !based; i++)
 		if (p[i].p_type == PT_LOAD && !p[i].p_offset) {
@@ -91,22 +98,22 @@ static bool is_guarded(const struct mapping *text, const struct mapping *first)
 
 		if (p[i].p_type == PT_GNU_PROPERTY)
 			return !(at % 8) && p[i].p_filesz && p[i].p_filesz <= NOTE_MAX &&
-			       modules_is_image(text, at, p[i].p_filesz) && modules_copy(note, at, p[i].p_filesz) &&
-			       says_guarded(note, p[i].p_filesz);
+			       mapping_is_image(text, at, p[i].p_filesz) && memory_copy(note, at, p[i].p_filesz) &&
+			       note_has_bti(note, p[i].p_filesz);
 	}
 	return false;
 }
 
-int site_protection(const struct mapping *text)
+int site_protection(const struct map_entry *text)
 {
 	if (!(getauxval(AT_HWCAP2) & HWCAP2_BTI))
 		return text->protection;
-	for (size_t i = 0; i < modules_count(); i++) {
-		const struct mapping *m = modules_get(i);
+	for (size_t i = 0; i < maps_count(); i++) {
+		const struct map_entry *m = maps_get(i);
 
 		if (m->inode == text->inode && m->device == text->device && !m->offset &&
-		    modules_is_image(text, m->start, 1))
-			return text->protection | (is_guarded(text, m) ? PROT_BTI : 0);
+		    mapping_is_image(text, m->start, 1))
+			return text->protection | (image_has_bti(text, m) ? PROT_BTI : 0);
 	}
 	return text->protection;
 }
@@ -125,8 +132,11 @@ void site_write_end(void)
 {
 }
 
-/* A store of the thread's own: no system call makes one of four bytes. What is not mapped is recognised right before. */
-bool site_write(struct site *site, unsigned step)
+/*
+ * The thread makes the store itself, because no system call makes one of four bytes. It
+ * reads the site right before, to recognize text that is not mapped any more.
+ */
+bool site_write(struct patch_site *site, unsigned step)
 {
 	uint32_t instruction, now;
 	struct iovec here = { &now, sizeof(now) }, there = { (void *)site->address, sizeof(now) };
@@ -145,7 +155,7 @@ bool site_write_full(void)
 	return false;
 }
 
-struct site *site_write_flush(void)
+struct patch_site *site_write_flush(void)
 {
 	return NULL;
 }

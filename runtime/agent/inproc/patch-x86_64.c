@@ -1,35 +1,40 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A site of x86-64 is 90, the kernel's, then a nop of 10 bytes. Changing that while
- * other threads run through it rests on one fact: with `eb 08` in its first two
- * bytes it is a jump over itself, whatever stands in the rest, and no thread can be
- * in the middle of it. So
+ * Sites of x86-64.
  *
- *     one store of two bytes, eb 08
- *     bytes 3 to 5 of what is to be there
- *     one store of two bytes, the first two
+ * A site is the byte 90, which belongs to the kernel, and a nop of 10 bytes. The first
+ * 5 bytes of that nop become a jump to the trampoline. Other threads run through the
+ * site meanwhile. With `eb 08` in its first two bytes, the nop is a jump over itself,
+ * whatever the rest contains, so no thread can be in the middle of it. Therefore the
+ * steps are:
  *
- * where the two bytes share an aligned block of 8, so that the store is one.
+ * 0. one store of two bytes: eb 08
+ * 1. bytes 3 to 5 of what is to be there
+ * 2. one store of two bytes: the first two of what is to be there
  *
- * The kernel makes the stores, because the program may have unmapped its text
- * since the agent last looked: then the agent gets EFAULT, and the program no
- * SIGSEGV. process_vm_writev(2) copies byte by byte, which is good enough for bytes
- * 3 to 5. The stores of two bytes are made by get_robust_list(2), which writes the
- * calling thread's own list pointer, any value that set_robust_list(2) was given, by
- * one 8-byte instruction. It writes bytes 1 to 8 of the site, of which all but the
- * first two stay what they are.
+ * All processors serialize after each step (patch.c). Stores 0 and 2 are single stores
+ * because the two bytes are in one aligned block of 8 (site_fits()).
+ *
+ * The kernel makes the stores, because the program may have unmapped its text since the
+ * agent last read the mappings. Then the agent gets EFAULT, and the program no SIGSEGV.
+ *
+ * - process_vm_writev(2) copies byte by byte, which is good enough for step 1.
+ * - For steps 0 and 2, get_robust_list(2) writes the calling thread's own list pointer
+ *   by one instruction of 8 bytes. set_robust_list(2) accepts any value for that
+ *   pointer. The call writes bytes 1 to 8 of the site, of which all but the first two
+ *   stay what they are.
  */
-#include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/asm-x86_64.h"
+#include "runtime/agent/inproc/patch.h"
 
-#define LIST_HEAD_SIZE 24 /* of struct robust_list_head, which the kernel insists on */
+#define LIST_HEAD_SIZE 24 /* of struct robust_list_head; the kernel requires it */
 
-/* The agent's thread is the only one that patches. */
+/* The robust list of the agent's thread, which is the only one that patches. */
 static struct {
 	uint64_t saved, set;
 	bool works;
@@ -46,19 +51,22 @@ void site_jump(uintptr_t address, uintptr_t trampoline, uint8_t bytes[JUMP])
 {
 	int32_t disp = trampoline - (address + SITE_AT + JUMP);
 
-	bytes[0] = 0xe9;
+	bytes[0] = X86_JMP;
 	memcpy(bytes + 1, &disp, 4);
 }
 
-int site_protection(const struct mapping *text)
+int site_protection(const struct map_entry *text)
 {
 	return text->protection;
 }
 
 bool site_is_nop(const uint8_t now[SITE_NOP])
 {
-	/* Its last five bytes address memory that is never accessed. A jump over the rest is what other tools leave. */
-	return !memcmp(now, site_nop, JUMP) || (now[0] == 0xeb && now[1] == SITE_NOP - 2);
+	/*
+	 * The last five bytes of the nop are an address that is never accessed. Other tools
+	 * leave a jump over the rest.
+	 */
+	return !memcmp(now, site_nop, JUMP) || (now[0] == X86_JMP_SHORT && now[1] == SITE_NOP - 2);
 }
 
 static bool list_set(uint64_t value)
@@ -93,7 +101,7 @@ void site_write_end(void)
 	list_set(list.saved);
 }
 
-static bool write_first_two(const struct site *site, uint8_t first, uint8_t second, const uint8_t rest[JUMP])
+static bool write_first_two(const struct patch_site *site, uint8_t first, uint8_t second, const uint8_t rest[JUMP])
 {
 	uint8_t bytes[8] = { first, second, rest[2], rest[3], rest[4], site->tail[0], site->tail[1], site->tail[2] };
 	uint64_t value;
@@ -104,13 +112,13 @@ static bool write_first_two(const struct site *site, uint8_t first, uint8_t seco
 
 #define QUEUE_MAX 512
 
-/* Sites whose bytes 3 to 5 are still to be written, by one system call for many. */
+/* Sites for step 1, which one system call writes for many. */
 static struct {
-	struct site *site[QUEUE_MAX];
+	struct patch_site *site[QUEUE_MAX];
 	unsigned n, done;
 } queue;
 
-struct site *site_write_flush(void)
+struct patch_site *site_write_flush(void)
 {
 	static struct iovec from[QUEUE_MAX], to[QUEUE_MAX];
 
@@ -119,7 +127,7 @@ struct site *site_write_flush(void)
 		ssize_t written;
 
 		for (unsigned i = 0; i < n; i++) {
-			struct site *site = queue.site[queue.done + i];
+			struct patch_site *site = queue.site[queue.done + i];
 
 			from[i] = (struct iovec){ site->will + 2, JUMP - 2 };
 			to[i] = (struct iovec){ (void *)(site->address + SITE_AT + 2), JUMP - 2 };
@@ -133,10 +141,10 @@ struct site *site_write_flush(void)
 	return NULL;
 }
 
-bool site_write(struct site *site, unsigned step)
+bool site_write(struct patch_site *site, unsigned step)
 {
 	switch (step) {
-	case 0: return write_first_two(site, 0xeb, SITE_NOP - 2, site->was);
+	case 0: return write_first_two(site, X86_JMP_SHORT, SITE_NOP - 2, site->was);
 	case 1: queue.site[queue.n++] = site; return true;
 	default: return write_first_two(site, site->will[0], site->will[1], site->will);
 	}

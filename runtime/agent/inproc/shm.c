@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Areas: what a session keeps in this process for others to read.
+ * Shared memory regions: what a session keeps in this process for controllers to read.
  *
- * A shared memory region is a memfd with its size sealed, so that nobody can cut it short under
- * us: a file in the state folder would have been simpler, and any process of the
- * user could then kill this one by truncating it. It is large and mostly never
- * touched. Trampolines have its address in their code, so it is mapped once and for ever;
- * a forked child puts a shared memory region of its own in the same place.
+ * 1. A region is a memfd whose size is sealed, so that no process can truncate it while
+ *    it is mapped. A file in the state directory would have been simpler, but any
+ *    process of the user could kill this process by truncating it.
+ * 2. A region is large, and most of it is never touched.
+ * 3. Trampolines contain the region's address, so it is mapped once and never unmapped.
+ *    A forked child maps a region of its own at the same address.
+ * 4. The memfd is a descriptor of the agent's thread. When a thread ends and another
+ *    one starts in the same process, that one makes a new memfd, copies what the old
+ *    one holds, and maps it at the same address (shm_renew()).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -16,25 +21,23 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <fcntl.h>
-
+#include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/maps.h"
+#include "runtime/agent/inproc/shm.h"
 #include "runtime/agent/inproc/trampoline.h"
 
 _Static_assert(sizeof(struct agent_shm) <= shm_slots_at && shm_rings_at % 4096 == 0 && shm_ring_stride % 4096 == 0,
-               "the area's parts");
-_Static_assert(shm_ring_stride < INT32_MAX, "slots reach a ring's counters by 32 bits");
+               "parts of the region");
+_Static_assert(shm_ring_stride < INT32_MAX, "trampolines reach a ring's counters by a displacement of 32 bits");
 
-uint64_t agent_now(void)
-{
-	return trampoline_clock_invariant() ? trampoline_ticks() : clock_ns();
-}
+/* ---- parts of a region ---- */
 
 static struct agent_ring *ring_of(const struct agent_shm *shm, unsigned i)
 {
 	return (struct agent_ring *)((char *)shm + shm_rings_at + i * shm_ring_stride);
 }
 
-/* Whether this one, or any behind it, was ever taken: they are taken from the first on. */
+/* Returns whether this ring, or any after it, was ever taken. Rings are taken from the first on. */
 static bool ring_known(const struct agent_ring *ring)
 {
 	return shared_acquire(ring->turns) || shared_acquire(ring->state) != AGENT_RING_FREE;
@@ -55,18 +58,37 @@ static struct agent_slot *shm_slots(struct agent_shm *shm)
 	return (struct agent_slot *)((char *)shm + shm_slots_at);
 }
 
-/* A file may not be larger than the limit says, and the signal that tells would end the process. */
-static bool limit_ok(void)
+/* ---- time ---- */
+
+static uint64_t clock_ns(void)
+{
+	struct {
+		long sec, nsec;
+	} t = { 0, 0 };
+
+	cpu_call(SYS_clock_gettime, 1, (long)&t, 0, 0, 0, 0);
+	return t.sec * 1000000000ull + t.nsec;
+}
+
+uint64_t agent_now(void)
+{
+	return trampoline_clock_invariant() ? cpu_ticks() : clock_ns();
+}
+
+/* ---- making a region ---- */
+
+/* A file larger than the limit would raise SIGXFSZ, which ends the process. */
+static bool file_limit_ok(void)
 {
 	struct rlimit limit;
 
 	return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur >= shm_size;
 }
 
-/* Maps the memfd: in place of the shared memory region at the address given, or anywhere. */
+/* Maps the memfd: at the address of a region, in its place, or anywhere if at is NULL. */
 static void *shm_map(int fd, void *at)
 {
-	void *shm = memory_map(fd, NULL, shm_size, PROT_READ | PROT_WRITE);
+	void *shm = map_shared(fd, NULL, shm_size, PROT_READ | PROT_WRITE);
 
 	if (!shm)
 		return NULL;
@@ -78,11 +100,11 @@ static void *shm_map(int fd, void *at)
 	return at ? at : shm;
 }
 
-static int shm_file(void)
+static int shm_file_create(void)
 {
 	int fd;
 
-	if (!limit_ok())
+	if (!file_limit_ok())
 		return -EFBIG;
 	fd = memfd_create("probepoint", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
@@ -96,7 +118,7 @@ static int shm_file(void)
 	return fd;
 }
 
-static void shm_fill(struct shm *shm)
+static void shm_fill(struct session_shm *shm)
 {
 	struct agent_shm *at = shm->at;
 	uint32_t n = shm->slots.n / sizeof(struct agent_slot);
@@ -105,7 +127,7 @@ static void shm_fill(struct shm *shm)
 	at->pid = agent.pid;
 	at->start_time = agent.start_time;
 	at->clock = trampoline_clock_invariant() ? AGENT_CLOCK_TSC : AGENT_CLOCK_MONOTONIC;
-	at->base_ticks = trampoline_ticks();
+	at->base_ticks = cpu_ticks();
 	at->base_ns = clock_ns();
 	at->slots_at = shm_slots_at;
 	at->rings_at = shm_rings_at;
@@ -124,11 +146,22 @@ static void shm_fill(struct shm *shm)
 	__atomic_store_n(&at->magic, AGENT_SHM_MAGIC, __ATOMIC_RELEASE);
 }
 
-/*
- * A shared memory region of a session that has ended serves another: what nobody read is cleared.
- * Its rings stay with their threads.
- */
-static void shm_reset(struct shm *shm)
+static void ring_reset(struct agent_ring *ring)
+{
+	uint32_t finished = AGENT_RING_FINISHED;
+	uint64_t head;
+
+	if (!shared_get(ring->turns))
+		return;
+	memset((char *)ring + AGENT_DATA_IN_RING, 0, AGENT_RING_SIZE + AGENT_RING_SLACK);
+	head = shared_get(ring->head);
+	shared_set(ring->limit, head + AGENT_RING_SIZE);
+	shared_set(ring->taken, head);
+	shared_swap(ring->state, &finished, AGENT_RING_FREE);
+}
+
+/* Clears what no reader has read in the region of a session that has ended. Its rings stay with their threads. */
+static void shm_reset(struct session_shm *shm)
 {
 	struct agent_slot *slots = shm->slots.at;
 	size_t n = shm->slots.n / sizeof(*slots);
@@ -137,26 +170,15 @@ static void shm_reset(struct shm *shm)
 		slots[i].attachment = AGENT_NO_ATTACHMENT;
 	if (n)
 		memcpy(shm_slots(shm->at), slots, n * sizeof(*slots));
-	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(shm->at, i)); i++) {
-		struct agent_ring *ring = ring_of(shm->at, i);
-		uint32_t finished = AGENT_RING_FINISHED;
-
-		uint64_t head;
-
-		if (!shared_get(ring->turns))
-			continue;
-		memset((char *)ring + AGENT_DATA_IN_RING, 0, AGENT_RING_SIZE + AGENT_RING_SLACK);
-		head = shared_get(ring->head);
-		shared_set(ring->limit, head + AGENT_RING_SIZE);
-		shared_set(ring->taken, head);
-		shared_swap(ring->state, &finished, AGENT_RING_FREE);
-	}
+	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(shm->at, i)); i++)
+		ring_reset(ring_of(shm->at, i));
 	shared_set(shm->at->overwrite, shm->session->overwrites);
 	shared_set(shm->at->record_until, 0);
 	memcpy(shm->at->session, shm->session->name, sizeof(shm->at->session));
 }
 
-static struct shm *shm_find(void)
+/* Returns a region that is free, one that is mapped first. */
+static struct session_shm *shm_find(void)
 {
 	for (unsigned i = 0; i < SHMS_MAX; i++)
 		if (!agent.shms[i].session && agent.shms[i].at)
@@ -167,10 +189,42 @@ static struct shm *shm_find(void)
 	return NULL;
 }
 
+/* Gives a region that another session has used to this one. */
+static enum agent_reason shm_reuse(struct session_shm *shm, struct session *session)
+{
+	shm->session = session;
+	/* Its memfd is gone if an earlier thread of the agent made it. */
+	if (shm->fd < 0 && shm_renew(shm, true)) {
+		shm->session = NULL;
+		return AGENT_LIMIT;
+	}
+	shm_reset(shm);
+	return AGENT_OK;
+}
+
+static enum agent_reason shm_create(struct session_shm *shm, struct session *session)
+{
+	int fd = memory_allowed(shm_size + 2 * REGION_SIZE, maps_size()) ? shm_file_create() : -EFBIG;
+
+	if (fd < 0)
+		return fd == -EFBIG ? AGENT_LIMIT : AGENT_MEMORY;
+	shm->at = shm_map(fd, NULL);
+	if (!shm->at) {
+		close(fd);
+		return AGENT_LIMIT;
+	}
+	shm->index = shm - agent.shms;
+	shm->fd = fd;
+	shm->keep = -1;
+	shm->session = session;
+	shm_fill(shm);
+	return AGENT_OK;
+}
+
 enum agent_reason shm_make(struct session *session)
 {
-	struct shm *shm;
-	int fd;
+	enum agent_reason reason;
+	struct session_shm *shm;
 
 	if (session->shm)
 		return AGENT_OK;
@@ -178,35 +232,14 @@ enum agent_reason shm_make(struct session *session)
 	if (!shm)
 		return AGENT_SESSIONS_FULL;
 	shm->asked = false;
-	if (shm->at) {
-		/* Its descriptor ended with an earlier thread. */
-		shm->session = session;
-		if (shm->fd < 0 && shm_renew(shm, true)) {
-			shm->session = NULL;
-			return AGENT_LIMIT;
-		}
-		shm_reset(shm);
-	} else {
-		fd = memory_allowed(shm_size + 2 * REGION_SIZE) ? shm_file() : -EFBIG;
-		if (fd < 0)
-			return fd == -EFBIG ? AGENT_LIMIT : AGENT_MEMORY;
-		shm->at = shm_map(fd, NULL);
-		if (!shm->at) {
-			close(fd);
-			return AGENT_LIMIT;
-		}
-		shm->index = shm - agent.shms;
-		shm->fd = fd;
-		shm->keep = -1;
-		shm->session = session;
-		shm_fill(shm);
-	}
+	reason = shm->at ? shm_reuse(shm, session) : shm_create(shm, session);
+	if (reason)
+		return reason;
 	session->shm = shm;
 	shm_records(session);
 	return AGENT_OK;
 }
 
-/* Whether what was armed asks to be recorded without a reader. */
 void shm_records(struct session *session)
 {
 	struct agent_shm *at = session->shm ? session->shm->at : NULL;
@@ -219,29 +252,34 @@ void shm_records(struct session *session)
 
 void shm_leave(struct session *session)
 {
-	if (session->shm && session->shm->keep >= 0) {
-		/* The memory may serve another session with the same numbers: what it holds is nobody's now. */
-		syscall(SYS_sendto, session->shm->keep, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
-		close(session->shm->keep);
-		session->shm->keep = -1;
+	struct session_shm *shm = session->shm;
+
+	if (!shm)
+		return;
+	if (shm->keep >= 0) {
+		/* A byte makes the keeper forget the region, because another session may use it with the same numbers. */
+		syscall(SYS_sendto, shm->keep, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
+		close(shm->keep);
+		shm->keep = -1;
 	}
-	if (session->shm)
-		session->shm->session = NULL;
+	shm->session = NULL;
 	session->shm = NULL;
 }
+
+/* ---- mlockall ---- */
 
 static void shm_hide(struct agent_shm *at, uint32_t nslots, int protection)
 {
 	const uintptr_t base = (uintptr_t)at;
 	unsigned n = 0;
 
-	memory_hide(base + shm_slots_at + nslots * sizeof(struct agent_slot), base + shm_overflow_at, protection);
-	memory_hide(base + shm_overflow_at + nslots * sizeof(struct agent_count), base + shm_rings_at, protection);
+	memory_protect(base + shm_slots_at + nslots * sizeof(struct agent_slot), base + shm_overflow_at, protection);
+	memory_protect(base + shm_overflow_at + nslots * sizeof(struct agent_count), base + shm_rings_at, protection);
 	for (; n < AGENT_RINGS && ring_known(ring_of(at, n)); n++)
-		memory_hide((uintptr_t)(ring_counts(ring_of(at, n)) + nslots), (uintptr_t)ring_of(at, n + 1),
-		            protection);
-	/* The first of these tells that there are no more. */
-	memory_hide((uintptr_t)ring_of(at, n) + sizeof(struct agent_ring), base + shm_size, protection);
+		memory_protect((uintptr_t)(ring_counts(ring_of(at, n)) + nslots), (uintptr_t)ring_of(at, n + 1),
+		               protection);
+	/* The header of the first unused ring stays accessible, because ring_known() reads it. */
+	memory_protect((uintptr_t)ring_of(at, n) + sizeof(struct agent_ring), base + shm_size, protection);
 }
 
 void shms_hide(bool hide)
@@ -258,7 +296,9 @@ void shms_hide(bool hide)
 	}
 }
 
-/* What has been used of a shared memory region, but for what was counted, from one mapping to another. */
+/* ---- another memfd ---- */
+
+/* Copies the used part of a region, without what was counted. */
 static void shm_copy(struct agent_shm *to, struct agent_shm *from)
 {
 	shared_set(to->record_until, shared_get(from->record_until));
@@ -267,7 +307,7 @@ static void shm_copy(struct agent_shm *to, struct agent_shm *from)
 			memcpy(ring_of(to, i), ring_of(from, i), AGENT_COUNTS_IN_RING);
 }
 
-static void move_counts(struct shared_count *to, const struct shared_count *from, size_t n)
+static void counts_move(struct shared_count *to, const struct shared_count *from, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		const uint64_t recorded = shared_get(from[i].recorded), filtered = shared_get(from[i].filtered);
@@ -285,48 +325,62 @@ static void move_counts(struct shared_count *to, const struct shared_count *from
 }
 
 /*
- * Counts are taken over when nobody writes to the old memory any more. A thread that
- * took its ring between the copy and that goes on without: what it has counted there is
- * put with what threads count that found no ring.
+ * Counts are moved when no thread writes to the old memory any more. A thread that has
+ * taken its ring after the copy goes on without a ring; its counts are added to those
+ * of threads without one.
  */
 static void shm_add(struct agent_shm *to, struct agent_shm *from, size_t nslots)
 {
-	move_counts(shared_counts(to), shared_counts(from), nslots);
+	counts_move(shared_counts(to), shared_counts(from), nslots);
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
 		if (shared_get(ring_of(from, i)->turns))
-			move_counts(shared_get(ring_of(to, i)->turns) ? ring_counts(ring_of(to, i)) : shared_counts(to),
+			counts_move(shared_get(ring_of(to, i)->turns) ? ring_counts(ring_of(to, i)) : shared_counts(to),
 			            ring_counts(ring_of(from, i)), nslots);
 }
 
-/* The memory of a shared memory region once more, at another address; MAP_FAILED. */
+/* Maps the region's memory a second time, at another address. Returns MAP_FAILED on errors. */
 static void *shm_twice(void *at)
 {
-	void *slot = map_apart(shm_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	void *slot = map_private(shm_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 
 	return slot == MAP_FAILED ? mremap(at, 0, shm_size, MREMAP_MAYMOVE)
 	                          : mremap(at, 0, shm_size, MREMAP_MAYMOVE | MREMAP_FIXED, slot);
 }
 
-int shm_renew(struct shm *shm, bool keep)
+/*
+ * Prepares to replace the region's memory: maps it a second time, because the program's
+ * threads go on writing to it, and copies it to the new memfd. Returns the second
+ * mapping, or NULL without memory.
+ */
+static struct agent_shm *shm_save(struct session_shm *shm, int fd)
 {
-	struct agent_shm *made, *old = NULL;
-	int fd = shm_file();
+	struct agent_shm *made = shm_map(fd, NULL), *old;
+
+	if (!made)
+		return NULL;
+	old = shm_twice(shm->at);
+	if (old != MAP_FAILED)
+		shm_copy(made, old);
+	munmap(made, shm_size);
+	if (old == MAP_FAILED)
+		return NULL;
+	shared_release(old->moved, 1);
+	return old;
+}
+
+int shm_renew(struct session_shm *shm, bool keep)
+{
+	struct agent_shm *old = NULL;
+	int fd = shm_file_create();
 
 	if (fd < 0)
 		return fd;
 	if (keep) {
-		made = shm_map(fd, NULL);
-		/* The old memory once more: the program's threads go on writing to it until the other is in its place. */
-		old = made ? shm_twice(shm->at) : MAP_FAILED;
-		if (made && old != MAP_FAILED)
-			shm_copy(made, old);
-		if (made)
-			munmap(made, shm_size);
-		if (!made || old == MAP_FAILED) {
+		old = shm_save(shm, fd);
+		if (!old) {
 			close(fd);
 			return -ENOMEM;
 		}
-		shared_release(old->moved, 1);
 	}
 	if (!shm_map(fd, shm->at)) {
 		if (old)
@@ -347,7 +401,9 @@ int shm_renew(struct shm *shm, bool keep)
 	return 0;
 }
 
-int64_t shm_slot(struct shm *shm)
+/* ---- slots ---- */
+
+int64_t shm_slot(struct session_shm *shm)
 {
 	uint32_t n = shm->slots.n / sizeof(struct agent_slot);
 
@@ -356,7 +412,7 @@ int64_t shm_slot(struct shm *shm)
 	return n;
 }
 
-void shm_name_slot(struct shm *shm, uint32_t slot, uint32_t attachment, uint32_t point)
+void shm_name_slot(struct session_shm *shm, uint32_t slot, uint32_t attachment, uint32_t point)
 {
 	struct agent_slot p = { attachment, point, agent_now() };
 	struct agent_shm *at = shm->at;
@@ -372,7 +428,7 @@ void shm_name_slot(struct shm *shm, uint32_t slot, uint32_t attachment, uint32_t
 		memset(&ring_counts(ring_of(at, i))[slot], 0, sizeof(struct agent_count));
 }
 
-static void add_counts(struct agent_count *to, const struct shared_count *from)
+static void counts_add(struct agent_count *to, const struct shared_count *from)
 {
 	to->recorded += shared_get(from->recorded);
 	to->filtered += shared_get(from->filtered);
@@ -380,17 +436,19 @@ static void add_counts(struct agent_count *to, const struct shared_count *from)
 	to->lost += shared_get(from->lost);
 }
 
-void shm_count(const struct shm *shm, uint32_t slot, struct agent_count *count)
+void shm_count(const struct session_shm *shm, uint32_t slot, struct agent_count *count)
 {
 	*count = (struct agent_count){ 0 };
-	add_counts(count, &shared_counts(shm->at)[slot]);
+	counts_add(count, &shared_counts(shm->at)[slot]);
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(shm->at, i)); i++)
-		add_counts(count, &ring_counts(ring_of(shm->at, i))[slot]);
+		counts_add(count, &ring_counts(ring_of(shm->at, i))[slot]);
 }
 
-void rings_at_exit(void *unused)
+/* ---- the end of a thread ---- */
+
+void rings_release(void *unused)
 {
-	struct thread *t = &agent_thread;
+	struct hit_thread *t = &agent_thread;
 
 	(void)unused;
 	for (unsigned i = 0; i < SHMS_MAX; i++) {

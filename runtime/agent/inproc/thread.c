@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The agent's thread.
+ * The raw thread: how the agent's thread is made.
  *
- * The program's C library must not know of it. A thread that pthread_create(3) made
- * would be counted: a program whose main() ends by pthread_exit(3) would never end,
- * and fork(2) would take malloc's locks in a program that has one thread. So it is
- * made by clone(2), with a stack and a block of thread-local storage that lie in the
- * agent's own data, and it calls no function of the C library (libc.c).
- *
- * Who makes it calls agent_stub(): one of the program's threads (at start, behind
- * fork(2) or dlopen(3)), or a controller that holds one of them by ptrace(2). The
- * stub takes no lock, needs no more of the stack than its return address, and has
- * no effect where there is a thread already. The kernel writes the thread's id into
- * the door, and clears it when the thread has ended.
+ * 1. The program's C library must not know of the thread. If pthread_create(3) made it,
+ *    the C library would count it: a program whose main() ends by pthread_exit(3) would
+ *    never end, and fork(2) would take malloc's locks in a program with one thread.
+ * 2. Therefore clone(2) makes it, with a stack and a block of thread-local storage in
+ *    the agent's own data. It calls no function of the C library (libc.h).
+ * 3. agent_stub() makes the clone(2). Its callers are threads of the program (at the
+ *    start, after fork(2) or dlopen(3)), and controllers that hold one of these threads by
+ *    ptrace(2). The stub takes no lock, needs only its return address on the stack,
+ *    and has no effect if there is a thread already.
+ * 4. Controllers find the stub by the door, struct agent_wake_entry, to which a note of the
+ *    library leads (protocol.h).
+ * 5. The kernel writes the thread's id into the door, and clears it after the thread
+ *    has ended.
  */
 #include <stddef.h>
 #include <signal.h>
@@ -22,24 +24,30 @@
 #include <linux/futex.h>
 #include <time.h>
 
-#include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/cpu.h"
+#include "runtime/agent/inproc/hit.h"
+#include "runtime/agent/inproc/mem.h"
 #include "runtime/agent/inproc/thread.h"
 
 #define STACK (128u << 10)
 #define GUARD 65536u         /* the largest page */
-#define TLS_ROOM (64u << 10) /* for the thread-local storage that lies between ours and the thread pointer */
+#define TLS_ROOM (64u << 10) /* for thread-local storage between the agent's and the thread pointer */
 #define TLS_HEAD 4096u       /* the C library's descriptor of a thread */
 
-_Static_assert(offsetof(struct agent_door, stack) == DOOR_STACK && offsetof(struct agent_door, tls) == DOOR_TLS &&
-                       offsetof(struct agent_door, tid) == DOOR_TID && offsetof(struct agent_door, error) == DOOR_ERROR,
+_Static_assert(offsetof(struct agent_wake_entry, stack) == DOOR_STACK && offsetof(struct agent_wake_entry, tls) == DOOR_TLS &&
+                       offsetof(struct agent_wake_entry, tid) == DOOR_TID && offsetof(struct agent_wake_entry, error) == DOOR_ERROR,
                "door");
 
 static char stack[2 * GUARD + STACK] __attribute__((aligned(64)));
 static char tls[TLS_HEAD + TLS_ROOM] __attribute__((aligned(64)));
-static char image[AGENT_DOOR_IMAGE] __attribute__((aligned(64)));
+static char image[AGENT_WAKE_STACK_SIZE] __attribute__((aligned(64)));
 
-struct agent_door agent_door __attribute__((visibility("hidden"), used)) = {
-	.magic = AGENT_DOOR_MAGIC,
+static void (*thread_main)(void);
+
+extern struct agent_wake_entry agent_door __attribute__((visibility("hidden")));
+
+struct agent_wake_entry agent_door __attribute__((visibility("hidden"), used)) = {
+	.magic = AGENT_WAKE_MAGIC,
 	.version = AGENT_VERSION,
 	.self = (uint64_t)&agent_door,
 	.stub = (uint64_t)agent_stub,
@@ -51,7 +59,7 @@ struct agent_door agent_door __attribute__((visibility("hidden"), used)) = {
 
 __asm__(".pushsection .note.probepoint.door, \"a\", %note\n"
         ".p2align 3\n"
-        ".long 11, 8, 0x726f6f64\n" /* AGENT_NOTE_DOOR */
+        ".long 11, 8, 0x726f6f64\n" /* AGENT_NOTE_WAKE */
         ".asciz \"probepoint\"\n"
         ".p2align 2\n"
         "1: .quad agent_door - 1b\n"
@@ -59,17 +67,17 @@ __asm__(".pushsection .note.probepoint.door, \"a\", %note\n"
 
 #ifdef __x86_64__
 
-/* Thread-local storage lies below the thread pointer, which points to itself. */
+/* Thread-local storage is below the thread pointer, which points to itself. */
 static bool tls_prepare(void)
 {
 	uintptr_t self = (uintptr_t)__builtin_thread_pointer();
 	size_t below = self - (uintptr_t)&agent_thread, room = TLS_ROOM;
 	char *at = tls;
 
-	/* Storage of the program's own may come first. */
+	/* Storage of the program may be nearer to the thread pointer. */
 	if (below + 4096 > room) {
 		room = (below + 4096 + 4095) & ~4095ul;
-		at = pages_get(room + TLS_HEAD);
+		at = pages_map(room + TLS_HEAD);
 		if (!at)
 			return false;
 	}
@@ -86,7 +94,7 @@ static void tls_begin(void)
 
 #else
 
-/* It lies above. */
+/* Thread-local storage is above the thread pointer. */
 static bool tls_prepare(void)
 {
 	uintptr_t self = (uintptr_t)__builtin_thread_pointer();
@@ -94,7 +102,7 @@ static bool tls_prepare(void)
 	char *at = tls;
 
 	if (above + 4096 > sizeof(tls)) {
-		at = pages_get(above + 8192);
+		at = pages_map(above + 8192);
 		if (!at)
 			return false;
 		at += 4096;
@@ -111,8 +119,9 @@ static void tls_begin(void)
 
 #endif
 
-bool thread_prepare(void)
+bool thread_prepare(void (*run)(void))
 {
+	thread_main = run;
 	return tls_prepare();
 }
 
@@ -126,14 +135,15 @@ void thread_close(void)
 	agent_door.closed = 1;
 }
 
-void signals_block(uint64_t *before)
+/* Blocks all signals of the calling thread. */
+static void signals_block(uint64_t *before)
 {
 	static const uint64_t all = ~0ull;
 
 	cpu_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)before, 8, 0, 0);
 }
 
-void signals_restore(const uint64_t *before)
+static void signals_restore(const uint64_t *before)
 {
 	cpu_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)before, 0, 8, 0, 0);
 }
@@ -143,9 +153,9 @@ uint32_t thread_tid(void)
 	return __atomic_load_n(&agent_door.tid, __ATOMIC_ACQUIRE);
 }
 
-int thread_error(void)
+void thread_set_pid(uint32_t pid)
 {
-	return agent_door.error;
+	agent_door.pid = pid;
 }
 
 void thread_forget(void)
@@ -165,7 +175,7 @@ bool thread_start(void)
 	return !agent_door.error;
 }
 
-/* The kernel wakes whoever waits for the id, as for a word that processes share. */
+/* The kernel wakes waiters of the id as waiters of a word that processes share, so the futex is not private. */
 bool thread_wait_gone(unsigned ms)
 {
 	for (unsigned i = 0; i <= ms / 10; i++) {
@@ -188,7 +198,7 @@ void agent_thread_main(void)
 	tls_begin();
 	if (!guarded)
 		guarded = !cpu_call(SYS_mprotect, ((long)stack + GUARD - 1) & -(long)GUARD, GUARD, PROT_NONE, 0, 0, 0);
-	agent_run();
+	thread_main();
 	for (;;)
 		cpu_call(SYS_exit, 0, 0, 0, 0, 0, 0);
 }

@@ -1,48 +1,48 @@
 /* SPDX-License-Identifier: MIT */
-/* The agent's thread, of which the program's C library knows nothing. */
+/* The agent's thread, which the program's C library does not know: thread.c. */
 #ifndef RUNTIME_AGENT_INPROC_THREAD_H
 #define RUNTIME_AGENT_INPROC_THREAD_H
 
+/* The text of a number, for assembly. */
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
-/* Of struct agent_door: thread.c asserts them. */
+/* Offsets in struct agent_wake_entry; thread.c asserts them. */
 #define DOOR_STACK 56
 #define DOOR_TLS 64
 #define DOOR_TID 72
 #define DOOR_ERROR 76
 
-/* VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, CHILD_CLEARTID, CHILD_SETTID; the descriptors are left at once. */
+/*
+ * CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, CHILD_CLEARTID and
+ * CHILD_SETTID. The thread leaves the table of descriptors at once.
+ */
 #define THREAD_FLAGS 0x012d0f00
 
-#ifndef __ASSEMBLER__
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Makes ready what a thread needs. false: there is no memory for it. */
-bool thread_prepare(void);
-/* From here on it can be made, by a controller too: all else is ready. */
+/* Prepares what a thread needs, which will call run(). Returns false without memory. */
+bool thread_prepare(void (*run)(void));
+/* Lets the thread be made from now on, by controllers, too. Everything else must be ready. */
 void thread_open(void);
-/* The agent will not be woken in this process. */
+/* No thread will be made in this process. */
 void thread_close(void);
-/* Makes the thread where there is none; false: it cannot be made, and thread_error() says why. */
+/* Makes the thread unless it exists. Returns false if that failed. */
 bool thread_start(void);
-int thread_error(void);
-/* Its id, 0 where there is none; ~0u: it is being made. */
+/* Returns the thread's id; 0: it does not exist; ~0u: it is being made. */
 uint32_t thread_tid(void);
-/* In a forked child, which has no thread. */
+/* Notes the process that the thread is in, for controllers. */
+void thread_set_pid(uint32_t pid);
+/* In a forked child, which has no such thread. */
 void thread_forget(void);
-/* Until it is gone, ms at most. */
+/* Waits until the thread is gone, ms milliseconds at most. Returns whether it is. */
 bool thread_wait_gone(unsigned ms);
-/* Of the calling thread: every signal is blocked, and put back. */
-void signals_block(uint64_t *before);
-void signals_restore(const uint64_t *before);
 
+/* Assembly, thread-CPU.c: the stub makes the thread by one clone(2). */
 void agent_stub(void);
 extern const char agent_stub_end[], agent_restorer[];
-/* What the thread does; it never returns. */
+/* The first function of the new thread. Never returns. */
 void agent_thread_main(void) __attribute__((used));
-void agent_run(void); /* agent.c */
-#endif
 
 #endif

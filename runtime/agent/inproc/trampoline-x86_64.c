@@ -1,514 +1,466 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Trampolines for x86-64.
+ * Trampolines for x86-64: the instructions for what compile.c asks for.
  *
- * The program being probed knows nothing of the jump, so everything is kept: the
- * red zone by moving the stack pointer with lea, which leaves the flags alone; the
- * flags by lahf and seto (popf would cost more than all the rest); the six registers
- * below by pushes. Vector registers are not touched.
+ * The probed program does not know of the jump, so everything is kept:
  *
- *     rax      top of the program's stack; the rest of it is on the machine's
- *     rcx      second operand, scratch
- *     rdx      where the next string goes
+ * - the red zone, by moving the stack pointer with lea, which leaves the flags alone;
+ * - the flags, by lahf and seto, because popf would cost more than all the rest;
+ * - the six registers below, by pushes.
+ *
+ * Vector registers are not touched.
+ *
+ *     rax      the top; the values below it are on the machine's stack
+ *     rcx      the second operand, scratch
+ *     rdx      the address of the next string
  *     rbx      the thread's ring
  *     rsi rdi  the record; its time
  *
- * At each step the program's depth is known: with depth d the top is in rax and
- * d - 1 words are pushed, so a saved register's place, relative to the stack
- * pointer, is known as well.
+ * The depth is known at each step, and with it the offset of each saved register to
+ * the stack pointer.
  *
- * Space in the ring is taken by one compare and exchange without lock prefix. It
- * need not be atomic among processors, for the ring is the thread's, but a signal
- * handler's record may come in the middle. Nothing refers to a record before its
- * time is written, last; and whatever stands in the ring's header, which others can
- * write, nothing is written outside of the ring's data.
- *
- * A thread without a ring takes one; if there is none left it counts in cells that
- * it shares with others of its kind, by locked increments, in a second version of
- * the code that ends before anything is recorded.
+ * One compare and exchange without lock prefix reserves space in the ring. It need
+ * not be atomic among processors, because the ring is the thread's, but the record of
+ * a signal handler may come in the middle. Nothing refers to a record before its time
+ * is written, which is last. Other processes can write to the ring's header; whatever
+ * they write there, the trampoline writes nothing outside of the ring's data.
  */
 #include <cpuid.h>
-#include <probepoint.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <unistd.h>
-#include <x86intrin.h>
 
 #include "runtime/agent/inproc/asm-x86_64.h"
+#include "runtime/agent/inproc/compile.h"
 
-#define PUSHED 7
-#define RED_ZONE 128
-#define FRAME 256 /* bytes from the stack pointer on that are loaded directly, where they are in its page */
+#define SAVED_WORDS 7                             /* pushed by gen_enter(): rax, the flags, and the five below */
+#define STACK_OFFSET (RED_ZONE + 8 * SAVED_WORDS) /* of the program's stack pointer */
 
+/* Offsets of the saved registers; -1: not saved. */
 static const int8_t saved_at[8] = {
 	[RAX] = 48, [RCX] = 32, [RDX] = 24, [RBX] = 16, [RSP] = -1, [RBP] = -1, [RSI] = 8, [RDI] = 0,
 };
 
-/* A register of the program's. */
-static void get(struct code *c, int to, unsigned reg, unsigned words)
+static struct x86_mem thread_field(size_t offset)
 {
-	if (reg == RIP)
-		set(c, to, c->site);
-	else if (reg == RSP)
-		op_mem(c, 0x8d, to, RSP, RED_ZONE + 8 * (PUSHED + words));
-	else if (reg < 8 && saved_at[reg] >= 0)
-		op_mem(c, 0x8b, to, RSP, saved_at[reg] + 8 * words);
-	else
-		op_reg(c, 0x89, reg, to);
+	return x86_fs(trampoline_tls(offset));
 }
 
-static void extend(struct code *c, unsigned size, bool is_signed)
+/* ---- the frame ---- */
+
+void gen_enter(struct codebuf *c, const struct trampoline_consumer *consumers, size_t n, uint32_t end)
 {
-	switch (size << 1 | is_signed) {
-	case 2: PUT(c, 0x0f, 0xb6, 0xc0); break;
-	case 3: PUT(c, 0x48, 0x0f, 0xbe, 0xc0); break;
-	case 4: PUT(c, 0x0f, 0xb7, 0xc0); break;
-	case 5: PUT(c, 0x48, 0x0f, 0xbf, 0xc0); break;
-	case 8: PUT(c, 0x89, 0xc0); break;
-	case 9: PUT(c, 0x48, 0x98); break;
-	}
+	(void)consumers, (void)n;
+	x86_lea(c, RSP, x86_at(RSP, -RED_ZONE));
+	x86_push(c, RAX);
+	x86_lahf(c);
+	x86_seto_al(c);
+	x86_push(c, RAX);
+	x86_push(c, RCX);
+	x86_push(c, RDX);
+	x86_push(c, RBX);
+	x86_push(c, RSI);
+	x86_push(c, RDI);
+	x86_cmpl_mem_imm8(c, x86_rip(&c->life->alive), 0);
+	x86_jcc(c, X86_E, end);
 }
 
-/* rax = size bytes at disp(base) */
-static void load_direct(struct code *c, int base, int32_t disp, unsigned size, bool is_signed)
+bool gen_leave(struct codebuf *c)
 {
-	switch (size << 1 | is_signed) {
-	case 2: PUT(c, 0x0f, 0xb6); break;
-	case 3: PUT(c, 0x48, 0x0f, 0xbe); break;
-	case 4: PUT(c, 0x0f, 0xb7); break;
-	case 5: PUT(c, 0x48, 0x0f, 0xbf); break;
-	case 8: put8(c, 0x8b); break;
-	case 9: PUT(c, 0x48, 0x63); break;
-	default: PUT(c, 0x48, 0x8b);
-	}
-	modrm(c, RAX, base, disp);
+	x86_pop(c, RDI);
+	x86_pop(c, RSI);
+	x86_pop(c, RBX);
+	x86_pop(c, RDX);
+	x86_pop(c, RCX);
+	x86_pop(c, RAX);
+	x86_add_al_imm(c, 127); /* overflows if seto wrote 1 */
+	x86_sahf(c);
+	x86_pop(c, RAX);
+	x86_lea(c, RSP, x86_at(RSP, RED_ZONE));
+	x86_jmp_address(c, c->site + SITE_AT + SITE_NOP);
+	return true;
+}
+
+void gen_jump(struct codebuf *c, uint32_t label)
+{
+	x86_jmp(c, label);
+}
+
+void gen_link(struct codebuf *c, uint32_t at, int32_t to)
+{
+	int32_t disp = to - (int32_t)(at + 4);
+
+	memcpy(c->bytes + at, &disp, 4);
 }
 
 /* ---- steps ---- */
 
-/* rax = what is at rax: directly where that is on the thread's stack, above the red zone's end. */
-static void load_checked(struct body *b, const struct fetch_step *step, unsigned words)
+void gen_spill(struct codebuf *c, unsigned depth)
 {
-	struct code *c = b->c;
-	uint32_t back = code_label(c), fault = body_fault(b, words), slow;
-
-	slow = code_stub(c, (struct stub){
-				    .kind = STUB_LOAD,
-				    .size = step->a,
-				    .is_signed = step->c,
-				    .words = words,
-				    .back = back,
-				    .fault = fault,
-			    });
-	op_mem(c, 0x8d, RCX, RSP, 8 * (PUSHED + words));
-	PUT(c, 0x48, 0x39, 0xc8); /* cmp %rcx, %rax */
-	jcc(c, JB, slow);
-	op_fs(c, 0x3b, RSP, trampoline_tls(offsetof(struct thread, sure_low)));
-	jcc(c, JB, slow);
-	op_fs(c, 0x3b, RAX, trampoline_tls(offsetof(struct thread, sure_last)));
-	jcc(c, JA, slow);
-	load_direct(c, RAX, 0, step->a, step->c);
-	code_here(c, back);
+	if (depth)
+		x86_push(c, RAX);
 }
 
-static void divide(struct code *c, bool is_signed, bool remainder)
+static void load_register(struct codebuf *c, int to, unsigned reg, unsigned words)
 {
-	uint32_t zero = code_label(c), minus = code_label(c), done = code_label(c);
+	if (reg == REGISTER_PC)
+		x86_mov_imm(c, to, c->site);
+	else if (reg == REGISTER_SP)
+		x86_lea(c, to, x86_at(RSP, STACK_OFFSET + 8 * words));
+	else if (reg < 8 && saved_at[reg] >= 0)
+		x86_mov_load(c, to, x86_at(RSP, saved_at[reg] + 8 * words));
+	else
+		x86_mov(c, to, reg);
+}
 
-	PUT(c, 0x48, 0x85, 0xc9); /* test %rcx, %rcx */
-	jcc(c, JZ, zero);
-	put8(c, 0x52); /* push %rdx */
+void gen_operand(struct codebuf *c, enum operand to, const struct fetch_step *step, unsigned words)
+{
+	int reg = to == OPERAND_TOP ? RAX : RCX;
+
+	if (step->op == FETCH_IMM)
+		x86_mov_imm(c, reg, step->value);
+	else
+		load_register(c, reg, step->a, words);
+}
+
+void gen_pop_operands(struct codebuf *c, unsigned depth)
+{
+	(void)depth;
+	x86_mov(c, RCX, RAX);
+	x86_pop(c, RAX);
+}
+
+void gen_drop(struct codebuf *c, unsigned depth)
+{
+	if (depth > 1)
+		x86_pop(c, RAX);
+}
+
+/* rax = the quotient or remainder of rax and rcx, without the traps: by 0 it is 0, and the least number by -1 wraps. */
+static void gen_divide(struct codebuf *c, bool is_signed, bool remainder)
+{
+	uint32_t zero = codebuf_label(c), minus_one = codebuf_label(c), done = codebuf_label(c);
+
+	x86_test(c, RCX, RCX);
+	x86_jcc(c, X86_E, zero);
+	x86_push(c, RDX);
 	if (is_signed) {
-		PUT(c, 0x48, 0x83, 0xf9, 0xff); /* cmp $-1, %rcx */
-		jcc(c, JZ, minus);
-		PUT(c, 0x48, 0x99, 0x48, 0xf7, 0xf9); /* cqo; idiv %rcx */
+		x86_cmp_imm8(c, RCX, -1);
+		x86_jcc(c, X86_E, minus_one);
+		x86_cqo(c);
+		x86_idiv(c, RCX);
 	} else {
-		PUT(c, 0x31, 0xd2, 0x48, 0xf7, 0xf1); /* xor %edx, %edx; div %rcx */
+		x86_xorl(c, RDX, RDX);
+		x86_div(c, RCX);
 	}
 	if (remainder)
-		PUT(c, 0x48, 0x89, 0xd0); /* mov %rdx, %rax */
-	put8(c, 0x5a);                    /* pop %rdx */
-	jmp(c, done);
-	code_here(c, minus);
-	put8(c, 0x5a);
+		x86_mov(c, RAX, RDX);
+	x86_pop(c, RDX);
+	x86_jmp(c, done);
+	codebuf_here(c, minus_one);
+	x86_pop(c, RDX);
 	if (!remainder) {
-		PUT(c, 0x48, 0xf7, 0xd8); /* neg %rax */
-		jmp(c, done);
+		x86_neg(c, RAX);
+		x86_jmp(c, done);
 	}
-	code_here(c, zero);
-	PUT(c, 0x31, 0xc0); /* xor %eax, %eax */
-	code_here(c, done);
+	codebuf_here(c, zero);
+	x86_xorl(c, RAX, RAX);
+	codebuf_here(c, done);
 }
 
-/* rax = rax op rcx */
-static void binary(struct code *c, const struct fetch_step *step)
+/* rax = whether the condition holds */
+static void gen_condition(struct codebuf *c, enum x86_condition condition)
 {
-	uint8_t condition;
+	x86_setcc(c, condition, RAX);
+	x86_movzbl(c, RAX, RAX);
+}
+
+static void gen_compare(struct codebuf *c, const struct fetch_step *step)
+{
+	enum x86_condition condition;
 
 	switch (step->op) {
-	case FETCH_ADD: PUT(c, 0x48, 0x01, 0xc8); return;
-	case FETCH_SUB: PUT(c, 0x48, 0x29, 0xc8); return;
-	case FETCH_MUL: PUT(c, 0x48, 0x0f, 0xaf, 0xc1); return;
+	case FETCH_EQ: condition = X86_E; break;
+	case FETCH_NE: condition = X86_NE; break;
+	case FETCH_LT: condition = step->c ? X86_L : X86_B; break;
+	default: condition = step->c ? X86_LE : X86_BE;
+	}
+	x86_cmp(c, RAX, RCX);
+	gen_condition(c, condition);
+}
+
+void gen_binary(struct codebuf *c, const struct fetch_step *step)
+{
+	switch (step->op) {
+	case FETCH_ADD: x86_add(c, RAX, RCX); break;
+	case FETCH_SUB: x86_sub(c, RAX, RCX); break;
+	case FETCH_MUL: x86_imul(c, RAX, RCX); break;
 	case FETCH_DIV:
-	case FETCH_MOD: divide(c, step->c, step->op == FETCH_MOD); return;
-	case FETCH_AND: PUT(c, 0x48, 0x21, 0xc8); return;
-	case FETCH_OR: PUT(c, 0x48, 0x09, 0xc8); return;
-	case FETCH_XOR: PUT(c, 0x48, 0x31, 0xc8); return;
-	case FETCH_SHL: PUT(c, 0x48, 0xd3, 0xe0); return;
-	case FETCH_SHR: PUT(c, 0x48, 0xd3, step->c ? 0xf8 : 0xe8); return;
-	case FETCH_EQ: condition = 0x94; break;
-	case FETCH_NE: condition = 0x95; break;
-	case FETCH_LT: condition = step->c ? 0x9c : 0x92; break;
-	default: condition = step->c ? 0x9e : 0x96;
-	}
-	PUT(c, 0x48, 0x39, 0xc8);      /* cmp %rcx, %rax */
-	PUT(c, 0x0f, condition, 0xc0); /* setcc %al */
-	PUT(c, 0x0f, 0xb6, 0xc0);      /* movzbl %al, %eax */
-}
-
-/*
- * A load near the stack pointer. Below it the bytes are certainly there. Above it they
- * are if they lie in the page of the byte below: a stack may end right here.
- */
-static void load_frame(struct body *b, int32_t offset, const struct fetch_step *load)
-{
-	struct code *c = b->c;
-	uint32_t back = code_label(c), slow;
-
-	if (offset + load->a > 0) {
-		slow = code_stub(c, (struct stub){
-					    .kind = STUB_LOAD_FRAME,
-					    .size = load->a,
-					    .is_signed = load->c,
-					    .offset = offset,
-					    .back = back,
-					    .fault = body_fault(b, 0),
-				    });
-		op_mem(c, 0x8d, RAX, RSP, RED_ZONE + 8 * PUSHED - 1);
-		put8(c, 0x25); /* and $4095, %eax */
-		put32(c, 4095);
-		put8(c, 0x3d); /* cmp $, %eax */
-		put32(c, 4095 - (offset + load->a));
-		jcc(c, JA, slow);
-	}
-	load_direct(c, RSP, offset + RED_ZONE + 8 * PUSHED, load->a, load->c);
-	code_here(c, back);
-}
-
-/* Addresses known now, or known to be in the function's frame, need no call. How many steps that took, or 0. */
-static size_t load_known(struct body *b, size_t i, size_t end)
-{
-	const struct fetch_step *s = &b->p->steps[i], *load;
-	int64_t offset;
-	size_t n = body_load_beside(b, i, end, &load, &offset);
-	struct code *c = b->c;
-
-	if (!n)
-		return 0;
-	if (s->a == RSP && offset >= -RED_ZONE && offset + load->a <= FRAME) {
-		load_frame(b, offset, load);
-		return n;
-	}
-	if (s->a == RIP && image_has(b->c->image, c->site + offset, load->a)) {
-		set(c, RCX, c->site + offset);
-		load_direct(c, RCX, 0, load->a, load->c);
-		return n;
-	}
-	return 0;
-}
-
-static void literal_call(struct body *b, const struct fetch_step *step, void *const *entry, bool prefix, unsigned words)
-{
-	struct code *c = b->c;
-
-	set(c, RCX, prefix);
-	set(c, RDI, (uintptr_t)&b->p->literals[step->a]);
-	set(c, RSI, (uintptr_t)c->image);
-	call_table(c, entry);
-	jcc(c, JNZ, body_fault(b, words));
-}
-
-size_t trampoline_step(struct body *b, size_t i, size_t end)
-{
-	const struct fetch_step *s = &b->p->steps[i];
-	unsigned depth = b->depths[i], words = depth ? depth - 1 : 0;
-	struct code *c = b->c;
-	size_t known;
-
-	switch (s->op) {
-	case FETCH_IMM:
-	case FETCH_REG:
-		known = s->op == FETCH_REG ? load_known(b, i, end) : 0;
-		if (known)
-			return i + known;
-		if (depth && i + 1 < end && step_is_binary(s[1].op) && !c->is_target[i + 1]) {
-			if (s->op == FETCH_IMM)
-				set(c, RCX, s->value);
-			else
-				get(c, RCX, s->a, words);
-			binary(c, &s[1]);
-			return i + 2;
-		}
-		if (depth) {
-			put8(c, 0x50); /* push %rax */
-			words++;
-		}
-		if (s->op == FETCH_IMM)
-			set(c, RAX, s->value);
+	case FETCH_MOD: gen_divide(c, step->c, step->op == FETCH_MOD); break;
+	case FETCH_AND: x86_and(c, RAX, RCX); break;
+	case FETCH_OR: x86_or(c, RAX, RCX); break;
+	case FETCH_XOR: x86_xor(c, RAX, RCX); break;
+	case FETCH_SHL: x86_shl_cl(c, RAX); break;
+	case FETCH_SHR:
+		if (step->c)
+			x86_sar_cl(c, RAX);
 		else
-			get(c, RAX, s->a, words);
+			x86_shr_cl(c, RAX);
 		break;
-	case FETCH_EXTEND:
-		if (s->b)
-			PUT(c, 0x48, 0xc1, 0xe8, s->b); /* shr */
-		extend(c, s->a, s->c);
-		break;
-	case FETCH_LOAD: load_checked(b, s, words); break;
-	case FETCH_ARG: op_mem(c, 0x89, RAX, RSI, VALUE(s->a)); break;
-	case FETCH_STRING:
-		put8(c, 0x57); /* push %rdi */
-		set(c, RDI, (uintptr_t)c->image);
-		set(c, RCX, s->a);
-		call_table(c, &c->table->string);
-		put8(c, 0x5f);
-		op_reg(c, 0x89, RAX, RDX);
-		break;
-	case FETCH_NOT: PUT(c, 0x48, 0x85, 0xc0, 0x0f, 0x94, 0xc0, 0x0f, 0xb6, 0xc0); break;
-	case FETCH_NEG: PUT(c, 0x48, 0xf7, 0xd8); break;
-	case FETCH_COM: PUT(c, 0x48, 0xf7, 0xd0); break;
-	case FETCH_PID:
-		if (depth)
-			put8(c, 0x50);
-		PUT(c, 0x8b, 0x05);
-		put_rip(c, (uintptr_t)&c->life->pid, 0);
-		break;
-	case FETCH_TID:
-		if (depth)
-			put8(c, 0x50);
-		PUT(c, 0x64, 0x8b, 0x04, 0x25);
-		put32(c, trampoline_tls(offsetof(struct thread, tid)));
-		break;
-	case FETCH_JZ:
-	case FETCH_JNZ:
-		PUT(c, 0x48, 0x85, 0xc0);
-		jcc(c, s->op == FETCH_JZ ? JZ : JNZ, c->step_label[s->value]);
-		if (depth > 1)
-			put8(c, 0x58); /* pop %rax */
-		break;
-	case FETCH_STREQ:
-	case FETCH_PREFIX: literal_call(b, s, &c->table->match, s->op == FETCH_PREFIX, words); break;
-	case FETCH_COMMEQ:
-	case FETCH_COMMPREFIX:
-		if (depth) {
-			put8(c, 0x50);
-			words++;
-		}
-		literal_call(b, s, &c->table->comm, s->op == FETCH_COMMPREFIX, words);
-		break;
-	case FETCH_TEST:
-		PUT(c, 0x48, 0x85, 0xc0);
-		jcc(c, JZ, b->filtered);
-		break;
-	default:
-		op_reg(c, 0x89, RAX, RCX);
-		put8(c, 0x58);
-		binary(c, s);
+	default: gen_compare(c, step);
 	}
-	return i + 1;
 }
 
-static void stubs(struct code *c)
+void gen_unary(struct codebuf *c, unsigned op)
 {
-	for (uint32_t i = 0; i < c->nstubs && !c->bad; i++) {
-		const struct stub *s = &c->stubs[i];
-
-		code_here(c, s->label);
-		switch (s->kind) {
-		case STUB_LOAD_FRAME:
-			op_mem(c, 0x8d, RAX, RSP, s->offset + RED_ZONE + 8 * PUSHED);
-			/* fall through */
-		case STUB_LOAD:
-			set(c, RCX, s->size);
-			call_table(c, &c->table->load);
-			jcc(c, JNZ, s->fault);
-			extend(c, s->size, s->is_signed);
-			break;
-		case STUB_FAULT_ARGUMENT:
-			PUT(c, 0x81, 0x4e, 0x0c); /* orl $, 12(%rsi) */
-			put32(c, 1u << (8 + s->argument));
-			PUT(c, 0x48, 0xc7, 0x86); /* movq $0, (%rsi) */
-			put32(c, VALUE(s->argument));
-			put32(c, 0);
-			/* fall through */
-		case STUB_FAULT_FILTERED:
-			if (s->words)
-				op_mem(c, 0x8d, RSP, RSP, 8 * s->words);
-			break;
-		}
-		jmp(c, s->back);
+	switch (op) {
+	case FETCH_NOT:
+		x86_test(c, RAX, RAX);
+		gen_condition(c, X86_E);
+		break;
+	case FETCH_NEG: x86_neg(c, RAX); break;
+	default: x86_not(c, RAX);
 	}
-	c->nstubs = 0;
 }
 
-/* ---- one consumer ---- */
-
-static void count(struct code *c, uint32_t slot, size_t which)
+/* rax = its low size bytes, extended */
+static void extend_low(struct codebuf *c, unsigned size, bool is_signed)
 {
-	PUT(c, 0x48, 0xff, 0x83); /* incq disp(%rbx) */
-	put32(c, AGENT_COUNTS_IN_RING + slot * sizeof(struct agent_count) + which);
-}
-
-static void count_shared(struct code *c, const struct trampoline_consumer *consumer, size_t which)
-{
-	set(c, RCX, (uintptr_t)consumer->shm + shm_overflow_at + consumer->slot * sizeof(struct agent_count) + which);
-	PUT(c, 0xf0, 0x48, 0xff, 0x01); /* lock incq (%rcx) */
-}
-
-/* rdi = the time; jumps where that is too late to record. has_ring: the thread may read the clock. */
-static void take_time(struct code *c, const struct trampoline_consumer *consumer, uint32_t idle, bool has_ring)
-{
-	if (!has_ring) {
-		call_table(c, &c->table->late);
-		op_reg(c, 0x89, RAX, RDI);
-	} else if (trampoline_clock_invariant()) {
-		PUT(c, 0x0f, 0x31);             /* rdtsc */
-		PUT(c, 0x48, 0xc1, 0xe2, 0x20); /* shl $32, %rdx */
-		PUT(c, 0x48, 0x8d, 0x3c, 0x02); /* lea (%rdx,%rax), %rdi */
-	} else {
-		call_table(c, &c->table->now);
-		op_reg(c, 0x89, RAX, RDI);
+	switch (size << 1 | is_signed) {
+	case 2: x86_movzbl(c, RAX, RAX); break;
+	case 3: x86_movsbq(c, RAX, RAX); break;
+	case 4: x86_movzwl(c, RAX, RAX); break;
+	case 5: x86_movswq(c, RAX, RAX); break;
+	case 8: x86_movl(c, RAX, RAX); break;
+	case 9: x86_cltq(c); break;
 	}
-	set(c, RCX, (uintptr_t)&consumer->shm->record_until);
-	PUT(c, 0x48, 0x3b, 0x39); /* cmp (%rcx), %rdi */
-	jcc(c, JAE, idle);
 }
 
-static void consume(struct code *c, const struct trampoline_consumer *consumer)
+void gen_extend(struct codebuf *c, unsigned size, unsigned bit, bool is_signed)
 {
-	const struct fetch_program *p = &consumer->program->fetch;
-	uint32_t have = code_label(c), take = code_label(c), again = code_label(c), next = code_label(c);
-	uint32_t filtered = code_label(c), idle = code_label(c), lost = code_label(c);
-	uint32_t shared_filtered = code_label(c), shared_idle = code_label(c), full = code_label(c);
-	unsigned nstrings = 0, words;
-
-	for (size_t i = 0; i < p->nargs; i++)
-		nstrings += p->steps && p->kind[i] == PP_STRING;
-	words = 2 + p->nargs + nstrings * (RECORD_STRING_CUT / 8);
-
-	op_fs(c, 0x8b, RBX, trampoline_tls(offsetof(struct thread, ring) + consumer->index * sizeof(void *)));
-	PUT(c, 0x48, 0x85, 0xdb);
-	jcc(c, JZ, take);
-	code_here(c, have);
-	code_predicate(c, consumer->program, filtered);
-	take_time(c, consumer, idle, true);
-	code_here(c, again);
-	op_mem(c, 0x8b, RAX, RBX, offsetof(struct agent_ring, head));
-	op_mem(c, 0x8d, RCX, RAX, 8 * words);
-	op_mem(c, 0x3b, RCX, RBX, offsetof(struct agent_ring, limit));
-	jcc(c, JA, full);
-	PUT(c, 0x48, 0x0f, 0xb1); /* cmpxchg %rcx, head(%rbx) */
-	modrm(c, RCX, RBX, offsetof(struct agent_ring, head));
-	jcc(c, JNZ, again);
-	put8(c, 0x25); /* and $, %eax */
-	put32(c, (AGENT_RING_SIZE - 1) & ~7u);
-	PUT(c, 0x48, 0x8d, 0xb4, 0x03); /* lea data(%rbx,%rax), %rsi */
-	put32(c, AGENT_DATA_IN_RING);
-	PUT(c, 0x48, 0xc7, 0x06); /* movq $, (%rsi) */
-	put32(c, words);
-	PUT(c, 0xc7, 0x46, 0x08); /* movl $, 8(%rsi) */
-	put32(c, consumer->slot);
-	PUT(c, 0xc7, 0x46, 0x0c); /* movl $, 12(%rsi) */
-	put32(c, words);
-	if (nstrings)
-		op_mem(c, 0x8d, RDX, RSI, VALUE(p->nargs));
-	code_arguments(c, consumer->program);
-	if (nstrings) {
-		put8(c, 0x57);
-		op_reg(c, 0x89, RBX, RDI);
-		set(c, RCX, words);
-		call_table(c, &c->table->shrink);
-		put8(c, 0x5f);
-	}
-	PUT(c, 0x48, 0x89, 0x3e); /* mov %rdi, (%rsi) */
-	count(c, consumer->slot, RECORDED);
-	jmp(c, next);
-
-	stubs(c);
-	code_here(c, filtered);
-	count(c, consumer->slot, FILTERED);
-	jmp(c, next);
-	code_here(c, idle);
-	count(c, consumer->slot, IDLE);
-	jmp(c, next);
-	code_here(c, full);
-	set(c, RCX, (uintptr_t)&consumer->shm->overwrite);
-	PUT(c, 0x83, 0x39, 0x00); /* cmpl $0, (%rcx) */
-	jcc(c, JZ, lost);
-	put8(c, 0x57);
-	op_reg(c, 0x89, RBX, RDI);
-	call_table(c, &c->table->room);
-	put8(c, 0x5f);
-	jcc(c, JZ, again);
-	code_here(c, lost);
-	count(c, consumer->slot, LOST);
-	jmp(c, next);
-
-	code_here(c, take);
-	set(c, RDI, consumer->index);
-	call_table(c, &c->table->take);
-	op_reg(c, 0x89, RAX, RBX);
-	PUT(c, 0x48, 0x85, 0xdb);
-	jcc(c, JNZ, have);
-	code_predicate(c, consumer->program, shared_filtered);
-	take_time(c, consumer, shared_idle, false);
-	count_shared(c, consumer, LOST);
-	jmp(c, next);
-	code_here(c, shared_idle);
-	count_shared(c, consumer, IDLE);
-	jmp(c, next);
-	stubs(c);
-	code_here(c, shared_filtered);
-	count_shared(c, consumer, FILTERED);
-	code_here(c, next);
+	if (bit)
+		x86_shr_imm(c, RAX, bit);
+	extend_low(c, size, is_signed);
 }
 
-size_t trampoline_make(uint8_t code[TRAMPOLINE_MAX], uintptr_t at, uintptr_t site,
-                       const struct trampoline_consumer *consumers, size_t n, const struct image *image,
-                       const struct trampoline_table *table, const struct life *life)
+void gen_pid(struct codebuf *c)
 {
-	struct code *c = code_begin(code, at, site, consumers, n, image, table, life);
-	uint32_t end;
+	x86_movl_load(c, RAX, x86_rip(&c->life->pid));
+}
 
-	if (!c)
-		return 0;
-	end = code_label(c);
-	op_mem(c, 0x8d, RSP, RSP, -RED_ZONE);
-	PUT(c, 0x50, 0x9f, 0x0f, 0x90, 0xc0, 0x50); /* push %rax; lahf; seto %al; push %rax */
-	PUT(c, 0x51, 0x52, 0x53, 0x56, 0x57);       /* push %rcx, %rdx, %rbx, %rsi, %rdi */
-	PUT(c, 0x83, 0x3d);                         /* cmpl $0, alive(%rip) */
-	put_rip(c, (uintptr_t)&life->alive, 1);
-	put8(c, 0);
-	jcc(c, JZ, end);
-	for (size_t i = 0; i < n && !c->bad; i++)
-		consume(c, &consumers[i]);
-	code_here(c, end);
-	PUT(c, 0x5f, 0x5e, 0x5b, 0x5a, 0x59);
-	PUT(c, 0x58, 0x04, 0x7f, 0x9e, 0x58); /* pop %rax; add $127, %al; sahf; pop %rax */
-	op_mem(c, 0x8d, RSP, RSP, RED_ZONE);
-	put8(c, 0xe9);
-	put_rip(c, site + 1 + SITE_NOP, 0);
-	if (c->bad)
-		return 0;
-	for (uint32_t i = 0; i < c->njumps; i++) {
-		int32_t to = c->labels[c->jumps[i].label];
-		uint32_t disp = to - (int32_t)(c->jumps[i].at + 4);
+void gen_tid(struct codebuf *c)
+{
+	x86_movl_load(c, RAX, thread_field(offsetof(struct hit_thread, tid)));
+}
 
-		if (to < 0)
-			return 0;
-		memcpy(code + c->jumps[i].at, &disp, 4);
+void gen_jump_if(struct codebuf *c, bool zero, uint32_t label)
+{
+	x86_test(c, RAX, RAX);
+	x86_jcc(c, zero ? X86_E : X86_NE, label);
+}
+
+/* ---- loads ---- */
+
+/* rax = size bytes there, extended */
+static void load_direct(struct codebuf *c, struct x86_mem from, const struct fetch_step *load)
+{
+	switch (load->a << 1 | load->c) {
+	case 2: x86_movzbl_load(c, RAX, from); break;
+	case 3: x86_movsbq_load(c, RAX, from); break;
+	case 4: x86_movzwl_load(c, RAX, from); break;
+	case 5: x86_movswq_load(c, RAX, from); break;
+	case 8: x86_movl_load(c, RAX, from); break;
+	case 9: x86_movslq_load(c, RAX, from); break;
+	default: x86_mov_load(c, RAX, from);
 	}
-	return c->n;
+}
+
+void gen_load(struct codebuf *c, const struct fetch_step *load, unsigned words, uint32_t stub)
+{
+	/* At or above the saved registers, ... */
+	x86_lea(c, RCX, x86_at(RSP, 8 * (SAVED_WORDS + words)));
+	x86_cmp(c, RAX, RCX);
+	x86_jcc(c, X86_B, stub);
+	/* ... on the stack that sure_low and sure_last are of, and not above sure_last. */
+	x86_cmp_load(c, RSP, thread_field(offsetof(struct hit_thread, sure_low)));
+	x86_jcc(c, X86_B, stub);
+	x86_cmp_load(c, RAX, thread_field(offsetof(struct hit_thread, sure_last)));
+	x86_jcc(c, X86_A, stub);
+	load_direct(c, x86_at(RAX, 0), load);
+}
+
+void gen_frame_check(struct codebuf *c, int32_t end, uint32_t stub)
+{
+	x86_lea(c, RAX, x86_at(RSP, STACK_OFFSET - 1));
+	x86_andl_eax_imm(c, 4095);
+	x86_cmpl_eax_imm(c, 4095 - end);
+	x86_jcc(c, X86_A, stub);
+}
+
+void gen_load_frame(struct codebuf *c, int32_t offset, const struct fetch_step *load)
+{
+	load_direct(c, x86_at(RSP, offset + STACK_OFFSET), load);
+}
+
+void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_step *load)
+{
+	x86_mov_imm(c, RCX, address);
+	load_direct(c, x86_at(RCX, 0), load);
+}
+
+/* ---- what enters C ---- */
+
+static void gen_call(struct codebuf *c, void *const *entry)
+{
+	x86_call_mem(c, x86_rip(entry));
+}
+
+void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, bool prefix, uint32_t fault)
+{
+	x86_mov_imm(c, RCX, prefix);
+	x86_mov_imm(c, RDI, (uintptr_t)literal);
+	x86_mov_imm(c, RSI, (uintptr_t)c->image);
+	gen_call(c, entry);
+	x86_jcc(c, X86_NE, fault);
+}
+
+void gen_string(struct codebuf *c, unsigned i)
+{
+	x86_push(c, RDI);
+	x86_mov_imm(c, RDI, (uintptr_t)c->image);
+	x86_mov_imm(c, RCX, i);
+	gen_call(c, &c->table->string);
+	x86_pop(c, RDI);
+	x86_mov(c, RDX, RAX);
+}
+
+void gen_argument(struct codebuf *c, unsigned i)
+{
+	x86_mov_store(c, x86_at(RSI, VALUE(i)), RAX);
+}
+
+void gen_frame_address(struct codebuf *c, int32_t offset)
+{
+	x86_lea(c, RAX, x86_at(RSP, offset + STACK_OFFSET));
+}
+
+void gen_load_call(struct codebuf *c, const struct stub *stub)
+{
+	x86_mov_imm(c, RCX, stub->size);
+	gen_call(c, &c->table->load);
+	x86_jcc(c, X86_NE, stub->fault);
+	extend_low(c, stub->size, stub->is_signed);
+}
+
+void gen_argument_fault(struct codebuf *c, unsigned i)
+{
+	x86_orl_mem_imm(c, x86_at(RSI, offsetof(struct shared_record, words_faults)), 1u << (8 + i));
+	x86_mov_store_imm(c, x86_at32(RSI, VALUE(i)), 0);
+}
+
+void gen_discard(struct codebuf *c, unsigned words)
+{
+	if (words)
+		x86_lea(c, RSP, x86_at(RSP, 8 * words));
+}
+
+/* ---- rings and records ---- */
+
+void gen_ring(struct codebuf *c, unsigned shm, uint32_t none)
+{
+	x86_mov_load(c, RBX, thread_field(offsetof(struct hit_thread, ring) + shm * sizeof(void *)));
+	x86_test(c, RBX, RBX);
+	x86_jcc(c, X86_E, none);
+}
+
+void gen_ring_take(struct codebuf *c, unsigned shm, uint32_t taken)
+{
+	x86_mov_imm(c, RDI, shm);
+	gen_call(c, &c->table->take);
+	x86_mov(c, RBX, RAX);
+	x86_test(c, RBX, RBX);
+	x86_jcc(c, X86_NE, taken);
+}
+
+void gen_time(struct codebuf *c)
+{
+	x86_rdtsc(c);
+	x86_shl_imm(c, RDX, 32);
+	x86_lea(c, RDI, x86_sum(RDX, RAX));
+}
+
+void gen_time_call(struct codebuf *c, void *const *entry)
+{
+	gen_call(c, entry);
+	x86_mov(c, RDI, RAX);
+}
+
+void gen_time_check(struct codebuf *c, const struct agent_shm *shm, uint32_t late)
+{
+	x86_mov_imm(c, RCX, (uintptr_t)&shm->record_until);
+	x86_cmp_load(c, RDI, x86_indirect(RCX));
+	x86_jcc(c, X86_AE, late);
+}
+
+void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t full)
+{
+	x86_mov_load(c, RAX, x86_at(RBX, offsetof(struct agent_ring, head)));
+	x86_lea(c, RCX, x86_at(RAX, 8 * words));
+	x86_cmp_load(c, RCX, x86_at(RBX, offsetof(struct agent_ring, limit)));
+	x86_jcc(c, X86_A, full);
+	x86_cmpxchg(c, x86_at(RBX, offsetof(struct agent_ring, head)), RCX);
+	x86_jcc(c, X86_NE, retry);
+	x86_andl_eax_imm(c, (AGENT_RING_SIZE - 1) & ~7u);
+	x86_lea(c, RSI, x86_sum_at32(RBX, RAX, AGENT_DATA_IN_RING));
+}
+
+void gen_ring_room(struct codebuf *c, const struct agent_shm *shm, uint32_t retry, uint32_t lost)
+{
+	x86_mov_imm(c, RCX, (uintptr_t)&shm->overwrite);
+	x86_cmpl_mem_imm8(c, x86_indirect(RCX), 0);
+	x86_jcc(c, X86_E, lost);
+	x86_push(c, RDI);
+	x86_mov(c, RDI, RBX);
+	gen_call(c, &c->table->room);
+	x86_pop(c, RDI);
+	x86_jcc(c, X86_E, retry);
+}
+
+void gen_record(struct codebuf *c, unsigned words, uint32_t slot)
+{
+	x86_mov_store_imm(c, x86_indirect(RSI), words);
+	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, point)), slot);
+	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, words_faults)), words);
+}
+
+void gen_strings(struct codebuf *c, unsigned offset)
+{
+	x86_lea(c, RDX, x86_at(RSI, offset));
+}
+
+void gen_shrink(struct codebuf *c, unsigned words)
+{
+	x86_push(c, RDI);
+	x86_mov(c, RDI, RBX);
+	x86_mov_imm(c, RCX, words);
+	gen_call(c, &c->table->shrink);
+	x86_pop(c, RDI);
+}
+
+void gen_publish(struct codebuf *c)
+{
+	x86_mov_store(c, x86_indirect(RSI), RDI);
+}
+
+void gen_count(struct codebuf *c, uint32_t slot, size_t counter)
+{
+	x86_inc_mem(c, x86_at32(RBX, AGENT_COUNTS_IN_RING + slot * sizeof(struct agent_count) + counter));
+}
+
+void gen_count_shared(struct codebuf *c, const struct trampoline_consumer *consumer, size_t counter)
+{
+	x86_mov_imm(c, RCX,
+	            (uintptr_t)consumer->shm + shm_overflow_at + consumer->slot * sizeof(struct agent_count) + counter);
+	x86_lock_inc_mem(c, x86_indirect(RCX));
 }
 
 /* ---- the CPU ---- */
@@ -517,7 +469,8 @@ int32_t trampoline_tls(size_t offset)
 {
 	char *at = (char *)&agent_thread;
 
-	__asm__("" : "+r"(at)); /* a sum of 32 bits is more than linkers know to relax */
+	/* Hides the symbol: linkers can relax its address, but not the sum with a constant. */
+	__asm__("" : "+r"(at));
 	return at - (char *)__builtin_thread_pointer() + offset;
 }
 
@@ -538,22 +491,4 @@ bool trampoline_clock_invariant(void)
 		known = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8) &&
 		        !cpu_call(SYS_prctl, PR_GET_TSC, (long)&tsc, 0, 0, 0, 0) && tsc == PR_TSC_ENABLE;
 	return known;
-}
-
-uint64_t trampoline_ticks(void)
-{
-	return __rdtsc();
-}
-
-void trampoline_table_fill(struct trampoline_table *table)
-{
-	table->load = entry_load;
-	table->string = entry_string;
-	table->match = entry_match;
-	table->comm = entry_comm;
-	table->now = entry_now;
-	table->late = entry_late;
-	table->shrink = entry_shrink;
-	table->take = entry_take;
-	table->room = entry_room;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* As much of Check as unit/trampoline.c needs, where it runs for a CPU that has no Check here: the first failure ends it. */
+/* The part of Check that unit/trampoline.c needs, for CPUs that Check is not installed for. The first failure ends a test. */
 #ifndef TESTS_CHECK_H
 #define TESTS_CHECK_H
 
@@ -27,7 +27,7 @@
 	do {                                                                                       \
 		unsigned long long ck_x = (unsigned long long)(x), ck_y = (unsigned long long)(y); \
                                                                                                    \
-		ck_assert_msg(ck_x op ck_y, "%s is %llu, and not %s %llu", #x, ck_x, #op, ck_y);   \
+		ck_assert_msg(ck_x op ck_y, "%s is %llu, not %s %llu", #x, ck_x, #op, ck_y);       \
 	} while (0)
 #define ck_assert_uint_eq(x, y) ck_compare(x, ==, y)
 #define ck_assert_uint_ge(x, y) ck_compare(x, >=, y)
@@ -40,7 +40,7 @@
 #define START_TEST(name) static void name(void)
 #define END_TEST
 
-/* Each in a process of its own, as with Check. */
+/* Each test runs in its own process, as with Check. */
 struct suite {
 	int failed;
 };
@@ -52,7 +52,7 @@ static inline void tcase_add(Suite *suite, void (*test)(void), const char *name)
 {
 	int status;
 
-	if (getenv("CK_ONLY")) { /* for debugging: this one, in this process */
+	if (getenv("CK_ONLY")) { /* for debugging: runs this test only, in this process */
 		if (!strcmp(getenv("CK_ONLY"), name))
 			test();
 		return;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* In place of sdt/image.c, which needs libelf: the programs that unit/trampoline.c runs know no symbols. */
+/* Replaces the lookup of symbols in sdt/, which needs libelf: the programs of unit/trampoline.c use no symbols. */
 #include <errno.h>
 
 #include "sdt/image.h"

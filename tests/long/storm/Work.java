@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// long/storm.sh's Java program: each line that it reads is a round, and each round ends with the same line.
+// For long/storm.sh: a Java program that runs one round for each line of input and prints the same result each time.
 import java.io.*;
 import java.nio.file.*;
 import java.security.*;

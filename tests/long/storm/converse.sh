@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For long/storm.sh: services that answer each line on their standard input with one line.
+# For long/storm.sh: services that answer each line on standard input with one line.
 
 converse() {
 	head -c 300000 "$(command -v bash)" >"$T/work.data"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For long/storm.sh: a Java program with threads that begin and end, collections and exceptions.
+# For long/storm.sh: a Java program that starts and ends threads, collects garbage and throws exceptions.
 . tests/long/storm/converse.sh
 
 service_needs() {

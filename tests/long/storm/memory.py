@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-# memory.py [--agent] PID...: whether processes are as if no probe had ever been armed in them. Says each difference:
-# code that is not the file's, a semaphore (of .probes) that is not 0, a thread or a descriptor of ours. --agent: bytes 5
-# to 9 of a site's nop10, its address, which nothing reads, may be any.
+# memory.py [--agent] PID...: checks that processes look as if no probe had ever been armed in them. Prints each difference:
+# code that is not the file's, a semaphore in .probes that is not 0, a thread or a descriptor of ours. With --agent, bytes
+# 5 to 9 of a site's nop10 may differ, because nothing reads its address operand.
 import os, struct, sys
 
 agent = sys.argv[1] == "--agent"

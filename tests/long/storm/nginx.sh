@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# For long/storm.sh: nginx with two workers, which every third round begins anew. A round fetches files, plain and
-# compressed, and counts the lines of the access log.
+# For long/storm.sh: nginx with two workers, which every third round restarts. A round fetches plain and compressed files
+# and counts the lines of the access log.
 
 owner=nobody
 service_needs() { [ -x /usr/sbin/nginx ] && have curl || echo "nginx or curl is not installed"; }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# For long/storm.sh: PostgreSQL, whose every connection is a process. A round runs pgbench and asks whether its sums
-# agree, then queries, parallel ones among them, whose results are known, and errors.
+# For long/storm.sh: PostgreSQL, with a process for each connection. A round runs pgbench and checks its sums, then runs
+# queries with known results, some of them parallel, and queries that fail.
 
 owner=nobody
 service_needs() {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For long/storm.sh: Redis. A round fills the data set anew, asks for its digest, and saves it from a forked child.
+# For long/storm.sh: Redis. A round fills the data set, gets its digest, and saves it from a forked child.
 
 service_needs() { have redis-server && have redis-cli && have redis-benchmark || echo "redis-server is not installed"; }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// long/storm.sh preloads this library into services that have no probes of ours: functions of the C library that a
-// service calls all the time, wrapped, with probes that have semaphores, and some work that the plugin gives probes.
+// long/storm.sh preloads this library into services without probes of ours. It wraps functions of the C library that
+// services call often, adds probes with semaphores to them, and does some work in which the plugin puts probes.
 #define _SDT_HAS_SEMAPHORES 1
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* The main function of the agent's thread, and its state: agent-thread.c. */
+#ifndef RUNTIME_AGENT_INPROC_AGENT_THREAD_H
+#define RUNTIME_AGENT_INPROC_AGENT_THREAD_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WAKE_SIGNAL SIGSTKFLT
+
+struct lifecycle {
+	uint32_t inside;       /* a thread of the program has asked for the next thread */
+	uint32_t begins;       /* the same, and main() has not begun */
+	uint32_t begun;        /* there has been a thread in this process */
+	uint32_t leaving;      /* the thread is about to end */
+	uint32_t ready;        /* the thread has scanned for the first time */
+	uint32_t wanted, done; /* scans that were asked for, and that are done */
+	uint32_t late;         /* and scans to come in the next second */
+	uint32_t stopped;      /* callers of agent_stop() that want the thread to be gone */
+	bool listens;          /* the thread stays, even if nothing is to be armed */
+	bool broken;           /* forked in the middle of a change */
+	bool ended;            /* the process is ending */
+};
+
+extern struct lifecycle lifecycle;
+
+/* Runs the agent's thread; returns when it is to end. */
+void agent_thread_run(void);
+
+#endif

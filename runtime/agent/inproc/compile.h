@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The two halves of the compiler of trampolines. compile.c knows fetch programs and
+ * what a trampoline does, in which order. The functions gen_*() write the
+ * instructions; each CPU has its own in trampoline-CPU.c.
+ *
+ * Fetch programs work on a stack of values. The top of that stack is in a register,
+ * here called the top. The values below it are on the machine's stack. At each step
+ * the depth is known when the trampoline is made:
+ *
+ *     depth   how many values the program's stack holds before the step
+ *     words   how many of them are on the machine's stack: depth - 1, or 0
+ *
+ * Further registers have a fixed purpose: the second operand, the thread's ring, the
+ * record, its time, and the address of the next string.
+ */
+#ifndef RUNTIME_AGENT_INPROC_COMPILE_H
+#define RUNTIME_AGENT_INPROC_COMPILE_H
+
+#include "runtime/agent/inproc/codebuf.h"
+
+#define VALUE(i) (16 + 8 * (i)) /* offset of value i in a record */
+#define FRAME_READ 256          /* loads this far above the stack pointer are tried without a call */
+
+enum operand { OPERAND_TOP, OPERAND_SECOND };
+
+/* ---- the frame of a trampoline ---- */
+
+/* Saves what the trampoline changes; jumps to end if the process has no agent. */
+void gen_enter(struct codebuf *c, const struct trampoline_consumer *consumers, size_t n, uint32_t end);
+/* Restores it and jumps back to the site. Returns false if the site is out of reach. */
+bool gen_leave(struct codebuf *c);
+void gen_jump(struct codebuf *c, uint32_t label);
+/* Fills in the jump at offset at, so that it goes to offset to. */
+void gen_link(struct codebuf *c, uint32_t at, int32_t to);
+
+/* ---- steps of a program ---- */
+
+/* Moves the top to the machine's stack, if depth is not 0, so that a new top can be loaded. */
+void gen_spill(struct codebuf *c, unsigned depth);
+/* Loads the value of a FETCH_IMM or FETCH_REG step. */
+void gen_operand(struct codebuf *c, enum operand to, const struct fetch_step *step, unsigned words);
+/* Moves the top to the second operand and loads the value below it. */
+void gen_pop_operands(struct codebuf *c, unsigned depth);
+/* Drops the top, if there is a value below it, and loads that. */
+void gen_drop(struct codebuf *c, unsigned depth);
+/* top = top op second */
+void gen_binary(struct codebuf *c, const struct fetch_step *step);
+/* top = op top, for FETCH_NOT, FETCH_NEG and FETCH_COM */
+void gen_unary(struct codebuf *c, unsigned op);
+/* top = size bytes of the top from a bit on, extended */
+void gen_extend(struct codebuf *c, unsigned size, unsigned bit, bool is_signed);
+void gen_pid(struct codebuf *c);
+void gen_tid(struct codebuf *c);
+/* Jumps if the top is zero, or if it is not. */
+void gen_jump_if(struct codebuf *c, bool zero, uint32_t label);
+
+/* Loads from the address in the top if it is in the part of the stack that is sure; else jumps to the stub. */
+void gen_load(struct codebuf *c, const struct fetch_step *load, unsigned words, uint32_t stub);
+/* Jumps to the stub if the byte before end, an offset to the stack pointer, may be beyond the stack's last page. */
+void gen_frame_check(struct codebuf *c, int32_t end, uint32_t stub);
+/* Loads at an offset to the program's stack pointer. */
+void gen_load_frame(struct codebuf *c, int32_t offset, const struct fetch_step *load);
+/* Loads at a fixed address. */
+void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_step *load);
+
+/* Calls the table's match or comm with the literal: top = whether it matches. Jumps to fault if memory is unreadable. */
+void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, bool prefix, uint32_t fault);
+/* Writes the top, an address, into the record as string argument i, and the string after the values. */
+void gen_string(struct codebuf *c, unsigned i);
+/* Writes the top into the record as argument i. */
+void gen_argument(struct codebuf *c, unsigned i);
+
+/* ---- stubs ---- */
+
+/* top = the address at an offset to the program's stack pointer */
+void gen_frame_address(struct codebuf *c, int32_t offset);
+/* Loads from the address in the top through C. Jumps to the stub's fault if it cannot be read. */
+void gen_load_call(struct codebuf *c, const struct stub *stub);
+/* Marks argument i of the record as a fault, with the value 0. */
+void gen_argument_fault(struct codebuf *c, unsigned i);
+/* Gives up values on the machine's stack. */
+void gen_discard(struct codebuf *c, unsigned words);
+
+/* ---- a consumer's ring and record ---- */
+
+/* Loads the thread's ring; jumps if the thread has none. */
+void gen_ring(struct codebuf *c, unsigned shm, uint32_t none);
+/* Has C take a ring; jumps if it found one. */
+void gen_ring_take(struct codebuf *c, unsigned shm, uint32_t taken);
+/* time = the CPU's counter */
+void gen_time(struct codebuf *c);
+/* time = what an entry of the table returns */
+void gen_time_call(struct codebuf *c, void *const *entry);
+/* Jumps if the time is not before record_until. */
+void gen_time_check(struct codebuf *c, const struct agent_shm *shm, uint32_t late);
+/* Reserves words in the ring; jumps if it has no room. retry is the label of this code, placed before it. */
+void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t full);
+/* Makes room in a ring that may be overwritten, and jumps to retry; jumps to lost if it must not be overwritten. */
+void gen_ring_room(struct codebuf *c, const struct agent_shm *shm, uint32_t retry, uint32_t lost);
+/* Writes the head of a record, in which it is not finished. */
+void gen_record(struct codebuf *c, unsigned words, uint32_t slot);
+/* The next string goes to this offset in the record. */
+void gen_strings(struct codebuf *c, unsigned offset);
+/* Gives back the words that strings did not need. */
+void gen_shrink(struct codebuf *c, unsigned words);
+/* Writes the time, which finishes the record. */
+void gen_publish(struct codebuf *c);
+/* Adds one to the slot's counter at that offset in struct agent_count: in the ring, or for threads without one. */
+void gen_count(struct codebuf *c, uint32_t slot, size_t counter);
+void gen_count_shared(struct codebuf *c, const struct trampoline_consumer *consumer, size_t counter);
+
+#endif

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The path of a hit, and how it reads memory.
+ *
+ * A trampoline may run anywhere: in a leaf function, in a signal handler that came in
+ * the middle of malloc or of another trampoline, on a stack of 2 KiB. Therefore the
+ * code here and in hit-ring.c
+ *
+ * 1. uses no vector register (build.mk);
+ * 2. takes no lock that it would wait for;
+ * 3. calls nothing of the C library but pthread_setspecific(3);
+ * 4. does not change errno;
+ * 5. uses little stack.
+ *
+ * System calls. A hit makes no call that uses a descriptor. It makes a call only while
+ * calls.c knows that no thread has a filter that could kill it; all calls go through
+ * hit_call(). Without calls a hit still counts and records. Memory that it cannot
+ * read is a fault.
+ *
+ * Reading memory. A trampoline reads directly only memory that is mapped and stays so:
+ *
+ * 1. The pages that the trampoline itself has pushed to, and the page of the last byte
+ *    below the program's stack pointer. The thread is using them.
+ * 2. From there upward, pages of the stack that the C library gave the thread (or of
+ *    the first thread's stack), if the stack pointer is in that stack. At the first
+ *    access to a page the agent asks the kernel whether it is readable. sure_low and
+ *    sure_last remember the answers. The stack of a coroutine, a signal stack and a
+ *    guard page are outside of this part, or end it.
+ * 3. The image of the site.
+ *
+ * All other memory is read by process_vm_readv(2) on the own process. The pointer may
+ * be anything, and only that call can neither crash nor race with munmap() in another
+ * thread. If the process has no other thread but the agent's, a string between the beginning
+ * and the end of the heap is read directly after the agent has found that its page is
+ * readable.
+ *
+ * With other threads nothing cheaper is safe:
+ *
+ * - A pipe, or writing to a memfd, would cost half as much. But the descriptors would
+ *   be in the program's table, where they can be closed and become another file's.
+ * - malloc gives back pages of the heap at any moment, by a call that no library can
+ *   interpose.
+ * - Nothing can be remembered of a page, because it changes.
+ *
+ * The same holds for memory operands (8@16(%rbx)) and for fields that a filter follows
+ * a pointer to. In a process without other threads the agent finds out whether they
+ * are readable by rt_sigprocmask(2) with an invalid operation: it reads 8 bytes and
+ * fails, in a sixth of the time of process_vm_readv(2).
+ */
+#include <linux/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "runtime/agent/inproc/hit-call.h"
+
+#define SMALL_PAGE ((uintptr_t)4096) /* on every CPU a page is a multiple of this */
+#define STACK_PAGES 64               /* of the stack, probed in one hit */
+
+__thread struct hit_thread agent_thread;
+
+/* ---- the kernel's answers ---- */
+
+/* Reads by the kernel. Returns how many bytes it could read, or -ENOSYS if calls are off or the call is missing. */
+static long memory_read(uint64_t address, void *to, size_t size)
+{
+	struct iovec here = { to, size }, there = { (void *)address, size };
+	/* By the thread's id, because a first thread that has ended has no memory. */
+	long n = hit_call(SYS_process_vm_readv, agent_thread.tid ? agent_thread.tid : agent.pid, (long)&here, 1,
+	                  (long)&there, 1, 0);
+
+	return n > 0 || n == -ENOSYS ? n : 0;
+}
+
+/* Returns whether the 8 bytes at the address, a multiple of 8, are readable. false without calls. */
+static bool memory_is_readable(uint64_t address)
+{
+	return hit_call(SYS_rt_sigprocmask, -1, address, 0, sizeof(uint64_t), 0, 0) == -EINVAL;
+}
+
+/* ---- the stack ---- */
+
+/*
+ * Finds the thread's stack in the C library's descriptor of the thread, whose layout
+ * depends on the version. It looks for three words in a row that are the begin, the
+ * size and the guard size of a stack. That stack has to contain both the stack pointer
+ * and, near its end, the descriptor.
+ */
+static void stack_learn(struct hit_thread *t, uintptr_t sp)
+{
+	uintptr_t self = PTHREAD_AT((uintptr_t)__builtin_thread_pointer(), agent.pthread_size);
+	const uintptr_t *word = (const uintptr_t *)self;
+
+	t->stack_end = 1;
+	if (self <= sp)
+		return;
+	for (unsigned i = 0; i + 2 < agent.pthread_size / sizeof(*word); i++) {
+		uintptr_t low = word[i], size = word[i + 1], guard = word[i + 2];
+
+		if (low > sp || size < 2 * SMALL_PAGE || low + size < low || low + size < self + agent.pthread_size ||
+		    low + size - self > 1u << 20 || guard % SMALL_PAGE || guard >= size || low + guard > sp)
+			continue;
+		t->stack_low = low + guard;
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		t->stack_end = low + size;
+		return;
+	}
+}
+
+/* Returns the end of the thread's own stack if the thread is on it; else 0. */
+static uintptr_t stack_end(struct hit_thread *t, uintptr_t sp)
+{
+	if (sp >= agent.main_low && sp < agent.main_end)
+		return agent.main_end;
+	if (!t->stack_end)
+		stack_learn(t, sp);
+	return sp >= t->stack_low && sp < t->stack_end ? t->stack_end : 0;
+}
+
+/*
+ * Adds the pages from the stack pointer's to the address's to the part that is sure.
+ * In a signal handler this can run in the middle of itself. Then the deeper call's
+ * pages are a part of what was sure before.
+ */
+static bool stack_probe(uint64_t address, uintptr_t frame)
+{
+	struct hit_thread *t = &agent_thread;
+	const uintptr_t sp = frame + FRAME_TO_STACK, end = stack_end(t, sp);
+	uintptr_t known = ((sp - 1) & -SMALL_PAGE) + SMALL_PAGE, low = frame & -SMALL_PAGE, high;
+
+	if (address < sp || address >= end || address - sp > STACK_PAGES * SMALL_PAGE)
+		return false;
+	for (high = known; high <= address; high += SMALL_PAGE)
+		if (!(high >= t->sure_low && high < t->sure_last) && !memory_is_readable(high))
+			return false;
+	if (t->sure_last >= high && t->sure_low <= high)
+		high = t->sure_last + 8;
+	__atomic_store_n(&t->sure_last, 0, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&t->sure_low, low, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&t->sure_last, (high < end ? high : end) - 8, __ATOMIC_RELAXED);
+	return true;
+}
+
+/* Returns how many bytes from the address on are readable and stay so. image: NULL for the stack alone. */
+static size_t bytes_sure(uint64_t address, uintptr_t frame, const struct image_ranges *image)
+{
+	const struct hit_thread *t = &agent_thread;
+	const uintptr_t sp = frame + FRAME_TO_STACK, known = ((sp - 1) & -SMALL_PAGE) + SMALL_PAGE;
+
+	if (address >= (frame & -SMALL_PAGE) && address < known)
+		return known - address;
+	if (address >= sp && address <= t->sure_last && frame >= t->sure_low)
+		return t->sure_last + 8 - address;
+	for (unsigned i = 0; image && i < image->n; i++)
+		if (address >= image->range[i].start && address < image->range[i].end)
+			return image->range[i].end - address;
+	return stack_probe(address, frame) ? t->sure_last + 8 - address : 0;
+}
+
+/* ---- values ---- */
+
+/* Returns whether no other thread can change what is mapped. The agent's thread does not. */
+static bool process_is_single(void)
+{
+	const unsigned *n = agent.nthreads;
+
+	return n && !agent.shares_memory &&
+	       __atomic_load_n(n, __ATOMIC_ACQUIRE) <= 1 + __atomic_load_n(&agent.own_threads, __ATOMIC_ACQUIRE);
+}
+
+struct hit_result trampoline_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame)
+{
+	struct hit_result answer = { 0, 1 };
+	uint64_t first = address & ~7ull, last = (address + size - 1) & ~7ull;
+	long n;
+
+	(void)rdi, (void)rsi, (void)rdx;
+	if (bytes_sure(address, frame, NULL) < size) {
+		n = process_is_single() ? -ENOSYS : memory_read(address, &answer.value, size);
+		answer.fault = n != size;
+		if (n != -ENOSYS)
+			return answer;
+		/* No other thread can unmap it. (An emulator may lack the call.) */
+		if (!memory_is_readable(first) || (last != first && !memory_is_readable(last)))
+			return answer;
+	}
+	for (unsigned i = 0; i < size; i++)
+		answer.value |= (uint64_t) * (const uint8_t *)(address + i) << 8 * i;
+	answer.fault = 0;
+	return answer;
+}
+
+/* ---- strings ---- */
+
+/* Returns how many bytes from the address on are in a page of the heap that is readable and stays so. */
+static size_t heap_bytes_sure(uint64_t address)
+{
+	uintptr_t end;
+	size_t n;
+
+	if (!process_is_single() || !agent.heap || address < agent.heap || !agent.heap_end)
+		return 0;
+	end = *(uintptr_t *)agent.heap_end;
+	if (address >= end || !memory_is_readable(address & ~7ull))
+		return 0;
+	n = 4096 - (address & 4095);
+	return n < end - address ? n : end - address;
+}
+
+typedef uint64_t any_word __attribute__((may_alias, aligned(1)));
+
+static bool word_has_zero(uint64_t word)
+{
+	return (word - 0x0101010101010101ull) & ~word & 0x8080808080808080ull;
+}
+
+/*
+ * Reads at most max bytes of the string into to, which has room for max + 7. Returns
+ * the length; max if no NUL is among them; -1 if it is not readable.
+ */
+static int string_read(uint64_t address, char *to, unsigned max, const struct image_ranges *image, uintptr_t frame)
+{
+	unsigned at = 0;
+	size_t n, known;
+	long got;
+
+	while (at < max &&
+	       ((known = bytes_sure(address + at, frame, image)) || (known = heap_bytes_sure(address + at)))) {
+		n = known < max - at ? at + known : max;
+		for (; at + 8 <= n; at += 8) {
+			uint64_t word = *(const any_word *)(address + at);
+
+			if (word_has_zero(word))
+				break;
+			*(any_word *)(to + at) = word;
+		}
+		for (; at < n; at++) {
+			to[at] = *(const char *)(address + at);
+			if (!to[at])
+				return at;
+		}
+	}
+	if (at == max)
+		return max;
+	got = memory_read(address, to, max);
+	for (at = 0; (long)at < got; at++)
+		if (!to[at])
+			return at;
+	return got == max ? (int)max : -1;
+}
+
+char *trampoline_string(const struct image_ranges *image, struct shared_record *record, char *cursor, unsigned argument,
+                        uint64_t address, uintptr_t frame)
+{
+	char bytes[RECORD_STRING_CUT + 8];
+	int n = string_read(address, bytes, RECORD_STRING_CUT + 1, image, frame);
+
+	shared_set(record->value[argument], 0);
+	if (n < 0) {
+		shared_set(record->words_faults, shared_get(record->words_faults) | 1u << (8 + argument));
+		return cursor;
+	}
+	if (n > RECORD_STRING_CUT)
+		n = RECORD_STRING_CUT;
+	shared_set(record->value[argument], n);
+	for (int i = n; i & 7; i++)
+		bytes[i] = 0;
+	for (int i = 0; i < n; i += 8)
+		*(any_word *)(cursor + i) = *(any_word *)(bytes + i);
+	return cursor + ((n + 7) & ~7);
+}
+
+static bool literal_matches(const struct fetch_literal *literal, const char *string, unsigned length, bool prefix)
+{
+	if (prefix ? length < literal->length : length != literal->length)
+		return false;
+	for (unsigned i = 0; i < literal->length; i++)
+		if (string[i] != literal->bytes[i])
+			return false;
+	return true;
+}
+
+struct hit_result trampoline_match(const struct fetch_literal *literal, const struct image_ranges *image, long rdx,
+                                   unsigned prefix, uint64_t address, uintptr_t frame)
+{
+	char bytes[FETCH_LITERAL_MAX + 2 + 8];
+	int n = string_read(address, bytes, literal->length + (prefix ? 1 : 2), image, frame);
+	struct hit_result answer = { 0, n < 0 };
+
+	(void)rdx;
+	if (n >= 0)
+		answer.value = literal_matches(literal, bytes, n, prefix);
+	return answer;
+}
+
+struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned prefix)
+{
+	struct hit_result answer = { 0, 0 };
+	char comm[16] = "";
+	unsigned length = 0;
+
+	(void)rsi, (void)rdx;
+	if (hit_call(SYS_prctl, PR_GET_NAME, (long)comm, 0, 0, 0, 0)) {
+		answer.fault = 1;
+		return answer;
+	}
+	while (length < sizeof(comm) - 1 && comm[length])
+		length++;
+	answer.value = literal_matches(literal, comm, length, prefix);
+	return answer;
+}
+
+/* ---- time ---- */
+
+uint64_t trampoline_now(void)
+{
+	struct {
+		long sec, nsec;
+	} t = { 0, 0 };
+
+	if (hit_call(SYS_clock_gettime, 1, (long)&t, 0, 0, 0, 0))
+		return UINT64_MAX;
+	return t.sec * 1000000000ull + t.nsec;
+}
+
+uint64_t trampoline_late(void)
+{
+	if (!clock_is_allowed(&agent_thread))
+		return 1;
+	return agent.has_ticks ? cpu_ticks() : trampoline_now();
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rings, from the side of the thread that writes to them. The rules of hit-read.c hold
+ * here, too. protocol.h has the layout of rings and records.
+ *
+ * Taking a ring. A thread takes a ring at its first hit of a session:
+ *
+ * 1. A free ring, or one that is finished and read to its end.
+ * 2. Otherwise the ring of a thread that has ended. In a region that may be
+ *    overwritten, also a finished ring with unread records, the next in turn, so that
+ *    the oldest ring goes first.
+ * 3. Otherwise the hit counts in shared cells, and the thread tries again after
+ *    1, 3, 7 and finally 1024 more hits.
+ *
+ * Overwriting. A full ring whose region is overwritten makes room:
+ *
+ * 1. The thread claims the oldest records by moving `taken` forward, by compare and
+ *    exchange. The reader, too, claims records by `taken`, after it has copied them.
+ *    So a copy is good if the reader's exchange succeeds.
+ * 2. The thread clears the claimed records. Those that had not been read are counted as
+ *    lost instead of recorded.
+ * 3. The thread moves `limit` forward, and may write there.
+ *
+ * Other processes can write anything to a ring. All values are read once, checked, and
+ * used as offsets within the ring's data only.
+ */
+#include <linux/prctl.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+
+#include "runtime/agent/inproc/hit-call.h"
+
+/* ---- giving back space ---- */
+
+/*
+ * The space beyond the record was never written, so it contains zeroes. A signal
+ * handler may have reserved space after this record; then the rest becomes a gap that
+ * readers skip.
+ */
+void trampoline_shrink(struct agent_ring *ring, struct shared_record *record, char *cursor, unsigned reserved)
+{
+	uint64_t words = (cursor - (char *)record) / 8, begin, head = shared_get(ring->head);
+	uint64_t mask = AGENT_RING_SIZE - 1;
+
+	shared_set(record->words_faults, (shared_get(record->words_faults) & ~255u) | words);
+	begin = (uint64_t)((char *)record - ((char *)ring + AGENT_DATA_IN_RING));
+	if (words == reserved)
+		return;
+	shared_set(record->time, words);
+	if (((head - 8 * reserved) & mask) == begin &&
+	    cpu_exchange(&ring->head.word, head, head - 8 * (reserved - words)))
+		return;
+	shared_set(*(shared64 *)cursor, AGENT_WORD_SKIP + (reserved - words));
+}
+
+/* ---- making room ---- */
+
+#define ROOM (AGENT_RING_SIZE / 16) /* made at once */
+
+static shared64 *ring_words(struct agent_ring *ring, uint64_t position)
+{
+	return (shared64 *)((char *)ring + AGENT_DATA_IN_RING + (position & (AGENT_RING_SIZE - 1) & ~7ull));
+}
+
+/* A record or a gap at a position of a ring, read once, because any process may change it. */
+struct ring_entry {
+	uint64_t time;  /* the first word */
+	uint32_t point; /* if the first word is a time */
+	uint32_t words; /* its length, 1 to 255 */
+	bool whole;     /* it is not being written */
+};
+
+static struct ring_entry ring_entry_at(struct agent_ring *ring, uint64_t position)
+{
+	const struct shared_record *at = (const struct shared_record *)ring_words(ring, position);
+	struct ring_entry found = { .time = shared_acquire(at->time) };
+
+	found.whole = found.time >= AGENT_WORD_SKIP;
+	if (found.time >= AGENT_WORD_TIME) {
+		found.point = shared_get(at->point);
+		found.words = shared_get(at->words_faults) & 255;
+	} else {
+		found.words = found.whole ? found.time - AGENT_WORD_SKIP : found.time;
+	}
+	if (!found.words)
+		found.words = 1;
+	return found;
+}
+
+/* Moves n hits of the slot from recorded to lost. */
+static void recorded_to_lost(struct agent_ring *ring, uint32_t slot, uint64_t n)
+{
+	struct shared_count *count = (struct shared_count *)((char *)ring + AGENT_COUNTS_IN_RING) + slot;
+
+	if (!n)
+		return;
+	shared_add(count->recorded, -n);
+	shared_add(count->lost, n);
+}
+
+/* Returns whether a record belongs to the current point of its slot. A peer may have written any point. */
+static bool ring_entry_counts(const struct session_shm *shm, const struct ring_entry *found)
+{
+	const struct agent_slot *slots = (const struct agent_slot *)((const char *)shm->at + shm_slots_at);
+
+	return found->time >= AGENT_WORD_TIME && found->point < AGENT_SLOTS &&
+	       __atomic_load_n(&slots[found->point].since, __ATOMIC_RELAXED) <= found->time;
+}
+
+/*
+ * Claims entries from `taken` up to the position before. Stops at one that is being
+ * written, unless its thread has ended. Returns false if the ring's header is invalid;
+ * else *taken is where `taken` was, *end where it is.
+ */
+static bool ring_claim(struct agent_ring *ring, uint64_t tail, uint64_t head, uint64_t before, bool ended,
+                       uint64_t *taken, uint64_t *end)
+{
+	const uint64_t used = head - tail;
+
+	if (used > AGENT_RING_SIZE || before - tail > used)
+		return false;
+	do {
+		*taken = *end = shared_acquire(ring->taken);
+		if (*taken - tail > used)
+			return false;
+		while (*end - tail < before - tail) {
+			struct ring_entry entry = ring_entry_at(ring, *end);
+
+			if (!entry.whole && !ended)
+				break;
+			*end = 8 * entry.words < head - *end ? *end + 8 * entry.words : head;
+		}
+	} while (*end != *taken && !shared_swap(ring->taken, taken, *end));
+	return true;
+}
+
+/* Clears the entries from tail to end. Those from taken on were not read: counts them as lost. */
+static void ring_clear(struct agent_ring *ring, const struct session_shm *shm, uint64_t tail, uint64_t taken,
+                       uint64_t end)
+{
+	uint64_t n = 0;
+	uint32_t slot = 0;
+
+	for (uint64_t at = tail; at - tail < end - tail;) {
+		struct ring_entry entry = ring_entry_at(ring, at);
+		shared64 *word = ring_words(ring, at);
+
+		if (at - tail >= taken - tail && ring_entry_counts(shm, &entry)) {
+			if (entry.point != slot) {
+				recorded_to_lost(ring, slot, n);
+				n = 0;
+			}
+			slot = entry.point;
+			n++;
+		}
+		for (unsigned i = 0; i < entry.words; i++)
+			shared_set(word[i], 0);
+		at += 8 * entry.words;
+	}
+	recorded_to_lost(ring, slot, n);
+}
+
+/*
+ * Drops entries before a position, as far as they are whole; all of them if the ring's
+ * thread has ended. Returns false if nothing was dropped.
+ */
+static bool ring_drop(struct agent_ring *ring, const struct session_shm *shm, uint64_t limit, uint64_t before,
+                      bool ended)
+{
+	const uint64_t head = shared_get(ring->head), tail = limit - AGENT_RING_SIZE;
+	uint64_t taken, end;
+
+	if (!ring_claim(ring, tail, head, before, ended, &taken, &end))
+		return false;
+	ring_clear(ring, shm, tail, taken, end);
+	shared_release(ring->limit, end + AGENT_RING_SIZE);
+	return end != tail;
+}
+
+/* A signal handler that comes in the middle of this loses its record. */
+struct hit_result trampoline_room(struct agent_ring *ring)
+{
+	struct hit_thread *t = &agent_thread;
+	struct hit_result answer = { 0, 1 };
+	uint64_t limit;
+
+	if (t->dropping)
+		return answer;
+	t->dropping = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	limit = shared_get(ring->limit);
+	for (unsigned i = 0; i < SHMS_MAX; i++)
+		if (t->ring[i] == ring)
+			answer.fault = !ring_drop(ring, &agent.shms[i], limit, limit - AGENT_RING_SIZE + ROOM, false);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	t->dropping = 0;
+	return answer;
+}
+
+/* ---- taking a ring ---- */
+
+/* Returns the thread's id as the C library knows it (in a child of vfork(), the parent's), or 0 if it is unknown. */
+static uint32_t thread_tid_learn(void)
+{
+	long tid;
+
+	if (agent.tid_at)
+		return *(const uint32_t *)((const char *)__builtin_thread_pointer() + (int32_t)agent.tid_at);
+	tid = hit_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+	return tid > 0 ? tid : 0;
+}
+
+static bool thread_is_dead(uint32_t tid)
+{
+	return hit_call(SYS_tgkill, agent.pid, tid, 0, 0, 0, 0) == -ESRCH;
+}
+
+/*
+ * Takes that ring if it is free. A ring with unread records can be taken only if they
+ * may be overwritten. by_force: also the ring of a thread that has ended.
+ */
+static bool ring_take(const struct session_shm *shm, struct agent_ring *ring, struct hit_thread *t, bool by_force)
+{
+	uint32_t state = shared_acquire(ring->state), owner = shared_get(ring->tid), turns;
+	uint64_t head = shared_get(ring->head), limit = shared_acquire(ring->limit);
+	bool full = state != AGENT_RING_FREE && head + AGENT_RING_SIZE != limit;
+
+	if (state == AGENT_RING_TAKEN && (!by_force || (owner != t->tid && !thread_is_dead(owner))))
+		return false;
+	if (full && (!shared_get(shm->at->overwrite) || (!by_force && head != shared_acquire(ring->taken))))
+		return false;
+	if (!shared_swap(ring->state, &state, AGENT_RING_TAKEN))
+		return false;
+	if (full)
+		ring_drop(ring, shm, limit, head, true);
+	shared_set(ring->tid, t->tid);
+	if (hit_call(SYS_prctl, PR_GET_NAME, (long)ring->comm, 0, 0, 0, 0))
+		ring->comm[0] = 0;
+	turns = shared_get(ring->turns);
+	if (!turns)
+		shared_release(ring->limit, AGENT_RING_SIZE);
+	shared_release(ring->turns, turns + 1);
+	return true;
+}
+
+static struct agent_ring *ring_find(struct session_shm *shm, struct hit_thread *t)
+{
+	for (unsigned force = 0; force < 2; force++) {
+		uint32_t first = force ? __atomic_load_n(&shm->next_ring, __ATOMIC_RELAXED) : 0;
+
+		for (unsigned i = 0; i < AGENT_RINGS; i++) {
+			unsigned index = (first + i) % AGENT_RINGS;
+			struct agent_ring *ring = (void *)((char *)shm->at + shm_rings_at + index * shm_ring_stride);
+
+			if (!ring_take(shm, ring, t, force))
+				continue;
+			if (force)
+				__atomic_store_n(&shm->next_ring, index + 1, __ATOMIC_RELAXED);
+			return ring;
+		}
+	}
+	return NULL;
+}
+
+/* Finds out the thread's id and its mode. Returns whether it may have a ring. */
+static bool thread_may_take(struct hit_thread *t)
+{
+	if (!t->tid) {
+		t->tid = thread_tid_learn();
+		for (uint32_t i = 0; i < __atomic_load_n(&agent.nmuted, __ATOMIC_ACQUIRE); i++)
+			t->muted |= agent.muted[i] == t->tid;
+	}
+	return t->tid && clock_is_allowed(t);
+}
+
+struct agent_ring *trampoline_take(unsigned shm)
+{
+	struct hit_thread *t = &agent_thread;
+	struct agent_ring *ring = NULL;
+
+	if (t->busy)
+		return NULL;
+	t->busy = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (t->skip) {
+		t->skip--;
+	} else if (thread_may_take(t)) {
+		uint32_t *flight = hit_flight();
+		bool hidden;
+
+		/* mlockall() makes free rings inaccessible for a moment: interpose.c. */
+		__atomic_fetch_add(flight, 1, __ATOMIC_SEQ_CST);
+		hidden = __atomic_load_n(&agent.hidden, __ATOMIC_SEQ_CST);
+		if (!hidden)
+			ring = ring_find(&agent.shms[shm], t);
+		__atomic_fetch_sub(flight, 1, __ATOMIC_RELEASE);
+		/*
+		 * For keys below 32, pthread_setspecific() allocates nothing. With another key the
+		 * ring is not given back, but thread_is_dead() finds it.
+		 */
+		if (ring && agent.key >= 0 && agent.key < 32)
+			pthread_setspecific(agent.key, t);
+		if (!ring && !hidden)
+			t->skip = t->backoff = t->backoff < 1024 ? 2 * t->backoff + 1 : 1024;
+	}
+	t->ring[shm] = ring;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	t->busy = 0;
+	return ring;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The path of a hit: functions that trampolines call, and the state of a
+ * thread. hit-read.c has the rules for all of this code.
+ */
+#ifndef RUNTIME_AGENT_INPROC_HIT_H
+#define RUNTIME_AGENT_INPROC_HIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/agent/inproc/cpu.h"
+#include "runtime/agent/inproc/shared-word.h"
+#include "runtime/agent/protocol.h"
+
+#define SHMS_MAX 8
+#define FLIGHTS 16
+
+/* ---- a thread ---- */
+
+#define MUTED_CLOCK 1u  /* reading the CPU's counter would kill it */
+#define MUTED_SHARED 2u /* another task has the same thread-local data */
+
+/* The state of a thread. Trampolines reach it by the thread pointer. All zero before the first hit. */
+struct hit_thread {
+	struct agent_ring *ring[SHMS_MAX];
+	uintptr_t sure_low, sure_last;  /* the part of its stack that is readable; last is 8 below the end. 0: none */
+	uintptr_t stack_low, stack_end; /* the stack that the C library gave it; end 1: unknown */
+	uint32_t tid;
+	uint32_t busy;          /* it is taking a ring */
+	uint32_t skip, backoff; /* hits until it tries to take a ring again */
+	uint32_t dropping;      /* it is dropping old records */
+	uint32_t muted;         /* MUTED_*: it takes no ring */
+};
+
+extern __thread struct hit_thread agent_thread __attribute__((tls_model("initial-exec")));
+
+/*
+ * A page next to each region of trampolines, which fork(2) wipes. If alive is 0, a
+ * trampoline does nothing. So a child process that was made without the C library
+ * stays quiet.
+ */
+struct life {
+	uint32_t alive;
+	uint32_t pid;
+};
+
+/* ---- the memory of rings ---- */
+
+/* Offsets in a shared memory region and in a ring. They are constants, because trampolines contain them. */
+#define AGENT_DATA_IN_RING 4096u
+#define AGENT_COUNTS_IN_RING (AGENT_DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK)
+#define shm_slots_at 4096ull
+#define shm_overflow_at (shm_slots_at + AGENT_SLOTS * sizeof(struct agent_slot))
+#define shm_rings_at (shm_overflow_at + AGENT_SLOTS * sizeof(struct agent_count))
+#define shm_ring_stride (AGENT_COUNTS_IN_RING + AGENT_SLOTS * sizeof(struct agent_count))
+#define shm_size (shm_rings_at + AGENT_RINGS * shm_ring_stride)
+
+/* The records and counts of runtime/record.h and protocol.h, as words that others can write. */
+struct shared_record {
+	shared64 time;
+	shared32 point;
+	shared32 words_faults; /* words in the low 8 bits */
+	shared64 value[];
+};
+struct shared_count {
+	shared64 recorded, filtered, idle, lost;
+};
+
+_Static_assert(sizeof(struct shared_record) == sizeof(struct record) &&
+                       sizeof(struct shared_count) == sizeof(struct agent_count),
+               "shared layout");
+
+/* The readable parts of the images that exist as long as a site does: the site's image, and the program's. */
+#define IMAGE_RANGES 8
+struct image_ranges {
+	struct image_ranges *next;
+	uint32_t n;
+	struct {
+		uintptr_t start, end;
+	} range[IMAGE_RANGES];
+};
+
+/* ---- C functions for trampolines ---- */
+
+struct hit_result {
+	uint64_t value, fault;
+};
+
+/*
+ * Trampolines call them through entry_*(), which save registers (entry-CPU.c).
+ * frame: the entry's frame pointer, see FRAME_TO_STACK. Parameters are named after the
+ * register of x86-64 if they are not used.
+ */
+struct hit_result trampoline_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame);
+/* Writes the string after the values of the record. Returns the new end of the record. */
+char *trampoline_string(const struct image_ranges *image, struct shared_record *record, char *cursor, unsigned argument,
+                        uint64_t address, uintptr_t frame);
+/* Compare a string, or the thread's name, with a literal or, if prefix is set, its beginning. */
+struct hit_result trampoline_match(const struct fetch_literal *literal, const struct image_ranges *image, long rdx,
+                                   unsigned prefix, uint64_t address, uintptr_t frame);
+struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned prefix);
+/* Returns CLOCK_MONOTONIC, or UINT64_MAX if the hit must not make system calls, so that it counts as idle. */
+uint64_t trampoline_now(void);
+/* Returns the time for a thread without a ring, or 1 if it must not take the time, so that the hit counts as lost. */
+uint64_t trampoline_late(void);
+/* Gives back the words that a record did not need. */
+void trampoline_shrink(struct agent_ring *ring, struct shared_record *record, char *cursor, unsigned reserved);
+/* Takes a ring for the thread. Returns NULL if all are taken. */
+struct agent_ring *trampoline_take(unsigned shm);
+/* Makes room in a ring that may be overwritten. */
+struct hit_result trampoline_room(struct agent_ring *ring);
+
+void entry_load(void), entry_string(void), entry_match(void), entry_comm(void), entry_now(void), entry_shrink(void),
+	entry_take(void), entry_room(void), entry_late(void);
+/* Call this once before the first trampoline is made. */
+void entry_prepare(void);
+
+#endif

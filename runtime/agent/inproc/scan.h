@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* Scanning the state directory: scan.c. */
+#ifndef RUNTIME_AGENT_INPROC_SCAN_H
+#define RUNTIME_AGENT_INPROC_SCAN_H
+
+#include <stdbool.h>
+
+/*
+ * Reads the sessions' files again and arms and disarms by them. store: the state
+ * directory, or -1. For the agent's thread, with agent.lock held. Returns false if a
+ * library is being unloaded for too long.
+ */
+bool sessions_rescan(int store);
+/* Reads the sessions' files when the process begins, without arming. Returns whether any is for the process. */
+bool sessions_concern_process(int store);
+
+#endif

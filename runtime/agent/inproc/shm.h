@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared memory regions: slots, rings and counters of a session in this process. */
+#ifndef RUNTIME_AGENT_INPROC_SHM_H
+#define RUNTIME_AGENT_INPROC_SHM_H
+
+#include "runtime/agent/inproc/hit.h"
+#include "runtime/agent/inproc/mem.h"
+
+struct session;
+
+/* One of SHMS_MAX regions. A session gets one when its first point is armed in this process. */
+struct session_shm {
+	unsigned index;
+	struct session *session; /* NULL: free */
+	struct agent_shm *at;    /* mapped once, at one address; NULL before the first use */
+	int fd;                  /* the memfd, in the agent's thread; -1 */
+	int keep;                /* a connection to the keeper, in the agent's thread; -1 */
+	bool asked;              /* a controller has the memfd */
+	uint32_t next_ring;      /* where to begin the search for a ring to take by force */
+	struct vector slots;     /* struct agent_slot: the agent's own copy */
+};
+
+/* Gives the session a region, if it has none. */
+enum agent_reason shm_make(struct session *session);
+/*
+ * Places another memfd at the region's address: in a forked child, or when the agent's
+ * thread starts again. keep: with the contents of the old one. Returns 0 or a negative
+ * errno.
+ */
+int shm_renew(struct session_shm *shm, bool keep);
+/* Takes the region from the session. */
+void shm_leave(struct session *session);
+/* Lets hits be recorded, or not, as the session's attachments ask for without a reader. */
+void shm_records(struct session *session);
+/* Makes the unused parts of all regions inaccessible; or accessible again, and unlocked. agent.lock is held. */
+void shms_hide(bool hide);
+
+/* Returns a new slot, or -1. */
+int64_t shm_slot(struct session_shm *shm);
+/* Gives the slot to a point from now on, with counters of 0. */
+void shm_name_slot(struct session_shm *shm, uint32_t slot, uint32_t attachment, uint32_t point);
+void shm_count(const struct session_shm *shm, uint32_t slot, struct agent_count *count);
+/* Returns the time by the region's clock. */
+uint64_t agent_now(void);
+/* Gives back the rings of the calling thread, without a system call. */
+void rings_release(void *unused);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* The sites and consumers that attachments want: wanted.c. */
+#ifndef RUNTIME_AGENT_INPROC_WANTED_H
+#define RUNTIME_AGENT_INPROC_WANTED_H
+
+#include "runtime/agent/inproc/site-table.h"
+
+/*
+ * Gives the attachment's points consumers on their sites, and each point its state.
+ * reason: why nothing can be armed, or AGENT_OK. Returns false without memory.
+ */
+bool attachment_want(struct session *session, struct loaded_attachment *attachment, enum agent_reason reason);
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* Starts the keeper, and asks it to settle counts. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "runtime/agent/keeper.h"
+
+static struct sockaddr_un keeper_address(const struct agent_dir *dir)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" AGENT_KEEPER, dir->agents);
+	return a;
+}
+
+/* Returns a descriptor, or a negative errno if no keeper runs. */
+static int keeper_connect(const struct agent_dir *dir)
+{
+	struct sockaddr_un to = keeper_address(dir);
+	struct timeval limit = { .tv_sec = 1 };
+	struct ucred owner = { 0 };
+	socklen_t size = sizeof(owner);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	if (!connect(fd, (struct sockaddr *)&to, sizeof(to)) &&
+	    !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size) && owner.uid == geteuid())
+		return fd;
+	close(fd);
+	return -ENOENT;
+}
+
+static bool keeper_is_running(const struct agent_dir *dir)
+{
+	int fd = keeper_connect(dir);
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+/* Returns a listening socket, or a negative errno. */
+static int keeper_listen(const struct agent_dir *dir)
+{
+	struct sockaddr_un a = keeper_address(dir);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	unlinkat(dir->agents, AGENT_KEEPER, 0);
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || fchmodat(dir->agents, AGENT_KEEPER, 0600, 0) ||
+	    listen(fd, 4096)) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+/* Returns a descriptor that becomes readable when sessions end, or a negative errno. */
+static int keeper_watch(const struct agent_dir *dir)
+{
+	int fd = inotify_init1(IN_CLOEXEC);
+	char path[40];
+
+	if (fd < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", dir->root);
+	inotify_add_watch(fd, path, IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_ONLYDIR);
+	return fd;
+}
+
+/* Forks twice, so that the keeper is not a child of this process. */
+static int keeper_fork(const struct agent_dir *dir, int listener, int changes)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		pid = fork();
+		if (!pid)
+			keeper_main(dir, listener, changes);
+		_exit(pid < 0);
+	}
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return 0;
+}
+
+static int keeper_start_locked(const struct agent_dir *dir)
+{
+	int listener, changes, err;
+
+	if (keeper_is_running(dir))
+		return 0;
+	listener = keeper_listen(dir);
+	if (listener < 0)
+		return listener;
+	changes = keeper_watch(dir);
+	err = changes < 0 ? changes : keeper_fork(dir, listener, changes);
+	if (changes >= 0)
+		close(changes);
+	close(listener);
+	return err;
+}
+
+int agent_keeper_start(const struct agent_dir *dir)
+{
+	int err;
+
+	if (dir->agents < 0)
+		return -ENOENT;
+	if (keeper_is_running(dir))
+		return 0;
+	if (flock(dir->agents, LOCK_EX))
+		return -errno;
+	err = keeper_start_locked(dir);
+	flock(dir->agents, LOCK_UN);
+	return err;
+}
+
+void agent_keeper_settle(const struct agent_dir *dir)
+{
+	struct agent_keep ask = { .magic = AGENT_KEEP_MAGIC, .version = AGENT_VERSION, .op = AGENT_KEEP_SETTLE };
+	int fd = dir->agents < 0 ? -1 : keeper_connect(dir);
+	char byte;
+
+	if (fd < 0)
+		return;
+	/* Without a reply the counts are read as they are. */
+	if (send(fd, &ask, sizeof(ask), MSG_NOSIGNAL) == sizeof(ask) && recv(fd, &byte, 1, 0) < 0) {}
+	close(fd);
+}

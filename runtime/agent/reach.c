@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/agent/reach.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "runtime/agent/environment.h"
+#include "runtime/process.h"
+
+const char *agent_other_namespace(pid_t pid)
+{
+	static const char *const names[][2] = { { "pid", "pid" }, { "mnt", "mount" } };
+	char path[64];
+	struct stat own, other;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "/proc/self/ns/%s", names[i][0]);
+		if (stat(path, &own))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/%s", pid, process_thread(pid), names[i][0]);
+		if (!stat(path, &other) && other.st_ino != own.st_ino)
+			return names[i][1];
+	}
+	return NULL;
+}
+
+/* Reads XDG_RUNTIME_DIR of the process; "" if it is not set. */
+static void read_runtime_dir(pid_t pid, char *value, size_t size)
+{
+	static const char name[] = "XDG_RUNTIME_DIR=";
+	char path[64], *text = NULL;
+	size_t room = 0;
+	FILE *f;
+
+	if (!environment_read(pid, "XDG_RUNTIME_DIR", value, size))
+		return;
+	*value = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/environ", pid, process_thread(pid));
+	f = fopen(path, "re");
+	if (!f)
+		return;
+	while (getdelim(&text, &room, 0, f) > 0)
+		if (!strncmp(text, name, sizeof(name) - 1))
+			snprintf(value, size, "%s", text + sizeof(name) - 1);
+	free(text);
+	fclose(f);
+}
+
+/* Writes to path where the process's state directory is, as seen from here. */
+static void state_path(pid_t pid, const char *runtime_dir, char *path, size_t size)
+{
+	const pid_t tid = process_thread(pid);
+	struct stat dir;
+
+	snprintf(path, size, "/proc/%d/task/%d/root%s", pid, tid, runtime_dir);
+	if (runtime_dir[0] == '/' && !stat(path, &dir) && S_ISDIR(dir.st_mode) && dir.st_uid == geteuid() &&
+	    !(dir.st_mode & 022))
+		snprintf(path, size, "/proc/%d/task/%d/root%s/probepoint", pid, tid, runtime_dir);
+	else
+		snprintf(path, size, "/proc/%d/task/%d/root/tmp/probepoint-%u", pid, tid, geteuid());
+}
+
+int agent_check_reach(const struct agent_dir *dir, pid_t pid)
+{
+	const char *other = agent_other_namespace(pid);
+	char value[PATH_MAX], path[2 * PATH_MAX];
+	struct stat ours, theirs;
+
+	if (!other || strcmp(other, "pid")) {
+		read_runtime_dir(pid, value, sizeof(value));
+		state_path(pid, value, path, sizeof(path));
+		if (fstat(dir->root, &ours) ||
+		    (!stat(path, &theirs) && theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev))
+			return 0;
+	}
+	if (other)
+		return error_set(
+			EOPNOTSUPP,
+			"pid %d: the process is in another %s namespace (a container), and its agent replies only "
+			"to commands in there: run this command inside, or use -b kernel",
+			pid, other);
+	return error_set(EOPNOTSUPP,
+	                 "pid %d: the process has %s%s, so its agent does not use %s: run this command with the same "
+	                 "environment",
+	                 pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value, dir->path);
+}

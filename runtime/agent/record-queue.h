@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Records that were taken out of rings: a queue per ring, and a merge of all queues in the order of the records' times.
+ * A ring's own records are in order.
+ */
+#ifndef RUNTIME_AGENT_RECORD_QUEUE_H
+#define RUNTIME_AGENT_RECORD_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct queued_record {
+	uint64_t time; /* ns of CLOCK_MONOTONIC */
+	uint32_t attachment, pid, tid, size;
+	char comm[16];
+	_Alignas(8) char record[]; /* struct record, size bytes */
+};
+
+/* Zeroed: empty. */
+struct record_queue {
+	char *bytes; /* struct queued_record, each at a multiple of 8 */
+	size_t from, to, room;
+	bool in_merge;
+};
+
+/* A heap of the queues that are not empty, by the time of their first records. Zeroed: empty. */
+struct record_merge {
+	struct record_queue **heap;
+	size_t nheap, room;
+	size_t nbytes; /* in all queues */
+};
+
+/*
+ * Returns room at the end of the queue for a record of size bytes, which the caller fills in and commits; NULL if
+ * memory allocation fails. Without the commit, the queue does not change.
+ */
+struct queued_record *record_queue_reserve(struct record_queue *queue, size_t size);
+void record_queue_commit(struct record_queue *queue, struct record_merge *merge);
+void record_queue_release(struct record_queue *queue);
+
+/* Adds a queue that is not empty and not in the merge; record_merge_sort() follows. Returns 0 or -ENOMEM. */
+int record_merge_add(struct record_merge *merge, struct record_queue *queue);
+void record_merge_sort(struct record_merge *merge);
+/* Returns the earliest record of all queues; NULL: all are empty. */
+const struct queued_record *record_merge_first(const struct record_merge *merge);
+/* Removes the earliest record. */
+void record_merge_pop(struct record_merge *merge);
+void record_merge_release(struct record_merge *merge);
+
+#endif

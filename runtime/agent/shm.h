@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The shared memory region of a process and session, as the controller maps it. The process can change its contents at
+ * any moment: shm_map() checks a copy of the header and keeps the bounds, and readers load each word once.
+ */
+#ifndef RUNTIME_AGENT_SHM_H
+#define RUNTIME_AGENT_SHM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "runtime/agent/protocol.h"
+
+struct mapped_shm {
+	struct agent_shm *header;
+	size_t size;
+	uint64_t slots_at, rings_at, ring_stride, counts_in_ring, data_in_ring, overflow_at;
+	int64_t shift; /* ns that the process's time namespace adds to CLOCK_MONOTONIC */
+	uint32_t nslots, nrings, clock;
+	uint64_t base_ticks, base_ns; /* base_ns without shift */
+};
+
+/* Maps the region of the descriptor fd. Closes fd. Returns 0 or an error with a message. */
+int shm_map(struct mapped_shm *shm, int fd, pid_t pid);
+void shm_unmap(struct mapped_shm *shm);
+
+struct agent_ring *shm_ring(const struct mapped_shm *shm, uint32_t i);
+/* Returns the records of a ring. */
+unsigned char *shm_data(const struct mapped_shm *shm, uint32_t ring);
+/* Whether a thread has ever taken the ring. A read of a ring without one would allocate its pages. */
+bool shm_ring_is_used(const struct mapped_shm *shm, uint32_t ring);
+/* Returns the number of slots used so far. */
+uint32_t shm_used(const struct mapped_shm *shm);
+struct agent_slot shm_slot(const struct mapped_shm *shm, uint32_t slot);
+/* Returns the number of records that the ring's own counters have. */
+uint64_t shm_ring_recorded(const struct mapped_shm *shm, uint32_t ring);
+/* Moves one record of the point from recorded to lost. Returns false if the region does not have the point. */
+bool shm_lose(const struct mapped_shm *shm, uint32_t attachment, uint32_t point);
+/* Adds the counts of an attachment to counts[npoints], in the order of its points. */
+void shm_count(const struct mapped_shm *shm, uint32_t attachment, struct agent_count *counts, uint32_t npoints);
+/* Whether the process continues in another region, which has taken over the counts and records. */
+bool shm_has_moved(const struct mapped_shm *shm);
+/* Whether new records replace the oldest ones. */
+bool shm_is_overwritten(const struct mapped_shm *shm);
+/*
+ * Claims the right to write the region's counts to past-N-PID, once per region. Returns true for the first of all
+ * controllers that calls it.
+ */
+bool shm_claim(const struct mapped_shm *shm);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x86, 64 and 32 bits. The encodings are those of the Intel SDM, volume 2.
+ *
+ * The bytes of a site:
+ *
+ *     90 66 2e 0f 1f 84 ?? ?? ?? ?? ??    unarmed. Kernels after 6.18 leave e8 REL32 in the last five bytes, where they
+ *                                         are the displacement of an operand that is not accessed
+ *     90 eb 08 ?? ?? ?? ?? ?? ?? ?? ??    unarmed too: a jump over the rest, as other tools leave it
+ *     cc ...                              armed by a uprobe (int3)
+ *     ?? e9 REL32 ...                     armed by the agent
+ */
+#include "runtime/cpu.h"
+
+#include <elf.h>
+#include <string.h>
+
+#define JUMP_AT 1
+#define JUMP_SIZE 10
+
+enum {
+	INT3 = 0xcc,
+	INT = 0xcd,
+	INTO = 0xce,
+	INT1 = 0xf1,
+	HLT = 0xf4,
+	NOP = 0x90,
+	PUSH = 0x50, /* and the register */
+	CALL = 0xe8,
+	JMP_REL8 = 0xeb,
+	JMP_REL32 = 0xe9,
+	TWO_BYTES = 0x0f, /* the first byte of a two-byte opcode */
+	NOP_MODRM = 0x1f, /* the second byte */
+	UD0 = 0xff,
+	UD1 = 0xb9,
+	UD2 = 0x0b,
+};
+
+static bool x86_is_int3(const uint8_t *code)
+{
+	return *code == INT3;
+}
+
+static bool x86_is_jump(const uint8_t *code)
+{
+	return *code == JMP_REL32;
+}
+
+static bool x86_is_unarmed(const uint8_t *code)
+{
+	static const uint8_t nop10[] = { 0x66, 0x2e, 0x0f, 0x1f, 0x84 };
+
+	return !memcmp(code, nop10, sizeof(nop10)) || (code[0] == JMP_REL8 && code[1] == JUMP_SIZE - 2);
+}
+
+/* Segment overrides, operand size. */
+static bool x86_is_prefix(uint8_t byte)
+{
+	switch (byte) {
+	case 0x26:
+	case 0x2e:
+	case 0x36:
+	case 0x3e:
+	case 0x64:
+	case 0x65:
+	case 0x66: return true;
+	default: return false;
+	}
+}
+
+/* A REX prefix is not skipped, because REX.B turns 90 into an exchange. */
+static bool x86_is_nop(const uint8_t *code, size_t size)
+{
+	while (size > 1 && x86_is_prefix(*code)) {
+		code++;
+		size--;
+	}
+	return size && (code[0] == NOP || (size > 1 && code[0] == TWO_BYTES && code[1] == NOP_MODRM));
+}
+
+static bool x86_becomes_call(const uint8_t *code, size_t size)
+{
+	static const uint8_t nop5[] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 };
+
+	return size >= sizeof(nop5) && !memcmp(code, nop5, sizeof(nop5));
+}
+
+/* nop, push, jmp, call. */
+static bool x86_is_emulated(const uint8_t *code)
+{
+	while (*code == 0x66)
+		code++;
+	code += *code == 0x41; /* REX.B */
+	return *code == NOP || (*code & 0xf8) == PUSH || *code == CALL || *code == JMP_REL32 || *code == JMP_REL8;
+}
+
+static const char *x86_why_refused(const uint8_t *code, size_t size, bool is_64)
+{
+	/* Prefixes do not change a trap: address size, repetition and REX do not either. */
+	while (size > 1 && (x86_is_prefix(*code) || *code == 0x67 || *code == 0xf2 || *code == 0xf3 ||
+	                    (is_64 && (*code & 0xf0) == 0x40))) {
+		code++;
+		size--;
+	}
+	if (!size)
+		return NULL;
+	switch (code[0]) {
+	case INT3:
+	case INT:
+	case INT1: return CPU_IS_TRAP;
+	case INTO: return is_64 ? "is no instruction in 64-bit code" : CPU_IS_TRAP;
+	case HLT: return "is hlt, which programs may not execute";
+	case TWO_BYTES: return size > 1 && (code[1] == UD0 || code[1] == UD1 || code[1] == UD2) ? CPU_IS_TRAP : NULL;
+	default: return NULL;
+	}
+}
+
+static const char *x86_64_why_refused(const uint8_t *code, size_t size)
+{
+	return x86_why_refused(code, size, true);
+}
+
+static const char *i386_why_refused(const uint8_t *code, size_t size)
+{
+	return x86_why_refused(code, size, false);
+}
+
+const struct cpu_code cpu_code_x86_64 = {
+	.machine = EM_X86_64,
+	.breakpoint_size = 1,
+	.jump_at = JUMP_AT,
+	.jump_size = JUMP_SIZE,
+	.is_uprobe = x86_is_int3,
+	.is_breakpoint = x86_is_int3,
+	.is_jump = x86_is_jump,
+	.is_unarmed = x86_is_unarmed,
+	.is_emulated = x86_is_emulated,
+	.is_nop = x86_is_nop,
+	.becomes_call = x86_becomes_call,
+	.why_refused = x86_64_why_refused,
+};
+
+const struct cpu_code cpu_code_i386 = {
+	.machine = EM_386,
+	.breakpoint_size = 1,
+	.is_uprobe = x86_is_int3,
+	.is_breakpoint = x86_is_int3,
+	.is_jump = x86_is_jump,
+	.is_unarmed = x86_is_unarmed,
+	.is_emulated = x86_is_emulated,
+	.is_nop = x86_is_nop,
+	.becomes_call = x86_becomes_call,
+	.why_refused = i386_why_refused,
+};

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calls of a function, from its first instruction to the instruction at which it is left.
+ *
+ * 1. Each call in flight has a frame in its thread's task storage: the stack pointer at the entry, the time, and the
+ *    arguments. When the function is left, the stack pointer has the same value again, which identifies the frame.
+ * 2. Frames are stored in the order of their creation, so their stack pointers decrease. The stack pointer of the
+ *    thread therefore shows which frames are over:
+ *    - At an entry, a frame whose stack pointer is not above the thread's is over: a longjmp or an exception removed
+ *      the call. (The return address of a call that continues is at the frame's stack pointer, and that of the new call
+ *      is below it.)
+ *    - When a function is left, a frame below the thread's stack pointer is over likewise. The frame at the stack
+ *      pointer belongs to the call that ends, if it has the same function.
+ *    - When a thread exits or executes another program, all its frames are over.
+ *    These calls are abandoned.
+ * 3. A call without a frame began before the points were armed, or it was missed. Its end is not counted. So at any
+ *    moment at which no program runs: entries = hits + missed + active + abandoned.
+ * 4. The number of active calls is counted per probe over all threads. A thread whose increment exceeds maxactive takes
+ *    the increment back and counts the call as missed.
+ * 5. The duration of a call is the time from the end of the program at its entry to the beginning of the program at its
+ *    end. It contains the traps around these programs, and the traps of calls within it. The former are measured when
+ *    the attachment is armed (overhead_call_ns()) and subtracted. The latter are added up for the thread and subtracted
+ *    too. The time of programs of other sessions and tools remains.
+ *
+ * Only the thread itself accesses its frames. Loops use AT_WORD as counter, because the verifier can follow that.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "runtime/kernel/emitter.h"
+#include "sdt/operand.h"
+
+#define RSP 4
+
+enum { FRAME = sizeof(struct kernel_frame), FRAMES = offsetof(struct kernel_frames, frames) };
+
+/* r7 = the frames of the task in r0 */
+static void emit_frames(struct emitter *e, bool create, label none)
+{
+	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_0));
+	emit_map_fd(e, BPF_REG_1, e->maps->frames);
+	emit(e, BPF_MOV64_IMM(BPF_REG_3, 0));
+	emit(e, BPF_MOV64_IMM(BPF_REG_4, create ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_task_storage_get));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, none));
+	emit(e, BPF_MOV64_REG(BPF_REG_7, BPF_REG_0));
+}
+
+/* dst = the address of the frame with the index in dst */
+static void emit_frame_address(struct emitter *e, int dst)
+{
+	emit(e, BPF_ALU64_IMM(BPF_MUL, dst, FRAME));
+	emit(e, BPF_ALU64_REG(BPF_ADD, dst, BPF_REG_7));
+	emit(e, BPF_ALU64_IMM(BPF_ADD, dst, FRAMES));
+}
+
+/* r1 = the index, r2 = the address of the innermost frame */
+static void emit_innermost(struct emitter *e, label none)
+{
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_7, offsetof(struct kernel_frames, depth)));
+	/* JLT 1 instead of JEQ 0, after which the verifier of Linux 6.1 does not know the range of r1 - 1. */
+	emit(e, BPF_JMP_IMM(BPF_JLT, BPF_REG_1, 1, none));
+	emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_1, (int32_t)e->maps->depth, none));
+	emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_1, 1));
+	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_1));
+	emit_frame_address(e, BPF_REG_2);
+}
+
+/* r0 = the struct kernel_calls of the point in AT_KEY */
+static void emit_calls(struct emitter *e, label none)
+{
+	emit_map_fd(e, BPF_REG_1, e->maps->calls);
+	emit_stack_address(e, BPF_REG_2, AT_KEY);
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, none));
+}
+
+/* r0 = the struct kernel_calls of the program's point */
+static void emit_own_calls(struct emitter *e, label none)
+{
+	emit_point(e, BPF_REG_1);
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_1, AT_KEY));
+	emit_calls(e, none);
+}
+
+/* Removes the innermost frame, with r1 and r2 of emit_innermost(), as abandoned. Jumps to next. */
+static void emit_abandon_innermost(struct emitter *e, label next)
+{
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, offsetof(struct kernel_frames, depth)));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_1, BPF_REG_2, offsetof(struct kernel_frame, point)));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_1, AT_KEY));
+	emit_calls(e, next);
+	emit_atomic_add(e, BPF_REG_0, offsetof(struct kernel_calls, active), -1);
+	emit_atomic_add(e, BPF_REG_0, offsetof(struct kernel_calls, abandoned), 1);
+	emit(e, BPF_JMP_A(next));
+}
+
+/* Returns the label of a loop that runs at most depth times and then jumps to end. */
+static label emit_loop(struct emitter *e, label end)
+{
+	label loop = label_new(e);
+
+	emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_10, AT_WORD, 0));
+	label_place(e, loop);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_WORD));
+	emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_1, (int32_t)e->maps->depth, end));
+	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, 1));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_1, AT_WORD));
+	return loop;
+}
+
+/* ---- the beginning of a call ---- */
+
+/* Fills in the frame in r3, whose index is in r2, and adds it to the thread's frames. r8 is the stack pointer. */
+static void emit_push(struct emitter *e)
+{
+	static const int entry[] = LEAVE_ENTRY_REGISTERS;
+
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_3, BPF_REG_8, offsetof(struct kernel_frame, sp)));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_7, offsetof(struct kernel_frames, spent)));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, offsetof(struct kernel_frame, spent)));
+	emit_point(e, BPF_REG_1);
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_3, BPF_REG_1, offsetof(struct kernel_frame, point)));
+	for (int i = 0; i < LEAVE_ENTRY_COUNT; i++) {
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[entry[i]]));
+		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, (int)offsetof(struct kernel_frame, args) + 8 * i));
+	}
+	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, 1));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_2, offsetof(struct kernel_frames, depth)));
+	/* The time is read last, so that it does not contain the instructions before. */
+	emit(e, BPF_MOV64_REG(BPF_REG_8, BPF_REG_3));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_8, BPF_REG_0, offsetof(struct kernel_frame, time)));
+}
+
+void emit_call(struct emitter *e, label out)
+{
+	label missed = label_new(e), too_many = label_new(e), push = label_new(e), loop;
+
+	/* From here on r9 has the point's struct kernel_calls: the point's counters are not needed any more. */
+	emit_own_calls(e, out);
+	emit(e, BPF_MOV64_REG(BPF_REG_9, BPF_REG_0));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
+	emit_frames(e, true, missed);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[RSP]));
+	loop = emit_loop(e, push);
+	emit_innermost(e, push);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, sp)));
+	emit(e, BPF_JMP_REG(BPF_JGT, BPF_REG_3, BPF_REG_8, push));
+	emit_abandon_innermost(e, loop);
+
+	label_place(e, push);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_7, offsetof(struct kernel_frames, depth)));
+	emit(e, BPF_JMP_IMM(BPF_JGE, BPF_REG_2, (int32_t)e->maps->depth, missed));
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, 1));
+	emit(e,
+	     BPF_ATOMIC_OP(BPF_DW, BPF_ADD | BPF_FETCH, BPF_REG_9, BPF_REG_1, offsetof(struct kernel_calls, active)));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_9, offsetof(struct kernel_calls, maxactive)));
+	emit(e, BPF_JMP_REG(BPF_JGE, BPF_REG_1, BPF_REG_3, too_many));
+	emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_2));
+	emit_frame_address(e, BPF_REG_3);
+	emit_push(e);
+	emit(e, BPF_JMP_A(out));
+
+	label_place(e, too_many);
+	emit_atomic_add(e, BPF_REG_9, offsetof(struct kernel_calls, active), -1);
+	label_place(e, missed);
+	emit_atomic_add(e, BPF_REG_9, offsetof(struct kernel_calls, missed), 1);
+}
+
+/* ---- the end of a call ---- */
+
+/* Computes the duration of the call in AT_FRAME and stores it as the frame's time. r8 is the overhead of its traps. */
+static void emit_duration(struct emitter *e)
+{
+	label positive = label_new(e);
+
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_10, AT_FRAME));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_0, BPF_REG_7, offsetof(struct kernel_frames, now)));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_2, offsetof(struct kernel_frame, time)));
+	emit(e, BPF_ALU64_REG(BPF_SUB, BPF_REG_0, BPF_REG_1));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_7, offsetof(struct kernel_frames, spent)));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_2, offsetof(struct kernel_frame, spent)));
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_0, BPF_REG_1));
+	emit(e, BPF_ALU64_REG(BPF_SUB, BPF_REG_0, BPF_REG_3));
+	emit(e, BPF_ALU64_REG(BPF_SUB, BPF_REG_0, BPF_REG_8));
+	emit(e, BPF_JMP_IMM(BPF_JSGT, BPF_REG_0, 1, positive));
+	emit(e, BPF_MOV64_IMM(BPF_REG_0, 1)); /* every call takes some time */
+	label_place(e, positive);
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_2, BPF_REG_0, offsetof(struct kernel_frame, time)));
+	/* The calls around this one contain both of its traps. */
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_3, BPF_REG_8));
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_3, BPF_REG_8));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_3, offsetof(struct kernel_frames, spent)));
+}
+
+void emit_leave(struct emitter *e, label out)
+{
+	label found = label_new(e), loop;
+
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
+	emit_frames(e, false, out);
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_0, offsetof(struct kernel_frames, now)));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[RSP]));
+	loop = emit_loop(e, out);
+	emit_innermost(e, out);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, sp)));
+	emit(e, BPF_JMP_REG(BPF_JGT, BPF_REG_3, BPF_REG_8, out));
+	emit(e, BPF_JMP_REG(BPF_JEQ, BPF_REG_3, BPF_REG_8, found));
+	emit_abandon_innermost(e, loop);
+
+	label_place(e, found);
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_2, AT_FRAME));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_1, AT_TIME)); /* the index, until the time is needed */
+	emit_own_calls(e, out);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_0, offsetof(struct kernel_calls, owner)));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_10, AT_FRAME));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, point)));
+	emit(e, BPF_JMP_REG(BPF_JNE, BPF_REG_1, BPF_REG_3, out)); /* the call of another function */
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_3, AT_KEY));
+	emit_calls(e, out);
+	emit_atomic_add(e, BPF_REG_0, offsetof(struct kernel_calls, active), -1);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_0, offsetof(struct kernel_calls, overhead)));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_TIME));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, offsetof(struct kernel_frames, depth)));
+	emit_duration(e);
+}
+
+/* ---- the end of a thread ---- */
+
+int emit_abandon(const struct emit_maps *maps, struct emitted *out)
+{
+	struct emitter e = { .maps = maps };
+	label end = label_new(&e), loop;
+
+	emit(&e, BPF_LDX_MEM(BPF_DW, BPF_REG_0, BPF_REG_1, 0));
+	emit_frames(&e, false, end);
+	loop = emit_loop(&e, end);
+	emit_innermost(&e, end);
+	emit_abandon_innermost(&e, loop);
+	label_place(&e, end);
+	emit_exit(&e);
+	return emitter_finish(&e, out);
+}

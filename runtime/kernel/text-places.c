@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/kernel/text-places.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/error.h"
+#include "runtime/arm-point.h"
+#include "runtime/cpu.h"
+#include "runtime/disasm.h"
+#include "runtime/process.h"
+
+void text_places_release(struct text_places *p)
+{
+	free(p->list);
+	*p = (struct text_places){ 0 };
+}
+
+bool mapping_is_of_image(const struct process *process, size_t i, const struct pp_image *image)
+{
+	const struct mapping *m = &process->maps[i];
+
+	return m->inode == image->inode &&
+	       process_mapping(process, image->device, image->inode, m->offset, i ? m - 1 : NULL) == m;
+}
+
+static int text_places_add(struct text_places *p, const struct mapping *m, uint64_t offset, size_t point)
+{
+	if (offset < m->offset || offset - m->offset >= m->end - m->start)
+		return 0;
+	if (ALLOC_GROW(p->list, p->n + 1, p->room))
+		return -ENOMEM;
+	p->list[p->n++] = (struct text_place){ .address = m->start + offset - m->offset, .mapping = m, .point = point };
+	return 0;
+}
+
+int text_places_find(struct text_places *p, const struct process *process, struct arm_point *const *points, size_t n)
+{
+	const struct mapping **mappings = calloc(process->nmaps + 1, sizeof(*mappings));
+	size_t nmappings = 0;
+	int err = 0;
+
+	if (!mappings)
+		return error_nomem();
+	for (size_t i = 0; i < process->nmaps; i++)
+		if (process->maps[i].exec && mapping_is_of_image(process, i, points[0]->image))
+			mappings[nmappings++] = &process->maps[i];
+	for (size_t i = 0; i < n && !err; i++)
+		for (size_t k = 0; k < nmappings && !err; k++)
+			err = text_places_add(p, mappings[k], points[i]->site->offset, i);
+	free(mappings);
+	return err;
+}
+
+static size_t point_code_length(const struct arm_point *point)
+{
+	return code_length(point->image->machine, point->site->code, PLACE_SIZE);
+}
+
+int text_places_read(struct text_places *p, const struct process *process, struct arm_point *const *points)
+{
+	uint64_t *addresses = calloc(p->n + 1, sizeof(*addresses));
+	uint8_t *bytes = calloc(p->n + 1, PLACE_SIZE);
+	bool *got = calloc(p->n + 1, sizeof(*got));
+	int err;
+
+	if (!addresses || !bytes || !got) {
+		err = error_nomem();
+		goto out;
+	}
+	for (size_t i = 0; i < p->n; i++)
+		addresses[i] = p->list[i].address;
+	err = process_read_spans(process, addresses, p->n, PLACE_SIZE, bytes, got);
+	for (size_t i = 0; i < p->n && !err; i++) {
+		struct text_place *place = &p->list[i];
+
+		memcpy(place->bytes, bytes + i * PLACE_SIZE, PLACE_SIZE);
+		place->got = got[i];
+		/* The instruction may be at the end of its mapping. */
+		if (!place->got)
+			place->got = !process_read(process, place->address, place->bytes,
+			                           point_code_length(points[place->point]));
+	}
+out:
+	free(addresses);
+	free(bytes);
+	free(got);
+	return err;
+}
+
+bool text_rest_is_files(const struct arm_point *point, const uint8_t *bytes)
+{
+	size_t length = point_code_length(point), start = cpu_code(point->image->machine)->breakpoint_size;
+
+	return length <= start || !memcmp(bytes + start, point->site->code + start, length - start);
+}
+
+bool text_start_is_files(const struct arm_point *point, const uint8_t *bytes)
+{
+	return !memcmp(bytes, point->site->code, cpu_code(point->image->machine)->breakpoint_size);
+}
+
+char *text_reason_changed(const struct process *process, const struct pp_image *image)
+{
+	return error_format("pid %d changed its code there, which differs from %s: a probe would execute the file's "
+	                    "instruction instead",
+	                    process->pid, image->path);
+}
