@@ -18,7 +18,7 @@ endif
 
 B := $(or $(O),build)
 CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' -Iinclude -I. $(CPPFLAGS)
-CFLAGS_ALL := -std=gnu17 $(WARN) -fPIC -fvisibility=hidden -pthread $(CFLAGS) $(SANFLAGS)
+CFLAGS_ALL := -std=gnu17 $(WARN) $(WARN_C) -fPIC -fvisibility=hidden -pthread $(CFLAGS) $(SANFLAGS)
 LDFLAGS_ALL := -pthread $(LDFLAGS) $(SANFLAGS)
 # What the library needs, what the commands need beside it, and both for tests that link objects of both.
 LIB_PKGS := libelf libbpf
@@ -49,7 +49,7 @@ AGENT := $(if $(AGENT_SRC),$(B)/lib/libprobepoint-agent.so)
 
 # What needs nothing built must work where nothing can be built.
 GOALS := $(or $(MAKECMDGOALS),all)
-ifneq ($(filter-out clean deps demo check check-long bench uninstall,$(GOALS)),)
+ifneq ($(filter-out clean deps demo check check-long bench uninstall help lint format,$(GOALS)),)
 ifneq ($(MISSING),)
 $(error missing: $(foreach m,$(MISSING),$(word 1,$(subst :, ,$m)) (package $(word 2,$(subst :, ,$m))));\
  `scripts/deps` installs what is missing)
@@ -161,6 +161,8 @@ uninstall:
 		$(foreach page,$(MAN3),$(patsubst %,$(mandir)/man3/%.3,$(basename $(notdir $(page))) $(call man3_names,$(page))))
 
 -include $(wildcard runtime/agent/inproc/build.mk) examples/build.mk tests/build.mk bench/build.mk
+
+include scripts/lint.mk
 
 clean:
 	$(Q)rm -rf $(B)

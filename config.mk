@@ -19,6 +19,8 @@ PLUGIN_CXX ?= g++
 PKG_CONFIG ?= pkg-config
 
 WARN     := -Wall -Wextra
+# Not for the plugin, which is C++.
+WARN_C   := -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla
 
 # name of the check : what is asked : Debian's package
 need_pkg = $(if $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo yes),,$(1):$(2))

@@ -6,7 +6,7 @@
  *   the sites, loads, links, pins, verifies and reports;
  * - by the bare system call, which creates one uprobe-multi link of the same offsets and an empty program.
  *
- * Alternates between both TIMES times (default 7). Prints the medians and their ratio.
+ * Alternates between both TIMES times (default 7, at most 1000). Prints the medians and their ratio.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -20,6 +20,8 @@
 #include "runtime/kernel/link.h"
 #include "runtime/resolve.h"
 #include "sdt/image.h"
+
+#define TIMES_MAX 1000
 
 static const struct bpf_insn nothing[] = {
 	{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
@@ -124,7 +126,7 @@ int main(int argc, char **argv)
 {
 	pid_t pid = argc > 2 ? atoi(argv[1]) : 0;
 	int times = argc > 3 ? atoi(argv[3]) : 7;
-	double system_call[times], call[times], parse[times], find[times], ratio[times];
+	double system_call[TIMES_MAX], call[TIMES_MAX], parse[TIMES_MAX], find[TIMES_MAX], ratio[TIMES_MAX];
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE,
 	            .expected_attach_type = UPROBE_MULTI_ATTACH_TYPE);
 	struct pp_request *request;
@@ -133,7 +135,7 @@ int main(int argc, char **argv)
 	size_t n;
 	int prog;
 
-	if (!pid) {
+	if (!pid || times < 1 || times > TIMES_MAX) {
 		fprintf(stderr, "usage: arm PID FILE [TIMES]\n");
 		return 2;
 	}

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* The agent's library, for a command that is to be started with it. */
+/* Gets the agent's library into processes: by LD_PRELOAD into a new one, by injection into running ones. */
 #ifndef CMD_AGENT_PRELOAD_H
 #define CMD_AGENT_PRELOAD_H
 
 #include "cmd/options.h"
 
 /*
- * The list that LD_PRELOAD is to be for a command, in *list (freed by free()): the agent, PROBEPOINT_AGENT or
- * else the one installed beside the commands, before what stands there already. NULL where no agent was asked
- * for, or where the command NAME is for another C library or loader than the agent, so that it could not
- * start with it. False: the agent was asked for and cannot be had, and that was told.
+ * Decides whether the command `name` starts with the agent, and stores its LD_PRELOAD in *list, which the caller frees:
+ * the agent's library, then what LD_PRELOAD contains already. *list is NULL if the command does not start with the
+ * agent. The library is the one that PROBEPOINT_AGENT names, or else the one installed with the commands.
+ *
+ * Returns false, and reports an error, if -b agent is given and the agent cannot be used.
  */
 bool preload_list(struct options *options, const char *name, char **list);
 
-/* Loads it into the running processes that were named. False: not into all of them, and that was told. */
+/* Loads the agent into the processes of -p. Returns false, and reports an error, at the first failure. */
 bool preload_inject(struct options *options);
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What probe-enable and probe-trace have in common: arm what the command line asks for, and tell what became of it. */
+/*
+ * The common part of probe-enable and probe-trace: arms the probes that the command line names, and reports the result.
+ */
 #ifndef CMD_ARMING_H
 #define CMD_ARMING_H
 
@@ -8,29 +10,32 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "cmd/status.h"
-
-struct options;
-struct command;
+#include "cmd/child.h"
+#include "cmd/options.h"
 
 struct arming {
 	const char **patterns;
 	size_t npatterns;
-	const struct command *command; /* NULL: none */
+	char **argv;        /* COMMAND and its arguments; NULL: not given */
+	struct child child; /* runs COMMAND */
 	bool record, overwrite, calls;
-	double budget; /* a share of one CPU; 0: none */
-	bool hold;     /* what is armed is to end with this process */
+	double budget; /* as a share of one CPU; 0: none */
+	bool hold;     /* pp_session_hold() will disarm the probes */
 };
 
-/*
- * The request that the command line stands for. NULL: it is told what is wrong, and *status is set.
- * What can be wrong with the words alone ends the process (STATUS_USAGE) if usage is asked for.
- */
+/* Takes the argument that argp has found: a pattern, or COMMAND and all that follows if it comes after "--". */
+error_t arming_take_argument(struct argp_state *state, struct options *options, struct arming *arming);
+
+/* These functions check the command line, at ARGP_KEY_END. */
+error_t arming_check_target(struct argp_state *state, struct options *options, const struct arming *arming);
+error_t arming_check_options(struct argp_state *state, struct options *options, const struct arming *arming);
+
+/* Creates the request. If that fails, returns NULL, reports an error and sets *status. */
 struct pp_request *arming_request(struct options *options, const struct arming *arming, enum status *status);
 
 /*
- * Arms and reports: a line for each probe (or the JSON document) to out, NULL for none; a summary of what was
- * refused in any case.
+ * Arms the request and reports the result: to out a line for each probe, or the JSON document (out NULL: neither), and
+ * as errors what was refused.
  */
 enum status arming_run(struct options *options, const struct arming *arming, struct pp_session *session,
                        struct pp_request *request, FILE *out);

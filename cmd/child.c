@@ -3,17 +3,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cmd/status.h"
+#include "cmd/ui.h"
 
-static int runnable(const char *path)
+/* ---- finding the program ---- */
+
+/* Returns 0 if the file is executable for this process, else a negative errno. */
+static int file_check_executable(const char *path)
 {
 	struct stat st;
 
@@ -24,27 +29,33 @@ static int runnable(const char *path)
 	return 0;
 }
 
-int command_find(const char *name, char **path)
+static int program_check_path(const char *name, char **path)
+{
+	int err = file_check_executable(name);
+
+	if (err)
+		return err == -ENOTDIR ? -ENOENT : err;
+	*path = strdup(name);
+	return *path ? 0 : -ENOMEM;
+}
+
+int child_find_program(const char *name, char **path)
 {
 	const char *list = getenv("PATH");
 	int err, result = -ENOENT;
 
 	if (!*name)
 		return -ENOENT;
-	if (strchr(name, '/')) {
-		err = runnable(name);
-		if (!err && !(*path = strdup(name)))
-			err = -ENOMEM;
-		return err == -ENOTDIR ? -ENOENT : err;
-	}
+	if (strchr(name, '/'))
+		return program_check_path(name, path);
 	if (!list)
 		list = "/bin:/usr/bin";
 	for (;;) {
-		int length = strcspn(list, ":");
+		int length = (int)strcspn(list, ":");
 
 		if (asprintf(path, "%.*s%s%s", length, list, length ? "/" : "./", name) < 0)
 			return -ENOMEM;
-		err = runnable(*path);
+		err = file_check_executable(*path);
 		if (!err)
 			return 0;
 		free(*path);
@@ -57,133 +68,154 @@ int command_find(const char *name, char **path)
 	}
 }
 
-bool command_is_script(const char *path, char **interpreter)
+/* ---- the life of the child ---- */
+
+pid_t child_fork_untraced(void)
 {
-	char line[256], *word, *rest = line + 2, *end;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return (pid_t)syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0);
+}
+
+/* Runs in the child. */
+__attribute__((noreturn)) static void child_main(int go_fd, int exec_failed_fd, const char *path, char *const *argv,
+                                                 const char *preload)
+{
+	char byte;
+	int err;
+
+	if (read(go_fd, &byte, 1) != 1)
+		_exit(STATUS_NOT_STARTED);
+	if (!preload || !setenv("LD_PRELOAD", preload, 1))
+		execv(path, argv);
+	err = errno;
+	if (write(exec_failed_fd, &err, sizeof(err)) < 0)
+		_exit(STATUS_NOT_EXECUTABLE);
+	_exit(STATUS_NOT_STARTED);
+}
+
+int child_start(struct child *child, char *const *argv, const char *preload)
+{
+	int go[2] = { -1, -1 }, exec_failed[2] = { -1, -1 }, err;
+
+	*child = (struct child){ .go_fd = -1, .exec_failed_fd = -1 };
+	err = child_find_program(argv[0], &child->path);
+	if (err)
+		return err;
+	if (pipe2(go, O_CLOEXEC) || pipe2(exec_failed, O_CLOEXEC) || (child->pid = fork()) < 0) {
+		err = -errno;
+		goto failed;
+	}
+	if (!child->pid) {
+		close(go[1]);
+		close(exec_failed[0]);
+		child_main(go[0], exec_failed[1], child->path, argv, preload);
+	}
+	close(go[0]);
+	close(exec_failed[1]);
+	child->go_fd = go[1];
+	child->exec_failed_fd = exec_failed[0];
+	return 0;
+
+failed:
+	for (int i = 0; i < 2; i++) {
+		if (go[i] >= 0)
+			close(go[i]);
+		if (exec_failed[i] >= 0)
+			close(exec_failed[i]);
+	}
+	free(child->path);
+	*child = (struct child){ .go_fd = -1, .exec_failed_fd = -1 };
+	return err;
+}
+
+int child_release(struct child *child)
+{
+	ssize_t n;
+	int err = 0;
+
+	/* If the child was killed meanwhile, child_wait() notices it. */
+	n = write(child->go_fd, "", 1);
+	close(child->go_fd);
+	do
+		n = read(child->exec_failed_fd, &err, sizeof(err));
+	while (n < 0 && errno == EINTR);
+	close(child->exec_failed_fd);
+	child->running = n != sizeof(err) || !err;
+	if (child->running)
+		return 0;
+	child_wait(child);
+	return -err;
+}
+
+void child_cancel(struct child *child)
+{
+	if (!child->pid || child->running)
+		return;
+	close(child->go_fd);
+	close(child->exec_failed_fd);
+	kill(child->pid, SIGKILL);
+	child_wait(child);
+}
+
+int child_wait(struct child *child)
+{
+	int status;
+
+	while (waitpid(child->pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return STATUS_FAILED;
+	child->pid = 0;
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* ---- errors ---- */
+
+enum status child_report(struct options *options, const char *name, int err)
+{
+	ui_error(options, "cannot run '%s': %s", name, strerror(-err));
+	return err == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE;
+}
+
+/*
+ * Returns the interpreter that the first line of a script names, with its arguments, as a part of the line. env(1) is
+ * skipped, because the program that it starts has the probes. "": the line names no interpreter.
+ */
+static const char *script_interpreter(char *line)
+{
+	char *rest = line + strlen("#!"), *name, *end;
+
+	line[strcspn(line, "\r\n")] = 0;
+	rest += strspn(rest, " \t");
+	end = rest + strcspn(rest, " \t");
+	name = end;
+	while (name > rest && name[-1] != '/')
+		name--;
+	if (!*end || end - name != 3 || strncmp(name, "env", 3))
+		return rest;
+	rest = end + strspn(end, " \t");
+	if (!strncmp(rest, "-S", 2))
+		rest += 2 + strspn(rest + 2, " \t");
+	return rest;
+}
+
+bool child_report_script(struct options *options, const struct child *child)
+{
+	char line[256];
+	const char *interpreter = "";
+	int fd = open(child->path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd >= 0 ? read(fd, line, sizeof(line) - 1) : -1;
 
-	*interpreter = NULL;
 	if (fd >= 0)
 		close(fd);
 	if (n < 0 || (n >= 4 && !memcmp(line, "\177ELF", 4)))
 		return false;
 	line[n] = 0;
-	if (strncmp(line, "#!", 2))
-		return true;
-	line[strcspn(line, "\r\n")] = 0;
-	rest += strspn(rest, " \t");
-	/* env(1) is not the program that has the probes. */
-	word = rest + strcspn(rest, " \t");
-	end = word;
-	while (end > rest && end[-1] != '/')
-		end--;
-	if (*word && word - end == 3 && !strncmp(end, "env", 3)) {
-		rest = word + strspn(word, " \t");
-		if (!strncmp(rest, "-S", 2))
-			rest += 2 + strspn(rest + 2, " \t");
-	}
-	if (*rest)
-		*interpreter = strdup(rest);
+	if (!strncmp(line, "#!", 2))
+		interpreter = script_interpreter(line);
+	if (*interpreter)
+		ui_error(options, "'%s' is a script and has no probes; name its interpreter, as in -- %s %s",
+		         child->path, interpreter, child->path);
+	else
+		ui_error(options, "'%s' is not an ELF file and has no probes; name the program that runs it",
+		         child->path);
 	return true;
-}
-
-__attribute__((noreturn)) static void child(int go, int failed, const char *path, char *const *argv,
-                                            const char *preload)
-{
-	char byte;
-	int err;
-
-	if (read(go, &byte, 1) == 1) {
-		if (!preload || !setenv("LD_PRELOAD", preload, 1))
-			execv(path, argv);
-		err = errno;
-		if (write(failed, &err, sizeof(err)) < 0)
-			_exit(STATUS_NOT_EXECUTABLE);
-	}
-	_exit(STATUS_NOT_STARTED);
-}
-
-int command_start(struct command *command, char *const *argv, const char *preload)
-{
-	int go[2], failed[2], err;
-
-	*command = (struct command){ .go = -1, .failed = -1 };
-	err = command_find(argv[0], &command->path);
-	if (err)
-		return err;
-	if (pipe2(go, O_CLOEXEC)) {
-		err = -errno;
-		goto no_go;
-	}
-	if (pipe2(failed, O_CLOEXEC)) {
-		err = -errno;
-		goto no_failed;
-	}
-	command->pid = fork();
-	if (command->pid < 0) {
-		err = -errno;
-		goto no_child;
-	}
-	if (!command->pid) {
-		close(go[1]);
-		close(failed[0]);
-		child(go[0], failed[1], command->path, argv, preload);
-	}
-	close(go[0]);
-	close(failed[1]);
-	command->go = go[1];
-	command->failed = failed[0];
-	return 0;
-
-no_child:
-	close(failed[0]);
-	close(failed[1]);
-no_failed:
-	close(go[0]);
-	close(go[1]);
-no_go:
-	free(command->path);
-	command->path = NULL;
-	return err;
-}
-
-int command_release(struct command *command)
-{
-	ssize_t n;
-	int err = 0;
-
-	/* A child that was killed meanwhile is found by command_wait(). */
-	n = write(command->go, "", 1);
-	close(command->go);
-	do
-		n = read(command->failed, &err, sizeof(err));
-	while (n < 0 && errno == EINTR);
-	close(command->failed);
-	command->running = n != sizeof(err) || !err;
-	if (command->running)
-		return 0;
-	command_wait(command);
-	return -err;
-}
-
-void command_cancel(struct command *command)
-{
-	if (!command->pid || command->running)
-		return;
-	close(command->go);
-	close(command->failed);
-	kill(command->pid, SIGKILL);
-	command_wait(command);
-}
-
-int command_wait(struct command *command)
-{
-	int status;
-
-	while (waitpid(command->pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return STATUS_FAILED;
-	command->pid = 0;
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }

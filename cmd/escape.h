@@ -1,49 +1,40 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bytes from elsewhere, made fit for a terminal or for JSON. Names in notes, paths, thread names
- * and recorded strings are whatever somebody put there; none of it may move a cursor, set a title or
- * end a JSON string.
+ * Prints untrusted text to a terminal. Names in notes, paths, thread names and recorded strings can hold any bytes.
+ * Printed by these functions they cannot move the cursor, set the title or reorder a line.
  */
 #ifndef CMD_ESCAPE_H
 #define CMD_ESCAPE_H
 
-#include <json-c/json.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
 /*
- * Length of the UTF-8 sequence that text starts with, and its code point; 0: it is none (too long a form,
- * a surrogate, beyond U+10FFFF, or it ends too early).
+ * Decodes the UTF-8 sequence at the start of text. Returns its length and stores its code point. Returns 0 if the
+ * sequence is invalid: overlong, a surrogate, above U+10FFFF or cut off.
  */
-size_t text_utf8(const char *text, size_t length, uint32_t *code);
+size_t utf8_decode(const char *text, size_t length, uint32_t *code);
 
 /*
- * Writes the bytes; what is not printable, or is the quote (0: no quote is special), as in C: \n \" \x1b.
- * UTF-8 passes where the locale is UTF-8 and the character neither controls nor turns the line around.
+ * Prints the bytes. Bytes that are not printable, backslashes and the quote (0: no quote) are written as in C, such as
+ * \n, \" and \x1b. UTF-8 is printed unchanged if the locale is UTF-8 and the character is printable and does not change
+ * the direction of the line.
  */
-void text_put(FILE *out, const char *text, size_t length, char quote);
-void text_puts(FILE *out, const char *text);
+void escape_put_n(FILE *out, const char *text, size_t length, char quote);
+void escape_put(FILE *out, const char *text);
 
-/* A sentence of the library's. An expression and a caret under it, at its end, get lines of their own. */
-void text_sentence(FILE *out, const char *sentence);
-/* How long it is without them. */
-size_t text_sentence_length(const char *sentence);
+/*
+ * Prints an error message of the library. If it ends with an expression and a caret that points into it, these two get
+ * lines of their own. escape_message_length() returns the length of the message without them.
+ */
+void escape_put_message(FILE *out, const char *message);
+size_t escape_message_length(const char *message);
 
-/* How many columns text_puts() takes for it, one for each character. */
-size_t text_columns(const char *text);
+/* Returns how many columns escape_put() prints, one for each character. */
+size_t escape_columns(const char *text);
 
-/* text_puts() and blanks, columns in all. */
-void text_pad(FILE *out, const char *text, size_t columns);
-
-/* A string for JSON, where each byte that is no UTF-8 becomes U+FFFD. NULL gives null. */
-json_object *text_json(const char *text);
-json_object *text_json_bytes(const char *text, size_t length);
-
-/* Writes the object in one line, control characters above ASCII escaped too, and lets go of it. */
-void text_put_json(FILE *out, json_object *object);
-
-/* The shortest decimal that reads back as the same double. */
-void text_double(char buffer[32], double value);
+/* Prints the text, then blanks up to the given number of columns. */
+void escape_put_padded(FILE *out, const char *text, size_t columns);
 
 #endif

@@ -5,9 +5,11 @@
 #include <probepoint.h>
 #include <stdio.h>
 
-/* TIME PID/TID comm provider:name arg=value ...; the time is the wall clock's. */
+/* Prints a line: TIME PID/TID COMM PROVIDER:NAME ARG=VALUE ... TIME is the local time of day. */
 void event_put_text(FILE *out, const struct pp_event *event);
-/* The same as one JSON object; the time in ns of CLOCK_MONOTONIC. */
+/* Prints the event as one JSON object on a line. Its time is in ns of CLOCK_MONOTONIC. */
 void event_put_json(FILE *out, const struct pp_event *event);
+/* Formats the shortest decimal that reads back as the same double. */
+void event_format_double(char buffer[32], double value);
 
 #endif

@@ -5,30 +5,27 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cmd/alloc.h"
 #include "cmd/options.h"
 #include "cmd/ui.h"
 
-enum { WARNINGS_SHOWN = 3 };
-
-static void tell_warnings(struct images *images, const struct pp_image *image)
+static void image_report_warnings(struct images *images, const struct pp_image *image)
 {
-	size_t n = pp_image_warnings(image), shown = n;
+	size_t n = pp_image_warnings(image), shown = options_warnings_shown(images->report, n);
 
 	if (!n)
 		return;
 	images->failed = true;
-	if (!images->tell->verbose && n > WARNINGS_SHOWN + 1)
-		shown = WARNINGS_SHOWN;
 	for (size_t i = 0; i < shown; i++)
-		complain(images->tell, "%s", pp_image_warning(image, i));
+		ui_error(images->report, "%s", pp_image_warning(image, i));
 	if (shown < n)
-		complain(images->tell, "%s: %zu more of its notes are damaged; -v shows them", pp_image_path(image),
+		ui_error(images->report, "%s: %zu more damaged notes; list them with -v", pp_image_path(image),
 		         n - shown);
 }
 
-static void add(struct images *images, const char *path, const char *name)
+/* Opens the file, unless the same inode is there already. */
+static void images_add(struct images *images, const char *path, const char *name)
 {
-	struct images_entry *more;
 	struct pp_image *image;
 	struct stat st;
 
@@ -39,39 +36,34 @@ static void add(struct images *images, const char *path, const char *name)
 			return;
 	if (pp_image_open(path, &image)) {
 		images->failed = true;
-		if (images->tell)
-			complain(images->tell, "%s", pp_error());
+		if (images->report)
+			ui_error(images->report, "%s", pp_error());
 		return;
 	}
-	if (images->tell)
-		tell_warnings(images, image);
-	more = reallocarray(images->entry, images->n + 1, sizeof(*more));
-	if (!more)
-		no_memory();
-	images->entry = more;
-	more[images->n] = (struct images_entry){ image, strdup(name), st.st_dev, st.st_ino };
-	if (!more[images->n++].name)
-		no_memory();
+	if (images->report)
+		image_report_warnings(images, image);
+	images->entry = xreallocarray(images->entry, images->n + 1, sizeof(*images->entry));
+	images->entry[images->n++] = (struct images_entry){ image, xstrdup(name), st.st_dev, st.st_ino };
 }
 
 void images_add_file(struct images *images, const char *path)
 {
-	add(images, path, path);
+	images_add(images, path, path);
 }
 
-static int add_mapped(const char *path, const char *name, void *arg)
+static int images_add_mapped(const char *path, const char *name, void *images)
 {
-	add(arg, path, name);
+	images_add(images, path, name);
 	return 0;
 }
 
 void images_add_process(struct images *images, pid_t pid)
 {
-	if (!pp_process_images(pid, add_mapped, images))
+	if (!pp_process_images(pid, images_add_mapped, images))
 		return;
 	images->failed = true;
-	if (images->tell)
-		complain(images->tell, "%s", pp_error());
+	if (images->report)
+		ui_error(images->report, "%s", pp_error());
 }
 
 void images_free(struct images *images)

@@ -9,21 +9,21 @@
 
 struct options;
 
-/* Images opened for their probes, each file once. */
+/* The images of a set of files, each file once. */
 struct images {
 	struct images_entry {
 		struct pp_image *image;
-		char *name; /* what people call the file */
+		char *name; /* the path to print */
 		dev_t device;
 		ino_t inode;
 	} * entry;
 	size_t n;
-	struct options *tell; /* who complains of what cannot be read; NULL: it is passed over */
-	bool failed;          /* something could not be read */
+	struct options *report; /* errors and damaged notes are reported with these options; NULL: not reported */
+	bool failed;            /* a file or a note could not be read */
 };
 
 void images_add_file(struct images *images, const char *path);
-/* All that the process maps. */
+/* Adds all ELF files that the process maps. */
 void images_add_process(struct images *images, pid_t pid);
 void images_free(struct images *images);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The command line that the commands share. Each takes the groups of options that mean something to it
- * as children of its own argp, and sets their input by options_children() on ARGP_KEY_INIT.
+ * The command line options that the commands share. A command lists the groups of options that it takes as children of
+ * its own argp, and calls options_children() on ARGP_KEY_INIT.
  */
 #ifndef CMD_OPTIONS_H
 #define CMD_OPTIONS_H
@@ -23,17 +23,19 @@ struct options {
 	const char *backend;         /* NULL: not given */
 	const char *filter, *cgroup; /* NULL: not given */
 	unsigned maxactive;          /* 0: not given */
-	const char **strings;        /* names of arguments */
+	const char **strings;        /* argument names of --string */
 	size_t nstrings;
-	const char **addresses; /* likewise, of --no-string */
+	const char **addresses; /* argument names of --no-string */
 	size_t naddresses;
 	bool children, pgrp;
 	bool yes; /* arm any number of sites */
 	bool json, quiet, verbose;
-	bool has_counts; /* the next two are for the JSON of an error */
+	/* For ui.c: */
+	bool has_counts; /* the JSON of an error has the next two */
 	uint64_t recorded, lost;
-	char *usage;     /* what is wrong with the command line, where argp is not to say it */
-	char *complaint; /* what complain() keeps for JSON */
+	char *errors; /* messages that ui_error() keeps for JSON */
+	/* For options.c: */
+	char *usage_error; /* the message, if argp must not print it */
 };
 
 extern const struct argp options_pid;            /* -p */
@@ -43,40 +45,45 @@ extern const struct argp options_session;        /* -s */
 extern const struct argp options_backend;        /* -b */
 extern const struct argp options_yes;            /* --yes */
 extern const struct argp options_output;         /* --json -q -v */
-extern const struct argp_child options_arming[]; /* all of them, for what arms */
+extern const struct argp_child options_arming[]; /* all of them, for commands that arm */
 
-/* Parses argv; ends the process after --help, --version, or a mistake (STATUS_USAGE). */
+/*
+ * Parses argv, and prepares the process: standard streams that are closed are replaced, and the locale is set. Exits
+ * after --help and --version, and if the command line is invalid (STATUS_USAGE).
+ */
 void options_parse(const struct argp *argp, int argc, char **argv, struct options *options, void *input);
 void options_children(struct argp_state *state, const struct argp_child *children, struct options *options);
 
-/* For parsers: says what is wrong and ends, or returns EINVAL for options_parse() to do so. */
-__attribute__((format(printf, 3, 4))) error_t options_wrong(struct argp_state *state, struct options *options,
-                                                            const char *format, ...);
-/* A process id. */
-error_t options_take_pid(struct argp_state *state, struct options *options, const char *text, pid_t *pid);
-/* Whether an argument looks like one more pid, as from -p $(pidof NAME). The hint takes the last pid and the argument. */
-bool options_stray_pid(const struct options *options, const char *argument);
-#define OPTIONS_PIDS_HINT "separate several pids by commas, as in -p %d,%s or -p $(pgrep -d, NAME)"
-/* A pattern that can be, at the end of a list. */
-error_t options_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,
-                        const char *pattern);
-/* The same for the argument met now, where "-- COMMAND..." may stand behind the patterns. */
-error_t options_pattern_or_command(struct argp_state *state, struct options *options, const char ***list, size_t *n,
-                                   char ***command);
-/* As options_wrong(), after parsing. */
-__attribute__((format(printf, 2, 3), noreturn)) void options_reject(struct options *options, const char *format, ...);
+/* Reports an invalid command line. For argp parsers, which return the result: it exits, or options_parse() does. */
+__attribute__((format(printf, 3, 4))) error_t options_usage_error(struct argp_state *state, struct options *options,
+                                                                  const char *format, ...);
+/* Reports an invalid command line after options_parse(), and exits. */
+__attribute__((format(printf, 2, 3), noreturn)) void options_usage_exit(struct options *options, const char *format,
+                                                                        ...);
 
-/*
- * Refuses options that the rest of the command line gives no meaning, for commands that arm. patterns: those to be
- * armed, none if an existing session is read. To be called at ARGP_KEY_END.
- */
-error_t options_check_arming(struct argp_state *state, struct options *options, const char *const *patterns,
-                             size_t npatterns, bool command);
+/* Parses the argument of an option: a pid, or a number from 1 to max. */
+error_t options_parse_pid(struct argp_state *state, struct options *options, const char *text, pid_t *pid);
+error_t options_parse_number(struct argp_state *state, struct options *options, const char *option, const char *text,
+                             uint64_t max, uint64_t *number);
 
-/* One more argument in a list of them. */
+/* Appends a pattern to a list, if it is valid. */
+error_t options_add_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,
+                            const char *pattern);
+/* Returns whether an argument is a number that follows -p PID, as from -p $(pidof NAME). */
+bool options_is_stray_pid(const struct options *options, const char *argument);
+error_t options_stray_pid_error(struct argp_state *state, struct options *options, const char *argument,
+                                const char *expected);
+
+/* Appends to a list of strings. */
 void options_append(const char ***list, size_t *n, const char *argument);
 
-/* The session asked for: "default" where none was named. */
+/* Returns the first given option that is about arming, such as "--if". NULL: none is given. */
+const char *options_first_arming(const struct options *options);
+
+/* Returns the session's name: "default" unless -s is given. */
 const char *options_session_name(const struct options *options);
+
+/* Returns how many of n warnings to show: all with -v, else some. */
+size_t options_warnings_shown(const struct options *options, size_t n);
 
 #endif

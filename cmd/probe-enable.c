@@ -1,57 +1,68 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Arms probes, in one of three ways:
+ *
+ * 1. enable_arm() arms in this process and returns. The session keeps the probes armed. A watcher process keeps their
+ *    budget if the kernel backend armed them with one.
+ * 2. With --for, --until-exit or --budget, enable_held() starts a holder process. The holder arms, reports, and disarms
+ *    the probes when they expire or when it dies.
+ * 3. With -- COMMAND, enable_command() starts a child that waits, arms in way 1 or 2, lets the child run the command,
+ *    and exits with its status.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <probepoint.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/agent-preload.h"
+#include "cmd/alloc.h"
 #include "cmd/arming.h"
 #include "cmd/child.h"
-#include "cmd/signals.h"
 #include "cmd/options.h"
+#include "cmd/signals.h"
 #include "cmd/ui.h"
-#include "cmd/agent-preload.h"
 
 struct enable {
 	struct options options;
 	struct arming arming;
-	char **command;
 	double seconds; /* --for; 0: not given */
-	double budget;  /* of --budget: CPUs; 0: off; below 0: not given */
+	double budget;  /* --budget, as a share of one CPU; 0: off; below 0: not given */
 	bool until_exit;
-	pid_t until; /* the process of --until-exit=PID */
+	pid_t until_pid; /* --until-exit=PID; 0: not given */
 	bool inject;
 };
 
+/* ---- the command line ---- */
+
 enum { KEY_RECORD = 0x200, KEY_OVERWRITE, KEY_FOR, KEY_UNTIL_EXIT, KEY_BUDGET, KEY_INJECT, KEY_CALLS };
 
-static const struct argp_option own[] = {
-	{ "record", KEY_RECORD, 0, 0, "record from the start, reader or not: a flight recorder", 1 },
-	{ "overwrite", KEY_OVERWRITE, 0, 0, "the same, and keep the newest records, not the oldest; -b agent only", 1 },
-	{ "for", KEY_FOR, "TIME", 0, "disarm after TIME: 30s, 5m, 1h, 500ms", 1 },
+static const struct argp_option enable_options[] = {
+	{ "record", KEY_RECORD, 0, 0, "record from the start, even without a reader (flight recorder)", 1 },
+	{ "overwrite", KEY_OVERWRITE, 0, 0,
+	  "record from the start, and keep the newest records instead of the oldest (-b agent only)", 1 },
+	{ "for", KEY_FOR, "TIME", 0, "disarm after TIME, such as 500ms, 30s, 5m or 1h", 1 },
 	{ "budget", KEY_BUDGET, "SHARE%", 0,
-	  "while hits take more than this share of one CPU, as in 5%, disarm the probes that are "
-	  "hit most; off: no budget (default 25% for what the kernel arms)",
+	  "disarm the busiest probes while hits take more than this share of one CPU, as in 5%; off: no budget "
+	  "(default 25% for probes that the kernel arms)",
 	  1 },
 	{ "until-exit", KEY_UNTIL_EXIT, "PID", OPTION_ARG_OPTIONAL,
-	  "disarm when PID has ended; where none is given, the last of -p's, or the command", 1 },
+	  "disarm when PID has exited (default: the last process of -p, or the command)", 1 },
 	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p first", 1 },
 	{ "system-calls", KEY_CALLS, 0, 0,
-	  "allow the agent's hits to read memory by system calls; no seccomp filter may forbid them", 1 },
+	  "let hits of the agent read memory by system calls; no seccomp filter of the process may forbid them", 1 },
 	{ 0 },
 };
 
-/* "30s": 30; 0 where it is no time. */
-static double take_time(const char *text)
+/* Returns the seconds of a time such as "30s", or 0 if it is invalid. */
+static double time_parse(const char *text)
 {
 	static const struct {
 		const char *unit;
@@ -68,8 +79,8 @@ static double take_time(const char *text)
 	return 0;
 }
 
-/* "5%": 0.05; "off": 0; below 0 if it is neither. */
-static double take_budget(const char *text)
+/* Returns the share of a budget: 0.05 for "5%", 0 for "off", below 0 if it is invalid. */
+static double budget_parse(const char *text)
 {
 	char *end;
 	double n;
@@ -80,18 +91,80 @@ static double take_budget(const char *text)
 	return end != text && !strcmp(end, "%") && n >= 0.0001 && n <= 1000 ? n : -1;
 }
 
-/* The budget without --budget: of PROBEPOINT_BUDGET, or 25 % of a CPU. */
-static double default_budget(struct options *o)
+/* Returns the budget without --budget: PROBEPOINT_BUDGET, or 25 % of a CPU. */
+static double budget_default(struct options *o)
 {
 	const char *text = getenv("PROBEPOINT_BUDGET");
-	double budget = text && *text ? take_budget(text) : 0.25;
+	double budget = text && *text ? budget_parse(text) : 0.25;
 
 	if (budget < 0)
-		options_reject(o, "PROBEPOINT_BUDGET: invalid budget '%s': a share of a CPU, as in 5%%, or off", text);
+		options_usage_exit(
+			o, "PROBEPOINT_BUDGET: invalid budget '%s'; give a share of a CPU, as in 5%%, or off", text);
 	return budget;
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t enable_parse_time(struct argp_state *state, struct enable *e, const char *text)
+{
+	e->seconds = time_parse(text);
+	if (!e->seconds)
+		return options_usage_error(state, &e->options, "--for: invalid time '%s'; give 500ms, 30s, 5m or 1h",
+		                           text);
+	e->arming.hold = true;
+	return 0;
+}
+
+static error_t enable_parse_budget(struct argp_state *state, struct enable *e, const char *text)
+{
+	e->budget = budget_parse(text);
+	if (e->budget < 0)
+		return options_usage_error(
+			state, &e->options,
+			"--budget: invalid budget '%s'; give a share of a CPU, as in 5%% or 0.5%%, or off", text);
+	e->arming.hold |= e->budget > 0;
+	return 0;
+}
+
+static error_t enable_parse_until_exit(struct argp_state *state, struct enable *e, const char *text)
+{
+	e->arming.hold = e->until_exit = true;
+	return text ? options_parse_pid(state, &e->options, text, &e->until_pid) : 0;
+}
+
+/* Reports the first option that -b kernel does not support. */
+static error_t enable_check_kernel(struct argp_state *state, struct enable *e)
+{
+	const char *option = e->arming.overwrite ? "--overwrite"
+	                     : e->arming.calls   ? "--system-calls"
+	                     : e->inject         ? "--inject"
+	                                         : NULL;
+
+	if (!option || !e->options.backend || strcmp(e->options.backend, "kernel"))
+		return 0;
+	return options_usage_error(state, &e->options, "%s cannot be used with -b kernel; use -b agent", option);
+}
+
+static error_t enable_check(struct argp_state *state, struct enable *e)
+{
+	struct options *o = &e->options;
+	bool command = e->arming.argv;
+	error_t err;
+
+	if (e->until_exit && !e->until_pid && !command && !o->npids)
+		return options_usage_error(state, o, "--until-exit: needs -p, a command, or a PID");
+	err = arming_check_target(state, o, &e->arming);
+	if (err)
+		return err;
+	if (e->inject && !o->npids)
+		return options_usage_error(state, o, "--inject needs -p PID");
+	err = enable_check_kernel(state, e);
+	if (err)
+		return err;
+	if (e->inject && command)
+		return options_usage_error(state, o, "--inject cannot be used with a command; start it with -b agent");
+	return arming_check_options(state, o, &e->arming);
+}
+
+static error_t enable_parse_key(int key, char *arg, struct argp_state *state)
 {
 	struct enable *e = state->input;
 
@@ -99,66 +172,50 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_INIT: options_children(state, options_arming, &e->options); break;
 	case KEY_RECORD: e->arming.record = true; break;
 	case KEY_OVERWRITE: e->arming.overwrite = true; break;
-	case KEY_FOR:
-		e->seconds = take_time(arg);
-		if (!e->seconds)
-			return options_wrong(state, &e->options, "'%s' is no time: 30s, 5m, 1h, 500ms", arg);
-		e->arming.hold = true;
-		break;
-	case KEY_BUDGET:
-		e->budget = take_budget(arg);
-		if (e->budget < 0)
-			return options_wrong(state, &e->options,
-			                     "invalid budget '%s': a share of a CPU, as in 5%% or 0.5%%, or off", arg);
-		e->arming.hold |= e->budget > 0;
-		break;
-	case KEY_UNTIL_EXIT:
-		e->arming.hold = e->until_exit = true;
-		if (!arg)
-			break;
-		return options_take_pid(state, &e->options, arg, &e->until);
+	case KEY_FOR: return enable_parse_time(state, e, arg);
+	case KEY_BUDGET: return enable_parse_budget(state, e, arg);
+	case KEY_UNTIL_EXIT: return enable_parse_until_exit(state, e, arg);
 	case KEY_CALLS: e->arming.calls = true; break;
 	case KEY_INJECT: e->inject = true; break;
-	case ARGP_KEY_ARG:
-		return options_pattern_or_command(state, &e->options, &e->arming.patterns, &e->arming.npatterns,
-		                                  &e->command);
-	case ARGP_KEY_END:
-		if (!e->arming.npatterns)
-			return options_wrong(state, &e->options, "which probes? give a PATTERN; '*' is all of them");
-		if (state->quoted && !e->command)
-			return options_wrong(state, &e->options, "there is no command behind --");
-		if (e->until_exit && !e->until && !e->command && !e->options.npids)
-			return options_wrong(state, &e->options, "until whose exit? give --until-exit=PID, or -p PID");
-		if (!e->command && !e->options.npids && !e->options.nfiles)
-			return options_wrong(state, &e->options, "where? give -p PID, -f FILE or -- COMMAND");
-		if (e->inject && !e->options.npids)
-			return options_wrong(state, &e->options, "--inject needs -p PID");
-		if (e->arming.overwrite && e->options.backend && !strcmp(e->options.backend, "kernel"))
-			return options_wrong(state, &e->options, "--overwrite is for -b agent");
-		if (e->arming.calls && e->options.backend && !strcmp(e->options.backend, "kernel"))
-			return options_wrong(state, &e->options, "--system-calls is for -b agent");
-		if (e->inject && e->options.backend && !strcmp(e->options.backend, "kernel"))
-			return options_wrong(state, &e->options, "--inject is for -b agent");
-		if (e->inject && e->command)
-			return options_wrong(state, &e->options,
-			                     "--inject is for running processes; a command gets the agent by -b agent");
-		return options_check_arming(state, &e->options, e->arming.patterns, e->arming.npatterns, e->command);
+	case ARGP_KEY_ARG: return arming_take_argument(state, &e->options, &e->arming);
+	case ARGP_KEY_END: return enable_check(state, e);
 	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
 }
 
-static const struct argp argp = {
-	.options = own,
-	.parser = parse,
+static const struct argp enable_argp = {
+	.options = enable_options,
+	.parser = enable_parse_key,
 	.args_doc = "PATTERN... [-- COMMAND...]",
-	.doc = "Arm probes and keep them armed, in a session that outlives this command.\v"
-	       "A PATTERN is PROVIDER:NAME, both globs, or func:SYMBOL, the entry of a function, "
-	       "func:SYMBOL+OFFSET, an instruction in it, or func:SYMBOL%return, its returns.",
+	.doc = "Arm probes, and keep them armed in a session that outlives this command.\v"
+	       "A PATTERN is PROVIDER:NAME, where both are globs; func:SYMBOL, the entry of a function; "
+	       "func:SYMBOL+OFFSET, an instruction in it; or func:SYMBOL%return, its returns.",
 	.children = options_arming,
 };
 
-static void say_ready(void *arg)
+/* ---- background processes ---- */
+
+/* Reads a byte that another process writes to fd. Returns false if fd is closed without it. */
+static bool byte_read(int fd, unsigned char *byte)
+{
+	ssize_t n;
+
+	do
+		n = read(fd, byte, 1);
+	while (n < 0 && errno == EINTR);
+	return n == 1;
+}
+
+static void standard_streams_drop(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		dup2(null, fd);
+}
+
+static void watcher_ready(void *arg)
 {
 	int *fd = arg;
 	ssize_t n = write(*fd, "", 1);
@@ -167,59 +224,61 @@ static void say_ready(void *arg)
 	close(*fd);
 }
 
-/* fork(2), but no tracer of this process follows the child. */
-static pid_t fork_untraced(void)
+/*
+ * Runs in the watcher process. It keeps no descriptor or directory of the caller, because that could keep a pipe open
+ * or a file system busy. ready_fd: where it writes a byte when it watches.
+ */
+__attribute__((noreturn)) static void watcher_main(const struct options *o, int ready_fd)
 {
-	return (pid_t)syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0);
+	int fd = STDERR_FILENO + 1;
+
+	standard_streams_drop();
+	if (ready_fd != fd)
+		dup2(ready_fd, fd);
+	close_range(fd + 1, ~0u, 0);
+	setsid();
+	prctl(PR_SET_NAME, "probe-watch");
+	if (!chdir("/"))
+		pp_session_watch(options_session_name(o), watcher_ready, &fd);
+	_exit(0);
 }
 
-/*
- * Starts the process that keeps the budget of what stays armed. It inherits nothing: a descriptor or a directory of the
- * caller's must not stay busy because of it.
- */
-static void start_watcher(struct options *o)
+/* Starts the process that keeps the budget of what stays armed. */
+static void watcher_start(struct options *o)
 {
 	struct pp_session *session;
-	int pipe[2], null;
-	bool watched = true;
-	char byte;
+	unsigned char byte;
+	bool watched = true, ready;
+	int pipe[2];
 	pid_t pid;
-	ssize_t n;
 
-	if (pipe2(pipe, O_CLOEXEC) || (pid = fork_untraced()) < 0) {
-		remark(o, "cannot start the process that keeps the budget: %s", strerror(errno));
+	if (pipe2(pipe, O_CLOEXEC) || (pid = child_fork_untraced()) < 0) {
+		ui_info(o, "cannot start the process that keeps the budget: %s", strerror(errno));
 		return;
 	}
-	if (!pid) {
-		null = open("/dev/null", O_RDWR);
-		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-			dup2(null, fd);
-		if (pipe[1] != STDERR_FILENO + 1)
-			dup2(pipe[1], STDERR_FILENO + 1);
-		close_range(STDERR_FILENO + 2, ~0u, 0);
-		pipe[1] = STDERR_FILENO + 1;
-		setsid();
-		prctl(PR_SET_NAME, "probe-watch");
-		if (!chdir("/"))
-			pp_session_watch(options_session_name(o), say_ready, &pipe[1]);
-		_exit(0);
-	}
+	if (!pid)
+		watcher_main(o, pipe[1]);
 	close(pipe[1]);
-	do
-		n = read(pipe[0], &byte, 1);
-	while (n < 0 && errno == EINTR);
+	ready = byte_read(pipe[0], &byte);
 	close(pipe[0]);
-	/* Either it failed, or another one was faster, or the session has ended. */
-	if (n == 1 || pp_session_open(options_session_name(o), false, &session))
+	/* If it is not ready, it failed, another watcher runs, or the session has ended. */
+	if (ready || pp_session_open(options_session_name(o), false, &session))
 		return;
 	pp_session_limit(session, &watched);
 	pp_session_close(session);
 	if (!watched)
-		remark(o, "the process that keeps the budget did not start: nothing limits what hits cost");
+		ui_info(o, "the process that keeps the budget did not start, so the cost of hits is not limited");
 }
 
-/* A session that stays open is left in *held. */
-static enum status enable(struct enable *e, struct pp_session **held)
+/* ---- arming ---- */
+
+static bool status_is_armed(enum status status)
+{
+	return status == STATUS_DONE || status == STATUS_PART;
+}
+
+/* Arms, and reports the result. If held is not NULL, the session stays open in *held. */
+static enum status enable_arm(struct enable *e, struct pp_session **held)
 {
 	struct options *o = &e->options;
 	struct pp_session *session = NULL;
@@ -233,12 +292,12 @@ static enum status enable(struct enable *e, struct pp_session **held)
 		return status;
 	err = pp_session_open(options_session_name(o), true, &session);
 	if (err) {
-		complain(o, "%s", pp_error());
+		ui_error(o, "%s", pp_error());
 		status = err == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
 	} else {
 		pp_session_interrupt(session, &interrupted);
-		/* stdout is the command's */
-		status = arming_run(o, &e->arming, session, request, e->arming.command && !o->json ? stderr : stdout);
+		/* Standard output belongs to the command. */
+		status = arming_run(o, &e->arming, session, request, e->arming.argv && !o->json ? stderr : stdout);
 		if (!e->budget)
 			pp_session_unlimit(session);
 		pp_session_limit(session, &watched);
@@ -249,114 +308,131 @@ static enum status enable(struct enable *e, struct pp_session **held)
 		pp_session_close(session);
 	pp_request_free(request);
 	if (!watched)
-		start_watcher(o);
-	remark_notices(o);
+		watcher_start(o);
+	ui_notices(o);
 	return status;
 }
 
-/* The processes of --until-exit, as pidfds, n of them; NULL where one is not to be had, which is said. */
-static int *waited_for(struct enable *e, size_t *n)
+/*
+ * Opens the n processes of --until-exit as pidfds. Returns NULL, and reports an error, if one of them does not exist.
+ * The caller frees the array.
+ */
+static int *until_open(struct enable *e, size_t *n)
 {
 	struct options *o = &e->options;
-	pid_t *pids = calloc(o->npids + 2, sizeof(*pids));
-	int *fds = calloc(o->npids + 2, sizeof(*fds));
+	pid_t *pids = xcalloc(o->npids + 2, sizeof(*pids));
+	int *fds = xcalloc(o->npids + 2, sizeof(*fds));
 
-	if (!pids || !fds)
-		no_memory();
 	*n = 0;
-	if (e->until)
-		pids[(*n)++] = e->until;
-	for (size_t i = 0; e->until_exit && !e->until && i < o->npids; i++)
+	if (e->until_pid)
+		pids[(*n)++] = e->until_pid;
+	for (size_t i = 0; e->until_exit && !e->until_pid && i < o->npids; i++)
 		pids[(*n)++] = o->pids[i];
-	if (e->until_exit && !e->until && e->arming.command)
-		pids[(*n)++] = e->arming.command->pid;
+	if (e->until_exit && !e->until_pid && e->arming.argv)
+		pids[(*n)++] = e->arming.child.pid;
 	for (size_t i = 0; i < *n; i++) {
 		fds[i] = pidfd_open(pids[i], 0);
 		if (fds[i] < 0) {
-			complain(o, "process %d: %s", pids[i], strerror(errno));
-			free(pids);
+			ui_error(o, "process %d: %s", pids[i], strerror(errno));
 			free(fds);
-			return NULL;
+			fds = NULL;
+			break;
 		}
 	}
 	free(pids);
 	return fds;
 }
 
-/* The process that goes on: says how arming went, and is nobody's then. */
-static void hold(struct enable *e, int say)
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
+/* Runs in the holder process: arms, writes the exit status to status_fd, and disarms when the time has come. */
+__attribute__((noreturn)) static void holder_main(struct enable *e, int status_fd)
 {
 	struct pp_session *session = NULL;
-	struct timespec start;
 	size_t n;
-	int *fds = waited_for(e, &n), null;
+	int *fds = until_open(e, &n);
 	unsigned char status = STATUS_FAILED;
+	uint64_t start;
 
-	/* Whether the command runs is not this process's to keep open. */
-	if (e->arming.command)
-		close(e->arming.command->go), close(e->arming.command->failed);
+	/* If the holder kept these open, the child would not notice that probe-enable died. */
+	if (e->arming.argv) {
+		close(e->arming.child.go_fd);
+		close(e->arming.child.exec_failed_fd);
+	}
 	if (!fds)
-		_exit(finish(&e->options, STATUS_FAILED));
-	status = (unsigned char)enable(e, &session);
-	clock_gettime(CLOCK_MONOTONIC, &start);
+		_exit(ui_finish(&e->options, STATUS_FAILED));
+	status = (unsigned char)enable_arm(e, &session);
+	start = now_ns();
 	if (interrupted)
 		status = STATUS_FAILED;
-	finish(&e->options, status);
-	if (status != STATUS_DONE && status != STATUS_PART)
+	ui_finish(&e->options, status);
+	if (!status_is_armed(status))
 		_exit(status);
 	setsid();
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		dup2(null, fd);
-	if (chdir("/") || write(say, &status, 1) != 1)
+	standard_streams_drop();
+	if (chdir("/") || write(status_fd, &status, 1) != 1)
 		_exit(STATUS_FAILED);
-	close(say);
+	close(status_fd);
 	if (e->budget > 0)
 		pp_session_budget(session, e->budget);
-	pp_session_hold(session,
-	                e->seconds ? start.tv_sec * 1000000000ull + start.tv_nsec + (uint64_t)(e->seconds * 1e9) : 0,
-	                fds, n);
+	pp_session_hold(session, e->seconds ? start + (uint64_t)(e->seconds * 1e9) : 0, fds, n);
 	pp_session_close(session);
 	_exit(0);
 }
 
-/* Arms in a process of its own that stays as long as --for and --until-exit say. */
+/* Arms in a holder process, and returns when it has armed or failed. */
 static enum status enable_held(struct enable *e)
 {
-	unsigned char status = STATUS_FAILED;
+	unsigned char status;
 	int pipe[2], ended;
+	bool armed;
 	pid_t pid;
-	ssize_t n;
 
 	if (pipe2(pipe, O_CLOEXEC) || (pid = fork()) < 0) {
-		complain(&e->options, "cannot make a process: %s", strerror(errno));
+		ui_error(&e->options, "cannot start a process: %s", strerror(errno));
 		return STATUS_FAILED;
 	}
 	if (!pid) {
 		close(pipe[0]);
-		hold(e, pipe[1]);
+		holder_main(e, pipe[1]);
 	}
 	close(pipe[1]);
-	do
-		n = read(pipe[0], &status, 1);
-	while (n < 0 && errno == EINTR);
+	armed = byte_read(pipe[0], &status);
 	close(pipe[0]);
-	if (n == 1)
+	if (armed)
 		return status;
-	/* It has said why, and ended. */
+	/* The holder has reported the error, and exits. */
 	if (waitpid(pid, &ended, 0) == pid && WIFEXITED(ended))
 		return WEXITSTATUS(ended);
-	complain(&e->options, "the process that was to hold what is armed died");
+	ui_error(&e->options, "the process that holds the probes died");
 	return STATUS_FAILED;
 }
 
-static enum status enable_somehow(struct enable *e)
+static enum status enable_now(struct enable *e)
 {
-	return e->arming.hold ? enable_held(e) : enable(e, NULL);
+	return e->arming.hold ? enable_held(e) : enable_arm(e, NULL);
 }
 
-/* What was armed for a command that could not become one. */
-static void take_back(struct enable *e, pid_t pid)
+/* ---- -- COMMAND ---- */
+
+static bool session_exists_already(const struct options *o)
+{
+	struct pp_session *session;
+	int err = pp_session_open(options_session_name(o), false, &session);
+
+	if (!err)
+		pp_session_close(session);
+	return err != -ENOENT;
+}
+
+/* Disarms what was armed for a command that does not run. pid: in this process only; 0: the whole session. */
+static void command_disarm(struct enable *e, pid_t pid)
 {
 	struct pp_session *session;
 	size_t points;
@@ -367,65 +443,60 @@ static void take_back(struct enable *e, pid_t pid)
 	pp_session_close(session);
 }
 
-static int cannot_run(struct options *o, const char *name, int err)
-{
-	complain(o, "cannot run '%s': %s", name, strerror(-err));
-	return finish(o, err == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE);
-}
-
 static int enable_command(struct enable *e)
 {
-	static struct command command;
+	struct options *o = &e->options;
+	struct child *child = &e->arming.child;
 	enum status status;
 	char *preload;
+	pid_t pid;
 	int err;
 
-	if (!preload_list(&e->options, e->command[0], &preload))
-		return finish(&e->options, STATUS_NOT_STARTED);
-	err = command_start(&command, e->command, preload);
+	if (!preload_list(o, e->arming.argv[0], &preload))
+		return ui_finish(o, STATUS_NOT_STARTED);
+	err = child_start(child, e->arming.argv, preload);
 	free(preload);
 	if (err)
-		return cannot_run(&e->options, e->command[0], err);
-	interrupt_catch();
-	e->arming.command = &command;
-	status = enable_somehow(e);
-	if (status == STATUS_DONE || status == STATUS_PART) {
-		if (interrupted) {
-			take_back(e, command.pid);
-			complain(&e->options, "interrupted: the command was not started");
-			status = STATUS_FAILED;
-		} else {
-			finish(&e->options, status);
-		}
+		return ui_finish(o, child_report(o, e->arming.argv[0], err));
+	signals_catch();
+	/* Other probes of an existing session must stay armed if the command cannot run. */
+	pid = session_exists_already(o) ? child->pid : 0;
+	status = enable_now(e);
+	if (status_is_armed(status) && interrupted) {
+		command_disarm(e, pid);
+		ui_error(o, "interrupted; the command was not started");
+		status = STATUS_FAILED;
 	}
-	if (status != STATUS_DONE && status != STATUS_PART) {
-		command_cancel(&command);
-		return finish(&e->options, status == STATUS_USAGE ? status : STATUS_NOT_STARTED);
+	if (!status_is_armed(status)) {
+		child_cancel(child);
+		return ui_finish(o, status == STATUS_USAGE ? status : STATUS_NOT_STARTED);
 	}
-	err = command_release(&command);
+	ui_finish(o, status);
+	err = child_release(child);
 	if (err) {
-		take_back(e, command.pid);
-		return cannot_run(&e->options, command.path, err);
+		command_disarm(e, pid);
+		return ui_finish(o, child_report(o, child->path, err));
 	}
-	/* As time(1): the terminal's signals are the command's; others end us and leave it alone. */
+	/* As time(1): signals of the terminal are for the command; other signals end this process only. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGQUIT, SIG_IGN);
-	interrupt_release();
-	return command_wait(&command);
+	signals_release();
+	return child_wait(child);
 }
 
 int main(int argc, char **argv)
 {
-	static struct enable e = { .budget = -1 }; /* lasts as long as the program */
+	static struct enable e = { .budget = -1 }; /* not freed */
 
-	options_parse(&argp, argc, argv, &e.options, &e);
-	e.arming.budget = e.budget < 0 ? default_budget(&e.options) : e.budget;
-	if (e.command)
+	options_parse(&enable_argp, argc, argv, &e.options, &e);
+	e.arming.budget = e.budget < 0 ? budget_default(&e.options) : e.budget;
+	if (e.arming.argv)
 		return enable_command(&e);
-	if (e.inject && !preload_inject(&e.options))
-		return finish(&e.options, STATUS_FAILED);
-	if (e.inject)
+	if (e.inject) {
+		if (!preload_inject(&e.options))
+			return ui_finish(&e.options, STATUS_FAILED);
 		e.options.backend = "agent";
-	interrupt_catch();
-	return finish(&e.options, enable_somehow(&e));
+	}
+	signals_catch();
+	return ui_finish(&e.options, enable_now(&e));
 }

@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Shows records, in one of two ways:
+ *
+ * 1. Without PATTERNs, trace_session() reads an existing session.
+ * 2. With PATTERNs, trace_private() arms them in a private session, which ends with this process. With -- COMMAND,
+ *    trace_command() first starts a child, which waits until its probes are armed.
+ *
+ * Both call trace_follow(), which opens the reader and the output, lets the child run the command, and reads:
+ *
+ * 1. trace_read_live() reads until the trace ends: by an interrupt, --count, the end of the traced processes or of the
+ *    session, or because the reader of standard output has gone.
+ * 2. pp_reader_stop() ends the recording. trace_read_rest() reads what was recorded before that.
+ * 3. trace_account() computes how much was recorded and lost.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <probepoint.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,114 +24,113 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/agent-preload.h"
+#include "cmd/alloc.h"
 #include "cmd/arming.h"
 #include "cmd/child.h"
-#include "cmd/signals.h"
 #include "cmd/options.h"
-#include "cmd/ui.h"
-#include "cmd/agent-preload.h"
+#include "cmd/signals.h"
 #include "cmd/sink.h"
+#include "cmd/ui.h"
 
-struct trace {
+struct trace_command {
 	struct options options;
 	struct arming arming;
-	char **command_argv;
-	const char *directory;
-	uint64_t limit; /* records; 0: none */
+	const char *directory; /* -o; NULL: print */
+	uint64_t limit;        /* --count; 0: not given */
 
-	struct command command;
-	bool targeted; /* with the last of the targets the trace ends */
-	int *targets;  /* pidfds */
+	int *targets; /* pidfds of the traced processes that have not ended */
 	size_t ntargets;
+	bool has_targets; /* the trace ends with the last of them */
+
+	struct pp_session *session;
+	struct pp_reader *reader;
+	struct pp_trace *out; /* NULL: records go to the sink */
 	struct sink sink;
-	uint64_t records; /* that were read */
+	uint64_t records; /* read */
 	uint64_t damaged; /* of the lost ones */
-	size_t stopped;   /* sites of the session that are over the budget, of which the user knows */
-	bool limited;     /* it ended with --count: what the session recorded after that was not asked for */
+	size_t stopped;   /* sites over the budget, as last reported */
+	bool limited;     /* --count ended the trace */
 };
 
-enum { TICK_MS = 100, TICKS_A_SECOND = 1000 / TICK_MS };
+enum { TICK_MS = 100, TICKS_PER_SECOND = 1000 / TICK_MS };
 
-/* A hit that is being recorded when recording ends is waited for, so many times for so long. */
+/* trace_read_rest() waits this often, for this long, for hits that are being recorded when recording ends. */
 enum { LATE_TIMES = 50, LATE_NS = 2000000 };
 
-static const struct argp_option own[] = {
-	{ "output", 'o', "DIR", 0, "write a CTF trace into the new folder DIR instead of printing", 1 },
-	{ "count", 'n', "COUNT", 0, "end after so many records", 1 },
+/* ---- the command line ---- */
+
+static const struct argp_option trace_options[] = {
+	{ "output", 'o', "DIR", 0, "write a CTF trace to the new directory DIR instead of printing", 1 },
+	{ "count", 'n', "COUNT", 0, "stop after COUNT records", 1 },
 	{ 0 },
 };
 
-static error_t check(struct argp_state *state, struct trace *t)
+static error_t trace_check(struct argp_state *state, struct trace_command *t)
 {
 	struct options *o = &t->options;
+	error_t err;
 
-	if (state->quoted && !t->command_argv)
-		return options_wrong(state, o, "there is no command behind --");
-	if (!t->arming.npatterns && (o->npids || o->nfiles || t->command_argv || o->backend))
-		return options_wrong(state, o, "which probes? give a PATTERN; '*' is all of them");
+	if (t->arming.npatterns || t->arming.argv || state->quoted || o->npids || o->nfiles || o->backend) {
+		err = arming_check_target(state, o, &t->arming);
+		if (err)
+			return err;
+	}
 	if (t->arming.npatterns && o->session)
-		return options_wrong(state, o, "a PATTERN makes a session of its own; -s is for one that is there");
-	if (t->arming.npatterns && !t->command_argv && !o->npids && !o->nfiles)
-		return options_wrong(state, o, "where? give -p PID, -f FILE or -- COMMAND");
-	return options_check_arming(state, o, t->arming.patterns, t->arming.npatterns, t->command_argv);
+		return options_usage_error(
+			state, o, "-s cannot be combined with a PATTERN, which is armed in a session of its own");
+	return arming_check_options(state, o, &t->arming);
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t trace_parse_directory(struct argp_state *state, struct trace_command *t, const char *text)
 {
-	struct trace *t = state->input;
-	char *end;
+	if (!*text)
+		return options_usage_error(state, &t->options, "--output: empty directory name");
+	t->directory = text;
+	return 0;
+}
+
+static error_t trace_parse_key(int key, char *arg, struct argp_state *state)
+{
+	struct trace_command *t = state->input;
 
 	switch (key) {
 	case ARGP_KEY_INIT: options_children(state, options_arming, &t->options); break;
-	case 'o':
-		if (!*arg)
-			return options_wrong(state, &t->options, "-o needs a folder; the name is empty");
-		t->directory = arg;
-		break;
-	case 'n':
-		errno = 0;
-		t->limit = strtoull(arg, &end, 10);
-		if (errno || end == arg || *end || *arg == '-' || !t->limit)
-			return options_wrong(state, &t->options, "'%s' is no number of records", arg);
-		break;
-	case ARGP_KEY_ARG:
-		return options_pattern_or_command(state, &t->options, &t->arming.patterns, &t->arming.npatterns,
-		                                  &t->command_argv);
-	case ARGP_KEY_END: return check(state, t);
+	case 'o': return trace_parse_directory(state, t, arg);
+	case 'n': return options_parse_number(state, &t->options, "--count", arg, UINT64_MAX, &t->limit);
+	case ARGP_KEY_ARG: return arming_take_argument(state, &t->options, &t->arming);
+	case ARGP_KEY_END: return trace_check(state, t);
 	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
 }
 
-static const struct argp argp = {
-	.options = own,
-	.parser = parse,
+static const struct argp trace_argp = {
+	.options = trace_options,
+	.parser = trace_parse_key,
 	.args_doc = "PATTERN... [-- COMMAND...]\n[-s SESSION]",
-	.doc = "Show each hit of probes with its arguments, as it happens: those of a session that is there, or of "
-	       "PATTERNs that are armed only as long as this runs.",
+	.doc = "Show each hit of probes with its arguments, as it happens. With PATTERNs, arm the probes while this command "
+	       "runs; without, read an existing session.",
 	.children = options_arming,
 };
 
-/* ---- who is traced ---- */
+/* ---- the traced processes ---- */
 
-static void add_target(struct trace *t, pid_t pid)
+static void target_add(struct trace_command *t, pid_t pid)
 {
-	int fd = pidfd_open(pid, 0), *more;
+	int fd = pidfd_open(pid, 0);
 
-	t->targeted = true;
+	t->has_targets = true;
 	if (fd < 0)
 		return;
-	more = reallocarray(t->targets, t->ntargets + 1, sizeof(*more));
-	if (!more)
-		no_memory();
-	t->targets = more;
-	more[t->ntargets++] = fd;
+	t->targets = xreallocarray(t->targets, t->ntargets + 1, sizeof(*t->targets));
+	t->targets[t->ntargets++] = fd;
 }
 
-/* All that were named have ended. */
-static bool targets_gone(struct trace *t)
+/* Returns whether all traced processes have ended. */
+static bool targets_ended(struct trace_command *t)
 {
-	if (!t->targeted)
+	if (!t->has_targets)
 		return false;
 	for (size_t i = 0; i < t->ntargets; i++) {
 		struct pollfd p = { .fd = t->targets[i], .events = POLLIN };
@@ -131,326 +143,361 @@ static bool targets_gone(struct trace *t)
 	return true;
 }
 
+/* ---- the session ---- */
+
+static int name_equals(const char *name, void *arg)
+{
+	return !strcmp(name, arg);
+}
+
+/* Returns whether the session that is read has ended. */
+static bool session_has_ended(const struct trace_command *t)
+{
+	const char *name = options_session_name(&t->options);
+
+	return !t->arming.npatterns && !pp_sessions(name_equals, (void *)name);
+}
+
+/* Reports sites of an existing session that were disarmed over the budget since the last call. */
+static void report_newly_stopped(struct trace_command *t)
+{
+	const char *name = pp_session_name(t->session);
+	struct pp_stat *stat;
+	size_t stopped = 0;
+
+	if (t->arming.npatterns || pp_session_stat(t->session, &stat))
+		return;
+	for (size_t i = 0; i < pp_stat_rows(stat); i++)
+		stopped += pp_stat_over_budget(stat, i);
+	pp_stat_free(stat);
+	if (stopped > t->stopped)
+		ui_info(&t->options,
+		        "%zu site%s of session '%s' %s disarmed over the budget, and no longer recorded; list them with "
+		        "probe-stat -s %s",
+		        stopped, ui_plural(stopped), name, stopped == 1 ? "is" : "are", name);
+	t->stopped = stopped;
+}
+
+/* Reports processes of a private session that ended uncounted. For other sessions, probe-stat reports them. */
+static void report_uncounted(const struct trace_command *t)
+{
+	struct pp_stat *stat;
+	size_t n;
+
+	if (!t->arming.npatterns || pp_session_stat(t->session, &stat))
+		return;
+	n = pp_stat_uncounted(stat);
+	pp_stat_free(stat);
+	if (n)
+		ui_info(&t->options, "%zu process%s ended uncounted, before %s records could be read", n,
+		        n == 1 ? "" : "es", n == 1 ? "its" : "their");
+}
+
 /* ---- reading ---- */
 
-static bool nobody_listens(void)
+static bool output_is_closed(void)
 {
 	struct pollfd p = { .fd = STDOUT_FILENO, .events = 0 };
 
 	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
 }
 
-static int is_name(const char *name, void *arg)
-{
-	return !strcmp(name, arg);
-}
-
-/* A session that somebody has taken down meanwhile. */
-static bool session_gone(const struct trace *t)
-{
-	const char *name = options_session_name(&t->options);
-
-	return !t->arming.npatterns && !pp_sessions(is_name, (void *)name);
-}
-
-/* Takes the record into the trace or the output. -EPIPE: nobody reads that any more. */
-static int one(struct trace *t, struct pp_reader *reader, struct pp_trace *out, const struct pp_event *event)
+/* Writes one record to the trace or the output. Returns 0 or a negative errno (-EPIPE: the reader has gone). */
+static int trace_put(struct trace_command *t, const struct pp_event *event)
 {
 	struct pp_mark mark;
 	int err;
 
 	t->records++;
-	if (!out)
-		return sink_put(&t->sink, reader, event, t->options.json);
-	err = pp_trace_write(out, event);
+	if (!t->out)
+		return sink_put(&t->sink, t->reader, event, t->options.json);
+	err = pp_trace_write(t->out, event);
 	if (err != -EBADMSG)
 		return err;
 	pp_event_mark(event, &mark);
-	pp_reader_lose(reader, &mark);
+	pp_reader_lose(t->reader, &mark);
 	return 0;
 }
 
-static int flush(struct trace *t, struct pp_reader *reader, struct pp_trace *out)
+static int trace_flush(struct trace_command *t)
 {
-	return out ? pp_trace_write(out, NULL) : sink_flush(&t->sink, reader);
+	return t->out ? pp_trace_write(t->out, NULL) : sink_flush(&t->sink, t->reader);
 }
 
-static bool is_complete(struct trace *t)
+static bool trace_is_complete(struct trace_command *t)
 {
 	t->limited = t->limit && t->records >= t->limit;
 	return t->limited;
 }
 
-/* Says which part of an existing session gives no records any more. */
-static void tell_stopped(struct trace *t, struct pp_session *session)
+/*
+ * Does what is due when there is no record: flushes, and looks whether the trace ends. idle counts the calls. Returns 1
+ * if the trace ends, 0 if not, or a negative errno.
+ */
+static int trace_idle(struct trace_command *t, unsigned idle)
 {
-	struct pp_stat *stat;
-	size_t stopped = 0;
+	bool second = idle % TICKS_PER_SECOND == 0;
+	int err;
 
-	if (t->arming.npatterns || pp_session_stat(session, &stat))
-		return;
-	for (size_t i = 0; i < pp_stat_rows(stat); i++)
-		stopped += pp_stat_over_budget(stat, i);
-	pp_stat_free(stat);
-	if (stopped > t->stopped)
-		remark(&t->options,
-		       "%zu site%s of session '%s' %s disarmed over the budget, and no more records come from %s: "
-		       "probe-stat -s %s says which",
-		       stopped, plural(stopped), pp_session_name(session), stopped == 1 ? "is" : "are",
-		       stopped == 1 ? "it" : "them", pp_session_name(session));
-	t->stopped = stopped;
+	ui_notices(&t->options);
+	err = trace_flush(t);
+	if (err)
+		return err;
+	if (targets_ended(t) || (second && session_has_ended(t)))
+		return 1;
+	if (second)
+		report_newly_stopped(t);
+	/* The next write reports why. */
+	return !t->out && output_is_closed();
 }
 
-/* Reads while there are hits to come. */
-static int read_on(struct trace *t, struct pp_session *session, struct pp_reader *reader, struct pp_trace *out)
+static int trace_read_live(struct trace_command *t)
 {
 	const struct pp_event *event;
 	unsigned idle = 0;
 	int got, err;
 
-	while (!interrupted && !is_complete(t)) {
-		got = pp_reader_next(reader, 0, &event);
+	while (!interrupted && !trace_is_complete(t)) {
+		got = pp_reader_next(t->reader, 0, &event);
 		if (got == 0) {
-			remark_notices(&t->options);
-			err = flush(t, reader, out);
+			err = trace_idle(t, ++idle);
 			if (err)
-				return err;
-			if (targets_gone(t) || (++idle % TICKS_A_SECOND == 0 && session_gone(t)))
-				return 0;
-			if (idle % TICKS_A_SECOND == 0)
-				tell_stopped(t, session);
-			if (!out && nobody_listens())
-				return 0; /* writing the rest says so */
-			got = pp_reader_next(reader, TICK_MS, &event);
+				return err < 0 ? err : 0;
+			got = pp_reader_next(t->reader, TICK_MS, &event);
 		}
-		if (got == -EBADMSG || got == -EINTR || got == 0) /* the reader counts what is damaged */
+		/* The reader counts damaged records (-EBADMSG). */
+		if (got == -EBADMSG || got == -EINTR || got == 0)
 			continue;
 		if (got < 0)
 			return got;
-		err = one(t, reader, out, event);
+		err = trace_put(t, event);
 		if (err)
 			return err;
 	}
 	return 0;
 }
 
-/* Reads what was recorded until recording was ended. A second interrupt ends that, too. */
-static int read_rest(struct trace *t, struct pp_reader *reader, struct pp_trace *out)
+/* Reads what was recorded before recording ended. A second interrupt ends this, too. */
+static int trace_read_rest(struct trace_command *t)
 {
 	struct pp_reader_counts counts;
 	const struct pp_event *event;
 	int got, err;
 
-	for (int late = 0; interrupted < 2 && !is_complete(t);) {
-		got = pp_reader_next(reader, 0, &event);
+	for (int late = 0; interrupted < 2 && !trace_is_complete(t);) {
+		got = pp_reader_next(t->reader, 0, &event);
 		if (got == -EBADMSG || got == -EINTR)
 			continue;
 		if (got < 0)
 			return got;
 		if (got) {
-			err = one(t, reader, out, event);
+			err = trace_put(t, event);
 			if (err)
 				return err;
 			continue;
 		}
-		pp_reader_counts(reader, &counts, sizeof(counts));
+		pp_reader_counts(t->reader, &counts, sizeof(counts));
 		if (late++ == LATE_TIMES || (late > 1 && t->records + counts.damaged >= counts.recorded))
 			break;
 		nanosleep(&(struct timespec){ .tv_nsec = LATE_NS }, NULL);
 	}
-	return flush(t, reader, out);
+	return trace_flush(t);
 }
 
-static int read_all(struct trace *t, struct pp_session *session, struct pp_reader *reader, struct pp_trace *out)
+static int trace_read(struct trace_command *t)
 {
-	int err = read_on(t, session, reader, out);
+	int err = trace_read_live(t);
 
-	pp_reader_stop(reader);
-	return err ? err : read_rest(t, reader, out);
+	pp_reader_stop(t->reader);
+	return err ? err : trace_read_rest(t);
 }
 
-/* What is recorded is written; every other record is lost. Of a session that goes on, unread ones are the next reader's. */
-static void account(struct trace *t, struct pp_reader *reader, struct pp_trace *out)
+/* ---- the account ---- */
+
+/*
+ * Computes how many records were written, and how many were lost: all others. Records of an existing session that were
+ * not read stay there for its next reader.
+ */
+static void trace_account(struct trace_command *t)
 {
 	struct options *o = &t->options;
 	struct pp_reader_counts counts;
 	uint64_t all;
 
-	if (!out)
-		sink_flush(&t->sink, reader); /* of an error what is left is lost */
-	/* Of our own session nobody asked for more than --count. */
+	if (!t->out)
+		sink_flush(&t->sink, t->reader); /* after an error, the rest is lost */
+	/* In a private session, records after --count are neither recorded nor lost. */
 	if (!t->limited || !t->arming.npatterns)
-		pp_reader_drop(reader);
-	pp_reader_counts(reader, &counts, sizeof(counts));
-	o->recorded = out ? pp_trace_events(out) : t->sink.written;
+		pp_reader_drop(t->reader);
+	pp_reader_counts(t->reader, &counts, sizeof(counts));
+	o->recorded = t->out ? pp_trace_events(t->out) : t->sink.written;
 	o->lost = counts.lost;
 	t->damaged = counts.damaged;
-	/* Nobody else reads or has read our own session, so that its counters tell exactly. */
+	/* A private session has no other reader, so its counters are exact. */
 	all = counts.recorded + counts.lost - counts.damaged;
 	if (t->arming.npatterns && !t->limited && all > o->recorded + o->lost)
 		o->lost = all - o->recorded;
 	o->has_counts = true;
 }
 
-static void summarise(const struct trace *t)
+static void report_account(const struct trace_command *t)
 {
 	const struct options *o = &t->options;
 	char damaged[64] = "";
 
 	if (t->damaged)
 		snprintf(damaged, sizeof(damaged), " (%" PRIu64 " of them damaged)", t->damaged);
-	remark(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s", o->recorded, o->lost, damaged,
-	       t->directory ? " in " : "", t->directory ? t->directory : "");
+	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s", o->recorded, o->lost, damaged,
+	        t->directory ? " in " : "", t->directory ? t->directory : "");
 }
 
-/* Of a session that goes on, probe-stat says so. */
-static void tell_uncounted(const struct trace *t, struct pp_session *session)
-{
-	struct pp_stat *stat;
-	size_t n;
+/* ---- tracing ---- */
 
-	if (!t->arming.npatterns || pp_session_stat(session, &stat))
-		return;
-	n = pp_stat_uncounted(stat);
-	pp_stat_free(stat);
-	if (n)
-		remark(&t->options, "%zu process%s ended uncounted, before what %s recorded could be read", n,
-		       n == 1 ? "" : "es", n == 1 ? "it" : "they");
-}
-
-/* Opens what has to be there before the first record, lets the command go, reads until the end. */
-static enum status follow(struct trace *t, struct pp_session *session)
+/* Opens the reader and the output, and lets the child run the command. Returns the exit status. */
+static enum status trace_begin(struct trace_command *t)
 {
 	struct options *o = &t->options;
-	struct pp_reader *reader = NULL;
-	struct pp_trace *out = NULL;
-	enum status status = STATUS_FAILED;
-	bool began = false;
 	int err;
 
-	if (pp_reader_open(session, &reader) || (t->directory && pp_trace_create(t->directory, session, &out))) {
-		complain(o, "%s", pp_error());
-		goto out;
+	if (pp_reader_open(t->session, &t->reader) ||
+	    (t->directory && pp_trace_create(t->directory, t->session, &t->out))) {
+		ui_error(o, "%s", pp_error());
+		return STATUS_FAILED;
 	}
-	if (t->command_argv) {
-		err = command_release(&t->command);
-		if (err) {
-			complain(o, "cannot run '%s': %s", t->command.path, strerror(-err));
-			status = err == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE;
-			goto out;
-		}
-	}
-	began = true;
-	remark_verbose(o, "recording");
-	tell_stopped(t, session);
-	err = read_all(t, session, reader, out);
-	if (err && !flush_results())
-		complain(o, "%s", pp_error());
-	else
-		status = STATUS_DONE; /* or finish() tells what is wrong with stdout */
-	account(t, reader, out);
-	if (out)
-		pp_trace_lost(out, o->lost);
-	tell_stopped(t, session);
-	tell_uncounted(t, session);
-out:
-	if (out && pp_trace_close(out) && status == STATUS_DONE) {
-		complain(o, "%s", pp_error());
+	err = t->arming.argv ? child_release(&t->arming.child) : 0;
+	return err ? child_report(o, t->arming.child.path, err) : STATUS_DONE;
+}
+
+/* Reads until the trace ends, and accounts for all records. Returns the exit status. */
+static enum status trace_record(struct trace_command *t)
+{
+	enum status status = STATUS_DONE;
+	int err;
+
+	ui_verbose(&t->options, "recording");
+	report_newly_stopped(t);
+	err = trace_read(t);
+	/* ui_finish() reports errors of standard output. */
+	if (err && !ui_flush()) {
+		ui_error(&t->options, "%s", pp_error());
 		status = STATUS_FAILED;
 	}
-	pp_reader_free(reader);
+	trace_account(t);
+	if (t->out)
+		pp_trace_lost(t->out, t->options.lost);
+	report_newly_stopped(t);
+	report_uncounted(t);
+	return status;
+}
+
+static enum status trace_follow(struct trace_command *t)
+{
+	enum status status = trace_begin(t);
+	bool began = status == STATUS_DONE;
+
+	if (began)
+		status = trace_record(t);
+	if (t->out && pp_trace_close(t->out) && status == STATUS_DONE) {
+		ui_error(&t->options, "%s", pp_error());
+		status = STATUS_FAILED;
+	}
+	pp_reader_free(t->reader);
 	sink_free(&t->sink);
 	if (began)
-		summarise(t);
-	remark_notices(o);
+		report_account(t);
+	ui_notices(&t->options);
 	return status;
 }
 
-static enum status attach(struct trace *t)
+static enum status trace_session(struct trace_command *t)
 {
-	struct pp_session *session;
 	enum status status;
-	int err = pp_session_open(options_session_name(&t->options), false, &session);
+	int err = pp_session_open(options_session_name(&t->options), false, &t->session);
 
 	if (err) {
-		complain(&t->options, "%s", pp_error());
+		ui_error(&t->options, "%s", pp_error());
 		return err == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
 	}
-	status = follow(t, session);
-	pp_session_close(session);
+	status = trace_follow(t);
+	pp_session_close(t->session);
 	return status;
 }
 
-static enum status trace_own(struct trace *t)
+static void targets_open(struct trace_command *t)
+{
+	const struct options *o = &t->options;
+	/* Processes in a wider scope can outlive those of -p. */
+	bool is_wider = o->children || o->pgrp || o->cgroup;
+
+	for (size_t i = 0; i < o->npids && !is_wider; i++)
+		target_add(t, o->pids[i]);
+	if (t->arming.argv)
+		target_add(t, t->arming.child.pid);
+}
+
+static enum status trace_private(struct trace_command *t)
 {
 	struct options *o = &t->options;
-	struct pp_session *session = NULL;
 	struct pp_request *request;
 	enum status status, armed;
 
 	request = arming_request(o, &t->arming, &status);
 	if (!request)
 		return status;
-	/* those that filters take in may outlive the processes named */
-	for (size_t i = 0; i < o->npids && !o->children && !o->pgrp && !o->cgroup; i++)
-		add_target(t, o->pids[i]);
-	if (t->command_argv)
-		add_target(t, t->command.pid);
-	if (pp_session_private(&session)) {
-		complain(o, "%s", pp_error());
-		status = STATUS_FAILED;
-		goto out;
+	targets_open(t);
+	if (pp_session_private(&t->session)) {
+		ui_error(o, "%s", pp_error());
+		pp_request_free(request);
+		return STATUS_FAILED;
 	}
-	pp_session_interrupt(session, &interrupted);
-	armed = arming_run(o, &t->arming, session, request, o->verbose && !o->json ? stderr : NULL);
+	pp_session_interrupt(t->session, &interrupted);
+	armed = arming_run(o, &t->arming, t->session, request, o->verbose && !o->json ? stderr : NULL);
 	status = armed;
 	if (armed == STATUS_DONE || armed == STATUS_PART) {
-		status = follow(t, session);
+		status = trace_follow(t);
 		if (status == STATUS_DONE)
 			status = armed;
 	}
-out:
-	pp_session_close(session);
+	pp_session_close(t->session);
 	pp_request_free(request);
 	return status;
 }
 
-static int trace_command(struct trace *t)
+static int trace_command(struct trace_command *t)
 {
+	struct options *o = &t->options;
+	struct child *child = &t->arming.child;
 	enum status status;
 	char *preload;
 	int err, of_command;
 
-	if (!preload_list(&t->options, t->command_argv[0], &preload))
-		return finish(&t->options, STATUS_NOT_STARTED);
-	err = command_start(&t->command, t->command_argv, preload);
+	if (!preload_list(o, t->arming.argv[0], &preload))
+		return ui_finish(o, STATUS_NOT_STARTED);
+	err = child_start(child, t->arming.argv, preload);
 	free(preload);
-	if (err) {
-		complain(&t->options, "cannot run '%s': %s", t->command_argv[0], strerror(-err));
-		return finish(&t->options, err == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE);
-	}
-	interrupt_catch();
-	t->arming.command = &t->command;
-	status = trace_own(t);
-	status = finish(&t->options, status);
-	if (!t->command.running) {
-		command_cancel(&t->command);
+	if (err)
+		return ui_finish(o, child_report(o, t->arming.argv[0], err));
+	signals_catch();
+	status = trace_private(t);
+	status = ui_finish(o, status);
+	if (!child->running) {
+		child_cancel(child);
 		return status == STATUS_NOT_FOUND || status == STATUS_NOT_EXECUTABLE ? status : STATUS_NOT_STARTED;
 	}
-	/* A second interrupt ends us, and leaves the command alone. */
-	interrupt_release();
-	of_command = command_wait(&t->command);
-	/* A trace that is not whole is no success, whatever the command says of itself. */
+	/* From here on an interrupt ends this process, and leaves the command alone. */
+	signals_release();
+	of_command = child_wait(child);
+	/* An incomplete trace is a failure, whatever the status of the command. */
 	return of_command || status != STATUS_FAILED ? of_command : STATUS_FAILED;
 }
 
 int main(int argc, char **argv)
 {
-	static struct trace t; /* lasts as long as the program */
+	static struct trace_command t; /* not freed */
 
-	options_parse(&argp, argc, argv, &t.options, &t);
-	if (t.command_argv)
+	options_parse(&trace_argp, argc, argv, &t.options, &t);
+	if (t.arming.argv)
 		return trace_command(&t);
-	interrupt_catch();
-	return finish(&t.options, t.arming.npatterns ? trace_own(&t) : attach(&t));
+	signals_catch();
+	return ui_finish(&t.options, t.arming.npatterns ? trace_private(&t) : trace_session(&t));
 }

@@ -2,12 +2,14 @@
 #ifndef CMD_SIGNALS_H
 #define CMD_SIGNALS_H
 
-/* How many SIGINT, SIGTERM and SIGHUP there were since interrupt_catch() was called. */
+/* The number of SIGINT, SIGTERM and SIGHUP received since signals_catch(). */
 extern volatile int interrupted;
 
-/* Signals that were ignored stay so; SIGPIPE is ignored from here on: writers look at their errors. */
-void interrupt_catch(void);
-/* From here on they end the process again. */
-void interrupt_release(void);
+/*
+ * Counts SIGINT, SIGTERM and SIGHUP in `interrupted`, and ignores SIGPIPE and SIGXFSZ, because all writes are checked.
+ */
+void signals_catch(void);
+/* Gives SIGINT, SIGTERM and SIGHUP their default action again. */
+void signals_release(void);
 
 #endif

@@ -5,29 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/alloc.h"
 #include "cmd/event-format.h"
 #include "cmd/ui.h"
-
-enum { FULL = 1 << 15 }; /* bytes */
 
 int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event *event, bool json)
 {
 	if (!sink->memory)
-		sink->memory = open_memstream(&sink->bytes, &sink->size);
-	if (sink->nmarks == sink->room) {
-		size_t room = sink->room ? 2 * sink->room : 256;
-		struct pp_mark *more = reallocarray(sink->marks, room, sizeof(*more));
-
-		if (!more)
-			no_memory();
-		sink->marks = more;
-		sink->room = room;
-	}
-	if (!sink->memory)
-		no_memory();
+		sink->memory = xmemstream(&sink->bytes, &sink->size);
 	pp_event_mark(event, &sink->marks[sink->nmarks++]);
-	(json ? event_put_json : event_put_text)(sink->memory, event);
-	return ftell(sink->memory) > FULL ? sink_flush(sink, reader) : sink->error;
+	if (json)
+		event_put_json(sink->memory, event);
+	else
+		event_put_text(sink->memory, event);
+	if (sink->nmarks == SINK_LINES || ftell(sink->memory) > SINK_BYTES)
+		return sink_flush(sink, reader);
+	return sink->error;
 }
 
 int sink_flush(struct sink *sink, struct pp_reader *reader)
@@ -38,10 +31,10 @@ int sink_flush(struct sink *sink, struct pp_reader *reader)
 	if (!sink->nmarks)
 		return sink->error;
 	if (fflush(sink->memory) || ferror(sink->memory) || size < 0)
-		no_memory();
+		alloc_failed();
 	if (!sink->error)
-		sink->error = write_results(sink->bytes, (size_t)size, &done);
-	/* Only the end of a line is a newline: text and JSON escape all others. */
+		sink->error = ui_write(sink->bytes, (size_t)size, &done);
+	/* Every newline ends a line, because text and JSON escape all others. */
 	for (size_t i = 0; i < done; i++)
 		lines += sink->bytes[i] == '\n';
 	sink->written += lines;
@@ -57,5 +50,4 @@ void sink_free(struct sink *sink)
 	if (sink->memory)
 		fclose(sink->memory);
 	free(sink->bytes);
-	free(sink->marks);
 }

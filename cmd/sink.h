@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Records on their way to standard output, one line each. The sink knows which lines have been written whole, and
- * gives the others back to the session as lost: what a summary calls recorded is in the output.
+ * Buffers records on their way to standard output, one line for each record. The sink counts the lines that were
+ * written completely, and reports the records of all other lines as lost, so that the summary counts as recorded only
+ * what is in the output.
  */
 #ifndef CMD_SINK_H
 #define CMD_SINK_H
@@ -11,19 +12,21 @@
 #include <stdint.h>
 #include <stdio.h>
 
+enum { SINK_BYTES = 1 << 15, SINK_LINES = 2048 };
+
 struct sink {
-	FILE *memory; /* lines that are to be written */
+	FILE *memory; /* the lines that are not written yet */
 	char *bytes;
 	size_t size;
-	struct pp_mark *marks; /* one for each line */
-	size_t nmarks, room;
+	struct pp_mark marks[SINK_LINES]; /* one for each line */
+	size_t nmarks;
 	uint64_t written; /* lines */
 	int error;        /* the first one; nothing is written after it */
 };
 
-/* Takes one event. 0; a negative errno if lines were written out and that failed (-EPIPE: nobody reads them). */
+/* Appends an event. Returns 0, or the negative errno of an earlier or this write (-EPIPE: the reader has gone). */
 int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event *event, bool json);
-/* Writes out all lines. Those that cannot be written are lost. */
+/* Writes all lines. Returns as sink_put(). */
 int sink_flush(struct sink *sink, struct pp_reader *reader);
 void sink_free(struct sink *sink);
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What did they mean? A name resembles a pattern's when it holds the pattern's text, or when few letters have
- * to be changed, put in or left out to make one of the other (Levenshtein's distance). Names decide, and providers
- * only between names that resemble the pattern's alike, because people know the name that they want and mistake the
- * provider. Glob characters are left out of the pattern first: luaH_gte* is looked for as luaH_gte, and a probe's
- * letters after it cost nothing. func:SYMBOL is compared with the functions of the symbol tables.
+ * Finds names that are similar to a pattern that matches nothing.
+ *
+ * 1. Glob characters are removed from the pattern. If it ends with '*', the rest of a name costs nothing.
+ * 2. A name is similar if it contains the pattern's text, or if its edit distance to it (Levenshtein) is small.
+ * 3. Names decide. Providers decide only between names of the same distance, because users mistake the provider more
+ *    often than the name.
+ * 4. func:SYMBOL is compared with the functions in the symbol tables.
  */
 #include "cmd/suggest.h"
 
@@ -15,13 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/alloc.h"
 #include "cmd/images.h"
 #include "cmd/ui.h"
 
-enum { SHOWN = 5, TEXT_MAX = 128 };
+enum { SUGGESTIONS = 5, TEXT_MAX = 128 };
 
-/* tail: letters of b behind the last of a cost nothing. */
-static unsigned distance(const char *a, const char *b, bool tail)
+/* ---- the distance of two names ---- */
+
+/* Returns the edit distance, ignoring case. If prefix is set, letters of b after the last one of a cost nothing. */
+static unsigned edit_distance(const char *a, const char *b, bool prefix)
 {
 	size_t na = strlen(a), nb = strlen(b);
 	unsigned row[TEXT_MAX + 1], best;
@@ -43,20 +48,21 @@ static unsigned distance(const char *a, const char *b, bool tail)
 		}
 	}
 	best = row[nb];
-	for (size_t j = 0; tail && j <= nb; j++)
+	for (size_t j = 0; prefix && j <= nb; j++)
 		if (row[j] < best)
 			best = row[j];
 	return best;
 }
 
-struct wanted {
+/* A pattern without its glob characters. */
+struct pattern {
 	char provider[TEXT_MAX + 1]; /* "": any */
 	char name[TEXT_MAX + 1];
-	bool tail; /* the name may go on */
+	bool prefix; /* it ends with '*' */
 	bool function;
 };
 
-static void copy_letters(char *to, const char *from, size_t n)
+static void pattern_copy(char *to, const char *from, size_t n)
 {
 	size_t length = 0;
 
@@ -66,21 +72,21 @@ static void copy_letters(char *to, const char *from, size_t n)
 	to[length] = 0;
 }
 
-static void wanted_init(struct wanted *w, const char *pattern)
+static void pattern_init(struct pattern *p, const char *text)
 {
-	const char *colon = strchr(pattern, ':'), *name = colon ? colon + 1 : pattern;
+	const char *colon = strchr(text, ':'), *name = colon ? colon + 1 : text;
 	size_t length = strlen(name);
 
-	*w = (struct wanted){ .function = !strncmp(pattern, "func:", 5) };
-	if (w->function)
+	*p = (struct pattern){ .function = !strncmp(text, "func:", 5) };
+	if (p->function)
 		length = strcspn(name, "%+");
-	copy_letters(w->provider, pattern, colon ? (size_t)(colon - pattern) : 0);
-	copy_letters(w->name, name, length);
-	w->tail = length && name[length - 1] == '*';
+	pattern_copy(p->provider, text, colon ? (size_t)(colon - text) : 0);
+	pattern_copy(p->name, name, length);
+	p->prefix = length && name[length - 1] == '*';
 }
 
-/* How far a text is from the one that is wanted; UINT_MAX: too far. */
-static unsigned text_score(const char *wanted, bool tail, const char *text)
+/* Returns the distance of a text from the wanted one, UINT_MAX if they are not similar. */
+static unsigned text_score(const char *wanted, bool prefix, const char *text)
 {
 	size_t length = strlen(wanted);
 	unsigned d, most = length < 6 ? 2 : length / 3;
@@ -91,107 +97,121 @@ static unsigned text_score(const char *wanted, bool tail, const char *text)
 	if (length >= 2 && strcasestr(text, wanted))
 		return 1;
 	snprintf(cut, sizeof(cut), "%s", text);
-	d = distance(wanted, cut, tail);
-	/* luaH_get for luaH_get__entry: the ending is often left out */
+	d = edit_distance(wanted, cut, prefix);
+	/* Users often leave out the end of a name, as in luaH_get for luaH_get__entry. */
 	if (d > most)
-		d = distance(wanted, cut, true) + 1;
+		d = edit_distance(wanted, cut, true) + 1;
 	return d <= most && d < length ? d + 1 : UINT_MAX;
 }
 
 #define PROVIDER_FAR 63u
 
-static unsigned score(const struct wanted *w, const struct pp_probe *probe)
+static unsigned probe_score(const struct pattern *p, const struct pp_probe *probe)
 {
-	unsigned name = text_score(w->name, w->tail, pp_probe_name(probe));
-	unsigned provider = text_score(w->provider, false, pp_probe_provider(probe));
+	unsigned name = text_score(p->name, p->prefix, pp_probe_name(probe));
+	unsigned provider = text_score(p->provider, false, pp_probe_provider(probe));
 
-	if (name == UINT_MAX || (!*w->name && provider == UINT_MAX))
+	if (name == UINT_MAX || (!*p->name && provider == UINT_MAX))
 		return UINT_MAX;
 	return name * (PROVIDER_FAR + 1) + (provider < PROVIDER_FAR ? provider : PROVIDER_FAR);
 }
 
-struct best {
-	unsigned score[SHOWN];
-	const char *provider[SHOWN], *name[SHOWN];
+/* ---- the most similar names ---- */
+
+/* The names with the lowest scores, in order. */
+struct suggestions {
+	unsigned score[SUGGESTIONS];
+	const char *provider[SUGGESTIONS], *name[SUGGESTIONS];
 	size_t n;
 };
 
-static void best_offer(struct best *best, unsigned score, const char *provider, const char *name)
+static void suggestions_add(struct suggestions *s, unsigned score, const char *provider, const char *name)
 {
-	size_t at = best->n;
+	size_t at = s->n;
 
 	if (score == UINT_MAX)
 		return;
-	for (size_t i = 0; i < best->n; i++)
-		if (!strcmp(best->name[i], name) && !strcmp(best->provider[i], provider))
+	for (size_t i = 0; i < s->n; i++)
+		if (!strcmp(s->name[i], name) && !strcmp(s->provider[i], provider))
 			return;
-	while (at && best->score[at - 1] > score)
+	while (at && s->score[at - 1] > score)
 		at--;
-	if (at == SHOWN)
+	if (at == SUGGESTIONS)
 		return;
-	if (best->n < SHOWN)
-		best->n++;
-	for (size_t i = best->n - 1; i > at; i--) {
-		best->score[i] = best->score[i - 1];
-		best->provider[i] = best->provider[i - 1];
-		best->name[i] = best->name[i - 1];
+	if (s->n < SUGGESTIONS)
+		s->n++;
+	for (size_t i = s->n - 1; i > at; i--) {
+		s->score[i] = s->score[i - 1];
+		s->provider[i] = s->provider[i - 1];
+		s->name[i] = s->name[i - 1];
 	}
-	best->score[at] = score;
-	best->provider[at] = provider;
-	best->name[at] = name;
+	s->score[at] = score;
+	s->provider[at] = provider;
+	s->name[at] = name;
 }
 
-/* Returns how many probes, or functions, there are. */
-static size_t offer_all(struct best *best, const struct wanted *wanted, const struct pp_image *image)
+/* Adds similar probes, or functions, of an image. Returns how many probes, or functions, the image has. */
+static size_t suggestions_add_image(struct suggestions *s, const struct pattern *p, const struct pp_image *image)
 {
-	size_t n = wanted->function ? pp_image_functions(image) : pp_image_probes(image);
+	size_t n = p->function ? pp_image_functions(image) : pp_image_probes(image);
 
 	for (size_t i = 0; i < n; i++) {
-		const struct pp_probe *probe = wanted->function ? NULL : pp_image_probe(image, i);
+		const struct pp_probe *probe = p->function ? NULL : pp_image_probe(image, i);
 		const char *name = probe ? pp_probe_name(probe) : pp_image_function(image, i);
 
 		if (name)
-			best_offer(best, probe ? score(wanted, probe) : text_score(wanted->name, wanted->tail, name),
-			           probe ? pp_probe_provider(probe) : "func", name);
+			suggestions_add(s, probe ? probe_score(p, probe) : text_score(p->name, p->prefix, name),
+			                probe ? pp_probe_provider(probe) : "func", name);
 	}
 	return n;
 }
 
-char *resemble(const struct images *images, const char *pattern)
-{
-	size_t there = 0, size;
-	struct best best = { .n = 0 };
-	struct wanted wanted;
-	char *text = NULL;
-	FILE *out = open_memstream(&text, &size);
+/* ---- the message ---- */
 
-	if (!out)
-		no_memory();
-	wanted_init(&wanted, pattern);
-	for (size_t i = 0; i < images->n; i++)
-		there += offer_all(&best, &wanted, images->entry[i].image);
-	if (best.n) {
-		fputs("there is", out);
-		for (size_t i = 0; i < best.n; i++)
-			fprintf(out, "%s %s:%s", i ? "," : "", best.provider[i], best.name[i]);
-	} else if (wanted.function && (!strncmp(wanted.name, "0x", 2) || !strncmp(wanted.name, "0X", 2))) {
-		fputs("no function begins at that address; -f FILE tells what is there", out);
-	} else if (there && wanted.function) {
-		fprintf(out, "none of the %zu functions in the symbol tables has a similar name", there);
-	} else if (there) {
-		fprintf(out, "none of the %zu probes there is like it; probe-list shows them", there);
-	} else if (images->n == 1) {
-		fprintf(out,
-		        wanted.function ? "'%s' has no symbols; name the function by its address, as in func:0x1130"
-		                        : "'%s' has no probes at all",
+static void put_suggestions(FILE *out, const struct suggestions *s)
+{
+	fputs("; similar: ", out);
+	for (size_t i = 0; i < s->n; i++)
+		fprintf(out, "%s%s:%s", i ? ", " : "", s->provider[i], s->name[i]);
+}
+
+/* Prints why there is no suggestion. found: how many probes, or functions, the images have. */
+static void put_no_suggestion(FILE *out, const struct images *images, const struct pattern *p, size_t found)
+{
+	fputs(": ", out);
+	if (p->function && (!strncmp(p->name, "0x", 2) || !strncmp(p->name, "0X", 2)))
+		fputs("no function begins at this address; give -f FILE to see what is there", out);
+	else if (found && p->function)
+		fprintf(out, "no similar name among %zu function%s in the symbol tables", found, ui_plural(found));
+	else if (found)
+		fprintf(out, "no similar name among %zu probe%s; list them with probe-list", found, ui_plural(found));
+	else if (images->n == 1 && p->function)
+		fprintf(out, "'%s' has no symbols; name the function by its address, as in func:0x1130",
 		        images->entry[0].name);
-	} else if (images->n) {
-		fprintf(out, "none of the %zu files looked at has %s", images->n,
-		        wanted.function ? "symbols" : "a probe");
-	} else {
-		fputs("no process named maps a file", out);
-	}
-	if (fclose(out))
-		no_memory();
-	return text;
+	else if (images->n == 1)
+		fprintf(out, "'%s' has no probes", images->entry[0].name);
+	else if (images->n)
+		fprintf(out, "none of the %zu files has %s", images->n, p->function ? "symbols" : "probes");
+	else
+		fputs("the process maps no files", out);
+}
+
+void suggest_report(struct options *options, const struct images *images, const char *pattern)
+{
+	struct suggestions s = { .n = 0 };
+	size_t found = 0, size;
+	struct pattern p;
+	char *text = NULL;
+	FILE *out = xmemstream(&text, &size);
+
+	pattern_init(&p, pattern);
+	for (size_t i = 0; i < images->n; i++)
+		found += suggestions_add_image(&s, &p, images->entry[i].image);
+	if (s.n)
+		put_suggestions(out, &s);
+	else
+		put_no_suggestion(out, images, &p, found);
+	xmemstream_close(out);
+	ui_error(options, "no %s matches '%s'%s", p.function ? "function" : "probe", pattern, text);
+	free(text);
 }

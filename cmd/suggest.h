@@ -3,11 +3,12 @@
 #define CMD_SUGGEST_H
 
 struct images;
+struct options;
 
 /*
- * What there is instead of a pattern that matches nothing: "there is lua:f__entry, lua:g__entry", or how many
- * probes there are and where. Freed by free().
+ * Reports that a pattern matches nothing, with probes or functions of the images that have similar names, or else with
+ * the reason why there are none.
  */
-char *resemble(const struct images *images, const char *pattern);
+void suggest_report(struct options *options, const struct images *images, const char *pattern);
 
 #endif

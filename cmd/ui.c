@@ -10,172 +10,194 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd/signals.h"
-#include "cmd/options.h"
+#include "cmd/alloc.h"
 #include "cmd/escape.h"
+#include "cmd/options.h"
+#include "cmd/signals.h"
 
-enum { PATIENCE_MS = 1000 };
+/* ---- messages ---- */
 
-void no_memory(void)
+static void message_print(const char *format, va_list args)
 {
-	fprintf(stderr, "%s: out of memory\n", program_invocation_short_name);
-	exit(STATUS_FAILED);
-}
+	char *message = xvasprintf(format, args);
 
-static void say(const char *format, va_list args)
-{
-	char *message;
-
-	if (vasprintf(&message, format, args) < 0)
-		no_memory();
 	fflush(stdout);
 	fprintf(stderr, "%s: ", program_invocation_short_name);
-	text_sentence(stderr, message);
+	escape_put_message(stderr, message);
 	putc('\n', stderr);
 	free(message);
 }
 
-void complain(struct options *options, const char *format, ...)
+static void error_keep(struct options *options, const char *format, va_list args)
 {
-	char *message, *both;
+	char *message = xvasprintf(format, args), *earlier = options->errors;
+
+	if (earlier) {
+		options->errors = xasprintf("%s; %s", earlier, message);
+		free(message);
+		free(earlier);
+	} else {
+		options->errors = message;
+	}
+}
+
+void ui_error(struct options *options, const char *format, ...)
+{
 	va_list args;
 
 	va_start(args, format);
-	if (!options->json) {
-		say(format, args);
-	} else if (vasprintf(&message, format, args) < 0) {
-		no_memory();
-	} else if (!options->complaint) {
-		options->complaint = message;
-	} else {
-		if (asprintf(&both, "%s; %s", options->complaint, message) < 0)
-			no_memory();
-		free(message);
-		free(options->complaint);
-		options->complaint = both;
-	}
+	if (options->json)
+		error_keep(options, format, args);
+	else
+		message_print(format, args);
 	va_end(args);
 }
 
-json_object *complaint_take(struct options *options)
-{
-	json_object *text = text_json(options->complaint);
-
-	free(options->complaint);
-	options->complaint = NULL;
-	return text;
-}
-
-void remark(const struct options *options, const char *format, ...)
+void ui_info(const struct options *options, const char *format, ...)
 {
 	va_list args;
 
 	if (options->quiet)
 		return;
 	va_start(args, format);
-	say(format, args);
+	message_print(format, args);
 	va_end(args);
 }
 
-void remark_notices(const struct options *options)
-{
-	const char *text;
-
-	while ((text = pp_notice()))
-		remark(options, "%s", text);
-}
-
-void remark_verbose(const struct options *options, const char *format, ...)
+void ui_verbose(const struct options *options, const char *format, ...)
 {
 	va_list args;
 
 	if (!options->verbose)
 		return;
 	va_start(args, format);
-	say(format, args);
+	message_print(format, args);
 	va_end(args);
 }
 
-static int failed; /* the first error of standard output */
+void ui_notices(const struct options *options)
+{
+	const char *text;
 
-int write_results(const char *bytes, size_t n, size_t *done)
+	while ((text = pp_notice()))
+		ui_info(options, "%s", text);
+}
+
+/* Returns the errors that were kept as a JSON string, and forgets them. */
+static json_object *errors_take(struct options *options)
+{
+	json_object *text = json_text(options->errors);
+
+	free(options->errors);
+	options->errors = NULL;
+	return text;
+}
+
+void ui_print_document(struct options *options, FILE *out, json_object *document)
+{
+	if (options->errors)
+		json_add(document, "error", errors_take(options));
+	json_print(out, document);
+	putc('\n', out);
+}
+
+void ui_print_error_key(struct options *options, FILE *out)
+{
+	if (!options->errors)
+		return;
+	fputs(",\"error\":", out);
+	json_print(out, errors_take(options));
+}
+
+/* ---- standard output ---- */
+
+enum { READER_WAIT_MS = 1000 };
+
+static int output_error; /* the first error of standard output */
+
+int ui_write(const char *bytes, size_t n, size_t *done)
 {
 	struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
 
 	*done = 0;
-	if (flush_results())
-		return failed;
-	while (*done < n && !failed) {
+	if (ui_flush())
+		return output_error;
+	while (*done < n && !output_error) {
 		size_t left = n - *done;
-		ssize_t some;
+		ssize_t written;
 
-		/* poll() says that this much fits into a pipe */
+		/* A pipe that polls as writable takes PIPE_BUF bytes without blocking. */
 		if (interrupted && left > PIPE_BUF)
 			left = PIPE_BUF;
-		if (interrupted && !poll(&out, 1, PATIENCE_MS)) {
-			failed = -EINTR;
+		if (interrupted && !poll(&out, 1, READER_WAIT_MS)) {
+			output_error = -EINTR;
 			break;
 		}
-		some = write(STDOUT_FILENO, bytes + *done, left);
-		if (some > 0)
-			*done += (size_t)some;
-		else if (!some)
-			failed = -ENOSPC;
+		written = write(STDOUT_FILENO, bytes + *done, left);
+		if (written > 0)
+			*done += (size_t)written;
+		else if (!written)
+			output_error = -ENOSPC;
 		else if (errno == EAGAIN)
-			poll(&out, 1, PATIENCE_MS);
+			poll(&out, 1, READER_WAIT_MS);
 		else if (errno != EINTR || interrupted > 1)
-			failed = -errno;
+			output_error = -errno;
 	}
-	return failed;
+	return output_error;
 }
 
-int flush_results(void)
+int ui_flush(void)
 {
-	bool already = ferror(stdout);
+	bool failed_before = ferror(stdout);
 
-	if (failed)
-		return failed;
-	if (already) {
-		/* errno is long gone: the next byte tells the reason again */
+	if (output_error)
+		return output_error;
+	if (failed_before) {
+		/* The errno of the failure is lost. Writing another byte fails for the same reason. */
 		clearerr(stdout);
 		putchar('\n');
 	}
 	errno = 0;
 	if (fflush(stdout))
-		failed = errno ? -errno : -EIO;
-	else if (already)
-		failed = -EIO;
-	return failed;
+		output_error = errno ? -errno : -EIO;
+	else if (failed_before)
+		output_error = -EIO;
+	return output_error;
 }
 
-int finish(struct options *options, int status)
+static void kept_errors_print(struct options *options)
 {
-	json_object *document;
+	json_object *document = json_object_new_object();
+
+	json_add(document, "error", errors_take(options));
+	if (options->has_counts) {
+		json_add_uint(document, "recorded", options->recorded);
+		json_add_uint(document, "lost", options->lost);
+	}
+	json_print(stdout, document);
+	putchar('\n');
+}
+
+int ui_finish(struct options *options, int status)
+{
 	int err, fd;
 
-	if (options->complaint) {
-		document = json_of("error", complaint_take(options), NULL);
-		if (options->has_counts) {
-			json_object_object_add(document, "recorded", json_object_new_uint64(options->recorded));
-			json_object_object_add(document, "lost", json_object_new_uint64(options->lost));
-		}
-		text_put_json(stdout, document);
-		putchar('\n');
-	}
-	err = flush_results();
-	/* Some file systems say only when a file is closed that it could not be written. */
+	if (options->errors)
+		kept_errors_print(options);
+	err = ui_flush();
+	/* Some file systems report a failed write only when the file is closed. */
 	fd = err ? -1 : dup(STDOUT_FILENO);
 	if (fd >= 0 && close(fd) && errno != EINTR)
 		err = -errno;
-	if (err && err != -EPIPE && err != -EINTR) {
-		fprintf(stderr, "%s: cannot write the results: %s\n", program_invocation_short_name, strerror(-err));
-		if (status == STATUS_DONE)
-			status = STATUS_FAILED;
-	}
-	return status;
+	if (!err || err == -EPIPE || err == -EINTR)
+		return status;
+	fprintf(stderr, "%s: cannot write the results: %s\n", program_invocation_short_name, strerror(-err));
+	return status == STATUS_DONE ? STATUS_FAILED : status;
 }
 
-static bool wants_colour(FILE *out)
+/* ---- color ---- */
+
+static bool is_colored(FILE *out)
 {
 	static int known[2] = { -1, -1 };
 	int *k = &known[out == stderr];
@@ -191,26 +213,12 @@ static bool wants_colour(FILE *out)
 	return *k;
 }
 
-void put_painted(FILE *out, enum paint paint, const char *word)
+void ui_put_color(FILE *out, enum ui_color color, const char *word)
 {
-	static const char *const codes[] = { "1", "32", "33", "31" };
+	static const char *const codes[] = { [UI_GREEN] = "32", [UI_YELLOW] = "33", [UI_RED] = "31" };
 
-	if (wants_colour(out))
-		fprintf(out, "\033[%sm%s\033[0m", codes[paint], word);
+	if (is_colored(out))
+		fprintf(out, "\033[%sm%s\033[0m", codes[color], word);
 	else
 		fputs(word, out);
-}
-
-json_object *json_of(const char *key, ...)
-{
-	json_object *object = json_object_new_object();
-	va_list args;
-
-	if (!object)
-		no_memory();
-	va_start(args, key);
-	for (; key; key = va_arg(args, const char *))
-		json_object_object_add_ex(object, key, va_arg(args, json_object *), JSON_C_OBJECT_KEY_IS_CONSTANT);
-	va_end(args);
-	return object;
 }

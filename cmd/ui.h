@@ -1,57 +1,63 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the commands say besides their results, and how they end. Results go to stdout; remarks and, without
- * --json, errors to stderr.
+ * Messages and the end of the commands. Results go to standard output. Error messages go to standard error, or into the
+ * JSON document with --json. Other messages go to standard error.
  */
 #ifndef CMD_UI_H
 #define CMD_UI_H
 
-#include <json-c/json.h>
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "cmd/json.h"
+
 struct options;
 
-/* Returns the plural ending of a counted noun: "%zu site%s", n, plural(n). */
-static inline const char *plural(size_t n)
+/*
+ * Reports an error. With --json the message is kept, and printed by ui_print_document() or else by ui_finish(). Several
+ * messages are joined by "; ".
+ */
+__attribute__((format(printf, 2, 3))) void ui_error(struct options *options, const char *format, ...);
+
+/* Prints a message, unless -q is given. */
+__attribute__((format(printf, 2, 3))) void ui_info(const struct options *options, const char *format, ...);
+/* Prints a message if -v is given. */
+__attribute__((format(printf, 2, 3))) void ui_verbose(const struct options *options, const char *format, ...);
+/* Prints the messages of pp_notice(), unless -q is given. */
+void ui_notices(const struct options *options);
+
+/* Prints a JSON document on a line, with the errors kept by ui_error() as its key "error", and frees it. */
+void ui_print_document(struct options *options, FILE *out, json_object *document);
+/* Prints ,"error":"..." if ui_error() kept errors, for a document that is printed in pieces. */
+void ui_print_error_key(struct options *options, FILE *out);
+
+/*
+ * Flushes standard output, and prints the errors that were kept. Returns the exit status: the given one, or
+ * STATUS_FAILED if the results could not be written. A closed pipe and an interrupt are not failures.
+ */
+int ui_finish(struct options *options, int status);
+
+/*
+ * Flushes standard output. Returns 0, -EPIPE if its reader has gone, or another negative errno. After an error, all
+ * calls return that error.
+ */
+int ui_flush(void);
+
+/*
+ * Writes to standard output, bypassing its buffer, and stores the number of bytes written. Returns as ui_flush(), which
+ * then returns the same error. After an interrupt it waits at most one second for the reader (-EINTR).
+ */
+int ui_write(const char *bytes, size_t n, size_t *done);
+
+/* Returns the plural ending of a counted noun: "%zu site%s", n, ui_plural(n). */
+static inline const char *ui_plural(size_t n)
 {
 	return n == 1 ? "" : "s";
 }
 
-/* An error. With --json it is kept, and told by finish() unless complaint_take() takes it into a document. */
-__attribute__((format(printf, 2, 3))) void complain(struct options *options, const char *format, ...);
-json_object *complaint_take(struct options *options); /* NULL: there was none */
+enum ui_color { UI_GREEN, UI_YELLOW, UI_RED };
 
-/* Chatter: not with -q; remark_verbose() only with -v. */
-/* Prints what pp_notice() has, unless -q. */
-void remark_notices(const struct options *options);
-__attribute__((format(printf, 2, 3))) void remark(const struct options *options, const char *format, ...);
-__attribute__((format(printf, 2, 3))) void remark_verbose(const struct options *options, const char *format, ...);
-
-/*
- * Writes out what is left; the status to exit with: the one given, or STATUS_FAILED where the results
- * could not be written. Somebody who has closed the pipe, or interrupts, wants no more: that is no failure.
- */
-int finish(struct options *options, int status);
-
-/* Writes stdout through. 0; -EPIPE: nobody reads it any more; another negative errno, from then on for ever. */
-int flush_results(void);
-
-/*
- * Writes to standard output past its buffer; *done is how many bytes it has taken. The error is as that of
- * flush_results(), which returns it from then on. After an interrupt it waits a second for a reader that does not
- * read (-EINTR).
- */
-int write_results(const char *bytes, size_t n, size_t *done);
-
-enum paint { PAINT_BOLD, PAINT_GOOD, PAINT_WAITING, PAINT_BAD };
-
-/* A word of our own, in colour where out is a terminal that wants it. */
-void put_painted(FILE *out, enum paint paint, const char *word);
-
-/* An object with its keys in the order given: key, value, ..., NULL. */
-json_object *json_of(const char *key, ...) __attribute__((sentinel));
-
-__attribute__((noreturn)) void no_memory(void);
+/* Prints a word, in color if out is a terminal, TERM is not "dumb" and NO_COLOR is not set. */
+void ui_put_color(FILE *out, enum ui_color color, const char *word);
 
 #endif

@@ -1,12 +1,12 @@
-# The examples: built as their users would build them.
+# Builds the examples as a user would.
 
 E := $(B)/examples
 EXAMPLES := $(E)/kv $(if $(PLUGIN),$(E)/weblog $(E)/jobs $(E)/libcodec.so)
-EXAMPLE_FLAGS = -std=gnu17 $(WARN) -Iinclude -pthread $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(SANFLAGS)
+EXAMPLE_FLAGS = -std=gnu17 $(WARN) $(WARN_C) -Iinclude -pthread $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(SANFLAGS)
 
 comma := ,
 blank := $() $()
-# $(call probed,FUNCTION...): what the plugin is to probe
+# $(call probed,FUNCTION...) expands to the flags that make the plugin probe these functions.
 probed = -fplugin=$(abspath $(PLUGIN)) -fplugin-arg-probepoint-functions=$(subst $(blank),$(comma),$(1))
 
 .PHONY: examples

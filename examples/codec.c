@@ -60,7 +60,7 @@ long codec_unpack(const char *packed, size_t length, char *out, size_t size)
 	return n;
 }
 
-/* Adler-32 over the name and the data. */
+/* Returns the Adler-32 checksum of the name and the data. */
 uint32_t codec_sum(const char *name, const char *data, size_t length)
 {
 	uint32_t a = 1, b = 0;

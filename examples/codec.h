@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* libcodec.so: packs text by run lengths. Probed by the compiler's plugin, as codec:codec_pack__entry and so on. */
+/* libcodec.so packs text by run-length encoding. The GCC plugin adds its probes, such as codec:codec_pack__entry. */
 #ifndef CODEC_H
 #define CODEC_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes written to out, which holds size; -1 where they do not fit. A run of 4 or more becomes `~`, its length, the byte. */
+/*
+ * Pack and unpack a text. They return the number of bytes written to out, or -1 if out, which has `size` bytes, is too
+ * small. A run of 4 or more equal bytes becomes '~', its length, and the byte.
+ */
 long codec_pack(const char *text, size_t length, char *out, size_t size);
 long codec_unpack(const char *packed, size_t length, char *out, size_t size);
 

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A job queue: one thread submits, workers carry out, a shared library does the
- * hard part. Probes stand here by hand (provider queue), and at functions by the
- * compiler's plugin, in this file (jobs) and in libcodec.so (codec).
+ * A job queue: one thread submits jobs, workers run them, and a shared library does the expensive part. There are
+ * handwritten probes (provider queue), and probes of the GCC plugin at functions of this file (provider jobs) and of
+ * libcodec.so (provider codec).
  *
- * Jobs come -r a second (1000; 0 is as fast as the workers go), for -t seconds or
- * -n jobs, else until SIGTERM; -w workers (4). At the end it says what was done.
+ *     -r RATE       jobs per second (default 1000; 0: as fast as the workers run them)
+ *     -w WORKERS    default 4
+ *     -t SECONDS, -n JOBS    when to stop (default: at SIGTERM)
  *
- *     queue:submit(id, kind, text)         every job; how fast do they come?
- *     queue:start(id, kind, worker)        who takes it?
- *     queue:finish(id, kind, result)       result -1: it failed
- *     queue:full(waiting)                  the submitter had to wait
- *     jobs:run_pack, run_check, run_count  the three kinds of jobs: entry with the job, return with the result
+ * At the end it prints what it did.
+ *
+ *     queue:submit(id, kind, text)         how many jobs arrive?
+ *     queue:start(id, kind, worker)        which worker takes the job?
+ *     queue:finish(id, kind, result)       result -1: the job failed
+ *     queue:full(waiting)                  the submitting thread had to wait
+ *     jobs:run_pack, run_check, run_count  the kinds of jobs: the entry with the job, the return with the result
  *     codec:codec_pack, codec_unpack, codec_sum
  *
  *     probe-list build/examples/jobs build/examples/libcodec.so
@@ -98,7 +101,7 @@ static bool take(struct job *job)
 	return taken;
 }
 
-/* Packs, unpacks, and must find what it began with. */
+/* Packs and unpacks the text. Fails if the result is not the same text. */
 static long run_pack(const struct job *job, struct counts *counts)
 {
 	char packed[3 * TEXT], again[TEXT];
@@ -119,7 +122,7 @@ static long run_check(const struct job *job, struct counts *counts)
 	return codec_sum(kind_names[job->kind], job->text, strlen(job->text));
 }
 
-/* Counts letters; fails on what has none. */
+/* Counts letters. Fails if the text has none. */
 static long run_count(const struct job *job, struct counts *counts)
 {
 	long letters = 0;

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small key-value server, with probes written into it by hand (sys/sdt.h).
+ * A small key-value server with handwritten probes (sys/sdt.h).
  *
- * It speaks lines over Unix sockets: SET KEY VALUE, GET KEY, DEL KEY, each answered
- * by one line. With -l PATH anybody may connect; without, a client of its own keeps
- * it busy: -r requests a second (1000; 0 is as fast as it goes), for -t seconds or
- * -n requests, else until SIGTERM. At the end it says what it did, to the last one.
+ * It speaks a line protocol over Unix sockets: SET KEY VALUE, GET KEY and DEL KEY. It answers each request with one
+ * line.
  *
- * What it was not written to answer, and its probes can:
+ *     -l PATH    listen there; without it, an internal client sends the requests
+ *     -r RATE    requests per second of the internal client (default 1000; 0: as fast as possible)
+ *     -t SECONDS, -n REQUESTS    when to stop (default: at SIGTERM)
  *
- *     kv:request(connection, line, length)   what is being asked, right now?
- *     kv:get(key, value)                     which keys are read? value is NULL for a miss
+ * At the end it prints exactly what it did. The probes answer questions that the server itself cannot:
+ *
+ *     kv:request(connection, line, length)   which requests arrive now?
+ *     kv:get(key, value)                     which keys are read? value is NULL if the key does not exist
  *     kv:set(key, value, is_new)
  *     kv:del(key, was_there)
- *     kv:reply(connection, status, line)     status 0: done, 1: no such key, 2: not understood
+ *     kv:reply(connection, status, line)     status 0: done, 1: no such key, 2: invalid request
  *
  *     probe-list build/examples/kv
  *     probe-trace -f build/examples/kv kv:get
@@ -206,7 +208,7 @@ struct load {
 	unsigned long count, rate;
 };
 
-/* Asks what a web shop might: many reads, some writes, few deletions, now and then nonsense. */
+/* The internal client. Its requests are those of a web shop: many reads, some writes, few deletions, some invalid. */
 static void *client(void *arg)
 {
 	static const char *const kinds[] = { "user", "session", "cart", "price" };
@@ -258,7 +260,7 @@ static int listen_at(const char *path)
 	return fd;
 }
 
-/* Until told to stop, or, with a client of its own, until that has hung up. */
+/* Serves until a signal stops it, or until the internal client has hung up. */
 static void run(int listener, bool own_client)
 {
 	while (!stopped) {

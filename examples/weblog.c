@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A web server's access log, made and analysed at a steady pace. There is no probe
- * in this source: the compiler's plugin puts one at the entry and one at the return
- * of the functions below (-fplugin-arg-probepoint-functions=...).
+ * Invents the access log of a web server and analyses it. This source has no probes: the GCC plugin adds one at the
+ * entry and one at each return of the functions below (-fplugin-arg-probepoint-functions=...).
  *
- * One half invents log lines, -r a second (1000; 0 is as fast as it goes), for -t
- * seconds or -n lines, else until SIGTERM; the other reads them, adds them up by
- * route and client, and complains about what is slow or broken. At the end it says
- * how often it did what; each figure is how often a function was called:
+ *     -r RATE    log lines per second (default 1000; 0: as fast as possible)
+ *     -t SECONDS, -n LINES    when to stop (default: at SIGTERM)
  *
- *     weblog:parse_line(line, length)       lines     what comes in? which lines return false?
- *     weblog:find_route(path)               lookups   which paths are asked for?
- *     weblog:account(route, status, micros) accounted
- *     weblog:complain(line, reason)         complaints
- *     weblog:depth_of(path)                 depths    (recursive: one call a path segment)
+ * One half invents lines. The other half parses them, sums them up by route, and complains about slow and failed
+ * requests. At the end it prints how often each function was called:
+ *
+ *     weblog:parse_line(line, length, entry) lines      which lines arrive? which are rejected (return value false)?
+ *     weblog:find_route(path)                lookups    which paths are requested?
+ *     weblog:account(route, status, micros)  accounted
+ *     weblog:complain(line, reason)          complaints
+ *     weblog:depth_of(path)                  depths     recursive: one call for each part of the path
  *
  *     probe-list build/examples/weblog
  *     probe-trace -f build/examples/weblog 'weblog:complain__entry'
@@ -54,7 +54,7 @@ static void stop(int signal)
 	stopped = 1;
 }
 
-/* ---- making ---- */
+/* ---- inventing lines ---- */
 
 static unsigned draw(unsigned *random, unsigned below)
 {
@@ -71,12 +71,12 @@ static void invent_line(char *line, unsigned *random)
 	snprintf(line, LINE, "%s %s%u %d %u", methods[draw(random, 5)], places[draw(random, 5)], draw(random, 50),
 	         statuses[draw(random, 9)], draw(random, 10000));
 	if (draw(random, 40) == 0)
-		line[draw(random, strlen(line))] = 0; /* torn in the middle */
+		line[draw(random, strlen(line))] = 0; /* cut off */
 }
 
-/* ---- analysing ---- */
+/* ---- analysing lines ---- */
 
-/* How many segments a path has. */
+/* Returns the number of parts of a path. */
 static unsigned long depth_of(const char *path)
 {
 	const char *slash = strchr(path + 1, '/');

@@ -3,44 +3,45 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+#include "base/error.h"
 #include "runtime/armed.h"
 #include "runtime/point.h"
 #include "runtime/session.h"
-#include "base/error.h"
 #include "sdt/image.h"
 
 struct pp_armed {
 	struct registry registry;
-	char **names;
-	size_t n;
-	const char *without; /* while reading */
+	char **names; /* of sessions, by their number in the registry */
+	size_t n, room;
+	const char *without; /* the argument of armed_read(), while it runs */
 };
 
-static int add_session(const char *name, void *arg)
+static bool armed_has_session(const struct pp_armed *armed, const char *name)
+{
+	for (size_t i = 0; i < armed->n; i++)
+		if (!strcmp(armed->names[i], name))
+			return true;
+	return false;
+}
+
+static int armed_add_session(const char *name, void *arg)
 {
 	struct pp_armed *armed = arg;
 	struct pp_session *session;
-
-	if (armed->without && !strcmp(name, armed->without))
-		return 0;
-
-	char **more = realloc(armed->names, (armed->n + 1) * sizeof(*more));
 	int err;
 
-	if (!more)
-		return error_nomem();
-	armed->names = more;
-	for (size_t i = 0; i < armed->n; i++)
-		if (!strcmp(more[i], name))
-			return 0;
-	err = session_open(name, false, armed->without != NULL, &session);
+	if ((armed->without && !strcmp(name, armed->without)) || armed_has_session(armed, name))
+		return 0;
+	err = ALLOC_GROW(armed->names, armed->n + 1, armed->room);
 	if (err)
-		/* ended meanwhile, or not to be read */
+		return err;
+	err = session_open(name, false, armed->without != NULL, &session);
+	if (err) /* a session that has ended meanwhile, or cannot be read, is skipped */
 		return err == -ENOMEM || err == -EMFILE || err == -ENFILE ? err : 0;
-	more[armed->n] = strdup(name);
-	err = more[armed->n] ? registry_add_session(&armed->registry, session, armed->n)
-	                     : error_nomem();
-	armed->n += more[armed->n] != NULL;
+	armed->names[armed->n] = strdup(name);
+	err = armed->names[armed->n] ? registry_add_session(&armed->registry, session, armed->n) : error_nomem();
+	armed->n += armed->names[armed->n] != NULL;
 	pp_session_close(session);
 	return err;
 }
@@ -53,7 +54,7 @@ int armed_read(struct pp_armed **armed, const char *without)
 	if (!a)
 		return error_nomem();
 	a->without = without;
-	err = pp_sessions(add_session, a);
+	err = pp_sessions(armed_add_session, a);
 	a->without = NULL;
 	if (err)
 		pp_armed_free(a);
@@ -81,9 +82,10 @@ void pp_armed_free(struct pp_armed *armed)
 const char *pp_armed_session(const struct pp_armed *armed, const struct pp_image *image, const struct pp_site *site,
                              size_t i)
 {
-	struct registry *registry = (struct registry *)&armed->registry; /* finding sorts it, the first time */
+	struct registry *registry = (struct registry *)&armed->registry; /* is sorted by the first search */
 	size_t n, seen = 0;
-	const struct consumer *c = registry_find(registry, image->real_device, image->real_inode, site->offset, &n);
+	const struct point_consumer *c =
+		registry_find(registry, image->real_device, image->real_inode, site->offset, &n);
 
 	for (size_t k = 0; k < n; k++)
 		if ((!k || c[k].session != c[k - 1].session) && seen++ == i)

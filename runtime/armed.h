@@ -5,8 +5,9 @@
 struct pp_armed;
 
 /*
- * As pp_armed_read(), without the session of this name, whose lock the caller holds (NULL: with all). Leaves out sessions
- * that another command is working on.
+ * Like pp_armed_read(), but without the session that has the name `without`, whose lock the caller holds (NULL: with all
+ * sessions). With a name, also without sessions that another command has locked. Returns 0, or a negative errno with an
+ * error message.
  */
 int armed_read(struct pp_armed **armed, const char *without);
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Machine code of x86-64, as far as one must understand a function to put probes into its middle and at its ends. */
+/*
+ * Disassembly of x86 code, as far as probes in the middle of functions and at their ends need it. Functions decode 64-bit
+ * code, unless they take a machine or an image of 32 bits. They do not know other CPUs.
+ */
 #ifndef RUNTIME_DISASM_H
 #define RUNTIME_DISASM_H
 
@@ -9,43 +12,53 @@
 
 struct pp_image;
 
-/* Where a function is left. */
-struct code_exit {
-	uint64_t address;
-	bool tail; /* by a jump to another function, which returns in its place */
-};
+/* Returns true if the code of this CPU (EM_*) can be disassembled. */
+bool code_is_known(int machine);
 
 /*
- * All exits of the function at address (its start), in the order of their addresses. *exits
- * is the caller's, to be freed by free(). -EOPNOTSUPP with a sentence: it cannot be told for sure
- * where it is left.
+ * Returns the length of the instruction at code, 1 if it cannot be decoded. Instructions of CPUs that are not known have
+ * 4 bytes.
  */
-int code_exits(const struct pp_image *image, uint64_t address, struct code_exit **exits, size_t *n);
-
-/* 0: an instruction begins at address + offset, within the function that starts at address. -EINVAL, with a sentence. */
-int code_boundary(const struct pp_image *image, uint64_t address, uint64_t offset);
-
-/* Returns how long the instruction at code is, 1 if it cannot be decoded. machine: EM_*. */
 size_t code_length(int machine, const uint8_t *code, size_t size);
 
 /*
- * Finds the functions whose addresses the code of the function at address computes (as the resolver of an indirect
- * function does). Returns how many, at most room.
+ * Checks that an instruction begins at address + offset, in the function that begins at address. Returns 0, -EINVAL,
+ * -EOPNOTSUPP if no function begins there, -EIO or -ENOMEM, with an error message.
+ */
+int code_boundary(const struct pp_image *image, uint64_t address, uint64_t offset);
+
+/*
+ * Finds the functions whose addresses the code of the function at address computes, as the resolver of an indirect
+ * function does. Returns their number, at most room.
  */
 size_t code_functions_named(const struct pp_image *image, uint64_t address, uint64_t *functions, size_t room);
 
+/* An instruction at which control leaves a function. */
+struct code_exit {
+	uint64_t address;
+	bool tail; /* a jump to another function, which returns in place of this one */
+};
+
 /*
- * Where instructions begin in an image, learned as far as it is asked for. Decoding goes on from the last place that is
- * known to be a begin: a function, by the symbols or the unwind tables, or a section of code.
+ * Finds all exits of the function that begins at address, in the order of their addresses. Returns 0, -EOPNOTSUPP if they
+ * cannot all be found with certainty, -EIO or -ENOMEM, with an error message. The caller frees *exits with free().
+ */
+int code_exits(const struct pp_image *image, uint64_t address, struct code_exit **exits, size_t *n);
+
+/*
+ * The instruction boundaries of an image. They are found on demand: decoding begins at the last address before that is
+ * known to be a boundary, which is the begin of a function (by symbols or unwind tables) or of a section.
  */
 struct code_map;
 
+/* Returns 0, -ENOMEM, or the error of image_reopen(). The caller frees *map with code_map_free(). */
 int code_map_new(const struct pp_image *image, struct code_map **map);
 void code_map_free(struct code_map *map);
+
 /*
- * Returns 0 if an x86 instruction begins at the address. A nop of one byte counts as one if prefixes 66 stand before it,
- * because sys/sdt.h aligns its sites by them. Returns -EINVAL, and pp_error() says which instruction it is in the middle
- * of, or why it is not known.
+ * Checks that an instruction begins at the address. A one-byte nop may have 0x66 prefixes before the address, because
+ * sys/sdt.h aligns its sites with them. Returns 0, -ENOMEM, or -EINVAL with an error message that names the instruction
+ * around the address, or says why the boundaries are not known.
  */
 int code_map_begins(struct code_map *map, uint64_t address);
 

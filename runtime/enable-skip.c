@@ -44,7 +44,7 @@ static const char *request_hit_option(const struct pp_request *request, const st
 }
 
 /* Whether the consumer is armed for the point's process, or for every process. */
-static bool consumer_covers(const struct consumer *c, const struct arm_point *point, struct last_start *last)
+static bool consumer_covers(const struct point_consumer *c, const struct arm_point *point, struct last_start *last)
 {
 	pid_t pid = point->process ? point->process->pid : 0;
 
@@ -58,7 +58,7 @@ static bool consumer_covers(const struct consumer *c, const struct arm_point *po
 }
 
 /* Points that were armed for one process do not serve a request for every process. */
-static void point_skip(struct arm_point *point, const struct consumer *c, const struct pp_request *request)
+static void point_skip(struct arm_point *point, const struct point_consumer *c, const struct pp_request *request)
 {
 	const char *option = request_hit_option(request, point->backend);
 
@@ -86,7 +86,7 @@ int points_skip_armed(struct enabling *e)
 
 	for (size_t i = 0; i < e->targets.npoints && !err; i++) {
 		struct arm_point *point = &e->targets.points[i];
-		const struct consumer *c;
+		const struct point_consumer *c;
 		size_t n;
 
 		if (point->error)

@@ -6,45 +6,34 @@
 
 #include "base/error.h"
 
-static const struct manifest_layout *layout_of(const struct pp_event *event)
+static const struct manifest_layout *event_layout(const struct pp_event *event)
 {
 	return &manifest_layouts(event->manifest)[manifest_points(event->manifest)[event->record->point].layout];
 }
 
-static const struct manifest_probe *probe_of(const struct pp_event *event)
+static const struct manifest_probe *event_manifest_probe(const struct pp_event *event)
 {
 	return &manifest_probes(event->manifest)[manifest_points(event->manifest)[event->record->point].probe];
 }
 
-int event_set(struct pp_event *event, const struct manifest *manifest, const struct record_thread *thread,
-              const struct record *record, size_t size)
+/* Sets the event's strings. Checks that they are in the record. */
+static int event_set_strings(struct pp_event *event)
 {
-	if (size < sizeof(*record) || (size_t)record->words * 8 > size || record->words * 8u < sizeof(*record))
-		return error_set(EBADMSG, "a record of %zu bytes says that it has %u", size,
-		                 size < sizeof(*record) ? 0 : record->words * 8u);
-	if (record->point >= manifest->npoints)
-		return error_set(EBADMSG, "a record names point %u of %u", record->point, manifest->npoints);
-	event->manifest = manifest;
-	event->record = record;
-	event->time = record->time;
-	event->thread = *thread;
-	event->thread.comm[sizeof(event->thread.comm) - 1] = 0;
-
-	const struct manifest_layout *layout = layout_of(event);
+	const struct record *record = event->record;
+	const struct manifest_layout *layout = event_layout(event);
 	const char *end = (const char *)record + record->words * 8u;
 	const char *string = (const char *)&record->value[layout->nargs];
 
 	if (string > end)
-		return error_set(EBADMSG, "a record is too short for its %u arguments", layout->nargs);
+		return error_set(EBADMSG, "damaged record: too short for its %u arguments", layout->nargs);
 	for (uint32_t i = 0; i < layout->nargs; i++) {
+		uint64_t length = record->value[i];
+
 		event->strings[i] = NULL;
 		if (layout->kind[i] != PP_STRING || record->faults >> i & 1)
 			continue;
-		uint64_t length = record->value[i];
-		size_t room = end - string;
-
-		if (length > RECORD_STRING_CUT || ((length + 7) & ~7ull) > room)
-			return error_set(EBADMSG, "a record's string of %llu bytes does not fit",
+		if (length > RECORD_STRING_CUT || ((length + 7) & ~7ull) > (size_t)(end - string))
+			return error_set(EBADMSG, "damaged record: a string of %llu bytes does not fit in it",
 			                 (unsigned long long)length);
 		if (length == RECORD_STRING_CUT)
 			length--;
@@ -54,6 +43,22 @@ int event_set(struct pp_event *event, const struct manifest *manifest, const str
 		string += (record->value[i] + 7) & ~7ull;
 	}
 	return 0;
+}
+
+int event_set(struct pp_event *event, const struct manifest *manifest, const struct record_thread *thread,
+              const struct record *record, size_t size)
+{
+	if (size < sizeof(*record) || (size_t)record->words * 8 > size || record->words * 8u < sizeof(*record))
+		return error_set(EBADMSG, "damaged record: it has %u bytes in a space of %zu",
+		                 size < sizeof(*record) ? 0 : record->words * 8u, size);
+	if (record->point >= manifest->npoints)
+		return error_set(EBADMSG, "damaged record: point %u of %u", record->point, manifest->npoints);
+	event->manifest = manifest;
+	event->record = record;
+	event->time = record->time;
+	event->thread = *thread;
+	event->thread.comm[sizeof(event->thread.comm) - 1] = 0;
+	return event_set_strings(event);
 }
 
 uint64_t pp_event_time(const struct pp_event *event)
@@ -90,12 +95,12 @@ const char *pp_event_comm(const struct pp_event *event)
 
 const char *pp_event_probe(const struct pp_event *event)
 {
-	return manifest_string(event->manifest, probe_of(event)->name);
+	return manifest_string(event->manifest, event_manifest_probe(event)->name);
 }
 
 size_t pp_event_args(const struct pp_event *event)
 {
-	return layout_of(event)->nargs;
+	return event_layout(event)->nargs;
 }
 
 const char *pp_event_arg_name(const struct pp_event *event, size_t i)
@@ -105,7 +110,7 @@ const char *pp_event_arg_name(const struct pp_event *event, size_t i)
 		"arg8",  "arg9",  "arg10", "arg11", "arg12", "arg13", "arg14", "arg15",
 		"arg16", "arg17", "arg18", "arg19", "arg20", "arg21", "arg22", "arg23",
 	};
-	const struct manifest_probe *probe = probe_of(event);
+	const struct manifest_probe *probe = event_manifest_probe(event);
 
 	if (i < probe->nargs)
 		return manifest_string(event->manifest, manifest_args(event->manifest)[probe->args + i].name);
@@ -114,7 +119,7 @@ const char *pp_event_arg_name(const struct pp_event *event, size_t i)
 
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i)
 {
-	enum pp_kind kind = i < pp_event_args(event) ? layout_of(event)->kind[i] : PP_MISSING;
+	enum pp_kind kind = i < pp_event_args(event) ? event_layout(event)->kind[i] : PP_MISSING;
 
 	if (kind == PP_FAULT || kind == PP_MISSING)
 		return PP_MISSING;
@@ -130,7 +135,7 @@ double pp_event_arg_float(const struct pp_event *event, size_t i)
 {
 	if (i >= pp_event_args(event))
 		return 0;
-	if (layout_of(event)->size[i] == 4) {
+	if (event_layout(event)->size[i] == 4) {
 		float value;
 
 		memcpy(&value, &event->record->value[i], sizeof(value));

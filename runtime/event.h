@@ -9,15 +9,18 @@
 
 struct pp_event {
 	const struct manifest *manifest;
-	uint64_t time;     /* ns of CLOCK_MONOTONIC, whatever clock the record has */
-	struct wall *wall; /* the reader's; NULL: the time of day is not asked for */
+	uint64_t time;     /* ns of CLOCK_MONOTONIC, whatever the clock of the record is */
+	struct wall *wall; /* of the reader; NULL if the time of day is not needed */
 	struct record_thread thread;
 	const struct record *record;                    /* checked by event_set() */
 	const char *strings[RECORD_ARGS_MAX];           /* in the record; NULL for other arguments */
 	char text[RECORD_ARGS_MAX][RECORD_STRING_ROOM]; /* NUL-terminated copies */
 };
 
-/* Checks a record of size bytes against its description and makes it the event. -EBADMSG with a sentence. */
+/*
+ * Checks a record of at most size bytes by its manifest and sets the event to it. The record and the manifest must outlive
+ * the event. Returns 0, or -EBADMSG with an error message.
+ */
 int event_set(struct pp_event *event, const struct manifest *manifest, const struct record_thread *thread,
               const struct record *record, size_t size);
 

@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * func:SYMBOL: probes of code that has no note.
+ * func:SYMBOL: probes of code that has no note. A pattern makes a probe of one or more sites:
  *
- * func:SYMBOL has one site, the function's first instruction, and the arguments that
- * the CPU's calling convention passes in integer registers, arg0 to arg5, whatever the
- * function takes of them.
+ *     func:SYMBOL           the function's first instruction. Its arguments are arg0 to arg5: the registers in which the
+ *                           calling convention passes integers, whatever the function takes
+ *     func:SYMBOL+OFFSET    an instruction in the middle of the function. Its arguments are the integer registers, by
+ *                           their names
+ *     func:0x1130           the function that begins at this address as linked
+ *     func:+0x1134          the instruction at this address as linked
+ *     func:SYMBOL%return    the function's entry, where calls begin, and all its exits (disasm.h), where calls end. Only
+ *                           an end is an event. Its arguments are those of the call, arg0 to arg5, its result ret, and
+ *                           its duration
  *
- * func:SYMBOL+OFFSET has one site in the function's middle, and the integer registers
- * as arguments, by their names.
- *
- * func:0x1130 is the function that begins at this address as linked, func:+0x1134 the
- * instruction there. Stripped files have neither symbols, but mostly unwind tables.
- *
- * func:SYMBOL%return has the entry, where calls begin, and each place where the
- * function is left (code.h), where they end. A call's end has the arguments that
- * it began with, arg0 to arg5, what it returns, ret, and how long it took, duration.
+ * Addresses serve stripped files, which have no symbols but usually have unwind tables.
  */
 #ifndef RUNTIME_FUNCTION_H
 #define RUNTIME_FUNCTION_H
@@ -27,16 +25,16 @@ struct process;
 
 #define FUNCTION_PROVIDER "func"
 
-/* What a hit of a site means. */
+/* The meaning of a hit of a site. */
 enum site_role {
-	SITE_HIT,   /* itself */
-	SITE_CALL,  /* a call begins that one of its probe's other sites will end */
-	SITE_LEAVE, /* a call ends, if it was seen to begin */
+	SITE_HIT,   /* an event */
+	SITE_CALL,  /* the begin of a call that another site of the probe ends */
+	SITE_LEAVE, /* the end of a call, if its begin was seen */
 };
 
 /*
- * In the operands of a SITE_LEAVE these registers are not the CPU's: the first six are those of the call's begin, %r11
- * is the call's duration in ns, and %rbx is 0.
+ * In the operands of a SITE_LEAVE these registers are not the CPU's: the first LEAVE_ENTRY_COUNT hold the values of the
+ * call's begin, %r11 holds the call's duration in ns, and %rbx holds 0.
  */
 #define LEAVE_ENTRY_REGISTERS    \
 	{                        \
@@ -46,27 +44,37 @@ enum site_role {
 #define LEAVE_DURATION 11
 #define LEAVE_ZERO 3
 
-/* What stands behind "func:" in a pattern, NULL where it names no function. */
+/* Returns the part of a pattern after "func:", NULL if the pattern does not name a function. */
 const char *function_name(const char *pattern);
 
-/* Checks the form of what follows "func:". Returns -EINVAL if it cannot name anything in any image. */
+/*
+ * Checks the syntax of the part after "func:". Returns 0, -ENOMEM, or -EINVAL with an error message if it cannot name
+ * anything in any image.
+ */
 int function_check(const char *name);
-/* True for 0x1130 and +0x1134, which mean something in one image only. */
+
+/* Returns true for an address, as 0x1130 or +0x1134, which has a meaning in one image only. */
 bool function_is_address(const char *name);
 
 /*
- * Makes the probe, for the caller to free by function_free(). Returns -ENOENT if the image
- * has no such function, and -ENXIO if the image has something else of that name, or no
- * instruction at that address.
+ * Makes the probe that the part after "func:" names. Returns 0, -ENOENT if the image has no such function, -ENXIO if the
+ * name belongs to something else or no instruction begins at the address, -EOPNOTSUPP, or another error; all with an error
+ * message. The caller frees *probe with function_free().
  */
 int function_probe(const struct pp_image *image, const char *name, struct pp_probe **probe);
-/* Why it cannot be armed, NULL where it can; it then has the function's entry as a site to tell this of. */
-const char *function_refused(const struct pp_probe *probe);
+
 /*
- * Returns the name of the function that an indirect function's resolver chose in the process, as "func:SYMBOL", to be
- * freed by free(). NULL: the probe is not an indirect function's, or that is not known.
+ * Returns the reason why none of the probe's sites can be armed, or NULL. A probe with a reason has sites, so that they
+ * can be reported: the function's entry, or all functions of an ambiguous name.
+ */
+const char *function_refused(const struct pp_probe *probe);
+
+/*
+ * Returns the function that the resolver of an indirect function chose in the process, as "func:SYMBOL". Returns NULL if
+ * the probe does not belong to an indirect function, or the choice is not known. The caller frees it with free().
  */
 char *function_chosen(const struct pp_probe *probe, const struct process *process);
+
 void function_free(struct pp_probe *probe);
 
 #endif

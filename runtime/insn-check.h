@@ -1,28 +1,26 @@
 /* SPDX-License-Identifier: MIT */
+/* Decides whether a site may be armed. */
 #ifndef RUNTIME_INSN_CHECK_H
 #define RUNTIME_INSN_CHECK_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct pp_site;
 
 /*
- * Why the instruction at code must not be replaced by a trap, NULL where it may be. All
- * of a CPU's trap instructions are refused, not the kernel's own alone: whoever put
- * one there waits for it. machine: EM_X86_64, EM_386, EM_AARCH64, EM_PPC64 (little-endian).
+ * Returns the reason why a breakpoint must not replace the instruction at code, in words that follow "the instruction",
+ * or NULL if it may. machine is EM_X86_64, EM_386, EM_AARCH64 or EM_PPC64 (little-endian). uprobe_error is the errno
+ * value that the kernel's uprobe() system call returns to this process.
  */
-const char *check_instruction(int machine, const uint8_t *code, size_t size);
-
-/* True for a nop, which is all that a probe's note may point at. */
-bool check_is_nop(int machine, const uint8_t *code, size_t size);
+const char *insn_why_refused(int machine, const uint8_t *code, size_t size, int uprobe_error);
 
 /*
- * Whether a site may be armed at all, by what its file says: 0, or a negative errno
- * with a sentence. The file's copy decides, not memory, where somebody else's trap
- * may stand (Mavinakayanahalli, uprobes on powerpc, 2012).
+ * Checks whether a site may be armed at all, by what its file contains. The file's bytes decide and not the process's
+ * memory, which may have a breakpoint of another program (Mavinakayanahalli, uprobes on powerpc, 2012).
+ *
+ * Returns 0, -EOPNOTSUPP or -EINVAL, with an error message.
  */
-int check_site(const struct pp_site *site);
+int site_check(const struct pp_site *site);
 
 #endif

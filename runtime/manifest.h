@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An attachment's description: what one probe-enable armed, in one block of bytes that
- * needs no unpacking, so that 50,000 points cost a copy. A session is a list of
- * attachments, in the order in which they were made. Records and counters name
- * points by their index in their attachment.
+ * The manifest of an attachment describes what one probe-enable has armed: points, their probes, files and arguments, and
+ * the layout of their records. Records and counters refer to points by their index in it.
  *
- * The block is kept outside (a BPF map, an agent's file), so manifest_check() looks at
- * every index and string in it before anything else does.
+ * A manifest is one block of bytes that needs no unpacking, so that reading 50,000 points costs a copy. It is stored
+ * outside of the process (in a BPF map or an agent's file), so manifest_check() checks every index and string in it before
+ * anything else uses it.
  */
 #ifndef RUNTIME_MANIFEST_H
 #define RUNTIME_MANIFEST_H
@@ -21,41 +20,46 @@
 #define MANIFEST_VERSION 2
 
 struct manifest_file {
-	uint32_t path, build_id;          /* strings: offsets in the pool */
-	uint64_t device, inode;           /* as processes that map it show them */
-	uint64_t real_device, real_inode; /* the point's: others on an overlay, see sdt/overlayfs.h */
+	uint32_t path, build_id; /* strings: offsets in the pool */
+	uint64_t device, inode;  /* as in the maps of processes that map it */
+	uint64_t real_device,
+		real_inode; /* as the kernel knows the point; these differ on overlayfs, see sdt/overlayfs.h */
 };
 
 struct manifest_arg {
-	uint32_t name, type; /* strings */
+	uint32_t name; /* string */
+	uint32_t reserved;
 };
 
 struct manifest_probe {
 	uint32_t name;        /* string, "provider:name" */
 	uint32_t file;        /* index */
-	uint32_t args, nargs; /* first, number */
+	uint32_t args, nargs; /* index of the first, and number */
 };
 
-/* How the records of a point are read. */
+/* How to read the records of a point. */
 struct manifest_layout {
 	uint32_t nargs;
 	uint8_t kind[RECORD_ARGS_MAX]; /* enum pp_kind */
 	uint8_t size[RECORD_ARGS_MAX];
 };
 
-/* A semaphore that the file does not hold (.bss), which the kernel backend raises by hand: this and its address as linked. */
+/*
+ * Set in semaphore_offset if the file does not contain the semaphore (.bss), so the kernel backend raises it itself. The
+ * other bits are then the semaphore's address as linked.
+ */
 #define MANIFEST_BY_HAND (1ull << 63)
 
 struct manifest_point {
 	uint64_t offset;
-	uint64_t semaphore_offset; /* 0: none */
+	uint64_t semaphore_offset; /* 0: no semaphore */
 	uint32_t probe, layout;    /* indices */
 	uint32_t pid;              /* 0: every process that maps the file */
-	uint32_t link, spec;       /* the backend's: which link arms it, by which program */
+	uint32_t link, spec;       /* for the backend: the link that arms the point, and the program that it runs */
 	uint32_t role;             /* enum site_role */
 };
 
-/* A pid means a process only together with its start time. The agent's attachments have a table of their own. */
+/* A pid identifies a process only together with its start time. The agent's attachments have their own table of these. */
 struct manifest_process {
 	uint32_t pid, reserved;
 	uint64_t start_time; /* field 22 of /proc/PID/stat */
@@ -63,10 +67,10 @@ struct manifest_process {
 
 struct manifest {
 	uint32_t magic, version;
-	uint64_t size; /* of the whole block, in bytes */
+	uint64_t size; /* of the block, in bytes */
 	uint32_t attachment, nprocesses;
 	uint32_t nfiles, nargs, nprobes, nlayouts, npoints, npool;
-	/* behind it, in this order: points, files, layouts, probes, args, pool, processes */
+	/* followed by: points, files, layouts, probes, args, pool, processes */
 };
 
 static inline const struct manifest_point *manifest_points(const struct manifest *d)
@@ -99,19 +103,22 @@ static inline const char *manifest_string(const struct manifest *d, uint32_t at)
 	return (const char *)(manifest_args(d) + d->nargs) + at;
 }
 
-/* The pool is padded to a whole number of words. */
+/* The pool is padded to a multiple of 8 bytes. */
 static inline const struct manifest_process *manifest_processes(const struct manifest *d)
 {
 	return (const struct manifest_process *)(manifest_string(d, 0) + d->npool);
 }
 
-/* When the process of this pid started; 0: it is not known. */
+/* Returns the start time of the process with this pid, 0 if it is not known. */
 uint64_t manifest_start_time(const struct manifest *d, uint32_t pid);
 
-/* 0, or -EBADMSG with a sentence: the block of size bytes is no description. what names it there. */
+/*
+ * Checks that the block of size bytes is a valid manifest. what is its name in error messages. Returns 0, or -EBADMSG with
+ * an error message.
+ */
 int manifest_check(const struct manifest *d, size_t size, const char *what);
 
-/* ---- making one ---- */
+/* ---- making a manifest ---- */
 
 struct manifest_builder;
 
@@ -122,14 +129,14 @@ struct pp_image;
 struct pp_probe;
 struct fetch_program;
 
-/* Each returns an index, or -ENOMEM. Files, probes and layouts that are there already are found again. */
+/* Each of these returns an index, or -ENOMEM. A file, probe, layout or process that was added before keeps its index. */
 int manifest_add_file(struct manifest_builder *builder, const struct pp_image *image);
 int manifest_add_probe(struct manifest_builder *builder, const struct pp_probe *probe, int file);
 int manifest_add_layout(struct manifest_builder *builder, const struct fetch_program *program);
 int manifest_add_process(struct manifest_builder *builder, uint32_t pid, uint64_t start_time);
 int manifest_add_point(struct manifest_builder *builder, const struct manifest_point *point);
 
-/* The block, in *desc, which the caller frees by free(). */
+/* Makes the block. Returns 0 or -ENOMEM. The caller frees *manifest with free(). */
 int manifest_build(struct manifest_builder *builder, uint32_t attachment, struct manifest **manifest);
 
 #endif

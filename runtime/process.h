@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes: who they are, what they map, what stands in their memory.
+ * Processes: their identity, their mappings, their memory.
+ *
+ * A struct process means one process for good: either by a pidfd, or by its pid and its start time. Functions read /proc
+ * by one of its threads that is alive (tid), because most files of a thread that has exited are empty, and the first
+ * thread may exit before the others.
  */
 #ifndef RUNTIME_PROCESS_H
 #define RUNTIME_PROCESS_H
@@ -15,88 +19,114 @@ struct mapping {
 	dev_t device;
 	ino_t inode;
 	bool exec, write, shared;
-	char *path; /* "" for none */
+	char *path; /* "" if it has none */
 };
 
 struct process {
 	pid_t pid;
-	pid_t tid;                     /* a thread of it that lives: its first one, mostly */
-	int pidfd;                     /* -1: not held; start_time then says which process this was */
-	unsigned long long start_time; /* clock ticks since boot, where pidfd is -1 */
-	bool is_command;               /* a child of ours before its exec: what it maps now says nothing */
-	bool leader_gone;              /* its first thread has exited */
+	pid_t tid;                     /* a live thread, usually the first one */
+	int pidfd;                     /* -1: start_time identifies the process */
+	unsigned long long start_time; /* clock ticks since boot; only set if pidfd is -1 */
+	bool is_command;               /* a child of this process before its exec, whose mappings mean nothing yet */
+	bool leader_gone;              /* the first thread has exited */
 	struct mapping *maps;
 	size_t nmaps;
 };
 
-/* Holds a process by a pidfd. -ESRCH: there is none; -EINVAL: a thread, or no pid. */
+/*
+ * Opens a process, with a pidfd. Returns 0, -ESRCH if the process does not exist, -EINVAL if pid is a thread or not
+ * positive, or another error; all with an error message. The caller frees *process with process_free().
+ */
 int process_open(pid_t pid, struct process **process);
 void process_free(struct process *process);
-/* Reads its mappings anew. -ESRCH: it has ended; -EACCES: another user's. */
-int process_read_maps(struct process *process);
+
 bool process_alive(const struct process *process);
-/* Clock ticks since boot; with it a pid means one process for good. 0: there is none. */
+
+/* Returns the start time in clock ticks since boot, or 0 if the process does not exist. It distinguishes
+ * processes that had the same pid. */
 uint64_t process_start_time(pid_t pid);
+
 enum process_life {
 	PROCESS_LIVES,
-	PROCESS_ENDED, /* or only waits for its parent to notice */
-	PROCESS_OTHER, /* another process has its pid now */
+	PROCESS_ENDED, /* or a zombie */
+	PROCESS_OTHER, /* another process has the pid now */
 };
 
-/* What became of the process that had this pid and start time (0: not known, any will do). */
+/* Returns the state of the process that had this pid and start time (0: not known, any matches). */
 enum process_life process_life(pid_t pid, uint64_t start_time);
-/* A thread of it that lives: its first one, mostly. Most files in /proc of one that has ended say nothing. */
+
+/* Returns a live thread of the process, usually the first one. */
 pid_t process_thread(pid_t pid);
-/* By job control, or a debugger. */
+
+/* Returns true if job control or a debugger has stopped the process. */
 bool process_is_stopped(pid_t pid);
 
-/*
- * The mapping of a file's byte, NULL where there is none; from: start looking behind
- * this one (NULL: at the first). A file may be mapped more than once.
- */
-const struct mapping *process_mapping(const struct process *process, dev_t device, ino_t inode, uint64_t offset,
-                                      const struct mapping *from);
-
-/*
- * Reads one byte at each of n addresses; got[i] says whether it could be. -EPERM: this
- * process may not be read.
- */
-int process_read_bytes(const struct process *process, const uint64_t *addresses, size_t n, uint8_t *bytes, bool *got);
-/* The same for size bytes at each address. */
-int process_read_spans(const struct process *process, const uint64_t *addresses, size_t n, size_t size, uint8_t *bytes,
-                       bool *got);
-/* Reads size bytes, all or -EFAULT or -EPERM. */
-int process_read(const struct process *process, uint64_t address, void *to, size_t size);
-
-/* Who traces it (a debugger); 0: nobody. */
+/* Returns the pid of the process that traces it (a debugger), or 0. */
 pid_t process_tracer(const struct process *process);
 
-/* Processes that may map a file, but cannot be looked at. */
+/*
+ * Forks a process that is not followed by a tracer of this one which follows forks (strace -f), so that the tracer ends
+ * with its command. Returns as fork(2). The caller must have a single thread, because the C library's fork handlers do
+ * not run.
+ */
+pid_t process_fork_untraced(void);
+
+/* ---- mappings (process-maps.c) ---- */
+
+/*
+ * Reads the mappings, again if they were read before. Returns 0, -ESRCH if the process has ended, -EACCES if this process
+ * may not read them, or -ENOMEM; all with an error message.
+ */
+int process_read_maps(struct process *process);
+
+/*
+ * Returns the next mapping of a file's byte after the mapping `after` (NULL: the first one), or NULL. A file
+ * may be mapped more than once.
+ */
+const struct mapping *process_mapping(const struct process *process, dev_t device, ino_t inode, uint64_t offset,
+                                      const struct mapping *after);
+
+/* Returns true if the mapping is one of this file. */
+bool mapping_is_of(const struct process *process, const struct mapping *m, dev_t device, ino_t inode);
+
+/* Processes whose mappings cannot be read. */
 struct unread {
 	size_t n;
 	pid_t pid; /* one of them */
-	int error; /* and why: a negative errno */
+	int error; /* the reason: a negative errno */
 };
 
 /*
- * Finds all processes that map the file executable, of those that may be looked at. No descriptor is held for them,
- * because there may be more of them than this process may have. The caller frees each, and the array.
+ * Finds all processes with an executable mapping of the file, among those that may be read. They have no pidfd, because
+ * there may be more of them than this process may have descriptors. Returns 0 or a negative errno with an error message.
+ * The caller frees each process, and the array.
  */
 int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n);
-/* The same; unread counts those that could not be looked at. */
+
+/* Like processes_mapping(). Also counts in *unread the processes that cannot be read. */
 int processes_mapping_all(dev_t device, ino_t inode, struct process ***processes, size_t *n, struct unread *unread);
 
+/* ---- files (process-files.c) ---- */
+
 /*
- * Writes to path where the process's file of that name can be opened from here: its own, by /proc/PID/root, if it has
- * another one of that name than this process and does not map this process's one.
+ * Writes to path how this process can open the file that the process has at name. This is name itself, or a path in
+ * /proc/PID/root if the process has another file there than this one and does not map this one's.
  */
 void process_file(const struct process *process, const char *name, char *path, size_t room);
 
+/* ---- memory (process-memory.c) ---- */
+
 /*
- * fork(2) for a process that stays: a tracer that follows the forks of this one (strace -f) does not follow it, so it
- * ends with its command. Returns as fork(2) does. The caller must have a single thread, because the C library's fork
- * handlers do not run.
+ * Reads one byte at each of n addresses. got[i] says whether byte i was read. Returns 0, or -EPERM or another negative
+ * errno if the process may not be read.
  */
-pid_t process_fork_untraced(void);
+int process_read_bytes(const struct process *process, const uint64_t *addresses, size_t n, uint8_t *bytes, bool *got);
+
+/* Like process_read_bytes(), with size bytes at each address. */
+int process_read_spans(const struct process *process, const uint64_t *addresses, size_t n, size_t size, uint8_t *bytes,
+                       bool *got);
+
+/* Reads size bytes. Returns 0, -EFAULT if not all of them can be read, or -EPERM or another negative errno. */
+int process_read(const struct process *process, uint64_t address, void *to, size_t size);
 
 #endif

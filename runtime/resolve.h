@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * From a request to points: which images, probes and sites it means, in which
- * processes.
- */
+/* Resolves a request to points: the images, probes and sites that it means, and the processes. */
 #ifndef RUNTIME_RESOLVE_H
 #define RUNTIME_RESOLVE_H
 
@@ -10,35 +7,36 @@
 #include "runtime/fetch/program.h"
 #include "runtime/request.h"
 
+/* A func: pattern that an image refuses as a whole. */
+struct target_refusal {
+	size_t pattern;
+	const struct pp_image *image;
+	char *reason;
+	bool weak; /* not worth reporting if the pattern matches elsewhere */
+};
+
 struct targets {
 	struct pp_image **images;
-	size_t nimages;
-	struct arm_point *points; /* points of one process and image stand together */
+	size_t nimages, images_room;
+	struct arm_point *points; /* points of the same process and image are adjacent */
 	size_t npoints, room;
-	size_t *matched;             /* probes for each of the request's patterns */
-	bool *strings_used;          /* of the request's strings, then addresses: a probe has such an argument */
-	void *programs;              /* the different fetch programs, a search tree */
-	struct pp_probe **functions; /* probes made for func:SYMBOL */
-	size_t nfunctions;
-	struct code_map *map; /* of the image at work, map_image */
+	size_t *matched;    /* number of probes that each pattern of the request matches */
+	bool *strings_used; /* for each of the request's strings, then addresses: a probe has an argument with this name */
+	void *programs;     /* the different fetch programs, a search tree */
+	struct pp_probe **functions; /* the probes of func: patterns */
+	size_t nfunctions, functions_room;
+	struct code_map *map; /* of map_image, the last image with checked sites */
 	const struct pp_image *map_image;
-	struct target_refusal {
-		size_t pattern;
-		const struct pp_image *image;
-		char *reason;
-		bool weak; /* says nothing if the pattern matched elsewhere */
-	} * refusals;      /* patterns func:SYMBOL that an image refuses as a whole */
-	size_t nrefusals;
+	struct target_refusal *refusals;
+	size_t nrefusals, refusals_room;
 };
 
 /*
- * Points that cannot be armed have their error and reason set. -ENOENT and others
- * with a sentence: a file or a process that cannot be looked at.
+ * Finds the points of a request. Sets the error and the reason of points that cannot be armed. Returns 0, or a negative
+ * errno with an error message: -EINVAL for an invalid request, -ENOENT or another error if a file or a process cannot be
+ * read. The caller zeroes *targets before, and releases it with targets_release() in any case.
  */
 int targets_find(struct targets *targets, const struct pp_request *request);
 void targets_release(struct targets *targets);
-
-/* True where PATTERN matches "provider:name". */
-bool target_matches(const char *probe, const char *pattern);
 
 #endif

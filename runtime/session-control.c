@@ -6,7 +6,6 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "runtime/resolve.h"
 #include "runtime/session.h"
 #include "runtime/sized.h"
 
@@ -118,7 +117,7 @@ static bool selection_has(const struct selection *selection, const struct attach
 	if (selection->pid && point->pid != (uint32_t)selection->pid)
 		return false;
 	for (size_t k = 0; k < selection->npatterns; k++)
-		if (target_matches(probe, selection->patterns[k]))
+		if (pp_name_matches(probe, selection->patterns[k]))
 			return true;
 	return !selection->npatterns;
 }

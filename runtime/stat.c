@@ -1,75 +1,79 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The counts of a session, in rows. A row is one probe in one file, for one process or for all, armed by one backend.
+ *
+ * 1. Add a row for each point of each attachment, and a share for each process that the backend counts separately.
+ * 2. Merge rows, then shares, that belong to the same row, and refer from rows to their shares.
+ * 3. Find out which rows' processes and files still exist.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/array.h"
+#include "base/error.h"
 #include "runtime/process.h"
 #include "runtime/session.h"
 #include "runtime/sized.h"
-#include "base/error.h"
 
 _Static_assert((int)PP_LIVES == (int)PROCESS_LIVES && (int)PP_ENDED == (int)PROCESS_ENDED &&
                        (int)PP_OTHER == (int)PROCESS_OTHER,
-               "two names for one thing");
+               "enum pp_life and enum process_life have the same values");
 
-struct row {
-	const char *probe, *file; /* in the descriptions */
+struct stat_row {
+	const char *probe, *file; /* in a manifest */
 	const char *backend;
 	pid_t pid;
-	uint64_t start_time;   /* of the process; 0: not known, or every process */
-	uint64_t offset, role; /* of the site; unused after merge() */
+	uint64_t start_time;   /* of the process; 0: not known, or all processes */
+	uint64_t offset, role; /* of the site; not used after rows_merge() */
 	const struct manifest_file *of;
 	enum pp_life life;
 	enum pp_file_state file_state;
 	size_t sites, over_budget;
-	double share, limit; /* of those over budget */
+	double share, limit; /* of the sites over budget */
 	struct pp_counts counts;
 	size_t first_share, nshares;
 };
 
-struct share {
-	struct row row; /* as far as compare_rows() looks at it */
+/* The hits of one process in a row for all processes. */
+struct stat_share {
+	struct stat_row row; /* only what row_compare() reads */
 	pid_t pid;
 	uint64_t hits;
 };
 
 struct pp_stat {
-	struct manifest **manifests; /* copies: the session may change while the rows are looked at */
-	size_t ndescs;
-	struct row *rows;
-	size_t nrows;
-	struct share *shares; /* in the order of the rows, then of their processes */
+	struct manifest **manifests; /* copies, because the session may change while the rows are in use */
+	size_t nmanifests, manifests_room;
+	struct stat_row *rows;
+	size_t nrows, rows_room;
+	struct stat_share *shares; /* in the order of the rows, then of their processes */
 	size_t nshares, shares_room;
 	size_t uncounted; /* processes */
 };
 
-static int compare_rows(const void *a, const void *b)
+static int row_compare(const void *a, const void *b)
 {
-	const struct row *x = a, *y = b;
+	const struct stat_row *x = a, *y = b;
 	int by = strcmp(x->probe, y->probe);
 
 	if (!by)
 		by = strcmp(x->file, y->file);
 	if (!by)
 		by = x->pid < y->pid ? -1 : x->pid > y->pid;
-	if (!by) /* a pid may have meant several processes, one after the other */
+	if (!by) /* several processes may have had the pid, one after the other */
 		by = x->start_time < y->start_time ? -1 : x->start_time > y->start_time;
-	if (!by) /* and a path several files */
+	if (!by) /* several files may have had the path */
 		by = x->of->inode < y->of->inode ? -1 : x->of->inode > y->of->inode;
 	return by ? by : strcmp(x->backend, y->backend);
 }
 
-static bool is_one_site(const struct row *x, const struct row *y)
+/* Orders by row, then by site. Armed points of a site come first. */
+static int row_compare_site(const void *a, const void *b)
 {
-	return x->offset == y->offset && x->role == y->role;
-}
-
-/* By rows, then sites; of one site, what is armed first. */
-static int compare_sites(const void *a, const void *b)
-{
-	const struct row *x = a, *y = b;
-	int by = compare_rows(x, y);
+	const struct stat_row *x = a, *y = b;
+	int by = row_compare(x, y);
 
 	if (!by)
 		by = x->offset < y->offset ? -1 : x->offset > y->offset;
@@ -78,123 +82,92 @@ static int compare_sites(const void *a, const void *b)
 	return by ? by : (x->sites < y->sites) - (x->sites > y->sites);
 }
 
-static void merge(struct pp_stat *stat)
+/* Counts a site that was stopped and then armed again only once, as armed. The rows are sorted by site. */
+static void rows_count_sites_once(struct pp_stat *stat)
 {
-	size_t n = 0;
-
-	if (stat->nrows)
-		qsort(stat->rows, stat->nrows, sizeof(*stat->rows), compare_sites);
-	/* A site that was stopped, and armed again since, counts once, as armed. */
 	for (size_t i = 1, first = 0; i < stat->nrows; i++) {
-		if (compare_rows(&stat->rows[first], &stat->rows[i]) ||
-		    !is_one_site(&stat->rows[first], &stat->rows[i]))
+		const struct stat_row *x = &stat->rows[first], *y = &stat->rows[i];
+
+		if (row_compare(x, y) || x->offset != y->offset || x->role != y->role)
 			first = i;
 		else
 			stat->rows[i].over_budget = 0;
 	}
-	for (size_t i = 0; i < stat->nrows; i++) {
-		struct row *from = &stat->rows[i], *to = n ? &stat->rows[n - 1] : NULL;
+}
 
-		if (!to || compare_rows(from, to)) {
-			stat->rows[n++] = *from;
-			continue;
-		}
-		to->sites += from->sites;
-		if (from->over_budget) {
-			to->share = from->share;
-			to->limit = from->limit;
-		}
-		to->over_budget += from->over_budget;
-		to->counts.hits += from->counts.hits;
-		to->counts.filtered += from->counts.filtered;
-		to->counts.idle += from->counts.idle;
-		to->counts.recorded += from->counts.recorded;
-		to->counts.lost += from->counts.lost;
-		to->counts.entries += from->counts.entries;
-		to->counts.missed += from->counts.missed;
-		to->counts.under_way += from->counts.under_way;
-		to->counts.abandoned += from->counts.abandoned;
-		to->counts.other += from->counts.other;
+static void row_add(struct stat_row *to, const struct stat_row *from)
+{
+	to->sites += from->sites;
+	if (from->over_budget) {
+		to->share = from->share;
+		to->limit = from->limit;
+	}
+	to->over_budget += from->over_budget;
+	to->counts.hits += from->counts.hits;
+	to->counts.filtered += from->counts.filtered;
+	to->counts.idle += from->counts.idle;
+	to->counts.recorded += from->counts.recorded;
+	to->counts.lost += from->counts.lost;
+	to->counts.entries += from->counts.entries;
+	to->counts.missed += from->counts.missed;
+	to->counts.under_way += from->counts.under_way;
+	to->counts.abandoned += from->counts.abandoned;
+	to->counts.other += from->counts.other;
+}
+
+static void rows_merge(struct pp_stat *stat)
+{
+	size_t n = 0;
+
+	if (stat->nrows)
+		qsort(stat->rows, stat->nrows, sizeof(*stat->rows), row_compare_site);
+	rows_count_sites_once(stat);
+	for (size_t i = 0; i < stat->nrows; i++) {
+		if (n && !row_compare(&stat->rows[i], &stat->rows[n - 1]))
+			row_add(&stat->rows[n - 1], &stat->rows[i]);
+		else
+			stat->rows[n++] = stat->rows[i];
 	}
 	stat->nrows = n;
 }
 
-static int compare_shares(const void *a, const void *b)
+static int share_compare(const void *a, const void *b)
 {
-	const struct share *x = a, *y = b;
-	int rows = compare_rows(&x->row, &y->row);
+	const struct stat_share *x = a, *y = b;
+	int rows = row_compare(&x->row, &y->row);
 
 	return rows ? rows : (x->pid > y->pid) - (x->pid < y->pid);
 }
 
-static void merge_shares(struct pp_stat *stat)
+/* Refers from each row to its shares. Both are sorted. */
+static void rows_find_shares(struct pp_stat *stat)
 {
-	size_t n = 0, row = 0;
+	size_t row = 0;
 
-	if (stat->nshares)
-		qsort(stat->shares, stat->nshares, sizeof(*stat->shares), compare_shares);
 	for (size_t i = 0; i < stat->nshares; i++) {
-		if (n && !compare_shares(&stat->shares[n - 1], &stat->shares[i]))
-			stat->shares[n - 1].hits += stat->shares[i].hits;
-		else
-			stat->shares[n++] = stat->shares[i];
-	}
-	stat->nshares = n;
-	for (size_t i = 0; i < n; i++) {
-		while (row < stat->nrows && compare_rows(&stat->rows[row], &stat->shares[i].row) < 0)
+		while (row < stat->nrows && row_compare(&stat->rows[row], &stat->shares[i].row) < 0)
 			row++;
-		if (row == stat->nrows || compare_rows(&stat->rows[row], &stat->shares[i].row))
+		if (row == stat->nrows || row_compare(&stat->rows[row], &stat->shares[i].row))
 			continue;
 		if (!stat->rows[row].nshares++)
 			stat->rows[row].first_share = i;
 	}
 }
 
-struct adding {
-	struct pp_stat *stat;
-	const struct attachment *attachment;
-	const struct manifest *d; /* the copy */
-};
-
-static int add_share(uint32_t i, pid_t pid, uint64_t hits, void *arg)
+static void shares_merge(struct pp_stat *stat)
 {
-	struct adding *a = arg;
-	struct pp_stat *stat = a->stat;
-	const struct manifest_probe *probe = &manifest_probes(a->d)[manifest_points(a->d)[i].probe];
+	size_t n = 0;
 
-	if (!a->attachment->backend->armed(a->attachment, i) && !a->attachment->backend->over_budget(a->attachment, i))
-		return 0;
-	if (stat->nshares == stat->shares_room) {
-		size_t room = 2 * stat->shares_room + 64;
-		void *more = realloc(stat->shares, room * sizeof(*stat->shares));
-
-		if (!more)
-			return error_nomem();
-		stat->shares = more;
-		stat->shares_room = room;
+	if (stat->nshares)
+		qsort(stat->shares, stat->nshares, sizeof(*stat->shares), share_compare);
+	for (size_t i = 0; i < stat->nshares; i++) {
+		if (n && !share_compare(&stat->shares[n - 1], &stat->shares[i]))
+			stat->shares[n - 1].hits += stat->shares[i].hits;
+		else
+			stat->shares[n++] = stat->shares[i];
 	}
-	stat->shares[stat->nshares++] = (struct share){
-		.row = { .probe = manifest_string(a->d, probe->name),
-		         .file = manifest_string(a->d, manifest_files(a->d)[probe->file].path),
-		         .of = &manifest_files(a->d)[probe->file],
-		         .backend = a->attachment->backend->name,
-		         .pid = manifest_points(a->d)[i].pid }, /* 0: shares are of rows for all */
-		.pid = pid,
-		.hits = hits,
-	};
-	return 0;
-}
-
-/* Points of one process stand together mostly. */
-static uint64_t start_time(const struct attachment *attachment, uint32_t pid, uint32_t *last_pid, uint64_t *last)
-{
-	if (!pid)
-		return 0;
-	if (*last_pid != pid) {
-		*last_pid = pid;
-		*last = attachment->backend->start_time(attachment, pid);
-	}
-	return *last;
+	stat->nshares = n;
+	rows_find_shares(stat);
 }
 
 static enum pp_file_state file_state(const struct manifest_file *file, const char *path)
@@ -203,17 +176,17 @@ static enum pp_file_state file_state(const struct manifest_file *file, const cha
 
 	if (stat(path, &st))
 		return errno == ENOENT || errno == ENOTDIR ? PP_FILE_DELETED : PP_FILE_PRESENT;
-	/* Device numbers differ between stat(2) and mappings on some file systems. While it is armed, the inode is held. */
+	/* On some file systems the device differs between stat(2) and maps. The inode is not reused while it is armed. */
 	return st.st_ino == file->inode || st.st_ino == file->real_inode ? PP_FILE_PRESENT : PP_FILE_REPLACED;
 }
 
-/* Finds out what can still be hit. */
-static void look_at_life(struct pp_stat *stat)
+/* Sets the rows' life and file_state. Adjacent rows often have the same process or file. */
+static void rows_check_targets(struct pp_stat *stat)
 {
-	const struct row *last = NULL;
+	const struct stat_row *last = NULL;
 
 	for (size_t i = 0; i < stat->nrows; i++) {
-		struct row *row = &stat->rows[i];
+		struct stat_row *row = &stat->rows[i];
 		bool same_file = last && !strcmp(last->file, row->file) && last->of->inode == row->of->inode;
 
 		row->file_state = same_file ? last->file_state : file_state(row->of, row->file);
@@ -225,60 +198,142 @@ static void look_at_life(struct pp_stat *stat)
 	}
 }
 
-static int add_attachment(struct pp_stat *stat, const struct attachment *attachment)
+/* An attachment that is being added. */
+struct stat_source {
+	struct pp_stat *stat;
+	const struct attachment *attachment;
+	const struct manifest *d; /* the copy */
+	/* the last process whose start time was looked up */
+	uint32_t last_pid;
+	uint64_t last_start_time;
+};
+
+static bool source_is_armed(const struct stat_source *source, uint32_t point)
 {
-	struct manifest *d = malloc((attachment->manifest->size + 7) & ~7ull);
-	struct manifest **manifests = realloc(stat->manifests, (stat->ndescs + 1) * sizeof(*manifests));
-	struct row *rows =
-		manifests ? realloc(stat->rows, (stat->nrows + attachment->manifest->npoints) * sizeof(*rows)) : NULL;
+	return source->attachment->backend->armed(source->attachment, point);
+}
 
-	if (manifests)
-		stat->manifests = manifests;
-	if (rows)
-		stat->rows = rows;
-	if (!d || !rows) {
-		free(d);
-		return error_nomem();
+static bool source_is_over_budget(const struct stat_source *source, uint32_t point)
+{
+	const struct backend *backend = source->attachment->backend;
+
+	return backend->over_budget(source->attachment, point);
+}
+
+/* Returns the start time of a process. Points of the same process are usually adjacent. */
+static uint64_t source_start_time(struct stat_source *source, uint32_t pid)
+{
+	const struct backend *backend = source->attachment->backend;
+
+	if (!pid)
+		return 0;
+	if (source->last_pid != pid) {
+		source->last_pid = pid;
+		source->last_start_time = backend->start_time(source->attachment, pid);
 	}
-	uint32_t started_pid = 0;
-	uint64_t started = 0;
+	return source->last_start_time;
+}
 
-	memcpy(d, attachment->manifest, attachment->manifest->size);
-	manifests[stat->ndescs++] = d;
-	for (uint32_t i = 0; i < d->npoints; i++) {
-		const struct manifest_point *point = &manifest_points(d)[i];
-		const struct manifest_probe *probe = &manifest_probes(d)[point->probe];
-		struct row *row = &rows[stat->nrows];
+static void row_init(struct stat_row *row, const struct stat_source *source, uint32_t point)
+{
+	const struct manifest *d = source->d;
+	const struct manifest_probe *probe = &manifest_probes(d)[manifest_points(d)[point].probe];
 
-		bool armed = attachment->backend->armed(attachment, i);
+	*row = (struct stat_row){
+		.probe = manifest_string(d, probe->name),
+		.file = manifest_string(d, manifest_files(d)[probe->file].path),
+		.of = &manifest_files(d)[probe->file],
+		.backend = source->attachment->backend->name,
+		.pid = manifest_points(d)[point].pid,
+	};
+}
 
-		if (!armed && !attachment->backend->over_budget(attachment, i))
-			continue;
-		*row = (struct row){ .probe = manifest_string(d, probe->name),
-			             .file = manifest_string(d, manifest_files(d)[probe->file].path),
-			             .backend = attachment->backend->name,
-			             .of = &manifest_files(d)[probe->file],
-			             .offset = point->offset,
-			             .role = point->role,
-			             .pid = point->pid,
-			             .start_time = start_time(attachment, point->pid, &started_pid, &started),
-			             .sites = armed,
-			             .over_budget = !armed };
-		if (!armed)
-			attachment->backend->stopped(attachment, i, &row->share, &row->limit);
-		attachment->backend->counts(attachment, i, &row->counts);
-		stat->nrows++;
+/* A callback of backend->processes(). Shares belong to rows for all processes, whose start time is 0. */
+static int source_add_share(uint32_t point, pid_t pid, uint64_t hits, void *arg)
+{
+	const struct stat_source *source = arg;
+	struct pp_stat *stat = source->stat;
+	struct stat_share *share;
+
+	if (!source_is_armed(source, point) && !source_is_over_budget(source, point))
+		return 0;
+	if (ALLOC_GROW(stat->shares, stat->nshares + 1, stat->shares_room))
+		return -ENOMEM;
+	share = &stat->shares[stat->nshares++];
+	row_init(&share->row, source, point);
+	share->pid = pid;
+	share->hits = hits;
+	return 0;
+}
+
+static int source_add_row(struct stat_source *source, uint32_t point)
+{
+	const struct manifest_point *p = &manifest_points(source->d)[point];
+	const struct attachment *attachment = source->attachment;
+	bool armed = source_is_armed(source, point);
+	struct pp_stat *stat = source->stat;
+	struct stat_row *row;
+
+	if (!armed && !source_is_over_budget(source, point))
+		return 0;
+	if (ALLOC_GROW(stat->rows, stat->nrows + 1, stat->rows_room))
+		return -ENOMEM;
+	row = &stat->rows[stat->nrows++];
+	row_init(row, source, point);
+	row->offset = p->offset;
+	row->role = p->role;
+	row->start_time = source_start_time(source, p->pid);
+	row->sites = armed;
+	row->over_budget = !armed;
+	if (!armed)
+		attachment->backend->stopped(attachment, point, &row->share, &row->limit);
+	attachment->backend->counts(attachment, point, &row->counts);
+	return 0;
+}
+
+/* Adds a copy of the attachment's manifest. Returns it, or NULL. */
+static const struct manifest *stat_copy_manifest(struct pp_stat *stat, const struct manifest *manifest)
+{
+	struct manifest *copy;
+
+	if (ALLOC_GROW(stat->manifests, stat->nmanifests + 1, stat->manifests_room))
+		return NULL;
+	copy = malloc((manifest->size + 7) & ~7ull);
+	if (!copy) {
+		error_nomem();
+		return NULL;
 	}
-	return attachment->backend->processes(attachment, add_share, &(struct adding){ stat, attachment, d });
+	memcpy(copy, manifest, manifest->size);
+	stat->manifests[stat->nmanifests++] = copy;
+	return copy;
+}
+
+static int stat_add_attachment(struct pp_stat *stat, const struct attachment *attachment)
+{
+	struct stat_source source = { .stat = stat, .attachment = attachment };
+
+	source.d = stat_copy_manifest(stat, attachment->manifest);
+	if (!source.d)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < source.d->npoints; i++) {
+		int err = source_add_row(&source, i);
+
+		if (err)
+			return err;
+	}
+	return attachment->backend->processes(attachment, source_add_share, &source);
 }
 
 int pp_session_stat(struct pp_session *session, struct pp_stat **stat)
 {
 	struct pp_stat *s = calloc(1, sizeof(*s));
-	int err = s ? session_refresh(session) : error_nomem();
+	int err;
 
+	if (!s)
+		return error_nomem();
+	err = session_refresh(session);
 	for (size_t i = 0; !err && i < session->nattachments; i++)
-		err = add_attachment(s, session->attachments[i]);
+		err = stat_add_attachment(s, session->attachments[i]);
 	if (err) {
 		pp_stat_free(s);
 		return err;
@@ -286,9 +341,9 @@ int pp_session_stat(struct pp_session *session, struct pp_stat **stat)
 	for (size_t i = 0; i < nbackends; i++)
 		if (session_has_attachments(session, backends[i]))
 			s->uncounted += backends[i]->uncounted(session);
-	merge(s);
-	merge_shares(s);
-	look_at_life(s);
+	rows_merge(s);
+	shares_merge(s);
+	rows_check_targets(s);
 	*stat = s;
 	return 0;
 }
@@ -297,7 +352,7 @@ void pp_stat_free(struct pp_stat *stat)
 {
 	if (!stat)
 		return;
-	for (size_t i = 0; i < stat->ndescs; i++)
+	for (size_t i = 0; i < stat->nmanifests; i++)
 		free(stat->manifests[i]);
 	free(stat->manifests);
 	free(stat->rows);
@@ -317,13 +372,13 @@ size_t pp_stat_rows(const struct pp_stat *stat)
 
 int pp_stat_order(const struct pp_stat *a, size_t i, const struct pp_stat *b, size_t j)
 {
-	return compare_rows(&a->rows[i], &b->rows[j]);
+	return row_compare(&a->rows[i], &b->rows[j]);
 }
 
 /* An index out of range gives a row of zeros. */
-static const struct row *stat_row(const struct pp_stat *stat, size_t i)
+static const struct stat_row *stat_row(const struct pp_stat *stat, size_t i)
 {
-	static const struct row none = { .life = PP_OTHER, .file_state = PP_FILE_DELETED };
+	static const struct stat_row none = { .life = PP_OTHER, .file_state = PP_FILE_DELETED };
 
 	return i < stat->nrows ? &stat->rows[i] : &none;
 }
@@ -370,7 +425,7 @@ size_t pp_stat_processes(const struct pp_stat *stat, size_t row)
 
 pid_t pp_stat_process(const struct pp_stat *stat, size_t row, size_t i, uint64_t *hits)
 {
-	const struct row *of = stat_row(stat, row);
+	const struct stat_row *of = stat_row(stat, row);
 
 	*hits = i < of->nshares ? stat->shares[of->first_share + i].hits : 0;
 	return i < of->nshares ? stat->shares[of->first_share + i].pid : 0;

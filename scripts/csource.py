@@ -95,7 +95,7 @@ def functions(stripped):
 def parse_head(head):
     """Returns (name, static) if what stands before a brace is a function's declarator."""
     plain = re.sub(r"__attribute__\s*\(\(.*?\)\)", "", head, flags=re.S)
-    if "=" in re.sub(r"\(.*\)", "", plain, flags=re.S) or re.match(r"\s*(?:typedef|enum|union)\b", plain):
+    if "=" in re.sub(r"\(.*\)", "", plain, flags=re.S):
         return None
     for m in re.finditer(r"\b([A-Za-z_]\w*)\s*\(", plain):
         if m.group(1) not in NOT_A_FUNCTION and not m.group(1).isupper():

@@ -58,6 +58,7 @@ in_chroot() { ! nsenter --mount=/proc/$$/ns/mnt test -d "$T"; }
 
 # want LABEL WANTED GOT, want_like LABEL PATTERN GOT
 want() { [ "$2" = "$3" ] || fail "$1: wanted \"$2\", got \"$3\""; }
+# shellcheck disable=SC2053 # the right side is a pattern
 want_like() { [[ $3 == $2 ]] || fail "$1: wanted a match of \"$2\", got \"$3\""; }
 
 # expect STATUS COMMAND...: fails unless the command exits with STATUS. Both output streams are in $out.

@@ -25,7 +25,7 @@ struct file_parts {
 	size_t nsteps, nliterals; /* of all programs */
 };
 
-static int program_compare(const void *element, const void *key)
+static int file_program_compare(const void *element, const void *key)
 {
 	const struct fetch_program *x = *(const struct fetch_program *const *)element;
 	const struct fetch_program *y = *(const struct fetch_program *const *)key;
@@ -33,7 +33,7 @@ static int program_compare(const void *element, const void *key)
 	return x < y ? -1 : x > y;
 }
 
-static int process_compare(const void *element, const void *key)
+static int file_process_compare(const void *element, const void *key)
 {
 	const struct agent_process *x = element, *y = key;
 
@@ -50,7 +50,7 @@ static void parts_find_programs(struct file_parts *parts, struct arm_point *cons
 {
 	for (size_t i = 0; i < npoints; i++)
 		parts->programs[i] = points[i]->program;
-	qsort(parts->programs, npoints, sizeof(*parts->programs), program_compare);
+	qsort(parts->programs, npoints, sizeof(*parts->programs), file_program_compare);
 	for (size_t i = 0; i < npoints; i++)
 		if (!i || parts->programs[i] != parts->programs[i - 1])
 			parts->programs[parts->nprograms++] = parts->programs[i];
@@ -67,7 +67,7 @@ static int parts_find_processes(struct file_parts *parts, struct arm_point *cons
 	for (size_t i = 0; i < npoints; i++)
 		if (points[i]->process && (!i || points[i]->process != points[i - 1]->process))
 			parts->processes[all++].pid = (uint32_t)points[i]->process->pid;
-	qsort(parts->processes, all, sizeof(*parts->processes), process_compare);
+	qsort(parts->processes, all, sizeof(*parts->processes), file_process_compare);
 	for (size_t i = 0; i < all; i++)
 		if (!n || parts->processes[i].pid != parts->processes[n - 1].pid)
 			parts->processes[n++] = parts->processes[i];
@@ -161,7 +161,7 @@ static void file_put_points(struct agent_file *file, const struct file_parts *pa
 	for (size_t i = 0; i < npoints; i++) {
 		made[points[i]->point].spec =
 			(uint32_t)lower_bound(parts->programs, parts->nprograms, sizeof(*parts->programs),
-		                              &points[i]->program, program_compare);
+		                              &points[i]->program, file_program_compare);
 		file->on[points[i]->point] = !points[i]->error;
 	}
 }

@@ -253,7 +253,7 @@ static const struct target_observer reader_observer = {
 /* ---- the reader ---- */
 
 /* Locks the session's reader file. Returns a descriptor or a negative errno. */
-static int reader_lock(const struct agent_session *session)
+static int reader_lock_session(const struct agent_session *session)
 {
 	int lock;
 
@@ -275,7 +275,7 @@ int agent_reader_open(struct pp_session *session, void **reader)
 	if (!r)
 		return error_nomem();
 	r->session = s;
-	r->lock = reader_lock(s);
+	r->lock = reader_lock_session(s);
 	if (r->lock < 0) {
 		err = r->lock;
 		free(r);

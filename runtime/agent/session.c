@@ -217,7 +217,7 @@ int agent_remove(struct pp_session *session)
 /* ---- opening ---- */
 
 /* Reads the session's files. The caller holds the lock. */
-static int session_load(struct pp_session *session)
+static int session_load_files(struct pp_session *session)
 {
 	struct agent_session *s = agent_of(session);
 	int err;
@@ -275,7 +275,7 @@ static int session_open_shared(struct agent_session *s, bool create)
 	err = agent_dir_lock(&s->dir, session->hasty);
 	if (err)
 		return err;
-	err = session_load(session);
+	err = session_load_files(session);
 	if (err || create)
 		goto unlock;
 	/* An empty session is left by a command that was killed before it armed, or after it disarmed. */
@@ -312,7 +312,7 @@ int agent_lock(struct pp_session *session)
 	err = agent_dir_lock(&s->dir, session->hasty);
 	if (err)
 		return err;
-	err = session_load(session);
+	err = session_load_files(session);
 	if (err)
 		agent_dir_unlock(&s->dir);
 	return err;

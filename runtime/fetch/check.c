@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which fetch programs can be run. Linked into the agent too, so it needs nothing of ours. */
+/* Checks fetch programs. The agent links this file too, so it uses nothing else of the library. */
 #include <probepoint.h>
 #include <stdbool.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 
 static const struct {
 	uint8_t pops, pushes;
-} stack[FETCH_TEST + 1] = {
+} effects[FETCH_TEST + 1] = {
 	[FETCH_IMM] = { 0, 1 },    [FETCH_REG] = { 0, 1 },    [FETCH_EXTEND] = { 1, 1 },     [FETCH_LOAD] = { 1, 1 },
 	[FETCH_ARG] = { 1, 0 },    [FETCH_STRING] = { 1, 0 }, [FETCH_ADD] = { 2, 1 },        [FETCH_SUB] = { 2, 1 },
 	[FETCH_MUL] = { 2, 1 },    [FETCH_DIV] = { 2, 1 },    [FETCH_MOD] = { 2, 1 },        [FETCH_AND] = { 2, 1 },
@@ -21,10 +21,11 @@ static const struct {
 
 int fetch_effect(uint8_t op)
 {
-	return stack[op].pushes - stack[op].pops;
+	return effects[op].pushes - effects[op].pops;
 }
 
-static bool fields_ok(const struct fetch_program *program, size_t i, unsigned nregisters, size_t nargs)
+/* Checks the fields of step i. nargs is the number of arguments before it. */
+static bool step_is_valid(const struct fetch_program *program, size_t i, unsigned nregisters, size_t nargs)
 {
 	const struct fetch_step *step = &program->steps[i];
 	bool sized = step->a == 1 || step->a == 2 || step->a == 4 || step->a == 8;
@@ -59,7 +60,7 @@ const char *fetch_fault(const struct fetch_program *program, unsigned nregisters
 
 	*at = 0;
 	if (program->nargs > RECORD_ARGS_MAX || program->npredicate > program->nsteps)
-		return "counts wrong";
+		return "invalid counts";
 	memset(depths, unknown, program->nsteps);
 	for (i = 0; i < program->nsteps; i++) {
 		const struct fetch_step *step = &program->steps[i];
@@ -68,7 +69,7 @@ const char *fetch_fault(const struct fetch_program *program, unsigned nregisters
 		if (depths[i] != unknown && depths[i] != depth)
 			break;
 		depths[i] = depth;
-		if (!fields_ok(program, i, nregisters, nargs) || depth < stack[step->op].pops)
+		if (!step_is_valid(program, i, nregisters, nargs) || depth < effects[step->op].pops)
 			break;
 		if (step->op == FETCH_JZ || step->op == FETCH_JNZ) {
 			if (depths[step->value] != unknown && depths[step->value] != depth)
@@ -87,8 +88,8 @@ const char *fetch_fault(const struct fetch_program *program, unsigned nregisters
 	}
 	*at = i;
 	if (i < program->nsteps)
-		return "has a step that cannot be";
+		return "invalid step";
 	if (depth || nargs != program->nargs)
-		return "ends before it is done";
+		return "unexpected end";
 	return NULL;
 }

@@ -5,13 +5,15 @@
 #include "runtime/fetch/program.h"
 
 #define FILTER_LENGTH_MAX 1024 /* bytes of an expression */
-#define FILTER_NESTING_MAX 64  /* parentheses and unary operators within one another */
+#define FILTER_NESTING_MAX 64  /* depth of parentheses and unary operators */
 
 /*
- * Compiles a filter (doc/filters.md) and puts it in front of the program that
- * fetch_compile() made of the site, which has none yet. -EINVAL: pp_error() is then
- * of three lines, the sentence, the expression and a caret under its place, and
- * the program is as it was.
+ * Compiles a filter (doc/filters.md) and puts it before the steps of a program, which fetch_compile() made for the same
+ * site and which has no filter yet.
+ *
+ * Returns 0, -ENOMEM, or -EINVAL. After -EINVAL, pp_error() has three lines: the error message, the expression, and a
+ * caret below the error's place. (It has one line if the expression is too long or the program has a filter.) After an
+ * error the program is unchanged.
  */
 int filter_compile(const char *expr, const struct pp_site *site, struct fetch_program *program);
 

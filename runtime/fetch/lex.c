@@ -11,10 +11,10 @@
 
 #include "base/error.h"
 
-#define SHOWN_MAX 100 /* of a long expression, around the caret */
+#define SHOWN_MAX 100 /* characters of a long expression that an error message shows around the caret */
 
-static const struct operator operators[] = {
-	/* longer ones first */
+static const struct binary_operator operators[] = {
+	/* an operator stands before its own prefixes */
 	{ "||", 1, OPERATOR_OR },    { "&&", 2, OPERATOR_AND }, { "==", 6, FETCH_EQ },    { "!=", 6, FETCH_NE },
 	{ "=~", 6, OPERATOR_MATCH }, { "<=", 7, FETCH_LE },     { ">=", 7, OPERATOR_GE }, { "<<", 8, FETCH_SHL },
 	{ ">>", 8, FETCH_SHR },      { "|", 3, FETCH_OR },      { "^", 4, FETCH_XOR },    { "&", 5, FETCH_AND },
@@ -25,13 +25,13 @@ static const struct operator operators[] = {
 int token_error(const struct tokens *t, size_t at, const char *format, ...)
 {
 	size_t length = strlen(t->text), from = 0;
-	char sentence[512], shown[SHOWN_MAX + 1];
+	char message[512], shown[SHOWN_MAX + 1];
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(sentence, sizeof(sentence), format, args);
+	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
-	for (char *c = sentence; *c; c++)
+	for (char *c = message; *c; c++)
 		if (isspace((unsigned char)*c))
 			*c = ' ';
 	if (length > SHOWN_MAX && at > SHOWN_MAX / 2)
@@ -44,15 +44,15 @@ int token_error(const struct tokens *t, size_t at, const char *format, ...)
 		memcpy(shown, "...", 3);
 	if (length - from > SHOWN_MAX)
 		memcpy(shown + SHOWN_MAX - 3, "...", 3);
-	return error_set(EINVAL, "%s\n%s\n%*s^", sentence, shown, (int)(at - from), "");
+	return error_set(EINVAL, "%s\n%s\n%*s^", message, shown, (int)(at - from), "");
 }
 
-static bool is_name(char c)
+static bool is_name_char(char c)
 {
 	return isalnum((unsigned char)c) || c == '_';
 }
 
-static int next_quoted(struct tokens *t, struct token *token)
+static int quoted_read(const struct tokens *t, struct token *token)
 {
 	char quote = t->text[token->at];
 	size_t end = token->at + 1;
@@ -60,16 +60,13 @@ static int next_quoted(struct tokens *t, struct token *token)
 	while (t->text[end] && t->text[end] != quote)
 		end += t->text[end] == '\\' && t->text[end + 1] ? 2 : 1;
 	if (!t->text[end])
-		return token_error(t, token->at, "a %s is not closed", quote == '"' ? "string" : "character");
+		return token_error(t, token->at, "unterminated %s", quote == '"' ? "string" : "character constant");
 	token->kind = quote == '"' ? TOKEN_TEXT : TOKEN_CHAR;
 	token->length = end + 1 - token->at;
 	return 0;
 }
 
-/*
- * Length of the number with a point or an exponent at text, "1.5" or "1e-3"; 0 if
- * what is there is an integer or not a number.
- */
+/* Returns the length of the number with a decimal point or an exponent at text, or 0. */
 static size_t decimal_length(const char *text)
 {
 	size_t n = strspn(text, "0123456789"), exponent;
@@ -84,42 +81,63 @@ static size_t decimal_length(const char *text)
 			n = exponent + strspn(text + exponent, "0123456789");
 		}
 	}
-	return is_decimal && !is_name(text[n]) ? n : 0;
+	return is_decimal && !is_name_char(text[n]) ? n : 0;
+}
+
+static const struct binary_operator *operator_find(const char *text)
+{
+	for (size_t i = 0; i < sizeof(operators) / sizeof(*operators); i++)
+		if (!strncmp(text, operators[i].text, strlen(operators[i].text)))
+			return &operators[i];
+	return NULL;
+}
+
+static int operator_read(const struct tokens *t, struct token *token)
+{
+	const char *text = t->text + token->at;
+
+	token->kind = TOKEN_OPERATOR;
+	if (!strncmp(text, "->", 2)) {
+		token->length = 2;
+		return 0;
+	}
+	token->binary = operator_find(text);
+	token->length = token->binary ? strlen(token->binary->text) : 1;
+	if (token->binary || strchr("()!~.[]", *text))
+		return 0;
+	return *text == '=' ? token_error(t, token->at, "'=' is assignment: use '==' to compare")
+	                    : token_error(t, token->at, "invalid character");
+}
+
+static int token_read(const struct tokens *t, struct token *token)
+{
+	char c = t->text[token->at];
+
+	if (!c)
+		return 0;
+	if (c == '"' || c == '\'')
+		return quoted_read(t, token);
+	token->length = decimal_length(t->text + token->at);
+	if (token->length) {
+		token->kind = TOKEN_DECIMAL;
+		return 0;
+	}
+	if (!is_name_char(c))
+		return operator_read(t, token);
+	token->kind = isdigit((unsigned char)c) ? TOKEN_NUMBER : TOKEN_NAME;
+	while (is_name_char(t->text[token->at + token->length]))
+		token->length++;
+	return 0;
 }
 
 int token_next(struct tokens *t)
 {
 	struct token token = { .kind = TOKEN_END, .at = t->end };
-	int err = 0;
+	int err;
 
 	while (isspace((unsigned char)t->text[token.at]))
 		token.at++;
-	char c = t->text[token.at];
-
-	if (c == '"' || c == '\'') {
-		err = next_quoted(t, &token);
-	} else if ((token.length = decimal_length(t->text + token.at)) != 0) {
-		token.kind = TOKEN_DECIMAL;
-	} else if (is_name(c)) {
-		token.kind = isdigit((unsigned char)c) ? TOKEN_NUMBER : TOKEN_NAME;
-		while (is_name(t->text[token.at + token.length]))
-			token.length++;
-	} else if (c) {
-		token.kind = TOKEN_OPERATOR;
-		token.length = 1;
-		for (size_t i = 0; !token.operator&& i<sizeof(operators) / sizeof(*operators); i++)
-			if (!strncmp(t->text + token.at, operators[i].text, strlen(operators[i].text))) {
-				token.operator= & operators[i];
-				token.length = strlen(operators[i].text);
-			}
-		if (c == '-' && t->text[token.at + 1] == '>') {
-			token.operator= NULL;
-			token.length = 2;
-		} else if (!token.operator&& !strchr("()!~.[]", c)) {
-			err = c == '=' ? token_error(t, token.at, "'=' assigns, and a filter compares: write '=='")
-			               : token_error(t, token.at, "no filter has this character in it");
-		}
-	}
+	err = token_read(t, &token);
 	t->next = token;
 	t->end = token.at + token.length;
 	return err;
@@ -135,31 +153,19 @@ bool token_is(const struct tokens *t, char c)
 	return t->next.kind == TOKEN_OPERATOR && t->next.length == 1 && t->text[t->next.at] == c;
 }
 
-/* Of a character that names are made of; 36 and more for what is neither digit nor letter. */
-static unsigned digit_of(char c)
+/* Returns the value of a digit in base 36, 36 or more if c is not a digit or letter. c is a character of a name. */
+static unsigned digit_value(char c)
 {
 	return isdigit((unsigned char)c) ? c - '0' : (c | 32) - 'a' + 10;
 }
 
-/* Takes one character, escaped or not, at *at; its value. A star that means "anything" is -EAGAIN. */
-static int unescape(const struct tokens *t, size_t *at, bool pattern)
+/* Reads what follows the backslash at *at and advances *at. Returns the character, or -EINVAL. */
+static int escape_read(const struct tokens *t, size_t *at, bool pattern)
 {
 	static const char from[] = "abfnrtv\\'\"?", to[] = "\a\b\f\n\r\t\v\\'\"?";
-	const char *text = t->text + *at, *found;
+	const char *text = t->text + *at + 1, *found = memchr(from, *text, sizeof(from) - 1);
 	int value = 0, n = 0;
 
-	if (*text != '\\') {
-		++*at;
-		if (pattern && *text == '*')
-			return -EAGAIN;
-		if (pattern && (*text == '?' || *text == '['))
-			return token_error(t, *at - 1,
-			                   "a pattern knows only a '*' at its end: write '\\%c' for the character",
-			                   *text);
-		return (unsigned char)*text;
-	}
-	text++;
-	found = memchr(from, *text, sizeof(from) - 1);
 	if (found) {
 		value = (unsigned char)to[found - from];
 		n = 1;
@@ -168,16 +174,32 @@ static int unescape(const struct tokens *t, size_t *at, bool pattern)
 		n = 1;
 	} else if (*text == 'x') {
 		for (n = 1; n < 3 && isxdigit((unsigned char)text[n]); n++)
-			value = value * 16 + digit_of(text[n]);
+			value = value * 16 + digit_value(text[n]);
 		n = n > 1 ? n : 0;
 	} else {
 		while (n < 3 && text[n] >= '0' && text[n] <= '7')
 			value = value * 8 + text[n++] - '0';
 	}
 	if (!n || value > 255)
-		return token_error(t, *at, "no such escape sequence is known");
+		return token_error(t, *at, "unknown escape sequence");
 	*at += n + 1;
 	return value;
+}
+
+/* Reads a character, escaped or not, and advances *at. Returns it, -EINVAL, or -EAGAIN for the wildcard of a pattern. */
+static int char_read(const struct tokens *t, size_t *at, bool pattern)
+{
+	char c = t->text[*at];
+
+	if (c == '\\')
+		return escape_read(t, at, pattern);
+	++*at;
+	if (pattern && c == '*')
+		return -EAGAIN;
+	if (pattern && (c == '?' || c == '['))
+		return token_error(t, *at - 1,
+		                   "'%c' is not supported in a pattern: write '\\%c' to match the character", c, c);
+	return (unsigned char)c;
 }
 
 int token_number(const struct tokens *t, const struct token *token, uint64_t *value)
@@ -190,18 +212,18 @@ int token_number(const struct tokens *t, const struct token *token, uint64_t *va
 		digits += base == 16 ? 2 : 1;
 	}
 	if (digits == end)
-		return token_error(t, token->at, "no digits follow '0x'");
+		return token_error(t, token->at, "expected digits after '0x'");
 	for (*value = 0; digits < end; digits++) {
-		unsigned digit = digit_of(*digits);
+		unsigned digit = digit_value(*digits);
 
 		if (digit >= base)
-			return token_error(t, digits - t->text, "'%c' is no digit of a number of base %u", *digits,
+			return token_error(t, digits - t->text, "invalid digit '%c' in a number of base %u", *digits,
 			                   base);
 		if (__builtin_mul_overflow(*value, base, value) || __builtin_add_overflow(*value, digit, value))
 			return token_error(t, token->at, "the number does not fit in 64 bits");
 	}
 	if (*end == '.')
-		return token_error(t, end - t->text, "no digits follow the point");
+		return token_error(t, end - t->text, "expected digits after the decimal point");
 	return 0;
 }
 
@@ -210,7 +232,7 @@ int token_decimal(const struct tokens *t, const struct token *token, double *val
 	locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 
 	if (!plain)
-		return token_error(t, token->at, "out of memory reading the number");
+		return error_nomem();
 	*value = strtod_l(t->text + token->at, NULL, plain);
 	freelocale(plain);
 	return 0;
@@ -222,13 +244,13 @@ int token_char(const struct tokens *t, const struct token *token, int64_t *value
 	int c;
 
 	if (at == end)
-		return token_error(t, token->at, "there is no character between the quotes");
-	c = unescape(t, &at, false);
+		return token_error(t, token->at, "empty character constant");
+	c = char_read(t, &at, false);
 	if (c < 0)
 		return c;
 	if (at != end)
 		return token_error(t, token->at,
-		                   "there is more than one character between the quotes: strings stand in \"\"");
+		                   "more than one character in a character constant: write strings in double quotes");
 	*value = (signed char)c;
 	return 0;
 }
@@ -242,20 +264,22 @@ int token_text(const struct tokens *t, const struct token *token, bool pattern, 
 	memset(literal, 0, sizeof(*literal));
 	while (at < end) {
 		size_t start = at;
-		int c = unescape(t, &at, pattern);
+		int c = char_read(t, &at, pattern);
 
 		if (c == -EAGAIN && at == end) {
 			*prefix = true;
 			return 0;
 		}
 		if (c == -EAGAIN)
-			return token_error(t, start, "a '*' can only end a pattern: write '\\*' for the character");
+			return token_error(t, start,
+			                   "'*' is only supported at the end of a pattern: write '\\*' to match the "
+			                   "character");
 		if (c < 0)
 			return c;
 		if (!c)
-			return token_error(t, start, "no string has a NUL byte in it");
+			return token_error(t, start, "a string cannot contain a NUL byte");
 		if (literal->length == FETCH_LITERAL_MAX)
-			return token_error(t, start, "strings in filters have at most %d bytes", FETCH_LITERAL_MAX);
+			return token_error(t, start, "a string in a filter has at most %d bytes", FETCH_LITERAL_MAX);
 		literal->bytes[literal->length++] = c;
 	}
 	return 0;

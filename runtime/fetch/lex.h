@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The words of a filter. Functions return 0 or -EINVAL with the sentence that filter_compile() promises. */
+/* The tokens of a filter. Functions return 0, or -EINVAL with an error message as filter_compile() describes it. */
 #ifndef RUNTIME_FETCH_LEX_H
 #define RUNTIME_FETCH_LEX_H
 
@@ -9,37 +9,48 @@ enum token_kind { TOKEN_END, TOKEN_NUMBER, TOKEN_DECIMAL, TOKEN_CHAR, TOKEN_TEXT
 
 struct token {
 	enum token_kind kind;
-	size_t at, length;
-	const struct operator* operator; /* if it can stand between two operands */
+	size_t at, length;                    /* where it is in the text */
+	const struct binary_operator *binary; /* set if the token is a binary operator */
 };
 
-/* For operator's op, beside the opcodes. */
+/* Values of binary_operator.op that are not opcodes. */
 enum { OPERATOR_AND = 128, OPERATOR_OR, OPERATOR_GT, OPERATOR_GE, OPERATOR_MATCH };
 
-struct operator
-{
+struct binary_operator {
 	char text[3];
-	uint8_t precedence; /* C's, from 1 for || */
-	uint8_t op;
+	uint8_t precedence; /* as in C, from 1 for || */
+	uint8_t op;         /* enum fetch_opcode, or OPERATOR_* */
 };
 
 struct tokens {
 	const char *text;
 	struct token next;
-	size_t end; /* of next */
+	size_t end; /* of next, in the text */
 };
 
+/* Sets the error message, with the text and a caret below the offset at. Returns -EINVAL. */
 __attribute__((format(printf, 3, 4))) int token_error(const struct tokens *t, size_t at, const char *format, ...);
 
+/* Reads the next token into t->next. */
 int token_next(struct tokens *t);
-bool token_is(const struct tokens *t, char c); /* whether the next is this operator, of one character */
-bool token_is_field(const struct tokens *t);   /* ... is "." or "->" */
+
+/* Returns true if the next token is this operator of one character. */
+bool token_is(const struct tokens *t, char c);
+
+/* Returns true if the next token is "." or "->". */
+bool token_is_field(const struct tokens *t);
 
 int token_number(const struct tokens *t, const struct token *token, uint64_t *value);
-/* Of a TOKEN_DECIMAL, whatever the locale. */
+
+/* Reads a TOKEN_DECIMAL. The result does not depend on the locale. */
 int token_decimal(const struct tokens *t, const struct token *token, double *value);
+
 int token_char(const struct tokens *t, const struct token *token, int64_t *value);
-/* pattern: as =~ takes it; *prefix: it ends with a star, which is not in the literal. */
+
+/*
+ * Reads a TOKEN_TEXT. If pattern is set, the text is the right side of =~: *prefix is then set if the text ends with a
+ * star, which is not part of the literal.
+ */
 int token_text(const struct tokens *t, const struct token *token, bool pattern, struct fetch_literal *literal,
                bool *prefix);
 

@@ -1,89 +1,113 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Names in filters: arguments, fields of what they point to, names of enumerations' values, and the process's own.
+ * Names in filters: arguments, fields of the structures that arguments point to, enumerators, and pid, tid and comm.
  *
- * The plugin takes a small structure apart: its members are arguments that are called p.x and p.tag[0]. So a name
- * is looked up as a whole first, written with dots, and only then is what stands behind its last dot a field.
- *
- * A field's value is the argument's own steps, which leave an address, the field's offset and a load. A bit-field may
- * lie across nine bytes, and no byte beside its own is read: it might be another page's. It is put together of
- * loads that are powers of two, and the address is made anew for each of these, for no step copies a value.
+ * 1. The plugin splits a small structure that is passed by value: its members are arguments with names like p.x and
+ *    p.tag[0]. So a name is first looked up as a whole, written with dots. If this fails, the part after the last dot is a
+ *    field, and the part before it an argument.
+ * 2. A field's value is the steps of the argument, which push an address, then the field's offset and a load.
+ * 3. A bit-field can lie across nine bytes, and no byte besides its own may be read, because it may be on another page.
+ *    So the value is composed of loads whose sizes are powers of two. The address is computed again for each of them,
+ *    because no step copies a value.
  */
 #include <errno.h>
 #include <probepoint.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime/fetch/parser.h"
 #include "runtime/fetch/filter.h"
-#include "sdt/image.h"
+#include "runtime/fetch/parser.h"
 #include "sdt/arg-types.h"
+#include "sdt/image.h"
 
-#define fail parser_fail
-#define emit parser_emit
+#define LIST_MAX 256 /* bytes of names that an error message lists */
+#define NAME_MAX_SHOWN 64
 
-#define LIST_MAX 256 /* bytes of names that an error shows */
-
-struct path {
-	char text[FILTER_LENGTH_MAX + 1]; /* with dots for arrows, and no spaces */
-	size_t base;                      /* how much of it is before the last field; 0: there is none */
-	struct token field;
+/* A name with the fields and indices after it. */
+struct field_path {
+	char text[FILTER_LENGTH_MAX + 1]; /* with dots for arrows and without spaces */
+	size_t length;
+	size_t base;        /* the length of the part before the last field, 0 without fields */
+	struct token field; /* the last field */
 };
 
-static int path_add(struct parser *p, struct path *path, size_t *length)
+/* Appends the next token to the path and reads the one after it. */
+static int path_add_token(struct parser *p, struct field_path *path)
 {
 	const struct token *token = &p->tokens.next;
 
-	memcpy(path->text + *length, p->tokens.text + token->at, token->length);
-	*length += token->length;
-	path->text[*length] = 0;
+	memcpy(path->text + path->length, p->tokens.text + token->at, token->length);
+	path->length += token->length;
+	path->text[path->length] = 0;
 	return token_next(&p->tokens);
 }
 
-/* Takes the name and all that hangs on it. */
-static int path_read(struct parser *p, struct path *path, struct token *whole)
+/* Extends whole, which begins at the path's first token, to the next token. Then appends that token to the path. */
+static int path_end_part(struct parser *p, struct field_path *path, struct token *whole)
 {
-	size_t length = 0;
+	whole->length = p->tokens.next.at + p->tokens.next.length - whole->at;
+	return path_add_token(p, path);
+}
+
+static int path_add_field(struct parser *p, struct field_path *path, struct token *whole)
+{
 	int err;
 
-	path->base = 0;
-	err = path_add(p, path, &length);
-	while (!err && (token_is_field(&p->tokens) || token_is(&p->tokens, '['))) {
-		bool is_field = token_is_field(&p->tokens);
-		size_t from = length;
+	path->base = path->length;
+	path->text[path->length++] = '.';
+	err = token_next(&p->tokens);
+	if (err)
+		return err;
+	if (p->tokens.next.kind != TOKEN_NAME)
+		return parser_fail(p, p->tokens.next.at, "expected the name of a field");
+	path->field = p->tokens.next;
+	return path_end_part(p, path, whole);
+}
 
-		if (is_field) {
-			path->text[length++] = '.';
-			err = token_next(&p->tokens);
-			if (!err && p->tokens.next.kind != TOKEN_NAME)
-				return fail(p, p->tokens.next.at, "the name of a field should follow here");
-			path->base = from;
-			path->field = p->tokens.next;
-		} else {
-			err = path_add(p, path, &length);
-			if (!err && p->tokens.next.kind != TOKEN_NUMBER)
-				return fail(p, p->tokens.next.at, "a number should follow here");
-			if (!err)
-				err = path_add(p, path, &length);
-			if (!err && !token_is(&p->tokens, ']'))
-				return fail(p, p->tokens.next.at, "a ']' is missing here");
-		}
-		whole->length = p->tokens.next.at + p->tokens.next.length - whole->at;
-		if (!err)
-			err = path_add(p, path, &length);
+static int path_add_index(struct parser *p, struct field_path *path, struct token *whole)
+{
+	int err = path_add_token(p, path);
+
+	if (err)
+		return err;
+	if (p->tokens.next.kind != TOKEN_NUMBER)
+		return parser_fail(p, p->tokens.next.at, "expected a number");
+	err = path_add_token(p, path);
+	if (err)
+		return err;
+	if (!token_is(&p->tokens, ']'))
+		return parser_fail(p, p->tokens.next.at, "expected ']'");
+	return path_end_part(p, path, whole);
+}
+
+/* Parses a name with its fields and indices. Extends *whole, the name's token, to all of their text. */
+static int path_parse(struct parser *p, struct field_path *path, struct token *whole)
+{
+	int err;
+
+	path->length = path->base = 0;
+	err = path_add_token(p, path);
+	while (!err) {
+		if (token_is_field(&p->tokens))
+			err = path_add_field(p, path, whole);
+		else if (token_is(&p->tokens, '['))
+			err = path_add_index(p, path, whole);
+		else
+			break;
 	}
 	return err;
 }
 
-static bool is_number_of(const char *text, size_t length, size_t i)
+/* Returns true if the text is the name of argument i that every argument has, as "arg0". */
+static bool is_numbered_name(const char *text, size_t length, size_t i)
 {
 	char number[24];
 
 	return (size_t)snprintf(number, sizeof(number), "arg%zu", i) == length && !memcmp(number, text, length);
 }
 
-/* Which argument it is; -1: none. */
-static int argument_named(const struct parser *p, const char *text, size_t length)
+/* Returns the index of the argument with this name, or -1. */
+static int argument_find(const struct parser *p, const char *text, size_t length)
 {
 	size_t nargs = p->program->nargs;
 
@@ -91,14 +115,20 @@ static int argument_named(const struct parser *p, const char *text, size_t lengt
 		if (strlen(p->probe->args[i].name) == length && !memcmp(p->probe->args[i].name, text, length))
 			return i;
 	for (size_t i = 0; i < nargs; i++)
-		if (is_number_of(text, length, i))
+		if (is_numbered_name(text, length, i))
 			return i;
 	return -1;
 }
 
-/* ---- lists for errors ---- */
+/* ---- error messages ---- */
 
-static void list_add(char *list, size_t *length, const char *name)
+static int shown_length(size_t length)
+{
+	return length > NAME_MAX_SHOWN ? NAME_MAX_SHOWN : (int)length;
+}
+
+/* Appends a name to a list of LIST_MAX bytes, which ends in "..." if it is full. */
+static void name_list_add(char *list, size_t *length, const char *name)
 {
 	if (*length < LIST_MAX)
 		*length += snprintf(list + *length, LIST_MAX - *length, "%s%.64s", *length ? ", " : "", name);
@@ -106,87 +136,79 @@ static void list_add(char *list, size_t *length, const char *name)
 		strcpy(list + LIST_MAX - 4, "...");
 }
 
-static int unknown_name(const struct parser *p, const struct token *token)
+static int unknown_name_error(const struct parser *p, const struct token *token)
 {
 	size_t length = 0, nargs = p->program->nargs;
 	char names[LIST_MAX] = "", number[24];
 
 	for (size_t i = 0; i < nargs; i++) {
 		snprintf(number, sizeof(number), "arg%zu", i);
-		list_add(names, &length, i < p->probe->nargs ? p->probe->args[i].name : number);
+		name_list_add(names, &length, i < p->probe->nargs ? p->probe->args[i].name : number);
 	}
-	return fail(p, token->at, "'%.*s' is no argument of %.64s:%.64s: it has %s, and there are pid, tid and comm",
-	            token->length > 64 ? 64 : (int)token->length, p->tokens.text + token->at, p->probe->provider,
-	            p->probe->name, *names ? names : "nothing");
+	return parser_fail(p, token->at,
+	                   "unknown name '%.*s': %.64s:%.64s has %s, and every probe has pid, tid and comm",
+	                   shown_length(token->length), p->tokens.text + token->at, p->probe->provider, p->probe->name,
+	                   *names ? names : "no arguments");
 }
 
-static int unknown_field(const struct parser *p, const struct path *path, const struct pp_type *type)
+static int unknown_field_error(const struct parser *p, const struct field_path *path, const struct pp_type *type)
 {
 	size_t length = 0;
 	char names[LIST_MAX] = "";
 
 	for (size_t i = 0; i < type->nfields; i++)
-		list_add(names, &length, type->fields[i].name);
-	return fail(p, path->field.at, "'%.*s' is no field of '%.64s': it has %s",
-	            path->field.length > 64 ? 64 : (int)path->field.length, p->tokens.text + path->field.at, type->name,
-	            names);
+		name_list_add(names, &length, type->fields[i].name);
+	return parser_fail(p, path->field.at, "'%.64s' has no field '%.*s': it has %s", type->name,
+	                   shown_length(path->field.length), p->tokens.text + path->field.at, names);
 }
 
-/* ---- what a name's value is made of ---- */
+static int float_field_error(const struct parser *p, const struct token *token)
+{
+	return parser_fail(p, token->at,
+	                   "'%.*s' is a floating-point field: filters read only integer and string fields",
+	                   (int)token->length, p->tokens.text + token->at);
+}
 
-static int emit_argument(struct parser *p, const struct token *token, size_t i)
+/* Argument i is missing at this site. The message has what a user needs to find its operand in the file. */
+static int missing_argument_error(const struct parser *p, const struct token *token, size_t i)
+{
+	return parser_fail(
+		p, token->at,
+		"'%.*s' cannot be read at this site, because its operand cannot be resolved (argument %zu of "
+		"%.64s:%.64s)",
+		shown_length(token->length), p->tokens.text + token->at, i, p->probe->provider, p->probe->name);
+}
+
+/* ---- steps ---- */
+
+/* Emits the steps that push argument i's value, or the address of a string. */
+static void argument_emit_steps(struct parser *p, const struct token *token, size_t i)
 {
 	const struct fetch_step *step = p->program->steps;
-	int err = 0;
 
 	for (size_t passed = 0; passed < i; step++)
 		passed += step->op == FETCH_ARG || step->op == FETCH_STRING;
-	for (; !err && step->op != FETCH_ARG && step->op != FETCH_STRING; step++)
-		err = parser_emit_step(p, token, step);
-	return err;
+	for (; step->op != FETCH_ARG && step->op != FETCH_STRING; step++)
+		parser_emit_step(p, token, step);
 }
 
-static int no_float(const struct parser *p, const struct token *token)
-{
-	return fail(p, token->at, "'%.*s' is a floating-point field, and filters read integer and string fields only",
-	            (int)token->length, p->tokens.text + token->at);
-}
-
-/* Only this argument is missing at the site; its operand's text is what a user can look for in the file. */
-static int unreadable(const struct parser *p, const struct token *token, size_t i)
-{
-	return fail(p, token->at,
-	            "'%.*s' cannot be read at this site, because no reader can resolve its operand (argument %zu of "
-	            "%.64s:%.64s)",
-	            token->length > 64 ? 64 : (int)token->length, p->tokens.text + token->at, i, p->probe->provider,
-	            p->probe->name);
-}
-
-/*
- * Leaves an integer that orders floating-point arguments: the bits of a positive
- * number, the complement of the magnitude of a negative one.
- */
-static int emit_float(struct parser *p, size_t i, struct value *value)
+/* Emits the steps that push the key (see filter.c) of a floating-point argument. */
+static void float_emit(struct parser *p, size_t i, struct value *value)
 {
 	const struct token *token = &value->token;
-	int err = 0;
 
 	value->type = TYPE_FLOAT;
 	value->size = p->program->size[i];
-	for (int pass = 0; !err && pass < 2; pass++) { /* twice, because no step copies the top */
-		err = emit_argument(p, token, i);
-		if (!err && value->size == 4)
-			err = parser_emit_step(p, token, &(struct fetch_step){ .op = FETCH_EXTEND, .a = 4, .c = true });
+	for (int copy = 0; copy < 2; copy++) { /* twice, because no step copies a value */
+		argument_emit_steps(p, token, i);
+		if (value->size == 4)
+			parser_emit_step(p, token, &(struct fetch_step){ .op = FETCH_EXTEND, .a = 4, .c = true });
 	}
-	if (!err)
-		err = emit(p, token, FETCH_IMM, false, 63);
-	if (!err)
-		err = emit(p, token, FETCH_SHR, true, 0);
-	if (!err)
-		err = emit(p, token, FETCH_IMM, false, FLOAT_MAGNITUDE(value->size));
-	if (!err)
-		err = emit(p, token, FETCH_AND, false, 0);
-	return err ? err : emit(p, token, FETCH_XOR, false, 0);
+	parser_emit(p, token, FETCH_IMM, false, 63);
+	parser_emit(p, token, FETCH_SHR, true, 0);
+	parser_emit(p, token, FETCH_IMM, false, FLOAT_MAGNITUDE(value->size));
+	parser_emit(p, token, FETCH_AND, false, 0);
+	parser_emit(p, token, FETCH_XOR, false, 0);
 }
 
 static size_t address_size(const struct parser *p)
@@ -194,121 +216,128 @@ static size_t address_size(const struct parser *p)
 	return p->probe->image && !p->probe->image->is_64 ? 4 : 8;
 }
 
-static int argument(struct parser *p, size_t i, struct value *value)
+static int argument_emit(struct parser *p, size_t i, struct value *value)
 {
 	enum pp_kind kind = p->program->kind[i];
 	bool typed = i < p->probe->nargs && p->probe->args[i].class != PPN_CLASS_NONE;
-	bool is_pointer; /* a `char *` that is not const compares with numbers and with strings */
+	bool is_pointer; /* a `char *` that is not const can be compared with numbers and with strings */
 
 	if (kind == PP_FAULT)
-		return unreadable(p, &value->token, i);
-	if (kind == PP_FLOAT)
-		return emit_float(p, i, value);
+		return missing_argument_error(p, &value->token, i);
+	if (kind == PP_FLOAT) {
+		float_emit(p, i, value);
+		return p->error;
+	}
 	is_pointer = kind == PP_POINTER || (kind == PP_STRING && typed && p->probe->args[i].class == PPN_CLASS_POINTER);
 	value->type = kind == PP_STRING && !is_pointer ? TYPE_STRING : TYPE_INTEGER;
 	value->is_unsigned = p->program->size[i] == 8 && kind != PP_SIGNED && kind != PP_CHAR;
 	value->may_be_string = p->program->size[i] == address_size(p) && (is_pointer || !typed);
-	return emit_argument(p, &value->token, i);
+	argument_emit_steps(p, &value->token, i);
+	return p->error;
 }
 
-static int emit_field_address(struct parser *p, const struct token *token, size_t arg, uint64_t offset)
+static void field_emit_address(struct parser *p, const struct token *token, size_t arg, uint64_t offset)
 {
-	int err = emit_argument(p, token, arg);
-
-	if (!err && offset)
-		err = emit(p, token, FETCH_IMM, false, (int64_t)offset);
-	if (!err && offset)
-		err = emit(p, token, FETCH_ADD, false, 0);
-	if (!err && address_size(p) == 4)
-		err = parser_emit_step(p, token, &(struct fetch_step){ .op = FETCH_EXTEND, .a = 4 });
-	return err;
+	argument_emit_steps(p, token, arg);
+	if (offset) {
+		parser_emit(p, token, FETCH_IMM, false, (int64_t)offset);
+		parser_emit(p, token, FETCH_ADD, false, 0);
+	}
+	if (address_size(p) == 4)
+		parser_emit_step(p, token, &(struct fetch_step){ .op = FETCH_EXTEND, .a = 4 });
 }
 
-static int emit_load(struct parser *p, const struct token *token, unsigned size, bool is_signed)
+static void load_emit(struct parser *p, const struct token *token, unsigned size, bool is_signed)
 {
-	return parser_emit_step(p, token, &(struct fetch_step){ .op = FETCH_LOAD, .a = size, .c = is_signed });
+	parser_emit_step(p, token, &(struct fetch_step){ .op = FETCH_LOAD, .a = size, .c = is_signed });
 }
 
-static int emit_shift(struct parser *p, const struct token *token, enum fetch_opcode op, bool is_signed, unsigned by)
+static void shift_emit(struct parser *p, const struct token *token, enum fetch_opcode op, bool is_signed, unsigned by)
 {
-	int err = by ? emit(p, token, FETCH_IMM, false, by) : 0;
-
-	return err || !by ? err : emit(p, token, op, is_signed, 0);
+	if (!by)
+		return;
+	parser_emit(p, token, FETCH_IMM, false, by);
+	parser_emit(p, token, op, is_signed, 0);
 }
 
-static int emit_bits(struct parser *p, const struct token *token, size_t arg, const struct pp_field *field)
+/* Emits the steps that push the value of a bit-field. */
+static void bits_emit(struct parser *p, const struct token *token, size_t arg, const struct pp_field *field)
 {
 	unsigned at = 0, size;
-	int err = 0;
 
-	for (unsigned left = field->size; !err && left; left -= size, at += size) {
+	for (unsigned left = field->size; left; left -= size, at += size) {
 		for (size = 8; size > left; size /= 2)
 			;
-		err = emit_field_address(p, token, arg, (uint64_t)field->offset + at);
-		if (!err)
-			err = emit_load(p, token, size, false);
-		if (!err && at)
-			err = emit_shift(p, token, FETCH_SHL, false, 8 * at - field->bit);
-		else if (!err)
-			err = emit_shift(p, token, FETCH_SHR, false, field->bit);
-		if (!err && at)
-			err = emit(p, token, FETCH_OR, false, 0);
+		field_emit_address(p, token, arg, (uint64_t)field->offset + at);
+		load_emit(p, token, size, false);
+		if (!at) {
+			shift_emit(p, token, FETCH_SHR, false, field->bit);
+			continue;
+		}
+		shift_emit(p, token, FETCH_SHL, false, 8 * at - field->bit);
+		parser_emit(p, token, FETCH_OR, false, 0);
 	}
-	if (!err)
-		err = emit_shift(p, token, FETCH_SHL, false, 64 - field->bits);
-	if (!err)
-		err = emit_shift(p, token, FETCH_SHR, field->class == PPN_CLASS_SIGNED, 64 - field->bits);
-	return err;
+	shift_emit(p, token, FETCH_SHL, false, 64 - field->bits);
+	shift_emit(p, token, FETCH_SHR, field->class == PPN_CLASS_SIGNED, 64 - field->bits);
 }
 
-static bool is_text_array(const struct pp_field *field)
+static bool is_char_array(const struct pp_field *field)
 {
 	return field->class == PPN_CLASS_NONE &&
 	       (!strncmp(field->type, "char [", 6) || !strncmp(field->type, "const char [", 12));
 }
 
-static int field_of(struct parser *p, size_t arg, const struct path *path, struct value *value)
+/* Sets *value's type and emits the steps of a field. */
+static int field_emit_value(struct parser *p, size_t arg, const struct pp_field *field, struct value *value)
+{
+	const struct token *token = &value->token;
+	bool is_signed = field->class == PPN_CLASS_SIGNED || field->class == PPN_CLASS_CHAR;
+
+	value->type = field->class == PPN_CLASS_STRING || is_char_array(field) ? TYPE_STRING : TYPE_INTEGER;
+	if (is_char_array(field)) {
+		field_emit_address(p, token, arg, field->offset);
+		return p->error;
+	}
+	value->is_unsigned = (field->bits ? field->bits == 64 : field->size == 8) && !is_signed;
+	if (field->bits) {
+		bits_emit(p, token, arg, field);
+		return p->error;
+	}
+	value->may_be_string = field->size == address_size(p) && field->class == PPN_CLASS_POINTER;
+	field_emit_address(p, token, arg, field->offset);
+	load_emit(p, token, field->size, is_signed);
+	return p->error;
+}
+
+static int field_emit(struct parser *p, size_t arg, const struct field_path *path, struct value *value)
 {
 	const struct pp_type *type = arg < p->probe->nargs ? p->probe->args[arg].described : NULL;
-	const struct token *token = &value->token;
 	const struct pp_field *field;
-	bool is_signed;
 	char name[FILTER_LENGTH_MAX + 1];
 
 	if (p->program->kind[arg] == PP_FAULT)
-		return unreadable(p, token, arg);
+		return missing_argument_error(p, &value->token, arg);
 	if (!type || !type->nfields || p->program->size[arg] != address_size(p))
-		return fail(p, path->field.at, "of '%.*s' no fields are known", path->base > 64 ? 64 : (int)path->base,
-		            path->text);
+		return parser_fail(p, path->field.at, "the fields of '%.*s' are not known", shown_length(path->base),
+		                   path->text);
 	snprintf(name, sizeof(name), "%s", path->text + path->base + 1);
 	field = arg_find_field(&p->probe->args[arg], name);
 	if (!field)
-		return unknown_field(p, path, type);
+		return unknown_field_error(p, path, type);
 	if (field->class == PPN_CLASS_FLOAT)
-		return no_float(p, token);
-	value->type = field->class == PPN_CLASS_STRING || is_text_array(field) ? TYPE_STRING : TYPE_INTEGER;
-	if (is_text_array(field))
-		return emit_field_address(p, token, arg, field->offset);
-	if (field->class == PPN_CLASS_NONE || field->class == PPN_CLASS_VOID)
-		return fail(p, path->field.at, "'%.*s' is neither an integer nor a string: it is of type '%.64s'",
-		            (int)path->field.length, p->tokens.text + path->field.at, field->type);
-	is_signed = field->class == PPN_CLASS_SIGNED || field->class == PPN_CLASS_CHAR;
-	value->is_unsigned = (field->bits ? field->bits == 64 : field->size == 8) && !is_signed;
-	if (field->bits)
-		return emit_bits(p, token, arg, field);
-	value->may_be_string = field->size == address_size(p) && field->class == PPN_CLASS_POINTER;
-	int err = emit_field_address(p, token, arg, field->offset);
-
-	return err ? err : emit_load(p, token, field->size, is_signed);
+		return float_field_error(p, &value->token);
+	if ((field->class == PPN_CLASS_NONE && !is_char_array(field)) || field->class == PPN_CLASS_VOID)
+		return parser_fail(p, path->field.at, "'%.*s' is neither an integer nor a string: its type is '%.64s'",
+		                   (int)path->field.length, p->tokens.text + path->field.at, field->type);
+	return field_emit_value(p, arg, field, value);
 }
 
-/* 0: it is none's; 1: it has been emitted. */
-static int enumerator(struct parser *p, const char *name, struct value *value)
+/* Emits an enumerator of the probe's arguments. Returns 1, 0 if none has this name, or -EINVAL. */
+static int enumerator_emit(struct parser *p, const char *name, struct value *value)
 {
 	const struct pp_enumerator *found = NULL;
 	const struct pp_type *of = NULL;
 	char class = 0;
-	int err;
 
 	for (size_t i = 0; i < p->probe->nargs; i++) {
 		const struct pp_type *type = p->probe->args[i].described;
@@ -317,9 +346,9 @@ static int enumerator(struct parser *p, const char *name, struct value *value)
 			if (strcmp(type->values[k].name, name))
 				continue;
 			if (found && found->value != type->values[k].value)
-				return fail(p, value->token.at,
-				            "'%.64s' has one value in '%.64s' and another in '%.64s'", name, of->name,
-				            type->name);
+				return parser_fail(p, value->token.at,
+				                   "'%.64s' is ambiguous: its values in '%.64s' and in '%.64s' differ",
+				                   name, of->name, type->name);
 			found = &type->values[k];
 			class = p->probe->args[i].class;
 			of = type;
@@ -330,40 +359,43 @@ static int enumerator(struct parser *p, const char *name, struct value *value)
 	value->is_unsigned = found->value < 0 && class == PPN_CLASS_UNSIGNED;
 	value->is_constant = true;
 	value->is_truth = found->value == 0 || found->value == 1;
-	err = emit(p, &value->token, FETCH_IMM, false, found->value);
-	return err ? err : 1;
+	parser_emit(p, &value->token, FETCH_IMM, false, found->value);
+	return p->error ? p->error : 1;
 }
 
-static int plain_name(struct parser *p, const char *name, struct value *value)
+/* Emits a name that is not an argument or a field. */
+static int plain_name_emit(struct parser *p, const char *name, struct value *value)
 {
-	int err;
+	int found;
 
 	value->type = TYPE_INTEGER;
-	if (!strcmp(name, "pid"))
-		return emit(p, &value->token, FETCH_PID, false, 0);
-	if (!strcmp(name, "tid"))
-		return emit(p, &value->token, FETCH_TID, false, 0);
+	if (!strcmp(name, "pid") || !strcmp(name, "tid")) {
+		parser_emit(p, &value->token, *name == 'p' ? FETCH_PID : FETCH_TID, false, 0);
+		return p->error;
+	}
 	if (!strcmp(name, "comm")) {
 		value->type = TYPE_COMM;
 		return 0;
 	}
-	err = enumerator(p, name, value);
-	return err == 1 ? 0 : err ? err : unknown_name(p, &value->token);
+	found = enumerator_emit(p, name, value);
+	if (!found)
+		return unknown_name_error(p, &value->token);
+	return found == 1 ? 0 : found;
 }
 
 int parser_name(struct parser *p, struct value *value)
 {
-	struct path path;
+	struct field_path path;
 	int err, arg;
 
-	err = path_read(p, &path, &value->token);
+	err = path_parse(p, &path, &value->token);
 	if (err)
 		return err;
-	arg = argument_named(p, path.text, strlen(path.text));
+	arg = argument_find(p, path.text, path.length);
 	if (arg >= 0)
-		return argument(p, arg, value);
+		return argument_emit(p, arg, value);
 	if (!path.base)
-		return plain_name(p, path.text, value);
-	arg = argument_named(p, path.text, path.base);
-	return arg >= 0 ? field_of(p, arg, &path, value) : unknown_name(p, &value->token);
+		return plain_name_emit(p, path.text, value);
+	arg = argument_find(p, path.text, path.base);
+	return arg >= 0 ? field_emit(p, arg, &path, value) : unknown_name_error(p, &value->token);
 }

@@ -1,21 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parser of filters (filter.c) and those names that stand in them (filter-name.c) share. */
+/*
+ * The state of a filter's parser. filter.c parses expressions, operators.c emits the steps of binary operators, names.c
+ * those of names. parser.c appends steps.
+ */
 #ifndef RUNTIME_FETCH_PARSER_H
 #define RUNTIME_FETCH_PARSER_H
 
 #include "runtime/fetch/lex.h"
 
-enum type { TYPE_INTEGER, TYPE_STRING, TYPE_TEXT, TYPE_COMM, TYPE_FLOAT, TYPE_DECIMAL };
+/*
+ * The type of an operand. Integers, strings and floats have emitted steps that push one value: a string pushes its
+ * address, a float its key (see filter.c). The others have emitted nothing: the operator decides on their step.
+ */
+enum type {
+	TYPE_INTEGER,
+	TYPE_STRING, /* in the target */
+	TYPE_FLOAT,
+	TYPE_TEXT,    /* a quoted string */
+	TYPE_COMM,    /* the thread's name */
+	TYPE_DECIMAL, /* a constant with a decimal point or an exponent */
+};
 
 struct value {
 	enum type type;
-	struct token token; /* its first; of a name, all of it */
-	bool is_unsigned;   /* of 64 bits */
-	bool is_truth;      /* 0 or 1 */
-	bool is_constant;   /* its only step is a FETCH_IMM */
-	uint8_t size;       /* of TYPE_FLOAT: 4 or 8 bytes */
-	double number;      /* of TYPE_DECIMAL, which has emitted nothing */
-	bool may_be_string; /* an integer that may be a string's address for all that is known */
+	struct token token; /* the first token; for a name, all of its tokens */
+	bool is_unsigned;   /* an unsigned integer of 64 bits */
+	bool is_truth;      /* the value is 0 or 1 */
+	bool is_constant;   /* an integer whose only step is a FETCH_IMM */
+	bool may_be_string; /* an integer that may be the address of a string */
+	uint8_t size;       /* TYPE_FLOAT: 4 or 8 bytes */
+	double number;      /* TYPE_DECIMAL */
 };
 
 struct pp_probe;
@@ -23,24 +37,44 @@ struct pp_probe;
 struct parser {
 	struct tokens tokens;
 	const struct pp_probe *probe;
-	const struct fetch_program *program;
+	const struct fetch_program *program; /* reads the site's arguments */
 	struct fetch_step *steps;
-	size_t nsteps, room;
+	size_t nsteps, steps_room;
 	struct fetch_literal *literals;
-	size_t nliterals;
+	size_t nliterals, literals_room;
 	int depth, nesting;
+	int error; /* the first error of the functions that emit steps */
 };
 
 #define parser_fail(p, ...) token_error(&(p)->tokens, __VA_ARGS__)
 
-int parser_emit_step(struct parser *p, const struct token *token, const struct fetch_step *step);
-int parser_emit(struct parser *p, const struct token *token, enum fetch_opcode op, bool is_signed, int64_t value);
+/*
+ * These functions append a step. token is the place of an error. Errors are kept in p->error: after the first one the
+ * functions do nothing, so that callers check p->error once after a sequence of steps.
+ */
+void parser_emit_step(struct parser *p, const struct token *token, const struct fetch_step *step);
+void parser_emit(struct parser *p, const struct token *token, enum fetch_opcode op, bool is_signed, int64_t value);
+/* Appends a step that uses the literal, and the literal. */
+void parser_emit_literal(struct parser *p, const struct token *token, enum fetch_opcode op,
+                         const struct fetch_literal *literal);
+/* Makes the value on top of the stack 0 or 1. */
+void parser_emit_truth(struct parser *p, const struct value *value);
 
-/* Where filters order floating-point numbers as integers: a double's or a float's infinity; see filter.c. */
+/* The bits of infinity, and the mask of all bits but the sign, of a float of 4 or 8 bytes. */
 #define FLOAT_INFINITY(size) ((size) == 4 ? 0x7f800000 : 0x7ff0000000000000)
 #define FLOAT_MAGNITUDE(size) ((size) == 4 ? 0x7fffffff : INT64_MAX)
 
-/* The name that is the next token, with the fields behind it: takes their tokens, and emits what gives its value. */
+/* Parses a name that is the next token, and the fields after it. Emits the steps that push its value. */
 int parser_name(struct parser *p, struct value *value);
+
+/* Returns 0 if the value is an integer, or -EINVAL with an error message that says how its type can be used. */
+int value_want_integer(const struct parser *p, const struct value *value);
+
+/*
+ * Emits a binary operator other than && and ||. The steps of both operands have been emitted; left_steps is the number of
+ * steps at the end of the left one's. Sets the type of *result.
+ */
+int operator_emit(struct parser *p, const struct token *token, const struct value *left, const struct value *right,
+                  size_t left_steps, struct value *result);
 
 #endif

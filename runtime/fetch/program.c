@@ -19,21 +19,30 @@ struct steps {
 	size_t n;
 };
 
-static void add(struct steps *steps, enum fetch_opcode op, uint8_t a, uint8_t b, uint8_t c, int64_t value)
+static void steps_add(struct steps *steps, enum fetch_opcode op, uint8_t a, uint8_t b, uint8_t c, int64_t value)
 {
 	steps->at[steps->n++] = (struct fetch_step){ .op = op, .a = a, .b = b, .c = c, .value = value };
 }
 
-/* Size bytes of value from bit on, extended to 64 bits. */
-static uint64_t extend(uint64_t value, unsigned size, unsigned bit, bool is_signed)
+static void steps_add_immediate(struct steps *steps, int64_t value)
 {
-	unsigned rest = 64 - 8 * size;
-
-	value = value >> bit << rest;
-	return is_signed ? (uint64_t)((int64_t)value >> rest) : value >> rest;
+	steps_add(steps, FETCH_IMM, 0, 0, 0, value);
 }
 
-static void add_address(struct steps *steps, const struct pp_site *site, const struct operand *operand)
+/* Pushes the scaled index of a memory operand. */
+static void steps_add_index(struct steps *steps, const struct operand *operand)
+{
+	steps_add(steps, FETCH_REG, operand->index, 0, 0, 0);
+	if (operand->index_size)
+		steps_add(steps, FETCH_EXTEND, abs(operand->index_size), 0, operand->index_size < 0, 0);
+	if (operand->scale == 1)
+		return;
+	steps_add_immediate(steps, operand->scale);
+	steps_add(steps, FETCH_MUL, 0, 0, 0, 0);
+}
+
+/* Pushes the address of a memory operand. A static one is relative to the site's address, which is in the pc. */
+static void steps_add_address(struct steps *steps, const struct pp_site *site, const struct operand *operand)
 {
 	const struct pp_image *image = site->probe->image;
 	bool is_static = operand->kind == OPERAND_STATIC, is_64 = !image || image->is_64;
@@ -43,50 +52,55 @@ static void add_address(struct steps *steps, const struct pp_site *site, const s
 
 	if (is_static)
 		offset -= site->address;
-	if (base >= 0)
-		add(steps, FETCH_REG, base, 0, 0, 0);
-	if (index >= 0) {
-		add(steps, FETCH_REG, index, 0, 0, 0);
-		if (operand->index_size)
-			add(steps, FETCH_EXTEND, abs(operand->index_size), 0, operand->index_size < 0, 0);
-		if (operand->scale != 1) {
-			add(steps, FETCH_IMM, 0, 0, 0, operand->scale);
-			add(steps, FETCH_MUL, 0, 0, 0, 0);
-		}
-		if (base >= 0)
-			add(steps, FETCH_ADD, 0, 0, 0, 0);
-	}
 	if (base < 0 && index < 0) {
-		add(steps, FETCH_IMM, 0, 0, 0, is_64 ? offset : (uint32_t)offset);
-	} else {
-		if (offset) {
-			add(steps, FETCH_IMM, 0, 0, 0, offset);
-			add(steps, FETCH_ADD, 0, 0, 0, 0);
-		}
-		if (!is_64) /* where the CPU wraps */
-			add(steps, FETCH_EXTEND, 4, 0, 0, 0);
+		steps_add_immediate(steps, is_64 ? offset : (uint32_t)offset);
+		return;
 	}
+	if (base >= 0)
+		steps_add(steps, FETCH_REG, base, 0, 0, 0);
+	if (index >= 0)
+		steps_add_index(steps, operand);
+	if (base >= 0 && index >= 0)
+		steps_add(steps, FETCH_ADD, 0, 0, 0, 0);
+	if (offset) {
+		steps_add_immediate(steps, offset);
+		steps_add(steps, FETCH_ADD, 0, 0, 0, 0);
+	}
+	if (!is_64) /* addresses wrap at 32 bits */
+		steps_add(steps, FETCH_EXTEND, 4, 0, 0, 0);
 }
 
-static void add_value(struct steps *steps, const struct pp_site *site, const struct operand *operand, bool is_signed)
+/* Extends the low size bytes of value to 64 bits. */
+static uint64_t constant_extend(uint64_t value, unsigned size, bool is_signed)
+{
+	unsigned rest = 64 - 8 * size;
+
+	return is_signed ? (uint64_t)((int64_t)(value << rest) >> rest) : value << rest >> rest;
+}
+
+static void steps_add_value(struct steps *steps, const struct pp_site *site, const struct operand *operand,
+                            bool is_signed)
 {
 	switch (operand->kind) {
-	case OPERAND_CONST: add(steps, FETCH_IMM, 0, 0, 0, extend(operand->value, operand->size, 0, is_signed)); break;
+	case OPERAND_CONST:
+		steps_add_immediate(steps, constant_extend(operand->value, operand->size, is_signed));
+		break;
 	case OPERAND_REG:
-		add(steps, FETCH_REG, operand->reg, 0, 0, 0);
+		steps_add(steps, FETCH_REG, operand->reg, 0, 0, 0);
 		if (operand->size != 8)
-			add(steps, FETCH_EXTEND, operand->size, operand->shift, is_signed, 0);
+			steps_add(steps, FETCH_EXTEND, operand->size, operand->shift, is_signed, 0);
 		break;
 	case OPERAND_MEM:
 	case OPERAND_STATIC:
-		add_address(steps, site, operand);
-		add(steps, FETCH_LOAD, operand->size, 0, is_signed, 0);
+		steps_add_address(steps, site, operand);
+		steps_add(steps, FETCH_LOAD, operand->size, 0, is_signed, 0);
 		break;
-	case OPERAND_NONE: add(steps, FETCH_IMM, 0, 0, 0, 0); break;
+	case OPERAND_NONE: steps_add_immediate(steps, 0); break;
 	}
 }
 
-static enum pp_kind kind_of(const struct pp_arg *arg, const struct operand *operand, bool is_float)
+/* Returns the kind of an argument. The signature decides where it fits the operand's size; arg is NULL without one. */
+static enum pp_kind argument_kind(const struct pp_arg *arg, const struct operand *operand, bool is_float)
 {
 	switch (arg ? arg->class : PPN_CLASS_NONE) {
 	case PPN_CLASS_SIGNED: return PP_SIGNED;
@@ -111,10 +125,27 @@ static enum pp_kind kind_of(const struct pp_arg *arg, const struct operand *oper
 	return operand->is_signed ? PP_SIGNED : PP_UNSIGNED;
 }
 
-static bool operand_is_sane(const struct operand *o)
+static bool operand_is_valid(const struct operand *o)
 {
 	return o->kind == OPERAND_NONE ||
 	       ((o->size == 1 || o->size == 2 || o->size == 4 || o->size == 8) && o->shift + 8 * o->size <= 64);
+}
+
+static void argument_compile(const struct pp_site *site, const struct operand *operand, size_t i, size_t *nstrings,
+                             struct steps *steps, struct fetch_program *program)
+{
+	const struct pp_arg *arg = i < site->probe->nargs ? &site->probe->args[i] : NULL;
+	bool is_float = operand->is_float || (i < 32 && site->floats >> i & 1);
+	enum pp_kind kind = operand->kind == OPERAND_NONE ? PP_FAULT : argument_kind(arg, operand, is_float);
+
+	program->nmissing += kind == PP_FAULT;
+	program->of_site |= operand->kind == OPERAND_STATIC;
+	if (kind == PP_STRING && (*nstrings)++ >= RECORD_STRINGS_MAX)
+		kind = PP_POINTER;
+	steps_add_value(steps, site, operand, kind == PP_SIGNED || (kind == PP_CHAR && operand->is_signed));
+	steps_add(steps, kind == PP_STRING ? FETCH_STRING : FETCH_ARG, i, 0, 0, 0);
+	program->kind[i] = kind;
+	program->size[i] = operand->size;
 }
 
 int fetch_compile(const struct pp_site *site, struct fetch_program *program)
@@ -133,30 +164,15 @@ int fetch_compile(const struct pp_site *site, struct fetch_program *program)
 	if (n > RECORD_ARGS_MAX)
 		n = RECORD_ARGS_MAX;
 	for (int i = 0; i < n; i++) {
-		const struct operand *operand = &operands[i];
-		const struct pp_arg *arg = (size_t)i < probe->nargs ? &probe->args[i] : NULL;
-		enum pp_kind kind;
-
-		if (!operand_is_sane(operand))
-			return error_set(EINVAL, "argument %d of %s:%s is of %d bytes, and 1, 2, 4 or 8 can be read", i,
-			                 probe->provider, probe->name, operand->size);
-		kind = operand->kind == OPERAND_NONE
-		               ? PP_FAULT
-		               : kind_of(arg, operand, operand->is_float || (i < 32 && site->floats >> i & 1));
-		program->nmissing += kind == PP_FAULT;
-		program->of_site |= operand->kind == OPERAND_STATIC;
-		if (kind == PP_STRING && nstrings++ >= RECORD_STRINGS_MAX)
-			kind = PP_POINTER;
-		add_value(&steps, site, operand, kind == PP_SIGNED || (kind == PP_CHAR && operand->is_signed));
-		add(&steps, kind == PP_STRING ? FETCH_STRING : FETCH_ARG, i, 0, 0, 0);
-		program->kind[i] = kind;
-		program->size[i] = operand->size;
+		if (!operand_is_valid(&operands[i]))
+			return error_set(EINVAL, "argument %d of %s:%s has an invalid size of %d bytes", i,
+			                 probe->provider, probe->name, operands[i].size);
+		argument_compile(site, &operands[i], i, &nstrings, &steps, program);
 	}
 	if (steps.n) {
 		program->steps = malloc(steps.n * sizeof(*program->steps));
 		if (!program->steps)
-			return error_set(ENOMEM, "out of memory compiling the operands of %s:%s", probe->provider,
-			                 probe->name);
+			return error_nomem();
 		memcpy(program->steps, steps.at, steps.n * sizeof(*program->steps));
 	}
 	program->nsteps = steps.n;
@@ -189,6 +205,12 @@ static int step_compare(const struct fetch_step *a, const struct fetch_step *b)
 	return 0;
 }
 
+static int literal_compare(const struct fetch_literal *a, const struct fetch_literal *b)
+{
+	ORDER(a->length, b->length);
+	return memcmp(a->bytes, b->bytes, a->length);
+}
+
 int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 {
 	int order = 0;
@@ -200,10 +222,8 @@ int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 	ORDER(a->nliterals, b->nliterals);
 	for (size_t i = 0; !order && i < a->nsteps; i++)
 		order = step_compare(&a->steps[i], &b->steps[i]);
-	for (size_t i = 0; !order && i < a->nliterals; i++) {
-		ORDER(a->literals[i].length, b->literals[i].length);
-		order = memcmp(a->literals[i].bytes, b->literals[i].bytes, a->literals[i].length);
-	}
+	for (size_t i = 0; !order && i < a->nliterals; i++)
+		order = literal_compare(&a->literals[i], &b->literals[i]);
 	if (!order)
 		order = memcmp(a->kind, b->kind, a->nargs);
 	if (!order)
@@ -216,161 +236,5 @@ int fetch_check(const struct fetch_program *program, unsigned nregisters, uint8_
 	size_t at;
 	const char *fault = fetch_fault(program, nregisters, depths, &at);
 
-	return fault ? error_set(EBADMSG, "a fetch program %s (step %zu)", fault, at) : 0;
-}
-
-/* ---- the reference interpreter ---- */
-
-static int read_value(const struct fetch_machine *m, uint64_t *top, const struct fetch_step *step)
-{
-	unsigned char bytes[8] = { 0 };
-	uint64_t value = 0;
-	int err = m->read(m->arg, *top, bytes, step->a);
-
-	for (unsigned i = 0; i < step->a; i++)
-		value |= (uint64_t)bytes[i] << 8 * i;
-	*top = extend(value, step->a, 0, step->c);
-	return err;
-}
-
-/* Its length: max - 1 where there was no NUL among the first max - 1 bytes; -EFAULT. */
-static int read_string(const struct fetch_machine *m, uint64_t address, char *to, unsigned max)
-{
-	for (unsigned i = 0; i < max; i++) {
-		char byte;
-
-		if (m->read(m->arg, address + i, &byte, 1))
-			return -EFAULT;
-		if (!byte)
-			return i;
-		if (i < max - 1)
-			to[i] = byte;
-	}
-	return max - 1;
-}
-
-static uint64_t divide(uint64_t x, uint64_t y, bool is_signed, bool remainder)
-{
-	if (!y)
-		return 0;
-	if (!is_signed)
-		return remainder ? x % y : x / y;
-	if (y == UINT64_MAX)
-		return remainder ? 0 : -x;
-	return remainder ? (int64_t)x % (int64_t)y : (int64_t)x / (int64_t)y;
-}
-
-static uint64_t binary(const struct fetch_step *step, uint64_t x, uint64_t y)
-{
-	switch (step->op) {
-	case FETCH_ADD: return x + y;
-	case FETCH_SUB: return x - y;
-	case FETCH_MUL: return x * y;
-	case FETCH_DIV: return divide(x, y, step->c, false);
-	case FETCH_MOD: return divide(x, y, step->c, true);
-	case FETCH_AND: return x & y;
-	case FETCH_OR: return x | y;
-	case FETCH_XOR: return x ^ y;
-	case FETCH_SHL: return x << (y & 63);
-	case FETCH_SHR: return step->c ? (uint64_t)((int64_t)x >> (y & 63)) : x >> (y & 63);
-	case FETCH_EQ: return x == y;
-	case FETCH_NE: return x != y;
-	case FETCH_LT: return step->c ? (int64_t)x < (int64_t)y : x < y;
-	case FETCH_LE: return step->c ? (int64_t)x <= (int64_t)y : x <= y;
-	}
-	return 0;
-}
-
-static bool matches(const struct fetch_literal *literal, const char *string, size_t length, bool prefix)
-{
-	return (prefix ? length >= literal->length : length == literal->length) &&
-	       !memcmp(string, literal->bytes, literal->length);
-}
-
-/* top: an address before, the answer after. */
-static int match_string(const struct fetch_machine *m, const struct fetch_literal *literal, bool prefix, uint64_t *top)
-{
-	char string[FETCH_LITERAL_MAX + 1];
-	int length = read_string(m, *top, string, literal->length + (prefix ? 1 : 2));
-
-	if (length < 0)
-		return length;
-	*top = matches(literal, string, length, prefix);
-	return 0;
-}
-
-/* 0; -EFAULT: argument i cannot be read. */
-static int store_string(const struct fetch_machine *m, uint64_t address, uint64_t *length, char **strings)
-{
-	char string[RECORD_STRING_CUT] = { 0 };
-	int n = read_string(m, address, string, RECORD_STRING_CUT + 1);
-
-	if (n < 0)
-		return n;
-	*length = n;
-	memcpy(*strings, string, (n + 7) & ~7);
-	*strings += (n + 7) & ~7;
-	return 0;
-}
-
-int fetch_run(const struct fetch_program *program, const struct fetch_machine *machine, struct record *record)
-{
-	uint64_t values[FETCH_DEPTH_MAX + 1], *top = values; /* values[0] is below the first */
-	char *strings = (char *)&record->value[program->nargs];
-	int fault = 0;
-
-	memset(record->value, 0, 8 * program->nargs);
-	record->faults = 0;
-	for (size_t i = 0; i < program->nsteps; i++) {
-		const struct fetch_step *step = &program->steps[i];
-
-		switch (step->op) {
-		case FETCH_IMM: *++top = step->value; break;
-		case FETCH_REG: *++top = machine->registers[step->a]; break;
-		case FETCH_EXTEND: *top = extend(*top, step->a, step->b, step->c); break;
-		case FETCH_LOAD: fault = read_value(machine, top, step); break;
-		case FETCH_ARG: record->value[step->a] = *top--; break;
-		case FETCH_STRING:
-			if (store_string(machine, *top--, &record->value[step->a], &strings))
-				record->faults |= 1u << step->a;
-			break;
-		case FETCH_NOT: *top = !*top; break;
-		case FETCH_NEG: *top = -*top; break;
-		case FETCH_COM: *top = ~*top; break;
-		case FETCH_PID: *++top = machine->pid; break;
-		case FETCH_TID: *++top = machine->tid; break;
-		case FETCH_JZ:
-		case FETCH_JNZ:
-			if (!*top == (step->op == FETCH_JZ))
-				i = step->value - 1;
-			else
-				top--;
-			break;
-		case FETCH_STREQ:
-		case FETCH_PREFIX:
-			fault = match_string(machine, &program->literals[step->a], step->op == FETCH_PREFIX, top);
-			break;
-		case FETCH_COMMEQ:
-		case FETCH_COMMPREFIX:
-			*++top = matches(&program->literals[step->a], machine->comm, strlen(machine->comm),
-			                 step->op == FETCH_COMMPREFIX);
-			break;
-		case FETCH_TEST:
-			if (!*top--)
-				return 0;
-			break;
-		default: top--; *top = binary(step, top[0], top[1]);
-		}
-		if (fault) {
-			if (i < program->npredicate)
-				return 0;
-			while (program->steps[i].op != FETCH_ARG && program->steps[i].op != FETCH_STRING)
-				i++;
-			record->faults |= 1u << program->steps[i].a;
-			top = values;
-			fault = 0;
-		}
-	}
-	record->words = (strings - (char *)record) / 8;
-	return 1;
+	return fault ? error_set(EBADMSG, "invalid fetch program: %s (step %zu)", fault, at) : 0;
 }

@@ -1,215 +1,209 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The metadata of a trace, in TSDL, the language of CTF 1.8 (efficios.com/ctf,
- * "Common Trace Format specification").
+ * The metadata file. It is written to a temporary file and renamed, before a packet holds an event that it describes. So
+ * a reader always finds it complete.
  *
- * Names come from other people's notes, and TSDL is strict. An event's name is a
- * string, so it can be anything once escaped. A field's name is an identifier
- * that must be no keyword: readers take one '_' off its front, so one is put
- * there; what cannot stand in an identifier becomes '_', and a name that is
- * taken gets a number.
+ * A probe has an event class for each layout of its records. An attachment that is added to the session later adds its
+ * classes to the end.
  */
-#include "runtime/trace/ctf.h"
-
-#include <ctype.h>
-#include <inttypes.h>
-#include <stdbool.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <probepoint.h>
+#include "base/array.h"
+#include "base/error.h"
+#include "runtime/trace/ctf.h"
 
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-#define BYTE_ORDER_NAME "be"
-#else
-#define BYTE_ORDER_NAME "le"
-#endif
+/* The event class ids of an attachment's points. */
+struct attachment_ids {
+	uint32_t attachment; /* attachment_id() */
+	uint64_t size; /* of its manifest */
+	uint32_t npoints;
+	uint32_t *ids;
+};
 
-#define FAULTS "__faults"
-#define CUT "__cut"
-#define NAME_MAX_BYTES 200
+struct ctf_metadata {
+	const char *path;
+	int dir;
+	char *text;
+	size_t size;
+	uint32_t nids;
+	struct attachment_ids *attachments;
+	size_t nattachments, room;
+};
 
-static const char head[] =
-	"typealias integer { size = 8; align = 8; signed = true; base = 10; } := s8;\n"
-	"typealias integer { size = 16; align = 8; signed = true; base = 10; } := s16;\n"
-	"typealias integer { size = 32; align = 8; signed = true; base = 10; } := s32;\n"
-	"typealias integer { size = 64; align = 8; signed = true; base = 10; } := s64;\n"
-	"typealias integer { size = 8; align = 8; signed = false; base = 10; } := u8;\n"
-	"typealias integer { size = 16; align = 8; signed = false; base = 10; } := u16;\n"
-	"typealias integer { size = 32; align = 8; signed = false; base = 10; } := u32;\n"
-	"typealias integer { size = 64; align = 8; signed = false; base = 10; } := u64;\n"
-	"typealias integer { size = 8; align = 8; signed = false; base = 16; } := x8;\n"
-	"typealias integer { size = 16; align = 8; signed = false; base = 16; } := x16;\n"
-	"typealias integer { size = 32; align = 8; signed = false; base = 16; } := x32;\n"
-	"typealias integer { size = 64; align = 8; signed = false; base = 16; } := x64;\n"
-	"typealias floating_point { exp_dig = 8; mant_dig = 24; align = 8; } := f32;\n"
-	"typealias floating_point { exp_dig = 11; mant_dig = 53; align = 8; } := f64;\n"
-	"typealias integer { size = 8; align = 8; signed = false; encoding = UTF8; } := letter;\n"
-	"typealias enum : u8 { \"false\" = 0, \"true\" = 1 } := truth;\n"
-	"typealias integer { size = 64; align = 8; signed = false; map = clock.monotonic.value; } := clock_ns;\n\n";
-
-static const char stream[] = "stream {\n"
-			     "\tid = 0;\n"
-			     "\tpacket.context := struct {\n"
-			     "\t\tclock_ns timestamp_begin;\n"
-			     "\t\tclock_ns timestamp_end;\n"
-			     "\t\tu64 content_size;\n"
-			     "\t\tu64 packet_size;\n"
-			     "\t\tu64 events_discarded;\n"
-			     "\t};\n"
-			     "\tevent.header := struct {\n"
-			     "\t\tu32 id;\n"
-			     "\t\tclock_ns timestamp;\n"
-			     "\t};\n"
-			     "\tevent.context := struct {\n"
-			     "\t\ts32 _pid;\n"
-			     "\t\ts32 _tid;\n"
-			     "\t\tstring _comm;\n"
-			     "\t};\n"
-			     "};\n\n";
-
-enum ctf_field ctf_field(const struct manifest_layout *layout, uint32_t i)
+static int metadata_begin(struct ctf_metadata *m, const uint8_t uuid[16], const char *session, int64_t offset)
 {
-	switch ((enum pp_kind)layout->kind[i]) {
-	case PP_SIGNED: return CTF_SIGNED;
-	case PP_UNSIGNED: return CTF_UNSIGNED;
-	case PP_POINTER: return CTF_HEX;
-	case PP_STRING: return CTF_STRING;
-	case PP_BOOL: return CTF_BOOL;
-	case PP_CHAR: return layout->size[i] == 1 ? CTF_LETTER : CTF_SIGNED;
-	case PP_FLOAT: return CTF_FLOAT;
-	case PP_FAULT:
-	case PP_MISSING: break;
+	FILE *to = open_memstream(&m->text, &m->size);
+
+	if (!to)
+		return error_nomem();
+	ctf_tsdl_begin(to, uuid, session, offset);
+	return ferror(to) | fclose(to) ? error_nomem() : 0;
+}
+
+int ctf_metadata_new(const char *path, int dir, const uint8_t uuid[16], const char *session, int64_t offset,
+                     struct ctf_metadata **metadata)
+{
+	int err;
+
+	*metadata = calloc(1, sizeof(**metadata));
+	if (!*metadata)
+		return error_nomem();
+	(*metadata)->path = path;
+	(*metadata)->dir = dir;
+	err = metadata_begin(*metadata, uuid, session, offset);
+	if (err) {
+		ctf_metadata_free(*metadata);
+		*metadata = NULL;
 	}
-	return CTF_NONE;
+	return err;
 }
 
-/* As a string of TSDL, which has C's escapes. */
-static void put_string(FILE *to, const char *string)
+void ctf_metadata_free(struct ctf_metadata *m)
 {
-	fputc('"', to);
-	for (const unsigned char *c = (const unsigned char *)string; *c; c++) {
-		if (*c == '"' || *c == '\\')
-			fprintf(to, "\\%c", *c);
-		else if (*c < ' ' || *c > '~')
-			fprintf(to, "\\%03o", *c);
-		else
-			fputc(*c, to);
+	if (!m)
+		return;
+	for (size_t i = 0; i < m->nattachments; i++)
+		free(m->attachments[i].ids);
+	free(m->attachments);
+	free(m->text);
+	free(m);
+}
+
+int ctf_metadata_write(const struct ctf_metadata *m)
+{
+	int err, fd = openat(m->dir, ".metadata", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return error_set(errno, "cannot create '%s/.metadata': %s", m->path, strerror(errno));
+	err = ctf_write(fd, m->text, m->size);
+	if (close(fd) && !err)
+		err = -errno;
+	if (!err) {
+		if (!renameat(m->dir, ".metadata", m->dir, "metadata"))
+			return 0;
+		err = -errno;
 	}
-	fputc('"', to);
+	unlinkat(m->dir, ".metadata", 0);
+	return error_set(-err, "cannot write '%s/metadata': %s", m->path, strerror(-err));
 }
 
-/* Within a comment, which nothing may end. */
-static void put_remark(FILE *to, const char *string)
+static int point_compare_class(const void *a, const void *b, void *manifest)
 {
-	for (const unsigned char *c = (const unsigned char *)string; *c; c++)
-		fputc(*c < ' ' || *c > '~' || (*c == '/' && c != (const unsigned char *)string && c[-1] == '*') ? '?'
-		                                                                                                : *c,
-		      to);
+	const struct manifest_point *points = manifest_points(manifest);
+	const struct manifest_point *p = &points[*(const uint32_t *)a], *q = &points[*(const uint32_t *)b];
+
+	if (p->probe != q->probe)
+		return p->probe < q->probe ? -1 : 1;
+	return p->layout < q->layout ? -1 : p->layout > q->layout;
 }
 
-void ctf_metadata_begin(FILE *to, const uint8_t uuid[16], const char *session, int64_t offset)
+/* Gives each pair of probe and layout an id and describes it. Sets ids[i] to the id of point i. */
+static int metadata_describe(struct ctf_metadata *m, const struct manifest *manifest, uint32_t *ids, FILE *to)
 {
-	int64_t offset_s = offset / 1000000000 - (offset % 1000000000 < 0);
-	unsigned major = 0, minor = 0, patch = 0;
-	char host[256] = "", id[37];
+	const struct manifest_point *points = manifest_points(manifest), *before = NULL;
+	uint32_t *order = malloc(sizeof(*order) * manifest->npoints + 1);
 
-	gethostname(host, sizeof(host) - 1);
-	sscanf(pp_version(), "%u.%u.%u", &major, &minor, &patch);
-	for (int i = 0, n = 0; i < 16; i++)
-		n += snprintf(id + n, sizeof(id) - n, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
-		              uuid[i]);
+	if (!order)
+		return error_nomem();
+	for (uint32_t i = 0; i < manifest->npoints; i++)
+		order[i] = i;
+	qsort_r(order, manifest->npoints, sizeof(*order), point_compare_class, (void *)manifest);
+	for (uint32_t i = 0; i < manifest->npoints; i++) {
+		const struct manifest_point *point = &points[order[i]];
 
-	fprintf(to, "/* CTF 1.8 */\n\n%s", head);
-	fprintf(to,
-	        "trace {\n\tmajor = 1;\n\tminor = 8;\n\tuuid = \"%s\";\n\tbyte_order = " BYTE_ORDER_NAME ";\n"
-	        "\tpacket.header := struct {\n\t\tx32 magic;\n\t\tu8 uuid[16];\n\t\tu32 stream_id;\n\t};\n};\n\n",
-	        id);
-	fprintf(to, "env {\n\thostname = ");
-	put_string(to, host);
-	fprintf(to,
-	        ";\n\ttracer_name = \"probepoint\";\n\ttracer_major = %u;\n\ttracer_minor = %u;\n"
-	        "\ttracer_patchlevel = %u;\n\tsession = ",
-	        major, minor, patch);
-	put_string(to, session);
-	fprintf(to,
-	        ";\n};\n\nclock {\n\tname = monotonic;\n\tdescription = \"" CTF_CLOCK_DESCRIPTION
-	        "\";\n\tfreq = 1000000000;\n"
-	        "\tabsolute = true;\n\toffset_s = %" PRId64 ";\n\toffset = %" PRId64 ";\n};\n\n%s",
-	        offset_s, offset - offset_s * 1000000000, stream);
-}
-
-static bool taken(char names[][NAME_MAX_BYTES + 16], uint32_t n, const char *name)
-{
-	if (!strcmp(name, FAULTS) || !strcmp(name, CUT))
-		return true;
-	while (n--)
-		if (!strcmp(names[n], name))
-			return true;
-	return false;
-}
-
-static void field_name(char names[][NAME_MAX_BYTES + 16], uint32_t i, const char *given)
-{
-	char plain[NAME_MAX_BYTES + 2] = "_";
-	size_t n = 1;
-
-	for (const unsigned char *c = (const unsigned char *)given; *c && n < NAME_MAX_BYTES; c++)
-		plain[n++] = *c < 0x80 && isalnum(*c) ? *c : '_';
-	if (n == 1)
-		snprintf(plain, sizeof(plain), "_arg%u", i);
-	strcpy(names[i], plain);
-	for (unsigned number = 2; taken(names, i, names[i]); number++)
-		snprintf(names[i], NAME_MAX_BYTES + 16, "%s_%u", plain, number);
-}
-
-static void put_field(FILE *to, enum ctf_field field, unsigned bits, const char *name)
-{
-	static const char *const prefix[] = {
-		[CTF_SIGNED] = "s",
-		[CTF_UNSIGNED] = "u",
-		[CTF_HEX] = "x",
-		[CTF_FLOAT] = "f",
-	};
-
-	switch (field) {
-	case CTF_NONE: break;
-	case CTF_SIGNED:
-	case CTF_UNSIGNED:
-	case CTF_HEX:
-	case CTF_FLOAT: fprintf(to, "\t\t%s%u %s;\n", prefix[field], bits, name); break;
-	case CTF_STRING: fprintf(to, "\t\tstring %s;\n", name); break;
-	case CTF_BOOL: fprintf(to, "\t\ttruth %s;\n", name); break;
-	case CTF_LETTER: fprintf(to, "\t\tletter %s[1];\n", name); break;
+		if (!before || point->probe != before->probe || point->layout != before->layout)
+			ctf_tsdl_event(to, m->nids++, manifest, &manifest_probes(manifest)[point->probe],
+			               &manifest_layouts(manifest)[point->layout]);
+		ids[order[i]] = m->nids - 1;
+		before = point;
 	}
+	free(order);
+	return 0;
 }
 
-void ctf_metadata_event(FILE *to, uint32_t id, const struct manifest *manifest, const struct manifest_probe *probe,
-                        const struct manifest_layout *layout)
+/* Appends the classes of an attachment to the text. */
+static int metadata_append(struct ctf_metadata *m, const struct manifest *manifest, uint32_t *ids)
 {
-	const struct manifest_file *file = &manifest_files(manifest)[probe->file];
-	char names[RECORD_ARGS_MAX][NAME_MAX_BYTES + 16];
-	bool strings = false;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *to = open_memstream(&text, &size);
+	int err;
 
-	fprintf(to, "/* ");
-	put_remark(to, manifest_string(manifest, file->path));
-	fprintf(to, ", build id ");
-	put_remark(to, manifest_string(manifest, file->build_id));
-	fprintf(to, " */\nevent {\n\tname = ");
-	put_string(to, manifest_string(manifest, probe->name));
-	fprintf(to, ";\n\tid = %u;\n\tstream_id = 0;\n\tfields := struct {\n", id);
-	for (uint32_t i = 0; i < layout->nargs; i++) {
-		enum ctf_field field = ctf_field(layout, i);
-
-		field_name(names, i,
-		           i < probe->nargs ? manifest_string(manifest, manifest_args(manifest)[probe->args + i].name)
-		                            : "");
-		put_field(to, field, 8 * layout->size[i], names[i]);
-		strings |= field == CTF_STRING;
+	if (!to)
+		return error_nomem();
+	fwrite(m->text, 1, m->size, to);
+	err = metadata_describe(m, manifest, ids, to);
+	if ((ferror(to) | fclose(to)) && !err)
+		err = error_nomem();
+	if (err) {
+		free(text);
+		return err;
 	}
-	if (layout->nargs)
-		fprintf(to, "\t\tx32 " FAULTS ";\n");
-	if (strings)
-		fprintf(to, "\t\tx32 " CUT ";\n");
-	fprintf(to, "\t};\n};\n\n");
+	free(m->text);
+	m->text = text;
+	m->size = size;
+	return 0;
+}
+
+int ctf_metadata_add(struct ctf_metadata *m, const struct manifest *manifest, uint32_t attachment)
+{
+	uint32_t *ids;
+	int err = ALLOC_GROW(m->attachments, m->nattachments + 1, m->room);
+
+	if (err)
+		return err;
+	ids = malloc(sizeof(*ids) * manifest->npoints + 1);
+	if (!ids)
+		return error_nomem();
+	err = metadata_append(m, manifest, ids);
+	if (err) {
+		free(ids);
+		return err;
+	}
+	m->attachments[m->nattachments++] =
+		(struct attachment_ids){ attachment, manifest->size, manifest->npoints, ids };
+	return 0;
+}
+
+/*
+ * A trace has one offset from its clock to the time of day: the one at its beginning. The clock's description lists the
+ * steps that the time of day has made since.
+ */
+int ctf_metadata_add_step(struct ctf_metadata *m, const struct wall *wall)
+{
+	const struct wall_step *step = &wall->steps[wall->nsteps - 1];
+	const char *at = strstr(m->text, CTF_CLOCK_DESCRIPTION), *end = at ? strchr(at, '"') : NULL;
+	int64_t change = step->offset - step[-1].offset;
+	char *text = NULL;
+	int size;
+
+	if (!end)
+		return 0;
+	size = asprintf(&text, "%.*s; the time of day steps by %s%lld.%09lld s after %llu.%09llu%s",
+	                (int)(end - m->text), m->text, change < 0 ? "-" : "+", llabs(change) / 1000000000,
+	                llabs(change) % 1000000000, (unsigned long long)step->from / 1000000000,
+	                (unsigned long long)step->from % 1000000000, end);
+	if (size < 0)
+		return error_nomem();
+	free(m->text);
+	m->text = text;
+	m->size = (size_t)size;
+	return ctf_metadata_write(m);
+}
+
+const uint32_t *ctf_metadata_ids(struct ctf_metadata *m, const struct manifest *manifest, uint32_t attachment, int *err)
+{
+	for (size_t i = m->nattachments; i--;)
+		if (m->attachments[i].attachment == attachment && m->attachments[i].size == manifest->size &&
+		    m->attachments[i].npoints == manifest->npoints)
+			return m->attachments[i].ids;
+	*err = ctf_metadata_add(m, manifest, attachment);
+	if (*err)
+		return NULL;
+	*err = ctf_metadata_write(m);
+	return *err ? NULL : m->attachments[m->nattachments - 1].ids;
 }

@@ -1,22 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The streams of a trace, so written that a reader finds a whole trace at any
- * moment, whatever becomes of the writer.
+ * The streams of a trace. A reader finds a complete trace at any time, whatever happens to the writer:
  *
- * Packets are of one page, and stand on page boundaries of their file: the kernel
- * copies a page into a file whole or not at all, even if the process is killed in
- * the middle. A larger packet could stay cut off, and readers refuse a file that
- * ends in one. A write that fails in part (a full disk) is taken back to the last
- * whole packet.
- *
- * Times in a stream must not go back, and events come in the order in which they
- * were drained: by several CPUs, or ring by ring. So a batch of events is held
- * and sorted, and goes to a stream that ends before the batch begins; where there
- * is none, another is begun. A stream is a file and nothing more, and readers
- * merge them. Two are usual.
- *
- * A packet tells how many events its stream has lost up to its end. Readers take
- * the first packet's number for a start, so it is 0 and the rest say more.
+ * 1. A packet is one page, at a page boundary of its file. The kernel copies a page to a file as a whole or not at all,
+ *    even if the process is killed meanwhile. A larger packet could be cut off, and readers refuse a file that ends in
+ *    one. After a write that fails (a full disk), the file is truncated to its last complete packet.
+ * 2. Times in a stream must not decrease, but events arrive in the order in which they were drained: from several CPUs,
+ *    or ring by ring. So a batch of events is sorted, and goes to a stream that ends before the batch begins. If no
+ *    stream does, a new one is created. A stream is only a file; readers merge streams. Two are usual.
+ * 3. A packet has the number of events that its stream has lost up to the packet's end. Readers take the number in the
+ *    first packet as a start, so it is 0 there, and later packets have more.
  */
 #include "runtime/trace/ctf.h"
 
@@ -28,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/error.h"
 
 #define BATCH_BYTES (64 * CTF_PACKET_SIZE)
@@ -35,16 +29,18 @@
 
 _Static_assert(CTF_EVENT_MAX <= CTF_PACKET_SIZE - sizeof(struct ctf_packet), "an event fits into a packet");
 
+/* An event of the batch. */
 struct held {
 	uint64_t time;
-	uint32_t at, size; /* in the batch's bytes */
+	uint32_t at, size; /* its place in the batch's bytes */
 	struct pp_mark mark;
 };
 
 struct stream {
-	uint64_t end; /* of its last packet */
-	uint64_t size;
-	uint64_t lost, told; /* events; the last packet told of so many */
+	uint64_t end;  /* the time at which its last packet ends */
+	uint64_t size; /* of the file */
+	uint64_t lost;
+	uint64_t discarded; /* lost events that the last packet reports */
 };
 
 struct ctf_streams {
@@ -52,8 +48,8 @@ struct ctf_streams {
 	int dir;
 	uint8_t uuid[16];
 	struct stream *streams;
-	size_t nstreams;
-	uint64_t written; /* events */
+	size_t nstreams, room;
+	uint64_t written; /* events in the files */
 	size_t nheld, nbytes;
 	struct held held[BATCH_EVENTS];
 	char bytes[BATCH_BYTES];
@@ -66,7 +62,7 @@ int ctf_streams_new(const char *path, int dir, const uint8_t uuid[16], struct ct
 
 	*streams = made;
 	if (!made)
-		return error_set(ENOMEM, "out of memory writing the trace '%s'", path);
+		return error_nomem();
 	memset(made, 0, sizeof(*made));
 	made->path = path;
 	made->dir = dir;
@@ -97,32 +93,38 @@ int ctf_write(int fd, const char *bytes, size_t n)
 	return 0;
 }
 
-/* Of the streams that end before this time the one that ends last, else a new one. */
-static struct stream *stream_for(struct ctf_streams *streams, uint64_t time)
+/* Returns the stream for a batch that begins at this time: the one that ends last before it, or a new one. */
+static struct stream *streams_choose(struct ctf_streams *streams, uint64_t time)
 {
-	struct stream *best = NULL, *grown;
+	struct stream *best = NULL;
 
 	for (size_t i = 0; i < streams->nstreams; i++)
 		if (streams->streams[i].end <= time && (!best || streams->streams[i].end > best->end))
 			best = &streams->streams[i];
 	if (best)
 		return best;
-	grown = reallocarray(streams->streams, streams->nstreams + 1, sizeof(*grown));
-	if (!grown)
+	if (ALLOC_GROW(streams->streams, streams->nstreams + 1, streams->room))
 		return NULL;
-	streams->streams = grown;
-	best = &grown[streams->nstreams++];
+	best = &streams->streams[streams->nstreams++];
 	*best = (struct stream){ 0 };
 	return best;
 }
 
-/* One packet of as many of the events as it holds; returns their number, or an error. Without any it ends at end. */
+static void stream_name(const struct ctf_streams *streams, const struct stream *stream, char name[32])
+{
+	snprintf(name, 32, "stream_%zu", (size_t)(stream - streams->streams));
+}
+
+/*
+ * Writes a packet with as many of the n events as fit. A packet without events ends at the time `end`. Returns the number
+ * of events, or a negative errno.
+ */
 static int packet_write(struct ctf_streams *streams, struct stream *stream, int fd, const struct held *held, size_t n,
                         uint64_t end)
 {
 	struct ctf_packet *packet = (struct ctf_packet *)streams->packet;
 	size_t used = sizeof(*packet), i;
-	int error;
+	int err;
 
 	for (i = 0; i < n && used + held[i].size <= CTF_PACKET_SIZE; i++) {
 		memcpy(streams->packet + used, streams->bytes + held[i].at, held[i].size);
@@ -142,36 +144,44 @@ static int packet_write(struct ctf_streams *streams, struct stream *stream, int 
 		.events_discarded = stream->size ? stream->lost : 0,
 	};
 	memcpy(packet->uuid, streams->uuid, sizeof(packet->uuid));
-	error = ctf_write(fd, streams->packet, CTF_PACKET_SIZE);
-	if (error)
-		return error;
+	err = ctf_write(fd, streams->packet, CTF_PACKET_SIZE);
+	if (err)
+		return err;
 	stream->end = end;
 	stream->size += CTF_PACKET_SIZE;
-	stream->told = packet->events_discarded;
+	stream->discarded = packet->events_discarded;
 	return i;
 }
 
+/* Writes the batch to the open file of a stream. Adds the number of events written to *done. */
+static int stream_write_packets(struct ctf_streams *streams, struct stream *stream, int fd, uint64_t end, size_t *done)
+{
+	while (*done < streams->nheld || stream->discarded != stream->lost) {
+		int n = packet_write(streams, stream, fd, streams->held + *done, streams->nheld - *done, end);
+
+		if (n < 0)
+			return n;
+		*done += n;
+	}
+	return 0;
+}
+
+/* Writes the batch to a stream. Events that are written leave the batch. */
 static int stream_write(struct ctf_streams *streams, struct stream *stream, uint64_t end)
 {
 	char name[32];
 	size_t done = 0;
-	int n, fd, error = 0;
+	int fd, err;
 
-	snprintf(name, sizeof(name), "stream_%zu", (size_t)(stream - streams->streams));
+	stream_name(streams, stream, name);
 	fd = openat(streams->dir, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | (stream->size ? 0 : O_EXCL), 0644);
 	if (fd < 0)
 		return error_set(errno, "cannot open '%s/%s': %s", streams->path, name, strerror(errno));
-	while (!error && (done < streams->nheld || stream->told != stream->lost)) {
-		n = packet_write(streams, stream, fd, streams->held + done, streams->nheld - done, end);
-		if (n < 0)
-			error = n;
-		else
-			done += n;
-	}
-	if (error)
-		n = ftruncate(fd, stream->size); /* if that fails too, the first error is the one to tell */
-	if (close(fd) && !error) {
-		error = -errno; /* of a write that was put off: nobody knows of which */
+	err = stream_write_packets(streams, stream, fd, end, &done);
+	if (err)
+		(void)!ftruncate(fd, stream->size); /* the first error is reported */
+	if (close(fd) && !err) {
+		err = -errno; /* of a delayed write: it is not known which one, so none counts */
 		done = 0;
 	}
 	streams->written += done;
@@ -179,13 +189,13 @@ static int stream_write(struct ctf_streams *streams, struct stream *stream, uint
 	streams->nheld -= done;
 	if (!stream->size)
 		unlinkat(streams->dir, name, 0);
-	if (error)
-		return error_set(-error, "cannot write '%s/%s': %s; what was written before is a whole trace",
-		                 streams->path, name, strerror(-error));
+	if (err)
+		return error_set(-err, "cannot write '%s/%s': %s; the trace is complete up to the last packet",
+		                 streams->path, name, strerror(-err));
 	return 0;
 }
 
-static int by_time(const void *a, const void *b)
+static int held_compare_time(const void *a, const void *b)
 {
 	const struct held *p = a, *q = b;
 
@@ -194,26 +204,32 @@ static int by_time(const void *a, const void *b)
 	return p->at < q->at ? -1 : p->at > q->at;
 }
 
-int ctf_streams_flush(struct ctf_streams *streams, uint64_t now, uint64_t lost)
+static void batch_sort(struct ctf_streams *streams)
 {
-	struct stream *stream;
 	bool sorted = true;
-	int error;
 
-	if (!streams->nheld && !lost)
-		return 0;
 	for (size_t i = 1; i < streams->nheld && sorted; i++)
 		sorted = streams->held[i - 1].time <= streams->held[i].time;
 	if (!sorted)
-		qsort(streams->held, streams->nheld, sizeof(*streams->held), by_time);
-	stream = stream_for(streams, streams->nheld ? streams->held[0].time : UINT64_MAX);
+		qsort(streams->held, streams->nheld, sizeof(*streams->held), held_compare_time);
+}
+
+int ctf_streams_flush(struct ctf_streams *streams, uint64_t now, uint64_t lost)
+{
+	struct stream *stream;
+	int err;
+
+	if (!streams->nheld && !lost)
+		return 0;
+	batch_sort(streams);
+	stream = streams_choose(streams, streams->nheld ? streams->held[0].time : UINT64_MAX);
 	if (!stream)
-		return error_set(ENOMEM, "out of memory writing the trace '%s'", streams->path);
+		return -ENOMEM;
 	stream->lost += lost;
-	error = stream_write(streams, stream, now);
-	if (!error)
+	err = stream_write(streams, stream, now);
+	if (!err)
 		streams->nheld = streams->nbytes = 0;
-	return error;
+	return err;
 }
 
 uint64_t ctf_streams_written(const struct ctf_streams *streams)
@@ -221,13 +237,13 @@ uint64_t ctf_streams_written(const struct ctf_streams *streams)
 	return streams->written;
 }
 
-uint64_t ctf_streams_told(const struct ctf_streams *streams)
+uint64_t ctf_streams_discarded(const struct ctf_streams *streams)
 {
-	uint64_t told = 0;
+	uint64_t discarded = 0;
 
 	for (size_t i = 0; i < streams->nstreams; i++)
-		told += streams->streams[i].told;
-	return told;
+		discarded += streams->streams[i].discarded;
+	return discarded;
 }
 
 const struct pp_mark *ctf_streams_unwritten(const struct ctf_streams *streams, size_t i)
@@ -235,11 +251,12 @@ const struct pp_mark *ctf_streams_unwritten(const struct ctf_streams *streams, s
 	return i < streams->nheld ? &streams->held[i].mark : NULL;
 }
 
-void ctf_streams_tell_in_place(struct ctf_streams *streams, uint64_t lost)
+void ctf_streams_discard_in_place(struct ctf_streams *streams, uint64_t lost)
 {
 	struct stream *last = NULL;
-	uint64_t told;
+	uint64_t discarded;
 	char name[32];
+	off_t at;
 	int fd;
 
 	for (size_t i = 0; i < streams->nstreams; i++)
@@ -247,27 +264,26 @@ void ctf_streams_tell_in_place(struct ctf_streams *streams, uint64_t lost)
 			last = &streams->streams[i];
 	if (!last || !lost)
 		return;
-	snprintf(name, sizeof(name), "stream_%zu", (size_t)(last - streams->streams));
+	stream_name(streams, last, name);
 	fd = openat(streams->dir, name, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
-	told = last->told + lost;
-	if (pwrite(fd, &told, sizeof(told),
-	           (off_t)(last->size - CTF_PACKET_SIZE + offsetof(struct ctf_packet, events_discarded))) ==
-	    sizeof(told))
-		last->told = told;
+	discarded = last->discarded + lost;
+	at = (off_t)(last->size - CTF_PACKET_SIZE + offsetof(struct ctf_packet, events_discarded));
+	if (pwrite(fd, &discarded, sizeof(discarded), at) == sizeof(discarded))
+		last->discarded = discarded;
 	close(fd);
 }
 
 int ctf_streams_add(struct ctf_streams *streams, uint64_t time, const char *event, size_t size,
                     const struct pp_mark *mark)
 {
-	int error;
+	int err;
 
 	if (streams->nheld == BATCH_EVENTS || size > BATCH_BYTES - streams->nbytes) {
-		error = ctf_streams_flush(streams, 0, 0);
-		if (error)
-			return error;
+		err = ctf_streams_flush(streams, 0, 0);
+		if (err)
+			return err;
 	}
 	memcpy(streams->bytes + streams->nbytes, event, size);
 	streams->held[streams->nheld++] = (struct held){ time, streams->nbytes, size, *mark };

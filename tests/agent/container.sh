@@ -87,7 +87,7 @@ for link in -pie -no-pie; do
 	wait_for 10 grep -q ready "$T/out"
 	want "the kernel's copy, $link" 0 "$(grep -c XDG_RUNTIME_DIR "/proc/$pid/environ")"
 	expect 1 timeout 30 probe-enable -s $S --inject -p $pid host:beat
-	want_like "loaded, $link" "*nothing matches*" "$out"
+	want_like "loaded, $link" "*no probe matches*" "$out"
 	[ "$(grep -c probepoint-agent "/proc/$pid/maps")" -gt 0 ] || fail "not loaded, $link: $out"
 	exec {to}>&-
 	wait $pid || fail "the program ends with $?"

@@ -47,19 +47,19 @@ __attribute__((constructor)) static void begin(void)
 { puts("loading"); while (access("'"$T"'/go", F_OK)) for (volatile long k = 0; k < 100000; k++) ; }' |
 	$CC -O1 -xc -shared -fPIC -o "$T/slow.so" - || fail "not a library"
 ways=(vector sleep read futex) asks=()
-for way in ${ways[@]}; do
+for way in "${ways[@]}"; do
 	begin $way "$T/slow.so"
 	wait_for 30 grep -q loading "$T/out.$way"
 	timeout 60 probe-enable --inject -s $S -p ${pids[$way]} host:beat >"$T/said.$way" 2>&1 & asks[${#asks[@]}]=$!
 done
-for i in ${!ways[@]}; do
+for i in "${!ways[@]}"; do
 	wait ${asks[i]}
 	want "${ways[i]}: status" 1 $?
 	want_like ${ways[i]} "*pid ${pids[${ways[i]}]}: loading the agent has not finished after 5 seconds; it continues*" \
 		"$(cat "$T/said.${ways[i]}")"
 done
 touch "$T/go"
-for way in ${ways[@]}; do
+for way in "${ways[@]}"; do
 	wait_for 30 has_agent ${pids[$way]} # without the controller
 	arms $way "$way, late"
 	end $way "$way, late"
@@ -90,7 +90,7 @@ for way in "${stepped[@]}"; do
 	else
 		at=($(seq 7 2 19) $(shuf -n 2 -i 20-$((steps - 20))) $(seq $((steps - 15)) 2 $steps))
 	fi
-	for n in ${at[@]}; do killed $way "at step $n of $steps" mortal $n; done
+	for n in "${at[@]}"; do killed $way "at step $n of $steps" mortal $n; done
 done
 
 moment() { # until it is killed, in ms

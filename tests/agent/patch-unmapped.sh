@@ -21,7 +21,7 @@ for how in libc syscall; do
 			probe-enable -s $S -b agent -p $pid -f "$T/library.so" lib:hit >"$T/said" 2>&1
 			want_like "$how $what" "*@(refused|pending)*" "$(cat "$T/said")"
 			grep -q "mapped this code itself" "$T/said" && reason=said
-			grep -q armed.*lib:hit "$T/said" && fail "$how $what: armed: $(cat "$T/said")"
+			grep -q "armed.*lib:hit" "$T/said" && fail "$how $what: armed: $(cat "$T/said")"
 			probe-disable -q -s $S >/dev/null 2>&1
 			kill -0 $pid 2>/dev/null || break
 		done

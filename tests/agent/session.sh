@@ -334,7 +334,7 @@ armed    k:two  pid N  1 site  agent
 k:one arg0
 disarmed 1 site in session 'u'
 disarmed 1 site in session 'u'
-probe-list: there is no session
+probe-list: no sessions
 k:three
 k:three
 W

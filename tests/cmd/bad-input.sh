@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What people and files get wrong: each has its sentence and its status, and leaves nothing behind.
+# Bad files, processes that do not exist, and missing privilege give an error message and an exit status, and leave
+# nothing armed.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
@@ -11,10 +12,11 @@ know_sites
 start p
 own=$(sessions | wc -l)
 for_others
-rm "$T/product/lib/libprobepoint-agent.so"
+rm "$T/product/lib/libprobepoint-agent.so" # so that the agent cannot be used
 "$CC" -O1 tests/cmd/deny.c -o "$T/deny" || fail "deny does not build"
 
-# refused STATUS LIKE COMMAND...: says so in text and JSON, and nothing is armed afterwards.
+# refused STATUS LIKE COMMAND...: the command fails with STATUS and a message like LIKE, as text and as JSON, and arms
+# nothing.
 refused() {
 	local wanted=$1 like=$2 command out status
 	shift 2
@@ -22,7 +24,7 @@ refused() {
 	status=$?
 	want "status of $*" "$wanted" $status
 	want_like "$*" "$like" "$out"
-	[[ $out != *$'\e'* ]] || fail "$*: an escape character"
+	[[ $out != *$'\e'* ]] || fail "$*: the message has an escape character"
 	out=$("$@" --json 2>"$T/err")
 	status=$?
 	want "status of $* --json" "$wanted" $status
@@ -33,7 +35,7 @@ refused() {
 }
 
 # ---- files ----
-printf 'not ELF at all, whatever it is called\n' >"$T/text"
+printf 'not an ELF file\n' >"$T/text"
 : >"$T/empty"
 mkdir "$T/folder"
 mkfifo "$T/fifo"
@@ -52,27 +54,27 @@ done
 expect_text 0 probe-list "$T/no-notes" <<E
 probe-list: '$T/no-notes' has no probes
 E
-refused 1 "*nothing matches 'app:tick': '$T/no-notes' has no probes*" probe-enable -s "$S" -f "$T/no-notes" app:tick
+refused 1 "*no probe matches 'app:tick': '$T/no-notes' has no probes*" probe-enable -s "$S" -f "$T/no-notes" app:tick
 expect 0 probe-list -q "$T/no-notes"
-want "quiet" "" "$out"
+want "output with -q" "" "$out"
 expect 0 probe-list --json "$T/no-notes"
-want "json" '{"probes":[]}' "$(json . <<<"$out")"
+want "JSON without probes" '{"probes":[]}' "$(json . <<<"$out")"
 expect 3 probe-list -q "$T/target" "$T/text"
-want_like "one good, one bad" "*$T/text*app:tick*" "$out"
+want_like "output for a good and a bad file" "*$T/text*app:tick*" "$out"
 expect 3 probe-list --json "$T/text" "$T/target"
-want "one good, one bad" '[3,"string"]' "$(json '[(.probes|length),(.error|type)]' <<<"$out")"
+want "JSON for a bad and a good file" '[3,"string"]' "$(json '[(.probes|length),(.error|type)]' <<<"$out")"
 
-# Cut anywhere, and with any byte of the notes wrong: an error or less of it, never a crash.
+# A file that is cut anywhere, or has any byte of its notes changed, gives an error or fewer probes, but never a crash.
 size=$(stat -c %s "$T/target")
 for ((n = 0; n < size; n += size / 97 + 1)); do
 	head -c $n "$T/target" >"$T/cut"
 	probe-list --json "$T/cut" >"$T/out" 2>&1
 	[ $? -le 3 ] || fail "cut at $n: $(cat "$T/out")"
-	json . "$T/out" >/dev/null || fail "cut at $n: no JSON: $(cat "$T/out")"
+	json . "$T/out" >/dev/null || fail "cut at $n: invalid JSON: $(cat "$T/out")"
 done
 read -r at length < <(readelf -SW "$T/target" | sed 's/\[ */[/' | awk '$2 == ".note.stapsdt" { print "0x" $5, "0x" $6 }')
 at=$((at)) length=$((length))
-[ $length -gt 0 ] || fail "no notes found"
+[ $length -gt 0 ] || fail "the target has no notes"
 damaged=0 step=7
 [ -z "${PROBEPOINT_LONG-}" ] || step=1
 for ((i = 0; i < length; i += step)); do
@@ -82,23 +84,23 @@ for ((i = 0; i < length; i += step)); do
 		probe-list --json "$T/damaged" >"$T/out" 2>&1
 		status=$?
 		[ $status -le 3 ] || fail "byte $i: status $status: $(cat "$T/out")"
-		json . "$T/out" >/dev/null || fail "byte $i: no JSON: $(cat "$T/out")"
+		json . "$T/out" >/dev/null || fail "byte $i: invalid JSON: $(cat "$T/out")"
 		[ $status != 3 ] || damaged=$((damaged + 1))
 	done
 done
-[ $damaged -gt 3 ] || fail "damage is not told: $damaged times"
-# A note whose size reaches far out: the others are still listed, and the status says that something is missing.
+[ $damaged -gt 3 ] || fail "only $damaged damaged files are reported"
+# A note whose size exceeds the section does not hide the others, and sets the exit status.
 cp "$T/target" "$T/damaged"
 printf '\xff\xff\xff\x7f' | dd of="$T/damaged" bs=1 seek=$((at + 4)) conv=notrunc 2>/dev/null
 expect 3 probe-list "$T/damaged"
-want_like "its sentence" "probe-list: *$T/damaged*" "$out"
+want_like "message about the note" "probe-list: *$T/damaged*" "$out"
 
-# ---- another CPU: listed, not armed ----
+# ---- another CPU: probes are listed, but cannot be armed ----
 one_note 4 old cpu -4@%eax >"$T/narrow.s"
 as --32 "$T/narrow.s" -o "$T/narrow.o" && ld -m elf_i386 "$T/narrow.o" -o "$T/narrow" || fail "no 32-bit file"
 printf '\050\000' | dd of="$T/narrow" bs=1 seek=18 conv=notrunc 2>/dev/null # e_machine: EM_ARM
 expect 0 probe-list -q "$T/narrow"
-want "ARM, listed" "  old:cpu      1  -      -" "$out"
+want "ARM file listed" "  old:cpu      1  -      -" "$out"
 refused 1 "*x86 programs of 64 and 32 bits only*" probe-enable -s "$S" -f "$T/narrow" old:cpu
 
 # ---- processes ----
@@ -108,17 +110,17 @@ wait $gone
 refused 1 "*process $gone*" probe-list -p $gone
 refused 1 "*process $gone*" probe-enable -s "$S" -p $gone 'app:*'
 refused 1 "*process $gone*" probe-trace -p $gone 'app:*'
-sh -c 'sleep 0 & exec sleep 60' & # a zombie is no process any more
+sh -c 'sleep 0 & exec sleep 60' & # a zombie counts as ended
 parent=$!
 wait_for 20 sh -c "grep -q '^State:.Z' /proc/\$(pgrep -P $parent)/status"
 zombie=$(pgrep -P $parent)
 refused 1 "*$zombie*" probe-enable -s "$S" -p "$zombie" 'app:*'
 kill $parent
-refused 1 "*nothing matches*maps a file*" probe-enable -s "$S" -p 2 'app:*' # a kernel thread maps nothing
+refused 1 "*no probe matches*maps no files*" probe-enable -s "$S" -p 2 'app:*' # a kernel thread maps no files
 
 # ---- without privilege ----
-nobody "$T/product/bin/probe-list" "$T/target" >/dev/null 2>&1 || fail "nobody cannot list what nobody may read"
-as_nobody() { nobody "$T/product/bin/$@"; }
+nobody "$T/product/bin/probe-list" "$T/target" >/dev/null 2>&1 || fail "user nobody cannot list a readable file"
+as_nobody() { nobody "$T/product/bin/$1" "${@:2}"; }
 refused 1 "*$p*" as_nobody probe-list -p "$p"
 refused 1 "*$p*" as_nobody probe-enable -p "$p" 'app:*'
 refused 1 "*CAP_BPF*" as_nobody probe-enable -f "$T/target" 'app:*'
@@ -130,22 +132,22 @@ refused 125 "*CAP_BPF*" as_nobody_command
 chmod 600 "$T/lib.so"
 refused 1 "*$T/lib.so*Permission denied*" as_nobody probe-list "$T/lib.so"
 expect 0 probe-enable -q -s "$S" -f "$T/lib.so" lib:call
-# Sessions of others are neither seen nor touched.
+# Sessions of other users are invisible and stay unchanged.
 for c in probe-disable probe-stat probe-trace; do
 	expect 1 as_nobody $c -s "$S"
-	want_like "$c" "$c: *'$S'*" "$out"
+	want_like "$c for another user" "$c: *'$S'*" "$out"
 done
 expect 0 as_nobody probe-list -v "$T/target"
-want "nobody sees" 0 "$(as_nobody probe-list --sessions -q 2>/dev/null | grep -c "$S")"
-has_session "$S" || fail "nobody took it down"
+want "sessions that user nobody sees" 0 "$(as_nobody probe-list --sessions -q 2>/dev/null | grep -c "$S")"
+has_session "$S" || fail "user nobody disarmed the session"
 expect 0 probe-disable -q -s "$S"
 
-# ---- a kernel without ----
+# ---- missing system calls ----
 refused 1 "*" "$T/deny" bpf perf_event_open -- probe-enable -s "$S" -f "$T/target" app:tick
 refused 1 "*" "$T/deny" bpf -- probe-trace -f "$T/target" app:tick
 refused 1 "*" "$T/deny" pidfd_open -- probe-enable -s "$S" -p "$p" app:tick
 
-# ---- the agent, which this version has not got ----
+# ---- a process without agent ----
 refused 1 "*agent*" probe-enable -s "$S" -b agent -p "$p" 'app:*'
-want "untouched to the end" "3 90" "$(site_bytes "$p")"
+want "bytes at the end" "3 90" "$(site_bytes "$p")"
 stop p

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A session whose process has ended, whose pid is another's, or whose file was replaced says so, and the new process can
-# be armed beside the old one.
+# A session reports that a process has ended, that its pid belongs to another process, or that a file was replaced. The
+# new process can be armed in the same session.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
@@ -19,68 +19,68 @@ for b in kernel agent; do
 	pid=$first
 	expect 0 probe-enable -q -s "$S" -b $b -p "$pid" app:tick
 	tell "first_$b" "tick 10"
-	want "$b: alive" '[[10,"live","present"]]' "$(states)"
-	want "$b: alive, in the list" '["live",0,0]' "$(listed)"
+	want "$b: state of a live process" '[[10,"live","present"]]' "$(states)"
+	want "$b: listed state of a live process" '["live",0,0]' "$(listed)"
 	stop "first_$b"
-	want "$b: ended" '[[10,"ended","present"]]' "$(states)"
-	want "$b: ended, in the list" '["dead",1,0]' "$(listed)"
+	want "$b: state of an ended process" '[[10,"ended","present"]]' "$(states)"
+	want "$b: listed state of an ended process" '["dead",1,0]' "$(listed)"
 	expect 0 probe-stat -s "$S"
-	want_like "$b: ended, as text" "*  process has ended*session '$S' is dead*" "$out"
+	want_like "$b: text about an ended process" "*  process has ended*session '$S' is dead*" "$out"
 	expect 0 probe-list --sessions
-	want_like "$b: ended, in the list, as text" "*$S *  dead: its processes have ended*" "$out"
+	want_like "$b: listed text about an ended process" "*$S *  dead: its processes have ended*" "$out"
 
-	for ((try = 0; try < 20; try++)); do # somebody else may have the id for a moment
+	for ((try = 0; try < 20; try++)); do # another process may have the pid for a moment
 		start "second_$b" "$T/again" "$pid" "${preload[@]}" 2>/dev/null && break
 	done
-	[ "/proc/$pid/exe" -ef "$T/target" ] || fail "$b: the process did not get the id $pid"
+	[ "/proc/$pid/exe" -ef "$T/target" ] || fail "$b: the process did not get the pid $pid"
 	tell "second_$b" "tick 5"
-	want "$b: another process" '[[10,"pid reused","present"]]' "$(states)"
+	want "$b: state if the pid is reused" '[[10,"pid reused","present"]]' "$(states)"
 	expect 0 probe-enable -s "$S" -b $b -p "$pid" app:tick
-	want_like "$b: the new process is armed" "armed *" "$out"
-	[[ $out != *already* ]] || fail "$b: says $out"
+	want_like "$b: row of the new process" "armed *" "$out"
+	[[ $out != *already* ]] || fail "$b: reported as armed already: $out"
 	tell "second_$b" "tick 100"
-	want "$b: both" '[[10,"pid reused","present"],[100,"live","present"]]' "$(states)"
-	want "$b: both, in the list" '["part",1,0]' "$(listed)"
+	want "$b: states of both processes" '[[10,"pid reused","present"],[100,"live","present"]]' "$(states)"
+	want "$b: listed state of both processes" '["part",1,0]' "$(listed)"
 	expect 0 probe-disable -q -s "$S"
 
-	# The file is typed relative to where the command runs; the session knows it from anywhere.
+	# A relative path is stored as an absolute path.
 	mkdir "$T/$b" && cp "$T/target" "$T/$b/it"
 	(cd "$T/$b" && probe-enable --json -s "$S" -b $b -f ./it app:tick) >"$T/enabled" || fail "$b: $(cat "$T/enabled")"
-	want "$b: the file, as armed" "\"$T/$b/it\"" "$(json '(.armed + .pending)[0].file' "$T/enabled")"
-	want "$b: the file, in the session" "\"$T/$b/it\"" "$(probe-stat --json -s "$S" | json '.probes[0].file')"
-	want "$b: the file is there" '[[0,"live","present"]]' "$(states)"
+	want "$b: file in the report" "\"$T/$b/it\"" "$(json '(.armed + .pending)[0].file' "$T/enabled")"
+	want "$b: file in the session" "\"$T/$b/it\"" "$(probe-stat --json -s "$S" | json '.probes[0].file')"
+	want "$b: state of a present file" '[[0,"live","present"]]' "$(states)"
 	cp "$T/target" "$T/$b/new" && mv "$T/$b/new" "$T/$b/it"
-	want "$b: replaced" '[[0,"file replaced","replaced"]]' "$(states)"
-	want "$b: replaced, in the list" '["part",0,1]' "$(listed)"
+	want "$b: state of a replaced file" '[[0,"file replaced","replaced"]]' "$(states)"
+	want "$b: listed state of a replaced file" '["part",0,1]' "$(listed)"
 	expect 0 probe-enable -q -s "$S" -b $b -f "$T/$b/it" app:tick
-	want "$b: the new file is another row" '[[0,"file replaced","replaced"],[0,"live","present"]]' "$(states)"
+	want "$b: rows of the old and the new file" '[[0,"file replaced","replaced"],[0,"live","present"]]' "$(states)"
 	rm "$T/$b/it"
-	want "$b: deleted" '[[0,"file deleted","deleted"],[0,"file deleted","deleted"]]' "$(states)"
+	want "$b: states of a deleted file" '[[0,"file deleted","deleted"],[0,"file deleted","deleted"]]' "$(states)"
 	expect 0 probe-stat -s "$S"
-	want_like "$b: deleted, as text" "*/it (deleted)*" "$out"
+	want_like "$b: text about a deleted file" "*/it (deleted)*" "$out"
 	expect 0 probe-disable -q -s "$S"
 
-	# A process of a deleted file.
+	# A process whose file is deleted.
 	cp "$T/target" "$T/$b/gone"
 	mv "$T/target" "$T/kept" && ln -s "$T/$b/gone" "$T/target"
 	start "third_$b" "${preload[@]}"
 	rm "$T/$b/gone" "$T/target" && mv "$T/kept" "$T/target"
 	declare -n third=third_$b
 	expect 0 probe-enable --json -s "$S" -b $b -p "$third" app:tick
-	want "$b: a deleted file, as armed" "\"$T/$b/gone\"" "$(json '.armed[0].file' <<<"$out")"
+	want "$b: deleted file in the report" "\"$T/$b/gone\"" "$(json '.armed[0].file' <<<"$out")"
 	tell "third_$b" "tick 3"
-	want "$b: a deleted file is hit" '[[3,"live","deleted"]]' "$(states)"
-	want "$b: a deleted file, listed" "\"$T/$b/gone\"" "$(probe-list --json -p "$third" -m app:tick | json '.probes[0].file')"
+	want "$b: state of a process whose file is deleted" '[[3,"live","deleted"]]' "$(states)"
+	want "$b: deleted file in probe-list" "\"$T/$b/gone\"" "$(probe-list --json -p "$third" -m app:tick | json '.probes[0].file')"
 	expect 0 probe-disable -q -s "$S"
 	stop "third_$b"
 done
 
-# Hits by process of a row for all, from agents too.
+# A row of all processes has the hits of each process, also with the agent.
 start fourth env LD_PRELOAD="$B/lib/libprobepoint-agent.so"
 start fifth env LD_PRELOAD="$B/lib/libprobepoint-agent.so"
 expect 0 probe-enable -q -s "$S" -b agent -f "$T/target" app:tick
 tell fourth "tick 3"
 tell fifth "tick 4"
 stop fifth
-want "processes" "[7,[[3,$fourth],[4,$fifth]],0]" \
+want "hits of processes" "[7,[[3,$fourth],[4,$fifth]],0]" \
 	"$(probe-stat --json -s "$S" | json '.probes[0] | [.hits, ([.processes[] | [.hits, .pid]] | sort), .other]')"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * deny SYSCALL... -- COMMAND...: the command on a kernel that has not got these system calls (ENOSYS). Names: bpf,
- * perf_event_open, pidfd_open.
+ * deny SYSCALL... -- COMMAND...: runs the command as on a kernel without these system calls (they fail with ENOSYS). The
+ * names are bpf, perf_event_open and pidfd_open.
  */
 #include <errno.h>
 #include <linux/filter.h>

@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Help, usage and man page of each command name the same options, and all of them are tried by the tests.
+# Help, usage and manual page of each command have the same options, and the tests use each option.
 . tests/lib.sh
 
 COMMANDS="probe-list probe-enable probe-disable probe-stat probe-trace"
 
-# Options in lines that begin with one.
+# options FILE: prints the options in the lines of FILE that begin with an option.
 options() { sed -n 's/^ *\(-.*\)/ \1/p' "$1" | sed 's/   .*//' | grep -oE '(^|[ ,])--?[a-zA-Z?][a-z-]*' | tr -d ' ,' | sort -u; }
 man_options() {
 	sed -n '/^\.SH OPTIONS/,/^\.SH /p' "$1" | grep -A1 '^\.TP' | sed 's/\\f[BRIP]//g; s/\\-/-/g' | grep -- '^-' |
@@ -18,8 +18,8 @@ for c in $COMMANDS; do
 	echo "$out" >"$T/$c.help"
 	options "$T/$c.help" >"$T/from-help"
 	man_options "doc/man/$c.1" >"$T/from-man"
-	[ "$(wc -l <"$T/from-help")" -ge 8 ] || fail "$c: help was not understood: $(xargs <"$T/from-help")"
-	diff -u --label "$c --help" --label "$c.1" "$T/from-help" "$T/from-man" || fail "$c: help and man page differ"
+	[ "$(wc -l <"$T/from-help")" -ge 8 ] || fail "$c: cannot find the options in the help: $(xargs <"$T/from-help")"
+	diff -u --label "$c --help" --label "$c.1" "$T/from-help" "$T/from-man" || fail "$c: help and manual page differ"
 	expect 0 "$c" -?
 	want "$c -?" "$(cat "$T/$c.help")" "$out"
 	expect 0 "$c" --usage
@@ -27,13 +27,13 @@ for c in $COMMANDS; do
 	want_like "$c --version" "$c (probepoint) [0-9]*.[0-9]*.[0-9]*" "$out"
 	expect 0 "$c" --json --help
 	want "$c --json --help" "$(cat "$T/$c.help")" "$out"
-	# -p, --pid=PID: one of the two forms is enough
+	# A test may use either form of an option, as in -p, --pid=PID.
 	while read -r short long; do
-		grep -hE -- "(^|[ \"'(])($short|$long)([ =\"')]|\$)" tests/t_*.sh | grep -q . || echo "$c $long" >>"$T/untried"
+		grep -hE -- "(^|[ \"'(])($short|$long)([ =\"')]|\$)" tests/*/*.sh | grep -q . || echo "$c $long" >>"$T/untried"
 	done < <(sed -nE 's/^ +(-., |    )(--[a-z-]+).*/\1 \2/p' "$T/$c.help" | sed -E 's/^ +(--.*)/\1 \1/; s/, / /')
-	grep -q "^\.TH ${c^^}" <(sed 's/\\-/-/g' "doc/man/$c.1") || fail "$c.1 has another title"
+	grep -q "^\.TH ${c^^}" <(sed 's/\\-/-/g' "doc/man/$c.1") || fail "$c.1 has a wrong title"
 	for section in NAME SYNOPSIS DESCRIPTION OPTIONS JSON "EXIT STATUS" EXAMPLES "SEE ALSO"; do
-		grep -qx "\.SH $section" "doc/man/$c.1" || fail "$c.1 has no $section"
+		grep -qx "\.SH $section" "doc/man/$c.1" || fail "$c.1 lacks section $section"
 	done
 done
 [ ! -s "$T/untried" ] || fail "no test uses: $(cat "$T/untried")"
@@ -44,5 +44,5 @@ if have man && have groff; then
 		[ ! -s "$T/warnings" ] || fail "$c.1: $(cat "$T/warnings")"
 	done
 else
-	part_skipped "man is not installed: the pages' markup is not checked"
+	part_skipped "man or groff is not installed: the markup of the pages is not checked"
 fi

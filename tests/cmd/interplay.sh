@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Commands at the same time: on one session they wait for each other, on one point they do not disturb each other.
+# Concurrent commands: in one session they wait for each other; at the same site they have no effect on each other.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
@@ -8,7 +8,7 @@ build_target
 know_sites
 at_end "probe-disable -q -s $S 2>/dev/null"
 
-# ---- eight at once into one session: none is lost, none is refused ----
+# ---- eight probe-enable at once in one session: none is lost or refused ----
 for i in {1..8}; do start "p$i"; done
 for i in {1..8}; do
 	pid=p$i
@@ -16,34 +16,34 @@ for i in {1..8}; do
 	jobs[i]=$!
 done
 for i in {1..8}; do
-	wait "${jobs[i]}" || fail "number $i: $(cat "$T/out.$i")"
-	want "lines of number $i" 3 "$(grep -c '^armed ' "$T/out.$i")"
+	wait "${jobs[i]}" || fail "probe-enable $i: $(cat "$T/out.$i")"
+	want "armed rows of probe-enable $i" 3 "$(grep -c '^armed ' "$T/out.$i")"
 done
-# options of such a request either take effect or are said to have none
+# An option that has no effect on a probe that is armed already is reported.
 already="armed in this session already"
 for option in "--if=pid == 1|--if has no effect on it: disarm it first" "--for=1h|the time or budget of this request has no effect *"; do
 	expect 0 probe-enable --json -s "$S" -p "$p1" "${option%%|*}" app:tick
 	want_like "${option%%|*}" "$already; ${option#*|}" "$(jq -r '.armed[0].reason' <<<"$out")"
 done
-# what is asked for all processes is refused while it is armed for one alone
+# Arming in all processes is refused if the session has armed the probe in one process.
 expect 1 probe-enable --json -s "$S" -f "$T/target" app:tick
-want_like "for all" "*armed in this session for pid * only: disarm that first, or use another session (-s)" \
+want_like "reason for all processes" "*armed in this session for pid * only: disarm that first, or use another session (-s)" \
 	"$(jq -r '.refused[0].reason' <<<"$out")"
-want "rows" "24 24" "$(probe-stat --json -s "$S" | jq -r '"\(.probes|length) \([.probes[].sites]|add)"')"
+want "rows and sites" "24 24" "$(probe-stat --json -s "$S" | jq -r '"\(.probes|length) \([.probes[].sites]|add)"')"
 for i in {1..8}; do tell "p$i" "tick $((i * 100))"; done
 for i in {1..8}; do
 	pid=p$i
-	want "hits of number $i" $((i * 100)) \
+	want "hits of process $i" $((i * 100)) \
 		"$(probe-stat --json -s "$S" | jq ".probes[] | select(.pid == ${!pid} and .probe == \"app:tick\") | .hits")"
 done
 
-# ---- once more: nothing is armed twice, and what stands is read back again ----
+# ---- the same request again: nothing is armed twice, and the sites are verified again ----
 expect 0 probe-enable --json -s "$S" -p "$p1" '*:*'
-want "again" "3 true armed in this session already" \
+want "armed rows of the second request" "3 true armed in this session already" \
 	"$(jq -r '"\(.armed | length) \([.armed[].verified] | all) \(.armed[0].reason)"' <<<"$out")"
-want "rows" "24 24" "$(probe-stat --json -s "$S" | jq -r '"\(.probes|length) \([.probes[].sites]|add)"')"
+want "rows and sites" "24 24" "$(probe-stat --json -s "$S" | jq -r '"\(.probes|length) \([.probes[].sites]|add)"')"
 
-# ---- a reader sees what is added while it reads ----
+# ---- a reader gets records of probes that are added while it reads ----
 probe-trace -s "$S" >"$T/trace" 2>"$T/err" &
 tracer=$!
 reading() { tell p1 "tick 1"; [ -s "$T/trace" ]; }
@@ -53,7 +53,7 @@ expect 0 probe-enable -q -s "$S" -p "$late" app:tick
 late_seen() { tell late "tick 1"; grep -q " $late/$late " "$T/trace"; }
 wait_for 20 late_seen
 
-# ---- it dies: somebody else can read ----
+# ---- when a reader dies, another one can read ----
 kill -KILL $tracer
 wait $tracer 2>/dev/null
 rm "$T/trace"
@@ -61,17 +61,18 @@ probe-trace -s "$S" -n 1 >"$T/trace" 2>"$T/err" &
 tracer=$!
 wait_for 20 reading
 wait $tracer
-want "the next reader" 0 $?
+want "status of the next reader" 0 $?
 
-# ---- all taken out at once by several: together exactly what there was ----
+# ---- four probe-disable at once: together they disarm all sites, each once ----
 for i in {1..4}; do probe-disable --json -s "$S" >"$T/out.$i" 2>&1 & jobs[i]=$!; done
 for i in {1..4}; do wait "${jobs[i]}"; done
-want "taken out together" 25 "$(cat "$T"/out.[1-4] | jq -s '[.[].disarmed[]?.points] | add')"
-no_session "$S" || fail "the session stays"
-for i in {1..8}; do pid=p$i; want "bytes of number $i" "3 90" "$(site_bytes "${!pid}")"; done
+want "sites disarmed" 25 "$(cat "$T"/out.[1-4] | jq -s '[.[].disarmed[]?.points] | add')"
+no_session "$S" || fail "the session has not ended"
+for i in {1..8}; do pid=p$i; want "bytes of process $i" "3 90" "$(site_bytes "${!pid}")"; done
 
-# ---- sessions that come and go on points of one that stays: it counts every hit ----
+# ---- sessions that begin and end at the sites of another session, which counts all hits ----
 expect 0 probe-enable -q -s "$S" -p "$p1" '*:*'
+# storm NUMBER OPTION VALUE: arms and disarms in a session of its own, again and again.
 storm() {
 	local k
 	for ((k = 0; k < 15; k++)); do
@@ -92,16 +93,16 @@ while kill -0 "${jobs[1]}" 2>/dev/null || kill -0 "${jobs[2]}" 2>/dev/null || ki
 	ticks=$((ticks + 777))
 done
 wait "${jobs[@]:1:3}"
-want "the storms" "" "$(cat "$T"/storm.?)"
-want "every hit of the one that stayed" $ticks "$(hits "$S" app:tick)"
-want "sessions" "$S" "$(sessions | grep "^$S" | xargs)"
-want "the bystander" "3 90" "$(site_bytes "$p2")"
+want "failures of concurrent sessions" "" "$(cat "$T"/storm.?)"
+want "hits of the session that stayed" $ticks "$(hits "$S" app:tick)"
+want "sessions left" "$S" "$(sessions | grep "^$S" | xargs)"
+want "bytes of the other process" "3 90" "$(site_bytes "$p2")"
 expect 0 probe-disable -q -s "$S"
-want "all" "3 90" "$(site_bytes "$p1")"
+want "bytes after disarming" "3 90" "$(site_bytes "$p1")"
 
-# ---- --record takes effect for what the session has armed already ----
+# ---- --record takes effect for probes that the session has armed already ----
 expect 0 probe-enable -q -s "$S-r" -p "$p1" app:tick
 expect 0 probe-enable -q --record -s "$S-r" -p "$p1" app:tick
 tell p1 "tick 5"
-want "--record for what is armed already" 5 "$(probe-stat --json -s "$S-r" | jq '.probes[0].recorded')"
+want "records of a probe armed before --record" 5 "$(probe-stat --json -s "$S-r" | jq '.probes[0].recorded')"
 expect 0 probe-disable -q -s "$S-r"

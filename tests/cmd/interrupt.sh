@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Ctrl-C at any moment, and SIGTERM, and SIGKILL: what was begun is undone or is there whole; what is armed is listed,
-# and what is not has its bytes back.
+# SIGINT, SIGTERM and SIGKILL at any moment: all probes of a request are armed, or none. Armed probes are listed, and
+# the others have their original bytes.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
@@ -20,12 +20,13 @@ took probe-enable -q -s "$S" -p "$p" '*:*' || fail "cannot arm"
 whole=$us
 expect 0 probe-disable -q -s "$S"
 
-# moment COMMAND...: runs it and interrupts it at some moment of the time that arming takes here; its status is left in $status.
+# moment COMMAND...: runs the command, and sends it a signal after a random part of the time that arming takes. Stores
+# its exit status in $status.
 moment() {
 	local signal=${signals[RANDOM % 3]} delay=$(spread $whole) n
 	env --default-signal=INT "$@" >"$T/out" 2>"$T/err" </dev/null &
 	sleep "$delay"
-	# Once more where it came before there was a program to notice it.
+	# A signal that came before the program was executed had no effect. Repeat it.
 	for ((n = 0; ; n++)); do
 		[ $((n % 100)) != 0 ] || kill "-$signal" $! 2>/dev/null || break
 		kill -0 $! 2>/dev/null || break
@@ -35,6 +36,7 @@ moment() {
 	status=$?
 	what="seed $seed, round $i, SIG$signal after $delay s: status $status: $(cat "$T/out" "$T/err")"
 }
+# armed all|none: checks the list, the bytes and the session.
 armed() {
 	local n
 	n=$(probe-list --json "$T/target" | jq "[.probes[].sites[] | select(.armed | index(\"$S\"))] | length")
@@ -78,23 +80,23 @@ for ((i = 0; i < rounds; i++)); do
 done
 
 command_ended() { ! pgrep -f "echo >'$T/ran'"; }
-# The command has run to its own end, or not at all.
+# The command ran to its end, or was not started.
 for ((i = 0; i < rounds; i++)); do
 	rm -f "$T/ran"
 	moment probe-enable -s "$S" -f "$T/target" '*:*' -- sh -c "echo >'$T/ran'; exit 5"
 	case $status in
-	5) [ -e "$T/ran" ] || fail "$what: it did not run" ;;
-	125) [ ! -e "$T/ran" ] || fail "$what: it ran" ;;
+	5) [ -e "$T/ran" ] || fail "$what: the command did not run" ;;
+	125) [ ! -e "$T/ran" ] || fail "$what: the command ran" ;;
 	130 | 143) wait_for 20 command_ended ;;
 	*) fail "$what" ;;
 	esac
-	[ -e "$T/ran" ] || no_session "$S" || fail "$what: the session stays"
+	[ -e "$T/ran" ] || no_session "$S" || fail "$what: the session has not ended"
 	probe-disable -q -s "$S" 2>/dev/null
 	armed none
 	seen[command-$status]=1
 done
 
-# SIGKILL, which nobody can undo: the next command finds a session that is whole or none, and can take it down.
+# After SIGKILL, the next command finds a complete session or none, and can disarm it.
 for ((i = 0; i < rounds; i++)); do
 	signals=(KILL KILL KILL)
 	moment probe-enable -s "$S" -p "$p" '*:*'
@@ -104,7 +106,7 @@ for ((i = 0; i < rounds; i++)); do
 	expect 0 probe-disable -q -s "$S"
 	armed none
 	moment probe-trace -p "$p" '*:*'
-	wait_for 120 disarmed "$what" # links of other processes may stand before these in the queue
+	wait_for 120 disarmed "$what" # the kernel may have links of other processes to release first
 done
 echo "seen: ${!seen[*]}"
 tell p "tick 3"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For the tests of the commands: `. tests/cmd/lib.sh` after tests/lib.sh.
+# Helpers for the tests of the commands. Source this file after tests/lib.sh.
 
 build_target() {
 	[ -f "$B/lib/probepoint.so" ] || skip "needs the plugin"
@@ -7,7 +7,8 @@ build_target() {
 		-fplugin-arg-probepoint-functions=say tests/cmd/target.c -o "$T/target" || fail "the target does not build"
 }
 
-# one_note SIZE PROVIDER NAME OPERANDS: a program whose one probe is what these strings say, with addresses of 4 or 8 bytes.
+# one_note SIZE PROVIDER NAME OPERANDS: prints the assembly source of a program with one probe, made of these strings.
+# SIZE is the size of an address, 4 or 8.
 one_note() {
 	cat <<-E
 		.text
@@ -27,13 +28,14 @@ one_note() {
 	E
 }
 
-# A library with one probe, lib:call, in the function call().
+# Builds a library with one probe, lib:call, in the function call().
 build_library() {
 	printf '%s\n' '#include <sys/sdt.h>' 'void call(int n) { STAP_PROBE1(lib, call, n); }' |
 		"$CC" -O1 -shared -fPIC -Iinclude -xc - -o "$T/lib.so" || fail "the library does not build"
 }
 
-# start NAME [PREFIX...]: a target as a process; its id is left in $NAME, and `tell NAME LINE` tells it what to do.
+# start NAME [PREFIX...]: starts a target, and stores its pid in $NAME. `tell NAME LINE` sends it a request, and waits
+# until it is done. `stop NAME` ends it.
 declare -A target_in=() target_out=()
 start() {
 	local name=$1 in out
@@ -48,7 +50,7 @@ start() {
 tell() {
 	local answer
 	echo "$2" >&"${target_in[$1]}"
-	IFS= read -r -t 60 -u "${target_out[$1]}" answer || fail "target $1 is gone at \"$2\""
+	IFS= read -r -t 60 -u "${target_out[$1]}" answer || fail "target $1 has ended at \"$2\""
 	[ "$answer" = ok ] || fail "target $1 answers \"$2\" with \"$answer\""
 }
 stop() {
@@ -58,11 +60,13 @@ stop() {
 	wait "${!1}"
 }
 
-# The bytes of each site of the running target, PID: what is armed reads cc.
+# site_bytes PID: prints how often each byte is at the sites of the target. A site that the kernel has armed has the
+# byte cc.
 site_bytes() {
 	local address
 	for address in $site_addresses; do memory "$1" "$address" 1; done | od -An -v -w1 -tx1 | sort | uniq -c | xargs
 }
+# Finds the sites of the target, for site_bytes().
 know_sites() {
 	probe-list --json "$T/target" >"$T/sites.json" || fail "cannot list the target"
 	site_addresses=$(jq '.probes[].sites[].address' "$T/sites.json")
@@ -71,7 +75,7 @@ know_sites() {
 sessions() { probe-list --json --sessions | jq -r '.sessions[].session'; }
 has_session() { sessions | grep -qx "$1"; }
 no_session() { ! has_session "$1"; }
-# hits SESSION PROBE
+# hits SESSION PROBE: prints the hits of all rows of the probe.
 hits() { probe-stat --json -s "$1" | jq "[.probes[] | select(.probe == \"$2\") | .hits] | add"; }
 
 need_kernel() {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A command that has too few descriptors fails with the reason: it does not take a session for incomplete and remove it,
-# nor a process for ended, nor a site for not armed.
+# A command that has too few file descriptors fails with a reason. It must not treat a session as incomplete and remove
+# it, a process as ended, or a site as not armed.
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -32,4 +32,4 @@ for n in 5 6 9 10 11 12 14 16 18 20 32; do
 		want "the session after $command with $n descriptors" "$wanted" "$(state)"
 	done
 done
-[ $failures -gt 10 ] || fail "only $failures commands have failed: the limits are too high for this test"
+[ $failures -gt 10 ] || fail "only $failures commands failed: the limits are too high for this test"

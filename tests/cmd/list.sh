@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# probe-list: the words, the columns, the JSON; against readelf as an independent reader of the same notes.
+# probe-list: text, columns and JSON, compared with readelf, an independent reader of the same notes.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need jq readelf
@@ -34,48 +34,48 @@ lib.so  1 probe, 1 site  build-id ID
   lib:call      1  -      -
       ADDRESS  offset ADDRESS  OPERAND  in call
 E
-# The same file under several names is listed once.
+# A file with several names is listed once.
 ln -s target again
 ln target hard
 expect 0 probe-list again target hard
-want "one heading" 1 "$(grep -c ' probes, ' <<<"$out")"
+want "headings" 1 "$(grep -c ' probes, ' <<<"$out")"
 
-# ---- patterns that match nothing: what there is instead ----
+# ---- patterns that match nothing: similar names ----
 expect_text 1 probe-list -m 'app:tik' target <<'E'
-probe-list: nothing matches 'app:tik': there is app:tick
+probe-list: no probe matches 'app:tik'; similar: app:tick
 E
 expect_text 1 probe-list -m 'tick*:say__entry' target <<'E'
-probe-list: nothing matches 'tick*:say__entry': there is target:say__entry
+probe-list: no probe matches 'tick*:say__entry'; similar: target:say__entry
 E
 expect_text 1 probe-list -m say target <<'E'
-probe-list: nothing matches 'say': there is target:say__entry, target:say__return
+probe-list: no probe matches 'say'; similar: target:say__entry, target:say__return
 E
 expect_text 1 probe-list -m 'zebra:crossing' target <<'E'
-probe-list: nothing matches 'zebra:crossing': none of the 3 probes there is like it; probe-list shows them
+probe-list: no probe matches 'zebra:crossing': no similar name among 3 probes; list them with probe-list
 E
 expect_text 3 probe-list -q -m 'app:tick' -m 'app:tock' target <<'E'
   app:tick      1  -      -
-probe-list: nothing matches 'app:tock': there is app:tick
+probe-list: no probe matches 'app:tock'; similar: app:tick
 E
 
 # ---- JSON ----
 expect 0 probe-list --json target
-want "keys of all" '["probes"]' "$(json keys <<<"$out")"
+want "keys of the document" '["probes"]' "$(json keys <<<"$out")"
 want "keys of a probe" '["args","build_id","file","name","provider","signature","sites"]' "$(json '.probes[0]|keys' <<<"$out")"
 want "keys of a site" '["address","armed","function","offset","operands","semaphore_offset","source"]' \
 	"$(json '.probes[0].sites[0]|keys' <<<"$out")"
 want "names" '["app:tick","target:say__entry","target:say__return"]' \
 	"$(json '[.probes[]|.provider+":"+.name]' <<<"$out")"
-want "nulls" '[null,null,[]]' "$(json '.probes[0]|[.signature,.sites[0].semaphore_offset,.sites[0].armed]' <<<"$out")"
+want "keys without a value" '[null,null,[]]' "$(json '.probes[0]|[.signature,.sites[0].semaphore_offset,.sites[0].armed]' <<<"$out")"
 want "build id" "$(readelf -n target | sed -n 's/.*Build ID: //p')" "$(json '.probes[0].build_id' <<<"$out" | tr -d '"')"
 want "addresses" "$(readelf -nW target | sed -n 's/.*Location: 0x0*\([0-9a-f]*\),.*/\1/p' | sort)" \
 	"$(json '.probes[].sites[].address' <<<"$out" | xargs printf '%x\n' | sort)"
 want "operands" "$(readelf -nW target | sed -n 's/.*Arguments: //p' | sort)" \
 	"$(json '.probes[].sites[].operands' <<<"$out" | tr -d '"' | sort)"
-want "each offset is that of a site" "90 66 2e 0f 1f 84 00 00 00 00 00" "$(for o in $(json '.probes[].sites[].offset' <<<"$out"); do
+want "bytes at the offsets" "90 66 2e 0f 1f 84 00 00 00 00 00" "$(for o in $(json '.probes[].sites[].offset' <<<"$out"); do
 	dd if=target bs=1 skip="$o" count=11 2>/dev/null | od -An -tx1 -v | xargs; done | sort -u)"
 
-# ---- many: JSON is written as it is made, and stays one document ----
+# ---- very many probes: JSON is printed in pieces, and is one document ----
 {
 	echo '#include <sys/sdt.h>'
 	echo 'int main(int c, char **v) {'
@@ -83,12 +83,12 @@ want "each offset is that of a site" "90 66 2e 0f 1f 84 00 00 00 00 00" "$(for o
 	echo 'return 0; }'
 } | "$CC" -I"$top/include" -xc - -o many || fail "many does not build"
 expect 0 probe-list --json many
-want "many" '[3000,3000]' "$(json '[(.probes|length),([.probes[].name]|unique|length)]' <<<"$out")"
-want "many, all sites" "$(readelf -nW many | grep -c Location:)" "$(json '[.probes[].sites[]]|length' <<<"$out")"
+want "probes of many" '[3000,3000]' "$(json '[(.probes|length),([.probes[].name]|unique|length)]' <<<"$out")"
+want "sites of many" "$(readelf -nW many | grep -c Location:)" "$(json '[.probes[].sites[]]|length' <<<"$out")"
 probe-list --json many | head -c 100 >/dev/null
-want "a closed pipe ends it by SIGPIPE" "141 0" "${PIPESTATUS[*]}"
+want "statuses if the pipe is closed" "141 0" "${PIPESTATUS[*]}"
 
-# ---- processes: everything that they map ----
+# ---- processes: the probes of all files that they map ----
 cd "$top" || exit 1
 start p
 tell p "load $T/lib.so"
@@ -104,5 +104,5 @@ T/lib.so  1 probe, 1 site
 E
 rm "$T/lib.so"
 expect 0 probe-list -p "$p" -m 'lib:*' --json
-want "a removed library" '["lib:call"]' "$(json '[.probes[]|.provider+":"+.name]' <<<"$out")"
+want "probes of a removed library" '["lib:call"]' "$(json '[.probes[]|.provider+":"+.name]' <<<"$out")"
 stop p

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Each option of each command in each of its modes is used or refused: none is accepted and ignored. An option that is
-# in the help and not in this table is a failure.
+# Each option of each command is used or refused in each mode of the command, and never ignored. An option that is in
+# the help and not in the table below is a failure.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
@@ -10,7 +10,7 @@ start p
 at_end "probe-disable -q -s $S 2>/dev/null"
 expect 0 probe-enable -q -s "$S" -p "$p" 'func:say%return' app:tick
 
-# The modes of each command, and what its command line is without the option.
+# mode NAME: prints the command line of a mode, without the option.
 mode() {
 	case $1 in
 	enable-pid) echo probe-enable -s "$S-x" -p "$p" app:tick ;;
@@ -27,8 +27,8 @@ mode() {
 	esac
 }
 
-# A row: the option as it is given, then the modes in which it is refused as a usage error. In all other modes of
-# commands that have it, it is used: other tests say what for.
+# Each row has an option, and the modes in which it is refused as a usage error. In all other modes it is used, which
+# other tests check.
 table() {
 	cat <<'E'
 -p PID                   | trace-session list-sessions disable-all
@@ -65,14 +65,15 @@ table() {
 E
 }
 
-refused() { # MODE OPTION...
+# refused MODE OPTION...: checks that the option is refused with an error message.
+refused() {
 	local line command status
 	read -ra line <<<"$(mode "$1")"
 	command=("${line[0]}" "${@:2}" "${line[@]:1}")
 	"${command[@]}" >"$T/out" 2>"$T/err" </dev/null
 	status=$?
 	want "status of ${command[*]} ($(cat "$T/err"))" 2 $status
-	[ -s "$T/err" ] || fail "${command[*]}: gives no reason"
+	[ -s "$T/err" ] || fail "${command[*]}: no error message"
 }
 
 for c in list enable disable stat trace; do
@@ -89,7 +90,7 @@ while IFS='|' read -r option modes; do
 		n=$((n + 1))
 	done
 done < <(table)
-[ $n -ge 35 ] || fail "only $n were tried"
+[ $n -ge 35 ] || fail "only $n combinations were tried"
 for c in list enable disable stat trace; do
 	while read -r option; do
 		case $option in --help | --usage | --version | '-?' | -V) continue ;; esac
@@ -97,20 +98,20 @@ for c in list enable disable stat trace; do
 	done < <(sed -E 's/^ *(-[a-zA-Z?]),.*/\1/; s/^ *(--[a-z-]+).*/\1/' "$T/$c.options")
 done
 
-# Together they are refused, too.
+# Combinations that are refused.
 for both in '--children --pgrp' '--children --cgroup=/sys/fs/cgroup' '--pgrp --cgroup=/sys/fs/cgroup'; do
 	for m in enable-pid trace-pid; do refused $m $both; done
 done
 refused enable-pid --overwrite -b kernel
 refused enable-pid --inject -b kernel
-# Known only once the files are read:
+# Options whose argument can be checked only when the files are read.
 for m in enable-pid trace-pid; do
 	refused $m --string nothing
 	refused $m --no-string nothing
 done
-want "nothing was armed by any of them" "$S" "$(sessions)"
+want "sessions after refused options" "$S" "$(sessions)"
 
-# ---- SIGINT ends what a script without job control started in the background, although it is ignored then ----
+# ---- SIGINT ends a background command of a script, although the shell starts it with SIGINT ignored ----
 
 for command in "probe-trace -q -s $S" "probe-stat -q -s $S -i 0.1" "probe-trace -q -p $p app:tick"; do
 	rm -f "$T/out"

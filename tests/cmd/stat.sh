@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# probe-stat: order, repeated readings and rates, accounts.
+# probe-stat: the order of rows, counts, selection, repeated reports and rates.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
@@ -27,14 +27,14 @@ expect_text 0 probe-stat -q -v -s "$S" <<'E'
   1  0  1  0  0  1  target:say__return  P  T/target
 E
 expect 0 probe-stat --json -s "$S"
-want "keys" '["probes","session","time","uncounted"]' "$(json keys <<<"$out")"
+want "keys of the document" '["probes","session","time","uncounted"]' "$(json keys <<<"$out")"
 want "keys of a row" \
 	'["abandoned","backend","entries","file","file_state","filtered","hits","idle","lost","missed","pid","probe","recorded","sites","state","under_way"]' \
 	"$(json '.probes[0]|keys' <<<"$out")"
-want "values" "[\"app:tick\",$p,\"$T/target\",\"kernel\",1,100000,0,100000,0,0,0]" \
+want "values of a row" "[\"app:tick\",$p,\"$T/target\",\"kernel\",1,100000,0,100000,0,0,0]" \
 	"$(json '.probes[0]|[.probe,.pid,.file,.backend,.sites,.hits,.filtered,.idle,.recorded,.lost,.missed]' <<<"$out")"
 
-# ---- a part of it ----
+# ---- selected rows ----
 expect_text 0 probe-stat -s "$S" 'target:*' 'app:*ck' <<'E'
   HITS  SITES  PROBE  PID  FILE
   100000  1  app:tick  P  T/target
@@ -45,21 +45,21 @@ expect_text 0 probe-stat -s "$S" -q --top 2 -p "$p,1" <<'E'
   100000  1  app:tick  P  T/target
   1  1  target:say__entry  P  T/target
 E
-want "JSON of a part" '["target:say__return"]' "$(probe-stat -s "$S" --json '*:say__r*' | jq -c '[.probes[].probe]')"
-want "JSON of the busiest" '["app:tick"]' "$(probe-stat -s "$S" --json --top 1 | jq -c '[.probes[].probe]')"
+want "JSON rows for a pattern" '["target:say__return"]' "$(probe-stat -s "$S" --json '*:say__r*' | jq -c '[.probes[].probe]')"
+want "JSON rows for --top 1" '["app:tick"]' "$(probe-stat -s "$S" --json --top 1 | jq -c '[.probes[].probe]')"
 expect_text 3 probe-stat -s "$S" -q 'app:*' nothing <<E
 probe-stat: no probe in session '$S' matches 'nothing'
   100000  1  app:tick  P  T/target
 E
 expect 1 probe-stat -s "$S" --json nothing
-want "an error, and no rows" "[0,\"no probe in session '$S' matches 'nothing'\"]" "$(json '[(.probes|length), .error]' <<<"$out")"
+want "JSON if nothing matches" "[0,\"no probe in session '$S' matches 'nothing'\"]" "$(json '[(.probes|length), .error]' <<<"$out")"
 expect 1 probe-stat -s "$S" -p 1
-want_like "no such process" "*session '$S' has no probe that is armed for pid 1 alone, or that it has hit*" "$out"
-# what was not hit is hidden from the table alone, and that is said once
+want_like "message for a process without hits" "*session '$S' has no probe that is armed only for pid 1 or was hit by it*" "$out"
+# Probes without hits are hidden from the table, but not from JSON. This is reported once.
 expect 0 probe-enable -q -s "$S-0" -p "$p" 'target:*'
 expect_text 0 probe-stat -s "$S-0" -i 0.01 -n 2 <<'E'
   HITS  HITS/S  SITES  PROBE  FILE
-probe-stat: 2 probes without hits are not shown: -a shows all
+probe-stat: 2 probes without hits are not shown; show all with -a
 
   HITS  HITS/S  SITES  PROBE  FILE
 E
@@ -70,10 +70,10 @@ E
 expect_text 0 probe-stat -q -s "$S-0" say__entry <<'E'
   0  1  target:say__entry  P  T/target
 E
-want "not from JSON" 2 "$(probe-stat --json -s "$S-0" | jq '.probes | length')"
+want "JSON rows without hits" 2 "$(probe-stat --json -s "$S-0" | jq '.probes | length')"
 expect 0 probe-disable -q -s "$S-0"
 
-# ---- again and again ----
+# ---- repeated reports ----
 expect_text 0 probe-stat -s "$S" -i 0.01 -n 2 <<'E'
   HITS  HITS/S  SITES  PROBE  PID  FILE
   100000  -  1  app:tick  P  T/target
@@ -88,24 +88,24 @@ E
 probe-stat -s "$S" --interval=0.05 --times=20 --json >"$T/out" &
 for i in {1..20}; do tell p "tick 1000"; done
 wait $!
-want "an object each time" 20 "$(json 'select(.session and (.probes|length) == 3)' "$T/out" | wc -l)"
-want "never backwards" true "$(jq -s '[.[].probes[0].hits] | . == sort' "$T/out")"
+want "JSON objects" 20 "$(json 'select(.session and (.probes|length) == 3)' "$T/out" | wc -l)"
+want "hits never decrease" true "$(jq -s '[.[].probes[0].hits] | . == sort' "$T/out")"
 
-# It ends with the session, or an interrupt; a reading that is asked for and cannot be had is an error.
-: >"$T/out" # what is waited for is not what is there already
+# probe-stat -i ends with the session, or by an interrupt. A first report without a session is an error.
+: >"$T/out" # so that only new lines are waited for
 env --default-signal=INT probe-stat -s "$S" -i 0.05 >>"$T/out" &
 watcher=$!
 wait_for 20 sh -c "[ \$(wc -l <'$T/out') -gt 8 ]"
 kill -INT $watcher
 wait $watcher
-want "interrupted" 0 $?
+want "status after SIGINT" 0 $?
 : >"$T/out"
 probe-stat -s "$S" -i 0.05 >>"$T/out" 2>"$T/err" &
 watcher=$!
 wait_for 20 sh -c "[ \$(wc -l <'$T/out') -gt 8 ]"
 expect 0 probe-disable -q -s "$S"
 wait $watcher
-want "ended" 0 $?
-want "says so" "probe-stat: session '$S' has ended" "$(cat "$T/err")"
+want "status after the session has ended" 0 $?
+want "message after the session has ended" "probe-stat: session '$S' has ended" "$(cat "$T/err")"
 expect 1 sh -c "probe-stat -s '$S' >/dev/full"
 stop p

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A process that does what it is told on its standard input, a line at a time, and answers each with "ok":
- * a test knows exactly what was hit and when.
+ * A process that executes requests from its standard input, one per line, and answers each with "ok" when it is done. A test
+ * therefore knows exactly what was hit and when.
  *
- *     tick N        N times the probe app:tick, with 0, 1, ...
- *     say HEX       say() (a probe of the plugin) with this string, and one of each other kind
- *     fault         say() with a pointer to nowhere
- *     name HEX      changes the thread's name
- *     load FILE     dlopen
+ *     tick N        hits app:tick N times, with the argument 0, 1, ...
+ *     say HEX       calls say(), which has plugin probes, with this string and an argument of each other kind
+ *     fault         calls say() with an invalid pointer
+ *     name HEX      changes the name of the thread
+ *     load FILE     calls dlopen(3)
  *     exit STATUS
  */
 #include <dlfcn.h>

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# probe-trace: lines, JSON, strings that want to do something to the terminal, ends, and what it leaves: nothing.
+# probe-trace: lines, JSON, strings with control characters, how a trace ends, and that nothing stays armed.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
@@ -10,12 +10,13 @@ start p
 mask() { sed -E "s/^[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6} $p\/$p /TIME P\/P /; s/\b$S\b/S/g"; }
 hex() { printf %s "$1" | od -An -v -tx1 | tr -d ' \n'; }
 
-# trace ARGUMENTS...: in the background, into $T/out and $T/err; returns when it records.
+# trace ARGUMENTS...: starts probe-trace in the background, with output to $T/out and $T/err, and returns when it
+# records.
 trace() {
 	rm -f "$T/out"
 	env --default-signal=INT probe-trace "$@" >"$T/out" 2>"$T/err" &
 	tracer=$!
-	# It is reading when a hit comes through; these are taken out of its output again.
+	# It records when a hit is in its output. finish() removes these lines.
 	until [ -s "$T/out" ]; do
 		kill -0 $tracer 2>/dev/null || fail "probe-trace $*: $(cat "$T/err")"
 		tell p "say $(hex READY)"
@@ -23,19 +24,20 @@ trace() {
 	done
 	grep -q READY "$T/out" || fail "probe-trace $* does not show hits: $(cat "$T/out")"
 }
-# finish SIGNAL STATUS: ends it; its output, without what trace() did, is in $T/out.
+# finish SIGNAL STATUS: ends probe-trace, and removes the lines of trace() from $T/out.
 finish() {
 	[ "$1" = none ] || kill "-$1" $tracer
 	wait $tracer
 	want "status after $1" "$2" $?
 	sed -i '/READY/d' "$T/out"
 }
+# gone [all]: checks that nothing is armed and, with an argument, that no session is left.
 gone() {
-	want "disarmed" "3 90" "$(site_bytes "$p")"
-	[ -z "${1-}" ] || want "nothing left" "" "$(sessions | grep -v "^$S")"
+	want "bytes after the trace" "3 90" "$(site_bytes "$p")"
+	[ -z "${1-}" ] || want "sessions left" "" "$(sessions | grep -v "^$S")"
 }
 
-# ---- text: every kind, and hostile strings ----
+# ---- text: each kind of argument, and strings with control characters ----
 hostile=$(printf 'a"b\\c\n\t\r\x1b[2J\x07\x7f\x9b31m\xc3\xa9\xe2\x80\xae\xed\xa0\x80\xff')
 long=$(printf 'x%.0s' {1..200})
 said() {
@@ -61,8 +63,8 @@ TIME P/P target target:say__entry text="" number=-7 big=18446744073709551615 poi
 TIME P/P target target:say__entry text=<fault> number=1 big=1 pointer=0x1 letter='\n' truth=false
 TIME P/P a b\n\x1b[1m app:tick arg0=0
 E
-grep -qx 'probe-trace: [0-9]* recorded, 0 lost' "$T/err" || fail "no summary: $(cat "$T/err")"
-want "what comes out is printable" 0 "$(LC_ALL=C grep -c $'[\x01-\x08\x0b-\x1f\x7f\x9b]' "$T/out")"
+grep -qx 'probe-trace: [0-9]* recorded, 0 lost' "$T/err" || fail "wrong summary: $(cat "$T/err")"
+want "control characters printed" 0 "$(LC_ALL=C grep -c $'[\x01-\x08\x0b-\x1f\x7f\x9b]' "$T/out")"
 gone
 
 # ---- JSON ----
@@ -70,47 +72,47 @@ trace --json -p "$p" 'app:tick' '*:say__entry'
 before=$(awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime)
 said
 finish INT 0
-want "an object a line" "7 7" "$(wc -l <"$T/out") $(json . "$T/out" | wc -l)"
-want "keys" '["args","comm","pid","probe","tid","time"]' "$(head -n 1 "$T/out" | json keys)"
-want "a number" '{"arg0":1}' "$(sed -n 2p "$T/out" | json .args)"
-want "every kind" '["number",-7,43968,39,true]' "$(sed -n 3p "$T/out" | json '.args|[(.big|type),.number,.pointer,.letter,.truth]')"
-grep -q '"big":18446744073709551615[,}]' "$T/out" || fail "all 64 bits: $(sed -n 3p "$T/out")"
-want "hostile" '"a\"b\\c\n\t\r\u001b[2J\u0007\u007f�31mé'$'\xe2\x80\xae''����"' "$(sed -n 3p "$T/out" | json .args.text)"
-want "control characters are escaped" 0 "$(LC_ALL=C grep -c $'[\x01-\x09\x0b-\x1f\x7f\x9b]' "$T/out")"
-want "cut" '[["text"],127]' "$(sed -n 4p "$T/out" | json '[.cut,(.args.text|length)]')"
-want "empty" '[null,""]' "$(sed -n 5p "$T/out" | json '[.cut,.args.text]')"
-want "fault" '{"text":null,"number":1}' "$(sed -n 6p "$T/out" | json '.args|{text,number}')"
-want "comm" '"a b\n\u001b[1m"' "$(sed -n 7p "$T/out" | json .comm)"
-want "ids" "[$p,$p]" "$(head -n 1 "$T/out" | json '[.pid,.tid]')"
+want "lines and objects" "7 7" "$(wc -l <"$T/out") $(json . "$T/out" | wc -l)"
+want "keys of a record" '["args","comm","pid","probe","tid","time"]' "$(head -n 1 "$T/out" | json keys)"
+want "numeric argument" '{"arg0":1}' "$(sed -n 2p "$T/out" | json .args)"
+want "arguments of each kind" '["number",-7,43968,39,true]' "$(sed -n 3p "$T/out" | json '.args|[(.big|type),.number,.pointer,.letter,.truth]')"
+grep -q '"big":18446744073709551615[,}]' "$T/out" || fail "an argument of 64 bits is changed: $(sed -n 3p "$T/out")"
+want "string with control characters" '"a\"b\\c\n\t\r\u001b[2J\u0007\u007f�31mé'$'\xe2\x80\xae''����"' "$(sed -n 3p "$T/out" | json .args.text)"
+want "control characters in JSON" 0 "$(LC_ALL=C grep -c $'[\x01-\x09\x0b-\x1f\x7f\x9b]' "$T/out")"
+want "string that was cut" '[["text"],127]' "$(sed -n 4p "$T/out" | json '[.cut,(.args.text|length)]')"
+want "empty string" '[null,""]' "$(sed -n 5p "$T/out" | json '[.cut,.args.text]')"
+want "argument that could not be read" '{"text":null,"number":1}' "$(sed -n 6p "$T/out" | json '.args|{text,number}')"
+want "name of the thread" '"a b\n\u001b[1m"' "$(sed -n 7p "$T/out" | json .comm)"
+want "pid and tid" "[$p,$p]" "$(head -n 1 "$T/out" | json '[.pid,.tid]')"
 after=$(awk '{ printf "%d\n", $1 * 1000 + 10 }' /proc/uptime)
 while read -r time; do
 	[ $((time / 1000000)) -ge "$before" ] && [ $((time / 1000000)) -le "$after" ] ||
 		fail "time $time ns is not between $before and $after ms"
 done < <(jq .time "$T/out" | tail -n 7)
-want "in order" "$(jq .time "$T/out")" "$(jq .time "$T/out" | sort -n)"
+want "times in order" "$(jq .time "$T/out")" "$(jq .time "$T/out" | sort -n)"
 gone
 
-# ---- ends ----
-# All that was hit before the interrupt comes out, and no more than that is waited for.
+# ---- how a trace ends ----
+# All hits before an interrupt are printed, and the trace does not wait for more.
 for count in 1 3000; do
 	tracing "$T/out" -p "$p" app:tick
 	tell p "tick $count"
 	kill -INT $tracer
 	wait $tracer
-	want "status" 0 $?
-	want "hit before the interrupt" "$count" "$(wc -l <"$T/out")"
+	want "status after SIGINT" 0 $?
+	want "hits before the interrupt" "$count" "$(wc -l <"$T/out")"
 done
 tracing "$T/out" -q -p "$p" app:tick
 echo "tick 2000000" >&"${target_in[p]}"
 kill -INT $tracer
 wait $tracer
-want "status under fire" 0 $?
-[ "$(wc -l <"$T/out")" -lt 1900000 ] || fail "it went on after the interrupt"
-read -r -t 60 answer <&"${target_out[p]}" || fail "the target is gone"
+want "status after SIGINT during hits" 0 $?
+[ "$(wc -l <"$T/out")" -lt 1900000 ] || fail "the trace continued after the interrupt"
+read -r -t 60 answer <&"${target_out[p]}" || fail "the target has ended"
 gone
 trace -q -p "$p" '*:say__entry'
 finish TERM 0
-want "quiet" "" "$(cat "$T/err")"
+want "messages with -q" "" "$(cat "$T/err")"
 gone
 
 rm "$T/out"
@@ -118,28 +120,28 @@ env --default-signal=INT,PIPE probe-trace -p "$p" 'app:tick' 2>"$T/err" | head -
 until [ -s "$T/out" ]; do tell p "tick 5"; sleep 0.1; done
 wait $!
 wait_for 20 gone
-want "one line" 1 "$(wc -l <"$T/out")"
+want "lines that the reader took" 1 "$(wc -l <"$T/out")"
 
 trace -n 5 -p "$p" '*:say__entry'
 for i in 1 2 3 4 5; do tell p "say 61"; done
 wait $tracer
 want "status after -n" 0 $?
-want "so many" 5 "$(wc -l <"$T/out")"
+want "lines with -n 5" 5 "$(wc -l <"$T/out")"
 gone
 
 probe-trace -n 1 -p "$p" app:tick >/dev/full 2>"$T/err" &
 tracer=$!
 until ! kill -0 $tracer 2>/dev/null; do tell p "tick 1"; sleep 0.1; done
 wait $tracer
-want "a full disk under stdout" 1 $?
-grep -qx 'probe-trace: cannot write the results: No space left on device' "$T/err" || fail "says: $(cat "$T/err")"
+want "status if standard output is full" 1 $?
+grep -qx 'probe-trace: cannot write the results: No space left on device' "$T/err" || fail "message: $(cat "$T/err")"
 gone
 probe-trace -p "$p" app:tick >&- 2>"$T/err" &
 tracer=$!
 until ! kill -0 $tracer 2>/dev/null; do tell p "tick 1"; sleep 0.1; done
 wait $tracer
-want "no stdout" 1 $?
-grep -q 'cannot write the results' "$T/err" || fail "says: $(cat "$T/err")"
+want "status if standard output is closed" 1 $?
+grep -q 'cannot write the results' "$T/err" || fail "message: $(cat "$T/err")"
 gone
 
 start q
@@ -147,35 +149,35 @@ tracing "$T/out" -p "$q" app:tick
 tell q "tick 3"
 stop q
 wait $tracer
-want "ends with its process" 0 $?
-want "and has all of it" "0 1 2" "$(sed -n 's/.* arg0=//p' "$T/out" | xargs)"
+want "status after the process has ended" 0 $?
+want "hits of a process that has ended" "0 1 2" "$(sed -n 's/.* arg0=//p' "$T/out" | xargs)"
 
-# ---- a session that is there; it goes on when the trace ends, and the trace ends with it ----
+# ---- an existing session: it continues when the trace ends, and the trace ends with it ----
 expect 0 probe-enable -q -s "$S" -p "$p" '*:say__entry'
 tell p "say 62"
 trace -s "$S"
 tell p "say 63"
 finish INT 0
-want "from then on" 'text="c"' "$(grep -o 'text="."' "$T/out")"
-has_session "$S" || fail "the session went with its reader"
+want "records since the trace began" 'text="c"' "$(grep -o 'text="."' "$T/out")"
+has_session "$S" || fail "the session ended with its reader"
 wait_for 20 sh -c "probe-stat -s $S --json >'$T/stat.json'"
-want "accounts" true "$(json '.probes[0]|(.hits == .filtered + .idle + .recorded + .lost) and .recorded > 0 and .idle > 0' "$T/stat.json")"
+want "counts add up" true "$(json '.probes[0]|(.hits == .filtered + .idle + .recorded + .lost) and .recorded > 0 and .idle > 0' "$T/stat.json")"
 trace -s "$S" --json
 expect 1 probe-trace -s "$S"
-want_like "one reader" "*has a reader*" "$out"
+want_like "message for a second reader" "*has a reader*" "$out"
 expect 0 probe-disable -q -s "$S"
 finish none 0
 expect 1 probe-trace -s "$S"
-want_like "no session" "probe-trace: no session '$S'*" "$out"
+want_like "message without a session" "probe-trace: no session '$S'*" "$out"
 expect 1 probe-trace --json -s "$S"
-want "as json" '["error"]' "$(json keys <<<"$out")"
+want "JSON keys without a session" '["error"]' "$(json keys <<<"$out")"
 
 # ---- -o ----
 expect 0 probe-trace -o "$T/trace" -n 3 '*:tick' -- "$T/target" <<<'tick 10'
-[ -s "$T/trace/metadata" ] || fail "there is no trace"
+[ -s "$T/trace/metadata" ] || fail "the trace has no metadata"
 expect 125 probe-trace --output="$T/trace" '*:tick' -- touch "$T/ran"
 expect 125 probe-trace --output="$T/trace" --count=1 '*:tick' -- "$T/target" </dev/null
-want_like "a folder that is there" "*is there already*" "$out"
+want_like "message for an existing directory" "*already exists*" "$out"
 expect 1 probe-trace -o "$T/no/such" -p "$p" '*:tick'
 [ ! -e "$T/ran" ] || fail "the command ran"
 gone all

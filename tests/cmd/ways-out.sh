@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Each error that a user without privilege meets names a way out; scripts as command; several pids in one option.
+# Each error for a user without privilege names a remedy. Scripts as commands. Several pids in one option.
 . tests/lib.sh
 need_root # to become another user
 need jq
@@ -19,7 +19,8 @@ int main(void)
 	return 0;
 }
 C
-run() { # NAME COMMAND...: its pid is in $NAME
+# run NAME COMMAND...: starts the command, and stores its pid in $NAME.
+run() {
 	local name=$1
 	shift
 	mkfifo "$T/$name"
@@ -32,23 +33,23 @@ nobody_exec() { exec setpriv --reuid=65534 --regid=65534 --clear-groups --boundi
 run own nobody_exec "$T/target"
 run roots "$T/target"
 
-# way LIKE COMMAND...: it fails, and its error is like that, as text and in JSON
+# way LIKE COMMAND...: the command fails, and its message is like LIKE, as text and as JSON.
 way() {
 	local like=$1 command=$2
 	shift 2
 	out=$(nobody "$command" "$@" 2>&1 </dev/null) && fail "$command $*: does not fail"
 	want_like "$command $*" "$like" "$out"
-	[ ${#out} -lt 400 ] || fail "$command $*: nobody reads that: $out"
+	[ ${#out} -lt 400 ] || fail "$command $*: the message is too long: $out"
 	want_like "$command --json $*" "$like" "$command: $(nobody "$command" --json "$@" </dev/null 2>/dev/null | jq -r .error)"
 }
-agent="*your own processes need no privilege with the agent: probe-enable --inject -p PID, or -b agent -- COMMAND"
+agent="*the agent arms your own processes without privilege: probe-enable --inject -p PID, or -b agent -- COMMAND"
 for command in probe-enable probe-trace; do
 	way "$agent" $command -p $own 'w:*'
 	way "$agent" $command -b kernel -p $own 'w:*'
 	way "$agent" $command --children -p $own 'w:*'
 	way "$agent" $command -b kernel -f "$T/target" 'w:*'
 	way "*has no agent: load it by --inject, or start the process by -b agent -- COMMAND*" $command -b agent -p $own 'w:*'
-	way "*no privilege with the agent: -b agent -- COMMAND" $command -b kernel 'w:*' -- "$T/target"
+	way "*without privilege: -b agent -- COMMAND" $command -b kernel 'w:*' -- "$T/target"
 	way "*another user's; root, or CAP_SYS_PTRACE, is needed" $command -p $roots 'w:*'
 	for only in func:main func:main%return func:main+0; do
 		way "*func:SYMBOL needs the kernel backend; the agent arms probes without privilege: *--inject*-b agent*" \
@@ -60,7 +61,7 @@ done
 for hold in --for=1h --until-exit --budget=5%; do
 	way "*--for, --until-exit and --budget need the kernel backend; *--inject*-b agent*" probe-enable $hold -p $own 'w:*'
 done
-# and the way leads out
+# The remedies work.
 if [ "$(cat /proc/sys/kernel/yama/ptrace_scope 2>/dev/null || echo 0)" = 0 ]; then
 	expect 0 nobody probe-enable -q -s $S --inject -p $own 'w:*'
 	expect 0 nobody probe-disable -q -s $S
@@ -70,7 +71,8 @@ expect 0 nobody probe-disable -q -s $S
 
 # ---- scripts ----
 
-script() { # FIRST-LINE WANTED
+# script FIRST-LINE WANTED: checks the message for a script with this first line.
+script() {
 	printf '%s\necho never\n' "$1" >"$T/script"
 	chmod 755 "$T/script"
 	for command in probe-enable probe-trace; do
@@ -80,16 +82,16 @@ script() { # FIRST-LINE WANTED
 		want "a script of '$1', by the agent" "$command: '$T/script' $2" "$out"
 	done
 }
-is="is a script and has no probes: name its interpreter, as in --"
+is="is a script and has no probes; name its interpreter, as in --"
 script '#!/bin/sh' "$is /bin/sh $T/script"
 script '#! /usr/bin/python3 -u' "$is /usr/bin/python3 -u $T/script"
 script '#!/usr/bin/env bash' "$is bash $T/script"
 script '#!/usr/bin/env -S bash -e' "$is bash -e $T/script"
 script '#!/opt/myenv' "$is /opt/myenv $T/script"
 script $'#!/bin/sh\r' "$is /bin/sh $T/script"
-script '#!' "is not an ELF file and has no probes: name the program that runs it"
-script 'echo no line' "is not an ELF file and has no probes: name the program that runs it"
-# the interpreter's own probes are asked for by its file
+script '#!' "is not an ELF file and has no probes; name the program that runs it"
+script 'echo no line' "is not an ELF file and has no probes; name the program that runs it"
+# With -f FILE the probes of the interpreter are armed.
 printf '#!%s\n' "$T/target" >"$T/script"
 expect 0 probe-enable -q -b agent -s $S -f "$T/target" 'w:*' -- "$T/script" </dev/null
 probe-disable -q -s $S

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Each example does its work, says truly what it did, ends when it is told to, and carries the probes it promises.
+# Each example works, prints correct figures, stops when it should, and has the probes that its comment lists.
 set -u
 E=${B:-build}/examples
 [ -x "$E/kv" ] || { echo "the examples are not built"; exit 77; }
@@ -13,7 +13,7 @@ fail() {
 	failed=1
 }
 
-# probes FILE: provider:name of each note, once
+# probes FILE: prints provider:name of each note, without duplicates.
 probes() {
 	readelf -nW "$1" | awk '/Provider:/ { p = $NF } /^ *Name:/ { print p ":" $NF }' | sort -u | paste -sd' '
 }
@@ -28,7 +28,7 @@ expect_probes() {
 	[ "$(wc -w <<<"$has")" -eq $# ] || fail "$file has$has"
 }
 
-# Until the process catches SIGTERM.
+# wait_ready PID: waits until the process catches SIGTERM.
 wait_ready() {
 	local caught
 	while caught=$(awk '/^SigCgt:/ { print $2 }' "/proc/$1/status") && [ -n "$caught" ]; do
@@ -37,7 +37,7 @@ wait_ready() {
 	done
 }
 
-# figure NAME: what the program printed for it
+# figure NAME: prints the figure that the program printed for it.
 figure() {
 	awk -v name="$1" '$1 == name { print $2 }' "$T/out"
 }
@@ -76,10 +76,10 @@ fi
 kill -TERM $pid
 wait $pid || fail "kv -l: status $? after SIGTERM"
 is "kv -l requests" "$(figure requests)" $asked
-[ -e "$T/socket" ] && fail "kv -l leaves its socket behind"
+[ -e "$T/socket" ] && fail "kv -l does not remove its socket"
 
 if [ ! -x "$E/weblog" ]; then
-	echo "not tested: weblog, jobs (the plugin is not built)"
+	echo "skipped: weblog and jobs need the plugin"
 	exit $failed
 fi
 
@@ -111,9 +111,9 @@ is "jobs done" "$(figure done)" 5000
 is "jobs kinds" $(($(figure pack) + $(figure check) + $(figure count))) 5000
 is "jobs packs" "$(figure codec_pack)" "$(figure pack)"
 "$E/jobs" -n 5000 -r 0 -w 1 >"$T/one"
-is "jobs, alone and together" "$(grep -v full "$T/one" | sort)" "$(grep -v full "$T/out" | sort)"
+is "jobs: one worker and eight" "$(grep -v full "$T/one" | sort)" "$(grep -v full "$T/out" | sort)"
 
-# Until SIGTERM, and for a time: each ends by itself with its figures.
+# Each ends at SIGTERM, or after -t SECONDS, and prints its figures.
 for x in kv weblog jobs; do
 	"$E/$x" >"$T/out.$x" &
 	pid=$!
@@ -121,9 +121,9 @@ for x in kv weblog jobs; do
 	sleep 0.1
 	kill -TERM $pid
 	wait $pid || fail "$x: status $? after SIGTERM"
-	grep -Eq '^(requests|lines|done) [0-9]+$' "$T/out.$x" || fail "$x: says nothing at the end"
+	grep -Eq '^(requests|lines|done) [0-9]+$' "$T/out.$x" || fail "$x: prints no figures at the end"
 	"$E/$x" -t 1 >"$T/out.$x" || fail "$x -t 1: status $?"
 	"$E/$x" -z >/dev/null 2>&1
-	[ $? -eq 2 ] || fail "$x -z: no usage"
+	[ $? -eq 2 ] || fail "$x -z: exit status is not 2"
 done
 exit $failed

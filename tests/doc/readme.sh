@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# The session in README.md is run, and gives what stands there but for numbers and times.
+# Runs the session of README.md and compares the output, except numbers and times.
 . tests/lib.sh
 need_root
 
@@ -8,7 +8,7 @@ need_root
 weblog=$!
 sleep 0.5
 pidof() { echo "$weblog"; }
-# The reader's session is `default`; a test's is its own.
+# README.md uses the session `default`. A test must use its own.
 for command in probe-enable probe-stat probe-trace probe-disable; do
 	eval "$command() { command $command -s '$S' \"\$@\"; }"
 done
@@ -29,4 +29,4 @@ while IFS= read -r command; do
 done <"$T/commands" >"$T/got"
 mask <"$T/wanted" >"$T/wanted.masked"
 mask <"$T/got" >"$T/got.masked"
-diff -u "$T/wanted.masked" "$T/got.masked" || fail "README.md's session is not what happens"
+diff -u "$T/wanted.masked" "$T/got.masked" || fail "the output differs from README.md"

@@ -9,6 +9,7 @@
 
 #include "runtime/fetch/filter.h"
 #include "sdt/image.h"
+#include "tests/unit/interpreter.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -55,16 +55,16 @@ refused() { # FILTER LINE...
 	expect 1 probe-enable -q -b kernel -s "$S-0" -p "$p" --if "$1" t:take__entry
 	want "$1" "$2" "$(sed 's/^    //' <<<"${out#*: armed 0 of 1: }")"
 }
-refused 'r->lenn > 1' "'lenn' is no field of 'struct request': it has id, level, path, len, tag, in, row, column, kind, more, far, done, state, next
+refused 'r->lenn > 1' "'struct request' has no field 'lenn': it has id, level, path, len, tag, in, row, column, kind, more, far, done, state, next
 r->lenn > 1
    ^"
-refused 'state == WAITING' "'WAITING' is no argument of t:take__entry: it has r, state, pair.x, pair.y, big, and there are pid, tid and comm
+refused 'state == WAITING' "unknown name 'WAITING': t:take__entry has r, state, pair.x, pair.y, big, and every probe has pid, tid and comm
 state == WAITING
          ^"
-refused '1 < r->in' "'in' is neither an integer nor a string: it is of type 'struct inner'
+refused '1 < r->in' "'in' is neither an integer nor a string: its type is 'struct inner'
 1 < r->in
        ^"
-refused 'state.x == 1' "of 'state' no fields are known
+refused 'state.x == 1' "the fields of 'state' are not known
 state.x == 1
       ^"
 stop p

@@ -59,7 +59,7 @@ export LD_PRELOAD="$T/uprobe.so" ASAN_OPTIONS=verify_asan_link_order=0
 refused begins_with_nop5 '5-byte nop'
 refused begins_with_int3 'is a trap already'
 refused begins_with_ud2 'is a trap already'
-refused no_such_function "nothing matches 'func:no_such_function'"
+refused no_such_function "no function matches 'func:no_such_function'"
 expect 3 probe-enable -s "$S" -p "$pid" func:plain func:begins_with_nop5
 unset LD_PRELOAD ASAN_OPTIONS
 expect 0 probe-disable -s "$S"
@@ -131,7 +131,7 @@ want "hits" '{"func:everywhere":10}' "$(hits)"
 expect 0 probe-disable -s "$S"
 # similar names, and globs
 expect 1 probe-enable -s "$S" -p "$pid" func:everywere
-want_like "a similar name" "*nothing matches 'func:everywere': there is func:everywhere*" "$out"
+want_like "a similar name" "*no function matches 'func:everywere'; similar: func:everywhere*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" 'func:add_[op]*'
 want_like "a glob" "*not a glob; 2 of $T/names match: func:add_*, func:add_*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" func:everywhere%retrun

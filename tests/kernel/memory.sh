@@ -24,6 +24,7 @@ begin() {
 }
 to() { echo "$2" >&"${ins[$1]}"; IFS= read -r -t 60 -u "${replies[$1]}" answer || fail "$1 has ended after '$2'"; }
 says() { to "$1" "$2"; want "$1: $2" "$3" "$answer"; }
+# shellcheck disable=SC1083,SC2093 # {NAME[INDEX]} names a descriptor, and exec has no command
 end() { exec {ins[$1]}>&- {replies[$1]}<&-; wait "${!1}" || fail "$1 ended with $?"; }
 hits() { count "$S" func:victim; }
 

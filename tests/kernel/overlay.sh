@@ -7,7 +7,7 @@ need_kernel
 mkdir "$T/fs"
 mount -t tmpfs none "$T/fs" 2>/dev/null || skip "cannot mount a tmpfs"
 at_end "umount '$T/fs'"
-cd "$T/fs" && mkdir 'low er' upper work merged && cd - >/dev/null
+cd "$T/fs" && mkdir 'low er' upper work merged && cd - >/dev/null || exit
 build_hits "$T/fs/low er/hits"
 mount -t overlay overlay -o "lowerdir=$T/fs/low er,upperdir=$T/fs/upper,workdir=$T/fs/work" "$T/fs/merged" 2>/dev/null ||
 	skip "this kernel does not have overlayfs"

@@ -54,7 +54,7 @@ tell it "wait 20"
 accounts wait
 want "calls in flight" 20 "$under_way"
 probe-stat -s "$S" >"$T/table"
-grep -q 'UNDER WAY' "$T/table" || fail "probe-stat does not show them: $(cat "$T/table")"
+grep -q 'IN FLIGHT' "$T/table" || fail "probe-stat does not show them: $(cat "$T/table")"
 expect 0 probe-disable -s "$S" func:two_ways%return # links are made anew while calls are under way
 tell it "go 0"
 accounts go
@@ -142,8 +142,8 @@ traced 8 others 'func:tail%return'
 want "the result is null after a tail call" 8 "$(jq -c 'select(.args.ret == null) | .args.arg0' <<<"$out" | wc -l)"
 # refused with the reason, while other functions are armed
 expect 3 probe-enable -s "$S" -p "$it" func:f%return func:runs_on%return func:unsized%return func:jumps_inside%return
-want_like "runs on" "*'runs_on' of *returns runs on behind its end*" "$(probe-enable -s "$S" -p "$it" func:runs_on%return 2>&1)"
-want_like "no size" "*does not tell how long 'unsized' is*" "$(probe-enable -s "$S" -p "$it" func:unsized%return 2>&1)"
+want_like "runs on" "*'runs_on' of *returns continues past its end*" "$(probe-enable -s "$S" -p "$it" func:runs_on%return 2>&1)"
+want_like "no size" "*has no size for 'unsized'*" "$(probe-enable -s "$S" -p "$it" func:unsized%return 2>&1)"
 want_like "jumps" "*'jumps_inside' of *jumps into the middle of an instruction*" \
 	"$(probe-enable -s "$S" -p "$it" func:jumps_inside%return 2>&1)"
 tell it "return 3"

@@ -48,7 +48,7 @@ counts 'func:shop::(anonymous namespace)::hidden' 7
 counts 'func:other_file%return' 9
 # an ambiguous name: the error lists all functions, with names that are not ambiguous
 expect 1 probe-enable -s "$S" -p "$pid" func:shop::over
-want_like "overloads" '*has several functions of this name*func:0x*(shop::over(int))*func:0x*(shop::over(char const\*))*' "$out"
+want_like "overloads" '*has several functions with this name*func:0x*(shop::over(int))*func:0x*(shop::over(char const\*))*' "$out"
 expect 1 probe-enable -s "$S" -p "$pid" func:local_one
 addresses=($(nm "$T/names" | awk '$3 == "local_one" { print $1 }' | sed 's/^0*/0x/'))
 [ ${#addresses[@]} = 2 ] || fail "not two functions: ${addresses[*]}"
@@ -95,7 +95,7 @@ else
 	part_skipped "registers in the middle: the compiler uses another addition"
 fi
 expect 1 probe-enable -s "$S" -p "$pid" func:sum+100000
-want_like "past the end" '*bytes long: nothing is at +0x186a0*' "$out"
+want_like "past the end" '*has only * bytes: +0x186a0 is outside of it*' "$out"
 expect 1 probe-enable -s "$S" -p "$pid" func:sum+0x
 expect 1 probe-enable -s "$S" -p "$pid" func:sum%retrun
 quit

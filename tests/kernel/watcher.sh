@@ -98,13 +98,13 @@ clean_again() { [ "$(site_bytes $a)" = "$clean" ]; }
 wait_for 20 clean_again
 probe-stat -s $S >"$T/table" 2>"$T/said"
 grep -Eq ' k:one +'$a' .* stopped: cost [0-9]+ % of a CPU \(limit 2 %\)$' "$T/table" || fail "not in the table: $(cat "$T/table")"
-want_like "message of probe-stat" "*1 site of k:one was disarmed: over the budget (cost * % of a CPU, limit 2 %); it is not counted*" \
+want_like "message of probe-stat" "*1 site of k:one was disarmed over the budget (cost * % of a CPU, limit 2 %), and is no longer counted*" \
 	"$(cat "$T/said")"
 expect 0 probe-list --sessions
 want_like "message of probe-list --sessions" "*3 sites of session '$S' were disarmed over the budget*" "$out"
 want "JSON of probe-list --sessions" 3 "$(probe-list --sessions --json | jq ".sessions[] | select(.session == \"$S\").stopped")"
 timeout -s INT 2 probe-trace -s $S >/dev/null 2>"$T/said"
-want_like "message of probe-trace" "*3 sites of session '$S' are disarmed over the budget, and no more records*" \
+want_like "message of probe-trace" "*3 sites of session '$S' are disarmed over the budget, and no longer recorded*" \
 	"$(cat "$T/said")"
 before=$(stat | jq "[.probes[] | select(.pid == $a).hits] | add")
 [ "$before" -gt 10000 ] || fail "the counts were lost: $before"
@@ -138,7 +138,7 @@ kill -KILL $(watchers)
 wait_for 10 no_watcher
 want "the budget without a watcher" '{"cpu_share":0.25,"watched":false}' "$(stat | jq -c .budget)"
 expect 0 probe-stat -s $S
-want_like "message without a watcher" "*no process keeps the budget of 25 % of a CPU any more*" "$out"
+want_like "message without a watcher" "*no process keeps the budget of 25 % of a CPU any longer*" "$out"
 tell a "run 1 1"
 want "hits without a watcher" 20001 "$(count $S k:one)"
 expect 0 probe-enable -q -s $S -p $a k:two
@@ -185,7 +185,7 @@ expect 1 probe-trace -n 1 -p $many 'gen:*' </dev/null
 want_like "by probe-trace" "*would arm 600 sites*--yes" "$out"
 expect 0 probe-enable --yes -s $S -p $many 'gen:*'
 want "rows" 20 "$(grep -c '^armed ' <<<"$out")"
-want_like "the last row" "*... and 10 more rows (-v shows them): 600 sites of 30 probes armed in all" "$out"
+want_like "the last row" "*... and 10 more rows (list them with -v): 600 sites of 30 probes armed in total" "$out"
 expect 0 probe-disable -q -s $S
 expect 0 probe-enable --yes -v -s $S -p $many 'gen:*'
 want "all rows with -v" 30 "$(grep -c '^armed ' <<<"$out")"

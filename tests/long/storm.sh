@@ -70,7 +70,7 @@ work() {
 
 # ---- the storm ----
 
-pick() { picked=${@:RANDOM % $# + 1:1}; }
+pick() { picked=${*:RANDOM % $# + 1:1}; }
 
 symbol() { # prints a function that the service calls often, or any function
 	if [ $((RANDOM % 2)) = 0 ] || [ ${#symbols[@]} = 0 ]; then pick "${hot[@]}"; else picked=${symbols[RANDOM % ${#symbols[@]}]}; fi
@@ -173,7 +173,7 @@ run_command() {
 	probe-stat:0) jq '[.probes[].hits] | add // 0' "$out" >>"$T/hits" 2>/dev/null || wrong "\"$*\" printed invalid JSON" ;;
 	*:1 | *:3) sed 's/[0-9][0-9]*/N/g' "$out" | head -n 3 >>"$T/errors" ;;
 	esac
-	rm -rf "$out" "$traces_at/$number"
+	rm -rf "$out" "${traces_at:?}/$number"
 }
 
 storm() {

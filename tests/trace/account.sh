@@ -1,18 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Recorded means written: with a disk that is full, a quota, a limit, an I/O error or a closed pipe every record is
-# recorded or lost, to the last one, in what probe-trace says, in probe-stat and in the trace itself.
+# A record that is not written counts as lost, whether the disk is full, a quota or limit is reached, an I/O error occurs
+# or a pipe is closed. The numbers of probe-trace, of probe-stat and of the trace itself agree to the last record.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
 build_target
 AGENT=$B/lib/libprobepoint-agent.so
-"$CC" -O1 -shared -fPIC tests/trace/fail.c -o "$T/fail.so" || fail "the shim does not build"
+"$CC" -O1 -shared -fPIC tests/trace/fail.c -o "$T/fail.so" || fail "fail.so does not build"
 at_end "probe-disable -q -s $S 2>/dev/null"
 said() { sed -n "s/.*[: ]\([0-9]*\) $1.*/\1/p" "$T/err"; }
 stat_of() { probe-stat --json -s "$S" | jq "[.probes[].$1] | add"; }
 
-# failing PREFIX... -- ARGUMENT...: traces session S until it fails, under hits.
+# failing PREFIX... -- ARGUMENT...: traces session S, while it is hit, until the trace fails.
 failing() {
 	local prefix=()
 	while [ "$1" != -- ]; do prefix+=("$1"); shift; done
@@ -22,23 +22,23 @@ failing() {
 	SECONDS=0
 	while kill -0 $tracer 2>/dev/null; do
 		tell "$it" "tick 3000"
-		[ $SECONDS -lt 60 ] || fail "$what: the trace goes on"
+		[ $SECONDS -lt 60 ] || fail "$what: the trace does not end"
 	done
 	wait $tracer
 	want "$what: status" 1 $?
 }
 
-# balance THERE: hits are idle, there, lost, or left for the next reader, who gets the rest.
+# balance WRITTEN: each hit is idle, written, lost, or left for the next reader.
 balance() {
-	local there=$1 lost hits idle rest
-	want "$what: recorded, as probe-trace says" "$there" "$(said recorded)"
+	local written=$1 lost hits idle rest
+	want "$what: recorded, by probe-trace" "$written" "$(said recorded)"
 	lost=$(said lost)
-	want "$what: lost, as probe-stat says" "$lost" "$(stat_of lost)"
+	want "$what: lost, by probe-stat" "$lost" "$(stat_of lost)"
 	hits=$(stat_of hits) idle=$(stat_of idle)
 	trace_kept "$T/rest" -s "$S"
 	rest=$(wc -l <"$T/rest")
-	want "$what: all of $hits hits ($idle idle, $there there, $lost lost, $rest left)" "$hits" $((idle + there + lost + rest))
-	want "$what: recorded, as probe-stat says" $((there + rest)) "$(stat_of recorded)"
+	want "$what: all of $hits hits ($idle idle, $written written, $lost lost, $rest left)" "$hits" $((idle + written + lost + rest))
+	want "$what: recorded, by probe-stat" $((written + rest)) "$(stat_of recorded)"
 }
 
 for b in kernel agent; do
@@ -59,12 +59,12 @@ for b in kernel agent; do
 			if [ $way = ctf ]; then
 				have babeltrace2 || { part_skipped "babeltrace2 is not installed: no CTF trace is read"; continue; }
 				babeltrace2 "$T/ctf" >"$T/events" 2>"$T/warnings" || fail "$what: $(cat "$T/warnings")"
-				told=$(sed -n 's/.*Tracer discarded \([0-9]*\) event.*/\1/p' "$T/warnings" | awk '{ n += $1 } END { print n + 0 }')
-				want "$what: lost, as the trace says" "$(said lost)" "$told"
+				discarded=$(sed -n 's/.*Tracer discarded \([0-9]*\) event.*/\1/p' "$T/warnings" | awk '{ n += $1 } END { print n + 0 }')
+				want "$what: lost, by the trace" "$(said lost)" "$discarded"
 				balance "$(wc -l <"$T/events")"
 			else
 				balance "$(wc -l <"$T/lines")"
-				[ "$(said lost)" -gt 0 ] || fail "$what: nothing was in the buffer"
+				[ "$(said lost)" -gt 0 ] || fail "$what: the buffer was empty"
 			fi
 			expect 0 probe-disable -q -s "$S"
 		done
@@ -86,9 +86,9 @@ for b in kernel agent; do
 	exec {pipe}<&-
 	wait $tracer
 	want "$what: status" 0 $?
-	# What is in the pipe counts as written: nobody can know what of it was read.
+	# Records in the pipe count as written, because it is not known how many of them were read.
 	want "$what: lost" "$(stat_of lost)" "$(said lost)"
-	[ "$(said lost)" -gt 0 ] && [ "$(said recorded)" -gt 0 ] || fail "$what: says $(cat "$T/err")"
+	[ "$(said lost)" -gt 0 ] && [ "$(said recorded)" -gt 0 ] || fail "$what: $(cat "$T/err")"
 	expect 0 probe-disable -q -s "$S"
 	stop "$it"
 done

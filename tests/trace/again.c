@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* again PID COMMAND...: runs the command as a process of this id, which must be free. */
+/* again PID COMMAND...: runs the command as a process with this pid, which must be free. */
 #define _GNU_SOURCE
 #include <linux/sched.h>
 #include <signal.h>

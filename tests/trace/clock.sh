@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The time of day of records: over a step of the clock, as after a suspend, and in time namespaces, by both backends.
+# The time of day of records is right after a step of the clock (as after a suspend) and in time namespaces.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
 build_target
-"$CC" -O1 -shared -fPIC tests/trace/step.c -o "$T/step.so" || fail "the shim does not build"
+"$CC" -O1 -shared -fPIC tests/trace/step.c -o "$T/step.so" || fail "step.so does not build"
 export STEP=$T/step
 AGENT=$B/lib/libprobepoint-agent.so
 seconds() { awk -F'[:. ]' '{ print $1 * 3600 + $2 * 60 + $3 }' "$1"; }
-# near WHAT SECONDS WANTED: within five seconds, in a day that ends.
+# near WHAT SECONDS WANTED: the times of day differ by at most five seconds, also around midnight.
 near() { local d=$((($2 - $3 + 86400 + 5) % 86400)); [ $d -le 10 ] || fail "$1: $2 s of the day, not about $3"; }
 today() { echo $(($(date +%s) % 86400)); }
 shown() { [ "$(wc -l <"$T/out")" -ge "$1" ]; }
@@ -31,15 +31,15 @@ for b in kernel agent; do
 	wait_for 10 shown 3
 	mapfile -t at < <(seconds "$T/out")
 	near "$b: before the step" "${at[0]}" "$(today)"
-	near "$b: after it" "${at[1]}" $(($(today) + 5400))
-	near "$b: and back" "${at[2]}" "$(today)"
+	near "$b: after the step" "${at[1]}" $(($(today) + 5400))
+	near "$b: after the step back" "${at[2]}" "$(today)"
 	wait_for 10 grep -qE 'CLOCK_MONOTONIC; the time of day steps by [+]5(399|400)[.][0-9]{9} s after [0-9]+[.][0-9]{9}; .* by -5' "$T/ctf.$b/metadata"
 	kill -INT $(jobs -p | tail -n 2)
 	! have babeltrace2 || { expect 0 babeltrace2 "$T/ctf.$b"; }
 	stop "it_$b"
 done
 
-# The command in a time namespace, then the target.
+# First the command is in a time namespace, then the target.
 unshare --time --monotonic 100000 true 2>/dev/null || { part_skipped "no time namespaces here"; exit 0; }
 uptime=$(cut -d. -f1 /proc/uptime)
 for b in kernel agent; do
@@ -49,7 +49,7 @@ for b in kernel agent; do
 		rm -f "$T"/*.in "$T"/*.out
 		start "out_$b" "${preload[@]}"
 		declare -n it=out_$b
-		: >"$T/out" # the shell in the background empties it later than shown looks at it
+		: >"$T/out" # because the background shell truncates it only after the first check
 		unshare --time --monotonic "$shift" probe-trace -q -n 1 -b $b -p "$it" app:tick >"$T/out" &
 		until shown 1; do
 			kill -0 $! 2>/dev/null || shown 1 || fail "probe-trace ended without a record"
@@ -65,7 +65,7 @@ for b in kernel agent; do
 		tell "in_$b" "tick 1"
 		wait_for 10 shown 1
 		monotonic=$(jq '.time / 1e9 | floor' "$T/out")
-		near "$b: a target that is $shift s ahead, by the machine's clock" "$monotonic" "$(cut -d. -f1 /proc/uptime)"
+		near "$b: a target that is $shift s ahead, by the initial clock" "$monotonic" "$(cut -d. -f1 /proc/uptime)"
 		kill -INT $tracer
 		wait $tracer
 		stop "in_$b"

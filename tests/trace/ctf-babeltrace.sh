@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Traces of known events, read back by babeltrace2.
+# babeltrace2 reads the traces of unit/ctf back as they were written.
 . tests/lib.sh
 need babeltrace2
 
 write() { expect 0 "$B/tests/unit/ctf" "$1" "$T/$1"; }
-# Times as they are on disk; the host's name is left out.
+# Prints times as they are on disk, without the host's name.
 read_back() { babeltrace2 --clock-cycles --no-delta --names=payload "$@"; }
 mask() { sed "s/^\[0*\([0-9]*\)\] $(hostname) /\1 /"; }
 
-# ---- every kind of argument, at its limits ----
+# ---- arguments of each kind, with their extreme values ----
 
 write kinds
 z127=$(printf 'z%.0s' {1..127})
@@ -33,9 +33,9 @@ _faults = 0x0 }
 9000000000 kind:nothing: { 4194304, 4194303, "fifteen letters" }, { }
 E
 [ "$(babeltrace2 --names=context,payload "$T/kinds" | grep -c '{ pid = 100, tid = 101, comm = "worker" }')" = 14 ] ||
-	fail "the context has other names"
+	fail "the names of the context differ"
 
-# ---- names that are no identifiers, that are keywords, that collide ----
+# ---- names that are not identifiers, are keywords, or collide ----
 
 write names
 n199=$(printf 'n%.0s' {1..199})
@@ -49,7 +49,7 @@ line: $worker, { }
 4 p:operator<<(std::ostream&, é const*): $worker, { $n199 = ( "true" : container = 1 ), _faults = 0x0 }
 E
 
-# ---- a segment that comes later ----
+# ---- an attachment that is added later ----
 
 write late
 expect_text 0 read_back "$T/late" <<E
@@ -59,12 +59,12 @@ expect_text 0 read_back "$T/late" <<E
 40 count:hit: $worker, { n = -4, _faults = 0x0 }
 E
 
-# ---- what came in disorder is read in order, all of it ----
+# ---- events that arrive out of order are read in order ----
 
 write disorder
 read_back "$T/disorder" | sed 's/^\[0*\([0-9]*\)\].* n = \([0-9]*\),.*/\1 \2/' >"$T/got"
 seq 0 199999 | awk '{ print 1000000 + $1, $1 }' >"$T/all"
-cmp "$T/got" "$T/all" || fail "events are missing or not in order"
+cmp "$T/got" "$T/all" || fail "events are missing or out of order"
 
 # ---- losses, and a trace without events ----
 
@@ -81,6 +81,6 @@ want "an empty trace" "" "$out"
 expect 0 "$B/tests/unit/ctf" now "$T/now"
 read -r before after <<<$(echo $out)
 at=$(babeltrace2 --clock-seconds --no-delta "$T/now" | sed 's/^\[\([0-9]*\)\.\([0-9]*\)\].*/\1\2/')
-# clocks may be slewed meanwhile
+# the clock may be slewed meanwhile
 [ "$at" -ge $((before - 100000000)) ] && [ "$at" -le $((after + 100000000)) ] ||
-	fail "an event between $before and $after is said to be of $at"
+	fail "an event between $before and $after has the time $at"

@@ -1,18 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A writer that is killed in the middle leaves a whole trace: babeltrace2 reads it, and it is what was written, from the
-# first event on, without a gap.
+# A writer that is killed leaves a complete trace: babeltrace2 reads the events from the first one on, without a gap.
 . tests/lib.sh
 need babeltrace2
 
 rounds=12
 [ "${PROBEPOINT_LONG-}" ] && rounds=150
-# On a tmpfs a killed write is cut off more often than not; other file systems are luckier.
+# A write that is killed is usually cut off on tmpfs, but rarely on other file systems.
 memory=
 if [ "$(stat -f -c %T /dev/shm 2>/dev/null)" = tmpfs ] && memory=$(mktemp -d /dev/shm/probepoint-test.XXXXXX); then
 	at_end rm -rf "$memory"
 else
-	part_skipped "no tmpfs at /dev/shm to be killed on"
+	part_skipped "/dev/shm is not a tmpfs"
 fi
 half=0
 for ((round = 0; round < rounds; round++)); do
@@ -30,7 +29,7 @@ for ((round = 0; round < rounds; round++)); do
 		[ -f "$file" ] || continue
 		[ $(($(stat -c %s "$file") % 4096)) = 0 ] || fail "round $round: $file ends in the middle of a packet"
 	done
-	rm -f "$dir"/stream_[1-9]* # there is one only
+	rm -f "$dir"/stream_[1-9]* # the first stream has all events in order
 	babeltrace2 --clock-cycles --no-delta --names=payload "$dir" >"$T/events" 2>"$T/errors" ||
 		fail "round $round: $(cat "$T/errors")"
 	[ -s "$T/errors" ] && fail "round $round: $(cat "$T/errors")"
@@ -39,4 +38,4 @@ for ((round = 0; round < rounds; round++)); do
 	[ -s "$T/events" ] && half=$((half + 1))
 	rm -rf "$dir"
 done
-[ $half -gt 0 ] || fail "no round wrote anything before it was killed"
+[ $half -gt 0 ] || fail "no round wrote an event before it was killed"

@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# probe-trace -o on running programs: what babeltrace2 shows is what the program says it has passed, and what could not
-# be recorded is told.
+# probe-trace -o on running programs: babeltrace2 shows the values that the program passed, and the number of lost events.
 . tests/lib.sh
 need babeltrace2 gcc
 need_root
@@ -40,23 +39,23 @@ expect 0 gcc -O2 -g -fplugin="$B/lib/probepoint.so" -fplugin-arg-probepoint-func
 
 expect 0 probe-trace -q -o "$T/trace" 'work:*' -- "$T/work"
 printf '%s\n' "$out" >"$T/said"
-babeltrace2 --names=payload "$T/trace" >"$T/read" || fail "cannot be read"
+babeltrace2 --names=payload "$T/trace" >"$T/read" || fail "the trace cannot be read"
 want "events" 20 "$(wc -l <"$T/read")"
-# n, text, small and where of the entries, and the results of the returns
+# the arguments of the entries, then the results of the returns
 sed -n 's/.* work:work__entry: .*{ n = //p' "$T/read" | sed -e 's/, text = "\(.*\)", small = /|\1|/' \
 	-e 's/, where = /|/; s/, colour = \([0-9]*\), _faults.*/|\1/; s/\\"/"/' >"$T/entries"
 cut -d'|' -f1-5 "$T/said" | diff -u - "$T/entries" || fail "the entries differ: $(cat "$T/read")"
 sed -n 's/.* work:work__return: .*{ [a-z_0-9]* = \(-*[0-9]*\), _faults.*/\1/p' "$T/read" >"$T/returns"
 cut -d'|' -f6 "$T/said" | diff -u - "$T/returns" || fail "the results differ: $(cat "$T/read")"
 
-# ---- the folder is there already; there is none to make it in ----
+# ---- the directory exists; its parent does not ----
 
 expect 125 probe-trace -o "$T/trace" 'work:*' -- "$T/work"
-want_like "a folder that is there" "*'$T/trace' is there already*" "$out"
+want_like "the directory exists" "*'$T/trace' already exists*" "$out"
 expect 125 probe-trace -o "$T/none/trace" 'work:*' -- "$T/work"
-want_like "no folder" "*'$T/none/trace'*No such file or directory*" "$out"
+want_like "no parent directory" "*'$T/none/trace'*No such file or directory*" "$out"
 
-# ---- 4,000,000 hits, the reader being stopped for a while: each is in the trace, or lost, and readers are told ----
+# ---- 4,000,000 hits with a reader that is stopped for a while: each is in the trace, or lost and reported ----
 
 probe-trace -o "$T/many" 'work:*' -- "$T/work" 2000000 >"$T/out" 2>&1 &
 tracer=$!
@@ -67,15 +66,15 @@ kill -CONT $tracer
 wait $tracer || fail "probe-trace ended with $?: $(cat "$T/out")"
 recorded=$(sed -n 's/.* \([0-9]*\) recorded.*/\1/p' "$T/out")
 lost=$(sed -n 's/.* \([0-9]*\) lost.*/\1/p' "$T/out")
-babeltrace2 "$T/many" 2>"$T/warnings" >"$T/events" || fail "cannot be read: $(cat "$T/warnings")"
+babeltrace2 "$T/many" 2>"$T/warnings" >"$T/events" || fail "the trace cannot be read: $(cat "$T/warnings")"
 want "recorded" "$recorded" "$(wc -l <"$T/events")"
 want "recorded and lost ($(cat "$T/out"))" 4000000 $((recorded + lost))
-told=$(sed -n 's/.*Tracer discarded \([0-9]*\) event.*/\1/p' "$T/warnings" | awk '{ n += $1 } END { print n + 0 }')
-want "lost, as babeltrace2 is told" "$lost" "$told"
+discarded=$(sed -n 's/.*Tracer discarded \([0-9]*\) event.*/\1/p' "$T/warnings" | awk '{ n += $1 } END { print n + 0 }')
+want "lost, by babeltrace2" "$lost" "$discarded"
 echo "$recorded recorded, $lost lost"
-[ "$lost" != 0 ] || part_skipped "the reader was stopped, and still nothing was lost"
+[ "$lost" != 0 ] || part_skipped "no event was lost although the reader was stopped"
 
-# ---- killed in the middle ----
+# ---- probe-trace is killed ----
 
 "$T/work" 1000000000 &
 worker=$!
@@ -85,8 +84,8 @@ wait_for 20 test -s "$T/killed/stream_0"
 kill -KILL $tracer
 wait $tracer 2>/dev/null
 kill -KILL $worker
-babeltrace2 "$T/killed" 2>"$T/warnings" >"$T/events" || fail "cannot be read: $(cat "$T/warnings")"
-[ -s "$T/events" ] || fail "nothing could be read back"
+babeltrace2 "$T/killed" 2>"$T/warnings" >"$T/events" || fail "the trace cannot be read: $(cat "$T/warnings")"
+[ -s "$T/events" ] || fail "the trace is empty"
 
 # ---- a full disk ----
 
@@ -96,7 +95,7 @@ at_end umount "'$T/small'"
 expect 1 probe-trace -q --json -o "$T/small/trace" 'work:*' -- "$T/work" 100000
 json . <<<"$out" >"$T/said"
 want_like "a full disk" "*'$T/small/trace/stream_0': No space left on device*" "$(json .error "$T/said")"
-babeltrace2 "$T/small/trace" >"$T/events" 2>"$T/warnings" || fail "cannot be read"
-[ -s "$T/events" ] || fail "nothing could be read back"
+babeltrace2 "$T/small/trace" >"$T/events" 2>"$T/warnings" || fail "the trace cannot be read"
+[ -s "$T/events" ] || fail "the trace is empty"
 want "recorded, as JSON" "$(wc -l <"$T/events")" "$(json .recorded "$T/said")"
 want "lost, as JSON" "$(sed -n 's/.*Tracer discarded \([0-9]*\) event.*/\1/p' "$T/warnings")" "$(json .lost "$T/said")"

@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The durations of calls are those of the calls, and not of the traps that measure them.
+# The durations of calls do not include the traps that measure them.
 . tests/lib.sh
 . tests/cmd/lib.sh
 need_kernel
 "$CC" -O1 tests/trace/calls.c -o "$T/calls" || fail "no target"
 "$T/calls" >"$T/untraced"
 
-# least PROBE ARGUMENT...: what its fastest call takes; others are disturbed by whatever else runs here.
+# least PROBE ARGUMENT...: the duration of the fastest call. The others are disturbed by what else runs here.
 least() {
 	probe-trace -q --json "${@:2}" -- "$T/calls" >"$T/out" 2>"$T/err" || fail "$(cat "$T/err" "$T/out")"
 	grep '^{' "$T/out" | jq -s "[.[] | select(.probe == \"$1\") | .args.duration] | min"
@@ -21,8 +21,8 @@ quick=$(least 'func:quick%return' 'func:quick%return')
 outer=$(least 'func:outer%return' 'func:outer%return' 'func:quick%return')
 spin=$(least 'func:spin%return' 'func:spin%return')
 truth=$(cat "$T/untraced")
-echo "traps $traps ns, nothing $quick ns, ten such within a call $outer ns, a loop of $truth ns $spin ns"
-# A third of the traps may be left, and of calls within the programs.
-[ "$quick" -ge 1 ] && [ "$quick" -lt $((traps / 3 + 500)) ] || fail "a call that does nothing takes $quick ns"
-[ "$outer" -lt $((10 * (traps * 2 / 3 + 2000))) ] || fail "ten traced calls that do nothing take $outer ns"
-[ "$spin" -gt $((truth * 7 / 10)) ] && [ "$spin" -lt $((truth * 3 + traps)) ] || fail "$spin ns for what takes $truth"
+echo "traps $traps ns, an empty call $quick ns, ten of them in a call $outer ns, a loop of $truth ns $spin ns"
+# A third of the traps may remain in a call, and of the traps of calls in it.
+[ "$quick" -ge 1 ] && [ "$quick" -lt $((traps / 3 + 500)) ] || fail "an empty call takes $quick ns"
+[ "$outer" -lt $((10 * (traps * 2 / 3 + 2000))) ] || fail "ten traced empty calls take $outer ns"
+[ "$spin" -gt $((truth * 7 / 10)) ] && [ "$spin" -lt $((truth * 3 + traps)) ] || fail "a loop of $truth ns takes $spin ns"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Preloaded into a program: write() into regular files fails with the error FAIL_ERRNO after FAIL_AFTER bytes. */
+/* A library to preload: write() to regular files fails with the error FAIL_ERRNO after FAIL_AFTER bytes. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Preloaded into a program: its wall clock is an hour and a half later as long as the file $STEP is there. */
+/* A library to preload: the wall clock is 90 minutes ahead while the file $STEP exists. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/syscall.h>

@@ -9,7 +9,7 @@ mixed: /* the first operand is in a vector register */
 	.size mixed, .-mixed
 	.globl twice
 	.type twice, @function
-twice: /* the same text at two sites, of a symbol without %rip */
+twice: /* two sites with the same operand, a symbol without %rip */
 	STAP_PROBE2(values, twice, -4@counter, 8@%rdi)
 	.rept 40
 	nop

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Operands that are hard to read: one that no reader can resolve among good ones, symbols without %rip, char *. */
+/* Operands that are hard to read: one that cannot be resolved among good ones, symbols without %rip, char *. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/sdt.h>

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Traces are written here from a session made by hand. Without arguments this is a
- * suite that looks at the bytes; `unit/ctf CASE DIR` writes the trace of a case,
- * for tests/trace/ctf-*.sh to read back with other people's tools.
+ * Writes traces of an artificial session. Without arguments this is a test suite that checks the bytes. `unit/ctf CASE DIR`
+ * writes the trace of a case, which tests/trace/ctf-*.sh read with babeltrace2.
  */
 #include <check.h>
 #include <dirent.h>
@@ -23,7 +22,7 @@
 #include "runtime/session.h"
 #include "sdt/image.h"
 
-/* ---- a session made by hand ---- */
+/* ---- an artificial session ---- */
 
 static uint64_t lost_now;
 
@@ -43,7 +42,7 @@ struct arg {
 	int size;
 };
 
-/* A probe with one point, whose index is returned. */
+/* Adds a probe with one point. Returns the point's index. */
 static uint32_t add(struct manifest_builder *b, const char *provider, const char *name, size_t nargs,
                     const struct arg *args)
 {
@@ -97,7 +96,7 @@ static struct manifest_builder *builder(void)
 	return b;
 }
 
-/* ---- records made by hand ---- */
+/* ---- artificial records ---- */
 
 static struct record_thread thread = { .pid = 100, .tid = 101, .comm = "worker" };
 
@@ -113,7 +112,7 @@ union word {
 #define F4(x) ((union word){ .f = (x) }), NULL
 #define S(x) ((union word){ .u = sizeof(x) - 1 }), (x)
 
-/* The arguments: n pairs of a value and, for a string, its bytes. */
+/* Writes a record. The n arguments are pairs of a value and, for a string, its bytes. */
 static int emit(struct pp_trace *trace, const struct manifest *manifest, uint32_t point, uint64_t time, uint32_t faults,
                 int n, ...)
 {
@@ -156,7 +155,7 @@ static uint64_t now(void)
 	return t.tv_sec * UINT64_C(1000000000) + t.tv_nsec;
 }
 
-/* ---- cases for the scripts ---- */
+/* ---- cases for tests/trace/ctf-*.sh ---- */
 
 static struct pp_trace *create(const char *dir)
 {
@@ -177,7 +176,7 @@ static int finish(struct pp_trace *trace)
 	return 1;
 }
 
-/* Every kind and size, at its limits. */
+/* All kinds and sizes, with their extreme values. */
 static int case_kinds(const char *dir)
 {
 	struct manifest_builder *b = builder();
@@ -217,7 +216,7 @@ static int case_kinds(const char *dir)
 	return finish(trace);
 }
 
-/* Names that TSDL would choke on. */
+/* Names that are not valid in TSDL. */
 static int case_names(const char *dir)
 {
 	static const char *const odd[] = { "int", "event", "this->x", "",     "_",        "faults", "_faults", "a b",
@@ -259,13 +258,13 @@ static const struct manifest *count_attachment(void)
 	return add_attachment(b);
 }
 
-/* 200,000 events, whose times are in disorder both near and far. */
+/* 200,000 events whose times are out of order, by small and by large distances. */
 static int case_disorder(const char *dir)
 {
 	const struct manifest *d = count_attachment();
 	struct pp_trace *trace = create(dir);
 
-	/* four rings, drained one after another, in rounds; and each a little out of order by itself */
+	/* four rings that are drained one after another, in rounds; each ring is slightly out of order */
 	for (uint64_t round = 0; round < 5; round++)
 		for (uint64_t ring = 0; ring < 4; ring++)
 			for (uint64_t i = 0; i < 10000; i++) {
@@ -277,7 +276,7 @@ static int case_disorder(const char *dir)
 	return finish(trace);
 }
 
-/* A second probe-enable while the trace is written. */
+/* An attachment that is added while the trace is written. */
 static int case_late(const char *dir)
 {
 	const struct manifest *d = count_attachment(), *e;
@@ -300,7 +299,7 @@ static int case_lost(const char *dir)
 	const struct manifest *d = count_attachment();
 	struct pp_trace *trace;
 
-	lost_now = 1000; /* before the trace: none of its business */
+	lost_now = 1000; /* before the trace, so not reported in it */
 	trace = create(dir);
 	emit(trace, d, 0, 10, 0, 2, I(1), S("one"));
 	lost_now += 17;
@@ -313,7 +312,7 @@ static int case_empty(const char *dir)
 	return finish(create(dir));
 }
 
-/* Prints the wall clock before and after, in ns. */
+/* Prints the wall clock before and after the event, in ns. */
 static int case_now(const char *dir)
 {
 	const struct manifest *d = count_attachment();
@@ -328,7 +327,7 @@ static int case_now(const char *dir)
 	return finish(trace);
 }
 
-/* Writes until it fails or is killed, with new attachments now and then. */
+/* Writes until it fails or is killed. Adds an attachment after each 50,000 events. */
 static int case_endless(const char *dir)
 {
 	const struct manifest *d = count_attachment();
@@ -350,20 +349,20 @@ static int case_endless(const char *dir)
 
 /* ---- the suite ---- */
 
-static char folder[] = "/tmp/check_ctf.XXXXXX";
+static char directory[] = "/tmp/check_ctf.XXXXXX";
 
 static const char *trace_path(void)
 {
 	static char path[64];
 
-	snprintf(path, sizeof(path), "%s/trace", folder);
+	snprintf(path, sizeof(path), "%s/trace", directory);
 	return path;
 }
 
 static void setup(void)
 {
-	strcpy(folder, "/tmp/check_ctf.XXXXXX");
-	ck_assert(mkdtemp(folder));
+	strcpy(directory, "/tmp/check_ctf.XXXXXX");
+	ck_assert(mkdtemp(directory));
 	session.nattachments = 0;
 }
 
@@ -371,7 +370,7 @@ static void teardown(void)
 {
 	char command[64];
 
-	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	snprintf(command, sizeof(command), "rm -rf %s", directory);
 	ck_assert_int_eq(system(command), 0);
 	for (size_t i = 0; i < session.nattachments; i++)
 		free(attachments[i].manifest);
@@ -408,16 +407,16 @@ static size_t entries(void)
 	return n;
 }
 
-START_TEST(folder_must_be_new)
+START_TEST(directory_must_be_new)
 {
 	struct pp_trace *trace = (void *)1;
 	struct stat st;
 
 	umask(022);
 	count_attachment();
-	ck_assert_int_eq(pp_trace_create(folder, &session, &trace), -EEXIST);
+	ck_assert_int_eq(pp_trace_create(directory, &session, &trace), -EEXIST);
 	ck_assert_ptr_null(trace);
-	ck_assert_ptr_nonnull(strstr(pp_error(), folder));
+	ck_assert_ptr_nonnull(strstr(pp_error(), directory));
 	ck_assert_int_eq(pp_trace_create("/nowhere/at/all", &session, &trace), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(pp_error(), "/nowhere/at/all"));
 	ck_assert_int_eq(pp_trace_create("", &session, &trace), -ENOENT);
@@ -429,7 +428,7 @@ START_TEST(folder_must_be_new)
 }
 END_TEST
 
-/* One event, byte for byte as doc/trace-format.md says. */
+/* The bytes of an event, as in doc/trace-format.md. */
 START_TEST(bytes_of_an_event)
 {
 	static const unsigned char truth[] = {
@@ -468,7 +467,7 @@ START_TEST(bytes_of_an_event)
 }
 END_TEST
 
-/* Whatever the order of the events, no stream goes back in time, and all events are there. */
+/* For any order of events, times in a stream do not decrease, and no event is missing. */
 START_TEST(streams_go_forward)
 {
 	size_t size = 0, streams = 0, packets = 0;
@@ -502,8 +501,8 @@ START_TEST(streams_go_forward)
 }
 END_TEST
 
-/* What is held is not on disk; asked for, it is. */
-START_TEST(held_and_written_out)
+/* pp_trace_write() without an event writes the events that are in memory. */
+START_TEST(flush_writes_events)
 {
 	const struct manifest *d = count_attachment();
 	struct pp_trace *trace = create(trace_path());
@@ -520,7 +519,7 @@ START_TEST(held_and_written_out)
 }
 END_TEST
 
-START_TEST(impossible_time_is_passed_over)
+START_TEST(invalid_time_is_skipped)
 {
 	const struct manifest *d = count_attachment();
 	struct pp_trace *trace = create(trace_path());
@@ -538,7 +537,7 @@ START_TEST(impossible_time_is_passed_over)
 }
 END_TEST
 
-/* The folder is taken away under the writer: an error that stays, and names the file. */
+/* The directory is removed while the trace is open: the error is kept and names the file. */
 START_TEST(errors_are_kept)
 {
 	const struct manifest *d = count_attachment();
@@ -560,7 +559,7 @@ START_TEST(errors_are_kept)
 }
 END_TEST
 
-/* 50,000 points: the metadata has each probe and layout once. */
+/* The metadata has each pair of probe and layout once. */
 START_TEST(many_points)
 {
 	struct manifest_builder *b = builder();
@@ -604,11 +603,11 @@ static int run_suite(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, folder_must_be_new);
+	tcase_add_test(tc, directory_must_be_new);
 	tcase_add_test(tc, bytes_of_an_event);
 	tcase_add_test(tc, streams_go_forward);
-	tcase_add_test(tc, held_and_written_out);
-	tcase_add_test(tc, impossible_time_is_passed_over);
+	tcase_add_test(tc, flush_writes_events);
+	tcase_add_test(tc, invalid_time_is_skipped);
 	tcase_add_test(tc, errors_are_kept);
 	tcase_add_test(tc, many_points);
 	suite_add_tcase(suite, tc);

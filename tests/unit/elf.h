@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes small ELF files byte by byte, sound ones and others, of either class and
- * byte order, so that tests need no compiler and know each byte. A file has 256
- * bytes of code (and more_code) at CODE (file offset CODE_AT), 256 of data at DATA
- * (DATA_AT, and more_code), the section .stapsdt.base at BASE, and whatever notes
- * and symbols were added. It lives in a memfd; elf_path() names it.
+ * Writes small ELF files, valid and damaged, of both classes and byte orders, so that tests need no compiler and know each
+ * byte. A file has 256 bytes of code (and more_code) at CODE (file offset CODE_AT), 256 bytes of data at DATA (file offset
+ * DATA_AT, and more_code), the section .stapsdt.base at BASE, and the notes and symbols that were added. The file is a
+ * memfd, whose path elf_path() returns.
  */
 #ifndef TESTS_UNIT_ELF_H
 #define TESTS_UNIT_ELF_H
@@ -33,7 +32,7 @@ struct elf {
 	bool is_32, big, no_base, no_sections;
 	uint16_t type, machine;
 	size_t more_code;
-	uint64_t base; /* where .stapsdt.base says it is; 0: BASE */
+	uint64_t base; /* the address of .stapsdt.base; 0: BASE */
 	struct bytes stapsdt, ppn, symbols, names, file;
 	int fd;
 	char path[64];
@@ -87,7 +86,7 @@ static inline void put_note(const struct elf *elf, struct bytes *to, const char 
 	put_padding(to, 4);
 }
 
-/* A stapsdt note; returns where in its section it starts. */
+/* Adds a stapsdt note. Returns its offset in the section. */
 static inline size_t elf_note(struct elf *elf, uint64_t location, uint64_t base, uint64_t semaphore,
                               const char *provider, const char *name, const char *operands)
 {
@@ -105,7 +104,7 @@ static inline size_t elf_note(struct elf *elf, uint64_t location, uint64_t base,
 	return start;
 }
 
-/* args: a NULL-terminated list; result: NULL for a probe's. */
+/* args is a NULL-terminated list. result is NULL for a probe. */
 static inline size_t elf_signature(struct elf *elf, uint64_t key, uint32_t line, uint8_t kind, uint16_t flags,
                                    const char *file, const char *function, const char *result, const char *const *args)
 {
@@ -130,7 +129,7 @@ static inline size_t elf_signature(struct elf *elf, uint64_t key, uint32_t line,
 	return start;
 }
 
-/* The signatures noted since, behind start, all of one file, as those of a unit: in one note. */
+/* Merges the signatures after the offset start into one note, as the plugin does for a unit. */
 static inline void elf_signatures(struct elf *elf, size_t start, const char *file)
 {
 	struct bytes desc = { 0 };
@@ -154,7 +153,7 @@ static inline void elf_signatures(struct elf *elf, size_t start, const char *fil
 	free(desc.data);
 }
 
-/* more: bytes of the note after the known ones */
+/* more: bytes of the note after the known fields */
 static inline void elf_floats(struct elf *elf, uint64_t location, uint32_t floats, size_t more)
 {
 	struct bytes desc = { 0 };
@@ -236,7 +235,7 @@ static inline void put_section(struct elf *elf, const char *name, const char *na
 	put_address(elf, to, entsize);
 }
 
-/* Where the stapsdt notes of a finished file are, and more_code. */
+/* The file offset of the stapsdt notes in a finished file. The size of more_code is added to it. */
 #define ELF_STAPSDT_AT 0x400
 
 static inline void elf_finish(struct elf *elf)
@@ -300,7 +299,7 @@ static inline void elf_finish(struct elf *elf)
 	}
 }
 
-/* Puts the first n bytes of the finished file where elf_path() is. */
+/* Writes the first n bytes of the finished file. Returns elf_path(). */
 static inline const char *elf_write(struct elf *elf, size_t n)
 {
 	if (!*elf->path) {

@@ -16,6 +16,7 @@
 #include "tests/kernel/hit.h"
 
 #define PROGRAM_REGISTERS 17
+#include "tests/unit/interpreter.h"
 #include "tests/unit/programs.h"
 
 #define PAGE 4096

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cmd/escape.c: nothing that comes out of it can drive a terminal or break JSON, whatever goes in. */
+/* Tests cmd/escape.c and cmd/json.c: no input makes them print what controls a terminal or breaks JSON. */
 #include <check.h>
 #include <iconv.h>
 #include <locale.h>
@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "cmd/escape.h"
+#include "cmd/event-format.h"
+#include "cmd/json.h"
 
 static char *put(const char *text, size_t length, char quote)
 {
@@ -15,7 +17,7 @@ static char *put(const char *text, size_t length, char quote)
 	size_t size;
 	FILE *out = open_memstream(&buffer, &size);
 
-	text_put(out, text, length, quote);
+	escape_put_n(out, text, length, quote);
 	fclose(out);
 	return buffer;
 }
@@ -37,13 +39,13 @@ START_TEST(escapes)
 	expect("\a\b\t\n\v\f\r", "\\a\\b\\t\\n\\v\\f\\r");
 	expect("\x01\x1b\x7f", "\\x01\\x1b\\x7f");
 	expect("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x9b", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x9b");
-	/* C1 controls, marks of direction, line separators, joiners, tags */
+	/* C1 controls, direction marks, line separators, joiners, tags */
 	expect("\xc2\x9b", "\\xc2\\x9b");
 	expect("\xe2\x80\xae", "\\xe2\\x80\\xae");
 	expect("\xe2\x80\xa8", "\\xe2\\x80\\xa8");
 	expect("\xe2\x80\x8b", "\\xe2\\x80\\x8b");
 	expect("\xf3\xa0\x80\x81", "\\xf3\\xa0\\x80\\x81");
-	/* no UTF-8: alone, cut, too long, surrogate, too high */
+	/* invalid UTF-8: a continuation byte alone, cut, overlong, surrogate, above U+10FFFF */
 	expect("\x80", "\\x80");
 	expect("\xc3", "\\xc3");
 	expect("\xc3(", "\\xc3(");
@@ -60,7 +62,7 @@ START_TEST(escapes)
 }
 END_TEST
 
-/* What C makes of the escapes again. */
+/* Decodes the escapes as C does. Returns the number of bytes. */
 static size_t read_back(const char *text, char *bytes)
 {
 	static const char letters[] = "abtnvfr\\\"'", values[] = "\a\b\t\n\v\f\r\\\"'";
@@ -85,7 +87,7 @@ static size_t read_back(const char *text, char *bytes)
 	return n;
 }
 
-/* Where iconv says that UTF-8 is damaged. */
+/* Returns whether iconv accepts the bytes as UTF-8. */
 static bool is_utf8(const char *text, size_t length)
 {
 	iconv_t cd = iconv_open("UTF-32LE", "UTF-8");
@@ -123,7 +125,7 @@ START_TEST(random_text)
 	const char *const locales[] = { "C", "C.UTF-8" };
 	char bytes[256], back[256];
 
-	/* text.c asks for the code set once: each locale has a process of its own */
+	/* escape.c reads the code set once. check(3) runs each locale in a process of its own. */
 	setlocale(LC_CTYPE, locales[_i]);
 	srand(1);
 	for (int round = 0; round < 30000; round++) {
@@ -140,7 +142,7 @@ START_TEST(random_text)
 
 		bytes[n] = 0;
 		if (strlen(bytes) == n) {
-			columns = text_columns(bytes);
+			columns = escape_columns(bytes);
 			text = put(bytes, n, 0);
 			ck_assert_uint_eq(columns, mbstowcs(NULL, text, 0));
 			free(text);
@@ -164,7 +166,7 @@ START_TEST(random_json)
 		json_object *parsed;
 
 		json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-		text_put_json(out, text_json_bytes(bytes, n));
+		json_print(out, json_text_n(bytes, n));
 		fclose(out);
 		for (const char *c = text; *c; c++)
 			ck_assert_msg((unsigned char)*c >= ' ' && *c != 0x7f &&
@@ -194,16 +196,16 @@ START_TEST(doubles)
 		double value;
 	} u;
 
-	text_double(text, 0.1);
+	event_format_double(text, 0.1);
 	ck_assert_str_eq(text, "0.1");
-	text_double(text, 1e300 * 10);
+	event_format_double(text, 1e300 * 10);
 	ck_assert_str_eq(text, "1e+301");
-	text_double(text, -0.0);
+	event_format_double(text, -0.0);
 	ck_assert_str_eq(text, "-0");
 	srand(3);
 	for (int i = 0; i < 100000; i++) {
 		u.bits = (uint64_t)rand() << 42 ^ (uint64_t)rand() << 21 ^ rand();
-		text_double(text, u.value);
+		event_format_double(text, u.value);
 		ck_assert(u.value != u.value || strtod(text, NULL) == u.value);
 	}
 }
@@ -211,8 +213,8 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("text");
-	TCase *tcase = tcase_create("text");
+	Suite *suite = suite_create("escape");
+	TCase *tcase = tcase_create("escape");
 	SRunner *runner;
 	int failed;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fetch programs against values worked out by hand: a fake register file and a
- * fake memory, and once this very program as image and its own memory.
+ * Fetch programs give values that were computed by hand, from artificial registers and memory. One test uses this program
+ * itself as the image, and its memory.
  */
 #include <check.h>
 #include <elf.h>
@@ -12,8 +12,9 @@
 
 #include "runtime/fetch/program.h"
 #include "sdt/image.h"
+#include "tests/unit/interpreter.h"
 
-#define BASE 0x7f0000001000u /* 4096 bytes are there, and none around them */
+#define BASE 0x7f0000001000u /* 4096 bytes can be read, and none around them */
 #define ROOM 4096
 #define NUMBERS (BASE + 0x100)
 #define TEXT (BASE + 0x200)
@@ -21,14 +22,14 @@
 static unsigned char memory[ROOM];
 
 static const uint64_t registers[17] = {
-	[0] = 0x88f7e6d5c4b3a291, /* rax: the top bit of every part is set */
+	[0] = 0x88f7e6d5c4b3a291, /* rax: the top bit of each part is set */
 	[1] = 3,                  /* rcx */
 	[2] = NUMBERS,            /* rdx */
 	[3] = UINT64_MAX,         /* rbx */
 	[4] = BASE,               /* rsp */
 	[5] = NUMBERS + 16,       /* rbp */
 	[6] = TEXT,               /* rsi */
-	[7] = 0x7066554433221100, /* rdi: no top bit is set */
+	[7] = 0x7066554433221100, /* rdi: the top bit of each part is clear */
 	[8] = 0x0808080808080888,
 	[9] = NUMBERS / 8,
 	[10] = 0x1010,
@@ -67,7 +68,7 @@ static union {
 	unsigned char room[RECORD_SIZE_MAX + 8];
 } out;
 
-/* Compiles operands typed by classes ("" or NULL: no signature), and runs them. */
+/* Compiles operands with these classes ("" or NULL: no signature) and runs the program. */
 static void run(const char *operands, const char *classes, struct fetch_program *program)
 {
 	struct pp_arg args[RECORD_ARGS_MAX + 40] = { 0 };
@@ -135,7 +136,7 @@ static const struct one {
 	{ "1@40(%rdx,%rbx,8)", "", 0xa0, PP_UNSIGNED, 1 },
 	{ "1@(%r14,%r13,2)", "", 0x80, PP_UNSIGNED, 1 },    /* scaled past 64 bits */
 	{ "2@5(,%r9,8)", "", 0x8685, PP_UNSIGNED, 2 },      /* no base */
-	{ "2@0x7f0000001102", "", 0x8382, PP_UNSIGNED, 2 }, /* neither */
+	{ "2@0x7f0000001102", "", 0x8382, PP_UNSIGNED, 2 }, /* no base and no index */
 	{ "2@0x7effffff0102(%r10)", "", 0, PP_FAULT, 2 },
 	{ "4@-4(%r12)", "", 0xeeeeeeee, PP_UNSIGNED, 4 }, /* the last bytes */
 	{ "4@-3(%r12)", "", 0, PP_FAULT, 4 },
@@ -145,7 +146,7 @@ static const struct one {
 	{ "-8@(%r11)", "", 0, PP_FAULT, 8 },
 	{ "8@(%rbx)", "", 0, PP_FAULT, 8 },
 
-	/* The signature decides about the kind, and with it about the sign. */
+	/* The signature decides on the kind, and so on the sign. */
 	{ "4@%eax", "i", 0xffffffffc4b3a291, PP_SIGNED, 4 },
 	{ "-4@%eax", "u", 0xc4b3a291, PP_UNSIGNED, 4 },
 	{ "-4@$-7", "u", 0xfffffff9, PP_UNSIGNED, 4 },
@@ -159,11 +160,11 @@ static const struct one {
 	{ "-4@%eax", "f", 0xc4b3a291, PP_FLOAT, 4 },
 	{ "-8@%rax", "f", 0x88f7e6d5c4b3a291, PP_FLOAT, 8 },
 	{ "-4@(%rdx)", "f", 0x83828180, PP_FLOAT, 4 },
-	{ "2@%ax", "f", 0xa291, PP_UNSIGNED, 2 }, /* no float has 2 bytes here */
+	{ "2@%ax", "f", 0xa291, PP_UNSIGNED, 2 }, /* floats of 2 bytes are not supported */
 	{ "8f@%rax", "", 0x88f7e6d5c4b3a291, PP_FLOAT, 8 },
 	{ "-4f@(%rdx)", "", 0x83828180, PP_FLOAT, 4 },
 	{ "-4@%eax", "x", 0xffffffffc4b3a291, PP_SIGNED, 4 },
-	{ "2@%ax", "s", 0xa291, PP_UNSIGNED, 2 }, /* no address has 2 bytes */
+	{ "2@%ax", "s", 0xa291, PP_UNSIGNED, 2 }, /* addresses have at least 4 bytes */
 };
 
 static void fill_memory(void)
@@ -195,7 +196,7 @@ START_TEST(each_form)
 }
 END_TEST
 
-/* All in one program: no argument disturbs another. */
+/* In one program, arguments do not disturb each other. */
 START_TEST(together)
 {
 	char operands[RECORD_ARGS_MAX * 32], classes[RECORD_ARGS_MAX + 1];
@@ -254,7 +255,7 @@ START_TEST(strings)
 }
 END_TEST
 
-/* Strings at the end of memory: what is read of them is said to the byte. */
+/* The bytes of a string that are read are exactly those of the rules, at the end of memory. */
 START_TEST(strings_that_run_out)
 {
 	static const struct {
@@ -361,14 +362,14 @@ START_TEST(nothing)
 	fetch_release(&program);
 	fetch_release(&program);
 	fetch_release(NULL);
-	run("-4@%eax -4@%edi", "i", &program); /* the signature knows of fewer */
+	run("-4@%eax -4@%edi", "i", &program); /* the signature has fewer */
 	ck_assert_uint_eq(program.nargs, 2);
 	ck_assert_int_eq(program.kind[1], PP_SIGNED);
 	fetch_release(&program);
 }
 END_TEST
 
-/* Only the operand that cannot be read is missing, and the reason names the first such. */
+/* Only operands that cannot be read are missing. The reason names the first one. */
 START_TEST(what_cannot_be_read)
 {
 	static const struct {
@@ -411,7 +412,7 @@ START_TEST(what_cannot_be_read)
 }
 END_TEST
 
-/* A program that uses the site's own address says so: it is not another site's, whatever the operands' text is. */
+/* A program that uses the site's address is marked, because sites with the same operands cannot share it. */
 START_TEST(whose_program)
 {
 	static const struct {
@@ -444,7 +445,7 @@ START_TEST(whose_program)
 }
 END_TEST
 
-/* What has the type char * is a string, whatever qualifiers the pointer has; other pointers are not. */
+/* char * is a string with any qualifiers of the pointer. Other pointers are not strings. */
 START_TEST(char_pointers)
 {
 	static const struct {
@@ -482,11 +483,12 @@ START_TEST(char_pointers)
 }
 END_TEST
 
-/* Operands with symbols, in this program. Volatile: the compiler is not to know them. */
+/* Operands with symbols of this program. They are volatile so that the compiler does not assume values. */
 volatile int64_t check_fetch_number = -1234567890123;
 volatile short check_fetch_array[4] = { 1, -2, 3, -4 };
 const char *volatile check_fetch_text = "of the image";
 
+void check_fetch_site(void);
 __attribute__((noinline)) void check_fetch_site(void)
 {
 	__asm__ volatile("");
@@ -546,7 +548,7 @@ static struct fetch_program variant(int i)
 	p.steps[0] = (struct fetch_step){ .op = FETCH_REG, .a = 3, .b = 0, .c = 1, .value = 9 };
 	p.steps[2] = (struct fetch_step){ .op = FETCH_ARG };
 	p.literals[0].length = 3;
-	memcpy(p.literals[0].bytes, "abc???", 6); /* behind its length nothing counts */
+	memcpy(p.literals[0].bytes, "abc???", 6); /* bytes after the length are ignored */
 	switch (i) {
 	case 1: p.nsteps = 2; break;
 	case 2: p.npredicate = 2; break;
@@ -609,7 +611,7 @@ END_TEST
 		.op = __VA_ARGS__ \
 	}
 
-/* Programs that break one rule each; the first two break none. */
+/* Each program breaks one rule, except the first two. */
 static const struct {
 	int sound;
 	size_t nsteps, npredicate, nargs;
@@ -637,7 +639,7 @@ static const struct {
 	{ 0, 2, 3, 1, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 1, 0, 0, { STEP(FETCH_PID) }, PP_SIGNED }, /* leaves a value */
 	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
-	{ 0, 1, 0, 1, { STEP(FETCH_ARG, 0) }, PP_SIGNED }, /* of nothing */
+	{ 0, 1, 0, 1, { STEP(FETCH_ARG, 0) }, PP_SIGNED }, /* pops an empty stack */
 	{ 0, 3, 0, 1, { STEP(FETCH_NOT), STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_ADD), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_EXTEND, 3), STEP(FETCH_ARG, 0) }, PP_SIGNED },
@@ -645,12 +647,12 @@ static const struct {
 	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_EXTEND, 4, 0, 2), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_LOAD, 16), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 3, 0, 1, { STEP(FETCH_PID), STEP(FETCH_LOAD, 0), STEP(FETCH_ARG, 0) }, PP_SIGNED },
-	{ 0, 2, 0, 0, { STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED }, /* of no predicate */
-	{ 0, 1, 1, 0, { STEP(FETCH_PID) }, PP_SIGNED },                   /* without a test */
+	{ 0, 2, 0, 0, { STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED }, /* a test without a predicate */
+	{ 0, 1, 1, 0, { STEP(FETCH_PID) }, PP_SIGNED },                   /* a predicate without a test */
 	{ 0, 3, 3, 0, { STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
 	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_TEST), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
 	{ 0, 2, 2, 1, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
-	{ 0, 2, 2, 0, { STEP(FETCH_COMMEQ, 1), STEP(FETCH_TEST) }, PP_SIGNED }, /* there is one literal */
+	{ 0, 2, 2, 0, { STEP(FETCH_COMMEQ, 1), STEP(FETCH_TEST) }, PP_SIGNED }, /* the only literal is 0 */
 	{ 0, 3, 3, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 0), STEP(FETCH_TEST) }, PP_SIGNED },
 	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 1), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
 	{ 0, 4, 4, 0, { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 4), STEP(FETCH_PID), STEP(FETCH_TEST) }, PP_SIGNED },
@@ -673,7 +675,7 @@ static const struct {
 	  0,
 	  { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 5), STEP(FETCH_PID), STEP(FETCH_PID), STEP(FETCH_JZ, .value = 5),
 	    STEP(FETCH_TEST) },
-	  PP_SIGNED }, /* two depths at 5 */
+	  PP_SIGNED }, /* two depths at step 5 */
 	{ 0,
 	  19,
 	  0,

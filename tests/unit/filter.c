@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Filters against an evaluator of their own: expressions are made as trees, which
- * are evaluated as C would, and only then written down, with no more parentheses
- * than C's precedences ask for or with some that they do not.
+ * Compares filters with an evaluator of expression trees. The trees are random. They are evaluated as in C, and then written
+ * as text, with the parentheses that C's precedences need or with more.
  */
 #include <check.h>
 #include <ctype.h>
@@ -15,11 +14,12 @@
 
 #include "runtime/fetch/filter.h"
 #include "sdt/image.h"
+#include "tests/unit/interpreter.h"
 #include "tests/unit/random.h"
 
 #define EXPRESSIONS 100000
 
-/* ---- a site with an argument of each sort ---- */
+/* ---- a site with an argument of each kind ---- */
 
 #define BASE 0x600000u
 #define ROOM 4096
@@ -42,7 +42,7 @@ static struct fetch_machine machine = { .registers = registers, .read = read_mem
 
 enum { INT, UINT, LONG, ULONG, CHAR, BOOL, SHORT, INDEXED, POINTER, PATH, NAME, FLOAT, REQUEST, STATE, FLAT, ARGS };
 
-/* What an argument points to. In none of these places are two things alike. */
+/* The fields of the structure that an argument points to. */
 static struct pp_field fields[] = {
 	{ "s1", "signed char", 'i', 0, 0, 0, 1 },       { "c", "char", 'c', 0, 0, 1, 1 },
 	{ "u2", "unsigned short", 'u', 0, 0, 2, 2 },    { "i4", "int", 'i', 0, 0, 4, 4 },
@@ -122,7 +122,7 @@ enum binary { OR, AND, BITOR, XOR, BITAND, EQ, NE, LT, LE, GT, GE, SHL, SHR, ADD
 
 static const struct {
 	const char *text;
-	int binds; /* C's precedence, tighter is more */
+	int binds; /* precedence as in C, higher binds tighter */
 } binaries[] = {
 	{ "||", 1 }, { "&&", 2 }, { "|", 3 },  { "^", 4 },  { "&", 5 },  { "==", 6 },
 	{ "!=", 6 }, { "<", 7 },  { "<=", 7 }, { ">", 7 },  { ">=", 7 }, { "<<", 8 },
@@ -131,9 +131,9 @@ static const struct {
 
 struct tree {
 	enum sort sort;
-	int op; /* enum binary, a unary operator's character, an argument, a field, a name's value */
+	int op; /* enum binary, the character of a unary operator, or the number of an argument, field or enumerator */
 	uint64_t constant;
-	char text[72]; /* what is compared with */
+	char text[72]; /* the string to compare with */
 	bool prefix, negated, reversed, of_comm, of_field;
 	struct tree *left, *right;
 };
@@ -245,7 +245,7 @@ static void tree_free(struct tree *t)
 	free(t);
 }
 
-/* ---- what a tree is in C ---- */
+/* ---- the value of a tree in C ---- */
 
 static int64_t load_signed(uint64_t bits, int size)
 {
@@ -356,7 +356,7 @@ static uint64_t eval_unsigned(enum binary op, uint64_t x, uint64_t y)
 
 static uint64_t eval_signed(enum binary op, int64_t x, int64_t y)
 {
-	__int128 wide_x = x, wide_y = y; /* in which nothing overflows */
+	__int128 wide_x = x, wide_y = y; /* which do not overflow */
 
 	switch (op) {
 	case LT: return x < y;
@@ -416,7 +416,7 @@ static struct c_value eval(const struct tree *t)
 	}
 }
 
-/* How many values wait at most: an argument's own address counts too. */
+/* Returns the maximum depth of the stack, including the address of an argument. */
 static int deepest(const struct tree *t)
 {
 	int left, right;
@@ -437,17 +437,17 @@ static int deepest(const struct tree *t)
 	}
 }
 
-/* ---- a tree written down ---- */
+/* ---- the text of a tree ---- */
 
 struct text {
 	char at[65536];
 	size_t n;
-	bool spaced; /* spaces at random */
+	bool spaced; /* with random spaces */
 };
 
 static void put(struct text *to, const char *word)
 {
-	/* Two operators may make a third. */
+	/* Two adjacent operators may form a third one. */
 	bool glue = to->n && !isalnum((unsigned char)to->at[to->n - 1]) && !isalnum((unsigned char)*word);
 	bool stick = to->n && (isalnum((unsigned char)to->at[to->n - 1]) || to->at[to->n - 1] == '_') &&
 	             (isalnum((unsigned char)*word) || *word == '_');
@@ -645,7 +645,7 @@ START_TEST(as_c_would)
 			faults += truth.fault;
 			passed += answer;
 			runs++;
-			if (answer) { /* the arguments behind the predicate are as without */
+			if (answer) { /* the predicate does not change the arguments */
 				ck_assert_uint_eq(out.record.value[LONG], registers[2]);
 				ck_assert_uint_eq(out.record.value[CHAR], (uint64_t)(int8_t)registers[6]);
 			}
@@ -658,7 +658,7 @@ START_TEST(as_c_would)
 	fprintf(stderr,
 	        "seed %llu: %ld runs, %ld passed, %ld faults; %d expressions, %ld of them were both, %ld refused\n",
 	        (unsigned long long)seed, runs, passed, faults, EXPRESSIONS, decided, deep);
-	/* That the test tests something. */
+	/* The corpus has enough of each case. */
 	ck_assert_int_gt(passed, runs / 10);
 	ck_assert_int_lt(passed, runs - runs / 10);
 	ck_assert_int_gt(faults, runs / 100);
@@ -667,9 +667,9 @@ START_TEST(as_c_would)
 }
 END_TEST
 
-/* ---- by hand ---- */
+/* ---- chosen expressions ---- */
 
-START_TEST(by_hand)
+START_TEST(chosen_expressions)
 {
 	static const struct {
 		const char *expr;
@@ -695,7 +695,7 @@ START_TEST(by_hand)
 		{ "!!7 == 1 && (2 && 4) == 1 && (0 || 4) == 1 && (4 || 0) == 1", 1 },
 		{ "(2 && 4) + (3 || 0) == 2", 1 },
 		{ "1 + 2 * 3 == 7 && (1 + 2) * 3 == 9 && 10 - 4 - 3 == 3 && 2 + 3 << 1 == 10", 1 },
-		{ "6 & 3 == 3", 0 }, /* C's trap: 6 & (3 == 3) */
+		{ "6 & 3 == 3", 0 }, /* as in C: 6 & (3 == 3) */
 		{ "1 | 6 ^ 2 & 3 && 1", 1 },
 		{ "- -1 == 1 && ~0 == -1 && - ~ !0 == 2", 1 },
 		{ "path == \"/api/x\"", 1 },
@@ -711,17 +711,17 @@ START_TEST(by_hand)
 		{ "path =~ \"/api/\"", 0 },
 		{ "path =~ \"api*\"", 0 },
 		{ "!(path == \"no\")", 1 },
-		{ "name == \"x\"", 0 }, /* cannot be read: neither this */
-		{ "name != \"x\"", 0 }, /* nor that */
+		{ "name == \"x\"", 0 }, /* cannot be read, so it is false */
+		{ "name != \"x\"", 0 }, /* and so is its opposite */
 		{ "!(name == \"x\")", 0 },
-		{ "i == -2 || name == \"x\"", 1 }, /* is not read */
+		{ "i == -2 || name == \"x\"", 1 }, /* the string is not read */
 		{ "name == \"x\" || i == -2", 0 },
 		{ "i != -2 && name == \"x\" || l", 1 },
 		{ "comm == \"worker\"", 1 },
 		{ "comm =~ \"work*\" && comm != \"work\"", 1 },
 		{ "pid == 100 && tid == 101", 1 },
 		{ "arg0 == i && arg9 == \"/api/x\"", 1 },
-		{ "p == \"/api/x\"", 1 }, /* a pointer to who knows what */
+		{ "p == \"/api/x\"", 1 }, /* a pointer to an unknown type */
 		{ "p > 4096", 1 },
 		{ "1", 1 },
 		{ "0", 0 },
@@ -753,8 +753,7 @@ START_TEST(by_hand)
 }
 END_TEST
 
-/* An argument called pid is meant before the process is; its number still names it. */
-/* ---- floating-point numbers: what C says of the same two --------------------------------------------------------- */
+/* ---- floating-point numbers compare as in C ---- */
 
 static struct pp_site floating = { .probe = &untyped_probe,
 	                           .operands = "4@%eax 8@%r13 4f@%ecx 8f@%rdx 4@%eax",
@@ -874,7 +873,7 @@ START_TEST(floats_as_c_would)
 		memcpy(&registers[13], &values[v], 8);
 		registers[2] = registers[13];
 		memcpy(&narrow_bits, &narrow, 4);
-		registers[0] = 0xa5a5a5a500000000 | narrow_bits; /* what is above its 4 bytes is not its own */
+		registers[0] = 0xa5a5a5a500000000 | narrow_bits; /* the bytes above its 4 must be ignored */
 		registers[1] = registers[0];
 		for (size_t c = 0; c < sizeof(constants) / sizeof(*constants); c++)
 			for (int op = 0; op < 6; op++)
@@ -883,20 +882,21 @@ START_TEST(floats_as_c_would)
 
 					snprintf(expr, sizeof(expr), "%s %s %s", arguments[a], comparisons[op],
 					         constants[c]);
-					ck_assert_msg(passes(&floating, expr) == compared(x, op, y), "%s, which is %a",
-					              expr, x);
+					ck_assert_msg(passes(&floating, expr) == compared(x, op, y),
+					              "%s, with the value %a", expr, x);
 					snprintf(expr, sizeof(expr), "arg4 * 0 != 1 && (%s %s %s)", constants[c],
 					         comparisons[reversed[op]], arguments[a]);
-					ck_assert_msg(passes(&floating, expr) == compared(x, op, y), "%s, which is %a",
-					              expr, x);
+					ck_assert_msg(passes(&floating, expr) == compared(x, op, y),
+					              "%s, with the value %a", expr, x);
 				}
 	}
-	registers[13] = 0x3ff3333333333333; /* 1.2, by a signature's class */
+	registers[13] = 0x3ff3333333333333; /* 1.2; the signature has the class */
 	ck_assert(passes(&site, "f == 1.2 && f > 1.19 && 2 > f"));
 }
 END_TEST
 
-START_TEST(names_of_its_own)
+/* An argument named pid hides the process's pid. It keeps its name arg0. */
+START_TEST(hiding_names)
 {
 	args[INT].name = "pid";
 	args[PATH].name = "comm";
@@ -911,7 +911,7 @@ START_TEST(names_of_its_own)
 }
 END_TEST
 
-/* ---- what is refused, and how ---- */
+/* ---- errors ---- */
 
 #define A64 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
@@ -921,124 +921,128 @@ START_TEST(refused)
 		const char *expr, *error;
 	} cases[] = {
 		{ "", "the filter is empty\n\n^" },
-		{ "   ", "the filter ends where a value should follow\n   \n   ^" },
-		{ "i ==", "the filter ends where a value should follow\ni ==\n    ^" },
-		{ "i = 1", "'=' assigns, and a filter compares: write '=='\ni = 1\n  ^" },
-		{ "i == 1)", "no '(' is open here\ni == 1)\n      ^" },
-		{ "(i == 1", "a ')' is missing here\n(i == 1\n       ^" },
-		{ "i 1", "an operator is missing before this\ni 1\n  ^" },
-		{ "i == == 1", "a value is missing before this\ni == == 1\n     ^" },
-		{ "i && && u", "a value is missing before this\ni && && u\n     ^" },
-		{ "() == 1", "a value is missing before this\n() == 1\n ^" },
-		{ "i @ 1", "no filter has this character in it\ni @ 1\n  ^" },
-		{ "i ? 1 : 2", "no filter has this character in it\ni ? 1 : 2\n  ^" },
+		{ "   ", "expected a value before the end of the filter\n   \n   ^" },
+		{ "i ==", "expected a value before the end of the filter\ni ==\n    ^" },
+		{ "i = 1", "'=' is assignment: use '==' to compare\ni = 1\n  ^" },
+		{ "i == 1)", "unmatched ')'\ni == 1)\n      ^" },
+		{ "(i == 1", "expected ')'\n(i == 1\n       ^" },
+		{ "i 1", "expected an operator\ni 1\n  ^" },
+		{ "i == == 1", "expected a value\ni == == 1\n     ^" },
+		{ "i && && u", "expected a value\ni && && u\n     ^" },
+		{ "() == 1", "expected a value\n() == 1\n ^" },
+		{ "i @ 1", "invalid character\ni @ 1\n  ^" },
+		{ "i ? 1 : 2", "invalid character\ni ? 1 : 2\n  ^" },
 		{ "sise > 1",
-		  "'sise' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and there are pid, "
+		  "unknown name 'sise': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, "
 		  "tid and comm\nsise > 1\n^" },
 		{ "arg15 == 1",
-		  "'arg15' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and there are pid, "
+		  "unknown name 'arg15': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, "
 		  "tid and comm\narg15 == 1\n^" },
-		{ "1 + f", "'f' is a floating-point number: compare it with a constant\n1 + f\n    ^" },
-		{ "f", "'f' is a floating-point number: compare it with a constant\nf\n^" },
-		{ "!f", "'f' is a floating-point number: compare it with a constant\n!f\n ^" },
-		{ "f == l", "'f' is a floating-point number: compare it with a constant\nf == l\n^" },
-		{ "f =~ \"1\"", "'f' is a floating-point number: compare it with a constant\nf =~ \"1\"\n^" },
-		{ "f && 1", "'f' is a floating-point number: compare it with a constant\nf && 1\n^" },
-		{ "i > 1.5",
-		  "a number with a point or an exponent can only be compared with a floating-point argument\ni > 1.5\n    ^" },
+		{ "1 + f", "'f' is a floating-point number: it can only be compared with a constant\n1 + f\n    ^" },
+		{ "f", "'f' is a floating-point number: it can only be compared with a constant\nf\n^" },
+		{ "!f", "'f' is a floating-point number: it can only be compared with a constant\n!f\n ^" },
+		{ "f == l", "'f' is a floating-point number: it can only be compared with a constant\nf == l\n^" },
+		{ "f =~ \"1\"",
+		  "'f' is a floating-point number: it can only be compared with a constant\nf =~ \"1\"\n^" },
+		{ "f && 1", "'f' is a floating-point number: it can only be compared with a constant\nf && 1\n^" },
+		{ "i > 1.5", "a decimal number can only be compared with a floating-point argument\ni > 1.5\n    ^" },
 		{ "f > 1.5 + 1",
-		  "a number with a point or an exponent can only be compared with a floating-point argument\nf > 1.5 + 1\n    ^" },
-		{ "1.5 > 1",
-		  "a number with a point or an exponent can only be compared with a floating-point argument\n1.5 > 1\n^" },
-		{ "f > 1.", "no digits follow the point\nf > 1.\n     ^" },
-		{ "f > 1e", "'e' is no digit of a number of base 10\nf > 1e\n     ^" },
-		{ "i > 12ab", "'a' is no digit of a number of base 10\ni > 12ab\n      ^" },
-		{ "i > 10u", "'u' is no digit of a number of base 10\ni > 10u\n      ^" },
-		{ "i > 089", "'8' is no digit of a number of base 8\ni > 089\n     ^" },
-		{ "i > 0xfg", "'g' is no digit of a number of base 16\ni > 0xfg\n       ^" },
-		{ "i > 0x", "no digits follow '0x'\ni > 0x\n    ^" },
+		  "a decimal number can only be compared with a floating-point argument\nf > 1.5 + 1\n    ^" },
+		{ "1.5 > 1", "a decimal number can only be compared with a floating-point argument\n1.5 > 1\n^" },
+		{ "f > 1.", "expected digits after the decimal point\nf > 1.\n     ^" },
+		{ "f > 1e", "invalid digit 'e' in a number of base 10\nf > 1e\n     ^" },
+		{ "i > 12ab", "invalid digit 'a' in a number of base 10\ni > 12ab\n      ^" },
+		{ "i > 10u", "invalid digit 'u' in a number of base 10\ni > 10u\n      ^" },
+		{ "i > 089", "invalid digit '8' in a number of base 8\ni > 089\n     ^" },
+		{ "i > 0xfg", "invalid digit 'g' in a number of base 16\ni > 0xfg\n       ^" },
+		{ "i > 0x", "expected digits after '0x'\ni > 0x\n    ^" },
 		{ "18446744073709551616 > i", "the number does not fit in 64 bits\n18446744073709551616 > i\n^" },
 		{ "i > 0x10000000000000000", "the number does not fit in 64 bits\ni > 0x10000000000000000\n    ^" },
-		{ "path", "'path' is a string: compare it with one in quotes, by ==, != or =~\npath\n^" },
-		{ "!path", "'path' is a string: compare it with one in quotes, by ==, != or =~\n!path\n ^" },
+		{ "path",
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\npath\n^" },
+		{ "!path",
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\n!path\n ^" },
 		{ "i && (path)",
-		  "'path' is a string: compare it with one in quotes, by ==, != or =~\ni && (path)\n      ^" },
-		{ "comm || i", "'comm' is a string: compare it with one in quotes, by ==, != or =~\ncomm || i\n^" },
-		{ "path == 0", "'path' is a string: compare it with one in quotes, by ==, != or =~\npath == 0\n^" },
-		{ "1 < path", "'path' is a string: compare it with one in quotes, by ==, != or =~\n1 < path\n    ^" },
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\ni && (path)\n      ^" },
+		{ "comm || i",
+		  "'comm' is a string: it can only be compared with a quoted string, by ==, != or =~\ncomm || i\n^" },
+		{ "path == 0",
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\npath == 0\n^" },
+		{ "1 < path",
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\n1 < path\n    ^" },
 		{ "path == name",
-		  "'path' is a string: compare it with one in quotes, by ==, != or =~\npath == name\n^" },
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\npath == name\n^" },
 		{ "path + \"a\"",
-		  "'path' is a string: compare it with one in quotes, by ==, != or =~\npath + \"a\"\n^" },
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\npath + \"a\"\n^" },
 		{ "path < \"a\"",
-		  "'path' is a string: compare it with one in quotes, by ==, != or =~\npath < \"a\"\n^" },
-		{ "\"a\"", "a string can only be compared, by ==, != or =~\n\"a\"\n^" },
-		{ "-\"a\"", "a string can only be compared, by ==, != or =~\n-\"a\"\n ^" },
-		{ "i == \"a\"", "an integer is compared with a string\ni == \"a\"\n^" },
-		{ "\"a\" != l", "an integer is compared with a string\n\"a\" != l\n       ^" },
-		{ "p + 1 == \"a\"", "an integer is compared with a string\np + 1 == \"a\"\n^" },
-		{ "\"a\" == \"a\"", "there are strings in quotes on both sides\n\"a\" == \"a\"\n       ^" },
-		{ "path =~ name", "=~ has a pattern in quotes on its right\npath =~ name\n        ^" },
-		{ "\"a*\" =~ path", "=~ has a pattern in quotes on its right\n\"a*\" =~ path\n        ^" },
-		{ "i =~ 1", "=~ has a pattern in quotes on its right\ni =~ 1\n     ^" },
+		  "'path' is a string: it can only be compared with a quoted string, by ==, != or =~\npath < \"a\"\n^" },
+		{ "\"a\"", "a quoted string can only be compared, by ==, != or =~\n\"a\"\n^" },
+		{ "-\"a\"", "a quoted string can only be compared, by ==, != or =~\n-\"a\"\n ^" },
+		{ "i == \"a\"", "cannot compare an integer with a string\ni == \"a\"\n^" },
+		{ "\"a\" != l", "cannot compare an integer with a string\n\"a\" != l\n       ^" },
+		{ "p + 1 == \"a\"", "cannot compare an integer with a string\np + 1 == \"a\"\n^" },
+		{ "\"a\" == \"a\"", "cannot compare two quoted strings\n\"a\" == \"a\"\n       ^" },
+		{ "path =~ name", "expected a quoted pattern on the right of =~\npath =~ name\n        ^" },
+		{ "\"a*\" =~ path", "expected a quoted pattern on the right of =~\n\"a*\" =~ path\n        ^" },
+		{ "i =~ 1", "expected a quoted pattern on the right of =~\ni =~ 1\n     ^" },
 		{ "path =~ \"a*b\"",
-		  "a '*' can only end a pattern: write '\\*' for the character\npath =~ \"a*b\"\n          ^" },
+		  "'*' is only supported at the end of a pattern: write '\\*' to match the character\npath =~ \"a*b\"\n          ^" },
 		{ "path =~ \"a?\"",
-		  "a pattern knows only a '*' at its end: write '\\?' for the character\npath =~ \"a?\"\n          ^" },
+		  "'?' is not supported in a pattern: write '\\?' to match the character\npath =~ \"a?\"\n          ^" },
 		{ "path =~ \"[a]*\"",
-		  "a pattern knows only a '*' at its end: write '\\[' for the character\npath =~ \"[a]*\"\n         ^" },
-		{ "path == \"a", "a string is not closed\npath == \"a\n        ^" },
-		{ "path == \"a\\\"", "a string is not closed\npath == \"a\\\"\n        ^" },
-		{ "c == 'a", "a character is not closed\nc == 'a\n     ^" },
-		{ "c == ''", "there is no character between the quotes\nc == ''\n     ^" },
+		  "'[' is not supported in a pattern: write '\\[' to match the character\npath =~ \"[a]*\"\n         ^" },
+		{ "path == \"a", "unterminated string\npath == \"a\n        ^" },
+		{ "path == \"a\\\"", "unterminated string\npath == \"a\\\"\n        ^" },
+		{ "c == 'a", "unterminated character constant\nc == 'a\n     ^" },
+		{ "c == ''", "empty character constant\nc == ''\n     ^" },
 		{ "c == 'ab'",
-		  "there is more than one character between the quotes: strings stand in \"\"\nc == 'ab'\n     ^" },
-		{ "c == '\\q'", "no such escape sequence is known\nc == '\\q'\n      ^" },
-		{ "path == \"\\400\"", "no such escape sequence is known\npath == \"\\400\"\n         ^" },
-		{ "path == \"\\x\"", "no such escape sequence is known\npath == \"\\x\"\n         ^" },
-		{ "path == \"a\\0b\"", "no string has a NUL byte in it\npath == \"a\\0b\"\n          ^" },
+		  "more than one character in a character constant: write strings in double quotes\nc == 'ab'\n     ^" },
+		{ "c == '\\q'", "unknown escape sequence\nc == '\\q'\n      ^" },
+		{ "path == \"\\400\"", "unknown escape sequence\npath == \"\\400\"\n         ^" },
+		{ "path == \"\\x\"", "unknown escape sequence\npath == \"\\x\"\n         ^" },
+		{ "path == \"a\\0b\"", "a string cannot contain a NUL byte\npath == \"a\\0b\"\n          ^" },
 		{ "comm == \"0123456789abcdef\"",
-		  "the name of a thread has at most 15 bytes\ncomm == \"0123456789abcdef\"\n        ^" },
-		{ "i\t==\n\"\x01\xff\"", "an integer is compared with a string\ni == \"??\"\n^" },
-		{ "path == \"" A64 "a\"", "strings in filters have at most 64 bytes\npath == \"" A64 "a\"\n         "
+		  "a thread's name has at most 15 bytes\ncomm == \"0123456789abcdef\"\n        ^" },
+		{ "i\t==\n\"\x01\xff\"", "cannot compare an integer with a string\ni == \"??\"\n^" },
+		{ "path == \"" A64 "a\"", "a string in a filter has at most 64 bytes\npath == \"" A64 "a\"\n         "
 		                          "                                                                ^" },
 		{ "req->sise > 1",
-		  "'sise' is no field of 'struct request': it has s1, c, u2, i4, len, path, raw, kind, more, far, wide, tag, in, w, "
+		  "'struct request' has no field 'sise': it has s1, c, u2, i4, len, path, raw, kind, more, far, wide, tag, in, w, "
 		  "all, done, five, away\nreq->sise > 1\n     ^" },
 		{ "1 == req . in",
-		  "'in' is neither an integer nor a string: it is of type 'struct inner'\n1 == req . in\n           ^" },
+		  "'in' is neither an integer nor a string: its type is 'struct inner'\n1 == req . in\n           ^" },
 		{ "req->w > 1",
-		  "'req->w' is a floating-point field, and filters read integer and string fields only\nreq->w > 1\n^" },
+		  "'req->w' is a floating-point field: filters read only integer and string fields\nreq->w > 1\n^" },
 		{ "req->path",
-		  "'req->path' is a string: compare it with one in quotes, by ==, != or =~\nreq->path\n^" },
+		  "'req->path' is a string: it can only be compared with a quoted string, by ==, != or =~\nreq->path\n^" },
 		{ "req->tag == 0",
-		  "'req->tag' is a string: compare it with one in quotes, by ==, != or =~\nreq->tag == 0\n^" },
-		{ "req->len == \"a\"", "an integer is compared with a string\nreq->len == \"a\"\n^" },
-		{ "i->x", "of 'i' no fields are known\ni->x\n   ^" },
-		{ "p->x", "of 'p' no fields are known\np->x\n   ^" },
-		{ "state->x", "of 'state' no fields are known\nstate->x\n       ^" },
-		{ "req->", "the name of a field should follow here\nreq->\n     ^" },
-		{ "req->1", "the name of a field should follow here\nreq->1\n     ^" },
-		{ "req.path[i]", "a number should follow here\nreq.path[i]\n         ^" },
-		{ "req.path[1", "a ']' is missing here\nreq.path[1\n          ^" },
+		  "'req->tag' is a string: it can only be compared with a quoted string, by ==, != or =~\nreq->tag == 0\n^" },
+		{ "req->len == \"a\"", "cannot compare an integer with a string\nreq->len == \"a\"\n^" },
+		{ "i->x", "the fields of 'i' are not known\ni->x\n   ^" },
+		{ "p->x", "the fields of 'p' are not known\np->x\n   ^" },
+		{ "state->x", "the fields of 'state' are not known\nstate->x\n       ^" },
+		{ "req->", "expected the name of a field\nreq->\n     ^" },
+		{ "req->1", "expected the name of a field\nreq->1\n     ^" },
+		{ "req.path[i]", "expected a number\nreq.path[i]\n         ^" },
+		{ "req.path[1", "expected ']'\nreq.path[1\n          ^" },
 		{ "req.raw->x == 1",
-		  "'req.raw->x' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
-		  "q.x[1], and there are pid, tid and comm\nreq.raw->x == 1\n^" },
+		  "unknown name 'req.raw->x': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
+		  "q.x[1], and every probe has pid, tid and comm\nreq.raw->x == 1\n^" },
 		{ "q.y == 1",
-		  "'q.y' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
-		  "q.x[1], and there are pid, tid and comm\nq.y == 1\n^" },
+		  "unknown name 'q.y': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
+		  "q.x[1], and every probe has pid, tid and comm\nq.y == 1\n^" },
 		{ "RUNING == 1",
-		  "'RUNING' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
-		  "q.x[1], and there are pid, tid and comm\nRUNING == 1\n^" },
-		{ ". == 1", "a value is missing before this\n. == 1\n^" },
-		{ "-> 1", "a value is missing before this\n-> 1\n^" },
-		{ "[1]", "a value is missing before this\n[1]\n^" },
-		{ "(req)->len", "an operator is missing before this\n(req)->len\n     ^" },
-		{ "1 ] 2", "an operator is missing before this\n1 ] 2\n  ^" },
-		/* Of a long one, what is around the place is shown. */
+		  "unknown name 'RUNING': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
+		  "q.x[1], and every probe has pid, tid and comm\nRUNING == 1\n^" },
+		{ ". == 1", "expected a value\n. == 1\n^" },
+		{ "-> 1", "expected a value\n-> 1\n^" },
+		{ "[1]", "expected a value\n[1]\n^" },
+		{ "(req)->len", "expected an operator\n(req)->len\n     ^" },
+		{ "1 ] 2", "expected an operator\n1 ] 2\n  ^" },
+		/* The message shows the part of a long expression around the error. */
 		{ "i == 1111111111 || i == 2222222222 || i == 3333333333 || i == 4444444444 || i == 5555555555 || "
 		  "i == 6666666666 || j == 7 || i == 8888888888 || i == 9999999999 || i == 1010101010 || i == 1111111111",
-		  "'j' is no argument of it:here: it has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and there are pid, tid "
+		  "unknown name 'j': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, tid "
 		  "and comm\n"
 		  "...44444 || i == 5555555555 || i == 6666666666 || j == 7 || i == 8888888888 || i == 9999999999 ||...\n"
 		  "                                                  ^" },
@@ -1080,7 +1084,7 @@ START_TEST(limits)
 		ck_assert_int_eq(try(expr), n > FILTER_NESTING_MAX ? -EINVAL : 0);
 		expr[n] = '(';
 	}
-	ck_assert_ptr_nonnull(strstr(pp_error(), "nested more than 64 deep"));
+	ck_assert_ptr_nonnull(strstr(pp_error(), "nested more than 64 levels deep"));
 	memset(expr, '!', FILTER_LENGTH_MAX);
 	strcpy(expr + FILTER_NESTING_MAX, "1");
 	ck_assert_int_eq(try(expr), 0);
@@ -1092,7 +1096,7 @@ START_TEST(limits)
 	ck_assert_int_eq(try(expr), 0);
 	strcpy(expr + FILTER_LENGTH_MAX, "1");
 	ck_assert_int_eq(try(expr), -EINVAL);
-	ck_assert_str_eq(pp_error(), "the filter has 1025 bytes, and 1024 are the most");
+	ck_assert_str_eq(pp_error(), "the filter has 1025 bytes: the maximum is 1024");
 
 	*expr = 0;
 	for (int i = 1; i < FETCH_DEPTH_MAX; i++)
@@ -1105,11 +1109,11 @@ START_TEST(limits)
 		strcat(expr, "1+(");
 	strcat(expr, "l))))))))))))))))");
 	ck_assert_int_eq(try(expr), -EINVAL);
-	ck_assert_str_eq(pp_error(), "the filter keeps more than 16 values waiting here: use fewer parentheses\n"
+	ck_assert_str_eq(pp_error(), "the filter needs more than 16 values on its stack here: use fewer parentheses\n"
 	                             "1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(l))))))))))))))))\n"
 	                             "                                                ^");
 
-	/* As many strings as there is room for. */
+	/* As many strings as an expression can have. */
 	*expr = 0;
 	while (strlen(expr) + 11 <= FILTER_LENGTH_MAX)
 		strcat(expr, "\"\"==path||");
@@ -1123,7 +1127,7 @@ START_TEST(limits)
 }
 END_TEST
 
-/* Text that is none, or nearly none: an answer, a caret inside the text, and programs that keep the rules. */
+/* Random text gives a valid program, or an error whose caret is below the text. */
 START_TEST(anything)
 {
 	static const char *const words[] = {
@@ -1193,12 +1197,12 @@ START_TEST(anything)
 		}
 		fetch_release(&program);
 	}
-	fprintf(stderr, "seed %llu: %ld of %d were filters\n", (unsigned long long)seed, good, EXPRESSIONS);
+	fprintf(stderr, "seed %llu: %ld of %d texts are filters\n", (unsigned long long)seed, good, EXPRESSIONS);
 	ck_assert_int_gt(good, EXPRESSIONS / 1000);
 }
 END_TEST
 
-/* Programs from outside: one that fetch_check() lets through can be run, whatever it is. */
+/* A program that fetch_check() accepts can be run. */
 START_TEST(damaged_programs)
 {
 	long good = 0;
@@ -1233,7 +1237,7 @@ START_TEST(damaged_programs)
 		}
 		fetch_release(&program);
 	}
-	fprintf(stderr, "seed %llu: %ld of %d damaged programs are programs\n", (unsigned long long)seed, good,
+	fprintf(stderr, "seed %llu: %ld of %d damaged programs are valid\n", (unsigned long long)seed, good,
 	        EXPRESSIONS);
 	ck_assert_int_gt(good, EXPRESSIONS / 1000);
 }
@@ -1249,9 +1253,9 @@ int main(void)
 	seed_set();
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, as_c_would);
-	tcase_add_test(tc, by_hand);
+	tcase_add_test(tc, chosen_expressions);
 	tcase_add_test(tc, floats_as_c_would);
-	tcase_add_test(tc, names_of_its_own);
+	tcase_add_test(tc, hiding_names);
 	tcase_add_test(tc, refused);
 	tcase_add_test(tc, limits);
 	tcase_add_test(tc, anything);

@@ -76,7 +76,7 @@ START_TEST(probes_and_sites)
 	site = pp_probe_site(probe, 0);
 	ck_assert_uint_eq(pp_site_offset(site), CODE_AT + 255);
 	ck_assert_uint_eq(site->code[0], 255);
-	ck_assert_uint_eq(site->code[1], 0); /* data follows */
+	ck_assert_uint_eq(site->code[1], 0); /* the data after it is 0 */
 	ck_assert_uint_eq(site->code[2], 1);
 
 	probe = pp_image_probe(image, 1);
@@ -175,7 +175,7 @@ START_TEST(prelink)
 		const struct pp_site *site;
 		uint64_t semaphore;
 
-		/* the notes remember where things were, the file has moved by that much since */
+		/* the notes have the old addresses; the file has moved by this distance since */
 		elf.base = cases[i].base;
 		elf_note(&elf, CODE + 5 - cases[i].moved, BASE, DATA + 6 - cases[i].moved, "p", "n", "");
 		elf_note(&elf, CODE + 7, 0, DATA + 8, "p", "unmoved", "");
@@ -319,7 +319,7 @@ START_TEST(symbols)
 }
 END_TEST
 
-/* Symbols are read later than the rest: from the same file, or not at all. */
+/* Symbols are read later than the rest, but only if the file is still the same. */
 START_TEST(symbols_of_another_file)
 {
 	struct elf elf = { 0 }, other = { 0 };
@@ -529,7 +529,7 @@ START_TEST(functions)
 	ck_assert_str_eq(pp_site_function(pp_probe_site(find(image, "p", "d__entry__entry"), 0)), "d__entry");
 	ck_assert_str_eq(pp_site_source(pp_probe_site(find(image, "p", "d__entry__entry"), 0)), "f.c");
 
-	/* names that the signatures are not for */
+	/* names without a signature */
 	ck_assert(pp_probe_signature(find(image, "p", "f")) == NULL);
 	ck_assert_str_eq(pp_site_function(pp_probe_site(find(image, "p", "f"), 0)), "machine_code");
 	ck_assert(pp_probe_signature(find(image, "q", "f__entry")) == NULL);
@@ -623,7 +623,7 @@ END_TEST
 
 START_TEST(newer_notes)
 {
-	static const char later[] = "behind what is known";
+	static const char later[] = "after the known fields";
 	struct elf elf = { 0 };
 	struct bytes desc = { 0 };
 	struct pp_image *image;
@@ -667,18 +667,18 @@ START_TEST(floats)
 		struct bytes desc = { 0 };
 		const struct pp_probe *probe;
 
-		/* found by what the site's own note says, before it is moved */
+		/* the flags use the address in the site's note, before it is moved */
 		elf_note(&elf, CODE + 5 - moved, BASE, 0, "p", "n", "4@%eax 8@%rdx");
 		elf_note(&elf, CODE + 6 - moved, BASE, 0, "p", "n", "4@%eax 8@%rdx");
 		elf_note(&elf, CODE + 7 - moved, BASE, 0, "p", "twice", "4@%eax");
 		elf_note(&elf, CODE + 8 - moved, BASE, 0, "p", "same", "4@%eax");
 		elf_note(&elf, CODE + 9 - moved, BASE, 0, "p", "none", "4@%eax");
 		elf_floats(&elf, CODE + 8 - moved, 1, 0);
-		elf_floats(&elf, CODE + 5 - moved, 3, 7); /* with more than is known */
-		elf_floats(&elf, CODE + 7 - moved, 1, 0); /* two that differ */
+		elf_floats(&elf, CODE + 5 - moved, 3, 7); /* with unknown bits */
+		elf_floats(&elf, CODE + 7 - moved, 1, 0); /* contradicts another one */
 		elf_floats(&elf, CODE + 7 - moved, 2, 0);
 		elf_floats(&elf, CODE + 8 - moved, 1, 0);
-		elf_floats(&elf, CODE + 100, UINT32_MAX, 0); /* nobody's */
+		elf_floats(&elf, CODE + 100, UINT32_MAX, 0); /* an address without a site */
 		put_string(&desc, "short");
 		put_note(&elf, &elf.ppn, "ppn", PPN_FLOATS, &desc);
 		image = open_elf(&elf);
@@ -742,7 +742,7 @@ START_TEST(not_probed_files)
 	ck_assert_int_eq(pp_image_open(folder, &image), -EISDIR);
 	snprintf(pipe, sizeof(pipe), "%s/pipe", folder);
 	ck_assert_int_eq(mkfifo(pipe, 0600), 0);
-	ck_assert_int_eq(pp_image_open(pipe, &image), -ENOEXEC); /* and does not wait */
+	ck_assert_int_eq(pp_image_open(pipe, &image), -ENOEXEC); /* without waiting */
 	unlink(pipe);
 	ck_assert_int_eq(pp_image_open(pipe, &image), -ENOENT);
 	ck_assert(strstr(pp_error(), "No such file") != NULL);
@@ -751,7 +751,7 @@ START_TEST(not_probed_files)
 }
 END_TEST
 
-/* One bad note between two sound ones: it is left out, told of, and nothing else happens. */
+/* A bad note between two good ones is skipped with a warning. The others are read. */
 struct damage {
 	const char *what, *why;
 	int at;        /* byte of the note, or -1 */
@@ -812,11 +812,11 @@ START_TEST(bad_notes)
 		{ "location 7", "code is not in the file", 20, 8, 7 },
 		{ "location in headers", "code is not in the file", 20, 8, CODE - 0x180 },
 		{ "location in data", "code is not in the file", 20, 8, DATA },
-		{ "location behind", "code is not in the file", 20, 8, CODE + 0x100 },
+		{ "location after the end", "code is not in the file", 20, 8, CODE + 0x100 },
 		{ "location wraps", "code is not in the file", 20, 8, UINT64_MAX },
 		{ "semaphore in code", "semaphore", 36, 8, CODE },
 		{ "semaphore nowhere", "semaphore", 36, 8, 1 },
-		{ "semaphore behind", "semaphore", 36, 8, DATA + 0x100 },
+		{ "semaphore after the end", "semaphore", 36, 8, DATA + 0x100 },
 		{ "no provider", "provider is empty", 44, 1, 0 },
 		{ "provider unprintable", "provider is not terminated or not text", 45, 1, 27 },
 		{ "provider delete", "provider is not terminated or not text", 45, 1, 127 },
@@ -931,7 +931,7 @@ START_TEST(bad_signatures)
 }
 END_TEST
 
-/* Of several in one note, what is wrong in one costs that one; with its size those behind it cannot be found. */
+/* A bad signature in a note with several is skipped. If its size is wrong, the ones after it are not found either. */
 START_TEST(bad_signatures_of_a_unit)
 {
 	static const struct {
@@ -1043,7 +1043,7 @@ START_TEST(segment_tables)
 }
 END_TEST
 
-/* A small file may not claim memory many times its size. */
+/* A small file cannot make the reader allocate many times its size. */
 START_TEST(overlapping_sections)
 {
 	struct elf elf = { 0 };
@@ -1053,7 +1053,7 @@ START_TEST(overlapping_sections)
 	elf_note(&elf, CODE, BASE, 0, "p", "n", "");
 	elf_finish(&elf);
 	memcpy(&sections, elf.file.data + 0x28, 8);
-	for (int i = 1; i < 9; i++) { /* all the file, in each section */
+	for (int i = 1; i < 9; i++) { /* each section is the whole file */
 		uint64_t size = i < 4 ? 0x100 : elf.file.n;
 
 		if (i == 8)
@@ -1072,7 +1072,7 @@ START_TEST(overlapping_sections)
 }
 END_TEST
 
-/* Asks everything of an image that can be asked. */
+/* Calls all functions that read an image. */
 static void exercise(const char *path)
 {
 	struct operand operands[OPERANDS_MAX];
@@ -1111,10 +1111,11 @@ static void exercise(const char *path)
 	}
 	image_symbol(image, "f", &value);
 	image_offset(image, CODE, &value);
+	(void)length;
 	pp_image_free(image);
 }
 
-/* Something of everything, so that damage anywhere meets somebody. */
+/* A file with all kinds of notes, so that damage anywhere matters. */
 static void busy(struct elf *elf)
 {
 	size_t start;
@@ -1197,7 +1198,7 @@ START_TEST(damaged_anywhere)
 	memcpy(sound, elf.file.data, elf.file.n);
 	for (int round = 0; round < 3000; round++) {
 		for (int n = 1 + rand_r(&seed) % 4; n > 0; n--) {
-			/* code and data say nothing; everything else is fair game */
+			/* code and data are not parsed, all else is */
 			size_t room = elf.file.n - 0x200, at = (size_t)rand_r(&seed) % (room - 8),
 			       size = 1u << rand_r(&seed) % 4;
 			uint64_t value = rand_r(&seed) % 2 ? nasty[(size_t)rand_r(&seed) % COUNT(nasty)]
@@ -1298,7 +1299,7 @@ static void compare_with_readelf(const char *path, size_t *compared)
 	for (size_t i = 0; i < ours.n; i++)
 		ck_assert_str_eq(ours.line[i], theirs.line[i]);
 
-	/* and each note is a site */
+	/* each note is a site */
 	ck_assert_int_eq(pp_image_open(path, &image), 0);
 	no_warnings(image);
 	for (size_t i = 0; i < pp_image_probes(image); i++)
@@ -1334,7 +1335,7 @@ START_TEST(real_ones)
 	size_t compared = 0, files = 0;
 
 	if (system("readelf --version >/dev/null 2>&1")) {
-		printf("real_ones: skipped: there is no readelf to compare with\n");
+		printf("real_ones: skipped: readelf is not installed\n");
 		return;
 	}
 	for (size_t i = 0; i < COUNT(real_files); i++) {
@@ -1346,7 +1347,7 @@ START_TEST(real_ones)
 	if (compared)
 		printf("real_ones: %zu notes in %zu files as readelf has them\n", compared, files);
 	else
-		printf("real_ones: skipped: none of the files that it knows has probes here\n");
+		printf("real_ones: skipped: none of the known files with probes is installed\n");
 }
 END_TEST
 
@@ -1360,7 +1361,7 @@ START_TEST(real_one_cut)
 	for (size_t i = 0; i < COUNT(real_files) && fd < 0; i++)
 		fd = open(real_files[i], O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
-		printf("real_one_cut: skipped: none of the libraries that it cuts is here\n");
+		printf("real_one_cut: skipped: none of the libraries to cut is installed\n");
 		return;
 	}
 	ck_assert_int_eq(fstat(fd, &stat), 0);
@@ -1369,7 +1370,7 @@ START_TEST(real_one_cut)
 	ck_assert_int_eq(pread(fd, copy.file.data, copy.file.n, 0), (ssize_t)copy.file.n);
 	close(fd);
 	elf_write(&copy, copy.file.n);
-	for (size_t n = copy.file.n; n > 0;) { /* each byte of the section headers, then in jumps */
+	for (size_t n = copy.file.n; n > 0;) { /* each byte of the section headers, then in steps */
 		n -= copy.file.n - n < 3000                  ? 1
 		     : (size_t)rand_r(&seed) % 20000 + 1 < n ? (size_t)rand_r(&seed) % 20000 + 1
 		                                             : n;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which instructions may be armed. The encodings are written as the assemblers of their CPUs give them. */
+/* Which instructions may be armed. The encodings are the output of the assemblers of their CPUs. */
 #include <check.h>
 #include <elf.h>
 #include <errno.h>
@@ -9,13 +9,13 @@
 
 #include "runtime/insn-check.h"
 
-struct row {
+struct insn_case {
 	int machine;
 	const char *name, *code; /* code in hex */
-	const char *why;         /* part of it; NULL: may be armed */
+	const char *why;         /* a part of the reason; NULL: may be armed */
 };
 
-static const struct row rows[] = {
+static const struct insn_case cases[] = {
 	{ EM_X86_64, "nop", "90662e0f1f840000000000", NULL },
 	{ EM_X86_64, "push %rbp", "554889e5", NULL },
 	{ EM_X86_64, "endbr64", "f30f1efa55", NULL },
@@ -60,25 +60,15 @@ static const struct row rows[] = {
 	{ EM_PPC64, "tdi 4,r3,1", "01008308", "is a trap already" },
 	{ EM_PPC64, "td 4,r3,r4", "8820837c", "is a trap already" },
 	{ EM_PPC64, "paddi", "00000006", "prefixed" },
-	{ EM_S390, "anything", "0000", "not known" },
+	{ EM_S390, "anything", "0000", "unknown CPU" },
 };
 
-/* Replaces the C library's syscall(), so that the kernel's answer to uprobe() does not depend on the kernel. */
-static int uprobe_answer = ENXIO;
-
-long syscall(long number, ...)
-{
-	(void)number;
-	errno = uprobe_answer;
-	return -1;
-}
-
-/* By what the kernel answers; these are other kernels' answers. */
+/* The errors are those of different kernels: see runtime/insn-check.c. */
 START_TEST(nop5_by_kernel)
 {
 	static const uint8_t nop5[16] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 }, nop10[16] = { 0x66, 0x2e, 0x0f, 0x1f, 0x84 };
 	static const struct {
-		int answer;
+		int uprobe_error;
 		bool refused;
 	} kernels[] = {
 		{ ENXIO, true },
@@ -88,38 +78,37 @@ START_TEST(nop5_by_kernel)
 	};
 
 	for (size_t i = 0; i < sizeof(kernels) / sizeof(*kernels); i++) {
-		uprobe_answer = kernels[i].answer;
-		ck_assert_msg(!!check_instruction(EM_X86_64, nop5, sizeof(nop5)) == kernels[i].refused, "%s",
-		              strerror(kernels[i].answer));
-		ck_assert_ptr_null(check_instruction(EM_X86_64, nop10, sizeof(nop10)));
+		int error = kernels[i].uprobe_error;
+
+		ck_assert_msg(!!insn_why_refused(EM_X86_64, nop5, sizeof(nop5), error) == kernels[i].refused, "%s",
+		              strerror(error));
+		ck_assert_ptr_null(insn_why_refused(EM_X86_64, nop10, sizeof(nop10), error));
 	}
-	uprobe_answer = ENXIO;
 }
 END_TEST
 
 START_TEST(each_instruction)
 {
-	const struct row *row = &rows[_i];
+	const struct insn_case *c = &cases[_i];
 	uint8_t code[16];
-	size_t n = strlen(row->code) / 2;
+	size_t n = strlen(c->code) / 2;
 	const char *why;
 
-	memset(code, 0xee, sizeof(code)); /* what stands behind must not matter */
+	memset(code, 0xee, sizeof(code)); /* bytes after the instruction must not matter */
 	for (size_t i = 0; i < n; i++) {
-		char byte[3] = { row->code[2 * i], row->code[2 * i + 1], 0 };
+		char byte[3] = { c->code[2 * i], c->code[2 * i + 1], 0 };
 
 		code[i] = (uint8_t)strtoul(byte, NULL, 16);
 	}
-	why = check_instruction(row->machine, code, sizeof(code));
-	if (!row->why)
-		ck_assert_msg(!why, "%s: %s", row->name, why);
+	why = insn_why_refused(c->machine, code, sizeof(code), ENXIO);
+	if (!c->why)
+		ck_assert_msg(!why, "%s: %s", c->name, why);
 	else
-		ck_assert_msg(why && strstr(why, row->why), "%s: \"%s\", not \"%s\"", row->name, why ? why : "",
-		              row->why);
+		ck_assert_msg(why && strstr(why, c->why), "%s: \"%s\", not \"%s\"", c->name, why ? why : "", c->why);
 }
 END_TEST
 
-/* Whatever the bytes and however few of them, it looks at none beyond. */
+/* Bytes past the size are not read (address sanitizer). */
 START_TEST(few_bytes)
 {
 	for (int first = 0; first < 256; first++)
@@ -127,9 +116,9 @@ START_TEST(few_bytes)
 			uint8_t *code = malloc(size ? size : 1);
 
 			memset(code, first, size);
-			check_instruction(EM_X86_64, code, size);
-			check_instruction(EM_AARCH64, code, size);
-			check_instruction(EM_PPC64, code, size);
+			insn_why_refused(EM_X86_64, code, size, ENXIO);
+			insn_why_refused(EM_AARCH64, code, size, ENXIO);
+			insn_why_refused(EM_PPC64, code, size, ENXIO);
 			free(code);
 		}
 }
@@ -142,7 +131,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	tcase_add_loop_test(tests, each_instruction, 0, sizeof(rows) / sizeof(*rows));
+	tcase_add_loop_test(tests, each_instruction, 0, sizeof(cases) / sizeof(*cases));
 	tcase_add_test(tests, few_bytes);
 	tcase_add_test(tests, nop5_by_kernel);
 	suite_add_tcase(suite, tests);

@@ -10,6 +10,7 @@
 
 #include "runtime/event.h"
 #include "tests/kernel/hit.h"
+#include "tests/unit/interpreter.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #define SHADOWED true

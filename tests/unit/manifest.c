@@ -75,7 +75,7 @@ static struct manifest *small(void)
 	return d;
 }
 
-START_TEST(what_was_added_is_there)
+START_TEST(contents)
 {
 	struct manifest *d = small();
 	const struct manifest_point *p = manifest_points(d);
@@ -94,9 +94,9 @@ START_TEST(what_was_added_is_there)
 	ck_assert_str_eq(manifest_string(d, probe->name), "io:open");
 	ck_assert_uint_eq(probe->nargs, 2);
 	ck_assert_str_eq(manifest_string(d, manifest_args(d)[probe->args].name), "path");
-	ck_assert_str_eq(manifest_string(d, manifest_args(d)[probe->args].type), "const char *");
+	ck_assert_uint_eq(manifest_args(d)[probe->args].reserved, 0);
 	ck_assert_str_eq(manifest_string(d, manifest_args(d)[probe->args + 1].name), "flags");
-	ck_assert_str_eq(manifest_string(d, manifest_args(d)[probe->args + 1].type), "int");
+	ck_assert_uint_eq(manifest_args(d)[probe->args + 1].reserved, 0);
 	ck_assert_str_eq(manifest_string(d, manifest_files(d)[probe->file].path), "/bin/it");
 	ck_assert_str_eq(manifest_string(d, manifest_files(d)[probe->file].build_id), "c0ffee");
 	ck_assert_uint_eq(manifest_files(d)[probe->file].device, 41);
@@ -123,7 +123,7 @@ START_TEST(what_was_added_is_there)
 }
 END_TEST
 
-START_TEST(empty_is_a_description)
+START_TEST(empty_is_valid)
 {
 	struct manifest_builder *b;
 	struct manifest *d;
@@ -162,8 +162,8 @@ START_TEST(build_leaves_the_builder)
 }
 END_TEST
 
-/* Names that share ends and beginnings must not be taken for each other. */
-START_TEST(alike_strings_stay_apart)
+/* Names that are prefixes or suffixes of each other are different names. */
+START_TEST(similar_names_are_distinguished)
 {
 	static const char *const names[] = { "", "a", "aa", "b", "ab", "ba", "a:b", "open", "pen", "ope" };
 	struct manifest_builder *b;
@@ -187,7 +187,7 @@ START_TEST(alike_strings_stay_apart)
 		ck_assert_int_eq(strncmp(manifest_string(d, p->name), "p:", 2), 0);
 		ck_assert_str_eq(manifest_string(d, p->name) + 2, names[i]);
 		ck_assert_str_eq(manifest_string(d, manifest_args(d)[p->args].name), names[n - 1 - i]);
-		ck_assert_str_eq(manifest_string(d, manifest_args(d)[p->args].type), names[i]);
+		ck_assert_uint_eq(manifest_args(d)[p->args].reserved, 0);
 	}
 	free(d);
 	manifest_builder_free(b);
@@ -196,7 +196,7 @@ END_TEST
 
 static void refused(const struct manifest *d, size_t size, const char *how)
 {
-	ck_assert_msg(manifest_check(d, size, "the-block") == -EBADMSG, "%s: was taken", how);
+	ck_assert_msg(manifest_check(d, size, "the-block") == -EBADMSG, "%s: was accepted", how);
 	ck_assert_msg(strstr(pp_error(), "the-block"), "%s: '%s' does not name it", how, pp_error());
 }
 
@@ -207,7 +207,7 @@ static void refused(const struct manifest *d, size_t size, const char *how)
 		refused(d, good->size, #what); \
 	} while (0)
 
-/* Each table's entry is spoilt by itself; fields are reached by the layout that desc.h states, by hand. */
+/* Damages one field at a time. The offsets of the tables are written out, so that the layout on disk is tested, too. */
 START_TEST(each_damage_is_refused)
 {
 	struct manifest *good = small(), *d = malloc(good->size + 64);
@@ -237,12 +237,11 @@ START_TEST(each_damage_is_refused)
 	SPOIL(d->nargs = UINT32_MAX);
 	SPOIL(d->npool = UINT32_MAX);
 	SPOIL(d->npool = 0);
-	SPOIL(d->npool += d->nargs * 8; d->nargs = 0); /* the sizes still add up */
+	SPOIL(d->npool += d->nargs * 8; d->nargs = 0); /* the sum of the sizes is unchanged */
 	SPOIL(((char *)d)[d->size - 1] = 'x');
 	SPOIL(files[1].path = d->npool);
 	SPOIL(files[1].build_id = UINT32_MAX);
 	SPOIL(args[3].name = d->npool);
-	SPOIL(args[0].type = d->npool);
 	SPOIL(layouts[2].nargs = RECORD_ARGS_MAX + 1);
 	SPOIL(layouts[2].nargs = UINT32_MAX);
 	SPOIL(layouts[0].kind[1] = PP_FAULT + 1);
@@ -254,7 +253,7 @@ START_TEST(each_damage_is_refused)
 	SPOIL(probes[2].file = 2);
 	SPOIL(probes[1].nargs = 3);
 	SPOIL(probes[1].args = 5; probes[1].nargs = 0);
-	SPOIL(probes[1].args = UINT32_MAX; probes[1].nargs = 2); /* their sum is small again */
+	SPOIL(probes[1].args = UINT32_MAX; probes[1].nargs = 2); /* the sum wraps to a small number */
 	SPOIL(probes[1].args = 1; probes[1].nargs = UINT32_MAX);
 	SPOIL(points[0].probe = 3);
 	SPOIL(points[2].layout = 3);
@@ -264,7 +263,7 @@ START_TEST(each_damage_is_refused)
 }
 END_TEST
 
-/* Reads all that a description leads to; the sanitizers say whether it is inside. */
+/* Reads all that the manifest refers to; the sanitizers find reads outside of the block. */
 static size_t visit(const struct manifest *d)
 {
 	size_t sum = 0;
@@ -278,8 +277,7 @@ static size_t visit(const struct manifest *d)
 		sum += strlen(manifest_string(d, probe->name)) + strlen(manifest_string(d, file->path)) +
 		       strlen(manifest_string(d, file->build_id));
 		for (uint32_t a = 0; a < probe->nargs; a++)
-			sum += strlen(manifest_string(d, manifest_args(d)[probe->args + a].name)) +
-			       strlen(manifest_string(d, manifest_args(d)[probe->args + a].type));
+			sum += strlen(manifest_string(d, manifest_args(d)[probe->args + a].name));
 		for (uint32_t a = 0; a < layout->nargs; a++)
 			sum += layout->kind[a] + layout->size[a];
 	}
@@ -289,16 +287,17 @@ static size_t visit(const struct manifest *d)
 }
 
 /*
- * Random damage: either it is refused or everything lies inside the block, which
- * is allocated to the byte. DESC_SEED repeats a run.
+ * After random damage a manifest is refused, or all that it refers to is in the block, which is allocated to the byte.
+ * MANIFEST_SEED repeats a run.
  */
 START_TEST(random_damage)
 {
-	unsigned seed = getenv("DESC_SEED") ? strtoul(getenv("DESC_SEED"), NULL, 0) : (unsigned)time(NULL) ^ getpid();
+	unsigned seed =
+		getenv("MANIFEST_SEED") ? strtoul(getenv("MANIFEST_SEED"), NULL, 0) : (unsigned)time(NULL) ^ getpid();
 	struct manifest *good = small();
 	size_t taken = 0, refusals = 0, sum = 0;
 
-	fprintf(stderr, "random_damage: DESC_SEED=%u\n", seed);
+	fprintf(stderr, "random_damage: MANIFEST_SEED=%u\n", seed);
 	srandom(seed);
 	for (int round = 0; round < 200000; round++) {
 		static const unsigned char odd[] = { 0, 1, 2, 3, 4, 5, 12, 25, 0x7f, 0x80, 0xff };
@@ -329,7 +328,7 @@ START_TEST(random_damage)
 }
 END_TEST
 
-/* Enough for the tables to grow many times over; every one is found where it was put. */
+/* The tables grow many times, and each item keeps its index. */
 START_TEST(many)
 {
 	enum { PROBES = 10000, POINTS = 50000 };
@@ -375,16 +374,16 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("desc");
-	TCase *tc = tcase_create("desc");
+	Suite *suite = suite_create("manifest");
+	TCase *tc = tcase_create("manifest");
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
 	tcase_set_timeout(tc, 120);
-	tcase_add_test(tc, what_was_added_is_there);
-	tcase_add_test(tc, empty_is_a_description);
+	tcase_add_test(tc, contents);
+	tcase_add_test(tc, empty_is_valid);
 	tcase_add_test(tc, build_leaves_the_builder);
-	tcase_add_test(tc, alike_strings_stay_apart);
+	tcase_add_test(tc, similar_names_are_distinguished);
 	tcase_add_test(tc, each_damage_is_refused);
 	tcase_add_test(tc, random_damage);
 	tcase_add_test(tc, many);

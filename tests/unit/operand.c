@@ -29,7 +29,7 @@ static struct pp_image *open_image(bool is_32, uint16_t type, uint16_t machine)
 	elf_symbol(&elf, "tls", 0x10, 8, GLOBAL(STT_TLS));
 	elf_symbol(&elf, "$dollar", DATA + 0x48, 8, GLOBAL(STT_OBJECT));
 	ck_assert_int_eq(pp_image_open(elf_path(&elf), &image), 0);
-	image_symbol(image, "g", &(uint64_t){ 0 }); /* while the file is there */
+	image_symbol(image, "g", &(uint64_t){ 0 }); /* while the file exists */
 	elf_free(&elf);
 	return image;
 }
@@ -142,13 +142,13 @@ START_TEST(registers)
 		SREG("-8@%r12", 8, 12),
 		SREG("-1@%al", 1, 0),
 		SREG("-2@%cx", 2, 1),
-		/* narrower than the register: its low part; wider: all there is, widened by its sign */
+		/* narrower than the register: its low part; wider: the register, sign-extended */
 		REG("4@%rax", 4, 0, 0),
 		REG("1@%rdi", 1, 7, 0),
 		REG("8@%eax", 4, 0, 0),
 		SREG("-8@%eax", 4, 0),
 		REG("4@%ah", 1, 0, 8),
-		/* no size: the register's */
+		/* without a size: the register's size */
 		REG("%eax", 4, 0, 0),
 		REG("%rax", 8, 0, 0),
 		REG("%ax", 2, 0, 0),
@@ -278,7 +278,7 @@ START_TEST(refused)
 {
 	static const struct {
 		const char *text, *why;
-	} refused[] = {
+	} rows[] = {
 		{ "4@%fs:-4", "thread-local" },
 		{ "4@%fs:x@tpoff", "thread-local" },
 		{ "4@x@tpoff(%rax)", "thread-local" },
@@ -344,17 +344,17 @@ START_TEST(refused)
 	char text[128];
 	struct pp_image *image = open_image(false, ET_DYN, 0);
 
-	for (size_t i = 0; i < COUNT(refused); i++) {
-		snprintf(text, sizeof(text), "8@%%rdi %s 4@%%esi", refused[i].text);
-		ck_assert_msg(operands_parse(image, text, got) == -EINVAL, "%s was taken", refused[i].text);
-		ck_assert_msg(strstr(pp_error(), refused[i].why) != NULL, "%s: %s", refused[i].text, pp_error());
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		snprintf(text, sizeof(text), "8@%%rdi %s 4@%%esi", rows[i].text);
+		ck_assert_msg(operands_parse(image, text, got) == -EINVAL, "%s was accepted", rows[i].text);
+		ck_assert_msg(strstr(pp_error(), rows[i].why) != NULL, "%s: %s", rows[i].text, pp_error());
 		ck_assert_msg(strstr(pp_error(), image->path) != NULL, "%s", pp_error());
 	}
 	pp_image_free(image);
 }
 END_TEST
 
-/* Any text ends in a number or in -EINVAL; sanitizers see the rest. */
+/* Any text gives a number of operands or -EINVAL. Sanitizers find other errors. */
 START_TEST(nonsense)
 {
 	static const char *const parts[] = {
@@ -451,14 +451,14 @@ START_TEST(saved_registers)
 }
 END_TEST
 
-/* ---- what the assembler makes of the same text ------------------------------------ */
+/* ---- the same text in the assembler ---- */
 
 struct assembled {
 	unsigned char *code;
 	size_t n;
 };
 
-/* Assembles lines, each padded to 16 bytes. False where there is no assembler for x86-64. */
+/* Assembles lines, each padded to 16 bytes. Returns false without an assembler for x86-64. */
 static bool assemble(const char *lines, struct assembled *result)
 {
 	char folder[] = "/tmp/check-operand-XXXXXX", command[256];
@@ -485,7 +485,7 @@ static bool assemble(const char *lines, struct assembled *result)
 	return done;
 }
 
-/* Each register's number is what the assembler encodes in "mov %reg, (%rax)". */
+/* The number of a register is the one that the assembler encodes in "mov %reg, (%rax)". */
 START_TEST(registers_as_assembled)
 {
 	const struct cpu *cpu = cpu_of(EM_X86_64, true);
@@ -496,7 +496,7 @@ START_TEST(registers_as_assembled)
 		if (cpu->registers[i].number < 16)
 			sprintf(lines + strlen(lines), ".balign 16\nmov %%%s, (%%rax)\n", cpu->registers[i].name);
 	if (!assemble(lines, &got)) {
-		printf("registers_as_assembled: skipped: there is no assembler for x86-64\n");
+		printf("registers_as_assembled: skipped: no assembler for x86-64\n");
 		free(got.code);
 		return;
 	}
@@ -600,7 +600,7 @@ START_TEST(memory_as_assembled)
 		line += sprintf(line, ".balign 16\nlea %s, %%rax\n", texts[i] + 2);
 	}
 	if (!assemble(lines, &code)) {
-		printf("memory_as_assembled: skipped: there is no assembler for x86-64\n");
+		printf("memory_as_assembled: skipped: no assembler for x86-64\n");
 	} else {
 		ck_assert_uint_gt(code.n, (N - 1) * 16);
 		for (int i = 0; i < N; i++) {
@@ -722,7 +722,7 @@ START_TEST(aarch64)
 
 	check_all(image, expected, COUNT(expected));
 	for (size_t i = 0; i < COUNT(bad); i++)
-		ck_assert_msg(operands_parse(image, bad[i], got) == -EINVAL, "%s was taken", bad[i]);
+		ck_assert_msg(operands_parse(image, bad[i], got) == -EINVAL, "%s was accepted", bad[i]);
 	ck_assert_int_eq(operands_parse(image, "-4@[x0, w1, sxtw 2] 8@[sp, 16] 4@x3 1@7", got), 4);
 	ck_assert_uint_eq(cpu->numbers, 33);
 	ck_assert_int_eq(cpu->pc, 32);

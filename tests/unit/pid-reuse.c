@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A process that ends between being named and being armed, and another that gets its number: it is not taken for the
- * first. The kernel gives a wanted number to those that may ask (clone3 with set_tid).
+ * A process ends, and another one gets its pid: it is not mistaken for the first. clone3() with set_tid makes a process with
+ * a chosen pid.
  */
 #include <check.h>
 #include <errno.h>
@@ -16,12 +16,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-__attribute__((noipa)) static void hit(int n)
+__attribute__((noinline)) static void hit(int n)
 {
 	STAP_PROBE1(reuse, hit, n);
 }
 
-/* A child that hits the probe for each byte it is sent and answers with one. */
+/* Starts a child that hits the probe for each byte that it is sent, and answers with a byte. */
 static pid_t start(pid_t wanted, int *tell, int *answer)
 {
 	struct clone_args args = { .exit_signal = SIGCHLD, .set_tid = (uintptr_t)&wanted, .set_tid_size = 1 };
@@ -69,7 +69,8 @@ static pid_t again(pid_t pid, int *tell, int *answer)
 	return pid;
 }
 
-START_TEST(between_look_and_arm)
+/* The pid changes hands between the resolution of the request and arming. */
+START_TEST(between_resolving_and_arming)
 {
 	struct pp_request *request;
 	struct pp_session *session;
@@ -104,7 +105,7 @@ START_TEST(between_look_and_arm)
 }
 END_TEST
 
-/* Armed for a process that then ends: the next one with its number is not counted. */
+/* The pid changes hands after arming: hits of the second process are not counted. */
 START_TEST(after_arming)
 {
 	struct pp_request *request;
@@ -153,7 +154,7 @@ int main(void)
 		return printf("clone3 gives no wanted process id: %s\n", strerror(errno)), 77;
 	end(pid);
 
-	tcase_add_test(tcase, between_look_and_arm);
+	tcase_add_test(tcase, between_resolving_and_arming);
 	tcase_add_test(tcase, after_arming);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);

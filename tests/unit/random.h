@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Random numbers, of a seed that is told: PROBEPOINT_SEED repeats a run. */
+/* Random numbers. The seed is printed: set PROBEPOINT_SEED to it to repeat a run. */
 #ifndef TESTS_UNIT_RANDOM_H
 #define TESTS_UNIT_RANDOM_H
 

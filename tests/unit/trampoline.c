@@ -26,6 +26,7 @@
 #include "runtime/agent/inproc/trampoline.h" /* linked by runtime/agent/inproc/build.mk */
 
 #define PROGRAM_REGISTERS REGISTERS
+#include "tests/unit/interpreter.h"
 #include "tests/unit/programs.h"
 
 #define PAGE 4096

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/alloc.h"
+#include "cmd/escape.h"
+
+json_object *json_text_n(const char *bytes, size_t length)
+{
+	json_object *object;
+	char *valid = NULL;
+	size_t size = 0, invalid = 0;
+	uint32_t code;
+	FILE *out;
+
+	for (size_t i = 0, n; i < length; i += n ? n : 1) {
+		n = utf8_decode(bytes + i, length - i, &code);
+		invalid += !n;
+	}
+	if (!invalid)
+		return json_object_new_string_len(bytes, (int)length);
+	out = xmemstream(&valid, &size);
+	for (size_t i = 0, n; i < length; i += n ? n : 1) {
+		n = utf8_decode(bytes + i, length - i, &code);
+		fwrite(n ? bytes + i : "\xef\xbf\xbd", 1, n ? n : 3, out);
+	}
+	xmemstream_close(out);
+	object = json_object_new_string_len(valid, (int)size);
+	free(valid);
+	return object;
+}
+
+json_object *json_text(const char *text)
+{
+	return text ? json_text_n(text, strlen(text)) : NULL;
+}
+
+void json_add(json_object *to, const char *key, json_object *value)
+{
+	if (json_object_object_add_ex(to, key, value, JSON_C_OBJECT_KEY_IS_CONSTANT))
+		alloc_failed();
+}
+
+void json_add_text(json_object *to, const char *key, const char *text)
+{
+	json_add(to, key, json_text(text));
+}
+
+void json_add_int(json_object *to, const char *key, int64_t value)
+{
+	json_add(to, key, json_object_new_int64(value));
+}
+
+void json_add_uint(json_object *to, const char *key, uint64_t value)
+{
+	json_add(to, key, json_object_new_uint64(value));
+}
+
+void json_add_double(json_object *to, const char *key, double value)
+{
+	json_add(to, key, json_object_new_double(value));
+}
+
+void json_add_bool(json_object *to, const char *key, bool value)
+{
+	json_add(to, key, json_object_new_boolean(value));
+}
+
+void json_print(FILE *out, json_object *object)
+{
+	size_t length, from = 0;
+	const char *text = json_object_to_json_string_length(
+		object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
+
+	if (!text)
+		alloc_failed();
+	/* json-c does not escape DEL and U+0080 to U+009F. */
+	for (size_t i = 0; i < length; i++) {
+		unsigned char c = text[i], next = text[i + 1];
+		bool is_c1 = c == 0xc2 && next >= 0x80 && next < 0xa0;
+
+		if (c != 0x7f && !is_c1)
+			continue;
+		fwrite(text + from, 1, i - from, out);
+		fprintf(out, "\\u%04x", is_c1 ? next : c);
+		i += is_c1;
+		from = i + 1;
+	}
+	fwrite(text + from, 1, length - from, out);
+	json_object_put(object);
+}

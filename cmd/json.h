@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* Builds and prints JSON. If no memory is left, the functions exit (see alloc.h). */
+#ifndef CMD_JSON_H
+#define CMD_JSON_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* A JSON string. Each byte that is not part of a UTF-8 sequence becomes U+FFFD. NULL becomes null. */
+json_object *json_text(const char *text);
+json_object *json_text_n(const char *bytes, size_t length);
+
+/*
+ * These functions append a key and its value to an object. json_add() takes ownership of the value; NULL becomes null.
+ * The key must be a string constant.
+ */
+void json_add(json_object *to, const char *key, json_object *value);
+void json_add_text(json_object *to, const char *key, const char *text);
+void json_add_int(json_object *to, const char *key, int64_t value);
+void json_add_uint(json_object *to, const char *key, uint64_t value);
+void json_add_double(json_object *to, const char *key, double value);
+void json_add_bool(json_object *to, const char *key, bool value);
+
+/* Prints the object without line breaks, and frees it. All control characters are escaped. */
+void json_print(FILE *out, json_object *object);
+
+#endif

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Finds the exits of a function.
+ *
+ * The kernel's uretprobes replace the return address on the stack. Then a program that walks the stack finds an address
+ * that belongs to no file: a C++ exception ends the program, and so does a coroutine or a signal stack at a higher
+ * address. So probes arm the exits of a function instead: each ret, and each jump to another function, which returns in
+ * place of this one. At an exit the stack pointer has the value that it had at the entry, which identifies the call that
+ * ends.
+ *
+ * 1. The function must be understood as a whole. It is decoded from its first to its last byte, because compilers put no
+ *    data between x86-64 instructions. The parts include the cold part, which the symbol table calls NAME.cold.
+ * 2. The function is refused if a direct jump in it does not lead to the begin of an instruction, if a conditional jump
+ *    leaves it, or if control can reach its end.
+ * 3. An indirect jump either belongs to a switch and uses a table, or leaves the function. It belongs to a switch if it
+ *    has the notrack prefix, or if its address comes from a table: by jmp *table(,%reg,8), or by the sequence
+ *    movslq (table,%reg,4), add, jmp.
+ */
+#include <Zydis/Zydis.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/error.h"
+#include "runtime/disasm-internal.h"
+#include "runtime/disasm.h"
+#include "sdt/image.h"
+
+#define EXITS_MAX 4096
+#define PARTS_MAX 8
+
+struct part {
+	struct code_bytes code;
+	uint8_t *begins; /* for each byte: 1 if an instruction begins there */
+};
+
+struct function_code {
+	const struct pp_image *image;
+	const char *name;
+	struct part parts[PARTS_MAX];
+	size_t nparts;
+	struct code_exit *exits;
+	size_t nexits, exits_room;
+	uint64_t *targets; /* of direct jumps within the parts */
+	size_t ntargets, targets_room;
+};
+
+typedef ZydisDecodedOperand insn_operands[ZYDIS_MAX_OPERAND_COUNT];
+
+#define WINDOW_SIZE 12
+
+/* The current instruction, at index n, and the n instructions before it. */
+struct window {
+	ZydisDecodedInstruction insns[WINDOW_SIZE];
+	insn_operands operands[WINDOW_SIZE];
+	size_t n;
+};
+
+/* Adds a part whose bytes are owned by the function from now on. */
+static int function_add_part(struct function_code *f, const struct code_bytes *code)
+{
+	struct part *part = &f->parts[f->nparts++];
+
+	*part = (struct part){ *code, calloc(code->end - code->start, 1) };
+	return part->begins ? 0 : error_nomem();
+}
+
+static int function_add_cold_part(struct function_code *f, uint64_t start, uint64_t end)
+{
+	struct code_bytes code;
+	int err;
+
+	if (f->nparts == PARTS_MAX)
+		return error_set(EOPNOTSUPP, "'%s' of %s has more than %d parts", f->name, f->image->path, PARTS_MAX);
+	err = code_bytes_read(f->image, f->name, start, end, &code);
+	return err ? err : function_add_part(f, &code);
+}
+
+static struct part *function_part(struct function_code *f, uint64_t address)
+{
+	for (size_t i = 0; i < f->nparts; i++)
+		if (address >= f->parts[i].code.start && address < f->parts[i].code.end)
+			return &f->parts[i];
+	return NULL;
+}
+
+static int function_add_exit(struct function_code *f, uint64_t address, bool tail)
+{
+	int err;
+
+	if (f->nexits == EXITS_MAX)
+		return error_set(EOPNOTSUPP, "'%s' of %s has more than %d exits", f->name, f->image->path, EXITS_MAX);
+	err = ALLOC_GROW(f->exits, f->nexits + 1, f->exits_room);
+	if (err)
+		return err;
+	f->exits[f->nexits++] = (struct code_exit){ address, tail };
+	return 0;
+}
+
+static int function_add_target(struct function_code *f, uint64_t target)
+{
+	int err = ALLOC_GROW(f->targets, f->ntargets + 1, f->targets_room);
+
+	if (err)
+		return err;
+	f->targets[f->ntargets++] = target;
+	return 0;
+}
+
+/* Finds the function's cold part that contains the target. */
+static bool function_cold_range(const struct function_code *f, uint64_t target, uint64_t *start, uint64_t *end)
+{
+	const char *name = image_function_range(f->image, target, start, end);
+	size_t n = strlen(f->name);
+
+	return name && !strncmp(name, f->name, n) && !strncmp(name + n, ".cold", 5) &&
+	       (!name[n + 5] || name[n + 5] == '.');
+}
+
+static int function_add_direct_jump(struct function_code *f, uint64_t address, uint64_t target, bool conditional)
+{
+	uint64_t start, end;
+	int err;
+
+	/* A jump to the first instruction begins another call, because it hits the breakpoint there. */
+	if (target == f->parts[0].code.start && conditional)
+		return error_set(EOPNOTSUPP, "'%s' of %s has a conditional jump to its first instruction", f->name,
+		                 f->image->path);
+	if (target == f->parts[0].code.start)
+		return function_add_exit(f, address, true);
+	if (function_part(f, target))
+		return function_add_target(f, target);
+	if (function_cold_range(f, target, &start, &end)) {
+		err = function_add_cold_part(f, start, end);
+		return err ? err : function_add_target(f, target);
+	}
+	if (conditional)
+		return error_set(EOPNOTSUPP,
+		                 "'%s' of %s has a conditional jump to 0x%lx, which may belong to another function",
+		                 f->name, f->image->path, (unsigned long)target);
+	return function_add_exit(f, address, true);
+}
+
+static bool operand_writes_register(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operand,
+                                    ZydisRegister reg)
+{
+	return insn->operand_count_visible && operand->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	       ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, operand->reg.value) ==
+	               ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg) &&
+	       operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+}
+
+/* Returns true if the last writers of the register are a load from a table and an addition. */
+static bool window_loads_from_table(const struct window *w, ZydisRegister reg)
+{
+	bool added = false;
+
+	for (size_t n = w->n; n--;) {
+		const ZydisDecodedInstruction *insn = &w->insns[n];
+		const ZydisDecodedOperand *operands = w->operands[n];
+
+		if (!operand_writes_register(insn, &operands[0], reg))
+			continue;
+		if (insn->mnemonic == ZYDIS_MNEMONIC_ADD && !added && operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER) {
+			added = true;
+			continue;
+		}
+		if (operands[1].type != ZYDIS_OPERAND_TYPE_MEMORY)
+			return false;
+		if (insn->mnemonic == ZYDIS_MNEMONIC_MOVSXD)
+			return added;
+		return insn->mnemonic == ZYDIS_MNEMONIC_MOV && operands[1].mem.index != ZYDIS_REGISTER_NONE &&
+		       operands[1].mem.scale == 8;
+	}
+	return false;
+}
+
+/* Returns true if the current instruction, an indirect jump, belongs to a switch. */
+static bool window_jumps_by_table(const struct window *w)
+{
+	const ZydisDecodedOperand *operand = w->operands[w->n];
+
+	if (w->insns[w->n].attributes & ZYDIS_ATTRIB_HAS_NOTRACK)
+		return true;
+	if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY)
+		return operand->mem.index != ZYDIS_REGISTER_NONE && operand->mem.scale == 8;
+	return operand->type == ZYDIS_OPERAND_TYPE_REGISTER && window_loads_from_table(w, operand->reg.value);
+}
+
+static int function_add_jump(struct function_code *f, const struct window *w, uint64_t address, bool conditional)
+{
+	const ZydisDecodedInstruction *insn = &w->insns[w->n];
+	const ZydisDecodedOperand *operand = w->operands[w->n];
+	uint64_t target;
+
+	if (ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(insn, operand, address, &target)) &&
+	    operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+		return function_add_direct_jump(f, address, target, conditional);
+	return window_jumps_by_table(w) ? 0 : function_add_exit(f, address, true);
+}
+
+/* Records the current instruction, at address. Sets *continues to whether control can reach the next one. */
+static int function_add_insn(struct function_code *f, const struct window *w, uint64_t address, bool *continues)
+{
+	const ZydisDecodedInstruction *insn = &w->insns[w->n];
+
+	switch (insn->meta.category) {
+	case ZYDIS_CATEGORY_RET: *continues = false; return function_add_exit(f, address, false);
+	case ZYDIS_CATEGORY_UNCOND_BR: *continues = false; return function_add_jump(f, w, address, false);
+	case ZYDIS_CATEGORY_COND_BR: *continues = true; return function_add_jump(f, w, address, true);
+	default:
+		/* A call as the last instruction does not return. */
+		*continues = insn->mnemonic != ZYDIS_MNEMONIC_UD2 && insn->mnemonic != ZYDIS_MNEMONIC_HLT &&
+		             insn->mnemonic != ZYDIS_MNEMONIC_CALL && insn->mnemonic != ZYDIS_MNEMONIC_INT3;
+		return 0;
+	}
+}
+
+/* Makes the current instruction one of those before. */
+static void window_advance(struct window *w)
+{
+	if (++w->n < WINDOW_SIZE)
+		return;
+	memmove(w->insns, w->insns + 1, (WINDOW_SIZE - 1) * sizeof(*w->insns));
+	memmove(w->operands, w->operands + 1, (WINDOW_SIZE - 1) * sizeof(*w->operands));
+	w->n--;
+}
+
+/* Decodes a part as a whole. Adds parts that it jumps to. */
+static int function_decode_part(struct function_code *f, const struct part *part)
+{
+	struct window window = { .n = 0 };
+	size_t size = part->code.end - part->code.start;
+	bool continues = true;
+	ZydisDecoder decoder;
+
+	decoder_init(&decoder, true);
+	for (size_t at = 0; at < size;) {
+		ZydisDecodedInstruction *insn = &window.insns[window.n];
+		uint64_t address = part->code.start + at;
+		int err;
+
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, part->code.bytes + at, size - at, insn,
+		                                         window.operands[window.n])))
+			return error_set(EOPNOTSUPP, "'%s' of %s: the instruction at 0x%lx cannot be decoded", f->name,
+			                 f->image->path, (unsigned long)address);
+		part->begins[at] = 1;
+		err = function_add_insn(f, &window, address, &continues);
+		if (err)
+			return err;
+		at += insn->length;
+		window_advance(&window);
+	}
+	if (continues)
+		return error_set(EOPNOTSUPP, "'%s' of %s continues past its end", f->name, f->image->path);
+	return 0;
+}
+
+static int function_check_targets(struct function_code *f)
+{
+	for (size_t i = 0; i < f->ntargets; i++) {
+		const struct part *part = function_part(f, f->targets[i]);
+
+		if (!part->begins[f->targets[i] - part->code.start])
+			return error_set(EOPNOTSUPP, "'%s' of %s jumps into the middle of an instruction, to 0x%lx",
+			                 f->name, f->image->path, (unsigned long)f->targets[i]);
+	}
+	return 0;
+}
+
+static int function_decode(struct function_code *f, uint64_t address)
+{
+	struct code_bytes code;
+	int err = code_bytes_of_function(f->image, address, &f->name, &code);
+
+	if (err)
+		return err;
+	err = function_add_part(f, &code);
+	for (size_t i = 0; i < f->nparts && !err; i++)
+		err = function_decode_part(f, &f->parts[i]);
+	if (err)
+		return err;
+	err = function_check_targets(f);
+	if (err)
+		return err;
+	return f->nexits ? 0 : error_set(EOPNOTSUPP, "'%s' of %s never returns", f->name, f->image->path);
+}
+
+static int exit_compare(const void *a, const void *b)
+{
+	const struct code_exit *x = a, *y = b;
+
+	return x->address < y->address ? -1 : x->address > y->address;
+}
+
+int code_exits(const struct pp_image *image, uint64_t address, struct code_exit **exits, size_t *n)
+{
+	struct function_code f = { .image = image };
+	int err = function_decode(&f, address);
+
+	for (size_t i = 0; i < f.nparts; i++) {
+		free(f.parts[i].code.bytes);
+		free(f.parts[i].begins);
+	}
+	free(f.targets);
+	if (err) {
+		free(f.exits);
+		return err;
+	}
+	qsort(f.exits, f.nexits, sizeof(*f.exits), exit_compare);
+	*exits = f.exits;
+	*n = f.nexits;
+	return 0;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef RUNTIME_DISASM_INTERNAL_H
+#define RUNTIME_DISASM_INTERNAL_H
+
+#include <Zydis/Zydis.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pp_image;
+
+void decoder_init(ZydisDecoder *decoder, bool is_64);
+
+/* The bytes of a function, or of one part of it. */
+struct code_bytes {
+	uint64_t start, end; /* addresses */
+	uint8_t *bytes;      /* freed by free() */
+};
+
+/* Reads the bytes from start to end of the function with this name. Returns 0, -EOPNOTSUPP, -EIO or -ENOMEM. */
+int code_bytes_read(const struct pp_image *image, const char *name, uint64_t start, uint64_t end,
+                    struct code_bytes *code);
+
+/* Finds the function that begins at address and reads its bytes. Returns 0, -EOPNOTSUPP, -EIO or -ENOMEM. */
+int code_bytes_of_function(const struct pp_image *image, uint64_t address, const char **name, struct code_bytes *code);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* The steps of a filter's binary operators, by the types of their operands. */
+#include <errno.h>
+#include <string.h>
+
+#include "runtime/fetch/parser.h"
+
+#define COMM_MAX 15
+#define PRECEDENCE_EQUALITY 6 /* ==, != and =~ */
+#define PRECEDENCE_ORDER 7    /* <, <=, > and >= */
+
+int value_want_integer(const struct parser *p, const struct value *value)
+{
+	const char *text = p->tokens.text + value->token.at;
+	int length = (int)value->token.length;
+
+	switch (value->type) {
+	case TYPE_INTEGER: return 0;
+	case TYPE_TEXT: return parser_fail(p, value->token.at, "a quoted string can only be compared, by ==, != or =~");
+	case TYPE_FLOAT:
+		return parser_fail(p, value->token.at,
+		                   "'%.*s' is a floating-point number: it can only be compared with a constant", length,
+		                   text);
+	case TYPE_DECIMAL:
+		return parser_fail(p, value->token.at,
+		                   "a decimal number can only be compared with a floating-point argument");
+	default:
+		return parser_fail(p, value->token.at,
+		                   "'%.*s' is a string: it can only be compared with a quoted string, by ==, != or =~",
+		                   length, text);
+	}
+}
+
+static int strings_emit(struct parser *p, const struct binary_operator *op, const struct value *left,
+                        const struct value *right)
+{
+	const struct value *text = right->type == TYPE_TEXT ? right : left;
+	const struct value *other = text == right ? left : right;
+	bool is_comm = other->type == TYPE_COMM, prefix;
+	struct fetch_literal literal;
+	int err;
+
+	if (op->op == OPERATOR_MATCH && right->type != TYPE_TEXT)
+		return parser_fail(p, right->token.at, "expected a quoted pattern on the right of =~");
+	if (op->precedence != PRECEDENCE_EQUALITY || text->type != TYPE_TEXT)
+		return value_want_integer(p, left->type != TYPE_INTEGER ? left : right);
+	if (other->type == TYPE_TEXT)
+		return parser_fail(p, right->token.at, "cannot compare two quoted strings");
+	if (other->type == TYPE_INTEGER && !other->may_be_string)
+		return parser_fail(p, other->token.at, "cannot compare an integer with a string");
+	err = token_text(&p->tokens, &text->token, op->op == OPERATOR_MATCH, &literal, &prefix);
+	if (err)
+		return err;
+	if (is_comm && literal.length > COMM_MAX)
+		return parser_fail(p, text->token.at, "a thread's name has at most %d bytes", COMM_MAX);
+	if (is_comm)
+		parser_emit_literal(p, &other->token, prefix ? FETCH_COMMPREFIX : FETCH_COMMEQ, &literal);
+	else
+		parser_emit_literal(p, &other->token, prefix ? FETCH_PREFIX : FETCH_STREQ, &literal);
+	if (op->op == FETCH_NE)
+		parser_emit(p, &other->token, FETCH_NOT, false, 0);
+	return p->error;
+}
+
+static int integers_emit(struct parser *p, const struct token *token, const struct value *left,
+                         const struct value *right, struct value *result)
+{
+	bool is_unsigned = left->is_unsigned || right->is_unsigned;
+	bool sign_matters = true, negate = false;
+	enum fetch_opcode op = token->binary->op;
+
+	result->is_truth = true;
+	switch (token->binary->op) {
+	case OPERATOR_GT:
+	case OPERATOR_GE:
+		op = token->binary->op == OPERATOR_GT ? FETCH_LE : FETCH_LT;
+		negate = true;
+		break;
+	case FETCH_LT:
+	case FETCH_LE: break;
+	case FETCH_EQ:
+	case FETCH_NE: sign_matters = false; break;
+	case FETCH_SHL:
+	case FETCH_SHR:
+		is_unsigned = left->is_unsigned;
+		sign_matters = op == FETCH_SHR;
+		result->is_truth = false;
+		break;
+	default: sign_matters = op == FETCH_DIV || op == FETCH_MOD; result->is_truth = false;
+	}
+	parser_emit(p, token, op, sign_matters && !is_unsigned, 0);
+	if (negate)
+		parser_emit(p, token, FETCH_NOT, false, 0);
+	result->is_unsigned = is_unsigned && !result->is_truth;
+	return p->error;
+}
+
+/* Returns the key (see filter.c) of a number, which is rounded to a float of size bytes first. */
+static int64_t float_key(double number, unsigned size)
+{
+	float narrow = (float)number;
+	int64_t bits;
+	int32_t narrow_bits;
+
+	memcpy(&narrow_bits, &narrow, sizeof(narrow_bits));
+	memcpy(&bits, &number, sizeof(bits));
+	if (size == 4)
+		bits = narrow_bits;
+	return bits < 0 ? bits ^ FLOAT_MAGNITUDE(size) : bits;
+}
+
+/* Removes the step of an integer constant, which has the index at. Returns the constant's value. */
+static double constant_take(struct parser *p, const struct value *value, size_t at)
+{
+	int64_t n;
+
+	if (value->type == TYPE_DECIMAL)
+		return value->number;
+	n = p->steps[at].value;
+	memmove(p->steps + at, p->steps + at + 1, (p->nsteps - at - 1) * sizeof(*p->steps));
+	p->nsteps--;
+	p->depth--;
+	return value->is_unsigned ? (double)(uint64_t)n : (double)n;
+}
+
+/* Returns the operator that compares the same operands in the opposite order. */
+static unsigned operator_swapped(unsigned op)
+{
+	switch (op) {
+	case FETCH_LT: return OPERATOR_GT;
+	case FETCH_LE: return OPERATOR_GE;
+	case OPERATOR_GT: return FETCH_LT;
+	case OPERATOR_GE: return FETCH_LE;
+	default: return op;
+	}
+}
+
+/* Replaces the key on the stack by whether it is in the range from low to high, which is empty if low > high. */
+static void key_range_emit(struct parser *p, const struct token *token, int64_t low, int64_t high)
+{
+	parser_emit(p, token, FETCH_IMM, false, low);
+	parser_emit(p, token, FETCH_SUB, false, 0);
+	parser_emit(p, token, FETCH_IMM, false, (int64_t)((uint64_t)high - (uint64_t)low));
+	parser_emit(p, token, FETCH_LE, false, 0);
+	if (low <= high)
+		return;
+	parser_emit(p, token, FETCH_IMM, false, 0);
+	parser_emit(p, token, FETCH_AND, false, 0);
+}
+
+/* Compares a float with a constant: its key is in a range of keys. */
+static int floats_emit(struct parser *p, const struct token *token, const struct value *left, const struct value *right,
+                       size_t left_steps)
+{
+	const struct value *argument = left->type == TYPE_FLOAT ? left : right;
+	const struct value *other = argument == left ? right : left;
+	int64_t infinity = FLOAT_INFINITY(argument->size), low = -1 - infinity, high = infinity, key;
+	unsigned op = argument == left ? token->binary->op : operator_swapped(token->binary->op);
+	unsigned precedence = token->binary->precedence;
+	bool is_zero;
+
+	if (argument->type != TYPE_FLOAT || precedence < PRECEDENCE_EQUALITY || precedence > PRECEDENCE_ORDER ||
+	    op == OPERATOR_MATCH)
+		return value_want_integer(p, left->type != TYPE_INTEGER ? left : right);
+	if (other->type != TYPE_DECIMAL && (other->type != TYPE_INTEGER || !other->is_constant))
+		return value_want_integer(p, argument);
+	key = float_key(constant_take(p, other, other == right ? p->nsteps - 1 : left_steps - 1), argument->size);
+	is_zero = key == 0 || key == -1; /* both zeros are equal */
+	if (op != FETCH_LT && op != FETCH_LE)
+		low = (is_zero ? -1 : key) + (op == OPERATOR_GT ? (is_zero ? 2 : 1) : 0);
+	if (op != OPERATOR_GT && op != OPERATOR_GE)
+		high = (is_zero ? 0 : key) - (op == FETCH_LT ? (is_zero ? 2 : 1) : 0);
+	key_range_emit(p, token, low, high);
+	if (op == FETCH_NE)
+		parser_emit(p, token, FETCH_NOT, false, 0);
+	return p->error;
+}
+
+static bool is_number(const struct value *value)
+{
+	return value->type == TYPE_FLOAT || value->type == TYPE_DECIMAL;
+}
+
+int operator_emit(struct parser *p, const struct token *token, const struct value *left, const struct value *right,
+                  size_t left_steps, struct value *result)
+{
+	result->is_truth = true;
+	if (is_number(left) || is_number(right))
+		return floats_emit(p, token, left, right, left_steps);
+	if (token->binary->op == OPERATOR_MATCH || left->type != TYPE_INTEGER || right->type != TYPE_INTEGER)
+		return strings_emit(p, token->binary, left, right);
+	return integers_emit(p, token, left, right, result);
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/* The point of a site: whether it can be armed, and the fetch program that reads its arguments. */
+#include <errno.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/error.h"
+#include "runtime/disasm.h"
+#include "runtime/fetch/filter.h"
+#include "runtime/function.h"
+#include "runtime/insn-check.h"
+#include "runtime/resolve-internal.h"
+#include "sdt/image.h"
+
+static const struct fetch_program no_arguments[] = {
+	[SITE_HIT] = { .role = SITE_HIT, .of_site = true },
+	[SITE_CALL] = { .role = SITE_CALL, .of_site = true },
+	[SITE_LEAVE] = { .role = SITE_LEAVE, .of_site = true },
+};
+
+static int program_compare(const void *a, const void *b)
+{
+	return fetch_compare(a, b);
+}
+
+void program_free(void *program)
+{
+	fetch_release(program);
+	free(program);
+}
+
+/* Returns true if argument i has one of the names, its own or argN. Sets used[k] for each of the names that match. */
+static bool argument_is_named(const struct pp_probe *probe, size_t i, char *const *names, size_t n, bool *used)
+{
+	char number[24];
+	bool any = false;
+
+	snprintf(number, sizeof(number), "arg%zu", i);
+	for (size_t k = 0; k < n; k++)
+		if (!strcmp(probe->args[i].name, names[k]) || !strcmp(number, names[k]))
+			any = used[k] = true;
+	return any;
+}
+
+/* Replaces the probe's arguments by a copy, typed as the request says. The caller frees probe->args. */
+static int probe_retype(struct targets *t, const struct pp_request *request, struct pp_probe *probe)
+{
+	struct pp_arg *args = calloc(probe->nargs, sizeof(*args));
+
+	if (!args)
+		return error_nomem();
+	memcpy(args, probe->args, probe->nargs * sizeof(*args));
+	probe->args = args;
+	for (size_t i = 0; i < probe->nargs; i++) {
+		if (argument_is_named(probe, i, request->strings, request->nstrings, t->strings_used))
+			args[i].class = PPN_CLASS_STRING;
+		if (argument_is_named(probe, i, request->addresses, request->naddresses,
+		                      t->strings_used + request->nstrings)) {
+			args[i].class = PPN_CLASS_POINTER;
+			args[i].type = "";
+		}
+	}
+	return 0;
+}
+
+static int program_compile_typed(const struct pp_site *site, const struct pp_request *request,
+                                 struct fetch_program *program)
+{
+	int err = fetch_compile(site, program);
+
+	program->role = site->role;
+	if (err || !request->filter || site->role == SITE_CALL)
+		return err;
+	return filter_compile(request->filter, site, program);
+}
+
+/* Compiles the fetch program of a site. The request decides which arguments are strings, not the signature. */
+static int program_compile(struct targets *t, const struct pp_site *site, const struct pp_request *request,
+                           struct fetch_program *program)
+{
+	struct pp_probe probe = *site->probe;
+	struct pp_site retyped = *site;
+	int err;
+
+	if (!probe.nargs || (!request->nstrings && !request->naddresses))
+		return program_compile_typed(site, request, program);
+	err = probe_retype(t, request, &probe);
+	if (err)
+		return err;
+	retyped.probe = &probe;
+	err = program_compile_typed(&retyped, request, program);
+	free(probe.args);
+	return err;
+}
+
+/* Sets *program to the site's program, which all sites with an equal program share. */
+static int program_find(struct targets *t, const struct pp_site *site, const struct pp_request *request,
+                        const struct fetch_program **program)
+{
+	struct fetch_program *made = calloc(1, sizeof(*made)), **found;
+	int err;
+
+	if (!made)
+		return error_nomem();
+	err = program_compile(t, site, request, made);
+	if (err) {
+		program_free(made);
+		return err;
+	}
+	found = tsearch(made, &t->programs, program_compare);
+	if (!found) {
+		program_free(made);
+		return error_nomem();
+	}
+	*program = *found;
+	if (*found != made)
+		program_free(made);
+	return 0;
+}
+
+/* Returns why arguments are missing: fetch_compile() has set the error message of the first. The caller frees it. */
+static char *program_missing_reason(const struct fetch_program *program)
+{
+	return error_format("%zu of %zu arguments %s missing: %s", program->nmissing, program->nargs,
+	                    program->nmissing == 1 ? "is" : "are", pp_error());
+}
+
+/* Makes t->map the code map of an image. */
+static int targets_map_code(struct targets *t, const struct pp_image *image)
+{
+	int err;
+
+	if (t->map_image == image)
+		return 0;
+	code_map_free(t->map);
+	t->map = NULL;
+	t->map_image = NULL;
+	err = code_map_new(image, &t->map);
+	if (!err)
+		t->map_image = image;
+	return err;
+}
+
+/*
+ * Checks that an instruction begins at the site. A note may have the address of a byte 0x90 in the middle of another
+ * instruction, and a symbol can have any address.
+ */
+static int site_check_boundary(struct targets *t, const struct pp_site *site)
+{
+	const struct pp_image *image = site->probe->image;
+	int err;
+
+	if (!code_is_known(image->machine))
+		return 0;
+	err = targets_map_code(t, image);
+	if (err)
+		return err;
+	err = code_map_begins(t->map, site->address);
+	if (err == -EINVAL && site->noted)
+		return error_set(EINVAL, "%s; the note of %s:%s is wrong", pp_error(), site->probe->provider,
+		                 site->probe->name);
+	return err;
+}
+
+/* Returns true if both sites have the same program for sure. The sites of a probe often do. */
+static bool sites_share_program(const struct pp_site *a, const struct pp_site *b)
+{
+	return a->probe == b->probe && !strcmp(a->operands, b->operands) && a->flags == b->flags &&
+	       a->floats == b->floats && a->role == b->role;
+}
+
+/* Sets the point's program; last is the point before, or NULL. Returns 0 or -ENOMEM. */
+static int point_set_program(struct resolver *r, struct arm_point *point, const struct arm_point *last)
+{
+	int err;
+
+	if (last && last->program && !last->program->of_site && sites_share_program(last->site, point->site)) {
+		point->program = last->program;
+		point->reason = last->reason ? strdup(last->reason) : NULL;
+		return 0;
+	}
+	err = program_find(r->targets, point->site, r->request, &point->program);
+	if (err == -ENOMEM)
+		return err;
+	if (err) {
+		/* Hits can be counted without arguments, but not filtered. */
+		point->error = r->request->filter ? err : 0;
+		point->program = &no_arguments[point->site->role];
+		point->reason = strdup(pp_error());
+	} else if (point->program->nmissing) {
+		point->reason = program_missing_reason(point->program);
+	}
+	return 0;
+}
+
+int resolver_add_site(struct resolver *r, const struct pp_site *site)
+{
+	struct targets *t = r->targets;
+	struct arm_point *point;
+	int err = ALLOC_GROW(t->points, t->npoints + 1, t->room);
+
+	if (err)
+		return err;
+	point = &t->points[t->npoints++];
+	*point = (struct arm_point){ .image = site->probe->image, .site = site, .process = r->process };
+	err = site_check(site);
+	if (!err)
+		err = site_check_boundary(t, site);
+	if (!err)
+		return point_set_program(r, point, t->npoints > 1 ? point - 1 : NULL);
+	point->error = err;
+	if (err != -ENOMEM)
+		point->reason = strdup(pp_error());
+	return err == -ENOMEM ? err : 0;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#include <probepoint.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "runtime/event.h"
+#include "runtime/trace/ctf.h"
+
+static char *bytes_put(char *to, const void *bytes, size_t n)
+{
+	memcpy(to, bytes, n);
+	return to + n;
+}
+
+static char *string_put(char *to, const char *string, size_t room)
+{
+	size_t n = strnlen(string, room);
+
+	to = bytes_put(to, string, n);
+	*to = 0;
+	return to + 1;
+}
+
+/* Writes the low-order size bytes of a number, which are the last ones in memory on a big-endian machine. */
+static char *number_put(char *to, uint64_t value, size_t size)
+{
+	size_t skip = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? sizeof(value) - size : 0;
+
+	return bytes_put(to, (const char *)&value + skip, size);
+}
+
+static char *argument_put(char *to, const struct pp_event *event, const struct manifest_layout *layout, uint32_t i,
+                          uint32_t *cuts)
+{
+	bool fault = event->record->faults >> i & 1, cut = false;
+	uint64_t value = fault ? 0 : event->record->value[i];
+	const char *string = "";
+	size_t length = 0;
+
+	switch (ctf_field(layout, i)) {
+	case CTF_NONE: return to;
+	case CTF_SIGNED:
+	case CTF_UNSIGNED:
+	case CTF_HEX: return number_put(to, value, layout->size[i]);
+	case CTF_FLOAT: return bytes_put(to, &value, layout->size[i]);
+	case CTF_BOOL: *to++ = value != 0; return to;
+	case CTF_LETTER: *to++ = value; return to;
+	case CTF_STRING:
+		if (!fault)
+			string = pp_event_arg_string(event, i, &length, &cut);
+		*cuts |= (uint32_t)cut << i;
+		return string_put(to, string, length);
+	}
+	return to;
+}
+
+size_t ctf_event_encode(const struct pp_event *event, uint32_t id, char bytes[CTF_EVENT_MAX])
+{
+	const struct manifest_layout *layout =
+		&manifest_layouts(event->manifest)[manifest_points(event->manifest)[event->record->point].layout];
+	bool strings = false;
+	uint32_t cuts = 0;
+	char *to = bytes;
+
+	to = number_put(to, id, 4);
+	to = number_put(to, event->time, 8);
+	to = number_put(to, event->thread.pid, 4);
+	to = number_put(to, event->thread.tid, 4);
+	to = string_put(to, event->thread.comm, sizeof(event->thread.comm) - 1);
+	for (uint32_t i = 0; i < layout->nargs; i++) {
+		to = argument_put(to, event, layout, i, &cuts);
+		strings |= ctf_field(layout, i) == CTF_STRING;
+	}
+	if (layout->nargs)
+		to = number_put(to, event->record->faults, 4);
+	if (strings)
+		to = number_put(to, cuts, 4);
+	return to - bytes;
+}

@@ -1,0 +1,37 @@
+# make help, lint and format: they need nothing built.
+
+.PHONY: help lint format
+
+help:
+	@sed -n 's/^#= \{0,1\}//p' scripts/lint.mk
+
+lint:
+	$(Q)WARN='$(WARN) $(WARN_C)' scripts/lint $(CHECK)
+
+format:
+	$(Q)scripts/format
+
+#= Targets:
+#=   all         build everything into build/ (default)
+#=   demo        list, arm, count, trace and disarm the functions of a small program
+#=   check       run the tests; install missing packages first
+#=   check-long  run all tests, including those that take hours
+#=   bench       measure the cost of arming and of hits on this machine
+#=   lint        check format, prose, structure, spelling, shell scripts and commit message
+#=   format      format the C sources with clang-format
+#=   examples    build the example programs
+#=   install     install to PREFIX (default /usr/local)
+#=   uninstall   remove what install installs
+#=   deps        install the packages that the build needs, with apt
+#=   clean       remove build/
+#=   help        print this text
+#=
+#= Variables:
+#=   V=1                     print each command
+#=   O=DIR                   build into DIR instead of build/
+#=   TESTS="AREA/NAME AREA"  run only these tests (kernel/exact, unit)
+#=   CHECK="NAME..."         run only these checks (scripts/lint names them)
+#=   SAN=address,undefined   build with sanitizers
+#=   CC= CXX= CFLAGS= CPPFLAGS= LDFLAGS=   compiler and flags of the library and the commands
+#=   PLUGIN_CC= PLUGIN_CXX=  the GCC that the plugin is built for
+#=   PREFIX= DESTDIR= plugindir=   where install puts files

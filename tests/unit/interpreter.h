@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reference interpreter of fetch programs. The tests compare the kernel's and the agent's code with it. It follows
+ * the rules at the top of runtime/fetch/program.h in the most direct way.
+ */
+#ifndef TESTS_UNIT_INTERPRETER_H
+#define TESTS_UNIT_INTERPRETER_H
+
+#include <errno.h>
+#include <string.h>
+
+#include "runtime/fetch/program.h"
+
+struct fetch_machine {
+	const uint64_t *registers; /* by number; 17 on x86-64, 33 on aarch64 */
+	/* Reads size bytes of memory. Returns 0 or -EFAULT, and then fills *to with zeroes. */
+	int (*read)(void *arg, uint64_t address, void *to, size_t size);
+	void *arg;
+	pid_t pid, tid;
+	const char *comm;
+};
+
+/* Extends size bytes of value, from bit on, to 64 bits. */
+static uint64_t machine_extend(uint64_t value, unsigned size, unsigned bit, bool is_signed)
+{
+	unsigned rest = 64 - 8 * size;
+
+	value = value >> bit << rest;
+	return is_signed ? (uint64_t)((int64_t)value >> rest) : value >> rest;
+}
+
+static int machine_load(const struct fetch_machine *m, uint64_t *top, const struct fetch_step *step)
+{
+	unsigned char bytes[8] = { 0 };
+	uint64_t value = 0;
+	int err = m->read(m->arg, *top, bytes, step->a);
+
+	for (unsigned i = 0; i < step->a; i++)
+		value |= (uint64_t)bytes[i] << 8 * i;
+	*top = machine_extend(value, step->a, 0, step->c);
+	return err;
+}
+
+/*
+ * Reads a string into to, without its NUL. Returns its length, max - 1 if none of its first max - 1 bytes is NUL, or
+ * -EFAULT.
+ */
+static int machine_load_string(const struct fetch_machine *m, uint64_t address, char *to, unsigned max)
+{
+	for (unsigned i = 0; i < max; i++) {
+		char byte;
+
+		if (m->read(m->arg, address + i, &byte, 1))
+			return -EFAULT;
+		if (!byte)
+			return i;
+		if (i < max - 1)
+			to[i] = byte;
+	}
+	return max - 1;
+}
+
+static uint64_t machine_divide(uint64_t x, uint64_t y, bool is_signed, bool remainder)
+{
+	if (!y)
+		return 0;
+	if (!is_signed)
+		return remainder ? x % y : x / y;
+	if (y == UINT64_MAX)
+		return remainder ? 0 : -x;
+	return remainder ? (int64_t)x % (int64_t)y : (int64_t)x / (int64_t)y;
+}
+
+static uint64_t machine_binary(const struct fetch_step *step, uint64_t x, uint64_t y)
+{
+	switch (step->op) {
+	case FETCH_ADD: return x + y;
+	case FETCH_SUB: return x - y;
+	case FETCH_MUL: return x * y;
+	case FETCH_DIV: return machine_divide(x, y, step->c, false);
+	case FETCH_MOD: return machine_divide(x, y, step->c, true);
+	case FETCH_AND: return x & y;
+	case FETCH_OR: return x | y;
+	case FETCH_XOR: return x ^ y;
+	case FETCH_SHL: return x << (y & 63);
+	case FETCH_SHR: return step->c ? (uint64_t)((int64_t)x >> (y & 63)) : x >> (y & 63);
+	case FETCH_EQ: return x == y;
+	case FETCH_NE: return x != y;
+	case FETCH_LT: return step->c ? (int64_t)x < (int64_t)y : x < y;
+	case FETCH_LE: return step->c ? (int64_t)x <= (int64_t)y : x <= y;
+	}
+	return 0;
+}
+
+static bool machine_matches(const struct fetch_literal *literal, const char *string, size_t length, bool prefix)
+{
+	return (prefix ? length >= literal->length : length == literal->length) &&
+	       !memcmp(string, literal->bytes, literal->length);
+}
+
+/* Replaces the address *top by whether the string there matches. Returns 0 or -EFAULT. */
+static int machine_match(const struct fetch_machine *m, const struct fetch_literal *literal, bool prefix, uint64_t *top)
+{
+	char string[FETCH_LITERAL_MAX + 1];
+	int length = machine_load_string(m, *top, string, literal->length + (prefix ? 1 : 2));
+
+	if (length < 0)
+		return length;
+	*top = machine_matches(literal, string, length, prefix);
+	return 0;
+}
+
+/* Appends the string at address to the record's strings. Returns 0 or -EFAULT. */
+static int machine_store_string(const struct fetch_machine *m, uint64_t address, uint64_t *length, char **strings)
+{
+	char string[RECORD_STRING_CUT] = { 0 };
+	int n = machine_load_string(m, address, string, RECORD_STRING_CUT + 1);
+
+	if (n < 0)
+		return n;
+	*length = n;
+	memcpy(*strings, string, (n + 7) & ~7);
+	*strings += (n + 7) & ~7;
+	return 0;
+}
+
+/* The state of a run. The stack's top is *top; stack[0] is below its first value. */
+struct machine_run {
+	const struct fetch_program *program;
+	const struct fetch_machine *machine;
+	struct record *record;
+	uint64_t stack[FETCH_DEPTH_MAX + 1], *top;
+	char *strings; /* where the record's next string goes */
+	size_t next;   /* the step after this one */
+};
+
+/* Runs one step. Returns 0, -EFAULT, or 1 if the hit is filtered. */
+static int machine_step(struct machine_run *run, const struct fetch_step *step)
+{
+	const struct fetch_machine *m = run->machine;
+	const struct fetch_literal *literals = run->program->literals;
+
+	switch (step->op) {
+	case FETCH_IMM: *++run->top = step->value; return 0;
+	case FETCH_REG: *++run->top = m->registers[step->a]; return 0;
+	case FETCH_EXTEND: *run->top = machine_extend(*run->top, step->a, step->b, step->c); return 0;
+	case FETCH_LOAD: return machine_load(m, run->top, step);
+	case FETCH_ARG: run->record->value[step->a] = *run->top--; return 0;
+	case FETCH_STRING:
+		if (machine_store_string(m, *run->top--, &run->record->value[step->a], &run->strings))
+			run->record->faults |= 1u << step->a;
+		return 0;
+	case FETCH_NOT: *run->top = !*run->top; return 0;
+	case FETCH_NEG: *run->top = -*run->top; return 0;
+	case FETCH_COM: *run->top = ~*run->top; return 0;
+	case FETCH_PID: *++run->top = m->pid; return 0;
+	case FETCH_TID: *++run->top = m->tid; return 0;
+	case FETCH_JZ:
+	case FETCH_JNZ:
+		if (!*run->top == (step->op == FETCH_JZ))
+			run->next = step->value;
+		else
+			run->top--;
+		return 0;
+	case FETCH_STREQ:
+	case FETCH_PREFIX: return machine_match(m, &literals[step->a], step->op == FETCH_PREFIX, run->top);
+	case FETCH_COMMEQ:
+	case FETCH_COMMPREFIX:
+		*++run->top =
+			machine_matches(&literals[step->a], m->comm, strlen(m->comm), step->op == FETCH_COMMPREFIX);
+		return 0;
+	case FETCH_TEST: return !*run->top--;
+	default:
+		run->top--;
+		*run->top = machine_binary(step, run->top[0], run->top[1]);
+		return 0;
+	}
+}
+
+/*
+ * Runs the program and writes a record, but for its time and point. The record has room for RECORD_SIZE_MAX. Returns 1,
+ * or 0 if the hit was filtered.
+ */
+static int fetch_run(const struct fetch_program *program, const struct fetch_machine *machine, struct record *record)
+{
+	struct machine_run run = { .program = program, .machine = machine, .record = record };
+
+	run.top = run.stack;
+	run.strings = (char *)&record->value[program->nargs];
+	memset(record->value, 0, 8 * program->nargs);
+	record->faults = 0;
+	for (size_t i = 0; i < program->nsteps; i = run.next) {
+		int result;
+
+		run.next = i + 1;
+		result = machine_step(&run, &program->steps[i]);
+		if (result == 1 || (result && i < program->npredicate))
+			return 0;
+		if (!result)
+			continue;
+		while (program->steps[i].op != FETCH_ARG && program->steps[i].op != FETCH_STRING)
+			i++;
+		record->faults |= 1u << program->steps[i].a;
+		run.top = run.stack;
+		run.next = i + 1;
+	}
+	record->words = (run.strings - (char *)record) / 8;
+	return 1;
+}
+
+#endif
