@@ -55,7 +55,7 @@ cat >shop.c <<'E'
 
 volatile unsigned short shop_sale_semaphore __attribute__((section(".probes"))), shop_open_semaphore __attribute__((section(".probes")));
 
-/* Logs each hit as trace.c prints it, and ends when its input does. */
+/* Waits until shop:sale is armed and for a line of input. Logs each hit as trace.c prints it, and ends when its input does. */
 int main(void)
 {
 	static const char *const goods[] = { "apple", "pear", "" };
@@ -63,6 +63,10 @@ int main(void)
 
 	while (!shop_sale_semaphore)
 		usleep(1000);
+	puts("armed");
+	fflush(stdout);
+	if (read(0, &c, 1) != 1)
+		return 0;
 	for (long i = 0; i < 1000; i++) {
 		const char *what = i % 10 == 7 ? (const char *)8 : goods[i % 3];
 		double price = i / 4.;
@@ -82,7 +86,7 @@ int main(void)
 E
 "$CC" -O1 -o shop shop.c $(pkg-config --cflags probepoint) || fail "the program does not build"
 
-# start_shop [PREFIX...]: sets $shop. It begins to hit when shop:sale is armed.
+# start_shop [PREFIX...]: sets $shop.
 start_shop() {
 	mkfifo in
 	"$@" ./shop <in >shop.log &
@@ -101,8 +105,12 @@ count_shop() {
 	local program=$1 backend=$2
 	shift 2
 	start_shop "$@" "${preload[@]}"
-	expect 0 "$@" ./$program $shop 'shop:*' 1
-	want "$program, $backend" "$(printf '500 shop:open\n1000 shop:sale')" "$out"
+	"$@" ./$program $shop 'shop:*' 2 >count.out 2>&1 &
+	wait_for 20 grep -qx armed shop.log
+	sleep 0.7 # the semaphore is raised before the points are armed, and count.c does not say when they are
+	echo >&$in
+	wait $! || fail "$program, $backend: status $?: $(cat count.out)"
+	want "$program, $backend" "$(printf '500 shop:open\n1000 shop:sale')" "$(cat count.out)"
 	stop_shop
 }
 # trace_shop TRACE-PROGRAM BACKEND [PREFIX...]
@@ -111,9 +119,10 @@ trace_shop() {
 	shift 2
 	start_shop "$@" "${preload[@]}"
 	expect 0 "$@" "$P/bin/probe-enable" -q -s "$S" -b "$backend" -p $shop --record --string arg0 shop:sale
+	echo >&$in
 	expect 0 timeout 60 "$@" ./$program "$S" 1000
 	wait_for 20 grep -qx done shop.log
-	grep -v done shop.log | diff - <(printf '%s\n' "$out") >diff || fail "$program, $backend: not what the program hit: $(head diff)"
+	grep '^shop' shop.log | diff - <(printf '%s\n' "$out") >diff || fail "$program, $backend: not what the program hit: $(head diff)"
 	expect 0 "$@" "$P/bin/probe-disable" -q -s "$S"
 	stop_shop
 }
@@ -154,5 +163,27 @@ for program in trace trace-c++ trace-static; do
 	expect 1 ./$program 'no name' 1
 	want_like "$program, invalid name" "trace: *'no name'*" "$out"
 done
-./count $shop 'shop:*' 1 >/dev/null # the program ends when it was armed
+kill $shop
+exec {in}>&-
+
+# ---- README ----
+
+# The lines of README.md's program, but for its pattern, count what the program hits.
+awk '/<!-- library -->/ { on = 1; next } on && /^```/ { if (n++) exit; next } on && n' "$OLDPWD/README.md" |
+	sed 's/weblog:\*/shop:sale/; s/sleep(1)/sleep(2)/' >readme.txt
+[ -s readme.txt ] || fail "README.md has no program"
+{
+	printf '#include <inttypes.h>\n#include <probepoint.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n'
+	printf 'int main(int argc, char **argv)\n{\n\tpid_t pid = argc > 1 ? atoi(argv[1]) : 0;\n'
+	cat readme.txt
+	echo '}'
+} >readme.c
+"$CC" -std=gnu17 $strict -o readme readme.c $shared || fail "the program in README.md does not build"
+start_shop "${as[@]}" env LD_PRELOAD="$P/lib/libprobepoint-agent.so"
+"${as[@]}" ./readme $shop >count.out 2>&1 &
+wait_for 20 grep -qx armed shop.log
+sleep 0.7
+echo >&$in
+wait $!
+want "README.md's program" "1000 shop:sale" "$(cat count.out)"
 stop_shop
