@@ -280,15 +280,36 @@ static void run(int listener, bool own_client)
 	}
 }
 
+/* Starts the internal client. Returns false if it cannot. */
+static bool client_start(pthread_t *thread, struct load *load)
+{
+	sigset_t all, before;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+		perror("kv: socketpair");
+		return false;
+	}
+	welcome(pair[0]);
+	load->fd = pair[1];
+	/* Signals are for the main thread. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	errno = pthread_create(thread, NULL, client, load);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (errno)
+		perror("kv: pthread_create");
+	return !errno;
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = stop };
 	struct load load = { .count = -1UL, .rate = 1000 };
 	const char *path = NULL;
 	unsigned seconds = 0;
-	int listener = -1, pair[2], option;
+	int listener = -1, option;
 	pthread_t thread;
-	sigset_t all, before;
 
 	while ((option = getopt(argc, argv, "l:n:r:t:")) != -1) {
 		switch (option) {
@@ -312,21 +333,8 @@ int main(int argc, char **argv)
 			fprintf(stderr, "kv: cannot listen at '%s': %s\n", path, strerror(errno));
 			return 1;
 		}
-	} else {
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-			perror("kv: socketpair");
-			return 1;
-		}
-		welcome(pair[0]);
-		load.fd = pair[1];
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, &before);
-		errno = pthread_create(&thread, NULL, client, &load);
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
-		if (errno) {
-			perror("kv: pthread_create");
-			return 1;
-		}
+	} else if (!client_start(&thread, &load)) {
+		return 1;
 	}
 	alarm(seconds);
 	run(listener, !path);

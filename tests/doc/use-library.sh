@@ -108,7 +108,7 @@ count_shop() {
 	"$@" ./$program $shop 'shop:*' 2 >count.out 2>&1 &
 	wait_for 20 grep -qx armed shop.log
 	sleep 0.7 # the semaphore is raised before the points are armed, and count.c does not say when they are
-	echo >&$in
+	echo >&"$in"
 	wait $! || fail "$program, $backend: status $?: $(cat count.out)"
 	want "$program, $backend" "$(printf '500 shop:open\n1000 shop:sale')" "$(cat count.out)"
 	stop_shop
@@ -119,10 +119,11 @@ trace_shop() {
 	shift 2
 	start_shop "$@" "${preload[@]}"
 	expect 0 "$@" "$P/bin/probe-enable" -q -s "$S" -b "$backend" -p $shop --record --string arg0 shop:sale
-	echo >&$in
+	echo >&"$in"
 	expect 0 timeout 60 "$@" ./$program "$S" 1000
 	wait_for 20 grep -qx done shop.log
-	grep '^shop' shop.log | diff - <(printf '%s\n' "$out") >diff || fail "$program, $backend: not what the program hit: $(head diff)"
+	grep '^shop' shop.log | diff - <(printf '%s\n' "$out") >lines ||
+		fail "$program, $backend: not what the program hit: $(head lines)"
 	expect 0 "$@" "$P/bin/probe-disable" -q -s "$S"
 	stop_shop
 }
@@ -134,12 +135,12 @@ mkdir -m 700 nobody
 [ "$(id -u)" != 0 ] || chown 65534:65534 nobody
 [ "$(id -u)" = 0 ] || export XDG_RUNTIME_DIR=$T/nobody
 preload=(env LD_PRELOAD="$P/lib/libprobepoint-agent.so")
-for program in count count-c++ count-static; do count_shop $program agent "${as[@]}"; done
-for program in trace trace-c++ trace-static; do trace_shop $program agent "${as[@]}"; done
+for way in ${PROBEPOINT_LONG:+"" -static} -c++; do count_shop count$way agent "${as[@]}"; done
+for way in "" -c++ -static; do trace_shop trace$way agent "${as[@]}"; done
 preload=()
 if [ "$(id -u)" = 0 ] && [ -d /sys/bus/event_source/devices/uprobe ]; then
-	for program in count count-c++ count-static; do count_shop $program kernel; done
-	for program in trace trace-c++ trace-static; do trace_shop $program kernel; done
+	for way in "" ${PROBEPOINT_LONG:+-c++} -static; do count_shop count$way kernel; done
+	for way in "" -c++ -static; do trace_shop trace$way kernel; done
 else
 	part_skipped "the kernel backend: needs root and uprobes"
 fi
@@ -183,7 +184,7 @@ start_shop "${as[@]}" env LD_PRELOAD="$P/lib/libprobepoint-agent.so"
 "${as[@]}" ./readme $shop >count.out 2>&1 &
 wait_for 20 grep -qx armed shop.log
 sleep 0.7
-echo >&$in
+echo >&"$in"
 wait $!
 want "README.md's program" "1000 shop:sale" "$(cat count.out)"
 stop_shop
