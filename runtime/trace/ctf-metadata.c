@@ -19,7 +19,7 @@
 /* The event class ids of an attachment's points. */
 struct attachment_ids {
 	uint32_t attachment; /* attachment_id() */
-	uint64_t size; /* of its manifest */
+	uint64_t size;       /* of its manifest */
 	uint32_t npoints;
 	uint32_t *ids;
 };

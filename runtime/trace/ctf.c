@@ -150,7 +150,8 @@ static int trace_begin(struct pp_trace *trace)
 	err = ctf_metadata_new(trace->path, trace->dir, uuid, pp_session_name(session), trace->wall.steps[0].offset,
 	                       &trace->metadata);
 	for (size_t i = 0; !err && i < session_attachments(session); i++)
-		err = ctf_metadata_add(trace->metadata, session_manifest(session, i), session_attachment_id(session, i));
+		err = ctf_metadata_add(trace->metadata, session_manifest(session, i),
+		                       session_attachment_id(session, i));
 	if (err)
 		return err;
 	err = ctf_metadata_write(trace->metadata);

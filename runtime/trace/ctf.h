@@ -96,7 +96,8 @@ int ctf_metadata_add_step(struct ctf_metadata *metadata, const struct wall *wall
  * Returns the event class ids of an attachment's points. If the attachment is new, adds it and writes the file. Returns
  * NULL after an error, which is in *err.
  */
-const uint32_t *ctf_metadata_ids(struct ctf_metadata *metadata, const struct manifest *manifest, uint32_t attachment, int *err);
+const uint32_t *ctf_metadata_ids(struct ctf_metadata *metadata, const struct manifest *manifest, uint32_t attachment,
+                                 int *err);
 
 /* ---- streams ---- */
 

@@ -34,8 +34,10 @@
 #define TLS_ROOM (64u << 10) /* for thread-local storage between the agent's and the thread pointer */
 #define TLS_HEAD 4096u       /* the C library's descriptor of a thread */
 
-_Static_assert(offsetof(struct agent_wake_entry, stack) == DOOR_STACK && offsetof(struct agent_wake_entry, tls) == DOOR_TLS &&
-                       offsetof(struct agent_wake_entry, tid) == DOOR_TID && offsetof(struct agent_wake_entry, error) == DOOR_ERROR,
+_Static_assert(offsetof(struct agent_wake_entry, stack) == DOOR_STACK &&
+                       offsetof(struct agent_wake_entry, tls) == DOOR_TLS &&
+                       offsetof(struct agent_wake_entry, tid) == DOOR_TID &&
+                       offsetof(struct agent_wake_entry, error) == DOOR_ERROR,
                "door");
 
 static char stack[2 * GUARD + STACK] __attribute__((aligned(64)));
