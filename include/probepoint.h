@@ -192,8 +192,8 @@ int pp_request_no_string(struct pp_request *request, const char *argument);
  * - _pgrp: includes all processes in the process groups of the processes.
  * - _cgroup: includes all processes in a control group, a directory of cgroup2, and in those below it.
  *
- * With the kernel backend every process that maps the files then executes the traps; hits of processes out of scope are
- * not counted.
+ * Only the kernel backend can do the last two. With it, every process that maps the files then executes the traps; hits
+ * of processes out of scope are not counted. -EINVAL: the request has another scope.
  */
 int pp_request_children(struct pp_request *request);
 int pp_request_pgrp(struct pp_request *request);
