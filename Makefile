@@ -1,5 +1,4 @@
-# probepoint. The targets: all demo check check-long bench install clean.
-# V=1 shows the commands; O= DESTDIR= PREFIX= plugindir= CC= CFLAGS= SAN=address,undefined are obeyed.
+# Builds probepoint. `make help` lists the targets and variables.
 
 .DEFAULT_GOAL := all
 include config.mk
@@ -20,7 +19,7 @@ B := $(or $(O),build)
 CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' -Iinclude -I. $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu17 $(WARN) $(WARN_C) -fPIC -fvisibility=hidden -pthread $(CFLAGS) $(SANFLAGS)
 LDFLAGS_ALL := -pthread $(LDFLAGS) $(SANFLAGS)
-# What the library needs, what the commands need beside it, and both for tests that link objects of both.
+# Packages of the library; packages of the commands; libraries of tests, which link objects of both.
 LIB_PKGS := libelf libbpf
 LIB_PRIVATE := -lZydis -lstdc++
 LIB_LIBS = $$($(PKG_CONFIG) --libs $(LIB_PKGS)) $(LIB_PRIVATE)
@@ -47,7 +46,7 @@ LIBA := $(B)/lib/libprobepoint.a
 PLUGIN := $(if $(PLUGIN_SRC),$(B)/lib/probepoint.so)
 AGENT := $(if $(AGENT_SRC),$(B)/lib/libprobepoint-agent.so)
 
-# What needs nothing built must work where nothing can be built.
+# Targets that build nothing must work without the packages of the build.
 GOALS := $(or $(MAKECMDGOALS),all)
 ifneq ($(filter-out clean deps demo check check-long bench uninstall help lint format,$(GOALS)),)
 ifneq ($(MISSING),)
@@ -60,9 +59,9 @@ endif
 
 all: $(LIB) $(LIB_LINK) $(LIBA) $(PLUGIN) $(AGENT) $(CMDS)
 
-# ---- objects -------------------------------------------------------------------
+# ---- objects ----
 
-# Rebuilt when compiler or flags change.
+# Changes when the compiler or the flags change, so that all objects are rebuilt.
 $(B)/obj/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(PLUGIN_CXX)' | cmp -s - $@ || \
@@ -78,9 +77,9 @@ $(B)/obj/plugin/%.o: plugin/%.cc $(B)/obj/flags
 	@mkdir -p $(@D)
 	$(Q)$(PLUGIN_CXX) -std=gnu++14 $(WARN) -fno-rtti -fno-exceptions -fPIC -fvisibility=hidden -O2 -g \
 		-DPP_VERSION='"$(VERSION)"' -Iinclude -isystem $(PLUGIN_INC) -MMD -MP -c -o $@ $<
-	$(Q)objcopy --weaken $@ # another GCC has other symbols; it is to hear which one this was built for
+	$(Q)objcopy --weaken $@ # another GCC lacks some symbols, but must load the plugin, which then reports the version
 
-# ---- products -------------------------------------------------------------------
+# ---- products ----
 
 $(LIBA): $(LIB_OBJ)
 	$(say) AR $@
@@ -104,7 +103,7 @@ $(PLUGIN): $(PLUGIN_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(PLUGIN_CXX) -shared -o $@ $^
 
-# The commands find the library beside themselves, in the build tree and where they are installed. The loader ignores this
+# The commands find the library by a path relative to their own, in the build tree and where they are installed. The loader ignores this
 # for commands with file capabilities or a set-user-ID bit: their library must be where ldconfig(8) finds it.
 $(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) | $(LIB) $(LIB_LINK)
 	$(say) LD $@
@@ -114,13 +113,13 @@ $(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) | $(LIB) $(LIB_LINK)
 deps:
 	$(Q)scripts/deps
 
-# What is missing is got first; make starts again, for it has looked for everything already.
+# Installs missing packages first. make starts again, because it has looked for all packages already.
 demo:
 	$(if $(MISSING),$(Q)scripts/deps)
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)B=$(B) scripts/demo
 
-# ---- installing ------------------------------------------------------------------
+# ---- installation ----
 
 bindir := $(DESTDIR)$(PREFIX)/bin
 libdir := $(DESTDIR)$(PREFIX)/lib

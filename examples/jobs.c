@@ -169,15 +169,15 @@ static void invent(struct job *job, unsigned *random)
 	job->text[length] = 0;
 }
 
-static void counts_add(struct counts *total, const struct counts *counts)
+static void count_add(struct counts *total, const struct counts *counts)
 {
 	total->done += counts->done;
 	total->failed += counts->failed;
 	total->packs += counts->packs;
 	total->unpacks += counts->unpacks;
 	total->sums += counts->sums;
-	for (int kind = 0; kind < KINDS; kind++)
-		total->kinds[kind] += counts->kinds[kind];
+	for (int k = 0; k < KINDS; k++)
+		total->kinds[k] += counts->kinds[k];
 }
 
 int main(int argc, char **argv)
@@ -227,7 +227,7 @@ int main(int argc, char **argv)
 	pthread_mutex_unlock(&queue.lock);
 	for (unsigned long i = 0; i < workers; i++) {
 		pthread_join(threads[i], NULL);
-		counts_add(&total, &counts[i]);
+		count_add(&total, &counts[i]);
 	}
 	printf("jobs %lu\ndone %lu\nfailed %lu\nfull %lu\n", job.id, total.done, total.failed, full);
 	for (int k = 0; k < KINDS; k++)

@@ -280,26 +280,21 @@ static void run(int listener, bool own_client)
 	}
 }
 
-/* Starts the internal client. Returns false if it cannot. */
-static bool client_start(pthread_t *thread, struct load *load)
+/* Starts the client that is connected to the server by a socket pair. Returns 0 or an error number. */
+static int start_client(struct load *load, pthread_t *thread)
 {
 	sigset_t all, before;
-	int pair[2];
+	int pair[2], err;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-		perror("kv: socketpair");
-		return false;
-	}
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		return errno;
 	welcome(pair[0]);
 	load->fd = pair[1];
-	/* Signals are for the main thread. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	errno = pthread_create(thread, NULL, client, load);
+	err = pthread_create(thread, NULL, client, load);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (errno)
-		perror("kv: pthread_create");
-	return !errno;
+	return err;
 }
 
 int main(int argc, char **argv)
@@ -333,8 +328,12 @@ int main(int argc, char **argv)
 			fprintf(stderr, "kv: cannot listen at '%s': %s\n", path, strerror(errno));
 			return 1;
 		}
-	} else if (!client_start(&thread, &load)) {
-		return 1;
+	} else {
+		errno = start_client(&load, &thread);
+		if (errno) {
+			perror("kv: cannot start the client");
+			return 1;
+		}
 	}
 	alarm(seconds);
 	run(listener, !path);

@@ -80,7 +80,7 @@ static FILE *loader_spawn(char *loader, const char *file, pid_t *child)
 }
 
 /* Reads lines like "\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)", or with the path alone. */
-static int loader_read_list(FILE *f, int (*fn)(const char *path, const char *name, void *arg), void *arg)
+static int ld_read_list(FILE *f, int (*fn)(const char *path, const char *name, void *arg), void *arg)
 {
 	char line[2 * PATH_MAX];
 	int err = 0;
@@ -108,7 +108,7 @@ int loader_images(const char *file, int (*fn)(const char *path, const char *name
 	f = loader_spawn(loader, file, &child);
 	if (!f)
 		return 0;
-	err = loader_read_list(f, fn, arg);
+	err = ld_read_list(f, fn, arg);
 	fclose(f);
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;

@@ -43,7 +43,7 @@ void pp_request_free(struct pp_request *request)
 	free(request);
 }
 
-static int list_append(char ***list, size_t *n, size_t *room, const char *text)
+static int request_list_append(char ***list, size_t *n, size_t *room, const char *text)
 {
 	if (ALLOC_GROW(*list, *n + 1, *room))
 		return -ENOMEM;
@@ -61,12 +61,12 @@ int pp_request_pattern(struct pp_request *request, const char *pattern)
 	if (!*pattern || colon == pattern || (colon && !colon[1]))
 		return error_set(EINVAL, "invalid pattern '%s': expected PROVIDER:NAME or NAME, both may be globs",
 		                 pattern);
-	return list_append(&request->patterns, &request->npatterns, &request->patterns_room, pattern);
+	return request_list_append(&request->patterns, &request->npatterns, &request->patterns_room, pattern);
 }
 
 int pp_request_file(struct pp_request *request, const char *path)
 {
-	return list_append(&request->files, &request->nfiles, &request->files_room, path);
+	return request_list_append(&request->files, &request->nfiles, &request->files_room, path);
 }
 
 int pp_request_pid(struct pp_request *request, pid_t pid)
@@ -153,12 +153,12 @@ int pp_request_filter(struct pp_request *request, const char *expression)
 
 int pp_request_string(struct pp_request *request, const char *argument)
 {
-	return list_append(&request->strings, &request->nstrings, &request->strings_room, argument);
+	return request_list_append(&request->strings, &request->nstrings, &request->strings_room, argument);
 }
 
 int pp_request_no_string(struct pp_request *request, const char *argument)
 {
-	return list_append(&request->addresses, &request->naddresses, &request->addresses_room, argument);
+	return request_list_append(&request->addresses, &request->naddresses, &request->addresses_room, argument);
 }
 
 static int request_set_scope(struct pp_request *request, enum scope_kind kind)

@@ -21,7 +21,7 @@ static const struct fetch_program no_arguments[] = {
 	[SITE_LEAVE] = { .role = SITE_LEAVE, .of_site = true },
 };
 
-static int program_compare(const void *a, const void *b)
+static int fetch_program_compare(const void *a, const void *b)
 {
 	return fetch_compare(a, b);
 }
@@ -110,7 +110,7 @@ static int program_find(struct targets *t, const struct pp_site *site, const str
 		program_free(made);
 		return err;
 	}
-	found = tsearch(made, &t->programs, program_compare);
+	found = tsearch(made, &t->programs, fetch_program_compare);
 	if (!found) {
 		program_free(made);
 		return error_nomem();

@@ -178,7 +178,7 @@ static int request_check_pattern(const struct pp_request *request, const char *p
 	return 0;
 }
 
-static int request_check(const struct pp_request *request)
+static int resolve_check_request(const struct pp_request *request)
 {
 	if (!request->npatterns)
 		return error_set(EINVAL, "no probes given: name PROVIDER:NAME, both may be globs");
@@ -229,7 +229,7 @@ static void targets_drop_weak_refusals(struct targets *t, const struct pp_reques
 int targets_find(struct targets *t, const struct pp_request *request)
 {
 	struct resolver resolver = { .targets = t, .request = request };
-	int err = request_check(request);
+	int err = resolve_check_request(request);
 
 	if (err)
 		return err;

@@ -82,7 +82,9 @@ def functions(stripped):
                 function = parse_head(head)
                 if function:
                     name, static = function
-                    start = since + len(head) - len(head.lstrip())
+                    # Macro calls without a semicolon may stand before the function, in paragraphs of their own.
+                    start = since + head.rstrip().rfind("\n\n") + 1
+                    start += len(text[start:opening]) - len(text[start:opening].lstrip())
                     found.append(Function(name, static, start, opening, at, text))
                 head = None
             if depth == len(transparent):

@@ -3,7 +3,6 @@
 #include "sdt/image.h"
 
 #include "base/error.h"
-#include "sdt/symbols.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,15 +55,6 @@ int image_rename(struct pp_image *image, const char *name)
 {
 	image->name = arena_strndup(&image->arena, name, strlen(name));
 	return image->name ? 0 : error_nomem();
-}
-
-void pp_image_free(struct pp_image *image)
-{
-	if (!image)
-		return;
-	symbols_free(image->symbols);
-	arena_release(&image->arena);
-	free(image);
 }
 
 int image_unchanged(const struct pp_image *image, const struct stat *now)

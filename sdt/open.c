@@ -113,6 +113,15 @@ static int image_read(const struct elf_file *file, struct pp_image *image)
 	return err;
 }
 
+void pp_image_free(struct pp_image *image)
+{
+	if (!image)
+		return;
+	symbols_free(image->symbols);
+	arena_release(&image->arena);
+	free(image);
+}
+
 int pp_image_open(const char *path, struct pp_image **result)
 {
 	struct pp_image *image = NULL;

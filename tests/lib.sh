@@ -48,7 +48,7 @@ part_skipped() { echo "skipped: $*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 need() { for tool; do have "$tool" || skip "needs $tool"; done; }
 need_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
-# nobody COMMAND...: runs it as user nobody without capabilities.
+# nobody COMMAND...: runs it as the user of that name without capabilities.
 nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all "$@"; }
 # for_others: copies the commands and the agent to $T/product, because other users may not reach the build directory.
 for_others() { mkdir "$T/product" && cp -r "$B/bin" "$B/lib" "$T/product" && chmod -R a+rX "$T/product"; }
@@ -128,7 +128,7 @@ took() {
 }
 
 # same_in_gdb WANTED GOT: succeeds if gdb printed the wanted numbers. gdb 16.3 negates the bits that it keeps of a negative
-# register: it prints (unsigned char)-4999999935 as 191. gdb 13.1 and 18.1 do not. With such a gdb, a number may be the
+# register: it prints (unsigned char)-4999999935 as 191. gdb 13.1 and 18.1 do not. With that gdb, a number may be the
 # negative of the wanted one in 8, 16 or 32 bits.
 same_in_gdb() {
 	cmp -s "$1" "$2" && return

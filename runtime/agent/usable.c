@@ -98,7 +98,7 @@ static bool any_agent_exists(const struct agent_dir *dir)
 }
 
 /* Returns 0, or an error for what no agent can do. */
-static int request_check(const struct pp_request *request)
+static int agent_check_request(const struct pp_request *request)
 {
 	if (request->scope == SCOPE_PGRP || request->scope == SCOPE_CGROUP)
 		return error_set(EOPNOTSUPP,
@@ -136,7 +136,7 @@ int agent_usable(const struct pp_request *request, bool any)
 {
 	struct agent_dir dir = AGENT_DIR_CLOSED;
 	bool create = !any;
-	int err = request_check(request);
+	int err = agent_check_request(request);
 
 	if (err)
 		return err;
@@ -156,7 +156,7 @@ int agent_usable(const struct pp_request *request, bool any)
 
 /* ---- sites ---- */
 
-static bool image_is_armable(const struct pp_image *image)
+static bool agent_image_is_armable(const struct pp_image *image)
 {
 	return image->machine == OWN_MACHINE && image->is_64;
 }
@@ -208,7 +208,7 @@ static int point_check(const struct arm_point *point)
 
 	if (site->role != SITE_HIT)
 		return error_set(EOPNOTSUPP, "the agent arms probes, not calls of functions: use -b kernel");
-	if (!image_is_armable(point->image))
+	if (!agent_image_is_armable(point->image))
 		return error_set(EOPNOTSUPP, "'%s' is not 64-bit code for the agent's CPU: use -b kernel",
 		                 point->image->path);
 	if ((!point->process || point->process->is_command) && !site_is_armable(site))

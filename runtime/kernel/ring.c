@@ -50,7 +50,7 @@ static void reader_set_alive(struct kernel_reader *r)
 }
 
 /* Copies a record. The negative result makes libbpf stop after it. */
-static int ring_take(void *arg, void *data, size_t size)
+static int kernel_ring_take(void *arg, void *data, size_t size)
 {
 	struct kernel_reader *r = arg;
 
@@ -87,7 +87,7 @@ int kernel_reader_open(struct pp_session *session, void **reader)
 	err = reader_lock(r, session);
 	if (err)
 		goto fail;
-	r->ring = ring_buffer__new(r->session->ring_fd, ring_take, r, NULL);
+	r->ring = ring_buffer__new(r->session->ring_fd, kernel_ring_take, r, NULL);
 	if (!r->ring) {
 		err = error_set(errno, "cannot map the ring of session '%s': %s", session->name, strerror(errno));
 		goto fail;

@@ -51,7 +51,7 @@ static uint64_t trace_lost(const struct pp_trace *trace)
 }
 
 /* Writes the batch and the number of lost events. Reads the counters rarely or if it is the last time: points are many. */
-static int trace_flush(struct pp_trace *trace, bool last)
+static int ctf_trace_flush(struct pp_trace *trace, bool last)
 {
 	uint64_t before = trace->lost_passed, time = clock_ns();
 
@@ -134,7 +134,7 @@ static int uuid_make(uint8_t uuid[16])
 }
 
 /* Writes the metadata of the session's attachments and prepares the streams. */
-static int trace_begin(struct pp_trace *trace)
+static int ctf_trace_begin(struct pp_trace *trace)
 {
 	struct pp_session *session = trace->session;
 	uint64_t recorded;
@@ -174,7 +174,7 @@ int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace
 	err = trace->path ? trace_create_dir(trace) : error_nomem();
 	if (err)
 		goto out;
-	err = trace_begin(trace);
+	err = ctf_trace_begin(trace);
 	if (!err) {
 		*made = trace;
 		return 0;
@@ -202,7 +202,7 @@ int pp_trace_write(struct pp_trace *trace, const struct pp_event *event)
 	if (trace->error)
 		return trace_failed(trace);
 	if (!event)
-		return trace_fail(trace, trace_flush(trace, false), NULL);
+		return trace_fail(trace, ctf_trace_flush(trace, false), NULL);
 	if (event->time >= TIME_MAX)
 		return error_set(EBADMSG, "an event of '%s' has an invalid time", pp_event_probe(event));
 	pp_event_mark(event, &mark);
@@ -213,7 +213,7 @@ int pp_trace_write(struct pp_trace *trace, const struct pp_event *event)
 	err = ctf_streams_add(trace->streams, event->time, bytes, size, &mark);
 	if (err)
 		return trace_fail(trace, err, event);
-	return clock_ns() - trace->flushed >= FLUSH_NS ? trace_fail(trace, trace_flush(trace, false), NULL) : 0;
+	return clock_ns() - trace->flushed >= FLUSH_NS ? trace_fail(trace, ctf_trace_flush(trace, false), NULL) : 0;
 }
 
 uint64_t pp_trace_events(const struct pp_trace *trace)
@@ -236,7 +236,7 @@ int pp_trace_close(struct pp_trace *trace)
 	if (!trace)
 		return 0;
 	if (!trace->error)
-		trace_fail(trace, trace_flush(trace, true), NULL);
+		trace_fail(trace, ctf_trace_flush(trace, true), NULL);
 	err = trace->error ? trace_failed(trace) : 0;
 	if (err) {
 		lost = trace_lost(trace);

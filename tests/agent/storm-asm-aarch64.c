@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The functions of storm.c whose sites are inside asm statements. */
-/* clang-format off: the macros are asm statements with one line per step */
+/* The functions of storm.c whose sites are inside asm statements. The macros are asm statements with one line for each step. */
+/* clang-format off */
 #define _SDT_HAS_SEMAPHORES 1
 #include "tests/agent/storm.h"
 

@@ -101,7 +101,7 @@ as --32 "$T/narrow.s" -o "$T/narrow.o" && ld -m elf_i386 "$T/narrow.o" -o "$T/na
 printf '\050\000' | dd of="$T/narrow" bs=1 seek=18 conv=notrunc 2>/dev/null # e_machine: EM_ARM
 expect 0 probe-list -q "$T/narrow"
 want "ARM file listed" "  old:cpu      1  -      -" "$out"
-refused 1 "*x86 programs of 64 and 32 bits only*" probe-enable -s "$S" -f "$T/narrow" old:cpu
+refused 1 "*probes in 32-bit and 64-bit x86 programs*" probe-enable -s "$S" -f "$T/narrow" old:cpu
 
 # ---- processes ----
 sleep 0 &

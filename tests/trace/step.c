@@ -10,7 +10,9 @@ int clock_gettime(clockid_t clock, struct timespec *t)
 {
 	int err = (int)syscall(SYS_clock_gettime, clock, t);
 
-	if (!err && clock == CLOCK_REALTIME && !access(getenv("STEP"), F_OK))
+	if (err)
+		return err;
+	if (clock == CLOCK_REALTIME && !access(getenv("STEP"), F_OK))
 		t->tv_sec += 5400;
-	return err;
+	return 0;
 }

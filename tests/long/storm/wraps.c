@@ -38,7 +38,7 @@ __attribute__((noinline)) long work_two(long a, double b)
 
 static unsigned long expected;
 
-// What the program calls gives the right result whatever is armed, or the program dies here and now.
+// Aborts the program if a wrapped or probed function returns a wrong result.
 static void work(long n)
 {
 	unsigned long x = work_mix(1469598103934665603ul, "probepoint", 10);
