@@ -124,14 +124,17 @@ demo:
 bindir := $(DESTDIR)$(PREFIX)/bin
 libdir := $(DESTDIR)$(PREFIX)/lib
 incdir := $(DESTDIR)$(PREFIX)/include
-mandir := $(DESTDIR)$(PREFIX)/share/man/man1
+mandir := $(DESTDIR)$(PREFIX)/share/man
+# The functions that a page of section 3 describes: the names in its NAME section. Each is installed as a link to the page.
+MAN3 := $(wildcard doc/man/*.3)
+man3_names = $(shell sed -n '/^.SH NAME/,/^.SH LIB\|^.SH SYN/p' $(1) | grep -oE '\<pp_[a-z_]+' | grep -vx $(notdir $(1:.3=)))
 # With PREFIX /usr or /usr/local the plugin goes to GCC's own directory, where -fplugin=probepoint looks. With any other
 # PREFIX nothing is written outside of it, and -fplugin takes the plugin's path.
 plugindir ?= $(if $(filter /usr /usr/local,$(abspath $(PREFIX))),$(shell $(PLUGIN_CC) -print-file-name=plugin),$(PREFIX)/lib)
 plugininst = $(DESTDIR)$(plugindir)
 
 install: all
-	$(Q)install -d $(bindir) $(libdir)/pkgconfig $(incdir)/sys $(mandir) $(plugininst)
+	$(Q)install -d $(bindir) $(libdir)/pkgconfig $(incdir)/sys $(mandir)/man1 $(mandir)/man3 $(plugininst)
 	$(Q)install -m 755 $(CMDS) $(bindir)
 	$(Q)install -m 755 $(LIB) $(libdir)
 	$(Q)ln -sf $(SONAME) $(libdir)/libprobepoint.so
@@ -140,7 +143,10 @@ install: all
 	$(Q)install -m 644 $(PLUGIN) $(plugininst)/probepoint.so
 	$(Q)install -m 644 include/probepoint.h include/probepoint-note.h $(incdir)
 	$(Q)install -m 644 $(wildcard include/sys/*.h) $(incdir)/sys
-	$(Q)install -m 644 doc/man/*.1 $(mandir)
+	$(Q)install -m 644 doc/man/*.1 $(mandir)/man1
+	$(Q)install -m 644 doc/man/*.3 $(mandir)/man3
+	$(Q)$(foreach page,$(MAN3),for name in $(call man3_names,$(page)); do \
+		ln -sf $(notdir $(page)) $(mandir)/man3/$$name.3; done;)
 	$(Q)printf '%s\n' 'prefix=$(PREFIX)' 'plugindir=$(plugindir)' 'Name: probepoint' \
 		'Description: probe points of compiled programs' 'Version: $(VERSION)' 'Requires.private: $(LIB_PKGS)' \
 		'Libs: -L$${prefix}/lib -lprobepoint' 'Libs.private: $(LIB_PRIVATE) -pthread' \
@@ -150,7 +156,8 @@ uninstall:
 	$(Q)rm -f $(CMDS:$(B)/bin/%=$(bindir)/%) $(libdir)/libprobepoint.so $(libdir)/$(SONAME) $(libdir)/libprobepoint.a \
 		$(libdir)/libprobepoint-agent.so $(plugininst)/probepoint.so $(libdir)/pkgconfig/probepoint.pc \
 		$(incdir)/probepoint.h $(incdir)/probepoint-note.h $(patsubst include/%,$(incdir)/%,$(wildcard include/sys/*.h)) \
-		$(patsubst doc/man/%,$(mandir)/%,$(wildcard doc/man/*.1))
+		$(patsubst doc/man/%,$(mandir)/man1/%,$(wildcard doc/man/*.1)) \
+		$(foreach page,$(MAN3),$(patsubst %,$(mandir)/man3/%.3,$(basename $(notdir $(page))) $(call man3_names,$(page))))
 
 -include $(wildcard runtime/agent/inproc/build.mk) examples/build.mk tests/build.mk bench/build.mk
 

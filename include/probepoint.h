@@ -12,17 +12,17 @@
  * Errors. Functions that can fail return 0 or a negative errno. pp_error() then returns a message that names the thing,
  * the reason and the remedy. Every function may fail with -ENOMEM. The library prints nothing.
  *
- * Ownership. A function that makes an object stores it at its last argument; the caller frees it by the object's
- * _free() or _close() function, which accepts NULL. Strings and objects that a getter returns belong to the object that
- * it was asked of, and are valid until that is freed or changed. Strings passed in are copied. Free readers and close
- * traces before their session. Reports and statistics may outlive it.
+ * Ownership. A function that makes an object stores it at its last argument; if it fails, it stores NULL or nothing.
+ * The caller frees the object by its _free() or _close() function, which accepts NULL. Strings and objects that a
+ * getter returns belong to the object that it was asked of, and are valid until that is freed or changed. Strings
+ * passed in are copied. Free readers and close traces before their session. Reports and statistics may outlive it.
  *
  * Indices start at 0. For an index out of range, a getter returns NULL or 0; one that returns an enumeration returns
  * its last value.
  *
- * Structures that the library fills take the caller's sizeof as an argument. The library writes no more than that, and
- * clears what it does not know, so that structures can grow: programs and libraries of different versions work
- * together.
+ * Structures that can grow take the caller's sizeof as an argument when the library fills them. The library writes no
+ * more than that, and clears what it does not know: programs and libraries of different versions work together. struct
+ * pp_mark does not grow.
  *
  * Threads. An object must not be used by two threads at once. pp_error() and pp_notice() are per thread.
  *
@@ -192,8 +192,8 @@ int pp_request_no_string(struct pp_request *request, const char *argument);
  * - _pgrp: includes all processes in the process groups of the processes.
  * - _cgroup: includes all processes in a control group, a directory of cgroup2, and in those below it.
  *
- * With the kernel backend every process that maps the files then executes the traps; hits of processes out of scope are
- * not counted.
+ * Only the kernel backend can do the last two. With it, every process that maps the files then executes the traps; hits
+ * of processes out of scope are not counted. -EINVAL: the request has another scope.
  */
 int pp_request_children(struct pp_request *request);
 int pp_request_pgrp(struct pp_request *request);
@@ -207,7 +207,7 @@ int pp_request_cgroup(struct pp_request *request, const char *dir);
 int pp_request_maxactive(struct pp_request *request, unsigned n);
 /*
  * Disarms what the request arms when this process ends, however it ends. This process is to call pp_session_hold()
- * next. Other processes can see and change the session meanwhile.
+ * next. Other processes can see and change the session meanwhile. Only the kernel backend can.
  */
 int pp_request_hold(struct pp_request *request);
 /*
@@ -292,15 +292,17 @@ int pp_session_open(const char *name, bool create, struct pp_session **session);
 int pp_session_private(struct pp_session **session);
 /* Closes the session. The points of a named session stay armed. */
 void pp_session_close(struct pp_session *session);
+/* Returns "" for a private session. */
 const char *pp_session_name(const struct pp_session *session);
 
 /*
  * Arms the request. Returns 0 if any point was armed, is pending, or was armed in this session before: the report has
  * the details. The caller frees *report, also after an error. It is NULL if the request could not be resolved at all.
  *
- * Returns -ENOENT if no probe matches any pattern, -EDQUOT because of pp_request_many(), and the reason if no point
- * could be armed at all. Returns -EINTR, and has disarmed everything that it armed, if the flag of
- * pp_session_interrupt() becomes nonzero.
+ * -ENOENT: no probe matches any pattern; -EINVAL: the request has no pattern, or neither a process nor a file; -EDOM:
+ * see pp_request_no_string(); -EDQUOT: see pp_request_many(); -ESRCH: a process of the request has ended; -EINTR: the
+ * flag of pp_session_interrupt() became nonzero, and everything that this call armed is disarmed; -EOPNOTSUPP: the
+ * backend cannot serve the request. If no point could be armed at all, the error is that of the first point.
  *
  * Blocks for a time that grows with the number of sites and processes, usually less than a second. Agents that do not
  * answer can add some seconds. With pp_request_hold() the calling thread blocks SIGUSR1 from here on, until
@@ -389,7 +391,7 @@ const char *pp_armed_session(const struct pp_armed *armed, const struct pp_image
 struct pp_stat;
 
 /*
- * hits = filtered + idle + recorded + lost, if no hit is in flight. A hit is idle if no reader was attached. For
+ * hits = filtered + idle + recorded + lost, if no hit is in flight. A hit is idle if the session was not recording. For
  * returns, hits are calls that have ended, and entries = hits + missed + under_way + abandoned.
  */
 struct pp_counts {
@@ -407,7 +409,7 @@ struct pp_counts {
 
 /*
  * Reads the counters: one row for each probe, file and process (pid 0: for all processes together), sorted by probe,
- * file and pid. Counters of agents may be 50 ms old.
+ * file and pid. Counters of agents may be 50 ms old. -ENOENT: the session has ended.
  */
 int pp_session_stat(struct pp_session *session, struct pp_stat **stat);
 void pp_stat_free(struct pp_stat *stat);
@@ -426,7 +428,7 @@ const char *pp_stat_file(const struct pp_stat *stat, size_t row);
 enum pp_life {
 	PP_LIVES,
 	PP_ENDED,
-	PP_OTHER, /* another process has its pid now */
+	PP_OTHER /* another process has its pid now */
 };
 
 enum pp_life pp_stat_life(const struct pp_stat *stat, size_t row);
@@ -438,7 +440,7 @@ enum pp_life pp_stat_life(const struct pp_stat *stat, size_t row);
 enum pp_file_state {
 	PP_FILE_PRESENT,
 	PP_FILE_REPLACED,
-	PP_FILE_DELETED,
+	PP_FILE_DELETED
 };
 
 enum pp_file_state pp_stat_file_state(const struct pp_stat *stat, size_t row);
@@ -477,7 +479,7 @@ void pp_reader_free(struct pp_reader *reader);
 /*
  * Waits timeout_ms for the next record (0: does not wait; -1: no limit). Returns 1 and sets *event, which belongs to
  * the reader and is valid until the next call; 0: none came; -EINTR: a signal arrived; -EBADMSG: a damaged record
- * was passed over, and the next call goes on.
+ * was passed over, and the next call goes on. It goes on waiting when the session has ended.
  */
 int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_event **event);
 
@@ -520,7 +522,7 @@ struct pp_reader_counts {
 	uint64_t damaged;  /* included in lost, and in recorded as well */
 };
 
-/* size is sizeof(struct pp_reader_counts). */
+/* size is sizeof(struct pp_reader_counts). In C++ the structure needs its keyword, because of this function's name. */
 void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts, size_t size);
 
 enum pp_kind {
@@ -532,7 +534,7 @@ enum pp_kind {
 	PP_CHAR,
 	PP_FLOAT,
 	PP_FAULT,   /* its memory could not be read */
-	PP_MISSING, /* it can never be read at this site, because its operand cannot be resolved */
+	PP_MISSING /* it can never be read at this site, because its operand cannot be resolved */
 };
 
 uint64_t pp_event_time(const struct pp_event *event);
@@ -552,7 +554,7 @@ enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i);
 int64_t pp_event_arg_int(const struct pp_event *event, size_t i);
 /* For PP_FLOAT. */
 double pp_event_arg_float(const struct pp_event *event, size_t i);
-/* For PP_STRING: *length bytes, followed by a NUL. *cut: the string was longer. */
+/* For PP_STRING: *length bytes, followed by a NUL. *cut: the string was longer. length and cut may be NULL. */
 const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *length, bool *cut);
 
 /* ---- traces on disk (CTF 1.8) ---------------------------------------------- */

@@ -149,12 +149,12 @@ double pp_event_arg_float(const struct pp_event *event, size_t i)
 
 const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *length, bool *cut)
 {
-	if (i >= pp_event_args(event)) {
-		*cut = false;
-		*length = 0;
-		return NULL;
-	}
-	*cut = event->record->value[i] == RECORD_STRING_CUT;
-	*length = event->record->value[i] - *cut;
-	return event->text[i];
+	bool exists = i < pp_event_args(event);
+	bool is_cut = exists && event->record->value[i] == RECORD_STRING_CUT;
+
+	if (length)
+		*length = exists ? event->record->value[i] - is_cut : 0;
+	if (cut)
+		*cut = is_cut;
+	return exists ? event->text[i] : NULL;
 }

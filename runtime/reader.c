@@ -164,6 +164,8 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
 		wall_sample(&reader->wall);
 		reader_rearm(reader);
 	}
+	if (n == -EINTR)
+		return error_set(EINTR, "interrupted by a signal");
 	if (n <= 0)
 		return n;
 	attachment = session_attachment(reader->session, backend, thread->attachment);

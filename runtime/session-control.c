@@ -51,6 +51,10 @@ int pp_session_watch(const char *name, void (*ready)(void *arg), void *arg)
 			err = backends[i]->watch(session, ready, arg);
 	}
 	pp_session_close(session);
+	if (err == -EINTR)
+		return error_set(EINTR, "interrupted by a signal");
+	if (err == -ENOENT)
+		return error_set(ENOENT, "no session '%s' that other processes can see", name);
 	return err;
 }
 
