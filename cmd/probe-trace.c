@@ -280,7 +280,7 @@ static int trace_read_live(struct trace_command *t)
 /* Reads what was recorded before recording ended. A second interrupt ends this, too. */
 static int trace_read_rest(struct trace_command *t)
 {
-	struct pp_reader_counts counts;
+	struct pp_record_counts counts;
 	const struct pp_event *event;
 	int got, err;
 
@@ -321,7 +321,7 @@ static int trace_read(struct trace_command *t)
 static void trace_account(struct trace_command *t)
 {
 	struct options *o = &t->options;
-	struct pp_reader_counts counts;
+	struct pp_record_counts counts;
 	uint64_t all;
 
 	if (!t->out)

@@ -516,14 +516,14 @@ void pp_reader_lose(struct pp_reader *reader, const struct pp_mark *mark);
 void pp_reader_drop(struct pp_reader *reader);
 
 /* The session's records since the reader was opened. */
-struct pp_reader_counts {
+struct pp_record_counts {
 	uint64_t recorded; /* by the session's counters */
 	uint64_t lost;     /* for want of room, damaged, or passed to pp_reader_lose() */
 	uint64_t damaged;  /* included in lost, and in recorded as well */
 };
 
-/* size is sizeof(struct pp_reader_counts). In C++ the structure needs its keyword, because of this function's name. */
-void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts, size_t size);
+/* size is sizeof(struct pp_record_counts). */
+void pp_reader_counts(struct pp_reader *reader, struct pp_record_counts *counts, size_t size);
 
 enum pp_kind {
 	PP_SIGNED,

@@ -208,7 +208,7 @@ static uint64_t total_since(uint64_t now, uint64_t before)
 	return now > before ? now - before : 0;
 }
 
-void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts, size_t size)
+void pp_reader_counts(struct pp_reader *reader, struct pp_record_counts *counts, size_t size)
 {
 	uint64_t recorded, lost, damaged = reader->damaged;
 
@@ -217,7 +217,7 @@ void pp_reader_counts(struct pp_reader *reader, struct pp_reader_counts *counts,
 			damaged += backends[i]->reader_damaged(reader->sources[i]);
 	session_totals(reader->session, &recorded, &lost);
 	sized_copy(counts, size,
-	           &(struct pp_reader_counts){ .recorded = total_since(recorded, reader->recorded),
+	           &(struct pp_record_counts){ .recorded = total_since(recorded, reader->recorded),
 	                                       .lost = total_since(lost, reader->lost) + damaged,
 	                                       .damaged = damaged },
 	           sizeof(*counts));

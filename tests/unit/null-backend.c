@@ -218,7 +218,7 @@ START_TEST(reader_waits_and_finds_nothing)
 	struct pp_session *session;
 	struct pp_report *report;
 	struct pp_reader *reader;
-	struct pp_reader_counts counts;
+	struct pp_record_counts counts;
 	const struct pp_event *event;
 	struct pollfd fd = { .events = POLLIN };
 
