@@ -221,12 +221,12 @@ void arming_report_print_text(FILE *out, const struct options *options, const st
 /* Creates a row with the keys that all states have. */
 static json_object *row_json(const struct pp_report *report, size_t row)
 {
-	json_object *object = json_object_new_object();
+	json_object *object = json_new_object();
 	pid_t pid = pp_report_pid(report, row);
 
 	json_add_text(object, "probe", pp_report_probe(report, row));
 	if (pp_report_state(report, row) != PP_PENDING)
-		json_add(object, "pid", pid ? json_object_new_int(pid) : NULL);
+		json_add(object, "pid", pid ? json_int(pid) : NULL);
 	json_add_text(object, "file", arming_report_is_unmatched(report, row) ? NULL : pp_report_file(report, row));
 	return object;
 }
@@ -268,7 +268,7 @@ static json_object *refused_json(const struct pp_report *report, size_t row)
 	json_object *object = row_json(report, row);
 	int64_t offset = pp_report_offset(report, row);
 
-	json_add(object, "offset", offset >= 0 ? json_object_new_int64(offset) : NULL);
+	json_add(object, "offset", offset >= 0 ? json_int(offset) : NULL);
 	json_add_text(object, "reason", row_reason(report, row));
 	return object;
 }
@@ -276,15 +276,15 @@ static json_object *refused_json(const struct pp_report *report, size_t row)
 void arming_report_print_json(FILE *out, struct options *options, const struct pp_session *session,
                               const struct pp_report *report)
 {
-	json_object *document = json_object_new_object();
-	json_object *armed = json_object_new_array(), *pending = json_object_new_array();
-	json_object *refused = json_object_new_array();
+	json_object *document = json_new_object();
+	json_object *armed = json_new_array(), *pending = json_new_array();
+	json_object *refused = json_new_array();
 
 	for (size_t i = 0; i < pp_report_rows(report); i++)
 		switch (pp_report_state(report, i)) {
-		case PP_ARMED: json_object_array_add(armed, armed_json(report, i)); break;
-		case PP_PENDING: json_object_array_add(pending, pending_json(report, i)); break;
-		case PP_REFUSED: json_object_array_add(refused, refused_json(report, i)); break;
+		case PP_ARMED: json_append(armed, armed_json(report, i)); break;
+		case PP_PENDING: json_append(pending, pending_json(report, i)); break;
+		case PP_REFUSED: json_append(refused, refused_json(report, i)); break;
 		}
 	json_add_text(document, "session", pp_session_name(session));
 	json_add(document, "armed", armed);

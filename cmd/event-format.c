@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "cmd/alloc.h"
 #include "cmd/escape.h"
 #include "cmd/json.h"
 
@@ -90,10 +91,16 @@ void event_put_text(FILE *out, const struct pp_event *event)
 
 static json_object *event_json_float(double value)
 {
+	json_object *object;
 	char number[32];
 
 	event_format_double(number, value);
-	return isfinite(value) ? json_object_new_double_s(value, number) : json_object_new_string(number);
+	if (!isfinite(value))
+		return json_text(number);
+	object = json_object_new_double_s(value, number);
+	if (!object)
+		alloc_failed();
+	return object;
 }
 
 /* Sets *cut if the argument is a string that was longer in the target. */
@@ -104,16 +111,16 @@ static json_object *event_json_arg(const struct pp_event *event, size_t i, bool 
 
 	switch (pp_event_arg_kind(event, i)) {
 	case PP_UNSIGNED:
-	case PP_POINTER: return json_object_new_uint64(pp_event_arg_int(event, i));
+	case PP_POINTER: return json_uint(pp_event_arg_int(event, i));
 	case PP_STRING: string = pp_event_arg_string(event, i, &length, cut); return json_text_n(string, length);
-	case PP_BOOL: return json_object_new_boolean(pp_event_arg_int(event, i) != 0);
+	case PP_BOOL: return json_boolean(pp_event_arg_int(event, i) != 0);
 	case PP_FLOAT: return event_json_float(pp_event_arg_float(event, i));
 	case PP_FAULT:
 	case PP_MISSING: return NULL;
 	case PP_SIGNED:
 	case PP_CHAR: break;
 	}
-	return json_object_new_int64(pp_event_arg_int(event, i));
+	return json_int(pp_event_arg_int(event, i));
 }
 
 /*
@@ -121,7 +128,7 @@ static json_object *event_json_arg(const struct pp_event *event, size_t i, bool 
  */
 static json_object *event_json_args(const struct pp_event *event, json_object **cuts)
 {
-	json_object *args = json_object_new_object();
+	json_object *args = json_new_object();
 
 	for (size_t i = 0; i < pp_event_args(event); i++) {
 		json_object *name = json_text(pp_event_arg_name(event, i));
@@ -136,11 +143,12 @@ static json_object *event_json_args(const struct pp_event *event, json_object **
 			json_object_put(name);
 			name = json_text(other);
 		}
-		json_object_object_add(args, json_object_get_string(name), value);
+		if (json_object_object_add(args, json_object_get_string(name), value))
+			alloc_failed();
 		if (cut) {
 			if (!*cuts)
-				*cuts = json_object_new_array();
-			json_object_array_add(*cuts, json_object_get(name));
+				*cuts = json_new_array();
+			json_append(*cuts, json_object_get(name));
 		}
 		json_object_put(name);
 	}
@@ -149,7 +157,7 @@ static json_object *event_json_args(const struct pp_event *event, json_object **
 
 void event_put_json(FILE *out, const struct pp_event *event)
 {
-	json_object *object = json_object_new_object(), *cuts = NULL;
+	json_object *object = json_new_object(), *cuts = NULL;
 
 	json_add_uint(object, "time", pp_event_time(event));
 	json_add_int(object, "pid", pp_event_pid(event));

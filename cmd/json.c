@@ -7,6 +7,39 @@
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
 
+/* Returns what json-c has made. NULL would become null in the document, or make json-c abort. */
+static json_object *json_made(json_object *object)
+{
+	if (!object)
+		alloc_failed();
+	return object;
+}
+
+json_object *json_new_object(void)
+{
+	return json_made(json_object_new_object());
+}
+
+json_object *json_new_array(void)
+{
+	return json_made(json_object_new_array());
+}
+
+json_object *json_int(int64_t value)
+{
+	return json_made(json_object_new_int64(value));
+}
+
+json_object *json_uint(uint64_t value)
+{
+	return json_made(json_object_new_uint64(value));
+}
+
+json_object *json_boolean(bool value)
+{
+	return json_made(json_object_new_boolean(value));
+}
+
 json_object *json_text_n(const char *bytes, size_t length)
 {
 	json_object *object;
@@ -20,14 +53,14 @@ json_object *json_text_n(const char *bytes, size_t length)
 		invalid += !n;
 	}
 	if (!invalid)
-		return json_object_new_string_len(bytes, (int)length);
+		return json_made(json_object_new_string_len(bytes, (int)length));
 	out = xmemstream(&valid, &size);
 	for (size_t i = 0, n; i < length; i += n ? n : 1) {
 		n = utf8_decode(bytes + i, length - i, &code);
 		fwrite(n ? bytes + i : "\xef\xbf\xbd", 1, n ? n : 3, out);
 	}
 	xmemstream_close(out);
-	object = json_object_new_string_len(valid, (int)size);
+	object = json_made(json_object_new_string_len(valid, (int)size));
 	free(valid);
 	return object;
 }
@@ -50,22 +83,28 @@ void json_add_text(json_object *to, const char *key, const char *text)
 
 void json_add_int(json_object *to, const char *key, int64_t value)
 {
-	json_add(to, key, json_object_new_int64(value));
+	json_add(to, key, json_int(value));
 }
 
 void json_add_uint(json_object *to, const char *key, uint64_t value)
 {
-	json_add(to, key, json_object_new_uint64(value));
+	json_add(to, key, json_uint(value));
 }
 
 void json_add_double(json_object *to, const char *key, double value)
 {
-	json_add(to, key, json_object_new_double(value));
+	json_add(to, key, json_made(json_object_new_double(value)));
 }
 
 void json_add_bool(json_object *to, const char *key, bool value)
 {
-	json_add(to, key, json_object_new_boolean(value));
+	json_add(to, key, json_boolean(value));
+}
+
+void json_append(json_object *to, json_object *value)
+{
+	if (json_object_array_add(to, value))
+		alloc_failed();
 }
 
 void json_print(FILE *out, json_object *object)

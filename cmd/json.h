@@ -9,6 +9,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
+json_object *json_new_object(void);
+json_object *json_new_array(void);
+json_object *json_int(int64_t value);
+json_object *json_uint(uint64_t value);
+json_object *json_boolean(bool value);
 /* A JSON string. Each byte that is not part of a UTF-8 sequence becomes U+FFFD. NULL becomes null. */
 json_object *json_text(const char *text);
 json_object *json_text_n(const char *bytes, size_t length);
@@ -23,6 +28,8 @@ void json_add_int(json_object *to, const char *key, int64_t value);
 void json_add_uint(json_object *to, const char *key, uint64_t value);
 void json_add_double(json_object *to, const char *key, double value);
 void json_add_bool(json_object *to, const char *key, bool value);
+/* Appends a value to an array, which takes ownership of it. */
+void json_append(json_object *to, json_object *value);
 
 /* Prints the object without line breaks, and frees it. All control characters are escaped. */
 void json_print(FILE *out, json_object *object);

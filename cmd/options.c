@@ -143,6 +143,8 @@ static error_t request_accepts(struct argp_state *state, struct options *o,
 		alloc_failed();
 	err = set(request, value);
 	pp_request_free(request);
+	if (err == -ENOMEM)
+		alloc_failed();
 	return err ? options_usage_error(state, o, "%s", pp_error()) : 0;
 }
 

@@ -107,11 +107,11 @@ static int disable_add_name(const char *name, void *arg)
 
 static void disable_report(struct disable *d, const char *name, size_t points)
 {
-	json_object *row = json_object_new_object();
+	json_object *row = json_new_object();
 
 	json_add_text(row, "session", name);
 	json_add_uint(row, "points", points);
-	json_object_array_add(d->rows, row);
+	json_append(d->rows, row);
 	if (!d->options.json && !d->options.quiet)
 		printf("disarmed %zu site%s in session '%s'\n", points, ui_plural(points), name);
 	if (d->options.verbose)
@@ -164,10 +164,10 @@ int main(int argc, char **argv)
 
 	options_parse(&disable_argp, argc, argv, &d.options, &d);
 	signals_catch();
-	d.rows = json_object_new_array();
+	d.rows = json_new_array();
 	status = disable_run(&d);
 	if (d.options.json && (d.done || status == STATUS_DONE)) {
-		json_object *document = json_object_new_object();
+		json_object *document = json_new_object();
 
 		json_add(document, "disarmed", d.rows);
 		ui_print_document(&d.options, stdout, document);

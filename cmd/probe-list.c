@@ -158,12 +158,12 @@ static bool list_matches(struct probe_list *l, const struct pp_probe *probe)
 
 static json_object *site_json(const struct probe_list *l, const struct pp_image *image, const struct pp_site *site)
 {
-	json_object *object = json_object_new_object(), *armed = json_object_new_array();
+	json_object *object = json_new_object(), *armed = json_new_array();
 	const char *session;
 	uint64_t semaphore;
 
 	for (size_t i = 0; (session = armed_session(l, image, site, i)); i++)
-		json_object_array_add(armed, json_text(session));
+		json_append(armed, json_text(session));
 	json_add_uint(object, "address", pp_site_address(site));
 	json_add_uint(object, "offset", pp_site_offset(site));
 	json_add_text(object, "operands", pp_site_operands(site));
@@ -179,7 +179,7 @@ static json_object *site_json(const struct probe_list *l, const struct pp_image 
 
 static json_object *field_json(const struct pp_field *field)
 {
-	json_object *object = json_object_new_object();
+	json_object *object = json_new_object();
 	unsigned offset, size, bit, bits;
 
 	pp_field_place(field, &offset, &size, &bit, &bits);
@@ -194,7 +194,7 @@ static json_object *field_json(const struct pp_field *field)
 
 static json_object *value_json(const struct pp_arg *arg, size_t i)
 {
-	json_object *object = json_object_new_object();
+	json_object *object = json_new_object();
 	int64_t value;
 
 	json_add_text(object, "name", pp_arg_value(arg, i, &value));
@@ -204,14 +204,14 @@ static json_object *value_json(const struct pp_arg *arg, size_t i)
 
 static json_object *arg_json(const struct probe_list *l, const struct pp_arg *arg)
 {
-	json_object *object = json_object_new_object();
-	json_object *fields = json_object_new_array(), *values = json_object_new_array();
+	json_object *object = json_new_object();
+	json_object *fields = json_new_array(), *values = json_new_array();
 	bool all = l->options.verbose; /* a file can have very many fields and values */
 
 	for (size_t i = 0; all && i < pp_arg_fields(arg); i++)
-		json_object_array_add(fields, field_json(pp_arg_field(arg, i)));
+		json_append(fields, field_json(pp_arg_field(arg, i)));
 	for (size_t i = 0; all && i < pp_arg_values(arg); i++)
-		json_object_array_add(values, value_json(arg, i));
+		json_append(values, value_json(arg, i));
 	json_add_text(object, "name", pp_arg_name(arg));
 	json_add_text(object, "type", pp_arg_type(arg));
 	json_add(object, "fields", fields);
@@ -239,13 +239,13 @@ static json_object *probe_json(const struct probe_list *l, const struct images_e
                                const struct pp_probe *probe)
 {
 	const struct pp_image *image = entry->image;
-	json_object *object = json_object_new_object();
-	json_object *sites = json_object_new_array(), *args = json_object_new_array();
+	json_object *object = json_new_object();
+	json_object *sites = json_new_array(), *args = json_new_array();
 
 	for (size_t i = 0; i < pp_probe_args(probe); i++)
-		json_object_array_add(args, arg_json(l, pp_probe_arg(probe, i)));
+		json_append(args, arg_json(l, pp_probe_arg(probe, i)));
 	for (size_t i = 0; i < pp_probe_sites(probe); i++)
-		json_object_array_add(sites, site_json(l, image, pp_probe_site(probe, i)));
+		json_append(sites, site_json(l, image, pp_probe_site(probe, i)));
 	json_add_text(object, "provider", pp_probe_provider(probe));
 	json_add_text(object, "name", pp_probe_name(probe));
 	json_add(object, "file", file_json(entry));
@@ -563,7 +563,7 @@ static void put_session(const struct session_list *list, const char *name, const
 
 static json_object *session_json(const char *name, const struct session_sum *sum)
 {
-	json_object *object = json_object_new_object();
+	json_object *object = json_new_object();
 
 	json_add_text(object, "session", name);
 	json_add_uint(object, "probes", sum->rows);
@@ -606,7 +606,7 @@ static int session_list_add(const char *name, void *arg)
 	}
 	session_add_up(&sum, stat);
 	if (o->json)
-		json_object_array_add(list->rows, session_json(name, &sum));
+		json_append(list->rows, session_json(name, &sum));
 	else
 		put_session(list, name, &sum, stat);
 	pp_stat_free(stat);
@@ -619,14 +619,14 @@ static int session_list_add(const char *name, void *arg)
 
 static enum status list_sessions(struct options *o)
 {
-	struct session_list list = { .options = o, .rows = json_object_new_array() };
+	struct session_list list = { .options = o, .rows = json_new_array() };
 
 	if (pp_sessions(session_list_add, &list)) {
 		ui_error(o, "%s", pp_error());
 		return STATUS_FAILED;
 	}
 	if (o->json) {
-		json_object *document = json_object_new_object();
+		json_object *document = json_new_object();
 
 		json_add(document, "sessions", list.rows);
 		ui_print_document(o, stdout, document);

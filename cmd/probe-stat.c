@@ -219,15 +219,15 @@ static const char *state_word(const struct count_row *r)
 /* Adds the hits of each process to a row that is for all processes. */
 static void json_add_processes(json_object *to, const struct count_row *r)
 {
-	json_object *processes = json_object_new_array();
+	json_object *processes = json_new_array();
 
 	for (size_t i = 0; i < pp_stat_processes(r->stat, r->at); i++) {
-		json_object *process = json_object_new_object();
+		json_object *process = json_new_object();
 		uint64_t hits;
 
 		json_add_int(process, "pid", pp_stat_process(r->stat, r->at, i, &hits));
 		json_add_uint(process, "hits", hits);
-		json_object_array_add(processes, process);
+		json_append(processes, process);
 	}
 	json_add(to, "processes", processes);
 	json_add_uint(to, "other", r->counts.other);
@@ -235,7 +235,7 @@ static void json_add_processes(json_object *to, const struct count_row *r)
 
 static void json_add_stopped(json_object *to, const struct count_row *r)
 {
-	json_object *stopped = json_object_new_object();
+	json_object *stopped = json_new_object();
 
 	json_add_double(stopped, "cpu_share", r->share);
 	json_add_double(stopped, "limit", r->limit);
@@ -245,10 +245,10 @@ static void json_add_stopped(json_object *to, const struct count_row *r)
 
 static json_object *count_row_json(const struct count_row *r)
 {
-	json_object *row = json_object_new_object();
+	json_object *row = json_new_object();
 
 	json_add_text(row, "probe", r->probe);
-	json_add(row, "pid", r->pid ? json_object_new_int(r->pid) : NULL);
+	json_add(row, "pid", r->pid ? json_int(r->pid) : NULL);
 	json_add_text(row, "file", r->file);
 	json_add_text(row, "backend", r->backend);
 	json_add_text(row, "state", state_word(r));
@@ -272,7 +272,7 @@ static json_object *count_row_json(const struct count_row *r)
 
 static json_object *budget_json(const struct reading *reading)
 {
-	json_object *budget = json_object_new_object();
+	json_object *budget = json_new_object();
 
 	json_add_double(budget, "cpu_share", reading->limit);
 	json_add_bool(budget, "watched", reading->watched);
@@ -281,7 +281,7 @@ static json_object *budget_json(const struct reading *reading)
 
 static json_object *cost_json(const struct pp_cost *cost)
 {
-	json_object *object = json_object_new_object();
+	json_object *object = json_new_object();
 
 	json_add_uint(object, "hits", cost->hits);
 	json_add_double(object, "trap_ns", cost->trap_ns);
@@ -293,10 +293,10 @@ static json_object *cost_json(const struct pp_cost *cost)
 
 static void reading_print_json(struct options *o, const struct reading *reading)
 {
-	json_object *document = json_object_new_object(), *probes = json_object_new_array();
+	json_object *document = json_new_object(), *probes = json_new_array();
 
 	for (size_t i = 0; i < reading->n; i++)
-		json_object_array_add(probes, count_row_json(&reading->rows[i]));
+		json_append(probes, count_row_json(&reading->rows[i]));
 	json_add_text(document, "session", options_session_name(o));
 	json_add_uint(document, "time", reading->time);
 	json_add(document, "probes", probes);

@@ -167,7 +167,7 @@ int ui_flush(void)
 
 static void kept_errors_print(struct options *options)
 {
-	json_object *document = json_object_new_object();
+	json_object *document = json_new_object();
 
 	json_add(document, "error", errors_take(options));
 	if (options->has_counts) {

@@ -66,7 +66,8 @@ static int process_parse_maps(struct process *process, FILE *f)
 			err = error_nomem();
 	}
 	free(line);
-	return err;
+	/* getline(3) without memory must not look like the end of the file, after which the process seems to map nothing. */
+	return err || feof(f) || ferror(f) ? err : error_nomem();
 }
 
 int process_read_maps(struct process *process)

@@ -9,6 +9,14 @@
 #include "base/error.h"
 #include "sdt/image.h"
 
+static void row_release(struct report_row *row)
+{
+	free(row->probe);
+	free(row->file);
+	free(row->build_id);
+	free(row->reason);
+}
+
 int report_add(struct pp_report *report, const struct report_row *row, const struct pp_image *image)
 {
 	struct report_row *to;
@@ -21,9 +29,11 @@ int report_add(struct pp_report *report, const struct report_row *row, const str
 	to->file = strdup(image ? image->name : "");
 	to->build_id = strdup(image ? pp_image_build_id(image) : "");
 	to->reason = row->reason ? strdup(row->reason) : NULL;
-	report->nrows++;
-	if (!to->probe || !to->file || !to->build_id || (row->reason && !to->reason))
+	if (!to->probe || !to->file || !to->build_id || (row->reason && !to->reason)) {
+		row_release(to);
 		return error_nomem();
+	}
+	report->nrows++;
 	return 0;
 }
 
@@ -32,7 +42,10 @@ int report_warn(struct pp_report *report, const char *text)
 	if (ALLOC_GROW(report->warnings, report->nwarnings + 1, report->warnings_room))
 		return -ENOMEM;
 	report->warnings[report->nwarnings] = strdup(text);
-	return report->warnings[report->nwarnings++] ? 0 : error_nomem();
+	if (!report->warnings[report->nwarnings])
+		return error_nomem();
+	report->nwarnings++;
+	return 0;
 }
 
 size_t pp_report_warnings(const struct pp_report *report)
@@ -49,12 +62,8 @@ void pp_report_free(struct pp_report *report)
 {
 	if (!report)
 		return;
-	for (size_t i = 0; i < report->nrows; i++) {
-		free(report->rows[i].probe);
-		free(report->rows[i].file);
-		free(report->rows[i].build_id);
-		free(report->rows[i].reason);
-	}
+	for (size_t i = 0; i < report->nrows; i++)
+		row_release(&report->rows[i]);
 	for (size_t i = 0; i < report->nwarnings; i++)
 		free(report->warnings[i]);
 	free(report->warnings);

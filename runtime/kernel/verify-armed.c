@@ -53,11 +53,11 @@ static char *reason_not_armed(const struct process *process, const struct mappin
 }
 
 /*
- * Returns the reason why the semaphore at the file offset of the point does not count in the copy that is read at the
- * address `copy`, or NULL if it counts. Sets *unread if it cannot be read.
+ * Returns whether the semaphore at the file offset of the point counts in the copy that is read at the address `copy`. If
+ * not, sets *reason, which is NULL without memory. Sets *unread if the copy cannot be read.
  */
-static char *semaphore_reason_in_file(const struct process *process, const struct arm_point *point, uint64_t copy,
-                                      bool *unread)
+static bool semaphore_counts_in_file(const struct process *process, const struct arm_point *point, uint64_t copy,
+                                     bool *unread, char **reason)
 {
 	const uint64_t offset = point->site->semaphore_offset;
 	const struct pp_image *image = point->image;
@@ -74,34 +74,37 @@ static char *semaphore_reason_in_file(const struct process *process, const struc
 			continue;
 		*unread = process_read(process, copy, &value, sizeof(value));
 		if (*unread || value)
-			return NULL;
+			return true;
 	}
-	if (writable)
-		return error_format("pid %d: its semaphore at address 0x%lx does not count: the kernel raised another "
-		                    "copy of it",
-		                    process->pid, (unsigned long)copy);
 	if (!mapped)
-		return NULL;
-	return error_format("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not private and "
-	                    "writable",
-	                    process->pid, (unsigned long)offset);
+		return true;
+	if (writable)
+		*reason = error_format("pid %d: its semaphore at address 0x%lx does not count: the kernel raised "
+		                       "another copy of it",
+		                       process->pid, (unsigned long)copy);
+	else
+		*reason = error_format("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
+		                       "private and writable",
+		                       process->pid, (unsigned long)offset);
+	return false;
 }
 
 /* The same for any semaphore of the point, in the copy that the text at this address reads. */
-static char *semaphore_reason(const struct process *process, const struct arm_point *point, uint64_t address,
-                              bool *unread)
+static bool semaphore_counts(const struct process *process, const struct arm_point *point, uint64_t address,
+                             bool *unread, char **reason)
 {
 	const uint64_t copy = address - point->site->address + point->site->semaphore;
 	uint16_t value = 0;
 
 	if (!point->site->semaphore_in_bss)
-		return point->site->has_semaphore ? semaphore_reason_in_file(process, point, copy, unread) : NULL;
+		return !point->site->has_semaphore || semaphore_counts_in_file(process, point, copy, unread, reason);
 	*unread = process_read(process, copy, &value, sizeof(value));
 	if (*unread || value)
-		return NULL;
-	return error_format("pid %d: its semaphore at address 0x%lx does not count: it is not where the file's .bss "
-	                    "should be, or has reached its maximum",
-	                    process->pid, (unsigned long)copy);
+		return true;
+	*reason = error_format("pid %d: its semaphore at address 0x%lx does not count: it is not where the file's .bss "
+	                       "should be, or has reached its maximum",
+	                       process->pid, (unsigned long)copy);
+	return false;
 }
 
 /* Returns the reason if the process maps an older file of the image's name, else NULL. */
@@ -217,8 +220,7 @@ static int verify_place(const struct verify_run *run, const struct process *proc
 		arm_point_refuse(point, -EBUSY, text_reason_changed(process, point->image));
 		return 0;
 	}
-	reason = semaphore_reason(process, point, place->address, &unread);
-	if (reason)
+	if (!semaphore_counts(process, point, place->address, &unread, &reason))
 		return run_refuse(run, place->point, process, reason);
 	if (unread)
 		point_set_unverified(point, process, 0);

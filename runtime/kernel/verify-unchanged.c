@@ -102,24 +102,26 @@ static char *breakpoint_reason(const struct process *process, pid_t tracer)
 	                    process->pid);
 }
 
-/* Returns the reason to refuse the point, or NULL. The caller frees it. */
-static char *place_reason(struct trappers *t, const struct process *process, pid_t tracer,
-                          const struct arm_point *point, const struct text_place *place)
+/* Returns true if the point may be armed. If not, sets *reason, which is NULL without memory; the caller frees it. */
+static bool place_is_unchanged(struct trappers *t, const struct process *process, pid_t tracer,
+                               const struct arm_point *point, const struct text_place *place, char **reason)
 {
 	bool trapped = cpu_code(point->image->machine)->is_breakpoint(place->bytes);
+	enum foreign owner;
 
-	if (!text_rest_is_files(point, place->bytes) || (!trapped && !text_start_is_files(point, place->bytes)))
-		return text_reason_changed(process, point->image);
-	if (!trapped)
-		return NULL;
-	switch (breakpoint_owner(t, point)) {
-	case FOREIGN_UPROBE: return NULL;
-	case FOREIGN_UNKNOWN: return tracer ? breakpoint_reason(process, tracer) : NULL;
-	default: break;
+	if (!text_rest_is_files(point, place->bytes) || (!trapped && !text_start_is_files(point, place->bytes))) {
+		*reason = text_reason_changed(process, point->image);
+		return false;
 	}
-	if (!tracer && breakpoint_disappears(t, process, place->address, point))
-		return NULL;
-	return breakpoint_reason(process, tracer);
+	if (!trapped)
+		return true;
+	owner = breakpoint_owner(t, point);
+	if (owner == FOREIGN_UPROBE || (owner == FOREIGN_UNKNOWN && !tracer))
+		return true;
+	if (owner == FOREIGN_NONE && !tracer && breakpoint_disappears(t, process, place->address, point))
+		return true;
+	*reason = breakpoint_reason(process, tracer);
+	return false;
 }
 
 /* Refuses points whose memory in the process differs. */
@@ -127,18 +129,23 @@ static int process_check(struct arm_point *const *run, size_t n, const struct pr
 {
 	pid_t tracer = process_tracer(process);
 	struct text_places p = { 0 };
-	int err = text_places_find(&p, process, run, n);
+	int err = text_places_find(&p, process, run, n), denied;
 
-	if (err || !p.n || text_places_read(&p, process, run))
+	if (err || !p.n)
 		goto out;
+	denied = text_places_read(&p, process, run);
+	/* A process that cannot be read is found by verify_armed(). Without memory, a changed one could be overlooked. */
+	if (denied) {
+		err = denied == -ENOMEM ? error_nomem() : 0;
+		goto out;
+	}
 	for (size_t k = 0; k < p.n; k++) {
 		struct arm_point *point = run[p.list[k].point];
 		char *reason;
 
 		if (point->error || !p.list[k].got)
 			continue;
-		reason = place_reason(t, process, tracer, point, &p.list[k]);
-		if (reason)
+		if (!place_is_unchanged(t, process, tracer, point, &p.list[k], &reason))
 			arm_point_refuse(point, -EBUSY, reason);
 	}
 out:
