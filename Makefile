@@ -26,7 +26,7 @@ LIB_LIBS = $$($(PKG_CONFIG) --libs $(LIB_PKGS)) $(LIB_PRIVATE)
 CMD_LIBS = $$($(PKG_CONFIG) --libs json-c)
 LIBS = $(LIB_LIBS) $(CMD_LIBS)
 
-LIB_SRC := $(wildcard base/*.c sdt/*.c runtime/*.c runtime/fetch/*.c runtime/trace/*.c runtime/kernel/*.c runtime/agent/*.c)
+LIB_SRC := $(wildcard base/*.c sdt/*.c runtime/*.c runtime/*/*.c)
 AGENT_SRC := $(wildcard runtime/agent/inproc/*.c)
 CMD_SRC := $(wildcard cmd/probe-*.c)
 CMD_SHARED := $(filter-out $(CMD_SRC),$(wildcard cmd/*.c))

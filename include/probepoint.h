@@ -18,7 +18,7 @@
  * passed in are copied. Free readers and close traces before their session. Reports and statistics may outlive it.
  *
  * Indices start at 0. For an index out of range, a getter returns NULL or 0; one that returns an enumeration returns
- * its last value.
+ * its last value; pp_event_arg_kind() returns PP_MISSING.
  *
  * Structures that can grow take the caller's sizeof as an argument when the library fills them. The library writes no
  * more than that, and clears what it does not know: programs and libraries of different versions work together. struct

@@ -8,9 +8,9 @@
  *
  * To add a backend:
  *
- * 1. Write one `struct backend`. No operation is NULL: list the defaults at the end of this file for operations that it
- *    does not need.
- * 2. Add one line to the list in backends.c. The order is the order of preference of "auto".
+ * 1. Write one `struct backend` in runtime/NAME/backend.c. No operation is NULL: list the defaults at the end of this
+ *    file for operations that it does not need.
+ * 2. Declare it below, and add it to the list in backends.c. The order is the order of preference of "auto".
  * 3. The backend keeps its state of a session by session_set_state() and adds the attachments it finds there by
  *    session_add_attachment().
  *

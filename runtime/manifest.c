@@ -50,8 +50,9 @@ static bool argument_is_valid(enum pp_kind kind, unsigned size)
 	case PP_POINTER:
 	case PP_BOOL:
 	case PP_CHAR: return size == 1 || size == 2 || size == 4 || size == 8;
-	default: return false;
+	case PP_MISSING: break;
 	}
+	return false;
 }
 
 static bool layout_is_valid(const struct manifest_layout *l)

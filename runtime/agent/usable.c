@@ -18,12 +18,7 @@
 #include "runtime/process.h"
 #include "runtime/request.h"
 #include "sdt/image.h"
-
-#ifdef __aarch64__
-#define OWN_MACHINE EM_AARCH64
-#else
-#define OWN_MACHINE EM_X86_64
-#endif
+#include "sdt/operand.h"
 
 /* ---- processes ---- */
 
@@ -158,7 +153,7 @@ int agent_usable(const struct pp_request *request, bool any)
 
 static bool agent_image_is_armable(const struct pp_image *image)
 {
-	return image->machine == OWN_MACHINE && image->is_64;
+	return image->machine == MACHINE_HERE && image->is_64;
 }
 
 static bool site_has_nop(const struct pp_site *site)
@@ -214,7 +209,7 @@ static int point_check(const struct arm_point *point)
 	if ((!point->process || point->process->is_command) && !site_is_armable(site))
 		return error_set(EOPNOTSUPP, "%s",
 		                 agent_reason_text(site_has_nop(site) ? AGENT_BLOCK : AGENT_BYTES,
-		                                   site->code + cpu_code(OWN_MACHINE)->jump_at));
+		                                   site->code + cpu_code(MACHINE_HERE)->jump_at));
 	return 0;
 }
 

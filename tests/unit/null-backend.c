@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A backend is one struct and one line in the list. The one here arms nothing: it keeps the name and the points of one
+ * A backend is one struct and one entry in the list. The one here arms nothing: it keeps the name and the points of one
  * session in this process, reports points as pending, and counts zero. The tests use it through the public API.
  */
 #include <check.h>
