@@ -475,7 +475,10 @@ size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row);
 size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, double *limit);
 /* size is sizeof(struct pp_counts). */
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts, size_t size);
-/* Returns the number of processes whose counts are missing, because they were killed or ended by _exit(2). */
+/*
+ * Returns the number of processes whose counts are missing: they were killed or ended by _exit(2) while no keeper of
+ * the agent backend held their counts.
+ */
 size_t pp_stat_uncounted(const struct pp_stat *stat);
 
 /* ---- records --------------------------------------------------------------- */
