@@ -253,7 +253,7 @@ static void watcher_start(struct options *o)
 	pid_t pid;
 
 	if (pipe2(pipe, O_CLOEXEC) || (pid = child_fork_untraced()) < 0) {
-		ui_info(o, "cannot start the process that keeps the budget: %s", strerror(errno));
+		ui_info(o, "cannot start the process that enforces the budget: %s", strerror(errno));
 		return;
 	}
 	if (!pid)
@@ -267,7 +267,7 @@ static void watcher_start(struct options *o)
 	pp_session_limit(session, &watched);
 	pp_session_close(session);
 	if (!watched)
-		ui_info(o, "the process that keeps the budget did not start, so the cost of hits is not limited");
+		ui_info(o, "the process that enforces the budget did not start, so the cost of hits is not limited");
 }
 
 /* ---- arming ---- */

@@ -508,8 +508,8 @@ static void report_reading(const struct options *o, const struct reading *all, c
 	report_stopped(o, all);
 	if (all->limit > 0 && !all->watched)
 		ui_info(o,
-		        "no process keeps the budget of %g %% of a CPU any longer; the next probe-enable in this session "
-		        "starts one",
+		        "no process enforces the budget of %g %% of a CPU any longer; the next probe-enable in this "
+		        "session starts one",
 		        100 * all->limit);
 	if (shown->hidden)
 		ui_info(o, "%zu probe%s without hits %s not shown; show all with -a", shown->hidden,

@@ -204,7 +204,7 @@ static int round_arm(struct enabling *e, struct round *round)
 	if (err)
 		return err;
 	if (session_interrupted(session))
-		return error_set(EINTR, "interrupted: what this command armed is disarmed");
+		return error_set(EINTR, "interrupted: everything that this command armed was disarmed");
 	return round_disarm_refused(session, round);
 }
 

@@ -108,7 +108,7 @@ static int copies_raise(const struct raising_semaphore *s, struct raising *r)
 		if (!by_hand && address == kernels) {
 			if (!value)
 				copy_raise_for_kernel(s, address);
-		} else if (value < SEMAPHORE_MAX && !(r->later && value)) { /* verify_armed() reports full copies */
+		} else if (value < SEMAPHORE_MAX && !(r->later && value)) { /* full copies stay */
 			err = copy_raise(s, address, value, text, r);
 		}
 	}

@@ -53,8 +53,8 @@ static char *reason_not_armed(const struct process *process, const struct mappin
 }
 
 /*
- * Returns the reason why the semaphore at the file offset of the point does not count in the copy that is read at the
- * address `copy`, or NULL if it counts. Sets *unread if it cannot be read.
+ * Returns NULL if the copy of the point's semaphore that the text reads, at the address `copy`, is above 0. Otherwise
+ * returns the reason why it is 0, or NULL and sets *unread if it cannot be read. For semaphores in the file.
  */
 static char *semaphore_reason_in_file(const struct process *process, const struct arm_point *point, uint64_t copy,
                                       bool *unread)
@@ -77,17 +77,16 @@ static char *semaphore_reason_in_file(const struct process *process, const struc
 			return NULL;
 	}
 	if (writable)
-		return error_format("pid %d: its semaphore at address 0x%lx does not count: the kernel raised another "
-		                    "copy of it",
+		return error_format("pid %d: the semaphore at address 0x%lx is 0: the kernel raised another copy",
 		                    process->pid, (unsigned long)copy);
 	if (!mapped)
 		return NULL;
-	return error_format("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not private and "
+	return error_format("pid %d: the semaphore at file offset 0x%lx is not raised: its mapping is not private and "
 	                    "writable",
 	                    process->pid, (unsigned long)offset);
 }
 
-/* The same for any semaphore of the point, in the copy that the text at this address reads. */
+/* Does the same for semaphores in the file and in .bss, in the copy that the text at this address reads. */
 static char *semaphore_reason(const struct process *process, const struct arm_point *point, uint64_t address,
                               bool *unread)
 {
@@ -99,8 +98,7 @@ static char *semaphore_reason(const struct process *process, const struct arm_po
 	*unread = process_read(process, copy, &value, sizeof(value));
 	if (*unread || value)
 		return NULL;
-	return error_format("pid %d: its semaphore at address 0x%lx does not count: it is not where the file's .bss "
-	                    "should be, or has reached its maximum",
+	return error_format("pid %d: the semaphore at address 0x%lx is 0: it is not where the file's .bss should be",
 	                    process->pid, (unsigned long)copy);
 }
 
