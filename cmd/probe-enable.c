@@ -2,8 +2,8 @@
 /*
  * Arms probes, in one of three ways:
  *
- * 1. enable_arm() arms in this process and returns. The session keeps the probes armed. A watcher process keeps their
- *    budget if the kernel backend armed them with one.
+ * 1. enable_arm() arms in this process and returns. The session keeps the probes armed. If the kernel backend armed
+ *    them with a budget, a watcher process enforces it.
  * 2. With --for, --until-exit or --budget, enable_held() starts a holder process. The holder arms, reports, and disarms
  *    the probes when they expire or when it dies.
  * 3. With -- COMMAND, enable_command() starts a child that waits, arms in way 1 or 2, lets the child run the command,
@@ -243,7 +243,7 @@ __attribute__((noreturn)) static void watcher_main(const struct options *o, int 
 	_exit(0);
 }
 
-/* Starts the process that keeps the budget of what stays armed. */
+/* Starts the process that enforces the budget after this command has ended. */
 static void watcher_start(struct options *o)
 {
 	struct pp_session *session;
@@ -253,7 +253,7 @@ static void watcher_start(struct options *o)
 	pid_t pid;
 
 	if (pipe2(pipe, O_CLOEXEC) || (pid = child_fork_untraced()) < 0) {
-		ui_info(o, "cannot start the process that keeps the budget: %s", strerror(errno));
+		ui_info(o, "cannot start the process that enforces the budget: %s", strerror(errno));
 		return;
 	}
 	if (!pid)
@@ -267,7 +267,7 @@ static void watcher_start(struct options *o)
 	pp_session_limit(session, &watched);
 	pp_session_close(session);
 	if (!watched)
-		ui_info(o, "the process that keeps the budget did not start, so the cost of hits is not limited");
+		ui_info(o, "the process that enforces the budget did not start, so the cost of hits is not limited");
 }
 
 /* ---- arming ---- */
@@ -431,7 +431,7 @@ static bool session_exists_already(const struct options *o)
 	return err != -ENOENT;
 }
 
-/* Disarms what was armed for a command that does not run. pid: in this process only; 0: the whole session. */
+/* Disarms the probes of a command that could not run. pid: in this process only; 0: in the whole session. */
 static void command_disarm(struct enable *e, pid_t pid)
 {
 	struct pp_session *session;

@@ -109,7 +109,7 @@ struct reading {
 	bool has_cost;
 	struct pp_cost cost;
 	double limit;  /* the budget, as a share of one CPU; 0: none */
-	bool watched;  /* a process keeps the budget */
+	bool watched;  /* a process enforces the budget */
 	size_t hidden; /* rows that reading_show() left out because they have no hits */
 };
 
@@ -380,7 +380,7 @@ static void put_rate(double rate)
 		printf("  %10.*f", rate < 10 ? 1 : 0, rate);
 }
 
-/* Prints, after the file, why the row is not as it was when it was armed. */
+/* Prints, after the file, whether the row's process or file has changed, or its sites were stopped. */
 static void put_row_state(const struct count_row *r)
 {
 	if (r->over_budget)
@@ -508,8 +508,8 @@ static void report_reading(const struct options *o, const struct reading *all, c
 	report_stopped(o, all);
 	if (all->limit > 0 && !all->watched)
 		ui_info(o,
-		        "no process keeps the budget of %g %% of a CPU any longer; the next probe-enable in this session "
-		        "starts one",
+		        "no process enforces the budget of %g %% of a CPU any longer; the next probe-enable in this "
+		        "session starts one",
 		        100 * all->limit);
 	if (shown->hidden)
 		ui_info(o, "%zu probe%s without hits %s not shown; show all with -a", shown->hidden,

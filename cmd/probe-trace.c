@@ -47,15 +47,15 @@ struct trace_command {
 	struct pp_reader *reader;
 	struct pp_trace *out; /* NULL: records go to the sink */
 	struct sink sink;
-	uint64_t records; /* read */
-	uint64_t damaged; /* of the lost ones */
-	size_t stopped;   /* sites over the budget, as last reported */
+	uint64_t records; /* number of records read */
+	uint64_t damaged; /* number of lost records that were damaged */
+	size_t stopped;   /* number of sites over the budget, when last reported */
 	bool limited;     /* --count ended the trace */
 };
 
 enum { TICK_MS = 100, TICKS_PER_SECOND = 1000 / TICK_MS };
 
-/* trace_read_rest() waits this often, for this long, for hits that are being recorded when recording ends. */
+/* Hits may still write their records when recording ends. trace_read_rest() waits for them this often, this long. */
 enum { LATE_TIMES = 50, LATE_NS = 2000000 };
 
 /* ---- the command line ---- */
@@ -231,8 +231,8 @@ static bool trace_is_complete(struct trace_command *t)
 }
 
 /*
- * Does what is due when there is no record: flushes, and looks whether the trace ends. idle counts the calls. Returns 1
- * if the trace ends, 0 if not, or a negative errno.
+ * Called when no record is ready: flushes the output, and checks whether the trace has ended. idle is the number of the
+ * call. Returns 1 if the trace has ended, 0 if not, or a negative errno.
  */
 static int trace_idle(struct trace_command *t, unsigned idle)
 {
@@ -247,7 +247,7 @@ static int trace_idle(struct trace_command *t, unsigned idle)
 		return 1;
 	if (second)
 		report_newly_stopped(t);
-	/* The next write reports why. */
+	/* If standard output is closed, the next write reports the error. */
 	return !t->out && output_is_closed();
 }
 
@@ -277,7 +277,7 @@ static int trace_read_live(struct trace_command *t)
 	return 0;
 }
 
-/* Reads what was recorded before recording ended. A second interrupt ends this, too. */
+/* Reads the records from before the end of recording. A second interrupt ends this, too. */
 static int trace_read_rest(struct trace_command *t)
 {
 	struct pp_record_counts counts;
@@ -315,8 +315,8 @@ static int trace_read(struct trace_command *t)
 /* ---- the account ---- */
 
 /*
- * Computes how many records were written, and how many were lost: all others. Records of an existing session that were
- * not read stay there for its next reader.
+ * Computes how many records were written and how many were lost. In a private session, all records that were not
+ * written are lost. Records of an existing session that were not read stay there for its next reader.
  */
 static void trace_account(struct trace_command *t)
 {

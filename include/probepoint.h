@@ -14,15 +14,16 @@
  *
  * Ownership. A function that makes an object stores it at its last argument; if it fails, it stores NULL or nothing.
  * The caller frees the object by its _free() or _close() function, which accepts NULL. Strings and objects that a
- * getter returns belong to the object that it was asked of, and are valid until that is freed or changed. Strings
- * passed in are copied. Free readers and close traces before their session. Reports and statistics may outlive it.
+ * getter returns belong to the object passed to the getter, and are valid until that object is freed or changed.
+ * Strings passed in are copied. Free readers and close traces before their session. Reports and statistics may outlive
+ * their session.
  *
  * Indices start at 0. For an index out of range, a getter returns NULL or 0; one that returns an enumeration returns
  * its last value; pp_event_arg_kind() returns PP_MISSING.
  *
- * Structures that can grow take the caller's sizeof as an argument when the library fills them. The library writes no
- * more than that, and clears what it does not know: programs and libraries of different versions work together. struct
- * pp_mark does not grow.
+ * Functions that fill a structure which can grow take its size, the caller's sizeof, as an argument. The library writes
+ * no more than this size, and clears members that it does not know. So programs and libraries of different versions work
+ * together. struct pp_mark does not grow.
  *
  * Threads. An object must not be used by two threads at once. pp_error() and pp_notice() are per thread.
  *
@@ -110,8 +111,8 @@ const char *pp_arg_type(const struct pp_arg *arg);
 
 /*
  * The fields of an argument that points to a structure, and the names of an argument that is an enumeration. Both lists
- * are empty if the file does not describe them. A field has `size` bytes at `offset`. A bit-field has `bits` bits, else
- * 0, from bit `bit` of the byte at `offset` on.
+ * are empty if the file does not describe them. A field has `size` bytes at `offset`. `bits` is the width of a
+ * bit-field, which begins at bit `bit` of the byte at `offset`; it is 0 if the field is not a bit-field.
  */
 size_t pp_arg_fields(const struct pp_arg *arg);
 const struct pp_field *pp_arg_field(const struct pp_arg *arg, size_t i);
@@ -140,9 +141,10 @@ bool pp_probe_matches(const struct pp_probe *probe, const char *pattern);
 bool pp_name_matches(const char *probe, const char *pattern);
 
 /*
- * Calls fn once for each ELF file that the process maps executable. path can be opened by this process; it is one below
- * /proc/PID if the file was deleted or is in another mount namespace. name is the path that the process uses. Stops
- * when fn returns nonzero, and returns that. -ESRCH: the process does not exist; -EACCES: it belongs to another user.
+ * Calls fn once for each ELF file that the process maps executable. `name` is the path in the process. `path` is a path
+ * that the caller can open: it is below /proc/PID if the file was deleted or is in another mount namespace. Stops when
+ * fn returns nonzero, and returns that value. -ESRCH: the process does not exist; -EACCES: the process belongs to
+ * another user.
  */
 int pp_process_images(pid_t pid, int (*fn)(const char *path, const char *name, void *arg), void *arg);
 
@@ -157,32 +159,34 @@ void pp_request_free(struct pp_request *request);
 int pp_request_pattern(struct pp_request *request, const char *pattern);
 int pp_request_file(struct pp_request *request, const char *path);
 /*
- * Arms in this process; can be repeated. If a request names no process, every process that maps the files is armed. The
- * request holds the process by a pidfd, so that a later process with the same number is not taken for it. -ESRCH: it
- * does not exist.
+ * Adds a process to the request. Can be repeated. If a request names no process, every process that maps the files is
+ * armed. The request holds the process by a pidfd, so that a later process with the same pid is not mistaken for it.
+ * -ESRCH: the process does not exist.
  */
 int pp_request_pid(struct pp_request *request, pid_t pid);
-/* Arms in a child of the caller that has not called exec(2) yet; file is the program that it will run. */
+/* Adds a child of the caller that has not called exec(2) yet. file is the program that the child will execute. */
 int pp_request_command(struct pp_request *request, pid_t pid, const char *file);
 
 /* Sets the backend: "auto" (default), "kernel" or "agent". -EINVAL: unknown backend. */
 int pp_request_backend(struct pp_request *request, const char *backend);
 /*
- * Returns true if this process has the privileges that the backend needs (see above). Returns false if the backend is
- * unknown.
+ * Returns true if this process has the privileges that the backend needs ("Privileges" above). Returns false if the
+ * backend is unknown.
  */
 bool pp_backend_permitted(const char *backend);
 /*
  * Counts hits for which the expression is false as filtered, and does nothing else with them. doc/filters.md describes
- * the language. The expression is compiled for each site by pp_session_enable(), which refuses sites whose arguments it
- * does not fit.
+ * the language. pp_session_enable() compiles the expression for each site, and refuses the site if the expression does
+ * not fit its arguments.
  */
 int pp_request_filter(struct pp_request *request, const char *expression);
 /* Reads the argument of this name as a string, in all probes. For probes without a signature. Can be repeated. */
 int pp_request_string(struct pp_request *request, const char *argument);
 /*
- * Reads the argument of this name as an address, although its type is `char *`. Can be repeated. pp_session_enable()
- * fails with -EDOM if no probe that matches has an argument of a name given here or to pp_request_string().
+ * Reads the argument of this name as an address, although its type is `char *`. Can be repeated.
+ *
+ * pp_session_enable() fails with -EDOM if a name passed to this function or to pp_request_string() is not the name of
+ * an argument of any matching probe.
  */
 int pp_request_no_string(struct pp_request *request, const char *argument);
 /*
@@ -206,26 +210,27 @@ int pp_request_cgroup(struct pp_request *request, const char *dir);
 #define PP_MAXACTIVE_MAX 1000000
 int pp_request_maxactive(struct pp_request *request, unsigned n);
 /*
- * Disarms what the request arms when this process ends, however it ends. This process is to call pp_session_hold()
- * next. Other processes can see and change the session meanwhile. Only the kernel backend can.
+ * Ties the points of the request to this process: they are disarmed when this process ends, even if it is killed. Call
+ * pp_session_hold() after pp_session_enable(). Other processes can see and change the session meanwhile. Only the
+ * kernel backend can do this.
  */
 int pp_request_hold(struct pp_request *request);
 /*
- * Limits the CPU time that what this request arms through the kernel may cost: a share of one CPU (0.25: 25 %; 0: no
- * limit, the default). The limit is kept while a process is in pp_session_hold() or pp_session_watch(). -EINVAL:
- * negative.
+ * Limits the CPU time of hits of the points that this request arms through the kernel, as a share of one CPU (0.25: 25
+ * %; 0, the default: no limit). The limit is enforced while a process is in pp_session_hold() or pp_session_watch().
+ * -EINVAL: the share is negative.
  */
 int pp_request_budget(struct pp_request *request, double share);
 /*
- * Makes pp_session_enable() fail with -EDQUOT if the kernel would arm more than this number of sites in running
- * processes (0: no limit, the default). It then has armed nothing.
+ * Makes pp_session_enable() fail with -EDQUOT, before it arms anything, if the kernel would arm more than this number
+ * of sites in running processes (0, the default: no limit).
  */
 int pp_request_many(struct pp_request *request, size_t sites);
 /* Records from the start, without a reader: a flight recorder. */
 int pp_request_record(struct pp_request *request);
 /*
- * Records from the start, and replaces a thread's oldest records by new ones when its ring is full. Only the agent
- * backend can, and only for all attachments of a session or none.
+ * Records from the start, and overwrites a thread's oldest records when its ring is full. Only the agent backend
+ * supports it. All requests of a session must agree: either all overwrite or none does.
  */
 int pp_request_overwrite(struct pp_request *request);
 /*
@@ -251,7 +256,8 @@ void pp_report_free(struct pp_report *report);
 
 /*
  * A row that is armed or pending stands for a probe in one file and one process. A row that is refused stands for a
- * site; if its offset is -1, for a whole probe or pattern. pid is 0 for every process that maps the file.
+ * site; if its offset is -1, for a whole probe or pattern. The pid of a row is 0 if the row stands for all processes
+ * that map the file.
  */
 size_t pp_report_rows(const struct pp_report *report);
 enum pp_state pp_report_state(const struct pp_report *report, size_t row);
@@ -262,13 +268,17 @@ const char *pp_report_build_id(const struct pp_report *report, size_t row);
 const char *pp_report_backend(const struct pp_report *report, size_t row);
 size_t pp_report_sites(const struct pp_report *report, size_t row);
 /*
- * Returns true if all sites were read back from the processes. Else the reason says why, or no process maps the file.
+ * Returns true if all sites were read back from the processes. If it returns false, pp_report_reason() says why the
+ * sites could not be read; without a reason, no process maps the file.
  */
 bool pp_report_verified(const struct pp_report *report, size_t row);
 int64_t pp_report_offset(const struct pp_report *report, size_t row);
-/* For func:SYMBOL%return: how many calls of one thread are seen at a time. 0: not limited, or another kind of probe. */
+/*
+ * For func:SYMBOL%return: returns how many calls of one thread are tracked at a time. 0: no limit, or another kind of
+ * probe.
+ */
 unsigned pp_report_calls_per_thread(const struct pp_report *report, size_t row);
-/* Returns why the row is refused, or a remark. NULL: neither. */
+/* Returns why the row is refused, or a remark on an armed or pending row. NULL: there is no remark. */
 const char *pp_report_reason(const struct pp_report *report, size_t row);
 
 /*
@@ -283,12 +293,13 @@ const char *pp_report_warning(const struct pp_report *report, size_t i);
 struct pp_session;
 
 /*
- * Opens the session of this name. create: also if it does not exist; the first successful pp_session_enable() then
- * makes it, and it ends when its last point is disarmed. A name has 1 to 64 letters, digits, '_' and '-', and does not
- * start with '-'. -EINVAL: invalid name; -ENOENT: the session does not exist; -EPERM: a privilege is missing.
+ * Opens the session of this name. If the session does not exist and `create` is true, the first successful
+ * pp_session_enable() makes it. A session ends when its last point is disarmed. A name has 1 to 64 letters, digits, '_'
+ * and '-', and does not start with '-'. -EINVAL: invalid name; -ENOENT: the session does not exist and `create` is
+ * false; -EPERM: a privilege is missing.
  */
 int pp_session_open(const char *name, bool create, struct pp_session **session);
-/* Makes a session that other processes do not see. It ends when it is closed or its process ends, however it ends. */
+/* Makes a session that other processes do not see. It ends when it is closed or this process ends, even if killed. */
 int pp_session_private(struct pp_session **session);
 /* Closes the session. The points of a named session stay armed. */
 void pp_session_close(struct pp_session *session);
@@ -296,8 +307,8 @@ void pp_session_close(struct pp_session *session);
 const char *pp_session_name(const struct pp_session *session);
 
 /*
- * Arms the request. Returns 0 if any point was armed, is pending, or was armed in this session before: the report has
- * the details. The caller frees *report, also after an error. It is NULL if the request could not be resolved at all.
+ * Arms the request. Returns 0 if any point was armed, is pending, or was armed in this session before. The caller frees
+ * *report, also after an error. *report is NULL if the request could not be resolved at all. Errors:
  *
  * -ENOENT: no probe matches any pattern; -EINVAL: the request has no pattern, or neither a process nor a file; -EDOM:
  * see pp_request_no_string(); -EDQUOT: see pp_request_many(); -ESRCH: a process of the request has ended; -EINTR: the
@@ -305,39 +316,41 @@ const char *pp_session_name(const struct pp_session *session);
  * backend cannot serve the request. If no point could be armed at all, the error is that of the first point.
  *
  * Blocks for a time that grows with the number of sites and processes, usually less than a second. Agents that do not
- * answer can add some seconds. With pp_request_hold() the calling thread blocks SIGUSR1 from here on, until
- * pp_session_hold() returns or the session is closed.
+ * answer can add some seconds. With pp_request_hold() the calling thread blocks SIGUSR1 until pp_session_hold() returns
+ * or the session is closed.
  */
 int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report);
 /*
- * Sets the flag that interrupts pp_session_enable(), for a signal handler of the caller to set to nonzero. NULL: none.
- * pp_session_disable() then stops waiting for the original bytes, but still disarms.
+ * Sets the address of a flag (NULL: none). A signal handler of the caller can set the flag to nonzero:
+ * pp_session_enable() then fails with -EINTR, and pp_session_disable() disarms but does not wait for the original
+ * bytes.
  */
 int pp_session_interrupt(struct pp_session *session, const volatile int *flag);
 
 /*
- * Holds what this process armed by requests with pp_request_hold(), and then disarms it. Blocks until one of:
+ * Waits, and then disarms the points that this process armed by requests with pp_request_hold(). Waits until one of:
  *
  * - the deadline has passed (CLOCK_MONOTONIC of the caller, in ns; 0: none);
- * - all processes of the npidfds pidfds have ended (npidfds 0: not waited for);
- * - other processes have disarmed all of it;
+ * - all processes of the npidfds pidfds have ended (npidfds 0: does not wait for processes);
+ * - other processes have disarmed all these points;
  * - SIGTERM, SIGINT or SIGHUP arrives.
  *
  * The calling thread blocks these signals and SIGUSR1 meanwhile, and its mask is restored on return. The signal that
- * ended the call is consumed. Other threads must block them as well. SIGUSR1 is how other processes ask the holder to
- * disarm.
+ * ended the call is consumed. Other threads must block the same signals. Other processes send SIGUSR1 to ask the holder
+ * to disarm.
  */
 int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pidfds, size_t npidfds);
 /*
- * Limits what hits may cost while pp_session_hold() runs: a share of one CPU (0.05: 5 %). After each second in which
- * they cost more, the points that were hit most are disarmed; pp_stat_over_budget() counts them. -EINVAL: negative.
+ * Limits the CPU time of hits while pp_session_hold() runs, as a share of one CPU (0.05: 5 %). After each second in
+ * which hits cost more, the points that were hit most are disarmed; pp_stat_over_budget() counts them. -EINVAL: the
+ * share is negative.
  */
 int pp_session_budget(struct pp_session *session, double share);
 
 /*
- * Keeps the budgets (pp_request_budget()) of what stays armed without a holder. When the session's hits cost more, the
- * points that were hit most are disarmed; they stay in the session with their counts, and pp_stat_stopped() says why.
- * Calls ready once it watches.
+ * Enforces the budgets (pp_request_budget()) of points that were armed without pp_request_hold(). When the session's
+ * hits cost more than the budget, the points that were hit most are disarmed; they stay in the session with their
+ * counts, and pp_stat_stopped() says why. Calls `ready` when it has begun to watch.
  *
  * Blocks until no point with a budget is left, until SIGTERM, SIGINT or SIGHUP arrives (-EINTR), or until no other
  * process can see the session (-ENOENT: it was removed, or is in a mount namespace of this process alone). The calling
@@ -345,29 +358,32 @@ int pp_session_budget(struct pp_session *session, double share);
  * watches the session.
  */
 int pp_session_watch(const char *name, void (*ready)(void *arg), void *arg);
-/* Returns the budget of the armed points as a share of one CPU, 0 if they have none. *watched: a process keeps it. */
+/*
+ * Returns the budget of the armed points as a share of one CPU, 0 if they have none. Sets *watched to true if a process
+ * enforces the budget.
+ */
 double pp_session_limit(const struct pp_session *session, bool *watched);
-/* Removes the budgets that pp_session_watch() keeps, from all points that are armed now. */
+/* Removes the budgets that pp_session_watch() enforces, from all points that are armed now. */
 int pp_session_unlimit(struct pp_session *session);
 
 struct pp_cost {
-	uint64_t hits;     /* while it was measured, of processes out of scope too */
-	double trap_ns;    /* CPU time of a hit: the trap */
-	double program_ns; /* CPU time of a hit: what is done there; 0 if there were no hits */
-	double share;      /* of one CPU */
-	double call_ns;    /* at most this is subtracted from durations of calls for their traps; 0: no calls */
+	uint64_t hits;     /* during the measurement, including those of processes out of scope */
+	double trap_ns;    /* CPU time of the trap of one hit */
+	double program_ns; /* CPU time of the program that runs at one hit; 0 if there were no hits */
+	double share;      /* of one CPU, for all hits */
+	double call_ns;    /* the most that is subtracted from the duration of a call for its traps; 0: no calls */
 };
 
 /*
- * Measures for ms milliseconds, and blocks as long, what the session's hits cost. size is sizeof(struct pp_cost).
- * -EOPNOTSUPP: what the session has armed cannot be measured.
+ * Measures the cost of the session's hits. Blocks for ms milliseconds. size is sizeof(struct pp_cost). -EOPNOTSUPP: the
+ * cost of the points that the session has armed cannot be measured.
  */
 int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost, size_t size);
 
 /*
- * Disarms what matches any of the patterns (npatterns 0: everything) in the process (pid 0: in all). *points is the
- * number of points disarmed. Returns when their original bytes are back, usually in less than a second, and 20 s after
- * the last visible progress at the latest. A session without points ends. -ENOENT: nothing matched.
+ * Disarms the points that match any of the patterns (npatterns 0: all points) in the process (pid 0: in all processes).
+ * Sets *points to the number of points disarmed. Returns when their original bytes are back, usually in less than a
+ * second, or if no more bytes have changed back for 20 s. A session without points ends. -ENOENT: nothing matched.
  */
 int pp_session_disable(struct pp_session *session, pid_t pid, const char *const *patterns, size_t npatterns,
                        size_t *points);
@@ -400,11 +416,11 @@ struct pp_counts {
 	uint64_t missed;    /* calls that were not watched: see pp_request_maxactive() */
 	uint64_t under_way; /* calls in flight */
 	/*
-	 * Calls that ended by a longjmp, an exception or the end of their thread. They are counted when that is seen:
-	 * at the thread's next call or return, or at its end.
+	 * Calls that ended by a longjmp, an exception or the end of their thread. They are counted at the thread's next
+	 * call or return, or at its end.
 	 */
 	uint64_t abandoned;
-	uint64_t other; /* of rows for all processes: hits that pp_stat_process() does not have */
+	uint64_t other; /* in rows for all processes: hits of processes that pp_stat_process() does not return */
 };
 
 /*
@@ -415,9 +431,10 @@ int pp_session_stat(struct pp_session *session, struct pp_stat **stat);
 void pp_stat_free(struct pp_stat *stat);
 size_t pp_stat_rows(const struct pp_stat *stat);
 /*
- * Compares what two rows count. Returns 0 if it is the same probe of the same file and process, so that two readings of
- * a session can be compared. Rows of one reading are sorted by it, and no two are equal: if a pid is used again, or a
- * file is replaced, there is a row for each process and file. The rows must exist.
+ * Compares two rows, of one statistic or of two statistics of a session. Returns 0 if both rows count the same probe of
+ * the same file and process, else a number below or above 0. The rows of a statistic are sorted in this order, and no
+ * two of them are equal: if a pid is reused or a file is replaced, each process and each file has its own row. Both
+ * rows must exist.
  */
 int pp_stat_order(const struct pp_stat *a, size_t i, const struct pp_stat *b, size_t j);
 const char *pp_stat_probe(const struct pp_stat *stat, size_t row);
@@ -448,20 +465,23 @@ const char *pp_stat_backend(const struct pp_stat *stat, size_t row);
 size_t pp_stat_sites(const struct pp_stat *stat, size_t row);
 /*
  * For a row for all processes: the processes that hit it, sorted by pid, each with its hits. Processes that have ended
- * are included. A session keeps some thousands of processes; the hits of others are counts->other.
+ * are included. A session keeps the hits of some thousands of processes; pp_counts.other has the hits of the others.
  */
 size_t pp_stat_processes(const struct pp_stat *stat, size_t row);
 pid_t pp_stat_process(const struct pp_stat *stat, size_t row, size_t i, uint64_t *hits);
 /* Returns the number of sites that were disarmed because of a budget. */
 size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row);
 /*
- * Returns the same; *share: what the session cost when the last of them was disarmed; *limit: the budget. Shares of one
- * CPU.
+ * Returns the number of pp_stat_over_budget(). Sets *share to the cost of the session when the last of these sites was
+ * disarmed, and *limit to the budget, both as shares of one CPU.
  */
 size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, double *limit);
 /* size is sizeof(struct pp_counts). */
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts, size_t size);
-/* Returns the number of processes whose counts are missing, because they were killed or ended by _exit(2). */
+/*
+ * Returns the number of processes whose counts are missing: they were killed or ended by _exit(2) while no keeper of
+ * the agent backend held their counts.
+ */
 size_t pp_stat_uncounted(const struct pp_stat *stat);
 
 /* ---- records --------------------------------------------------------------- */
@@ -470,16 +490,17 @@ struct pp_reader;
 struct pp_event;
 
 /*
- * Attaches a reader: the session records until it is freed. If this process ends without freeing it, the session
- * records for two more seconds. -EBUSY: the session has a reader; -ENOENT: the session has nothing armed.
+ * Attaches a reader. The session records until the reader is freed. If this process ends without freeing the reader,
+ * the session records for two more seconds. -EBUSY: the session has a reader; -ENOENT: the session has nothing armed.
  */
 int pp_reader_open(struct pp_session *session, struct pp_reader **reader);
 void pp_reader_free(struct pp_reader *reader);
 
 /*
  * Waits timeout_ms for the next record (0: does not wait; -1: no limit). Returns 1 and sets *event, which belongs to
- * the reader and is valid until the next call; 0: none came; -EINTR: a signal arrived; -EBADMSG: a damaged record
- * was passed over, and the next call goes on. It goes on waiting when the session has ended.
+ * the reader and is valid until the next call. Returns 0 if no record came. -EINTR: a signal arrived; -EBADMSG: a
+ * damaged record was skipped, and the next call continues after it. It continues to wait after
+ * the session has ended.
  */
 int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_event **event);
 
@@ -488,14 +509,14 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
  * may return a record, and stays so until pp_reader_next() has returned 0. It belongs to the reader. Call
  * pp_reader_next() with timeout 0 until it returns 0, then wait.
  *
- * It is a timer that expires every 5 ms, because waking a reader would cost each hit a system call. So a waiting caller
- * wakes every 5 ms, as pp_reader_next() does when it waits.
+ * The descriptor is a timer that expires every 5 ms, because waking a reader would cost each hit a system call. So a
+ * waiting caller wakes every 5 ms, as pp_reader_next() does when it waits.
  */
 int pp_reader_fd(struct pp_reader *reader);
 
 /*
- * Ends recording. Earlier records can still be read. Later hits are idle; in a session that records without a reader
- * they are recorded for the next one.
+ * Ends recording. Earlier records can still be read. Later hits are idle; if the session records without a reader, they
+ * are recorded for the next reader.
  */
 void pp_reader_stop(struct pp_reader *reader);
 
@@ -510,16 +531,16 @@ void pp_event_mark(const struct pp_event *event, struct pp_mark *mark);
 void pp_reader_lose(struct pp_reader *reader, const struct pp_mark *mark);
 
 /*
- * For a caller that stops before pp_reader_next() returns 0: counts as lost what the reader has taken out of the
- * session and not returned. Nothing more can be read.
+ * For a caller that stops before pp_reader_next() returns 0: counts as lost the records that the reader has taken out
+ * of the session and not returned. No more records can be read.
  */
 void pp_reader_drop(struct pp_reader *reader);
 
 /* The session's records since the reader was opened. */
 struct pp_record_counts {
 	uint64_t recorded; /* by the session's counters */
-	uint64_t lost;     /* for want of room, damaged, or passed to pp_reader_lose() */
-	uint64_t damaged;  /* included in lost, and in recorded as well */
+	uint64_t lost;     /* had no room, were damaged, or were passed to pp_reader_lose() */
+	uint64_t damaged;  /* included both in lost and in recorded */
 };
 
 /* size is sizeof(struct pp_record_counts). */
@@ -533,8 +554,8 @@ enum pp_kind {
 	PP_BOOL,
 	PP_CHAR,
 	PP_FLOAT,
-	PP_FAULT,   /* its memory could not be read */
-	PP_MISSING /* it can never be read at this site, because its operand cannot be resolved */
+	PP_FAULT,   /* the memory of the argument could not be read at this hit */
+	PP_MISSING /* the argument can never be read at this site, because its operand cannot be resolved */
 };
 
 uint64_t pp_event_time(const struct pp_event *event);
@@ -562,25 +583,26 @@ const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *
 struct pp_trace;
 
 /*
- * Makes the directory, which must not exist, and writes the session's metadata there. Close the trace before the
+ * Makes the directory dir, which must not exist, and writes the session's metadata there. Close the trace before the
  * session.
  */
 int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace **trace);
 /*
- * Writes the event. Events are sorted by time, and held back for that up to 1 s. event NULL: writes out what is held
- * back. -EBADMSG: only this event was left out.
+ * Writes the event. Events are held back for up to 1 s, so that they can be sorted by time. event NULL: writes the
+ * events that are held back. -EBADMSG: this event was left out, because its time is invalid; later calls work.
  */
 int pp_trace_write(struct pp_trace *trace, const struct pp_event *event);
 /* Returns the number of events on disk, without those held back. */
 uint64_t pp_trace_events(const struct pp_trace *trace);
 /*
- * Sets the number of events that were lost since the trace was made (default: what the session's counters say).
- * pp_trace_close() writes it into the trace, also on a full disk if there is a packet to hold it.
+ * Sets the number of events that were lost since the trace was made (default: the number by the session's counters).
+ * pp_trace_close() writes this number into the trace, also on a full disk if the trace already has a packet that can
+ * hold it.
  */
 int pp_trace_lost(struct pp_trace *trace, uint64_t lost);
 /*
- * Writes out the rest, and frees the trace in any case. Returns errors that were deferred, such as -ENOSPC. Events that
- * could not be written are counted as by pp_reader_lose().
+ * Writes the events that are held back, and frees the trace, also after an error. Returns errors that were deferred,
+ * such as -ENOSPC. Events that could not be written are counted as lost, as by pp_reader_lose().
  */
 int pp_trace_close(struct pp_trace *trace);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The record of a site, and the text that carries it from pass to pass.
+ * The description of a site (struct site_record), and the text that carries it from pass
+ * to pass. This is not the record of a hit (runtime/record.h).
  *
  * A site is an asm statement in GCC's code. Inlining, cloning and LTO copy, move
  * or drop the statement, so every fact about the site must be in its text:
@@ -38,7 +39,7 @@ struct site_record {
 	std::vector<int> operands; /* sizes in bytes, negative if signed; operand i is input i of the statement */
 	std::string signature;     /* content of the PPN_SIGNATURE note of the function or declared probe */
 	bool shared = false;       /* functions: other units may define the function too */
-	std::string home;   /* functions: assembler name of the only function that keeps the site; empty: all do */
+	std::string home;   /* assembler name of the function in which copies of the site stay; empty: in all functions */
 	unsigned line = 0;  /* in the site's PPN_SITE note; 0 if it has none */
 	unsigned flags = 0; /* PPN_FLAG_* of this site */
 };
@@ -54,7 +55,9 @@ std::string site_probe_name(const struct site_record &site);
 std::string site_semaphore(const struct site_record &site);
 /* True if an inlined copy of the site stays in the function of this assembler name, or in a clone of it. */
 bool site_stays_in(const struct site_record &site, const std::string &function);
-/* Returns the same site without operands, at line, with flags. A site that has flags keeps its line and flags. */
+/*
+ * Returns a copy of the site without operands. If the site has no flags, the copy gets this line and these flags.
+ */
 struct site_record site_flagged(const struct site_record &site, unsigned line, unsigned flags);
 
 /* Returns the label of the site's signature, which a unit defines once. */
@@ -78,7 +81,10 @@ std::string operands_join(const std::vector<std::string> &operands, std::string 
 
 /* ---- declared probes ------------------------------------------------------ */
 
-/* Stands before a call of a declared probe, where the arguments of the call begin. Lives within one process. */
+/*
+ * The mark that stands before a call of a declared probe, where the evaluation of its arguments begins. It is made and
+ * removed in one process of the compiler, so it is never written with LTO.
+ */
 struct call_mark {
 	std::string provider, name;
 	bool warned = false; /* the front end has warned about a side effect of an argument */
@@ -91,7 +97,7 @@ bool call_mark_decode(const char *text, struct call_mark *mark);
 /* The asm statements that <sys/probe.h> writes for a probe. */
 enum declared_stmt {
 	DECLARED_NONE, /* another statement */
-	DECLARED_TEST, /* of PROBE_ENABLED(): defines the semaphore, and stands before its test */
+	DECLARED_TEST, /* part of PROBE_ENABLED(): defines the semaphore, and stands before the test of the semaphore */
 	DECLARED_NOTE, /* the signature; input i: class of argument i */
 	DECLARED_SITE, /* the site; input 2i: size of argument i, input 2i + 1: its value */
 };

@@ -20,18 +20,18 @@ struct arm_point {
 	const struct pp_site *site;
 	const struct process *process; /* NULL: every process */
 	const struct fetch_program *program;
-	const struct backend *backend; /* that arms it */
+	const struct backend *backend; /* the backend that arms the point */
 	uint32_t point;                /* its index in the attachment's manifest */
 	int error;                     /* 0, or a negative errno: not armed. -EALREADY: it was armed before */
 	char *reason;                  /* error message, or a remark if error is 0; freed by free() */
 	bool verified;
 	bool pending;                     /* no process in scope maps the file */
-	const struct attachment *already; /* of -EALREADY: the attachment that has it, as its point `point` */
-	const struct arm_point *twin;     /* the same site by another path, which is armed instead; error: -EALREADY */
-	unsigned calls_per_thread;        /* of a SITE_CALL: calls of one thread that are seen at a time; 0: no limit */
+	const struct attachment *already; /* -EALREADY: the attachment that has the point, as number `point` */
+	const struct arm_point *twin;     /* -EALREADY: the same site by another path, which is armed instead */
+	unsigned calls_per_thread;        /* of a SITE_CALL: calls of one thread that are tracked at a time; 0: all */
 };
 
-/* Sets the point's error and reason. Takes the reason, which may be NULL. */
+/* Sets the point's error and reason. Takes ownership of the reason, which may be NULL. */
 void arm_point_refuse(struct arm_point *point, int error, char *reason);
 
 /* Processes in which points for every process are not armed. Starts as zeros. */
@@ -45,13 +45,13 @@ struct arm_misses {
 };
 
 /*
- * Notes that the point is not armed in the process: refuses a point of one process with -EIO, adds a miss for a point
- * of every process. Takes the reason. Returns 0 or -ENOMEM.
+ * Records that the point is not armed in the process: refuses a point of one process with -EIO, or adds a miss for a
+ * point of every process. Takes ownership of the reason. Returns 0 or -ENOMEM.
  */
 int arm_misses_add(struct arm_misses *misses, struct arm_point *point, pid_t pid, char *reason);
 void arm_misses_release(struct arm_misses *misses);
 
-/* The number of points, from the first one on, that have its image and process. n is at least 1. */
+/* Returns how many points at the beginning have the image and the process of the first. n is at least 1. */
 size_t arm_points_run(struct arm_point *const *points, size_t n);
 
 #endif

@@ -8,11 +8,11 @@
  *
  * To add a backend:
  *
- * 1. Write one `struct backend` in runtime/NAME/backend.c. No operation is NULL: list the defaults at the end of this
- *    file for operations that it does not need.
+ * 1. Write one `struct backend` in runtime/NAME/backend.c. No operation may be NULL. For operations that the backend does
+ *    not need, use the default functions at the end of this file.
  * 2. Declare it below, and add it to the list in backends.c. The order is the order of preference of "auto".
- * 3. The backend keeps its state of a session by session_set_state() and adds the attachments it finds there by
- *    session_add_attachment().
+ * 3. In open(), attach the backend's state to the session by session_set_state(), and add each attachment that is found
+ *    in the session directory by session_add_attachment().
  *
  * tests/unit/null-backend.c is a complete backend that arms nothing.
  */
@@ -34,10 +34,10 @@ struct record_thread;
 #define ATTACHMENT_NUMBER_MAX 0x0fffffffu
 
 struct attachment {
-	uint32_t number; /* among the backend's of the session, never used again while that lives */
+	uint32_t number; /* unique among all attachments that this backend ever had in the session */
 	const struct backend *backend;
 	struct manifest *manifest;
-	void *state; /* the backend's */
+	void *state; /* private to the backend */
 };
 
 /* How an attachment is armed: the options of the request. */
@@ -70,7 +70,7 @@ struct backend {
 	bool records_sessions; /* record() also reaches what is armed already */
 	bool has_budgets;      /* watch(), limit() and unlimit() do something */
 	bool names_processes;  /* manifests contain the start time of each process */
-	bool hits_trap;        /* hits are expensive: trap_ns() */
+	bool hits_trap;        /* a hit costs a trap, of trap_ns() */
 
 	/* ---- the backend's part of a session ---- */
 
@@ -100,7 +100,8 @@ struct backend {
 	/* Whether the backend can arm the site. Sites that insn-check.h refuses are not asked for. */
 	bool (*takes)(const struct pp_site *site);
 	/*
-	 * Returns the semaphore's name in the manifest: its file offset, or a value of the backend's. 0: no semaphore.
+	 * Returns the number that stands for the site's semaphore in the manifest: its file offset, or a number with a
+	 * meaning that the backend defines. 0: no semaphore.
 	 */
 	uint64_t (*semaphore_key)(const struct pp_site *site);
 	/* Under the lock, before arm(): refuses points that must not be armed now. Fails only without memory. */
@@ -113,12 +114,12 @@ struct backend {
 	int (*arm)(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
 	           size_t npoints, const struct arm_options *options);
 	/*
-	 * Reads back from the processes what became of the points that have no error. Sets their verified, pending,
-	 * error and reason. Adds to the misses.
+	 * After arm(): reads the points that have no error back from the processes, and sets their verified, pending,
+	 * error and reason. Adds the processes in which a point for every process is not armed to the misses.
 	 */
 	int (*readback)(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
 	                size_t npoints, struct arm_misses *misses);
-	/* The same for points that an earlier call armed. Changes nothing but the points. */
+	/* Does the same for points that an earlier call armed. Changes *points only, and neither arms nor disarms. */
 	int (*verify)(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
 	              size_t npoints, struct arm_misses *misses);
 	/*
@@ -126,7 +127,7 @@ struct backend {
 	 * be NULL) and ends the attachment, which the caller then forgets.
 	 */
 	int (*disarm)(struct pp_session *session, struct attachment *attachment, const bool *take, bool all);
-	/* Closes what this process has of the attachment. Disarms nothing that is to stay. */
+	/* Closes the descriptors and frees the state of the attachment. Pinned or stored points stay armed. */
 	void (*release)(struct attachment *attachment);
 
 	/* ---- holding, cost and budgets ---- */
@@ -139,7 +140,7 @@ struct backend {
 	double (*trap_ns)(void);
 	/* Whether the point was disarmed because the session was over its budget. */
 	bool (*over_budget)(const struct attachment *attachment, uint32_t point);
-	/* For these points: what the session cost then, and the budget, as shares of one CPU. */
+	/* For such a point: sets the session's cost at that time, and the budget, as shares of one CPU. */
 	void (*stopped)(const struct attachment *attachment, uint32_t point, double *share, double *limit);
 	/* See pp_session_watch(), pp_session_limit() and pp_session_unlimit(). */
 	int (*watch)(struct pp_session *session, void (*ready)(void *arg), void *arg);
@@ -150,12 +151,12 @@ struct backend {
 
 	bool (*armed)(const struct attachment *attachment, uint32_t point);
 	void (*counts)(const struct attachment *attachment, uint32_t point, struct pp_counts *counts);
-	/* Calls fn with the hits of each process that hit a point for every process, as far as they are known. */
+	/* Calls fn with the hits of each process, for each point that is armed for every process. Stops as names(). */
 	int (*processes)(const struct attachment *attachment,
 	                 int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg);
-	/* When the process started for which the attachment was armed by this pid. 0: not known. */
+	/* Returns the start time of the process that had this pid when the attachment was armed in it. 0: not known. */
 	uint64_t (*start_time)(const struct attachment *attachment, uint32_t pid);
-	/* How many processes ended without leaving their counts. */
+	/* See pp_stat_uncounted(). */
 	size_t (*uncounted)(struct pp_session *session);
 
 	/* ---- records ---- */
@@ -164,17 +165,17 @@ struct backend {
 	void (*record)(struct pp_session *session);
 	int (*reader_open)(struct pp_session *session, void **reader);
 	/*
-	 * Takes the next record out without waiting. Returns 1 and sets *thread, *record and *size, which are valid
-	 * until the next call; 0: no record is ready; -EBADMSG: a damaged record was passed over.
+	 * Takes the next record out of the session, without waiting. Returns 1 and sets *thread, *record and *size,
+	 * which are valid until the next call. Returns 0 if no record is ready. -EBADMSG: a damaged record was skipped.
 	 */
 	int (*reader_next)(void *reader, const struct record_thread **thread, const struct record **record,
 	                   size_t *size);
 	void (*reader_close)(void *reader);
 	/* See pp_reader_stop(). */
 	void (*reader_stop)(void *reader);
-	/* Counts as lost what the reader took out of the session and did not return. */
+	/* Counts as lost the records that the reader took out of the session and did not return. */
 	void (*reader_drop)(void *reader);
-	/* How many records were passed over as damaged since the reader was opened. */
+	/* Returns how many damaged records were skipped since the reader was opened. */
 	uint64_t (*reader_damaged)(void *reader);
 	/* Moves a record of the point from recorded to lost. Returns false if the process's counts no longer exist. */
 	bool (*lose)(const struct attachment *attachment, uint32_t point, pid_t pid);
@@ -186,13 +187,13 @@ extern const struct backend backend_kernel, backend_agent;
 extern const struct backend *const backends[];
 extern const size_t nbackends;
 
-/* A number for the attachment that no other one of the session has, of whichever backend. */
+/* Returns a number that is unique among the session's attachments of all backends. */
 uint32_t attachment_id(const struct attachment *attachment);
 uint32_t attachment_id_of(const struct backend *backend, uint32_t number);
 
-/* Its index in the list; nbackends if it is not there. */
+/* Returns the index of the backend in the list, nbackends if it is not in the list. */
 size_t backend_index(const struct backend *backend);
-/* Whether a backend that "auto" tries after this one is permitted to this process. */
+/* Returns true if this process has the privileges for any backend that is after this one in the list. */
 bool backend_later_permitted(const struct backend *backend);
 
 /* Defaults, for backends that do not have the operation. */

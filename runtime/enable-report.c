@@ -13,7 +13,7 @@
 #include "runtime/request.h"
 #include "sdt/image.h"
 
-/* Adds the row, completed by the probe, file, and backend of the point. */
+/* Adds the row, after it sets its probe, file and backend from the point. */
 static int report_add_point(struct pp_report *report, const struct arm_point *point, struct report_row row)
 {
 	const struct pp_probe *probe = point->site->probe;

@@ -33,7 +33,7 @@ int request_check_alive(const struct pp_request *request)
 
 /* ---- the manifest of a round ---- */
 
-/* The previous point, whose file, probe, program and process the next one mostly shares. */
+/* The previous point. The next point usually has the same file, probe, program and process. */
 struct described {
 	struct manifest_builder *builder;
 	const struct pp_image *image;
@@ -180,7 +180,7 @@ out:
 	return err;
 }
 
-/* After an error, the caller disarms what is armed. */
+/* Arms the points of the round. After an error, the caller disarms its attachment. */
 static int round_arm(struct enabling *e, struct round *round)
 {
 	struct pp_session *session = e->session;
@@ -204,13 +204,13 @@ static int round_arm(struct enabling *e, struct round *round)
 	if (err)
 		return err;
 	if (session_interrupted(session))
-		return error_set(EINTR, "interrupted: what this command armed is disarmed");
+		return error_set(EINTR, "interrupted: everything that this command armed was disarmed");
 	return round_disarm_refused(session, round);
 }
 
 /* ---- limits ---- */
 
-/* Counts what the backend is about to arm in running processes: sites, and processes. */
+/* Counts the sites that the backend is about to arm in running processes, and these processes. */
 static void targets_count_running(const struct targets *t, const struct backend *backend, size_t *sites,
                                   size_t *processes)
 {

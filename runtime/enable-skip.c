@@ -14,7 +14,7 @@
 
 /* ---- points that the session has armed already ---- */
 
-/* The start time of the process that was asked for last. Points of one process are adjacent. */
+/* Caches the start time of the last process, because points of one process are adjacent. */
 struct last_start {
 	pid_t pid;
 	uint64_t time;
@@ -27,7 +27,7 @@ static uint64_t last_start_time(struct last_start *last, pid_t pid)
 	return last->time;
 }
 
-/* The option of the request that changes how hits are treated, so that it has no effect on what is armed already. */
+/* Returns the option of the request that changes how hits are treated. It has no effect on points armed before. */
 static const char *request_hit_option(const struct pp_request *request, const struct backend *backend)
 {
 	return request->filter                                 ? "--if"
@@ -43,7 +43,7 @@ static const char *request_hit_option(const struct pp_request *request, const st
 	                                                       : NULL;
 }
 
-/* Whether the consumer is armed for the point's process, or for every process. */
+/* Returns true if the consumer is armed for the point's process, or for every process. */
 static bool consumer_covers(const struct point_consumer *c, const struct arm_point *point, struct last_start *last)
 {
 	pid_t pid = point->process ? point->process->pid : 0;
@@ -52,7 +52,7 @@ static bool consumer_covers(const struct point_consumer *c, const struct arm_poi
 		return false;
 	if (!c->pid || !c->start_time)
 		return true;
-	/* The session may still have what it armed in an earlier process with this pid, or in one that has ended. */
+	/* The session may still have points of an earlier process with this pid, or of a process that has ended. */
 	return pid ? c->start_time == last_start_time(last, pid)
 	           : process_life((pid_t)c->pid, c->start_time) == PROCESS_LIVES;
 }
@@ -162,7 +162,7 @@ static int compare_u64(uint64_t a, uint64_t b)
 	return (a > b) - (a < b);
 }
 
-/* By file, offset, role and process: 0 for points that are twins of each other. */
+/* Compares file, offset, role and process. Returns 0 for twins. */
 static int compare_site(const struct arm_point *x, const struct arm_point *y)
 {
 	int order = compare_u64(x->image->real_device, y->image->real_device);

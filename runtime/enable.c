@@ -2,7 +2,7 @@
 /*
  * pp_session_enable(): from a request to armed points and a report.
  *
- * 1. Choose the preferred backend: the first one that the request names, or with "auto" the first one that is usable.
+ * 1. Choose the preferred backend: the one that the request names, or with "auto" the first usable one of the list.
  * 2. Resolve the request into points (resolve.c).
  * 3. Assign each point to a backend. With "auto", later backends of the list get the sites that the preferred one
  *    cannot arm. Each backend that got points has a round.
@@ -72,7 +72,7 @@ static int targets_arm_and_report(struct enabling *e, struct pp_report **report)
 	points_assign(e);
 	if (e->targets.npoints)
 		err = rounds_arm(e);
-	/* Nothing was armed: points without an error of their own have that of the call. */
+	/* If the call failed, nothing is armed. The report then shows only points with an error of their own. */
 	for (size_t i = 0; err && i < e->targets.npoints; i++)
 		if (!e->targets.points[i].error)
 			e->targets.points[i].error = -ECANCELED;

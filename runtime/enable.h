@@ -6,7 +6,7 @@
 #include "runtime/backend.h"
 #include "runtime/resolve.h"
 
-/* The part of one backend. */
+/* One backend's share of a request. */
 struct round {
 	const struct backend *backend;
 	bool locked;
@@ -32,8 +32,8 @@ int request_check_alive(const struct pp_request *request);
 
 /*
  * enable-skip.c: points that this call does not arm, because the session has them already or because the same site is
- * armed by another path of the file. Their error is -EALREADY. The _verify functions read back whether they are armed,
- * and need the lock as well.
+ * armed by another path of the file (a twin). Their error is -EALREADY. The _verify functions read back whether these
+ * points are armed. All four need the session's lock.
  */
 int points_skip_armed(struct enabling *e);
 int points_verify_armed(struct enabling *e);

@@ -2,11 +2,13 @@
 /*
  * Makes probes and their sites from notes.
  *
- * - A linker that drops code keeps some of its notes, with a small location (0, 4, 7): the addend of a relocation against a
- *   dropped section. So a location must be in an executable segment and in a section of code, because low addresses are in
- *   the ELF header of many libraries. Such notes are harmless; one warning counts them.
- * - prelink(8) moves addresses but not those in notes. It moves the section .stapsdt.base too, so the distance is the
- *   section's address less the address of it that a note remembers.
+ * - If a linker drops code, it may keep the notes of the code. The location in such a note is a small number (0, 4, 7):
+ *   the addend of a relocation against the dropped section. Many libraries have their ELF header at these addresses, in
+ *   an executable segment. So a location must be both in an executable segment and in a section of code. Other notes
+ *   are left out; they are harmless, and one warning counts them.
+ * - prelink(8) moves the program, but does not change the addresses in notes. It moves the section .stapsdt.base too.
+ *   Each note contains the address that this section had before. So the distance is the section's address now, minus
+ *   the address in the note.
  */
 #include "sdt/probes.h"
 
@@ -38,11 +40,11 @@ struct probe_builder {
 	const struct notes *notes;
 	struct section_range *code; /* sections of code, sorted by address */
 	size_t ncode;
-	struct section_range semaphores; /* the section .probes */
-	uint64_t base;                   /* address of .stapsdt.base; 0: none */
-	struct site_entry *entries, **order;
-	size_t n;
-	size_t dead;
+	struct section_range semaphores;     /* the section .probes */
+	uint64_t base;                       /* address of .stapsdt.base; 0: none */
+	struct site_entry *entries, **order; /* order: pointers to the entries, sorted */
+	size_t n;                            /* entries */
+	size_t dead;                         /* notes of dropped code */
 	const struct note *first_dead;
 };
 
@@ -81,7 +83,7 @@ static int builder_find_sections(struct probe_builder *m)
 	return 0;
 }
 
-/* Orders a section that starts at the address before it, so that lower_bound() finds the section after the wanted one. */
+/* A section that starts at the address counts as below it, so that lower_bound() finds the section after it. */
 static int section_compare_address(const void *section, const void *address)
 {
 	return ((const struct section_range *)section)->start <= *(const uint64_t *)address ? -1 : 1;

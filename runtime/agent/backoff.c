@@ -37,8 +37,8 @@ void backoff_add(pid_t pid)
 	if (!b) {
 		b = &backoffs[nbackoffs++ % BACKOFFS_MAX];
 		*b = (struct backoff){ .pid = pid, .start_time = start_time };
-		notice_add("pid %d: the agent does not reply: counts and records of the process are missing, and it is "
-		           "armed or disarmed when the agent replies again",
+		notice_add("pid %d: the agent does not reply: counts and records of the process are missing, and its "
+		           "points are armed or disarmed when the agent replies again",
 		           pid);
 	}
 	if (!b->pause)

@@ -18,10 +18,10 @@
 #include "runtime/agent/backoff.h"
 #include "runtime/process.h"
 
-#define REPLY_MS 3000              /* an agent that hangs must not delay those who wait for others */
-#define SEND_MS 200                /* for a request whose reply is not awaited */
-#define RESCAN_MS 10000            /* arming very many sites takes a while */
-#define CONNECTION_NS 20000000000u /* for all requests of one connection */
+#define REPLY_MS 3000              /* time limit of a reply: an agent that hangs must not delay the others for long */
+#define SEND_MS 200                /* time limit of sending a request whose reply is not read */
+#define RESCAN_MS 10000            /* time limit of AGENT_RESCAN, because arming many sites takes longer */
+#define CONNECTION_NS 20000000000u /* time limit of all requests of one connection */
 
 /* ---- connections ---- */
 
@@ -216,7 +216,7 @@ int agent_ask(struct agent_peer *peer, const struct agent_query *query, struct a
 
 /* ---- all agents ---- */
 
-/* Distinguishes a socket from the next one of the same name. */
+/* Returns a number that distinguishes a socket from a later socket of the same name. */
 static uint64_t socket_key(const struct stat *st)
 {
 	return (uint64_t)st->st_ino * 0x9e3779b97f4a7c15u ^ ((uint64_t)st->st_ctim.tv_sec << 30) ^
@@ -273,7 +273,7 @@ static int rescan_one(pid_t pid, uint64_t key, void *arg)
 		agent_ask(&peer, &query, &answer);
 		agent_disconnect(&peer);
 	} else if (err == -ETIMEDOUT) {
-		/* The agent finds the request when it can read it. */
+		/* The request stays in the socket, and the agent reads it when it runs again. */
 		int fd = socket_open(r->dir, pid, SEND_MS);
 
 		if (fd >= 0) {

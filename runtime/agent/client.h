@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Connections to agents: sends requests and checks replies. All that an agent sends is another process's data. The
- * client checks it before any use, and copies it first if it can change between the check and the use.
+ * Connections to agents: sends requests and checks replies. Replies are data of another process and are not trusted.
+ * The client checks them before any use, and first copies data that could change between the check and the use.
  */
 #ifndef RUNTIME_AGENT_CLIENT_H
 #define RUNTIME_AGENT_CLIENT_H
@@ -13,7 +13,7 @@ struct agent_peer {
 	int fd; /* -1: not connected */
 	pid_t pid;
 	uint64_t start_time;
-	uint32_t reason;     /* enum agent_reason: why the agent cannot arm any point; else 0 */
+	uint32_t reason;     /* enum agent_reason: why the agent cannot arm any point; 0: it can arm points */
 	bool not_interposed; /* the agent does not see dlopen(3) */
 	uint64_t until;      /* ns of CLOCK_MONOTONIC: the end of the connection's time limit */
 };
@@ -24,7 +24,7 @@ struct agent_peer {
  * (backoff.h), or another error with a message. The caller calls agent_disconnect() after success.
  */
 int agent_connect(const struct agent_dir *dir, pid_t pid, struct agent_peer *peer);
-/* The same, with at most ms for each reply. */
+/* Does the same, and waits at most ms milliseconds for each reply. */
 int agent_connect_within(const struct agent_dir *dir, pid_t pid, struct agent_peer *peer, unsigned ms);
 void agent_disconnect(struct agent_peer *peer);
 

@@ -5,9 +5,9 @@
  * 1. The fetch programs of the points are distributed over BPF programs, as many in each as its size allows
  *    (programs_chunk).
  * 2. The points of each BPF program are distributed over links: one for each image and process (arm-links.c).
- * 3. The links of a new attachment are pinned last, usually in a few system calls (attachment_pin). Before that, the
- *    end of this process disarms everything, or the next command that opens the session removes the incomplete
- *    attachment.
+ * 3. The links of a new attachment are pinned last, usually in a few system calls (attachment_pin). If this process
+ *    ends before the first pin, the kernel removes the links. If it ends before the last pin, the next command that
+ *    opens the session removes the incomplete attachment.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -38,8 +38,8 @@ struct kernel_arming {
 /* ---- fetch programs ---- */
 
 /*
- * Sorts by role: if a function is left at its first instruction, the call must begin before it ends, and the kernel
- * runs the program of the later of two links first.
+ * Sorts by role. If a function is left at its first instruction, the program for the beginning of the call must run
+ * before the program for its end. The kernel runs the program of the newer link first, so that link is created last.
  */
 static int program_compare(const void *a, const void *b)
 {
@@ -180,7 +180,7 @@ static int chunk_arm(const struct kernel_arming *a, size_t from, size_t n)
 
 /* ---- attachments ---- */
 
-/* Creates the maps of the attachment and what its scope and its calls need. */
+/* Creates the maps of the attachment, and the maps and links that its scope and its calls need. */
 static int attachment_prepare(struct kernel_arming *a, const struct arm_options *options)
 {
 	struct kernel_attachment *s = a->s;
@@ -278,7 +278,7 @@ static int attachment_pin(const struct kernel_arming *a)
 	return err ? err : attachment_pin_links(s, number);
 }
 
-/* Closes what the pins keep. */
+/* Closes descriptors whose objects the pins keep. */
 static void attachment_close_pinned(struct kernel_attachment *s)
 {
 	kernel_scope_close(&s->scope);

@@ -2,12 +2,12 @@
 /*
  * Disarming through the kernel.
  *
- * 1. The points are switched off, and control->unfinished is set. From here on the next command finishes the rest if
- *    this one is killed.
- * 2. Semaphores that were raised by hand are lowered, and it is made sure that the kernel can lower the others
- *    (kernel_prepare_disarm).
- * 3. Links without armed points are removed, and links with some are replaced (handover.c). If the links live in an
- *    owner process, that process does it.
+ * 1. The points are switched off, and control->unfinished is set. If this command is killed from here on, the next
+ *    command finishes its work.
+ * 2. kernel_prepare_disarm() lowers the semaphores that were raised by hand, and settles the others, so that the kernel
+ *    can lower them.
+ * 3. Links without armed points are removed, and other links of the points are replaced (handover.c). If the links live
+ *    in an owner process, the owner does it.
  * 4. If there were many links, the command waits until their breakpoints are gone from memory.
  */
 #include <errno.h>
@@ -93,7 +93,7 @@ static void attachment_wait_for_bytes(const struct pp_session *session, const st
 	free(places);
 }
 
-/* Switches off the points. Notes their links in changed[], and in going[] the points that were armed. */
+/* Switches off the points. Sets changed[] for their links, and going[] for the points that were armed. */
 static void points_switch_off(const struct attachment *attachment, const bool *take, bool all, bool *changed,
                               bool *going)
 {
@@ -116,7 +116,7 @@ static int disarm_by_owner(struct kernel_attachment *s, const struct attachment 
 {
 	int err;
 
-	s->control->unfinished = 0; /* control->asked serves this purpose */
+	s->control->unfinished = 0; /* control->asked shows instead that the owner has work to do */
 	err = owner_ask(s, (int)attachment->number);
 	if (err)
 		return err;

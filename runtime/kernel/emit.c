@@ -7,20 +7,22 @@
  * 1. checks that the process is in scope (emit_process_check, emit_scope_check);
  * 2. finds the point's counters and checks that the point is enabled (emit_counters);
  * 3. checks that the link that takes over from this one has not counted the hit already (emit_handover);
- * 4. finds the call's beginning, if the site ends a call (emit_leave in emit-returns.c);
- * 5. counts the hit, and the hit of the process if the point is armed for every process (emit_process_count);
- * 6. stores the call's beginning, if the site begins a call (emit_call in emit-returns.c), and ends;
+ * 4. finds the frame of the call, if the site leaves a function (emit_leave in emit-returns.c);
+ * 5. counts the hit, for the process as well if the point is armed for every process (emit_process_count);
+ * 6. adds a frame for the call and ends, if the site is the entry of a function whose returns are armed (emit_call in
+ *    emit-returns.c);
  * 7. evaluates the predicate (emit_predicates);
- * 8. checks that a reader is recording (emit_reader_check);
+ * 8. checks that the session records (emit_reader_check);
  * 9. builds the record (emit_record) and puts it into the ring (emit_output).
  *
  * A program serves several fetch programs (specs), and the cookie says which one a point has. Steps 7 and 9 each begin
  * with a tree of comparisons that leads to the code of the spec. Step 7 is left out if no spec has a predicate.
  *
- * Predicates are evaluated and records are built in scratch memory, which is the thread's task storage, because the
- * program may sleep while it reads the process's memory. Per-CPU memory would then be another thread's, and a reserved
- * place in the ring would stall every reader until the page fault is over. If the kernel has no memory for task
- * storage, the hit counts as lost. A hit that is only counted needs no scratch memory.
+ * Predicates are evaluated and records are built in scratch memory, which is the thread's task storage. The reason is
+ * that the program may sleep on a page fault while it reads the process's memory. Per-CPU memory could meanwhile be
+ * overwritten by another thread, and space that is reserved in the ring would make readers wait until the page fault is
+ * over. If the kernel has no memory for task storage, the hit counts as lost. A hit that is only counted needs no
+ * scratch memory.
  */
 #include "runtime/kernel/emit.h"
 
@@ -43,13 +45,13 @@ struct phases {
 	bool has_predicates;
 	label *predicates, *records; /* the code of each spec */
 	label fetch, output;
-	label out;                  /* the end of the program, of a hit that is not counted any further */
-	label filtered, idle, lost; /* the ends of hits that are not recorded */
+	label out;                  /* the end of the program; increments no counter */
+	label filtered, idle, lost; /* increment this counter and end */
 };
 
-/* ---- 1. is the process in scope? ---- */
+/* ---- 1. the process ---- */
 
-/* Leaves the cookie in r7. */
+/* Checks the pid in the cookie. Leaves the cookie in r7. */
 static void emit_process_check(struct emitter *e, label out)
 {
 	label any = label_new(e);
@@ -175,7 +177,7 @@ static void emit_handover(struct emitter *e, label out)
 
 /* ---- 5. hits by process ---- */
 
-/* Increments the element of the point and the thread's process in the map `processes`, which may have to be added. */
+/* Increments the element of the point and process in the map `processes`. Adds the element if it does not exist. */
 static void emit_process_count(struct emitter *e)
 {
 	label add = label_new(e), full = label_new(e), done = label_new(e);
@@ -257,7 +259,7 @@ static void emit_predicates(struct phases *p)
 	}
 }
 
-/* ---- 8. is a reader recording? ---- */
+/* ---- 8. recording ---- */
 
 static void emit_reader_check(struct emitter *e, label idle)
 {
@@ -329,7 +331,7 @@ static void emit_records(struct phases *p)
 	}
 }
 
-/* Puts the record of r3 bytes into the ring. Ends with the counters of hits that are not recorded. */
+/* Puts the record of r3 bytes into the ring. Then emits the code at the labels lost, filtered and idle. */
 static void emit_output(struct phases *p)
 {
 	struct emitter *e = &p->e;

@@ -75,20 +75,20 @@ struct kernel_control {
 	uint64_t owner;       /* pid of the owner process; 0: none */
 	uint64_t asked, done; /* how often the owner was asked to renew links, and how often it has done so */
 	uint64_t limit;       /* budget for the watcher or the owner, in units of KERNEL_SHARE; 0: none */
-	uint64_t unseen;      /* processes out of scope may have traps, whose hits are not counted */
+	uint64_t unseen;      /* nonzero: processes out of scope may hit the traps; these hits are not counted */
 };
 
 /* An element of the map `calls`, for each point of an attachment with calls. */
 struct kernel_calls {
-	uint64_t owner;     /* SITE_LEAVE: the point at which its calls begin */
-	uint64_t maxactive; /* this and the following: SITE_CALL */
+	uint64_t owner;     /* only if the point is a SITE_LEAVE: the SITE_CALL point at which its calls begin */
+	uint64_t maxactive; /* this and the following members: only if the point is a SITE_CALL */
 	uint64_t active, missed, abandoned;
 	uint64_t overhead; /* ns that the traps add to the measured duration: overhead_call_ns() */
 };
 
 /* A call in flight. A thread's frames are in its task storage, the innermost frame last. */
 struct kernel_frame {
-	uint64_t sp;    /* at the function's first instruction, and again where the function is left */
+	uint64_t sp;    /* the stack pointer at the function's first instruction, and again where it is left */
 	uint64_t time;  /* of the entry; the duration when the call ends */
 	uint64_t spent; /* kernel_frames.spent at the entry */
 	uint32_t point, reserved;

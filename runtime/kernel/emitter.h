@@ -116,7 +116,8 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p);
 void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered);
 
 /*
- * Emits the rest of the program of a call's begin, and the part of a call's end that finds its begin (emit-returns.c).
+ * emit_call() emits the rest of a program for the beginning of calls. emit_leave() emits the part of a program for the
+ * end of calls that finds the frame of the call (emit-returns.c).
  */
 void emit_call(struct emitter *e, label out);
 void emit_leave(struct emitter *e, label out);

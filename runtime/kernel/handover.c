@@ -7,19 +7,20 @@
  * 1. The counters of the points are set to "off" (kernel_switch_off()), after which programs ignore their hits.
  * 2. A new link is created for the points that remain, with the same program and the other generation. The generation
  *    is in the link's cookies and in the name of its pin, "even" or "odd".
- * 3. While both links exist, a hit reaches both and must be counted once. The control map says so, and which generation
- *    is the newer one. The kernel runs the newer link's program first, which adds an entry to the handover map. The
- *    older link's program deletes the entry and does not count the hit (emit_handover() in emit.c).
+ * 3. While both links exist, a hit runs the program of each link and must be counted once. The control map says that a
+ *    handover is in progress and which generation is the newer one. The kernel runs the newer link's program first,
+ *    which adds an entry to the handover map. The older link's program deletes the entry and does not count the hit
+ *    (emit_handover() in emit.c).
  * 4. The older link is removed. The handover ends when it is gone for good.
  *
  * All links of an attachment that have the older generation are replaced in one round (generation_replace). If links of
  * both generations are to be replaced, there are two rounds.
  *
- * When is a link gone? A link whose last descriptor is closed is gone when close() returns. A link whose pin is
- * unlinked is removed later by the kernel. So a few links (FEW) are opened before their pins are unlinked, and closed.
- * Closing takes 20 to 60 ms per link. If there are more, they are only unlinked, which is a thousand times faster, and
- * the caller waits for the bytes in memory. (A killed process releases the session's lock after its links, because
- * descriptors that were opened first are closed last.)
+ * There are two ways to remove a link. If its last descriptor is closed, the link is gone when close() returns, but
+ * this takes 20 to 60 ms per link. If its pin is unlinked, the kernel removes the link later, which is a thousand times
+ * faster for the caller. So up to FEW links are opened before their pins are unlinked, and then closed. If there are
+ * more, they are only unlinked, and the caller waits until the traps are gone from memory. (If the process is killed,
+ * the kernel releases its links before the session's lock, because it closes the oldest descriptors last.)
  *
  * The control map and the pins show how far a handover has come, so the next command can finish what a killed one
  * began.
@@ -204,7 +205,7 @@ static int link_get_next(struct kernel_attachment *s, const struct attachment *a
 	return next;
 }
 
-/* Stores the descriptor of an attachment that is not pinned, else closes it. */
+/* Stores the descriptor of link i. If the attachment is pinned, closes it instead: the pin keeps the link. */
 static void link_put(struct kernel_attachment *s, size_t i, int fd)
 {
 	if (kernel_is_pinned(s))
@@ -242,7 +243,7 @@ static void handover_clear(int map)
 
 /*
  * Replaces the changed links of the other generation by links of this generation, and sets their changed[i] to false.
- * If a link cannot be replaced (its file is gone), the old one stays, and its points stay switched off.
+ * If a link cannot be replaced (its file is gone), the old link stays, and its disarmed points stay switched off.
  */
 static void generation_replace(struct kernel_attachment *s, const struct attachment *attachment, bool *changed,
                                unsigned generation)

@@ -7,8 +7,8 @@
  * 2. A process that was forked from that one after the copy was raised has inherited the raised value, which is lowered
  *    too. Forks are found by their program run (program_run_of()), in rounds, until a round finds no more forks.
  * 3. The start time of a process is known in clock ticks only. If a fork started in the tick in which the copy was
- *    raised or lowered, it is not known which came first. Then the fork's copy is lowered if its value is above the one
- *    in the process in which it was raised, or if that process has ended.
+ *    raised or lowered, it is not known which came first. Then the fork's copy is lowered if its value is above the
+ *    value in the process in which the copy was raised, or if that process has ended.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -2,7 +2,8 @@
 /*
  * The semaphore owner: a process that raises semaphores in processes that start after arming.
  *
- * The kernel does not raise a semaphore in .bss, nor correctly one that shares its page with RELRO (semaphore.h). So:
+ * The kernel cannot raise semaphores in .bss, and raises the wrong copy of semaphores that share a page with RELRO
+ * (semaphore.h). Therefore:
  *
  * 1. A hook (semaphore-hook.h) reports each process that loads the file.
  * 2. The owner reads the report and raises the semaphores. The process runs meanwhile, so its first hits may be missed.

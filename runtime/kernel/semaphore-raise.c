@@ -2,9 +2,10 @@
 /*
  * Raises semaphores by hand: see semaphore.h.
  *
- * A process is forked from another one either before or after a semaphore is raised there. If before, the fork has the
- * value 0 and must be found by another look at the processes. So semaphores are raised in rounds, until a round raises
- * none. In later rounds, a copy that is not 0 was raised already, if only in the process that it was forked from.
+ * A process may fork while semaphores are raised. If it forks before its copy is raised, the child's copy is 0, and the
+ * child may be missing in the list of processes. Therefore the list is read again, in rounds, until a round raises
+ * nothing. If it forks after its copy was raised, the child inherits the raised value. Therefore rounds after the first
+ * skip copies that are not 0.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -36,8 +37,8 @@ struct raising_semaphore {
 };
 
 /*
- * Sets a copy that the kernel will lower to the number of breakpoints if it is 0: the kernel raised another copy when
- * the file was mapped.
+ * Raises a copy that is 0 although the kernel will lower it, because the kernel raised another copy when the file was
+ * mapped. Adds the number of breakpoints, which is what the kernel will subtract.
  */
 static void copy_raise_for_kernel(const struct raising_semaphore *s, uint64_t address)
 {
@@ -76,7 +77,7 @@ static int copy_raise(const struct raising_semaphore *s, uint64_t address, uint1
 	return 0;
 }
 
-/* Raises all copies of a semaphore: one for each mapping of the text. */
+/* Raises all copies of a semaphore that the kernel has not raised. There is one copy for each mapping of the text. */
 static int copies_raise(const struct raising_semaphore *s, struct raising *r)
 {
 	const struct pp_site *site = s->site;
@@ -107,7 +108,7 @@ static int copies_raise(const struct raising_semaphore *s, struct raising *r)
 		if (!by_hand && address == kernels) {
 			if (!value)
 				copy_raise_for_kernel(s, address);
-		} else if (value < SEMAPHORE_MAX && !(r->later && value)) { /* verify_armed() reports the others */
+		} else if (value < SEMAPHORE_MAX && !(r->later && value)) { /* full copies stay */
 			err = copy_raise(s, address, value, text, r);
 		}
 	}

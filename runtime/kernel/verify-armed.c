@@ -79,11 +79,10 @@ static bool semaphore_counts_in_file(const struct process *process, const struct
 	if (!mapped)
 		return true;
 	if (writable)
-		*reason = error_format("pid %d: its semaphore at address 0x%lx does not count: the kernel raised "
-		                       "another copy of it",
+		*reason = error_format("pid %d: the semaphore at address 0x%lx is 0: the kernel raised another copy",
 		                       process->pid, (unsigned long)copy);
 	else
-		*reason = error_format("pid %d: its semaphore at file offset 0x%lx does not count: the mapping is not "
+		*reason = error_format("pid %d: the semaphore at file offset 0x%lx is not raised: its mapping is not "
 		                       "private and writable",
 		                       process->pid, (unsigned long)offset);
 	return false;
@@ -101,7 +100,7 @@ static bool semaphore_counts(const struct process *process, const struct arm_poi
 	*unread = process_read(process, copy, &value, sizeof(value));
 	if (*unread || value)
 		return true;
-	*reason = error_format("pid %d: its semaphore at address 0x%lx does not count: it is not where the file's .bss "
+	*reason = error_format("pid %d: the semaphore at address 0x%lx does not count: it is not where the file's .bss "
 	                       "should be, or has reached its maximum",
 	                       process->pid, (unsigned long)copy);
 	return false;

@@ -8,8 +8,8 @@
  * 2. Times in a stream must not decrease, but events arrive in the order in which they were drained: from several CPUs,
  *    or ring by ring. So a batch of events is sorted, and goes to a stream that ends before the batch begins. If no
  *    stream does, a new one is created. A stream is only a file; readers merge streams. Two are usual.
- * 3. A packet has the number of events that its stream has lost up to the packet's end. Readers take the number in the
- *    first packet as a start, so it is 0 there, and later packets have more.
+ * 3. Each packet contains the number of events that its stream has lost up to the packet's end. Readers report only how
+ *    much this number grows after the first packet, so it is 0 there, and later packets have more.
  */
 #include "runtime/trace/ctf.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A trace is a directory with a metadata file and stream files. After the first error nothing more is written, and every
- * call returns that error.
+ * The public interface of traces. A trace is a directory with a metadata file and stream files. Events are collected in
+ * a batch, which is sorted and written to a stream when it is full or old (ctf-stream.c). After the first error nothing
+ * more is written, and pp_trace_write() and pp_trace_close() return that error.
  */
 #include "runtime/trace/ctf.h"
 
@@ -18,9 +19,9 @@
 #include "runtime/event.h"
 #include "runtime/session.h"
 
-#define FLUSH_NS 1000000000u         /* an event stays in the batch for this time at most, while others come */
-#define COUNTERS_NS 1000000000u      /* the session's counters are read once in this time */
-#define TIME_MAX (UINT64_C(1) << 62) /* readers add the offset to the time of day, in 63 bits */
+#define FLUSH_NS 1000000000u         /* pp_trace_write() writes a batch that is older */
+#define COUNTERS_NS 1000000000u      /* the session's counters are read at most once in this time */
+#define TIME_MAX (UINT64_C(1) << 62) /* trace readers add the clock's offset to a time, and have 63 bits for the sum */
 
 struct pp_trace {
 	char *path;
@@ -39,7 +40,7 @@ struct pp_trace {
 	char *message;        /* its error message */
 };
 
-/* Returns the number of events lost since the trace began: as pp_trace_lost() says, or by the session's counters. */
+/* Returns the number of events lost since the trace began: of pp_trace_lost(), or else of the session's counters. */
 static uint64_t trace_lost(const struct pp_trace *trace)
 {
 	uint64_t recorded, lost;
@@ -50,7 +51,10 @@ static uint64_t trace_lost(const struct pp_trace *trace)
 	return lost > trace->lost_before ? lost - trace->lost_before : 0;
 }
 
-/* Writes the batch and the number of lost events. Reads the counters rarely or if it is the last time: points are many. */
+/*
+ * Writes the batch and the number of lost events. Reads the session's counters only if COUNTERS_NS have passed or this
+ * is the last flush, because the session may have many points.
+ */
 static int ctf_trace_flush(struct pp_trace *trace, bool last)
 {
 	uint64_t before = trace->lost_passed, time = clock_ns();

@@ -65,7 +65,7 @@ size_t ctf_event_encode(const struct pp_event *event, uint32_t id, char bytes[CT
 
 #define CTF_CLOCK_DESCRIPTION "CLOCK_MONOTONIC"
 
-/* Writes all that comes before the events. offset is the time since 1970, in ns, at the zero of CLOCK_MONOTONIC. */
+/* Writes the text before the event classes. offset is the time since 1970, in ns, at the zero of CLOCK_MONOTONIC. */
 void ctf_tsdl_begin(FILE *to, const uint8_t uuid[16], const char *session, int64_t offset);
 /* Writes the event class with this id: the events of one probe with one layout. */
 void ctf_tsdl_event(FILE *to, uint32_t id, const struct manifest *manifest, const struct manifest_probe *probe,
@@ -107,11 +107,14 @@ struct ctf_streams;
 int ctf_streams_new(const char *path, int dir, const uint8_t uuid[16], struct ctf_streams **streams);
 void ctf_streams_free(struct ctf_streams *streams);
 
-/* Adds an event of at most CTF_EVENT_MAX bytes to the batch. Flushes the batch before if it is full. */
+/* Adds an event of at most CTF_EVENT_MAX bytes to the batch. First flushes the batch if it is full. */
 int ctf_streams_add(struct ctf_streams *streams, uint64_t time, const char *event, size_t size,
                     const struct pp_mark *mark);
 
-/* Writes the batch, and that `lost` more events were lost up to now. */
+/*
+ * Writes the batch to a stream, and `lost` as the number of further events that are lost. now: the time at which the
+ * last packet ends.
+ */
 int ctf_streams_flush(struct ctf_streams *streams, uint64_t now, uint64_t lost);
 
 /* Returns the number of events in the files. */
@@ -120,12 +123,12 @@ uint64_t ctf_streams_written(const struct ctf_streams *streams);
 /* Returns the number of lost events that the files report. */
 uint64_t ctf_streams_discarded(const struct ctf_streams *streams);
 
-/* After an error: returns event i of those in the batch that are in no file, NULL if there are no more. */
+/* After an error: returns the mark of the i-th event of the batch that was not written, NULL after the last. */
 const struct pp_mark *ctf_streams_unwritten(const struct ctf_streams *streams, size_t i);
 
 /*
- * Adds lost events to the last packet of a stream, in place. This works on a full disk. It does nothing if no stream has two
- * packets, because readers take the number in a stream's first packet as a start.
+ * Adds lost events to the last packet of a stream, in place, which works on a full disk. Does nothing if no stream has
+ * two packets, because readers use the number in a stream's first packet as the base of the others.
  */
 void ctf_streams_discard_in_place(struct ctf_streams *streams, uint64_t lost);
 

@@ -95,7 +95,7 @@ pid=$!
 exec {in}>"$T/in2"
 wait_for 10 grep -q ready "$T/out2"
 expect 1 probe-enable -s $S -p $pid ro:p
-want_like "read-only" "*its semaphore at file offset * does not count: the mapping is not private and writable*" "$out"
+want_like "read-only" "*the semaphore at file offset * is not raised: its mapping is not private and writable*" "$out"
 gone $S
 exec {in}>&-
 wait $pid || fail "the target ended with $?"

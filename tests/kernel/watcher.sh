@@ -138,7 +138,7 @@ kill -KILL $(watchers)
 wait_for 10 no_watcher
 want "the budget without a watcher" '{"cpu_share":0.25,"watched":false}' "$(stat | jq -c .budget)"
 expect 0 probe-stat -s $S
-want_like "message without a watcher" "*no process keeps the budget of 25 % of a CPU any longer*" "$out"
+want_like "message without a watcher" "*no process enforces the budget of 25 % of a CPU any longer*" "$out"
 tell a "run 1 1"
 want "hits without a watcher" 20001 "$(count $S k:one)"
 expect 0 probe-enable -q -s $S -p $a k:two

@@ -3,7 +3,7 @@
  * One pass over all sites:
  *
  * 1. Read the mappings, the loader's list and the filters of all threads.
- * 2. Let each attachment say what it wants (wanted.c).
+ * 2. Find the points that each attachment wants to be armed (wanted.c).
  * 3. For each site that is armed or wanted, compare its bytes with what they should be:
  *    its library may have been unloaded and loaded again, or another tool may use the
  *    site. Plan a change if the site is not as it should be.
@@ -59,7 +59,7 @@ struct planned_image {
 	const struct image_ranges *ranges;
 };
 
-/* Makes the trampoline, and sets site->will to the jump. Returns why it cannot, or AGENT_OK. */
+/* Makes the trampoline, and sets site->will to the jump. Returns AGENT_OK, or the reason why it cannot. */
 static enum agent_reason site_plan_jump(struct patch_site *site, const struct map_entry *text,
                                         struct planned_image *image)
 {
@@ -91,7 +91,7 @@ static void site_plan(struct patch_site *site, const uint8_t *now, struct planne
 		site_refuse(site, reason);
 		if (!site->armed)
 			return;
-		site->failed = 0; /* disarm what was armed before */
+		site->failed = 0; /* so that the batch disarms the site, if it was armed before */
 	}
 	if (site->armed ? !memcmp(site->was, site->will, JUMP) : !site->nwant)
 		return;

@@ -14,8 +14,8 @@ enum loader_state {
 /* Reads the loader's lists of images, after maps_read(). Returns 0 or a negative errno. */
 int loader_read(void);
 /*
- * Returns whether the loader has mapped the image of that text. Only dlclose(3) unmaps
- * it. The program may unmap what it has mapped itself at any moment.
+ * Returns whether the loader has mapped the image of the text. Only dlclose(3) unmaps
+ * such an image. The program may unmap other text at any moment.
  */
 enum loader_state loader_has(const struct map_entry *text);
 

@@ -1,32 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Changing a batch of sites while the program runs through them.
+ * Changes a batch of sites while the program runs through them.
  *
- * The steps, for all sites of the batch at once:
+ * batch_run() does the following for all sites of the batch at once:
  *
- * 1. Compare the mappings with what they were, and make the text writable.
- * 2. Compare again, and give up what is not as expected.
+ * 1. Compare the mappings with those that maps_read() found, and make the text
+ *    writable.
+ * 2. Compare again, and refuse sites whose mappings have changed.
  * 3. Serialize all processors by membarrier(2) (SYNC_CORE).
- * 4. Make each of the SITE_STEPS of patch-CPU.c for all sites, and serialize all
- *    processors after each. The steps lead from the nop to a jump to a trampoline,
- *    back, and from one trampoline to another. The code is correct after each step, so
- *    there is nothing to repair if the process ends in between.
- * 5. Compare again, and give the pages back as they were.
- * 6. Read the sites, and refuse those that do not have what was written.
+ * 4. Perform each of the SITE_STEPS of patch-CPU.c for all sites, and serialize all
+ *    processors after each step. The steps replace the nop by a jump to a trampoline,
+ *    the jump by the nop, or the jump by a jump to another trampoline. The code is
+ *    correct after each step, so there is nothing to repair if the process ends in
+ *    between.
+ * 5. Compare again, and restore the protection of the pages.
+ * 6. Read the sites, and refuse those that do not have the bytes that were written.
  *
- * The byte of a site that belongs to the kernel, if the CPU has one, is not looked at.
+ * On x86-64, the first byte of a site belongs to the kernel. The agent neither reads nor
+ * writes it.
  *
  * The program may unmap text at any moment, and map something else in its place.
  * Therefore the agent
  *
- * - patches only what the C library's loader has mapped (loader.c); dlclose(3) alone
- *   unmaps that, and it waits for the agent;
- * - reads text by process_vm_readv(2), and has the kernel write it (patch-CPU.c), so
- *   that it gets an error if nothing is mapped;
+ * - patches only text that the C library's loader has mapped (loader.c), because only
+ *   dlclose(3) unmaps this text, and dlclose(3) waits for the agent;
+ * - reads text by process_vm_readv(2), and lets the kernel write it (patch-CPU.c), so
+ *   that the agent gets an error if nothing is mapped;
  * - compares the mapping before it makes the text writable, before it writes, and before
- *   it takes the permission away again.
+ *   it restores the protection.
  *
- * One case remains: a program that itself unmaps what the loader has mapped, in the
+ * One case is not covered: a program that itself unmaps text of the loader, in the
  * microseconds between a comparison and the next system call.
  */
 #include <errno.h>
@@ -171,7 +174,10 @@ static void text_range_bounds(const struct text_range *range, uintptr_t *start, 
 	*end = (range->last + SITE_AT + SITE_NOP - 1 + PAGE) & -PAGE;
 }
 
-/* Gives up the ranges that are not mapped as they were, with that permission to write. */
+/*
+ * Sets the failure of ranges whose mapping has changed since maps_read(). writable: the
+ * protection that is expected in addition, PROT_WRITE or 0.
+ */
 static void batch_check(int writable)
 {
 	bool unread = maps_reread() != 0;
@@ -237,7 +243,7 @@ static void batch_flush(void)
 		site_refuse(gone, AGENT_GONE);
 }
 
-/* Makes the steps. Returns why nothing was changed, or AGENT_OK. */
+/* Performs the steps. Returns AGENT_OK, or the reason why nothing was changed. */
 static enum agent_reason batch_write(void)
 {
 	if (!processors_serialize())
@@ -257,7 +263,7 @@ static enum agent_reason batch_write(void)
 	return AGENT_OK;
 }
 
-/* Notes the new state of a site. now: its bytes. */
+/* Stores the new state of a site. now: the bytes that were read back, or NULL. */
 static void batch_done(struct patch_site *site, const uint8_t *now)
 {
 	bool armed = memcmp(site->will, site_nop, JUMP);

@@ -7,8 +7,8 @@
  *    size and time of change.
  * 2. Attachments and sessions that are gone are forgotten. A session is forgotten only
  *    after its points are disarmed (sites_arm()).
- * 3. If a directory of the same name is another one than before, the points of the old
- *    one are disarmed first, and a second scan reads the new one.
+ * 3. If a directory was replaced by another directory of the same name, the points of the
+ *    old one are disarmed first, and a second scan reads the new one.
  */
 #include <errno.h>
 #include <fcntl.h>

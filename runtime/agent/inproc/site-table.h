@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tables of sites and of their consumers. There may be a hundred thousand of each,
- * and clearing their pages is most of what making them costs, so the structs are
- * small. For the agent's thread, with agent.lock held.
+ * The tables of sites and of their consumers. Each may have a hundred thousand entries.
+ * The structs are small, because most of the cost of making the tables is clearing their
+ * pages. For the agent's thread, with agent.lock held.
  */
 #ifndef RUNTIME_AGENT_INPROC_SITE_TABLE_H
 #define RUNTIME_AGENT_INPROC_SITE_TABLE_H
@@ -13,15 +13,15 @@
 
 /* A point on a site. A pass is one run of sites_arm(). */
 struct site_consumer {
-	uint32_t next; /* index + 1 of an older one; 0: none */
+	uint32_t next; /* index + 1 of an older consumer of the site; 0: none */
 	uint32_t slot;
 	struct interned_program *program;
-	struct loaded_attachment *attachment; /* whose point uses it in this pass */
+	struct loaded_attachment *attachment; /* the attachment whose point uses this consumer in this pass */
 	uint32_t point;
 	uint8_t shm;           /* index of the shared memory region */
-	uint8_t live;          /* it is in the trampoline that is armed */
-	uint8_t in_trampoline; /* it is in the trampoline that was compiled last */
-	uint8_t taken;         /* it is used in this pass */
+	uint8_t live;          /* is in the trampoline that is armed */
+	uint8_t in_trampoline; /* is in the trampoline that was compiled last */
+	uint8_t taken;         /* is used in this pass */
 };
 
 struct patch_site {
@@ -30,10 +30,10 @@ struct patch_site {
 	uint8_t armed, touched, failed;
 	uint8_t nwant; /* consumers taken */
 	uint8_t was[JUMP], will[JUMP];
-	uint8_t tail[5]; /* what follows the jump in the nop of 10 bytes, and stays */
+	uint8_t tail[5]; /* the bytes of the 10-byte nop after the jump, which do not change */
 	uint8_t semaphore_held;
-	uint16_t *semaphore;  /* that is held or wanted; NULL */
-	uintptr_t trampoline; /* the last one compiled for it, for the mapping below; 0: none */
+	uint16_t *semaphore;  /* the semaphore that is raised or to be raised; NULL: none */
+	uintptr_t trampoline; /* the last trampoline compiled for this site, in the mapping below; 0: none */
 	uintptr_t trampoline_base;
 	uint64_t trampoline_device, trampoline_inode;
 };
