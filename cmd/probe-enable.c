@@ -333,7 +333,7 @@ static int *until_open(struct enable *e, size_t *n)
 	for (size_t i = 0; i < *n; i++) {
 		fds[i] = pidfd_open(pids[i], 0);
 		if (fds[i] < 0) {
-			ui_error(o, "process %d: %s", pids[i], strerror(errno));
+			ui_error(o, "pid %d: cannot open the process: %s", pids[i], strerror(errno));
 			free(fds);
 			fds = NULL;
 			break;

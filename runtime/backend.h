@@ -53,7 +53,7 @@ struct arm_options {
 
 /* The arguments of pp_session_hold(), and the budget. */
 struct hold_options {
-	uint64_t deadline; /* CLOCK_MONOTONIC of the first time namespace; 0: none */
+	uint64_t deadline; /* CLOCK_MONOTONIC of the initial time namespace; 0: none */
 	const int *pidfds; /* holding ends when all of these processes have ended */
 	size_t npidfds;
 	double budget; /* CPUs that all held attachments may take together; 0: no budget */

@@ -101,15 +101,15 @@ as --32 "$T/narrow.s" -o "$T/narrow.o" && ld -m elf_i386 "$T/narrow.o" -o "$T/na
 printf '\050\000' | dd of="$T/narrow" bs=1 seek=18 conv=notrunc 2>/dev/null # e_machine: EM_ARM
 expect 0 probe-list -q "$T/narrow"
 want "ARM file listed" "  old:cpu      1  -      -" "$out"
-refused 1 "*x86 programs of 64 and 32 bits only*" probe-enable -s "$S" -f "$T/narrow" old:cpu
+refused 1 "*this machine arms probes in *x86 programs*" probe-enable -s "$S" -f "$T/narrow" old:cpu
 
 # ---- processes ----
 sleep 0 &
 gone=$!
 wait $gone
-refused 1 "*process $gone*" probe-list -p $gone
-refused 1 "*process $gone*" probe-enable -s "$S" -p $gone 'app:*'
-refused 1 "*process $gone*" probe-trace -p $gone 'app:*'
+refused 1 "*pid $gone: *" probe-list -p $gone
+refused 1 "*pid $gone: *" probe-enable -s "$S" -p $gone 'app:*'
+refused 1 "*pid $gone: *" probe-trace -p $gone 'app:*'
 sh -c 'sleep 0 & exec sleep 60' & # a zombie counts as ended
 parent=$!
 wait_for 20 sh -c "grep -q '^State:.Z' /proc/\$(pgrep -P $parent)/status"

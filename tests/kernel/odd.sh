@@ -103,7 +103,7 @@ if [ "$(stat -c %i /proc/self/ns/mnt)" != "$(stat -c %i /proc/1/ns/mnt 2>/dev/nu
 	rmdir $store
 	chmod 777 /sys/fs/bpf
 	expect 1 probe-enable -s $S -p $a k:one
-	want_like "bpffs without a sticky bit" "*/sys/fs/bpf has mode 777*chmod +t /sys/fs/bpf*" "$out"
+	want_like "bpffs without a sticky bit" "*'/sys/fs/bpf' has mode 777*chmod +t /sys/fs/bpf*" "$out"
 	chmod 1777 /sys/fs/bpf
 else
 	part_skipped "a directory of another user: only if tests have a BPF file system of their own"
