@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One point that a request wants armed, and what became of it. */
+/* A point that a request arms, and the result. */
 #ifndef RUNTIME_ARM_POINT_H
 #define RUNTIME_ARM_POINT_H
 
@@ -20,15 +20,15 @@ struct arm_point {
 	const struct pp_site *site;
 	const struct process *process; /* NULL: every process */
 	const struct fetch_program *program;
-	const struct backend *backend; /* that arms it */
+	const struct backend *backend; /* the backend that arms it */
 	uint32_t point;                /* its index in the attachment's manifest */
 	int error;                     /* 0, or a negative errno: not armed. -EALREADY: it was armed before */
 	char *reason;                  /* error message, or a remark if error is 0; freed by free() */
 	bool verified;
 	bool pending;                     /* no process in scope maps the file */
-	const struct attachment *already; /* of -EALREADY: the attachment that has it, as its point `point` */
+	const struct attachment *already; /* if error is -EALREADY: the attachment that has it, as its point `point` */
 	const struct arm_point *twin;     /* the same site by another path, which is armed instead; error: -EALREADY */
-	unsigned calls_per_thread;        /* of a SITE_CALL: calls of one thread that are seen at a time; 0: no limit */
+	unsigned calls_per_thread;        /* of a SITE_CALL: calls in flight that are tracked per thread; 0: no limit */
 };
 
 /* Sets the point's error and reason. Takes the reason, which may be NULL. */
@@ -45,13 +45,13 @@ struct arm_misses {
 };
 
 /*
- * Notes that the point is not armed in the process: refuses a point of one process with -EIO, adds a miss for a point
- * of every process. Takes the reason. Returns 0 or -ENOMEM.
+ * Records that the point is not armed in the process. Refuses a point of one process with -EIO. Adds a miss for a
+ * point of every process. Takes the reason. Returns 0 or -ENOMEM.
  */
 int arm_misses_add(struct arm_misses *misses, struct arm_point *point, pid_t pid, char *reason);
 void arm_misses_release(struct arm_misses *misses);
 
-/* The number of points, from the first one on, that have its image and process. n is at least 1. */
+/* Returns how many points, from the first one on, have the image and process of the first one. n is at least 1. */
 size_t arm_points_run(struct arm_point *const *points, size_t n);
 
 #endif

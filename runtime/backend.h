@@ -34,7 +34,7 @@ struct record_thread;
 #define ATTACHMENT_NUMBER_MAX 0x0fffffffu
 
 struct attachment {
-	uint32_t number; /* among the backend's of the session, never used again while that lives */
+	uint32_t number; /* unique in the backend's part of the session, and not used again while the session exists */
 	const struct backend *backend;
 	struct manifest *manifest;
 	void *state; /* the backend's */
@@ -42,7 +42,7 @@ struct attachment {
 
 /* How an attachment is armed: the options of the request. */
 struct arm_options {
-	const struct scope *scope; /* which processes are meant */
+	const struct scope *scope; /* the processes in scope */
 	bool record;               /* the attachment records from the start, without a reader */
 	bool overwrite;            /* new records replace the thread's oldest ones when its ring is full */
 	bool calls;                /* agents may make system calls in hits */
@@ -90,14 +90,14 @@ struct backend {
 
 	/* ---- arming ---- */
 
-	/* Whether this process has the privileges that the backend needs. */
+	/* Returns whether this process has the privileges that the backend needs. */
 	bool (*permitted)(void);
 	/*
-	 * Returns 0 if the backend can serve the request, else why not. any: another backend may serve it as well, so
-	 * the backend also declines what it could serve only in part.
+	 * Returns 0 if the backend can serve the request, else a negative errno with the reason. any: another backend
+	 * may serve the request as well, so the backend also declines a request that it can serve only in part.
 	 */
 	int (*usable)(const struct pp_request *request, bool any);
-	/* Whether the backend can arm the site. Sites that insn-check.h refuses are not asked for. */
+	/* Returns whether the backend can arm the site. Not called for sites that insn-check.h refuses. */
 	bool (*takes)(const struct pp_site *site);
 	/*
 	 * Returns the semaphore's name in the manifest: its file offset, or a value of the backend's. 0: no semaphore.
@@ -113,12 +113,12 @@ struct backend {
 	int (*arm)(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
 	           size_t npoints, const struct arm_options *options);
 	/*
-	 * Reads back from the processes what became of the points that have no error. Sets their verified, pending,
-	 * error and reason. Adds to the misses.
+	 * Reads the sites of the points that have no error back from the processes. Sets verified, pending, error and
+	 * reason of these points, and adds to the misses.
 	 */
 	int (*readback)(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
 	                size_t npoints, struct arm_misses *misses);
-	/* The same for points that an earlier call armed. Changes nothing but the points. */
+	/* Does the same for points that an earlier call armed. Changes nothing but the points. */
 	int (*verify)(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
 	              size_t npoints, struct arm_misses *misses);
 	/*
@@ -126,7 +126,7 @@ struct backend {
 	 * be NULL) and ends the attachment, which the caller then forgets.
 	 */
 	int (*disarm)(struct pp_session *session, struct attachment *attachment, const bool *take, bool all);
-	/* Closes what this process has of the attachment. Disarms nothing that is to stay. */
+	/* Frees this process's resources of the attachment. Points that outlive this process stay armed. */
 	void (*release)(struct attachment *attachment);
 
 	/* ---- holding, cost and budgets ---- */
@@ -137,9 +137,12 @@ struct backend {
 	int (*cost)(struct pp_session *session, int ms, struct pp_cost *cost);
 	/* Returns the CPU time, in ns, that a hit takes at least. May measure it, which takes milliseconds. */
 	double (*trap_ns)(void);
-	/* Whether the point was disarmed because the session was over its budget. */
+	/* Returns whether the point was disarmed because the session was over its budget. */
 	bool (*over_budget)(const struct attachment *attachment, uint32_t point);
-	/* For these points: what the session cost then, and the budget, as shares of one CPU. */
+	/*
+	 * For a point that is over budget: sets the cost of the session at that time, and the budget, as shares of one
+	 * CPU.
+	 */
 	void (*stopped)(const struct attachment *attachment, uint32_t point, double *share, double *limit);
 	/* See pp_session_watch(), pp_session_limit() and pp_session_unlimit(). */
 	int (*watch)(struct pp_session *session, void (*ready)(void *arg), void *arg);
@@ -153,9 +156,9 @@ struct backend {
 	/* Calls fn with the hits of each process that hit a point for every process, as far as they are known. */
 	int (*processes)(const struct attachment *attachment,
 	                 int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg);
-	/* When the process started for which the attachment was armed by this pid. 0: not known. */
+	/* Returns the start time of the process that the attachment was armed for under this pid. 0: not known. */
 	uint64_t (*start_time)(const struct attachment *attachment, uint32_t pid);
-	/* How many processes ended without leaving their counts. */
+	/* Returns how many processes ended before their counts were saved. */
 	size_t (*uncounted)(struct pp_session *session);
 
 	/* ---- records ---- */
@@ -164,17 +167,17 @@ struct backend {
 	void (*record)(struct pp_session *session);
 	int (*reader_open)(struct pp_session *session, void **reader);
 	/*
-	 * Takes the next record out without waiting. Returns 1 and sets *thread, *record and *size, which are valid
-	 * until the next call; 0: no record is ready; -EBADMSG: a damaged record was passed over.
+	 * Takes the next record without waiting. Returns 1 and sets *thread, *record and *size, which are valid until
+	 * the next call. Returns 0 if no record is ready, or -EBADMSG if a damaged record was skipped.
 	 */
 	int (*reader_next)(void *reader, const struct record_thread **thread, const struct record **record,
 	                   size_t *size);
 	void (*reader_close)(void *reader);
 	/* See pp_reader_stop(). */
 	void (*reader_stop)(void *reader);
-	/* Counts as lost what the reader took out of the session and did not return. */
+	/* Counts the records as lost that the reader has taken and reader_next() has not returned. */
 	void (*reader_drop)(void *reader);
-	/* How many records were passed over as damaged since the reader was opened. */
+	/* Returns how many records were skipped as damaged since the reader was opened. */
 	uint64_t (*reader_damaged)(void *reader);
 	/* Moves a record of the point from recorded to lost. Returns false if the process's counts no longer exist. */
 	bool (*lose)(const struct attachment *attachment, uint32_t point, pid_t pid);
@@ -186,13 +189,13 @@ extern const struct backend backend_kernel, backend_agent;
 extern const struct backend *const backends[];
 extern const size_t nbackends;
 
-/* A number for the attachment that no other one of the session has, of whichever backend. */
+/* Returns a number of the attachment that is unique in the session, across backends. */
 uint32_t attachment_id(const struct attachment *attachment);
 uint32_t attachment_id_of(const struct backend *backend, uint32_t number);
 
-/* Its index in the list; nbackends if it is not there. */
+/* Returns its index in the list, nbackends if it is not there. */
 size_t backend_index(const struct backend *backend);
-/* Whether a backend that "auto" tries after this one is permitted to this process. */
+/* Returns whether "auto" tries a backend after this one that is permitted to this process. */
 bool backend_later_permitted(const struct backend *backend);
 
 /* Defaults, for backends that do not have the operation. */

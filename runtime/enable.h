@@ -19,7 +19,7 @@ struct round {
 struct enabling {
 	struct pp_session *session;
 	const struct pp_request *request;
-	bool any; /* "auto": backends share the points among themselves */
+	bool any; /* "auto": each point may be armed by any backend */
 	struct targets targets;
 	struct round rounds[BACKENDS_MAX]; /* in the order of the list, beginning with the preferred backend */
 	size_t nrounds;
@@ -32,8 +32,8 @@ int request_check_alive(const struct pp_request *request);
 
 /*
  * enable-skip.c: points that this call does not arm, because the session has them already or because the same site is
- * armed by another path of the file. Their error is -EALREADY. The _verify functions read back whether they are armed,
- * and need the lock as well.
+ * armed by another path of the file. Their error is -EALREADY. The _verify functions read back whether these points
+ * are armed. The caller holds the lock of the session.
  */
 int points_skip_armed(struct enabling *e);
 int points_verify_armed(struct enabling *e);

@@ -13,7 +13,7 @@ struct pp_session {
 	bool is_private;
 	bool hasty;              /* see session_open() */
 	unsigned nreaders;       /* parts of the session stay open while there are any */
-	uint64_t lost_uncounted; /* records that were lost after they were read, and that no counter could take */
+	uint64_t lost_uncounted; /* records that were read, then lost, and are in no other counter */
 	double hold_budget;      /* of pp_session_hold(): CPUs; 0: none */
 	bool hold_strict;        /* that budget has no credit (kernel/budget.c) */
 	const volatile int *interrupt;
@@ -27,8 +27,8 @@ struct pp_session {
 /* Makes a session object and opens nothing. -EINVAL: invalid name. */
 int session_new(const char *name, struct pp_session **session);
 /*
- * As pp_session_open(), for a caller that may hold the lock of another session. hasty: waits at most 0.1 s for the lock,
- * because the command that has it may wait for the caller's. Returns -EBUSY then.
+ * As pp_session_open(), for a caller that may hold the lock of another session. hasty: waits at most 0.1 s for the
+ * lock, because the command that has it may be waiting for the caller's lock. Returns -EBUSY then.
  */
 int session_open(const char *name, bool create, bool hasty, struct pp_session **session);
 /* Opens the backend's part of the session if it is not open. -ENOENT: it does not exist, and create is false. */
@@ -45,7 +45,9 @@ int session_refresh(struct pp_session *session);
 /* The backend's state of the session. NULL: the backend has no part of it. */
 void *session_state(const struct pp_session *session, const struct backend *backend);
 void session_set_state(struct pp_session *session, const struct backend *backend, void *state);
-/* Adds an attachment. Takes the manifest. Returns NULL, and has not taken it, if memory allocation fails. */
+/*
+ * Adds an attachment. Takes ownership of the manifest. Returns NULL, and does not take it, if memory allocation fails.
+ */
 struct attachment *session_add_attachment(struct pp_session *session, const struct backend *backend, uint32_t number,
                                           struct manifest *manifest, void *state);
 /* Releases and frees the attachment, or all attachments of the backend. Disarms nothing that is to stay. */
@@ -67,7 +69,7 @@ uint32_t session_attachment_id(const struct pp_session *session, size_t i);
 const struct attachment *session_attachment(struct pp_session *session, const struct backend *backend, uint32_t number);
 /* Sums over all points, armed or not. */
 void session_totals(const struct pp_session *session, uint64_t *recorded, uint64_t *lost);
-/* Counts a record as lost that was read and could not be kept. */
+/* Counts a record as lost that was read but could not be stored. */
 void session_lose(struct pp_session *session, const struct pp_mark *mark);
 
 #endif

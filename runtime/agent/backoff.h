@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Time limits for agents that do not reply, because their process is stopped, frozen or hostile. The controller does
- * not ask one of these again before a pause has passed, and then waits for a short time only, so that one process does
- * not delay the others. All state belongs to the calling thread.
+ * Time limits for agents that do not reply, because their process is stopped, frozen or hostile. After a missing
+ * reply, the controller waits for a pause before it asks the agent again, and then limits the wait for the reply to a
+ * short time, so that one process does not delay the others. All state belongs to the calling thread.
  */
 #ifndef RUNTIME_AGENT_BACKOFF_H
 #define RUNTIME_AGENT_BACKOFF_H
@@ -11,17 +11,17 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Notes that the agent did not reply, and adds a notice the first time. Each time doubles the pause, up to 4 s. */
+/* Records that the agent did not reply. Adds a notice the first time. Doubles the pause, up to 4 s, each time. */
 void backoff_add(pid_t pid);
-/* Notes that the agent replied. */
+/* Records that the agent replied. */
 void backoff_clear(pid_t pid, uint64_t start_time);
-/* Whether the pause has not passed yet. */
+/* Returns whether the pause has not passed yet. */
 bool backoff_is_active(pid_t pid);
 /*
- * Returns how long to wait for a reply, in ms: limit_ms, or less if this agent or all agents together have cost time.
+ * Returns how long to wait for a reply, in ms: limit_ms, or less after missing replies of this agent or of all agents.
  */
 unsigned backoff_timeout(pid_t pid, unsigned limit_ms);
-/* Adds to the time that was spent in vain on all agents. */
+/* Adds to the time that was lost waiting for agents that did not reply. */
 void backoff_spend(uint64_t ns);
 
 #endif

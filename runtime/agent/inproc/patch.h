@@ -13,7 +13,7 @@
 
 /* Begins a batch, after maps_read(). Returns false without memory. */
 bool batch_begin(void);
-/* Returns whether the loader has mapped that text. Asks once for each mapping. */
+/* Returns whether the loader has mapped that text. Checks each mapping once per batch. */
 bool batch_text_is_loaded(const struct map_entry *text);
 /* Adds a site, whose bytes are to become site->will. Returns false without memory. */
 bool batch_add(const struct patch_site *site, const struct map_entry *text);
@@ -46,10 +46,12 @@ bool site_write_begin(void);
 void site_write_end(void);
 /*
  * Makes one of the SITE_STEPS from site->was to site->will. The caller serializes all
- * processors after each step. Returns false if the text is not there any more; then
- * nothing was written. The write may be delayed until site_write_flush(), which has to
- * be called if site_write_full(), and after a step, until it returns NULL. It returns
- * sites whose text is not there any more.
+ * processors after each step. Returns false, and writes nothing, if the text was
+ * unmapped.
+ *
+ * The write may be delayed until site_write_flush(). The caller calls that if
+ * site_write_full() returns true, and after each step, until it returns NULL. Each call
+ * returns a site whose text was unmapped.
  */
 bool site_write(struct patch_site *site, unsigned step);
 bool site_write_full(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The tables of sites and of their consumers. There may be a hundred thousand of each,
- * and clearing their pages is most of what making them costs, so the structs are
+ * and most of the time to make them goes into clearing their pages, so the structs are
  * small. For the agent's thread, with agent.lock held.
  */
 #ifndef RUNTIME_AGENT_INPROC_SITE_TABLE_H
@@ -30,9 +30,9 @@ struct patch_site {
 	uint8_t armed, touched, failed;
 	uint8_t nwant; /* consumers taken */
 	uint8_t was[JUMP], will[JUMP];
-	uint8_t tail[5]; /* what follows the jump in the nop of 10 bytes, and stays */
+	uint8_t tail[5]; /* the bytes after the jump in the nop of 10 bytes, which do not change */
 	uint8_t semaphore_held;
-	uint16_t *semaphore;  /* that is held or wanted; NULL */
+	uint16_t *semaphore;  /* that is raised or is to be raised; NULL: none */
 	uintptr_t trampoline; /* the last one compiled for it, for the mapping below; 0: none */
 	uintptr_t trampoline_base;
 	uint64_t trampoline_device, trampoline_inode;
