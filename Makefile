@@ -1,5 +1,4 @@
-# probepoint. The targets: all demo check check-long bench install clean.
-# V=1 shows the commands; O= DESTDIR= PREFIX= plugindir= CC= CFLAGS= SAN=address,undefined are obeyed.
+# Builds, tests and installs probepoint. `make help` lists the targets and variables.
 
 .DEFAULT_GOAL := all
 include config.mk
@@ -20,7 +19,7 @@ B := $(or $(O),build)
 CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' -Iinclude -I. $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu17 $(WARN) $(WARN_C) -fPIC -fvisibility=hidden -pthread $(CFLAGS) $(SANFLAGS)
 LDFLAGS_ALL := -pthread $(LDFLAGS) $(SANFLAGS)
-# What the library needs, what the commands need beside it, and both for tests that link objects of both.
+# Libraries that the library needs, those that the commands need in addition, and all of them for tests that link both.
 LIB_PKGS := libelf libbpf
 LIB_PRIVATE := -lZydis -lstdc++
 LIB_LIBS = $$($(PKG_CONFIG) --libs $(LIB_PKGS)) $(LIB_PRIVATE)
@@ -47,7 +46,7 @@ LIBA := $(B)/lib/libprobepoint.a
 PLUGIN := $(if $(PLUGIN_SRC),$(B)/lib/probepoint.so)
 AGENT := $(if $(AGENT_SRC),$(B)/lib/libprobepoint-agent.so)
 
-# What needs nothing built must work where nothing can be built.
+# These targets must work on machines on which packages for the build are missing.
 GOALS := $(or $(MAKECMDGOALS),all)
 ifneq ($(filter-out clean deps demo check check-long bench uninstall help lint format,$(GOALS)),)
 ifneq ($(MISSING),)
@@ -78,7 +77,7 @@ $(B)/obj/plugin/%.o: plugin/%.cc $(B)/obj/flags
 	@mkdir -p $(@D)
 	$(Q)$(PLUGIN_CXX) -std=gnu++14 $(WARN) -fno-rtti -fno-exceptions -fPIC -fvisibility=hidden -O2 -g \
 		-DPP_VERSION='"$(VERSION)"' -Iinclude -isystem $(PLUGIN_INC) -MMD -MP -c -o $@ $<
-	$(Q)objcopy --weaken $@ # another GCC has other symbols; it is to hear which one this was built for
+	$(Q)objcopy --weaken $@ # weak, so that another GCC loads the plugin and gets its error message about the version
 
 # ---- products -------------------------------------------------------------------
 
@@ -104,8 +103,8 @@ $(PLUGIN): $(PLUGIN_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(PLUGIN_CXX) -shared -o $@ $^
 
-# The commands find the library beside themselves, in the build tree and where they are installed. The loader ignores this
-# for commands with file capabilities or a set-user-ID bit: their library must be where ldconfig(8) finds it.
+# The run path leads from the command's directory to ../lib, in the build tree and after installation. The loader ignores
+# it for commands with file capabilities or a set-user-ID bit. Their library must be where ldconfig(8) finds it.
 $(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) | $(LIB) $(LIB_LINK)
 	$(say) LD $@
 	@mkdir -p $(@D)
@@ -114,7 +113,7 @@ $(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) | $(LIB) $(LIB_LINK)
 deps:
 	$(Q)scripts/deps
 
-# What is missing is got first; make starts again, for it has looked for everything already.
+# Installs missing packages first. A second make then searches for them again.
 demo:
 	$(if $(MISSING),$(Q)scripts/deps)
 	$(Q)$(MAKE) --no-print-directory all
@@ -126,8 +125,8 @@ bindir := $(DESTDIR)$(PREFIX)/bin
 libdir := $(DESTDIR)$(PREFIX)/lib
 incdir := $(DESTDIR)$(PREFIX)/include
 mandir := $(DESTDIR)$(PREFIX)/share/man/man1
-# With PREFIX /usr or /usr/local the plugin goes to GCC's own directory, where -fplugin=probepoint looks. With any other
-# PREFIX nothing is written outside of it, and -fplugin takes the plugin's path.
+# If PREFIX is /usr or /usr/local, the plugin is installed in GCC's plugin directory, where -fplugin=probepoint finds it.
+# Otherwise it is installed below PREFIX, and -fplugin needs its path.
 plugindir ?= $(if $(filter /usr /usr/local,$(abspath $(PREFIX))),$(shell $(PLUGIN_CC) -print-file-name=plugin),$(PREFIX)/lib)
 plugininst = $(DESTDIR)$(plugindir)
 

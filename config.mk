@@ -1,6 +1,6 @@
-# What is built, with what, and where it goes. Any of these can be set on the command line.
+# Variables of the build. Each can be set on the command line of make; `make help` describes them.
 
-# The header has it for the compiler.
+# The version is in the header, where programs read it too.
 VERSION  := $(shell sed -n 's/^.define PROBEPOINT_VERSION_[A-Z]* *//p' include/probepoint.h | paste -sd.)
 PREFIX   ?= /usr/local
 DESTDIR  ?=
@@ -19,10 +19,10 @@ PLUGIN_CXX ?= g++
 PKG_CONFIG ?= pkg-config
 
 WARN     := -Wall -Wextra
-# Not for the plugin, which is C++.
+# Warnings for C only; the plugin is C++.
 WARN_C   := -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla
 
-# name of the check : what is asked : Debian's package
+# $(call need_pkg,NAME,PACKAGE): empty if pkg-config knows NAME, else NAME:PACKAGE, where PACKAGE is Debian's.
 need_pkg = $(if $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo yes),,$(1):$(2))
 MISSING  := $(if $(shell command -v $(PKG_CONFIG) 2>/dev/null),\
                 $(call need_pkg,libelf,libelf-dev) $(call need_pkg,libbpf,libbpf-dev) $(call need_pkg,json-c,libjson-c-dev),\

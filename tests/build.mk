@@ -4,13 +4,13 @@ CHECK_SRC := $(wildcard tests/unit/*.c)
 CHECKS := $(CHECK_SRC:tests/%.c=$(B)/tests/%)
 CMD_ARCHIVE := $(B)/obj/cmd/shared.a
 
-# Without these no test can be built; without the others that scripts/deps knows, some are skipped.
+# Packages without which no test can be built. Without the other packages of scripts/deps --test, some tests are skipped.
 test_needs = $(strip $(MISSING) $(call need_pkg,check,check))
 
 .PHONY: run-check run-check-long
 .SECONDARY: $(CMD_SRC:%.c=$(B)/obj/%.o) $(CHECK_SRC:%.c=$(B)/obj/%.o)
 
-# What is missing is got first; make starts again, for it has looked for everything already.
+# Installs missing packages first. A second make then searches for them again.
 check check-long:
 	$(Q)[ -z "$$(scripts/deps --test --list)" ] || scripts/deps --test || [ -z '$(test_needs)' ] || \
 		{ echo 'missing: $(foreach m,$(test_needs),$(lastword $(subst :, ,$m)))'; exit 1; }

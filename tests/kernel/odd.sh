@@ -84,7 +84,7 @@ if [ "$(stat -c %i /proc/self/ns/mnt)" != "$(stat -c %i /proc/1/ns/mnt 2>/dev/nu
 	want "list of sessions" $S "$(sessions | grep -x $S)"
 	want "owner and mode of the directory" "0 700" "$(stat -c '%u %a' $store-own-*)"
 	want "contents of the other user's directory" theirs "$(ls $store)"
-	# The name is free again: both directories are searched, and a second session is created beside the first.
+	# The name is free again: both directories are searched, and a second session is created next to the first.
 	rmdir $store/theirs $store
 	expect 0 probe-enable -q -s ${S}b -p $a k:two
 	want "directories" 1 "$(ls -d $store* | wc -l)"

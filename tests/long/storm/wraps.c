@@ -38,7 +38,7 @@ __attribute__((noinline)) long work_two(long a, double b)
 
 static unsigned long expected;
 
-// What the program calls gives the right result whatever is armed, or the program dies here and now.
+// Checks the results of probed functions, which do not depend on the armed probes. Aborts if one is wrong.
 static void work(long n)
 {
 	unsigned long x = work_mix(1469598103934665603ul, "probepoint", 10);
