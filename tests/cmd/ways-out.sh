@@ -50,7 +50,7 @@ for command in probe-enable probe-trace; do
 	way "$agent" $command -b kernel -f "$T/target" 'w:*'
 	way "*has no agent; load it by --inject, or start the process by -b agent -- COMMAND*" $command -b agent -p $own 'w:*'
 	way "*without privilege: -b agent -- COMMAND" $command -b kernel 'w:*' -- "$T/target"
-	way "*another user's; root, or CAP_SYS_PTRACE, is needed" $command -p $roots 'w:*'
+	way "*it belongs to another user; run as root or with CAP_SYS_PTRACE" $command -p $roots 'w:*'
 	for only in func:main func:main%return func:main+0; do
 		way "*func:SYMBOL needs the kernel backend; the agent arms probes without privilege: *--inject*-b agent*" \
 			$command -p $own $only
