@@ -221,7 +221,7 @@ int points_skip_twins(struct targets *t)
 		sorted[i]->backend = twin->backend;
 		arm_point_refuse(
 			sorted[i], -EALREADY,
-			error_format("the same file as %s, which counts the hits", pp_image_path(twin->image)));
+			error_format("the same file as '%s', which counts the hits", pp_image_path(twin->image)));
 	}
 	free(sorted);
 	return 0;

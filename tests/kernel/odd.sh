@@ -151,7 +151,7 @@ tell b "run 1 3"
 want "hits of the old file" 0 "$(count $S k:one)"
 expect 0 probe-disable -q -s $S
 expect 0 probe-enable -s $S -p $b -f "$T/old" k:one
-want_like "the reason for pending" "*pid $b runs an older $T/old, which was replaced since*" "$out"
+want_like "the reason for pending" "*pid $b runs an older '$T/old', which was replaced since*" "$out"
 expect 0 probe-disable -q -s $S
 # Armed, then replaced: the links of the remaining points cannot be replaced, and stay.
 expect 0 probe-enable -q -s $S -f "$T/old" k:one k:two
