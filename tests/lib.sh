@@ -128,7 +128,7 @@ took() {
 }
 
 # same_in_gdb WANTED GOT: succeeds if gdb printed the wanted numbers. gdb 16.3 negates the bits that it keeps of a negative
-# register: it prints (unsigned char)-4999999935 as 191. gdb 13.1 and 18.1 do not. With such a gdb, a number may be the
+# register: it prints (unsigned char)-4999999935 as 191. gdb 13.1 and 18.1 do not. With 16.3, a number may be the
 # negative of the wanted one in 8, 16 or 32 bits.
 same_in_gdb() {
 	cmp -s "$1" "$2" && return
