@@ -55,9 +55,9 @@ static const struct argp_option enable_options[] = {
 	  1 },
 	{ "until-exit", KEY_UNTIL_EXIT, "PID", OPTION_ARG_OPTIONAL,
 	  "disarm when PID has exited (default: the last process of -p, or the command)", 1 },
-	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p first", 1 },
+	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p before arming", 1 },
 	{ "system-calls", KEY_CALLS, 0, 0,
-	  "let hits of the agent read memory by system calls; no seccomp filter of the process may forbid them", 1 },
+	  "let hits of the agent read memory by system calls, which all seccomp filters of the process must allow", 1 },
 	{ 0 },
 };
 
@@ -333,7 +333,7 @@ static int *until_open(struct enable *e, size_t *n)
 	for (size_t i = 0; i < *n; i++) {
 		fds[i] = pidfd_open(pids[i], 0);
 		if (fds[i] < 0) {
-			ui_error(o, "process %d: %s", pids[i], strerror(errno));
+			ui_error(o, "pid %d: cannot open the process: %s", pids[i], strerror(errno));
 			free(fds);
 			fds = NULL;
 			break;

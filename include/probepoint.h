@@ -34,7 +34,7 @@
  * or CAP_BPF and CAP_PERFMON, in the first user and pid namespace; without them, functions that need it return -EPERM.
  * With CAP_SYS_PTRACE it can also verify what it armed in processes of other users.
  *
- * Times are ns of CLOCK_MONOTONIC in the machine's first time namespace, addresses are as linked, offsets are bytes
+ * Times are ns of CLOCK_MONOTONIC in the initial time namespace, addresses are as linked, offsets are bytes
  * from the start of the file.
  */
 #ifndef PROBEPOINT_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One point that a request wants armed, and what became of it. */
+/* A point that a request arms, and the result. */
 #ifndef RUNTIME_ARM_POINT_H
 #define RUNTIME_ARM_POINT_H
 

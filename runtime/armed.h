@@ -5,8 +5,8 @@
 struct pp_armed;
 
 /*
- * Like pp_armed_read(), but without the session that has the name `without`, whose lock the caller holds (NULL: with all
- * sessions). With a name, also without sessions that another command has locked. Returns 0, or a negative errno with an
+ * Like pp_armed_read(), but omits the session with the name `without`, whose lock the caller holds (NULL: omits none).
+ * If `without` is not NULL, also omits sessions that another command has locked. Returns 0, or a negative errno with an
  * error message.
  */
 int armed_read(struct pp_armed **armed, const char *without);

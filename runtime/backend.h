@@ -42,7 +42,7 @@ struct attachment {
 
 /* How an attachment is armed: the options of the request. */
 struct arm_options {
-	const struct scope *scope; /* which processes are meant */
+	const struct scope *scope; /* the processes in scope */
 	bool record;               /* the attachment records from the start, without a reader */
 	bool overwrite;            /* new records replace the thread's oldest ones when its ring is full */
 	bool calls;                /* agents may make system calls in hits */
@@ -53,7 +53,7 @@ struct arm_options {
 
 /* The arguments of pp_session_hold(), and the budget. */
 struct hold_options {
-	uint64_t deadline; /* CLOCK_MONOTONIC of the first time namespace; 0: none */
+	uint64_t deadline; /* CLOCK_MONOTONIC of the initial time namespace; 0: none */
 	const int *pidfds; /* holding ends when all of these processes have ended */
 	size_t npidfds;
 	double budget; /* CPUs that all held attachments may take together; 0: no budget */
@@ -90,14 +90,14 @@ struct backend {
 
 	/* ---- arming ---- */
 
-	/* Whether this process has the privileges that the backend needs. */
+	/* Returns whether this process has the privileges that the backend needs. */
 	bool (*permitted)(void);
 	/*
-	 * Returns 0 if the backend can serve the request, else why not. any: another backend may serve it as well, so
-	 * the backend also declines what it could serve only in part.
+	 * Returns 0 if the backend can serve the request, else a negative errno with the reason. any: another backend
+	 * may serve the request as well, so the backend also declines a request that it can serve only in part.
 	 */
 	int (*usable)(const struct pp_request *request, bool any);
-	/* Whether the backend can arm the site. Sites that insn-check.h refuses are not asked for. */
+	/* Returns whether the backend can arm the site. Not called for sites that insn-check.h refuses. */
 	bool (*takes)(const struct pp_site *site);
 	/*
 	 * Returns the number that stands for the site's semaphore in the manifest: its file offset, or a number with a
@@ -138,7 +138,7 @@ struct backend {
 	int (*cost)(struct pp_session *session, int ms, struct pp_cost *cost);
 	/* Returns the CPU time, in ns, that a hit takes at least. May measure it, which takes milliseconds. */
 	double (*trap_ns)(void);
-	/* Whether the point was disarmed because the session was over its budget. */
+	/* Returns whether the point was disarmed because the session was over its budget. */
 	bool (*over_budget)(const struct attachment *attachment, uint32_t point);
 	/* For such a point: sets the session's cost at that time, and the budget, as shares of one CPU. */
 	void (*stopped)(const struct attachment *attachment, uint32_t point, double *share, double *limit);

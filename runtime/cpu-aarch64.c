@@ -73,9 +73,9 @@ static const char *aarch64_why_refused(const uint8_t *code, size_t size)
 	if (!(insn & 0xffff0000)) /* udf */
 		return CPU_IS_TRAP;
 	if ((insn & 0xff000000) == 0xd4000000) /* svc, hvc, smc, dcps */
-		return "generates an exception, which cannot be stepped";
+		return "generates an exception, which cannot be single-stepped";
 	if ((insn & 0x3f000000) == 0x08000000 && !(insn & 0x00800000)) /* ldxr, stxr and their variants */
-		return "is an exclusive load or store, which fails for ever when stepped";
+		return "is an exclusive load or store, which never succeeds when it is single-stepped";
 	return NULL;
 }
 

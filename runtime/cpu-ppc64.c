@@ -60,7 +60,7 @@ static const char *ppc64_why_refused(const uint8_t *code, size_t size)
 	if (major == 2 || major == 3 || (major == 31 && (minor == 4 || minor == 68)))
 		return CPU_IS_TRAP;
 	if (major == 1)
-		return "is a prefixed instruction, which may not be parted";
+		return "is a prefixed instruction, which a breakpoint would split";
 	return NULL;
 }
 

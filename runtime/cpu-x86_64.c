@@ -108,7 +108,7 @@ static const char *x86_why_refused(const uint8_t *code, size_t size, bool is_64)
 	case INT3:
 	case INT:
 	case INT1: return CPU_IS_TRAP;
-	case INTO: return is_64 ? "is no instruction in 64-bit code" : CPU_IS_TRAP;
+	case INTO: return is_64 ? "is not valid in 64-bit code" : CPU_IS_TRAP;
 	case HLT: return "is hlt, which programs may not execute";
 	case TWO_BYTES: return size > 1 && (code[1] == UD0 || code[1] == UD1 || code[1] == UD2) ? CPU_IS_TRAP : NULL;
 	default: return NULL;

@@ -26,7 +26,7 @@ struct cpu_code {
 	int machine;            /* EM_*, elf.h */
 	size_t breakpoint_size; /* bytes of a breakpoint, at most BREAKPOINT_SIZE_MAX */
 	size_t jump_at;         /* offset of the agent's part in a site */
-	size_t jump_size; /* bytes of that part: all that the two functions below read; 0: the agent has no port */
+	size_t jump_size;       /* bytes of that part: all that the two functions below read; 0: no agent */
 
 	/* Each of these four returns true if code, of at least breakpoint_size or jump_size bytes, begins with ... */
 	bool (*is_uprobe)(const uint8_t *code); /* the breakpoint that a uprobe writes */

@@ -72,7 +72,7 @@ static int function_add_cold_part(struct function_code *f, uint64_t start, uint6
 	int err;
 
 	if (f->nparts == PARTS_MAX)
-		return error_set(EOPNOTSUPP, "'%s' of %s has more than %d parts", f->name, f->image->path, PARTS_MAX);
+		return error_set(EOPNOTSUPP, "'%s' of '%s' has more than %d parts", f->name, f->image->path, PARTS_MAX);
 	err = code_bytes_read(f->image, f->name, start, end, &code);
 	return err ? err : function_add_part(f, &code);
 }
@@ -90,7 +90,7 @@ static int function_add_exit(struct function_code *f, uint64_t address, bool tai
 	int err;
 
 	if (f->nexits == EXITS_MAX)
-		return error_set(EOPNOTSUPP, "'%s' of %s has more than %d exits", f->name, f->image->path, EXITS_MAX);
+		return error_set(EOPNOTSUPP, "'%s' of '%s' has more than %d exits", f->name, f->image->path, EXITS_MAX);
 	err = ALLOC_GROW(f->exits, f->nexits + 1, f->exits_room);
 	if (err)
 		return err;
@@ -125,7 +125,7 @@ static int function_add_direct_jump(struct function_code *f, uint64_t address, u
 
 	/* A jump to the first instruction begins another call, because it hits the breakpoint there. */
 	if (target == f->parts[0].code.start && conditional)
-		return error_set(EOPNOTSUPP, "'%s' of %s has a conditional jump to its first instruction", f->name,
+		return error_set(EOPNOTSUPP, "'%s' of '%s' has a conditional jump to its first instruction", f->name,
 		                 f->image->path);
 	if (target == f->parts[0].code.start)
 		return function_add_exit(f, address, true);
@@ -137,7 +137,7 @@ static int function_add_direct_jump(struct function_code *f, uint64_t address, u
 	}
 	if (conditional)
 		return error_set(EOPNOTSUPP,
-		                 "'%s' of %s has a conditional jump to 0x%lx, which may belong to another function",
+		                 "'%s' of '%s' has a conditional jump to 0x%lx, which may belong to another function",
 		                 f->name, f->image->path, (unsigned long)target);
 	return function_add_exit(f, address, true);
 }
@@ -243,8 +243,8 @@ static int function_decode_part(struct function_code *f, const struct part *part
 
 		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, part->code.bytes + at, size - at, insn,
 		                                         window.operands[window.n])))
-			return error_set(EOPNOTSUPP, "'%s' of %s: the instruction at 0x%lx cannot be decoded", f->name,
-			                 f->image->path, (unsigned long)address);
+			return error_set(EOPNOTSUPP, "'%s' of '%s': the instruction at 0x%lx cannot be decoded",
+			                 f->name, f->image->path, (unsigned long)address);
 		part->begins[at] = 1;
 		err = function_add_insn(f, &window, address, &continues);
 		if (err)
@@ -253,7 +253,7 @@ static int function_decode_part(struct function_code *f, const struct part *part
 		window_advance(&window);
 	}
 	if (continues)
-		return error_set(EOPNOTSUPP, "'%s' of %s continues past its end", f->name, f->image->path);
+		return error_set(EOPNOTSUPP, "'%s' of '%s' continues past its end", f->name, f->image->path);
 	return 0;
 }
 
@@ -263,7 +263,7 @@ static int function_check_targets(struct function_code *f)
 		const struct part *part = function_part(f, f->targets[i]);
 
 		if (!part->begins[f->targets[i] - part->code.start])
-			return error_set(EOPNOTSUPP, "'%s' of %s jumps into the middle of an instruction, to 0x%lx",
+			return error_set(EOPNOTSUPP, "'%s' of '%s' jumps into the middle of an instruction, to 0x%lx",
 			                 f->name, f->image->path, (unsigned long)f->targets[i]);
 	}
 	return 0;
@@ -284,7 +284,7 @@ static int function_decode(struct function_code *f, uint64_t address)
 	err = function_check_targets(f);
 	if (err)
 		return err;
-	return f->nexits ? 0 : error_set(EOPNOTSUPP, "'%s' of %s never returns", f->name, f->image->path);
+	return f->nexits ? 0 : error_set(EOPNOTSUPP, "'%s' of '%s' never returns", f->name, f->image->path);
 }
 
 static int exit_compare(const void *a, const void *b)

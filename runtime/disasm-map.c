@@ -167,9 +167,9 @@ int code_map_begins(struct code_map *m, uint64_t address)
 	struct stretch *s;
 
 	if (!image_code_start(m->image, address, &start) || address - start > DECODE_MAX)
-		return error_set(EINVAL,
-		                 "%s: cannot check whether an instruction begins at 0x%lx: no function is known there",
-		                 path, (unsigned long)address);
+		return error_set(
+			EINVAL, "'%s': cannot check whether an instruction begins at 0x%lx: no function is known there",
+			path, (unsigned long)address);
 	s = code_map_stretch(m, start);
 	offset = address - start;
 	if (!s)
@@ -180,13 +180,13 @@ int code_map_begins(struct code_map *m, uint64_t address)
 		return 0;
 	if (s->next <= offset)
 		return error_set(EINVAL,
-		                 "%s: cannot check whether an instruction begins at 0x%lx: the instruction at 0x%lx "
+		                 "'%s': cannot check whether an instruction begins at 0x%lx: the instruction at 0x%lx "
 		                 "cannot be decoded",
 		                 path, (unsigned long)address, (unsigned long)(start + s->next));
 	for (before = offset; !stretch_begins(s, before); before--)
 		;
 	if (is_prefixed_nop(m, start + before, address))
 		return 0;
-	return error_set(EINVAL, "%s: 0x%lx is in the middle of an instruction, which begins at 0x%lx", path,
+	return error_set(EINVAL, "'%s': 0x%lx is in the middle of an instruction, which begins at 0x%lx", path,
 	                 (unsigned long)address, (unsigned long)(start + before));
 }

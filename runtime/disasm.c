@@ -27,7 +27,7 @@ static int code_read(const struct pp_image *image, uint64_t address, size_t size
 	if (fd < 0)
 		return fd;
 	if (image_offset(image, address, &offset) || pread(fd, to, size, (off_t)offset) != (ssize_t)size)
-		err = error_set(EIO, "%s: cannot read the code at 0x%lx", image->path, (unsigned long)address);
+		err = error_set(EIO, "'%s': cannot read the code at 0x%lx", image->path, (unsigned long)address);
 	close(fd);
 	return err;
 }
@@ -38,10 +38,10 @@ int code_bytes_read(const struct pp_image *image, const char *name, uint64_t sta
 	int err;
 
 	if (end == start)
-		return error_set(EOPNOTSUPP, "the symbol table of %s has no size for '%s'", image->path, name);
+		return error_set(EOPNOTSUPP, "the symbol table of '%s' has no size for '%s'", image->path, name);
 	if (end - start > FUNCTION_SIZE_MAX)
-		return error_set(EOPNOTSUPP, "'%s' of %s is too long: it has %lu bytes (maximum %u)", name, image->path,
-		                 (unsigned long)(end - start), FUNCTION_SIZE_MAX);
+		return error_set(EOPNOTSUPP, "'%s' of '%s' is too long: it has %lu bytes (maximum %u)", name,
+		                 image->path, (unsigned long)(end - start), FUNCTION_SIZE_MAX);
 	*code = (struct code_bytes){ start, end, malloc(end - start) };
 	if (!code->bytes)
 		return error_nomem();
@@ -59,7 +59,7 @@ int code_bytes_of_function(const struct pp_image *image, uint64_t address, const
 
 	*name = image_code_range(image, address, &start, &end);
 	if (!*name || start != address)
-		return error_set(EOPNOTSUPP, "%s: no function begins at 0x%lx", image->path, (unsigned long)address);
+		return error_set(EOPNOTSUPP, "'%s': no function begins at 0x%lx", image->path, (unsigned long)address);
 	return code_bytes_read(image, *name, start, end, code);
 }
 
@@ -93,7 +93,7 @@ static int boundary_find(const struct pp_image *image, const char *name, const s
 		*last = *next;
 		if (!ZYAN_SUCCESS(
 			    ZydisDecoderDecodeInstruction(&decoder, NULL, code->bytes + *last, size - *last, &insn)))
-			return error_set(EINVAL, "'%s' of %s: the instruction at +0x%lx cannot be decoded", name,
+			return error_set(EINVAL, "'%s' of '%s': the instruction at +0x%lx cannot be decoded", name,
 			                 image->path, (unsigned long)*last);
 	}
 	return 0;
@@ -106,14 +106,15 @@ static int boundary_check(const struct pp_image *image, const char *name, const 
 	int err;
 
 	if (offset >= code->end - code->start)
-		return error_set(EINVAL, "'%s' of %s has only %lu bytes: +0x%lx is outside of it", name, image->path,
+		return error_set(EINVAL, "'%s' of '%s' has only %lu bytes: +0x%lx is outside of it", name, image->path,
 		                 (unsigned long)(code->end - code->start), (unsigned long)offset);
 	err = boundary_find(image, name, code, offset, &last, &next);
 	if (err || next == offset)
 		return err;
 	return error_set(
-		EINVAL, "'%s+0x%lx' of %s is in the middle of an instruction: one begins at +0x%lx, the next at +0x%lx",
-		name, (unsigned long)offset, image->path, (unsigned long)last, (unsigned long)next);
+		EINVAL,
+		"'%s+0x%lx' of '%s' is in the middle of an instruction: one begins at +0x%lx, the next at +0x%lx", name,
+		(unsigned long)offset, image->path, (unsigned long)last, (unsigned long)next);
 }
 
 int code_boundary(const struct pp_image *image, uint64_t address, uint64_t offset)

@@ -27,7 +27,7 @@ int request_check_alive(const struct pp_request *request)
 {
 	for (size_t i = 0; i < request->nprocesses; i++)
 		if (!process_alive(request->processes[i]))
-			return error_set(ESRCH, "process %d has ended", request->processes[i]->pid);
+			return error_set(ESRCH, "pid %d: the process has ended", request->processes[i]->pid);
 	return 0;
 }
 
@@ -256,7 +256,7 @@ static int rounds_check_many(const struct enabling *e)
 			return error_set(
 				EDQUOT,
 				"the %s would arm %zu sites in %zu running process%s, and each hit costs about "
-				"%.1f us of CPU time, so a program that hits them often becomes very slow: name "
+				"%.1f us of CPU time, so a program that hits them often becomes very slow; name "
 				"fewer probes, or give --yes",
 				backend->name, sites, processes, processes == 1 ? "" : "es", backend->trap_ns() / 1000);
 	}

@@ -65,7 +65,7 @@ static void point_skip(struct arm_point *point, const struct point_consumer *c, 
 	if (c->pid && !point->process) {
 		arm_point_refuse(
 			point, -EBUSY,
-			error_format("armed in this session for pid %u only: disarm that first, or use another "
+			error_format("armed in this session for pid %u only; disarm that first, or use another "
 		                     "session (-s)",
 		                     c->pid));
 		return;
@@ -74,7 +74,7 @@ static void point_skip(struct arm_point *point, const struct point_consumer *c, 
 	point->point = c->point;
 	arm_point_refuse(point, -EALREADY,
 	                 error_format("armed in this session already%s%s%s", option ? "; " : "", option ? option : "",
-	                              option ? " has no effect on it: disarm it first" : ""));
+	                              option ? " has no effect on it; disarm it first" : ""));
 }
 
 /* A session counts a hit once. */
@@ -221,7 +221,7 @@ int points_skip_twins(struct targets *t)
 		sorted[i]->backend = twin->backend;
 		arm_point_refuse(
 			sorted[i], -EALREADY,
-			error_format("the same file as %s, which counts the hits", pp_image_path(twin->image)));
+			error_format("the same file as '%s', which counts the hits", pp_image_path(twin->image)));
 	}
 	free(sorted);
 	return 0;

@@ -19,7 +19,7 @@ struct round {
 struct enabling {
 	struct pp_session *session;
 	const struct pp_request *request;
-	bool any; /* "auto": backends share the points among themselves */
+	bool any; /* "auto": each point may be armed by any backend */
 	struct targets targets;
 	struct round rounds[BACKENDS_MAX]; /* in the order of the list, beginning with the preferred backend */
 	size_t nrounds;

@@ -104,7 +104,7 @@ static int glob_refuse(const struct pp_image *image, const char *glob)
 		return error_nomem();
 	}
 	if (n)
-		error_set(ENXIO, "%s: expected the name of one function, not a glob; %zu of %s match:%s%s",
+		error_set(ENXIO, "%s: expected the name of one function, not a glob; %zu of '%s' match:%s%s",
 		          FUNCTION_PROVIDER, n, image->path, text, n > SHOWN_MAX ? ", ..." : "");
 	free(text);
 	return n ? -ENXIO : -ENOENT;
@@ -122,12 +122,13 @@ static int address_find(const struct pp_image *image, const char *symbol, uint64
 		return error_set(ENOENT, "invalid address '%s'", symbol);
 	name = image_code_range(image, *address, &start, &end);
 	if (!name)
-		return error_set(ENXIO,
-		                 "no function of %s is known at %s: neither its symbols nor its unwind tables have one",
-		                 image->path, symbol);
+		return error_set(
+			ENXIO, "no function of '%s' is known at %s: neither its symbols nor its unwind tables have one",
+			image->path, symbol);
 	if (start == *address)
 		return 0;
-	return error_set(ENXIO, "no function of %s begins at %s: '%s' begins at 0x%lx; the instruction there is %s:+%s",
+	return error_set(ENXIO,
+	                 "no function of '%s' begins at %s: '%s' begins at 0x%lx; the instruction there is %s:+%s",
 	                 image->path, symbol, name, (unsigned long)start, FUNCTION_PROVIDER, symbol);
 }
 
@@ -145,7 +146,7 @@ int function_find(const struct pp_image *image, const char *symbol, uint64_t *ad
 		return 0;
 	}
 	if (!found && !image_symbol(image, symbol, &address))
-		return error_set(ENXIO, "'%s' of %s is not a function", symbol, image->path);
+		return error_set(ENXIO, "'%s' of '%s' is not a function", symbol, image->path);
 	if (!found)
 		found = glob_refuse(image, symbol);
 	return found == -ENOENT ? error_set(ENOENT, "%s has no function '%s'", image->path, symbol) : found;

@@ -55,7 +55,7 @@ static int site_read(const struct pp_image *image, int fd, struct pp_site *site)
 	if (err)
 		return err;
 	if (pread(fd, site->code, sizeof(site->code), (off_t)site->offset) < 1)
-		return error_set(EIO, "%s: cannot read offset 0x%lx", image->path, (unsigned long)site->offset);
+		return error_set(EIO, "'%s': cannot read offset 0x%lx", image->path, (unsigned long)site->offset);
 	return 0;
 }
 
@@ -213,7 +213,7 @@ static int function_make_indirect(struct function *f, const struct pp_image *ima
 
 	if (!out)
 		return error_nomem();
-	fprintf(out, "'%s' of %s is an indirect function: its code is a resolver that chooses the function to call",
+	fprintf(out, "'%s' of '%s' is an indirect function: its code is a resolver that chooses the function to call",
 	        symbol, image->path);
 	/* The resolver chooses from the functions whose addresses it computes. */
 	fputs(n ? "; name one of these:" : "; the functions that it chooses from are not known", out);
@@ -259,7 +259,7 @@ static int function_make(struct function *f, const struct pp_image *image, const
 	if (err)
 		return err;
 	if (image->machine != EM_X86_64 || !image->is_64)
-		return error_set(EOPNOTSUPP, "%s: functions without notes can only be probed in 64-bit x86 programs",
+		return error_set(EOPNOTSUPP, "'%s': functions without notes can only be probed in 64-bit x86 programs",
 		                 image->path);
 	if (is_address)
 		return function_make_instruction(f, image, name, parts->offset);

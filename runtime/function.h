@@ -3,7 +3,7 @@
  * func:SYMBOL: probes of code that has no note. A pattern makes a probe of one or more sites:
  *
  *     func:SYMBOL           the function's first instruction. Its arguments are arg0 to arg5: the registers in which the
- *                           calling convention passes integers, whatever the function takes
+ *                           calling convention passes integers, whatever parameters the function has
  *     func:SYMBOL+OFFSET    an instruction in the middle of the function. Its arguments are the integer registers, by
  *                           their names
  *     func:0x1130           the function that begins at this address as linked

@@ -69,19 +69,19 @@ static int site_check_instruction(const struct pp_site *site)
 	const char *why;
 
 	if (!offset_is_code(image, site->offset))
-		return error_set(EINVAL, "%s: offset 0x%lx is not in code", image->path, offset);
+		return error_set(EINVAL, "'%s': offset 0x%lx is not in code", image->path, offset);
 	/* If instructions have a fixed size, a breakpoint has it, too. */
 	if (site->offset % cpu->breakpoint_size)
-		return error_set(EINVAL, "%s: offset 0x%lx is in the middle of an instruction", image->path, offset);
+		return error_set(EINVAL, "'%s': offset 0x%lx is in the middle of an instruction", image->path, offset);
 	why = insn_why_refused(image->machine, site->code, sizeof(site->code), kernel_uprobe_error());
 	if (why)
-		return error_set(EOPNOTSUPP, "%s: the instruction at offset 0x%lx %s", image->path, offset, why);
+		return error_set(EOPNOTSUPP, "'%s': the instruction at offset 0x%lx %s", image->path, offset, why);
 	if (site->noted && !cpu->is_nop(site->code, sizeof(site->code)))
-		return error_set(EINVAL,
-		                 "%s: the note of %s:%s is wrong: the instruction at offset 0x%lx is not a nop; to arm "
-		                 "it, name it func:+0x%lx",
-		                 image->path, site->probe->provider, site->probe->name, offset,
-		                 (unsigned long)site->address);
+		return error_set(
+			EINVAL,
+			"'%s': the note of %s:%s is wrong: the instruction at offset 0x%lx is not a nop; to arm "
+			"it, name it func:+0x%lx",
+			image->path, site->probe->provider, site->probe->name, offset, (unsigned long)site->address);
 	return 0;
 }
 
@@ -92,16 +92,16 @@ int site_check(const struct pp_site *site)
 
 	if (!image_is_armable(image))
 		return error_set(EOPNOTSUPP,
-		                 "%s: probes of this CPU can only be listed: this machine arms probes in %s",
+		                 "'%s': probes of this CPU can only be listed: this machine arms probes in %s",
 		                 image->path,
 		                 MACHINE_HERE == EM_X86_64 ? "32-bit and 64-bit x86 programs" : "64-bit ARM programs");
 	err = site_check_instruction(site);
 	if (err)
 		return err;
 	if (site->refused)
-		return error_set(EINVAL, "%s: %s", image->path, site->refused);
+		return error_set(EINVAL, "'%s': %s", image->path, site->refused);
 	if (site->has_semaphore && site->semaphore_offset & 1)
-		return error_set(EINVAL, "%s: the semaphore at offset 0x%lx is not 2-byte aligned", image->path,
+		return error_set(EINVAL, "'%s': the semaphore at offset 0x%lx is not 2-byte aligned", image->path,
 		                 (unsigned long)site->semaphore_offset);
 	return 0;
 }

@@ -16,7 +16,7 @@ struct pp_site;
 const char *insn_why_refused(int machine, const uint8_t *code, size_t size, int uprobe_error);
 
 /*
- * Checks whether a site may be armed at all, by what its file contains. The file's bytes decide and not the process's
+ * Checks whether a site may be armed, by the contents of its file. The file's bytes decide, not the process's
  * memory, which may have a breakpoint of another program (Mavinakayanahalli, uprobes on powerpc, 2012).
  *
  * Returns 0, -EOPNOTSUPP or -EINVAL, with an error message.

@@ -76,7 +76,7 @@ static int manifest_check_header(const struct manifest *d, size_t size, const ch
 	if (d->version != MANIFEST_VERSION)
 		return error_set(
 			EBADMSG,
-			"'%s' was written by another version of probepoint (layout %u, expected %u): disarm it "
+			"'%s' was written by another version of probepoint (layout %u, expected %u); disarm it "
 			"with that version",
 			what, d->version, MANIFEST_VERSION);
 	if (d->size != size || manifest_size(d) != size)

@@ -82,7 +82,7 @@ int process_read_maps(struct process *process)
 	f = fopen(name, "re");
 	if (!f) {
 		err = errno == ENOENT ? ESRCH : errno;
-		return error_set(err, "cannot read process %d: %s%s", process->pid, strerror(err),
+		return error_set(err, "pid %d: cannot read the process: %s%s", process->pid, strerror(err),
 		                 err == EACCES ? ": it belongs to another user; run as root or with CAP_SYS_PTRACE"
 		                               : "");
 	}
@@ -92,7 +92,7 @@ int process_read_maps(struct process *process)
 	if (err)
 		return err;
 	if (failed || !process_alive(process))
-		return error_set(ESRCH, "process %d has ended", process->pid);
+		return error_set(ESRCH, "pid %d: the process has ended", process->pid);
 	return 0;
 }
 
@@ -221,7 +221,7 @@ int processes_mapping_all(dev_t device, ino_t inode, struct process ***processes
 	*processes = NULL;
 	*n = 0;
 	if (!proc)
-		return error_set(errno, "/proc: %s", strerror(errno));
+		return error_set(errno, "cannot read '/proc': %s", strerror(errno));
 	for (struct dirent *entry; !err && (entry = readdir(proc));)
 		if (isdigit((unsigned char)entry->d_name[0]))
 			err = process_list_consider(&list, atoi(entry->d_name), device, inode, unread);

@@ -127,8 +127,8 @@ static int pidfd_open_process(pid_t pid)
 	err = errno;
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	if ((err == EINVAL || err == ENOENT) && !access(path, F_OK))
-		return error_set(EINVAL, "%d is a thread, not a process: name its process", pid);
-	return error_set(err == EINVAL ? ESRCH : err, "no process %d: %s", pid, strerror(err));
+		return error_set(EINVAL, "pid %d: this is a thread, not a process; name its process", pid);
+	return error_set(err == EINVAL ? ESRCH : err, "pid %d: cannot open the process: %s", pid, strerror(err));
 }
 
 int process_open(pid_t pid, struct process **process)
@@ -150,7 +150,7 @@ int process_open(pid_t pid, struct process **process)
 		p->tid = other_thread(pid);
 	if (!p->tid) {
 		process_free(p);
-		return error_set(ESRCH, "process %d has ended: it is a zombie", pid);
+		return error_set(ESRCH, "pid %d: the process has ended: it is a zombie", pid);
 	}
 	*process = p;
 	return 0;

@@ -2,8 +2,8 @@
 /*
  * Processes: their identity, their mappings, their memory.
  *
- * A struct process means one process for good: either by a pidfd, or by its pid and its start time. Functions read /proc
- * by one of its threads that is alive (tid), because most files of a thread that has exited are empty, and the first
+ * A struct process always refers to the same process: by a pidfd, or by its pid and its start time. Functions read
+ * /proc by one of its threads that is alive (tid), because most files of a thread that has exited are empty, and the first
  * thread may exit before the others.
  */
 #ifndef RUNTIME_PROCESS_H
@@ -27,8 +27,8 @@ struct process {
 	pid_t tid;                     /* a live thread, usually the first one */
 	int pidfd;                     /* -1: start_time identifies the process */
 	unsigned long long start_time; /* clock ticks since boot; only set if pidfd is -1 */
-	bool is_command;               /* a child of this process before its exec, whose mappings mean nothing yet */
-	bool leader_gone;              /* the first thread has exited */
+	bool is_command;  /* a child of this process before its exec(2); its mappings are not the command's */
+	bool leader_gone; /* the first thread has exited */
 	struct mapping *maps;
 	size_t nmaps;
 };
@@ -74,8 +74,8 @@ pid_t process_fork_untraced(void);
 /* ---- mappings (process-maps.c) ---- */
 
 /*
- * Reads the mappings, again if they were read before. Returns 0, -ESRCH if the process has ended, -EACCES if this process
- * may not read them, or -ENOMEM; all with an error message.
+ * Reads the mappings, again if they were read before. Returns 0, -ESRCH if the process has ended, -EACCES if this
+ * process may not read them, or -ENOMEM; all with an error message.
  */
 int process_read_maps(struct process *process);
 
@@ -98,8 +98,8 @@ struct unread {
 
 /*
  * Finds all processes with an executable mapping of the file, among those that may be read. They have no pidfd, because
- * there may be more of them than this process may have descriptors. Returns 0 or a negative errno with an error message.
- * The caller frees each process, and the array.
+ * there may be more of them than this process may have descriptors. Returns 0 or a negative errno with an error
+ * message. The caller frees each process, and the array.
  */
 int processes_mapping(dev_t device, ino_t inode, struct process ***processes, size_t *n);
 

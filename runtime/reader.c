@@ -95,7 +95,7 @@ int pp_reader_fd(struct pp_reader *reader)
 		return reader->timer;
 	fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (fd < 0)
-		return error_set(errno, "cannot make a timer: %s", strerror(errno));
+		return error_set(errno, "cannot create a timer: %s", strerror(errno));
 	timerfd_settime(fd, 0, &period, NULL);
 	reader->timer = fd;
 	return fd;

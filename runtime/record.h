@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The record of one hit. Both backends write the same:
+ * The record of one hit. Both backends write the same layout:
  *
  *     u64 time      ns of CLOCK_MONOTONIC (agent: of the ring's own clock, see its header)
  *     u32 point     index among the points of its attachment

@@ -193,7 +193,7 @@ int pp_request_cgroup(struct pp_request *request, const char *dir)
 int pp_request_maxactive(struct pp_request *request, unsigned n)
 {
 	if (!n || n > PP_MAXACTIVE_MAX)
-		return error_set(EINVAL, "invalid number of calls in flight %u: 1 to %d", n, PP_MAXACTIVE_MAX);
+		return error_set(EINVAL, "invalid number of calls in flight %u: expected 1 to %d", n, PP_MAXACTIVE_MAX);
 	request->maxactive = n;
 	return 0;
 }
@@ -201,7 +201,7 @@ int pp_request_maxactive(struct pp_request *request, unsigned n)
 int pp_request_budget(struct pp_request *request, double share)
 {
 	if (!(share >= 0))
-		return error_set(EINVAL, "invalid budget %g: a share of one CPU, 0 or more", share);
+		return error_set(EINVAL, "invalid budget %g: expected a share of one CPU, 0 or more", share);
 	request->budget = share;
 	return 0;
 }

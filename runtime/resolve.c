@@ -162,7 +162,7 @@ static int resolver_add_process(struct resolver *r, struct process *process)
 	                         : pp_process_images(process->pid, resolver_add_mapped, r);
 	if (err)
 		return err;
-	return process_alive(process) ? 0 : error_set(ESRCH, "process %d has ended", process->pid);
+	return process_alive(process) ? 0 : error_set(ESRCH, "pid %d: the process has ended", process->pid);
 }
 
 static int request_check_pattern(const struct pp_request *request, const char *pattern)
@@ -173,7 +173,7 @@ static int request_check_pattern(const struct pp_request *request, const char *p
 	if (err)
 		return err;
 	if (name && *name == '+' && request->nfiles != 1)
-		return error_set(EINVAL, "'%s': an address needs the file that it belongs to: name it (-f FILE)",
+		return error_set(EINVAL, "'%s': an address needs the file that it belongs to; name it (-f FILE)",
 		                 pattern);
 	return 0;
 }
@@ -181,11 +181,11 @@ static int request_check_pattern(const struct pp_request *request, const char *p
 static int resolve_check_request(const struct pp_request *request)
 {
 	if (!request->npatterns)
-		return error_set(EINVAL, "no probes given: name PROVIDER:NAME, both may be globs");
+		return error_set(EINVAL, "no probes given; name PROVIDER:NAME, both may be globs");
 	if (!request->nprocesses && !request->nfiles)
-		return error_set(EINVAL, "no target given: name a process (-p PID), a file (-f FILE) or a command");
+		return error_set(EINVAL, "no target given; name a process (-p PID), a file (-f FILE) or a command");
 	if ((request->scope == SCOPE_CHILDREN || request->scope == SCOPE_PGRP) && !request->nprocesses)
-		return error_set(EINVAL, "children and process groups need a process: name one (-p PID)");
+		return error_set(EINVAL, "children and process groups need a process; name one (-p PID)");
 	for (size_t i = 0; i < request->npatterns; i++) {
 		int err = request_check_pattern(request, request->patterns[i]);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Resolves a request to points: the images, probes and sites that it means, and the processes. */
+/* Resolves a request to points: finds the images, probes, sites and processes that it names. */
 #ifndef RUNTIME_RESOLVE_H
 #define RUNTIME_RESOLVE_H
 
@@ -12,7 +12,7 @@ struct target_refusal {
 	size_t pattern;
 	const struct pp_image *image;
 	char *reason;
-	bool weak; /* not worth reporting if the pattern matches elsewhere */
+	bool weak; /* not reported if the pattern matches in another image */
 };
 
 struct targets {

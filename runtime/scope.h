@@ -10,7 +10,7 @@ enum scope_kind {
 	SCOPE_PROCESSES, /* the named processes, each armed separately; without any, all processes */
 	SCOPE_CHILDREN,  /* the named processes and all their descendants from now on */
 	SCOPE_PGRP,      /* all processes in the process groups of the named processes */
-	SCOPE_CGROUP,    /* all processes in a control group and those below it */
+	SCOPE_CGROUP,    /* all processes in a control group and its descendants */
 };
 
 struct scope {

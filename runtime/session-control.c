@@ -30,7 +30,7 @@ int pp_session_hold(struct pp_session *session, uint64_t deadline, const int *pi
 int pp_session_budget(struct pp_session *session, double share)
 {
 	if (!(share >= 0))
-		return error_set(EINVAL, "invalid budget %g: a share of one CPU, 0 or more", share);
+		return error_set(EINVAL, "invalid budget %g: expected a share of one CPU, 0 or more", share);
 	session->hold_budget = share;
 	session->hold_strict = true;
 	return 0;
@@ -90,7 +90,7 @@ int pp_session_cost(struct pp_session *session, int ms, struct pp_cost *cost, si
 		sized_copy(cost, size, &measured, sizeof(measured));
 		return err;
 	}
-	return error_set(EOPNOTSUPP, "the cost of session '%s' cannot be measured", session->name);
+	return error_set(EOPNOTSUPP, "cannot measure the cost of session '%s'", session->name);
 }
 
 /* ---- disarming ---------------------------------------------------------------------- */
@@ -191,6 +191,6 @@ int pp_session_disable(struct pp_session *session, pid_t pid, const char *const 
 			return err;
 	}
 	if (!*points && (npatterns || pid))
-		return error_set(ENOENT, "nothing in session '%s' matches", session->name);
+		return error_set(ENOENT, "no probe in session '%s' matches", session->name);
 	return 0;
 }

@@ -94,13 +94,14 @@ static int private_dir_check(int fd, const char *path)
 	struct stat st;
 
 	if (fstat(fd, &st))
-		return error_set(errno, "%s: %s", path, strerror(errno));
+		return error_set(errno, "cannot stat '%s': %s", path, strerror(errno));
 	if (st.st_uid != geteuid())
-		return error_set(EEXIST, "%s belongs to uid %u: it must be yours, with mode 700", path, st.st_uid);
+		return error_set(EEXIST, "'%s' belongs to uid %u: it must belong to this user and have mode 700", path,
+		                 st.st_uid);
 	if (st.st_mode & 077)
 		return error_set(
 			EPERM,
-			"%s has mode %o, so other users may have changed it: look at what is in it, then remove "
+			"'%s' has mode %o, so other users may have changed it; look at what is in it, then remove "
 			"it, or run chmod 700 %s",
 			path, st.st_mode & 07777, path);
 	return 0;
@@ -111,10 +112,10 @@ int private_dir_open(int at, const char *name, const char *path, bool create)
 	int fd, err;
 
 	if (create && mkdirat(at, name, 0700) && errno != EEXIST)
-		return error_set(errno, "cannot make %s: %s", path, strerror(errno));
+		return error_set(errno, "cannot create '%s': %s", path, strerror(errno));
 	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return errno == ENOENT ? -ENOENT : error_set(errno, "cannot open %s: %s", path, strerror(errno));
+		return errno == ENOENT ? -ENOENT : error_set(errno, "cannot open '%s': %s", path, strerror(errno));
 	err = private_dir_check(fd, path);
 	if (!err)
 		return fd;
@@ -161,10 +162,10 @@ static int root_make(const struct session_roots *roots, char *name)
 		unsigned random[2];
 
 		if (errno != EEXIST || i == 100)
-			return error_set(errno, "cannot make %s/%s: %s%s", roots->path, name, strerror(errno),
+			return error_set(errno, "cannot create '%s/%s': %s%s", roots->path, name, strerror(errno),
 			                 errno == EACCES || errno == EPERM ? roots->missing : "");
 		if (getrandom(random, sizeof(random), 0) != sizeof(random))
-			return error_set(errno, "cannot make a random name: %s", strerror(errno));
+			return error_set(errno, "cannot create a random name: %s", strerror(errno));
 		snprintf(name, SESSION_ROOT_NAME_MAX, "%s" SUFFIX "%08x%08x", roots->name, random[0], random[1]);
 	}
 	return 0;
@@ -177,7 +178,7 @@ static int roots_each(const struct session_roots *roots, int (*fn)(int fd, const
 	int fd, err;
 
 	if (!names)
-		return error_set(errno, "cannot read %s: %s", roots->path, strerror(errno));
+		return error_set(errno, "cannot read '%s': %s", roots->path, strerror(errno));
 	fd = root_open(roots, roots->name);
 	err = fd >= 0 ? fn(fd, roots->name, arg) : fd == -ENOENT ? 0 : fd;
 	for (char **name = names; *name && !err; name++) {
@@ -246,7 +247,7 @@ static int root_list(int fd, const char *root, void *arg)
 {
 	const struct root_lister *lister = arg;
 	char **names = dir_names(fd);
-	int err = names ? 0 : error_set(errno, "cannot read %s/%s: %s", lister->roots->path, root, strerror(errno));
+	int err = names ? 0 : error_set(errno, "cannot read '%s/%s': %s", lister->roots->path, root, strerror(errno));
 
 	for (char **name = names; name && *name && !err; name++)
 		err = lister->fn(*name, lister->arg);
@@ -269,7 +270,7 @@ int session_dir_lock(int dir, const char *path, bool hasty)
 
 	for (int i = 0; flock(dir, LOCK_EX | LOCK_NB); i++) {
 		if (errno != EWOULDBLOCK || i == tries)
-			return error_set(EBUSY, "%s: another command has the lock of this session: try again", path);
+			return error_set(EBUSY, "'%s': another command has the lock of this session; try again", path);
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 	}
 	/* Another command may have removed the directory while this one waited. */
@@ -294,6 +295,6 @@ int session_dir_remove(int dir, const char *path)
 			unlinkat(dir, *name, AT_REMOVEDIR);
 	dir_names_free(names);
 	if (rmdir(path) && errno != ENOENT)
-		return error_set(errno, "cannot remove %s: %s", path, strerror(errno));
+		return error_set(errno, "cannot remove '%s': %s", path, strerror(errno));
 	return 0;
 }

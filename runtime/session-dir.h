@@ -3,8 +3,8 @@
  * Directories in which sessions are kept, for all backends.
  *
  * Each session has a directory of its name, in a root directory that belongs to one user alone (mode 0700). A backend
- * says where its root is and what stands in a session's directory. Commands exclude each other by a flock(2) on the
- * session's directory; the kernel releases it when its holder ends, however it ends.
+ * chooses its root and the contents of a session's directory. Commands exclude each other by a flock(2) on the
+ * session's directory; the kernel releases it when its holder ends for any reason.
  *
  * Functions return 0, a descriptor, or a negative errno with an error message.
  */
@@ -36,7 +36,7 @@ struct session_roots {
 	const char *path;         /* its path */
 	const char *name;         /* their usual name */
 	int (*check)(int parent); /* fails if other users could replace what is in the parent */
-	const char *missing;      /* what a user who may not make a directory there needs */
+	const char *missing;      /* remedy in the error message if the user may not create a directory there */
 };
 
 #define SESSION_ROOT_NAME_MAX 80

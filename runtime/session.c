@@ -104,8 +104,8 @@ static int session_check_name(const char *name)
 	    name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")])
 		return error_set(
 			EINVAL,
-			"invalid session name '%s': 1 to %d letters, digits, '_' and '-', not starting with '-'", name,
-			SESSION_NAME_MAX);
+			"invalid session name '%s': expected 1 to %d letters, digits, '_' and '-', not starting with '-'",
+			name, SESSION_NAME_MAX);
 	return 0;
 }
 
@@ -182,7 +182,7 @@ int session_open(const char *name, bool create, bool hasty, struct pp_session **
 		return 0;
 	}
 	pp_session_close(s);
-	return err ? err : error_set(ENOENT, "no session '%s': probe-list --sessions lists the sessions", name);
+	return err ? err : error_set(ENOENT, "no session '%s'; probe-list --sessions lists the sessions", name);
 }
 
 int pp_session_open(const char *name, bool create, struct pp_session **session)

@@ -50,7 +50,7 @@ int elf_file_load(const struct elf_file *file, uint64_t offset, uint64_t size, c
 	if (!elf_file_has(file, offset, size))
 		return elf_file_read(file, offset, size, NULL);
 	if (size > ELF_FILE_PART_MAX)
-		return error_set(EFBIG, "'%s' has a section of %llu bytes; the limit is %llu", file->path,
+		return error_set(EFBIG, "'%s' has a section of %llu bytes; the maximum is %llu", file->path,
 		                 (unsigned long long)size, (unsigned long long)ELF_FILE_PART_MAX);
 	*data = malloc(size + 1);
 	if (!*data)

@@ -73,7 +73,7 @@ int image_reopen(const struct pp_image *image)
 	if (fd < 0)
 		return error_set(errno, "cannot open '%s': %s", image->path, strerror(errno));
 	if (fstat(fd, &now))
-		err = error_set(errno, "cannot look at '%s': %s", image->path, strerror(errno));
+		err = error_set(errno, "cannot stat '%s': %s", image->path, strerror(errno));
 	if (!err)
 		err = image_unchanged(image, &now);
 	if (!err)

@@ -157,10 +157,10 @@ bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t 
 /* Returns the demangled name of the function at the address, "?" if it is not known. The caller frees it. */
 char *image_function_written(const struct pp_image *image, uint64_t address);
 
-/* Adds "FILE: MESSAGE" to the warnings. After WARNINGS_MAX warnings further ones are only counted. */
+/* Adds the warning "FILE: MESSAGE". After the first WARNINGS_MAX, counts warnings without keeping them. */
 #define WARNINGS_MAX 20
 __attribute__((format(printf, 2, 3))) void image_warn(struct pp_image *image, const char *format, ...);
-/* Adds a last warning that says how many were only counted, if any were. */
+/* If warnings were only counted, adds a last warning with their number. */
 void image_warn_hidden(struct pp_image *image);
 
 #endif

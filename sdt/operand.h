@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The operands of stapsdt notes, one for each argument: SIZE@TEXT, where TEXT is the compiler's assembly text: -4@%edi,
- * 8@-16(%rbp), 4@$7, 2@8(%rdx,%rdi,4), 8@g+16(%rip), 1@%ah. A negative size means signed. Also the table of a CPU's
- * registers, which is the only one.
+ * 8@-16(%rbp), 4@$7, 2@8(%rdx,%rdi,4), 8@g+16(%rip), 1@%ah. A negative size means signed. Also the only table of a
+ * CPU's registers.
  */
 #ifndef SDT_OPERAND_H
 #define SDT_OPERAND_H

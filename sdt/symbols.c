@@ -201,7 +201,7 @@ int symbols_get(const struct pp_image *image, struct image_symbols **result)
 	int err;
 
 	if (symbols->loaded && symbols->error)
-		return error_set(-symbols->error, "the symbols of '%s' could not be read", image->path);
+		return error_set(-symbols->error, "cannot read the symbols of '%s'", image->path);
 	if (symbols->loaded)
 		return 0;
 	err = elf_file_open(image->path, &file);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The symbols of an image. symbols.c reads them, symbol-lookup.c answers the questions of image.h.
+ * The symbols of an image. symbols.c reads them, symbol-lookup.c implements the lookups of image.h.
  *
  * 1. Most images need no symbols, so they are read at the first lookup, from the file opened again. It must still be the
  *    file whose probes were read.
@@ -28,7 +28,7 @@ struct image_symbols {
 	struct symbol *symbols;
 	size_t n, room;
 	struct symbol **names;     /* sorted by name and address; NULL until symbols_index_names() */
-	struct symbol **functions; /* sorted by address; of several names the best is last */
+	struct symbol **functions; /* sorted by address; if several names have one address, the best is last */
 	size_t nfunctions;
 	bool framed;          /* the unwind tables are read */
 	struct frames frames; /* see symbols_get_frames() */

@@ -180,7 +180,7 @@ int agent_file_make(struct agent_file *file, const struct manifest *manifest, ui
 	s = file_layout(&parts, manifest, flags);
 	if (s.size > AGENT_ATTACHMENT_SIZE_MAX) {
 		err = error_set(EFBIG,
-		                "%u sites are too many for the agent at once: %llu MB of description, at most %u MB: "
+		                "%u sites are too many for the agent at once: %llu MB of description, at most %u MB; "
 		                "enable them in several commands",
 		                manifest->npoints, (unsigned long long)s.size >> 20, AGENT_ATTACHMENT_SIZE_MAX >> 20);
 		goto out;
@@ -233,19 +233,19 @@ static int file_check(void *bytes, size_t size, uint32_t number, const char *pat
 		return error_set(EBADMSG, "'%s' is not an attachment of probe points", path);
 	if (s->version != AGENT_VERSION)
 		return error_set(EBADMSG,
-		                 "'%s' was written by another version of probepoint: disarm it with that version",
+		                 "'%s' was written by another version of probepoint; disarm it with that version",
 		                 path);
 	if (!file_layout_fits(s, size))
-		return error_set(EBADMSG, "'%s' is damaged: its parts do not fit", path);
+		return error_set(EBADMSG, "'%s' is damaged: its parts overlap or exceed the file", path);
 	d = (struct manifest *)((char *)bytes + s->manifest_at);
 	/* The manifest has its own size, and its part may be padded. */
 	if (d->size > s->processes_at - s->manifest_at)
-		return error_set(EBADMSG, "'%s' is damaged: its parts do not fit", path);
+		return error_set(EBADMSG, "'%s' is damaged: its parts overlap or exceed the file", path);
 	err = manifest_check(d, d->size, path);
 	if (err)
 		return err;
 	if (d->npoints > size - s->on_at || d->attachment != s->number || s->number != number)
-		return error_set(EBADMSG, "'%s' is damaged: its parts disagree", path);
+		return error_set(EBADMSG, "'%s' is damaged: its number or its number of points is wrong", path);
 	return 0;
 }
 

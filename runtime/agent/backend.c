@@ -27,7 +27,7 @@ static int check_overwrite(const struct pp_session *session, bool overwrite)
 		if (before != overwrite)
 			return error_set(
 				EEXIST,
-				"session '%s' was begun %s --overwrite, which applies to the whole session: use "
+				"session '%s' was begun %s --overwrite, which applies to the whole session; use "
 				"another session (-s)",
 				session->name, before ? "with" : "without");
 	}

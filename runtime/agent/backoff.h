@@ -22,7 +22,7 @@ bool backoff_is_active(pid_t pid);
  * all agents together.
  */
 unsigned backoff_timeout(pid_t pid, unsigned limit_ms);
-/* Adds to the time that was spent in vain on all agents. */
+/* Adds to the time that was lost waiting for agents that did not reply. */
 void backoff_spend(uint64_t ns);
 
 #endif

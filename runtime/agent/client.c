@@ -55,7 +55,7 @@ static int socket_connect(int fd, const struct agent_dir *dir, pid_t pid)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size))
 		return fail_reply(pid, errno);
 	if ((owner.uid != geteuid() && owner.uid != 0) || owner.pid != pid)
-		return error_set(EPERM, "%s/agents/%d: the socket belongs to pid %d of uid %u", dir->path, pid,
+		return error_set(EPERM, "'%s/agents/%d': the socket belongs to pid %d of uid %u", dir->path, pid,
 		                 owner.pid, owner.uid);
 	return 0;
 }
@@ -66,7 +66,7 @@ static int socket_open(const struct agent_dir *dir, pid_t pid, unsigned ms)
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), err;
 
 	if (fd < 0)
-		return error_set(errno, "cannot make a socket: %s", strerror(errno));
+		return error_set(errno, "cannot create a socket: %s", strerror(errno));
 	socket_set_timeout(fd, ms);
 	err = socket_connect(fd, dir, pid);
 	if (err) {
@@ -107,7 +107,7 @@ int agent_connect_within(const struct agent_dir *dir, pid_t pid, struct agent_pe
 		return 0;
 	}
 	agent_disconnect(peer);
-	return n < 0 ? n : error_set(EPROTO, "pid %d: the agent says that it belongs to another process", pid);
+	return n < 0 ? n : error_set(EPROTO, "pid %d: malformed reply from the agent: it names another process", pid);
 }
 
 void agent_disconnect(struct agent_peer *peer)

@@ -11,7 +11,7 @@
 
 #define INJECT_BUSY_MAX 128
 
-/* How much code inject-code-CPU.c looks at before and after a return address, and where signal handlers return to. */
+/* Bytes that inject-code-CPU.c examines: before and after a return address, and of the code that handlers return to. */
 #define INJECT_BEFORE 7
 #define INJECT_AFTER 10
 #define INJECT_RESTORER 9
@@ -46,12 +46,12 @@ uint64_t inject_find_restorer(const struct inject *t);
 uint64_t inject_find_result_stub(const struct inject *t);
 /* Returns the offset of errno from the thread pointer, by the code of __errno_location(); 0: not known. */
 uint64_t inject_find_errno(const struct inject *t);
-/* Whether signal handlers return to this code. */
+/* Returns whether signal handlers return to this code. */
 bool inject_is_restorer(const unsigned char code[INJECT_RESTORER]);
-/* Whether a call instruction, or an indirect one, ends after this code. */
+/* Returns whether a call instruction, or an indirect one, ends after this code. */
 bool inject_is_call(const unsigned char before[INJECT_BEFORE]);
 bool inject_is_indirect_call(const unsigned char before[INJECT_BEFORE]);
-/* Whether the C library's code after an indirect call is that which ends a thread. */
+/* Returns whether the C library's code after an indirect call is that which ends a thread. */
 bool inject_ends_thread(const unsigned char after[INJECT_AFTER]);
 /* The same for the code that ends main(): stores the address that it calls, exit(). */
 bool inject_ends_main(const unsigned char after[INJECT_AFTER], uint64_t address, uint64_t *callee);
@@ -64,7 +64,7 @@ int inject_find_libc(struct inject *t);
 
 /* ---- inject-scan.c ---- */
 
-/* Whether the thread that is held can load the agent, see inject.c. */
+/* Returns whether the thread that is held can load the agent, see inject.c. */
 bool inject_may_use(const struct inject *t);
 
 #endif

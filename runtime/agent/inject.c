@@ -53,15 +53,15 @@ static int inject_fail_choose(const struct inject *t, int err)
 			"(see kernel.yama.ptrace_scope)",
 			t->pid);
 	if (err == -ETIMEDOUT)
-		return error_set(EBUSY, "pid %d: thread %d is in an uninterruptible sleep: try again", t->pid,
+		return error_set(EBUSY, "pid %d: thread %d is in an uninterruptible sleep; try again", t->pid,
 		                 t->thread.tid);
 	if (err == -EINPROGRESS)
 		return error_set(
 			EBUSY,
 			"pid %d: a thread is in a write or another system call that would return early, and no "
-			"other thread can load the agent now: try again",
+			"other thread can load the agent now; try again",
 			t->pid);
-	return error_set(EBUSY, "pid %d: every thread is in the middle of malloc or of loading a library%s: try again",
+	return error_set(EBUSY, "pid %d: every thread is in the middle of malloc or of loading a library%s; try again",
 	                 t->pid, t->other_malloc ? ", or runs in a process that has its own malloc" : "");
 }
 
@@ -157,7 +157,7 @@ static int inject_load(struct inject *t)
 	if (err == -ETIMEDOUT)
 		return error_set(
 			ETIMEDOUT,
-			"pid %d: loading the agent has not finished after %llu seconds; it continues: try again "
+			"pid %d: loading the agent has not finished after %llu seconds; it continues; try again "
 			"later",
 			t->pid, CALL_NS / 1000000000);
 	if (err == -ESRCH)
@@ -228,7 +228,7 @@ static int inject_check(pid_t pid, const char *library)
 	if (stat(library, &ours) || stat(path, &theirs) || ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev)
 		return error_set(
 			ENOENT, "pid %d: the process does not see '%s': it has another root directory%s", pid, library,
-			agent_other_namespace(pid) ? " (a container): run this command inside, or use -b kernel" : "");
+			agent_other_namespace(pid) ? " (a container); run this command inside, or use -b kernel" : "");
 	return inject_check_threads(pid);
 }
 
@@ -277,8 +277,8 @@ static int inject_and_connect(const struct agent_dir *dir, pid_t pid, const char
 	if (err == -ENOENT)
 		return error_set(
 			ENOENT,
-			"pid %d: the agent was loaded, but has no socket in %s: XDG_RUNTIME_DIR may differ there", pid,
-			dir->path);
+			"pid %d: the agent was loaded, but has no socket in '%s': XDG_RUNTIME_DIR may differ there",
+			pid, dir->path);
 	return err;
 }
 

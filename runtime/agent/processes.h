@@ -23,7 +23,7 @@ struct target_process {
 	bool drained;        /* the reader's: the rings were read once after the process was gone */
 };
 
-/* The session's reader, as the list sees it. */
+/* Callbacks of the session's reader, which the list calls when it changes. */
 struct target_observer {
 	/* Begins to read a process. On an error the process is not added. Returns 0 or -ENOMEM. */
 	int (*add)(struct agent_session *session, struct target_process *target);
@@ -40,7 +40,7 @@ struct target_observer {
  */
 int agent_targets_refresh(struct agent_session *session);
 void agent_targets_release(struct agent_session *session);
-/* Whether the process's region belongs to the session and is in use. */
+/* Returns whether the process's region belongs to the session and is in use. */
 bool target_is_current(const struct agent_session *session, const struct target_process *target);
 
 #endif

@@ -15,8 +15,8 @@
  *
  * The shared memory region is one sealed memfd per session and process. It holds a header, a table of slots and rings.
  * Each thread that hits a point of the session owns a ring, which holds the thread's records and counters. The agent
- * writes all fields except those marked as the controller's. Neither side trusts the other with more than the other's
- * own results.
+ * writes all fields except those marked as the controller's. Neither side relies on the other for more
+ * than correct results: invalid values cannot make it crash or write elsewhere.
  */
 #ifndef RUNTIME_AGENT_PROTOCOL_H
 #define RUNTIME_AGENT_PROTOCOL_H
@@ -57,7 +57,7 @@ struct agent_attachment {
 };
 
 /*
- * Says which process a pid of the manifest means: a process with another start time is another process. A point whose
+ * Identifies the process that a pid of the manifest means, by its start time. A point whose
  * pid is not among these does not concern any process. A point with pid 0 concerns every process.
  */
 struct agent_process {
@@ -115,8 +115,8 @@ struct agent_counts {
 
 /*
  * A word of the region that more than one process writes. Its value may change at any moment, so it is read once and
- * then checked. In the agent's own files the type permits only the macros of agent.h, so that the compiler finds every
- * other access.
+ * then checked. In the agent's own files the type permits only the macros of shared-word.h, so that the compiler
+ * finds every other access.
  */
 #ifdef AGENT_INSIDE
 typedef struct {
@@ -154,7 +154,7 @@ struct agent_shm {
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* the CPU's counter and CLOCK_MONOTONIC when the region was made */
 	shared32 overwrite;           /* 1: new records replace the oldest ones */
-	shared32 written; /* the controllers': 1 if one of them has taken on writing the counts before exec(2) */
+	shared32 written; /* the controllers': 1 if one of them has claimed to write past-N-PID, see shm_claim() */
 	uint64_t reserved[5];
 
 	/*
@@ -164,7 +164,7 @@ struct agent_shm {
 	 * A process that starts and finds STATE/SESSION/reader locked, for a session that concerns it, waits in its
 	 * constructor until a controller has asked for the region and this is not 0 (or `moved` is 1), for at most a
 	 * second. The reader notices new sockets within milliseconds. So it gets every record from the first on, even
-	 * if the process dies, however it dies.
+	 * if the process is killed.
 	 */
 	_Alignas(64) shared64 record_until;
 };
@@ -277,7 +277,7 @@ struct agent_hello {
 	uint64_t start_time;
 	uint32_t uid;      /* effective, now */
 	uint32_t reason;   /* enum agent_reason: why no point can be armed in this process; else 0 */
-	uint32_t sessions; /* that have a region here */
+	uint32_t sessions; /* number of sessions that have a region in this process */
 	uint32_t
 		not_interposed; /* 1: the agent does not see dlopen(3), so that a controller has to send AGENT_RESCAN */
 };

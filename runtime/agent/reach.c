@@ -82,10 +82,10 @@ int agent_check_reach(const struct agent_dir *dir, pid_t pid)
 		return error_set(
 			EOPNOTSUPP,
 			"pid %d: the process is in another %s namespace (a container), and its agent replies only "
-			"to commands in there: run this command inside, or use -b kernel",
+			"to commands in there; run this command inside, or use -b kernel",
 			pid, other);
 	return error_set(EOPNOTSUPP,
-	                 "pid %d: the process has %s%s, so its agent does not use %s: run this command with the same "
+	                 "pid %d: the process has %s%s, so its agent does not use '%s'; run this command with the same "
 	                 "environment",
 	                 pid, *value ? "XDG_RUNTIME_DIR=" : "no XDG_RUNTIME_DIR", value, dir->path);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether this command can reach an agent. */
+/* Checks whether this command can reach an agent. */
 #ifndef RUNTIME_AGENT_REACH_H
 #define RUNTIME_AGENT_REACH_H
 

@@ -261,7 +261,7 @@ static int reader_lock_session(const struct agent_session *session)
 	for (int try = 0; (lock = agent_dir_hold_file(&session->dir, "reader")) == -EWOULDBLOCK && try < 10; try++)
 		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
 	if (lock == -EWOULDBLOCK)
-		return error_set(EBUSY, "session '%s' has a reader: only one can read its records",
+		return error_set(EBUSY, "session '%s' already has a reader: only one can read its records",
 		                 session->session->name);
 	return lock;
 }

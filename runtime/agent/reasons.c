@@ -12,7 +12,7 @@ static const char *reason_bytes(const uint8_t found[10])
 
 	for (int i = 0; i < 10 && found; i++)
 		n += snprintf(text + n, sizeof(text) - n, " %02x", found[i]);
-	snprintf(text + n, sizeof(text) - n, ": use -b kernel");
+	snprintf(text + n, sizeof(text) - n, "; use -b kernel");
 	return text;
 }
 
@@ -21,7 +21,7 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 	switch (reason) {
 	case AGENT_BYTES: return reason_bytes(found);
 	case AGENT_BLOCK:
-		return "the site is not aligned so that it can be patched while threads run it: use -b kernel";
+		return "the site is not aligned so that it can be patched while threads run it; use -b kernel";
 	case AGENT_NOT_TEXT: return "the site is not in a private mapping of code";
 	case AGENT_PROTECT:
 		return "mprotect() of the code was refused: a policy such as SELinux's execmod forbids changing code";
@@ -29,7 +29,7 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 	case AGENT_MEMORY: return "the agent is out of memory";
 	case AGENT_SEMAPHORE:
 		return "the semaphore is not in a private, writable mapping, or has its highest value already";
-	case AGENT_MEMBARRIER: return "membarrier(SYNC_CORE) is missing, or a seccomp filter forbids it: use -b kernel";
+	case AGENT_MEMBARRIER: return "membarrier(SYNC_CORE) is missing, or a seccomp filter forbids it; use -b kernel";
 	case AGENT_CPU: return "the agent needs a CPU with lahf in 64-bit mode";
 	case AGENT_SLOTS_FULL: return "the session has more sites than the agent can take";
 	case AGENT_SESSIONS_FULL: return "the agent cannot take another session";
@@ -43,12 +43,12 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 	case AGENT_MAPS: return "the agent cannot read /proc/self/maps";
 	case AGENT_NOT_LOADED:
 		return "the program mapped this code itself and may unmap it at any moment; the agent patches only what "
-		       "the C library's loader mapped: use -b kernel";
+		       "the C library's loader mapped; use -b kernel";
 	case AGENT_GONE:
 		return "the code was unmapped, or its protection changed, while the agent was about to write to it";
 	case AGENT_ROBUST_LIST:
 		return "set_robust_list() or process_vm_writev(), by which the agent writes to code, is missing or "
-		       "forbidden: use -b kernel";
+		       "forbidden; use -b kernel";
 	case AGENT_CALLS:
 		return "the filter reads memory that only a system call can read safely, and hits must not make system "
 		       "calls: a thread has a seccomp filter, or the agent would not notice a new one; use -b kernel, or "

@@ -30,7 +30,7 @@ struct rings_pass {
 
 /* Moves complete records from the rings to their queues. Returns 0 or -ENOMEM. */
 int rings_drain(struct rings *rings, struct rings_pass *pass);
-/* Whether records of the rings are still in the merge. */
+/* Returns whether records of the rings are still in the merge. */
 bool rings_are_queued(const struct rings *rings);
 /* Returns how many records of damaged rings will never be read, by the rings' own counters. */
 uint64_t rings_unread(const struct rings *rings);

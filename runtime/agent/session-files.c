@@ -61,7 +61,7 @@ static int session_dir_open(struct agent_dir *dir, const char *session, bool cre
 
 	if (!strcmp(session, AGENTS))
 		return create ? error_set(EINVAL, "sessions of the agent backend cannot be named '" AGENTS
-		                                  "': use another name (-s)")
+		                                  "'; use another name (-s)")
 		              : -ENOENT;
 	snprintf(dir->path + n, sizeof(dir->path) - n, "/%s", session);
 	fd = state_dir_open(dir->root, session, dir->path, create);
@@ -164,7 +164,7 @@ static int each_session_with_owner(enum session_owner wanted, int (*fn)(const ch
 		return err == -ENOENT ? 0 : err;
 	names = dir_names(dir.root);
 	if (!names)
-		err = error_set(errno, "cannot read %s: %s", dir.path, strerror(errno));
+		err = error_set(errno, "cannot read '%s': %s", dir.path, strerror(errno));
 	for (char **name = names; name && *name && !err; name++)
 		if (is_session_dir(dir.root, *name) && session_owner_of(dir.root, *name) == wanted)
 			err = fn(*name, arg);
@@ -214,7 +214,7 @@ int agent_dir_hold_file(const struct agent_dir *dir, const char *name)
 	int fd = openat(dir->session, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), err;
 
 	if (fd < 0)
-		return error_set(errno, "cannot make %s/%s: %s", dir->path, name, strerror(errno));
+		return error_set(errno, "cannot create '%s/%s': %s", dir->path, name, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
 		err = -errno;
 		close(fd);
@@ -266,7 +266,7 @@ static int session_write_file(const struct agent_dir *dir, const char *name, con
 	if (!err)
 		return 0;
 	unlinkat(dir->session, hidden, 0);
-	return error_set(-err, "cannot write %s/%s: %s", dir->path, name, strerror(-err));
+	return error_set(-err, "cannot write '%s/%s': %s", dir->path, name, strerror(-err));
 }
 
 int agent_dir_mark(const struct agent_dir *dir)
@@ -310,7 +310,7 @@ int agent_dir_next_number(const struct agent_dir *dir, uint32_t *number)
 	if (next >= ATTACHMENT_NUMBER_MAX)
 		return error_set(
 			EOVERFLOW,
-			"%s/next is damaged, or the session has used all its numbers: use another session (-s)",
+			"'%s/next' is damaged, or the session has used all its numbers; use another session (-s)",
 			dir->path);
 	snprintf(text, sizeof(text), "%lu\n", next + 1);
 	*number = (uint32_t)next;
@@ -365,7 +365,7 @@ int agent_dir_each_file(const struct agent_dir *dir, const char *name, int (*fn)
 	int err = 0;
 
 	if (!names)
-		return error_set(errno, "cannot read %s: %s", dir->path, strerror(errno));
+		return error_set(errno, "cannot read '%s': %s", dir->path, strerror(errno));
 	for (char **entry = names; *entry && !err; entry++) {
 		uint64_t number, pid;
 
@@ -393,9 +393,9 @@ static int file_check_open(int fd, const char *path, const char *file, size_t si
 	struct stat st;
 
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
-		return error_set(EPERM, "%s/%s is not a regular file of this user", path, file);
+		return error_set(EPERM, "'%s/%s' is not a regular file of this user", path, file);
 	if ((uint64_t)st.st_size > size_max)
-		return error_set(EFBIG, "%s/%s is too large: at most %zu bytes are valid", path, file, size_max);
+		return error_set(EFBIG, "'%s/%s' is too large: the maximum is %zu bytes", path, file, size_max);
 	*size = (size_t)st.st_size;
 	return 0;
 }
@@ -428,7 +428,8 @@ int agent_dir_read(const struct agent_dir *dir, const char *name, uint32_t numbe
 	ssize_t n;
 
 	if (fd < 0)
-		return errno == ENOENT ? -ENOENT : error_set(errno, "%s/%s: %s", dir->path, file, strerror(errno));
+		return errno == ENOENT ? -ENOENT
+		                       : error_set(errno, "cannot open '%s/%s': %s", dir->path, file, strerror(errno));
 	err = file_check_open(fd, dir->path, file, size_max, size);
 	if (err)
 		goto out;
@@ -439,7 +440,7 @@ int agent_dir_read(const struct agent_dir *dir, const char *name, uint32_t numbe
 	}
 	n = fd_read_all(fd, to, *size);
 	if (n < 0)
-		err = error_set((int)-n, "cannot read %s/%s: %s", dir->path, file, strerror((int)-n));
+		err = error_set((int)-n, "cannot read '%s/%s': %s", dir->path, file, strerror((int)-n));
 	else
 		*size = (size_t)n;
 out:

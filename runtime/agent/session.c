@@ -251,7 +251,7 @@ static int session_open_private(struct agent_session *s)
 			return err;
 		s->owner = agent_dir_hold_file(&s->dir, "private");
 		if (s->owner < 0)
-			return error_set(-s->owner, "%s: %s", s->dir.path, strerror(-s->owner));
+			return error_set(-s->owner, "cannot lock '%s/private': %s", s->dir.path, strerror(-s->owner));
 		if (!agent_dir_rename(&s->dir, s->name))
 			return 0;
 		/* The name belongs to an earlier process of this pid, which was killed. */
@@ -260,7 +260,7 @@ static int session_open_private(struct agent_session *s)
 		s->owner = -1;
 		agent_dir_close(&s->dir);
 	}
-	return error_set(EEXIST, "cannot make a private session: '%s' exists", s->name);
+	return error_set(EEXIST, "cannot create a private session: '%s' exists", s->name);
 }
 
 static int session_open_shared(struct agent_session *s, bool create)

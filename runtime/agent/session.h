@@ -30,7 +30,7 @@ struct agent_session {
 	size_t npids;
 	uint64_t refreshed;                     /* ns: when targets was last refreshed */
 	uint64_t verified;                      /* ns: when agents last compared their sites with the memory */
-	bool verifying;                         /* they do in this refresh */
+	bool verifying;                         /* the current refresh makes them compare */
 	const struct target_observer *observer; /* NULL: no reader */
 	struct agent_reader *reader;            /* NULL: no reader */
 	struct agent_sleepers sleepers;         /* agents that could not be woken when every process was last armed */
@@ -40,7 +40,7 @@ struct agent_session {
 struct agent_loaded {
 	struct agent_session *session;
 	struct agent_file file;
-	struct agent_count *counts; /* as of `counted` */
+	struct agent_count *counts; /* at the time `counted` */
 	uint64_t counted;           /* ns; 0: never */
 };
 
@@ -61,7 +61,7 @@ int agent_session_count(struct agent_loaded *loaded, const struct manifest *mani
 /* Calls fn with the counts of each process. A process that changed its region or has ended may come more than once. */
 int agent_session_each_counts(struct agent_loaded *loaded, const struct manifest *manifest,
                               int (*fn)(pid_t pid, const struct agent_count *counts, void *arg), void *arg);
-/* Returns the number of processes that ended without anything having saved their counts. */
+/* Returns the number of processes that ended before their counts were saved. */
 size_t agent_session_uncounted(const struct agent_session *session);
 
 /* ---- session.c, usable.c, verify.c, reader.c: operations of struct backend ---- */
@@ -76,7 +76,7 @@ void agent_release(struct attachment *attachment);
 /* Returns NULL if memory allocation fails. */
 struct agent_loaded *agent_loaded_new(struct agent_session *session, uint32_t npoints);
 void agent_loaded_free(struct agent_loaded *loaded);
-/* Whether a point of the manifest is for every process. */
+/* Returns whether a point of the manifest is for every process. */
 bool manifest_has_global_point(const struct manifest *d);
 /* Sets pids to the processes that the session concerns. Returns 0 or -ENOMEM. */
 int agent_session_find_pids(struct agent_session *session);

@@ -28,7 +28,7 @@ void shm_unmap(struct mapped_shm *shm);
 struct agent_ring *shm_ring(const struct mapped_shm *shm, uint32_t i);
 /* Returns the records of a ring. */
 unsigned char *shm_data(const struct mapped_shm *shm, uint32_t ring);
-/* Whether a thread has ever taken the ring. A read of a ring without one would allocate its pages. */
+/* Returns whether a thread has ever taken the ring. A read of a ring without one would allocate its pages. */
 bool shm_ring_is_used(const struct mapped_shm *shm, uint32_t ring);
 /* Returns the number of slots used so far. */
 uint32_t shm_used(const struct mapped_shm *shm);
@@ -39,13 +39,13 @@ uint64_t shm_ring_recorded(const struct mapped_shm *shm, uint32_t ring);
 bool shm_lose(const struct mapped_shm *shm, uint32_t attachment, uint32_t point);
 /* Adds the counts of an attachment to counts[npoints], in the order of its points. */
 void shm_count(const struct mapped_shm *shm, uint32_t attachment, struct agent_count *counts, uint32_t npoints);
-/* Whether the process continues in another region, which has taken over the counts and records. */
+/* Returns whether the process continues in another region, which has taken over the counts and records. */
 bool shm_has_moved(const struct mapped_shm *shm);
-/* Whether new records replace the oldest ones. */
+/* Returns whether new records replace the oldest ones. */
 bool shm_is_overwritten(const struct mapped_shm *shm);
 /*
- * Claims the right to write the region's counts to past-N-PID, once per region. Returns true for the first of all
- * controllers that calls it.
+ * Claims the right to write the region's counts to past-N-PID, once per region. Returns true to the first
+ * controller that calls it, false to all others.
  */
 bool shm_claim(const struct mapped_shm *shm);
 

@@ -54,7 +54,7 @@ int agent_wake_and_connect(const struct agent_dir *dir, pid_t pid, struct agent_
 	if (!woken)
 		return error_set(
 			ESRCH,
-			"pid %d: the agent is awake, but has no socket in %s/agents: XDG_RUNTIME_DIR may differ "
+			"pid %d: the agent is awake, but has no socket in '%s/agents': XDG_RUNTIME_DIR may differ "
 			"there, or the first thread may have other privileges",
 			pid, dir->path);
 	return agent_is_mapped(pid) ? -EAGAIN : -ENOENT;

@@ -11,7 +11,7 @@
 
 /* Waits until the thread stops and stores its status. Returns -ETIMEDOUT, or -ESRCH if it has ended. */
 int tracee_wait_stop(const struct tracee *t, uint64_t timeout_ns, int *status);
-/* Whether a status is a stop by PTRACE_INTERRUPT or by job control, or one at a system call. */
+/* Returns whether a status is a stop by PTRACE_INTERRUPT or by job control, or one at a system call. */
 bool tracee_is_event_stop(int status);
 bool tracee_is_syscall_stop(int status);
 
@@ -21,7 +21,7 @@ struct tracee_status {
 };
 struct tracee_status tracee_read_status(const struct tracee *t);
 
-/* Whether a stop would make the system call that the thread is in return early, see tracee.c. */
+/* Returns whether a stop would make the system call that the thread is in return early, see tracee.c. */
 bool tracee_is_cut_short(const struct tracee *t);
 
 /* ---- tracee-CPU.c ---- */
@@ -33,7 +33,7 @@ int tracee_read_regs(struct tracee *t);
  * returns through the frame. Stores where the stack pointer is after the return, and where the result will be.
  */
 int tracee_begin_call(struct tracee *t, const struct tracee_call *call, uint64_t *return_sp, uint64_t *result_at);
-/* Whether the thread is at the system call that restores its state from the frame. Returns 1, 0 or a negative errno. */
+/* Returns 1 if the thread is at the system call that restores its state from the frame, else 0 or a negative errno. */
 int tracee_at_return(const struct tracee *t, uint64_t return_sp);
 /* Restores the state of a thread that is UNCHANGED or CRASHED, or RETURNED. */
 void tracee_restore(const struct tracee *t);

@@ -70,7 +70,7 @@ int tracee_run(int (*fn)(void *arg), void *arg)
 	err = pthread_create(&thread, NULL, tracer_thread, &tracer);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (err)
-		return error_set(err, "cannot make a thread: %s", strerror(err));
+		return error_set(err, "cannot create a thread: %s", strerror(err));
 	pthread_join(thread, NULL);
 	if (tracer.message)
 		error_set(-tracer.err, "%s", tracer.message);

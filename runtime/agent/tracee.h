@@ -66,13 +66,16 @@ int tracee_run(int (*fn)(void *arg), void *arg);
  */
 int tracee_hold(struct tracee *t, pid_t pid, pid_t tid);
 
-/* Whether it is in a sequence of rseq(2), which the kernel restarts after an interruption that the call would hide. */
+/*
+ * Returns whether it is in a critical section of rseq(2), which the kernel aborts after an interruption. A call would
+ * hide the interruption from the kernel.
+ */
 bool tracee_is_restartable(const struct tracee *t);
 
 /*
- * Calls the function. Stores the result if the call has a result stub. Returns -ETIMEDOUT if the function has not returned
- * within timeout_ns (it then returns later without help), -EFAULT if the thread crashed, or -ESRCH if it has ended.
- * After 0 it may be called again.
+ * Calls the function. Stores the result if the call has a result stub. Returns -ETIMEDOUT if the function has not
+ * returned within timeout_ns (it then returns later without help), -EFAULT if the thread crashed, or -ESRCH if it has
+ * ended. After 0 it may be called again.
  */
 int tracee_call(struct tracee *t, const struct tracee_call *call, uint64_t timeout_ns, uint64_t *result);
 
@@ -87,7 +90,7 @@ void tracee_release(struct tracee *t);
 uint64_t tracee_pc(const struct tracee *t);
 uint64_t tracee_sp(const struct tracee *t);
 uint64_t tracee_thread_pointer(const struct tracee *t);
-/* Whether it runs code of the same kind as this process (64 bits). */
+/* Returns whether it runs code of the same kind as this process (64 bits). */
 bool tracee_is_native(const struct tracee *t);
 /* Returns the number of the system call in which it was stopped, -1 if none; stores the first argument. */
 long tracee_syscall(const struct tracee *t, uint64_t *first);

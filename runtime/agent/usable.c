@@ -34,14 +34,14 @@ static int process_fail_no_agent(pid_t pid)
 		return error_set(
 			ENOENT,
 			"pid %d: the process is in another %s namespace (a container) and has %s agent; agents "
-			"there reply only to commands in the same container: run this command inside, or use -b "
+			"there reply only to commands in the same container; run this command inside, or use -b "
 			"kernel",
 			pid, other, agent_is_mapped(pid) ? "an" : "no");
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	if (stat(path, &st) || st.st_uid == geteuid())
 		return error_set(
 			ENOENT,
-			"pid %d: the process has no agent: load it by --inject, or start the process by -b agent "
+			"pid %d: the process has no agent; load it by --inject, or start the process by -b agent "
 			"-- COMMAND or with the agent in LD_PRELOAD",
 			pid);
 	user = getpwuid(st.st_uid);
@@ -97,12 +97,12 @@ static int agent_check_request(const struct pp_request *request)
 {
 	if (request->scope == SCOPE_PGRP || request->scope == SCOPE_CGROUP)
 		return error_set(EOPNOTSUPP,
-		                 "the agent does not support process groups and control groups: use -b kernel");
+		                 "the agent does not support process groups and control groups; use -b kernel");
 	if (request->hold)
-		return error_set(EOPNOTSUPP, "the agent cannot disarm when a command ends: use -b kernel");
+		return error_set(EOPNOTSUPP, "the agent cannot disarm when a command ends; use -b kernel");
 	for (size_t i = 0; i < request->npatterns; i++)
 		if (function_name(request->patterns[i]))
-			return error_set(EOPNOTSUPP, "'%s': the agent arms probes, not functions: use -b kernel",
+			return error_set(EOPNOTSUPP, "'%s': the agent arms probes, not functions; use -b kernel",
 			                 request->patterns[i]);
 	return 0;
 }
@@ -189,7 +189,7 @@ int agent_check(struct pp_session *session, struct arm_point *const *points, siz
 			arm_point_refuse(
 				points[i], -EOPNOTSUPP,
 				error_format("its semaphore, at %#llx, is in .bss, where the agent cannot raise "
-			                     "it: use -b kernel",
+			                     "it; use -b kernel",
 			                     (unsigned long long)points[i]->site->semaphore));
 	return 0;
 }
@@ -202,9 +202,9 @@ static int point_check(const struct arm_point *point)
 	const struct pp_site *site = point->site;
 
 	if (site->role != SITE_HIT)
-		return error_set(EOPNOTSUPP, "the agent arms probes, not calls of functions: use -b kernel");
+		return error_set(EOPNOTSUPP, "the agent arms probes, not calls of functions; use -b kernel");
 	if (!agent_image_is_armable(point->image))
-		return error_set(EOPNOTSUPP, "'%s' is not 64-bit code for the agent's CPU: use -b kernel",
+		return error_set(EOPNOTSUPP, "'%s' is not 64-bit code for the agent's CPU; use -b kernel",
 		                 point->image->path);
 	if ((!point->process || point->process->is_command) && !site_is_armable(site))
 		return error_set(EOPNOTSUPP, "%s",

@@ -115,7 +115,7 @@ static int readback_take_state(struct readback *v, size_t i, const struct readba
 			return 0;
 		return readback_miss(
 			v, i, pid,
-			error_format("pid %d: the agent says that the point belongs to another process", pid));
+			error_format("pid %d: the agent reports that the point belongs to another process", pid));
 	}
 }
 

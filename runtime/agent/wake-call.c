@@ -61,7 +61,7 @@ static int wake_lock(const struct process *process)
 	while (flock(fd, LOCK_EX | LOCK_NB)) {
 		if (clock_ns() > until) {
 			close(fd);
-			return error_set(EBUSY, "pid %d: another command is waking the agent: try again", pid);
+			return error_set(EBUSY, "pid %d: another command is waking the agent; try again", pid);
 		}
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	}
@@ -169,20 +169,20 @@ static int waker_fail_choose(const struct waker *w, const struct thread_pass *pa
 		return error_set(
 			EBUSY,
 			"pid %d: the agent sleeps, and each thread that could wake it is in a write or another "
-			"system call that would return early: try again",
+			"system call that would return early; try again",
 			pid);
 	if (pass->others)
-		return error_set(EBUSY, "pid %d: the agent sleeps, and no thread can be stopped now: try again", pid);
+		return error_set(EBUSY, "pid %d: the agent sleeps, and no thread can be stopped now; try again", pid);
 	if (pass->filtered)
 		return error_set(
 			EPERM,
 			"pid %d: the agent sleeps, and each thread has a seccomp filter, which waking it could "
-			"violate: start the process by -b agent -- COMMAND",
+			"violate; start the process by -b agent -- COMMAND",
 			pid);
 	if (pass->shadowed)
 		return error_set(EOPNOTSUPP,
 		                 "pid %d: the agent sleeps, and each thread has a shadow stack, which does not permit "
-		                 "calls from outside: start the process by -b agent -- COMMAND",
+		                 "calls from outside; start the process by -b agent -- COMMAND",
 		                 pid);
 	return wake_fail_ended(pid);
 }
@@ -272,7 +272,7 @@ static int waker_run(void *arg)
 			"forever",
 			pid);
 	if (!w->entry.stack)
-		return error_set(EAGAIN, "pid %d: the process is just starting and its agent is not ready: try again",
+		return error_set(EAGAIN, "pid %d: the process is just starting and its agent is not ready; try again",
 		                 pid);
 	if (process_is_stopped(pid))
 		return error_set(ETIMEDOUT, "pid %d: the process is stopped, so its agent cannot reply", pid);
@@ -322,7 +322,7 @@ int wake_call(struct process *process)
 	if (err || entry.tid)
 		return err;
 	return error_set(EOPNOTSUPP,
-	                 "pid %d: the agent sleeps, and cannot be woken from outside on this CPU: start the process by "
+	                 "pid %d: the agent sleeps, and cannot be woken from outside on this CPU; start the process by "
 	                 "-b agent -- COMMAND, or with PROBEPOINT_LISTEN=1 in its environment",
 	                 process->pid);
 }

@@ -130,7 +130,7 @@ int wake_fail_trace(pid_t pid)
 {
 	return error_set(EPERM,
 	                 "pid %d: the agent sleeps, and this user may not trace the process to wake it (see "
-	                 "kernel.yama.ptrace_scope; a debugger may be attached): start the process by -b agent -- "
+	                 "kernel.yama.ptrace_scope; a debugger may be attached); start the process by -b agent -- "
 	                 "COMMAND, or with PROBEPOINT_LISTEN=1 in its environment",
 	                 pid);
 }
@@ -170,6 +170,6 @@ int wake_entry_find(const struct process *process, uint64_t *at, struct agent_wa
 		return -ENOENT;
 	if (library_is_denied(process))
 		return wake_fail_trace(process->pid);
-	return error_set(EAGAIN, "pid %d: the process is just starting and its agent is not ready: try again",
+	return error_set(EAGAIN, "pid %d: the process is just starting and its agent is not ready; try again",
 	                 process->pid);
 }

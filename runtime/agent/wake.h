@@ -9,12 +9,12 @@
 #include "runtime/agent/protocol.h"
 #include "runtime/process.h"
 
-/* Whether the process maps the agent's library. */
+/* Returns whether the process maps the agent's library. */
 bool agent_is_mapped(pid_t pid);
 /* Calls fn for each process of this user that maps the library. Stops when fn does not return 0, and returns that. */
 int agent_each_mapped(int (*fn)(pid_t pid, void *arg), void *arg);
 
-/* Whether the process belongs to this user: agents reply only to their own user. */
+/* Returns whether the process belongs to this user: agents reply only to their own user. */
 bool wake_is_own(pid_t pid);
 
 /*

@@ -223,7 +223,7 @@ int filter_compile(const char *expr, const struct pp_site *site, struct fetch_pr
 	int err;
 
 	if (program->npredicate)
-		return error_set(EINVAL, "a probe has at most one filter: join filters with &&");
+		return error_set(EINVAL, "a probe has at most one filter; join filters with &&");
 	if (length > FILTER_LENGTH_MAX)
 		return error_set(EINVAL, "the filter has %zu bytes: the maximum is %d", length, FILTER_LENGTH_MAX);
 	err = predicate_parse(&parser);

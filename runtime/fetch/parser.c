@@ -16,7 +16,7 @@ void parser_emit_step(struct parser *p, const struct token *token, const struct 
 	p->depth += fetch_effect(step->op);
 	if (p->depth > FETCH_DEPTH_MAX) {
 		p->error = parser_fail(p, token->at,
-		                       "the filter needs more than %d values on its stack here: use fewer parentheses",
+		                       "the filter needs more than %d values on its stack here; use fewer parentheses",
 		                       FETCH_DEPTH_MAX);
 		return;
 	}

@@ -153,7 +153,7 @@ static int conflicts_refuse(struct kernel_attachment *s, const struct link_array
 		probe = sorted[first]->site->probe;
 		snprintf(reason, sizeof(reason),
 		         "it is at the same offset as %.64s:%.64s and has another semaphore, but the kernel accepts "
-		         "only one: arm one of the two",
+		         "only one; arm one of the two",
 		         probe->provider, probe->name);
 		point_refuse(s, sorted[i], -EINVAL, reason);
 	}

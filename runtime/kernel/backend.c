@@ -53,13 +53,11 @@ static int kernel_usable(const struct pp_request *request, bool any)
 		return error_set(
 			EOPNOTSUPP,
 			"the kernel backend cannot overwrite records, because the kernel's ring buffer keeps the "
-			"oldest ones: use -b agent");
-	/* Process ids in cookies and filters are those of the first pid namespace. */
+			"oldest ones; use -b agent");
+	/* Process ids in cookies and filters are those of the initial pid namespace. */
 	if (!namespace_is_first("/proc/self/ns/pid", PID_INIT_INO))
-		return error_set(
-			EPERM,
-			"the kernel backend works only in the first pid namespace of the machine: run the command "
-			"outside of the container");
+		return error_set(EPERM, "the kernel backend works only in the initial pid namespace; run the command "
+		                        "outside of the container");
 	return 0;
 }
 

@@ -10,8 +10,8 @@ struct budget;
 #define BUDGET_CREDIT 4.0 /* seconds */
 
 /*
- * Creates a budget for the attachments that mine chooses. limit is a share of one CPU. credit is the number of seconds
- * of the budget that can be saved up for a burst. Returns 0 or -ENOMEM.
+ * Creates a budget for the attachments for which mine() returns true. limit is a share of one CPU. credit is the number
+ * of seconds of the budget that can be saved up for a burst. Returns 0 or -ENOMEM.
  */
 int budget_new(struct budget **budget, attachment_choice *mine, double limit, double credit);
 void budget_free(struct budget *budget);

@@ -71,7 +71,7 @@ struct kernel_process {
 /* The only element of the control map, whose pin is called `switch-S`. Programs read handover only. */
 struct kernel_control {
 	uint64_t handover;    /* 0, or 1 + the generation of the links that take over */
-	uint64_t unfinished;  /* points were switched off, and their links were not renewed yet */
+	uint64_t unfinished;  /* 1: points were switched off, and their links were not replaced yet */
 	uint64_t owner;       /* pid of the owner process; 0: none */
 	uint64_t asked, done; /* how often the owner was asked to renew links, and how often it has done so */
 	uint64_t limit;       /* budget for the watcher or the owner, in units of KERNEL_SHARE; 0: none */
@@ -121,7 +121,7 @@ struct emit_maps {
 #define EMIT_SCRATCH_SIZE 2304
 #define EMIT_STACK_MAX 48 /* bytes of BPF stack in every program: see emitter.h */
 /*
- * The size that callers aim at for a program. Larger programs are possible (conditional jumps reach 32767
+ * The maximum size that callers plan for a program. Larger programs work (conditional jumps reach 32767
  * instructions), but the verifier's time grows faster than the size.
  */
 #define EMIT_INSNS_MAX 12000
@@ -142,8 +142,8 @@ size_t emit_size_bound(const struct fetch_program *program);
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
                  uint32_t attachment, unsigned shards, struct emitted *out);
 /*
- * Emits a program for a tracepoint whose first argument is the current task. It abandons all calls of the task in
- * flight.
+ * Emits a program for a tracepoint whose first argument is the current task. The program abandons all calls in
+ * flight of the task.
  */
 int emit_abandon(const struct emit_maps *maps, struct emitted *out);
 

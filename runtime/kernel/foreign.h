@@ -20,7 +20,7 @@ enum foreign {
 struct foreign_list {
 	struct foreign_entry {
 		dev_t device;
-		ino_t inode; /* 0: the path does not exist, so it may be any file */
+		ino_t inode; /* 0: the path does not exist, so the uprobe may belong to any file */
 		uint64_t offset;
 	} * list;
 	size_t n, room;

@@ -185,8 +185,8 @@ int program_load(enum bpf_prog_type type, const char *name, const struct bpf_ins
 		return fd;
 	if (errno == EPERM)
 		return error_set(EPERM,
-		                 "cannot load a BPF program: this user lacks CAP_BPF or CAP_PERFMON: run as root "
-		                 "or with both capabilities");
+		                 "cannot load a BPF program: this user lacks CAP_BPF or CAP_PERFMON; run as root "
+		                 "or with CAP_BPF and CAP_PERFMON");
 	return program_explain(type, name, insns, ninsns, opts, errno);
 }
 
@@ -209,10 +209,10 @@ int link_file(const char *path, dev_t device, ino_t inode, int *fd, char *kernel
 
 	*fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (*fd < 0)
-		return error_set(errno, "%s: %s", path, strerror(errno));
+		return error_set(errno, "cannot open '%s': %s", path, strerror(errno));
 	if (fstat(*fd, &st) || st.st_dev != device || st.st_ino != inode) {
 		close(*fd);
-		return error_set(ESTALE, "%s: replaced by another file meanwhile: try again", path);
+		return error_set(ESTALE, "'%s' was replaced by another file meanwhile; try again", path);
 	}
 	snprintf(kernel_path, room, "/proc/self/fd/%d", *fd);
 	return 0;
@@ -227,7 +227,7 @@ const char *link_reason(int err)
 		       "past the end of the file";
 	case EIO: return "the kernel cannot arm the file, because its file system has no page cache";
 	case EPERM:
-	case EACCES: return "this user may not arm points: run as root or with CAP_BPF and CAP_PERFMON";
+	case EACCES: return "this user may not arm points; run as root or with CAP_BPF and CAP_PERFMON";
 	case ESRCH: return "the process has ended";
 	case EFBIG: return "the semaphore's file offset is too large for this kernel";
 	case ENODEV: return "this kernel has no uprobes";

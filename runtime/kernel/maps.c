@@ -20,9 +20,9 @@ int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, ui
 	if (fd >= 0)
 		return fd;
 	if (errno == ENOSYS)
-		return error_set(ENOSYS, "this kernel does not have BPF, which the kernel backend needs");
+		return error_set(ENOSYS, "this kernel does not have BPF, which the kernel backend needs; use -b agent");
 	if (errno == EPERM)
-		return error_set(EPERM, "this user may not use BPF: run as root or with CAP_BPF and CAP_PERFMON");
+		return error_set(EPERM, "this user may not use BPF; run as root or with CAP_BPF and CAP_PERFMON");
 	return error_set(errno, "cannot create the BPF map '%s' of %u times %u bytes: %s", name, n, value,
 	                 strerror(errno));
 }
@@ -161,15 +161,16 @@ int kernel_maps_get(struct kernel_session *k)
 		if (*maps[i].fd == -ENOENT && i == 0)
 			return -ENOENT;
 		if (*maps[i].fd < 0)
-			return error_set(-*maps[i].fd, "%s: %s", pin_path(&k->pins, maps[i].name, -1, -1),
+			return error_set(-*maps[i].fd, "cannot open '%s': %s", pin_path(&k->pins, maps[i].name, -1, -1),
 			                 strerror(-*maps[i].fd));
 	}
 	if (bpf_obj_get_info_by_fd(k->config_fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY ||
 	    info.value_size != sizeof(struct kernel_config) || !(info.map_flags & BPF_F_MMAPABLE))
-		return error_set(EBADMSG,
-		                 "%s: made by another version: disarm the session with that version, or remove its "
-		                 "directory",
-		                 pin_path(&k->pins, "config", -1, -1));
+		return error_set(
+			EBADMSG,
+			"'%s' was made by another version of probepoint; disarm the session with that version, or remove its "
+			"directory",
+			pin_path(&k->pins, "config", -1, -1));
 	return config_map(k);
 }
 
@@ -243,11 +244,11 @@ int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uin
 	if (s->counts_fd < 0 || s->control_fd < 0 || (s->processes_fd < 0 && s->processes_fd != -ENOENT)) {
 		int err = s->counts_fd < 0 ? s->counts_fd : s->control_fd < 0 ? s->control_fd : s->processes_fd;
 
-		return error_set(-err, "%s: cannot open attachment %u: %s", pins->path, number, strerror(-err));
+		return error_set(-err, "cannot open attachment %u of '%s': %s", number, pins->path, strerror(-err));
 	}
 	if (bpf_obj_get_info_by_fd(s->counts_fd, &info, &size) || info.value_size != sizeof(struct kernel_counts) ||
 	    !npoints || info.max_entries % npoints || !(info.map_flags & BPF_F_MMAPABLE))
-		return error_set(EBADMSG, "%s: size differs from the one in the manifest",
+		return error_set(EBADMSG, "'%s' has another size than the manifest says",
 		                 pin_path(pins, "counts", (int)number, -1));
 	s->shards = info.max_entries / npoints;
 	s->counts_size = (size_t)info.max_entries * sizeof(struct kernel_counts);
@@ -281,11 +282,11 @@ static int manifest_read(int fd, const char *path, struct manifest **manifest)
 	int err;
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY || info.max_entries != 1)
-		return error_set(EBADMSG, "%s: not a manifest: remove it", path);
+		return error_set(EBADMSG, "'%s' is not a manifest; remove it", path);
 	m = malloc((info.value_size + 7) & ~7u);
 	if (!m)
 		return error_nomem();
-	err = bpf_map_lookup_elem(fd, &key, m) ? error_set(errno, "%s: %s", path, strerror(errno))
+	err = bpf_map_lookup_elem(fd, &key, m) ? error_set(errno, "cannot read '%s': %s", path, strerror(errno))
 	                                       : manifest_check(m, info.value_size, path);
 	if (err) {
 		free(m);
@@ -303,14 +304,14 @@ int kernel_manifest_get(struct kernel_session *k, uint32_t number, struct manife
 	if (fd == -ENOENT)
 		return fd;
 	if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
-		return error_set(-fd, "%s: %s", path, strerror(-fd));
+		return error_set(-fd, "cannot open '%s': %s", path, strerror(-fd));
 	if (fd < 0)
-		return error_set(-fd, "%s: not a manifest: %s: remove it", path, strerror(-fd));
+		return error_set(-fd, "'%s' is not a manifest: %s; remove it", path, strerror(-fd));
 	err = manifest_read(fd, path, manifest);
 	close(fd);
 	if (err || (*manifest)->attachment == number)
 		return err;
-	err = error_set(EBADMSG, "%s: the manifest has the number %u", path, (*manifest)->attachment);
+	err = error_set(EBADMSG, "'%s' is damaged: its manifest has the number %u", path, (*manifest)->attachment);
 	free(*manifest);
 	return err;
 }

@@ -16,10 +16,10 @@ typedef bool attachment_choice(const struct attachment *attachment);
  */
 double overhead_trap_ns(void);
 double overhead_step_ns(void);
-/* Returns the one of them that applies to the point. */
+/* Returns the one of these two that applies to the point. */
 double overhead_point_ns(const struct attachment *attachment, uint32_t point);
 /*
- * Returns the ns that the traps at a function's entry and at its end add to the measured duration of a call, at least.
+ * Returns the least ns that the traps at a function's entry and at its end add to the measured duration of a call.
  */
 double overhead_call_ns(const struct pp_site *entry);
 
@@ -27,7 +27,7 @@ double overhead_call_ns(const struct pp_site *entry);
 uint64_t overhead_hits(const struct attachment *attachment, uint32_t point);
 
 struct overhead {
-	uint64_t runs;     /* of programs: all hits, those of processes out of scope too */
+	uint64_t runs;     /* number of program runs, including those in processes out of scope */
 	double program_ns; /* of one run */
 	uint64_t time;     /* ns that the measurement took */
 };

@@ -64,10 +64,10 @@ int owner_begin(struct kernel_attachment *s, int number)
 	sigaddset(&set, SIGUSR1);
 	owner_signals_block(s->session, &set);
 	if (mkdir(path, 0700))
-		return error_set(errno, "cannot create %s: %s", path, strerror(errno));
+		return error_set(errno, "cannot create '%s': %s", path, strerror(errno));
 	s->owner_fd = owner_lock_open(s, number);
 	if (s->owner_fd < 0 || flock(s->owner_fd, LOCK_EX | LOCK_NB))
-		return error_set(errno, "cannot lock %s: %s", path, strerror(errno));
+		return error_set(errno, "cannot lock '%s': %s", path, strerror(errno));
 	s->control->owner = (uint64_t)getpid();
 	return 0;
 }
@@ -104,12 +104,12 @@ static int owner_wait(const struct kernel_attachment *s, int number, uint64_t as
 			return 0;
 		if (i == ANSWER_MS / POLL_MS)
 			return error_set(EBUSY,
-			                 "process %d, which owns the armed points, does not answer: it may be "
+			                 "pid %d: the process, which owns the armed points, does not reply; it may be "
 			                 "stopped",
 			                 pid);
 		if (!(i % 50) && (pidfd < 0 || syscall(SYS_pidfd_send_signal, pidfd, SIGUSR1, NULL, 0)))
-			return error_set(errno, "cannot signal process %d, which owns the armed points: %s", pid,
-			                 strerror(errno));
+			return error_set(errno, "pid %d: cannot signal the process, which owns the armed points: %s",
+			                 pid, strerror(errno));
 		nanosleep(&(struct timespec){ .tv_nsec = POLL_MS * 1000000 }, NULL);
 	}
 	return 0;

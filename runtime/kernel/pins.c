@@ -24,14 +24,15 @@ static int bpffs_ready(bool mount_it)
 	struct statfs fs;
 
 	if (statfs(BPFFS, &fs))
-		return error_set(errno, "%s: %s: this kernel does not have BPF: use -b agent", BPFFS, strerror(errno));
+		return error_set(errno, "cannot stat '%s': %s: this kernel does not have BPF; use -b agent", BPFFS,
+		                 strerror(errno));
 	if (fs.f_type == BPF_FS_MAGIC)
 		return 0;
 	if (!mount_it)
 		return -ENOENT;
 	if (mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777"))
-		return error_set(errno, "cannot mount %s: %s: run as root: mount -t bpf bpf %s", BPFFS, strerror(errno),
-		                 BPFFS);
+		return error_set(errno, "cannot mount '%s': %s; run as root: mount -t bpf bpf %s", BPFFS,
+		                 strerror(errno), BPFFS);
 	return 0;
 }
 
@@ -52,14 +53,15 @@ static int bpffs_check(int bpffs)
 	struct stat st;
 
 	if (fstat(bpffs, &st))
-		return error_set(errno, "%s: %s", BPFFS, strerror(errno));
+		return error_set(errno, "cannot stat '%s': %s", BPFFS, strerror(errno));
 	if (st.st_uid && st.st_uid != geteuid())
 		return error_set(EPERM,
-		                 "%s belongs to uid %u, who could replace sessions in it: run as root: chown 0 %s",
+		                 "'%s' belongs to uid %u, which could replace sessions in it; run as root: chown 0 %s",
 		                 BPFFS, st.st_uid, BPFFS);
 	if (st.st_mode & 022 && !(st.st_mode & S_ISVTX))
 		return error_set(
-			EPERM, "%s has mode %o, so other users could replace sessions in it: run as root: chmod +t %s",
+			EPERM,
+			"'%s' has mode %o, so other users could replace sessions in it; run as root: chmod +t %s",
 			BPFFS, st.st_mode & 07777, BPFFS);
 	return 0;
 }
@@ -71,7 +73,7 @@ static int bpffs_open(bool create)
 	if (err)
 		return err;
 	fd = open(BPFFS, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? error_set(errno, "cannot open %s: %s", BPFFS, strerror(errno)) : fd;
+	return fd < 0 ? error_set(errno, "cannot open '%s': %s", BPFFS, strerror(errno)) : fd;
 }
 
 /* Describes the directories of this user in the BPF file system. The caller closes roots->parent. */
@@ -81,7 +83,7 @@ static int bpffs_roots(struct session_roots *roots, bool create)
 		                         .path = BPFFS,
 		                         .name = root_name(),
 		                         .check = bpffs_check,
-		                         .missing = ": run as root or with CAP_BPF and CAP_PERFMON" };
+		                         .missing = "; run as root or with CAP_BPF and CAP_PERFMON" };
 	return roots->parent < 0 ? roots->parent : 0;
 }
 
@@ -100,13 +102,13 @@ int pins_open(struct session_pins *pins, const char *session, bool create)
 		return pins->root;
 	snprintf(pins->path, sizeof(pins->path), BPFFS "/%s/%s", name, session);
 	if (create && mkdirat(pins->root, session, 0700) && errno != EEXIST) {
-		err = error_set(errno, "cannot create %s: %s", pins->path, strerror(errno));
+		err = error_set(errno, "cannot create '%s': %s", pins->path, strerror(errno));
 		pins_close(pins);
 		return err;
 	}
 	pins->dir = openat(pins->root, session, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (pins->dir < 0) {
-		err = errno == ENOENT ? -ENOENT : error_set(errno, "%s: %s", pins->path, strerror(errno));
+		err = errno == ENOENT ? -ENOENT : error_set(errno, "cannot open '%s': %s", pins->path, strerror(errno));
 		pins_close(pins);
 		return err;
 	}
@@ -165,7 +167,7 @@ int pin_add(const struct session_pins *pins, int fd, const char *name, int attac
 	const char *path = pin_path(pins, name, attachment, link);
 
 	if (bpf_obj_pin(fd, path))
-		return error_set(errno, "cannot pin %s: %s", path, strerror(errno));
+		return error_set(errno, "cannot pin '%s': %s", path, strerror(errno));
 	return 0;
 }
 
@@ -190,7 +192,7 @@ int pins_each(const struct session_pins *pins, int (*fn)(const char *name, int a
               void *arg)
 {
 	char **names = dir_names(pins->dir);
-	int err = names ? 0 : error_set(errno, "cannot read %s: %s", pins->path, strerror(errno));
+	int err = names ? 0 : error_set(errno, "cannot read '%s': %s", pins->path, strerror(errno));
 
 	for (char **name = names; name && *name && !err; name++) {
 		char *first = strchr(*name, '-'), *second = first ? strchr(first + 1, '-') : NULL;

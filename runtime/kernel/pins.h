@@ -3,7 +3,7 @@
  * The pins of a session: names in the BPF file system, in the session's directory.
  *
  * Root's sessions are in /sys/fs/bpf/probepoint/SESSION/, those of other users in probepoint-UID/SESSION/, with mode
- * 0700. Any user can create a directory in the BPF file system, and take that name first. The user's sessions are then
+ * 0700. Another user can create a directory of that name in the BPF file system first. The sessions are then
  * in a directory of that name with "-own-" and random digits. Commands look in all directories of these names that
  * belong to the user, and in no others (session-dir.h). The directory contains, for the session:
  *

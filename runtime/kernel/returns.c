@@ -140,10 +140,11 @@ int returns_get(struct kernel_returns *r, const struct session_pins *pins, int a
 	if (r->map == -ENOENT)
 		return 0;
 	if (r->map < 0)
-		return error_set(-r->map, "%s: %s", pin_path(pins, "calls", attachment, -1), strerror(-r->map));
+		return error_set(-r->map, "cannot open '%s': %s", pin_path(pins, "calls", attachment, -1),
+		                 strerror(-r->map));
 	if (bpf_obj_get_info_by_fd(r->map, &info, &size) || info.type != BPF_MAP_TYPE_ARRAY ||
 	    info.value_size != sizeof(*r->counts) || info.max_entries != nindices || !(info.map_flags & BPF_F_MMAPABLE))
-		return error_set(EBADMSG, "%s: size differs from the one in the manifest",
+		return error_set(EBADMSG, "'%s' has another size than the manifest says",
 		                 pin_path(pins, "calls", attachment, -1));
 	return returns_map(r, nindices);
 }

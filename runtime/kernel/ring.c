@@ -70,7 +70,7 @@ static int reader_lock(struct kernel_reader *r, const struct pp_session *session
 	if (r->lock >= 0 && !flock(r->lock, LOCK_EX | LOCK_NB))
 		return 0;
 	if (errno == EWOULDBLOCK)
-		return error_set(EBUSY, "session '%s' already has a reader, and records go to one reader only",
+		return error_set(EBUSY, "session '%s' already has a reader: only one can read its records",
 		                 session->name);
 	return error_set(errno, "cannot read session '%s': %s", session->name, strerror(errno));
 }

@@ -41,19 +41,20 @@ int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_RAW_TP, .attach_btf_id = id);
 
 	if (id < 0)
-		return error_set(EOPNOTSUPP, "this kernel does not have BTF of its tracepoint %s", tracepoint);
+		return error_set(EOPNOTSUPP, "this kernel does not have BTF of its tracepoint '%s'", tracepoint);
 	prog = program_load(BPF_PROG_TYPE_TRACING, "pp_members", insns, n, &opts);
 	if (prog < 0) {
 		char *why = strdup(pp_error());
 
-		prog = error_set(-prog, "tracepoint %s: %s", tracepoint, why ? why : strerror(-prog));
+		prog = error_set(-prog, "cannot load the program of tracepoint '%s': %s", tracepoint,
+		                 why ? why : strerror(-prog));
 		free(why);
 		return prog;
 	}
 	link = bpf_raw_tracepoint_open(NULL, prog);
 	err = errno;
 	close(prog);
-	return link < 0 ? error_set(err, "cannot attach to tracepoint %s: %s", tracepoint, strerror(err)) : link;
+	return link < 0 ? error_set(err, "cannot attach to tracepoint '%s': %s", tracepoint, strerror(err)) : link;
 }
 
 /* sched_process_fork: adds the child to the map if its parent is in it. */
@@ -149,7 +150,8 @@ static int scope_fill(struct kernel_scope *scope, const struct scope *request)
 			pid_t group = getpgid(request->pids[i]);
 
 			if (group < 0)
-				return error_set(errno, "process %d: %s", request->pids[i], strerror(errno));
+				return error_set(errno, "pid %d: cannot read the process group: %s", request->pids[i],
+				                 strerror(errno));
 			key = group;
 		}
 		if (bpf_map_update_elem(scope->map, &key, &value, BPF_ANY))
@@ -165,19 +167,20 @@ static int scope_find_cgroup(struct kernel_scope *scope, const char *dir)
 	struct stat st, up;
 
 	if (!realpath(dir, path) || statfs(path, &fs) || stat(path, &st))
-		return error_set(errno, "%s: %s", dir, strerror(errno));
+		return error_set(errno, "cannot open '%s': %s", dir, strerror(errno));
 	if (fs.f_type != CGROUP2_SUPER_MAGIC)
-		return error_set(EINVAL, "%s: not a control group: name a directory of the cgroup2 file system", dir);
+		return error_set(EINVAL, "'%s' is not a control group; name a directory of the cgroup2 file system",
+		                 dir);
 	scope->cgroup = st.st_ino;
 	/* The depth is the number of directories from there to the root of the file system. */
 	for (scope->cgroup_level = 0;; scope->cgroup_level++) {
 		size_t n = strlen(path);
 
 		if (n + 4 > sizeof(path))
-			return error_set(ENAMETOOLONG, "%s: path too long", dir);
+			return error_set(ENAMETOOLONG, "cannot open '%s': %s", dir, strerror(ENAMETOOLONG));
 		strcpy(path + n, "/..");
 		if (stat(path, &up))
-			return error_set(errno, "%s: %s", path, strerror(errno));
+			return error_set(errno, "cannot stat '%s': %s", path, strerror(errno));
 		if (up.st_dev != st.st_dev)
 			return 0;
 	}

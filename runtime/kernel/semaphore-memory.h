@@ -15,9 +15,9 @@ struct process;
 /* ---- values ---- */
 
 /*
- * Opens the memory of a process and reads its mappings. The descriptor stays valid for this memory only: after another
- * exec() it reads and writes nothing. So it never reaches memory that the mappings do not describe. Returns it, or a
- * negative errno.
+ * Opens the memory of a process and reads its mappings. The descriptor refers to this address space only. After the
+ * next exec() reads and writes by it fail, so they never reach memory that the mappings do not describe. Returns it, or
+ * a negative errno.
  */
 int semaphore_memory_open(struct process *process);
 bool semaphore_read(int memory, uint64_t address, uint16_t *value);

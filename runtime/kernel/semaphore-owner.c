@@ -307,7 +307,7 @@ static void point_set_reason(struct arm_point *point, pid_t owner, bool hooked, 
 	if (point->reason || stopped)
 		return;
 	if (!hooked)
-		point->reason = error_format("%s: it does not count in processes that start later: arm them with -p "
+		point->reason = error_format("%s: it does not count in processes that start later; arm them with -p "
 		                             "when they run",
 		                             why);
 	else

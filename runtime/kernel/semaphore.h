@@ -7,8 +7,8 @@
  *    the semaphore's file offset (its ref_ctr). In two cases that is the wrong copy, or not the only one:
  *    - The last page of the RELRO segment contains the semaphore as well (ld.lld, mold). This page is writable while a
  *      program is loaded. So in a process that starts after arming, the kernel would raise RELRO's copy, and later
- *      lower the other one. The link is created without this semaphore, because a process can always start between the
- *      last check and the creation of the link, and the kernel would then lower what it has not raised.
+ *      lower the other copy. The link is created without this semaphore, because a process can always start between the
+ *      last check and the creation of the link, and the kernel would then lower a copy that it has not raised.
  *    - The file is loaded several times (dlmopen).
  * 2. A semaphore in .bss is not in the file, so the kernel cannot raise it.
  * 3. This backend therefore raises by hand the semaphores of RELRO pages and of .bss (semaphore_by_hand()), and the
@@ -16,7 +16,7 @@
  *    does the same in processes that start later.
  * 4. Semaphores that were raised by hand are recorded (semaphore-raised.c) and lowered by hand: semaphores_lower().
  * 5. A semaphore that the kernel lowers must not be 0 at that time: the kernel would then leave its breakpoint in the
- *    text. semaphores_settle() makes sure of that before links are removed.
+ *    text. semaphores_settle() ensures this before links are removed.
  */
 #ifndef RUNTIME_KERNEL_SEMAPHORE_H
 #define RUNTIME_KERNEL_SEMAPHORE_H

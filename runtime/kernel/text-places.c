@@ -103,7 +103,7 @@ bool text_start_is_files(const struct arm_point *point, const uint8_t *bytes)
 
 char *text_reason_changed(const struct process *process, const struct pp_image *image)
 {
-	return error_format("pid %d changed its code there, which differs from %s: a probe would execute the file's "
+	return error_format("pid %d changed its code there, which differs from '%s': a probe would execute the file's "
 	                    "instruction instead",
 	                    process->pid, image->path);
 }

@@ -117,7 +117,7 @@ static char *reason_pending(const struct process *process, const struct pp_image
 
 		if (m->exec && m->inode != image->inode && !strncmp(m->path, image->name, length) &&
 		    !strcmp(m->path + length, deleted))
-			return error_format("pid %d runs an older %s, which was replaced since", process->pid,
+			return error_format("pid %d runs an older '%s', which was replaced since", process->pid,
 			                    image->path);
 	}
 	return NULL;
@@ -194,7 +194,7 @@ static void point_set_unverified(struct arm_point *point, const struct process *
 {
 	point->verified = false;
 	if (!point->reason)
-		point->reason = error_format("not verified: pid %d cannot be read%s", process->pid,
+		point->reason = error_format("not verified: pid %d: cannot read the process%s", process->pid,
 		                             denied == -EPERM ? " without CAP_SYS_PTRACE" : "");
 }
 

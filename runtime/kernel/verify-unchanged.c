@@ -95,7 +95,7 @@ static bool breakpoint_disappears(struct trappers *t, const struct process *proc
 static char *breakpoint_reason(const struct process *process, pid_t tracer)
 {
 	if (tracer)
-		return error_format("pid %d, which debugs pid %d, has a breakpoint there: remove it first", tracer,
+		return error_format("pid %d, which debugs pid %d, has a breakpoint there; remove it first", tracer,
 		                    process->pid);
 	return error_format("pid %d has a trap there that is neither the file's nor a uprobe's: the program's own, or "
 	                    "one that a debugger left",

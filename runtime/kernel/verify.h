@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Checks of the targets' memory: before points are armed, after they were armed, and after they were disarmed.
+ * Checks of the targets' memory before and after arming, and after disarming.
  *
  * The registration of a uprobe can succeed without arming anything (a shared or writable mapping, an instruction that
  * the kernel rejects later). So a point is reported as armed only after its bytes were read back.

@@ -91,10 +91,10 @@ static int watcher_lock(const struct kernel_session *k)
 	int fd, err = 0;
 
 	if (mkdir(path, 0700) && errno != EEXIST)
-		return error_set(errno, "cannot create %s: %s", path, strerror(errno));
+		return error_set(errno, "cannot create '%s': %s", path, strerror(errno));
 	fd = watcher_lock_open(k);
 	if (fd < 0)
-		return error_set(errno, "cannot open %s: %s", path, strerror(errno));
+		return error_set(errno, "cannot open '%s': %s", path, strerror(errno));
 	/* watcher_is_running() of a command holds the lock for a moment. */
 	for (int try = 0; try < 20; try++) {
 		if (!flock(fd, LOCK_EX | LOCK_NB))
@@ -103,7 +103,7 @@ static int watcher_lock(const struct kernel_session *k)
 		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
 	}
 	close(fd);
-	return error_set(err, "cannot lock %s: %s", path, strerror(err));
+	return error_set(err, "cannot lock '%s': %s", path, strerror(err));
 }
 
 /* ---- operations of the backend ---- */

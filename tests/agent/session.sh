@@ -241,7 +241,7 @@ refuses() { # TEXT OPTION...
 	gone ${S}r
 }
 bytes=$(site_bytes $a)
-refuses "*'func:main': the agent arms probes, not functions: use -b kernel*" -p $a func:main
+refuses "*'func:main': the agent arms probes, not functions; use -b kernel*" -p $a func:main
 refuses "*'func:main%return': the agent arms probes, not functions*" -p $a func:main%return
 refuses "*the agent cannot disarm when a command ends*-b kernel*" --for 1 -p $a k:two
 refuses "*the agent cannot disarm when a command ends*" --until-exit -p $a k:two

@@ -107,9 +107,9 @@ refused 1 "*probes in 32-bit and 64-bit x86 programs*" probe-enable -s "$S" -f "
 sleep 0 &
 gone=$!
 wait $gone
-refused 1 "*process $gone*" probe-list -p $gone
-refused 1 "*process $gone*" probe-enable -s "$S" -p $gone 'app:*'
-refused 1 "*process $gone*" probe-trace -p $gone 'app:*'
+refused 1 "*pid $gone: *" probe-list -p $gone
+refused 1 "*pid $gone: *" probe-enable -s "$S" -p $gone 'app:*'
+refused 1 "*pid $gone: *" probe-trace -p $gone 'app:*'
 sh -c 'sleep 0 & exec sleep 60' & # a zombie counts as ended
 parent=$!
 wait_for 20 sh -c "grep -q '^State:.Z' /proc/\$(pgrep -P $parent)/status"

@@ -78,7 +78,7 @@ probe-disable: session 'S' continues with other probes
 E
 want "bytes in p after disarming one probe" "2 90 1 cc" "$(site_bytes "$p")"
 expect_text 1 probe-disable -s "$S" -p "$q" 'target:*' <<'E'
-probe-disable: nothing in session 'S' matches
+probe-disable: no probe in session 'S' matches
 E
 expect 0 probe-disable --json -s "$S" -p "$q"
 want "JSON of probe-disable" "{\"disarmed\":[{\"session\":\"$S\",\"points\":1}]}" "$(json . <<<"$out")"

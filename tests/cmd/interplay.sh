@@ -21,13 +21,13 @@ for i in {1..8}; do
 done
 # An option that has no effect on a probe that is armed already is reported.
 already="armed in this session already"
-for option in "--if=pid == 1|--if has no effect on it: disarm it first" "--for=1h|the time or budget of this request has no effect *"; do
+for option in "--if=pid == 1|--if has no effect on it; disarm it first" "--for=1h|the time or budget of this request has no effect *"; do
 	expect 0 probe-enable --json -s "$S" -p "$p1" "${option%%|*}" app:tick
 	want_like "${option%%|*}" "$already; ${option#*|}" "$(jq -r '.armed[0].reason' <<<"$out")"
 done
 # Arming in all processes is refused if the session has armed the probe in one process.
 expect 1 probe-enable --json -s "$S" -f "$T/target" app:tick
-want_like "reason for all processes" "*armed in this session for pid * only: disarm that first, or use another session (-s)" \
+want_like "reason for all processes" "*armed in this session for pid * only; disarm that first, or use another session (-s)" \
 	"$(jq -r '.refused[0].reason' <<<"$out")"
 want "rows and sites" "24 24" "$(probe-stat --json -s "$S" | jq -r '"\(.probes|length) \([.probes[].sites]|add)"')"
 for i in {1..8}; do tell "p$i" "tick $((i * 100))"; done

@@ -10,7 +10,7 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 mask() { sed -E "s,$T,T,g; s/\b$p\b/P/g; s/   *([^ ])/  \1/g; s/^(  [0-9]+)  [0-9.]+  1  app/\1  RATE  1  app/"; }
 
 expect_text 1 probe-stat -s "$S" <<E
-probe-stat: no session '$S': probe-list --sessions lists the sessions
+probe-stat: no session '$S'; probe-list --sessions lists the sessions
 E
 expect 0 probe-enable -q -s "$S" -p "$p" '*:*'
 tell p "say 61"

@@ -48,7 +48,7 @@ for command in probe-enable probe-trace; do
 	way "$agent" $command -b kernel -p $own 'w:*'
 	way "$agent" $command --children -p $own 'w:*'
 	way "$agent" $command -b kernel -f "$T/target" 'w:*'
-	way "*has no agent: load it by --inject, or start the process by -b agent -- COMMAND*" $command -b agent -p $own 'w:*'
+	way "*has no agent; load it by --inject, or start the process by -b agent -- COMMAND*" $command -b agent -p $own 'w:*'
 	way "*without privilege: -b agent -- COMMAND" $command -b kernel 'w:*' -- "$T/target"
 	way "*it belongs to another user; run as root or with CAP_SYS_PTRACE" $command -p $roots 'w:*'
 	for only in func:main func:main%return func:main+0; do

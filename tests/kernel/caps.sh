@@ -35,7 +35,7 @@ exec {go}>"$T/go"
 wait_for 10 eval '[ "$(cat /proc/$pid/comm)" = forks ]'
 caps probe-enable --json -s "$S" -f "$T/forks" 'forks:*' >"$T/report"
 want "not verified" '[[],true]' "$(jq -c '[[.armed[] | select(.verified)], .refused == []]' "$T/report")"
-want "the reason" true "$(jq 'all(.armed[]; .reason | test("not verified: .*(could not be inspected|cannot be read)"))' "$T/report")"
+want "the reason" true "$(jq 'all(.armed[]; .reason | test("not verified: .*(could not be inspected|cannot read the process)"))' "$T/report")"
 echo >&$go
 exec {go}>&-
 wait "$pid"

@@ -114,7 +114,7 @@ want "hits" '{"func:everywhere":10}' "$(hits)"
 expect 0 probe-disable -s "$S"
 # an indirect function is refused with its candidates, which can be armed
 expect 1 probe-enable -s "$S" -p "$pid" func:add
-want_like "ifunc" "*'add' of $T/names is an indirect function*func:add_plain, func:add_other (pid $pid uses func:add_plain)*" "$out"
+want_like "ifunc" "*'add' of '$T/names' is an indirect function*func:add_plain, func:add_other (pid $pid uses func:add_plain)*" "$out"
 want "times that the reason is printed" 1 "$(grep -c 'indirect function' <<<"$out")"
 expect 3 probe-enable -s "$S" -p "$pid" func:add func:add_plain func:add_other
 ask
@@ -125,7 +125,7 @@ expect 3 probe-enable --json -s "$S" -p "$pid" func:untyped func:everywhere func
 want "armed, refused" '[["func:everywhere"],["func:untyped","func:nothing_there"]]' \
 	"$(jq -c '[[.armed[].probe], [.refused[].probe]]' <<<"$out")"
 want "by name" "$T/names null" "$(jq -r '.refused[0] | "\(.file) \(.offset)"' <<<"$out")"
-want_like "by name" "*'untyped' of $T/names is not a function*" "$out"
+want_like "by name" "*'untyped' of '$T/names' is not a function*" "$out"
 ask
 want "hits" '{"func:everywhere":10}' "$(hits)"
 expect 0 probe-disable -s "$S"
@@ -133,7 +133,7 @@ expect 0 probe-disable -s "$S"
 expect 1 probe-enable -s "$S" -p "$pid" func:everywere
 want_like "a similar name" "*no function matches 'func:everywere'; similar: func:everywhere*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" 'func:add_[op]*'
-want_like "a glob" "*not a glob; 2 of $T/names match: func:add_*, func:add_*" "$out"
+want_like "a glob" "*not a glob; 2 of '$T/names' match: func:add_*, func:add_*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" func:everywhere%retrun
 want_like "another ending" "*only %return*" "$out"
 # addresses in a stripped file
@@ -158,7 +158,7 @@ expect 0 probe-disable -s "$S"
 expect 1 probe-enable -s "$S" -p "$pid" -f "$T/stripped" "func:+0x$(printf %x $((0x$address + 1)))"
 want_like "an address inside an instruction" "*is in the middle of an instruction, which begins at 0x*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" -f "$T/stripped" "func:0x$last"
-want_like "an address inside a function" "*no function of $T/stripped begins at 0x$last*begins at 0x*" "$out"
+want_like "an address inside a function" "*no function of '$T/stripped' begins at 0x$last*begins at 0x*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" "func:+0x$last"
 want_like "an address without a file" "*name it (-f FILE)*" "$out"
 exec {in}>&- {reply}<&-

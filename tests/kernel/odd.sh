@@ -84,7 +84,7 @@ if [ "$(stat -c %i /proc/self/ns/mnt)" != "$(stat -c %i /proc/1/ns/mnt 2>/dev/nu
 	want "list of sessions" $S "$(sessions | grep -x $S)"
 	want "owner and mode of the directory" "0 700" "$(stat -c '%u %a' $store-own-*)"
 	want "contents of the other user's directory" theirs "$(ls $store)"
-	# The name is free again: both directories are searched, and a second session is created beside the first.
+	# The name is free again: both directories are searched, and a second session is created next to the first.
 	rmdir $store/theirs $store
 	expect 0 probe-enable -q -s ${S}b -p $a k:two
 	want "directories" 1 "$(ls -d $store* | wc -l)"
@@ -103,7 +103,7 @@ if [ "$(stat -c %i /proc/self/ns/mnt)" != "$(stat -c %i /proc/1/ns/mnt 2>/dev/nu
 	rmdir $store
 	chmod 777 /sys/fs/bpf
 	expect 1 probe-enable -s $S -p $a k:one
-	want_like "bpffs without a sticky bit" "*/sys/fs/bpf has mode 777*chmod +t /sys/fs/bpf*" "$out"
+	want_like "bpffs without a sticky bit" "*'/sys/fs/bpf' has mode 777*chmod +t /sys/fs/bpf*" "$out"
 	chmod 1777 /sys/fs/bpf
 else
 	part_skipped "a directory of another user: only if tests have a BPF file system of their own"
@@ -151,7 +151,7 @@ tell b "run 1 3"
 want "hits of the old file" 0 "$(count $S k:one)"
 expect 0 probe-disable -q -s $S
 expect 0 probe-enable -s $S -p $b -f "$T/old" k:one
-want_like "the reason for pending" "*pid $b runs an older $T/old, which was replaced since*" "$out"
+want_like "the reason for pending" "*pid $b runs an older '$T/old', which was replaced since*" "$out"
 expect 0 probe-disable -q -s $S
 # Armed, then replaced: the links of the remaining points cannot be replaced, and stay.
 expect 0 probe-enable -q -s $S -f "$T/old" k:one k:two

@@ -92,7 +92,7 @@ expect 2 probe-enable -s $S --until-exit -f "$T/hits" 'k:*'
 expect 2 probe-enable -s $S --until-exit=4294967297 -p $a 'k:*'
 for gone in "--until-exit=4194303 -p $a" "--until-exit -p $a -p 4194303"; do
 	expect 1 probe-enable -s $S $gone 'k:*'
-	want "a process that does not exist ($gone)" "probe-enable: process 4194303: No such process" "$out"
+	want "a process that does not exist ($gone)" "probe-enable: pid 4194303: cannot open the process: No such process" "$out"
 done
 expect 0 probe-enable --json -s $S --for 300ms -p $a 'k:*'
 want "JSON" "$S" "$(json .session <<<"$out" | tr -d '"')"

@@ -142,7 +142,7 @@ traced 8 others 'func:tail%return'
 want "the result is null after a tail call" 8 "$(jq -c 'select(.args.ret == null) | .args.arg0' <<<"$out" | wc -l)"
 # refused with the reason, while other functions are armed
 expect 3 probe-enable -s "$S" -p "$it" func:f%return func:runs_on%return func:unsized%return func:jumps_inside%return
-want_like "runs on" "*'runs_on' of *returns continues past its end*" "$(probe-enable -s "$S" -p "$it" func:runs_on%return 2>&1)"
+want_like "runs on" "*'runs_on' of *returns' continues past its end*" "$(probe-enable -s "$S" -p "$it" func:runs_on%return 2>&1)"
 want_like "no size" "*has no size for 'unsized'*" "$(probe-enable -s "$S" -p "$it" func:unsized%return 2>&1)"
 want_like "jumps" "*'jumps_inside' of *jumps into the middle of an instruction*" \
 	"$(probe-enable -s "$S" -p "$it" func:jumps_inside%return 2>&1)"

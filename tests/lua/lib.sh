@@ -12,7 +12,7 @@ lua_fetch() {
 	local dir=$LUA/src
 	[ -e "$dir/lua/src/lua.c" ] && return
 	have dpkg-source || skip "needs dpkg-source (package dpkg-dev) to unpack Lua's source"
-	scripts/deps --source >"$T/fetch" 2>&1 || skip "apt cannot be told of sources: $(tail -n 1 "$T/fetch")"
+	scripts/deps --source >"$T/fetch" 2>&1 || skip "cannot add package sources to apt: $(tail -n 1 "$T/fetch")"
 	rm -rf "$dir"
 	mkdir -p "$dir"
 	(cd "$dir" && timeout 120 apt-get -q source lua5.4) >"$T/fetch" 2>&1 ||

@@ -923,7 +923,7 @@ START_TEST(refused)
 		{ "", "the filter is empty\n\n^" },
 		{ "   ", "expected a value before the end of the filter\n   \n   ^" },
 		{ "i ==", "expected a value before the end of the filter\ni ==\n    ^" },
-		{ "i = 1", "'=' is assignment: use '==' to compare\ni = 1\n  ^" },
+		{ "i = 1", "'=' is assignment; use '==' to compare\ni = 1\n  ^" },
 		{ "i == 1)", "unmatched ')'\ni == 1)\n      ^" },
 		{ "(i == 1", "expected ')'\n(i == 1\n       ^" },
 		{ "i 1", "expected an operator\ni 1\n  ^" },
@@ -1109,7 +1109,7 @@ START_TEST(limits)
 		strcat(expr, "1+(");
 	strcat(expr, "l))))))))))))))))");
 	ck_assert_int_eq(try(expr), -EINVAL);
-	ck_assert_str_eq(pp_error(), "the filter needs more than 16 values on its stack here: use fewer parentheses\n"
+	ck_assert_str_eq(pp_error(), "the filter needs more than 16 values on its stack here; use fewer parentheses\n"
 	                             "1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(1+(l))))))))))))))))\n"
 	                             "                                                ^");
 

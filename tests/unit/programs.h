@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random fetch programs, and memory in which they find something. Before it is included:
- * PROGRAM_REGISTERS, how many there are; and behind it the suite defines what addresses
- * are worth reading at.
+ * Random fetch programs, and memory for them to read. The suite defines PROGRAM_REGISTERS,
+ * the number of registers, before it includes this file, and afterwards the functions that
+ * are declared below: they choose addresses to read from.
  */
 #ifndef TESTS_UNIT_PROGRAMS_H
 #define TESTS_UNIT_PROGRAMS_H
@@ -24,12 +24,12 @@ struct maker {
 };
 
 static uint64_t some_address(void);
-/* Pushes a register in which such an address may be, or what is near it. */
+/* Pushes a register whose value may be one of these addresses, or close to one. */
 static void near_register(struct maker *m);
 
 /* ---- memory ---- */
 
-/* Words that literals are made of too, so that they meet; ends of words and of pages in every position. */
+/* Words for memory and for literals, so that they often match. Words and pages end at all positions. */
 static const char
 	*const words[] = { "",
 	                   "a",

@@ -106,7 +106,7 @@ START_TEST(root_open_to_others_is_refused)
 	ck_assert_int_eq(mkdirat(roots.parent, "root", 0700), 0);
 	ck_assert_int_eq(fchmodat(roots.parent, "root", 0770, 0), 0);
 	ck_assert_int_eq(session_root_open(&roots, "s", true, name), -EPERM);
-	ck_assert_ptr_nonnull(strstr(pp_error(), "root has mode 770"));
+	ck_assert_ptr_nonnull(strstr(pp_error(), "root' has mode 770"));
 }
 END_TEST
 

@@ -15,11 +15,11 @@ struct lifecycle {
 	uint32_t begun;        /* there has been a thread in this process */
 	uint32_t leaving;      /* the thread is about to end */
 	uint32_t ready;        /* the thread has scanned for the first time */
-	uint32_t wanted, done; /* scans that were asked for, and that are done */
-	uint32_t late;         /* and scans to come in the next second */
-	uint32_t stopped;      /* callers of agent_stop() that want the thread to be gone */
+	uint32_t wanted, done; /* number of scans that were requested, and that are done */
+	uint32_t late;         /* further scans that are due within the next second */
+	uint32_t stopped;      /* calls of agent_stop() without agent_restart() or agent_stay_stopped() yet */
 	bool listens;          /* the thread stays, even if nothing is to be armed */
-	bool broken;           /* forked in the middle of a change */
+	bool broken;           /* the process was forked in the middle of a change */
 	bool ended;            /* the process is ending */
 };
 

@@ -5,19 +5,19 @@
  *
  * 1. Memory comes from mmap(2), never from malloc(3).
  * 2. The agent prints nothing, keeps errno, and has no signal handler.
- * 3. If the agent is in doubt about something, it refuses that with a reason.
+ * 3. If the agent cannot be sure that a change is safe, it refuses it with a reason.
  * 4. Tables of sessions, slots and sites change only with agent.lock held, mostly in the
  *    agent's thread. Trampolines take no lock.
  * 5. The agent's thread has its own table of descriptors. A daemon that closes all of
  *    its descriptors closes none of the agent's.
  *
- * The files, from the ground. A file calls only files above it in this list:
+ * The files, in layers from the lowest to the highest. A file calls only files above it in this list:
  *
- *     libc-calls, libc-string, mem, lock, files          without knowledge of the agent
+ *     libc-calls, libc-string, mem, lock, files          independent of the agent's state
  *     proc, maps, loader                                 the process
  *     hit-read, hit-ring, entry-CPU                      what runs in a hit
  *     codebuf, trampoline-CPU, compile                   trampolines
- *     attachment, shm, calls                             what is asked for, and permitted
+ *     attachment, shm, calls                             requests, and what hits may do
  *     state-dir, child, session                          files of sessions
  *     site-table, regions, trampolines                   sites and their trampolines
  *     patch-CPU, patch                                   writing to sites
@@ -51,11 +51,11 @@ struct agent {
 	uint32_t narmed;     /* sites */
 	bool begins;         /* the process begins, and the agent reads the files for the first time */
 	bool not_interposed; /* the C library comes first, so the agent does not see dlopen() and dlclose() */
-	int key;             /* of thread-specific data; -1 */
+	int key;             /* of thread-specific data; -1: none */
 
 	/* To read strings on the heap, hit-read.c: */
-	const unsigned *nthreads; /* the C library's counter, which debuggers read; NULL */
-	uint32_t own_threads;     /* threads of the agent in that counter: none */
+	const unsigned *nthreads; /* the C library's counter of threads, which debuggers read; NULL: not found */
+	uint32_t own_threads;     /* how many of the agent's threads that counter includes: 0 */
 	uint32_t shares_memory;   /* the process made a task that shares its memory and is not a thread */
 	uintptr_t heap;           /* the beginning of the heap */
 	const void *heap_end;     /* where the C library stores the end of the heap */
@@ -63,16 +63,16 @@ struct agent {
 	/* For what hits may do, calls.c: */
 	uint32_t calls;                /* hits may make system calls if this is greater than sealed */
 	uint32_t sealed;               /* a thread has asked for a filter of system calls */
-	bool began_filtered, harmless; /* there was a filter at the start; one was set that can only let calls fail */
+	bool began_filtered, harmless; /* a filter existed at the start; one was set that only makes calls fail */
 	bool has_ticks;                /* the clock of shared memory regions is the CPU's counter */
-	uint32_t hidden;               /* unused parts of shared memory regions are inaccessible, so no ring is taken */
-	uint32_t clockless;            /* a thread has given up its clock, so threads without a ring take no time */
+	uint32_t hidden;               /* unused parts of regions are inaccessible now, so threads take no rings */
+	uint32_t clockless;            /* a thread may not read the clock, so threads without a ring do not read it */
 	uint32_t nmuted;               /* threads in the strict mode of seccomp */
 	uint32_t muted[MUTED_MAX];
 	uint32_t tid_at;              /* offset of the thread id of the C library to the thread pointer; 0: unknown */
 	uint32_t pthread_size;        /* of the C library's struct pthread */
 	uintptr_t main_low, main_end; /* the first thread's stack */
-	/* System calls in flight in hits, and rings being taken, of some of the threads each: */
+	/* Each counts the system calls of hits in flight, and the rings being taken, of some of the threads: */
 	struct {
 		_Alignas(64) uint32_t n;
 	} flight[FLIGHTS];

@@ -3,8 +3,8 @@
 #define RUNTIME_AGENT_INPROC_ARM_H
 
 /*
- * Makes all sites what the attachments want, and writes to each point's state whether
- * it is armed. For the agent's thread, with agent.lock held.
+ * Arms and disarms all sites as the attachments say, and sets the state of each point. For the agent's thread, with
+ * agent.lock held.
  */
 void sites_arm(void);
 

@@ -9,10 +9,11 @@ AGENT_FLAGS_aarch64 := -mno-outline-atomics
 
 $(AGENT_OBJ): CFLAGS_ALL := $(filter-out -fsanitize=%,$(CFLAGS_ALL)) -ftls-model=initial-exec -fno-stack-protector \
 	-fno-plt -DAGENT_INSIDE -U_FORTIFY_SOURCE $(AGENT_FLAGS_$(AGENT_CPU))
-# This file has the functions of the C library. The compiler must not replace a loop by a call of the same function.
+# This file defines memcpy() and others. The compiler must not replace the loop of a function by a call of itself.
 $(B)/obj/runtime/agent/inproc/libc-string.o: CFLAGS_ALL += -ffreestanding \
 	$(if $(findstring clang,$(shell $(CC) --version)),-fno-builtin,-fno-tree-loop-distribute-patterns)
-# Trampolines call these files, with the program's vector registers, and they call no other: also not memcpy().
+# Trampolines call functions of these files without saving vector registers. So these use general registers only, and call
+# no function of another file, not even memcpy().
 $(addprefix $(B)/obj/runtime/agent/inproc/,hit-read.o hit-ring.o): CFLAGS_ALL += -mgeneral-regs-only -fno-builtin \
 	$(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-loop-distribute-patterns)
 

@@ -17,7 +17,7 @@ void calls_rescan(void);
 bool calls_allowed(void);
 /* Returns whether the calling thread has a filter. */
 bool calls_filtered(void);
-/* Returns whether a filter may be in force, so that the agent makes no call that the program did not ask for. */
+/* Returns whether a filter may be in force, so that the agent must not make system calls in the program's threads. */
 bool calls_sealed(void);
 /* Waits until the calls of hits that are in flight have ended, for a limited time. */
 void calls_wait(void);

@@ -9,7 +9,7 @@
  * 2. The agent's thread waits until `forking` is 0, sets `changing`, and starts again if
  *    `forking` is not 0 then. It waits 0.3 s at most.
  *
- * If a limit is reached, the fork goes on. The child finds `changing` set and arms
+ * If a limit is reached, the fork proceeds. The child finds `changing` set and arms
  * nothing any more.
  */
 #include "runtime/agent/inproc/agent.h"

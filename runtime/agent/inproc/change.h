@@ -15,7 +15,7 @@ bool change_active(void);
 /* Surround fork(2) in the parent. */
 void change_fork_begin(void);
 void change_fork_end(void);
-/* In a child: forgets the parent's changes. Returns whether one was in the middle. */
+/* In a child: forgets the parent's changes. Returns whether one was not finished. */
 bool change_forked(void);
 
 #endif

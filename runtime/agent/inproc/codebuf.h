@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A buffer of machine code, for any CPU: bytes that are appended, labels, jumps to
- * labels that are filled in at the end, and stubs. A stub is code that runs rarely
- * and is therefore placed after the code that runs always.
+ * labels that are filled in at the end, and stubs. A stub is code that runs rarely,
+ * so it is placed after the rest.
  */
 #ifndef RUNTIME_AGENT_INPROC_CODEBUF_H
 #define RUNTIME_AGENT_INPROC_CODEBUF_H
@@ -33,7 +33,7 @@ struct stub {
 struct codebuf {
 	uint8_t *bytes; /* TRAMPOLINE_MAX */
 	size_t n;
-	bool bad;           /* something did not fit */
+	bool bad;           /* the code, a label, a jump or a stub did not fit */
 	uintptr_t at, site; /* where the code will be, and the site that jumps to it */
 	uint32_t frame;     /* aarch64: bytes of stack that the trampoline takes */
 	const struct image_ranges *image;

@@ -26,9 +26,9 @@ enum operand { OPERAND_TOP, OPERAND_SECOND };
 
 /* ---- the frame of a trampoline ---- */
 
-/* Saves what the trampoline changes; jumps to end if the process has no agent. */
+/* Saves the registers that the trampoline changes; jumps to end if the process has no agent. */
 void gen_enter(struct codebuf *c, const struct trampoline_consumer *consumers, size_t n, uint32_t end);
-/* Restores it and jumps back to the site. Returns false if the site is out of reach. */
+/* Restores them and jumps back to the site. Returns false if the site is out of reach. */
 bool gen_leave(struct codebuf *c);
 void gen_jump(struct codebuf *c, uint32_t label);
 /* Fills in the jump at offset at, so that it goes to offset to. */
@@ -55,7 +55,7 @@ void gen_tid(struct codebuf *c);
 /* Jumps if the top is zero, or if it is not. */
 void gen_jump_if(struct codebuf *c, bool zero, uint32_t label);
 
-/* Loads from the address in the top if it is in the part of the stack that is sure; else jumps to the stub. */
+/* Loads from the address in the top if that part of the stack is known to be readable, else jumps to the stub. */
 void gen_load(struct codebuf *c, const struct fetch_step *load, unsigned words, uint32_t stub);
 /* Jumps to the stub if the byte before end, an offset to the stack pointer, may be beyond the stack's last page. */
 void gen_frame_check(struct codebuf *c, int32_t end, uint32_t stub);
@@ -64,7 +64,9 @@ void gen_load_frame(struct codebuf *c, int32_t offset, const struct fetch_step *
 /* Loads at a fixed address. */
 void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_step *load);
 
-/* Calls the table's match or comm with the literal: top = whether it matches. Jumps to fault if memory is unreadable. */
+/*
+ * Calls the table's match or comm with the literal: top = whether it matches. Jumps to fault if memory is unreadable.
+ */
 void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, bool prefix, uint32_t fault);
 /* Writes the top, an address, into the record as string argument i, and the string after the values. */
 void gen_string(struct codebuf *c, unsigned i);
@@ -79,14 +81,14 @@ void gen_frame_address(struct codebuf *c, int32_t offset);
 void gen_load_call(struct codebuf *c, const struct stub *stub);
 /* Marks argument i of the record as a fault, with the value 0. */
 void gen_argument_fault(struct codebuf *c, unsigned i);
-/* Gives up values on the machine's stack. */
+/* Drops values from the machine's stack. */
 void gen_discard(struct codebuf *c, unsigned words);
 
 /* ---- a consumer's ring and record ---- */
 
 /* Loads the thread's ring; jumps if the thread has none. */
 void gen_ring(struct codebuf *c, unsigned shm, uint32_t none);
-/* Has C take a ring; jumps if it found one. */
+/* Calls C to take a ring; jumps to taken if it got one. */
 void gen_ring_take(struct codebuf *c, unsigned shm, uint32_t taken);
 /* time = the CPU's counter */
 void gen_time(struct codebuf *c);
@@ -98,13 +100,13 @@ void gen_time_check(struct codebuf *c, const struct agent_shm *shm, uint32_t lat
 void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t full);
 /* Makes room in a ring that may be overwritten, and jumps to retry; jumps to lost if it must not be overwritten. */
 void gen_ring_room(struct codebuf *c, const struct agent_shm *shm, uint32_t retry, uint32_t lost);
-/* Writes the head of a record, in which it is not finished. */
+/* Writes the head of a record that is not complete yet. */
 void gen_record(struct codebuf *c, unsigned words, uint32_t slot);
 /* The next string goes to this offset in the record. */
 void gen_strings(struct codebuf *c, unsigned offset);
 /* Gives back the words that strings did not need. */
 void gen_shrink(struct codebuf *c, unsigned words);
-/* Writes the time, which finishes the record. */
+/* Writes the time, which completes the record. */
 void gen_publish(struct codebuf *c);
 /* Adds one to the slot's counter at that offset in struct agent_count: in the ring, or for threads without one. */
 void gen_count(struct codebuf *c, uint32_t slot, size_t counter);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Differences between CPUs, apart from the files with a CPU in their names: sizes of
- * sites and jumps, registers, and a few instructions. runtime/agent/backend.c uses the
- * sizes, too.
+ * sites and jumps, registers, and a few instructions.
  */
 #ifndef RUNTIME_AGENT_INPROC_CPU_H
 #define RUNTIME_AGENT_INPROC_CPU_H

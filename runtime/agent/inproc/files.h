@@ -16,9 +16,9 @@ int64_t parse_number(const char *text);
 
 /* Opens a subdirectory to which only the user has access. make: creates it. Returns -1 on errors. */
 int dir_open(int dir, const char *name, bool make);
-/* Calls fn for each name without a leading dot, until it returns something else than 0. Returns that, or 0. */
+/* Calls fn for each name without a leading dot, until it returns nonzero. Returns that, or 0. */
 int dir_list(int dir, int (*fn)(int dir, const char *name, void *arg), void *arg);
-/* Replaces the file as a whole. Returns 0 or a negative errno. */
+/* Writes a new file and renames it to name. Returns 0 or a negative errno. */
 int file_write(int dir, const char *name, const void *data, size_t size);
 /* Reads at most room - 1 bytes of a text file and adds a NUL. Returns the length, 0 on errors. */
 size_t file_read_text(int dir, const char *path, char *text, size_t room);

@@ -8,7 +8,7 @@
  * 3. If the child is in scope, a new thread replaces the parent's shared memory regions
  *    by regions of the child, at the same addresses, and writes the pages again.
  *    fork(2) returns after that, and after the readers have the child's regions.
- * 4. If the child is not in scope, trampolines go on doing nothing.
+ * 4. If the child is not in scope, trampolines continue to do nothing.
  * 5. A child that was forked in the middle of a change arms nothing any more.
  *
  * A child that was made without the C library is in state 2 forever.

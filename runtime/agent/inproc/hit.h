@@ -19,13 +19,14 @@
 
 /* ---- a thread ---- */
 
-#define MUTED_CLOCK 1u  /* reading the CPU's counter would kill it */
+#define MUTED_CLOCK 1u  /* it would be killed when it reads the CPU's counter (seccomp's strict mode) */
 #define MUTED_SHARED 2u /* another task has the same thread-local data */
 
 /* The state of a thread. Trampolines reach it by the thread pointer. All zero before the first hit. */
 struct hit_thread {
 	struct agent_ring *ring[SHMS_MAX];
-	uintptr_t sure_low, sure_last;  /* the part of its stack that is readable; last is 8 below the end. 0: none */
+	uintptr_t sure_low,
+		sure_last; /* the part of its stack known to be readable; last is 8 below the end. 0: none */
 	uintptr_t stack_low, stack_end; /* the stack that the C library gave it; end 1: unknown */
 	uint32_t tid;
 	uint32_t busy;          /* it is taking a ring */
@@ -39,7 +40,7 @@ extern __thread struct hit_thread agent_thread __attribute__((tls_model("initial
 /*
  * A page next to each region of trampolines, which fork(2) wipes. If alive is 0, a
  * trampoline does nothing. So a child process that was made without the C library
- * stays quiet.
+ * runs the sites but does not count.
  */
 struct life {
 	uint32_t alive;

@@ -3,8 +3,9 @@
 #define RUNTIME_AGENT_INPROC_KEEPER_H
 
 /*
- * Sends the shared memory regions to the keeper that it does not have yet, and notes in
- * the directory of each session whether it has a keeper. agent.lock is held.
+ * Sends those shared memory regions to the keeper that it does not have yet, and notes in
+ * the directory of each session whether the keeper has its region. The caller holds
+ * agent.lock.
  */
 void shms_keep(int store);
 

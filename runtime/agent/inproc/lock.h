@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Locks and waiting, by futex(2), all with a time limit. */
+/* Locks and waiting, by futex(2). */
 #ifndef RUNTIME_AGENT_INPROC_LOCK_H
 #define RUNTIME_AGENT_INPROC_LOCK_H
 
@@ -11,7 +11,7 @@ struct lock {
 	uint32_t word;
 };
 
-/* Takes the lock, and waits as long as that takes. */
+/* Takes the lock. Waits without a limit. */
 void lock_get(struct lock *lock);
 /* Takes the lock within ms milliseconds. Returns whether it did. */
 bool lock_try(struct lock *lock, unsigned ms);

@@ -12,7 +12,7 @@
 struct map_entry {
 	uintptr_t start, end;
 	uint64_t offset, device, inode;
-	const char *path;   /* "" without a file; valid until maps_read() */
+	const char *path;   /* "" without a file; valid until the next maps_read() */
 	uint8_t protection; /* PROT_* */
 	bool shared, is_stack, is_heap;
 };
@@ -25,7 +25,7 @@ const struct map_entry *maps_get(size_t i);
 const struct map_entry *maps_at(uintptr_t address);
 /* Returns how many bytes all mappings have. */
 uint64_t maps_size(void);
-/* Returns the nth gap of size bytes within a jump's reach of all from low to high, the nearest first; 0: none. */
+/* Returns the nth unmapped range of size bytes in reach of jumps from low to high, the nearest first; 0: none. */
 uintptr_t maps_gap(uintptr_t low, uintptr_t high, size_t size, unsigned nth);
 
 bool mapping_is_file(const struct map_entry *mapping, const struct manifest_file *file, const char *path);

@@ -16,7 +16,7 @@ void *arena_alloc(size_t size);
 void *pages_map(size_t size);
 /* Unmaps them. at may be NULL. */
 void pages_unmap(void *at, size_t size);
-/* Reads in pages that are about to be written, in steps, after the used part of room bytes grew from had to used. */
+/* Makes the kernel allocate pages in advance, in steps: the used part of room bytes has grown from had to used. */
 void pages_populate(const void *at, size_t had, size_t used, size_t room);
 
 /* Does mmap(2) at an address that neither the kernel nor programs choose. Returns MAP_FAILED on errors. */
@@ -28,7 +28,7 @@ void *map_private(size_t size, int protection, int flags, int fd);
 void *map_shared(int fd, void *at, size_t size, int protection);
 /* Changes the protection of the whole pages between two addresses. */
 void memory_protect(uintptr_t from, uintptr_t to, int protection);
-/* Returns whether RLIMIT_AS permits size more bytes than used, and then leaves the program as many. */
+/* Returns whether RLIMIT_AS permits size more bytes than used, and the program could then still map as many. */
 bool memory_allowed(size_t size, uint64_t used);
 
 /* An array that grows; its elements may move then. */

@@ -23,9 +23,9 @@ uint64_t process_start_time(uint32_t pid);
  * Rights are users, groups, capabilities, no_new_privs and filters of system calls.
  * Without /proc both functions return false, so that nothing is armed.
  */
-/* Returns whether the first thread may do all that the other one may. */
+/* Returns whether thread `one` has all rights of thread `other`. */
 bool rights_cover(uint32_t one, uint32_t other);
-/* Returns whether any thread of the process pid, except tid, may do all that tid may. */
+/* Returns whether some thread of the process pid, other than tid, has all rights of tid. */
 bool rights_covered(uint32_t pid, uint32_t tid);
 
 #endif

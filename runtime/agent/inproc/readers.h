@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A process that begins waits for the readers of its sessions, because it may be so
- * short-lived that it would end before its reader knows of it.
+ * A process that starts waits for the readers of its sessions, because it may otherwise
+ * end before a reader has noticed it.
  */
 #ifndef RUNTIME_AGENT_INPROC_READERS_H
 #define RUNTIME_AGENT_INPROC_READERS_H

@@ -23,11 +23,11 @@ struct code_region {
  * makes one if needed. Returns NULL if it cannot.
  */
 struct code_region *region_find(uintptr_t low, uintptr_t high);
-/* In another thread or process than before: lets trampolines work. */
+/* Call this in a new agent's thread or a forked child: lets trampolines work there. */
 void regions_revive(void);
 /* In a forked child: makes no more trampolines in memory that is shared with the parent. */
 void regions_close(void);
-/* Makes the unused parts of all regions inaccessible; or accessible again, and unlocked. */
+/* hide: makes the unused parts of all regions inaccessible. Otherwise makes them accessible, and unlocked. */
 void regions_hide(bool hide);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The agent's thread takes the rights that the program takes: users, groups,
- * capabilities, and what some prctl(2) set. The C library changes its own threads only;
- * the agent's would keep the rights that the program gives up.
+ * Makes the agent's thread follow changes of the program's rights: users, groups,
+ * capabilities, and settings of some prctl(2). The C library changes the rights of its
+ * own threads only, so the agent's thread would keep rights that the program gives up.
  *
  *     a thread of the program                 the agent's thread
  *     rights_request()
@@ -24,12 +24,12 @@
 uint32_t rights_request(long option, long a, long b, long c, long d);
 /* Returns whether the request of that number has been followed. */
 bool rights_done(uint32_t request);
-/* Waits 1 ms at most for that. */
+/* Waits at most 1 ms until the request has been followed. */
 void rights_wait(uint32_t request);
-/* In a forked child: forgets requests. */
+/* In a forked child: drops all requests. */
 void rights_forget(void);
 
-/* Takes the rights that were asked for. Returns false if that failed, so that the agent's thread has to end. */
+/* Takes the requested rights. Returns false if that failed, so that the agent's thread has to end. */
 bool rights_follow(void);
 /* Waits for a request, ms milliseconds at most. Returns false at once if there is one. */
 bool rights_wait_request(unsigned ms);

@@ -6,9 +6,9 @@
 #include <stdbool.h>
 
 /*
- * Reads the sessions' files again and arms and disarms by them. store: the state
+ * Reads the sessions' files again, and arms and disarms as they say. store: the state
  * directory, or -1. For the agent's thread, with agent.lock held. Returns false if a
- * library is being unloaded for too long.
+ * library has been unloading for too long.
  */
 bool sessions_rescan(int store);
 /* Reads the sessions' files when the process begins, without arming. Returns whether any is for the process. */

@@ -73,7 +73,7 @@ static bool filter_can_kill(unsigned long filter)
 	return false;
 }
 
-/* The thread loses its clock: gives back its rings, and lets it take none. */
+/* Call this when the thread must not read the clock any more: gives back its rings, and prevents that it takes others. */
 static void thread_mute(void)
 {
 	agent_thread.muted |= MUTED_CLOCK;

@@ -7,8 +7,8 @@
 
 /*
  * Prepares for a system call that the program is about to make. Returns whether the
- * agent's thread was stopped for it; then call agent_restart() or
- * agent_stay_stopped() after it.
+ * agent's thread was stopped for it; the caller then calls
+ * agent_restart() or agent_stay_stopped() after the system call.
  */
 bool seccomp_before_call(long number, unsigned long a, unsigned long b, unsigned long c);
 

@@ -12,10 +12,10 @@ struct session {
 	char name[AGENT_SESSION_MAX + 8]; /* "": free */
 	struct identity directory;
 	bool seen;       /* the directory was there in this scan */
-	uint32_t reason; /* of the directory, or why it has no shared memory region */
+	uint32_t reason; /* why the directory cannot be read, or why it has no shared memory region */
 	bool records;    /* an attachment records without a reader */
-	bool overwrites; /* an attachment asks that the oldest records make room */
-	bool awaited;    /* it has a reader, which does not know the shared memory region yet */
+	bool overwrites; /* an attachment has AGENT_ATTACHMENT_OVERWRITE */
+	bool awaited;    /* it has a reader that has not asked for the shared memory region yet */
 	struct session_shm *shm;
 	struct vector attachments; /* struct loaded_attachment * */
 };
@@ -32,19 +32,19 @@ static inline struct loaded_attachment **attachments_of(const struct session *se
 
 /* Returns the session of that name, or NULL. */
 struct session *session_find(const char *name);
-/* Adds one. Returns NULL if there are SESSIONS_MAX. */
+/* Adds a session. Returns NULL if there are SESSIONS_MAX already. */
 struct session *session_new(const char *name);
-/* Gives up the session, after its points are disarmed. */
+/* Removes the session. Its points must be disarmed. */
 void session_forget(struct session *session);
 /* Finds or adds the attachment. Returns NULL without memory. */
 struct loaded_attachment *session_attachment(struct session *session, uint32_t number);
-/* Gives up attachment number i, or all of them. Their points are disarmed by the next sites_arm(). */
+/* Removes attachment number i, or all of them. Their points are disarmed by the next sites_arm(). */
 void attachment_forget(struct session *session, size_t i);
 void attachments_forget(struct session *session);
 
 /* Writes a forked child's files child-N-PID. */
 void sessions_inherit(int store);
-/* Writes what remains when the process ends: its counts. Removes its other files. */
+/* When the process ends: writes its counts, and removes its other files. */
 void sessions_leave(int store);
 /* Notes in the session's directory that no keeper has the process's counts, or removes the note. */
 void session_mark_unkept(int store, const struct session *session, bool unkept);

@@ -30,14 +30,14 @@ enum agent_reason shm_make(struct session *session);
 int shm_renew(struct session_shm *shm, bool keep);
 /* Takes the region from the session. */
 void shm_leave(struct session *session);
-/* Lets hits be recorded, or not, as the session's attachments ask for without a reader. */
+/* Sets record_until as the session's attachments ask for: always record, or only with a reader. */
 void shm_records(struct session *session);
-/* Makes the unused parts of all regions inaccessible; or accessible again, and unlocked. agent.lock is held. */
+/* Does what regions_hide() does for shared memory regions. The caller holds agent.lock. */
 void shms_hide(bool hide);
 
 /* Returns a new slot, or -1. */
 int64_t shm_slot(struct session_shm *shm);
-/* Gives the slot to a point from now on, with counters of 0. */
+/* Lets the slot stand for a point from now on. Sets its counters to 0. */
 void shm_name_slot(struct session_shm *shm, uint32_t slot, uint32_t attachment, uint32_t point);
 void shm_count(const struct session_shm *shm, uint32_t slot, struct agent_count *count);
 /* Returns the time by the region's clock. */

@@ -22,11 +22,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Prepares what a thread needs, which will call run(). Returns false without memory. */
+/* Prepares the memory of a thread that will call run(). Returns false without memory. */
 bool thread_prepare(void (*run)(void));
-/* Lets the thread be made from now on, by controllers, too. Everything else must be ready. */
+/* Permits the thread to be made from now on, also by controllers. The rest of the agent must be ready. */
 void thread_open(void);
-/* No thread will be made in this process. */
+/* Prevents that a thread is made in this process from now on. */
 void thread_close(void);
 /* Makes the thread unless it exists. Returns false if that failed. */
 bool thread_start(void);

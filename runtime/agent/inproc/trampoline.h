@@ -29,8 +29,8 @@ struct trampoline_consumer {
 
 /*
  * Compiles the trampoline for a site into code. at: the address that the code will be
- * copied to. Returns the length, or 0 if it cannot be compiled; then the newest
- * consumer has to be refused.
+ * copied to. Returns the length, or 0 if it cannot be compiled. The caller then
+ * refuses the newest consumer.
  */
 size_t trampoline_compile(uint8_t code[TRAMPOLINE_MAX], uintptr_t at, uintptr_t site,
                           const struct trampoline_consumer *consumers, size_t n, const struct image_ranges *image,

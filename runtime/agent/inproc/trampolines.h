@@ -6,7 +6,7 @@
 #include "runtime/agent/inproc/maps.h"
 #include "runtime/agent/inproc/site-table.h"
 
-/* Returns the ranges of the image around the text and of the program. They are never freed. NULL: no memory. */
+/* Returns the ranges of the image that contains the text, and of the program. They are never freed. NULL: no memory. */
 const struct image_ranges *image_get(const struct map_entry *text);
 /*
  * Makes a trampoline for the consumers that the site has in this pass, or keeps the

@@ -6,7 +6,7 @@
 #include "runtime/agent/inproc/site-table.h"
 
 /*
- * Gives the attachment's points consumers on their sites, and each point its state.
+ * Adds consumers for the attachment's points to their sites, and sets the state of each point.
  * reason: why nothing can be armed, or AGENT_OK. Returns false without memory.
  */
 bool attachment_want(struct session *session, struct loaded_attachment *attachment, enum agent_reason reason);
