@@ -125,33 +125,50 @@ std::string site_signature_text(const struct site_record &site)
 	       note_text(PPN_OWNER, PPN_SIGNATURE, asm_bytes(site.signature)) + POP ENDIF;
 }
 
-std::string site_encode(const struct site_record &site)
+/* The PPN_SITE note of a site that has one. more: the operands after the first twelve. */
+static std::string site_note_text(const struct site_record &site, const std::string &more)
+{
+	return PUSH_LINKED(PPN_SECTION) +
+	       note_text(PPN_OWNER, PPN_SITE,
+	                 asm_address(LABEL) + LINE_AND_FLAGS + std::to_string(site.line) + "," +
+	                         std::to_string(site.flags) + "\n" +
+	                         (more.empty() ? "" : MORE_OPERANDS + more + "\"\n")) +
+	       POP;
+}
+
+/* is_old: see site_encode_old(). */
+static std::string site_text(const struct site_record &site, bool is_old)
 {
 	std::vector<std::string> operands;
-	std::string text, more;
+	std::string text, note, more;
 
 	for (int size : site.operands)
 		operands.push_back(std::to_string(size) + "@%" + std::to_string(operands.size()));
 	std::string first = operands_join(operands, &more);
 
+	if (site_has_note(site))
+		note = site_note_text(site, more);
+	bool note_is_last = is_old && site.flags;
 	text = START PUSH_LINKED(STAPSDT_SECTION) +
 	       note_text(STAPSDT_OWNER, STAPSDT_TYPE,
 	                 asm_address(LABEL ",_.stapsdt.base," + site_semaphore(site)) + NAMES + site.provider +
 	                         "\",\"" + site_probe_name(site) + "\"\n" OPERANDS + first + "\"\n") +
-	       POP;
-	if (site_has_note(site))
-		text += PUSH_LINKED(PPN_SECTION) +
-		        note_text(PPN_OWNER, PPN_SITE,
-		                  asm_address(LABEL) + LINE_AND_FLAGS + std::to_string(site.line) + "," +
-		                          std::to_string(site.flags) + "\n" +
-		                          (more.empty() ? "" : MORE_OPERANDS + more + "\"\n")) +
-		        POP;
-	text += stapsdt_base_text() + site_signature_text(site);
+	       POP + (note_is_last ? "" : note) + stapsdt_base_text() + site_signature_text(site);
 	if (site.kind == SITE_DECLARED)
 		text += DECLARED;
 	else if (!site.home.empty())
-		text += STAYS_IN + asm_quoted(site.home) + "\n";
-	return text;
+		text += STAYS_IN + (is_old ? site.home : asm_quoted(site.home)) + "\n";
+	return text + (note_is_last ? note : "");
+}
+
+std::string site_encode(const struct site_record &site)
+{
+	return site_text(site, false);
+}
+
+std::string site_encode_old(const struct site_record &site)
+{
+	return site_text(site, true);
 }
 
 /* ---- decoding ------------------------------------------------------------- */
@@ -232,17 +249,17 @@ static bool site_name_decode(const std::string &probe, struct site_record *site)
 	return false;
 }
 
-/* Decodes the line after the signature, if any, and the name. */
-static bool site_ending_decode(const char *at, const std::string &probe, struct site_record *site)
+/* Takes the line after the signature, if any, and decodes the name. */
+static bool site_ending_decode(const char **at, const std::string &probe, struct site_record *site)
 {
 	std::string home;
 
-	if (text_take(&at, DECLARED)) {
+	if (text_take(at, DECLARED)) {
 		site->kind = SITE_DECLARED;
 		site->name = probe;
 		return true;
 	}
-	if (text_take(&at, STAYS_IN) && (!text_take_until(&at, "\n", &home) || !asm_unquoted(home, &site->home)))
+	if (text_take(at, STAYS_IN) && (!text_take_until(at, "\n", &home) || !asm_unquoted(home, &site->home)))
 		return false;
 	return site_name_decode(probe, site);
 }
@@ -268,10 +285,12 @@ bool site_decode(const char *text, struct site_record *site)
 	if (!text_take_until(&at, BYTES, NULL) || !text_take_until(&at, "\"\n", &signature) ||
 	    !asm_unquoted(signature, &found.signature) || !text_take_until(&at, ENDIF, NULL))
 		return false;
-	if (!site_ending_decode(at, probe, &found))
+	if (!site_ending_decode(&at, probe, &found))
+		return false;
+	if (text_take(&at, PUSH_LINKED(PPN_SECTION)) && !site_note_decode(&at, &found))
 		return false;
 	/* The parts that were skipped above are right if they come out again. */
-	if (site_encode(found) != text)
+	if (site_encode(found) != text && site_encode_old(found) != text)
 		return false;
 	*site = found;
 	return true;

@@ -70,7 +70,15 @@ std::string site_signature_text(const struct site_record &site);
  * be identifiers. Different records have different texts.
  */
 std::string site_encode(const struct site_record &site);
-/* Returns false, and leaves *site alone, if text is not exactly what site_encode() returns for some record. */
+/*
+ * Returns the text that plugins up to November 2026 wrote to LTO objects. A site with flags has its PPN_SITE note at the
+ * end, and home is not quoted.
+ */
+std::string site_encode_old(const struct site_record &site);
+/*
+ * Returns false, and leaves *site alone, if text is not exactly what site_encode() or site_encode_old() returns for some
+ * record.
+ */
 bool site_decode(const char *text, struct site_record *site);
 
 /* The code of a site in assembler: SITE_ALIGN, a label, SITE_NOPS. */

@@ -31,13 +31,22 @@ std::string site_template(const site_record &site)
 	return NUMBERED + std::to_string(site_number(site));
 }
 
+/* Returns NULL for a number of no record: the program's own asm statements may begin as ours. */
+static const site_record *record_of_number(const char *text)
+{
+	char *end;
+	unsigned long number = strtoul(text, &end, 10);
+
+	return ISDIGIT(*text) && !*end && number < records.size() ? records[number] : NULL;
+}
+
 const site_record *site_of_template(const char *asm_template)
 {
 	static std::map<std::string, const site_record *> decoded; /* NULL: not a site */
 	site_record site;
 
 	if (!strncmp(asm_template, NUMBERED, strlen(NUMBERED)))
-		return records[atoi(asm_template + strlen(NUMBERED))];
+		return record_of_number(asm_template + strlen(NUMBERED));
 	if (strncmp(asm_template, SITE_ALIGN, strlen(SITE_ALIGN)))
 		return NULL;
 	auto known = decoded.insert(std::make_pair(asm_template, (const site_record *)NULL));

@@ -9,3 +9,9 @@ echo "seed $seed"
 $GXX -std=gnu++14 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover -Wall -Wextra -Iinclude -I. \
 	"$SOURCES/record.cc" plugin/record.cc plugin/note-text.cc -o "$T/record" || fail "the test does not compile"
 "$T/record" "$seed" "$count" >"$T/out" || { head -n 20 "$T/out"; fail "seed $seed: $(wc -l <"$T/out") failures"; }
+
+# An asm statement of the program that begins as a site's does, with the number of no record.
+probed '*'
+echo 'int main(void) { __asm__ volatile("\t# site 123456"); __asm__ volatile("\t# site 0x"); return 0; }' >"$T/asm.c"
+compile "$GCC" -O2 "${with[@]}" -S -o "$T/asm.s" "$T/asm.c" || fail "GCC does not compile asm statements that resemble sites"
+[ "$(grep -c '# site 123456\|# site 0x' "$T/asm.s")" = 2 ] || fail "asm statements that resemble sites are changed"
