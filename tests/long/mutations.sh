@@ -58,7 +58,7 @@ build() {
 run_test() {
 	local command=(bash "tests/$1.sh")
 	[[ $1 != unit/* ]] || command=("$B/tests/$1")
-	timeout 300 "${command[@]}" >"$T/log" 2>&1
+	env -u PROBEPOINT_LONG timeout 1800 "${command[@]}" >"$T/log" 2>&1
 }
 
 while IFS='~' read -r name glob expression test; do
