@@ -454,11 +454,7 @@ enum pp_life pp_stat_life(const struct pp_stat *stat, size_t row);
  * The state of the file's path. Processes that map the old file still hit its probes after it was replaced or deleted;
  * processes that start later do not.
  */
-enum pp_file_state {
-	PP_FILE_PRESENT,
-	PP_FILE_REPLACED,
-	PP_FILE_DELETED
-};
+enum pp_file_state { PP_FILE_PRESENT, PP_FILE_REPLACED, PP_FILE_DELETED };
 
 enum pp_file_state pp_stat_file_state(const struct pp_stat *stat, size_t row);
 const char *pp_stat_backend(const struct pp_stat *stat, size_t row);
@@ -554,7 +550,7 @@ enum pp_kind {
 	PP_BOOL,
 	PP_CHAR,
 	PP_FLOAT,
-	PP_FAULT,   /* the memory of the argument could not be read at this hit */
+	PP_FAULT,  /* the memory of the argument could not be read at this hit */
 	PP_MISSING /* the argument can never be read at this site, because its operand cannot be resolved */
 };
 

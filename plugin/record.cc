@@ -137,7 +137,7 @@ static std::string site_note_text(const struct site_record &site, const std::str
 }
 
 /* is_old: see site_encode_old(). */
-static std::string site_text(const struct site_record &site, bool is_old)
+static std::string record_site_text(const struct site_record &site, bool is_old)
 {
 	std::vector<std::string> operands;
 	std::string text, note, more;
@@ -163,12 +163,12 @@ static std::string site_text(const struct site_record &site, bool is_old)
 
 std::string site_encode(const struct site_record &site)
 {
-	return site_text(site, false);
+	return record_site_text(site, false);
 }
 
 std::string site_encode_old(const struct site_record &site)
 {
-	return site_text(site, true);
+	return record_site_text(site, true);
 }
 
 /* ---- decoding ------------------------------------------------------------- */

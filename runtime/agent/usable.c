@@ -173,7 +173,7 @@ static bool site_is_aligned(const struct pp_site *site)
 
 static bool site_is_armable(const struct pp_site *site)
 {
-	return image_is_armable(site->probe->image) && site->role == SITE_HIT && site_has_nop(site) &&
+	return agent_image_is_armable(site->probe->image) && site->role == SITE_HIT && site_has_nop(site) &&
 	       site_is_aligned(site);
 }
 
