@@ -8,11 +8,14 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/array.h"
 #include "base/error.h"
 #include "runtime/process.h"
+
+#define EMPTY_MS 1000
 
 static void process_clear_maps(struct process *process)
 {
@@ -70,7 +73,15 @@ static int process_parse_maps(struct process *process, FILE *f)
 	return err || feof(f) || ferror(f) ? err : error_nomem();
 }
 
-int process_read_maps(struct process *process)
+static bool process_maps_files(const struct process *process)
+{
+	for (size_t i = 0; i < process->nmaps; i++)
+		if (process->maps[i].inode)
+			return true;
+	return false;
+}
+
+static int process_read_maps_once(struct process *process)
 {
 	bool failed;
 	char name[64];
@@ -94,6 +105,20 @@ int process_read_maps(struct process *process)
 	if (failed || !process_alive(process))
 		return error_set(ESRCH, "pid %d: the process has ended", process->pid);
 	return 0;
+}
+
+/* A process maps no file while it executes exec(2) and while it exits. Waits for the end of either, EMPTY_MS at most. */
+int process_read_maps(struct process *process)
+{
+	int err = process_read_maps_once(process);
+
+	for (int ms = 0; ms < EMPTY_MS; ms++) {
+		if (err || process_maps_files(process) || process_is_kernel_thread(process->pid))
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		err = process_read_maps_once(process);
+	}
+	return err;
 }
 
 /*

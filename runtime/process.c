@@ -27,9 +27,12 @@ void process_free(struct process *process)
 	free(process);
 }
 
-/* The state and start time of a process's first thread. */
+#define PF_KTHREAD 0x00200000 /* linux/sched.h */
+
+/* The state, flags and start time of a process's first thread. */
 struct proc_stat {
 	char state;
+	unsigned flags;
 	unsigned long long start_time;
 };
 
@@ -46,13 +49,20 @@ static bool proc_stat_read(pid_t pid, struct proc_stat *stat)
 	fclose(f);
 	name_end = strrchr(line, ')'); /* the name in field 2 may contain any character */
 	return name_end &&
-	       sscanf(name_end + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-	              &stat->state, &stat->start_time) == 2;
+	       sscanf(name_end + 1, " %c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+	              &stat->state, &stat->flags, &stat->start_time) == 3;
 }
 
 static bool proc_stat_is_dead(const struct proc_stat *stat)
 {
 	return stat->state == 'Z' || stat->state == 'X';
+}
+
+bool process_is_kernel_thread(pid_t pid)
+{
+	struct proc_stat stat;
+
+	return proc_stat_read(pid, &stat) && stat.flags & PF_KTHREAD;
 }
 
 uint64_t process_start_time(pid_t pid)

@@ -45,6 +45,8 @@ bool process_alive(const struct process *process);
 /* Returns the start time in clock ticks since boot, or 0 if the process does not exist. It distinguishes
  * processes that had the same pid. */
 uint64_t process_start_time(pid_t pid);
+/* Returns true for a thread of the kernel, which maps no files. */
+bool process_is_kernel_thread(pid_t pid);
 
 enum process_life {
 	PROCESS_LIVES,

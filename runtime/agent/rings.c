@@ -71,6 +71,15 @@ static void ring_give_up(struct ring_state *ring, struct rings_pass *pass)
 	ring->bad = pass->is_damaged = true;
 }
 
+/*
+ * Returns whether the thread has moved head since it was read. A thread that has reserved more than its record needs moves
+ * head back, and its next records may then end after the head that was read. They are valid, and the next pass reads them.
+ */
+static bool ring_head_moved(const struct rings *rings, const struct ring_state *ring, uint64_t head)
+{
+	return __atomic_load_n(&shm_ring(rings->shm, ring->index)->head, __ATOMIC_ACQUIRE) != head;
+}
+
 static bool record_fits(size_t words, size_t left)
 {
 	return words >= sizeof(struct record) / 8 && words <= RECORD_SIZE_MAX / 8 && words <= left;
@@ -205,7 +214,8 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 
 		words = ((const volatile struct record *)at)->words;
 		if (!record_fits(words, left)) {
-			ring_give_up(ring, pass);
+			if (!ring_head_moved(rings, ring, head))
+				ring_give_up(ring, pass);
 			return 0;
 		}
 		err = ring_queue(rings, ring, pass, word, at, (uint32_t)words);
@@ -213,7 +223,8 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 			return err;
 	}
 	if (!words || words > left) {
-		ring_give_up(ring, pass);
+		if (!ring_head_moved(rings, ring, head))
+			ring_give_up(ring, pass);
 		return 0;
 	}
 	/* Reserved space that nothing was written to is zero, and may be longer than the slack after the end. */
@@ -320,7 +331,7 @@ static enum copy_result ring_take_copy(struct rings *rings, struct ring_state *r
 	ring_read_owner(rings, ring, header);
 	if (head - taken > AGENT_RING_SIZE || (head | taken) & 7 ||
 	    !ring_copy_records(rings, ring, pass, copy, head, pass->ended || state != AGENT_RING_TAKEN)) {
-		if (__atomic_load_n(&header->taken, __ATOMIC_ACQUIRE) != taken)
+		if (__atomic_load_n(&header->taken, __ATOMIC_ACQUIRE) != taken || ring_head_moved(rings, ring, head))
 			return COPY_VOID;
 		ring_give_up(ring, pass);
 		return COPY_NOTHING;

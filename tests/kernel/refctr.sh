@@ -12,7 +12,7 @@ start p "$T/refctr"
 refused() { jq -c '[.refused[] | [.probe, .reason]]' <<<"$out"; }
 armed() { jq -c '[.armed[].probe] | sort' <<<"$out"; }
 for multi in yes no; do
-	reason='it is at the same offset as r:a and has another semaphore, but the kernel accepts only one: arm one of the two'
+	reason='it is at the same offset as r:a and has another semaphore, but the kernel accepts only one; arm one of the two'
 	later='the kernel rejects the offset: a point with another semaphore is armed there, or the offset is past the end of the file'
 	[ $multi = yes ] || export PROBEPOINT_NO_UPROBE_MULTI=1
 	[ $multi = yes ] || reason=$later

@@ -34,7 +34,7 @@ static const struct insn_case cases[] = {
 	{ EM_X86_64, "data16 int3", "66cc", "is a trap already" },
 	{ EM_X86_64, "rex.W int3", "48cc", "is a trap already" },
 	{ EM_X86_64, "hlt", "f4", "hlt" },
-	{ EM_X86_64, "into", "ce", "no instruction" },
+	{ EM_X86_64, "into", "ce", "not valid in 64-bit code" },
 	{ EM_X86_64, "nopl 0(%rax,%rax,1)", "0f1f440000", "5-byte nop" },
 	{ EM_386, "into", "ce", "is a trap already" },
 	{ EM_386, "inc %eax; int3", "40cc", NULL },
