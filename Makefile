@@ -30,7 +30,10 @@ LIB_SRC := $(wildcard base/*.c sdt/*.c runtime/*.c runtime/*/*.c)
 AGENT_SRC := $(wildcard runtime/agent/inproc/*.c)
 CMD_SRC := $(wildcard cmd/probe-*.c)
 CMD_SHARED := $(filter-out $(CMD_SRC),$(wildcard cmd/*.c))
-PLUGIN_SRC := $(wildcard plugin/*.cc)
+# The CPU that PLUGIN_CC compiles for. GCC's x86-64 includes i386.
+PLUGIN_CPU := $(patsubst i%86,x86_64,$(firstword $(subst -, ,$(shell $(PLUGIN_CC) -dumpmachine))))
+PLUGIN_CPUS := x86_64 aarch64
+PLUGIN_SRC := $(filter-out $(foreach cpu,$(filter-out $(PLUGIN_CPU),$(PLUGIN_CPUS)),%-$(cpu).cc),$(wildcard plugin/*.cc))
 
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o)
 CMD_SHARED_OBJ := $(CMD_SHARED:%.c=$(B)/obj/%.o)
@@ -64,8 +67,8 @@ all: $(LIB) $(LIB_LINK) $(LIBA) $(PLUGIN) $(AGENT) $(CMDS)
 # Changes when the compiler or the flags change, so that all objects are rebuilt.
 $(B)/obj/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(PLUGIN_CXX)' | cmp -s - $@ || \
-		echo '$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(PLUGIN_CXX)' >$@
+	@echo '$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(PLUGIN_CXX) $(PLUGIN_INC)' | cmp -s - $@ || \
+		echo '$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(PLUGIN_CXX) $(PLUGIN_INC)' >$@
 
 $(B)/obj/%.o: %.c $(B)/obj/flags
 	$(say) CC $<

@@ -5,14 +5,14 @@
  * Operands: a pass before register allocation. The constraint "nor" allows GCC to name
  * a value by any memory that holds it, such as a constant pool, a thread-local variable
  * or an entry of the GOT. Readers cannot resolve these. So the pass restricts each
- * operand to a constant, an integer register or a stack slot. Only a few are registers,
- * because some CPUs have few.
+ * operand to a constant, an integer register or a stack slot. The number of registers
+ * is limited, because some CPUs have few.
  *
  * Text: a pass when the instructions have their final order. It writes out the operands
- * in AT&T syntax, whatever -masm says. A note is linked to the section of its site's
- * code by a label in that section. Only now it is known which sites are in the .cold
- * part. So all sites of one section are linked to a label at the first of them, and
- * their notes go to the end of the unit (output.cc).
+ * (operand-text-CPU.cc). A note is linked to the section of its site's code by a label in
+ * that section. Only now it is known which sites are in the .cold part. So all sites of
+ * one section are linked to a label at the first of them, and their notes go to the end
+ * of the unit (output.cc).
  */
 #include "parts.h"
 
@@ -27,8 +27,6 @@ static rtx site_asm(rtx_insn *insn)
 }
 
 /* ---- operands ------------------------------------------------------------- */
-
-#define REGISTERS (TARGET_64BIT ? 6 : 2)
 
 static bool is_stack_slot(rtx x)
 {
@@ -83,7 +81,7 @@ static const char *operand_place(rtx_insn *insn, rtx *x, machine_mode mode, int 
 
 static void operands_place(rtx_insn *insn, rtx op)
 {
-	int n = ASM_OPERANDS_INPUT_LENGTH(op), registers = REGISTERS;
+	int n = ASM_OPERANDS_INPUT_LENGTH(op), registers = operand_registers();
 
 	if (!n)
 		return;
@@ -124,23 +122,6 @@ struct operands_pass : rtl_opt_pass {
 
 /* ---- text ----------------------------------------------------------------- */
 
-/* Returns "" if x is not an integer register. */
-static std::string register_text(rtx x, HOST_WIDE_INT size)
-{
-	std::string name = REG_P(x) && GENERAL_REGNO_P(REGNO(x)) ? reg_names[REGNO(x)] : "";
-
-	if (name.empty() || size > UNITS_PER_WORD)
-		return "";
-	/* gdb does not know r8b. Readers take as many bytes of a wider register as the operand has. */
-	if (name[0] == 'r')
-		return "%" + name + (size == 8 ? "" : size == 2 ? "w" : "d");
-	if (size >= 4)
-		return (size == 8 ? "%r" : "%e") + name;
-	if (size == 1)
-		return "%" + (name[1] == 'x' ? name.substr(0, 1) : name) + "l";
-	return "%" + name;
-}
-
 static std::string address_text(rtx x)
 {
 	HOST_WIDE_INT offset = 0;
@@ -149,8 +130,8 @@ static std::string address_text(rtx x)
 		offset = INTVAL(XEXP(x, 1));
 		x = XEXP(x, 0);
 	}
-	std::string base = register_text(x, GET_MODE_SIZE(Pmode));
-	return base.empty() ? "" : (offset ? std::to_string(offset) : "") + "(" + base + ")";
+	std::string base = operand_register_text(x, GET_MODE_SIZE(Pmode));
+	return base.empty() ? "" : operand_memory_text(base, offset);
 }
 
 /* size: of the operand, negative if it is signed. Returns "" if readers cannot resolve the place. */
@@ -160,11 +141,11 @@ static std::string operand_text(rtx x, int size)
 	std::string place;
 
 	if (CONST_INT_P(x) && size > 0 && size < 8)
-		place = "$" + std::to_string(UINTVAL(x) & ((HOST_WIDE_INT_1U << (8 * bytes)) - 1));
+		place = operand_number_text(UINTVAL(x) & ((HOST_WIDE_INT_1U << (8 * bytes)) - 1));
 	else if (CONST_INT_P(x))
-		place = "$" + std::to_string(INTVAL(x));
+		place = operand_number_text(INTVAL(x));
 	else
-		place = MEM_P(x) ? address_text(XEXP(x, 0)) : register_text(x, bytes);
+		place = MEM_P(x) ? address_text(XEXP(x, 0)) : operand_register_text(x, bytes);
 	return place.empty() ? "" : std::to_string(size) + "@" + place;
 }
 

@@ -5,6 +5,7 @@
  * The files form layers. A file calls only files of the layers above it in this list:
  *
  *   note-text.cc   notes as bytes and as assembler text
+ *   site-code-CPU.cc   the code of a site
  *   record.cc      the record of a site, and the asm text that carries it
  *   names.cc       names of probes
  *
@@ -12,6 +13,7 @@
  *   type-text.cc   functions and types as the source writes them
  *   stmt.cc        a site as a GIMPLE statement
  *
+ *   operand-text-CPU.cc    places of operands, as the assembler writes them
  *   type-note.cc   notes about enumerations and structures
  *   output.cc      the notes of an object
  *   signature.cc   arguments of a function, and its signature
@@ -36,6 +38,8 @@
  *
  * A later pass learns everything about a site from its record, which the asm
  * statement carries. See record.h for the reason.
+ *
+ * Of the files *-CPU.cc only those of one CPU are compiled: of the CPU for which GCC compiles.
  */
 #ifndef PARTS_H
 #define PARTS_H
@@ -231,6 +235,17 @@ void noreturn_place(function *fn, const struct probed *probed);
 bool unwind_only(edge e);
 /* Removes such an edge from a call. Returns false if it has none. */
 bool unwind_edge_remove(gimple *call);
+
+/* ---- operand-text-CPU.cc --------------------------------------------------- */
+
+/* Returns the largest number of integer registers that the operands of one site may occupy. */
+int operand_registers(void);
+/* Returns a constant. */
+std::string operand_number_text(HOST_WIDE_INT number);
+/* Returns a register that holds an operand of size bytes; "" if x is not an integer register. */
+std::string operand_register_text(rtx x, HOST_WIDE_INT size);
+/* Returns memory; base: a register. */
+std::string operand_memory_text(const std::string &base, HOST_WIDE_INT offset);
 
 /* ---- arguments.cc, attributes.cc, idle.cc --------------------------------- */
 

@@ -10,19 +10,10 @@
 
 #define OPERANDS_IN_STAPSDT 12 /* readers of stapsdt notes accept no more */
 
-/*
- * %= is a number that GCC makes anew for each copy of the statement.
- *
- * The alignment is as in <sys/sdt.h>: it fills with prefixes of the nop that follows, so that no nop of its own stands
- * before a site. The nops are 90, and 66 2e 0f 1f 84 00 00 00 00 00, written as characters, which the assembler reads in a third
- * of the time.
- */
-#define ALIGN "\t.p2align 3,0x66,2\n"
-#define NOPS ":\t.ascii \"\\220f.\\017\\037\\204\\0\\0\\0\\0\\0\"\n"
+/* %= is a number that GCC makes anew for each copy of the statement. */
 #define LABEL ".Lpp%="
 
 /* The pieces of the text between which the fields stand. */
-#define START ALIGN LABEL NOPS
 #define PUSH_LINKED(section) "\t.pushsection " section ",\"o?\",@note," LABEL "\n"
 #define POP "\t.popsection\n"
 #define NAMES "\t.string8 \""
@@ -38,8 +29,6 @@
 #define SIGNATURE_OWN ".Lppo_"      /* of a function of this unit alone */
 #define SIGNATURE_SHARED ".Lpps_"   /* of a function that other units may define too */
 #define SIGNATURE_DECLARED ".Lppn_" /* the label that <sys/probe.h> uses */
-
-const char SITE_ALIGN[] = ALIGN, SITE_NOPS[] = NOPS;
 
 /* By kind. */
 static const char *const endings[] = { "__entry", "__return", "__unwind", "" };
@@ -136,6 +125,12 @@ static std::string site_note_text(const struct site_record &site, const std::str
 	       POP;
 }
 
+/* The code of a site. */
+static std::string site_start(void)
+{
+	return std::string(SITE_ALIGN) + LABEL + SITE_NOPS;
+}
+
 /* is_old: see site_encode_old(). */
 static std::string record_site_text(const struct site_record &site, bool is_old)
 {
@@ -149,7 +144,7 @@ static std::string record_site_text(const struct site_record &site, bool is_old)
 	if (site_has_note(site))
 		note = site_note_text(site, more);
 	bool note_is_last = is_old && site.flags;
-	text = START PUSH_LINKED(STAPSDT_SECTION) +
+	text = site_start() + PUSH_LINKED(STAPSDT_SECTION) +
 	       note_text(STAPSDT_OWNER, STAPSDT_TYPE,
 	                 asm_address(LABEL ",_.stapsdt.base," + site_semaphore(site)) + NAMES + site.provider +
 	                         "\",\"" + site_probe_name(site) + "\"\n" OPERANDS + first + "\"\n") +
@@ -264,13 +259,18 @@ static bool site_ending_decode(const char **at, const std::string &probe, struct
 	return site_name_decode(probe, site);
 }
 
+bool site_text_begins(const char *text)
+{
+	return text_take(&text, SITE_ALIGN) && text_take(&text, LABEL);
+}
+
 bool site_decode(const char *text, struct site_record *site)
 {
 	struct site_record found;
 	std::string probe, first, signature;
 	const char *at = text;
 
-	if (!text_take(&at, START))
+	if (!text_take(&at, site_start()))
 		return false;
 	if (!text_take_until(&at, NAMES, NULL) || !text_take_until(&at, "\",\"", &found.provider) ||
 	    !text_take_until(&at, "\"\n", &probe) || !text_take(&at, OPERANDS) ||

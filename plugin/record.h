@@ -81,7 +81,10 @@ std::string site_encode_old(const struct site_record &site);
  */
 bool site_decode(const char *text, struct site_record *site);
 
-/* The code of a site in assembler: SITE_ALIGN, a label, SITE_NOPS. */
+/* Returns false if site_decode() certainly returns false. It is faster. */
+bool site_text_begins(const char *text);
+
+/* The code of a site in assembler: SITE_ALIGN, a label, SITE_NOPS. They are in site-code-CPU.cc. */
 extern const char SITE_ALIGN[], SITE_NOPS[];
 
 /* Joins operands with spaces: the first twelve for stapsdt, the rest (or "") in *more for PPN_SITE. */

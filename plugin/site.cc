@@ -47,7 +47,7 @@ const site_record *site_of_template(const char *asm_template)
 
 	if (!strncmp(asm_template, NUMBERED, strlen(NUMBERED)))
 		return record_of_number(asm_template + strlen(NUMBERED));
-	if (strncmp(asm_template, SITE_ALIGN, strlen(SITE_ALIGN)))
+	if (!site_text_begins(asm_template))
 		return NULL;
 	auto known = decoded.insert(std::make_pair(asm_template, (const site_record *)NULL));
 	if (known.second && site_decode(asm_template, &site))

@@ -7,7 +7,7 @@ seed=${SEED:-$RANDOM} count=10000
 [ -z "${PROBEPOINT_LONG-}" ] || count=1000000
 echo "seed $seed"
 $GXX -std=gnu++14 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover -Wall -Wextra -Iinclude -I. \
-	"$SOURCES/record.cc" plugin/record.cc plugin/note-text.cc -o "$T/record" || fail "the test does not compile"
+	"$SOURCES/record.cc" plugin/record.cc plugin/site-code-x86_64.cc plugin/note-text.cc -o "$T/record" || fail "the test does not compile"
 "$T/record" "$seed" "$count" >"$T/out" || { head -n 20 "$T/out"; fail "seed $seed: $(wc -l <"$T/out") failures"; }
 
 # An asm statement of the program that begins as a site's does, with the number of no record.
