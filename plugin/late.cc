@@ -53,7 +53,7 @@ static const char *operand_place(rtx_insn *insn, rtx *x, machine_mode mode, int 
 {
 	bool fits = known_le(GET_MODE_SIZE(mode), UNITS_PER_WORD);
 
-	if (CONST_INT_P(*x))
+	if (CONST_INT_P(*x) && operand_number_is_readable(INTVAL(*x)))
 		return "n";
 	if (is_stack_slot(*x))
 		return "o";

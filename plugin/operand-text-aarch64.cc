@@ -10,6 +10,11 @@ int operand_registers(void)
 	return 12; /* as many as stapsdt has operands; 28 can be allocated */
 }
 
+bool operand_number_is_readable(HOST_WIDE_INT number)
+{
+	return number != HOST_WIDE_INT_MIN; /* gdb reads the number without its sign first, which is too large */
+}
+
 std::string operand_number_text(HOST_WIDE_INT number)
 {
 	return std::to_string(number);

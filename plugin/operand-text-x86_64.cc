@@ -7,6 +7,11 @@ int operand_registers(void)
 	return TARGET_64BIT ? 6 : 2;
 }
 
+bool operand_number_is_readable(HOST_WIDE_INT)
+{
+	return true;
+}
+
 std::string operand_number_text(HOST_WIDE_INT number)
 {
 	return "$" + std::to_string(number);

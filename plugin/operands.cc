@@ -74,11 +74,18 @@ static tree argument_value(struct operands *ops, const argument &arg, tree place
 
 void operand_add(struct operands *ops, const argument &arg, tree place)
 {
-	if (arg.part == PART_NONE || arg.cls == PPN_CLASS_VOID ||
+	if (arg.part == PART_NONE || arg.cls == PPN_CLASS_VOID || ops->full ||
 	    ops->values.size() + ops->in_memory.size() >= INPUTS_MAX)
 		return;
 	tree value = arg.part == PART_ADDRESS ? build_fold_addr_expr(place) : argument_value(ops, arg, place);
 	HOST_WIDE_INT size = int_size_in_bytes(TREE_TYPE(value));
+	/*
+	 * late.cc puts values of two words into memory, because readers do not know pairs of registers. But it may be
+	 * missing in the process that links with LTO.
+	 */
+	ops->full = size > UNITS_PER_WORD && (flag_generate_lto || flag_generate_offload);
+	if (ops->full)
+		return;
 	bool is_signed = arg.cls == PPN_CLASS_SIGNED || (arg.cls == PPN_CLASS_CHAR && !TYPE_UNSIGNED(TREE_TYPE(value)));
 
 	ops->sizes.push_back(is_signed ? -size : size);

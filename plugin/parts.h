@@ -181,6 +181,7 @@ struct operands {
 	gimple_seq before; /* computes the values */
 	std::vector<tree> values, in_memory;
 	std::vector<int> sizes; /* as in struct site_record */
+	bool full;              /* no operand can follow */
 };
 
 /* Appends the value that an argument takes from a place (a parameter, a result), unless no operand can hold it. */
@@ -240,7 +241,8 @@ bool unwind_edge_remove(gimple *call);
 
 /* Returns the largest number of integer registers that the operands of one site may occupy. */
 int operand_registers(void);
-/* Returns a constant. */
+/* Returns false for a constant that some reader cannot read. */
+bool operand_number_is_readable(HOST_WIDE_INT number);
 std::string operand_number_text(HOST_WIDE_INT number);
 /* Returns a register that holds an operand of size bytes; "" if x is not an integer register. */
 std::string operand_register_text(rtx x, HOST_WIDE_INT size);

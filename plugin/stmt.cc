@@ -28,12 +28,9 @@ gasm *site_stmt_new(const site_record &site, const std::vector<tree> &inputs, co
 {
 	vec<tree, va_gc> *list = NULL;
 
-	/*
-	 * late.cc restricts these constraints, but may be missing in the process that links with LTO. Values of two
-	 * words get no registers, because readers do not know pairs of registers.
-	 */
+	/* late.cc restricts this constraint, but may be missing in the process that links with LTO. */
 	for (tree input : inputs)
-		input_add(&list, int_size_in_bytes(TREE_TYPE(input)) > UNITS_PER_WORD ? "no" : "nor", input);
+		input_add(&list, "nor", input);
 	for (tree place : in_memory)
 		input_add(&list, "m", place);
 	gasm *stmt = gimple_build_asm_vec(ggc_strdup(site_template(site).c_str()), list, NULL, NULL, NULL);

@@ -114,6 +114,10 @@ def generate(seed, functions):
     return '\n'.join(out)
 
 
+def aarch64(branch):
+    return '\tcall\t' if branch.group(1) == 'bl' else '\tjmp\t'
+
+
 def calls(path):
     """Clones count as the function that they are of. A call of itself that became a loop is not listed."""
     function, found = None, set()
@@ -122,7 +126,7 @@ def calls(path):
         label = re.match(r'([A-Za-z_][\w.$]*):', line)
         if label:
             function = plain(label.group(1))
-        jump = re.match(r'\s+(call|jmp)\s+(\*?[A-Za-z_%][\w.$@()%]*)', line)
+        jump = re.match(r'\s+(call|jmp)\s+(\*?[A-Za-z_%][\w.$@()%]*)', re.sub(r'^\s+(bl?)\t', aarch64, line))
         if jump and function and plain(jump.group(2)) != '_Unwind_Resume':
             target = plain(jump.group(2))
             if jump.group(1) == 'call' or target != function:
