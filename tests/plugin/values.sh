@@ -59,3 +59,22 @@ done <<'E'
 -O1 -foptimize-sibling-calls -fno-inline
 E
 echo "$lines hits compared"
+
+# i386: values of two words are in memory, because readers do not know pairs of registers.
+cat >"$T/two.c" <<'E'
+__attribute__((noipa)) double half(double d, long long n, int i) { return d / n * i; }
+int main(void) { return half(-3, -5000000000, -7) > 0; }
+E
+if echo 'int main(void) { return 0; }' | $GCC -m32 -x c -o "$T/empty" - 2>/dev/null && "$T/empty"; then
+	probed half
+	compile $GCC -m32 -O2 "${with[@]}" "$T/two.c" -o "$T/two" && "$T/two" || fail "-m32: does not build or run"
+	gdb -q -nx -batch -ex 'break -probe-stap two:half__entry' -ex run \
+		-ex 'printf "values %llu %lld %d\n", $_probe_arg0, $_probe_arg1, $_probe_arg2' "$T/two" >"$T/out" 2>&1 </dev/null
+	want "-m32: bits of -3.0, and two integers" "values 13837309855095848960 -5000000000 -7" "$(grep ^values "$T/out")"
+	# The link of LTO may run without the plugin, so values of two words have no operand.
+	compile $GCC -m32 -O2 -flto "${with[@]}" -c "$T/two.c" -o "$T/two.o" && $GCC -m32 -O2 -flto "$T/two.o" -o "$T/two" && "$T/two" ||
+		fail "-m32 -flto: does not build or run"
+	want "-m32 -flto: operands" two:half__entry "$(sites "$T/two" | grep half__entry)"
+else
+	part_skipped "i386: $GCC -m32 makes no programs that run here"
+fi
