@@ -48,6 +48,7 @@ table() {
 -m a:*                   | list-sessions
 --sites                  | list-sessions
 --sessions               | list-file list-pid
+--all-processes          | list-sessions
 --all                    |
 -a                       |
 --top 3                  |
