@@ -55,7 +55,7 @@ static void images_add(struct images *images, const char *path, const char *name
 			ui_error(images->report, "%s", pp_error());
 		return;
 	}
-	if (images->report)
+	if (images->report && !images->checks)
 		image_report_warnings(images, image);
 	images->entry = xreallocarray(images->entry, images->n + 1, sizeof(*images->entry));
 	images->entry[images->n++] = (struct images_entry){ image, xstrdup(name), st.st_dev, st.st_ino, 1 };

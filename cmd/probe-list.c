@@ -11,6 +11,7 @@
 #include "cmd/escape.h"
 #include "cmd/find-file.h"
 #include "cmd/images.h"
+#include "cmd/list-check.h"
 #include "cmd/options.h"
 #include "cmd/suggest.h"
 #include "cmd/ui.h"
@@ -19,7 +20,7 @@ struct probe_list {
 	struct options options;
 	const char **patterns;
 	size_t npatterns;
-	bool sites, sessions, all_processes;
+	bool sites, sessions, all_processes, check;
 	struct pp_armed *armed; /* NULL: unknown */
 	bool *matched;          /* for each pattern */
 	size_t listed;          /* probes */
@@ -27,13 +28,14 @@ struct probe_list {
 
 /* ---- the command line ---- */
 
-enum { KEY_SITES = 0x200, KEY_SESSIONS, KEY_ALL_PROCESSES };
+enum { KEY_SITES = 0x200, KEY_SESSIONS, KEY_ALL_PROCESSES, KEY_CHECK };
 
 static const struct argp_option list_options[] = {
 	{ "match", 'm', "PATTERN", 0,
 	  "list only probes that match PROVIDER:NAME, where both are globs; can be repeated", 1 },
 	{ "sites", KEY_SITES, 0, 0, "list each site: address, operands, function and source line", 1 },
 	{ "all-processes", KEY_ALL_PROCESSES, 0, 0, "list the files that any process maps, each once", 1 },
+	{ "check", KEY_CHECK, 0, 0, "print the faults of the probes that keep tools from using them", 1 },
 	{ "sessions", KEY_SESSIONS, 0, 0, "list sessions instead of probes", 1 },
 	{ 0 },
 };
@@ -55,13 +57,14 @@ static error_t list_add_file(struct argp_state *state, struct options *o, const 
 	return 0;
 }
 
-static error_t list_check(struct argp_state *state, struct probe_list *l)
+static error_t list_check_options(struct argp_state *state, struct probe_list *l)
 {
 	struct options *o = &l->options;
 
-	if (l->sessions && (o->npids || o->nfiles || l->npatterns || l->sites || l->all_processes))
+	if (l->sessions && (o->npids || o->nfiles || l->npatterns || l->sites || l->all_processes || l->check))
 		return options_usage_error(
-			state, o, "--sessions cannot be combined with FILE, -f, -p, -m, --sites or --all-processes");
+			state, o,
+			"--sessions cannot be combined with FILE, -f, -p, -m, --sites, --check or --all-processes");
 	if (!l->sessions && !o->npids && !o->nfiles && !l->all_processes)
 		return options_usage_error(state, o,
 		                           "no file or process given; use FILE, -p PID, --all-processes or --sessions");
@@ -77,9 +80,10 @@ static error_t list_parse_key(int key, char *arg, struct argp_state *state)
 	case 'm': return options_add_pattern(state, &l->options, &l->patterns, &l->npatterns, arg);
 	case KEY_SITES: l->sites = true; break;
 	case KEY_SESSIONS: l->sessions = true; break;
+	case KEY_CHECK: l->check = true; break;
 	case KEY_ALL_PROCESSES: l->all_processes = true; break;
 	case ARGP_KEY_ARG: return list_add_file(state, &l->options, arg);
-	case ARGP_KEY_END: return list_check(state, l);
+	case ARGP_KEY_END: return list_check_options(state, l);
 	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
@@ -514,6 +518,17 @@ static size_t list_print(struct probe_list *l, const struct images *images)
 	return unmatched;
 }
 
+static enum status list_check(struct probe_list *l)
+{
+	struct images images = { .counts = true, .checks = true, .report = &l->options };
+	enum status status;
+
+	list_open(l, &images);
+	status = list_check_images(&l->options, &images, l->patterns, l->npatterns);
+	images_free(&images);
+	return status;
+}
+
 static enum status list_probes(struct probe_list *l)
 {
 	struct options *o = &l->options;
@@ -696,5 +711,7 @@ int main(int argc, char **argv)
 	static struct probe_list l; /* not freed */
 
 	options_parse(&list_argp, argc, argv, &l.options, &l);
-	return ui_finish(&l.options, l.sessions ? list_sessions(&l.options) : list_probes(&l));
+	return ui_finish(&l.options, l.sessions ? list_sessions(&l.options)
+	                             : l.check  ? list_check(&l)
+	                                        : list_probes(&l));
 }

@@ -155,6 +155,20 @@ bool pp_name_matches(const char *probe, const char *pattern);
  * another user.
  */
 int pp_process_images(pid_t pid, int (*fn)(const char *path, const char *name, void *arg), void *arg);
+/* A fault of a probe, see doc/linting.md. The strings are valid during the call. */
+struct pp_finding {
+	const char *code;            /* "PP001" */
+	const char *provider, *name; /* NULL: not known */
+	uint64_t address;            /* of the site as linked */
+	const char *reason;
+	const char *advice; /* what to change in the build */
+};
+/*
+ * Calls fn for each fault of the probes of a file that keeps tools from arming them or reading their arguments. Stops when
+ * fn returns nonzero, and returns that value. Fails as pp_image_open() does.
+ */
+int pp_image_check(const char *path, int (*fn)(const struct pp_finding *finding, void *arg), void *arg);
+
 /*
  * Finds a library by its name, such as "libc.so.6", where the dynamic loader finds it for the calling program. Runs the
  * loader for that. The caller frees *path. -ENOENT: not found.

@@ -49,6 +49,7 @@ table() {
 --sites                  | list-sessions
 --sessions               | list-file list-pid
 --all-processes          | list-sessions
+--check                  | list-sessions
 --all                    |
 -a                       |
 --top 3                  |
