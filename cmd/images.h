@@ -23,7 +23,7 @@ struct images {
 		size_t processes; /* that map it */
 	} * entry;
 	size_t n;
-	bool checks; /* damaged notes are not reported, because the caller does it */
+	bool checks;            /* damaged notes are not reported, because the caller does it */
 	struct options *report; /* errors and damaged notes are reported with these options; NULL: not reported */
 	bool failed;            /* a file or a note could not be read */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Finds faults of the probes in a file that keep tools from arming them or from reading their arguments. doc/linting.md
- * explains each code. lint.c reads the file, the other files have one function for each fault.
+ * explains each code. lint.c reads the file and calls the checks in the other files, which call lint-report.c.
  */
 #ifndef RUNTIME_LINT_H
 #define RUNTIME_LINT_H
