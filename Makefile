@@ -34,6 +34,10 @@ CMD_SHARED := $(filter-out $(CMD_SRC),$(wildcard cmd/*.c))
 PLUGIN_CPU := $(patsubst i%86,x86_64,$(firstword $(subst -, ,$(shell $(PLUGIN_CC) -dumpmachine))))
 PLUGIN_CPUS := x86_64 aarch64
 PLUGIN_SRC := $(filter-out $(foreach cpu,$(filter-out $(PLUGIN_CPU),$(PLUGIN_CPUS)),%-$(cpu).cc),$(wildcard plugin/*.cc))
+# On another CPU everything else is built.
+ifeq ($(filter $(PLUGIN_CPU),$(PLUGIN_CPUS)),)
+PLUGIN_SRC :=
+endif
 
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o)
 CMD_SHARED_OBJ := $(CMD_SHARED:%.c=$(B)/obj/%.o)
