@@ -61,6 +61,8 @@ std::string without_arguments(const std::string &text);
 
 /* Returns the template of the site's asm statement. */
 std::string site_template(const site_record &site);
+/* Returns a template of the same meaning as one of the program, which no site's template equals. */
+std::string program_template(const char *asm_template);
 /* Returns the record that a template stands for, or NULL if it is not a site's. Equal records have one address. */
 const site_record *site_of_template(const char *asm_template);
 
