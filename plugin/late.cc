@@ -50,6 +50,15 @@ static bool is_stack_equal(rtx x)
 	return note && is_stack_slot(XEXP(note, 0));
 }
 
+/* The constraint of an integer register. Readers do not know those that APX adds. */
+#ifdef TARGET_APX_EGPR
+#define REGISTER (TARGET_APX_EGPR ? "jr" : "r")
+#define REGISTER_OR_SLOT (TARGET_APX_EGPR ? "jro" : "ro")
+#else
+#define REGISTER "r"
+#define REGISTER_OR_SLOT "ro"
+#endif
+
 /* Moves *x to a place that readers can resolve. Returns the constraint that keeps it there. */
 static const char *operand_place(rtx_insn *insn, rtx *x, machine_mode mode, int *registers)
 {
@@ -60,10 +69,10 @@ static const char *operand_place(rtx_insn *insn, rtx *x, machine_mode mode, int 
 	if (is_stack_slot(*x))
 		return "o";
 	if (fits && *registers <= 0 && is_stack_equal(*x))
-		return "ro";
+		return REGISTER_OR_SLOT;
 	start_sequence();
 	rtx place = *x;
-	const char *constraint = "r";
+	const char *constraint = REGISTER;
 	if (fits && *registers > 0) {
 		--*registers;
 		if (!REG_P(place))
@@ -129,7 +138,7 @@ static std::string register_text(rtx x, HOST_WIDE_INT size)
 {
 	std::string name = REG_P(x) && GENERAL_REGNO_P(REGNO(x)) ? reg_names[REGNO(x)] : "";
 
-	if (name.empty() || size > UNITS_PER_WORD)
+	if (name.empty() || size > UNITS_PER_WORD || (name[0] == 'r' && atoi(name.c_str() + 1) > 15))
 		return "";
 	/* gdb does not know r8b. Readers take as many bytes of a wider register as the operand has. */
 	if (name[0] == 'r')
