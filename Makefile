@@ -48,14 +48,14 @@ AGENT := $(if $(AGENT_SRC),$(B)/lib/libprobepoint-agent.so)
 
 # Targets that build nothing must work without the packages of the build.
 GOALS := $(or $(MAKECMDGOALS),all)
-ifneq ($(filter-out clean deps demo check check-long check-gcc bench uninstall help lint format,$(GOALS)),)
+ifneq ($(filter-out clean deps demo check check-long check-gcc bench uninstall uninstall-plugins help lint format,$(GOALS)),)
 ifneq ($(MISSING),)
 $(error missing: $(foreach m,$(MISSING),$(word 1,$(subst :, ,$m)) (package $(word 2,$(subst :, ,$m))));\
  `scripts/deps` installs what is missing)
 endif
 endif
 
-.PHONY: all plugins deps demo check check-long bench install uninstall clean FORCE
+.PHONY: all plugins install-plugins uninstall-plugins deps demo check check-long bench install uninstall clean FORCE
 
 all: $(LIB) $(LIB_LINK) $(LIBA) $(PLUGIN) $(AGENT) $(CMDS)
 
@@ -161,6 +161,17 @@ install: all
 		'Description: probe points of compiled programs' 'Version: $(VERSION)' 'Requires.private: $(LIB_PKGS)' \
 		'Libs: -L$${prefix}/lib -lprobepoint' 'Libs.private: $(LIB_PRIVATE) -pthread' \
 		'Cflags: -I$${prefix}/include' >$(libdir)/pkgconfig/probepoint.pc
+
+# The plugins of all PLUGIN_CCS: with PREFIX /usr or /usr/local each in the directory of its GCC, where -fplugin=probepoint
+# looks, else PREFIX/lib/gcc-N/probepoint.so.
+plugindir_of = $(DESTDIR)$(if $(filter /usr /usr/local,$(abspath $(PREFIX))),$(shell $(1) -print-file-name=plugin),$(PREFIX)/lib/$(1))
+
+install-plugins: plugins
+	$(Q)$(foreach gcc,$(PLUGIN_CCS),install -d $(call plugindir_of,$(gcc)) && \
+		install -m 644 $(call plugin_of,$(gcc)) $(call plugindir_of,$(gcc))/probepoint.so &&) :
+
+uninstall-plugins:
+	$(Q)rm -f $(foreach gcc,$(PLUGIN_CCS),$(call plugindir_of,$(gcc))/probepoint.so)
 
 uninstall:
 	$(Q)rm -f $(CMDS:$(B)/bin/%=$(bindir)/%) $(libdir)/libprobepoint.so $(libdir)/$(SONAME) $(libdir)/libprobepoint.a \

@@ -24,6 +24,7 @@ format:
 #=   examples    build the example programs
 #=   install     install to PREFIX (default /usr/local)
 #=   uninstall   remove what install installs
+#=   install-plugins, uninstall-plugins   the same for the plugins of PLUGIN_CCS
 #=   deps        install the packages that the build needs, with apt
 #=   clean       remove build/
 #=   help        print this text
