@@ -84,6 +84,7 @@ int main(void)
 }
 E
 sed 's/HALF/std::float16_t/; s/stdio.h/stdfloat>\n#include <stdio.h/; s/(struct pair){ (half)v, 2 }/pair{ (half)v, 2 }/' half.c >half.cc
+sed 's/float16_t/bfloat16_t/' half.cc >bhalf.cc
 cat >hardbool.c <<'E'
 #include <stdio.h>
 typedef char __attribute__((hardbool(0x5a, 0xa5))) hard;
@@ -176,11 +177,12 @@ E
 
 cat >strub.c <<'E'
 #include <stdio.h>
-__attribute__((noipa, strub)) int secret(int a, int b) { int x[4] = { a, b, a, b }; __asm__ volatile("" : : "r"(x) : "memory"); return x[1] + a; }
-__attribute__((noipa, strub("internal"))) int inside(int a, int *p) { return a + *p; }
+__attribute__((noinline, strub)) int secret(int a, int b) { int x[4] = { a, b, a, b }; __asm__ volatile("" : : "r"(x) : "memory"); return x[1] + a; }
+__attribute__((noinline, strub("internal"))) int inside(int a, int *p) { return a + *p; }
 int main(void)
 {
 	int n = 4;
+	printf("secret__entry {\"a\":1,\"b\":2}\nsecret__return {\"result\":3}\n");
 	return secret(1, 2) + inside(3, &n) != 10;
 }
 E
@@ -199,8 +201,8 @@ int main(void)
 E
 cat >contract.cc <<'E'
 #include <cstdio>
-__attribute__((noinline)) int half(int n) pre(n >= 0) post(r: r <= n) { contract_assert(n < 1000); return n / 2; }
-int main() { return half(10) != 5; }
+__attribute__((noinline)) int half(const int n) pre(n >= 0) post(r: r <= n) { contract_assert(n < 1000); return n / 2; }
+int main() { printf("half__entry {\"n\":10}\nhalf__return {\"result\":5}\n"); return half(10) != 5; }
 E
 cat >reflection.cc <<'E'
 #include <meta>
@@ -209,7 +211,7 @@ struct point { int x; long y; };
 template <class T> consteval unsigned members() { return std::meta::nonstatic_data_members_of(^^T, std::meta::access_context::unchecked()).size(); }
 __attribute__((noipa)) int scaled(int n) { return n * members<point>(); }
 template <std::meta::info I> __attribute__((noipa)) int named(int n) { return n + 1; }
-int main() { return scaled(3) != 6 || named<^^point>(1) != 2 || named<^^int>(2) != 3; }
+int main() { printf("scaled__entry {\"n\":3}\nscaled__return {\"result\":6}\n"); return scaled(3) != 6 || named<^^point>(1) != 2 || named<^^int>(2) != 3; }
 E
 
 printf 'export module shapes;\nexport __attribute__((noipa)) int area(int w, int h) { return w * h; }\nint hidden(int n) { return n; }\nexport template <class T> __attribute__((noipa)) T twice(T v) { return v + v; }\n' >shapes.cc
@@ -234,7 +236,7 @@ for level in $levels; do
 	feature "_Float16" 12 half.c -DHALF=_Float16 $level
 	feature "__bf16" 13 half.c -DHALF=__bf16 $level
 	feature "std::float16_t" 13 half.cc -std=gnu++23 $level
-	feature "std::bfloat16_t" 13 half.cc -Dfloat16_t=bfloat16_t -std=gnu++23 $level
+	feature "std::bfloat16_t" 13 bhalf.cc -std=gnu++23 $level
 	feature "hardbool" 14 hardbool.c $level
 	feature "coroutines" 11 coroutine.cc -std=gnu++20 $level
 	feature "-fhardened" 14 plain.c $level -fhardened
@@ -266,10 +268,16 @@ for option in -fstack-protector-strong -fstack-clash-protection -fcf-protection 
 done
 feature "options of distributions" 11 plain.c -O2 -g "${options[@]}"
 
-# APX has 32 registers, of which readers know 16. Few CPUs have it, so the program is only compiled.
-if [ "$major" -ge 14 ] && compile $GCC -w -O2 -mapxf "${with[@]}" -c plain.c -o apx.o >log 2>&1; then
-	unknown_operands apx.o && fail "-mapxf: operands that some reader cannot read"
-	want "-mapxf: operands" 13 "$(sites apx.o | cut -s -d' ' -f2- | wc -w)"
+# APX has 32 registers, of which readers know 16. Few CPUs have it, so generated functions are only compiled.
+if [ "$major" -ge 14 ] && $GCC -O2 -mapxf -c plain.c -o out.o >log 2>&1; then
+	seed=${SEED:-$RANDOM}
+	$GCC -w -O1 "$SOURCES/gen.c" -o gen && ./gen "$seed" 60 gen || fail "gen.c"
+	for level in -O1 "-O3 -funroll-all-loops"; do
+		compile $GCC -w $level "${with[@]}" -c gen.c -o usual.o >log 2>&1 && compile $GCC -w $level -mapxf "${with[@]}" -c gen.c -o apx.o >log 2>&1 ||
+			{ cat log; fail "seed $seed, $level -mapxf: does not compile"; }
+		unknown_operands apx.o && fail "seed $seed, $level -mapxf: operands that some reader cannot read"
+		want "seed $seed, $level -mapxf: operands" "$(sites usual.o | cut -s -d' ' -f2- | wc -w)" "$(sites apx.o | cut -s -d' ' -f2- | wc -w)"
+	done
 	done+=(-mapxf)
 else
 	part_skipped "-mapxf: needs GCC 14 and an assembler that knows APX"
