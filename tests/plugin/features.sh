@@ -245,7 +245,9 @@ for level in $levels; do
 	has="half__entry half__return" feature "contracts of C++26" 16 contract.cc -std=gnu++26 -fcontracts $level
 	has="scaled__entry scaled__return named__entry named_2__return" feature "-freflection" 16 reflection.cc -std=gnu++26 -freflection $level
 done
+# GCC 13 and 14 call a function that checks the result, as a tail call, which has no value.
 sed 's/pre(n >= 0) post(r: r <= n)/[[pre: n >= 0]] [[post r: r <= n]]/; s/contract_assert(n < 1000);/[[assert: n < 1000]];/' contract.cc >contracts.cc
+[ "$major" -ge 15 ] || sed -i 's/\\nhalf__return {[^}]*}//' contracts.cc
 [ "$major" -ge 16 ] || has="half__entry half__return" feature "contracts" 13 contracts.cc -std=gnu++20 -fcontracts -O2
 
 # Calls that must be tail calls. GCC refuses the program if one is not.
@@ -259,14 +261,7 @@ modules="-std=gnu++20 -fmodules-ts"
 compile $GXX -w $modules "${with[@]}" -c shapes.cc -o shapes.o >log 2>&1 || { cat log; fail "modules: the interface does not compile"; }
 has="twice__entry twice__return hidden__entry" feature "modules" 11 module.cc $modules shapes.o
 
-# The default options of distributions, as far as this GCC has them.
-options=(-Wl,-z,relro,-z,now)
-for option in -fstack-protector-strong -fstack-clash-protection -fcf-protection -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer \
-	-D_FORTIFY_SOURCE=3 -ftrivial-auto-var-init=zero -fzero-init-padding-bits=all -fasynchronous-unwind-tables -flto=auto \
-	-ffat-lto-objects -fzero-call-used-regs=used-gpr; do
-	$GCC -O2 $option -c plain.c -o out.o 2>/dev/null && options+=("$option") || echo "$GCC has no $option"
-done
-feature "options of distributions" 11 plain.c -O2 -g "${options[@]}"
+feature "options of distributions" 11 plain.c $DISTRIBUTION -Wl,-z,relro,-z,now
 
 # APX has 32 registers, of which readers know 16. Few CPUs have it, so generated functions are only compiled.
 if [ "$major" -ge 14 ] && $GCC -O2 -mapxf -c plain.c -o out.o >log 2>&1; then
