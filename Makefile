@@ -55,14 +55,14 @@ AGENT := $(if $(AGENT_SRC),$(B)/lib/libprobepoint-agent.so)
 
 # Targets that build nothing must work without the packages of the build.
 GOALS := $(or $(MAKECMDGOALS),all)
-ifneq ($(filter-out clean deps demo check check-long bench uninstall help lint format,$(GOALS)),)
+ifneq ($(filter-out clean deps demo check check-long check-gcc bench uninstall uninstall-plugins help lint format,$(GOALS)),)
 ifneq ($(MISSING),)
 $(error missing: $(foreach m,$(MISSING),$(word 1,$(subst :, ,$m)) (package $(word 2,$(subst :, ,$m))));\
  `scripts/deps` installs what is missing)
 endif
 endif
 
-.PHONY: all deps demo check check-long bench install uninstall clean FORCE
+.PHONY: all plugins install-plugins uninstall-plugins deps demo check check-long bench install uninstall clean FORCE
 
 all: $(LIB) $(LIB_LINK) $(LIBA) $(PLUGIN) $(AGENT) $(CMDS)
 
@@ -109,6 +109,16 @@ $(PLUGIN): $(PLUGIN_OBJ)
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(PLUGIN_CXX) -shared -o $@ $^
+
+# $(call plugin_of,gcc-N): the plugin that `make plugins` builds for this compiler. It has a build directory of its own.
+plugin_of = $(B)/$(1)/lib/probepoint.so
+# g++-N, or the C++ compiler of the rest if it is missing: GCC's interface does not depend on the compiler.
+plugin_cxx = $(shell command -v $(subst gcc,g++,$(1)) >/dev/null && echo $(subst gcc,g++,$(1)) || echo '$(CXX)')
+
+plugins: $(PLUGIN_CCS:%=plugin-for-%)
+
+plugin-for-%: FORCE
+	$(Q)$(MAKE) --no-print-directory O=$(B)/$* PLUGIN_CC=$* PLUGIN_CXX='$(call plugin_cxx,$*)' $(call plugin_of,$*)
 
 # The commands find the library by a path relative to their own, in the build tree and where they are installed. The loader ignores this
 # for commands with file capabilities or a set-user-ID bit: their library must be where ldconfig(8) finds it.
@@ -158,6 +168,17 @@ install: all
 		'Description: probe points of compiled programs' 'Version: $(VERSION)' 'Requires.private: $(LIB_PKGS)' \
 		'Libs: -L$${prefix}/lib -lprobepoint' 'Libs.private: $(LIB_PRIVATE) -pthread' \
 		'Cflags: -I$${prefix}/include' >$(libdir)/pkgconfig/probepoint.pc
+
+# The plugins of all PLUGIN_CCS: with PREFIX /usr or /usr/local each in the directory of its GCC, where -fplugin=probepoint
+# looks, else PREFIX/lib/gcc-N/probepoint.so.
+plugindir_of = $(DESTDIR)$(if $(filter /usr /usr/local,$(abspath $(PREFIX))),$(shell $(1) -print-file-name=plugin),$(PREFIX)/lib/$(1))
+
+install-plugins: plugins
+	$(Q)$(foreach gcc,$(PLUGIN_CCS),install -d $(call plugindir_of,$(gcc)) && \
+		install -m 644 $(call plugin_of,$(gcc)) $(call plugindir_of,$(gcc))/probepoint.so &&) :
+
+uninstall-plugins:
+	$(Q)rm -f $(foreach gcc,$(PLUGIN_CCS),$(call plugindir_of,$(gcc))/probepoint.so)
 
 uninstall:
 	$(Q)rm -f $(CMDS:$(B)/bin/%=$(bindir)/%) $(libdir)/libprobepoint.so $(libdir)/$(SONAME) $(libdir)/libprobepoint.a \

@@ -16,6 +16,10 @@ endif
 CFLAGS   ?= -O2 -g
 PLUGIN_CC  ?= gcc
 PLUGIN_CXX ?= g++
+# The compilers that `make plugins` builds plugins for: each gcc-N that has its plugin headers.
+ifeq ($(origin PLUGIN_CCS),undefined)
+PLUGIN_CCS = $(shell scripts/gccs)
+endif
 PKG_CONFIG ?= pkg-config
 
 WARN     := -Wall -Wextra

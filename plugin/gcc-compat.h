@@ -5,7 +5,8 @@
  * version.
  *
  * These versions build the plugin without a warning and pass its tests: 11.3 and 12.2
- * (Debian 12), 14.2 (Debian 13), 16.2 (Debian 14). GCC 13 and 15 have not been tried.
+ * (Debian 12), 13.3 and 14.2 (Debian 13), 15.3 and 16.2 (Debian 14). doc/platforms.md
+ * has the table.
  */
 #ifndef GCC_COMPAT_H
 #define GCC_COMPAT_H
@@ -68,6 +69,7 @@ static inline gimple *last_nondebug_stmt(basic_block bb)
 }
 
 #define make_eh_edge make_eh_edges
+#define BITINT_TYPE ((enum tree_code)MAX_TREE_CODES) /* no type is one */
 #endif
 
 /*

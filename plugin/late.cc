@@ -48,6 +48,15 @@ static bool is_stack_equal(rtx x)
 	return note && is_stack_slot(XEXP(note, 0));
 }
 
+/* The constraint of an integer register. Readers do not know those that APX adds. */
+#ifdef TARGET_APX_EGPR
+#define REGISTER (TARGET_APX_EGPR ? "jr" : "r")
+#define REGISTER_OR_SLOT (TARGET_APX_EGPR ? "jro" : "ro")
+#else
+#define REGISTER "r"
+#define REGISTER_OR_SLOT "ro"
+#endif
+
 /* Moves *x to a place that readers can resolve. Returns the constraint that keeps it there. */
 static const char *operand_place(rtx_insn *insn, rtx *x, machine_mode mode, int *registers)
 {
@@ -58,10 +67,10 @@ static const char *operand_place(rtx_insn *insn, rtx *x, machine_mode mode, int 
 	if (is_stack_slot(*x))
 		return "o";
 	if (fits && *registers <= 0 && is_stack_equal(*x))
-		return "ro";
+		return REGISTER_OR_SLOT;
 	start_sequence();
 	rtx place = *x;
-	const char *constraint = "r";
+	const char *constraint = REGISTER;
 	if (fits && *registers > 0) {
 		--*registers;
 		if (!REG_P(place))

@@ -21,7 +21,8 @@ std::string operand_register_text(rtx x, HOST_WIDE_INT size)
 {
 	std::string name = REG_P(x) && GENERAL_REGNO_P(REGNO(x)) ? reg_names[REGNO(x)] : "";
 
-	if (name.empty() || size > UNITS_PER_WORD)
+	/* Readers do not know r16 to r31, which APX adds. */
+	if (name.empty() || size > UNITS_PER_WORD || (name[0] == 'r' && atoi(name.c_str() + 1) > 15))
 		return "";
 	/* gdb does not know r8b. Readers take as many bytes of a wider register as the operand has. */
 	if (name[0] == 'r')

@@ -50,6 +50,10 @@ static tree argument_value(struct operands *ops, const argument &arg, tree place
 	if (!is_gimple_val(value))
 		value = value_load(ops, value);
 	switch (arg.part) {
+	case PART_FLOAT:
+		value = gimple_convert(&ops->before, unsigned_type_node, value_bits(ops, value));
+		return gimple_build(&ops->before, LSHIFT_EXPR, unsigned_type_node, value,
+		                    build_int_cst(unsigned_type_node, 16));
 	case PART_LOW:
 	case PART_MANTISSA: return value_half(ops, value, false, long_long_unsigned_type_node);
 	case PART_HIGH: return value_half(ops, value, true, long_long_unsigned_type_node);
@@ -62,6 +66,13 @@ static tree argument_value(struct operands *ops, const argument &arg, tree place
 	}
 	if (SCALAR_FLOAT_TYPE_P(TREE_TYPE(value)))
 		return value_bits(ops, value);
+	/* GCC does not keep the bits of a register that are beyond those of a _BitInt. */
+	if (TREE_CODE(TREE_TYPE(value)) == BITINT_TYPE) {
+		unsigned bits = tree_to_uhwi(TYPE_SIZE(TREE_TYPE(value)));
+
+		return gimple_convert(&ops->before,
+		                      build_nonstandard_integer_type(bits, TYPE_UNSIGNED(TREE_TYPE(value))), value);
+	}
 	/* Bit-fields have types that are narrower than their place. */
 	if (INTEGRAL_TYPE_P(TREE_TYPE(value)) && TREE_CODE(TREE_TYPE(value)) != BOOLEAN_TYPE) {
 		tree last = arg.steps.empty() ? NULL_TREE : arg.steps.back();

@@ -65,6 +65,8 @@ std::string without_arguments(const std::string &text);
 
 /* Returns the template of the site's asm statement. */
 std::string site_template(const site_record &site);
+/* Returns a template of the same meaning as one of the program, which no site's template equals. */
+std::string program_template(const char *asm_template);
 /* Returns the record that a template stands for, or NULL if it is not a site's. Equal records have one address. */
 const site_record *site_of_template(const char *asm_template);
 
@@ -77,6 +79,8 @@ std::string function_text(tree decl);
 std::string parameters_text(tree decl);
 /* A type in C or C++, without qualifiers of the object itself: a parameter's own const does not matter to readers. */
 std::string value_type_text(tree type);
+/* True for __bf16, whose 16 bits are the upper ones of a float. */
+bool is_bfloat16(tree type);
 /* PPN_CLASS_* of values of the type. */
 char type_class(tree type);
 /* True if values of this size (bytes) can be an operand. */
@@ -138,6 +142,7 @@ enum argument_part {
 	PART_HIGH,
 	PART_MANTISSA, /* of 80 bits */
 	PART_EXPONENT,
+	PART_FLOAT, /* of __bf16: the float that has the same value */
 	PART_REAL,
 	PART_IMAGINARY,
 	PART_ADDRESS, /* of a structure that is too large to take apart */

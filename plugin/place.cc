@@ -64,6 +64,23 @@ static void place_return(greturn *ret, const struct probed *probed)
 	gsi_insert_seq_before(&at, ops.before, GSI_SAME_STMT);
 }
 
+/* Makes the program's own asm statements differ from sites. */
+static void program_asm_rename(function *fn)
+{
+	basic_block bb;
+
+	FOR_EACH_BB_FN(bb, fn)
+		for (gimple_stmt_iterator at = gsi_start_bb(bb); !gsi_end_p(at); gsi_next(&at)) {
+			gasm *stmt = dyn_cast<gasm *>(gsi_stmt(at));
+
+			if (!stmt)
+				continue;
+			std::string text = program_template(stmt->string);
+			if (text != stmt->string)
+				stmt->string = ggc_strdup(text.c_str());
+		}
+}
+
 const pass_data place_data = {
 	GIMPLE_PASS, PLUGIN_NAME, OPTGROUP_NONE, TV_PLUGIN_RUN, PROP_cfg | PROP_ssa, 0, 0, 0, TODO_update_ssa,
 };
@@ -75,6 +92,7 @@ struct place_pass : gimple_opt_pass {
 	{
 		const struct probed *probed = function_probed(fn->decl);
 
+		program_asm_rename(fn);
 		if (is_declared_probe(fn->decl))
 			declared_place(fn);
 		if (!probed)

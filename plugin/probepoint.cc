@@ -56,15 +56,49 @@ static void insert_pass(opt_pass *pass, const char *reference, int instance, enu
 	register_callback(loaded_as, PLUGIN_PASS_MANAGER_SETUP, NULL, &pass_info);
 }
 
+/* Returns the value of a GCC's configure option, which may be in quotes, or "". */
+static std::string configured(const struct plugin_gcc_version *gcc, const char *option)
+{
+	const char *value = strstr(gcc->configuration_arguments, option);
+
+	if (!value)
+		return "";
+	value += strlen(option);
+	if (*value == '\'')
+		return std::string(value + 1, strcspn(value + 1, "'"));
+	return std::string(value, strcspn(value, " "));
+}
+
+/* Reports which GCC the plugin is for, and which one has loaded it. */
+static void version_refuse(const struct plugin_gcc_version *loader)
+{
+	std::string own = configured(&gcc_version, "--target="), other = configured(loader, "--target=");
+	std::string major(loader->basever, strcspn(loader->basever, "."));
+
+	if (strcmp(gcc_version.basever, loader->basever)) {
+		error(PLUGIN_NAME ": built for GCC %s, loaded by GCC %s; build it with "
+		                  "%<PLUGIN_CC=gcc-%s PLUGIN_CXX=g++-%s%>",
+		      gcc_version.basever, loader->basever, major.c_str(), major.c_str());
+		return;
+	}
+	if (own != other) {
+		error(PLUGIN_NAME ": built for GCC %s for %s, loaded by GCC %s for %s; build it with "
+		                  "%<PLUGIN_CC=%s-gcc-%s%>",
+		      gcc_version.basever, own.c_str(), loader->basever, other.c_str(), other.c_str(), major.c_str());
+		return;
+	}
+	own = configured(&gcc_version, "--with-pkgversion=");
+	other = configured(loader, "--with-pkgversion=");
+	error(PLUGIN_NAME
+	      ": built for GCC %s (%s, %s), loaded by another build of it (%s, %s); build it again for this one",
+	      gcc_version.basever, own.c_str(), gcc_version.datestamp, other.c_str(), loader->datestamp);
+}
+
 int __attribute__((visibility("default")))
 plugin_init(struct plugin_name_args *args, struct plugin_gcc_version *version)
 {
 	if (!plugin_default_version_check(version, &gcc_version)) {
-		std::string major(version->basever, strcspn(version->basever, "."));
-
-		error(PLUGIN_NAME ": built for GCC %s, loaded by GCC %s; build it with "
-		                  "%<PLUGIN_CC=gcc-%s PLUGIN_CXX=g++-%s%>",
-		      gcc_version.basever, version->basever, major.c_str(), major.c_str());
+		version_refuse(version);
 		return 1;
 	}
 	if (g->get_passes()->get_pass_by_name("tree-" PLUGIN_NAME)) {

@@ -58,9 +58,10 @@ std::string site_semaphore(const struct site_record &site)
 
 bool site_stays_in(const struct site_record &site, const std::string &function)
 {
-	size_t length = site.home.size(), star = function[0] == '*';
+	/* A `*` says that the source gives the name, with __asm__. Homes in objects of older plugins have it. */
+	size_t home = site.home[0] == '*', star = function[0] == '*', length = site.home.size() - home;
 
-	return site.home.empty() || (!function.compare(star, length, site.home) &&
+	return site.home.empty() || (!function.compare(star, length, site.home, home, length) &&
 	                             (function.size() == star + length || function[star + length] == '.'));
 }
 

@@ -59,7 +59,11 @@ static void arguments_add_scalar(tree type, const argument &arg, uint64_t type_k
 	HOST_WIDE_INT size = int_size_in_bytes(type);
 	bool is_real = TREE_CODE(type) == REAL_TYPE, is_signed = !is_real && !TYPE_UNSIGNED(type);
 
-	if (is_operand_size(size) && !DECIMAL_FLOAT_TYPE_P(type)) {
+	if (is_bfloat16(type)) {
+		argument_add_part(arg, PPN_CLASS_FLOAT, PART_FLOAT, "", value_type_text(type), arguments);
+	} else if (TREE_CODE(type) == BITINT_TYPE && type_class(type) == PPN_CLASS_NONE) {
+		return;
+	} else if (is_operand_size(size) && !DECIMAL_FLOAT_TYPE_P(type)) {
 		argument_add_part(arg, type_class(type), PART_WHOLE, "", value_type_text(type), arguments);
 		arguments->back().type_key = type_key;
 	} else if (is_real && TYPE_PRECISION(type) == 80 && size == 16) {
@@ -76,7 +80,7 @@ static void arguments_add_complex(tree type, const argument &arg, std::vector<ar
 {
 	tree component = TREE_TYPE(type);
 
-	if (!is_operand_size(int_size_in_bytes(component)))
+	if (!is_operand_size(int_size_in_bytes(component)) || type_class(component) == PPN_CLASS_NONE)
 		return;
 	argument_add_part(arg, type_class(component), PART_REAL, ".real", value_type_text(component), arguments);
 	argument_add_part(arg, type_class(component), PART_IMAGINARY, ".imag", value_type_text(component), arguments);
@@ -95,6 +99,7 @@ void arguments_add(tree type, const argument &arg, std::vector<argument> *argume
 	case BOOLEAN_TYPE:
 	case POINTER_TYPE:
 	case REFERENCE_TYPE:
+	case BITINT_TYPE:
 	case REAL_TYPE: arguments_add_scalar(type, arg, type_key, arguments); break;
 	case COMPLEX_TYPE: arguments_add_complex(type, arg, arguments); break;
 	case RECORD_TYPE:
@@ -127,6 +132,11 @@ static argument result_argument(tree decl)
 	arg.type_key = type_note_key(type);
 	if (arg.cls == PPN_CLASS_VOID)
 		return arg;
+	if (is_bfloat16(type)) {
+		arg.cls = PPN_CLASS_FLOAT;
+		arg.part = PART_FLOAT;
+		return arg;
+	}
 	if ((result && DECL_BY_REFERENCE(result)) || !is_operand_size(int_size_in_bytes(type)) ||
 	    DECIMAL_FLOAT_TYPE_P(type) || arg.cls == PPN_CLASS_NONE) {
 		arg.cls = PPN_CLASS_NONE;

@@ -7,6 +7,10 @@
  * it, that is, if GCC writes LTO or offload code. Otherwise the template is a number,
  * which stands for the record until the last pass. Equal records have one number,
  * because GCC merges blocks that end in equal statements.
+ *
+ * An asm statement of the program may begin as a number does. It gets another template
+ * of the same meaning before any site is placed. The link of LTO reads functions in
+ * which this was not done, so it makes and knows no numbers.
  */
 #include "parts.h"
 
@@ -26,18 +30,23 @@ static unsigned site_number(const site_record &site)
 
 std::string site_template(const site_record &site)
 {
-	if (flag_generate_lto || flag_generate_offload)
+	if (flag_generate_lto || flag_generate_offload || in_lto_p)
 		return site_encode(site);
 	return NUMBERED + std::to_string(site_number(site));
 }
 
-/* Returns NULL for a number of no record: the program's own asm statements may begin as ours. */
+std::string program_template(const char *asm_template)
+{
+	return (strncmp(asm_template, NUMBERED, strlen(NUMBERED)) ? "" : " ") + std::string(asm_template);
+}
+
+/* Returns NULL for a number of no record, which a program's asm statement has in LTO. */
 static const site_record *record_of_number(const char *text)
 {
 	char *end;
 	unsigned long number = strtoul(text, &end, 10);
 
-	return ISDIGIT(*text) && !*end && number < records.size() ? records[number] : NULL;
+	return !in_lto_p && ISDIGIT(*text) && !*end && number < records.size() ? records[number] : NULL;
 }
 
 const site_record *site_of_template(const char *asm_template)

@@ -7,11 +7,35 @@ bool is_cxx(void)
 	return !strncmp(lang_hooks.name, "GNU C++", 7);
 }
 
+/* GCC prints "@MODULE" after what is imported from a C++ module, but not where the module itself is compiled. */
+static std::string without_modules(const std::string &text)
+{
+	std::string result;
+
+	for (size_t i = 0; i < text.size(); i++) {
+		if (text[i] != '@') {
+			result += text[i];
+			continue;
+		}
+		/* A module's name may have dots, and its partition follows a single colon. */
+		while (i + 1 < text.size() && (ISALNUM(text[i + 1]) || strchr("_.", text[i + 1]) ||
+		                               (text[i + 1] == ':' && text.compare(i + 1, 2, "::"))))
+			i++;
+	}
+	return result;
+}
+
+/* Returns a declaration's qualified name, or "". */
+static std::string cxx_text(tree decl)
+{
+	const char *text = lang_hooks.decl_printable_name(decl, 1);
+
+	return text ? without_modules(text) : "";
+}
+
 std::string function_text(tree decl)
 {
-	const char *name = is_cxx() ? lang_hooks.decl_printable_name(decl, 1) : IDENTIFIER_POINTER(DECL_NAME(decl));
-
-	return name ? name : "";
+	return is_cxx() ? cxx_text(decl) : IDENTIFIER_POINTER(DECL_NAME(decl));
 }
 
 static std::string type_text(tree type);
@@ -54,12 +78,12 @@ static std::string type_tag(tree type)
 	if (!is_cxx())
 		tag = TREE_CODE(type) == ENUMERAL_TYPE ? "enum" : TREE_CODE(type) == UNION_TYPE ? "union" : "struct";
 	if (name && TREE_CODE(name) == TYPE_DECL) {
-		const char *text = is_cxx()          ? lang_hooks.decl_printable_name(name, 1)
-		                   : DECL_NAME(name) ? IDENTIFIER_POINTER(DECL_NAME(name))
-		                                     : NULL;
-
 		/* In C the name of a tag is an identifier, and that of a typedef is a declaration. */
-		return text ? text : "struct";
+		std::string text = is_cxx()          ? cxx_text(name)
+		                   : DECL_NAME(name) ? IDENTIFIER_POINTER(DECL_NAME(name))
+		                                     : "";
+
+		return text.empty() ? "struct" : text;
 	}
 	if (name && TREE_CODE(name) == IDENTIFIER_NODE)
 		return tag.empty() ? IDENTIFIER_POINTER(name) : tag + " " + IDENTIFIER_POINTER(name);
@@ -121,6 +145,9 @@ static std::string type_text(tree type)
 		return type_text(TREE_TYPE(type)) + " __attribute__((vector_size(" +
 		       std::to_string(int_size_in_bytes(type)) + ")))";
 	case VOID_TYPE: return "void";
+	case BITINT_TYPE:
+		return type_qualifiers(type) + (TYPE_UNSIGNED(type) ? "unsigned _BitInt(" : "_BitInt(") +
+		       std::to_string(TYPE_PRECISION(type)) + ")";
 	default:
 		/* A variant without a name of its own, or a type that C has no syntax for. */
 		if (TYPE_MAIN_VARIANT(type) != type)
@@ -148,6 +175,11 @@ std::string value_type_text(tree type)
 
 /* ---- classes -------------------------------------------------------------- */
 
+bool is_bfloat16(tree type)
+{
+	return TREE_CODE(type) == REAL_TYPE && TYPE_PRECISION(type) == 16 && REAL_MODE_FORMAT(TYPE_MODE(type))->p == 8;
+}
+
 char type_class(tree type)
 {
 	tree to;
@@ -166,7 +198,11 @@ char type_class(tree type)
 			return PPN_CLASS_STRING;
 		return PPN_CLASS_POINTER;
 	case REFERENCE_TYPE: return PPN_CLASS_POINTER;
-	case REAL_TYPE: return PPN_CLASS_FLOAT;
+	case REAL_TYPE: return is_bfloat16(type) ? PPN_CLASS_NONE : PPN_CLASS_FLOAT;
+	case BITINT_TYPE:
+		if (TYPE_PRECISION(type) > 64)
+			return PPN_CLASS_NONE;
+		return TYPE_UNSIGNED(type) ? PPN_CLASS_UNSIGNED : PPN_CLASS_SIGNED;
 	default: return PPN_CLASS_NONE;
 	}
 }

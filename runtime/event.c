@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/half.h"
 
 static const struct manifest_layout *event_layout(const struct pp_event *event)
 {
@@ -135,6 +136,8 @@ double pp_event_arg_float(const struct pp_event *event, size_t i)
 {
 	if (i >= pp_event_args(event))
 		return 0;
+	if (event_layout(event)->size[i] == 2)
+		return half_to_double((uint16_t)event->record->value[i]);
 	if (event_layout(event)->size[i] == 4) {
 		float value;
 

@@ -44,7 +44,7 @@ static bool argument_is_valid(enum pp_kind kind, unsigned size)
 	switch (kind) {
 	case PP_STRING:
 	case PP_FAULT: return true;
-	case PP_FLOAT: return size == 4 || size == 8;
+	case PP_FLOAT: return size == 2 || size == 4 || size == 8;
 	case PP_SIGNED:
 	case PP_UNSIGNED:
 	case PP_POINTER:

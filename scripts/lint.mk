@@ -16,12 +16,15 @@ format:
 #=   demo        list, arm, count, trace and disarm the functions of a small program
 #=   check       run the tests; install missing packages first
 #=   check-long  run all tests, including those that take hours
+#=   check-gcc   run the plugin's tests with each compiler of PLUGIN_CCS, and print a table
+#=   plugins     build the plugin for each compiler of PLUGIN_CCS, into build/gcc-N/lib
 #=   bench       measure the cost of arming and of hits on this machine
 #=   lint        check format, prose, structure, spelling, shell scripts and commit message
 #=   format      format the C sources with clang-format
 #=   examples    build the example programs
 #=   install     install to PREFIX (default /usr/local)
 #=   uninstall   remove what install installs
+#=   install-plugins, uninstall-plugins   the same for the plugins of PLUGIN_CCS
 #=   deps        install the packages that the build needs, with apt
 #=   clean       remove build/
 #=   help        print this text
@@ -34,4 +37,5 @@ format:
 #=   SAN=address,undefined   build with sanitizers
 #=   CC= CXX= CFLAGS= CPPFLAGS= LDFLAGS=   compiler and flags of the library and the commands
 #=   PLUGIN_CC= PLUGIN_CXX=  the GCC that the plugin is built for
+#=   PLUGIN_CCS="gcc-N..."   the GCCs of plugins and check-gcc (default: each gcc-N that has its plugin headers)
 #=   PREFIX= DESTDIR= plugindir=   where install puts files

@@ -7,7 +7,7 @@ CMD_ARCHIVE := $(B)/obj/cmd/shared.a
 # Packages without which no test can be built. Without other packages of scripts/deps some tests are skipped.
 test_needs = $(strip $(MISSING) $(call need_pkg,check,check))
 
-.PHONY: run-check run-check-long
+.PHONY: run-check run-check-long check-gcc
 .SECONDARY: $(CMD_SRC:%.c=$(B)/obj/%.o) $(CHECK_SRC:%.c=$(B)/obj/%.o)
 
 # Installs missing packages first. make starts again, because it has looked for all packages already.
@@ -19,6 +19,10 @@ check check-long:
 run-check run-check-long: all $(CHECKS)
 	$(Q)B=$(B) CC='$(CC)' CXX='$(CXX)' PLUGIN_CC='$(PLUGIN_CC)' PLUGIN_CXX='$(PLUGIN_CXX)' SAN='$(SAN)' \
 		tests/run $(if $(filter run-check-long,$@),--long) $(TESTS)
+
+# The plugin's tests with each compiler of PLUGIN_CCS, as a table.
+check-gcc: all
+	$(Q)B=$(B) PLUGIN_CCS='$(PLUGIN_CCS)' tests/gccs $(TESTS)
 
 $(CMD_ARCHIVE): $(CMD_SHARED_OBJ)
 	@rm -f $@

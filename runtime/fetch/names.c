@@ -201,8 +201,9 @@ static void float_emit(struct parser *p, size_t i, struct value *value)
 	value->size = p->program->size[i];
 	for (int copy = 0; copy < 2; copy++) { /* twice, because no step copies a value */
 		argument_emit_steps(p, token, i);
-		if (value->size == 4)
-			parser_emit_step(p, token, &(struct fetch_step){ .op = FETCH_EXTEND, .a = 4, .c = true });
+		if (value->size < 8)
+			parser_emit_step(p, token,
+			                 &(struct fetch_step){ .op = FETCH_EXTEND, .a = value->size, .c = true });
 	}
 	parser_emit(p, token, FETCH_IMM, false, 63);
 	parser_emit(p, token, FETCH_SHR, true, 0);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "runtime/fetch/parser.h"
 
 #define COMM_MAX 15
@@ -106,6 +107,8 @@ static int64_t float_key(double number, unsigned size)
 	memcpy(&bits, &number, sizeof(bits));
 	if (size == 4)
 		bits = narrow_bits;
+	if (size == 2)
+		bits = (int16_t)half_from_double(number);
 	return bits < 0 ? bits ^ FLOAT_MAGNITUDE(size) : bits;
 }
 

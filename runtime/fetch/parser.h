@@ -28,7 +28,7 @@ struct value {
 	bool is_truth;      /* the value is 0 or 1 */
 	bool is_constant;   /* an integer whose only step is a FETCH_IMM */
 	bool may_be_string; /* an integer that may be the address of a string */
-	uint8_t size;       /* TYPE_FLOAT: 4 or 8 bytes */
+	uint8_t size;       /* TYPE_FLOAT: 2, 4 or 8 bytes */
 	double number;      /* TYPE_DECIMAL */
 };
 
@@ -60,9 +60,9 @@ void parser_emit_literal(struct parser *p, const struct token *token, enum fetch
 /* Makes the value on top of the stack 0 or 1. */
 void parser_emit_truth(struct parser *p, const struct value *value);
 
-/* The bits of infinity, and the mask of all bits but the sign, of a float of 4 or 8 bytes. */
-#define FLOAT_INFINITY(size) ((size) == 4 ? 0x7f800000 : 0x7ff0000000000000)
-#define FLOAT_MAGNITUDE(size) ((size) == 4 ? 0x7fffffff : INT64_MAX)
+/* The bits of infinity, and the mask of all bits but the sign, of a float of 2, 4 or 8 bytes. */
+#define FLOAT_INFINITY(size) ((size) == 2 ? 0x7c00 : (size) == 4 ? 0x7f800000 : 0x7ff0000000000000)
+#define FLOAT_MAGNITUDE(size) ((size) == 2 ? 0x7fff : (size) == 4 ? 0x7fffffff : INT64_MAX)
 
 /* Parses a name that is the next token, and the fields after it. Emits the steps that push its value. */
 int parser_name(struct parser *p, struct value *value);

@@ -116,7 +116,7 @@ static enum pp_kind argument_kind(const struct pp_arg *arg, const struct operand
 	case PPN_CLASS_BOOL: return PP_BOOL;
 	case PPN_CLASS_CHAR: return PP_CHAR;
 	case PPN_CLASS_FLOAT:
-		if (operand->size >= 4)
+		if (operand->size >= 2)
 			return PP_FLOAT;
 		break;
 	}

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "runtime/event.h"
 #include "runtime/trace/ctf.h"
 
@@ -29,6 +30,14 @@ static char *number_put(char *to, uint64_t value, size_t size)
 	return bytes_put(to, (const char *)&value + skip, size);
 }
 
+/* Readers of CTF do not know floats of 16 bits, so they become 32. */
+static char *half_put(char *to, uint16_t bits)
+{
+	float wide = (float)half_to_double(bits);
+
+	return bytes_put(to, &wide, sizeof(wide));
+}
+
 static char *argument_put(char *to, const struct pp_event *event, const struct manifest_layout *layout, uint32_t i,
                           uint32_t *cuts)
 {
@@ -42,7 +51,10 @@ static char *argument_put(char *to, const struct pp_event *event, const struct m
 	case CTF_SIGNED:
 	case CTF_UNSIGNED:
 	case CTF_HEX: return number_put(to, value, layout->size[i]);
-	case CTF_FLOAT: return bytes_put(to, &value, layout->size[i]);
+	case CTF_FLOAT:
+		if (layout->size[i] == 2)
+			return half_put(to, (uint16_t)value);
+		return bytes_put(to, &value, layout->size[i]);
 	case CTF_BOOL: *to++ = value != 0; return to;
 	case CTF_LETTER: *to++ = value; return to;
 	case CTF_STRING:

@@ -175,15 +175,14 @@ static void tsdl_put_field(FILE *to, enum ctf_field field, unsigned bits, const 
 		[CTF_SIGNED] = "s",
 		[CTF_UNSIGNED] = "u",
 		[CTF_HEX] = "x",
-		[CTF_FLOAT] = "f",
 	};
 
 	switch (field) {
 	case CTF_NONE: break;
 	case CTF_SIGNED:
 	case CTF_UNSIGNED:
-	case CTF_HEX:
-	case CTF_FLOAT: fprintf(to, "\t\t%s%u %s;\n", prefix[field], bits, name); break;
+	case CTF_HEX: fprintf(to, "\t\t%s%u %s;\n", prefix[field], bits, name); break;
+	case CTF_FLOAT: fprintf(to, "\t\tf%u %s;\n", bits == 16 ? 32 : bits, name); break;
 	case CTF_STRING: fprintf(to, "\t\tstring %s;\n", name); break;
 	case CTF_BOOL: fprintf(to, "\t\ttruth %s;\n", name); break;
 	case CTF_LETTER: fprintf(to, "\t\tletter %s[1];\n", name); break;

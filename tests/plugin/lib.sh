@@ -7,6 +7,12 @@ PLUGIN=$B/lib/probepoint.so
 SOURCES=$PWD/tests/plugin
 [ -f "$PLUGIN" ] || fail "$PLUGIN does not exist: the plugin is not built"
 
+# The default options of Debian's, Ubuntu's and Fedora's packages.
+DISTRIBUTION="-O2 -g -fstack-protector-strong -fstack-clash-protection -fcf-protection -fno-omit-frame-pointer
+	-mno-omit-leaf-frame-pointer -D_FORTIFY_SOURCE=3 -fexceptions -flto=auto -ffat-lto-objects"
+[ "$("$GCC" -dumpversion | cut -d. -f1)" -lt 12 ] || DISTRIBUTION+=" -ftrivial-auto-var-init=zero"
+DISTRIBUTION=$(echo $DISTRIBUTION)
+
 # With this option GCC compiles a second time, with -g or without, and fails if the code differs. The long form adds it
 # to every compilation with the plugin. The short form adds it only where a test names it, because it doubles the time.
 # A test that cannot have it sets COMPARE to nothing before it calls probed.

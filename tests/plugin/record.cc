@@ -184,13 +184,18 @@ static void check_flagged(const struct site_record &site)
 
 static void check_stays(const struct site_record &site)
 {
+	struct site_record old = site;
+
 	if (site.home.empty() || site.home[0] == '*')
 		return;
-	if (!site_stays_in(site, site.home) || !site_stays_in(site, "*" + site.home) ||
-	    !site_stays_in(site, site.home + ".constprop.0"))
-		fail("does not stay at home", site.home);
-	if (site_stays_in(site, site.home + "x") || site_stays_in(site, "x" + site.home) || site_stays_in(site, ""))
-		fail("stays in another function", site.home);
+	old.home = "*" + site.home; /* as plugins up to November 2026 wrote it for a name that __asm__ gives */
+	for (const struct site_record &of : { site, old }) {
+		if (!site_stays_in(of, site.home) || !site_stays_in(of, "*" + site.home) ||
+		    !site_stays_in(of, site.home + ".constprop.0"))
+			fail("does not stay at home", of.home);
+		if (site_stays_in(of, site.home + "x") || site_stays_in(of, "x" + site.home) || site_stays_in(of, ""))
+			fail("stays in another function", of.home);
+	}
 }
 
 static void check_mark(void)

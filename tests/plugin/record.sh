@@ -10,8 +10,14 @@ $GXX -std=gnu++14 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover -Wal
 	"$SOURCES/record.cc" plugin/record.cc plugin/site-code-x86_64.cc plugin/note-text.cc -o "$T/record" || fail "the test does not compile"
 "$T/record" "$seed" "$count" >"$T/out" || { head -n 20 "$T/out"; fail "seed $seed: $(wc -l <"$T/out") failures"; }
 
-# An asm statement of the program that begins as a site's does, with the number of no record.
+# Asm statements of the program that begin as a site's does: with the numbers of records, and with numbers of none.
 probed '*'
-echo 'int main(void) { __asm__ volatile("\t# site 123456"); __asm__ volatile("\t# site 0x"); return 0; }' >"$T/asm.c"
-compile "$GCC" -O2 "${with[@]}" -S -o "$T/asm.s" "$T/asm.c" || fail "GCC does not compile asm statements that resemble sites"
-[ "$(grep -c '# site 123456\|# site 0x' "$T/asm.s")" = 2 ] || fail "asm statements that resemble sites are changed"
+echo 'static inline __attribute__((always_inline)) int g(int n) { __asm__ volatile("\t# site 0"); return n; }
+int f(int n) { __asm__ volatile("\t# site 1"); __asm__ volatile("\t# site 2"); return g(n); }
+int main(void) { __asm__ volatile("\t# site 123456"); __asm__ volatile("\t# site 0x"); return f(0); }' >"$T/asm.c"
+for flags in -O0 -O2 "-O2 -flto"; do
+	compile "$GCC" $flags "${with[@]}" -save-temps=obj -o "$T/asm" "$T/asm.c" || fail "GCC does not compile asm statements that resemble sites"
+	want "$flags: sites" 6 "$(sites "$T/asm" | sed 's/ .*//' | sort -u | wc -l)"
+	want "$flags: asm statements of the program" "0 0x 1 123456 2" \
+		"$(cat "$T"/asm*.s | sed -n 's/^[[:space:]]*# site //p' | sort -u | tr '\n' ' ' | sed 's/ $//')"
+done

@@ -31,6 +31,7 @@ long -O3
 long -Os
 long -O2 -flto
 long -O2 -fno-inline
+long $DISTRIBUTION
 long -O2 -fno-early-inlining -fno-ipa-sra
 E
 for flags in "${sets[@]}"; do check $flags; done
@@ -88,8 +89,9 @@ tails() { # SEED OPTION...
 while read -r flags; do
 	[ "${PROBEPOINT_LONG-}" ] || [ $((n++ % 3)) = $((seed % 3)) ] || continue
 	tails "$seed" $flags
-done <<'E'
+done <<E
 -O2
+${DISTRIBUTION% -flto*}
 -Os
 -O3
 -O2 -fexceptions

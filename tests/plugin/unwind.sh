@@ -37,6 +37,7 @@ option_sets <<E
 -O2 -flto
 -O2 -g -fnon-call-exceptions
 long -O1
+long $DISTRIBUTION
 long -O3
 long -Os
 long -O2 -fno-inline

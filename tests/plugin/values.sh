@@ -37,7 +37,8 @@ done
 while read -r flags; do
 	[ "$long" ] || [ $((n++ % 6)) = $((seed % 6)) ] || continue
 	values $((seed + 1)) "${long:+1}50" $flags
-done <<'E'
+done <<E
+$DISTRIBUTION
 -O2 -fPIC
 -O2 -flto
 -O2 -flto -fno-fat-lto-objects -fPIE -pie

@@ -160,7 +160,8 @@ static const struct one {
 	{ "-4@%eax", "f", 0xc4b3a291, PP_FLOAT, 4 },
 	{ "-8@%rax", "f", 0x88f7e6d5c4b3a291, PP_FLOAT, 8 },
 	{ "-4@(%rdx)", "f", 0x83828180, PP_FLOAT, 4 },
-	{ "2@%ax", "f", 0xa291, PP_UNSIGNED, 2 }, /* floats of 2 bytes are not supported */
+	{ "2@%ax", "f", 0xa291, PP_FLOAT, 2 },
+	{ "1@%al", "f", 0x91, PP_UNSIGNED, 1 }, /* floats have at least 2 bytes */
 	{ "8f@%rax", "", 0x88f7e6d5c4b3a291, PP_FLOAT, 8 },
 	{ "-4f@(%rdx)", "", 0x83828180, PP_FLOAT, 4 },
 	{ "-4@%eax", "x", 0xffffffffc4b3a291, PP_SIGNED, 4 },

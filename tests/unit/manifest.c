@@ -247,7 +247,7 @@ START_TEST(each_damage_is_refused)
 	SPOIL(layouts[0].kind[1] = PP_FAULT + 1);
 	SPOIL(layouts[1].size[0] = 3);
 	SPOIL(layouts[1].size[0] = 0);
-	SPOIL(layouts[1].kind[0] = PP_FLOAT; layouts[1].size[0] = 2);
+	SPOIL(layouts[1].kind[0] = PP_FLOAT; layouts[1].size[0] = 1);
 	SPOIL(layouts[1].nargs = 13; memset(layouts[1].kind, PP_STRING, 13));
 	SPOIL(probes[2].name = d->npool);
 	SPOIL(probes[2].file = 2);
