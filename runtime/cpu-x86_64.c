@@ -85,13 +85,19 @@ static bool x86_becomes_call(const uint8_t *code, size_t size)
 	return size >= sizeof(nop5) && !memcmp(code, nop5, sizeof(nop5));
 }
 
-/* nop, push, jmp, call. */
+/*
+ * nop, push, jmp, call (arch/x86/kernel/uprobes.c: branch_setup_xol_ops, push_setup_xol_ops). A nop may have prefixes; the
+ * others must not, but a push may have REX.B.
+ */
 static bool x86_is_emulated(const uint8_t *code)
 {
+	if ((*code & 0xf8) == PUSH || (code[0] == 0x41 && (code[1] & 0xf8) == PUSH))
+		return true;
+	if (*code == CALL || *code == JMP_REL32 || *code == JMP_REL8)
+		return true;
 	while (*code == 0x66)
 		code++;
-	code += *code == 0x41; /* REX.B */
-	return *code == NOP || (*code & 0xf8) == PUSH || *code == CALL || *code == JMP_REL32 || *code == JMP_REL8;
+	return *code == NOP;
 }
 
 static const char *x86_why_refused(const uint8_t *code, size_t size, bool is_64)

@@ -101,6 +101,18 @@ bool text_start_is_files(const struct arm_point *point, const uint8_t *bytes)
 	return !memcmp(bytes, point->site->code, cpu_code(point->image->machine)->breakpoint_size);
 }
 
+bool text_before_is_files(const struct process *process, const struct arm_point *point, uint64_t address)
+{
+	static const uint8_t endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
+	uint8_t bytes[sizeof(endbr64)];
+
+	if (point->site->skipped != sizeof(endbr64) ||
+	    process_read(process, address - sizeof(bytes), bytes, sizeof(bytes)))
+		return true;
+	return !memcmp(bytes + 1, endbr64 + 1, sizeof(bytes) - 1) &&
+	       (bytes[0] == endbr64[0] || cpu_code(point->image->machine)->is_breakpoint(bytes));
+}
+
 char *text_reason_changed(const struct process *process, const struct pp_image *image)
 {
 	return error_format("pid %d changed its code there, which differs from '%s': a probe would execute the file's "

@@ -45,6 +45,11 @@ bool mapping_is_of_image(const struct process *process, size_t i, const struct p
 bool text_rest_is_files(const struct arm_point *point, const uint8_t *bytes);
 /* Returns true if the bytes where a breakpoint would be are the file's. */
 bool text_start_is_files(const struct arm_point *point, const uint8_t *bytes);
+/*
+ * Returns true if the endbr64 before the point is the file's; its first byte may be a breakpoint. Also true if the point
+ * has none. A jump that replaces the begin of the function would bypass the point.
+ */
+bool text_before_is_files(const struct process *process, const struct arm_point *point, uint64_t address);
 /* Returns the reason to refuse a point whose code differs. The caller frees it. */
 char *text_reason_changed(const struct process *process, const struct pp_image *image);
 

@@ -215,7 +215,7 @@ static int verify_place(const struct verify_run *run, const struct process *proc
 	if (!cpu_code(point->image->machine)->is_uprobe(place->bytes))
 		return run_refuse(run, place->point, process,
 		                  reason_not_armed(process, place->mapping, point, place->bytes));
-	if (!text_rest_is_files(point, place->bytes)) {
+	if (!text_rest_is_files(point, place->bytes) || !text_before_is_files(process, point, place->address)) {
 		arm_point_refuse(point, -EBUSY, text_reason_changed(process, point->image));
 		return 0;
 	}

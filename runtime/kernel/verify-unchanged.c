@@ -109,7 +109,8 @@ static bool place_is_unchanged(struct trappers *t, const struct process *process
 	bool trapped = cpu_code(point->image->machine)->is_breakpoint(place->bytes);
 	enum foreign owner;
 
-	if (!text_rest_is_files(point, place->bytes) || (!trapped && !text_start_is_files(point, place->bytes))) {
+	if (!text_rest_is_files(point, place->bytes) || (!trapped && !text_start_is_files(point, place->bytes)) ||
+	    !text_before_is_files(process, point, place->address)) {
 		*reason = text_reason_changed(process, point->image);
 		return false;
 	}
