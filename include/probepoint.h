@@ -222,6 +222,12 @@ int pp_request_hold(struct pp_request *request);
  */
 int pp_request_budget(struct pp_request *request, double share);
 /*
+ * Arms probes by calls instead of traps where the kernel can (Linux 7.2) and where that does not harm the process. A hit then
+ * costs about a quarter. Unwinders that are called at a hit, such as those of debuggers, profilers and thread cancellation,
+ * do not find the caller. Other points are armed as without it, and their row has the reason. The agent ignores it.
+ */
+int pp_request_fast(struct pp_request *request);
+/*
  * Makes pp_session_enable() fail with -EDQUOT, before it arms anything, if the kernel would arm more than this number
  * of sites in running processes (0, the default: no limit).
  */
@@ -272,6 +278,8 @@ size_t pp_report_sites(const struct pp_report *report, size_t row);
  * sites could not be read; without a reason, no process maps the file.
  */
 bool pp_report_verified(const struct pp_report *report, size_t row);
+/* Returns true if all sites of the row are armed as pp_request_fast() asks. */
+bool pp_report_fast(const struct pp_report *report, size_t row);
 int64_t pp_report_offset(const struct pp_report *report, size_t row);
 /*
  * For func:SYMBOL%return: returns how many calls of one thread are tracked at a time. 0: no limit, or another kind of

@@ -39,6 +39,7 @@ static const char *request_hit_option(const struct pp_request *request, const st
 	       : request->maxactive != MAXACTIVE_DEFAULT       ? "--maxactive"
 	       : request->overwrite                            ? "--overwrite"
 	       : request->record && !backend->records_sessions ? "--record"
+	       : request->fast                                 ? "--fast"
 	       : request->hold                                 ? "the time or budget of this request"
 	                                                       : NULL;
 }
@@ -71,6 +72,7 @@ static void point_skip(struct arm_point *point, const struct point_consumer *c, 
 		return;
 	}
 	point->already = c->attachment;
+	point->fast = c->fast;
 	point->point = c->point;
 	arm_point_refuse(point, -EALREADY,
 	                 error_format("armed in this session already%s%s%s", option ? "; " : "", option ? option : "",

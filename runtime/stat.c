@@ -281,7 +281,7 @@ static int source_add_row(struct stat_source *source, uint32_t point)
 	row = &stat->rows[stat->nrows++];
 	row_init(row, source, point);
 	row->offset = p->offset;
-	row->role = p->role;
+	row->role = manifest_point_role(p);
 	row->start_time = source_start_time(source, p->pid);
 	row->sites = armed;
 	row->over_budget = !armed;

@@ -147,6 +147,8 @@ static int chunk_arm_links(const struct kernel_arming *a, size_t from, size_t n,
 			if (point->error || spec >= n)
 				continue;
 			manifest[point->point].spec = spec;
+			if (point->fast)
+				manifest[point->point].role |= MANIFEST_FAST;
 			link_arrays_add(arrays, point,
 			                cookie_make(point->point, spec, point->process ? point->process->pid : 0, 0));
 		}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "runtime/kernel/fast.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/overhead.h"
 #include "runtime/kernel/semaphore.h"
@@ -82,8 +83,10 @@ static int kernel_verify(struct pp_session *session, struct attachment *attachme
 
 static int kernel_check(struct pp_session *session, struct arm_point *const *points, size_t npoints)
 {
-	int err = semaphores_check(session, points, npoints);
+	int err = fast_choose(points, npoints);
 
+	if (!err)
+		err = semaphores_check(session, points, npoints);
 	return err ? err : verify_unchanged(points, npoints, session);
 }
 

@@ -49,7 +49,7 @@ static void attachment_settle_semaphores(const struct attachment *attachment, co
 
 		if (point->semaphore_offset && !(point->semaphore_offset & MANIFEST_BY_HAND) &&
 		    (take ? take[p] : kernel_armed(attachment, p)))
-			places[n++] = (struct semaphore_place){ file->device, file->inode, point->offset,
+			places[n++] = (struct semaphore_place){ file->device, file->inode, manifest_point_place(point),
 				                                point->semaphore_offset, (pid_t)point->pid };
 	}
 	semaphores_settle(places, n);
@@ -87,7 +87,7 @@ static void attachment_wait_for_bytes(const struct pp_session *session, const st
 		const struct manifest_file *file = point_file(m, point);
 
 		if (all || take[p])
-			places[n++] = (struct verify_place){ file->device, file->inode, point->offset };
+			places[n++] = (struct verify_place){ file->device, file->inode, manifest_point_place(point) };
 	}
 	verify_disarmed(places, n, session->interrupt);
 	free(places);

@@ -129,7 +129,7 @@ static int remaining_find(struct remaining *r, const struct attachment *attachme
 			continue;
 		r->file = &manifest_files(m)[manifest_probes(m)[point->probe].file];
 		r->pid = point->pid;
-		r->offsets[r->n] = point->offset;
+		r->offsets[r->n] = manifest_point_place(point);
 		r->semaphores[r->n] = point->semaphore_offset & MANIFEST_BY_HAND ? 0 : point->semaphore_offset;
 		r->cookies[r->n++] = cookie_make(p, point->spec, point->pid, generation);
 	}
