@@ -79,12 +79,28 @@ static void point_skip(struct arm_point *point, const struct point_consumer *c, 
 	                              option ? " has no effect on it; disarm it first" : ""));
 }
 
+/* A pid of another namespace would be taken for one of this. */
+static int session_check_namespace(const struct pp_session *session)
+{
+	for (size_t i = 0; i < session->nattachments; i++)
+		if (session->attachments[i]->backend->pid_namespace(session->attachments[i]))
+			return error_set(
+				EXDEV,
+				"session '%s' was made in another pid namespace, whose process ids it has; use "
+				"another session (-s)",
+				session->name);
+	return 0;
+}
+
 /* A session counts a hit once. */
 int points_skip_armed(struct enabling *e)
 {
 	struct registry registry = { 0 };
 	struct last_start last = { 0 };
-	int err = registry_add_session(&registry, e->session, 0);
+	int err = session_check_namespace(e->session);
+
+	if (!err)
+		err = registry_add_session(&registry, e->session, 0);
 
 	for (size_t i = 0; i < e->targets.npoints && !err; i++) {
 		struct arm_point *point = &e->targets.points[i];

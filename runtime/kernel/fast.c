@@ -19,9 +19,7 @@
  */
 #include "runtime/kernel/fast.h"
 
-#include <bpf/bpf.h>
 #include <bpf/btf.h>
-#include <bpf/libbpf.h>
 #include <elf.h>
 #include <errno.h>
 #include <linux/bpf.h>
@@ -31,20 +29,17 @@
 #include <sys/personality.h>
 #include <unistd.h>
 
-#include "base/bpf-insn.h"
 #include "base/error.h"
 #include "runtime/arm-point.h"
 #include "runtime/cpu.h"
 #include "runtime/fetch/program.h"
 #include "runtime/insn-check.h"
-#include "runtime/kernel/link.h"
+#include "runtime/kernel/task-iterator.h"
 #include "runtime/kernel/text-places.h"
 #include "runtime/process.h"
 #include "sdt/btf.h"
 #include "sdt/image.h"
 #include "sdt/operand.h"
-
-#define THREADS_MAX 1024 /* that are read at a time */
 
 /* ---- the kernel ---- */
 
@@ -88,68 +83,19 @@ static int dispatch_bit(const struct btf *btf)
 	return -1;
 }
 
-/* Loads a program that writes the syscall_work of each thread. Returns a descriptor, or -1. */
-static int dispatch_program(const struct btf *btf)
-{
-	/* struct bpf_iter__task: meta, task; struct bpf_iter_meta: seq; 8 bytes each */
-	const int meta = 0, task = 8, seq = 0;
-	const int info = btf_member_at(btf, "task_struct", "thread_info"),
-		  work = btf_member_at(btf, "thread_info", "syscall_work");
-	const int id = btf__find_by_name_kind(btf, "bpf_iter_task", BTF_KIND_FUNC);
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_ITER, .attach_btf_id = (uint32_t)id);
-	const struct bpf_insn insns[] = {
-		BPF_MOV64_REG(BPF_REG_6, BPF_REG_1),
-		BPF_LDX_MEM(BPF_DW, BPF_REG_7, BPF_REG_6, task),
-		BPF_JMP_IMM(BPF_JEQ, BPF_REG_7, 0, 8),
-		BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_7, (int16_t)(info + work)),
-		BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_1, -8),
-		BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_6, meta),
-		BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_1, seq),
-		BPF_MOV64_REG(BPF_REG_2, BPF_REG_10),
-		BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, -8),
-		BPF_MOV64_IMM(BPF_REG_3, 8),
-		BPF_EMIT_CALL(BPF_FUNC_seq_write),
-		BPF_MOV64_IMM(BPF_REG_0, 0),
-		BPF_EXIT_INSN(),
-	};
-
-	if (info < 0 || work < 0 || id < 0)
-		return -1;
-	return program_load(BPF_PROG_TYPE_TRACING, "pp_dispatch", insns, sizeof(insns) / sizeof(*insns), &opts);
-}
-
-/* Reads the syscall_work of all threads. Sets *bits to their union and *n to the number of threads. */
-static bool dispatch_read(int prog, pid_t pid, uint64_t *bits, size_t *n)
-{
-	union bpf_iter_link_info info = { .task.pid = (uint32_t)pid };
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = &info, .iter_info_len = sizeof(info));
-	int link = bpf_link_create(prog, 0, BPF_TRACE_ITER, &opts), iterator = link < 0 ? -1 : bpf_iter_create(link);
-	uint64_t work[THREADS_MAX];
-	ssize_t got = -1;
-
-	*bits = *n = 0;
-	while (iterator >= 0 && ((got = read(iterator, work, sizeof(work))) > 0 || (got < 0 && errno == EAGAIN)))
-		for (size_t i = 0; got > 0 && i < (size_t)got / sizeof(*work); i++, ++*n)
-			*bits |= work[i];
-	if (iterator >= 0)
-		close(iterator);
-	if (link >= 0)
-		close(link);
-	return iterator >= 0 && !got;
-}
-
 static const char *dispatch_why_not(pid_t pid)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
-	int bit = btf ? dispatch_bit(btf) : -1, prog = bit < 0 ? -1 : dispatch_program(btf);
+	const int bit = btf ? dispatch_bit(btf) : -1;
+	const int info = bit < 0 ? -1 : btf_member_at(btf, "task_struct", "thread_info"),
+		  work = bit < 0 ? -1 : btf_member_at(btf, "thread_info", "syscall_work");
+	const struct task_word word = { .at = { info + work }, .n = 1, .size = BPF_DW };
 	const char *why = "it is not known whether a thread dispatches its system calls (PR_SET_SYSCALL_USER_DISPATCH)";
 	uint64_t bits;
 	size_t n;
 
-	if (prog >= 0 && dispatch_read(prog, pid, &bits, &n) && n)
+	if (info >= 0 && work >= 0 && tasks_read_word(btf, &word, pid, 0, &bits, &n) && n)
 		why = bits >> bit & 1 ? "a thread dispatches its system calls (PR_SET_SYSCALL_USER_DISPATCH)" : NULL;
-	if (prog >= 0)
-		close(prog);
 	btf__free(btf);
 	return why;
 }

@@ -338,6 +338,8 @@ static int target_compare_pid(const void *a, const void *b)
 /* Adds the processes of an attachment. Returns -ENOENT if a point is armed for every process, or -ENOMEM. */
 static int targets_cpu_add(struct targets_cpu *t, const struct attachment *attachment)
 {
+	if (attachment->backend->pid_namespace(attachment))
+		return -ENOENT;
 	for (uint32_t p = 0; p < attachment->manifest->npoints; p++) {
 		pid_t pid = (pid_t)manifest_points(attachment->manifest)[p].pid;
 

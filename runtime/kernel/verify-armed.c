@@ -222,7 +222,8 @@ static int verify_place(const struct verify_run *run, const struct process *proc
 	if (text_shares_site(point, place->bytes) && !point->reason)
 		point->reason = error_format(
 			"pid %d: another session or tool has armed the site too, at its second byte", process->pid);
-	if (!semaphore_counts(process, point, place->address, &unread, &reason))
+	if (!semaphore_counts(process, point, place->address - (arm_point_offset(point) - point->site->offset), &unread,
+	                      &reason))
 		return run_refuse(run, place->point, process, reason);
 	if (unread)
 		point_set_unverified(point, process, 0);

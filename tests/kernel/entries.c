@@ -12,7 +12,7 @@ unsigned long push_calls, push_r12_calls; /* of functions that other functions c
 #define FUNCTION(name, body)                                                                                     \
 	long name(long n);                                                                                       \
 	__asm__(".pushsection .text\n.globl " #name "\n.type " #name ", @function\n" #name ":\n\tendbr64\n" body \
-		"\n.size " #name ", . - " #name "\n.popsection")
+	        "\n.size " #name ", . - " #name "\n.popsection")
 
 FUNCTION(push, "push %rbp\n incq push_calls(%rip)\n mov %rdi, %rax\n pop %rbp\n ret");
 FUNCTION(push_r12, "push %r12\n incq push_r12_calls(%rip)\n mov %rdi, %rax\n pop %r12\n ret");
@@ -25,10 +25,11 @@ FUNCTION(loop_short, "1: push %rax\n pop %rax\n test %rdi, %rdi\n jle 2f\n dec %
 FUNCTION(cold, "1: push %rax\n pop %rax\n test %rdi, %rdi\n jg cold.cold\n ret");
 __asm__(".pushsection .text.unlikely\n.type cold.cold, @function\ncold.cold: dec %rdi\n jmp cold + 4\n"
         ".size cold.cold, . - cold.cold\n.popsection");
-#define SWITCH(target)                                                                                       \
-	"1: push %rax\n pop %rax\n xor %eax, %eax\n dec %rdi\n setg %al\n lea 5f(%rip), %rdx\n"              \
+#define SWITCH(target)                                                                                         \
+	"1: push %rax\n pop %rax\n xor %eax, %eax\n dec %rdi\n setg %al\n lea 5f(%rip), %rdx\n"                \
 	"movslq (%rdx, %rax, 4), %rax\n add %rdx, %rax\n notrack jmp *%rax\n 2: jmp 4f\n 3: jmp 6f\n 4: ret\n" \
-	"6: push %rax\n pop %rax\n ret\n .pushsection .rodata\n .balign 4\n 5: .long 2b - 5b, " target " - 5b\n.popsection"
+	"6: push %rax\n pop %rax\n ret\n .pushsection .rodata\n .balign 4\n 5: .long 2b - 5b, " target         \
+	" - 5b\n.popsection"
 FUNCTION(table_back, SWITCH("1b"));
 FUNCTION(table, SWITCH("3b"));
 /* The value of %r11 is not known. */
@@ -41,8 +42,10 @@ FUNCTION(called_inside, "push %rax\n pop %rax\n ret");
 /* A call that skips endbr64 is a call. */
 static long call_inside(long n)
 {
-	__asm__ volatile("call called_inside + 4" : "+D"(n) : : "rax", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11",
-	                 "memory", "cc");
+	__asm__ volatile("call called_inside + 4"
+	                 : "+D"(n)
+	                 :
+	                 : "rax", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "memory", "cc");
 	return n;
 }
 
