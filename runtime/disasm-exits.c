@@ -345,14 +345,17 @@ int code_exits(const struct pp_image *image, uint64_t address, struct code_exit 
 	struct function_code f = { .image = image };
 	int err = function_decode(&f, address);
 
-	if (!err && !f.nexits)
+	if (err)
+		goto out;
+	if (!f.nexits) {
 		err = error_set(EOPNOTSUPP, "'%s' of '%s' never returns", f.name, image->path);
-	if (!err) {
-		qsort(f.exits, f.nexits, sizeof(*f.exits), exit_compare);
-		*exits = f.exits;
-		*n = f.nexits;
-		f.exits = NULL;
+		goto out;
 	}
+	qsort(f.exits, f.nexits, sizeof(*f.exits), exit_compare);
+	*exits = f.exits;
+	*n = f.nexits;
+	f.exits = NULL;
+out:
 	function_release(&f);
 	return err;
 }

@@ -83,7 +83,7 @@ __attribute__((noipa)) long which(long n)
 	}
 }
 
-static struct function {
+static struct called {
 	const char *name;
 	long (*call)(long n);
 	unsigned long calls;

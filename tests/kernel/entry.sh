@@ -17,8 +17,8 @@ pid=$!
 exec {in}>"$T/in" {reply}<"$T/out"
 runs $pid "$T/entries"
 at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s $S-other 2>/dev/null"
-names="push push_r12 subtract nop thunk loop loop_short cold table_back table table_unknown inner calls_inner called_inside
-	fib which"
+names=(push push_r12 subtract nop thunk loop loop_short cold table_back table table_unknown inner calls_inner called_inside
+	fib which)
 declare -A place=()
 while read -r address _ name; do place[$name]=$((0x$address)); done < <(nm --defined-only "$T/entries")
 # traps: sets trap[NAME] to the offsets, up to 4, from the function's start that have a trap, as in "4"
@@ -27,7 +27,7 @@ traps() {
 	local bytes name k low=${place[_init]} high=${place[_fini]}
 	# shellcheck disable=SC2207 # numbers
 	bytes=($(memory $pid "$low" $((high - low)) | od -An -v -w65536 -tu1))
-	for name in $names; do
+	for name in "${names[@]}"; do
 		trap[$name]=
 		for k in 0 1 2 3 4; do
 			[ "${bytes[place[$name] - low + k]}" != 204 ] || trap[$name]+="${trap[$name]:+ }$k"
@@ -52,15 +52,14 @@ go() {
 # counts_agree SUFFIX [KEY]: compares the counts of func:NAME and SUFFIX with the program's own, since `before`
 counts_agree() {
 	local name wanted
-	for name in $names; do wanted+="func:$name$1 $((truth[$name] - ${before[$name]:-0}))"$'\n'; done
+	for name in "${names[@]}"; do wanted+="func:$name$1 $((truth[$name] - ${before[$name]:-0}))"$'\n'; done
 	want "${2:-hits} of func:NAME$1" "$(sort <<<"${wanted%$'\n'}")" \
 		"$(probe-stat --json -s "$S" | jq -r ".probes[] | \"\(.probe) \(.${2:-hits})\"" | sort)"
 }
 
-# shellcheck disable=SC2046 # words
-expect 0 probe-enable -s "$S" -p $pid $(printf 'func:%s ' $names)
+expect 0 probe-enable -s "$S" -p $pid "${names[@]/#/func:}"
 traps
-for name in $names; do
+for name in "${names[@]}"; do
 	case $name in
 	subtract | nop | loop | loop_short | cold | table_back | table_unknown | inner | calls_inner) armed=0 ;;
 	*) armed=4 ;;
@@ -71,7 +70,7 @@ done
 go 3000
 declare -A before=()
 counts_agree ""
-[ "${truth[cold]}" -gt 50 ] && [ "${truth[which]}" -gt 50 ] && [ "${truth[called_inside]}" -gt 50 ] || fail "too few calls"
+for name in cold which called_inside; do [ "${truth[$name]}" -gt 50 ] || fail "too few calls of $name"; done
 
 # Another session arms endbr64 itself: both count, and either may end first.
 expect 0 probe-enable -s "$S-other" -p $pid -f "$T/entries" "func:+$(printf 0x%x "${place[push]}")"
@@ -98,9 +97,9 @@ want "arguments" "3 3 3" "$(jq .args.arg0 "$T/traced" | xargs)"
 
 # Returns.
 for name in "${!truth[@]}"; do before[$name]=${truth[$name]}; done
-names="push push_r12 subtract thunk table called_inside fib"
-# shellcheck disable=SC2046 # words
-expect 0 probe-enable -s "$S" -p $pid $(printf 'func:%s%%return ' $names)
+names=(push push_r12 subtract thunk table called_inside fib)
+returns=("${names[@]/#/func:}")
+expect 0 probe-enable -s "$S" -p $pid "${returns[@]/%/%return}"
 go 1000
 counts_agree %return
 counts_agree %return entries

@@ -16,7 +16,7 @@ C
 fast_kernel=false
 [ "$("$T/uprobe")" = 71 ] && fast_kernel=true # EPROTO
 
-build_hits
+build_hits "$T/hits"
 start it
 at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s $S-2 2>/dev/null"
 # nops PID: what follows the first byte of each site, counted, as in "35 66 2e 0f 1f 84"; and the first bytes, as in "35 90"
