@@ -51,6 +51,7 @@ table() {
 --all                    |
 -a                       |
 --top 3                  |
+--fast                   | trace-session
 --yes                    | trace-session
 --record                 |
 --overwrite              |
