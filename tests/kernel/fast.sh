@@ -103,7 +103,7 @@ want "sites, disarmed" "$idle" "$(nops "$it")"
 
 # ---- arming and disarming while threads run ----
 tell it "start 3"
-for ((i = 0; i < ${ROUNDS:-10}; i++)); do
+for ((i = 0; i < ${ROUNDS:-5}; i++)); do
 	expect 0 probe-enable -q --fast -s "$S" -p "$it" 'k:*'
 	expect 0 probe-disable -q -s "$S"
 done
