@@ -237,6 +237,8 @@ static void row_json_add_optional(json_object *object, const struct pp_report *r
 	unsigned calls = pp_report_calls_per_thread(report, row);
 	const char *reason = pp_report_reason(report, row);
 
+	if (pp_report_fast(report, row))
+		json_add_bool(object, "fast", true);
 	if (calls)
 		json_add_int(object, "calls_per_thread", calls);
 	if (reason)

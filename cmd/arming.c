@@ -137,6 +137,8 @@ static void request_add_flags(struct pp_request *request, const struct options *
 	pp_request_budget(request, arming->budget);
 	if (!o->yes)
 		pp_request_many(request, SITES_CONFIRMED);
+	if (o->fast)
+		pp_request_fast(request);
 	if (arming->hold)
 		pp_request_hold(request);
 	if (arming->record)

@@ -24,7 +24,8 @@ enum {
 	KEY_PGRP,
 	KEY_CGROUP,
 	KEY_MAXACTIVE,
-	KEY_YES
+	KEY_YES,
+	KEY_FAST
 };
 
 enum { WARNINGS_SHOWN = 3 };
@@ -200,6 +201,7 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_PGRP: o->pgrp = true; break;
 	case KEY_CGROUP: o->cgroup = arg; break;
 	case KEY_MAXACTIVE: return maxactive_parse(state, o, arg);
+	case KEY_FAST: o->fast = true; break;
 	case KEY_YES: o->yes = true; break;
 	case KEY_JSON: o->json = true; break;
 	case 'q': o->quiet = true; break;
@@ -223,6 +225,7 @@ const char *options_first_arming(const struct options *o)
 	       : o->pgrp       ? "--pgrp"
 	       : o->cgroup     ? "--cgroup"
 	       : o->maxactive  ? "--maxactive"
+	       : o->fast       ? "--fast"
 	       : o->yes        ? "--yes"
 	                       : NULL;
 }
@@ -246,6 +249,9 @@ static const struct argp_option filter[] = {
 	{ "cgroup", KEY_CGROUP, "DIR", 0, "select all processes in this control group and its descendants", 1 },
 	{ "maxactive", KEY_MAXACTIVE, "N", 0,
 	  "track at most N calls of func:SYMBOL%return in flight per process (default 256)", 1 },
+	{ "fast", KEY_FAST, 0, 0,
+	  "arm by calls instead of traps where the kernel can (Linux 7.2) and the process allows it; unwinders stop there",
+	  1 },
 	{ 0 },
 };
 static const struct argp_option session[] = {

@@ -28,6 +28,7 @@ struct options {
 	const char **addresses; /* argument names of --no-string */
 	size_t naddresses;
 	bool children, pgrp;
+	bool fast;
 	bool yes; /* arm any number of sites */
 	bool json, quiet, verbose;
 	/* For ui.c: */

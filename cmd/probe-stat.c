@@ -94,7 +94,8 @@ struct count_row {
 	const char *probe, *file, *backend;
 	pid_t pid;
 	size_t sites, over_budget;
-	double share, limit; /* why sites are over the budget */
+	double share, limit;    /* why sites are over the budget */
+	uint32_t pid_namespace; /* 0: this process's */
 	enum pp_life life;
 	enum pp_file_state file_state;
 	struct pp_counts counts;
@@ -145,6 +146,7 @@ static void row_read(struct count_row *row, const struct pp_stat *stat, size_t a
 	row->file = pp_stat_file(stat, at);
 	row->backend = pp_stat_backend(stat, at);
 	row->pid = pp_stat_pid(stat, at);
+	row->pid_namespace = pp_stat_pid_namespace(stat, at);
 	row->life = pp_stat_life(stat, at);
 	row->file_state = pp_stat_file_state(stat, at);
 	row->sites = pp_stat_sites(stat, at);
@@ -211,6 +213,8 @@ static const char *state_word(const struct count_row *r)
 	static const char *const of_process[] = { "live", "ended", "pid reused" };
 	static const char *const of_file[] = { "live", "file replaced", "file deleted" };
 
+	if (r->pid_namespace)
+		return "unknown";
 	return r->pid ? of_process[r->life] : of_file[r->file_state];
 }
 
@@ -249,6 +253,8 @@ static json_object *count_row_json(const struct count_row *r)
 
 	json_add_text(row, "probe", r->probe);
 	json_add(row, "pid", r->pid ? json_int(r->pid) : NULL);
+	if (r->pid_namespace)
+		json_add_uint(row, "pid_namespace", r->pid_namespace);
 	json_add_text(row, "file", r->file);
 	json_add_text(row, "backend", r->backend);
 	json_add_text(row, "state", state_word(r));
@@ -385,6 +391,8 @@ static void put_row_state(const struct count_row *r)
 {
 	if (r->over_budget)
 		printf("  stopped: cost %.0f %% of a CPU (limit %g %%)", 100 * r->share, 100 * r->limit);
+	if (r->pid_namespace)
+		printf("  (pid namespace %u)", r->pid_namespace);
 	if (r->file_state != PP_FILE_PRESENT)
 		printf(" (%s)", file_word(r));
 	if (r->life == PP_ENDED)
@@ -541,7 +549,7 @@ static bool row_is_selected(const struct stat_command *c, const struct count_row
 	for (size_t i = 0; i < c->npatterns; i++)
 		if (pp_name_matches(row->probe, c->patterns[i]))
 			by_pattern = matched[i] = true;
-	for (size_t i = 0; i < c->options.npids && !by_pid; i++)
+	for (size_t i = 0; i < c->options.npids && !by_pid && !row->pid_namespace; i++)
 		by_pid = row_has_process(row, c->options.pids[i]);
 	return by_pattern && by_pid;
 }

@@ -31,7 +31,7 @@
  * each backend; then they return -EBUSY. An open session holds no lock. Other waits are stated at each function.
  *
  * Privileges. The agent backend arms processes of the same user and needs none. The kernel backend needs CAP_SYS_ADMIN,
- * or CAP_BPF and CAP_PERFMON, in the first user and pid namespace; without them, functions that need it return -EPERM.
+ * or CAP_BPF and CAP_PERFMON, in the first user namespace; without them, functions that need it return -EPERM.
  * With CAP_SYS_PTRACE it can also verify what it armed in processes of other users.
  *
  * Times are ns of CLOCK_MONOTONIC in the initial time namespace, addresses are as linked, offsets are bytes
@@ -249,6 +249,12 @@ int pp_request_hold(struct pp_request *request);
  */
 int pp_request_budget(struct pp_request *request, double share);
 /*
+ * Arms probes by calls instead of traps where the kernel can (Linux 7.2) and where that does not harm the process. A hit then
+ * costs about a quarter. Unwinders that are called at a hit, such as those of debuggers, profilers and thread cancellation,
+ * do not find the caller. Other points are armed as without it, and their row has the reason. The agent ignores it.
+ */
+int pp_request_fast(struct pp_request *request);
+/*
  * Makes pp_session_enable() fail with -EDQUOT, before it arms anything, if the kernel would arm more than this number
  * of sites in running processes (0, the default: no limit).
  */
@@ -299,6 +305,8 @@ size_t pp_report_sites(const struct pp_report *report, size_t row);
  * sites could not be read; without a reason, no process maps the file.
  */
 bool pp_report_verified(const struct pp_report *report, size_t row);
+/* Returns true if all sites of the row are armed as pp_request_fast() asks. */
+bool pp_report_fast(const struct pp_report *report, size_t row);
 int64_t pp_report_offset(const struct pp_report *report, size_t row);
 /*
  * For func:SYMBOL%return: returns how many calls of one thread are tracked at a time. 0: no limit, or another kind of
@@ -469,6 +477,13 @@ int pp_stat_order(const struct pp_stat *a, size_t i, const struct pp_stat *b, si
 const char *pp_stat_probe(const struct pp_stat *stat, size_t row);
 pid_t pp_stat_pid(const struct pp_stat *stat, size_t row);
 const char *pp_stat_file(const struct pp_stat *stat, size_t row);
+
+/*
+ * Returns the inode number of the pid namespace (as in /proc/PID/ns/pid) that the row's process ids belong to, 0 if it is
+ * that of this process. A session made in another pid namespace has its process ids; pp_stat_life() and
+ * pp_stat_file_state() are then not known and return their first value.
+ */
+uint32_t pp_stat_pid_namespace(const struct pp_stat *stat, size_t row);
 
 /* The state of the row's process. Only PP_LIVES can still hit the probe. PP_LIVES if pid is 0. */
 enum pp_life {

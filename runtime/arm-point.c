@@ -5,12 +5,36 @@
 #include <stdlib.h>
 
 #include "base/array.h"
+#include "base/error.h"
+#include "runtime/manifest.h"
+#include "sdt/image.h"
 
 void arm_point_refuse(struct arm_point *point, int error, char *reason)
 {
 	free(point->reason);
 	point->error = error;
 	point->reason = reason;
+}
+
+uint64_t arm_point_offset(const struct arm_point *point)
+{
+	return point->site->offset + (point->fast ? MANIFEST_FAST_AT : 0);
+}
+
+void arm_point_remark(struct arm_point *point, char *remark)
+{
+	char *both;
+
+	if (!point->reason) {
+		point->reason = remark;
+		return;
+	}
+	both = remark ? error_format("%s; %s", point->reason, remark) : NULL;
+	free(remark);
+	if (!both)
+		return;
+	free(point->reason);
+	point->reason = both;
 }
 
 int arm_misses_add(struct arm_misses *misses, struct arm_point *point, pid_t pid, char *reason)

@@ -24,12 +24,19 @@ struct arm_point {
 	uint32_t point;                /* its index in the attachment's manifest */
 	int error;                     /* 0, or a negative errno: not armed. -EALREADY: it was armed before */
 	char *reason;                  /* error message, or a remark if error is 0; freed by free() */
+	bool fast; /* to be armed at the site's second instruction; the backend clears it if that cannot be */
 	bool verified;
 	bool pending;                     /* no process in scope maps the file */
 	const struct attachment *already; /* -EALREADY: the attachment that has the point, as number `point` */
 	const struct arm_point *twin;     /* -EALREADY: the same site by another path, which is armed instead */
 	unsigned calls_per_thread;        /* of a SITE_CALL: calls of one thread that are tracked at a time; 0: all */
 };
+
+/* Returns the offset in the file that the kernel backend arms. */
+uint64_t arm_point_offset(const struct arm_point *point);
+
+/* Adds a remark to the point's reason. Takes ownership of the remark, which may be NULL. */
+void arm_point_remark(struct arm_point *point, char *remark);
 
 /* Sets the point's error and reason. Takes ownership of the reason, which may be NULL. */
 void arm_point_refuse(struct arm_point *point, int error, char *reason);

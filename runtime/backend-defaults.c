@@ -138,6 +138,12 @@ uint64_t backend_knows_no_start(const struct attachment *attachment, uint32_t pi
 	return 0;
 }
 
+uint32_t backend_shares_pids(const struct attachment *attachment)
+{
+	(void)attachment;
+	return 0;
+}
+
 size_t backend_counts_all(struct pp_session *session)
 {
 	(void)session;

@@ -156,6 +156,8 @@ struct backend {
 	                 int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg);
 	/* Returns the start time of the process that had this pid when the attachment was armed in it. 0: not known. */
 	uint64_t (*start_time)(const struct attachment *attachment, uint32_t pid);
+	/* See pp_stat_pid_namespace(). */
+	uint32_t (*pid_namespace)(const struct attachment *attachment);
 	/* See pp_stat_uncounted(). */
 	size_t (*uncounted)(struct pp_session *session);
 
@@ -216,6 +218,7 @@ void backend_counts_zero(const struct attachment *attachment, uint32_t point, st
 int backend_knows_no_process(const struct attachment *attachment,
                              int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg);
 uint64_t backend_knows_no_start(const struct attachment *attachment, uint32_t pid);
+uint32_t backend_shares_pids(const struct attachment *attachment);
 size_t backend_counts_all(struct pp_session *session);
 void backend_records_with_reader(struct pp_session *session);
 int backend_reads_nothing(void *reader, const struct record_thread **thread, const struct record **record,

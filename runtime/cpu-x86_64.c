@@ -9,6 +9,9 @@
  *     90 eb 08 ?? ?? ?? ?? ?? ?? ?? ??    unarmed too: a jump over the rest, as other tools leave it
  *     cc ...                              armed by a uprobe (int3)
  *     ?? e9 REL32 ...                     armed by the agent
+ *     ?? cc 2e 0f 1f 84 ...               armed by a uprobe at byte 1, before its first hit
+ *     ?? 48 8d 64 24 80 e8 REL32          the same after the first hit: lea -128(%rsp), %rsp; call. The kernel replaces
+ *                                         bytes 2 to 10 first and 1 last, and when it disarms 1, then 2 to 5, then 1 again
  */
 #include "runtime/cpu.h"
 
@@ -53,6 +56,13 @@ static bool x86_is_unarmed(const uint8_t *code)
 	return !memcmp(code, nop10, sizeof(nop10)) || (code[0] == JMP_REL8 && code[1] == JUMP_SIZE - 2);
 }
 
+static bool x86_is_fast(const uint8_t *code)
+{
+	static const uint8_t lea_call[] = { 0x48, 0x8d, 0x64, 0x24, 0x80, CALL };
+
+	return (*code == *lea_call || *code == INT3) && !memcmp(code + 1, lea_call + 1, sizeof(lea_call) - 1);
+}
+
 /* Segment overrides, operand size. */
 static bool x86_is_prefix(uint8_t byte)
 {
@@ -66,6 +76,13 @@ static bool x86_is_prefix(uint8_t byte)
 	case 0x66: return true;
 	default: return false;
 	}
+}
+
+static bool x86_becomes_fast(const uint8_t *code, size_t size)
+{
+	static const uint8_t nop10[] = { 0x66, 0x2e, 0x0f, 0x1f, 0x84 };
+
+	return size >= 2 * sizeof(nop10) && !memcmp(code, nop10, sizeof(nop10));
 }
 
 /* A REX prefix is not skipped, because REX.B turns 90 into an exchange. */
@@ -85,13 +102,19 @@ static bool x86_becomes_call(const uint8_t *code, size_t size)
 	return size >= sizeof(nop5) && !memcmp(code, nop5, sizeof(nop5));
 }
 
-/* nop, push, jmp, call. */
+/*
+ * nop, push, jmp, call (arch/x86/kernel/uprobes.c: branch_setup_xol_ops, push_setup_xol_ops). A nop may have prefixes; the
+ * others must not, but a push may have REX.B.
+ */
 static bool x86_is_emulated(const uint8_t *code)
 {
+	if ((*code & 0xf8) == PUSH || (code[0] == 0x41 && (code[1] & 0xf8) == PUSH))
+		return true;
+	if (*code == CALL || *code == JMP_REL32 || *code == JMP_REL8)
+		return true;
 	while (*code == 0x66)
 		code++;
-	code += *code == 0x41; /* REX.B */
-	return *code == NOP || (*code & 0xf8) == PUSH || *code == CALL || *code == JMP_REL32 || *code == JMP_REL8;
+	return *code == NOP;
 }
 
 static const char *x86_why_refused(const uint8_t *code, size_t size, bool is_64)
@@ -130,6 +153,9 @@ const struct cpu_code cpu_code_x86_64 = {
 	.breakpoint_size = 1,
 	.jump_at = JUMP_AT,
 	.jump_size = JUMP_SIZE,
+	.becomes_fast = x86_becomes_fast,
+	.fast_at = JUMP_AT,
+	.is_fast = x86_is_fast,
 	.is_uprobe = x86_is_int3,
 	.is_breakpoint = x86_is_int3,
 	.is_jump = x86_is_jump,

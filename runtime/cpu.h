@@ -35,6 +35,14 @@ struct cpu_code {
 	bool (*is_jump)(const uint8_t *code);    /* the jump that an armed site has at jump_at */
 	bool (*is_unarmed)(const uint8_t *code); /* what an unarmed site has at jump_at: see the CPU's file */
 
+	/* Returns true for the nop of 10 bytes, which later kernels replace by a call. */
+	bool (*becomes_fast)(const uint8_t *code, size_t size);
+	/*
+	 * Offset in a site of the nop that kernels after 6.18 replace by a call when it is armed, 0 if the CPU has none; and
+	 * whether code, of 6 bytes, is that call.
+	 */
+	size_t fast_at;
+	bool (*is_fast)(const uint8_t *code);
 	/* Returns true for an instruction that uprobes emulate. They single-step all others, which takes longer. */
 	bool (*is_emulated)(const uint8_t *code);
 	/* Returns true for a nop. The note of a probe must point at one. */
@@ -47,6 +55,15 @@ struct cpu_code {
 	 */
 	const char *(*why_refused)(const uint8_t *code, size_t size);
 };
+
+/* Bytes that cpu_is_armed() reads. */
+#define CPU_ARMED_SIZE 6
+
+/* Returns true if code is a breakpoint, or the call that the kernel makes of an armed nop. */
+static inline bool cpu_is_armed(const struct cpu_code *cpu, const uint8_t code[CPU_ARMED_SIZE])
+{
+	return cpu->is_breakpoint(code) || (cpu->fast_at && cpu->is_fast(code));
+}
 
 #define CPU_IS_TRAP "is a trap already" /* what why_refused() returns for a trap */
 

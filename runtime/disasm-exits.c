@@ -15,20 +15,27 @@
  * 3. An indirect jump either belongs to a switch and uses a table, or leaves the function. It belongs to a switch if it
  *    has the notrack prefix, or if its address comes from a table: by jmp *table(,%reg,8), or by the sequence
  *    movslq (table,%reg,4), add, jmp.
+ *
+ * code_entry() uses the same decoder to find out whether anything in the function jumps to the instruction after its
+ * endbr64. A switch may do so only by its table, so it reads the tables whose addresses the function computes.
  */
 #include <Zydis/Zydis.h>
+#include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
 #include "base/error.h"
+#include "runtime/cpu.h"
 #include "runtime/disasm-internal.h"
 #include "runtime/disasm.h"
 #include "sdt/image.h"
 
 #define EXITS_MAX 4096
 #define PARTS_MAX 8
+#define ENDBR64_SIZE 4
+#define TABLE_SIZE_MAX 4096 /* entries of a switch's table */
 
 struct part {
 	struct code_bytes code;
@@ -44,6 +51,11 @@ struct function_code {
 	size_t nexits, exits_room;
 	uint64_t *targets; /* of direct jumps within the parts */
 	size_t ntargets, targets_room;
+	uint64_t *tables; /* addresses that the function computes: perhaps tables of its switches */
+	size_t ntables, tables_room;
+	bool has_switch;             /* the function jumps by a table */
+	bool calls_after_endbr;      /* a direct call leads to the instruction after the function's endbr64 */
+	bool has_table_of_addresses; /* jumps by a table of 8-byte addresses, which the loader may relocate */
 };
 
 typedef ZydisDecodedOperand insn_operands[ZYDIS_MAX_OPERAND_COUNT];
@@ -105,6 +117,16 @@ static int function_add_target(struct function_code *f, uint64_t target)
 	if (err)
 		return err;
 	f->targets[f->ntargets++] = target;
+	return 0;
+}
+
+static int function_add_table(struct function_code *f, uint64_t table)
+{
+	int err = ALLOC_GROW(f->tables, f->ntables + 1, f->tables_room);
+
+	if (err)
+		return err;
+	f->tables[f->ntables++] = table;
 	return 0;
 }
 
@@ -197,7 +219,23 @@ static int function_add_jump(struct function_code *f, const struct window *w, ui
 	if (ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(insn, operand, address, &target)) &&
 	    operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
 		return function_add_direct_jump(f, address, target, conditional);
-	return window_jumps_by_table(w) ? 0 : function_add_exit(f, address, true);
+	if (!window_jumps_by_table(w))
+		return function_add_exit(f, address, true);
+	f->has_switch = true;
+	f->has_table_of_addresses |= operand->type == ZYDIS_OPERAND_TYPE_MEMORY;
+	return 0;
+}
+
+/* Records addresses that a lea computes, and direct calls of the function's own code. */
+static int function_add_other(struct function_code *f, const struct window *w, uint64_t address)
+{
+	const ZydisDecodedInstruction *insn = &w->insns[w->n];
+	uint64_t computed = insn_computed_address(insn, w->operands[w->n], address), target;
+
+	if (insn->mnemonic == ZYDIS_MNEMONIC_CALL && w->operands[w->n]->type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+	    ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(insn, w->operands[w->n], address, &target)))
+		f->calls_after_endbr |= target == f->parts[0].code.start + ENDBR64_SIZE;
+	return computed ? function_add_table(f, computed) : 0;
 }
 
 /* Records the current instruction, at address. Sets *continues to whether control can reach the next one. */
@@ -213,7 +251,7 @@ static int function_add_insn(struct function_code *f, const struct window *w, ui
 		/* A call as the last instruction does not return. */
 		*continues = insn->mnemonic != ZYDIS_MNEMONIC_UD2 && insn->mnemonic != ZYDIS_MNEMONIC_HLT &&
 		             insn->mnemonic != ZYDIS_MNEMONIC_CALL && insn->mnemonic != ZYDIS_MNEMONIC_INT3;
-		return 0;
+		return function_add_other(f, w, address);
 	}
 }
 
@@ -281,10 +319,18 @@ static int function_decode(struct function_code *f, uint64_t address)
 		err = function_decode_part(f, &f->parts[i]);
 	if (err)
 		return err;
-	err = function_check_targets(f);
-	if (err)
-		return err;
-	return f->nexits ? 0 : error_set(EOPNOTSUPP, "'%s' of '%s' never returns", f->name, f->image->path);
+	return function_check_targets(f);
+}
+
+static void function_release(struct function_code *f)
+{
+	for (size_t i = 0; i < f->nparts; i++) {
+		free(f->parts[i].code.bytes);
+		free(f->parts[i].begins);
+	}
+	free(f->targets);
+	free(f->tables);
+	free(f->exits);
 }
 
 static int exit_compare(const void *a, const void *b)
@@ -299,17 +345,82 @@ int code_exits(const struct pp_image *image, uint64_t address, struct code_exit 
 	struct function_code f = { .image = image };
 	int err = function_decode(&f, address);
 
-	for (size_t i = 0; i < f.nparts; i++) {
-		free(f.parts[i].code.bytes);
-		free(f.parts[i].begins);
-	}
-	free(f.targets);
-	if (err) {
-		free(f.exits);
-		return err;
+	if (err)
+		goto out;
+	if (!f.nexits) {
+		err = error_set(EOPNOTSUPP, "'%s' of '%s' never returns", f.name, image->path);
+		goto out;
 	}
 	qsort(f.exits, f.nexits, sizeof(*f.exits), exit_compare);
 	*exits = f.exits;
 	*n = f.nexits;
-	return 0;
+	f.exits = NULL;
+out:
+	function_release(&f);
+	return err;
+}
+
+/* ---- the instruction after endbr64 ---- */
+
+/*
+ * Searches a table of 4-byte offsets from its own address, up to the first offset that does not lead into the function.
+ * Returns false if the first one does not, so that this is not a table. Sets *found if an offset leads to the target.
+ */
+static bool table_search(struct function_code *f, uint64_t table, uint64_t target, bool *found)
+{
+	int32_t offsets[64];
+	size_t n = 0;
+
+	for (; n < TABLE_SIZE_MAX; n++) {
+		const size_t k = n % (sizeof(offsets) / sizeof(*offsets));
+
+		/* The last entries of a table may be at the end of the file's data. */
+		if (!k && code_read_some(f->image, table + n * sizeof(*offsets), sizeof(offsets), offsets))
+			break;
+		*found |= table + (uint64_t)(int64_t)offsets[k] == target;
+		if (!function_part(f, table + (uint64_t)(int64_t)offsets[k]))
+			break;
+	}
+	*found |= n == TABLE_SIZE_MAX;
+	return n > 0;
+}
+
+/* Returns true if the function may jump to the address: directly, or by the table of a switch. */
+static bool function_jumps_to(struct function_code *f, uint64_t address)
+{
+	bool found = false, any = false;
+
+	for (size_t i = 0; i < f->ntargets; i++)
+		if (f->targets[i] == address)
+			return true;
+	if (!f->has_switch)
+		return false;
+	for (size_t i = 0; i < f->ntables; i++)
+		any |= table_search(f, f->tables[i], address, &found);
+	return found || !any || f->has_table_of_addresses;
+}
+
+/* Returns true if the bytes are endbr64 and an instruction that the kernel emulates and that is not a nop. */
+static bool is_endbr_and_emulated(const uint8_t *code, size_t size)
+{
+	static const uint8_t endbr64[ENDBR64_SIZE] = { 0xf3, 0x0f, 0x1e, 0xfa };
+	const struct cpu_code *cpu = cpu_code(EM_X86_64);
+
+	return size > ENDBR64_SIZE + 1 && !memcmp(code, endbr64, ENDBR64_SIZE) &&
+	       cpu->is_emulated(code + ENDBR64_SIZE) && !cpu->is_nop(code + ENDBR64_SIZE, size - ENDBR64_SIZE);
+}
+
+uint64_t code_entry(const struct pp_image *image, uint64_t address)
+{
+	const uint64_t after = address + ENDBR64_SIZE;
+	struct function_code f = { .image = image };
+	uint64_t start, end;
+	bool skip;
+
+	skip = !function_decode(&f, address) &&
+	       is_endbr_and_emulated(f.parts[0].code.bytes, f.parts[0].code.end - f.parts[0].code.start) &&
+	       image_code_range(image, after, &start, &end) && start == address && !f.calls_after_endbr &&
+	       !function_jumps_to(&f, after);
+	function_release(&f);
+	return skip ? after : address;
 }

@@ -11,6 +11,15 @@ struct pp_image;
 
 void decoder_init(ZydisDecoder *decoder, bool is_64);
 
+/* Returns the address that a lea or mov puts into a register, 0 if the instruction is neither. */
+uint64_t insn_computed_address(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operands, uint64_t at);
+
+/*
+ * Reads the file's bytes at an address. Fewer than size may follow in the file: the rest is then zero. Returns 0, or -EIO
+ * or an error of image_reopen(), with an error message.
+ */
+int code_read_some(const struct pp_image *image, uint64_t address, size_t size, void *to);
+
 /* The bytes of a function, or of one part of it. */
 struct code_bytes {
 	uint64_t start, end; /* addresses */

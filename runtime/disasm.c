@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -19,17 +20,39 @@ void decoder_init(ZydisDecoder *decoder, bool is_64)
 	                 is_64 ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
 }
 
-static int code_read(const struct pp_image *image, uint64_t address, size_t size, uint8_t *to)
+/* Reads at most size bytes. Returns their number, or a negative errno. */
+static ssize_t code_pread(const struct pp_image *image, uint64_t address, size_t size, void *to)
 {
-	int fd = image_reopen(image), err = 0;
+	int fd = image_reopen(image);
+	ssize_t got = -1;
 	uint64_t offset;
 
 	if (fd < 0)
 		return fd;
-	if (image_offset(image, address, &offset) || pread(fd, to, size, (off_t)offset) != (ssize_t)size)
-		err = error_set(EIO, "'%s': cannot read the code at 0x%lx", image->path, (unsigned long)address);
+	if (!image_offset(image, address, &offset))
+		got = pread(fd, to, size, (off_t)offset);
 	close(fd);
-	return err;
+	return got < 0 ? error_set(EIO, "'%s': cannot read the code at 0x%lx", image->path, (unsigned long)address)
+	               : got;
+}
+
+static int code_read(const struct pp_image *image, uint64_t address, size_t size, uint8_t *to)
+{
+	ssize_t got = code_pread(image, address, size, to);
+
+	if (got < 0 || (size_t)got == size)
+		return got < 0 ? (int)got : 0;
+	return error_set(EIO, "'%s': cannot read the code at 0x%lx", image->path, (unsigned long)address);
+}
+
+int code_read_some(const struct pp_image *image, uint64_t address, size_t size, void *to)
+{
+	ssize_t got = code_pread(image, address, size, to);
+
+	if (got < 0)
+		return (int)got;
+	memset((char *)to + got, 0, size - (size_t)got);
+	return 0;
 }
 
 int code_bytes_read(const struct pp_image *image, const char *name, uint64_t start, uint64_t end,
@@ -130,9 +153,7 @@ int code_boundary(const struct pp_image *image, uint64_t address, uint64_t offse
 	return err;
 }
 
-/* Returns the address that a lea or mov puts into a register, 0 if the instruction is neither. */
-static uint64_t insn_computed_address(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operands,
-                                      uint64_t at)
+uint64_t insn_computed_address(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operands, uint64_t at)
 {
 	uint64_t address;
 

@@ -46,6 +46,15 @@ struct code_exit {
 int code_exits(const struct pp_image *image, uint64_t address, struct code_exit **exits, size_t *n);
 
 /*
+ * Returns the address at which the kernel counts calls of the function that begins at address at the least cost: the
+ * instruction after its endbr64 if the kernel emulates that one, while it single-steps endbr64. Returns address itself if
+ * the function does not begin with endbr64, if the next instruction is a nop or is not emulated, or if anything jumps
+ * there: a jump, a call or a switch of the function, or perhaps one, because the function cannot be understood as a whole
+ * or has a symbol there.
+ */
+uint64_t code_entry(const struct pp_image *image, uint64_t address);
+
+/*
  * The instruction boundaries of an image. They are found on demand: decoding begins at the last address before that is
  * known to be a boundary, which is the begin of a function (by symbols or unwind tables) or of a section.
  */

@@ -40,7 +40,7 @@ static int report_add_refused(struct pp_report *report, const struct arm_point *
 /* The points of one state, of one probe, process and backend: one row. */
 struct sites {
 	size_t n;
-	bool unverified;
+	bool unverified, slow;
 	const char *reason;
 };
 
@@ -48,6 +48,7 @@ static void sites_add(struct sites *sites, const struct arm_point *point)
 {
 	sites->n++;
 	sites->unverified |= !point->verified;
+	sites->slow |= !point->fast;
 	if (point->reason)
 		sites->reason = point->reason;
 }
@@ -62,6 +63,7 @@ static int report_add_sites(struct pp_report *report, const struct arm_point *fi
 	                                             .reason = (char *)sites->reason,
 	                                             .pid = first->process ? first->process->pid : 0,
 	                                             .sites = sites->n,
+	                                             .fast = !sites->slow,
 	                                             .verified = state == PP_ARMED && !sites->unverified,
 	                                             .offset = -1,
 	                                             .calls_per_thread = first->calls_per_thread });

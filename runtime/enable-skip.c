@@ -39,6 +39,7 @@ static const char *request_hit_option(const struct pp_request *request, const st
 	       : request->maxactive != MAXACTIVE_DEFAULT       ? "--maxactive"
 	       : request->overwrite                            ? "--overwrite"
 	       : request->record && !backend->records_sessions ? "--record"
+	       : request->fast                                 ? "--fast"
 	       : request->hold                                 ? "the time or budget of this request"
 	                                                       : NULL;
 }
@@ -71,10 +72,24 @@ static void point_skip(struct arm_point *point, const struct point_consumer *c, 
 		return;
 	}
 	point->already = c->attachment;
+	point->fast = c->fast;
 	point->point = c->point;
 	arm_point_refuse(point, -EALREADY,
 	                 error_format("armed in this session already%s%s%s", option ? "; " : "", option ? option : "",
 	                              option ? " has no effect on it; disarm it first" : ""));
+}
+
+/* A pid of another namespace would be taken for one of this. */
+static int session_check_namespace(const struct pp_session *session)
+{
+	for (size_t i = 0; i < session->nattachments; i++)
+		if (session->attachments[i]->backend->pid_namespace(session->attachments[i]))
+			return error_set(
+				EXDEV,
+				"session '%s' was made in another pid namespace, whose process ids it has; use "
+				"another session (-s)",
+				session->name);
+	return 0;
 }
 
 /* A session counts a hit once. */
@@ -82,7 +97,10 @@ int points_skip_armed(struct enabling *e)
 {
 	struct registry registry = { 0 };
 	struct last_start last = { 0 };
-	int err = registry_add_session(&registry, e->session, 0);
+	int err = session_check_namespace(e->session);
+
+	if (!err)
+		err = registry_add_session(&registry, e->session, 0);
 
 	for (size_t i = 0; i < e->targets.npoints && !err; i++) {
 		struct arm_point *point = &e->targets.points[i];

@@ -96,7 +96,8 @@ static int function_add_call_sites(struct function *f, uint64_t address)
 	free(exits);
 	if (!probe->sites)
 		return error_nomem();
-	site_init(&probe->sites[0], probe, address, SITE_CALL, "");
+	site_init(&probe->sites[0], probe, code_entry(probe->image, address), SITE_CALL, "");
+	probe->sites[0].skipped = (uint8_t)(probe->sites[0].address - address);
 	probe->nsites = n + 1;
 	return 0;
 }
@@ -110,6 +111,16 @@ static int function_add_hit_sites(struct function *f, const uint64_t *addresses,
 	for (size_t i = 0; i < n; i++)
 		site_init(&f->probe.sites[i], &f->probe, addresses[i], SITE_HIT, operands);
 	return 0;
+}
+
+static int function_add_entry_site(struct function *f, uint64_t address)
+{
+	const uint64_t at = code_entry(f->probe.image, address);
+	int err = function_add_hit_sites(f, &at, 1, entry_shape.operands);
+
+	if (!err)
+		f->probe.sites[0].skipped = (uint8_t)(at - address);
+	return err;
 }
 
 static int function_add_middle_site(struct function *f, uint64_t address, uint64_t offset)
@@ -169,7 +180,7 @@ static int function_make_named(struct function *f, const struct pp_image *image,
 	else if (parts->offset)
 		err = function_add_middle_site(f, address, parts->offset);
 	else
-		err = function_add_hit_sites(f, &address, 1, entry_shape.operands);
+		err = function_add_entry_site(f, address);
 	if (err == -EOPNOTSUPP || err == -EINVAL) {
 		f->refused = strdup(pp_error());
 		err = f->refused ? function_add_hit_sites(f, &address, 1, entry_shape.operands) : error_nomem();

@@ -19,14 +19,14 @@
  *
  *     ENOSYS    kernels before 6.18, which do not replace nops
  *     ENXIO     Linux 6.18
- *     EPROTO    later kernels, which leave this nop alone and replace the 10-byte one correctly
+ *     EPROTO    later kernels, which leave this nop alone and replace the 10-byte one (kernel/fast.c)
  */
 static bool kernel_breaks_nop5(int uprobe_error)
 {
 	return uprobe_error != EPROTO && uprobe_error != ENOSYS;
 }
 
-static int kernel_uprobe_error(void)
+int kernel_uprobe_error(void)
 {
 #ifdef __x86_64__
 	return syscall(SYS_UPROBE_X86_64) < 0 ? errno : 0;
@@ -43,6 +43,9 @@ const char *insn_why_refused(int machine, const uint8_t *code, size_t size, int 
 		return "belongs to an unknown CPU";
 	if (cpu->becomes_call(code, size) && kernel_breaks_nop5(uprobe_error))
 		return "is a 5-byte nop, which this kernel replaces by a call that breaks leaf functions";
+	if (uprobe_error == EPROTO && cpu->fast_at && cpu->becomes_fast(code, size))
+		return "is a 10-byte nop, which this kernel replaces by a call that may harm the process; name the probe and "
+		       "give --fast, which checks that";
 	return cpu->why_refused(code, size);
 }
 

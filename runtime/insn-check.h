@@ -16,6 +16,12 @@ struct pp_site;
 const char *insn_why_refused(int machine, const uint8_t *code, size_t size, int uprobe_error);
 
 /*
+ * Returns the errno value of the kernel's uprobe() system call, which says what the kernel does with armed nops: see
+ * insn-check.c.
+ */
+int kernel_uprobe_error(void);
+
+/*
  * Checks whether a site may be armed, by the contents of its file. The file's bytes decide, not the process's
  * memory, which may have a breakpoint of another program (Mavinakayanahalli, uprobes on powerpc, 2012).
  *

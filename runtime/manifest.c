@@ -116,7 +116,7 @@ int manifest_check(const struct manifest *d, size_t size, const char *what)
 	for (uint32_t i = 0; i < d->npoints; i++) {
 		const struct manifest_point *p = &manifest_points(d)[i];
 
-		if (p->probe >= d->nprobes || p->layout >= d->nlayouts || p->role > SITE_LEAVE)
+		if (p->probe >= d->nprobes || p->layout >= d->nlayouts || manifest_point_role(p) > SITE_LEAVE)
 			return error_set(EBADMSG, "'%s' is damaged: point %u has an invalid index", what, i);
 	}
 	return 0;

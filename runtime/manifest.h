@@ -10,6 +10,7 @@
 #ifndef RUNTIME_MANIFEST_H
 #define RUNTIME_MANIFEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -50,14 +51,34 @@ struct manifest_layout {
  */
 #define MANIFEST_BY_HAND (1ull << 63)
 
+/* Set in role if the kernel backend arms the site at MANIFEST_FAST_AT bytes after the offset: its second instruction. */
+#define MANIFEST_FAST (1u << 8)
+#define MANIFEST_FAST_AT 1
+
 struct manifest_point {
-	uint64_t offset;
+	uint64_t offset;           /* of the site */
 	uint64_t semaphore_offset; /* 0: no semaphore */
 	uint32_t probe, layout;    /* indices */
 	uint32_t pid;              /* 0: every process that maps the file */
 	uint32_t link, spec;       /* for the backend: the link that arms the point, and the program that it runs */
-	uint32_t role;             /* enum site_role */
+	uint32_t role;             /* enum site_role, and MANIFEST_FAST */
 };
+
+static inline uint32_t manifest_point_role(const struct manifest_point *point)
+{
+	return point->role & ~MANIFEST_FAST;
+}
+
+static inline bool manifest_point_is_fast(const struct manifest_point *point)
+{
+	return point->role & MANIFEST_FAST;
+}
+
+/* Returns the offset at which the kernel backend arms the point. */
+static inline uint64_t manifest_point_place(const struct manifest_point *point)
+{
+	return point->offset + (manifest_point_is_fast(point) ? MANIFEST_FAST_AT : 0);
+}
 
 /* A pid identifies a process only together with its start time. The agent's attachments have their own table of these. */
 struct manifest_process {

@@ -52,7 +52,8 @@ static int registry_add_attachment(struct registry *registry, const struct attac
 			.session = number,
 			.pid = point->pid,
 			.start_time = point->pid ? attachment->backend->start_time(attachment, point->pid) : 0,
-			.role = point->role,
+			.fast = manifest_point_is_fast(point),
+			.role = manifest_point_role(point),
 			.attachment = attachment,
 			.point = i,
 		};

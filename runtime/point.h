@@ -22,6 +22,7 @@ struct point_consumer {
 	uint32_t session;    /* a number that the caller chose */
 	uint32_t pid;        /* 0: any process */
 	uint64_t start_time; /* of the process; 0: any, or not known */
+	bool fast;           /* armed at the site's second instruction */
 	uint32_t role;       /* enum site_role: the entry of a function can be a probe and the begin of calls */
 	const struct attachment *attachment; /* valid while the session is open */
 	uint32_t point;                      /* index in the attachment's manifest */

@@ -71,6 +71,11 @@ void pp_report_free(struct pp_report *report)
 	free(report);
 }
 
+bool pp_report_fast(const struct pp_report *report, size_t row)
+{
+	return row < report->nrows && report->rows[row].fast;
+}
+
 size_t pp_report_rows(const struct pp_report *report)
 {
 	return report->nrows;

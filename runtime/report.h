@@ -11,7 +11,7 @@ struct report_row {
 	char *reason;
 	pid_t pid;
 	size_t sites;
-	bool verified;
+	bool verified, fast;
 	int64_t offset;
 	unsigned calls_per_thread;
 };

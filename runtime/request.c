@@ -235,3 +235,9 @@ int pp_request_calls(struct pp_request *request)
 	request->calls = true;
 	return 0;
 }
+
+int pp_request_fast(struct pp_request *request)
+{
+	request->fast = true;
+	return 0;
+}

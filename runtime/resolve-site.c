@@ -205,7 +205,9 @@ int resolver_add_site(struct resolver *r, const struct pp_site *site)
 	if (err)
 		return err;
 	point = &t->points[t->npoints++];
-	*point = (struct arm_point){ .image = site->probe->image, .site = site, .process = r->process };
+	*point = (struct arm_point){
+		.image = site->probe->image, .site = site, .process = r->process, .fast = r->request->fast
+	};
 	err = site_check(site);
 	if (!err)
 		err = site_check_boundary(t, site);

@@ -114,6 +114,8 @@ static bool selection_has(const struct selection *selection, const struct attach
 	const struct manifest_point *point = &manifest_points(manifest)[i];
 	const char *probe = manifest_string(manifest, manifest_probes(manifest)[point->probe].name);
 
+	if (selection->pid && attachment->backend->pid_namespace(attachment))
+		return false;
 	if (selection->pid && point->pid != (uint32_t)selection->pid)
 		return false;
 	for (size_t k = 0; k < selection->npatterns; k++)
@@ -149,6 +151,14 @@ static int attachment_disarm(struct pp_session *session, struct attachment *atta
 		session_forget_attachment(session, attachment);
 	*points += count;
 	return 0;
+}
+
+static bool session_is_of_other_namespace(const struct pp_session *session)
+{
+	for (size_t i = 0; i < session->nattachments; i++)
+		if (session->attachments[i]->backend->pid_namespace(session->attachments[i]))
+			return true;
+	return false;
 }
 
 /* Under the backend's lock. */
@@ -190,6 +200,10 @@ int pp_session_disable(struct pp_session *session, pid_t pid, const char *const 
 		if (err)
 			return err;
 	}
+	if (!*points && pid && session_is_of_other_namespace(session))
+		return error_set(EXDEV,
+		                 "session '%s' has process ids of another pid namespace; disarm without -p, or there",
+		                 session->name);
 	if (!*points && (npatterns || pid))
 		return error_set(ENOENT, "no probe in session '%s' matches", session->name);
 	return 0;

@@ -28,6 +28,7 @@ struct stat_row {
 	uint64_t start_time;   /* of the process; 0: not known, or all processes */
 	uint64_t offset, role; /* of the site; not used after rows_merge() */
 	const struct manifest_file *of;
+	uint32_t pid_namespace; /* of the pid; 0: this process's */
 	enum pp_life life;
 	enum pp_file_state file_state;
 	size_t sites, over_budget;
@@ -189,6 +190,8 @@ static void rows_check_targets(struct pp_stat *stat)
 		struct stat_row *row = &stat->rows[i];
 		bool same_file = last && !strcmp(last->file, row->file) && last->of->inode == row->of->inode;
 
+		if (row->pid_namespace) /* neither the pid nor the path means the same here */
+			continue;
 		row->file_state = same_file ? last->file_state : file_state(row->of, row->file);
 		if (last && row->pid && last->pid == row->pid && last->start_time == row->start_time)
 			row->life = last->life;
@@ -245,6 +248,7 @@ static void row_init(struct stat_row *row, const struct stat_source *source, uin
 		.of = &manifest_files(d)[probe->file],
 		.backend = source->attachment->backend->name,
 		.pid = manifest_points(d)[point].pid,
+		.pid_namespace = source->attachment->backend->pid_namespace(source->attachment),
 	};
 }
 
@@ -281,7 +285,7 @@ static int source_add_row(struct stat_source *source, uint32_t point)
 	row = &stat->rows[stat->nrows++];
 	row_init(row, source, point);
 	row->offset = p->offset;
-	row->role = p->role;
+	row->role = manifest_point_role(p);
 	row->start_time = source_start_time(source, p->pid);
 	row->sites = armed;
 	row->over_budget = !armed;
@@ -391,6 +395,11 @@ const char *pp_stat_probe(const struct pp_stat *stat, size_t row)
 pid_t pp_stat_pid(const struct pp_stat *stat, size_t row)
 {
 	return stat_row(stat, row)->pid;
+}
+
+uint32_t pp_stat_pid_namespace(const struct pp_stat *stat, size_t row)
+{
+	return stat_row(stat, row)->pid_namespace;
 }
 
 enum pp_life pp_stat_life(const struct pp_stat *stat, size_t row)

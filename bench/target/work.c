@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Calls work(), which the plugin probes, as often as each line of its input says. Answers with the ns of this thread's
- * time per call. "N plain" calls plain(), which is not probed. "N RATE" makes RATE calls per second, evenly distributed,
+ * time per call. "N plain" calls plain(), which is not probed, and "N marked" marked(). "N RATE" makes RATE calls per second, evenly distributed,
  * and answers with the ns between them.
  */
 #include <stdio.h>
@@ -29,6 +29,17 @@ __attribute__((noipa)) int plain(int number, int other)
 	return number + other;
 }
 
+/* Begins as with -fcf-protection. */
+void marked(void);
+#ifdef __x86_64__
+__asm__(".pushsection .text\n.globl marked\n.type marked, @function\nmarked: endbr64\n\tpush %rbp\n\tpop %rbp\n\tret\n"
+        ".size marked, . - marked\n.popsection");
+#else
+void marked(void)
+{
+}
+#endif
+
 static double now(clockid_t clock)
 {
 	struct timespec t;
@@ -46,7 +57,7 @@ int main(void)
 	while (fgets(line, sizeof(line), stdin)) {
 		long n = atol(line);
 		char *more = strchr(line, ' ');
-		double each = more ? 1e9 / atof(more) : 0; /* infinite for "plain" */
+		double each = more ? 1e9 / atof(more) : 0; /* infinite for a name */
 		clockid_t clock = more && atof(more) > 0 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
 		double start = now(clock);
 
@@ -55,6 +66,8 @@ int main(void)
 				work((int)i, (int)(n - i), text);
 			} else if (strstr(more, "plain")) {
 				plain((int)i, (int)(n - i));
+			} else if (strstr(more, "marked")) {
+				marked();
 			} else {
 				while (now(clock) < start + each * i)
 					;

@@ -266,6 +266,7 @@ const struct backend backend_agent = {
 	.counts = agent_counts,
 	.processes = agent_processes,
 	.start_time = agent_start_time,
+	.pid_namespace = backend_shares_pids,
 	.uncounted = agent_uncounted,
 	.record = backend_records_with_reader,
 	.reader_open = agent_reader_open,

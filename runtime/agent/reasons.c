@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* Error messages for the reasons that agents give. */
+#include <elf.h>
 #include <stdio.h>
 
 #include "runtime/agent/client.h"
+#include "runtime/cpu.h"
+#include "sdt/operand.h"
 
 /* Says which bytes are at the site. Returns a buffer of the calling thread. */
 static const char *reason_bytes(const uint8_t found[10])
 {
 	static _Thread_local char text[160];
-	int n = snprintf(text, sizeof(text), "the site is not followed by the 10-byte nop%s", found ? ", but by" : "");
+	int n;
+
+	/* What the kernel writes there for a uprobe at the nop: cpu-x86_64.c */
+	if (found && cpu_code_x86_64.is_fast(found))
+		return "another tool, or a session with --fast, has armed the site's nop by a uprobe; use -b kernel";
+	if (found && MACHINE_HERE == EM_X86_64 && cpu_code_x86_64.is_uprobe(found))
+		return "another tool, or a debugger, has a trap at the site's nop; use -b kernel";
+	n = snprintf(text, sizeof(text), "the site is not followed by the 10-byte nop%s", found ? ", but by" : "");
 
 	for (int i = 0; i < 10 && found; i++)
 		n += snprintf(text + n, sizeof(text) - n, " %02x", found[i]);

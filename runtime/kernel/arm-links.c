@@ -59,7 +59,7 @@ static uint64_t point_ref_ctr(const struct arm_point *point)
 
 void link_arrays_add(struct link_arrays *a, struct arm_point *point, uint64_t cookie)
 {
-	a->offsets[a->n] = point->site->offset;
+	a->offsets[a->n] = arm_point_offset(point);
 	a->semaphores[a->n] = point_ref_ctr(point);
 	a->cookies[a->n] = cookie;
 	a->points[a->n++] = point;
@@ -129,8 +129,8 @@ static int point_compare_offset(const void *a, const void *b)
 {
 	const struct arm_point *x = *(const struct arm_point *const *)a, *y = *(const struct arm_point *const *)b;
 
-	if (x->site->offset != y->site->offset)
-		return x->site->offset < y->site->offset ? -1 : 1;
+	if (arm_point_offset(x) != arm_point_offset(y))
+		return arm_point_offset(x) < arm_point_offset(y) ? -1 : 1;
 	return (x > y) - (x < y);
 }
 
@@ -146,7 +146,7 @@ static int conflicts_refuse(struct kernel_attachment *s, const struct link_array
 	for (size_t i = 0, first = 0; i < a->n; i++) {
 		const struct pp_probe *probe;
 
-		if (sorted[i]->site->offset != sorted[first]->site->offset)
+		if (arm_point_offset(sorted[i]) != arm_point_offset(sorted[first]))
 			first = i;
 		if (point_ref_ctr(sorted[i]) == point_ref_ctr(sorted[first]))
 			continue;

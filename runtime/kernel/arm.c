@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/link.h"
+#include "runtime/kernel/namespace.h"
 #include "runtime/process.h"
 
 #define PROGRAM_SIZE 500 /* instructions of a program without its specs, at most */
@@ -32,6 +33,7 @@ struct kernel_arming {
 	size_t npoints;
 	const struct fetch_program **programs; /* all different fetch programs, sorted */
 	size_t nprograms;
+	struct kernel_namespace ns;
 	size_t *which; /* of each point: the index in programs */
 };
 
@@ -116,6 +118,7 @@ static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 		                        .handover = k->handover_fd,
 		                        .control = s->control_fd,
 		                        .scratch = k->scratch_fd,
+		                        .ns = &a->ns,
 		                        .scope = &s->scope,
 		                        .processes = s->processes_fd,
 		                        .calls = s->returns.map,
@@ -147,6 +150,8 @@ static int chunk_arm_links(const struct kernel_arming *a, size_t from, size_t n,
 			if (point->error || spec >= n)
 				continue;
 			manifest[point->point].spec = spec;
+			if (point->fast)
+				manifest[point->point].role |= MANIFEST_FAST;
 			link_arrays_add(arrays, point,
 			                cookie_make(point->point, spec, point->process ? point->process->pid : 0, 0));
 		}
@@ -193,7 +198,10 @@ static int attachment_prepare(struct kernel_arming *a, const struct arm_options 
 	err = kernel_attachment_maps_create(s, npoints, !a->points[0]->process);
 	if (err)
 		return err;
-	err = kernel_scope_open(&s->scope, options->scope);
+	err = namespace_describe(&a->ns);
+	if (err)
+		return err;
+	err = kernel_scope_open(&s->scope, options->scope, &a->ns);
 	if (err)
 		return err;
 	err = returns_open(&s->returns, a->points, a->npoints, npoints, options->maxactive);

@@ -8,15 +8,15 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "runtime/kernel/fast.h"
 #include "runtime/kernel/kernel.h"
+#include "runtime/kernel/namespace.h"
 #include "runtime/kernel/overhead.h"
 #include "runtime/kernel/semaphore.h"
 #include "runtime/kernel/verify.h"
 #include "runtime/request.h"
 
-/* PROC_USER_INIT_INO and PROC_PID_INIT_INO of linux/proc_ns.h */
-#define USER_INIT_INO 0xeffffffdu
-#define PID_INIT_INO 0xeffffffcu
+#define USER_INIT_INO 0xeffffffdu /* PROC_USER_INIT_INO of linux/proc_ns.h */
 
 /* Returns true also if the file does not exist, as in kernels without this kind of namespace. */
 static bool namespace_is_first(const char *path, ino_t first)
@@ -36,11 +36,8 @@ static bool kernel_permitted(void)
 		sscanf(line, "CapEff: %llx", &caps);
 	if (f)
 		fclose(f);
-	/*
-	 * In a container, capabilities are those of another user namespace, and process ids differ from the kernel's.
-	 */
-	if (!namespace_is_first("/proc/self/ns/user", USER_INIT_INO) ||
-	    !namespace_is_first("/proc/self/ns/pid", PID_INIT_INO))
+	/* In a user namespace, capabilities are those of that namespace. */
+	if (!namespace_is_first("/proc/self/ns/user", USER_INIT_INO) || !namespace_has_proc())
 		return false;
 	/* CAP_SYS_ADMIN, or CAP_PERFMON and CAP_BPF */
 	return caps >> 21 & 1 || (caps >> 38 & 3) == 3;
@@ -54,10 +51,10 @@ static int kernel_usable(const struct pp_request *request, bool any)
 			EOPNOTSUPP,
 			"the kernel backend cannot overwrite records, because the kernel's ring buffer keeps the "
 			"oldest ones; use -b agent");
-	/* Process ids in cookies and filters are those of the initial pid namespace. */
-	if (!namespace_is_first("/proc/self/ns/pid", PID_INIT_INO))
-		return error_set(EPERM, "the kernel backend works only in the initial pid namespace; run the command "
-		                        "outside of the container");
+	if (!namespace_has_proc())
+		return error_set(EPERM,
+		                 "the kernel backend needs the /proc of this pid namespace; mount it (mount -t proc "
+		                 "proc /proc), or run the command outside of the container");
 	return 0;
 }
 
@@ -82,8 +79,10 @@ static int kernel_verify(struct pp_session *session, struct attachment *attachme
 
 static int kernel_check(struct pp_session *session, struct arm_point *const *points, size_t npoints)
 {
-	int err = semaphores_check(session, points, npoints);
+	int err = fast_choose(points, npoints);
 
+	if (!err)
+		err = semaphores_check(session, points, npoints);
 	return err ? err : verify_unchanged(points, npoints, session);
 }
 
@@ -96,7 +95,10 @@ static int kernel_arm_new(struct pp_session *session, struct attachment *attachm
                           size_t npoints, const struct arm_options *options)
 {
 	struct kernel_session *k = kernel_of(session);
+	int err = namespace_check(k, session->name, "arm probes in");
 
+	if (err)
+		return err;
 	if (options->record)
 		__atomic_store_n(&k->config->record_until, ~0ull, __ATOMIC_RELEASE);
 	attachment->number = (uint32_t)k->config->next_attachment++;
@@ -124,6 +126,14 @@ static void kernel_counts(const struct attachment *attachment, uint32_t point, s
 		counts->hits = 0;
 		returns_counts(&s->returns, point, counts);
 	}
+}
+
+static uint32_t kernel_pid_namespace(const struct attachment *attachment)
+{
+	const struct kernel_session *k = ((const struct kernel_attachment *)attachment->state)->session;
+
+	return namespace_is_foreign(k) ? (k->config->pid_namespace ? (uint32_t)k->config->pid_namespace : PID_INIT_INO)
+	                               : 0;
 }
 
 static uint64_t kernel_start_time(const struct attachment *attachment, uint32_t pid)
@@ -191,6 +201,7 @@ const struct backend backend_kernel = {
 	.counts = kernel_counts,
 	.processes = kernel_processes,
 	.start_time = kernel_start_time,
+	.pid_namespace = kernel_pid_namespace,
 	.uncounted = backend_counts_all,
 	.record = kernel_record,
 	.reader_open = kernel_reader_open,

@@ -306,12 +306,12 @@ static double candidate_disarm(struct budget *b, const struct candidate *c, uint
 	const struct budget_hits *hits = hits_find(b, c->attachment);
 	double ns = 0;
 
-	if (!point->role) {
+	if (!manifest_point_role(point)) {
 		kernel_switch_off(c->attachment->state, c->point, why);
 		return c->ns;
 	}
 	for (uint32_t p = 0; p < c->attachment->manifest->npoints; p++)
-		if (points[p].role && points[p].probe == point->probe && points[p].pid == point->pid &&
+		if (manifest_point_role(&points[p]) && points[p].probe == point->probe && points[p].pid == point->pid &&
 		    kernel_armed(c->attachment, p)) {
 			kernel_switch_off(c->attachment->state, p, why);
 			ns += hits ? (double)hits->since[p] * hit_ns(b, c->attachment, p) : 0;

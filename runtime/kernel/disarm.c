@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "runtime/kernel/kernel.h"
+#include "runtime/kernel/namespace.h"
 #include "runtime/kernel/semaphore.h"
 #include "runtime/kernel/verify.h"
 #include "runtime/process.h"
@@ -37,6 +38,7 @@ static bool attachment_ends_here(const struct kernel_attachment *s)
 /* Makes sure that the kernel can lower the semaphores of the points with take[p], or of all armed points. */
 static void attachment_settle_semaphores(const struct attachment *attachment, const bool *take)
 {
+	const struct kernel_attachment *s = attachment->state;
 	const struct manifest *m = attachment->manifest;
 	struct semaphore_place *places = calloc(m->npoints + 1, sizeof(*places));
 	size_t n = 0;
@@ -49,8 +51,10 @@ static void attachment_settle_semaphores(const struct attachment *attachment, co
 
 		if (point->semaphore_offset && !(point->semaphore_offset & MANIFEST_BY_HAND) &&
 		    (take ? take[p] : kernel_armed(attachment, p)))
-			places[n++] = (struct semaphore_place){ file->device, file->inode, point->offset,
-				                                point->semaphore_offset, (pid_t)point->pid };
+			places[n++] =
+				(struct semaphore_place){ file->device, file->inode, manifest_point_place(point),
+				                          point->semaphore_offset,
+				                          namespace_is_foreign(s->session) ? 0 : (pid_t)point->pid };
 	}
 	semaphores_settle(places, n);
 	free(places);
@@ -87,7 +91,7 @@ static void attachment_wait_for_bytes(const struct pp_session *session, const st
 		const struct manifest_file *file = point_file(m, point);
 
 		if (all || take[p])
-			places[n++] = (struct verify_place){ file->device, file->inode, point->offset };
+			places[n++] = (struct verify_place){ file->device, file->inode, manifest_point_place(point) };
 	}
 	verify_disarmed(places, n, session->interrupt);
 	free(places);

@@ -33,6 +33,7 @@
 
 #include "base/error.h"
 #include "runtime/kernel/emitter.h"
+#include "runtime/kernel/namespace.h"
 #include "runtime/kernel/scope.h"
 #include "sdt/operand.h"
 
@@ -51,6 +52,25 @@ struct phases {
 
 /* ---- 1. the process ---- */
 
+/* r0 = AT_PIDTGID = process id << 32 | thread id */
+static void emit_process_ids(struct emitter *e, label out)
+{
+	const struct kernel_namespace *ns = e->maps->ns;
+
+	if (ns && ns->inode) {
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task));
+		emit_namespace_process(e, ns, PIDTYPE_TGID, out);
+		emit(e, BPF_MOV64_REG(BPF_REG_9, BPF_REG_0));
+		emit(e, BPF_ALU64_IMM(BPF_LSH, BPF_REG_9, 32));
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task));
+		emit_namespace_thread(e, ns, out);
+		emit(e, BPF_ALU64_REG(BPF_OR, BPF_REG_0, BPF_REG_9));
+	} else {
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_pid_tgid));
+	}
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_0, AT_PIDTGID));
+}
+
 /* Checks the pid in the cookie. Leaves the cookie in r7. */
 static void emit_process_check(struct emitter *e, label out)
 {
@@ -60,8 +80,7 @@ static void emit_process_check(struct emitter *e, label out)
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_attach_cookie));
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_0, AT_COOKIE));
 	emit(e, BPF_MOV64_REG(BPF_REG_7, BPF_REG_0));
-	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_pid_tgid));
-	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_0, AT_PIDTGID));
+	emit_process_ids(e, out);
 	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_0, 32));
 	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
 	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, COOKIE_POINT_BITS + COOKIE_SPEC_BITS));
@@ -74,10 +93,13 @@ static void emit_process_check(struct emitter *e, label out)
 /* r0 = the process group of the thread */
 static void emit_process_group(struct emitter *e, const struct kernel_scope *scope, label out)
 {
-	const int pgid = 2; /* PIDTYPE_PGID, linux/pid.h */
-	const int at[3] = { scope->at.signal, scope->at.pids + 8 * pgid, scope->at.numbers + scope->at.nr };
+	const int at[3] = { scope->at.signal, scope->at.pids + 8 * PIDTYPE_PGID, scope->at.numbers + scope->at.nr };
 
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task));
+	if (e->maps->ns && e->maps->ns->inode) {
+		emit_namespace_process(e, e->maps->ns, PIDTYPE_PGID, out);
+		return;
+	}
 	for (int i = 0; i < 3; i++) {
 		emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_0));
 		emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_3, at[i]));

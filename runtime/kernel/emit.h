@@ -35,6 +35,7 @@ static inline uint64_t cookie_make(uint32_t point, uint32_t spec, uint32_t pid, 
 struct kernel_config {
 	uint64_t record_until;    /* CLOCK_MONOTONIC; 0: no reader; ~0: forever */
 	uint64_t next_attachment; /* number of the next attachment; only commands use it */
+	uint64_t pid_namespace;   /* namespace.h: the inode number, 0 for the initial one; only commands use it */
 };
 
 /* The size of a key of the handover map: point and generation, process and thread. Its pin is called `mark`. */
@@ -106,16 +107,18 @@ struct kernel_frames {
 
 /* ---- programs ---- */
 
+struct kernel_namespace;
 struct kernel_scope;
 
 /* File descriptors of the maps that a program uses. */
 struct emit_maps {
 	int config, ring, counts, handover, control;
-	int scratch;                      /* task storage of EMIT_SCRATCH_SIZE bytes */
-	int processes;                    /* -1: hits are not counted by process */
-	int calls, frames;                /* -1: the attachment has no calls */
-	uint32_t depth;                   /* frames of a thread */
-	const struct kernel_scope *scope; /* processes in scope, in addition to the cookie's; NULL: all */
+	int scratch;                       /* task storage of EMIT_SCRATCH_SIZE bytes */
+	int processes;                     /* -1: hits are not counted by process */
+	int calls, frames;                 /* -1: the attachment has no calls */
+	uint32_t depth;                    /* frames of a thread */
+	const struct kernel_namespace *ns; /* of process ids; NULL: the initial one */
+	const struct kernel_scope *scope;  /* processes in scope, in addition to the cookie's; NULL: all */
 };
 
 #define EMIT_SCRATCH_SIZE 2304

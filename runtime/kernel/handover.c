@@ -37,6 +37,7 @@
 #include "base/error.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/link.h"
+#include "runtime/kernel/namespace.h"
 #include "runtime/process.h"
 
 #define FEW 8
@@ -128,8 +129,11 @@ static int remaining_find(struct remaining *r, const struct attachment *attachme
 		if (point->link != i || !kernel_armed(attachment, p))
 			continue;
 		r->file = &manifest_files(m)[manifest_probes(m)[point->probe].file];
-		r->pid = point->pid;
-		r->offsets[r->n] = point->offset;
+		/* The program checks the pid, too. */
+		r->pid = namespace_is_foreign(((struct kernel_attachment *)attachment->state)->session)
+		                 ? 0
+		                 : (pid_t)point->pid;
+		r->offsets[r->n] = manifest_point_place(point);
 		r->semaphores[r->n] = point->semaphore_offset & MANIFEST_BY_HAND ? 0 : point->semaphore_offset;
 		r->cookies[r->n++] = cookie_make(p, point->spec, point->pid, generation);
 	}

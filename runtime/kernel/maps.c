@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "runtime/kernel/kernel.h"
+#include "runtime/kernel/namespace.h"
 
 int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
                       uint32_t flags)
@@ -139,7 +140,11 @@ int kernel_maps_create(struct kernel_session *k)
 	if (k->scratch_fd < 0)
 		return k->scratch_fd;
 	err = session_maps_pin(k);
-	return err ? err : config_map(k);
+	if (!err)
+		err = config_map(k);
+	if (!err)
+		k->config->pid_namespace = namespace_own();
+	return err;
 }
 
 int kernel_maps_get(struct kernel_session *k)

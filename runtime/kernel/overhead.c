@@ -49,8 +49,13 @@ __attribute__((visibility("hidden"))) void pp_overhead_ret(void);
 __asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_overhead_lea\n\t.globl pp_overhead_lea\n"
         "pp_overhead_lea:\n\tlea (%rax), %rax\n\tret\n\t.popsection");
 __attribute__((visibility("hidden"))) void pp_overhead_lea(void);
+/* The second instruction of a site. */
+__asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_overhead_nop10\n\t.globl pp_overhead_nop10\n"
+        "pp_overhead_nop10:\n\t.byte 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0\n\tret\n\t.popsection");
+__attribute__((visibility("hidden"))) void pp_overhead_nop10(void);
 #else
 #define pp_overhead_lea pp_overhead_nop
+#define pp_overhead_nop10 pp_overhead_nop
 #endif
 
 static uint64_t clock_cpu_ns(clockid_t clock)
@@ -144,10 +149,23 @@ double overhead_step_ns(void)
 	return known > overhead_trap_ns() ? known : overhead_trap_ns();
 }
 
+/* Returns the same for the call that the kernel makes of the second instruction of a site. */
+static double overhead_fast_ns(void)
+{
+	static double known = -1;
+
+	if (known < 0)
+		known = site_trap_ns(pp_overhead_nop10);
+	return known > 0 && known < overhead_trap_ns() ? known : overhead_trap_ns();
+}
+
 double overhead_point_ns(const struct attachment *attachment, uint32_t point)
 {
-	return manifest_points(attachment->manifest)[point].role == SITE_LEAVE ? overhead_step_ns()
-	                                                                       : overhead_trap_ns();
+	const struct manifest_point *p = &manifest_points(attachment->manifest)[point];
+
+	if (manifest_point_is_fast(p))
+		return overhead_fast_ns();
+	return p->role == SITE_LEAVE ? overhead_step_ns() : overhead_trap_ns();
 }
 
 /*
@@ -338,6 +356,8 @@ static int target_compare_pid(const void *a, const void *b)
 /* Adds the processes of an attachment. Returns -ENOENT if a point is armed for every process, or -ENOMEM. */
 static int targets_cpu_add(struct targets_cpu *t, const struct attachment *attachment)
 {
+	if (attachment->backend->pid_namespace(attachment))
+		return -ENOENT;
 	for (uint32_t p = 0; p < attachment->manifest->npoints; p++) {
 		pid_t pid = (pid_t)manifest_points(attachment->manifest)[p].pid;
 
@@ -413,8 +433,13 @@ static bool attachment_is_kernels(const struct attachment *attachment)
 	return attachment->backend == &backend_kernel;
 }
 
-/* Returns the number of hits so far at which the kernel single-stepped. */
-static uint64_t session_steps(const struct pp_session *session)
+static bool point_is_stepped(const struct manifest_point *point)
+{
+	return point->role == SITE_LEAVE;
+}
+
+/* Returns the number of hits so far of the points that `is` is true for. */
+static uint64_t session_hits_of(const struct pp_session *session, bool (*is)(const struct manifest_point *point))
 {
 	uint64_t n = 0;
 
@@ -424,7 +449,7 @@ static uint64_t session_steps(const struct pp_session *session)
 		if (!attachment_is_kernels(attachment))
 			continue;
 		for (uint32_t p = 0; p < attachment->manifest->npoints; p++)
-			if (manifest_points(attachment->manifest)[p].role == SITE_LEAVE)
+			if (is(&manifest_points(attachment->manifest)[p]))
 				n += overhead_hits(attachment, p);
 	}
 	return n;
@@ -446,10 +471,16 @@ static double session_call_ns(const struct pp_session *session)
 	return most;
 }
 
+static double share_of(uint64_t part, uint64_t all)
+{
+	return (double)(part < all ? part : all) / (double)all;
+}
+
 int kernel_cost(struct pp_session *session, int ms, struct pp_cost *cost)
 {
 	struct targets_cpu before = { 0 }, after = { 0 };
-	uint64_t steps = session_steps(session);
+	uint64_t steps = session_hits_of(session, point_is_stepped),
+		 fast = session_hits_of(session, manifest_point_is_fast);
 	struct overhead measured;
 	double used;
 	int err;
@@ -457,7 +488,8 @@ int kernel_cost(struct pp_session *session, int ms, struct pp_cost *cost)
 	targets_cpu_read(&before, session, attachment_is_kernels);
 	err = overhead_measure(session, attachment_is_kernels, ms, &measured);
 	targets_cpu_read(&after, session, attachment_is_kernels);
-	steps = session_steps(session) - steps;
+	steps = session_hits_of(session, point_is_stepped) - steps;
+	fast = session_hits_of(session, manifest_point_is_fast) - fast;
 	used = targets_cpu_used(&before, &after);
 	targets_cpu_release(&before);
 	targets_cpu_release(&after);
@@ -468,8 +500,9 @@ int kernel_cost(struct pp_session *session, int ms, struct pp_cost *cost)
 		                  .program_ns = measured.program_ns,
 		                  .call_ns = session_call_ns(session) };
 	if (cost->hits && steps)
-		cost->trap_ns += (overhead_step_ns() - cost->trap_ns) *
-		                 (double)(steps < cost->hits ? steps : cost->hits) / (double)cost->hits;
+		cost->trap_ns += (overhead_step_ns() - overhead_trap_ns()) * share_of(steps, cost->hits);
+	if (cost->hits && fast)
+		cost->trap_ns += (overhead_fast_ns() - overhead_trap_ns()) * share_of(fast, cost->hits);
 	if (!measured.time)
 		return 0;
 	cost->share = (double)cost->hits * (cost->trap_ns + cost->program_ns) / (double)measured.time;

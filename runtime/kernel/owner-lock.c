@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 #include "runtime/kernel/kernel.h"
+#include "runtime/kernel/namespace.h"
 
 #define ANSWER_MS 10000
 #define POLL_MS 5
@@ -117,9 +118,15 @@ static int owner_wait(const struct kernel_attachment *s, int number, uint64_t as
 
 int owner_ask(struct kernel_attachment *s, int number)
 {
-	int pidfd = syscall(SYS_pidfd_open, (pid_t)s->control->owner, 0), err;
-	uint64_t asked = __atomic_add_fetch(&s->control->asked, 1, __ATOMIC_SEQ_CST);
+	uint64_t asked;
+	int pidfd, err;
 
+	if (namespace_is_foreign(s->session))
+		return error_set(EXDEV,
+		                 "the process that owns the armed points is in another pid namespace; disarm there, or "
+		                 "end it");
+	pidfd = syscall(SYS_pidfd_open, (pid_t)s->control->owner, 0);
+	asked = __atomic_add_fetch(&s->control->asked, 1, __ATOMIC_SEQ_CST);
 	err = owner_wait(s, number, asked, pidfd);
 	if (pidfd >= 0)
 		close(pidfd);

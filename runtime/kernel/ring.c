@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "runtime/kernel/kernel.h"
+#include "runtime/kernel/namespace.h"
 
 #define SAMPLE_MAX (sizeof(struct record_thread) + RECORD_SIZE_MAX)
 #define ALIVE_NS 2000000000ull
@@ -78,8 +79,12 @@ static int reader_lock(struct kernel_reader *r, const struct pp_session *session
 int kernel_reader_open(struct pp_session *session, void **reader)
 {
 	struct kernel_reader *r = calloc(1, sizeof(*r));
-	int err;
+	int err = namespace_check(kernel_of(session), session->name, "read the records of");
 
+	if (err) {
+		free(r);
+		return err;
+	}
 	if (!r)
 		return error_nomem();
 	r->session = kernel_of(session);

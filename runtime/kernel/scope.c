@@ -30,6 +30,7 @@
 
 #include "runtime/kernel/emitter.h"
 #include "runtime/kernel/link.h"
+#include "runtime/kernel/namespace.h"
 #include "sdt/btf.h"
 #include "base/error.h"
 
@@ -57,24 +58,37 @@ int tracepoint_attach(const char *tracepoint, const struct bpf_insn *insns, size
 	return link < 0 ? error_set(err, "cannot attach to tracepoint '%s': %s", tracepoint, strerror(err)) : link;
 }
 
+/* r0 = the process id of the task at r0, in the session's pid namespace. Changes r1 to r5, r8 and AT_WORD. */
+static void emit_task_process(struct emitter *e, const struct kernel_namespace *ns, int tgid, label out)
+{
+	if (ns->inode)
+		emit_namespace_process(e, ns, PIDTYPE_TGID, out);
+	else
+		emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_0, BPF_REG_0, tgid));
+}
+
 /* sched_process_fork: adds the child to the map if its parent is in it. */
-static void emit_fork(struct emitter *e, int map, int tgid)
+static void emit_fork(struct emitter *e, int map, int tgid, const struct kernel_namespace *ns)
 {
 	label end = label_new(e);
 
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_1, 0)); /* the parent */
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, 8)); /* the child */
-	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_6, BPF_REG_2, tgid));
-	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_7, BPF_REG_3, tgid));
-	emit(e, BPF_JMP_REG(BPF_JEQ, BPF_REG_6, BPF_REG_7, end)); /* a thread, not a process */
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_6, -4));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_6, BPF_REG_1, 0)); /* the parent */
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, 8)); /* the child */
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_2, BPF_REG_6, tgid));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_3, BPF_REG_7, tgid));
+	emit(e, BPF_JMP_REG(BPF_JEQ, BPF_REG_2, BPF_REG_3, end)); /* a thread, not a process */
+	emit(e, BPF_MOV64_REG(BPF_REG_0, BPF_REG_6));
+	emit_task_process(e, ns, tgid, end);
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_0, AT_KEY));
 	emit_map_fd(e, BPF_REG_1, map);
-	emit_stack_address(e, BPF_REG_2, -4);
+	emit_stack_address(e, BPF_REG_2, AT_KEY);
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem));
 	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, end));
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_7, -4));
+	emit(e, BPF_MOV64_REG(BPF_REG_0, BPF_REG_7));
+	emit_task_process(e, ns, tgid, end);
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_0, AT_KEY));
 	emit_map_fd(e, BPF_REG_1, map);
-	emit_stack_address(e, BPF_REG_2, -4);
+	emit_stack_address(e, BPF_REG_2, AT_KEY);
 	emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_2)); /* the value does not matter */
 	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_ANY));
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_update_elem));
@@ -83,18 +97,20 @@ static void emit_fork(struct emitter *e, int map, int tgid)
 }
 
 /* sched_process_exit: removes the process from the map if its last thread exits. */
-static void emit_process_exit(struct emitter *e, int map, int tgid, int signal, int live)
+static void emit_process_exit(struct emitter *e, int map, int tgid, int signal, int live,
+                              const struct kernel_namespace *ns)
 {
 	label end = label_new(e);
 
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_1, 0));
-	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_3, BPF_REG_2, tgid));
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_3, -4));
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_4, BPF_REG_2, signal));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_6, BPF_REG_1, 0));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_4, BPF_REG_6, signal));
 	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_4, BPF_REG_4, live));
 	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_4, 0, end)); /* other threads continue */
+	emit(e, BPF_MOV64_REG(BPF_REG_0, BPF_REG_6));
+	emit_task_process(e, ns, tgid, end);
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_0, AT_KEY));
 	emit_map_fd(e, BPF_REG_1, map);
-	emit_stack_address(e, BPF_REG_2, -4);
+	emit_stack_address(e, BPF_REG_2, AT_KEY);
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_delete_elem));
 	label_place(e, end);
 	emit_exit(e);
@@ -113,7 +129,7 @@ static int tracepoint_emit(const char *tracepoint, struct emitter *e)
 	return fd;
 }
 
-static int scope_follow_forks(struct kernel_scope *scope, const struct btf *btf)
+static int scope_follow_forks(struct kernel_scope *scope, const struct kernel_namespace *ns, const struct btf *btf)
 {
 	int tgid = btf_member_at(btf, "task_struct", "tgid"), signal = btf_member_at(btf, "task_struct", "signal");
 	int live = btf_member_at(btf, "signal_struct", "live");
@@ -121,11 +137,11 @@ static int scope_follow_forks(struct kernel_scope *scope, const struct btf *btf)
 
 	if (tgid < 0 || signal < 0 || live < 0)
 		return error_set(EOPNOTSUPP, "--children: this kernel's BTF does not describe processes");
-	emit_fork(&fork, scope->map, tgid);
+	emit_fork(&fork, scope->map, tgid, ns);
 	scope->fork_link = tracepoint_emit("sched_process_fork", &fork);
 	if (scope->fork_link < 0)
 		return scope->fork_link;
-	emit_process_exit(&exit, scope->map, tgid, signal, live);
+	emit_process_exit(&exit, scope->map, tgid, signal, live, ns);
 	scope->exit_link = tracepoint_emit("sched_process_exit", &exit);
 	return scope->exit_link < 0 ? scope->exit_link : 0;
 }
@@ -152,6 +168,10 @@ static int scope_fill(struct kernel_scope *scope, const struct scope *request)
 			if (group < 0)
 				return error_set(errno, "pid %d: cannot read the process group: %s", request->pids[i],
 				                 strerror(errno));
+			if (!group)
+				return error_set(EOPNOTSUPP,
+				                 "pid %d: its process group is outside of this pid namespace",
+				                 request->pids[i]);
 			key = group;
 		}
 		if (bpf_map_update_elem(scope->map, &key, &value, BPF_ANY))
@@ -186,7 +206,7 @@ static int scope_find_cgroup(struct kernel_scope *scope, const char *dir)
 	}
 }
 
-static int scope_open_map(struct kernel_scope *scope, const struct scope *request)
+static int scope_open_map(struct kernel_scope *scope, const struct scope *request, const struct kernel_namespace *ns)
 {
 	struct btf *btf;
 	int err;
@@ -200,12 +220,12 @@ static int scope_open_map(struct kernel_scope *scope, const struct scope *reques
 	btf = btf__load_vmlinux_btf();
 	if (!btf)
 		return error_set(EOPNOTSUPP, "--children and --pgrp: this kernel does not have BTF");
-	err = scope->kind == SCOPE_CHILDREN ? scope_follow_forks(scope, btf) : scope_find_pgrp(scope, btf);
+	err = scope->kind == SCOPE_CHILDREN ? scope_follow_forks(scope, ns, btf) : scope_find_pgrp(scope, btf);
 	btf__free(btf);
 	return err;
 }
 
-int kernel_scope_open(struct kernel_scope *scope, const struct scope *request)
+int kernel_scope_open(struct kernel_scope *scope, const struct scope *request, const struct kernel_namespace *ns)
 {
 	int err;
 
@@ -215,7 +235,7 @@ int kernel_scope_open(struct kernel_scope *scope, const struct scope *request)
 		return 0;
 	if (scope->kind == SCOPE_CGROUP)
 		return scope_find_cgroup(scope, request->cgroup);
-	err = scope_open_map(scope, request);
+	err = scope_open_map(scope, request, ns);
 	if (err)
 		kernel_scope_close(scope);
 	return err;

@@ -13,6 +13,7 @@
 #include "runtime/scope.h"
 
 struct bpf_insn;
+struct kernel_namespace;
 
 struct kernel_scope {
 	enum scope_kind kind;
@@ -31,8 +32,8 @@ struct kernel_scope {
 		.kind = SCOPE_PROCESSES, .map = -1, .fork_link = -1, .exit_link = -1 \
 	}
 
-/* Returns 0 or a negative errno with an error message: -EOPNOTSUPP if the kernel's BTF lacks what the scope needs. */
-int kernel_scope_open(struct kernel_scope *scope, const struct scope *request);
+/* ns: of the process ids. Returns 0 or a negative errno with an error message: -EOPNOTSUPP if the kernel's BTF lacks what the scope needs. */
+int kernel_scope_open(struct kernel_scope *scope, const struct scope *request, const struct kernel_namespace *ns);
 void kernel_scope_close(struct kernel_scope *scope);
 
 /*

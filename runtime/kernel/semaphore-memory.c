@@ -149,15 +149,14 @@ int semaphore_breakpoints(const struct process *process, int memory, dev_t devic
 {
 	const struct cpu_code *cpu = cpu_code(MACHINE_HERE);
 	const struct mapping *m = NULL;
-	uint8_t bytes[BREAKPOINT_SIZE_MAX];
 	int n = 0;
 
 	while ((m = process_mapping(process, device, inode, offset, m))) {
 		off_t address = (off_t)(m->start + offset - m->offset);
+		uint8_t bytes[CPU_ARMED_SIZE] = { 0 };
 
-		n += !m->shared &&
-		     pread(memory, bytes, cpu->breakpoint_size, address) == (ssize_t)cpu->breakpoint_size &&
-		     cpu->is_uprobe(bytes);
+		n += !m->shared && pread(memory, bytes, sizeof(bytes), address) >= (ssize_t)cpu->breakpoint_size &&
+		     cpu_is_armed(cpu, bytes);
 	}
 	return n;
 }

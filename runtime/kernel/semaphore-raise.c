@@ -47,7 +47,7 @@ static void copy_raise_for_kernel(const struct raising_semaphore *s, uint64_t ad
 
 	for (size_t i = 0; i < s->n; i++)
 		traps += semaphore_breakpoints(s->process, s->memory, image->device, image->inode,
-		                               s->points[i]->site->offset);
+		                               arm_point_offset(s->points[i]));
 	semaphore_add(s->memory, address, traps);
 }
 

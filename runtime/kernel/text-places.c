@@ -11,6 +11,8 @@
 #include "runtime/disasm.h"
 #include "runtime/process.h"
 
+#define FAST_NOP_SIZE 5 /* the opcode bytes of the nop of 10 bytes */
+
 void text_places_release(struct text_places *p)
 {
 	free(p->list);
@@ -48,14 +50,14 @@ int text_places_find(struct text_places *p, const struct process *process, struc
 			mappings[nmappings++] = &process->maps[i];
 	for (size_t i = 0; i < n && !err; i++)
 		for (size_t k = 0; k < nmappings && !err; k++)
-			err = text_places_add(p, mappings[k], points[i]->site->offset, i);
+			err = text_places_add(p, mappings[k], arm_point_offset(points[i]), i);
 	free(mappings);
 	return err;
 }
 
 static size_t point_code_length(const struct arm_point *point)
 {
-	return code_length(point->image->machine, point->site->code, PLACE_SIZE);
+	return point->fast ? CPU_ARMED_SIZE : code_length(point->image->machine, point->site->code, PLACE_SIZE);
 }
 
 int text_places_read(struct text_places *p, const struct process *process, struct arm_point *const *points)
@@ -89,16 +91,58 @@ out:
 	return err;
 }
 
+/* The instruction of a fast point is the nop of 10 bytes, of which the last 5 may be anything. */
+static bool fast_rest_is_files(const struct arm_point *point, const uint8_t *bytes)
+{
+	const struct cpu_code *cpu = cpu_code(point->image->machine);
+
+	return cpu->is_fast(bytes) || !memcmp(bytes + 1, point->site->code + cpu->fast_at + 1, FAST_NOP_SIZE - 1);
+}
+
+bool text_is_armed(const struct arm_point *point, const uint8_t *bytes)
+{
+	const struct cpu_code *cpu = cpu_code(point->image->machine);
+
+	return cpu->is_uprobe(bytes) || (point->fast && cpu->is_fast(bytes));
+}
+
+bool text_shares_site(const struct arm_point *point, const uint8_t *bytes)
+{
+	const struct cpu_code *cpu = cpu_code(point->image->machine);
+	const uint8_t *second = bytes + cpu->fast_at;
+
+	return cpu->fast_at && point->site->noted && !point->fast &&
+	       cpu->is_unarmed(point->site->code + cpu->fast_at) &&
+	       (cpu->is_fast(second) || (cpu->is_uprobe(second) &&
+	                                 !memcmp(second + 1, point->site->code + cpu->fast_at + 1, FAST_NOP_SIZE - 1)));
+}
+
 bool text_rest_is_files(const struct arm_point *point, const uint8_t *bytes)
 {
 	size_t length = point_code_length(point), start = cpu_code(point->image->machine)->breakpoint_size;
 
+	if (point->fast)
+		return fast_rest_is_files(point, bytes);
 	return length <= start || !memcmp(bytes + start, point->site->code + start, length - start);
 }
 
 bool text_start_is_files(const struct arm_point *point, const uint8_t *bytes)
 {
-	return !memcmp(bytes, point->site->code, cpu_code(point->image->machine)->breakpoint_size);
+	const struct cpu_code *cpu = cpu_code(point->image->machine);
+
+	return !memcmp(bytes, point->site->code + (point->fast ? cpu->fast_at : 0), cpu->breakpoint_size);
+}
+
+bool text_before_is_files(const struct process *process, const struct arm_point *point, uint64_t address)
+{
+	static const uint8_t endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
+	uint8_t bytes[sizeof(endbr64)];
+
+	if (point->site->skipped != sizeof(endbr64) ||
+	    process_read(process, address - sizeof(bytes), bytes, sizeof(bytes)))
+		return true;
+	return !memcmp(bytes + 1, endbr64 + 1, sizeof(bytes) - 1) &&
+	       (bytes[0] == endbr64[0] || cpu_code(point->image->machine)->is_breakpoint(bytes));
 }
 
 char *text_reason_changed(const struct process *process, const struct pp_image *image)

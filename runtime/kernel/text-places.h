@@ -41,10 +41,19 @@ void text_places_release(struct text_places *p);
 /* Returns true if the mapping with the index i maps the image's file. */
 bool mapping_is_of_image(const struct process *process, size_t i, const struct pp_image *image);
 
+/* Returns true if the point is armed there: a breakpoint, or for a fast point the call that the kernel makes of it. */
+bool text_is_armed(const struct arm_point *point, const uint8_t *bytes);
+/* Returns true if a uprobe has armed the second instruction of the site, and the point is the first one. */
+bool text_shares_site(const struct arm_point *point, const uint8_t *bytes);
 /* Returns true if the rest of the instruction, after the bytes of a breakpoint, is the file's. */
 bool text_rest_is_files(const struct arm_point *point, const uint8_t *bytes);
 /* Returns true if the bytes where a breakpoint would be are the file's. */
 bool text_start_is_files(const struct arm_point *point, const uint8_t *bytes);
+/*
+ * Returns true if the endbr64 before the point is the file's; its first byte may be a breakpoint. Also true if the point
+ * has none. A jump that replaces the begin of the function would bypass the point.
+ */
+bool text_before_is_files(const struct process *process, const struct arm_point *point, uint64_t address);
 /* Returns the reason to refuse a point whose code differs. The caller frees it. */
 char *text_reason_changed(const struct process *process, const struct pp_image *image);
 

@@ -212,14 +212,18 @@ static int verify_place(const struct verify_run *run, const struct process *proc
 		point_set_unverified(point, process, denied);
 		return 0;
 	}
-	if (!cpu_code(point->image->machine)->is_uprobe(place->bytes))
+	if (!text_is_armed(point, place->bytes))
 		return run_refuse(run, place->point, process,
 		                  reason_not_armed(process, place->mapping, point, place->bytes));
-	if (!text_rest_is_files(point, place->bytes)) {
+	if (!text_rest_is_files(point, place->bytes) || !text_before_is_files(process, point, place->address)) {
 		arm_point_refuse(point, -EBUSY, text_reason_changed(process, point->image));
 		return 0;
 	}
-	if (!semaphore_counts(process, point, place->address, &unread, &reason))
+	if (text_shares_site(point, place->bytes) && !point->reason)
+		point->reason = error_format(
+			"pid %d: another session or tool has armed the site too, at its second byte", process->pid);
+	if (!semaphore_counts(process, point, place->address - (arm_point_offset(point) - point->site->offset), &unread,
+	                      &reason))
 		return run_refuse(run, place->point, process, reason);
 	if (unread)
 		point_set_unverified(point, process, 0);

@@ -6,6 +6,7 @@
  */
 #include <elf.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/array.h"
@@ -22,7 +23,7 @@
 struct watched {
 	struct process *process;
 	uint64_t *addresses;
-	uint8_t *bytes; /* breakpoint_size bytes of each */
+	uint8_t *bytes; /* CPU_ARMED_SIZE bytes of each */
 	bool *got;
 	size_t n, room;
 };
@@ -56,7 +57,7 @@ static void watched_find(struct watched *w, const struct verify_place *places, s
 static size_t watched_read(struct watched *w)
 {
 	const struct cpu_code *cpu = cpu_code(MACHINE_HERE);
-	size_t n = 0, size = cpu->breakpoint_size;
+	size_t n = 0, size = CPU_ARMED_SIZE;
 
 	if (!w->bytes || !w->got || !process_alive(w->process) ||
 	    process_read_spans(w->process, w->addresses, w->n, size, w->bytes, w->got))
@@ -64,7 +65,11 @@ static size_t watched_read(struct watched *w)
 	for (size_t i = 0; i < w->n; i++) {
 		uint8_t *bytes = w->bytes + i * size;
 
-		if ((w->got[i] || !process_read(w->process, w->addresses[i], bytes, size)) && cpu->is_breakpoint(bytes))
+		/* The instruction may be at the end of its mapping. */
+		if (!w->got[i])
+			memset(bytes, 0, size);
+		if ((w->got[i] || !process_read(w->process, w->addresses[i], bytes, cpu->breakpoint_size)) &&
+		    cpu_is_armed(cpu, bytes))
 			w->addresses[n++] = w->addresses[i];
 	}
 	w->n = n;
@@ -116,7 +121,7 @@ static void watch_list_add(struct watch_list *l, const struct verify_place *plac
 		w = &l->list[l->n++];
 		*w = (struct watched){ .process = processes[k] };
 		watched_find(w, places, n);
-		w->bytes = calloc(w->n + 1, BREAKPOINT_SIZE_MAX);
+		w->bytes = calloc(w->n + 1, CPU_ARMED_SIZE);
 		w->got = calloc(w->n + 1, sizeof(*w->got));
 	}
 	free(processes);

@@ -54,15 +54,16 @@ static enum foreign breakpoint_owner(struct trappers *t, const struct arm_point 
 {
 	const struct pp_image *image = point->image;
 	bool fresh = !t->foreign.read;
-	enum foreign owner = foreign_uprobe(&t->foreign, image, point->site->offset);
+	enum foreign owner = foreign_uprobe(&t->foreign, image, arm_point_offset(point));
 	size_t n;
 
 	/* Another command may have armed the point since the list was read. */
 	if (owner == FOREIGN_NONE && !fresh) {
 		foreign_release(&t->foreign);
-		owner = foreign_uprobe(&t->foreign, image, point->site->offset);
+		owner = foreign_uprobe(&t->foreign, image, arm_point_offset(point));
 	}
-	if (owner == FOREIGN_UPROBE)
+	/* All uprobes at the second instruction that this project makes are in the list. */
+	if (owner == FOREIGN_UPROBE || point->fast)
 		return owner;
 	trappers_read(t);
 	if (registry_find(&t->own, image->real_device, image->real_inode, point->site->offset, &n) ||
@@ -106,10 +107,12 @@ static char *breakpoint_reason(const struct process *process, pid_t tracer)
 static bool place_is_unchanged(struct trappers *t, const struct process *process, pid_t tracer,
                                const struct arm_point *point, const struct text_place *place, char **reason)
 {
-	bool trapped = cpu_code(point->image->machine)->is_breakpoint(place->bytes);
+	bool trapped =
+		cpu_code(point->image->machine)->is_breakpoint(place->bytes) || text_is_armed(point, place->bytes);
 	enum foreign owner;
 
-	if (!text_rest_is_files(point, place->bytes) || (!trapped && !text_start_is_files(point, place->bytes))) {
+	if (!text_rest_is_files(point, place->bytes) || (!trapped && !text_start_is_files(point, place->bytes)) ||
+	    !text_before_is_files(process, point, place->address)) {
 		*reason = text_reason_changed(process, point->image);
 		return false;
 	}

@@ -29,6 +29,7 @@
 #include "base/error.h"
 #include "runtime/kernel/budget.h"
 #include "runtime/kernel/kernel.h"
+#include "runtime/kernel/namespace.h"
 
 #define ALONE_NS 1000000000 /* how often watcher_is_alone() is called */
 
@@ -296,9 +297,11 @@ int kernel_watch(struct pp_session *session, void (*ready)(void *arg), void *arg
 {
 	struct kernel_session *k = kernel_of(session);
 	struct watcher w = { .session = session };
-	int err = kernel_session_lock(session), lock;
+	int err = namespace_check(k, session->name, "watch"), lock;
 	sigset_t before;
 
+	if (!err)
+		err = kernel_session_lock(session);
 	if (err)
 		return err;
 	lock = watcher_lock(k);

@@ -53,6 +53,7 @@ table() {
 --all                    |
 -a                       |
 --top 3                  |
+--fast                   | trace-session
 --yes                    | trace-session
 --record                 |
 --overwrite              |
