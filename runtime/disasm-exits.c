@@ -17,6 +17,7 @@
  *    movslq (table,%reg,4), add, jmp.
  */
 #include <Zydis/Zydis.h>
+#include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -297,8 +298,11 @@ static int exit_compare(const void *a, const void *b)
 int code_exits(const struct pp_image *image, uint64_t address, struct code_exit **exits, size_t *n)
 {
 	struct function_code f = { .image = image };
-	int err = function_decode(&f, address);
+	int err;
 
+	if (image->machine == EM_AARCH64)
+		return code_exits_aarch64(image, address, exits, n);
+	err = function_decode(&f, address);
 	for (size_t i = 0; i < f.nparts; i++) {
 		free(f.parts[i].code.bytes);
 		free(f.parts[i].begins);
