@@ -48,10 +48,11 @@ __attribute__((visibility("hidden"))) void pp_overhead_ret(void);
 /* An instruction that is common at the entry of functions and that the kernel single-steps. */
 __asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_overhead_lea\n\t.globl pp_overhead_lea\n"
         "pp_overhead_lea:\n\tlea (%rax), %rax\n\tret\n\t.popsection");
-__attribute__((visibility("hidden"))) void pp_overhead_lea(void);
 #else
-#define pp_overhead_lea pp_overhead_nop
+__asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_overhead_lea\n\t.globl pp_overhead_lea\n"
+        "pp_overhead_lea:\n\tadd x0, x0, #0\n\tret\n\t.popsection");
 #endif
+__attribute__((visibility("hidden"))) void pp_overhead_lea(void);
 
 static uint64_t clock_cpu_ns(clockid_t clock)
 {
