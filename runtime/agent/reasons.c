@@ -1,16 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /* Error messages for the reasons that agents give. */
+#include <elf.h>
 #include <stdio.h>
 
 #include "runtime/agent/client.h"
+#include "runtime/cpu.h"
+#include "sdt/operand.h"
 
 /* Says which bytes are at the site. Returns a buffer of the calling thread. */
 static const char *reason_bytes(const uint8_t found[10])
 {
 	static _Thread_local char text[160];
-	int n = snprintf(text, sizeof(text), "the site is not followed by the 10-byte nop%s", found ? ", but by" : "");
+	const struct cpu_code *cpu = cpu_code(MACHINE_HERE);
+	int n;
 
-	for (int i = 0; i < 10 && found; i++)
+	if (cpu->jump_at)
+		n = snprintf(text, sizeof(text), "the site is not followed by the 10-byte nop%s",
+		             found ? ", but by" : "");
+	else
+		n = snprintf(text, sizeof(text), "the site is not a nop%s%s", found ? ", but" : "",
+		             found && cpu->is_breakpoint(found) ? " a breakpoint:" : "");
+	for (size_t i = 0; i < (cpu->jump_at ? 10 : cpu->jump_size) && found; i++)
 		n += snprintf(text + n, sizeof(text) - n, " %02x", found[i]);
 	snprintf(text + n, sizeof(text) - n, "; use -b kernel");
 	return text;
