@@ -55,14 +55,14 @@ AGENT := $(if $(AGENT_SRC),$(B)/lib/libprobepoint-agent.so)
 
 # Targets that build nothing must work without the packages of the build.
 GOALS := $(or $(MAKECMDGOALS),all)
-ifneq ($(filter-out clean deps demo check check-long check-gcc bench uninstall uninstall-plugins help lint format,$(GOALS)),)
+ifneq ($(filter-out clean deps demo check check-% bench uninstall uninstall-plugins help lint format,$(GOALS)),)
 ifneq ($(MISSING),)
 $(error missing: $(foreach m,$(MISSING),$(word 1,$(subst :, ,$m)) (package $(word 2,$(subst :, ,$m))));\
  `scripts/deps` installs what is missing)
 endif
 endif
 
-.PHONY: all plugins install-plugins uninstall-plugins deps demo check check-long bench install uninstall clean FORCE
+.PHONY: all plugins install-plugins uninstall-plugins deps demo check check-long check-arm64 bench install uninstall clean FORCE
 
 all: $(LIB) $(LIB_LINK) $(LIBA) $(PLUGIN) $(AGENT) $(CMDS)
 
@@ -84,7 +84,7 @@ $(B)/obj/plugin/%.o: plugin/%.cc $(B)/obj/flags
 	@mkdir -p $(@D)
 	$(Q)$(PLUGIN_CXX) -std=gnu++14 $(WARN) -fno-rtti -fno-exceptions -fPIC -fvisibility=hidden -O2 -g \
 		-DPP_VERSION='"$(VERSION)"' -Iinclude -isystem $(PLUGIN_INC) -MMD -MP -c -o $@ $<
-	$(Q)objcopy --weaken $@ # another GCC lacks some symbols, but must load the plugin, which then reports the version
+	$(Q)$$($(PLUGIN_CXX) -print-prog-name=objcopy) --weaken $@ # another GCC lacks some symbols, but must load the plugin, which then reports the version
 
 # ---- products ----
 
@@ -135,6 +135,10 @@ demo:
 	$(if $(MISSING),$(Q)scripts/deps)
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)B=$(B) scripts/demo
+
+# Builds for aarch64 and runs tests under an emulated Debian kernel; SHORT=1 runs fewer.
+check-arm64:
+	$(Q)scripts/check-arm64 $(if $(SHORT),--short)
 
 # ---- installation ----
 

@@ -42,11 +42,41 @@ static bool aarch64_is_unarmed(const uint8_t *code)
 	return aarch64_insn(code) == NOP;
 }
 
-/* Single-stepping is not measured on this CPU, so all instructions count as emulated. */
+/*
+ * Linux emulates branches and instructions that compute addresses from the program counter
+ * (arch/arm64/kernel/probes/decode-insn.c), and nop since 6.13. It single-steps all others. nop counts as emulated on every
+ * kernel, because runtime/kernel/overhead.c measures a trap at a nop.
+ */
 static bool aarch64_is_emulated(const uint8_t *code)
 {
-	(void)code;
-	return true;
+	uint32_t insn = aarch64_insn(code);
+
+	return insn == NOP || (insn & 0x7c000000) == 0x14000000 ||                     /* b, bl */
+	       (insn & 0xff000010) == 0x54000000 ||                                    /* b.cond */
+	       (insn & 0x7c000000) == 0x34000000 ||                                    /* cbz, tbz */
+	       (insn & 0xff9ffc1f) == 0xd61f0000 ||                                    /* br, blr, ret */
+	       (insn & 0x1f000000) == 0x10000000 ||                                    /* adr, adrp */
+	       (insn & 0xbf000000) == 0x18000000 || (insn & 0xff000000) == 0x98000000; /* ldr, ldrsw of a literal */
+}
+
+/* Returns true for hints that Linux single-steps: nop, and those that sign or begin functions. It arms no others. */
+static bool aarch64_is_armed_hint(uint32_t insn)
+{
+	switch (insn >> 5 & 127) {
+	case 0:  /* nop */
+	case 7:  /* xpaclri */
+	case 8:  /* pacia1716 */
+	case 10: /* pacib1716 */
+	case 24: /* paciaz */
+	case 25: /* paciasp */
+	case 26: /* pacibz */
+	case 27: /* pacibsp */
+	case 32:
+	case 34:
+	case 36:
+	case 38: return true; /* bti */
+	default: return false;
+	}
 }
 
 static bool aarch64_is_nop(const uint8_t *code, size_t size)
@@ -74,6 +104,10 @@ static const char *aarch64_why_refused(const uint8_t *code, size_t size)
 		return CPU_IS_TRAP;
 	if ((insn & 0xff000000) == 0xd4000000) /* svc, hvc, smc, dcps */
 		return "generates an exception, which cannot be single-stepped";
+	if ((insn & 0xfffff01f) == 0xd503201f && !aarch64_is_armed_hint(insn)) /* hints */
+		return "is a hint that the kernel does not arm";
+	if ((insn & 0xfe9ff800) == 0xd61f0800 || (insn & 0xfffff800) == 0xd65f0800) /* braa, blraa, retaa */
+		return "authenticates an address, which the kernel does not emulate";
 	if ((insn & 0x3f000000) == 0x08000000 && !(insn & 0x00800000)) /* ldxr, stxr and their variants */
 		return "is an exclusive load or store, which never succeeds when it is single-stepped";
 	return NULL;

@@ -343,8 +343,11 @@ static int exit_compare(const void *a, const void *b)
 int code_exits(const struct pp_image *image, uint64_t address, struct code_exit **exits, size_t *n)
 {
 	struct function_code f = { .image = image };
-	int err = function_decode(&f, address);
+	int err;
 
+	if (image->machine == EM_AARCH64)
+		return code_exits_aarch64(image, address, exits, n);
+	err = function_decode(&f, address);
 	if (err)
 		goto out;
 	if (!f.nexits) {
@@ -417,6 +420,8 @@ uint64_t code_entry(const struct pp_image *image, uint64_t address)
 	uint64_t start, end;
 	bool skip;
 
+	if (image->machine != EM_X86_64)
+		return address;
 	skip = !function_decode(&f, address) &&
 	       is_endbr_and_emulated(f.parts[0].code.bytes, f.parts[0].code.end - f.parts[0].code.start) &&
 	       image_code_range(image, after, &start, &end) && start == address && !f.calls_after_endbr &&

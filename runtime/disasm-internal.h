@@ -33,4 +33,12 @@ int code_bytes_read(const struct pp_image *image, const char *name, uint64_t sta
 /* Finds the function that begins at address and reads its bytes. Returns 0, -EOPNOTSUPP, -EIO or -ENOMEM. */
 int code_bytes_of_function(const struct pp_image *image, uint64_t address, const char **name, struct code_bytes *code);
 
+/* code_exits() and code_functions_named() for aarch64: disasm-aarch64.c. */
+struct code_exit;
+int code_exits_aarch64(const struct pp_image *image, uint64_t address, struct code_exit **exits, size_t *n);
+size_t code_functions_named_aarch64(const struct pp_image *image, uint64_t address, uint64_t *functions, size_t room);
+
+/* Adds the address to the functions if a function begins there and they do not contain it. Returns their number. */
+size_t code_function_add(const struct pp_image *image, uint64_t address, uint64_t *functions, size_t n);
+
 #endif

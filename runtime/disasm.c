@@ -131,7 +131,13 @@ static int boundary_check(const struct pp_image *image, const char *name, const 
 	if (offset >= code->end - code->start)
 		return error_set(EINVAL, "'%s' of '%s' has only %lu bytes: +0x%lx is outside of it", name, image->path,
 		                 (unsigned long)(code->end - code->start), (unsigned long)offset);
-	err = boundary_find(image, name, code, offset, &last, &next);
+	if (image->machine == EM_AARCH64) {
+		err = 0;
+		last = offset - offset % OTHER_CPU_INSN_SIZE;
+		next = last == offset ? offset : last + OTHER_CPU_INSN_SIZE;
+	} else {
+		err = boundary_find(image, name, code, offset, &last, &next);
+	}
 	if (err || next == offset)
 		return err;
 	return error_set(
@@ -182,6 +188,14 @@ static bool addresses_contain(const uint64_t *addresses, size_t n, uint64_t addr
 	return false;
 }
 
+size_t code_function_add(const struct pp_image *image, uint64_t address, uint64_t *functions, size_t n)
+{
+	if (!address || addresses_contain(functions, n, address) || !is_function_start(image, address))
+		return n;
+	functions[n] = address;
+	return n + 1;
+}
+
 size_t code_functions_named(const struct pp_image *image, uint64_t address, uint64_t *functions, size_t room)
 {
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
@@ -191,6 +205,8 @@ size_t code_functions_named(const struct pp_image *image, uint64_t address, uint
 	const char *name;
 	size_t found = 0, size;
 
+	if (image->machine == EM_AARCH64)
+		return code_functions_named_aarch64(image, address, functions, room);
 	if (code_bytes_of_function(image, address, &name, &code))
 		return 0;
 	size = code.end - code.start;
@@ -201,9 +217,8 @@ size_t code_functions_named(const struct pp_image *image, uint64_t address, uint
 		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code.bytes + at, size - at, &insn, operands)))
 			break;
 		computed = insn_computed_address(&insn, operands, address + at);
-		if (computed && computed != address && !addresses_contain(functions, found, computed) &&
-		    is_function_start(image, computed))
-			functions[found++] = computed;
+		if (computed != address)
+			found = code_function_add(image, computed, functions, found);
 	}
 	free(code.bytes);
 	return found;

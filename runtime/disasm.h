@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Disassembly of x86 code, as far as probes in the middle of functions and at their ends need it. Functions decode 64-bit
- * code, unless they take a machine or an image of 32 bits. They do not know other CPUs.
+ * Disassembly of code of x86 and aarch64, as far as probes in the middle of functions and at their ends need it. Functions
+ * that take neither a machine nor an image of 32 bits need 64-bit code.
  */
 #ifndef RUNTIME_DISASM_H
 #define RUNTIME_DISASM_H
@@ -12,7 +12,7 @@
 
 struct pp_image;
 
-/* Returns true if the code of this CPU (EM_*) can be disassembled. */
+/* Returns true if instructions of this CPU (EM_*) have different lengths, and the lengths are known. */
 bool code_is_known(int machine);
 
 /*

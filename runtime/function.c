@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/function.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,40 +8,16 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "runtime/abi.h"
 #include "runtime/disasm.h"
 #include "runtime/function-name.h"
 #include "runtime/process.h"
 #include "sdt/image.h"
 
-#define NARGS_MAX 16
-
-/* The arguments of a kind of site, and their operands. */
-struct shape {
-	const char *names[NARGS_MAX + 1];
-	const char *operands;
-};
-
-/* System V ABI, AMD64 supplement, 3.2.3 */
-static const struct shape entry_shape = {
-	{ "arg0", "arg1", "arg2", "arg3", "arg4", "arg5" },
-	"8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9",
-};
-static const struct shape leave_shape = {
-	{ "arg0", "arg1", "arg2", "arg3", "arg4", "arg5", "ret", "duration" },
-	"8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9 -8@%rax 8@%r11",
-};
-/* At a jump to another function, the result is not known: its operand is memory at address 0, which is never mapped. */
-static const char leave_by_jump[] = "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8 8@%r9 -8@(%rbx) 8@%r11";
-static const struct shape middle_shape = {
-	{ "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
-	  "r15" },
-	"8@%rax 8@%rbx 8@%rcx 8@%rdx 8@%rsi 8@%rdi 8@%rbp 8@%rsp "
-	"8@%r8 8@%r9 8@%r10 8@%r11 8@%r12 8@%r13 8@%r14 8@%r15",
-};
-
 struct function {
 	struct pp_probe probe; /* must be first: callers have a pointer to this */
-	struct pp_arg args[NARGS_MAX];
+	struct pp_arg args[ABI_SHAPE_ARGS_MAX];
+	const struct abi *abi; /* of the image */
 	char *refused;
 	uint64_t resolver; /* of an indirect function; 0 for others */
 };
@@ -92,7 +67,7 @@ static int function_add_call_sites(struct function *f, uint64_t address)
 	probe->sites = calloc(n + 1, sizeof(*probe->sites));
 	for (size_t i = 0; i < n && probe->sites; i++)
 		site_init(&probe->sites[i + 1], probe, exits[i].address, SITE_LEAVE,
-		          exits[i].tail ? leave_by_jump : leave_shape.operands);
+		          exits[i].tail ? f->abi->leave_by_jump : f->abi->leave.operands);
 	free(exits);
 	if (!probe->sites)
 		return error_nomem();
@@ -116,7 +91,7 @@ static int function_add_hit_sites(struct function *f, const uint64_t *addresses,
 static int function_add_entry_site(struct function *f, uint64_t address)
 {
 	const uint64_t at = code_entry(f->probe.image, address);
-	int err = function_add_hit_sites(f, &at, 1, entry_shape.operands);
+	int err = function_add_hit_sites(f, &at, 1, f->abi->entry.operands);
 
 	if (!err)
 		f->probe.sites[0].skipped = (uint8_t)(at - address);
@@ -128,10 +103,11 @@ static int function_add_middle_site(struct function *f, uint64_t address, uint64
 	uint64_t at = address + offset;
 	int err = code_boundary(f->probe.image, address, offset);
 
-	return err ? err : function_add_hit_sites(f, &at, 1, middle_shape.operands);
+	return err ? err : function_add_hit_sites(f, &at, 1, f->abi->middle.operands);
 }
 
-static int function_init(struct function *f, const struct pp_image *image, const char *name, const struct shape *shape)
+static int function_init(struct function *f, const struct pp_image *image, const char *name,
+                         const struct abi_shape *shape)
 {
 	f->probe = (struct pp_probe){
 		.image = image, .provider = strdup(FUNCTION_PROVIDER), .name = strdup(name), .args = f->args
@@ -150,7 +126,7 @@ static int function_make_instruction(struct function *f, const struct pp_image *
 {
 	uint64_t start, end;
 	bool is_entry = image_code_range(image, address, &start, &end) && start == address;
-	const struct shape *shape = is_entry ? &entry_shape : &middle_shape;
+	const struct abi_shape *shape = is_entry ? &f->abi->entry : &f->abi->middle;
 	struct code_map *map = NULL;
 	int err = function_init(f, image, name, shape);
 
@@ -170,7 +146,9 @@ static int function_make_instruction(struct function *f, const struct pp_image *
 static int function_make_named(struct function *f, const struct pp_image *image, const char *name,
                                const struct function_parts *parts, uint64_t address)
 {
-	const struct shape *shape = parts->is_return ? &leave_shape : parts->offset ? &middle_shape : &entry_shape;
+	const struct abi_shape *shape = parts->is_return ? &f->abi->leave
+	                                : parts->offset  ? &f->abi->middle
+	                                                 : &f->abi->entry;
 	int err = function_init(f, image, name, shape);
 
 	if (err)
@@ -183,7 +161,7 @@ static int function_make_named(struct function *f, const struct pp_image *image,
 		err = function_add_entry_site(f, address);
 	if (err == -EOPNOTSUPP || err == -EINVAL) {
 		f->refused = strdup(pp_error());
-		err = f->refused ? function_add_hit_sites(f, &address, 1, entry_shape.operands) : error_nomem();
+		err = f->refused ? function_add_hit_sites(f, &address, 1, f->abi->entry.operands) : error_nomem();
 	}
 	return err ? err : sites_read(image, f->probe.sites, f->probe.nsites);
 }
@@ -192,14 +170,14 @@ static int function_make_named(struct function *f, const struct pp_image *image,
 static int function_make_refused(struct function *f, const struct pp_image *image, const char *name,
                                  const uint64_t *addresses, size_t n, FILE *out, char **text)
 {
-	int err = function_init(f, image, name, &entry_shape);
+	int err = function_init(f, image, name, &f->abi->entry);
 
 	if (fclose(out) && !err)
 		err = error_nomem();
 	f->refused = *text;
 	if (err)
 		return err;
-	err = function_add_hit_sites(f, addresses, n, entry_shape.operands);
+	err = function_add_hit_sites(f, addresses, n, f->abi->entry.operands);
 	return err ? err : sites_read(image, f->probe.sites, n);
 }
 
@@ -269,8 +247,10 @@ static int function_make(struct function *f, const struct pp_image *image, const
 
 	if (err)
 		return err;
-	if (image->machine != EM_X86_64 || !image->is_64)
-		return error_set(EOPNOTSUPP, "'%s': functions without notes can only be probed in 64-bit x86 programs",
+	f->abi = image->is_64 ? abi_of(image->machine) : NULL;
+	if (!f->abi)
+		return error_set(EOPNOTSUPP,
+		                 "'%s': functions without notes can only be probed in 64-bit programs of x86 and ARM",
 		                 image->path);
 	if (is_address)
 		return function_make_instruction(f, image, name, parts->offset);

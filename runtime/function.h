@@ -2,14 +2,15 @@
 /*
  * func:SYMBOL: probes of code that has no note. A pattern makes a probe of one or more sites:
  *
- *     func:SYMBOL           the function's first instruction. Its arguments are arg0 to arg5: the registers in which the
- *                           calling convention passes integers, whatever parameters the function has
+ *     func:SYMBOL           the function's first instruction. Its arguments are arg0 to arg5 (aarch64: arg7): the registers
+ *                           in which the calling convention passes integers, whatever parameters the function
+ *                           has
  *     func:SYMBOL+OFFSET    an instruction in the middle of the function. Its arguments are the integer registers, by
  *                           their names
  *     func:0x1130           the function that begins at this address as linked
  *     func:+0x1134          the instruction at this address as linked
  *     func:SYMBOL%return    the function's entry, where calls begin, and all its exits (disasm.h), where calls end. Only
- *                           an end is an event. Its arguments are those of the call, arg0 to arg5, its result ret, and
+ *                           an end is an event. Its arguments are those of the call, as at its entry, its result ret, and
  *                           its duration
  *
  * Addresses serve stripped files, which have no symbols but usually have unwind tables.
@@ -31,18 +32,6 @@ enum site_role {
 	SITE_CALL,  /* the begin of a call that another site of the probe ends */
 	SITE_LEAVE, /* the end of a call, if its begin was seen */
 };
-
-/*
- * In the operands of a SITE_LEAVE these registers are not the CPU's: the first LEAVE_ENTRY_COUNT hold the values of the
- * call's begin, %r11 holds the call's duration in ns, and %rbx holds 0.
- */
-#define LEAVE_ENTRY_REGISTERS    \
-	{                        \
-		7, 6, 2, 1, 8, 9 \
-	} /* rdi rsi rdx rcx r8 r9 */
-#define LEAVE_ENTRY_COUNT 6
-#define LEAVE_DURATION 11
-#define LEAVE_ZERO 3
 
 /* Returns the part of a pattern after "func:", NULL if the pattern does not name a function. */
 const char *function_name(const char *pattern);

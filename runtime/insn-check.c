@@ -95,8 +95,11 @@ int site_check(const struct pp_site *site)
 
 	if (!image_is_armable(image))
 		return error_set(EOPNOTSUPP,
-		                 "'%s': probes of this CPU can only be listed: this machine arms probes in %s",
+		                 "'%s': probes of this CPU can only be listed%s: this machine arms probes in %s",
 		                 image->path,
+		                 image->machine == EM_ARM && MACHINE_HERE == EM_AARCH64
+		                         ? ", because Linux does not arm 32-bit ARM programs"
+		                         : "",
 		                 MACHINE_HERE == EM_X86_64 ? "32-bit and 64-bit x86 programs" : "64-bit ARM programs");
 	err = site_check_instruction(site);
 	if (err)

@@ -18,6 +18,7 @@ format:
 #=   check-long  run all tests, including those that take hours
 #=   check-gcc   run the plugin's tests with each compiler of PLUGIN_CCS, and print a table
 #=   plugins     build the plugin for each compiler of PLUGIN_CCS, into build/gcc-N/lib
+#=   check-arm64 build for aarch64 and run tests under an emulated kernel (SHORT=1: fewer tests), as root
 #=   bench       measure the cost of arming and of hits on this machine
 #=   lint        check format, prose, structure, spelling, shell scripts and commit message
 #=   format      format the C sources with clang-format

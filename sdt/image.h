@@ -155,7 +155,7 @@ bool image_names_place(const struct pp_image *image, const char *name, uint64_t 
 bool image_names_object(const struct pp_image *image, const char *name, uint64_t address, uint64_t size);
 /* Returns true if the name is that of an indirect function (STT_GNU_IFUNC), and sets *address to its resolver. */
 bool image_is_ifunc(const struct pp_image *image, const char *name, uint64_t *address);
-/* Finds the GOT slot where the loader stores the result of this resolver (R_X86_64_IRELATIVE). Returns false if none. */
+/* Finds the GOT slot where the loader stores the result of this resolver (R_X86_64_IRELATIVE, R_AARCH64_IRELATIVE). Returns false if none. */
 bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t *slot);
 /* Returns the demangled name of the function at the address, "?" if it is not known. The caller frees it. */
 char *image_function_written(const struct pp_image *image, uint64_t address);

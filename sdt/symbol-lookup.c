@@ -256,6 +256,7 @@ bool image_is_ifunc(const struct pp_image *image, const char *name, uint64_t *ad
 
 bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t *slot)
 {
+	const uint32_t type = image->machine == EM_AARCH64 ? R_AARCH64_IRELATIVE : R_X86_64_IRELATIVE;
 	Elf_Scn *scn = NULL;
 	GElf_Shdr section;
 	struct elf_file file;
@@ -272,7 +273,7 @@ bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t 
 		    !(data = elf_getdata(scn, NULL)))
 			continue;
 		for (int i = 0; !found && gelf_getrela(data, i, &rela); i++) {
-			found = GELF_R_TYPE(rela.r_info) == R_X86_64_IRELATIVE && (uint64_t)rela.r_addend == resolver;
+			found = GELF_R_TYPE(rela.r_info) == type && (uint64_t)rela.r_addend == resolver;
 			*slot = rela.r_offset;
 		}
 	}

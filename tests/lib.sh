@@ -19,6 +19,9 @@ chmod 755 "$T" # other users must be able to read it
 export XDG_RUNTIME_DIR=$T/run # agents and sessions of other tests are not visible
 mkdir -m 700 "$XDG_RUNTIME_DIR"
 S=t$$
+# Divides the numbers of hits of some tests, for machines on which a trap takes 100 us: emulated ones.
+slow=${PROBEPOINT_SLOW:-1}
+[ "$(uname -m)" = x86_64 ] || export PROBEPOINT_LISTEN=1 # agents cannot be woken on other CPUs
 
 at_end=()
 cleanup() {
@@ -116,6 +119,11 @@ runs() { wait_for 20 test "/proc/$1/exe" -ef "$2"; }
 # memory PID ADDRESS SIZE: prints the bytes, with few system calls.
 memory() {
 	dd if="/proc/$1/mem" bs=1M iflag=skip_bytes,count_bytes,fullblock skip="$2" count="$3" 2>/dev/null
+}
+
+# x86_bytes: replaces the first bytes of aarch64's nop and breakpoint by those of x86-64, which tests compare with.
+x86_bytes() {
+	if [ "$(uname -m)" = aarch64 ]; then sed 's/\<1f\>/90/g; s/\<a0\>/cc/g'; else cat; fi
 }
 
 # took COMMAND...: runs a command and sets $us to its duration in microseconds.

@@ -11,6 +11,7 @@
 static const char *reason_bytes(const uint8_t found[10])
 {
 	static _Thread_local char text[160];
+	const struct cpu_code *cpu = cpu_code(MACHINE_HERE);
 	int n;
 
 	/* What the kernel writes there for a uprobe at the nop: cpu-x86_64.c */
@@ -18,9 +19,14 @@ static const char *reason_bytes(const uint8_t found[10])
 		return "another tool, or a session with --fast, has armed the site's nop by a uprobe; use -b kernel";
 	if (found && MACHINE_HERE == EM_X86_64 && cpu_code_x86_64.is_uprobe(found))
 		return "another tool, or a debugger, has a trap at the site's nop; use -b kernel";
-	n = snprintf(text, sizeof(text), "the site is not followed by the 10-byte nop%s", found ? ", but by" : "");
 
-	for (int i = 0; i < 10 && found; i++)
+	if (cpu->jump_at)
+		n = snprintf(text, sizeof(text), "the site is not followed by the 10-byte nop%s",
+		             found ? ", but by" : "");
+	else
+		n = snprintf(text, sizeof(text), "the site is not a nop%s%s", found ? ", but" : "",
+		             found && cpu->is_breakpoint(found) ? " a breakpoint:" : "");
+	for (size_t i = 0; i < (cpu->jump_at ? 10 : cpu->jump_size) && found; i++)
 		n += snprintf(text + n, sizeof(text) - n, " %02x", found[i]);
 	snprintf(text + n, sizeof(text) - n, "; use -b kernel");
 	return text;

@@ -7,8 +7,9 @@
  * 2. Frames are stored in the order of their creation, so their stack pointers decrease. The stack pointer of the
  *    thread therefore shows which frames are over:
  *    - At an entry, a frame whose stack pointer is not above the thread's is over: a longjmp or an exception removed
- *      the call. (The return address of a call that continues is at the frame's stack pointer, and that of the new call
- *      is below it.)
+ *      the call. (On x86-64 the return address of a call that continues is at the frame's stack pointer, and that of
+ *      the new call is below it. On aarch64 a function stores its return address below its frame's stack pointer
+ *      before it calls another one, unless that one never returns.)
  *    - When a function is left, a frame below the thread's stack pointer is over likewise. The frame at the stack
  *      pointer belongs to the call that ends, if it has the same function.
  *    - When a thread exits or executes another program, all its frames are over.
@@ -30,8 +31,6 @@
 #include "base/error.h"
 #include "runtime/kernel/emitter.h"
 #include "sdt/operand.h"
-
-#define RSP 4
 
 enum { FRAME = sizeof(struct kernel_frame), FRAMES = offsetof(struct kernel_frames, frames) };
 
@@ -115,15 +114,13 @@ static label emit_loop(struct emitter *e, label end)
 /* Fills in the frame in r3, whose index is in r2, and adds it to the thread's frames. r8 is the stack pointer. */
 static void emit_push(struct emitter *e)
 {
-	static const int entry[] = LEAVE_ENTRY_REGISTERS;
-
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_3, BPF_REG_8, offsetof(struct kernel_frame, sp)));
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_7, offsetof(struct kernel_frames, spent)));
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, offsetof(struct kernel_frame, spent)));
 	emit_point(e, BPF_REG_1);
 	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_3, BPF_REG_1, offsetof(struct kernel_frame, point)));
-	for (int i = 0; i < LEAVE_ENTRY_COUNT; i++) {
-		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[entry[i]]));
+	for (int i = 0; i < e->abi->nargs; i++) {
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[e->abi->args[i]]));
 		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, (int)offsetof(struct kernel_frame, args) + 8 * i));
 	}
 	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, 1));
@@ -143,7 +140,7 @@ void emit_call(struct emitter *e, label out)
 	emit(e, BPF_MOV64_REG(BPF_REG_9, BPF_REG_0));
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
 	emit_frames(e, true, missed);
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[RSP]));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[e->abi->sp]));
 	loop = emit_loop(e, push);
 	emit_innermost(e, push);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, sp)));
@@ -203,7 +200,7 @@ void emit_leave(struct emitter *e, label out)
 	emit_frames(e, false, out);
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns));
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_0, offsetof(struct kernel_frames, now)));
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[RSP]));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[e->abi->sp]));
 	loop = emit_loop(e, out);
 	emit_innermost(e, out);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, sp)));

@@ -287,21 +287,21 @@ static void emit_match_step(struct emitter *e, struct value_stack *s, const stru
 	s->in_r1 = true;
 }
 
-/* r1 = the register, or at a call's end what stands for it: see LEAVE_ENTRY_REGISTERS */
+/* r1 = the register, or at a call's end what stands for it: see struct abi */
 static void emit_register_step(struct emitter *e, int reg)
 {
-	static const int entry[] = LEAVE_ENTRY_REGISTERS;
+	const struct abi *abi = e->abi;
 	int at = -1;
 
-	for (int i = 0; i < LEAVE_ENTRY_COUNT && e->role == SITE_LEAVE; i++)
-		if (entry[i] == reg)
+	for (int i = 0; i < abi->nargs && e->role == SITE_LEAVE; i++)
+		if (abi->leave_args[i] == reg)
 			at = (int)offsetof(struct kernel_frame, args) + 8 * i;
-	if (e->role == SITE_LEAVE && reg == LEAVE_DURATION)
+	if (e->role == SITE_LEAVE && reg == abi->leave_duration)
 		at = offsetof(struct kernel_frame, time);
 	if (at >= 0) {
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_FRAME));
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_1, at));
-	} else if (e->role == SITE_LEAVE && reg == LEAVE_ZERO) {
+	} else if (e->role == SITE_LEAVE && reg == abi->leave_zero) {
 		emit(e, BPF_MOV64_IMM(BPF_REG_1, 0));
 	} else {
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[reg]));

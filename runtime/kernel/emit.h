@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/abi.h"
 #include "runtime/fetch/program.h"
 #include "runtime/function.h"
 
@@ -93,7 +94,7 @@ struct kernel_frame {
 	uint64_t time;  /* of the entry; the duration when the call ends */
 	uint64_t spent; /* kernel_frames.spent at the entry */
 	uint32_t point, reserved;
-	uint64_t args[LEAVE_ENTRY_COUNT];
+	uint64_t args[ABI_ARGS_HERE];
 };
 
 struct kernel_frames {

@@ -98,6 +98,7 @@ struct emitter {
 	const struct emit_maps *maps;
 	uint32_t attachment;
 	const struct cpu *cpu;
+	const struct abi *abi;
 	enum site_role role;
 };
 

@@ -48,15 +48,16 @@ __attribute__((visibility("hidden"))) void pp_overhead_ret(void);
 /* An instruction that is common at the entry of functions and that the kernel single-steps. */
 __asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_overhead_lea\n\t.globl pp_overhead_lea\n"
         "pp_overhead_lea:\n\tlea (%rax), %rax\n\tret\n\t.popsection");
-__attribute__((visibility("hidden"))) void pp_overhead_lea(void);
 /* The second instruction of a site. */
 __asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_overhead_nop10\n\t.globl pp_overhead_nop10\n"
         "pp_overhead_nop10:\n\t.byte 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0\n\tret\n\t.popsection");
 __attribute__((visibility("hidden"))) void pp_overhead_nop10(void);
 #else
-#define pp_overhead_lea pp_overhead_nop
+__asm__(".pushsection .text\n\t.balign 16\n\t.hidden pp_overhead_lea\n\t.globl pp_overhead_lea\n"
+        "pp_overhead_lea:\n\tadd x0, x0, #0\n\tret\n\t.popsection");
 #define pp_overhead_nop10 pp_overhead_nop
 #endif
+__attribute__((visibility("hidden"))) void pp_overhead_lea(void);
 
 static uint64_t clock_cpu_ns(clockid_t clock)
 {

@@ -26,7 +26,17 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __x86_64__
 #include <x86intrin.h>
+#else
+static unsigned long long __rdtsc(void)
+{
+	unsigned long long now;
+
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(now));
+	return now;
+}
+#endif
 
 #include "runtime/agent/protocol.h"
 #include "runtime/fetch/filter.h"

@@ -64,7 +64,7 @@ stop() {
 # byte cc.
 site_bytes() {
 	local address
-	for address in $site_addresses; do memory "$1" "$address" 1; done | od -An -v -w1 -tx1 | sort | uniq -c | xargs
+	for address in $site_addresses; do memory "$1" "$address" 1; done | od -An -v -w1 -tx1 | x86_bytes | sort | uniq -c | xargs
 }
 # Finds the sites of the target, for site_bytes().
 know_sites() {

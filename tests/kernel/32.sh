@@ -37,6 +37,6 @@ ask x
 want "hits and filtered hits" "8 6" "$(count $S app:hit) $(count $S app:hit filtered)"
 expect 0 probe-disable -q -s $S
 expect 1 probe-enable -s $S -p $pid func:main
-want_like "func: in a 32-bit program" "*only be probed in 64-bit x86 programs*" "$out"
+want_like "func: in a 32-bit program" "*only be probed in 64-bit programs of x86 and ARM*" "$out"
 exec {in}>&-
 wait $pid || fail "the target ended with $?"

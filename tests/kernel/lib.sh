@@ -60,7 +60,7 @@ sites() {
 		"$file.sites" -
 }
 # site_bytes PID [FILE]: the first bytes of the sites in a process, counted, as in "1 90 3 cc"
-site_bytes() { sites "$@" | awk '{ print $2 }' | sort | uniq -c | xargs; }
+site_bytes() { sites "$@" | awk '{ print $2 }' | x86_bytes | sort | uniq -c | xargs; }
 
 # count SESSION PROBE [KEY]: the sum over all processes; 0 without a row
 count() { probe-stat --json -s "$1" | jq --arg p "$2" "[.probes[] | select(.probe == \$p) | .${3:-hits}] | add // 0"; }

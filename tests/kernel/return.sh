@@ -141,11 +141,19 @@ want "by the result" '[6,21]' "$(jq -c '.args | [.arg0, .ret]' <<<"$out")"
 traced 8 others 'func:tail%return'
 want "the result is null after a tail call" 8 "$(jq -c 'select(.args.ret == null) | .args.arg0' <<<"$out" | wc -l)"
 # refused with the reason, while other functions are armed
-expect 3 probe-enable -s "$S" -p "$it" func:f%return func:runs_on%return func:unsized%return func:jumps_inside%return
-want_like "runs on" "*'runs_on' of *returns' continues past its end*" "$(probe-enable -s "$S" -p "$it" func:runs_on%return 2>&1)"
-want_like "no size" "*has no size for 'unsized'*" "$(probe-enable -s "$S" -p "$it" func:unsized%return 2>&1)"
-want_like "jumps" "*'jumps_inside' of *jumps into the middle of an instruction*" \
-	"$(probe-enable -s "$S" -p "$it" func:jumps_inside%return 2>&1)"
+case $(uname -m) in
+aarch64)
+	reasons=("authenticates|authenticates a return address" "has_data|'has_data' of *has data in its code"
+		"table_of_addresses|jumps by a table of addresses") ;;
+*) reasons=("jumps_inside|'jumps_inside' of *jumps into the middle of an instruction") ;;
+esac
+reasons+=("runs_on|'runs_on' of *returns' continues past its end" "unsized|has no size for 'unsized'")
+refused=("${reasons[@]%%|*}")
+refused=("${refused[@]/#/func:}")
+expect 3 probe-enable -s "$S" -p "$it" func:f%return "${refused[@]/%/%return}"
+for reason in "${reasons[@]}"; do
+	want_like "${reason%%|*}" "*${reason#*|}*" "$(probe-enable -s "$S" -p "$it" "func:${reason%%|*}%return" 2>&1)"
+done
 tell it "return 3"
 want "armed with those refused" 3 "$(count "$S" func:f%return)"
 expect 0 probe-disable -s "$S"

@@ -62,7 +62,14 @@ PROBED long by_pointer(long i) { return pointer(i); }
 PROBED void nothing(void) { __asm__ volatile(""); }
 __asm__(".text\n.type runs_on,@function\nruns_on: nop\n.size runs_on,.-runs_on\nret\n"
         ".type unsized,@function\nunsized: nop\nret\n"
+#ifdef __aarch64__
+        ".type table_of_addresses,@function\ntable_of_addresses: ldr x1,[x1,x0,lsl 3]\nbr x1\n"
+        ".size table_of_addresses,.-table_of_addresses\n"
+        ".type authenticates,@function\nauthenticates: .inst 0xd65f0bff\n.size authenticates,.-authenticates\n"
+        ".type has_data,@function\nhas_data: ldr x0,1f\nret\n1: .8byte 5\n.size has_data,.-has_data\n");
+#else
         ".type jumps_inside,@function\njumps_inside: jmp 1f+1\n1: mov $1,%eax\nret\n.size jumps_inside,.-jumps_inside\n");
+#endif
 
 static void *thread(void *arg) { f((long)arg, 3, "thread"); return NULL; }
 

@@ -45,6 +45,8 @@ static const struct form forms[] = {
 	{ EM_AARCH64, "bl", "01000094", 0 },
 	{ EM_AARCH64, "stp x29, x30, [sp, #-16]!", "fd7bbfa9", 0 },
 	{ EM_AARCH64, "yield, a hint like nop", "3f2003d5", 0 },
+	{ EM_AARCH64, "bti c", "5f2403d5", 0 },
+	{ EM_AARCH64, "ret", "c0035fd6", 0 },
 	{ EM_PPC64, "nop", "00000060", UNARMED | IS_NOP },
 	{ EM_PPC64, "trap", "0800e07f", UPROBE | BREAKPOINT },
 };
@@ -96,6 +98,39 @@ START_TEST(refusal_agrees)
 }
 END_TEST
 
+/* Linux arms the instructions that stand at entries and returns of aarch64 functions, except those in the first part. */
+START_TEST(aarch64_refuses_what_linux_refuses)
+{
+	static const struct {
+		const char *name, *code;
+		bool refused, emulated;
+	} insns[] = {
+		{ "retaa", "ff0b5fd6", true, false },       { "retab", "ff0f5fd6", true, false },
+		{ "braa", "21081fd7", true, false },        { "blraaz", "3f083fd6", true, false },
+		{ "autiasp", "bf2303d5", true, false },     { "yield", "3f2003d5", true, false },
+		{ "wfe", "5f2003d5", true, false },         { "ldxr", "207c5fc8", true, false },
+		{ "svc", "010000d4", true, false },         { "ret", "c0035fd6", false, true },
+		{ "br x1", "20001fd6", false, true },       { "blr x1", "20003fd6", false, true },
+		{ "b", "01000014", false, true },           { "bl", "01000094", false, true },
+		{ "b.eq", "20000054", false, true },        { "cbz", "200000b4", false, true },
+		{ "tbnz", "20000837", false, true },        { "adrp", "00000090", false, true },
+		{ "ldr literal", "20000058", false, true }, { "nop", "1f2003d5", false, true },
+		{ "paciasp", "3f2303d5", false, false },    { "bti c", "5f2403d5", false, false },
+		{ "stp", "fd7bbfa9", false, false },        { "sub sp", "ff4300d1", false, false },
+	};
+
+	for (size_t i = 0; i < sizeof(insns) / sizeof(*insns); i++) {
+		struct form form = { .code = insns[i].code };
+		uint8_t code[16];
+
+		form_bytes(&form, code);
+		ck_assert_msg(!cpu_code_aarch64.why_refused(code, sizeof(code)) != insns[i].refused, "refused: %s",
+		              insns[i].name);
+		ck_assert_msg(cpu_code_aarch64.is_emulated(code) == insns[i].emulated, "emulated: %s", insns[i].name);
+	}
+}
+END_TEST
+
 START_TEST(sizes_fit)
 {
 	static const int machines[] = { EM_X86_64, EM_386, EM_AARCH64, EM_PPC64 };
@@ -120,6 +155,7 @@ int main(void)
 
 	tcase_add_loop_test(tests, each_form, 0, sizeof(forms) / sizeof(*forms));
 	tcase_add_loop_test(tests, refusal_agrees, 0, sizeof(forms) / sizeof(*forms));
+	tcase_add_test(tests, aarch64_refuses_what_linux_refuses);
 	tcase_add_test(tests, sizes_fit);
 	suite_add_tcase(suite, tests);
 	srunner_run_all(runner, CK_ENV);
