@@ -16,6 +16,7 @@ format:
 #=   demo        list, arm, count, trace and disarm the functions of a small program
 #=   check       run the tests; install missing packages first
 #=   check-long  run all tests, including those that take hours
+#=   check-kernels  run tests on the kernels of other Debian releases, in virtual machines (SHORT=1: fewer)
 #=   bench       measure the cost of arming and of hits on this machine
 #=   lint        check format, prose, structure, spelling, shell scripts and commit message
 #=   format      format the C sources with clang-format
