@@ -19,6 +19,7 @@ format:
 #=   check-gcc   run the plugin's tests with each compiler of PLUGIN_CCS, and print a table
 #=   plugins     build the plugin for each compiler of PLUGIN_CCS, into build/gcc-N/lib
 #=   check-arm64 build for aarch64 and run tests under an emulated kernel (SHORT=1: fewer tests), as root
+#=   check-kernels  run tests on the kernels of other Debian releases, in virtual machines (SHORT=1: fewer)
 #=   bench       measure the cost of arming and of hits on this machine
 #=   lint        check format, prose, structure, spelling, shell scripts and commit message
 #=   format      format the C sources with clang-format

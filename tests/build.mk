@@ -39,3 +39,8 @@ $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(CMD_ARCHIVE) $(LIBA)
 	$(say) LD $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $$($(PKG_CONFIG) --libs check) $(LIBS)
+
+# Tests in guests with other kernels: SHORT=1 runs fewer, KERNELS="6.1 7.2" only these. scripts/check-kernels describes it.
+.PHONY: check-kernels
+check-kernels: all $(CHECKS)
+	$(Q)B=$(B) scripts/check-kernels $(if $(SHORT),--short) $(if $(TESTS),--tests '$(TESTS)') $(KERNELS)
