@@ -116,9 +116,9 @@ namespace ns {
 enum class mode : unsigned char { OFF, ON = 200 };
 template <class T> struct box { T value; mode m; };
 struct derived : base { char after; union { int i; float f; }; struct { long deep; } named; int &ref; derived(int &r) : ref(r) {} };
-struct odd : virtual virt { int own; };
+struct odd : virtual virt { int own = 0; };
 }
-__attribute__((noinline)) int take(ns::derived *d, const ns::box<short> &b, const std::string &s, ns::odd *o, ns::mode m) { return d->i + b.value + s.size() + o->own + (int)m; }
+__attribute__((noinline)) int take(ns::derived *d, const ns::box<short> &b, const std::string &s, ns::odd *o, ns::mode m) { return d->b + b.value + s.size() + o->own + (int)m; }
 int main()
 {
 	int r = 3;
