@@ -110,6 +110,7 @@ else
 	musl-gcc -o "$T/musl" "$T/musl.c" || fail "musl-gcc cannot build"
 	chmod 755 "$T" "$T/musl"
 	want "status without probes" 3 "$(nobody "$T/musl"; echo $?)"
-	expect 125 nobody env -u XDG_RUNTIME_DIR "$B/bin/probe-enable" -b agent -s $S 'app:*' -- "$T/musl"
+	for_others
+	expect 125 nobody env -u XDG_RUNTIME_DIR "$T/product/bin/probe-enable" -b agent -s $S 'app:*' -- "$T/musl"
 	want_like "message names the program" "*'$T/musl'*" "$out"
 fi
