@@ -116,7 +116,7 @@ deps:
 # Installs missing packages first. make starts again, because it has looked for all packages already.
 demo:
 	$(if $(MISSING),$(Q)scripts/deps)
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$$(nproc)) all
 	$(Q)B=$(B) scripts/demo
 
 # ---- installation ----
