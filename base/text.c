@@ -2,11 +2,25 @@
 #include "base/text.h"
 
 #include <stdint.h>
+#include <string.h>
+
+/* Returns true if the 8 bytes are printable ASCII: none is above 0x7e or below 0x20. */
+static bool word_is_plain(const unsigned char *text)
+{
+	const uint64_t ones = 0x0101010101010101, tops = 0x80 * ones;
+	uint64_t word;
+
+	memcpy(&word, text, sizeof(word));
+	/* A byte below 0x20 borrows into its top bit, 0x7f carries into it. Bytes with a set top bit are found first. */
+	return !((word | (word + ones) | (word - 0x20 * ones)) & tops);
+}
 
 bool text_is_clean(const char *text, size_t length)
 {
 	const unsigned char *s = (const unsigned char *)text, *end = s + length;
 
+	while (end - s >= 8 && word_is_plain(s))
+		s += 8;
 	while (s < end) {
 		uint32_t c = *s++;
 		int more = c < 0x80 ? 0 : c < 0xc2 ? -1 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : -1;

@@ -125,15 +125,22 @@ void json_append(json_object *to, json_object *value)
 		alloc_failed();
 }
 
-void json_print(FILE *out, json_object *object)
+/* Returns the object as text, which the object owns. */
+static const char *json_write(json_object *object, size_t *length)
 {
-	size_t length, from = 0;
 	const char *text = json_object_to_json_string_length(
-		object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
+		object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, length);
 
 	if (!text)
 		alloc_failed();
-	/* json-c does not escape DEL and U+0080 to U+009F. */
+	return text;
+}
+
+/* Prints a text of json-c, which does not escape DEL and U+0080 to U+009F. */
+static void json_put(FILE *out, const char *text, size_t length)
+{
+	size_t from = 0;
+
 	for (size_t i = 0; i < length; i++) {
 		unsigned char c = text[i], next = text[i + 1];
 		bool is_c1 = c == 0xc2 && next >= 0x80 && next < 0xa0;
@@ -146,5 +153,22 @@ void json_print(FILE *out, json_object *object)
 		from = i + 1;
 	}
 	fwrite(text + from, 1, length - from, out);
+}
+
+void json_print(FILE *out, json_object *object)
+{
+	size_t length;
+	const char *text = json_write(object, &length);
+
+	json_put(out, text, length);
+	json_object_put(object);
+}
+
+void json_print_members(FILE *out, json_object *object)
+{
+	size_t length;
+	const char *text = json_write(object, &length);
+
+	json_put(out, text + strlen("{"), length - strlen("{}"));
 	json_object_put(object);
 }

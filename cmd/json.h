@@ -37,5 +37,7 @@ void json_append(json_object *to, json_object *value);
 
 /* Prints the object without line breaks, and frees it. All control characters are escaped. */
 void json_print(FILE *out, json_object *object);
+/* Prints the members of an object without its braces, and frees it. Others can be printed behind them. */
+void json_print_members(FILE *out, json_object *object);
 
 #endif

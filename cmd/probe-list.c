@@ -9,7 +9,9 @@
 
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
+#include "cmd/find-file.h"
 #include "cmd/images.h"
+#include "cmd/list-check.h"
 #include "cmd/options.h"
 #include "cmd/suggest.h"
 #include "cmd/ui.h"
@@ -18,7 +20,7 @@ struct probe_list {
 	struct options options;
 	const char **patterns;
 	size_t npatterns;
-	bool sites, sessions;
+	bool sites, sessions, all_processes, check;
 	struct pp_armed *armed; /* NULL: unknown */
 	bool *matched;          /* for each pattern */
 	size_t listed;          /* probes */
@@ -26,12 +28,14 @@ struct probe_list {
 
 /* ---- the command line ---- */
 
-enum { KEY_SITES = 0x200, KEY_SESSIONS };
+enum { KEY_SITES = 0x200, KEY_SESSIONS, KEY_ALL_PROCESSES, KEY_CHECK };
 
 static const struct argp_option list_options[] = {
 	{ "match", 'm', "PATTERN", 0,
 	  "list only probes that match PROVIDER:NAME, where both are globs; can be repeated", 1 },
 	{ "sites", KEY_SITES, 0, 0, "list each site: address, operands, function and source line", 1 },
+	{ "all-processes", KEY_ALL_PROCESSES, 0, 0, "list the files that any process maps, each once", 1 },
+	{ "check", KEY_CHECK, 0, 0, "print the faults of the probes that keep tools from using them", 1 },
 	{ "sessions", KEY_SESSIONS, 0, 0, "list sessions instead of probes", 1 },
 	{ 0 },
 };
@@ -49,18 +53,21 @@ static error_t list_add_file(struct argp_state *state, struct options *o, const 
 		return options_usage_error(state, o, "empty file name");
 	if (options_is_stray_pid(o, argument) && access(argument, F_OK))
 		return options_stray_pid_error(state, o, argument, "FILE");
-	options_append(&o->files, &o->nfiles, argument);
+	options_append(&o->files, &o->nfiles, find_file(argument));
 	return 0;
 }
 
-static error_t list_check(struct argp_state *state, struct probe_list *l)
+static error_t list_check_options(struct argp_state *state, struct probe_list *l)
 {
 	struct options *o = &l->options;
 
-	if (l->sessions && (o->npids || o->nfiles || l->npatterns || l->sites))
-		return options_usage_error(state, o, "--sessions cannot be combined with FILE, -f, -p, -m or --sites");
-	if (!l->sessions && !o->npids && !o->nfiles)
-		return options_usage_error(state, o, "no file or process given; use FILE, -p PID or --sessions");
+	if (l->sessions && (o->npids || o->nfiles || l->npatterns || l->sites || l->all_processes || l->check))
+		return options_usage_error(
+			state, o,
+			"--sessions cannot be combined with FILE, -f, -p, -m, --sites, --check or --all-processes");
+	if (!l->sessions && !o->npids && !o->nfiles && !l->all_processes)
+		return options_usage_error(state, o,
+		                           "no file or process given; use FILE, -p PID, --all-processes or --sessions");
 	return 0;
 }
 
@@ -73,8 +80,10 @@ static error_t list_parse_key(int key, char *arg, struct argp_state *state)
 	case 'm': return options_add_pattern(state, &l->options, &l->patterns, &l->npatterns, arg);
 	case KEY_SITES: l->sites = true; break;
 	case KEY_SESSIONS: l->sessions = true; break;
+	case KEY_CHECK: l->check = true; break;
+	case KEY_ALL_PROCESSES: l->all_processes = true; break;
 	case ARGP_KEY_ARG: return list_add_file(state, &l->options, arg);
-	case ARGP_KEY_END: return list_check(state, l);
+	case ARGP_KEY_END: return list_check_options(state, l);
 	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
@@ -127,7 +136,7 @@ static char *armed_text(const struct probe_list *l, const struct pp_image *image
 	size_t size;
 	FILE *out = xmemstream(&text, &size);
 
-	for (size_t s = 0; s < pp_probe_sites(probe); s++)
+	for (size_t s = 0; pp_probe_site(probe, s); s++)
 		for (size_t i = 0; (name = armed_session(l, image, pp_probe_site(probe, s), i)); i++)
 			armed_in_add(&in, name);
 	for (size_t i = 0; i < in.n; i++) {
@@ -235,28 +244,31 @@ static json_object *file_json(const struct images_entry *entry)
 	return json_text_n(entry->name, length);
 }
 
-static json_object *probe_json(const struct probe_list *l, const struct images_entry *entry,
-                               const struct pp_probe *probe)
+/* Prints a probe. Its sites are printed one by one, because it can have very many. */
+static void put_probe_json(const struct probe_list *l, const struct images_entry *entry, const struct pp_probe *probe)
 {
 	const struct pp_image *image = entry->image;
-	json_object *object = json_new_object();
-	json_object *sites = json_new_array(), *args = json_new_array();
+	json_object *object = json_new_object(), *args = json_new_array();
 
 	for (size_t i = 0; i < pp_probe_args(probe); i++)
 		json_append(args, arg_json(l, pp_probe_arg(probe, i)));
-	for (size_t i = 0; i < pp_probe_sites(probe); i++)
-		json_append(sites, site_json(l, image, pp_probe_site(probe, i)));
 	json_add_text(object, "provider", pp_probe_provider(probe));
 	json_add_text(object, "name", pp_probe_name(probe));
 	json_add(object, "file", file_json(entry));
 	json_add_text(object, "build_id", pp_image_build_id(image));
 	json_add_text(object, "signature", pp_probe_signature(probe));
 	json_add(object, "args", args);
-	json_add(object, "sites", sites);
-	return object;
+	putchar('{');
+	json_print_members(stdout, object);
+	fputs(",\"sites\":[", stdout);
+	for (size_t i = 0; i < pp_probe_sites(probe); i++) {
+		if (i)
+			putchar(',');
+		json_print(stdout, site_json(l, image, pp_probe_site(probe, i)));
+	}
+	fputs("]}", stdout);
 }
 
-/* Prints the probes of a file one by one, because a file can have very many. */
 static void list_json(struct probe_list *l, const struct images_entry *entry)
 {
 	for (size_t i = 0; i < pp_image_probes(entry->image); i++) {
@@ -266,7 +278,7 @@ static void list_json(struct probe_list *l, const struct images_entry *entry)
 			continue;
 		if (l->listed++)
 			putchar(',');
-		json_print(stdout, probe_json(l, entry, probe));
+		put_probe_json(l, entry, probe);
 	}
 }
 
@@ -356,6 +368,8 @@ static void put_heading(const struct probe_list *l, const struct images_entry *e
 		putchar('\n');
 	escape_put(stdout, entry->name);
 	printf("  %zu probe%s, %zu site%s", n, ui_plural(n), sites, ui_plural(sites));
+	if (l->all_processes)
+		printf("  in %zu process%s", entry->processes, entry->processes == 1 ? "" : "es");
 	if (l->options.verbose && *pp_image_build_id(entry->image))
 		printf("  build-id %s", pp_image_build_id(entry->image));
 	printf("\n  %-*s  %5s  %-*s  %s\n", name_width, "PROBE", "SITES", armed_width, "ARMED", "SIGNATURE");
@@ -395,6 +409,32 @@ static void put_table(const struct probe_list *l, const struct images_entry *ent
 	}
 }
 
+/* Returns true if the file has probes that the patterns do not match. */
+static bool entry_has_other_probes(const struct probe_list *l, const struct images_entry *entry)
+{
+	struct pp_image *image;
+	bool any;
+
+	if (!l->npatterns || pp_image_open_matching(pp_image_path(entry->image), NULL, 0, PP_IMAGE_COUNTS, &image))
+		return false;
+	any = pp_image_probes(image);
+	pp_image_free(image);
+	return any;
+}
+
+/* Tells that a file has no probes, which is of interest if the file was named. */
+static void list_report_none(const struct probe_list *l, const struct images_entry *entry)
+{
+	bool named = l->options.nfiles && !l->options.npids;
+
+	if ((!named && !l->options.verbose) || pp_image_probes(entry->image) || entry_has_other_probes(l, entry))
+		return;
+	if (named)
+		ui_info(&l->options, "'%s' has no probes", entry->name);
+	else
+		ui_verbose(&l->options, "'%s' has no probes", entry->name);
+}
+
 static void list_text(struct probe_list *l, const struct images_entry *entry)
 {
 	size_t all = pp_image_probes(entry->image), n = 0;
@@ -412,10 +452,8 @@ static void list_text(struct probe_list *l, const struct images_entry *entry)
 	}
 	if (n)
 		put_table(l, entry, lines, n);
-	else if (!all && l->options.nfiles && !l->options.npids)
-		ui_info(&l->options, "'%s' has no probes", entry->name);
-	else if (!all)
-		ui_verbose(&l->options, "'%s' has no probes", entry->name);
+	else
+		list_report_none(l, entry);
 	l->listed += n;
 	for (size_t i = 0; i < n; i++) {
 		free(lines[i].name);
@@ -426,16 +464,32 @@ static void list_text(struct probe_list *l, const struct images_entry *entry)
 
 /* ---- probes ---- */
 
-/* Reports the patterns that match nothing. Returns how many there are. */
+static void list_open(struct probe_list *l, struct images *images)
+{
+	const struct options *o = &l->options;
+
+	for (size_t i = 0; i < o->nfiles; i++)
+		images_add_file(images, o->files[i]);
+	for (size_t i = 0; i < o->npids; i++)
+		images_add_process(images, o->pids[i]);
+	if (l->all_processes)
+		images_add_all_processes(images);
+}
+
+/* Reports the patterns that match nothing, with similar names of all probes. Returns how many there are. */
 static size_t list_report_unmatched(struct probe_list *l, const struct images *images)
 {
+	struct images all = { .counts = true };
 	size_t unmatched = 0;
 
-	for (size_t i = 0; images->n && i < l->npatterns; i++)
-		if (!l->matched[i]) {
-			suggest_report(&l->options, images, l->patterns[i]);
-			unmatched++;
-		}
+	for (size_t i = 0; images->n && i < l->npatterns; i++) {
+		if (l->matched[i])
+			continue;
+		if (!unmatched++)
+			list_open(l, &all);
+		suggest_report(&l->options, &all, l->patterns[i]);
+	}
+	images_free(&all);
 	return unmatched;
 }
 
@@ -464,10 +518,26 @@ static size_t list_print(struct probe_list *l, const struct images *images)
 	return unmatched;
 }
 
+static enum status list_check(struct probe_list *l)
+{
+	struct images images = { .counts = true, .checks = true, .report = &l->options };
+	enum status status;
+
+	list_open(l, &images);
+	status = list_check_images(&l->options, &images, l->patterns, l->npatterns);
+	images_free(&images);
+	return status;
+}
+
 static enum status list_probes(struct probe_list *l)
 {
 	struct options *o = &l->options;
-	struct images images = { .report = o };
+	struct images images = {
+		.patterns = l->patterns,
+		.npatterns = l->npatterns,
+		.counts = !l->sites && !o->json,
+		.report = o,
+	};
 	size_t unmatched;
 	enum status status = STATUS_DONE;
 
@@ -476,10 +546,8 @@ static enum status list_probes(struct probe_list *l)
 		l->armed = NULL;
 		ui_error(o, "cannot read sessions, so all sites are shown as not armed: %s", pp_error());
 	}
-	for (size_t i = 0; i < o->nfiles; i++)
-		images_add_file(&images, o->files[i]);
-	for (size_t i = 0; i < o->npids; i++)
-		images_add_process(&images, o->pids[i]);
+	images.armed = l->armed;
+	list_open(l, &images);
 	unmatched = list_print(l, &images);
 	if (!images.n || (l->npatterns && unmatched == l->npatterns))
 		status = STATUS_FAILED;
@@ -643,5 +711,7 @@ int main(int argc, char **argv)
 	static struct probe_list l; /* not freed */
 
 	options_parse(&list_argp, argc, argv, &l.options, &l);
-	return ui_finish(&l.options, l.sessions ? list_sessions(&l.options) : list_probes(&l));
+	return ui_finish(&l.options, l.sessions ? list_sessions(&l.options)
+	                             : l.check  ? list_check(&l)
+	                                        : list_probes(&l));
 }

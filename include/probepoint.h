@@ -82,6 +82,14 @@ struct pp_field;
  * be read.
  */
 int pp_image_open(const char *path, struct pp_image **image);
+/*
+ * Does the same, but keeps only the probes that match one of n patterns (see pp_probe_matches()); all if n is 0. With many
+ * sites on one semaphore, probes that do not match may be kept, too. flags: PP_IMAGE_COUNTS counts the sites of each probe
+ * without keeping them, which takes less memory: pp_probe_site() then returns NULL.
+ */
+#define PP_IMAGE_COUNTS 1u
+int pp_image_open_matching(const char *path, const char *const *patterns, size_t n, unsigned flags,
+                           struct pp_image **image);
 void pp_image_free(struct pp_image *image);
 
 const char *pp_image_path(const struct pp_image *image);
@@ -147,6 +155,25 @@ bool pp_name_matches(const char *probe, const char *pattern);
  * another user.
  */
 int pp_process_images(pid_t pid, int (*fn)(const char *path, const char *name, void *arg), void *arg);
+/* A fault of a probe, see doc/linting.md. The strings are valid during the call. */
+struct pp_finding {
+	const char *code;            /* "PP001" */
+	const char *provider, *name; /* NULL: not known */
+	uint64_t address;            /* of the site as linked */
+	const char *reason;
+	const char *advice; /* what to change in the build */
+};
+/*
+ * Calls fn for each fault of the probes of a file that keeps tools from arming them or reading their arguments. Stops when
+ * fn returns nonzero, and returns that value. Fails as pp_image_open() does.
+ */
+int pp_image_check(const char *path, int (*fn)(const struct pp_finding *finding, void *arg), void *arg);
+
+/*
+ * Finds a library by its name, such as "libc.so.6", where the dynamic loader finds it for the calling program. Runs the
+ * loader for that. The caller frees *path. -ENOENT: not found.
+ */
+int pp_library_find(const char *name, char **path);
 
 /* ---- requests: what is to be armed ---------------------------------------- */
 
@@ -398,6 +425,8 @@ struct pp_armed;
 /* Takes a snapshot of all sessions that this user may see. */
 int pp_armed_read(struct pp_armed **armed);
 void pp_armed_free(struct pp_armed *armed);
+/* Returns true if a session arms a site of this image. */
+bool pp_armed_any(const struct pp_armed *armed, const struct pp_image *image);
 /* Returns the i-th session in which this site of this image is armed, NULL after the last. */
 const char *pp_armed_session(const struct pp_armed *armed, const struct pp_image *image, const struct pp_site *site,
                              size_t i);

@@ -79,6 +79,15 @@ void pp_armed_free(struct pp_armed *armed)
 	free(armed);
 }
 
+bool pp_armed_any(const struct pp_armed *armed, const struct pp_image *image)
+{
+	for (size_t i = 0; i < armed->registry.n; i++)
+		if (armed->registry.consumers[i].device == image->real_device &&
+		    armed->registry.consumers[i].inode == image->real_inode)
+			return true;
+	return false;
+}
+
 const char *pp_armed_session(const struct pp_armed *armed, const struct pp_image *image, const struct pp_site *site,
                              size_t i)
 {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "include/probepoint.h"
 
 extern char **environ;
 
@@ -52,9 +53,8 @@ static bool interpreter_find(const char *file, char *path, size_t room)
 }
 
 /* Starts the loader. Returns its output, NULL if it cannot be started. */
-static FILE *loader_spawn(char *loader, const char *file, pid_t *child)
+static FILE *loader_spawn(char *loader, char *const *argv, pid_t *child)
 {
-	char *argv[] = { loader, "--list", (char *)file, NULL };
 	posix_spawn_file_actions_t actions;
 	int ends[2], err;
 	FILE *f;
@@ -96,16 +96,14 @@ static int ld_read_list(FILE *f, int (*fn)(const char *path, const char *name, v
 	return err;
 }
 
-int loader_images(const char *file, int (*fn)(const char *path, const char *name, void *arg), void *arg)
+/* Runs the loader and calls fn for each library that it lists. */
+static int loader_list(char *loader, char *const *argv, int (*fn)(const char *path, const char *name, void *arg),
+                       void *arg)
 {
-	char loader[PATH_MAX];
-	int err = fn(file, file, arg), status;
+	int err, status;
 	pid_t child;
-	FILE *f;
+	FILE *f = loader_spawn(loader, argv, &child);
 
-	if (err || !interpreter_find(file, loader, sizeof(loader)))
-		return err;
-	f = loader_spawn(loader, file, &child);
 	if (!f)
 		return 0;
 	err = ld_read_list(f, fn, arg);
@@ -113,4 +111,45 @@ int loader_images(const char *file, int (*fn)(const char *path, const char *name
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
 	return err;
+}
+
+int loader_images(const char *file, int (*fn)(const char *path, const char *name, void *arg), void *arg)
+{
+	char loader[PATH_MAX], *const argv[] = { loader, "--list", (char *)file, NULL };
+	int err = fn(file, file, arg);
+
+	return err || !interpreter_find(file, loader, sizeof(loader)) ? err : loader_list(loader, argv, fn, arg);
+}
+
+struct wanted_library {
+	const char *name;
+	char *path; /* NULL: not found */
+};
+
+static int library_take(const char *path, const char *name, void *arg)
+{
+	struct wanted_library *wanted = arg;
+	const char *base = strrchr(path, '/') + 1;
+
+	(void)name;
+	if (strcmp(base, wanted->name))
+		return 0;
+	wanted->path = strdup(path);
+	return wanted->path ? 1 : -ENOMEM;
+}
+
+int pp_library_find(const char *name, char **path)
+{
+	struct wanted_library wanted = { .name = name };
+	char loader[PATH_MAX], self[PATH_MAX];
+	char *const argv[] = { loader, "--preload", (char *)name, "--list", self, NULL };
+
+	*path = NULL;
+	if (!*name || strpbrk(name, "/: \t\n"))
+		return error_set(EINVAL, "'%s' is not the name of a library", name);
+	if (realpath("/proc/self/exe", self) && interpreter_find(self, loader, sizeof(loader)) &&
+	    loader_list(loader, argv, library_take, &wanted) == -ENOMEM)
+		return error_nomem();
+	*path = wanted.path;
+	return *path ? 0 : error_set(ENOENT, "the dynamic loader does not find '%s'", name);
 }

@@ -48,8 +48,9 @@ static struct pp_image *targets_image(struct targets *t, dev_t device, ino_t ino
 	return NULL;
 }
 
-/* Sets *image to the image at a path, which is opened once. */
-static int targets_open_image(struct targets *t, const char *path, struct pp_image **image)
+/* Sets *image to the image at a path, with the probes of the request. A path is opened once. */
+static int targets_open_image(struct targets *t, const struct pp_request *request, const char *path,
+                              struct pp_image **image)
 {
 	struct stat st;
 	int err;
@@ -59,7 +60,8 @@ static int targets_open_image(struct targets *t, const char *path, struct pp_ima
 		return 0;
 	err = ALLOC_GROW(t->images, t->nimages + 1, t->images_room);
 	if (!err)
-		err = pp_image_open(path, image);
+		err = pp_image_open_matching(path, (const char *const *)request->patterns, request->npatterns, 0,
+		                             image);
 	if (!err)
 		t->images[t->nimages++] = *image;
 	return err;
@@ -118,7 +120,7 @@ static int resolver_add_mapped(const char *path, const char *name, void *arg)
 {
 	struct resolver *r = arg;
 	struct pp_image *image;
-	int err = targets_open_image(r->targets, path, &image);
+	int err = targets_open_image(r->targets, r->request, path, &image);
 
 	if (!err)
 		err = image_name_deleted(image, name);
@@ -138,7 +140,7 @@ static int resolver_add_files(struct resolver *r, const struct process *seed)
 
 		if (seed)
 			process_file(seed, file, path, sizeof(path));
-		err = targets_open_image(r->targets, seed ? path : file, &image);
+		err = targets_open_image(r->targets, r->request, seed ? path : file, &image);
 		if (!err)
 			err = resolver_add_image_once(r, image);
 		if (err)

@@ -66,13 +66,15 @@ struct pp_site {
 	char *source;
 };
 
+#define SEMAPHORE_MAX 32767 /* armed sites on one semaphore; programs read the number as signed */
+
 struct pp_probe {
 	const struct pp_image *image;
 	char *provider, *name;
 	char *signature; /* NULL: not known */
 	struct pp_arg *args;
 	size_t nargs;
-	struct pp_site *sites;
+	struct pp_site *sites; /* NULL if they were only counted (PP_IMAGE_COUNTS) */
 	size_t nsites;
 };
 

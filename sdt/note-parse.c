@@ -27,52 +27,88 @@ static const char *note_take_string(const char **at, const char *end, size_t lon
 	return text;
 }
 
-int note_parse_probe(struct note_walk *walk, uint64_t at, const char *desc, size_t size, const char **reason)
+/* Returns true if a text of operands may have more than OPERANDS_MAX. An operand and the space after it have 2 bytes. */
+static bool note_operands_are_many(const char *text, size_t length)
+{
+	size_t n = 0;
+
+	if (length < 2 * (OPERANDS_MAX + 1) - 1)
+		return false;
+	for (text = operands_next(text, &length); text; text = operands_next(text + length, &length))
+		if (++n > OPERANDS_MAX)
+			return true;
+	return false;
+}
+
+int note_parse_probe(struct note_walk *walk, const char *desc, size_t size, const char **reason)
 {
 	size_t address = walk->file->is_64 ? 8 : 4;
-	const char *end = desc + size, *strings = desc + 3 * address;
-	struct note note = { .at = at };
-	size_t n = 0, length;
+	const char *end = desc + size, *strings = desc + 3 * address, *provider, *name, *operands;
+	struct notes *notes = walk->notes;
+	uint32_t index;
 
 	*reason = "it is too short";
 	if (size < 3 * address + 3)
 		return -EBADMSG;
-	note.location = elf_file_address(walk->file, desc);
-	note.base = elf_file_address(walk->file, desc + address);
-	note.semaphore = elf_file_address(walk->file, desc + 2 * address);
-
 	*reason = "its provider is not terminated or not text";
-	note.provider = note_take_string(&strings, end, NOTE_NAME_MAX);
-	if (!note.provider)
+	provider = note_take_string(&strings, end, NOTE_NAME_MAX);
+	if (!provider)
 		return -EBADMSG;
 	*reason = "its provider is empty or has a colon";
-	if (!*note.provider || strchr(note.provider, ':'))
+	if (!*provider || memchr(provider, ':', (size_t)(strings - provider)))
 		return -EBADMSG;
 	*reason = "its name is not terminated or not text";
-	note.name = note_take_string(&strings, end, NOTE_NAME_MAX);
-	if (!note.name)
+	name = note_take_string(&strings, end, NOTE_NAME_MAX);
+	if (!name)
 		return -EBADMSG;
 	*reason = "its name is empty";
-	if (!*note.name)
+	if (!*name)
 		return -EBADMSG;
+	operands = strings;
 	*reason = "its operands are not terminated or not text";
-	note.operands = note_take_string(&strings, end, NOTE_STRING_MAX);
-	if (!note.operands)
+	if (!note_take_string(&strings, end, NOTE_STRING_MAX))
 		return -EBADMSG;
 	*reason = "its size differs from that of its strings";
 	for (const char *rest = strings; rest < end; rest++) /* some tools round the size up */
 		if (*rest || end - strings > 7)
 			return -EBADMSG;
 	*reason = "it has too many operands";
-	for (const char *operand = operands_next(note.operands, &length); operand;
-	     operand = operands_next(operand + length, &length))
-		if (++n > OPERANDS_MAX)
-			return -EBADMSG;
+	if (note_operands_are_many(operands, (size_t)(strings - operands) - 1))
+		return -EBADMSG;
 
-	if (ALLOC_GROW(walk->notes->notes, walk->notes->nnotes + 1, walk->notes_room))
+	notes->nsemaphores += elf_file_address(walk->file, desc + 2 * address) != 0;
+	if (!notes_filter_may_match(walk->wanted, provider, name))
+		return 0;
+	if (note_names_add(walk, provider, name, (size_t)(operands - provider), &index))
 		return -ENOMEM;
-	walk->notes->notes[walk->notes->nnotes++] = note;
+	if (!notes->names[index].wanted)
+		return 0;
+	if (ALLOC_GROW(notes->refs, notes->nnotes + 1, walk->refs_room) ||
+	    ALLOC_GROW(notes->name_of, notes->nnotes + 1, walk->name_of_room))
+		return -ENOMEM;
+	notes->names[index].notes++;
+	notes->name_of[notes->nnotes] = index;
+	notes->refs[notes->nnotes++] =
+		(uint32_t)((desc - sizeof(STAPSDT_OWNER) - NOTE_HEADER - notes->data) / sizeof(uint32_t));
 	return 0;
+}
+
+void note_decode(const struct elf_file *file, const struct notes *notes, size_t i, struct note *note)
+{
+	const struct note_name *name = &notes->names[notes->name_of[i]];
+	size_t address = file->is_64 ? 8 : 4, section = notes->nsections;
+	size_t position = (size_t)notes->refs[i] * sizeof(*notes->refs);
+	const char *desc = notes->data + position + NOTE_HEADER + sizeof(STAPSDT_OWNER);
+
+	while (notes->sections[section - 1].at > position)
+		section--;
+	note->at = notes->sections[section - 1].start + (position - notes->sections[section - 1].at);
+	note->location = elf_file_address(file, desc);
+	note->base = elf_file_address(file, desc + address);
+	note->semaphore = elf_file_address(file, desc + 2 * address);
+	note->provider = name->provider;
+	note->name = name->name;
+	note->operands = desc + 3 * address + name->length;
 }
 
 static bool note_argument_is_valid(const char *text)

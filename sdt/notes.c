@@ -22,8 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEADER 12
-
 static void notes_take_build_id(struct pp_image *image, const unsigned char *id, size_t size)
 {
 	if (*image->build_id || size > sizeof(image->build_id) / 2)
@@ -36,10 +34,10 @@ static void notes_take_build_id(struct pp_image *image, const unsigned char *id,
 static int note_take(struct note_walk *walk, const char *start, const char *owner, size_t owner_size, uint32_t type,
                      const char *desc, size_t size, const char **reason)
 {
-	uint64_t at = walk->start + (uint64_t)(owner - HEADER - start);
+	uint64_t at = walk->start + (uint64_t)(owner - NOTE_HEADER - start);
 
 	if (owner_size == sizeof(STAPSDT_OWNER) && !memcmp(owner, STAPSDT_OWNER, owner_size))
-		return type == STAPSDT_TYPE ? note_parse_probe(walk, at, desc, size, reason) : 1;
+		return type == STAPSDT_TYPE ? note_parse_probe(walk, desc, size, reason) : 1;
 	if (owner_size == sizeof(PPN_OWNER) && !memcmp(owner, PPN_OWNER, owner_size))
 		return type == PPN_SIGNATURE ? note_parse_signature(walk, at, desc, size, reason)
 		       : type == PPN_SITE    ? note_parse_site(walk, desc, size, reason)
@@ -58,14 +56,14 @@ static bool note_is_probe_note(const struct elf_file *file, const char *at)
 	uint32_t name = elf_file_u32(file, at), type = elf_file_u32(file, at + 8);
 
 	return (name == sizeof(STAPSDT_OWNER) && type == STAPSDT_TYPE &&
-	        !memcmp(at + HEADER, STAPSDT_OWNER, sizeof(STAPSDT_OWNER))) ||
+	        !memcmp(at + NOTE_HEADER, STAPSDT_OWNER, sizeof(STAPSDT_OWNER))) ||
 	       (name == sizeof(PPN_OWNER) && type >= PPN_SIGNATURE && type <= PPN_FLOATS &&
-	        !memcmp(at + HEADER, PPN_OWNER, sizeof(PPN_OWNER)));
+	        !memcmp(at + NOTE_HEADER, PPN_OWNER, sizeof(PPN_OWNER)));
 }
 
 static size_t notes_find_next(const struct elf_file *file, const char *data, size_t size, size_t at)
 {
-	for (at += 4; at < size && size - at >= HEADER + sizeof(STAPSDT_OWNER); at += 4)
+	for (at += 4; at < size && size - at >= NOTE_HEADER + sizeof(STAPSDT_OWNER); at += 4)
 		if (note_is_probe_note(file, data + at))
 			return at;
 	return size;
@@ -77,10 +75,10 @@ static int notes_walk(struct note_walk *walk, const char *data, size_t size, siz
 	size_t at = 0;
 	int err;
 
-	while (size - at >= HEADER) {
+	while (size - at >= NOTE_HEADER) {
 		uint64_t name = elf_file_u32(walk->file, data + at), desc = elf_file_u32(walk->file, data + at + 4);
 		uint32_t type = elf_file_u32(walk->file, data + at + 8);
-		uint64_t desc_offset = at + ((HEADER + name + align - 1) & -align);
+		uint64_t desc_offset = at + ((NOTE_HEADER + name + align - 1) & -align);
 		uint64_t end = desc_offset + desc;
 		const char *reason = probes ? "it is not a probe's" : NULL;
 
@@ -94,7 +92,8 @@ static int notes_walk(struct note_walk *walk, const char *data, size_t size, siz
 			                 ? "its sizes point past its section"
 			                 : NULL;
 		} else {
-			err = note_take(walk, data, data + at + HEADER, name, type, data + desc_offset, desc, &reason);
+			err = note_take(walk, data, data + at + NOTE_HEADER, name, type, data + desc_offset, desc,
+			                &reason);
 		}
 		if (err < 0 && err != -EBADMSG)
 			return err;
@@ -112,12 +111,19 @@ static int notes_walk(struct note_walk *walk, const char *data, size_t size, siz
 	return 0;
 }
 
+/* The space of a section in notes->data: a header of zeroes follows it, which ends the walk. */
+static size_t notes_section_room(uint64_t size)
+{
+	return (size + NOTE_HEADER + sizeof(STAPSDT_OWNER) + 3) & -(size_t)4;
+}
+
 static int notes_walk_section(struct note_walk *walk, const GElf_Shdr *section)
 {
 	const char *name = elf_file_section_name(walk->file, section);
 	bool probes = !strcmp(name, STAPSDT_SECTION) || !strcmp(name, PPN_SECTION);
+	struct notes *notes = walk->notes;
 	uint64_t size = section->sh_size;
-	char *data;
+	char *data = notes->data + walk->used;
 	int err;
 
 	if (!elf_file_has(walk->file, section->sh_offset, size) || size > ELF_FILE_PART_MAX) {
@@ -126,18 +132,13 @@ static int notes_walk_section(struct note_walk *walk, const GElf_Shdr *section)
 			           "its section %s ends after the end of the file, so its probes are not known", name);
 		return 0;
 	}
-	walk->size += size;
-	if (!elf_file_has(walk->file, 0, walk->size)) { /* else a small file could fill the memory */
-		image_warn(walk->image, "its note sections overlap; the one at offset %#llx is left out",
-		           (unsigned long long)section->sh_offset);
-		return 0;
-	}
-	data = arena_alloc(&walk->image->arena, size + HEADER + sizeof(STAPSDT_OWNER));
-	if (!data)
-		return error_nomem();
+	if (ALLOC_GROW(notes->sections, notes->nsections + 1, walk->sections_room))
+		return -ENOMEM;
 	err = elf_file_read(walk->file, section->sh_offset, size, data);
 	if (err)
 		return err;
+	notes->sections[notes->nsections++] = (struct notes_section){ section->sh_offset, walk->used };
+	walk->used += notes_section_room(size);
 	walk->start = section->sh_offset;
 	return notes_walk(walk, data, size, section->sh_addralign == 8 && !probes ? 8 : 4, probes);
 }
@@ -256,22 +257,64 @@ static void notes_sort_floats(struct notes *notes)
 	notes->nfloats = n;
 }
 
-int notes_read(const struct elf_file *file, struct pp_image *image, struct notes *notes)
+/*
+ * Allocates notes->data for all note sections that are in the file. Sections must not overlap: a small file could else fill
+ * the memory. *overlaps is the first section that would make their sum larger than the file; NULL if there is none.
+ */
+static int notes_alloc(struct note_walk *walk, Elf_Scn **overlaps)
 {
-	struct note_walk walk = { .file = file, .image = image, .notes = notes };
+	uint64_t size = 0, room = 1;
 	Elf_Scn *scn = NULL;
 	GElf_Shdr section;
+
+	*overlaps = NULL;
+	while (!*overlaps && (scn = elf_nextscn(walk->file->elf, scn)) != NULL) {
+		if (!gelf_getshdr(scn, &section) || section.sh_type != SHT_NOTE ||
+		    section.sh_size > ELF_FILE_PART_MAX ||
+		    !elf_file_has(walk->file, section.sh_offset, section.sh_size))
+			continue;
+		size += section.sh_size;
+		if (!elf_file_has(walk->file, 0, size))
+			*overlaps = scn;
+		else
+			room += notes_section_room(section.sh_size);
+	}
+	walk->notes->data = room / sizeof(uint32_t) <= UINT32_MAX ? arena_alloc(&walk->image->arena, room) : NULL;
+	return walk->notes->data ? 0 : error_nomem();
+}
+
+static int notes_walk_sections(struct note_walk *walk)
+{
+	Elf_Scn *scn = NULL, *overlaps;
+	GElf_Shdr section;
+	int err = notes_alloc(walk, &overlaps);
+
+	while (!err && (scn = elf_nextscn(walk->file->elf, scn)) != NULL) {
+		if (!gelf_getshdr(scn, &section) || section.sh_type != SHT_NOTE)
+			continue;
+		if (scn == overlaps) {
+			image_warn(walk->image,
+			           "its note sections overlap; those at offset %#llx and later are left out",
+			           (unsigned long long)section.sh_offset);
+			break;
+		}
+		err = notes_walk_section(walk, &section);
+	}
+	return err;
+}
+
+int notes_read(const struct elf_file *file, const struct notes_filter *wanted, struct pp_image *image,
+               struct notes *notes)
+{
+	struct note_walk walk = { .file = file, .wanted = wanted, .image = image, .notes = notes };
 	int err;
 
 	*notes = (struct notes){ 0 };
-	while ((scn = elf_nextscn(file->elf, scn)) != NULL) {
-		if (!gelf_getshdr(scn, &section) || section.sh_type != SHT_NOTE)
-			continue;
-		err = notes_walk_section(&walk, &section);
-		if (err) {
-			notes_release(notes);
-			return err;
-		}
+	err = notes_walk_sections(&walk);
+	free(walk.buckets);
+	if (err) {
+		notes_release(notes);
+		return err;
 	}
 	notes_sort_signatures(&walk);
 	notes_sort_sites(notes);
@@ -282,7 +325,10 @@ int notes_read(const struct elf_file *file, struct pp_image *image, struct notes
 
 void notes_release(struct notes *notes)
 {
-	free(notes->notes);
+	free(notes->sections);
+	free(notes->refs);
+	free(notes->name_of);
+	free(notes->names);
 	free(notes->signatures);
 	free(notes->sites);
 	free(notes->types);

@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The notes of a file, checked but not yet related to each other. The image's arena owns the strings. */
+/*
+ * The notes of a file, checked but not yet related to each other.
+ *
+ * 1. All note sections are read once, one after the other, into memory that the image's arena owns. Strings stay there.
+ * 2. A file can have a million stapsdt notes. Nothing is allocated for a single one: its position in that memory, and the
+ *    number of its probe, are kept in 4 bytes each. note_decode() reads it again.
+ * 3. Notes of probes that nobody wants are checked and then forgotten.
+ */
 #ifndef SDT_NOTES_H
 #define SDT_NOTES_H
 
@@ -12,6 +19,19 @@ struct note {        /* stapsdt */
 	uint64_t at; /* offset of the note in the file, for messages */
 	uint64_t location, base, semaphore;
 	const char *provider, *name, *operands;
+};
+
+/* The probes that are wanted: those that match one of n patterns; all if n is 0. */
+struct notes_filter {
+	const char *const *patterns;
+	size_t n;
+};
+
+struct note_name { /* of a probe */
+	const char *provider, *name;
+	uint32_t hash, length; /* of both strings with their NULs */
+	uint32_t notes;        /* how many notes have it; 0 if the probe is not wanted */
+	bool wanted;
 };
 
 struct note_signature { /* PPN_SIGNATURE, or of PPN_SIGNATURES */
@@ -49,7 +69,17 @@ struct note_type { /* PPN_TYPE */
 };
 
 struct notes {
-	struct note *notes;
+	char *data; /* the note sections, each at a multiple of 4 */
+	struct notes_section {
+		uint64_t start; /* offset in the file */
+		size_t at;      /* position in data */
+	} * sections;
+	size_t nsections;
+	uint32_t *refs;          /* of the wanted stapsdt notes: their positions in data, divided by 4 */
+	uint32_t *name_of;       /* for each of them, the index of its name */
+	struct note_name *names; /* in the order of the file */
+	size_t nnames;
+	size_t nsemaphores;                /* notes of the file that have a semaphore, wanted or not */
 	struct note_signature *signatures; /* sorted by key, which is unique */
 	struct note_site *sites;           /* sorted by location, which is unique */
 	struct note_type *types;           /* sorted by key, which is unique */
@@ -57,10 +87,17 @@ struct notes {
 	size_t nnotes, nsignatures, nsites, ntypes, nfloats;
 };
 
-/* Reads all note sections and the build-id. An invalid note adds a warning to the image. Returns 0 or a negative errno. */
-int notes_read(const struct elf_file *file, struct pp_image *image, struct notes *notes);
+/*
+ * Reads all note sections and the build-id. An invalid note adds a warning to the image, also if its probe is not wanted.
+ * Returns 0 or a negative errno.
+ */
+int notes_read(const struct elf_file *file, const struct notes_filter *wanted, struct pp_image *image,
+               struct notes *notes);
 /* Accepts notes that were released already. */
 void notes_release(struct notes *notes);
+
+/* Sets *note to the contents of the i-th wanted note. */
+void note_decode(const struct elf_file *file, const struct notes *notes, size_t i, struct note *note);
 
 /* Return NULL if not found. */
 const struct note_signature *notes_signature(const struct notes *notes, uint64_t key);

@@ -92,8 +92,27 @@ static int image_new(const struct elf_file *file, struct pp_image **result)
 	return image_set_absolute_name(image);
 }
 
-static int image_read(const struct elf_file *file, struct pp_image *image)
+/*
+ * Reads the notes of the wanted probes. If a semaphore could have more armed sites than it counts, all probes are read: the
+ * kernel backend counts the sites of a semaphore, whichever probes they belong to.
+ */
+static int image_read_notes(const struct elf_file *file, const struct notes_filter *wanted, struct pp_image *image,
+                            struct notes *notes)
 {
+	const struct notes_filter all = { 0 };
+	int err = notes_read(file, wanted, image, notes);
+
+	if (err || !wanted->n || notes->nsemaphores <= SEMAPHORE_MAX)
+		return err;
+	notes_release(notes);
+	image->nwarnings = image->hidden_warnings = 0;
+	return notes_read(file, &all, image, notes);
+}
+
+static int image_read(const struct elf_file *file, const struct notes_filter *wanted, unsigned flags,
+                      struct pp_image *image)
+{
+	bool counts = flags & PP_IMAGE_COUNTS;
 	struct notes notes;
 	size_t n;
 	int err = image_read_segments(file, image);
@@ -102,12 +121,12 @@ static int image_read(const struct elf_file *file, struct pp_image *image)
 		return err;
 	if (elf_getshdrnum(file->elf, &n) == 0 && n == 0)
 		image_warn(image, "it has no section headers, so its probes are not known");
-	err = notes_read(file, image, &notes);
+	err = counts ? notes_read(file, wanted, image, &notes) : image_read_notes(file, wanted, image, &notes);
 	if (err)
 		return err;
-	if (notes.nnotes && symbols_load(file, image))
+	if (notes.nnotes && !counts && symbols_load(file, image))
 		image_warn(image, "its symbols cannot be read, so the functions of some sites are not known");
-	err = probes_make(file, image, &notes);
+	err = probes_make(file, image, &notes, counts);
 	notes_release(&notes);
 	image_warn_hidden(image);
 	return err;
@@ -124,6 +143,14 @@ void pp_image_free(struct pp_image *image)
 
 int pp_image_open(const char *path, struct pp_image **result)
 {
+	return pp_image_open_matching(path, NULL, 0, 0, result);
+}
+
+int pp_image_open_matching(const char *path, const char *const *patterns, size_t n, unsigned flags,
+                           struct pp_image **result)
+{
+	const struct notes_filter wanted = { patterns, n };
+	struct stat now;
 	struct pp_image *image = NULL;
 	struct elf_file file;
 	int err;
@@ -135,7 +162,13 @@ int pp_image_open(const char *path, struct pp_image **result)
 	err = image_new(&file, &image);
 	if (err)
 		goto fail;
-	err = image_read(&file, image);
+	err = image_read(&file, &wanted, flags, image);
+	if (err)
+		goto fail;
+	if (fstat(file.fd, &now))
+		err = error_set(errno, "cannot stat '%s': %s", path, strerror(errno));
+	else
+		err = image_unchanged(image, &now);
 	if (err)
 		goto fail;
 	elf_file_close(&file);

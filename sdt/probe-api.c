@@ -48,7 +48,7 @@ size_t pp_probe_sites(const struct pp_probe *probe)
 
 const struct pp_site *pp_probe_site(const struct pp_probe *probe, size_t i)
 {
-	return i < probe->nsites ? &probe->sites[i] : NULL;
+	return probe->sites && i < probe->nsites ? &probe->sites[i] : NULL;
 }
 
 uint64_t pp_site_address(const struct pp_site *site)

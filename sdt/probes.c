@@ -28,24 +28,39 @@
 
 #define WINDOW 65536
 
-/* A site that is not assigned to a probe yet. */
+/* What a note tells about its site. */
 struct site_entry {
-	const struct note *note;
-	struct pp_site site;
+	uint64_t offset;   /* in the file */
+	uint8_t noperands; /* of the note and its PPN_SITE note */
+	bool left_out;     /* its code is not in the file, or its semaphore is not writable */
+	bool has_flags;    /* of its own, in a PPN_SITE note */
+	bool has_value;    /* they do not say that there is no value to return */
 };
 
 struct probe_builder {
 	const struct elf_file *file;
 	struct pp_image *image;
 	const struct notes *notes;
+	bool counts;                /* count sites, but do not make them */
 	struct section_range *code; /* sections of code, sorted by address */
 	size_t ncode;
-	struct section_range semaphores;     /* the section .probes */
-	uint64_t base;                       /* address of .stapsdt.base; 0: none */
-	struct site_entry *entries, **order; /* order: pointers to the entries, sorted */
-	size_t n;                            /* entries */
-	size_t dead;                         /* notes of dropped code */
-	const struct note *first_dead;
+	struct section_range semaphores; /* the section .probes */
+	uint64_t base;                   /* address of .stapsdt.base; 0: none */
+	uint32_t *order;                 /* the names of probes, sorted */
+	struct site_entry *entries;      /* one for each note, in the order of the file */
+	uint32_t *by_probe;              /* the indices of the notes, by probe in this order */
+	struct pp_site *sites;           /* of all probes */
+	size_t nsites;
+	size_t dead; /* notes of dropped code */
+	struct note first_dead;
+};
+
+/* What the sites of a probe have in common. */
+struct probe_facts {
+	const struct note_signature *signature; /* NULL: not known */
+	const char *source, *function;          /* of the signature; NULL: not known */
+	size_t noperands;                       /* the most that a site has */
+	bool some_value;                        /* a site has a value to return */
 };
 
 static int section_compare(const void *a, const void *b)
@@ -105,80 +120,165 @@ static bool image_is_writable(const struct pp_image *image, uint64_t address)
 	return false;
 }
 
-static void builder_add_site(struct probe_builder *m, const struct note *note)
+/* Returns by how much prelink has moved the program since the note was written. */
+static uint64_t note_moved(const struct probe_builder *m, const struct note *note)
 {
-	uint64_t moved = m->base && note->base ? m->base - note->base : 0;
-	uint64_t mask = m->file->is_64 ? UINT64_MAX : UINT32_MAX;
-	struct site_entry *entry = &m->entries[m->n];
-	struct pp_site *site = &entry->site;
+	return m->base && note->base ? m->base - note->base : 0;
+}
 
-	*entry = (struct site_entry){ .note = note };
-	site->address = (note->location + moved) & mask;
-	if (!builder_is_code(m, site->address) || !image_segment_offset(m->image, site->address, PF_X, &site->offset)) {
-		if (m->dead++ == 0)
-			m->first_dead = note;
+static uint64_t note_address(const struct probe_builder *m, const struct note *note, uint64_t address)
+{
+	return (address + note_moved(m, note)) & (m->file->is_64 ? UINT64_MAX : UINT32_MAX);
+}
+
+/* Returns false, and counts the note, if its code is not in the file. */
+static bool note_is_alive(struct probe_builder *m, const struct note *note, uint64_t *offset)
+{
+	uint64_t address = note_address(m, note, note->location);
+
+	if (builder_is_code(m, address) && image_segment_offset(m->image, address, PF_X, offset))
+		return true;
+	if (!m->dead++ || note->at < m->first_dead.at)
+		m->first_dead = *note;
+	return false;
+}
+
+/* Returns false, with a warning, if the note must be left out because of its semaphore. */
+static bool note_semaphore_is_writable(struct probe_builder *m, const struct note *note)
+{
+	unsigned long long semaphore = note_address(m, note, note->semaphore);
+
+	if (!note->semaphore || image_is_writable(m->image, semaphore))
+		return true;
+	image_warn(m->image, "note at offset %#llx left out: the semaphore of %s:%s at %#llx is not in writable data",
+	           (unsigned long long)note->at, note->provider, note->name, semaphore);
+	return false;
+}
+
+static size_t operands_count(const char *text)
+{
+	size_t n = 0, length;
+
+	for (text = operands_next(text, &length); text; text = operands_next(text + length, &length))
+		n++;
+	return n;
+}
+
+/* Returns the flags of a site. own and s may be NULL. */
+static uint32_t site_flags(const struct note_site *own, const struct note_signature *s)
+{
+	return own ? own->flags : s ? s->flags : 0;
+}
+
+static void entry_init(struct probe_builder *m, const struct note *note, struct site_entry *entry)
+{
+	const struct note_site *own;
+	size_t n, more;
+
+	*entry = (struct site_entry){ .left_out = true };
+	if (!note_is_alive(m, note, &entry->offset) || !note_semaphore_is_writable(m, note))
 		return;
+	own = notes_site(m->notes, note->location);
+	n = operands_count(note->operands);
+	more = own && own->operands ? operands_count(own->operands) : 0;
+	entry->noperands = (uint8_t)(n + more <= OPERANDS_MAX ? n + more : n);
+	entry->has_flags = own;
+	entry->has_value = own && !(own->flags & (PPN_FLAG_TAIL | PPN_FLAG_NORETURN));
+	entry->left_out = false;
+}
+
+/* Reads the notes in the order of the file, because memory is read fastest in order. */
+static int builder_make_entries(struct probe_builder *m)
+{
+	struct note note;
+
+	m->entries = calloc(m->notes->nnotes, sizeof(*m->entries));
+	if (!m->entries)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->notes->nnotes; i++) {
+		note_decode(m->file, m->notes, i, &note);
+		entry_init(m, &note, &m->entries[i]);
 	}
-	if (note->semaphore) {
-		site->has_semaphore = true;
-		site->semaphore = (note->semaphore + moved) & mask;
-		if (!image_is_writable(m->image, site->semaphore)) {
-			image_warn(
-				m->image,
-				"note at offset %#llx left out: the semaphore of %s:%s at %#llx is not in writable data",
-				(unsigned long long)note->at, note->provider, note->name,
-				(unsigned long long)site->semaphore);
-			return;
-		}
-		site->refused = site_semaphore_fault(m->file, m->image, note, &m->semaphores, site);
-		site->has_semaphore = image_segment_offset(m->image, site->semaphore, PF_W, &site->semaphore_offset);
+	return 0;
+}
+
+static int note_compare(const void *a, const void *b, void *arg)
+{
+	const struct probe_builder *m = arg;
+	uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
+	const struct site_entry *x = &m->entries[i], *y = &m->entries[j];
+	struct note p, q;
+	int order;
+
+	if (x->offset != y->offset)
+		return x->offset > y->offset ? 1 : -1;
+	note_decode(m->file, m->notes, i, &p);
+	note_decode(m->file, m->notes, j, &q);
+	order = strcmp(p.operands, q.operands);
+	if (!order)
+		order = (p.semaphore > q.semaphore) - (p.semaphore < q.semaphore);
+	return order ? order : (p.at > q.at) - (p.at < q.at);
+}
+
+static bool notes_are_equal(const struct probe_builder *m, uint32_t i, uint32_t j)
+{
+	struct note a, b;
+
+	if (m->entries[i].offset != m->entries[j].offset)
+		return false;
+	note_decode(m->file, m->notes, i, &a);
+	note_decode(m->file, m->notes, j, &b);
+	return a.semaphore == b.semaphore && !strcmp(a.operands, b.operands);
+}
+
+/*
+ * Sorts the n notes of a probe by their place, and drops those that are left out and all but one of equal ones. Returns how
+ * many remain. Most files have the notes in the order of the code.
+ */
+static size_t builder_sort_sites(struct probe_builder *m, uint32_t *notes, size_t n)
+{
+	size_t alive = 0, kept = 0;
+	bool sorted = true;
+
+	for (size_t i = 0; i < n; i++) {
+		if (m->entries[notes[i]].left_out)
+			continue;
+		sorted &= !alive || m->entries[notes[alive - 1]].offset < m->entries[notes[i]].offset;
+		notes[alive++] = notes[i];
 	}
-	site->noted = true;
-	site->operands = (char *)note->operands;
-	site->floats = notes_floats(m->notes, note->location);
-	m->n++;
+	if (sorted)
+		return alive;
+	qsort_r(notes, alive, sizeof(*notes), note_compare, m);
+	for (size_t i = 0; i < alive; i++)
+		if (!kept || !notes_are_equal(m, notes[kept - 1], notes[i]))
+			notes[kept++] = notes[i];
+	return kept;
 }
 
 static int site_compare_offsets(const void *a, const void *b)
 {
-	const struct site_entry *x = *(struct site_entry *const *)a, *y = *(struct site_entry *const *)b;
+	const struct pp_site *x = *(struct pp_site *const *)a, *y = *(struct pp_site *const *)b;
 
-	return (x->site.offset > y->site.offset) - (x->site.offset < y->site.offset);
-}
-
-static int site_compare_probes(const void *a, const void *b)
-{
-	const struct site_entry *x = *(struct site_entry *const *)a, *y = *(struct site_entry *const *)b;
-	int order = strcmp(x->note->provider, y->note->provider);
-
-	if (!order)
-		order = strcmp(x->note->name, y->note->name);
-	if (!order)
-		order = site_compare_offsets(a, b);
-	if (!order)
-		order = strcmp(x->site.operands, y->site.operands);
-	if (!order)
-		order = (x->site.semaphore > y->site.semaphore) - (x->site.semaphore < y->site.semaphore);
-	return order ? order : (x->note->at > y->note->at) - (x->note->at < y->note->at);
+	return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
 /* Reads the bytes at each site. The sites are sorted by offset, so each part of the file is read once. */
-static int builder_read_code(struct probe_builder *m)
+static int sites_read_code(const struct elf_file *file, struct pp_site *const *sites, size_t nsites)
 {
-	uint64_t size = (uint64_t)m->file->stat.st_size, start = 0, filled = 0;
+	uint64_t size = (uint64_t)file->stat.st_size, start = 0, filled = 0;
 	char *window = malloc(WINDOW);
 	int err = 0;
 
 	if (!window)
 		return -ENOMEM;
-	for (size_t i = 0; i < m->n; i++) {
-		struct pp_site *site = &m->order[i]->site;
+	for (size_t i = 0; i < nsites; i++) {
+		struct pp_site *site = sites[i];
 		size_t n = size - site->offset < sizeof(site->code) ? size - site->offset : sizeof(site->code);
 
 		if (site->offset < start || site->offset + n > start + filled) {
 			start = site->offset;
 			filled = size - start < WINDOW ? size - start : WINDOW;
-			err = elf_file_read(m->file, start, filled, window);
+			err = elf_file_read(file, start, filled, window);
 			if (err)
 				break;
 		}
@@ -188,10 +288,21 @@ static int builder_read_code(struct probe_builder *m)
 	return err;
 }
 
-static bool sites_are_equal(const struct pp_site *a, const struct pp_site *b)
+static int builder_read_code(const struct probe_builder *m)
 {
-	return a->offset == b->offset && a->has_semaphore == b->has_semaphore && a->semaphore == b->semaphore &&
-	       !strcmp(a->operands, b->operands);
+	struct pp_site **order = m->nsites ? calloc(m->nsites, sizeof(struct pp_site *)) : NULL;
+	int err;
+
+	if (!m->nsites)
+		return 0;
+	if (!order)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->nsites; i++)
+		order[i] = &m->sites[i];
+	qsort(order, m->nsites, sizeof(*order), site_compare_offsets);
+	err = sites_read_code(m->file, order, m->nsites);
+	free(order);
+	return err;
 }
 
 /* Returns the ending of the name of a function's probe, "" for other probes. */
@@ -224,54 +335,84 @@ static const struct note_signature *probe_find_signature(const struct notes *not
 	return s && s->kind == PPN_KIND_FUNCTION && !s->disputed ? s : NULL;
 }
 
-static size_t operands_count(const char *text)
+/* Sets what a signature tells about a probe. */
+static int probe_gather_facts(const struct probe_builder *m, const struct pp_probe *probe, struct probe_facts *facts)
 {
-	size_t n = 0, length;
+	const struct note_signature *s = probe_find_signature(m->notes, probe);
+	struct arena *arena = &m->image->arena;
 
-	for (text = operands_next(text, &length); text; text = operands_next(text + length, &length))
-		n++;
-	return n;
+	*facts = (struct probe_facts){ .signature = s };
+	if (!s || m->counts)
+		return 0;
+	if (*s->file) {
+		facts->source = s->line ? arena_printf(arena, "%s:%u", s->file, s->line) : s->file;
+		if (!facts->source)
+			return -ENOMEM;
+	}
+	if (*s->function)
+		facts->function = s->function;
+	else if (s->kind == PPN_KIND_FUNCTION)
+		facts->function =
+			arena_strndup(arena, probe->name, strlen(probe->name) - strlen(probe_name_ending(probe->name)));
+	return s->kind == PPN_KIND_FUNCTION && !facts->function ? -ENOMEM : 0;
 }
 
-/* Sets the function, source line, flags and further operands of a probe's sites. s may be NULL. */
-static int probe_describe_sites(struct probe_builder *m, struct pp_probe *probe, struct site_entry **entries,
-                                const struct note_signature *s)
+/* Appends the operands of a PPN_SITE note to those of the site. Returns 0 or -ENOMEM. */
+static int site_join_operands(const struct probe_builder *m, const struct note_site *own, struct pp_site *site)
 {
-	struct arena *arena = &m->image->arena;
-	const char *source = NULL, *function = NULL;
-	struct pp_site *site = probe->sites;
+	char *joined;
 
-	if (s && *s->file)
-		source = s->line ? arena_printf(arena, "%s:%u", s->file, s->line) : s->file;
-	if (s && *s->function)
-		function = s->function;
-	else if (s && s->kind == PPN_KIND_FUNCTION)
-		function =
-			arena_strndup(arena, probe->name, strlen(probe->name) - strlen(probe_name_ending(probe->name)));
-	if (s && ((*s->file && !source) || (s->kind == PPN_KIND_FUNCTION && !function)))
+	if (!own || !own->operands || !*own->operands)
+		return 0;
+	joined = arena_printf(&m->image->arena, "%s%s%s", site->operands, *site->operands ? " " : "", own->operands);
+	if (!joined)
 		return -ENOMEM;
-
-	for (size_t i = 0; i < probe->nsites; i++, site++) {
-		const struct note_site *own = notes_site(m->notes, entries[i]->note->location);
-
-		site->flags = own ? own->flags : s ? s->flags : 0;
-		site->source = (char *)source;
-		if (own && own->line && source && own->line != s->line) {
-			site->source = arena_printf(arena, "%s:%u", s->file, own->line);
-			if (!site->source)
-				return -ENOMEM;
-		}
-		if (own && own->operands && *own->operands) {
-			site->operands = arena_printf(arena, "%s%s%s", site->operands, *site->operands ? " " : "",
-			                              own->operands);
-			if (!site->operands)
-				return -ENOMEM;
-			if (operands_count(site->operands) > OPERANDS_MAX)
-				site->operands = (char *)entries[i]->note->operands;
-		}
-		site->function = (char *)(function ? function : image_function(m->image, site->address));
-	}
+	if (operands_count(joined) <= OPERANDS_MAX)
+		site->operands = joined;
 	return 0;
+}
+
+/* Sets the function, source line and operands of a site. */
+static int site_describe(const struct probe_builder *m, const struct probe_facts *facts, const struct note_site *own,
+                         struct pp_site *site)
+{
+	const struct note_signature *s = facts->signature;
+
+	site->source = (char *)facts->source;
+	if (own && own->line && facts->source && own->line != s->line) {
+		site->source = arena_printf(&m->image->arena, "%s:%u", s->file, own->line);
+		if (!site->source)
+			return -ENOMEM;
+	}
+	site->function = (char *)(facts->function ? facts->function : image_function(m->image, site->address));
+	return site_join_operands(m, own, site);
+}
+
+/* Makes the site of a note. */
+static int site_make(struct probe_builder *m, const struct pp_probe *probe, size_t i, const struct probe_facts *facts,
+                     struct pp_site *site)
+{
+	const struct note_site *own;
+	struct note note;
+
+	note_decode(m->file, m->notes, i, &note);
+	own = notes_site(m->notes, note.location);
+	*site = (struct pp_site){
+		.probe = probe,
+		.address = note_address(m, &note, note.location),
+		.offset = m->entries[i].offset,
+		.operands = (char *)note.operands,
+		.flags = site_flags(own, facts->signature),
+		.floats = notes_floats(m->notes, note.location),
+		.noted = true,
+	};
+	if (note.semaphore) {
+		site->has_semaphore = true;
+		site->semaphore = note_address(m, &note, note.semaphore);
+		site->refused = site_semaphore_fault(m->file, m->image, &note, &m->semaphores, site);
+		site->has_semaphore = image_segment_offset(m->image, site->semaphore, PF_W, &site->semaphore_offset);
+	}
+	return site_describe(m, facts, own, site);
 }
 
 /* Sets the types of a probe's arguments. Arguments without a class are in the signature but not in probe->args. */
@@ -298,25 +439,20 @@ static void probe_describe_args(struct probe_builder *m, struct pp_probe *probe,
 	}
 }
 
-static int probe_name_args(struct probe_builder *m, struct pp_probe *probe, const struct note_signature *s)
+static int probe_name_args(struct probe_builder *m, struct pp_probe *probe, const struct probe_facts *facts)
 {
 	const char *ending = probe_name_ending(probe->name);
-	size_t n, noperands = 0;
-	bool some_value = false;
+	const struct note_signature *s = facts->signature;
+	size_t noperands = facts->noperands;
 	int err;
 
-	for (size_t i = 0; i < probe->nsites; i++) {
-		n = operands_count(probe->sites[i].operands);
-		noperands = n > noperands ? n : noperands;
-		some_value |= !(probe->sites[i].flags & (PPN_FLAG_TAIL | PPN_FLAG_NORETURN));
-	}
 	if (!s)
 		return signature_unnamed(m->image, probe, noperands);
 	if (s->kind == PPN_KIND_PROBE || !strcmp(ending, "__entry"))
 		err = signature_named(m->image, probe, s->args, s->nargs, NULL);
 	else
 		err = signature_named(m->image, probe, s->result,
-		                      !strcmp(ending, "__return") && *s->result != PPN_CLASS_VOID && some_value,
+		                      !strcmp(ending, "__return") && *s->result != PPN_CLASS_VOID && facts->some_value,
 		                      "result");
 	if (err)
 		return err;
@@ -330,58 +466,101 @@ static int probe_name_args(struct probe_builder *m, struct pp_probe *probe, cons
 	return signature_unnamed(m->image, probe, noperands);
 }
 
-static bool entries_share_probe(const struct site_entry *a, const struct site_entry *b)
+/* Adds to the facts what the sites of these notes tell. */
+static void probe_add_facts(const struct probe_builder *m, const uint32_t *notes, size_t n, struct probe_facts *facts)
 {
-	return !strcmp(a->note->name, b->note->name) && !strcmp(a->note->provider, b->note->provider);
+	const struct note_signature *s = facts->signature;
+	bool value = s && !(s->flags & (PPN_FLAG_TAIL | PPN_FLAG_NORETURN));
+
+	for (size_t i = 0; i < n; i++) {
+		const struct site_entry *entry = &m->entries[notes[i]];
+
+		facts->noperands = entry->noperands > facts->noperands ? entry->noperands : facts->noperands;
+		facts->some_value |= entry->has_flags ? entry->has_value : value;
+	}
 }
 
-/* Makes a probe from entries [from, to). Equal sites become one. */
-static int builder_make_probe(struct probe_builder *m, size_t from, size_t to, struct pp_site *sites)
+/* Makes the probe of a name. A probe without sites is not one. */
+static int builder_make_probe(struct probe_builder *m, const struct note_name *name, uint32_t *notes)
 {
 	struct pp_probe *probe = &m->image->probes[m->image->nprobes];
-	const struct note_signature *s;
+	size_t n = builder_sort_sites(m, notes, name->notes);
+	struct probe_facts facts;
 	int err;
 
+	if (!n)
+		return 0;
 	*probe = (struct pp_probe){
 		.image = m->image,
-		.provider = (char *)m->order[from]->note->provider,
-		.name = (char *)m->order[from]->note->name,
-		.sites = sites,
+		.provider = (char *)name->provider,
+		.name = (char *)name->name,
+		.sites = m->counts ? NULL : m->sites + m->nsites,
+		.nsites = n,
 	};
-	for (size_t i = from; i < to; i++) {
-		if (probe->nsites && sites_are_equal(&sites[probe->nsites - 1], &m->order[i]->site))
-			continue;
-		m->order[from + probe->nsites] = m->order[i];
-		sites[probe->nsites] = m->order[i]->site;
-		sites[probe->nsites++].probe = probe;
-	}
-	s = probe_find_signature(m->notes, probe);
 	m->image->nprobes++;
-	err = probe_describe_sites(m, probe, m->order + from, s);
-	return err ? err : probe_name_args(m, probe, s);
+	m->nsites += n;
+	err = probe_gather_facts(m, probe, &facts);
+	for (size_t i = 0; i < n && !m->counts && !err; i++)
+		err = site_make(m, probe, notes[i], &facts, &probe->sites[i]);
+	if (err)
+		return err;
+	probe_add_facts(m, notes, n, &facts);
+	return probe_name_args(m, probe, &facts);
 }
 
-static int builder_make_probes(struct probe_builder *m)
+static int name_compare(const void *a, const void *b, void *names)
 {
+	const struct note_name *x = (const struct note_name *)names + *(const uint32_t *)a;
+	const struct note_name *y = (const struct note_name *)names + *(const uint32_t *)b;
+	int order = strcmp(x->provider, y->provider);
+
+	return order ? order : strcmp(x->name, y->name);
+}
+
+/* Sorts the names, and the notes by name. Sets *n to the number of wanted names. */
+static int builder_sort_notes(struct probe_builder *m, size_t *n)
+{
+	const struct notes *notes = m->notes;
+	uint32_t *next = calloc(notes->nnames, sizeof(*next)), at = 0;
+
+	m->order = calloc(notes->nnames, sizeof(*m->order));
+	m->by_probe = calloc(notes->nnotes, sizeof(*m->by_probe));
+	if (!next || !m->order || !m->by_probe) {
+		free(next);
+		return -ENOMEM;
+	}
+	*n = 0;
+	for (size_t i = 0; i < notes->nnames; i++)
+		if (notes->names[i].notes)
+			m->order[(*n)++] = (uint32_t)i;
+	qsort_r(m->order, *n, sizeof(*m->order), name_compare, notes->names);
+	for (size_t i = 0; i < *n; i++) {
+		next[m->order[i]] = at;
+		at += notes->names[m->order[i]].notes;
+	}
+	for (size_t i = 0; i < notes->nnotes; i++)
+		m->by_probe[next[notes->name_of[i]]++] = (uint32_t)i;
+	free(next);
+	return 0;
+}
+
+static int builder_make_probes(struct probe_builder *m, size_t n)
+{
+	const struct notes *notes = m->notes;
 	struct pp_image *image = m->image;
-	size_t n = m->n > 0, from = 0, sites = 0;
-	struct pp_site *site;
+	uint32_t *of_probe = m->by_probe;
 	int err;
 
-	for (size_t i = 1; i < m->n; i++)
-		n += !entries_share_probe(m->order[i - 1], m->order[i]);
 	image->probes = arena_alloc(&image->arena, n * sizeof(*image->probes));
-	site = arena_alloc(&image->arena, m->n * sizeof(*site));
-	if (!image->probes || !site)
+	if (!m->counts)
+		m->sites = arena_alloc(&image->arena, notes->nnotes * sizeof(*m->sites));
+	if (!image->probes || (!m->sites && !m->counts))
 		return -ENOMEM;
-	for (size_t to = 1; to <= m->n; to++) {
-		if (to < m->n && entries_share_probe(m->order[from], m->order[to]))
-			continue;
-		err = builder_make_probe(m, from, to, site + sites);
+	for (size_t i = 0; i < n; i++) {
+		err = builder_make_probe(m, &notes->names[m->order[i]], of_probe);
 		if (err)
 			return err;
-		sites += image->probes[image->nprobes - 1].nsites;
-		from = to;
+		of_probe += notes->names[m->order[i]].notes;
 	}
 	return 0;
 }
@@ -395,38 +574,27 @@ static void builder_warn_dropped(struct probe_builder *m)
 	if (!m->dead)
 		return;
 	image_warn(image, "%zu note%s left out whose code is not in the file; the first is %s:%s at address %#llx",
-	           m->dead, plural(m->dead), m->first_dead->provider, m->first_dead->name,
-	           (unsigned long long)m->first_dead->location);
+	           m->dead, plural(m->dead), m->first_dead.provider, m->first_dead.name,
+	           (unsigned long long)m->first_dead.location);
 	if (image->nwarnings > before)
 		image->dropped = image->warnings[before];
 }
 
 static int builder_run(struct probe_builder *m)
 {
-	const struct notes *notes = m->notes;
-	int err;
+	int err = types_make(m->image, m->notes);
+	size_t n;
 
-	m->entries = calloc(notes->nnotes, sizeof(*m->entries));
-	m->order = calloc(notes->nnotes, sizeof(*m->order));
-	if (!m->entries || !m->order || builder_find_sections(m))
+	if (err || builder_find_sections(m) || builder_make_entries(m) || builder_sort_notes(m, &n))
 		return -ENOMEM;
-	for (size_t i = 0; i < notes->nnotes; i++)
-		builder_add_site(m, &notes->notes[i]);
 	builder_warn_dropped(m);
-	for (size_t i = 0; i < m->n; i++)
-		m->order[i] = &m->entries[i];
-	qsort(m->order, m->n, sizeof(*m->order), site_compare_offsets);
-	err = builder_read_code(m);
-	if (err)
-		return err;
-	qsort(m->order, m->n, sizeof(*m->order), site_compare_probes);
-	err = types_make(m->image, notes);
-	return err ? err : builder_make_probes(m);
+	err = builder_make_probes(m, n);
+	return err || m->counts ? err : builder_read_code(m);
 }
 
-int probes_make(const struct elf_file *file, struct pp_image *image, const struct notes *notes)
+int probes_make(const struct elf_file *file, struct pp_image *image, const struct notes *notes, bool counts)
 {
-	struct probe_builder m = { .file = file, .image = image, .notes = notes };
+	struct probe_builder m = { .file = file, .image = image, .notes = notes, .counts = counts };
 	int err;
 
 	if (!notes->nnotes)
@@ -434,6 +602,7 @@ int probes_make(const struct elf_file *file, struct pp_image *image, const struc
 	err = builder_run(&m);
 	free(m.entries);
 	free(m.order);
+	free(m.by_probe);
 	free(m.code);
 	return err == -ENOMEM ? error_nomem() : err;
 }

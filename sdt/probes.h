@@ -4,7 +4,10 @@
 
 #include "sdt/notes.h"
 
-/* Makes the image's probes and sites. An invalid note adds a warning. Returns 0, -ENOMEM or an error of reading. */
-int probes_make(const struct elf_file *file, struct pp_image *image, const struct notes *notes);
+/*
+ * Makes the image's probes and sites; if `counts` is set, only the number of sites. An invalid note adds a warning. Returns
+ * 0, -ENOMEM or an error of reading.
+ */
+int probes_make(const struct elf_file *file, struct pp_image *image, const struct notes *notes, bool counts);
 
 #endif

@@ -25,8 +25,6 @@
 
 #include "runtime/backend.h"
 
-#define SEMAPHORE_MAX 32767 /* programs read the number as signed */
-
 /* Returns true if the kernel cannot raise the semaphore of the site, or would raise the wrong copy of it. */
 bool semaphore_by_hand(const struct pp_site *site);
 /*

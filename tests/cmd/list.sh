@@ -102,6 +102,29 @@ T/lib.so  1 probe, 1 site
   PROBE     SITES  ARMED  SIGNATURE
   lib:call      1  -      -
 E
+# ---- all processes: each file is listed once, with the number of processes that map it ----
+start q
+start r
+out=$(probe-list --all-processes -m 'app:*' 2>/dev/null | mask)
+[[ $out == *"T/target  1 probe, 1 site  in 3 processes"* ]] || fail "three processes: $out"
+[ "$(grep -c 'T/target ' <<<"$out")" = 1 ] || fail "target is not listed once: $out"
+stop q
+stop r
+expect 2 probe-list --sessions --all-processes
+
+# ---- names without a path ----
+(
+	cd "$T" && mkdir elsewhere && cp target elsewhere/only-in-path
+	PATH=$T/elsewhere:$PATH probe-list -m 'app:tick' only-in-path
+) >"$T/found" 2>&1 || fail "a program in PATH is not found: $(cat "$T/found")"
+grep -q "^$T/elsewhere/only-in-path  1 probe" "$T/found" || fail "which program? $(cat "$T/found")"
+(
+	cd "$T" && cp lib.so elsewhere/libonly-here.so
+	LD_LIBRARY_PATH=$T/elsewhere probe-list libonly-here.so
+) >"$T/found" 2>&1 || fail "a library is not found: $(cat "$T/found")"
+grep -q "^$T/elsewhere/libonly-here.so  1 probe" "$T/found" || fail "which library? $(cat "$T/found")"
+expect 1 probe-list no-such-file.so
+
 rm "$T/lib.so"
 expect 0 probe-list -p "$p" -m 'lib:*' --json
 want "probes of a removed library" '["lib:call"]' "$(json '[.probes[]|.provider+":"+.name]' <<<"$out")"

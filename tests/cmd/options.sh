@@ -48,6 +48,8 @@ table() {
 -m a:*                   | list-sessions
 --sites                  | list-sessions
 --sessions               | list-file list-pid
+--all-processes          | list-sessions
+--check                  | list-sessions
 --all                    |
 -a                       |
 --top 3                  |

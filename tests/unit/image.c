@@ -4,6 +4,7 @@
 #include "sdt/notes.h"
 #include "sdt/operand.h"
 #include "tests/unit/elf.h"
+#include "tests/unit/random.h"
 
 #include <check.h>
 #include <errno.h>
@@ -128,6 +129,95 @@ START_TEST(equal_sites)
 	ck_assert_uint_eq(pp_probe_sites(find(image, "p", "n")), 4);
 	pp_image_free(image);
 	elf_free(&elf);
+}
+END_TEST
+
+/* Adds random notes, of which some are equal, dead, or have a semaphore that is not writable. */
+static void add_random_notes(struct elf *elf, unsigned n)
+{
+	static const char *const operands[] = { "", "8@%rax", "8@%rax -4@%ebx", "8@(%rax, %rbx) 1@%cl 2@$3" };
+	static const uint64_t semaphores[] = { 0, 0, 0, DATA, DATA + 2, CODE };
+	char provider[16], name[16];
+
+	while (n--) {
+		snprintf(provider, sizeof(provider), "p%u", below(4));
+		snprintf(name, sizeof(name), "n%.*s%u", (int)below(3), "ab", below(8));
+		elf_note(elf, below(10) ? CODE + below(32) : 4 + below(8), BASE, semaphores[below(COUNT(semaphores))],
+		         provider, name, operands[below(COUNT(operands))]);
+	}
+}
+
+static void same_probe(const struct pp_probe *all, const struct pp_probe *some, bool counts)
+{
+	ck_assert_str_eq(some->provider, all->provider);
+	ck_assert_str_eq(some->name, all->name);
+	ck_assert_uint_eq(pp_probe_args(some), pp_probe_args(all));
+	ck_assert_uint_eq(pp_probe_sites(some), pp_probe_sites(all));
+	ck_assert_msg(!counts == (pp_probe_site(some, 0) != NULL), "sites of %s:%s", all->provider, all->name);
+	for (size_t i = 0; !counts && i < pp_probe_sites(all); i++) {
+		const struct pp_site *a = pp_probe_site(all, i), *b = pp_probe_site(some, i);
+
+		ck_assert_uint_eq(b->address, a->address);
+		ck_assert_uint_eq(b->offset, a->offset);
+		ck_assert_uint_eq(b->has_semaphore, a->has_semaphore);
+		ck_assert_uint_eq(b->semaphore, a->semaphore);
+		ck_assert_str_eq(b->operands, a->operands);
+		ck_assert(!memcmp(b->code, a->code, sizeof(a->code)));
+	}
+}
+
+/* Opening with patterns gives what opening without and then matching gives. */
+START_TEST(matching)
+{
+	static const char *const patterns[] = { "p1:n3", "p?:n*", "p[02]:na*", "n5", "*", "p3:*", "p:n", "*:nab?", "" };
+	struct elf elf = { 0 };
+
+	seed_set();
+	add_random_notes(&elf, 1 + below(400));
+	for (unsigned round = 0; round < 40; round++) {
+		const char *wanted[3];
+		size_t n = 1 + below(3), next = 0;
+		unsigned flags = below(2) ? PP_IMAGE_COUNTS : 0;
+		struct pp_image *all = open_elf(&elf), *some;
+
+		for (size_t i = 0; i < n; i++)
+			wanted[i] = patterns[below(COUNT(patterns))];
+		ck_assert_int_eq(pp_image_open_matching(elf_path(&elf), wanted, n, flags, &some), 0);
+		for (size_t i = 0; i < pp_image_probes(all); i++) {
+			const struct pp_probe *probe = pp_image_probe(all, i);
+			bool matches = false;
+
+			for (size_t k = 0; k < n; k++)
+				matches |= pp_probe_matches(probe, wanted[k]);
+			if (!matches)
+				continue;
+			ck_assert_uint_lt(next, pp_image_probes(some));
+			same_probe(probe, pp_image_probe(some, next++), flags & PP_IMAGE_COUNTS);
+		}
+		ck_assert_uint_eq(next, pp_image_probes(some));
+		pp_image_free(all);
+		pp_image_free(some);
+	}
+	elf_free(&elf);
+}
+END_TEST
+
+/* The kernel backend counts the sites of a semaphore, so none is left out if there may be too many. */
+START_TEST(matching_with_many_semaphores)
+{
+	const char *wanted = "p:n1";
+
+	for (int more = 0; more < 2; more++) {
+		struct elf elf = { .more_code = 40000 };
+		struct pp_image *image;
+
+		for (int i = 0; i < SEMAPHORE_MAX + more; i++)
+			elf_note(&elf, CODE + (uint64_t)i, BASE, DATA, "p", i % 2 ? "n1" : "n2", "");
+		ck_assert_int_eq(pp_image_open_matching(elf_path(&elf), &wanted, 1, 0, &image), 0);
+		ck_assert_uint_eq(pp_image_probes(image), 1u + (unsigned)more);
+		pp_image_free(image);
+		elf_free(&elf);
+	}
 }
 END_TEST
 
@@ -1157,11 +1247,11 @@ END_TEST
 static unsigned seed_of_today(void)
 {
 	const char *given = getenv("SEED");
-	unsigned seed = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
+	unsigned state = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
 
-	printf("damaged_anywhere: SEED=%u\n", seed);
+	printf("damaged_anywhere: SEED=%u\n", state);
 	fflush(stdout);
-	return seed;
+	return state;
 }
 
 START_TEST(damaged_anywhere)
@@ -1189,7 +1279,7 @@ START_TEST(damaged_anywhere)
 		                          CODE,
 		                          DATA,
 		                          0x400 };
-	unsigned seed = seed_of_today();
+	unsigned state = seed_of_today();
 	struct elf elf = { .is_32 = _i & 1, .big = _i & 2 };
 	unsigned char *sound;
 
@@ -1197,17 +1287,17 @@ START_TEST(damaged_anywhere)
 	sound = malloc(elf.file.n);
 	memcpy(sound, elf.file.data, elf.file.n);
 	for (int round = 0; round < 3000; round++) {
-		for (int n = 1 + rand_r(&seed) % 4; n > 0; n--) {
+		for (int n = 1 + rand_r(&state) % 4; n > 0; n--) {
 			/* code and data are not parsed, all else is */
-			size_t room = elf.file.n - 0x200, at = (size_t)rand_r(&seed) % (room - 8),
-			       size = 1u << rand_r(&seed) % 4;
-			uint64_t value = rand_r(&seed) % 2 ? nasty[(size_t)rand_r(&seed) % COUNT(nasty)]
-			                                   : (uint64_t)rand_r(&seed) << rand_r(&seed) % 33;
+			size_t room = elf.file.n - 0x200, at = (size_t)rand_r(&state) % (room - 8),
+			       size = 1u << rand_r(&state) % 4;
+			uint64_t value = rand_r(&state) % 2 ? nasty[(size_t)rand_r(&state) % COUNT(nasty)]
+			                                    : (uint64_t)rand_r(&state) << rand_r(&state) % 33;
 
 			at = at < 0x200 ? at : at + 0x200;
 			memcpy(elf.file.data + at, &value, size);
 		}
-		exercise(elf_write(&elf, rand_r(&seed) % 8 ? elf.file.n : (size_t)rand_r(&seed) % elf.file.n));
+		exercise(elf_write(&elf, rand_r(&state) % 8 ? elf.file.n : (size_t)rand_r(&state) % elf.file.n));
 		memcpy(elf.file.data, sound, elf.file.n);
 	}
 	free(sound);
@@ -1281,16 +1371,21 @@ static void compare_with_readelf(const char *path, size_t *compared)
 {
 	struct lines theirs = { 0 }, ours = { 0 };
 	struct pp_image *image, scratch = { .path = (char *)path };
+	struct notes_filter all = { 0 };
+	struct note *decoded;
 	struct notes notes;
 	struct elf_file file;
 	size_t sites = 0;
 
 	ck_assert_msg(read_by_readelf(path, &theirs), "readelf -n %s failed", path);
 	ck_assert_int_eq(elf_file_open(path, &file), 0);
-	ck_assert_int_eq(notes_read(&file, &scratch, &notes), 0);
-	for (size_t i = 0; i < notes.nnotes; i++)
-		lines_add(&ours, notes.notes[i].provider, notes.notes[i].name, notes.notes[i].location,
-		          notes.notes[i].base, notes.notes[i].semaphore, notes.notes[i].operands);
+	ck_assert_int_eq(notes_read(&file, &all, &scratch, &notes), 0);
+	decoded = calloc(notes.nnotes + 1, sizeof(*decoded));
+	for (size_t i = 0; i < notes.nnotes; i++) {
+		note_decode(&file, &notes, i, &decoded[i]);
+		lines_add(&ours, decoded[i].provider, decoded[i].name, decoded[i].location, decoded[i].base,
+		          decoded[i].semaphore, decoded[i].operands);
+	}
 	ck_assert_msg(ours.n == theirs.n, "%s: %zu notes, readelf has %zu", path, ours.n, theirs.n);
 	if (ours.n) {
 		qsort(ours.line, ours.n, sizeof(*ours.line), by_text);
@@ -1309,11 +1404,11 @@ static void compare_with_readelf(const char *path, size_t *compared)
 			bool found = false;
 
 			for (size_t k = 0; k < notes.nnotes && !found; k++)
-				found = notes.notes[k].location == site->address &&
-				        notes.notes[k].semaphore == (site->has_semaphore ? site->semaphore : 0) &&
-				        !strcmp(notes.notes[k].operands, site->operands) &&
-				        !strcmp(notes.notes[k].provider, site->probe->provider) &&
-				        !strcmp(notes.notes[k].name, site->probe->name);
+				found = decoded[k].location == site->address &&
+				        decoded[k].semaphore == (site->has_semaphore ? site->semaphore : 0) &&
+				        !strcmp(decoded[k].operands, site->operands) &&
+				        !strcmp(decoded[k].provider, site->probe->provider) &&
+				        !strcmp(decoded[k].name, site->probe->name);
 			ck_assert(found);
 			ck_assert_msg(operands_parse(image, site->operands, operands) >= 0, "%s", pp_error());
 			ck_assert_msg(site->code[0] == 0x90, "%s: no nop at %#llx", path,
@@ -1323,6 +1418,7 @@ static void compare_with_readelf(const char *path, size_t *compared)
 	ck_assert_uint_le(sites, notes.nnotes);
 	*compared += notes.nnotes;
 	pp_image_free(image);
+	free(decoded);
 	notes_release(&notes);
 	arena_release(&scratch.arena);
 	elf_file_close(&file);
@@ -1355,7 +1451,7 @@ START_TEST(real_one_cut)
 {
 	struct stat stat;
 	struct elf copy = { 0 };
-	unsigned seed = 1;
+	unsigned state = 1;
 	int fd = -1;
 
 	for (size_t i = 0; i < COUNT(real_files) && fd < 0; i++)
@@ -1371,9 +1467,9 @@ START_TEST(real_one_cut)
 	close(fd);
 	elf_write(&copy, copy.file.n);
 	for (size_t n = copy.file.n; n > 0;) { /* each byte of the section headers, then in steps */
-		n -= copy.file.n - n < 3000                  ? 1
-		     : (size_t)rand_r(&seed) % 20000 + 1 < n ? (size_t)rand_r(&seed) % 20000 + 1
-		                                             : n;
+		n -= copy.file.n - n < 3000                   ? 1
+		     : (size_t)rand_r(&state) % 20000 + 1 < n ? (size_t)rand_r(&state) % 20000 + 1
+		                                              : n;
 		ck_assert_int_eq(ftruncate(copy.fd, (off_t)n), 0);
 		exercise(copy.path);
 	}
@@ -1392,6 +1488,8 @@ int main(void)
 	tcase_add_test(tcase, probes_and_sites);
 	tcase_add_test(tcase, equal_sites);
 	tcase_add_test(tcase, far_sites);
+	tcase_add_test(tcase, matching);
+	tcase_add_test(tcase, matching_with_many_semaphores);
 	tcase_add_test(tcase, prelink);
 	tcase_add_test(tcase, floats);
 	tcase_add_loop_test(tcase, machines, 0, 2);
