@@ -66,7 +66,7 @@ done
 expect 0 probe-enable -q -s "$S" -f "$T/target" app:tick -- printf '[%s]' -x '' 'a b' -- --json
 want "arguments" '[-x][][a b][--][--json]' "$out"
 expect 0 probe-disable -q -s "$S"
-want "standard output of the command" $'ok\nok' "$(printf 'tick 5\nsay 61\n' | probe-enable -s "$S" '*:*' -- "$T/target" 2>"$T/err")"
+want "standard output of the command" $'ok\nok' "$(printf 'tick 5\nsay 61\n' | probe-enable -s "$S" 'app:*' 'target:*' -- "$T/target" 2>"$T/err")"
 want "rows on standard error" 3 "$(grep -c '^pending ' "$T/err")"
 want "hits" "5 1 1" "$(hits "$S" app:tick) $(hits "$S" target:say__entry) $(hits "$S" target:say__return)"
 expect 0 probe-disable -q -s "$S"
