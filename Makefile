@@ -133,7 +133,7 @@ deps:
 # Installs missing packages first. make starts again, because it has looked for all packages already.
 demo:
 	$(if $(MISSING),$(Q)scripts/deps)
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$$(nproc)) all
 	$(Q)B=$(B) scripts/demo
 
 # Builds for aarch64 and runs tests under an emulated Debian kernel; SHORT=1 runs fewer.

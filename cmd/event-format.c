@@ -2,22 +2,12 @@
 #include "cmd/event-format.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
 #include "cmd/json.h"
-
-void event_format_double(char buffer[32], double value)
-{
-	for (int digits = 6; digits <= 17; digits++) {
-		snprintf(buffer, 32, "%.*g", digits, value);
-		if (strtod(buffer, NULL) == value || value != value)
-			return;
-	}
-}
 
 /* ---- text ---- */
 
@@ -63,7 +53,7 @@ static void event_put_arg(FILE *out, const struct pp_event *event, size_t i)
 	case PP_BOOL: fputs(pp_event_arg_int(event, i) ? "true" : "false", out); break;
 	case PP_CHAR: event_put_char(out, (char)pp_event_arg_int(event, i)); break;
 	case PP_FLOAT:
-		event_format_double(number, pp_event_arg_float(event, i));
+		json_format_double(number, pp_event_arg_float(event, i));
 		fputs(number, out);
 		break;
 	case PP_FAULT: fputs("<fault>", out); break;
@@ -89,20 +79,6 @@ void event_put_text(FILE *out, const struct pp_event *event)
 
 /* ---- JSON ---- */
 
-static json_object *event_json_float(double value)
-{
-	json_object *object;
-	char number[32];
-
-	event_format_double(number, value);
-	if (!isfinite(value))
-		return json_text(number);
-	object = json_object_new_double_s(value, number);
-	if (!object)
-		alloc_failed();
-	return object;
-}
-
 /* Sets *cut if the argument is a string that was longer in the target. */
 static json_object *event_json_arg(const struct pp_event *event, size_t i, bool *cut)
 {
@@ -114,7 +90,7 @@ static json_object *event_json_arg(const struct pp_event *event, size_t i, bool 
 	case PP_POINTER: return json_uint(pp_event_arg_int(event, i));
 	case PP_STRING: string = pp_event_arg_string(event, i, &length, cut); return json_text_n(string, length);
 	case PP_BOOL: return json_boolean(pp_event_arg_int(event, i) != 0);
-	case PP_FLOAT: return event_json_float(pp_event_arg_float(event, i));
+	case PP_FLOAT: return json_double(pp_event_arg_float(event, i));
 	case PP_FAULT:
 	case PP_MISSING: return NULL;
 	case PP_SIGNED:

@@ -9,7 +9,5 @@
 void event_put_text(FILE *out, const struct pp_event *event);
 /* Prints the event as one JSON object on a line. Its time is in ns of CLOCK_MONOTONIC. */
 void event_put_json(FILE *out, const struct pp_event *event);
-/* Formats the shortest decimal that reads back as the same double. */
-void event_format_double(char buffer[32], double value);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/json.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,23 @@ json_object *json_uint(uint64_t value)
 json_object *json_boolean(bool value)
 {
 	return json_made(json_object_new_boolean(value));
+}
+
+void json_format_double(char buffer[32], double value)
+{
+	for (int digits = 6; digits <= 17; digits++) {
+		snprintf(buffer, 32, "%.*g", digits, value);
+		if (strtod(buffer, NULL) == value || value != value)
+			return;
+	}
+}
+
+json_object *json_double(double value)
+{
+	char number[32];
+
+	json_format_double(number, value);
+	return isfinite(value) ? json_made(json_object_new_double_s(value, number)) : json_text(number);
 }
 
 json_object *json_text_n(const char *bytes, size_t length)
@@ -93,7 +111,7 @@ void json_add_uint(json_object *to, const char *key, uint64_t value)
 
 void json_add_double(json_object *to, const char *key, double value)
 {
-	json_add(to, key, json_made(json_object_new_double(value)));
+	json_add(to, key, json_double(value));
 }
 
 void json_add_bool(json_object *to, const char *key, bool value)

@@ -14,6 +14,10 @@ json_object *json_new_array(void);
 json_object *json_int(int64_t value);
 json_object *json_uint(uint64_t value);
 json_object *json_boolean(bool value);
+/* A number, or a string if it is infinite or not a number. */
+json_object *json_double(double value);
+/* Formats the shortest decimal that reads back as the same double. */
+void json_format_double(char buffer[32], double value);
 /* A JSON string. Each byte that is not part of a UTF-8 sequence becomes U+FFFD. NULL becomes null. */
 json_object *json_text(const char *text);
 json_object *json_text_n(const char *bytes, size_t length);

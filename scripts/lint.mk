@@ -20,6 +20,7 @@ format:
 #=   plugins     build the plugin for each compiler of PLUGIN_CCS, into build/gcc-N/lib
 #=   check-arm64 build for aarch64 and run tests under an emulated kernel (SHORT=1: fewer tests), as root
 #=   check-kernels  run tests on the kernels of other Debian releases, in virtual machines (SHORT=1: fewer)
+#=   check-distros   run demo and tests in Debian 12, 13 and 14 (as root; see CONTRIBUTING.md)
 #=   bench       measure the cost of arming and of hits on this machine
 #=   lint        check format, prose, structure, spelling, shell scripts and commit message
 #=   format      format the C sources with clang-format
@@ -35,6 +36,8 @@ format:
 #=   V=1                     print each command
 #=   O=DIR                   build into DIR instead of build/
 #=   TESTS="AREA/NAME AREA"  run only these tests (kernel/exact, unit)
+#=   SHORT=1                 run the short form of check-distros
+#=   RELEASES="NAME..."      run check-distros in these releases only
 #=   CHECK="NAME..."         run only these checks (scripts/lint names them)
 #=   SAN=address,undefined   build with sanitizers
 #=   CC= CXX= CFLAGS= CPPFLAGS= LDFLAGS=   compiler and flags of the library and the commands

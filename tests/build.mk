@@ -11,7 +11,7 @@ CMD_ARCHIVE := $(B)/obj/cmd/shared.a
 # Packages without which no test can be built. Without other packages of scripts/deps some tests are skipped.
 test_needs = $(strip $(MISSING) $(call need_pkg,check,check))
 
-.PHONY: run-check run-check-long check-gcc checks
+.PHONY: run-check run-check-long check-gcc check-distros checks
 .SECONDARY: $(CMD_SRC:%.c=$(B)/obj/%.o) $(CHECK_SRC:%.c=$(B)/obj/%.o)
 
 # Installs missing packages first. make starts again, because it has looked for all packages already.
@@ -22,6 +22,9 @@ check check-long:
 
 # Builds the unit tests. They run elsewhere if CROSS is set.
 checks: all $(CHECKS)
+
+check-distros:
+	$(Q)TESTS='$(TESTS)' scripts/check-distros $(if $(SHORT),--short) $(if $(NEW),--new) $(RELEASES)
 
 run-check run-check-long: all $(CHECKS)
 	$(Q)B=$(B) CC='$(CC)' CXX='$(CXX)' PLUGIN_CC='$(PLUGIN_CC)' PLUGIN_CXX='$(PLUGIN_CXX)' SAN='$(SAN)' \

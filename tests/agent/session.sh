@@ -98,7 +98,11 @@ fi
 expect 0 probe-enable -q -b agent -s $S --record -p $a k:three
 tell a "run 4 1000"
 expect 0 timeout -s INT 20 probe-trace -q -s $S -n 4000 -o "$T/trace"
-want "records in the trace" 4000 "$(babeltrace2 "$T/trace" | wc -l)"
+if have babeltrace2; then
+	want "records in the trace" 4000 "$(babeltrace2 "$T/trace" | wc -l)"
+else
+	part_skipped "records in the trace: babeltrace2 is not installed"
+fi
 want "recorded" "4000 0 0 4000 0" "$(sums $S k:three)"
 tell a "run 1 100000"
 read -r hits _ idle recorded lost <<<"$(sums $S k:three)"

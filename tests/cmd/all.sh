@@ -11,7 +11,7 @@ know_sites
 start p
 expect 0 probe-disable --all
 want "message without sessions" "probe-disable: no sessions, so nothing is armed" "$out"
-for i in 1 2 3; do expect 0 probe-enable -q -s "$S-$i" -p "$p" '*:*'; done
+for i in 1 2 3; do expect 0 probe-enable -q -s "$S-$i" -p "$p" 'app:*' 'target:*'; done
 want "bytes of armed sites" "3 cc" "$(site_bytes "$p")"
 expect 0 probe-disable --all --json
 want "sessions disarmed" "[[\"$S-1\",3],[\"$S-2\",3],[\"$S-3\",3]]" "$(json '[.disarmed[]|[.session,.points]]|sort' <<<"$out")"

@@ -66,7 +66,7 @@ done
 expect 0 probe-enable -q -s "$S" -f "$T/target" app:tick -- printf '[%s]' -x '' 'a b' -- --json
 want "arguments" '[-x][][a b][--][--json]' "$out"
 expect 0 probe-disable -q -s "$S"
-want "standard output of the command" $'ok\nok' "$(printf 'tick 5\nsay 61\n' | probe-enable -s "$S" '*:*' -- "$T/target" 2>"$T/err")"
+want "standard output of the command" $'ok\nok' "$(printf 'tick 5\nsay 61\n' | probe-enable -s "$S" 'app:*' 'target:*' -- "$T/target" 2>"$T/err")"
 want "rows on standard error" 3 "$(grep -c '^pending ' "$T/err")"
 want "hits" "5 1 1" "$(hits "$S" app:tick) $(hits "$S" target:say__entry) $(hits "$S" target:say__return)"
 expect 0 probe-disable -q -s "$S"
@@ -110,6 +110,7 @@ else
 	musl-gcc -o "$T/musl" "$T/musl.c" || fail "musl-gcc cannot build"
 	chmod 755 "$T" "$T/musl"
 	want "status without probes" 3 "$(nobody "$T/musl"; echo $?)"
-	expect 125 nobody env -u XDG_RUNTIME_DIR "$B/bin/probe-enable" -b agent -s $S 'app:*' -- "$T/musl"
+	for_others
+	expect 125 nobody env -u XDG_RUNTIME_DIR "$T/product/bin/probe-enable" -b agent -s $S 'app:*' -- "$T/musl"
 	want_like "message names the program" "*'$T/musl'*" "$out"
 fi

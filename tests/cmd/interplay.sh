@@ -12,7 +12,7 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 for i in {1..8}; do start "p$i"; done
 for i in {1..8}; do
 	pid=p$i
-	probe-enable -s "$S" -p "${!pid}" '*:*' >"$T/out.$i" 2>&1 &
+	probe-enable -s "$S" -p "${!pid}" 'app:*' 'target:*' >"$T/out.$i" 2>&1 &
 	jobs[i]=$!
 done
 for i in {1..8}; do
@@ -38,7 +38,7 @@ for i in {1..8}; do
 done
 
 # ---- the same request again: nothing is armed twice, and the sites are verified again ----
-expect 0 probe-enable --json -s "$S" -p "$p1" '*:*'
+expect 0 probe-enable --json -s "$S" -p "$p1" 'app:*' 'target:*'
 want "armed rows of the second request" "3 true armed in this session already" \
 	"$(jq -r '"\(.armed | length) \([.armed[].verified] | all) \(.armed[0].reason)"' <<<"$out")"
 want "rows and sites" "24 24" "$(probe-stat --json -s "$S" | jq -r '"\(.probes|length) \([.probes[].sites]|add)"')"
@@ -71,12 +71,12 @@ no_session "$S" || fail "the session has not ended"
 for i in {1..8}; do pid=p$i; want "bytes of process $i" "3 90" "$(site_bytes "${!pid}")"; done
 
 # ---- sessions that begin and end at the sites of another session, which counts all hits ----
-expect 0 probe-enable -q -s "$S" -p "$p1" '*:*'
+expect 0 probe-enable -q -s "$S" -p "$p1" 'app:*' 'target:*'
 # storm NUMBER OPTION VALUE: arms and disarms in a session of its own, again and again.
 storm() {
 	local k
 	for ((k = 0; k < 15; k++)); do
-		probe-enable -q -s "$S-$1" "$2" "$3" '*:*' || echo "enable failed"
+		probe-enable -q -s "$S-$1" "$2" "$3" 'app:*' 'target:*' || echo "enable failed"
 		probe-disable -q -s "$S-$1" || echo "disable failed"
 	done
 }

@@ -16,7 +16,7 @@ rounds=12
 [ -z "${PROBEPOINT_LONG-}" ] || rounds=2000
 echo "SEED=$seed"
 signals=(INT INT TERM)
-took probe-enable -q -s "$S" -p "$p" '*:*' || fail "cannot arm"
+took probe-enable -q -s "$S" -p "$p" 'app:*' 'target:*' || fail "cannot arm"
 whole=$us
 expect 0 probe-disable -q -s "$S"
 
@@ -50,7 +50,7 @@ disarmed() { [ "$(site_bytes "$p")" = "3 90" ]; }
 
 declare -A seen=()
 for ((i = 0; i < rounds; i++)); do
-	moment probe-enable -s "$S" -p "$p" '*:*'
+	moment probe-enable -s "$S" -p "$p" 'app:*' 'target:*'
 	case $status in
 	0) armed all ;;
 	1 | 130 | 143) armed none ;;
@@ -71,7 +71,7 @@ for ((i = 0; i < rounds; i++)); do
 done
 
 for ((i = 0; i < rounds; i++)); do
-	moment probe-trace -p "$p" '*:*'
+	moment probe-trace -p "$p" 'app:*' 'target:*'
 	case $status in
 	0 | 1 | 130 | 143) armed none ;;
 	*) fail "$what" ;;
@@ -83,7 +83,7 @@ command_ended() { ! pgrep -f "echo >'$T/ran'"; }
 # The command ran to its end, or was not started.
 for ((i = 0; i < rounds; i++)); do
 	rm -f "$T/ran"
-	moment probe-enable -s "$S" -f "$T/target" '*:*' -- sh -c "echo >'$T/ran'; exit 5"
+	moment probe-enable -s "$S" -f "$T/target" 'app:*' 'target:*' -- sh -c "echo >'$T/ran'; exit 5"
 	case $status in
 	5) [ -e "$T/ran" ] || fail "$what: the command did not run" ;;
 	125) [ ! -e "$T/ran" ] || fail "$what: the command ran" ;;
@@ -99,13 +99,13 @@ done
 # After SIGKILL, the next command finds a complete session or none, and can disarm it.
 for ((i = 0; i < rounds; i++)); do
 	signals=(KILL KILL KILL)
-	moment probe-enable -s "$S" -p "$p" '*:*'
+	moment probe-enable -s "$S" -p "$p" 'app:*' 'target:*'
 	expect 0 probe-list --sessions
-	expect 0 probe-enable -q -s "$S" -p "$p" '*:*'
+	expect 0 probe-enable -q -s "$S" -p "$p" 'app:*' 'target:*'
 	armed all
 	expect 0 probe-disable -q -s "$S"
 	armed none
-	moment probe-trace -p "$p" '*:*'
+	moment probe-trace -p "$p" 'app:*' 'target:*'
 	wait_for 120 disarmed "$what" # the kernel may have links of other processes to release first
 done
 echo "seen: ${!seen[*]}"

@@ -3,7 +3,7 @@
 
 build_target() {
 	[ -f "$B/lib/probepoint.so" ] || skip "needs the plugin"
-	"${PLUGIN_CC:-gcc}" -O1 -g -no-pie -Iinclude -fplugin="$B/lib/probepoint.so" \
+	"${PLUGIN_CC:-gcc}" -std=gnu17 -O1 -g -no-pie -Iinclude -fplugin="$B/lib/probepoint.so" \
 		-fplugin-arg-probepoint-functions=say tests/cmd/target.c -o "$T/target" || fail "the target does not build"
 }
 

@@ -12,7 +12,7 @@ mask() { sed -E "s,$T,T,g; s/\b$p\b/P/g; s/   *([^ ])/  \1/g; s/^(  [0-9]+)  [0-
 expect_text 1 probe-stat -s "$S" <<E
 probe-stat: no session '$S'; probe-list --sessions lists the sessions
 E
-expect 0 probe-enable -q -s "$S" -p "$p" '*:*'
+expect 0 probe-enable -q -s "$S" -p "$p" 'app:*' 'target:*'
 tell p "say 61"
 tell p "tick 100000"
 expect_text 0 probe-stat --session="$S" <<'E'

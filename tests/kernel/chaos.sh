@@ -72,7 +72,7 @@ patterns() {
 set -f
 commands=0
 until=$((SECONDS + seconds))
-while [ $SECONDS -lt $until ]; do
+while [ $SECONDS -lt $until ] || [ $commands -le 10 ]; do
 	session=$S-$((RANDOM % 3 + 1))
 	case $((RANDOM % 9)) in
 	0 | 1 | 2) command="probe-enable -q -s $session $(targets) $(patterns)" ;;
@@ -106,7 +106,6 @@ touch "$T/enough"
 wait $busy
 wait $killed 2>/dev/null
 [ ! -s "$T/died" ] || fail "$(cat "$T/died")"
-[ $commands -gt 10 ] || fail "only $commands commands"
 
 # Every remaining session is complete, and can be disarmed.
 for i in 1 2 3; do

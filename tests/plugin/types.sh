@@ -92,7 +92,7 @@ for flags in "${sets[@]}"; do
 	done
 	want "$flags: bits" "5 -77" "$(awk '/bits/ { print $3, $4 }' shown)"
 	want "$flags: types" '["uint16_t","double","const char *","size_t","char [8]","struct inner","short","short","long","float","unsigned","int","_Bool","enum colour","struct request *","int (*)(int)","long double"]' \
-		"$(args take__entry r '[.fields[].type]' | sed 's/unsigned short/uint16_t/; s/unsigned long/size_t/')"
+		"$(args take__entry r '[.fields[].type]' | sed 's/unsigned short/uint16_t/; s/unsigned long/size_t/; s/"bool"/"_Bool"/')" # C23 names it bool
 	want "$flags: typedef" '["fd","flags"]' "$(args take__entry h '[.fields[].name]')"
 	want "$flags: names" '[["RED",-3],["GREEN",-2],["BLUE",1000]]' "$(args take__entry c '[.values[] | [.name, .value]]')"
 	want "$flags: unsigned names" '[["NONE",0],["MANY",4294967280]]' "$(args take__entry b '[.values[] | [.name, .value]]')"
@@ -116,9 +116,9 @@ namespace ns {
 enum class mode : unsigned char { OFF, ON = 200 };
 template <class T> struct box { T value; mode m; };
 struct derived : base { char after; union { int i; float f; }; struct { long deep; } named; int &ref; derived(int &r) : ref(r) {} };
-struct odd : virtual virt { int own; };
+struct odd : virtual virt { int own = 0; };
 }
-__attribute__((noinline)) int take(ns::derived *d, const ns::box<short> &b, const std::string &s, ns::odd *o, ns::mode m) { return d->i + b.value + s.size() + o->own + (int)m; }
+__attribute__((noinline)) int take(ns::derived *d, const ns::box<short> &b, const std::string &s, ns::odd *o, ns::mode m) { return d->b + b.value + s.size() + o->own + (int)m; }
 int main()
 {
 	int r = 3;

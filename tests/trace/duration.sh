@@ -20,7 +20,8 @@ probe-disable -q -s "$S"
 quick=$(least 'func:quick%return' 'func:quick%return')
 outer=$(least 'func:outer%return' 'func:outer%return' 'func:quick%return')
 spin=$(least 'func:spin%return' 'func:spin%return')
-truth=$(cat "$T/untraced")
+"$T/calls" >>"$T/untraced" # twice, because what else runs here may slow one of them down
+truth=$(sort -n "$T/untraced" | head -n 1)
 echo "traps $traps ns, an empty call $quick ns, ten of them in a call $outer ns, a loop of $truth ns $spin ns"
 # A third of the traps may remain in a call, and of the traps of calls in it.
 [ "$quick" -ge 1 ] && [ "$quick" -lt $((traps / 3 + 500)) ] || fail "an empty call takes $quick ns"

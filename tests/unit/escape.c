@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "cmd/escape.h"
-#include "cmd/event-format.h"
 #include "cmd/json.h"
 
 static char *put(const char *text, size_t length, char quote)
@@ -151,8 +150,23 @@ START_TEST(random_text)
 }
 END_TEST
 
+/* Returns JSON_TOKENER_STRICT, or 0 with json-c 0.18: its strict mode rejects every byte above 0x7f of a string. */
+static int strict_if_it_works(void)
+{
+	struct json_tokener *tokener = json_tokener_new();
+	json_object *parsed;
+
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+	parsed = json_tokener_parse_ex(tokener, "\"\xc3\xa9\"", 5);
+	json_tokener_free(tokener);
+	if (!parsed)
+		puts("skipped: strict JSON: this json-c rejects all strings that are not ASCII");
+	return json_object_put(parsed) ? JSON_TOKENER_STRICT : 0;
+}
+
 START_TEST(random_json)
 {
+	int strict = strict_if_it_works();
 	char bytes[256];
 
 	setlocale(LC_CTYPE, "C.UTF-8");
@@ -165,7 +179,7 @@ START_TEST(random_json)
 		struct json_tokener *tokener = json_tokener_new();
 		json_object *parsed;
 
-		json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+		json_tokener_set_flags(tokener, strict | JSON_TOKENER_VALIDATE_UTF8);
 		json_print(out, json_text_n(bytes, n));
 		fclose(out);
 		for (const char *c = text; *c; c++)
@@ -196,16 +210,16 @@ START_TEST(doubles)
 		double value;
 	} u;
 
-	event_format_double(text, 0.1);
+	json_format_double(text, 0.1);
 	ck_assert_str_eq(text, "0.1");
-	event_format_double(text, 1e300 * 10);
+	json_format_double(text, 1e300 * 10);
 	ck_assert_str_eq(text, "1e+301");
-	event_format_double(text, -0.0);
+	json_format_double(text, -0.0);
 	ck_assert_str_eq(text, "-0");
 	srand(3);
 	for (int i = 0; i < 100000; i++) {
 		u.bits = (uint64_t)rand() << 42 ^ (uint64_t)rand() << 21 ^ rand();
-		event_format_double(text, u.value);
+		json_format_double(text, u.value);
 		ck_assert(u.value != u.value || strtod(text, NULL) == u.value);
 	}
 }
