@@ -1,0 +1,158 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# limit: 3600 10800
+# With each linker that is installed (bfd, gold, mold, each lld-N): each live site has one right note, a probe's semaphore is
+# the program's, and dead code has no notes, as far as the linker collects them.
+. tests/sdt/lib.sh
+need jq gdb
+cxx=$(compilers g++ clang++)
+gc="-ffunction-sections -fdata-sections -Wl,--gc-sections"
+can_kernel=
+[ "$(id -u)" = 0 ] && [ -e /sys/kernel/btf/vmlinux ] && can_kernel=1
+
+# sound WHAT BINARY: each note of a live site is the address of a site's bytes, and has the address of the base.
+sound() {
+	local base name at based bytes
+	base=$(readelf -SW "$2" | sed 's/\[ *//' | awk '$2 == ".stapsdt.base" { print $4 }')
+	[ -n "$base" ] || wrong "$1: no .stapsdt.base"
+	notes "$2" >"$T/notes"
+	while read -r _ name at based _; do
+		[ $((based)) -eq $((0x0$base)) ] || wrong "$1: base of $name is $based, section at $base"
+		bytes=$(objdump -d --start-address="$at" --stop-address=$((at + 11)) "$2" 2>/dev/null |
+			sed -n 's/^ *[0-9a-f]*:\t\([0-9a-f ]*\).*/\1/p' | tr -d ' \n')
+		[ "$bytes" = 90662e0f1f840000000000 ] && continue
+		# A note whose code the linker collected: probe-list must not show a site for it.
+		[ $((at)) -lt 4096 ] || wrong "$1: no site of $name at $at: $bytes"
+		echo "$name" >>"$T/stale"
+	done <"$T/notes"
+	probe-list --json "$2" | jq -r '.probes[] | .sites[].address' | sort -u >"$T/listed"
+	awk '$1 < 4096' "$T/listed" | grep -q . && wrong "$1: probe-list shows a site at $(head -n 1 "$T/listed")"
+}
+
+# living: prints how many notes of live sites each probe has.
+living() { awk 'length($3) && $3 !~ /^0x0000000000000...$/ { print $2 }' "$T/notes" | sort | uniq -c | awk '{ print $2 "=" $1 }' | paste -sd' '; }
+
+# semaphore WHAT BINARY BACKEND: PROBE_ENABLED is true while the probe is armed, and its hits are counted.
+semaphore() {
+	local what="$1, $3" line hits
+	coproc PROGRAM { exec "$2"; }
+	local in=${PROGRAM[1]} out=${PROGRAM[0]} pid=$PROGRAM_PID
+	echo >&"$in"
+	read -r -t 20 line <&"$out"
+	[ "$line" = "1 0" ] || wrong "$what: says '$line' before"
+	if probe-enable -q -b "$3" -s "$S" -p "$pid" 'linked:hit' >"$T/log" 2>&1; then
+		echo >&"$in"
+		read -r -t 20 line <&"$out"
+		[ "$line" = "2 1" ] || wrong "$what: says '$line' while its probe is armed"
+		hits=$(probe-stat --json -s "$S" | jq '[.probes[].hits] | add')
+		[ "$hits" = 2 ] || wrong "$what: $hits hits of 2"
+		probe-disable -q -s "$S" >"$T/log" 2>&1 || wrong "$what: $(cat "$T/log")"
+		echo >&"$in"
+		read -r -t 20 line <&"$out"
+		[ "$line" = "3 0" ] || wrong "$what: says '$line' after"
+	else
+		wrong "$what: $(head -n 2 "$T/log")"
+	fi
+	exec {in}>&-
+	wait "$pid"
+	armed=$((armed + 1))
+}
+
+# build FLAGS SOURCE...: compiles both parts and links them with the linker of $T/ld.
+build() {
+	local what=$1 source=$2 out=$3 objects
+	shift 3
+	try "$what" $cc -O2 $order "$@" $gcc_only -Iinclude -DPART=1 -c $source -o "$T/1.o" &&
+		try "$what" $cc -O2 $order "$@" -Iinclude -DPART=2 -c $source -o "$T/2.o" || return
+	objects="$T/1.o $T/2.o"
+	if [ "$partial" ]; then
+		try "$what" "$T/ld/ld" -r $objects -o "$T/r.o" || return
+		objects=$T/r.o
+	fi
+	try "$what" $cc "$@" -B "$T/ld" $objects -o "$T/$out"
+}
+
+one() {
+	local what="$name $cc $1" wanted=$2 got
+	shift
+	partial=
+	case $what in *" -r "*) partial=1 ;; esac
+	set -- ${what#"$name $cc"}
+	[ "$partial" ] && shift
+	build "$what" $D/parts.cc parts "$@" || return
+	"$T/parts" || wrong "$what: does not run"
+	: >"$T/stale"
+	sound "$what" "$T/parts"
+	got=$(living)
+	[ "$got" = "$wanted" ] || wrong "$what: live notes $got, not $wanted"
+	sort "$T/stale" | uniq -c | awk '{ print $2 "=" $1 }' | paste -sd' ' >"$T/stale.n"
+	[ ! -s "$T/stale" ] || [ "$stale_known" ] || wrong "$what: notes of collected code: $(cat "$T/stale.n")"
+	[ ! -s "$T/stale" ] || stale=$(cat "$T/stale.n")
+	programs=$((programs + 1))
+	cc=${cc/++/} cc=${cc/#g/gcc} cc=${cc/#gccc/gcc} # the C compiler
+	[[ $cc == clang* ]] || cc=gcc
+	build "$what" $D/linked.c linked "$@" && {
+		: >"$T/stale"
+		sound "$what" "$T/linked"
+		case $what in
+		*icf=all*) icf=$(living | grep -oE '(one|two)=[0-9]' | paste -sd' ') ;;
+		*) [[ $(living) == "hit=2 "*"one=1 two=1" ]] || wrong "$what: live notes of linked: $(living)" ;;
+		esac
+		[ ! "$can_kernel" ] || semaphore "$what" "$T/linked" kernel
+		case $what in *static*) ;; *) semaphore "$what" "$T/linked" agent ;; esac
+		programs=$((programs + 1))
+	}
+	cc=$compiler
+}
+
+all="dead=2 here=1 twice=3"
+live="here=1 twice=3"
+rows=()
+for path in $(compgen -c ld.lld- | grep -x 'ld.lld-[0-9]*' | sort -Vu) ld.lld ld.bfd ld.gold mold; do
+	have $path || continue
+	[ $path = ld.lld ] && compgen -c ld.lld- >/dev/null && continue
+	[[ " ${ONLY-$path} " == *" $path "* ]] || continue
+	name="$path $("$path" --version | grep -oE '[0-9]+\.[0-9.]*[0-9]' | head -n 1)"
+	rm -rf "$T/ld"
+	mkdir "$T/ld"
+	# the linkers look at the name by which they are called
+	printf '#!/bin/sh\nexec %s "$@"\n' "$(command -v $path)" >"$T/ld/ld"
+	chmod 755 "$T/ld/ld"
+	order= stale_known= icf= stale= gcc_only= programs=0 armed=0
+	pack=-Wl,--pack-dyn-relocs=relr
+	[ $path = ld.bfd ] && pack=-Wl,-z,pack-relative-relocs
+	case $path in
+	ld.gold) order=-DSDT_NO_LINK_ORDER ;;
+	mold) stale_known=1 ;;
+	esac
+	before=$failed
+	failed=0
+	for compiler in $cxx; do
+		cc=$compiler
+		one "" "$all"
+		one "-r" "$all"
+		one "-fPIE -pie -Wl,-z,relro,-z,now" "$all"
+		one "-static" "$all"
+		one "-fPIE -static-pie" "$all"
+		one "-fPIC -Wl,-s" "$all"
+		one "-g -Wl,--build-id -Wl,-z,separate-code" "$all"
+		[ $path = ld.gold ] || one "-fPIE -pie $pack" "$all"
+		if [ $path = ld.gold ]; then
+			# Without link order the notes keep dead functions alive.
+			one "$gc" "$all"
+		else
+			one "$gc" "$live"
+			one "-fno-pie -no-pie $gc" "$live"
+			one "-static $gc" "$live"
+			one "-r $gc" "$live"
+			[ $path = ld.bfd ] || one "-Wl,--icf=all $gc" "$live"
+		fi
+	done
+	row="$programs programs, $armed armed"
+	[ -z "$stale" ] || row+=", keeps notes of collected code (${stale})"
+	[ -z "$icf" ] || row+=", --icf=all leaves $icf"
+	[ $failed = 0 ] || row+=", FAILED"
+	echo "row: $name: $row"
+	failed=$((before | failed))
+done
+exit $failed
