@@ -35,7 +35,10 @@ living() { awk 'length($3) && $3 !~ /^0x0000000000000...$/ { print $2 }' "$T/not
 # semaphore WHAT BINARY BACKEND: PROBE_ENABLED is true while the probe is armed, and its hits are counted.
 semaphore() {
 	local what="$1, $3" line hits
-	coproc PROGRAM { exec "$2"; }
+	local preload=
+	[ "$3" = kernel ] || preload=$B/lib/libprobepoint-agent.so
+	[ -x "$2" ] || return
+	coproc PROGRAM { LD_PRELOAD=$preload exec "$2"; }
 	local in=${PROGRAM[1]} out=${PROGRAM[0]} pid=$PROGRAM_PID
 	echo >&"$in"
 	read -r -t 20 line <&"$out"
@@ -62,11 +65,16 @@ semaphore() {
 build() {
 	local what=$1 source=$2 out=$3 objects
 	shift 3
-	try "$what" $cc -O2 $order "$@" $gcc_only -Iinclude -DPART=1 -c $source -o "$T/1.o" &&
+	try "$what" $cc -O2 $order "$@" -Iinclude -DPART=1 -c $source -o "$T/1.o" &&
 		try "$what" $cc -O2 $order "$@" -Iinclude -DPART=2 -c $source -o "$T/2.o" || return
 	objects="$T/1.o $T/2.o"
 	if [ "$partial" ]; then
-		try "$what" "$T/ld/ld" -r $objects -o "$T/r.o" || return
+		if ! "$T/ld/ld" -r $unique $objects -o "$T/r.o" >"$T/log" 2>&1; then
+			# mold 1.10 ends with an assertion, also for programs without probes
+			[[ $name == mold* ]] && { part_skipped "$name -r: $(head -n 1 "$T/log")"; r_fails=1; return 1; }
+			wrong "$what: -r: $(head -n 2 "$T/log")"
+			return 1
+		fi
 		objects=$T/r.o
 	fi
 	try "$what" $cc "$@" -B "$T/ld" $objects -o "$T/$out"
@@ -74,13 +82,11 @@ build() {
 
 one() {
 	local what="$name $cc $1" wanted=$2 got
-	shift
 	partial=
-	case $what in *" -r "*) partial=1 ;; esac
-	set -- ${what#"$name $cc"}
-	[ "$partial" ] && shift
+	[[ " $1 " == *" -r "* ]] && partial=-r
+	set -- ${1/#-r/}
 	build "$what" $D/parts.cc parts "$@" || return
-	"$T/parts" || wrong "$what: does not run"
+	"$T/parts" || { wrong "$what: does not run"; return; }
 	: >"$T/stale"
 	sound "$what" "$T/parts"
 	got=$(living)
@@ -89,8 +95,8 @@ one() {
 	[ ! -s "$T/stale" ] || [ "$stale_known" ] || wrong "$what: notes of collected code: $(cat "$T/stale.n")"
 	[ ! -s "$T/stale" ] || stale=$(cat "$T/stale.n")
 	programs=$((programs + 1))
-	cc=${cc/++/} cc=${cc/#g/gcc} cc=${cc/#gccc/gcc} # the C compiler
-	[[ $cc == clang* ]] || cc=gcc
+	cc=gcc
+	[ $compiler = g++ ] || cc=clang
 	build "$what" $D/linked.c linked "$@" && {
 		: >"$T/stale"
 		sound "$what" "$T/linked"
@@ -118,16 +124,24 @@ for path in $(compgen -c ld.lld- | grep -x 'ld.lld-[0-9]*' | sort -Vu) ld.lld ld
 	# the linkers look at the name by which they are called
 	printf '#!/bin/sh\nexec %s "$@"\n' "$(command -v $path)" >"$T/ld/ld"
 	chmod 755 "$T/ld/ld"
-	order= stale_known= icf= stale= gcc_only= programs=0 armed=0
-	pack=-Wl,--pack-dyn-relocs=relr
-	[ $path = ld.bfd ] && pack=-Wl,-z,pack-relative-relocs
+	unique= r_fails= order= stale_known= icf= stale=  programs=0 armed=0
+	# packed relocations, as far as the linker makes programs that this C library loads
+	pack=
+	for try in -Wl,-z,pack-relative-relocs -Wl,--pack-dyn-relocs=relr; do
+		echo 'int x, *p = &x; int main(void) { return *p; }' | gcc -B "$T/ld" -x c - -fPIE -pie $try -o "$T/pack" 2>"$T/log" &&
+			! grep -q 'unknown\|ignored' "$T/log" && "$T/pack" 2>/dev/null && pack=$try && break
+	done
+	[ "$pack" ] || part_skipped "$name: packed relocations"
 	case $path in
+	ld.bfd) unique="--unique=.note.stapsdt --unique=.note.probepoint" ;; # else it loses the link order of all but one
 	ld.gold) order=-DSDT_NO_LINK_ORDER ;;
 	mold) stale_known=1 ;;
 	esac
 	before=$failed
 	failed=0
 	for compiler in $cxx; do
+		# The short form uses one compiler with each linker.
+		case ${PROBEPOINT_LONG-}$path:$compiler in 1* | ld.lld*:clang++ | ld.bfd:g++ | ld.gold:g++ | mold:g++) ;; *) continue ;; esac
 		cc=$compiler
 		one "" "$all"
 		one "-r" "$all"
@@ -136,7 +150,7 @@ for path in $(compgen -c ld.lld- | grep -x 'ld.lld-[0-9]*' | sort -Vu) ld.lld ld
 		one "-fPIE -static-pie" "$all"
 		one "-fPIC -Wl,-s" "$all"
 		one "-g -Wl,--build-id -Wl,-z,separate-code" "$all"
-		[ $path = ld.gold ] || one "-fPIE -pie $pack" "$all"
+		[ -z "$pack" ] || one "-fPIE -pie $pack" "$all"
 		if [ $path = ld.gold ]; then
 			# Without link order the notes keep dead functions alive.
 			one "$gc" "$all"
@@ -150,6 +164,7 @@ for path in $(compgen -c ld.lld- | grep -x 'ld.lld-[0-9]*' | sort -Vu) ld.lld ld
 	done
 	row="$programs programs, $armed armed"
 	[ -z "$stale" ] || row+=", keeps notes of collected code (${stale})"
+	[ -z "$r_fails" ] || row+=", -r fails"
 	[ -z "$icf" ] || row+=", --icf=all leaves $icf"
 	[ $failed = 0 ] || row+=", FAILED"
 	echo "row: $name: $row"

@@ -88,7 +88,7 @@ for cc in $(compilers gcc g++ clang clang++); do
 			listed "$what" "$file"
 			reader=probe-trace
 			[ $source = logged ] || reader=declared
-			reads "probe-trace agent" "$what" $reader "$file" -b agent
+			[[ $flags == *-static* ]] || reads "probe-trace agent" "$what" $reader "$file" -b agent
 			reads "probe-trace kernel" "$what" $reader "$file" -b kernel
 			have gdb && reads gdb "$what" gdb "$file"
 			have bpftrace && reads bpftrace "$what" bpftrace "$file"
