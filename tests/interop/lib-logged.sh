@@ -29,14 +29,19 @@ read_gdb() {
 	python3 $LOGGED gdb "$SEED" >"$T/gdb"
 	gdb -nx -batch -x "$T/gdb" "$1" >"$T/out" 2>"$T/log" </dev/null
 }
-read_bpftrace() {
-	python3 $LOGGED bpftrace "$SEED" "$1" "$bpftrace_most" >"$T/script"
-	# on one CPU, so that the records of its buffer are in the order of the hits
-	BPFTRACE_PERF_RB_PAGES=1024 taskset -c 0 bpftrace -q -o "$T/out" -c "$1" "$T/script" >"$T/err" 2>"$T/log"
-}
-# How many arguments this bpftrace has: 0.17 knows arg0 to arg5.
+# How many arguments bpftrace shows; its error message says it: 0.17 knows arg0 to arg5.
 bpftrace_most=12
-have bpftrace && ! bpftrace -d -e 'BEGIN { } usdt:/bin/true:r:p { print(arg6); }' 2>&1 | grep -q "support arg6" || bpftrace_most=6
+read_bpftrace() {
+	local refused
+	while :; do
+		python3 $LOGGED bpftrace "$SEED" "$1" "$bpftrace_most" >"$T/script"
+		# on one CPU, so that the records of its buffer are in the order of the hits
+		BPFTRACE_PERF_RB_PAGES=1024 taskset -c 0 bpftrace -q -o "$T/out" -c "$1" "$T/script" >"$T/err" 2>"$T/log"
+		refused=$(grep -o "support arg[0-9]*" "$T/log" | grep -o '[0-9]*' | sort -n | head -n 1)
+		[ "${refused:-99}" -lt "$bpftrace_most" ] || return
+		bpftrace_most=$refused
+	done
+}
 read_bcc() {
 	BCC_KERNEL_SOURCE=$T/headers taskset -c 0 /usr/bin/python3 $LOGGED bcc "$SEED" "$1" >"$T/out" 2>"$T/log"
 }
@@ -68,6 +73,6 @@ agrees() {
 	: >"$T/out"
 	said=$("read_$reader" "$file" "${@:4}"; python3 $LOGGED compare "$compared" "$SEED" "$T/log" "$T/out" $gdb_narrows 2>&1) && return
 	wrong "$what: $compared: $said"
-	head -n 5 "$T/err" "$T/log" 2>/dev/null
+	tail -n 5 "$T/err" "$T/log" 2>/dev/null
 	return 1
 }

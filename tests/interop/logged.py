@@ -197,7 +197,8 @@ def bcc(seed, path):
                 text += ' bpf_probe_read_user_str(e->text + %d, 64, (void *)v);' % (64 * i)
             text += ' }\n'
         text += ' events.perf_submit(ctx, e, sizeof(*e));\n return 0;\n}\n'
-    bpf = BPF(text=text, usdt_contexts=[usdt])
+    # Linux 6.19 and later need this option.
+    bpf = BPF(text=text, usdt_contexts=[usdt], cflags=['-fms-extensions', '-Wno-microsoft-anon-tag'])
 
     def show(_cpu, data, _size):
         event = bpf['events'].event(data)

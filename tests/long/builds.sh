@@ -8,7 +8,8 @@
 need python3 gcc jq
 logged_source
 GCC=${PLUGIN_CC:-gcc} GXX=${PLUGIN_CXX:-g++}
-PLUGIN=$B/lib/probepoint.so
+cp "$B/lib/probepoint.so" "$T/probepoint.so" # where the user of distccd can read it
+PLUGIN=$T/probepoint.so
 PLUGGED=("-fplugin=$PLUGIN" "-fplugin-arg-probepoint-functions=handle_*")
 
 # A project of two files, with a declared probe, a probe of the old macros, and functions for the plugin.
@@ -158,19 +159,20 @@ remote "without line numbers" "$GCC -O2 -E -P" "$GCC -O2 -x cpp-output"
 remote "-save-temps" "$GCC -O2 -E" "$GCC -O2 -save-temps -x cpp-output"
 have clang && remote "clang -E" "clang -O2 -E" "clang -O2 -x cpp-output"
 have clang && remote "clang -frewrite-includes" "clang -O2 -E -frewrite-includes" "clang -O2 -x c"
-have clang && remote "gcc -E, clang -c" "$GCC -O2 -E" "clang -O2 -x cpp-output -Wno-everything" && :
-if have distcc distccd && have distccd; then
-	mkdir "$T/distcc"
-	port=$((20000 + RANDOM % 20000))
-	commands=$T/commands
-	command -v $GCC >"$commands"
-	DISTCC_CMDLIST=$commands DISTCC_DIR=$T/distcc distccd --no-detach --daemon --allow 127.0.0.1 --listen 127.0.0.1 --port $port \
-		--log-file "$T/distccd.log" --user root --enable-tcp-insecure --log-level info 2>"$T/log" &
-	wait_for 20 grep -q 'listening on\|allowing up' "$T/distccd.log"
+if have distcc && have distccd; then
+	mkdir -m 777 "$T/distcc" "$T/distcc/tmp"
+	port=$((20000 + RANDOM % 10000))
+	command -v $GCC >"$T/commands"
+	as=
+	[ "$(id -u)" != 0 ] || as=nobody # distccd refuses to run as root
+	DISTCC_CMDLIST=$T/commands DISTCC_DIR=$T/distcc TMPDIR=$T/distcc/tmp $as distccd --no-detach --daemon --allow 127.0.0.1 \
+		--listen 127.0.0.1 --port $port --log-file "$T/distcc/log" --enable-tcp-insecure --log-level info 2>"$T/log" &
+	listens() { (: <>/dev/tcp/127.0.0.1/$port) 2>/dev/null; }
+	wait_for 20 listens
 	export DISTCC_HOSTS=127.0.0.1:$port DISTCC_DIR=$T/distcc DISTCC_FALLBACK=0
 	build "distcc" "$T/a" distcc "$(command -v $GCC)" -O2 && right "distcc" "$T/a"
 	build "distcc, plugin" "$T/a" distcc "$(command -v $GCC)" -O2 "${PLUGGED[@]}" && right "distcc, plugin" "$T/a" plugin
-	grep -c 'COMPILE_OK' "$T/distccd.log" | grep -qx '[2-9]' || wrong "distcc: $(tail -n 3 "$T/distccd.log")"
+	grep -c 'COMPILE_OK' "$T/distcc/log" | grep -qx '[2-9]' || wrong "distcc: $(tail -n 3 "$T/distcc/log")"
 	unset DISTCC_HOSTS
 else
 	part_skipped "distcc is not installed"

@@ -90,7 +90,7 @@ one() {
 	: >"$T/stale"
 	sound "$what" "$T/parts"
 	got=$(living)
-	[ "$got" = "$wanted" ] || wrong "$what: live notes $got, not $wanted"
+	case $what in *icf=all*) [[ $got == "here=1 twice="[123] ]] ;; *) [ "$got" = "$wanted" ] ;; esac || wrong "$what: live notes $got, not $wanted"
 	sort "$T/stale" | uniq -c | awk '{ print $2 "=" $1 }' | paste -sd' ' >"$T/stale.n"
 	[ ! -s "$T/stale" ] || [ "$stale_known" ] || wrong "$what: notes of collected code: $(cat "$T/stale.n")"
 	[ ! -s "$T/stale" ] || stale=$(cat "$T/stale.n")
@@ -165,7 +165,7 @@ for path in $(compgen -c ld.lld- | grep -x 'ld.lld-[0-9]*' | sort -Vu) ld.lld ld
 	row="$programs programs, $armed armed"
 	[ -z "$stale" ] || row+=", keeps notes of collected code (${stale})"
 	[ -z "$r_fails" ] || row+=", -r fails"
-	[ -z "$icf" ] || row+=", --icf=all leaves $icf"
+	[ -z "$icf" ] || row+=", --icf=all leaves $icf of two alike"
 	[ $failed = 0 ] || row+=", FAILED"
 	echo "row: $name: $row"
 	failed=$((before | failed))
