@@ -27,7 +27,7 @@ EVERYTHING="-Weverything -Wno-padded -Wno-c++98-compat -Wno-c++98-compat-pedanti
 	-Wno-old-style-cast -Wno-zero-as-null-pointer-constant -Wno-reserved-macro-identifier -Wno-reserved-identifier
 	-Wno-implicit-void-ptr-cast -Wno-unknown-warning-option -Wno-missing-noreturn -Wno-c11-extensions -Wno-nrvo
 	-Wno-disabled-macro-expansion -Wno-unused-template -Wno-missing-prototypes -Wno-unused-variable -Wno-jump-misses-init
-	-Wno-pre-c2y-compat -Wno-missing-include-dirs -Wno-date-time -Wno-used-but-marked-unused -Wno-switch-default"
+	-Wno-pre-c2y-compat -Wno-missing-include-dirs -Wno-date-time -Wno-used-but-marked-unused -Wno-switch-default -Wno-undef -Wno-pre-c11-compat"
 
 # compiles COMPILER: compiles the macros with every standard, and sets $compiled to the number of compilations.
 compiles() {
