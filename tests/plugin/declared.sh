@@ -100,7 +100,7 @@ int main(int argc, char **argv)
 	int (*const all[])(struct node *) = { plain, choice, nested, both, recursive, block, chosen };
 	(void)argv;
 	if (argc > 1)
-		idle_two_semaphore = idle_real_semaphore = 1;
+		idle_two_semaphore = 1, idle_real_semaphore = 1;
 	for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
 		calls = 0;
 		int r = all[i](&one);

@@ -41,7 +41,6 @@ void all_kinds(signed char sc, unsigned char uc, short s, unsigned short us, int
                unsigned long ul);
 void pointers(struct incomplete *inc, struct pair *pair, char **list, void *v, void (*fn)(int));
 void reals(float f, double d, long double ld);
-int main(void);
 
 void all_counts(int a, long b, const char *c, unsigned char d, short e, unsigned f)
 {
@@ -133,6 +132,10 @@ void reals(float f, double d, long double ld)
 	STAP_PROBE2(reals, constants, 2.5, 1.5F);
 }
 
+#ifdef __cplusplus
+} /* before main(), which C++ does not allow in here */
+#endif
+
 int main(void)
 {
 	struct pair pair = { 21, 22 };
@@ -143,7 +146,3 @@ int main(void)
 	reals(a_float, a_double, a_long_double);
 	return 0;
 }
-
-#ifdef __cplusplus
-}
-#endif

@@ -8,6 +8,9 @@ extern "C" {
 #endif
 int watched(void);
 void other(int id);
+#ifdef __cplusplus
+} /* before main(), which C++ does not allow in here */
+#endif
 
 #if PART == 1
 int watched(void)
@@ -39,8 +42,5 @@ int main(void)
 void other(int id)
 {
 	order(id, "part two", 8UL);
-}
-#endif
-#ifdef __cplusplus
 }
 #endif
