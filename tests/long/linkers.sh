@@ -16,7 +16,7 @@ sound() {
 	base=$(readelf -SW "$2" | sed 's/\[ *//' | awk '$2 == ".stapsdt.base" { print $4 }')
 	: >"$T/live"
 	[ -n "$base" ] || wrong "$1: no .stapsdt.base"
-	notes "$2" >"$T/notes"
+	notes "$2" | grep -E '^(parts|linked) ' >"$T/notes" # a static program has those of its C library, too
 	while read -r _ name at based _; do
 		[ $((based)) -eq $((0x0$base)) ] || wrong "$1: base of $name is $based, section at $base"
 		bytes=$(objdump -d --start-address="$at" --stop-address=$((at + 11)) "$2" 2>/dev/null |
@@ -30,7 +30,7 @@ sound() {
 		echo "$name" >>"$T/stale"
 	done <"$T/notes"
 	# probe-list shows exactly the live sites.
-	probe-list --json "$2" 2>"$T/log" | jq -r '.probes[] | .name as $n | .sites[] | "\($n) \(.address)"' | sort >"$T/listed"
+	probe-list --json "$2" 2>"$T/log" | jq -r '.probes[] | select(.provider == "parts" or .provider == "linked") | .name as $n | .sites[] | "\($n) \(.address)"' | sort >"$T/listed"
 	sort "$T/live" | diff - "$T/listed" >"$T/diff" || wrong "$1: probe-list: $(head -n 5 "$T/diff")"
 }
 

@@ -19,17 +19,17 @@ fi
 # listed WHAT FILE: each tool lists the names and addresses that readelf prints.
 listed() {
 	local what=$1 file=$2
-	notes "$file" | awk '{ print $1, $2, $3 }' | sort >"$T/notes"
+	notes "$file" | awk '$1 == "r" { print $1, $2, $3 }' | sort >"$T/notes"
 	[ "$(awk '{ print $2 }' "$T/notes" | sort -u | wc -l)" = 40 ] || wrong "$what: readelf prints $(wc -l <"$T/notes") notes"
 	probe-list --json "$file" | python3 -c 'if True:
 		import json, sys
 		for p in json.load(sys.stdin)["probes"]:
-			for s in p["sites"]:
+			for s in p["sites"] if p["provider"] == "r" else []:
 				print(p["provider"], p["name"], "0x%016x" % s["address"])' | sort >"$T/listed"
 	diff "$T/notes" "$T/listed" >"$T/diff" || wrong "$what: probe-list: $(head -n 4 "$T/diff")"
 	if have eu-readelf; then
 		eu-readelf -n "$file" 2>"$T/err" | tr -d "'," | awk '$1 == "PC:" { pc = substr($2, 3) }
-			$1 == "Provider:" { printf "%s %s 0x%s\n", $2, $4, substr("0000000000000000" pc, length(pc) + 1) }' | sort >"$T/listed"
+			$1 == "Provider:" && $2 == "r" { printf "%s %s 0x%s\n", $2, $4, substr("0000000000000000" pc, length(pc) + 1) }' | sort >"$T/listed"
 		diff "$T/notes" "$T/listed" >"$T/diff" || wrong "$what: eu-readelf: $(head -n 4 "$T/diff")"
 	fi
 	if have gdb; then
@@ -54,7 +54,7 @@ listed() {
 			from bcc import USDT
 			usdt = USDT(path=sys.argv[1])
 			for p in usdt.enumerate_probes():
-				for i in range(p.num_locations):
+				for i in range(p.num_locations if p.provider == b"r" else 0):
 					print(p.provider.decode(), p.name.decode(), "0x%016x" % p.get_location(i).address)' "$file" 2>"$T/err" | sort >"$T/listed"
 		diff "$T/notes" "$T/listed" >"$T/diff" || wrong "$what: bcc: $(head -n 4 "$T/diff" "$T/err")"
 	fi
