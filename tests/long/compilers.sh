@@ -71,7 +71,7 @@ agreed() {
 # area COMPILERS...: runs tests/sdt, with gcc, g++, clang and clang++ as these compilers.
 area() {
 	local name test
-	rm -rf "$T/bin"
+	rm -rf "${T:?}/bin"
 	mkdir "$T/bin"
 	for name; do ln -s "$(command -v "$name")" "$T/bin/${name%-*}"; done
 	have "ld.lld-${1#*-}" && ln -s "$(command -v "ld.lld-${1#*-}")" "$T/bin/ld.lld"
