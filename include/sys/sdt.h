@@ -87,6 +87,10 @@
  * keeps these functions. Objects made with either header link together in any order, but
  * not with ld -r.
  *
+ * ld -r of binutils makes one section of all notes, which loses the link order: give it
+ * --unique=.note.stapsdt --unique=.note.probepoint. mold keeps the notes of collected
+ * functions; probepoint leaves them out.
+ *
  * Types
  * -----
  *

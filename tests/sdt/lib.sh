@@ -12,13 +12,16 @@ wrong() {
 	failed=1
 }
 
-# Prints the compilers among its arguments that are installed.
+# Prints the compilers among its arguments that are installed, or of these those in COMPILERS if it is set.
 compilers() {
 	local c
 	for c in "$@"; do
-		have "$c" && echo "$c"
+		case " ${COMPILERS-$c} " in *" $c "*) have "$c" && echo "$c" ;; esac
 	done
 }
+
+# versions gcc|g++|clang|clang++: prints all installed versions, such as gcc-12.
+versions() { compgen -c "$1-" | grep -x "$1-[0-9]*" | sort -Vu; }
 
 # try WHAT COMMAND...: runs the command. If it fails, reports it with the first lines of its output.
 try() {

@@ -9,7 +9,7 @@ sound() {
 	local base at bytes
 	base=$(readelf -SW "$2" | sed 's/\[ *//' | awk '$2 == ".stapsdt.base" { print $4 }')
 	[ -n "$base" ] || wrong "$1: no .stapsdt.base"
-	notes "$2" >"$T/notes"
+	notes "$2" | grep '^parts ' >"$T/notes" # a static program can have those of its C library, too
 	while read -r _ name at based _; do
 		[ $((based)) -eq $((0x0$base)) ] || wrong "$1: base of $name is $based, section at $base"
 		bytes=$(objdump -d --start-address="$at" --stop-address=$((at + 11)) "$2" 2>/dev/null |

@@ -101,7 +101,7 @@ NOIPA void pointers(struct pair *pair, int *p, void (*fn)(int))
 	/* = arrays -4@12 -4@13 -1@98 */
 	STAP_PROBE3(v, arrays, numbers[2], *(numbers + 3), "abc"[zero + 1]);
 	/* = functions 8@&wanted 8@&wanted */
-	STAP_PROBE2(v, functions, fn, &pair == NULL ? NULL : fn);
+	STAP_PROBE2(v, functions, fn, zero ? NULL : fn);
 }
 
 void wanted(int x)
