@@ -16,6 +16,9 @@ endif
 CFLAGS   ?= -O2 -g
 PLUGIN_CC  ?= gcc
 PLUGIN_CXX ?= g++
+# Flags of the plugin, which g++ compiles and not $(CC).
+PLUGIN_CXXFLAGS ?= -O2 -g
+PLUGIN_LDFLAGS ?=
 PKG_CONFIG ?= pkg-config
 
 WARN     := -Wall -Wextra
