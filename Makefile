@@ -123,7 +123,7 @@ demo:
 
 -include $(wildcard runtime/agent/inproc/build.mk) examples/build.mk tests/build.mk bench/build.mk
 
-include scripts/install.mk scripts/lint.mk
+include scripts/install.mk scripts/static.mk scripts/lint.mk
 
 clean:
 	$(Q)rm -rf $(B)

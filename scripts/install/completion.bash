@@ -49,7 +49,7 @@ _probepoint_unquote() {
 			text+=$c
 		fi
 	done
-	[[ $1 != '~/'* ]] || text=$HOME/${text#??}
+	[[ $1 != \~/* ]] || text=$HOME/${text#??}
 	return 0
 }
 
@@ -139,7 +139,7 @@ _probepoint_pids() {
 	for dir in /proc/[0-9]*; do
 		pid=${dir#/proc/}
 		# Kernel threads, and processes that this user may not inspect, have no file.
-		[[ $pid == "$text"* && -e $dir/exe && $pid != $$ ]] && echo "$pid"
+		[[ $pid == "$text"* && -e $dir/exe && $pid != "$$" ]] && echo "$pid"
 	done
 }
 
