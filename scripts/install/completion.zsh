@@ -30,7 +30,7 @@ _probepoint_names() {
 # Sets sources to the arguments that name files and processes, and session.
 _probepoint_read_words() {
 	local -a with_argument
-	local word value i
+	local word value bare i
 	sources=() session=()
 	for ((i = 2; i < CURRENT; i++)); do
 		word=$words[i] value=
@@ -43,9 +43,11 @@ _probepoint_read_words() {
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
 		esac
 		(( i < CURRENT )) || return
+		# What the shell would expand, without what is quoted.
+		bare=${${value//\\?/}//\'[^\']#\'/}
 		if [[ $word == (-p|--pid) && ${(Q)value} =~ '^[$][(](pidof|pgrep -d,) ([A-Za-z0-9_.-]+)[)]$' ]]; then
 			value=${${(f)"$(command pidof -- $match[2] 2>/dev/null)"}// /,}
-		elif [[ $value == *[\$\`]* ]]; then
+		elif [[ $bare == *[\$\`]* ]]; then
 			continue
 		fi
 		value=${(Q)value}

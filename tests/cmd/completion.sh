@@ -1,0 +1,146 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Completion of bash and zsh, in an interactive shell on a terminal: options, files, pids, sessions, and the probes of files and
+# processes, quoted or not. Nothing of the command line is executed, and file names cannot harm.
+. tests/lib.sh
+need python3
+
+# typed SHELL: types standard input, one line each, and sets got to the lines that the shell completes.
+typed() {
+	case $1 in
+	bash)
+		cat >"$T/setup" <<-E
+			bind 'set enable-bracketed-paste off'
+			bind 'set bell-style none'
+			cd '$T'
+			. '$PWD/scripts/install/completion.bash'
+			shown() { printf '\\1%s\\2' "\$READLINE_LINE"; READLINE_LINE= READLINE_POINT=0; }
+			bind -x '"\C-g": shown'
+			PS1=\$'\4'
+		E
+		set -- bash --norc --noprofile -i
+		;;
+	zsh)
+		cp scripts/install/completion.zsh "$T/_probepoint"
+		cat >"$T/setup" <<-E
+			unset zle_bracketed_paste
+			unsetopt beep
+			cd '$T'
+			fpath=('$T' \$fpath)
+			autoload -U compinit
+			compinit -u -D
+			shown() { printf '\\1%s\\2' "\$BUFFER"; BUFFER= }
+			zle -N shown
+			bindkey '^G' shown
+			PS1=\$'\4'
+		E
+		set -- zsh -f -i
+		;;
+	esac
+	mapfile -t got < <(python3 tests/cmd/completion.py ". $T/setup" "$@" 2>&1)
+}
+
+# check SHELL: reads pairs of lines from standard input, what is typed and what the shell shall have then.
+check() {
+	local -a lines typed wanted
+	local i
+	mapfile -t lines
+	for ((i = 0; i < ${#lines[@]}; i += 2)); do
+		typed+=("${lines[i]}") wanted+=("${lines[i + 1]}")
+	done
+	typed "$1" < <(printf '%s\n' "${typed[@]}")
+	for i in "${!typed[@]}"; do
+		want "$1, \"${typed[i]}\"" "${wanted[i]}" "${got[i]-nothing}"
+	done
+}
+
+# Long options of each command, each without its last letter. "=" is for an option with an argument.
+options_typed() {
+	local command option shell=$1
+	for command in list enable disable stat trace; do
+		for option in $(probe-$command --help | grep -oE '^ {2,6}(-., )? *--[a-z-]+(\[?=)?' | grep -oE -e '--.*'); do
+			[ "$command$option" != list--session ] || continue
+			echo "probe-$command ${option%%[[=]*}" | sed 's/--if$/--iff/; s/.$/\\t/'
+			case $shell$option in
+			zsh*\[=) echo "probe-$command ${option%%[[=]*}=" ;;
+			zsh*) echo "probe-$command $option${option##*=}" | sed -E 's/([a-z])$/\1 /; s/=$/=/; s/=--.*/=/; s/([a-z])--.*/\1 /' ;;
+			*) echo "probe-$command ${option%%[[=]*} " ;;
+			esac
+		done
+	done
+}
+
+mkdir "$T/dir"
+cp "$B/examples/weblog" "$T/weblog"
+cp "$B/examples/weblog" "$T/a 'b\"; touch owned"
+cp "$B/examples/weblog" "$T/\$(touch owned)"
+cp "$B/examples/kv" "$T/dir/kv"
+"$T/weblog" -t 60 >/dev/null 2>&1 & pid=$!
+probe-enable -q -s "$S" -f "$T/weblog" weblog:account__entry weblog:complain__entry 2>/dev/null && session=$S
+at_end "probe-disable -q -s $S 2>/dev/null"
+
+for shell in bash zsh; do
+	have $shell || { part_skipped "$shell is not installed"; continue; }
+	options_typed $shell >"$T/options"
+	[ "$(wc -l <"$T/options")" -gt 120 ] || fail "only $(wc -l <"$T/options") options were found in --help"
+	check $shell <"$T/options"
+
+	check $shell <<E
+probe-list web\t
+probe-list weblog 
+probe-enable -f weblog we\t
+probe-enable -f weblog weblog:
+probe-enable -f weblog weblog:find\t
+probe-enable -f weblog weblog:find_route__
+probe-enable -f weblog weblog:find_route__e\t
+probe-enable -f weblog weblog:find_route__entry 
+probe-enable -f weblog 'weblog:find_route__e\t
+probe-enable -f weblog 'weblog:find_route__entry' 
+probe-enable --file=weblog weblog:find_route__e\t
+probe-enable --file=weblog weblog:find_route__entry 
+probe-enable -f "weblog" -- x weblog:find_route__e\t
+probe-enable -f "weblog" -- x weblog:find_route__e
+probe-trace -p $pid weblog:find_route__r\t
+probe-trace -p $pid weblog:find_route__return 
+probe-trace -p$pid weblog:find_route__r\t
+probe-trace -p$pid weblog:find_route__return 
+probe-list weblog -m weblog:acc\te\t
+probe-list weblog -m weblog:account__entry 
+probe-list -p $pid -m weblog:find_route__e\t
+probe-list -p $pid -m weblog:find_route__entry 
+probe-stat -p 1,$pid\t
+probe-stat -p 1,$pid 
+probe-enable fu\t
+probe-enable func:
+probe-enable -b ke\t
+probe-enable -b kernel 
+probe-enable -f dir/k\t
+probe-enable -f dir/kv 
+probe-enable --file=dir/k\t
+probe-enable --file=dir/kv 
+probe-enable -f missing we\t
+probe-enable -f missing we
+probe-enable -f weblog weblog:*_e\t
+probe-enable -f weblog weblog:*_e
+probe-enable -f "\$(touch owned)" we\t
+probe-enable -f "\$(touch owned)" we
+probe-enable -f '\$(touch owned)' weblog:find_route__e\t
+probe-enable -f '\$(touch owned)' weblog:find_route__entry 
+probe-enable -p "\$(touch owned)" we\t
+probe-enable -p "\$(touch owned)" we
+probe-enable -f a\\ \\'b\\"\\;\\ touch\\ owned weblog:find_route__e\t
+probe-enable -f a\\ \\'b\\"\\;\\ touch\\ owned weblog:find_route__entry 
+probe-enable -f a\t
+probe-enable -f a\\ \\'b\\"\\;\\ touch\\ owned 
+E
+	[ ! -e "$T/owned" ] || fail "$shell: a command of the command line ran"
+	[ "${session-}" ] || { part_skipped "sessions: the kernel backend is not permitted"; continue; }
+	check $shell <<E
+probe-stat -s ${S%?}\t
+probe-stat -s $S 
+probe-disable -s $S weblog:acc\t
+probe-disable -s $S weblog:account__entry 
+probe-trace --session=${S%?}\t
+probe-trace --session=$S 
+E
+done
