@@ -17,8 +17,9 @@ static const struct command {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{ "probe-disable", probe_disable_main }, { "probe-enable", probe_enable_main }, { "probe-list", probe_list_main },
-	{ "probe-stat", probe_stat_main },       { "probe-trace", probe_trace_main },
+	{ "probe-disable", probe_disable_main }, { "probe-enable", probe_enable_main },
+	{ "probe-list", probe_list_main },       { "probe-stat", probe_stat_main },
+	{ "probe-trace", probe_trace_main },
 };
 
 /* Returns the command of this name, with or without "probe-". NULL: there is none. */

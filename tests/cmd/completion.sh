@@ -54,20 +54,25 @@ check() {
 	done
 }
 
-# Long options of each command, each without its last letter. "=" is for an option with an argument.
-options_typed() {
-	local command option shell=$1
+# Prints "COMMAND OPTION" for each long option in --help. "=" follows an option with an argument, "[=" with an optional one.
+options() {
+	local command
 	for command in list enable disable stat trace; do
-		for option in $(probe-$command --help | grep -oE '^ {2,6}(-., )? *--[a-z-]+(\[?=)?' | grep -oE -e '--.*'); do
-			[ "$command$option" != list--session ] || continue
-			echo "probe-$command ${option%%[[=]*}" | sed 's/--if$/--iff/; s/.$/\\t/'
-			case $shell$option in
-			zsh*\[=) echo "probe-$command ${option%%[[=]*}=" ;;
-			zsh*) echo "probe-$command $option${option##*=}" | sed -E 's/([a-z])$/\1 /; s/=$/=/; s/=--.*/=/; s/([a-z])--.*/\1 /' ;;
-			*) echo "probe-$command ${option%%[[=]*} " ;;
-			esac
-		done
+		probe-$command --help | sed -nE "s/^ {2,6}(-., )? *(--[a-z-]+(\\[?=)?).*/probe-$command \\2/p"
 	done
+}
+
+# Prints what is typed for each option, all but its last letter, and the line that zsh shall have then.
+options_typed() {
+	grep -v 'probe-list --session$' "$T/options" | sed -E '
+		h
+		s/\[?=$//
+		s/--if$/--iff/
+		s/.$/\\t/
+		p
+		x
+		s/\[=/=/
+		s/([a-z])$/\1 /'
 }
 
 mkdir "$T/dir"
@@ -79,11 +84,19 @@ cp "$B/examples/kv" "$T/dir/kv"
 probe-enable -q -s "$S" -f "$T/weblog" weblog:account__entry weblog:complain__entry 2>/dev/null && session=$S
 at_end "probe-disable -q -s $S 2>/dev/null"
 
+options >"$T/options"
+[ "$(wc -l <"$T/options")" -gt 60 ] || fail "only $(wc -l <"$T/options") options were found in --help"
 for shell in bash zsh; do
 	have $shell || { part_skipped "$shell is not installed"; continue; }
-	options_typed $shell >"$T/options"
-	[ "$(wc -l <"$T/options")" -gt 120 ] || fail "only $(wc -l <"$T/options") options were found in --help"
-	check $shell <"$T/options"
+	if [ $shell = bash ]; then
+		want "options of bash" "$(sed -E 's/\[?=$//' "$T/options" | sort)" "$(bash -c '
+			. scripts/install/completion.bash
+			for command in probe-list probe-enable probe-disable probe-stat probe-trace; do
+				_probepoint_options | tr " " "\n" | sed -n "s/^--/$command --/p"
+			done' | sort)"
+	else
+		check zsh < <(options_typed)
+	fi
 
 	check $shell <<E
 probe-list web\t
