@@ -46,7 +46,7 @@ E
 moved=$home/moved
 for prefix in "$own" "$moved"; do
 	define=
-	[ "$prefix" = "$own" ] || { mv "$own" "$moved"; define=--define-prefix; }
+	[ "$prefix" = "$own" ] || { mv "$own" "$moved"; define=--define-variable=prefix=$moved; }
 	export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 	expect 0 pkg-config --exists --print-errors 'probepoint >= 0.2'
 	flags=$(pkg-config $define --cflags --libs probepoint)
@@ -71,7 +71,7 @@ if(CASE STREQUAL "nothing")
 elseif(CASE STREQUAL "target")
   probepoint_target(missing MARKED)
 elseif(CASE STREQUAL "argument")
-  probepoint_target(server FUNCTIONS x SITE both)
+  probepoint_target(server SITE both MARKED)
 elseif(CASE STREQUAL "version")
   find_package(probepoint 7.0 REQUIRED)
 elseif(CASE STREQUAL "clang")
