@@ -22,7 +22,7 @@ static const struct command {
 	{ "probe-trace", probe_trace_main },
 };
 
-/* Returns the command of this name, with or without "probe-". NULL: there is none. */
+/* Returns the command of this name, with or without "probe-". NULL: the name is unknown. */
 static const struct command *command_find(const char *name)
 {
 	static const char prefix[] = "probe-";
@@ -35,7 +35,7 @@ static const struct command *command_find(const char *name)
 	return NULL;
 }
 
-static void usage_print(FILE *out)
+static void commands_print(FILE *out)
 {
 	fputs("usage: probepoint-static COMMAND [ARGUMENT]...\n"
 	      "A link to this program with the name of a command is that command. Commands:",
@@ -78,11 +78,11 @@ int main(int argc, char **argv)
 		return command->run(argc, argv);
 	}
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-?"))) {
-		usage_print(stdout);
+		commands_print(stdout);
 		return fflush(stdout) ? STATUS_FAILED : STATUS_DONE;
 	}
 	if (argc > 1)
 		fprintf(stderr, "probepoint-static: no such command: '%s'\n", argv[1]);
-	usage_print(stderr);
+	commands_print(stderr);
 	return STATUS_USAGE;
 }
