@@ -75,7 +75,9 @@ options_typed() {
 		s/([a-z])$/\1 /'
 }
 
-mkdir "$T/dir"
+mkdir "$T/dir" "$T/slow"
+printf '#!/bin/sh\n: >"%s/slow/ran"\nexec sleep 1000\n' "$T" >"$T/slow/probe-list"
+chmod +x "$T/slow/probe-list"
 cp "$B/examples/weblog" "$T/weblog"
 cp "$B/examples/weblog" "$T/a 'b\"; touch owned"
 cp "$B/examples/weblog" "$T/\$(touch owned)"
@@ -95,6 +97,8 @@ for shell in bash zsh; do
 				_probepoint_options | tr " " "\n" | sed -n "s/^--/$command --/p"
 			done' | sort)"
 	else
+		# The other commands share most of their options with these two.
+		[ "${PROBEPOINT_LONG-}" ] || sed -i '/^probe-\(list\|enable\)/!d' "$T/options"
 		check zsh < <(options_typed)
 	fi
 
@@ -147,6 +151,15 @@ probe-enable -f a\t
 probe-enable -f a\\ \\'b\\"\\;\\ touch\\ owned 
 E
 	[ ! -e "$T/owned" ] || fail "$shell: a command of the command line ran"
+	# A command that does not end is stopped.
+	begin=${EPOCHREALTIME/[.,]/}
+	PATH=$T/slow:$PATH PROBEPOINT_COMPLETION_TIME=0.2 check $shell <<E
+probe-enable -f weblog we\t
+probe-enable -f weblog we
+E
+	[ -e "$T/slow/ran" ] || fail "$shell: probe-list did not run"
+	[ $((${EPOCHREALTIME/[.,]/} - begin)) -lt 30000000 ] || fail "$shell: completion waited for probe-list"
+	rm "$T/slow/ran"
 	[ "${session-}" ] || { part_skipped "sessions: the kernel backend is not permitted"; continue; }
 	check $shell <<E
 probe-stat -s ${S%?}\t
