@@ -131,3 +131,14 @@ mv "$moved" "$own"
 expect 0 user make -s O="$B" CC="$CC" uninstall PREFIX="$own"
 want "files left by uninstall" "" "$(find "$own" ! -type d)"
 [ ! -e "$own/lib/cmake/probepoint" ] || fail "uninstall leaves the directory of the CMake package"
+
+# Each directory can be set, below DESTDIR.
+directories=(DESTDIR="$T/dest" PREFIX=/usr libdir=/usr/lib/cpu sdtdir=/usr/include/probes includedir=/usr/h plugindir=/p zshdir=/z bashdir=/b mandir=/m)
+expect 0 make -s O="$B" CC="$CC" install "${directories[@]}"
+for file in usr/lib/cpu/libprobepoint.so.1 usr/lib/cpu/libprobepoint-agent.so usr/lib/cpu/cmake/probepoint/probepoint-config.cmake \
+	usr/include/probes/sys/sdt.h usr/h/probepoint.h p/probepoint.so z/_probepoint b/probe-stat m/man1/probe-list.1; do
+	[ -e "$T/dest/$file" ] || fail "not installed: $file"
+done
+want "flags of pkg-config" "-I/usr/h -I/usr/include/probes" "$(PKG_CONFIG_PATH=$T/dest/usr/lib/cpu/pkgconfig pkg-config --cflags probepoint | xargs)"
+expect 0 make -s O="$B" CC="$CC" uninstall "${directories[@]}"
+want "files left below DESTDIR" "" "$(find "$T/dest" ! -type d)"

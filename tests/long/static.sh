@@ -88,7 +88,7 @@ expect 1 bare enable -b agent -s $S -p "$pid" 'weblog:*'
 want_like "agent in another container" "*another*namespace (a container) and has no agent*" "$out"
 # With an agent named, it starts programs of glibc with it.
 PROBEPOINT_AGENT=$B/lib/libprobepoint-agent.so expect 0 "$static" enable -b agent -s $S weblog:find_route__entry -- "$B/examples/weblog" -n 500
-want "hits by the agent" "$(sed -n 's/^lookups //p' <<<"$out")" "$(probe-stat -s $S | awk '/find_route__entry/ { print $1 }')"
+want "hits by the agent" "$(sed -n 's/^lookups //p' <<<"$out")" "$(probe-stat -q -s $S 2>/dev/null | awk '/find_route__entry/ { print $1 }')"
 probe-disable -q -s $S
 PROBEPOINT_AGENT=$B/lib/libprobepoint-agent.so expect 125 "$static" enable -b agent -s $S 'x:*' -- "$static"
 want_like "static target" "*it is linked statically*" "$out"
