@@ -22,11 +22,11 @@
 #define LIBRARY "libprobepoint-agent.so"
 
 #if defined(__x86_64__)
-#define MULTIARCH "x86_64-linux-gnu"
+#define MULTIARCH_DIR "lib/x86_64-linux-gnu"
 #elif defined(__aarch64__)
-#define MULTIARCH "aarch64-linux-gnu"
+#define MULTIARCH_DIR "lib/aarch64-linux-gnu"
 #else
-#define MULTIARCH "."
+#define MULTIARCH_DIR "lib"
 #endif
 
 /*
@@ -35,7 +35,7 @@
  */
 static char *library_installed(void)
 {
-	static const char *const dirs[] = { "lib", "lib/" MULTIARCH, "lib64" };
+	static const char *const dirs[] = { "lib", MULTIARCH_DIR, "lib64" };
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
