@@ -9,6 +9,12 @@
 
 #include "runtime/agent/inproc/libc.h"
 
+/* Macros since glibc 2.43 */
+#undef memchr
+#undef strchr
+#undef strrchr
+#undef strstr
+
 /* ---- bytes ---- */
 
 HIDDEN void *memcpy(void *restrict to, const void *restrict from, size_t n)
