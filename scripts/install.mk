@@ -68,5 +68,6 @@ dist:
 	$(Q)git diff --quiet HEAD -- || echo 'make dist: changes that are not committed are left out' >&2
 	$(say) DIST $(B)/$(DIST).tar.xz
 	$(Q)mkdir -p $(B)
-	$(Q)git archive --format=tar --prefix=$(DIST)/ HEAD >$(B)/$(DIST).tar
-	$(Q)xz -9 --threads=1 --force $(B)/$(DIST).tar
+	$(Q)tar=$(B)/$(DIST).$$$$.tar; trap 'rm -f "$$tar" "$$tar.xz"' EXIT; \
+		git archive --format=tar --prefix=$(DIST)/ HEAD >"$$tar" && xz -9 --threads=1 "$$tar" && \
+		mv "$$tar.xz" $(B)/$(DIST).tar.xz
