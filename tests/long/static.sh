@@ -5,7 +5,6 @@
 . tests/lib.sh
 need_root
 need make unshare
-have dpkg-source || skip "needs dpkg-source, for the source of Zydis"
 make -s O="$B" static >"$T/log" 2>&1 || { cat "$T/log"; grep -q 'apt-get source' "$T/log" && skip "the source of Zydis: see the line above"; fail "make static"; }
 static=$B/bin/probepoint-static
 readelf -d "$static" | grep -q NEEDED && fail "the program needs shared libraries: $(readelf -d "$static" | grep NEEDED)"
