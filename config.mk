@@ -34,6 +34,9 @@ ifneq ($(CROSS),)
 PKG_CONFIG ?= env PKG_CONFIG_SYSROOT_DIR=$(SYSROOT) \
 	PKG_CONFIG_LIBDIR=$(SYSROOT)/usr/lib/$(triplet)/pkgconfig:$(SYSROOT)/usr/share/pkgconfig pkg-config
 endif
+# Flags of the plugin, which g++ compiles and not $(CC).
+PLUGIN_CXXFLAGS ?= -O2 -g
+PLUGIN_LDFLAGS ?=
 PKG_CONFIG ?= pkg-config
 
 WARN     := -Wall -Wextra

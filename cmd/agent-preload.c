@@ -21,9 +21,21 @@
 
 #define LIBRARY "libprobepoint-agent.so"
 
-/* Returns the path ../lib/LIBRARY, relative to the directory of this command. */
+#if defined(__x86_64__)
+#define MULTIARCH_DIR "lib/x86_64-linux-gnu"
+#elif defined(__aarch64__)
+#define MULTIARCH_DIR "lib/aarch64-linux-gnu"
+#else
+#define MULTIARCH_DIR "lib"
+#endif
+
+/*
+ * Returns the path of the agent that was installed with this command: in ../lib, relative to the command's directory, or
+ * where distributions have libraries of 64 bits. It is the path in ../lib if there is none.
+ */
 static char *library_installed(void)
 {
+	static const char *const dirs[] = { "lib", MULTIARCH_DIR, "lib64" };
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
@@ -31,7 +43,16 @@ static char *library_installed(void)
 		self[n] = 0;
 		n = strrchr(self, '/') ? strrchr(self, '/') - self : 0;
 	}
-	return n < 0 ? NULL : xasprintf("%.*s/lib/" LIBRARY, (int)n, self);
+	if (n < 0)
+		return NULL;
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
+		char *path = xasprintf("%.*s/%s/" LIBRARY, (int)n, self, dirs[i]);
+
+		if (!access(path, F_OK))
+			return path;
+		free(path);
+	}
+	return xasprintf("%.*s/lib/" LIBRARY, (int)n, self);
 }
 
 /*
@@ -157,6 +178,16 @@ static bool is_same_file(const char *a, const char *b)
 	return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* Returns whether the agent can run in the program. It is built for the C library of this command, or for glibc. */
+static bool program_has_library(const struct elf_program *program, const struct elf_program *own)
+{
+	const char *slash = strrchr(program->interpreter, '/');
+
+	if (*own->interpreter)
+		return is_same_file(program->interpreter, own->interpreter);
+	return slash && !strncmp(slash, "/ld-linux", strlen("/ld-linux"));
+}
+
 /* Reads the program that the command starts: the command, or the interpreter if it is a script. */
 static int command_read(const char *name, struct elf_program *program)
 {
@@ -176,10 +207,7 @@ static int command_read(const char *name, struct elf_program *program)
 	return err;
 }
 
-/*
- * Returns why the command cannot start with the agent, or NULL if it can or its program cannot be read. The agent is
- * built for the C library that this command runs with.
- */
+/* Returns why the command cannot start with the agent, or NULL if it can or its program cannot be read. */
 static const char *preload_obstacle(const char *name)
 {
 	static char text[3 * PATH_MAX];
@@ -193,10 +221,10 @@ static const char *preload_obstacle(const char *name)
 		return "it has more rights than its caller, so its loader ignores LD_PRELOAD";
 	if (!*program.interpreter)
 		return "it is linked statically";
-	if (is_same_file(program.interpreter, own.interpreter))
+	if (program_has_library(&program, &own))
 		return NULL;
 	snprintf(text, sizeof(text), "its loader is '%s', and the agent needs the C library of '%s'",
-	         program.interpreter, own.interpreter);
+	         program.interpreter, *own.interpreter ? own.interpreter : "ld-linux");
 	return text;
 }
 

@@ -11,22 +11,17 @@
 
 #define ARGUMENT "-fplugin-arg-" PLUGIN_NAME "-"
 
-static const char *const usage[] = {
-	"%<" ARGUMENT "functions=GLOB[,GLOB]...%>: probe functions of these names",
-	"%<" ARGUMENT "exclude=GLOB[,GLOB]...%>: except functions of these names",
-	"%<" ARGUMENT "files=GLOB[,GLOB]...%>: probe only functions that these files define",
-	"%<" ARGUMENT "min-size=N%>: probe only functions of N GIMPLE statements or more",
-	"%<" ARGUMENT "sites=entry|return|both%>: place these sites (default: both)",
-	"%<" ARGUMENT "inlined=yes|no%>: place sites in inlined copies too (default: yes)",
-	"%<" ARGUMENT "provider=NAME%>: name the provider (default: the source file%'s base name)",
-	"%<" ARGUMENT "rules=FILE%>: read rules, which come before the other arguments",
-	"%<" ARGUMENT "marked%>: probe functions with %<__attribute__((probe))%>, as the other arguments do too",
-};
-
 static void usage_print(void)
 {
-	for (const char *line : usage)
-		inform(UNKNOWN_LOCATION, line);
+	inform(UNKNOWN_LOCATION, "%<" ARGUMENT "functions=GLOB[,GLOB]...%>: probe functions of these names");
+	inform(UNKNOWN_LOCATION, "%<" ARGUMENT "exclude=GLOB[,GLOB]...%>: except functions of these names");
+	inform(UNKNOWN_LOCATION, "%<" ARGUMENT "files=GLOB[,GLOB]...%>: probe only functions that these files define");
+	inform(UNKNOWN_LOCATION, "%<" ARGUMENT "min-size=N%>: probe only functions of N GIMPLE statements or more");
+	inform(UNKNOWN_LOCATION, "%<" ARGUMENT "sites=entry|return|both%>: place these sites (default: both)");
+	inform(UNKNOWN_LOCATION, "%<" ARGUMENT "inlined=yes|no%>: place sites in inlined copies too (default: yes)");
+	inform(UNKNOWN_LOCATION, "%<" ARGUMENT "provider=NAME%>: name the provider (default: the source file%'s base name)");
+	inform(UNKNOWN_LOCATION, "%<" ARGUMENT "rules=FILE%>: read rules, which come before the other arguments");
+	inform(UNKNOWN_LOCATION, "%<" ARGUMENT "marked%>: probe functions with %<__attribute__((probe))%>, as the other arguments do too");
 }
 
 /* ---- settings, which arguments and rules share ---------------------------- */

@@ -25,9 +25,11 @@ format:
 #=   lint        check format, prose, structure, spelling, shell scripts and commit message
 #=   format      format the C sources with clang-format
 #=   examples    build the example programs
+#=   static      link all commands into one static program, for containers without a C library
 #=   install     install to PREFIX (default /usr/local)
 #=   uninstall   remove what install installs
 #=   install-plugins, uninstall-plugins   the same for the plugins of PLUGIN_CCS
+#=   dist        write build/probepoint-VERSION.tar.xz from the commit that is checked out
 #=   deps        install the packages that the build needs, with apt
 #=   clean       remove build/
 #=   help        print this text
@@ -43,4 +45,5 @@ format:
 #=   CC= CXX= CFLAGS= CPPFLAGS= LDFLAGS=   compiler and flags of the library and the commands
 #=   PLUGIN_CC= PLUGIN_CXX=  the GCC that the plugin is built for
 #=   PLUGIN_CCS="gcc-N..."   the GCCs of plugins and check-gcc (default: each gcc-N that has its plugin headers)
-#=   PREFIX= DESTDIR= plugindir=   where install puts files
+#=   PREFIX= DESTDIR= plugindir= libdir= includedir= sdtdir= mandir=   where install puts files
+#=   ZYDIS_A=FILE            static library of Zydis, for static

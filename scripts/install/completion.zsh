@@ -1,0 +1,156 @@
+#compdef probe-list probe-enable probe-disable probe-stat probe-trace
+# SPDX-License-Identifier: MIT
+# Completion of zsh: options, pids, sessions, and the probes of the files and processes that the command line names.
+#
+# 1. Nothing from the command line is evaluated: a word with $ or ` is not used, except $(pidof NAME) and
+#    $(pgrep -d, NAME).
+# 2. The names come from probe-list and probe-stat, which get PROBEPOINT_COMPLETION_TIME seconds (default 2).
+# 3. Only probes whose names consist of letters, digits and _ . : - are offered, and at most 2000.
+
+_probepoint_run() { command timeout -k 1 "${PROBEPOINT_COMPLETION_TIME:-2}" "$@" 2>/dev/null </dev/null }
+
+# _probepoint_names FIELD: reads a table, and prints the names in this field that begin with $text, each once. Of names that differ
+# in their provider only the providers are printed, as long as $text has no ':'.
+_probepoint_names() {
+	command awk -v field="$1" -v begin="$text" '
+		$field !~ /^[A-Za-z0-9_.:-]+$/ || index($field, begin) != 1 { next }
+		!(($0 = $field) in seen) {
+			seen[$0]
+			provider = substr($0, 1, index($0, ":"))
+			if (!(provider in providers) && ++np > 2000 && n >= 2000) exit
+			providers[provider]
+			if (n < 2000) names[++n] = $0
+		}
+		END {
+			if (np > 1 && begin !~ /:/) { for (p in providers) print p; exit }
+			for (i = 1; i <= n; i++) print names[i]
+		}'
+}
+
+# Sets sources to the arguments that name files and processes, and session.
+_probepoint_read_words() {
+	local -a with_argument
+	local word value bare i
+	sources=() session=()
+	for ((i = 2; i < CURRENT; i++)); do
+		word=$words[i] value=
+		case $word in
+		(--) return ;;
+		(--*=*) value=${word#*=} word=${word%%=*} ;;
+		(--(pid|file|session|match|backend|count|output|interval|times|top|if|string|no-string|cgroup|maxactive|for|budget)|-[pfsmbnoi]) value=$words[++i] ;;
+		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
+		(-*) continue ;;
+		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
+		esac
+		(( i < CURRENT )) || return
+		# What the shell would expand, without what is quoted.
+		bare=${${value//\\?/}//\'[^\']#\'/}
+		if [[ $word == (-p|--pid) && ${(Q)value} =~ '^[$][(](pidof|pgrep -d,) ([A-Za-z0-9_.-]+)[)]$' ]]; then
+			value=${${(f)"$(command pidof -- $match[2] 2>/dev/null)"}// /,}
+		elif [[ $bare == *[\$\`]* ]]; then
+			continue
+		fi
+		value=${(Q)value}
+		[[ $value != '~/'* ]] || value=$HOME/${value#??}
+		case $word in
+		(-p|--pid) [[ $value == [0-9][0-9,]# ]] && sources+=(-p "$value") ;;
+		(-f|--file) sources+=(-f "$value") ;;
+		(-s|--session) session=(-s "$value") ;;
+		esac
+	done
+}
+
+_probepoint_probes() {
+	setopt localoptions extendedglob
+	local text=${(Q)PREFIX} pattern=
+	local -a sources session found
+	[[ $text != *[\*\?\[\\\$\`]* ]] || return 1
+	[[ $text != *:* ]] || pattern=${text#*:}
+	_probepoint_read_words
+	if [[ $service == (probe-stat|probe-disable) ]]; then
+		found=(${(f)"$(_probepoint_run probe-stat -a -q "${session[@]}" | _probepoint_names 3)"})
+	else
+		(( ! $#sources )) || found=(${(f)"$(_probepoint_run probe-list -q "${sources[@]}" -m "${text%%:*}*:${pattern}*" | _probepoint_names 1)"})
+		[[ $service == probe-list ]] || found+=(func:)
+	fi
+	compadd -S '' -- ${(M)found:#*:}
+	compadd -- ${found:#*:}
+}
+
+_probepoint_pids() {
+	local dir pid name
+	local -a pids shown
+	compset -P '*,'
+	for dir in /proc/[0-9]*(N); do
+		# Kernel threads, and processes that this user may not inspect, have no file.
+		pid=${dir:t}
+		[[ -e $dir/exe && $pid != $$ ]] || continue
+		name=
+		{ read -r name <$dir/comm } 2>/dev/null
+		pids+=($pid)
+		shown+=("$pid ${name//[^[:print:]]/?}")
+	done
+	compadd -l -d shown -- $pids
+}
+
+_probepoint_sessions() {
+	local text=${(Q)PREFIX}
+	compadd -- ${(f)"$(_probepoint_run probe-list --sessions -q | _probepoint_names 1)"}
+}
+
+_probepoint() {
+	local -a options arming
+	options=(
+		'(- *)'{-\?,--help}'[print help]' '(- *)--usage[print a short usage message]' '(- *)'{-V,--version}'[print the version]'
+		'--json[print results as JSON]' {-q,--quiet}'[print only results and errors]' {-v,--verbose}'[print more details]'
+		'*'{-p,--pid=}'[select this process]:pid:_probepoint_pids'
+	)
+	arming=(
+		{-b,--backend=}'[arm through this backend]:backend:(auto kernel agent)'
+		'--cgroup=[select processes in this control group]:directory:_files -/'
+		'--children[include processes that the processes of -p fork]' '--pgrp[include process groups of the processes of -p]'
+		'*'{-f,--file=}'[select this executable or library]:file:_files'
+		'--if=[select hits for which the expression is true]:expression: '
+		'--maxactive=[track at most N calls in flight]:number: '
+		'*--string=[read this argument as a string]:argument: ' '*--no-string=[show the address of this argument]:argument: '
+		{-s,--session=}'[use this session]:session:_probepoint_sessions'
+		'--yes[arm more than 500 sites without confirmation]'
+	)
+	case $service in
+	(probe-list)
+		_arguments -S $options '*'{-f,--file=}'[select this file]:file:_files' \
+			'*'{-m,--match=}'[list only these probes]:pattern:_probepoint_probes' '--sites[list each site]' \
+			'--sessions[list sessions]' '*:file:_files' ;;
+	(probe-stat)
+		_arguments -S $options {-a,--all}'[show also probes without hits]' {-i,--interval=}'[report every SECONDS]:seconds: ' \
+			{-n,--times=}'[stop after TIMES reports]:times: ' '--top=[show only the busiest probes]:number: ' \
+			{-s,--session=}'[use this session]:session:_probepoint_sessions' '*:pattern:_probepoint_probes' ;;
+	(probe-disable)
+		_arguments -S $options '--all[disarm all probes of all sessions]' \
+			{-s,--session=}'[use this session]:session:_probepoint_sessions' '*:pattern:_probepoint_probes' ;;
+	(probe-enable)
+		_arguments -S $options $arming '--budget=[disarm probes that take more than this share of a CPU]:share: ' \
+			'--for=[disarm after this time]:time: ' '--inject[load the agent into the processes of -p]' \
+			'--overwrite[keep the newest records]' '--record[record from the start]' \
+			'--system-calls[let hits of the agent read memory by system calls]' \
+			'--until-exit=-[disarm when this process has exited]::pid:_probepoint_pids' \
+			'*:pattern:_probepoint_patterns' ;;
+	(probe-trace)
+		_arguments -S $options $arming {-n,--count=}'[stop after COUNT records]:count: ' \
+			{-o,--output=}'[write a trace to this new directory]:directory:_files -/' '*:pattern:_probepoint_patterns' ;;
+	esac
+}
+
+# Patterns, and after -- a command with its arguments.
+_probepoint_patterns() {
+	local at=${words[(i)--]}
+	if (( at < CURRENT )); then
+		shift $at words
+		(( CURRENT -= at ))
+		_normal
+	else
+		_probepoint_probes
+	fi
+}
+
+_probepoint "$@"
