@@ -372,7 +372,9 @@ static int function_decode(struct function_code *f, uint64_t address)
 	err = function_add_part(f, &code);
 	for (size_t i = 0; i < f->nparts && !err; i++) {
 		err = function_decode_part(f, &f->parts[i]);
-		if (!err && i + 1 == f->nparts && f->nswitches && !f->has_cold_part)
+		if (err)
+			return err;
+		if (i + 1 == f->nparts && f->nswitches && !f->has_cold_part)
 			err = function_add_named_cold_part(f);
 	}
 	if (err)
