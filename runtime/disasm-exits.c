@@ -350,6 +350,83 @@ static int function_decode_part(struct function_code *f, const struct part *part
 	return 0;
 }
 
+/* A table of 4-byte offsets from its own address. */
+struct table {
+	uint64_t address;
+	int32_t offsets[64]; /* that were read last */
+	size_t n;
+};
+
+/* Sets *target to where the next offset leads. Returns false at the end of the file's data, or after TABLE_SIZE_MAX. */
+static bool table_next(const struct function_code *f, struct table *table, uint64_t *target)
+{
+	const size_t k = table->n % (sizeof(table->offsets) / sizeof(*table->offsets));
+	const uint64_t at = table->address + table->n * sizeof(*table->offsets);
+
+	if (table->n++ == TABLE_SIZE_MAX)
+		return false;
+	/* The last entries of a table may be at the end of the file's data. */
+	if (!k && code_read_some(f->image, at, sizeof(table->offsets), table->offsets))
+		return false;
+	*target = table->address + (uint64_t)(int64_t)table->offsets[k];
+	return true;
+}
+
+/* Returns true if a direct jump leads from the code into the function, but not to its begin. */
+static bool code_jumps_into(struct function_code *f, uint64_t start, uint64_t end)
+{
+	ZydisDecodedInstruction insn;
+	struct code_bytes code;
+	ZydisDecoder decoder;
+	insn_operands operands;
+	bool found = false;
+
+	if (code_bytes_read(f->image, f->name, start, end, &code))
+		return false;
+	decoder_init(&decoder, true);
+	for (size_t at = 0; at < end - start && !found; at += insn.length) {
+		uint64_t target;
+
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code.bytes + at, end - start - at, &insn, operands)))
+			break;
+		found = (insn.meta.category == ZYDIS_CATEGORY_UNCOND_BR ||
+		         insn.meta.category == ZYDIS_CATEGORY_COND_BR) &&
+		        operands->type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+		        ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&insn, operands, start + at, &target)) &&
+		        target != f->parts[0].code.start && function_part(f, target);
+	}
+	free(code.bytes);
+	return found;
+}
+
+/*
+ * Adds the cold part of a function in a file whose symbols do not name it. A table leads to it, and it jumps back into the
+ * function. The end of a table is not known: its first entry that leads elsewhere may belong to the next table.
+ */
+static int function_add_unnamed_cold_part(struct function_code *f)
+{
+	uint64_t target, start, end;
+
+	for (size_t i = 0; i < f->ntables; i++) {
+		struct table table = { .address = f->tables[i] };
+		bool more;
+
+		while ((more = table_next(f, &table, &target)) && function_part(f, target))
+			;
+		if (more && image_code_range(f->image, target, &start, &end) && code_jumps_into(f, start, end))
+			return function_add_cold_part(f, start, end);
+	}
+	return 0;
+}
+
+/* Adds the cold part of a function with a switch, if no direct jump has added it. */
+static int function_add_indirect_cold_part(struct function_code *f)
+{
+	int err = function_add_named_cold_part(f);
+
+	return err || f->has_cold_part ? err : function_add_unnamed_cold_part(f);
+}
+
 static int function_check_targets(struct function_code *f)
 {
 	for (size_t i = 0; i < f->ntargets; i++) {
@@ -375,7 +452,7 @@ static int function_decode(struct function_code *f, uint64_t address)
 		if (err)
 			return err;
 		if (i + 1 == f->nparts && f->nswitches && !f->has_cold_part)
-			err = function_add_named_cold_part(f);
+			err = function_add_indirect_cold_part(f);
 	}
 	if (err)
 		return err;
@@ -426,23 +503,20 @@ out:
 /* ---- the instruction after endbr64 ---- */
 
 /*
- * Searches a table of 4-byte offsets from its own address, up to the first offset that does not lead into the function.
- * Returns false if the first one does not, so that this is not a table. Sets *found if an offset leads to the target.
+ * Searches a table for an offset that leads to the target. Returns false if the first one does not lead into the function, so
+ * that this is not a table. Sets *found if an offset leads to the target.
  */
-static bool table_search(struct function_code *f, uint64_t table, uint64_t target, bool *found)
+static bool table_search(struct function_code *f, uint64_t address, uint64_t target, bool *found)
 {
-	int32_t offsets[64];
+	struct table table = { .address = address };
+	uint64_t to;
 	size_t n = 0;
 
-	for (; n < TABLE_SIZE_MAX; n++) {
-		const size_t k = n % (sizeof(offsets) / sizeof(*offsets));
-
-		/* The last entries of a table may be at the end of the file's data. */
-		if (!k && code_read_some(f->image, table + n * sizeof(*offsets), sizeof(offsets), offsets))
+	while (table_next(f, &table, &to)) {
+		*found |= to == target;
+		if (!function_part(f, to))
 			break;
-		*found |= table + (uint64_t)(int64_t)offsets[k] == target;
-		if (!function_part(f, table + (uint64_t)(int64_t)offsets[k]))
-			break;
+		n++;
 	}
 	*found |= n == TABLE_SIZE_MAX;
 	return n > 0;

@@ -36,6 +36,9 @@ FUNCTION(table, SWITCH("3b"));
 FUNCTION(cold_table, SWITCH("cold_table.cold"));
 __asm__(".pushsection .text.unlikely\n.type cold_table.cold, @function\ncold_table.cold: xor %eax, %eax\n ret\n"
         ".size cold_table.cold, . - cold_table.cold\n.popsection");
+/* The same, and no symbol names the part: it is known by its unwind table, and jumps back. */
+FUNCTION(cold_unnamed, SWITCH("7f") "\n.pushsection .text.unlikely\n.cfi_startproc\n 7: dec %rdi\n js 4b\n ret\n"
+                                    ".cfi_endproc\n.popsection");
 FUNCTION(computed, "1: push %rax\n pop %rax\n lea 1b(%rip), %rdx\n dec %rdi\n jg 2f\n ret\n 2: jmp *%rdx");
 /* The value of %r11 is not known. */
 FUNCTION(table_unknown, "push %rbp\n pop %rbp\n lea 1f(%rip), %r11\n notrack jmp *%r11\n 1: ret");
@@ -104,6 +107,7 @@ static struct called {
 	{ "table_back", table_back, 0 },
 	{ "table", table, 0 },
 	{ "cold_table", cold_table, 0 },
+	{ "cold_unnamed", cold_unnamed, 0 },
 	{ "computed", computed, 0 },
 	{ "table_unknown", table_unknown, 0 },
 	{ "inner", inner, 0 },
