@@ -129,6 +129,14 @@ static int image_read_debug_notes(const struct elf_file *file, const struct note
 	return err;
 }
 
+static int image_find_notes(const struct elf_file *file, const struct notes_filter *wanted, bool counts,
+                            struct pp_image *image, struct notes *notes)
+{
+	int err = image_read_notes(file, wanted, counts, image, notes);
+
+	return err || notes->stapsdt ? err : image_read_debug_notes(file, wanted, counts, image, notes);
+}
+
 static int image_read(const struct elf_file *file, const struct notes_filter *wanted, unsigned flags,
                       struct pp_image *image)
 {
@@ -141,9 +149,7 @@ static int image_read(const struct elf_file *file, const struct notes_filter *wa
 		return err;
 	if (elf_getshdrnum(file->elf, &n) == 0 && n == 0)
 		image_warn(image, "it has no section headers, so its probes are not known");
-	err = image_read_notes(file, wanted, counts, image, &notes);
-	if (!err && !notes.stapsdt)
-		err = image_read_debug_notes(file, wanted, counts, image, &notes);
+	err = image_find_notes(file, wanted, counts, image, &notes);
 	if (err)
 		return err;
 	if (notes.nnotes && !counts && symbols_load(file, image))
