@@ -66,8 +66,8 @@ void code_map_free(struct code_map *map);
 
 /*
  * Checks that an instruction begins at the address. A one-byte nop may have 0x66 prefixes before the address, because
- * sys/sdt.h aligns its sites with them. Returns 0, -ENOMEM, or -EINVAL with an error message that names the instruction
- * around the address, or says why the boundaries are not known.
+ * sys/sdt.h aligns its sites with them. Returns 0, -ENOMEM, -EINVAL with an error message that names the instruction
+ * around the address, or -EOPNOTSUPP with one that says why this cannot be known.
  */
 int code_map_begins(struct code_map *map, uint64_t address);
 

@@ -21,12 +21,46 @@ uint64_t inject_find_restorer(const struct inject *t)
 	return libc_find_code(t, restorer_code, sizeof(restorer_code));
 }
 
-uint64_t inject_find_result_stub(const struct inject *t)
+/* Returns the length of an instruction that a result stub may have before its ret, 0 otherwise. Adds the words that it pops. */
+static size_t stub_instruction(const unsigned char *at, unsigned *words)
 {
-	/* mov %rax,(%rbx); pop %rbx; ret */
-	static const unsigned char code[] = { 0x48, 0x89, 0x03, 0x5b, 0xc3 };
+	/* pop %reg, except %rsp */
+	if ((at[0] & 0xf8) == 0x58 && at[0] != 0x5c) {
+		++*words;
+		return 1;
+	}
+	if (at[0] == 0x41 && (at[1] & 0xf8) == 0x58) {
+		++*words;
+		return 2;
+	}
+	/* add $number,%rsp */
+	if (at[0] == 0x48 && at[1] == 0x83 && at[2] == 0xc4 && at[3] < 0x80 && at[3] % 8 == 0) {
+		*words += at[3] / 8;
+		return 4;
+	}
+	/* xor %eax,%eax */
+	return at[0] == 0x31 && at[1] == 0xc0 ? 2 : 0;
+}
 
-	return libc_find_code(t, code, sizeof(code));
+uint64_t inject_find_result_stub(const struct inject *t, unsigned *words)
+{
+	/* mov %rax,(%rbx) */
+	static const unsigned char store[] = { 0x48, 0x89, 0x03 };
+	const unsigned char *end = t->libc_code + (t->libc.end - t->libc.start), *at = t->libc_code;
+
+	while ((at = memmem(at, (size_t)(end - at), store, sizeof(store)))) {
+		const unsigned char *next = at + sizeof(store);
+		size_t length = 1;
+
+		for (*words = 0; end - next >= 4 && length; next += length)
+			length = stub_instruction(next, words);
+		/* An odd number of words keeps the stack aligned: see struct tracee_call. */
+		if (next < end && *next == 0xc3 && *words % 2 && *words <= TRACEE_STUB_WORDS_MAX)
+			return t->libc.start + (size_t)(at - t->libc_code);
+		at++;
+	}
+	*words = 0;
+	return 0;
 }
 
 bool inject_is_restorer(const unsigned char code[INJECT_RESTORER])

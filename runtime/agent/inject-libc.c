@@ -289,7 +289,7 @@ static int libc_read_code(struct inject *t)
 	if (process_read(t->process, t->libc.start, t->libc_code, size))
 		return error_set(EFAULT, "pid %d: cannot read the memory of the process", t->pid);
 	t->restorer = inject_find_restorer(t);
-	t->result_stub = inject_find_result_stub(t);
+	t->result_stub = inject_find_result_stub(t, &t->stub_words);
 	t->errno_offset = inject_find_errno(t);
 	if (!t->restorer)
 		return error_set(

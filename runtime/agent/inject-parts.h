@@ -37,13 +37,15 @@ struct inject {
 	uint64_t dlopen, dlerror, exit, errno_location;
 	uint64_t errno_offset;          /* of errno from the thread pointer; 0: not known */
 	uint64_t restorer, result_stub; /* see struct tracee_call; result_stub may be 0 */
+	unsigned stub_words;
 };
 
 /* ---- inject-code-CPU.c: what the C library's code looks like ---- */
 
 /* Finds code in a copy of the C library. Returns its address, 0 if it does not exist. */
 uint64_t inject_find_restorer(const struct inject *t);
-uint64_t inject_find_result_stub(const struct inject *t);
+/* Sets *words to struct tracee_call.stub_words. */
+uint64_t inject_find_result_stub(const struct inject *t, unsigned *words);
 /* Returns the offset of errno from the thread pointer, by the code of __errno_location(); 0: not known. */
 uint64_t inject_find_errno(const struct inject *t);
 /* Returns whether signal handlers return to this code. */

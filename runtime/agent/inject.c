@@ -133,7 +133,10 @@ static uint64_t inject_errno_address(const struct inject *t)
 /* Calls dlerror(). */
 static void inject_read_dlerror(struct inject *t, char *text, size_t size)
 {
-	struct tracee_call call = { .function = t->dlerror, .restorer = t->restorer, .result_stub = t->result_stub };
+	struct tracee_call call = { .function = t->dlerror,
+		                    .restorer = t->restorer,
+		                    .result_stub = t->result_stub,
+		                    .stub_words = t->stub_words };
 	uint64_t at = 0;
 
 	if (!t->result_stub || tracee_call(&t->thread, &call, CALL_NS, &at) || !at)
@@ -167,7 +170,9 @@ static int inject_load(struct inject *t)
 	if (!agent_is_mapped(t->pid)) {
 		inject_read_dlerror(t, text, sizeof(text));
 		err = error_set(ELIBACC, "pid %d: cannot load the agent: %s", t->pid,
-		                *text ? text : "dlopen() gives no reason");
+		                *text ? text
+		                      : "dlopen() failed, and its reason cannot be read from this C library; see "
+		                        "whether a program can load it with LD_PRELOAD");
 	}
 	if (errno_at)
 		tracee_write(&t->thread, errno_at, &errno_before, sizeof(errno_before));

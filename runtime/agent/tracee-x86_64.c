@@ -52,16 +52,15 @@ _Static_assert(sizeof(struct sigcontext) == 256 && sizeof(struct _fpx_sw_bytes) 
  * is below.
  */
 struct call_image {
-	_Alignas(64) uint64_t unused[5];
-	uint64_t result_stub, saved_rbx; /* at 40 */
-	struct sigreturn_frame frame;    /* at 56 */
+	_Alignas(64) uint64_t
+		stub[TRACEE_STUB_WORDS_MAX + 2]; /* its end: the address of the result stub, and what that pops */
+	struct sigreturn_frame frame;
 	uint64_t result;
 	_Alignas(64) unsigned char xstate[TRACEE_XSTATE_MAX];
 };
 
 _Static_assert(sizeof(struct call_image) + 64 <= TRACEE_IMAGE_MAX, "room for the image");
-_Static_assert(offsetof(struct call_image, result_stub) % 16 == 8 && offsetof(struct call_image, frame) % 16 == 8,
-               "alignment after a call instruction");
+_Static_assert(offsetof(struct call_image, frame) % 16 == 8, "alignment after a call instruction");
 
 uint64_t tracee_pc(const struct tracee *t)
 {
@@ -224,13 +223,21 @@ static void frame_put_regs(const struct tracee *t, struct sigcontext *to)
 	};
 }
 
+/* Returns the index in call_image.stub of the word that the function returns by, which is the end if there is no stub. */
+static size_t stub_index(const struct tracee_call *call)
+{
+	return sizeof(((struct call_image *)0)->stub) / sizeof(uint64_t) -
+	       (call->result_stub ? call->stub_words + 1 : 0);
+}
+
 /* Writes the image for a call to `at`, and the text, if any, to text_at. */
 static int image_write(const struct tracee *t, const struct tracee_call *call, uint64_t at, uint64_t text_at)
 {
 	struct call_image image = { 0 };
 	size_t size;
 
-	image.result_stub = call->result_stub;
+	if (call->result_stub)
+		image.stub[stub_index(call)] = call->result_stub;
 	image.frame.return_address = call->restorer;
 	image.frame.flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
 	image.frame.stack.flags = ~0u; /* invalid flags, so that the alternate stack stays as it is */
@@ -267,8 +274,7 @@ int tracee_begin_call(struct tracee *t, const struct tracee_call *call, uint64_t
 	regs.rbx = *result_at;
 	regs.orig_rax = -1;
 	regs.rip = call->function;
-	regs.rsp = at +
-	           (call->result_stub ? offsetof(struct call_image, result_stub) : offsetof(struct call_image, frame));
+	regs.rsp = at + stub_index(call) * sizeof(uint64_t);
 	regs.eflags &= ~(FLAG_DIRECTION | FLAG_TRAP);
 	if (ptrace(PTRACE_SETREGS, t->tid, NULL, &regs))
 		return -errno;

@@ -19,6 +19,7 @@
 #endif
 
 #define TRACEE_XSTATE_MAX 16384
+#define TRACEE_STUB_WORDS_MAX 5
 #define TRACEE_STACK_ROOM 65536                     /* bytes below the stack pointer that a call may use */
 #define TRACEE_IMAGE_MAX (TRACEE_XSTATE_MAX + 1024) /* bytes of struct tracee_call.stack that a call uses at most */
 
@@ -45,8 +46,10 @@ struct tracee_call {
 	const char *text;  /* the first argument, shorter than PATH_MAX; NULL: none */
 	uint64_t second;   /* the second argument */
 	uint64_t restorer; /* where signal handlers return to: rt_sigreturn(2) */
-	/* Code that stores the result: mov %rax,(%rbx); pop %rbx; ret. 0: the result is not needed. */
+	/* Code that stores the result, takes an odd number of words from the stack, and returns: mov %rax,(%rbx); pop; ret.
+	 * 0: the result is not needed. */
 	uint64_t result_stub;
+	unsigned stub_words;
 	uint64_t stack; /* writable memory to use instead of the thread's stack; only without a text; 0: none */
 };
 

@@ -6,8 +6,8 @@
  * 2. The bytes of a breakpoint must be the file's, or a breakpoint.
  * 3. A breakpoint must belong to a uprobe: of this session, of another session, or of another tool (foreign.c). A
  *    breakpoint of a killed session may still disappear, so the check waits a second for that.
- * 4. If it is not known whether another tool has a uprobe there, the breakpoint is taken for a debugger's if a debugger
- *    is attached.
+ * 4. If it is not known whether another tool has a uprobe there, the point is refused, because the breakpoint may be the
+ *    program's own.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -93,11 +93,17 @@ static bool breakpoint_disappears(struct trappers *t, const struct process *proc
 	}
 }
 
-static char *breakpoint_reason(const struct process *process, pid_t tracer)
+static char *breakpoint_reason(const struct process *process, pid_t tracer, enum foreign owner)
 {
 	if (tracer)
 		return error_format("pid %d, which debugs pid %d, has a breakpoint there; remove it first", tracer,
 		                    process->pid);
+	if (owner == FOREIGN_UNKNOWN)
+		return error_format(
+			"pid %d has a trap there that is not the file's. It may be the program's own, because the "
+			"kernel does not report whether a uprobe of another tool is there; end other uses of "
+			"perf and BPF, or run as root in the initial namespaces",
+			process->pid);
 	return error_format("pid %d has a trap there that is neither the file's nor a uprobe's: the program's own, or "
 	                    "one that a debugger left",
 	                    process->pid);
@@ -119,11 +125,11 @@ static bool place_is_unchanged(struct trappers *t, const struct process *process
 	if (!trapped)
 		return true;
 	owner = breakpoint_owner(t, point);
-	if (owner == FOREIGN_UPROBE || (owner == FOREIGN_UNKNOWN && !tracer))
+	if (owner == FOREIGN_UPROBE)
 		return true;
-	if (owner == FOREIGN_NONE && !tracer && breakpoint_disappears(t, process, place->address, point))
+	if (!tracer && breakpoint_disappears(t, process, place->address, point))
 		return true;
-	*reason = breakpoint_reason(process, tracer);
+	*reason = breakpoint_reason(process, tracer, owner);
 	return false;
 }
 

@@ -154,11 +154,21 @@ values() {
 libraries() {
 	build life tests/agent/life.c
 	build library.so -shared -fPIC tests/agent/library.c
-	target "$T/life"
-	poke arm $S 1 "$T/library.so" lib:hit
-	want "a point waits for its library" "attachment 1 armed 0 pending 1 refused 0" "$(rescan)"
-	for n in 1 2 3; do
+	# qemu-user hides the emulator's own mappings from the process. If they leave no room near the library, which depends on
+	# the addresses of this process, the agent refuses the point (reason 5). Another process then has other addresses.
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		target "$T/life"
+		poke arm $S 1 "$T/library.so" lib:hit
+		want "a point waits for its library" "attachment 1 armed 0 pending 1 refused 0" "$(rescan)"
 		say "load $T/library.so 10"
+		[ "$(field hits "$(counts 1)")" = 0 ] || break
+		say "keep $T/library.so"
+		want_like "the reason why a library is not armed" "0 refused 5 *" "$(poke state $pid $S 1)"
+		target_end
+		rm -rf "$XDG_RUNTIME_DIR/probepoint"
+	done
+	for n in 1 2 3; do
+		[ $n = 1 ] || say "load $T/library.so 10"
 		want "a loaded library is armed" $((10 * n)) "$(field hits "$(counts 1)")"
 		want "a point waits again after dlclose" "attachment 1 armed 0 pending 1 refused 0" "$(rescan)"
 	done

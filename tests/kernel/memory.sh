@@ -63,10 +63,35 @@ end hooked
 begin trapped
 to trapped trap
 expect 1 probe-enable -s "$S" -p "$trapped" func:victim
-want_like "its own int3" "*pid $trapped has a trap there that is neither the file's nor a uprobe's*" "$out"
+want_like "its own int3" "*pid $trapped has a trap there that is n*the file's*" "$out"
 says trapped 'call 100' 'sum 5050 hooked 0 traps 100'
 expect 1 probe-enable -s "$S" -f "$T/patched" func:victim
 says trapped 'call 100' 'sum 5050 hooked 0 traps 200'
+# A perf event without a BPF program, in any process, may be a uprobe: the kernel does not report it.
+"$CC" -o "$T/counter" -xc - <<'E' || fail "does not compile"
+#include <linux/perf_event.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(void)
+{
+	struct perf_event_attr counter = { .type = PERF_TYPE_SOFTWARE, .size = sizeof(counter), .config = PERF_COUNT_SW_TASK_CLOCK };
+
+	if (syscall(SYS_perf_event_open, &counter, 0, -1, -1, 0) < 0)
+		return 1;
+	puts("ready");
+	fflush(stdout);
+	return pause();
+}
+E
+"$T/counter" >"$T/counts" & counter=$!
+wait_for 10 grep -q ready "$T/counts"
+for how in "-p $trapped" "-f $T/patched"; do
+	expect 1 probe-enable -s "$S" $how func:victim
+	want_like "its own int3 while a perf event exists" "*pid $trapped has a trap there that is not the file's*may be the program's own*" "$out"
+done
+says trapped 'call 100' 'sum 5050 hooked 0 traps 300'
+kill "$counter" # it has inherited the program's input
 end trapped
 
 # breakpoints of uprobes: of a private session, of tracefs, and inherited by a child

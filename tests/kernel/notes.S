@@ -68,6 +68,28 @@ nops:				/* what is nops, with whatever before them */
 	note bad, in_bss, 17b, bad_in_bss_semaphore
 	note bad, across, 17b, across
 
+	.globl padded
+	.type padded, @function
+padded:				/* bytes that are not code, after a call that does not return; 2.43's ____longjmp_chk has them */
+	.cfi_startproc
+	cmp $1, %edi
+	jne 21f
+	mov $5, %eax
+	jmp 22f
+21:	call abort
+	.byte 0x05, 0x05, 0x90, 0x05, 0x05, 0x05
+22:	add $1, %eax
+23:	nop
+	ret
+	call padded
+24:	mov $0x90909090, %eax
+	ret
+	.cfi_endproc
+	.size padded, .-padded
+	note good, padded, 23b
+	note bad, in_padding, 22b-4
+	note bad, after_return, 24b+2
+
 	.section .probes, "aw", @progbits
 	.balign 2
 counted: .2byte 0

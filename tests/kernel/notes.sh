@@ -20,7 +20,7 @@ for file in notes stripped; do
 	want "$file, not armed" ok "$answer"
 
 	# in the stripped file, good:named is refused: without symbols its semaphore may be any variable
-	good='good:nop good:nopl good:nopw good:prefixed good:semaphore'
+	good='good:nop good:nopl good:nopw good:padded good:prefixed good:semaphore'
 	[ $file = stripped ] || good='good:named '$good
 	expect $([ $file = notes ] && echo 0 || echo 3) probe-enable -b kernel --json -s "$S" -p "$pid" 'good:*'
 	want "$file: armed" "$good" "$(json '[.armed[] | select(.verified) | .probe] | sort | join(" ")' <<<"$out" | tr -d '"')"
@@ -32,12 +32,15 @@ for file in notes stripped; do
 	for backend in kernel agent; do
 		expect 1 probe-enable -b $backend --json -s "$S" -p "$pid" 'bad:*'
 		want "$file, $backend: armed" '[]' "$(json '.armed + .pending' <<<"$out")"
-		want "$file, $backend: refused" 13 "$(json '[.refused[].probe] | unique | length' <<<"$out")"
+		want "$file, $backend: refused" 15 "$(json '[.refused[].probe] | unique | length' <<<"$out")"
 		for name in immediate inside_number prefix; do
 			[ $name = prefix ] || want_like "$file: $name" "*is in the middle of an instruction*" "$(reason $name)"
 		done
 		for name in add ret pause xchg inside_nopl; do want_like "$file: $name" "*is not a nop*" "$(reason $name)"; done
 		want_like "$file: inside_xchg" "*is in the middle of an instruction*" "$(reason inside_xchg)"
+		for name in in_padding after_return; do
+			want_like "$file: $name" "*cannot check whether an instruction begins at*may not be code" "$(reason $name | tr -d '"')"
+		done
 		want_like "$file: variable" "*may be any variable*" "$(reason variable)"
 		want_like "$file: in_bss" "*in .bss*" "$(reason in_bss)"
 		[ $file = stripped ] || want_like "$file: begins_as_7" "*is not 0 in the file*" "$(reason begins_as_7)"
