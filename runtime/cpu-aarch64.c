@@ -99,6 +99,12 @@ static bool aarch64_loads_literal(uint32_t insn)
 	return (insn & 0x3b000000) == 0x18000000;
 }
 
+/* Returns true for the instructions that copy and set memory, which belong together in threes (cpyp, cpym, cpye). */
+static bool aarch64_is_memory_operation(uint32_t insn)
+{
+	return (insn & 0x3b200c00) == 0x19000400;
+}
+
 /* Returns true for msr. */
 static bool aarch64_writes_system_register(uint32_t insn)
 {
@@ -126,6 +132,8 @@ static const char *aarch64_why_refused(const uint8_t *code, size_t size)
 		return "is an exclusive load or store, which never succeeds when it is single-stepped";
 	if (aarch64_loads_literal(insn))
 		return "loads a literal relative to the program counter, which the kernel does not emulate";
+	if (aarch64_is_memory_operation(insn))
+		return "is one of three instructions that copy or set memory, which the kernel does not single-step";
 	if (aarch64_writes_system_register(insn))
 		return "writes a system register, which cannot be single-stepped";
 	return NULL;

@@ -129,6 +129,7 @@ START_TEST(aarch64_refuses_what_linux_refuses)
 		{ "prfm literal", "200000d8", true, false },
 		{ "msr nzcv", "00421bd5", true, false },
 		{ "mrs nzcv", "00423bd5", false, false },
+		{ "cpyfp", "40040119", true, false },
 		{ "ldar", "20fcdfc8", false, false },
 		{ "nop", "1f2003d5", false, true },
 		{ "paciasp", "3f2303d5", false, false },
