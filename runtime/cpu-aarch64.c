@@ -44,19 +44,18 @@ static bool aarch64_is_unarmed(const uint8_t *code)
 
 /*
  * Linux emulates branches and instructions that compute addresses from the program counter
- * (arch/arm64/kernel/probes/decode-insn.c), and nop since 6.13. It single-steps all others. nop counts as emulated on every
- * kernel, because runtime/kernel/overhead.c measures a trap at a nop.
+ * (arch/arm64/kernel/probes/decode-insn.c), and nop since 6.13. It single-steps all others that it arms. nop counts as
+ * emulated on every kernel, because runtime/kernel/overhead.c measures a trap at a nop.
  */
 static bool aarch64_is_emulated(const uint8_t *code)
 {
 	uint32_t insn = aarch64_insn(code);
 
-	return insn == NOP || (insn & 0x7c000000) == 0x14000000 ||                     /* b, bl */
-	       (insn & 0xff000010) == 0x54000000 ||                                    /* b.cond */
-	       (insn & 0x7c000000) == 0x34000000 ||                                    /* cbz, tbz */
-	       (insn & 0xff9ffc1f) == 0xd61f0000 ||                                    /* br, blr, ret */
-	       (insn & 0x1f000000) == 0x10000000 ||                                    /* adr, adrp */
-	       (insn & 0xbf000000) == 0x18000000 || (insn & 0xff000000) == 0x98000000; /* ldr, ldrsw of a literal */
+	return insn == NOP || (insn & 0x7c000000) == 0x14000000 || /* b, bl */
+	       (insn & 0xff000010) == 0x54000000 ||                /* b.cond */
+	       (insn & 0x7c000000) == 0x34000000 ||                /* cbz, tbz */
+	       (insn & 0xff9ffc1f) == 0xd61f0000 ||                /* br, blr, ret */
+	       (insn & 0x1f000000) == 0x10000000;                  /* adr, adrp */
 }
 
 /* Returns true for hints that Linux single-steps: nop, and those that sign or begin functions. It arms no others. */
@@ -91,6 +90,27 @@ static bool aarch64_becomes_call(const uint8_t *code, size_t size)
 	return false;
 }
 
+/*
+ * Returns true for loads of a literal. Linux refuses to arm those of x and w registers since the kernel removed its broken
+ * emulation of them. It single-steps those of vector registers out of line, where they load from a wrong address.
+ */
+static bool aarch64_loads_literal(uint32_t insn)
+{
+	return (insn & 0x3b000000) == 0x18000000;
+}
+
+/* Returns true for the instructions that copy and set memory, which belong together in threes (cpyp, cpym, cpye). */
+static bool aarch64_is_memory_operation(uint32_t insn)
+{
+	return (insn & 0x3b200c00) == 0x19000400;
+}
+
+/* Returns true for msr. */
+static bool aarch64_writes_system_register(uint32_t insn)
+{
+	return (insn & 0xfff00000) == 0xd5100000 || (insn & 0xfff8f01f) == 0xd500401f;
+}
+
 static const char *aarch64_why_refused(const uint8_t *code, size_t size)
 {
 	uint32_t insn;
@@ -110,6 +130,12 @@ static const char *aarch64_why_refused(const uint8_t *code, size_t size)
 		return "authenticates an address, which the kernel does not emulate";
 	if ((insn & 0x3f000000) == 0x08000000 && !(insn & 0x00800000)) /* ldxr, stxr and their variants */
 		return "is an exclusive load or store, which never succeeds when it is single-stepped";
+	if (aarch64_loads_literal(insn))
+		return "loads a literal relative to the program counter, which the kernel does not emulate";
+	if (aarch64_is_memory_operation(insn))
+		return "is one of three instructions that copy or set memory, which the kernel does not single-step";
+	if (aarch64_writes_system_register(insn))
+		return "writes a system register, which cannot be single-stepped";
 	return NULL;
 }
 

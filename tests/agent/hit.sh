@@ -6,6 +6,7 @@
 . tests/agent/lib.sh
 . tests/kernel/lib.sh
 need jq
+[ "$(uname -m)" = x86_64 ] || skip "tests/agent/hit.c has code for x86-64"
 agent_build hit
 host() { target "${@:2}" "$T/hit"; eval "$1=\$pid"; }
 end() { kill -KILL "$pid"; wait "$pid" 2>/dev/null; probe-disable -q -s $S 2>/dev/null; }

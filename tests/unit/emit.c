@@ -167,7 +167,7 @@ START_TEST(as_interpreted)
 {
 	static struct fetch_program programs[PROGRAMS];
 	static struct maker maker;
-	int rounds = getenv("PROBEPOINT_LONG") ? 1000 : 60;
+	int rounds = rounds_of(60, 3, 1000);
 	long recorded = 0;
 
 	hit_open();
@@ -248,7 +248,7 @@ static void put_filter(char **to, int depth)
 START_TEST(fields_as_interpreted)
 {
 	static struct fetch_program programs[PROGRAMS];
-	int rounds = getenv("PROBEPOINT_LONG") ? 100000 / PROGRAMS : 25;
+	int rounds = rounds_of(25, 2, 100000 / PROGRAMS);
 	long recorded = 0;
 
 	hit_open();

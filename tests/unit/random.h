@@ -31,6 +31,19 @@ static inline unsigned below(unsigned n)
 	return random_bits() % n;
 }
 
+/* Returns how many rounds to run: normal, divided by $PROBEPOINT_SLOW but at least least; or in_long with --long. */
+static inline int rounds_of(int normal, int least, int in_long)
+{
+	const char *slow = getenv("PROBEPOINT_SLOW");
+	int divisor = slow ? atoi(slow) : 1;
+
+	if (getenv("PROBEPOINT_LONG"))
+		return in_long;
+	if (divisor > 1)
+		normal /= divisor;
+	return normal > least ? normal : least;
+}
+
 static inline void seed_set(void)
 {
 	const char *given = getenv("PROBEPOINT_SEED");
