@@ -3,8 +3,8 @@
  * Floating-point numbers of 16 bits: _Float16, binary16 of IEEE 754. Not every compiler
  * has the type.
  */
-#ifndef HALF_H
-#define HALF_H
+#ifndef BASE_HALF_H
+#define BASE_HALF_H
 
 #include <stdint.h>
 

@@ -80,12 +80,14 @@ static int debuglink_open_by_name(const struct pp_image *image, const struct elf
                                   struct elf_file *debug, char *path)
 {
 	static const char *const places[] = { "%s%s/%s", "%s%s/.debug/%s", "%s" DEBUG_ROOT "%s/%s" };
+	/* The absolute name, because dirname() does not change a name without a slash. */
+	const char *file_name = *root ? image->path + strlen(root) : image->name;
 	char name[NAME_MAX + 16], dir[PATH_MAX];
 	uint32_t crc;
 
 	if (debuglink_read(file, name, sizeof(name), &crc))
 		return -ENOENT;
-	if (snprintf(dir, sizeof(dir), "%s", image->path + strlen(root)) >= (int)sizeof(dir))
+	if (snprintf(dir, sizeof(dir), "%s", file_name) >= (int)sizeof(dir))
 		return -ENOENT;
 	dirname(dir);
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {

@@ -76,6 +76,7 @@ int note_parse_probe(struct note_walk *walk, const char *desc, size_t size, cons
 	if (note_operands_are_many(operands, (size_t)(strings - operands) - 1))
 		return -EBADMSG;
 
+	notes->stapsdt++;
 	notes->nsemaphores += elf_file_address(walk->file, desc + 2 * address) != 0;
 	if (!notes_filter_may_match(walk->wanted, provider, name))
 		return 0;

@@ -79,6 +79,7 @@ struct notes {
 	uint32_t *name_of;       /* for each of them, the index of its name */
 	struct note_name *names; /* in the order of the file */
 	size_t nnames;
+	size_t stapsdt;                    /* stapsdt notes of the file, wanted or not */
 	size_t nsemaphores;                /* notes of the file that have a semaphore, wanted or not */
 	struct note_signature *signatures; /* sorted by key, which is unique */
 	struct note_site *sites;           /* sorted by location, which is unique */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Opening an image: reads the segments, the notes and the probes of a file, in this order. */
 #include "base/error.h"
+#include "sdt/debuglink.h"
 #include "sdt/elf-file.h"
 #include "sdt/image.h"
 #include "sdt/notes.h"
@@ -96,17 +97,44 @@ static int image_new(const struct elf_file *file, struct pp_image **result)
  * Reads the notes of the wanted probes. If a semaphore could have more armed sites than it counts, all probes are read: the
  * kernel backend counts the sites of a semaphore, whichever probes they belong to.
  */
-static int image_read_notes(const struct elf_file *file, const struct notes_filter *wanted, struct pp_image *image,
-                            struct notes *notes)
+static int image_read_notes(const struct elf_file *file, const struct notes_filter *wanted, bool counts,
+                            struct pp_image *image, struct notes *notes)
 {
 	const struct notes_filter all = { 0 };
 	int err = notes_read(file, wanted, image, notes);
 
-	if (err || !wanted->n || notes->nsemaphores <= SEMAPHORE_MAX)
+	if (err || counts || !wanted->n || notes->nsemaphores <= SEMAPHORE_MAX)
 		return err;
 	notes_release(notes);
 	image->nwarnings = image->hidden_warnings = 0;
 	return notes_read(file, &all, image, notes);
+}
+
+/*
+ * Reads the notes of the debug file of an image that has none: llvm-strip drops notes from the program. All else is read from
+ * the image.
+ */
+static int image_read_debug_notes(const struct elf_file *file, const struct notes_filter *wanted, bool counts,
+                                  struct pp_image *image, struct notes *notes)
+{
+	struct elf_file debug;
+	int err = 0;
+
+	if (debuglink_open(image, file, &debug))
+		return 0;
+	notes_release(notes);
+	if (debug.is_64 == file->is_64 && debug.swap == file->swap)
+		err = image_read_notes(&debug, wanted, counts, image, notes);
+	elf_file_close(&debug);
+	return err;
+}
+
+static int image_find_notes(const struct elf_file *file, const struct notes_filter *wanted, bool counts,
+                            struct pp_image *image, struct notes *notes)
+{
+	int err = image_read_notes(file, wanted, counts, image, notes);
+
+	return err || notes->stapsdt ? err : image_read_debug_notes(file, wanted, counts, image, notes);
 }
 
 static int image_read(const struct elf_file *file, const struct notes_filter *wanted, unsigned flags,
@@ -121,7 +149,7 @@ static int image_read(const struct elf_file *file, const struct notes_filter *wa
 		return err;
 	if (elf_getshdrnum(file->elf, &n) == 0 && n == 0)
 		image_warn(image, "it has no section headers, so its probes are not known");
-	err = counts ? notes_read(file, wanted, image, &notes) : image_read_notes(file, wanted, image, &notes);
+	err = image_find_notes(file, wanted, counts, image, &notes);
 	if (err)
 		return err;
 	if (notes.nnotes && !counts && symbols_load(file, image))

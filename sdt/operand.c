@@ -131,6 +131,10 @@ const struct cpu *cpu_of(int machine, bool is_64)
 	case EM_X86_64: return &cpu_x86_64;
 	case EM_386: return is_64 ? NULL : &cpu_i386;
 	case EM_AARCH64: return is_64 ? &cpu_aarch64 : NULL;
+	case EM_ARM: return is_64 ? NULL : &cpu_arm;
+	case EM_PPC64: return is_64 ? &cpu_ppc64 : NULL;
+	case EM_S390: return is_64 ? &cpu_s390x : NULL;
+	case EM_RISCV: return is_64 ? &cpu_riscv64 : NULL;
 	default: return NULL;
 	}
 }

@@ -59,7 +59,7 @@ const char *operands_next(const char *text, size_t *length);
 
 struct cpu_register {
 	const char *name; /* "rax", without % */
-	int8_t number;    /* the CPU's encoding; x86: 16 is rip; aarch64: 31 is sp, 32 is pc */
+	int8_t number;    /* the CPU's encoding; x86: 16 is rip; aarch64: 31 is sp, 32 is pc; s390x: 16 is psw.addr */
 	uint8_t size;     /* bytes */
 	uint8_t shift;    /* bits */
 };
@@ -79,7 +79,7 @@ struct cpu {
 	                     struct operand *operand, char why[OPERAND_WHY]);
 };
 
-extern const struct cpu cpu_x86_64, cpu_i386, cpu_aarch64;
+extern const struct cpu cpu_x86_64, cpu_i386, cpu_aarch64, cpu_arm, cpu_ppc64, cpu_s390x, cpu_riscv64;
 
 /* The ELF machine of this build. Only its programs can be armed. */
 #ifdef __aarch64__

@@ -95,13 +95,13 @@ _probepoint_read_words() {
 _probepoint_options() {
 	echo "--help --usage --version --json -q --quiet -v --verbose -p --pid"
 	case $command in
-	probe-list) echo "-f --file -m --match --sites --sessions"; return ;;
+	probe-list) echo "--all-processes --check -f --file -m --match --sites --sessions"; return ;;
 	probe-stat) echo "-a --all -i --interval -n --times --top -s --session"; return ;;
 	probe-disable) echo "--all -s --session"; return ;;
 	probe-enable) echo "--budget --for --inject --overwrite --record --system-calls --until-exit" ;;
 	probe-trace) echo "-n --count -o --output" ;;
 	esac
-	echo "-b --backend --cgroup --children -f --file --if --maxactive --no-string --pgrp -s --session --string --yes"
+	echo "-b --backend --cgroup --children --fast -f --file --if --maxactive --no-string --pgrp -s --session --string --yes"
 }
 
 _probepoint_run() { timeout -k 1 "${PROBEPOINT_COMPLETION_TIME:-2}" "$@" 2>/dev/null </dev/null; }

@@ -114,12 +114,13 @@ _probepoint() {
 		'--maxactive=[track at most N calls in flight]:number: '
 		'*--string=[read this argument as a string]:argument: ' '*--no-string=[show the address of this argument]:argument: '
 		{-s,--session=}'[use this session]:session:_probepoint_sessions'
-		'--yes[arm more than 500 sites without confirmation]'
+		'--fast[arm by calls instead of traps]' '--yes[arm more than 500 sites without confirmation]'
 	)
 	case $service in
 	(probe-list)
 		_arguments -S $options '*'{-f,--file=}'[select this file]:file:_files' \
 			'*'{-m,--match=}'[list only these probes]:pattern:_probepoint_probes' '--sites[list each site]' \
+			'--all-processes[list the files of all processes]' '--check[print the faults of probes]' \
 			'--sessions[list sessions]' '*:file:_files' ;;
 	(probe-stat)
 		_arguments -S $options {-a,--all}'[show also probes without hits]' {-i,--interval=}'[report every SECONDS]:seconds: ' \

@@ -93,7 +93,11 @@ for link in -pie -no-pie; do
 	wait $pid || fail "the program ends with $?"
 done
 
-# Inside: no -b is needed.
-expect 0 unshare --pid --fork --mount --mount-proc sh -c \
-	'printf "" | probe-enable -s "$1" host:beat -- "$HOST" spin >/dev/null && probe-stat --json -s "$1" && probe-disable -q -s "$1"' sh $S
-want_like "inside a container" '*"backend":"agent"*' "$(tr -d ' ' <<<"$out")"
+# Inside: each backend works.
+for backend in agent kernel; do
+	[ $backend = agent ] || [ "$(id -u)" = 0 ] || continue
+	expect 0 unshare --pid --fork --mount --mount-proc sh -c \
+		'printf "" | probe-enable -b "$2" -s "$1" host:beat -- "$HOST" spin >/dev/null && probe-stat --json -s "$1" && probe-disable -q -s "$1"' \
+		sh $S $backend
+	want_like "inside a container" '*"backend":"'$backend'"*' "$(tr -d ' ' <<<"$out")"
+done

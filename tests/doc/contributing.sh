@@ -18,7 +18,7 @@ checked=0
 while IFS= read -r name; do
 	case $name in
 	*' '* | *NAME* | -* | build/* | .git/* | gcc-N) continue ;;
-	*CPU*.[ch])
+	*CPU*.[ch] | *CPU*.cc)
 		for cpu in x86_64 aarch64; do
 			file=${name//CPU/$cpu}
 			[ -f "$file" ] || [ -f "runtime/agent/inproc/$file" ] || fail "no such file: $file"
