@@ -35,6 +35,7 @@
 #define EXITS_MAX 4096
 #define PARTS_MAX 8
 #define ENDBR64_SIZE 4
+#define JMP_REL8 0xeb
 #define TABLE_SIZE_MAX 4096 /* entries of a switch's table */
 
 struct part {
@@ -53,9 +54,10 @@ struct function_code {
 	size_t ntargets, targets_room;
 	uint64_t *tables; /* addresses that the function computes: perhaps tables of its switches */
 	size_t ntables, tables_room;
-	bool has_switch;             /* the function jumps by a table */
+	size_t nswitches;            /* jumps by a table */
 	bool calls_after_endbr;      /* a direct call leads to the instruction after the function's endbr64 */
-	bool has_table_of_addresses; /* jumps by a table of 8-byte addresses, which the loader may relocate */
+	bool has_table_of_addresses; /* jumps by a table of 8-byte entries, which the loader may relocate */
+	bool has_cold_part;
 };
 
 typedef ZydisDecodedOperand insn_operands[ZYDIS_MAX_OPERAND_COUNT];
@@ -85,6 +87,7 @@ static int function_add_cold_part(struct function_code *f, uint64_t start, uint6
 
 	if (f->nparts == PARTS_MAX)
 		return error_set(EOPNOTSUPP, "'%s' of '%s' has more than %d parts", f->name, f->image->path, PARTS_MAX);
+	f->has_cold_part = true;
 	err = code_bytes_read(f->image, f->name, start, end, &code);
 	return err ? err : function_add_part(f, &code);
 }
@@ -130,14 +133,56 @@ static int function_add_table(struct function_code *f, uint64_t table)
 	return 0;
 }
 
+/* Returns true if the symbol, NAME.cold or NAME.cold.NUMBER, is a cold part of the function. NAME may be an alias. */
+static bool function_owns_cold(const struct function_code *f, const char *symbol)
+{
+	const char *end = strstr(symbol, ".cold");
+	uint64_t address = 0;
+	char *name;
+
+	if (!end || (end[5] && end[5] != '.'))
+		return false;
+	if (!strncmp(symbol, f->name, (size_t)(end - symbol)) && !f->name[end - symbol])
+		return true;
+	name = strndup(symbol, (size_t)(end - symbol));
+	if (!name || image_symbol(f->image, name, &address))
+		address = 0;
+	free(name);
+	return address && address == f->parts[0].code.start;
+}
+
 /* Finds the function's cold part that contains the target. */
 static bool function_cold_range(const struct function_code *f, uint64_t target, uint64_t *start, uint64_t *end)
 {
 	const char *name = image_function_range(f->image, target, start, end);
-	size_t n = strlen(f->name);
 
-	return name && !strncmp(name, f->name, n) && !strncmp(name + n, ".cold", 5) &&
-	       (!name[n + 5] || name[n + 5] == '.');
+	return name && function_owns_cold(f, name);
+}
+
+/*
+ * Adds the cold part of a function with a switch, if no direct jump has added it: the switch's table may be the only way to
+ * it. Compilers make at most one.
+ */
+static int function_add_named_cold_part(struct function_code *f)
+{
+	uint64_t address = 0, found = 0, start, end;
+	bool several = false;
+
+	for (size_t i = 0; i < pp_image_functions(f->image) && !several; i++) {
+		const char *name = pp_image_function(f->image, i);
+
+		if (!name || !function_owns_cold(f, name))
+			continue;
+		several = image_symbol(f->image, name, &found) || (address && address != found);
+		address = found;
+	}
+	if (several)
+		return error_set(EOPNOTSUPP,
+		                 "'%s' of '%s' has a switch, and several functions have a cold part of its name",
+		                 f->name, f->image->path);
+	if (!address || !image_function_range(f->image, address, &start, &end) || start != address)
+		return 0;
+	return function_add_cold_part(f, start, end);
 }
 
 static int function_add_direct_jump(struct function_code *f, uint64_t address, uint64_t target, bool conditional)
@@ -173,8 +218,11 @@ static bool operand_writes_register(const ZydisDecodedInstruction *insn, const Z
 	       operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
 }
 
-/* Returns true if the last writers of the register are a load from a table and an addition. */
-static bool window_loads_from_table(const struct window *w, ZydisRegister reg)
+/*
+ * Returns true if the last writers of the register are a load from a table and an addition. Sets *wide if the entries of the
+ * table have 8 bytes.
+ */
+static bool window_loads_from_table(const struct window *w, ZydisRegister reg, bool *wide)
 {
 	bool added = false;
 
@@ -192,22 +240,26 @@ static bool window_loads_from_table(const struct window *w, ZydisRegister reg)
 			return false;
 		if (insn->mnemonic == ZYDIS_MNEMONIC_MOVSXD)
 			return added;
-		return insn->mnemonic == ZYDIS_MNEMONIC_MOV && operands[1].mem.index != ZYDIS_REGISTER_NONE &&
-		       operands[1].mem.scale == 8;
+		*wide = insn->mnemonic == ZYDIS_MNEMONIC_MOV && operands[1].mem.scale == 8;
+		return *wide && operands[1].mem.index != ZYDIS_REGISTER_NONE;
 	}
 	return false;
 }
 
-/* Returns true if the current instruction, an indirect jump, belongs to a switch. */
-static bool window_jumps_by_table(const struct window *w)
+/*
+ * Returns true if the current instruction, an indirect jump, belongs to a switch. Sets *wide if the entries of its table have
+ * 8 bytes.
+ */
+static bool window_jumps_by_table(const struct window *w, bool *wide)
 {
 	const ZydisDecodedOperand *operand = w->operands[w->n];
+	bool notrack = w->insns[w->n].attributes & ZYDIS_ATTRIB_HAS_NOTRACK;
 
-	if (w->insns[w->n].attributes & ZYDIS_ATTRIB_HAS_NOTRACK)
-		return true;
-	if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY)
-		return operand->mem.index != ZYDIS_REGISTER_NONE && operand->mem.scale == 8;
-	return operand->type == ZYDIS_OPERAND_TYPE_REGISTER && window_loads_from_table(w, operand->reg.value);
+	*wide = operand->type == ZYDIS_OPERAND_TYPE_MEMORY;
+	if (*wide)
+		return notrack || (operand->mem.index != ZYDIS_REGISTER_NONE && operand->mem.scale == 8);
+	return (operand->type == ZYDIS_OPERAND_TYPE_REGISTER && window_loads_from_table(w, operand->reg.value, wide)) ||
+	       notrack;
 }
 
 static int function_add_jump(struct function_code *f, const struct window *w, uint64_t address, bool conditional)
@@ -215,14 +267,15 @@ static int function_add_jump(struct function_code *f, const struct window *w, ui
 	const ZydisDecodedInstruction *insn = &w->insns[w->n];
 	const ZydisDecodedOperand *operand = w->operands[w->n];
 	uint64_t target;
+	bool wide;
 
 	if (ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(insn, operand, address, &target)) &&
 	    operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
 		return function_add_direct_jump(f, address, target, conditional);
-	if (!window_jumps_by_table(w))
+	if (!window_jumps_by_table(w, &wide))
 		return function_add_exit(f, address, true);
-	f->has_switch = true;
-	f->has_table_of_addresses |= operand->type == ZYDIS_OPERAND_TYPE_MEMORY;
+	f->nswitches++;
+	f->has_table_of_addresses |= wide;
 	return 0;
 }
 
@@ -247,6 +300,8 @@ static int function_add_insn(struct function_code *f, const struct window *w, ui
 	case ZYDIS_CATEGORY_RET: *continues = false; return function_add_exit(f, address, false);
 	case ZYDIS_CATEGORY_UNCOND_BR: *continues = false; return function_add_jump(f, w, address, false);
 	case ZYDIS_CATEGORY_COND_BR: *continues = true; return function_add_jump(f, w, address, true);
+	/* The linker leaves a nop after a jump that it shortens: it does not make control reach the end. */
+	case ZYDIS_CATEGORY_NOP: return 0;
 	default:
 		/* A call as the last instruction does not return. */
 		*continues = insn->mnemonic != ZYDIS_MNEMONIC_UD2 && insn->mnemonic != ZYDIS_MNEMONIC_HLT &&
@@ -295,6 +350,83 @@ static int function_decode_part(struct function_code *f, const struct part *part
 	return 0;
 }
 
+/* A table of 4-byte offsets from its own address. */
+struct table {
+	uint64_t address;
+	int32_t offsets[64]; /* that were read last */
+	size_t n;
+};
+
+/* Sets *target to where the next offset leads. Returns false at the end of the file's data, or after TABLE_SIZE_MAX. */
+static bool table_next(const struct function_code *f, struct table *table, uint64_t *target)
+{
+	const size_t k = table->n % (sizeof(table->offsets) / sizeof(*table->offsets));
+	const uint64_t at = table->address + table->n * sizeof(*table->offsets);
+
+	if (table->n++ == TABLE_SIZE_MAX)
+		return false;
+	/* The last entries of a table may be at the end of the file's data. */
+	if (!k && code_read_some(f->image, at, sizeof(table->offsets), table->offsets))
+		return false;
+	*target = table->address + (uint64_t)(int64_t)table->offsets[k];
+	return true;
+}
+
+/* Returns true if a direct jump leads from the code into the function, but not to its begin. */
+static bool code_jumps_into(struct function_code *f, uint64_t start, uint64_t end)
+{
+	ZydisDecodedInstruction insn;
+	struct code_bytes code;
+	ZydisDecoder decoder;
+	insn_operands operands;
+	bool found = false;
+
+	if (code_bytes_read(f->image, f->name, start, end, &code))
+		return false;
+	decoder_init(&decoder, true);
+	for (size_t at = 0; at < end - start && !found; at += insn.length) {
+		uint64_t target;
+
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code.bytes + at, end - start - at, &insn, operands)))
+			break;
+		found = (insn.meta.category == ZYDIS_CATEGORY_UNCOND_BR ||
+		         insn.meta.category == ZYDIS_CATEGORY_COND_BR) &&
+		        operands->type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+		        ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&insn, operands, start + at, &target)) &&
+		        target != f->parts[0].code.start && function_part(f, target);
+	}
+	free(code.bytes);
+	return found;
+}
+
+/*
+ * Adds the cold part of a function in a file whose symbols do not name it. A table leads to it, and it jumps back into the
+ * function. The end of a table is not known: its first entry that leads elsewhere may belong to the next table.
+ */
+static int function_add_unnamed_cold_part(struct function_code *f)
+{
+	uint64_t target, start, end;
+
+	for (size_t i = 0; i < f->ntables; i++) {
+		struct table table = { .address = f->tables[i] };
+		bool more;
+
+		while ((more = table_next(f, &table, &target)) && function_part(f, target))
+			;
+		if (more && image_code_range(f->image, target, &start, &end) && code_jumps_into(f, start, end))
+			return function_add_cold_part(f, start, end);
+	}
+	return 0;
+}
+
+/* Adds the cold part of a function with a switch, if no direct jump has added it. */
+static int function_add_indirect_cold_part(struct function_code *f)
+{
+	int err = function_add_named_cold_part(f);
+
+	return err || f->has_cold_part ? err : function_add_unnamed_cold_part(f);
+}
+
 static int function_check_targets(struct function_code *f)
 {
 	for (size_t i = 0; i < f->ntargets; i++) {
@@ -315,8 +447,13 @@ static int function_decode(struct function_code *f, uint64_t address)
 	if (err)
 		return err;
 	err = function_add_part(f, &code);
-	for (size_t i = 0; i < f->nparts && !err; i++)
+	for (size_t i = 0; i < f->nparts && !err; i++) {
 		err = function_decode_part(f, &f->parts[i]);
+		if (err)
+			return err;
+		if (i + 1 == f->nparts && f->nswitches && !f->has_cold_part)
+			err = function_add_indirect_cold_part(f);
+	}
 	if (err)
 		return err;
 	return function_check_targets(f);
@@ -366,51 +503,69 @@ out:
 /* ---- the instruction after endbr64 ---- */
 
 /*
- * Searches a table of 4-byte offsets from its own address, up to the first offset that does not lead into the function.
- * Returns false if the first one does not, so that this is not a table. Sets *found if an offset leads to the target.
+ * Searches a table for an offset that leads to the target. Returns false if the first one does not lead into the function, so
+ * that this is not a table. Sets *found if an offset leads to the target.
  */
-static bool table_search(struct function_code *f, uint64_t table, uint64_t target, bool *found)
+static bool table_search(struct function_code *f, uint64_t address, uint64_t target, bool *found)
 {
-	int32_t offsets[64];
+	struct table table = { .address = address };
+	uint64_t to;
 	size_t n = 0;
 
-	for (; n < TABLE_SIZE_MAX; n++) {
-		const size_t k = n % (sizeof(offsets) / sizeof(*offsets));
-
-		/* The last entries of a table may be at the end of the file's data. */
-		if (!k && code_read_some(f->image, table + n * sizeof(*offsets), sizeof(offsets), offsets))
+	while (table_next(f, &table, &to)) {
+		*found |= to == target;
+		if (!function_part(f, to))
 			break;
-		*found |= table + (uint64_t)(int64_t)offsets[k] == target;
-		if (!function_part(f, table + (uint64_t)(int64_t)offsets[k]))
-			break;
+		n++;
 	}
 	*found |= n == TABLE_SIZE_MAX;
 	return n > 0;
 }
 
-/* Returns true if the function may jump to the address: directly, or by the table of a switch. */
-static bool function_jumps_to(struct function_code *f, uint64_t address)
+static int address_compare(const void *a, const void *b)
 {
-	bool found = false, any = false;
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
-	for (size_t i = 0; i < f->ntargets; i++)
-		if (f->targets[i] == address)
-			return true;
-	if (!f->has_switch)
-		return false;
-	for (size_t i = 0; i < f->ntables; i++)
-		any |= table_search(f, f->tables[i], address, &found);
-	return found || !any || f->has_table_of_addresses;
+	return (x > y) - (x < y);
 }
 
-/* Returns true if the bytes are endbr64 and an instruction that the kernel emulates and that is not a nop. */
-static bool is_endbr_and_emulated(const uint8_t *code, size_t size)
+/*
+ * Returns true if the function may jump to the address: directly, by the table of a switch, or because it computes the
+ * address. A switch whose table is not found may jump anywhere.
+ */
+static bool function_jumps_to(struct function_code *f, uint64_t address)
+{
+	size_t tables = 0;
+	bool found = f->has_table_of_addresses;
+
+	for (size_t i = 0; i < f->ntargets && !found; i++)
+		found = f->targets[i] == address;
+	if (f->ntables)
+		qsort(f->tables, f->ntables, sizeof(*f->tables), address_compare);
+	for (size_t i = 0; i < f->ntables && !found; i++) {
+		found = f->tables[i] == address;
+		if (f->nswitches && !found && (!i || f->tables[i] != f->tables[i - 1]))
+			tables += table_search(f, f->tables[i], address, &found);
+	}
+	return found || tables < f->nswitches;
+}
+
+/*
+ * Returns true if the function begins with endbr64 and an instruction that the kernel emulates. Programs change nops and short
+ * jumps over nops while they run: they are where tracers, such as LLVM's XRay, put their calls.
+ */
+static bool function_begins_emulated(struct function_code *f)
 {
 	static const uint8_t endbr64[ENDBR64_SIZE] = { 0xf3, 0x0f, 0x1e, 0xfa };
+	const struct code_bytes *code = &f->parts[0].code;
+	const uint8_t *next = code->bytes + ENDBR64_SIZE;
 	const struct cpu_code *cpu = cpu_code(EM_X86_64);
 
-	return size > ENDBR64_SIZE + 1 && !memcmp(code, endbr64, ENDBR64_SIZE) &&
-	       cpu->is_emulated(code + ENDBR64_SIZE) && !cpu->is_nop(code + ENDBR64_SIZE, size - ENDBR64_SIZE);
+	if (code->end - code->start <= ENDBR64_SIZE + 1 || memcmp(code->bytes, endbr64, ENDBR64_SIZE))
+		return false;
+	if (*next == JMP_REL8 && function_part(f, code->start + ENDBR64_SIZE + 2 + (uint64_t)(int8_t)next[1]))
+		return false;
+	return cpu->is_emulated(next) && !cpu->is_nop(next, code->end - code->start - ENDBR64_SIZE);
 }
 
 uint64_t code_entry(const struct pp_image *image, uint64_t address)
@@ -422,8 +577,7 @@ uint64_t code_entry(const struct pp_image *image, uint64_t address)
 
 	if (image->machine != EM_X86_64)
 		return address;
-	skip = !function_decode(&f, address) &&
-	       is_endbr_and_emulated(f.parts[0].code.bytes, f.parts[0].code.end - f.parts[0].code.start) &&
+	skip = !function_decode(&f, address) && function_begins_emulated(&f) &&
 	       image_code_range(image, after, &start, &end) && start == address && !f.calls_after_endbr &&
 	       !function_jumps_to(&f, after);
 	function_release(&f);

@@ -16,6 +16,10 @@ cmakedir   = $(libdir)/cmake/probepoint
 # PREFIX nothing is written outside of it, and -fplugin takes the plugin's path.
 plugindir ?= $(if $(filter /usr /usr/local,$(abspath $(PREFIX))),$(shell $(PLUGIN_CC) -print-file-name=plugin),$(libdir))
 
+# make splits names at spaces, so uninstall would remove other files.
+$(foreach name,PREFIX DESTDIR bindir libdir includedir datadir mandir,$(if $(word 2,$($(name))),$(error $(name)='$($(name))': \
+	the name of a directory cannot contain spaces)))
+
 # The functions that a page of section 3 describes: the names in its NAME section. Each is installed as a link to the page.
 MAN3 := $(wildcard doc/man/*.3)
 man3_names = $(shell sed -n '/^.SH NAME/,/^.SH LIB\|^.SH SYN/p' $(1) | grep -oE '\<pp_[a-z_]+' | grep -vx $(notdir $(1:.3=)))

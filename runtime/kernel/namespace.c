@@ -21,11 +21,25 @@ uint32_t namespace_own(void)
 	return stat("/proc/self/ns/pid", &st) || st.st_ino == PID_INIT_INO ? 0 : (uint32_t)st.st_ino;
 }
 
+/*
+ * /proc of an outer namespace shows this process with another pid, which can equal the own one. Its status then lists the pids
+ * in both.
+ */
 bool namespace_has_proc(void)
 {
-	char text[16] = "";
+	FILE *f = fopen("/proc/self/status", "re");
+	int pid = 0, inner, n = 0;
+	char line[256];
 
-	return readlink("/proc/self", text, sizeof(text) - 1) > 0 && atoi(text) == getpid();
+	while (f && n < 1 && fgets(line, sizeof(line), f))
+		n = sscanf(line, "NSpid: %d %d", &pid, &inner);
+	if (f)
+		fclose(f);
+	if (n < 1) { /* a kernel without pid namespaces */
+		n = readlink("/proc/self", line, sizeof(line) - 1) > 0;
+		pid = getpid();
+	}
+	return n == 1 && pid == getpid();
 }
 
 bool namespace_is_foreign(const struct kernel_session *k)

@@ -29,6 +29,9 @@ want "links to nowhere" "" "$(find "$own" -xtype l)"
 expect 0 user "$own/bin/probe-list" -q "$B/examples/weblog"
 want_like "probes listed by the installed command" "*weblog:find_route__entry*" "$out"
 
+expect 2 user make -s O="$B" uninstall PREFIX="$home/.local /bin"
+want_like "a PREFIX that make would split" "*PREFIX='$home/.local /bin': the name of a directory cannot contain spaces*" "$out"
+
 # ---- pkg-config, also after the directory has been moved ----
 
 cat >"$T/home/user.c" <<'E'

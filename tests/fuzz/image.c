@@ -52,18 +52,74 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
+/* Counts the probes and sites of an image that one of the patterns matches. */
+static size_t count(const struct pp_image *image, const char *const *patterns, size_t n, size_t *sites)
+{
+	size_t probes = 0;
+
+	*sites = 0;
+	for (size_t i = 0; i < pp_image_probes(image); i++) {
+		const struct pp_probe *probe = pp_image_probe(image, i);
+		bool matches = !n;
+
+		for (size_t k = 0; k < n; k++)
+			matches |= pp_probe_matches(probe, patterns[k]);
+		probes += matches;
+		*sites += matches ? pp_probe_sites(probe) : 0;
+	}
+	return probes;
+}
+
+/* Reads the file with patterns that its size and last bytes choose: they must find what the whole image has. */
+static void read_matching(const char *path, const struct pp_image *all, const uint8_t *data, size_t size)
+{
+	static const char *const choice[] = { "*",        "p:*", "*:f*",   "p:f__entry", "[!p]*:*",
+		                              "*:*[n-y]", "?:?", "p:f__[", "\\p:f__*",   "[p-]*:f*",
+		                              "q:*",      "p",   "*:",     "p:f__entr?" };
+	const char *patterns[3];
+	size_t n = size ? 1 + data[size - 1] % 3 : 1, sites[2], probes[2];
+
+	for (size_t k = 0; k < n; k++)
+		patterns[k] = choice[(size + (size > k ? data[size - 1 - k] : 0)) % (sizeof(choice) / sizeof(*choice))];
+	for (unsigned flags = 0; flags < 2; flags++) {
+		struct pp_image *some;
+
+		if (pp_image_open_matching(path, patterns, n, flags ? PP_IMAGE_COUNTS : 0, &some))
+			abort();
+		probes[0] = count(all, patterns, n, &sites[0]);
+		probes[1] = count(some, patterns, n, &sites[1]);
+		if (probes[0] != probes[1] || sites[0] != sites[1])
+			abort();
+		if (pp_image_probes(some) > pp_image_probes(all))
+			abort();
+		pp_image_free(some);
+	}
+}
+
+static int finding_read(const struct pp_finding *finding, void *arg)
+{
+	*(size_t *)arg += strlen(finding->reason) + strlen(finding->advice) + strlen(finding->code);
+	return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct elf elf;
+	const char *path;
+	size_t findings = 0;
 	struct operand operands[OPERANDS_MAX];
 	struct pp_image *image;
 	uint64_t value;
 	int err;
 
 	elf.file = (struct bytes){ (unsigned char *)data, size };
-	err = pp_image_open(elf_write(&elf, size), &image);
+	path = elf_write(&elf, size);
+	err = pp_image_open(path, &image);
 	if (err)
 		return 0;
+	read_matching(path, image, data, size);
+	if (pp_image_check(path, finding_read, &findings))
+		abort();
 	for (size_t i = 0; i < pp_image_probes(image); i++) {
 		const struct pp_probe *probe = pp_image_probe(image, i);
 

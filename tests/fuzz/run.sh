@@ -46,7 +46,7 @@ fuzz() {
 	[ "$runs" -gt 1000 ] || fail "$name: only $runs runs: $(tail -n 5 "$T/said")"
 	echo "$name: $runs runs"
 }
-fuzz image -max_len=8192 base/*.c sdt/*.c
+fuzz image -max_len=8192 base/*.c sdt/*.c runtime/{lint*,cpu*}.c
 fuzz filter -max_len=300 runtime/fetch/*.c base/*.c sdt/*.c
 if [ "$(uname -m)" = x86_64 ]; then
 	mkdir "$T/agent"

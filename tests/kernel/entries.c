@@ -32,6 +32,14 @@ __asm__(".pushsection .text.unlikely\n.type cold.cold, @function\ncold.cold: dec
 	" - 5b\n.popsection"
 FUNCTION(table_back, SWITCH("1b"));
 FUNCTION(table, SWITCH("3b"));
+/* Only the table leads to the part cold_table.cold, which returns. */
+FUNCTION(cold_table, SWITCH("cold_table.cold"));
+__asm__(".pushsection .text.unlikely\n.type cold_table.cold, @function\ncold_table.cold: xor %eax, %eax\n ret\n"
+        ".size cold_table.cold, . - cold_table.cold\n.popsection");
+/* The same, and no symbol names the part: it is known by its unwind table, and jumps back. */
+FUNCTION(cold_unnamed, SWITCH("7f") "\n.pushsection .text.unlikely\n.cfi_startproc\n 7: dec %rdi\n js 4b\n ret\n"
+                                    ".cfi_endproc\n.popsection");
+FUNCTION(computed, "1: push %rax\n pop %rax\n lea 1b(%rip), %rdx\n dec %rdi\n jg 2f\n ret\n 2: jmp *%rdx");
 /* The value of %r11 is not known. */
 FUNCTION(table_unknown, "push %rbp\n pop %rbp\n lea 1f(%rip), %r11\n notrack jmp *%r11\n 1: ret");
 FUNCTION(inner, ".globl inner_too\n.type inner_too, @function\ninner_too: push %rax\n pop %rax\n ret\n"
@@ -98,6 +106,9 @@ static struct called {
 	{ "cold", cold, 0 },
 	{ "table_back", table_back, 0 },
 	{ "table", table, 0 },
+	{ "cold_table", cold_table, 0 },
+	{ "cold_unnamed", cold_unnamed, 0 },
+	{ "computed", computed, 0 },
 	{ "table_unknown", table_unknown, 0 },
 	{ "inner", inner, 0 },
 	{ "calls_inner", calls_inner, 0 },

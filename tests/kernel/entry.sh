@@ -17,8 +17,8 @@ pid=$!
 exec {in}>"$T/in" {reply}<"$T/out"
 runs $pid "$T/entries"
 at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s $S-other 2>/dev/null"
-names=(push push_r12 subtract nop thunk loop loop_short cold table_back table table_unknown inner calls_inner called_inside
-	fib which)
+names=(push push_r12 subtract nop thunk loop loop_short cold table_back table cold_table cold_unnamed computed table_unknown
+	inner calls_inner called_inside fib which)
 declare -A place=()
 while read -r address _ name; do place[$name]=$((0x$address)); done < <(nm --defined-only "$T/entries")
 # traps: sets trap[NAME] to the offsets, up to 4, from the function's start that have a trap, as in "4"
@@ -61,7 +61,7 @@ expect 0 probe-enable -s "$S" -p $pid "${names[@]/#/func:}"
 traps
 for name in "${names[@]}"; do
 	case $name in
-	subtract | nop | loop | loop_short | cold | table_back | table_unknown | inner | calls_inner) armed=0 ;;
+	subtract | nop | loop | loop_short | cold | table_back | computed | table_unknown | inner | calls_inner) armed=0 ;;
 	*) armed=4 ;;
 	esac
 	# The compiler begins fib and which as it likes.
@@ -97,7 +97,7 @@ want "arguments" "3 3 3" "$(jq .args.arg0 "$T/traced" | xargs)"
 
 # Returns.
 for name in "${!truth[@]}"; do before[$name]=${truth[$name]}; done
-names=(push push_r12 subtract thunk table called_inside fib)
+names=(push push_r12 subtract thunk table cold_table cold_unnamed called_inside fib)
 returns=("${names[@]/#/func:}")
 expect 0 probe-enable -s "$S" -p $pid "${returns[@]/%/%return}"
 go 1000

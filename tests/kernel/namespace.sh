@@ -82,6 +82,20 @@ hits >"$T/last"
 exec {in}>&-
 wait $pid
 I
+# /proc of the outer namespace is not taken for the own one, even by a command that has the same pid in both.
+cat >"$T/same.sh" <<'I'
+for k in {1..500}; do
+	sh -c 'read -r outer rest </proc/self/stat; echo $outer' >"$1/outer"
+	echo $(($(<"$1/outer") + k % 9)) >/proc/sys/kernel/ns_last_pid # others fork, too
+	sh -c 'read -r outer rest </proc/self/stat; [ $outer = $$ ] || exit 99
+		exec probe-enable -q -s "$1" -p 1 p:hit' - "$2"
+	status=$?
+	[ $status = 99 ] || exit $status
+done
+I
+expect 1 unshare -pf bash "$T/same.sh" "$T" "$S"
+want_like "the same pid in two namespaces" "*needs the /proc of this pid namespace*" "$out"
+
 mkfifo "$T/go"
 unshare -pf --mount-proc bash "$T/inside.sh" "$T" "$S" >"$T/said" 2>&1 &
 unshared=$!
