@@ -42,7 +42,7 @@ endif
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o)
 CMD_SHARED_OBJ := $(CMD_SHARED:%.c=$(B)/obj/%.o)
 CMDS := $(CMD_SRC:cmd/%.c=$(B)/bin/%)
-PLUGIN_OBJ := $(PLUGIN_SRC:%.cc=$(B)/obj/%.o)
+PLUGIN_OBJ := $(if $(PLUGIN_SRC),$(B)/obj/plugin.o)
 
 # Incremented when programs that were linked with an earlier library cannot run with this one.
 ABI := 1
@@ -71,19 +71,21 @@ all: $(LIB) $(LIB_LINK) $(LIBA) $(PLUGIN) $(AGENT) $(CMDS)
 # Changes when the compiler or the flags change, so that all objects are rebuilt.
 $(B)/obj/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(PLUGIN_CXX) $(PLUGIN_INC) $(PLUGIN_CXXFLAGS)' | cmp -s - $@ || \
-		echo '$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(PLUGIN_CXX) $(PLUGIN_INC) $(PLUGIN_CXXFLAGS)' >$@
+	@echo '$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(PLUGIN_CXX) $(PLUGIN_INC) $(PLUGIN_CXXFLAGS) $(PLUGIN_SRC)' | cmp -s - $@ || \
+		echo '$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(PLUGIN_CXX) $(PLUGIN_INC) $(PLUGIN_CXXFLAGS) $(PLUGIN_SRC)' >$@
 
 $(B)/obj/%.o: %.c $(B)/obj/flags
 	$(say) CC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-$(B)/obj/plugin/%.o: plugin/%.cc $(B)/obj/flags
-	$(say) CXX $<
+# The plugin is compiled as one file that includes its others, so that GCC's headers, most of the work, are read once.
+$(PLUGIN_OBJ): $(PLUGIN_SRC) $(B)/obj/flags
+	$(say) CXX 'plugin/*.cc'
 	@mkdir -p $(@D)
-	$(Q)$(PLUGIN_CXX) -std=gnu++14 $(WARN) -fno-rtti -fno-exceptions -fPIC -fvisibility=hidden \
-		$(PLUGIN_CXXFLAGS) -DPP_VERSION='"$(VERSION)"' -Iinclude -isystem $(PLUGIN_INC) -MMD -MP -c -o $@ $<
+	$(Q)printf '#include "%s"\n' $(PLUGIN_SRC) | $(PLUGIN_CXX) -std=gnu++14 $(WARN) -fno-rtti -fno-exceptions -fPIC \
+		-fvisibility=hidden $(PLUGIN_CXXFLAGS) -DPP_VERSION='"$(VERSION)"' -Iinclude -I. -isystem $(PLUGIN_INC) \
+		-MMD -MP -MF $(@:.o=.d) -MT $@ -c -x c++ - -o $@
 	$(Q)$$($(PLUGIN_CXX) -print-prog-name=objcopy) --weaken $@ # another GCC lacks some symbols, but must load the plugin, which then reports the version
 
 # ---- products ----

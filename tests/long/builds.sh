@@ -244,10 +244,11 @@ for name in debian fedora ubuntu; do
 		language=c
 		[[ $cc == *++ ]] && language=c++
 		mine=$flags
-		[[ $cc == clang* ]] && mine=$(sed -E 's/-flto=auto|-ffat-lto-objects|-mtls-dialect=gnu2|-Wno-complain-wrong-lang//g' <<<"$flags")
+		[[ $cc == clang* ]] && mine="$(sed -E 's/-flto=auto|-ffat-lto-objects|-mtls-dialect=gnu2|-Wno-complain-wrong-lang//g' <<<"$flags")
+			-Wno-error=unused-command-line-argument"
 		for source in logged declared; do
 			what="$cc, flags of $name, $source"
-			try "$what" "$cc" $mine -Werror -Wno-error=unused-command-line-argument -Iinclude -x $language "$T/$source.c" -o "$T/$source" &&
+			try "$what" "$cc" $mine -Werror -Iinclude -x $language "$T/$source.c" -o "$T/$source" &&
 				agrees "$what" "${source/logged/probe-trace}" "$T/$source" -b agent && n=$((n + 1))
 		done
 	done
