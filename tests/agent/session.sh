@@ -61,7 +61,9 @@ gone $S
 
 # ---- the kernel arms sites that the agent cannot arm ----
 
-if [ "$(id -u)" = 0 ]; then
+if [ "$(uname -m)" != x86_64 ]; then
+	part_skipped "sites that the agent cannot arm: on this CPU it arms those of SystemTap's header, too"
+elif [ "$(id -u)" = 0 ]; then
 	"$CC" -O2 -Iinclude -o "$T/mixed" tests/agent/mixed.c || fail "mixed does not build"
 	agent_hits m "$T/mixed"
 	expect 0 probe-enable --json -s $S -p $m 'mixed:*'

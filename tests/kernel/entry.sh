@@ -106,8 +106,11 @@ counts_agree %return entries
 expect 0 probe-disable -s "$S"
 
 # A process that replaced its endbr64 by a jump would not reach the place after it.
-printf '\xeb\x02' | dd of="/proc/$pid/mem" bs=1 seek="${place[push]}" conv=notrunc 2>/dev/null || fail "cannot write"
-expect 1 probe-enable -s "$S" -p $pid func:push
-want_like "a changed endbr64" "*changed its code there*" "$out"
+if printf '\xeb\x02' | dd of="/proc/$pid/mem" bs=1 seek="${place[push]}" conv=notrunc 2>/dev/null; then
+	expect 1 probe-enable -s "$S" -p $pid func:push
+	want_like "a changed endbr64" "*changed its code there*" "$out"
+else
+	part_skipped "a changed endbr64: this kernel lets only tracers write code by /proc/PID/mem"
+fi
 exec {in}>&-
 wait $pid || fail "the target ended with $?"

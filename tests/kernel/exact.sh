@@ -48,7 +48,8 @@ all_tests() {
 	adds_up ${S}r
 	want "recording hits" $((50000 / slow * 4)) "$(count ${S}r k:two)"
 	want "idle" 0 "$(count ${S}r k:two idle)"
-	[ "$(count ${S}r k:two lost)" -gt 0 ] || fail "no hit was lost of 200,000 without a reader"
+	# Fewer records fit into the ring.
+	[ "$slow" != 1 ] || [ "$(count ${S}r k:two lost)" -gt 0 ] || fail "no hit was lost of 200,000 without a reader"
 	# A later reader gets the records in the ring.
 	trace_kept "$file" --json -s ${S}r
 	want "records in the ring" "$(count ${S}r k:two recorded)" "$(wc -l <"$file")"
