@@ -44,16 +44,6 @@ static const uint16_t pt_regs_aarch64[] = {
 };
 /* clang-format on */
 
-static const struct cpu_register *arm64_take_register(const struct cpu *cpu, const char **text)
-{
-	size_t n = operand_word_length(*text);
-	const struct cpu_register *reg = cpu_register_find(cpu, *text, n);
-
-	if (reg)
-		*text += n;
-	return reg;
-}
-
 static bool arm64_is_vector_register(const char *text)
 {
 	size_t n = operand_word_length(text);
@@ -132,7 +122,7 @@ static const char *arm64_take_extension(const char **text, struct operand *opera
 
 static const char *arm64_take_index(const struct cpu *cpu, const char **text, struct operand *operand)
 {
-	const struct cpu_register *index = arm64_take_register(cpu, text);
+	const struct cpu_register *index = operand_take_register(cpu, text);
 
 	if (!index || index->number >= SP)
 		return "its index register cannot be added";
@@ -154,7 +144,7 @@ static const char *arm64_parse_memory(const struct cpu *cpu, const struct pp_ima
 
 	text++;
 	operand_skip_spaces(&text);
-	base = arm64_take_register(cpu, &text);
+	base = operand_take_register(cpu, &text);
 	if (!base)
 		return "its address is not [BASE, ...]";
 	if (base->size != 8 || base->number == PC)
@@ -178,15 +168,6 @@ static const char *arm64_parse_memory(const struct cpu *cpu, const struct pp_ima
 	return text[1] ? "something follows the address" : NULL;
 }
 
-static const char *arm64_parse_register(const struct cpu_register *reg, struct operand *operand)
-{
-	operand->kind = OPERAND_REG;
-	operand->reg = reg->number;
-	if (!operand->size || operand->size > reg->size)
-		operand->size = (int8_t)reg->size;
-	return NULL;
-}
-
 static const char *arm64_parse(const struct cpu *cpu, const struct pp_image *image, const char *text,
                                struct operand *operand, char why[OPERAND_WHY])
 {
@@ -198,9 +179,9 @@ static const char *arm64_parse(const struct cpu *cpu, const struct pp_image *ima
 		return "nothing follows its size";
 	if (*text == '[')
 		return arm64_parse_memory(cpu, image, text, operand, why);
-	reg = arm64_take_register(cpu, &rest);
+	reg = operand_take_register(cpu, &rest);
 	if (reg)
-		return *rest ? "something follows the register" : arm64_parse_register(reg, operand);
+		return *rest ? "something follows the register" : operand_set_register(reg, operand);
 	operand->kind = OPERAND_CONST;
 	if (!strcmp(text, "xzr") || !strcmp(text, "wzr"))
 		return NULL;

@@ -29,20 +29,10 @@ static const struct cpu_register registers_arm[] = {
 /* Byte offsets in struct pt_regs of a 32-bit kernel: r0 to r15. */
 static const uint16_t pt_regs_arm[] = { 0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60 };
 
-static const struct cpu_register *arm_take_register(const struct cpu *cpu, const char **text)
-{
-	size_t n = operand_word_length(*text);
-	const struct cpu_register *reg = cpu_register_find(cpu, *text, n);
-
-	if (reg)
-		*text += n;
-	return reg;
-}
-
 /* Takes "r1" or "r1, lsl #2". */
 static const char *arm_take_index(const struct cpu *cpu, const char **text, struct operand *operand)
 {
-	const struct cpu_register *index = arm_take_register(cpu, text);
+	const struct cpu_register *index = operand_take_register(cpu, text);
 
 	if (!index)
 		return "its index register cannot be added";
@@ -73,7 +63,7 @@ static const char *arm_parse_memory(const struct cpu *cpu, const struct pp_image
 
 	text++;
 	operand_skip_spaces(&text);
-	base = arm_take_register(cpu, &text);
+	base = operand_take_register(cpu, &text);
 	if (!base)
 		return "its address is not [BASE, ...]";
 	operand_skip_spaces(&text);
@@ -111,14 +101,9 @@ static const char *arm_parse(const struct cpu *cpu, const struct pp_image *image
 		return "nothing follows its size";
 	if (*text == '[')
 		return arm_parse_memory(cpu, image, text, operand, why);
-	reg = arm_take_register(cpu, &rest);
-	if (reg && !*rest) {
-		operand->kind = OPERAND_REG;
-		operand->reg = reg->number;
-		if (!operand->size || operand->size > reg->size)
-			operand->size = (int8_t)reg->size;
-		return NULL;
-	}
+	reg = operand_take_register(cpu, &rest);
+	if (reg && !*rest)
+		return operand_set_register(reg, operand);
 	text += *text == '#';
 	wrong = operand_take_sum(image, &text, &sum, why);
 	if (wrong)

@@ -18,6 +18,25 @@ const struct cpu_register *cpu_register_find(const struct cpu *cpu, const char *
 	return NULL;
 }
 
+const struct cpu_register *operand_take_register(const struct cpu *cpu, const char **text)
+{
+	size_t n = operand_word_length(*text);
+	const struct cpu_register *reg = cpu_register_find(cpu, *text, n);
+
+	if (reg)
+		*text += n;
+	return reg;
+}
+
+const char *operand_set_register(const struct cpu_register *reg, struct operand *operand)
+{
+	operand->kind = OPERAND_REG;
+	operand->reg = reg->number;
+	if (!operand->size || operand->size > reg->size)
+		operand->size = (int8_t)reg->size;
+	return NULL;
+}
+
 size_t operand_word_length(const char *text)
 {
 	size_t n = 0;

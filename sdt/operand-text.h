@@ -11,6 +11,11 @@
 /* Returns NULL if the CPU has no register of this name. */
 const struct cpu_register *cpu_register_find(const struct cpu *cpu, const char *name, size_t length);
 
+/* Takes the name of a register without a prefix. Returns NULL if there is none. */
+const struct cpu_register *operand_take_register(const struct cpu *cpu, const char **text);
+/* Makes the operand a register, of at most the register's size. Returns NULL. */
+const char *operand_set_register(const struct cpu_register *reg, struct operand *operand);
+
 /* Returns the number of letters and digits at the start of the text. */
 size_t operand_word_length(const char *text);
 void operand_skip_spaces(const char **text);
