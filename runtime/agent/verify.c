@@ -84,9 +84,14 @@ static int readback_miss(struct readback *v, size_t i, pid_t pid, char *reason)
 /* Adds a remark to an armed point. Remarks that begin with "cost: " are printed on request only. */
 static int point_remark(struct arm_point *point, pid_t pid, uint8_t reason)
 {
-	if (point->reason || (reason != AGENT_CALLS && reason != AGENT_COST))
+	if (point->reason || (reason != AGENT_CALLS && reason != AGENT_COST && reason != AGENT_CLOCK))
 		return 0;
-	if (reason == AGENT_CALLS)
+	if (reason == AGENT_CLOCK)
+		point->reason = error_format("hits in pid %d make no system calls, and this CPU has no invariant "
+		                             "counter: they count, but their records are lost, unless "
+		                             "--system-calls allows them",
+		                             pid);
+	else if (reason == AGENT_CALLS)
 		point->reason =
 			error_format("hits in pid %d make no system calls: values that are neither on the thread's "
 		                     "stack nor in the program's file are <fault>, unless --system-calls allows "
