@@ -154,6 +154,10 @@ say "tick 10"
 want "hits after the second session ended" 20 "$(count $S app:tick)"
 expect 0 probe-disable -q -s $S
 gone $S
+expect 0 probe-enable --json --fast -b agent -s $S -p $pid app:tick
+want "a row of --fast" '[null,"--fast: no effect, because the agent arms without traps"]' "$(json '.armed[0] | [.fast, .reason]' <<<"$out")"
+expect 0 probe-disable -q -s $S
+gone $S
 target_end
 
 # ---- a library that is loaded later ----
