@@ -32,7 +32,7 @@ if [ "$(memory "$pid" $((16#${unreadable%-*})) 1 | wc -c)" = 0 ]; then
 fi
 expect 0 probe-enable --json -s "$S" -p "$pid" pages:hit
 want "150 mappings" "[[150,$verified]]" "$(json '[.armed[] | [.sites, .verified]]' <<<"$out")"
-[ $verified = true ] || want_like "why they are not verified" "not verified: pid $pid: cannot read the process*" "$(json '.armed[0].reason' <<<"$out")"
+[ $verified = true ] || want_like "why they are not verified" "*not verified: pid $pid: cannot read the process*" "$(json '.armed[0].reason' <<<"$out")"
 want "150 mappings: pending, refused" '[]' "$(json '.pending + .refused' <<<"$out")"
 want "hits" 150 "$(hits)"
 expect 0 probe-disable -s "$S"
