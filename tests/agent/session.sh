@@ -294,7 +294,7 @@ one_at_a_time() {
 		[ $first = kernel ] && second=agent || second=kernel
 		expect 0 probe-enable -q -b $first -s ${S}k -p $a k:one k:two
 		expect 1 probe-enable -q -b $second -s ${S}a -p $a k:one
-		want_like "the $second backend on a site of the $first backend" "*k:one*" "$out"
+		want_like "the $second backend on a site of the $first backend" "*pid $a*" "$out"
 		tell a "run 4 1000"
 		want "hits counted by the $first backend" "4000 4000" "$(count ${S}k k:one) $(count ${S}k k:two)"
 		expect 0 probe-disable -q -s ${S}k
