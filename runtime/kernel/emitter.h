@@ -62,7 +62,7 @@ enum {
 	SCRATCH_KEY = SCRATCH_RECORD,                                 /* struct agg_key with its parts */
 	SCRATCH_CELL = SCRATCH_ALIGN(SCRATCH_KEY + AGG_KEY_SIZE_MAX), /* struct agg_cell to be added */
 };
-_Static_assert(SCRATCH_CELL + sizeof(struct agg_cell) <= SCRATCH_STACK, "scratch");
+_Static_assert(SCRATCH_CELL + sizeof(struct agg_cell) <= EMIT_SCRATCH_SIZE, "scratch");
 
 /* The offset of a member of the record, which is after its struct record_thread. */
 #define AT_RECORD(member) ((int)(sizeof(struct record_thread) + offsetof(struct record, member)))
@@ -113,6 +113,8 @@ void emit(struct emitter *e, struct bpf_insn insn);
 label label_new(struct emitter *e);
 /* Places the label at the next instruction. */
 void label_place(struct emitter *e, label l);
+/* Returns whether one of the instructions from `from` on jumps to the label. The verifier rejects code that none reaches. */
+bool label_is_used(const struct emitter *e, label l, size_t from);
 /*
  * Resolves the jumps and releases the emitter. Returns 0 and the instructions, which the caller frees; -ENOMEM, or
  * -E2BIG if a jump does not reach its label, with an error message.

@@ -200,7 +200,7 @@ static void expression(struct maker *m)
 }
 
 /* A new one; its steps and literals are the maker's. depths: one for each of its steps. */
-static void make_program(struct maker *m, struct fetch_program *program, uint8_t *depths)
+static inline void make_program(struct maker *m, struct fetch_program *program, uint8_t *depths)
 {
 	unsigned nstrings = 0;
 
@@ -239,23 +239,26 @@ static void make_program(struct maker *m, struct fetch_program *program, uint8_t
 
 static void show(const struct fetch_program *p, const uint64_t *registers)
 {
-	static const char *const names[] = {
-		"IMM", "REG", "EXTEND", "LOAD", "ARG", "STRING", "ADD",    "SUB",    "MUL",        "DIV", "MOD",
-		"AND", "OR",  "XOR",    "SHL",  "SHR", "EQ",     "NE",     "LT",     "LE",         "NOT", "NEG",
-		"COM", "PID", "TID",    "JZ",   "JNZ", "STREQ",  "PREFIX", "COMMEQ", "COMMPREFIX", "TEST"
-	};
+	static const char *const names[] = { "IMM",     "REG",    "EXTEND",     "LOAD", "ARG",  "STRING", "ADD",
+		                             "SUB",     "MUL",    "DIV",        "MOD",  "AND",  "OR",     "XOR",
+		                             "SHL",     "SHR",    "EQ",         "NE",   "LT",   "LE",     "NOT",
+		                             "NEG",     "COM",    "PID",        "TID",  "JZ",   "JNZ",    "STREQ",
+		                             "PREFIX",  "COMMEQ", "COMMPREFIX", "CPU",  "TEST", "KEY",    "KEYSTR",
+		                             "KEYCOMM", "AGG" };
 
 	for (size_t i = 0; i < p->nsteps; i++)
 		fprintf(stderr, "%3zu %s a %u b %u c %u value %#llx\n", i, names[p->steps[i].op], p->steps[i].a,
 		        p->steps[i].b, p->steps[i].c, (unsigned long long)p->steps[i].value);
-	fprintf(stderr, "predicate: %zu steps\n", p->npredicate);
+	fprintf(stderr, "predicate: %zu steps, aggregate: %zu\n", p->npredicate, p->naggregate);
+	if (p->aggregate && p->aggregate->text)
+		fprintf(stderr, "%s\n", p->aggregate->text);
 	for (size_t i = 0; i < p->nliterals; i++)
 		fprintf(stderr, "literal %zu: \"%.*s\"\n", i, p->literals[i].length, p->literals[i].bytes);
 	for (int i = 0; i < PROGRAM_REGISTERS; i++)
 		fprintf(stderr, "r%d %#llx\n", i, (unsigned long long)registers[i]);
 }
 
-static void show_record(const char *who, const struct record *r)
+static inline void show_record(const char *who, const struct record *r)
 {
 	fprintf(stderr, "%s: words %u faults %#x\n", who, r->words, r->faults);
 	for (unsigned i = 0; i + 2 < r->words; i++)
