@@ -124,8 +124,15 @@ size_t escape_columns(const char *text)
 	out = xmemstream(&buffer, &size);
 	escape_put(out, text);
 	xmemstream_close(out);
-	for (size_t i = 0; i < size; i++)
-		columns += ((unsigned char)buffer[i] & 0xc0) != 0x80;
+	for (size_t i = 0, n; i < size; i += n) {
+		uint32_t code = 0;
+		int width;
+
+		n = utf8_decode(buffer + i, size - i, &code);
+		width = n ? wcwidth((wchar_t)code) : 1;
+		n += !n;
+		columns += width > 0 ? (size_t)width : 0;
+	}
 	free(buffer);
 	return columns;
 }

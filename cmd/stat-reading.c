@@ -14,6 +14,7 @@ void reading_free(struct reading *reading)
 {
 	pp_stat_free(reading->stat);
 	free(reading->rows);
+	free(reading->trends);
 	*reading = (struct reading){ 0 };
 }
 
@@ -32,6 +33,26 @@ static int rows_compare_hits(const void *a, const void *b)
 	if (x->counts.hits != y->counts.hits)
 		return x->counts.hits < y->counts.hits ? 1 : -1;
 	return rows_compare_names(a, b);
+}
+
+/* Rows without a rate are last. */
+static int rows_compare_rates(const void *a, const void *b)
+{
+	const struct count_row *x = a, *y = b;
+	double p = isnan(x->rate) ? -1 : x->rate, q = isnan(y->rate) ? -1 : y->rate;
+
+	if (p != q)
+		return p < q ? 1 : -1;
+	return rows_compare_hits(a, b);
+}
+
+static int rows_compare_lost(const void *a, const void *b)
+{
+	const struct count_row *x = a, *y = b;
+
+	if (x->counts.lost != y->counts.lost)
+		return x->counts.lost < y->counts.lost ? 1 : -1;
+	return rows_compare_hits(a, b);
 }
 
 static void row_read(struct count_row *row, const struct pp_stat *stat, size_t at)
@@ -75,10 +96,21 @@ int reading_take(struct reading *reading, const struct options *options)
 	return 0;
 }
 
-void reading_set_rates(struct reading *now, const struct reading *before)
+/* Makes the row's trend: that of the reading before, and the new rate. */
+static void row_set_trend(struct count_row *row, const struct count_row *old, float *trend)
+{
+	for (size_t i = 0; i + 1 < STAT_TREND; i++)
+		trend[i] = old && old->trend ? old->trend[i + 1] : -1;
+	trend[STAT_TREND - 1] = isnan(row->rate) ? -1 : (float)row->rate;
+	row->trend = trend;
+}
+
+void reading_set_rates(struct reading *now, const struct reading *before, bool trends)
 {
 	double seconds = (now->time - before->time) / 1e9;
 
+	if (trends)
+		now->trends = xcalloc(now->n, STAT_TREND * sizeof(*now->trends));
 	for (size_t i = 0; i < now->n; i++) {
 		struct count_row *row = &now->rows[i];
 		const struct count_row *old = NULL;
@@ -88,6 +120,8 @@ void reading_set_rates(struct reading *now, const struct reading *before)
 		row->rate = NAN;
 		if (old && seconds > 0 && row->counts.hits >= old->counts.hits)
 			row->rate = (row->counts.hits - old->counts.hits) / seconds;
+		if (trends)
+			row_set_trend(row, old, now->trends + i * STAT_TREND);
 	}
 }
 
@@ -144,6 +178,13 @@ static bool row_is_interesting(const struct count_row *row)
 
 void reading_select(const struct stat_command *c, const struct reading *reading, struct reading *shown, bool *matched)
 {
+	static int (*const compare[])(const void *, const void *) = {
+		[STAT_BY_HITS] = rows_compare_hits,
+		[STAT_BY_RATE] = rows_compare_rates,
+		[STAT_BY_LOST] = rows_compare_lost,
+		[STAT_BY_NAME] = rows_compare_names,
+	};
+
 	*shown = *reading;
 	shown->n = shown->hidden = 0;
 	shown->rows = xcalloc(reading->n, sizeof(*shown->rows));
@@ -157,8 +198,8 @@ void reading_select(const struct stat_command *c, const struct reading *reading,
 		else
 			shown->hidden++;
 	}
-	if (!c->options.json || c->top)
-		qsort(shown->rows, shown->n, sizeof(*shown->rows), rows_compare_hits);
+	if (!c->options.json || c->top || c->ordered)
+		qsort(shown->rows, shown->n, sizeof(*shown->rows), compare[c->order]);
 	if (c->top && c->top < shown->n)
 		shown->n = c->top;
 }

@@ -10,16 +10,23 @@
 
 #include "cmd/options.h"
 
+/* The order of rows. Rows that are equal in it are ordered by name. */
+enum stat_order { STAT_BY_HITS, STAT_BY_RATE, STAT_BY_LOST, STAT_BY_NAME };
+
 struct stat_command {
 	struct options options;
 	double interval; /* seconds; 0: not given */
 	uint64_t times;  /* reports; 0: no limit */
 	uint64_t top;    /* rows; 0: all */
 	bool zeros;      /* -a */
+	enum stat_order order;
+	bool ordered; /* --sort is given */
+	bool plain;   /* lines also on a terminal */
 	const char **patterns;
 	size_t npatterns;
 };
 
+#define STAT_TREND 60    /* rates kept for each row */
 #define STAT_COST_MS 200 /* how long the cost is measured */
 
 struct count_row {
@@ -33,7 +40,8 @@ struct count_row {
 	enum pp_life life;
 	enum pp_file_state file_state;
 	struct pp_counts counts;
-	double rate; /* hits per second since the reading before; NAN: unknown */
+	double rate;  /* hits per second since the reading before; NAN: unknown */
+	float *trend; /* STAT_TREND rates, the newest last, negative if unknown; NULL: not wanted */
 };
 
 struct reading {
@@ -45,14 +53,15 @@ struct reading {
 	struct pp_cost cost;
 	double limit;  /* the budget, as a share of one CPU; 0: none */
 	bool watched;  /* a process enforces the budget */
-	size_t hidden; /* rows that reading_show() left out because they have no hits */
+	size_t hidden; /* rows that reading_select() left out because they have no hits */
+	float *trends; /* of all rows; NULL: not wanted */
 };
 
 /* Reads the counts of the session. Returns 0 or a negative errno. The caller frees the reading. */
 int reading_take(struct reading *reading, const struct options *options);
 void reading_free(struct reading *reading);
-/* Computes the rates. The rows of both readings must be ordered by name. */
-void reading_set_rates(struct reading *now, const struct reading *before);
+/* Computes the rates. trends: and each row's trend. The rows of both readings must be ordered by name. */
+void reading_set_rates(struct reading *now, const struct reading *before, bool trends);
 
 /*
  * Copies the selected rows to shown in the order of the command line, and marks the patterns that match. The caller frees

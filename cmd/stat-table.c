@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "cmd/bars.h"
 #include "cmd/escape.h"
 #include "cmd/ui.h"
 
@@ -34,6 +35,7 @@ struct table_layout {
 	bool shown[NCOLUMNS];
 	bool rates, pids;
 	size_t probe_width;
+	size_t trend_width; /* 0: no trends */
 };
 
 static uint64_t column_value(const struct count_row *row, const struct count_column *column)
@@ -41,9 +43,24 @@ static uint64_t column_value(const struct count_row *row, const struct count_col
 	return *(const uint64_t *)((const char *)&row->counts + column->at);
 }
 
-static void layout_init(struct table_layout *layout, const struct options *o, const struct reading *reading, bool rates)
+enum { TREND_LEAST = 8, TREND_MOST = 20 };
+
+/* Gives the trends what the other columns leave, before the file. */
+static void layout_set_trend(struct table_layout *layout, size_t width)
 {
-	*layout = (struct table_layout){ .rates = rates, .probe_width = strlen("PROBE") };
+	size_t used = 12 + 12 * layout->rates + 2 + 8 + 2 + layout->probe_width + 10 * layout->pids;
+
+	for (size_t c = 0; c < NCOLUMNS; c++)
+		used += 12 * layout->shown[c];
+	if (used + TREND_LEAST > width)
+		return;
+	layout->trend_width = width - used < TREND_MOST ? width - used : TREND_MOST;
+}
+
+static void layout_init(struct table_layout *layout, const struct options *o, const struct reading *reading,
+                        const struct table_view *view)
+{
+	*layout = (struct table_layout){ .rates = view->rates, .probe_width = strlen("PROBE") };
 	for (size_t c = 0; c < NCOLUMNS; c++) {
 		layout->shown[c] = o->verbose && columns[c].shown != RETURNS;
 		for (size_t i = 0; i < reading->n && columns[c].shown != VERBOSE; i++)
@@ -56,6 +73,7 @@ static void layout_init(struct table_layout *layout, const struct options *o, co
 			layout->probe_width = width;
 		layout->pids |= reading->rows[i].pid > 0;
 	}
+	layout_set_trend(layout, view->columns);
 }
 
 static void put_titles(FILE *out, const struct table_layout *layout)
@@ -63,6 +81,8 @@ static void put_titles(FILE *out, const struct table_layout *layout)
 	fprintf(out, "%12s", "HITS");
 	if (layout->rates)
 		fprintf(out, "  %10s", "HITS/S");
+	if (layout->trend_width)
+		fprintf(out, "  %-*s", (int)layout->trend_width, "TREND");
 	for (size_t c = 0; c < NCOLUMNS; c++)
 		if (layout->shown[c])
 			fprintf(out, "  %10s", columns[c].title);
@@ -100,6 +120,10 @@ static void put_count_row(FILE *out, const struct table_layout *layout, const st
 	fprintf(out, "%12" PRIu64, r->counts.hits);
 	if (layout->rates)
 		put_rate(out, r->rate);
+	if (layout->trend_width) {
+		fputs("  ", out);
+		bars_put_trend(out, r->trend + STAT_TREND - layout->trend_width, layout->trend_width);
+	}
 	for (size_t c = 0; c < NCOLUMNS; c++)
 		if (layout->shown[c])
 			fprintf(out, "  %10" PRIu64, column_value(r, &columns[c]));
@@ -137,14 +161,15 @@ static void put_processes(FILE *out, const struct options *o, const struct count
 		fprintf(out, "%12" PRIu64 "  of these, other processes\n", r->counts.other);
 }
 
-void reading_print_table(FILE *out, const struct options *o, const struct reading *reading, bool rates)
+void reading_print_table(FILE *out, const struct options *o, const struct reading *reading,
+                         const struct table_view *view)
 {
 	struct table_layout layout;
 
-	layout_init(&layout, o, reading, rates);
+	layout_init(&layout, o, reading, view);
 	if (!o->quiet)
 		put_titles(out, &layout);
-	for (size_t i = 0; i < reading->n; i++) {
+	for (size_t i = view->first; i < reading->n && i - view->first < view->n; i++) {
 		put_count_row(out, &layout, &reading->rows[i]);
 		if ((o->verbose || o->npids) && !reading->rows[i].pid)
 			put_processes(out, o, &reading->rows[i]);

@@ -17,14 +17,24 @@
 
 /* ---- messages ---- */
 
+static FILE *messages; /* NULL: standard error */
+
+void ui_messages_to(FILE *stream)
+{
+	messages = stream;
+}
+
 static void message_print(const char *format, va_list args)
 {
 	char *message = xvasprintf(format, args);
+	FILE *out = messages ? messages : stderr;
 
-	fflush(stdout);
-	fprintf(stderr, "%s: ", program_invocation_short_name);
-	escape_put_message(stderr, message);
-	putc('\n', stderr);
+	if (!messages) {
+		fflush(stdout);
+		fprintf(stderr, "%s: ", program_invocation_short_name);
+	}
+	escape_put_message(out, message);
+	putc('\n', out);
 	free(message);
 }
 

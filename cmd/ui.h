@@ -13,6 +13,9 @@
 
 struct options;
 
+/* Lets messages go to a stream instead of standard error (NULL: standard error), without the name of the command. */
+void ui_messages_to(FILE *stream);
+
 /*
  * Reports an error. With --json the message is kept, and printed by ui_print_document() or else by ui_finish(). Several
  * messages are joined by "; ".

@@ -53,6 +53,8 @@ table() {
 --all                    |
 -a                       |
 --top 3                  |
+--sort name              |
+--plain                  |
 --fast                   | trace-session
 --yes                    | trace-session
 --record                 |
