@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cmd/aggregates.h"
 #include "cmd/alloc.h"
 #include "cmd/options.h"
 #include "cmd/screen.h"
@@ -108,10 +109,11 @@ static enum status reading_show(struct stat_command *c, struct reading *reading,
 	reading_select(c, reading, &shown, matched);
 	status = reading_report_missing(c, &shown, matched);
 	if (c->options.json) {
-		reading_print_json(&c->options, &shown);
+		reading_print_json(&c->options, &shown, c->top);
 	} else {
 		reading_print_table(stdout, &c->options, &shown,
 		                    &(struct table_view){ .rates = c->interval > 0, .n = shown.n });
+		aggregates_print(shown.aggregates, c->top);
 		if (!first)
 			shown.hidden = 0; /* reported once */
 		reading_report(&c->options, reading, &shown);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/stat-json.h"
 
+#include "cmd/aggregates.h"
 #include "cmd/json.h"
 #include "cmd/ui.h"
 
@@ -81,7 +82,7 @@ static json_object *cost_json(const struct pp_cost *cost)
 	return object;
 }
 
-void reading_print_json(struct options *o, const struct reading *reading)
+void reading_print_json(struct options *o, const struct reading *reading, uint64_t top)
 {
 	json_object *document = json_new_object(), *probes = json_new_array();
 
@@ -91,6 +92,8 @@ void reading_print_json(struct options *o, const struct reading *reading)
 	json_add_uint(document, "time", reading->time);
 	json_add(document, "probes", probes);
 	json_add_uint(document, "uncounted", pp_stat_uncounted(reading->stat));
+	if (pp_aggregates_tables(reading->aggregates))
+		json_add(document, "aggregates", aggregates_json(reading->aggregates, top));
 	if (reading->limit > 0 && (o->verbose || !reading->watched))
 		json_add(document, "budget", budget_json(reading));
 	if (reading->has_cost)

@@ -13,6 +13,7 @@
 void reading_free(struct reading *reading)
 {
 	pp_stat_free(reading->stat);
+	pp_aggregates_free(reading->aggregates);
 	free(reading->rows);
 	free(reading->trends);
 	*reading = (struct reading){ 0 };
@@ -82,6 +83,8 @@ int reading_take(struct reading *reading, const struct options *options)
 	reading->has_cost =
 		options->verbose && !pp_session_cost(session, STAT_COST_MS, &reading->cost, sizeof(reading->cost));
 	err = pp_session_stat(session, &reading->stat);
+	if (!err)
+		err = pp_session_aggregates(session, &reading->aggregates);
 	reading->limit = pp_session_limit(session, &reading->watched);
 	pp_session_close(session);
 	ui_notices(options);

@@ -46,6 +46,7 @@ struct count_row {
 
 struct reading {
 	struct pp_stat *stat;
+	struct pp_aggregates *aggregates;
 	struct count_row *rows; /* their strings belong to stat */
 	size_t n;
 	uint64_t time; /* ns of CLOCK_MONOTONIC */

@@ -9,6 +9,7 @@
 #include "base/array.h"
 #include "base/error.h"
 #include "runtime/disasm.h"
+#include "runtime/fetch/aggregate.h"
 #include "runtime/fetch/filter.h"
 #include "runtime/function.h"
 #include "runtime/insn-check.h"
@@ -72,9 +73,12 @@ static int program_compile_typed(const struct pp_site *site, const struct pp_req
 	int err = fetch_compile(site, program);
 
 	program->role = site->role;
-	if (err || !request->filter || site->role == SITE_CALL)
+	if (err || site->role == SITE_CALL)
 		return err;
-	return filter_compile(request->filter, site, program);
+	err = request->filter ? filter_compile(request->filter, site, program) : 0;
+	if (err || !request->aggregate)
+		return err;
+	return aggregate_compile(request->aggregate, site, program);
 }
 
 /* Compiles the fetch program of a site. The request decides which arguments are strings, not the signature. */
