@@ -136,7 +136,8 @@ void screen_open(void)
 
 	if (screen.open)
 		return;
-	screen.keys = isatty(STDIN_FILENO) && is_in_foreground(STDIN_FILENO) && !tcgetattr(STDIN_FILENO, &screen.before);
+	screen.keys =
+		isatty(STDIN_FILENO) && is_in_foreground(STDIN_FILENO) && !tcgetattr(STDIN_FILENO, &screen.before);
 	if (!registered)
 		atexit(screen_close);
 	registered = true;
@@ -241,8 +242,8 @@ static int key_take(void)
 		const char *bytes;
 		int key;
 	} special[] = {
-		{ "\033[A", SCREEN_UP },        { "\033OA", SCREEN_UP },          { "\033[B", SCREEN_DOWN },
-		{ "\033OB", SCREEN_DOWN },      { "\033[5~", SCREEN_PAGE_UP },    { "\033[6~", SCREEN_PAGE_DOWN },
+		{ "\033[A", SCREEN_UP },   { "\033OA", SCREEN_UP },       { "\033[B", SCREEN_DOWN },
+		{ "\033OB", SCREEN_DOWN }, { "\033[5~", SCREEN_PAGE_UP }, { "\033[6~", SCREEN_PAGE_DOWN },
 	};
 	size_t n = 1;
 	int key;

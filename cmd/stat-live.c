@@ -44,7 +44,8 @@ static void live_put_head(const struct live *live, FILE *out, const struct readi
 	else
 		fprintf(out, "%02d:%02d:%02d", tm.tm_hour, tm.tm_min, tm.tm_sec);
 	fprintf(out, "  %.0f hits/s  %s%" PRIu64 " lost%s  %zu of %zu rows by %s  every %g s  session '", rate,
-	        lost ? "\033[31m" : "", lost, lost ? "\033[0m" : "", shown->n, all->n, order_name(c->order), c->interval);
+	        lost ? "\033[31m" : "", lost, lost ? "\033[0m" : "", shown->n, all->n, order_name(c->order),
+	        c->interval);
 	escape_put(out, options_session_name(&c->options));
 	fputs("'\n", out);
 	fprintf(out, "\033[2m%s\033[0m\n", live->helped ? help : "? help   q quit");

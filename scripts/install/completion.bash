@@ -76,7 +76,7 @@ _probepoint_read_words() {
 		--) after=$i; return ;;
 		--*=*) value=${word#*=} word=${word%%=*} ;;
 		--pid | --file | --match | --session | --backend | --count | --output | --interval | --times | --top | --sort | --if | \
-			--string | --no-string | --cgroup | --maxactive | --for | --budget | \
+			--string | --no-string | --cgroup | --maxactive | --for | --budget | --format | --color | --delay | \
 			-["$with_argument"]) value=${words[++i]-} ;;
 		-["$with_argument"]*) value=${word:2} word=${word:0:2} ;;
 		-*) continue ;;
@@ -99,7 +99,7 @@ _probepoint_options() {
 	probe-stat) echo "-a --all -i --interval -n --times --plain --sort --top -s --session"; return ;;
 	probe-disable) echo "--all -s --session"; return ;;
 	probe-enable) echo "--budget --for --inject --overwrite --record --system-calls --until-exit" ;;
-	probe-trace) echo "-n --count -o --output" ;;
+	probe-trace) echo "--color -n --count --delay --for --format -o --output" ;;
 	esac
 	echo "-b --backend --cgroup --children --fast -f --file --if --maxactive --no-string --pgrp -s --session --string --yes"
 }
