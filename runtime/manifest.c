@@ -59,7 +59,7 @@ static bool layout_is_valid(const struct manifest_layout *l)
 {
 	unsigned strings = 0;
 
-	if (l->nargs > RECORD_ARGS_MAX)
+	if (l->nargs > RECORD_ARGS_MAX || l->string_max > RECORD_STRING_MAX)
 		return false;
 	for (unsigned i = 0; i < l->nargs; i++) {
 		if (!argument_is_valid(l->kind[i], l->size[i]))
@@ -317,7 +317,7 @@ int manifest_add_probe(struct manifest_builder *builder, const struct pp_probe *
 
 int manifest_add_layout(struct manifest_builder *builder, const struct fetch_program *program)
 {
-	struct manifest_layout layout = { .nargs = program->nargs };
+	struct manifest_layout layout = { .nargs = program->nargs, .string_max = fetch_string_max(program) };
 
 	memcpy(layout.kind, program->kind, program->nargs);
 	memcpy(layout.size, program->size, program->nargs);

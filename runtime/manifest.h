@@ -18,7 +18,7 @@
 #include "runtime/record.h"
 
 #define MANIFEST_MAGIC 0x63736470u /* "pdsc" */
-#define MANIFEST_VERSION 2
+#define MANIFEST_VERSION 3
 
 struct manifest_file {
 	uint32_t path, build_id; /* strings: offsets in the pool */
@@ -40,7 +40,8 @@ struct manifest_probe {
 
 /* How to read the records of a point. */
 struct manifest_layout {
-	uint32_t nargs;
+	uint16_t nargs;
+	uint16_t string_max; /* bytes of a string, at most; see record.h */
 	uint8_t kind[RECORD_ARGS_MAX]; /* enum pp_kind */
 	uint8_t size[RECORD_ARGS_MAX];
 };

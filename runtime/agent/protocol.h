@@ -26,7 +26,7 @@
 #include "runtime/manifest.h"
 #include "runtime/fetch/program.h"
 
-#define AGENT_VERSION 1
+#define AGENT_VERSION 2
 #define AGENT_SESSION_MAX 64 /* bytes of a session's name, without the NUL */
 
 /* ---- attachment files --------------------------------------------------------- */
@@ -111,7 +111,7 @@ struct agent_counts {
 #define AGENT_RINGS 256
 #define AGENT_SLOTS (128u << 10)
 #define AGENT_RING_SIZE (256u << 10) /* bytes of records, a power of two */
-#define AGENT_RING_SLACK 4096u       /* for a record that begins before the end of the ring and ends after it */
+#define AGENT_RING_SLACK (52u << 10) /* for a record that begins before the end of the ring and ends after it */
 
 /*
  * A word of the region that more than one process writes. Its value may change at any moment, so it is read once and
@@ -201,8 +201,8 @@ enum agent_ring_state {
  * the reader and the thread both move it on by compare and exchange, the reader after it has copied the records, the
  * thread before it clears the records that it drops. So a copy is valid if the reader's exchange succeeds.
  */
-#define AGENT_WORD_SKIP 256u
-#define AGENT_WORD_TIME 512u
+#define AGENT_WORD_SKIP 65536u
+#define AGENT_WORD_TIME 131072u
 
 struct agent_ring {
 	shared32 state; /* enum agent_ring_state; changed by compare and exchange only */

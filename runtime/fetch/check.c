@@ -8,7 +8,7 @@
 
 static const struct {
 	uint8_t pops, pushes;
-} effects[FETCH_TEST + 1] = {
+} effects[FETCH_OPCODES] = {
 	[FETCH_IMM] = { 0, 1 },    [FETCH_REG] = { 0, 1 },    [FETCH_EXTEND] = { 1, 1 },     [FETCH_LOAD] = { 1, 1 },
 	[FETCH_ARG] = { 1, 0 },    [FETCH_STRING] = { 1, 0 }, [FETCH_ADD] = { 2, 1 },        [FETCH_SUB] = { 2, 1 },
 	[FETCH_MUL] = { 2, 1 },    [FETCH_DIV] = { 2, 1 },    [FETCH_MOD] = { 2, 1 },        [FETCH_AND] = { 2, 1 },
@@ -17,7 +17,21 @@ static const struct {
 	[FETCH_NOT] = { 1, 1 },    [FETCH_NEG] = { 1, 1 },    [FETCH_COM] = { 1, 1 },        [FETCH_PID] = { 0, 1 },
 	[FETCH_TID] = { 0, 1 },    [FETCH_JZ] = { 1, 0 },     [FETCH_JNZ] = { 1, 0 },        [FETCH_STREQ] = { 1, 1 },
 	[FETCH_PREFIX] = { 1, 1 }, [FETCH_COMMEQ] = { 0, 1 }, [FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },
+	[FETCH_STRINGN] = { 2, 0 },
 };
+
+uint16_t fetch_string_max(const struct fetch_program *program)
+{
+	for (size_t i = program->nsteps; i-- > program->npredicate;)
+		if (program->steps[i].op == FETCH_STRING || program->steps[i].op == FETCH_STRINGN)
+			return program->steps[i].value;
+	return RECORD_STRING_DEFAULT;
+}
+
+bool fetch_uses_literal(uint8_t op)
+{
+	return op == FETCH_STREQ || op == FETCH_PREFIX || op == FETCH_COMMEQ || op == FETCH_COMMPREFIX;
+}
 
 int fetch_effect(uint8_t op)
 {
@@ -36,16 +50,19 @@ static bool step_is_valid(const struct fetch_program *program, size_t i, unsigne
 	case FETCH_EXTEND: return sized && step->b + 8 * step->a <= 64 && step->c <= 1;
 	case FETCH_LOAD: return sized && step->c <= 1;
 	case FETCH_ARG:
+		return !in_predicate && nargs < program->nargs && step->a == nargs && program->kind[nargs] != PP_STRING;
 	case FETCH_STRING:
+	case FETCH_STRINGN:
 		return !in_predicate && nargs < program->nargs && step->a == nargs &&
-		       (step->op == FETCH_STRING) == (program->kind[nargs] == PP_STRING);
+		       program->kind[nargs] == PP_STRING && step->value >= 1 && step->value <= RECORD_STRING_MAX &&
+		       step->value == fetch_string_max(program);
 	case FETCH_JZ:
 	case FETCH_JNZ: return in_predicate && step->value > (int64_t)i && step->value < (int64_t)program->npredicate;
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX:
-		return in_predicate && step->a < program->nliterals &&
+		return step->a < program->nliterals &&
 		       program->literals[step->a].length <= FETCH_LITERAL_MAX;
 	case FETCH_TEST: return i + 1 == program->npredicate;
 	default: return step->op < FETCH_TEST && step->c <= 1;
@@ -64,7 +81,7 @@ const char *fetch_fault(const struct fetch_program *program, unsigned nregisters
 	memset(depths, unknown, program->nsteps);
 	for (i = 0; i < program->nsteps; i++) {
 		const struct fetch_step *step = &program->steps[i];
-		bool is_arg = step->op == FETCH_ARG || step->op == FETCH_STRING;
+		bool is_arg = fetch_ends_argument(step->op);
 
 		if (depths[i] != unknown && depths[i] != depth)
 			break;
@@ -78,7 +95,7 @@ const char *fetch_fault(const struct fetch_program *program, unsigned nregisters
 		}
 		depth += fetch_effect(step->op);
 		nargs += is_arg;
-		nstrings += step->op == FETCH_STRING;
+		nstrings += is_arg && step->op != FETCH_ARG;
 		if (depth > FETCH_DEPTH_MAX || nstrings > RECORD_STRINGS_MAX)
 			break;
 		if (depth && (is_arg || i + 1 == program->npredicate))

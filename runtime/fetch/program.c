@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "runtime/fetch/print.h"
 #include "sdt/image.h"
 #include "sdt/operand.h"
 #include "sdt/signature.h"
@@ -143,7 +144,10 @@ static void argument_compile(const struct pp_site *site, const struct operand *o
 	if (kind == PP_STRING && (*nstrings)++ >= RECORD_STRINGS_MAX)
 		kind = PP_POINTER;
 	steps_add_value(steps, site, operand, kind == PP_SIGNED || (kind == PP_CHAR && operand->is_signed));
-	steps_add(steps, kind == PP_STRING ? FETCH_STRING : FETCH_ARG, i, 0, 0, 0);
+	if (kind == PP_STRING)
+		steps_add(steps, FETCH_STRING, i, 0, 0, RECORD_STRING_DEFAULT);
+	else
+		steps_add(steps, FETCH_ARG, i, 0, 0, 0);
 	program->kind[i] = kind;
 	program->size[i] = operand->size;
 }
@@ -180,12 +184,21 @@ int fetch_compile(const struct pp_site *site, struct fetch_program *program)
 	return 0;
 }
 
+void fetch_printed_free(struct fetch_printed *printed)
+{
+	if (!printed)
+		return;
+	arena_release(&printed->arena);
+	free(printed);
+}
+
 void fetch_release(struct fetch_program *program)
 {
 	if (!program)
 		return;
 	free(program->steps);
 	free(program->literals);
+	fetch_printed_free(program->printed);
 	memset(program, 0, sizeof(*program));
 }
 
@@ -211,6 +224,15 @@ static int literal_compare(const struct fetch_literal *a, const struct fetch_lit
 	return memcmp(a->bytes, b->bytes, a->length);
 }
 
+/* The expressions are equal, because they belong to one request. */
+static int printed_compare(const struct fetch_program *a, const struct fetch_program *b)
+{
+	ORDER(!a->printed, !b->printed);
+	for (size_t i = 0; a->printed && i < a->nargs; i++)
+		ORDER((uintptr_t)a->printed->args[i].values, (uintptr_t)b->printed->args[i].values);
+	return 0;
+}
+
 int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 {
 	int order = 0;
@@ -228,6 +250,8 @@ int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 		order = memcmp(a->kind, b->kind, a->nargs);
 	if (!order)
 		order = memcmp(a->size, b->size, a->nargs);
+	if (!order)
+		order = printed_compare(a, b);
 	return order;
 }
 

@@ -290,9 +290,9 @@ static void check_record(const struct fetch_program *p, uint32_t slot, uint64_t 
 {
 	struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING + (position & (AGENT_RING_SIZE - 1)));
 
-	if (r->words != wanted.record.words || r->faults != wanted.record.faults ||
-	    ring->head - position != 8u * r->words ||
-	    memcmp(r->value, wanted.record.value, 8 * r->words - sizeof(*r))) {
+	if (record_words(r) != record_words(&wanted.record) || r->faults != wanted.record.faults ||
+	    ring->head - position != 8u * record_words(r) ||
+	    memcmp(r->value, wanted.record.value, 8 * record_words(r) - sizeof(*r))) {
 		show_record("interpreter", &wanted.record);
 		show_record("trampoline", r);
 		fail_with(p, "seed %llu: trampoline and interpreter record different values", (unsigned long long)seed);
