@@ -22,6 +22,10 @@ struct options {
 	const char *session;         /* NULL: not given */
 	const char *backend;         /* NULL: not given */
 	const char *filter, *cgroup; /* NULL: not given */
+	const char *aggregate;       /* NULL: not given */
+	char *print;                 /* NULL: not given */
+	unsigned string_max;         /* 0: not given */
+	unsigned cells;              /* 0: not given */
 	unsigned maxactive;          /* 0: not given */
 	const char **strings;        /* argument names of --string */
 	size_t nstrings;
@@ -39,13 +43,13 @@ struct options {
 	char *usage_error; /* the message, if argp must not print it */
 };
 
-extern const struct argp options_pid;            /* -p */
-extern const struct argp options_file;           /* -f */
-extern const struct argp options_filter;         /* --if --string --no-string --children --pgrp --cgroup --maxactive */
-extern const struct argp options_session;        /* -s */
-extern const struct argp options_backend;        /* -b */
-extern const struct argp options_yes;            /* --yes */
-extern const struct argp options_output;         /* --json -q -v */
+extern const struct argp options_pid;     /* -p */
+extern const struct argp options_file;    /* -f */
+extern const struct argp options_filter;  /* --if --agg --string --no-string --children --pgrp --cgroup --maxactive */
+extern const struct argp options_session; /* -s */
+extern const struct argp options_backend; /* -b */
+extern const struct argp options_yes;     /* --yes */
+extern const struct argp options_output;  /* --json -q -v */
 extern const struct argp_child options_arming[]; /* all of them, for commands that arm */
 
 /*

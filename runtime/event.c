@@ -121,6 +121,24 @@ const char *pp_event_arg_name(const struct pp_event *event, size_t i)
 	return i < pp_event_args(event) ? unnamed[i] : NULL;
 }
 
+const char *pp_event_arg_value_name(const struct pp_event *event, size_t i)
+{
+	const struct manifest_probe *probe = event_manifest_probe(event);
+	const struct manifest_arg *arg;
+	enum pp_kind kind = pp_event_arg_kind(event, i);
+
+	if (i >= probe->nargs || (kind != PP_SIGNED && kind != PP_UNSIGNED))
+		return NULL;
+	arg = &manifest_args(event->manifest)[probe->args + i];
+	for (uint32_t k = 0; k < arg->nnames; k++) {
+		const struct manifest_name *name = &manifest_names(event->manifest)[arg->names + k];
+
+		if (name->value == (int64_t)event->record->value[i])
+			return manifest_string(event->manifest, name->name);
+	}
+	return NULL;
+}
+
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i)
 {
 	enum pp_kind kind = i < pp_event_args(event) ? event_layout(event)->kind[i] : PP_MISSING;

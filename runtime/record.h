@@ -27,7 +27,7 @@
 #define RECORD_ARGS_MAX 24
 #define RECORD_STRINGS_MAX 12 /* further strings are recorded as addresses */
 #define RECORD_STRING_DEFAULT 127 /* bytes of a string, at most */
-#define RECORD_STRING_MAX 4096
+#define RECORD_STRING_MAX 4096 /* PP_STRING_MAX */
 
 /* The bytes that a string takes in a record, at most, if it has at most max bytes. */
 #define RECORD_STRING_ROOM(max) (((max) + 8) & ~7u)

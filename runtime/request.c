@@ -16,6 +16,8 @@ int pp_request_new(struct pp_request **request)
 	if (!*request)
 		return error_nomem();
 	(*request)->maxactive = MAXACTIVE_DEFAULT;
+	(*request)->cells = AGG_CELLS_DEFAULT;
+	(*request)->string_max = RECORD_STRING_DEFAULT;
 	return 0;
 }
 
@@ -39,6 +41,8 @@ void pp_request_free(struct pp_request *request)
 	free(request->processes);
 	free(request->command);
 	free(request->filter);
+	free(request->print);
+	free(request->aggregate);
 	free(request->cgroup);
 	free(request);
 }
@@ -148,6 +152,40 @@ int pp_request_filter(struct pp_request *request, const char *expression)
 		return error_nomem();
 	free(request->filter);
 	request->filter = copy;
+	return 0;
+}
+
+int pp_request_aggregate(struct pp_request *request, const char *expression, unsigned cells)
+{
+	char *copy;
+
+	if (cells > AGG_CELLS_MAX)
+		return error_set(EINVAL, "invalid size %u of a table: expected 1 to %d cells", cells, AGG_CELLS_MAX);
+	copy = strdup(expression);
+	if (!copy)
+		return error_nomem();
+	free(request->aggregate);
+	request->aggregate = copy;
+	request->cells = cells ? cells : AGG_CELLS_DEFAULT;
+	return 0;
+}
+
+int pp_request_print(struct pp_request *request, const char *expressions)
+{
+	char *copy = strdup(expressions);
+
+	if (!copy)
+		return error_nomem();
+	free(request->print);
+	request->print = copy;
+	return 0;
+}
+
+int pp_request_string_max(struct pp_request *request, unsigned n)
+{
+	if (!n || n > PP_STRING_MAX)
+		return error_set(EINVAL, "invalid length of strings %u: expected 1 to %d", n, PP_STRING_MAX);
+	request->string_max = n;
 	return 0;
 }
 

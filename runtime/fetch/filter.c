@@ -229,11 +229,12 @@ int filter_compile(const char *expr, const struct pp_site *site, struct fetch_pr
 	struct fetch_step *steps;
 	int err;
 
-	if (program->npredicate)
+	if (program->npredicate || program->naggregate)
 		return error_set(EINVAL, "a probe has at most one filter; join filters with &&");
 	if (length > FILTER_LENGTH_MAX)
 		return error_set(EINVAL, "the filter has %zu bytes: the maximum is %d", length, FILTER_LENGTH_MAX);
-	err = parser_begin(&parser, expr, site, program);
+	parser_begin(&parser, expr, site, program);
+	err = token_next(&parser.tokens);
 	if (!err)
 		err = predicate_parse(&parser);
 	if (err)

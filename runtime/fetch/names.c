@@ -182,7 +182,7 @@ static int unknown_name_error(const struct parser *p, const struct token *token)
 		name_list_add(names, &length, i < p->probe->nargs ? p->probe->args[i].name : number);
 	}
 	return parser_fail(p, token->at,
-	                   "unknown name '%.*s': %.64s:%.64s has %s, and every probe has pid, tid and comm",
+	                   "unknown name '%.*s': %.64s:%.64s has %s, and every probe has pid, tid, comm and cpu",
 	                   shown_length(token->length), p->tokens.text + token->at, p->probe->provider, p->probe->name,
 	                   *names ? names : "no arguments");
 }
@@ -224,11 +224,11 @@ static int missing_argument_error(const struct parser *p, const struct token *to
 /* Emits the steps that push argument i's value, or the address of a string. */
 static void argument_emit_steps(struct parser *p, const struct token *token, size_t i)
 {
-	const struct fetch_step *step = p->program->steps + p->program->npredicate;
+	const struct fetch_step *step = p->program->steps + p->program->npredicate + p->program->naggregate;
 
 	for (size_t passed = 0; passed < i; step++)
-		passed += step->op == FETCH_ARG || step->op == FETCH_STRING;
-	for (; step->op != FETCH_ARG && step->op != FETCH_STRING; step++)
+		passed += fetch_ends_argument(step->op);
+	for (; !fetch_ends_argument(step->op); step++)
 		parser_emit_step(p, token, step);
 }
 
@@ -626,6 +626,10 @@ static int plain_name_emit(struct parser *p, const char *name, struct value *val
 	value->type = TYPE_INTEGER;
 	if (!strcmp(name, "pid") || !strcmp(name, "tid")) {
 		parser_emit(p, &value->token, *name == 'p' ? FETCH_PID : FETCH_TID, false, 0);
+		return p->error;
+	}
+	if (!strcmp(name, "cpu")) {
+		parser_emit(p, &value->token, FETCH_CPU, false, 0);
 		return p->error;
 	}
 	if (!strcmp(name, "comm")) {

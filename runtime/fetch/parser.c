@@ -11,11 +11,10 @@
 
 _Static_assert(FILTER_LENGTH_MAX / sizeof("a==\"\"") < 256, "the number of a literal fits into 8 bits");
 
-int parser_begin(struct parser *p, const char *text, const struct pp_site *site, const struct fetch_program *program)
+void parser_begin(struct parser *p, const char *text, const struct pp_site *site, const struct fetch_program *program)
 {
 	*p = (struct parser){ .tokens = { .text = text }, .probe = site->probe, .program = program };
 	p->types = (struct ctypes){ .image = site->probe->image, .address = site->address };
-	return token_next(&p->tokens);
 }
 
 void parser_release(struct parser *p)

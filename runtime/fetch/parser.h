@@ -56,8 +56,8 @@ struct parser {
 /* filter.c: parses an expression that ends before a token that is not a binary operator. */
 int parser_expression(struct parser *p, struct value *value);
 
-/* Starts a parser of the text at its first token. program reads the site's arguments. Call parser_release() in any case. */
-int parser_begin(struct parser *p, const char *text, const struct pp_site *site, const struct fetch_program *program);
+/* Sets the parser to the start of the text. program reads the site's arguments. The caller calls parser_release(). */
+void parser_begin(struct parser *p, const char *text, const struct pp_site *site, const struct fetch_program *program);
 /* Frees what the parser has, also its steps and literals. */
 void parser_release(struct parser *p);
 

@@ -107,7 +107,7 @@ static int list_parse(struct print *print)
 static int program_set_arguments(struct print *print, struct fetch_program *program)
 {
 	const struct parser *p = &print->p;
-	size_t kept = program->npredicate, nliterals = program->nliterals + p->nliterals;
+	size_t kept = program->npredicate + program->naggregate, nliterals = program->nliterals + p->nliterals;
 	struct fetch_step *steps = malloc((kept + p->nsteps + 1) * sizeof(*steps));
 	struct fetch_literal *literals = calloc(nliterals + 1, sizeof(*literals));
 
@@ -152,7 +152,8 @@ int print_compile(const char *list, const struct pp_site *site, struct fetch_pro
 	print.printed = calloc(1, sizeof(*print.printed));
 	if (!print.printed)
 		return error_nomem();
-	err = parser_begin(&print.p, list, site, program);
+	parser_begin(&print.p, list, site, program);
+	err = token_next(&print.p.tokens);
 	print.p.no_jumps = true;
 	if (!err)
 		err = list_parse(&print);

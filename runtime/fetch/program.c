@@ -184,6 +184,46 @@ int fetch_compile(const struct pp_site *site, struct fetch_program *program)
 	return 0;
 }
 
+/* Returns the index of the first step of an argument. */
+static size_t argument_first(const struct fetch_program *program, unsigned i)
+{
+	size_t at = 0;
+
+	for (unsigned passed = 0; passed < i; at++)
+		passed += fetch_ends_argument(program->steps[at].op);
+	return at;
+}
+
+int fetch_set_length(struct fetch_program *program, unsigned i, unsigned length)
+{
+	size_t from = argument_first(program, length), n = argument_first(program, length + 1) - 1 - from;
+	size_t end = argument_first(program, i + 1) - 1;
+	struct fetch_step *steps;
+
+	if (program->kind[i] != PP_STRING)
+		return error_set(EINVAL, "argument %u cannot be the address of a string", i);
+	if (program->kind[length] == PP_STRING || program->kind[length] == PP_FLOAT || program->kind[length] == PP_FAULT)
+		return error_set(EINVAL, "argument %u cannot be the length of a string", length);
+	steps = malloc((program->nsteps + n) * sizeof(*steps));
+	if (!steps)
+		return error_nomem();
+	memcpy(steps, program->steps, end * sizeof(*steps));
+	memcpy(steps + end, program->steps + from, n * sizeof(*steps));
+	memcpy(steps + end + n, program->steps + end, (program->nsteps - end) * sizeof(*steps));
+	steps[end + n].op = FETCH_STRINGN;
+	free(program->steps);
+	program->steps = steps;
+	program->nsteps += n;
+	return 0;
+}
+
+void fetch_set_string_max(struct fetch_program *program, unsigned max)
+{
+	for (size_t i = program->npredicate + program->naggregate; i < program->nsteps; i++)
+		if (program->steps[i].op == FETCH_STRING || program->steps[i].op == FETCH_STRINGN)
+			program->steps[i].value = max;
+}
+
 void fetch_printed_free(struct fetch_printed *printed)
 {
 	if (!printed)
@@ -199,6 +239,9 @@ void fetch_release(struct fetch_program *program)
 	free(program->steps);
 	free(program->literals);
 	fetch_printed_free(program->printed);
+	if (program->aggregate)
+		free(program->aggregate->text);
+	free(program->aggregate);
 	memset(program, 0, sizeof(*program));
 }
 
@@ -233,6 +276,24 @@ static int printed_compare(const struct fetch_program *a, const struct fetch_pro
 	return 0;
 }
 
+/* So are these. */
+static int aggregate_compare(const struct fetch_aggregate *a, const struct fetch_aggregate *b)
+{
+	int order = 0;
+
+	ORDER(!a, !b);
+	if (!a)
+		return 0;
+	ORDER(a->ncolumns, b->ncolumns);
+	ORDER(a->nparts, b->nparts);
+	order = memcmp(a->columns, b->columns, a->ncolumns * sizeof(*a->columns));
+	for (size_t i = 0; !order && i < a->nparts; i++) {
+		ORDER(a->parts[i].kind, b->parts[i].kind);
+		ORDER((uintptr_t)a->parts[i].names, (uintptr_t)b->parts[i].names);
+	}
+	return order;
+}
+
 int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 {
 	int order = 0;
@@ -240,12 +301,15 @@ int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 	ORDER(a->role, b->role);
 	ORDER(a->nsteps, b->nsteps);
 	ORDER(a->npredicate, b->npredicate);
+	ORDER(a->naggregate, b->naggregate);
 	ORDER(a->nargs, b->nargs);
 	ORDER(a->nliterals, b->nliterals);
 	for (size_t i = 0; !order && i < a->nsteps; i++)
 		order = step_compare(&a->steps[i], &b->steps[i]);
 	for (size_t i = 0; !order && i < a->nliterals; i++)
 		order = literal_compare(&a->literals[i], &b->literals[i]);
+	if (!order)
+		order = aggregate_compare(a->aggregate, b->aggregate);
 	if (!order)
 		order = memcmp(a->kind, b->kind, a->nargs);
 	if (!order)

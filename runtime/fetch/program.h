@@ -12,26 +12,33 @@
  * 2. A load that faults sets the fault bit of the current argument, and the program continues with the next argument. In
  *    the predicate, a fault makes the predicate false.
  * 3. A string is read byte by byte up to its NUL, and at most one byte further than needed: N + 2 bytes for an argument
- *    of at most N bytes (`value` of its step, the same for all strings of a program), length + 2 bytes for FETCH_STREQ, length + 1 bytes for FETCH_PREFIX. A fault on any of these bytes is a fault of the
- *    string, whatever the bytes before it are.
- *    FETCH_STRINGN reads only the bytes that its length says, at most N + 1. A negative length is a fault.
- * 4. The value of a string argument is its length, 0 to N, or N + 1 if it is longer. This many bytes are stored, padded with zeroes to a multiple of 8. An argument that faulted has the value 0 and
- *    stores no bytes.
- * 5. The predicate, if there is one, comes first and ends with FETCH_TEST.
- * 6. Every path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
+ *    of at most N bytes (`value` of its step, the same for all strings of a program), length + 2 bytes for FETCH_STREQ,
+ *    length + 1 bytes for FETCH_PREFIX. A fault on any of these bytes is a fault of the string, whatever the bytes before
+ *    it are. FETCH_STRINGN reads only as many bytes as its length says, at most N + 1. A negative length is a fault.
+ * 4. The value of a string argument is its length, 0 to N, or N + 1 if it is longer. This many bytes are stored, padded
+ *    with zeroes to a multiple of 8. An argument that faulted has the value 0 and stores no bytes.
+ * 5. The predicate, if there is one, comes first and ends with FETCH_TEST. The aggregate's steps follow, then the steps
+ *    of the arguments. Jumps stay in their part.
+ * 6. The aggregate runs for each hit that passes the predicate. Its keys come before its values. If a key faults, all
+ *    columns count the hit as unread. If a value faults, its column does, and the next value follows.
+ * 7. A string of a key is read as far as its NUL or AGG_STRING bytes. A fault on any of these bytes is a fault.
+ * 8. Every path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
  *    FETCH_DEPTH_MAX.
  */
 #ifndef RUNTIME_FETCH_PROGRAM_H
 #define RUNTIME_FETCH_PROGRAM_H
 
+#include <probepoint.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "runtime/aggregate.h"
 #include "runtime/record.h"
 
 struct fetch_printed;
+struct pp_type;
 
 #define FETCH_DEPTH_MAX 16
 #define FETCH_LITERAL_MAX 64 /* bytes of a string that a filter compares with */
@@ -44,7 +51,7 @@ enum fetch_opcode {
 	FETCH_ARG,    /* pop into argument a */
 	FETCH_STRING, /* pop an address; the string there, of at most `value` bytes, is argument a */
 
-	/* Predicates, and arguments that print_compile() makes. Binary: y = pop, x = pop, push x op y. Comparisons give 0 or 1. */
+	/* Not for arguments that fetch_compile() makes. Binary: y = pop, x = pop, push x op y. Comparisons give 0 or 1. */
 	FETCH_ADD,
 	FETCH_SUB,
 	FETCH_MUL,
@@ -70,8 +77,16 @@ enum fetch_opcode {
 	FETCH_PREFIX,     /* top = the string at address top begins with literal a */
 	FETCH_COMMEQ,     /* push whether the thread's name equals literal a */
 	FETCH_COMMPREFIX, /* push whether the thread's name begins with literal a */
-	FETCH_STRINGN,    /* pop a length and an address; so many bytes there, at most `value`, are argument a */
+	FETCH_CPU,        /* push the number of the CPU */
 	FETCH_TEST,       /* pop; if 0, the hit is filtered and the program ends */
+
+	/* Aggregates only. */
+	FETCH_KEY,     /* pop; part a of the key is this integer */
+	FETCH_KEYSTR,  /* pop an address; part a of the key is the string there */
+	FETCH_KEYCOMM, /* part a of the key is the thread's name */
+	FETCH_AGG,     /* pop; add the value to column a under the key */
+
+	FETCH_STRINGN, /* pop a length and an address; so many bytes there, at most `value`, are argument a */
 	FETCH_OPCODES
 };
 
@@ -86,10 +101,42 @@ struct fetch_literal {
 	char bytes[FETCH_LITERAL_MAX];
 };
 
+#define AGG_CALLS_MAX 8
+
+/* A part of a key. Its integer has 8 bytes, its string AGG_STRING. */
+struct agg_part {
+	uint8_t kind;                /* enum pp_kind, how it is shown; PP_STRING: a string */
+	uint16_t at, length;         /* its text in the expression */
+	const struct pp_type *names; /* the enumeration whose names it is shown by; NULL: none. Belongs to the image */
+};
+
+/* One of the results that the expression asks for, such as max(size). */
+struct agg_call {
+	uint8_t function; /* enum pp_function */
+	uint8_t column;
+	uint16_t at, length; /* its text in the expression */
+};
+
+struct fetch_aggregate {
+	char *text; /* the expression */
+	size_t ncolumns, nparts, ncalls;
+	struct agg_column columns[AGG_COLUMNS_MAX];
+	struct agg_part parts[AGG_PARTS_MAX];
+	struct agg_call calls[AGG_CALLS_MAX];
+};
+
+/* Returns the size of a part, in bytes. */
+static inline size_t agg_part_size(enum pp_kind kind)
+{
+	return kind == PP_STRING ? AGG_STRING : 8;
+}
+
 struct fetch_program {
 	struct fetch_step *steps;
 	size_t nsteps;
-	size_t npredicate; /* number of steps of the predicate, 0 without one */
+	size_t npredicate;                 /* number of steps of the predicate, 0 without one */
+	size_t naggregate;                 /* number of steps of the aggregate, which follow; 0 without one */
+	struct fetch_aggregate *aggregate; /* NULL: none */
 	struct fetch_literal *literals;
 	size_t nliterals;
 	uint8_t role;    /* enum site_role: what a hit of the site means to the backend */
@@ -112,6 +159,14 @@ struct pp_site;
  * unknown. The caller releases *program with fetch_release().
  */
 int fetch_compile(const struct pp_site *site, struct fetch_program *program);
+
+/*
+ * Makes argument i a string whose length is the value of another argument. Call it before other functions change the
+ * program. Returns 0, -ENOMEM, or -EINVAL with an error message.
+ */
+int fetch_set_length(struct fetch_program *program, unsigned i, unsigned length);
+/* Sets how many bytes the strings of the record have at most. */
+void fetch_set_string_max(struct fetch_program *program, unsigned max);
 
 /* Frees the contents of the program, which may be all zeroes. */
 void fetch_release(struct fetch_program *program);

@@ -377,7 +377,7 @@ START_TEST(stack)
 		.config = k.config_fd,
 		.ring = k.ring_fd,
 		.handover = k.handover_fd,
-		.scratch = k.scratch_fd,
+		.scratch = kernel_task_storage("scratch", SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_MAX)),
 		.depth = 100,
 		.counts = kernel_map_create(BPF_MAP_TYPE_ARRAY, "counts", 4, sizeof(struct kernel_counts), 1, 0),
 		.control = kernel_map_create(BPF_MAP_TYPE_ARRAY, "switch", 4, sizeof(struct kernel_control), 1, 0),

@@ -265,7 +265,8 @@ static void show(const struct fetch_program *p, const uint64_t *registers)
 	static const char *const names[] = {
 		"IMM", "REG", "EXTEND", "LOAD", "ARG", "STRING", "ADD",    "SUB",    "MUL",        "DIV", "MOD",
 		"AND", "OR",  "XOR",    "SHL",  "SHR", "EQ",     "NE",     "LT",     "LE",         "NOT", "NEG",
-		"COM", "PID", "TID",    "JZ",   "JNZ", "STREQ",  "PREFIX", "COMMEQ", "COMMPREFIX", "STRINGN", "TEST"
+		"COM", "PID", "TID",    "JZ",   "JNZ", "STREQ",  "PREFIX", "COMMEQ", "COMMPREFIX", "CPU", "TEST",
+		"KEY", "KEYSTR", "KEYCOMM", "AGG", "STRINGN"
 	};
 
 	for (size_t i = 0; i < p->nsteps; i++)
