@@ -137,6 +137,48 @@ static int value_parse(struct parser *p, struct value *value)
 	}
 }
 
+/* Parses ", LENGTH" of a string. The steps that push it become value->length. */
+static int string_length_parse(struct parser *p, struct value *value)
+{
+	size_t from = p->nsteps;
+	struct value length;
+	int err = token_next(&p->tokens);
+
+	if (!err)
+		err = parser_expression(p, &length);
+	if (!err)
+		err = value_want_integer(p, &length);
+	return err ? err : parser_take_length(p, from, value);
+}
+
+int parser_string_call(struct parser *p, struct value *value)
+{
+	struct token token = value->token;
+	bool no_jumps = p->no_jumps;
+	size_t from = p->nsteps;
+	int err = token_next(&p->tokens);
+
+	p->no_jumps = true; /* the steps can be moved */
+	if (!err)
+		err = parser_expression(p, value);
+	if (!err && value->type == TYPE_STRING && !value->length)
+		value->may_be_string = true; /* str(path, 10) */
+	else if (!err)
+		err = value_want_integer(p, value);
+	if (err)
+		return err;
+	*value = (struct value){ .type = TYPE_STRING, .token = token, .kind = PP_STRING, .size = 8, .from = from };
+	if (token_is(&p->tokens, ','))
+		err = string_length_parse(p, value);
+	p->no_jumps = no_jumps;
+	if (err)
+		return err;
+	if (!token_is(&p->tokens, ')'))
+		return parser_fail(p, p->tokens.next.at, "expected ')'");
+	value->token.length = p->tokens.next.at + 1 - token.at;
+	return token_next(&p->tokens);
+}
+
 /* Parses the right side of && or ||. The steps of the left one have been emitted. */
 static int logical_parse(struct parser *p, const struct token *token, const struct value *left)
 {

@@ -651,6 +651,8 @@ int parser_name(struct parser *p, struct value *value)
 	err = path_parse(p, &path, &value->token);
 	if (err)
 		return err;
+	if (!path.n && !strcmp(path.text, "str") && token_is(&p->tokens, '('))
+		return parser_string_call(p, value);
 	arg = path_argument(p, &path, &used);
 	if (arg >= 0)
 		return path_emit(p, arg, &path, used, value);

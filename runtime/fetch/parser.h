@@ -87,6 +87,8 @@ void parser_emit_truth(struct parser *p, const struct value *value);
 #define FLOAT_INFINITY(size) ((size) == 2 ? 0x7c00 : (size) == 4 ? 0x7f800000 : 0x7ff0000000000000)
 #define FLOAT_MAGNITUDE(size) ((size) == 2 ? 0x7fff : (size) == 4 ? 0x7fffffff : INT64_MAX)
 
+/* filter.c: parses what follows "str", which is an opening parenthesis: the address of a string, and maybe its length. */
+int parser_string_call(struct parser *p, struct value *value);
 /* Parses a name that is the next token, and the fields after it. Emits the steps that push its value. */
 int parser_name(struct parser *p, struct value *value);
 
