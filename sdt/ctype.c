@@ -388,6 +388,13 @@ int ctype_load(struct ctypes *types, struct ctype *type)
 	return err;
 }
 
+const struct pp_type *ctype_enumeration(struct ctypes *types, const struct ctype *type)
+{
+	if (type->kind != CTYPE_ENUM)
+		return NULL;
+	return type->note ? type->note : dwarf_enumeration(types, type);
+}
+
 const struct ctype_member *ctype_member(const struct ctype *type, const char *name)
 {
 	for (size_t i = 0; i < type->nmembers; i++)

@@ -84,6 +84,12 @@ struct ctype *ctype_of_member(struct ctypes *types, const struct ctype_member *m
  */
 int ctype_load(struct ctypes *types, struct ctype *type);
 
+/*
+ * Returns the enumeration that a type is, which belongs to the image; NULL if it is none, has no values, or memory
+ * allocation fails.
+ */
+const struct pp_type *ctype_enumeration(struct ctypes *types, const struct ctype *type);
+
 /* Returns NULL if the structure, which is loaded, has no member of this name. */
 const struct ctype_member *ctype_member(const struct ctype *type, const char *name);
 

@@ -35,6 +35,12 @@ struct image_dwarf {
 	bool opened;
 	struct elf_file file; /* elf NULL: not open */
 	Dwarf *dwarf;         /* NULL: the file has none */
+	struct enumeration {  /* those that were asked for */
+		uint64_t die;
+		struct pp_type type;
+		struct enumeration *next;
+	} * enumerations;
+	struct arena arena; /* owns them */
 };
 
 static Dwarf_Die die_of(const struct dwarf_die *die)
@@ -67,6 +73,7 @@ void dwarf_free(struct image_dwarf *dwarf)
 	dwarf_end(dwarf->dwarf);
 	if (dwarf->file.elf)
 		elf_file_close(&dwarf->file);
+	arena_release(&dwarf->arena);
 	free(dwarf);
 }
 
@@ -582,6 +589,33 @@ int dwarf_load(struct ctypes *types, struct ctype *type)
 	return members.error;
 }
 
+const struct pp_type *dwarf_enumeration(struct ctypes *types, const struct ctype *type)
+{
+	struct image_dwarf *dwarf = types->image->dwarf;
+	struct enumeration *made;
+
+	if (!type->has_die || !type->nvalues)
+		return NULL;
+	for (struct enumeration *e = dwarf->enumerations; e; e = e->next)
+		if (e->die == type->die.words[0])
+			return &e->type;
+	made = arena_alloc(&dwarf->arena, sizeof(*made));
+	if (!made)
+		return NULL;
+	made->die = type->die.words[0];
+	made->type = (struct pp_type){ .name = arena_strndup(&dwarf->arena, type->name, strlen(type->name)),
+		                       .size = (uint32_t)type->size,
+		                       .values = arena_alloc(&dwarf->arena, type->nvalues * sizeof(*type->values)) };
+	if (!made->type.name || !made->type.values)
+		return NULL;
+	/* The names belong to libdw, which keeps them as long as the image. */
+	memcpy(made->type.values, type->values, type->nvalues * sizeof(*type->values));
+	made->type.nvalues = type->nvalues;
+	made->next = dwarf->enumerations;
+	dwarf->enumerations = made;
+	return &made->type;
+}
+
 /* ---- parameters ---- */
 
 static bool search_function(struct search *search, Dwarf_Die *parent, uint64_t address, int nesting)
@@ -684,6 +718,12 @@ int dwarf_load(struct ctypes *types, struct ctype *type)
 {
 	(void)types, (void)type;
 	return 0;
+}
+
+const struct pp_type *dwarf_enumeration(struct ctypes *types, const struct ctype *type)
+{
+	(void)types, (void)type;
+	return NULL;
 }
 
 int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room)

@@ -28,6 +28,9 @@ int dwarf_target(struct ctypes *types, const struct ctype *of, struct ctype *typ
 /* Sets the members or the values of the type, which has a DIE. Returns 0 or -ENOMEM. */
 int dwarf_load(struct ctypes *types, struct ctype *type);
 
+/* Returns the enumeration, which is loaded and has a DIE, for as long as the image exists. Returns NULL if it has no values. */
+const struct pp_type *dwarf_enumeration(struct ctypes *types, const struct ctype *type);
+
 /* A parameter of a function, at the function's entry. */
 struct dwarf_parameter {
 	const char *name; /* in the arena of the types */

@@ -466,7 +466,7 @@ static int scalar_emit(struct parser *p, const struct place *place, struct value
 	    (!place->bits && (!type->size || type->size > 8 || type->size & (type->size - 1))))
 		return no_value_error(p, place);
 	value->kind = type_kind(type, is_string);
-	value->names = type->note;
+	value->names = ctype_enumeration(&p->types, type);
 	value->type = type->kind == CTYPE_FLOAT ? TYPE_FLOAT : TYPE_INTEGER;
 	if (is_string && type->is_const)
 		value->type = TYPE_STRING;
@@ -519,8 +519,6 @@ static int argument_emit(struct parser *p, size_t i, struct value *value)
 
 	value->size = p->program->size[i];
 	value->kind = kind;
-	if (i < p->probe->nargs && p->probe->args[i].described && p->probe->args[i].described->nvalues)
-		value->names = p->probe->args[i].described;
 	argument_emit_steps(p, &value->token, i);
 	if (kind == PP_FLOAT) {
 		value->type = TYPE_FLOAT;
@@ -567,8 +565,10 @@ static int path_emit(struct parser *p, size_t arg, const struct field_path *path
 		err = argument_is_object(p, place.type, &is_object);
 	if (err)
 		return err;
-	if (used == path->n && !is_object)
+	if (used == path->n && !is_object) {
+		value->names = ctype_enumeration(&p->types, place.type);
 		return argument_emit(p, arg, value);
+	}
 	if (p->program->size[arg] != address_size(p) && !path->accesses[used].is_index)
 		return parser_fail(p, path->accesses[used].token.at, "the fields of '%.*s' are not known",
 		                   shown_length(path->accesses[used].start), path->text);
