@@ -289,6 +289,10 @@ struct ctype *ctype_of_arg(struct ctypes *types, const struct pp_arg *arg, unsig
 	const struct pp_type *note = arg->described;
 	struct ctype *type;
 
+	if (note && note->die) {
+		type = ctype_new(types, "");
+		return type && dwarf_type_of(types, note->die, type) != -ENOMEM ? type : NULL;
+	}
 	if (arg->class == PPN_CLASS_NONE && (!arg->type || !*arg->type)) /* not known */
 		return ctype_new(types, "");
 	type = type_from_text(types, arg->type ? arg->type : "", 0);

@@ -49,7 +49,8 @@ struct ctype {
 	uint64_t size;    /* bytes; 0: not known */
 	uint64_t count;   /* of an array's elements; 0: not known */
 	bool is_signed;
-	bool is_const; /* of a pointer: what it points to is const */
+	bool is_const;     /* of a pointer: what it points to is const */
+	bool by_reference; /* of a structure: parameters of the type are passed by their address */
 	bool has_die;
 	struct dwarf_die die;       /* of a structure, pointer, array or enumeration; without typedefs */
 	const char *target_text;    /* the pointed-to type or the element, from a note; NULL: from DWARF */

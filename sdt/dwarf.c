@@ -367,6 +367,7 @@ static int type_set(struct ctypes *types, Dwarf_Die *from, struct ctype *type)
 {
 	Dwarf_Die die = *from, named, target;
 	Dwarf_Attribute attribute;
+	uint64_t convention;
 	bool has_name;
 
 	if (!die_skip_typedefs(&die, &named, &has_name))
@@ -397,7 +398,11 @@ static int type_set(struct ctypes *types, Dwarf_Die *from, struct ctype *type)
 	case DW_TAG_enumeration_type: type->kind = CTYPE_ENUM; break;
 	case DW_TAG_structure_type:
 	case DW_TAG_class_type:
-	case DW_TAG_union_type: type->kind = CTYPE_STRUCT; break;
+	case DW_TAG_union_type:
+		type->kind = CTYPE_STRUCT;
+		type->by_reference = die_number(&die, DW_AT_calling_convention, &convention) &&
+		                     convention == DW_CC_pass_by_reference;
+		break;
 	}
 	if (type->kind == CTYPE_ENUM)
 		return ctype_load(types, type);
@@ -656,7 +661,8 @@ static int parameter_register(Dwarf_Die *die, uint64_t address)
 	return op->atom == DW_OP_regx && op->number < 1000 ? (int)op->number : -1;
 }
 
-int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room)
+int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room,
+                     struct dwarf_die *function)
 {
 	struct search search = { .visits = 0 };
 	Dwarf *dwarf = dwarf_get(types->image);
@@ -665,6 +671,7 @@ int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, s
 
 	if (!dwarf || !unit_of(dwarf, types->address, &unit) || !search_function(&search, &unit, types->address, 0))
 		return -ENOENT;
+	*function = die_kept(&search.found);
 	for (int more = dwarf_child(&search.found, &child); !more && (size_t)n < room;
 	     more = dwarf_siblingof(&child, &child)) {
 		const char *name = die_name(&child);
@@ -726,9 +733,10 @@ const struct pp_type *dwarf_enumeration(struct ctypes *types, const struct ctype
 	return NULL;
 }
 
-int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room)
+int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room,
+                     struct dwarf_die *function)
 {
-	(void)types, (void)parameters, (void)room;
+	(void)types, (void)parameters, (void)room, (void)function;
 	return -ENOENT;
 }
 

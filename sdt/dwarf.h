@@ -39,9 +39,11 @@ struct dwarf_parameter {
 };
 
 /*
- * Finds the parameters of the function whose code begins at the address of the types. Returns how many there are, at most
- * room; -ENOENT if no function is known to begin there; or -ENOMEM.
+ * Finds the parameters of the function whose code begins at the address of the types. Sets *function to its DIE, whose
+ * type is that of the result. Returns how many there are, at most room; -ENOENT if no function is known to begin there; or
+ * -ENOMEM.
  */
-int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room);
+int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room,
+                     struct dwarf_die *function);
 
 #endif
