@@ -77,7 +77,8 @@ struct pp_arg;
 struct pp_field;
 
 /*
- * Reads the probes of an ELF file, an executable or a shared library. An image may have no probes. A damaged note is
+ * Reads the probes of an ELF file: an executable, a shared library, or an object file, which cannot be armed and whose
+ * addresses are offsets in the file. An image may have no probes. A damaged note is
  * left out and reported by pp_image_warning(). Fails as open(2) does; -ENOEXEC: the file is not ELF, or too damaged to
  * be read.
  */
@@ -91,6 +92,11 @@ int pp_image_open(const char *path, struct pp_image **image);
 int pp_image_open_matching(const char *path, const char *const *patterns, size_t n, unsigned flags,
                            struct pp_image **image);
 void pp_image_free(struct pp_image *image);
+/*
+ * Calls fn with the path "ARCHIVE(MEMBER)" of each ELF file in an archive, until it returns nonzero, and returns that value.
+ * pp_image_open() opens such a path. Returns 1 without a call if the file is not an archive, or a negative errno.
+ */
+int pp_archive_members(const char *path, int (*fn)(const char *member, void *arg), void *arg);
 
 const char *pp_image_path(const struct pp_image *image);
 /* Returns the build id in hex, "" if the file has none. */

@@ -7,6 +7,7 @@
  */
 #include "runtime/resolve.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <limits.h>
 #include <search.h>
@@ -62,9 +63,15 @@ static int targets_open_image(struct targets *t, const struct pp_request *reques
 	if (!err)
 		err = pp_image_open_matching(path, (const char *const *)request->patterns, request->npatterns, 0,
 		                             image);
-	if (!err)
-		t->images[t->nimages++] = *image;
-	return err;
+	if (err)
+		return err;
+	t->images[t->nimages++] = *image;
+	if ((*image)->type == ET_REL)
+		return error_set(
+			ENOEXEC,
+			"'%s' is an object file, whose probes cannot be armed; name a program that is linked with it",
+			path);
+	return 0;
 }
 
 static int resolver_add_image(struct resolver *r, const struct pp_image *image)

@@ -126,7 +126,10 @@ static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 		                        .processes = s->processes_fd,
 		                        .calls = s->returns.map,
 		                        .frames = s->returns.frames,
-		                        .depth = s->returns.depth };
+		                        .depth = s->returns.depth,
+		                        .cells = s->cells_fd,
+		                        .misfits = s->misfits_fd,
+		                        .key_size = (uint32_t)manifest_key_size(a->attachment->manifest) };
 	struct emitted program;
 	int fd;
 
@@ -203,7 +206,7 @@ static int attachment_prepare(struct kernel_arming *a, const struct arm_options 
 	if (npoints >= 1u << COOKIE_POINT_BITS)
 		return error_set(E2BIG, "cannot arm %u points at once: the maximum is %u", npoints,
 		                 (1u << COOKIE_POINT_BITS) - 1);
-	err = kernel_attachment_maps_create(s, npoints, !a->points[0]->process);
+	err = kernel_attachment_maps_create(s, a->attachment->manifest, !a->points[0]->process, options->cells);
 	if (err)
 		return err;
 	err = namespace_describe(&a->ns);
@@ -257,6 +260,8 @@ static int attachment_pin_maps(const struct kernel_attachment *s, int number)
 		{ s->counts_fd, "counts" },
 		{ s->control_fd, "switch" },
 		{ s->processes_fd, "processes" },
+		{ s->cells_fd, "cells" },
+		{ s->misfits_fd, "misfits" },
 		{ s->owned ? -1 : s->scope.fork_link, "fork" },
 		{ s->owned ? -1 : s->scope.exit_link, "exit" },
 	};

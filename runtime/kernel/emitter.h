@@ -61,6 +61,13 @@ enum {
 _Static_assert(EMIT_SCRATCH_SIZE >= SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_DEFAULT), "scratch");
 _Static_assert(SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_MAX) < 65000, "task storage has at most 64 KiB");
 
+/* The aggregate uses the memory of the record, which is built after it. */
+enum {
+	SCRATCH_KEY = SCRATCH_RECORD,                                 /* struct agg_key with its parts */
+	SCRATCH_CELL = SCRATCH_ALIGN(SCRATCH_KEY + AGG_KEY_SIZE_MAX), /* struct agg_cell to be added */
+};
+_Static_assert(SCRATCH_CELL + sizeof(struct agg_cell) <= EMIT_SCRATCH_SIZE, "scratch");
+
 /* The offset of a member of the record, which is after its struct record_thread. */
 #define AT_THREAD(member) ((int)(SCRATCH_RECORD + offsetof(struct record_thread, member)))
 #define AT_RECORD(member) ((int)(SCRATCH_RECORD + sizeof(struct record_thread) + offsetof(struct record, member)))
@@ -118,9 +125,67 @@ void label_place(struct emitter *e, label l);
  */
 int emitter_finish(struct emitter *e, struct emitted *out);
 
-/* Emits the steps of a fetch program: all but its predicate, or its predicate (emit-steps.c). */
+/* ---- the steps of a fetch program (emit-steps.c) ---- */
+
+/* Emits the steps of the arguments, or of the predicate. */
 void emit_arguments(struct emitter *e, const struct fetch_program *p);
 void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered);
+
+/* The stack of values. */
+struct value_stack {
+	int depth;
+	bool in_r1; /* the top is in r1, else in scratch memory */
+};
+
+/* Returns the offset in scratch memory of a value of the stack. */
+static inline int value_at_depth(int depth)
+{
+	return SCRATCH_STACK + 8 * depth;
+}
+
+/* Stores the top of the stack if it is in r1. */
+void emit_top_to_stack(struct emitter *e, struct value_stack *s);
+/* r1 = the top. Scratch memory does not have it any more. */
+void emit_top_to_r1(struct emitter *e, struct value_stack *s);
+
+/*
+ * Reads the string whose address is at address_at in scratch memory, at most room bytes with its NUL, to the offset `to`
+ * of scratch memory; TO_RECORD: to the offset r8. Sets r0 to the length with NUL. Jumps to fault if a byte cannot be read.
+ */
+void emit_read_string(struct emitter *e, int to, int room, int address_at, label fault);
+
+#define TO_RECORD (-1)
+
+/*
+ * Steps with jumps: those of a predicate or of an aggregate. By the rules of runtime/fetch/program.h the stack has the
+ * same depth at a jump and at its target. Here its top is then in scratch memory, not in r1.
+ */
+struct expressions {
+	const struct fetch_program *p;
+	size_t from;
+	label *targets; /* of the steps from `from` on; -1: no jump leads there */
+	struct value_stack stack;
+};
+
+/* Begins to emit steps. Returns the emitter's error. The caller closes it in any case. */
+int emit_expressions_open(struct emitter *e, struct expressions *x, const struct fetch_program *p, size_t from,
+                          size_t to);
+void emit_expressions_close(struct expressions *x);
+/* Places the label of a step that jumps lead to. To be called before each step. */
+void emit_expressions_target(struct emitter *e, struct expressions *x, size_t i);
+/* Emits a step other than the end of an expression. Jumps to fault if memory cannot be read. */
+void emit_expressions_step(struct emitter *e, struct expressions *x, size_t i, label fault);
+
+/* ---- aggregates (emit-aggregate.c) ---- */
+
+/* Emits the aggregate of a fetch program. */
+void emit_aggregate(struct emitter *e, const struct fetch_program *p);
+/* Counts the hit as unread in this many columns, if the point has an aggregate. Uses no scratch memory. */
+void emit_aggregate_unread(struct emitter *e, size_t ncolumns);
+/* Returns a rough upper bound of the instructions of a step of an aggregate. */
+size_t emit_aggregate_bound(const struct fetch_program *p, const struct fetch_step *step);
+
+/* ---- calls of functions (emit-returns.c) ---- */
 
 /*
  * emit_call() emits the rest of a program for the beginning of calls. emit_leave() emits the part of a program for the

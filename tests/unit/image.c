@@ -818,14 +818,11 @@ START_TEST(not_probed_files)
 	for (int type = 0; type < 6; type++) {
 		struct elf elf = { .type = type ? (uint16_t)type : 0xfe00 };
 
-		if (type == ET_EXEC || type == ET_DYN)
+		if (type == ET_EXEC || type == ET_DYN || type == ET_REL)
 			continue;
 		elf_note(&elf, CODE, BASE, 0, "p", "n", "");
 		ck_assert_int_eq(pp_image_open(elf_path(&elf), &image), -ENOEXEC);
-		ck_assert_msg(strstr(pp_error(), type == ET_REL    ? "object file"
-		                                 : type == ET_CORE ? "core dump"
-		                                                   : "neither"),
-		              "%s", pp_error());
+		ck_assert_msg(strstr(pp_error(), type == ET_CORE ? "core dump" : "neither"), "%s", pp_error());
 		elf_free(&elf);
 	}
 	ck_assert(mkdtemp(folder) != NULL);

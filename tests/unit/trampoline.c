@@ -340,7 +340,7 @@ static size_t trampoline_ready(size_t size)
 
 static size_t make_trampoline(const struct interned_program *program, uint32_t slot)
 {
-	struct trampoline_consumer consumer = { program, shm, 3, slot };
+	struct trampoline_consumer consumer = { .program = program, .shm = shm, .index = 3, .slot = slot };
 
 	return trampoline_ready(trampoline_compile(
 		text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE, (uintptr_t)trampoline_site, &consumer, 1,
@@ -497,7 +497,9 @@ START_TEST(each_consumer_of_a_site_records)
 	two.depths = depths2;
 	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
-		consumers[i] = (struct trampoline_consumer){ i % 2 ? &two : &one, shm, 3, i };
+		consumers[i] = (struct trampoline_consumer){
+			.program = i % 2 ? &two : &one, .shm = shm, .index = 3, .slot = i
+		};
 	ck_assert_uint_gt(trampoline_ready(trampoline_compile(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
 	                                                      (uintptr_t)trampoline_site, consumers, 8, &image,
 	                                                      (struct trampoline_table *)(text + TEXT_TABLE),

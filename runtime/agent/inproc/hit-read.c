@@ -51,6 +51,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "runtime/agent/inproc/hit-aggregate.h"
 #include "runtime/agent/inproc/hit-call.h"
 
 #define SMALL_PAGE ((uintptr_t)4096) /* on every CPU a page is a multiple of this */
@@ -326,6 +327,24 @@ char *trampoline_string(const struct image_ranges *image, struct shared_record *
 			*(any_word *)(cursor + i) = *(any_word *)(bytes + i);
 	}
 	return cursor + ((n + 7) & ~7);
+}
+
+struct hit_result trampoline_keystr(const struct image_ranges *image, char *part, long rdx, long rcx, uint64_t address,
+                                    uintptr_t frame)
+{
+	int n = string_read(address, part, AGG_STRING, image, frame);
+	struct hit_result answer = { 0, n < 0 };
+
+	(void)rdx, (void)rcx;
+	if (n < 0)
+		return answer;
+	if (n == AGG_STRING)
+		part[AGG_STRING - 1] = AGG_CUT;
+	for (; n & 7; n++)
+		part[n] = 0;
+	for (; n < AGG_STRING; n += 8)
+		*(any_word *)(part + n) = 0;
+	return answer;
 }
 
 static bool literal_matches(const struct fetch_literal *literal, const char *string, unsigned length, bool prefix)

@@ -53,9 +53,13 @@ struct life {
 #define AGENT_DATA_IN_RING 4096u
 #define AGENT_COUNTS_IN_RING (AGENT_DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK)
 #define shm_slots_at 4096ull
+#define AGENT_CELLS_IN_RING (AGENT_COUNTS_IN_RING + AGENT_SLOTS * sizeof(struct agent_count))
 #define shm_overflow_at (shm_slots_at + AGENT_SLOTS * sizeof(struct agent_slot))
-#define shm_rings_at (shm_overflow_at + AGENT_SLOTS * sizeof(struct agent_count))
-#define shm_ring_stride (AGENT_COUNTS_IN_RING + AGENT_SLOTS * sizeof(struct agent_count))
+#define shm_tables_at (shm_overflow_at + AGENT_SLOTS * sizeof(struct agent_count))
+#define shm_cells_at (shm_tables_at + 4096)
+#define shm_keys_at (shm_cells_at + AGENT_CELLS * sizeof(struct agent_cell))
+#define shm_rings_at (shm_keys_at + AGENT_KEYS_SIZE)
+#define shm_ring_stride (AGENT_CELLS_IN_RING + AGENT_RING_CELLS * sizeof(struct agent_cell))
 #define shm_size (shm_rings_at + AGENT_RINGS * shm_ring_stride)
 
 /* The records and counts of runtime/record.h and protocol.h, as words that others can write. */
