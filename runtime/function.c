@@ -259,6 +259,13 @@ static int function_make_ambiguous(struct function *f, const struct pp_image *im
 	return function_make_refused(f, image, name, addresses, n, out, &text);
 }
 
+static int function_no_abi(const struct pp_image *image)
+{
+	return error_set(EOPNOTSUPP,
+	                 "'%s': functions without notes can only be probed in 64-bit programs of x86 and ARM",
+	                 image->path);
+}
+
 static int function_make(struct function *f, const struct pp_image *image, const char *name,
                          const struct function_parts *parts)
 {
@@ -271,9 +278,7 @@ static int function_make(struct function *f, const struct pp_image *image, const
 		return err;
 	f->abi = image->is_64 ? abi_of(image->machine) : NULL;
 	if (!f->abi)
-		return error_set(EOPNOTSUPP,
-		                 "'%s': functions without notes can only be probed in 64-bit programs of x86 and ARM",
-		                 image->path);
+		return function_no_abi(image);
 	if (is_address)
 		return function_make_instruction(f, image, name, parts->offset);
 	if (image_is_ifunc(image, parts->symbol, &resolver))
@@ -295,6 +300,24 @@ int function_probe(const struct pp_image *image, const char *name, struct pp_pro
 	if (!err)
 		err = function_make(f, image, name, &parts);
 	free(parts.symbol);
+	if (err)
+		function_free(&f->probe);
+	else
+		*probe = &f->probe;
+	return err;
+}
+
+int function_probe_at(const struct pp_image *image, const char *name, uint64_t address, bool is_return,
+                      struct pp_probe **probe)
+{
+	struct function *f = calloc(1, sizeof(*f));
+	const struct function_parts parts = { .is_return = is_return };
+	int err;
+
+	if (!f)
+		return error_nomem();
+	f->abi = image->is_64 ? abi_of(image->machine) : NULL;
+	err = f->abi ? function_make_named(f, image, name, &parts, address) : function_no_abi(image);
 	if (err)
 		function_free(&f->probe);
 	else

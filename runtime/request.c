@@ -9,6 +9,7 @@
 #include "base/array.h"
 #include "base/error.h"
 #include "runtime/backend.h"
+#include "sdt/cxx-name.h"
 
 int pp_request_new(struct pp_request **request)
 {
@@ -60,7 +61,7 @@ static int request_list_append(char ***list, size_t *n, size_t *room, const char
 
 int pp_request_pattern(struct pp_request *request, const char *pattern)
 {
-	const char *colon = strchr(pattern, ':');
+	const char *colon = pattern_colon(pattern);
 
 	if (!*pattern || colon == pattern || (colon && !colon[1]))
 		return error_set(EINVAL, "invalid pattern '%s': expected PROVIDER:NAME or NAME, both may be globs",

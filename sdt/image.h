@@ -159,6 +159,10 @@ bool image_names_object(const struct pp_image *image, const char *name, uint64_t
 bool image_is_ifunc(const struct pp_image *image, const char *name, uint64_t *address);
 /* Finds the GOT slot where the loader stores the result of this resolver (R_X86_64_IRELATIVE, R_AARCH64_IRELATIVE). Returns false if none. */
 bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t *slot);
+/* Returns the address of the i-th function (pp_image_function()), 0 if there is none. */
+uint64_t image_function_address(const struct pp_image *image, size_t i);
+/* Returns the demangled form of a symbol, NULL if it is not that of a C++ function. The caller frees it. */
+char *image_demangle(const char *name);
 /* Returns the demangled name of the function at the address, "?" if it is not known. The caller frees it. */
 char *image_function_written(const struct pp_image *image, uint64_t address);
 
