@@ -220,7 +220,19 @@ int pp_request_filter(struct pp_request *request, const char *expression);
  * refuses sites whose arguments do not fit the expression.
  */
 int pp_request_aggregate(struct pp_request *request, const char *expression, unsigned cells);
-/* Reads the argument of this name as a string, in all probes. For probes without a signature. Can be repeated. */
+/*
+ * Records the values of these expressions instead of the probe's arguments: a list such as "c->id, key->ptr, argv[1]".
+ * The name of a value (pp_event_arg_name()) is the text of its expression. doc/filters.md describes the language.
+ * pp_session_enable() refuses a site if an expression does not fit its arguments.
+ */
+int pp_request_print(struct pp_request *request, const char *expressions);
+/* Records at most n bytes of each string, 1 to PP_STRING_MAX (default 127). -EINVAL: n is out of range. */
+#define PP_STRING_MAX 4096
+int pp_request_string_max(struct pp_request *request, unsigned n);
+/*
+ * Reads the argument of this name as a string, in all probes. For probes without a signature. Can be repeated. A name
+ * "ARGUMENT:LENGTH" names the argument that has the string's length, which then may contain NUL bytes.
+ */
 int pp_request_string(struct pp_request *request, const char *argument);
 /*
  * Reads the argument of this name as an address, although its type is `char *`. Can be repeated.
@@ -638,6 +650,8 @@ const char *pp_event_probe(const struct pp_event *event); /* "PROVIDER:NAME" */
 size_t pp_event_args(const struct pp_event *event);
 const char *pp_event_arg_name(const struct pp_event *event, size_t i);
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i);
+/* Returns the name of the value in the enumeration that is the argument's type. NULL: it has none. */
+const char *pp_event_arg_value_name(const struct pp_event *event, size_t i);
 /* For all kinds but PP_STRING, PP_FLOAT, PP_FAULT and PP_MISSING. */
 int64_t pp_event_arg_int(const struct pp_event *event, size_t i);
 /* For PP_FLOAT. */

@@ -8,6 +8,7 @@
 #include "sdt/object-file.h"
 #include "sdt/overlayfs.h"
 #include "sdt/probes.h"
+#include "sdt/dwarf.h"
 #include "sdt/symbols.h"
 
 #include <errno.h>
@@ -113,7 +114,8 @@ static int image_new(const struct elf_file *file, struct pp_image **result)
 		return error_nomem();
 	image->path = arena_strndup(&image->arena, file->path, strlen(file->path));
 	image->symbols = symbols_new();
-	if (!image->path || !image->symbols)
+	image->dwarf = dwarf_new();
+	if (!image->path || !image->symbols || !image->dwarf)
 		return error_nomem();
 	image->device = file->stat.st_dev;
 	image->inode = file->stat.st_ino;
@@ -198,6 +200,7 @@ void pp_image_free(struct pp_image *image)
 	if (!image)
 		return;
 	symbols_free(image->symbols);
+	dwarf_free(image->dwarf);
 	arena_release(&image->arena);
 	free(image);
 }

@@ -112,12 +112,15 @@ static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 {
 	const struct kernel_attachment *s = a->s;
 	const struct kernel_session *k = s->session;
+	size_t scratch_size = emit_scratch_size(a->programs + from, n);
+	/* The session's scratch memory is for strings of the default length. The program keeps its own map. */
+	int own = scratch_size > EMIT_SCRATCH_SIZE ? kernel_task_storage("pp_scratch", (uint32_t)scratch_size) : -1;
 	const struct emit_maps maps = { .config = k->config_fd,
 		                        .ring = k->ring_fd,
 		                        .counts = s->counts_fd,
 		                        .handover = k->handover_fd,
 		                        .control = s->control_fd,
-		                        .scratch = k->scratch_fd,
+		                        .scratch = own >= 0 ? own : k->scratch_fd,
 		                        .ns = &a->ns,
 		                        .scope = &s->scope,
 		                        .processes = s->processes_fd,
@@ -128,12 +131,17 @@ static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 		                        .misfits = s->misfits_fd,
 		                        .key_size = (uint32_t)manifest_key_size(a->attachment->manifest) };
 	struct emitted program;
-	int fd = emit_program(a->programs + from, n, &maps, a->attachment->number, s->shards, &program);
+	int fd;
 
-	if (fd)
-		return fd;
-	fd = link_program(program.insns, program.ninsns);
-	free(program.insns);
+	if (scratch_size > EMIT_SCRATCH_SIZE && own < 0)
+		return own;
+	fd = emit_program(a->programs + from, n, &maps, a->attachment->number, s->shards, &program);
+	if (!fd) {
+		fd = link_program(program.insns, program.ninsns);
+		free(program.insns);
+	}
+	if (own >= 0)
+		close(own);
 	return fd;
 }
 

@@ -212,13 +212,47 @@ static void emit_load_step(struct emitter *e, struct value_stack *s, const struc
 	s->in_r1 = true;
 }
 
-/* Reads the string at the address at the top into the record. r1 = its length. r8 advances. */
-static void emit_string_step(struct emitter *e, struct value_stack *s, label fault)
+/*
+ * Reads bytes into the record. Their length is at the top, their address below it. r0 = how many were read, at most max + 1.
+ * Pops the length.
+ */
+static void emit_read_bytes(struct emitter *e, struct value_stack *s, int max, label fault)
 {
-	emit_top_to_stack(e, s);
-	emit_read_string(e, TO_RECORD, RECORD_STRING_CUT + 1, value_at_depth(s->depth - 1), fault);
-	emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_0, 1));
-	emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_0, RECORD_STRING_CUT, fault));
+	label all = label_new(e);
+
+	emit_top_to_r1(e, s);
+	s->depth--;
+	s->in_r1 = false;
+	emit(e, BPF_JMP_IMM(BPF_JSLT, BPF_REG_1, 0, fault));
+	emit(e, BPF_JMP_IMM(BPF_JLE, BPF_REG_1, max, all));
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, max + 1));
+	label_place(e, all);
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_1, AT_WORD));
+	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_1));
+	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_1, BPF_REG_8));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_7, value_at_depth(s->depth - 1)));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_copy_from_user));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, fault));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_0, BPF_REG_10, AT_WORD));
+}
+
+/*
+ * Reads the string at the address at the top into the record, or with FETCH_STRINGN the bytes whose length is at the top.
+ * r1 = its length. r8 advances.
+ */
+static void emit_string_step(struct emitter *e, struct value_stack *s, const struct fetch_step *step, label fault)
+{
+	int max = (int)step->value;
+
+	if (step->op == FETCH_STRINGN) {
+		emit_read_bytes(e, s, max, fault);
+	} else {
+		emit_top_to_stack(e, s);
+		emit_read_string(e, TO_RECORD, max + 2, value_at_depth(s->depth - 1), fault);
+		emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_0, 1));
+	}
+	emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_0, max + 1, fault));
 	/* The bytes after the NUL may be from an earlier string, so the padding is cleared. */
 	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_7));
 	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_2, BPF_REG_8));
@@ -226,7 +260,7 @@ static void emit_string_step(struct emitter *e, struct value_stack *s, label fau
 	emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_2, 0, 0));
 	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_0));
 	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_0, 7));
-	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_0, 0xf8));
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_0, 0x1ff8));
 	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_8, BPF_REG_0));
 }
 
@@ -378,15 +412,15 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 			i++;
 			continue;
 		}
-		if (step->op != FETCH_ARG && step->op != FETCH_STRING) {
-			may_fault |= step->op == FETCH_LOAD;
+		if (!fetch_ends_argument(step->op)) {
+			may_fault |= step->op == FETCH_LOAD || step->op == FETCH_STREQ || step->op == FETCH_PREFIX;
 			emit_plain_step(e, &s, p, i, fault);
 			continue;
 		}
-		if (step->op == FETCH_STRING)
-			emit_string_step(e, &s, fault);
-		else
+		if (step->op == FETCH_ARG)
 			emit_top_to_r1(e, &s);
+		else
+			emit_string_step(e, &s, step, fault);
 		s = (struct value_stack){ 0 };
 		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, AT_RECORD(value) + 8 * step->a));
 		if (!may_fault && step->op == FETCH_ARG)

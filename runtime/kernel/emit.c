@@ -304,40 +304,65 @@ static void emit_reader_check(struct emitter *e, label idle)
 /* Fills in the part of a record that does not depend on the spec. */
 static void emit_record_head(struct emitter *e)
 {
-	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, offsetof(struct record_thread, attachment), (int32_t)e->attachment));
+	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_THREAD(attachment), (int32_t)e->attachment));
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID));
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, offsetof(struct record_thread, tid)));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, AT_THREAD(tid)));
 	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 32));
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, offsetof(struct record_thread, pid)));
-	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, offsetof(struct record_thread, reserved), 0));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, AT_THREAD(pid)));
+	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_THREAD(reserved), 0));
 	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
-	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, offsetof(struct record_thread, comm)));
+	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, AT_THREAD(comm)));
 	emit(e, BPF_MOV64_IMM(BPF_REG_2, sizeof(((struct record_thread *)0)->comm)));
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_comm));
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_TIME));
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, AT_RECORD(time)));
 	emit_point(e, BPF_REG_1);
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, AT_RECORD(point)));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, AT_RECORD_POINT));
+}
+
+static size_t program_strings(const struct fetch_program *program)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < program->nargs; i++)
+		n += program->kind[i] == PP_STRING;
+	return n;
+}
+
+size_t emit_scratch_size(const struct fetch_program *const *programs, size_t nprograms)
+{
+	size_t most = EMIT_SCRATCH_SIZE;
+
+	for (size_t i = 0; i < nprograms; i++) {
+		size_t size = SCRATCH_SIZE(program_strings(programs[i]), fetch_string_max(programs[i]));
+
+		most = size > most ? size : most;
+	}
+	return most;
 }
 
 /* Fills in the arguments of one spec. r3 = the size of the record with its struct record_thread. */
 static void emit_record(struct emitter *e, const struct fetch_program *program, label output)
 {
 	int size = (int)(sizeof(struct record_thread) + sizeof(struct record)) + 8 * (int)program->nargs;
-	bool has_strings = false;
-
-	for (size_t i = 0; i < program->nargs; i++)
-		has_strings |= program->kind[i] == PP_STRING;
+	size_t nstrings = program_strings(program);
+	bool is_long = sizeof(struct record) + 8 * program->nargs + nstrings * RECORD_STRING_ROOM(fetch_string_max(program)) >
+	               8 * 255;
 	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_RECORD_WORDS, (size - (int)sizeof(struct record_thread)) / 8));
-	if (has_strings)
-		emit(e, BPF_MOV64_IMM(BPF_REG_8, size));
+	if (nstrings)
+		emit(e, BPF_MOV64_IMM(BPF_REG_8, SCRATCH_RECORD + size));
 	emit_arguments(e, program);
-	if (has_strings) {
+	if (nstrings) {
 		emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_8));
-		emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_1, sizeof(struct record_thread)));
+		emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_1, SCRATCH_RECORD + sizeof(struct record_thread)));
 		emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 3));
 		emit(e, BPF_STX_MEM(BPF_B, BPF_REG_7, BPF_REG_1, AT_RECORD_WORDS));
+		if (is_long) {
+			emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 8));
+			emit(e, BPF_STX_MEM(BPF_B, BPF_REG_7, BPF_REG_1, AT_RECORD_POINT + 3));
+		}
 		emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_8));
+		emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_3, SCRATCH_RECORD));
 	} else {
 		emit(e, BPF_MOV64_IMM(BPF_REG_3, size));
 	}
@@ -367,6 +392,7 @@ static void emit_output(struct phases *p)
 	label_place(e, p->output);
 	emit_map_fd(e, BPF_REG_1, e->maps->ring);
 	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_7));
+	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, SCRATCH_RECORD));
 	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_RB_NO_WAKEUP));
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_ringbuf_output));
 	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, p->lost));
@@ -472,7 +498,8 @@ size_t emit_size_bound(const struct fetch_program *program)
 
 	for (size_t i = 0; i < program->nsteps; i++)
 		switch (program->steps[i].op) {
-		case FETCH_STRING: cost += 60; break;
+		case FETCH_STRING:
+		case FETCH_STRINGN: cost += 60; break;
 		case FETCH_STREQ:
 		case FETCH_PREFIX:
 		case FETCH_COMMEQ:

@@ -121,7 +121,7 @@ struct kernel_scope;
 /* File descriptors of the maps that a program uses. */
 struct emit_maps {
 	int config, ring, counts, handover, control;
-	int scratch;                       /* task storage of EMIT_SCRATCH_SIZE bytes */
+	int scratch;                       /* task storage of at least emit_scratch_size() bytes */
 	int processes;                     /* -1: hits are not counted by process */
 	int calls, frames;                 /* -1: the attachment has no calls */
 	int cells, misfits;                /* -1: the attachment has no aggregates */
@@ -131,7 +131,7 @@ struct emit_maps {
 	const struct kernel_scope *scope;  /* processes in scope, in addition to the cookie's; NULL: all */
 };
 
-#define EMIT_SCRATCH_SIZE 2304
+#define EMIT_SCRATCH_SIZE 2304 /* enough for strings of the default length */
 #define EMIT_STACK_MAX 48 /* bytes of BPF stack in every program: see emitter.h */
 /*
  * The maximum size that callers plan for a program. Larger programs work (conditional jumps reach 32767
@@ -146,6 +146,9 @@ struct emitted {
 
 /* Returns a rough upper bound of the instructions that a fetch program takes within a BPF program. */
 size_t emit_size_bound(const struct fetch_program *program);
+
+/* Returns how many bytes of task storage the fetch programs need: EMIT_SCRATCH_SIZE or more. */
+size_t emit_scratch_size(const struct fetch_program *const *programs, size_t nprograms);
 
 /*
  * Emits the program for points whose specs are indices in programs[], which have one role. shards is a power of two.

@@ -37,7 +37,7 @@ fuzz() {
 	local name=$1 option=$2
 	mkdir -p "$T/$name"
 	objects "tests/fuzz/$name.c" "${@:3}"
-	clang "${flags[@]}" "${made[@]}" -lelf -lbpf -o "$T/fuzz_$name" || fail "cannot build tests/fuzz/$name.c"
+	clang "${flags[@]}" "${made[@]}" $(pkg-config --libs $(pkg-config --exists libdw && echo libdw) libelf libbpf) -o "$T/fuzz_$name" || fail "cannot build tests/fuzz/$name.c"
 	SEEDS=$T/$name "$T/fuzz_$name" -runs=0 >/dev/null 2>&1
 	runs=0
 	fuzz_run "$name" $option -max_total_time=$seconds
