@@ -225,6 +225,57 @@ static int some_string_max(void)
 	}
 }
 
+static void make_part(struct maker *m, unsigned i)
+{
+	m->aggregate.parts[i].kind = PP_STRING;
+	switch (below(4)) {
+	case 0: step(m, FETCH_KEYCOMM, i, 0, 0, 0); break;
+	case 1:
+		address_expression(m);
+		step(m, FETCH_KEYSTR, i, 0, 0, 0);
+		break;
+	default:
+		m->budget = below(5);
+		expression(m);
+		step(m, FETCH_KEY, i, 0, 0, 0);
+		m->aggregate.parts[i].kind = PP_SIGNED;
+	}
+}
+
+static void make_column(struct maker *m, unsigned i)
+{
+	struct agg_column *column = &m->aggregate.columns[i];
+
+	do {
+		*column = (struct agg_column){ .histogram = below(4), .is_unsigned = below(2) };
+		if (column->histogram == AGG_LINEAR) {
+			column->low = (int64_t)interesting();
+			column->step = 1 + below(1000);
+			column->high = column->low + column->step * below(AGG_LINEAR_MAX);
+		}
+	} while (!agg_column_is_valid(column));
+	if (below(4)) {
+		m->budget = below(8);
+		expression(m);
+	} else {
+		step(m, FETCH_IMM, 0, 0, 0, 0);
+	}
+	step(m, FETCH_AGG, i, 0, 0, 0);
+}
+
+static void make_aggregate(struct maker *m)
+{
+	m->aggregate.nparts = below(AGG_PARTS_MAX + 1);
+	m->aggregate.ncolumns = 1 + below(below(4) ? 3 : AGG_COLUMNS_MAX);
+	m->predicate = true;
+	for (unsigned i = 0; i < m->aggregate.nparts; i++)
+		make_part(m, i);
+	for (unsigned i = 0; i < m->aggregate.ncolumns; i++)
+		make_column(m, i);
+	m->p.naggregate = m->p.nsteps - m->p.npredicate;
+	m->p.aggregate = &m->aggregate;
+}
+
 /* A new one; its steps and literals are the maker's. depths: one for each of its steps. */
 static inline void make_program(struct maker *m, struct fetch_program *program, uint8_t *depths)
 {
