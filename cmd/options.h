@@ -23,6 +23,9 @@ struct options {
 	const char *backend;         /* NULL: not given */
 	const char *filter, *cgroup; /* NULL: not given */
 	unsigned maxactive;          /* 0: not given */
+	uint64_t min_duration;       /* ns; 0: not given */
+	const char *latency[2];      /* BEGIN and END; NULL: not given */
+	const char *key;             /* --on; NULL: not given */
 	const char **strings;        /* argument names of --string */
 	size_t nstrings;
 	const char **addresses; /* argument names of --no-string */
@@ -41,7 +44,7 @@ struct options {
 
 extern const struct argp options_pid;            /* -p */
 extern const struct argp options_file;           /* -f */
-extern const struct argp options_filter;         /* --if --string --no-string --children --pgrp --cgroup --maxactive */
+extern const struct argp options_filter;         /* --if --latency --maxactive and others */
 extern const struct argp options_session;        /* -s */
 extern const struct argp options_backend;        /* -b */
 extern const struct argp options_yes;            /* --yes */

@@ -69,8 +69,10 @@ static const struct argp_option trace_options[] = {
 static error_t trace_check(struct argp_state *state, struct trace_command *t)
 {
 	struct options *o = &t->options;
-	error_t err;
+	error_t err = arming_take_latency(state, o, &t->arming);
 
+	if (err)
+		return err;
 	if (t->arming.npatterns || t->arming.argv || state->quoted || o->npids || o->nfiles || o->backend) {
 		err = arming_check_target(state, o, &t->arming);
 		if (err)

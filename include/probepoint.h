@@ -207,6 +207,15 @@ bool pp_backend_permitted(const char *backend);
  * not fit its arguments.
  */
 int pp_request_filter(struct pp_request *request, const char *expression);
+/*
+ * Makes the request one for the time from a probe `begin` to a probe `end`. Each pattern must match one probe of the same
+ * file. Both are armed as one call, of whose ends expressions and records have the arguments of both probes and `duration`
+ * (ns). An end belongs to the thread's last begin that has not ended; for NAME__entry and NAME__return of a function, to the
+ * begin of the same call of the function. With a key, an expression over the arguments of both probes, it belongs to the
+ * begin with an equal key in any thread of the process. At most pp_request_maxactive() begins are kept: per thread, or
+ * with a key, 16384 unless that is set. key may be NULL. Call it instead of pp_request_pattern().
+ */
+int pp_request_latency(struct pp_request *request, const char *begin, const char *end, const char *key);
 /* Reads the argument of this name as a string, in all probes. For probes without a signature. Can be repeated. */
 int pp_request_string(struct pp_request *request, const char *argument);
 /*
@@ -458,6 +467,7 @@ struct pp_counts {
 	 */
 	uint64_t abandoned;
 	uint64_t other; /* in rows for all processes: hits of processes that pp_stat_process() does not return */
+	uint64_t unmatched; /* ends of calls between probes whose begin was not seen; they are not hits */
 };
 
 /*

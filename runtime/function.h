@@ -33,6 +33,14 @@ enum site_role {
 	SITE_LEAVE, /* the end of a call, if its begin was seen */
 };
 
+/* How the end of a call finds its begin. */
+enum site_match {
+	MATCH_EXACT,  /* the stack pointers are equal: func:SYMBOL%return */
+	MATCH_FRAME,  /* the thread's innermost call of the function that is not below the stack pointer: NAME__return */
+	MATCH_THREAD, /* the thread's last begin: --latency */
+	MATCH_KEY,    /* an equal key, in any thread of the process: --latency with --on */
+};
+
 /* Returns the part of a pattern after "func:", NULL if the pattern does not name a function. */
 const char *function_name(const char *pattern);
 

@@ -81,17 +81,35 @@ static char *refusal_reason(const struct resolver *r, const struct pp_probe *pro
 	return text;
 }
 
-static int resolver_add_function(struct resolver *r, const struct pp_probe *probe)
+int resolver_add_sites(struct resolver *r, const struct pp_probe *probe)
 {
-	size_t first = r->targets->npoints;
-	struct arm_point *points;
-
 	for (size_t k = 0; k < probe->nsites; k++) {
 		int err = resolver_add_site(r, &probe->sites[k]);
 
 		if (err)
 			return err;
 	}
+	return 0;
+}
+
+int resolver_add_together(struct resolver *r, const struct pp_probe *probe)
+{
+	size_t first = r->targets->npoints;
+	int err = resolver_add_sites(r, probe);
+
+	if (!err)
+		points_refuse_together(r->targets->points + first, probe->nsites);
+	return err;
+}
+
+static int resolver_add_function(struct resolver *r, const struct pp_probe *probe)
+{
+	size_t first = r->targets->npoints;
+	struct arm_point *points;
+	int err = resolver_add_sites(r, probe);
+
+	if (err)
+		return err;
 	points = r->targets->points + first;
 	for (size_t k = 0; k < probe->nsites && function_refused(probe); k++) {
 		points[k].error = -EOPNOTSUPP;
@@ -101,6 +119,11 @@ static int resolver_add_function(struct resolver *r, const struct pp_probe *prob
 	if (probe->nsites > 1)
 		points_refuse_together(points, probe->nsites);
 	return 0;
+}
+
+int resolver_function(struct resolver *r, const struct pp_image *image, size_t i, struct pp_probe **probe)
+{
+	return targets_function(r->targets, image, function_name(r->request->patterns[i]), i, probe);
 }
 
 int resolver_add_functions(struct resolver *r, const struct pp_image *image)

@@ -8,6 +8,7 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "runtime/call.h"
 #include "runtime/disasm.h"
 #include "runtime/fetch/filter.h"
 #include "runtime/function.h"
@@ -69,7 +70,7 @@ static int probe_retype(struct targets *t, const struct pp_request *request, str
 static int program_compile_typed(const struct pp_site *site, const struct pp_request *request,
                                  struct fetch_program *program)
 {
-	int err = fetch_compile(site, program);
+	int err = site->call ? call_compile(site, request->key, program) : fetch_compile(site, program);
 
 	program->role = site->role;
 	if (err || !request->filter || site->role == SITE_CALL)
@@ -77,9 +78,8 @@ static int program_compile_typed(const struct pp_site *site, const struct pp_req
 	return filter_compile(request->filter, site, program);
 }
 
-/* Compiles the fetch program of a site. The request decides which arguments are strings, not the signature. */
-static int program_compile(struct targets *t, const struct pp_site *site, const struct pp_request *request,
-                           struct fetch_program *program)
+int program_compile(struct targets *t, const struct pp_site *site, const struct pp_request *request,
+                    struct fetch_program *program)
 {
 	struct pp_probe probe = *site->probe;
 	struct pp_site retyped = *site;

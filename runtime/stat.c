@@ -113,6 +113,7 @@ static void row_add(struct stat_row *to, const struct stat_row *from)
 	to->counts.missed += from->counts.missed;
 	to->counts.under_way += from->counts.under_way;
 	to->counts.abandoned += from->counts.abandoned;
+	to->counts.unmatched += from->counts.unmatched;
 	to->counts.other += from->counts.other;
 }
 

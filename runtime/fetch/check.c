@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/fetch/program.h"
+#include "runtime/function.h"
 
 static const struct {
 	uint8_t pops, pushes;
@@ -17,6 +18,7 @@ static const struct {
 	[FETCH_NOT] = { 1, 1 },    [FETCH_NEG] = { 1, 1 },    [FETCH_COM] = { 1, 1 },        [FETCH_PID] = { 0, 1 },
 	[FETCH_TID] = { 0, 1 },    [FETCH_JZ] = { 1, 0 },     [FETCH_JNZ] = { 1, 0 },        [FETCH_STREQ] = { 1, 1 },
 	[FETCH_PREFIX] = { 1, 1 }, [FETCH_COMMEQ] = { 0, 1 }, [FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },
+	[FETCH_HASH] = { 1, 1 },   [FETCH_ENTRY] = { 0, 1 },  [FETCH_DURATION] = { 0, 1 },
 };
 
 int fetch_effect(uint8_t op)
@@ -37,7 +39,8 @@ static bool step_is_valid(const struct fetch_program *program, size_t i, unsigne
 	case FETCH_LOAD: return sized && step->c <= 1;
 	case FETCH_ARG:
 	case FETCH_STRING:
-		return !in_predicate && nargs < program->nargs && step->a == nargs &&
+		return !in_predicate && i < program->nsteps - program->nkey && nargs < program->nargs &&
+		       step->a == nargs &&
 		       (step->op == FETCH_STRING) == (program->kind[nargs] == PP_STRING);
 	case FETCH_JZ:
 	case FETCH_JNZ: return in_predicate && step->value > (int64_t)i && step->value < (int64_t)program->npredicate;
@@ -47,6 +50,10 @@ static bool step_is_valid(const struct fetch_program *program, size_t i, unsigne
 	case FETCH_COMMPREFIX:
 		return in_predicate && step->a < program->nliterals &&
 		       program->literals[step->a].length <= FETCH_LITERAL_MAX;
+	case FETCH_HASH: return i >= program->nsteps - program->nkey;
+	case FETCH_DURATION: return program->role == SITE_LEAVE && i < program->nsteps - program->nkey;
+	case FETCH_ENTRY:
+		return program->role == SITE_LEAVE && step->a < FETCH_ENTRY_MAX && i < program->nsteps - program->nkey;
 	case FETCH_TEST: return i + 1 == program->npredicate;
 	default: return step->op < FETCH_TEST && step->c <= 1;
 	}
@@ -59,7 +66,8 @@ const char *fetch_fault(const struct fetch_program *program, unsigned nregisters
 	unsigned depth = 0;
 
 	*at = 0;
-	if (program->nargs > RECORD_ARGS_MAX || program->npredicate > program->nsteps)
+	if (program->nargs > RECORD_ARGS_MAX || program->nkey > program->nsteps ||
+	    program->npredicate > program->nsteps - program->nkey)
 		return "invalid counts";
 	memset(depths, unknown, program->nsteps);
 	for (i = 0; i < program->nsteps; i++) {
@@ -67,6 +75,8 @@ const char *fetch_fault(const struct fetch_program *program, unsigned nregisters
 		bool is_arg = step->op == FETCH_ARG || step->op == FETCH_STRING;
 
 		if (depths[i] != unknown && depths[i] != depth)
+			break;
+		if (i + program->nkey == program->nsteps && (depth || nargs != program->nargs))
 			break;
 		depths[i] = depth;
 		if (!step_is_valid(program, i, nregisters, nargs) || depth < effects[step->op].pops)
@@ -89,7 +99,7 @@ const char *fetch_fault(const struct fetch_program *program, unsigned nregisters
 	*at = i;
 	if (i < program->nsteps)
 		return "invalid step";
-	if (depth || nargs != program->nargs)
+	if (depth != (program->nkey > 0) || nargs != program->nargs)
 		return "unexpected end";
 	return NULL;
 }

@@ -53,7 +53,8 @@ enum {
 	SCRATCH_STACK =
 		SCRATCH_ALIGN(sizeof(struct record_thread) + RECORD_SIZE_MAX + RECORD_STRING_ROOM), /* grows up */
 	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared: FETCH_LITERAL_MAX and a NUL */
-	SCRATCH_END = SCRATCH_TEXT + 72,
+	SCRATCH_CALL = SCRATCH_TEXT + 72, /* a struct kernel_frame of a call with a key */
+	SCRATCH_END = SCRATCH_CALL + sizeof(struct kernel_frame),
 };
 _Static_assert(EMIT_SCRATCH_SIZE >= SCRATCH_END, "scratch");
 
@@ -100,6 +101,7 @@ struct emitter {
 	const struct cpu *cpu;
 	const struct abi *abi;
 	enum site_role role;
+	enum site_match match;
 };
 
 void emit(struct emitter *e, struct bpf_insn insn);
@@ -122,6 +124,17 @@ void emit_predicate(struct emitter *e, const struct fetch_program *p, label filt
  */
 void emit_call(struct emitter *e, label out);
 void emit_leave(struct emitter *e, label out);
+
+/*
+ * The same for calls between probes (emit-calls.c). emit_begin() gets the begin's arguments in the record in scratch memory,
+ * and both get the key of the call in r8, if it has one. A begin that cannot be kept jumps to missed.
+ */
+void emit_begin(struct emitter *e, label missed, label out);
+void emit_missed(struct emitter *e, label out);
+void emit_end(struct emitter *e, label unmatched, label out);
+void emit_unmatched(struct emitter *e, label out);
+/* r8 = the key of a call. Jumps to fault if it cannot be read. r7 is scratch memory. */
+void emit_key(struct emitter *e, const struct fetch_program *p, label fault);
 
 /* ---- sequences of instructions ---- */
 
