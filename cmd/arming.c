@@ -131,6 +131,11 @@ static int request_add_arguments(struct pp_request *request, const struct option
 
 	if (err)
 		return err;
+	if (o->aggregate) {
+		err = pp_request_aggregate(request, o->aggregate, o->cells);
+		if (err)
+			return err;
+	}
 	for (size_t i = 0; i < o->nstrings; i++) {
 		err = pp_request_string(request, o->strings[i]);
 		if (err)

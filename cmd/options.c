@@ -18,6 +18,8 @@
 enum {
 	KEY_JSON = 0x100,
 	KEY_IF,
+	KEY_AGG,
+	KEY_AGG_SIZE,
 	KEY_STRING,
 	KEY_NO_STRING,
 	KEY_CHILDREN,
@@ -218,6 +220,16 @@ static error_t latency_parse(struct argp_state *state, struct options *o, const 
 	return err ? err : request_accepts(state, o, pp_request_pattern, o->latency[1]);
 }
 
+static error_t cells_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	uint64_t number;
+	error_t err = options_parse_number(state, o, "--agg-size", text, 1000000, &number);
+
+	if (!err)
+		o->cells = (unsigned)number;
+	return err;
+}
+
 /* ---- options ---- */
 
 static error_t options_parse_key(int key, char *arg, struct argp_state *state)
@@ -230,6 +242,8 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case 's': o->session = arg; break;
 	case 'b': o->backend = arg; return request_accepts(state, o, pp_request_backend, arg);
 	case KEY_IF: o->filter = arg; break;
+	case KEY_AGG: o->aggregate = arg; break;
+	case KEY_AGG_SIZE: return cells_parse(state, o, arg);
 	case KEY_STRING: return nonempty_append(state, o, "--string", "argument name", &o->strings, &o->nstrings, arg);
 	case KEY_NO_STRING:
 		return nonempty_append(state, o, "--no-string", "argument name", &o->addresses, &o->naddresses, arg);
@@ -259,6 +273,8 @@ const char *options_first_arming(const struct options *o)
 {
 	return o->filter         ? "--if"
 	       : o->min_duration ? "--min-duration"
+	       : o->aggregate    ? "--agg"
+	       : o->cells        ? "--agg-size"
 	       : o->key          ? "--on"
 	       : o->nstrings     ? "--string"
 	       : o->naddresses   ? "--no-string"
@@ -281,6 +297,9 @@ static const struct argp_option file[] = {
 };
 static const struct argp_option filter[] = {
 	{ "if", KEY_IF, "EXPR", 0, "select hits for which EXPR is true, as in 'len > 4096 && path =~ \"/api/*\"'", 1 },
+	{ "agg", KEY_AGG, "EXPR", 0,
+	  "compute EXPR at the hits, as in 'count(), pct(size) by path'; probe-stat shows the results", 1 },
+	{ "agg-size", KEY_AGG_SIZE, "N", 0, "keep at most N keys and buckets of --agg (default 10000)", 1 },
 	{ "string", KEY_STRING, "ARG", 0, "read argument ARG (such as arg0) as a pointer to a string; can be repeated",
 	  1 },
 	{ "no-string", KEY_NO_STRING, "ARG", 0,

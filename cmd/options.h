@@ -22,6 +22,8 @@ struct options {
 	const char *session;         /* NULL: not given */
 	const char *backend;         /* NULL: not given */
 	const char *filter, *cgroup; /* NULL: not given */
+	const char *aggregate;       /* NULL: not given */
+	unsigned cells;              /* 0: not given */
 	unsigned maxactive;          /* 0: not given */
 	uint64_t min_duration;       /* ns; 0: not given */
 	const char *latency[2];      /* BEGIN and END; NULL: not given */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cmd/aggregates.h"
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
 #include "cmd/options.h"
@@ -104,6 +105,7 @@ struct count_row {
 
 struct reading {
 	struct pp_stat *stat;
+	struct pp_aggregates *aggregates;
 	struct count_row *rows; /* their strings belong to stat */
 	size_t n;
 	uint64_t time; /* ns of CLOCK_MONOTONIC */
@@ -117,6 +119,7 @@ struct reading {
 static void reading_free(struct reading *reading)
 {
 	pp_stat_free(reading->stat);
+	pp_aggregates_free(reading->aggregates);
 	free(reading->rows);
 	*reading = (struct reading){ 0 };
 }
@@ -167,6 +170,8 @@ static int reading_take(struct reading *reading, const struct options *options)
 	reading->has_cost =
 		options->verbose && !pp_session_cost(session, COST_MS, &reading->cost, sizeof(reading->cost));
 	err = pp_session_stat(session, &reading->stat);
+	if (!err)
+		err = pp_session_aggregates(session, &reading->aggregates);
 	reading->limit = pp_session_limit(session, &reading->watched);
 	pp_session_close(session);
 	ui_notices(options);
@@ -298,7 +303,7 @@ static json_object *cost_json(const struct pp_cost *cost)
 	return object;
 }
 
-static void reading_print_json(struct options *o, const struct reading *reading)
+static void reading_print_json(struct options *o, const struct reading *reading, uint64_t top)
 {
 	json_object *document = json_new_object(), *probes = json_new_array();
 
@@ -308,6 +313,8 @@ static void reading_print_json(struct options *o, const struct reading *reading)
 	json_add_uint(document, "time", reading->time);
 	json_add(document, "probes", probes);
 	json_add_uint(document, "uncounted", pp_stat_uncounted(reading->stat));
+	if (pp_aggregates_tables(reading->aggregates))
+		json_add(document, "aggregates", aggregates_json(reading->aggregates, top));
 	if (reading->limit > 0 && (o->verbose || !reading->watched))
 		json_add(document, "budget", budget_json(reading));
 	if (reading->has_cost)
@@ -621,9 +628,10 @@ static enum status reading_show(struct stat_command *c, struct reading *reading,
 	reading_select(c, reading, &shown, matched);
 	status = report_missing(c, &shown, matched);
 	if (c->options.json) {
-		reading_print_json(&c->options, &shown);
+		reading_print_json(&c->options, &shown, c->top);
 	} else {
 		reading_print_table(&c->options, &shown, c->interval > 0);
+		aggregates_print(shown.aggregates, c->top);
 		if (!first)
 			shown.hidden = 0; /* reported once */
 		report_reading(&c->options, reading, &shown);

@@ -202,7 +202,7 @@ int pp_request_backend(struct pp_request *request, const char *backend);
  */
 bool pp_backend_permitted(const char *backend);
 /*
- * Counts hits for which the expression is false as filtered, and does nothing else with them. doc/filters.md describes
+ * Counts hits for which the expression is false as filtered, and does nothing else with them. doc/expressions.md describes
  * the language. pp_session_enable() compiles the expression for each site, and refuses the site if the expression does
  * not fit its arguments.
  */
@@ -216,6 +216,13 @@ int pp_request_filter(struct pp_request *request, const char *expression);
  * with a key, 16384 unless that is set. key may be NULL. Call it instead of pp_request_pattern().
  */
 int pp_request_latency(struct pp_request *request, const char *begin, const char *end, const char *key);
+/*
+ * Computes an aggregate at the hits that pass the filter, as in "count(), pct(size) by path". doc/expressions.md describes the
+ * language. pp_session_aggregates() reads the results. cells limits the number of {key, bucket} pairs that are kept (0:
+ * 10000); values that find no room are counted as pp_rest.other. -EINVAL: more than 1000000 cells. pp_session_enable()
+ * refuses sites whose arguments do not fit the expression.
+ */
+int pp_request_aggregate(struct pp_request *request, const char *expression, unsigned cells);
 /* Reads the argument of this name as a string, in all probes. For probes without a signature. Can be repeated. */
 int pp_request_string(struct pp_request *request, const char *argument);
 /*
@@ -627,6 +634,86 @@ int64_t pp_event_arg_int(const struct pp_event *event, size_t i);
 double pp_event_arg_float(const struct pp_event *event, size_t i);
 /* For PP_STRING: *length bytes, followed by a NUL. *cut: the string was longer. length and cut may be NULL. */
 const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *length, bool *cut);
+
+/* ---- aggregates ------------------------------------------------------------ */
+
+struct pp_aggregates;
+
+/*
+ * Reads what requests with pp_request_aggregate() have computed: one table for each probe, file and expression, over all
+ * processes, sorted by probe, file and expression. A table has an entry for each key, the one with most hits first; an
+ * expression without a key has at most one entry. -ENOENT: the session has ended.
+ */
+int pp_session_aggregates(struct pp_session *session, struct pp_aggregates **aggregates);
+void pp_aggregates_free(struct pp_aggregates *aggregates);
+size_t pp_aggregates_tables(const struct pp_aggregates *aggregates);
+const char *pp_table_probe(const struct pp_aggregates *aggregates, size_t table);
+const char *pp_table_file(const struct pp_aggregates *aggregates, size_t table);
+const char *pp_table_text(const struct pp_aggregates *aggregates, size_t table); /* the expression */
+
+/* The functions that the expression calls, such as "max(size)". */
+enum pp_function { PP_COUNT, PP_SUM, PP_MIN, PP_MAX, PP_AVG, PP_HIST, PP_LHIST, PP_PCT };
+
+size_t pp_table_calls(const struct pp_aggregates *aggregates, size_t table);
+const char *pp_table_call(const struct pp_aggregates *aggregates, size_t table, size_t call);
+enum pp_function pp_table_function(const struct pp_aggregates *aggregates, size_t table, size_t call);
+
+/* The parts of the key, such as "path". kind is how a part's values are shown. */
+size_t pp_table_parts(const struct pp_aggregates *aggregates, size_t table);
+const char *pp_table_part(const struct pp_aggregates *aggregates, size_t table, size_t part);
+enum pp_kind pp_table_part_kind(const struct pp_aggregates *aggregates, size_t table, size_t part);
+
+size_t pp_table_entries(const struct pp_aggregates *aggregates, size_t table);
+/* For all kinds but PP_STRING. */
+int64_t pp_entry_int(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part);
+/* The name of the value if the part is an enumeration. NULL: it has no name. */
+const char *pp_entry_name(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part);
+/* For PP_STRING, as pp_event_arg_string(). */
+const char *pp_entry_string(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part,
+                            size_t *length, bool *cut);
+
+/* The values of a call: of one entry, or of all together if entry is PP_ALL. min and max are 0 if count is 0. */
+struct pp_values {
+	uint64_t count;
+	int64_t sum, min, max; /* unsigned if is_unsigned; sum wraps */
+	bool is_unsigned;
+};
+
+#define PP_ALL SIZE_MAX
+
+/* size is sizeof(struct pp_values). */
+void pp_entry_values(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call,
+                     struct pp_values *values, size_t size);
+
+/* A bucket of a histogram: `count` values from low to high, unsigned if is_unsigned of the values. */
+struct pp_bucket {
+	int64_t low, high;
+	uint64_t count;
+};
+
+/* The buckets that were hit, in ascending order. 0 for a call without a histogram. size is sizeof(struct pp_bucket). */
+size_t pp_entry_buckets(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call);
+void pp_entry_bucket(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call, size_t i,
+                     struct pp_bucket *bucket, size_t size);
+/*
+ * Returns the value below or at which the share q (0 to 1) of the values of a pct() call lies, within 1/32 of the value.
+ * 0 if there are none.
+ */
+double pp_entry_quantile(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call, double q);
+
+/*
+ * What is in no entry. When no hit is in flight, hits - filtered of the probe = count of all entries + other + unread, for
+ * each call.
+ */
+struct pp_rest {
+	uint64_t other;    /* values that found no room */
+	int64_t other_sum; /* their sum, as pp_values.sum */
+	uint64_t unread;   /* hits whose key or value is in memory that could not be read */
+};
+
+/* size is sizeof(struct pp_rest). */
+void pp_table_rest(const struct pp_aggregates *aggregates, size_t table, size_t call, struct pp_rest *rest,
+                   size_t size);
 
 /* ---- traces on disk (CTF 1.8) ---------------------------------------------- */
 

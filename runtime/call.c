@@ -220,15 +220,15 @@ static void program_add_argument(struct fetch_program *program, const struct fet
 static enum pp_kind saved_kind(const struct pp_site *site, size_t k)
 {
 	const struct call *call = site->call;
-	char class = site->probe->args[call->nown + k].class;
+	const struct pp_arg *arg = &site->probe->args[call->nown + k];
+	bool is_own = arg->class == call->probe.args[call->nown + k].class;
 
 	if (call->kind[k] == PP_FAULT || call->size[k] < 4)
 		return call->kind[k];
-	if (class == PPN_CLASS_STRING)
-		return PP_STRING;
-	return class == PPN_CLASS_POINTER && call->kind[k] == PP_STRING && !*site->probe->args[call->nown + k].type
-	               ? PP_POINTER
-	               : call->kind[k];
+	if (!is_own)
+		return arg->class == PPN_CLASS_STRING ? PP_STRING : PP_POINTER;
+	/* Strings of a function's parameters are still there when it returns. Those of another probe may not be. */
+	return call->kind[k] == PP_STRING && call->match != MATCH_FRAME ? PP_POINTER : call->kind[k];
 }
 
 /* Compiles the site of an end: its own operands, then what the begin has saved, then the duration. */

@@ -32,6 +32,7 @@ static uint64_t last_start_time(struct last_start *last, pid_t pid)
 static const char *request_hit_option(const struct pp_request *request, const struct backend *backend)
 {
 	return request->filter                                 ? "--if"
+	       : request->aggregate                            ? "--agg"
 	       : request->nstrings                             ? "--string"
 	       : request->naddresses                           ? "--no-string"
 	       : request->scope == SCOPE_CHILDREN              ? "--children"

@@ -15,10 +15,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "runtime/aggregate.h"
+#include "runtime/fetch/program.h"
 #include "runtime/record.h"
 
 #define MANIFEST_MAGIC 0x63736470u /* "pdsc" */
-#define MANIFEST_VERSION 2
+#define MANIFEST_VERSION 3
 
 struct manifest_file {
 	uint32_t path, build_id; /* strings: offsets in the pool */
@@ -55,6 +57,33 @@ struct manifest_layout {
 #define MANIFEST_FAST (1u << 8)
 #define MANIFEST_FAST_AT 1
 
+/* How to read the cells of points that compute an aggregate. */
+struct manifest_aggregate {
+	uint32_t text; /* string: the expression */
+	uint32_t ncolumns, nparts, ncalls;
+	struct agg_column columns[AGG_COLUMNS_MAX];
+	struct manifest_part {
+		uint32_t text;
+		uint32_t kind;          /* enum pp_kind */
+		uint32_t names, nnames; /* index of the first name of the enumeration, and number */
+	} parts[AGG_PARTS_MAX];
+	struct manifest_call {
+		uint32_t text;
+		uint16_t function, column; /* function: enum pp_function */
+	} calls[AGG_CALLS_MAX];
+};
+
+/* The name of a value of an enumeration. */
+struct manifest_name {
+	int64_t value;
+	uint32_t name, reserved;
+};
+
+/* What agg_key.group refers to: the points of a probe that compute the same aggregate. */
+struct manifest_group {
+	uint32_t probe, aggregate; /* indices */
+};
+
 struct manifest_point {
 	uint64_t offset;           /* of the site */
 	uint64_t semaphore_offset; /* 0: no semaphore */
@@ -62,6 +91,7 @@ struct manifest_point {
 	uint32_t pid;              /* 0: every process that maps the file */
 	uint32_t link, spec;       /* for the backend: the link that arms the point, and the program that it runs */
 	uint32_t role;             /* enum site_role, and MANIFEST_FAST */
+	uint32_t group, reserved;  /* index of its group + 1; 0: no aggregate */
 };
 
 static inline uint32_t manifest_point_role(const struct manifest_point *point)
@@ -91,7 +121,8 @@ struct manifest {
 	uint64_t size; /* of the block, in bytes */
 	uint32_t attachment, nprocesses;
 	uint32_t nfiles, nargs, nprobes, nlayouts, npoints, npool;
-	/* followed by: points, files, layouts, probes, args, pool, processes */
+	uint32_t naggregates, nnames, ngroups, reserved;
+	/* followed by: points, aggregates, names, groups, files, layouts, probes, args, pool, processes */
 };
 
 static inline const struct manifest_point *manifest_points(const struct manifest *d)
@@ -99,9 +130,24 @@ static inline const struct manifest_point *manifest_points(const struct manifest
 	return (const struct manifest_point *)(d + 1);
 }
 
+static inline const struct manifest_aggregate *manifest_aggregates(const struct manifest *d)
+{
+	return (const struct manifest_aggregate *)(manifest_points(d) + d->npoints);
+}
+
+static inline const struct manifest_name *manifest_names(const struct manifest *d)
+{
+	return (const struct manifest_name *)(manifest_aggregates(d) + d->naggregates);
+}
+
+static inline const struct manifest_group *manifest_groups(const struct manifest *d)
+{
+	return (const struct manifest_group *)(manifest_names(d) + d->nnames);
+}
+
 static inline const struct manifest_file *manifest_files(const struct manifest *d)
 {
-	return (const struct manifest_file *)(manifest_points(d) + d->npoints);
+	return (const struct manifest_file *)(manifest_groups(d) + d->ngroups);
 }
 
 static inline const struct manifest_layout *manifest_layouts(const struct manifest *d)
@@ -148,7 +194,6 @@ void manifest_builder_free(struct manifest_builder *builder);
 
 struct pp_image;
 struct pp_probe;
-struct fetch_program;
 
 /* Each of these returns an index, or -ENOMEM. A file, probe, layout or process that was added before keeps its index. */
 int manifest_add_file(struct manifest_builder *builder, const struct pp_image *image);
@@ -156,6 +201,13 @@ int manifest_add_probe(struct manifest_builder *builder, const struct pp_probe *
 int manifest_add_layout(struct manifest_builder *builder, const struct fetch_program *program);
 int manifest_add_process(struct manifest_builder *builder, uint32_t pid, uint64_t start_time);
 int manifest_add_point(struct manifest_builder *builder, const struct manifest_point *point);
+/* Adds the group of a probe's points whose program has an aggregate. A group that was added before keeps its index. */
+int manifest_add_group(struct manifest_builder *builder, const struct fetch_program *program, int probe);
+
+/* Returns the size of the longest key in the attachment's cells, 0 if it has no aggregates. */
+size_t manifest_key_size(const struct manifest *d);
+/* Returns the size of a key's parts, in bytes. */
+size_t manifest_parts_size(const struct manifest_aggregate *aggregate);
 
 /* Makes the block. Returns 0 or -ENOMEM. The caller frees *manifest with free(). */
 int manifest_build(struct manifest_builder *builder, uint32_t attachment, struct manifest **manifest);

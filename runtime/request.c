@@ -16,6 +16,7 @@ int pp_request_new(struct pp_request **request)
 	if (!*request)
 		return error_nomem();
 	(*request)->maxactive = MAXACTIVE_DEFAULT;
+	(*request)->cells = AGG_CELLS_DEFAULT;
 	return 0;
 }
 
@@ -40,6 +41,7 @@ void pp_request_free(struct pp_request *request)
 	free(request->command);
 	free(request->filter);
 	free(request->key);
+	free(request->aggregate);
 	free(request->cgroup);
 	free(request);
 }
@@ -165,6 +167,21 @@ int pp_request_filter(struct pp_request *request, const char *expression)
 		return error_nomem();
 	free(request->filter);
 	request->filter = copy;
+	return 0;
+}
+
+int pp_request_aggregate(struct pp_request *request, const char *expression, unsigned cells)
+{
+	char *copy;
+
+	if (cells > AGG_CELLS_MAX)
+		return error_set(EINVAL, "invalid size %u of a table: expected 1 to %d cells", cells, AGG_CELLS_MAX);
+	copy = strdup(expression);
+	if (!copy)
+		return error_nomem();
+	free(request->aggregate);
+	request->aggregate = copy;
+	request->cells = cells ? cells : AGG_CELLS_DEFAULT;
 	return 0;
 }
 

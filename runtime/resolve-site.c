@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "runtime/call.h"
 #include "runtime/disasm.h"
+#include "runtime/fetch/aggregate.h"
 #include "runtime/fetch/filter.h"
 #include "runtime/function.h"
 #include "runtime/insn-check.h"
@@ -73,9 +74,12 @@ static int program_compile_typed(const struct pp_site *site, const struct pp_req
 	int err = site->call ? call_compile(site, request->key, program) : fetch_compile(site, program);
 
 	program->role = site->role;
-	if (err || !request->filter || site->role == SITE_CALL)
+	if (err || site->role == SITE_CALL)
 		return err;
-	return filter_compile(request->filter, site, program);
+	err = request->filter ? filter_compile(request->filter, site, program) : 0;
+	if (err || !request->aggregate)
+		return err;
+	return aggregate_compile(request->aggregate, site, program);
 }
 
 int program_compile(struct targets *t, const struct pp_site *site, const struct pp_request *request,

@@ -265,6 +265,7 @@ const struct backend backend_agent = {
 	.armed = agent_armed,
 	.counts = agent_counts,
 	.processes = agent_processes,
+	.aggregates = backend_aggregates_nothing,
 	.start_time = agent_start_time,
 	.pid_namespace = backend_shares_pids,
 	.uncounted = agent_uncounted,

@@ -16,6 +16,7 @@
 #include "runtime/fetch/filter.h"
 
 #include <errno.h>
+#include <probepoint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +68,8 @@ static int unary_parse(struct parser *p, struct value *value)
 	}
 	err = value_want_integer(p, value);
 	value->may_be_string = false;
+	value->kind = PP_MISSING;
+	value->names = NULL;
 	if (err || c == '+')
 		return err;
 	value->is_unsigned &= c != '!';
@@ -122,7 +125,7 @@ static int value_parse(struct parser *p, struct value *value)
 	const struct token *token = &p->tokens.next;
 	int err;
 
-	*value = (struct value){ .token = *token };
+	*value = (struct value){ .token = *token, .kind = PP_MISSING };
 	switch (token->kind) {
 	case TOKEN_END:
 		return parser_fail(p, token->at,
@@ -164,7 +167,7 @@ static int logical_parse(struct parser *p, const struct token *token, const stru
 /* Parses the right side of a binary operator and emits the operator. The steps of the left side have been emitted. */
 static int binary_parse(struct parser *p, const struct token *token, struct value *left)
 {
-	struct value right, result = { .type = TYPE_INTEGER, .token = left->token };
+	struct value right, result = { .type = TYPE_INTEGER, .token = left->token, .kind = PP_MISSING };
 	size_t left_steps = p->nsteps;
 	int err;
 
@@ -195,6 +198,11 @@ static int expression_parse(struct parser *p, int precedence, struct value *left
 	return err;
 }
 
+int parser_expression(struct parser *p, struct value *value)
+{
+	return expression_parse(p, 1, value);
+}
+
 static int predicate_parse(struct parser *p)
 {
 	struct value value;
@@ -222,7 +230,7 @@ int filter_compile(const char *expr, const struct pp_site *site, struct fetch_pr
 	struct fetch_step *steps;
 	int err;
 
-	if (program->npredicate)
+	if (program->npredicate || program->naggregate)
 		return error_set(EINVAL, "a probe has at most one filter; join filters with &&");
 	if (length > FILTER_LENGTH_MAX)
 		return error_set(EINVAL, "the filter has %zu bytes: the maximum is %d", length, FILTER_LENGTH_MAX);

@@ -8,7 +8,7 @@
 #define FILTER_NESTING_MAX 64  /* depth of parentheses and unary operators */
 
 /*
- * Compiles a filter (doc/filters.md) and puts it before the steps of a program, which fetch_compile() made for the same
+ * Compiles a filter (doc/expressions.md) and puts it before the steps of a program, which fetch_compile() made for the same
  * site and which has no filter yet.
  *
  * Returns 0, -ENOMEM, or -EINVAL. After -EINVAL, pp_error() has three lines: the error message, the expression, and a

@@ -103,7 +103,7 @@ static int operator_read(const struct tokens *t, struct token *token)
 	}
 	token->binary = operator_find(text);
 	token->length = token->binary ? strlen(token->binary->text) : 1;
-	if (token->binary || strchr("()!~.[]", *text))
+	if (token->binary || strchr("()!~.[],", *text))
 		return 0;
 	return *text == '=' ? token_error(t, token->at, "'=' is assignment; use '==' to compare")
 	                    : token_error(t, token->at, "invalid character");

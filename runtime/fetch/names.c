@@ -19,6 +19,7 @@
 #include "runtime/fetch/parser.h"
 #include "sdt/arg-types.h"
 #include "sdt/image.h"
+#include "sdt/signature.h"
 
 #define LIST_MAX 256 /* bytes of names that an error message lists */
 #define NAME_MAX_SHOWN 64
@@ -146,7 +147,7 @@ static int unknown_name_error(const struct parser *p, const struct token *token)
 		name_list_add(names, &length, i < p->probe->nargs ? p->probe->args[i].name : number);
 	}
 	return parser_fail(p, token->at,
-	                   "unknown name '%.*s': %.64s:%.64s has %s, and every probe has pid, tid and comm",
+	                   "unknown name '%.*s': %.64s:%.64s has %s, and every probe has pid, tid, comm and cpu",
 	                   shown_length(token->length), p->tokens.text + token->at, p->probe->provider, p->probe->name,
 	                   *names ? names : "no arguments");
 }
@@ -184,7 +185,7 @@ static int missing_argument_error(const struct parser *p, const struct token *to
 /* Emits the steps that push argument i's value, or the address of a string. */
 static void argument_emit_steps(struct parser *p, const struct token *token, size_t i)
 {
-	const struct fetch_step *step = p->program->steps;
+	const struct fetch_step *step = p->program->steps + p->program->npredicate;
 
 	for (size_t passed = 0; passed < i; step++)
 		passed += step->op == FETCH_ARG || step->op == FETCH_STRING;
@@ -233,6 +234,9 @@ static int argument_emit(struct parser *p, size_t i, struct value *value)
 	value->type = kind == PP_STRING && !is_pointer ? TYPE_STRING : TYPE_INTEGER;
 	value->is_unsigned = p->program->size[i] == 8 && kind != PP_SIGNED && kind != PP_CHAR;
 	value->may_be_string = p->program->size[i] == address_size(p) && (is_pointer || !typed);
+	value->kind = kind;
+	if (i < p->probe->nargs && p->probe->args[i].described && p->probe->args[i].described->nvalues)
+		value->names = p->probe->args[i].described;
 	argument_emit_steps(p, &value->token, i);
 	return p->error;
 }
@@ -288,6 +292,19 @@ static bool is_char_array(const struct pp_field *field)
 	       (!strncmp(field->type, "char [", 6) || !strncmp(field->type, "const char [", 12));
 }
 
+/* Returns how records show a field that is not an array. */
+static enum pp_kind field_kind(const struct pp_field *field)
+{
+	switch (field->class) {
+	case PPN_CLASS_SIGNED: return PP_SIGNED;
+	case PPN_CLASS_POINTER: return signature_is_char_pointer(field->type) ? PP_STRING : PP_POINTER;
+	case PPN_CLASS_STRING: return PP_STRING;
+	case PPN_CLASS_BOOL: return PP_BOOL;
+	case PPN_CLASS_CHAR: return PP_CHAR;
+	default: return PP_UNSIGNED;
+	}
+}
+
 /* Sets *value's type and emits the steps of a field. */
 static int field_emit_value(struct parser *p, size_t arg, const struct pp_field *field, struct value *value)
 {
@@ -299,6 +316,7 @@ static int field_emit_value(struct parser *p, size_t arg, const struct pp_field 
 		field_emit_address(p, token, arg, field->offset);
 		return p->error;
 	}
+	value->kind = field_kind(field);
 	value->is_unsigned = (field->bits ? field->bits == 64 : field->size == 8) && !is_signed;
 	if (field->bits) {
 		bits_emit(p, token, arg, field);
@@ -372,6 +390,10 @@ static int plain_name_emit(struct parser *p, const char *name, struct value *val
 	value->type = TYPE_INTEGER;
 	if (!strcmp(name, "pid") || !strcmp(name, "tid")) {
 		parser_emit(p, &value->token, *name == 'p' ? FETCH_PID : FETCH_TID, false, 0);
+		return p->error;
+	}
+	if (!strcmp(name, "cpu")) {
+		parser_emit(p, &value->token, FETCH_CPU, false, 0);
 		return p->error;
 	}
 	if (!strcmp(name, "comm")) {

@@ -23,13 +23,15 @@ enum type {
 
 struct value {
 	enum type type;
-	struct token token; /* the first token; for a name, all of its tokens */
-	bool is_unsigned;   /* an unsigned integer of 64 bits */
-	bool is_truth;      /* the value is 0 or 1 */
-	bool is_constant;   /* an integer whose only step is a FETCH_IMM */
-	bool may_be_string; /* an integer that may be the address of a string */
-	uint8_t size;       /* TYPE_FLOAT: 2, 4 or 8 bytes */
-	double number;      /* TYPE_DECIMAL */
+	struct token token;          /* the first token; for a name, all of its tokens */
+	bool is_unsigned;            /* an unsigned integer of 64 bits */
+	bool is_truth;               /* the value is 0 or 1 */
+	bool is_constant;            /* an integer whose only step is a FETCH_IMM */
+	bool may_be_string;          /* an integer that may be the address of a string */
+	uint8_t size;                /* TYPE_FLOAT: 2, 4 or 8 bytes */
+	uint8_t kind;                /* enum pp_kind of an argument or field, how records show it; else PP_MISSING */
+	const struct pp_type *names; /* the enumeration that it belongs to; NULL: none */
+	double number;               /* TYPE_DECIMAL */
 };
 
 struct pp_probe;
@@ -45,6 +47,9 @@ struct parser {
 	int depth, nesting;
 	int error; /* the first error of the functions that emit steps */
 };
+
+/* filter.c: parses an expression that ends before a token that is not a binary operator. */
+int parser_expression(struct parser *p, struct value *value);
 
 #define parser_fail(p, ...) token_error(&(p)->tokens, __VA_ARGS__)
 

@@ -186,6 +186,9 @@ void fetch_release(struct fetch_program *program)
 		return;
 	free(program->steps);
 	free(program->literals);
+	if (program->aggregate)
+		free(program->aggregate->text);
+	free(program->aggregate);
 	memset(program, 0, sizeof(*program));
 }
 
@@ -211,6 +214,24 @@ static int literal_compare(const struct fetch_literal *a, const struct fetch_lit
 	return memcmp(a->bytes, b->bytes, a->length);
 }
 
+/* The expressions are equal, because they belong to one request. */
+static int aggregate_compare(const struct fetch_aggregate *a, const struct fetch_aggregate *b)
+{
+	int order = 0;
+
+	ORDER(!a, !b);
+	if (!a)
+		return 0;
+	ORDER(a->ncolumns, b->ncolumns);
+	ORDER(a->nparts, b->nparts);
+	order = memcmp(a->columns, b->columns, a->ncolumns * sizeof(*a->columns));
+	for (size_t i = 0; !order && i < a->nparts; i++) {
+		ORDER(a->parts[i].kind, b->parts[i].kind);
+		ORDER((uintptr_t)a->parts[i].names, (uintptr_t)b->parts[i].names);
+	}
+	return order;
+}
+
 int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 {
 	int order = 0;
@@ -220,12 +241,15 @@ int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 	ORDER(a->nkey, b->nkey);
 	ORDER(a->nsteps, b->nsteps);
 	ORDER(a->npredicate, b->npredicate);
+	ORDER(a->naggregate, b->naggregate);
 	ORDER(a->nargs, b->nargs);
 	ORDER(a->nliterals, b->nliterals);
 	for (size_t i = 0; !order && i < a->nsteps; i++)
 		order = step_compare(&a->steps[i], &b->steps[i]);
 	for (size_t i = 0; !order && i < a->nliterals; i++)
 		order = literal_compare(&a->literals[i], &b->literals[i]);
+	if (!order)
+		order = aggregate_compare(a->aggregate, b->aggregate);
 	if (!order)
 		order = memcmp(a->kind, b->kind, a->nargs);
 	if (!order)

@@ -17,20 +17,28 @@
  * 4. The value of a string argument is its length, 0 to 127, or RECORD_STRING_CUT if none of its first 128 bytes is NUL.
  *    This many bytes are stored, padded with zeroes to a multiple of 8. An argument that faulted has the value 0 and
  *    stores no bytes.
- * 5. The predicate, if there is one, comes first and ends with FETCH_TEST.
- * 6. The key of a call comes last and leaves one value. A fault means that the call has no key.
- * 7. Every other path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
+ * 5. The predicate, if there is one, comes first and ends with FETCH_TEST. The aggregate's steps follow, then the steps
+ *    of the arguments. Jumps stay in their part.
+ * 6. The aggregate runs for each hit that passes the predicate. Its keys come before its values. If a key faults, all
+ *    columns count the hit as unread. If a value faults, its column does, and the next value follows.
+ * 7. A string of a key is read as far as its NUL or AGG_STRING bytes. A fault on any of these bytes is a fault.
+ * 8. The key of a call comes last and leaves one value. A fault means that the call has no key.
+ * 9. Every other path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
  *    FETCH_DEPTH_MAX.
  */
 #ifndef RUNTIME_FETCH_PROGRAM_H
 #define RUNTIME_FETCH_PROGRAM_H
 
+#include <probepoint.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "runtime/aggregate.h"
 #include "runtime/record.h"
+
+struct pp_type;
 
 #define FETCH_DEPTH_MAX 16
 #define FETCH_LITERAL_MAX 64 /* bytes of a string that a filter compares with */
@@ -48,7 +56,7 @@ enum fetch_opcode {
 	FETCH_ARG,    /* pop into argument a */
 	FETCH_STRING, /* pop an address; the string there is argument a */
 
-	/* Predicates only. Binary: y = pop, x = pop, push x op y. Comparisons give 0 or 1. */
+	/* Predicates and aggregates only. Binary: y = pop, x = pop, push x op y. Comparisons give 0 or 1. */
 	FETCH_ADD,
 	FETCH_SUB,
 	FETCH_MUL,
@@ -74,6 +82,7 @@ enum fetch_opcode {
 	FETCH_PREFIX,     /* top = the string at address top begins with literal a */
 	FETCH_COMMEQ,     /* push whether the thread's name equals literal a */
 	FETCH_COMMPREFIX, /* push whether the thread's name begins with literal a */
+	FETCH_CPU,        /* push the number of the CPU */
 	FETCH_HASH,       /* top = a hash of the string at address top, of its first 64 bytes at most; keys of calls only */
 
 	/* Programs of SITE_LEAVE only. */
@@ -81,6 +90,13 @@ enum fetch_opcode {
 	FETCH_ENTRY,    /* push argument a of the call's begin */
 
 	FETCH_TEST,       /* pop; if 0, the hit is filtered and the program ends */
+
+	/* Aggregates only. */
+	FETCH_KEY,     /* pop; part a of the key is this integer */
+	FETCH_KEYSTR,  /* pop an address; part a of the key is the string there */
+	FETCH_KEYCOMM, /* part a of the key is the thread's name */
+	FETCH_AGG,     /* pop; add the value to column a under the key */
+	FETCH_OPCODES
 };
 
 struct fetch_step {
@@ -94,10 +110,42 @@ struct fetch_literal {
 	char bytes[FETCH_LITERAL_MAX];
 };
 
+#define AGG_CALLS_MAX 8
+
+/* A part of a key. Its integer has 8 bytes, its string AGG_STRING. */
+struct agg_part {
+	uint8_t kind;                /* enum pp_kind, how it is shown; PP_STRING: a string */
+	uint16_t at, length;         /* its text in the expression */
+	const struct pp_type *names; /* the enumeration whose names it is shown by; NULL: none. Belongs to the image */
+};
+
+/* One of the results that the expression asks for, such as max(size). */
+struct agg_call {
+	uint8_t function; /* enum pp_function */
+	uint8_t column;
+	uint16_t at, length; /* its text in the expression */
+};
+
+struct fetch_aggregate {
+	char *text; /* the expression */
+	size_t ncolumns, nparts, ncalls;
+	struct agg_column columns[AGG_COLUMNS_MAX];
+	struct agg_part parts[AGG_PARTS_MAX];
+	struct agg_call calls[AGG_CALLS_MAX];
+};
+
+/* Returns the size of a part, in bytes. */
+static inline size_t agg_part_size(enum pp_kind kind)
+{
+	return kind == PP_STRING ? AGG_STRING : 8;
+}
+
 struct fetch_program {
 	struct fetch_step *steps;
 	size_t nsteps;
-	size_t npredicate; /* number of steps of the predicate, 0 without one */
+	size_t npredicate;                 /* number of steps of the predicate, 0 without one */
+	size_t naggregate;                 /* number of steps of the aggregate, which follow; 0 without one */
+	struct fetch_aggregate *aggregate; /* NULL: none */
 	struct fetch_literal *literals;
 	size_t nliterals;
 	uint8_t role;    /* enum site_role: what a hit of the site means to the backend */

@@ -291,17 +291,18 @@ static void emit_match_step(struct emitter *e, struct value_stack *s, const stru
 static void emit_register_step(struct emitter *e, int reg)
 {
 	const struct abi *abi = e->abi;
+	bool stands = e->role == SITE_LEAVE && e->match == MATCH_EXACT;
 	int at = -1;
 
-	for (int i = 0; i < abi->nargs && e->role == SITE_LEAVE; i++)
+	for (int i = 0; i < abi->nargs && stands; i++)
 		if (abi->leave_args[i] == reg)
 			at = (int)offsetof(struct kernel_frame, args) + 8 * i;
-	if (e->role == SITE_LEAVE && reg == abi->leave_duration)
+	if (stands && reg == abi->leave_duration)
 		at = offsetof(struct kernel_frame, time);
 	if (at >= 0) {
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_FRAME));
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_1, at));
-	} else if (e->role == SITE_LEAVE && reg == abi->leave_zero) {
+	} else if (stands && reg == abi->leave_zero) {
 		emit(e, BPF_MOV64_IMM(BPF_REG_1, 0));
 	} else {
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[reg]));

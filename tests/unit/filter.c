@@ -934,10 +934,10 @@ START_TEST(refused)
 		{ "i ? 1 : 2", "invalid character\ni ? 1 : 2\n  ^" },
 		{ "sise > 1",
 		  "unknown name 'sise': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, "
-		  "tid and comm\nsise > 1\n^" },
+		  "tid, comm and cpu\nsise > 1\n^" },
 		{ "arg15 == 1",
 		  "unknown name 'arg15': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, "
-		  "tid and comm\narg15 == 1\n^" },
+		  "tid, comm and cpu\narg15 == 1\n^" },
 		{ "1 + f", "'f' is a floating-point number: it can only be compared with a constant\n1 + f\n    ^" },
 		{ "f", "'f' is a floating-point number: it can only be compared with a constant\nf\n^" },
 		{ "!f", "'f' is a floating-point number: it can only be compared with a constant\n!f\n ^" },
@@ -1027,13 +1027,13 @@ START_TEST(refused)
 		{ "req.path[1", "expected ']'\nreq.path[1\n          ^" },
 		{ "req.raw->x == 1",
 		  "unknown name 'req.raw->x': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
-		  "q.x[1], and every probe has pid, tid and comm\nreq.raw->x == 1\n^" },
+		  "q.x[1], and every probe has pid, tid, comm and cpu\nreq.raw->x == 1\n^" },
 		{ "q.y == 1",
 		  "unknown name 'q.y': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
-		  "q.x[1], and every probe has pid, tid and comm\nq.y == 1\n^" },
+		  "q.x[1], and every probe has pid, tid, comm and cpu\nq.y == 1\n^" },
 		{ "RUNING == 1",
 		  "unknown name 'RUNING': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
-		  "q.x[1], and every probe has pid, tid and comm\nRUNING == 1\n^" },
+		  "q.x[1], and every probe has pid, tid, comm and cpu\nRUNING == 1\n^" },
 		{ ". == 1", "expected a value\n. == 1\n^" },
 		{ "-> 1", "expected a value\n-> 1\n^" },
 		{ "[1]", "expected a value\n[1]\n^" },
@@ -1042,8 +1042,8 @@ START_TEST(refused)
 		/* The message shows the part of a long expression around the error. */
 		{ "i == 1111111111 || i == 2222222222 || i == 3333333333 || i == 4444444444 || i == 5555555555 || "
 		  "i == 6666666666 || j == 7 || i == 8888888888 || i == 9999999999 || i == 1010101010 || i == 1111111111",
-		  "unknown name 'j': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, tid "
-		  "and comm\n"
+		  "unknown name 'j': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, tid, "
+		  "comm and cpu\n"
 		  "...44444 || i == 5555555555 || i == 6666666666 || j == 7 || i == 8888888888 || i == 9999999999 ||...\n"
 		  "                                                  ^" },
 	};

@@ -17,7 +17,13 @@ struct fetch_machine {
 	int (*read)(void *arg, uint64_t address, void *to, size_t size);
 	void *arg;
 	pid_t pid, tid;
+	unsigned cpu;
 	const char *comm;
+	/*
+	 * Receives what the aggregate computes: a value of a column under the key's parts, as struct agg_key has them. If
+	 * unread is set, the value or the key could not be read. NULL: nothing is computed.
+	 */
+	void (*aggregate)(void *arg, unsigned column, const uint8_t *parts, size_t size, uint64_t value, bool unread);
 };
 
 /* Extends size bytes of value, from bit on, to 64 bits. */
@@ -132,7 +138,71 @@ struct machine_run {
 	uint64_t stack[FETCH_DEPTH_MAX + 1], *top;
 	char *strings; /* where the record's next string goes */
 	size_t next;   /* the step after this one */
+	uint8_t parts[AGG_PARTS_MAX * AGG_STRING];
+	size_t parts_size; /* of the key so far */
 };
+
+/* Appends a part to the key. Returns 0 or -EFAULT. */
+static int machine_key(struct machine_run *run, const struct fetch_step *step)
+{
+	const struct fetch_machine *m = run->machine;
+	uint8_t *part = run->parts + run->parts_size;
+	char string[AGG_STRING + 1] = { 0 };
+	int length;
+
+	if (step->op == FETCH_KEY) {
+		memcpy(part, run->top--, 8);
+		run->parts_size += 8;
+		return 0;
+	}
+	if (step->op == FETCH_KEYCOMM) {
+		strncpy(string, m->comm, AGG_STRING - 1);
+		length = (int)strlen(string);
+	} else {
+		length = machine_load_string(m, *run->top--, string, AGG_STRING);
+		if (length < 0)
+			return length;
+		/* One of the first 63 bytes is NUL, or the byte after them decides. */
+		if (length == AGG_STRING - 1) {
+			char last;
+
+			if (m->read(m->arg, run->top[1] + length, &last, 1))
+				return -EFAULT;
+			string[length] = last ? AGG_CUT : 0;
+		}
+	}
+	memset(part, 0, AGG_STRING);
+	memcpy(part, string, length);
+	part[AGG_STRING - 1] = string[AGG_STRING - 1];
+	run->parts_size += AGG_STRING;
+	return 0;
+}
+
+static void machine_aggregate(struct machine_run *run, unsigned column, uint64_t value, bool unread)
+{
+	if (run->machine->aggregate)
+		run->machine->aggregate(run->machine->arg, column, run->parts, run->parts_size, value, unread);
+}
+
+/* After a fault at step i of the aggregate: reports the columns that are unread, and returns the next step to run. */
+static size_t machine_unread(struct machine_run *run, size_t i)
+{
+	const struct fetch_program *program = run->program;
+	size_t end = program->npredicate + program->naggregate;
+	bool in_key = false;
+
+	for (size_t k = i; k < end; k++)
+		in_key |= program->steps[k].op >= FETCH_KEY && program->steps[k].op <= FETCH_KEYCOMM;
+	run->top = run->stack;
+	while (program->steps[i].op != FETCH_AGG)
+		i++;
+	machine_aggregate(run, program->steps[i].a, 0, true);
+	if (!in_key)
+		return i + 1;
+	for (unsigned c = program->steps[i].a + 1; c < program->aggregate->ncolumns; c++)
+		machine_aggregate(run, c, 0, true);
+	return end;
+}
 
 /* Runs one step. Returns 0, -EFAULT, or 1 if the hit is filtered. */
 static int machine_step(struct machine_run *run, const struct fetch_step *step)
@@ -170,6 +240,11 @@ static int machine_step(struct machine_run *run, const struct fetch_step *step)
 			machine_matches(&literals[step->a], m->comm, strlen(m->comm), step->op == FETCH_COMMPREFIX);
 		return 0;
 	case FETCH_TEST: return !*run->top--;
+	case FETCH_CPU: *++run->top = m->cpu; return 0;
+	case FETCH_KEY:
+	case FETCH_KEYSTR:
+	case FETCH_KEYCOMM: return machine_key(run, step);
+	case FETCH_AGG: machine_aggregate(run, step->a, *run->top--, false); return 0;
 	default:
 		run->top--;
 		*run->top = machine_binary(step, run->top[0], run->top[1]);
@@ -198,6 +273,10 @@ static int fetch_run(const struct fetch_program *program, const struct fetch_mac
 			return 0;
 		if (!result)
 			continue;
+		if (i < program->npredicate + program->naggregate) {
+			run.next = machine_unread(&run, i);
+			continue;
+		}
 		while (program->steps[i].op != FETCH_ARG && program->steps[i].op != FETCH_STRING)
 			i++;
 		record->faults |= 1u << program->steps[i].a;

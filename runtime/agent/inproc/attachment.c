@@ -13,9 +13,11 @@
 #include "runtime/agent/inproc/attachment.h"
 #include "runtime/agent/inproc/mem.h"
 
-_Static_assert(sizeof(struct manifest) == 48 && sizeof(struct manifest_point) == 40 &&
-                       sizeof(struct manifest_file) == 40 && sizeof(struct manifest_layout) == 52 &&
-                       sizeof(struct manifest_probe) == 16 && sizeof(struct manifest_arg) == 8,
+_Static_assert(sizeof(struct manifest) == 64 && sizeof(struct manifest_point) == 48 &&
+                       sizeof(struct manifest_aggregate) == 384 && sizeof(struct manifest_name) == 16 &&
+                       sizeof(struct manifest_group) == 8 && sizeof(struct manifest_file) == 40 &&
+                       sizeof(struct manifest_layout) == 52 && sizeof(struct manifest_probe) == 16 &&
+                       sizeof(struct manifest_arg) == 8,
                "manifest layout");
 
 /* ---- programs ---- */
@@ -175,6 +177,9 @@ static bool manifest_ok(const struct agent_attachment *h, uint64_t *end)
 	if (d->magic != MANIFEST_MAGIC || d->version != MANIFEST_VERSION)
 		return false;
 	size = sizeof(*d) + sizeof(struct manifest_point) * (uint64_t)d->npoints +
+	       sizeof(struct manifest_aggregate) * (uint64_t)d->naggregates +
+	       sizeof(struct manifest_name) * (uint64_t)d->nnames +
+	       sizeof(struct manifest_group) * (uint64_t)d->ngroups +
 	       sizeof(struct manifest_file) * (uint64_t)d->nfiles +
 	       sizeof(struct manifest_layout) * (uint64_t)d->nlayouts +
 	       sizeof(struct manifest_probe) * (uint64_t)d->nprobes + sizeof(struct manifest_arg) * (uint64_t)d->nargs +
