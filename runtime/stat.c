@@ -131,6 +131,10 @@ static void rows_merge(struct pp_stat *stat)
 			stat->rows[n++] = stat->rows[i];
 	}
 	stat->nrows = n;
+	/* A call may have ended between two reads of its counters. */
+	for (size_t i = 0; i < n; i++)
+		if ((int64_t)stat->rows[i].counts.under_way < 0)
+			stat->rows[i].counts.under_way = 0;
 }
 
 static int share_compare(const void *a, const void *b)

@@ -26,7 +26,7 @@
 #include "runtime/manifest.h"
 #include "runtime/fetch/program.h"
 
-#define AGENT_VERSION 1
+#define AGENT_VERSION 2
 #define AGENT_SESSION_MAX 64 /* bytes of a session's name, without the NUL */
 
 /* ---- attachment files --------------------------------------------------------- */
@@ -68,6 +68,7 @@ struct agent_process {
 /* A struct fetch_program. Its steps and literals are ranges of the file's. */
 struct agent_program {
 	uint32_t step, nsteps, npredicate;
+	uint32_t role, match, nkey;
 	uint32_t literal, nliterals;
 	uint32_t nargs;
 	uint8_t kind[RECORD_ARGS_MAX], size[RECORD_ARGS_MAX];
@@ -90,9 +91,14 @@ struct agent_child {
 
 #define AGENT_COUNTS_MAGIC 0x74637070u /* "ppct" */
 
-/* The number of hits is the sum of the four. */
+/*
+ * The number of hits is the sum of the first four. For a point that begins calls they are something else: calls that the
+ * process follows, calls that were abandoned, 0, and calls that were missed. Calls in flight are those that were followed,
+ * less those that were abandoned and the hits of the points that end them.
+ */
 struct agent_count {
 	uint64_t recorded, filtered, idle, lost;
+	uint64_t unmatched; /* of a point that ends calls: ends whose begin was not seen, which are not hits */
 };
 
 struct agent_counts {
@@ -352,10 +358,10 @@ struct agent_point_state {
 };
 
 _Static_assert(sizeof(struct agent_attachment) == 88 && sizeof(struct agent_process) == 16 &&
-                       sizeof(struct agent_program) == 72 && sizeof(struct fetch_step) == 16 &&
+                       sizeof(struct agent_program) == 84 && sizeof(struct fetch_step) == 16 &&
                        sizeof(struct fetch_literal) == 65,
                "layout of attachment files");
-_Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 32, "layout of counts");
+_Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 40, "layout of counts");
 _Static_assert(sizeof(struct agent_shm) == 320 && sizeof(struct agent_slot) == 16 && sizeof(struct agent_ring) == 192,
                "layout of the shared memory region");
 _Static_assert(sizeof(struct agent_request) == 88 && sizeof(struct agent_reply) == 24 &&

@@ -43,6 +43,9 @@ ENTRY(entry_comm, trampoline_comm, "", "");
 ENTRY(entry_now, trampoline_now, "", "");
 ENTRY(entry_late, trampoline_late, "", "");
 ENTRY(entry_shrink, trampoline_shrink, "", "");
+ENTRY(entry_begin, trampoline_begin, "", "");
+ENTRY(entry_end, trampoline_end, "", "");
+ENTRY(entry_hash, trampoline_hash, "", "");
 ENTRY(entry_room, trampoline_room, "", "");
 ENTRY(entry_take, trampoline_take, "sub $528, %rsp\nand $-16, %rsp\nfxsave64 (%rsp)\nsub $16, %rsp\n",
       "fxrstor64 16(%rsp)\n");

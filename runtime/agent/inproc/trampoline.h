@@ -16,6 +16,7 @@
 /* The functions that trampolines call; at the beginning of each region of trampolines. */
 struct trampoline_table {
 	void *load, *string, *match, *comm, *now, *shrink, *take, *room, *late;
+	void *begin, *end, *hash; /* of calls */
 };
 
 void trampoline_table_fill(struct trampoline_table *table);
@@ -25,6 +26,7 @@ struct trampoline_consumer {
 	const struct agent_shm *shm;
 	unsigned index; /* of the shared memory region */
 	uint32_t slot;
+	uint64_t call; /* of a point that begins or ends calls: the same for both */
 };
 
 /*

@@ -117,7 +117,8 @@ static unsigned consumers_list(const struct patch_site *site, struct trampoline_
 		c = consumer_at(i - 1);
 		if (c->taken)
 			list[--first] =
-				(struct trampoline_consumer){ c->program, agent.shms[c->shm].at, c->shm, c->slot };
+				(struct trampoline_consumer){ c->program, agent.shms[c->shm].at, c->shm, c->slot,
+				                              c->call };
 	}
 	return first;
 }
