@@ -496,7 +496,7 @@ START_TEST(each_consumer_of_a_site_records)
 	two.depths = depths2;
 	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
-		consumers[i] = (struct trampoline_consumer){ i % 2 ? &two : &one, shm, 3, i };
+		consumers[i] = (struct trampoline_consumer){ i % 2 ? &two : &one, shm, 3, i, 0 };
 	ck_assert_uint_gt(trampoline_ready(trampoline_compile(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
 	                                                      (uintptr_t)trampoline_site, consumers, 8, &image,
 	                                                      (struct trampoline_table *)(text + TEXT_TABLE),
