@@ -72,6 +72,8 @@ error_t arming_check_options(struct argp_state *state, struct options *o, const 
 		return options_usage_error(state, o,
 		                           "--maxactive needs a pattern func:SYMBOL%%return or NAME__return, or "
 		                           "--latency");
+	if (o->uretprobe && !arming_has_return(arming))
+		return options_usage_error(state, o, "--uretprobe needs a pattern func:SYMBOL%%return");
 	if ((o->children || o->pgrp) && !o->npids && !arming->argv)
 		return options_usage_error(state, o, "%s needs -p PID", o->children ? "--children" : "--pgrp");
 	if (o->children + o->pgrp + (o->cgroup != NULL) > 1)
@@ -179,6 +181,8 @@ static void request_add_flags(struct pp_request *request, const struct options *
 		pp_request_many(request, SITES_CONFIRMED);
 	if (o->fast)
 		pp_request_fast(request);
+	if (o->uretprobe)
+		pp_request_uretprobe(request);
 	if (arming->hold)
 		pp_request_hold(request);
 	if (arming->record)

@@ -28,6 +28,7 @@ enum {
 	KEY_MIN_DURATION,
 	KEY_LATENCY,
 	KEY_ON,
+	KEY_URETPROBE,
 	KEY_MAXACTIVE,
 	KEY_YES,
 	KEY_FAST
@@ -253,6 +254,7 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_MIN_DURATION: return duration_parse(state, o, arg);
 	case KEY_LATENCY: return latency_parse(state, o, arg);
 	case KEY_ON: o->key = arg; break;
+	case KEY_URETPROBE: o->uretprobe = true; break;
 	case KEY_MAXACTIVE: return maxactive_parse(state, o, arg);
 	case KEY_FAST: o->fast = true; break;
 	case KEY_YES: o->yes = true; break;
@@ -282,6 +284,7 @@ const char *options_first_arming(const struct options *o)
 	       : o->pgrp         ? "--pgrp"
 	       : o->cgroup       ? "--cgroup"
 	       : o->maxactive    ? "--maxactive"
+	       : o->uretprobe    ? "--uretprobe"
 	       : o->fast         ? "--fast"
 	       : o->yes          ? "--yes"
 	                         : NULL;
@@ -315,6 +318,8 @@ static const struct argp_option filter[] = {
 	  "with --latency: match BEGIN and END by the value of EXPR, an integer or string, in any thread of a process", 1 },
 	{ "maxactive", KEY_MAXACTIVE, "N", 0,
 	  "track at most N calls of func:SYMBOL%return in flight per process (default 256)", 1 },
+	{ "uretprobe", KEY_URETPROBE, 0, 0,
+	  "see the returns of func:SYMBOL%return by uretprobes, in processes that have no unwinder", 1 },
 	{ "fast", KEY_FAST, 0, 0,
 	  "arm by calls instead of traps where the kernel can (Linux 7.2) and the process allows it; unwinders stop there",
 	  1 },

@@ -33,7 +33,7 @@ struct options {
 	const char **addresses; /* argument names of --no-string */
 	size_t naddresses;
 	bool children, pgrp;
-	bool fast;
+	bool fast, uretprobe;
 	bool yes; /* arm any number of sites */
 	bool json, quiet, verbose;
 	/* For ui.c: */

@@ -265,6 +265,11 @@ int pp_request_hold(struct pp_request *request);
  */
 int pp_request_budget(struct pp_request *request, double share);
 /*
+ * Sees the returns of func:SYMBOL%return by the kernel's uretprobes, which cost less than the return instructions of a
+ * function, but replace return addresses on the stack. Refused in processes that have an unwinder.
+ */
+int pp_request_uretprobe(struct pp_request *request);
+/*
  * Arms probes by calls instead of traps where the kernel can (Linux 7.2) and where that does not harm the process. A hit then
  * costs about a quarter. Unwinders that are called at a hit, such as those of debuggers, profilers and thread cancellation,
  * do not find the caller. Other points are armed as without it, and their row has the reason. The agent ignores it.

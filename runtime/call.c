@@ -50,6 +50,17 @@ static int call_learn_kinds(struct call *call)
 	return 0;
 }
 
+/* Return the index of the end's first argument, and of the begin's, among the call's. */
+static size_t call_own(const struct call *call)
+{
+	return call->of_function ? call->nsaved : 0;
+}
+
+static size_t call_saved(const struct call *call)
+{
+	return call->of_function ? 0 : call->nown;
+}
+
 static bool args_have(const struct pp_arg *args, size_t n, const char *name)
 {
 	for (size_t i = 0; i < n; i++)
@@ -68,47 +79,68 @@ static int arg_set(struct call *call, size_t i, const struct pp_arg *from, const
 	return arg->name ? 0 : error_nomem();
 }
 
-static int call_set_args(struct call *call, const struct pp_probe *end)
+static int call_set_own_args(struct call *call, const struct pp_probe *end, size_t first)
 {
 	char name[NAME_SIZE];
-	size_t n = 0;
 	int err = 0;
 
-	call->probe.args = calloc(call->nown + call->nsaved + 1, sizeof(*call->probe.args));
-	if (!call->probe.args)
-		return error_nomem();
 	for (size_t i = 0; i < call->nown && !err; i++) {
 		const struct pp_arg *arg = i < end->nargs ? &end->args[i] : NULL;
+		bool is_result = call->of_function && call->nown == 1;
 
 		snprintf(name, sizeof(name), "arg%zu", i);
-		err = arg_set(call, n++, arg, arg ? arg->name : name);
+		err = arg_set(call, first + i, arg, is_result ? "ret" : arg ? arg->name : name);
 	}
+	return err;
+}
+
+static int call_set_saved_args(struct call *call, const struct pp_probe *end, size_t first)
+{
+	char name[NAME_SIZE], number[24];
+	int err = 0;
+
 	for (size_t i = 0; i < call->nsaved && !err; i++) {
 		const struct pp_arg *arg = i < call->begin->nargs ? &call->begin->args[i] : NULL;
-		char number[24];
 		const char *own = arg ? arg->name : number;
+		bool both = !call->of_function && args_have(end->args, end->nargs, own);
 
 		snprintf(number, sizeof(number), "arg%zu", i);
-		snprintf(name, sizeof(name), "%s%.60s", args_have(call->probe.args, call->nown, own) ? "begin_" : "",
-		         own);
-		err = arg_set(call, n++, arg, name);
+		both |= !arg && i < call->nown && end->nargs < call->nown;
+		snprintf(name, sizeof(name), "%s%.60s", both ? "begin_" : "", own);
+		err = arg_set(call, first + i, arg, name);
 	}
-	if (!err)
-		err = arg_set(call, n++, NULL, "duration");
-	call->probe.nargs = n;
 	return err;
+}
+
+static int call_set_args(struct call *call, const struct pp_probe *end)
+{
+	size_t n = call->nown + call->nsaved;
+	int err;
+
+	call->probe.args = calloc(n + 1, sizeof(*call->probe.args));
+	if (!call->probe.args)
+		return error_nomem();
+	call->probe.nargs = n + 1;
+	err = call_set_own_args(call, end, call_own(call));
+	if (!err)
+		err = call_set_saved_args(call, end, call_saved(call));
+	return err ? err : arg_set(call, n, NULL, "duration");
 }
 
 static int call_set_sites(struct call *call, const struct pp_probe *end)
 {
-	struct pp_site *site;
+	struct pp_site *site = calloc(call->begin->nsites + end->nsites + 1, sizeof(*site));
+	size_t n = call->begin->nsites;
 
-	call->probe.nsites = call->begin->nsites + end->nsites;
-	call->probe.sites = site = calloc(call->probe.nsites + 1, sizeof(*site));
+	call->probe.sites = site;
 	if (!site)
 		return error_nomem();
-	memcpy(site, call->begin->sites, call->begin->nsites * sizeof(*site));
-	memcpy(site + call->begin->nsites, end->sites, end->nsites * sizeof(*site));
+	memcpy(site, call->begin->sites, n * sizeof(*site));
+	/* A site before a call that does not return is none of the function's return instructions. */
+	for (size_t i = 0; i < end->nsites; i++)
+		if (!call->of_function || !(end->sites[i].flags & PPN_FLAG_NORETURN))
+			site[n++] = end->sites[i];
+	call->probe.nsites = n;
 	for (size_t i = 0; i < call->probe.nsites; i++) {
 		site[i].probe = &call->probe;
 		site[i].call = call;
@@ -123,7 +155,7 @@ static int call_fill(struct call *call, const struct pp_probe *end)
 
 	if (own < 0 || begin < 0)
 		return own < 0 ? own : begin;
-	call->nown = (size_t)own;
+	call->nown = call->of_function && !own ? 1 : (size_t)own;
 	call->nsaved = begin < FETCH_ENTRY_MAX ? (size_t)begin : FETCH_ENTRY_MAX;
 	if (call->nown + call->nsaved + 1 > RECORD_ARGS_MAX)
 		return error_set(EINVAL, "%s:%s has too many arguments to be the end of a call", end->provider,
@@ -145,6 +177,7 @@ int call_new(const struct pp_probe *begin, const struct pp_probe *end, const cha
 	call->probe = (struct pp_probe){ .image = end->image, .provider = strdup(provider), .name = strdup(name) };
 	call->begin = begin;
 	call->match = match;
+	call->of_function = !strcmp(provider, FUNCTION_PROVIDER) && strcmp(end->provider, FUNCTION_PROVIDER) != 0;
 	err = call->probe.provider && call->probe.name ? call_fill(call, end) : error_nomem();
 	if (err)
 		call_free(call);
@@ -199,8 +232,8 @@ static int begin_compile(const struct pp_site *site, const char *key, struct fet
 	return 0;
 }
 
-/* Adds an argument whose value is that of one step. */
-static void program_add_argument(struct fetch_program *program, const struct fetch_step *step, enum pp_kind kind,
+/* Adds an argument whose value is that of the n steps. */
+static void program_add_argument(struct fetch_program *program, const struct fetch_step *steps, size_t n, enum pp_kind kind,
                                  uint8_t size)
 {
 	size_t nstrings = 0, i = program->nargs++;
@@ -209,7 +242,8 @@ static void program_add_argument(struct fetch_program *program, const struct fet
 		nstrings += program->kind[k] == PP_STRING;
 	if (kind == PP_STRING && nstrings >= RECORD_STRINGS_MAX)
 		kind = PP_POINTER;
-	program->steps[program->nsteps++] = *step;
+	memcpy(program->steps + program->nsteps, steps, n * sizeof(*steps));
+	program->nsteps += n;
 	program->steps[program->nsteps++] =
 		(struct fetch_step){ .op = kind == PP_STRING ? FETCH_STRING : FETCH_ARG, .a = (uint8_t)i };
 	program->kind[i] = kind;
@@ -220,8 +254,8 @@ static void program_add_argument(struct fetch_program *program, const struct fet
 static enum pp_kind saved_kind(const struct pp_site *site, size_t k)
 {
 	const struct call *call = site->call;
-	const struct pp_arg *arg = &site->probe->args[call->nown + k];
-	bool is_own = arg->class == call->probe.args[call->nown + k].class;
+	const struct pp_arg *arg = &site->probe->args[call_saved(call) + k];
+	bool is_own = arg->class == call->probe.args[call_saved(call) + k].class;
 
 	if (call->kind[k] == PP_FAULT || call->size[k] < 4)
 		return call->kind[k];
@@ -231,35 +265,76 @@ static enum pp_kind saved_kind(const struct pp_site *site, size_t k)
 	return call->kind[k] == PP_STRING && call->match != MATCH_FRAME ? PP_POINTER : call->kind[k];
 }
 
-/* Compiles the site of an end: its own operands, then what the begin has saved, then the duration. */
-static int end_compile(const struct pp_site *site, const char *key, struct fetch_steps *keys,
-                       struct fetch_program *program)
-{
-	const struct fetch_step zero = { .op = FETCH_IMM }, duration = { .op = FETCH_DURATION };
-	const struct call *call = site->call;
-	struct fetch_step *steps;
-	size_t room;
-	int err = fetch_compile(site, program);
+static const struct fetch_step zero = { .op = FETCH_IMM };
 
-	if (!err && key)
-		err = key_compile(key, site, program, keys);
-	if (err)
-		return err;
-	room = program->nsteps + 2 * RECORD_ARGS_MAX;
-	steps = realloc(program->steps, room * sizeof(*steps));
-	if (!steps)
-		return error_nomem();
-	program->steps = steps;
-	while (program->nargs < call->nown)
-		program_add_argument(program, &zero, PP_FAULT, 8);
+static void program_add_own(struct fetch_program *program, const struct fetch_program *own, size_t nown)
+{
+	const struct fetch_step *step = own->steps;
+
+	for (size_t i = 0, n; i < nown; i++) {
+		if (i >= own->nargs) {
+			program_add_argument(program, &zero, 1, PP_FAULT, 8);
+			continue;
+		}
+		for (n = 0; step[n].op != FETCH_ARG && step[n].op != FETCH_STRING; n++)
+			;
+		program_add_argument(program, step, n, own->kind[i], own->size[i]);
+		step += n + 1;
+	}
+}
+
+static void program_add_saved(struct fetch_program *program, const struct pp_site *site)
+{
+	const struct call *call = site->call;
+
 	for (size_t k = 0; k < call->nsaved; k++) {
 		const struct fetch_step entry = { .op = FETCH_ENTRY, .a = (uint8_t)k };
 		enum pp_kind kind = saved_kind(site, k);
 
-		program_add_argument(program, kind == PP_FAULT ? &zero : &entry, kind, call->size[k]);
+		program_add_argument(program, kind == PP_FAULT ? &zero : &entry, 1, kind, call->size[k]);
 	}
-	program_add_argument(program, &duration, PP_UNSIGNED, 8);
-	return 0;
+}
+
+/* Compiles the end's own operands. Its probe has the end's arguments as the first ones. */
+static int own_compile(const struct pp_site *site, const char *key, struct fetch_steps *keys, struct fetch_program *own)
+{
+	struct pp_probe probe = *site->probe;
+	struct pp_site end = *site;
+	int err;
+
+	end.probe = &probe;
+	probe.args += call_own(site->call);
+	probe.nargs = site->call->nown;
+	err = fetch_compile(&end, own);
+	return err || !key ? err : key_compile(key, &end, own, keys);
+}
+
+/* Compiles the site of an end: its own operands, what the begin has saved, and the duration. */
+static int end_compile(const struct pp_site *site, const char *key, struct fetch_steps *keys,
+                       struct fetch_program *program)
+{
+	const struct fetch_step duration = { .op = FETCH_DURATION };
+	const struct call *call = site->call;
+	struct fetch_program own = { 0 };
+	int err = own_compile(site, key, keys, &own);
+
+	memset(program, 0, sizeof(*program));
+	if (!err)
+		program->steps = calloc(own.nsteps + (size_t)2 * RECORD_ARGS_MAX, sizeof(*program->steps));
+	if (!err && !program->steps)
+		err = error_nomem();
+	if (!err) {
+		program->nmissing = own.nmissing;
+		program->of_site = own.of_site;
+		if (call->of_function)
+			program_add_saved(program, site);
+		program_add_own(program, &own, call->nown);
+		if (!call->of_function)
+			program_add_saved(program, site);
+		program_add_argument(program, &duration, 1, PP_UNSIGNED, 8);
+	}
+	fetch_release(&own);
+	return err;
 }
 
 static int program_append(struct fetch_program *program, const struct fetch_steps *key)
@@ -291,4 +366,40 @@ int call_compile(const struct pp_site *site, const char *key, struct fetch_progr
 		fetch_release(program);
 	program->match = site->call->match;
 	return err;
+}
+
+/* ---- returns of functions ---- */
+
+static const struct pp_probe *image_probe_named(const struct pp_image *image, const char *symbol, const char *ending)
+{
+	const struct pp_probe *found = NULL;
+	size_t length = strlen(symbol);
+
+	for (size_t i = 0; i < image->nprobes; i++) {
+		const struct pp_probe *probe = &image->probes[i];
+
+		if (strncmp(probe->name, symbol, length) || strcmp(probe->name + length, ending))
+			continue;
+		if (found)
+			return NULL;
+		found = probe;
+	}
+	return found;
+}
+
+const struct pp_probe *call_returns(const struct pp_image *image, const char *symbol, uint64_t address)
+{
+	const struct pp_probe *entry = image_probe_named(image, symbol, "__entry"),
+			      *end = image_probe_named(image, symbol, "__return");
+	uint64_t start, limit;
+
+	if (!entry || !end || entry->nsites != 1 || !end->nsites ||
+	    !image_function_range(image, address, &start, &limit) || start != address)
+		return NULL;
+	if (entry->sites[0].address < start || entry->sites[0].address >= limit)
+		return NULL;
+	for (size_t i = 0; i < end->nsites; i++)
+		if (end->sites[i].address < start || end->sites[i].address >= limit)
+			return NULL;
+	return end;
 }

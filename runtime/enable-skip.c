@@ -42,6 +42,7 @@ static const char *request_hit_option(const struct pp_request *request, const st
 	       : request->overwrite                            ? "--overwrite"
 	       : request->record && !backend->records_sessions ? "--record"
 	       : request->fast                                 ? "--fast"
+	       : request->uretprobe                            ? "--uretprobe"
 	       : request->hold                                 ? "the time or budget of this request"
 	                                                       : NULL;
 }

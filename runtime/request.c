@@ -270,6 +270,12 @@ int pp_request_calls(struct pp_request *request)
 	return 0;
 }
 
+int pp_request_uretprobe(struct pp_request *request)
+{
+	request->uretprobe = true;
+	return 0;
+}
+
 int pp_request_fast(struct pp_request *request)
 {
 	request->fast = true;

@@ -29,7 +29,7 @@ struct pp_request {
 	char **addresses; /* names of arguments that are not to be read as strings */
 	size_t naddresses, addresses_room;
 	const struct backend *backend; /* NULL: "auto" */
-	bool record, overwrite, calls, hold, fast;
+	bool record, overwrite, calls, hold, fast, uretprobe;
 	unsigned maxactive;
 	double budget; /* a share of one CPU; 0: none */
 	size_t many;   /* arm no more sites than this in running processes by the kernel; 0: no limit */

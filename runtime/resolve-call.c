@@ -21,9 +21,18 @@ static size_t name_stem(const char *name, const char *ending)
 	return length > n && !strcmp(name + length - n, ending) ? length - n : 0;
 }
 
+/* Returns the length of SYMBOL if the pattern is func:SYMBOL%return and SYMBOL is a C name, else 0. */
+static size_t function_return_stem(const char *pattern)
+{
+	const char *name = function_name(pattern);
+	size_t n = name ? strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") : 0;
+
+	return n && !strcmp(name + n, "%return") ? n : 0;
+}
+
 int request_list_patterns(const struct pp_request *request, char ***patterns, size_t *n)
 {
-	char **list = calloc(2 * request->npatterns + 1, sizeof(*list));
+	char **list = calloc(3 * request->npatterns + 1, sizeof(*list));
 
 	*n = 0;
 	if (!list)
@@ -33,8 +42,12 @@ int request_list_patterns(const struct pp_request *request, char ***patterns, si
 		size_t stem = name_stem(request->patterns[i], RETURN);
 
 		list[(*n)++] = strdup(request->patterns[i]);
-		if (!list[*n - 1] ||
-		    (stem && asprintf(&list[(*n)++], "%.*s%s", (int)stem, request->patterns[i], ENTRY) < 0)) {
+		if (stem && list[*n - 1])
+			list[(*n)++] = error_format("%.*s%s", (int)stem, request->patterns[i], ENTRY);
+		stem = function_return_stem(request->patterns[i]);
+		if (stem && list[*n - 1])
+			list[(*n)++] = error_format("*:%.*s__*", (int)stem, function_name(request->patterns[i]));
+		if (!list[*n - 1]) {
 			--*n;
 			return error_nomem();
 		}
@@ -59,8 +72,8 @@ static const struct pp_probe *probe_entry(const struct pp_probe *probe)
 }
 
 /* Makes a call, or finds the one that was made before with this name in the image. */
-static int targets_call(struct targets *t, const struct pp_probe *begin, const struct pp_probe *end, const char *name,
-                        enum site_match match, struct call **call)
+static int targets_call(struct targets *t, const struct pp_probe *begin, const struct pp_probe *end,
+                        const char *provider, const char *name, enum site_match match, struct call **call)
 {
 	int err;
 
@@ -72,7 +85,7 @@ static int targets_call(struct targets *t, const struct pp_probe *begin, const s
 		}
 	if (ALLOC_GROW(t->calls, t->ncalls + 1, t->calls_room))
 		return -ENOMEM;
-	err = call_new(begin, end, end->provider, name, match, call);
+	err = call_new(begin, end, provider, name, match, call);
 	if (!err)
 		t->calls[t->ncalls++] = *call;
 	return err;
@@ -96,10 +109,40 @@ int resolver_add_probe(struct resolver *r, const struct pp_probe *probe)
 
 	if (!entry || !entry->nsites || !probe->nsites || !site_lacks_names(r, &probe->sites[0]))
 		return resolver_add_sites(r, probe);
-	err = targets_call(r->targets, entry, probe, probe->name, MATCH_FRAME, &call);
+	err = targets_call(r->targets, entry, probe, probe->provider, probe->name, MATCH_FRAME, &call);
 	if (err)
 		return err == -EINVAL ? resolver_add_sites(r, probe) : err;
 	return resolver_add_together(r, &call->probe);
+}
+
+int resolver_find_return(struct resolver *r, const struct pp_image *image, size_t pattern, struct pp_probe **probe)
+{
+	const char *name = function_name(r->request->patterns[pattern]);
+	size_t stem = r->request->uretprobe ? 0 : function_return_stem(r->request->patterns[pattern]);
+	struct pp_probe *begin = NULL;
+	const struct pp_probe *end = NULL;
+	struct call *call = NULL;
+	uint64_t address;
+	char *symbol;
+	int err = 0;
+
+	*probe = NULL;
+	if (!stem)
+		return 0;
+	symbol = strndup(name, stem);
+	if (!symbol)
+		return error_nomem();
+	if (!image_symbol(image, symbol, &address))
+		end = call_returns(image, symbol, address);
+	if (end)
+		err = resolver_function(r, image, pattern, symbol, &begin);
+	free(symbol);
+	if (err || !begin || function_refused(begin))
+		return err;
+	err = targets_call(r->targets, begin, end, FUNCTION_PROVIDER, name, MATCH_FRAME, &call);
+	if (!err)
+		*probe = &call->probe;
+	return err == -EINVAL ? 0 : err;
 }
 
 /* ---- latencies ---- */
@@ -112,7 +155,7 @@ static int latency_find(struct resolver *r, const struct pp_image *image, size_t
 
 	*probe = NULL;
 	if (function_name(pattern)) {
-		int err = resolver_function(r, image, i, &function);
+		int err = resolver_function(r, image, i, function_name(pattern), &function);
 
 		if (function && (function_refused(function) || function->sites[0].role != SITE_HIT))
 			return error_set(EINVAL, "%s: %s", pattern,
@@ -161,7 +204,7 @@ int resolver_add_latency(struct resolver *r, const struct pp_image *image)
 		return 0;
 	match = r->request->key ? MATCH_KEY : probe_entry(end) == begin ? MATCH_FRAME : MATCH_THREAD;
 	name = latency_name(begin, end);
-	err = name ? targets_call(r->targets, begin, end, name, match, &call) : error_nomem();
+	err = name ? targets_call(r->targets, begin, end, end->provider, name, match, &call) : error_nomem();
 	free(name);
 	return err ? err : resolver_add_together(r, &call->probe);
 }

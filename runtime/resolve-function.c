@@ -9,6 +9,7 @@
 #include "runtime/function.h"
 #include "runtime/process.h"
 #include "runtime/resolve-internal.h"
+#include "runtime/uretprobe.h"
 #include "sdt/image.h"
 
 /* Records that the image refuses the pattern, for the reason in pp_error(). Returns 0 or -ENOMEM. */
@@ -33,7 +34,7 @@ static int targets_refuse(struct targets *t, size_t pattern, const struct pp_ima
 
 /* Sets *probe to the probe of a func: pattern, NULL if the image has none. It is made once for an image. */
 static int targets_function(struct targets *t, const struct pp_image *image, const char *name, size_t pattern,
-                            struct pp_probe **probe)
+                            bool uretprobe, struct pp_probe **probe)
 {
 	int err;
 
@@ -45,7 +46,7 @@ static int targets_function(struct targets *t, const struct pp_image *image, con
 	*probe = NULL;
 	if (ALLOC_GROW(t->functions, t->nfunctions + 1, t->functions_room))
 		return -ENOMEM;
-	err = function_probe(image, name, probe);
+	err = function_probe(image, name, uretprobe, probe);
 	if (err)
 		return err == -ENOENT ? 0 : targets_refuse(t, pattern, image, err);
 	t->functions[t->nfunctions++] = *probe;
@@ -111,6 +112,12 @@ static int resolver_add_function(struct resolver *r, const struct pp_probe *prob
 	if (err)
 		return err;
 	points = r->targets->points + first;
+	for (size_t k = 0; k < probe->nsites && probe->sites[k].role != SITE_HIT && r->request->uretprobe; k++) {
+		char *why = uretprobe_refused(r->process);
+
+		if (why)
+			arm_point_refuse(&points[k], -EOPNOTSUPP, why);
+	}
 	for (size_t k = 0; k < probe->nsites && function_refused(probe); k++) {
 		points[k].error = -EOPNOTSUPP;
 		free(points[k].reason);
@@ -121,9 +128,10 @@ static int resolver_add_function(struct resolver *r, const struct pp_probe *prob
 	return 0;
 }
 
-int resolver_function(struct resolver *r, const struct pp_image *image, size_t i, struct pp_probe **probe)
+int resolver_function(struct resolver *r, const struct pp_image *image, size_t i, const char *name,
+                      struct pp_probe **probe)
 {
-	return targets_function(r->targets, image, function_name(r->request->patterns[i]), i, probe);
+	return targets_function(r->targets, image, name, i, r->request->uretprobe, probe);
 }
 
 int resolver_add_functions(struct resolver *r, const struct pp_image *image)
@@ -135,7 +143,16 @@ int resolver_add_functions(struct resolver *r, const struct pp_image *image)
 
 		if (!name)
 			continue;
-		err = targets_function(r->targets, image, name, i, &probe);
+		err = resolver_find_return(r, image, i, &probe);
+		if (!err && probe) {
+			r->targets->matched[i]++;
+			err = resolver_add_together(r, probe);
+		}
+		if (err)
+			return err;
+		if (probe)
+			continue;
+		err = targets_function(r->targets, image, name, i, r->request->uretprobe, &probe);
 		if (err)
 			return err;
 		if (!probe)

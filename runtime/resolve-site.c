@@ -74,6 +74,8 @@ static int program_compile_typed(const struct pp_site *site, const struct pp_req
 	int err = site->call ? call_compile(site, request->key, program) : fetch_compile(site, program);
 
 	program->role = site->role;
+	if (site->by_return)
+		program->match = MATCH_RETURN;
 	if (err || site->role == SITE_CALL)
 		return err;
 	err = request->filter ? filter_compile(request->filter, site, program) : 0;
@@ -173,7 +175,7 @@ static int site_check_boundary(struct targets *t, const struct pp_site *site)
 static bool sites_share_program(const struct pp_site *a, const struct pp_site *b)
 {
 	return a->probe == b->probe && !strcmp(a->operands, b->operands) && a->flags == b->flags &&
-	       a->floats == b->floats && a->role == b->role;
+	       a->floats == b->floats && a->role == b->role && a->by_return == b->by_return;
 }
 
 /* Sets the point's program; last is the point before, or NULL. Returns 0 or -ENOMEM. */

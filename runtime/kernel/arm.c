@@ -21,6 +21,7 @@
 #include "runtime/kernel/link.h"
 #include "runtime/kernel/namespace.h"
 #include "runtime/process.h"
+#include "sdt/image.h"
 
 #define PROGRAM_SIZE 500 /* instructions of a program without its specs, at most */
 
@@ -160,6 +161,8 @@ static int chunk_arm_links(const struct kernel_arming *a, size_t from, size_t n,
 			manifest[point->point].spec = spec;
 			if (point->fast)
 				manifest[point->point].role |= MANIFEST_FAST;
+			if (point->site->by_return)
+				manifest[point->point].role |= MANIFEST_RETURN;
 			link_arrays_add(arrays, point,
 			                cookie_make(point->point, spec, point->process ? point->process->pid : 0, 0));
 		}

@@ -111,6 +111,8 @@ void emit_leave(struct emitter *e, label out)
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns));
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_0, offsetof(struct kernel_frames, now)));
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[e->abi->sp]));
+	if (e->match == MATCH_RETURN && e->abi->return_size) /* the return address has been popped */
+		emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_8, e->abi->return_size));
 	loop = emit_loop(e, out);
 	emit_innermost(e, out);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, sp)));

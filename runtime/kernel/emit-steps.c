@@ -291,7 +291,7 @@ static void emit_match_step(struct emitter *e, struct value_stack *s, const stru
 static void emit_register_step(struct emitter *e, int reg)
 {
 	const struct abi *abi = e->abi;
-	bool stands = e->role == SITE_LEAVE && e->match == MATCH_EXACT;
+	bool stands = e->role == SITE_LEAVE && (e->match == MATCH_EXACT || e->match == MATCH_RETURN);
 	int at = -1;
 
 	for (int i = 0; i < abi->nargs && stands; i++)

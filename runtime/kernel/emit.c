@@ -471,7 +471,7 @@ static int phases_open(struct phases *p)
 static void emit_phases(struct phases *p)
 {
 	struct emitter *e = &p->e;
-	bool between = e->match != MATCH_EXACT;
+	bool between = e->match != MATCH_EXACT && e->match != MATCH_RETURN;
 
 	emit_process_check(e, p->out);
 	if (e->maps->scope)

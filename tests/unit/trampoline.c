@@ -339,7 +339,7 @@ static size_t trampoline_ready(size_t size)
 
 static size_t make_trampoline(const struct interned_program *program, uint32_t slot)
 {
-	struct trampoline_consumer consumer = { program, shm, 3, slot };
+	struct trampoline_consumer consumer = { program, shm, 3, slot, 0 };
 
 	return trampoline_ready(trampoline_compile(
 		text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE, (uintptr_t)trampoline_site, &consumer, 1,
