@@ -496,7 +496,7 @@ struct pp_counts {
 	 * call or return, or at its end.
 	 */
 	uint64_t abandoned;
-	uint64_t other; /* in rows for all processes: hits of processes that pp_stat_process() does not return */
+	uint64_t other;     /* in rows for all processes: hits of processes that pp_stat_process() does not return */
 	uint64_t unmatched; /* ends of calls between probes whose begin was not seen; they are not hits */
 };
 

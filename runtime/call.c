@@ -233,8 +233,8 @@ static int begin_compile(const struct pp_site *site, const char *key, struct fet
 }
 
 /* Adds an argument whose value is that of the n steps. */
-static void program_add_argument(struct fetch_program *program, const struct fetch_step *steps, size_t n, enum pp_kind kind,
-                                 uint8_t size)
+static void program_add_argument(struct fetch_program *program, const struct fetch_step *steps, size_t n,
+                                 enum pp_kind kind, uint8_t size)
 {
 	size_t nstrings = 0, i = program->nargs++;
 

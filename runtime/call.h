@@ -23,8 +23,8 @@
 struct call {
 	struct pp_probe probe; /* must be first: points have a pointer to this */
 	const struct pp_probe *begin;
-	size_t nown;   /* arguments of the end */
-	size_t nsaved; /* arguments of the begin that the end can use */
+	size_t nown;                                          /* arguments of the end */
+	size_t nsaved;                                        /* arguments of the begin that the end can use */
 	uint8_t kind[FETCH_ENTRY_MAX], size[FETCH_ENTRY_MAX]; /* of these */
 	enum site_match match;
 	bool of_function; /* the third case */

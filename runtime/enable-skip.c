@@ -54,7 +54,8 @@ static bool consumer_is_of_call(const struct point_consumer *c, const struct pp_
 	const char *name = manifest_string(d, manifest_probes(d)[manifest_points(d)[c->point].probe].name);
 	size_t length = strlen(probe->provider);
 
-	return !strncmp(name, probe->provider, length) && name[length] == ':' && !strcmp(name + length + 1, probe->name);
+	return !strncmp(name, probe->provider, length) && name[length] == ':' &&
+	       !strcmp(name + length + 1, probe->name);
 }
 
 /* Returns true if the consumer is armed for the point's process, or for every process. */

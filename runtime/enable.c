@@ -45,8 +45,9 @@ static void calls_assign(struct enabling *e)
 	for (size_t i = 0, end; i < e->targets.npoints; i = end) {
 		const struct backend *last = points[i].backend;
 
-		for (end = i + 1; end < e->targets.npoints && points[end].site->call &&
-		                  points[end].site->call == points[i].site->call && points[end].process == points[i].process;
+		for (end = i + 1;
+		     end < e->targets.npoints && points[end].site->call &&
+		     points[end].site->call == points[i].site->call && points[end].process == points[i].process;
 		     end++)
 			if (backend_index(points[end].backend) > backend_index(last))
 				last = points[end].backend;

@@ -18,7 +18,7 @@
 struct function {
 	struct pp_probe probe; /* must be first: callers have a pointer to this */
 	struct pp_arg args[ABI_SHAPE_ARGS_MAX];
-	const struct abi *abi; /* of the image */
+	const struct abi *abi;            /* of the image */
 	struct function_parameters known; /* operands NULL: DWARF does not describe the parameters */
 	char *refused;
 	uint64_t resolver; /* of an indirect function; 0 for others */
@@ -85,6 +85,7 @@ static int function_add_call_sites(struct function *f, uint64_t address)
 /* Adds the entry, for the begin and, by a uretprobe, for the end. */
 static int function_add_uretprobe_sites(struct function *f, uint64_t address)
 {
+	const char *operands = f->known.operands ? f->known.operands : f->abi->leave.operands;
 	struct pp_probe *probe = &f->probe;
 
 	probe->sites = calloc(2, sizeof(*probe->sites));
@@ -93,7 +94,7 @@ static int function_add_uretprobe_sites(struct function *f, uint64_t address)
 	probe->nsites = 2;
 	for (int i = 0; i < 2; i++) {
 		site_init(&probe->sites[i], probe, code_entry(probe->image, address), i ? SITE_LEAVE : SITE_CALL,
-		          i ? f->abi->leave.operands : "");
+		          i ? operands : "");
 		probe->sites[i].skipped = (uint8_t)(probe->sites[i].address - address);
 		probe->sites[i].by_return = i;
 	}
@@ -329,7 +330,7 @@ int function_probe(const struct pp_image *image, const char *name, bool uretprob
 	return err;
 }
 
-int function_probe_at(const struct pp_image *image, const char *name, uint64_t address, bool is_return,
+int function_probe_at(const struct pp_image *image, const char *name, uint64_t address, bool is_return, bool uretprobe,
                       struct pp_probe **probe)
 {
 	struct function *f = calloc(1, sizeof(*f));
@@ -338,6 +339,7 @@ int function_probe_at(const struct pp_image *image, const char *name, uint64_t a
 
 	if (!f)
 		return error_nomem();
+	f->uretprobe = uretprobe;
 	f->abi = image->is_64 ? abi_of(image->machine) : NULL;
 	err = f->abi ? function_make_named(f, image, name, &parts, address) : function_no_abi(image);
 	if (err)

@@ -36,8 +36,8 @@ enum site_role {
 
 /* How the end of a call finds its begin. */
 enum site_match {
-	MATCH_EXACT,  /* the stack pointers are equal: func:SYMBOL%return */
-	MATCH_FRAME,  /* the thread's innermost call of the function that is not below the stack pointer: NAME__return */
+	MATCH_EXACT, /* the stack pointers are equal: func:SYMBOL%return */
+	MATCH_FRAME, /* the thread's innermost call of the function that is not below the stack pointer: NAME__return */
 	MATCH_THREAD, /* the thread's last begin: --latency */
 	MATCH_KEY,    /* an equal key, in any thread of the process: --latency with --on */
 	MATCH_RETURN, /* as MATCH_EXACT, but the kernel's uretprobe shows the end: --uretprobe */
@@ -66,7 +66,7 @@ int function_probe(const struct pp_image *image, const char *name, bool uretprob
  * Makes the probe of the function at an address, with a name, and of its return if is_return. Returns as function_probe()
  * does.
  */
-int function_probe_at(const struct pp_image *image, const char *name, uint64_t address, bool is_return,
+int function_probe_at(const struct pp_image *image, const char *name, uint64_t address, bool is_return, bool uretprobe,
                       struct pp_probe **probe);
 
 /*

@@ -154,7 +154,8 @@ static int glob_add(const char *name, uint64_t address, void *arg)
 	full = error_format("%s%s", name, glob->is_return ? "%return" : "");
 	err = full ? ALLOC_GROW(t->functions, t->nfunctions + 1, t->functions_room) : error_nomem();
 	if (!err)
-		err = function_probe_at(glob->image, full, address, glob->is_return, &probe);
+		err = function_probe_at(glob->image, full, address, glob->is_return, glob->r->request->uretprobe,
+		                        &probe);
 	free(full);
 	if (err)
 		return err == -ENOMEM ? err : targets_refuse(t, glob->pattern, glob->image, err);

@@ -247,9 +247,8 @@ static int point_set_program(struct resolver *r, struct arm_point *point, const 
 		return err;
 	if (err) {
 		/* Hits can be counted without arguments, but not filtered, printed or aggregated. */
-		point->error = r->request->filter || r->request->print || r->request->aggregate || point->site->call ?
-		                       err :
-		                       0;
+		point->error =
+			r->request->filter || r->request->print || r->request->aggregate || point->site->call ? err : 0;
 		point->program = &no_arguments[point->site->role];
 		point->reason = strdup(pp_error());
 	} else if (point->program->nmissing) {

@@ -13,9 +13,10 @@
 
 /* Names of libraries that unwind stacks, or whose programs are run by a runtime that does. */
 static const char *const unwinders[] = {
-	"libstdc++.so*", "libgcc_s.so*", "libunwind*.so*", "libc++abi.so*", "libc++.so*", "libobjc.so*", "libgo.so*",
-	"libgnat-*.so*", "libgphobos.so*", "libphobos2.so*", "libjvm.so*", "libmono*.so*", "libcoreclr.so*", "libnode.so*",
-	"libv8.so*", "libruby*.so*", "libpython*.so*", "libluajit*.so*", "libstd-*.so*", "libLLVM*.so*",
+	"libstdc++.so*", "libgcc_s.so*",   "libunwind*.so*", "libc++abi.so*",  "libc++.so*",
+	"libobjc.so*",   "libgo.so*",      "libgnat-*.so*",  "libgphobos.so*", "libphobos2.so*",
+	"libjvm.so*",    "libmono*.so*",   "libcoreclr.so*", "libnode.so*",    "libv8.so*",
+	"libruby*.so*",  "libpython*.so*", "libluajit*.so*", "libstd-*.so*",   "libLLVM*.so*",
 };
 
 /* Functions of unwinders and runtimes that are linked into the program. */

@@ -190,7 +190,8 @@ static int report_hits(pid_t pid, const struct agent_count *counts, void *arg)
 	for (uint32_t i = 0; i < r->manifest->npoints && !err; i++) {
 		uint64_t hits = count_hits(&counts[i]);
 
-		if (hits && manifest_point_role(&manifest_points(r->manifest)[i]) != SITE_CALL && !manifest_points(r->manifest)[i].pid)
+		if (hits && manifest_point_role(&manifest_points(r->manifest)[i]) != SITE_CALL &&
+		    !manifest_points(r->manifest)[i].pid)
 			err = r->fn(i, pid, hits, r->arg);
 	}
 	return err;

@@ -20,8 +20,7 @@ void counts_add(struct agent_count *to, const struct agent_count *from, uint32_t
 static bool counts_are_zero(const struct agent_count *counts, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		if (counts[i].recorded | counts[i].filtered | counts[i].idle | counts[i].lost |
-		    counts[i].unmatched)
+		if (counts[i].recorded | counts[i].filtered | counts[i].idle | counts[i].lost | counts[i].unmatched)
 			return false;
 	return true;
 }

@@ -84,13 +84,13 @@ enum fetch_opcode {
 	FETCH_COMMEQ,     /* push whether the thread's name equals literal a */
 	FETCH_COMMPREFIX, /* push whether the thread's name begins with literal a */
 	FETCH_CPU,        /* push the number of the CPU */
-	FETCH_HASH,       /* top = a hash of the string at address top, of its first 64 bytes at most; keys of calls only */
+	FETCH_HASH, /* top = a hash of the string at address top, of its first 64 bytes at most; keys of calls only */
 
 	/* Programs of SITE_LEAVE only. */
 	FETCH_DURATION, /* push the ns since the call began */
 	FETCH_ENTRY,    /* push argument a of the call's begin */
 
-	FETCH_TEST,       /* pop; if 0, the hit is filtered and the program ends */
+	FETCH_TEST, /* pop; if 0, the hit is filtered and the program ends */
 
 	/* Aggregates only. */
 	FETCH_KEY,     /* pop; part a of the key is this integer */
@@ -151,11 +151,11 @@ struct fetch_program {
 	struct fetch_aggregate *aggregate; /* NULL: none */
 	struct fetch_literal *literals;
 	size_t nliterals;
-	uint8_t role;    /* enum site_role: what a hit of the site means to the backend */
-	uint8_t match;   /* enum site_match, unless the role is SITE_HIT */
-	size_t nkey;     /* the last steps: they push the key of a call, and are not among the arguments; 0 without one */
-	bool of_site;    /* the steps depend on the site's address, so other sites cannot share the program */
-	size_t nmissing; /* arguments that cannot be read: their kind is PP_FAULT and their value 0 */
+	uint8_t role;  /* enum site_role: what a hit of the site means to the backend */
+	uint8_t match; /* enum site_match, unless the role is SITE_HIT */
+	size_t nkey;   /* the last steps: they push the key of a call, and are not among the arguments; 0 without one */
+	bool of_site;  /* the steps depend on the site's address, so other sites cannot share the program */
+	size_t nmissing;               /* arguments that cannot be read: their kind is PP_FAULT and their value 0 */
 	struct fetch_printed *printed; /* print.h; NULL: the arguments are those of the probe */
 	size_t nargs;
 	uint8_t kind[RECORD_ARGS_MAX]; /* enum pp_kind of each argument's value */

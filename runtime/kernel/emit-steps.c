@@ -346,7 +346,7 @@ static void emit_hash_step(struct emitter *e, struct value_stack *s, label fault
 	emit_top_to_stack(e, s);
 	for (int w = 0; w < 9; w++)
 		emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_7, SCRATCH_TEXT + 8 * w, 0));
-	emit_read_string(e, false, FETCH_HASH_BYTES + 1, value_at_depth(s->depth - 1), fault);
+	emit_read_string(e, SCRATCH_TEXT, FETCH_HASH_BYTES + 1, value_at_depth(s->depth - 1), fault);
 	emit_imm64(e, BPF_REG_1, FETCH_HASH_SEED);
 	emit_imm64(e, BPF_REG_3, FETCH_HASH_FACTOR);
 	for (int w = 0; w < FETCH_HASH_BYTES / 8; w++) {

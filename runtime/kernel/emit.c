@@ -46,13 +46,13 @@ struct phases {
 	size_t nprograms;
 	unsigned shards;
 	bool has_predicates, has_aggregates;
-	size_t ncolumns;                       /* of the aggregate that has most */
+	size_t ncolumns;                      /* of the aggregate that has most */
 	label *predicates, *records, *begins; /* the code of each spec */
 	label fetch, output;
 	label missed, unmatched, known; /* of calls between probes */
-	label out;                  /* the end of the program; increments no counter */
-	label filtered, idle, lost; /* increment this counter and end */
-	label no_scratch;           /* the same as lost; the aggregate is unread */
+	label out;                      /* the end of the program; increments no counter */
+	label filtered, idle, lost;     /* increment this counter and end */
+	label no_scratch;               /* the same as lost; the aggregate is unread */
 };
 
 /* ---- 1. the process ---- */
@@ -406,8 +406,9 @@ static void emit_record(struct emitter *e, const struct fetch_program *program, 
 {
 	int size = (int)(sizeof(struct record_thread) + sizeof(struct record)) + 8 * (int)program->nargs;
 	size_t nstrings = program_strings(program);
-	bool is_long = sizeof(struct record) + 8 * program->nargs + nstrings * RECORD_STRING_ROOM(fetch_string_max(program)) >
-	               8 * 255;
+	bool is_long =
+		sizeof(struct record) + 8 * program->nargs + nstrings * RECORD_STRING_ROOM(fetch_string_max(program)) >
+		8 * 255;
 	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_RECORD_WORDS, (size - (int)sizeof(struct record_thread)) / 8));
 	if (nstrings)
 		emit(e, BPF_MOV64_IMM(BPF_REG_8, SCRATCH_RECORD + size));

@@ -89,9 +89,10 @@ struct kernel_control {
 
 /* An element of the map `calls`, for each point of an attachment with calls. */
 struct kernel_calls {
-	uint64_t owner;     /* the first SITE_CALL point of those at which its calls begin. It has the following: */
+	uint64_t owner; /* the first SITE_CALL point of those at which its calls begin. It has the following: */
 	uint64_t maxactive;
-	uint64_t active, missed, abandoned; /* of a SITE_LEAVE, missed is the number of ends whose begin was not found */
+	uint64_t active, missed,
+		abandoned; /* of a SITE_LEAVE, missed is the number of ends whose begin was not found */
 	uint64_t overhead; /* ns that the traps add to the measured duration: overhead_call_ns() */
 };
 
@@ -106,8 +107,9 @@ struct kernel_frame {
 	uint64_t args[ABI_ARGS_HERE];
 };
 
-#define KERNEL_FRAME_MISSED (1 << 24) /* the call was counted as missed; the frame only keeps its end from other calls */
-#define KERNEL_FRAME_EXACT (1 << 25)  /* emit-returns.c: no other frame has its stack pointer */
+#define KERNEL_FRAME_MISSED \
+	(1 << 24)                    /* the call was counted as missed; the frame only keeps its end from other calls */
+#define KERNEL_FRAME_EXACT (1 << 25) /* emit-returns.c: no other frame has its stack pointer */
 #define KERNEL_FRAME_FAULTS 26
 
 struct kernel_frames {
@@ -115,7 +117,8 @@ struct kernel_frames {
 	uint64_t now;   /* the time of the end, while a call ends */
 	uint64_t spent; /* ns that the traps of finished calls took, as far as they are known */
 	uint64_t base;  /* MATCH_THREAD: the index of the oldest frame */
-	uint64_t full, full_sp; /* MATCH_FRAME: calls that found no room and have not ended, and the first one's stack */
+	uint64_t full,
+		full_sp; /* MATCH_FRAME: calls that found no room and have not ended, and the first one's stack */
 	struct kernel_frame frames[];
 };
 
@@ -147,7 +150,7 @@ struct emit_maps {
 };
 
 #define EMIT_SCRATCH_SIZE 2304 /* enough for strings of the default length */
-#define EMIT_STACK_MAX 48 /* bytes of BPF stack in every program: see emitter.h */
+#define EMIT_STACK_MAX 48      /* bytes of BPF stack in every program: see emitter.h */
 /*
  * The maximum size that callers plan for a program. Larger programs work (conditional jumps reach 32767
  * instructions), but the verifier's time grows faster than the size.

@@ -52,11 +52,11 @@ _Static_assert(AT_END >= -EMIT_STACK_MAX, "BPF's stack");
 enum {
 	SCRATCH_STACK = 0,                                  /* grows up */
 	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared: FETCH_LITERAL_MAX and a NUL */
-	SCRATCH_CALL = SCRATCH_TEXT + 72, /* a struct kernel_frame of a call with a key */
+	SCRATCH_CALL = SCRATCH_TEXT + 72,                   /* a struct kernel_frame of a call with a key */
 	SCRATCH_RECORD = SCRATCH_CALL + sizeof(struct kernel_frame),
 };
 /* What a record takes that has n strings of at most max bytes. A string is read to one byte more, and padded. */
-#define SCRATCH_SIZE(n, max)                                                                                       \
+#define SCRATCH_SIZE(n, max)                                                                                        \
 	SCRATCH_ALIGN(SCRATCH_RECORD + sizeof(struct record_thread) + sizeof(struct record) + 8 * RECORD_ARGS_MAX + \
 	              ((n) + 1) * RECORD_STRING_ROOM(max) + 16)
 _Static_assert(EMIT_SCRATCH_SIZE >= SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_DEFAULT), "scratch");

@@ -119,8 +119,7 @@ static int link_create_perf(void *arg)
 	return err ? err : link;
 }
 
-int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie,
-              bool returns)
+int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie, bool returns)
 {
 	struct perf_link l = {
 		.attr = { .type = uprobe_type(),

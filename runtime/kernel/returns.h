@@ -19,9 +19,9 @@ struct kernel_returns {
 	size_t size;
 };
 
-#define RETURNS_NONE                                                           \
-	(struct kernel_returns)                                                \
-	{                                                                      \
+#define RETURNS_NONE                                                                         \
+	(struct kernel_returns)                                                              \
+	{                                                                                    \
 		.map = -1, .frames = -1, .starts = -1, .ended_link = -1, .executed_link = -1 \
 	}
 

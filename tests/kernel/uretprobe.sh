@@ -28,7 +28,7 @@ for multi in "" 1; do
 	done
 	trace_kept "$T/records" --json -s "$S"
 	want "records: results of their own calls" "$returned0 0" \
-		"$(jq -rs '"\(length) \([.[] | select(.args.ret != 3 * .args.arg0 + 1)] | length)"' "$T/records" )"
+		"$(jq -rs '"\(length) \([.[] | select(.args.ret != 3 * (.args.id // .args.arg0) + 1)] | length)"' "$T/records" )"
 	expect 0 probe-disable -q -s "$S"
 	tell p "plain 100"
 	stop p
@@ -67,8 +67,8 @@ for o in "plain 100" "deep 20" "jump 30" "threads 100" "plain 10"; do
 done
 trace_kept "$T/records" --json -s "$S"
 want "the plugin's sites: results of their own calls" "$returned0 0" \
-	"$(jq -rs '"\(length) \([.[] | select(.args.ret != 3 * .args.arg0 + 1)] | length)"' "$T/records" )"
+	"$(jq -rs '"\(length) \([.[] | select(.args.ret != 3 * (.args.id // .args.arg0) + 1)] | length)"' "$T/records" )"
 want "the plugin's sites are armed" true "$at"
-want "names" '["arg0","arg1","arg2","arg3","arg4","arg5","ret","duration"]' "$(head -n 1 "$T/records" | jq -c '.args | keys_unsorted')"
+want "names" '["id","n","ret","duration"]')"
 expect 0 probe-disable -q -s "$S"
 stop p

@@ -55,8 +55,8 @@ static bool aggregates_equal(const struct fetch_program *f, const struct fetch_p
 
 static bool program_is(const struct interned_program *p, uint64_t hash, const struct fetch_program *f)
 {
-	return p->hash == hash && p->fetch.role == f->role && p->fetch.match == f->match &&
-	       p->fetch.nkey == f->nkey && p->fetch.nsteps == f->nsteps && p->fetch.npredicate == f->npredicate &&
+	return p->hash == hash && p->fetch.role == f->role && p->fetch.match == f->match && p->fetch.nkey == f->nkey &&
+	       p->fetch.nsteps == f->nsteps && p->fetch.npredicate == f->npredicate &&
 	       p->fetch.naggregate == f->naggregate && p->fetch.nliterals == f->nliterals &&
 	       p->fetch.nargs == f->nargs && aggregates_equal(&p->fetch, f) &&
 	       !memcmp(p->fetch.steps, f->steps, f->nsteps * sizeof(*f->steps)) &&

@@ -18,7 +18,7 @@
 #include "runtime/agent/inproc/hit-call.h"
 #include "runtime/function.h"
 
-#define STARTS 16384u  /* places of the table, a power of two */
+#define STARTS 16384u   /* places of the table, a power of two */
 #define STARTS_NEAR 32u /* places that a key can have */
 
 /* ---- counts ---- */
@@ -161,7 +161,8 @@ static struct agent_call *start_begin(struct agent_ring *ring, uint32_t slot, ui
 
 	shared_set(calls->next, next + 1);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (shared_get(call->state) == CALL_ACTIVE) { /* the oldest one gives way: it is missed, and no longer followed */
+	if (shared_get(call->state) ==
+	    CALL_ACTIVE) { /* the oldest one gives way: it is missed, and no longer followed */
 		shared_add(count_of(ring, shared_get(call->slot))->lost, 1);
 		shared_add(count_of(ring, shared_get(call->slot))->recorded, -1ull);
 	}

@@ -81,8 +81,8 @@ _Static_assert(sizeof(struct shared_record) == sizeof(struct record) &&
 
 /* ---- calls in flight ---- */
 
-#define CALLS_DEEP 128  /* frames of a thread */
-#define STARTS_DEEP 64  /* of MATCH_THREAD */
+#define CALLS_DEEP 128 /* frames of a thread */
+#define STARTS_DEEP 64 /* of MATCH_THREAD */
 
 enum call_state { CALL_NONE, CALL_WRITING, CALL_ACTIVE, CALL_ENDING };
 
@@ -185,8 +185,8 @@ struct hit_result trampoline_end(uint64_t what, struct agent_ring *ring, uint64_
 struct hit_result trampoline_hash(const struct image_ranges *image, long rsi, long rdx, unsigned rcx, uint64_t address,
                                   uintptr_t frame);
 
-void entry_load(void), entry_begin(void), entry_end(void), entry_hash(void), entry_string(void), entry_match(void), entry_comm(void), entry_now(void), entry_shrink(void),
-	entry_take(void), entry_room(void), entry_late(void);
+void entry_load(void), entry_begin(void), entry_end(void), entry_hash(void), entry_string(void), entry_match(void),
+	entry_comm(void), entry_now(void), entry_shrink(void), entry_take(void), entry_room(void), entry_late(void);
 /* Call this once before the first trampoline is made. */
 void entry_prepare(void);
 

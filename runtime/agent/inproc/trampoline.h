@@ -29,7 +29,7 @@ struct trampoline_consumer {
 	unsigned index; /* of the shared memory region */
 	uint32_t slot;
 	const struct hit_group *group; /* if the program has an aggregate */
-	uint64_t call; /* of a point that begins or ends calls: the same for both */
+	uint64_t call;                 /* of a point that begins or ends calls: the same for both */
 };
 
 /*
