@@ -23,6 +23,8 @@ struct options {
 	const char *backend;         /* NULL: not given */
 	const char *filter, *cgroup; /* NULL: not given */
 	const char *aggregate;       /* NULL: not given */
+	char *print;                 /* NULL: not given */
+	unsigned string_max;         /* 0: not given */
 	unsigned cells;              /* 0: not given */
 	unsigned maxactive;          /* 0: not given */
 	const char **strings;        /* argument names of --string */
@@ -68,6 +70,10 @@ __attribute__((format(printf, 2, 3), noreturn)) void options_usage_exit(struct o
 error_t options_parse_pid(struct argp_state *state, struct options *options, const char *text, pid_t *pid);
 error_t options_parse_number(struct argp_state *state, struct options *options, const char *option, const char *text,
                              uint64_t max, uint64_t *number);
+
+/* Parses a time such as 500ms, 30s, 5m or 1h, into seconds. */
+error_t options_parse_time(struct argp_state *state, struct options *options, const char *option, const char *text,
+                           double *seconds);
 
 /* Appends a pattern to a list, if it is valid. */
 error_t options_add_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,

@@ -117,7 +117,7 @@ struct agent_counts {
 #define AGENT_RINGS 256
 #define AGENT_SLOTS (128u << 10)
 #define AGENT_RING_SIZE (256u << 10) /* bytes of records, a power of two */
-#define AGENT_RING_SLACK 4096u       /* for a record that begins before the end of the ring and ends after it */
+#define AGENT_RING_SLACK (52u << 10) /* for a record that begins before the end of the ring and ends after it */
 #define AGENT_TABLES 64              /* attachments with aggregates, at most */
 #define AGENT_CELLS (2u << 20)       /* of all tables */
 #define AGENT_RING_CELLS (32u << 10) /* the first cells, which each ring has, too */
@@ -250,8 +250,8 @@ enum agent_ring_state {
  * the reader and the thread both move it on by compare and exchange, the reader after it has copied the records, the
  * thread before it clears the records that it drops. So a copy is valid if the reader's exchange succeeds.
  */
-#define AGENT_WORD_SKIP 256u
-#define AGENT_WORD_TIME 512u
+#define AGENT_WORD_SKIP 65536u
+#define AGENT_WORD_TIME 131072u
 
 struct agent_ring {
 	shared32 state; /* enum agent_ring_state; changed by compare and exchange only */

@@ -205,6 +205,26 @@ static void expression(struct maker *m)
 	}
 }
 
+/* The length of a string: often a small one, sometimes of more than a string has, rarely a negative one. */
+static void length_expression(struct maker *m)
+{
+	switch (below(4)) {
+	case 0: step(m, FETCH_IMM, 0, 0, 0, interesting()); break;
+	case 1: step(m, FETCH_REG, below(PROGRAM_REGISTERS), 0, 0, 0); break;
+	default: step(m, FETCH_IMM, 0, 0, 0, below(300)); break;
+	}
+}
+
+/* How many bytes the strings of a program have at most: mostly the default. */
+static int some_string_max(void)
+{
+	switch (below(4)) {
+	case 0: return 1 + below(RECORD_STRING_MAX);
+	case 1: return 1 + below(300);
+	default: return RECORD_STRING_DEFAULT;
+	}
+}
+
 static void make_part(struct maker *m, unsigned i)
 {
 	m->aggregate.parts[i].kind = PP_STRING;
@@ -257,9 +277,10 @@ static void make_aggregate(struct maker *m)
 }
 
 /* A new one; its steps and literals are the maker's. depths: one for each of its steps. */
-static void make_program(struct maker *m, struct fetch_program *program, uint8_t *depths)
+static inline void make_program(struct maker *m, struct fetch_program *program, uint8_t *depths)
 {
 	unsigned nstrings = 0;
+	int string_max = some_string_max();
 
 	memset(m, 0, sizeof(*m));
 	if (below(3)) {
@@ -278,7 +299,9 @@ static void make_program(struct maker *m, struct fetch_program *program, uint8_t
 		if (below(3) == 0 && nstrings < RECORD_STRINGS_MAX) {
 			nstrings++;
 			address_expression(m);
-			step(m, FETCH_STRING, i, 0, 0, 0);
+			if (below(3) == 0)
+				length_expression(m);
+			step(m, m->depth == 2 ? FETCH_STRINGN : FETCH_STRING, i, 0, 0, string_max);
 			m->p.kind[i] = PP_STRING;
 		} else {
 			m->budget = below(4);
@@ -298,27 +321,29 @@ static void make_program(struct maker *m, struct fetch_program *program, uint8_t
 
 static void show(const struct fetch_program *p, const uint64_t *registers)
 {
-	static const char *const names[] = { "IMM",     "REG",    "EXTEND",     "LOAD", "ARG",  "STRING", "ADD",
-		                             "SUB",     "MUL",    "DIV",        "MOD",  "AND",  "OR",     "XOR",
-		                             "SHL",     "SHR",    "EQ",         "NE",   "LT",   "LE",     "NOT",
-		                             "NEG",     "COM",    "PID",        "TID",  "JZ",   "JNZ",    "STREQ",
-		                             "PREFIX",  "COMMEQ", "COMMPREFIX", "CPU",  "TEST", "KEY",    "KEYSTR",
-		                             "KEYCOMM", "AGG" };
+	static const char *const names[] = {
+		"IMM", "REG", "EXTEND", "LOAD", "ARG", "STRING", "ADD",    "SUB",    "MUL",        "DIV", "MOD",
+		"AND", "OR",  "XOR",    "SHL",  "SHR", "EQ",     "NE",     "LT",     "LE",         "NOT", "NEG",
+		"COM", "PID", "TID",    "JZ",   "JNZ", "STREQ",  "PREFIX", "COMMEQ", "COMMPREFIX", "CPU", "TEST",
+		"KEY", "KEYSTR", "KEYCOMM", "AGG", "STRINGN"
+	};
 
 	for (size_t i = 0; i < p->nsteps; i++)
 		fprintf(stderr, "%3zu %s a %u b %u c %u value %#llx\n", i, names[p->steps[i].op], p->steps[i].a,
 		        p->steps[i].b, p->steps[i].c, (unsigned long long)p->steps[i].value);
-	fprintf(stderr, "predicate: %zu steps, aggregate: %zu steps\n", p->npredicate, p->naggregate);
+	fprintf(stderr, "predicate: %zu steps, aggregate: %zu\n", p->npredicate, p->naggregate);
+	if (p->aggregate && p->aggregate->text)
+		fprintf(stderr, "%s\n", p->aggregate->text);
 	for (size_t i = 0; i < p->nliterals; i++)
 		fprintf(stderr, "literal %zu: \"%.*s\"\n", i, p->literals[i].length, p->literals[i].bytes);
 	for (int i = 0; i < PROGRAM_REGISTERS; i++)
 		fprintf(stderr, "r%d %#llx\n", i, (unsigned long long)registers[i]);
 }
 
-static void show_record(const char *who, const struct record *r)
+static inline void show_record(const char *who, const struct record *r)
 {
-	fprintf(stderr, "%s: words %u faults %#x\n", who, r->words, r->faults);
-	for (unsigned i = 0; i + 2 < r->words; i++)
+	fprintf(stderr, "%s: words %u faults %#x\n", who, record_words(r), r->faults);
+	for (unsigned i = 0; i + 2 < record_words(r); i++)
 		fprintf(stderr, "    [%u] %#llx\n", i, (unsigned long long)r->value[i]);
 }
 

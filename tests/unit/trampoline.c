@@ -302,14 +302,16 @@ static void check_unchanged(const struct fetch_program *p)
 		fail_with(p, "seed %llu: the trampoline changed memory", (unsigned long long)seed);
 }
 
+static const char zeroes[RECORD_SIZE_MAX];
+
 /* Compares the record at the position with the interpreter's, and clears it. */
 static void check_record(const struct fetch_program *p, uint32_t slot, uint64_t position, uint64_t begun)
 {
 	struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING + (position & (AGENT_RING_SIZE - 1)));
 
-	if (r->words != wanted.record.words || r->faults != wanted.record.faults ||
-	    ring->head - position != 8u * r->words ||
-	    memcmp(r->value, wanted.record.value, 8 * r->words - sizeof(*r))) {
+	if (record_words(r) != record_words(&wanted.record) || r->faults != wanted.record.faults ||
+	    ring->head - position != 8u * record_words(r) ||
+	    memcmp(r->value, wanted.record.value, 8 * record_words(r) - sizeof(*r))) {
 		show_record("interpreter", &wanted.record);
 		show_record("trampoline", r);
 		fail_with(p, "seed %llu: trampoline and interpreter record different values", (unsigned long long)seed);
@@ -317,8 +319,7 @@ static void check_record(const struct fetch_program *p, uint32_t slot, uint64_t 
 	ck_assert_uint_eq(r->point, slot);
 	ck_assert_uint_ge(r->time, begun);
 	memset(r, 0, ring->head - position);
-	for (unsigned i = 0; i < RECORD_SIZE_MAX; i++)
-		ck_assert(!((char *)r)[i]);
+	ck_assert_mem_eq(r, zeroes, sizeof(zeroes));
 	ring->limit = ring->head + AGENT_RING_SIZE;
 }
 

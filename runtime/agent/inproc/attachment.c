@@ -17,7 +17,7 @@ _Static_assert(sizeof(struct manifest) == 64 && sizeof(struct manifest_point) ==
                        sizeof(struct manifest_aggregate) == 384 && sizeof(struct manifest_name) == 16 &&
                        sizeof(struct manifest_group) == 8 && sizeof(struct manifest_file) == 40 &&
                        sizeof(struct manifest_layout) == 52 && sizeof(struct manifest_probe) == 16 &&
-                       sizeof(struct manifest_arg) == 8,
+                       sizeof(struct manifest_arg) == 16,
                "manifest layout");
 
 /* ---- programs ---- */
@@ -69,6 +69,7 @@ static bool step_may_call(const struct fetch_program *p, size_t i)
 
 	switch (s->op) {
 	case FETCH_STRING:
+	case FETCH_STRINGN:
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
 	case FETCH_COMMEQ:

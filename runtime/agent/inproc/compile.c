@@ -202,7 +202,12 @@ static size_t compile_step(struct expression *e, size_t i, size_t end)
 	case FETCH_EXTEND: gen_extend(c, s->a, s->b, s->c); break;
 	case FETCH_LOAD: compile_load(e, s, depth - 1); break;
 	case FETCH_ARG: gen_argument(c, s->a); break;
-	case FETCH_STRING: gen_string(c, s->a); break;
+	case FETCH_STRING: gen_string(c, string_how(s->a, false, s->value)); break;
+	case FETCH_STRINGN:
+		gen_argument(c, s->a); /* the length */
+		gen_drop(c, depth);
+		gen_string(c, string_how(s->a, true, s->value));
+		break;
 	case FETCH_NOT:
 	case FETCH_NEG:
 	case FETCH_COM: gen_unary(c, s->op); break;
@@ -360,7 +365,7 @@ static void compile_arguments(struct codebuf *c, const struct interned_program *
 	for (e.argument = 0; e.argument < p->nargs && !c->bad; e.argument++) {
 		size_t end = i;
 
-		while (p->steps[end].op != FETCH_ARG && p->steps[end].op != FETCH_STRING)
+		while (!fetch_ends_argument(p->steps[end].op))
 			end++;
 		end++;
 		e.after = codebuf_label(c);
@@ -438,11 +443,13 @@ static void compile_record(struct codebuf *c, const struct trampoline_consumer *
                            const struct consumer_labels *l)
 {
 	const struct fetch_program *p = &consumer->program->fetch;
-	unsigned nstrings = 0, words;
+	unsigned nstrings = 0, max = fetch_string_max(p), words;
 
 	for (size_t i = 0; i < p->nargs; i++)
 		nstrings += p->steps && p->kind[i] == PP_STRING;
-	words = 2 + p->nargs + nstrings * (RECORD_STRING_CUT / 8);
+	words = 2 + p->nargs + nstrings * (RECORD_STRING_ROOM(max) / 8);
+	if (nstrings && max > RECORD_STRING_DEFAULT)
+		words += RECORD_SPARE / 8; /* see trampoline_string() */
 
 	codebuf_here(c, l->reserve);
 	gen_reserve(c, words, l->reserve, l->full);

@@ -65,8 +65,8 @@ struct life {
 /* The records and counts of runtime/record.h and protocol.h, as words that others can write. */
 struct shared_record {
 	shared64 time;
-	shared32 point;
-	shared32 words_faults; /* words in the low 8 bits */
+	shared32 point_words;  /* the high-order byte of words in the high 8 bits */
+	shared32 words_faults; /* the low-order byte in the low 8 bits */
 	shared64 value[];
 };
 struct shared_count {
@@ -99,8 +99,14 @@ struct hit_result {
  * register of x86-64 if they are not used.
  */
 struct hit_result trampoline_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame);
-/* Writes the string after the values of the record. Returns the new end of the record. */
-char *trampoline_string(const struct image_ranges *image, struct shared_record *record, char *cursor, unsigned argument,
+/* How trampoline_string() writes argument number i, a string of at most max bytes. sized: its length is its value so far. */
+static inline uint32_t string_how(unsigned i, bool sized, unsigned max)
+{
+	return i | sized << 8 | max << 16;
+}
+
+/* Writes the string after the values of the record. how: string_how(). Returns the new end of the record. */
+char *trampoline_string(const struct image_ranges *image, struct shared_record *record, char *cursor, uint32_t how,
                         uint64_t address, uintptr_t frame);
 /* Compare a string, or the thread's name, with a literal or, if prefix is set, its beginning. */
 struct hit_result trampoline_match(const struct fetch_literal *literal, const struct image_ranges *image, long rdx,

@@ -44,7 +44,7 @@
 #define HWCAP_ATOMIC (1u << 8)
 
 _Static_assert(AGENT_RING_SIZE == 1u << 18, "gen_reserve() masks 18 bits");
-_Static_assert(RECORD_SIZE_MAX < 4096, "gen_reserve() adds an immediate of 12 bits");
+_Static_assert(RECORD_SIZE_MAX < 1u << 24, "gen_reserve() adds an immediate of 24 bits");
 
 /* ---- parts of the agent ---- */
 
@@ -326,10 +326,10 @@ void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal
 	a64_cbnz(c, X1, fault);
 }
 
-void gen_string(struct codebuf *c, unsigned i)
+void gen_string(struct codebuf *c, uint32_t how)
 {
 	a64_mov_imm(c, X1, (uintptr_t)c->image);
-	a64_mov_imm(c, X2, i);
+	a64_mov_imm(c, X2, how);
 	gen_call(c, &c->table->string);
 	a64_mov(c, X3, X0);
 }
@@ -496,7 +496,7 @@ void gen_record(struct codebuf *c, unsigned words, uint32_t slot)
 {
 	a64_mov_imm(c, X1, words);
 	a64_str(c, X1, X5, 0);
-	a64_mov_imm(c, X1, (uint64_t)words << 32 | slot);
+	a64_mov_imm(c, X1, (uint64_t)(words & 255) << 32 | slot);
 	a64_str(c, X1, X5, offsetof(struct shared_record, point));
 }
 

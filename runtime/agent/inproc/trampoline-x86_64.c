@@ -323,11 +323,11 @@ void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal
 	x86_jcc(c, X86_NE, fault);
 }
 
-void gen_string(struct codebuf *c, unsigned i)
+void gen_string(struct codebuf *c, uint32_t how)
 {
 	x86_push(c, RDI);
 	x86_mov_imm(c, RDI, (uintptr_t)c->image);
-	x86_mov_imm(c, RCX, i);
+	x86_mov_imm(c, RCX, how);
 	gen_call(c, &c->table->string);
 	x86_pop(c, RDI);
 	x86_mov(c, RDX, RAX);
@@ -485,8 +485,8 @@ void gen_ring_room(struct codebuf *c, const struct agent_shm *shm, uint32_t retr
 void gen_record(struct codebuf *c, unsigned words, uint32_t slot)
 {
 	x86_mov_store_imm(c, x86_indirect(RSI), words);
-	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, point)), slot);
-	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, words_faults)), words);
+	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, point_words)), slot);
+	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, words_faults)), words & 255);
 }
 
 void gen_strings(struct codebuf *c, unsigned offset)
