@@ -96,6 +96,16 @@ static int request_add_arguments(struct pp_request *request, const struct option
 		if (err)
 			return err;
 	}
+	if (o->print) {
+		err = pp_request_print(request, o->print);
+		if (err)
+			return err;
+	}
+	if (o->string_max) {
+		err = pp_request_string_max(request, o->string_max);
+		if (err)
+			return err;
+	}
 	if (o->aggregate) {
 		err = pp_request_aggregate(request, o->aggregate, o->cells);
 		if (err)

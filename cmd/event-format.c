@@ -64,8 +64,13 @@ static void event_put_char(FILE *out, char c)
 
 void event_put_arg(FILE *out, const struct pp_event *event, size_t i, bool quoted)
 {
+	const char *name = pp_event_arg_value_name(event, i);
 	char number[32];
 
+	if (name) {
+		escape_put(out, name);
+		return;
+	}
 	switch (pp_event_arg_kind(event, i)) {
 	case PP_SIGNED: fprintf(out, "%" PRId64, pp_event_arg_int(event, i)); break;
 	case PP_UNSIGNED: fprintf(out, "%" PRIu64, (uint64_t)pp_event_arg_int(event, i)); break;
@@ -177,9 +182,10 @@ static json_object *event_json_arg(const struct pp_event *event, size_t i, bool 
 }
 
 /*
- * Returns the arguments as an object. Appends the names of strings that were cut to *cuts, which it creates if needed.
+ * Returns the arguments as an object. Appends the names of strings that were cut to *cuts, and adds the names of values
+ * to *names; it creates these if needed.
  */
-static json_object *event_json_args(const struct pp_event *event, json_object **cuts)
+static json_object *event_json_args(const struct pp_event *event, json_object **cuts, json_object **names)
 {
 	json_object *args = json_new_object();
 
@@ -198,6 +204,11 @@ static json_object *event_json_args(const struct pp_event *event, json_object **
 		}
 		if (json_object_object_add(args, json_object_get_string(name), value))
 			alloc_failed();
+		if (pp_event_arg_value_name(event, i)) {
+			if (!*names)
+				*names = json_new_object();
+			json_add_text(*names, json_object_get_string(name), pp_event_arg_value_name(event, i));
+		}
 		if (cut) {
 			if (!*cuts)
 				*cuts = json_new_array();
@@ -210,14 +221,16 @@ static json_object *event_json_args(const struct pp_event *event, json_object **
 
 void event_put_json(FILE *out, const struct pp_event *event)
 {
-	json_object *object = json_new_object(), *cuts = NULL;
+	json_object *object = json_new_object(), *cuts = NULL, *names = NULL;
 
 	json_add_uint(object, "time", pp_event_time(event));
 	json_add_int(object, "pid", pp_event_pid(event));
 	json_add_int(object, "tid", pp_event_tid(event));
 	json_add_text(object, "comm", pp_event_comm(event));
 	json_add_text(object, "probe", pp_event_probe(event));
-	json_add(object, "args", event_json_args(event, &cuts));
+	json_add(object, "args", event_json_args(event, &cuts, &names));
+	if (names)
+		json_add(object, "names", names);
 	if (cuts)
 		json_add(object, "cut", cuts);
 	json_print(out, object);

@@ -18,6 +18,8 @@
 enum {
 	KEY_JSON = 0x100,
 	KEY_IF,
+	KEY_PRINT,
+	KEY_STRLEN,
 	KEY_AGG,
 	KEY_AGG_SIZE,
 	KEY_STRING,
@@ -214,6 +216,24 @@ static error_t cells_parse(struct argp_state *state, struct options *o, const ch
 	return err;
 }
 
+static void print_add(struct options *o, const char *list)
+{
+	char *joined = o->print ? xasprintf("%s, %s", o->print, list) : xstrdup(list);
+
+	free(o->print);
+	o->print = joined;
+}
+
+static error_t strlen_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	uint64_t number;
+	error_t err = options_parse_number(state, o, "--strlen", text, PP_STRING_MAX, &number);
+
+	if (!err)
+		o->string_max = (unsigned)number;
+	return err;
+}
+
 /* ---- options ---- */
 
 static error_t options_parse_key(int key, char *arg, struct argp_state *state)
@@ -227,6 +247,8 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case 'b': o->backend = arg; return request_accepts(state, o, pp_request_backend, arg);
 	case KEY_IF: o->filter = arg; break;
 	case KEY_AGG: o->aggregate = arg; break;
+	case KEY_PRINT: print_add(o, arg); break;
+	case KEY_STRLEN: return strlen_parse(state, o, arg);
 	case KEY_AGG_SIZE: return cells_parse(state, o, arg);
 	case KEY_STRING: return nonempty_append(state, o, "--string", "argument name", &o->strings, &o->nstrings, arg);
 	case KEY_NO_STRING:
@@ -253,6 +275,8 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 const char *options_first_arming(const struct options *o)
 {
 	return o->filter       ? "--if"
+	       : o->print      ? "--print"
+	       : o->string_max ? "--strlen"
 	       : o->aggregate  ? "--agg"
 	       : o->cells      ? "--agg-size"
 	       : o->nstrings   ? "--string"
@@ -279,7 +303,12 @@ static const struct argp_option filter[] = {
 	{ "agg", KEY_AGG, "EXPR", 0,
 	  "compute EXPR at the hits, as in 'count(), pct(size) by path'; probe-stat shows the results", 1 },
 	{ "agg-size", KEY_AGG_SIZE, "N", 0, "keep at most N keys and buckets of --agg (default 10000)", 1 },
-	{ "string", KEY_STRING, "ARG", 0, "read argument ARG (such as arg0) as a pointer to a string; can be repeated",
+	{ "print", KEY_PRINT, "EXPR,...", 0,
+	  "record these values instead of the arguments, as in 'c->id, key->ptr, argv[1]'; can be repeated", 1 },
+	{ "strlen", KEY_STRLEN, "N", 0, "record at most N bytes of each string, up to 4096 (default 127)", 1 },
+	{ "string", KEY_STRING, "ARG[:LEN]", 0,
+	  "read argument ARG (such as arg0) as a pointer to a string, of LEN bytes if LEN names an argument; can be "
+	  "repeated",
 	  1 },
 	{ "no-string", KEY_NO_STRING, "ARG", 0,
 	  "show the address in argument ARG, although its type is char *; can be repeated", 1 },

@@ -23,6 +23,8 @@ struct options {
 	const char *backend;         /* NULL: not given */
 	const char *filter, *cgroup; /* NULL: not given */
 	const char *aggregate;       /* NULL: not given */
+	char *print;                 /* NULL: not given */
+	unsigned string_max;         /* 0: not given */
 	unsigned cells;              /* 0: not given */
 	unsigned maxactive;          /* 0: not given */
 	const char **strings;        /* argument names of --string */

@@ -77,7 +77,8 @@ struct pp_arg;
 struct pp_field;
 
 /*
- * Reads the probes of an ELF file, an executable or a shared library. An image may have no probes. A damaged note is
+ * Reads the probes of an ELF file: an executable, a shared library, or an object file, which cannot be armed and whose
+ * addresses are offsets in the file. An image may have no probes. A damaged note is
  * left out and reported by pp_image_warning(). Fails as open(2) does; -ENOEXEC: the file is not ELF, or too damaged to
  * be read.
  */
@@ -91,6 +92,11 @@ int pp_image_open(const char *path, struct pp_image **image);
 int pp_image_open_matching(const char *path, const char *const *patterns, size_t n, unsigned flags,
                            struct pp_image **image);
 void pp_image_free(struct pp_image *image);
+/*
+ * Calls fn with the path "ARCHIVE(MEMBER)" of each ELF file in an archive, until it returns nonzero, and returns that value.
+ * pp_image_open() opens such a path. Returns 1 without a call if the file is not an archive, or a negative errno.
+ */
+int pp_archive_members(const char *path, int (*fn)(const char *member, void *arg), void *arg);
 
 const char *pp_image_path(const struct pp_image *image);
 /* Returns the build id in hex, "" if the file has none. */
@@ -214,7 +220,19 @@ int pp_request_filter(struct pp_request *request, const char *expression);
  * refuses sites whose arguments do not fit the expression.
  */
 int pp_request_aggregate(struct pp_request *request, const char *expression, unsigned cells);
-/* Reads the argument of this name as a string, in all probes. For probes without a signature. Can be repeated. */
+/*
+ * Records the values of these expressions instead of the probe's arguments: a list such as "c->id, key->ptr, argv[1]".
+ * The name of a value (pp_event_arg_name()) is the text of its expression. doc/filters.md describes the language.
+ * pp_session_enable() refuses a site if an expression does not fit its arguments.
+ */
+int pp_request_print(struct pp_request *request, const char *expressions);
+/* Records at most n bytes of each string, 1 to PP_STRING_MAX (default 127). -EINVAL: n is out of range. */
+#define PP_STRING_MAX 4096
+int pp_request_string_max(struct pp_request *request, unsigned n);
+/*
+ * Reads the argument of this name as a string, in all probes. For probes without a signature. Can be repeated. A name
+ * "ARGUMENT:LENGTH" names the argument that has the string's length, which then may contain NUL bytes.
+ */
 int pp_request_string(struct pp_request *request, const char *argument);
 /*
  * Reads the argument of this name as an address, although its type is `char *`. Can be repeated.
@@ -632,6 +650,8 @@ const char *pp_event_probe(const struct pp_event *event); /* "PROVIDER:NAME" */
 size_t pp_event_args(const struct pp_event *event);
 const char *pp_event_arg_name(const struct pp_event *event, size_t i);
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i);
+/* Returns the name of the value in the enumeration that is the argument's type. NULL: it has none. */
+const char *pp_event_arg_value_name(const struct pp_event *event, size_t i);
 /* For all kinds but PP_STRING, PP_FLOAT, PP_FAULT and PP_MISSING. */
 int64_t pp_event_arg_int(const struct pp_event *event, size_t i);
 /* For PP_FLOAT. */

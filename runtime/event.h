@@ -13,8 +13,8 @@ struct pp_event {
 	struct wall *wall; /* of the reader; NULL if the time of day is not needed */
 	struct record_thread thread;
 	const struct record *record;                    /* checked by event_set() */
-	const char *strings[RECORD_ARGS_MAX];           /* in the record; NULL for other arguments */
-	char text[RECORD_ARGS_MAX][RECORD_STRING_ROOM]; /* NUL-terminated copies */
+	const char *strings[RECORD_ARGS_MAX]; /* NUL-terminated copies in text; NULL for other arguments */
+	char text[RECORD_STRINGS_MAX * (RECORD_STRING_MAX + 1)];
 };
 
 /*

@@ -19,6 +19,7 @@
 #define RUNTIME_FUNCTION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct pp_image;
 struct pp_probe;
@@ -51,6 +52,13 @@ bool function_is_address(const char *name);
  * message. The caller frees *probe with function_free().
  */
 int function_probe(const struct pp_image *image, const char *name, struct pp_probe **probe);
+
+/*
+ * Makes the probe of the function at an address, with a name, and of its return if is_return. Returns as function_probe()
+ * does.
+ */
+int function_probe_at(const struct pp_image *image, const char *name, uint64_t address, bool is_return,
+                      struct pp_probe **probe);
 
 /*
  * Returns the reason why none of the probe's sites can be armed, or NULL. A probe with a reason has sites, so that they

@@ -9,6 +9,7 @@
 #include "base/array.h"
 #include "base/error.h"
 #include "runtime/backend.h"
+#include "sdt/cxx-name.h"
 
 int pp_request_new(struct pp_request **request)
 {
@@ -17,6 +18,7 @@ int pp_request_new(struct pp_request **request)
 		return error_nomem();
 	(*request)->maxactive = MAXACTIVE_DEFAULT;
 	(*request)->cells = AGG_CELLS_DEFAULT;
+	(*request)->string_max = RECORD_STRING_DEFAULT;
 	return 0;
 }
 
@@ -40,6 +42,7 @@ void pp_request_free(struct pp_request *request)
 	free(request->processes);
 	free(request->command);
 	free(request->filter);
+	free(request->print);
 	free(request->aggregate);
 	free(request->cgroup);
 	free(request);
@@ -58,7 +61,7 @@ static int request_list_append(char ***list, size_t *n, size_t *room, const char
 
 int pp_request_pattern(struct pp_request *request, const char *pattern)
 {
-	const char *colon = strchr(pattern, ':');
+	const char *colon = pattern_colon(pattern);
 
 	if (!*pattern || colon == pattern || (colon && !colon[1]))
 		return error_set(EINVAL, "invalid pattern '%s': expected PROVIDER:NAME or NAME, both may be globs",
@@ -165,6 +168,25 @@ int pp_request_aggregate(struct pp_request *request, const char *expression, uns
 	free(request->aggregate);
 	request->aggregate = copy;
 	request->cells = cells ? cells : AGG_CELLS_DEFAULT;
+	return 0;
+}
+
+int pp_request_print(struct pp_request *request, const char *expressions)
+{
+	char *copy = strdup(expressions);
+
+	if (!copy)
+		return error_nomem();
+	free(request->print);
+	request->print = copy;
+	return 0;
+}
+
+int pp_request_string_max(struct pp_request *request, unsigned n)
+{
+	if (!n || n > PP_STRING_MAX)
+		return error_set(EINVAL, "invalid length of strings %u: expected 1 to %d", n, PP_STRING_MAX);
+	request->string_max = n;
 	return 0;
 }
 

@@ -20,6 +20,8 @@ struct pp_request {
 	size_t nprocesses, processes_room;
 	char *command;   /* the program that the process of pp_request_command() will run */
 	char *filter;    /* NULL: none */
+	char *print;           /* NULL: record the arguments of the probe */
+	unsigned string_max;   /* bytes of a recorded string */
 	char *aggregate; /* NULL: none */
 	unsigned cells;  /* of its table */
 	char **strings;  /* names of arguments */

@@ -6,10 +6,13 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "runtime/function-name.h"
 #include "runtime/function.h"
 #include "runtime/process.h"
 #include "runtime/resolve-internal.h"
 #include "sdt/image.h"
+
+#define GLOB_FUNCTIONS_MAX 10000
 
 /* Records that the image refuses the pattern, for the reason in pp_error(). Returns 0 or -ENOMEM. */
 static int targets_refuse(struct targets *t, size_t pattern, const struct pp_image *image, int err)
@@ -103,14 +106,70 @@ static int resolver_add_function(struct resolver *r, const struct pp_probe *prob
 	return 0;
 }
 
+/* What function_glob() works on. */
+struct glob {
+	struct resolver *r;
+	const struct pp_image *image;
+	size_t pattern, n;
+	bool is_return;
+};
+
+/* Adds a function that a glob matches. Functions that cannot be probed are counted as sites that are refused. */
+static int glob_add(const char *name, uint64_t address, void *arg)
+{
+	struct glob *glob = arg;
+	struct targets *t = glob->r->targets;
+	struct pp_probe *probe = NULL;
+	char *full;
+	int err;
+
+	if (glob->n++ == GLOB_FUNCTIONS_MAX)
+		return error_set(E2BIG, "'%s' matches more than %d functions of '%s'; narrow it down",
+		                 glob->r->request->patterns[glob->pattern], GLOB_FUNCTIONS_MAX, glob->image->path);
+	full = error_format("%s%s", name, glob->is_return ? "%return" : "");
+	err = full ? ALLOC_GROW(t->functions, t->nfunctions + 1, t->functions_room) : error_nomem();
+	if (!err)
+		err = function_probe_at(glob->image, full, address, glob->is_return, &probe);
+	free(full);
+	if (err)
+		return err == -ENOMEM ? err : targets_refuse(t, glob->pattern, glob->image, err);
+	t->functions[t->nfunctions++] = probe;
+	t->matched[glob->pattern]++;
+	return resolver_add_function(glob->r, probe);
+}
+
+/* Adds the functions that a glob matches, unless it is the name of a function, as operator* is. */
+static int resolver_add_glob(struct resolver *r, const struct pp_image *image, const char *name, size_t pattern,
+                             bool *is_glob)
+{
+	struct glob glob = { .r = r, .image = image, .pattern = pattern };
+	struct function_parts parts;
+	uint64_t address;
+	int err = function_split(name, &parts);
+
+	*is_glob = !err && !parts.offset && image_functions_named(image, parts.symbol, &address, 1) <= 0;
+	glob.is_return = parts.is_return;
+	if (*is_glob)
+		err = function_glob(image, parts.symbol, glob_add, &glob);
+	free(parts.symbol);
+	return err;
+}
+
 int resolver_add_functions(struct resolver *r, const struct pp_image *image)
 {
 	for (size_t i = 0; i < r->request->npatterns; i++) {
 		const char *name = function_name(r->request->patterns[i]);
 		struct pp_probe *probe;
-		int err;
+		bool is_glob = false;
+		int err = 0;
 
 		if (!name)
+			continue;
+		if (function_is_glob(name))
+			err = resolver_add_glob(r, image, name, i, &is_glob);
+		if (err)
+			return err;
+		if (is_glob)
 			continue;
 		err = targets_function(r->targets, image, name, i, &probe);
 		if (err)

@@ -7,9 +7,12 @@
  */
 #include "runtime/resolve.h"
 
+#include <elf.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <search.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,11 +20,25 @@
 #include "base/array.h"
 #include "base/error.h"
 #include "runtime/disasm.h"
+#include "runtime/function-name.h"
 #include "runtime/function.h"
 #include "runtime/ld-list.h"
 #include "runtime/process.h"
 #include "runtime/resolve-internal.h"
+#include "sdt/cxx-name.h"
 #include "sdt/image.h"
+
+/* Returns true if the pattern matches the probe of a func: pattern, "func:SYMBOL". */
+static bool function_matches(const char *probe, const char *pattern)
+{
+	const char *colon = pattern_colon(pattern), *name = colon ? colon + 1 : pattern;
+	char provider[64];
+
+	snprintf(provider, sizeof(provider), "%.*s", colon ? (int)(colon - pattern) : 1, colon ? pattern : "*");
+	if (fnmatch(provider, FUNCTION_PROVIDER, 0))
+		return false;
+	return !fnmatch(name, function_name(probe), 0) || function_glob_matches(name, function_name(probe));
+}
 
 bool pp_name_matches(const char *probe, const char *pattern)
 {
@@ -30,6 +47,8 @@ bool pp_name_matches(const char *probe, const char *pattern)
 
 	if (!strcmp(probe, pattern))
 		return true; /* names of C++ functions contain the characters of globs */
+	if (function_name(probe))
+		return function_matches(probe, pattern);
 	provider = strdup(probe);
 	colon = provider ? strchr(provider, ':') : NULL;
 	if (colon) {
@@ -62,9 +81,15 @@ static int targets_open_image(struct targets *t, const struct pp_request *reques
 	if (!err)
 		err = pp_image_open_matching(path, (const char *const *)request->patterns, request->npatterns, 0,
 		                             image);
-	if (!err)
-		t->images[t->nimages++] = *image;
-	return err;
+	if (err)
+		return err;
+	t->images[t->nimages++] = *image;
+	if ((*image)->type == ET_REL)
+		return error_set(
+			ENOEXEC,
+			"'%s' is an object file, whose probes cannot be armed; name a program that is linked with it",
+			path);
+	return 0;
 }
 
 static int resolver_add_image(struct resolver *r, const struct pp_image *image)

@@ -38,6 +38,7 @@ struct pp_type {
 	struct pp_field *fields;
 	struct pp_enumerator *values;
 	size_t nfields, nvalues;
+	const struct dwarf_die *die; /* of a parameter that has the type, which DWARF describes; NULL: fields and values do */
 };
 
 struct pp_arg {
@@ -96,6 +97,7 @@ struct pp_image {
 	size_t nwarnings;
 	const char *dropped; /* the one warning that is harmless: notes whose code the linker dropped; may be NULL */
 	struct image_symbols *symbols; /* see symbols.c */
+	struct image_dwarf *dwarf;     /* see dwarf.h */
 	struct image_segment {
 		uint64_t address, offset, filesz, memsz;
 		unsigned flags; /* PF_* */
@@ -157,6 +159,10 @@ bool image_names_object(const struct pp_image *image, const char *name, uint64_t
 bool image_is_ifunc(const struct pp_image *image, const char *name, uint64_t *address);
 /* Finds the GOT slot where the loader stores the result of this resolver (R_X86_64_IRELATIVE, R_AARCH64_IRELATIVE). Returns false if none. */
 bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t *slot);
+/* Returns the address of the i-th function (pp_image_function()), 0 if there is none. */
+uint64_t image_function_address(const struct pp_image *image, size_t i);
+/* Returns the demangled form of a symbol, NULL if it is not that of a C++ function. The caller frees it. */
+char *image_demangle(const char *name);
 /* Returns the demangled name of the function at the address, "?" if it is not known. The caller frees it. */
 char *image_function_written(const struct pp_image *image, uint64_t address);
 

@@ -51,10 +51,11 @@ static uint32_t attachment_flags(const struct pp_session *session, const struct 
 
 /* Makes the attachment's file and writes it. From then on processes that start are armed. */
 static int loaded_write(struct pp_session *session, struct agent_loaded *loaded, const struct manifest *manifest,
-                        uint32_t flags, struct arm_point *const *points, size_t npoints)
+                        const struct arm_options *options, struct arm_point *const *points, size_t npoints)
 {
 	const struct agent_dir *dir = &loaded->session->dir;
-	int err = agent_file_make(&loaded->file, manifest, flags, points, npoints);
+	int err = agent_file_make(&loaded->file, manifest, attachment_flags(session, options), options->cells, points,
+	                          npoints);
 
 	if (err)
 		return err;
@@ -108,7 +109,7 @@ static int agent_arm(struct pp_session *session, struct attachment *attachment, 
 	loaded = agent_loaded_new(s, attachment->manifest->npoints);
 	if (!loaded)
 		return error_nomem();
-	err = loaded_write(session, loaded, attachment->manifest, attachment_flags(session, options), points, npoints);
+	err = loaded_write(session, loaded, attachment->manifest, options, points, npoints);
 	if (err) {
 		agent_loaded_free(loaded);
 		return err;
@@ -231,6 +232,23 @@ static void agent_counts(const struct attachment *attachment, uint32_t point, st
 		                      .lost = c->lost };
 }
 
+static int agent_aggregates(const struct attachment *attachment, agg_cell_fn *cell, agg_misfit_fn *misfit, void *arg)
+{
+	struct agent_cells cells;
+	int err;
+
+	if (!attachment->manifest->ngroups)
+		return 0;
+	err = agent_cells_init(&cells, attachment->manifest);
+	if (err)
+		return err;
+	err = agent_session_cells(agent_loaded(attachment), &cells);
+	if (!err)
+		err = agent_cells_each(&cells, cell, misfit, arg);
+	agent_cells_release(&cells);
+	return err;
+}
+
 static size_t agent_uncounted(struct pp_session *session)
 {
 	return agent_session_uncounted(agent_of(session));
@@ -265,7 +283,7 @@ const struct backend backend_agent = {
 	.armed = agent_armed,
 	.counts = agent_counts,
 	.processes = agent_processes,
-	.aggregates = backend_aggregates_nothing,
+	.aggregates = agent_aggregates,
 	.start_time = agent_start_time,
 	.pid_namespace = backend_shares_pids,
 	.uncounted = agent_uncounted,

@@ -135,8 +135,6 @@ int agent_usable(const struct pp_request *request, bool any)
 
 	if (err)
 		return err;
-	if (request->aggregate)
-		return error_set(EOPNOTSUPP, "the agent cannot compute aggregates yet");
 	/* An agent that has just started may be about to make the state directory. */
 	for (size_t i = 0; i < request->nprocesses && !create; i++)
 		create = !request->processes[i]->is_command && agent_is_mapped(request->processes[i]->pid);

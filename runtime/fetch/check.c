@@ -17,9 +17,23 @@ static const struct {
 	[FETCH_NOT] = { 1, 1 },    [FETCH_NEG] = { 1, 1 },    [FETCH_COM] = { 1, 1 },        [FETCH_PID] = { 0, 1 },
 	[FETCH_TID] = { 0, 1 },    [FETCH_JZ] = { 1, 0 },     [FETCH_JNZ] = { 1, 0 },        [FETCH_STREQ] = { 1, 1 },
 	[FETCH_PREFIX] = { 1, 1 }, [FETCH_COMMEQ] = { 0, 1 }, [FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },
+	[FETCH_STRINGN] = { 2, 0 },
 	[FETCH_CPU] = { 0, 1 },    [FETCH_KEY] = { 1, 0 },    [FETCH_KEYSTR] = { 1, 0 },     [FETCH_KEYCOMM] = { 0, 0 },
 	[FETCH_AGG] = { 1, 0 },
 };
+
+uint16_t fetch_string_max(const struct fetch_program *program)
+{
+	for (size_t i = program->nsteps; i-- > program->npredicate + program->naggregate;)
+		if (program->steps[i].op == FETCH_STRING || program->steps[i].op == FETCH_STRINGN)
+			return program->steps[i].value;
+	return RECORD_STRING_DEFAULT;
+}
+
+bool fetch_uses_literal(uint8_t op)
+{
+	return op == FETCH_STREQ || op == FETCH_PREFIX || op == FETCH_COMMEQ || op == FETCH_COMMPREFIX;
+}
 
 int fetch_effect(uint8_t op)
 {
@@ -68,16 +82,20 @@ static bool step_is_valid(const struct fetch_program *program, size_t i, unsigne
 	case FETCH_EXTEND: return sized && step->b + 8 * step->a <= 64 && step->c <= 1;
 	case FETCH_LOAD: return sized && step->c <= 1;
 	case FETCH_ARG:
-	case FETCH_STRING:
 		return !in_expression && state->nargs < program->nargs && step->a == state->nargs &&
-		       (step->op == FETCH_STRING) == (program->kind[step->a] == PP_STRING);
+		       program->kind[step->a] != PP_STRING;
+	case FETCH_STRING:
+	case FETCH_STRINGN:
+		return !in_expression && state->nargs < program->nargs && step->a == state->nargs &&
+		       program->kind[step->a] == PP_STRING && step->value >= 1 && step->value <= RECORD_STRING_MAX &&
+		       step->value == fetch_string_max(program);
 	case FETCH_JZ:
 	case FETCH_JNZ: return in_expression && step->value > (int64_t)i && step->value < (int64_t)end;
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX:
-		return in_expression && step->a < program->nliterals &&
+		return step->a < program->nliterals &&
 		       program->literals[step->a].length <= FETCH_LITERAL_MAX;
 	case FETCH_TEST: return i + 1 == program->npredicate;
 	case FETCH_KEY:
@@ -91,7 +109,7 @@ static bool step_is_valid(const struct fetch_program *program, size_t i, unsigne
 /* Returns whether the step is the last of an expression, which leaves the stack empty. */
 static bool step_ends(uint8_t op)
 {
-	return op == FETCH_ARG || op == FETCH_STRING || op >= FETCH_TEST;
+	return fetch_ends_argument(op) || (op >= FETCH_TEST && op <= FETCH_AGG);
 }
 
 /* Checks step i and notes what it does. */
@@ -113,8 +131,8 @@ static bool step_check(const struct fetch_program *program, size_t i, unsigned n
 		state->farthest = (size_t)step->value > state->farthest ? (size_t)step->value : state->farthest;
 	}
 	state->depth += fetch_effect(step->op);
-	state->nargs += step->op == FETCH_ARG || step->op == FETCH_STRING;
-	state->nstrings += step->op == FETCH_STRING;
+	state->nargs += fetch_ends_argument(step->op);
+	state->nstrings += step->op == FETCH_STRING || step->op == FETCH_STRINGN;
 	state->nparts += step->op >= FETCH_KEY && step->op <= FETCH_KEYCOMM;
 	state->ncolumns += step->op == FETCH_AGG;
 	if (state->depth > FETCH_DEPTH_MAX || state->nstrings > RECORD_STRINGS_MAX)

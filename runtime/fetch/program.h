@@ -11,12 +11,12 @@
  *    INT64_MIN / -1 wraps.
  * 2. A load that faults sets the fault bit of the current argument, and the program continues with the next argument. In
  *    the predicate, a fault makes the predicate false.
- * 3. A string is read byte by byte up to its NUL, and at most one byte further than needed: 129 bytes for an argument,
- *    length + 2 bytes for FETCH_STREQ, length + 1 bytes for FETCH_PREFIX. A fault on any of these bytes is a fault of the
- *    string, whatever the bytes before it are.
- * 4. The value of a string argument is its length, 0 to 127, or RECORD_STRING_CUT if none of its first 128 bytes is NUL.
- *    This many bytes are stored, padded with zeroes to a multiple of 8. An argument that faulted has the value 0 and
- *    stores no bytes.
+ * 3. A string is read byte by byte up to its NUL, and at most one byte further than needed: N + 2 bytes for an argument
+ *    of at most N bytes (`value` of its step, the same for all strings of a program), length + 2 bytes for FETCH_STREQ,
+ *    length + 1 bytes for FETCH_PREFIX. A fault on any of these bytes is a fault of the string, whatever the bytes before
+ *    it are. FETCH_STRINGN reads only as many bytes as its length says, at most N + 1. A negative length is a fault.
+ * 4. The value of a string argument is its length, 0 to N, or N + 1 if it is longer. This many bytes are stored, padded
+ *    with zeroes to a multiple of 8. An argument that faulted has the value 0 and stores no bytes.
  * 5. The predicate, if there is one, comes first and ends with FETCH_TEST. The aggregate's steps follow, then the steps
  *    of the arguments. Jumps stay in their part.
  * 6. The aggregate runs for each hit that passes the predicate. Its keys come before its values. If a key faults, all
@@ -37,6 +37,7 @@
 #include "runtime/aggregate.h"
 #include "runtime/record.h"
 
+struct fetch_printed;
 struct pp_type;
 
 #define FETCH_DEPTH_MAX 16
@@ -48,9 +49,9 @@ enum fetch_opcode {
 	FETCH_EXTEND, /* top = a bytes of top, from bit b on, sign-extended if c */
 	FETCH_LOAD,   /* top = a bytes at address top, sign-extended if c */
 	FETCH_ARG,    /* pop into argument a */
-	FETCH_STRING, /* pop an address; the string there is argument a */
+	FETCH_STRING, /* pop an address; the string there, of at most `value` bytes, is argument a */
 
-	/* Predicates and aggregates only. Binary: y = pop, x = pop, push x op y. Comparisons give 0 or 1. */
+	/* Not for arguments that fetch_compile() makes. Binary: y = pop, x = pop, push x op y. Comparisons give 0 or 1. */
 	FETCH_ADD,
 	FETCH_SUB,
 	FETCH_MUL,
@@ -84,6 +85,8 @@ enum fetch_opcode {
 	FETCH_KEYSTR,  /* pop an address; part a of the key is the string there */
 	FETCH_KEYCOMM, /* part a of the key is the thread's name */
 	FETCH_AGG,     /* pop; add the value to column a under the key */
+
+	FETCH_STRINGN, /* pop a length and an address; so many bytes there, at most `value`, are argument a */
 	FETCH_OPCODES
 };
 
@@ -139,6 +142,7 @@ struct fetch_program {
 	uint8_t role;    /* enum site_role: what a hit of the site means to the backend */
 	bool of_site;    /* the steps depend on the site's address, so other sites cannot share the program */
 	size_t nmissing; /* arguments that cannot be read: their kind is PP_FAULT and their value 0 */
+	struct fetch_printed *printed; /* print.h; NULL: the arguments are those of the probe */
 	size_t nargs;
 	uint8_t kind[RECORD_ARGS_MAX]; /* enum pp_kind of each argument's value */
 	uint8_t size[RECORD_ARGS_MAX]; /* bytes of each argument in the target (4 or 8 for floats) */
@@ -156,11 +160,31 @@ struct pp_site;
  */
 int fetch_compile(const struct pp_site *site, struct fetch_program *program);
 
+/*
+ * Makes argument i a string whose length is the value of another argument. Call it before other functions change the
+ * program. Returns 0, -ENOMEM, or -EINVAL with an error message.
+ */
+int fetch_set_length(struct fetch_program *program, unsigned i, unsigned length);
+/* Sets how many bytes the strings of the record have at most. */
+void fetch_set_string_max(struct fetch_program *program, unsigned max);
+
 /* Frees the contents of the program, which may be all zeroes. */
 void fetch_release(struct fetch_program *program);
 
 /* Orders programs for sorting. Returns 0 if both do the same, or a number below or above 0. */
 int fetch_compare(const struct fetch_program *a, const struct fetch_program *b);
+
+/* Returns true for the step that ends an argument. */
+static inline bool fetch_ends_argument(uint8_t op)
+{
+	return op == FETCH_ARG || op == FETCH_STRING || op == FETCH_STRINGN;
+}
+
+/* Returns how many bytes a string of the record has at most. */
+uint16_t fetch_string_max(const struct fetch_program *program);
+
+/* Returns true if a is the number of a literal. */
+bool fetch_uses_literal(uint8_t op);
 
 /* Returns the change of the stack's depth by a step: -1, 0 or 1. For a jump: when it is not taken. */
 int fetch_effect(uint8_t op);

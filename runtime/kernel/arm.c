@@ -112,25 +112,36 @@ static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 {
 	const struct kernel_attachment *s = a->s;
 	const struct kernel_session *k = s->session;
+	size_t scratch_size = emit_scratch_size(a->programs + from, n);
+	/* The session's scratch memory is for strings of the default length. The program keeps its own map. */
+	int own = scratch_size > EMIT_SCRATCH_SIZE ? kernel_task_storage("pp_scratch", (uint32_t)scratch_size) : -1;
 	const struct emit_maps maps = { .config = k->config_fd,
 		                        .ring = k->ring_fd,
 		                        .counts = s->counts_fd,
 		                        .handover = k->handover_fd,
 		                        .control = s->control_fd,
-		                        .scratch = k->scratch_fd,
+		                        .scratch = own >= 0 ? own : k->scratch_fd,
 		                        .ns = &a->ns,
 		                        .scope = &s->scope,
 		                        .processes = s->processes_fd,
 		                        .calls = s->returns.map,
 		                        .frames = s->returns.frames,
-		                        .depth = s->returns.depth };
+		                        .depth = s->returns.depth,
+		                        .cells = s->cells_fd,
+		                        .misfits = s->misfits_fd,
+		                        .key_size = (uint32_t)manifest_key_size(a->attachment->manifest) };
 	struct emitted program;
-	int fd = emit_program(a->programs + from, n, &maps, a->attachment->number, s->shards, &program);
+	int fd;
 
-	if (fd)
-		return fd;
-	fd = link_program(program.insns, program.ninsns);
-	free(program.insns);
+	if (scratch_size > EMIT_SCRATCH_SIZE && own < 0)
+		return own;
+	fd = emit_program(a->programs + from, n, &maps, a->attachment->number, s->shards, &program);
+	if (!fd) {
+		fd = link_program(program.insns, program.ninsns);
+		free(program.insns);
+	}
+	if (own >= 0)
+		close(own);
 	return fd;
 }
 
@@ -195,7 +206,7 @@ static int attachment_prepare(struct kernel_arming *a, const struct arm_options 
 	if (npoints >= 1u << COOKIE_POINT_BITS)
 		return error_set(E2BIG, "cannot arm %u points at once: the maximum is %u", npoints,
 		                 (1u << COOKIE_POINT_BITS) - 1);
-	err = kernel_attachment_maps_create(s, npoints, !a->points[0]->process);
+	err = kernel_attachment_maps_create(s, a->attachment->manifest, !a->points[0]->process, options->cells);
 	if (err)
 		return err;
 	err = namespace_describe(&a->ns);
@@ -249,6 +260,8 @@ static int attachment_pin_maps(const struct kernel_attachment *s, int number)
 		{ s->counts_fd, "counts" },
 		{ s->control_fd, "switch" },
 		{ s->processes_fd, "processes" },
+		{ s->cells_fd, "cells" },
+		{ s->misfits_fd, "misfits" },
 		{ s->owned ? -1 : s->scope.fork_link, "fork" },
 		{ s->owned ? -1 : s->scope.exit_link, "exit" },
 	};

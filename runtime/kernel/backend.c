@@ -51,8 +51,6 @@ static int kernel_usable(const struct pp_request *request, bool any)
 			EOPNOTSUPP,
 			"the kernel backend cannot overwrite records, because the kernel's ring buffer keeps the "
 			"oldest ones; use -b agent");
-	if (request->aggregate)
-		return error_set(EOPNOTSUPP, "the kernel backend cannot compute aggregates yet");
 	if (!namespace_has_proc())
 		return error_set(EPERM,
 		                 "the kernel backend needs the /proc of this pid namespace; mount it (mount -t proc "
@@ -202,7 +200,7 @@ const struct backend backend_kernel = {
 	.armed = kernel_armed,
 	.counts = kernel_counts,
 	.processes = kernel_processes,
-	.aggregates = backend_aggregates_nothing,
+	.aggregates = kernel_aggregates,
 	.start_time = kernel_start_time,
 	.pid_namespace = kernel_pid_namespace,
 	.uncounted = backend_counts_all,

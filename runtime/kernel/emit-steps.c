@@ -24,12 +24,6 @@ static int bpf_size(int bytes)
 	}
 }
 
-/* Returns the offset in scratch memory of a value of the stack. */
-static int value_at_depth(int depth)
-{
-	return SCRATCH_STACK + 8 * depth;
-}
-
 /* r = the low size bytes of r, from bit shift on, extended */
 static void emit_extend(struct emitter *e, int r, int size, int shift, bool is_signed)
 {
@@ -41,21 +35,16 @@ static void emit_extend(struct emitter *e, int r, int size, int shift, bool is_s
 		emit(e, BPF_ALU64_IMM(is_signed ? BPF_ARSH : BPF_RSH, r, spare));
 }
 
-/*
- * Reads the string whose address is at address_at in scratch memory, at most room bytes with its NUL, to scratch
- * memory: to SCRATCH_TEXT, or to r8 if in_record. Sets r0 to the length with NUL. Jumps to fault if a byte cannot be
- * read.
- */
-static void emit_read_string(struct emitter *e, bool in_record, int room, int address_at, label fault)
+void emit_read_string(struct emitter *e, int to, int room, int address_at, label fault)
 {
 	label ok = label_new(e), not_empty = label_new(e);
 
 	for (int try = 0; try < 2; try++) {
 		emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
-		if (in_record)
+		if (to == TO_RECORD)
 			emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_1, BPF_REG_8));
 		else
-			emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, SCRATCH_TEXT));
+			emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, to));
 		emit_imm64(e, BPF_REG_2, room);
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_7, address_at));
 		emit(e, BPF_EMIT_CALL(BPF_FUNC_probe_read_user_str));
@@ -172,21 +161,14 @@ static void emit_binary(struct emitter *e, const struct fetch_step *step)
 	}
 }
 
-struct value_stack {
-	int depth;
-	bool in_r1; /* the top is in r1, else in scratch memory */
-};
-
-/* Stores the top of the stack if it is in r1. */
-static void emit_top_to_stack(struct emitter *e, struct value_stack *s)
+void emit_top_to_stack(struct emitter *e, struct value_stack *s)
 {
 	if (s->in_r1)
 		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, value_at_depth(s->depth - 1)));
 	s->in_r1 = false;
 }
 
-/* r1 = the top. Scratch memory does not have it any more. */
-static void emit_top_to_r1(struct emitter *e, struct value_stack *s)
+void emit_top_to_r1(struct emitter *e, struct value_stack *s)
 {
 	if (!s->in_r1)
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_7, value_at_depth(s->depth - 1)));
@@ -230,13 +212,47 @@ static void emit_load_step(struct emitter *e, struct value_stack *s, const struc
 	s->in_r1 = true;
 }
 
-/* Reads the string at the address at the top into the record. r1 = its length. r8 advances. */
-static void emit_string_step(struct emitter *e, struct value_stack *s, label fault)
+/*
+ * Reads bytes into the record. Their length is at the top, their address below it. r0 = how many were read, at most max + 1.
+ * Pops the length.
+ */
+static void emit_read_bytes(struct emitter *e, struct value_stack *s, int max, label fault)
 {
-	emit_top_to_stack(e, s);
-	emit_read_string(e, true, RECORD_STRING_CUT + 1, value_at_depth(s->depth - 1), fault);
-	emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_0, 1));
-	emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_0, RECORD_STRING_CUT, fault));
+	label all = label_new(e);
+
+	emit_top_to_r1(e, s);
+	s->depth--;
+	s->in_r1 = false;
+	emit(e, BPF_JMP_IMM(BPF_JSLT, BPF_REG_1, 0, fault));
+	emit(e, BPF_JMP_IMM(BPF_JLE, BPF_REG_1, max, all));
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, max + 1));
+	label_place(e, all);
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_1, AT_WORD));
+	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_1));
+	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_1, BPF_REG_8));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_7, value_at_depth(s->depth - 1)));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_copy_from_user));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, fault));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_0, BPF_REG_10, AT_WORD));
+}
+
+/*
+ * Reads the string at the address at the top into the record, or with FETCH_STRINGN the bytes whose length is at the top.
+ * r1 = its length. r8 advances.
+ */
+static void emit_string_step(struct emitter *e, struct value_stack *s, const struct fetch_step *step, label fault)
+{
+	int max = (int)step->value;
+
+	if (step->op == FETCH_STRINGN) {
+		emit_read_bytes(e, s, max, fault);
+	} else {
+		emit_top_to_stack(e, s);
+		emit_read_string(e, TO_RECORD, max + 2, value_at_depth(s->depth - 1), fault);
+		emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_0, 1));
+	}
+	emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_0, max + 1, fault));
 	/* The bytes after the NUL may be from an earlier string, so the padding is cleared. */
 	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_7));
 	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_2, BPF_REG_8));
@@ -244,7 +260,7 @@ static void emit_string_step(struct emitter *e, struct value_stack *s, label fau
 	emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_2, 0, 0));
 	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_0));
 	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_0, 7));
-	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_0, 0xf8));
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_0, 0x1ff8));
 	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_8, BPF_REG_0));
 }
 
@@ -278,7 +294,8 @@ static void emit_match_step(struct emitter *e, struct value_stack *s, const stru
 		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_comm));
 		s->depth++;
 	} else {
-		emit_read_string(e, false, literal->length + (prefix ? 1 : 2), value_at_depth(s->depth - 1), fault);
+		emit_read_string(e, SCRATCH_TEXT, literal->length + (prefix ? 1 : 2), value_at_depth(s->depth - 1),
+		                 fault);
 	}
 	emit(e, BPF_MOV64_IMM(BPF_REG_1, 0));
 	emit_compare_literal(e, literal, prefix, no);
@@ -345,6 +362,11 @@ static void emit_plain_step(struct emitter *e, struct value_stack *s, const stru
 			emit(e, BPF_ALU64_IMM(BPF_LSH, BPF_REG_1, 32));
 		emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 32));
 		break;
+	case FETCH_CPU:
+		emit_push_r1(e, s);
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_smp_processor_id));
+		emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_0));
+		break;
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
 	case FETCH_COMMEQ:
@@ -381,7 +403,7 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 	bool may_fault = false;
 	label fault = label_new(e);
 
-	for (size_t i = p->npredicate; i < p->nsteps && !e->error; i++) {
+	for (size_t i = p->npredicate + p->naggregate; i < p->nsteps && !e->error; i++) {
 		const struct fetch_step *step = &p->steps[i];
 
 		if (s.depth && step_adds_constant(p, i, p->nsteps)) {
@@ -390,15 +412,15 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 			i++;
 			continue;
 		}
-		if (step->op != FETCH_ARG && step->op != FETCH_STRING) {
-			may_fault |= step->op == FETCH_LOAD;
+		if (!fetch_ends_argument(step->op)) {
+			may_fault |= step->op == FETCH_LOAD || step->op == FETCH_STREQ || step->op == FETCH_PREFIX;
 			emit_plain_step(e, &s, p, i, fault);
 			continue;
 		}
-		if (step->op == FETCH_STRING)
-			emit_string_step(e, &s, fault);
-		else
+		if (step->op == FETCH_ARG)
 			emit_top_to_r1(e, &s);
+		else
+			emit_string_step(e, &s, step, fault);
 		s = (struct value_stack){ 0 };
 		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, AT_RECORD(value) + 8 * step->a));
 		if (!may_fault && step->op == FETCH_ARG)
@@ -410,45 +432,66 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 	label_place(e, fault); /* no step jumps to it */
 }
 
-/*
- * Jumps of predicates: by the rules of runtime/fetch/program.h the stack has the same depth at the jump and at its
- * target. Here its top is then in scratch memory, not in r1.
- */
+/* ---- predicates and aggregates ---- */
+
+int emit_expressions_open(struct emitter *e, struct expressions *x, const struct fetch_program *p, size_t from,
+                          size_t to)
+{
+	*x = (struct expressions){ .p = p, .from = from };
+	x->targets = calloc(to - from + 1, sizeof(*x->targets));
+	if (!x->targets)
+		return e->error = error_nomem();
+	for (size_t i = from; i < to; i++)
+		x->targets[i - from] = -1;
+	for (size_t i = from; i < to; i++)
+		if (p->steps[i].op == FETCH_JZ || p->steps[i].op == FETCH_JNZ)
+			x->targets[(size_t)p->steps[i].value - from] = label_new(e);
+	return e->error;
+}
+
+void emit_expressions_close(struct expressions *x)
+{
+	free(x->targets);
+}
+
+void emit_expressions_target(struct emitter *e, struct expressions *x, size_t i)
+{
+	label target = x->targets[i - x->from];
+
+	if (target < 0)
+		return;
+	emit_top_to_stack(e, &x->stack);
+	label_place(e, target);
+}
+
+void emit_expressions_step(struct emitter *e, struct expressions *x, size_t i, label fault)
+{
+	const struct fetch_step *step = &x->p->steps[i];
+
+	if (step->op != FETCH_JZ && step->op != FETCH_JNZ) {
+		emit_plain_step(e, &x->stack, x->p, i, fault);
+		return;
+	}
+	emit_top_to_r1(e, &x->stack);
+	emit_top_to_stack(e, &x->stack);
+	emit(e, BPF_JMP_IMM(step->op == FETCH_JZ ? BPF_JEQ : BPF_JNE, BPF_REG_1, 0,
+	                    x->targets[(size_t)step->value - x->from]));
+	x->stack.depth--;
+}
+
 void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered)
 {
-	size_t n = p->npredicate;
-	label *targets = calloc(n + 1, sizeof(*targets));
-	bool *is_target = calloc(n + 1, sizeof(*is_target));
-	struct value_stack s = { 0 };
+	struct expressions x;
 
-	if (!targets || !is_target)
-		e->error = error_nomem();
-	for (size_t i = 0; i < n && !e->error; i++) {
-		targets[i] = label_new(e);
-		if (p->steps[i].op == FETCH_JZ || p->steps[i].op == FETCH_JNZ)
-			is_target[p->steps[i].value] = true;
-	}
-	for (size_t i = 0; i < n && !e->error; i++) {
-		const struct fetch_step *step = &p->steps[i];
-
-		if (is_target[i]) {
-			emit_top_to_stack(e, &s);
-			label_place(e, targets[i]);
-		}
-		if (step->op == FETCH_JZ || step->op == FETCH_JNZ) {
-			emit_top_to_r1(e, &s);
-			emit_top_to_stack(e, &s);
-			emit(e,
-			     BPF_JMP_IMM(step->op == FETCH_JZ ? BPF_JEQ : BPF_JNE, BPF_REG_1, 0, targets[step->value]));
-			s.depth--;
-		} else if (step->op == FETCH_TEST) {
-			emit_top_to_r1(e, &s);
+	if (!emit_expressions_open(e, &x, p, 0, p->npredicate))
+		for (size_t i = 0; i < p->npredicate && !e->error; i++) {
+			emit_expressions_target(e, &x, i);
+			if (p->steps[i].op != FETCH_TEST) {
+				emit_expressions_step(e, &x, i, filtered);
+				continue;
+			}
+			emit_top_to_r1(e, &x.stack);
 			emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_1, 0, filtered));
-			s = (struct value_stack){ 0 };
-		} else {
-			emit_plain_step(e, &s, p, i, filtered);
 		}
-	}
-	free(targets);
-	free(is_target);
+	emit_expressions_close(&x);
 }

@@ -49,6 +49,8 @@ struct kernel_counts {
 	uint64_t hits, filtered, idle, recorded, lost;
 	uint64_t other; /* hits of processes for which the map `processes` had no room */
 	uint64_t off;   /* enum kernel_off, and the reason (kernel_off_why()), the same in every shard */
+	uint64_t
+		group; /* of the manifest: 1 + the group of the point's cells, 0: no aggregate; the same in every shard */
 };
 
 enum kernel_off { KERNEL_ON, KERNEL_OFF, KERNEL_OVER_BUDGET };
@@ -62,6 +64,11 @@ static inline uint64_t kernel_off_why(uint64_t limit, uint64_t share)
 {
 	return KERNEL_OVER_BUDGET | limit << 8 | share << 32;
 }
+
+/*
+ * Aggregates (runtime/aggregate.h): the hash map `cells` has a struct agg_cell for each struct agg_key, which is padded
+ * with zeroes to the size of the longest one. The array map `misfits` has AGG_COLUMNS_MAX elements for each group.
+ */
 
 /* A key of the map `processes` of points for every process. The value is the number of hits. */
 struct kernel_process {
@@ -114,15 +121,17 @@ struct kernel_scope;
 /* File descriptors of the maps that a program uses. */
 struct emit_maps {
 	int config, ring, counts, handover, control;
-	int scratch;                       /* task storage of EMIT_SCRATCH_SIZE bytes */
+	int scratch;                       /* task storage of at least emit_scratch_size() bytes */
 	int processes;                     /* -1: hits are not counted by process */
 	int calls, frames;                 /* -1: the attachment has no calls */
+	int cells, misfits;                /* -1: the attachment has no aggregates */
+	uint32_t key_size;                 /* of cells */
 	uint32_t depth;                    /* frames of a thread */
 	const struct kernel_namespace *ns; /* of process ids; NULL: the initial one */
 	const struct kernel_scope *scope;  /* processes in scope, in addition to the cookie's; NULL: all */
 };
 
-#define EMIT_SCRATCH_SIZE 2304
+#define EMIT_SCRATCH_SIZE 2304 /* enough for strings of the default length */
 #define EMIT_STACK_MAX 48 /* bytes of BPF stack in every program: see emitter.h */
 /*
  * The maximum size that callers plan for a program. Larger programs work (conditional jumps reach 32767
@@ -137,6 +146,9 @@ struct emitted {
 
 /* Returns a rough upper bound of the instructions that a fetch program takes within a BPF program. */
 size_t emit_size_bound(const struct fetch_program *program);
+
+/* Returns how many bytes of task storage the fetch programs need: EMIT_SCRATCH_SIZE or more. */
+size_t emit_scratch_size(const struct fetch_program *const *programs, size_t nprograms);
 
 /*
  * Emits the program for points whose specs are indices in programs[], which have one role. shards is a power of two.

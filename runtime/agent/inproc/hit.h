@@ -53,16 +53,20 @@ struct life {
 #define AGENT_DATA_IN_RING 4096u
 #define AGENT_COUNTS_IN_RING (AGENT_DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK)
 #define shm_slots_at 4096ull
+#define AGENT_CELLS_IN_RING (AGENT_COUNTS_IN_RING + AGENT_SLOTS * sizeof(struct agent_count))
 #define shm_overflow_at (shm_slots_at + AGENT_SLOTS * sizeof(struct agent_slot))
-#define shm_rings_at (shm_overflow_at + AGENT_SLOTS * sizeof(struct agent_count))
-#define shm_ring_stride (AGENT_COUNTS_IN_RING + AGENT_SLOTS * sizeof(struct agent_count))
+#define shm_tables_at (shm_overflow_at + AGENT_SLOTS * sizeof(struct agent_count))
+#define shm_cells_at (shm_tables_at + 4096)
+#define shm_keys_at (shm_cells_at + AGENT_CELLS * sizeof(struct agent_cell))
+#define shm_rings_at (shm_keys_at + AGENT_KEYS_SIZE)
+#define shm_ring_stride (AGENT_CELLS_IN_RING + AGENT_RING_CELLS * sizeof(struct agent_cell))
 #define shm_size (shm_rings_at + AGENT_RINGS * shm_ring_stride)
 
 /* The records and counts of runtime/record.h and protocol.h, as words that others can write. */
 struct shared_record {
 	shared64 time;
-	shared32 point;
-	shared32 words_faults; /* words in the low 8 bits */
+	shared32 point_words;  /* the high-order byte of words in the high 8 bits */
+	shared32 words_faults; /* the low-order byte in the low 8 bits */
 	shared64 value[];
 };
 struct shared_count {
@@ -95,8 +99,14 @@ struct hit_result {
  * register of x86-64 if they are not used.
  */
 struct hit_result trampoline_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame);
-/* Writes the string after the values of the record. Returns the new end of the record. */
-char *trampoline_string(const struct image_ranges *image, struct shared_record *record, char *cursor, unsigned argument,
+/* How trampoline_string() writes argument number i, a string of at most max bytes. sized: its length is its value so far. */
+static inline uint32_t string_how(unsigned i, bool sized, unsigned max)
+{
+	return i | sized << 8 | max << 16;
+}
+
+/* Writes the string after the values of the record. how: string_how(). Returns the new end of the record. */
+char *trampoline_string(const struct image_ranges *image, struct shared_record *record, char *cursor, uint32_t how,
                         uint64_t address, uintptr_t frame);
 /* Compare a string, or the thread's name, with a literal or, if prefix is set, its beginning. */
 struct hit_result trampoline_match(const struct fetch_literal *literal, const struct image_ranges *image, long rdx,

@@ -79,7 +79,7 @@ static int64_t consumer_new(struct patch_site *site, struct session_shm *shm)
 }
 
 int64_t consumer_take(struct patch_site *site, struct session_shm *shm, const struct loaded_attachment *attachment,
-                      uint32_t point, struct interned_program *program)
+                      uint32_t point, struct interned_program *program, const struct hit_group *group)
 {
 	const struct agent_slot *slots = shm->slots.at;
 	struct site_consumer *c;
@@ -89,10 +89,10 @@ int64_t consumer_take(struct patch_site *site, struct session_shm *shm, const st
 		c = consumer_at(i - 1);
 		if (c->shm != shm->index || c->taken)
 			continue;
-		if (c->live && c->program == program && slots[c->slot].attachment == attachment->number &&
-		    slots[c->slot].point == point)
+		if (c->live && c->program == program && c->group == group &&
+		    slots[c->slot].attachment == attachment->number && slots[c->slot].point == point)
 			return i - 1;
-		if (!c->live && (found < 0 || c->program == program))
+		if (!c->live && (found < 0 || (c->program == program && c->group == group)))
 			found = i - 1;
 	}
 	if (found < 0)
@@ -100,9 +100,10 @@ int64_t consumer_take(struct patch_site *site, struct session_shm *shm, const st
 	if (found < 0)
 		return -1;
 	c = consumer_at(found);
-	if (c->program != program)
+	if (c->program != program || c->group != group)
 		site_forget_trampoline(site, c);
 	c->program = program;
+	c->group = group;
 	shm_name_slot(shm, c->slot, attachment->number, point);
 	return found;
 }

@@ -17,6 +17,7 @@
  * below the top:
  *
  *     sp + 8 * i      value i from the bottom
+ *     c->frame - 80 - the size of the longest key: the key of an aggregate
  *     c->frame - 80   x0 to x6 and the flags, then x30 during a call
  *     c->frame        the program's stack pointer
  *
@@ -43,7 +44,7 @@
 #define HWCAP_ATOMIC (1u << 8)
 
 _Static_assert(AGENT_RING_SIZE == 1u << 18, "gen_reserve() masks 18 bits");
-_Static_assert(RECORD_SIZE_MAX < 4096, "gen_reserve() adds an immediate of 12 bits");
+_Static_assert(RECORD_SIZE_MAX < 1u << 24, "gen_reserve() adds an immediate of 24 bits");
 
 /* ---- parts of the agent ---- */
 
@@ -80,6 +81,17 @@ static void gen_call(struct codebuf *c, void *const *entry)
 
 /* ---- the frame ---- */
 
+/* Returns the size of the longest key. */
+static uint32_t key_max(const struct trampoline_consumer *consumers, size_t n)
+{
+	uint32_t size = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (consumers[i].program->key_size > size)
+			size = consumers[i].program->key_size;
+	return (size + 15) & ~15u;
+}
+
 static uint32_t depth_max(const struct trampoline_consumer *consumers, size_t n)
 {
 	uint32_t depth = 0;
@@ -93,8 +105,9 @@ static uint32_t depth_max(const struct trampoline_consumer *consumers, size_t n)
 
 void gen_enter(struct codebuf *c, const struct trampoline_consumer *consumers, size_t n, uint32_t end)
 {
-	uint32_t saved = (depth_max(consumers, n) + 1) / 2 * 16;
+	uint32_t saved = (depth_max(consumers, n) + 1) / 2 * 16 + key_max(consumers, n);
 
+	c->key = key_max(consumers, n);
 	c->frame = saved + SAVED;
 	a64_sub_imm(c, SP, SP, c->frame);
 	a64_stp_sp(c, X0, X1, saved);
@@ -313,10 +326,10 @@ void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal
 	a64_cbnz(c, X1, fault);
 }
 
-void gen_string(struct codebuf *c, unsigned i)
+void gen_string(struct codebuf *c, uint32_t how)
 {
 	a64_mov_imm(c, X1, (uintptr_t)c->image);
-	a64_mov_imm(c, X2, i);
+	a64_mov_imm(c, X2, how);
 	gen_call(c, &c->table->string);
 	a64_mov(c, X3, X0);
 }
@@ -352,6 +365,60 @@ void gen_argument_fault(struct codebuf *c, unsigned i)
 void gen_discard(struct codebuf *c, unsigned words)
 {
 	(void)c, (void)words;
+}
+
+/* ---- aggregates ---- */
+
+/* The frame has room for the longest key. */
+void gen_key_begin(struct codebuf *c, unsigned size)
+{
+	(void)c, (void)size;
+}
+
+void gen_key_end(struct codebuf *c)
+{
+	(void)c;
+}
+
+static uint32_t key_at(const struct codebuf *c)
+{
+	return c->frame - SAVED - c->key;
+}
+
+void gen_key(struct codebuf *c, unsigned offset)
+{
+	a64_str(c, X0, SP, key_at(c) + offset);
+}
+
+void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint32_t fault)
+{
+	a64_mov_imm(c, X1, (uintptr_t)c->image);
+	a64_add_imm(c, X2, SP, key_at(c) + offset);
+	gen_call(c, entry);
+	a64_cbnz(c, X1, fault);
+}
+
+void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what)
+{
+	a64_mov_imm(c, X1, (uintptr_t)group);
+	a64_add_imm(c, X2, SP, key_at(c));
+	a64_mov_imm(c, X3, (uintptr_t)column);
+	a64_mov_imm(c, X5, what);
+	gen_call(c, &c->table->aggregate);
+}
+
+void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first, unsigned n)
+{
+	a64_mov_imm(c, X1, (uintptr_t)group);
+	a64_mov_imm(c, X2, first);
+	a64_mov_imm(c, X3, n);
+	gen_call(c, &c->table->unread);
+}
+
+void gen_cpu(struct codebuf *c, uint32_t fault)
+{
+	gen_call(c, &c->table->cpu);
+	a64_cbnz(c, X1, fault);
 }
 
 /* ---- rings and records ---- */
@@ -390,6 +457,13 @@ void gen_time_check(struct codebuf *c, const struct agent_shm *shm, uint32_t lat
 	a64_b_cond(c, A64_HS, late);
 }
 
+void gen_never_check(struct codebuf *c, const struct agent_shm *shm, uint32_t late)
+{
+	a64_mov_imm(c, X1, (uintptr_t)&shm->record_until);
+	a64_ldr(c, X1, X1, 0);
+	a64_cbz(c, X1, late);
+}
+
 void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t full)
 {
 	uint32_t again = codebuf_label(c);
@@ -422,7 +496,7 @@ void gen_record(struct codebuf *c, unsigned words, uint32_t slot)
 {
 	a64_mov_imm(c, X1, words);
 	a64_str(c, X1, X5, 0);
-	a64_mov_imm(c, X1, (uint64_t)words << 32 | slot);
+	a64_mov_imm(c, X1, (uint64_t)(words & 255) << 32 | slot);
 	a64_str(c, X1, X5, offsetof(struct shared_record, point));
 }
 

@@ -16,6 +16,7 @@
 #include "runtime/agent/inproc/calls.h"
 #include "runtime/agent/inproc/loader.h"
 #include "runtime/agent/inproc/patch.h"
+#include "runtime/agent/inproc/tables.h"
 #include "runtime/agent/inproc/wanted.h"
 
 #define TEXTS_MAX 256 /* mappings of one file's text: a program may change the protection of single pages */
@@ -105,6 +106,7 @@ static void site_want(const struct wanted_point *w, const struct map_entry *text
 	uintptr_t address = text->start + (w->point->offset - text->offset);
 	struct patch_site *site;
 	enum agent_reason reason;
+	const struct hit_group *group = NULL;
 	uint16_t *semaphore = NULL;
 	int64_t consumer;
 
@@ -121,7 +123,14 @@ static void site_want(const struct wanted_point *w, const struct map_entry *text
 		point_refuse(w->attachment, w->index, reason);
 		return;
 	}
-	consumer = consumer_take(site, w->session->shm, w->attachment, w->index, program);
+	if (program->key_size) {
+		group = table_group(w->session->shm, w->attachment, w->index);
+		if (!group) {
+			point_refuse(w->attachment, w->index, AGENT_TABLES_FULL);
+			return;
+		}
+	}
+	consumer = consumer_take(site, w->session->shm, w->attachment, w->index, program, group);
 	if (consumer < 0) {
 		point_refuse(w->attachment, w->index, AGENT_SLOTS_FULL);
 		return;
