@@ -17,7 +17,7 @@ static const struct {
 	[FETCH_NOT] = { 1, 1 },    [FETCH_NEG] = { 1, 1 },    [FETCH_COM] = { 1, 1 },        [FETCH_PID] = { 0, 1 },
 	[FETCH_TID] = { 0, 1 },    [FETCH_JZ] = { 1, 0 },     [FETCH_JNZ] = { 1, 0 },        [FETCH_STREQ] = { 1, 1 },
 	[FETCH_PREFIX] = { 1, 1 }, [FETCH_COMMEQ] = { 0, 1 }, [FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },
-	[FETCH_STRINGN] = { 2, 0 },
+	[FETCH_STRINGN] = { 2, 0 }, [FETCH_SEARCH] = { 1, 1 },
 	[FETCH_CPU] = { 0, 1 },    [FETCH_KEY] = { 1, 0 },    [FETCH_KEYSTR] = { 1, 0 },     [FETCH_KEYCOMM] = { 0, 0 },
 	[FETCH_AGG] = { 1, 0 },
 };
@@ -32,7 +32,8 @@ uint16_t fetch_string_max(const struct fetch_program *program)
 
 bool fetch_uses_literal(uint8_t op)
 {
-	return op == FETCH_STREQ || op == FETCH_PREFIX || op == FETCH_COMMEQ || op == FETCH_COMMPREFIX;
+	return op == FETCH_STREQ || op == FETCH_PREFIX || op == FETCH_COMMEQ || op == FETCH_COMMPREFIX ||
+	       op == FETCH_SEARCH;
 }
 
 int fetch_effect(uint8_t op)
@@ -95,7 +96,8 @@ static bool step_is_valid(const struct fetch_program *program, size_t i, unsigne
 	case FETCH_PREFIX:
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX:
-		return step->a < program->nliterals &&
+	case FETCH_SEARCH:
+		return step->a < program->nliterals && step->c <= 1 &&
 		       program->literals[step->a].length <= FETCH_LITERAL_MAX;
 	case FETCH_TEST: return i + 1 == program->npredicate;
 	case FETCH_KEY:

@@ -283,7 +283,8 @@ static int emit_key_part(struct emitter *e, struct value_stack *s, uint8_t op, i
 /* Returns whether the step jumps to its fault label if memory cannot be read. */
 static bool step_may_fault(uint8_t op)
 {
-	return op == FETCH_LOAD || op == FETCH_STREQ || op == FETCH_PREFIX || op == FETCH_KEYSTR;
+	return op == FETCH_LOAD || op == FETCH_STREQ || op == FETCH_PREFIX || op == FETCH_SEARCH ||
+	       op == FETCH_KEYSTR;
 }
 
 /* Emits the steps of the key, from step i on. Returns the step after them. The fault label may remain unused. */

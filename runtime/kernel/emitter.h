@@ -51,8 +51,8 @@ _Static_assert(AT_END >= -EMIT_STACK_MAX, "BPF's stack");
 #define SCRATCH_ALIGN(n) (((n) + 7) & ~7ul)
 enum {
 	SCRATCH_STACK = 0,                                  /* grows up */
-	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared: FETCH_LITERAL_MAX and a NUL */
-	SCRATCH_RECORD = SCRATCH_TEXT + 72,
+	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared or searched */
+	SCRATCH_RECORD = SCRATCH_TEXT + SCRATCH_ALIGN(FETCH_SEARCH_MAX + 2),
 };
 /* What a record takes that has n strings of at most max bytes. A string is read to one byte more, and padded. */
 #define SCRATCH_SIZE(n, max)                                                                                       \

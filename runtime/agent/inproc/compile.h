@@ -67,9 +67,9 @@ void gen_load_frame(struct codebuf *c, int32_t offset, const struct fetch_step *
 void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_step *load);
 
 /*
- * Calls the table's match or comm with the literal: top = whether it matches. Jumps to fault if memory is unreadable.
+ * Calls the table's match or comm with the literal (how: enum literal_place): top = whether it matches. Jumps to fault if memory is unreadable.
  */
-void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, bool prefix, uint32_t fault);
+void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, unsigned how, uint32_t fault);
 /* Writes the string at the address in the top into the record, after the values. how: string_how(). */
 void gen_string(struct codebuf *c, uint32_t how);
 /* Writes the top into the record as argument i. */
