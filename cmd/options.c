@@ -93,6 +93,26 @@ error_t options_parse_number(struct argp_state *state, struct options *options, 
 	return options_usage_error(state, options, "%s: invalid number '%s'", option, text);
 }
 
+error_t options_parse_time(struct argp_state *state, struct options *options, const char *option, const char *text,
+                           double *seconds)
+{
+	static const struct {
+		const char *unit;
+		double seconds;
+	} units[] = {
+		{ "", 1 }, { "s", 1 }, { "ms", 1e-3 }, { "m", 60 }, { "min", 60 }, { "h", 3600 }, { "d", 86400 },
+	};
+	char *end;
+	double n = strtod(text, &end);
+
+	for (size_t i = 0; end != text && i < sizeof(units) / sizeof(*units); i++)
+		if (!strcmp(end, units[i].unit) && n * units[i].seconds >= 0.001 && n * units[i].seconds <= 1e9) {
+			*seconds = n * units[i].seconds;
+			return 0;
+		}
+	return options_usage_error(state, options, "%s: invalid time '%s'; give 500ms, 30s, 5m or 1h", option, text);
+}
+
 error_t options_parse_pid(struct argp_state *state, struct options *options, const char *text, pid_t *pid)
 {
 	uint64_t number;

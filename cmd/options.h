@@ -71,6 +71,10 @@ error_t options_parse_pid(struct argp_state *state, struct options *options, con
 error_t options_parse_number(struct argp_state *state, struct options *options, const char *option, const char *text,
                              uint64_t max, uint64_t *number);
 
+/* Parses a time such as 500ms, 30s, 5m or 1h, into seconds. */
+error_t options_parse_time(struct argp_state *state, struct options *options, const char *option, const char *text,
+                           double *seconds);
+
 /* Appends a pattern to a list, if it is valid. */
 error_t options_add_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,
                             const char *pattern);

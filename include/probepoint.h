@@ -576,6 +576,14 @@ void pp_reader_free(struct pp_reader *reader);
 int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_event **event);
 
 /*
+ * Makes pp_reader_next() return records in the order of their times, across threads, CPUs and backends, and hold each record
+ * back for delay_ms milliseconds (0 to 60000). A record that its thread needs longer than that to write comes late.
+ * Without this call, the records of each thread are in order. The reader takes records out of the session before it
+ * returns them; pp_reader_drop() counts those that were not returned as lost. Call it before pp_reader_next(). -EINVAL:
+ * invalid delay.
+ */
+int pp_reader_order(struct pp_reader *reader, int delay_ms);
+/*
  * Returns a descriptor for poll(2), select(2) and epoll(7), or a negative errno. It is readable when pp_reader_next()
  * may return a record, and stays so until pp_reader_next() has returned 0. It belongs to the reader. Call
  * pp_reader_next() with timeout 0 until it returns 0, then wait.
@@ -601,6 +609,12 @@ void pp_event_mark(const struct pp_event *event, struct pp_mark *mark);
 /* Counts the record as lost instead of recorded, for a caller that read it and could not keep it (the disk is full). */
 void pp_reader_lose(struct pp_reader *reader, const struct pp_mark *mark);
 
+/*
+ * Calls fn with the name of each argument that records of the session have, and the probe. A pair can occur more than once.
+ * Stops when fn returns nonzero, and returns that value.
+ */
+int pp_session_arguments(struct pp_session *session, int (*fn)(const char *probe, const char *argument, void *arg),
+                         void *arg);
 /*
  * For a caller that stops before pp_reader_next() returns 0: counts as lost the records that the reader has taken out
  * of the session and not returned. No more records can be read.

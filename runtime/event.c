@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/half.h"
+#include "runtime/session.h"
 
 static const struct manifest_layout *event_layout(const struct pp_event *event)
 {
@@ -107,18 +108,50 @@ size_t pp_event_args(const struct pp_event *event)
 	return event_layout(event)->nargs;
 }
 
-const char *pp_event_arg_name(const struct pp_event *event, size_t i)
+/* Returns the name of an argument of records of the probe. */
+static const char *argument_name(const struct manifest *manifest, const struct manifest_probe *probe, size_t i)
 {
 	static const char *const unnamed[RECORD_ARGS_MAX] = {
 		"arg0",  "arg1",  "arg2",  "arg3",  "arg4",  "arg5",  "arg6",  "arg7",
 		"arg8",  "arg9",  "arg10", "arg11", "arg12", "arg13", "arg14", "arg15",
 		"arg16", "arg17", "arg18", "arg19", "arg20", "arg21", "arg22", "arg23",
 	};
-	const struct manifest_probe *probe = event_manifest_probe(event);
 
 	if (i < probe->nargs)
-		return manifest_string(event->manifest, manifest_args(event->manifest)[probe->args + i].name);
-	return i < pp_event_args(event) ? unnamed[i] : NULL;
+		return manifest_string(manifest, manifest_args(manifest)[probe->args + i].name);
+	return i < RECORD_ARGS_MAX ? unnamed[i] : NULL;
+}
+
+const char *pp_event_arg_name(const struct pp_event *event, size_t i)
+{
+	if (i >= pp_event_args(event) && i >= event_manifest_probe(event)->nargs)
+		return NULL;
+	return argument_name(event->manifest, event_manifest_probe(event), i);
+}
+
+int pp_session_arguments(struct pp_session *session, int (*fn)(const char *probe, const char *argument, void *arg),
+                         void *arg)
+{
+	for (size_t i = 0; i < session_attachments(session); i++) {
+		const struct manifest *m = session_manifest(session, i);
+		const struct manifest_point *points = manifest_points(m);
+
+		for (uint32_t p = 0; p < m->npoints; p++) {
+			const struct manifest_probe *probe = &manifest_probes(m)[points[p].probe];
+			size_t nargs = manifest_layouts(m)[points[p].layout].nargs;
+
+			/* Most probes have several points with the same arguments. */
+			if (p && points[p].probe == points[p - 1].probe && points[p].layout == points[p - 1].layout)
+				continue;
+			for (size_t a = 0; a < nargs; a++) {
+				int stop = fn(manifest_string(m, probe->name), argument_name(m, probe, a), arg);
+
+				if (stop)
+					return stop;
+			}
+		}
+	}
+	return 0;
 }
 
 const char *pp_event_arg_value_name(const struct pp_event *event, size_t i)

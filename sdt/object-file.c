@@ -64,9 +64,9 @@ static const struct relocation_type {
 	uint8_t size; /* bytes */
 	int8_t sign;  /* 0: stores */
 } relocation_types[] = {
-	{ EM_X86_64, R_X86_64_64, 8, 0 },    { EM_X86_64, R_X86_64_32, 4, 0 },     { EM_386, R_386_32, 4, 0 },
+	{ EM_X86_64, R_X86_64_64, 8, 0 },    { EM_X86_64, R_X86_64_32, 4, 0 },      { EM_386, R_386_32, 4, 0 },
 	{ EM_ARM, R_ARM_ABS32, 4, 0 },       { EM_AARCH64, R_AARCH64_ABS64, 8, 0 }, { EM_PPC64, R_PPC64_ADDR64, 8, 0 },
-	{ EM_PPC64, R_PPC64_UADDR64, 8, 0 }, { EM_S390, R_390_64, 8, 0 },          { EM_RISCV, R_RISCV_64, 8, 0 },
+	{ EM_PPC64, R_PPC64_UADDR64, 8, 0 }, { EM_S390, R_390_64, 8, 0 },           { EM_RISCV, R_RISCV_64, 8, 0 },
 	{ EM_RISCV, R_RISCV_ADD32, 4, 1 },   { EM_RISCV, R_RISCV_SUB32, 4, -1 },
 };
 
@@ -110,8 +110,7 @@ static bool relocation_apply(const struct elf_file *file, Elf_Data *symbols, con
 	GElf_Sym symbol;
 	uint32_t word;
 
-	if (!n || r->offset > size || n > size - r->offset ||
-	    !gelf_getsym(symbols, (int)GELF_R_SYM(r->info), &symbol))
+	if (!n || r->offset > size || n > size - r->offset || !gelf_getsym(symbols, (int)GELF_R_SYM(r->info), &symbol))
 		return false;
 	there = n == 8 ? elf_file_u64(file, data + r->offset) : elf_file_u32(file, data + r->offset);
 	if (!r->has_addend)

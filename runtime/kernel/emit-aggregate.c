@@ -234,7 +234,7 @@ static void emit_zero(struct emitter *e, int from, int to)
 }
 
 /* Reads the string at the address at the top as the part at the offset. */
-static void emit_key_string(struct emitter *e, struct value_stack *s, int at, label fault)
+static void emit_part_string(struct emitter *e, struct value_stack *s, int at, label fault)
 {
 	int address = value_at_depth(s->depth - 1);
 	label done = label_new(e);
@@ -257,7 +257,7 @@ static void emit_key_string(struct emitter *e, struct value_stack *s, int at, la
 }
 
 /* Emits the end of a part of the key. Returns the offset after it. */
-static int emit_key_part(struct emitter *e, struct value_stack *s, uint8_t op, int at, label fault)
+static int emit_part(struct emitter *e, struct value_stack *s, uint8_t op, int at, label fault)
 {
 	switch (op) {
 	case FETCH_KEY:
@@ -266,7 +266,7 @@ static int emit_key_part(struct emitter *e, struct value_stack *s, uint8_t op, i
 		at += 8;
 		break;
 	case FETCH_KEYSTR:
-		emit_key_string(e, s, at, fault);
+		emit_part_string(e, s, at, fault);
 		at += AGG_STRING;
 		break;
 	case FETCH_KEYCOMM:
@@ -280,15 +280,8 @@ static int emit_key_part(struct emitter *e, struct value_stack *s, uint8_t op, i
 	return at;
 }
 
-/* Returns whether the step jumps to its fault label if memory cannot be read. */
-static bool step_may_fault(uint8_t op)
-{
-	return op == FETCH_LOAD || op == FETCH_STREQ || op == FETCH_PREFIX || op == FETCH_SEARCH ||
-	       op == FETCH_KEYSTR;
-}
-
-/* Emits the steps of the key, from step i on. Returns the step after them. The fault label may remain unused. */
-static size_t emit_key(struct emitter *e, struct expressions *x, label fault, bool *may_fault)
+/* Emits the steps of the key. Returns the step after them. */
+static size_t emit_parts(struct emitter *e, struct expressions *x, label fault)
 {
 	const struct fetch_program *p = x->p;
 	size_t i = x->from, parts = 0;
@@ -300,13 +293,12 @@ static size_t emit_key(struct emitter *e, struct expressions *x, label fault, bo
 	for (; parts < p->aggregate->nparts && !e->error; i++) {
 		uint8_t op = p->steps[i].op;
 
-		*may_fault |= step_may_fault(op);
 		emit_expressions_target(e, x, i);
 		if (op < FETCH_KEY || op > FETCH_KEYCOMM) {
 			emit_expressions_step(e, x, i, fault);
 			continue;
 		}
-		at = emit_key_part(e, &x->stack, op, at, fault);
+		at = emit_part(e, &x->stack, op, at, fault);
 		parts++;
 	}
 	emit_zero(e, at, SCRATCH_KEY + (int)e->maps->key_size);
@@ -318,12 +310,11 @@ static void emit_columns(struct emitter *e, struct expressions *x, size_t i)
 {
 	const struct fetch_program *p = x->p;
 	label fault = label_new(e), next;
-	bool may_fault = false;
+	size_t begin = e->n;
 
 	for (; i < p->npredicate + p->naggregate && !e->error; i++) {
 		const struct fetch_step *step = &p->steps[i];
 
-		may_fault |= step_may_fault(step->op);
 		emit_expressions_target(e, x, i);
 		if (step->op != FETCH_AGG) {
 			emit_expressions_step(e, x, i, fault);
@@ -332,28 +323,27 @@ static void emit_columns(struct emitter *e, struct expressions *x, size_t i)
 		emit_top_to_r1(e, &x->stack);
 		x->stack = (struct value_stack){ 0 };
 		emit_add(e, &p->aggregate->columns[step->a], step->a);
-		if (!may_fault)
-			continue; /* the verifier rejects code that is never reached */
+		if (!label_is_used(e, fault, begin))
+			continue;
 		next = label_new(e);
 		emit(e, BPF_JMP_A(next));
 		label_place(e, fault);
 		emit_unread(e, step->a, step->a + 1);
 		label_place(e, next);
 		fault = label_new(e);
-		may_fault = false;
+		begin = e->n;
 	}
-	label_place(e, fault); /* no step jumps to it */
 }
 
 void emit_aggregate(struct emitter *e, const struct fetch_program *p)
 {
 	label fault = label_new(e), end = label_new(e);
-	bool may_fault = false;
+	size_t begin = e->n;
 	struct expressions x;
 
 	if (!emit_expressions_open(e, &x, p, p->npredicate, p->npredicate + p->naggregate)) {
-		emit_columns(e, &x, emit_key(e, &x, fault, &may_fault));
-		if (may_fault) {
+		emit_columns(e, &x, emit_parts(e, &x, fault));
+		if (label_is_used(e, fault, begin)) {
 			emit(e, BPF_JMP_A(end));
 			label_place(e, fault);
 			emit_unread(e, 0, p->aggregate->ncolumns);

@@ -119,6 +119,8 @@ void emit(struct emitter *e, struct bpf_insn insn);
 label label_new(struct emitter *e);
 /* Places the label at the next instruction. */
 void label_place(struct emitter *e, label l);
+/* Returns whether one of the instructions from `from` on jumps to the label. The verifier rejects code that none reaches. */
+bool label_is_used(const struct emitter *e, label l, size_t from);
 /*
  * Resolves the jumps and releases the emitter. Returns 0 and the instructions, which the caller frees; -ENOMEM, or
  * -E2BIG if a jump does not reach its label, with an error message.

@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|interval|times|top|if|string|no-string|cgroup|maxactive|for|budget)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|for|budget|format|color|delay)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -124,7 +124,8 @@ _probepoint() {
 			'--sessions[list sessions]' '*:file:_files' ;;
 	(probe-stat)
 		_arguments -S $options {-a,--all}'[show also probes without hits]' {-i,--interval=}'[report every SECONDS]:seconds: ' \
-			{-n,--times=}'[stop after TIMES reports]:times: ' '--top=[show only the busiest probes]:number: ' \
+			{-n,--times=}'[stop after TIMES reports]:times: ' '--top=[show only the first N probes]:number: ' \
+			'--sort=[order by]:order:(hits rate lost name)' '--plain[print lines also on a terminal]' \
 			{-s,--session=}'[use this session]:session:_probepoint_sessions' '*:pattern:_probepoint_probes' ;;
 	(probe-disable)
 		_arguments -S $options '--all[disarm all probes of all sessions]' \
@@ -138,6 +139,8 @@ _probepoint() {
 			'*:pattern:_probepoint_patterns' ;;
 	(probe-trace)
 		_arguments -S $options $arming {-n,--count=}'[stop after COUNT records]:count: ' \
+			'--for=[stop after this time]:time: ' '--format=[print records like FORMAT]:format: ' \
+			'--color=[print each probe in a color]:when:(auto always never)' '--delay=[hold records back for this time]:time: ' \
 			{-o,--output=}'[write a trace to this new directory]:directory:_files -/' '*:pattern:_probepoint_patterns' ;;
 	esac
 }

@@ -47,7 +47,7 @@ fuzz() {
 	echo "$name: $runs runs"
 }
 fuzz image -max_len=8192 base/*.c sdt/*.c runtime/{lint*,cpu*}.c
-fuzz filter -max_len=300 runtime/fetch/*.c base/*.c sdt/*.c
+fuzz filter -max_len=300 runtime/fetch/*.c runtime/aggregate.c base/*.c sdt/*.c
 if [ "$(uname -m)" = x86_64 ]; then
 	mkdir "$T/agent"
 	printf '#include <sys/sdt.h>\nint main(int n, char **v) { STAP_PROBE3(a, b, n, *v, v); STAP_PROBE(a, c); }\n' |
@@ -57,5 +57,5 @@ if [ "$(uname -m)" = x86_64 ]; then
 	for segment in "$XDG_RUNTIME_DIR"/probepoint/*/segment-*; do
 		{ printf '\1'; cat "$segment"; } >"$T/agent/$(basename "$(dirname "$segment")")" || fail "cannot copy an attachment file for the corpus"
 	done
-	fuzz agent -max_len=16384 runtime/agent/inproc/{mem,files,socket,state-dir,compile,trampoline-x86_64,hit-read,hit-ring,entry-x86_64,codebuf}.c runtime/fetch/check.c
+	fuzz agent -max_len=16384 runtime/agent/inproc/{mem,files,socket,state-dir,compile,trampoline-x86_64,hit-read,hit-ring,hit-aggregate,entry-x86_64,codebuf}.c runtime/fetch/check.c runtime/aggregate.c
 fi

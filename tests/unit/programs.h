@@ -19,9 +19,13 @@ struct maker {
 	struct fetch_program p;
 	struct fetch_step steps[2048];
 	struct fetch_literal literals[64];
+	struct fetch_aggregate aggregate;
 	unsigned depth, budget;
 	bool predicate;
 };
+
+/* Whether programs may have aggregates and use FETCH_CPU. */
+static bool makes_aggregates;
 
 static uint64_t some_address(void);
 /* Pushes a register whose value may be one of these addresses, or close to one. */
@@ -160,7 +164,9 @@ static void leaf(struct maker *m)
 		address_expression(m);
 		step(m, FETCH_LOAD, 1 << below(4), 0, below(2), 0);
 		break;
-	case 4: step(m, below(2) ? FETCH_PID : FETCH_TID, 0, 0, 0, 0); break;
+	case 4:
+		step(m, makes_aggregates && !below(3) ? FETCH_CPU : below(2) ? FETCH_PID : FETCH_TID, 0, 0, 0, 0);
+		break;
 	default: comparison(m);
 	}
 }
@@ -223,8 +229,59 @@ static int some_string_max(void)
 	}
 }
 
+static void make_part(struct maker *m, unsigned i)
+{
+	m->aggregate.parts[i].kind = PP_STRING;
+	switch (below(4)) {
+	case 0: step(m, FETCH_KEYCOMM, i, 0, 0, 0); break;
+	case 1:
+		address_expression(m);
+		step(m, FETCH_KEYSTR, i, 0, 0, 0);
+		break;
+	default:
+		m->budget = below(5);
+		expression(m);
+		step(m, FETCH_KEY, i, 0, 0, 0);
+		m->aggregate.parts[i].kind = PP_SIGNED;
+	}
+}
+
+static void make_column(struct maker *m, unsigned i)
+{
+	struct agg_column *column = &m->aggregate.columns[i];
+
+	do {
+		*column = (struct agg_column){ .histogram = below(4), .is_unsigned = below(2) };
+		if (column->histogram == AGG_LINEAR) {
+			column->low = (int64_t)interesting();
+			column->step = 1 + below(1000);
+			column->high = column->low + column->step * below(AGG_LINEAR_MAX);
+		}
+	} while (!agg_column_is_valid(column));
+	if (below(4)) {
+		m->budget = below(8);
+		expression(m);
+	} else {
+		step(m, FETCH_IMM, 0, 0, 0, 0);
+	}
+	step(m, FETCH_AGG, i, 0, 0, 0);
+}
+
+static void make_aggregate(struct maker *m)
+{
+	m->aggregate.nparts = below(AGG_PARTS_MAX + 1);
+	m->aggregate.ncolumns = 1 + below(below(4) ? 3 : AGG_COLUMNS_MAX);
+	m->predicate = true;
+	for (unsigned i = 0; i < m->aggregate.nparts; i++)
+		make_part(m, i);
+	for (unsigned i = 0; i < m->aggregate.ncolumns; i++)
+		make_column(m, i);
+	m->p.naggregate = m->p.nsteps - m->p.npredicate;
+	m->p.aggregate = &m->aggregate;
+}
+
 /* A new one; its steps and literals are the maker's. depths: one for each of its steps. */
-static void make_program(struct maker *m, struct fetch_program *program, uint8_t *depths)
+static inline void make_program(struct maker *m, struct fetch_program *program, uint8_t *depths)
 {
 	unsigned nstrings = 0;
 	int string_max = some_string_max();
@@ -237,6 +294,8 @@ static void make_program(struct maker *m, struct fetch_program *program, uint8_t
 		step(m, FETCH_TEST, 0, 0, 0, 0);
 		m->p.npredicate = m->p.nsteps;
 	}
+	if (makes_aggregates)
+		make_aggregate(m);
 	m->predicate = false;
 	m->p.nargs = below(4) ? below(6) : below(RECORD_ARGS_MAX + 1);
 	for (size_t i = 0; i < m->p.nargs; i++) {
@@ -276,14 +335,16 @@ static void show(const struct fetch_program *p, const uint64_t *registers)
 	for (size_t i = 0; i < p->nsteps; i++)
 		fprintf(stderr, "%3zu %s a %u b %u c %u value %#llx\n", i, names[p->steps[i].op], p->steps[i].a,
 		        p->steps[i].b, p->steps[i].c, (unsigned long long)p->steps[i].value);
-	fprintf(stderr, "predicate: %zu steps\n", p->npredicate);
+	fprintf(stderr, "predicate: %zu steps, aggregate: %zu\n", p->npredicate, p->naggregate);
+	if (p->aggregate && p->aggregate->text)
+		fprintf(stderr, "%s\n", p->aggregate->text);
 	for (size_t i = 0; i < p->nliterals; i++)
 		fprintf(stderr, "literal %zu: \"%.*s\"\n", i, p->literals[i].length, p->literals[i].bytes);
 	for (int i = 0; i < PROGRAM_REGISTERS; i++)
 		fprintf(stderr, "r%d %#llx\n", i, (unsigned long long)registers[i]);
 }
 
-static void show_record(const char *who, const struct record *r)
+static inline void show_record(const char *who, const struct record *r)
 {
 	fprintf(stderr, "%s: words %u faults %#x\n", who, record_words(r), r->faults);
 	for (unsigned i = 0; i + 2 < record_words(r); i++)
