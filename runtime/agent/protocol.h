@@ -398,7 +398,6 @@ enum agent_reason {
 	AGENT_CALLS, /* hits must not make system calls. ARMED: a value that needs one is a fault; REFUSED: the filter needs one */
 	AGENT_COST,        /* ARMED: the filter may make a system call in each hit */
 	AGENT_TABLES_FULL, /* the region has no room for the aggregates of the attachment */
-	AGENT_COST,        /* ARMED: the filter may make a system call in each hit */
 	AGENT_CLOCK,       /* ARMED: hits must not make system calls, and only one reads the time: records are lost */
 	AGENT_REASONS
 };
