@@ -102,7 +102,7 @@ _probepoint_options() {
 	probe-enable) echo "--budget --for --inject --overwrite --record --system-calls --until-exit" ;;
 	probe-trace) echo "--color -n --count --delay --for --format -o --output" ;;
 	esac
-	echo "-b --backend --cgroup --children --fast -f --file --if --latency --maxactive --min-duration --no-string --on --pgrp -s --session --string --yes"
+	echo "-b --backend --cgroup --children --fast -f --file --if --latency --maxactive --min-duration --no-string --on --pgrp -s --session --string --uretprobe --yes"
 }
 
 _probepoint_run() { timeout -k 1 "${PROBEPOINT_COMPLETION_TIME:-2}" "$@" 2>/dev/null </dev/null; }

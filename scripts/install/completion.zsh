@@ -116,7 +116,7 @@ _probepoint() {
 		'--on=[match the two probes by this expression]:expression: '
 		'*--string=[read this argument as a string]:argument: ' '*--no-string=[show the address of this argument]:argument: '
 		{-s,--session=}'[use this session]:session:_probepoint_sessions'
-		'--fast[arm by calls instead of traps]' '--yes[arm more than 500 sites without confirmation]'
+		'--fast[arm by calls instead of traps]' '--uretprobe[see returns by uretprobes]' '--yes[arm more than 500 sites without confirmation]'
 	)
 	case $service in
 	(probe-list)

@@ -28,11 +28,21 @@ static struct shared_count *count_of(struct agent_ring *ring, uint32_t slot)
 	return (struct shared_count *)((char *)ring + AGENT_COUNTS_IN_RING) + (slot < AGENT_SLOTS ? slot : 0);
 }
 
+/* Adds one to a counter of the thread's ring. A signal handler of the thread may come in between. */
+static void count_up(shared64 *counter)
+{
+#ifdef __x86_64__
+	__asm__("incq %0" : "+m"(*counter));
+#else
+	shared_add(*counter, 1);
+#endif
+}
+
 /* Gives up a call that has not ended. */
 static void call_abandon(struct agent_ring *ring, struct agent_call *call)
 {
 	if (shared_get(call->state) == CALL_ACTIVE)
-		shared_add(count_of(ring, shared_get(call->slot))->filtered, 1);
+		count_up(&count_of(ring, shared_get(call->slot))->filtered);
 	shared_set(call->state, CALL_NONE);
 }
 
@@ -163,7 +173,7 @@ static struct agent_call *start_begin(struct agent_ring *ring, uint32_t slot, ui
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (shared_get(call->state) ==
 	    CALL_ACTIVE) { /* the oldest one gives way: it is missed, and no longer followed */
-		shared_add(count_of(ring, shared_get(call->slot))->lost, 1);
+		count_up(&count_of(ring, shared_get(call->slot))->lost);
 		shared_add(count_of(ring, shared_get(call->slot))->recorded, -1ull);
 	}
 	call_fill(call, slot, id, 0);
@@ -230,7 +240,7 @@ static struct agent_call *key_begin(struct agent_ring *ring, uint32_t slot, uint
 	uint32_t hash = key_hash(id, key);
 
 	if (call)
-		shared_add(count_of(ring, shared_get(call->slot))->filtered, 1);
+		count_up(&count_of(ring, shared_get(call->slot))->filtered);
 	for (unsigned i = 0; starts && !call && i < STARTS_NEAR; i++)
 		if (state_swap(&starts[(hash + i) % STARTS], CALL_NONE, CALL_WRITING))
 			call = &starts[(hash + i) % STARTS];
@@ -277,9 +287,9 @@ struct hit_result trampoline_begin(uint64_t what, struct agent_ring *ring, uint6
 	case MATCH_KEY: call = key_begin(ring, slot, id, place); break;
 	}
 	if (call)
-		shared_add(count_of(ring, slot)->recorded, 1);
+		count_up(&count_of(ring, slot)->recorded);
 	else
-		shared_add(count_of(ring, slot)->lost, 1);
+		count_up(&count_of(ring, slot)->lost);
 	return (struct hit_result){ (uintptr_t)(call ? call : &ring_calls(ring)->spare), 0 };
 }
 
@@ -298,7 +308,7 @@ struct hit_result trampoline_end(uint64_t what, struct agent_ring *ring, uint64_
 	}
 	if (!call) {
 		if (!is_missed)
-			shared_add(count_of(ring, (uint32_t)what)->unmatched, 1);
+			count_up(&count_of(ring, (uint32_t)what)->unmatched);
 		return (struct hit_result){ 0, 0 };
 	}
 	shared_set(call->state, CALL_ENDING);
