@@ -318,23 +318,37 @@ struct hit_result trampoline_end(uint64_t what, struct agent_ring *ring, uint64_
 
 /* ---- the agent's thread ---- */
 
-/* Measures the rate of the CPU's counter over 10 ms. */
-static void ticks_learn(void)
+static uint64_t agent_clock_ns(void)
 {
-	uint64_t ticks = cpu_ticks(), ns = trampoline_now(), end;
+	long t[2] = { 0, 0 };
 
-	do
-		end = trampoline_now();
-	while (end - ns < 10000000);
+	return cpu_call(SYS_clock_gettime, 1, (long)t, 0, 0, 0, 0) ? 0 : t[0] * 1000000000ull + t[1];
+}
+
+/*
+ * Measures the rate of the CPU's counter over 10 ms, while the agent's thread sleeps. Hits may not read the clock yet, so
+ * trampoline_now() does not serve here. Returns false if the clock cannot be read.
+ */
+static bool ticks_learn(void)
+{
+	const uint64_t ticks = cpu_ticks(), ns = agent_clock_ns();
+	const long pause[2] = { 0, 10000000 };
+	uint64_t end;
+
+	cpu_call(SYS_ppoll, 0, 0, (long)pause, 0, 8, 0);
+	end = agent_clock_ns();
+	if (!ns || end <= ns || cpu_ticks() <= ticks)
+		return false;
 	agent.tick_ns = ((end - ns) << 32) / (cpu_ticks() - ticks);
+	return true;
 }
 
 bool calls_prepare(void)
 {
 	void *table;
 
-	if (agent.has_ticks && !agent.tick_ns)
-		ticks_learn();
+	if (agent.has_ticks && !agent.tick_ns && !ticks_learn())
+		return false;
 	if (agent.starts)
 		return true;
 	table = (void *)cpu_call(SYS_mmap, 0, STARTS * sizeof(struct agent_call), PROT_READ | PROT_WRITE,
