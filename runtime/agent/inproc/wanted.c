@@ -96,7 +96,7 @@ static void point_arm(const struct wanted_point *w, struct patch_site *site, str
 	state->state = AGENT_ARMED;
 	if (c->program->argument_calls && !calls_allowed())
 		state->reason = AGENT_CALLS;
-	else if (c->program->filter_calls)
+	else if (c->program->filter_calls || c->program->aggregate_calls)
 		state->reason = AGENT_COST;
 }
 
