@@ -30,6 +30,7 @@
 #include "cmd/child.h"
 #include "cmd/format-check.h"
 #include "cmd/format.h"
+#include "cmd/latency.h"
 #include "cmd/options.h"
 #include "cmd/signals.h"
 #include "cmd/sink.h"
@@ -92,8 +93,10 @@ static const char *first_printing(const struct trace_command *t)
 static error_t trace_check(struct argp_state *state, struct trace_command *t)
 {
 	struct options *o = &t->options;
-	error_t err;
+	error_t err = arming_take_latency(state, o, &t->arming);
 
+	if (err)
+		return err;
 	if (t->directory && first_printing(t))
 		return options_usage_error(state, o, "%s cannot be combined with -o", first_printing(t));
 	if (o->json && (t->format || t->color))
@@ -478,6 +481,7 @@ static enum status trace_begin(struct trace_command *t)
 		ui_error(o, "%s", pp_error());
 		return STATUS_FAILED;
 	}
+	latency_request_low();
 	clock_gettime(CLOCK_MONOTONIC, &t->until);
 	t->until.tv_sec += (time_t)t->seconds;
 	t->until.tv_nsec += (long)((t->seconds - (double)(time_t)t->seconds) * 1e9);

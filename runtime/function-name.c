@@ -107,8 +107,8 @@ static bool symbol_is_part(const char *name)
 	return dot && dot > name && !strncmp(dot, ".cold", 5);
 }
 
-int function_glob(const struct pp_image *image, const char *symbol, int (*fn)(const char *name, uint64_t address, void *arg),
-                  void *arg)
+int function_glob(const struct pp_image *image, const char *symbol,
+                  int (*fn)(const char *name, uint64_t address, void *arg), void *arg)
 {
 	size_t total = pp_image_functions(image);
 	int err = 0;
@@ -127,6 +127,28 @@ int function_glob(const struct pp_image *image, const char *symbol, int (*fn)(co
 		free(demangled);
 	}
 	return err;
+}
+
+static int function_found(const char *name, uint64_t address, void *arg)
+{
+	(void)name, (void)address, (void)arg;
+	return 1;
+}
+
+bool pp_image_has_function(const struct pp_image *image, const char *pattern)
+{
+	const char *name = function_name(pattern);
+	struct function_parts parts;
+	uint64_t address;
+	bool found;
+
+	if (!name)
+		return false;
+	found = !function_split(name, &parts) &&
+	        (image_functions_named(image, parts.symbol, &address, 1) > 0 ||
+	         (function_is_glob(name) && function_glob(image, parts.symbol, function_found, NULL) == 1));
+	free(parts.symbol);
+	return found;
 }
 
 /* Finds the function that begins at an address, as linked. */

@@ -150,22 +150,39 @@ static bool die_number(Dwarf_Die *die, unsigned name, uint64_t *number)
 {
 	Dwarf_Attribute attribute;
 	Dwarf_Word word;
-	Dwarf_Sword signed_word;
 
-	if (!dwarf_attr_integrate(die, name, &attribute))
-		return false;
-	if (!dwarf_formsdata(&attribute, &signed_word) && signed_word < 0)
-		return false;
-	if (dwarf_formudata(&attribute, &word))
+	if (!dwarf_attr_integrate(die, name, &attribute) || dwarf_formudata(&attribute, &word))
 		return false;
 	*number = word;
+	return true;
+}
+
+/* Reads the value of an enumerator. A form without a sign has an unsigned value: libdw would extend the sign of all. */
+static bool die_value(Dwarf_Die *die, int64_t *value)
+{
+	Dwarf_Attribute attribute;
+	Dwarf_Sword signed_word;
+	Dwarf_Word word;
+
+	if (!dwarf_attr(die, DW_AT_const_value, &attribute))
+		return false;
+	if (dwarf_whatform(&attribute) == DW_FORM_sdata || dwarf_whatform(&attribute) == DW_FORM_implicit_const) {
+		if (dwarf_formsdata(&attribute, &signed_word))
+			return false;
+		*value = signed_word;
+		return true;
+	}
+	if (dwarf_formudata(&attribute, &word))
+		return false;
+	*value = (int64_t)word;
 	return true;
 }
 
 static bool tag_is_type(int tag, const char *keyword, size_t length)
 {
 	if (length)
-		return (!strncmp(keyword, "struct", length) && (tag == DW_TAG_structure_type || tag == DW_TAG_class_type)) ||
+		return (!strncmp(keyword, "struct", length) &&
+		        (tag == DW_TAG_structure_type || tag == DW_TAG_class_type)) ||
 		       (!strncmp(keyword, "union", length) && tag == DW_TAG_union_type) ||
 		       (!strncmp(keyword, "enum", length) && tag == DW_TAG_enumeration_type);
 	return tag == DW_TAG_typedef || tag == DW_TAG_base_type || tag == DW_TAG_structure_type ||
@@ -219,8 +236,8 @@ static bool search_below(struct search *search, Dwarf_Die *parent, const struct 
 			return false;
 		if (!is_scope && !tag_is_type(tag, wanted->keyword, wanted->keyword_length))
 			continue;
-		if (tag_is_type(tag, wanted->keyword, wanted->keyword_length) && !strcmp(die_name(&child), wanted->name) &&
-		    !dwarf_hasattr(&child, DW_AT_declaration)) {
+		if (tag_is_type(tag, wanted->keyword, wanted->keyword_length) &&
+		    !strcmp(die_name(&child), wanted->name) && !dwarf_hasattr(&child, DW_AT_declaration)) {
 			search->found = child;
 			return true;
 		}
@@ -358,7 +375,8 @@ static void declaration_resolve(struct ctypes *types, Dwarf_Die *die, const char
 {
 	struct search search = { .visits = 0 };
 
-	if (dwarf_hasattr(die, DW_AT_declaration) && search_type(&search, dwarf_get(types->image), types->address, name))
+	if (dwarf_hasattr(die, DW_AT_declaration) &&
+	    search_type(&search, dwarf_get(types->image), types->address, name))
 		*die = search.found;
 }
 
@@ -553,12 +571,10 @@ static int values_read(struct ctypes *types, Dwarf_Die *die, struct ctype *type)
 
 	for (int more = dwarf_child(die, &child); !more && type->nvalues < MEMBERS_MAX;
 	     more = dwarf_siblingof(&child, &child)) {
-		Dwarf_Attribute attribute;
-		Dwarf_Sword value;
 		const char *name = die_name(&child);
+		int64_t value;
 
-		if (dwarf_tag(&child) != DW_TAG_enumerator || !*name ||
-		    dwarf_formsdata(dwarf_attr(&child, DW_AT_const_value, &attribute), &value))
+		if (dwarf_tag(&child) != DW_TAG_enumerator || !*name || !die_value(&child, &value))
 			continue;
 		if (ALLOC_GROW(values, type->nvalues + 1, room)) {
 			free(values);
@@ -661,8 +677,7 @@ static int parameter_register(Dwarf_Die *die, uint64_t address)
 	return op->atom == DW_OP_regx && op->number < 1000 ? (int)op->number : -1;
 }
 
-int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room,
-                     struct dwarf_die *function)
+int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room, struct dwarf_die *function)
 {
 	struct search search = { .visits = 0 };
 	Dwarf *dwarf = dwarf_get(types->image);
@@ -733,8 +748,7 @@ const struct pp_type *dwarf_enumeration(struct ctypes *types, const struct ctype
 	return NULL;
 }
 
-int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room,
-                     struct dwarf_die *function)
+int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room, struct dwarf_die *function)
 {
 	(void)types, (void)parameters, (void)room, (void)function;
 	return -ENOENT;

@@ -265,9 +265,9 @@ static void shift_emit(struct parser *p, const struct token *token, enum fetch_o
 /* What a name has led to so far. The steps from value->from on have pushed a value or an address. */
 struct place {
 	struct ctype *type;
-	bool in_memory;  /* the value is in memory, at the offset from what was pushed; false: it was pushed */
+	bool in_memory; /* the value is in memory, at the offset from what was pushed; false: it was pushed */
 	uint64_t offset;
-	uint8_t bit, bits; /* of a bit-field */
+	uint8_t bit, bits;        /* of a bit-field */
 	const struct token *last; /* the field or index that led here */
 };
 
@@ -402,6 +402,7 @@ static int string_object_emit(struct parser *p, const struct place *place, struc
 	add_emit(p, &value->token, place->offset + pointer);
 	load_emit(p, &value->token, 8, false);
 	value->type = TYPE_STRING;
+	value->is_terminated = !strncmp(place->type->name, "basic_string<", 13);
 	return p->error ? p->error : 1;
 }
 

@@ -29,11 +29,14 @@
 
 /* ---- the table ---- */
 
+/* Skips words that are 0, as most of a short string. */
 static inline uint64_t key_hash(const uint64_t *key, unsigned nwords)
 {
 	uint64_t hash = 0;
 
 	for (unsigned i = 0; i < nwords; i++) {
+		if (!key[i])
+			continue;
 		hash = (hash ^ key[i]) * HASH_FACTOR;
 		hash ^= hash >> 29;
 	}
