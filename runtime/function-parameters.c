@@ -121,8 +121,8 @@ static const char *operand_place(const char *operands, int i, int *length)
 /*
  * Adds an argument of a type. place: the index of its operand in list, and in list_by_jump.
  */
-static int maker_add(struct maker *m, const char *name, const struct ctype *type, const struct dwarf_die *die, int place,
-                     const char *list, const char *list_by_jump)
+static int maker_add(struct maker *m, const char *name, const struct ctype *type, const struct dwarf_die *die,
+                     int place, const char *list, const char *list_by_jump)
 {
 	struct function_parameters *made = m->made;
 	struct ctype *target = type->kind == CTYPE_POINTER ? ctype_target(&made->names, type) : NULL;
@@ -160,8 +160,8 @@ static bool any_in_register(const struct dwarf_parameter *found, int n)
 	return false;
 }
 
-static int maker_add_parameters(struct maker *m, const struct dwarf_parameter *found, int n, int next,
-                                const char *list, const char *list_by_jump)
+static int maker_add_parameters(struct maker *m, const struct dwarf_parameter *found, int n, int next, const char *list,
+                                const char *list_by_jump)
 {
 	bool optimized = any_in_register(found, n);
 
@@ -171,7 +171,8 @@ static int maker_add_parameters(struct maker *m, const struct dwarf_parameter *f
 
 		if (err == -ENOMEM)
 			return err;
-		at = optimized ? register_index(m->abi, found[i].reg) : convention_index(m->abi, &m->made->names, &type, &next);
+		at = optimized ? register_index(m->abi, found[i].reg)
+		               : convention_index(m->abi, &m->made->names, &type, &next);
 		if (at == NOT_DECIDED)
 			return 0;
 		if (at < 0 || !*found[i].name || type.kind == CTYPE_UNKNOWN || type.kind == CTYPE_ARRAY ||

@@ -265,9 +265,9 @@ static void type_set_class(struct ctype *type, char class, unsigned size)
 		uint8_t kind;
 		bool is_signed;
 	} kinds[] = {
-		{ PPN_CLASS_SIGNED, CTYPE_INTEGER, true }, { PPN_CLASS_UNSIGNED, CTYPE_INTEGER, false },
-		{ PPN_CLASS_BOOL, CTYPE_BOOL, false },     { PPN_CLASS_CHAR, CTYPE_CHAR, true },
-		{ PPN_CLASS_FLOAT, CTYPE_FLOAT, true },    { PPN_CLASS_POINTER, CTYPE_POINTER, false },
+		{ PPN_CLASS_SIGNED, CTYPE_INTEGER, true },  { PPN_CLASS_UNSIGNED, CTYPE_INTEGER, false },
+		{ PPN_CLASS_BOOL, CTYPE_BOOL, false },      { PPN_CLASS_CHAR, CTYPE_CHAR, true },
+		{ PPN_CLASS_FLOAT, CTYPE_FLOAT, true },     { PPN_CLASS_POINTER, CTYPE_POINTER, false },
 		{ PPN_CLASS_STRING, CTYPE_POINTER, false },
 	};
 

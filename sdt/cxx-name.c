@@ -47,13 +47,13 @@ bool cxx_has_parameters(const char *pattern)
 static const struct {
 	const char *sign, *word;
 } operators[] = {
-	{ "==", "equal" },       { "!=", "unequal" },     { "<=", "at_most" },     { ">=", "at_least" },
-	{ "<<", "shift_left" },  { ">>", "shift_right" }, { "&&", "and" },         { "||", "or" },
-	{ "++", "increment" },   { "--", "decrement" },   { "+=", "plus_assign" }, { "-=", "minus_assign" },
-	{ "/=", "divide_assign" }, { "->", "arrow" },     { "()", "call" },        { "=", "assign" },
-	{ "<", "less" },         { ">", "greater" },      { "+", "plus" },         { "-", "minus" },
-	{ "/", "divide" },       { "%", "modulo" },       { "&", "bit_and" },      { "|", "bit_or" },
-	{ "^", "bit_xor" },      { "!", "not" },          { "~", "bit_not" },
+	{ "==", "equal" },         { "!=", "unequal" },     { "<=", "at_most" },     { ">=", "at_least" },
+	{ "<<", "shift_left" },    { ">>", "shift_right" }, { "&&", "and" },         { "||", "or" },
+	{ "++", "increment" },     { "--", "decrement" },   { "+=", "plus_assign" }, { "-=", "minus_assign" },
+	{ "/=", "divide_assign" }, { "->", "arrow" },       { "()", "call" },        { "=", "assign" },
+	{ "<", "less" },           { ">", "greater" },      { "+", "plus" },         { "-", "minus" },
+	{ "/", "divide" },         { "%", "modulo" },       { "&", "bit_and" },      { "|", "bit_or" },
+	{ "^", "bit_xor" },        { "!", "not" },          { "~", "bit_not" },
 };
 
 /* Returns the plugin's word for the operator whose sign is all of the text; NULL if it is not one. */
@@ -253,5 +253,6 @@ bool cxx_matches_demangled(const char *glob, const char *demangled)
 		return false;
 	if (!glob_end)
 		return true;
-	return parameters_write(glob_end, wanted) && parameters_write(end, parameters) && !fnmatch(wanted, parameters, 0);
+	return parameters_write(glob_end, wanted) && parameters_write(end, parameters) &&
+	       !fnmatch(wanted, parameters, 0);
 }

@@ -265,9 +265,9 @@ static void shift_emit(struct parser *p, const struct token *token, enum fetch_o
 /* What a name has led to so far. The steps from value->from on have pushed a value or an address. */
 struct place {
 	struct ctype *type;
-	bool in_memory;  /* the value is in memory, at the offset from what was pushed; false: it was pushed */
+	bool in_memory; /* the value is in memory, at the offset from what was pushed; false: it was pushed */
 	uint64_t offset;
-	uint8_t bit, bits; /* of a bit-field */
+	uint8_t bit, bits;        /* of a bit-field */
 	const struct token *last; /* the field or index that led here */
 };
 

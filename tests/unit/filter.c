@@ -1025,8 +1025,7 @@ START_TEST(refused)
 		{ "req->1", "expected the name of a field\nreq->1\n     ^" },
 		{ "req.path[i]", "expected a number\nreq.path[i]\n         ^" },
 		{ "req.path[1", "expected ']'\nreq.path[1\n          ^" },
-		{ "req.raw->x == 1",
-		  "the fields of 'req.raw' are not known\nreq.raw->x == 1\n         ^" },
+		{ "req.raw->x == 1", "the fields of 'req.raw' are not known\nreq.raw->x == 1\n         ^" },
 		{ "q.y == 1",
 		  "unknown name 'q.y': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
 		  "q.x[1], and every probe has pid, tid, comm and cpu\nq.y == 1\n^" },
