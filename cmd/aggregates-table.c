@@ -389,7 +389,7 @@ static void put_bucket(const struct agg_view *v, size_t call, const struct pp_bu
 		snprintf(range, sizeof(range), "%s or more", low);
 	else
 		snprintf(range, sizeof(range), "%s to %s", low, high);
-	fprintf(v->out, "  %31s %10" PRIu64 "  ", range, b->count);
+	fprintf(v->out, "  %31s %10" PRIu64 "%s", range, b->count, b->count ? "  " : "");
 	bars_put(v->out, (double)b->count, (double)most, width);
 	putc('\n', v->out);
 }

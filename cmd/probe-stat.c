@@ -65,8 +65,12 @@ static error_t stat_parse_order(struct argp_state *state, struct stat_command *c
 static error_t stat_check(struct argp_state *state, struct stat_command *c)
 {
 	struct options *o = &c->options;
-	error_t err;
+	error_t err = arming_take_latency(state, o, &c->arming);
 
+	if (err)
+		return err;
+	if (o->latency[0] && !o->aggregate)
+		o->aggregate = "count(), avg(duration), pct(duration), hist(duration)";
 	c->is_private = c->arming.argv || state->quoted || o->nfiles || o->backend || options_first_arming(o);
 	if (c->is_private) {
 		err = arming_check_target(state, o, &c->arming);

@@ -90,8 +90,10 @@ static const char *first_printing(const struct trace_command *t)
 static error_t trace_check(struct argp_state *state, struct trace_command *t)
 {
 	struct options *o = &t->options;
-	error_t err;
+	error_t err = arming_take_latency(state, o, &t->arming);
 
+	if (err)
+		return err;
 	if (t->directory && first_printing(t))
 		return options_usage_error(state, o, "%s cannot be combined with -o", first_printing(t));
 	if (o->json && (t->format || t->color))

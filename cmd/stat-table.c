@@ -27,6 +27,7 @@ static const struct count_column columns[] = {
 	{ "MISSED", offsetof(struct pp_counts, missed), RETURNS },
 	{ "IN FLIGHT", offsetof(struct pp_counts, under_way), RETURNS },
 	{ "ABANDONED", offsetof(struct pp_counts, abandoned), RETURNS },
+	{ "UNMATCHED", offsetof(struct pp_counts, unmatched), RETURNS },
 };
 #define NCOLUMNS (sizeof(columns) / sizeof(*columns))
 

@@ -18,6 +18,7 @@
 #include "runtime/agent/inproc/patch.h"
 #include "runtime/agent/inproc/tables.h"
 #include "runtime/agent/inproc/wanted.h"
+#include "runtime/function.h"
 
 #define TEXTS_MAX 256 /* mappings of one file's text: a program may change the protection of single pages */
 
@@ -112,6 +113,8 @@ static void site_want(const struct wanted_point *w, const struct map_entry *text
 
 	if (w->state->state == AGENT_REFUSED)
 		return;
+	if (program && program->fetch.role != SITE_HIT && !calls_prepare())
+		program = NULL;
 	site = program ? site_get(address) : NULL;
 	if (!site) {
 		point_refuse(w->attachment, w->index, AGENT_MEMORY);
