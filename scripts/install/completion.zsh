@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|for|budget|format|color|delay)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|print|strlen|cgroup|maxactive|for|budget|format|color|delay)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -112,7 +112,7 @@ _probepoint() {
 		'*'{-f,--file=}'[select this executable or library]:file:_files'
 		'--if=[select hits for which the expression is true]:expression: '
 		'--maxactive=[track at most N calls in flight]:number: '
-		'*--string=[read this argument as a string]:argument: ' '*--no-string=[show the address of this argument]:argument: '
+		'*--print=[record these values]:expressions: ' '--strlen=[bytes of a string]:number: ' '*--string=[read this argument as a string]:argument: ' '*--no-string=[show the address of this argument]:argument: '
 		{-s,--session=}'[use this session]:session:_probepoint_sessions'
 		'--fast[arm by calls instead of traps]' '--yes[arm more than 500 sites without confirmation]'
 	)
