@@ -374,7 +374,8 @@ static void put_rests(const struct agg_view *v)
 
 /* ---- histograms ---- */
 
-static void put_bucket(const struct agg_view *v, size_t call, const struct pp_bucket *b, bool is_unsigned, uint64_t most)
+static void put_bucket(const struct agg_view *v, size_t call, const struct pp_bucket *b, bool is_unsigned,
+                       uint64_t most)
 {
 	char low[40], high[40], range[96];
 	size_t used = 2 + 31 + 1 + 10 + 2, width = v->columns > used + 10 ? v->columns - used : 10;
@@ -402,7 +403,8 @@ static void put_gap(const struct agg_view *v, size_t call, const struct pp_bucke
                     bool is_unsigned, uint64_t most)
 {
 	bool is_log = pp_table_function(v->aggregates, v->table, call) == PP_HIST;
-	uint64_t step = (uint64_t)from->high - (uint64_t)from->low + 1, gap = (uint64_t)to->low - (uint64_t)from->high - 1;
+	uint64_t step = (uint64_t)from->high - (uint64_t)from->low + 1,
+		 gap = (uint64_t)to->low - (uint64_t)from->high - 1;
 	struct pp_bucket empty[GAP_MOST];
 	uint64_t low = (uint64_t)from->high + 1;
 	size_t n = 0;
