@@ -207,7 +207,9 @@ static json_object *event_json_args(const struct pp_event *event, json_object **
 		if (pp_event_arg_value_name(event, i)) {
 			if (!*names)
 				*names = json_new_object();
-			json_add_text(*names, json_object_get_string(name), pp_event_arg_value_name(event, i));
+			if (json_object_object_add(*names, json_object_get_string(name),
+			                           json_text(pp_event_arg_value_name(event, i))))
+				alloc_failed();
 		}
 		if (cut) {
 			if (!*cuts)

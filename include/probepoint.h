@@ -148,10 +148,16 @@ bool pp_site_semaphore(const struct pp_site *site, uint64_t *offset);
 const char *pp_site_function(const struct pp_site *site); /* NULL: not known */
 const char *pp_site_source(const struct pp_site *site);   /* "file:line"; NULL: not known */
 
-/* Returns true if the pattern matches the probe. A pattern is "PROVIDER:NAME" or "NAME", each of them a glob. */
+/*
+ * Returns true if the pattern matches the probe. A pattern is "PROVIDER:NAME" or "NAME", each of them a glob. A NAME with
+ * "::" is the C++ name of a function whose probes the plugin made, as in "shop::Cart::add*" or "shop::Cart::add(int)".
+ */
 bool pp_probe_matches(const struct pp_probe *probe, const char *pattern);
 
-/* Returns the same for the name of a probe, "PROVIDER:NAME". */
+/* Returns true if a function of the image matches a pattern such as "func:main" or "func:shop::Cart::*". */
+bool pp_image_has_function(const struct pp_image *image, const char *pattern);
+
+/* Returns the same for the name of a probe, "PROVIDER:NAME". It does not know parameters, and matches all overloads. */
 bool pp_name_matches(const char *probe, const char *pattern);
 
 /*

@@ -129,6 +129,28 @@ int function_glob(const struct pp_image *image, const char *symbol,
 	return err;
 }
 
+static int function_found(const char *name, uint64_t address, void *arg)
+{
+	(void)name, (void)address, (void)arg;
+	return 1;
+}
+
+bool pp_image_has_function(const struct pp_image *image, const char *pattern)
+{
+	const char *name = function_name(pattern);
+	struct function_parts parts;
+	uint64_t address;
+	bool found;
+
+	if (!name)
+		return false;
+	found = !function_split(name, &parts) &&
+	        (image_functions_named(image, parts.symbol, &address, 1) > 0 ||
+	         (function_is_glob(name) && function_glob(image, parts.symbol, function_found, NULL) == 1));
+	free(parts.symbol);
+	return found;
+}
+
 /* Finds the function that begins at an address, as linked. */
 static int address_find(const struct pp_image *image, const char *symbol, uint64_t *address)
 {

@@ -184,21 +184,23 @@ static size_t parameter_copy(const char *text, size_t length, char *to)
 /* Writes parameters without blanks and with const after the type. Returns false if they are too long. */
 static bool parameters_write(const char *text, char to[TEXT_MAX])
 {
-	size_t n = 0, from = 0, length = strlen(text);
+	const char *clone = strstr(text, " [clone"); /* the compiler's, of the same function */
+	size_t n = 0, from = 0, length = clone ? (size_t)(clone - text) : strlen(text);
 	int depth = 0;
 
 	if (length >= TEXT_MAX / 2)
 		return false;
 	for (size_t i = 0; i <= length; i++) {
 		bool opens = text[i] == '(' || text[i] == '<', closes = text[i] == ')' || text[i] == '>';
-		bool ends = !text[i] || (text[i] == ',' && depth == 1) || (closes && depth == 1) || (opens && !depth);
+		bool ends =
+			i == length || (text[i] == ',' && depth == 1) || (closes && depth == 1) || (opens && !depth);
 
 		depth += opens;
 		depth -= closes && depth > 0;
 		if (!ends)
 			continue;
 		n += parameter_copy(text + from, i - from, to + n);
-		if (text[i])
+		if (i < length)
 			to[n++] = text[i];
 		from = i + 1;
 	}

@@ -150,15 +150,31 @@ static bool die_number(Dwarf_Die *die, unsigned name, uint64_t *number)
 {
 	Dwarf_Attribute attribute;
 	Dwarf_Word word;
-	Dwarf_Sword signed_word;
 
-	if (!dwarf_attr_integrate(die, name, &attribute))
-		return false;
-	if (!dwarf_formsdata(&attribute, &signed_word) && signed_word < 0)
-		return false;
-	if (dwarf_formudata(&attribute, &word))
+	if (!dwarf_attr_integrate(die, name, &attribute) || dwarf_formudata(&attribute, &word))
 		return false;
 	*number = word;
+	return true;
+}
+
+/* Reads the value of an enumerator. A form without a sign has an unsigned value: libdw would extend the sign of all. */
+static bool die_value(Dwarf_Die *die, int64_t *value)
+{
+	Dwarf_Attribute attribute;
+	Dwarf_Sword signed_word;
+	Dwarf_Word word;
+
+	if (!dwarf_attr(die, DW_AT_const_value, &attribute))
+		return false;
+	if (dwarf_whatform(&attribute) == DW_FORM_sdata || dwarf_whatform(&attribute) == DW_FORM_implicit_const) {
+		if (dwarf_formsdata(&attribute, &signed_word))
+			return false;
+		*value = signed_word;
+		return true;
+	}
+	if (dwarf_formudata(&attribute, &word))
+		return false;
+	*value = (int64_t)word;
 	return true;
 }
 
@@ -555,12 +571,10 @@ static int values_read(struct ctypes *types, Dwarf_Die *die, struct ctype *type)
 
 	for (int more = dwarf_child(die, &child); !more && type->nvalues < MEMBERS_MAX;
 	     more = dwarf_siblingof(&child, &child)) {
-		Dwarf_Attribute attribute;
-		Dwarf_Sword value;
 		const char *name = die_name(&child);
+		int64_t value;
 
-		if (dwarf_tag(&child) != DW_TAG_enumerator || !*name ||
-		    dwarf_formsdata(dwarf_attr(&child, DW_AT_const_value, &attribute), &value))
+		if (dwarf_tag(&child) != DW_TAG_enumerator || !*name || !die_value(&child, &value))
 			continue;
 		if (ALLOC_GROW(values, type->nvalues + 1, room)) {
 			free(values);

@@ -8,6 +8,7 @@
 #include "sdt/object-file.h"
 #include "sdt/overlayfs.h"
 #include "sdt/probes.h"
+#include "sdt/cxx-name.h"
 #include "sdt/dwarf.h"
 #include "sdt/symbols.h"
 
@@ -219,6 +220,7 @@ int pp_image_open_matching(const char *path, const char *const *patterns, size_t
                            struct pp_image **result)
 {
 	const struct notes_filter wanted = { patterns, n };
+	bool by_parameters = false; /* the sites' functions tell overloads apart */
 	struct stat now;
 	struct pp_image *image = NULL;
 	struct elf_file file;
@@ -231,7 +233,9 @@ int pp_image_open_matching(const char *path, const char *const *patterns, size_t
 	err = image_new(&file, &image);
 	if (err)
 		goto fail;
-	err = image_read(&file, &wanted, flags, image);
+	for (size_t i = 0; i < n; i++)
+		by_parameters |= cxx_is_pattern(patterns[i]) && cxx_has_parameters(patterns[i]);
+	err = image_read(&file, &wanted, by_parameters ? flags & ~(unsigned)PP_IMAGE_COUNTS : flags, image);
 	if (err)
 		goto fail;
 	if (fstat(file.fd, &now))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Lookups of symbols and functions by name and by address, for image.h. */
+#include "sdt/cxx-name.h"
 #include "sdt/symbols.h"
 
 #include "base/array.h"
@@ -129,7 +130,10 @@ static bool symbol_has_name(const struct symbol *s, const char *name)
 		return true;
 	if (strncmp(s->name, "_Z", 2) || !(demangled = __cxa_demangle(s->name, NULL, NULL, NULL)))
 		return false;
-	yes = !strcmp(demangled, name);
+	if (strstr(demangled, " [clone"))
+		*strstr(demangled, " [clone") = 0;
+	yes = !strcmp(demangled, name) ||
+	      (cxx_has_parameters(name) && !strpbrk(name, "*?[") && cxx_matches_demangled(name, demangled));
 	if (!yes) {
 		demangled_cut_parameters(demangled);
 		yes = !strcmp(demangled, name) || !strcmp(demangled_skip_result(demangled), name);

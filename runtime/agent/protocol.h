@@ -367,7 +367,7 @@ struct agent_keep {
 enum agent_state {
 	AGENT_OFF,     /* the point does not concern this process, or is switched off */
 	AGENT_PENDING, /* its file is not mapped */
-	AGENT_ARMED,   /* the reason is a remark: AGENT_CALLS, AGENT_COST or 0 */
+	AGENT_ARMED,   /* the reason is a remark: AGENT_CALLS, AGENT_COST, AGENT_CLOCK or 0 */
 	AGENT_REFUSED, /* for the reason */
 };
 
@@ -398,6 +398,7 @@ enum agent_reason {
 	AGENT_CALLS, /* hits must not make system calls. ARMED: a value that needs one is a fault; REFUSED: the filter needs one */
 	AGENT_COST,        /* ARMED: the filter may make a system call in each hit */
 	AGENT_TABLES_FULL, /* the region has no room for the aggregates of the attachment */
+	AGENT_CLOCK,       /* ARMED: hits must not make system calls, and only one reads the time: records are lost */
 	AGENT_REASONS
 };
 

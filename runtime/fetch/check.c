@@ -10,20 +10,20 @@
 static const struct {
 	uint8_t pops, pushes;
 } effects[FETCH_OPCODES] = {
-	[FETCH_IMM] = { 0, 1 },        [FETCH_REG] = { 0, 1 },    [FETCH_EXTEND] = { 1, 1 },
-	[FETCH_LOAD] = { 1, 1 },       [FETCH_ARG] = { 1, 0 },    [FETCH_STRING] = { 1, 0 },
-	[FETCH_ADD] = { 2, 1 },        [FETCH_SUB] = { 2, 1 },    [FETCH_MUL] = { 2, 1 },
-	[FETCH_DIV] = { 2, 1 },        [FETCH_MOD] = { 2, 1 },    [FETCH_AND] = { 2, 1 },
-	[FETCH_OR] = { 2, 1 },         [FETCH_XOR] = { 2, 1 },    [FETCH_SHL] = { 2, 1 },
-	[FETCH_SHR] = { 2, 1 },        [FETCH_EQ] = { 2, 1 },     [FETCH_NE] = { 2, 1 },
-	[FETCH_LT] = { 2, 1 },         [FETCH_LE] = { 2, 1 },     [FETCH_NOT] = { 1, 1 },
-	[FETCH_NEG] = { 1, 1 },        [FETCH_COM] = { 1, 1 },    [FETCH_PID] = { 0, 1 },
-	[FETCH_TID] = { 0, 1 },        [FETCH_JZ] = { 1, 0 },     [FETCH_JNZ] = { 1, 0 },
-	[FETCH_STREQ] = { 1, 1 },      [FETCH_PREFIX] = { 1, 1 }, [FETCH_COMMEQ] = { 0, 1 },
-	[FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },   [FETCH_STRINGN] = { 2, 0 },
-	[FETCH_HASH] = { 1, 1 },       [FETCH_ENTRY] = { 0, 1 },  [FETCH_DURATION] = { 0, 1 },
-	[FETCH_CPU] = { 0, 1 },        [FETCH_KEY] = { 1, 0 },    [FETCH_KEYSTR] = { 1, 0 },
-	[FETCH_KEYCOMM] = { 0, 0 },    [FETCH_AGG] = { 1, 0 },
+	[FETCH_IMM] = { 0, 1 },        [FETCH_REG] = { 0, 1 },     [FETCH_EXTEND] = { 1, 1 },
+	[FETCH_LOAD] = { 1, 1 },       [FETCH_ARG] = { 1, 0 },     [FETCH_STRING] = { 1, 0 },
+	[FETCH_ADD] = { 2, 1 },        [FETCH_SUB] = { 2, 1 },     [FETCH_MUL] = { 2, 1 },
+	[FETCH_DIV] = { 2, 1 },        [FETCH_MOD] = { 2, 1 },     [FETCH_AND] = { 2, 1 },
+	[FETCH_OR] = { 2, 1 },         [FETCH_XOR] = { 2, 1 },     [FETCH_SHL] = { 2, 1 },
+	[FETCH_SHR] = { 2, 1 },        [FETCH_EQ] = { 2, 1 },      [FETCH_NE] = { 2, 1 },
+	[FETCH_LT] = { 2, 1 },         [FETCH_LE] = { 2, 1 },      [FETCH_NOT] = { 1, 1 },
+	[FETCH_NEG] = { 1, 1 },        [FETCH_COM] = { 1, 1 },     [FETCH_PID] = { 0, 1 },
+	[FETCH_TID] = { 0, 1 },        [FETCH_JZ] = { 1, 0 },      [FETCH_JNZ] = { 1, 0 },
+	[FETCH_STREQ] = { 1, 1 },      [FETCH_PREFIX] = { 1, 1 },  [FETCH_COMMEQ] = { 0, 1 },
+	[FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },    [FETCH_STRINGN] = { 2, 0 },
+	[FETCH_HASH] = { 1, 1 },       [FETCH_ENTRY] = { 0, 1 },   [FETCH_DURATION] = { 0, 1 },
+	[FETCH_CPU] = { 0, 1 },        [FETCH_KEY] = { 1, 0 },     [FETCH_KEYSTR] = { 1, 0 },
+	[FETCH_SEARCH] = { 1, 1 },     [FETCH_KEYCOMM] = { 0, 0 }, [FETCH_AGG] = { 1, 0 },
 };
 
 uint16_t fetch_string_max(const struct fetch_program *program)
@@ -36,7 +36,8 @@ uint16_t fetch_string_max(const struct fetch_program *program)
 
 bool fetch_uses_literal(uint8_t op)
 {
-	return op == FETCH_STREQ || op == FETCH_PREFIX || op == FETCH_COMMEQ || op == FETCH_COMMPREFIX;
+	return op == FETCH_STREQ || op == FETCH_PREFIX || op == FETCH_COMMEQ || op == FETCH_COMMPREFIX ||
+	       op == FETCH_SEARCH;
 }
 
 int fetch_effect(uint8_t op)
@@ -104,6 +105,9 @@ static bool step_is_valid(const struct fetch_program *program, size_t i, unsigne
 	case FETCH_HASH: return in_key;
 	case FETCH_DURATION: return program->role == SITE_LEAVE && !in_key;
 	case FETCH_ENTRY: return program->role == SITE_LEAVE && !in_key && step->a < FETCH_ENTRY_MAX;
+	case FETCH_SEARCH:
+		return step->a < program->nliterals && step->c <= 1 &&
+		       program->literals[step->a].length <= FETCH_LITERAL_MAX;
 	case FETCH_TEST: return i + 1 == program->npredicate;
 	case FETCH_KEY:
 	case FETCH_KEYSTR:

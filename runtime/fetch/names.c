@@ -402,6 +402,7 @@ static int string_object_emit(struct parser *p, const struct place *place, struc
 	add_emit(p, &value->token, place->offset + pointer);
 	load_emit(p, &value->token, 8, false);
 	value->type = TYPE_STRING;
+	value->is_terminated = !strncmp(place->type->name, "basic_string<", 13);
 	return p->error ? p->error : 1;
 }
 

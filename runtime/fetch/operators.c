@@ -68,6 +68,7 @@ static int strings_emit(struct parser *p, const struct binary_operator *op, cons
 	const struct value *other = text == right ? left : right;
 	bool is_comm = other->type == TYPE_COMM, prefix;
 	struct fetch_literal literal;
+	enum match match;
 	int err;
 
 	if (op->op == OPERATOR_MATCH && right->type != TYPE_TEXT)
@@ -78,10 +79,14 @@ static int strings_emit(struct parser *p, const struct binary_operator *op, cons
 		return parser_fail(p, right->token.at, "cannot compare two quoted strings");
 	if (other->type == TYPE_INTEGER && !other->may_be_string)
 		return parser_fail(p, other->token.at, "cannot compare an integer with a string");
-	err = token_text(&p->tokens, &text->token, op->op == OPERATOR_MATCH, &literal, &prefix);
+	err = token_text(&p->tokens, &text->token, op->op == OPERATOR_MATCH, &literal, &match);
 	if (err)
 		return err;
-	if (other->length) {
+	prefix = match == MATCH_PREFIX;
+	if (match & MATCH_SUFFIX && (is_comm || (other->length && !other->is_terminated)))
+		return parser_fail(p, text->token.at, "'*' at the beginning of a pattern is not supported for %s",
+		                   is_comm ? "a thread's name" : "strings with a length");
+	if (other->length && !other->is_terminated) {
 		err = sized_emit(p, other, &literal, prefix);
 		if (!err && op->op == FETCH_NE)
 			parser_emit(p, &other->token, FETCH_NOT, false, 0);
@@ -92,7 +97,13 @@ static int strings_emit(struct parser *p, const struct binary_operator *op, cons
 	if (is_comm)
 		parser_emit_literal(p, &other->token, prefix ? FETCH_COMMPREFIX : FETCH_COMMEQ, &literal);
 	else
-		parser_emit_literal(p, &other->token, prefix ? FETCH_PREFIX : FETCH_STREQ, &literal);
+		parser_emit_literal(p, &other->token,
+		                    match & MATCH_SUFFIX ? FETCH_SEARCH
+		                    : prefix             ? FETCH_PREFIX
+		                                         : FETCH_STREQ,
+		                    &literal);
+	if (match == MATCH_SUFFIX && !p->error)
+		p->steps[p->nsteps - 1].c = 1;
 	if (op->op == FETCH_NE)
 		parser_emit(p, &other->token, FETCH_NOT, false, 0);
 	return p->error;

@@ -37,6 +37,7 @@ struct value {
 	/* TYPE_STRING: the steps that push the string's length; NULL: it ends with its NUL. Owned by the parser's types. */
 	const struct fetch_step *length;
 	size_t nlength;
+	bool is_terminated; /* the string that has a length ends with a NUL too */
 };
 
 struct parser {

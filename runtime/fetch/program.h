@@ -13,7 +13,8 @@
  *    the predicate, a fault makes the predicate false.
  * 3. A string is read byte by byte up to its NUL, and at most one byte further than needed: N + 2 bytes for an argument
  *    of at most N bytes (`value` of its step, the same for all strings of a program), length + 2 bytes for FETCH_STREQ,
- *    length + 1 bytes for FETCH_PREFIX. A fault on any of these bytes is a fault of the string, whatever the bytes before
+ *    length + 1 bytes for FETCH_PREFIX, FETCH_SEARCH_MAX + 2 bytes for FETCH_SEARCH, which is false for the end of a
+ *    string that is longer than FETCH_SEARCH_MAX, and does not find what goes beyond that. A fault on any of these bytes is a fault of the string, whatever the bytes before
  *    it are. FETCH_STRINGN reads only as many bytes as its length says, at most N + 1. A negative length is a fault.
  * 4. The value of a string argument is its length, 0 to N, or N + 1 if it is longer. This many bytes are stored, padded
  *    with zeroes to a multiple of 8. An argument that faulted has the value 0 and stores no bytes.
@@ -48,6 +49,7 @@ struct pp_type;
 /* Its hash h starts as the seed. For each of its words w: h = (h ^ w) * factor, h ^= h >> 32. */
 #define FETCH_HASH_SEED 0x243f6a8885a308d3
 #define FETCH_HASH_FACTOR 0x9e3779b97f4a7c15u
+#define FETCH_SEARCH_MAX 256 /* bytes of a string that are searched for a literal */
 
 enum fetch_opcode {
 	FETCH_IMM,    /* push value */
@@ -98,6 +100,7 @@ enum fetch_opcode {
 	FETCH_KEYCOMM, /* part a of the key is the thread's name */
 	FETCH_AGG,     /* pop; add the value to column a under the key */
 
+	FETCH_SEARCH,  /* top = literal a is in the string at address top; c: at its end */
 	FETCH_STRINGN, /* pop a length and an address; so many bytes there, at most `value`, are argument a */
 	FETCH_OPCODES
 };

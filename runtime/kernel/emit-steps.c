@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <probepoint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "runtime/kernel/emitter.h"
@@ -304,6 +305,73 @@ static void emit_match_step(struct emitter *e, struct value_stack *s, const stru
 	s->in_r1 = true;
 }
 
+/*
+ * Jumps to no unless the literal is at r5 in the buffer SCRATCH_TEXT. r5 is scratch memory plus a position in the buffer.
+ * There is one jump, because the verifier limits how many jumps it follows, and this code is in a loop.
+ */
+static void emit_compare_at(struct emitter *e, const struct fetch_literal *literal, label no)
+{
+	emit(e, BPF_MOV64_IMM(BPF_REG_0, 0));
+	for (int i = 0, size; i < literal->length; i += size) {
+		int64_t wanted = 0;
+
+		for (size = 8; size > literal->length - i; size /= 2)
+			;
+		memcpy(&wanted, literal->bytes + i, (size_t)size); /* BPF has the byte order of the machine */
+		emit(e, BPF_LDX_MEM(bpf_size(size), BPF_REG_2, BPF_REG_5, SCRATCH_TEXT + i));
+		emit_imm64(e, BPF_REG_1, wanted);
+		emit(e, BPF_ALU64_REG(BPF_XOR, BPF_REG_2, BPF_REG_1));
+		emit(e, BPF_ALU64_REG(BPF_OR, BPF_REG_0, BPF_REG_2));
+	}
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, no));
+}
+
+/* Replaces the address of a string by whether the literal is in the string, or at its end. */
+static void emit_search_step(struct emitter *e, struct value_stack *s, const struct fetch_step *step,
+                             const struct fetch_literal *literal, label fault)
+{
+	label no = label_new(e), again = label_new(e), next = label_new(e), yes = label_new(e);
+	label whole = label_new(e), end = label_new(e);
+
+	emit_top_to_stack(e, s);
+	emit_read_string(e, SCRATCH_TEXT, FETCH_SEARCH_MAX + 2, value_at_depth(s->depth - 1), fault);
+	emit(e, BPF_JMP_IMM(BPF_JLE, BPF_REG_0, FETCH_SEARCH_MAX + 1, whole));
+	if (step->c)
+		emit(e, BPF_JMP_A(no));
+	else
+		emit(e, BPF_MOV64_IMM(BPF_REG_0, FETCH_SEARCH_MAX + 1));
+	label_place(e, whole);
+	/* r4 = the last position where the literal may begin */
+	emit(e, BPF_MOV64_REG(BPF_REG_4, BPF_REG_0));
+	emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_4, 1 + literal->length));
+	emit(e, BPF_JMP_IMM(BPF_JSLT, BPF_REG_4, 0, no));
+	if (step->c) {
+		emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_4, FETCH_SEARCH_MAX, no));
+		emit(e, BPF_MOV64_REG(BPF_REG_5, BPF_REG_7));
+		emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_5, BPF_REG_4));
+		emit_compare_at(e, literal, no);
+	} else {
+		emit(e, BPF_MOV64_IMM(BPF_REG_3, 0));
+		label_place(e, again);
+		emit(e, BPF_JMP_REG(BPF_JSGT, BPF_REG_3, BPF_REG_4, no));
+		emit(e, BPF_MOV64_REG(BPF_REG_5, BPF_REG_7));
+		emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_5, BPF_REG_3));
+		emit_compare_at(e, literal, next);
+		emit(e, BPF_JMP_A(yes));
+		label_place(e, next);
+		emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_3, 1));
+		emit(e, BPF_JMP_IMM(BPF_JLE, BPF_REG_3, FETCH_SEARCH_MAX, again));
+		emit(e, BPF_JMP_A(no));
+		label_place(e, yes);
+	}
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, 1));
+	emit(e, BPF_JMP_A(end));
+	label_place(e, no);
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, 0));
+	label_place(e, end);
+	s->in_r1 = true;
+}
+
 /* r1 = the register, or at a call's end what stands for it: see struct abi */
 static void emit_register_step(struct emitter *e, int reg)
 {
@@ -416,6 +484,7 @@ static void emit_plain_step(struct emitter *e, struct value_stack *s, const stru
 	case FETCH_PREFIX:
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX: emit_match_step(e, s, step, &p->literals[step->a], fault); break;
+	case FETCH_SEARCH: emit_search_step(e, s, step, &p->literals[step->a], fault); break;
 	default: emit_operands(e, s); emit_binary(e, step);
 	}
 }
@@ -460,7 +529,7 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 		}
 		if (!fetch_ends_argument(step->op)) {
 			may_fault |= step->op == FETCH_LOAD || step->op == FETCH_STREQ || step->op == FETCH_PREFIX ||
-			             step->op == FETCH_ENTRY;
+			             step->op == FETCH_SEARCH || step->op == FETCH_ENTRY;
 			emit_plain_step(e, &s, p, i, fault);
 			continue;
 		}

@@ -579,6 +579,7 @@ size_t emit_size_bound(const struct fetch_program *program)
 		case FETCH_STRINGN: cost += 60; break;
 		case FETCH_STREQ:
 		case FETCH_PREFIX:
+		case FETCH_SEARCH:
 		case FETCH_COMMEQ:
 		case FETCH_COMMPREFIX: cost += 60 + 2 * FETCH_LITERAL_MAX; break;
 		case FETCH_DIV:

@@ -149,7 +149,7 @@ struct emit_maps {
 	const struct kernel_scope *scope;  /* processes in scope, in addition to the cookie's; NULL: all */
 };
 
-#define EMIT_SCRATCH_SIZE 2304 /* enough for strings of the default length */
+#define EMIT_SCRATCH_SIZE 2688 /* enough for strings of the default length */
 #define EMIT_STACK_MAX 48      /* bytes of BPF stack in every program: see emitter.h */
 /*
  * The maximum size that callers plan for a program. Larger programs work (conditional jumps reach 32767

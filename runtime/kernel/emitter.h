@@ -51,8 +51,9 @@ _Static_assert(AT_END >= -EMIT_STACK_MAX, "BPF's stack");
 #define SCRATCH_ALIGN(n) (((n) + 7) & ~7ul)
 enum {
 	SCRATCH_STACK = 0,                                  /* grows up */
-	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared: FETCH_LITERAL_MAX and a NUL */
-	SCRATCH_CALL = SCRATCH_TEXT + 72,                   /* a struct kernel_frame of a call with a key */
+	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared or searched */
+	SCRATCH_CALL =
+		SCRATCH_TEXT + SCRATCH_ALIGN(FETCH_SEARCH_MAX + 2), /* a struct kernel_frame of a call with a key */
 	SCRATCH_RECORD = SCRATCH_CALL + sizeof(struct kernel_frame),
 };
 /* What a record takes that has n strings of at most max bytes. A string is read to one byte more, and padded. */

@@ -69,6 +69,6 @@ trace_kept "$T/records" --json -s "$S"
 want "the plugin's sites: results of their own calls" "$returned0 0" \
 	"$(jq -rs '"\(length) \([.[] | select(.args.ret != 3 * (.args.id // .args.arg0) + 1)] | length)"' "$T/records" )"
 want "the plugin's sites are armed" true "$at"
-want "names" '["id","n","ret","duration"]')"
+want "names" '["id","n","ret","duration"]' "$(head -n 1 "$T/records" | jq -c '.args | keys_unsorted')"
 expect 0 probe-disable -q -s "$S"
 stop p

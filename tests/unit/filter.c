@@ -986,7 +986,7 @@ START_TEST(refused)
 		{ "\"a*\" =~ path", "expected a quoted pattern on the right of =~\n\"a*\" =~ path\n        ^" },
 		{ "i =~ 1", "expected a quoted pattern on the right of =~\ni =~ 1\n     ^" },
 		{ "path =~ \"a*b\"",
-		  "'*' is only supported at the end of a pattern: write '\\*' to match the character\npath =~ \"a*b\"\n          ^" },
+		  "'*' is only supported at the beginning and at the end of a pattern: write '\\*' to match the character\npath =~ \"a*b\"\n          ^" },
 		{ "path =~ \"a?\"",
 		  "'?' is not supported in a pattern: write '\\?' to match the character\npath =~ \"a?\"\n          ^" },
 		{ "path =~ \"[a]*\"",

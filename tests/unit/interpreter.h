@@ -116,6 +116,26 @@ static int machine_match(const struct fetch_machine *m, const struct fetch_liter
 	return 0;
 }
 
+/* Replaces the address *top by whether the literal is in the string there, or at its end. Returns 0 or -EFAULT. */
+static int machine_search(const struct fetch_machine *m, const struct fetch_literal *literal, bool at_end,
+                          uint64_t *top)
+{
+	char string[FETCH_SEARCH_MAX + 2] = { 0 }, wanted[FETCH_LITERAL_MAX + 1] = { 0 };
+	int length = machine_load_string(m, *top, string, FETCH_SEARCH_MAX + 2);
+	bool longer = length > FETCH_SEARCH_MAX;
+
+	if (length < 0)
+		return length;
+	memcpy(wanted, literal->bytes, literal->length);
+	string[longer ? FETCH_SEARCH_MAX : length] = 0;
+	length = strlen(string);
+	if (at_end)
+		*top = !longer && length >= literal->length && !strcmp(string + length - literal->length, wanted);
+	else
+		*top = strstr(string, wanted) != NULL;
+	return 0;
+}
+
 /* Reads a string that has a length, at most max + 1 bytes. Returns how many, or -EFAULT. */
 static int machine_load_bytes(const struct fetch_machine *m, uint64_t address, uint64_t length, char *to, unsigned max)
 {
@@ -259,6 +279,7 @@ static int machine_step(struct machine_run *run, const struct fetch_step *step)
 		return 0;
 	case FETCH_STREQ:
 	case FETCH_PREFIX: return machine_match(m, &literals[step->a], step->op == FETCH_PREFIX, run->top);
+	case FETCH_SEARCH: return machine_search(m, &literals[step->a], step->c, run->top);
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX:
 		*++run->top =

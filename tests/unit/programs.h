@@ -146,7 +146,11 @@ static void comparison(struct maker *m)
 		step(m, below(2) ? FETCH_COMMEQ : FETCH_COMMPREFIX, literal(m), 0, 0, 0);
 	} else {
 		address_expression(m);
-		step(m, below(2) ? FETCH_STREQ : FETCH_PREFIX, literal(m), 0, 0, 0);
+		switch (below(3)) {
+		case 0: step(m, FETCH_STREQ, literal(m), 0, 0, 0); break;
+		case 1: step(m, FETCH_PREFIX, literal(m), 0, 0, 0); break;
+		default: step(m, FETCH_SEARCH, literal(m), 0, below(2), 0);
+		}
 	}
 }
 
@@ -321,12 +325,13 @@ static inline void make_program(struct maker *m, struct fetch_program *program, 
 
 static void show(const struct fetch_program *p, const uint64_t *registers)
 {
-	static const char *const names[] = { "IMM",     "REG",    "EXTEND",     "LOAD", "ARG",  "STRING", "ADD",
-		                             "SUB",     "MUL",    "DIV",        "MOD",  "AND",  "OR",     "XOR",
-		                             "SHL",     "SHR",    "EQ",         "NE",   "LT",   "LE",     "NOT",
-		                             "NEG",     "COM",    "PID",        "TID",  "JZ",   "JNZ",    "STREQ",
-		                             "PREFIX",  "COMMEQ", "COMMPREFIX", "CPU",  "TEST", "KEY",    "KEYSTR",
-		                             "KEYCOMM", "AGG",    "STRINGN" };
+	static const char *const names[] = {
+		"IMM",   "REG",    "EXTEND",  "LOAD",       "ARG",    "STRING", "ADD",      "SUB",   "MUL",
+		"DIV",   "MOD",    "AND",     "OR",         "XOR",    "SHL",    "SHR",      "EQ",    "NE",
+		"LT",    "LE",     "NOT",     "NEG",        "COM",    "PID",    "TID",      "JZ",    "JNZ",
+		"STREQ", "PREFIX", "COMMEQ",  "COMMPREFIX", "CPU",    "HASH",   "DURATION", "ENTRY", "TEST",
+		"KEY",   "KEYSTR", "KEYCOMM", "AGG",        "SEARCH", "STRINGN"
+	};
 
 	for (size_t i = 0; i < p->nsteps; i++)
 		fprintf(stderr, "%3zu %s a %u b %u c %u value %#llx\n", i, names[p->steps[i].op], p->steps[i].a,

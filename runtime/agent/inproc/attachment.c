@@ -74,6 +74,7 @@ static bool step_may_call(const struct fetch_program *p, size_t i)
 	case FETCH_STRINGN:
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
+	case FETCH_SEARCH:
 	case FETCH_COMMEQ:
 	case FETCH_HASH:
 	case FETCH_COMMPREFIX:

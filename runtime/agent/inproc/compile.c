@@ -181,13 +181,15 @@ static void compile_match(struct expression *e, const struct fetch_step *step, u
 {
 	const struct trampoline_table *table = e->c->table;
 	const struct fetch_literal *literal = &e->p->literals[step->a];
-	bool prefix = step->op == FETCH_PREFIX || step->op == FETCH_COMMPREFIX;
+	unsigned how = step->op == FETCH_SEARCH ? (step->c ? LITERAL_END : LITERAL_PART)
+	               : step->op == FETCH_PREFIX || step->op == FETCH_COMMPREFIX ? LITERAL_BEGIN
+	                                                                          : LITERAL_ALL;
 	bool comm = step->op == FETCH_COMMEQ || step->op == FETCH_COMMPREFIX;
 	unsigned words = comm ? depth : depth - 1;
 
 	if (comm)
 		gen_spill(e->c, depth);
-	gen_match(e->c, comm ? &table->comm : &table->match, literal, prefix, expression_fault(e, words));
+	gen_match(e->c, comm ? &table->comm : &table->match, literal, how, expression_fault(e, words));
 }
 
 /* Compiles step i, and those after it, below end, that make one operation with it. Returns where to continue. */
@@ -237,6 +239,7 @@ static size_t compile_step(struct expression *e, size_t i, size_t end)
 	case FETCH_JNZ: compile_jump(e, s, depth); break;
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
+	case FETCH_SEARCH:
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX: compile_match(e, s, depth); break;
 	case FETCH_TEST: gen_jump_if(c, true, e->filtered); break;

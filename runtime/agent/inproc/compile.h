@@ -67,9 +67,10 @@ void gen_load_frame(struct codebuf *c, int32_t offset, const struct fetch_step *
 void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_step *load);
 
 /*
- * Calls the table's match or comm with the literal: top = whether it matches. Jumps to fault if memory is unreadable.
+ * Calls the table's match or comm with the literal (how: enum literal_place): top = whether it matches. Jumps to fault if memory is unreadable.
  */
-void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, bool prefix, uint32_t fault);
+void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, unsigned how,
+               uint32_t fault);
 /* top = a hash of the string at the address in the top. Jumps to fault if it is unreadable. */
 void gen_hash(struct codebuf *c, uint32_t fault);
 /* Writes the string at the address in the top into the record, after the values. how: string_how(). */

@@ -357,16 +357,33 @@ static bool literal_matches(const struct fetch_literal *literal, const char *str
 	return true;
 }
 
-struct hit_result trampoline_match(const struct fetch_literal *literal, const struct image_ranges *image, long rdx,
-                                   unsigned prefix, uint64_t address, uintptr_t frame)
+/* Returns whether the literal is in a string, or at its end. */
+static bool literal_is_in(const struct fetch_literal *literal, const char *string, unsigned length, bool at_end)
 {
-	char bytes[FETCH_LITERAL_MAX + 2 + 8];
-	int n = string_read(address, bytes, literal->length + (prefix ? 1 : 2), image, frame);
+	if (length > FETCH_SEARCH_MAX) {
+		if (at_end)
+			return false;
+		length = FETCH_SEARCH_MAX;
+	}
+	for (unsigned i = at_end && length >= literal->length ? length - literal->length : 0;
+	     i + literal->length <= length; i++)
+		if (literal_matches(literal, string + i, length - i, true))
+			return true;
+	return false;
+}
+
+struct hit_result trampoline_match(const struct fetch_literal *literal, const struct image_ranges *image, long rdx,
+                                   unsigned how, uint64_t address, uintptr_t frame)
+{
+	char bytes[FETCH_SEARCH_MAX + 2 + 8];
+	unsigned max = how >= LITERAL_PART ? FETCH_SEARCH_MAX + 2 : literal->length + (how == LITERAL_BEGIN ? 1 : 2);
+	int n = string_read(address, bytes, max, image, frame);
 	struct hit_result answer = { 0, n < 0 };
 
 	(void)rdx;
 	if (n >= 0)
-		answer.value = literal_matches(literal, bytes, n, prefix);
+		answer.value = how >= LITERAL_PART ? literal_is_in(literal, bytes, n, how == LITERAL_END)
+		                                   : literal_matches(literal, bytes, n, how == LITERAL_BEGIN);
 	return answer;
 }
 
@@ -387,7 +404,7 @@ struct hit_result trampoline_hash(const struct image_ranges *image, long rsi, lo
 	return answer;
 }
 
-struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned prefix)
+struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned how)
 {
 	struct hit_result answer = { 0, 0 };
 	char comm[16] = "";
@@ -400,7 +417,7 @@ struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi,
 	}
 	while (length < sizeof(comm) - 1 && comm[length])
 		length++;
-	answer.value = literal_matches(literal, comm, length, prefix);
+	answer.value = literal_matches(literal, comm, length, how == LITERAL_BEGIN);
 	return answer;
 }
 

@@ -157,10 +157,13 @@ static inline uint32_t string_how(unsigned i, bool sized, unsigned max)
 /* Writes the string after the values of the record. how: string_how(). Returns the new end of the record. */
 char *trampoline_string(const struct image_ranges *image, struct shared_record *record, char *cursor, uint32_t how,
                         uint64_t address, uintptr_t frame);
-/* Compare a string, or the thread's name, with a literal or, if prefix is set, its beginning. */
+/* Where a literal has to be in a string. */
+enum literal_place { LITERAL_ALL, LITERAL_BEGIN, LITERAL_PART, LITERAL_END };
+
+/* Compare a string, or the thread's name, with a literal. how: enum literal_place; of the name only the first two. */
 struct hit_result trampoline_match(const struct fetch_literal *literal, const struct image_ranges *image, long rdx,
-                                   unsigned prefix, uint64_t address, uintptr_t frame);
-struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned prefix);
+                                   unsigned how, uint64_t address, uintptr_t frame);
+struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned how);
 /* Returns CLOCK_MONOTONIC, or UINT64_MAX if the hit must not make system calls, so that it counts as idle. */
 uint64_t trampoline_now(void);
 /* Returns the time for a thread without a ring, or 1 if it must not take the time, so that the hit counts as lost. */

@@ -317,11 +317,11 @@ void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_st
 
 /* ---- what enters C ---- */
 
-void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, bool prefix, uint32_t fault)
+void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, unsigned how, uint32_t fault)
 {
 	a64_mov_imm(c, X1, (uintptr_t)literal);
 	a64_mov_imm(c, X2, (uintptr_t)c->image);
-	a64_mov_imm(c, X3, prefix);
+	a64_mov_imm(c, X3, how);
 	gen_call(c, entry);
 	a64_cbnz(c, X1, fault);
 }

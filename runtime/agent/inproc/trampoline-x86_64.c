@@ -315,9 +315,9 @@ static void gen_call(struct codebuf *c, void *const *entry)
 	x86_call_mem(c, x86_rip(entry));
 }
 
-void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, bool prefix, uint32_t fault)
+void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, unsigned how, uint32_t fault)
 {
-	x86_mov_imm(c, RCX, prefix);
+	x86_mov_imm(c, RCX, how);
 	x86_mov_imm(c, RDI, (uintptr_t)literal);
 	x86_mov_imm(c, RSI, (uintptr_t)c->image);
 	gen_call(c, entry);

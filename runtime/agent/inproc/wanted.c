@@ -95,7 +95,9 @@ static void point_arm(const struct wanted_point *w, struct patch_site *site, str
 	site->nwant++;
 	state->slot = c->slot;
 	state->state = AGENT_ARMED;
-	if (c->program->argument_calls && !calls_allowed())
+	if (!agent.has_ticks && !calls_allowed())
+		state->reason = AGENT_CLOCK;
+	else if (c->program->argument_calls && !calls_allowed())
 		state->reason = AGENT_CALLS;
 	else if (c->program->filter_calls)
 		state->reason = AGENT_COST;
