@@ -686,7 +686,8 @@ struct pp_aggregates;
 
 /*
  * Reads what requests with pp_request_aggregate() have computed: one table for each probe, file and expression, over all
- * processes, sorted by probe, file and expression. A table has an entry for each key, the one with most hits first; an
+ * processes, sorted by probe, file and expression. A table has an entry for each key, sorted by the value of
+ * the first function: sum, greatest and average in descending order, least in ascending order, others by their count; an
  * expression without a key has at most one entry. -ENOENT: the session has ended.
  */
 int pp_session_aggregates(struct pp_session *session, struct pp_aggregates **aggregates);
