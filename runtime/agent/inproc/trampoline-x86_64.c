@@ -40,6 +40,8 @@ static const int8_t saved_at[8] = {
 	[RAX] = 48, [RCX] = 32, [RDX] = 24, [RBX] = 16, [RSP] = -1, [RBP] = -1, [RSI] = 8, [RDI] = 0,
 };
 
+_Static_assert(sizeof(struct shared_cell) == 1 << 5, "gen_aggregate_near() shifts by 5 bits");
+
 static struct x86_mem thread_field(size_t offset)
 {
 	return x86_fs(trampoline_tls(offset));
@@ -453,6 +455,81 @@ void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struc
 	x86_mov_imm(c, RDX, (uintptr_t)column);
 	x86_mov_imm(c, RCX, what);
 	gen_call(c, &c->table->aggregate);
+}
+
+/* rcx = the offset in the hash table of the key whose first word is first. rdi: its second word, if it has one. */
+static void gen_key_hash(struct codebuf *c, const struct hit_table *table, uint64_t first, bool second)
+{
+	uint64_t hash = key_hash_word(0, first);
+
+	if (!second) {
+		x86_mov_imm(c, RCX, 4 * (key_hash_end(hash) >> table->shift));
+		return;
+	}
+	x86_mov_imm(c, RCX, hash);
+	x86_mov_imm(c, RDX, KEY_HASH_FACTOR);
+	x86_xor(c, RCX, RDI);
+	x86_imul(c, RCX, RDX);
+	x86_mov(c, RSI, RCX);
+	x86_shr_imm(c, RSI, KEY_HASH_SHIFT);
+	x86_xor(c, RCX, RSI);
+	x86_imul(c, RCX, RDX);
+	x86_shr_imm(c, RCX, table->shift);
+	x86_shl_imm(c, RCX, 2);
+}
+
+/* Adds rax to the cell at rsi, or jumps if that changes its least or greatest value. */
+static void gen_cell_add(struct codebuf *c, bool is_unsigned, uint32_t stub)
+{
+	x86_mov(c, RCX, RAX);
+	if (!is_unsigned) {
+		x86_mov_imm(c, RDX, 1ull << 63);
+		x86_xor(c, RCX, RDX);
+	}
+	x86_cmp_load(c, RCX, x86_at(RSI, offsetof(struct shared_cell, high)));
+	x86_jcc(c, X86_A, stub);
+	x86_not(c, RCX);
+	x86_cmp_load(c, RCX, x86_at(RSI, offsetof(struct shared_cell, low)));
+	x86_jcc(c, X86_A, stub);
+	x86_add_mem(c, x86_at(RSI, offsetof(struct shared_cell, sum)), RAX);
+	x86_inc_mem(c, x86_at(RSI, offsetof(struct shared_cell, count)));
+}
+
+/* Other processes can write to the table: the number that is found there is checked before it is used. */
+bool gen_aggregate_near(struct codebuf *c, const struct hit_group *group, const struct agg_column *column,
+                        unsigned what, uint32_t stub)
+{
+	const struct hit_table *table = group->table;
+	const uint64_t first = group->group | (uint64_t)(what & 255) << 32;
+	const bool second = what >> 8 == 2;
+	uint32_t max = table->ncells;
+
+	if (table->first >= AGENT_RING_CELLS)
+		return false;
+	if (max > AGENT_RING_CELLS - table->first)
+		max = AGENT_RING_CELLS - table->first;
+	if (second)
+		x86_mov_load(c, RDI, x86_at(RSP, sizeof(first)));
+	gen_key_hash(c, table, first, second);
+	x86_mov_imm(c, RDX, (uintptr_t)table->index);
+	x86_movl_load(c, RSI, x86_sum(RDX, RCX));
+	x86_lea(c, RSI, x86_at(RSI, -1));
+	x86_cmp_imm(c, RSI, max);
+	x86_jcc(c, X86_AE, stub);
+	x86_imul_imm(c, RCX, RSI, table->key_size);
+	x86_mov_imm(c, RDX, (uintptr_t)table->keys);
+	x86_add(c, RCX, RDX);
+	x86_mov_imm(c, RDX, first);
+	x86_cmp_load(c, RDX, x86_at(RCX, 0));
+	x86_jcc(c, X86_NE, stub);
+	if (second) {
+		x86_cmp_load(c, RDI, x86_at(RCX, sizeof(first)));
+		x86_jcc(c, X86_NE, stub);
+	}
+	x86_shl_imm(c, RSI, 5);
+	x86_lea(c, RSI, x86_sum_at32(RBX, RSI, AGENT_CELLS_IN_RING + table->first * sizeof(struct shared_cell)));
+	gen_cell_add(c, column->is_unsigned, stub);
+	return true;
 }
 
 void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first, unsigned n)
