@@ -301,6 +301,13 @@ X86_UNARY(shr_cl, 0xd3, 5)
 X86_UNARY(sar_cl, 0xd3, 7)
 #undef X86_UNARY
 
+/* to = the number of the highest bit of from, which is not 0 */
+static inline void x86_bsr(struct codebuf *c, int to, int from)
+{
+	X86_BYTES(c, x86_rex(to, from), 0x0f, 0xbd);
+	x86_modrm_reg(c, to, from);
+}
+
 static inline void x86_imul(struct codebuf *c, int to, int from)
 {
 	X86_BYTES(c, x86_rex(to, from), 0x0f, 0xaf);

@@ -311,7 +311,7 @@ static void compile_column(struct codebuf *c, unsigned column, bool has_ring)
 	unsigned nwords = consumer->program->key_size / 8;
 	uint32_t back = codebuf_label(c), stub;
 
-	if (has_ring && nwords <= 2 && from->histogram == AGG_PLAIN) {
+	if (has_ring && nwords <= 2 && from->histogram != AGG_LINEAR) {
 		stub = codebuf_stub(
 			c, (struct stub){ .kind = STUB_AGGREGATE, .argument = column, .key = c->key, .back = back });
 		if (!gen_aggregate_near(c, consumer->group, from, HIT_COLUMN(column, nwords), stub))

@@ -90,7 +90,7 @@ void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint
 /* Adds the top to a column under the key. what: HIT_COLUMN(). */
 void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what);
 /*
- * Does the same without C, if the key has at most two words, the column has no histogram, and the thread has a ring.
+ * Does the same without C. The key has at most two words, the histogram is not linear, and the thread has a ring.
  * Jumps to the stub, with the top unchanged, if the key's cell is not found at once or has to be changed in more than
  * its count and sum. Returns false if the CPU has no such code.
  */

@@ -212,7 +212,8 @@ static int32_t rseq_cpu(void)
 {
 	const char *self = __builtin_thread_pointer();
 
-	return agent.rseq_at ? __atomic_load_n((const int32_t *)(self + agent.rseq_at) + 1, __ATOMIC_RELAXED) : -1;
+	return agent.rseq_at ? __atomic_load_n((const int32_t *)(self + agent.rseq_at + RSEQ_CPU), __ATOMIC_RELAXED)
+	                     : -1;
 }
 
 struct hit_result trampoline_cpu(void)

@@ -51,6 +51,7 @@ static inline uint64_t key_hash_end(uint64_t hash)
 	return hash * KEY_HASH_FACTOR;
 }
 
+#define RSEQ_CPU 4 /* offset of the CPU's number in struct rseq */
 #define HIT_COLUMN(column, nwords) ((column) | (nwords) << 8)
 
 /*
