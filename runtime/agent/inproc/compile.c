@@ -8,8 +8,8 @@
  * 2. for each consumer, from the oldest to the newest:
  *    a. loads the thread's ring;
  *    b. evaluates the predicate; if it is false, counts the hit as filtered;
- *    c. computes the aggregate: writes the key to the stack, then calls C for each
- *       value (hit-aggregate.c);
+ *    c. computes the aggregate: writes the key to the stack, then adds each value
+ *       to the key's cell, by C if it is not found at once (hit-aggregate.c);
  *    d. takes the time; if nothing records at that time, counts the hit as idle;
  *    e. reserves space in the ring; if the ring is full, makes room if it may be
  *       overwritten, else counts the hit as lost;
