@@ -23,7 +23,7 @@
 struct call {
 	struct pp_probe probe; /* must be first: points have a pointer to this */
 	const struct pp_probe *begin;
-	size_t nresults;                                          /* arguments of the end */
+	size_t nresults;                                      /* arguments of the end */
 	size_t nsaved;                                        /* arguments of the begin that the end can use */
 	uint8_t kind[FETCH_ENTRY_MAX], size[FETCH_ENTRY_MAX]; /* of these */
 	enum site_match match;

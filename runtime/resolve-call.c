@@ -103,7 +103,8 @@ static bool site_lacks_names(struct resolver *r, const struct pp_site *site)
 
 int resolver_add_probe(struct resolver *r, const struct pp_probe *probe)
 {
-	const struct pp_probe *entry = r->request->filter || r->request->aggregate || r->request->print ? probe_entry(probe) : NULL;
+	const struct pp_probe *entry =
+		r->request->filter || r->request->aggregate || r->request->print ? probe_entry(probe) : NULL;
 	struct call *call;
 	int err;
 

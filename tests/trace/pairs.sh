@@ -77,6 +77,22 @@ for b in kernel agent; do
 	want "$b, pairs of a thread: ends" "$returned" "$(sums hits)"
 	python3 tests/trace/pairs.py pairs "$T/log" "$T/records" || fail "$b: records of pairs"
 	[ "$(sums abandoned)" -gt 0 ] || fail "$b: no begin was abandoned"
+	want "$b, pairs of a thread: the aggregate, pct(duration)" \
+		"$(jq -rs '[.[].args.duration] | "\(length) \(add) \(min) \(max)"' "$T/records")" \
+		"$(jq -r '.aggregates[0].total.values[0] | "\(.count) \(.sum) \(.min) \(.max)"' "$T/stat")"
+
+	# More calls of a thread than have room: those that are followed are the outermost ones.
+	measured $b "deeper 4 2" "signals 20 2" -- --if 'duration > 0' app:deep__return
+	adds_up "$b, deep recursion"
+	[ "$(sums missed)" -gt 1000 ] || fail "$b: $(sums missed) of 3200 calls were missed"
+	python3 tests/trace/pairs.py some "$T/log" "$T/records" || fail "$b: records of deep recursion"
+	measured $b "work $((N / 8)) 8" -- --agg 'count(), max(duration), sum(result) by name, us' --print 'us, name, result, duration' \
+		app:work__return
+	want "$b: an aggregate by the entry's arguments" \
+		"$(jq -rs '[.[].args] | group_by([.name, .us])[] | "\(.[0].name) \(.[0].us) \(length) \([.[].duration] | max) \([.[].result] | add)"' \
+			"$T/records" | LC_ALL=C sort)" \
+		"$(jq -r '.aggregates[0].entries[] | "\(.key[0]) \(.key[1]) \(.values[0].count) \(.values[1].max) \(.values[2].sum)"' \
+			"$T/stat" | LC_ALL=C sort)"
 	for key in id name; do
 		measured $b "jobs $((N / 8)) 8" -- --latency app:submit app:finish --on $key
 		adds_up "$b, --on $key"
