@@ -149,6 +149,8 @@ static inline __attribute__((always_inline)) long inlined(long id)
 extern "C" __attribute__((noinline)) long callee(long id)
 {
 	begun++;
+	note("callee", id, 3 * id + 1, 0);
+	returned++;
 	return 3 * id + 1;
 }
 

@@ -41,7 +41,7 @@ if kind == "slow":
     if fast or missing:
         sys.exit("slow calls: %d records of fast ones, %d missing" % (len(fast), len(missing)))
     sys.exit(0)
-wrong = list((seen - known) if kind == "some" else (known - seen) + (seen - known))
+wrong = list(seen - known) + [key for key in known - seen if key[0] != "deep"]  # some of those have no room
 if wrong:
     sys.exit("%d of %d calls differ, such as %s" % (len(wrong), len(known), wrong[:3]))
 # The traps' own time is subtracted as far as it is known. A thread that was preempted at a site has more or less.
