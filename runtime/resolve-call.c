@@ -202,6 +202,9 @@ int resolver_add_latency(struct resolver *r, const struct pp_image *image)
 	r->targets->matched[1] += end != NULL;
 	if (!begin || !end)
 		return 0;
+	if (begin == end)
+		return error_set(EINVAL, "'%s' and '%s' are the same probe, %s:%s; name two", r->request->patterns[0],
+		                 r->request->patterns[1], begin->provider, begin->name);
 	match = r->request->key ? MATCH_KEY : probe_entry(end) == begin ? MATCH_FRAME : MATCH_THREAD;
 	name = latency_name(begin, end);
 	err = name ? targets_call(r->targets, begin, end, end->provider, name, match, &call) : error_nomem();

@@ -107,6 +107,8 @@ expect 1 probe-enable -b agent -s "$S" -p "$p" --latency app:submit app:finish -
 expect 1 probe-enable -s "$S" -p "$p" --latency app:submit app:nothing
 expect 1 probe-enable -s "$S" -p "$p" --latency 'app:*' app:finish
 want_like "a pattern of several probes" "*'app:\*' matches several probes, such as app:begin and app:*" "$out"
+expect 1 probe-enable -s "$S" -p "$p" --latency app:finish app:finish
+want_like "a probe with itself" "*are the same probe, app:finish; name two*" "$out"
 expect 2 probe-enable -s "$S" -p "$p" --latency app:finish
 expect 2 probe-enable -s "$S" -p "$p" --on id app:finish
 want_like "--on without --latency" "*--on needs --latency BEGIN END*" "$out"
