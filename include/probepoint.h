@@ -31,7 +31,8 @@
  * each backend; then they return -EBUSY. An open session holds no lock. Other waits are stated at each function.
  *
  * Privileges. The agent backend arms processes of the same user and needs none. The kernel backend needs CAP_SYS_ADMIN,
- * or CAP_BPF and CAP_PERFMON, in the first user namespace; without them, functions that need it return -EPERM.
+ * or CAP_BPF and CAP_PERFMON on Linux 6.6 and later, in the first user namespace; without them, functions that need it
+ * return -EPERM.
  * With CAP_SYS_PTRACE it can also verify what it armed in processes of other users.
  *
  * Times are ns of CLOCK_MONOTONIC in the initial time namespace, addresses are as linked, offsets are bytes
