@@ -107,8 +107,8 @@ static bool symbol_is_part(const char *name)
 	return dot && dot > name && !strncmp(dot, ".cold", 5);
 }
 
-int function_glob(const struct pp_image *image, const char *symbol, int (*fn)(const char *name, uint64_t address, void *arg),
-                  void *arg)
+int function_glob(const struct pp_image *image, const char *symbol,
+                  int (*fn)(const char *name, uint64_t address, void *arg), void *arg)
 {
 	size_t total = pp_image_functions(image);
 	int err = 0;

@@ -29,8 +29,8 @@ bool function_glob_matches(const char *glob, const char *name);
  * Calls fn for each function of the image whose symbol or demangled name the glob matches, with its demangled name.
  * Stops when fn returns nonzero, and returns that value.
  */
-int function_glob(const struct pp_image *image, const char *symbol, int (*fn)(const char *name, uint64_t address, void *arg),
-                  void *arg);
+int function_glob(const struct pp_image *image, const char *symbol,
+                  int (*fn)(const char *name, uint64_t address, void *arg), void *arg);
 
 /*
  * Finds the functions that a symbol or an address names: *n addresses, at most FUNCTION_ALIKE_MAX. Returns 0, -ENOENT if

@@ -11,11 +11,11 @@
 struct function_parameters {
 	struct pp_arg args[ABI_SHAPE_ARGS_MAX];
 	size_t nargs;
-	char *operands;          /* as those of the abi's entry or leave */
-	char *operands_by_jump;  /* of leave_by_jump */
-	struct dwarf_die *dies;  /* of the arguments */
-	struct pp_type *types;   /* what the arguments' `described` points to */
-	struct ctypes names;     /* owns the names */
+	char *operands;         /* as those of the abi's entry or leave */
+	char *operands_by_jump; /* of leave_by_jump */
+	struct dwarf_die *dies; /* of the arguments */
+	struct pp_type *types;  /* what the arguments' `described` points to */
+	struct ctypes names;    /* owns the names */
 };
 
 /*

@@ -18,7 +18,7 @@
 struct function {
 	struct pp_probe probe; /* must be first: callers have a pointer to this */
 	struct pp_arg args[ABI_SHAPE_ARGS_MAX];
-	const struct abi *abi; /* of the image */
+	const struct abi *abi;            /* of the image */
 	struct function_parameters known; /* operands NULL: DWARF does not describe the parameters */
 	char *refused;
 	uint64_t resolver; /* of an indirect function; 0 for others */

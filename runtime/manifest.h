@@ -43,7 +43,7 @@ struct manifest_probe {
 /* How to read the records of a point. */
 struct manifest_layout {
 	uint16_t nargs;
-	uint16_t string_max; /* bytes of a string, at most; see record.h */
+	uint16_t string_max;           /* bytes of a string, at most; see record.h */
 	uint8_t kind[RECORD_ARGS_MAX]; /* enum pp_kind */
 	uint8_t size[RECORD_ARGS_MAX];
 };

@@ -25,9 +25,9 @@
 #include <stdint.h>
 
 #define RECORD_ARGS_MAX 24
-#define RECORD_STRINGS_MAX 12 /* further strings are recorded as addresses */
+#define RECORD_STRINGS_MAX 12     /* further strings are recorded as addresses */
 #define RECORD_STRING_DEFAULT 127 /* bytes of a string, at most */
-#define RECORD_STRING_MAX 4096 /* PP_STRING_MAX */
+#define RECORD_STRING_MAX 4096    /* PP_STRING_MAX */
 
 /* The bytes that a string takes in a record, at most, if it has at most max bytes. */
 #define RECORD_STRING_ROOM(max) (((max) + 8) & ~7u)
@@ -67,9 +67,9 @@ _Static_assert(sizeof(struct record_thread) == 32, "record layout");
 
 /* RECORD_SPARE: what a writer may reserve beyond the last string. */
 #define RECORD_SPARE 16
-#define RECORD_SIZE_MAX                                \
-	(sizeof(struct record) + 8 * RECORD_ARGS_MAX + \
-	 RECORD_STRING_ROOM(RECORD_STRING_MAX) * RECORD_STRINGS_MAX + RECORD_SPARE)
+#define RECORD_SIZE_MAX                                                                                             \
+	(sizeof(struct record) + 8 * RECORD_ARGS_MAX + RECORD_STRING_ROOM(RECORD_STRING_MAX) * RECORD_STRINGS_MAX + \
+	 RECORD_SPARE)
 _Static_assert(RECORD_SIZE_MAX / 8 <= 65535, "words is 16 bits");
 
 #endif

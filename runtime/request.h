@@ -18,13 +18,13 @@ struct pp_request {
 	size_t nfiles, files_room;
 	struct process **processes;
 	size_t nprocesses, processes_room;
-	char *command;   /* the program that the process of pp_request_command() will run */
-	char *filter;    /* NULL: none */
-	char *print;           /* NULL: record the arguments of the probe */
-	unsigned string_max;   /* bytes of a recorded string */
-	char *aggregate; /* NULL: none */
-	unsigned cells;  /* of its table */
-	char **strings;  /* names of arguments */
+	char *command;       /* the program that the process of pp_request_command() will run */
+	char *filter;        /* NULL: none */
+	char *print;         /* NULL: record the arguments of the probe */
+	unsigned string_max; /* bytes of a recorded string */
+	char *aggregate;     /* NULL: none */
+	unsigned cells;      /* of its table */
+	char **strings;      /* names of arguments */
 	size_t nstrings, strings_room;
 	char **addresses; /* names of arguments that are not to be read as strings */
 	size_t naddresses, addresses_room;

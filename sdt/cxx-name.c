@@ -24,7 +24,7 @@ bool cxx_is_pattern(const char *name)
 	return strstr(name, "::") != NULL;
 }
 
-/* Returns the parenthesis that begins the parameters, NULL if there is none. That of operator() does not count. */
+/* Returns the parenthesis that begins the parameters, NULL if it is missing. That of operator() does not count. */
 static const char *parameters_find(const char *name)
 {
 	const char *at = strchr(name, '(');
@@ -47,13 +47,13 @@ bool cxx_has_parameters(const char *pattern)
 static const struct {
 	const char *sign, *word;
 } operators[] = {
-	{ "==", "equal" },       { "!=", "unequal" },     { "<=", "at_most" },     { ">=", "at_least" },
-	{ "<<", "shift_left" },  { ">>", "shift_right" }, { "&&", "and" },         { "||", "or" },
-	{ "++", "increment" },   { "--", "decrement" },   { "+=", "plus_assign" }, { "-=", "minus_assign" },
-	{ "/=", "divide_assign" }, { "->", "arrow" },     { "()", "call" },        { "=", "assign" },
-	{ "<", "less" },         { ">", "greater" },      { "+", "plus" },         { "-", "minus" },
-	{ "/", "divide" },       { "%", "modulo" },       { "&", "bit_and" },      { "|", "bit_or" },
-	{ "^", "bit_xor" },      { "!", "not" },          { "~", "bit_not" },
+	{ "==", "equal" },         { "!=", "unequal" },     { "<=", "at_most" },     { ">=", "at_least" },
+	{ "<<", "shift_left" },    { ">>", "shift_right" }, { "&&", "and" },         { "||", "or" },
+	{ "++", "increment" },     { "--", "decrement" },   { "+=", "plus_assign" }, { "-=", "minus_assign" },
+	{ "/=", "divide_assign" }, { "->", "arrow" },       { "()", "call" },        { "=", "assign" },
+	{ "<", "less" },           { ">", "greater" },      { "+", "plus" },         { "-", "minus" },
+	{ "/", "divide" },         { "%", "modulo" },       { "&", "bit_and" },      { "|", "bit_or" },
+	{ "^", "bit_xor" },        { "!", "not" },          { "~", "bit_not" },
 };
 
 /* Returns the plugin's word for the operator whose sign is all of the text; NULL if it is not one. */
@@ -147,7 +147,7 @@ bool cxx_matches_probe(const char *pattern, const char *name)
 
 /* ---- demangled names ---- */
 
-static bool is_word_char(char c)
+static bool is_identifier_char(char c)
 {
 	return isalnum((unsigned char)c) || c == '_';
 }
@@ -192,7 +192,8 @@ static bool parameters_write(const char *text, char to[TEXT_MAX])
 		return false;
 	for (size_t i = 0; i <= length; i++) {
 		bool opens = text[i] == '(' || text[i] == '<', closes = text[i] == ')' || text[i] == '>';
-		bool ends = i == length || (text[i] == ',' && depth == 1) || (closes && depth == 1) || (opens && !depth);
+		bool ends =
+			i == length || (text[i] == ',' && depth == 1) || (closes && depth == 1) || (opens && !depth);
 
 		depth += opens;
 		depth -= closes && depth > 0;
@@ -214,7 +215,7 @@ static const char *result_skip(const char *name, const char *end)
 	int depth = 0;
 
 	for (const char *at = name; at < end; at++) {
-		if (!strncmp(at, "operator", 8) && (at == name || !is_word_char(at[-1])))
+		if (!strncmp(at, "operator", 8) && (at == name || !is_identifier_char(at[-1])))
 			break;
 		depth += (*at == '<' || *at == '(') - (*at == '>' || *at == ')');
 		if (*at == ' ' && !depth)
@@ -254,5 +255,6 @@ bool cxx_matches_demangled(const char *glob, const char *demangled)
 		return false;
 	if (!glob_end)
 		return true;
-	return parameters_write(glob_end, wanted) && parameters_write(end, parameters) && !fnmatch(wanted, parameters, 0);
+	return parameters_write(glob_end, wanted) && parameters_write(end, parameters) &&
+	       !fnmatch(wanted, parameters, 0);
 }

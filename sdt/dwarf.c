@@ -181,7 +181,8 @@ static bool die_value(Dwarf_Die *die, int64_t *value)
 static bool tag_is_type(int tag, const char *keyword, size_t length)
 {
 	if (length)
-		return (!strncmp(keyword, "struct", length) && (tag == DW_TAG_structure_type || tag == DW_TAG_class_type)) ||
+		return (!strncmp(keyword, "struct", length) &&
+		        (tag == DW_TAG_structure_type || tag == DW_TAG_class_type)) ||
 		       (!strncmp(keyword, "union", length) && tag == DW_TAG_union_type) ||
 		       (!strncmp(keyword, "enum", length) && tag == DW_TAG_enumeration_type);
 	return tag == DW_TAG_typedef || tag == DW_TAG_base_type || tag == DW_TAG_structure_type ||
@@ -235,8 +236,8 @@ static bool search_below(struct search *search, Dwarf_Die *parent, const struct 
 			return false;
 		if (!is_scope && !tag_is_type(tag, wanted->keyword, wanted->keyword_length))
 			continue;
-		if (tag_is_type(tag, wanted->keyword, wanted->keyword_length) && !strcmp(die_name(&child), wanted->name) &&
-		    !dwarf_hasattr(&child, DW_AT_declaration)) {
+		if (tag_is_type(tag, wanted->keyword, wanted->keyword_length) &&
+		    !strcmp(die_name(&child), wanted->name) && !dwarf_hasattr(&child, DW_AT_declaration)) {
 			search->found = child;
 			return true;
 		}
@@ -374,7 +375,8 @@ static void declaration_resolve(struct ctypes *types, Dwarf_Die *die, const char
 {
 	struct search search = { .visits = 0 };
 
-	if (dwarf_hasattr(die, DW_AT_declaration) && search_type(&search, dwarf_get(types->image), types->address, name))
+	if (dwarf_hasattr(die, DW_AT_declaration) &&
+	    search_type(&search, dwarf_get(types->image), types->address, name))
 		*die = search.found;
 }
 
@@ -675,8 +677,7 @@ static int parameter_register(Dwarf_Die *die, uint64_t address)
 	return op->atom == DW_OP_regx && op->number < 1000 ? (int)op->number : -1;
 }
 
-int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room,
-                     struct dwarf_die *function)
+int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room, struct dwarf_die *function)
 {
 	struct search search = { .visits = 0 };
 	Dwarf *dwarf = dwarf_get(types->image);
@@ -747,8 +748,7 @@ const struct pp_type *dwarf_enumeration(struct ctypes *types, const struct ctype
 	return NULL;
 }
 
-int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room,
-                     struct dwarf_die *function)
+int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room, struct dwarf_die *function)
 {
 	(void)types, (void)parameters, (void)room, (void)function;
 	return -ENOENT;

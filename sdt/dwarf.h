@@ -43,7 +43,6 @@ struct dwarf_parameter {
  * type is that of the result. Returns how many there are, at most room; -ENOENT if no function is known to begin there; or
  * -ENOMEM.
  */
-int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room,
-                     struct dwarf_die *function);
+int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room, struct dwarf_die *function);
 
 #endif

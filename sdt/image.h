@@ -38,7 +38,8 @@ struct pp_type {
 	struct pp_field *fields;
 	struct pp_enumerator *values;
 	size_t nfields, nvalues;
-	const struct dwarf_die *die; /* of a parameter that has the type, which DWARF describes; NULL: fields and values do */
+	const struct dwarf_die
+		*die; /* of a parameter that has the type, which DWARF describes; NULL: fields and values do */
 };
 
 struct pp_arg {

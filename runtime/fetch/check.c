@@ -9,17 +9,16 @@
 static const struct {
 	uint8_t pops, pushes;
 } effects[FETCH_OPCODES] = {
-	[FETCH_IMM] = { 0, 1 },    [FETCH_REG] = { 0, 1 },    [FETCH_EXTEND] = { 1, 1 },     [FETCH_LOAD] = { 1, 1 },
-	[FETCH_ARG] = { 1, 0 },    [FETCH_STRING] = { 1, 0 }, [FETCH_ADD] = { 2, 1 },        [FETCH_SUB] = { 2, 1 },
-	[FETCH_MUL] = { 2, 1 },    [FETCH_DIV] = { 2, 1 },    [FETCH_MOD] = { 2, 1 },        [FETCH_AND] = { 2, 1 },
-	[FETCH_OR] = { 2, 1 },     [FETCH_XOR] = { 2, 1 },    [FETCH_SHL] = { 2, 1 },        [FETCH_SHR] = { 2, 1 },
-	[FETCH_EQ] = { 2, 1 },     [FETCH_NE] = { 2, 1 },     [FETCH_LT] = { 2, 1 },         [FETCH_LE] = { 2, 1 },
-	[FETCH_NOT] = { 1, 1 },    [FETCH_NEG] = { 1, 1 },    [FETCH_COM] = { 1, 1 },        [FETCH_PID] = { 0, 1 },
-	[FETCH_TID] = { 0, 1 },    [FETCH_JZ] = { 1, 0 },     [FETCH_JNZ] = { 1, 0 },        [FETCH_STREQ] = { 1, 1 },
-	[FETCH_PREFIX] = { 1, 1 }, [FETCH_COMMEQ] = { 0, 1 }, [FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },
-	[FETCH_STRINGN] = { 2, 0 }, [FETCH_SEARCH] = { 1, 1 },
-	[FETCH_CPU] = { 0, 1 },    [FETCH_KEY] = { 1, 0 },    [FETCH_KEYSTR] = { 1, 0 },     [FETCH_KEYCOMM] = { 0, 0 },
-	[FETCH_AGG] = { 1, 0 },
+	[FETCH_IMM] = { 0, 1 },     [FETCH_REG] = { 0, 1 },     [FETCH_EXTEND] = { 1, 1 },     [FETCH_LOAD] = { 1, 1 },
+	[FETCH_ARG] = { 1, 0 },     [FETCH_STRING] = { 1, 0 },  [FETCH_ADD] = { 2, 1 },        [FETCH_SUB] = { 2, 1 },
+	[FETCH_MUL] = { 2, 1 },     [FETCH_DIV] = { 2, 1 },     [FETCH_MOD] = { 2, 1 },        [FETCH_AND] = { 2, 1 },
+	[FETCH_OR] = { 2, 1 },      [FETCH_XOR] = { 2, 1 },     [FETCH_SHL] = { 2, 1 },        [FETCH_SHR] = { 2, 1 },
+	[FETCH_EQ] = { 2, 1 },      [FETCH_NE] = { 2, 1 },      [FETCH_LT] = { 2, 1 },         [FETCH_LE] = { 2, 1 },
+	[FETCH_NOT] = { 1, 1 },     [FETCH_NEG] = { 1, 1 },     [FETCH_COM] = { 1, 1 },        [FETCH_PID] = { 0, 1 },
+	[FETCH_TID] = { 0, 1 },     [FETCH_JZ] = { 1, 0 },      [FETCH_JNZ] = { 1, 0 },        [FETCH_STREQ] = { 1, 1 },
+	[FETCH_PREFIX] = { 1, 1 },  [FETCH_COMMEQ] = { 0, 1 },  [FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },
+	[FETCH_STRINGN] = { 2, 0 }, [FETCH_SEARCH] = { 1, 1 },  [FETCH_CPU] = { 0, 1 },        [FETCH_KEY] = { 1, 0 },
+	[FETCH_KEYSTR] = { 1, 0 },  [FETCH_KEYCOMM] = { 0, 0 }, [FETCH_AGG] = { 1, 0 },
 };
 
 uint16_t fetch_string_max(const struct fetch_program *program)

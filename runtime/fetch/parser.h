@@ -24,13 +24,13 @@ enum type {
 
 struct value {
 	enum type type;
-	struct token token; /* the first token; for a name, all of its tokens */
-	bool is_unsigned;   /* an unsigned integer of 64 bits */
-	bool is_truth;      /* the value is 0 or 1 */
-	bool is_constant;   /* an integer whose only step is a FETCH_IMM */
-	bool may_be_string; /* an integer that may be the address of a string */
-	uint8_t size;       /* bytes of an argument or a field, 8 of others */
-	uint8_t kind;       /* enum pp_kind of an argument or field, how records show it; else PP_MISSING */
+	struct token token;          /* the first token; for a name, all of its tokens */
+	bool is_unsigned;            /* an unsigned integer of 64 bits */
+	bool is_truth;               /* the value is 0 or 1 */
+	bool is_constant;            /* an integer whose only step is a FETCH_IMM */
+	bool may_be_string;          /* an integer that may be the address of a string */
+	uint8_t size;                /* bytes of an argument or a field, 8 of others */
+	uint8_t kind;                /* enum pp_kind of an argument or field, how records show it; else PP_MISSING */
 	const struct pp_type *names; /* the enumeration that it belongs to; NULL: none */
 	double number;               /* TYPE_DECIMAL */
 	size_t from;                 /* the value's first step */
@@ -51,7 +51,7 @@ struct parser {
 	struct ctypes types; /* released by parser_release() */
 	int depth, nesting;
 	bool no_jumps; /* the steps are those of an argument of the record */
-	int error; /* the first error of the functions that emit steps */
+	int error;     /* the first error of the functions that emit steps */
 };
 
 /* filter.c: parses an expression that ends before a token that is not a binary operator. */

@@ -17,7 +17,7 @@
 #include "runtime/fetch/parser.h"
 #include "sdt/image.h"
 
-/* What is known of the arguments of the program so far. */
+/* The arguments of the program that is being made. */
 struct print {
 	struct parser p;
 	struct fetch_printed *printed;
@@ -37,7 +37,7 @@ static int value_end(struct print *print, const struct value *value, size_t i)
 	if (value->type == TYPE_TEXT || value->type == TYPE_DECIMAL)
 		return parser_fail(p, token->at, "expected a name or an expression, not a constant");
 	print->size[i] = value->size;
-	print->kind[i] = is_string                  ? PP_STRING
+	print->kind[i] = is_string                   ? PP_STRING
 	                 : value->type == TYPE_FLOAT ? PP_FLOAT
 	                 : value->kind != PP_MISSING ? value->kind
 	                 : value->is_unsigned        ? PP_UNSIGNED

@@ -13,8 +13,9 @@ struct pp_type;
 /* The arguments of a program that print_compile() made. */
 struct fetch_printed {
 	struct fetch_printed_arg {
-		const char *name;             /* the text of the expression */
-		const struct pp_type *values; /* the enumeration whose names it is shown by; NULL: none. Belongs to the image */
+		const char *name; /* the text of the expression */
+		const struct pp_type
+			*values; /* the enumeration whose names it is shown by; NULL: none. Belongs to the image */
 	} args[RECORD_ARGS_MAX];
 	struct arena arena; /* owns the names */
 };

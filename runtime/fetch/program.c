@@ -202,7 +202,8 @@ int fetch_set_length(struct fetch_program *program, unsigned i, unsigned length)
 
 	if (program->kind[i] != PP_STRING)
 		return error_set(EINVAL, "argument %u cannot be the address of a string", i);
-	if (program->kind[length] == PP_STRING || program->kind[length] == PP_FLOAT || program->kind[length] == PP_FAULT)
+	if (program->kind[length] == PP_STRING || program->kind[length] == PP_FLOAT ||
+	    program->kind[length] == PP_FAULT)
 		return error_set(EINVAL, "argument %u cannot be the length of a string", length);
 	steps = malloc((program->nsteps + n) * sizeof(*steps));
 	if (!steps)

@@ -482,8 +482,8 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 			continue;
 		}
 		if (!fetch_ends_argument(step->op)) {
-			may_fault |= step->op == FETCH_LOAD || step->op == FETCH_STREQ ||
-			             step->op == FETCH_PREFIX || step->op == FETCH_SEARCH;
+			may_fault |= step->op == FETCH_LOAD || step->op == FETCH_STREQ || step->op == FETCH_PREFIX ||
+			             step->op == FETCH_SEARCH;
 			emit_plain_step(e, &s, p, i, fault);
 			continue;
 		}

@@ -346,8 +346,9 @@ static void emit_record(struct emitter *e, const struct fetch_program *program, 
 {
 	int size = (int)(sizeof(struct record_thread) + sizeof(struct record)) + 8 * (int)program->nargs;
 	size_t nstrings = program_strings(program);
-	bool is_long = sizeof(struct record) + 8 * program->nargs + nstrings * RECORD_STRING_ROOM(fetch_string_max(program)) >
-	               8 * 255;
+	bool is_long =
+		sizeof(struct record) + 8 * program->nargs + nstrings * RECORD_STRING_ROOM(fetch_string_max(program)) >
+		8 * 255;
 	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_RECORD_WORDS, (size - (int)sizeof(struct record_thread)) / 8));
 	if (nstrings)
 		emit(e, BPF_MOV64_IMM(BPF_REG_8, SCRATCH_RECORD + size));

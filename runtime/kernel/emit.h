@@ -132,7 +132,7 @@ struct emit_maps {
 };
 
 #define EMIT_SCRATCH_SIZE 2560 /* enough for strings of the default length */
-#define EMIT_STACK_MAX 48 /* bytes of BPF stack in every program: see emitter.h */
+#define EMIT_STACK_MAX 48      /* bytes of BPF stack in every program: see emitter.h */
 /*
  * The maximum size that callers plan for a program. Larger programs work (conditional jumps reach 32767
  * instructions), but the verifier's time grows faster than the size.

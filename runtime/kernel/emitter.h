@@ -55,7 +55,7 @@ enum {
 	SCRATCH_RECORD = SCRATCH_TEXT + SCRATCH_ALIGN(FETCH_SEARCH_MAX + 2),
 };
 /* What a record takes that has n strings of at most max bytes. A string is read to one byte more, and padded. */
-#define SCRATCH_SIZE(n, max)                                                                                       \
+#define SCRATCH_SIZE(n, max)                                                                                        \
 	SCRATCH_ALIGN(SCRATCH_RECORD + sizeof(struct record_thread) + sizeof(struct record) + 8 * RECORD_ARGS_MAX + \
 	              ((n) + 1) * RECORD_STRING_ROOM(max) + 16)
 _Static_assert(EMIT_SCRATCH_SIZE >= SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_DEFAULT), "scratch");

@@ -28,7 +28,8 @@
 #define BATCH_EVENTS 8192
 
 /* A packet of one event, at most. */
-#define PACKET_MAX ((sizeof(struct ctf_packet) + CTF_EVENT_MAX + CTF_PACKET_SIZE - 1) / CTF_PACKET_SIZE * CTF_PACKET_SIZE)
+#define PACKET_MAX \
+	((sizeof(struct ctf_packet) + CTF_EVENT_MAX + CTF_PACKET_SIZE - 1) / CTF_PACKET_SIZE * CTF_PACKET_SIZE)
 
 _Static_assert(CTF_EVENT_MAX <= BATCH_BYTES, "an event fits into a batch");
 

@@ -56,8 +56,7 @@ enum ctf_field ctf_field(const struct manifest_layout *layout, uint32_t i);
 
 /* ---- events ---- */
 
-#define CTF_EVENT_MAX \
-	(4 + 8 + 4 + 4 + 16 + 8 * RECORD_ARGS_MAX + (RECORD_STRING_MAX + 1) * RECORD_STRINGS_MAX + 4 + 4)
+#define CTF_EVENT_MAX (4 + 8 + 4 + 4 + 16 + 8 * RECORD_ARGS_MAX + (RECORD_STRING_MAX + 1) * RECORD_STRINGS_MAX + 4 + 4)
 
 /* Encodes an event of the class with this id. Returns its size. */
 size_t ctf_event_encode(const struct pp_event *event, uint32_t id, char bytes[CTF_EVENT_MAX]);

@@ -69,8 +69,8 @@ static void one_hit(struct armed *a, const struct fetch_program *programs, struc
 		ck_assert(!got[i]);
 		got[i] = true;
 		w = &wanted[i].record;
-		if (!recorded[i] || record_words(record) != record_words(w) || record->faults != w->faults || size != 8u * record_words(w) ||
-		    memcmp(record->value, w->value, 8 * record_words(w) - sizeof(*w))) {
+		if (!recorded[i] || record_words(record) != record_words(w) || record->faults != w->faults ||
+		    size != 8u * record_words(w) || memcmp(record->value, w->value, 8 * record_words(w) - sizeof(*w))) {
 			show(&programs[i], registers);
 			if (recorded[i])
 				show_record("interpreter", w);
@@ -164,9 +164,9 @@ END_TEST
 START_TEST(ends_of_strings)
 {
 	struct fetch_step steps[] = {
-		{ FETCH_REG, 6, 0, 0, 0 },    { FETCH_STRING, 0, 0, 0, 127 }, { FETCH_REG, 7, 0, 0, 0 },
-		{ FETCH_STRING, 1, 0, 0, 127 }, { FETCH_REG, 8, 0, 0, 0 },    { FETCH_STRING, 2, 0, 0, 127 },
-		{ FETCH_REG, 9, 0, 0, 0 },    { FETCH_ARG, 3, 0, 0, 0 },
+		{ FETCH_REG, 6, 0, 0, 0 },      { FETCH_STRING, 0, 0, 0, 127 }, { FETCH_REG, 7, 0, 0, 0 },
+		{ FETCH_STRING, 1, 0, 0, 127 }, { FETCH_REG, 8, 0, 0, 0 },      { FETCH_STRING, 2, 0, 0, 127 },
+		{ FETCH_REG, 9, 0, 0, 0 },      { FETCH_ARG, 3, 0, 0, 0 },
 	};
 	struct fetch_program program = {
 		.steps = steps, .nsteps = 8, .nargs = 4, .kind = { PP_STRING, PP_STRING, PP_STRING }

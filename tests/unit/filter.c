@@ -717,8 +717,8 @@ START_TEST(printed_as_c_would)
 			ck_assert_int_eq(fetch_run(&program, &machine, &out.record), 1);
 			ck_assert_msg(out.record.faults == truth.fault &&
 			                      (truth.fault || out.record.value[0] == truth.bits),
-			              "%s\nis %llx, and the record has %llx, faults %x (seed %llu, expression %d)", text.at,
-			              (unsigned long long)truth.bits, (unsigned long long)out.record.value[0],
+			              "%s\nis %llx, and the record has %llx, faults %x (seed %llu, expression %d)",
+			              text.at, (unsigned long long)truth.bits, (unsigned long long)out.record.value[0],
 			              out.record.faults, (unsigned long long)seed, n);
 			ck_assert_uint_eq(out.record.value[1], (uint64_t)(int32_t)registers[0]);
 			faults += truth.fault;
@@ -1092,8 +1092,7 @@ START_TEST(refused)
 		{ "req->1", "expected the name of a field\nreq->1\n     ^" },
 		{ "req.path[i]", "expected a number\nreq.path[i]\n         ^" },
 		{ "req.path[1", "expected ']'\nreq.path[1\n          ^" },
-		{ "req.raw->x == 1",
-		  "the fields of 'req.raw' are not known\nreq.raw->x == 1\n         ^" },
+		{ "req.raw->x == 1", "the fields of 'req.raw' are not known\nreq.raw->x == 1\n         ^" },
 		{ "q.y == 1",
 		  "unknown name 'q.y': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
 		  "q.x[1], and every probe has pid, tid, comm and cpu\nq.y == 1\n^" },

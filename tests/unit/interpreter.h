@@ -117,7 +117,8 @@ static int machine_match(const struct fetch_machine *m, const struct fetch_liter
 }
 
 /* Replaces the address *top by whether the literal is in the string there, or at its end. Returns 0 or -EFAULT. */
-static int machine_search(const struct fetch_machine *m, const struct fetch_literal *literal, bool at_end, uint64_t *top)
+static int machine_search(const struct fetch_machine *m, const struct fetch_literal *literal, bool at_end,
+                          uint64_t *top)
 {
 	char string[FETCH_SEARCH_MAX + 2] = { 0 }, wanted[FETCH_LITERAL_MAX + 1] = { 0 };
 	int length = machine_load_string(m, *top, string, FETCH_SEARCH_MAX + 2);

@@ -69,7 +69,8 @@ void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_st
 /*
  * Calls the table's match or comm with the literal (how: enum literal_place): top = whether it matches. Jumps to fault if memory is unreadable.
  */
-void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, unsigned how, uint32_t fault);
+void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, unsigned how,
+               uint32_t fault);
 /* Writes the string at the address in the top into the record, after the values. how: string_how(). */
 void gen_string(struct codebuf *c, uint32_t how);
 /* Writes the top into the record as argument i. */

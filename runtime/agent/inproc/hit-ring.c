@@ -44,7 +44,8 @@ void trampoline_shrink(struct agent_ring *ring, struct shared_record *record, ch
 
 	shared_set(record->words_faults, (shared_get(record->words_faults) & ~255u) | (words & 255));
 	if (words > 255)
-		shared_set(record->point_words, (shared_get(record->point_words) & RECORD_POINT_MASK) | words >> 8 << 24);
+		shared_set(record->point_words,
+		           (shared_get(record->point_words) & RECORD_POINT_MASK) | words >> 8 << 24);
 	begin = (uint64_t)((char *)record - ((char *)ring + AGENT_DATA_IN_RING));
 	if (words == reserved)
 		return;
