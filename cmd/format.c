@@ -34,7 +34,7 @@ struct format {
 		char *name;
 		unsigned width; /* columns; 0: as it is */
 		bool right;     /* filled on the left */
-	} *fields;
+	} * fields;
 	size_t n;
 };
 

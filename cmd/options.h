@@ -27,12 +27,15 @@ struct options {
 	unsigned string_max;         /* 0: not given */
 	unsigned cells;              /* 0: not given */
 	unsigned maxactive;          /* 0: not given */
+	uint64_t min_duration;       /* ns; 0: not given */
+	const char *latency[2];      /* BEGIN and END; NULL: not given */
+	const char *key;             /* --on; NULL: not given */
 	const char **strings;        /* argument names of --string */
 	size_t nstrings;
 	const char **addresses; /* argument names of --no-string */
 	size_t naddresses;
 	bool children, pgrp;
-	bool fast;
+	bool fast, uretprobe;
 	bool yes; /* arm any number of sites */
 	bool json, quiet, verbose;
 	/* For ui.c: */
@@ -43,13 +46,13 @@ struct options {
 	char *usage_error; /* the message, if argp must not print it */
 };
 
-extern const struct argp options_pid;     /* -p */
-extern const struct argp options_file;    /* -f */
-extern const struct argp options_filter;  /* --if --agg --string --no-string --children --pgrp --cgroup --maxactive */
-extern const struct argp options_session; /* -s */
-extern const struct argp options_backend; /* -b */
-extern const struct argp options_yes;     /* --yes */
-extern const struct argp options_output;  /* --json -q -v */
+extern const struct argp options_pid;            /* -p */
+extern const struct argp options_file;           /* -f */
+extern const struct argp options_filter;         /* --if --latency --maxactive and others */
+extern const struct argp options_session;        /* -s */
+extern const struct argp options_backend;        /* -b */
+extern const struct argp options_yes;            /* --yes */
+extern const struct argp options_output;         /* --json -q -v */
 extern const struct argp_child options_arming[]; /* all of them, for commands that arm */
 
 /*

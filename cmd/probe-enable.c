@@ -129,6 +129,11 @@ static error_t enable_check(struct argp_state *state, struct enable *e)
 
 	if (e->until_exit && !e->until_pid && !command && !o->npids)
 		return options_usage_error(state, o, "--until-exit: needs -p, a command, or a PID");
+	err = arming_take_latency(state, o, &e->arming);
+	if (err)
+		return err;
+	if (o->latency[0] && !o->aggregate)
+		o->aggregate = "pct(duration)";
 	err = arming_check_target(state, o, &e->arming);
 	if (err)
 		return err;

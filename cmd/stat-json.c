@@ -54,6 +54,7 @@ static json_object *count_row_json(const struct count_row *r)
 	json_add_uint(row, "entries", r->counts.entries);
 	json_add_uint(row, "under_way", r->counts.under_way);
 	json_add_uint(row, "abandoned", r->counts.abandoned);
+	json_add_uint(row, "unmatched", r->counts.unmatched);
 	if (!r->pid)
 		json_add_processes(row, r);
 	if (r->over_budget)

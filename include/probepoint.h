@@ -220,6 +220,15 @@ bool pp_backend_permitted(const char *backend);
  */
 int pp_request_filter(struct pp_request *request, const char *expression);
 /*
+ * Makes the request one for the time from a probe `begin` to a probe `end`. Each pattern must match one probe of the same
+ * file. Both are armed as one call, of whose ends expressions and records have the arguments of both probes and `duration`
+ * (ns). An end belongs to the thread's last begin that has not ended; for NAME__entry and NAME__return of a function, to the
+ * begin of the same call of the function. With a key, an expression over the arguments of both probes, it belongs to the
+ * begin with an equal key in any thread of the process. At most pp_request_maxactive() begins are kept: per thread, or
+ * with a key, 16384 unless that is set. key may be NULL. Call it instead of pp_request_pattern().
+ */
+int pp_request_latency(struct pp_request *request, const char *begin, const char *end, const char *key);
+/*
  * Computes an aggregate at the hits that pass the filter, as in "count(), pct(size) by path". doc/expressions.md describes the
  * language. pp_session_aggregates() reads the results. cells limits the number of {key, bucket} pairs that are kept (0:
  * 10000); values that find no room are counted as pp_rest.other. -EINVAL: more than 1000000 cells. pp_session_enable()
@@ -279,6 +288,11 @@ int pp_request_hold(struct pp_request *request);
  * -EINVAL: the share is negative.
  */
 int pp_request_budget(struct pp_request *request, double share);
+/*
+ * Sees the returns of func:SYMBOL%return by the kernel's uretprobes, which cost less than the return instructions of a
+ * function, but replace return addresses on the stack. Refused in processes that have an unwinder.
+ */
+int pp_request_uretprobe(struct pp_request *request);
 /*
  * Arms probes by calls instead of traps where the kernel can (Linux 7.2) and where that does not harm the process. A hit then
  * costs about a quarter. Unwinders that are called at a hit, such as those of debuggers, profilers and thread cancellation,
@@ -488,7 +502,8 @@ struct pp_counts {
 	 * call or return, or at its end.
 	 */
 	uint64_t abandoned;
-	uint64_t other; /* in rows for all processes: hits of processes that pp_stat_process() does not return */
+	uint64_t other;     /* in rows for all processes: hits of processes that pp_stat_process() does not return */
+	uint64_t unmatched; /* ends of calls between probes whose begin was not seen; they are not hits */
 };
 
 /*

@@ -49,8 +49,10 @@ struct pp_aggregates {
 	size_t nmanifests, manifests_room;
 	struct agg_table *tables;
 	size_t ntables, tables_room;
-	uint32_t *groups; /* the table of each group of the attachment that is being added */
+	uint32_t *groups; /* the table of each group of the attachment that is being added, or NO_TABLE */
 };
+
+#define NO_TABLE UINT32_MAX
 
 /* ---- tables ---- */
 
@@ -208,12 +210,12 @@ struct source {
 	const struct manifest *d;
 };
 
-/* Returns the table of a group that a backend names, NULL if the group or column does not exist. */
+/* Returns the table of a group that a backend names. NULL: it has none, or the group or column does not exist. */
 static struct agg_table *source_table(const struct source *source, uint32_t group, unsigned column)
 {
 	struct agg_table *t;
 
-	if (group >= source->d->ngroups)
+	if (group >= source->d->ngroups || source->a->groups[group] == NO_TABLE)
 		return NULL;
 	t = &source->a->tables[source->a->groups[group]];
 	return column < t->aggregate->ncolumns ? t : NULL;
@@ -248,6 +250,25 @@ static int source_add_misfit(uint32_t group, unsigned column, const struct agg_m
 	return 0;
 }
 
+/*
+ * Sets groups[i] to 0 if a point of the group is armed, or was disarmed because of the budget, else to NO_TABLE. pp_session_stat()
+ * has rows for the same points.
+ */
+static void groups_find_armed(const struct attachment *attachment, uint32_t *groups)
+{
+	const struct manifest *d = attachment->manifest;
+
+	for (uint32_t i = 0; i < d->ngroups; i++)
+		groups[i] = NO_TABLE;
+	for (uint32_t p = 0; p < d->npoints; p++) {
+		uint32_t group = manifest_points(d)[p].group;
+
+		if (group &&
+		    (attachment->backend->armed(attachment, p) || attachment->backend->over_budget(attachment, p)))
+			groups[group - 1] = 0;
+	}
+}
+
 static int aggregates_add(struct pp_aggregates *a, const struct attachment *attachment)
 {
 	struct source source = { .a = a };
@@ -267,8 +288,9 @@ static int aggregates_add(struct pp_aggregates *a, const struct attachment *atta
 	if (!groups)
 		return error_nomem();
 	a->groups = groups;
+	groups_find_armed(attachment, groups);
 	for (uint32_t i = 0; i < d->ngroups; i++)
-		if (table_find(a, d, i, &groups[i]))
+		if (groups[i] != NO_TABLE && table_find(a, d, i, &groups[i]))
 			return -ENOMEM;
 	source.d = d;
 	return attachment->backend->aggregates(attachment, source_add_cell, source_add_misfit, &source);

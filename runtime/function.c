@@ -22,6 +22,7 @@ struct function {
 	struct function_parameters known; /* operands NULL: DWARF does not describe the parameters */
 	char *refused;
 	uint64_t resolver; /* of an indirect function; 0 for others */
+	bool uretprobe;    /* the request wants the ends of calls by a uretprobe */
 };
 
 /* Sets the file offset and the bytes of a site. fd is the image's file. */
@@ -78,6 +79,25 @@ static int function_add_call_sites(struct function *f, uint64_t address)
 	site_init(&probe->sites[0], probe, code_entry(probe->image, address), SITE_CALL, "");
 	probe->sites[0].skipped = (uint8_t)(probe->sites[0].address - address);
 	probe->nsites = n + 1;
+	return 0;
+}
+
+/* Adds the entry, for the begin and, by a uretprobe, for the end. */
+static int function_add_uretprobe_sites(struct function *f, uint64_t address)
+{
+	const char *operands = f->known.operands ? f->known.operands : f->abi->leave.operands;
+	struct pp_probe *probe = &f->probe;
+
+	probe->sites = calloc(2, sizeof(*probe->sites));
+	if (!probe->sites)
+		return error_nomem();
+	probe->nsites = 2;
+	for (int i = 0; i < 2; i++) {
+		site_init(&probe->sites[i], probe, code_entry(probe->image, address), i ? SITE_LEAVE : SITE_CALL,
+		          i ? operands : "");
+		probe->sites[i].skipped = (uint8_t)(probe->sites[i].address - address);
+		probe->sites[i].by_return = i;
+	}
 	return 0;
 }
 
@@ -175,7 +195,9 @@ static int function_make_named(struct function *f, const struct pp_image *image,
 		err = function_name_parameters(f, address, parts->is_return);
 	if (err)
 		return err;
-	if (parts->is_return)
+	if (parts->is_return && f->uretprobe)
+		err = function_add_uretprobe_sites(f, address);
+	else if (parts->is_return)
 		err = function_add_call_sites(f, address);
 	else if (parts->offset)
 		err = function_add_middle_site(f, address, parts->offset);
@@ -288,7 +310,7 @@ static int function_make(struct function *f, const struct pp_image *image, const
 	return function_make_named(f, image, name, parts, addresses[0]);
 }
 
-int function_probe(const struct pp_image *image, const char *name, struct pp_probe **probe)
+int function_probe(const struct pp_image *image, const char *name, bool uretprobe, struct pp_probe **probe)
 {
 	struct function *f = calloc(1, sizeof(*f));
 	struct function_parts parts;
@@ -296,6 +318,7 @@ int function_probe(const struct pp_image *image, const char *name, struct pp_pro
 
 	if (!f)
 		return error_nomem();
+	f->uretprobe = uretprobe;
 	err = function_split(name, &parts);
 	if (!err)
 		err = function_make(f, image, name, &parts);
@@ -307,7 +330,7 @@ int function_probe(const struct pp_image *image, const char *name, struct pp_pro
 	return err;
 }
 
-int function_probe_at(const struct pp_image *image, const char *name, uint64_t address, bool is_return,
+int function_probe_at(const struct pp_image *image, const char *name, uint64_t address, bool is_return, bool uretprobe,
                       struct pp_probe **probe)
 {
 	struct function *f = calloc(1, sizeof(*f));
@@ -316,6 +339,7 @@ int function_probe_at(const struct pp_image *image, const char *name, uint64_t a
 
 	if (!f)
 		return error_nomem();
+	f->uretprobe = uretprobe;
 	f->abi = image->is_64 ? abi_of(image->machine) : NULL;
 	err = f->abi ? function_make_named(f, image, name, &parts, address) : function_no_abi(image);
 	if (err)

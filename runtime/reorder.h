@@ -24,7 +24,7 @@ struct reorder {
 	struct reorder_entry {
 		uint64_t time;
 		struct held_record *record;
-	} *heap;
+	} * heap;
 	size_t n, room;
 	size_t nbytes; /* of all records */
 	uint64_t sequence;

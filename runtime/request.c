@@ -43,6 +43,7 @@ void pp_request_free(struct pp_request *request)
 	free(request->command);
 	free(request->filter);
 	free(request->print);
+	free(request->key);
 	free(request->aggregate);
 	free(request->cgroup);
 	free(request);
@@ -67,6 +68,22 @@ int pp_request_pattern(struct pp_request *request, const char *pattern)
 		return error_set(EINVAL, "invalid pattern '%s': expected PROVIDER:NAME or NAME, both may be globs",
 		                 pattern);
 	return request_list_append(&request->patterns, &request->npatterns, &request->patterns_room, pattern);
+}
+
+int pp_request_latency(struct pp_request *request, const char *begin, const char *end, const char *key)
+{
+	int err;
+
+	if (request->npatterns)
+		return error_set(EINVAL, "a request for a latency has no other probes");
+	err = pp_request_pattern(request, begin);
+	if (!err)
+		err = pp_request_pattern(request, end);
+	if (err)
+		return err;
+	request->latency = true;
+	request->key = key ? strdup(key) : NULL;
+	return key && !request->key ? error_nomem() : 0;
 }
 
 int pp_request_file(struct pp_request *request, const char *path)
@@ -272,6 +289,12 @@ int pp_request_overwrite(struct pp_request *request)
 int pp_request_calls(struct pp_request *request)
 {
 	request->calls = true;
+	return 0;
+}
+
+int pp_request_uretprobe(struct pp_request *request)
+{
+	request->uretprobe = true;
 	return 0;
 }
 

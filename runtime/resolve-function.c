@@ -10,6 +10,7 @@
 #include "runtime/function.h"
 #include "runtime/process.h"
 #include "runtime/resolve-internal.h"
+#include "runtime/uretprobe.h"
 #include "sdt/image.h"
 
 #define GLOB_FUNCTIONS_MAX 10000
@@ -36,7 +37,7 @@ static int targets_refuse(struct targets *t, size_t pattern, const struct pp_ima
 
 /* Sets *probe to the probe of a func: pattern, NULL if the image has none. It is made once for an image. */
 static int targets_function(struct targets *t, const struct pp_image *image, const char *name, size_t pattern,
-                            struct pp_probe **probe)
+                            bool uretprobe, struct pp_probe **probe)
 {
 	int err;
 
@@ -48,7 +49,7 @@ static int targets_function(struct targets *t, const struct pp_image *image, con
 	*probe = NULL;
 	if (ALLOC_GROW(t->functions, t->nfunctions + 1, t->functions_room))
 		return -ENOMEM;
-	err = function_probe(image, name, probe);
+	err = function_probe(image, name, uretprobe, probe);
 	if (err)
 		return err == -ENOENT ? 0 : targets_refuse(t, pattern, image, err);
 	t->functions[t->nfunctions++] = *probe;
@@ -84,18 +85,42 @@ static char *refusal_reason(const struct resolver *r, const struct pp_probe *pro
 	return text;
 }
 
-static int resolver_add_function(struct resolver *r, const struct pp_probe *probe)
+int resolver_add_sites(struct resolver *r, const struct pp_probe *probe)
 {
-	size_t first = r->targets->npoints;
-	struct arm_point *points;
-
 	for (size_t k = 0; k < probe->nsites; k++) {
 		int err = resolver_add_site(r, &probe->sites[k]);
 
 		if (err)
 			return err;
 	}
+	return 0;
+}
+
+int resolver_add_together(struct resolver *r, const struct pp_probe *probe)
+{
+	size_t first = r->targets->npoints;
+	int err = resolver_add_sites(r, probe);
+
+	if (!err)
+		points_refuse_together(r->targets->points + first, probe->nsites);
+	return err;
+}
+
+static int resolver_add_function(struct resolver *r, const struct pp_probe *probe)
+{
+	size_t first = r->targets->npoints;
+	struct arm_point *points;
+	int err = resolver_add_sites(r, probe);
+
+	if (err)
+		return err;
 	points = r->targets->points + first;
+	for (size_t k = 0; k < probe->nsites && probe->sites[k].role != SITE_HIT && r->request->uretprobe; k++) {
+		char *why = uretprobe_refused(r->process);
+
+		if (why)
+			arm_point_refuse(&points[k], -EOPNOTSUPP, why);
+	}
 	for (size_t k = 0; k < probe->nsites && function_refused(probe); k++) {
 		points[k].error = -EOPNOTSUPP;
 		free(points[k].reason);
@@ -129,7 +154,8 @@ static int glob_add(const char *name, uint64_t address, void *arg)
 	full = error_format("%s%s", name, glob->is_return ? "%return" : "");
 	err = full ? ALLOC_GROW(t->functions, t->nfunctions + 1, t->functions_room) : error_nomem();
 	if (!err)
-		err = function_probe_at(glob->image, full, address, glob->is_return, &probe);
+		err = function_probe_at(glob->image, full, address, glob->is_return, glob->r->request->uretprobe,
+		                        &probe);
 	free(full);
 	if (err)
 		return err == -ENOMEM ? err : targets_refuse(t, glob->pattern, glob->image, err);
@@ -155,6 +181,12 @@ static int resolver_add_glob(struct resolver *r, const struct pp_image *image, c
 	return err;
 }
 
+int resolver_function(struct resolver *r, const struct pp_image *image, size_t i, const char *name,
+                      struct pp_probe **probe)
+{
+	return targets_function(r->targets, image, name, i, r->request->uretprobe, probe);
+}
+
 int resolver_add_functions(struct resolver *r, const struct pp_image *image)
 {
 	for (size_t i = 0; i < r->request->npatterns; i++) {
@@ -171,7 +203,16 @@ int resolver_add_functions(struct resolver *r, const struct pp_image *image)
 			return err;
 		if (is_glob)
 			continue;
-		err = targets_function(r->targets, image, name, i, &probe);
+		err = resolver_find_return(r, image, i, &probe);
+		if (!err && probe) {
+			r->targets->matched[i]++;
+			err = resolver_add_together(r, probe);
+		}
+		if (err)
+			return err;
+		if (probe)
+			continue;
+		err = targets_function(r->targets, image, name, i, r->request->uretprobe, &probe);
 		if (err)
 			return err;
 		if (!probe)

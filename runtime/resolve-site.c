@@ -8,6 +8,7 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "runtime/call.h"
 #include "runtime/disasm.h"
 #include "runtime/fetch/aggregate.h"
 #include "runtime/fetch/filter.h"
@@ -119,9 +120,11 @@ static int probe_retype(struct targets *t, const struct pp_request *request, str
 static int program_compile_typed(const struct pp_site *site, const struct pp_request *request,
                                  struct fetch_program *program)
 {
-	int err = fetch_compile(site, program);
+	int err = site->call ? call_compile(site, request->key, program) : fetch_compile(site, program);
 
 	program->role = site->role;
+	if (site->by_return)
+		program->match = MATCH_RETURN;
 	if (err || site->role == SITE_CALL)
 		return err;
 	if (request->filter)
@@ -136,9 +139,8 @@ static int program_compile_typed(const struct pp_site *site, const struct pp_req
 	return err;
 }
 
-/* Compiles the fetch program of a site. The request decides which arguments are strings, not the signature. */
-static int program_compile(struct targets *t, const struct pp_site *site, const struct pp_request *request,
-                           struct fetch_program *program)
+int program_compile(struct targets *t, const struct pp_site *site, const struct pp_request *request,
+                    struct fetch_program *program)
 {
 	struct pp_probe probe = *site->probe;
 	struct pp_site retyped = *site;
@@ -228,7 +230,7 @@ static int site_check_boundary(struct targets *t, const struct pp_site *site)
 static bool sites_share_program(const struct pp_site *a, const struct pp_site *b)
 {
 	return a->probe == b->probe && !strcmp(a->operands, b->operands) && a->flags == b->flags &&
-	       a->floats == b->floats && a->role == b->role;
+	       a->floats == b->floats && a->role == b->role && a->by_return == b->by_return;
 }
 
 /* Sets the point's program; last is the point before, or NULL. Returns 0 or -ENOMEM. */
@@ -245,8 +247,9 @@ static int point_set_program(struct resolver *r, struct arm_point *point, const 
 	if (err == -ENOMEM)
 		return err;
 	if (err) {
-		/* Hits can be counted without arguments, but not filtered or printed. */
-		point->error = r->request->filter || r->request->print ? err : 0;
+		/* Hits can be counted without arguments, but not filtered, printed or aggregated. */
+		point->error =
+			r->request->filter || r->request->print || r->request->aggregate || point->site->call ? err : 0;
 		point->program = &no_arguments[point->site->role];
 		point->reason = strdup(pp_error());
 	} else if (point->program->nmissing) {

@@ -60,7 +60,9 @@ struct pp_site {
 	uint32_t flags;            /* PPN_FLAG_* */
 	uint32_t floats;           /* bit i: operand i is a float or double without an `f` in its text */
 	uint8_t role;              /* enum site_role of runtime/function.h; 0 for sites of notes */
+	bool by_return;            /* hit when the function that begins here returns, by a uretprobe */
 	uint8_t code[16];          /* the file's bytes at offset, padded with zeroes */
+	const struct call *call;   /* the call that the site begins or ends (runtime/call.h); NULL for most sites */
 	uint8_t skipped; /* bytes of endbr64 between the begin of the function and the site; 0 for most sites */
 	bool noted;      /* true: from a note; false: from a request such as func:SYMBOL */
 	char *refused;   /* why the site must not be armed; NULL: it may be */

@@ -132,6 +132,9 @@ static void file_put_programs(char *bytes, const struct agent_attachment *s, con
 			                      .nsteps = (uint32_t)from->nsteps,
 			                      .npredicate = (uint32_t)from->npredicate,
 			                      .naggregate = (uint32_t)from->naggregate,
+			                      .role = from->role,
+			                      .match = from->match,
+			                      .nkey = (uint32_t)from->nkey,
 			                      .literal = literal,
 			                      .nliterals = (uint32_t)from->nliterals,
 			                      .nargs = (uint32_t)from->nargs };

@@ -9,6 +9,7 @@
 #include "runtime/agent/counts-file.h"
 #include "runtime/agent/keeper.h"
 #include "runtime/agent/session.h"
+#include "runtime/function.h"
 
 #define COUNTS_AGE_NS 50000000u /* counts that were read at most this long ago are not read again */
 
@@ -189,7 +190,8 @@ static int report_hits(pid_t pid, const struct agent_count *counts, void *arg)
 	for (uint32_t i = 0; i < r->manifest->npoints && !err; i++) {
 		uint64_t hits = count_hits(&counts[i]);
 
-		if (hits && !manifest_points(r->manifest)[i].pid)
+		if (hits && manifest_point_role(&manifest_points(r->manifest)[i]) != SITE_CALL &&
+		    !manifest_points(r->manifest)[i].pid)
 			err = r->fn(i, pid, hits, r->arg);
 	}
 	return err;
@@ -225,11 +227,22 @@ static void agent_counts(const struct attachment *attachment, uint32_t point, st
 
 	if (!loaded->counted || clock_ns() - loaded->counted > COUNTS_AGE_NS)
 		agent_session_count(loaded, attachment->manifest);
+	if (manifest_point_role(&manifest_points(attachment->manifest)[point]) == SITE_CALL) {
+		*counts = (struct pp_counts){ .entries = c->recorded + c->lost,
+			                      .missed = c->lost,
+			                      .abandoned = c->filtered,
+			                      .under_way = c->recorded - c->filtered };
+		return;
+	}
 	*counts = (struct pp_counts){ .hits = count_hits(c),
 		                      .filtered = c->filtered,
 		                      .idle = c->idle,
 		                      .recorded = c->recorded,
-		                      .lost = c->lost };
+		                      .lost = c->lost,
+		                      .unmatched = c->unmatched };
+	/* The calls that this point ends are not in flight any more. The sum over all points of the call is 0 or more. */
+	if (manifest_point_role(&manifest_points(attachment->manifest)[point]) == SITE_LEAVE)
+		counts->under_way = -counts->hits;
 }
 
 static int agent_aggregates(const struct attachment *attachment, agg_cell_fn *cell, agg_misfit_fn *misfit, void *arg)

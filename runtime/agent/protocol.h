@@ -69,6 +69,7 @@ struct agent_process {
 /* A struct fetch_program. Its steps and literals are ranges of the file's. */
 struct agent_program {
 	uint32_t step, nsteps, npredicate, naggregate;
+	uint32_t role, match, nkey;
 	uint32_t literal, nliterals;
 	uint32_t nargs, aggregate; /* aggregate: index in the manifest, if naggregate is not 0 */
 	uint8_t kind[RECORD_ARGS_MAX], size[RECORD_ARGS_MAX];
@@ -91,9 +92,14 @@ struct agent_child {
 
 #define AGENT_COUNTS_MAGIC 0x74637070u /* "ppct" */
 
-/* The number of hits is the sum of the four. */
+/*
+ * The number of hits is the sum of the first four. For a point that begins calls they are something else: calls that the
+ * process follows, calls that were abandoned, 0, and calls that were missed. Calls in flight are those that were followed,
+ * less those that were abandoned and the hits of the points that end them.
+ */
 struct agent_count {
 	uint64_t recorded, filtered, idle, lost;
+	uint64_t unmatched; /* of a point that ends calls: ends whose begin was not seen, which are not hits */
 };
 
 struct agent_counts {
@@ -361,7 +367,7 @@ struct agent_keep {
 enum agent_state {
 	AGENT_OFF,     /* the point does not concern this process, or is switched off */
 	AGENT_PENDING, /* its file is not mapped */
-	AGENT_ARMED,   /* the reason is a remark: AGENT_CALLS, AGENT_COST or 0 */
+	AGENT_ARMED,   /* the reason is a remark: AGENT_CALLS, AGENT_COST, AGENT_CLOCK or 0 */
 	AGENT_REFUSED, /* for the reason */
 };
 
@@ -390,8 +396,9 @@ enum agent_reason {
 	AGENT_GONE,           /* the code was unmapped, or its protection changed, before it was written */
 	AGENT_ROBUST_LIST,    /* set_robust_list(2), by which the agent writes to text, is missing or forbidden */
 	AGENT_CALLS, /* hits must not make system calls. ARMED: a value that needs one is a fault; REFUSED: the filter needs one */
-	AGENT_COST,        /* ARMED: the filter may make a system call in each hit */
+	AGENT_COST,        /* ARMED: the filter or aggregate may make a system call in each hit */
 	AGENT_TABLES_FULL, /* the region has no room for the aggregates of the attachment */
+	AGENT_CLOCK,       /* ARMED: hits must not make system calls, and only one reads the time: records are lost */
 	AGENT_REASONS
 };
 
@@ -402,10 +409,10 @@ struct agent_point_state {
 };
 
 _Static_assert(sizeof(struct agent_attachment) == 96 && sizeof(struct agent_process) == 16 &&
-                       sizeof(struct agent_program) == 80 && sizeof(struct fetch_step) == 16 &&
+                       sizeof(struct agent_program) == 92 && sizeof(struct fetch_step) == 16 &&
                        sizeof(struct fetch_literal) == 65,
                "layout of attachment files");
-_Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 32, "layout of counts");
+_Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 40, "layout of counts");
 _Static_assert(sizeof(struct agent_table) == 48 && sizeof(struct agent_cell) == 32, "layout of aggregates");
 _Static_assert(sizeof(struct agent_shm) == 320 && sizeof(struct agent_slot) == 16 && sizeof(struct agent_ring) == 192,
                "layout of the shared memory region");

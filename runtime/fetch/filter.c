@@ -301,3 +301,44 @@ out:
 	parser_release(&parser);
 	return err;
 }
+
+static int call_key_parse(struct parser *p)
+{
+	struct value value;
+	int err = token_next(&p->tokens);
+
+	if (!err)
+		err = expression_parse(p, 1, &value);
+	if (err)
+		return err;
+	if (p->tokens.next.kind != TOKEN_END)
+		return parser_fail(p, p->tokens.next.at, "expected an operator");
+	if (value.type == TYPE_STRING) {
+		parser_emit(p, &value.token, FETCH_HASH, false, 0);
+		return p->error;
+	}
+	if (p->nliterals)
+		return parser_fail(p, value.token.at, "a key cannot compare strings");
+	return value_want_integer(p, &value);
+}
+
+int key_compile(const char *expr, const struct pp_site *site, const struct fetch_program *program,
+                struct fetch_steps *key)
+{
+	struct parser parser = { .tokens = { .text = expr }, .probe = site->probe, .program = program };
+	size_t length = strlen(expr);
+	int err;
+
+	if (length > FILTER_LENGTH_MAX)
+		return error_set(EINVAL, "the key has %zu bytes: the maximum is %d", length, FILTER_LENGTH_MAX);
+	err = call_key_parse(&parser);
+	for (size_t i = 0; !err && i < parser.nsteps; i++)
+		if (parser.steps[i].op == FETCH_JZ || parser.steps[i].op == FETCH_JNZ)
+			err = error_set(EINVAL, "a key cannot have && and ||");
+	free(parser.literals);
+	if (err)
+		free(parser.steps);
+	else
+		*key = (struct fetch_steps){ parser.steps, parser.nsteps };
+	return err;
+}

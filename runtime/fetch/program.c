@@ -300,6 +300,8 @@ int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 	int order = 0;
 
 	ORDER(a->role, b->role);
+	ORDER(a->match, b->match);
+	ORDER(a->nkey, b->nkey);
 	ORDER(a->nsteps, b->nsteps);
 	ORDER(a->npredicate, b->npredicate);
 	ORDER(a->naggregate, b->naggregate);

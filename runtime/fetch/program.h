@@ -23,7 +23,8 @@
  * 6. The aggregate runs for each hit that passes the predicate. Its keys come before its values. If a key faults, all
  *    columns count the hit as unread. If a value faults, its column does, and the next value follows.
  * 7. A string of a key is read as far as its NUL or AGG_STRING bytes. A fault on any of these bytes is a fault.
- * 8. Every path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
+ * 8. The key of a call comes last and leaves one value. A fault means that the call has no key.
+ * 9. Every other path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
  *    FETCH_DEPTH_MAX.
  */
 #ifndef RUNTIME_FETCH_PROGRAM_H
@@ -43,6 +44,11 @@ struct pp_type;
 
 #define FETCH_DEPTH_MAX 16
 #define FETCH_LITERAL_MAX 64 /* bytes of a string that a filter compares with */
+#define FETCH_ENTRY_MAX 6    /* arguments that a call's begin keeps for its end */
+#define FETCH_HASH_BYTES 64  /* of a string that is a key */
+/* Its hash h starts as the seed. For each of its words w: h = (h ^ w) * factor, h ^= h >> 32. */
+#define FETCH_HASH_SEED 0x243f6a8885a308d3
+#define FETCH_HASH_FACTOR 0x9e3779b97f4a7c15u
 #define FETCH_SEARCH_MAX 256 /* bytes of a string that are searched for a literal */
 
 enum fetch_opcode {
@@ -80,7 +86,13 @@ enum fetch_opcode {
 	FETCH_COMMEQ,     /* push whether the thread's name equals literal a */
 	FETCH_COMMPREFIX, /* push whether the thread's name begins with literal a */
 	FETCH_CPU,        /* push the number of the CPU */
-	FETCH_TEST,       /* pop; if 0, the hit is filtered and the program ends */
+	FETCH_HASH, /* top = a hash of the string at address top, of its first 64 bytes at most; keys of calls only */
+
+	/* Programs of SITE_LEAVE only. */
+	FETCH_DURATION, /* push the ns since the call began */
+	FETCH_ENTRY,    /* push argument a of the call's begin */
+
+	FETCH_TEST, /* pop; if 0, the hit is filtered and the program ends */
 
 	/* Aggregates only. */
 	FETCH_KEY,     /* pop; part a of the key is this integer */
@@ -142,9 +154,11 @@ struct fetch_program {
 	struct fetch_aggregate *aggregate; /* NULL: none */
 	struct fetch_literal *literals;
 	size_t nliterals;
-	uint8_t role;    /* enum site_role: what a hit of the site means to the backend */
-	bool of_site;    /* the steps depend on the site's address, so other sites cannot share the program */
-	size_t nmissing; /* arguments that cannot be read: their kind is PP_FAULT and their value 0 */
+	uint8_t role;  /* enum site_role: what a hit of the site means to the backend */
+	uint8_t match; /* enum site_match, unless the role is SITE_HIT */
+	size_t nkey;   /* the last steps: they push the key of a call, and are not among the arguments; 0 without one */
+	bool of_site;  /* the steps depend on the site's address, so other sites cannot share the program */
+	size_t nmissing;               /* arguments that cannot be read: their kind is PP_FAULT and their value 0 */
 	struct fetch_printed *printed; /* print.h; NULL: the arguments are those of the probe */
 	size_t nargs;
 	uint8_t kind[RECORD_ARGS_MAX]; /* enum pp_kind of each argument's value */

@@ -21,6 +21,7 @@
 #include "runtime/kernel/link.h"
 #include "runtime/kernel/namespace.h"
 #include "runtime/process.h"
+#include "sdt/image.h"
 
 #define PROGRAM_SIZE 500 /* instructions of a program without its specs, at most */
 
@@ -50,6 +51,8 @@ static int program_compare(const void *a, const void *b)
 
 	if (x->role != y->role)
 		return y->role - x->role;
+	if (x->match != y->match)
+		return y->match - x->match;
 	return ((uintptr_t)x > (uintptr_t)y) - ((uintptr_t)x < (uintptr_t)y);
 }
 
@@ -92,7 +95,12 @@ static int programs_assign(struct kernel_arming *a)
 	return 0;
 }
 
-/* Returns how many fetch programs, from the given one on, one BPF program gets. They have the same role. */
+static bool fetch_same_kind(const struct fetch_program *a, const struct fetch_program *b)
+{
+	return a->role == b->role && a->match == b->match;
+}
+
+/* Returns how many fetch programs, from the given one on, one BPF program gets. They are of the same kind. */
 static size_t programs_chunk(const struct kernel_arming *a, size_t from)
 {
 	const struct fetch_program **programs = a->programs + from;
@@ -100,7 +108,7 @@ static size_t programs_chunk(const struct kernel_arming *a, size_t from)
 
 	for (; from + n < a->nprograms && n < 1u << COOKIE_SPEC_BITS; n++) {
 		size += emit_size_bound(programs[n]);
-		if (n && (size > EMIT_INSNS_MAX || programs[n]->role != programs[0]->role))
+		if (n && (size > EMIT_INSNS_MAX || !fetch_same_kind(programs[n], programs[0])))
 			break;
 	}
 	return n;
@@ -126,6 +134,7 @@ static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 		                        .processes = s->processes_fd,
 		                        .calls = s->returns.map,
 		                        .frames = s->returns.frames,
+		                        .starts = s->returns.starts,
 		                        .depth = s->returns.depth,
 		                        .cells = s->cells_fd,
 		                        .misfits = s->misfits_fd,
@@ -163,6 +172,8 @@ static int chunk_arm_links(const struct kernel_arming *a, size_t from, size_t n,
 			manifest[point->point].spec = spec;
 			if (point->fast)
 				manifest[point->point].role |= MANIFEST_FAST;
+			if (point->site->by_return)
+				manifest[point->point].role |= MANIFEST_RETURN;
 			link_arrays_add(arrays, point,
 			                cookie_make(point->point, spec, point->process ? point->process->pid : 0, 0));
 		}

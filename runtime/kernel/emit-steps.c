@@ -376,21 +376,56 @@ static void emit_search_step(struct emitter *e, struct value_stack *s, const str
 static void emit_register_step(struct emitter *e, int reg)
 {
 	const struct abi *abi = e->abi;
+	bool stands = e->role == SITE_LEAVE && (e->match == MATCH_EXACT || e->match == MATCH_RETURN);
 	int at = -1;
 
-	for (int i = 0; i < abi->nargs && e->role == SITE_LEAVE; i++)
+	for (int i = 0; i < abi->nargs && stands; i++)
 		if (abi->leave_args[i] == reg)
 			at = (int)offsetof(struct kernel_frame, args) + 8 * i;
-	if (e->role == SITE_LEAVE && reg == abi->leave_duration)
+	if (stands && reg == abi->leave_duration)
 		at = offsetof(struct kernel_frame, time);
 	if (at >= 0) {
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_FRAME));
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_1, at));
-	} else if (e->role == SITE_LEAVE && reg == abi->leave_zero) {
+	} else if (stands && reg == abi->leave_zero) {
 		emit(e, BPF_MOV64_IMM(BPF_REG_1, 0));
 	} else {
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[reg]));
 	}
+}
+
+/* r1 = argument i of the call's begin */
+static void emit_entry_step(struct emitter *e, unsigned i, label fault)
+{
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_10, AT_FRAME));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, what)));
+	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_3, (int)(KERNEL_FRAME_FAULTS + i)));
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_3, 1));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_3, 0, fault));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_2, (int)(offsetof(struct kernel_frame, args) + 8 * i)));
+}
+
+/*
+ * Replaces the address at the top by a hash of the string there: of its first bytes, which are the first FETCH_HASH_BYTES,
+ * padded with zeroes.
+ */
+static void emit_hash_step(struct emitter *e, struct value_stack *s, label fault)
+{
+	emit_top_to_stack(e, s);
+	for (int w = 0; w < 9; w++)
+		emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_7, SCRATCH_TEXT + 8 * w, 0));
+	emit_read_string(e, SCRATCH_TEXT, FETCH_HASH_BYTES + 1, value_at_depth(s->depth - 1), fault);
+	emit_imm64(e, BPF_REG_1, FETCH_HASH_SEED);
+	emit_imm64(e, BPF_REG_3, FETCH_HASH_FACTOR);
+	for (int w = 0; w < FETCH_HASH_BYTES / 8; w++) {
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_7, SCRATCH_TEXT + 8 * w));
+		emit(e, BPF_ALU64_REG(BPF_XOR, BPF_REG_1, BPF_REG_2));
+		emit(e, BPF_ALU64_REG(BPF_MUL, BPF_REG_1, BPF_REG_3));
+		emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_1));
+		emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_2, 32));
+		emit(e, BPF_ALU64_REG(BPF_XOR, BPF_REG_1, BPF_REG_2));
+	}
+	s->in_r1 = true;
 }
 
 /* Emits a step other than the end of an argument and the jumps of predicates. */
@@ -435,6 +470,16 @@ static void emit_plain_step(struct emitter *e, struct value_stack *s, const stru
 		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_smp_processor_id));
 		emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_0));
 		break;
+	case FETCH_DURATION:
+		emit_push_r1(e, s);
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_FRAME));
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_1, offsetof(struct kernel_frame, time)));
+		break;
+	case FETCH_ENTRY:
+		emit_push_r1(e, s);
+		emit_entry_step(e, step->a, fault);
+		break;
+	case FETCH_HASH: emit_hash_step(e, s, fault); break;
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
 	case FETCH_COMMEQ:
@@ -468,14 +513,15 @@ static void emit_fault(struct emitter *e, int argument, label fault)
 
 void emit_arguments(struct emitter *e, const struct fetch_program *p)
 {
+	const size_t end = p->nsteps - p->nkey;
 	struct value_stack s = { 0 };
 	bool may_fault = false;
 	label fault = label_new(e);
 
-	for (size_t i = p->npredicate + p->naggregate; i < p->nsteps && !e->error; i++) {
+	for (size_t i = p->npredicate + p->naggregate; i < end && !e->error; i++) {
 		const struct fetch_step *step = &p->steps[i];
 
-		if (s.depth && step_adds_constant(p, i, p->nsteps)) {
+		if (s.depth && step_adds_constant(p, i, end)) {
 			emit_top_to_r1(e, &s);
 			emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, (int32_t)step->value));
 			i++;
@@ -483,7 +529,7 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 		}
 		if (!fetch_ends_argument(step->op)) {
 			may_fault |= step->op == FETCH_LOAD || step->op == FETCH_STREQ || step->op == FETCH_PREFIX ||
-			             step->op == FETCH_SEARCH;
+			             step->op == FETCH_SEARCH || step->op == FETCH_ENTRY;
 			emit_plain_step(e, &s, p, i, fault);
 			continue;
 		}
@@ -500,6 +546,16 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 		fault = label_new(e);
 	}
 	label_place(e, fault); /* no step jumps to it */
+}
+
+void emit_key(struct emitter *e, const struct fetch_program *p, label fault)
+{
+	struct value_stack s = { 0 };
+
+	for (size_t i = p->nsteps - p->nkey; i < p->nsteps && !e->error; i++)
+		emit_plain_step(e, &s, p, i, fault);
+	emit_top_to_r1(e, &s);
+	emit(e, BPF_MOV64_REG(BPF_REG_8, BPF_REG_1));
 }
 
 /* ---- predicates and aggregates ---- */

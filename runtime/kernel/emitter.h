@@ -52,7 +52,9 @@ _Static_assert(AT_END >= -EMIT_STACK_MAX, "BPF's stack");
 enum {
 	SCRATCH_STACK = 0,                                  /* grows up */
 	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared or searched */
-	SCRATCH_RECORD = SCRATCH_TEXT + SCRATCH_ALIGN(FETCH_SEARCH_MAX + 2),
+	SCRATCH_CALL =
+		SCRATCH_TEXT + SCRATCH_ALIGN(FETCH_SEARCH_MAX + 2), /* a struct kernel_frame of a call with a key */
+	SCRATCH_RECORD = SCRATCH_CALL + sizeof(struct kernel_frame),
 };
 /* What a record takes that has n strings of at most max bytes. A string is read to one byte more, and padded. */
 #define SCRATCH_SIZE(n, max)                                                                                        \
@@ -113,6 +115,7 @@ struct emitter {
 	const struct cpu *cpu;
 	const struct abi *abi;
 	enum site_role role;
+	enum site_match match;
 };
 
 void emit(struct emitter *e, struct bpf_insn insn);
@@ -195,6 +198,17 @@ size_t emit_aggregate_bound(const struct fetch_program *p, const struct fetch_st
  */
 void emit_call(struct emitter *e, label out);
 void emit_leave(struct emitter *e, label out);
+
+/*
+ * The same for calls between probes (emit-calls.c). emit_begin() gets the begin's arguments in the record in scratch memory,
+ * and both get the key of the call in r8, if it has one. A begin that cannot be kept jumps to missed.
+ */
+void emit_begin(struct emitter *e, label missed, label out);
+void emit_missed(struct emitter *e, label out);
+void emit_end(struct emitter *e, label unmatched, label out);
+void emit_unmatched(struct emitter *e, label out);
+/* r8 = the key of a call. Jumps to fault if it cannot be read. r7 is scratch memory. */
+void emit_key(struct emitter *e, const struct fetch_program *p, label fault);
 
 /* ---- sequences of instructions ---- */
 

@@ -76,7 +76,8 @@ _probepoint_read_words() {
 		--) after=$i; return ;;
 		--*=*) value=${word#*=} word=${word%%=*} ;;
 		--pid | --file | --match | --session | --backend | --count | --output | --interval | --times | --top | --sort | --if | \
-			--string | --no-string | --print | --strlen | --cgroup | --maxactive | --for | --budget | --format | --color | --delay | \
+			--string | --no-string | --print | --strlen | --cgroup | --maxactive | --min-duration | --latency | --on | --for | --budget | \
+			--format | --color | --delay | \
 			-["$with_argument"]) value=${words[++i]-} ;;
 		-["$with_argument"]*) value=${word:2} word=${word:0:2} ;;
 		-*) continue ;;
@@ -101,7 +102,7 @@ _probepoint_options() {
 	probe-enable) echo "--budget --for --inject --overwrite --record --system-calls --until-exit" ;;
 	probe-trace) echo "--color -n --count --delay --for --format -o --output" ;;
 	esac
-	echo "-b --backend --cgroup --children --fast -f --file --if --maxactive --no-string --pgrp --print -s --session --string --strlen --yes"
+	echo "-b --backend --cgroup --children --fast -f --file --if --latency --maxactive --min-duration --no-string --on --pgrp --print -s --session --string --strlen --uretprobe --yes"
 }
 
 _probepoint_run() { timeout -k 1 "${PROBEPOINT_COMPLETION_TIME:-2}" "$@" 2>/dev/null </dev/null; }

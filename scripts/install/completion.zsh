@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|print|strlen|cgroup|maxactive|for|budget|format|color|delay)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|print|strlen|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -111,10 +111,13 @@ _probepoint() {
 		'--children[include processes that the processes of -p fork]' '--pgrp[include process groups of the processes of -p]'
 		'*'{-f,--file=}'[select this executable or library]:file:_files'
 		'--if=[select hits for which the expression is true]:expression: '
-		'--maxactive=[track at most N calls in flight]:number: '
-		'*--print=[record these values]:expressions: ' '--strlen=[bytes of a string]:number: ' '*--string=[read this argument as a string]:argument: ' '*--no-string=[show the address of this argument]:argument: '
+		'--maxactive=[track at most N calls in flight]:number: ' '--min-duration=[select calls that took TIME or more]:time: '
+		'--latency=[measure the time between two probes]:probe:_probepoint_probes:probe:_probepoint_probes'
+		'--on=[match the two probes by this expression]:expression: '
+		'*--print=[record these values]:expressions: ' '--strlen=[bytes of a string]:number: '
+		'*--string=[read this argument as a string]:argument: ' '*--no-string=[show the address of this argument]:argument: '
 		{-s,--session=}'[use this session]:session:_probepoint_sessions'
-		'--fast[arm by calls instead of traps]' '--yes[arm more than 500 sites without confirmation]'
+		'--fast[arm by calls instead of traps]' '--uretprobe[see returns by uretprobes]' '--yes[arm more than 500 sites without confirmation]'
 	)
 	case $service in
 	(probe-list)

@@ -35,7 +35,7 @@
 #define OVERFLOW_AT (SLOTS_AT + NSLOTS * 16)
 #define RINGS_AT 8192
 #define COUNTS_IN_RING 192
-#define DATA_IN_RING (COUNTS_IN_RING + NSLOTS * 32)
+#define DATA_IN_RING (COUNTS_IN_RING + NSLOTS * (unsigned)sizeof(struct agent_count))
 #define STRIDE ((DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK + 63) & ~63u)
 #define SHM_SIZE (RINGS_AT + NRINGS * STRIDE)
 

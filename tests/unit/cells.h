@@ -32,7 +32,7 @@ static struct agg_cell *model_cell(struct model *m, const void *key, size_t size
 			return &m->cells[i].cell;
 	if (m->n == m->max)
 		return NULL;
-	ck_assert_uint_lt(m->n, MODEL_CELLS);
+	ck_assert(m->n < MODEL_CELLS);
 	memset(&m->cells[i], 0, sizeof(m->cells[i]));
 	memcpy(m->cells[i].key, key, size);
 	m->cells[i].size = size;

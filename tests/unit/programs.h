@@ -325,12 +325,13 @@ static inline void make_program(struct maker *m, struct fetch_program *program, 
 
 static void show(const struct fetch_program *p, const uint64_t *registers)
 {
-	static const char *const names[] = { "IMM",     "REG",    "EXTEND",     "LOAD",   "ARG",  "STRING", "ADD",
-		                             "SUB",     "MUL",    "DIV",        "MOD",    "AND",  "OR",     "XOR",
-		                             "SHL",     "SHR",    "EQ",         "NE",     "LT",   "LE",     "NOT",
-		                             "NEG",     "COM",    "PID",        "TID",    "JZ",   "JNZ",    "STREQ",
-		                             "PREFIX",  "COMMEQ", "COMMPREFIX", "CPU",    "TEST", "KEY",    "KEYSTR",
-		                             "KEYCOMM", "AGG",    "SEARCH",     "STRINGN" };
+	static const char *const names[] = {
+		"IMM",   "REG",    "EXTEND",  "LOAD",       "ARG",    "STRING", "ADD",      "SUB",   "MUL",
+		"DIV",   "MOD",    "AND",     "OR",         "XOR",    "SHL",    "SHR",      "EQ",    "NE",
+		"LT",    "LE",     "NOT",     "NEG",        "COM",    "PID",    "TID",      "JZ",    "JNZ",
+		"STREQ", "PREFIX", "COMMEQ",  "COMMPREFIX", "CPU",    "HASH",   "DURATION", "ENTRY", "TEST",
+		"KEY",   "KEYSTR", "KEYCOMM", "AGG",        "SEARCH", "STRINGN"
+	};
 
 	for (size_t i = 0; i < p->nsteps; i++)
 		fprintf(stderr, "%3zu %s a %u b %u c %u value %#llx\n", i, names[p->steps[i].op], p->steps[i].a,

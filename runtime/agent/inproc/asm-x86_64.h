@@ -379,6 +379,12 @@ static inline void x86_orl_mem_imm(struct codebuf *c, struct x86_mem mem, uint32
 	x86_word32(c, value);
 }
 
+static inline void x86_testl_mem_imm(struct codebuf *c, struct x86_mem mem, uint32_t value)
+{
+	x86_opl_mem(c, 0xf7, 0, mem, 4);
+	x86_word32(c, value);
+}
+
 static inline void x86_inc_mem(struct codebuf *c, struct x86_mem mem)
 {
 	x86_op_mem(c, 0xff, 0, mem, 0);

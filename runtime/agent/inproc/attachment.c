@@ -12,6 +12,7 @@
 #include "runtime/agent/inproc/agent.h"
 #include "runtime/agent/inproc/attachment.h"
 #include "runtime/agent/inproc/mem.h"
+#include "runtime/function.h"
 
 _Static_assert(sizeof(struct manifest) == 64 && sizeof(struct manifest_point) == 48 &&
                        sizeof(struct manifest_aggregate) == 384 && sizeof(struct manifest_name) == 16 &&
@@ -54,7 +55,8 @@ static bool aggregates_equal(const struct fetch_program *f, const struct fetch_p
 
 static bool program_is(const struct interned_program *p, uint64_t hash, const struct fetch_program *f)
 {
-	return p->hash == hash && p->fetch.nsteps == f->nsteps && p->fetch.npredicate == f->npredicate &&
+	return p->hash == hash && p->fetch.role == f->role && p->fetch.match == f->match && p->fetch.nkey == f->nkey &&
+	       p->fetch.nsteps == f->nsteps && p->fetch.npredicate == f->npredicate &&
 	       p->fetch.naggregate == f->naggregate && p->fetch.nliterals == f->nliterals &&
 	       p->fetch.nargs == f->nargs && aggregates_equal(&p->fetch, f) &&
 	       !memcmp(p->fetch.steps, f->steps, f->nsteps * sizeof(*f->steps)) &&
@@ -74,6 +76,7 @@ static bool step_may_call(const struct fetch_program *p, size_t i)
 	case FETCH_PREFIX:
 	case FETCH_SEARCH:
 	case FETCH_COMMEQ:
+	case FETCH_HASH:
 	case FETCH_COMMPREFIX:
 	case FETCH_KEYSTR:
 	case FETCH_KEYCOMM: return true;
@@ -121,8 +124,10 @@ static struct interned_program *program_copy(const struct fetch_program *f)
 	p->depths = (uint8_t *)room;
 	program_ok(&p->fetch, p->depths);
 	for (size_t i = 0; i < p->fetch.nsteps; i++)
-		if (step_may_call(&p->fetch, i))
-			*(i < p->fetch.npredicate ? &p->filter_calls : &p->argument_calls) = true;
+		if (step_may_call(&p->fetch, i)) {
+			*(i < f->npredicate ? &p->filter_calls : &p->argument_calls) = true;
+			p->aggregate_calls |= i >= f->npredicate && i < f->npredicate + f->naggregate;
+		}
 	return p;
 }
 
@@ -174,6 +179,9 @@ static void program_view(const struct agent_attachment *h, uint32_t spec, struct
 		aggregate_view(&manifest_aggregates(d)[p->aggregate], aggregate);
 		f->aggregate = aggregate;
 	}
+	f->role = p->role;
+	f->match = p->match;
+	f->nkey = p->nkey;
 	f->literals = (struct fetch_literal *)((char *)h + h->literals_at) + p->literal;
 	f->nliterals = p->nliterals;
 	f->nargs = p->nargs;
@@ -287,7 +295,8 @@ static bool programs_ok(const struct agent_attachment *h)
 	if (!depths)
 		return false;
 	for (uint32_t i = 0; ok && i < h->nprograms; i++) {
-		ok = p[i].step <= h->nsteps && p[i].nsteps <= h->nsteps - p[i].step && p[i].literal <= h->nliterals &&
+		ok = p[i].role <= SITE_LEAVE && p[i].match <= MATCH_KEY && p[i].step <= h->nsteps &&
+		     p[i].nsteps <= h->nsteps - p[i].step && p[i].literal <= h->nliterals &&
 		     p[i].nliterals <= h->nliterals - p[i].literal &&
 		     (!p[i].naggregate || p[i].aggregate < d->naggregates);
 		if (ok) {

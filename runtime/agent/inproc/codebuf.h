@@ -38,6 +38,8 @@ struct codebuf {
 	uintptr_t at, site; /* where the code will be, and the site that jumps to it */
 	uint32_t frame;     /* aarch64: bytes of stack that the trampoline takes */
 	uint32_t key;       /* bytes of stack that the key of an aggregate takes now */
+	uint32_t
+		extra; /* x86-64: words on the machine's stack below the values: the call that ends, from gen_call_found() on */
 	const struct image_ranges *image;
 	const struct trampoline_table *table;
 	const struct life *life;

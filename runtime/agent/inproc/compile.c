@@ -30,6 +30,7 @@
 #include <string.h>
 
 #include "runtime/agent/inproc/compile.h"
+#include "runtime/function.h"
 
 #define COUNTER(name) offsetof(struct agent_count, name)
 
@@ -225,6 +226,15 @@ static size_t compile_step(struct expression *e, size_t i, size_t end)
 		gen_spill(c, depth);
 		gen_cpu(c, expression_fault(e, depth));
 		break;
+	case FETCH_DURATION:
+		gen_spill(c, depth);
+		gen_duration(c, depth);
+		break;
+	case FETCH_ENTRY:
+		gen_spill(c, depth);
+		gen_entry(c, depth, s->a, expression_fault(e, depth));
+		break;
+	case FETCH_HASH: gen_hash(c, expression_fault(e, depth - 1)); break;
 	case FETCH_JZ:
 	case FETCH_JNZ: compile_jump(e, s, depth); break;
 	case FETCH_STREQ:
@@ -378,6 +388,28 @@ static void compile_arguments(struct codebuf *c, const struct interned_program *
 	}
 }
 
+/* top = the key of a call. Jumps to fault if it cannot be read. */
+static void compile_key(struct codebuf *c, const struct interned_program *program, uint32_t fault)
+{
+	const struct fetch_program *p = &program->fetch;
+	struct expression e = { .c = c, .p = p, .depths = program->depths, .filtered = fault };
+
+	memset(c->is_target, 0, p->nsteps);
+	for (size_t i = p->nsteps - p->nkey; i < p->nsteps && !c->bad;)
+		i = compile_step(&e, i, p->nsteps);
+}
+
+/* top = what identifies a call: its key, or the stack pointer */
+static void compile_place(struct codebuf *c, const struct interned_program *program, uint32_t fault)
+{
+	const struct fetch_step sp = { .op = FETCH_REG, .a = REGISTER_SP };
+
+	if (program->fetch.nkey)
+		compile_key(c, program, fault);
+	else
+		gen_operand(c, OPERAND_TOP, &sp, 0);
+}
+
 /* The stub is entered with that stack. */
 static void stub_enter(struct codebuf *c, const struct stub *stub)
 {
@@ -416,13 +448,15 @@ static void compile_stubs(struct codebuf *c)
 struct consumer_labels {
 	uint32_t have_ring, no_ring, next;
 	uint32_t filtered, idle, lost, full, reserve;
+	uint32_t unmatched, ended; /* of an end */
 	uint32_t shared_filtered, shared_idle;
 };
 
 static void consumer_labels_init(struct codebuf *c, struct consumer_labels *l)
 {
 	uint32_t *labels[] = { &l->have_ring, &l->no_ring, &l->next,    &l->filtered,        &l->idle,
-		               &l->lost,      &l->full,    &l->reserve, &l->shared_filtered, &l->shared_idle };
+		               &l->lost,      &l->full,    &l->reserve, &l->shared_filtered, &l->shared_idle,
+		               &l->unmatched, &l->ended };
 
 	for (size_t i = 0; i < sizeof(labels) / sizeof(*labels); i++)
 		*labels[i] = codebuf_label(c);
@@ -431,8 +465,7 @@ static void consumer_labels_init(struct codebuf *c, struct consumer_labels *l)
 /* Takes the time, and jumps to idle if nothing records then. A thread with a ring may read the clock. */
 static void compile_time(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t idle, bool has_ring)
 {
-	if (consumer->group)
-		gen_never_check(c, consumer->shm, idle);
+	gen_never_check(c, consumer->shm, idle);
 	if (!has_ring)
 		gen_time_call(c, &c->table->late);
 	else if (trampoline_clock_invariant())
@@ -471,14 +504,34 @@ static void compile_count(struct codebuf *c, uint32_t slot, size_t counter, cons
 	gen_jump(c, l->next);
 }
 
-static void compile_with_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
-                              const struct consumer_labels *l)
+static void compile_begin_with_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
+                                    const struct consumer_labels *l)
+{
+	compile_place(c, consumer->program, l->lost);
+	gen_call_begin(c, consumer);
+	for (size_t i = 0; i < consumer->program->fetch.nargs; i++)
+		if (consumer->program->fetch.kind[i] == PP_FAULT)
+			gen_argument_fault(c, i);
+	for (size_t i = consumer->program->fetch.nargs; i < FETCH_ENTRY_MAX; i++)
+		gen_argument_fault(c, i);
+	compile_arguments(c, consumer->program);
+	if (trampoline_clock_invariant())
+		gen_time(c);
+	else
+		gen_time_call(c, &c->table->now);
+	gen_publish(c);
+	gen_jump(c, l->next);
+	compile_stubs(c);
+	codebuf_here(c, l->lost);
+	compile_count(c, consumer->slot, COUNTER(lost), l);
+}
+
+static void compile_hit_with_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
+                                  const struct consumer_labels *l)
 {
 	uint32_t slot = consumer->slot;
 	struct aggregate_labels aggregate;
 
-	gen_ring(c, consumer->index, l->no_ring);
-	codebuf_here(c, l->have_ring);
 	compile_predicate(c, consumer->program, l->filtered);
 	compile_aggregate(c, consumer, &aggregate);
 	compile_time(c, consumer, l->idle, true);
@@ -495,6 +548,46 @@ static void compile_with_ring(struct codebuf *c, const struct trampoline_consume
 	gen_ring_room(c, consumer->shm, l->reserve, l->lost);
 	codebuf_here(c, l->lost);
 	compile_count(c, slot, COUNTER(lost), l);
+}
+
+/* The hit counts after its call has been found. */
+static void compile_end_with_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
+                                  const struct consumer_labels *l)
+{
+	struct consumer_labels hit = *l;
+
+	hit.next = l->ended;
+	compile_place(c, consumer->program, l->unmatched);
+	gen_call_find(c, consumer, l->next);
+	compile_hit_with_ring(c, consumer, &hit);
+	codebuf_here(c, l->ended);
+	gen_call_done(c);
+	gen_jump(c, l->next);
+	codebuf_here(c, l->unmatched);
+	compile_count(c, consumer->slot, COUNTER(unmatched), l);
+}
+
+static void compile_with_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
+                              const struct consumer_labels *l)
+{
+	gen_ring(c, consumer->index, l->no_ring);
+	codebuf_here(c, l->have_ring);
+	switch (consumer->program->fetch.role) {
+	case SITE_CALL: compile_begin_with_ring(c, consumer, l); break;
+	case SITE_LEAVE: compile_end_with_ring(c, consumer, l); break;
+	default: compile_hit_with_ring(c, consumer, l);
+	}
+}
+
+/* Calls are followed in rings, so a begin or an end without one is only counted. */
+static void compile_call_without_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
+                                      const struct consumer_labels *l)
+{
+	bool begins = consumer->program->fetch.role == SITE_CALL;
+
+	codebuf_here(c, l->no_ring);
+	gen_ring_take(c, consumer->index, l->have_ring);
+	gen_count_shared(c, consumer, begins ? COUNTER(lost) : COUNTER(unmatched));
 }
 
 static void compile_without_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
@@ -524,7 +617,10 @@ static void compile_consumer(struct codebuf *c, const struct trampoline_consumer
 
 	consumer_labels_init(c, &labels);
 	compile_with_ring(c, consumer, &labels);
-	compile_without_ring(c, consumer, &labels);
+	if (consumer->program->fetch.role == SITE_HIT)
+		compile_without_ring(c, consumer, &labels);
+	else
+		compile_call_without_ring(c, consumer, &labels);
 	codebuf_here(c, labels.next);
 }
 
@@ -570,4 +666,7 @@ void trampoline_table_fill(struct trampoline_table *table)
 	table->keystr = entry_keystr;
 	table->keycomm = entry_keycomm;
 	table->cpu = entry_cpu;
+	table->begin = entry_begin;
+	table->end = entry_end;
+	table->hash = entry_hash;
 }

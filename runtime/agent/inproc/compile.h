@@ -71,6 +71,8 @@ void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_st
  */
 void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, unsigned how,
                uint32_t fault);
+/* top = a hash of the string at the address in the top. Jumps to fault if it is unreadable. */
+void gen_hash(struct codebuf *c, uint32_t fault);
 /* Writes the string at the address in the top into the record, after the values. how: string_how(). */
 void gen_string(struct codebuf *c, uint32_t how);
 /* Writes the top into the record as argument i. */
@@ -89,6 +91,19 @@ void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint
 void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what);
 /* Counts the hit as unread in n columns. */
 void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first, unsigned n);
+
+/* ---- calls ---- */
+
+/* Adds the begin of a call, whose place is the top. Values and time then go to the call. */
+void gen_call_begin(struct codebuf *c, const struct trampoline_consumer *consumer);
+/* Finds the call that ends, whose place is the top; jumps to none if it was not seen. */
+void gen_call_find(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t none);
+/* Releases the call that was found. */
+void gen_call_done(struct codebuf *c);
+/* top = the duration of the call that was found */
+void gen_duration(struct codebuf *c, unsigned words);
+/* top = argument i of its begin; jumps to fault if it could not be read */
+void gen_entry(struct codebuf *c, unsigned words, unsigned i, uint32_t fault);
 
 /* ---- stubs ---- */
 

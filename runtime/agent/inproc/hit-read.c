@@ -387,6 +387,23 @@ struct hit_result trampoline_match(const struct fetch_literal *literal, const st
 	return answer;
 }
 
+struct hit_result trampoline_hash(const struct image_ranges *image, long rsi, long rdx, unsigned rcx, uint64_t address,
+                                  uintptr_t frame)
+{
+	char bytes[FETCH_HASH_BYTES + 8];
+	int n = string_read(address, bytes, FETCH_HASH_BYTES, image, frame);
+	struct hit_result answer = { FETCH_HASH_SEED, n < 0 };
+
+	(void)rsi, (void)rdx, (void)rcx;
+	for (int i = n; i >= 0 && i < FETCH_HASH_BYTES; i++)
+		bytes[i] = 0;
+	for (int i = 0; n >= 0 && i < FETCH_HASH_BYTES; i += 8) {
+		answer.value = (answer.value ^ *(any_word *)(bytes + i)) * FETCH_HASH_FACTOR;
+		answer.value ^= answer.value >> 32;
+	}
+	return answer;
+}
+
 struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned how)
 {
 	struct hit_result answer = { 0, 0 };

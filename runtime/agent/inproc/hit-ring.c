@@ -239,6 +239,8 @@ static bool ring_take(const struct session_shm *shm, struct agent_ring *ring, st
 		return false;
 	if (full)
 		ring_drop(ring, shm, limit, head, true);
+	if (owner)
+		calls_abandon(ring);
 	shared_set(ring->tid, t->tid);
 	if (hit_call(SYS_prctl, PR_GET_NAME, (long)ring->comm, 0, 0, 0, 0))
 		ring->comm[0] = 0;

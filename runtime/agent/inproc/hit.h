@@ -51,7 +51,9 @@ struct life {
 
 /* Offsets in a shared memory region and in a ring. They are constants, because trampolines contain them. */
 #define AGENT_DATA_IN_RING 4096u
-#define AGENT_COUNTS_IN_RING (AGENT_DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK)
+#define AGENT_CALLS_IN_RING (AGENT_DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK)
+#define AGENT_CALLS_SIZE 20480u
+#define AGENT_COUNTS_IN_RING (AGENT_CALLS_IN_RING + AGENT_CALLS_SIZE)
 #define shm_slots_at 4096ull
 #define AGENT_CELLS_IN_RING (AGENT_COUNTS_IN_RING + AGENT_SLOTS * sizeof(struct agent_count))
 #define shm_overflow_at (shm_slots_at + AGENT_SLOTS * sizeof(struct agent_slot))
@@ -70,12 +72,59 @@ struct shared_record {
 	shared64 value[];
 };
 struct shared_count {
-	shared64 recorded, filtered, idle, lost;
+	shared64 recorded, filtered, idle, lost, unmatched;
 };
 
 _Static_assert(sizeof(struct shared_record) == sizeof(struct record) &&
                        sizeof(struct shared_count) == sizeof(struct agent_count),
                "shared layout");
+
+/* ---- calls in flight ---- */
+
+#define CALLS_DEEP 128 /* frames of a thread */
+#define STARTS_DEEP 64 /* of MATCH_THREAD */
+
+enum call_state { CALL_NONE, CALL_WRITING, CALL_ACTIVE, CALL_ENDING };
+
+/* A call in flight. The begin is laid out as struct shared_record, so that arguments are written in the same way. */
+struct agent_call {
+	shared64 time;         /* of the begin; from the end on, the duration in ns */
+	shared32 slot;         /* of the begin's point */
+	shared32 words_faults; /* bit 8 + i: argument i could not be read */
+	shared64 value[FETCH_ENTRY_MAX];
+	shared64 place; /* the stack pointer, or the key */
+	shared64 call;  /* which begins and ends belong together: call_id() */
+	shared32 state; /* enum call_state */
+	uint32_t reserved;
+};
+
+/* The calls of a thread, in its ring. */
+struct agent_calls {
+	shared32 depth; /* frames of MATCH_FRAME */
+	shared32 next;  /* where the next start of MATCH_THREAD goes, modulo STARTS_DEEP */
+	shared32 full;  /* calls in flight that found no room */
+	uint32_t reserved;
+	shared64 full_sp; /* the stack pointer at the first of them */
+	struct agent_call frames[CALLS_DEEP], starts[STARTS_DEEP];
+	struct agent_call spare; /* for a begin that cannot be kept */
+};
+
+_Static_assert(sizeof(struct agent_calls) <= AGENT_CALLS_SIZE, "room for calls");
+_Static_assert(offsetof(struct agent_call, value) == offsetof(struct shared_record, value) &&
+                       offsetof(struct agent_call, words_faults) == offsetof(struct shared_record, words_faults),
+               "calls are written like records");
+
+static inline struct agent_calls *ring_calls(struct agent_ring *ring)
+{
+	return (struct agent_calls *)((char *)ring + AGENT_CALLS_IN_RING);
+}
+
+/* Abandons the calls in flight of a ring, whose thread has ended. */
+void calls_abandon(struct agent_ring *ring);
+/* Makes the table of MATCH_KEY and finds out the rate of the clock. Call it in the agent's thread. Returns false without memory. */
+bool calls_prepare(void);
+/* Forgets the starts of MATCH_KEY of a session whose region has this index. */
+void starts_forget(unsigned shm);
 
 /* The readable parts of the images that exist as long as a site does: the site's image, and the program's. */
 #define IMAGE_RANGES 8
@@ -126,8 +175,21 @@ struct agent_ring *trampoline_take(unsigned shm);
 /* Makes room in a ring that may be overwritten. */
 struct hit_result trampoline_room(struct agent_ring *ring);
 
-void entry_load(void), entry_string(void), entry_match(void), entry_comm(void), entry_now(void), entry_shrink(void),
-	entry_take(void), entry_room(void), entry_late(void);
+/*
+ * Adds the begin of a call. what: its slot, and its enum site_match in the high half. place: the stack pointer or the key.
+ * Returns the struct agent_call to write its arguments and then its time to.
+ */
+struct hit_result trampoline_begin(uint64_t what, struct agent_ring *ring, uint64_t call, unsigned rcx, uint64_t place,
+                                   uintptr_t frame);
+/* Finds the call that ends and computes its duration. Returns its struct agent_call, or 0 if it was not seen. */
+struct hit_result trampoline_end(uint64_t what, struct agent_ring *ring, uint64_t call, unsigned rcx, uint64_t place,
+                                 uintptr_t frame);
+/* Returns a hash of the string at the address. */
+struct hit_result trampoline_hash(const struct image_ranges *image, long rsi, long rdx, unsigned rcx, uint64_t address,
+                                  uintptr_t frame);
+
+void entry_load(void), entry_begin(void), entry_end(void), entry_hash(void), entry_string(void), entry_match(void),
+	entry_comm(void), entry_now(void), entry_shrink(void), entry_take(void), entry_room(void), entry_late(void);
 /* Call this once before the first trampoline is made. */
 void entry_prepare(void);
 

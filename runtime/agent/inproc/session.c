@@ -151,6 +151,7 @@ static void attachment_write_counts(int dir, const struct session_shm *shm, cons
 		counts[slots[i].point].filtered += c.filtered;
 		counts[slots[i].point].idle += c.idle;
 		counts[slots[i].point].lost += c.lost;
+		counts[slots[i].point].unmatched += c.unmatched;
 	}
 	h->magic = AGENT_COUNTS_MAGIC;
 	h->version = AGENT_VERSION;

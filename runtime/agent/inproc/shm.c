@@ -163,6 +163,7 @@ static void ring_reset(struct agent_ring *ring)
 	if (!shared_get(ring->turns))
 		return;
 	memset((char *)ring + AGENT_DATA_IN_RING, 0, AGENT_RING_SIZE + AGENT_RING_SLACK);
+	memset(ring_calls(ring), 0, sizeof(struct agent_calls));
 	head = shared_get(ring->head);
 	shared_set(ring->limit, head + AGENT_RING_SIZE);
 	shared_set(ring->taken, head);
@@ -272,6 +273,7 @@ void shm_leave(struct session *session)
 		close(shm->keep);
 		shm->keep = -1;
 	}
+	starts_forget(shm->index);
 	shm->session = NULL;
 	session->shm = NULL;
 }
@@ -330,6 +332,7 @@ static void counts_move(struct shared_count *to, const struct shared_count *from
 	for (size_t i = 0; i < n; i++) {
 		const uint64_t recorded = shared_get(from[i].recorded), filtered = shared_get(from[i].filtered);
 		const uint64_t idle = shared_get(from[i].idle), lost = shared_get(from[i].lost);
+		const uint64_t unmatched = shared_get(from[i].unmatched);
 
 		if (recorded)
 			shared_add(to[i].recorded, recorded);
@@ -339,6 +342,8 @@ static void counts_move(struct shared_count *to, const struct shared_count *from
 			shared_add(to[i].idle, idle);
 		if (lost)
 			shared_add(to[i].lost, lost);
+		if (unmatched)
+			shared_add(to[i].unmatched, unmatched);
 	}
 }
 
@@ -453,6 +458,7 @@ static void counts_add(struct agent_count *to, const struct shared_count *from)
 	to->filtered += shared_get(from->filtered);
 	to->idle += shared_get(from->idle);
 	to->lost += shared_get(from->lost);
+	to->unmatched += shared_get(from->unmatched);
 }
 
 void shm_count(const struct session_shm *shm, uint32_t slot, struct agent_count *count)
@@ -475,6 +481,8 @@ void rings_release(void *unused)
 
 		t->ring[i] = NULL;
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		if (ring)
+			calls_abandon(ring);
 		if (ring)
 			shared_release(ring->state, shared_get(ring->head) + AGENT_RING_SIZE == shared_get(ring->limit)
 			                                    ? AGENT_RING_FREE

@@ -82,6 +82,9 @@ int64_t consumer_take(struct patch_site *site, struct session_shm *shm, const st
                       uint32_t point, struct interned_program *program, const struct hit_group *group)
 {
 	const struct agent_slot *slots = shm->slots.at;
+	/* The begins and the ends of a call are points of one probe. */
+	const uint64_t call = (uint64_t)shm->index << 60 | (uint64_t)(attachment->number & 0xfffffff) << 32 |
+	                      manifest_points(attachment->manifest)[point].probe;
 	struct site_consumer *c;
 	int64_t found = -1;
 
@@ -100,10 +103,11 @@ int64_t consumer_take(struct patch_site *site, struct session_shm *shm, const st
 	if (found < 0)
 		return -1;
 	c = consumer_at(found);
-	if (c->program != program || c->group != group)
+	if (c->program != program || c->group != group || c->call != call)
 		site_forget_trampoline(site, c);
 	c->program = program;
 	c->group = group;
+	c->call = call;
 	shm_name_slot(shm, c->slot, attachment->number, point);
 	return found;
 }

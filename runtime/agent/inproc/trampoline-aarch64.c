@@ -18,7 +18,7 @@
  *
  *     sp + 8 * i      value i from the bottom
  *     c->frame - 80 - the size of the longest key: the key of an aggregate
- *     c->frame - 80   x0 to x6 and the flags, then x30 during a call
+ *     c->frame - 80   x0 to x6 and the flags, then x30 during a call, and the call of the program that ends
  *     c->frame        the program's stack pointer
  *
  * An exclusive load and store reserves space in the ring. The ring is the thread's,
@@ -40,7 +40,7 @@
 #include "runtime/agent/inproc/asm-aarch64.h"
 #include "runtime/agent/inproc/compile.h"
 
-#define SAVED 80 /* bytes of the frame: x0 to x6, the flags, x30, and 8 for alignment */
+#define SAVED 80 /* bytes of the frame: x0 to x6, the flags, x30, and the call that ends */
 #define HWCAP_ATOMIC (1u << 8)
 
 _Static_assert(AGENT_RING_SIZE == 1u << 18, "gen_reserve() masks 18 bits");
@@ -332,6 +332,59 @@ void gen_string(struct codebuf *c, uint32_t how)
 	a64_mov_imm(c, X2, how);
 	gen_call(c, &c->table->string);
 	a64_mov(c, X3, X0);
+}
+
+void gen_hash(struct codebuf *c, uint32_t fault)
+{
+	a64_mov_imm(c, X1, (uintptr_t)c->image);
+	gen_call(c, &c->table->hash);
+	a64_cbnz(c, X1, fault);
+}
+
+/* ---- calls ---- */
+
+static void gen_call_arguments(struct codebuf *c, const struct trampoline_consumer *consumer)
+{
+	a64_mov_imm(c, X1, (uint64_t)consumer->program->fetch.match << 32 | consumer->slot);
+	a64_mov_imm(c, X2, consumer->call);
+}
+
+void gen_call_begin(struct codebuf *c, const struct trampoline_consumer *consumer)
+{
+	gen_call_arguments(c, consumer);
+	gen_call(c, &c->table->begin);
+	a64_mov(c, X5, X0);
+}
+
+void gen_call_find(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t none)
+{
+	gen_call_arguments(c, consumer);
+	gen_call(c, &c->table->end);
+	a64_cbz(c, X0, none);
+	a64_str(c, X0, SP, c->frame - 8);
+}
+
+void gen_call_done(struct codebuf *c)
+{
+	a64_ldr(c, X0, SP, c->frame - 8);
+	a64_strw(c, XZR, X0, offsetof(struct agent_call, state));
+}
+
+void gen_duration(struct codebuf *c, unsigned words)
+{
+	(void)words;
+	a64_ldr(c, X0, SP, c->frame - 8);
+	a64_ldr(c, X0, X0, 0);
+}
+
+void gen_entry(struct codebuf *c, unsigned words, unsigned i, uint32_t fault)
+{
+	(void)words;
+	a64_ldr(c, X0, SP, c->frame - 8);
+	a64_ldrw(c, X1, X0, offsetof(struct agent_call, words_faults));
+	a64_and_bits(c, X1, X1, 8 + i, 1);
+	a64_cbnz(c, X1, fault);
+	a64_ldr(c, X0, X0, VALUE(i));
 }
 
 void gen_argument(struct codebuf *c, unsigned i)

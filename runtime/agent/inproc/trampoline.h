@@ -18,6 +18,7 @@
 struct trampoline_table {
 	void *load, *string, *match, *comm, *now, *shrink, *take, *room, *late;
 	void *aggregate, *unread, *keystr, *keycomm, *cpu;
+	void *begin, *end, *hash; /* of calls */
 };
 
 void trampoline_table_fill(struct trampoline_table *table);
@@ -28,6 +29,7 @@ struct trampoline_consumer {
 	unsigned index; /* of the shared memory region */
 	uint32_t slot;
 	const struct hit_group *group; /* if the program has an aggregate */
+	uint64_t call;                 /* of a point that begins or ends calls: the same for both */
 };
 
 /*

@@ -18,6 +18,7 @@
 #include "runtime/agent/inproc/patch.h"
 #include "runtime/agent/inproc/tables.h"
 #include "runtime/agent/inproc/wanted.h"
+#include "runtime/function.h"
 
 #define TEXTS_MAX 256 /* mappings of one file's text: a program may change the protection of single pages */
 
@@ -94,9 +95,11 @@ static void point_arm(const struct wanted_point *w, struct patch_site *site, str
 	site->nwant++;
 	state->slot = c->slot;
 	state->state = AGENT_ARMED;
-	if (c->program->argument_calls && !calls_allowed())
+	if (!agent.has_ticks && !calls_allowed())
+		state->reason = AGENT_CLOCK;
+	else if (c->program->argument_calls && !calls_allowed())
 		state->reason = AGENT_CALLS;
-	else if (c->program->filter_calls)
+	else if (c->program->filter_calls || c->program->aggregate_calls)
 		state->reason = AGENT_COST;
 }
 
@@ -112,6 +115,8 @@ static void site_want(const struct wanted_point *w, const struct map_entry *text
 
 	if (w->state->state == AGENT_REFUSED)
 		return;
+	if (program && program->fetch.role != SITE_HIT && !calls_prepare())
+		program = NULL;
 	site = program ? site_get(address) : NULL;
 	if (!site) {
 		point_refuse(w->attachment, w->index, AGENT_MEMORY);
