@@ -28,6 +28,9 @@
 #include "cmd/alloc.h"
 #include "cmd/arming.h"
 #include "cmd/child.h"
+#include "cmd/format-check.h"
+#include "cmd/format.h"
+#include "cmd/latency.h"
 #include "cmd/options.h"
 #include "cmd/signals.h"
 #include "cmd/sink.h"
@@ -38,6 +41,11 @@ struct trace_command {
 	struct arming arming;
 	const char *directory; /* -o; NULL: print */
 	uint64_t limit;        /* --count; 0: not given */
+	double seconds;        /* --for; 0: not given */
+	double delay;          /* --delay; seconds; below 0: not given */
+	const char *format;    /* --format; NULL: not given */
+	const char *color;     /* --color; NULL: not given */
+	struct timespec until; /* when --for ends the trace */
 
 	int *targets; /* pidfds of the traced processes that have not ended */
 	size_t ntargets;
@@ -60,16 +68,41 @@ enum { LATE_TIMES = 50, LATE_NS = 2000000 };
 
 /* ---- the command line ---- */
 
+enum { KEY_FOR = 0x200, KEY_FORMAT, KEY_COLOR, KEY_DELAY };
+
+#define DELAY_DEFAULT 0.1
+#define DELAY_MOST 60
+
 static const struct argp_option trace_options[] = {
 	{ "output", 'o', "DIR", 0, "write a CTF trace to the new directory DIR instead of printing", 1 },
 	{ "count", 'n', "COUNT", 0, "stop after COUNT records", 1 },
+	{ "for", KEY_FOR, "TIME", 0, "stop after TIME, such as 500ms, 30s, 5m or 1h", 1 },
+	{ "format", KEY_FORMAT, "FORMAT", 0, "print records like FORMAT, as in '{time} {comm:15} {path}'", 1 },
+	{ "color", KEY_COLOR, "WHEN", 0, "print each probe in a color of its own: auto (default), always or never", 1 },
+	{ "delay", KEY_DELAY, "TIME", 0,
+	  "hold records back for TIME to print them in the order of time (default 100ms)", 1 },
 	{ 0 },
 };
+
+/* Returns the first option that is about printing. NULL: none is given. */
+static const char *first_printing(const struct trace_command *t)
+{
+	return t->format ? "--format" : t->color ? "--color" : t->delay >= 0 ? "--delay" : NULL;
+}
 
 static error_t trace_check(struct argp_state *state, struct trace_command *t)
 {
 	struct options *o = &t->options;
-	error_t err;
+	error_t err = arming_take_latency(state, o, &t->arming);
+
+	if (err)
+		return err;
+	if (t->directory && first_printing(t))
+		return options_usage_error(state, o, "%s cannot be combined with -o", first_printing(t));
+	if (o->json && (t->format || t->color))
+		return options_usage_error(state, o, "%s cannot be combined with --json", first_printing(t));
+	if (t->format && t->color)
+		return options_usage_error(state, o, "--color cannot be combined with --format");
 
 	if (t->arming.npatterns || t->arming.argv || state->quoted || o->npids || o->nfiles || o->backend) {
 		err = arming_check_target(state, o, &t->arming);
@@ -90,6 +123,47 @@ static error_t trace_parse_directory(struct argp_state *state, struct trace_comm
 	return 0;
 }
 
+static error_t trace_parse_format(struct argp_state *state, struct trace_command *t, const char *text)
+{
+	struct format *format;
+	char *error;
+
+	format_free((struct format *)t->sink.format);
+	t->format = text;
+	format = format_parse(text, &error);
+	t->sink.format = format;
+	if (format)
+		return 0;
+	options_usage_error(state, &t->options, "%s", error);
+	free(error);
+	return EINVAL;
+}
+
+static error_t trace_parse_color(struct argp_state *state, struct trace_command *t, const char *text)
+{
+	if (strcmp(text, "auto") && strcmp(text, "always") && strcmp(text, "never"))
+		return options_usage_error(state, &t->options, "--color: unknown word '%s'; give auto, always or never",
+		                           text);
+	t->color = text;
+	return 0;
+}
+
+static error_t trace_parse_delay(struct argp_state *state, struct trace_command *t, const char *text)
+{
+	error_t err;
+
+	if (!strcmp(text, "0")) {
+		t->delay = 0;
+		return 0;
+	}
+	err = options_parse_time(state, &t->options, "--delay", text, &t->delay);
+	if (err)
+		return err;
+	if (t->delay > DELAY_MOST)
+		return options_usage_error(state, &t->options, "--delay: '%s' is more than %d s", text, DELAY_MOST);
+	return 0;
+}
+
 static error_t trace_parse_key(int key, char *arg, struct argp_state *state)
 {
 	struct trace_command *t = state->input;
@@ -98,6 +172,10 @@ static error_t trace_parse_key(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_INIT: options_children(state, options_arming, &t->options); break;
 	case 'o': return trace_parse_directory(state, t, arg);
 	case 'n': return options_parse_number(state, &t->options, "--count", arg, UINT64_MAX, &t->limit);
+	case KEY_FOR: return options_parse_time(state, &t->options, "--for", arg, &t->seconds);
+	case KEY_FORMAT: return trace_parse_format(state, t, arg);
+	case KEY_COLOR: return trace_parse_color(state, t, arg);
+	case KEY_DELAY: return trace_parse_delay(state, t, arg);
 	case ARGP_KEY_ARG: return arming_take_argument(state, &t->options, &t->arming);
 	case ARGP_KEY_END: return trace_check(state, t);
 	default: return ARGP_ERR_UNKNOWN;
@@ -210,7 +288,7 @@ static int trace_put(struct trace_command *t, const struct pp_event *event)
 
 	t->records++;
 	if (!t->out)
-		return sink_put(&t->sink, t->reader, event, t->options.json);
+		return sink_put(&t->sink, t->reader, event);
 	err = pp_trace_write(t->out, event);
 	if (err != -EBADMSG)
 		return err;
@@ -228,6 +306,19 @@ static bool trace_is_complete(struct trace_command *t)
 {
 	t->limited = t->limit && t->records >= t->limit;
 	return t->limited;
+}
+
+/* Returns how many ms are left until --for ends the trace, at most one tick. */
+static int trace_time_left(const struct trace_command *t)
+{
+	struct timespec now;
+	int64_t ms;
+
+	if (t->seconds <= 0)
+		return TICK_MS;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ms = (t->until.tv_sec - now.tv_sec) * 1000 + (t->until.tv_nsec - now.tv_nsec) / 1000000;
+	return ms < 0 ? 0 : ms < TICK_MS ? (int)ms : TICK_MS;
 }
 
 /*
@@ -257,13 +348,13 @@ static int trace_read_live(struct trace_command *t)
 	unsigned idle = 0;
 	int got, err;
 
-	while (!interrupted && !trace_is_complete(t)) {
+	while (!interrupted && !trace_is_complete(t) && trace_time_left(t)) {
 		got = pp_reader_next(t->reader, 0, &event);
 		if (got == 0) {
 			err = trace_idle(t, ++idle);
 			if (err)
 				return err < 0 ? err : 0;
-			got = pp_reader_next(t->reader, TICK_MS, &event);
+			got = pp_reader_next(t->reader, trace_time_left(t), &event);
 		}
 		/* The reader counts damaged records (-EBADMSG). */
 		if (got == -EBADMSG || got == -EINTR || got == 0)
@@ -353,17 +444,47 @@ static void report_account(const struct trace_command *t)
 
 /* ---- tracing ---- */
 
+/*
+ * Lets the reader sort the records that are printed. Not with --count in an existing session, because the records that the
+ * reader holds back would be missing for the session's next reader.
+ */
+static int order_records(struct trace_command *t)
+{
+	double delay = t->delay < 0 ? DELAY_DEFAULT : t->delay;
+
+	if (t->directory || (t->limit && !t->arming.npatterns) || !delay)
+		return 0;
+	return pp_reader_order(t->reader, (int)(1000 * delay));
+}
+
+static void look_init(struct trace_command *t)
+{
+	const char *when = t->color ? t->color : "auto";
+
+	t->sink.json = t->options.json;
+	t->sink.look.colored = strcmp(when, "auto") ? !strcmp(when, "always") : ui_is_colored(stdout);
+	t->sink.look.aligned = isatty(STDOUT_FILENO);
+}
+
 /* Opens the reader and the output, and lets the child run the command. Returns the exit status. */
 static enum status trace_begin(struct trace_command *t)
 {
 	struct options *o = &t->options;
+	enum status status = format_check(&t->options, t->session, t->sink.format);
 	int err;
 
-	if (pp_reader_open(t->session, &t->reader) ||
+	if (status)
+		return status;
+	look_init(t);
+	if (pp_reader_open(t->session, &t->reader) || order_records(t) ||
 	    (t->directory && pp_trace_create(t->directory, t->session, &t->out))) {
 		ui_error(o, "%s", pp_error());
 		return STATUS_FAILED;
 	}
+	latency_request_low();
+	clock_gettime(CLOCK_MONOTONIC, &t->until);
+	t->until.tv_sec += (time_t)t->seconds;
+	t->until.tv_nsec += (long)((t->seconds - (double)(time_t)t->seconds) * 1e9);
 	err = t->arming.argv ? child_release(&t->arming.child) : 0;
 	return err ? child_report(o, t->arming.child.path, err) : STATUS_DONE;
 }
@@ -493,7 +614,7 @@ static int trace_command(struct trace_command *t)
 
 int main(int argc, char **argv)
 {
-	static struct trace_command t; /* not freed */
+	static struct trace_command t = { .delay = -1 }; /* not freed */
 
 	options_parse(&trace_argp, argc, argv, &t.options, &t);
 	if (t.arming.argv)

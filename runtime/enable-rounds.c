@@ -53,6 +53,8 @@ static int described_add(struct described *d, struct arm_point *point, const str
 		err = d->file = manifest_add_file(d->builder, point->image);
 	if (err >= 0 && d->probe != point->site->probe)
 		err = d->probe_index = manifest_add_probe(d->builder, point->site->probe, d->file);
+	if (err >= 0 && (d->probe != point->site->probe || d->program != point->program))
+		err = manifest_name_args(d->builder, d->probe_index, point->program);
 	if (err >= 0 && d->program != point->program)
 		err = d->layout = manifest_add_layout(d->builder, point->program);
 	if (err >= 0 && point->program->aggregate && (d->probe != point->site->probe || d->program != point->program))

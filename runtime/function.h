@@ -19,6 +19,7 @@
 #define RUNTIME_FUNCTION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct pp_image;
 struct pp_probe;
@@ -31,6 +32,15 @@ enum site_role {
 	SITE_HIT,   /* an event */
 	SITE_CALL,  /* the begin of a call that another site of the probe ends */
 	SITE_LEAVE, /* the end of a call, if its begin was seen */
+};
+
+/* How the end of a call finds its begin. */
+enum site_match {
+	MATCH_EXACT, /* the stack pointers are equal: func:SYMBOL%return */
+	MATCH_FRAME, /* the thread's innermost call of the function that is not below the stack pointer: NAME__return */
+	MATCH_THREAD, /* the thread's last begin: --latency */
+	MATCH_KEY,    /* an equal key, in any thread of the process: --latency with --on */
+	MATCH_RETURN, /* as MATCH_EXACT, but the kernel's uretprobe shows the end: --uretprobe */
 };
 
 /* Returns the part of a pattern after "func:", NULL if the pattern does not name a function. */
@@ -48,9 +58,16 @@ bool function_is_address(const char *name);
 /*
  * Makes the probe that the part after "func:" names. Returns 0, -ENOENT if the image has no such function, -ENXIO if the
  * name belongs to something else or no instruction begins at the address, -EOPNOTSUPP, or another error; all with an error
- * message. The caller frees *probe with function_free().
+ * message. uretprobe: the ends of calls are seen by a uretprobe. The caller frees *probe with function_free().
  */
-int function_probe(const struct pp_image *image, const char *name, struct pp_probe **probe);
+int function_probe(const struct pp_image *image, const char *name, bool uretprobe, struct pp_probe **probe);
+
+/*
+ * Makes the probe of the function at an address, with a name, and of its return if is_return. Returns as function_probe()
+ * does.
+ */
+int function_probe_at(const struct pp_image *image, const char *name, uint64_t address, bool is_return, bool uretprobe,
+                      struct pp_probe **probe);
 
 /*
  * Returns the reason why none of the probe's sites can be armed, or NULL. A probe with a reason has sites, so that they

@@ -12,7 +12,7 @@
 
 #include "base/array.h"
 #include "base/error.h"
-#include "runtime/fetch/program.h"
+#include "runtime/fetch/print.h"
 #include "runtime/function.h"
 #include "sdt/image.h"
 
@@ -20,7 +20,7 @@ _Static_assert(sizeof(struct manifest) == 64 && sizeof(struct manifest_point) ==
                        sizeof(struct manifest_aggregate) == 384 && sizeof(struct manifest_name) == 16 &&
                        sizeof(struct manifest_group) == 8 && sizeof(struct manifest_file) == 40 &&
                        sizeof(struct manifest_layout) == 52 && sizeof(struct manifest_probe) == 16 &&
-                       sizeof(struct manifest_arg) == 8,
+                       sizeof(struct manifest_arg) == 16,
                "manifest layout");
 
 /* The counts have 32 bits, so the sum cannot overflow. */
@@ -64,7 +64,7 @@ static bool layout_is_valid(const struct manifest_layout *l)
 {
 	unsigned strings = 0;
 
-	if (l->nargs > RECORD_ARGS_MAX)
+	if (l->nargs > RECORD_ARGS_MAX || l->string_max > RECORD_STRING_MAX)
 		return false;
 	for (unsigned i = 0; i < l->nargs; i++) {
 		if (!argument_is_valid(l->kind[i], l->size[i]))
@@ -160,7 +160,8 @@ int manifest_check(const struct manifest *d, size_t size, const char *what)
 			return error_set(EBADMSG, "'%s' is damaged: file %u has no name", what, i);
 	}
 	for (uint32_t i = 0; i < d->nargs; i++)
-		if (manifest_args(d)[i].name >= d->npool)
+		if (manifest_args(d)[i].name >= d->npool || manifest_args(d)[i].names > d->nnames ||
+		    manifest_args(d)[i].nnames > d->nnames - manifest_args(d)[i].names)
 			return error_set(EBADMSG, "'%s' is damaged: argument %u has no name", what, i);
 	for (uint32_t i = 0; i < d->nlayouts; i++)
 		if (!layout_is_valid(&manifest_layouts(d)[i]))
@@ -355,17 +356,72 @@ int manifest_add_file(struct manifest_builder *builder, const struct pp_image *i
 	return list_find_or_append(&builder->files, &builder->file_index, &file, sizeof(file), 1);
 }
 
+/* Adds the names of an enumeration once. Returns the index of the first, or -ENOMEM. */
+static int builder_add_names(struct manifest_builder *builder, const struct pp_type *type)
+{
+	const struct named_type *known = (const struct named_type *)builder->types.items;
+	int first = (int)builder->names.n;
+
+	for (size_t i = 0; i < builder->types.n; i++)
+		if (known[i].type == type)
+			return known[i].first;
+	for (size_t i = 0; i < type->nvalues; i++) {
+		struct manifest_name name = { .value = type->values[i].value };
+		int string = builder_add_string(builder, type->values[i].name);
+
+		if (string < 0)
+			return string;
+		name.name = string;
+		if (list_append(&builder->names, &name, 1) < 0)
+			return -ENOMEM;
+	}
+	if (list_append(&builder->types, &(struct named_type){ type, first }, 1) < 0)
+		return -ENOMEM;
+	return first;
+}
+
+/* Adds an argument. values: the enumeration of its type; NULL: none. Returns 0 or -ENOMEM. */
+static int builder_add_arg(struct manifest_builder *builder, const char *name, const struct pp_type *values)
+{
+	int text = builder_add_string(builder, name), names = 0;
+	struct manifest_arg arg = { .nnames = values ? values->nvalues : 0 };
+
+	if (text >= 0 && arg.nnames)
+		names = builder_add_names(builder, values);
+	if (text < 0 || names < 0)
+		return -ENOMEM;
+	arg.name = text;
+	arg.names = names;
+	return list_append(&builder->args, &arg, 1) < 0 ? -ENOMEM : 0;
+}
+
 /* Adds the probe's arguments and refers to them. Returns 0 or -ENOMEM. */
 static int builder_add_args(struct manifest_builder *builder, const struct pp_probe *probe, struct manifest_probe *to)
 {
 	to->args = builder->args.n;
 	for (size_t i = 0; i < probe->nargs; i++) {
-		int name = builder_add_string(builder, probe->args[i].name);
+		const struct pp_type *type = probe->args[i].described;
+		bool is_enum = type && type->nvalues && probe->args[i].class != PPN_CLASS_POINTER;
 
-		if (name < 0 || list_append(&builder->args, &(struct manifest_arg){ .name = name }, 1) < 0)
+		if (builder_add_arg(builder, probe->args[i].name, is_enum ? type : NULL))
 			return -ENOMEM;
 	}
 	to->nargs = probe->nargs;
+	return 0;
+}
+
+int manifest_name_args(struct manifest_builder *builder, int probe, const struct fetch_program *program)
+{
+	struct manifest_probe *to = (struct manifest_probe *)builder->probes.items + probe;
+	size_t first = builder->args.n;
+
+	if (!program->printed)
+		return 0;
+	for (size_t i = 0; i < program->nargs; i++)
+		if (builder_add_arg(builder, program->printed->args[i].name, program->printed->args[i].values))
+			return -ENOMEM;
+	to->args = first;
+	to->nargs = program->nargs;
 	return 0;
 }
 
@@ -393,7 +449,7 @@ int manifest_add_probe(struct manifest_builder *builder, const struct pp_probe *
 
 int manifest_add_layout(struct manifest_builder *builder, const struct fetch_program *program)
 {
-	struct manifest_layout layout = { .nargs = program->nargs };
+	struct manifest_layout layout = { .nargs = program->nargs, .string_max = fetch_string_max(program) };
 
 	memcpy(layout.kind, program->kind, program->nargs);
 	memcpy(layout.size, program->size, program->nargs);
@@ -408,30 +464,6 @@ static int builder_add_text(struct manifest_builder *builder, const char *text, 
 
 	free(part);
 	return added;
-}
-
-/* Adds the names of an enumeration once. Returns the index of the first, or -ENOMEM. */
-static int builder_add_names(struct manifest_builder *builder, const struct pp_type *type)
-{
-	const struct named_type *known = (const struct named_type *)builder->types.items;
-	int first = (int)builder->names.n;
-
-	for (size_t i = 0; i < builder->types.n; i++)
-		if (known[i].type == type)
-			return known[i].first;
-	for (size_t i = 0; i < type->nvalues; i++) {
-		struct manifest_name name = { .value = type->values[i].value };
-		int string = builder_add_string(builder, type->values[i].name);
-
-		if (string < 0)
-			return string;
-		name.name = string;
-		if (list_append(&builder->names, &name, 1) < 0)
-			return -ENOMEM;
-	}
-	if (list_append(&builder->types, &(struct named_type){ type, first }, 1) < 0)
-		return -ENOMEM;
-	return first;
 }
 
 static int builder_add_parts(struct manifest_builder *builder, const struct fetch_aggregate *from,

@@ -30,8 +30,8 @@ struct manifest_file {
 };
 
 struct manifest_arg {
-	uint32_t name; /* string */
-	uint32_t reserved;
+	uint32_t name;                    /* string */
+	uint32_t names, nnames, reserved; /* index of the first name of its enumeration, and number */
 };
 
 struct manifest_probe {
@@ -42,7 +42,8 @@ struct manifest_probe {
 
 /* How to read the records of a point. */
 struct manifest_layout {
-	uint32_t nargs;
+	uint16_t nargs;
+	uint16_t string_max;           /* bytes of a string, at most; see record.h */
 	uint8_t kind[RECORD_ARGS_MAX]; /* enum pp_kind */
 	uint8_t size[RECORD_ARGS_MAX];
 };
@@ -90,13 +91,16 @@ struct manifest_point {
 	uint32_t probe, layout;    /* indices */
 	uint32_t pid;              /* 0: every process that maps the file */
 	uint32_t link, spec;       /* for the backend: the link that arms the point, and the program that it runs */
-	uint32_t role;             /* enum site_role, and MANIFEST_FAST */
+	uint32_t role;             /* enum site_role, and MANIFEST_FAST or MANIFEST_RETURN */
 	uint32_t group, reserved;  /* index of its group + 1; 0: no aggregate */
 };
 
+/* Set in role if the kernel backend arms the point by a uretprobe. */
+#define MANIFEST_RETURN (1u << 9)
+
 static inline uint32_t manifest_point_role(const struct manifest_point *point)
 {
-	return point->role & ~MANIFEST_FAST;
+	return point->role & ~(MANIFEST_FAST | MANIFEST_RETURN);
 }
 
 static inline bool manifest_point_is_fast(const struct manifest_point *point)
@@ -198,6 +202,8 @@ struct pp_probe;
 /* Each of these returns an index, or -ENOMEM. A file, probe, layout or process that was added before keeps its index. */
 int manifest_add_file(struct manifest_builder *builder, const struct pp_image *image);
 int manifest_add_probe(struct manifest_builder *builder, const struct pp_probe *probe, int file);
+/* Names the arguments of a probe that was added as the program does, if print_compile() made them. Returns 0 or -ENOMEM. */
+int manifest_name_args(struct manifest_builder *builder, int probe, const struct fetch_program *program);
 int manifest_add_layout(struct manifest_builder *builder, const struct fetch_program *program);
 int manifest_add_process(struct manifest_builder *builder, uint32_t pid, uint64_t start_time);
 int manifest_add_point(struct manifest_builder *builder, const struct manifest_point *point);

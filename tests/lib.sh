@@ -83,9 +83,9 @@ expect_text() {
 	diff -u --label wanted --label got "$T/wanted.text" "$T/got.text" || fail "\"$*\" printed other text"
 }
 
-# wait_for SECONDS COMMAND...: waits until the command succeeds.
+# wait_for SECONDS COMMAND...: waits until the command succeeds; ten times as long in an emulated machine.
 wait_for() {
-	local until=$((SECONDS + $1))
+	local until=$((SECONDS + $1 * (slow > 1 ? 10 : 1)))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $until ] || fail "timed out waiting for: $*"

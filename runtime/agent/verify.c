@@ -84,9 +84,14 @@ static int readback_miss(struct readback *v, size_t i, pid_t pid, char *reason)
 /* Adds a remark to an armed point. Remarks that begin with "cost: " are printed on request only. */
 static int point_remark(struct arm_point *point, pid_t pid, uint8_t reason)
 {
-	if (point->reason || (reason != AGENT_CALLS && reason != AGENT_COST))
+	if (point->reason || (reason != AGENT_CALLS && reason != AGENT_COST && reason != AGENT_CLOCK))
 		return 0;
-	if (reason == AGENT_CALLS)
+	if (reason == AGENT_CLOCK)
+		point->reason = error_format("hits in pid %d make no system calls, and this CPU has no invariant "
+		                             "counter: they count, but their records are lost, unless "
+		                             "--system-calls allows them",
+		                             pid);
+	else if (reason == AGENT_CALLS)
 		point->reason =
 			error_format("hits in pid %d make no system calls: values that are neither on the thread's "
 		                     "stack nor in the program's file are <fault>, unless --system-calls allows "
@@ -362,6 +367,24 @@ static int readback_run(struct readback *v)
 	return 0;
 }
 
+/* Takes --fast from the points that are armed: it is for the kernel's traps. The kernel may still arm the others. */
+static int points_clear_fast(struct arm_point *const *points, size_t npoints)
+{
+	for (size_t i = 0; i < npoints; i++) {
+		char *before = points[i]->reason;
+
+		if (!points[i]->fast || points[i]->error)
+			continue;
+		points[i]->fast = false;
+		points[i]->reason = error_format("--fast: no effect, because the agent arms without traps%s%s",
+		                                 before ? "; " : "", before ? before : "");
+		free(before);
+		if (!points[i]->reason)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 int agent_readback(struct pp_session *session, struct attachment *attachment, struct arm_point *const *points,
                    size_t npoints, struct arm_misses *misses)
 {
@@ -377,5 +400,5 @@ int agent_readback(struct pp_session *session, struct attachment *attachment, st
 	err = v.states && v.armed ? readback_run(&v) : error_nomem();
 	free(v.states);
 	free(v.armed);
-	return err;
+	return err ? err : points_clear_fast(points, npoints);
 }

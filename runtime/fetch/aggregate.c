@@ -279,7 +279,7 @@ static int steps_insert(struct parser *p, struct fetch_program *program)
 
 		if (op == FETCH_JZ || op == FETCH_JNZ)
 			p->steps[i].value += (int64_t)at;
-		if (op == FETCH_STREQ || op == FETCH_PREFIX || op == FETCH_COMMEQ || op == FETCH_COMMPREFIX)
+		if (fetch_uses_literal(op))
 			p->steps[i].a += program->nliterals;
 	}
 	if (at)
@@ -303,9 +303,7 @@ static int steps_insert(struct parser *p, struct fetch_program *program)
 
 int aggregate_compile(const char *expr, const struct pp_site *site, struct fetch_program *program)
 {
-	struct aggregate_parser ap = {
-		.p = { .tokens = { .text = expr }, .probe = site->probe, .program = program },
-	};
+	struct aggregate_parser ap = { 0 };
 	size_t length = strlen(expr);
 	struct fetch_aggregate *made;
 	int err;
@@ -313,6 +311,7 @@ int aggregate_compile(const char *expr, const struct pp_site *site, struct fetch
 	if (length > AGGREGATE_LENGTH_MAX)
 		return error_set(EINVAL, "the aggregate has %zu bytes: the maximum is %d", length,
 		                 AGGREGATE_LENGTH_MAX);
+	parser_begin(&ap.p, expr, site, program);
 	err = aggregate_parse(&ap);
 	if (err)
 		goto out;
@@ -331,7 +330,6 @@ int aggregate_compile(const char *expr, const struct pp_site *site, struct fetch
 	}
 	program->aggregate = made;
 out:
-	free(ap.p.steps);
-	free(ap.p.literals);
+	parser_release(&ap.p);
 	return err;
 }

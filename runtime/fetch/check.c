@@ -5,21 +5,40 @@
 #include <string.h>
 
 #include "runtime/fetch/program.h"
+#include "runtime/function.h"
 
 static const struct {
 	uint8_t pops, pushes;
 } effects[FETCH_OPCODES] = {
-	[FETCH_IMM] = { 0, 1 },    [FETCH_REG] = { 0, 1 },    [FETCH_EXTEND] = { 1, 1 },     [FETCH_LOAD] = { 1, 1 },
-	[FETCH_ARG] = { 1, 0 },    [FETCH_STRING] = { 1, 0 }, [FETCH_ADD] = { 2, 1 },        [FETCH_SUB] = { 2, 1 },
-	[FETCH_MUL] = { 2, 1 },    [FETCH_DIV] = { 2, 1 },    [FETCH_MOD] = { 2, 1 },        [FETCH_AND] = { 2, 1 },
-	[FETCH_OR] = { 2, 1 },     [FETCH_XOR] = { 2, 1 },    [FETCH_SHL] = { 2, 1 },        [FETCH_SHR] = { 2, 1 },
-	[FETCH_EQ] = { 2, 1 },     [FETCH_NE] = { 2, 1 },     [FETCH_LT] = { 2, 1 },         [FETCH_LE] = { 2, 1 },
-	[FETCH_NOT] = { 1, 1 },    [FETCH_NEG] = { 1, 1 },    [FETCH_COM] = { 1, 1 },        [FETCH_PID] = { 0, 1 },
-	[FETCH_TID] = { 0, 1 },    [FETCH_JZ] = { 1, 0 },     [FETCH_JNZ] = { 1, 0 },        [FETCH_STREQ] = { 1, 1 },
-	[FETCH_PREFIX] = { 1, 1 }, [FETCH_COMMEQ] = { 0, 1 }, [FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },
-	[FETCH_CPU] = { 0, 1 },    [FETCH_KEY] = { 1, 0 },    [FETCH_KEYSTR] = { 1, 0 },     [FETCH_KEYCOMM] = { 0, 0 },
-	[FETCH_AGG] = { 1, 0 },
+	[FETCH_IMM] = { 0, 1 },        [FETCH_REG] = { 0, 1 },     [FETCH_EXTEND] = { 1, 1 },
+	[FETCH_LOAD] = { 1, 1 },       [FETCH_ARG] = { 1, 0 },     [FETCH_STRING] = { 1, 0 },
+	[FETCH_ADD] = { 2, 1 },        [FETCH_SUB] = { 2, 1 },     [FETCH_MUL] = { 2, 1 },
+	[FETCH_DIV] = { 2, 1 },        [FETCH_MOD] = { 2, 1 },     [FETCH_AND] = { 2, 1 },
+	[FETCH_OR] = { 2, 1 },         [FETCH_XOR] = { 2, 1 },     [FETCH_SHL] = { 2, 1 },
+	[FETCH_SHR] = { 2, 1 },        [FETCH_EQ] = { 2, 1 },      [FETCH_NE] = { 2, 1 },
+	[FETCH_LT] = { 2, 1 },         [FETCH_LE] = { 2, 1 },      [FETCH_NOT] = { 1, 1 },
+	[FETCH_NEG] = { 1, 1 },        [FETCH_COM] = { 1, 1 },     [FETCH_PID] = { 0, 1 },
+	[FETCH_TID] = { 0, 1 },        [FETCH_JZ] = { 1, 0 },      [FETCH_JNZ] = { 1, 0 },
+	[FETCH_STREQ] = { 1, 1 },      [FETCH_PREFIX] = { 1, 1 },  [FETCH_COMMEQ] = { 0, 1 },
+	[FETCH_COMMPREFIX] = { 0, 1 }, [FETCH_TEST] = { 1, 0 },    [FETCH_STRINGN] = { 2, 0 },
+	[FETCH_HASH] = { 1, 1 },       [FETCH_ENTRY] = { 0, 1 },   [FETCH_DURATION] = { 0, 1 },
+	[FETCH_CPU] = { 0, 1 },        [FETCH_KEY] = { 1, 0 },     [FETCH_KEYSTR] = { 1, 0 },
+	[FETCH_SEARCH] = { 1, 1 },     [FETCH_KEYCOMM] = { 0, 0 }, [FETCH_AGG] = { 1, 0 },
 };
+
+uint16_t fetch_string_max(const struct fetch_program *program)
+{
+	for (size_t i = program->nsteps; i-- > program->npredicate + program->naggregate;)
+		if (program->steps[i].op == FETCH_STRING || program->steps[i].op == FETCH_STRINGN)
+			return program->steps[i].value;
+	return RECORD_STRING_DEFAULT;
+}
+
+bool fetch_uses_literal(uint8_t op)
+{
+	return op == FETCH_STREQ || op == FETCH_PREFIX || op == FETCH_COMMEQ || op == FETCH_COMMPREFIX ||
+	       op == FETCH_SEARCH;
+}
 
 int fetch_effect(uint8_t op)
 {
@@ -62,22 +81,32 @@ static bool step_is_valid(const struct fetch_program *program, size_t i, unsigne
 	size_t end = i < program->npredicate ? program->npredicate : program->npredicate + program->naggregate;
 	bool sized = step->a == 1 || step->a == 2 || step->a == 4 || step->a == 8;
 	bool in_expression = i < end, in_aggregate = in_expression && i >= program->npredicate;
+	bool in_key = i >= program->nsteps - program->nkey;
 
 	switch (step->op) {
 	case FETCH_REG: return step->a < nregisters;
 	case FETCH_EXTEND: return sized && step->b + 8 * step->a <= 64 && step->c <= 1;
 	case FETCH_LOAD: return sized && step->c <= 1;
 	case FETCH_ARG:
+		return !in_expression && !in_key && state->nargs < program->nargs && step->a == state->nargs &&
+		       program->kind[step->a] != PP_STRING;
 	case FETCH_STRING:
-		return !in_expression && state->nargs < program->nargs && step->a == state->nargs &&
-		       (step->op == FETCH_STRING) == (program->kind[step->a] == PP_STRING);
+	case FETCH_STRINGN:
+		return !in_expression && !in_key && state->nargs < program->nargs && step->a == state->nargs &&
+		       program->kind[step->a] == PP_STRING && step->value >= 1 && step->value <= RECORD_STRING_MAX &&
+		       step->value == fetch_string_max(program);
 	case FETCH_JZ:
 	case FETCH_JNZ: return in_expression && step->value > (int64_t)i && step->value < (int64_t)end;
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX:
-		return in_expression && step->a < program->nliterals &&
+		return step->a < program->nliterals && program->literals[step->a].length <= FETCH_LITERAL_MAX;
+	case FETCH_HASH: return in_key;
+	case FETCH_DURATION: return program->role == SITE_LEAVE && !in_key;
+	case FETCH_ENTRY: return program->role == SITE_LEAVE && !in_key && step->a < FETCH_ENTRY_MAX;
+	case FETCH_SEARCH:
+		return step->a < program->nliterals && step->c <= 1 &&
 		       program->literals[step->a].length <= FETCH_LITERAL_MAX;
 	case FETCH_TEST: return i + 1 == program->npredicate;
 	case FETCH_KEY:
@@ -91,7 +120,7 @@ static bool step_is_valid(const struct fetch_program *program, size_t i, unsigne
 /* Returns whether the step is the last of an expression, which leaves the stack empty. */
 static bool step_ends(uint8_t op)
 {
-	return op == FETCH_ARG || op == FETCH_STRING || op >= FETCH_TEST;
+	return fetch_ends_argument(op) || (op >= FETCH_TEST && op <= FETCH_AGG);
 }
 
 /* Checks step i and notes what it does. */
@@ -103,6 +132,8 @@ static bool step_check(const struct fetch_program *program, size_t i, unsigned n
 
 	if (depths[i] != unknown && depths[i] != state->depth)
 		return false;
+	if (i + program->nkey == program->nsteps && (state->depth || state->nargs != program->nargs))
+		return false;
 	depths[i] = state->depth;
 	if (!step_is_valid(program, i, nregisters, state) || state->depth < effects[step->op].pops)
 		return false;
@@ -113,8 +144,8 @@ static bool step_check(const struct fetch_program *program, size_t i, unsigned n
 		state->farthest = (size_t)step->value > state->farthest ? (size_t)step->value : state->farthest;
 	}
 	state->depth += fetch_effect(step->op);
-	state->nargs += step->op == FETCH_ARG || step->op == FETCH_STRING;
-	state->nstrings += step->op == FETCH_STRING;
+	state->nargs += fetch_ends_argument(step->op);
+	state->nstrings += step->op == FETCH_STRING || step->op == FETCH_STRINGN;
 	state->nparts += step->op >= FETCH_KEY && step->op <= FETCH_KEYCOMM;
 	state->ncolumns += step->op == FETCH_AGG;
 	if (state->depth > FETCH_DEPTH_MAX || state->nstrings > RECORD_STRINGS_MAX)
@@ -132,8 +163,9 @@ const char *fetch_fault(const struct fetch_program *program, unsigned nregisters
 	size_t i;
 
 	*at = 0;
-	if (program->nargs > RECORD_ARGS_MAX || program->npredicate > program->nsteps ||
-	    program->naggregate > program->nsteps - program->npredicate)
+	if (program->nargs > RECORD_ARGS_MAX || program->nkey > program->nsteps ||
+	    program->npredicate > program->nsteps - program->nkey ||
+	    program->naggregate > program->nsteps - program->nkey - program->npredicate)
 		return "invalid counts";
 	if (program->naggregate && !aggregate_is_valid(program->aggregate))
 		return "invalid aggregate";
@@ -144,7 +176,7 @@ const char *fetch_fault(const struct fetch_program *program, unsigned nregisters
 	*at = i;
 	if (i < program->nsteps)
 		return "invalid step";
-	if (state.depth || state.nargs != program->nargs ||
+	if (state.depth != (program->nkey > 0) || state.nargs != program->nargs ||
 	    (program->naggregate && state.ncolumns != program->aggregate->ncolumns))
 		return "unexpected end";
 	return NULL;

@@ -17,4 +17,16 @@
  */
 int filter_compile(const char *expr, const struct pp_site *site, struct fetch_program *program);
 
+struct fetch_steps {
+	struct fetch_step *list;
+	size_t n;
+};
+
+/*
+ * Compiles an expression whose value is an integer or a string: the key of a call. The steps push the integer or a hash of
+ * the string. Fails as filter_compile() does. The caller frees key->list.
+ */
+int key_compile(const char *expr, const struct pp_site *site, const struct fetch_program *program,
+                struct fetch_steps *key);
+
 #endif

@@ -10,7 +10,7 @@
  *
  *     r6          the context (struct pt_regs)
  *     r7          the thread's scratch memory, after emit_scratch(); the frames of the thread in emit-returns.c
- *     r8          the length of the record so far, if it has strings
+ *     r8          the offset in scratch memory of the record's end so far, if it has strings
  *     r9          the point's counters
  *     r0 to r5    scratch registers
  *
@@ -19,7 +19,8 @@
  * thread on the same CPU would overwrite that stack.
  *
  * Scratch memory: Everything else is in the thread's task storage (SCRATCH_...): the value stack of fetch programs, a
- * buffer for a string that is compared, and the record, with its struct record_thread at the beginning. Two programs
+ * buffer for a string that is compared, and the record, with its struct record_thread at the beginning. Its size depends on
+ * the strings of the record (emit_scratch_size()). Two programs
  * never use the scratch memory of one thread at the same time, for three reasons. Uprobes are hit in user mode only.
  * Signal handlers also run in user mode. The kernel runs the programs of one hit one after the other, each to its end.
  */
@@ -51,13 +52,18 @@ _Static_assert(AT_END >= -EMIT_STACK_MAX, "BPF's stack");
 /* Offsets in the scratch memory. */
 #define SCRATCH_ALIGN(n) (((n) + 7) & ~7ul)
 enum {
-	SCRATCH_RECORD = 0,
-	SCRATCH_STACK =
-		SCRATCH_ALIGN(sizeof(struct record_thread) + RECORD_SIZE_MAX + RECORD_STRING_ROOM), /* grows up */
-	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared: FETCH_LITERAL_MAX and a NUL */
-	SCRATCH_END = SCRATCH_TEXT + 72,
+	SCRATCH_STACK = 0,                                  /* grows up */
+	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared or searched */
+	SCRATCH_CALL =
+		SCRATCH_TEXT + SCRATCH_ALIGN(FETCH_SEARCH_MAX + 2), /* a struct kernel_frame of a call with a key */
+	SCRATCH_RECORD = SCRATCH_CALL + sizeof(struct kernel_frame),
 };
-_Static_assert(EMIT_SCRATCH_SIZE >= SCRATCH_END, "scratch");
+/* What a record takes that has n strings of at most max bytes. A string is read to one byte more, and padded. */
+#define SCRATCH_SIZE(n, max)                                                                                        \
+	SCRATCH_ALIGN(SCRATCH_RECORD + sizeof(struct record_thread) + sizeof(struct record) + 8 * RECORD_ARGS_MAX + \
+	              ((n) + 1) * RECORD_STRING_ROOM(max) + 16)
+_Static_assert(EMIT_SCRATCH_SIZE >= SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_DEFAULT), "scratch");
+_Static_assert(SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_MAX) < 65000, "task storage has at most 64 KiB");
 
 /* The aggregate uses the memory of the record, which is built after it. */
 enum {
@@ -67,8 +73,10 @@ enum {
 _Static_assert(SCRATCH_CELL + sizeof(struct agg_cell) <= EMIT_SCRATCH_SIZE, "scratch");
 
 /* The offset of a member of the record, which is after its struct record_thread. */
-#define AT_RECORD(member) ((int)(sizeof(struct record_thread) + offsetof(struct record, member)))
-#define AT_RECORD_WORDS (AT_RECORD(point) + 4) /* and faults: bit fields have no offsetof */
+#define AT_THREAD(member) ((int)(SCRATCH_RECORD + offsetof(struct record_thread, member)))
+#define AT_RECORD(member) ((int)(SCRATCH_RECORD + sizeof(struct record_thread) + offsetof(struct record, member)))
+#define AT_RECORD_POINT (AT_RECORD(time) + RECORD_POINT_AT)
+#define AT_RECORD_WORDS (AT_RECORD(time) + RECORD_WORDS_AT) /* and faults */
 
 /* ---- instructions, as in the kernel's include/linux/filter.h; jumps take a label as offset ---- */
 
@@ -109,6 +117,7 @@ struct emitter {
 	const struct cpu *cpu;
 	const struct abi *abi;
 	enum site_role role;
+	enum site_match match;
 };
 
 void emit(struct emitter *e, struct bpf_insn insn);
@@ -203,6 +212,17 @@ size_t emit_aggregate_bound(const struct fetch_program *p, const struct fetch_st
  */
 void emit_call(struct emitter *e, label out);
 void emit_leave(struct emitter *e, label out);
+
+/*
+ * The same for calls between probes (emit-calls.c). emit_begin() gets the begin's arguments in the record in scratch memory,
+ * and both get the key of the call in r8, if it has one. A begin that cannot be kept jumps to missed.
+ */
+void emit_begin(struct emitter *e, label missed, label out);
+void emit_missed(struct emitter *e, label out);
+void emit_end(struct emitter *e, label unmatched, label out);
+void emit_unmatched(struct emitter *e, label out);
+/* r8 = the key of a call. Jumps to fault if it cannot be read. r7 is scratch memory. */
+void emit_key(struct emitter *e, const struct fetch_program *p, label fault);
 
 /* ---- sequences of instructions ---- */
 

@@ -115,7 +115,7 @@ static int site_arm(void (*site)(void))
 		goto out;
 	offset = (uintptr_t)site - m->start + m->offset;
 	fd = link_multi_supported() ? link_multi(prog, m->path, getpid(), &points)
-	                            : link_perf(prog, m->path, getpid(), offset, 0, 0);
+	                            : link_perf(prog, m->path, getpid(), offset, 0, 0, false);
 	close(prog);
 out:
 	process_free(self);

@@ -108,9 +108,10 @@ expect 0 probe-disable -q -s "$S-2"
 expect 1 probe-enable -s "$S" -p "$p" 'tick:entry' 'zebra:tick'
 want_like "message for a right name with a wrong provider" "*no probe matches 'zebra:tick'; similar: app:tick*" "$out"
 # The reason of a refusal is printed once if rows and errors go to the same file, and in both if they do not.
-cat >"$T/liar.s" <<'A'
+[ "$(uname -m)" = aarch64 ] && zero='mov w0, 0' || zero='xor %eax, %eax'
+cat >"$T/liar.s" <<A
 	.globl main
-main:	xor %eax, %eax
+main:	$zero
 	ret
 	.pushsection .note.stapsdt,"","note"
 	.balign 4
@@ -147,9 +148,9 @@ tell p "load $T/lib.so"
 offset=$(probe-list --json "$T/lib.so" | jq '.probes[0].sites[0].offset')
 base=$(awk -v f="$T/lib.so" '$6 == f && $2 ~ /x/ { split($1, a, "-"); print a[1], $3 }' "/proc/$p/maps")
 address=$((16#${base% *} - 16#${base#* } + offset))
-want "byte after the library is loaded" cc "$(dd if="/proc/$p/mem" bs=1 count=1 skip="$address" 2>/dev/null | od -An -tx1 | tr -d ' ')"
+want "byte after the library is loaded" cc "$(dd if="/proc/$p/mem" bs=1 count=1 skip="$address" 2>/dev/null | od -An -tx1 | tr -d ' ' | x86_bytes)"
 expect 0 probe-disable -q -s "$S"
 expect 0 probe-disable -q -s "$S-2"
-want "byte after disarming" 90 "$(dd if="/proc/$p/mem" bs=1 count=1 skip="$address" 2>/dev/null | od -An -tx1 | tr -d ' ')"
+want "byte after disarming" 90 "$(dd if="/proc/$p/mem" bs=1 count=1 skip="$address" 2>/dev/null | od -An -tx1 | tr -d ' ' | x86_bytes)"
 stop p
 stop q

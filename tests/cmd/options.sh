@@ -53,11 +53,16 @@ table() {
 --all                    |
 -a                       |
 --top 3                  |
+--sort name              |
+--plain                  |
 --fast                   | trace-session
 --yes                    | trace-session
 --record                 |
 --overwrite              |
 --for 1s                 |
+--format {time}          |
+--color never            |
+--delay 10ms             |
 --budget 50%             |
 --until-exit             | enable-file
 --system-calls           |
@@ -102,6 +107,10 @@ for c in list enable disable stat trace; do
 done
 
 # Combinations that are refused.
+for option in '--format {time}' '--color never' '--delay 10ms'; do refused trace-session -o "$T/dir" $option; done
+refused trace-session --json --format '{time}'
+refused trace-session --json --color always
+refused trace-session --color always --format '{time}'
 for both in '--children --pgrp' '--children --cgroup=/sys/fs/cgroup' '--pgrp --cgroup=/sys/fs/cgroup'; do
 	for m in enable-pid trace-pid; do refused $m $both; done
 done

@@ -19,6 +19,7 @@ import json
 import random
 import re
 import sys
+import time
 
 INTEGERS = [('signed char', -1), ('unsigned char', 1), ('short', -2), ('unsigned short', 2), ('int', -4), ('unsigned', 4),
             ('long', -8), ('unsigned long', 8)]
@@ -182,6 +183,9 @@ def bcc(seed, path):
     all_probes = probes(seed)[0]
     # bcc raises semaphores of a process only, so the program waits for us.
     process = subprocess.Popen([path, 'wait'], stdin=subprocess.PIPE)
+    # Popen() may return while exec() still maps the program, and bcc finds its probes by the maps.
+    while process.poll() is None and not re.search(' r-xp .* ' + re.escape(path) + '\n', open('/proc/%d/maps' % process.pid).read()):
+        time.sleep(0.01)
     usdt = USDT(pid=process.pid)
     text = '#include <linux/ptrace.h>\nstruct event { u64 number; u64 value[12]; char text[768]; };\n'
     text += 'BPF_PERCPU_ARRAY(room, struct event, 1);\nBPF_PERF_OUTPUT(events);\n'

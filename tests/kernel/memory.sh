@@ -4,6 +4,7 @@
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
+[ "$(uname -m)" = x86_64 ] || skip "tests/kernel/patched.c has code for x86-64"
 
 "$CC" -O1 -Iinclude -o "$T/patched" tests/kernel/patched.c || fail "does not compile"
 at_end "probe-disable -q -s $S 2>/dev/null; probe-disable -q -s ${S}b 2>/dev/null"

@@ -5,6 +5,7 @@
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
+[ "$(uname -m)" = x86_64 ] || skip "tests/kernel/notes.S has code for x86-64"
 need strip
 
 "$CC" -O1 -o "$T/notes" tests/kernel/notes.c tests/kernel/notes.S || fail "does not compile"

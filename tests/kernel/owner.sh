@@ -17,7 +17,7 @@ hold() {
 	[ "$(site_bytes $a)" != "$clean" ] || fail "\"$*\": not armed"
 }
 
-hold -s $S --for 6s -p $a 'k:*'
+hold -s $S --for $((slow > 1 ? 60 : 6))s -p $a 'k:*'
 tell a "run 1 1000"
 want "hits while it is held" 1000 "$(count $S k:one)"
 sessions | grep -qx $S || fail "not listed"

@@ -69,8 +69,8 @@ static void one_hit(struct armed *a, const struct fetch_program *programs, struc
 		ck_assert(!got[i]);
 		got[i] = true;
 		w = &wanted[i].record;
-		if (!recorded[i] || record->words != w->words || record->faults != w->faults || size != 8u * w->words ||
-		    memcmp(record->value, w->value, 8 * w->words - sizeof(*w))) {
+		if (!recorded[i] || record_words(record) != record_words(w) || record->faults != w->faults ||
+		    size != 8u * record_words(w) || memcmp(record->value, w->value, 8 * record_words(w) - sizeof(*w))) {
 			show(&programs[i], registers);
 			if (recorded[i])
 				show_record("interpreter", w);
@@ -164,9 +164,9 @@ END_TEST
 START_TEST(ends_of_strings)
 {
 	struct fetch_step steps[] = {
-		{ FETCH_REG, 6, 0, 0, 0 },    { FETCH_STRING, 0, 0, 0, 0 }, { FETCH_REG, 7, 0, 0, 0 },
-		{ FETCH_STRING, 1, 0, 0, 0 }, { FETCH_REG, 8, 0, 0, 0 },    { FETCH_STRING, 2, 0, 0, 0 },
-		{ FETCH_REG, 9, 0, 0, 0 },    { FETCH_ARG, 3, 0, 0, 0 },
+		{ FETCH_REG, 6, 0, 0, 0 },      { FETCH_STRING, 0, 0, 0, 127 }, { FETCH_REG, 7, 0, 0, 0 },
+		{ FETCH_STRING, 1, 0, 0, 127 }, { FETCH_REG, 8, 0, 0, 0 },      { FETCH_STRING, 2, 0, 0, 127 },
+		{ FETCH_REG, 9, 0, 0, 0 },      { FETCH_ARG, 3, 0, 0, 0 },
 	};
 	struct fetch_program program = {
 		.steps = steps, .nsteps = 8, .nargs = 4, .kind = { PP_STRING, PP_STRING, PP_STRING }
@@ -205,7 +205,7 @@ START_TEST(ends_of_strings)
 			ck_assert_uint_eq(record->value[1], 128);
 			ck_assert_uint_eq(record->value[2], good ? stored : 0);
 			ck_assert_uint_eq(record->value[3], 0x5555);
-			ck_assert_uint_eq(record->words, 2 + 4 + 16 + (good ? 2 * nwords : 0));
+			ck_assert_uint_eq(record_words(record), 2 + 4 + 16 + (good ? 2 * nwords : 0));
 			if (good) {
 				ck_assert_mem_eq(&record->value[4], padded, 8 * nwords);
 				ck_assert_mem_eq(&record->value[4 + nwords + 16], padded, 8 * nwords);
@@ -270,7 +270,7 @@ START_TEST(stack)
 		.config = k.config_fd,
 		.ring = k.ring_fd,
 		.handover = k.handover_fd,
-		.scratch = k.scratch_fd,
+		.scratch = kernel_task_storage("scratch", SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_MAX)),
 		.depth = 100,
 		.counts = kernel_map_create(BPF_MAP_TYPE_ARRAY, "counts", 4, sizeof(struct kernel_counts), 1, 0),
 		.control = kernel_map_create(BPF_MAP_TYPE_ARRAY, "switch", 4, sizeof(struct kernel_control), 1, 0),

@@ -12,6 +12,7 @@
 
 #include "runtime/fetch/program.h"
 #include "sdt/image.h"
+#include "sdt/operand.h"
 #include "tests/unit/interpreter.h"
 
 #define BASE 0x7f0000001000u /* 4096 bytes can be read, and none around them */
@@ -192,7 +193,7 @@ START_TEST(each_form)
 	}
 	ck_assert_msg(out.record.value[0] == one->value, "%s: 0x%llx is not 0x%llx", one->operand,
 	              (unsigned long long)out.record.value[0], (unsigned long long)one->value);
-	ck_assert_uint_eq(out.record.words, 3);
+	ck_assert_uint_eq(record_words(&out.record), 3);
 	fetch_release(&program);
 }
 END_TEST
@@ -251,7 +252,7 @@ START_TEST(strings)
 	for (int i = kept; i < padded; i++)
 		ck_assert_uint_eq(text[i], 0);
 	ck_assert_mem_eq(text + padded, "second\0", 8);
-	ck_assert_uint_eq(out.record.words, (16 + 24 + padded + 8) / 8);
+	ck_assert_uint_eq(record_words(&out.record), (16 + 24 + padded + 8) / 8);
 	fetch_release(&program);
 }
 END_TEST
@@ -287,7 +288,7 @@ START_TEST(strings_that_run_out)
 		ck_assert_uint_eq(out.record.value[2], -2ull);
 		ck_assert_uint_eq(out.record.value[3], 0);
 		ck_assert_mem_eq(out.room + 16 + 32 + (cases[i].length + 7) / 8 * 8, "after\0\0", 8);
-		ck_assert_uint_eq(out.record.words, (16 + 32 + (cases[i].length + 7) / 8 * 8 + 8) / 8);
+		ck_assert_uint_eq(record_words(&out.record), (16 + 32 + (cases[i].length + 7) / 8 * 8 + 8) / 8);
 		fetch_release(&program);
 	}
 }
@@ -305,7 +306,7 @@ START_TEST(a_string_pointer_in_memory)
 	ck_assert_uint_eq(out.record.faults, 2);
 	ck_assert_uint_eq(out.record.value[0], 5);
 	ck_assert_uint_eq(out.record.value[1], 0);
-	ck_assert_uint_eq(out.record.words, 5);
+	ck_assert_uint_eq(record_words(&out.record), 5);
 	fetch_release(&program);
 }
 END_TEST
@@ -329,7 +330,7 @@ START_TEST(too_many)
 		ck_assert_int_eq(program.kind[i], kind);
 		ck_assert_uint_eq(out.record.value[i], kind == PP_STRING ? 128 : TEXT);
 	}
-	ck_assert_uint_eq(out.record.words, (16 + 8 * RECORD_ARGS_MAX + 12 * 128) / 8);
+	ck_assert_uint_eq(record_words(&out.record), (16 + 8 * RECORD_ARGS_MAX + 12 * 128) / 8);
 	fetch_release(&program);
 }
 END_TEST
@@ -355,7 +356,7 @@ START_TEST(nothing)
 
 	run("", "", &program);
 	ck_assert_uint_eq(program.nargs, 0);
-	ck_assert_uint_eq(out.record.words, 2);
+	ck_assert_uint_eq(record_words(&out.record), 2);
 	ck_assert_uint_eq(out.record.faults, 0);
 	fetch_release(&program);
 	run(NULL, "iii", &program);
@@ -625,13 +626,13 @@ static const struct {
 	  4,
 	  1,
 	  { STEP(FETCH_PID), STEP(FETCH_JZ, .value = 3), STEP(FETCH_COMMEQ, 0), STEP(FETCH_TEST), STEP(FETCH_TID),
-	    STEP(FETCH_STRING, 0) },
+	    STEP(FETCH_STRING, 0, .value = 127) },
 	  PP_STRING },
 	{ 0, 2, 0, 1, { STEP(FETCH_REG, 17), STEP(FETCH_ARG, 0) }, PP_SIGNED },
-	{ 0, 2, 0, 1, { STEP(FETCH_TEST + 1), STEP(FETCH_ARG, 0) }, PP_SIGNED },
+	{ 0, 2, 0, 1, { STEP(FETCH_OPCODES), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 2, 0, 1, { STEP(255), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 2, 0, 1, { STEP(FETCH_PID), STEP(FETCH_ARG, 1) }, PP_SIGNED },
-	{ 0, 2, 0, 1, { STEP(FETCH_PID), STEP(FETCH_STRING, 0) }, PP_SIGNED },
+	{ 0, 2, 0, 1, { STEP(FETCH_PID), STEP(FETCH_STRING, 0, .value = 127) }, PP_SIGNED },
 	{ 0, 2, 0, 1, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_STRING },
 	{ 0, 2, 0, 0, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
 	{ 0, 2, 0, 2, { STEP(FETCH_PID), STEP(FETCH_ARG, 0) }, PP_SIGNED },
@@ -730,10 +731,14 @@ int main(void)
 	tcase_add_test(tc, too_many);
 	tcase_add_test(tc, all_faults);
 	tcase_add_test(tc, nothing);
-	tcase_add_test(tc, what_cannot_be_read);
 	tcase_add_test(tc, whose_program);
 	tcase_add_test(tc, char_pointers);
-	tcase_add_test(tc, the_image_itself);
+	if (MACHINE_HERE == EM_X86_64) {
+		tcase_add_test(tc, what_cannot_be_read);
+		tcase_add_test(tc, the_image_itself);
+	} else {
+		printf("skipped: what_cannot_be_read, the_image_itself: operands of x86-64 in this program\n");
+	}
 	tcase_add_test(tc, an_order);
 	tcase_add_loop_test(tc, rules, 0, sizeof(programs) / sizeof(*programs));
 	suite_add_tcase(suite, tc);

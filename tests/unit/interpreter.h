@@ -116,11 +116,49 @@ static int machine_match(const struct fetch_machine *m, const struct fetch_liter
 	return 0;
 }
 
-/* Appends the string at address to the record's strings. Returns 0 or -EFAULT. */
-static int machine_store_string(const struct fetch_machine *m, uint64_t address, uint64_t *length, char **strings)
+/* Replaces the address *top by whether the literal is in the string there, or at its end. Returns 0 or -EFAULT. */
+static int machine_search(const struct fetch_machine *m, const struct fetch_literal *literal, bool at_end,
+                          uint64_t *top)
 {
-	char string[RECORD_STRING_CUT] = { 0 };
-	int n = machine_load_string(m, address, string, RECORD_STRING_CUT + 1);
+	char string[FETCH_SEARCH_MAX + 2] = { 0 }, wanted[FETCH_LITERAL_MAX + 1] = { 0 };
+	int length = machine_load_string(m, *top, string, FETCH_SEARCH_MAX + 2);
+	bool longer = length > FETCH_SEARCH_MAX;
+
+	if (length < 0)
+		return length;
+	memcpy(wanted, literal->bytes, literal->length);
+	string[longer ? FETCH_SEARCH_MAX : length] = 0;
+	length = strlen(string);
+	if (at_end)
+		*top = !longer && length >= literal->length && !strcmp(string + length - literal->length, wanted);
+	else
+		*top = strstr(string, wanted) != NULL;
+	return 0;
+}
+
+/* Reads a string that has a length, at most max + 1 bytes. Returns how many, or -EFAULT. */
+static int machine_load_bytes(const struct fetch_machine *m, uint64_t address, uint64_t length, char *to, unsigned max)
+{
+	unsigned n = length > max ? max + 1 : length;
+
+	if ((int64_t)length < 0)
+		return -EFAULT;
+	for (unsigned i = 0; i < n; i++)
+		if (m->read(m->arg, address + i, to + i, 1))
+			return -EFAULT;
+	return n;
+}
+
+/*
+ * Appends the string at address, of at most max bytes, to the record's strings. size: its length, NULL if it ends with its
+ * NUL. Returns 0 or -EFAULT.
+ */
+static int machine_store_string(const struct fetch_machine *m, uint64_t address, const uint64_t *size, unsigned max,
+                                uint64_t *length, char **strings)
+{
+	char string[RECORD_STRING_ROOM(RECORD_STRING_MAX)] = { 0 };
+	int n = size ? machine_load_bytes(m, address, *size, string, max)
+	             : machine_load_string(m, address, string, max + 2);
 
 	if (n < 0)
 		return n;
@@ -217,7 +255,14 @@ static int machine_step(struct machine_run *run, const struct fetch_step *step)
 	case FETCH_LOAD: return machine_load(m, run->top, step);
 	case FETCH_ARG: run->record->value[step->a] = *run->top--; return 0;
 	case FETCH_STRING:
-		if (machine_store_string(m, *run->top--, &run->record->value[step->a], &run->strings))
+		if (machine_store_string(m, *run->top--, NULL, step->value, &run->record->value[step->a],
+		                         &run->strings))
+			run->record->faults |= 1u << step->a;
+		return 0;
+	case FETCH_STRINGN:
+		run->top -= 2;
+		if (machine_store_string(m, run->top[1], &run->top[2], step->value, &run->record->value[step->a],
+		                         &run->strings))
 			run->record->faults |= 1u << step->a;
 		return 0;
 	case FETCH_NOT: *run->top = !*run->top; return 0;
@@ -234,6 +279,7 @@ static int machine_step(struct machine_run *run, const struct fetch_step *step)
 		return 0;
 	case FETCH_STREQ:
 	case FETCH_PREFIX: return machine_match(m, &literals[step->a], step->op == FETCH_PREFIX, run->top);
+	case FETCH_SEARCH: return machine_search(m, &literals[step->a], step->c, run->top);
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX:
 		*++run->top =
@@ -277,13 +323,13 @@ static int fetch_run(const struct fetch_program *program, const struct fetch_mac
 			run.next = machine_unread(&run, i);
 			continue;
 		}
-		while (program->steps[i].op != FETCH_ARG && program->steps[i].op != FETCH_STRING)
+		while (!fetch_ends_argument(program->steps[i].op))
 			i++;
 		record->faults |= 1u << program->steps[i].a;
 		run.top = run.stack;
 		run.next = i + 1;
 	}
-	record->words = (run.strings - (char *)record) / 8;
+	record_set_words(record, (run.strings - (char *)record) / 8);
 	return 1;
 }
 

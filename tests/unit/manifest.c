@@ -243,7 +243,8 @@ START_TEST(each_damage_is_refused)
 	SPOIL(files[1].build_id = UINT32_MAX);
 	SPOIL(args[3].name = d->npool);
 	SPOIL(layouts[2].nargs = RECORD_ARGS_MAX + 1);
-	SPOIL(layouts[2].nargs = UINT32_MAX);
+	SPOIL(layouts[2].nargs = UINT16_MAX);
+	SPOIL(layouts[2].string_max = RECORD_STRING_MAX + 1);
 	SPOIL(layouts[0].kind[1] = PP_FAULT + 1);
 	SPOIL(layouts[1].size[0] = 3);
 	SPOIL(layouts[1].size[0] = 0);

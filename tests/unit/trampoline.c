@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <probepoint.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@
 #include "runtime/agent/inproc/trampoline.h" /* linked by runtime/agent/inproc/build.mk */
 
 #define PROGRAM_REGISTERS REGISTERS
+#include "tests/unit/cells.h"
 #include "tests/unit/interpreter.h"
 #include "tests/unit/programs.h"
 
@@ -243,6 +245,18 @@ static union {
 	char room[RECORD_SIZE_MAX + 8];
 } wanted;
 
+static struct model model; /* of the program's aggregate */
+static struct hit_table table;
+static struct hit_group group;
+static uint32_t table_nused;
+
+static void interpreted_aggregate(void *arg, unsigned column, const uint8_t *parts, size_t size, uint64_t value,
+                                  bool unread)
+{
+	(void)arg;
+	model_add(&model, column, parts, size, value, unread);
+}
+
 static char memory_before[2 * PAGE], stack_before[TEST_STACK];
 
 static const struct agent_count *counts_of(uint32_t slot)
@@ -253,14 +267,17 @@ static const struct agent_count *counts_of(uint32_t slot)
 /* Runs the program in the interpreter. Returns whether it records. */
 static int interpret(const struct fetch_program *p)
 {
-	struct fetch_machine machine = {
-		.registers = trampoline_registers, .read = read_memory, .pid = getpid(), .tid = gettid()
-	};
+	struct fetch_machine machine = { .registers = trampoline_registers,
+		                         .read = read_memory,
+		                         .pid = getpid(),
+		                         .tid = gettid(),
+		                         .aggregate = model.aggregate ? interpreted_aggregate : NULL };
 	char comm[16];
 
 	strcpy(comm, words[below(9)]);
 	prctl(PR_SET_NAME, comm);
 	machine.comm = comm;
+	machine.cpu = sched_getcpu();
 	read_elsewhere = false;
 	return fetch_run(p, &machine, &wanted.record);
 }
@@ -285,14 +302,16 @@ static void check_unchanged(const struct fetch_program *p)
 		fail_with(p, "seed %llu: the trampoline changed memory", (unsigned long long)seed);
 }
 
+static const char zeroes[RECORD_SIZE_MAX];
+
 /* Compares the record at the position with the interpreter's, and clears it. */
 static void check_record(const struct fetch_program *p, uint32_t slot, uint64_t position, uint64_t begun)
 {
 	struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING + (position & (AGENT_RING_SIZE - 1)));
 
-	if (r->words != wanted.record.words || r->faults != wanted.record.faults ||
-	    ring->head - position != 8u * r->words ||
-	    memcmp(r->value, wanted.record.value, 8 * r->words - sizeof(*r))) {
+	if (record_words(r) != record_words(&wanted.record) || r->faults != wanted.record.faults ||
+	    ring->head - position != 8u * record_words(r) ||
+	    memcmp(r->value, wanted.record.value, 8 * record_words(r) - sizeof(*r))) {
 		show_record("interpreter", &wanted.record);
 		show_record("trampoline", r);
 		fail_with(p, "seed %llu: trampoline and interpreter record different values", (unsigned long long)seed);
@@ -300,8 +319,7 @@ static void check_record(const struct fetch_program *p, uint32_t slot, uint64_t 
 	ck_assert_uint_eq(r->point, slot);
 	ck_assert_uint_ge(r->time, begun);
 	memset(r, 0, ring->head - position);
-	for (unsigned i = 0; i < RECORD_SIZE_MAX; i++)
-		ck_assert(!((char *)r)[i]);
+	ck_assert_mem_eq(r, zeroes, sizeof(zeroes));
 	ring->limit = ring->head + AGENT_RING_SIZE;
 }
 
@@ -339,7 +357,11 @@ static size_t trampoline_ready(size_t size)
 
 static size_t make_trampoline(const struct interned_program *program, uint32_t slot)
 {
-	struct trampoline_consumer consumer = { program, shm, 3, slot };
+	struct trampoline_consumer consumer = { .program = program,
+		                                .shm = shm,
+		                                .index = 3,
+		                                .slot = slot,
+		                                .group = program->fetch.naggregate ? &group : NULL };
 
 	return trampoline_ready(trampoline_compile(
 		text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE, (uintptr_t)trampoline_site, &consumer, 1,
@@ -377,6 +399,163 @@ START_TEST(trampolines_record_what_the_interpreter_does)
 	ck_assert_int_lt(kept, all / 10 * 9);
 }
 END_TEST
+
+/* ---- aggregates ---- */
+
+#define GROUP 5 /* of the manifest that does not exist */
+
+static struct shared_cell *cells_of(bool own)
+{
+	return (struct shared_cell *)(own ? (char *)ring + AGENT_CELLS_IN_RING : (char *)shm + shm_cells_at);
+}
+
+/* Makes an empty table. Its first cell may be one of the last that rings have. */
+static void new_table(const struct interned_program *program, unsigned max)
+{
+	const struct fetch_aggregate *a = program->fetch.aggregate;
+	uint32_t first = below(2) ? 0 : AGENT_RING_CELLS - below(20), all = 2 * a->ncolumns + max;
+
+	model = (struct model){ .aggregate = a, .group = GROUP, .max = max };
+	table = (struct hit_table){
+		.index = (shared32 *)((char *)shm + shm_keys_at),
+		.nused = &table_nused,
+		.keys = (char *)shm + shm_keys_at + 65536,
+		.cells = cells_of(false),
+		.mask = 2047,
+		.shift = 64 - 11,
+		.ncells = max,
+		.key_size = program->key_size,
+		.first = first + 2 * a->ncolumns,
+		.shm = 3,
+	};
+	group = (struct hit_group){ &table, GROUP, first };
+	table_nused = 0;
+	memset(table.index, 0, 2048 * sizeof(*table.index));
+	memset(table.keys, 0, max * table.key_size);
+	memset(&cells_of(false)[first], 0, all * sizeof(struct shared_cell));
+	if (first < AGENT_RING_CELLS)
+		memset(&cells_of(true)[first], 0,
+		       (all < AGENT_RING_CELLS - first ? all : AGENT_RING_CELLS - first) * sizeof(struct shared_cell));
+}
+
+/* Returns the cell of that number, of the ring and of threads without one. */
+static struct agg_cell cell_got(uint32_t number, bool is_unsigned)
+{
+	struct agg_column column = { .is_unsigned = is_unsigned };
+	struct agg_cell sum = { 0 };
+
+	for (int own = 0; own < 2; own++) {
+		const struct shared_cell *cell = &cells_of(own)[number];
+		struct agg_cell value = agent_cell_value((const struct agent_cell *)cell, is_unsigned);
+
+		if (!own || number < AGENT_RING_CELLS)
+			agg_cell_add(&column, &sum, &value);
+	}
+	return sum;
+}
+
+static void show_cell(const char *who, const struct agg_key *key, const struct agg_cell *cell)
+{
+	fprintf(stderr, "%s: group %u column %u bucket %u, count %llu sum %llu min %lld max %lld\n", who, key->group,
+	        key->column, key->bucket, (unsigned long long)cell->count, (unsigned long long)cell->sum,
+	        (long long)cell->min, (long long)cell->max);
+}
+
+static void check_cell(const struct fetch_program *p, uint32_t i)
+{
+	const struct agg_key *key = (const struct agg_key *)(table.keys + i * table.key_size);
+	const struct agg_key *wants = (const void *)model.cells[i].key;
+	const struct agg_cell *is = &model.cells[i].cell;
+	struct agg_cell got = cell_got(table.first + i, p->aggregate->columns[wants->column].is_unsigned);
+
+	if (!memcmp(key, wants, model.cells[i].size) && !memcmp(&got, is, sizeof(got)))
+		return;
+	show_cell("interpreter", wants, is);
+	show_cell("trampoline", key, &got);
+	fail_with(p, "seed %llu: trampoline and interpreter compute different values for cell %u",
+	          (unsigned long long)seed, i);
+}
+
+static void check_aggregate(const struct fetch_program *p)
+{
+	for (unsigned i = 0; i < p->aggregate->ncolumns; i++) {
+		struct agg_cell other = cell_got(group.misfits + 2 * i, false);
+		struct agg_cell unread = cell_got(group.misfits + 2 * i + 1, false);
+
+		if (other.count != model.misfits[i].other || other.sum != model.misfits[i].other_sum ||
+		    unread.count != model.misfits[i].unread)
+			fail_with(p, "seed %llu: column %u has %llu others and %llu unread, not %llu and %llu",
+			          (unsigned long long)seed, i, (unsigned long long)other.count,
+			          (unsigned long long)unread.count, (unsigned long long)model.misfits[i].other,
+			          (unsigned long long)model.misfits[i].unread);
+	}
+	if (table_nused != model.n)
+		fail_with(p, "seed %llu: %u cells are in use, not %zu", (unsigned long long)seed, table_nused, model.n);
+	for (uint32_t i = 0; i < model.n; i++)
+		check_cell(p, i);
+}
+
+/* Runs one hit in both, of a thread with or without a ring. Returns false if it reads memory that the test cannot. */
+static bool hit_aggregates(const struct interned_program *program)
+{
+	const struct fetch_program *p = &program->fetch;
+
+	agent_thread.busy = below(2);
+	agent_thread.ring[3] = agent_thread.busy ? NULL : ring;
+	interpret(p);
+	if (read_elsewhere)
+		return false;
+	memcpy(memory_before, memory, sizeof(memory_before));
+	memcpy(stack_before, stack, sizeof(stack_before));
+	trampoline_run();
+	check_unchanged(p);
+	check_aggregate(p);
+	return true;
+}
+
+/* The thread stays on its CPU, so that both see the same number of it. */
+static void stay_on_this_cpu(void)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	ck_assert(!sched_setaffinity(0, sizeof(one), &one));
+}
+
+START_TEST(aggregates_are_what_the_interpreter_computes)
+{
+	static struct maker maker;
+	int rounds = rounds_of(600, 200, 20000);
+	static uint8_t depths[2048];
+	struct interned_program program = { .depths = depths };
+	long cells = 0, misfits = 0;
+
+	set_up();
+	stay_on_this_cpu();
+	makes_aggregates = true;
+	for (int round = 0; round < rounds; round++) {
+		new_stack();
+		new_inputs();
+		make_program(&maker, &program.fetch, depths);
+		program.key_size = sizeof(struct agg_key);
+		for (unsigned i = 0; i < maker.aggregate.nparts; i++)
+			program.key_size += agg_part_size(maker.aggregate.parts[i].kind);
+		new_table(&program, 1 + below(60));
+		ck_assert_uint_gt(make_trampoline(&program, below(AGENT_SLOTS)), 0);
+		for (int hit = 0; hit < 12 && hit_aggregates(&program); hit++)
+			if (hit % 3 == 2)
+				new_inputs();
+		cells += (long)model.n;
+		misfits += model.misfits[0].other + model.misfits[0].unread > 0;
+	}
+	fprintf(stderr, "%ld cells in %d programs, of which %ld had misfits\n", cells, rounds, misfits);
+	ck_assert_int_gt(cells, 2 * rounds);
+	ck_assert_int_gt(misfits, rounds / 20);
+}
+END_TEST
+
+/* ---- what is not random ---- */
 
 /* A program that records TRAMPOLINE_TWO if TRAMPOLINE_ONE is below 5. */
 static size_t make_counted(uint32_t slot)
@@ -496,7 +675,9 @@ START_TEST(each_consumer_of_a_site_records)
 	two.depths = depths2;
 	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
-		consumers[i] = (struct trampoline_consumer){ i % 2 ? &two : &one, shm, 3, i };
+		consumers[i] = (struct trampoline_consumer){
+			.program = i % 2 ? &two : &one, .shm = shm, .index = 3, .slot = i
+		};
 	ck_assert_uint_gt(trampoline_ready(trampoline_compile(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
 	                                                      (uintptr_t)trampoline_site, consumers, 8, &image,
 	                                                      (struct trampoline_table *)(text + TEXT_TABLE),
@@ -739,6 +920,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 1200);
 	tcase_add_test(tc, trampolines_record_what_the_interpreter_does);
+	tcase_add_test(tc, aggregates_are_what_the_interpreter_computes);
 	tcase_add_test(tc, hits_without_a_record_are_counted_by_reason);
 	tcase_add_test(tc, hits_of_threads_without_a_ring_are_counted_in_shared_cells);
 	tcase_add_test(tc, each_consumer_of_a_site_records);

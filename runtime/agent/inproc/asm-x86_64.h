@@ -367,9 +367,21 @@ static inline void x86_cmpl_mem_imm8(struct codebuf *c, struct x86_mem mem, int8
 	x86_byte(c, value);
 }
 
+static inline void x86_cmp_mem_imm8(struct codebuf *c, struct x86_mem mem, int8_t value)
+{
+	x86_op_mem(c, 0x83, 7, mem, 1);
+	x86_byte(c, value);
+}
+
 static inline void x86_orl_mem_imm(struct codebuf *c, struct x86_mem mem, uint32_t value)
 {
 	x86_opl_mem(c, 0x81, 1, mem, 4);
+	x86_word32(c, value);
+}
+
+static inline void x86_testl_mem_imm(struct codebuf *c, struct x86_mem mem, uint32_t value)
+{
+	x86_opl_mem(c, 0xf7, 0, mem, 4);
 	x86_word32(c, value);
 }
 

@@ -17,6 +17,7 @@ struct interned_program {
 	uint64_t hash;
 	struct fetch_program fetch;
 	uint8_t *depths;                   /* of the stack, before each step */
+	uint32_t key_size;                 /* of the aggregate's struct agg_key with its parts; 0: no aggregate */
 	bool filter_calls, argument_calls; /* may have to make a system call to read memory */
 };
 

@@ -102,12 +102,13 @@ void gen_spill(struct codebuf *c, unsigned depth)
 
 static void load_register(struct codebuf *c, int to, unsigned reg, unsigned words)
 {
+	words += c->extra;
 	if (reg == REGISTER_PC)
 		x86_mov_imm(c, to, c->site);
 	else if (reg == REGISTER_SP)
-		x86_lea(c, to, x86_at(RSP, STACK_OFFSET + 8 * words));
+		x86_lea(c, to, x86_at(RSP, STACK_OFFSET + c->key + 8 * words));
 	else if (reg < 8 && saved_at[reg] >= 0)
-		x86_mov_load(c, to, x86_at(RSP, saved_at[reg] + 8 * words));
+		x86_mov_load(c, to, x86_at(RSP, saved_at[reg] + c->key + 8 * words));
 	else
 		x86_mov(c, to, reg);
 }
@@ -277,7 +278,7 @@ static void load_direct(struct codebuf *c, struct x86_mem from, const struct fet
 void gen_load(struct codebuf *c, const struct fetch_step *load, unsigned words, uint32_t stub)
 {
 	/* At or above the saved registers, ... */
-	x86_lea(c, RCX, x86_at(RSP, 8 * (SAVED_WORDS + words)));
+	x86_lea(c, RCX, x86_at(RSP, c->key + 8 * (SAVED_WORDS + c->extra + words)));
 	x86_cmp(c, RAX, RCX);
 	x86_jcc(c, X86_B, stub);
 	/* ... on the stack that sure_low and sure_last are of, and not above sure_last. */
@@ -290,7 +291,7 @@ void gen_load(struct codebuf *c, const struct fetch_step *load, unsigned words, 
 
 void gen_frame_check(struct codebuf *c, int32_t end, uint32_t stub)
 {
-	x86_lea(c, RAX, x86_at(RSP, STACK_OFFSET - 1));
+	x86_lea(c, RAX, x86_at(RSP, STACK_OFFSET + c->key + 8 * c->extra - 1));
 	x86_andl_eax_imm(c, 4095);
 	x86_cmpl_eax_imm(c, 4095 - end);
 	x86_jcc(c, X86_A, stub);
@@ -298,7 +299,7 @@ void gen_frame_check(struct codebuf *c, int32_t end, uint32_t stub)
 
 void gen_load_frame(struct codebuf *c, int32_t offset, const struct fetch_step *load)
 {
-	load_direct(c, x86_at(RSP, offset + STACK_OFFSET), load);
+	load_direct(c, x86_at(RSP, offset + STACK_OFFSET + (int32_t)(c->key + 8 * c->extra)), load);
 }
 
 void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_step *load)
@@ -314,23 +315,78 @@ static void gen_call(struct codebuf *c, void *const *entry)
 	x86_call_mem(c, x86_rip(entry));
 }
 
-void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, bool prefix, uint32_t fault)
+void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, unsigned how, uint32_t fault)
 {
-	x86_mov_imm(c, RCX, prefix);
+	x86_mov_imm(c, RCX, how);
 	x86_mov_imm(c, RDI, (uintptr_t)literal);
 	x86_mov_imm(c, RSI, (uintptr_t)c->image);
 	gen_call(c, entry);
 	x86_jcc(c, X86_NE, fault);
 }
 
-void gen_string(struct codebuf *c, unsigned i)
+void gen_string(struct codebuf *c, uint32_t how)
 {
 	x86_push(c, RDI);
 	x86_mov_imm(c, RDI, (uintptr_t)c->image);
-	x86_mov_imm(c, RCX, i);
+	x86_mov_imm(c, RCX, how);
 	gen_call(c, &c->table->string);
 	x86_pop(c, RDI);
 	x86_mov(c, RDX, RAX);
+}
+
+void gen_hash(struct codebuf *c, uint32_t fault)
+{
+	x86_mov_imm(c, RDI, (uintptr_t)c->image);
+	gen_call(c, &c->table->hash);
+	x86_jcc(c, X86_NE, fault);
+}
+
+/* ---- calls ---- */
+
+static void gen_call_arguments(struct codebuf *c, const struct trampoline_consumer *consumer)
+{
+	x86_mov_imm(c, RDI, (uint64_t)consumer->program->fetch.match << 32 | consumer->slot);
+	x86_mov(c, RSI, RBX);
+	x86_mov_imm(c, RDX, consumer->call);
+}
+
+void gen_call_begin(struct codebuf *c, const struct trampoline_consumer *consumer)
+{
+	gen_call_arguments(c, consumer);
+	gen_call(c, &c->table->begin);
+	x86_mov(c, RSI, RAX);
+}
+
+/* Pushes the call. Its words are below all values. */
+void gen_call_find(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t none)
+{
+	gen_call_arguments(c, consumer);
+	gen_call(c, &c->table->end);
+	x86_test(c, RAX, RAX);
+	x86_jcc(c, X86_E, none);
+	x86_push(c, RAX);
+	c->extra = 1;
+}
+
+void gen_call_done(struct codebuf *c)
+{
+	x86_pop(c, RAX);
+	c->extra = 0;
+	x86_movl_store_imm(c, x86_at(RAX, offsetof(struct agent_call, state)), CALL_NONE);
+}
+
+void gen_duration(struct codebuf *c, unsigned words)
+{
+	x86_mov_load(c, RAX, x86_at(RSP, (int32_t)(c->key + 8 * words)));
+	x86_mov_load(c, RAX, x86_indirect(RAX));
+}
+
+void gen_entry(struct codebuf *c, unsigned words, unsigned i, uint32_t fault)
+{
+	x86_mov_load(c, RAX, x86_at(RSP, (int32_t)(c->key + 8 * words)));
+	x86_testl_mem_imm(c, x86_at(RAX, offsetof(struct agent_call, words_faults)), 1u << (8 + i));
+	x86_jcc(c, X86_NE, fault);
+	x86_mov_load(c, RAX, x86_at(RAX, VALUE(i)));
 }
 
 void gen_argument(struct codebuf *c, unsigned i)
@@ -340,7 +396,7 @@ void gen_argument(struct codebuf *c, unsigned i)
 
 void gen_frame_address(struct codebuf *c, int32_t offset)
 {
-	x86_lea(c, RAX, x86_at(RSP, offset + STACK_OFFSET));
+	x86_lea(c, RAX, x86_at(RSP, offset + STACK_OFFSET + (int32_t)(c->key + 8 * c->extra)));
 }
 
 void gen_load_call(struct codebuf *c, const struct stub *stub)
@@ -361,6 +417,56 @@ void gen_discard(struct codebuf *c, unsigned words)
 {
 	if (words)
 		x86_lea(c, RSP, x86_at(RSP, 8 * words));
+}
+
+/* ---- aggregates ---- */
+
+void gen_key_begin(struct codebuf *c, unsigned size)
+{
+	x86_lea(c, RSP, x86_at(RSP, -(int32_t)size));
+	c->key = size;
+}
+
+void gen_key_end(struct codebuf *c)
+{
+	x86_lea(c, RSP, x86_at(RSP, c->key));
+	c->key = 0;
+}
+
+void gen_key(struct codebuf *c, unsigned offset)
+{
+	x86_mov_store(c, x86_at(RSP, offset), RAX);
+}
+
+void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint32_t fault)
+{
+	x86_mov_imm(c, RDI, (uintptr_t)c->image);
+	x86_lea(c, RSI, x86_at(RSP, offset));
+	gen_call(c, entry);
+	x86_jcc(c, X86_NE, fault);
+}
+
+void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what)
+{
+	x86_mov_imm(c, RDI, (uintptr_t)group);
+	x86_mov(c, RSI, RSP);
+	x86_mov_imm(c, RDX, (uintptr_t)column);
+	x86_mov_imm(c, RCX, what);
+	gen_call(c, &c->table->aggregate);
+}
+
+void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first, unsigned n)
+{
+	x86_mov_imm(c, RDI, (uintptr_t)group);
+	x86_mov_imm(c, RDX, n);
+	x86_mov_imm(c, RCX, first);
+	gen_call(c, &c->table->unread);
+}
+
+void gen_cpu(struct codebuf *c, uint32_t fault)
+{
+	gen_call(c, &c->table->cpu);
+	x86_jcc(c, X86_NE, fault);
 }
 
 /* ---- rings and records ---- */
@@ -401,6 +507,13 @@ void gen_time_check(struct codebuf *c, const struct agent_shm *shm, uint32_t lat
 	x86_jcc(c, X86_AE, late);
 }
 
+void gen_never_check(struct codebuf *c, const struct agent_shm *shm, uint32_t late)
+{
+	x86_mov_imm(c, RCX, (uintptr_t)&shm->record_until);
+	x86_cmp_mem_imm8(c, x86_indirect(RCX), 0);
+	x86_jcc(c, X86_E, late);
+}
+
 void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t full)
 {
 	x86_mov_load(c, RAX, x86_at(RBX, offsetof(struct agent_ring, head)));
@@ -428,8 +541,8 @@ void gen_ring_room(struct codebuf *c, const struct agent_shm *shm, uint32_t retr
 void gen_record(struct codebuf *c, unsigned words, uint32_t slot)
 {
 	x86_mov_store_imm(c, x86_indirect(RSI), words);
-	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, point)), slot);
-	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, words_faults)), words);
+	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, point_words)), slot);
+	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, words_faults)), words & 255);
 }
 
 void gen_strings(struct codebuf *c, unsigned offset)
