@@ -16,11 +16,13 @@ SANFLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer
 endif
 
 B := $(or $(O),build)
-CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' -Iinclude -I. $(CPPFLAGS)
+# libdw is optional: without it, types come from the plugin's notes only.
+HAVE_LIBDW := $(if $(call need_pkg,libdw,libdw-dev),,1)
+CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' $(if $(HAVE_LIBDW),-DHAVE_LIBDW) -Iinclude -I. $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu17 $(WARN) $(WARN_C) -fPIC -fvisibility=hidden -pthread $(CFLAGS) $(SANFLAGS)
 LDFLAGS_ALL := -pthread $(LDFLAGS) $(SANFLAGS)
 # Packages of the library; packages of the commands; libraries of tests, which link objects of both.
-LIB_PKGS := libelf libbpf
+LIB_PKGS := $(if $(HAVE_LIBDW),libdw) libelf libbpf
 LIB_PRIVATE := -lZydis -lstdc++
 LIB_LIBS = $$($(PKG_CONFIG) --libs $(LIB_PKGS)) $(LIB_PRIVATE)
 CMD_LIBS = $$($(PKG_CONFIG) --libs json-c)

@@ -28,6 +28,19 @@ error_t arming_take_argument(struct argp_state *state, struct options *options, 
 	return 0;
 }
 
+error_t arming_take_latency(struct argp_state *state, struct options *o, struct arming *arming)
+{
+	if (o->key && !o->latency[0])
+		return options_usage_error(state, o, "--on needs --latency BEGIN END");
+	if (!o->latency[0])
+		return 0;
+	if (arming->npatterns)
+		return options_usage_error(state, o, "--latency and other probes cannot be armed by one command");
+	for (int i = 0; i < 2; i++)
+		options_append(&arming->patterns, &arming->npatterns, o->latency[i]);
+	return 0;
+}
+
 error_t arming_check_target(struct argp_state *state, struct options *o, const struct arming *arming)
 {
 	if (state->quoted && !arming->argv)
@@ -42,7 +55,8 @@ error_t arming_check_target(struct argp_state *state, struct options *o, const s
 static bool arming_has_return(const struct arming *arming)
 {
 	for (size_t i = 0; i < arming->npatterns; i++)
-		if (!strncmp(arming->patterns[i], "func:", 5) && strstr(arming->patterns[i], "%return"))
+		if ((!strncmp(arming->patterns[i], "func:", 5) && strstr(arming->patterns[i], "%return")) ||
+		    strstr(arming->patterns[i], "__return"))
 			return true;
 	return false;
 }
@@ -54,8 +68,12 @@ error_t arming_check_options(struct argp_state *state, struct options *o, const 
 		                           options_first_arming(o));
 	if (!arming->npatterns)
 		return 0;
-	if (o->maxactive && !arming_has_return(arming))
-		return options_usage_error(state, o, "--maxactive needs a pattern func:SYMBOL%%return");
+	if (o->maxactive && !o->latency[0] && !arming_has_return(arming))
+		return options_usage_error(state, o,
+		                           "--maxactive needs a pattern func:SYMBOL%%return or NAME__return, or "
+		                           "--latency");
+	if (o->uretprobe && !arming_has_return(arming))
+		return options_usage_error(state, o, "--uretprobe needs a pattern func:SYMBOL%%return");
 	if ((o->children || o->pgrp) && !o->npids && !arming->argv)
 		return options_usage_error(state, o, "%s needs -p PID", o->children ? "--children" : "--pgrp");
 	if (o->children + o->pgrp + (o->cgroup != NULL) > 1)
@@ -69,7 +87,12 @@ static int request_add_probes(struct pp_request *request, const struct options *
 {
 	int err;
 
-	for (size_t i = 0; i < arming->npatterns; i++) {
+	if (o->latency[0]) {
+		err = pp_request_latency(request, o->latency[0], o->latency[1], o->key);
+		if (err)
+			return err;
+	}
+	for (size_t i = 0; i < arming->npatterns && !o->latency[0]; i++) {
 		err = pp_request_pattern(request, arming->patterns[i]);
 		if (err)
 			return err;
@@ -87,12 +110,41 @@ static int request_add_probes(struct pp_request *request, const struct options *
 	return 0;
 }
 
-static int request_add_arguments(struct pp_request *request, const struct options *o)
+/* Joins --if and --min-duration. */
+static int request_add_filter(struct pp_request *request, const struct options *o)
 {
+	char *both;
 	int err;
 
-	if (o->filter) {
-		err = pp_request_filter(request, o->filter);
+	if (!o->min_duration)
+		return o->filter ? pp_request_filter(request, o->filter) : 0;
+	if (o->filter)
+		both = xasprintf("(%s) && duration >= %llu", o->filter, (unsigned long long)o->min_duration);
+	else
+		both = xasprintf("duration >= %llu", (unsigned long long)o->min_duration);
+	err = pp_request_filter(request, both);
+	free(both);
+	return err;
+}
+
+static int request_add_arguments(struct pp_request *request, const struct options *o)
+{
+	int err = request_add_filter(request, o);
+
+	if (err)
+		return err;
+	if (o->print) {
+		err = pp_request_print(request, o->print);
+		if (err)
+			return err;
+	}
+	if (o->string_max) {
+		err = pp_request_string_max(request, o->string_max);
+		if (err)
+			return err;
+	}
+	if (o->aggregate) {
+		err = pp_request_aggregate(request, o->aggregate, o->cells);
 		if (err)
 			return err;
 	}
@@ -139,6 +191,8 @@ static void request_add_flags(struct pp_request *request, const struct options *
 		pp_request_many(request, SITES_CONFIRMED);
 	if (o->fast)
 		pp_request_fast(request);
+	if (o->uretprobe)
+		pp_request_uretprobe(request);
 	if (arming->hold)
 		pp_request_hold(request);
 	if (arming->record)

@@ -26,6 +26,9 @@ struct arming {
 /* Takes the argument that argp has found: a pattern, or COMMAND and all that follows if it comes after "--". */
 error_t arming_take_argument(struct argp_state *state, struct options *options, struct arming *arming);
 
+/* Takes the probes of --latency, at ARGP_KEY_END, before the checks. */
+error_t arming_take_latency(struct argp_state *state, struct options *options, struct arming *arming);
+
 /* These functions check the command line, at ARGP_KEY_END. */
 error_t arming_check_target(struct argp_state *state, struct options *options, const struct arming *arming);
 error_t arming_check_options(struct argp_state *state, struct options *options, const struct arming *arming);

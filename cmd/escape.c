@@ -111,10 +111,26 @@ void escape_put_message(FILE *out, const char *message)
 	fprintf(out, "\n    %s", caret + 1);
 }
 
+size_t escape_printed_columns(const char *text, size_t size)
+{
+	size_t columns = 0;
+
+	for (size_t i = 0, n; i < size; i += n) {
+		uint32_t code = 0;
+		int width;
+
+		n = utf8_decode(text + i, size - i, &code);
+		width = n ? wcwidth((wchar_t)code) : 1;
+		n += !n;
+		columns += width > 0 ? (size_t)width : 0;
+	}
+	return columns;
+}
+
 size_t escape_columns(const char *text)
 {
 	char *buffer = NULL;
-	size_t size = 0, columns = 0, plain = 0;
+	size_t size = 0, columns, plain = 0;
 	FILE *out;
 
 	while (text[plain] >= ' ' && text[plain] < 0x7f && text[plain] != '\\')
@@ -124,8 +140,7 @@ size_t escape_columns(const char *text)
 	out = xmemstream(&buffer, &size);
 	escape_put(out, text);
 	xmemstream_close(out);
-	for (size_t i = 0; i < size; i++)
-		columns += ((unsigned char)buffer[i] & 0xc0) != 0x80;
+	columns = escape_printed_columns(buffer, size);
 	free(buffer);
 	return columns;
 }

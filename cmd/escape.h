@@ -31,8 +31,10 @@ void escape_put(FILE *out, const char *text);
 void escape_put_message(FILE *out, const char *message);
 size_t escape_message_length(const char *message);
 
-/* Returns how many columns escape_put() prints, one for each character. */
+/* Returns how many columns of a terminal the output of escape_put() takes: two for a wide character. */
 size_t escape_columns(const char *text);
+/* Returns how many columns text takes that was already escaped. */
+size_t escape_printed_columns(const char *text, size_t size);
 
 /* Prints the text, then blanks up to the given number of columns. */
 void escape_put_padded(FILE *out, const char *text, size_t columns);

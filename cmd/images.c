@@ -61,9 +61,16 @@ static void images_add(struct images *images, const char *path, const char *name
 	images->entry[images->n++] = (struct images_entry){ image, xstrdup(name), st.st_dev, st.st_ino, 1 };
 }
 
-void images_add_file(struct images *images, const char *path)
+static int images_add_member(const char *path, void *images)
 {
 	images_add(images, path, path);
+	return 0;
+}
+
+void images_add_file(struct images *images, const char *path)
+{
+	if (pp_archive_members(path, images_add_member, images))
+		images_add(images, path, path);
 }
 
 static int images_add_mapped(const char *path, const char *name, void *images)

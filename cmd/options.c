@@ -18,11 +18,19 @@
 enum {
 	KEY_JSON = 0x100,
 	KEY_IF,
+	KEY_PRINT,
+	KEY_STRLEN,
+	KEY_AGG,
+	KEY_AGG_SIZE,
 	KEY_STRING,
 	KEY_NO_STRING,
 	KEY_CHILDREN,
 	KEY_PGRP,
 	KEY_CGROUP,
+	KEY_MIN_DURATION,
+	KEY_LATENCY,
+	KEY_ON,
+	KEY_URETPROBE,
 	KEY_MAXACTIVE,
 	KEY_YES,
 	KEY_FAST
@@ -87,6 +95,26 @@ error_t options_parse_number(struct argp_state *state, struct options *options, 
 		return options_usage_error(state, options, "%s: invalid number '%s'; give 1 to %u", option, text,
 		                           (unsigned)max);
 	return options_usage_error(state, options, "%s: invalid number '%s'", option, text);
+}
+
+error_t options_parse_time(struct argp_state *state, struct options *options, const char *option, const char *text,
+                           double *seconds)
+{
+	static const struct {
+		const char *unit;
+		double seconds;
+	} units[] = {
+		{ "", 1 }, { "s", 1 }, { "ms", 1e-3 }, { "m", 60 }, { "min", 60 }, { "h", 3600 }, { "d", 86400 },
+	};
+	char *end;
+	double n = strtod(text, &end);
+
+	for (size_t i = 0; end != text && i < sizeof(units) / sizeof(*units); i++)
+		if (!strcmp(end, units[i].unit) && n * units[i].seconds >= 0.001 && n * units[i].seconds <= 1e9) {
+			*seconds = n * units[i].seconds;
+			return 0;
+		}
+	return options_usage_error(state, options, "%s: invalid time '%s'; give 500ms, 30s, 5m or 1h", option, text);
 }
 
 error_t options_parse_pid(struct argp_state *state, struct options *options, const char *text, pid_t *pid)
@@ -182,6 +210,67 @@ static error_t maxactive_parse(struct argp_state *state, struct options *o, cons
 	return err;
 }
 
+/* Sets --min-duration: a number with a unit, in ns. */
+static error_t duration_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	static const struct {
+		const char *unit;
+		double ns;
+	} units[] = { { "ns", 1 }, { "us", 1e3 }, { "ms", 1e6 }, { "s", 1e9 }, { "m", 60e9 } };
+	char *end;
+	double n = strtod(text, &end);
+
+	for (size_t i = 0; end != text && i < sizeof(units) / sizeof(*units); i++)
+		if (!strcmp(end, units[i].unit) && n * units[i].ns >= 1 && n * units[i].ns < 9e18) {
+			o->min_duration = (uint64_t)(n * units[i].ns + 0.5);
+			return 0;
+		}
+	return options_usage_error(state, o, "--min-duration: invalid time '%s'; give 500ns, 20us, 5ms or 1s", text);
+}
+
+/* Sets --latency, whose second argument is the next word. */
+static error_t latency_parse(struct argp_state *state, struct options *o, const char *begin)
+{
+	error_t err;
+
+	if (o->latency[0])
+		return options_usage_error(state, o, "--latency is given twice; use one command for each");
+	if (state->next >= state->argc || state->argv[state->next][0] == '-')
+		return options_usage_error(state, o, "--latency needs two probes: --latency BEGIN END");
+	o->latency[0] = begin;
+	o->latency[1] = state->argv[state->next++];
+	err = request_accepts(state, o, pp_request_pattern, o->latency[0]);
+	return err ? err : request_accepts(state, o, pp_request_pattern, o->latency[1]);
+}
+
+static error_t cells_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	uint64_t number;
+	error_t err = options_parse_number(state, o, "--agg-size", text, 1000000, &number);
+
+	if (!err)
+		o->cells = (unsigned)number;
+	return err;
+}
+
+static void print_add(struct options *o, const char *list)
+{
+	char *joined = o->print ? xasprintf("%s, %s", o->print, list) : xstrdup(list);
+
+	free(o->print);
+	o->print = joined;
+}
+
+static error_t strlen_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	uint64_t number;
+	error_t err = options_parse_number(state, o, "--strlen", text, PP_STRING_MAX, &number);
+
+	if (!err)
+		o->string_max = (unsigned)number;
+	return err;
+}
+
 /* ---- options ---- */
 
 static error_t options_parse_key(int key, char *arg, struct argp_state *state)
@@ -194,12 +283,20 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case 's': o->session = arg; break;
 	case 'b': o->backend = arg; return request_accepts(state, o, pp_request_backend, arg);
 	case KEY_IF: o->filter = arg; break;
+	case KEY_AGG: o->aggregate = arg; break;
+	case KEY_PRINT: print_add(o, arg); break;
+	case KEY_STRLEN: return strlen_parse(state, o, arg);
+	case KEY_AGG_SIZE: return cells_parse(state, o, arg);
 	case KEY_STRING: return nonempty_append(state, o, "--string", "argument name", &o->strings, &o->nstrings, arg);
 	case KEY_NO_STRING:
 		return nonempty_append(state, o, "--no-string", "argument name", &o->addresses, &o->naddresses, arg);
 	case KEY_CHILDREN: o->children = true; break;
 	case KEY_PGRP: o->pgrp = true; break;
 	case KEY_CGROUP: o->cgroup = arg; break;
+	case KEY_MIN_DURATION: return duration_parse(state, o, arg);
+	case KEY_LATENCY: return latency_parse(state, o, arg);
+	case KEY_ON: o->key = arg; break;
+	case KEY_URETPROBE: o->uretprobe = true; break;
 	case KEY_MAXACTIVE: return maxactive_parse(state, o, arg);
 	case KEY_FAST: o->fast = true; break;
 	case KEY_YES: o->yes = true; break;
@@ -218,16 +315,23 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 
 const char *options_first_arming(const struct options *o)
 {
-	return o->filter       ? "--if"
-	       : o->nstrings   ? "--string"
-	       : o->naddresses ? "--no-string"
-	       : o->children   ? "--children"
-	       : o->pgrp       ? "--pgrp"
-	       : o->cgroup     ? "--cgroup"
-	       : o->maxactive  ? "--maxactive"
-	       : o->fast       ? "--fast"
-	       : o->yes        ? "--yes"
-	                       : NULL;
+	return o->filter         ? "--if"
+	       : o->min_duration ? "--min-duration"
+	       : o->print        ? "--print"
+	       : o->string_max   ? "--strlen"
+	       : o->aggregate    ? "--agg"
+	       : o->cells        ? "--agg-size"
+	       : o->key          ? "--on"
+	       : o->nstrings     ? "--string"
+	       : o->naddresses   ? "--no-string"
+	       : o->children     ? "--children"
+	       : o->pgrp         ? "--pgrp"
+	       : o->cgroup       ? "--cgroup"
+	       : o->maxactive    ? "--maxactive"
+	       : o->uretprobe    ? "--uretprobe"
+	       : o->fast         ? "--fast"
+	       : o->yes          ? "--yes"
+	                         : NULL;
 }
 
 static const struct argp_option pid[] = {
@@ -240,15 +344,32 @@ static const struct argp_option file[] = {
 };
 static const struct argp_option filter[] = {
 	{ "if", KEY_IF, "EXPR", 0, "select hits for which EXPR is true, as in 'len > 4096 && path =~ \"/api/*\"'", 1 },
-	{ "string", KEY_STRING, "ARG", 0, "read argument ARG (such as arg0) as a pointer to a string; can be repeated",
+	{ "agg", KEY_AGG, "EXPR", 0,
+	  "compute EXPR at the hits, as in 'count(), pct(size) by path'; probe-stat shows the results", 1 },
+	{ "agg-size", KEY_AGG_SIZE, "N", 0, "keep at most N keys and buckets of --agg (default 10000)", 1 },
+	{ "print", KEY_PRINT, "EXPR,...", 0,
+	  "record these values instead of the arguments, as in 'c->id, key->ptr, argv[1]'; can be repeated", 1 },
+	{ "strlen", KEY_STRLEN, "N", 0, "record at most N bytes of each string, up to 4096 (default 127)", 1 },
+	{ "string", KEY_STRING, "ARG[:LEN]", 0,
+	  "read argument ARG (such as arg0) as a pointer to a string, of LEN bytes if LEN names an argument; can be "
+	  "repeated",
 	  1 },
 	{ "no-string", KEY_NO_STRING, "ARG", 0,
 	  "show the address in argument ARG, although its type is char *; can be repeated", 1 },
 	{ "children", KEY_CHILDREN, 0, 0, "include all processes that the processes of -p fork from now on", 1 },
 	{ "pgrp", KEY_PGRP, 0, 0, "include all processes in the process groups of the processes of -p", 1 },
 	{ "cgroup", KEY_CGROUP, "DIR", 0, "select all processes in this control group and its descendants", 1 },
+	{ "min-duration", KEY_MIN_DURATION, "TIME", 0,
+	  "select returns of calls that took TIME or more, such as 20us or 5ms", 1 },
+	{ "latency", KEY_LATENCY, "BEGIN END", 0,
+	  "measure the time from probe BEGIN to the next END in the same thread, as END's duration", 1 },
+	{ "on", KEY_ON, "EXPR", 0,
+	  "with --latency: match BEGIN and END by the value of EXPR, an integer or string, in any thread of a process",
+	  1 },
 	{ "maxactive", KEY_MAXACTIVE, "N", 0,
 	  "track at most N calls of func:SYMBOL%return in flight per process (default 256)", 1 },
+	{ "uretprobe", KEY_URETPROBE, 0, 0,
+	  "see the returns of func:SYMBOL%return by uretprobes, in processes that have no unwinder", 1 },
 	{ "fast", KEY_FAST, 0, 0,
 	  "arm by calls instead of traps where the kernel can (Linux 7.2) and the process allows it; unwinders stop there",
 	  1 },

@@ -22,13 +22,20 @@ struct options {
 	const char *session;         /* NULL: not given */
 	const char *backend;         /* NULL: not given */
 	const char *filter, *cgroup; /* NULL: not given */
+	const char *aggregate;       /* NULL: not given */
+	char *print;                 /* NULL: not given */
+	unsigned string_max;         /* 0: not given */
+	unsigned cells;              /* 0: not given */
 	unsigned maxactive;          /* 0: not given */
+	uint64_t min_duration;       /* ns; 0: not given */
+	const char *latency[2];      /* BEGIN and END; NULL: not given */
+	const char *key;             /* --on; NULL: not given */
 	const char **strings;        /* argument names of --string */
 	size_t nstrings;
 	const char **addresses; /* argument names of --no-string */
 	size_t naddresses;
 	bool children, pgrp;
-	bool fast;
+	bool fast, uretprobe;
 	bool yes; /* arm any number of sites */
 	bool json, quiet, verbose;
 	/* For ui.c: */
@@ -41,7 +48,7 @@ struct options {
 
 extern const struct argp options_pid;            /* -p */
 extern const struct argp options_file;           /* -f */
-extern const struct argp options_filter;         /* --if --string --no-string --children --pgrp --cgroup --maxactive */
+extern const struct argp options_filter;         /* --if --latency --maxactive and others */
 extern const struct argp options_session;        /* -s */
 extern const struct argp options_backend;        /* -b */
 extern const struct argp options_yes;            /* --yes */
@@ -66,6 +73,10 @@ __attribute__((format(printf, 2, 3), noreturn)) void options_usage_exit(struct o
 error_t options_parse_pid(struct argp_state *state, struct options *options, const char *text, pid_t *pid);
 error_t options_parse_number(struct argp_state *state, struct options *options, const char *option, const char *text,
                              uint64_t max, uint64_t *number);
+
+/* Parses a time such as 500ms, 30s, 5m or 1h, into seconds. */
+error_t options_parse_time(struct argp_state *state, struct options *options, const char *option, const char *text,
+                           double *seconds);
 
 /* Appends a pattern to a list, if it is valid. */
 error_t options_add_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,

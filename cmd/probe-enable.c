@@ -61,24 +61,6 @@ static const struct argp_option enable_options[] = {
 	{ 0 },
 };
 
-/* Returns the seconds of a time such as "30s", or 0 if it is invalid. */
-static double time_parse(const char *text)
-{
-	static const struct {
-		const char *unit;
-		double seconds;
-	} units[] = {
-		{ "", 1 }, { "s", 1 }, { "ms", 1e-3 }, { "m", 60 }, { "min", 60 }, { "h", 3600 }, { "d", 86400 },
-	};
-	char *end;
-	double n = strtod(text, &end);
-
-	for (size_t i = 0; end != text && i < sizeof(units) / sizeof(*units); i++)
-		if (!strcmp(end, units[i].unit) && n * units[i].seconds >= 0.001 && n * units[i].seconds <= 1e9)
-			return n * units[i].seconds;
-	return 0;
-}
-
 /* Returns the share of a budget: 0.05 for "5%", 0 for "off", below 0 if it is invalid. */
 static double budget_parse(const char *text)
 {
@@ -105,12 +87,8 @@ static double budget_default(struct options *o)
 
 static error_t enable_parse_time(struct argp_state *state, struct enable *e, const char *text)
 {
-	e->seconds = time_parse(text);
-	if (!e->seconds)
-		return options_usage_error(state, &e->options, "--for: invalid time '%s'; give 500ms, 30s, 5m or 1h",
-		                           text);
 	e->arming.hold = true;
-	return 0;
+	return options_parse_time(state, &e->options, "--for", text, &e->seconds);
 }
 
 static error_t enable_parse_budget(struct argp_state *state, struct enable *e, const char *text)
@@ -151,6 +129,11 @@ static error_t enable_check(struct argp_state *state, struct enable *e)
 
 	if (e->until_exit && !e->until_pid && !command && !o->npids)
 		return options_usage_error(state, o, "--until-exit: needs -p, a command, or a PID");
+	err = arming_take_latency(state, o, &e->arming);
+	if (err)
+		return err;
+	if (o->latency[0] && !o->aggregate)
+		o->aggregate = "pct(duration)";
 	err = arming_check_target(state, o, &e->arming);
 	if (err)
 		return err;

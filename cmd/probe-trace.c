@@ -4,7 +4,7 @@
  *
  * 1. Without PATTERNs, trace_session() reads an existing session.
  * 2. With PATTERNs, trace_private() arms them in a private session, which ends with this process. With -- COMMAND,
- *    trace_command() first starts a child, which waits until its probes are armed.
+ *    private_run_command() first starts a child, which waits until its probes are armed.
  *
  * Both call trace_follow(), which opens the reader and the output, lets the child run the command, and reads:
  *
@@ -20,15 +20,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "cmd/agent-preload.h"
 #include "cmd/alloc.h"
 #include "cmd/arming.h"
 #include "cmd/child.h"
+#include "cmd/format-check.h"
+#include "cmd/format.h"
+#include "cmd/latency.h"
 #include "cmd/options.h"
+#include "cmd/private.h"
 #include "cmd/signals.h"
 #include "cmd/sink.h"
 #include "cmd/ui.h"
@@ -38,10 +40,13 @@ struct trace_command {
 	struct arming arming;
 	const char *directory; /* -o; NULL: print */
 	uint64_t limit;        /* --count; 0: not given */
+	double seconds;        /* --for; 0: not given */
+	double delay;          /* --delay; seconds; below 0: not given */
+	const char *format;    /* --format; NULL: not given */
+	const char *color;     /* --color; NULL: not given */
+	struct timespec until; /* when --for ends the trace */
 
-	int *targets; /* pidfds of the traced processes that have not ended */
-	size_t ntargets;
-	bool has_targets; /* the trace ends with the last of them */
+	struct private_session private; /* with PATTERNs */
 
 	struct pp_session *session;
 	struct pp_reader *reader;
@@ -60,16 +65,41 @@ enum { LATE_TIMES = 50, LATE_NS = 2000000 };
 
 /* ---- the command line ---- */
 
+enum { KEY_FOR = 0x200, KEY_FORMAT, KEY_COLOR, KEY_DELAY };
+
+#define DELAY_DEFAULT 0.1
+#define DELAY_MOST 60
+
 static const struct argp_option trace_options[] = {
 	{ "output", 'o', "DIR", 0, "write a CTF trace to the new directory DIR instead of printing", 1 },
 	{ "count", 'n', "COUNT", 0, "stop after COUNT records", 1 },
+	{ "for", KEY_FOR, "TIME", 0, "stop after TIME, such as 500ms, 30s, 5m or 1h", 1 },
+	{ "format", KEY_FORMAT, "FORMAT", 0, "print records like FORMAT, as in '{time} {comm:15} {path}'", 1 },
+	{ "color", KEY_COLOR, "WHEN", 0, "print each probe in a color of its own: auto (default), always or never", 1 },
+	{ "delay", KEY_DELAY, "TIME", 0,
+	  "hold records back for TIME to print them in the order of time (default 100ms)", 1 },
 	{ 0 },
 };
+
+/* Returns the first option that is about printing. NULL: none is given. */
+static const char *first_printing(const struct trace_command *t)
+{
+	return t->format ? "--format" : t->color ? "--color" : t->delay >= 0 ? "--delay" : NULL;
+}
 
 static error_t trace_check(struct argp_state *state, struct trace_command *t)
 {
 	struct options *o = &t->options;
-	error_t err;
+	error_t err = arming_take_latency(state, o, &t->arming);
+
+	if (err)
+		return err;
+	if (t->directory && first_printing(t))
+		return options_usage_error(state, o, "%s cannot be combined with -o", first_printing(t));
+	if (o->json && (t->format || t->color))
+		return options_usage_error(state, o, "%s cannot be combined with --json", first_printing(t));
+	if (t->format && t->color)
+		return options_usage_error(state, o, "--color cannot be combined with --format");
 
 	if (t->arming.npatterns || t->arming.argv || state->quoted || o->npids || o->nfiles || o->backend) {
 		err = arming_check_target(state, o, &t->arming);
@@ -90,6 +120,47 @@ static error_t trace_parse_directory(struct argp_state *state, struct trace_comm
 	return 0;
 }
 
+static error_t trace_parse_format(struct argp_state *state, struct trace_command *t, const char *text)
+{
+	struct format *format;
+	char *error;
+
+	format_free((struct format *)t->sink.format);
+	t->format = text;
+	format = format_parse(text, &error);
+	t->sink.format = format;
+	if (format)
+		return 0;
+	options_usage_error(state, &t->options, "%s", error);
+	free(error);
+	return EINVAL;
+}
+
+static error_t trace_parse_color(struct argp_state *state, struct trace_command *t, const char *text)
+{
+	if (strcmp(text, "auto") && strcmp(text, "always") && strcmp(text, "never"))
+		return options_usage_error(state, &t->options, "--color: unknown word '%s'; give auto, always or never",
+		                           text);
+	t->color = text;
+	return 0;
+}
+
+static error_t trace_parse_delay(struct argp_state *state, struct trace_command *t, const char *text)
+{
+	error_t err;
+
+	if (!strcmp(text, "0")) {
+		t->delay = 0;
+		return 0;
+	}
+	err = options_parse_time(state, &t->options, "--delay", text, &t->delay);
+	if (err)
+		return err;
+	if (t->delay > DELAY_MOST)
+		return options_usage_error(state, &t->options, "--delay: '%s' is more than %d s", text, DELAY_MOST);
+	return 0;
+}
+
 static error_t trace_parse_key(int key, char *arg, struct argp_state *state)
 {
 	struct trace_command *t = state->input;
@@ -98,6 +169,10 @@ static error_t trace_parse_key(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_INIT: options_children(state, options_arming, &t->options); break;
 	case 'o': return trace_parse_directory(state, t, arg);
 	case 'n': return options_parse_number(state, &t->options, "--count", arg, UINT64_MAX, &t->limit);
+	case KEY_FOR: return options_parse_time(state, &t->options, "--for", arg, &t->seconds);
+	case KEY_FORMAT: return trace_parse_format(state, t, arg);
+	case KEY_COLOR: return trace_parse_color(state, t, arg);
+	case KEY_DELAY: return trace_parse_delay(state, t, arg);
 	case ARGP_KEY_ARG: return arming_take_argument(state, &t->options, &t->arming);
 	case ARGP_KEY_END: return trace_check(state, t);
 	default: return ARGP_ERR_UNKNOWN;
@@ -113,35 +188,6 @@ static const struct argp trace_argp = {
 	       "runs; without, read an existing session.",
 	.children = options_arming,
 };
-
-/* ---- the traced processes ---- */
-
-static void target_add(struct trace_command *t, pid_t pid)
-{
-	int fd = pidfd_open(pid, 0);
-
-	t->has_targets = true;
-	if (fd < 0)
-		return;
-	t->targets = xreallocarray(t->targets, t->ntargets + 1, sizeof(*t->targets));
-	t->targets[t->ntargets++] = fd;
-}
-
-/* Returns whether all traced processes have ended. */
-static bool targets_ended(struct trace_command *t)
-{
-	if (!t->has_targets)
-		return false;
-	for (size_t i = 0; i < t->ntargets; i++) {
-		struct pollfd p = { .fd = t->targets[i], .events = POLLIN };
-
-		if (poll(&p, 1, 0) <= 0)
-			return false;
-		close(t->targets[i]);
-		t->targets[i--] = t->targets[--t->ntargets];
-	}
-	return true;
-}
 
 /* ---- the session ---- */
 
@@ -210,7 +256,7 @@ static int trace_put(struct trace_command *t, const struct pp_event *event)
 
 	t->records++;
 	if (!t->out)
-		return sink_put(&t->sink, t->reader, event, t->options.json);
+		return sink_put(&t->sink, t->reader, event);
 	err = pp_trace_write(t->out, event);
 	if (err != -EBADMSG)
 		return err;
@@ -230,6 +276,19 @@ static bool trace_is_complete(struct trace_command *t)
 	return t->limited;
 }
 
+/* Returns how many ms are left until --for ends the trace, at most one tick. */
+static int trace_time_left(const struct trace_command *t)
+{
+	struct timespec now;
+	int64_t ms;
+
+	if (t->seconds <= 0)
+		return TICK_MS;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ms = (t->until.tv_sec - now.tv_sec) * 1000 + (t->until.tv_nsec - now.tv_nsec) / 1000000;
+	return ms < 0 ? 0 : ms < TICK_MS ? (int)ms : TICK_MS;
+}
+
 /*
  * Called when no record is ready: flushes the output, and checks whether the trace has ended. idle is the number of the
  * call. Returns 1 if the trace has ended, 0 if not, or a negative errno.
@@ -243,7 +302,7 @@ static int trace_idle(struct trace_command *t, unsigned idle)
 	err = trace_flush(t);
 	if (err)
 		return err;
-	if (targets_ended(t) || (second && session_has_ended(t)))
+	if (targets_ended(&t->private.targets) || (second && session_has_ended(t)))
 		return 1;
 	if (second)
 		report_newly_stopped(t);
@@ -257,13 +316,13 @@ static int trace_read_live(struct trace_command *t)
 	unsigned idle = 0;
 	int got, err;
 
-	while (!interrupted && !trace_is_complete(t)) {
+	while (!interrupted && !trace_is_complete(t) && trace_time_left(t)) {
 		got = pp_reader_next(t->reader, 0, &event);
 		if (got == 0) {
 			err = trace_idle(t, ++idle);
 			if (err)
 				return err < 0 ? err : 0;
-			got = pp_reader_next(t->reader, TICK_MS, &event);
+			got = pp_reader_next(t->reader, trace_time_left(t), &event);
 		}
 		/* The reader counts damaged records (-EBADMSG). */
 		if (got == -EBADMSG || got == -EINTR || got == 0)
@@ -353,17 +412,47 @@ static void report_account(const struct trace_command *t)
 
 /* ---- tracing ---- */
 
+/*
+ * Lets the reader sort the records that are printed. Not with --count in an existing session, because the records that the
+ * reader holds back would be missing for the session's next reader.
+ */
+static int order_records(struct trace_command *t)
+{
+	double delay = t->delay < 0 ? DELAY_DEFAULT : t->delay;
+
+	if (t->directory || (t->limit && !t->arming.npatterns) || !delay)
+		return 0;
+	return pp_reader_order(t->reader, (int)(1000 * delay));
+}
+
+static void look_init(struct trace_command *t)
+{
+	const char *when = t->color ? t->color : "auto";
+
+	t->sink.json = t->options.json;
+	t->sink.look.colored = strcmp(when, "auto") ? !strcmp(when, "always") : ui_is_colored(stdout);
+	t->sink.look.aligned = isatty(STDOUT_FILENO);
+}
+
 /* Opens the reader and the output, and lets the child run the command. Returns the exit status. */
 static enum status trace_begin(struct trace_command *t)
 {
 	struct options *o = &t->options;
+	enum status status = format_check(&t->options, t->session, t->sink.format);
 	int err;
 
-	if (pp_reader_open(t->session, &t->reader) ||
+	if (status)
+		return status;
+	look_init(t);
+	if (pp_reader_open(t->session, &t->reader) || order_records(t) ||
 	    (t->directory && pp_trace_create(t->directory, t->session, &t->out))) {
 		ui_error(o, "%s", pp_error());
 		return STATUS_FAILED;
 	}
+	latency_request_low();
+	clock_gettime(CLOCK_MONOTONIC, &t->until);
+	t->until.tv_sec += (time_t)t->seconds;
+	t->until.tv_nsec += (long)((t->seconds - (double)(time_t)t->seconds) * 1e9);
 	err = t->arming.argv ? child_release(&t->arming.child) : 0;
 	return err ? child_report(o, t->arming.child.path, err) : STATUS_DONE;
 }
@@ -423,81 +512,28 @@ static enum status trace_session(struct trace_command *t)
 	return status;
 }
 
-static void targets_open(struct trace_command *t)
+static enum status trace_private(void *arg)
 {
-	const struct options *o = &t->options;
-	/* Processes in a wider scope can outlive those of -p. */
-	bool is_wider = o->children || o->pgrp || o->cgroup;
+	struct trace_command *t = arg;
+	enum status armed = private_arm(&t->private, &t->options, &t->arming), status = armed;
 
-	for (size_t i = 0; i < o->npids && !is_wider; i++)
-		target_add(t, o->pids[i]);
-	if (t->arming.argv)
-		target_add(t, t->arming.child.pid);
-}
-
-static enum status trace_private(struct trace_command *t)
-{
-	struct options *o = &t->options;
-	struct pp_request *request;
-	enum status status, armed;
-
-	request = arming_request(o, &t->arming, &status);
-	if (!request)
-		return status;
-	targets_open(t);
-	if (pp_session_private(&t->session)) {
-		ui_error(o, "%s", pp_error());
-		pp_request_free(request);
-		return STATUS_FAILED;
-	}
-	pp_session_interrupt(t->session, &interrupted);
-	armed = arming_run(o, &t->arming, t->session, request, o->verbose && !o->json ? stderr : NULL);
-	status = armed;
+	t->session = t->private.session;
 	if (armed == STATUS_DONE || armed == STATUS_PART) {
 		status = trace_follow(t);
 		if (status == STATUS_DONE)
 			status = armed;
 	}
-	pp_session_close(t->session);
-	pp_request_free(request);
+	private_end(&t->private);
 	return status;
-}
-
-static int trace_command(struct trace_command *t)
-{
-	struct options *o = &t->options;
-	struct child *child = &t->arming.child;
-	enum status status;
-	char *preload;
-	int err, of_command;
-
-	if (!preload_list(o, t->arming.argv[0], &preload))
-		return ui_finish(o, STATUS_NOT_STARTED);
-	err = child_start(child, t->arming.argv, preload);
-	free(preload);
-	if (err)
-		return ui_finish(o, child_report(o, t->arming.argv[0], err));
-	signals_catch();
-	status = trace_private(t);
-	status = ui_finish(o, status);
-	if (!child->running) {
-		child_cancel(child);
-		return status == STATUS_NOT_FOUND || status == STATUS_NOT_EXECUTABLE ? status : STATUS_NOT_STARTED;
-	}
-	/* From here on an interrupt ends this process, and leaves the command alone. */
-	signals_release();
-	of_command = child_wait(child);
-	/* An incomplete trace is a failure, whatever the status of the command. */
-	return of_command || status != STATUS_FAILED ? of_command : STATUS_FAILED;
 }
 
 int main(int argc, char **argv)
 {
-	static struct trace_command t; /* not freed */
+	static struct trace_command t = { .delay = -1 }; /* not freed */
 
 	options_parse(&trace_argp, argc, argv, &t.options, &t);
 	if (t.arming.argv)
-		return trace_command(&t);
+		return private_run_command(&t.options, &t.arming, trace_private, &t);
 	signals_catch();
 	return ui_finish(&t.options, t.arming.npatterns ? trace_private(&t) : trace_session(&t));
 }

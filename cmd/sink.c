@@ -6,18 +6,21 @@
 #include <string.h>
 
 #include "cmd/alloc.h"
-#include "cmd/event-format.h"
 #include "cmd/ui.h"
 
-int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event *event, bool json)
+int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event *event)
 {
 	if (!sink->memory)
 		sink->memory = xmemstream(&sink->bytes, &sink->size);
 	pp_event_mark(event, &sink->marks[sink->nmarks++]);
-	if (json)
+	if (sink->json) {
 		event_put_json(sink->memory, event);
-	else
-		event_put_text(sink->memory, event);
+	} else if (sink->format) {
+		format_put(sink->memory, sink->format, event);
+		putc('\n', sink->memory);
+	} else {
+		event_put_text(sink->memory, event, &sink->look);
+	}
 	if (sink->nmarks == SINK_LINES || ftell(sink->memory) > SINK_BYTES)
 		return sink_flush(sink, reader);
 	return sink->error;
@@ -50,4 +53,5 @@ void sink_free(struct sink *sink)
 	if (sink->memory)
 		fclose(sink->memory);
 	free(sink->bytes);
+	event_look_release(&sink->look);
 }

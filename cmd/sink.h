@@ -12,9 +12,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "cmd/event-format.h"
+#include "cmd/format.h"
+
 enum { SINK_BYTES = 1 << 15, SINK_LINES = 2048 };
 
 struct sink {
+	bool json;
+	const struct format *format; /* NULL: the usual line */
+	struct event_look look;
 	FILE *memory; /* the lines that are not written yet */
 	char *bytes;
 	size_t size;
@@ -25,7 +31,7 @@ struct sink {
 };
 
 /* Appends an event. Returns 0, or the negative errno of an earlier or this write (-EPIPE: the reader has gone). */
-int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event *event, bool json);
+int sink_put(struct sink *sink, struct pp_reader *reader, const struct pp_event *event);
 /* Writes all lines. Returns as sink_put(). */
 int sink_flush(struct sink *sink, struct pp_reader *reader);
 void sink_free(struct sink *sink);

@@ -196,6 +196,33 @@ static void put_no_suggestion(FILE *out, const struct images *images, const stru
 		fputs("the process maps no files", out);
 }
 
+/* Prints the pattern in its other form, of a function or of a probe, if that matches in an image. Returns false if not. */
+static bool put_other_form(FILE *out, const struct images *images, const struct pattern *p, const char *pattern)
+{
+	char *function = xasprintf("func:%s", pattern), *entry = xasprintf("%s__entry", p->name);
+	bool found = false;
+
+	for (size_t i = 0; i < images->n && !found; i++) {
+		const struct pp_image *image = images->entry[i].image;
+
+		if (!p->function && pp_image_has_function(image, function)) {
+			fprintf(out, "; a function has this name: %s", function);
+			found = true;
+		}
+		for (size_t k = 0; p->function && k < pp_image_probes(image) && !found; k++) {
+			const struct pp_probe *probe = pp_image_probe(image, k);
+
+			if (strcmp(pp_probe_name(probe), entry) && strcmp(pp_probe_name(probe), p->name))
+				continue;
+			fprintf(out, "; a probe has this name: %s:%s", pp_probe_provider(probe), pp_probe_name(probe));
+			found = true;
+		}
+	}
+	free(function);
+	free(entry);
+	return found;
+}
+
 void suggest_report(struct options *options, const struct images *images, const char *pattern)
 {
 	struct suggestions s = { .n = 0 };
@@ -209,7 +236,7 @@ void suggest_report(struct options *options, const struct images *images, const 
 		found += suggestions_add_image(&s, &p, images->entry[i].image);
 	if (s.n)
 		put_suggestions(out, &s);
-	else
+	else if (!put_other_form(out, images, &p, pattern))
 		put_no_suggestion(out, images, &p, found);
 	xmemstream_close(out);
 	ui_error(options, "no %s matches '%s'%s", p.function ? "function" : "probe", pattern, text);

@@ -17,14 +17,24 @@
 
 /* ---- messages ---- */
 
+static FILE *messages; /* NULL: standard error */
+
+void ui_messages_to(FILE *stream)
+{
+	messages = stream;
+}
+
 static void message_print(const char *format, va_list args)
 {
 	char *message = xvasprintf(format, args);
+	FILE *out = messages ? messages : stderr;
 
-	fflush(stdout);
-	fprintf(stderr, "%s: ", program_invocation_short_name);
-	escape_put_message(stderr, message);
-	putc('\n', stderr);
+	if (!messages) {
+		fflush(stdout);
+		fprintf(stderr, "%s: ", program_invocation_short_name);
+	}
+	escape_put_message(out, message);
+	putc('\n', out);
 	free(message);
 }
 
@@ -197,7 +207,7 @@ int ui_finish(struct options *options, int status)
 
 /* ---- color ---- */
 
-static bool is_colored(FILE *out)
+bool ui_is_colored(FILE *out)
 {
 	static int known[2] = { -1, -1 };
 	int *k = &known[out == stderr];
@@ -217,7 +227,7 @@ void ui_put_color(FILE *out, enum ui_color color, const char *word)
 {
 	static const char *const codes[] = { [UI_GREEN] = "32", [UI_YELLOW] = "33", [UI_RED] = "31" };
 
-	if (is_colored(out))
+	if (ui_is_colored(out))
 		fprintf(out, "\033[%sm%s\033[0m", codes[color], word);
 	else
 		fputs(word, out);

@@ -13,6 +13,9 @@
 
 struct options;
 
+/* Lets messages go to a stream instead of standard error (NULL: standard error), without the name of the command. */
+void ui_messages_to(FILE *stream);
+
 /*
  * Reports an error. With --json the message is kept, and printed by ui_print_document() or else by ui_finish(). Several
  * messages are joined by "; ".
@@ -57,7 +60,9 @@ static inline const char *ui_plural(size_t n)
 
 enum ui_color { UI_GREEN, UI_YELLOW, UI_RED };
 
-/* Prints a word, in color if out is a terminal, TERM is not "dumb" and NO_COLOR is not set. */
+/* Returns whether out is standard output or error, and a terminal, TERM is not "dumb" and NO_COLOR is not set. */
+bool ui_is_colored(FILE *out);
+/* Prints a word, in color if ui_is_colored(). */
 void ui_put_color(FILE *out, enum ui_color color, const char *word);
 
 #endif

@@ -78,7 +78,8 @@ struct pp_arg;
 struct pp_field;
 
 /*
- * Reads the probes of an ELF file, an executable or a shared library. An image may have no probes. A damaged note is
+ * Reads the probes of an ELF file: an executable, a shared library, or an object file, which cannot be armed and whose
+ * addresses are offsets in the file. An image may have no probes. A damaged note is
  * left out and reported by pp_image_warning(). Fails as open(2) does; -ENOEXEC: the file is not ELF, or too damaged to
  * be read.
  */
@@ -92,6 +93,11 @@ int pp_image_open(const char *path, struct pp_image **image);
 int pp_image_open_matching(const char *path, const char *const *patterns, size_t n, unsigned flags,
                            struct pp_image **image);
 void pp_image_free(struct pp_image *image);
+/*
+ * Calls fn with the path "ARCHIVE(MEMBER)" of each ELF file in an archive, until it returns nonzero, and returns that value.
+ * pp_image_open() opens such a path. Returns 1 without a call if the file is not an archive, or a negative errno.
+ */
+int pp_archive_members(const char *path, int (*fn)(const char *member, void *arg), void *arg);
 
 const char *pp_image_path(const struct pp_image *image);
 /* Returns the build id in hex, "" if the file has none. */
@@ -143,10 +149,16 @@ bool pp_site_semaphore(const struct pp_site *site, uint64_t *offset);
 const char *pp_site_function(const struct pp_site *site); /* NULL: not known */
 const char *pp_site_source(const struct pp_site *site);   /* "file:line"; NULL: not known */
 
-/* Returns true if the pattern matches the probe. A pattern is "PROVIDER:NAME" or "NAME", each of them a glob. */
+/*
+ * Returns true if the pattern matches the probe. A pattern is "PROVIDER:NAME" or "NAME", each of them a glob. A NAME with
+ * "::" is the C++ name of a function whose probes the plugin made, as in "shop::Cart::add*" or "shop::Cart::add(int)".
+ */
 bool pp_probe_matches(const struct pp_probe *probe, const char *pattern);
 
-/* Returns the same for the name of a probe, "PROVIDER:NAME". */
+/* Returns true if a function of the image matches a pattern such as "func:main" or "func:shop::Cart::*". */
+bool pp_image_has_function(const struct pp_image *image, const char *pattern);
+
+/* Returns the same for the name of a probe, "PROVIDER:NAME". It does not know parameters, and matches all overloads. */
 bool pp_name_matches(const char *probe, const char *pattern);
 
 /*
@@ -203,12 +215,40 @@ int pp_request_backend(struct pp_request *request, const char *backend);
  */
 bool pp_backend_permitted(const char *backend);
 /*
- * Counts hits for which the expression is false as filtered, and does nothing else with them. doc/filters.md describes
+ * Counts hits for which the expression is false as filtered, and does nothing else with them. doc/expressions.md describes
  * the language. pp_session_enable() compiles the expression for each site, and refuses the site if the expression does
  * not fit its arguments.
  */
 int pp_request_filter(struct pp_request *request, const char *expression);
-/* Reads the argument of this name as a string, in all probes. For probes without a signature. Can be repeated. */
+/*
+ * Makes the request one for the time from a probe `begin` to a probe `end`. Each pattern must match one probe of the same
+ * file. Both are armed as one call, of whose ends expressions and records have the arguments of both probes and `duration`
+ * (ns). An end belongs to the thread's last begin that has not ended; for NAME__entry and NAME__return of a function, to the
+ * begin of the same call of the function. With a key, an expression over the arguments of both probes, it belongs to the
+ * begin with an equal key in any thread of the process. At most pp_request_maxactive() begins are kept: per thread, or
+ * with a key, 16384 unless that is set. key may be NULL. Call it instead of pp_request_pattern().
+ */
+int pp_request_latency(struct pp_request *request, const char *begin, const char *end, const char *key);
+/*
+ * Computes an aggregate at the hits that pass the filter, as in "count(), pct(size) by path". doc/expressions.md describes the
+ * language. pp_session_aggregates() reads the results. cells limits the number of {key, bucket} pairs that are kept (0:
+ * 10000); values that find no room are counted as pp_rest.other. -EINVAL: more than 1000000 cells. pp_session_enable()
+ * refuses sites whose arguments do not fit the expression.
+ */
+int pp_request_aggregate(struct pp_request *request, const char *expression, unsigned cells);
+/*
+ * Records the values of these expressions instead of the probe's arguments: a list such as "c->id, key->ptr, argv[1]".
+ * The name of a value (pp_event_arg_name()) is the text of its expression. doc/expressions.md describes the language.
+ * pp_session_enable() refuses a site if an expression does not fit its arguments.
+ */
+int pp_request_print(struct pp_request *request, const char *expressions);
+/* Records at most n bytes of each string, 1 to PP_STRING_MAX (default 127). -EINVAL: n is out of range. */
+#define PP_STRING_MAX 4096
+int pp_request_string_max(struct pp_request *request, unsigned n);
+/*
+ * Reads the argument of this name as a string, in all probes. For probes without a signature. Can be repeated. A name
+ * "ARGUMENT:LENGTH" names the argument that has the string's length, which then may contain NUL bytes.
+ */
 int pp_request_string(struct pp_request *request, const char *argument);
 /*
  * Reads the argument of this name as an address, although its type is `char *`. Can be repeated.
@@ -249,6 +289,11 @@ int pp_request_hold(struct pp_request *request);
  * -EINVAL: the share is negative.
  */
 int pp_request_budget(struct pp_request *request, double share);
+/*
+ * Sees the returns of func:SYMBOL%return by the kernel's uretprobes, which cost less than the return instructions of a
+ * function, but replace return addresses on the stack. Refused in processes that have an unwinder.
+ */
+int pp_request_uretprobe(struct pp_request *request);
 /*
  * Arms probes by calls instead of traps where the kernel can (Linux 7.2) and where that does not harm the process. A hit then
  * costs about a quarter. Unwinders that are called at a hit, such as those of debuggers, profilers and thread cancellation,
@@ -458,7 +503,8 @@ struct pp_counts {
 	 * call or return, or at its end.
 	 */
 	uint64_t abandoned;
-	uint64_t other; /* in rows for all processes: hits of processes that pp_stat_process() does not return */
+	uint64_t other;     /* in rows for all processes: hits of processes that pp_stat_process() does not return */
+	uint64_t unmatched; /* ends of calls between probes whose begin was not seen; they are not hits */
 };
 
 /*
@@ -546,6 +592,14 @@ void pp_reader_free(struct pp_reader *reader);
 int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_event **event);
 
 /*
+ * Makes pp_reader_next() return records in the order of their times, across threads, CPUs and backends, and hold each record
+ * back for delay_ms milliseconds (0 to 60000). A record that its thread needs longer than that to write comes late.
+ * Without this call, the records of each thread are in order. The reader takes records out of the session before it
+ * returns them; pp_reader_drop() counts those that were not returned as lost. Call it before pp_reader_next(). -EINVAL:
+ * invalid delay.
+ */
+int pp_reader_order(struct pp_reader *reader, int delay_ms);
+/*
  * Returns a descriptor for poll(2), select(2) and epoll(7), or a negative errno. It is readable when pp_reader_next()
  * may return a record, and stays so until pp_reader_next() has returned 0. It belongs to the reader. Call
  * pp_reader_next() with timeout 0 until it returns 0, then wait.
@@ -571,6 +625,12 @@ void pp_event_mark(const struct pp_event *event, struct pp_mark *mark);
 /* Counts the record as lost instead of recorded, for a caller that read it and could not keep it (the disk is full). */
 void pp_reader_lose(struct pp_reader *reader, const struct pp_mark *mark);
 
+/*
+ * Calls fn with the name of each argument that records of the session have, and the probe. A pair can occur more than once.
+ * Stops when fn returns nonzero, and returns that value.
+ */
+int pp_session_arguments(struct pp_session *session, int (*fn)(const char *probe, const char *argument, void *arg),
+                         void *arg);
 /*
  * For a caller that stops before pp_reader_next() returns 0: counts as lost the records that the reader has taken out
  * of the session and not returned. No more records can be read.
@@ -612,12 +672,95 @@ const char *pp_event_probe(const struct pp_event *event); /* "PROVIDER:NAME" */
 size_t pp_event_args(const struct pp_event *event);
 const char *pp_event_arg_name(const struct pp_event *event, size_t i);
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i);
+/* Returns the name of the value in the enumeration that is the argument's type. NULL: it has none. */
+const char *pp_event_arg_value_name(const struct pp_event *event, size_t i);
 /* For all kinds but PP_STRING, PP_FLOAT, PP_FAULT and PP_MISSING. */
 int64_t pp_event_arg_int(const struct pp_event *event, size_t i);
 /* For PP_FLOAT. */
 double pp_event_arg_float(const struct pp_event *event, size_t i);
 /* For PP_STRING: *length bytes, followed by a NUL. *cut: the string was longer. length and cut may be NULL. */
 const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *length, bool *cut);
+
+/* ---- aggregates ------------------------------------------------------------ */
+
+struct pp_aggregates;
+
+/*
+ * Reads what requests with pp_request_aggregate() have computed: one table for each probe, file and expression, over all
+ * processes, sorted by probe, file and expression. A table has an entry for each key, sorted by the value of
+ * the first function: sum, greatest and average in descending order, least in ascending order, others by their count; an
+ * expression without a key has at most one entry. -ENOENT: the session has ended.
+ */
+int pp_session_aggregates(struct pp_session *session, struct pp_aggregates **aggregates);
+void pp_aggregates_free(struct pp_aggregates *aggregates);
+size_t pp_aggregates_tables(const struct pp_aggregates *aggregates);
+const char *pp_table_probe(const struct pp_aggregates *aggregates, size_t table);
+const char *pp_table_file(const struct pp_aggregates *aggregates, size_t table);
+const char *pp_table_text(const struct pp_aggregates *aggregates, size_t table); /* the expression */
+
+/* The functions that the expression calls, such as "max(size)". */
+enum pp_function { PP_COUNT, PP_SUM, PP_MIN, PP_MAX, PP_AVG, PP_HIST, PP_LHIST, PP_PCT };
+
+size_t pp_table_calls(const struct pp_aggregates *aggregates, size_t table);
+const char *pp_table_call(const struct pp_aggregates *aggregates, size_t table, size_t call);
+enum pp_function pp_table_function(const struct pp_aggregates *aggregates, size_t table, size_t call);
+
+/* The parts of the key, such as "path". kind is how a part's values are shown. */
+size_t pp_table_parts(const struct pp_aggregates *aggregates, size_t table);
+const char *pp_table_part(const struct pp_aggregates *aggregates, size_t table, size_t part);
+enum pp_kind pp_table_part_kind(const struct pp_aggregates *aggregates, size_t table, size_t part);
+
+size_t pp_table_entries(const struct pp_aggregates *aggregates, size_t table);
+/* For all kinds but PP_STRING. */
+int64_t pp_entry_int(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part);
+/* The name of the value if the part is an enumeration. NULL: it has no name. */
+const char *pp_entry_name(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part);
+/* For PP_STRING, as pp_event_arg_string(). */
+const char *pp_entry_string(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part,
+                            size_t *length, bool *cut);
+
+/* The values of a call: of one entry, or of all together if entry is PP_ALL. min and max are 0 if count is 0. */
+struct pp_values {
+	uint64_t count;
+	int64_t sum, min, max; /* unsigned if is_unsigned; sum wraps */
+	bool is_unsigned;
+};
+
+#define PP_ALL SIZE_MAX
+
+/* size is sizeof(struct pp_values). */
+void pp_entry_values(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call,
+                     struct pp_values *values, size_t size);
+
+/* A bucket of a histogram: `count` values from low to high, unsigned if is_unsigned of the values. */
+struct pp_bucket {
+	int64_t low, high;
+	uint64_t count;
+};
+
+/* The buckets that were hit, in ascending order. 0 for a call without a histogram. size is sizeof(struct pp_bucket). */
+size_t pp_entry_buckets(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call);
+void pp_entry_bucket(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call, size_t i,
+                     struct pp_bucket *bucket, size_t size);
+/*
+ * Returns the value below or at which the share q (0 to 1) of the values of a pct() call lies, within 1/32 of the value.
+ * 0 if there are none.
+ */
+double pp_entry_quantile(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call, double q);
+
+/*
+ * What is in no entry. When no hit is in flight, hits - filtered of the probe = count of all entries + other + unread, for
+ * each call.
+ */
+struct pp_rest {
+	uint64_t other;    /* values that found no room */
+	int64_t other_sum; /* their sum, as pp_values.sum */
+	uint64_t unread;   /* hits whose key or value is in memory that could not be read */
+};
+
+/* size is sizeof(struct pp_rest). */
+void pp_table_rest(const struct pp_aggregates *aggregates, size_t table, size_t call, struct pp_rest *rest,
+                   size_t size);
 
 /* ---- traces on disk (CTF 1.8) ---------------------------------------------- */
 

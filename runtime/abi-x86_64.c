@@ -25,6 +25,7 @@ const struct abi abi_x86_64 = {
 		"8@%r8 8@%r9 8@%r10 8@%r11 8@%r12 8@%r13 8@%r14 8@%r15",
 	},
 	.sp = RSP,
+	.return_size = 8,
 	.nargs = 6,
 	.args = { 7, 6, 2, 1, 8, 9 }, /* rdi rsi rdx rcx r8 r9 */
 	.leave_args = { 7, 6, 2, 1, 8, 9 },

@@ -132,6 +132,12 @@ int backend_knows_no_process(const struct attachment *attachment,
 	return 0;
 }
 
+int backend_aggregates_nothing(const struct attachment *attachment, agg_cell_fn *cell, agg_misfit_fn *misfit, void *arg)
+{
+	(void)attachment, (void)cell, (void)misfit, (void)arg;
+	return 0;
+}
+
 uint64_t backend_knows_no_start(const struct attachment *attachment, uint32_t pid)
 {
 	(void)attachment, (void)pid;

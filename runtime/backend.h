@@ -33,6 +33,9 @@ struct record_thread;
 #define BACKENDS_MAX 8
 #define ATTACHMENT_NUMBER_MAX 0x0fffffffu
 
+typedef int agg_cell_fn(const struct agg_key *key, size_t key_size, const struct agg_cell *cell, void *arg);
+typedef int agg_misfit_fn(uint32_t group, unsigned column, const struct agg_misfit *misfit, void *arg);
+
 struct attachment {
 	uint32_t number; /* unique among all attachments that this backend ever had in the session */
 	const struct backend *backend;
@@ -47,6 +50,7 @@ struct arm_options {
 	bool overwrite;            /* new records replace the thread's oldest ones when its ring is full */
 	bool calls;                /* agents may make system calls in hits */
 	bool hold;                 /* the attachment ends with this process */
+	unsigned cells;            /* cells of the attachment's aggregates (aggregate.h) */
 	unsigned maxactive;        /* calls in flight of a function whose returns are armed */
 	double budget;             /* CPUs that the attachment's hits may take; 0: no budget */
 };
@@ -158,6 +162,12 @@ struct backend {
 	uint64_t (*start_time)(const struct attachment *attachment, uint32_t pid);
 	/* See pp_stat_pid_namespace(). */
 	uint32_t (*pid_namespace)(const struct attachment *attachment);
+	/*
+	 * Calls cell() for each cell of the attachment's aggregates, and misfit() for each {group, column}, until one returns
+	 * nonzero. Both may be called several times for one cell, whose parts the caller adds up. key_size: bytes of the key
+	 * with its parts.
+	 */
+	int (*aggregates)(const struct attachment *attachment, agg_cell_fn *cell, agg_misfit_fn *misfit, void *arg);
 	/* See pp_stat_uncounted(). */
 	size_t (*uncounted)(struct pp_session *session);
 
@@ -217,6 +227,8 @@ void backend_unlimits_nothing(struct pp_session *session);
 void backend_counts_zero(const struct attachment *attachment, uint32_t point, struct pp_counts *counts);
 int backend_knows_no_process(const struct attachment *attachment,
                              int (*fn)(uint32_t point, pid_t pid, uint64_t hits, void *arg), void *arg);
+int backend_aggregates_nothing(const struct attachment *attachment, agg_cell_fn *cell, agg_misfit_fn *misfit,
+                               void *arg);
 uint64_t backend_knows_no_start(const struct attachment *attachment, uint32_t pid);
 uint32_t backend_shares_pids(const struct attachment *attachment);
 size_t backend_counts_all(struct pp_session *session);

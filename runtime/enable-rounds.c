@@ -40,7 +40,7 @@ struct described {
 	const struct pp_probe *probe;
 	const struct fetch_program *program;
 	const struct process *process;
-	int file, probe_index, layout;
+	int file, probe_index, layout, group;
 };
 
 /* Returns -ENOMEM without an error message. */
@@ -53,8 +53,12 @@ static int described_add(struct described *d, struct arm_point *point, const str
 		err = d->file = manifest_add_file(d->builder, point->image);
 	if (err >= 0 && d->probe != point->site->probe)
 		err = d->probe_index = manifest_add_probe(d->builder, point->site->probe, d->file);
+	if (err >= 0 && (d->probe != point->site->probe || d->program != point->program))
+		err = manifest_name_args(d->builder, d->probe_index, point->program);
 	if (err >= 0 && d->program != point->program)
 		err = d->layout = manifest_add_layout(d->builder, point->program);
+	if (err >= 0 && point->program->aggregate && (d->probe != point->site->probe || d->program != point->program))
+		err = d->group = manifest_add_group(d->builder, point->program, d->probe_index);
 	if (err >= 0)
 		err = manifest_add_point(
 			d->builder, &(struct manifest_point){ .offset = point->site->offset,
@@ -63,6 +67,7 @@ static int described_add(struct described *d, struct arm_point *point, const str
 		                                              .layout = d->layout,
 		                                              .pid = process ? process->pid : 0,
 		                                              .role = point->site->role,
+		                                              .group = point->program->aggregate ? d->group + 1 : 0,
 		                                              .link = ~0u });
 	if (err < 0)
 		return err;
@@ -149,6 +154,7 @@ static int round_attach(struct enabling *e, struct round *round)
 	const struct arm_options options = { .scope = &scope,
 		                             .record = request->record,
 		                             .overwrite = request->overwrite,
+		                             .cells = request->cells,
 		                             .calls = request->calls,
 		                             .hold = request->hold,
 		                             .maxactive = request->maxactive,

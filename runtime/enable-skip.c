@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "runtime/enable.h"
+#include "runtime/function.h"
 #include "runtime/point.h"
 #include "runtime/process.h"
 #include "runtime/request.h"
@@ -31,6 +32,7 @@ static uint64_t last_start_time(struct last_start *last, pid_t pid)
 static const char *request_hit_option(const struct pp_request *request, const struct backend *backend)
 {
 	return request->filter                                 ? "--if"
+	       : request->aggregate                            ? "--agg"
 	       : request->nstrings                             ? "--string"
 	       : request->naddresses                           ? "--no-string"
 	       : request->scope == SCOPE_CHILDREN              ? "--children"
@@ -40,8 +42,20 @@ static const char *request_hit_option(const struct pp_request *request, const st
 	       : request->overwrite                            ? "--overwrite"
 	       : request->record && !backend->records_sessions ? "--record"
 	       : request->fast                                 ? "--fast"
+	       : request->uretprobe                            ? "--uretprobe"
 	       : request->hold                                 ? "the time or budget of this request"
 	                                                       : NULL;
+}
+
+/* Returns whether the consumer belongs to the same call. A probe can begin or end several. */
+static bool consumer_is_of_call(const struct point_consumer *c, const struct pp_probe *probe)
+{
+	const struct manifest *d = c->attachment->manifest;
+	const char *name = manifest_string(d, manifest_probes(d)[manifest_points(d)[c->point].probe].name);
+	size_t length = strlen(probe->provider);
+
+	return !strncmp(name, probe->provider, length) && name[length] == ':' &&
+	       !strcmp(name + length + 1, probe->name);
 }
 
 /* Returns true if the consumer is armed for the point's process, or for every process. */
@@ -50,6 +64,8 @@ static bool consumer_covers(const struct point_consumer *c, const struct arm_poi
 	pid_t pid = point->process ? point->process->pid : 0;
 
 	if (c->role != point->site->role || (c->pid && pid && c->pid != (uint32_t)pid))
+		return false;
+	if (c->role != SITE_HIT && !consumer_is_of_call(c, point->site->probe))
 		return false;
 	if (!c->pid || !c->start_time)
 		return true;

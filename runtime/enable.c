@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "runtime/request.h"
 #include "runtime/session.h"
+#include "sdt/image.h"
 
 /* Makes a round for the preferred backend and, with "auto", for each one after it in the list. */
 static int rounds_choose(struct enabling *e)
@@ -36,6 +37,25 @@ static int rounds_choose(struct enabling *e)
 	return e->nrounds ? 0 : err;
 }
 
+/* A backend finds the begin of a call only if it has armed it: calls of which it cannot take a point go to the next one. */
+static void calls_assign(struct enabling *e)
+{
+	struct arm_point *points = e->targets.points;
+
+	for (size_t i = 0, end; i < e->targets.npoints; i = end) {
+		const struct backend *last = points[i].backend;
+
+		for (end = i + 1;
+		     end < e->targets.npoints && points[end].site->call &&
+		     points[end].site->call == points[i].site->call && points[end].process == points[i].process;
+		     end++)
+			if (backend_index(points[end].backend) > backend_index(last))
+				last = points[end].backend;
+		for (size_t k = i; k < end; k++)
+			points[k].backend = last;
+	}
+}
+
 /* Assigns each point to the first backend that takes its site, to the preferred one if none does. */
 static void points_assign(struct enabling *e)
 {
@@ -53,6 +73,7 @@ static void points_assign(struct enabling *e)
 				break;
 			}
 	}
+	calls_assign(e);
 }
 
 /* Sets the error of a call that found no probe to arm. */
@@ -62,7 +83,13 @@ static int no_targets(const struct enabling *e)
 
 	if (e->targets.nrefusals)
 		return error_set(EOPNOTSUPP, "%s", e->targets.refusals[0].reason);
-	return err ? err : error_set(ENOENT, "no probe matches '%s'", e->request->patterns[0]);
+	if (err)
+		return err;
+	if (e->request->latency && e->targets.matched[0] && e->targets.matched[1])
+		return error_set(EOPNOTSUPP,
+		                 "'%s' and '%s' are in different files, and a latency is measured within one",
+		                 e->request->patterns[0], e->request->patterns[1]);
+	return error_set(ENOENT, "no probe matches '%s'", e->request->patterns[e->request->latency && e->targets.matched[0]]);
 }
 
 static int targets_arm_and_report(struct enabling *e, struct pp_report **report)

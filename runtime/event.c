@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/half.h"
+#include "runtime/session.h"
 
 static const struct manifest_layout *event_layout(const struct pp_event *event)
 {
@@ -22,8 +23,9 @@ static int event_set_strings(struct pp_event *event)
 {
 	const struct record *record = event->record;
 	const struct manifest_layout *layout = event_layout(event);
-	const char *end = (const char *)record + record->words * 8u;
+	const char *end = (const char *)record + record_words(record) * 8u;
 	const char *string = (const char *)&record->value[layout->nargs];
+	char *text = event->text;
 
 	if (string > end)
 		return error_set(EBADMSG, "damaged record: too short for its %u arguments", layout->nargs);
@@ -33,14 +35,15 @@ static int event_set_strings(struct pp_event *event)
 		event->strings[i] = NULL;
 		if (layout->kind[i] != PP_STRING || record->faults >> i & 1)
 			continue;
-		if (length > RECORD_STRING_CUT || ((length + 7) & ~7ull) > (size_t)(end - string))
+		if (length > layout->string_max + 1u || ((length + 7) & ~7ull) > (size_t)(end - string))
 			return error_set(EBADMSG, "damaged record: a string of %llu bytes does not fit in it",
 			                 (unsigned long long)length);
-		if (length == RECORD_STRING_CUT)
+		if (length > layout->string_max)
 			length--;
-		event->strings[i] = string;
-		memcpy(event->text[i], string, length);
-		event->text[i][length] = 0;
+		event->strings[i] = text;
+		memcpy(text, string, length);
+		text += length;
+		*text++ = 0;
 		string += (record->value[i] + 7) & ~7ull;
 	}
 	return 0;
@@ -49,9 +52,10 @@ static int event_set_strings(struct pp_event *event)
 int event_set(struct pp_event *event, const struct manifest *manifest, const struct record_thread *thread,
               const struct record *record, size_t size)
 {
-	if (size < sizeof(*record) || (size_t)record->words * 8 > size || record->words * 8u < sizeof(*record))
-		return error_set(EBADMSG, "damaged record: it has %u bytes in a space of %zu",
-		                 size < sizeof(*record) ? 0 : record->words * 8u, size);
+	size_t bytes = size < sizeof(*record) ? 0 : record_words(record) * (size_t)8;
+
+	if (bytes > size || bytes < sizeof(*record))
+		return error_set(EBADMSG, "damaged record: it has %zu bytes in a space of %zu", bytes, size);
 	if (record->point >= manifest->npoints)
 		return error_set(EBADMSG, "damaged record: point %u of %u", record->point, manifest->npoints);
 	event->manifest = manifest;
@@ -104,18 +108,68 @@ size_t pp_event_args(const struct pp_event *event)
 	return event_layout(event)->nargs;
 }
 
-const char *pp_event_arg_name(const struct pp_event *event, size_t i)
+/* Returns the name of an argument of records of the probe. */
+static const char *argument_name(const struct manifest *manifest, const struct manifest_probe *probe, size_t i)
 {
 	static const char *const unnamed[RECORD_ARGS_MAX] = {
 		"arg0",  "arg1",  "arg2",  "arg3",  "arg4",  "arg5",  "arg6",  "arg7",
 		"arg8",  "arg9",  "arg10", "arg11", "arg12", "arg13", "arg14", "arg15",
 		"arg16", "arg17", "arg18", "arg19", "arg20", "arg21", "arg22", "arg23",
 	};
-	const struct manifest_probe *probe = event_manifest_probe(event);
 
 	if (i < probe->nargs)
-		return manifest_string(event->manifest, manifest_args(event->manifest)[probe->args + i].name);
-	return i < pp_event_args(event) ? unnamed[i] : NULL;
+		return manifest_string(manifest, manifest_args(manifest)[probe->args + i].name);
+	return i < RECORD_ARGS_MAX ? unnamed[i] : NULL;
+}
+
+const char *pp_event_arg_name(const struct pp_event *event, size_t i)
+{
+	if (i >= pp_event_args(event) && i >= event_manifest_probe(event)->nargs)
+		return NULL;
+	return argument_name(event->manifest, event_manifest_probe(event), i);
+}
+
+int pp_session_arguments(struct pp_session *session, int (*fn)(const char *probe, const char *argument, void *arg),
+                         void *arg)
+{
+	for (size_t i = 0; i < session_attachments(session); i++) {
+		const struct manifest *m = session_manifest(session, i);
+		const struct manifest_point *points = manifest_points(m);
+
+		for (uint32_t p = 0; p < m->npoints; p++) {
+			const struct manifest_probe *probe = &manifest_probes(m)[points[p].probe];
+			size_t nargs = manifest_layouts(m)[points[p].layout].nargs;
+
+			/* Most probes have several points with the same arguments. */
+			if (p && points[p].probe == points[p - 1].probe && points[p].layout == points[p - 1].layout)
+				continue;
+			for (size_t a = 0; a < nargs; a++) {
+				int stop = fn(manifest_string(m, probe->name), argument_name(m, probe, a), arg);
+
+				if (stop)
+					return stop;
+			}
+		}
+	}
+	return 0;
+}
+
+const char *pp_event_arg_value_name(const struct pp_event *event, size_t i)
+{
+	const struct manifest_probe *probe = event_manifest_probe(event);
+	const struct manifest_arg *arg;
+	enum pp_kind kind = pp_event_arg_kind(event, i);
+
+	if (i >= probe->nargs || (kind != PP_SIGNED && kind != PP_UNSIGNED))
+		return NULL;
+	arg = &manifest_args(event->manifest)[probe->args + i];
+	for (uint32_t k = 0; k < arg->nnames; k++) {
+		const struct manifest_name *name = &manifest_names(event->manifest)[arg->names + k];
+
+		if (name->value == (int64_t)event->record->value[i])
+			return manifest_string(event->manifest, name->name);
+	}
+	return NULL;
 }
 
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i)
@@ -153,11 +207,12 @@ double pp_event_arg_float(const struct pp_event *event, size_t i)
 const char *pp_event_arg_string(const struct pp_event *event, size_t i, size_t *length, bool *cut)
 {
 	bool exists = i < pp_event_args(event);
-	bool is_cut = exists && event->record->value[i] == RECORD_STRING_CUT;
+	bool is_string = exists && event->strings[i];
+	bool is_cut = is_string && event->record->value[i] > event_layout(event)->string_max;
 
 	if (length)
-		*length = exists ? event->record->value[i] - is_cut : 0;
+		*length = is_string ? event->record->value[i] - is_cut : 0;
 	if (cut)
 		*cut = is_cut;
-	return exists ? event->text[i] : NULL;
+	return is_string ? event->strings[i] : exists ? "" : NULL;
 }

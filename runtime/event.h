@@ -12,9 +12,9 @@ struct pp_event {
 	uint64_t time;     /* ns of CLOCK_MONOTONIC, whatever the clock of the record is */
 	struct wall *wall; /* of the reader; NULL if the time of day is not needed */
 	struct record_thread thread;
-	const struct record *record;                    /* checked by event_set() */
-	const char *strings[RECORD_ARGS_MAX];           /* in the record; NULL for other arguments */
-	char text[RECORD_ARGS_MAX][RECORD_STRING_ROOM]; /* NUL-terminated copies */
+	const struct record *record;          /* checked by event_set() */
+	const char *strings[RECORD_ARGS_MAX]; /* NUL-terminated copies in text; NULL for other arguments */
+	char text[RECORD_STRINGS_MAX * (RECORD_STRING_MAX + 1)];
 };
 
 /*

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/function-name.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdio.h>
@@ -9,9 +10,10 @@
 
 #include "base/error.h"
 #include "runtime/function.h"
+#include "sdt/cxx-name.h"
 #include "sdt/image.h"
 
-#define SHOWN_MAX 5 /* functions matching a glob that an error message lists */
+#define GLOB_MAX 4096
 
 static const char return_suffix[] = "%return";
 
@@ -67,47 +69,86 @@ bool function_is_address(const char *name)
 	return name[0] == '+' || (name[0] == '0' && (name[1] == 'x' || name[1] == 'X'));
 }
 
-/* Returns the number of the image's functions that match the glob, and lists some of them. */
-static size_t glob_list_matches(const struct pp_image *image, const char *glob, FILE *out)
+bool function_is_glob(const char *name)
 {
-	size_t total = pp_image_functions(image), n = 0;
-	const char *last = "";
-
-	for (size_t i = 0; i < total; i++) {
-		const char *name = pp_image_function(image, i);
-
-		if (!name || fnmatch(glob, name, 0) || !strcmp(name, last))
-			continue;
-		last = name;
-		if (n < SHOWN_MAX)
-			fprintf(out, "%s %s:%s", n ? "," : "", FUNCTION_PROVIDER, name);
-		n++;
-	}
-	return n;
+	return strpbrk(name, "*?[") && !function_is_address(name);
 }
 
-/* Returns -ENXIO with an error message that lists what the glob matches, -ENOENT if it matches nothing, or -ENOMEM. */
-static int glob_refuse(const struct pp_image *image, const char *glob)
+/* Returns the length of the name without %return. */
+static size_t name_length(const char *name)
 {
-	char *text = NULL;
-	size_t n, size;
-	FILE *out;
+	size_t length = strlen(name), tail = sizeof(return_suffix) - 1;
 
-	if (!strpbrk(glob, "*?["))
-		return -ENOENT;
-	out = open_memstream(&text, &size);
-	if (!out)
-		return error_nomem();
-	n = glob_list_matches(image, glob, out);
-	if (fclose(out)) {
-		free(text);
-		return error_nomem();
+	return length > tail && !strcmp(name + length - tail, return_suffix) ? length - tail : length;
+}
+
+bool function_glob_matches(const char *glob, const char *name)
+{
+	size_t n = name_length(glob), length = name_length(name);
+	char wanted[GLOB_MAX], text[GLOB_MAX];
+
+	if (n >= sizeof(wanted) || length >= sizeof(text) || strcmp(glob + n, name + length))
+		return false;
+	snprintf(wanted, sizeof(wanted), "%.*s", (int)n, glob);
+	snprintf(text, sizeof(text), "%.*s", (int)length, name);
+	return !fnmatch(wanted, text, 0) || cxx_matches_demangled(wanted, text);
+}
+
+/* Returns true if the symbol is not that of a whole function: the compiler has split it off, and nothing calls it. */
+static bool symbol_is_part(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	while (dot && dot > name && isdigit((unsigned char)dot[1])) {
+		do
+			dot--;
+		while (dot > name && *dot != '.');
 	}
-	if (n)
-		error_set(ENXIO, "%s: expected the name of one function, not a glob; %zu of '%s' match:%s%s",
-		          FUNCTION_PROVIDER, n, image->path, text, n > SHOWN_MAX ? ", ..." : "");
-	free(text);
-	return n ? -ENXIO : -ENOENT;
+	return dot && dot > name && !strncmp(dot, ".cold", 5);
+}
+
+int function_glob(const struct pp_image *image, const char *symbol,
+                  int (*fn)(const char *name, uint64_t address, void *arg), void *arg)
+{
+	size_t total = pp_image_functions(image);
+	int err = 0;
+
+	for (size_t i = 0; i < total && !err; i++) {
+		uint64_t address = image_function_address(image, i);
+		const char *name = pp_image_function(image, i);
+		char *demangled;
+
+		/* The last name of an address is the best. */
+		if (!name || symbol_is_part(name) || (i + 1 < total && image_function_address(image, i + 1) == address))
+			continue;
+		demangled = image_demangle(name);
+		if (!fnmatch(symbol, name, 0) || (demangled && cxx_matches_demangled(symbol, demangled)))
+			err = fn(demangled ? demangled : name, address, arg);
+		free(demangled);
+	}
+	return err;
+}
+
+static int function_found(const char *name, uint64_t address, void *arg)
+{
+	(void)name, (void)address, (void)arg;
+	return 1;
+}
+
+bool pp_image_has_function(const struct pp_image *image, const char *pattern)
+{
+	const char *name = function_name(pattern);
+	struct function_parts parts;
+	uint64_t address;
+	bool found;
+
+	if (!name)
+		return false;
+	found = !function_split(name, &parts) &&
+	        (image_functions_named(image, parts.symbol, &address, 1) > 0 ||
+	         (function_is_glob(name) && function_glob(image, parts.symbol, function_found, NULL) == 1));
+	free(parts.symbol);
+	return found;
 }
 
 /* Finds the function that begins at an address, as linked. */
@@ -147,7 +188,5 @@ int function_find(const struct pp_image *image, const char *symbol, uint64_t *ad
 	}
 	if (!found && !image_symbol(image, symbol, &address))
 		return error_set(ENXIO, "'%s' of '%s' is not a function", symbol, image->path);
-	if (!found)
-		found = glob_refuse(image, symbol);
-	return found == -ENOENT ? error_set(ENOENT, "%s has no function '%s'", image->path, symbol) : found;
+	return !found || found == -ENOENT ? error_set(ENOENT, "%s has no function '%s'", image->path, symbol) : found;
 }

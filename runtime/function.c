@@ -11,15 +11,18 @@
 #include "runtime/abi.h"
 #include "runtime/disasm.h"
 #include "runtime/function-name.h"
+#include "runtime/function-parameters.h"
 #include "runtime/process.h"
 #include "sdt/image.h"
 
 struct function {
 	struct pp_probe probe; /* must be first: callers have a pointer to this */
 	struct pp_arg args[ABI_SHAPE_ARGS_MAX];
-	const struct abi *abi; /* of the image */
+	const struct abi *abi;            /* of the image */
+	struct function_parameters known; /* operands NULL: DWARF does not describe the parameters */
 	char *refused;
 	uint64_t resolver; /* of an indirect function; 0 for others */
+	bool uretprobe;    /* the request wants the ends of calls by a uretprobe */
 };
 
 /* Sets the file offset and the bytes of a site. fd is the image's file. */
@@ -58,6 +61,8 @@ static void site_init(struct pp_site *site, const struct pp_probe *probe, uint64
 static int function_add_call_sites(struct function *f, uint64_t address)
 {
 	struct pp_probe *probe = &f->probe;
+	const char *leave = f->known.operands ? f->known.operands : f->abi->leave.operands;
+	const char *leave_by_jump = f->known.operands ? f->known.operands_by_jump : f->abi->leave_by_jump;
 	struct code_exit *exits;
 	size_t n;
 	int err = code_exits(probe->image, address, &exits, &n);
@@ -67,13 +72,32 @@ static int function_add_call_sites(struct function *f, uint64_t address)
 	probe->sites = calloc(n + 1, sizeof(*probe->sites));
 	for (size_t i = 0; i < n && probe->sites; i++)
 		site_init(&probe->sites[i + 1], probe, exits[i].address, SITE_LEAVE,
-		          exits[i].tail ? f->abi->leave_by_jump : f->abi->leave.operands);
+		          exits[i].tail ? leave_by_jump : leave);
 	free(exits);
 	if (!probe->sites)
 		return error_nomem();
 	site_init(&probe->sites[0], probe, code_entry(probe->image, address), SITE_CALL, "");
 	probe->sites[0].skipped = (uint8_t)(probe->sites[0].address - address);
 	probe->nsites = n + 1;
+	return 0;
+}
+
+/* Adds the entry, for the begin and, by a uretprobe, for the end. */
+static int function_add_uretprobe_sites(struct function *f, uint64_t address)
+{
+	const char *operands = f->known.operands ? f->known.operands : f->abi->leave.operands;
+	struct pp_probe *probe = &f->probe;
+
+	probe->sites = calloc(2, sizeof(*probe->sites));
+	if (!probe->sites)
+		return error_nomem();
+	probe->nsites = 2;
+	for (int i = 0; i < 2; i++) {
+		site_init(&probe->sites[i], probe, code_entry(probe->image, address), i ? SITE_LEAVE : SITE_CALL,
+		          i ? operands : "");
+		probe->sites[i].skipped = (uint8_t)(probe->sites[i].address - address);
+		probe->sites[i].by_return = i;
+	}
 	return 0;
 }
 
@@ -91,7 +115,8 @@ static int function_add_hit_sites(struct function *f, const uint64_t *addresses,
 static int function_add_entry_site(struct function *f, uint64_t address)
 {
 	const uint64_t at = code_entry(f->probe.image, address);
-	int err = function_add_hit_sites(f, &at, 1, f->abi->entry.operands);
+	const char *operands = f->known.operands ? f->known.operands : f->abi->entry.operands;
+	int err = function_add_hit_sites(f, &at, 1, operands);
 
 	if (!err)
 		f->probe.sites[0].skipped = (uint8_t)(at - address);
@@ -143,6 +168,21 @@ static int function_make_instruction(struct function *f, const struct pp_image *
 	return err ? err : sites_read(image, f->probe.sites, 1);
 }
 
+/* Replaces the registers of the calling convention by the parameters, if DWARF describes them. */
+static int function_name_parameters(struct function *f, uint64_t address, bool is_return)
+{
+	int err = function_parameters(f->probe.image, address, f->abi, is_return, &f->known);
+
+	if (!err) {
+		f->probe.args = f->known.args;
+		f->probe.nargs = f->known.nargs;
+		return 0;
+	}
+	function_parameters_free(&f->known);
+	f->known = (struct function_parameters){ 0 };
+	return err == -ENOENT ? 0 : err;
+}
+
 static int function_make_named(struct function *f, const struct pp_image *image, const char *name,
                                const struct function_parts *parts, uint64_t address)
 {
@@ -151,9 +191,13 @@ static int function_make_named(struct function *f, const struct pp_image *image,
 	                                                 : &f->abi->entry;
 	int err = function_init(f, image, name, shape);
 
+	if (!err && !parts->offset)
+		err = function_name_parameters(f, address, parts->is_return);
 	if (err)
 		return err;
-	if (parts->is_return)
+	if (parts->is_return && f->uretprobe)
+		err = function_add_uretprobe_sites(f, address);
+	else if (parts->is_return)
 		err = function_add_call_sites(f, address);
 	else if (parts->offset)
 		err = function_add_middle_site(f, address, parts->offset);
@@ -237,6 +281,13 @@ static int function_make_ambiguous(struct function *f, const struct pp_image *im
 	return function_make_refused(f, image, name, addresses, n, out, &text);
 }
 
+static int function_no_abi(const struct pp_image *image)
+{
+	return error_set(EOPNOTSUPP,
+	                 "'%s': functions without notes can only be probed in 64-bit programs of x86 and ARM",
+	                 image->path);
+}
+
 static int function_make(struct function *f, const struct pp_image *image, const char *name,
                          const struct function_parts *parts)
 {
@@ -249,9 +300,7 @@ static int function_make(struct function *f, const struct pp_image *image, const
 		return err;
 	f->abi = image->is_64 ? abi_of(image->machine) : NULL;
 	if (!f->abi)
-		return error_set(EOPNOTSUPP,
-		                 "'%s': functions without notes can only be probed in 64-bit programs of x86 and ARM",
-		                 image->path);
+		return function_no_abi(image);
 	if (is_address)
 		return function_make_instruction(f, image, name, parts->offset);
 	if (image_is_ifunc(image, parts->symbol, &resolver))
@@ -261,7 +310,7 @@ static int function_make(struct function *f, const struct pp_image *image, const
 	return function_make_named(f, image, name, parts, addresses[0]);
 }
 
-int function_probe(const struct pp_image *image, const char *name, struct pp_probe **probe)
+int function_probe(const struct pp_image *image, const char *name, bool uretprobe, struct pp_probe **probe)
 {
 	struct function *f = calloc(1, sizeof(*f));
 	struct function_parts parts;
@@ -269,10 +318,30 @@ int function_probe(const struct pp_image *image, const char *name, struct pp_pro
 
 	if (!f)
 		return error_nomem();
+	f->uretprobe = uretprobe;
 	err = function_split(name, &parts);
 	if (!err)
 		err = function_make(f, image, name, &parts);
 	free(parts.symbol);
+	if (err)
+		function_free(&f->probe);
+	else
+		*probe = &f->probe;
+	return err;
+}
+
+int function_probe_at(const struct pp_image *image, const char *name, uint64_t address, bool is_return, bool uretprobe,
+                      struct pp_probe **probe)
+{
+	struct function *f = calloc(1, sizeof(*f));
+	const struct function_parts parts = { .is_return = is_return };
+	int err;
+
+	if (!f)
+		return error_nomem();
+	f->uretprobe = uretprobe;
+	f->abi = image->is_64 ? abi_of(image->machine) : NULL;
+	err = f->abi ? function_make_named(f, image, name, &parts, address) : function_no_abi(image);
 	if (err)
 		function_free(&f->probe);
 	else
@@ -319,5 +388,6 @@ void function_free(struct pp_probe *probe)
 	free(probe->name);
 	free(probe->sites);
 	free(((struct function *)probe)->refused);
+	function_parameters_free(&((struct function *)probe)->known);
 	free(probe);
 }

@@ -11,7 +11,7 @@
  *     func:+0x1134          the instruction at this address as linked
  *     func:SYMBOL%return    the function's entry, where calls begin, and all its exits (disasm.h), where calls end. Only
  *                           an end is an event. Its arguments are those of the call, as at its entry, its result ret, and
- *                           its duration
+ *                           its duration. The plugin's sites are used instead if the function has them (call.h)
  *
  * Addresses serve stripped files, which have no symbols but usually have unwind tables.
  */
@@ -20,18 +20,14 @@
 
 #include <stdbool.h>
 
+#include "runtime/fetch/program.h"
+#include <stdint.h>
+
 struct pp_image;
 struct pp_probe;
 struct process;
 
 #define FUNCTION_PROVIDER "func"
-
-/* The meaning of a hit of a site. */
-enum site_role {
-	SITE_HIT,   /* an event */
-	SITE_CALL,  /* the begin of a call that another site of the probe ends */
-	SITE_LEAVE, /* the end of a call, if its begin was seen */
-};
 
 /* Returns the part of a pattern after "func:", NULL if the pattern does not name a function. */
 const char *function_name(const char *pattern);
@@ -48,9 +44,16 @@ bool function_is_address(const char *name);
 /*
  * Makes the probe that the part after "func:" names. Returns 0, -ENOENT if the image has no such function, -ENXIO if the
  * name belongs to something else or no instruction begins at the address, -EOPNOTSUPP, or another error; all with an error
- * message. The caller frees *probe with function_free().
+ * message. uretprobe: the ends of calls are seen by a uretprobe. The caller frees *probe with function_free().
  */
-int function_probe(const struct pp_image *image, const char *name, struct pp_probe **probe);
+int function_probe(const struct pp_image *image, const char *name, bool uretprobe, struct pp_probe **probe);
+
+/*
+ * Makes the probe of the function at an address, with a name, and of its return if is_return. Returns as function_probe()
+ * does.
+ */
+int function_probe_at(const struct pp_image *image, const char *name, uint64_t address, bool is_return, bool uretprobe,
+                      struct pp_probe **probe);
 
 /*
  * Returns the reason why none of the probe's sites can be armed, or NULL. A probe with a reason has sites, so that they

@@ -12,19 +12,24 @@
 
 #include "base/array.h"
 #include "base/error.h"
-#include "runtime/fetch/program.h"
+#include "runtime/fetch/print.h"
 #include "runtime/function.h"
 #include "sdt/image.h"
 
-_Static_assert(sizeof(struct manifest) == 48 && sizeof(struct manifest_point) == 40 &&
-                       sizeof(struct manifest_file) == 40 && sizeof(struct manifest_layout) == 52 &&
-                       sizeof(struct manifest_probe) == 16 && sizeof(struct manifest_arg) == 8,
+_Static_assert(sizeof(struct manifest) == 64 && sizeof(struct manifest_point) == 48 &&
+                       sizeof(struct manifest_aggregate) == 384 && sizeof(struct manifest_name) == 16 &&
+                       sizeof(struct manifest_group) == 8 && sizeof(struct manifest_file) == 40 &&
+                       sizeof(struct manifest_layout) == 52 && sizeof(struct manifest_probe) == 16 &&
+                       sizeof(struct manifest_arg) == 16,
                "manifest layout");
 
 /* The counts have 32 bits, so the sum cannot overflow. */
 static uint64_t manifest_size(const struct manifest *d)
 {
 	return sizeof(*d) + sizeof(struct manifest_point) * (uint64_t)d->npoints +
+	       sizeof(struct manifest_aggregate) * (uint64_t)d->naggregates +
+	       sizeof(struct manifest_name) * (uint64_t)d->nnames +
+	       sizeof(struct manifest_group) * (uint64_t)d->ngroups +
 	       sizeof(struct manifest_file) * (uint64_t)d->nfiles +
 	       sizeof(struct manifest_layout) * (uint64_t)d->nlayouts +
 	       sizeof(struct manifest_probe) * (uint64_t)d->nprobes + sizeof(struct manifest_arg) * (uint64_t)d->nargs +
@@ -59,7 +64,7 @@ static bool layout_is_valid(const struct manifest_layout *l)
 {
 	unsigned strings = 0;
 
-	if (l->nargs > RECORD_ARGS_MAX)
+	if (l->nargs > RECORD_ARGS_MAX || l->string_max > RECORD_STRING_MAX)
 		return false;
 	for (unsigned i = 0; i < l->nargs; i++) {
 		if (!argument_is_valid(l->kind[i], l->size[i]))
@@ -67,6 +72,59 @@ static bool layout_is_valid(const struct manifest_layout *l)
 		strings += l->kind[i] == PP_STRING;
 	}
 	return strings <= RECORD_STRINGS_MAX;
+}
+
+size_t manifest_parts_size(const struct manifest_aggregate *aggregate)
+{
+	size_t size = 0;
+
+	for (uint32_t i = 0; i < aggregate->nparts; i++)
+		size += agg_part_size(aggregate->parts[i].kind);
+	return size;
+}
+
+size_t manifest_key_size(const struct manifest *d)
+{
+	size_t size = 0;
+
+	for (uint32_t i = 0; i < d->naggregates; i++) {
+		size_t key = sizeof(struct agg_key) + manifest_parts_size(&manifest_aggregates(d)[i]);
+
+		size = key > size ? key : size;
+	}
+	return size;
+}
+
+static bool manifest_aggregate_is_valid(const struct manifest *d, const struct manifest_aggregate *a)
+{
+	if (a->text >= d->npool || a->ncolumns - 1 >= AGG_COLUMNS_MAX || a->nparts > AGG_PARTS_MAX ||
+	    a->ncalls - 1 >= AGG_CALLS_MAX)
+		return false;
+	for (uint32_t i = 0; i < a->ncolumns; i++)
+		if (!agg_column_is_valid(&a->columns[i]))
+			return false;
+	for (uint32_t i = 0; i < a->nparts; i++)
+		if (a->parts[i].text >= d->npool || a->parts[i].kind >= PP_MISSING || a->parts[i].names > d->nnames ||
+		    a->parts[i].nnames > d->nnames - a->parts[i].names)
+			return false;
+	for (uint32_t i = 0; i < a->ncalls; i++)
+		if (a->calls[i].text >= d->npool || a->calls[i].function > PP_PCT || a->calls[i].column >= a->ncolumns)
+			return false;
+	return true;
+}
+
+static int manifest_check_aggregates(const struct manifest *d, const char *what)
+{
+	for (uint32_t i = 0; i < d->naggregates; i++)
+		if (!manifest_aggregate_is_valid(d, &manifest_aggregates(d)[i]))
+			return error_set(EBADMSG, "'%s' is damaged: aggregate %u is invalid", what, i);
+	for (uint32_t i = 0; i < d->nnames; i++)
+		if (manifest_names(d)[i].name >= d->npool)
+			return error_set(EBADMSG, "'%s' is damaged: enumerator %u has no name", what, i);
+	for (uint32_t i = 0; i < d->ngroups; i++)
+		if (manifest_groups(d)[i].probe >= d->nprobes || manifest_groups(d)[i].aggregate >= d->naggregates)
+			return error_set(EBADMSG, "'%s' is damaged: group %u has an invalid index", what, i);
+	return 0;
 }
 
 static int manifest_check_header(const struct manifest *d, size_t size, const char *what)
@@ -102,7 +160,8 @@ int manifest_check(const struct manifest *d, size_t size, const char *what)
 			return error_set(EBADMSG, "'%s' is damaged: file %u has no name", what, i);
 	}
 	for (uint32_t i = 0; i < d->nargs; i++)
-		if (manifest_args(d)[i].name >= d->npool)
+		if (manifest_args(d)[i].name >= d->npool || manifest_args(d)[i].names > d->nnames ||
+		    manifest_args(d)[i].nnames > d->nnames - manifest_args(d)[i].names)
 			return error_set(EBADMSG, "'%s' is damaged: argument %u has no name", what, i);
 	for (uint32_t i = 0; i < d->nlayouts; i++)
 		if (!layout_is_valid(&manifest_layouts(d)[i]))
@@ -116,10 +175,11 @@ int manifest_check(const struct manifest *d, size_t size, const char *what)
 	for (uint32_t i = 0; i < d->npoints; i++) {
 		const struct manifest_point *p = &manifest_points(d)[i];
 
-		if (p->probe >= d->nprobes || p->layout >= d->nlayouts || manifest_point_role(p) > SITE_LEAVE)
+		if (p->probe >= d->nprobes || p->layout >= d->nlayouts || manifest_point_role(p) > SITE_LEAVE ||
+		    p->group > d->ngroups)
 			return error_set(EBADMSG, "'%s' is damaged: point %u has an invalid index", what, i);
 	}
-	return 0;
+	return manifest_check_aggregates(d, what);
 }
 
 /* ---- making a manifest ---- */
@@ -138,9 +198,16 @@ struct item_index {
 	size_t n, room;
 };
 
+/* An enumeration whose names were added. */
+struct named_type {
+	const struct pp_type *type;
+	int first;
+};
+
 struct manifest_builder {
-	struct item_list points, files, layouts, probes, args, pool, processes;
-	struct item_index file_index, layout_index, probe_index, string_index;
+	struct item_list types; /* struct named_type */
+	struct item_list points, aggregates, names, groups, files, layouts, probes, args, pool, processes;
+	struct item_index file_index, layout_index, probe_index, string_index, aggregate_index, group_index;
 };
 
 /* Appends n items. Returns the index of the first, or -ENOMEM. */
@@ -236,6 +303,10 @@ int manifest_builder_new(struct manifest_builder **builder)
 	if (!*builder)
 		return error_nomem();
 	(*builder)->points.size = sizeof(struct manifest_point);
+	(*builder)->types.size = sizeof(struct named_type);
+	(*builder)->aggregates.size = sizeof(struct manifest_aggregate);
+	(*builder)->names.size = sizeof(struct manifest_name);
+	(*builder)->groups.size = sizeof(struct manifest_group);
 	(*builder)->files.size = sizeof(struct manifest_file);
 	(*builder)->layouts.size = sizeof(struct manifest_layout);
 	(*builder)->probes.size = sizeof(struct manifest_probe);
@@ -250,6 +321,10 @@ void manifest_builder_free(struct manifest_builder *builder)
 	if (!builder)
 		return;
 	free(builder->points.items);
+	free(builder->types.items);
+	free(builder->aggregates.items);
+	free(builder->names.items);
+	free(builder->groups.items);
 	free(builder->files.items);
 	free(builder->layouts.items);
 	free(builder->probes.items);
@@ -260,6 +335,8 @@ void manifest_builder_free(struct manifest_builder *builder)
 	free(builder->layout_index.entries);
 	free(builder->probe_index.entries);
 	free(builder->string_index.entries);
+	free(builder->aggregate_index.entries);
+	free(builder->group_index.entries);
 	free(builder);
 }
 
@@ -279,17 +356,72 @@ int manifest_add_file(struct manifest_builder *builder, const struct pp_image *i
 	return list_find_or_append(&builder->files, &builder->file_index, &file, sizeof(file), 1);
 }
 
+/* Adds the names of an enumeration once. Returns the index of the first, or -ENOMEM. */
+static int builder_add_names(struct manifest_builder *builder, const struct pp_type *type)
+{
+	const struct named_type *known = (const struct named_type *)builder->types.items;
+	int first = (int)builder->names.n;
+
+	for (size_t i = 0; i < builder->types.n; i++)
+		if (known[i].type == type)
+			return known[i].first;
+	for (size_t i = 0; i < type->nvalues; i++) {
+		struct manifest_name name = { .value = type->values[i].value };
+		int string = builder_add_string(builder, type->values[i].name);
+
+		if (string < 0)
+			return string;
+		name.name = string;
+		if (list_append(&builder->names, &name, 1) < 0)
+			return -ENOMEM;
+	}
+	if (list_append(&builder->types, &(struct named_type){ type, first }, 1) < 0)
+		return -ENOMEM;
+	return first;
+}
+
+/* Adds an argument. values: the enumeration of its type; NULL: none. Returns 0 or -ENOMEM. */
+static int builder_add_arg(struct manifest_builder *builder, const char *name, const struct pp_type *values)
+{
+	int text = builder_add_string(builder, name), names = 0;
+	struct manifest_arg arg = { .nnames = values ? values->nvalues : 0 };
+
+	if (text >= 0 && arg.nnames)
+		names = builder_add_names(builder, values);
+	if (text < 0 || names < 0)
+		return -ENOMEM;
+	arg.name = text;
+	arg.names = names;
+	return list_append(&builder->args, &arg, 1) < 0 ? -ENOMEM : 0;
+}
+
 /* Adds the probe's arguments and refers to them. Returns 0 or -ENOMEM. */
 static int builder_add_args(struct manifest_builder *builder, const struct pp_probe *probe, struct manifest_probe *to)
 {
 	to->args = builder->args.n;
 	for (size_t i = 0; i < probe->nargs; i++) {
-		int name = builder_add_string(builder, probe->args[i].name);
+		const struct pp_type *type = probe->args[i].described;
+		bool is_enum = type && type->nvalues && probe->args[i].class != PPN_CLASS_POINTER;
 
-		if (name < 0 || list_append(&builder->args, &(struct manifest_arg){ .name = name }, 1) < 0)
+		if (builder_add_arg(builder, probe->args[i].name, is_enum ? type : NULL))
 			return -ENOMEM;
 	}
 	to->nargs = probe->nargs;
+	return 0;
+}
+
+int manifest_name_args(struct manifest_builder *builder, int probe, const struct fetch_program *program)
+{
+	struct manifest_probe *to = (struct manifest_probe *)builder->probes.items + probe;
+	size_t first = builder->args.n;
+
+	if (!program->printed)
+		return 0;
+	for (size_t i = 0; i < program->nargs; i++)
+		if (builder_add_arg(builder, program->printed->args[i].name, program->printed->args[i].values))
+			return -ENOMEM;
+	to->args = first;
+	to->nargs = program->nargs;
 	return 0;
 }
 
@@ -317,11 +449,71 @@ int manifest_add_probe(struct manifest_builder *builder, const struct pp_probe *
 
 int manifest_add_layout(struct manifest_builder *builder, const struct fetch_program *program)
 {
-	struct manifest_layout layout = { .nargs = program->nargs };
+	struct manifest_layout layout = { .nargs = program->nargs, .string_max = fetch_string_max(program) };
 
 	memcpy(layout.kind, program->kind, program->nargs);
 	memcpy(layout.size, program->size, program->nargs);
 	return list_find_or_append(&builder->layouts, &builder->layout_index, &layout, sizeof(layout), 1);
+}
+
+/* Adds a part of the expression's text. Returns the string's offset in the pool, or -ENOMEM. */
+static int builder_add_text(struct manifest_builder *builder, const char *text, size_t at, size_t length)
+{
+	char *part = strndup(text + at, length);
+	int added = part ? builder_add_string(builder, part) : error_nomem();
+
+	free(part);
+	return added;
+}
+
+static int builder_add_parts(struct manifest_builder *builder, const struct fetch_aggregate *from,
+                             struct manifest_aggregate *to)
+{
+	for (size_t i = 0; i < from->nparts; i++) {
+		const struct agg_part *part = &from->parts[i];
+		int text = builder_add_text(builder, from->text, part->at, part->length), names = 0;
+
+		if (part->names)
+			names = builder_add_names(builder, part->names);
+		if (text < 0 || names < 0)
+			return -ENOMEM;
+		to->parts[i] = (struct manifest_part){ .text = text,
+			                               .kind = part->kind,
+			                               .names = names,
+			                               .nnames = part->names ? part->names->nvalues : 0 };
+	}
+	return 0;
+}
+
+/* Adds what every program that compiles the expression has in common with this one. Returns its index, or -ENOMEM. */
+static int builder_add_aggregate(struct manifest_builder *builder, const struct fetch_aggregate *from)
+{
+	struct manifest_aggregate to = { .ncolumns = from->ncolumns, .nparts = from->nparts, .ncalls = from->ncalls };
+	int text = builder_add_string(builder, from->text);
+
+	if (text < 0 || builder_add_parts(builder, from, &to))
+		return -ENOMEM;
+	to.text = text;
+	memcpy(to.columns, from->columns, from->ncolumns * sizeof(*to.columns));
+	for (size_t i = 0; i < from->ncalls; i++) {
+		const struct agg_call *call = &from->calls[i];
+
+		text = builder_add_text(builder, from->text, call->at, call->length);
+		if (text < 0)
+			return -ENOMEM;
+		to.calls[i] = (struct manifest_call){ text, call->function, call->column };
+	}
+	return list_find_or_append(&builder->aggregates, &builder->aggregate_index, &to, sizeof(to), 1);
+}
+
+int manifest_add_group(struct manifest_builder *builder, const struct fetch_program *program, int probe)
+{
+	int aggregate = builder_add_aggregate(builder, program->aggregate);
+	struct manifest_group group = { probe, aggregate };
+
+	if (aggregate < 0)
+		return aggregate;
+	return list_find_or_append(&builder->groups, &builder->group_index, &group, sizeof(group), 1);
 }
 
 int manifest_add_process(struct manifest_builder *builder, uint32_t pid, uint64_t start_time)
@@ -360,6 +552,9 @@ int manifest_build(struct manifest_builder *builder, uint32_t attachment, struct
 		.npoints = builder->points.n,
 		.npool = builder->pool.n,
 		.nprocesses = builder->processes.n,
+		.naggregates = builder->aggregates.n,
+		.nnames = builder->names.n,
+		.ngroups = builder->groups.n,
 	};
 	char *at;
 
@@ -370,6 +565,9 @@ int manifest_build(struct manifest_builder *builder, uint32_t attachment, struct
 		return error_nomem();
 	**manifest = d;
 	at = list_copy((char *)(*manifest + 1), &builder->points);
+	at = list_copy(at, &builder->aggregates);
+	at = list_copy(at, &builder->names);
+	at = list_copy(at, &builder->groups);
 	at = list_copy(at, &builder->files);
 	at = list_copy(at, &builder->layouts);
 	at = list_copy(at, &builder->probes);

@@ -15,10 +15,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "runtime/aggregate.h"
+#include "runtime/fetch/program.h"
 #include "runtime/record.h"
 
 #define MANIFEST_MAGIC 0x63736470u /* "pdsc" */
-#define MANIFEST_VERSION 2
+#define MANIFEST_VERSION 3
 
 struct manifest_file {
 	uint32_t path, build_id; /* strings: offsets in the pool */
@@ -28,8 +30,8 @@ struct manifest_file {
 };
 
 struct manifest_arg {
-	uint32_t name; /* string */
-	uint32_t reserved;
+	uint32_t name;                    /* string */
+	uint32_t names, nnames, reserved; /* index of the first name of its enumeration, and number */
 };
 
 struct manifest_probe {
@@ -40,7 +42,8 @@ struct manifest_probe {
 
 /* How to read the records of a point. */
 struct manifest_layout {
-	uint32_t nargs;
+	uint16_t nargs;
+	uint16_t string_max;           /* bytes of a string, at most; see record.h */
 	uint8_t kind[RECORD_ARGS_MAX]; /* enum pp_kind */
 	uint8_t size[RECORD_ARGS_MAX];
 };
@@ -55,18 +58,52 @@ struct manifest_layout {
 #define MANIFEST_FAST (1u << 8)
 #define MANIFEST_FAST_AT 1
 
+/* How to read the cells of points that compute an aggregate. */
+struct manifest_aggregate {
+	uint32_t text; /* string: the expression */
+	uint32_t ncolumns, nparts, ncalls;
+	struct agg_column columns[AGG_COLUMNS_MAX];
+	struct manifest_part {
+		uint32_t text;
+		uint32_t kind;          /* enum pp_kind */
+		uint32_t names, nnames; /* index of the first name of the enumeration, and number */
+	} parts[AGG_PARTS_MAX];
+	struct manifest_call {
+		uint32_t text;
+		uint16_t function, column; /* function: enum pp_function */
+	} calls[AGG_CALLS_MAX];
+};
+
+/* The name of a value of an enumeration. */
+struct manifest_name {
+	int64_t value;
+	uint32_t name, reserved;
+};
+
+/* What agg_key.group refers to: the points of a probe that compute the same aggregate. */
+struct manifest_group {
+	uint32_t probe, aggregate; /* indices */
+};
+
 struct manifest_point {
 	uint64_t offset;           /* of the site */
 	uint64_t semaphore_offset; /* 0: no semaphore */
 	uint32_t probe, layout;    /* indices */
 	uint32_t pid;              /* 0: every process that maps the file */
 	uint32_t link, spec;       /* for the backend: the link that arms the point, and the program that it runs */
-	uint32_t role;             /* enum site_role, and MANIFEST_FAST */
+	uint32_t role;             /* enum site_role, and MANIFEST_FAST, MANIFEST_RETURN and MANIFEST_BETWEEN */
+	uint32_t group, reserved;  /* index of its group + 1; 0: no aggregate */
 };
+
+/* Set in role if the kernel backend arms the point by a uretprobe. */
+#define MANIFEST_RETURN (1u << 9)
+
+/* Set in role if the point begins or ends a call between two probes: no instruction is single-stepped at a hit. */
+#define MANIFEST_BETWEEN (1u << 10)
 
 static inline uint32_t manifest_point_role(const struct manifest_point *point)
 {
-	return point->role & ~MANIFEST_FAST;
+	return point->role & ~(MANIFEST_FAST | MANIFEST_RETURN | MANIFEST_BETWEEN);
 }
 
 static inline bool manifest_point_is_fast(const struct manifest_point *point)
@@ -91,7 +128,8 @@ struct manifest {
 	uint64_t size; /* of the block, in bytes */
 	uint32_t attachment, nprocesses;
 	uint32_t nfiles, nargs, nprobes, nlayouts, npoints, npool;
-	/* followed by: points, files, layouts, probes, args, pool, processes */
+	uint32_t naggregates, nnames, ngroups, reserved;
+	/* followed by: points, aggregates, names, groups, files, layouts, probes, args, pool, processes */
 };
 
 static inline const struct manifest_point *manifest_points(const struct manifest *d)
@@ -99,9 +137,24 @@ static inline const struct manifest_point *manifest_points(const struct manifest
 	return (const struct manifest_point *)(d + 1);
 }
 
+static inline const struct manifest_aggregate *manifest_aggregates(const struct manifest *d)
+{
+	return (const struct manifest_aggregate *)(manifest_points(d) + d->npoints);
+}
+
+static inline const struct manifest_name *manifest_names(const struct manifest *d)
+{
+	return (const struct manifest_name *)(manifest_aggregates(d) + d->naggregates);
+}
+
+static inline const struct manifest_group *manifest_groups(const struct manifest *d)
+{
+	return (const struct manifest_group *)(manifest_names(d) + d->nnames);
+}
+
 static inline const struct manifest_file *manifest_files(const struct manifest *d)
 {
-	return (const struct manifest_file *)(manifest_points(d) + d->npoints);
+	return (const struct manifest_file *)(manifest_groups(d) + d->ngroups);
 }
 
 static inline const struct manifest_layout *manifest_layouts(const struct manifest *d)
@@ -148,14 +201,22 @@ void manifest_builder_free(struct manifest_builder *builder);
 
 struct pp_image;
 struct pp_probe;
-struct fetch_program;
 
 /* Each of these returns an index, or -ENOMEM. A file, probe, layout or process that was added before keeps its index. */
 int manifest_add_file(struct manifest_builder *builder, const struct pp_image *image);
 int manifest_add_probe(struct manifest_builder *builder, const struct pp_probe *probe, int file);
+/* Names the arguments of a probe that was added as the program does, if print_compile() made them. Returns 0 or -ENOMEM. */
+int manifest_name_args(struct manifest_builder *builder, int probe, const struct fetch_program *program);
 int manifest_add_layout(struct manifest_builder *builder, const struct fetch_program *program);
 int manifest_add_process(struct manifest_builder *builder, uint32_t pid, uint64_t start_time);
 int manifest_add_point(struct manifest_builder *builder, const struct manifest_point *point);
+/* Adds the group of a probe's points whose program has an aggregate. A group that was added before keeps its index. */
+int manifest_add_group(struct manifest_builder *builder, const struct fetch_program *program, int probe);
+
+/* Returns the size of the longest key in the attachment's cells, 0 if it has no aggregates. */
+size_t manifest_key_size(const struct manifest *d);
+/* Returns the size of a key's parts, in bytes. */
+size_t manifest_parts_size(const struct manifest_aggregate *aggregate);
 
 /* Makes the block. Returns 0 or -ENOMEM. The caller frees *manifest with free(). */
 int manifest_build(struct manifest_builder *builder, uint32_t attachment, struct manifest **manifest);

@@ -6,6 +6,14 @@
  * backend is read until it has no more records, so that its batches stay together, and then the next one. A backend
  * that had no part of the session is looked for again every REOPEN_NS, because other commands may arm through it
  * meanwhile.
+ *
+ * pp_reader_order() makes the reader sort records by time:
+ *
+ * 1. A pass moves the backends' records to a heap (reorder.c), so that the rings have room again however slow the output is.
+ * 2. For each backend, `reached` is the time up to which its records are in the heap: the time of the pass if it found no more
+ *    records, else that of the last record.
+ * 3. A record is given out when all backends have reached its time plus the delay. A record that comes later than that is
+ *    given out at once, out of order.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,11 +25,15 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "runtime/event.h"
+#include "runtime/reorder.h"
 #include "runtime/session.h"
 #include "runtime/sized.h"
 
 #define POLL_NS 5000000
 #define REOPEN_NS 500000000u
+#define PASS_NS 1000000u     /* passes are made this often while records are given out ... */
+#define HELD_MAX (64u << 20) /* ... unless so many bytes are held back: then the earliest record is given out */
+#define PASS_RECORDS 20000   /* of one backend in one pass */
 
 struct pp_reader {
 	struct pp_session *session;
@@ -32,6 +44,11 @@ struct pp_reader {
 	uint64_t recorded, lost;     /* the session's totals when the reader was opened */
 	uint64_t damaged;            /* records that this file passed over */
 	bool stopped;
+	bool ordered;                   /* pp_reader_order() was called; for the rest: */
+	uint64_t delay, passed;         /* ns */
+	uint64_t reached[BACKENDS_MAX]; /* ns */
+	struct reorder held;
+	struct held_record *given; /* what the event refers to */
 	struct wall wall;
 	struct pp_event event;
 };
@@ -82,6 +99,8 @@ void pp_reader_free(struct pp_reader *reader)
 			backends[i]->reader_close(reader->sources[i]);
 	if (reader->timer >= 0)
 		close(reader->timer);
+	reorder_release(&reader->held);
+	free(reader->given);
 	reader->session->nreaders--;
 	free(reader);
 }
@@ -124,6 +143,109 @@ static void reader_reopen(struct pp_reader *reader, uint64_t now)
 	reader_open_sources(reader, &opened);
 }
 
+/* ---- in the order of the backends ---- */
+
+/* Takes a record that is ready. Returns as pp_reader_next(); *backend: the one that the record comes from. */
+static int reader_take_ready(struct pp_reader *r, const struct backend **backend, const struct record_thread **thread,
+                             const struct record **record, size_t *size)
+{
+	for (size_t i = 0; i < nbackends; i++) {
+		void *source = r->sources[r->turn];
+		int n = source ? backends[r->turn]->reader_next(source, thread, record, size) : 0;
+
+		*backend = backends[r->turn];
+		if (n)
+			return n;
+		r->turn = (r->turn + 1) % nbackends;
+	}
+	return 0;
+}
+
+/* ---- in the order of time ---- */
+
+int pp_reader_order(struct pp_reader *reader, int delay_ms)
+{
+	if (delay_ms < 0 || delay_ms > 60000)
+		return error_set(EINVAL, "invalid delay of %d ms", delay_ms);
+	reader->ordered = true;
+	reader->delay = delay_ms * 1000000ull;
+	return 0;
+}
+
+/* Moves a backend's records to the heap. Returns 0 or a negative errno. */
+static int reader_hold(struct pp_reader *r, size_t backend, uint64_t now)
+{
+	const struct record_thread *thread;
+	const struct record *record;
+	size_t size;
+	int n = 1;
+
+	for (int i = 0; i < PASS_RECORDS && r->held.nbytes < HELD_MAX; i++) {
+		n = backends[backend]->reader_next(r->sources[backend], &thread, &record, &size);
+		if (n <= 0)
+			break;
+		if (reorder_add(&r->held, backends[backend], thread, record, size))
+			return -ENOMEM;
+		/* A record's time can be another process's data. */
+		if (record->time > r->reached[backend] && record->time < now)
+			r->reached[backend] = record->time;
+	}
+	if (!n)
+		r->reached[backend] = now;
+	return n < 0 ? n : 0;
+}
+
+/* Moves the records of all backends to the heap. Returns 0 or a negative errno. */
+static int reader_pass_all(struct pp_reader *r, uint64_t now)
+{
+	int err = 0;
+
+	r->passed = now;
+	for (size_t i = 0; i < nbackends && !err; i++)
+		if (r->sources[i])
+			err = reader_hold(r, i, now);
+	return err;
+}
+
+/* Returns the time up to which records are given out. */
+static uint64_t reader_ripe_until(const struct pp_reader *r)
+{
+	uint64_t reached = UINT64_MAX;
+
+	for (size_t i = 0; i < nbackends; i++)
+		if (r->sources[i] && r->reached[i] < reached)
+			reached = r->reached[i];
+	/* No later record comes after the end of recording, if all rings are empty. */
+	if (r->stopped && reached == r->passed)
+		return UINT64_MAX;
+	return reached > r->delay ? reached - r->delay : 0;
+}
+
+/* Does the same as reader_take_ready(), in the order of time. */
+static int reader_take_ordered(struct pp_reader *r, const struct backend **backend, const struct record_thread **thread,
+                               const struct record **record, size_t *size)
+{
+	uint64_t now = clock_ns();
+
+	if (now - r->passed >= PASS_NS || !r->held.n || reorder_time(&r->held) > reader_ripe_until(r)) {
+		int err = reader_pass_all(r, now);
+
+		if (err)
+			return err;
+	}
+	if (!r->held.n || (reorder_time(&r->held) > reader_ripe_until(r) && r->held.nbytes < HELD_MAX))
+		return 0;
+	free(r->given);
+	r->given = reorder_take(&r->held);
+	*backend = r->given->backend;
+	*thread = &r->given->thread;
+	*record = (const struct record *)r->given->record;
+	*size = r->given->size;
+	return 1;
+}
+
+/* ---- both ---- */
+
 /* Returns as pp_reader_next(); *backend: the one that the record comes from. */
 static int reader_take(struct pp_reader *r, int timeout_ms, const struct backend **backend,
                        const struct record_thread **thread, const struct record **record, size_t *size)
@@ -132,16 +254,11 @@ static int reader_take(struct pp_reader *r, int timeout_ms, const struct backend
 
 	for (;;) {
 		uint64_t now;
+		int n = r->ordered ? reader_take_ordered(r, backend, thread, record, size)
+		                   : reader_take_ready(r, backend, thread, record, size);
 
-		for (size_t i = 0; i < nbackends; i++) {
-			void *source = r->sources[r->turn];
-			int n = source ? backends[r->turn]->reader_next(source, thread, record, size) : 0;
-
-			*backend = backends[r->turn];
-			if (n)
-				return n;
-			r->turn = (r->turn + 1) % nbackends;
-		}
+		if (n)
+			return n;
 		now = clock_ns();
 		reader_reopen(r, now);
 		if (timeout_ms >= 0 && now >= until)
@@ -154,7 +271,7 @@ static int reader_take(struct pp_reader *r, int timeout_ms, const struct backend
 int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_event **event)
 {
 	const struct attachment *attachment;
-	const struct backend *backend;
+	const struct backend *backend = NULL;
 	const struct record_thread *thread;
 	const struct record *record;
 	size_t size;
@@ -200,6 +317,16 @@ void pp_reader_drop(struct pp_reader *reader)
 	for (size_t i = 0; i < nbackends; i++)
 		if (reader->sources[i])
 			backends[i]->reader_drop(reader->sources[i]);
+	while (reader->held.n) {
+		struct held_record *held = reorder_take(&reader->held);
+		const struct record *record = (const struct record *)held->record;
+
+		session_lose(reader->session,
+		             &(struct pp_mark){ .attachment = attachment_id_of(held->backend, held->thread.attachment),
+		                                .pid = (pid_t)held->thread.pid,
+		                                .point = record->point });
+		free(held);
+	}
 }
 
 /* An attachment that ended took its counts with it, so that totals may be lower than before. */

@@ -9,6 +9,7 @@
 #include "base/array.h"
 #include "base/error.h"
 #include "runtime/backend.h"
+#include "sdt/cxx-name.h"
 
 int pp_request_new(struct pp_request **request)
 {
@@ -16,6 +17,8 @@ int pp_request_new(struct pp_request **request)
 	if (!*request)
 		return error_nomem();
 	(*request)->maxactive = MAXACTIVE_DEFAULT;
+	(*request)->cells = AGG_CELLS_DEFAULT;
+	(*request)->string_max = RECORD_STRING_DEFAULT;
 	return 0;
 }
 
@@ -39,6 +42,9 @@ void pp_request_free(struct pp_request *request)
 	free(request->processes);
 	free(request->command);
 	free(request->filter);
+	free(request->print);
+	free(request->key);
+	free(request->aggregate);
 	free(request->cgroup);
 	free(request);
 }
@@ -56,12 +62,28 @@ static int request_list_append(char ***list, size_t *n, size_t *room, const char
 
 int pp_request_pattern(struct pp_request *request, const char *pattern)
 {
-	const char *colon = strchr(pattern, ':');
+	const char *colon = pattern_colon(pattern);
 
 	if (!*pattern || colon == pattern || (colon && !colon[1]))
 		return error_set(EINVAL, "invalid pattern '%s': expected PROVIDER:NAME or NAME, both may be globs",
 		                 pattern);
 	return request_list_append(&request->patterns, &request->npatterns, &request->patterns_room, pattern);
+}
+
+int pp_request_latency(struct pp_request *request, const char *begin, const char *end, const char *key)
+{
+	int err;
+
+	if (request->npatterns)
+		return error_set(EINVAL, "a request for a latency has no other probes");
+	err = pp_request_pattern(request, begin);
+	if (!err)
+		err = pp_request_pattern(request, end);
+	if (err)
+		return err;
+	request->latency = true;
+	request->key = key ? strdup(key) : NULL;
+	return key && !request->key ? error_nomem() : 0;
 }
 
 int pp_request_file(struct pp_request *request, const char *path)
@@ -151,6 +173,40 @@ int pp_request_filter(struct pp_request *request, const char *expression)
 	return 0;
 }
 
+int pp_request_aggregate(struct pp_request *request, const char *expression, unsigned cells)
+{
+	char *copy;
+
+	if (cells > AGG_CELLS_MAX)
+		return error_set(EINVAL, "invalid size %u of a table: expected 1 to %d cells", cells, AGG_CELLS_MAX);
+	copy = strdup(expression);
+	if (!copy)
+		return error_nomem();
+	free(request->aggregate);
+	request->aggregate = copy;
+	request->cells = cells ? cells : AGG_CELLS_DEFAULT;
+	return 0;
+}
+
+int pp_request_print(struct pp_request *request, const char *expressions)
+{
+	char *copy = strdup(expressions);
+
+	if (!copy)
+		return error_nomem();
+	free(request->print);
+	request->print = copy;
+	return 0;
+}
+
+int pp_request_string_max(struct pp_request *request, unsigned n)
+{
+	if (!n || n > PP_STRING_MAX)
+		return error_set(EINVAL, "invalid length of strings %u: expected 1 to %d", n, PP_STRING_MAX);
+	request->string_max = n;
+	return 0;
+}
+
 int pp_request_string(struct pp_request *request, const char *argument)
 {
 	return request_list_append(&request->strings, &request->nstrings, &request->strings_room, argument);
@@ -233,6 +289,12 @@ int pp_request_overwrite(struct pp_request *request)
 int pp_request_calls(struct pp_request *request)
 {
 	request->calls = true;
+	return 0;
+}
+
+int pp_request_uretprobe(struct pp_request *request)
+{
+	request->uretprobe = true;
 	return 0;
 }
 

@@ -18,14 +18,20 @@ struct pp_request {
 	size_t nfiles, files_room;
 	struct process **processes;
 	size_t nprocesses, processes_room;
-	char *command;  /* the program that the process of pp_request_command() will run */
-	char *filter;   /* NULL: none */
-	char **strings; /* names of arguments */
+	char *command;       /* the program that the process of pp_request_command() will run */
+	char *filter;        /* NULL: none */
+	char *print;         /* NULL: record the arguments of the probe */
+	unsigned string_max; /* bytes of a recorded string */
+	char *aggregate;     /* NULL: none */
+	unsigned cells;      /* of its table */
+	bool latency;        /* arm the call from the first pattern to the second one */
+	char *key;           /* of that call; NULL: its begin and its end are in one thread */
+	char **strings;      /* names of arguments */
 	size_t nstrings, strings_room;
 	char **addresses; /* names of arguments that are not to be read as strings */
 	size_t naddresses, addresses_room;
 	const struct backend *backend; /* NULL: "auto" */
-	bool record, overwrite, calls, hold, fast;
+	bool record, overwrite, calls, hold, fast, uretprobe;
 	unsigned maxactive;
 	double budget; /* a share of one CPU; 0: none */
 	size_t many;   /* arm no more sites than this in running processes by the kernel; 0: no limit */

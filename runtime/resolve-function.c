@@ -6,10 +6,14 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "runtime/function-name.h"
 #include "runtime/function.h"
 #include "runtime/process.h"
 #include "runtime/resolve-internal.h"
+#include "runtime/uretprobe.h"
 #include "sdt/image.h"
+
+#define GLOB_FUNCTIONS_MAX 10000
 
 /* Records that the image refuses the pattern, for the reason in pp_error(). Returns 0 or -ENOMEM. */
 static int targets_refuse(struct targets *t, size_t pattern, const struct pp_image *image, int err)
@@ -33,7 +37,7 @@ static int targets_refuse(struct targets *t, size_t pattern, const struct pp_ima
 
 /* Sets *probe to the probe of a func: pattern, NULL if the image has none. It is made once for an image. */
 static int targets_function(struct targets *t, const struct pp_image *image, const char *name, size_t pattern,
-                            struct pp_probe **probe)
+                            bool uretprobe, struct pp_probe **probe)
 {
 	int err;
 
@@ -45,7 +49,7 @@ static int targets_function(struct targets *t, const struct pp_image *image, con
 	*probe = NULL;
 	if (ALLOC_GROW(t->functions, t->nfunctions + 1, t->functions_room))
 		return -ENOMEM;
-	err = function_probe(image, name, probe);
+	err = function_probe(image, name, uretprobe, probe);
 	if (err)
 		return err == -ENOENT ? 0 : targets_refuse(t, pattern, image, err);
 	t->functions[t->nfunctions++] = *probe;
@@ -81,18 +85,42 @@ static char *refusal_reason(const struct resolver *r, const struct pp_probe *pro
 	return text;
 }
 
-static int resolver_add_function(struct resolver *r, const struct pp_probe *probe)
+int resolver_add_sites(struct resolver *r, const struct pp_probe *probe)
 {
-	size_t first = r->targets->npoints;
-	struct arm_point *points;
-
 	for (size_t k = 0; k < probe->nsites; k++) {
 		int err = resolver_add_site(r, &probe->sites[k]);
 
 		if (err)
 			return err;
 	}
+	return 0;
+}
+
+int resolver_add_together(struct resolver *r, const struct pp_probe *probe)
+{
+	size_t first = r->targets->npoints;
+	int err = resolver_add_sites(r, probe);
+
+	if (!err)
+		points_refuse_together(r->targets->points + first, probe->nsites);
+	return err;
+}
+
+static int resolver_add_function(struct resolver *r, const struct pp_probe *probe)
+{
+	size_t first = r->targets->npoints;
+	struct arm_point *points;
+	int err = resolver_add_sites(r, probe);
+
+	if (err)
+		return err;
 	points = r->targets->points + first;
+	for (size_t k = 0; k < probe->nsites && probe->sites[k].role != SITE_HIT && r->request->uretprobe; k++) {
+		char *why = uretprobe_refused(r->process);
+
+		if (why)
+			arm_point_refuse(&points[k], -EOPNOTSUPP, why);
+	}
 	for (size_t k = 0; k < probe->nsites && function_refused(probe); k++) {
 		points[k].error = -EOPNOTSUPP;
 		free(points[k].reason);
@@ -103,16 +131,84 @@ static int resolver_add_function(struct resolver *r, const struct pp_probe *prob
 	return 0;
 }
 
+/* What function_glob() works on. */
+struct glob {
+	struct resolver *r;
+	const struct pp_image *image;
+	size_t pattern, n;
+	bool is_return;
+};
+
+/* Adds a function that a glob matches. Functions that cannot be probed are counted as sites that are refused. */
+static int glob_add(const char *name, uint64_t address, void *arg)
+{
+	struct glob *glob = arg;
+	struct targets *t = glob->r->targets;
+	struct pp_probe *probe = NULL;
+	char *full;
+	int err;
+
+	if (glob->n++ == GLOB_FUNCTIONS_MAX)
+		return error_set(E2BIG, "'%s' matches more than %d functions of '%s'; narrow it down",
+		                 glob->r->request->patterns[glob->pattern], GLOB_FUNCTIONS_MAX, glob->image->path);
+	full = error_format("%s%s", name, glob->is_return ? "%return" : "");
+	err = full ? ALLOC_GROW(t->functions, t->nfunctions + 1, t->functions_room) : error_nomem();
+	if (!err)
+		err = function_probe_at(glob->image, full, address, glob->is_return, glob->r->request->uretprobe,
+		                        &probe);
+	free(full);
+	if (err)
+		return err == -ENOMEM ? err : targets_refuse(t, glob->pattern, glob->image, err);
+	t->functions[t->nfunctions++] = probe;
+	t->matched[glob->pattern]++;
+	return resolver_add_function(glob->r, probe);
+}
+
+/* Adds the functions that a glob matches, unless it is the name of a function, as operator* is. */
+static int resolver_add_glob(struct resolver *r, const struct pp_image *image, const char *name, size_t pattern,
+                             bool *is_glob)
+{
+	struct glob glob = { .r = r, .image = image, .pattern = pattern };
+	struct function_parts parts;
+	uint64_t address;
+	int err = function_split(name, &parts);
+
+	*is_glob = !err && !parts.offset && image_functions_named(image, parts.symbol, &address, 1) <= 0;
+	glob.is_return = parts.is_return;
+	if (*is_glob)
+		err = function_glob(image, parts.symbol, glob_add, &glob);
+	free(parts.symbol);
+	return err;
+}
+
+int resolver_function(struct resolver *r, const struct pp_image *image, size_t i, const char *name,
+                      struct pp_probe **probe)
+{
+	return targets_function(r->targets, image, name, i, r->request->uretprobe, probe);
+}
+
 int resolver_add_functions(struct resolver *r, const struct pp_image *image)
 {
 	for (size_t i = 0; i < r->request->npatterns; i++) {
 		const char *name = function_name(r->request->patterns[i]);
 		struct pp_probe *probe;
-		int err;
+		bool is_glob = false, is_added;
+		int err = 0;
 
 		if (!name)
 			continue;
-		err = targets_function(r->targets, image, name, i, &probe);
+		if (function_is_glob(name))
+			err = resolver_add_glob(r, image, name, i, &is_glob);
+		if (err)
+			return err;
+		if (is_glob)
+			continue;
+		err = resolver_add_return(r, image, i, &is_added);
+		if (err)
+			return err;
+		if (is_added)
+			continue;
+		err = targets_function(r->targets, image, name, i, r->request->uretprobe, &probe);
 		if (err)
 			return err;
 		if (!probe)

@@ -8,8 +8,11 @@
 
 #include "base/array.h"
 #include "base/error.h"
+#include "runtime/call.h"
 #include "runtime/disasm.h"
+#include "runtime/fetch/aggregate.h"
 #include "runtime/fetch/filter.h"
+#include "runtime/fetch/print.h"
 #include "runtime/function.h"
 #include "runtime/insn-check.h"
 #include "runtime/resolve-internal.h"
@@ -32,6 +35,14 @@ void program_free(void *program)
 	free(program);
 }
 
+/* Returns true if the text is the name, or begins with it and a colon. */
+static bool name_begins(const char *text, const char *name)
+{
+	size_t n = strlen(name);
+
+	return !strncmp(text, name, n) && (!text[n] || text[n] == ':');
+}
+
 /* Returns true if argument i has one of the names, its own or argN. Sets used[k] for each of the names that match. */
 static bool argument_is_named(const struct pp_probe *probe, size_t i, char *const *names, size_t n, bool *used)
 {
@@ -40,9 +51,49 @@ static bool argument_is_named(const struct pp_probe *probe, size_t i, char *cons
 
 	snprintf(number, sizeof(number), "arg%zu", i);
 	for (size_t k = 0; k < n; k++)
-		if (!strcmp(probe->args[i].name, names[k]) || !strcmp(number, names[k]))
+		if (name_begins(names[k], probe->args[i].name) || name_begins(names[k], number))
 			any = used[k] = true;
 	return any;
+}
+
+/* Returns the index of the argument with this name, its own or argN; -1 if there is none. */
+static int argument_index(const struct pp_probe *probe, size_t nargs, const char *name)
+{
+	for (size_t i = 0; i < nargs; i++) {
+		char number[24];
+
+		snprintf(number, sizeof(number), "arg%zu", i);
+		if ((i < probe->nargs && !strcmp(probe->args[i].name, name)) || !strcmp(number, name))
+			return (int)i;
+	}
+	return -1;
+}
+
+/* Gives strings the lengths that the request's names "STRING:LENGTH" say. */
+static int strings_set_lengths(const struct pp_request *request, const struct pp_site *site,
+                               struct fetch_program *program)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < request->nstrings && !err; i++) {
+		const char *colon = strchr(request->strings[i], ':');
+		char *name = colon ? strndup(request->strings[i], (size_t)(colon - request->strings[i])) : NULL;
+		int string, length;
+
+		if (!colon)
+			continue;
+		if (!name)
+			return error_nomem();
+		string = argument_index(site->probe, program->nargs, name);
+		length = argument_index(site->probe, program->nargs, colon + 1);
+		free(name);
+		if (string >= 0 && length < 0)
+			return error_set(EINVAL, "%s:%s has no argument '%s', which is to be the length of a string",
+			                 site->probe->provider, site->probe->name, colon + 1);
+		if (string >= 0)
+			err = fetch_set_length(program, string, length);
+	}
+	return err;
 }
 
 /* Replaces the probe's arguments by a copy, typed as the request says. The caller frees probe->args. */
@@ -69,17 +120,27 @@ static int probe_retype(struct targets *t, const struct pp_request *request, str
 static int program_compile_typed(const struct pp_site *site, const struct pp_request *request,
                                  struct fetch_program *program)
 {
-	int err = fetch_compile(site, program);
+	int err = site->call ? call_compile(site, request->key, program) : fetch_compile(site, program);
 
 	program->role = site->role;
-	if (err || !request->filter || site->role == SITE_CALL)
+	if (site->by_return)
+		program->match = MATCH_RETURN;
+	if (err || site->role == SITE_CALL)
 		return err;
-	return filter_compile(request->filter, site, program);
+	if (request->filter)
+		err = filter_compile(request->filter, site, program);
+	if (!err && request->aggregate)
+		err = aggregate_compile(request->aggregate, site, program);
+	/* The expressions above are about arguments that push one value; one with a length pushes two. */
+	if (!err)
+		err = request->print ? print_compile(request->print, site, program)
+		                     : strings_set_lengths(request, site, program);
+	fetch_set_string_max(program, request->string_max);
+	return err;
 }
 
-/* Compiles the fetch program of a site. The request decides which arguments are strings, not the signature. */
-static int program_compile(struct targets *t, const struct pp_site *site, const struct pp_request *request,
-                           struct fetch_program *program)
+int program_compile(struct targets *t, const struct pp_site *site, const struct pp_request *request,
+                    struct fetch_program *program)
 {
 	struct pp_probe probe = *site->probe;
 	struct pp_site retyped = *site;
@@ -169,7 +230,7 @@ static int site_check_boundary(struct targets *t, const struct pp_site *site)
 static bool sites_share_program(const struct pp_site *a, const struct pp_site *b)
 {
 	return a->probe == b->probe && !strcmp(a->operands, b->operands) && a->flags == b->flags &&
-	       a->floats == b->floats && a->role == b->role;
+	       a->floats == b->floats && a->role == b->role && a->by_return == b->by_return;
 }
 
 /* Sets the point's program; last is the point before, or NULL. Returns 0 or -ENOMEM. */
@@ -186,8 +247,9 @@ static int point_set_program(struct resolver *r, struct arm_point *point, const 
 	if (err == -ENOMEM)
 		return err;
 	if (err) {
-		/* Hits can be counted without arguments, but not filtered. */
-		point->error = r->request->filter ? err : 0;
+		/* Hits can be counted without arguments, but not filtered, printed or aggregated. */
+		point->error =
+			r->request->filter || r->request->print || r->request->aggregate || point->site->call ? err : 0;
 		point->program = &no_arguments[point->site->role];
 		point->reason = strdup(pp_error());
 	} else if (point->program->nmissing) {

@@ -7,21 +7,39 @@
  */
 #include "runtime/resolve.h"
 
+#include <elf.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <search.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/array.h"
 #include "base/error.h"
+#include "runtime/call.h"
 #include "runtime/disasm.h"
+#include "runtime/function-name.h"
 #include "runtime/function.h"
 #include "runtime/ld-list.h"
 #include "runtime/process.h"
 #include "runtime/resolve-internal.h"
+#include "sdt/cxx-name.h"
 #include "sdt/image.h"
+
+/* Returns true if the pattern matches the probe of a func: pattern, "func:SYMBOL". */
+static bool function_matches(const char *probe, const char *pattern)
+{
+	const char *colon = pattern_colon(pattern), *name = colon ? colon + 1 : pattern;
+	char provider[64];
+
+	snprintf(provider, sizeof(provider), "%.*s", colon ? (int)(colon - pattern) : 1, colon ? pattern : "*");
+	if (fnmatch(provider, FUNCTION_PROVIDER, 0))
+		return false;
+	return !fnmatch(name, function_name(probe), 0) || function_glob_matches(name, function_name(probe));
+}
 
 bool pp_name_matches(const char *probe, const char *pattern)
 {
@@ -30,6 +48,8 @@ bool pp_name_matches(const char *probe, const char *pattern)
 
 	if (!strcmp(probe, pattern))
 		return true; /* names of C++ functions contain the characters of globs */
+	if (function_name(probe))
+		return function_matches(probe, pattern);
 	provider = strdup(probe);
 	colon = provider ? strchr(provider, ':') : NULL;
 	if (colon) {
@@ -60,17 +80,27 @@ static int targets_open_image(struct targets *t, const struct pp_request *reques
 		return 0;
 	err = ALLOC_GROW(t->images, t->nimages + 1, t->images_room);
 	if (!err)
-		err = pp_image_open_matching(path, (const char *const *)request->patterns, request->npatterns, 0,
-		                             image);
+		err = t->patterns ? 0 : request_list_patterns(request, &t->patterns, &t->npatterns);
 	if (!err)
-		t->images[t->nimages++] = *image;
-	return err;
+		err = pp_image_open_matching(path, (const char *const *)t->patterns, t->npatterns, 0, image);
+	if (err)
+		return err;
+	t->images[t->nimages++] = *image;
+	if ((*image)->type == ET_REL)
+		return error_set(
+			ENOEXEC,
+			"'%s' is an object file, whose probes cannot be armed; name a program that is linked with it",
+			path);
+	return 0;
 }
 
 static int resolver_add_image(struct resolver *r, const struct pp_image *image)
 {
-	int err = resolver_add_functions(r, image);
+	int err;
 
+	if (r->request->latency)
+		return resolver_add_latency(r, image);
+	err = resolver_add_functions(r, image);
 	if (err)
 		return err;
 	for (size_t p = 0; p < image->nprobes; p++) {
@@ -81,11 +111,9 @@ static int resolver_add_image(struct resolver *r, const struct pp_image *image)
 				r->targets->matched[i]++;
 				wanted = true;
 			}
-		for (size_t i = 0; wanted && i < image->probes[p].nsites; i++) {
-			err = resolver_add_site(r, &image->probes[p].sites[i]);
-			if (err)
-				return err;
-		}
+		err = wanted ? resolver_add_probe(r, &image->probes[p]) : 0;
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -253,14 +281,20 @@ void targets_release(struct targets *t)
 {
 	for (size_t i = 0; i < t->npoints; i++)
 		free(t->points[i].reason);
+	for (size_t i = 0; i < t->ncalls; i++)
+		call_free(t->calls[i]);
 	for (size_t i = 0; i < t->nfunctions; i++)
 		function_free(t->functions[i]);
+	for (size_t i = 0; i < t->npatterns; i++)
+		free(t->patterns[i]);
 	for (size_t i = 0; i < t->nimages; i++)
 		pp_image_free(t->images[i]);
 	for (size_t i = 0; i < t->nrefusals; i++)
 		free(t->refusals[i].reason);
 	free(t->refusals);
 	code_map_free(t->map);
+	free(t->patterns);
+	free(t->calls);
 	free(t->functions);
 	free(t->points);
 	free(t->images);

@@ -25,6 +25,10 @@ struct targets {
 	void *programs;     /* the different fetch programs, a search tree */
 	struct pp_probe **functions; /* the probes of func: patterns */
 	size_t nfunctions, functions_room;
+	struct call **calls; /* the calls that were made from probes of the images */
+	size_t ncalls, calls_room;
+	char **patterns; /* of probes that are kept when an image is opened: request_list_patterns() */
+	size_t npatterns;
 	struct code_map *map; /* of map_image, the last image with checked sites */
 	const struct pp_image *map_image;
 	struct target_refusal *refusals;

@@ -113,6 +113,7 @@ static void row_add(struct stat_row *to, const struct stat_row *from)
 	to->counts.missed += from->counts.missed;
 	to->counts.under_way += from->counts.under_way;
 	to->counts.abandoned += from->counts.abandoned;
+	to->counts.unmatched += from->counts.unmatched;
 	to->counts.other += from->counts.other;
 }
 
@@ -130,6 +131,10 @@ static void rows_merge(struct pp_stat *stat)
 			stat->rows[n++] = stat->rows[i];
 	}
 	stat->nrows = n;
+	/* A call may have ended between two reads of its counters. */
+	for (size_t i = 0; i < n; i++)
+		if ((int64_t)stat->rows[i].counts.under_way < 0)
+			stat->rows[i].counts.under_way = 0;
 }
 
 static int share_compare(const void *a, const void *b)

@@ -18,14 +18,18 @@
 struct elf_file {
 	const char *path; /* owned by the caller */
 	int fd;
-	Elf *elf;
+	Elf *elf, *archive; /* archive: NULL unless the ELF file is a member of one */
 	GElf_Ehdr header;
 	struct stat stat;
+	uint64_t start, size; /* of the ELF file in the file, which may be an archive */
 	bool is_64;
 	bool swap; /* the byte order is not this machine's */
 };
 
-/* Returns 0, -ENOEXEC if it is not an executable or a shared library or its headers are damaged, or the errno of open(2). */
+/*
+ * Opens an executable, a shared library or an object file. A path "ARCHIVE(MEMBER)" names a member of an archive if no file
+ * has this name. Returns 0, -ENOEXEC if it is another kind of file or its headers are damaged, or the errno of open(2).
+ */
 int elf_file_open(const char *path, struct elf_file *file);
 /* Accepts a file that was closed already. */
 void elf_file_close(struct elf_file *file);
@@ -36,6 +40,12 @@ bool elf_file_has(const struct elf_file *file, uint64_t offset, uint64_t size);
 int elf_file_read(const struct elf_file *file, uint64_t offset, size_t size, void *buffer);
 /* Reads them into memory that the caller frees, and appends a NUL. Returns also -EFBIG and -ENOMEM. */
 int elf_file_load(const struct elf_file *file, uint64_t offset, uint64_t size, char **data);
+
+/*
+ * Calls fn with the path "ARCHIVE(MEMBER)" of each member of the archive that is an ELF file, until it returns nonzero.
+ * Returns that value, 1 if the file is not an archive, or a negative errno.
+ */
+int elf_file_members(const char *path, int (*fn)(const char *member, void *arg), void *arg);
 
 /* Returns the name of a section, "" if it has none. */
 const char *elf_file_section_name(const struct elf_file *file, const GElf_Shdr *section);

@@ -38,6 +38,8 @@ struct pp_type {
 	struct pp_field *fields;
 	struct pp_enumerator *values;
 	size_t nfields, nvalues;
+	const struct dwarf_die
+		*die; /* of a parameter that has the type, which DWARF describes; NULL: fields and values do */
 };
 
 struct pp_arg {
@@ -58,7 +60,9 @@ struct pp_site {
 	uint32_t flags;            /* PPN_FLAG_* */
 	uint32_t floats;           /* bit i: operand i is a float or double without an `f` in its text */
 	uint8_t role;              /* enum site_role of runtime/function.h; 0 for sites of notes */
+	bool by_return;            /* hit when the function that begins here returns, by a uretprobe */
 	uint8_t code[16];          /* the file's bytes at offset, padded with zeroes */
+	const struct call *call;   /* the call that the site begins or ends (runtime/call.h); NULL for most sites */
 	uint8_t skipped; /* bytes of endbr64 between the begin of the function and the site; 0 for most sites */
 	bool noted;      /* true: from a note; false: from a request such as func:SYMBOL */
 	char *refused;   /* why the site must not be armed; NULL: it may be */
@@ -96,6 +100,7 @@ struct pp_image {
 	size_t nwarnings;
 	const char *dropped; /* the one warning that is harmless: notes whose code the linker dropped; may be NULL */
 	struct image_symbols *symbols; /* see symbols.c */
+	struct image_dwarf *dwarf;     /* see dwarf.h */
 	struct image_segment {
 		uint64_t address, offset, filesz, memsz;
 		unsigned flags; /* PF_* */
@@ -157,6 +162,10 @@ bool image_names_object(const struct pp_image *image, const char *name, uint64_t
 bool image_is_ifunc(const struct pp_image *image, const char *name, uint64_t *address);
 /* Finds the GOT slot where the loader stores the result of this resolver (R_X86_64_IRELATIVE, R_AARCH64_IRELATIVE). Returns false if none. */
 bool image_ifunc_slot(const struct pp_image *image, uint64_t resolver, uint64_t *slot);
+/* Returns the address of the i-th function (pp_image_function()), 0 if there is none. */
+uint64_t image_function_address(const struct pp_image *image, size_t i);
+/* Returns the demangled form of a symbol, NULL if it is not that of a C++ function. The caller frees it. */
+char *image_demangle(const char *name);
 /* Returns the demangled name of the function at the address, "?" if it is not known. The caller frees it. */
 char *image_function_written(const struct pp_image *image, uint64_t address);
 

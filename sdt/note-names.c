@@ -4,6 +4,7 @@
  * of thousands of names. The provider and the name of a note are consecutive strings, so they are compared at once. Names
  * whose first characters differ from those of all patterns are not even looked up.
  */
+#include "sdt/cxx-name.h"
 #include "sdt/note-parse.h"
 
 #include "base/array.h"
@@ -89,8 +90,11 @@ static bool glob_may_match(const char *glob, size_t n, const char *text)
 bool notes_filter_may_match(const struct notes_filter *wanted, const char *provider, const char *name)
 {
 	for (size_t i = 0; i < wanted->n; i++) {
-		const char *pattern = wanted->patterns[i], *colon = strchr(pattern, ':');
+		const char *pattern = wanted->patterns[i], *colon = pattern_colon(pattern);
 		const char *rest = colon ? colon + 1 : pattern;
+
+		if (cxx_is_pattern(rest))
+			return true;
 
 		if ((!colon || glob_may_match(pattern, (size_t)(colon - pattern), provider)) &&
 		    glob_may_match(rest, strlen(rest), name))

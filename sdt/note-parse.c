@@ -94,15 +94,21 @@ int note_parse_probe(struct note_walk *walk, const char *desc, size_t size, cons
 	return 0;
 }
 
+/* A section that starts at the position counts as before it, so that lower_bound() finds the section after it. */
+static int section_compare_position(const void *section, const void *position)
+{
+	return ((const struct notes_section *)section)->at <= *(const size_t *)position ? -1 : 1;
+}
+
 void note_decode(const struct elf_file *file, const struct notes *notes, size_t i, struct note *note)
 {
 	const struct note_name *name = &notes->names[notes->name_of[i]];
-	size_t address = file->is_64 ? 8 : 4, section = notes->nsections;
+	size_t address = file->is_64 ? 8 : 4, section;
 	size_t position = (size_t)notes->refs[i] * sizeof(*notes->refs);
 	const char *desc = notes->data + position + NOTE_HEADER + sizeof(STAPSDT_OWNER);
 
-	while (notes->sections[section - 1].at > position)
-		section--;
+	section = lower_bound(notes->sections, notes->nsections, sizeof(*notes->sections), &position,
+	                      section_compare_position);
 	note->at = notes->sections[section - 1].start + (position - notes->sections[section - 1].at);
 	note->location = elf_file_address(file, desc);
 	note->base = elf_file_address(file, desc + address);

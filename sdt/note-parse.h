@@ -4,6 +4,7 @@
 #define SDT_NOTE_PARSE_H
 
 #include "sdt/notes.h"
+#include "sdt/object-file.h"
 
 #define NOTE_HEADER 12 /* bytes: namesz, descsz, type */
 
@@ -13,6 +14,7 @@ struct note_walk {
 	struct pp_image *image;
 	const struct notes_filter *wanted;
 	struct notes *notes;
+	struct object_relocations relocations;
 	uint64_t start; /* offset of the section in the file */
 	size_t used;    /* bytes of notes->data */
 	size_t refs_room, name_of_room, names_room, sections_room;

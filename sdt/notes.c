@@ -22,6 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COMPRESSION_MAX 1100 /* a section that shrinks more is taken for damaged; zlib reaches 1032 */
+
 static void notes_take_build_id(struct pp_image *image, const unsigned char *id, size_t size)
 {
 	if (*image->build_id || size > sizeof(image->build_id) / 2)
@@ -117,16 +119,45 @@ static size_t notes_section_room(uint64_t size)
 	return (size + NOTE_HEADER + sizeof(STAPSDT_OWNER) + 3) & -(size_t)4;
 }
 
-static int notes_walk_section(struct note_walk *walk, const GElf_Shdr *section)
+/* Returns the size of a section's contents, which may be compressed; more than ELF_FILE_PART_MAX if it is damaged. */
+static uint64_t notes_section_size(Elf_Scn *scn, const GElf_Shdr *section)
+{
+	GElf_Chdr header;
+
+	if (!(section->sh_flags & SHF_COMPRESSED))
+		return section->sh_size;
+	if (!gelf_getchdr(scn, &header) || header.ch_size / COMPRESSION_MAX > section->sh_size)
+		return UINT64_MAX;
+	return header.ch_size;
+}
+
+/* Reads the contents of a section of the size. */
+static int notes_section_read(const struct elf_file *file, Elf_Scn *scn, const GElf_Shdr *section, uint64_t size,
+                              char *data)
+{
+	Elf_Data *contents;
+
+	if (!(section->sh_flags & SHF_COMPRESSED))
+		return elf_file_read(file, section->sh_offset, size, data);
+	if (elf_compress(scn, 0, 0) < 0 || !(contents = elf_rawdata(scn, NULL)) || contents->d_size != size)
+		return error_set(ENOEXEC, "'%s' is damaged: its section %s cannot be decompressed: \"%s\"", file->path,
+		                 elf_file_section_name(file, section), elf_errmsg(-1));
+	if (size)
+		memcpy(data, contents->d_buf, size);
+	return 0;
+}
+
+static int notes_walk_section(struct note_walk *walk, Elf_Scn *scn, const GElf_Shdr *section)
 {
 	const char *name = elf_file_section_name(walk->file, section);
 	bool probes = !strcmp(name, STAPSDT_SECTION) || !strcmp(name, PPN_SECTION);
 	struct notes *notes = walk->notes;
-	uint64_t size = section->sh_size;
+	uint64_t size = notes_section_size(scn, section);
 	char *data = notes->data + walk->used;
+	size_t unplaced;
 	int err;
 
-	if (!elf_file_has(walk->file, section->sh_offset, size) || size > ELF_FILE_PART_MAX) {
+	if (!elf_file_has(walk->file, section->sh_offset, section->sh_size) || size > ELF_FILE_PART_MAX) {
 		if (probes)
 			image_warn(walk->image,
 			           "its section %s ends after the end of the file, so its probes are not known", name);
@@ -134,9 +165,12 @@ static int notes_walk_section(struct note_walk *walk, const GElf_Shdr *section)
 	}
 	if (ALLOC_GROW(notes->sections, notes->nsections + 1, walk->sections_room))
 		return -ENOMEM;
-	err = elf_file_read(walk->file, section->sh_offset, size, data);
+	err = notes_section_read(walk->file, scn, section, size, data);
 	if (err)
 		return err;
+	unplaced = object_relocate(walk->file, &walk->relocations, scn, data, size);
+	if (unplaced)
+		image_warn(walk->image, "%zu addresses in its section %s cannot be relocated", unplaced, name);
 	notes->sections[notes->nsections++] = (struct notes_section){ section->sh_offset, walk->used };
 	walk->used += notes_section_room(size);
 	walk->start = section->sh_offset;
@@ -270,14 +304,14 @@ static int notes_alloc(struct note_walk *walk, Elf_Scn **overlaps)
 	*overlaps = NULL;
 	while (!*overlaps && (scn = elf_nextscn(walk->file->elf, scn)) != NULL) {
 		if (!gelf_getshdr(scn, &section) || section.sh_type != SHT_NOTE ||
-		    section.sh_size > ELF_FILE_PART_MAX ||
+		    notes_section_size(scn, &section) > ELF_FILE_PART_MAX ||
 		    !elf_file_has(walk->file, section.sh_offset, section.sh_size))
 			continue;
 		size += section.sh_size;
 		if (!elf_file_has(walk->file, 0, size))
 			*overlaps = scn;
 		else
-			room += notes_section_room(section.sh_size);
+			room += notes_section_room(notes_section_size(scn, &section));
 	}
 	walk->notes->data = room / sizeof(uint32_t) <= UINT32_MAX ? arena_alloc(&walk->image->arena, room) : NULL;
 	return walk->notes->data ? 0 : error_nomem();
@@ -289,6 +323,7 @@ static int notes_walk_sections(struct note_walk *walk)
 	GElf_Shdr section;
 	int err = notes_alloc(walk, &overlaps);
 
+	err = err ? err : object_relocations_find(walk->file, &walk->relocations);
 	while (!err && (scn = elf_nextscn(walk->file->elf, scn)) != NULL) {
 		if (!gelf_getshdr(scn, &section) || section.sh_type != SHT_NOTE)
 			continue;
@@ -298,7 +333,7 @@ static int notes_walk_sections(struct note_walk *walk)
 			           (unsigned long long)section.sh_offset);
 			break;
 		}
-		err = notes_walk_section(walk, &section);
+		err = notes_walk_section(walk, scn, &section);
 	}
 	return err;
 }
@@ -312,6 +347,7 @@ int notes_read(const struct elf_file *file, const struct notes_filter *wanted, s
 	*notes = (struct notes){ 0 };
 	err = notes_walk_sections(&walk);
 	free(walk.buckets);
+	object_relocations_release(&walk.relocations);
 	if (err) {
 		notes_release(notes);
 		return err;

@@ -5,8 +5,11 @@
 #include "sdt/elf-file.h"
 #include "sdt/image.h"
 #include "sdt/notes.h"
+#include "sdt/object-file.h"
 #include "sdt/overlayfs.h"
 #include "sdt/probes.h"
+#include "sdt/cxx-name.h"
+#include "sdt/dwarf.h"
 #include "sdt/symbols.h"
 
 #include <errno.h>
@@ -37,7 +40,7 @@ static int image_read_segments(const struct elf_file *file, struct pp_image *ima
 			return error_set(ENOEXEC, "'%s' has more than %d PT_LOAD segments", file->path, SEGMENTS_MAX);
 		if (!elf_file_has(file, p.p_offset, p.p_filesz)) {
 			cut = true;
-			p.p_filesz = elf_file_has(file, p.p_offset, 0) ? image->size - p.p_offset : 0;
+			p.p_filesz = elf_file_has(file, p.p_offset, 0) ? file->size - p.p_offset : 0;
 		}
 		image->segments[image->nsegments++] =
 			(struct image_segment){ p.p_vaddr, p.p_offset, p.p_filesz, p.p_memsz, p.p_flags };
@@ -47,6 +50,38 @@ static int image_read_segments(const struct elf_file *file, struct pp_image *ima
 	return 0;
 damaged:
 	return error_set(ENOEXEC, "'%s' is damaged: \"%s\"", file->path, elf_errmsg(-1));
+}
+
+/* An object file has no segments. Each of its sections counts as one. */
+static int image_read_object_sections(const struct elf_file *file, struct pp_image *image)
+{
+	Elf_Scn *scn = NULL;
+	GElf_Shdr section;
+	size_t n;
+
+	if (elf_getshdrnum(file->elf, &n))
+		return error_set(ENOEXEC, "'%s' is damaged: \"%s\"", file->path, elf_errmsg(-1));
+	image->segments = arena_alloc(&image->arena, (n + 1) * sizeof(*image->segments));
+	if (!image->segments)
+		return error_nomem();
+	while ((scn = elf_nextscn(file->elf, scn)) != NULL && image->nsegments < n) {
+		bool filled;
+
+		if (!gelf_getshdr(scn, &section) || !(section.sh_flags & SHF_ALLOC))
+			continue;
+		filled = section.sh_type != SHT_NOBITS;
+		if (filled && !elf_file_has(file, section.sh_offset, section.sh_size))
+			continue;
+		image->segments[image->nsegments++] = (struct image_segment){
+			.address = elf_file_section_address(file, scn, &section),
+			.offset = section.sh_offset,
+			.filesz = filled ? section.sh_size : 0,
+			.memsz = section.sh_size,
+			.flags = PF_R | (section.sh_flags & SHF_WRITE ? PF_W : 0) |
+			         (section.sh_flags & SHF_EXECINSTR ? PF_X : 0),
+		};
+	}
+	return 0;
 }
 
 /*
@@ -80,7 +115,8 @@ static int image_new(const struct elf_file *file, struct pp_image **result)
 		return error_nomem();
 	image->path = arena_strndup(&image->arena, file->path, strlen(file->path));
 	image->symbols = symbols_new();
-	if (!image->path || !image->symbols)
+	image->dwarf = dwarf_new();
+	if (!image->path || !image->symbols || !image->dwarf)
 		return error_nomem();
 	image->device = file->stat.st_dev;
 	image->inode = file->stat.st_ino;
@@ -143,7 +179,7 @@ static int image_read(const struct elf_file *file, const struct notes_filter *wa
 	bool counts = flags & PP_IMAGE_COUNTS;
 	struct notes notes;
 	size_t n;
-	int err = image_read_segments(file, image);
+	int err = elf_file_is_object(file) ? image_read_object_sections(file, image) : image_read_segments(file, image);
 
 	if (err)
 		return err;
@@ -165,8 +201,14 @@ void pp_image_free(struct pp_image *image)
 	if (!image)
 		return;
 	symbols_free(image->symbols);
+	dwarf_free(image->dwarf);
 	arena_release(&image->arena);
 	free(image);
+}
+
+int pp_archive_members(const char *path, int (*fn)(const char *member, void *arg), void *arg)
+{
+	return elf_file_members(path, fn, arg);
 }
 
 int pp_image_open(const char *path, struct pp_image **result)
@@ -178,6 +220,7 @@ int pp_image_open_matching(const char *path, const char *const *patterns, size_t
                            struct pp_image **result)
 {
 	const struct notes_filter wanted = { patterns, n };
+	bool by_parameters = false; /* the functions of sites distinguish overloads */
 	struct stat now;
 	struct pp_image *image = NULL;
 	struct elf_file file;
@@ -190,7 +233,9 @@ int pp_image_open_matching(const char *path, const char *const *patterns, size_t
 	err = image_new(&file, &image);
 	if (err)
 		goto fail;
-	err = image_read(&file, &wanted, flags, image);
+	for (size_t i = 0; i < n; i++)
+		by_parameters |= cxx_is_pattern(patterns[i]) && cxx_has_parameters(patterns[i]);
+	err = image_read(&file, &wanted, by_parameters ? flags & ~(unsigned)PP_IMAGE_COUNTS : flags, image);
 	if (err)
 		goto fail;
 	if (fstat(file.fd, &now))

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The getters of probes, sites and arguments in <probepoint.h>. */
+#include "sdt/cxx-name.h"
 #include "sdt/image.h"
 #include "sdt/notes.h"
 
 #include <fnmatch.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *pp_probe_provider(const struct pp_probe *probe)
@@ -83,16 +85,40 @@ const char *pp_site_source(const struct pp_site *site)
 	return site->source;
 }
 
+/* Returns true if a site of the probe is in a function whose demangled name, with its parameters, matches. */
+static bool probe_matches_parameters(const struct pp_probe *probe, const char *name)
+{
+	bool matches = false;
+
+	for (size_t i = 0; i < probe->nsites && probe->sites && !matches; i++) {
+		char *demangled = image_function_written(probe->image, probe->sites[i].address);
+
+		matches = demangled && cxx_matches_demangled(name, demangled);
+		free(demangled);
+	}
+	return matches;
+}
+
+static bool probe_matches_name(const struct pp_probe *probe, const char *name)
+{
+	if (!cxx_is_pattern(name))
+		return fnmatch(name, probe->name, 0) == 0;
+	if (!cxx_matches_probe(name, probe->name))
+		return false;
+	/* Without sites, the name decides: the notes of a probe are read if it may be meant. */
+	return !cxx_has_parameters(name) || !probe->sites || probe_matches_parameters(probe, name);
+}
+
 bool pp_probe_matches(const struct pp_probe *probe, const char *pattern)
 {
-	const char *colon = strchr(pattern, ':');
+	const char *colon = pattern_colon(pattern);
 	char provider[NOTE_NAME_MAX];
 
 	if (!colon)
-		return fnmatch(pattern, probe->name, 0) == 0;
+		return probe_matches_name(probe, pattern);
 	if ((size_t)(colon - pattern) >= sizeof(provider))
 		return false;
 	memcpy(provider, pattern, (size_t)(colon - pattern));
 	provider[colon - pattern] = '\0';
-	return fnmatch(provider, probe->provider, 0) == 0 && fnmatch(colon + 1, probe->name, 0) == 0;
+	return fnmatch(provider, probe->provider, 0) == 0 && probe_matches_name(probe, colon + 1);
 }

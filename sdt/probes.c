@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "sdt/operand.h"
+#include "sdt/object-file.h"
 #include "sdt/probe-semaphore.h"
 #include "sdt/signature.h"
 #include "sdt/arg-types.h"
@@ -86,13 +87,15 @@ static int builder_find_sections(struct probe_builder *m)
 		if (!gelf_getshdr(scn, &section))
 			continue;
 		if (section.sh_type == SHT_PROGBITS && (section.sh_flags & wanted) == wanted && m->ncode < n)
-			m->code[m->ncode++] = (struct section_range){ section.sh_addr, section.sh_size };
+			m->code[m->ncode++] = (struct section_range){ elf_file_section_address(m->file, scn, &section),
+				                                      section.sh_size };
 		else if (!m->base && (section.sh_flags & SHF_ALLOC) &&
 		         !strcmp(elf_file_section_name(m->file, &section), STAPSDT_BASE_SECTION))
-			m->base = section.sh_addr;
+			m->base = elf_file_section_address(m->file, scn, &section);
 		else if (section.sh_flags & SHF_WRITE &&
 		         !strcmp(elf_file_section_name(m->file, &section), SEMAPHORE_SECTION))
-			m->semaphores = (struct section_range){ section.sh_addr, section.sh_size };
+			m->semaphores = (struct section_range){ elf_file_section_address(m->file, scn, &section),
+				                                section.sh_size };
 	}
 	qsort(m->code, m->ncode, sizeof(*m->code), section_compare);
 	return 0;
@@ -265,7 +268,7 @@ static int site_compare_offsets(const void *a, const void *b)
 /* Reads the bytes at each site. The sites are sorted by offset, so each part of the file is read once. */
 static int sites_read_code(const struct elf_file *file, struct pp_site *const *sites, size_t nsites)
 {
-	uint64_t size = (uint64_t)file->stat.st_size, start = 0, filled = 0;
+	uint64_t size = file->size, start = 0, filled = 0;
 	char *window = malloc(WINDOW);
 	int err = 0;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Lookups of symbols and functions by name and by address, for image.h. */
+#include "sdt/cxx-name.h"
 #include "sdt/symbols.h"
 
 #include "base/array.h"
@@ -129,7 +130,10 @@ static bool symbol_has_name(const struct symbol *s, const char *name)
 		return true;
 	if (strncmp(s->name, "_Z", 2) || !(demangled = __cxa_demangle(s->name, NULL, NULL, NULL)))
 		return false;
-	yes = !strcmp(demangled, name);
+	if (strstr(demangled, " [clone"))
+		*strstr(demangled, " [clone") = 0;
+	yes = !strcmp(demangled, name) ||
+	      (cxx_has_parameters(name) && !strpbrk(name, "*?[") && cxx_matches_demangled(name, demangled));
 	if (!yes) {
 		demangled_cut_parameters(demangled);
 		yes = !strcmp(demangled, name) || !strcmp(demangled_skip_result(demangled), name);
@@ -166,10 +170,26 @@ int image_functions_named(const struct pp_image *image, const char *name, uint64
 	return (int)(n ? n : symbols_find_functions(symbols, name, false, addresses, room));
 }
 
+char *image_demangle(const char *name)
+{
+	char *demangled = strncmp(name, "_Z", 2) ? NULL : __cxa_demangle(name, NULL, NULL, NULL);
+
+	if (demangled && !text_is_clean(demangled, strlen(demangled))) {
+		free(demangled);
+		return NULL;
+	}
+	return demangled;
+}
+
+uint64_t image_function_address(const struct pp_image *image, size_t i)
+{
+	return i < pp_image_functions(image) ? image->symbols->functions[i]->address : 0;
+}
+
 char *image_function_written(const struct pp_image *image, uint64_t address)
 {
 	const char *name = image_function(image, address);
-	char *demangled = name && !strncmp(name, "_Z", 2) ? __cxa_demangle(name, NULL, NULL, NULL) : NULL;
+	char *demangled = name ? image_demangle(name) : NULL;
 
 	return demangled ? demangled : strdup(name ? name : "?");
 }

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "sdt/debuglink.h"
 #include "sdt/notes.h"
+#include "sdt/object-file.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ static int symbol_compare_addresses(const void *a, const void *b)
 }
 
 /* Returns false if memory allocation fails. */
-static bool symbols_add(struct image_symbols *symbols, const GElf_Sym *from, char *name)
+static bool symbols_add(const struct elf_file *file, struct image_symbols *symbols, const GElf_Sym *from, char *name)
 {
 	unsigned char type = GELF_ST_TYPE(from->st_info);
 	char *version;
@@ -61,8 +62,8 @@ static bool symbols_add(struct image_symbols *symbols, const GElf_Sym *from, cha
 		*version = '\0';
 	if (ALLOC_GROW(symbols->symbols, symbols->n + 1, symbols->room))
 		return false;
-	symbols->symbols[symbols->n++] =
-		(struct symbol){ name, from->st_value, from->st_size, GELF_ST_BIND(from->st_info), type };
+	symbols->symbols[symbols->n++] = (struct symbol){ name, elf_file_symbol_address(file, from), from->st_size,
+		                                          GELF_ST_BIND(from->st_info), type };
 	return true;
 }
 
@@ -100,7 +101,7 @@ static int symbols_read_table(const struct elf_file *file, Elf_Scn *scn, const G
 			continue;
 		room = strings.sh_size - symbol.st_name + 1;
 		if (memchr(names + symbol.st_name, '\0', room < NOTE_NAME_MAX ? room : NOTE_NAME_MAX) &&
-		    !symbols_add(symbols, &symbol, names + symbol.st_name))
+		    !symbols_add(file, symbols, &symbol, names + symbol.st_name))
 			return -ENOMEM;
 	}
 	return 0;

@@ -131,6 +131,10 @@ static void file_put_programs(char *bytes, const struct agent_attachment *s, con
 		*to = (struct agent_program){ .step = step,
 			                      .nsteps = (uint32_t)from->nsteps,
 			                      .npredicate = (uint32_t)from->npredicate,
+			                      .naggregate = (uint32_t)from->naggregate,
+			                      .role = from->role,
+			                      .match = from->match,
+			                      .nkey = (uint32_t)from->nkey,
 			                      .literal = literal,
 			                      .nliterals = (uint32_t)from->nliterals,
 			                      .nargs = (uint32_t)from->nargs };
@@ -157,16 +161,21 @@ static void file_put_points(struct agent_file *file, const struct file_parts *pa
                             size_t npoints)
 {
 	struct manifest_point *made = (struct manifest_point *)manifest_points(file->manifest);
+	struct agent_program *programs =
+		(struct agent_program *)((char *)file->attachment + file->attachment->programs_at);
 
 	for (size_t i = 0; i < npoints; i++) {
-		made[points[i]->point].spec =
-			(uint32_t)lower_bound(parts->programs, parts->nprograms, sizeof(*parts->programs),
-		                              &points[i]->program, file_program_compare);
+		struct manifest_point *point = &made[points[i]->point];
+
+		point->spec = (uint32_t)lower_bound(parts->programs, parts->nprograms, sizeof(*parts->programs),
+		                                    &points[i]->program, file_program_compare);
+		if (point->group)
+			programs[point->spec].aggregate = manifest_groups(file->manifest)[point->group - 1].aggregate;
 		file->on[points[i]->point] = !points[i]->error;
 	}
 }
 
-int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
+int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags, uint32_t cells,
                     struct arm_point *const *points, size_t npoints)
 {
 	struct agent_attachment s;
@@ -178,6 +187,7 @@ int agent_file_make(struct agent_file *file, const struct manifest *manifest, ui
 	if (err)
 		goto out;
 	s = file_layout(&parts, manifest, flags);
+	s.cells = manifest->ngroups ? cells : 0;
 	if (s.size > AGENT_ATTACHMENT_SIZE_MAX) {
 		err = error_set(EFBIG,
 		                "%u sites are too many for the agent at once: %llu MB of description, at most %u MB; "

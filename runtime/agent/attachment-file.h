@@ -14,9 +14,10 @@ struct agent_file {
 
 /*
  * Makes the contents for points, and sets the points' spec in the file's manifest. Points with an error are off.
- * Returns -ENOMEM, -EFBIG, or -ESRCH if a process has ended. The caller releases the file.
+ * cells: of the aggregates' table, if the manifest has aggregates. Returns -ENOMEM, -EFBIG, or -ESRCH if a process has
+ * ended. The caller releases the file.
  */
-int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags,
+int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags, uint32_t cells,
                     struct arm_point *const *points, size_t npoints);
 /* Reads and checks segment-N. Returns 0 or an error with a message. The caller releases the file. */
 int agent_file_read(const struct agent_dir *dir, uint32_t number, struct agent_file *file);

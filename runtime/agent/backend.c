@@ -9,6 +9,7 @@
 #include "runtime/agent/counts-file.h"
 #include "runtime/agent/keeper.h"
 #include "runtime/agent/session.h"
+#include "runtime/function.h"
 
 #define COUNTS_AGE_NS 50000000u /* counts that were read at most this long ago are not read again */
 
@@ -51,10 +52,11 @@ static uint32_t attachment_flags(const struct pp_session *session, const struct 
 
 /* Makes the attachment's file and writes it. From then on processes that start are armed. */
 static int loaded_write(struct pp_session *session, struct agent_loaded *loaded, const struct manifest *manifest,
-                        uint32_t flags, struct arm_point *const *points, size_t npoints)
+                        const struct arm_options *options, struct arm_point *const *points, size_t npoints)
 {
 	const struct agent_dir *dir = &loaded->session->dir;
-	int err = agent_file_make(&loaded->file, manifest, flags, points, npoints);
+	int err = agent_file_make(&loaded->file, manifest, attachment_flags(session, options), options->cells, points,
+	                          npoints);
 
 	if (err)
 		return err;
@@ -108,7 +110,7 @@ static int agent_arm(struct pp_session *session, struct attachment *attachment, 
 	loaded = agent_loaded_new(s, attachment->manifest->npoints);
 	if (!loaded)
 		return error_nomem();
-	err = loaded_write(session, loaded, attachment->manifest, attachment_flags(session, options), points, npoints);
+	err = loaded_write(session, loaded, attachment->manifest, options, points, npoints);
 	if (err) {
 		agent_loaded_free(loaded);
 		return err;
@@ -188,7 +190,8 @@ static int report_hits(pid_t pid, const struct agent_count *counts, void *arg)
 	for (uint32_t i = 0; i < r->manifest->npoints && !err; i++) {
 		uint64_t hits = count_hits(&counts[i]);
 
-		if (hits && !manifest_points(r->manifest)[i].pid)
+		if (hits && manifest_point_role(&manifest_points(r->manifest)[i]) != SITE_CALL &&
+		    !manifest_points(r->manifest)[i].pid)
 			err = r->fn(i, pid, hits, r->arg);
 	}
 	return err;
@@ -224,11 +227,39 @@ static void agent_counts(const struct attachment *attachment, uint32_t point, st
 
 	if (!loaded->counted || clock_ns() - loaded->counted > COUNTS_AGE_NS)
 		agent_session_count(loaded, attachment->manifest);
+	if (manifest_point_role(&manifest_points(attachment->manifest)[point]) == SITE_CALL) {
+		*counts = (struct pp_counts){ .entries = c->recorded + c->lost,
+			                      .missed = c->lost,
+			                      .abandoned = c->filtered,
+			                      .under_way = c->recorded - c->filtered };
+		return;
+	}
 	*counts = (struct pp_counts){ .hits = count_hits(c),
 		                      .filtered = c->filtered,
 		                      .idle = c->idle,
 		                      .recorded = c->recorded,
-		                      .lost = c->lost };
+		                      .lost = c->lost,
+		                      .unmatched = c->unmatched };
+	/* The calls that this point ends are not in flight any more. The sum over all points of the call is 0 or more. */
+	if (manifest_point_role(&manifest_points(attachment->manifest)[point]) == SITE_LEAVE)
+		counts->under_way = -counts->hits;
+}
+
+static int agent_aggregates(const struct attachment *attachment, agg_cell_fn *cell, agg_misfit_fn *misfit, void *arg)
+{
+	struct agent_cells cells;
+	int err;
+
+	if (!attachment->manifest->ngroups)
+		return 0;
+	err = agent_cells_init(&cells, attachment->manifest);
+	if (err)
+		return err;
+	err = agent_session_cells(agent_loaded(attachment), &cells);
+	if (!err)
+		err = agent_cells_each(&cells, cell, misfit, arg);
+	agent_cells_release(&cells);
+	return err;
 }
 
 static size_t agent_uncounted(struct pp_session *session)
@@ -265,6 +296,7 @@ const struct backend backend_agent = {
 	.armed = agent_armed,
 	.counts = agent_counts,
 	.processes = agent_processes,
+	.aggregates = agent_aggregates,
 	.start_time = agent_start_time,
 	.pid_namespace = backend_shares_pids,
 	.uncounted = agent_uncounted,

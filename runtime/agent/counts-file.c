@@ -4,12 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CELLS_MAX (2 * AGG_CELLS_MAX) /* in a file */
+
 void counts_add(struct agent_count *to, const struct agent_count *from, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		to[i].recorded += from[i].recorded;
 		to[i].filtered += from[i].filtered;
 		to[i].idle += from[i].idle;
+		to[i].unmatched += from[i].unmatched;
 		to[i].lost += from[i].lost;
 	}
 }
@@ -17,7 +20,7 @@ void counts_add(struct agent_count *to, const struct agent_count *from, uint32_t
 static bool counts_are_zero(const struct agent_count *counts, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		if (counts[i].recorded | counts[i].filtered | counts[i].idle | counts[i].lost)
+		if (counts[i].recorded | counts[i].filtered | counts[i].idle | counts[i].lost | counts[i].unmatched)
 			return false;
 	return true;
 }
@@ -27,62 +30,107 @@ struct agent_count *counts_of(const struct agent_counts *file)
 	return (struct agent_count *)(file + 1);
 }
 
+const void *counts_cells(const struct agent_counts *file)
+{
+	return counts_of(file) + file->npoints;
+}
+
 static size_t counts_size(uint32_t npoints)
 {
 	return sizeof(struct agent_counts) + npoints * sizeof(struct agent_count);
 }
 
-struct agent_counts *counts_file_read(const struct agent_dir *dir, const char *name, uint32_t attachment, pid_t pid,
-                                      uint32_t npoints)
+static bool counts_are_valid(const struct agent_counts *c, size_t size, const struct agent_cells *cells, pid_t pid)
 {
-	size_t wanted = counts_size(npoints), size;
-	struct agent_counts *c;
-	void *bytes;
+	const struct manifest *d = cells->manifest;
 
-	if (agent_dir_read(dir, name, attachment, pid, wanted, &bytes, &size))
+	return size >= sizeof(*c) && c->magic == AGENT_COUNTS_MAGIC && c->version == AGENT_VERSION && c->size == size &&
+	       c->attachment == d->attachment && c->npoints == d->npoints && c->pid == (uint32_t)pid &&
+	       (d->ngroups || !c->ncells) && size == counts_size(c->npoints) + agent_cells_size(cells, c->ncells);
+}
+
+struct agent_counts *counts_file_read(const struct agent_dir *dir, const char *name, const struct manifest *manifest,
+                                      pid_t pid)
+{
+	struct agent_cells cells;
+	void *bytes = NULL;
+	bool valid = false;
+	size_t max, size;
+
+	if (agent_cells_init(&cells, manifest))
 		return NULL;
-	c = bytes;
-	if (size == wanted && c->magic == AGENT_COUNTS_MAGIC && c->version == AGENT_VERSION && c->size == size &&
-	    c->attachment == attachment && c->npoints == npoints && c->pid == (uint32_t)pid)
-		return c;
+	max = counts_size(manifest->npoints) + agent_cells_size(&cells, manifest->ngroups ? CELLS_MAX : 0);
+	if (!agent_dir_read(dir, name, manifest->attachment, pid, max, &bytes, &size))
+		valid = counts_are_valid(bytes, size, &cells, pid);
+	agent_cells_release(&cells);
+	if (valid)
+		return bytes;
 	free(bytes);
 	return NULL;
 }
 
-/* Adds what the file has for the same process. Returns false if the file need not be written. */
-static bool counts_merge(struct agent_counts *c, const struct agent_dir *dir, pid_t pid, const char *name)
-{
-	bool past = !strcmp(name, COUNTS_PAST), write = true;
-	struct agent_counts *before =
-		counts_file_read(dir, past ? COUNTS_PAST : COUNTS_ENDED, c->attachment, pid, c->npoints);
+/* What is to be written. */
+struct counts_made {
+	struct agent_counts header;
+	struct agent_count *counts;
+	struct agent_cells cells;
+};
 
-	if (before && before->start_time == c->start_time) {
-		if (past)
-			counts_add(counts_of(c), counts_of(before), c->npoints);
-		else
-			write = false;
+/* Adds what the file has for the same process. Returns false if the file need not be written. */
+static bool counts_merge(struct counts_made *made, const struct agent_dir *dir, pid_t pid, const char *name)
+{
+	const struct manifest *d = made->cells.manifest;
+	bool past = !strcmp(name, COUNTS_PAST), write = true;
+	struct agent_counts *before = counts_file_read(dir, past ? COUNTS_PAST : COUNTS_ENDED, d, pid);
+
+	if (before && before->start_time == made->header.start_time) {
+		write = past;
+		if (past) {
+			counts_add(made->counts, counts_of(before), d->npoints);
+			write = !agent_cells_add_stored(&made->cells, counts_cells(before), before->ncells);
+			agent_cells_merge(&made->cells);
+		}
 	}
 	free(before);
-	return write && !counts_are_zero(counts_of(c), c->npoints);
+	return write && (!counts_are_zero(made->counts, d->npoints) || !agent_cells_are_zero(&made->cells));
+}
+
+static void counts_write(struct counts_made *made, const struct agent_dir *dir, const char *name)
+{
+	uint32_t npoints = made->header.npoints;
+	size_t size = counts_size(npoints) + agent_cells_size(&made->cells, made->cells.ncells);
+	struct agent_counts *file = malloc(size);
+
+	if (!file)
+		return;
+	made->header.size = size;
+	made->header.ncells = (uint32_t)made->cells.ncells;
+	*file = made->header;
+	if (npoints)
+		memcpy(counts_of(file), made->counts, npoints * sizeof(*made->counts));
+	agent_cells_store(&made->cells, counts_of(file) + npoints);
+	agent_dir_write(dir, name, file->attachment, (pid_t)file->pid, file, size);
+	free(file);
 }
 
 void counts_file_save(const struct agent_dir *dir, const struct mapped_shm *shm, pid_t pid, uint64_t start_time,
-                      uint32_t attachment, uint32_t npoints, const char *name)
+                      const struct manifest *manifest, const char *name)
 {
-	size_t size = counts_size(npoints);
-	struct agent_counts *c = calloc(1, size);
+	struct counts_made made = { .header = { .magic = AGENT_COUNTS_MAGIC,
+		                                .version = AGENT_VERSION,
+		                                .attachment = manifest->attachment,
+		                                .npoints = manifest->npoints,
+		                                .pid = (uint32_t)pid,
+		                                .start_time = start_time } };
 
-	if (!c)
+	if (agent_cells_init(&made.cells, manifest))
 		return;
-	*c = (struct agent_counts){ .magic = AGENT_COUNTS_MAGIC,
-		                    .version = AGENT_VERSION,
-		                    .size = size,
-		                    .attachment = attachment,
-		                    .npoints = npoints,
-		                    .pid = (uint32_t)pid,
-		                    .start_time = start_time };
-	shm_count(shm, attachment, counts_of(c), npoints);
-	if (counts_merge(c, dir, pid, name))
-		agent_dir_write(dir, name, attachment, pid, c, size);
-	free(c);
+	made.counts = calloc(manifest->npoints + 1, sizeof(*made.counts));
+	if (made.counts && !agent_cells_add_shm(&made.cells, shm)) {
+		shm_count(shm, manifest->attachment, made.counts, manifest->npoints);
+		if (counts_merge(&made, dir, pid, name))
+			counts_write(&made, dir, name);
+	}
+	free(made.counts);
+	agent_cells_release(&made.cells);
 }

@@ -7,6 +7,7 @@
 #ifndef RUNTIME_AGENT_COUNTS_FILE_H
 #define RUNTIME_AGENT_COUNTS_FILE_H
 
+#include "runtime/agent/cells.h"
 #include "runtime/agent/session-files.h"
 #include "runtime/agent/shm.h"
 
@@ -18,14 +19,16 @@
 void counts_add(struct agent_count *to, const struct agent_count *from, uint32_t n);
 /* Returns the counts in a file. */
 struct agent_count *counts_of(const struct agent_counts *file);
-/* Reads a file. Returns NULL if it does not exist or is invalid. The caller frees it. */
-struct agent_counts *counts_file_read(const struct agent_dir *dir, const char *name, uint32_t attachment, pid_t pid,
-                                      uint32_t npoints);
+/* Returns the misfits and cells in a file, as agent_cells_add_stored() takes them. */
+const void *counts_cells(const struct agent_counts *file);
+/* Reads the file of a process for an attachment. Returns NULL if it does not exist or is invalid. The caller frees it. */
+struct agent_counts *counts_file_read(const struct agent_dir *dir, const char *name, const struct manifest *manifest,
+                                      pid_t pid);
 /*
  * Writes what a region has counted for an attachment. COUNTS_PAST adds to the file. The others write nothing if the
  * process has written COUNTS_ENDED itself. A file whose counts are all 0 is not written. Errors are not reported.
  */
 void counts_file_save(const struct agent_dir *dir, const struct mapped_shm *shm, pid_t pid, uint64_t start_time,
-                      uint32_t attachment, uint32_t npoints, const char *name);
+                      const struct manifest *manifest, const char *name);
 
 #endif

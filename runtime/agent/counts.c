@@ -17,12 +17,13 @@
 #define REFRESH_NS 200000000u /* new processes are looked for at most this often */
 
 typedef int counted_fn(pid_t pid, const struct agent_count *counts, void *arg);
+typedef int counts_file_fn(const struct agent_counts *file, void *arg);
 
 struct counts_walk {
 	struct agent_loaded *loaded;
 	const struct manifest *manifest;
 	const char *name; /* of the files */
-	counted_fn *fn;
+	counts_file_fn *fn;
 	void *arg;
 };
 
@@ -43,7 +44,7 @@ static bool last_file_counts(const struct counts_walk *walk, const struct agent_
 
 	if (session_maps(session, (pid_t)last->pid, last->start_time))
 		return false;
-	own = counts_file_read(&session->dir, COUNTS_ENDED, last->attachment, (pid_t)last->pid, last->npoints);
+	own = counts_file_read(&session->dir, COUNTS_ENDED, walk->manifest, (pid_t)last->pid);
 	counts = !own || own->start_time != last->start_time;
 	free(own);
 	return counts;
@@ -59,7 +60,7 @@ static int counts_walk_file(uint32_t number, pid_t pid, void *arg)
 
 	if (number != walk->manifest->attachment || !pid)
 		return 0;
-	c = counts_file_read(&session->dir, walk->name, number, pid, walk->manifest->npoints);
+	c = counts_file_read(&session->dir, walk->name, walk->manifest, pid);
 	if (!c)
 		return 0;
 	if (!strcmp(walk->name, COUNTS_PAST))
@@ -69,12 +70,12 @@ static int counts_walk_file(uint32_t number, pid_t pid, void *arg)
 	else
 		counts = !session_maps(session, pid, c->start_time);
 	if (counts)
-		err = walk->fn(pid, counts_of(c), walk->arg);
+		err = walk->fn(c, walk->arg);
 	free(c);
 	return err;
 }
 
-/* Calls fn with the counts in all files of the attachment. */
+/* Calls fn with all files of the attachment that count. */
 static int counts_walk_files(struct counts_walk *walk)
 {
 	static const char *const names[] = { COUNTS_ENDED, COUNTS_LAST, COUNTS_PAST };
@@ -90,10 +91,23 @@ static int counts_walk_files(struct counts_walk *walk)
 	return 0;
 }
 
+struct each_counts {
+	counted_fn *fn;
+	void *arg;
+};
+
+static int each_counts_file(const struct agent_counts *file, void *arg)
+{
+	const struct each_counts *each = arg;
+
+	return each->fn((pid_t)file->pid, counts_of(file), each->arg);
+}
+
 int agent_session_each_counts(struct agent_loaded *loaded, const struct manifest *manifest, counted_fn *fn, void *arg)
 {
 	struct agent_session *session = loaded->session;
-	struct counts_walk walk = { .loaded = loaded, .manifest = manifest, .fn = fn, .arg = arg };
+	struct each_counts each = { fn, arg };
+	struct counts_walk walk = { .loaded = loaded, .manifest = manifest, .fn = each_counts_file, .arg = &each };
 	struct agent_count *counts = calloc(manifest->npoints + 1, sizeof(*counts));
 	int err = 0;
 
@@ -112,28 +126,31 @@ int agent_session_each_counts(struct agent_loaded *loaded, const struct manifest
 	return err ? err : counts_walk_files(&walk);
 }
 
-static int loaded_add_counts(pid_t pid, const struct agent_count *counts, void *arg)
+static int loaded_add_counts(const struct agent_counts *file, void *arg)
 {
-	const struct counts_walk *walk = arg;
+	const struct agent_loaded *loaded = arg;
 
-	(void)pid;
-	counts_add(walk->loaded->counts, counts, walk->manifest->npoints);
+	counts_add(loaded->counts, counts_of(file), file->npoints);
 	return 0;
+}
+
+/* Finds processes that have appeared or ended. */
+static int session_look(struct agent_session *session)
+{
+	if (clock_ns() - session->refreshed <= REFRESH_NS)
+		return 0;
+	agent_keeper_settle(&session->dir);
+	return agent_targets_refresh(session);
 }
 
 int agent_session_count(struct agent_loaded *loaded, const struct manifest *manifest)
 {
 	struct agent_session *session = loaded->session;
-	struct counts_walk walk = { .loaded = loaded, .manifest = manifest, .fn = loaded_add_counts };
-	int err;
+	struct counts_walk walk = { .loaded = loaded, .manifest = manifest, .fn = loaded_add_counts, .arg = loaded };
+	int err = session_look(session);
 
-	walk.arg = &walk;
-	if (clock_ns() - session->refreshed > REFRESH_NS) {
-		agent_keeper_settle(&session->dir);
-		err = agent_targets_refresh(session);
-		if (err)
-			return err;
-	}
+	if (err)
+		return err;
 	memset(loaded->counts, 0, manifest->npoints * sizeof(*loaded->counts));
 	for (size_t i = 0; i < session->ntargets; i++) {
 		const struct target_process *target = session->targets[i];
@@ -144,11 +161,30 @@ int agent_session_count(struct agent_loaded *loaded, const struct manifest *mani
 		/* A reader saves the counts after it has read the last records. */
 		if (!session->reader && session->owner < 0)
 			counts_file_save(&session->dir, &target->shm, target->peer.pid, target->peer.start_time,
-			                 manifest->attachment, manifest->npoints, COUNTS_LAST);
+			                 manifest, COUNTS_LAST);
 	}
 	err = counts_walk_files(&walk);
 	loaded->counted = clock_ns();
 	return err;
+}
+
+/* ---- aggregates ---- */
+
+static int cells_add_file(const struct agent_counts *file, void *cells)
+{
+	return agent_cells_add_stored(cells, counts_cells(file), file->ncells);
+}
+
+int agent_session_cells(struct agent_loaded *loaded, struct agent_cells *cells)
+{
+	const struct agent_session *session = loaded->session;
+	struct counts_walk walk = { .loaded = loaded, .manifest = cells->manifest, .fn = cells_add_file, .arg = cells };
+	int err = session_look(loaded->session);
+
+	for (size_t i = 0; i < session->ntargets && !err; i++)
+		if (!shm_has_moved(&session->targets[i]->shm))
+			err = agent_cells_add_shm(cells, &session->targets[i]->shm);
+	return err ? err : counts_walk_files(&walk);
 }
 
 /* ---- processes that were not counted ---- */

@@ -106,8 +106,7 @@ static int region_save_attachment(uint32_t number, pid_t pid, void *arg)
 
 	if (pid || agent_file_read(s->dir, number, &file))
 		return 0;
-	counts_file_save(s->dir, &s->region->shm, s->region->pid, s->region->start_time, number, file.manifest->npoints,
-	                 s->name);
+	counts_file_save(s->dir, &s->region->shm, s->region->pid, s->region->start_time, file.manifest, s->name);
 	agent_file_release(&file);
 	return 0;
 }

@@ -240,7 +240,7 @@ static void target_save(struct agent_session *session, const struct target_proce
 	for (size_t i = 0; i < s->nattachments; i++)
 		if (s->attachments[i]->backend == &backend_agent)
 			counts_file_save(&session->dir, &target->shm, target->peer.pid, target->peer.start_time,
-			                 s->attachments[i]->number, s->attachments[i]->manifest->npoints, name);
+			                 s->attachments[i]->manifest, name);
 	if (target_has_ended(target))
 		agent_dir_unlink(&session->dir, "unkept", 0, target->peer.pid);
 }

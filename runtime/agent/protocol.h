@@ -14,7 +14,7 @@
  * begins with a dot, then renames it. Files do not change after that.
  *
  * The shared memory region is one sealed memfd per session and process. It holds a header, a table of slots and rings.
- * Each thread that hits a point of the session owns a ring, which holds the thread's records and counters. The agent
+ * Each thread that hits a point of the session owns a ring, which holds the thread's records, counters and cells. The agent
  * writes all fields except those marked as the controller's. Neither side relies on the other for more
  * than correct results: invalid values cannot make it crash or write elsewhere.
  */
@@ -26,7 +26,7 @@
 #include "runtime/manifest.h"
 #include "runtime/fetch/program.h"
 
-#define AGENT_VERSION 1
+#define AGENT_VERSION 2
 #define AGENT_SESSION_MAX 64 /* bytes of a session's name, without the NUL */
 
 /* ---- attachment files --------------------------------------------------------- */
@@ -54,6 +54,7 @@ struct agent_attachment {
 	uint64_t literals_at;  /* struct fetch_literal[nliterals] */
 	uint64_t on_at;        /* u8[npoints of the manifest]: 1 armed, 0 disarmed */
 	uint32_t nprocesses, nprograms, nsteps, nliterals;
+	uint32_t cells, reserved; /* of the aggregates' table (aggregate.h); 0: the attachment has no aggregates */
 };
 
 /*
@@ -67,9 +68,10 @@ struct agent_process {
 
 /* A struct fetch_program. Its steps and literals are ranges of the file's. */
 struct agent_program {
-	uint32_t step, nsteps, npredicate;
+	uint32_t step, nsteps, npredicate, naggregate;
+	uint32_t role, match, nkey;
 	uint32_t literal, nliterals;
-	uint32_t nargs;
+	uint32_t nargs, aggregate; /* aggregate: index in the manifest, if naggregate is not 0 */
 	uint8_t kind[RECORD_ARGS_MAX], size[RECORD_ARGS_MAX];
 };
 
@@ -90,18 +92,28 @@ struct agent_child {
 
 #define AGENT_COUNTS_MAGIC 0x74637070u /* "ppct" */
 
-/* The number of hits is the sum of the four. */
+/*
+ * The number of hits is the sum of the first four. For a point that begins calls they are something else: calls that the
+ * process follows, calls that were abandoned, 0, and calls that were missed. Calls in flight are those that were followed,
+ * less those that were abandoned and the hits of the points that end them.
+ */
 struct agent_count {
 	uint64_t recorded, filtered, idle, lost;
+	uint64_t unmatched; /* of a point that ends calls: ends whose begin was not seen, which are not hits */
 };
 
 struct agent_counts {
 	uint32_t magic, version;
 	uint64_t size; /* of the file */
 	uint32_t attachment, npoints;
-	uint32_t pid, reserved;
+	uint32_t pid, ncells;
 	uint64_t start_time;
-	/* struct agent_count[npoints] follows, in the order of the manifest */
+	/*
+	 * Followed by struct agent_count[npoints], in the order of the manifest. If the manifest has aggregates:
+	 *
+	 *     struct agg_misfit[ngroups * ncolumns]   ncolumns: the greatest of the manifest's aggregates
+	 *     ncells times: struct agg_cell, then a struct agg_key with its parts, padded to the longest key's size
+	 */
 };
 
 /* ---- the shared memory region ------------------------------------------------ */
@@ -111,7 +123,11 @@ struct agent_counts {
 #define AGENT_RINGS 256
 #define AGENT_SLOTS (128u << 10)
 #define AGENT_RING_SIZE (256u << 10) /* bytes of records, a power of two */
-#define AGENT_RING_SLACK 4096u       /* for a record that begins before the end of the ring and ends after it */
+#define AGENT_RING_SLACK (52u << 10) /* for a record that begins before the end of the ring and ends after it */
+#define AGENT_TABLES 64              /* attachments with aggregates, at most */
+#define AGENT_CELLS (2u << 20)       /* of all tables */
+#define AGENT_RING_CELLS (32u << 10) /* the first cells, which each ring has, too */
+#define AGENT_KEYS_SIZE (128u << 20) /* bytes for the keys of all tables */
 
 /*
  * A word of the region that more than one process writes. Its value may change at any moment, so it is read once and
@@ -149,13 +165,16 @@ struct agent_shm {
 	uint64_t counts_in_ring; /* offset in a ring: struct agent_count[nslots] */
 	uint64_t data_in_ring;   /* offset in a ring: its records */
 	uint64_t overflow_at;    /* struct agent_count[nslots]: of threads that found no free ring */
-	shared32 nused;          /* slots used so far */
-	shared32 moved;          /* 1: the process continues in another region; ask for it again */
+	uint64_t tables_at;      /* struct agent_table[ntables] */
+	uint64_t cells_at;       /* struct agent_cell[ncells]: of threads without a ring, and those that rings lack */
+	uint64_t cells_in_ring;  /* offset in a ring: struct agent_cell[ncells_in_ring] */
+	uint32_t ntables, ncells, ncells_in_ring, reserved0;
+	shared32 nused; /* slots used so far */
+	shared32 moved; /* 1: the process continues in another region; ask for it again */
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* the CPU's counter and CLOCK_MONOTONIC when the region was made */
 	shared32 overwrite;           /* 1: new records replace the oldest ones */
 	shared32 written; /* the controllers': 1 if one of them has claimed to write past-N-PID, see shm_claim() */
-	uint64_t reserved[5];
 
 	/*
 	 * The controller's. Hits before this time (of the region's clock) are recorded, later hits are idle. The agent
@@ -176,6 +195,42 @@ struct agent_slot {
 	uint32_t attachment, point;
 	uint64_t since;
 };
+
+/*
+ * The aggregates of an attachment. Its cells have consecutive numbers in the region. First come two for each column of
+ * each group: the values that found no cell (`other`), and the hits that were `unread` (their count only). The cells of
+ * keys follow.
+ *
+ * A thread finds the cell of a key by a hash table. Numbers of cells are given out in turn. The key is written before the
+ * number is stored in the hash table, so a key that is found is complete. A thread that is killed in between, or that
+ * leaves a signal handler by longjmp(3), leaves a cell that is never used.
+ */
+struct agent_table {
+	uint32_t attachment; /* AGENT_NO_ATTACHMENT: not in use */
+	uint32_t ngroups, ncolumns;
+	uint32_t first_cell, ncells; /* ncells: of keys */
+	uint32_t key_size;           /* of each key, a multiple of 8 */
+	uint64_t keys_at;            /* ncells times key_size bytes: struct agg_key with its parts */
+	uint64_t index_at;           /* shared32[nindex]: the hash table, with numbers of cells + 1; 0: free */
+	uint32_t nindex;             /* a power of two, at least twice ncells */
+	shared32 nused;              /* cells of keys that were given out */
+};
+
+/*
+ * A cell, as threads add to it. low and high are the least and the greatest value, stored so that each only grows from
+ * 0: high is the value, its sign bit inverted if the column is signed. low is the same of the least value, with all
+ * bits inverted. They have a meaning if count is not 0. In a ring only the ring's thread writes, else all atomically.
+ */
+struct agent_cell {
+	uint64_t count, sum, low, high;
+};
+
+static inline struct agg_cell agent_cell_value(const struct agent_cell *cell, bool is_unsigned)
+{
+	const uint64_t sign = is_unsigned ? 0 : 1ull << 63;
+
+	return (struct agg_cell){ cell->count, cell->sum, (int64_t)(~cell->low ^ sign), (int64_t)(cell->high ^ sign) };
+}
 
 enum agent_ring_state {
 	AGENT_RING_FREE,     /* has no owner */
@@ -201,15 +256,15 @@ enum agent_ring_state {
  * the reader and the thread both move it on by compare and exchange, the reader after it has copied the records, the
  * thread before it clears the records that it drops. So a copy is valid if the reader's exchange succeeds.
  */
-#define AGENT_WORD_SKIP 256u
-#define AGENT_WORD_TIME 512u
+#define AGENT_WORD_SKIP 65536u
+#define AGENT_WORD_TIME 131072u
 
 struct agent_ring {
 	shared32 state; /* enum agent_ring_state; changed by compare and exchange only */
 	shared32 tid;
-	char comm[16];  /* of the thread, when it took the ring; "": not known */
-	shared32 turns; /* how often the ring was taken */
-	uint32_t reserved0;
+	char comm[16];   /* of the thread, when it took the ring; "": not known */
+	shared32 turns;  /* how often the ring was taken */
+	shared32 ncells; /* all cells of the ring from this one on are 0 */
 	uint64_t reserved1[4];
 	_Alignas(64) shared64 head; /* the thread's */
 	/* The controller's: tail + AGENT_RING_SIZE. It is 0 before the ring is first taken, then AGENT_RING_SIZE. */
@@ -341,8 +396,9 @@ enum agent_reason {
 	AGENT_GONE,           /* the code was unmapped, or its protection changed, before it was written */
 	AGENT_ROBUST_LIST,    /* set_robust_list(2), by which the agent writes to text, is missing or forbidden */
 	AGENT_CALLS, /* hits must not make system calls. ARMED: a value that needs one is a fault; REFUSED: the filter needs one */
-	AGENT_COST,  /* ARMED: the filter may make a system call in each hit */
-	AGENT_CLOCK, /* ARMED: hits must not make system calls, and only one reads the time: records are lost */
+	AGENT_COST,        /* ARMED: the filter or aggregate may make a system call in each hit */
+	AGENT_TABLES_FULL, /* the region has no room for the aggregates of the attachment */
+	AGENT_CLOCK,       /* ARMED: hits must not make system calls, and only one reads the time: records are lost */
 	AGENT_REASONS
 };
 
@@ -352,11 +408,12 @@ struct agent_point_state {
 	uint8_t found[10]; /* with AGENT_BYTES */
 };
 
-_Static_assert(sizeof(struct agent_attachment) == 88 && sizeof(struct agent_process) == 16 &&
-                       sizeof(struct agent_program) == 72 && sizeof(struct fetch_step) == 16 &&
+_Static_assert(sizeof(struct agent_attachment) == 96 && sizeof(struct agent_process) == 16 &&
+                       sizeof(struct agent_program) == 92 && sizeof(struct fetch_step) == 16 &&
                        sizeof(struct fetch_literal) == 65,
                "layout of attachment files");
-_Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 32, "layout of counts");
+_Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 40, "layout of counts");
+_Static_assert(sizeof(struct agent_table) == 48 && sizeof(struct agent_cell) == 32, "layout of aggregates");
 _Static_assert(sizeof(struct agent_shm) == 320 && sizeof(struct agent_slot) == 16 && sizeof(struct agent_ring) == 192,
                "layout of the shared memory region");
 _Static_assert(sizeof(struct agent_request) == 88 && sizeof(struct agent_reply) == 24 &&

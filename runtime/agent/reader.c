@@ -194,7 +194,7 @@ int agent_reader_next(void *reader, const struct record_thread **thread, const s
 	reader_take_first(r);
 	*thread = (const struct record_thread *)r->taken;
 	*record = (const struct record *)(*thread + 1);
-	*size = (*record)->words * 8u;
+	*size = record_words(*record) * (size_t)8;
 	return 1;
 }
 

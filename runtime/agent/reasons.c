@@ -65,6 +65,9 @@ const char *agent_reason_text(uint32_t reason, const uint8_t found[10])
 	case AGENT_ROBUST_LIST:
 		return "set_robust_list() or process_vm_writev(), by which the agent writes to code, is missing or "
 		       "forbidden; use -b kernel";
+	case AGENT_TABLES_FULL:
+		return "the session has no room for another table of aggregates of this size; use a smaller --agg-size, or "
+		       "another session (-s)";
 	case AGENT_CALLS:
 		return "the filter reads memory that only a system call can read safely, and hits must not make system "
 		       "calls: a thread has a seccomp filter, or the agent would not notice a new one; use -b kernel, or "

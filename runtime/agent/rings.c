@@ -176,7 +176,7 @@ static int ring_queue(struct rings *rings, struct ring_state *ring, struct rings
 		return -ENOMEM;
 	record = (struct record *)q->record;
 	memcpy(record, at, 8 * words);
-	record->words = words;
+	record_set_words(record, words);
 	ring->nread++;
 	if (record->point >= shm_used(rings->shm) || !rings_slot_at(rings, record->point, time, &slot)) {
 		pass->is_damaged = true;
@@ -212,7 +212,7 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 	} else {
 		int err;
 
-		words = ((const volatile struct record *)at)->words;
+		words = record_words((const volatile struct record *)at);
 		if (!record_fits(words, left)) {
 			if (!ring_head_moved(rings, ring, head))
 				ring_give_up(ring, pass);
@@ -222,7 +222,7 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 		if (err)
 			return err;
 	}
-	if (!words || words > left) {
+	if (!words || words > left || (word && words > RECORD_SIZE_MAX / 8)) {
 		if (!ring_head_moved(rings, ring, head))
 			ring_give_up(ring, pass);
 		return 0;
@@ -287,12 +287,12 @@ static bool ring_copy_records(const struct rings *rings, struct ring_state *ring
 		} else {
 			struct record *record = (struct record *)(copy->bytes + copy->size);
 
-			words = ((const volatile struct record *)at)->words;
+			words = record_words((const volatile struct record *)at);
 			if (!record_fits(words, left))
 				return false;
 			memcpy(record, at, 8 * words);
 			record->time = word;
-			record->words = words;
+			record_set_words(record, words);
 			copy->size += 8 * words;
 		}
 		if (!words || words > left)
@@ -307,11 +307,11 @@ static int ring_queue_copy(struct rings *rings, struct ring_state *ring, struct 
 {
 	for (size_t at = 0; at < copy->size;) {
 		const struct record *record = (const struct record *)(copy->bytes + at);
-		int err = ring_queue(rings, ring, pass, record->time, copy->bytes + at, record->words);
+		int err = ring_queue(rings, ring, pass, record->time, copy->bytes + at, record_words(record));
 
 		if (err)
 			return err;
-		at += 8 * record->words;
+		at += 8 * record_words(record);
 	}
 	return 0;
 }
@@ -385,7 +385,7 @@ static uint64_t ring_waiting(const struct rings *rings, const struct ring_state 
 		else if (word < AGENT_WORD_TIME)
 			words = word - AGENT_WORD_SKIP;
 		else
-			words = ((const volatile struct record *)ring_at(rings, ring, at))->words;
+			words = record_words((const volatile struct record *)ring_at(rings, ring, at));
 		if (!words || words > left || (word >= AGENT_WORD_TIME && !record_fits(words, left)))
 			break;
 		n += word >= AGENT_WORD_TIME;

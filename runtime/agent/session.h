@@ -6,7 +6,7 @@
  *     session-files, attachment-file, counts-file    files
  *     backoff, client, reasons, reach, environment   one agent
  *     tracee*, wake*, sleepers, inject*              calls in threads of its process
- *     shm, rings, record-*                           one shared memory region
+ *     shm, cells, rings, record-*                    one shared memory region
  *     processes, counts                              the processes of a session
  *     session, usable, verify, reader, keeper        what a command does with a session
  *     backend                                        the operations, in one table
@@ -15,6 +15,7 @@
 #define RUNTIME_AGENT_SESSION_H
 
 #include "runtime/agent/attachment-file.h"
+#include "runtime/agent/cells.h"
 #include "runtime/agent/processes.h"
 #include "runtime/agent/sleepers.h"
 #include "runtime/session.h"
@@ -61,6 +62,8 @@ int agent_session_count(struct agent_loaded *loaded, const struct manifest *mani
 /* Calls fn with the counts of each process. A process that changed its region or has ended may come more than once. */
 int agent_session_each_counts(struct agent_loaded *loaded, const struct manifest *manifest,
                               int (*fn)(pid_t pid, const struct agent_count *counts, void *arg), void *arg);
+/* Adds what all processes have computed, those in files included. Returns 0 or -ENOMEM. */
+int agent_session_cells(struct agent_loaded *loaded, struct agent_cells *cells);
 /* Returns the number of processes that ended before their counts were saved. */
 size_t agent_session_uncounted(const struct agent_session *session);
 

@@ -16,6 +16,8 @@
 #define SHM_SIZE_MAX (UINT64_C(1) << 36)
 #define SLOTS_MAX (8 * AGENT_SLOTS)
 #define RINGS_MAX (16 * AGENT_RINGS)
+#define TABLES_MAX (16 * AGENT_TABLES)
+#define CELLS_MAX (16 * AGENT_CELLS)
 
 /* Whether n parts of part_size bytes from `at` on lie within size bytes. */
 static bool shm_part_fits(uint64_t at, uint64_t n, uint64_t part_size, uint64_t size)
@@ -24,6 +26,15 @@ static bool shm_part_fits(uint64_t at, uint64_t n, uint64_t part_size, uint64_t 
 }
 
 /* Checks a copy of the header, because what is mapped may change. */
+static bool shm_tables_fit(const struct agent_shm *h, uint64_t size)
+{
+	return h->ntables <= TABLES_MAX && h->ncells <= CELLS_MAX &&
+	       shm_part_fits(h->tables_at, h->ntables, sizeof(struct agent_table), size) &&
+	       shm_part_fits(h->cells_at, h->ncells, sizeof(struct agent_cell), size) &&
+	       (!h->ncells_in_ring || h->cells_in_ring >= sizeof(struct agent_ring)) &&
+	       shm_part_fits(h->cells_in_ring, h->ncells_in_ring, sizeof(struct agent_cell), h->ring_stride);
+}
+
 static bool shm_layout_fits(const struct agent_shm *h, uint64_t size)
 {
 	return h->size == size && h->nslots <= SLOTS_MAX && h->nrings <= RINGS_MAX &&
@@ -33,7 +44,8 @@ static bool shm_layout_fits(const struct agent_shm *h, uint64_t size)
 	       h->counts_in_ring >= sizeof(struct agent_ring) &&
 	       shm_part_fits(h->counts_in_ring, h->nslots, sizeof(struct agent_count), h->ring_stride) &&
 	       h->data_in_ring >= sizeof(struct agent_ring) &&
-	       shm_part_fits(h->data_in_ring, 1, AGENT_RING_SIZE + AGENT_RING_SLACK, h->ring_stride);
+	       shm_part_fits(h->data_in_ring, 1, AGENT_RING_SIZE + AGENT_RING_SLACK, h->ring_stride) &&
+	       shm_tables_fit(h, size);
 }
 
 static bool shm_header_ok(const struct agent_shm *h, uint64_t size)
@@ -87,6 +99,12 @@ int shm_map(struct mapped_shm *shm, int fd, pid_t pid)
 		.counts_in_ring = h.counts_in_ring,
 		.data_in_ring = h.data_in_ring,
 		.overflow_at = h.overflow_at,
+		.tables_at = h.tables_at,
+		.cells_at = h.cells_at,
+		.cells_in_ring = h.cells_in_ring,
+		.ntables = h.ntables,
+		.ncells = h.ncells,
+		.ncells_in_ring = h.ncells_in_ring,
 		.nslots = h.nslots,
 		.nrings = h.nrings,
 		.clock = h.clock,
@@ -189,6 +207,7 @@ static void shm_count_table(const struct mapped_shm *shm, const struct agent_cou
 		to->recorded += __atomic_load_n(&table[i].recorded, __ATOMIC_RELAXED);
 		to->filtered += __atomic_load_n(&table[i].filtered, __ATOMIC_RELAXED);
 		to->idle += __atomic_load_n(&table[i].idle, __ATOMIC_RELAXED);
+		to->unmatched += __atomic_load_n(&table[i].unmatched, __ATOMIC_RELAXED);
 		to->lost += __atomic_load_n(&table[i].lost, __ATOMIC_RELAXED);
 	}
 }
@@ -199,6 +218,74 @@ void shm_count(const struct mapped_shm *shm, uint32_t attachment, struct agent_c
 		if (shm_ring_is_used(shm, r))
 			shm_count_table(shm, shm_ring_counts(shm, r), attachment, counts, npoints);
 	shm_count_table(shm, shm_overflow_counts(shm), attachment, counts, npoints);
+}
+
+/* ---- aggregates ---- */
+
+static struct agent_table *shm_table_at(const struct mapped_shm *shm, uint32_t i)
+{
+	return (struct agent_table *)shm_at(shm, shm->tables_at) + i;
+}
+
+bool shm_table(const struct mapped_shm *shm, uint32_t i, struct mapped_table *table)
+{
+	const struct agent_table *at = shm_table_at(shm, i);
+	uint32_t attachment = __atomic_load_n(&at->attachment, __ATOMIC_ACQUIRE);
+	struct agent_table t = *(const volatile struct agent_table *)at;
+	uint64_t misfits = 2 * (uint64_t)t.ngroups * t.ncolumns;
+
+	if (t.attachment == AGENT_NO_ATTACHMENT || t.attachment != attachment || t.ncolumns > AGG_COLUMNS_MAX ||
+	    t.ncells > AGG_CELLS_MAX || t.key_size < sizeof(struct agg_key) || t.key_size > AGG_KEY_SIZE_MAX ||
+	    t.key_size & 7 || t.first_cell > shm->ncells || misfits + t.ncells > shm->ncells - t.first_cell ||
+	    !shm_part_fits(t.keys_at, t.ncells, t.key_size, shm->size))
+		return false;
+	*table = (struct mapped_table){ t.attachment, t.ngroups,  t.ncolumns, t.first_cell,
+		                        t.ncells,     t.key_size, t.keys_at,  i };
+	return true;
+}
+
+uint32_t shm_table_used(const struct mapped_shm *shm, const struct mapped_table *table)
+{
+	uint32_t n = __atomic_load_n(&shm_table_at(shm, table->number)->nused, __ATOMIC_ACQUIRE);
+
+	return n < table->ncells ? n : table->ncells;
+}
+
+static void cell_add(const struct agent_cell *from, struct agent_cell *sum)
+{
+	uint64_t count = __atomic_load_n(&from->count, __ATOMIC_ACQUIRE);
+	uint64_t low = __atomic_load_n(&from->low, __ATOMIC_RELAXED);
+	uint64_t high = __atomic_load_n(&from->high, __ATOMIC_RELAXED);
+
+	sum->count += count;
+	sum->sum += __atomic_load_n(&from->sum, __ATOMIC_RELAXED);
+	sum->low = low > sum->low ? low : sum->low;
+	sum->high = high > sum->high ? high : sum->high;
+}
+
+void shm_cell(const struct mapped_shm *shm, uint32_t number, struct agent_cell *sum)
+{
+	*sum = (struct agent_cell){ 0 };
+	if (number >= shm->ncells)
+		return;
+	cell_add((const struct agent_cell *)shm_at(shm, shm->cells_at) + number, sum);
+	for (uint32_t r = 0; number < shm->ncells_in_ring && r < shm->nrings; r++) {
+		const struct agent_ring *ring = shm_ring(shm, r);
+
+		/* A read of a cell that its thread has not reached would allocate its page. */
+		if (shm_ring_is_used(shm, r) && number < __atomic_load_n(&ring->ncells, __ATOMIC_RELAXED))
+			cell_add((const struct agent_cell *)((const unsigned char *)ring + shm->cells_in_ring) + number,
+			         sum);
+	}
+}
+
+void shm_table_key(const struct mapped_shm *shm, const struct mapped_table *table, uint32_t cell, struct agg_key *to)
+{
+	const uint64_t *from = (const uint64_t *)shm_at(shm, table->keys_at + (uint64_t)cell * table->key_size);
+	uint64_t *words = (uint64_t *)to;
+
+	for (uint32_t i = 0; i < table->key_size / 8; i++)
+		words[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
 }
 
 bool shm_has_moved(const struct mapped_shm *shm)

@@ -16,9 +16,17 @@ struct mapped_shm {
 	struct agent_shm *header;
 	size_t size;
 	uint64_t slots_at, rings_at, ring_stride, counts_in_ring, data_in_ring, overflow_at;
+	uint64_t tables_at, cells_at, cells_in_ring;
 	int64_t shift; /* ns that the process's time namespace adds to CLOCK_MONOTONIC */
-	uint32_t nslots, nrings, clock;
+	uint32_t nslots, nrings, clock, ntables, ncells, ncells_in_ring;
 	uint64_t base_ticks, base_ns; /* base_ns without shift */
+};
+
+/* A copy of a struct agent_table, checked: its parts lie within the region. */
+struct mapped_table {
+	uint32_t attachment, ngroups, ncolumns, first_cell, ncells, key_size;
+	uint64_t keys_at;
+	uint32_t number;
 };
 
 /* Maps the region of the descriptor fd. Closes fd. Returns 0 or an error with a message. */
@@ -39,6 +47,14 @@ uint64_t shm_ring_recorded(const struct mapped_shm *shm, uint32_t ring);
 bool shm_lose(const struct mapped_shm *shm, uint32_t attachment, uint32_t point);
 /* Adds the counts of an attachment to counts[npoints], in the order of its points. */
 void shm_count(const struct mapped_shm *shm, uint32_t attachment, struct agent_count *counts, uint32_t npoints);
+/* Copies table number i. Returns false if it is not in use, or invalid. */
+bool shm_table(const struct mapped_shm *shm, uint32_t i, struct mapped_table *table);
+/* Returns how many cells of keys the table has in use, at most. */
+uint32_t shm_table_used(const struct mapped_shm *shm, const struct mapped_table *table);
+/* Sums up the cell of that number over all threads. */
+void shm_cell(const struct mapped_shm *shm, uint32_t number, struct agent_cell *sum);
+/* Copies a key of the table. `to` has room for table->key_size. */
+void shm_table_key(const struct mapped_shm *shm, const struct mapped_table *table, uint32_t cell, struct agg_key *to);
 /* Returns whether the process continues in another region, which has taken over the counts and records. */
 bool shm_has_moved(const struct mapped_shm *shm);
 /* Returns whether new records replace the oldest ones. */

@@ -100,6 +100,10 @@ static int agent_check_request(const struct pp_request *request)
 		                 "the agent does not support process groups and control groups; use -b kernel");
 	if (request->hold)
 		return error_set(EOPNOTSUPP, "the agent cannot disarm when a command ends; use -b kernel");
+	if (request->maxactive != MAXACTIVE_DEFAULT)
+		return error_set(EOPNOTSUPP,
+		                 "the agent's number of calls in flight cannot be changed; use -b kernel, or "
+		                 "leave out --maxactive");
 	for (size_t i = 0; i < request->npatterns; i++)
 		if (function_name(request->patterns[i]))
 			return error_set(EOPNOTSUPP, "'%s': the agent arms probes, not functions; use -b kernel",
@@ -173,8 +177,8 @@ static bool site_is_aligned(const struct pp_site *site)
 
 static bool site_is_armable(const struct pp_site *site)
 {
-	return agent_image_is_armable(site->probe->image) && site->role == SITE_HIT && site_has_nop(site) &&
-	       site_is_aligned(site);
+	return agent_image_is_armable(site->probe->image) && (site->role == SITE_HIT || site->call) &&
+	       site_has_nop(site) && site_is_aligned(site);
 }
 
 bool agent_takes(const struct pp_site *site)
@@ -202,7 +206,7 @@ static int point_check(const struct arm_point *point)
 {
 	const struct pp_site *site = point->site;
 
-	if (site->role != SITE_HIT)
+	if (site->role != SITE_HIT && !site->call)
 		return error_set(EOPNOTSUPP, "the agent arms probes, not calls of functions; use -b kernel");
 	if (!agent_image_is_armable(point->image))
 		return error_set(EOPNOTSUPP, "'%s' is not 64-bit code for the agent's CPU; use -b kernel",

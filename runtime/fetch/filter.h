@@ -8,7 +8,7 @@
 #define FILTER_NESTING_MAX 64  /* depth of parentheses and unary operators */
 
 /*
- * Compiles a filter (doc/filters.md) and puts it before the steps of a program, which fetch_compile() made for the same
+ * Compiles a filter (doc/expressions.md) and puts it before the steps of a program, which fetch_compile() made for the same
  * site and which has no filter yet.
  *
  * Returns 0, -ENOMEM, or -EINVAL. After -EINVAL, pp_error() has three lines: the error message, the expression, and a
@@ -16,5 +16,17 @@
  * error the program is unchanged.
  */
 int filter_compile(const char *expr, const struct pp_site *site, struct fetch_program *program);
+
+struct fetch_steps {
+	struct fetch_step *list;
+	size_t n;
+};
+
+/*
+ * Compiles an expression whose value is an integer or a string: the key of a call. The steps push the integer or a hash of
+ * the string. Fails as filter_compile() does. The caller frees key->list.
+ */
+int key_compile(const char *expr, const struct pp_site *site, const struct fetch_program *program,
+                struct fetch_steps *key);
 
 #endif

@@ -103,7 +103,7 @@ static int operator_read(const struct tokens *t, struct token *token)
 	}
 	token->binary = operator_find(text);
 	token->length = token->binary ? strlen(token->binary->text) : 1;
-	if (token->binary || strchr("()!~.[]", *text))
+	if (token->binary || strchr("()!~.[],", *text))
 		return 0;
 	return *text == '=' ? token_error(t, token->at, "'=' is assignment; use '==' to compare")
 	                    : token_error(t, token->at, "invalid character");
@@ -256,24 +256,28 @@ int token_char(const struct tokens *t, const struct token *token, int64_t *value
 }
 
 int token_text(const struct tokens *t, const struct token *token, bool pattern, struct fetch_literal *literal,
-               bool *prefix)
+               enum match *match)
 {
 	size_t at = token->at + 1, end = token->at + token->length - 1;
 
-	*prefix = false;
+	*match = MATCH_ALL;
 	memset(literal, 0, sizeof(*literal));
 	while (at < end) {
 		size_t start = at;
 		int c = char_read(t, &at, pattern);
 
 		if (c == -EAGAIN && at == end) {
-			*prefix = true;
+			*match |= MATCH_PREFIX;
 			return 0;
+		}
+		if (c == -EAGAIN && start == token->at + 1) {
+			*match |= MATCH_SUFFIX;
+			continue;
 		}
 		if (c == -EAGAIN)
 			return token_error(t, start,
-			                   "'*' is only supported at the end of a pattern: write '\\*' to match the "
-			                   "character");
+			                   "'*' is only supported at the beginning and at the end of a pattern: write "
+			                   "'\\*' to match the character");
 		if (c < 0)
 			return c;
 		if (!c)

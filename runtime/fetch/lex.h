@@ -47,11 +47,14 @@ int token_decimal(const struct tokens *t, const struct token *token, double *val
 
 int token_char(const struct tokens *t, const struct token *token, int64_t *value);
 
+/* Which part of a string a literal is: bit 0: more may follow it; bit 1: more may precede it. */
+enum match { MATCH_ALL, MATCH_PREFIX, MATCH_SUFFIX, MATCH_PART };
+
 /*
- * Reads a TOKEN_TEXT. If pattern is set, the text is the right side of =~: *prefix is then set if the text ends with a
- * star, which is not part of the literal.
+ * Reads a TOKEN_TEXT. If pattern is set, the text is the right side of =~: a star at its beginning or its end is then not
+ * part of the literal, but sets *match.
  */
 int token_text(const struct tokens *t, const struct token *token, bool pattern, struct fetch_literal *literal,
-               bool *prefix);
+               enum match *match);
 
 #endif

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Names in filters: arguments, fields of the structures that arguments point to, enumerators, and pid, tid and comm.
+ * Names in expressions: arguments, what they point to, enumerators, and pid, tid and comm.
  *
  * 1. The plugin splits a small structure that is passed by value: its members are arguments with names like p.x and
- *    p.tag[0]. So a name is first looked up as a whole, written with dots. If this fails, the part after the last dot is a
- *    field, and the part before it an argument.
- * 2. A field's value is the steps of the argument, which push an address, then the field's offset and a load.
+ *    p.tag[0]. So the longest beginning of a name, written with dots, that is an argument's name is the argument. The
+ *    rest are accesses: fields and indices.
+ * 2. An access moves a place (struct value_place): a type, and an offset to an address that the steps have pushed. The address
+ *    is loaded only when an access goes through a pointer. Types come from sdt/ctype.h.
  * 3. A bit-field can lie across nine bytes, and no byte besides its own may be read, because it may be on another page.
- *    So the value is composed of loads whose sizes are powers of two. The address is computed again for each of them,
- *    because no step copies a value.
+ *    So the value is composed of loads whose sizes are powers of two. The steps of the address are repeated for each of
+ *    them, because no step copies a value.
  */
 #include <errno.h>
 #include <probepoint.h>
@@ -17,18 +18,28 @@
 
 #include "runtime/fetch/filter.h"
 #include "runtime/fetch/parser.h"
-#include "sdt/arg-types.h"
 #include "sdt/image.h"
 
 #define LIST_MAX 256 /* bytes of names that an error message lists */
 #define NAME_MAX_SHOWN 64
+#define ACCESSES_MAX 32
+#define INDEX_MAX 1000000000
+
+/* One access of a name: .field, ->field or [index]. */
+struct access {
+	struct token token; /* the field's name or the index */
+	size_t start;       /* the length of the path's text before it */
+	bool is_index;
+	uint64_t index;
+};
 
 /* A name with the fields and indices after it. */
 struct field_path {
 	char text[FILTER_LENGTH_MAX + 1]; /* with dots for arrows and without spaces */
 	size_t length;
-	size_t base;        /* the length of the part before the last field, 0 without fields */
-	struct token field; /* the last field */
+	struct access accesses[ACCESSES_MAX];
+	size_t n;
+	size_t first; /* length of the first name */
 };
 
 /* Appends the next token to the path and reads the one after it. */
@@ -49,22 +60,21 @@ static int path_end_part(struct parser *p, struct field_path *path, struct token
 	return path_add_token(p, path);
 }
 
-static int path_add_field(struct parser *p, struct field_path *path, struct token *whole)
+static int path_add_field(struct parser *p, struct field_path *path, struct access *access, struct token *whole)
 {
 	int err;
 
-	path->base = path->length;
 	path->text[path->length++] = '.';
 	err = token_next(&p->tokens);
 	if (err)
 		return err;
 	if (p->tokens.next.kind != TOKEN_NAME)
 		return parser_fail(p, p->tokens.next.at, "expected the name of a field");
-	path->field = p->tokens.next;
+	access->token = p->tokens.next;
 	return path_end_part(p, path, whole);
 }
 
-static int path_add_index(struct parser *p, struct field_path *path, struct token *whole)
+static int path_add_index(struct parser *p, struct field_path *path, struct access *access, struct token *whole)
 {
 	int err = path_add_token(p, path);
 
@@ -72,7 +82,13 @@ static int path_add_index(struct parser *p, struct field_path *path, struct toke
 		return err;
 	if (p->tokens.next.kind != TOKEN_NUMBER)
 		return parser_fail(p, p->tokens.next.at, "expected a number");
-	err = path_add_token(p, path);
+	access->is_index = true;
+	access->token = p->tokens.next;
+	err = token_number(&p->tokens, &access->token, &access->index);
+	if (!err && access->index > INDEX_MAX)
+		err = parser_fail(p, access->token.at, "an index is at most %d", INDEX_MAX);
+	if (!err)
+		err = path_add_token(p, path);
 	if (err)
 		return err;
 	if (!token_is(&p->tokens, ']'))
@@ -85,15 +101,19 @@ static int path_parse(struct parser *p, struct field_path *path, struct token *w
 {
 	int err;
 
-	path->length = path->base = 0;
+	path->length = path->n = 0;
 	err = path_add_token(p, path);
+	path->first = path->length;
 	while (!err) {
-		if (token_is_field(&p->tokens))
-			err = path_add_field(p, path, whole);
-		else if (token_is(&p->tokens, '['))
-			err = path_add_index(p, path, whole);
-		else
+		struct access *access = &path->accesses[path->n];
+		bool is_field = token_is_field(&p->tokens);
+
+		if (!is_field && !token_is(&p->tokens, '['))
 			break;
+		if (path->n++ == ACCESSES_MAX)
+			return parser_fail(p, p->tokens.next.at, "more than %d fields and indices", ACCESSES_MAX);
+		*access = (struct access){ .start = path->length };
+		err = is_field ? path_add_field(p, path, access, whole) : path_add_index(p, path, access, whole);
 	}
 	return err;
 }
@@ -117,6 +137,22 @@ static int argument_find(const struct parser *p, const char *text, size_t length
 	for (size_t i = 0; i < nargs; i++)
 		if (is_numbered_name(text, length, i))
 			return i;
+	return -1;
+}
+
+/*
+ * Finds the argument that the longest beginning of the path names. Sets *used to the number of accesses in that
+ * beginning. Returns the argument's index, or -1.
+ */
+static int path_argument(const struct parser *p, const struct field_path *path, size_t *used)
+{
+	for (size_t n = path->n + 1; n-- > 0;) {
+		int arg = argument_find(p, path->text, n < path->n ? path->accesses[n].start : path->length);
+
+		*used = n;
+		if (arg >= 0)
+			return arg;
+	}
 	return -1;
 }
 
@@ -146,27 +182,31 @@ static int unknown_name_error(const struct parser *p, const struct token *token)
 		name_list_add(names, &length, i < p->probe->nargs ? p->probe->args[i].name : number);
 	}
 	return parser_fail(p, token->at,
-	                   "unknown name '%.*s': %.64s:%.64s has %s, and every probe has pid, tid and comm",
+	                   "unknown name '%.*s': %.64s:%.64s has %s, and every probe has pid, tid, comm and cpu",
 	                   shown_length(token->length), p->tokens.text + token->at, p->probe->provider, p->probe->name,
 	                   *names ? names : "no arguments");
 }
 
-static int unknown_field_error(const struct parser *p, const struct field_path *path, const struct pp_type *type)
+static int unknown_field_error(const struct parser *p, const struct access *access, const struct ctype *type)
 {
 	size_t length = 0;
 	char names[LIST_MAX] = "";
 
-	for (size_t i = 0; i < type->nfields; i++)
-		name_list_add(names, &length, type->fields[i].name);
-	return parser_fail(p, path->field.at, "'%.64s' has no field '%.*s': it has %s", type->name,
-	                   shown_length(path->field.length), p->tokens.text + path->field.at, names);
+	for (size_t i = 0; i < type->nmembers; i++)
+		name_list_add(names, &length, type->members[i].name);
+	return parser_fail(p, access->token.at, "'%.64s' has no field '%.*s': it has %s", type->name,
+	                   shown_length(access->token.length), p->tokens.text + access->token.at, names);
 }
 
-static int float_field_error(const struct parser *p, const struct token *token)
+static int unknown_fields_error(const struct parser *p, const struct field_path *path, const struct access *access,
+                                const struct ctype *type)
 {
-	return parser_fail(p, token->at,
-	                   "'%.*s' is a floating-point field: filters read only integer and string fields",
-	                   (int)token->length, p->tokens.text + token->at);
+	if (type->kind == CTYPE_UNKNOWN && *type->name)
+		return parser_fail(p, access->token.at,
+		                   "the fields of '%.*s' are not known: neither notes nor DWARF describe '%.64s'",
+		                   shown_length(access->start), path->text, type->name);
+	return parser_fail(p, access->token.at, "the fields of '%.*s' are not known", shown_length(access->start),
+	                   path->text);
 }
 
 /* Argument i is missing at this site. The message has what a user needs to find its operand in the file. */
@@ -184,32 +224,12 @@ static int missing_argument_error(const struct parser *p, const struct token *to
 /* Emits the steps that push argument i's value, or the address of a string. */
 static void argument_emit_steps(struct parser *p, const struct token *token, size_t i)
 {
-	const struct fetch_step *step = p->program->steps;
+	const struct fetch_step *step = p->program->steps + p->program->npredicate + p->program->naggregate;
 
 	for (size_t passed = 0; passed < i; step++)
-		passed += step->op == FETCH_ARG || step->op == FETCH_STRING;
-	for (; step->op != FETCH_ARG && step->op != FETCH_STRING; step++)
+		passed += fetch_ends_argument(step->op);
+	for (; !fetch_ends_argument(step->op); step++)
 		parser_emit_step(p, token, step);
-}
-
-/* Emits the steps that push the key (see filter.c) of a floating-point argument. */
-static void float_emit(struct parser *p, size_t i, struct value *value)
-{
-	const struct token *token = &value->token;
-
-	value->type = TYPE_FLOAT;
-	value->size = p->program->size[i];
-	for (int copy = 0; copy < 2; copy++) { /* twice, because no step copies a value */
-		argument_emit_steps(p, token, i);
-		if (value->size < 8)
-			parser_emit_step(p, token,
-			                 &(struct fetch_step){ .op = FETCH_EXTEND, .a = value->size, .c = true });
-	}
-	parser_emit(p, token, FETCH_IMM, false, 63);
-	parser_emit(p, token, FETCH_SHR, true, 0);
-	parser_emit(p, token, FETCH_IMM, false, FLOAT_MAGNITUDE(value->size));
-	parser_emit(p, token, FETCH_AND, false, 0);
-	parser_emit(p, token, FETCH_XOR, false, 0);
 }
 
 static size_t address_size(const struct parser *p)
@@ -217,29 +237,8 @@ static size_t address_size(const struct parser *p)
 	return p->probe->image && !p->probe->image->is_64 ? 4 : 8;
 }
 
-static int argument_emit(struct parser *p, size_t i, struct value *value)
+static void add_emit(struct parser *p, const struct token *token, uint64_t offset)
 {
-	enum pp_kind kind = p->program->kind[i];
-	bool typed = i < p->probe->nargs && p->probe->args[i].class != PPN_CLASS_NONE;
-	bool is_pointer; /* a `char *` that is not const can be compared with numbers and with strings */
-
-	if (kind == PP_FAULT)
-		return missing_argument_error(p, &value->token, i);
-	if (kind == PP_FLOAT) {
-		float_emit(p, i, value);
-		return p->error;
-	}
-	is_pointer = kind == PP_POINTER || (kind == PP_STRING && typed && p->probe->args[i].class == PPN_CLASS_POINTER);
-	value->type = kind == PP_STRING && !is_pointer ? TYPE_STRING : TYPE_INTEGER;
-	value->is_unsigned = p->program->size[i] == 8 && kind != PP_SIGNED && kind != PP_CHAR;
-	value->may_be_string = p->program->size[i] == address_size(p) && (is_pointer || !typed);
-	argument_emit_steps(p, &value->token, i);
-	return p->error;
-}
-
-static void field_emit_address(struct parser *p, const struct token *token, size_t arg, uint64_t offset)
-{
-	argument_emit_steps(p, token, arg);
 	if (offset) {
 		parser_emit(p, token, FETCH_IMM, false, (int64_t)offset);
 		parser_emit(p, token, FETCH_ADD, false, 0);
@@ -261,76 +260,332 @@ static void shift_emit(struct parser *p, const struct token *token, enum fetch_o
 	parser_emit(p, token, op, is_signed, 0);
 }
 
-/* Emits the steps that push the value of a bit-field. */
-static void bits_emit(struct parser *p, const struct token *token, size_t arg, const struct pp_field *field)
-{
-	unsigned at = 0, size;
+/* ---- places ---- */
 
-	for (unsigned left = field->size; left; left -= size, at += size) {
+/* The value that the beginning of a name stands for. The steps from value->from on have pushed a value or an address. */
+struct value_place {
+	struct ctype *type;
+	bool in_memory; /* the value is in memory, at the offset from what was pushed; false: it was pushed */
+	uint64_t offset;
+	uint8_t bit, bits;        /* of a bit-field */
+	const struct token *last; /* the field or index that led here */
+};
+
+/* Emits the steps that push the value of a bit-field. The address's steps are those from `from` on. */
+static void bits_emit(struct parser *p, const struct token *token, const struct value_place *place, size_t from)
+{
+	unsigned bytes = (place->bit + place->bits + 7u) / 8, at = 0, size;
+	size_t address_end = p->nsteps;
+
+	for (unsigned left = bytes; left; left -= size, at += size) {
 		for (size = 8; size > left; size /= 2)
 			;
-		field_emit_address(p, token, arg, (uint64_t)field->offset + at);
+		if (at)
+			parser_repeat(p, token, from, address_end);
+		add_emit(p, token, place->offset + at);
 		load_emit(p, token, size, false);
 		if (!at) {
-			shift_emit(p, token, FETCH_SHR, false, field->bit);
+			shift_emit(p, token, FETCH_SHR, false, place->bit);
 			continue;
 		}
-		shift_emit(p, token, FETCH_SHL, false, 8 * at - field->bit);
+		shift_emit(p, token, FETCH_SHL, false, 8 * at - place->bit);
 		parser_emit(p, token, FETCH_OR, false, 0);
 	}
-	shift_emit(p, token, FETCH_SHL, false, 64 - field->bits);
-	shift_emit(p, token, FETCH_SHR, field->class == PPN_CLASS_SIGNED, 64 - field->bits);
+	shift_emit(p, token, FETCH_SHL, false, 64 - place->bits);
+	shift_emit(p, token, FETCH_SHR, place->type->is_signed, 64 - place->bits);
 }
 
-static bool is_char_array(const struct pp_field *field)
+static bool type_is_signed(const struct ctype *type)
 {
-	return field->class == PPN_CLASS_NONE &&
-	       (!strncmp(field->type, "char [", 6) || !strncmp(field->type, "const char [", 12));
+	return type->is_signed || type->kind == CTYPE_CHAR;
 }
 
-/* Sets *value's type and emits the steps of a field. */
-static int field_emit_value(struct parser *p, size_t arg, const struct pp_field *field, struct value *value)
+static bool is_address_size(const struct parser *p, const struct ctype *type)
 {
+	return type->size == address_size(p);
+}
+
+/* Pushes the address of what the place points to, and makes the place that memory. */
+static int place_follow(struct parser *p, const struct token *token, struct value_place *place)
+{
+	if (place->in_memory) {
+		add_emit(p, token, place->offset);
+		load_emit(p, token, address_size(p), false);
+	}
+	place->type = ctype_target(&p->types, place->type);
+	place->in_memory = true;
+	place->offset = 0;
+	return place->type ? p->error : -ENOMEM;
+}
+
+static int place_add_field(struct parser *p, const struct field_path *path, const struct access *access,
+                           const struct token *token, struct value_place *place)
+{
+	const struct ctype_member *member;
+	char name[FILTER_LENGTH_MAX + 1];
+	int err = place->type->kind == CTYPE_POINTER ? place_follow(p, token, place) : 0;
+
+	if (!err)
+		err = ctype_load(&p->types, place->type);
+	if (err)
+		return err;
+	if (!place->in_memory || !place->type->nmembers)
+		return unknown_fields_error(p, path, access, place->type);
+	snprintf(name, sizeof(name), "%.*s", (int)access->token.length, p->tokens.text + access->token.at);
+	member = ctype_member(place->type, name);
+	if (!member)
+		return unknown_field_error(p, access, place->type);
+	place->offset += member->offset;
+	place->bit = member->bit;
+	place->bits = member->bits;
+	place->type = ctype_of_member(&p->types, member);
+	return place->type ? 0 : -ENOMEM;
+}
+
+static int place_add_index(struct parser *p, const struct field_path *path, const struct access *access,
+                           const struct token *token, struct value_place *place)
+{
+	uint64_t count = 0;
+	int err = 0;
+
+	if (place->type->kind == CTYPE_ARRAY && place->in_memory) {
+		count = place->type->count;
+		place->type = ctype_target(&p->types, place->type);
+		if (!place->type)
+			return -ENOMEM;
+	} else if (place->type->kind == CTYPE_POINTER) {
+		err = place_follow(p, token, place);
+	} else {
+		return parser_fail(p, access->token.at, "'%.*s' is neither a pointer nor an array",
+		                   shown_length(access->start), path->text);
+	}
+	if (err)
+		return err;
+	if (count && access->index >= count)
+		return parser_fail(p, access->token.at, "'%.*s' has %llu elements", shown_length(access->start),
+		                   path->text, (unsigned long long)count);
+	if (!place->type->size)
+		return parser_fail(p, access->token.at, "the size of what '%.*s' points to is not known",
+		                   shown_length(access->start), path->text);
+	place->offset += access->index * place->type->size;
+	return 0;
+}
+
+/* ---- values ---- */
+
+static int no_value_error(const struct parser *p, const struct value_place *place)
+{
+	const char *name = p->tokens.text + place->last->at;
+
+	if (!*place->type->name)
+		return parser_fail(p, place->last->at, "the type of '%.*s' is not known",
+		                   shown_length(place->last->length), name);
+	return parser_fail(p, place->last->at, "'%.*s' is neither an integer nor a string: its type is '%.64s'",
+	                   shown_length(place->last->length), name, place->type->name);
+}
+
+/* A value of a structure: the address of a string's content, with the steps of its length. */
+static int string_object_emit(struct parser *p, const struct value_place *place, struct value *value)
+{
+	uint64_t pointer, length;
+	size_t address_end = p->nsteps;
+	int err;
+
+	if (!ctype_is_string(place->type, &pointer, &length) || address_size(p) != 8)
+		return 0;
+	parser_repeat(p, &value->token, value->from, address_end);
+	add_emit(p, &value->token, place->offset + length);
+	load_emit(p, &value->token, 8, false);
+	err = parser_take_length(p, address_end, value);
+	if (err)
+		return err;
+	add_emit(p, &value->token, place->offset + pointer);
+	load_emit(p, &value->token, 8, false);
+	value->type = TYPE_STRING;
+	value->is_terminated = !strncmp(place->type->name, "basic_string<", 13);
+	return p->error ? p->error : 1;
+}
+
+/* The place is a structure or an array: only those that are strings have a value. */
+static int aggregate_emit(struct parser *p, const struct value_place *place, struct value *value)
+{
+	const struct ctype *type = place->type;
+	struct ctype *element = NULL;
+	int found = 0;
+
+	if (type->kind == CTYPE_ARRAY && place->in_memory) {
+		element = ctype_target(&p->types, type);
+		if (!element)
+			return -ENOMEM;
+	}
+	if (element && element->kind == CTYPE_CHAR) {
+		value->type = TYPE_STRING;
+		add_emit(p, &value->token, place->offset);
+		return p->error;
+	}
+	if (place->in_memory && type->kind == CTYPE_STRUCT)
+		found = string_object_emit(p, place, value);
+	if (found)
+		return found < 0 ? found : 0;
+	return no_value_error(p, place);
+}
+
+/* Sets *is_string to whether the type is a pointer to char. Returns 0 or -ENOMEM. */
+static int pointer_is_string(struct parser *p, const struct ctype *type, bool *is_string)
+{
+	struct ctype *target = type->kind == CTYPE_POINTER ? ctype_target(&p->types, type) : NULL;
+
+	if (type->kind == CTYPE_POINTER && !target)
+		return -ENOMEM;
+	*is_string = target && target->kind == CTYPE_CHAR;
+	return 0;
+}
+
+/* Returns how records show a value of the type. */
+static enum pp_kind type_kind(const struct ctype *type, bool is_string)
+{
+	switch (type->kind) {
+	case CTYPE_BOOL: return PP_BOOL;
+	case CTYPE_CHAR: return PP_CHAR;
+	case CTYPE_FLOAT: return PP_FLOAT;
+	case CTYPE_POINTER: return is_string ? PP_STRING : PP_POINTER;
+	default: return type->is_signed ? PP_SIGNED : PP_UNSIGNED;
+	}
+}
+
+/* Emits the load of a place whose type has one value. */
+static int scalar_emit(struct parser *p, const struct value_place *place, struct value *value)
+{
+	const struct ctype *type = place->type;
 	const struct token *token = &value->token;
-	bool is_signed = field->class == PPN_CLASS_SIGNED || field->class == PPN_CLASS_CHAR;
+	bool is_string = false;
+	int err = pointer_is_string(p, type, &is_string);
 
-	value->type = field->class == PPN_CLASS_STRING || is_char_array(field) ? TYPE_STRING : TYPE_INTEGER;
-	if (is_char_array(field)) {
-		field_emit_address(p, token, arg, field->offset);
+	if (err)
+		return err;
+	if (type->kind == CTYPE_UNKNOWN || type->kind == CTYPE_VOID ||
+	    (!place->bits && (!type->size || type->size > 8 || type->size & (type->size - 1))))
+		return no_value_error(p, place);
+	value->kind = type_kind(type, is_string);
+	value->names = ctype_enumeration(&p->types, type);
+	value->type = type->kind == CTYPE_FLOAT ? TYPE_FLOAT : TYPE_INTEGER;
+	if (is_string && type->is_const)
+		value->type = TYPE_STRING;
+	value->size = type->size == 1 || type->size == 2 || type->size == 4 ? (uint8_t)type->size : 8;
+	value->is_unsigned = (place->bits ? place->bits == 64 : type->size == 8) && !type_is_signed(type);
+	value->may_be_string = type->kind == CTYPE_POINTER && is_address_size(p, type);
+	if (place->bits) {
+		bits_emit(p, token, place, value->from);
 		return p->error;
 	}
-	value->is_unsigned = (field->bits ? field->bits == 64 : field->size == 8) && !is_signed;
-	if (field->bits) {
-		bits_emit(p, token, arg, field);
-		return p->error;
-	}
-	value->may_be_string = field->size == address_size(p) && field->class == PPN_CLASS_POINTER;
-	field_emit_address(p, token, arg, field->offset);
-	load_emit(p, token, field->size, is_signed);
+	add_emit(p, token, place->offset);
+	load_emit(p, token, type->size, type_is_signed(type) && value->type == TYPE_INTEGER);
 	return p->error;
 }
 
-static int field_emit(struct parser *p, size_t arg, const struct field_path *path, struct value *value)
+static int place_emit(struct parser *p, struct value_place *place, struct value *value)
 {
-	const struct pp_type *type = arg < p->probe->nargs ? p->probe->args[arg].described : NULL;
-	const struct pp_field *field;
-	char name[FILTER_LENGTH_MAX + 1];
+	const struct token *token = &value->token;
+
+	/* A reference to a string, or a pointer to one, has its content as value. */
+	if (place->type->kind == CTYPE_POINTER) {
+		struct ctype *target = ctype_target(&p->types, place->type);
+		uint64_t pointer, length;
+		int err = target ? ctype_load(&p->types, target) : -ENOMEM;
+
+		if (err)
+			return err;
+		if (ctype_is_string(target, &pointer, &length)) {
+			err = place_follow(p, token, place);
+			if (!err)
+				err = ctype_load(&p->types, place->type);
+			return err ? err : aggregate_emit(p, place, value);
+		}
+	}
+	if (ctype_load(&p->types, place->type))
+		return -ENOMEM;
+	if (place->type->kind == CTYPE_STRUCT || place->type->kind == CTYPE_ARRAY)
+		return aggregate_emit(p, place, value);
+	return scalar_emit(p, place, value);
+}
+
+/* ---- arguments ---- */
+
+/* The value of an argument itself. Its kind is that of the record's. */
+static int argument_emit(struct parser *p, size_t i, struct value *value)
+{
+	enum pp_kind kind = p->program->kind[i];
+	bool typed = i < p->probe->nargs && p->probe->args[i].class != PPN_CLASS_NONE;
+	bool is_pointer; /* a `char *` that is not const can be compared with numbers and with strings */
+
+	value->size = p->program->size[i];
+	value->kind = kind;
+	argument_emit_steps(p, &value->token, i);
+	if (kind == PP_FLOAT) {
+		value->type = TYPE_FLOAT;
+		return p->error;
+	}
+	is_pointer = kind == PP_POINTER || (kind == PP_STRING && typed && p->probe->args[i].class == PPN_CLASS_POINTER);
+	value->type = kind == PP_STRING && !is_pointer ? TYPE_STRING : TYPE_INTEGER;
+	value->is_unsigned = p->program->size[i] == 8 && kind != PP_SIGNED && kind != PP_CHAR;
+	value->may_be_string = p->program->size[i] == address_size(p) && (is_pointer || !typed);
+	return p->error;
+}
+
+/* Returns true if the argument is, or refers to, a std::string or std::string_view, whose content is its value. */
+static int argument_is_object(struct parser *p, struct ctype *type, bool *yes)
+{
+	struct ctype *target = type;
+	uint64_t pointer, length;
+	int err;
+
+	*yes = false;
+	if (type->kind == CTYPE_POINTER)
+		target = ctype_target(&p->types, type);
+	if (!target)
+		return -ENOMEM;
+	err = ctype_load(&p->types, target);
+	*yes = !err && ctype_is_string(target, &pointer, &length);
+	return err;
+}
+
+static int path_emit(struct parser *p, size_t arg, const struct field_path *path, size_t used, struct value *value)
+{
+	static const struct pp_arg untyped = { .name = (char *)"", .type = (char *)"" };
+	const struct pp_arg *argument = arg < p->probe->nargs ? &p->probe->args[arg] : &untyped;
+	struct value_place place = { .last = &value->token };
+	bool is_object = false;
+	int err = 0;
 
 	if (p->program->kind[arg] == PP_FAULT)
 		return missing_argument_error(p, &value->token, arg);
-	if (!type || !type->nfields || p->program->size[arg] != address_size(p))
-		return parser_fail(p, path->field.at, "the fields of '%.*s' are not known", shown_length(path->base),
-		                   path->text);
-	snprintf(name, sizeof(name), "%s", path->text + path->base + 1);
-	field = arg_find_field(&p->probe->args[arg], name);
-	if (!field)
-		return unknown_field_error(p, path, type);
-	if (field->class == PPN_CLASS_FLOAT)
-		return float_field_error(p, &value->token);
-	if ((field->class == PPN_CLASS_NONE && !is_char_array(field)) || field->class == PPN_CLASS_VOID)
-		return parser_fail(p, path->field.at, "'%.*s' is neither an integer nor a string: its type is '%.64s'",
-		                   (int)path->field.length, p->tokens.text + path->field.at, field->type);
-	return field_emit_value(p, arg, field, value);
+	place.type = ctype_of_arg(&p->types, argument, p->program->size[arg]);
+	if (!place.type)
+		return -ENOMEM;
+	if (used == path->n && p->program->size[arg] == address_size(p))
+		err = argument_is_object(p, place.type, &is_object);
+	if (err)
+		return err;
+	if (used == path->n && !is_object) {
+		value->names = ctype_enumeration(&p->types, place.type);
+		return argument_emit(p, arg, value);
+	}
+	if (p->program->size[arg] != address_size(p) && !path->accesses[used].is_index)
+		return parser_fail(p, path->accesses[used].token.at, "the fields of '%.*s' are not known",
+		                   shown_length(path->accesses[used].start), path->text);
+	if (p->program->size[arg] != address_size(p))
+		return parser_fail(p, path->accesses[used].token.at, "'%.*s' is neither a pointer nor an array",
+		                   shown_length(path->accesses[used].start), path->text);
+	argument_emit_steps(p, &value->token, arg);
+	place.in_memory = place.type->kind == CTYPE_STRUCT; /* passed by its address */
+	for (; !err && used < path->n; used++) {
+		place.bits = 0;
+		place.last = &path->accesses[used].token;
+		err = path->accesses[used].is_index
+		              ? place_add_index(p, path, &path->accesses[used], &value->token, &place)
+		              : place_add_field(p, path, &path->accesses[used], &value->token, &place);
+	}
+	return err ? err : place_emit(p, &place, value);
 }
 
 /* Emits an enumerator of the probe's arguments. Returns 1, 0 if none has this name, or -EINVAL. */
@@ -374,6 +629,10 @@ static int plain_name_emit(struct parser *p, const char *name, struct value *val
 		parser_emit(p, &value->token, *name == 'p' ? FETCH_PID : FETCH_TID, false, 0);
 		return p->error;
 	}
+	if (!strcmp(name, "cpu")) {
+		parser_emit(p, &value->token, FETCH_CPU, false, 0);
+		return p->error;
+	}
 	if (!strcmp(name, "comm")) {
 		value->type = TYPE_COMM;
 		return 0;
@@ -387,16 +646,16 @@ static int plain_name_emit(struct parser *p, const char *name, struct value *val
 int parser_name(struct parser *p, struct value *value)
 {
 	struct field_path path;
+	size_t used;
 	int err, arg;
 
 	err = path_parse(p, &path, &value->token);
 	if (err)
 		return err;
-	arg = argument_find(p, path.text, path.length);
+	if (!path.n && !strcmp(path.text, "str") && token_is(&p->tokens, '('))
+		return parser_string_call(p, value);
+	arg = path_argument(p, &path, &used);
 	if (arg >= 0)
-		return argument_emit(p, arg, value);
-	if (!path.base)
-		return plain_name_emit(p, path.text, value);
-	arg = argument_find(p, path.text, path.base);
-	return arg >= 0 ? field_emit(p, arg, &path, value) : unknown_name_error(p, &value->token);
+		return path_emit(p, arg, &path, used, value);
+	return path.n ? unknown_name_error(p, &value->token) : plain_name_emit(p, path.text, value);
 }

@@ -32,6 +32,35 @@ int value_want_integer(const struct parser *p, const struct value *value)
 	}
 }
 
+/*
+ * Compares a string that has a length: first the length, then the bytes. The steps of its address, which are the last, move
+ * to after the comparison of the length.
+ */
+static int sized_emit(struct parser *p, const struct value *string, const struct fetch_literal *literal, bool prefix)
+{
+	const struct token *token = &string->token;
+	struct value address = { 0 };
+	size_t jump;
+	int err = parser_take_length(p, string->from, &address);
+
+	if (err)
+		return err;
+	parser_emit_steps(p, token, string->length, string->nlength);
+	parser_emit(p, token, FETCH_IMM, false, literal->length);
+	parser_emit(p, token, prefix ? FETCH_LT : FETCH_EQ, false, 0);
+	if (prefix)
+		parser_emit(p, token, FETCH_NOT, false, 0);
+	jump = p->nsteps;
+	err = parser_emit_jump(p, token, FETCH_JZ);
+	if (err)
+		return err;
+	parser_emit_steps(p, token, address.length, address.nlength);
+	parser_emit_literal(p, token, FETCH_PREFIX, literal);
+	if (!p->error)
+		p->steps[jump].value = (int64_t)p->nsteps;
+	return p->error;
+}
+
 static int strings_emit(struct parser *p, const struct binary_operator *op, const struct value *left,
                         const struct value *right)
 {
@@ -39,6 +68,7 @@ static int strings_emit(struct parser *p, const struct binary_operator *op, cons
 	const struct value *other = text == right ? left : right;
 	bool is_comm = other->type == TYPE_COMM, prefix;
 	struct fetch_literal literal;
+	enum match match;
 	int err;
 
 	if (op->op == OPERATOR_MATCH && right->type != TYPE_TEXT)
@@ -49,15 +79,31 @@ static int strings_emit(struct parser *p, const struct binary_operator *op, cons
 		return parser_fail(p, right->token.at, "cannot compare two quoted strings");
 	if (other->type == TYPE_INTEGER && !other->may_be_string)
 		return parser_fail(p, other->token.at, "cannot compare an integer with a string");
-	err = token_text(&p->tokens, &text->token, op->op == OPERATOR_MATCH, &literal, &prefix);
+	err = token_text(&p->tokens, &text->token, op->op == OPERATOR_MATCH, &literal, &match);
 	if (err)
 		return err;
+	prefix = match == MATCH_PREFIX;
+	if (match & MATCH_SUFFIX && (is_comm || (other->length && !other->is_terminated)))
+		return parser_fail(p, text->token.at, "'*' at the beginning of a pattern is not supported for %s",
+		                   is_comm ? "a thread's name" : "strings with a length");
+	if (other->length && !other->is_terminated) {
+		err = sized_emit(p, other, &literal, prefix);
+		if (!err && op->op == FETCH_NE)
+			parser_emit(p, &other->token, FETCH_NOT, false, 0);
+		return err ? err : p->error;
+	}
 	if (is_comm && literal.length > COMM_MAX)
 		return parser_fail(p, text->token.at, "a thread's name has at most %d bytes", COMM_MAX);
 	if (is_comm)
 		parser_emit_literal(p, &other->token, prefix ? FETCH_COMMPREFIX : FETCH_COMMEQ, &literal);
 	else
-		parser_emit_literal(p, &other->token, prefix ? FETCH_PREFIX : FETCH_STREQ, &literal);
+		parser_emit_literal(p, &other->token,
+		                    match & MATCH_SUFFIX ? FETCH_SEARCH
+		                    : prefix             ? FETCH_PREFIX
+		                                         : FETCH_STREQ,
+		                    &literal);
+	if (match == MATCH_SUFFIX && !p->error)
+		p->steps[p->nsteps - 1].c = 1;
 	if (op->op == FETCH_NE)
 		parser_emit(p, &other->token, FETCH_NOT, false, 0);
 	return p->error;
@@ -151,6 +197,21 @@ static void key_range_emit(struct parser *p, const struct token *token, int64_t 
 	parser_emit(p, token, FETCH_AND, false, 0);
 }
 
+/* Replaces the bits of a float on the stack, whose steps begin at `from`, by its key. */
+static void key_emit(struct parser *p, const struct value *value, size_t from)
+{
+	const struct token *token = &value->token;
+
+	if (value->size < 8)
+		parser_emit_step(p, token, &(struct fetch_step){ .op = FETCH_EXTEND, .a = value->size, .c = true });
+	parser_repeat(p, token, from, p->nsteps); /* twice, because no step copies a value */
+	parser_emit(p, token, FETCH_IMM, false, 63);
+	parser_emit(p, token, FETCH_SHR, true, 0);
+	parser_emit(p, token, FETCH_IMM, false, FLOAT_MAGNITUDE(value->size));
+	parser_emit(p, token, FETCH_AND, false, 0);
+	parser_emit(p, token, FETCH_XOR, false, 0);
+}
+
 /* Compares a float with a constant: its key is in a range of keys. */
 static int floats_emit(struct parser *p, const struct token *token, const struct value *left, const struct value *right,
                        size_t left_steps)
@@ -160,6 +221,7 @@ static int floats_emit(struct parser *p, const struct token *token, const struct
 	int64_t infinity = FLOAT_INFINITY(argument->size), low = -1 - infinity, high = infinity, key;
 	unsigned op = argument == left ? token->binary->op : operator_swapped(token->binary->op);
 	unsigned precedence = token->binary->precedence;
+	size_t from;
 	bool is_zero;
 
 	if (argument->type != TYPE_FLOAT || precedence < PRECEDENCE_EQUALITY || precedence > PRECEDENCE_ORDER ||
@@ -167,7 +229,9 @@ static int floats_emit(struct parser *p, const struct token *token, const struct
 		return value_want_integer(p, left->type != TYPE_INTEGER ? left : right);
 	if (other->type != TYPE_DECIMAL && (other->type != TYPE_INTEGER || !other->is_constant))
 		return value_want_integer(p, argument);
+	from = argument->from - (other == left && other->type == TYPE_INTEGER); /* a constant's step is before it */
 	key = float_key(constant_take(p, other, other == right ? p->nsteps - 1 : left_steps - 1), argument->size);
+	key_emit(p, argument, from);
 	is_zero = key == 0 || key == -1; /* both zeros are equal */
 	if (op != FETCH_LT && op != FETCH_LE)
 		low = (is_zero ? -1 : key) + (op == OPERATOR_GT ? (is_zero ? 2 : 1) : 0);

@@ -2,12 +2,27 @@
 #include "runtime/fetch/parser.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
+#include "base/error.h"
 #include "runtime/fetch/filter.h"
 
 _Static_assert(FILTER_LENGTH_MAX / sizeof("a==\"\"") < 256, "the number of a literal fits into 8 bits");
+
+void parser_begin(struct parser *p, const char *text, const struct pp_site *site, const struct fetch_program *program)
+{
+	*p = (struct parser){ .tokens = { .text = text }, .probe = site->probe, .program = program };
+	p->types = (struct ctypes){ .image = site->probe->image, .address = site->address };
+}
+
+void parser_release(struct parser *p)
+{
+	ctypes_release(&p->types);
+	free(p->steps);
+	free(p->literals);
+}
 
 void parser_emit_step(struct parser *p, const struct token *token, const struct fetch_step *step)
 {
@@ -39,6 +54,48 @@ void parser_emit_literal(struct parser *p, const struct token *token, enum fetch
 		return;
 	p->literals[p->nliterals++] = *literal;
 	parser_emit_step(p, token, &(struct fetch_step){ .op = op, .a = p->nliterals - 1 });
+}
+
+int parser_emit_jump(struct parser *p, const struct token *token, enum fetch_opcode op)
+{
+	if (!p->error && p->no_jumps)
+		p->error = parser_fail(p, token->at,
+		                       "&&, || and comparisons of strings with a length can only be used in filters");
+	parser_emit(p, token, op, false, 0);
+	return p->error;
+}
+
+void parser_emit_steps(struct parser *p, const struct token *token, const struct fetch_step *steps, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		parser_emit_step(p, token, &steps[i]);
+}
+
+void parser_repeat(struct parser *p, const struct token *token, size_t from, size_t to)
+{
+	for (size_t i = from; i < to && !p->error; i++) {
+		struct fetch_step copy = p->steps[i];
+
+		parser_emit_step(p, token, &copy);
+	}
+}
+
+int parser_take_length(struct parser *p, size_t from, struct value *value)
+{
+	size_t n = p->nsteps - from;
+	struct fetch_step *steps;
+
+	if (p->error)
+		return p->error;
+	steps = arena_alloc(&p->types.arena, n * sizeof(*steps));
+	if (!steps)
+		return error_nomem();
+	memcpy(steps, p->steps + from, n * sizeof(*steps));
+	value->length = steps;
+	value->nlength = n;
+	p->nsteps = from;
+	p->depth--;
+	return 0;
 }
 
 void parser_emit_truth(struct parser *p, const struct value *value)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "runtime/fetch/print.h"
 #include "sdt/image.h"
 #include "sdt/operand.h"
 #include "sdt/signature.h"
@@ -143,7 +144,10 @@ static void argument_compile(const struct pp_site *site, const struct operand *o
 	if (kind == PP_STRING && (*nstrings)++ >= RECORD_STRINGS_MAX)
 		kind = PP_POINTER;
 	steps_add_value(steps, site, operand, kind == PP_SIGNED || (kind == PP_CHAR && operand->is_signed));
-	steps_add(steps, kind == PP_STRING ? FETCH_STRING : FETCH_ARG, i, 0, 0, 0);
+	if (kind == PP_STRING)
+		steps_add(steps, FETCH_STRING, i, 0, 0, RECORD_STRING_DEFAULT);
+	else
+		steps_add(steps, FETCH_ARG, i, 0, 0, 0);
 	program->kind[i] = kind;
 	program->size[i] = operand->size;
 }
@@ -180,12 +184,65 @@ int fetch_compile(const struct pp_site *site, struct fetch_program *program)
 	return 0;
 }
 
+/* Returns the index of the first step of an argument. */
+static size_t argument_first(const struct fetch_program *program, unsigned i)
+{
+	size_t at = program->npredicate + program->naggregate;
+
+	for (unsigned passed = 0; passed < i; at++)
+		passed += fetch_ends_argument(program->steps[at].op);
+	return at;
+}
+
+int fetch_set_length(struct fetch_program *program, unsigned i, unsigned length)
+{
+	size_t from = argument_first(program, length), n = argument_first(program, length + 1) - 1 - from;
+	size_t end = argument_first(program, i + 1) - 1;
+	struct fetch_step *steps;
+
+	if (program->kind[i] != PP_STRING)
+		return error_set(EINVAL, "argument %u cannot be the address of a string", i);
+	if (program->kind[length] == PP_STRING || program->kind[length] == PP_FLOAT ||
+	    program->kind[length] == PP_FAULT)
+		return error_set(EINVAL, "argument %u cannot be the length of a string", length);
+	steps = malloc((program->nsteps + n) * sizeof(*steps));
+	if (!steps)
+		return error_nomem();
+	memcpy(steps, program->steps, end * sizeof(*steps));
+	memcpy(steps + end, program->steps + from, n * sizeof(*steps));
+	memcpy(steps + end + n, program->steps + end, (program->nsteps - end) * sizeof(*steps));
+	steps[end + n].op = FETCH_STRINGN;
+	free(program->steps);
+	program->steps = steps;
+	program->nsteps += n;
+	return 0;
+}
+
+void fetch_set_string_max(struct fetch_program *program, unsigned max)
+{
+	for (size_t i = program->npredicate + program->naggregate; i < program->nsteps; i++)
+		if (program->steps[i].op == FETCH_STRING || program->steps[i].op == FETCH_STRINGN)
+			program->steps[i].value = max;
+}
+
+void fetch_printed_free(struct fetch_printed *printed)
+{
+	if (!printed)
+		return;
+	arena_release(&printed->arena);
+	free(printed);
+}
+
 void fetch_release(struct fetch_program *program)
 {
 	if (!program)
 		return;
 	free(program->steps);
 	free(program->literals);
+	fetch_printed_free(program->printed);
+	if (program->aggregate)
+		free(program->aggregate->text);
+	free(program->aggregate);
 	memset(program, 0, sizeof(*program));
 }
 
@@ -211,13 +268,43 @@ static int literal_compare(const struct fetch_literal *a, const struct fetch_lit
 	return memcmp(a->bytes, b->bytes, a->length);
 }
 
+/* The expressions are equal, because they belong to one request. */
+static int printed_compare(const struct fetch_program *a, const struct fetch_program *b)
+{
+	ORDER(!a->printed, !b->printed);
+	for (size_t i = 0; a->printed && i < a->nargs; i++)
+		ORDER((uintptr_t)a->printed->args[i].values, (uintptr_t)b->printed->args[i].values);
+	return 0;
+}
+
+/* So are these. */
+static int aggregate_compare(const struct fetch_aggregate *a, const struct fetch_aggregate *b)
+{
+	int order = 0;
+
+	ORDER(!a, !b);
+	if (!a)
+		return 0;
+	ORDER(a->ncolumns, b->ncolumns);
+	ORDER(a->nparts, b->nparts);
+	order = memcmp(a->columns, b->columns, a->ncolumns * sizeof(*a->columns));
+	for (size_t i = 0; !order && i < a->nparts; i++) {
+		ORDER(a->parts[i].kind, b->parts[i].kind);
+		ORDER((uintptr_t)a->parts[i].names, (uintptr_t)b->parts[i].names);
+	}
+	return order;
+}
+
 int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 {
 	int order = 0;
 
 	ORDER(a->role, b->role);
+	ORDER(a->match, b->match);
+	ORDER(a->nkey, b->nkey);
 	ORDER(a->nsteps, b->nsteps);
 	ORDER(a->npredicate, b->npredicate);
+	ORDER(a->naggregate, b->naggregate);
 	ORDER(a->nargs, b->nargs);
 	ORDER(a->nliterals, b->nliterals);
 	for (size_t i = 0; !order && i < a->nsteps; i++)
@@ -225,9 +312,13 @@ int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 	for (size_t i = 0; !order && i < a->nliterals; i++)
 		order = literal_compare(&a->literals[i], &b->literals[i]);
 	if (!order)
+		order = aggregate_compare(a->aggregate, b->aggregate);
+	if (!order)
 		order = memcmp(a->kind, b->kind, a->nargs);
 	if (!order)
 		order = memcmp(a->size, b->size, a->nargs);
+	if (!order)
+		order = printed_compare(a, b);
 	return order;
 }
 

@@ -67,7 +67,8 @@ void link_arrays_add(struct link_arrays *a, struct arm_point *point, uint64_t co
 
 static struct link_points link_arrays_part(const struct link_arrays *a, size_t from, size_t n)
 {
-	return (struct link_points){ n, a->offsets + from, a->semaphores + from, a->cookies + from };
+	return (struct link_points){ n, a->offsets + from, a->semaphores + from, a->cookies + from,
+		                     a->points[0]->site->by_return };
 }
 
 /* Removes the points that were refused. */
@@ -243,7 +244,7 @@ static int link_arrays_arm_perf(struct link_arrays *a, struct attachment *attach
 
 	for (size_t i = 0; i < a->n && !err; i++) {
 		int fd = link_perf(target->prog, target->path, target->pid, a->offsets[i], a->semaphores[i],
-		                   a->cookies[i]);
+		                   a->cookies[i], a->points[i]->site->by_return);
 
 		if (fd < 0) {
 			point_refuse(attachment->state, a->points[i], fd, link_reason(fd));

@@ -21,6 +21,7 @@
 #include "runtime/kernel/link.h"
 #include "runtime/kernel/namespace.h"
 #include "runtime/process.h"
+#include "sdt/image.h"
 
 #define PROGRAM_SIZE 500 /* instructions of a program without its specs, at most */
 
@@ -50,6 +51,8 @@ static int program_compare(const void *a, const void *b)
 
 	if (x->role != y->role)
 		return y->role - x->role;
+	if (x->match != y->match)
+		return y->match - x->match;
 	return ((uintptr_t)x > (uintptr_t)y) - ((uintptr_t)x < (uintptr_t)y);
 }
 
@@ -92,7 +95,12 @@ static int programs_assign(struct kernel_arming *a)
 	return 0;
 }
 
-/* Returns how many fetch programs, from the given one on, one BPF program gets. They have the same role. */
+static bool fetch_same_kind(const struct fetch_program *a, const struct fetch_program *b)
+{
+	return a->role == b->role && a->match == b->match;
+}
+
+/* Returns how many fetch programs, from the given one on, one BPF program gets. They are of the same kind. */
 static size_t programs_chunk(const struct kernel_arming *a, size_t from)
 {
 	const struct fetch_program **programs = a->programs + from;
@@ -100,7 +108,7 @@ static size_t programs_chunk(const struct kernel_arming *a, size_t from)
 
 	for (; from + n < a->nprograms && n < 1u << COOKIE_SPEC_BITS; n++) {
 		size += emit_size_bound(programs[n]);
-		if (n && (size > EMIT_INSNS_MAX || programs[n]->role != programs[0]->role))
+		if (n && (size > EMIT_INSNS_MAX || !fetch_same_kind(programs[n], programs[0])))
 			break;
 	}
 	return n;
@@ -112,25 +120,37 @@ static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 {
 	const struct kernel_attachment *s = a->s;
 	const struct kernel_session *k = s->session;
+	size_t scratch_size = emit_scratch_size(a->programs + from, n);
+	/* The session's scratch memory is for strings of the default length. The program keeps its own map. */
+	int own = scratch_size > EMIT_SCRATCH_SIZE ? kernel_task_storage("pp_scratch", (uint32_t)scratch_size) : -1;
 	const struct emit_maps maps = { .config = k->config_fd,
 		                        .ring = k->ring_fd,
 		                        .counts = s->counts_fd,
 		                        .handover = k->handover_fd,
 		                        .control = s->control_fd,
-		                        .scratch = k->scratch_fd,
+		                        .scratch = own >= 0 ? own : k->scratch_fd,
 		                        .ns = &a->ns,
 		                        .scope = &s->scope,
 		                        .processes = s->processes_fd,
 		                        .calls = s->returns.map,
 		                        .frames = s->returns.frames,
-		                        .depth = s->returns.depth };
+		                        .starts = s->returns.starts,
+		                        .depth = s->returns.depth,
+		                        .cells = s->cells_fd,
+		                        .misfits = s->misfits_fd,
+		                        .key_size = (uint32_t)manifest_key_size(a->attachment->manifest) };
 	struct emitted program;
-	int fd = emit_program(a->programs + from, n, &maps, a->attachment->number, s->shards, &program);
+	int fd;
 
-	if (fd)
-		return fd;
-	fd = link_program(program.insns, program.ninsns);
-	free(program.insns);
+	if (scratch_size > EMIT_SCRATCH_SIZE && own < 0)
+		return own;
+	fd = emit_program(a->programs + from, n, &maps, a->attachment->number, s->shards, &program);
+	if (!fd) {
+		fd = link_program(program.insns, program.ninsns);
+		free(program.insns);
+	}
+	if (own >= 0)
+		close(own);
 	return fd;
 }
 
@@ -152,6 +172,10 @@ static int chunk_arm_links(const struct kernel_arming *a, size_t from, size_t n,
 			manifest[point->point].spec = spec;
 			if (point->fast)
 				manifest[point->point].role |= MANIFEST_FAST;
+			if (point->site->by_return)
+				manifest[point->point].role |= MANIFEST_RETURN;
+			if (point->site->call)
+				manifest[point->point].role |= MANIFEST_BETWEEN;
 			link_arrays_add(arrays, point,
 			                cookie_make(point->point, spec, point->process ? point->process->pid : 0, 0));
 		}
@@ -195,7 +219,7 @@ static int attachment_prepare(struct kernel_arming *a, const struct arm_options 
 	if (npoints >= 1u << COOKIE_POINT_BITS)
 		return error_set(E2BIG, "cannot arm %u points at once: the maximum is %u", npoints,
 		                 (1u << COOKIE_POINT_BITS) - 1);
-	err = kernel_attachment_maps_create(s, npoints, !a->points[0]->process);
+	err = kernel_attachment_maps_create(s, a->attachment->manifest, !a->points[0]->process, options->cells);
 	if (err)
 		return err;
 	err = namespace_describe(&a->ns);
@@ -249,6 +273,8 @@ static int attachment_pin_maps(const struct kernel_attachment *s, int number)
 		{ s->counts_fd, "counts" },
 		{ s->control_fd, "switch" },
 		{ s->processes_fd, "processes" },
+		{ s->cells_fd, "cells" },
+		{ s->misfits_fd, "misfits" },
 		{ s->owned ? -1 : s->scope.fork_link, "fork" },
 		{ s->owned ? -1 : s->scope.exit_link, "exit" },
 	};

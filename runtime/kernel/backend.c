@@ -109,6 +109,7 @@ static int kernel_arm_new(struct pp_session *session, struct attachment *attachm
 static void kernel_counts(const struct attachment *attachment, uint32_t point, struct pp_counts *counts)
 {
 	const struct kernel_attachment *s = attachment->state;
+	uint32_t role;
 
 	memset(counts, 0, sizeof(*counts));
 	for (unsigned i = 0; i < s->shards; i++) {
@@ -121,11 +122,13 @@ static void kernel_counts(const struct attachment *attachment, uint32_t point, s
 		counts->lost += __atomic_load_n(&c->lost, __ATOMIC_RELAXED);
 		counts->other += __atomic_load_n(&c->other, __ATOMIC_RELAXED);
 	}
-	if (manifest_points(attachment->manifest)[point].role == SITE_CALL) {
+	role = manifest_point_role(&manifest_points(attachment->manifest)[point]);
+	if (role == SITE_CALL) {
 		counts->entries = counts->hits;
 		counts->hits = 0;
-		returns_counts(&s->returns, point, counts);
 	}
+	if (role != SITE_HIT)
+		returns_counts(&s->returns, point, role == SITE_CALL, counts);
 }
 
 static uint32_t kernel_pid_namespace(const struct attachment *attachment)
@@ -200,6 +203,7 @@ const struct backend backend_kernel = {
 	.armed = kernel_armed,
 	.counts = kernel_counts,
 	.processes = kernel_processes,
+	.aggregates = kernel_aggregates,
 	.start_time = kernel_start_time,
 	.pid_namespace = kernel_pid_namespace,
 	.uncounted = backend_counts_all,

@@ -24,90 +24,17 @@
  *    too. The time of programs of other sessions and tools remains.
  *
  * Only the thread itself accesses its frames. Loops use AT_WORD as counter, because the verifier can follow that.
+ *
+ * The same stack has the frames of calls between probes (emit-calls.c), which are not exact: other frames may have the same
+ * stack pointer. At an entry such a frame may go on if it has the thread's stack pointer; when a function is left, it is
+ * over.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/error.h"
-#include "runtime/kernel/emitter.h"
+#include "runtime/kernel/emit-frames.h"
 #include "sdt/operand.h"
-
-enum { FRAME = sizeof(struct kernel_frame), FRAMES = offsetof(struct kernel_frames, frames) };
-
-/* r7 = the frames of the task in r0 */
-static void emit_frames(struct emitter *e, bool create, label none)
-{
-	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_0));
-	emit_map_fd(e, BPF_REG_1, e->maps->frames);
-	emit(e, BPF_MOV64_IMM(BPF_REG_3, 0));
-	emit(e, BPF_MOV64_IMM(BPF_REG_4, create ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0));
-	emit(e, BPF_EMIT_CALL(BPF_FUNC_task_storage_get));
-	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, none));
-	emit(e, BPF_MOV64_REG(BPF_REG_7, BPF_REG_0));
-}
-
-/* dst = the address of the frame with the index in dst */
-static void emit_frame_address(struct emitter *e, int dst)
-{
-	emit(e, BPF_ALU64_IMM(BPF_MUL, dst, FRAME));
-	emit(e, BPF_ALU64_REG(BPF_ADD, dst, BPF_REG_7));
-	emit(e, BPF_ALU64_IMM(BPF_ADD, dst, FRAMES));
-}
-
-/* r1 = the index, r2 = the address of the innermost frame */
-static void emit_innermost(struct emitter *e, label none)
-{
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_7, offsetof(struct kernel_frames, depth)));
-	/* JLT 1 instead of JEQ 0, after which the verifier of Linux 6.1 does not know the range of r1 - 1. */
-	emit(e, BPF_JMP_IMM(BPF_JLT, BPF_REG_1, 1, none));
-	emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_1, (int32_t)e->maps->depth, none));
-	emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_1, 1));
-	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_1));
-	emit_frame_address(e, BPF_REG_2);
-}
-
-/* r0 = the struct kernel_calls of the point in AT_KEY */
-static void emit_calls(struct emitter *e, label none)
-{
-	emit_map_fd(e, BPF_REG_1, e->maps->calls);
-	emit_stack_address(e, BPF_REG_2, AT_KEY);
-	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem));
-	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, none));
-}
-
-/* r0 = the struct kernel_calls of the program's point */
-static void emit_own_calls(struct emitter *e, label none)
-{
-	emit_point(e, BPF_REG_1);
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_1, AT_KEY));
-	emit_calls(e, none);
-}
-
-/* Removes the innermost frame, with r1 and r2 of emit_innermost(), as abandoned. Jumps to next. */
-static void emit_abandon_innermost(struct emitter *e, label next)
-{
-	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, offsetof(struct kernel_frames, depth)));
-	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_1, BPF_REG_2, offsetof(struct kernel_frame, point)));
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_1, AT_KEY));
-	emit_calls(e, next);
-	emit_atomic_add(e, BPF_REG_0, offsetof(struct kernel_calls, active), -1);
-	emit_atomic_add(e, BPF_REG_0, offsetof(struct kernel_calls, abandoned), 1);
-	emit(e, BPF_JMP_A(next));
-}
-
-/* Returns the label of a loop that runs at most depth times and then jumps to end. */
-static label emit_loop(struct emitter *e, label end)
-{
-	label loop = label_new(e);
-
-	emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_10, AT_WORD, 0));
-	label_place(e, loop);
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_WORD));
-	emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_1, (int32_t)e->maps->depth, end));
-	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, 1));
-	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_1, AT_WORD));
-	return loop;
-}
 
 /* ---- the beginning of a call ---- */
 
@@ -119,6 +46,8 @@ static void emit_push(struct emitter *e)
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, offsetof(struct kernel_frame, spent)));
 	emit_point(e, BPF_REG_1);
 	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_3, BPF_REG_1, offsetof(struct kernel_frame, point)));
+	emit(e, BPF_ALU64_IMM(BPF_OR, BPF_REG_1, KERNEL_FRAME_EXACT));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_3, BPF_REG_1, offsetof(struct kernel_frame, what)));
 	for (int i = 0; i < e->abi->nargs; i++) {
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[e->abi->args[i]]));
 		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, (int)offsetof(struct kernel_frame, args) + 8 * i));
@@ -133,7 +62,7 @@ static void emit_push(struct emitter *e)
 
 void emit_call(struct emitter *e, label out)
 {
-	label missed = label_new(e), too_many = label_new(e), push = label_new(e), loop;
+	label missed = label_new(e), too_many = label_new(e), push = label_new(e), over = label_new(e), loop;
 
 	/* From here on r9 has the point's struct kernel_calls: the point's counters are not needed any more. */
 	emit_own_calls(e, out);
@@ -145,6 +74,11 @@ void emit_call(struct emitter *e, label out)
 	emit_innermost(e, push);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, sp)));
 	emit(e, BPF_JMP_REG(BPF_JGT, BPF_REG_3, BPF_REG_8, push));
+	emit(e, BPF_JMP_REG(BPF_JNE, BPF_REG_3, BPF_REG_8, over));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, what)));
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_3, KERNEL_FRAME_EXACT));
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_3, 0, push));
+	label_place(e, over);
 	emit_abandon_innermost(e, loop);
 
 	label_place(e, push);
@@ -168,44 +102,26 @@ void emit_call(struct emitter *e, label out)
 
 /* ---- the end of a call ---- */
 
-/* Computes the duration of the call in AT_FRAME and stores it as the frame's time. r8 is the overhead of its traps. */
-static void emit_duration(struct emitter *e)
-{
-	label positive = label_new(e);
-
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_10, AT_FRAME));
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_0, BPF_REG_7, offsetof(struct kernel_frames, now)));
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_2, offsetof(struct kernel_frame, time)));
-	emit(e, BPF_ALU64_REG(BPF_SUB, BPF_REG_0, BPF_REG_1));
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_7, offsetof(struct kernel_frames, spent)));
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_2, offsetof(struct kernel_frame, spent)));
-	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_0, BPF_REG_1));
-	emit(e, BPF_ALU64_REG(BPF_SUB, BPF_REG_0, BPF_REG_3));
-	emit(e, BPF_ALU64_REG(BPF_SUB, BPF_REG_0, BPF_REG_8));
-	emit(e, BPF_JMP_IMM(BPF_JSGT, BPF_REG_0, 1, positive));
-	emit(e, BPF_MOV64_IMM(BPF_REG_0, 1)); /* every call takes some time */
-	label_place(e, positive);
-	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_2, BPF_REG_0, offsetof(struct kernel_frame, time)));
-	/* The calls around this one contain both of its traps. */
-	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_3, BPF_REG_8));
-	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_3, BPF_REG_8));
-	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_3, offsetof(struct kernel_frames, spent)));
-}
-
 void emit_leave(struct emitter *e, label out)
 {
-	label found = label_new(e), loop;
+	label found = label_new(e), over = label_new(e), loop;
 
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
 	emit_frames(e, false, out);
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns));
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_0, offsetof(struct kernel_frames, now)));
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_8, BPF_REG_6, e->cpu->pt_regs[e->abi->sp]));
+	if (e->match == MATCH_RETURN && e->abi->return_size) /* the return address has been popped */
+		emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_8, e->abi->return_size));
 	loop = emit_loop(e, out);
 	emit_innermost(e, out);
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, sp)));
 	emit(e, BPF_JMP_REG(BPF_JGT, BPF_REG_3, BPF_REG_8, out));
-	emit(e, BPF_JMP_REG(BPF_JEQ, BPF_REG_3, BPF_REG_8, found));
+	emit(e, BPF_JMP_REG(BPF_JNE, BPF_REG_3, BPF_REG_8, over));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, what)));
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_3, KERNEL_FRAME_EXACT));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_3, 0, found));
+	label_place(e, over);
 	emit_abandon_innermost(e, loop);
 
 	label_place(e, found);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <probepoint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "runtime/kernel/emitter.h"
@@ -24,12 +25,6 @@ static int bpf_size(int bytes)
 	}
 }
 
-/* Returns the offset in scratch memory of a value of the stack. */
-static int value_at_depth(int depth)
-{
-	return SCRATCH_STACK + 8 * depth;
-}
-
 /* r = the low size bytes of r, from bit shift on, extended */
 static void emit_extend(struct emitter *e, int r, int size, int shift, bool is_signed)
 {
@@ -41,21 +36,16 @@ static void emit_extend(struct emitter *e, int r, int size, int shift, bool is_s
 		emit(e, BPF_ALU64_IMM(is_signed ? BPF_ARSH : BPF_RSH, r, spare));
 }
 
-/*
- * Reads the string whose address is at address_at in scratch memory, at most room bytes with its NUL, to scratch
- * memory: to SCRATCH_TEXT, or to r8 if in_record. Sets r0 to the length with NUL. Jumps to fault if a byte cannot be
- * read.
- */
-static void emit_read_string(struct emitter *e, bool in_record, int room, int address_at, label fault)
+void emit_read_string(struct emitter *e, int to, int room, int address_at, label fault)
 {
 	label ok = label_new(e), not_empty = label_new(e);
 
 	for (int try = 0; try < 2; try++) {
 		emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
-		if (in_record)
+		if (to == TO_RECORD)
 			emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_1, BPF_REG_8));
 		else
-			emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, SCRATCH_TEXT));
+			emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, to));
 		emit_imm64(e, BPF_REG_2, room);
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_7, address_at));
 		emit(e, BPF_EMIT_CALL(BPF_FUNC_probe_read_user_str));
@@ -172,21 +162,14 @@ static void emit_binary(struct emitter *e, const struct fetch_step *step)
 	}
 }
 
-struct value_stack {
-	int depth;
-	bool in_r1; /* the top is in r1, else in scratch memory */
-};
-
-/* Stores the top of the stack if it is in r1. */
-static void emit_top_to_stack(struct emitter *e, struct value_stack *s)
+void emit_top_to_stack(struct emitter *e, struct value_stack *s)
 {
 	if (s->in_r1)
 		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, value_at_depth(s->depth - 1)));
 	s->in_r1 = false;
 }
 
-/* r1 = the top. Scratch memory does not have it any more. */
-static void emit_top_to_r1(struct emitter *e, struct value_stack *s)
+void emit_top_to_r1(struct emitter *e, struct value_stack *s)
 {
 	if (!s->in_r1)
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_7, value_at_depth(s->depth - 1)));
@@ -230,13 +213,47 @@ static void emit_load_step(struct emitter *e, struct value_stack *s, const struc
 	s->in_r1 = true;
 }
 
-/* Reads the string at the address at the top into the record. r1 = its length. r8 advances. */
-static void emit_string_step(struct emitter *e, struct value_stack *s, label fault)
+/*
+ * Reads bytes into the record. Their length is at the top, their address below it. r0 = how many were read, at most max + 1.
+ * Pops the length.
+ */
+static void emit_read_bytes(struct emitter *e, struct value_stack *s, int max, label fault)
 {
-	emit_top_to_stack(e, s);
-	emit_read_string(e, true, RECORD_STRING_CUT + 1, value_at_depth(s->depth - 1), fault);
-	emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_0, 1));
-	emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_0, RECORD_STRING_CUT, fault));
+	label all = label_new(e);
+
+	emit_top_to_r1(e, s);
+	s->depth--;
+	s->in_r1 = false;
+	emit(e, BPF_JMP_IMM(BPF_JSLT, BPF_REG_1, 0, fault));
+	emit(e, BPF_JMP_IMM(BPF_JLE, BPF_REG_1, max, all));
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, max + 1));
+	label_place(e, all);
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_10, BPF_REG_1, AT_WORD));
+	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_1));
+	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
+	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_1, BPF_REG_8));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_7, value_at_depth(s->depth - 1)));
+	emit(e, BPF_EMIT_CALL(BPF_FUNC_copy_from_user));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, fault));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_0, BPF_REG_10, AT_WORD));
+}
+
+/*
+ * Reads the string at the address at the top into the record, or with FETCH_STRINGN the bytes whose length is at the top.
+ * r1 = its length. r8 advances.
+ */
+static void emit_string_step(struct emitter *e, struct value_stack *s, const struct fetch_step *step, label fault)
+{
+	int max = (int)step->value;
+
+	if (step->op == FETCH_STRINGN) {
+		emit_read_bytes(e, s, max, fault);
+	} else {
+		emit_top_to_stack(e, s);
+		emit_read_string(e, TO_RECORD, max + 2, value_at_depth(s->depth - 1), fault);
+		emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_0, 1));
+	}
+	emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_0, max + 1, fault));
 	/* The bytes after the NUL may be from an earlier string, so the padding is cleared. */
 	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_7));
 	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_2, BPF_REG_8));
@@ -244,7 +261,7 @@ static void emit_string_step(struct emitter *e, struct value_stack *s, label fau
 	emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_2, 0, 0));
 	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_0));
 	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_0, 7));
-	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_0, 0xf8));
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_0, 0x1ff8));
 	emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_8, BPF_REG_0));
 }
 
@@ -278,7 +295,8 @@ static void emit_match_step(struct emitter *e, struct value_stack *s, const stru
 		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_comm));
 		s->depth++;
 	} else {
-		emit_read_string(e, false, literal->length + (prefix ? 1 : 2), value_at_depth(s->depth - 1), fault);
+		emit_read_string(e, SCRATCH_TEXT, literal->length + (prefix ? 1 : 2), value_at_depth(s->depth - 1),
+		                 fault);
 	}
 	emit(e, BPF_MOV64_IMM(BPF_REG_1, 0));
 	emit_compare_literal(e, literal, prefix, no);
@@ -287,25 +305,127 @@ static void emit_match_step(struct emitter *e, struct value_stack *s, const stru
 	s->in_r1 = true;
 }
 
+/*
+ * Jumps to no unless the literal is at r5 in the buffer SCRATCH_TEXT. r5 is scratch memory plus a position in the buffer.
+ * There is one jump, because the verifier limits how many jumps it follows, and this code is in a loop.
+ */
+static void emit_compare_at(struct emitter *e, const struct fetch_literal *literal, label no)
+{
+	emit(e, BPF_MOV64_IMM(BPF_REG_0, 0));
+	for (int i = 0, size; i < literal->length; i += size) {
+		int64_t wanted = 0;
+
+		for (size = 8; size > literal->length - i; size /= 2)
+			;
+		memcpy(&wanted, literal->bytes + i, (size_t)size); /* BPF has the byte order of the machine */
+		emit(e, BPF_LDX_MEM(bpf_size(size), BPF_REG_2, BPF_REG_5, SCRATCH_TEXT + i));
+		emit_imm64(e, BPF_REG_1, wanted);
+		emit(e, BPF_ALU64_REG(BPF_XOR, BPF_REG_2, BPF_REG_1));
+		emit(e, BPF_ALU64_REG(BPF_OR, BPF_REG_0, BPF_REG_2));
+	}
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, no));
+}
+
+/* Replaces the address of a string by whether the literal is in the string, or at its end. */
+static void emit_search_step(struct emitter *e, struct value_stack *s, const struct fetch_step *step,
+                             const struct fetch_literal *literal, label fault)
+{
+	label no = label_new(e), again = label_new(e), next = label_new(e), yes = label_new(e);
+	label whole = label_new(e), end = label_new(e);
+
+	emit_top_to_stack(e, s);
+	emit_read_string(e, SCRATCH_TEXT, FETCH_SEARCH_MAX + 2, value_at_depth(s->depth - 1), fault);
+	emit(e, BPF_JMP_IMM(BPF_JLE, BPF_REG_0, FETCH_SEARCH_MAX + 1, whole));
+	if (step->c)
+		emit(e, BPF_JMP_A(no));
+	else
+		emit(e, BPF_MOV64_IMM(BPF_REG_0, FETCH_SEARCH_MAX + 1));
+	label_place(e, whole);
+	/* r4 = the last position where the literal may begin */
+	emit(e, BPF_MOV64_REG(BPF_REG_4, BPF_REG_0));
+	emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_4, 1 + literal->length));
+	emit(e, BPF_JMP_IMM(BPF_JSLT, BPF_REG_4, 0, no));
+	if (step->c) {
+		emit(e, BPF_JMP_IMM(BPF_JGT, BPF_REG_4, FETCH_SEARCH_MAX, no));
+		emit(e, BPF_MOV64_REG(BPF_REG_5, BPF_REG_7));
+		emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_5, BPF_REG_4));
+		emit_compare_at(e, literal, no);
+	} else {
+		emit(e, BPF_MOV64_IMM(BPF_REG_3, 0));
+		label_place(e, again);
+		emit(e, BPF_JMP_REG(BPF_JSGT, BPF_REG_3, BPF_REG_4, no));
+		emit(e, BPF_MOV64_REG(BPF_REG_5, BPF_REG_7));
+		emit(e, BPF_ALU64_REG(BPF_ADD, BPF_REG_5, BPF_REG_3));
+		emit_compare_at(e, literal, next);
+		emit(e, BPF_JMP_A(yes));
+		label_place(e, next);
+		emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_3, 1));
+		emit(e, BPF_JMP_IMM(BPF_JLE, BPF_REG_3, FETCH_SEARCH_MAX, again));
+		emit(e, BPF_JMP_A(no));
+		label_place(e, yes);
+	}
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, 1));
+	emit(e, BPF_JMP_A(end));
+	label_place(e, no);
+	emit(e, BPF_MOV64_IMM(BPF_REG_1, 0));
+	label_place(e, end);
+	s->in_r1 = true;
+}
+
 /* r1 = the register, or at a call's end what stands for it: see struct abi */
 static void emit_register_step(struct emitter *e, int reg)
 {
 	const struct abi *abi = e->abi;
+	bool stands = e->role == SITE_LEAVE && (e->match == MATCH_EXACT || e->match == MATCH_RETURN);
 	int at = -1;
 
-	for (int i = 0; i < abi->nargs && e->role == SITE_LEAVE; i++)
+	for (int i = 0; i < abi->nargs && stands; i++)
 		if (abi->leave_args[i] == reg)
 			at = (int)offsetof(struct kernel_frame, args) + 8 * i;
-	if (e->role == SITE_LEAVE && reg == abi->leave_duration)
+	if (stands && reg == abi->leave_duration)
 		at = offsetof(struct kernel_frame, time);
 	if (at >= 0) {
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_FRAME));
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_1, at));
-	} else if (e->role == SITE_LEAVE && reg == abi->leave_zero) {
+	} else if (stands && reg == abi->leave_zero) {
 		emit(e, BPF_MOV64_IMM(BPF_REG_1, 0));
 	} else {
 		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_6, e->cpu->pt_regs[reg]));
 	}
+}
+
+/* r1 = argument i of the call's begin */
+static void emit_entry_step(struct emitter *e, unsigned i, label fault)
+{
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_10, AT_FRAME));
+	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_3, BPF_REG_2, offsetof(struct kernel_frame, what)));
+	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_3, (int)(KERNEL_FRAME_FAULTS + i)));
+	emit(e, BPF_ALU64_IMM(BPF_AND, BPF_REG_3, 1));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_3, 0, fault));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_2, (int)(offsetof(struct kernel_frame, args) + 8 * i)));
+}
+
+/*
+ * Replaces the address at the top by a hash of the string there: of its first bytes, which are the first FETCH_HASH_BYTES,
+ * padded with zeroes.
+ */
+static void emit_hash_step(struct emitter *e, struct value_stack *s, label fault)
+{
+	emit_top_to_stack(e, s);
+	for (int w = 0; w < 9; w++)
+		emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_7, SCRATCH_TEXT + 8 * w, 0));
+	emit_read_string(e, SCRATCH_TEXT, FETCH_HASH_BYTES + 1, value_at_depth(s->depth - 1), fault);
+	emit_imm64(e, BPF_REG_1, FETCH_HASH_SEED);
+	emit_imm64(e, BPF_REG_3, FETCH_HASH_FACTOR);
+	for (int w = 0; w < FETCH_HASH_BYTES / 8; w++) {
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_7, SCRATCH_TEXT + 8 * w));
+		emit(e, BPF_ALU64_REG(BPF_XOR, BPF_REG_1, BPF_REG_2));
+		emit(e, BPF_ALU64_REG(BPF_MUL, BPF_REG_1, BPF_REG_3));
+		emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_1));
+		emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_2, 32));
+		emit(e, BPF_ALU64_REG(BPF_XOR, BPF_REG_1, BPF_REG_2));
+	}
+	s->in_r1 = true;
 }
 
 /* Emits a step other than the end of an argument and the jumps of predicates. */
@@ -345,10 +465,26 @@ static void emit_plain_step(struct emitter *e, struct value_stack *s, const stru
 			emit(e, BPF_ALU64_IMM(BPF_LSH, BPF_REG_1, 32));
 		emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 32));
 		break;
+	case FETCH_CPU:
+		emit_push_r1(e, s);
+		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_smp_processor_id));
+		emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_0));
+		break;
+	case FETCH_DURATION:
+		emit_push_r1(e, s);
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_FRAME));
+		emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_1, offsetof(struct kernel_frame, time)));
+		break;
+	case FETCH_ENTRY:
+		emit_push_r1(e, s);
+		emit_entry_step(e, step->a, fault);
+		break;
+	case FETCH_HASH: emit_hash_step(e, s, fault); break;
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX: emit_match_step(e, s, step, &p->literals[step->a], fault); break;
+	case FETCH_SEARCH: emit_search_step(e, s, step, &p->literals[step->a], fault); break;
 	default: emit_operands(e, s); emit_binary(e, step);
 	}
 }
@@ -377,28 +513,30 @@ static void emit_fault(struct emitter *e, int argument, label fault)
 
 void emit_arguments(struct emitter *e, const struct fetch_program *p)
 {
+	const size_t end = p->nsteps - p->nkey;
 	struct value_stack s = { 0 };
 	bool may_fault = false;
 	label fault = label_new(e);
 
-	for (size_t i = p->npredicate; i < p->nsteps && !e->error; i++) {
+	for (size_t i = p->npredicate + p->naggregate; i < end && !e->error; i++) {
 		const struct fetch_step *step = &p->steps[i];
 
-		if (s.depth && step_adds_constant(p, i, p->nsteps)) {
+		if (s.depth && step_adds_constant(p, i, end)) {
 			emit_top_to_r1(e, &s);
 			emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, (int32_t)step->value));
 			i++;
 			continue;
 		}
-		if (step->op != FETCH_ARG && step->op != FETCH_STRING) {
-			may_fault |= step->op == FETCH_LOAD;
+		if (!fetch_ends_argument(step->op)) {
+			may_fault |= step->op == FETCH_LOAD || step->op == FETCH_STREQ || step->op == FETCH_PREFIX ||
+			             step->op == FETCH_SEARCH || step->op == FETCH_ENTRY;
 			emit_plain_step(e, &s, p, i, fault);
 			continue;
 		}
-		if (step->op == FETCH_STRING)
-			emit_string_step(e, &s, fault);
-		else
+		if (step->op == FETCH_ARG)
 			emit_top_to_r1(e, &s);
+		else
+			emit_string_step(e, &s, step, fault);
 		s = (struct value_stack){ 0 };
 		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, AT_RECORD(value) + 8 * step->a));
 		if (!may_fault && step->op == FETCH_ARG)
@@ -410,45 +548,126 @@ void emit_arguments(struct emitter *e, const struct fetch_program *p)
 	label_place(e, fault); /* no step jumps to it */
 }
 
-/*
- * Jumps of predicates: by the rules of runtime/fetch/program.h the stack has the same depth at the jump and at its
- * target. Here its top is then in scratch memory, not in r1.
- */
-void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered)
+void emit_key(struct emitter *e, const struct fetch_program *p, label fault)
 {
-	size_t n = p->npredicate;
-	label *targets = calloc(n + 1, sizeof(*targets));
-	bool *is_target = calloc(n + 1, sizeof(*is_target));
 	struct value_stack s = { 0 };
 
-	if (!targets || !is_target)
-		e->error = error_nomem();
-	for (size_t i = 0; i < n && !e->error; i++) {
-		targets[i] = label_new(e);
-		if (p->steps[i].op == FETCH_JZ || p->steps[i].op == FETCH_JNZ)
-			is_target[p->steps[i].value] = true;
-	}
-	for (size_t i = 0; i < n && !e->error; i++) {
-		const struct fetch_step *step = &p->steps[i];
+	for (size_t i = p->nsteps - p->nkey; i < p->nsteps && !e->error; i++)
+		emit_plain_step(e, &s, p, i, fault);
+	emit_top_to_r1(e, &s);
+	emit(e, BPF_MOV64_REG(BPF_REG_8, BPF_REG_1));
+}
 
-		if (is_target[i]) {
-			emit_top_to_stack(e, &s);
-			label_place(e, targets[i]);
-		}
-		if (step->op == FETCH_JZ || step->op == FETCH_JNZ) {
-			emit_top_to_r1(e, &s);
-			emit_top_to_stack(e, &s);
-			emit(e,
-			     BPF_JMP_IMM(step->op == FETCH_JZ ? BPF_JEQ : BPF_JNE, BPF_REG_1, 0, targets[step->value]));
-			s.depth--;
-		} else if (step->op == FETCH_TEST) {
-			emit_top_to_r1(e, &s);
-			emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_1, 0, filtered));
-			s = (struct value_stack){ 0 };
-		} else {
-			emit_plain_step(e, &s, p, i, filtered);
-		}
+/* ---- predicates and aggregates ---- */
+
+int emit_expressions_open(struct emitter *e, struct expressions *x, const struct fetch_program *p, size_t from,
+                          size_t to)
+{
+	*x = (struct expressions){ .p = p, .from = from };
+	x->targets = calloc(to - from + 1, sizeof(*x->targets));
+	if (!x->targets)
+		return e->error = error_nomem();
+	for (size_t i = from; i < to; i++)
+		x->targets[i - from] = -1;
+	for (size_t i = from; i < to; i++)
+		if (p->steps[i].op == FETCH_JZ || p->steps[i].op == FETCH_JNZ)
+			x->targets[(size_t)p->steps[i].value - from] = label_new(e);
+	return e->error;
+}
+
+void emit_expressions_close(struct expressions *x)
+{
+	free(x->targets);
+}
+
+void emit_expressions_target(struct emitter *e, struct expressions *x, size_t i)
+{
+	label target = x->targets[i - x->from];
+
+	if (target < 0)
+		return;
+	emit_top_to_stack(e, &x->stack);
+	label_place(e, target);
+}
+
+/* Returns whether step i is a constant for the binary operation after it. */
+static bool step_is_operand(const struct fetch_program *p, size_t i)
+{
+	return p->steps[i].op == FETCH_IMM && i + 1 < p->nsteps && p->steps[i + 1].op >= FETCH_ADD &&
+	       p->steps[i + 1].op <= FETCH_LE;
+}
+
+size_t emit_expressions_step(struct emitter *e, struct expressions *x, size_t i, label fault)
+{
+	const struct fetch_step *step = &x->p->steps[i];
+
+	if (x->stack.depth && step_is_operand(x->p, i) && x->targets[i + 1 - x->from] < 0) {
+		emit_top_to_r1(e, &x->stack);
+		emit_imm64(e, BPF_REG_2, step->value);
+		emit_binary(e, step + 1);
+		return i + 1;
 	}
-	free(targets);
-	free(is_target);
+	if (step->op != FETCH_JZ && step->op != FETCH_JNZ) {
+		emit_plain_step(e, &x->stack, x->p, i, fault);
+		return i;
+	}
+	emit_top_to_r1(e, &x->stack);
+	emit_top_to_stack(e, &x->stack);
+	emit(e, BPF_JMP_IMM(step->op == FETCH_JZ ? BPF_JEQ : BPF_JNE, BPF_REG_1, 0,
+	                    x->targets[(size_t)step->value - x->from]));
+	x->stack.depth--;
+	return i;
+}
+
+/* Returns whether emit_expressions_step() emits the step without scratch memory if its operand is in r1. */
+static bool step_is_light(uint8_t op)
+{
+	switch (op) {
+	case FETCH_IMM:
+	case FETCH_REG:
+	case FETCH_EXTEND:
+	case FETCH_LOAD:
+	case FETCH_NOT:
+	case FETCH_NEG:
+	case FETCH_COM:
+	case FETCH_PID:
+	case FETCH_TID:
+	case FETCH_CPU:
+	case FETCH_KEY:
+	case FETCH_AGG: return true;
+	}
+	return false;
+}
+
+bool expressions_are_light(const struct fetch_program *p, size_t from, size_t to)
+{
+	int depth = 0;
+
+	for (size_t i = from; i < to; i++) {
+		if (depth && i + 1 < to && step_is_operand(p, i)) {
+			i++;
+			continue;
+		}
+		depth += fetch_effect(p->steps[i].op);
+		if (depth > 1 || !step_is_light(p->steps[i].op))
+			return false;
+	}
+	return true;
+}
+
+void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered)
+{
+	struct expressions x;
+
+	if (!emit_expressions_open(e, &x, p, 0, p->npredicate))
+		for (size_t i = 0; i < p->npredicate && !e->error; i++) {
+			emit_expressions_target(e, &x, i);
+			if (p->steps[i].op != FETCH_TEST) {
+				i = emit_expressions_step(e, &x, i, filtered);
+				continue;
+			}
+			emit_top_to_r1(e, &x.stack);
+			emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_1, 0, filtered));
+		}
+	emit_expressions_close(&x);
 }

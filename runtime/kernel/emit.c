@@ -7,22 +7,24 @@
  * 1. checks that the process is in scope (emit_process_check, emit_scope_check);
  * 2. finds the point's counters and checks that the point is enabled (emit_counters);
  * 3. checks that the link that takes over from this one has not counted the hit already (emit_handover);
- * 4. finds the frame of the call, if the site leaves a function (emit_leave in emit-returns.c);
+ * 4. finds the frame of the call, if the site leaves a function (emit_leave in emit-returns.c) or ends a call between probes
+ *    (emit_end in emit-calls.c);
  * 5. counts the hit, for the process as well if the point is armed for every process (emit_process_count);
  * 6. adds a frame for the call and ends, if the site is the entry of a function whose returns are armed (emit_call in
- *    emit-returns.c);
- * 7. evaluates the predicate (emit_predicates);
+ *    emit-returns.c), or begins a call between probes (emit_begin in emit-calls.c);
+ * 7. evaluates the predicate (emit_predicates) and computes the aggregate (emit-aggregate.c);
  * 8. checks that the session records (emit_reader_check);
  * 9. builds the record (emit_record) and puts it into the ring (emit_output).
  *
  * A program serves several fetch programs (specs), and the cookie says which one a point has. Steps 7 and 9 each begin
- * with a tree of comparisons that leads to the code of the spec. Step 7 is left out if no spec has a predicate.
+ * with a tree of comparisons that leads to the code of the spec. Step 7 is left out if no spec has a predicate or an
+ * aggregate.
  *
- * Predicates are evaluated and records are built in scratch memory, which is the thread's task storage. The reason is
+ * Predicates are evaluated, keys and records are built in scratch memory, which is the thread's task storage. The reason is
  * that the program may sleep on a page fault while it reads the process's memory. Per-CPU memory could meanwhile be
  * overwritten by another thread, and space that is reserved in the ring would make readers wait until the page fault is
- * over. If the kernel has no memory for task storage, the hit counts as lost. A hit that is only counted needs no
- * scratch memory.
+ * over. If the kernel has no memory for task storage, the hit counts as lost, and the columns of its aggregate count it as
+ * unread. A hit that is only counted needs no scratch memory.
  */
 #include "runtime/kernel/emit.h"
 
@@ -43,11 +45,15 @@ struct phases {
 	const struct fetch_program *const *programs;
 	size_t nprograms;
 	unsigned shards;
-	bool has_predicates;
-	label *predicates, *records; /* the code of each spec */
+	bool has_predicates, has_aggregates;
+	bool is_light;                        /* emit_predicates() needs no scratch memory */
+	size_t ncolumns;                      /* of the aggregate that has most */
+	label *predicates, *records, *begins; /* the code of each spec */
 	label fetch, output;
-	label out;                  /* the end of the program; increments no counter */
-	label filtered, idle, lost; /* increment this counter and end */
+	label missed, unmatched, known; /* of calls between probes */
+	label out;                      /* the end of the program; increments no counter */
+	label filtered, idle, lost;     /* increment this counter and end */
+	label no_scratch;               /* the same as lost; the aggregate is unread */
 };
 
 /* ---- 1. the process ---- */
@@ -233,10 +239,9 @@ static void emit_process_count(struct emitter *e)
 	label_place(e, done);
 }
 
-/* ---- 7. predicates ---- */
+/* ---- 4, 6. calls between probes ---- */
 
-/* r7 = the thread's scratch memory */
-static void emit_scratch(struct emitter *e, label lost)
+void emit_scratch(struct emitter *e, label lost)
 {
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
 	emit_map_fd(e, BPF_REG_1, e->maps->scratch);
@@ -267,16 +272,78 @@ static void emit_dispatch(struct emitter *e, const label *code, size_t from, siz
 	emit_dispatch(e, code, middle, to);
 }
 
+/* Returns the bits, in the record's words and faults, of the arguments that the begin of a call does not have. */
+static int32_t program_missing(const struct fetch_program *program)
+{
+	uint32_t faults = 0;
+
+	for (size_t i = 0; i < FETCH_ENTRY_MAX; i++)
+		if (i >= program->nargs || program->kind[i] == PP_FAULT)
+			faults |= 1u << (8 + i);
+	return (int32_t)faults;
+}
+
+/* Reads what the spec's begin keeps, or only the key of the call. */
+static void emit_begin_arguments(struct phases *p, const struct fetch_program *program)
+{
+	struct emitter *e = &p->e;
+
+	if (e->role == SITE_CALL) {
+		emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_RECORD_WORDS, program_missing(program)));
+		emit_arguments(e, program);
+	}
+	if (program->nkey)
+		emit_key(e, program, e->role == SITE_CALL ? p->missed : p->unmatched);
+	emit(e, BPF_JMP_A(p->known));
+}
+
+/* Reads the arguments and the key of a begin, or the key of an end. */
+static void emit_begins(struct phases *p)
+{
+	struct emitter *e = &p->e;
+
+	emit_scratch(e, e->role == SITE_CALL ? p->missed : p->unmatched);
+	emit_spec(e, BPF_REG_1);
+	emit_dispatch(e, p->begins, 0, p->nprograms);
+	for (size_t i = 0; i < p->nprograms; i++) {
+		label_place(e, p->begins[i]);
+		emit_begin_arguments(p, p->programs[i]);
+	}
+	label_place(e, p->known);
+}
+
+/* The end of a call between probes. The code at `unmatched` is at the end of the program. */
+static void emit_end_call(struct phases *p)
+{
+	if (p->e.match == MATCH_KEY)
+		emit_begins(p);
+	emit_end(&p->e, p->unmatched, p->out);
+}
+
+static void emit_begin_call(struct phases *p)
+{
+	emit_begins(p);
+	emit_begin(&p->e, p->missed, p->out);
+	label_place(&p->e, p->missed);
+	emit_missed(&p->e, p->out);
+}
+
+/* ---- 7. predicates and aggregates ---- */
+
+/* Emits predicates and aggregates. */
 static void emit_predicates(struct phases *p)
 {
 	struct emitter *e = &p->e;
 
-	emit_scratch(e, p->lost);
+	if (!p->is_light)
+		emit_scratch(e, p->no_scratch);
 	emit_spec(e, BPF_REG_1);
 	emit_dispatch(e, p->predicates, 0, p->nprograms);
 	for (size_t i = 0; i < p->nprograms; i++) {
 		label_place(e, p->predicates[i]);
 		emit_predicate(e, p->programs[i], p->filtered);
+		if (p->programs[i]->naggregate)
+			emit_aggregate(e, p->programs[i], p->is_light);
 		emit(e, BPF_JMP_A(p->fetch));
 	}
 }
@@ -298,40 +365,66 @@ static void emit_reader_check(struct emitter *e, label idle)
 /* Fills in the part of a record that does not depend on the spec. */
 static void emit_record_head(struct emitter *e)
 {
-	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, offsetof(struct record_thread, attachment), (int32_t)e->attachment));
+	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_THREAD(attachment), (int32_t)e->attachment));
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_PIDTGID));
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, offsetof(struct record_thread, tid)));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, AT_THREAD(tid)));
 	emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 32));
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, offsetof(struct record_thread, pid)));
-	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, offsetof(struct record_thread, reserved), 0));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, AT_THREAD(pid)));
+	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_THREAD(reserved), 0));
 	emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
-	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, offsetof(struct record_thread, comm)));
+	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, AT_THREAD(comm)));
 	emit(e, BPF_MOV64_IMM(BPF_REG_2, sizeof(((struct record_thread *)0)->comm)));
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_comm));
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_10, AT_TIME));
 	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, AT_RECORD(time)));
 	emit_point(e, BPF_REG_1);
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, AT_RECORD(point)));
+	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, AT_RECORD_POINT));
+}
+
+static size_t program_strings(const struct fetch_program *program)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < program->nargs; i++)
+		n += program->kind[i] == PP_STRING;
+	return n;
+}
+
+size_t emit_scratch_size(const struct fetch_program *const *programs, size_t nprograms)
+{
+	size_t most = EMIT_SCRATCH_SIZE;
+
+	for (size_t i = 0; i < nprograms; i++) {
+		size_t size = SCRATCH_SIZE(program_strings(programs[i]), fetch_string_max(programs[i]));
+
+		most = size > most ? size : most;
+	}
+	return most;
 }
 
 /* Fills in the arguments of one spec. r3 = the size of the record with its struct record_thread. */
 static void emit_record(struct emitter *e, const struct fetch_program *program, label output)
 {
 	int size = (int)(sizeof(struct record_thread) + sizeof(struct record)) + 8 * (int)program->nargs;
-	bool has_strings = false;
-
-	for (size_t i = 0; i < program->nargs; i++)
-		has_strings |= program->kind[i] == PP_STRING;
+	size_t nstrings = program_strings(program);
+	bool is_long =
+		sizeof(struct record) + 8 * program->nargs + nstrings * RECORD_STRING_ROOM(fetch_string_max(program)) >
+		8 * 255;
 	emit(e, BPF_ST_MEM(BPF_W, BPF_REG_7, AT_RECORD_WORDS, (size - (int)sizeof(struct record_thread)) / 8));
-	if (has_strings)
-		emit(e, BPF_MOV64_IMM(BPF_REG_8, size));
+	if (nstrings)
+		emit(e, BPF_MOV64_IMM(BPF_REG_8, SCRATCH_RECORD + size));
 	emit_arguments(e, program);
-	if (has_strings) {
+	if (nstrings) {
 		emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_8));
-		emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_1, sizeof(struct record_thread)));
+		emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_1, SCRATCH_RECORD + sizeof(struct record_thread)));
 		emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 3));
 		emit(e, BPF_STX_MEM(BPF_B, BPF_REG_7, BPF_REG_1, AT_RECORD_WORDS));
+		if (is_long) {
+			emit(e, BPF_ALU64_IMM(BPF_RSH, BPF_REG_1, 8));
+			emit(e, BPF_STX_MEM(BPF_B, BPF_REG_7, BPF_REG_1, AT_RECORD_POINT + 3));
+		}
 		emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_8));
+		emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_3, SCRATCH_RECORD));
 	} else {
 		emit(e, BPF_MOV64_IMM(BPF_REG_3, size));
 	}
@@ -342,7 +435,7 @@ static void emit_records(struct phases *p)
 {
 	struct emitter *e = &p->e;
 
-	if (!p->has_predicates)
+	if (p->is_light)
 		emit_scratch(e, p->lost);
 	emit_record_head(e);
 	emit_spec(e, BPF_REG_1);
@@ -361,12 +454,16 @@ static void emit_output(struct phases *p)
 	label_place(e, p->output);
 	emit_map_fd(e, BPF_REG_1, e->maps->ring);
 	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_7));
+	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, SCRATCH_RECORD));
 	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_RB_NO_WAKEUP));
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_ringbuf_output));
 	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, p->lost));
 	emit_count(e, offsetof(struct kernel_counts, recorded));
 	emit(e, BPF_JMP_A(p->out));
 
+	label_place(e, p->no_scratch);
+	if (p->has_aggregates && !p->is_light)
+		emit_aggregate_unread(e, p->ncolumns);
 	label_place(e, p->lost);
 	emit_count(e, offsetof(struct kernel_counts, lost));
 	emit(e, BPF_JMP_A(p->out));
@@ -385,14 +482,21 @@ static void emit_output(struct phases *p)
 
 static int phases_open(struct phases *p)
 {
-	p->predicates = calloc(2 * p->nprograms, sizeof(*p->predicates));
+	p->predicates = calloc(3 * p->nprograms, sizeof(*p->predicates));
 	if (!p->predicates)
 		return error_nomem();
 	p->records = p->predicates + p->nprograms;
+	p->begins = p->records + p->nprograms;
+	p->is_light = true;
 	for (size_t i = 0; i < p->nprograms; i++) {
 		p->predicates[i] = label_new(&p->e);
 		p->records[i] = label_new(&p->e);
+		p->begins[i] = label_new(&p->e);
 		p->has_predicates |= p->programs[i]->npredicate > 0;
+		p->has_aggregates |= p->programs[i]->naggregate > 0;
+		if (p->programs[i]->naggregate && p->programs[i]->aggregate->ncolumns > p->ncolumns)
+			p->ncolumns = p->programs[i]->aggregate->ncolumns;
+		p->is_light &= !p->programs[i]->npredicate && aggregate_is_light(&p->e, p->programs[i]);
 	}
 	p->fetch = label_new(&p->e);
 	p->output = label_new(&p->e);
@@ -400,33 +504,47 @@ static int phases_open(struct phases *p)
 	p->filtered = label_new(&p->e);
 	p->idle = label_new(&p->e);
 	p->lost = label_new(&p->e);
+	p->no_scratch = label_new(&p->e);
+	p->missed = label_new(&p->e);
+	p->unmatched = label_new(&p->e);
+	p->known = label_new(&p->e);
 	return 0;
 }
 
 static void emit_phases(struct phases *p)
 {
 	struct emitter *e = &p->e;
+	bool between = e->match != MATCH_EXACT && e->match != MATCH_RETURN;
 
 	emit_process_check(e, p->out);
 	if (e->maps->scope)
 		emit_scope_check(e, e->maps->scope, p->out);
 	emit_counters(e, p->shards, p->out);
 	emit_handover(e, p->out);
-	if (e->role == SITE_LEAVE)
+	if (e->role == SITE_LEAVE && between)
+		emit_end_call(p);
+	else if (e->role == SITE_LEAVE)
 		emit_leave(e, p->out);
 	emit_count(e, offsetof(struct kernel_counts, hits));
-	if (e->role == SITE_CALL) {
+	if (e->role == SITE_CALL && between)
+		emit_begin_call(p);
+	else if (e->role == SITE_CALL)
 		emit_call(e, p->out);
+	if (e->role == SITE_CALL)
 		return;
-	}
 	if (e->maps->processes >= 0)
 		emit_process_count(e);
-	if (p->has_predicates)
+	if (p->has_predicates || p->has_aggregates)
 		emit_predicates(p);
 	label_place(e, p->fetch);
 	emit_reader_check(e, p->idle);
 	emit_records(p);
 	emit_output(p);
+	if (e->role == SITE_LEAVE && between) {
+		emit(e, BPF_JMP_A(p->out));
+		label_place(e, p->unmatched);
+		emit_unmatched(e, p->out);
+	}
 }
 
 int emit_program(const struct fetch_program *const *programs, size_t nprograms, const struct emit_maps *maps,
@@ -437,7 +555,8 @@ int emit_program(const struct fetch_program *const *programs, size_t nprograms, 
 		       .attachment = attachment,
 		       .cpu = cpu_of(MACHINE_HERE, true),
 		       .abi = abi_of(MACHINE_HERE),
-		       .role = programs[0]->role },
+		       .role = programs[0]->role,
+		       .match = programs[0]->match },
 		.programs = programs,
 		.nprograms = nprograms,
 		.shards = shards,
@@ -459,14 +578,16 @@ size_t emit_size_bound(const struct fetch_program *program)
 
 	for (size_t i = 0; i < program->nsteps; i++)
 		switch (program->steps[i].op) {
-		case FETCH_STRING: cost += 60; break;
+		case FETCH_STRING:
+		case FETCH_STRINGN: cost += 60; break;
 		case FETCH_STREQ:
 		case FETCH_PREFIX:
+		case FETCH_SEARCH:
 		case FETCH_COMMEQ:
 		case FETCH_COMMPREFIX: cost += 60 + 2 * FETCH_LITERAL_MAX; break;
 		case FETCH_DIV:
 		case FETCH_MOD: cost += 20; break;
-		default: cost += 14;
+		default: cost += 14 + emit_aggregate_bound(program, &program->steps[i]);
 		}
 	return cost;
 }

@@ -49,6 +49,8 @@ struct kernel_counts {
 	uint64_t hits, filtered, idle, recorded, lost;
 	uint64_t other; /* hits of processes for which the map `processes` had no room */
 	uint64_t off;   /* enum kernel_off, and the reason (kernel_off_why()), the same in every shard */
+	uint64_t
+		group; /* of the manifest: 1 + the group of the point's cells, 0: no aggregate; the same in every shard */
 };
 
 enum kernel_off { KERNEL_ON, KERNEL_OFF, KERNEL_OVER_BUDGET };
@@ -62,6 +64,15 @@ static inline uint64_t kernel_off_why(uint64_t limit, uint64_t share)
 {
 	return KERNEL_OVER_BUDGET | limit << 8 | share << 32;
 }
+
+/*
+ * Aggregates (runtime/aggregate.h): the hash map `cells` has a struct agg_cell for each struct agg_key, which is padded
+ * with zeroes to the size of the longest one. The array map `misfits` has AGG_COLUMNS_MAX elements for each group:
+ */
+struct kernel_misfit {
+	struct agg_misfit counts;
+	uint64_t full; /* 1: the map `cells` has no room, and will have none, because nothing removes cells */
+};
 
 /* A key of the map `processes` of points for every process. The value is the number of hits. */
 struct kernel_process {
@@ -82,9 +93,10 @@ struct kernel_control {
 
 /* An element of the map `calls`, for each point of an attachment with calls. */
 struct kernel_calls {
-	uint64_t owner;     /* only if the point is a SITE_LEAVE: the SITE_CALL point at which its calls begin */
-	uint64_t maxactive; /* this and the following members: only if the point is a SITE_CALL */
-	uint64_t active, missed, abandoned;
+	uint64_t owner; /* the first SITE_CALL point of those at which its calls begin. It has the following: */
+	uint64_t maxactive;
+	uint64_t active, missed,
+		abandoned; /* of a SITE_LEAVE, missed is the number of ends whose begin was not found */
 	uint64_t overhead; /* ns that the traps add to the measured duration: overhead_call_ns() */
 };
 
@@ -93,17 +105,33 @@ struct kernel_frame {
 	uint64_t sp;    /* the stack pointer at the function's first instruction, and again where it is left */
 	uint64_t time;  /* of the entry; the duration when the call ends */
 	uint64_t spent; /* kernel_frames.spent at the entry */
-	uint32_t point, reserved;
+	uint32_t point; /* at which such calls are counted: kernel_calls.owner */
+	uint32_t what;  /* the point of the begin, KERNEL_FRAME_*, and from KERNEL_FRAME_FAULTS on a bit for each
+	                   argument that could not be read */
 	uint64_t args[ABI_ARGS_HERE];
 };
+
+#define KERNEL_FRAME_MISSED \
+	(1 << 24)                    /* the call was counted as missed; the frame only keeps its end from other calls */
+#define KERNEL_FRAME_EXACT (1 << 25) /* emit-returns.c: no other frame has its stack pointer */
+#define KERNEL_FRAME_FAULTS 26
 
 struct kernel_frames {
 	uint64_t depth;
 	uint64_t now;   /* the time of the end, while a call ends */
 	uint64_t spent; /* ns that the traps of finished calls took, as far as they are known */
+	uint64_t base;  /* MATCH_THREAD: the index of the oldest frame */
+	uint64_t full,
+		full_sp; /* MATCH_FRAME: calls that found no room and have not ended, and the first one's stack */
 	struct kernel_frame frames[];
 };
 
+/* A key of the map `starts` of calls with a key. The value is a struct kernel_frame whose sp is the key. */
+struct kernel_start {
+	uint64_t key, pid;
+};
+
+#define KERNEL_STARTS_DEFAULT 16384
 #define KERNEL_FRAMES_MAX 800 /* task storage has at most 64 KiB */
 
 /* ---- programs ---- */
@@ -114,16 +142,19 @@ struct kernel_scope;
 /* File descriptors of the maps that a program uses. */
 struct emit_maps {
 	int config, ring, counts, handover, control;
-	int scratch;                       /* task storage of EMIT_SCRATCH_SIZE bytes */
+	int scratch;                       /* task storage of at least emit_scratch_size() bytes */
 	int processes;                     /* -1: hits are not counted by process */
 	int calls, frames;                 /* -1: the attachment has no calls */
+	int starts;                        /* a hash of struct kernel_start and frames; -1: no call has a key */
+	int cells, misfits;                /* -1: the attachment has no aggregates */
+	uint32_t key_size;                 /* of cells */
 	uint32_t depth;                    /* frames of a thread */
 	const struct kernel_namespace *ns; /* of process ids; NULL: the initial one */
 	const struct kernel_scope *scope;  /* processes in scope, in addition to the cookie's; NULL: all */
 };
 
-#define EMIT_SCRATCH_SIZE 2304
-#define EMIT_STACK_MAX 48 /* bytes of BPF stack in every program: see emitter.h */
+#define EMIT_SCRATCH_SIZE 2688 /* enough for strings of the default length */
+#define EMIT_STACK_MAX 48      /* bytes of BPF stack in every program: see emitter.h */
 /*
  * The maximum size that callers plan for a program. Larger programs work (conditional jumps reach 32767
  * instructions), but the verifier's time grows faster than the size.
@@ -137,6 +168,9 @@ struct emitted {
 
 /* Returns a rough upper bound of the instructions that a fetch program takes within a BPF program. */
 size_t emit_size_bound(const struct fetch_program *program);
+
+/* Returns how many bytes of task storage the fetch programs need: EMIT_SCRATCH_SIZE or more. */
+size_t emit_scratch_size(const struct fetch_program *const *programs, size_t nprograms);
 
 /*
  * Emits the program for points whose specs are indices in programs[], which have one role. shards is a power of two.

@@ -38,6 +38,14 @@ static bool insn_is_jump(const struct bpf_insn *insn)
 	return BPF_CLASS(insn->code) == BPF_JMP && BPF_OP(insn->code) != BPF_CALL && BPF_OP(insn->code) != BPF_EXIT;
 }
 
+bool label_is_used(const struct emitter *e, label l, size_t from)
+{
+	for (size_t i = from; i < e->n; i++)
+		if (insn_is_jump(&e->insns[i]) && e->insns[i].off == l)
+			return true;
+	return false;
+}
+
 static int jumps_resolve(struct emitter *e)
 {
 	for (size_t i = 0; i < e->n; i++) {

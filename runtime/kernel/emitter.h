@@ -10,7 +10,7 @@
  *
  *     r6          the context (struct pt_regs)
  *     r7          the thread's scratch memory, after emit_scratch(); the frames of the thread in emit-returns.c
- *     r8          the length of the record so far, if it has strings
+ *     r8          the offset in scratch memory of the record's end so far, if it has strings
  *     r9          the point's counters
  *     r0 to r5    scratch registers
  *
@@ -19,7 +19,8 @@
  * thread on the same CPU would overwrite that stack.
  *
  * Scratch memory: Everything else is in the thread's task storage (SCRATCH_...): the value stack of fetch programs, a
- * buffer for a string that is compared, and the record, with its struct record_thread at the beginning. Two programs
+ * buffer for a string that is compared, and the record, with its struct record_thread at the beginning. Its size depends on
+ * the strings of the record (emit_scratch_size()). Two programs
  * never use the scratch memory of one thread at the same time, for three reasons. Uprobes are hit in user mode only.
  * Signal handlers also run in user mode. The kernel runs the programs of one hit one after the other, each to its end.
  */
@@ -42,6 +43,8 @@ enum {
 	AT_WORD = AT_KEY - 8,
 	AT_TIME = AT_WORD - 8,
 	AT_FRAME = AT_TIME - 8, /* the frame of the call that ends */
+	AT_LIGHT_KEY =
+		AT_FRAME, /* a key of 16 bytes, with AT_TIME: only if there is no frame, before the time is known */
 	AT_END = AT_FRAME,
 };
 _Static_assert(AT_END >= -EMIT_STACK_MAX, "BPF's stack");
@@ -49,17 +52,31 @@ _Static_assert(AT_END >= -EMIT_STACK_MAX, "BPF's stack");
 /* Offsets in the scratch memory. */
 #define SCRATCH_ALIGN(n) (((n) + 7) & ~7ul)
 enum {
-	SCRATCH_RECORD = 0,
-	SCRATCH_STACK =
-		SCRATCH_ALIGN(sizeof(struct record_thread) + RECORD_SIZE_MAX + RECORD_STRING_ROOM), /* grows up */
-	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared: FETCH_LITERAL_MAX and a NUL */
-	SCRATCH_END = SCRATCH_TEXT + 72,
+	SCRATCH_STACK = 0,                                  /* grows up */
+	SCRATCH_TEXT = SCRATCH_STACK + 8 * FETCH_DEPTH_MAX, /* a string that is compared or searched */
+	SCRATCH_CALL =
+		SCRATCH_TEXT + SCRATCH_ALIGN(FETCH_SEARCH_MAX + 2), /* a struct kernel_frame of a call with a key */
+	SCRATCH_RECORD = SCRATCH_CALL + sizeof(struct kernel_frame),
 };
-_Static_assert(EMIT_SCRATCH_SIZE >= SCRATCH_END, "scratch");
+/* What a record takes that has n strings of at most max bytes. A string is read to one byte more, and padded. */
+#define SCRATCH_SIZE(n, max)                                                                                        \
+	SCRATCH_ALIGN(SCRATCH_RECORD + sizeof(struct record_thread) + sizeof(struct record) + 8 * RECORD_ARGS_MAX + \
+	              ((n) + 1) * RECORD_STRING_ROOM(max) + 16)
+_Static_assert(EMIT_SCRATCH_SIZE >= SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_DEFAULT), "scratch");
+_Static_assert(SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_MAX) < 65000, "task storage has at most 64 KiB");
+
+/* The aggregate uses the memory of the record, which is built after it. */
+enum {
+	SCRATCH_KEY = SCRATCH_RECORD,                                 /* struct agg_key with its parts */
+	SCRATCH_CELL = SCRATCH_ALIGN(SCRATCH_KEY + AGG_KEY_SIZE_MAX), /* struct agg_cell to be added */
+};
+_Static_assert(SCRATCH_CELL + sizeof(struct agg_cell) <= EMIT_SCRATCH_SIZE, "scratch");
 
 /* The offset of a member of the record, which is after its struct record_thread. */
-#define AT_RECORD(member) ((int)(sizeof(struct record_thread) + offsetof(struct record, member)))
-#define AT_RECORD_WORDS (AT_RECORD(point) + 4) /* and faults: bit fields have no offsetof */
+#define AT_THREAD(member) ((int)(SCRATCH_RECORD + offsetof(struct record_thread, member)))
+#define AT_RECORD(member) ((int)(SCRATCH_RECORD + sizeof(struct record_thread) + offsetof(struct record, member)))
+#define AT_RECORD_POINT (AT_RECORD(time) + RECORD_POINT_AT)
+#define AT_RECORD_WORDS (AT_RECORD(time) + RECORD_WORDS_AT) /* and faults */
 
 /* ---- instructions, as in the kernel's include/linux/filter.h; jumps take a label as offset ---- */
 
@@ -100,21 +117,94 @@ struct emitter {
 	const struct cpu *cpu;
 	const struct abi *abi;
 	enum site_role role;
+	enum site_match match;
 };
 
 void emit(struct emitter *e, struct bpf_insn insn);
 label label_new(struct emitter *e);
 /* Places the label at the next instruction. */
 void label_place(struct emitter *e, label l);
+/* Returns whether one of the instructions from `from` on jumps to the label. The verifier rejects code that none reaches. */
+bool label_is_used(const struct emitter *e, label l, size_t from);
 /*
  * Resolves the jumps and releases the emitter. Returns 0 and the instructions, which the caller frees; -ENOMEM, or
  * -E2BIG if a jump does not reach its label, with an error message.
  */
 int emitter_finish(struct emitter *e, struct emitted *out);
 
-/* Emits the steps of a fetch program: all but its predicate, or its predicate (emit-steps.c). */
+/* ---- the steps of a fetch program (emit-steps.c) ---- */
+
+/* Emits the steps of the arguments, or of the predicate. */
 void emit_arguments(struct emitter *e, const struct fetch_program *p);
 void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered);
+
+/* The stack of values. */
+struct value_stack {
+	int depth;
+	bool in_r1; /* the top is in r1, else in scratch memory */
+};
+
+/* Returns the offset in scratch memory of a value of the stack. */
+static inline int value_at_depth(int depth)
+{
+	return SCRATCH_STACK + 8 * depth;
+}
+
+/* Stores the top of the stack if it is in r1. */
+void emit_top_to_stack(struct emitter *e, struct value_stack *s);
+/* r1 = the top. Scratch memory does not have it any more. */
+void emit_top_to_r1(struct emitter *e, struct value_stack *s);
+
+/*
+ * Reads the string whose address is at address_at in scratch memory, at most room bytes with its NUL, to the offset `to`
+ * of scratch memory; TO_RECORD: to the offset r8. Sets r0 to the length with NUL. Jumps to fault if a byte cannot be read.
+ */
+void emit_read_string(struct emitter *e, int to, int room, int address_at, label fault);
+
+#define TO_RECORD (-1)
+
+/*
+ * Steps with jumps: those of a predicate or of an aggregate. By the rules of runtime/fetch/program.h the stack has the
+ * same depth at a jump and at its target. Here its top is then in scratch memory, not in r1.
+ */
+struct expressions {
+	const struct fetch_program *p;
+	size_t from;
+	label *targets; /* of the steps from `from` on; -1: no jump leads there */
+	struct value_stack stack;
+};
+
+/* Begins to emit steps. Returns the emitter's error. The caller closes it in any case. */
+int emit_expressions_open(struct emitter *e, struct expressions *x, const struct fetch_program *p, size_t from,
+                          size_t to);
+void emit_expressions_close(struct expressions *x);
+/* Places the label of a step that jumps lead to. To be called before each step. */
+void emit_expressions_target(struct emitter *e, struct expressions *x, size_t i);
+/*
+ * Emits a step other than the end of an expression, and perhaps the one after it. Returns the last step that it emitted. Jumps
+ * to fault if memory cannot be read.
+ */
+size_t emit_expressions_step(struct emitter *e, struct expressions *x, size_t i, label fault);
+/* Returns whether these steps, which are not a predicate's, need no scratch memory: one value is on the stack at most. */
+bool expressions_are_light(const struct fetch_program *p, size_t from, size_t to);
+
+/* ---- aggregates (emit-aggregate.c) ---- */
+
+/*
+ * Returns whether the aggregate can do without scratch memory for hits whose cells exist. Its key is then in BPF's stack, which
+ * saves 40 ns.
+ */
+bool aggregate_is_light(const struct emitter *e, const struct fetch_program *p);
+/* Emits the aggregate of a fetch program. light: r7 is not the scratch memory yet, for any fetch program. */
+void emit_aggregate(struct emitter *e, const struct fetch_program *p, bool light);
+/* r7 = the thread's scratch memory (emit.c) */
+void emit_scratch(struct emitter *e, label lost);
+/* Counts the hit as unread in this many columns, if the point has an aggregate. Uses no scratch memory. */
+void emit_aggregate_unread(struct emitter *e, size_t ncolumns);
+/* Returns a rough upper bound of the instructions of a step of an aggregate. */
+size_t emit_aggregate_bound(const struct fetch_program *p, const struct fetch_step *step);
+
+/* ---- calls of functions (emit-returns.c) ---- */
 
 /*
  * emit_call() emits the rest of a program for the beginning of calls. emit_leave() emits the part of a program for the
@@ -122,6 +212,17 @@ void emit_predicate(struct emitter *e, const struct fetch_program *p, label filt
  */
 void emit_call(struct emitter *e, label out);
 void emit_leave(struct emitter *e, label out);
+
+/*
+ * The same for calls between probes (emit-calls.c). emit_begin() gets the begin's arguments in the record in scratch memory,
+ * and both get the key of the call in r8, if it has one. A begin that cannot be kept jumps to missed.
+ */
+void emit_begin(struct emitter *e, label missed, label out);
+void emit_missed(struct emitter *e, label out);
+void emit_end(struct emitter *e, label unmatched, label out);
+void emit_unmatched(struct emitter *e, label out);
+/* r8 = the key of a call. Jumps to fault if it cannot be read. r7 is scratch memory. */
+void emit_key(struct emitter *e, const struct fetch_program *p, label fault);
 
 /* ---- sequences of instructions ---- */
 

@@ -109,6 +109,7 @@ static int program_get(struct kernel_attachment *s, const struct attachment *att
 struct remaining {
 	uint64_t *offsets, *semaphores, *cookies;
 	size_t n;
+	bool returns;
 	const struct manifest_file *file;
 	pid_t pid;
 };
@@ -133,6 +134,7 @@ static int remaining_find(struct remaining *r, const struct attachment *attachme
 		r->pid = namespace_is_foreign(((struct kernel_attachment *)attachment->state)->session)
 		                 ? 0
 		                 : (pid_t)point->pid;
+		r->returns = point->role & MANIFEST_RETURN;
 		r->offsets[r->n] = manifest_point_place(point);
 		r->semaphores[r->n] = point->semaphore_offset & MANIFEST_BY_HAND ? 0 : point->semaphore_offset;
 		r->cookies[r->n++] = cookie_make(p, point->spec, point->pid, generation);
@@ -150,7 +152,7 @@ static void remaining_release(struct remaining *r)
 /* Returns a link of the remaining points, or a negative errno. */
 static int remaining_link(const struct remaining *r, const struct manifest *manifest, int prog)
 {
-	struct link_points points = { r->n, r->offsets, r->semaphores, r->cookies };
+	struct link_points points = { r->n, r->offsets, r->semaphores, r->cookies, r->returns };
 	struct process *process = NULL;
 	char path[64];
 	int file, fd;

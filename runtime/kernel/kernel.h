@@ -6,6 +6,7 @@
  *     session.c            sessions: open, lock, load the attachments
  *     attachment.c         attachments: their descriptors, and the state of their points
  *     maps.c               BPF maps
+ *     aggregates.c         the maps of aggregates
  *     pins.c               names in the BPF file system
  *     arm.c, arm-links.c   arming
  *     disarm.c             disarming; handover.c: links that replace others
@@ -48,6 +49,7 @@ struct kernel_attachment {
 	struct kernel_session *session;
 	int counts_fd, control_fd;
 	int processes_fd;             /* -1: hits are not counted by process */
+	int cells_fd, misfits_fd;     /* -1: no aggregates */
 	struct kernel_counts *counts; /* mapped: `shards` elements per point */
 	size_t counts_size;
 	struct kernel_control *control; /* mapped */
@@ -120,13 +122,22 @@ int kernel_maps_create(struct kernel_session *k);
 int kernel_maps_get(struct kernel_session *k);
 void kernel_maps_close(struct kernel_session *k);
 
-/* The same for an attachment. by_process: count the hits of each process. */
-int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints, bool by_process);
-int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uint32_t npoints);
+/* The same for an attachment. by_process: count the hits of each process. cells: room of aggregates. */
+int kernel_attachment_maps_create(struct kernel_attachment *s, const struct manifest *manifest, bool by_process,
+                                  unsigned cells);
+int kernel_attachment_maps_get(struct kernel_attachment *s, const struct manifest *manifest);
 
 /* Stores and loads the manifest. The caller frees *manifest. _get() returns -ENOENT if it does not exist. */
 int kernel_manifest_pin(struct kernel_session *k, const struct manifest *manifest);
 int kernel_manifest_get(struct kernel_session *k, uint32_t number, struct manifest **manifest);
+
+/* ---- aggregates.c ---- */
+
+/* Create, or open from the pins, the maps of an attachment's aggregates, if it has any. _get() as above. */
+int kernel_aggregates_create(struct kernel_attachment *s, const struct manifest *manifest, unsigned cells);
+int kernel_aggregates_get(struct kernel_attachment *s, const struct manifest *manifest);
+/* Operation of the backend. */
+int kernel_aggregates(const struct attachment *attachment, agg_cell_fn *cell, agg_misfit_fn *misfit, void *arg);
 
 /* ---- arm.c, arm-links.c ---- */
 

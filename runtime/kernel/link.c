@@ -42,6 +42,7 @@ int link_multi(int prog, const char *path, pid_t pid, const struct link_points *
 		.offsets = (uintptr_t)points->offsets,
 		.cookies = (uintptr_t)points->cookies,
 		.cnt = points->n,
+		.multi_flags = points->returns, /* BPF_F_UPROBE_MULTI_RETURN */
 		.pid = pid,
 	};
 
@@ -118,12 +119,12 @@ static int link_create_perf(void *arg)
 	return err ? err : link;
 }
 
-int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie)
+int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie, bool returns)
 {
 	struct perf_link l = {
 		.attr = { .type = uprobe_type(),
 		          .size = sizeof(l.attr),
-		          .config = semaphore << 32,
+		          .config = semaphore << 32 | returns, /* format/retprobe */
 		          .config1 = (uintptr_t)path,
 		          .config2 = offset },
 		.prog = prog,

@@ -20,6 +20,7 @@
 struct link_points {
 	size_t n;
 	const uint64_t *offsets, *semaphores, *cookies;
+	bool returns; /* by uretprobes: the program runs when the functions that begin there return */
 };
 
 /*
@@ -33,7 +34,8 @@ bool link_multi_supported(void);
  * Return the link's descriptor, or a negative errno (link_reason()) without an error message.
  */
 int link_multi(int prog, const char *path, pid_t pid, const struct link_points *points);
-int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie);
+int link_perf(int prog, const char *path, pid_t pid, uint64_t offset, uint64_t semaphore, uint64_t cookie,
+              bool returns);
 
 /* Closes the last descriptor of a link, and returns when the link has disarmed its points. Does nothing if fd < 0. */
 void link_close(int fd);

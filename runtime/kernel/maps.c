@@ -210,8 +210,12 @@ static int attachment_map(struct kernel_attachment *s)
 	return s->control ? 0 : error_set(errno, "cannot map a BPF map: %s", strerror(errno));
 }
 
-int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints, bool by_process)
+int kernel_attachment_maps_create(struct kernel_attachment *s, const struct manifest *manifest, bool by_process,
+                                  unsigned cells)
 {
+	uint32_t npoints = manifest->npoints;
+	int err;
+
 	s->shards = shards_for_cpus();
 	s->counts_size = (size_t)npoints * s->shards * sizeof(struct kernel_counts);
 	s->counts_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_counts", 4, sizeof(struct kernel_counts),
@@ -228,14 +232,17 @@ int kernel_attachment_maps_create(struct kernel_attachment *s, uint32_t npoints,
 		if (s->processes_fd < 0)
 			return s->processes_fd;
 	}
-	return attachment_map(s);
+	err = attachment_map(s);
+	return err ? err : kernel_aggregates_create(s, manifest, cells);
 }
 
-int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uint32_t npoints)
+int kernel_attachment_maps_get(struct kernel_attachment *s, const struct manifest *manifest)
 {
+	uint32_t number = manifest->attachment, npoints = manifest->npoints;
 	const struct session_pins *pins = &s->session->pins;
 	struct bpf_map_info info = { 0 };
 	uint32_t size = sizeof(info);
+	int err;
 
 	s->counts_fd = pin_get(pins, "counts", (int)number, -1);
 	s->control_fd = pin_get(pins, "switch", (int)number, -1);
@@ -247,7 +254,7 @@ int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uin
 	 * descriptors.
 	 */
 	if (s->counts_fd < 0 || s->control_fd < 0 || (s->processes_fd < 0 && s->processes_fd != -ENOENT)) {
-		int err = s->counts_fd < 0 ? s->counts_fd : s->control_fd < 0 ? s->control_fd : s->processes_fd;
+		err = s->counts_fd < 0 ? s->counts_fd : s->control_fd < 0 ? s->control_fd : s->processes_fd;
 
 		return error_set(-err, "cannot open attachment %u of '%s': %s", number, pins->path, strerror(-err));
 	}
@@ -257,7 +264,8 @@ int kernel_attachment_maps_get(struct kernel_attachment *s, uint32_t number, uin
 		                 pin_path(pins, "counts", (int)number, -1));
 	s->shards = info.max_entries / npoints;
 	s->counts_size = (size_t)info.max_entries * sizeof(struct kernel_counts);
-	return attachment_map(s);
+	err = attachment_map(s);
+	return err ? err : kernel_aggregates_get(s, manifest);
 }
 
 /* ---- manifests ---- */

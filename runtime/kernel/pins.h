@@ -16,6 +16,7 @@
  *     desc-S                         the manifest
  *     counts-S switch-S              maps; switch-S is the control map
  *     processes-S                    a map, if points are armed for every process
+ *     cells-S misfits-S              maps, if the attachment has aggregates (aggregates.c)
  *     raised-S                       a map, if semaphores were raised by hand (semaphore-raised.c)
  *     fork-S exit-S                  links that keep a scope up to date (scope.c)
  *     calls-S                        a map, if returns are armed (returns.h)

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/overhead.h"
+#include "runtime/request.h"
 #include "sdt/image.h"
 
 /* Attaches a program that abandons the calls of a thread. Returns a link, or a negative errno with an error message. */
@@ -25,6 +26,23 @@ static int returns_attach(const struct kernel_returns *r, const char *tracepoint
 	fd = tracepoint_attach(tracepoint, program.insns, program.ninsns);
 	free(program.insns);
 	return fd;
+}
+
+/* Creates the hash for calls with a key, if there are any. */
+static int returns_open_starts(struct kernel_returns *r, struct arm_point *const *points, size_t npoints,
+                               unsigned maxactive)
+{
+	uint32_t room = maxactive == MAXACTIVE_DEFAULT ? KERNEL_STARTS_DEFAULT : maxactive;
+
+	for (size_t i = 0; i < npoints && r->starts < 0; i++) {
+		if (points[i]->program->role == SITE_HIT || points[i]->program->match != MATCH_KEY)
+			continue;
+		r->starts = kernel_map_create(BPF_MAP_TYPE_HASH, "pp_starts", sizeof(struct kernel_start),
+		                              sizeof(struct kernel_frame), room, BPF_F_NO_PREALLOC);
+		if (r->starts < 0)
+			return r->starts;
+	}
+	return 0;
 }
 
 static int returns_map(struct kernel_returns *r, uint32_t nindices)
@@ -72,19 +90,23 @@ static void returns_set_depth(const struct kernel_returns *r, struct arm_point *
 	}
 }
 
-/* The points of a function are adjacent, its entry first. */
+/* The points of a call are adjacent, its begins first. The first begin is the owner. */
 static void returns_set_owners(struct kernel_returns *r, struct arm_point *const *points, size_t npoints,
                                unsigned maxactive)
 {
+	const struct pp_site *last = NULL; /* the site before */
 	uint32_t owner = 0;
 
 	for (size_t i = 0; i < npoints; i++) {
 		struct kernel_calls *calls = &r->counts[points[i]->point];
+		const struct pp_site *site = points[i]->site;
 
-		if (points[i]->site->role == SITE_CALL) {
-			owner = points[i]->point;
-			calls->overhead = (uint64_t)overhead_call_ns(points[i]->site);
+		if (site->role == SITE_CALL) {
+			if (!last || last->role != SITE_CALL || !site->call)
+				owner = points[i]->point;
+			calls->overhead = (uint64_t)overhead_call_ns(site);
 		}
+		last = site;
 		calls->owner = owner;
 		calls->maxactive = maxactive;
 	}
@@ -105,6 +127,8 @@ int returns_open(struct kernel_returns *r, struct arm_point *const *points, size
 	if (r->map < 0)
 		return r->map;
 	err = returns_open_frames(r);
+	if (!err)
+		err = returns_open_starts(r, points, npoints, maxactive);
 	if (!err)
 		err = returns_map(r, nindices);
 	if (err)
@@ -168,6 +192,7 @@ void returns_close_links(struct kernel_returns *r)
 	returns_close_fd(&r->ended_link);
 	returns_close_fd(&r->executed_link);
 	returns_close_fd(&r->frames);
+	returns_close_fd(&r->starts);
 }
 
 void returns_close(struct kernel_returns *r)
@@ -179,12 +204,16 @@ void returns_close(struct kernel_returns *r)
 	returns_close_fd(&r->map);
 }
 
-void returns_counts(const struct kernel_returns *r, uint32_t point, struct pp_counts *counts)
+void returns_counts(const struct kernel_returns *r, uint32_t point, bool begins, struct pp_counts *counts)
 {
 	const struct kernel_calls *c = &r->counts[point];
 
 	if (!r->counts)
 		return;
+	if (!begins) {
+		counts->unmatched = __atomic_load_n(&c->missed, __ATOMIC_RELAXED);
+		return;
+	}
 	counts->missed = __atomic_load_n(&c->missed, __ATOMIC_RELAXED);
 	counts->under_way = __atomic_load_n(&c->active, __ATOMIC_RELAXED);
 	counts->abandoned = __atomic_load_n(&c->abandoned, __ATOMIC_RELAXED);

@@ -12,17 +12,17 @@
 struct session_pins;
 
 struct kernel_returns {
-	int map, frames;               /* `calls`; task storage */
+	int map, frames, starts;       /* `calls`; task storage; the hash of calls with a key */
 	int ended_link, executed_link; /* at the tracepoints of a thread's exit and of exec() */
 	uint32_t depth; /* frames of a thread: at most maxactive, KERNEL_FRAMES_MAX, and what the kernel can allocate */
 	struct kernel_calls *counts; /* mapped: an element per point */
 	size_t size;
 };
 
-#define RETURNS_NONE                                                           \
-	(struct kernel_returns)                                                \
-	{                                                                      \
-		.map = -1, .frames = -1, .ended_link = -1, .executed_link = -1 \
+#define RETURNS_NONE                                                                         \
+	(struct kernel_returns)                                                              \
+	{                                                                                    \
+		.map = -1, .frames = -1, .starts = -1, .ended_link = -1, .executed_link = -1 \
 	}
 
 /*
@@ -40,7 +40,7 @@ void returns_unpin(const struct session_pins *pins, int attachment);
 /* Closes what only programs need. */
 void returns_close_links(struct kernel_returns *returns);
 void returns_close(struct kernel_returns *returns);
-/* Sets the counts of calls of a point. */
-void returns_counts(const struct kernel_returns *returns, uint32_t point, struct pp_counts *counts);
+/* Sets the counts of calls of a point, which begins or ends them. */
+void returns_counts(const struct kernel_returns *returns, uint32_t point, bool begins, struct pp_counts *counts);
 
 #endif

@@ -128,7 +128,7 @@ int hook_attach(const struct pp_image *image, int prog)
 	fd = link_file(image->path, image->device, image->inode, &file, path, sizeof(path));
 	if (fd)
 		return fd;
-	fd = link_multi_supported() ? link_multi(prog, path, 0, &at) : link_perf(prog, path, 0, offset, 0, 0);
+	fd = link_multi_supported() ? link_multi(prog, path, 0, &at) : link_perf(prog, path, 0, offset, 0, 0, false);
 	close(file);
 	return fd;
 }

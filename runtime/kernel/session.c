@@ -83,7 +83,7 @@ static int attachment_load(struct pp_session *session, struct manifest *manifest
 	err = owner_find(s, (int)manifest->attachment);
 	if (err)
 		goto fail;
-	err = kernel_attachment_maps_get(s, manifest->attachment, manifest->npoints);
+	err = kernel_attachment_maps_get(s, manifest);
 	if (err)
 		goto fail;
 	err = returns_get(&s->returns, &k->pins, (int)manifest->attachment, manifest->npoints);

@@ -60,7 +60,8 @@ static char *argument_put(char *to, const struct pp_event *event, const struct m
 	case CTF_STRING:
 		if (!fault)
 			string = pp_event_arg_string(event, i, &length, &cut);
-		*cuts |= (uint32_t)cut << i;
+		/* The text of a trace ends at a NUL byte; a string with a length can contain one. */
+		*cuts |= (uint32_t)(cut || strnlen(string, length) < length) << i;
 		return string_put(to, string, length);
 	}
 	return to;

@@ -4,7 +4,7 @@
  *
  * 1. A packet is one page, at a page boundary of its file. The kernel copies a page to a file as a whole or not at all,
  *    even if the process is killed meanwhile. A larger packet could be cut off, and readers refuse a file that ends in
- *    one. After a write that fails (a full disk), the file is truncated to its last complete packet.
+ *    one, so only an event that does not fit into a page (long strings) has one, of its own. After a write that fails (a full disk), the file is truncated to its last complete packet.
  * 2. Times in a stream must not decrease, but events arrive in the order in which they were drained: from several CPUs,
  *    or ring by ring. So a batch of events is sorted, and goes to a stream that ends before the batch begins. If no
  *    stream does, a new one is created. A stream is only a file; readers merge streams. Two are usual.
@@ -27,7 +27,11 @@
 #define BATCH_BYTES (64 * CTF_PACKET_SIZE)
 #define BATCH_EVENTS 8192
 
-_Static_assert(CTF_EVENT_MAX <= CTF_PACKET_SIZE - sizeof(struct ctf_packet), "an event fits into a packet");
+/* A packet of one event, at most. */
+#define PACKET_MAX \
+	((sizeof(struct ctf_packet) + CTF_EVENT_MAX + CTF_PACKET_SIZE - 1) / CTF_PACKET_SIZE * CTF_PACKET_SIZE)
+
+_Static_assert(CTF_EVENT_MAX <= BATCH_BYTES, "an event fits into a batch");
 
 /* An event of the batch. */
 struct held {
@@ -39,6 +43,7 @@ struct held {
 struct stream {
 	uint64_t end;  /* the time at which its last packet ends */
 	uint64_t size; /* of the file */
+	uint64_t last; /* where its last packet begins */
 	uint64_t lost;
 	uint64_t discarded; /* lost events that the last packet reports */
 };
@@ -53,7 +58,7 @@ struct ctf_streams {
 	size_t nheld, nbytes;
 	struct held held[BATCH_EVENTS];
 	char bytes[BATCH_BYTES];
-	_Alignas(CTF_PACKET_SIZE) char packet[CTF_PACKET_SIZE];
+	_Alignas(CTF_PACKET_SIZE) char packet[PACKET_MAX];
 };
 
 int ctf_streams_new(const char *path, int dir, const uint8_t uuid[16], struct ctf_streams **streams)
@@ -123,14 +128,16 @@ static int packet_write(struct ctf_streams *streams, struct stream *stream, int 
                         uint64_t end)
 {
 	struct ctf_packet *packet = (struct ctf_packet *)streams->packet;
-	size_t used = sizeof(*packet), i;
+	size_t used = sizeof(*packet), size = CTF_PACKET_SIZE, i;
 	int err;
 
-	for (i = 0; i < n && used + held[i].size <= CTF_PACKET_SIZE; i++) {
+	while (n && used + held[0].size > size)
+		size += CTF_PACKET_SIZE;
+	for (i = 0; i < n && used + held[i].size <= size && (!i || size == CTF_PACKET_SIZE); i++) {
 		memcpy(streams->packet + used, streams->bytes + held[i].at, held[i].size);
 		used += held[i].size;
 	}
-	memset(streams->packet + used, 0, CTF_PACKET_SIZE - used);
+	memset(streams->packet + used, 0, size - used);
 	if (i)
 		end = held[i - 1].time;
 	else if (end < stream->end)
@@ -140,15 +147,16 @@ static int packet_write(struct ctf_streams *streams, struct stream *stream, int 
 		.timestamp_begin = i ? held[0].time : end,
 		.timestamp_end = end,
 		.content_size = 8 * used,
-		.packet_size = 8 * CTF_PACKET_SIZE,
+		.packet_size = 8 * size,
 		.events_discarded = stream->size ? stream->lost : 0,
 	};
 	memcpy(packet->uuid, streams->uuid, sizeof(packet->uuid));
-	err = ctf_write(fd, streams->packet, CTF_PACKET_SIZE);
+	err = ctf_write(fd, streams->packet, size);
 	if (err)
 		return err;
 	stream->end = end;
-	stream->size += CTF_PACKET_SIZE;
+	stream->last = stream->size;
+	stream->size += size;
 	stream->discarded = packet->events_discarded;
 	return i;
 }
@@ -260,7 +268,7 @@ void ctf_streams_discard_in_place(struct ctf_streams *streams, uint64_t lost)
 	int fd;
 
 	for (size_t i = 0; i < streams->nstreams; i++)
-		if (streams->streams[i].size >= 2 * CTF_PACKET_SIZE && (!last || streams->streams[i].end > last->end))
+		if (streams->streams[i].last && (!last || streams->streams[i].end > last->end))
 			last = &streams->streams[i];
 	if (!last || !lost)
 		return;
@@ -269,7 +277,7 @@ void ctf_streams_discard_in_place(struct ctf_streams *streams, uint64_t lost)
 	if (fd < 0)
 		return;
 	discarded = last->discarded + lost;
-	at = (off_t)(last->size - CTF_PACKET_SIZE + offsetof(struct ctf_packet, events_discarded));
+	at = (off_t)(last->last + offsetof(struct ctf_packet, events_discarded));
 	if (pwrite(fd, &discarded, sizeof(discarded), at) == sizeof(discarded))
 		last->discarded = discarded;
 	close(fd);

@@ -9,7 +9,7 @@
  *
  * The format, in the byte order of the machine and without alignment:
  *
- *     packet   CTF_PACKET_SIZE bytes: struct ctf_packet, events, zeroes
+ *     packet   CTF_PACKET_SIZE bytes: struct ctf_packet, events, zeroes; a multiple of that for one event that needs it
  *     event    u32 id, u64 time, i32 pid, i32 tid, comm\0
  *              the arguments in their order (see enum ctf_field)
  *              u32 faults   if there are arguments
@@ -26,7 +26,7 @@
 #include "base/clock.h"
 #include "runtime/manifest.h"
 
-#define CTF_PACKET_SIZE 4096
+#define CTF_PACKET_SIZE 4096u
 #define CTF_MAGIC 0xc1fc1fc1u
 
 struct ctf_packet {
@@ -56,7 +56,7 @@ enum ctf_field ctf_field(const struct manifest_layout *layout, uint32_t i);
 
 /* ---- events ---- */
 
-#define CTF_EVENT_MAX (4 + 8 + 4 + 4 + 16 + 8 * RECORD_ARGS_MAX + RECORD_STRING_CUT * RECORD_STRINGS_MAX + 4 + 4)
+#define CTF_EVENT_MAX (4 + 8 + 4 + 4 + 16 + 8 * RECORD_ARGS_MAX + (RECORD_STRING_MAX + 1) * RECORD_STRINGS_MAX + 4 + 4)
 
 /* Encodes an event of the class with this id. Returns its size. */
 size_t ctf_event_encode(const struct pp_event *event, uint32_t id, char bytes[CTF_EVENT_MAX]);

@@ -9,7 +9,7 @@ agent_build() {
 	$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -O2 -g -pthread -Iinclude -I. -o "$T/$1" "tests/agent/$1.c" "${@:2}" ||
 		fail "cannot build $1"
 }
-agent_build poke ${SAN:+-fsanitize=$SAN} "$B/lib/libprobepoint.a" $(pkg-config --libs libelf libbpf json-c) -lZydis -lstdc++
+agent_build poke ${SAN:+-fsanitize=$SAN} "$B/lib/libprobepoint.a" $(pkg-config --libs $(pkg-config --exists libdw && echo libdw) libelf libbpf json-c) -lZydis -lstdc++
 poke() { "$T/poke" "$@"; }
 
 # has_agent PID: whether the process has an agent, asleep or awake

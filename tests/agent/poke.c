@@ -453,14 +453,14 @@ static bool print_record(const struct agent_shm *a, const struct agent_ring *rin
 {
 	const struct agent_slot *slots = (void *)((char *)a + a->slots_at);
 
-	if (r->point >= a->nused || r->words < 2) {
-		printf("torn: point %u words %u\n", r->point, r->words);
+	if (r->point >= a->nused || record_words(r) < 2) {
+		printf("torn: point %u words %u\n", r->point, record_words(r));
 		return false;
 	}
 	if (quiet)
 		return true;
 	printf("%u:%u tid %u faults %x", slots[r->point].attachment, slots[r->point].point, ring->tid, r->faults);
-	for (unsigned i = 2; i < r->words; i++)
+	for (unsigned i = 2; i < record_words(r); i++)
 		printf(" %lx", r->value[i - 2]);
 	printf("\n");
 	return true;
@@ -477,7 +477,7 @@ static long drain(struct agent_shm *a, unsigned i, bool quiet)
 	while (tail < head) {
 		struct record *r = (void *)((char *)ring + a->data_in_ring + (tail & (AGENT_RING_SIZE - 1)));
 		uint64_t word = __atomic_load_n(&r->time, __ATOMIC_ACQUIRE);
-		unsigned words = r->words;
+		unsigned words = record_words(r);
 
 		if (word < AGENT_WORD_SKIP)
 			break;

@@ -23,6 +23,6 @@ git init -q "$T/repository" && cp -r scripts "$T/repository" && mkdir "$T/reposi
 	git -C "$T/repository" add . && git -C "$T/repository" -c user.name=t -c user.email=t@t commit -qm map || fail "no repository"
 cp "$T/moved.map" "$T/repository/$map"
 "$CC" -shared -o "$T/libmoved.so" -Wl,--version-script="$T/moved.map" -Wl,--whole-archive "$B/lib/libprobepoint.a" \
-	-Wl,--no-whole-archive ${SAN:+-fsanitize=$SAN} $(pkg-config --libs libelf libbpf) -lZydis -lstdc++ || fail "does not link"
+	-Wl,--no-whole-archive ${SAN:+-fsanitize=$SAN} $(pkg-config --libs $(pkg-config --exists libdw && echo libdw) libelf libbpf) -lZydis -lstdc++ || fail "does not link"
 (cd "$T/repository" && scripts/symbol-map $map "$OLDPWD/$header" "$T/libmoved.so") >"$T/out" 2>&1 && fail "a moved function passed"
 want_like "moved since the last commit" "*< pp_error LIBPROBEPOINT_0.1.0*" "$(cat "$T/out")"

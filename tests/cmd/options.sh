@@ -37,6 +37,8 @@ table() {
 -b kernel                | trace-session
 --if pid>0               | trace-session
 --string arg0            | trace-session
+--print pid              | trace-session
+--strlen 7               | trace-session
 --no-string arg0         | trace-session
 --children               | trace-session trace-file enable-file
 --pgrp                   | trace-session trace-file enable-file
@@ -53,11 +55,24 @@ table() {
 --all                    |
 -a                       |
 --top 3                  |
+--sort name              |
+--plain                  |
 --fast                   | trace-session
+--uretprobe              | trace-session
+--strlen 10              | trace-session
+--print pid              | trace-session
+--agg-size 10            | trace-session
+--agg count()            | trace-session
+--latency a:b a:c        | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command
+--on pid                 | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command
+--min-duration 5ms       | trace-session
 --yes                    | trace-session
 --record                 |
 --overwrite              |
 --for 1s                 |
+--format {time}          |
+--color never            |
+--delay 10ms             |
 --budget 50%             |
 --until-exit             | enable-file
 --system-calls           |
@@ -102,6 +117,10 @@ for c in list enable disable stat trace; do
 done
 
 # Combinations that are refused.
+for option in '--format {time}' '--color never' '--delay 10ms'; do refused trace-session -o "$T/dir" $option; done
+expect 2 probe-trace --json --format '{time}' -s "$S"
+expect 2 probe-trace --json --color always -s "$S"
+refused trace-session --color always --format '{time}'
 for both in '--children --pgrp' '--children --cgroup=/sys/fs/cgroup' '--pgrp --cgroup=/sys/fs/cgroup'; do
 	for m in enable-pid trace-pid; do refused $m $both; done
 done

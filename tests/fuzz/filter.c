@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/fetch/aggregate.h"
 #include "runtime/fetch/filter.h"
 #include "sdt/image.h"
 #include "tests/unit/interpreter.h"
@@ -44,23 +45,48 @@ static int read_memory(void *arg, uint64_t address, void *to, size_t size)
 	return 0;
 }
 
+/* Checks what an aggregate computes for a hit. */
+static void take(void *arg, unsigned column, const uint8_t *parts, size_t size, uint64_t value, bool unread)
+{
+	const struct fetch_program *program = arg;
+	const struct agg_column *c = &program->aggregate->columns[column];
+	uint64_t low, high;
+
+	(void)parts;
+	if (column >= program->aggregate->ncolumns || size > AGG_KEY_SIZE_MAX)
+		abort();
+	agg_bucket_range(c, agg_bucket(c, value), &low, &high);
+	if (!unread && (agg_less(c, (int64_t)value, (int64_t)low) || agg_less(c, (int64_t)high, (int64_t)value)))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint64_t registers[17] = { 0x1234, 3, 0x1000, 4, 5, 0x2004, 0x3001, 0x300f, 8, 0x3008 };
-	struct fetch_machine machine = { .registers = registers, .read = read_memory, .pid = 7, .tid = 8, .comm = "a" };
+	struct fetch_machine machine = {
+		.registers = registers, .read = read_memory, .pid = 7, .tid = 8, .comm = "a", .aggregate = take
+	};
 	union {
 		struct record record;
 		char room[RECORD_SIZE_MAX];
 	} out;
-	struct fetch_program program;
+	struct fetch_program program; /* read_memory() does not use arg, take() does */
 	char *expr = malloc(size + 1);
 	uint8_t *depths;
 
+	machine.arg = &program;
 	memcpy(expr, data, size);
 	expr[size] = 0;
 	if (fetch_compile(&site, &program))
 		abort();
 	if (!filter_compile(expr, &site, &program)) {
+		depths = malloc(program.nsteps);
+		if (fetch_check(&program, 17, depths))
+			abort();
+		fetch_run(&program, &machine, &out.record);
+		free(depths);
+	}
+	if (!program.naggregate && !aggregate_compile(expr, &site, &program)) {
 		depths = malloc(program.nsteps);
 		if (fetch_check(&program, 17, depths))
 			abort();

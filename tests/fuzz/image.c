@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void seed(const char *directory, int i)
 {
-	struct elf elf = { .is_32 = i & 1, .big = i & 2, .type = i & 4 ? ET_EXEC : ET_DYN };
+	struct elf elf = { .is_32 = i & 1, .big = i & 2, .type = i & 8 ? ET_REL : i & 4 ? ET_EXEC : ET_DYN };
 	char path[512];
 	size_t start;
 	int fd;
@@ -47,7 +47,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	(void)argc;
 	(void)argv;
-	for (int i = 0; directory && i < 8; i++)
+	for (int i = 0; directory && i < 12; i++)
 		seed(directory, i);
 	return 0;
 }
@@ -102,6 +102,16 @@ static int finding_read(const struct pp_finding *finding, void *arg)
 	return 0;
 }
 
+static int member_open(const char *path, void *arg)
+{
+	struct pp_image *image;
+
+	(void)arg;
+	if (!pp_image_open(path, &image))
+		pp_image_free(image);
+	return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct elf elf;
@@ -115,8 +125,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	elf.file = (struct bytes){ (unsigned char *)data, size };
 	path = elf_write(&elf, size);
 	err = pp_image_open(path, &image);
-	if (err)
+	if (err) {
+		pp_archive_members(path, member_open, NULL);
 		return 0;
+	}
 	read_matching(path, image, data, size);
 	if (pp_image_check(path, finding_read, &findings))
 		abort();

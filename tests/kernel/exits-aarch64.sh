@@ -13,7 +13,7 @@ for objdump in aarch64-linux-gnu-objdump objdump llvm-objdump ''; do
 	"$objdump" -d "$library" >"$T/disassembly" 2>"$T/said" && grep -q '[[:space:]]ret$' "$T/disassembly" && break
 done
 "$CC" -O1 -D_GNU_SOURCE -Iinclude -I. ${SAN:+-fsanitize=$SAN} -o "$T/exits" tests/kernel/exits.c "$B/lib/libprobepoint.a" \
-	$(pkg-config --libs libelf libbpf) -lZydis -lstdc++ -pthread || fail "exits.c does not build"
+	$(pkg-config --libs $(pkg-config --exists libdw && echo libdw) libelf libbpf) -lZydis -lstdc++ -pthread || fail "exits.c does not build"
 readelf -WsD --dyn-syms "$library" | awk '$4 == "FUNC" && $7 != "UND" && $3 > 0 { print $2, $3 }' | sort -u >"$T/symbols"
 cut -d' ' -f1 "$T/symbols" | uniq | "$T/exits" "$library" >"$T/exits.out" || fail "exits ended with $?"
 out=$(python3 tests/kernel/exits.py "$T/disassembly" "$T/symbols" "$T/exits.out" 2>&1) || fail "$out"

@@ -58,7 +58,7 @@ refused() { # FILTER LINE...
 refused 'r->lenn > 1' "'struct request' has no field 'lenn': it has id, level, path, len, tag, in, row, column, kind, more, far, done, state, next
 r->lenn > 1
    ^"
-refused 'state == WAITING' "unknown name 'WAITING': t:take__entry has r, state, pair.x, pair.y, big, and every probe has pid, tid and comm
+refused 'state == WAITING' "unknown name 'WAITING': t:take__entry has r, state, pair.x, pair.y, big, and every probe has pid, tid, comm and cpu
 state == WAITING
          ^"
 refused '1 < r->in' "'in' is neither an integer nor a string: its type is 'struct inner'

@@ -101,34 +101,50 @@ struct armed {
 	void *reader;
 };
 
-/* Arms the site n times in this process: point i runs programs[i]. */
-static inline void arm_programs(struct armed *a, const struct fetch_program *programs, size_t n)
+/* Adds the point of programs[i]. A program with an aggregate has a probe, and therefore a group, of its own. */
+static inline uint32_t add_point(struct manifest_builder *builder, int file, const struct fetch_program *program,
+                                 size_t i)
+{
+	struct manifest_point point = { .offset = hit_site.offset, .pid = getpid(), .link = ~0u };
+	struct pp_probe probe = hit_probe;
+	int layout = manifest_add_layout(builder, program), index, group;
+	char name[32];
+
+	snprintf(name, sizeof(name), "here%zu", i);
+	if (program->aggregate)
+		probe.name = name;
+	index = manifest_add_probe(builder, &probe, file);
+	ck_assert(layout >= 0 && index >= 0);
+	point.probe = index;
+	point.layout = layout;
+	if (program->aggregate) {
+		group = manifest_add_group(builder, program, index);
+		ck_assert_int_ge(group, 0);
+		point.group = group + 1;
+	}
+	return manifest_add_point(builder, &point);
+}
+
+/* Arms the site n times in this process: point i runs programs[i]. cells: room of their aggregates. */
+static inline void arm_aggregates(struct armed *a, const struct fetch_program *programs, size_t n, unsigned cells)
 {
 	struct arm_point *points = calloc(n, sizeof(*points)), **list = calloc(n, sizeof(*list));
 	pid_t self = getpid();
 	const struct scope scope = { .kind = SCOPE_PROCESSES, .pids = &self, .npids = 1 };
 	struct manifest_builder *builder;
 	struct manifest *manifest;
-	int file, probe;
+	int file;
 
 	ck_assert(!pp_session_private(&a->session));
 	ck_assert_msg(!backend_kernel.open(a->session, true), "%s", pp_error());
 	ck_assert(!process_open(getpid(), &a->process));
 	ck_assert(!manifest_builder_new(&builder));
 	ck_assert_int_ge(file = manifest_add_file(builder, hit_image), 0);
-	ck_assert_int_ge(probe = manifest_add_probe(builder, &hit_probe, file), 0);
 	for (size_t i = 0; i < n; i++) {
-		int layout = manifest_add_layout(builder, &programs[i]);
-
-		ck_assert_int_ge(layout, 0);
 		points[i] = (struct arm_point){
 			.image = hit_image, .site = &hit_site, .process = a->process, .program = &programs[i]
 		};
-		points[i].point = manifest_add_point(builder, &(struct manifest_point){ .offset = hit_site.offset,
-		                                                                        .probe = probe,
-		                                                                        .layout = layout,
-		                                                                        .pid = getpid(),
-		                                                                        .link = ~0u });
+		points[i].point = add_point(builder, file, &programs[i], i);
 		ck_assert_uint_eq(points[i].point, i);
 		list[i] = &points[i];
 	}
@@ -136,13 +152,19 @@ static inline void arm_programs(struct armed *a, const struct fetch_program *pro
 	manifest_builder_free(builder);
 	a->attachment = session_add_attachment(a->session, &backend_kernel, 0, manifest, NULL);
 	ck_assert_ptr_nonnull(a->attachment);
-	ck_assert_msg(!backend_kernel.arm(a->session, a->attachment, list, n, &(struct arm_options){ .scope = &scope }),
+	ck_assert_msg(!backend_kernel.arm(a->session, a->attachment, list, n,
+	                                  &(struct arm_options){ .scope = &scope, .cells = cells }),
 	              "seed %llu: %s", (unsigned long long)seed, pp_error());
 	for (size_t i = 0; i < n; i++)
 		ck_assert_msg(!points[i].error, "point %zu: %s", i, points[i].reason);
 	free(list);
 	free(points);
 	ck_assert_msg(!backend_kernel.reader_open(a->session, &a->reader), "%s", pp_error());
+}
+
+static inline void arm_programs(struct armed *a, const struct fetch_program *programs, size_t n)
+{
+	arm_aggregates(a, programs, n, AGG_CELLS_DEFAULT);
 }
 
 /* Disarms all points. They can be armed again at once, but old links may still count for a moment. */

@@ -152,11 +152,11 @@ else
 	part_skipped "the order of durations: the cost of a trap varies on an emulated CPU"
 fi
 traced 2 others --if 'arg0 >= 6' 'func:two_ways%return'
-want "by the entry's arguments" '[[6,21],[7,7]]' "$(jq -sc '[.[].args | [.arg0, .ret]]' <<<"$out")"
+want "by the entry's arguments" '[[6,21],[7,7]]' "$(jq -sc '[.[].args | [.i, .ret]]' <<<"$out")"
 traced 1 others --if 'ret == 21' 'func:two_ways%return'
-want "by the result" '[6,21]' "$(jq -c '.args | [.arg0, .ret]' <<<"$out")"
+want "by the result" '[6,21]' "$(jq -c '.args | [.i, .ret]' <<<"$out")"
 traced 8 others 'func:tail%return'
-want "the result is null after a tail call" 8 "$(jq -c 'select(.args.ret == null) | .args.arg0' <<<"$out" | wc -l)"
+want "the result is null after a tail call" 8 "$(jq -c 'select(.args.ret == null) | .args.i' <<<"$out" | wc -l)"
 # refused with the reason, while other functions are armed
 case $(uname -m) in
 aarch64)

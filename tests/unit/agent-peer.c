@@ -35,7 +35,7 @@
 #define OVERFLOW_AT (SLOTS_AT + NSLOTS * 16)
 #define RINGS_AT 8192
 #define COUNTS_IN_RING 192
-#define DATA_IN_RING (COUNTS_IN_RING + NSLOTS * 32)
+#define DATA_IN_RING (COUNTS_IN_RING + NSLOTS * (unsigned)sizeof(struct agent_count))
 #define STRIDE ((DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK + 63) & ~63u)
 #define SHM_SIZE (RINGS_AT + NRINGS * STRIDE)
 
@@ -130,12 +130,12 @@ static void put_record(unsigned i, uint64_t time, unsigned slot, unsigned nvalue
 	struct record *r = (struct record *)data(i, ring(i)->head);
 
 	r->point = slot;
-	r->words = 2 + nvalues;
+	record_set_words(r, 2 + nvalues);
 	r->faults = 0;
 	for (unsigned k = 0; k < nvalues; k++)
 		r->value[k] = number + k;
 	__atomic_store_n(&r->time, time, __ATOMIC_RELEASE);
-	__atomic_store_n(&ring(i)->head, ring(i)->head + 8 * r->words, __ATOMIC_RELEASE);
+	__atomic_store_n(&ring(i)->head, ring(i)->head + 8 * record_words(r), __ATOMIC_RELEASE);
 }
 
 static void put_word(unsigned i, uint64_t word, unsigned words)
@@ -427,10 +427,10 @@ START_TEST(correct)
 		ck_assert_str_eq(thread->comm, comm);
 		ck_assert_uint_eq(thread->attachment, 1);
 		ck_assert_int_eq(thread->pid, getpid());
-		ck_assert_uint_eq(size, record->words * 8u);
+		ck_assert_uint_eq(size, record_words(record) * 8u);
 		ck_assert_uint_ge(record->time, last);
 		last = record->time;
-		for (unsigned k = 0; k < record->words - 2u; k++)
+		for (unsigned k = 0; k < record_words(record) - 2u; k++)
 			ck_assert_uint_eq(record->value[k], ((uint64_t)i << 32 | next[i]) + k);
 		next[i]++;
 		got++;
@@ -442,7 +442,7 @@ START_TEST(correct)
 	struct record *late = (struct record *)data(1, ring(1)->limit - AGENT_RING_SIZE);
 
 	late->point = 9;
-	late->words = 3;
+	record_set_words(late, 3);
 	late->value[0] = 76;
 	__atomic_store_n(&late->time, base + 4002500, __ATOMIC_RELEASE);
 	for (uint64_t value = 76; value < 78; value++) {
@@ -526,7 +526,7 @@ static unsigned read_some(uint64_t ms)
 		if (got > 0) {
 			ck_assert_uint_le(size, RECORD_SIZE_MAX);
 			ck_assert_uint_ge(size, sizeof(*record));
-			ck_assert_uint_eq(size, record->words * 8u);
+			ck_assert_uint_eq(size, record_words(record) * 8u);
 			ck_assert_uint_le(record->time, clock_ns());
 			n++;
 		} else if (got) {
@@ -555,8 +555,10 @@ START_TEST(hostile)
 			for (unsigned k = below(200); k; k--)
 				put_record(i, clock_ns() - 1000 * k, below(NSLOTS + 1), below(10), k);
 			if (!below(10)) { /* longer than any record */
-				((struct record *)data(i, ring(i)->head))->words = 231 + below(25);
-				put_word(i, clock_ns(), 255);
+				unsigned words = RECORD_SIZE_MAX / 8 + 1 + below(25);
+
+				record_set_words((struct record *)data(i, ring(i)->head), words);
+				put_word(i, clock_ns(), words);
 			}
 			if (!below(3))
 				ring(i)->state = AGENT_RING_FINISHED;

@@ -138,9 +138,9 @@ static int emit(struct pp_trace *trace, const struct manifest *manifest, uint32_
 	record->time = time;
 	record->point = point;
 	record->faults = faults;
-	record->words = to - room;
+	record_set_words(record, to - room);
 	thread.attachment = attachment_id(&attachments[manifest->attachment]);
-	if (event_set(&event, manifest, &thread, record, record->words * 8)) {
+	if (event_set(&event, manifest, &thread, record, record_words(record) * 8)) {
 		fprintf(stderr, "emit: %s\n", pp_error());
 		abort();
 	}
@@ -193,10 +193,10 @@ static int case_kinds(const char *dir)
 	uint32_t x = ADD(b, "kind", "unreadable", { "v", PP_FAULT, 0 }, { "n", PP_SIGNED, 4 });
 	const struct manifest *d = add_attachment(b);
 	struct pp_trace *trace = create(dir);
-	char longest[RECORD_STRING_CUT + 1];
+	char longest[RECORD_STRING_DEFAULT + 2];
 
-	memset(longest, 'z', RECORD_STRING_CUT);
-	longest[RECORD_STRING_CUT] = 0;
+	memset(longest, 'z', RECORD_STRING_DEFAULT + 1);
+	longest[RECORD_STRING_DEFAULT + 1] = 0;
 	emit(trace, d, s, 1000, 0, 4, I(-128), I(-32768), I(INT32_MIN), I(INT64_MIN));
 	emit(trace, d, s, 1001, 0, 4, I(127), I(-1), I(7), I(INT64_MAX));
 	emit(trace, d, u, 1002, 0, 4, I(255), I(65535), I(4294967295), I(-1));

@@ -5,8 +5,6 @@
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <elf.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include "runtime/fetch/filter.h"
@@ -18,53 +16,10 @@
 #define PROGRAM_REGISTERS 17
 #include "tests/unit/interpreter.h"
 #include "tests/unit/programs.h"
+#include "tests/unit/expressions.h"
 
-#define PAGE 4096
 #define PROGRAMS 60
 #define HITS 6
-
-static char *memory; /* two pages of bytes, between pages that cannot be read */
-static uint64_t registers[17];
-
-static void map_memory(void)
-{
-	char *at = mmap(NULL, 4 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	ck_assert_ptr_ne(at, MAP_FAILED);
-	memory = at + PAGE;
-	ck_assert(!mprotect(memory, 2 * PAGE, PROT_READ | PROT_WRITE));
-}
-
-static uint64_t some_address(void)
-{
-	switch (below(12)) {
-	case 0: return interesting();
-	case 1: return (uint64_t)memory - below(140);
-	case 2: return (uint64_t)memory + 2 * PAGE - below(10);
-	case 3: return (uint64_t)memory + PAGE - below(140);
-	case 4: return (uint64_t)memory + 2 * PAGE - below(200);
-	case 5: return (uint64_t)words[below(NWORDS)];
-	case 6: return random_bits() | 1ull << 63; /* the kernel's half of the address space */
-	default: return (uint64_t)memory + below(2 * PAGE);
-	}
-}
-
-static void new_registers(void)
-{
-	for (int i = 0; i < 16; i++)
-		registers[i] = below(2) ? some_address() : interesting();
-	registers[4] = hit_canonical(registers[4]);
-	registers[16] = (uint64_t)hit_here;
-}
-
-static void near_register(struct maker *m)
-{
-	step(m, FETCH_REG, below(PROGRAM_REGISTERS), 0, 0, 0);
-	if (below(2)) {
-		step(m, FETCH_IMM, 0, 0, 0, (int64_t)below(64) - 32);
-		step(m, FETCH_ADD, 0, 0, 0, 0);
-	}
-}
 
 /* Makes a program that stays valid when the maker makes another one. */
 static void make(struct maker *m, struct fetch_program *program)
@@ -114,8 +69,8 @@ static void one_hit(struct armed *a, const struct fetch_program *programs, struc
 		ck_assert(!got[i]);
 		got[i] = true;
 		w = &wanted[i].record;
-		if (!recorded[i] || record->words != w->words || record->faults != w->faults || size != 8u * w->words ||
-		    memcmp(record->value, w->value, 8 * w->words - sizeof(*w))) {
+		if (!recorded[i] || record_words(record) != record_words(w) || record->faults != w->faults ||
+		    size != 8u * record_words(w) || memcmp(record->value, w->value, 8 * record_words(w) - sizeof(*w))) {
 			show(&programs[i], registers);
 			if (recorded[i])
 				show_record("interpreter", w);
@@ -183,68 +138,6 @@ END_TEST
 
 /* ---- filters with fields, as filter_compile() makes them ---- */
 
-static struct pp_field fields[] = {
-	{ "b", "signed char", 'i', 0, 0, 3, 1 },   { "h", "unsigned short", 'u', 0, 0, 5, 2 },
-	{ "i", "int", 'i', 0, 0, 8, 4 },           { "l", "unsigned long", 'u', 0, 0, 0, 8 },
-	{ "s", "const char *", 's', 0, 0, 16, 8 }, { "t", "char [8]", 'x', 0, 0, 24, 8 },
-	{ "far", "long", 'i', 5, 60, 33, 9 },      { "bit", "unsigned", 'u', 7, 1, 42, 1 },
-	{ "five", "int", 'i', 3, 30, 44, 5 },      { "before", "int", 'i', 0, 0, 0xffffff00, 4 },
-};
-static struct pp_enumerator states[] = { { "UP", 1 }, { "DOWN", -1 } };
-static struct pp_type type = { .name = "struct r", .fields = fields, .nfields = sizeof(fields) / sizeof(*fields) };
-static struct pp_type state = { .name = "enum s", .values = states, .nvalues = 2 };
-static struct pp_arg filter_args[] = {
-	{ "r", "struct r *", 'p', &type },
-	{ "q", "struct r *", 'p', &type },
-	{ "e", "enum s", 'i', &state },
-};
-static struct pp_image filter_image = { .path = "it", .machine = EM_X86_64, .is_64 = true };
-static struct pp_probe filter_probe = {
-	.image = &filter_image, .provider = "it", .name = "here", .args = filter_args, .nargs = 3
-};
-static struct pp_site filter_site = { .probe = &filter_probe, .operands = "8@%rdi 8@8(%rsi) -4@%edx" };
-
-static void put_filter(char **to, int depth)
-{
-	static const char *const integers[] = { "r->b",
-		                                "r->h",
-		                                "r->i",
-		                                "r->l",
-		                                "q->far",
-		                                "r->far",
-		                                "r->bit",
-		                                "q->five",
-		                                "r->five",
-		                                "r->before",
-		                                "q->l",
-		                                "e",
-		                                "UP",
-		                                "DOWN",
-		                                "pid",
-		                                "0",
-		                                "1",
-		                                "-1",
-		                                "255",
-		                                "r",
-		                                "(r->s == \"ab\")",
-		                                "(r->s =~ \"a*\")",
-		                                "(q->t == \"abc\")",
-		                                "(r->t =~ \"G*\")",
-		                                "(comm == \"a\")" };
-	static const char *const operators[] = { "+",  "-",  "&&", "||", "&&", "||", "<",
-		                                 ">=", "==", "!=", "&",  "|",  ">>", "%" };
-
-	if (!depth || below(5) == 0) {
-		*to += sprintf(*to, "%s", integers[below(sizeof(integers) / sizeof(*integers))]);
-		return;
-	}
-	*to += sprintf(*to, "%s(", below(4) ? "" : "!");
-	put_filter(to, depth - 1);
-	*to += sprintf(*to, " %s ", operators[below(sizeof(operators) / sizeof(*operators))]);
-	put_filter(to, depth - 1);
-	*to += sprintf(*to, ")");
-}
-
 START_TEST(fields_as_interpreted)
 {
 	static struct fetch_program programs[PROGRAMS];
@@ -257,7 +150,7 @@ START_TEST(fields_as_interpreted)
 		for (int i = 0; i < PROGRAMS; i++) {
 			char text[4096], *end = text;
 
-			put_filter(&end, below(4));
+			put_expression(&end, below(4));
 			ck_assert_msg(!fetch_compile(&filter_site, &programs[i]), "%s", pp_error());
 			ck_assert_msg(!filter_compile(text, &filter_site, &programs[i]), "%s", pp_error());
 		}
@@ -271,9 +164,9 @@ END_TEST
 START_TEST(ends_of_strings)
 {
 	struct fetch_step steps[] = {
-		{ FETCH_REG, 6, 0, 0, 0 },    { FETCH_STRING, 0, 0, 0, 0 }, { FETCH_REG, 7, 0, 0, 0 },
-		{ FETCH_STRING, 1, 0, 0, 0 }, { FETCH_REG, 8, 0, 0, 0 },    { FETCH_STRING, 2, 0, 0, 0 },
-		{ FETCH_REG, 9, 0, 0, 0 },    { FETCH_ARG, 3, 0, 0, 0 },
+		{ FETCH_REG, 6, 0, 0, 0 },      { FETCH_STRING, 0, 0, 0, 127 }, { FETCH_REG, 7, 0, 0, 0 },
+		{ FETCH_STRING, 1, 0, 0, 127 }, { FETCH_REG, 8, 0, 0, 0 },      { FETCH_STRING, 2, 0, 0, 127 },
+		{ FETCH_REG, 9, 0, 0, 0 },      { FETCH_ARG, 3, 0, 0, 0 },
 	};
 	struct fetch_program program = {
 		.steps = steps, .nsteps = 8, .nargs = 4, .kind = { PP_STRING, PP_STRING, PP_STRING }
@@ -312,7 +205,7 @@ START_TEST(ends_of_strings)
 			ck_assert_uint_eq(record->value[1], 128);
 			ck_assert_uint_eq(record->value[2], good ? stored : 0);
 			ck_assert_uint_eq(record->value[3], 0x5555);
-			ck_assert_uint_eq(record->words, 2 + 4 + 16 + (good ? 2 * nwords : 0));
+			ck_assert_uint_eq(record_words(record), 2 + 4 + 16 + (good ? 2 * nwords : 0));
 			if (good) {
 				ck_assert_mem_eq(&record->value[4], padded, 8 * nwords);
 				ck_assert_mem_eq(&record->value[4 + nwords + 16], padded, 8 * nwords);
@@ -377,12 +270,14 @@ START_TEST(stack)
 		.config = k.config_fd,
 		.ring = k.ring_fd,
 		.handover = k.handover_fd,
-		.scratch = k.scratch_fd,
+		.scratch = kernel_task_storage("scratch", SCRATCH_SIZE(RECORD_STRINGS_MAX, RECORD_STRING_MAX)),
 		.depth = 100,
 		.counts = kernel_map_create(BPF_MAP_TYPE_ARRAY, "counts", 4, sizeof(struct kernel_counts), 1, 0),
 		.control = kernel_map_create(BPF_MAP_TYPE_ARRAY, "switch", 4, sizeof(struct kernel_control), 1, 0),
 		.processes = kernel_map_create(BPF_MAP_TYPE_HASH, "processes", sizeof(struct kernel_process), 8, 1, 0),
 		.calls = kernel_map_create(BPF_MAP_TYPE_ARRAY, "calls", 4, sizeof(struct kernel_calls), 1, 0),
+		.starts = kernel_map_create(BPF_MAP_TYPE_HASH, "starts", sizeof(struct kernel_start),
+		                            sizeof(struct kernel_frame), 16, BPF_F_NO_PREALLOC),
 		.frames = kernel_task_storage("frames", offsetof(struct kernel_frames, frames[100])),
 		.scope = &scope,
 	};
@@ -396,6 +291,24 @@ START_TEST(stack)
 	check_role(&maps, pointers, 1);
 	pointers[0] = &leave;
 	check_role(&maps, pointers, 1);
+	for (int match = MATCH_FRAME; match <= MATCH_RETURN; match++) {
+		/* With a key: a string that is hashed. */
+		struct fetch_step key[] = { { .op = FETCH_IMM, .value = 4096 }, { .op = FETCH_HASH } };
+		bool has_key = match == MATCH_KEY;
+
+		leave.match = match;
+		leave.steps = key;
+		leave.nsteps = leave.nkey = has_key ? 2 : 0;
+		check_role(&maps, pointers, 1);
+		if (match == MATCH_RETURN)
+			break;
+		call.match = match;
+		call.steps = key;
+		call.nsteps = call.nkey = leave.nkey;
+		pointers[0] = &call;
+		check_role(&maps, pointers, 1);
+		pointers[0] = &leave;
+	}
 	ck_assert_msg(!emit_abandon(&maps, &emitted), "%s", pp_error());
 	ck_assert_int_le(stack_of(BPF_PROG_TYPE_TRACING, &emitted, &hook), 48);
 	free(emitted.insns);

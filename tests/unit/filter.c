@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "runtime/fetch/filter.h"
+#include "runtime/fetch/print.h"
 #include "sdt/image.h"
 #include "tests/unit/interpreter.h"
 #include "tests/unit/random.h"
@@ -667,6 +668,72 @@ START_TEST(as_c_would)
 }
 END_TEST
 
+static bool has_jumps(const struct tree *t)
+{
+	return t && ((t->sort == BINARY && (t->op == OR || t->op == AND)) || has_jumps(t->left) || has_jumps(t->right));
+}
+
+/* The values of --print: each is its own argument, and a fault marks only that one. */
+START_TEST(printed_as_c_would)
+{
+	static struct text text;
+	long faults = 0, runs = 0, refused = 0;
+
+	for (int n = 0; n < EXPRESSIONS / 4; n++) {
+		struct tree *tree = make(1 + below(5));
+		struct fetch_program program;
+		uint8_t depths[4096];
+		int err;
+
+		text.n = 0;
+		text.spaced = below(2);
+		write_tree(&text, tree, 0);
+		if (text.n + 8 > FILTER_LENGTH_MAX || deepest(tree) > FETCH_DEPTH_MAX) {
+			tree_free(tree);
+			continue;
+		}
+		strcpy(text.at + text.n, ", i");
+		ck_assert_int_eq(fetch_compile(&site, &program), 0);
+		err = print_compile(text.at, &site, &program);
+		if (has_jumps(tree)) {
+			ck_assert_msg(err == -EINVAL && strstr(pp_error(), "can only be used in filters"), "%s\n%s",
+			              text.at, pp_error());
+			refused++;
+			goto next;
+		}
+		ck_assert_msg(!err, "%s\n(seed %llu)", pp_error(), (unsigned long long)seed);
+		ck_assert_msg(!fetch_check(&program, 17, depths), "%s\n%s", text.at, pp_error());
+		ck_assert_uint_eq(program.nargs, 2);
+		ck_assert_str_eq(program.printed->args[1].name, "i");
+		for (int i = 0; i < 3; i++) {
+			union {
+				struct record record;
+				char room[RECORD_SIZE_MAX];
+			} out;
+			struct c_value truth;
+
+			new_inputs();
+			truth = eval(tree);
+			ck_assert_int_eq(fetch_run(&program, &machine, &out.record), 1);
+			ck_assert_msg(out.record.faults == truth.fault &&
+			                      (truth.fault || out.record.value[0] == truth.bits),
+			              "%s\nis %llx, and the record has %llx, faults %x (seed %llu, expression %d)",
+			              text.at, (unsigned long long)truth.bits, (unsigned long long)out.record.value[0],
+			              out.record.faults, (unsigned long long)seed, n);
+			ck_assert_uint_eq(out.record.value[1], (uint64_t)(int32_t)registers[0]);
+			faults += truth.fault;
+			runs++;
+		}
+	next:
+		fetch_release(&program);
+		tree_free(tree);
+	}
+	ck_assert_int_gt(runs, EXPRESSIONS / 8);
+	ck_assert_int_gt(faults, runs / 100);
+	ck_assert_int_gt(refused, EXPRESSIONS / 100);
+}
+END_TEST
+
 /* ---- chosen expressions ---- */
 
 START_TEST(chosen_expressions)
@@ -934,10 +1001,10 @@ START_TEST(refused)
 		{ "i ? 1 : 2", "invalid character\ni ? 1 : 2\n  ^" },
 		{ "sise > 1",
 		  "unknown name 'sise': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, "
-		  "tid and comm\nsise > 1\n^" },
+		  "tid, comm and cpu\nsise > 1\n^" },
 		{ "arg15 == 1",
 		  "unknown name 'arg15': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, "
-		  "tid and comm\narg15 == 1\n^" },
+		  "tid, comm and cpu\narg15 == 1\n^" },
 		{ "1 + f", "'f' is a floating-point number: it can only be compared with a constant\n1 + f\n    ^" },
 		{ "f", "'f' is a floating-point number: it can only be compared with a constant\nf\n^" },
 		{ "!f", "'f' is a floating-point number: it can only be compared with a constant\n!f\n ^" },
@@ -986,7 +1053,7 @@ START_TEST(refused)
 		{ "\"a*\" =~ path", "expected a quoted pattern on the right of =~\n\"a*\" =~ path\n        ^" },
 		{ "i =~ 1", "expected a quoted pattern on the right of =~\ni =~ 1\n     ^" },
 		{ "path =~ \"a*b\"",
-		  "'*' is only supported at the end of a pattern: write '\\*' to match the character\npath =~ \"a*b\"\n          ^" },
+		  "'*' is only supported at the beginning and at the end of a pattern: write '\\*' to match the character\npath =~ \"a*b\"\n          ^" },
 		{ "path =~ \"a?\"",
 		  "'?' is not supported in a pattern: write '\\?' to match the character\npath =~ \"a?\"\n          ^" },
 		{ "path =~ \"[a]*\"",
@@ -1011,8 +1078,8 @@ START_TEST(refused)
 		  "all, done, five, away\nreq->sise > 1\n     ^" },
 		{ "1 == req . in",
 		  "'in' is neither an integer nor a string: its type is 'struct inner'\n1 == req . in\n           ^" },
-		{ "req->w > 1",
-		  "'req->w' is a floating-point field: filters read only integer and string fields\nreq->w > 1\n^" },
+		{ "req->w > i",
+		  "'req->w' is a floating-point number: it can only be compared with a constant\nreq->w > i\n^" },
 		{ "req->path",
 		  "'req->path' is a string: it can only be compared with a quoted string, by ==, != or =~\nreq->path\n^" },
 		{ "req->tag == 0",
@@ -1025,15 +1092,13 @@ START_TEST(refused)
 		{ "req->1", "expected the name of a field\nreq->1\n     ^" },
 		{ "req.path[i]", "expected a number\nreq.path[i]\n         ^" },
 		{ "req.path[1", "expected ']'\nreq.path[1\n          ^" },
-		{ "req.raw->x == 1",
-		  "unknown name 'req.raw->x': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
-		  "q.x[1], and every probe has pid, tid and comm\nreq.raw->x == 1\n^" },
+		{ "req.raw->x == 1", "the fields of 'req.raw' are not known\nreq.raw->x == 1\n         ^" },
 		{ "q.y == 1",
 		  "unknown name 'q.y': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
-		  "q.x[1], and every probe has pid, tid and comm\nq.y == 1\n^" },
+		  "q.x[1], and every probe has pid, tid, comm and cpu\nq.y == 1\n^" },
 		{ "RUNING == 1",
 		  "unknown name 'RUNING': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, "
-		  "q.x[1], and every probe has pid, tid and comm\nRUNING == 1\n^" },
+		  "q.x[1], and every probe has pid, tid, comm and cpu\nRUNING == 1\n^" },
 		{ ". == 1", "expected a value\n. == 1\n^" },
 		{ "-> 1", "expected a value\n-> 1\n^" },
 		{ "[1]", "expected a value\n[1]\n^" },
@@ -1042,8 +1107,8 @@ START_TEST(refused)
 		/* The message shows the part of a long expression around the error. */
 		{ "i == 1111111111 || i == 2222222222 || i == 3333333333 || i == 4444444444 || i == 5555555555 || "
 		  "i == 6666666666 || j == 7 || i == 8888888888 || i == 9999999999 || i == 1010101010 || i == 1111111111",
-		  "unknown name 'j': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, tid "
-		  "and comm\n"
+		  "unknown name 'j': it:here has i, u, l, ul, c, flag, _s2, x, p, path, name, f, req, state, q.x[1], and every probe has pid, tid, "
+		  "comm and cpu\n"
 		  "...44444 || i == 5555555555 || i == 6666666666 || j == 7 || i == 8888888888 || i == 9999999999 ||...\n"
 		  "                                                  ^" },
 	};
@@ -1253,6 +1318,7 @@ int main(void)
 	seed_set();
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, as_c_would);
+	tcase_add_test(tc, printed_as_c_would);
 	tcase_add_test(tc, chosen_expressions);
 	tcase_add_test(tc, floats_as_c_would);
 	tcase_add_test(tc, hiding_names);

@@ -17,7 +17,13 @@ struct fetch_machine {
 	int (*read)(void *arg, uint64_t address, void *to, size_t size);
 	void *arg;
 	pid_t pid, tid;
+	unsigned cpu;
 	const char *comm;
+	/*
+	 * Receives what the aggregate computes: a value of a column under the key's parts, as struct agg_key has them. If
+	 * unread is set, the value or the key could not be read. NULL: nothing is computed.
+	 */
+	void (*aggregate)(void *arg, unsigned column, const uint8_t *parts, size_t size, uint64_t value, bool unread);
 };
 
 /* Extends size bytes of value, from bit on, to 64 bits. */
@@ -110,11 +116,49 @@ static int machine_match(const struct fetch_machine *m, const struct fetch_liter
 	return 0;
 }
 
-/* Appends the string at address to the record's strings. Returns 0 or -EFAULT. */
-static int machine_store_string(const struct fetch_machine *m, uint64_t address, uint64_t *length, char **strings)
+/* Replaces the address *top by whether the literal is in the string there, or at its end. Returns 0 or -EFAULT. */
+static int machine_search(const struct fetch_machine *m, const struct fetch_literal *literal, bool at_end,
+                          uint64_t *top)
 {
-	char string[RECORD_STRING_CUT] = { 0 };
-	int n = machine_load_string(m, address, string, RECORD_STRING_CUT + 1);
+	char string[FETCH_SEARCH_MAX + 2] = { 0 }, wanted[FETCH_LITERAL_MAX + 1] = { 0 };
+	int length = machine_load_string(m, *top, string, FETCH_SEARCH_MAX + 2);
+	bool longer = length > FETCH_SEARCH_MAX;
+
+	if (length < 0)
+		return length;
+	memcpy(wanted, literal->bytes, literal->length);
+	string[longer ? FETCH_SEARCH_MAX : length] = 0;
+	length = strlen(string);
+	if (at_end)
+		*top = !longer && length >= literal->length && !strcmp(string + length - literal->length, wanted);
+	else
+		*top = strstr(string, wanted) != NULL;
+	return 0;
+}
+
+/* Reads a string that has a length, at most max + 1 bytes. Returns how many, or -EFAULT. */
+static int machine_load_bytes(const struct fetch_machine *m, uint64_t address, uint64_t length, char *to, unsigned max)
+{
+	unsigned n = length > max ? max + 1 : length;
+
+	if ((int64_t)length < 0)
+		return -EFAULT;
+	for (unsigned i = 0; i < n; i++)
+		if (m->read(m->arg, address + i, to + i, 1))
+			return -EFAULT;
+	return n;
+}
+
+/*
+ * Appends the string at address, of at most max bytes, to the record's strings. size: its length, NULL if it ends with its
+ * NUL. Returns 0 or -EFAULT.
+ */
+static int machine_store_string(const struct fetch_machine *m, uint64_t address, const uint64_t *size, unsigned max,
+                                uint64_t *length, char **strings)
+{
+	char string[RECORD_STRING_ROOM(RECORD_STRING_MAX)] = { 0 };
+	int n = size ? machine_load_bytes(m, address, *size, string, max)
+	             : machine_load_string(m, address, string, max + 2);
 
 	if (n < 0)
 		return n;
@@ -132,7 +176,71 @@ struct machine_run {
 	uint64_t stack[FETCH_DEPTH_MAX + 1], *top;
 	char *strings; /* where the record's next string goes */
 	size_t next;   /* the step after this one */
+	uint8_t parts[AGG_PARTS_MAX * AGG_STRING];
+	size_t parts_size; /* of the key so far */
 };
+
+/* Appends a part to the key. Returns 0 or -EFAULT. */
+static int machine_key(struct machine_run *run, const struct fetch_step *step)
+{
+	const struct fetch_machine *m = run->machine;
+	uint8_t *part = run->parts + run->parts_size;
+	char string[AGG_STRING + 1] = { 0 };
+	int length;
+
+	if (step->op == FETCH_KEY) {
+		memcpy(part, run->top--, 8);
+		run->parts_size += 8;
+		return 0;
+	}
+	if (step->op == FETCH_KEYCOMM) {
+		strncpy(string, m->comm, AGG_STRING - 1);
+		length = (int)strlen(string);
+	} else {
+		length = machine_load_string(m, *run->top--, string, AGG_STRING);
+		if (length < 0)
+			return length;
+		/* One of the first 63 bytes is NUL, or the byte after them decides. */
+		if (length == AGG_STRING - 1) {
+			char last;
+
+			if (m->read(m->arg, run->top[1] + length, &last, 1))
+				return -EFAULT;
+			string[length] = last ? AGG_CUT : 0;
+		}
+	}
+	memset(part, 0, AGG_STRING);
+	memcpy(part, string, length);
+	part[AGG_STRING - 1] = string[AGG_STRING - 1];
+	run->parts_size += AGG_STRING;
+	return 0;
+}
+
+static void machine_aggregate(struct machine_run *run, unsigned column, uint64_t value, bool unread)
+{
+	if (run->machine->aggregate)
+		run->machine->aggregate(run->machine->arg, column, run->parts, run->parts_size, value, unread);
+}
+
+/* After a fault at step i of the aggregate: reports the columns that are unread, and returns the next step to run. */
+static size_t machine_unread(struct machine_run *run, size_t i)
+{
+	const struct fetch_program *program = run->program;
+	size_t end = program->npredicate + program->naggregate;
+	bool in_key = false;
+
+	for (size_t k = i; k < end; k++)
+		in_key |= program->steps[k].op >= FETCH_KEY && program->steps[k].op <= FETCH_KEYCOMM;
+	run->top = run->stack;
+	while (program->steps[i].op != FETCH_AGG)
+		i++;
+	machine_aggregate(run, program->steps[i].a, 0, true);
+	if (!in_key)
+		return i + 1;
+	for (unsigned c = program->steps[i].a + 1; c < program->aggregate->ncolumns; c++)
+		machine_aggregate(run, c, 0, true);
+	return end;
+}
 
 /* Runs one step. Returns 0, -EFAULT, or 1 if the hit is filtered. */
 static int machine_step(struct machine_run *run, const struct fetch_step *step)
@@ -147,7 +255,14 @@ static int machine_step(struct machine_run *run, const struct fetch_step *step)
 	case FETCH_LOAD: return machine_load(m, run->top, step);
 	case FETCH_ARG: run->record->value[step->a] = *run->top--; return 0;
 	case FETCH_STRING:
-		if (machine_store_string(m, *run->top--, &run->record->value[step->a], &run->strings))
+		if (machine_store_string(m, *run->top--, NULL, step->value, &run->record->value[step->a],
+		                         &run->strings))
+			run->record->faults |= 1u << step->a;
+		return 0;
+	case FETCH_STRINGN:
+		run->top -= 2;
+		if (machine_store_string(m, run->top[1], &run->top[2], step->value, &run->record->value[step->a],
+		                         &run->strings))
 			run->record->faults |= 1u << step->a;
 		return 0;
 	case FETCH_NOT: *run->top = !*run->top; return 0;
@@ -164,12 +279,18 @@ static int machine_step(struct machine_run *run, const struct fetch_step *step)
 		return 0;
 	case FETCH_STREQ:
 	case FETCH_PREFIX: return machine_match(m, &literals[step->a], step->op == FETCH_PREFIX, run->top);
+	case FETCH_SEARCH: return machine_search(m, &literals[step->a], step->c, run->top);
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX:
 		*++run->top =
 			machine_matches(&literals[step->a], m->comm, strlen(m->comm), step->op == FETCH_COMMPREFIX);
 		return 0;
 	case FETCH_TEST: return !*run->top--;
+	case FETCH_CPU: *++run->top = m->cpu; return 0;
+	case FETCH_KEY:
+	case FETCH_KEYSTR:
+	case FETCH_KEYCOMM: return machine_key(run, step);
+	case FETCH_AGG: machine_aggregate(run, step->a, *run->top--, false); return 0;
 	default:
 		run->top--;
 		*run->top = machine_binary(step, run->top[0], run->top[1]);
@@ -198,13 +319,17 @@ static int fetch_run(const struct fetch_program *program, const struct fetch_mac
 			return 0;
 		if (!result)
 			continue;
-		while (program->steps[i].op != FETCH_ARG && program->steps[i].op != FETCH_STRING)
+		if (i < program->npredicate + program->naggregate) {
+			run.next = machine_unread(&run, i);
+			continue;
+		}
+		while (!fetch_ends_argument(program->steps[i].op))
 			i++;
 		record->faults |= 1u << program->steps[i].a;
 		run.top = run.stack;
 		run.next = i + 1;
 	}
-	record->words = (run.strings - (char *)record) / 8;
+	record_set_words(record, (run.strings - (char *)record) / 8);
 	return 1;
 }
 

@@ -516,9 +516,9 @@ static void hit_and_compare(struct armed *a, const struct site *sites, const str
 		for (size_t k = 0; k < sites[i].n; k++)
 			compare(&sites[i].truths[k], &event, k);
 		ck_assert_int_eq(fetch_run(&programs[i], &machine, &wanted.record), 1);
-		ck_assert_uint_eq(record->words, wanted.record.words);
+		ck_assert_uint_eq(record_words(record), record_words(&wanted.record));
 		ck_assert_uint_eq(record->faults, wanted.record.faults);
-		ck_assert_mem_eq(record->value, wanted.record.value, 8 * record->words - sizeof(*record));
+		ck_assert_mem_eq(record->value, wanted.record.value, 8 * record_words(record) - sizeof(*record));
 	}
 	ck_assert_uint_eq(count, n);
 }

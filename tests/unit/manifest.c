@@ -213,10 +213,10 @@ START_TEST(each_damage_is_refused)
 	struct manifest *good = small(), *d = malloc(good->size + 64);
 	unsigned char *at = (unsigned char *)(d + 1);
 	struct manifest_point *points = (struct manifest_point *)at;
-	struct manifest_file *files = (struct manifest_file *)(at + 3 * 40);
-	struct manifest_layout *layouts = (struct manifest_layout *)(at + 3 * 40 + 2 * 40);
-	struct manifest_probe *probes = (struct manifest_probe *)(at + 3 * 40 + 2 * 40 + 3 * 52);
-	struct manifest_arg *args = (struct manifest_arg *)(at + 3 * 40 + 2 * 40 + 3 * 52 + 3 * 16);
+	struct manifest_file *files = (struct manifest_file *)(at + 3 * 48);
+	struct manifest_layout *layouts = (struct manifest_layout *)(at + 3 * 48 + 2 * 40);
+	struct manifest_probe *probes = (struct manifest_probe *)(at + 3 * 48 + 2 * 40 + 3 * 52);
+	struct manifest_arg *args = (struct manifest_arg *)(at + 3 * 48 + 2 * 40 + 3 * 52 + 3 * 16);
 
 	memcpy(d, good, good->size);
 	ck_assert_int_eq(manifest_check(d, good->size, "copy"), 0);
@@ -243,7 +243,8 @@ START_TEST(each_damage_is_refused)
 	SPOIL(files[1].build_id = UINT32_MAX);
 	SPOIL(args[3].name = d->npool);
 	SPOIL(layouts[2].nargs = RECORD_ARGS_MAX + 1);
-	SPOIL(layouts[2].nargs = UINT32_MAX);
+	SPOIL(layouts[2].nargs = UINT16_MAX);
+	SPOIL(layouts[2].string_max = RECORD_STRING_MAX + 1);
 	SPOIL(layouts[0].kind[1] = PP_FAULT + 1);
 	SPOIL(layouts[1].size[0] = 3);
 	SPOIL(layouts[1].size[0] = 0);
@@ -258,6 +259,75 @@ START_TEST(each_damage_is_refused)
 	SPOIL(points[0].probe = 3);
 	SPOIL(points[2].layout = 3);
 	SPOIL(points[2].layout = UINT32_MAX);
+	SPOIL(points[1].group = 1);
+	SPOIL(d->ngroups = UINT32_MAX);
+	SPOIL(d->nnames = UINT32_MAX);
+	SPOIL(d->naggregates = UINT32_MAX);
+	free(good);
+	free(d);
+}
+END_TEST
+
+START_TEST(damage_of_aggregates_is_refused)
+{
+	static struct pp_enumerator values[] = { { "OFF", 0 }, { "ON", -1 } };
+	static const struct pp_type state = { .name = "enum state", .values = values, .nvalues = 2 };
+	static struct fetch_aggregate aggregate = {
+		.text = "lhist(x, 0, 10, 5), max(y) by state",
+		.ncolumns = 2,
+		.nparts = 1,
+		.ncalls = 2,
+		.columns = { { .histogram = AGG_LINEAR, .high = 10, .step = 5 }, { .is_unsigned = 1 } },
+		.parts = { { .kind = PP_UNSIGNED, .at = 30, .length = 5, .names = &state } },
+		.calls = { { PP_LHIST, 0, 0, 18 }, { PP_MAX, 1, 20, 6 } },
+	};
+	static const struct fetch_program program = { .naggregate = 1, .aggregate = &aggregate };
+	static struct pp_probe probe = { .image = &image, .provider = "p", .name = "q" };
+	struct manifest_builder *b;
+	struct manifest *good, *d;
+	struct manifest_aggregate *a;
+	int at;
+
+	ck_assert_int_eq(manifest_builder_new(&b), 0);
+	at = manifest_add_probe(b, &probe, manifest_add_file(b, &image));
+	ck_assert_int_eq(manifest_add_layout(b, &program), 0);
+	ck_assert_int_eq(manifest_add_group(b, &program, at), 0);
+	ck_assert_int_eq(manifest_add_group(b, &program, at), 0);
+	manifest_add_point(b, &(struct manifest_point){ .group = 1 });
+	ck_assert_int_eq(manifest_build(b, 0, &good), 0);
+	manifest_builder_free(b);
+	ck_assert_int_eq(manifest_check(good, good->size, "good"), 0);
+	ck_assert_uint_eq(manifest_key_size(good), sizeof(struct agg_key) + 8);
+	ck_assert_uint_eq(good->nnames, 2);
+	a = (struct manifest_aggregate *)manifest_aggregates(good);
+	ck_assert_str_eq(manifest_string(good, a->calls[1].text), "max(y)");
+	ck_assert_str_eq(manifest_string(good, a->parts[0].text), "state");
+	ck_assert_str_eq(manifest_string(good, manifest_names(good)[1].name), "ON");
+
+	d = malloc(good->size);
+	a = (struct manifest_aggregate *)manifest_aggregates(memcpy(d, good, good->size));
+	SPOIL(a->text = d->npool);
+	SPOIL(a->ncolumns = 0);
+	SPOIL(a->ncolumns = AGG_COLUMNS_MAX + 1);
+	SPOIL(a->nparts = AGG_PARTS_MAX + 1);
+	SPOIL(a->ncalls = 0);
+	SPOIL(a->ncalls = UINT32_MAX);
+	SPOIL(a->columns[0].histogram = AGG_LOGLINEAR + 1);
+	SPOIL(a->columns[0].step = 0);
+	SPOIL(a->columns[0].high = 0);
+	SPOIL(a->columns[0].high = INT64_MAX);
+	SPOIL(a->columns[1].is_unsigned = 2);
+	SPOIL(a->parts[0].text = d->npool);
+	SPOIL(a->parts[0].kind = PP_MISSING);
+	SPOIL(a->parts[0].names = 1);
+	SPOIL(a->parts[0].nnames = UINT32_MAX);
+	SPOIL(a->calls[1].text = UINT32_MAX);
+	SPOIL(a->calls[1].function = PP_PCT + 1);
+	SPOIL(a->calls[1].column = 2);
+	SPOIL(((struct manifest_name *)manifest_names(d))[1].name = d->npool);
+	SPOIL(((struct manifest_group *)manifest_groups(d))[0].probe = 1);
+	SPOIL(((struct manifest_group *)manifest_groups(d))[0].aggregate = 1);
+	SPOIL(((struct manifest_point *)manifest_points(d))[0].group = 2);
 	free(good);
 	free(d);
 }
@@ -385,6 +455,7 @@ int main(void)
 	tcase_add_test(tc, build_leaves_the_builder);
 	tcase_add_test(tc, similar_names_are_distinguished);
 	tcase_add_test(tc, each_damage_is_refused);
+	tcase_add_test(tc, damage_of_aggregates_is_refused);
 	tcase_add_test(tc, random_damage);
 	tcase_add_test(tc, many);
 	suite_add_tcase(suite, tc);

@@ -19,9 +19,13 @@ struct maker {
 	struct fetch_program p;
 	struct fetch_step steps[2048];
 	struct fetch_literal literals[64];
+	struct fetch_aggregate aggregate;
 	unsigned depth, budget;
 	bool predicate;
 };
+
+/* Whether programs may have aggregates and use FETCH_CPU. */
+static bool makes_aggregates;
 
 static uint64_t some_address(void);
 /* Pushes a register whose value may be one of these addresses, or close to one. */
@@ -142,7 +146,11 @@ static void comparison(struct maker *m)
 		step(m, below(2) ? FETCH_COMMEQ : FETCH_COMMPREFIX, literal(m), 0, 0, 0);
 	} else {
 		address_expression(m);
-		step(m, below(2) ? FETCH_STREQ : FETCH_PREFIX, literal(m), 0, 0, 0);
+		switch (below(3)) {
+		case 0: step(m, FETCH_STREQ, literal(m), 0, 0, 0); break;
+		case 1: step(m, FETCH_PREFIX, literal(m), 0, 0, 0); break;
+		default: step(m, FETCH_SEARCH, literal(m), 0, below(2), 0);
+		}
 	}
 }
 
@@ -156,7 +164,9 @@ static void leaf(struct maker *m)
 		address_expression(m);
 		step(m, FETCH_LOAD, 1 << below(4), 0, below(2), 0);
 		break;
-	case 4: step(m, below(2) ? FETCH_PID : FETCH_TID, 0, 0, 0, 0); break;
+	case 4:
+		step(m, makes_aggregates && !below(3) ? FETCH_CPU : below(2) ? FETCH_PID : FETCH_TID, 0, 0, 0, 0);
+		break;
 	default: comparison(m);
 	}
 }
@@ -199,10 +209,82 @@ static void expression(struct maker *m)
 	}
 }
 
+/* The length of a string: often a small one, sometimes of more than a string has, rarely a negative one. */
+static void length_expression(struct maker *m)
+{
+	switch (below(4)) {
+	case 0: step(m, FETCH_IMM, 0, 0, 0, interesting()); break;
+	case 1: step(m, FETCH_REG, below(PROGRAM_REGISTERS), 0, 0, 0); break;
+	default: step(m, FETCH_IMM, 0, 0, 0, below(300)); break;
+	}
+}
+
+/* How many bytes the strings of a program have at most: mostly the default. */
+static int some_string_max(void)
+{
+	switch (below(4)) {
+	case 0: return 1 + below(RECORD_STRING_MAX);
+	case 1: return 1 + below(300);
+	default: return RECORD_STRING_DEFAULT;
+	}
+}
+
+static void make_part(struct maker *m, unsigned i)
+{
+	m->aggregate.parts[i].kind = PP_STRING;
+	switch (below(4)) {
+	case 0: step(m, FETCH_KEYCOMM, i, 0, 0, 0); break;
+	case 1:
+		address_expression(m);
+		step(m, FETCH_KEYSTR, i, 0, 0, 0);
+		break;
+	default:
+		m->budget = below(5);
+		expression(m);
+		step(m, FETCH_KEY, i, 0, 0, 0);
+		m->aggregate.parts[i].kind = PP_SIGNED;
+	}
+}
+
+static void make_column(struct maker *m, unsigned i)
+{
+	struct agg_column *column = &m->aggregate.columns[i];
+
+	do {
+		*column = (struct agg_column){ .histogram = below(4), .is_unsigned = below(2) };
+		if (column->histogram == AGG_LINEAR) {
+			column->low = (int64_t)interesting();
+			column->step = 1 + below(1000);
+			column->high = column->low + column->step * below(AGG_LINEAR_MAX);
+		}
+	} while (!agg_column_is_valid(column));
+	if (below(4)) {
+		m->budget = below(8);
+		expression(m);
+	} else {
+		step(m, FETCH_IMM, 0, 0, 0, 0);
+	}
+	step(m, FETCH_AGG, i, 0, 0, 0);
+}
+
+static void make_aggregate(struct maker *m)
+{
+	m->aggregate.nparts = below(AGG_PARTS_MAX + 1);
+	m->aggregate.ncolumns = 1 + below(below(4) ? 3 : AGG_COLUMNS_MAX);
+	m->predicate = true;
+	for (unsigned i = 0; i < m->aggregate.nparts; i++)
+		make_part(m, i);
+	for (unsigned i = 0; i < m->aggregate.ncolumns; i++)
+		make_column(m, i);
+	m->p.naggregate = m->p.nsteps - m->p.npredicate;
+	m->p.aggregate = &m->aggregate;
+}
+
 /* A new one; its steps and literals are the maker's. depths: one for each of its steps. */
-static void make_program(struct maker *m, struct fetch_program *program, uint8_t *depths)
+static inline void make_program(struct maker *m, struct fetch_program *program, uint8_t *depths)
 {
 	unsigned nstrings = 0;
+	int string_max = some_string_max();
 
 	memset(m, 0, sizeof(*m));
 	if (below(3)) {
@@ -212,6 +294,8 @@ static void make_program(struct maker *m, struct fetch_program *program, uint8_t
 		step(m, FETCH_TEST, 0, 0, 0, 0);
 		m->p.npredicate = m->p.nsteps;
 	}
+	if (makes_aggregates)
+		make_aggregate(m);
 	m->predicate = false;
 	m->p.nargs = below(4) ? below(6) : below(RECORD_ARGS_MAX + 1);
 	for (size_t i = 0; i < m->p.nargs; i++) {
@@ -219,7 +303,9 @@ static void make_program(struct maker *m, struct fetch_program *program, uint8_t
 		if (below(3) == 0 && nstrings < RECORD_STRINGS_MAX) {
 			nstrings++;
 			address_expression(m);
-			step(m, FETCH_STRING, i, 0, 0, 0);
+			if (below(3) == 0)
+				length_expression(m);
+			step(m, m->depth == 2 ? FETCH_STRINGN : FETCH_STRING, i, 0, 0, string_max);
 			m->p.kind[i] = PP_STRING;
 		} else {
 			m->budget = below(4);
@@ -240,25 +326,29 @@ static void make_program(struct maker *m, struct fetch_program *program, uint8_t
 static void show(const struct fetch_program *p, const uint64_t *registers)
 {
 	static const char *const names[] = {
-		"IMM", "REG", "EXTEND", "LOAD", "ARG", "STRING", "ADD",    "SUB",    "MUL",        "DIV", "MOD",
-		"AND", "OR",  "XOR",    "SHL",  "SHR", "EQ",     "NE",     "LT",     "LE",         "NOT", "NEG",
-		"COM", "PID", "TID",    "JZ",   "JNZ", "STREQ",  "PREFIX", "COMMEQ", "COMMPREFIX", "TEST"
+		"IMM",   "REG",    "EXTEND",  "LOAD",       "ARG",    "STRING", "ADD",      "SUB",   "MUL",
+		"DIV",   "MOD",    "AND",     "OR",         "XOR",    "SHL",    "SHR",      "EQ",    "NE",
+		"LT",    "LE",     "NOT",     "NEG",        "COM",    "PID",    "TID",      "JZ",    "JNZ",
+		"STREQ", "PREFIX", "COMMEQ",  "COMMPREFIX", "CPU",    "HASH",   "DURATION", "ENTRY", "TEST",
+		"KEY",   "KEYSTR", "KEYCOMM", "AGG",        "SEARCH", "STRINGN"
 	};
 
 	for (size_t i = 0; i < p->nsteps; i++)
 		fprintf(stderr, "%3zu %s a %u b %u c %u value %#llx\n", i, names[p->steps[i].op], p->steps[i].a,
 		        p->steps[i].b, p->steps[i].c, (unsigned long long)p->steps[i].value);
-	fprintf(stderr, "predicate: %zu steps\n", p->npredicate);
+	fprintf(stderr, "predicate: %zu steps, aggregate: %zu\n", p->npredicate, p->naggregate);
+	if (p->aggregate && p->aggregate->text)
+		fprintf(stderr, "%s\n", p->aggregate->text);
 	for (size_t i = 0; i < p->nliterals; i++)
 		fprintf(stderr, "literal %zu: \"%.*s\"\n", i, p->literals[i].length, p->literals[i].bytes);
 	for (int i = 0; i < PROGRAM_REGISTERS; i++)
 		fprintf(stderr, "r%d %#llx\n", i, (unsigned long long)registers[i]);
 }
 
-static void show_record(const char *who, const struct record *r)
+static inline void show_record(const char *who, const struct record *r)
 {
-	fprintf(stderr, "%s: words %u faults %#x\n", who, r->words, r->faults);
-	for (unsigned i = 0; i + 2 < r->words; i++)
+	fprintf(stderr, "%s: words %u faults %#x\n", who, record_words(r), r->faults);
+	for (unsigned i = 0; i + 2 < record_words(r); i++)
 		fprintf(stderr, "    [%u] %#llx\n", i, (unsigned long long)r->value[i]);
 }
 

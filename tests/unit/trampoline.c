@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <probepoint.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +29,7 @@
 #include "runtime/agent/inproc/trampoline.h" /* linked by runtime/agent/inproc/build.mk */
 
 #define PROGRAM_REGISTERS REGISTERS
+#include "tests/unit/cells.h"
 #include "tests/unit/interpreter.h"
 #include "tests/unit/programs.h"
 
@@ -243,6 +247,19 @@ static union {
 	char room[RECORD_SIZE_MAX + 8];
 } wanted;
 
+static atomic_bool scribbled_enough;
+static struct model model; /* of the program's aggregate */
+static struct hit_table table;
+static struct hit_group group;
+static uint32_t table_nused;
+
+static void interpreted_aggregate(void *arg, unsigned column, const uint8_t *parts, size_t size, uint64_t value,
+                                  bool unread)
+{
+	(void)arg;
+	model_add(&model, column, parts, size, value, unread);
+}
+
 static char memory_before[2 * PAGE], stack_before[TEST_STACK];
 
 static const struct agent_count *counts_of(uint32_t slot)
@@ -253,14 +270,17 @@ static const struct agent_count *counts_of(uint32_t slot)
 /* Runs the program in the interpreter. Returns whether it records. */
 static int interpret(const struct fetch_program *p)
 {
-	struct fetch_machine machine = {
-		.registers = trampoline_registers, .read = read_memory, .pid = getpid(), .tid = gettid()
-	};
+	struct fetch_machine machine = { .registers = trampoline_registers,
+		                         .read = read_memory,
+		                         .pid = getpid(),
+		                         .tid = gettid(),
+		                         .aggregate = model.aggregate ? interpreted_aggregate : NULL };
 	char comm[16];
 
 	strcpy(comm, words[below(9)]);
 	prctl(PR_SET_NAME, comm);
 	machine.comm = comm;
+	machine.cpu = sched_getcpu();
 	read_elsewhere = false;
 	return fetch_run(p, &machine, &wanted.record);
 }
@@ -285,14 +305,16 @@ static void check_unchanged(const struct fetch_program *p)
 		fail_with(p, "seed %llu: the trampoline changed memory", (unsigned long long)seed);
 }
 
+static const char zeroes[RECORD_SIZE_MAX];
+
 /* Compares the record at the position with the interpreter's, and clears it. */
 static void check_record(const struct fetch_program *p, uint32_t slot, uint64_t position, uint64_t begun)
 {
 	struct record *r = (struct record *)((char *)ring + AGENT_DATA_IN_RING + (position & (AGENT_RING_SIZE - 1)));
 
-	if (r->words != wanted.record.words || r->faults != wanted.record.faults ||
-	    ring->head - position != 8u * r->words ||
-	    memcmp(r->value, wanted.record.value, 8 * r->words - sizeof(*r))) {
+	if (record_words(r) != record_words(&wanted.record) || r->faults != wanted.record.faults ||
+	    ring->head - position != 8u * record_words(r) ||
+	    memcmp(r->value, wanted.record.value, 8 * record_words(r) - sizeof(*r))) {
 		show_record("interpreter", &wanted.record);
 		show_record("trampoline", r);
 		fail_with(p, "seed %llu: trampoline and interpreter record different values", (unsigned long long)seed);
@@ -300,8 +322,7 @@ static void check_record(const struct fetch_program *p, uint32_t slot, uint64_t 
 	ck_assert_uint_eq(r->point, slot);
 	ck_assert_uint_ge(r->time, begun);
 	memset(r, 0, ring->head - position);
-	for (unsigned i = 0; i < RECORD_SIZE_MAX; i++)
-		ck_assert(!((char *)r)[i]);
+	ck_assert_mem_eq(r, zeroes, sizeof(zeroes));
 	ring->limit = ring->head + AGENT_RING_SIZE;
 }
 
@@ -339,7 +360,11 @@ static size_t trampoline_ready(size_t size)
 
 static size_t make_trampoline(const struct interned_program *program, uint32_t slot)
 {
-	struct trampoline_consumer consumer = { program, shm, 3, slot };
+	struct trampoline_consumer consumer = { .program = program,
+		                                .shm = shm,
+		                                .index = 3,
+		                                .slot = slot,
+		                                .group = program->fetch.naggregate ? &group : NULL };
 
 	return trampoline_ready(trampoline_compile(
 		text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE, (uintptr_t)trampoline_site, &consumer, 1,
@@ -377,6 +402,328 @@ START_TEST(trampolines_record_what_the_interpreter_does)
 	ck_assert_int_lt(kept, all / 10 * 9);
 }
 END_TEST
+
+/* ---- aggregates ---- */
+
+#define GROUP 5 /* of the manifest that does not exist */
+
+static struct shared_cell *cells_of(bool own)
+{
+	return (struct shared_cell *)(own ? (char *)ring + AGENT_CELLS_IN_RING : (char *)shm + shm_cells_at);
+}
+
+/* Makes an empty table. Its first cell may be one of the last that rings have. */
+static void new_table(const struct interned_program *program, unsigned max)
+{
+	const struct fetch_aggregate *a = program->fetch.aggregate;
+	uint32_t first = below(2) ? 0 : AGENT_RING_CELLS - below(20), all = 2 * a->ncolumns + max;
+
+	model = (struct model){ .aggregate = a, .group = GROUP, .max = max };
+	table = (struct hit_table){
+		.index = (shared32 *)((char *)shm + shm_keys_at),
+		.nused = &table_nused,
+		.keys = (char *)shm + shm_keys_at + 65536,
+		.cells = cells_of(false),
+		.mask = 2047,
+		.shift = 64 - 11,
+		.ncells = max,
+		.key_size = program->key_size,
+		.first = first + 2 * a->ncolumns,
+		.shm = 3,
+	};
+	group = (struct hit_group){ &table, GROUP, first };
+	table_nused = 0;
+	memset(table.index, 0, 2048 * sizeof(*table.index));
+	memset(table.keys, 0, max * table.key_size);
+	memset(&cells_of(false)[first], 0, all * sizeof(struct shared_cell));
+	if (first < AGENT_RING_CELLS)
+		memset(&cells_of(true)[first], 0,
+		       (all < AGENT_RING_CELLS - first ? all : AGENT_RING_CELLS - first) * sizeof(struct shared_cell));
+}
+
+/* Returns the cell of that number, of the ring and of threads without one. */
+static struct agg_cell cell_got(uint32_t number, bool is_unsigned)
+{
+	struct agg_column column = { .is_unsigned = is_unsigned };
+	struct agg_cell sum = { 0 };
+
+	for (int own = 0; own < 2; own++) {
+		const struct shared_cell *cell = &cells_of(own)[number];
+		struct agg_cell value = agent_cell_value((const struct agent_cell *)cell, is_unsigned);
+
+		if (!own || number < AGENT_RING_CELLS)
+			agg_cell_add(&column, &sum, &value);
+	}
+	return sum;
+}
+
+static void show_cell(const char *who, const struct agg_key *key, const struct agg_cell *cell)
+{
+	fprintf(stderr, "%s: group %u column %u bucket %u, count %llu sum %llu min %lld max %lld\n", who, key->group,
+	        key->column, key->bucket, (unsigned long long)cell->count, (unsigned long long)cell->sum,
+	        (long long)cell->min, (long long)cell->max);
+}
+
+static void check_cell(const struct fetch_program *p, uint32_t i)
+{
+	const struct agg_key *key = (const struct agg_key *)(table.keys + i * table.key_size);
+	const struct agg_key *wants = (const void *)model.cells[i].key;
+	const struct agg_cell *is = &model.cells[i].cell;
+	struct agg_cell got = cell_got(table.first + i, p->aggregate->columns[wants->column].is_unsigned);
+
+	if (!memcmp(key, wants, model.cells[i].size) && !memcmp(&got, is, sizeof(got)))
+		return;
+	show_cell("interpreter", wants, is);
+	show_cell("trampoline", key, &got);
+	fail_with(p, "seed %llu: trampoline and interpreter compute different values for cell %u",
+	          (unsigned long long)seed, i);
+}
+
+static void check_aggregate(const struct fetch_program *p)
+{
+	for (unsigned i = 0; i < p->aggregate->ncolumns; i++) {
+		struct agg_cell other = cell_got(group.misfits + 2 * i, false);
+		struct agg_cell unread = cell_got(group.misfits + 2 * i + 1, false);
+
+		if (other.count != model.misfits[i].other || other.sum != model.misfits[i].other_sum ||
+		    unread.count != model.misfits[i].unread)
+			fail_with(p, "seed %llu: column %u has %llu others and %llu unread, not %llu and %llu",
+			          (unsigned long long)seed, i, (unsigned long long)other.count,
+			          (unsigned long long)unread.count, (unsigned long long)model.misfits[i].other,
+			          (unsigned long long)model.misfits[i].unread);
+	}
+	if (table_nused != model.n)
+		fail_with(p, "seed %llu: %u cells are in use, not %zu", (unsigned long long)seed, table_nused, model.n);
+	for (uint32_t i = 0; i < model.n; i++)
+		check_cell(p, i);
+}
+
+/* Runs one hit in both, of a thread with or without a ring. Returns false if it reads memory that the test cannot. */
+static bool hit_aggregates(const struct interned_program *program)
+{
+	const struct fetch_program *p = &program->fetch;
+
+	agent_thread.busy = below(2);
+	agent_thread.ring[3] = agent_thread.busy ? NULL : ring;
+	interpret(p);
+	if (read_elsewhere)
+		return false;
+	memcpy(memory_before, memory, sizeof(memory_before));
+	memcpy(stack_before, stack, sizeof(stack_before));
+	trampoline_run();
+	check_unchanged(p);
+	check_aggregate(p);
+	return true;
+}
+
+/* The thread stays on its CPU, so that both see the same number of it. */
+static void stay_on_this_cpu(void)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	ck_assert(!sched_setaffinity(0, sizeof(one), &one));
+}
+
+START_TEST(aggregates_are_what_the_interpreter_computes)
+{
+	static struct maker maker;
+	int rounds = rounds_of(600, 200, 20000);
+	static uint8_t depths[2048];
+	struct interned_program program = { .depths = depths };
+	long cells = 0, misfits = 0;
+
+	set_up();
+	stay_on_this_cpu();
+	makes_aggregates = true;
+	for (int round = 0; round < rounds; round++) {
+		new_stack();
+		new_inputs();
+		make_program(&maker, &program.fetch, depths);
+		program.key_size = sizeof(struct agg_key);
+		for (unsigned i = 0; i < maker.aggregate.nparts; i++)
+			program.key_size += agg_part_size(maker.aggregate.parts[i].kind);
+		new_table(&program, 1 + below(60));
+		ck_assert_uint_gt(make_trampoline(&program, below(AGENT_SLOTS)), 0);
+		for (int hit = 0; hit < 12 && hit_aggregates(&program); hit++)
+			if (hit % 3 == 2)
+				new_inputs();
+		cells += (long)model.n;
+		misfits += model.misfits[0].other + model.misfits[0].unread > 0;
+	}
+	fprintf(stderr, "%ld cells in %d programs, of which %ld had misfits\n", cells, rounds, misfits);
+	ck_assert_int_gt(cells, 2 * rounds);
+	ck_assert_int_gt(misfits, rounds / 20);
+}
+END_TEST
+
+/* ---- threads that share a table ---- */
+
+#define SHARERS 8
+#define SHARER_HITS 200000
+#define SHARED_KEYS 200
+
+static struct agg_column shared_column = { .is_unsigned = 1 };
+static _Atomic uint64_t key_hits[SHARED_KEYS], key_sums[SHARED_KEYS];
+static __thread uint64_t sharer_state; /* 0: not a sharer */
+
+/* One hit under a random key. It may come in the middle of another one. */
+static void share_hit(uint64_t *state)
+{
+	uint64_t random = random_of(state), key[2] = { 0, random % SHARED_KEYS }, value = random >> 40;
+
+	trampoline_aggregate(&group, key, &shared_column, HIT_COLUMN(0, 2), value, 0);
+	key_hits[key[1]]++;
+	key_sums[key[1]] += value;
+}
+
+static void share_in_signal(int sig)
+{
+	(void)sig;
+	for (int i = 0; sharer_state && i < 3; i++) {
+		uint64_t state = sharer_state ^ (uint64_t)i << 32;
+
+		share_hit(&state);
+	}
+}
+
+static void *share(void *arg)
+{
+	unsigned i = (unsigned)(uintptr_t)arg;
+
+	/* Half of the threads have a ring. */
+	agent_thread.ring[3] = i % 2 ? (struct agent_ring *)((char *)ring + i * shm_ring_stride) : NULL;
+	sharer_state = seed + i + 1;
+	for (int n = 0; n < SHARER_HITS; n++)
+		share_hit(&sharer_state);
+	sharer_state = 0;
+	return NULL;
+}
+
+static void sharers_run(void *(*other)(void *))
+{
+	struct itimerval often = { { 0, 300 }, { 0, 300 } }, never = { 0 };
+	pthread_t threads[SHARERS], extra;
+	sigset_t signals = { 0 };
+
+	signal(SIGPROF, share_in_signal);
+	setitimer(ITIMER_PROF, &often, NULL);
+	if (other)
+		ck_assert(!pthread_create(&extra, NULL, other, NULL));
+	for (uintptr_t i = 0; i < SHARERS; i++)
+		ck_assert(!pthread_create(&threads[i], NULL, share, (void *)i));
+	/* The signals are for the other threads. */
+	sigaddset(&signals, SIGPROF);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	for (int i = 0; i < SHARERS; i++)
+		pthread_join(threads[i], NULL);
+	scribbled_enough = true;
+	if (other)
+		pthread_join(extra, NULL);
+	setitimer(ITIMER_PROF, &never, NULL);
+}
+
+/* A table of one column and keys of one integer, whose first 7 cells are in rings, too. */
+static void new_shared_table(unsigned max)
+{
+	static struct fetch_aggregate aggregate = { .ncolumns = 1, .nparts = 1 };
+	struct interned_program program = { .fetch = { .aggregate = &aggregate }, .key_size = 16 };
+
+	new_table(&program, max);
+	table.first = AGENT_RING_CELLS - 7;
+	group.misfits = AGENT_RING_CELLS - 9;
+}
+
+/* Returns the sums of a cell over the region and all rings. */
+static struct agg_cell shared_cell_sum(uint32_t number)
+{
+	struct agg_cell sum = { 0 };
+
+	for (int i = -1; i < SHARERS; i++) {
+		const char *at =
+			i < 0 ? (char *)shm + shm_cells_at : (char *)ring + i * shm_ring_stride + AGENT_CELLS_IN_RING;
+		struct agg_cell value;
+
+		if (i >= 0 && number >= AGENT_RING_CELLS)
+			break;
+		value = agent_cell_value((const struct agent_cell *)at + number, true);
+		agg_cell_add(&shared_column, &sum, &value);
+	}
+	return sum;
+}
+
+START_TEST(threads_and_handlers_add_to_one_table)
+{
+	uint64_t hits = 0, sums = 0, kept = 0, kept_sums = 0;
+	unsigned keys = 0;
+	struct agg_cell other;
+
+	set_up();
+	new_shared_table(SHARED_KEYS / 2);
+	sharers_run(NULL);
+	for (uint32_t i = 0; i < table_nused; i++) {
+		uint64_t key = ((uint64_t *)table.keys)[2 * i + 1];
+		struct agg_cell cell = shared_cell_sum(table.first + i);
+
+		if (!cell.count) /* two threads added this key at once */
+			continue;
+		ck_assert_uint_lt(key, SHARED_KEYS);
+		ck_assert_uint_eq(cell.count, key_hits[key]);
+		ck_assert_uint_eq(cell.sum, key_sums[key]);
+		kept += cell.count;
+		kept_sums += cell.sum;
+		keys++;
+	}
+	for (unsigned i = 0; i < SHARED_KEYS; i++) {
+		hits += key_hits[i];
+		sums += key_sums[i];
+	}
+	other = shared_cell_sum(group.misfits);
+	fprintf(stderr, "%llu hits, %u keys in %u cells\n", (unsigned long long)hits, keys, table_nused);
+	ck_assert_uint_eq(kept + other.count, hits);
+	ck_assert_uint_eq(kept_sums + other.sum, sums);
+	ck_assert_uint_gt(keys, SHARED_KEYS / 2 - 10);
+	ck_assert_uint_gt(hits, SHARER_HITS * SHARERS);
+}
+END_TEST
+
+/* Writes invalid values to a table. */
+static void *scribble_table(void *unused)
+{
+	volatile uint32_t *index = (uint32_t *)table.index;
+	uint64_t n = seed | 1;
+
+	while (!scribbled_enough) {
+		n ^= n << 13, n ^= n >> 7, n ^= n << 17;
+		switch (n >> 62) {
+		case 0: index[n & 2047] = n >> 20; break;
+		case 1: index[n & 2047] = n & 64 ? 0 : ~0u; break;
+		case 2: ((volatile uint64_t *)table.keys)[n % (2 * table.ncells)] = n >> 30; break;
+		default: *(volatile uint32_t *)&table_nused = n & 64 ? n & 127 : n >> 20;
+		}
+	}
+	return unused;
+}
+
+START_TEST(invalid_tables_do_no_harm)
+{
+	const char *after;
+
+	set_up();
+	new_shared_table(SHARED_KEYS / 2);
+	after = (char *)table.keys + (size_t)table.ncells * table.key_size;
+	sharers_run(scribble_table);
+	for (size_t i = 0; i < 65536; i++)
+		ck_assert(!after[i]);
+	for (size_t i = 2048; i < 65536 / 4; i++)
+		ck_assert(!((uint32_t *)table.index)[i]);
+	for (uint32_t i = table.first + table.ncells; i < table.first + 10000; i++)
+		ck_assert(!shared_cell_sum(i).count);
+}
+END_TEST
+
+/* ---- what is not random ---- */
 
 /* A program that records TRAMPOLINE_TWO if TRAMPOLINE_ONE is below 5. */
 static size_t make_counted(uint32_t slot)
@@ -496,7 +843,9 @@ START_TEST(each_consumer_of_a_site_records)
 	two.depths = depths2;
 	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
-		consumers[i] = (struct trampoline_consumer){ i % 2 ? &two : &one, shm, 3, i };
+		consumers[i] = (struct trampoline_consumer){
+			.program = i % 2 ? &two : &one, .shm = shm, .index = 3, .slot = i
+		};
 	ck_assert_uint_gt(trampoline_ready(trampoline_compile(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
 	                                                      (uintptr_t)trampoline_site, consumers, 8, &image,
 	                                                      (struct trampoline_table *)(text + TEXT_TABLE),
@@ -664,8 +1013,6 @@ START_TEST(own_stack_is_probed_once)
 }
 END_TEST
 
-static atomic_bool scribbled_enough;
-
 /* Writes invalid values again and again to all that a peer can write to. */
 static void *scribble(void *unused)
 {
@@ -739,6 +1086,9 @@ int main(void)
 
 	tcase_set_timeout(tc, 1200);
 	tcase_add_test(tc, trampolines_record_what_the_interpreter_does);
+	tcase_add_test(tc, aggregates_are_what_the_interpreter_computes);
+	tcase_add_test(tc, threads_and_handlers_add_to_one_table);
+	tcase_add_test(tc, invalid_tables_do_no_harm);
 	tcase_add_test(tc, hits_without_a_record_are_counted_by_reason);
 	tcase_add_test(tc, hits_of_threads_without_a_ring_are_counted_in_shared_cells);
 	tcase_add_test(tc, each_consumer_of_a_site_records);

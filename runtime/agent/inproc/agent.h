@@ -15,9 +15,9 @@
  *
  *     libc-calls, libc-string, mem, lock, files          independent of the agent's state
  *     proc, maps, loader                                 the process
- *     hit-read, hit-ring, entry-CPU                      what runs in a hit
+ *     hit-read, hit-ring, hit-aggregate, hit-calls, entry-CPU   what runs in a hit
  *     codebuf, trampoline-CPU, compile                   trampolines
- *     attachment, shm, calls                             requests, and what hits may do
+ *     attachment, tables, shm, calls                     requests, and what hits may do
  *     state-dir, child, session                          files of sessions
  *     site-table, regions, trampolines                   sites and their trampolines
  *     patch-CPU, patch                                   writing to sites
@@ -65,12 +65,15 @@ struct agent {
 	uint32_t sealed;               /* a thread has asked for a filter of system calls */
 	bool began_filtered, harmless; /* a filter existed at the start; one was set that only makes calls fail */
 	bool has_ticks;                /* the clock of shared memory regions is the CPU's counter */
+	uint64_t tick_ns;              /* ns of 2^32 ticks of the CPU's counter; 0: not known yet */
+	struct agent_call *starts;     /* the table of hit-calls.c; NULL: not needed yet */
 	uint32_t hidden;               /* unused parts of regions are inaccessible now, so threads take no rings */
 	uint32_t clockless;            /* a thread may not read the clock, so threads without a ring do not read it */
 	uint32_t nmuted;               /* threads in the strict mode of seccomp */
 	uint32_t muted[MUTED_MAX];
-	uint32_t tid_at;              /* offset of the thread id of the C library to the thread pointer; 0: unknown */
-	uint32_t pthread_size;        /* of the C library's struct pthread */
+	uint32_t tid_at;       /* offset of the thread id of the C library to the thread pointer; 0: unknown */
+	uint32_t pthread_size; /* of the C library's struct pthread */
+	int32_t rseq_at;       /* offset of the thread's struct rseq to the thread pointer; 0: the C library has none */
 	uintptr_t main_low, main_end; /* the first thread's stack */
 	/* Each counts the system calls of hits in flight, and the rings being taken, of some of the threads: */
 	struct {

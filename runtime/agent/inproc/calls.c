@@ -74,6 +74,16 @@ void calls_forked(void)
 		seen_tid = *(const uint32_t *)((const char *)__builtin_thread_pointer() + (int32_t)seen_at);
 }
 
+/* The C library registers a struct rseq for each thread, from glibc 2.35 on. */
+static void rseq_learn(void)
+{
+	const ptrdiff_t *offset = dlsym(RTLD_DEFAULT, "__rseq_offset");
+	const unsigned *size = dlsym(RTLD_DEFAULT, "__rseq_size");
+
+	if (offset && size && *size && *offset == (int32_t)*offset)
+		agent.rseq_at = *offset;
+}
+
 /* The kernel places the program's file name at the very end of the first thread's stack. */
 static void main_stack_learn(void)
 {
@@ -88,6 +98,7 @@ static void main_stack_learn(void)
 void calls_init(void)
 {
 	thread_descriptor_learn();
+	rseq_learn();
 	main_stack_learn();
 }
 

@@ -3,6 +3,7 @@
 
 void codebuf_reset(struct codebuf *c, uint8_t *bytes)
 {
+	c->key = 0;
 	c->bytes = bytes;
 	c->n = c->nlabels = c->njumps = c->nstubs = 0;
 	c->bad = false;

@@ -19,11 +19,13 @@ enum stub_kind {
 	STUB_LOAD_FRAME,     /* the same, from an offset to the program's stack pointer */
 	STUB_FAULT_FILTERED, /* unreadable memory in the predicate */
 	STUB_FAULT_ARGUMENT, /* unreadable memory in an argument */
+	STUB_AGGREGATE,      /* adds to a column, whose number is `argument` */
 };
 
 struct stub {
 	uint8_t kind, size, is_signed, argument;
 	uint8_t words;  /* values on the machine's stack when the stub is entered */
+	uint16_t key;   /* codebuf.key when the stub is entered */
 	int32_t offset; /* STUB_LOAD_FRAME: from the program's stack pointer */
 	uint32_t label; /* where it begins */
 	uint32_t back;  /* where it continues */
@@ -36,7 +38,11 @@ struct codebuf {
 	bool bad;           /* the code, a label, a jump or a stub did not fit */
 	uintptr_t at, site; /* where the code will be, and the site that jumps to it */
 	uint32_t frame;     /* aarch64: bytes of stack that the trampoline takes */
+	uint32_t key;       /* bytes of stack that the key of an aggregate takes now */
+	uint32_t
+		extra; /* x86-64: words on the machine's stack below the values: the call that ends, from gen_call_found() on */
 	const struct image_ranges *image;
+	const struct trampoline_consumer *consumer; /* that is being compiled */
 	const struct trampoline_table *table;
 	const struct life *life;
 	int32_t labels[LABELS_MAX]; /* offset in bytes; -1: not placed yet */

@@ -8,11 +8,13 @@
  * 2. for each consumer, from the oldest to the newest:
  *    a. loads the thread's ring;
  *    b. evaluates the predicate; if it is false, counts the hit as filtered;
- *    c. takes the time; if nothing records at that time, counts the hit as idle;
- *    d. reserves space in the ring; if the ring is full, makes room if it may be
+ *    c. computes the aggregate: writes the key to the stack, then adds each value
+ *       to the key's cell, by C if it is not found at once (hit-aggregate.c);
+ *    d. takes the time; if nothing records at that time, counts the hit as idle;
+ *    e. reserves space in the ring; if the ring is full, makes room if it may be
  *       overwritten, else counts the hit as lost;
- *    e. writes the record: its head, its arguments, and its time last;
- *    f. counts the hit as recorded;
+ *    f. writes the record: its head, its arguments, and its time last;
+ *    g. counts the hit as recorded;
  * 3. restores what it saved, and jumps back to the instruction after the site.
  *
  * A thread without a ring takes one in step 2a. If all rings are taken, the hit is
@@ -31,15 +33,15 @@
 
 #define COUNTER(name) offsetof(struct agent_count, name)
 
-/* A predicate, or one argument, that is being compiled. */
+/* A predicate, an aggregate, or one argument, that is being compiled. */
 struct expression {
 	struct codebuf *c;
 	const struct fetch_program *p;
 	const uint8_t *depths;
-	uint32_t filtered; /* label: the predicate is false */
+	uint32_t filtered; /* label: the predicate is false, or the key or value of the aggregate is unreadable */
 	uint32_t after;    /* label: the end of the argument */
 	unsigned argument;
-	bool in_predicate;
+	bool in_argument;
 };
 
 /* ---- loads ---- */
@@ -57,10 +59,10 @@ bool image_has(const struct image_ranges *image, uint64_t address, size_t size)
 static uint32_t expression_fault(struct expression *e, unsigned words)
 {
 	return codebuf_stub(e->c, (struct stub){
-					  .kind = e->in_predicate ? STUB_FAULT_FILTERED : STUB_FAULT_ARGUMENT,
+					  .kind = e->in_argument ? STUB_FAULT_ARGUMENT : STUB_FAULT_FILTERED,
 					  .words = words,
 					  .argument = e->argument,
-					  .back = e->in_predicate ? e->filtered : e->after,
+					  .back = e->in_argument ? e->after : e->filtered,
 				  });
 }
 
@@ -69,6 +71,7 @@ static uint32_t load_stub(struct expression *e, struct stub stub, const struct f
 	stub.size = load->a;
 	stub.is_signed = load->c;
 	stub.words = words;
+	stub.key = e->c->key;
 	stub.fault = expression_fault(e, words);
 	return codebuf_stub(e->c, stub);
 }
@@ -177,13 +180,15 @@ static void compile_match(struct expression *e, const struct fetch_step *step, u
 {
 	const struct trampoline_table *table = e->c->table;
 	const struct fetch_literal *literal = &e->p->literals[step->a];
-	bool prefix = step->op == FETCH_PREFIX || step->op == FETCH_COMMPREFIX;
+	unsigned how = step->op == FETCH_SEARCH ? (step->c ? LITERAL_END : LITERAL_PART)
+	               : step->op == FETCH_PREFIX || step->op == FETCH_COMMPREFIX ? LITERAL_BEGIN
+	                                                                          : LITERAL_ALL;
 	bool comm = step->op == FETCH_COMMEQ || step->op == FETCH_COMMPREFIX;
 	unsigned words = comm ? depth : depth - 1;
 
 	if (comm)
 		gen_spill(e->c, depth);
-	gen_match(e->c, comm ? &table->comm : &table->match, literal, prefix, expression_fault(e, words));
+	gen_match(e->c, comm ? &table->comm : &table->match, literal, how, expression_fault(e, words));
 }
 
 /* Compiles step i, and those after it, below end, that make one operation with it. Returns where to continue. */
@@ -199,7 +204,12 @@ static size_t compile_step(struct expression *e, size_t i, size_t end)
 	case FETCH_EXTEND: gen_extend(c, s->a, s->b, s->c); break;
 	case FETCH_LOAD: compile_load(e, s, depth - 1); break;
 	case FETCH_ARG: gen_argument(c, s->a); break;
-	case FETCH_STRING: gen_string(c, s->a); break;
+	case FETCH_STRING: gen_string(c, string_how(s->a, false, s->value)); break;
+	case FETCH_STRINGN:
+		gen_argument(c, s->a); /* the length */
+		gen_drop(c, depth);
+		gen_string(c, string_how(s->a, true, s->value));
+		break;
 	case FETCH_NOT:
 	case FETCH_NEG:
 	case FETCH_COM: gen_unary(c, s->op); break;
@@ -211,10 +221,24 @@ static size_t compile_step(struct expression *e, size_t i, size_t end)
 		gen_spill(c, depth);
 		gen_tid(c);
 		break;
+	case FETCH_CPU:
+		gen_spill(c, depth);
+		gen_cpu(c, expression_fault(e, depth));
+		break;
+	case FETCH_DURATION:
+		gen_spill(c, depth);
+		gen_duration(c, depth);
+		break;
+	case FETCH_ENTRY:
+		gen_spill(c, depth);
+		gen_entry(c, depth, s->a, expression_fault(e, depth));
+		break;
+	case FETCH_HASH: gen_hash(c, expression_fault(e, depth - 1)); break;
 	case FETCH_JZ:
 	case FETCH_JNZ: compile_jump(e, s, depth); break;
 	case FETCH_STREQ:
 	case FETCH_PREFIX:
+	case FETCH_SEARCH:
 	case FETCH_COMMEQ:
 	case FETCH_COMMPREFIX: compile_match(e, s, depth); break;
 	case FETCH_TEST: gen_jump_if(c, true, e->filtered); break;
@@ -225,11 +249,11 @@ static size_t compile_step(struct expression *e, size_t i, size_t end)
 
 /* ---- programs ---- */
 
-/* Jumps of a predicate go forward to steps of it; only these steps get a label. */
-static void label_targets(struct codebuf *c, const struct fetch_program *p)
+/* Jumps of a predicate or aggregate go forward to steps of it; only these steps get a label. */
+static void label_targets(struct codebuf *c, const struct fetch_program *p, size_t from, size_t end)
 {
-	memset(c->is_target, 0, p->npredicate);
-	for (size_t i = 0; i < p->npredicate; i++) {
+	memset(c->is_target, 0, end);
+	for (size_t i = from; i < end; i++) {
 		const struct fetch_step *s = &p->steps[i];
 
 		if ((s->op == FETCH_JZ || s->op == FETCH_JNZ) && !c->is_target[s->value]) {
@@ -242,9 +266,9 @@ static void label_targets(struct codebuf *c, const struct fetch_program *p)
 static void compile_predicate(struct codebuf *c, const struct interned_program *program, uint32_t filtered)
 {
 	const struct fetch_program *p = &program->fetch;
-	struct expression e = { .c = c, .p = p, .depths = program->depths, .filtered = filtered, .in_predicate = true };
+	struct expression e = { .c = c, .p = p, .depths = program->depths, .filtered = filtered };
 
-	label_targets(c, p);
+	label_targets(c, p, 0, p->npredicate);
 	for (size_t i = 0; i < p->npredicate && !c->bad;) {
 		if (c->is_target[i])
 			codebuf_here(c, c->step_label[i]);
@@ -252,17 +276,133 @@ static void compile_predicate(struct codebuf *c, const struct interned_program *
 	}
 }
 
+/* Labels of an aggregate's code. */
+struct aggregate_labels {
+	uint32_t key_unread, end;
+	struct {
+		uint32_t unread, next;
+	} column[AGG_COLUMNS_MAX];
+};
+
+static void aggregate_labels_init(struct codebuf *c, struct aggregate_labels *l)
+{
+	l->key_unread = codebuf_label(c);
+	l->end = codebuf_label(c);
+	for (unsigned i = 0; i < AGG_COLUMNS_MAX; i++) {
+		l->column[i].unread = codebuf_label(c);
+		l->column[i].next = codebuf_label(c);
+	}
+}
+
+/* Calls C to add the top to the column. */
+static void compile_aggregate_call(struct codebuf *c, unsigned column)
+{
+	const struct trampoline_consumer *consumer = c->consumer;
+
+	gen_aggregate(c, consumer->group, &consumer->program->fetch.aggregate->columns[column],
+	              HIT_COLUMN(column, consumer->program->key_size / 8));
+}
+
+static void compile_column(struct codebuf *c, unsigned column, bool has_ring)
+{
+	const struct trampoline_consumer *consumer = c->consumer;
+	const struct agg_column *from = &consumer->program->fetch.aggregate->columns[column];
+	unsigned nwords = consumer->program->key_size / 8;
+	uint32_t back = codebuf_label(c), stub;
+
+	if (has_ring && nwords <= 2 && from->histogram != AGG_LINEAR) {
+		stub = codebuf_stub(
+			c, (struct stub){ .kind = STUB_AGGREGATE, .argument = column, .key = c->key, .back = back });
+		if (!gen_aggregate_near(c, consumer->group, from, HIT_COLUMN(column, nwords), stub))
+			gen_jump(c, stub);
+	} else {
+		compile_aggregate_call(c, column);
+	}
+	codebuf_here(c, back);
+}
+
+/* Compiles the step that ends a part of the key, or a value. *size: of the key so far. */
+static void compile_aggregate_end(struct expression *e, const struct fetch_step *step, bool has_ring, unsigned *size)
+{
+	const struct trampoline_table *table = e->c->table;
+
+	switch (step->op) {
+	case FETCH_KEY:
+		gen_key(e->c, *size);
+		*size += 8;
+		break;
+	case FETCH_KEYSTR:
+	case FETCH_KEYCOMM:
+		gen_key_string(e->c, step->op == FETCH_KEYSTR ? &table->keystr : &table->keycomm, *size,
+		               expression_fault(e, 0));
+		*size += AGG_STRING;
+		break;
+	default: compile_column(e->c, step->a, has_ring);
+	}
+}
+
+static void compile_aggregate(struct codebuf *c, const struct trampoline_consumer *consumer, struct aggregate_labels *l,
+                              bool has_ring)
+{
+	const struct fetch_program *p = &consumer->program->fetch;
+	struct expression e = { .c = c, .p = p, .depths = consumer->program->depths };
+	size_t i = p->npredicate, end = i + p->naggregate;
+	unsigned size = sizeof(struct agg_key), nparts = 0, column = 0;
+
+	if (!p->naggregate)
+		return;
+	aggregate_labels_init(c, l);
+	label_targets(c, p, i, end);
+	gen_key_begin(c, consumer->program->key_size);
+	while (i < end && !c->bad) {
+		const struct fetch_step *step = &p->steps[i];
+
+		e.filtered = nparts < p->aggregate->nparts ? l->key_unread : l->column[column].unread;
+		if (c->is_target[i])
+			codebuf_here(c, c->step_label[i]);
+		if (step->op < FETCH_KEY || step->op > FETCH_AGG) {
+			i = compile_step(&e, i, end);
+			continue;
+		}
+		compile_aggregate_end(&e, step, has_ring, &size);
+		nparts += step->op != FETCH_AGG;
+		if (step->op == FETCH_AGG)
+			codebuf_here(c, l->column[column++].next);
+		i++;
+	}
+	codebuf_here(c, l->end);
+	gen_key_end(c);
+}
+
+/* Where an aggregate continues when memory is unreadable. */
+static void compile_unread(struct codebuf *c, const struct trampoline_consumer *consumer,
+                           const struct aggregate_labels *l)
+{
+	const struct fetch_program *p = &consumer->program->fetch;
+
+	if (!p->naggregate)
+		return;
+	codebuf_here(c, l->key_unread);
+	gen_unread(c, consumer->group, 0, p->aggregate->ncolumns);
+	gen_jump(c, l->end);
+	for (unsigned i = 0; i < p->aggregate->ncolumns; i++) {
+		codebuf_here(c, l->column[i].unread);
+		gen_unread(c, consumer->group, i, 1);
+		gen_jump(c, l->column[i].next);
+	}
+}
+
 static void compile_arguments(struct codebuf *c, const struct interned_program *program)
 {
 	const struct fetch_program *p = &program->fetch;
-	struct expression e = { .c = c, .p = p, .depths = program->depths };
-	size_t i = p->npredicate;
+	struct expression e = { .c = c, .p = p, .depths = program->depths, .in_argument = true };
+	size_t i = p->npredicate + p->naggregate;
 
 	memset(c->is_target, 0, p->nsteps);
 	for (e.argument = 0; e.argument < p->nargs && !c->bad; e.argument++) {
 		size_t end = i;
 
-		while (p->steps[end].op != FETCH_ARG && p->steps[end].op != FETCH_STRING)
+		while (!fetch_ends_argument(p->steps[end].op))
 			end++;
 		end++;
 		e.after = codebuf_label(c);
@@ -272,13 +412,44 @@ static void compile_arguments(struct codebuf *c, const struct interned_program *
 	}
 }
 
+/* top = the key of a call. Jumps to fault if it cannot be read. */
+static void compile_key(struct codebuf *c, const struct interned_program *program, uint32_t fault)
+{
+	const struct fetch_program *p = &program->fetch;
+	struct expression e = { .c = c, .p = p, .depths = program->depths, .filtered = fault };
+
+	memset(c->is_target, 0, p->nsteps);
+	for (size_t i = p->nsteps - p->nkey; i < p->nsteps && !c->bad;)
+		i = compile_step(&e, i, p->nsteps);
+}
+
+/* top = what identifies a call: its key, or the stack pointer */
+static void compile_place(struct codebuf *c, const struct interned_program *program, uint32_t fault)
+{
+	const struct fetch_step sp = { .op = FETCH_REG, .a = REGISTER_SP };
+
+	if (program->fetch.nkey)
+		compile_key(c, program, fault);
+	else
+		gen_operand(c, OPERAND_TOP, &sp, 0);
+}
+
+/* The stub is entered with that stack. */
+static void stub_enter(struct codebuf *c, const struct stub *stub)
+{
+	c->key = stub->key;
+}
+
 /* Places the stubs of what was compiled since the last call. */
 static void compile_stubs(struct codebuf *c)
 {
+	const uint32_t key = c->key;
+
 	for (uint32_t i = 0; i < c->nstubs && !c->bad; i++) {
 		const struct stub *s = &c->stubs[i];
 
 		codebuf_here(c, s->label);
+		stub_enter(c, s);
 		switch (s->kind) {
 		case STUB_LOAD_FRAME:
 			gen_frame_address(c, s->offset);
@@ -288,10 +459,12 @@ static void compile_stubs(struct codebuf *c)
 			gen_argument_fault(c, s->argument);
 			/* fall through */
 		case STUB_FAULT_FILTERED: gen_discard(c, s->words); break;
+		case STUB_AGGREGATE: compile_aggregate_call(c, s->argument); break;
 		}
 		gen_jump(c, s->back);
 	}
 	c->nstubs = 0;
+	c->key = key;
 }
 
 /* ---- consumers ---- */
@@ -300,13 +473,15 @@ static void compile_stubs(struct codebuf *c)
 struct consumer_labels {
 	uint32_t have_ring, no_ring, next;
 	uint32_t filtered, idle, lost, full, reserve;
+	uint32_t unmatched, ended; /* of an end */
 	uint32_t shared_filtered, shared_idle;
 };
 
 static void consumer_labels_init(struct codebuf *c, struct consumer_labels *l)
 {
 	uint32_t *labels[] = { &l->have_ring, &l->no_ring, &l->next,    &l->filtered,        &l->idle,
-		               &l->lost,      &l->full,    &l->reserve, &l->shared_filtered, &l->shared_idle };
+		               &l->lost,      &l->full,    &l->reserve, &l->shared_filtered, &l->shared_idle,
+		               &l->unmatched, &l->ended };
 
 	for (size_t i = 0; i < sizeof(labels) / sizeof(*labels); i++)
 		*labels[i] = codebuf_label(c);
@@ -315,6 +490,7 @@ static void consumer_labels_init(struct codebuf *c, struct consumer_labels *l)
 /* Takes the time, and jumps to idle if nothing records then. A thread with a ring may read the clock. */
 static void compile_time(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t idle, bool has_ring)
 {
+	gen_never_check(c, consumer->shm, idle);
 	if (!has_ring)
 		gen_time_call(c, &c->table->late);
 	else if (trampoline_clock_invariant())
@@ -328,11 +504,13 @@ static void compile_record(struct codebuf *c, const struct trampoline_consumer *
                            const struct consumer_labels *l)
 {
 	const struct fetch_program *p = &consumer->program->fetch;
-	unsigned nstrings = 0, words;
+	unsigned nstrings = 0, max = fetch_string_max(p), words;
 
 	for (size_t i = 0; i < p->nargs; i++)
 		nstrings += p->steps && p->kind[i] == PP_STRING;
-	words = 2 + p->nargs + nstrings * (RECORD_STRING_CUT / 8);
+	words = 2 + p->nargs + nstrings * (RECORD_STRING_ROOM(max) / 8);
+	if (nstrings && max > RECORD_STRING_DEFAULT)
+		words += RECORD_SPARE / 8; /* see trampoline_string() */
 
 	codebuf_here(c, l->reserve);
 	gen_reserve(c, words, l->reserve, l->full);
@@ -351,19 +529,42 @@ static void compile_count(struct codebuf *c, uint32_t slot, size_t counter, cons
 	gen_jump(c, l->next);
 }
 
-static void compile_with_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
-                              const struct consumer_labels *l)
+static void compile_begin_with_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
+                                    const struct consumer_labels *l)
+{
+	compile_place(c, consumer->program, l->lost);
+	gen_call_begin(c, consumer);
+	for (size_t i = 0; i < consumer->program->fetch.nargs; i++)
+		if (consumer->program->fetch.kind[i] == PP_FAULT)
+			gen_argument_fault(c, i);
+	for (size_t i = consumer->program->fetch.nargs; i < FETCH_ENTRY_MAX; i++)
+		gen_argument_fault(c, i);
+	compile_arguments(c, consumer->program);
+	if (trampoline_clock_invariant())
+		gen_time(c);
+	else
+		gen_time_call(c, &c->table->now);
+	gen_publish(c);
+	gen_jump(c, l->next);
+	compile_stubs(c);
+	codebuf_here(c, l->lost);
+	compile_count(c, consumer->slot, COUNTER(lost), l);
+}
+
+static void compile_hit_with_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
+                                  const struct consumer_labels *l)
 {
 	uint32_t slot = consumer->slot;
+	struct aggregate_labels aggregate;
 
-	gen_ring(c, consumer->index, l->no_ring);
-	codebuf_here(c, l->have_ring);
 	compile_predicate(c, consumer->program, l->filtered);
+	compile_aggregate(c, consumer, &aggregate, true);
 	compile_time(c, consumer, l->idle, true);
 	compile_record(c, consumer, l);
 	compile_count(c, slot, COUNTER(recorded), l);
 
 	compile_stubs(c);
+	compile_unread(c, consumer, &aggregate);
 	codebuf_here(c, l->filtered);
 	compile_count(c, slot, COUNTER(filtered), l);
 	codebuf_here(c, l->idle);
@@ -374,12 +575,55 @@ static void compile_with_ring(struct codebuf *c, const struct trampoline_consume
 	compile_count(c, slot, COUNTER(lost), l);
 }
 
+/* The hit counts after its call has been found. */
+static void compile_end_with_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
+                                  const struct consumer_labels *l)
+{
+	struct consumer_labels hit = *l;
+
+	hit.next = l->ended;
+	compile_place(c, consumer->program, l->unmatched);
+	gen_call_find(c, consumer, l->next);
+	compile_hit_with_ring(c, consumer, &hit);
+	codebuf_here(c, l->ended);
+	gen_call_done(c);
+	gen_jump(c, l->next);
+	codebuf_here(c, l->unmatched);
+	compile_count(c, consumer->slot, COUNTER(unmatched), l);
+}
+
+static void compile_with_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
+                              const struct consumer_labels *l)
+{
+	gen_ring(c, consumer->index, l->no_ring);
+	codebuf_here(c, l->have_ring);
+	switch (consumer->program->fetch.role) {
+	case SITE_CALL: compile_begin_with_ring(c, consumer, l); break;
+	case SITE_LEAVE: compile_end_with_ring(c, consumer, l); break;
+	default: compile_hit_with_ring(c, consumer, l);
+	}
+}
+
+/* Calls are followed in rings, so a begin or an end without one is only counted. */
+static void compile_call_without_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
+                                      const struct consumer_labels *l)
+{
+	bool begins = consumer->program->fetch.role == SITE_CALL;
+
+	codebuf_here(c, l->no_ring);
+	gen_ring_take(c, consumer->index, l->have_ring);
+	gen_count_shared(c, consumer, begins ? COUNTER(lost) : COUNTER(unmatched));
+}
+
 static void compile_without_ring(struct codebuf *c, const struct trampoline_consumer *consumer,
                                  const struct consumer_labels *l)
 {
+	struct aggregate_labels aggregate;
+
 	codebuf_here(c, l->no_ring);
 	gen_ring_take(c, consumer->index, l->have_ring);
 	compile_predicate(c, consumer->program, l->shared_filtered);
+	compile_aggregate(c, consumer, &aggregate, false);
 	compile_time(c, consumer, l->shared_idle, false);
 	gen_count_shared(c, consumer, COUNTER(lost));
 	gen_jump(c, l->next);
@@ -387,6 +631,7 @@ static void compile_without_ring(struct codebuf *c, const struct trampoline_cons
 	gen_count_shared(c, consumer, COUNTER(idle));
 	gen_jump(c, l->next);
 	compile_stubs(c);
+	compile_unread(c, consumer, &aggregate);
 	codebuf_here(c, l->shared_filtered);
 	gen_count_shared(c, consumer, COUNTER(filtered));
 }
@@ -395,9 +640,13 @@ static void compile_consumer(struct codebuf *c, const struct trampoline_consumer
 {
 	struct consumer_labels labels;
 
+	c->consumer = consumer;
 	consumer_labels_init(c, &labels);
 	compile_with_ring(c, consumer, &labels);
-	compile_without_ring(c, consumer, &labels);
+	if (consumer->program->fetch.role == SITE_HIT)
+		compile_without_ring(c, consumer, &labels);
+	else
+		compile_call_without_ring(c, consumer, &labels);
 	codebuf_here(c, labels.next);
 }
 
@@ -438,4 +687,12 @@ void trampoline_table_fill(struct trampoline_table *table)
 	table->shrink = entry_shrink;
 	table->take = entry_take;
 	table->room = entry_room;
+	table->aggregate = entry_aggregate;
+	table->unread = entry_unread;
+	table->keystr = entry_keystr;
+	table->keycomm = entry_keycomm;
+	table->cpu = entry_cpu;
+	table->begin = entry_begin;
+	table->end = entry_end;
+	table->hash = entry_hash;
 }

@@ -50,6 +50,8 @@ void gen_binary(struct codebuf *c, const struct fetch_step *step);
 void gen_unary(struct codebuf *c, unsigned op);
 /* top = size bytes of the top from a bit on, extended */
 void gen_extend(struct codebuf *c, unsigned size, unsigned bit, bool is_signed);
+/* top = the number of the CPU. Jumps to fault if it cannot be known. */
+void gen_cpu(struct codebuf *c, uint32_t fault);
 void gen_pid(struct codebuf *c);
 void gen_tid(struct codebuf *c);
 /* Jumps if the top is zero, or if it is not. */
@@ -65,13 +67,50 @@ void gen_load_frame(struct codebuf *c, int32_t offset, const struct fetch_step *
 void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_step *load);
 
 /*
- * Calls the table's match or comm with the literal: top = whether it matches. Jumps to fault if memory is unreadable.
+ * Calls the table's match or comm with the literal (how: enum literal_place): top = whether it matches. Jumps to fault if memory is unreadable.
  */
-void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, bool prefix, uint32_t fault);
-/* Writes the top, an address, into the record as string argument i, and the string after the values. */
-void gen_string(struct codebuf *c, unsigned i);
+void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, unsigned how,
+               uint32_t fault);
+/* top = a hash of the string at the address in the top. Jumps to fault if it is unreadable. */
+void gen_hash(struct codebuf *c, uint32_t fault);
+/* Writes the string at the address in the top into the record, after the values. how: string_how(). */
+void gen_string(struct codebuf *c, uint32_t how);
 /* Writes the top into the record as argument i. */
 void gen_argument(struct codebuf *c, unsigned i);
+
+/* ---- aggregates ---- */
+
+/* Takes size bytes of stack for a key, as c->key says from then on. The program's stack of values is empty. */
+void gen_key_begin(struct codebuf *c, unsigned size);
+void gen_key_end(struct codebuf *c);
+/* Writes the top into the key at an offset. */
+void gen_key(struct codebuf *c, unsigned offset);
+/* Calls the table's keystr, with the top as address, or keycomm. Jumps to fault if memory is unreadable. */
+void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint32_t fault);
+/* Adds the top to a column under the key. what: HIT_COLUMN(). */
+void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what);
+/*
+ * Does the same without C. The key has at most two words, the histogram is not linear, and the thread has a ring.
+ * Jumps to the stub, with the top unchanged, if the key's cell is not found at once or has to be changed in more than
+ * its count and sum. Returns false if the CPU has no such code.
+ */
+bool gen_aggregate_near(struct codebuf *c, const struct hit_group *group, const struct agg_column *column,
+                        unsigned what, uint32_t stub);
+/* Counts the hit as unread in n columns. */
+void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first, unsigned n);
+
+/* ---- calls ---- */
+
+/* Adds the begin of a call, whose place is the top. Values and time then go to the call. */
+void gen_call_begin(struct codebuf *c, const struct trampoline_consumer *consumer);
+/* Finds the call that ends, whose place is the top; jumps to none if it was not seen. */
+void gen_call_find(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t none);
+/* Releases the call that was found. */
+void gen_call_done(struct codebuf *c);
+/* top = the duration of the call that was found */
+void gen_duration(struct codebuf *c, unsigned words);
+/* top = argument i of its begin; jumps to fault if it could not be read */
+void gen_entry(struct codebuf *c, unsigned words, unsigned i, uint32_t fault);
 
 /* ---- stubs ---- */
 
@@ -94,6 +133,8 @@ void gen_ring_take(struct codebuf *c, unsigned shm, uint32_t taken);
 void gen_time(struct codebuf *c);
 /* time = what an entry of the table returns */
 void gen_time_call(struct codebuf *c, void *const *entry);
+/* Jumps if nothing has ever recorded: record_until is 0. */
+void gen_never_check(struct codebuf *c, const struct agent_shm *shm, uint32_t late);
 /* Jumps if the time is not before record_until. */
 void gen_time_check(struct codebuf *c, const struct agent_shm *shm, uint32_t late);
 /* Reserves words in the ring; jumps if it has no room. retry is the label of this code, placed before it. */

@@ -67,6 +67,23 @@ static inline bool cpu_exchange(uint64_t *at, uint64_t was, uint64_t will)
 	return found == was;
 }
 
+/* Adds atomically with respect to the thread's signal handlers. */
+static inline void cpu_add(uint64_t *at, uint64_t value)
+{
+	__asm__ volatile("addq %1, %0" : "+m"(*at) : "er"(value) : "cc");
+}
+
+/* Sets *cpu to the number of the CPU. Linux keeps it in the limit of this segment. Returns whether it does. */
+static inline bool cpu_number(unsigned *cpu)
+{
+	unsigned limit = 0;
+	bool valid;
+
+	__asm__("lsl %2, %0" : "+r"(limit), "=@ccz"(valid) : "r"(0x7b));
+	*cpu = limit & 0xfff;
+	return valid;
+}
+
 static inline void cpu_code_written(const void *at, uint64_t size)
 {
 	(void)at, (void)size;
@@ -114,6 +131,18 @@ static inline uint64_t cpu_ticks(void)
 static inline bool cpu_exchange(uint64_t *at, uint64_t was, uint64_t will)
 {
 	return __atomic_compare_exchange_n(at, &was, will, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+static inline void cpu_add(uint64_t *at, uint64_t value)
+{
+	__atomic_fetch_add(at, value, __ATOMIC_RELAXED);
+}
+
+/* No register has the number. */
+static inline bool cpu_number(unsigned *cpu)
+{
+	(void)cpu;
+	return false;
 }
 
 /* Instruction caches do not see stores. */

@@ -9,7 +9,7 @@
  * 3. The C code uses no vector register (build.mk). entry_take() enters the C library,
  *    so it keeps them by fxsave.
  */
-#include "runtime/agent/inproc/hit.h"
+#include "runtime/agent/inproc/hit-aggregate.h"
 
 void entry_prepare(void)
 {
@@ -43,6 +43,14 @@ ENTRY(entry_comm, trampoline_comm, "", "");
 ENTRY(entry_now, trampoline_now, "", "");
 ENTRY(entry_late, trampoline_late, "", "");
 ENTRY(entry_shrink, trampoline_shrink, "", "");
+ENTRY(entry_begin, trampoline_begin, "", "");
+ENTRY(entry_end, trampoline_end, "", "");
+ENTRY(entry_hash, trampoline_hash, "", "");
 ENTRY(entry_room, trampoline_room, "", "");
+ENTRY(entry_aggregate, trampoline_aggregate, "", "");
+ENTRY(entry_unread, trampoline_unread, "", "");
+ENTRY(entry_keystr, trampoline_keystr, "", "");
+ENTRY(entry_keycomm, trampoline_keycomm, "", "");
+ENTRY(entry_cpu, trampoline_cpu, "", "");
 ENTRY(entry_take, trampoline_take, "sub $528, %rsp\nand $-16, %rsp\nfxsave64 (%rsp)\nsub $16, %rsp\n",
       "fxrstor64 16(%rsp)\n");

@@ -51,6 +51,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "runtime/agent/inproc/hit-aggregate.h"
 #include "runtime/agent/inproc/hit-call.h"
 
 #define SMALL_PAGE ((uintptr_t)4096) /* on every CPU a page is a multiple of this */
@@ -215,6 +216,24 @@ static bool word_has_zero(uint64_t word)
 	return (word - 0x0101010101010101ull) & ~word & 0x8080808080808080ull;
 }
 
+/* Copies n bytes that are sure. Returns the position of the first NUL, or n. */
+static unsigned string_copy(uint64_t address, char *to, unsigned at, unsigned n)
+{
+	for (; at + 8 <= n; at += 8) {
+		uint64_t word = *(const any_word *)(address + at);
+
+		if (word_has_zero(word))
+			break;
+		*(any_word *)(to + at) = word;
+	}
+	for (; at < n; at++) {
+		to[at] = *(const char *)(address + at);
+		if (!to[at])
+			break;
+	}
+	return at;
+}
+
 /*
  * Reads at most max bytes of the string into to, which has room for max + 7. Returns
  * the length; max if no NUL is among them; -1 if it is not readable.
@@ -228,18 +247,9 @@ static int string_read(uint64_t address, char *to, unsigned max, const struct im
 	while (at < max &&
 	       ((known = bytes_sure(address + at, frame, image)) || (known = heap_bytes_sure(address + at)))) {
 		n = known < max - at ? at + known : max;
-		for (; at + 8 <= n; at += 8) {
-			uint64_t word = *(const any_word *)(address + at);
-
-			if (word_has_zero(word))
-				break;
-			*(any_word *)(to + at) = word;
-		}
-		for (; at < n; at++) {
-			to[at] = *(const char *)(address + at);
-			if (!to[at])
-				return at;
-		}
+		at = string_copy(address, to, at, n);
+		if (at < n)
+			return at;
 	}
 	if (at == max)
 		return max;
@@ -250,25 +260,91 @@ static int string_read(uint64_t address, char *to, unsigned max, const struct im
 	return got == max ? (int)max : -1;
 }
 
-char *trampoline_string(const struct image_ranges *image, struct shared_record *record, char *cursor, unsigned argument,
+/* Reads n bytes into to, which has room for n + 7. Returns n, or -1 if they are not readable. */
+static int bytes_read(uint64_t address, char *to, unsigned n, const struct image_ranges *image, uintptr_t frame)
+{
+	unsigned at = 0;
+	size_t known;
+
+	while (at < n && ((known = bytes_sure(address + at, frame, image)) || (known = heap_bytes_sure(address + at))))
+		for (unsigned end = known < n - at ? at + known : n; at < end; at++)
+			to[at] = *(const char *)(address + at);
+	return at == n || memory_read(address, to, n) == (long)n ? (int)n : -1;
+}
+
+/* Sets bytes to 0 by words, from a position on that is made a multiple of 8. */
+static void bytes_clear(char *bytes, unsigned from, unsigned to)
+{
+	for (; from & 7 && from < to; from++)
+		bytes[from] = 0;
+	for (; from < to; from += 8)
+		*(any_word *)(bytes + from) = 0;
+}
+
+/* Returns how many bytes of an argument with a length are to be read, at most max + 1; -1 if the length is negative. */
+static int sized_bytes(uint64_t length, unsigned max)
+{
+	if (length >> 63)
+		return -1;
+	return length > max ? (int)max + 1 : (int)length;
+}
+
+#define STRING_BUFFER (RECORD_STRING_DEFAULT + 1 + 8)
+
+/*
+ * A string of the default length is read to the stack, and then copied, so that the space after it stays zero. The stack
+ * may be too small for a longer one, which is read to the ring. What was written there beyond its end is cleared; the
+ * record has RECORD_SPARE bytes for that (compile.c).
+ */
+char *trampoline_string(const struct image_ranges *image, struct shared_record *record, char *cursor, uint32_t how,
                         uint64_t address, uintptr_t frame)
 {
-	char bytes[RECORD_STRING_CUT + 8];
-	int n = string_read(address, bytes, RECORD_STRING_CUT + 1, image, frame);
+	const unsigned argument = how & 255, max = how >> 16;
+	const bool is_short = max <= RECORD_STRING_DEFAULT;
+	char buffer[STRING_BUFFER];
+	char *bytes = is_short ? buffer : cursor;
+	int n;
 
+	if (how >> 8 & 1) {
+		n = sized_bytes(shared_get(record->value[argument]), max);
+		n = n > 0 ? bytes_read(address, bytes, n, image, frame) : n;
+	} else {
+		n = string_read(address, bytes, max + 2, image, frame);
+	}
 	shared_set(record->value[argument], 0);
+	if (n > (int)max + 1)
+		n = max + 1;
+	if (!is_short)
+		bytes_clear(bytes, n < 0 ? 0 : n, RECORD_STRING_ROOM(max) + 8);
 	if (n < 0) {
 		shared_set(record->words_faults, shared_get(record->words_faults) | 1u << (8 + argument));
 		return cursor;
 	}
-	if (n > RECORD_STRING_CUT)
-		n = RECORD_STRING_CUT;
 	shared_set(record->value[argument], n);
-	for (int i = n; i & 7; i++)
-		bytes[i] = 0;
-	for (int i = 0; i < n; i += 8)
-		*(any_word *)(cursor + i) = *(any_word *)(bytes + i);
+	if (is_short) {
+		bytes_clear(bytes, n, (n + 7) & ~7);
+		for (int i = 0; i < n; i += 8)
+			*(any_word *)(cursor + i) = *(any_word *)(bytes + i);
+	}
 	return cursor + ((n + 7) & ~7);
+}
+
+struct hit_result trampoline_keystr(const struct image_ranges *image, char *part, long rdx, long rcx, uint64_t address,
+                                    uintptr_t frame)
+{
+	int n = string_read(address, part, AGG_STRING, image, frame);
+	struct hit_result answer = { 0, n < 0 };
+
+	(void)rdx, (void)rcx;
+	if (n < 0)
+		return answer;
+	if (n == AGG_STRING)
+		part[AGG_STRING - 1] = AGG_CUT;
+	for (; n & 7; n++)
+		part[n] = 0;
+	for (; n < AGG_STRING; n += 8)
+		*(any_word *)(part + n) = 0;
+	return answer;
 }
 
 static bool literal_matches(const struct fetch_literal *literal, const char *string, unsigned length, bool prefix)
@@ -281,20 +357,54 @@ static bool literal_matches(const struct fetch_literal *literal, const char *str
 	return true;
 }
 
-struct hit_result trampoline_match(const struct fetch_literal *literal, const struct image_ranges *image, long rdx,
-                                   unsigned prefix, uint64_t address, uintptr_t frame)
+/* Returns whether the literal is in a string, or at its end. */
+static bool literal_is_in(const struct fetch_literal *literal, const char *string, unsigned length, bool at_end)
 {
-	char bytes[FETCH_LITERAL_MAX + 2 + 8];
-	int n = string_read(address, bytes, literal->length + (prefix ? 1 : 2), image, frame);
+	if (length > FETCH_SEARCH_MAX) {
+		if (at_end)
+			return false;
+		length = FETCH_SEARCH_MAX;
+	}
+	for (unsigned i = at_end && length >= literal->length ? length - literal->length : 0;
+	     i + literal->length <= length; i++)
+		if (literal_matches(literal, string + i, length - i, true))
+			return true;
+	return false;
+}
+
+struct hit_result trampoline_match(const struct fetch_literal *literal, const struct image_ranges *image, long rdx,
+                                   unsigned how, uint64_t address, uintptr_t frame)
+{
+	char bytes[FETCH_SEARCH_MAX + 2 + 8];
+	unsigned max = how >= LITERAL_PART ? FETCH_SEARCH_MAX + 2 : literal->length + (how == LITERAL_BEGIN ? 1 : 2);
+	int n = string_read(address, bytes, max, image, frame);
 	struct hit_result answer = { 0, n < 0 };
 
 	(void)rdx;
 	if (n >= 0)
-		answer.value = literal_matches(literal, bytes, n, prefix);
+		answer.value = how >= LITERAL_PART ? literal_is_in(literal, bytes, n, how == LITERAL_END)
+		                                   : literal_matches(literal, bytes, n, how == LITERAL_BEGIN);
 	return answer;
 }
 
-struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned prefix)
+struct hit_result trampoline_hash(const struct image_ranges *image, long rsi, long rdx, unsigned rcx, uint64_t address,
+                                  uintptr_t frame)
+{
+	char bytes[FETCH_HASH_BYTES + 8];
+	int n = string_read(address, bytes, FETCH_HASH_BYTES, image, frame);
+	struct hit_result answer = { FETCH_HASH_SEED, n < 0 };
+
+	(void)rsi, (void)rdx, (void)rcx;
+	for (int i = n; i >= 0 && i < FETCH_HASH_BYTES; i++)
+		bytes[i] = 0;
+	for (int i = 0; n >= 0 && i < FETCH_HASH_BYTES; i += 8) {
+		answer.value = (answer.value ^ *(any_word *)(bytes + i)) * FETCH_HASH_FACTOR;
+		answer.value ^= answer.value >> 32;
+	}
+	return answer;
+}
+
+struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned how)
 {
 	struct hit_result answer = { 0, 0 };
 	char comm[16] = "";
@@ -307,7 +417,7 @@ struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi,
 	}
 	while (length < sizeof(comm) - 1 && comm[length])
 		length++;
-	answer.value = literal_matches(literal, comm, length, prefix);
+	answer.value = literal_matches(literal, comm, length, how == LITERAL_BEGIN);
 	return answer;
 }
 

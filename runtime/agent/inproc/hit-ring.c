@@ -42,7 +42,10 @@ void trampoline_shrink(struct agent_ring *ring, struct shared_record *record, ch
 	uint64_t words = (cursor - (char *)record) / 8, begin, head = shared_get(ring->head);
 	uint64_t mask = AGENT_RING_SIZE - 1;
 
-	shared_set(record->words_faults, (shared_get(record->words_faults) & ~255u) | words);
+	shared_set(record->words_faults, (shared_get(record->words_faults) & ~255u) | (words & 255));
+	if (words > 255)
+		shared_set(record->point_words,
+		           (shared_get(record->point_words) & RECORD_POINT_MASK) | words >> 8 << 24);
 	begin = (uint64_t)((char *)record - ((char *)ring + AGENT_DATA_IN_RING));
 	if (words == reserved)
 		return;
@@ -66,7 +69,7 @@ static shared64 *ring_words(struct agent_ring *ring, uint64_t position)
 struct ring_entry {
 	uint64_t time;  /* the first word */
 	uint32_t point; /* if the first word is a time */
-	uint32_t words; /* its length, 1 to 255 */
+	uint32_t words; /* its length, at least 1; the slack after the ring has room for it */
 	bool whole;     /* it is not being written */
 };
 
@@ -77,11 +80,14 @@ static struct ring_entry ring_entry_at(struct agent_ring *ring, uint64_t positio
 
 	found.whole = found.time >= AGENT_WORD_SKIP;
 	if (found.time >= AGENT_WORD_TIME) {
-		found.point = shared_get(at->point);
-		found.words = shared_get(at->words_faults) & 255;
+		found.point = shared_get(at->point_words);
+		found.words = (shared_get(at->words_faults) & 255) | found.point >> 24 << 8;
+		found.point &= RECORD_POINT_MASK;
 	} else {
 		found.words = found.whole ? found.time - AGENT_WORD_SKIP : found.time;
 	}
+	if (found.words > RECORD_SIZE_MAX / 8)
+		found.words = RECORD_SIZE_MAX / 8;
 	if (!found.words)
 		found.words = 1;
 	return found;
@@ -233,6 +239,8 @@ static bool ring_take(const struct session_shm *shm, struct agent_ring *ring, st
 		return false;
 	if (full)
 		ring_drop(ring, shm, limit, head, true);
+	if (owner)
+		calls_abandon(ring);
 	shared_set(ring->tid, t->tid);
 	if (hit_call(SYS_prctl, PR_GET_NAME, (long)ring->comm, 0, 0, 0, 0))
 		ring->comm[0] = 0;

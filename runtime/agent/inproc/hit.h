@@ -51,27 +51,80 @@ struct life {
 
 /* Offsets in a shared memory region and in a ring. They are constants, because trampolines contain them. */
 #define AGENT_DATA_IN_RING 4096u
-#define AGENT_COUNTS_IN_RING (AGENT_DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK)
+#define AGENT_CALLS_IN_RING (AGENT_DATA_IN_RING + AGENT_RING_SIZE + AGENT_RING_SLACK)
+#define AGENT_CALLS_SIZE 20480u
+#define AGENT_COUNTS_IN_RING (AGENT_CALLS_IN_RING + AGENT_CALLS_SIZE)
 #define shm_slots_at 4096ull
+#define AGENT_CELLS_IN_RING (AGENT_COUNTS_IN_RING + AGENT_SLOTS * sizeof(struct agent_count))
 #define shm_overflow_at (shm_slots_at + AGENT_SLOTS * sizeof(struct agent_slot))
-#define shm_rings_at (shm_overflow_at + AGENT_SLOTS * sizeof(struct agent_count))
-#define shm_ring_stride (AGENT_COUNTS_IN_RING + AGENT_SLOTS * sizeof(struct agent_count))
+#define shm_tables_at (shm_overflow_at + AGENT_SLOTS * sizeof(struct agent_count))
+#define shm_cells_at (shm_tables_at + 4096)
+#define shm_keys_at (shm_cells_at + AGENT_CELLS * sizeof(struct agent_cell))
+#define shm_rings_at (shm_keys_at + AGENT_KEYS_SIZE)
+#define shm_ring_stride (AGENT_CELLS_IN_RING + AGENT_RING_CELLS * sizeof(struct agent_cell))
 #define shm_size (shm_rings_at + AGENT_RINGS * shm_ring_stride)
 
 /* The records and counts of runtime/record.h and protocol.h, as words that others can write. */
 struct shared_record {
 	shared64 time;
-	shared32 point;
-	shared32 words_faults; /* words in the low 8 bits */
+	shared32 point_words;  /* the high-order byte of words in the high 8 bits */
+	shared32 words_faults; /* the low-order byte in the low 8 bits */
 	shared64 value[];
 };
 struct shared_count {
-	shared64 recorded, filtered, idle, lost;
+	shared64 recorded, filtered, idle, lost, unmatched;
 };
 
 _Static_assert(sizeof(struct shared_record) == sizeof(struct record) &&
                        sizeof(struct shared_count) == sizeof(struct agent_count),
                "shared layout");
+
+/* ---- calls in flight ---- */
+
+#define CALLS_DEEP 128 /* frames of a thread */
+#define STARTS_DEEP 64 /* of MATCH_THREAD */
+
+enum call_state { CALL_NONE, CALL_WRITING, CALL_ACTIVE, CALL_ENDING };
+
+/* A call in flight. The begin is laid out as struct shared_record, so that arguments are written in the same way. */
+struct agent_call {
+	shared64 time;         /* of the begin; from the end on, the duration in ns */
+	shared32 slot;         /* of the begin's point */
+	shared32 words_faults; /* bit 8 + i: argument i could not be read */
+	shared64 value[FETCH_ENTRY_MAX];
+	shared64 place; /* the stack pointer, or the key */
+	shared64 call;  /* which begins and ends belong together: call_id() */
+	shared32 state; /* enum call_state */
+	uint32_t reserved;
+};
+
+/* The calls of a thread, in its ring. */
+struct agent_calls {
+	shared32 depth; /* frames of MATCH_FRAME */
+	shared32 next;  /* where the next start of MATCH_THREAD goes, modulo STARTS_DEEP */
+	shared32 full;  /* calls in flight that found no room */
+	uint32_t reserved;
+	shared64 full_sp; /* the stack pointer at the first of them */
+	struct agent_call frames[CALLS_DEEP], starts[STARTS_DEEP];
+	struct agent_call spare; /* for a begin that cannot be kept */
+};
+
+_Static_assert(sizeof(struct agent_calls) <= AGENT_CALLS_SIZE, "room for calls");
+_Static_assert(offsetof(struct agent_call, value) == offsetof(struct shared_record, value) &&
+                       offsetof(struct agent_call, words_faults) == offsetof(struct shared_record, words_faults),
+               "calls are written like records");
+
+static inline struct agent_calls *ring_calls(struct agent_ring *ring)
+{
+	return (struct agent_calls *)((char *)ring + AGENT_CALLS_IN_RING);
+}
+
+/* Abandons the calls in flight of a ring, whose thread has ended. */
+void calls_abandon(struct agent_ring *ring);
+/* Makes the table of MATCH_KEY and finds out the rate of the clock. Call it in the agent's thread. Returns false without memory. */
+bool calls_prepare(void);
+/* Forgets the starts of MATCH_KEY of a session whose region has this index. */
+void starts_forget(unsigned shm);
 
 /* The readable parts of the images that exist as long as a site does: the site's image, and the program's. */
 #define IMAGE_RANGES 8
@@ -95,13 +148,22 @@ struct hit_result {
  * register of x86-64 if they are not used.
  */
 struct hit_result trampoline_load(long rdi, long rsi, long rdx, unsigned size, uint64_t address, uintptr_t frame);
-/* Writes the string after the values of the record. Returns the new end of the record. */
-char *trampoline_string(const struct image_ranges *image, struct shared_record *record, char *cursor, unsigned argument,
+/* How trampoline_string() writes argument number i, a string of at most max bytes. sized: its length is its value so far. */
+static inline uint32_t string_how(unsigned i, bool sized, unsigned max)
+{
+	return i | sized << 8 | max << 16;
+}
+
+/* Writes the string after the values of the record. how: string_how(). Returns the new end of the record. */
+char *trampoline_string(const struct image_ranges *image, struct shared_record *record, char *cursor, uint32_t how,
                         uint64_t address, uintptr_t frame);
-/* Compare a string, or the thread's name, with a literal or, if prefix is set, its beginning. */
+/* Where a literal has to be in a string. */
+enum literal_place { LITERAL_ALL, LITERAL_BEGIN, LITERAL_PART, LITERAL_END };
+
+/* Compare a string, or the thread's name, with a literal. how: enum literal_place; of the name only the first two. */
 struct hit_result trampoline_match(const struct fetch_literal *literal, const struct image_ranges *image, long rdx,
-                                   unsigned prefix, uint64_t address, uintptr_t frame);
-struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned prefix);
+                                   unsigned how, uint64_t address, uintptr_t frame);
+struct hit_result trampoline_comm(const struct fetch_literal *literal, long rsi, long rdx, unsigned how);
 /* Returns CLOCK_MONOTONIC, or UINT64_MAX if the hit must not make system calls, so that it counts as idle. */
 uint64_t trampoline_now(void);
 /* Returns the time for a thread without a ring, or 1 if it must not take the time, so that the hit counts as lost. */
@@ -113,8 +175,21 @@ struct agent_ring *trampoline_take(unsigned shm);
 /* Makes room in a ring that may be overwritten. */
 struct hit_result trampoline_room(struct agent_ring *ring);
 
-void entry_load(void), entry_string(void), entry_match(void), entry_comm(void), entry_now(void), entry_shrink(void),
-	entry_take(void), entry_room(void), entry_late(void);
+/*
+ * Adds the begin of a call. what: its slot, and its enum site_match in the high half. place: the stack pointer or the key.
+ * Returns the struct agent_call to write its arguments and then its time to.
+ */
+struct hit_result trampoline_begin(uint64_t what, struct agent_ring *ring, uint64_t call, unsigned rcx, uint64_t place,
+                                   uintptr_t frame);
+/* Finds the call that ends and computes its duration. Returns its struct agent_call, or 0 if it was not seen. */
+struct hit_result trampoline_end(uint64_t what, struct agent_ring *ring, uint64_t call, unsigned rcx, uint64_t place,
+                                 uintptr_t frame);
+/* Returns a hash of the string at the address. */
+struct hit_result trampoline_hash(const struct image_ranges *image, long rsi, long rdx, unsigned rcx, uint64_t address,
+                                  uintptr_t frame);
+
+void entry_load(void), entry_begin(void), entry_end(void), entry_hash(void), entry_string(void), entry_match(void),
+	entry_comm(void), entry_now(void), entry_shrink(void), entry_take(void), entry_room(void), entry_late(void);
 /* Call this once before the first trampoline is made. */
 void entry_prepare(void);
 

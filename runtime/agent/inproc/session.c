@@ -8,6 +8,7 @@
 #include "runtime/agent/inproc/child.h"
 #include "runtime/agent/inproc/files.h"
 #include "runtime/agent/inproc/session.h"
+#include "runtime/agent/inproc/tables.h"
 
 struct session *session_find(const char *name)
 {
@@ -128,12 +129,17 @@ void session_mark_unkept(int store, const struct session *session, bool unkept)
 static void attachment_write_counts(int dir, const struct session_shm *shm, const struct loaded_attachment *attachment)
 {
 	uint32_t n = attachment->manifest->npoints;
-	size_t size = sizeof(struct agent_counts) + n * sizeof(struct agent_count);
-	struct agent_counts *h = pages_map(size);
+	size_t fixed = sizeof(struct agent_counts) + n * sizeof(struct agent_count), size;
+	struct table_results results;
+	struct agent_counts *h;
 	struct agent_count *counts, c;
 	const struct agent_slot *slots = shm->slots.at;
 	char name[64] = "counts-";
 
+	table_results_find(shm, attachment, &results);
+	size = fixed + results.nmisfits * sizeof(struct agg_misfit) +
+	       (uint64_t)results.ncells * (sizeof(struct agg_cell) + results.key_size);
+	h = pages_map(size);
 	if (!h)
 		return;
 	counts = (struct agent_count *)(h + 1);
@@ -145,10 +151,13 @@ static void attachment_write_counts(int dir, const struct session_shm *shm, cons
 		counts[slots[i].point].filtered += c.filtered;
 		counts[slots[i].point].idle += c.idle;
 		counts[slots[i].point].lost += c.lost;
+		counts[slots[i].point].unmatched += c.unmatched;
 	}
 	h->magic = AGENT_COUNTS_MAGIC;
 	h->version = AGENT_VERSION;
-	h->size = size;
+	h->ncells = table_results_write(shm, attachment->manifest, &results, (char *)h + fixed);
+	h->size = fixed + results.nmisfits * sizeof(struct agg_misfit) +
+	          (uint64_t)h->ncells * (sizeof(struct agg_cell) + results.key_size);
 	h->attachment = attachment->number;
 	h->npoints = n;
 	h->pid = agent.pid;
@@ -156,7 +165,7 @@ static void attachment_write_counts(int dir, const struct session_shm *shm, cons
 	format_number(name + strlen(name), attachment->number);
 	strcat(name, "-");
 	format_number(name + strlen(name), agent.pid);
-	file_write(dir, name, h, size);
+	file_write(dir, name, h, h->size);
 	pages_unmap(h, size);
 }
 

@@ -24,6 +24,7 @@
 #include "runtime/agent/inproc/agent.h"
 #include "runtime/agent/inproc/maps.h"
 #include "runtime/agent/inproc/shm.h"
+#include "runtime/agent/inproc/tables.h"
 #include "runtime/agent/inproc/trampoline.h"
 
 _Static_assert(sizeof(struct agent_shm) <= shm_slots_at && shm_rings_at % 4096 == 0 && shm_ring_stride % 4096 == 0,
@@ -137,6 +138,14 @@ static void shm_fill(struct session_shm *shm)
 	at->counts_in_ring = AGENT_COUNTS_IN_RING;
 	at->data_in_ring = AGENT_DATA_IN_RING;
 	at->overflow_at = shm_overflow_at;
+	at->tables_at = shm_tables_at;
+	at->cells_at = shm_cells_at;
+	at->cells_in_ring = AGENT_CELLS_IN_RING;
+	at->ntables = AGENT_TABLES;
+	at->ncells = AGENT_CELLS;
+	at->ncells_in_ring = AGENT_RING_CELLS;
+	memset((char *)at + shm_tables_at, 0xff, AGENT_TABLES * sizeof(struct agent_table));
+	tables_describe(shm);
 	shared_set(at->overwrite, shm->session->overwrites);
 	memcpy(at->session, shm->session->name, sizeof(at->session));
 	if (n)
@@ -154,6 +163,7 @@ static void ring_reset(struct agent_ring *ring)
 	if (!shared_get(ring->turns))
 		return;
 	memset((char *)ring + AGENT_DATA_IN_RING, 0, AGENT_RING_SIZE + AGENT_RING_SLACK);
+	memset(ring_calls(ring), 0, sizeof(struct agent_calls));
 	head = shared_get(ring->head);
 	shared_set(ring->limit, head + AGENT_RING_SIZE);
 	shared_set(ring->taken, head);
@@ -172,6 +182,7 @@ static void shm_reset(struct session_shm *shm)
 		memcpy(shm_slots(shm->at), slots, n * sizeof(*slots));
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(shm->at, i)); i++)
 		ring_reset(ring_of(shm->at, i));
+	tables_reset(shm);
 	shared_set(shm->at->overwrite, shm->session->overwrites);
 	shared_set(shm->at->record_until, 0);
 	memcpy(shm->at->session, shm->session->name, sizeof(shm->at->session));
@@ -262,22 +273,29 @@ void shm_leave(struct session *session)
 		close(shm->keep);
 		shm->keep = -1;
 	}
+	starts_forget(shm->index);
 	shm->session = NULL;
 	session->shm = NULL;
 }
 
 /* ---- mlockall ---- */
 
-static void shm_hide(struct agent_shm *at, uint32_t nslots, int protection)
+static void shm_hide(const struct session_shm *shm, uint32_t nslots, int protection)
 {
+	struct agent_shm *at = shm->at;
 	const uintptr_t base = (uintptr_t)at;
 	unsigned n = 0;
 
 	memory_protect(base + shm_slots_at + nslots * sizeof(struct agent_slot), base + shm_overflow_at, protection);
-	memory_protect(base + shm_overflow_at + nslots * sizeof(struct agent_count), base + shm_rings_at, protection);
-	for (; n < AGENT_RINGS && ring_known(ring_of(at, n)); n++)
-		memory_protect((uintptr_t)(ring_counts(ring_of(at, n)) + nslots), (uintptr_t)ring_of(at, n + 1),
-		               protection);
+	memory_protect(base + shm_overflow_at + nslots * sizeof(struct agent_count), base + shm_tables_at, protection);
+	tables_protect(shm, protection);
+	for (; n < AGENT_RINGS && ring_known(ring_of(at, n)); n++) {
+		uintptr_t cells = (uintptr_t)ring_of(at, n) + AGENT_CELLS_IN_RING;
+
+		memory_protect((uintptr_t)(ring_counts(ring_of(at, n)) + nslots), cells, protection);
+		memory_protect(cells + tables_ring_cells(shm) * sizeof(struct agent_cell),
+		               (uintptr_t)ring_of(at, n + 1), protection);
+	}
 	/* The header of the first unused ring stays accessible, because ring_known() reads it. */
 	memory_protect((uintptr_t)ring_of(at, n) + sizeof(struct agent_ring), base + shm_size, protection);
 }
@@ -291,7 +309,7 @@ void shms_hide(bool hide)
 			continue;
 		if (!hide)
 			munlock(at, shm_size);
-		shm_hide(at, agent.shms[i].slots.n / sizeof(struct agent_slot),
+		shm_hide(&agent.shms[i], agent.shms[i].slots.n / sizeof(struct agent_slot),
 		         hide ? PROT_NONE : PROT_READ | PROT_WRITE);
 	}
 }
@@ -303,8 +321,10 @@ static void shm_copy(struct agent_shm *to, struct agent_shm *from)
 {
 	shared_set(to->record_until, shared_get(from->record_until));
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
-		if (shared_get(ring_of(from, i)->turns))
+		if (shared_get(ring_of(from, i)->turns)) {
 			memcpy(ring_of(to, i), ring_of(from, i), AGENT_COUNTS_IN_RING);
+			shared_set(ring_of(to, i)->ncells, 0);
+		}
 }
 
 static void counts_move(struct shared_count *to, const struct shared_count *from, size_t n)
@@ -312,6 +332,7 @@ static void counts_move(struct shared_count *to, const struct shared_count *from
 	for (size_t i = 0; i < n; i++) {
 		const uint64_t recorded = shared_get(from[i].recorded), filtered = shared_get(from[i].filtered);
 		const uint64_t idle = shared_get(from[i].idle), lost = shared_get(from[i].lost);
+		const uint64_t unmatched = shared_get(from[i].unmatched);
 
 		if (recorded)
 			shared_add(to[i].recorded, recorded);
@@ -321,6 +342,8 @@ static void counts_move(struct shared_count *to, const struct shared_count *from
 			shared_add(to[i].idle, idle);
 		if (lost)
 			shared_add(to[i].lost, lost);
+		if (unmatched)
+			shared_add(to[i].unmatched, unmatched);
 	}
 }
 
@@ -396,6 +419,7 @@ int shm_renew(struct session_shm *shm, bool keep)
 	}
 	if (old) {
 		shm_add(shm->at, old, shm->slots.n / sizeof(struct agent_slot));
+		tables_move(shm, old);
 		munmap(old, shm_size);
 	}
 	return 0;
@@ -434,6 +458,7 @@ static void counts_add(struct agent_count *to, const struct shared_count *from)
 	to->filtered += shared_get(from->filtered);
 	to->idle += shared_get(from->idle);
 	to->lost += shared_get(from->lost);
+	to->unmatched += shared_get(from->unmatched);
 }
 
 void shm_count(const struct session_shm *shm, uint32_t slot, struct agent_count *count)
@@ -456,6 +481,8 @@ void rings_release(void *unused)
 
 		t->ring[i] = NULL;
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		if (ring)
+			calls_abandon(ring);
 		if (ring)
 			shared_release(ring->state, shared_get(ring->head) + AGENT_RING_SIZE == shared_get(ring->limit)
 			                                    ? AGENT_RING_FREE

@@ -18,6 +18,9 @@ struct session_shm {
 	bool asked;              /* a controller has the memfd */
 	uint32_t next_ring;      /* where to begin the search for a ring to take by force */
 	struct vector slots;     /* struct agent_slot: the agent's own copy */
+	struct vector tables;    /* struct region_table *: the agent's own copies (tables.c) */
+	uint32_t ncells;         /* cells of the tables */
+	uint64_t keys_size;      /* bytes for keys that the tables take */
 };
 
 /* Gives the session a region, if it has none. */

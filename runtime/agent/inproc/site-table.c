@@ -79,9 +79,12 @@ static int64_t consumer_new(struct patch_site *site, struct session_shm *shm)
 }
 
 int64_t consumer_take(struct patch_site *site, struct session_shm *shm, const struct loaded_attachment *attachment,
-                      uint32_t point, struct interned_program *program)
+                      uint32_t point, struct interned_program *program, const struct hit_group *group)
 {
 	const struct agent_slot *slots = shm->slots.at;
+	/* The begins and the ends of a call are points of one probe. */
+	const uint64_t call = (uint64_t)shm->index << 60 | (uint64_t)(attachment->number & 0xfffffff) << 32 |
+	                      manifest_points(attachment->manifest)[point].probe;
 	struct site_consumer *c;
 	int64_t found = -1;
 
@@ -89,10 +92,10 @@ int64_t consumer_take(struct patch_site *site, struct session_shm *shm, const st
 		c = consumer_at(i - 1);
 		if (c->shm != shm->index || c->taken)
 			continue;
-		if (c->live && c->program == program && slots[c->slot].attachment == attachment->number &&
-		    slots[c->slot].point == point)
+		if (c->live && c->program == program && c->group == group &&
+		    slots[c->slot].attachment == attachment->number && slots[c->slot].point == point)
 			return i - 1;
-		if (!c->live && (found < 0 || c->program == program))
+		if (!c->live && (found < 0 || (c->program == program && c->group == group)))
 			found = i - 1;
 	}
 	if (found < 0)
@@ -100,9 +103,11 @@ int64_t consumer_take(struct patch_site *site, struct session_shm *shm, const st
 	if (found < 0)
 		return -1;
 	c = consumer_at(found);
-	if (c->program != program)
+	if (c->program != program || c->group != group || c->call != call)
 		site_forget_trampoline(site, c);
 	c->program = program;
+	c->group = group;
+	c->call = call;
 	shm_name_slot(shm, c->slot, attachment->number, point);
 	return found;
 }

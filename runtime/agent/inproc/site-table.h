@@ -8,6 +8,7 @@
 #define RUNTIME_AGENT_INPROC_SITE_TABLE_H
 
 #include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/hit-aggregate.h"
 
 #define CONSUMERS_MAX 8 /* on one site */
 
@@ -16,8 +17,10 @@ struct site_consumer {
 	uint32_t next; /* index + 1 of an older consumer of the site; 0: none */
 	uint32_t slot;
 	struct interned_program *program;
+	const struct hit_group *group;        /* of the program's aggregate; NULL: none */
 	struct loaded_attachment *attachment; /* the attachment whose point uses this consumer in this pass */
 	uint32_t point;
+	uint64_t call;         /* trampoline_consumer.call */
 	uint8_t shm;           /* index of the shared memory region */
 	uint8_t live;          /* is in the trampoline that is armed */
 	uint8_t in_trampoline; /* is in the trampoline that was compiled last */
@@ -63,7 +66,7 @@ struct patch_site *site_get(uintptr_t address);
  * a new one. Returns its index, or -1 without a free slot or memory.
  */
 int64_t consumer_take(struct patch_site *site, struct session_shm *shm, const struct loaded_attachment *attachment,
-                      uint32_t point, struct interned_program *program);
+                      uint32_t point, struct interned_program *program, const struct hit_group *group);
 
 void point_refuse(struct loaded_attachment *attachment, uint32_t point, enum agent_reason reason);
 /* Refuses all points that use the site in this pass. */

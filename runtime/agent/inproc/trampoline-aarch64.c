@@ -17,7 +17,8 @@
  * below the top:
  *
  *     sp + 8 * i      value i from the bottom
- *     c->frame - 80   x0 to x6 and the flags, then x30 during a call
+ *     c->frame - 80 - the size of the longest key: the key of an aggregate
+ *     c->frame - 80   x0 to x6 and the flags, then x30 during a call, and the call of the program that ends
  *     c->frame        the program's stack pointer
  *
  * An exclusive load and store reserves space in the ring. The ring is the thread's,
@@ -39,11 +40,11 @@
 #include "runtime/agent/inproc/asm-aarch64.h"
 #include "runtime/agent/inproc/compile.h"
 
-#define SAVED 80 /* bytes of the frame: x0 to x6, the flags, x30, and 8 for alignment */
+#define SAVED 80 /* bytes of the frame: x0 to x6, the flags, x30, and the call that ends */
 #define HWCAP_ATOMIC (1u << 8)
 
 _Static_assert(AGENT_RING_SIZE == 1u << 18, "gen_reserve() masks 18 bits");
-_Static_assert(RECORD_SIZE_MAX < 4096, "gen_reserve() adds an immediate of 12 bits");
+_Static_assert(RECORD_SIZE_MAX < 1u << 24, "gen_reserve() adds an immediate of 24 bits");
 
 /* ---- parts of the agent ---- */
 
@@ -80,6 +81,17 @@ static void gen_call(struct codebuf *c, void *const *entry)
 
 /* ---- the frame ---- */
 
+/* Returns the size of the longest key. */
+static uint32_t key_max(const struct trampoline_consumer *consumers, size_t n)
+{
+	uint32_t size = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (consumers[i].program->key_size > size)
+			size = consumers[i].program->key_size;
+	return (size + 15) & ~15u;
+}
+
 static uint32_t depth_max(const struct trampoline_consumer *consumers, size_t n)
 {
 	uint32_t depth = 0;
@@ -93,8 +105,9 @@ static uint32_t depth_max(const struct trampoline_consumer *consumers, size_t n)
 
 void gen_enter(struct codebuf *c, const struct trampoline_consumer *consumers, size_t n, uint32_t end)
 {
-	uint32_t saved = (depth_max(consumers, n) + 1) / 2 * 16;
+	uint32_t saved = (depth_max(consumers, n) + 1) / 2 * 16 + key_max(consumers, n);
 
+	c->key = key_max(consumers, n);
 	c->frame = saved + SAVED;
 	a64_sub_imm(c, SP, SP, c->frame);
 	a64_stp_sp(c, X0, X1, saved);
@@ -304,21 +317,74 @@ void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_st
 
 /* ---- what enters C ---- */
 
-void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, bool prefix, uint32_t fault)
+void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, unsigned how, uint32_t fault)
 {
 	a64_mov_imm(c, X1, (uintptr_t)literal);
 	a64_mov_imm(c, X2, (uintptr_t)c->image);
-	a64_mov_imm(c, X3, prefix);
+	a64_mov_imm(c, X3, how);
 	gen_call(c, entry);
 	a64_cbnz(c, X1, fault);
 }
 
-void gen_string(struct codebuf *c, unsigned i)
+void gen_string(struct codebuf *c, uint32_t how)
 {
 	a64_mov_imm(c, X1, (uintptr_t)c->image);
-	a64_mov_imm(c, X2, i);
+	a64_mov_imm(c, X2, how);
 	gen_call(c, &c->table->string);
 	a64_mov(c, X3, X0);
+}
+
+void gen_hash(struct codebuf *c, uint32_t fault)
+{
+	a64_mov_imm(c, X1, (uintptr_t)c->image);
+	gen_call(c, &c->table->hash);
+	a64_cbnz(c, X1, fault);
+}
+
+/* ---- calls ---- */
+
+static void gen_call_arguments(struct codebuf *c, const struct trampoline_consumer *consumer)
+{
+	a64_mov_imm(c, X1, (uint64_t)consumer->program->fetch.match << 32 | consumer->slot);
+	a64_mov_imm(c, X2, consumer->call);
+}
+
+void gen_call_begin(struct codebuf *c, const struct trampoline_consumer *consumer)
+{
+	gen_call_arguments(c, consumer);
+	gen_call(c, &c->table->begin);
+	a64_mov(c, X5, X0);
+}
+
+void gen_call_find(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t none)
+{
+	gen_call_arguments(c, consumer);
+	gen_call(c, &c->table->end);
+	a64_cbz(c, X0, none);
+	a64_str(c, X0, SP, c->frame - 8);
+}
+
+void gen_call_done(struct codebuf *c)
+{
+	a64_ldr(c, X0, SP, c->frame - 8);
+	a64_strw(c, XZR, X0, offsetof(struct agent_call, state));
+}
+
+void gen_duration(struct codebuf *c, unsigned words)
+{
+	(void)words;
+	a64_ldr(c, X0, SP, c->frame - 8);
+	a64_ldr(c, X0, X0, 0);
+}
+
+void gen_entry(struct codebuf *c, unsigned words, unsigned i, uint32_t fault)
+{
+	(void)words;
+	a64_ldr(c, X0, SP, c->frame - 8);
+	a64_ldrw(c, X1, X0, offsetof(struct agent_call, words_faults));
+	a64_and_bits(c, X1, X1, 8 + i, 1);
+	a64_cbnz(c, X1, fault);
+	a64_ldr(c, X0, X0, VALUE(i));
 }
 
 void gen_argument(struct codebuf *c, unsigned i)
@@ -352,6 +418,67 @@ void gen_argument_fault(struct codebuf *c, unsigned i)
 void gen_discard(struct codebuf *c, unsigned words)
 {
 	(void)c, (void)words;
+}
+
+/* ---- aggregates ---- */
+
+/* The frame has room for the longest key. */
+void gen_key_begin(struct codebuf *c, unsigned size)
+{
+	(void)c, (void)size;
+}
+
+void gen_key_end(struct codebuf *c)
+{
+	(void)c;
+}
+
+static uint32_t key_at(const struct codebuf *c)
+{
+	return c->frame - SAVED - c->key;
+}
+
+void gen_key(struct codebuf *c, unsigned offset)
+{
+	a64_str(c, X0, SP, key_at(c) + offset);
+}
+
+void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint32_t fault)
+{
+	a64_mov_imm(c, X1, (uintptr_t)c->image);
+	a64_add_imm(c, X2, SP, key_at(c) + offset);
+	gen_call(c, entry);
+	a64_cbnz(c, X1, fault);
+}
+
+void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what)
+{
+	a64_mov_imm(c, X1, (uintptr_t)group);
+	a64_add_imm(c, X2, SP, key_at(c));
+	a64_mov_imm(c, X3, (uintptr_t)column);
+	a64_mov_imm(c, X5, what);
+	gen_call(c, &c->table->aggregate);
+}
+
+bool gen_aggregate_near(struct codebuf *c, const struct hit_group *group, const struct agg_column *column,
+                        unsigned what, uint32_t stub)
+{
+	(void)c, (void)group, (void)column, (void)what, (void)stub;
+	return false;
+}
+
+void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first, unsigned n)
+{
+	a64_mov_imm(c, X1, (uintptr_t)group);
+	a64_mov_imm(c, X2, first);
+	a64_mov_imm(c, X3, n);
+	gen_call(c, &c->table->unread);
+}
+
+void gen_cpu(struct codebuf *c, uint32_t fault)
+{
+	gen_call(c, &c->table->cpu);
+	a64_cbnz(c, X1, fault);
 }
 
 /* ---- rings and records ---- */
@@ -390,6 +517,13 @@ void gen_time_check(struct codebuf *c, const struct agent_shm *shm, uint32_t lat
 	a64_b_cond(c, A64_HS, late);
 }
 
+void gen_never_check(struct codebuf *c, const struct agent_shm *shm, uint32_t late)
+{
+	a64_mov_imm(c, X1, (uintptr_t)&shm->record_until);
+	a64_ldr(c, X1, X1, 0);
+	a64_cbz(c, X1, late);
+}
+
 void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t full)
 {
 	uint32_t again = codebuf_label(c);
@@ -422,8 +556,8 @@ void gen_record(struct codebuf *c, unsigned words, uint32_t slot)
 {
 	a64_mov_imm(c, X1, words);
 	a64_str(c, X1, X5, 0);
-	a64_mov_imm(c, X1, (uint64_t)words << 32 | slot);
-	a64_str(c, X1, X5, offsetof(struct shared_record, point));
+	a64_mov_imm(c, X1, (uint64_t)(words & 255) << 32 | slot);
+	a64_str(c, X1, X5, offsetof(struct shared_record, point_words));
 }
 
 void gen_strings(struct codebuf *c, unsigned offset)

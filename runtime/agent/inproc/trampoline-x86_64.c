@@ -40,6 +40,8 @@ static const int8_t saved_at[8] = {
 	[RAX] = 48, [RCX] = 32, [RDX] = 24, [RBX] = 16, [RSP] = -1, [RBP] = -1, [RSI] = 8, [RDI] = 0,
 };
 
+_Static_assert(sizeof(struct shared_cell) == 1 << 5, "gen_aggregate_near() shifts by 5 bits");
+
 static struct x86_mem thread_field(size_t offset)
 {
 	return x86_fs(trampoline_tls(offset));
@@ -102,12 +104,13 @@ void gen_spill(struct codebuf *c, unsigned depth)
 
 static void load_register(struct codebuf *c, int to, unsigned reg, unsigned words)
 {
+	words += c->extra;
 	if (reg == REGISTER_PC)
 		x86_mov_imm(c, to, c->site);
 	else if (reg == REGISTER_SP)
-		x86_lea(c, to, x86_at(RSP, STACK_OFFSET + 8 * words));
+		x86_lea(c, to, x86_at(RSP, STACK_OFFSET + c->key + 8 * words));
 	else if (reg < 8 && saved_at[reg] >= 0)
-		x86_mov_load(c, to, x86_at(RSP, saved_at[reg] + 8 * words));
+		x86_mov_load(c, to, x86_at(RSP, saved_at[reg] + c->key + 8 * words));
 	else
 		x86_mov(c, to, reg);
 }
@@ -277,7 +280,7 @@ static void load_direct(struct codebuf *c, struct x86_mem from, const struct fet
 void gen_load(struct codebuf *c, const struct fetch_step *load, unsigned words, uint32_t stub)
 {
 	/* At or above the saved registers, ... */
-	x86_lea(c, RCX, x86_at(RSP, 8 * (SAVED_WORDS + words)));
+	x86_lea(c, RCX, x86_at(RSP, c->key + 8 * (SAVED_WORDS + c->extra + words)));
 	x86_cmp(c, RAX, RCX);
 	x86_jcc(c, X86_B, stub);
 	/* ... on the stack that sure_low and sure_last are of, and not above sure_last. */
@@ -290,7 +293,7 @@ void gen_load(struct codebuf *c, const struct fetch_step *load, unsigned words, 
 
 void gen_frame_check(struct codebuf *c, int32_t end, uint32_t stub)
 {
-	x86_lea(c, RAX, x86_at(RSP, STACK_OFFSET - 1));
+	x86_lea(c, RAX, x86_at(RSP, STACK_OFFSET + c->key + 8 * c->extra - 1));
 	x86_andl_eax_imm(c, 4095);
 	x86_cmpl_eax_imm(c, 4095 - end);
 	x86_jcc(c, X86_A, stub);
@@ -298,7 +301,7 @@ void gen_frame_check(struct codebuf *c, int32_t end, uint32_t stub)
 
 void gen_load_frame(struct codebuf *c, int32_t offset, const struct fetch_step *load)
 {
-	load_direct(c, x86_at(RSP, offset + STACK_OFFSET), load);
+	load_direct(c, x86_at(RSP, offset + STACK_OFFSET + (int32_t)(c->key + 8 * c->extra)), load);
 }
 
 void gen_load_address(struct codebuf *c, uint64_t address, const struct fetch_step *load)
@@ -314,23 +317,78 @@ static void gen_call(struct codebuf *c, void *const *entry)
 	x86_call_mem(c, x86_rip(entry));
 }
 
-void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, bool prefix, uint32_t fault)
+void gen_match(struct codebuf *c, void *const *entry, const struct fetch_literal *literal, unsigned how, uint32_t fault)
 {
-	x86_mov_imm(c, RCX, prefix);
+	x86_mov_imm(c, RCX, how);
 	x86_mov_imm(c, RDI, (uintptr_t)literal);
 	x86_mov_imm(c, RSI, (uintptr_t)c->image);
 	gen_call(c, entry);
 	x86_jcc(c, X86_NE, fault);
 }
 
-void gen_string(struct codebuf *c, unsigned i)
+void gen_string(struct codebuf *c, uint32_t how)
 {
 	x86_push(c, RDI);
 	x86_mov_imm(c, RDI, (uintptr_t)c->image);
-	x86_mov_imm(c, RCX, i);
+	x86_mov_imm(c, RCX, how);
 	gen_call(c, &c->table->string);
 	x86_pop(c, RDI);
 	x86_mov(c, RDX, RAX);
+}
+
+void gen_hash(struct codebuf *c, uint32_t fault)
+{
+	x86_mov_imm(c, RDI, (uintptr_t)c->image);
+	gen_call(c, &c->table->hash);
+	x86_jcc(c, X86_NE, fault);
+}
+
+/* ---- calls ---- */
+
+static void gen_call_arguments(struct codebuf *c, const struct trampoline_consumer *consumer)
+{
+	x86_mov_imm(c, RDI, (uint64_t)consumer->program->fetch.match << 32 | consumer->slot);
+	x86_mov(c, RSI, RBX);
+	x86_mov_imm(c, RDX, consumer->call);
+}
+
+void gen_call_begin(struct codebuf *c, const struct trampoline_consumer *consumer)
+{
+	gen_call_arguments(c, consumer);
+	gen_call(c, &c->table->begin);
+	x86_mov(c, RSI, RAX);
+}
+
+/* Pushes the call. Its words are below all values. */
+void gen_call_find(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t none)
+{
+	gen_call_arguments(c, consumer);
+	gen_call(c, &c->table->end);
+	x86_test(c, RAX, RAX);
+	x86_jcc(c, X86_E, none);
+	x86_push(c, RAX);
+	c->extra = 1;
+}
+
+void gen_call_done(struct codebuf *c)
+{
+	x86_pop(c, RAX);
+	c->extra = 0;
+	x86_movl_store_imm(c, x86_at(RAX, offsetof(struct agent_call, state)), CALL_NONE);
+}
+
+void gen_duration(struct codebuf *c, unsigned words)
+{
+	x86_mov_load(c, RAX, x86_at(RSP, (int32_t)(c->key + 8 * words)));
+	x86_mov_load(c, RAX, x86_indirect(RAX));
+}
+
+void gen_entry(struct codebuf *c, unsigned words, unsigned i, uint32_t fault)
+{
+	x86_mov_load(c, RAX, x86_at(RSP, (int32_t)(c->key + 8 * words)));
+	x86_testl_mem_imm(c, x86_at(RAX, offsetof(struct agent_call, words_faults)), 1u << (8 + i));
+	x86_jcc(c, X86_NE, fault);
+	x86_mov_load(c, RAX, x86_at(RAX, VALUE(i)));
 }
 
 void gen_argument(struct codebuf *c, unsigned i)
@@ -340,7 +398,7 @@ void gen_argument(struct codebuf *c, unsigned i)
 
 void gen_frame_address(struct codebuf *c, int32_t offset)
 {
-	x86_lea(c, RAX, x86_at(RSP, offset + STACK_OFFSET));
+	x86_lea(c, RAX, x86_at(RSP, offset + STACK_OFFSET + (int32_t)(c->key + 8 * c->extra)));
 }
 
 void gen_load_call(struct codebuf *c, const struct stub *stub)
@@ -361,6 +419,191 @@ void gen_discard(struct codebuf *c, unsigned words)
 {
 	if (words)
 		x86_lea(c, RSP, x86_at(RSP, 8 * words));
+}
+
+/* ---- aggregates ---- */
+
+void gen_key_begin(struct codebuf *c, unsigned size)
+{
+	x86_lea(c, RSP, x86_at(RSP, -(int32_t)size));
+	c->key = size;
+}
+
+void gen_key_end(struct codebuf *c)
+{
+	x86_lea(c, RSP, x86_at(RSP, c->key));
+	c->key = 0;
+}
+
+void gen_key(struct codebuf *c, unsigned offset)
+{
+	x86_mov_store(c, x86_at(RSP, offset), RAX);
+}
+
+void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint32_t fault)
+{
+	x86_mov_imm(c, RDI, (uintptr_t)c->image);
+	x86_lea(c, RSI, x86_at(RSP, offset));
+	gen_call(c, entry);
+	x86_jcc(c, X86_NE, fault);
+}
+
+void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what)
+{
+	x86_mov_imm(c, RDI, (uintptr_t)group);
+	x86_mov(c, RSI, RSP);
+	x86_mov_imm(c, RDX, (uintptr_t)column);
+	x86_mov_imm(c, RCX, what);
+	gen_call(c, &c->table->aggregate);
+}
+
+/* rcx = the bucket of rax. Jumps if rax is in one that is rare: below 0, or 0 for powers of two. */
+static void gen_bucket(struct codebuf *c, const struct agg_column *column, uint32_t stub)
+{
+	uint32_t exact = codebuf_label(c);
+
+	x86_test(c, RAX, RAX);
+	if (column->histogram == AGG_LOG2)
+		x86_jcc(c, column->is_unsigned ? X86_E : X86_LE, stub);
+	else if (!column->is_unsigned)
+		x86_jcc(c, X86_L, stub);
+	if (column->histogram == AGG_LOG2) {
+		x86_bsr(c, RCX, RAX);
+		x86_lea(c, RCX, x86_at(RCX, 2));
+		return;
+	}
+	/* 1 + v up to 63, then 1 + 32 * (log - 5) + (v >> (log - 5)): agg_bucket() in fewer steps */
+	x86_mov(c, RDX, RAX);
+	x86_xorl(c, RCX, RCX);
+	x86_cmp_imm8(c, RAX, 64);
+	x86_jcc(c, X86_B, exact);
+	x86_bsr(c, RCX, RAX);
+	x86_lea(c, RCX, x86_at(RCX, -5));
+	x86_shr_cl(c, RDX);
+	x86_shl_imm(c, RCX, 5);
+	codebuf_here(c, exact);
+	x86_lea(c, RCX, x86_sum_at32(RCX, RDX, 1));
+}
+
+/* rcx = (rcx ^ word) * rdx, then rcx ^= rcx >> 29: see key_hash_word() */
+static void gen_hash_word(struct codebuf *c, int word)
+{
+	if (word != X86_NO_INDEX)
+		x86_xor(c, RCX, word);
+	x86_imul(c, RCX, RDX);
+	x86_mov(c, RSI, RCX);
+	x86_shr_imm(c, RSI, KEY_HASH_SHIFT);
+	x86_xor(c, RCX, RSI);
+}
+
+/*
+ * rcx = the offset of the key in the hash table. Its first word is first, and if there are buckets, what is at the
+ * stack pointer, and in rcx. rdi: its second word, if it has one.
+ */
+static void gen_key_hash(struct codebuf *c, const struct hit_table *table, uint64_t first, bool buckets, bool second)
+{
+	uint64_t hash = key_hash_word(0, first);
+
+	if (!buckets && !second) {
+		x86_mov_imm(c, RCX, 4 * (key_hash_end(hash) >> table->shift));
+		return;
+	}
+	x86_mov_imm(c, RDX, KEY_HASH_FACTOR);
+	if (buckets)
+		gen_hash_word(c, X86_NO_INDEX);
+	else
+		x86_mov_imm(c, RCX, hash);
+	if (second)
+		gen_hash_word(c, RDI);
+	x86_imul(c, RCX, RDX);
+	x86_shr_imm(c, RCX, table->shift);
+	x86_shl_imm(c, RCX, 2);
+}
+
+/* Adds rax to the cell at rsi, or jumps if that changes its least or greatest value. */
+static void gen_cell_add(struct codebuf *c, bool is_unsigned, uint32_t stub)
+{
+	x86_mov(c, RCX, RAX);
+	if (!is_unsigned) {
+		x86_mov_imm(c, RDX, 1ull << 63);
+		x86_xor(c, RCX, RDX);
+	}
+	x86_cmp_load(c, RCX, x86_at(RSI, offsetof(struct shared_cell, high)));
+	x86_jcc(c, X86_A, stub);
+	x86_not(c, RCX);
+	x86_cmp_load(c, RCX, x86_at(RSI, offsetof(struct shared_cell, low)));
+	x86_jcc(c, X86_A, stub);
+	x86_add_mem(c, x86_at(RSI, offsetof(struct shared_cell, sum)), RAX);
+	x86_inc_mem(c, x86_at(RSI, offsetof(struct shared_cell, count)));
+}
+
+/* Other processes can write to the table: the number that is found there is checked before it is used. */
+bool gen_aggregate_near(struct codebuf *c, const struct hit_group *group, const struct agg_column *column,
+                        unsigned what, uint32_t stub)
+{
+	const struct hit_table *table = group->table;
+	const uint64_t first = group->group | (uint64_t)(what & 255) << 32;
+	const bool second = what >> 8 == 2, buckets = column->histogram != AGG_PLAIN;
+	uint32_t max = table->ncells;
+
+	if (table->first >= AGENT_RING_CELLS)
+		return false;
+	if (max > AGENT_RING_CELLS - table->first)
+		max = AGENT_RING_CELLS - table->first;
+	if (buckets) {
+		gen_bucket(c, column, stub);
+		x86_shl_imm(c, RCX, 48);
+		x86_mov_imm(c, RDX, first);
+		x86_or(c, RCX, RDX);
+		x86_mov_store(c, x86_at(RSP, 0), RCX);
+	}
+	if (second)
+		x86_mov_load(c, RDI, x86_at(RSP, sizeof(first)));
+	gen_key_hash(c, table, first, buckets, second);
+	x86_mov_imm(c, RDX, (uintptr_t)table->index);
+	x86_movl_load(c, RSI, x86_sum(RDX, RCX));
+	x86_lea(c, RSI, x86_at(RSI, -1));
+	x86_cmp_imm(c, RSI, max);
+	x86_jcc(c, X86_AE, stub);
+	x86_imul_imm(c, RCX, RSI, table->key_size);
+	x86_mov_imm(c, RDX, (uintptr_t)table->keys);
+	x86_add(c, RCX, RDX);
+	if (buckets)
+		x86_mov_load(c, RDX, x86_at(RSP, 0));
+	else
+		x86_mov_imm(c, RDX, first);
+	x86_cmp_load(c, RDX, x86_at(RCX, 0));
+	x86_jcc(c, X86_NE, stub);
+	if (second) {
+		x86_cmp_load(c, RDI, x86_at(RCX, sizeof(first)));
+		x86_jcc(c, X86_NE, stub);
+	}
+	x86_shl_imm(c, RSI, 5);
+	x86_lea(c, RSI, x86_sum_at32(RBX, RSI, AGENT_CELLS_IN_RING + table->first * sizeof(struct shared_cell)));
+	gen_cell_add(c, column->is_unsigned, stub);
+	return true;
+}
+
+void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first, unsigned n)
+{
+	x86_mov_imm(c, RDI, (uintptr_t)group);
+	x86_mov_imm(c, RDX, n);
+	x86_mov_imm(c, RCX, first);
+	gen_call(c, &c->table->unread);
+}
+
+void gen_cpu(struct codebuf *c, uint32_t fault)
+{
+	uint32_t known = codebuf_label(c);
+
+	if (agent.rseq_at) {
+		x86_movl_load(c, RAX, x86_fs(agent.rseq_at + RSEQ_CPU));
+		x86_cmpl_eax_imm(c, INT32_MAX); /* a thread that has not registered it has a negative number there */
+		x86_jcc(c, X86_BE, known);
+	}
+	gen_call(c, &c->table->cpu);
+	x86_jcc(c, X86_NE, fault);
+	codebuf_here(c, known);
 }
 
 /* ---- rings and records ---- */
@@ -401,6 +644,13 @@ void gen_time_check(struct codebuf *c, const struct agent_shm *shm, uint32_t lat
 	x86_jcc(c, X86_AE, late);
 }
 
+void gen_never_check(struct codebuf *c, const struct agent_shm *shm, uint32_t late)
+{
+	x86_mov_imm(c, RCX, (uintptr_t)&shm->record_until);
+	x86_cmp_mem_imm8(c, x86_indirect(RCX), 0);
+	x86_jcc(c, X86_E, late);
+}
+
 void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t full)
 {
 	x86_mov_load(c, RAX, x86_at(RBX, offsetof(struct agent_ring, head)));
@@ -428,8 +678,8 @@ void gen_ring_room(struct codebuf *c, const struct agent_shm *shm, uint32_t retr
 void gen_record(struct codebuf *c, unsigned words, uint32_t slot)
 {
 	x86_mov_store_imm(c, x86_indirect(RSI), words);
-	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, point)), slot);
-	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, words_faults)), words);
+	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, point_words)), slot);
+	x86_movl_store_imm(c, x86_at(RSI, offsetof(struct shared_record, words_faults)), words & 255);
 }
 
 void gen_strings(struct codebuf *c, unsigned offset)

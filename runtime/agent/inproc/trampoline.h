@@ -9,6 +9,7 @@
 
 #include "runtime/agent/inproc/agent.h"
 #include "runtime/agent/inproc/attachment.h"
+#include "runtime/agent/inproc/hit-aggregate.h"
 
 #define TRAMPOLINE_MAX 65536u /* bytes of code */
 #define TRAMPOLINE_ALIGN 16u
@@ -16,6 +17,8 @@
 /* The functions that trampolines call; at the beginning of each region of trampolines. */
 struct trampoline_table {
 	void *load, *string, *match, *comm, *now, *shrink, *take, *room, *late;
+	void *aggregate, *unread, *keystr, *keycomm, *cpu;
+	void *begin, *end, *hash; /* of calls */
 };
 
 void trampoline_table_fill(struct trampoline_table *table);
@@ -25,6 +28,8 @@ struct trampoline_consumer {
 	const struct agent_shm *shm;
 	unsigned index; /* of the shared memory region */
 	uint32_t slot;
+	const struct hit_group *group; /* if the program has an aggregate */
+	uint64_t call;                 /* of a point that begins or ends calls: the same for both */
 };
 
 /*

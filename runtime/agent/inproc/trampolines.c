@@ -116,8 +116,12 @@ static unsigned consumers_list(const struct patch_site *site, struct trampoline_
 	for (uint32_t i = site->consumers; i; i = c->next) {
 		c = consumer_at(i - 1);
 		if (c->taken)
-			list[--first] =
-				(struct trampoline_consumer){ c->program, agent.shms[c->shm].at, c->shm, c->slot };
+			list[--first] = (struct trampoline_consumer){ .program = c->program,
+				                                      .shm = agent.shms[c->shm].at,
+				                                      .index = c->shm,
+				                                      .slot = c->slot,
+				                                      .group = c->group,
+				                                      .call = c->call };
 	}
 	return first;
 }

@@ -16,6 +16,7 @@
 #include "runtime/agent/inproc/calls.h"
 #include "runtime/agent/inproc/loader.h"
 #include "runtime/agent/inproc/patch.h"
+#include "runtime/agent/inproc/tables.h"
 #include "runtime/agent/inproc/wanted.h"
 
 #define TEXTS_MAX 256 /* mappings of one file's text: a program may change the protection of single pages */
@@ -97,7 +98,7 @@ static void point_arm(const struct wanted_point *w, struct patch_site *site, str
 		state->reason = AGENT_CLOCK;
 	else if (c->program->argument_calls && !calls_allowed())
 		state->reason = AGENT_CALLS;
-	else if (c->program->filter_calls)
+	else if (c->program->filter_calls || c->program->aggregate_calls)
 		state->reason = AGENT_COST;
 }
 
@@ -107,11 +108,14 @@ static void site_want(const struct wanted_point *w, const struct map_entry *text
 	uintptr_t address = text->start + (w->point->offset - text->offset);
 	struct patch_site *site;
 	enum agent_reason reason;
+	const struct hit_group *group = NULL;
 	uint16_t *semaphore = NULL;
 	int64_t consumer;
 
 	if (w->state->state == AGENT_REFUSED)
 		return;
+	if (program && program->fetch.role != SITE_HIT && !calls_prepare())
+		program = NULL;
 	site = program ? site_get(address) : NULL;
 	if (!site) {
 		point_refuse(w->attachment, w->index, AGENT_MEMORY);
@@ -123,7 +127,14 @@ static void site_want(const struct wanted_point *w, const struct map_entry *text
 		point_refuse(w->attachment, w->index, reason);
 		return;
 	}
-	consumer = consumer_take(site, w->session->shm, w->attachment, w->index, program);
+	if (program->key_size) {
+		group = table_group(w->session->shm, w->attachment, w->index);
+		if (!group) {
+			point_refuse(w->attachment, w->index, AGENT_TABLES_FULL);
+			return;
+		}
+	}
+	consumer = consumer_take(site, w->session->shm, w->attachment, w->index, program, group);
 	if (consumer < 0) {
 		point_refuse(w->attachment, w->index, AGENT_SLOTS_FULL);
 		return;
