@@ -71,7 +71,7 @@ whole() {
 	[ "$(nm "$binary" | grep -c ' shop_order_semaphore$')" -eq 1 ] || wrong "$what: one semaphore of order"
 	nm "$binary" | grep -q shop_never_called && wrong "$what: a probe that is never called leaves something"
 	[ "$(notes "$binary" | awk '$2 == "order" { print $5 }' | sort -u | wc -l)" -eq 1 ] || wrong "$what: semaphores of order"
-	notes "$binary" | awk '$5 ~ /^0x0+$/' | grep -q . && wrong "$what: a site without a semaphore"
+	notes "$binary" | awk '$1 !~ /^(libc|rtld|libm|libgcc|libstdcxx)$/ && $5 ~ /^0x0+$/' | grep -q . && wrong "$what: a site without a semaphore"
 	if have gdb; then
 		got=$(gdb -nx -batch -x "$T/gdb" "$binary" 2>&1 </dev/null | grep -E '^(order|kinds|some|twelve|status) ' | paste -sd,)
 		[ "$got" = "order 0 part one 8,order 1 part one 8,order 2 part one 8,order 7 part two 8,kinds 97 1 -3 200 -5 9 5 h 4004000000000000,some 12345678901 1,twelve 1 7 12,status 50" ] ||
