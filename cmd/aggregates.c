@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/aggregates.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-#include "cmd/escape.h"
 #include "cmd/json.h"
 
 static const double quantiles[] = { 0.5, 0.9, 0.99, 0.999 };
@@ -13,7 +10,7 @@ static const double quantiles[] = { 0.5, 0.9, 0.99, 0.999 };
 #define NQUANTILES (sizeof(quantiles) / sizeof(*quantiles))
 
 /* A cell of the tables: an entry, or all of them, of one table. */
-struct place {
+struct agg_place {
 	const struct pp_aggregates *aggregates;
 	size_t table, entry;
 };
@@ -23,129 +20,12 @@ static bool function_has_buckets(enum pp_function function)
 	return function == PP_HIST || function == PP_LHIST || function == PP_PCT;
 }
 
-/* ---- text ---- */
-
-static void number_print(int64_t value, bool is_unsigned)
-{
-	if (is_unsigned)
-		printf("%" PRIu64, (uint64_t)value);
-	else
-		printf("%" PRId64, value);
-}
-
-static void part_print(const struct place *at, size_t part)
-{
-	enum pp_kind kind = pp_table_part_kind(at->aggregates, at->table, part);
-	const char *name = pp_entry_name(at->aggregates, at->table, at->entry, part);
-	size_t length;
-	bool cut;
-
-	if (name) {
-		escape_put(stdout, name);
-	} else if (kind == PP_STRING) {
-		const char *text = pp_entry_string(at->aggregates, at->table, at->entry, part, &length, &cut);
-
-		putchar('"');
-		escape_put_n(stdout, text, length, '"');
-		printf("\"%s", cut ? "..." : "");
-	} else if (kind == PP_POINTER) {
-		printf("0x%" PRIx64, (uint64_t)pp_entry_int(at->aggregates, at->table, at->entry, part));
-	} else {
-		number_print(pp_entry_int(at->aggregates, at->table, at->entry, part), kind == PP_UNSIGNED);
-	}
-}
-
-static void buckets_print(const struct place *at, size_t call, bool is_unsigned)
-{
-	size_t n = pp_entry_buckets(at->aggregates, at->table, at->entry, call);
-	struct pp_bucket b;
-
-	for (size_t i = 0; i < n; i++) {
-		pp_entry_bucket(at->aggregates, at->table, at->entry, call, i, &b, sizeof(b));
-		printf("\n    [");
-		number_print(b.low, is_unsigned);
-		printf(", ");
-		number_print(b.high, is_unsigned);
-		printf("] %" PRIu64, b.count);
-	}
-}
-
-static void call_print(const struct place *at, size_t call)
-{
-	enum pp_function function = pp_table_function(at->aggregates, at->table, call);
-	struct pp_values v;
-
-	pp_entry_values(at->aggregates, at->table, at->entry, call, &v, sizeof(v));
-	printf("  %s ", pp_table_call(at->aggregates, at->table, call));
-	switch (function) {
-	case PP_COUNT: printf("%" PRIu64, v.count); break;
-	case PP_SUM: number_print(v.sum, v.is_unsigned); break;
-	case PP_MIN: number_print(v.min, v.is_unsigned); break;
-	case PP_MAX: number_print(v.max, v.is_unsigned); break;
-	case PP_AVG:
-		printf("%.6g",
-		       (v.is_unsigned ? (double)(uint64_t)v.sum : (double)v.sum) / (double)(v.count ? v.count : 1));
-		break;
-	case PP_HIST:
-	case PP_LHIST: buckets_print(at, call, v.is_unsigned); break;
-	case PP_PCT:
-		for (size_t i = 0; i < NQUANTILES; i++)
-			printf("%sp%g %.6g", i ? " " : "", 100 * quantiles[i],
-			       pp_entry_quantile(at->aggregates, at->table, at->entry, call, quantiles[i]));
-		break;
-	}
-}
-
-static void entry_print(const struct place *at)
-{
-	size_t nparts = pp_table_parts(at->aggregates, at->table), ncalls = pp_table_calls(at->aggregates, at->table);
-
-	for (size_t i = 0; i < nparts; i++) {
-		printf("%s", i ? ", " : "");
-		part_print(at, i);
-	}
-	for (size_t i = 0; i < ncalls; i++)
-		call_print(at, i);
-	putchar('\n');
-}
-
-static void rest_print(const struct pp_aggregates *a, size_t table, size_t hidden)
-{
-	struct pp_rest rest;
-
-	pp_table_rest(a, table, 0, &rest, sizeof(rest));
-	if (hidden)
-		printf("and %zu other keys\n", hidden);
-	if (rest.other)
-		printf("other: %" PRIu64 " values found no room (--agg-size)\n", rest.other);
-	if (rest.unread)
-		printf("unread: %" PRIu64 " hits had a key or value that could not be read\n", rest.unread);
-}
-
-void aggregates_print(const struct pp_aggregates *aggregates, uint64_t top)
-{
-	for (size_t i = 0; i < pp_aggregates_tables(aggregates); i++) {
-		size_t n = pp_table_entries(aggregates, i), shown = top && top < n ? top : n;
-
-		printf("\n");
-		escape_put(stdout, pp_table_probe(aggregates, i));
-		printf("  ");
-		escape_put(stdout, pp_table_text(aggregates, i));
-		printf("\n");
-		for (size_t k = 0; k < shown; k++)
-			entry_print(&(struct place){ aggregates, i, k });
-		rest_print(aggregates, i, n - shown);
-	}
-}
-
-/* ---- JSON ---- */
-
 static json_object *number_json(int64_t value, bool is_unsigned)
 {
 	return is_unsigned ? json_uint((uint64_t)value) : json_int(value);
 }
 
-static json_object *part_json(const struct place *at, size_t part)
+static json_object *part_json(const struct agg_place *at, size_t part)
 {
 	enum pp_kind kind = pp_table_part_kind(at->aggregates, at->table, part);
 	const char *name = pp_entry_name(at->aggregates, at->table, at->entry, part), *text;
@@ -161,7 +41,7 @@ static json_object *part_json(const struct place *at, size_t part)
 	                   kind == PP_UNSIGNED || kind == PP_POINTER);
 }
 
-static json_object *buckets_json(const struct place *at, size_t call, bool is_unsigned)
+static json_object *buckets_json(const struct agg_place *at, size_t call, bool is_unsigned)
 {
 	json_object *list = json_new_array();
 	size_t n = pp_entry_buckets(at->aggregates, at->table, at->entry, call);
@@ -179,7 +59,7 @@ static json_object *buckets_json(const struct place *at, size_t call, bool is_un
 	return list;
 }
 
-static json_object *call_json(const struct place *at, size_t call)
+static json_object *call_json(const struct agg_place *at, size_t call)
 {
 	static const char *const names[NQUANTILES] = { "p50", "p90", "p99", "p99.9" };
 	enum pp_function function = pp_table_function(at->aggregates, at->table, call);
@@ -202,7 +82,7 @@ static json_object *call_json(const struct place *at, size_t call)
 	return to;
 }
 
-static json_object *entry_json(const struct place *at)
+static json_object *entry_json(const struct agg_place *at)
 {
 	json_object *to = json_new_object(), *key = json_new_array(), *calls = json_new_array();
 
@@ -243,9 +123,9 @@ static json_object *table_json(const struct pp_aggregates *a, size_t table, uint
 	json_add_uint(to, "keys", n);
 	list = json_new_array();
 	for (size_t i = 0; i < shown; i++)
-		json_append(list, entry_json(&(struct place){ a, table, i }));
+		json_append(list, entry_json(&(struct agg_place){ a, table, i }));
 	json_add(to, "entries", list);
-	json_add(to, "total", entry_json(&(struct place){ a, table, PP_ALL }));
+	json_add(to, "total", entry_json(&(struct agg_place){ a, table, PP_ALL }));
 	list = json_new_array();
 	for (size_t i = 0; i < pp_table_calls(a, table); i++)
 		json_append(list, rest_json(a, table, i));

@@ -35,25 +35,16 @@ void bars_put_trend(FILE *out, const float *values, size_t n)
 void bars_put(FILE *out, double value, double most, size_t columns)
 {
 	static const char *const parts[] = { "", "▏", "▎", "▍", "▌", "▋", "▊", "▉" };
-	size_t eighths = most > 0 && value > 0 ? (size_t)(value / most * (double)columns * STEPS + 0.5) : 0, full, used;
+	size_t eighths = most > 0 && value > 0 ? (size_t)(value / most * (double)columns * STEPS + 0.5) : 0;
 
-	/* A value that is not 0 is visible. */
 	if (value > 0 && !eighths)
 		eighths = 1;
 	if (eighths > columns * STEPS)
 		eighths = columns * STEPS;
-	full = eighths / STEPS;
-	used = full;
-	for (size_t i = 0; i < full; i++)
+	for (size_t i = 0; i < eighths / STEPS; i++)
 		fputs(bars_are_blocks() ? "█" : "#", out);
-	if (eighths % STEPS && bars_are_blocks()) {
+	if (bars_are_blocks())
 		fputs(parts[eighths % STEPS], out);
-		used++;
-	} else if (eighths % STEPS >= STEPS / 2 || (value > 0 && !full)) {
-		if (!bars_are_blocks() && used < columns) {
-			putc('#', out);
-			used++;
-		}
-	}
-	fprintf(out, "%*s", (int)(columns - used), "");
+	else if (eighths && eighths < STEPS)
+		putc('#', out);
 }

@@ -9,7 +9,7 @@
 /* Prints n values, one in each column, relative to their largest. A negative value is unknown, and printed as a blank. */
 void bars_put_trend(FILE *out, const float *values, size_t n);
 
-/* Prints a horizontal bar whose length is value / most of the columns, then blanks up to the columns. */
+/* Prints a horizontal bar whose length is value / most of the columns. A value that is not 0 is visible. */
 void bars_put(FILE *out, double value, double most, size_t columns);
 
 #endif

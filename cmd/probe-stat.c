@@ -5,10 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "cmd/aggregates.h"
+#include "cmd/aggregates-table.h"
 #include "cmd/alloc.h"
+#include "cmd/arming.h"
+#include "cmd/child.h"
 #include "cmd/options.h"
+#include "cmd/private.h"
 #include "cmd/screen.h"
 #include "cmd/signals.h"
 #include "cmd/stat-json.h"
@@ -19,22 +23,16 @@
 
 /* ---- the command line ---- */
 
-enum { KEY_TOP = 0x200, KEY_SORT, KEY_PLAIN };
+enum { KEY_TOP = 0x200, KEY_SORT, KEY_PLAIN, KEY_FOR };
 
 static const struct argp_option stat_options[] = {
 	{ "interval", 'i', "SECONDS", 0, "report every SECONDS (may be a fraction), with hits per second", 1 },
 	{ "times", 'n', "TIMES", 0, "stop after TIMES reports (interval 1 s unless -i is given)", 1 },
 	{ "top", KEY_TOP, "N", 0, "show only the first N probes (by hits: the busiest)", 1 },
 	{ "sort", KEY_SORT, "ORDER", 0, "order by hits, rate, lost or name (default hits)", 1 },
+	{ "for", KEY_FOR, "TIME", 0, "stop after TIME, such as 500ms, 30s, 5m or 1h", 1 },
 	{ "plain", KEY_PLAIN, 0, 0, "print each report below the last one, also on a terminal", 1 },
 	{ "all", 'a', 0, 0, "show also probes without hits", 1 },
-	{ 0 },
-};
-
-static const struct argp_child stat_children[] = {
-	{ &options_pid, 0, NULL, 0 },
-	{ &options_session, 0, NULL, 0 },
-	{ &options_output, 0, NULL, 0 },
 	{ 0 },
 };
 
@@ -63,26 +61,57 @@ static error_t stat_parse_order(struct argp_state *state, struct stat_command *c
 	                           text);
 }
 
+/* Sets what the options leave open, and checks them. */
+static error_t stat_check(struct argp_state *state, struct stat_command *c)
+{
+	struct options *o = &c->options;
+	error_t err = arming_take_latency(state, o, &c->arming);
+
+	if (err)
+		return err;
+	if (o->latency[0] && !o->aggregate)
+		o->aggregate = "count(), avg(duration), pct(duration), hist(duration)";
+	c->is_private = c->arming.argv || state->quoted || o->nfiles || o->backend || options_first_arming(o);
+	if (c->is_private) {
+		err = arming_check_target(state, o, &c->arming);
+		if (!err)
+			err = arming_check_options(state, o, &c->arming);
+		if (err)
+			return err;
+		if (o->session)
+			return options_usage_error(
+				state, o,
+				"-s cannot be combined with options that arm probes, which are armed "
+				"in a session of their own");
+	}
+	c->patterns = c->arming.patterns;
+	c->npatterns = c->is_private ? 0 : c->arming.npatterns;
+	if (c->times && !c->interval)
+		c->interval = 1;
+	if (!c->interval && !c->is_private) {
+		if (c->seconds > 0)
+			return options_usage_error(state, o, "--for needs -i, or options that arm probes");
+		c->times = 1;
+	}
+	return 0;
+}
+
 static error_t stat_parse_key(int key, char *arg, struct argp_state *state)
 {
 	struct stat_command *c = state->input;
 	struct options *o = &c->options;
 
 	switch (key) {
-	case ARGP_KEY_INIT: options_children(state, stat_children, o); break;
+	case ARGP_KEY_INIT: options_children(state, options_arming, o); break;
 	case 'i': return stat_parse_interval(state, c, arg);
 	case 'n': return options_parse_number(state, o, "--times", arg, INT64_MAX, &c->times);
 	case KEY_TOP: return options_parse_number(state, o, "--top", arg, INT64_MAX, &c->top);
 	case KEY_SORT: return stat_parse_order(state, c, arg);
+	case KEY_FOR: return options_parse_time(state, o, "--for", arg, &c->seconds);
 	case KEY_PLAIN: c->plain = true; break;
 	case 'a': c->zeros = true; break;
-	case ARGP_KEY_ARG: return options_add_pattern(state, o, &c->patterns, &c->npatterns, arg);
-	case ARGP_KEY_END:
-		if (c->times && !c->interval)
-			c->interval = 1;
-		else if (!c->interval)
-			c->times = 1;
-		break;
+	case ARGP_KEY_ARG: return arming_take_argument(state, o, &c->arming);
+	case ARGP_KEY_END: return stat_check(state, c);
 	default: return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
@@ -91,13 +120,24 @@ static error_t stat_parse_key(int key, char *arg, struct argp_state *state)
 static const struct argp stat_argp = {
 	.options = stat_options,
 	.parser = stat_parse_key,
-	.args_doc = "[PATTERN...]",
+	.args_doc = "[PATTERN...]\nPATTERN... [-- COMMAND...]",
 	.doc = "Show how often the probes of a session were hit, the busiest first: those that match a PATTERN (default: "
-	       "all that were hit).",
-	.children = stat_children,
+	       "all that were hit). With options that arm probes, such as --agg, arm those that match while this command "
+	       "runs.",
+	.children = options_arming,
 };
 
 /* ---- one report ---- */
+
+/* Returns the columns for bars. */
+static size_t output_columns(void)
+{
+	size_t columns = AGGREGATES_WIDTH, lines;
+
+	if (isatty(STDOUT_FILENO))
+		screen_size(&columns, &lines);
+	return columns;
+}
 
 /* Prints one report. first: it is the first one. */
 static enum status reading_show(struct stat_command *c, struct reading *reading, bool first)
@@ -113,10 +153,10 @@ static enum status reading_show(struct stat_command *c, struct reading *reading,
 	} else {
 		reading_print_table(stdout, &c->options, &shown,
 		                    &(struct table_view){ .rates = c->interval > 0, .n = shown.n });
-		aggregates_print(shown.aggregates, c->top);
+		aggregates_print(stdout, shown.aggregates, c->top, output_columns());
 		if (!first)
 			shown.hidden = 0; /* reported once */
-		reading_report(&c->options, reading, &shown);
+		reading_report(c, reading, &shown);
 	}
 	free(matched);
 	free(shown.rows);
@@ -125,32 +165,67 @@ static enum status reading_show(struct stat_command *c, struct reading *reading,
 
 /* ---- running ---- */
 
+enum { TICK_MS = 100 };
+
 struct stat_run {
 	struct stat_command *c;
+	struct private_session private;
 	bool is_live;
 	struct live live;
 	struct reading now, before;
 	struct timespec next; /* when the next report is due */
+	struct timespec end;  /* when --for ends the command */
 	enum status status;
 };
 
-/* Waits until the next report is due. Returns false if there is none. */
+static void time_add(struct timespec *time, double seconds)
+{
+	time->tv_sec += (time_t)seconds;
+	time->tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
+	if (time->tv_nsec >= 1000000000) {
+		time->tv_nsec -= 1000000000;
+		time->tv_sec++;
+	}
+}
+
+static bool time_is_before(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+/* Returns whether the time of --for has passed, or the processes of a private session have ended. */
+static bool run_is_over(struct stat_run *run)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (run->c->seconds > 0 && !time_is_before(&now, &run->end)) || targets_ended(&run->private.targets);
+}
+
+/* Waits until the next report is due (never without an interval). Returns false if the command ends before. */
 static bool run_pause(struct stat_run *run)
 {
-	struct timespec *next = &run->next;
-	double interval = run->c->interval;
+	bool endless = !(run->c->interval > 0);
 
-	next->tv_sec += (time_t)interval;
-	next->tv_nsec += (interval - (time_t)interval) * 1e9;
-	if (next->tv_nsec >= 1000000000) {
-		next->tv_nsec -= 1000000000;
-		next->tv_sec++;
+	time_add(&run->next, run->c->interval);
+	for (;;) {
+		struct timespec tick;
+
+		clock_gettime(CLOCK_MONOTONIC, &tick);
+		if (!endless && !run->live.paused && !time_is_before(&tick, &run->next))
+			return true;
+		time_add(&tick, TICK_MS / 1e3);
+		if (!endless && !run->live.paused && time_is_before(&run->next, &tick))
+			tick = run->next;
+		if (run->c->seconds > 0 && time_is_before(&run->end, &tick))
+			tick = run->end;
+		if (run->is_live && !live_wait(&run->live, &run->before, &tick))
+			return false;
+		if (!run->is_live && !interrupted)
+			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &tick, NULL);
+		if (interrupted || run_is_over(run))
+			return false;
 	}
-	if (run->is_live)
-		return live_wait(&run->live, &run->before, next);
-	while (!interrupted && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, next, NULL) == EINTR)
-		;
-	return !interrupted;
 }
 
 /* Reports why the session cannot be read. first: it is the first report. */
@@ -171,7 +246,7 @@ static void run_report_failure(struct stat_run *run, int err, bool first)
 static bool run_report(struct stat_run *run, uint64_t i)
 {
 	struct stat_command *c = run->c;
-	int err = run->is_live ? live_take(&run->live, &run->now) : reading_take(&run->now, &c->options);
+	int err = run->is_live ? live_take(&run->live, &run->now) : reading_take(&run->now, c);
 
 	if (err) {
 		run_report_failure(run, err, !i);
@@ -204,43 +279,112 @@ static void run_leave_live(struct stat_run *run)
 
 	reading_select(c, &run->before, &shown, matched);
 	reading_print_table(out, &c->options, &shown, &(struct table_view){ .rates = true, .n = shown.n });
+	aggregates_print(out, shown.aggregates, c->top, output_columns());
 	xmemstream_close(out);
 	if (!ui_write(text, size, &done)) {
 		run->status = reading_report_missing(c, &shown, matched);
-		reading_report(&c->options, &run->before, &shown);
+		reading_report(c, &run->before, &shown);
 	}
 	free(text);
 	free(shown.rows);
 	free(matched);
 }
 
-static enum status stat_run(struct stat_command *c)
+/* Makes reports until the command ends. Returns the number of reports. */
+static uint64_t run_reports(struct stat_run *run)
 {
-	struct stat_run run = { .c = c, .status = STATUS_DONE };
+	struct stat_command *c = run->c;
+	uint64_t i = 0;
 
-	run.is_live = c->interval > 0 && !c->options.json && !c->plain && screen_is_possible();
-	clock_gettime(CLOCK_MONOTONIC, &run.next);
-	for (uint64_t i = 0; !interrupted && (!c->times || i < c->times); i++) {
-		if (i && !run_pause(&run))
-			break;
-		if (!i && run.is_live)
-			live_open(&run.live, c);
-		if (!run_report(&run, i))
-			break;
+	/* A private session has nothing to report at its begin, unless its table is drawn. The first rates begin here. */
+	if (c->is_private && !run->is_live) {
+		if (reading_take(&run->before, c))
+			reading_free(&run->before);
+		if (!run_pause(run))
+			return 0;
 	}
-	live_close(&run.live);
-	if (run.is_live && run.before.stat)
-		run_leave_live(&run);
-	reading_free(&run.before);
-	reading_free(&run.now);
-	return run.status;
+	for (; !interrupted && (!c->times || i < c->times); i++) {
+		if (i && !run_pause(run))
+			break;
+		if (!i && run->is_live)
+			live_open(&run->live, c);
+		if (!run_report(run, i))
+			return UINT64_MAX;
+	}
+	return i;
+}
+
+static void run_begin(struct stat_run *run)
+{
+	struct stat_command *c = run->c;
+	bool on_screen = !c->options.json && !c->plain && screen_is_possible();
+
+	/* Without --for, a private session on a terminal is shown while it counts. */
+	if (c->is_private && !c->interval && !(c->seconds > 0) && on_screen)
+		c->interval = 1;
+	run->is_live = c->interval > 0 && on_screen;
+	clock_gettime(CLOCK_MONOTONIC, &run->next);
+	run->end = run->next;
+	time_add(&run->end, c->seconds);
+}
+
+static enum status stat_run(struct stat_run *run)
+{
+	struct stat_command *c = run->c;
+	uint64_t reports;
+
+	run_begin(run);
+	reports = run_reports(run);
+	run->is_live = run->is_live && reports; /* else nothing was drawn */
+	/* The counts of a private session end with it, so they are shown once more. */
+	if (c->is_private && reports != UINT64_MAX && (!c->times || reports < c->times))
+		run_report(run, reports);
+	live_close(&run->live);
+	if (run->is_live && run->before.stat)
+		run_leave_live(run);
+	reading_free(&run->before);
+	reading_free(&run->now);
+	return run->status;
+}
+
+/* Lets the command run, and reports until it ends. */
+static enum status private_report(struct stat_run *run)
+{
+	struct stat_command *c = run->c;
+	int err = c->arming.argv ? child_release(&c->arming.child) : 0;
+
+	if (err)
+		return child_report(&c->options, c->arming.child.path, err);
+	ui_verbose(&c->options, "counting");
+	return stat_run(run);
+}
+
+static enum status stat_private(void *arg)
+{
+	struct stat_command *c = arg;
+	struct stat_run run = { .c = c, .status = STATUS_DONE };
+	enum status armed = private_arm(&run.private, &c->options, &c->arming), status = armed;
+
+	if (armed == STATUS_DONE || armed == STATUS_PART) {
+		c->session = run.private.session;
+		c->options.session = pp_session_name(c->session);
+		status = private_report(&run);
+		if (status == STATUS_DONE)
+			status = armed;
+		c->options.session = NULL;
+	}
+	private_end(&run.private);
+	return status;
 }
 
 int main(int argc, char **argv)
 {
 	static struct stat_command c; /* not freed */
+	struct stat_run run = { .c = &c, .status = STATUS_DONE };
 
 	options_parse(&stat_argp, argc, argv, &c.options, &c);
+	if (c.arming.argv)
+		return private_run_command(&c.options, &c.arming, stat_private, &c);
 	signals_catch();
-	return ui_finish(&c.options, stat_run(&c));
+	return ui_finish(&c.options, c.is_private ? stat_private(&c) : stat_run(&run));
 }

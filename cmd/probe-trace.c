@@ -4,7 +4,7 @@
  *
  * 1. Without PATTERNs, trace_session() reads an existing session.
  * 2. With PATTERNs, trace_private() arms them in a private session, which ends with this process. With -- COMMAND,
- *    trace_command() first starts a child, which waits until its probes are armed.
+ *    private_run_command() first starts a child, which waits until its probes are armed.
  *
  * Both call trace_follow(), which opens the reader and the output, lets the child run the command, and reads:
  *
@@ -20,11 +20,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "cmd/agent-preload.h"
 #include "cmd/alloc.h"
 #include "cmd/arming.h"
 #include "cmd/child.h"
@@ -32,6 +30,7 @@
 #include "cmd/format.h"
 #include "cmd/latency.h"
 #include "cmd/options.h"
+#include "cmd/private.h"
 #include "cmd/signals.h"
 #include "cmd/sink.h"
 #include "cmd/ui.h"
@@ -47,9 +46,7 @@ struct trace_command {
 	const char *color;     /* --color; NULL: not given */
 	struct timespec until; /* when --for ends the trace */
 
-	int *targets; /* pidfds of the traced processes that have not ended */
-	size_t ntargets;
-	bool has_targets; /* the trace ends with the last of them */
+	struct private_session private; /* with PATTERNs */
 
 	struct pp_session *session;
 	struct pp_reader *reader;
@@ -192,35 +189,6 @@ static const struct argp trace_argp = {
 	.children = options_arming,
 };
 
-/* ---- the traced processes ---- */
-
-static void target_add(struct trace_command *t, pid_t pid)
-{
-	int fd = pidfd_open(pid, 0);
-
-	t->has_targets = true;
-	if (fd < 0)
-		return;
-	t->targets = xreallocarray(t->targets, t->ntargets + 1, sizeof(*t->targets));
-	t->targets[t->ntargets++] = fd;
-}
-
-/* Returns whether all traced processes have ended. */
-static bool targets_ended(struct trace_command *t)
-{
-	if (!t->has_targets)
-		return false;
-	for (size_t i = 0; i < t->ntargets; i++) {
-		struct pollfd p = { .fd = t->targets[i], .events = POLLIN };
-
-		if (poll(&p, 1, 0) <= 0)
-			return false;
-		close(t->targets[i]);
-		t->targets[i--] = t->targets[--t->ntargets];
-	}
-	return true;
-}
-
 /* ---- the session ---- */
 
 static int name_equals(const char *name, void *arg)
@@ -334,7 +302,7 @@ static int trace_idle(struct trace_command *t, unsigned idle)
 	err = trace_flush(t);
 	if (err)
 		return err;
-	if (targets_ended(t) || (second && session_has_ended(t)))
+	if (targets_ended(&t->private.targets) || (second && session_has_ended(t)))
 		return 1;
 	if (second)
 		report_newly_stopped(t);
@@ -544,72 +512,19 @@ static enum status trace_session(struct trace_command *t)
 	return status;
 }
 
-static void targets_open(struct trace_command *t)
+static enum status trace_private(void *arg)
 {
-	const struct options *o = &t->options;
-	/* Processes in a wider scope can outlive those of -p. */
-	bool is_wider = o->children || o->pgrp || o->cgroup;
+	struct trace_command *t = arg;
+	enum status armed = private_arm(&t->private, &t->options, &t->arming), status = armed;
 
-	for (size_t i = 0; i < o->npids && !is_wider; i++)
-		target_add(t, o->pids[i]);
-	if (t->arming.argv)
-		target_add(t, t->arming.child.pid);
-}
-
-static enum status trace_private(struct trace_command *t)
-{
-	struct options *o = &t->options;
-	struct pp_request *request;
-	enum status status, armed;
-
-	request = arming_request(o, &t->arming, &status);
-	if (!request)
-		return status;
-	targets_open(t);
-	if (pp_session_private(&t->session)) {
-		ui_error(o, "%s", pp_error());
-		pp_request_free(request);
-		return STATUS_FAILED;
-	}
-	pp_session_interrupt(t->session, &interrupted);
-	armed = arming_run(o, &t->arming, t->session, request, o->verbose && !o->json ? stderr : NULL);
-	status = armed;
+	t->session = t->private.session;
 	if (armed == STATUS_DONE || armed == STATUS_PART) {
 		status = trace_follow(t);
 		if (status == STATUS_DONE)
 			status = armed;
 	}
-	pp_session_close(t->session);
-	pp_request_free(request);
+	private_end(&t->private);
 	return status;
-}
-
-static int trace_command(struct trace_command *t)
-{
-	struct options *o = &t->options;
-	struct child *child = &t->arming.child;
-	enum status status;
-	char *preload;
-	int err, of_command;
-
-	if (!preload_list(o, t->arming.argv[0], &preload))
-		return ui_finish(o, STATUS_NOT_STARTED);
-	err = child_start(child, t->arming.argv, preload);
-	free(preload);
-	if (err)
-		return ui_finish(o, child_report(o, t->arming.argv[0], err));
-	signals_catch();
-	status = trace_private(t);
-	status = ui_finish(o, status);
-	if (!child->running) {
-		child_cancel(child);
-		return status == STATUS_NOT_FOUND || status == STATUS_NOT_EXECUTABLE ? status : STATUS_NOT_STARTED;
-	}
-	/* From here on an interrupt ends this process, and leaves the command alone. */
-	signals_release();
-	of_command = child_wait(child);
-	/* An incomplete trace is a failure, whatever the status of the command. */
-	return of_command || status != STATUS_FAILED ? of_command : STATUS_FAILED;
 }
 
 int main(int argc, char **argv)
@@ -618,7 +533,7 @@ int main(int argc, char **argv)
 
 	options_parse(&trace_argp, argc, argv, &t.options, &t);
 	if (t.arming.argv)
-		return trace_command(&t);
+		return private_run_command(&t.options, &t.arming, trace_private, &t);
 	signals_catch();
 	return ui_finish(&t.options, t.arming.npatterns ? trace_private(&t) : trace_session(&t));
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/aggregates-table.h"
 #include "cmd/alloc.h"
 #include "cmd/escape.h"
 #include "cmd/screen.h"
@@ -13,7 +14,7 @@
 #include "cmd/stat-table.h"
 #include "cmd/ui.h"
 
-enum { HEAD_LINES = 3, MESSAGES_MOST = 6 };
+enum { HEAD_LINES = 3, MESSAGES_MOST = 6, LIVE_KEYS = 10 };
 
 static const char help[] = "q quit  h hits  r rate  l lost  n name  a all  space pause  arrows, page keys scroll";
 
@@ -94,7 +95,7 @@ int live_take(struct live *live, struct reading *reading)
 	free(live->notices);
 	out = xmemstream(&live->notices, &live->notices_size);
 	ui_messages_to(out);
-	err = reading_take(reading, &live->c->options);
+	err = reading_take(reading, live->c);
 	ui_messages_to(NULL);
 	xmemstream_close(out);
 	return err;
@@ -111,7 +112,7 @@ static enum status live_report(struct live *live, const struct reading *all, str
 	ui_messages_to(out);
 	reading_select(c, all, shown, matched);
 	status = reading_report_missing(c, shown, matched);
-	reading_report(&c->options, all, shown);
+	reading_report(c, all, shown);
 	ui_messages_to(NULL);
 	xmemstream_close(out);
 	free(matched);
@@ -120,6 +121,7 @@ static enum status live_report(struct live *live, const struct reading *all, str
 
 int live_draw(struct live *live, struct reading *reading, enum status *status)
 {
+	const struct stat_command *c = live->c;
 	struct reading shown;
 	size_t columns, lines, size = 0;
 	char *text = NULL;
@@ -128,6 +130,9 @@ int live_draw(struct live *live, struct reading *reading, enum status *status)
 
 	screen_size(&columns, &lines);
 	*status = live_report(live, reading, &shown);
+	/* Aggregates get what the counts leave, and two thirds of the lines at least. */
+	if (reading->aggregates && pp_aggregates_tables(reading->aggregates))
+		lines = lines / 3 > HEAD_LINES ? lines / 3 + 1 : HEAD_LINES + 1;
 	live_set_page(live, shown.n, lines,
 	              lines_count(live->notices, live->notices_size) +
 	                      lines_count(live->messages, live->messages_size));
@@ -136,6 +141,8 @@ int live_draw(struct live *live, struct reading *reading, enum status *status)
 	live_put_rows(live, out, &shown, columns);
 	fwrite(live->notices, 1, live->notices_size, out);
 	fwrite(live->messages, 1, live->messages_size, out);
+	if (reading->aggregates && pp_aggregates_tables(reading->aggregates))
+		aggregates_print(out, reading->aggregates, c->top ? c->top : LIVE_KEYS, columns);
 	xmemstream_close(out);
 	err = screen_show(text, size);
 	free(text);
@@ -185,20 +192,18 @@ static bool live_handle(struct live *live, int key)
 	return true;
 }
 
-bool live_wait(struct live *live, struct reading *reading, struct timespec *next)
+bool live_wait(struct live *live, struct reading *reading, const struct timespec *until)
 {
 	enum status status;
 
 	for (;;) {
-		int key = screen_wait(next);
+		int key = screen_wait(until);
 
 		if (key == SCREEN_INTERRUPTED || !live_handle(live, key))
 			return false;
-		if (key == SCREEN_TIMEOUT && !live->paused)
-			return true;
 		if (key == SCREEN_TIMEOUT)
-			next->tv_sec++;
-		else if (live_draw(live, reading, &status))
+			return true;
+		if (reading->stat && live_draw(live, reading, &status))
 			return false;
 	}
 }

@@ -27,7 +27,7 @@ int live_take(struct live *live, struct reading *reading);
 /* Draws a reading. Returns as ui_write(); *status is what the rows say about the command line. */
 int live_draw(struct live *live, struct reading *reading, enum status *status);
 
-/* Handles keys until the next reading is due. Returns false if the user quits, the command is interrupted or output fails. */
-bool live_wait(struct live *live, struct reading *reading, struct timespec *next);
+/* Handles keys until a time. Returns false if the user quits, the command is interrupted or output fails. */
+bool live_wait(struct live *live, struct reading *reading, const struct timespec *until);
 
 #endif

@@ -72,22 +72,35 @@ static void row_read(struct count_row *row, const struct pp_stat *stat, size_t a
 	pp_stat_counts(stat, at, &row->counts, sizeof(row->counts));
 }
 
-int reading_take(struct reading *reading, const struct options *options)
+/* Reads the counts and the aggregates of a session. */
+static int reading_fill(struct reading *reading, struct pp_session *session, const struct options *options)
 {
-	struct pp_session *session;
-	struct timespec now;
-	int err = pp_session_open(options_session_name(options), false, &session);
+	int err;
 
-	if (err)
-		return err;
 	reading->has_cost =
 		options->verbose && !pp_session_cost(session, STAT_COST_MS, &reading->cost, sizeof(reading->cost));
 	err = pp_session_stat(session, &reading->stat);
 	if (!err)
 		err = pp_session_aggregates(session, &reading->aggregates);
 	reading->limit = pp_session_limit(session, &reading->watched);
-	pp_session_close(session);
-	ui_notices(options);
+	return err;
+}
+
+int reading_take(struct reading *reading, const struct stat_command *c)
+{
+	struct pp_session *session = c->session;
+	struct timespec now;
+	int err;
+
+	if (!session) {
+		err = pp_session_open(options_session_name(&c->options), false, &session);
+		if (err)
+			return err;
+	}
+	err = reading_fill(reading, session, &c->options);
+	if (!c->session)
+		pp_session_close(session);
+	ui_notices(&c->options);
 	if (err)
 		return err;
 	clock_gettime(CLOCK_MONOTONIC, &now);
@@ -162,7 +175,7 @@ static bool row_has_process(const struct count_row *row, pid_t pid)
 /* Returns whether the row is one of those that the command line names, and marks all patterns that match. */
 static bool row_is_selected(const struct stat_command *c, const struct count_row *row, bool *matched)
 {
-	bool by_pattern = !c->npatterns, by_pid = !c->options.npids;
+	bool by_pattern = !c->npatterns, by_pid = !c->options.npids || c->is_private;
 
 	for (size_t i = 0; i < c->npatterns; i++)
 		if (pp_name_matches(row->probe, c->patterns[i]))
@@ -220,7 +233,7 @@ enum status reading_report_missing(struct stat_command *c, const struct reading 
 		}
 	if (missing)
 		return missing < c->npatterns ? STATUS_PART : STATUS_FAILED;
-	if (!o->npids || shown->n || shown->hidden)
+	if (!o->npids || c->is_private || shown->n || shown->hidden)
 		return STATUS_DONE;
 	if (o->npids == 1)
 		ui_error(o, "session '%s' has no %sprobe that is armed only for pid %d or was hit by it", name,

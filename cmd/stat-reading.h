@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cmd/arming.h"
 #include "cmd/options.h"
 
 /* The order of rows. Rows that are equal in it are ordered by name. */
@@ -15,10 +16,14 @@ enum stat_order { STAT_BY_HITS, STAT_BY_RATE, STAT_BY_LOST, STAT_BY_NAME };
 
 struct stat_command {
 	struct options options;
-	double interval; /* seconds; 0: not given */
-	uint64_t times;  /* reports; 0: no limit */
-	uint64_t top;    /* rows; 0: all */
-	bool zeros;      /* -a */
+	struct arming arming;
+	struct pp_session *session; /* the private session; NULL: another command's, which each reading opens */
+	bool is_private;            /* the command line arms probes */
+	double interval;            /* seconds; 0: not given */
+	uint64_t times;             /* reports; 0: no limit */
+	double seconds;             /* --for; 0: not given */
+	uint64_t top;               /* rows; 0: all */
+	bool zeros;                 /* -a */
 	enum stat_order order;
 	bool ordered; /* --sort is given */
 	bool plain;   /* lines also on a terminal */
@@ -59,7 +64,7 @@ struct reading {
 };
 
 /* Reads the counts of the session. Returns 0 or a negative errno. The caller frees the reading. */
-int reading_take(struct reading *reading, const struct options *options);
+int reading_take(struct reading *reading, const struct stat_command *c);
 void reading_free(struct reading *reading);
 /* Computes the rates. trends: and each row's trend. The rows of both readings must be ordered by name. */
 void reading_set_rates(struct reading *now, const struct reading *before, bool trends);

@@ -222,8 +222,9 @@ static void report_cost(const struct options *o, const struct pp_cost *cost)
 		        cost->call_ns);
 }
 
-void reading_report(const struct options *o, const struct reading *all, const struct reading *shown)
+void reading_report(const struct stat_command *c, const struct reading *all, const struct reading *shown)
 {
+	const struct options *o = &c->options;
 	const char *name = options_session_name(o);
 	size_t dead = 0, uncounted = pp_stat_uncounted(all->stat);
 
@@ -241,7 +242,7 @@ void reading_report(const struct options *o, const struct reading *all, const st
 	if (shown->hidden)
 		ui_info(o, "%zu probe%s without hits %s not shown; show all with -a", shown->hidden,
 		        ui_plural(shown->hidden), shown->hidden == 1 ? "is" : "are");
-	if (dead && dead == all->n)
+	if (dead && dead == all->n && !c->is_private)
 		ui_info(o, "session '%s' is dead: all its processes have ended; remove it with probe-disable -s %s",
 		        name, name);
 	if (all->has_cost)

@@ -17,6 +17,6 @@ struct table_view {
 void reading_print_table(FILE *out, const struct options *o, const struct reading *reading,
                          const struct table_view *view);
 /* Prints the messages that follow the table. all: every row, also those that the table does not show. */
-void reading_report(const struct options *o, const struct reading *all, const struct reading *shown);
+void reading_report(const struct stat_command *c, const struct reading *all, const struct reading *shown);
 
 #endif

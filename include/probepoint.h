@@ -237,7 +237,7 @@ int pp_request_latency(struct pp_request *request, const char *begin, const char
 int pp_request_aggregate(struct pp_request *request, const char *expression, unsigned cells);
 /*
  * Records the values of these expressions instead of the probe's arguments: a list such as "c->id, key->ptr, argv[1]".
- * The name of a value (pp_event_arg_name()) is the text of its expression. doc/filters.md describes the language.
+ * The name of a value (pp_event_arg_name()) is the text of its expression. doc/expressions.md describes the language.
  * pp_session_enable() refuses a site if an expression does not fit its arguments.
  */
 int pp_request_print(struct pp_request *request, const char *expressions);

@@ -11,7 +11,7 @@
  *     func:+0x1134          the instruction at this address as linked
  *     func:SYMBOL%return    the function's entry, where calls begin, and all its exits (disasm.h), where calls end. Only
  *                           an end is an event. Its arguments are those of the call, as at its entry, its result ret, and
- *                           its duration
+ *                           its duration. The plugin's sites are used instead if the function has them (call.h)
  *
  * Addresses serve stripped files, which have no symbols but usually have unwind tables.
  */

@@ -103,7 +103,8 @@ static bool site_lacks_names(struct resolver *r, const struct pp_site *site)
 
 int resolver_add_probe(struct resolver *r, const struct pp_probe *probe)
 {
-	const struct pp_probe *entry = r->request->filter || r->request->aggregate ? probe_entry(probe) : NULL;
+	const struct pp_probe *entry =
+		r->request->filter || r->request->aggregate || r->request->print ? probe_entry(probe) : NULL;
 	struct call *call;
 	int err;
 
@@ -119,12 +120,12 @@ int resolver_find_return(struct resolver *r, const struct pp_image *image, size_
 {
 	const char *name = function_name(r->request->patterns[pattern]);
 	size_t stem = r->request->uretprobe ? 0 : function_return_stem(r->request->patterns[pattern]);
-	struct pp_probe *begin = NULL;
-	const struct pp_probe *end = NULL;
+	const struct pp_probe *entry, *end;
 	struct call *call = NULL;
 	uint64_t address;
+	bool found;
 	char *symbol;
-	int err = 0;
+	int err;
 
 	*probe = NULL;
 	if (!stem)
@@ -132,14 +133,11 @@ int resolver_find_return(struct resolver *r, const struct pp_image *image, size_
 	symbol = strndup(name, stem);
 	if (!symbol)
 		return error_nomem();
-	if (!image_symbol(image, symbol, &address))
-		end = call_returns(image, symbol, address);
-	if (end)
-		err = resolver_function(r, image, pattern, symbol, &begin);
+	found = !image_symbol(image, symbol, &address) && call_of_function(image, symbol, address, &entry, &end);
 	free(symbol);
-	if (err || !begin || function_refused(begin))
-		return err;
-	err = targets_call(r->targets, begin, end, FUNCTION_PROVIDER, name, MATCH_FRAME, &call);
+	if (!found)
+		return 0;
+	err = targets_call(r->targets, entry, end, FUNCTION_PROVIDER, name, MATCH_FRAME, &call);
 	if (!err)
 		*probe = &call->probe;
 	return err == -EINVAL ? 0 : err;

@@ -178,8 +178,8 @@ struct pp_site;
 int fetch_compile(const struct pp_site *site, struct fetch_program *program);
 
 /*
- * Makes argument i a string whose length is the value of another argument. Call it before other functions change the
- * program. Returns 0, -ENOMEM, or -EINVAL with an error message.
+ * Makes argument i a string whose length is the value of another argument. No expression can be compiled into the program
+ * afterwards. Returns 0, -ENOMEM, or -EINVAL with an error message.
  */
 int fetch_set_length(struct fetch_program *program, unsigned i, unsigned length);
 /* Sets how many bytes the strings of the record have at most. */

@@ -59,6 +59,8 @@ check_all "8 threads"
 say "run 20 $((hits / 20))"
 for how in exit _exit kill exec; do say "child $how 3 $((hits / 4))"; done
 check_all "children that have ended"
+[ "$(id -u)" != 0 ] || for what in setns lock setns; do say $what; say "run 2 $hits"; done
+check_all "the region has moved and was locked"
 say "run 2 $hits"
 end
 check_all "the process has ended"

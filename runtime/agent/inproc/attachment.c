@@ -124,8 +124,10 @@ static struct interned_program *program_copy(const struct fetch_program *f)
 	p->depths = (uint8_t *)room;
 	program_ok(&p->fetch, p->depths);
 	for (size_t i = 0; i < p->fetch.nsteps; i++)
-		if (step_may_call(&p->fetch, i))
-			*(i < p->fetch.npredicate ? &p->filter_calls : &p->argument_calls) = true;
+		if (step_may_call(&p->fetch, i)) {
+			*(i < f->npredicate ? &p->filter_calls : &p->argument_calls) = true;
+			p->aggregate_calls |= i >= f->npredicate && i < f->npredicate + f->naggregate;
+		}
 	return p;
 }
 

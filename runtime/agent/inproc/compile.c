@@ -465,8 +465,7 @@ static void consumer_labels_init(struct codebuf *c, struct consumer_labels *l)
 /* Takes the time, and jumps to idle if nothing records then. A thread with a ring may read the clock. */
 static void compile_time(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t idle, bool has_ring)
 {
-	if (consumer->group)
-		gen_never_check(c, consumer->shm, idle);
+	gen_never_check(c, consumer->shm, idle);
 	if (!has_ring)
 		gen_time_call(c, &c->table->late);
 	else if (trampoline_clock_invariant())

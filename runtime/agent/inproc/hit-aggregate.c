@@ -29,11 +29,14 @@
 
 /* ---- the table ---- */
 
+/* Skips words that are 0, as most of a short string. */
 static inline uint64_t key_hash(const uint64_t *key, unsigned nwords)
 {
 	uint64_t hash = 0;
 
 	for (unsigned i = 0; i < nwords; i++) {
+		if (!key[i])
+			continue;
 		hash = (hash ^ key[i]) * HASH_FACTOR;
 		hash ^= hash >> 29;
 	}
@@ -123,7 +126,7 @@ static void word_raise_shared(shared64 *word, uint64_t value)
 		;
 }
 
-static void cell_add_shared(struct shared_cell *cell, uint64_t value, uint64_t high)
+static void hit_cell_add_shared(struct shared_cell *cell, uint64_t value, uint64_t high)
 {
 	if (value)
 		shared_add(cell->sum, value);
@@ -147,12 +150,12 @@ static inline struct shared_cell *thread_cell(const struct hit_table *table, uin
 }
 
 /* high: see struct agent_cell. */
-static inline void cell_add(const struct hit_table *table, uint32_t number, uint64_t value, uint64_t high)
+static inline void hit_cell_add(const struct hit_table *table, uint32_t number, uint64_t value, uint64_t high)
 {
 	struct shared_cell *cell = thread_cell(table, number);
 
 	if (!cell) {
-		cell_add_shared(&table->cells[number], value, high);
+		hit_cell_add_shared(&table->cells[number], value, high);
 		return;
 	}
 	if (value)
@@ -173,8 +176,8 @@ void trampoline_aggregate(const struct hit_group *group, uint64_t *key, const st
 	(void)frame;
 	key[0] = group->group | (uint64_t)number << 32 | bucket << 48;
 	cell = table_cell(table, key, what >> 8);
-	cell_add(table, cell == HIT_NO_CELL ? group->misfits + 2 * number : table->first + cell, value,
-	         column->is_unsigned ? value : value ^ 1ull << 63);
+	hit_cell_add(table, cell == HIT_NO_CELL ? group->misfits + 2 * number : table->first + cell, value,
+	             column->is_unsigned ? value : value ^ 1ull << 63);
 }
 
 void trampoline_unread(const struct hit_group *group, long rsi, unsigned n, unsigned first)

@@ -99,7 +99,7 @@ static void point_arm(const struct wanted_point *w, struct patch_site *site, str
 		state->reason = AGENT_CLOCK;
 	else if (c->program->argument_calls && !calls_allowed())
 		state->reason = AGENT_CALLS;
-	else if (c->program->filter_calls)
+	else if (c->program->filter_calls || c->program->aggregate_calls)
 		state->reason = AGENT_COST;
 }
 

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* The processes with which a command ends that arms probes for itself. */
+#ifndef CMD_TARGETS_H
+#define CMD_TARGETS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cmd/arming.h"
+
+/* Zeroed: none. */
+struct target_processes {
+	int *pidfds; /* of those that have not ended */
+	size_t n;
+	bool exist; /* the command ends with the last of them */
+};
+
+/* Adds the processes of -p, if the request has no wider scope, and COMMAND. */
+void targets_open(struct target_processes *targets, const struct options *options, const struct arming *arming);
+/* Returns whether there are targets and all have ended. */
+bool targets_ended(struct target_processes *targets);
+
+#endif
