@@ -86,8 +86,8 @@ static void random_aggregate(struct maker *m, struct fetch_aggregate *a)
 }
 
 /* Makes a program of random steps: perhaps a predicate, an aggregate and an argument. */
-static void make_compiled(struct fetch_program *program, void (*aggregate)(struct maker *, struct fetch_aggregate *),
-                          bool predicate)
+static void make_with(struct fetch_program *program, void (*aggregate)(struct maker *, struct fetch_aggregate *),
+                      bool predicate)
 {
 	static struct maker m;
 	struct fetch_aggregate *a = calloc(1, sizeof(*a));
@@ -121,7 +121,7 @@ static void make_compiled(struct fetch_program *program, void (*aggregate)(struc
 
 static void make_steps(struct fetch_program *program)
 {
-	make_compiled(program, random_aggregate, below(2));
+	make_with(program, random_aggregate, below(2));
 }
 
 /* ---- random programs without scratch memory ---- */
@@ -168,7 +168,7 @@ static void make_light(struct fetch_program *program)
 	struct emit_maps maps = { .key_size = 16 };
 	struct emitter e = { .role = SITE_HIT, .maps = &maps };
 
-	make_compiled(program, light_aggregate, false);
+	make_with(program, light_aggregate, false);
 	ck_assert(aggregate_is_light(&e, program));
 }
 
