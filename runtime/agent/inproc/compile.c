@@ -30,7 +30,6 @@
 #include <string.h>
 
 #include "runtime/agent/inproc/compile.h"
-#include "runtime/function.h"
 
 #define COUNTER(name) offsetof(struct agent_count, name)
 
