@@ -94,7 +94,18 @@ want "keys of a million in the default table" "10000 990000" \
 want "their sum" 3000000 "$(stat_of a | jq '.aggregates[0] | .total.values[0].sum + .rest[0].other_sum')"
 disarm a
 
+# ---- a thread that must not make system calls ----
+arm a 'count(), sum(size) by who'
+arm b 'count() by comm'
+say "strict 3000"
+want "hits of a thread in strict mode" "1000 2000|1000 2000|1000 2000" \
+	"$(stat_of a | jq -r '.aggregates[0].entries | map(.values | "\(.[0].count) \(.[1].sum)") | join("|")')"
+want "keys of its name" "0 0 3000" "$(rest b 0)"
+disarm a b
+end
+
 # ---- threads are killed while they hit ----
+run
 arm a 'count(), sum(size) by who, comm'
 arm b 'hist(size) by who'
 echo "endless 8" >&"$to"
