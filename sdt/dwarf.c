@@ -118,12 +118,12 @@ static Dwarf *dwarf_get(const struct pp_image *image)
 
 /* ---- searches ---- */
 
-struct search {
+struct die_search {
 	long visits;
 	Dwarf_Die found;
 };
 
-static bool search_visit(struct search *search)
+static bool search_visit(struct die_search *search)
 {
 	return ++search->visits <= VISITS_MAX;
 }
@@ -221,7 +221,7 @@ static const char *scope_skip(const char *text, const char *name)
 }
 
 /* Searches a type below a DIE: a unit, a namespace or a class. */
-static bool search_below(struct search *search, Dwarf_Die *parent, const struct type_name *wanted, int nesting)
+static bool search_below(struct die_search *search, Dwarf_Die *parent, const struct type_name *wanted, int nesting)
 {
 	Dwarf_Die child;
 
@@ -264,7 +264,7 @@ static bool unit_of(Dwarf *dwarf, uint64_t address, Dwarf_Die *die)
 }
 
 /* Searches the unit of the address, then all others. */
-static bool search_type(struct search *search, Dwarf *dwarf, uint64_t address, const char *text)
+static bool search_type(struct die_search *search, Dwarf *dwarf, uint64_t address, const char *text)
 {
 	struct type_name wanted = type_name_split(text);
 	Dwarf_CU *unit = NULL;
@@ -373,7 +373,7 @@ static const char *type_name(struct ctypes *types, Dwarf_Die *die, Dwarf_Die *na
 /* A structure that this unit only declares may be defined in another one. */
 static void declaration_resolve(struct ctypes *types, Dwarf_Die *die, const char *name)
 {
-	struct search search = { .visits = 0 };
+	struct die_search search = { .visits = 0 };
 
 	if (dwarf_hasattr(die, DW_AT_declaration) &&
 	    search_type(&search, dwarf_get(types->image), types->address, name))
@@ -429,7 +429,7 @@ static int type_set(struct ctypes *types, Dwarf_Die *from, struct ctype *type)
 
 int dwarf_find_type(struct ctypes *types, const char *name, struct ctype *type)
 {
-	struct search search = { .visits = 0 };
+	struct die_search search = { .visits = 0 };
 	Dwarf *dwarf = dwarf_get(types->image);
 
 	if (!dwarf || !search_type(&search, dwarf, types->address, name))
@@ -639,7 +639,7 @@ const struct pp_type *dwarf_enumeration(struct ctypes *types, const struct ctype
 
 /* ---- parameters ---- */
 
-static bool search_function(struct search *search, Dwarf_Die *parent, uint64_t address, int nesting)
+static bool search_function(struct die_search *search, Dwarf_Die *parent, uint64_t address, int nesting)
 {
 	Dwarf_Die child;
 
@@ -679,7 +679,7 @@ static int parameter_register(Dwarf_Die *die, uint64_t address)
 
 int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room, struct dwarf_die *function)
 {
-	struct search search = { .visits = 0 };
+	struct die_search search = { .visits = 0 };
 	Dwarf *dwarf = dwarf_get(types->image);
 	Dwarf_Die unit, child;
 	int n = 0;
