@@ -8,7 +8,7 @@
  *     (unread)       hits whose key or value could not be read
  *     (total)        the sum of all rows
  *
- * A value that is not known exactly for such a row is "-". Histograms follow, for each key that is shown.
+ * A value that is not known exactly for one of these rows is "-". Histograms follow, for each key that is shown.
  */
 #include "cmd/aggregates-table.h"
 
@@ -27,10 +27,10 @@ static const double shares[] = { 0.5, 0.9, 0.99, 0.999 };
 
 enum { COLUMNS_MOST = 8 * (NSHARES + 1), CELL_WIDTH = 10, GAP_MOST = 8 };
 
-/* What a column of a call shows. */
+/* The value that a column shows. */
 enum column_kind { COLUMN_SUM, COLUMN_MIN, COLUMN_MAX, COLUMN_AVG, COLUMN_SHARE };
 
-struct agg_column {
+struct table_column {
 	enum column_kind kind;
 	size_t call, share;
 	char title[64];
@@ -40,11 +40,11 @@ struct agg_view {
 	FILE *out;
 	const struct pp_aggregates *aggregates;
 	size_t table, shown, columns;
-	struct agg_column column[COLUMNS_MOST];
+	struct table_column column[COLUMNS_MOST];
 	size_t ncolumns;
 };
 
-/* A row that is no key. */
+/* A row other than a key. */
 enum rest_row { REST_HIDDEN, REST_NO_ROOM, REST_UNREAD, REST_TOTAL };
 
 /* ---- values ---- */
@@ -98,7 +98,7 @@ static double values_average(const struct pp_values *values)
 }
 
 /* Formats a cell of a key, or of all keys together (PP_ALL). */
-static void cell_format(const struct agg_view *v, const struct agg_column *c, size_t entry,
+static void cell_format(const struct agg_view *v, const struct table_column *c, size_t entry,
                         const struct pp_values *values, char *text, size_t size)
 {
 	switch (c->kind) {
@@ -120,11 +120,11 @@ static bool function_has_bars(enum pp_function function)
 	return function == PP_HIST || function == PP_LHIST;
 }
 
-static struct agg_column *view_add_column(struct agg_view *v, enum column_kind kind, size_t call)
+static struct table_column *view_add_column(struct agg_view *v, enum column_kind kind, size_t call)
 {
-	struct agg_column *c = &v->column[v->ncolumns++];
+	struct table_column *c = &v->column[v->ncolumns++];
 
-	*c = (struct agg_column){ .kind = kind, .call = call };
+	*c = (struct table_column){ .kind = kind, .call = call };
 	snprintf(c->title, sizeof(c->title), "%s", pp_table_call(v->aggregates, v->table, call));
 	return c;
 }
@@ -135,7 +135,7 @@ static void view_add_shares(struct agg_view *v, size_t call, bool several)
 	const char *text = pp_table_call(v->aggregates, v->table, call), *inner = strchr(text, '(');
 
 	for (size_t i = 0; i <= NSHARES; i++) {
-		struct agg_column *c = view_add_column(v, i < NSHARES ? COLUMN_SHARE : COLUMN_MAX, call);
+		struct table_column *c = view_add_column(v, i < NSHARES ? COLUMN_SHARE : COLUMN_MAX, call);
 		char name[16] = "max";
 
 		c->share = i;
@@ -165,14 +165,14 @@ static void view_set_columns(struct agg_view *v)
 	}
 }
 
-static int column_width(const struct agg_column *c)
+static int column_width(const struct table_column *c)
 {
 	size_t n = escape_columns(c->title);
 
 	return n > CELL_WIDTH ? (int)n : CELL_WIDTH;
 }
 
-static void put_cell(const struct agg_view *v, const struct agg_column *c, const char *text)
+static void put_cell(const struct agg_view *v, const struct table_column *c, const char *text)
 {
 	fprintf(v->out, "  %*s", column_width(c), text);
 }
@@ -261,7 +261,7 @@ static void view_values(const struct agg_view *v, size_t entry, size_t call, str
 	pp_entry_values(v->aggregates, v->table, entry, call, values, sizeof(*values));
 }
 
-static void put_titles(const struct agg_view *v, const size_t *widths)
+static void table_put_titles(const struct agg_view *v, const size_t *widths)
 {
 	fprintf(v->out, "%12s", "COUNT");
 	for (size_t i = 0; i < v->ncolumns; i++) {
@@ -288,7 +288,7 @@ static void put_entry(const struct agg_view *v, size_t entry, const size_t *widt
 	putc('\n', v->out);
 }
 
-/* Stores the values of a call of a row that is no key. The minimum and maximum are those of the keys only. */
+/* Stores the values of a call of a row other than a key. The minimum and maximum are those of the keys only. */
 static void rest_values(const struct agg_view *v, enum rest_row row, size_t call, struct pp_values *values)
 {
 	struct pp_values one;
@@ -320,7 +320,7 @@ static void rest_values(const struct agg_view *v, enum rest_row row, size_t call
 }
 
 /* Returns whether a column of the row is known: sums always, other values only if every value is in a key. */
-static bool rest_is_known(const struct agg_view *v, enum rest_row row, const struct agg_column *c)
+static bool rest_is_known(const struct agg_view *v, enum rest_row row, const struct table_column *c)
 {
 	struct pp_rest rest;
 
@@ -344,7 +344,7 @@ static void put_rest(const struct agg_view *v, enum rest_row row, const char *na
 		return;
 	fprintf(v->out, "%12" PRIu64, values.count);
 	for (size_t i = 0; i < v->ncolumns; i++) {
-		const struct agg_column *c = &v->column[i];
+		const struct table_column *c = &v->column[i];
 
 		rest_values(v, row, c->call, &values);
 		cell_format(v, c, PP_ALL, &values, text, sizeof(text));
@@ -353,7 +353,7 @@ static void put_rest(const struct agg_view *v, enum rest_row row, const char *na
 	fprintf(v->out, "  (%s)\n", name);
 }
 
-/* Prints the rows that are no keys. A table without a key has them only if something is missing. */
+/* Prints the rows other than keys. A table without a key has them only if something is missing. */
 static void put_rests(const struct agg_view *v)
 {
 	size_t hidden = pp_table_entries(v->aggregates, v->table) - v->shown;
@@ -374,7 +374,8 @@ static void put_rests(const struct agg_view *v)
 
 /* ---- histograms ---- */
 
-static void put_bucket(const struct agg_view *v, size_t call, const struct pp_bucket *b, bool is_unsigned, uint64_t most)
+static void put_bucket(const struct agg_view *v, size_t call, const struct pp_bucket *b, bool is_unsigned,
+                       uint64_t most)
 {
 	char low[40], high[40], range[96];
 	size_t used = 2 + 31 + 1 + 10 + 2, width = v->columns > used + 10 ? v->columns - used : 10;
@@ -402,7 +403,8 @@ static void put_gap(const struct agg_view *v, size_t call, const struct pp_bucke
                     bool is_unsigned, uint64_t most)
 {
 	bool is_log = pp_table_function(v->aggregates, v->table, call) == PP_HIST;
-	uint64_t step = (uint64_t)from->high - (uint64_t)from->low + 1, gap = (uint64_t)to->low - (uint64_t)from->high - 1;
+	uint64_t step = (uint64_t)from->high - (uint64_t)from->low + 1,
+		 gap = (uint64_t)to->low - (uint64_t)from->high - 1;
 	struct pp_bucket empty[GAP_MOST];
 	uint64_t low = (uint64_t)from->high + 1;
 	size_t n = 0;
@@ -479,7 +481,7 @@ static void table_print(struct agg_view *v)
 	fputs("  ", v->out);
 	escape_put(v->out, pp_table_text(v->aggregates, v->table));
 	putc('\n', v->out);
-	put_titles(v, widths);
+	table_put_titles(v, widths);
 	for (size_t i = 0; i < v->shown; i++)
 		put_entry(v, i, widths);
 	put_rests(v);

@@ -10,7 +10,7 @@ static const double quantiles[] = { 0.5, 0.9, 0.99, 0.999 };
 #define NQUANTILES (sizeof(quantiles) / sizeof(*quantiles))
 
 /* A cell of the tables: an entry, or all of them, of one table. */
-struct place {
+struct agg_place {
 	const struct pp_aggregates *aggregates;
 	size_t table, entry;
 };
@@ -25,7 +25,7 @@ static json_object *number_json(int64_t value, bool is_unsigned)
 	return is_unsigned ? json_uint((uint64_t)value) : json_int(value);
 }
 
-static json_object *part_json(const struct place *at, size_t part)
+static json_object *part_json(const struct agg_place *at, size_t part)
 {
 	enum pp_kind kind = pp_table_part_kind(at->aggregates, at->table, part);
 	const char *name = pp_entry_name(at->aggregates, at->table, at->entry, part), *text;
@@ -41,7 +41,7 @@ static json_object *part_json(const struct place *at, size_t part)
 	                   kind == PP_UNSIGNED || kind == PP_POINTER);
 }
 
-static json_object *buckets_json(const struct place *at, size_t call, bool is_unsigned)
+static json_object *buckets_json(const struct agg_place *at, size_t call, bool is_unsigned)
 {
 	json_object *list = json_new_array();
 	size_t n = pp_entry_buckets(at->aggregates, at->table, at->entry, call);
@@ -59,7 +59,7 @@ static json_object *buckets_json(const struct place *at, size_t call, bool is_un
 	return list;
 }
 
-static json_object *call_json(const struct place *at, size_t call)
+static json_object *call_json(const struct agg_place *at, size_t call)
 {
 	static const char *const names[NQUANTILES] = { "p50", "p90", "p99", "p99.9" };
 	enum pp_function function = pp_table_function(at->aggregates, at->table, call);
@@ -82,7 +82,7 @@ static json_object *call_json(const struct place *at, size_t call)
 	return to;
 }
 
-static json_object *entry_json(const struct place *at)
+static json_object *entry_json(const struct agg_place *at)
 {
 	json_object *to = json_new_object(), *key = json_new_array(), *calls = json_new_array();
 
@@ -123,9 +123,9 @@ static json_object *table_json(const struct pp_aggregates *a, size_t table, uint
 	json_add_uint(to, "keys", n);
 	list = json_new_array();
 	for (size_t i = 0; i < shown; i++)
-		json_append(list, entry_json(&(struct place){ a, table, i }));
+		json_append(list, entry_json(&(struct agg_place){ a, table, i }));
 	json_add(to, "entries", list);
-	json_add(to, "total", entry_json(&(struct place){ a, table, PP_ALL }));
+	json_add(to, "total", entry_json(&(struct agg_place){ a, table, PP_ALL }));
 	list = json_new_array();
 	for (size_t i = 0; i < pp_table_calls(a, table); i++)
 		json_append(list, rest_json(a, table, i));

@@ -10,7 +10,7 @@
 struct private_session {
 	struct pp_session *session;
 	struct pp_request *request;
-	struct targets targets;
+	struct target_processes targets;
 };
 
 /*

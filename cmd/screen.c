@@ -167,7 +167,7 @@ void screen_size(size_t *columns, size_t *lines)
 	*lines = size.ws_row ? size.ws_row : 24;
 }
 
-/* Returns the length of the sequence that sets a color at the start of text, 0 if there is none. */
+/* Returns the length of the sequence that sets a color at the start of text, 0 if it has none. */
 static size_t color_length(const char *text, size_t length)
 {
 	size_t n = 2;
@@ -235,8 +235,8 @@ int screen_show(const char *text, size_t length)
 
 /* ---- keys ---- */
 
-/* Takes the first key out of the bytes that were read. Returns 0 if there is none. */
-static int key_take(void)
+/* Takes the first key out of the bytes that were read. Returns 0 if it has none. */
+static int screen_take_key(void)
 {
 	static const struct {
 		const char *bytes;
@@ -310,7 +310,7 @@ int screen_wait(const struct timespec *until)
 	sigaddset(&blocked, SIGWINCH);
 	sigaddset(&blocked, SIGTSTP);
 	sigprocmask(SIG_BLOCK, &blocked, &mask);
-	for (key = key_take(); !key; key = key_take()) {
+	for (key = screen_take_key(); !key; key = screen_take_key()) {
 		if (interrupted) {
 			key = SCREEN_INTERRUPTED;
 			break;

@@ -7,7 +7,7 @@
 
 #include "cmd/alloc.h"
 
-static void target_add(struct targets *targets, pid_t pid)
+static void target_add(struct target_processes *targets, pid_t pid)
 {
 	int fd = pidfd_open(pid, 0);
 
@@ -18,7 +18,7 @@ static void target_add(struct targets *targets, pid_t pid)
 	targets->pidfds[targets->n++] = fd;
 }
 
-void targets_open(struct targets *targets, const struct options *o, const struct arming *arming)
+void targets_open(struct target_processes *targets, const struct options *o, const struct arming *arming)
 {
 	/* Processes in a wider scope can outlive those of -p. */
 	bool is_wider = o->children || o->pgrp || o->cgroup;
@@ -29,7 +29,7 @@ void targets_open(struct targets *targets, const struct options *o, const struct
 		target_add(targets, arming->child.pid);
 }
 
-bool targets_ended(struct targets *targets)
+bool targets_ended(struct target_processes *targets)
 {
 	if (!targets->exist)
 		return false;

@@ -9,15 +9,15 @@
 #include "cmd/arming.h"
 
 /* Zeroed: none. */
-struct targets {
+struct target_processes {
 	int *pidfds; /* of those that have not ended */
 	size_t n;
 	bool exist; /* the command ends with the last of them */
 };
 
 /* Adds the processes of -p, if the request has no wider scope, and COMMAND. */
-void targets_open(struct targets *targets, const struct options *options, const struct arming *arming);
+void targets_open(struct target_processes *targets, const struct options *options, const struct arming *arming);
 /* Returns whether there are targets and all have ended. */
-bool targets_ended(struct targets *targets);
+bool targets_ended(struct target_processes *targets);
 
 #endif

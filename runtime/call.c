@@ -212,8 +212,9 @@ static int begin_compile(const struct pp_site *site, const char *key, struct fet
 
 	begin.probe = call->begin;
 	err = fetch_compile(&begin, program);
-	if (!err && key)
-		err = key_compile(key, &begin, program, keys);
+	if (err)
+		return err;
+	err = key ? key_compile(key, &begin, program, keys) : 0;
 	if (err)
 		return err;
 	for (; n < program->nsteps && nargs < call->nsaved; n++) {
@@ -316,23 +317,26 @@ static int end_compile(const struct pp_site *site, const char *key, struct fetch
 	const struct fetch_step duration = { .op = FETCH_DURATION };
 	const struct call *call = site->call;
 	struct fetch_program own = { 0 };
-	int err = own_compile(site, key, keys, &own);
+	int err;
 
 	memset(program, 0, sizeof(*program));
-	if (!err)
-		program->steps = calloc(own.nsteps + (size_t)2 * RECORD_ARGS_MAX, sizeof(*program->steps));
-	if (!err && !program->steps)
+	err = own_compile(site, key, keys, &own);
+	if (err)
+		goto out;
+	program->steps = calloc(own.nsteps + (size_t)2 * RECORD_ARGS_MAX, sizeof(*program->steps));
+	if (!program->steps) {
 		err = error_nomem();
-	if (!err) {
-		program->nmissing = own.nmissing;
-		program->of_site = own.of_site;
-		if (call->of_function)
-			program_add_saved(program, site);
-		program_add_own(program, &own, call->nresults);
-		if (!call->of_function)
-			program_add_saved(program, site);
-		program_add_argument(program, &duration, 1, PP_UNSIGNED, 8);
+		goto out;
 	}
+	program->nmissing = own.nmissing;
+	program->of_site = own.of_site;
+	if (call->of_function)
+		program_add_saved(program, site);
+	program_add_own(program, &own, call->nresults);
+	if (!call->of_function)
+		program_add_saved(program, site);
+	program_add_argument(program, &duration, 1, PP_UNSIGNED, 8);
+out:
 	fetch_release(&own);
 	return err;
 }

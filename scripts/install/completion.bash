@@ -76,8 +76,8 @@ _probepoint_read_words() {
 		--) after=$i; return ;;
 		--*=*) value=${word#*=} word=${word%%=*} ;;
 		--pid | --file | --match | --session | --backend | --count | --output | --interval | --times | --top | --sort | --if | \
-			--string | --no-string | --print | --strlen | --cgroup | --maxactive | --min-duration | --latency | --on | --for | --budget | \
-			--format | --color | --delay | \
+			--string | --no-string | --cgroup | --maxactive | --min-duration | --latency | --on | --for | --budget | \
+			--format | --color | --delay | --agg | --agg-size | --print | --strlen | \
 			-["$with_argument"]) value=${words[++i]-} ;;
 		-["$with_argument"]*) value=${word:2} word=${word:0:2} ;;
 		-*) continue ;;
@@ -97,12 +97,13 @@ _probepoint_options() {
 	echo "--help --usage --version --json -q --quiet -v --verbose -p --pid"
 	case $command in
 	probe-list) echo "--all-processes --check -f --file -m --match --sites --sessions"; return ;;
-	probe-stat) echo "-a --all -i --interval -n --times --plain --sort --top -s --session"; return ;;
+	probe-stat) echo "-a --all --for -i --interval -n --times --plain --sort --top" ;;
 	probe-disable) echo "--all -s --session"; return ;;
 	probe-enable) echo "--budget --for --inject --overwrite --record --system-calls --until-exit" ;;
 	probe-trace) echo "--color -n --count --delay --for --format -o --output" ;;
 	esac
-	echo "-b --backend --cgroup --children --fast -f --file --if --latency --maxactive --min-duration --no-string --on --pgrp --print -s --session --string --strlen --uretprobe --yes"
+	echo "--agg --agg-size -b --backend --cgroup --children --fast -f --file --if --latency --maxactive --min-duration --no-string --on" \
+		"--pgrp --print -s --session --string --strlen --uretprobe --yes"
 }
 
 _probepoint_run() { timeout -k 1 "${PROBEPOINT_COMPLETION_TIME:-2}" "$@" 2>/dev/null </dev/null; }

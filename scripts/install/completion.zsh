@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|print|strlen|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|agg|agg-size|print|strlen)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -113,8 +113,9 @@ _probepoint() {
 		'--if=[select hits for which the expression is true]:expression: '
 		'--maxactive=[track at most N calls in flight]:number: ' '--min-duration=[select calls that took TIME or more]:time: '
 		'--latency=[measure the time between two probes]:probe:_probepoint_probes:probe:_probepoint_probes'
+		'--agg=[compute this at the hits]:expression: ' '--agg-size=[keep at most N keys and buckets]:number: '
+		'*--print=[record these values]:expressions: ' '--strlen=[record at most N bytes of a string]:number: '
 		'--on=[match the two probes by this expression]:expression: '
-		'*--print=[record these values]:expressions: ' '--strlen=[bytes of a string]:number: '
 		'*--string=[read this argument as a string]:argument: ' '*--no-string=[show the address of this argument]:argument: '
 		{-s,--session=}'[use this session]:session:_probepoint_sessions'
 		'--fast[arm by calls instead of traps]' '--uretprobe[see returns by uretprobes]' '--yes[arm more than 500 sites without confirmation]'
@@ -126,10 +127,10 @@ _probepoint() {
 			'--all-processes[list the files of all processes]' '--check[print the faults of probes]' \
 			'--sessions[list sessions]' '*:file:_files' ;;
 	(probe-stat)
-		_arguments -S $options {-a,--all}'[show also probes without hits]' {-i,--interval=}'[report every SECONDS]:seconds: ' \
+		_arguments -S $options $arming {-a,--all}'[show also probes without hits]' {-i,--interval=}'[report every SECONDS]:seconds: ' \
 			{-n,--times=}'[stop after TIMES reports]:times: ' '--top=[show only the first N probes]:number: ' \
-			'--sort=[order by]:order:(hits rate lost name)' '--plain[print lines also on a terminal]' \
-			{-s,--session=}'[use this session]:session:_probepoint_sessions' '*:pattern:_probepoint_probes' ;;
+			'--for=[stop after this time]:time: ' '--sort=[order by]:order:(hits rate lost name)' \
+			'--plain[print lines also on a terminal]' '*:pattern:_probepoint_probes' ;;
 	(probe-disable)
 		_arguments -S $options '--all[disarm all probes of all sessions]' \
 			{-s,--session=}'[use this session]:session:_probepoint_sessions' '*:pattern:_probepoint_probes' ;;

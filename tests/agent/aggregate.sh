@@ -86,6 +86,14 @@ want "unread of a key" "0 0 200" "$(rest b 1)"
 want "hits that pass the filter" 200 "$(filtered b)"
 disarm a b
 
+# ---- a million keys in a table of 10,000 ----
+arm a 'sum(size) by who, delta'
+say "distinct 1000000"
+want "keys of a million in the default table" "10000 990000" \
+	"$(stat_of a | jq -r '.aggregates[0] | "\(.keys) \(.rest[0].other)"')"
+want "their sum" 3000000 "$(stat_of a | jq '.aggregates[0] | .total.values[0].sum + .rest[0].other_sum')"
+disarm a
+
 # ---- threads are killed while they hit ----
 arm a 'count(), sum(size) by who, comm'
 arm b 'hist(size) by who'

@@ -8,9 +8,10 @@ agent_build simple
 target "$T/simple"
 
 text() { # the process's text
-	local range=$(sed -n 's|^\([0-9a-f]*\)-\([0-9a-f]*\) r-xp .*/simple$|0x\1 0x\2|p' /proc/$pid/maps)
-	set -- $range
-	dd if=/proc/$pid/mem bs=4096 skip=$(($1 / 4096)) count=$((($2 - $1) / 4096)) 2>/dev/null | sha256sum
+	local from to
+	sed -n 's|^\([0-9a-f]*\)-\([0-9a-f]*\) r-xp .*/simple$|0x\1 0x\2|p' /proc/$pid/maps | while read -r from to; do
+		dd if=/proc/$pid/mem bs=4096 skip=$((from / 4096)) count=$(((to - from) / 4096)) 2>/dev/null
+	done | sha256sum
 }
 # The kernel may leave two mappings with the same protection where there was one.
 maps() {

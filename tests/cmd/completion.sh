@@ -64,10 +64,11 @@ options() {
 
 # Prints what is typed for each option, all but its last letter, and the line that zsh shall have then.
 options_typed() {
-	grep -v 'probe-list --session$' "$T/options" | sed -E '
+	grep -vE 'probe-list --session$| --agg=$' "$T/options" | sed -E '
 		h
 		s/\[?=$//
 		s/--if$/--iff/
+		s/--on$/--onn/
 		s/.$/\\t/
 		p
 		x

@@ -58,6 +58,14 @@ table() {
 --sort name              |
 --plain                  |
 --fast                   | trace-session
+--uretprobe              | trace-session
+--strlen 10              | trace-session
+--print pid              | trace-session
+--agg-size 10            | trace-session
+--agg count()            | trace-session
+--latency a:b a:c        | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command
+--on pid                 | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command
+--min-duration 5ms       | trace-session
 --yes                    | trace-session
 --record                 |
 --overwrite              |
@@ -110,8 +118,8 @@ done
 
 # Combinations that are refused.
 for option in '--format {time}' '--color never' '--delay 10ms'; do refused trace-session -o "$T/dir" $option; done
-refused trace-session --json --format '{time}'
-refused trace-session --json --color always
+expect 2 probe-trace --json --format '{time}' -s "$S"
+expect 2 probe-trace --json --color always -s "$S"
 refused trace-session --color always --format '{time}'
 for both in '--children --pgrp' '--children --cgroup=/sys/fs/cgroup' '--pgrp --cgroup=/sys/fs/cgroup'; do
 	for m in enable-pid trace-pid; do refused $m $both; done

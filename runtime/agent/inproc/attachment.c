@@ -12,7 +12,6 @@
 #include "runtime/agent/inproc/agent.h"
 #include "runtime/agent/inproc/attachment.h"
 #include "runtime/agent/inproc/mem.h"
-#include "runtime/function.h"
 
 _Static_assert(sizeof(struct manifest) == 64 && sizeof(struct manifest_point) == 48 &&
                        sizeof(struct manifest_aggregate) == 384 && sizeof(struct manifest_name) == 16 &&

@@ -25,22 +25,18 @@
 #include "runtime/agent/inproc/hit-call.h"
 
 #define PROBES 256
-#define HASH_FACTOR 0x9e3779b97f4a7c15ull
 
 /* ---- the table ---- */
 
-/* Skips words that are 0, as most of a short string. */
 static inline uint64_t key_hash(const uint64_t *key, unsigned nwords)
 {
 	uint64_t hash = 0;
 
 	for (unsigned i = 0; i < nwords; i++) {
-		if (!key[i])
-			continue;
-		hash = (hash ^ key[i]) * HASH_FACTOR;
-		hash ^= hash >> 29;
+		if (i < 2 || key[i])
+			hash = key_hash_word(hash, key[i]);
 	}
-	return hash * HASH_FACTOR;
+	return key_hash_end(hash);
 }
 
 static inline shared64 *table_key(const struct hit_table *table, uint32_t cell)
@@ -216,7 +212,8 @@ static int32_t rseq_cpu(void)
 {
 	const char *self = __builtin_thread_pointer();
 
-	return agent.rseq_at ? __atomic_load_n((const int32_t *)(self + agent.rseq_at) + 1, __ATOMIC_RELAXED) : -1;
+	return agent.rseq_at ? __atomic_load_n((const int32_t *)(self + agent.rseq_at + RSEQ_CPU), __ATOMIC_RELAXED)
+	                     : -1;
 }
 
 struct hit_result trampoline_cpu(void)

@@ -16,7 +16,6 @@
 #include <sys/syscall.h>
 
 #include "runtime/agent/inproc/hit-call.h"
-#include "runtime/function.h"
 
 #define STARTS 16384u   /* places of the table, a power of two */
 #define STARTS_NEAR 32u /* places that a key can have */
@@ -200,7 +199,7 @@ static struct agent_call *start_end(struct agent_ring *ring, uint64_t id)
 
 /* ---- MATCH_KEY ---- */
 
-static uint32_t key_hash(uint64_t id, uint64_t key)
+static uint32_t start_hash(uint64_t id, uint64_t key)
 {
 	uint64_t hash = (key ^ id) * FETCH_HASH_FACTOR;
 
@@ -213,10 +212,10 @@ static bool state_swap(struct agent_call *call, uint32_t was, uint32_t will)
 }
 
 /* Claims the start with the key. Returns NULL if there is none. */
-static struct agent_call *key_take(uint64_t id, uint64_t key, uint32_t state)
+static struct agent_call *start_take(uint64_t id, uint64_t key, uint32_t state)
 {
 	struct agent_call *starts = __atomic_load_n(&agent.starts, __ATOMIC_ACQUIRE);
-	uint32_t hash = key_hash(id, key);
+	uint32_t hash = start_hash(id, key);
 
 	for (unsigned i = 0; starts && i < STARTS_NEAR; i++) {
 		struct agent_call *call = &starts[(hash + i) % STARTS];
@@ -236,8 +235,8 @@ static struct agent_call *key_take(uint64_t id, uint64_t key, uint32_t state)
 static struct agent_call *key_begin(struct agent_ring *ring, uint32_t slot, uint64_t id, uint64_t key)
 {
 	struct agent_call *starts = __atomic_load_n(&agent.starts, __ATOMIC_ACQUIRE);
-	struct agent_call *call = key_take(id, key, CALL_WRITING);
-	uint32_t hash = key_hash(id, key);
+	struct agent_call *call = start_take(id, key, CALL_WRITING);
+	uint32_t hash = start_hash(id, key);
 
 	if (call)
 		count_up(&count_of(ring, shared_get(call->slot))->filtered);
@@ -304,7 +303,7 @@ struct hit_result trampoline_end(uint64_t what, struct agent_ring *ring, uint64_
 	switch (what >> 32) {
 	case MATCH_FRAME: call = frame_end(ring, id, place, &is_missed); break;
 	case MATCH_THREAD: call = start_end(ring, id); break;
-	case MATCH_KEY: call = key_take(id, place, CALL_ENDING); break;
+	case MATCH_KEY: call = start_take(id, place, CALL_ENDING); break;
 	}
 	if (!call) {
 		if (!is_missed)

@@ -18,7 +18,6 @@
 #include "runtime/agent/inproc/patch.h"
 #include "runtime/agent/inproc/tables.h"
 #include "runtime/agent/inproc/wanted.h"
-#include "runtime/function.h"
 
 #define TEXTS_MAX 256 /* mappings of one file's text: a program may change the protection of single pages */
 
