@@ -41,6 +41,8 @@ struct image_dwarf {
 		struct enumeration *next;
 	} * enumerations;
 	struct arena arena; /* owns them */
+	Dwarf_Die unit;     /* the last one that unit_of() found */
+	bool has_unit;
 };
 
 static Dwarf_Die die_of(const struct dwarf_die *die)
@@ -93,23 +95,24 @@ static bool dwarf_begin_units(struct image_dwarf *dwarf)
 	return false;
 }
 
-static Dwarf *dwarf_get(const struct pp_image *image)
+/* Returns the image's DWARF, NULL if it has none. */
+static struct image_dwarf *dwarf_get(const struct pp_image *image)
 {
 	struct image_dwarf *dwarf = image ? image->dwarf : NULL;
 	struct elf_file debug;
 
 	if (!dwarf || dwarf->opened)
-		return dwarf ? dwarf->dwarf : NULL;
+		return dwarf && dwarf->dwarf ? dwarf : NULL;
 	dwarf->opened = true;
 	if (elf_file_open(image->path, &dwarf->file))
 		return NULL;
 	if (!image_unchanged(image, &dwarf->file.stat) && dwarf_begin_units(dwarf))
-		return dwarf->dwarf;
+		return dwarf;
 	if (!image_unchanged(image, &dwarf->file.stat) && !debuglink_open(image, &dwarf->file, &debug)) {
 		elf_file_close(&dwarf->file);
 		dwarf->file = debug;
 		if (dwarf_begin_units(dwarf))
-			return dwarf->dwarf;
+			return dwarf;
 	}
 	elf_file_close(&dwarf->file);
 	dwarf->file.elf = NULL;
@@ -249,22 +252,24 @@ static bool search_below(struct die_search *search, Dwarf_Die *parent, const str
 }
 
 /* Sets *die to the unit that contains the address. Not every compiler writes .debug_aranges, so units are asked. */
-static bool unit_of(Dwarf *dwarf, uint64_t address, Dwarf_Die *die)
+static bool unit_of(struct image_dwarf *dwarf, uint64_t address, Dwarf_Die *die)
 {
 	Dwarf_CU *unit = NULL;
 	Dwarf_Half version;
 	uint8_t kind;
 
-	if (dwarf_addrdie(dwarf, address, die) && dwarf_tag(die) == DW_TAG_compile_unit)
+	*die = dwarf->unit;
+	if (dwarf->has_unit && dwarf_haspc(die, address) == 1)
 		return true;
-	while (!dwarf_get_units(dwarf, unit, &unit, &version, &kind, die, NULL))
-		if (dwarf_tag(die) == DW_TAG_compile_unit && dwarf_haspc(die, address) == 1)
-			return true;
-	return false;
+	dwarf->has_unit = dwarf_addrdie(dwarf->dwarf, address, die) && dwarf_tag(die) == DW_TAG_compile_unit;
+	while (!dwarf->has_unit && !dwarf_get_units(dwarf->dwarf, unit, &unit, &version, &kind, die, NULL))
+		dwarf->has_unit = dwarf_tag(die) == DW_TAG_compile_unit && dwarf_haspc(die, address) == 1;
+	dwarf->unit = *die;
+	return dwarf->has_unit;
 }
 
 /* Searches the unit of the address, then all others. */
-static bool search_type(struct die_search *search, Dwarf *dwarf, uint64_t address, const char *text)
+static bool search_type(struct die_search *search, struct image_dwarf *dwarf, uint64_t address, const char *text)
 {
 	struct type_name wanted = type_name_split(text);
 	Dwarf_CU *unit = NULL;
@@ -276,7 +281,7 @@ static bool search_type(struct die_search *search, Dwarf *dwarf, uint64_t addres
 		return false;
 	if (unit_of(dwarf, address, &die) && search_below(search, &die, &wanted, 0))
 		return true;
-	while (!dwarf_get_units(dwarf, unit, &unit, &version, &kind, &die, NULL))
+	while (!dwarf_get_units(dwarf->dwarf, unit, &unit, &version, &kind, &die, NULL))
 		if (search_below(search, &die, &wanted, 0))
 			return true;
 	return false;
@@ -430,7 +435,7 @@ static int type_set(struct ctypes *types, Dwarf_Die *from, struct ctype *type)
 int dwarf_find_type(struct ctypes *types, const char *name, struct ctype *type)
 {
 	struct die_search search = { .visits = 0 };
-	Dwarf *dwarf = dwarf_get(types->image);
+	struct image_dwarf *dwarf = dwarf_get(types->image);
 
 	if (!dwarf || !search_type(&search, dwarf, types->address, name))
 		return -ENOENT;
@@ -680,7 +685,7 @@ static int parameter_register(Dwarf_Die *die, uint64_t address)
 int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room, struct dwarf_die *function)
 {
 	struct die_search search = { .visits = 0 };
-	Dwarf *dwarf = dwarf_get(types->image);
+	struct image_dwarf *dwarf = dwarf_get(types->image);
 	Dwarf_Die unit, child;
 	int n = 0;
 
