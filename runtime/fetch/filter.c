@@ -313,6 +313,9 @@ static int call_key_parse(struct parser *p)
 		return err;
 	if (p->tokens.next.kind != TOKEN_END)
 		return parser_fail(p, p->tokens.next.at, "expected an operator");
+	err = value_want_terminated(p, &value);
+	if (err)
+		return err;
 	if (value.type == TYPE_STRING) {
 		parser_emit(p, &value.token, FETCH_HASH, false, 0);
 		return p->error;

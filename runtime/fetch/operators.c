@@ -32,6 +32,13 @@ int value_want_integer(const struct parser *p, const struct value *value)
 	}
 }
 
+int value_want_terminated(const struct parser *p, const struct value *value)
+{
+	if (!value->length || value->is_terminated)
+		return 0;
+	return parser_fail(p, value->token.at, "a string with a length cannot be a key: it may not end with a NUL");
+}
+
 /*
  * Compares a string that has a length: first the length, then the bytes. The steps of its address, which are the last, move
  * to after the comparison of the length.
