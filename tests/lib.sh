@@ -10,6 +10,7 @@ fi
 B=$(realpath -m "${B:-build}")
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
+SAN=${SAN-}
 PATH=$B/bin:$PATH
 export B CC CXX PATH LC_ALL=C.UTF-8 TZ=UTC
 export PROBEPOINT_BUDGET=${PROBEPOINT_BUDGET-off} # no budget, because tests hit as fast as they can

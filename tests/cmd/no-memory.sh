@@ -5,7 +5,7 @@
 . tests/lib.sh
 . tests/kernel/lib.sh
 need_kernel
-[ -z "${SAN-}" ] || skip "the sanitizers have allocators of their own"
+[ -z "$SAN" ] || skip "the sanitizers have allocators of their own"
 build_hits
 "$CC" -O1 -Iinclude -o "$T/patched" tests/kernel/patched.c || fail "tests/kernel/patched.c does not build"
 "$CC" -O1 -shared -fPIC -o "$T/no-memory.so" tests/cmd/no-memory.c || fail "tests/cmd/no-memory.c does not build"
