@@ -111,6 +111,7 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 	*report = NULL;
 	if (err)
 		return err;
+	session->buffer = request->buffer;
 	err = targets_find(&e.targets, request);
 	if (!err)
 		err = targets_arm_and_report(&e, report);
