@@ -132,6 +132,8 @@ static error_t enable_check(struct argp_state *state, struct enable *e)
 	err = arming_take_latency(state, o, &e->arming);
 	if (err)
 		return err;
+	if (o->latency[0] && !o->aggregate)
+		o->aggregate = "pct(duration)";
 	err = arming_check_target(state, o, &e->arming);
 	if (err)
 		return err;

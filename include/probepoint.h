@@ -31,7 +31,8 @@
  * each backend; then they return -EBUSY. An open session holds no lock. Other waits are stated at each function.
  *
  * Privileges. The agent backend arms processes of the same user and needs none. The kernel backend needs CAP_SYS_ADMIN,
- * or CAP_BPF and CAP_PERFMON, in the first user namespace; without them, functions that need it return -EPERM.
+ * or CAP_BPF and CAP_PERFMON on Linux 6.6 and later, in the first user namespace; without them, functions that need it
+ * return -EPERM.
  * With CAP_SYS_PTRACE it can also verify what it armed in processes of other users.
  *
  * Times are ns of CLOCK_MONOTONIC in the initial time namespace, addresses are as linked, offsets are bytes
@@ -237,7 +238,7 @@ int pp_request_latency(struct pp_request *request, const char *begin, const char
 int pp_request_aggregate(struct pp_request *request, const char *expression, unsigned cells);
 /*
  * Records the values of these expressions instead of the probe's arguments: a list such as "c->id, key->ptr, argv[1]".
- * The name of a value (pp_event_arg_name()) is the text of its expression. doc/filters.md describes the language.
+ * The name of a value (pp_event_arg_name()) is the text of its expression. doc/expressions.md describes the language.
  * pp_session_enable() refuses a site if an expression does not fit its arguments.
  */
 int pp_request_print(struct pp_request *request, const char *expressions);
@@ -694,7 +695,8 @@ struct pp_aggregates;
 
 /*
  * Reads what requests with pp_request_aggregate() have computed: one table for each probe, file and expression, over all
- * processes, sorted by probe, file and expression. A table has an entry for each key, the one with most hits first; an
+ * processes, sorted by probe, file and expression. A table has an entry for each key, sorted by the value of
+ * the first function: sum, greatest and average in descending order, least in ascending order, others by their count; an
  * expression without a key has at most one entry. -ENOENT: the session has ended.
  */
 int pp_session_aggregates(struct pp_session *session, struct pp_aggregates **aggregates);

@@ -26,7 +26,7 @@ struct agg_entry {
 	uint8_t *parts; /* of the key, each string terminated, then a byte for each part: 1 if its string was longer */
 	struct bucket *buckets;
 	size_t nbuckets, room;
-	uint64_t count; /* of the first call */
+	double rank; /* by which entries are sorted */
 	struct agg_cell columns[AGG_COLUMNS_MAX];
 };
 
@@ -309,14 +309,35 @@ static int entry_compare(const void *a, const void *b, void *arg)
 {
 	const struct agg_entry *x = a, *y = b;
 
-	if (x->count != y->count)
-		return x->count > y->count ? -1 : 1;
+	if (x->rank != y->rank)
+		return x->rank > y->rank ? -1 : 1;
 	return memcmp(x->parts, y->parts, *(size_t *)arg);
+}
+
+static double column_number(const struct agg_column *column, int64_t value)
+{
+	return column->is_unsigned ? (double)(uint64_t)value : (double)value;
+}
+
+/* The value of the first call: the sum, greatest or average, for the least its negative, else the count. */
+static double entry_rank(const struct agg_table *t, const struct agg_entry *entry)
+{
+	const struct manifest_call *call = &t->aggregate->calls[0];
+	const struct agg_column *column = &t->aggregate->columns[call->column];
+	const struct agg_cell *cell = &entry->columns[call->column];
+
+	switch (call->function) {
+	case PP_SUM: return column_number(column, (int64_t)cell->sum);
+	case PP_MIN: return -column_number(column, cell->min);
+	case PP_MAX: return column_number(column, cell->max);
+	case PP_AVG: return cell->count ? column_number(column, (int64_t)cell->sum) / (double)cell->count : 0;
+	}
+	return (double)cell->count;
 }
 
 static void entry_finish(const struct agg_table *t, struct agg_entry *entry)
 {
-	entry->count = entry->columns[t->aggregate->calls[0].column].count;
+	entry->rank = entry_rank(t, entry);
 	if (entry->nbuckets)
 		qsort(entry->buckets, entry->nbuckets, sizeof(*entry->buckets), bucket_compare);
 }
@@ -594,11 +615,6 @@ void pp_entry_bucket(const struct pp_aggregates *aggregates, size_t table, size_
 		b = (struct pp_bucket){ (int64_t)low, (int64_t)high, first[i].cell.count };
 	}
 	sized_copy(bucket, size, &b, sizeof(b));
-}
-
-static double column_number(const struct agg_column *column, int64_t value)
-{
-	return column->is_unsigned ? (double)(uint64_t)value : (double)value;
 }
 
 double pp_entry_quantile(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call, double q)

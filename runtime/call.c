@@ -58,7 +58,7 @@ static size_t call_own(const struct call *call)
 
 static size_t call_saved(const struct call *call)
 {
-	return call->of_function ? 0 : call->nown;
+	return call->of_function ? 0 : call->nresults;
 }
 
 static bool args_have(const struct pp_arg *args, size_t n, const char *name)
@@ -84,9 +84,9 @@ static int call_set_own_args(struct call *call, const struct pp_probe *end, size
 	char name[NAME_SIZE];
 	int err = 0;
 
-	for (size_t i = 0; i < call->nown && !err; i++) {
+	for (size_t i = 0; i < call->nresults && !err; i++) {
 		const struct pp_arg *arg = i < end->nargs ? &end->args[i] : NULL;
-		bool is_result = call->of_function && call->nown == 1;
+		bool is_result = call->of_function && call->nresults == 1;
 
 		snprintf(name, sizeof(name), "arg%zu", i);
 		err = arg_set(call, first + i, arg, is_result ? "ret" : arg ? arg->name : name);
@@ -105,7 +105,7 @@ static int call_set_saved_args(struct call *call, const struct pp_probe *end, si
 		bool both = !call->of_function && args_have(end->args, end->nargs, own);
 
 		snprintf(number, sizeof(number), "arg%zu", i);
-		both |= !arg && i < call->nown && end->nargs < call->nown;
+		both |= !arg && i < call->nresults && end->nargs < call->nresults;
 		snprintf(name, sizeof(name), "%s%.60s", both ? "begin_" : "", own);
 		err = arg_set(call, first + i, arg, name);
 	}
@@ -114,7 +114,7 @@ static int call_set_saved_args(struct call *call, const struct pp_probe *end, si
 
 static int call_set_args(struct call *call, const struct pp_probe *end)
 {
-	size_t n = call->nown + call->nsaved;
+	size_t n = call->nresults + call->nsaved;
 	int err;
 
 	call->probe.args = calloc(n + 1, sizeof(*call->probe.args));
@@ -149,15 +149,15 @@ static int call_set_sites(struct call *call, const struct pp_probe *end)
 	return 0;
 }
 
-static int call_fill(struct call *call, const struct pp_probe *end)
+static int call_describe(struct call *call, const struct pp_probe *end)
 {
 	int own = probe_operands(end), begin = probe_operands(call->begin), err;
 
 	if (own < 0 || begin < 0)
 		return own < 0 ? own : begin;
-	call->nown = call->of_function && !own ? 1 : (size_t)own;
+	call->nresults = call->of_function && !own ? 1 : (size_t)own;
 	call->nsaved = begin < FETCH_ENTRY_MAX ? (size_t)begin : FETCH_ENTRY_MAX;
-	if (call->nown + call->nsaved + 1 > RECORD_ARGS_MAX)
+	if (call->nresults + call->nsaved + 1 > RECORD_ARGS_MAX)
 		return error_set(EINVAL, "%s:%s has too many arguments to be the end of a call", end->provider,
 		                 end->name);
 	err = call_learn_kinds(call);
@@ -178,7 +178,7 @@ int call_new(const struct pp_probe *begin, const struct pp_probe *end, const cha
 	call->begin = begin;
 	call->match = match;
 	call->of_function = !strcmp(provider, FUNCTION_PROVIDER) && strcmp(end->provider, FUNCTION_PROVIDER) != 0;
-	err = call->probe.provider && call->probe.name ? call_fill(call, end) : error_nomem();
+	err = call->probe.provider && call->probe.name ? call_describe(call, end) : error_nomem();
 	if (err)
 		call_free(call);
 	else
@@ -212,8 +212,9 @@ static int begin_compile(const struct pp_site *site, const char *key, struct fet
 
 	begin.probe = call->begin;
 	err = fetch_compile(&begin, program);
-	if (!err && key)
-		err = key_compile(key, &begin, program, keys);
+	if (err)
+		return err;
+	err = key ? key_compile(key, &begin, program, keys) : 0;
 	if (err)
 		return err;
 	for (; n < program->nsteps && nargs < call->nsaved; n++) {
@@ -267,11 +268,11 @@ static enum pp_kind saved_kind(const struct pp_site *site, size_t k)
 
 static const struct fetch_step zero = { .op = FETCH_IMM };
 
-static void program_add_own(struct fetch_program *program, const struct fetch_program *own, size_t nown)
+static void program_add_own(struct fetch_program *program, const struct fetch_program *own, size_t nresults)
 {
 	const struct fetch_step *step = own->steps;
 
-	for (size_t i = 0, n; i < nown; i++) {
+	for (size_t i = 0, n; i < nresults; i++) {
 		if (i >= own->nargs) {
 			program_add_argument(program, &zero, 1, PP_FAULT, 8);
 			continue;
@@ -304,7 +305,7 @@ static int own_compile(const struct pp_site *site, const char *key, struct fetch
 
 	end.probe = &probe;
 	probe.args += call_own(site->call);
-	probe.nargs = site->call->nown;
+	probe.nargs = site->call->nresults;
 	err = fetch_compile(&end, own);
 	return err || !key ? err : key_compile(key, &end, own, keys);
 }
@@ -316,23 +317,26 @@ static int end_compile(const struct pp_site *site, const char *key, struct fetch
 	const struct fetch_step duration = { .op = FETCH_DURATION };
 	const struct call *call = site->call;
 	struct fetch_program own = { 0 };
-	int err = own_compile(site, key, keys, &own);
+	int err;
 
 	memset(program, 0, sizeof(*program));
-	if (!err)
-		program->steps = calloc(own.nsteps + (size_t)2 * RECORD_ARGS_MAX, sizeof(*program->steps));
-	if (!err && !program->steps)
+	err = own_compile(site, key, keys, &own);
+	if (err)
+		goto out;
+	program->steps = calloc(own.nsteps + (size_t)2 * RECORD_ARGS_MAX, sizeof(*program->steps));
+	if (!program->steps) {
 		err = error_nomem();
-	if (!err) {
-		program->nmissing = own.nmissing;
-		program->of_site = own.of_site;
-		if (call->of_function)
-			program_add_saved(program, site);
-		program_add_own(program, &own, call->nown);
-		if (!call->of_function)
-			program_add_saved(program, site);
-		program_add_argument(program, &duration, 1, PP_UNSIGNED, 8);
+		goto out;
 	}
+	program->nmissing = own.nmissing;
+	program->of_site = own.of_site;
+	if (call->of_function)
+		program_add_saved(program, site);
+	program_add_own(program, &own, call->nresults);
+	if (!call->of_function)
+		program_add_saved(program, site);
+	program_add_argument(program, &duration, 1, PP_UNSIGNED, 8);
+out:
 	fetch_release(&own);
 	return err;
 }
@@ -387,19 +391,24 @@ static const struct pp_probe *image_probe_named(const struct pp_image *image, co
 	return found;
 }
 
-const struct pp_probe *call_returns(const struct pp_image *image, const char *symbol, uint64_t address)
+static bool site_is_within(const struct pp_site *site, uint64_t start, uint64_t end)
 {
-	const struct pp_probe *entry = image_probe_named(image, symbol, "__entry"),
-			      *end = image_probe_named(image, symbol, "__return");
+	return site->address >= start && site->address < end;
+}
+
+bool call_of_function(const struct pp_image *image, const char *symbol, uint64_t address, const struct pp_probe **entry,
+                      const struct pp_probe **end)
+{
 	uint64_t start, limit;
 
-	if (!entry || !end || entry->nsites != 1 || !end->nsites ||
-	    !image_function_range(image, address, &start, &limit) || start != address)
-		return NULL;
-	if (entry->sites[0].address < start || entry->sites[0].address >= limit)
-		return NULL;
-	for (size_t i = 0; i < end->nsites; i++)
-		if (end->sites[i].address < start || end->sites[i].address >= limit)
-			return NULL;
-	return end;
+	*entry = image_probe_named(image, symbol, "__entry");
+	*end = image_probe_named(image, symbol, "__return");
+	if (!*entry || !*end || (*entry)->nsites != 1 || !(*end)->nsites ||
+	    !image_function_range(image, address, &start, &limit) || start != address ||
+	    !site_is_within(&(*entry)->sites[0], start, limit))
+		return false;
+	for (size_t i = 0; i < (*end)->nsites; i++)
+		if (!site_is_within(&(*end)->sites[i], start, limit))
+			return false;
+	return true;
 }

@@ -10,8 +10,8 @@
  *
  * A call is one probe with the sites of both. The sites of the begin have the role SITE_CALL, those of the end SITE_LEAVE.
  * Its arguments are those of the end, then those of the begin (the first FETCH_ENTRY_MAX), then the duration. An argument
- * of the begin whose name the end has too is called begin_NAME. In the third case they have the order and the names that
- * func:SYMBOL%return has otherwise.
+ * of the begin whose name the end has too is called begin_NAME. In the third case they have the order
+ * of func:SYMBOL%return: the parameters, which arg0, arg1, ... name too, ret, and the duration.
  */
 #ifndef RUNTIME_CALL_H
 #define RUNTIME_CALL_H
@@ -23,7 +23,7 @@
 struct call {
 	struct pp_probe probe; /* must be first: points have a pointer to this */
 	const struct pp_probe *begin;
-	size_t nown;                                          /* arguments of the end */
+	size_t nresults;                                      /* arguments of the end */
 	size_t nsaved;                                        /* arguments of the begin that the end can use */
 	uint8_t kind[FETCH_ENTRY_MAX], size[FETCH_ENTRY_MAX]; /* of these */
 	enum site_match match;
@@ -38,10 +38,11 @@ int call_new(const struct pp_probe *begin, const struct pp_probe *end, const cha
              enum site_match match, struct call **call);
 
 /*
- * Finds the probe of the returns of a function of an image, by the function's symbol and address. Returns NULL if not each
- * return has a site, or if sites of inlined copies are among the function's.
+ * Finds the probes of the entry and the returns of a function of an image, by the function's symbol and address. Returns
+ * false if it has none, or if sites of inlined copies are among them.
  */
-const struct pp_probe *call_returns(const struct pp_image *image, const char *symbol, uint64_t address);
+bool call_of_function(const struct pp_image *image, const char *symbol, uint64_t address, const struct pp_probe **entry,
+                      const struct pp_probe **end);
 void call_free(struct call *call);
 
 /*

@@ -11,7 +11,7 @@
  *     func:+0x1134          the instruction at this address as linked
  *     func:SYMBOL%return    the function's entry, where calls begin, and all its exits (disasm.h), where calls end. Only
  *                           an end is an event. Its arguments are those of the call, as at its entry, its result ret, and
- *                           its duration
+ *                           its duration. The plugin's sites are used instead if the function has them (call.h)
  *
  * Addresses serve stripped files, which have no symbols but usually have unwind tables.
  */
@@ -19,6 +19,8 @@
 #define RUNTIME_FUNCTION_H
 
 #include <stdbool.h>
+
+#include "runtime/fetch/program.h"
 #include <stdint.h>
 
 struct pp_image;
@@ -26,22 +28,6 @@ struct pp_probe;
 struct process;
 
 #define FUNCTION_PROVIDER "func"
-
-/* The meaning of a hit of a site. */
-enum site_role {
-	SITE_HIT,   /* an event */
-	SITE_CALL,  /* the begin of a call that another site of the probe ends */
-	SITE_LEAVE, /* the end of a call, if its begin was seen */
-};
-
-/* How the end of a call finds its begin. */
-enum site_match {
-	MATCH_EXACT, /* the stack pointers are equal: func:SYMBOL%return */
-	MATCH_FRAME, /* the thread's innermost call of the function that is not below the stack pointer: NAME__return */
-	MATCH_THREAD, /* the thread's last begin: --latency */
-	MATCH_KEY,    /* an equal key, in any thread of the process: --latency with --on */
-	MATCH_RETURN, /* as MATCH_EXACT, but the kernel's uretprobe shows the end: --uretprobe */
-};
 
 /* Returns the part of a pattern after "func:", NULL if the pattern does not name a function. */
 const char *function_name(const char *pattern);

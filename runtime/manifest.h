@@ -91,16 +91,19 @@ struct manifest_point {
 	uint32_t probe, layout;    /* indices */
 	uint32_t pid;              /* 0: every process that maps the file */
 	uint32_t link, spec;       /* for the backend: the link that arms the point, and the program that it runs */
-	uint32_t role;             /* enum site_role, and MANIFEST_FAST or MANIFEST_RETURN */
+	uint32_t role;             /* enum site_role, and MANIFEST_FAST, MANIFEST_RETURN and MANIFEST_BETWEEN */
 	uint32_t group, reserved;  /* index of its group + 1; 0: no aggregate */
 };
 
 /* Set in role if the kernel backend arms the point by a uretprobe. */
 #define MANIFEST_RETURN (1u << 9)
 
+/* Set in role if the point begins or ends a call between two probes: no instruction is single-stepped at a hit. */
+#define MANIFEST_BETWEEN (1u << 10)
+
 static inline uint32_t manifest_point_role(const struct manifest_point *point)
 {
-	return point->role & ~(MANIFEST_FAST | MANIFEST_RETURN);
+	return point->role & ~(MANIFEST_FAST | MANIFEST_RETURN | MANIFEST_BETWEEN);
 }
 
 static inline bool manifest_point_is_fast(const struct manifest_point *point)

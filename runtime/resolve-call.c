@@ -103,7 +103,8 @@ static bool site_lacks_names(struct resolver *r, const struct pp_site *site)
 
 int resolver_add_probe(struct resolver *r, const struct pp_probe *probe)
 {
-	const struct pp_probe *entry = r->request->filter || r->request->aggregate ? probe_entry(probe) : NULL;
+	const struct pp_probe *entry =
+		r->request->filter || r->request->aggregate || r->request->print ? probe_entry(probe) : NULL;
 	struct call *call;
 	int err;
 
@@ -115,34 +116,33 @@ int resolver_add_probe(struct resolver *r, const struct pp_probe *probe)
 	return resolver_add_together(r, &call->probe);
 }
 
-int resolver_find_return(struct resolver *r, const struct pp_image *image, size_t pattern, struct pp_probe **probe)
+int resolver_add_return(struct resolver *r, const struct pp_image *image, size_t pattern, bool *is_added)
 {
 	const char *name = function_name(r->request->patterns[pattern]);
 	size_t stem = r->request->uretprobe ? 0 : function_return_stem(r->request->patterns[pattern]);
-	struct pp_probe *begin = NULL;
-	const struct pp_probe *end = NULL;
+	const struct pp_probe *entry, *end;
 	struct call *call = NULL;
 	uint64_t address;
 	char *symbol;
-	int err = 0;
+	int err;
 
-	*probe = NULL;
+	*is_added = false;
 	if (!stem)
 		return 0;
 	symbol = strndup(name, stem);
 	if (!symbol)
 		return error_nomem();
-	if (!image_symbol(image, symbol, &address))
-		end = call_returns(image, symbol, address);
-	if (end)
-		err = resolver_function(r, image, pattern, symbol, &begin);
+	*is_added = !image_symbol(image, symbol, &address) && call_of_function(image, symbol, address, &entry, &end);
 	free(symbol);
-	if (err || !begin || function_refused(begin))
-		return err;
-	err = targets_call(r->targets, begin, end, FUNCTION_PROVIDER, name, MATCH_FRAME, &call);
-	if (!err)
-		*probe = &call->probe;
-	return err == -EINVAL ? 0 : err;
+	if (!*is_added)
+		return 0;
+	err = targets_call(r->targets, entry, end, FUNCTION_PROVIDER, name, MATCH_FRAME, &call);
+	if (err) {
+		*is_added = false;
+		return err == -EINVAL ? 0 : err;
+	}
+	r->targets->matched[pattern]++;
+	return resolver_add_together(r, &call->probe);
 }
 
 /* ---- latencies ---- */
@@ -202,6 +202,9 @@ int resolver_add_latency(struct resolver *r, const struct pp_image *image)
 	r->targets->matched[1] += end != NULL;
 	if (!begin || !end)
 		return 0;
+	if (begin == end)
+		return error_set(EINVAL, "'%s' and '%s' are the same probe, %s:%s; name two", r->request->patterns[0],
+		                 r->request->patterns[1], begin->provider, begin->name);
 	match = r->request->key ? MATCH_KEY : probe_entry(end) == begin ? MATCH_FRAME : MATCH_THREAD;
 	name = latency_name(begin, end);
 	err = name ? targets_call(r->targets, begin, end, end->provider, name, match, &call) : error_nomem();

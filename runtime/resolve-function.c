@@ -192,7 +192,7 @@ int resolver_add_functions(struct resolver *r, const struct pp_image *image)
 	for (size_t i = 0; i < r->request->npatterns; i++) {
 		const char *name = function_name(r->request->patterns[i]);
 		struct pp_probe *probe;
-		bool is_glob = false;
+		bool is_glob = false, is_added;
 		int err = 0;
 
 		if (!name)
@@ -203,14 +203,10 @@ int resolver_add_functions(struct resolver *r, const struct pp_image *image)
 			return err;
 		if (is_glob)
 			continue;
-		err = resolver_find_return(r, image, i, &probe);
-		if (!err && probe) {
-			r->targets->matched[i]++;
-			err = resolver_add_together(r, probe);
-		}
+		err = resolver_add_return(r, image, i, &is_added);
 		if (err)
 			return err;
-		if (probe)
+		if (is_added)
 			continue;
 		err = targets_function(r->targets, image, name, i, r->request->uretprobe, &probe);
 		if (err)

@@ -30,10 +30,10 @@ int resolver_function(struct resolver *r, const struct pp_image *image, size_t i
 /* resolve-call.c: adds a probe. If an expression of the request needs the call that it ends, adds the call instead. */
 int resolver_add_probe(struct resolver *r, const struct pp_probe *probe);
 /*
- * Sets *probe to the call that serves the request's pattern func:SYMBOL%return, NULL if the plugin has made no sites for the
- * function's returns. Returns 0 or -ENOMEM.
+ * Adds the call that serves the request's pattern func:SYMBOL%return, if the plugin has made sites for the function's entry
+ * and returns. Returns 0 or -ENOMEM.
  */
-int resolver_find_return(struct resolver *r, const struct pp_image *image, size_t pattern, struct pp_probe **probe);
+int resolver_add_return(struct resolver *r, const struct pp_image *image, size_t pattern, bool *is_added);
 /* Adds the call from the request's first pattern to its second one. Returns 0, -EINVAL, or -ENOMEM. */
 int resolver_add_latency(struct resolver *r, const struct pp_image *image);
 /* Lists the patterns of the request and the begins that their calls may need. The caller frees the texts and the list. */

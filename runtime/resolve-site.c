@@ -127,13 +127,14 @@ static int program_compile_typed(const struct pp_site *site, const struct pp_req
 		program->match = MATCH_RETURN;
 	if (err || site->role == SITE_CALL)
 		return err;
-	err = strings_set_lengths(request, site, program);
-	if (!err && request->filter)
+	if (request->filter)
 		err = filter_compile(request->filter, site, program);
 	if (!err && request->aggregate)
 		err = aggregate_compile(request->aggregate, site, program);
-	if (!err && request->print)
-		err = print_compile(request->print, site, program);
+	/* The expressions above are about arguments that push one value; one with a length pushes two. */
+	if (!err)
+		err = request->print ? print_compile(request->print, site, program)
+		                     : strings_set_lengths(request, site, program);
 	fetch_set_string_max(program, request->string_max);
 	return err;
 }

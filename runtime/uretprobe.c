@@ -22,13 +22,13 @@ static const char *const unwinders[] = {
 /* Functions of unwinders and runtimes that are linked into the program. */
 static const char *const functions[] = { "_Unwind_RaiseException", "_Unwind_Backtrace", "runtime.goexit", "caml_main" };
 
-struct search {
+struct unwinder_search {
 	char *found;
 };
 
 static int search_library(const char *path, const char *name, void *arg)
 {
-	struct search *search = arg;
+	struct unwinder_search *search = arg;
 	const char *base = strrchr(name, '/');
 
 	(void)path;
@@ -41,7 +41,7 @@ static int search_library(const char *path, const char *name, void *arg)
 	return 0;
 }
 
-static void search_program(struct search *search, pid_t pid)
+static void search_program(struct unwinder_search *search, pid_t pid)
 {
 	const char *none = "none:none"; /* no probe is needed */
 	struct pp_image *image;
@@ -62,7 +62,7 @@ static void search_program(struct search *search, pid_t pid)
 
 char *uretprobe_refused(const struct process *process)
 {
-	struct search search = { NULL };
+	struct unwinder_search search = { NULL };
 	char *reason;
 
 	if (!process)

@@ -229,12 +229,14 @@ static struct agent_table *shm_table_at(const struct mapped_shm *shm, uint32_t i
 
 bool shm_table(const struct mapped_shm *shm, uint32_t i, struct mapped_table *table)
 {
-	struct agent_table t = *(const volatile struct agent_table *)shm_table_at(shm, i);
+	const struct agent_table *at = shm_table_at(shm, i);
+	uint32_t attachment = __atomic_load_n(&at->attachment, __ATOMIC_ACQUIRE);
+	struct agent_table t = *(const volatile struct agent_table *)at;
 	uint64_t misfits = 2 * (uint64_t)t.ngroups * t.ncolumns;
 
-	if (t.attachment == AGENT_NO_ATTACHMENT || t.ncolumns > AGG_COLUMNS_MAX || t.ncells > AGG_CELLS_MAX ||
-	    t.key_size < sizeof(struct agg_key) || t.key_size > AGG_KEY_SIZE_MAX || t.key_size & 7 ||
-	    t.first_cell > shm->ncells || misfits + t.ncells > shm->ncells - t.first_cell ||
+	if (t.attachment == AGENT_NO_ATTACHMENT || t.attachment != attachment || t.ncolumns > AGG_COLUMNS_MAX ||
+	    t.ncells > AGG_CELLS_MAX || t.key_size < sizeof(struct agg_key) || t.key_size > AGG_KEY_SIZE_MAX ||
+	    t.key_size & 7 || t.first_cell > shm->ncells || misfits + t.ncells > shm->ncells - t.first_cell ||
 	    !shm_part_fits(t.keys_at, t.ncells, t.key_size, shm->size))
 		return false;
 	*table = (struct mapped_table){ t.attachment, t.ngroups,  t.ncolumns, t.first_cell,

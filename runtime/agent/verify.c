@@ -99,7 +99,8 @@ static int point_remark(struct arm_point *point, pid_t pid, uint8_t reason)
 		                     pid);
 	else
 		point->reason =
-			error_format("cost: the filter follows a pointer, which may take a system call in each hit "
+			error_format("cost: the filter or aggregate follows a pointer, or asks for the thread's name, "
+		                     "which may take a system call in each hit "
 		                     "(1 to 5 us if the process has other threads)");
 	return point->reason ? 0 : -ENOMEM;
 }

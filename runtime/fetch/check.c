@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "runtime/fetch/program.h"
-#include "runtime/function.h"
 
 static const struct {
 	uint8_t pops, pushes;

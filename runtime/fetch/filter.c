@@ -302,7 +302,7 @@ out:
 	return err;
 }
 
-static int key_parse(struct parser *p)
+static int call_key_parse(struct parser *p)
 {
 	struct value value;
 	int err = token_next(&p->tokens);
@@ -331,7 +331,7 @@ int key_compile(const char *expr, const struct pp_site *site, const struct fetch
 
 	if (length > FILTER_LENGTH_MAX)
 		return error_set(EINVAL, "the key has %zu bytes: the maximum is %d", length, FILTER_LENGTH_MAX);
-	err = key_parse(&parser);
+	err = call_key_parse(&parser);
 	for (size_t i = 0; !err && i < parser.nsteps; i++)
 		if (parser.steps[i].op == FETCH_JZ || parser.steps[i].op == FETCH_JNZ)
 			err = error_set(EINVAL, "a key cannot have && and ||");

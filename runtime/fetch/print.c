@@ -103,12 +103,12 @@ static int list_parse(struct print *print)
 	return err;
 }
 
-/* Replaces the steps of the program's arguments by those of the parser. */
+/* Replaces the steps of the program's arguments by those of the parser. Keeps the key of a call, which follows them. */
 static int program_set_arguments(struct print *print, struct fetch_program *program)
 {
 	const struct parser *p = &print->p;
 	size_t kept = program->npredicate + program->naggregate, nliterals = program->nliterals + p->nliterals;
-	struct fetch_step *steps = malloc((kept + p->nsteps + 1) * sizeof(*steps));
+	struct fetch_step *steps = malloc((kept + p->nsteps + program->nkey + 1) * sizeof(*steps));
 	struct fetch_literal *literals = calloc(nliterals + 1, sizeof(*literals));
 
 	if (!steps || !literals || nliterals > UINT8_MAX + 1u) {
@@ -124,6 +124,9 @@ static int program_set_arguments(struct print *print, struct fetch_program *prog
 		if (fetch_uses_literal(p->steps[i].op))
 			steps[kept + i].a += program->nliterals;
 	}
+	if (program->nkey)
+		memcpy(steps + kept + p->nsteps, program->steps + program->nsteps - program->nkey,
+		       program->nkey * sizeof(*steps));
 	if (program->nliterals)
 		memcpy(literals, program->literals, program->nliterals * sizeof(*literals));
 	if (p->nliterals)
@@ -131,7 +134,7 @@ static int program_set_arguments(struct print *print, struct fetch_program *prog
 	free(program->steps);
 	free(program->literals);
 	program->steps = steps;
-	program->nsteps = kept + p->nsteps;
+	program->nsteps = kept + p->nsteps + program->nkey;
 	program->literals = literals;
 	program->nliterals = nliterals;
 	program->nargs = print->n;

@@ -23,7 +23,7 @@ struct fetch_printed {
 void fetch_printed_free(struct fetch_printed *printed);
 
 /*
- * Compiles a list of expressions (doc/filters.md), such as "c->id, key->ptr", and makes their values the arguments of a
+ * Compiles a list of expressions (doc/expressions.md), such as "c->id, key->ptr", and makes their values the arguments of a
  * program that fetch_compile() made for the same site. Call it after filter_compile().
  *
  * Returns 0, -ENOMEM, or -EINVAL with an error message as filter_compile() describes it. After an error the program is

@@ -187,7 +187,7 @@ int fetch_compile(const struct pp_site *site, struct fetch_program *program)
 /* Returns the index of the first step of an argument. */
 static size_t argument_first(const struct fetch_program *program, unsigned i)
 {
-	size_t at = 0;
+	size_t at = program->npredicate + program->naggregate;
 
 	for (unsigned passed = 0; passed < i; at++)
 		passed += fetch_ends_argument(program->steps[at].op);

@@ -105,6 +105,22 @@ enum fetch_opcode {
 	FETCH_OPCODES
 };
 
+/* The meaning of a hit of a site. */
+enum site_role {
+	SITE_HIT,   /* an event */
+	SITE_CALL,  /* the begin of a call that another site of the probe ends */
+	SITE_LEAVE, /* the end of a call, if its begin was seen */
+};
+
+/* How the end of a call finds its begin. */
+enum site_match {
+	MATCH_EXACT, /* the stack pointers are equal: func:SYMBOL%return */
+	MATCH_FRAME, /* the thread's innermost call of the function that is not below the stack pointer: NAME__return */
+	MATCH_THREAD, /* the thread's last begin: --latency */
+	MATCH_KEY,    /* an equal key, in any thread of the process: --latency with --on */
+	MATCH_RETURN, /* as MATCH_EXACT, but the kernel's uretprobe shows the end: --uretprobe */
+};
+
 struct fetch_step {
 	uint8_t op;
 	uint8_t a, b, c;
@@ -178,8 +194,8 @@ struct pp_site;
 int fetch_compile(const struct pp_site *site, struct fetch_program *program);
 
 /*
- * Makes argument i a string whose length is the value of another argument. Call it before other functions change the
- * program. Returns 0, -ENOMEM, or -EINVAL with an error message.
+ * Makes argument i a string whose length is the value of another argument. No expression can be compiled into the program
+ * afterwards. Returns 0, -ENOMEM, or -EINVAL with an error message.
  */
 int fetch_set_length(struct fetch_program *program, unsigned i, unsigned length);
 /* Sets how many bytes the strings of the record have at most. */

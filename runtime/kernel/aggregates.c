@@ -40,7 +40,7 @@ int kernel_aggregates_create(struct kernel_attachment *s, const struct manifest 
 	                                preallocate ? 0 : BPF_F_NO_PREALLOC);
 	if (s->cells_fd < 0)
 		return s->cells_fd;
-	s->misfits_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_misfits", 4, sizeof(struct agg_misfit),
+	s->misfits_fd = kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_misfits", 4, sizeof(struct kernel_misfit),
 	                                  misfits_of(manifest), 0);
 	if (s->misfits_fd < 0)
 		return s->misfits_fd;
@@ -75,7 +75,7 @@ int kernel_aggregates_get(struct kernel_attachment *s, const struct manifest *ma
 	                      sizeof(struct agg_cell));
 	if (s->cells_fd < 0)
 		return s->cells_fd;
-	s->misfits_fd = map_get(s, "misfits", manifest->attachment, 4, sizeof(struct agg_misfit));
+	s->misfits_fd = map_get(s, "misfits", manifest->attachment, 4, sizeof(struct kernel_misfit));
 	return s->misfits_fd < 0 ? s->misfits_fd : 0;
 }
 
@@ -143,14 +143,14 @@ static int misfits_read(int fd, const struct manifest *manifest, agg_misfit_fn *
 {
 	for (uint32_t i = 0; i < misfits_of(manifest); i++) {
 		uint32_t group = i / AGG_COLUMNS_MAX, column = i % AGG_COLUMNS_MAX;
-		struct agg_misfit value;
+		struct kernel_misfit value;
 		int err;
 
 		if (column >= manifest_aggregates(manifest)[manifest_groups(manifest)[group].aggregate].ncolumns)
 			continue;
 		if (bpf_map_lookup_elem(fd, &i, &value))
 			return error_set(errno, "cannot read the rest of aggregates: %s", strerror(errno));
-		err = misfit(group, column, &value, arg);
+		err = misfit(group, column, &value.counts, arg);
 		if (err)
 			return err;
 	}

@@ -174,6 +174,8 @@ static int chunk_arm_links(const struct kernel_arming *a, size_t from, size_t n,
 				manifest[point->point].role |= MANIFEST_FAST;
 			if (point->site->by_return)
 				manifest[point->point].role |= MANIFEST_RETURN;
+			if (point->site->call)
+				manifest[point->point].role |= MANIFEST_BETWEEN;
 			link_arrays_add(arrays, point,
 			                cookie_make(point->point, spec, point->process ? point->process->pid : 0, 0));
 		}

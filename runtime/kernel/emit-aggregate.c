@@ -4,7 +4,8 @@
  *
  * 1. The steps of the key write its parts to SCRATCH_KEY, and the point's group.
  * 2. For each column, the value's bucket is computed, and the cell of the key is looked up in the map `cells`.
- * 3. A new cell is added with the value in it. If another thread has added it meanwhile, it is looked up again.
+ * 3. A new cell is added with the value in it. If another thread has added it meanwhile, it is looked up again. Once the map
+ *    was full, this is not tried any more, because the kernel takes 100 ns to refuse it.
  * 4. A cell that exists gets the value by atomic operations: the minimum and the maximum by a loop of compare-and-exchange,
  *    and only if the value is a new extreme, then count and sum.
  * 5. If the map is full, or has no memory, the value is counted as `other`.
@@ -23,10 +24,16 @@
 #include "runtime/kernel/emitter.h"
 
 #define EXTREME_TRIES 32
+#define LIGHT_KEY_SIZE 16
+
+/* Where the key is: in scratch memory (r7), or in BPF's stack (r10) if the aggregate is light. */
+struct adding {
+	int base, key;
+};
 
 /* ---- misfits ---- */
 
-/* r0 = the struct agg_misfit of a column of the point's group; AT_KEY is overwritten */
+/* r0 = the struct kernel_misfit of a column of the point's group; AT_KEY is overwritten */
 static void emit_misfit(struct emitter *e, size_t column, label none)
 {
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_9, offsetof(struct kernel_counts, group)));
@@ -160,77 +167,103 @@ static void emit_extreme(struct emitter *e, bool is_unsigned, bool max, label fa
 	label_place(e, done);
 }
 
-/* r2 = the address of an offset in scratch memory */
-static void emit_scratch_address(struct emitter *e, int dst, int at)
+/* dst = the address of the key */
+static void emit_key_address(struct emitter *e, const struct adding *a, int dst)
 {
-	emit(e, BPF_MOV64_REG(dst, BPF_REG_7));
-	emit(e, BPF_ALU64_IMM(BPF_ADD, dst, at));
+	emit(e, BPF_MOV64_REG(dst, a->base));
+	emit(e, BPF_ALU64_IMM(BPF_ADD, dst, a->key));
 }
 
 /* r0 = the cell of the key, or NULL */
-static void emit_cell_lookup(struct emitter *e)
+static void emit_cell_lookup(struct emitter *e, const struct adding *a)
 {
 	emit_map_fd(e, BPF_REG_1, e->maps->cells);
-	emit_scratch_address(e, BPF_REG_2, SCRATCH_KEY);
+	emit_key_address(e, a, BPF_REG_2);
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem));
 }
 
-/* Adds a cell with the value r8 and jumps to done. If that fails, r0 = the cell that another thread has added. */
-static void emit_cell_new(struct emitter *e, label done, label other)
+/* Adds a cell with the value r8 and jumps to done. If another thread has added it meanwhile, r0 = that cell. */
+static void emit_cell_new(struct emitter *e, const struct adding *a, size_t column, label done, label other)
 {
+	const int members[] = { offsetof(struct agg_cell, sum), offsetof(struct agg_cell, min),
+		                offsetof(struct agg_cell, max) };
+	label exists = label_new(e);
+
+	emit_misfit(e, column, done);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_0, offsetof(struct kernel_misfit, full)));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_1, 0, other));
+	if (a->base != BPF_REG_7)
+		emit_scratch(e, other);
 	emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_7, SCRATCH_CELL + offsetof(struct agg_cell, count), 1));
-	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_8, SCRATCH_CELL + offsetof(struct agg_cell, sum)));
-	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_8, SCRATCH_CELL + offsetof(struct agg_cell, min)));
-	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_8, SCRATCH_CELL + offsetof(struct agg_cell, max)));
+	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++)
+		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_8, SCRATCH_CELL + members[i]));
 	emit_map_fd(e, BPF_REG_1, e->maps->cells);
-	emit_scratch_address(e, BPF_REG_2, SCRATCH_KEY);
-	emit_scratch_address(e, BPF_REG_3, SCRATCH_CELL);
+	emit_key_address(e, a, BPF_REG_2);
+	emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_7));
+	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_3, SCRATCH_CELL));
 	emit(e, BPF_MOV64_IMM(BPF_REG_4, BPF_NOEXIST));
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_map_update_elem));
 	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, done));
-	emit_cell_lookup(e);
+	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, -EEXIST, exists));
+	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, -E2BIG, other));
+	emit_misfit(e, column, done);
+	emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_0, offsetof(struct kernel_misfit, full), 1));
+	emit(e, BPF_JMP_A(other));
+	label_place(e, exists);
+	emit_cell_lookup(e, a);
 	emit(e, BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, other));
 }
 
-/* Adds the value in r1 to a column, under the key in scratch memory. */
-static void emit_add(struct emitter *e, const struct agg_column *column, size_t index)
+/* Stores the column and the value's bucket in the key. The value is in r1 and r8. */
+static void emit_key_column(struct emitter *e, const struct adding *a, const struct agg_column *column, size_t index)
+{
+	int at = a->key + (int)offsetof(struct agg_key, column);
+
+	if (column->histogram == AGG_PLAIN) {
+		emit(e, BPF_ST_MEM(BPF_W, a->base, at, (int32_t)index));
+		return;
+	}
+	emit_bucket(e, column);
+	emit(e, BPF_ALU64_IMM(BPF_LSH, BPF_REG_2, 16));
+	emit(e, BPF_ALU64_IMM(BPF_OR, BPF_REG_2, (int32_t)index));
+	emit(e, BPF_STX_MEM(BPF_W, a->base, BPF_REG_2, at));
+}
+
+/* Adds the value in r1 to a column, under the key. zero: the value is always 0, as that of count(). */
+static void emit_add(struct emitter *e, const struct adding *a, const struct agg_column *column, size_t index,
+                     bool zero)
 {
 	label found = label_new(e), done = label_new(e), other = label_new(e);
 
 	emit(e, BPF_MOV64_REG(BPF_REG_8, BPF_REG_1));
-	if (column->histogram == AGG_PLAIN) {
-		emit(e,
-		     BPF_ST_MEM(BPF_W, BPF_REG_7, SCRATCH_KEY + (int)offsetof(struct agg_key, column), (int32_t)index));
-	} else {
-		emit_bucket(e, column);
-		emit(e, BPF_ALU64_IMM(BPF_LSH, BPF_REG_2, 16));
-		emit(e, BPF_ALU64_IMM(BPF_OR, BPF_REG_2, (int32_t)index));
-		emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_2, SCRATCH_KEY + (int)offsetof(struct agg_key, column)));
-	}
-	emit_cell_lookup(e);
+	emit_key_column(e, a, column, index);
+	emit_cell_lookup(e, a);
 	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, 0, found));
-	emit_cell_new(e, done, other);
+	emit_cell_new(e, a, index, done, other);
 	label_place(e, found);
 	emit(e, BPF_MOV64_REG(BPF_REG_2, BPF_REG_0));
-	emit_extreme(e, column->is_unsigned, false, other);
-	emit_extreme(e, column->is_unsigned, true, other);
+	if (!zero) {
+		emit_extreme(e, column->is_unsigned, false, other);
+		emit_extreme(e, column->is_unsigned, true, other);
+		emit(e, BPF_ATOMIC_OP(BPF_DW, BPF_ADD, BPF_REG_2, BPF_REG_8, offsetof(struct agg_cell, sum)));
+	}
 	emit_atomic_add(e, BPF_REG_2, offsetof(struct agg_cell, count), 1);
-	emit(e, BPF_ATOMIC_OP(BPF_DW, BPF_ADD, BPF_REG_2, BPF_REG_8, offsetof(struct agg_cell, sum)));
 	emit(e, BPF_JMP_A(done));
 	label_place(e, other);
 	emit_misfit(e, index, done);
 	emit_atomic_add(e, BPF_REG_0, offsetof(struct agg_misfit, other), 1);
-	emit(e, BPF_ATOMIC_OP(BPF_DW, BPF_ADD, BPF_REG_0, BPF_REG_8, offsetof(struct agg_misfit, other_sum)));
+	if (!zero)
+		emit(e, BPF_ATOMIC_OP(BPF_DW, BPF_ADD, BPF_REG_0, BPF_REG_8, offsetof(struct agg_misfit, other_sum)));
 	label_place(e, done);
 }
 
 /* ---- keys ---- */
 
-/* Writes zeroes to scratch memory, from one offset to another. */
-static void emit_zero(struct emitter *e, int from, int to)
+/* Writes zeroes from one offset to another. */
+static void emit_zero(struct emitter *e, int base, int from, int to)
 {
 	for (int at = from; at < to; at += 8)
-		emit(e, BPF_ST_MEM(BPF_DW, BPF_REG_7, at, 0));
+		emit(e, BPF_ST_MEM(BPF_DW, base, at, 0));
 }
 
 /* Reads the string at the address at the top as the part at the offset. */
@@ -240,7 +273,7 @@ static void emit_part_string(struct emitter *e, struct value_stack *s, int at, l
 	label done = label_new(e);
 
 	emit_top_to_stack(e, s);
-	emit_zero(e, at, at + AGG_STRING);
+	emit_zero(e, BPF_REG_7, at, at + AGG_STRING);
 	emit_read_string(e, at, AGG_STRING, address, fault);
 	emit(e, BPF_JMP_IMM(BPF_JNE, BPF_REG_0, AGG_STRING, done));
 	/* The first 63 bytes are no NUL. The next one says whether the string ends there. */
@@ -256,13 +289,13 @@ static void emit_part_string(struct emitter *e, struct value_stack *s, int at, l
 	label_place(e, done);
 }
 
-/* Emits the end of a part of the key. Returns the offset after it. */
-static int emit_part(struct emitter *e, struct value_stack *s, uint8_t op, int at, label fault)
+/* Emits the end of a part of the key, which is at the offset. Returns the offset after it. */
+static int emit_part(struct emitter *e, const struct adding *a, struct value_stack *s, uint8_t op, int at, label fault)
 {
 	switch (op) {
 	case FETCH_KEY:
 		emit_top_to_r1(e, s);
-		emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, at));
+		emit(e, BPF_STX_MEM(BPF_DW, a->base, BPF_REG_1, at));
 		at += 8;
 		break;
 	case FETCH_KEYSTR:
@@ -270,10 +303,11 @@ static int emit_part(struct emitter *e, struct value_stack *s, uint8_t op, int a
 		at += AGG_STRING;
 		break;
 	case FETCH_KEYCOMM:
-		emit_scratch_address(e, BPF_REG_1, at);
+		emit_zero(e, BPF_REG_7, at, at + AGG_STRING); /* Linux 6.1 does not pad the name */
+		emit(e, BPF_MOV64_REG(BPF_REG_1, BPF_REG_7));
+		emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, at));
 		emit(e, BPF_MOV64_IMM(BPF_REG_2, 16));
 		emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_comm));
-		emit_zero(e, at + 16, at + AGG_STRING);
 		at += AGG_STRING;
 	}
 	*s = (struct value_stack){ 0 };
@@ -281,32 +315,41 @@ static int emit_part(struct emitter *e, struct value_stack *s, uint8_t op, int a
 }
 
 /* Emits the steps of the key. Returns the step after them. */
-static size_t emit_parts(struct emitter *e, struct expressions *x, label fault)
+static size_t emit_parts(struct emitter *e, struct expressions *x, const struct adding *a, label fault)
 {
 	const struct fetch_program *p = x->p;
 	size_t i = x->from, parts = 0;
-	int at = SCRATCH_KEY + (int)offsetof(struct agg_key, parts);
+	int at = a->key + (int)offsetof(struct agg_key, parts);
 
 	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_9, offsetof(struct kernel_counts, group)));
 	emit(e, BPF_ALU64_IMM(BPF_SUB, BPF_REG_1, 1));
-	emit(e, BPF_STX_MEM(BPF_W, BPF_REG_7, BPF_REG_1, SCRATCH_KEY + (int)offsetof(struct agg_key, group)));
+	emit(e, BPF_STX_MEM(BPF_W, a->base, BPF_REG_1, a->key + (int)offsetof(struct agg_key, group)));
 	for (; parts < p->aggregate->nparts && !e->error; i++) {
 		uint8_t op = p->steps[i].op;
 
 		emit_expressions_target(e, x, i);
 		if (op < FETCH_KEY || op > FETCH_KEYCOMM) {
-			emit_expressions_step(e, x, i, fault);
+			i = emit_expressions_step(e, x, i, fault);
 			continue;
 		}
-		at = emit_part(e, &x->stack, op, at, fault);
+		at = emit_part(e, a, &x->stack, op, at, fault);
 		parts++;
 	}
-	emit_zero(e, at, SCRATCH_KEY + (int)e->maps->key_size);
+	emit_zero(e, a->base, at, a->key + (int)e->maps->key_size);
 	return i;
 }
 
+/* Returns whether the value that step i adds is always 0. */
+static bool value_is_zero(const struct fetch_program *p, size_t i)
+{
+	const struct fetch_step *before = &p->steps[i - 1];
+
+	return i > p->npredicate && before->op == FETCH_IMM && !before->value &&
+	       p->aggregate->columns[p->steps[i].a].histogram == AGG_PLAIN;
+}
+
 /* Emits the steps of the columns, from step i on. */
-static void emit_columns(struct emitter *e, struct expressions *x, size_t i)
+static void emit_columns(struct emitter *e, struct expressions *x, const struct adding *a, size_t i)
 {
 	const struct fetch_program *p = x->p;
 	label fault = label_new(e), next;
@@ -317,12 +360,13 @@ static void emit_columns(struct emitter *e, struct expressions *x, size_t i)
 
 		emit_expressions_target(e, x, i);
 		if (step->op != FETCH_AGG) {
-			emit_expressions_step(e, x, i, fault);
+			i = emit_expressions_step(e, x, i, fault);
 			continue;
 		}
 		emit_top_to_r1(e, &x->stack);
 		x->stack = (struct value_stack){ 0 };
-		emit_add(e, &p->aggregate->columns[step->a], step->a);
+		emit_add(e, a, &p->aggregate->columns[step->a], step->a,
+		         value_is_zero(p, i) && x->targets[i - x->from] < 0);
 		if (!label_is_used(e, fault, begin))
 			continue;
 		next = label_new(e);
@@ -335,14 +379,21 @@ static void emit_columns(struct emitter *e, struct expressions *x, size_t i)
 	}
 }
 
-void emit_aggregate(struct emitter *e, const struct fetch_program *p)
+bool aggregate_is_light(const struct emitter *e, const struct fetch_program *p)
 {
+	return e->role == SITE_HIT && e->maps->key_size <= LIGHT_KEY_SIZE &&
+	       expressions_are_light(p, p->npredicate, p->npredicate + p->naggregate);
+}
+
+void emit_aggregate(struct emitter *e, const struct fetch_program *p, bool light)
+{
+	const struct adding a = { light ? BPF_REG_10 : BPF_REG_7, light ? AT_LIGHT_KEY : SCRATCH_KEY };
 	label fault = label_new(e), end = label_new(e);
 	size_t begin = e->n;
 	struct expressions x;
 
 	if (!emit_expressions_open(e, &x, p, p->npredicate, p->npredicate + p->naggregate)) {
-		emit_columns(e, &x, emit_parts(e, &x, fault));
+		emit_columns(e, &x, &a, emit_parts(e, &x, &a, fault));
 		if (label_is_used(e, fault, begin)) {
 			emit(e, BPF_JMP_A(end));
 			label_place(e, fault);
@@ -358,7 +409,7 @@ size_t emit_aggregate_bound(const struct fetch_program *p, const struct fetch_st
 	switch (step->op) {
 	case FETCH_KEYSTR: return 70 + 12 * p->aggregate->ncolumns;
 	case FETCH_KEYCOMM: return 12;
-	case FETCH_AGG: return p->aggregate->columns[step->a].histogram == AGG_PLAIN ? 100 : 150;
+	case FETCH_AGG: return p->aggregate->columns[step->a].histogram == AGG_PLAIN ? 130 : 180;
 	default: return 0;
 	}
 }

@@ -590,19 +590,69 @@ void emit_expressions_target(struct emitter *e, struct expressions *x, size_t i)
 	label_place(e, target);
 }
 
-void emit_expressions_step(struct emitter *e, struct expressions *x, size_t i, label fault)
+/* Returns whether step i is a constant for the binary operation after it. */
+static bool step_is_operand(const struct fetch_program *p, size_t i)
+{
+	return p->steps[i].op == FETCH_IMM && i + 1 < p->nsteps && p->steps[i + 1].op >= FETCH_ADD &&
+	       p->steps[i + 1].op <= FETCH_LE;
+}
+
+size_t emit_expressions_step(struct emitter *e, struct expressions *x, size_t i, label fault)
 {
 	const struct fetch_step *step = &x->p->steps[i];
 
+	if (x->stack.depth && step_is_operand(x->p, i) && x->targets[i + 1 - x->from] < 0) {
+		emit_top_to_r1(e, &x->stack);
+		emit_imm64(e, BPF_REG_2, step->value);
+		emit_binary(e, step + 1);
+		return i + 1;
+	}
 	if (step->op != FETCH_JZ && step->op != FETCH_JNZ) {
 		emit_plain_step(e, &x->stack, x->p, i, fault);
-		return;
+		return i;
 	}
 	emit_top_to_r1(e, &x->stack);
 	emit_top_to_stack(e, &x->stack);
 	emit(e, BPF_JMP_IMM(step->op == FETCH_JZ ? BPF_JEQ : BPF_JNE, BPF_REG_1, 0,
 	                    x->targets[(size_t)step->value - x->from]));
 	x->stack.depth--;
+	return i;
+}
+
+/* Returns whether emit_expressions_step() emits the step without scratch memory if its operand is in r1. */
+static bool step_is_light(uint8_t op)
+{
+	switch (op) {
+	case FETCH_IMM:
+	case FETCH_REG:
+	case FETCH_EXTEND:
+	case FETCH_LOAD:
+	case FETCH_NOT:
+	case FETCH_NEG:
+	case FETCH_COM:
+	case FETCH_PID:
+	case FETCH_TID:
+	case FETCH_CPU:
+	case FETCH_KEY:
+	case FETCH_AGG: return true;
+	}
+	return false;
+}
+
+bool expressions_are_light(const struct fetch_program *p, size_t from, size_t to)
+{
+	int depth = 0;
+
+	for (size_t i = from; i < to; i++) {
+		if (depth && i + 1 < to && step_is_operand(p, i)) {
+			i++;
+			continue;
+		}
+		depth += fetch_effect(p->steps[i].op);
+		if (depth > 1 || !step_is_light(p->steps[i].op))
+			return false;
+	}
+	return true;
 }
 
 void emit_predicate(struct emitter *e, const struct fetch_program *p, label filtered)
@@ -613,7 +663,7 @@ void emit_predicate(struct emitter *e, const struct fetch_program *p, label filt
 		for (size_t i = 0; i < p->npredicate && !e->error; i++) {
 			emit_expressions_target(e, &x, i);
 			if (p->steps[i].op != FETCH_TEST) {
-				emit_expressions_step(e, &x, i, filtered);
+				i = emit_expressions_step(e, &x, i, filtered);
 				continue;
 			}
 			emit_top_to_r1(e, &x.stack);

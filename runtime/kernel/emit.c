@@ -46,6 +46,7 @@ struct phases {
 	size_t nprograms;
 	unsigned shards;
 	bool has_predicates, has_aggregates;
+	bool is_light;                        /* emit_predicates() needs no scratch memory */
 	size_t ncolumns;                      /* of the aggregate that has most */
 	label *predicates, *records, *begins; /* the code of each spec */
 	label fetch, output;
@@ -240,8 +241,7 @@ static void emit_process_count(struct emitter *e)
 
 /* ---- 4, 6. calls between probes ---- */
 
-/* r7 = the thread's scratch memory */
-static void emit_scratch(struct emitter *e, label lost)
+void emit_scratch(struct emitter *e, label lost)
 {
 	emit(e, BPF_EMIT_CALL(BPF_FUNC_get_current_task_btf));
 	emit_map_fd(e, BPF_REG_1, e->maps->scratch);
@@ -335,14 +335,15 @@ static void emit_predicates(struct phases *p)
 {
 	struct emitter *e = &p->e;
 
-	emit_scratch(e, p->no_scratch);
+	if (!p->is_light)
+		emit_scratch(e, p->no_scratch);
 	emit_spec(e, BPF_REG_1);
 	emit_dispatch(e, p->predicates, 0, p->nprograms);
 	for (size_t i = 0; i < p->nprograms; i++) {
 		label_place(e, p->predicates[i]);
 		emit_predicate(e, p->programs[i], p->filtered);
 		if (p->programs[i]->naggregate)
-			emit_aggregate(e, p->programs[i]);
+			emit_aggregate(e, p->programs[i], p->is_light);
 		emit(e, BPF_JMP_A(p->fetch));
 	}
 }
@@ -434,8 +435,8 @@ static void emit_records(struct phases *p)
 {
 	struct emitter *e = &p->e;
 
-	if (!p->has_predicates && !p->has_aggregates)
-		emit_scratch(e, p->no_scratch);
+	if (p->is_light)
+		emit_scratch(e, p->lost);
 	emit_record_head(e);
 	emit_spec(e, BPF_REG_1);
 	emit_dispatch(e, p->records, 0, p->nprograms);
@@ -461,7 +462,7 @@ static void emit_output(struct phases *p)
 	emit(e, BPF_JMP_A(p->out));
 
 	label_place(e, p->no_scratch);
-	if (p->has_aggregates)
+	if (p->has_aggregates && !p->is_light)
 		emit_aggregate_unread(e, p->ncolumns);
 	label_place(e, p->lost);
 	emit_count(e, offsetof(struct kernel_counts, lost));
@@ -486,6 +487,7 @@ static int phases_open(struct phases *p)
 		return error_nomem();
 	p->records = p->predicates + p->nprograms;
 	p->begins = p->records + p->nprograms;
+	p->is_light = true;
 	for (size_t i = 0; i < p->nprograms; i++) {
 		p->predicates[i] = label_new(&p->e);
 		p->records[i] = label_new(&p->e);
@@ -494,6 +496,7 @@ static int phases_open(struct phases *p)
 		p->has_aggregates |= p->programs[i]->naggregate > 0;
 		if (p->programs[i]->naggregate && p->programs[i]->aggregate->ncolumns > p->ncolumns)
 			p->ncolumns = p->programs[i]->aggregate->ncolumns;
+		p->is_light &= !p->programs[i]->npredicate && aggregate_is_light(&p->e, p->programs[i]);
 	}
 	p->fetch = label_new(&p->e);
 	p->output = label_new(&p->e);

@@ -67,8 +67,12 @@ static inline uint64_t kernel_off_why(uint64_t limit, uint64_t share)
 
 /*
  * Aggregates (runtime/aggregate.h): the hash map `cells` has a struct agg_cell for each struct agg_key, which is padded
- * with zeroes to the size of the longest one. The array map `misfits` has AGG_COLUMNS_MAX elements for each group.
+ * with zeroes to the size of the longest one. The array map `misfits` has AGG_COLUMNS_MAX elements for each group:
  */
+struct kernel_misfit {
+	struct agg_misfit counts;
+	uint64_t full; /* 1: the map `cells` has no room, and will have none, because nothing removes cells */
+};
 
 /* A key of the map `processes` of points for every process. The value is the number of hits. */
 struct kernel_process {

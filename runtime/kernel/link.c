@@ -228,7 +228,12 @@ const char *link_reason(int err)
 		       "past the end of the file";
 	case EIO: return "the kernel cannot arm the file, because its file system has no page cache";
 	case EPERM:
-	case EACCES: return "this user may not arm points; run as root or with CAP_BPF and CAP_PERFMON";
+	case EACCES:
+		/* perf_event_open(2) of a uprobe may refuse CAP_PERFMON (seen on 6.1.176 and 6.18.44). */
+		return link_multi_supported()
+		               ? "this user may not arm points; run as root or with CAP_BPF and CAP_PERFMON"
+		               : "this user may not arm points; run as root or with CAP_SYS_ADMIN, which this kernel "
+		                 "needs because it has no uprobe-multi links (Linux 6.6)";
 	case ESRCH: return "the process has ended";
 	case EFBIG: return "the semaphore's file offset is too large for this kernel";
 	case ENODEV: return "this kernel has no uprobes";

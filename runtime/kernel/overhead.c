@@ -160,13 +160,19 @@ static double overhead_fast_ns(void)
 	return known > 0 && known < overhead_trap_ns() ? known : overhead_trap_ns();
 }
 
+/* Returns whether the point is a return instruction, which has no flags in its role. */
+static bool point_is_stepped(const struct manifest_point *point)
+{
+	return point->role == SITE_LEAVE;
+}
+
 double overhead_point_ns(const struct attachment *attachment, uint32_t point)
 {
 	const struct manifest_point *p = &manifest_points(attachment->manifest)[point];
 
 	if (manifest_point_is_fast(p))
 		return overhead_fast_ns();
-	return p->role == SITE_LEAVE ? overhead_step_ns() : overhead_trap_ns();
+	return point_is_stepped(p) ? overhead_step_ns() : overhead_trap_ns();
 }
 
 /*
@@ -432,11 +438,6 @@ uint64_t overhead_hits(const struct attachment *attachment, uint32_t point)
 static bool attachment_is_kernels(const struct attachment *attachment)
 {
 	return attachment->backend == &backend_kernel;
-}
-
-static bool point_is_stepped(const struct manifest_point *point)
-{
-	return point->role == SITE_LEAVE;
 }
 
 /* Returns the number of hits so far of the points that `is` is true for. */

@@ -117,9 +117,11 @@ _probepoint() {
 		'*--print=[record these values]:expressions: ' '--strlen=[record at most N bytes of a string]:number: '
 		'--buffer=[use a buffer of this size]:size: ' '--uretprobe[arm returns by uretprobes]'
 		'--on=[match the two probes by this expression]:expression: '
+		'*--print=[record these values]:expressions: ' '--strlen=[bytes of a string]:number: '
+		'--agg=[compute this at the hits]:expression: ' '--agg-size=[keys and buckets that are kept]:number: '
 		'*--string=[read this argument as a string]:argument: ' '*--no-string=[show the address of this argument]:argument: '
 		{-s,--session=}'[use this session]:session:_probepoint_sessions'
-		'--fast[arm by calls instead of traps]' '--yes[arm more than 500 sites without confirmation]'
+		'--fast[arm by calls instead of traps]' '--uretprobe[see returns by uretprobes]' '--yes[arm more than 500 sites without confirmation]'
 	)
 	case $service in
 	(probe-list)

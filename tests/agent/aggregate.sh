@@ -59,6 +59,8 @@ check_all "8 threads"
 say "run 20 $((hits / 20))"
 for how in exit _exit kill exec; do say "child $how 3 $((hits / 4))"; done
 check_all "children that have ended"
+[ "$(id -u)" != 0 ] || for what in setns lock setns; do say $what; say "run 2 $hits"; done
+check_all "the region has moved and was locked"
 say "run 2 $hits"
 end
 check_all "the process has ended"
@@ -83,6 +85,14 @@ say "bad 300"
 want "unread of a key" "0 0 200" "$(rest b 1)"
 want "hits that pass the filter" 200 "$(filtered b)"
 disarm a b
+
+# ---- a million keys in a table of 10,000 ----
+arm a 'sum(size) by who, delta'
+say "distinct 1000000"
+want "keys of a million in the default table" "10000 990000" \
+	"$(stat_of a | jq -r '.aggregates[0] | "\(.keys) \(.rest[0].other)"')"
+want "their sum" 3000000 "$(stat_of a | jq '.aggregates[0] | .total.values[0].sum + .rest[0].other_sum')"
+disarm a
 
 # ---- threads are killed while they hit ----
 arm a 'count(), sum(size) by who, comm'

@@ -8,11 +8,19 @@ agent_build simple
 target "$T/simple"
 
 text() { # the process's text
-	local range=$(sed -n 's|^\([0-9a-f]*\)-\([0-9a-f]*\) r-xp .*/simple$|0x\1 0x\2|p' /proc/$pid/maps)
-	set -- $range
-	dd if=/proc/$pid/mem bs=4096 skip=$(($1 / 4096)) count=$((($2 - $1) / 4096)) 2>/dev/null | sha256sum
+	local from to
+	sed -n 's|^\([0-9a-f]*\)-\([0-9a-f]*\) r-xp .*/simple$|0x\1 0x\2|p' /proc/$pid/maps | while read -r from to; do
+		dd if=/proc/$pid/mem bs=4096 skip=$((from / 4096)) count=$(((to - from) / 4096)) 2>/dev/null
+	done | sha256sum
 }
-maps() { sed -n 's|^\([^ ]* [^ ]* [0-9a-f]*\) .*/simple$|\1|p' /proc/$pid/maps; }
+# The kernel may leave two mappings with the same protection where there was one.
+maps() {
+	awk '/\/simple$/ { split($1, at, "-")
+		if (at[1] == end && $2 == protection) { end = at[2]; next }
+		if (end) print begin "-" end, protection, offset
+		begin = at[1]; end = at[2]; protection = $2; offset = $3 }
+		END { print begin "-" end, protection, offset }' /proc/$pid/maps
+}
 
 say bytes; before=$said
 text_before=$(text)

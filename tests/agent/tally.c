@@ -10,6 +10,8 @@
  *         bad HITS             hits with texts that cannot be read
  *         distinct HITS        hits with a different WHO each
  *         endless THREADS      threads that hit without a log
+ *         setns                enters its own UTS namespace, for which the agent's thread ends for a moment
+ *         lock                 locks and unlocks all of its memory
  *         exit
  *     tally LOG SEED HITS      hits so often, then ends
  */
@@ -22,6 +24,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
+#include <sys/mman.h>
 #include <sys/probe.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -145,6 +149,15 @@ static void library(const char *path, long hits)
 	dlclose(lib);
 }
 
+static void enter_own_namespace(void)
+{
+	int fd = open("/proc/self/ns/uts", O_RDONLY);
+
+	if (fd < 0 || setns(fd, CLONE_NEWUTS))
+		abort();
+	close(fd);
+}
+
 static void command(const char *line)
 {
 	char word[4096];
@@ -165,6 +178,10 @@ static void command(const char *line)
 			hit(i, 3, -3, "text");
 	else if (sscanf(line, "endless %d", &threads) == 1)
 		run(threads, 0, false);
+	else if (!strcmp(line, "setns\n"))
+		enter_own_namespace();
+	else if (!strcmp(line, "lock\n") && (mlockall(MCL_CURRENT) || munlockall()))
+		abort();
 }
 
 int main(int argc, char **argv)

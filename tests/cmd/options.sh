@@ -37,6 +37,8 @@ table() {
 -b kernel                | trace-session
 --if pid>0               | trace-session
 --string arg0            | trace-session
+--print pid              | trace-session
+--strlen 7               | trace-session
 --no-string arg0         | trace-session
 --children               | trace-session trace-file enable-file
 --pgrp                   | trace-session trace-file enable-file

@@ -15,7 +15,11 @@ echo "PROBEPOINT_SEED=$seed"
 
 "$CC" -O2 tests/kernel/links.c -o "$T/links" || fail "links.c does not build"
 expect 0 probe-enable -q -s $S-1 -f "$T/hits" k:one
-want "links that tests/kernel/links.c counts" 1 "$("$T/links" "$T")"
+if [ "$(printf '6.6\n%s\n' "$(uname -r)" | sort -V | head -n 1)" = 6.6 ]; then
+	want "links that tests/kernel/links.c counts" 1 "$("$T/links" "$T")"
+else
+	part_skipped "links that are left: before Linux 6.6 the kernel does not report the file of a link"
+fi
 expect 0 probe-disable -q -s $S-1
 for i in 1 2 3; do at_end "probe-disable -q -s $S-$i 2>/dev/null"; done
 # k1 and k2 are never killed and must survive. Other targets come and go.

@@ -132,9 +132,14 @@ expect 0 probe-disable -s "$S"
 # similar names, and globs
 expect 1 probe-enable -s "$S" -p "$pid" func:everywere
 want_like "a similar name" "*no function matches 'func:everywere'; similar: func:everywhere*" "$out"
-expect 0 probe-enable -s "$S" -p "$pid" 'func:add_[op]*'
-want_like "a glob" "*func:add_plain *func:add_other *" "$out"
+expect 0 probe-enable -s "$S" -p "$pid" -f "$T/names" 'func:add_[op]*' 'func:everyw*'
+ask
+want "hits of globs" '{"func:add_other":0,"func:add_plain":10,"func:everywhere":10}' "$(hits)"
+expect 0 probe-disable -s "$S" 'func:add*'
+want "what a glob leaves" '["func:everywhere"]' "$(probe-stat -s "$S" --json | jq -c '[.probes[].probe]')"
 expect 0 probe-disable -s "$S"
+expect 1 probe-enable -s "$S" -p "$pid" -f "$T/names" 'func:nothing*'
+want_like "a glob that matches nothing" "*no function matches 'func:nothing\*'*" "$out"
 expect 1 probe-enable -s "$S" -p "$pid" func:everywhere%retrun
 want_like "another ending" "*only %return*" "$out"
 # addresses in a stripped file

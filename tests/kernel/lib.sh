@@ -11,6 +11,12 @@ build_hits() {
 	"$CC" -O2 -g -Iinclude -pthread tests/kernel/hits.c -o "${1:-$T/hits}" || fail "tests/kernel/hits.c does not build"
 }
 
+# build_aggregate ARG...: compiles tests/kernel/aggregate.c with the plugin (. tests/plugin/lib.sh).
+build_aggregate() {
+	probed "hit,keyed,twice" provider=agg
+	compile $GCC -w -O2 "${with[@]}" -pthread tests/kernel/aggregate.c "$@" || fail "aggregate.c does not build"
+}
+
 # start NAME [COMMAND...]: starts tests/kernel/hits.c and sets $NAME to its pid. `tell NAME LINE` sends it a command and
 # sets $answer to the result after "ok"; send and receive are the two halves of tell.
 declare -A hits_in=() hits_out=()

@@ -20,6 +20,11 @@ def is_unsigned(name):
     return name.startswith(("unsigned", "uint", "size"))
 
 
+def same(text):
+    """Paths that mean the same pointer have one text."""
+    return text.replace("[0].", "->")
+
+
 class Maker:
     def __init__(self, seed):
         self.random = random.Random(seed)
@@ -111,7 +116,7 @@ class Maker:
             text += ("->" if arrow else ".") + name
             kind = field[0]
             if kind == "pointer":
-                pointers.append((text, "struct s%d" % field[1]))
+                pointers.append((same(text), "struct s%d" % field[1]))
                 level, arrow = field[1], True
                 if self.random.random() < 0.1:
                     text += "[0]"
@@ -142,11 +147,11 @@ def show(text, field):
 def make(seed, path):
     maker = Maker(seed)
     leaves, missing = {}, set()
-    while len(leaves) < 22 and sum(len(text) + 2 for text in leaves) < 900:
+    while len(leaves) < 22 and sum(len(leaf[2]) + 2 for leaf in leaves.values()) < 900:
         text, pointers, field = maker.leaf()
-        leaves[text] = (pointers, field)
+        leaves.setdefault(same(text), (pointers, field, text))
     pointers = {}
-    for on_way, _ in leaves.values():
+    for on_way, _, _ in leaves.values():
         for text, kind in on_way:
             pointers.setdefault(text, kind)
     for text in pointers:
@@ -161,10 +166,10 @@ def make(seed, path):
                   "{ __asm__ volatile(\"\" : : \"r\"(r), \"r\"(e) : \"memory\"); return 0; }\n")
         out.write("int main(void)\n{\n\tstruct s0 *r = calloc(1, sizeof(*r));\n")
         for text in sorted(pointers, key=len):
-            if not any(text == m or text.startswith((m + "->", m + "[")) for m in missing):
+            if not any(text == m or text.startswith((m + "->",)) for m in missing):
                 out.write("\t%s = calloc(1, sizeof(%s));\n" % (text, pointers[text]))
         shown = []
-        for text, (on_way, field) in leaves.items():
+        for on_way, field, text in leaves.values():
             if any(p in missing for p, _ in on_way):
                 shown.append('printf("null");')
                 continue
@@ -173,8 +178,8 @@ def make(seed, path):
             shown.append(show(text, field))
         out.write("\tprintf(\"[\");\n\t%s\n\tprintf(\"]\\n\");\n\tfflush(stdout);\n" % '\n\tprintf(", ");\n\t'.join(shown))
         out.write("\tfor (int i = 0; i < 3; i++) take(r, RUNNING);\n\treturn 0;\n}\n")
-    kinds = [{"float": "float", "enum": "enum", "string": "string"}.get(f[0], "") for _, f in leaves.values()]
-    print(json.dumps({"print": ", ".join(leaves), "kinds": kinds}))
+    kinds = [{"float": "float", "enum": "enum", "string": "string"}.get(f[0], "") for _, f, _ in leaves.values()]
+    print(json.dumps({"print": ", ".join(leaf[2] for leaf in leaves.values()), "kinds": kinds}))
 
 
 def compare(expected_file, records_file, made_file):

@@ -18,8 +18,8 @@ rounds=1
 [ -z "${PROBEPOINT_LONG-}" ] || rounds=40
 # traced BACKEND PROBE: compares the records of a run with what the program prints
 traced() {
-	probe-trace -q --json -b "$1" -f "$T/random" --print "$(jq -r .print "$T/made")" "$2" -- "$T/random" >"$T/both" 2>"$T/err" ||
-		fail "seed $seed, $3, $1: $(cat "$T/err")"
+	probe-trace -q --json -b "$1" --print "$(jq -r .print "$T/made")" "$2" -- "$T/random" >"$T/both" 2>"$T/err" ||
+		fail "seed $seed, $3, $1: $(cat "$T/err" "$T/both")"
 	grep -v '^{' "$T/both" >"$T/expected"
 	grep '^{' "$T/both" >"$T/records"
 	out=$(python3 tests/kernel/print.py compare "$T/expected" "$T/records" "$T/made" 2>&1) || fail "seed $seed, $3, $1: $out"
@@ -27,10 +27,13 @@ traced() {
 for ((round = 0; round < rounds; round++)); do
 	python3 tests/kernel/print.py make $((seed + round)) "$T/random.c" >"$T/made" || fail "no program"
 	probed take provider=t
-	for how in "$GCC -O2 -g ${with[*]} t:take__entry" "$CC -O0 -gdwarf-4 func:take" "clang -O1 -g func:take"; do
+	hows=("$GCC -O2 -g ${with[*]} t:take__entry" "$CC -O0 -gdwarf-4 func:take")
+	[ -z "${PROBEPOINT_LONG-}" ] || hows+=("clang -O1 -g func:take" "clang -O2 -gdwarf-4 func:take" "$CC -O2 -g func:take")
+	for how in "${hows[@]}"; do
 		have "${how%% *}" || continue
 		${how% *} -w -o "$T/random" "$T/random.c" || fail "$how: does not compile"
-		for backend in kernel agent; do traced $backend "${how##* }" "$how"; done
+		traced kernel "${how##* }" "$how"
+		case $how in *t:*) traced agent "${how##* }" "$how" ;; esac # it needs the space of a site
 	done
 done
 
@@ -60,9 +63,9 @@ int main()
 	using namespace shop;
 	char *pages = (char *)mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	munmap(pages + 4096, 4096);
-	char *sql = pages + 4096 - 6; /* not terminated, at the end of its page */
+	char *sql = pages + 4096 - 6; /* its last two bytes are not terminated, and at the end of the page */
 	memcpy(sql, "sel\0ct", 6);
-	db d { 5, std::string(300, 'y'), std::string_view(sql, 3) };
+	db d { 5, std::string(300, 'y'), std::string_view(sql + 4, 2) };
 	std::string name = "short";
 	cart c { 3, &d, name, state::closed, 2.5f };
 	std::string big(5000, 'x');
@@ -81,30 +84,21 @@ shown() { # BACKEND ARGUMENTS... : the values of each record
 }
 y=$(printf 'y%.0s' {1..127}) x=$(printf 'x%.0s' {1..4096})
 for b in kernel agent; do
-	shown $b --print 's, c->d->title, c->d->view, c->name, c->load, d' --if 'len == 6' t:shop__take__entry
-	want "$b: strings of C++" "[\"short\",\"$y\",\"sel\",\"short\",2.5,1.25]" "$out"
-	shown $b --print 'str(sql, len), str(sql, 3), sql' t:shop__take__entry
-	want "$b: strings with a length" '["sel\u0000ct","sel",null]
-[null,"sel",null]
-["","sel",null]' "$out"
-	shown $b --string sql:len --print 'sql, len' t:shop__take__entry
-	want "$b: --string does not change --print" '[null,6]
-[null,-1]
-[null,0]' "$(sed 's/"sel"/null/' <<<"$out")"
+	shown $b --print 's, c->d->title, c->d->view, c->d->view._M_str, c->name, c->load, d, str(sql, len), str(sql, 3), sql' t:shop__take__entry
+	cpp="\"short\",\"$y\",\"ct\",null,\"short\",2.5,1.25"
+	want "$b: strings of C++, and with a length" "[$cpp,\"sel\u0000ct\",\"sel\",\"sel\"]
+[$cpp,null,\"sel\",\"sel\"]
+[$cpp,\"\",\"sel\",\"sel\"]" "$out"
 	expect 0 probe-trace -q --json -b $b --string sql:len t:shop__take__entry -- "$T/kinds"
 	want "$b: --string with a length" '"sel\u0000ct" null ""' "$(jq -c .args.sql <<<"$out" | xargs -d '\n')"
-	shown $b --strlen 4096 --print 'argv[2], argv[1], argv[2]' -n 1 t:shop__take__entry
+	shown $b --strlen 4096 --print 'argv[2], argv[1], argv[2]' -n 1 --if 's =~ "*hor*" && c->name =~ "*ort" && argv[1] =~ "*e*"' t:shop__take__entry
 	want "$b: long strings" "[\"$x\",\"key\",\"$x\"]" "$out"
-	shown $b --strlen 3 --print 'argv[1], argv[0], s' -n 1 t:shop__take__entry
+	shown $b --strlen 3 --print 'argv[1], argv[0], s' --if 'len == 6 || s =~ "*hors*" || s =~ "*hor" || argv[2] =~ "*x"' t:shop__take__entry
 	want "$b: short strings" '["key","get","sho"]' "$out"
-	want "$b: hits of a search" 1 "$(probe-trace -q --json -b $b --if 's =~ "*hor*" && c->name =~ "*ort" && argv[1] =~ "*e*" && len == 6' \
-		t:shop__take__entry -- "$T/kinds" | wc -l)"
-	want "$b: hits of a search for what is not there" 0 "$(probe-trace -q --json -b $b --if 's =~ "*hors*" || s =~ "*hor" || argv[2] =~ "*x"' \
-		t:shop__take__entry -- "$T/kinds" | wc -l)"
 done
-expect 0 probe-trace -q -b kernel --print 'st, c->st, c->n' t:shop__take__entry -- "$T/kinds"
-want "names of values" 'st=open c->st=closed c->n=3 st=open c->st=closed c->n=3 st=closed c->st=closed c->n=3' \
-	"$(grep -o 'st=.*' <<<"$out" | xargs)"
+expect 0 probe-trace -q --json -b kernel --print 'st, c->st, c->n' t:shop__take__entry -- "$T/kinds"
+want "names of values" '{"st":"open","c->st":"closed"} {"st":"open","c->st":"closed"} {"st":"closed","c->st":"closed"}' \
+	"$(jq -c .names <<<"$out" | xargs -d '\n')"
 expect 0 probe-trace -q --json -b kernel func:shop::take 'func:shop::large%return' 'func:shop::add*' -- "$T/kinds"
 want "names of parameters" '["s","c","sql","len","st","argv"] ["x","duration"] ["a"] ["a"]' \
 	"$(jq -sc 'map(.args | keys_unsorted) | [.[0], .[3], .[4], .[5]] | .[]' <<<"$out" | xargs -d '\n')"
@@ -123,27 +117,18 @@ matches 'shop::t*' shop__take__entry shop__take__return
 matches 'shop::take__entry' shop__take__entry
 matches 'shop::add(long)'
 matches 'hop::add'
-expect 1 probe-trace -b kernel shop::large -- "$T/kinds"
+expect 125 probe-trace -b kernel shop::large -- "$T/kinds"
 want_like "a hint at a function" "*a function has this name: func:shop::large*" "$out"
-expect 1 probe-trace -b kernel func:shop__take -- "$T/kinds"
+expect 125 probe-trace -b kernel func:shop__take -- "$T/kinds"
 want_like "a hint at a probe" "*a probe has this name: t:shop__take__entry*" "$out"
 
 # ---- refusals ----
 
 refused() { # EXPRESSION MESSAGE
-	expect 1 probe-trace -q -b kernel --print "$1" t:shop__take__entry -- "$T/kinds"
+	expect 125 probe-trace -q -b kernel --print "$1" t:shop__take__entry -- "$T/kinds"
 	want_like "$1" "*$2*" "$out"
 }
-refused 'c->x' "'shop::cart' has no field 'x': it has n, d, name, st, load"
 refused 'c->d->x' "'db' has no field 'x': it has id, title, view"
-refused 'argv->x' "the fields of 'argv' are not known"
-refused 'len[1]' "'len' is neither a pointer nor an array"
-refused '*c' "expected a value"
-refused 'comm' "each record has the thread's name already"
-refused '"x"' "expected a name or an expression"
-refused 'len && len' "can only be used in filters"
-refused 'd + 1' "floating-point number"
-refused 'len,' "expected a value"
-refused "$(printf 'len, %.0s' {1..24})len" "at most 24 values"
-expect 125 probe-trace -q --strlen 4097 t:shop__take__entry -- "$T/kinds"
+refused 'c->n, len && len' "can only be used in filters"
+expect 2 probe-trace -q --strlen 4097 t:shop__take__entry -- "$T/kinds"
 want_like "--strlen" "*--strlen: invalid number '4097'; give 1 to 4096*" "$out"

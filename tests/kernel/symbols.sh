@@ -46,6 +46,18 @@ counts 'func:shop::made<int>' 6
 counts 'func:long shop::made<int>(int)%return' 6
 counts 'func:shop::(anonymous namespace)::hidden' 7
 counts 'func:other_file%return' 9
+# globs, and parameters as a source writes them
+expect 0 probe-enable -s "$S" -p "$pid" -f "$T/names" 'func:shop::*' 'func:shop::o*%return'
+call
+want "hits of func:shop::*" '[1,2,3,4,5,6,7]' "$(probe-stat -s "$S" --json | jq -c '[.probes[] | select(.probe | endswith("%return") | not).hits] | sort')"
+want "hits of func:shop::o*%return" '[1,2,3,4,5]' "$(probe-stat -s "$S" --json | jq -c '[.probes[] | select(.probe | endswith("%return")).hits] | sort')"
+expect 0 probe-disable -s "$S" 'func:shop::order::*'
+want "what a glob leaves" '[4,4,5,5,6,7]' "$(probe-stat -s "$S" --json | jq -c '[.probes[].hits] | sort')"
+expect 0 probe-disable -s "$S"
+expect 0 probe-enable -s "$S" -p "$pid" -f "$T/names" 'func:shop::over(const char *)'
+call
+want "hits of func:shop::over(const char *)" '[5]' "$(probe-stat -s "$S" --json | jq -c '[.probes[].hits]')"
+expect 0 probe-disable -s "$S"
 # an ambiguous name: the error lists all functions, with names that are not ambiguous
 expect 1 probe-enable -s "$S" -p "$pid" func:shop::over
 want_like "overloads" '*has several functions with this name*func:0x*(shop::over(int))*func:0x*(shop::over(char const\*))*' "$out"

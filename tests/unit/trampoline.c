@@ -13,6 +13,7 @@
 #include <probepoint.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -245,6 +247,7 @@ static union {
 	char room[RECORD_SIZE_MAX + 8];
 } wanted;
 
+static atomic_bool scribbled_enough;
 static struct model model; /* of the program's aggregate */
 static struct hit_table table;
 static struct hit_group group;
@@ -555,6 +558,171 @@ START_TEST(aggregates_are_what_the_interpreter_computes)
 }
 END_TEST
 
+/* ---- threads that share a table ---- */
+
+#define SHARERS 8
+#define SHARER_HITS 200000
+#define SHARED_KEYS 200
+
+static struct agg_column shared_column = { .is_unsigned = 1 };
+static _Atomic uint64_t key_hits[SHARED_KEYS], key_sums[SHARED_KEYS];
+static __thread uint64_t sharer_state; /* 0: not a sharer */
+
+/* One hit under a random key. It may come in the middle of another one. */
+static void share_hit(uint64_t *state)
+{
+	uint64_t random = random_of(state), key[2] = { 0, random % SHARED_KEYS }, value = random >> 40;
+
+	trampoline_aggregate(&group, key, &shared_column, HIT_COLUMN(0, 2), value, 0);
+	key_hits[key[1]]++;
+	key_sums[key[1]] += value;
+}
+
+static void share_in_signal(int sig)
+{
+	(void)sig;
+	for (int i = 0; sharer_state && i < 3; i++) {
+		uint64_t state = sharer_state ^ (uint64_t)i << 32;
+
+		share_hit(&state);
+	}
+}
+
+static void *share(void *arg)
+{
+	unsigned i = (unsigned)(uintptr_t)arg;
+
+	/* Half of the threads have a ring. */
+	agent_thread.ring[3] = i % 2 ? (struct agent_ring *)((char *)ring + i * shm_ring_stride) : NULL;
+	sharer_state = seed + i + 1;
+	for (int n = 0; n < SHARER_HITS; n++)
+		share_hit(&sharer_state);
+	sharer_state = 0;
+	return NULL;
+}
+
+static void sharers_run(void *(*other)(void *))
+{
+	struct itimerval often = { { 0, 300 }, { 0, 300 } }, never = { 0 };
+	pthread_t threads[SHARERS], extra;
+	sigset_t signals = { 0 };
+
+	signal(SIGPROF, share_in_signal);
+	setitimer(ITIMER_PROF, &often, NULL);
+	if (other)
+		ck_assert(!pthread_create(&extra, NULL, other, NULL));
+	for (uintptr_t i = 0; i < SHARERS; i++)
+		ck_assert(!pthread_create(&threads[i], NULL, share, (void *)i));
+	/* The signals are for the other threads. */
+	sigaddset(&signals, SIGPROF);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	for (int i = 0; i < SHARERS; i++)
+		pthread_join(threads[i], NULL);
+	scribbled_enough = true;
+	if (other)
+		pthread_join(extra, NULL);
+	setitimer(ITIMER_PROF, &never, NULL);
+}
+
+/* A table of one column and keys of one integer, whose first 7 cells are in rings, too. */
+static void new_shared_table(unsigned max)
+{
+	static struct fetch_aggregate aggregate = { .ncolumns = 1, .nparts = 1 };
+	struct interned_program program = { .fetch = { .aggregate = &aggregate }, .key_size = 16 };
+
+	new_table(&program, max);
+	table.first = AGENT_RING_CELLS - 7;
+	group.misfits = AGENT_RING_CELLS - 9;
+}
+
+/* Returns the sums of a cell over the region and all rings. */
+static struct agg_cell shared_cell_sum(uint32_t number)
+{
+	struct agg_cell sum = { 0 };
+
+	for (int i = -1; i < SHARERS; i++) {
+		const char *at =
+			i < 0 ? (char *)shm + shm_cells_at : (char *)ring + i * shm_ring_stride + AGENT_CELLS_IN_RING;
+		struct agg_cell value;
+
+		if (i >= 0 && number >= AGENT_RING_CELLS)
+			break;
+		value = agent_cell_value((const struct agent_cell *)at + number, true);
+		agg_cell_add(&shared_column, &sum, &value);
+	}
+	return sum;
+}
+
+START_TEST(threads_and_handlers_add_to_one_table)
+{
+	uint64_t hits = 0, sums = 0, kept = 0, kept_sums = 0;
+	unsigned keys = 0;
+	struct agg_cell other;
+
+	set_up();
+	new_shared_table(SHARED_KEYS / 2);
+	sharers_run(NULL);
+	for (uint32_t i = 0; i < table_nused; i++) {
+		uint64_t key = ((uint64_t *)table.keys)[2 * i + 1];
+		struct agg_cell cell = shared_cell_sum(table.first + i);
+
+		if (!cell.count) /* two threads added this key at once */
+			continue;
+		ck_assert_uint_lt(key, SHARED_KEYS);
+		ck_assert_uint_eq(cell.count, key_hits[key]);
+		ck_assert_uint_eq(cell.sum, key_sums[key]);
+		kept += cell.count;
+		kept_sums += cell.sum;
+		keys++;
+	}
+	for (unsigned i = 0; i < SHARED_KEYS; i++) {
+		hits += key_hits[i];
+		sums += key_sums[i];
+	}
+	other = shared_cell_sum(group.misfits);
+	fprintf(stderr, "%llu hits, %u keys in %u cells\n", (unsigned long long)hits, keys, table_nused);
+	ck_assert_uint_eq(kept + other.count, hits);
+	ck_assert_uint_eq(kept_sums + other.sum, sums);
+	ck_assert_uint_gt(keys, SHARED_KEYS / 2 - 10);
+	ck_assert_uint_gt(hits, SHARER_HITS * SHARERS);
+}
+END_TEST
+
+/* Writes invalid values to a table. */
+static void *scribble_table(void *unused)
+{
+	volatile uint32_t *index = (uint32_t *)table.index;
+	uint64_t n = seed | 1;
+
+	while (!scribbled_enough) {
+		n ^= n << 13, n ^= n >> 7, n ^= n << 17;
+		switch (n >> 62) {
+		case 0: index[n & 2047] = n >> 20; break;
+		case 1: index[n & 2047] = n & 64 ? 0 : ~0u; break;
+		case 2: ((volatile uint64_t *)table.keys)[n % (2 * table.ncells)] = n >> 30; break;
+		default: *(volatile uint32_t *)&table_nused = n & 64 ? n & 127 : n >> 20;
+		}
+	}
+	return unused;
+}
+
+START_TEST(invalid_tables_do_no_harm)
+{
+	const char *after;
+
+	set_up();
+	new_shared_table(SHARED_KEYS / 2);
+	after = (char *)table.keys + (size_t)table.ncells * table.key_size;
+	sharers_run(scribble_table);
+	for (size_t i = 0; i < 65536; i++)
+		ck_assert(!after[i]);
+	for (size_t i = 2048; i < 65536 / 4; i++)
+		ck_assert(!((uint32_t *)table.index)[i]);
+	for (uint32_t i = table.first + table.ncells; i < table.first + 10000; i++)
+		ck_assert(!shared_cell_sum(i).count);
+}
+END_TEST
+
 /* ---- what is not random ---- */
 
 /* A program that records TRAMPOLINE_TWO if TRAMPOLINE_ONE is below 5. */
@@ -845,8 +1013,6 @@ START_TEST(own_stack_is_probed_once)
 }
 END_TEST
 
-static atomic_bool scribbled_enough;
-
 /* Writes invalid values again and again to all that a peer can write to. */
 static void *scribble(void *unused)
 {
@@ -921,6 +1087,8 @@ int main(void)
 	tcase_set_timeout(tc, 1200);
 	tcase_add_test(tc, trampolines_record_what_the_interpreter_does);
 	tcase_add_test(tc, aggregates_are_what_the_interpreter_computes);
+	tcase_add_test(tc, threads_and_handlers_add_to_one_table);
+	tcase_add_test(tc, invalid_tables_do_no_harm);
 	tcase_add_test(tc, hits_without_a_record_are_counted_by_reason);
 	tcase_add_test(tc, hits_of_threads_without_a_ring_are_counted_in_shared_cells);
 	tcase_add_test(tc, each_consumer_of_a_site_records);

@@ -301,6 +301,13 @@ X86_UNARY(shr_cl, 0xd3, 5)
 X86_UNARY(sar_cl, 0xd3, 7)
 #undef X86_UNARY
 
+/* to = the number of the highest bit of from, which is not 0 */
+static inline void x86_bsr(struct codebuf *c, int to, int from)
+{
+	X86_BYTES(c, x86_rex(to, from), 0x0f, 0xbd);
+	x86_modrm_reg(c, to, from);
+}
+
 static inline void x86_imul(struct codebuf *c, int to, int from)
 {
 	X86_BYTES(c, x86_rex(to, from), 0x0f, 0xaf);
@@ -335,6 +342,19 @@ static inline void x86_cmp_imm8(struct codebuf *c, int reg, int8_t value)
 {
 	x86_op(c, 0x83, 7, reg);
 	x86_byte(c, value);
+}
+
+static inline void x86_cmp_imm(struct codebuf *c, int reg, int32_t value)
+{
+	x86_op(c, 0x81, 7, reg);
+	x86_word32(c, value);
+}
+
+/* to = from * value */
+static inline void x86_imul_imm(struct codebuf *c, int to, int from, int32_t value)
+{
+	x86_op(c, 0x69, to, from);
+	x86_word32(c, value);
 }
 
 static inline void x86_andl_eax_imm(struct codebuf *c, uint32_t value)
@@ -383,6 +403,11 @@ static inline void x86_testl_mem_imm(struct codebuf *c, struct x86_mem mem, uint
 {
 	x86_opl_mem(c, 0xf7, 0, mem, 4);
 	x86_word32(c, value);
+}
+
+static inline void x86_add_mem(struct codebuf *c, struct x86_mem mem, int reg)
+{
+	x86_op_mem(c, 0x01, reg, mem, 0);
 }
 
 static inline void x86_inc_mem(struct codebuf *c, struct x86_mem mem)

@@ -12,7 +12,6 @@
 #include "runtime/agent/inproc/agent.h"
 #include "runtime/agent/inproc/attachment.h"
 #include "runtime/agent/inproc/mem.h"
-#include "runtime/function.h"
 
 _Static_assert(sizeof(struct manifest) == 64 && sizeof(struct manifest_point) == 48 &&
                        sizeof(struct manifest_aggregate) == 384 && sizeof(struct manifest_name) == 16 &&
@@ -124,8 +123,10 @@ static struct interned_program *program_copy(const struct fetch_program *f)
 	p->depths = (uint8_t *)room;
 	program_ok(&p->fetch, p->depths);
 	for (size_t i = 0; i < p->fetch.nsteps; i++)
-		if (step_may_call(&p->fetch, i))
-			*(i < p->fetch.npredicate ? &p->filter_calls : &p->argument_calls) = true;
+		if (step_may_call(&p->fetch, i)) {
+			*(i < f->npredicate ? &p->filter_calls : &p->argument_calls) = true;
+			p->aggregate_calls |= i >= f->npredicate && i < f->npredicate + f->naggregate;
+		}
 	return p;
 }
 

@@ -16,9 +16,10 @@ struct interned_program {
 	struct interned_program *next;
 	uint64_t hash;
 	struct fetch_program fetch;
-	uint8_t *depths;                   /* of the stack, before each step */
-	uint32_t key_size;                 /* of the aggregate's struct agg_key with its parts; 0: no aggregate */
-	bool filter_calls, argument_calls; /* may have to make a system call to read memory */
+	uint8_t *depths;   /* of the stack, before each step */
+	uint32_t key_size; /* of the aggregate's struct agg_key with its parts; 0: no aggregate */
+	/* They may have to make a system call to read memory. aggregate_calls implies argument_calls. */
+	bool filter_calls, aggregate_calls, argument_calls;
 };
 
 /* Identifies a version of a file, or a directory. */

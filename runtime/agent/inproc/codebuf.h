@@ -19,6 +19,7 @@ enum stub_kind {
 	STUB_LOAD_FRAME,     /* the same, from an offset to the program's stack pointer */
 	STUB_FAULT_FILTERED, /* unreadable memory in the predicate */
 	STUB_FAULT_ARGUMENT, /* unreadable memory in an argument */
+	STUB_AGGREGATE,      /* adds to a column, whose number is `argument` */
 };
 
 struct stub {
@@ -41,6 +42,7 @@ struct codebuf {
 	uint32_t
 		extra; /* x86-64: words on the machine's stack below the values: the call that ends, from gen_call_found() on */
 	const struct image_ranges *image;
+	const struct trampoline_consumer *consumer; /* that is being compiled */
 	const struct trampoline_table *table;
 	const struct life *life;
 	int32_t labels[LABELS_MAX]; /* offset in bytes; -1: not placed yet */

@@ -8,8 +8,8 @@
  * 2. for each consumer, from the oldest to the newest:
  *    a. loads the thread's ring;
  *    b. evaluates the predicate; if it is false, counts the hit as filtered;
- *    c. computes the aggregate: writes the key to the stack, then calls C for each
- *       value (hit-aggregate.c);
+ *    c. computes the aggregate: writes the key to the stack, then adds each value
+ *       to the key's cell, by C if it is not found at once (hit-aggregate.c);
  *    d. takes the time; if nothing records at that time, counts the hit as idle;
  *    e. reserves space in the ring; if the ring is full, makes room if it may be
  *       overwritten, else counts the hit as lost;
@@ -30,7 +30,6 @@
 #include <string.h>
 
 #include "runtime/agent/inproc/compile.h"
-#include "runtime/function.h"
 
 #define COUNTER(name) offsetof(struct agent_count, name)
 
@@ -295,9 +294,35 @@ static void aggregate_labels_init(struct codebuf *c, struct aggregate_labels *l)
 	}
 }
 
+/* Calls C to add the top to the column. */
+static void compile_aggregate_call(struct codebuf *c, unsigned column)
+{
+	const struct trampoline_consumer *consumer = c->consumer;
+
+	gen_aggregate(c, consumer->group, &consumer->program->fetch.aggregate->columns[column],
+	              HIT_COLUMN(column, consumer->program->key_size / 8));
+}
+
+static void compile_column(struct codebuf *c, unsigned column, bool has_ring)
+{
+	const struct trampoline_consumer *consumer = c->consumer;
+	const struct agg_column *from = &consumer->program->fetch.aggregate->columns[column];
+	unsigned nwords = consumer->program->key_size / 8;
+	uint32_t back = codebuf_label(c), stub;
+
+	if (has_ring && nwords <= 2 && from->histogram != AGG_LINEAR) {
+		stub = codebuf_stub(
+			c, (struct stub){ .kind = STUB_AGGREGATE, .argument = column, .key = c->key, .back = back });
+		if (!gen_aggregate_near(c, consumer->group, from, HIT_COLUMN(column, nwords), stub))
+			gen_jump(c, stub);
+	} else {
+		compile_aggregate_call(c, column);
+	}
+	codebuf_here(c, back);
+}
+
 /* Compiles the step that ends a part of the key, or a value. *size: of the key so far. */
-static void compile_aggregate_end(struct expression *e, const struct fetch_step *step,
-                                  const struct trampoline_consumer *consumer, unsigned *size)
+static void compile_aggregate_end(struct expression *e, const struct fetch_step *step, bool has_ring, unsigned *size)
 {
 	const struct trampoline_table *table = e->c->table;
 
@@ -312,13 +337,12 @@ static void compile_aggregate_end(struct expression *e, const struct fetch_step 
 		               expression_fault(e, 0));
 		*size += AGG_STRING;
 		break;
-	default:
-		gen_aggregate(e->c, consumer->group, &e->p->aggregate->columns[step->a],
-		              HIT_COLUMN(step->a, consumer->program->key_size / 8));
+	default: compile_column(e->c, step->a, has_ring);
 	}
 }
 
-static void compile_aggregate(struct codebuf *c, const struct trampoline_consumer *consumer, struct aggregate_labels *l)
+static void compile_aggregate(struct codebuf *c, const struct trampoline_consumer *consumer, struct aggregate_labels *l,
+                              bool has_ring)
 {
 	const struct fetch_program *p = &consumer->program->fetch;
 	struct expression e = { .c = c, .p = p, .depths = consumer->program->depths };
@@ -340,7 +364,7 @@ static void compile_aggregate(struct codebuf *c, const struct trampoline_consume
 			i = compile_step(&e, i, end);
 			continue;
 		}
-		compile_aggregate_end(&e, step, consumer, &size);
+		compile_aggregate_end(&e, step, has_ring, &size);
 		nparts += step->op != FETCH_AGG;
 		if (step->op == FETCH_AGG)
 			codebuf_here(c, l->column[column++].next);
@@ -435,6 +459,7 @@ static void compile_stubs(struct codebuf *c)
 			gen_argument_fault(c, s->argument);
 			/* fall through */
 		case STUB_FAULT_FILTERED: gen_discard(c, s->words); break;
+		case STUB_AGGREGATE: compile_aggregate_call(c, s->argument); break;
 		}
 		gen_jump(c, s->back);
 	}
@@ -465,8 +490,7 @@ static void consumer_labels_init(struct codebuf *c, struct consumer_labels *l)
 /* Takes the time, and jumps to idle if nothing records then. A thread with a ring may read the clock. */
 static void compile_time(struct codebuf *c, const struct trampoline_consumer *consumer, uint32_t idle, bool has_ring)
 {
-	if (consumer->group)
-		gen_never_check(c, consumer->shm, idle);
+	gen_never_check(c, consumer->shm, idle);
 	if (!has_ring)
 		gen_time_call(c, &c->table->late);
 	else if (trampoline_clock_invariant())
@@ -534,7 +558,7 @@ static void compile_hit_with_ring(struct codebuf *c, const struct trampoline_con
 	struct aggregate_labels aggregate;
 
 	compile_predicate(c, consumer->program, l->filtered);
-	compile_aggregate(c, consumer, &aggregate);
+	compile_aggregate(c, consumer, &aggregate, true);
 	compile_time(c, consumer, l->idle, true);
 	compile_record(c, consumer, l);
 	compile_count(c, slot, COUNTER(recorded), l);
@@ -599,7 +623,7 @@ static void compile_without_ring(struct codebuf *c, const struct trampoline_cons
 	codebuf_here(c, l->no_ring);
 	gen_ring_take(c, consumer->index, l->have_ring);
 	compile_predicate(c, consumer->program, l->shared_filtered);
-	compile_aggregate(c, consumer, &aggregate);
+	compile_aggregate(c, consumer, &aggregate, false);
 	compile_time(c, consumer, l->shared_idle, false);
 	gen_count_shared(c, consumer, COUNTER(lost));
 	gen_jump(c, l->next);
@@ -616,6 +640,7 @@ static void compile_consumer(struct codebuf *c, const struct trampoline_consumer
 {
 	struct consumer_labels labels;
 
+	c->consumer = consumer;
 	consumer_labels_init(c, &labels);
 	compile_with_ring(c, consumer, &labels);
 	if (consumer->program->fetch.role == SITE_HIT)

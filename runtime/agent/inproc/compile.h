@@ -89,6 +89,13 @@ void gen_key(struct codebuf *c, unsigned offset);
 void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint32_t fault);
 /* Adds the top to a column under the key. what: HIT_COLUMN(). */
 void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what);
+/*
+ * Does the same without C. The key has at most two words, the histogram is not linear, and the thread has a ring.
+ * Jumps to the stub, with the top unchanged, if the key's cell is not found at once or has to be changed in more than
+ * its count and sum. Returns false if the CPU has no such code.
+ */
+bool gen_aggregate_near(struct codebuf *c, const struct hit_group *group, const struct agg_column *column,
+                        unsigned what, uint32_t stub);
 /* Counts the hit as unread in n columns. */
 void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first, unsigned n);
 

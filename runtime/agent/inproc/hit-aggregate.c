@@ -25,7 +25,6 @@
 #include "runtime/agent/inproc/hit-call.h"
 
 #define PROBES 256
-#define HASH_FACTOR 0x9e3779b97f4a7c15ull
 
 /* ---- the table ---- */
 
@@ -34,10 +33,10 @@ static inline uint64_t key_hash(const uint64_t *key, unsigned nwords)
 	uint64_t hash = 0;
 
 	for (unsigned i = 0; i < nwords; i++) {
-		hash = (hash ^ key[i]) * HASH_FACTOR;
-		hash ^= hash >> 29;
+		if (i < 2 || key[i])
+			hash = key_hash_word(hash, key[i]);
 	}
-	return hash * HASH_FACTOR;
+	return key_hash_end(hash);
 }
 
 static inline shared64 *table_key(const struct hit_table *table, uint32_t cell)
@@ -123,7 +122,7 @@ static void word_raise_shared(shared64 *word, uint64_t value)
 		;
 }
 
-static void cell_add_shared(struct shared_cell *cell, uint64_t value, uint64_t high)
+static void hit_cell_add_shared(struct shared_cell *cell, uint64_t value, uint64_t high)
 {
 	if (value)
 		shared_add(cell->sum, value);
@@ -147,12 +146,12 @@ static inline struct shared_cell *thread_cell(const struct hit_table *table, uin
 }
 
 /* high: see struct agent_cell. */
-static inline void cell_add(const struct hit_table *table, uint32_t number, uint64_t value, uint64_t high)
+static inline void hit_cell_add(const struct hit_table *table, uint32_t number, uint64_t value, uint64_t high)
 {
 	struct shared_cell *cell = thread_cell(table, number);
 
 	if (!cell) {
-		cell_add_shared(&table->cells[number], value, high);
+		hit_cell_add_shared(&table->cells[number], value, high);
 		return;
 	}
 	if (value)
@@ -173,8 +172,8 @@ void trampoline_aggregate(const struct hit_group *group, uint64_t *key, const st
 	(void)frame;
 	key[0] = group->group | (uint64_t)number << 32 | bucket << 48;
 	cell = table_cell(table, key, what >> 8);
-	cell_add(table, cell == HIT_NO_CELL ? group->misfits + 2 * number : table->first + cell, value,
-	         column->is_unsigned ? value : value ^ 1ull << 63);
+	hit_cell_add(table, cell == HIT_NO_CELL ? group->misfits + 2 * number : table->first + cell, value,
+	             column->is_unsigned ? value : value ^ 1ull << 63);
 }
 
 void trampoline_unread(const struct hit_group *group, long rsi, unsigned n, unsigned first)
@@ -213,7 +212,8 @@ static int32_t rseq_cpu(void)
 {
 	const char *self = __builtin_thread_pointer();
 
-	return agent.rseq_at ? __atomic_load_n((const int32_t *)(self + agent.rseq_at) + 1, __ATOMIC_RELAXED) : -1;
+	return agent.rseq_at ? __atomic_load_n((const int32_t *)(self + agent.rseq_at + RSEQ_CPU), __ATOMIC_RELAXED)
+	                     : -1;
 }
 
 struct hit_result trampoline_cpu(void)

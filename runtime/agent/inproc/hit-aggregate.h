@@ -32,6 +32,26 @@ struct hit_group {
 	uint32_t misfits; /* number of the cell for `other` of column 0 */
 };
 
+/*
+ * The hash of a key, word by word: hash = key_hash_word(hash, word), from 0, and key_hash_end(hash) at the end, whose
+ * highest bits are the place in the hash table. From the third word on, words that are 0 are left out, as most of a short
+ * string. Trampolines contain the same for keys of at most two words.
+ */
+#define KEY_HASH_FACTOR 0x9e3779b97f4a7c15ull
+#define KEY_HASH_SHIFT 29
+
+static inline uint64_t key_hash_word(uint64_t hash, uint64_t word)
+{
+	hash = (hash ^ word) * KEY_HASH_FACTOR;
+	return hash ^ hash >> KEY_HASH_SHIFT;
+}
+
+static inline uint64_t key_hash_end(uint64_t hash)
+{
+	return hash * KEY_HASH_FACTOR;
+}
+
+#define RSEQ_CPU 4 /* offset of the CPU's number in struct rseq */
 #define HIT_COLUMN(column, nwords) ((column) | (nwords) << 8)
 
 /*

@@ -16,7 +16,6 @@
 #include <sys/syscall.h>
 
 #include "runtime/agent/inproc/hit-call.h"
-#include "runtime/function.h"
 
 #define STARTS 16384u   /* places of the table, a power of two */
 #define STARTS_NEAR 32u /* places that a key can have */
@@ -28,11 +27,21 @@ static struct shared_count *count_of(struct agent_ring *ring, uint32_t slot)
 	return (struct shared_count *)((char *)ring + AGENT_COUNTS_IN_RING) + (slot < AGENT_SLOTS ? slot : 0);
 }
 
+/* Adds one to a counter of the thread's ring. A signal handler of the thread may come in between. */
+static void count_up(shared64 *counter)
+{
+#ifdef __x86_64__
+	__asm__("incq %0" : "+m"(*counter));
+#else
+	shared_add(*counter, 1);
+#endif
+}
+
 /* Gives up a call that has not ended. */
 static void call_abandon(struct agent_ring *ring, struct agent_call *call)
 {
 	if (shared_get(call->state) == CALL_ACTIVE)
-		shared_add(count_of(ring, shared_get(call->slot))->filtered, 1);
+		count_up(&count_of(ring, shared_get(call->slot))->filtered);
 	shared_set(call->state, CALL_NONE);
 }
 
@@ -163,7 +172,7 @@ static struct agent_call *start_begin(struct agent_ring *ring, uint32_t slot, ui
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (shared_get(call->state) ==
 	    CALL_ACTIVE) { /* the oldest one gives way: it is missed, and no longer followed */
-		shared_add(count_of(ring, shared_get(call->slot))->lost, 1);
+		count_up(&count_of(ring, shared_get(call->slot))->lost);
 		shared_add(count_of(ring, shared_get(call->slot))->recorded, -1ull);
 	}
 	call_fill(call, slot, id, 0);
@@ -190,7 +199,7 @@ static struct agent_call *start_end(struct agent_ring *ring, uint64_t id)
 
 /* ---- MATCH_KEY ---- */
 
-static uint32_t key_hash(uint64_t id, uint64_t key)
+static uint32_t start_hash(uint64_t id, uint64_t key)
 {
 	uint64_t hash = (key ^ id) * FETCH_HASH_FACTOR;
 
@@ -203,10 +212,10 @@ static bool state_swap(struct agent_call *call, uint32_t was, uint32_t will)
 }
 
 /* Claims the start with the key. Returns NULL if there is none. */
-static struct agent_call *key_take(uint64_t id, uint64_t key, uint32_t state)
+static struct agent_call *start_take(uint64_t id, uint64_t key, uint32_t state)
 {
 	struct agent_call *starts = __atomic_load_n(&agent.starts, __ATOMIC_ACQUIRE);
-	uint32_t hash = key_hash(id, key);
+	uint32_t hash = start_hash(id, key);
 
 	for (unsigned i = 0; starts && i < STARTS_NEAR; i++) {
 		struct agent_call *call = &starts[(hash + i) % STARTS];
@@ -226,11 +235,11 @@ static struct agent_call *key_take(uint64_t id, uint64_t key, uint32_t state)
 static struct agent_call *key_begin(struct agent_ring *ring, uint32_t slot, uint64_t id, uint64_t key)
 {
 	struct agent_call *starts = __atomic_load_n(&agent.starts, __ATOMIC_ACQUIRE);
-	struct agent_call *call = key_take(id, key, CALL_WRITING);
-	uint32_t hash = key_hash(id, key);
+	struct agent_call *call = start_take(id, key, CALL_WRITING);
+	uint32_t hash = start_hash(id, key);
 
 	if (call)
-		shared_add(count_of(ring, shared_get(call->slot))->filtered, 1);
+		count_up(&count_of(ring, shared_get(call->slot))->filtered);
 	for (unsigned i = 0; starts && !call && i < STARTS_NEAR; i++)
 		if (state_swap(&starts[(hash + i) % STARTS], CALL_NONE, CALL_WRITING))
 			call = &starts[(hash + i) % STARTS];
@@ -277,9 +286,9 @@ struct hit_result trampoline_begin(uint64_t what, struct agent_ring *ring, uint6
 	case MATCH_KEY: call = key_begin(ring, slot, id, place); break;
 	}
 	if (call)
-		shared_add(count_of(ring, slot)->recorded, 1);
+		count_up(&count_of(ring, slot)->recorded);
 	else
-		shared_add(count_of(ring, slot)->lost, 1);
+		count_up(&count_of(ring, slot)->lost);
 	return (struct hit_result){ (uintptr_t)(call ? call : &ring_calls(ring)->spare), 0 };
 }
 
@@ -294,11 +303,11 @@ struct hit_result trampoline_end(uint64_t what, struct agent_ring *ring, uint64_
 	switch (what >> 32) {
 	case MATCH_FRAME: call = frame_end(ring, id, place, &is_missed); break;
 	case MATCH_THREAD: call = start_end(ring, id); break;
-	case MATCH_KEY: call = key_take(id, place, CALL_ENDING); break;
+	case MATCH_KEY: call = start_take(id, place, CALL_ENDING); break;
 	}
 	if (!call) {
 		if (!is_missed)
-			shared_add(count_of(ring, (uint32_t)what)->unmatched, 1);
+			count_up(&count_of(ring, (uint32_t)what)->unmatched);
 		return (struct hit_result){ 0, 0 };
 	}
 	shared_set(call->state, CALL_ENDING);
@@ -308,23 +317,37 @@ struct hit_result trampoline_end(uint64_t what, struct agent_ring *ring, uint64_
 
 /* ---- the agent's thread ---- */
 
-/* Measures the rate of the CPU's counter over 10 ms. */
-static void ticks_learn(void)
+static uint64_t agent_clock_ns(void)
 {
-	uint64_t ticks = cpu_ticks(), ns = trampoline_now(), end;
+	long t[2] = { 0, 0 };
 
-	do
-		end = trampoline_now();
-	while (end - ns < 10000000);
+	return cpu_call(SYS_clock_gettime, 1, (long)t, 0, 0, 0, 0) ? 0 : t[0] * 1000000000ull + t[1];
+}
+
+/*
+ * Measures the rate of the CPU's counter over 10 ms, while the agent's thread sleeps. Hits may not read the clock yet, so
+ * trampoline_now() does not serve here. Returns false if the clock cannot be read.
+ */
+static bool ticks_learn(void)
+{
+	const uint64_t ticks = cpu_ticks(), ns = agent_clock_ns();
+	const long pause[2] = { 0, 10000000 };
+	uint64_t end;
+
+	cpu_call(SYS_ppoll, 0, 0, (long)pause, 0, 8, 0);
+	end = agent_clock_ns();
+	if (!ns || end <= ns || cpu_ticks() <= ticks)
+		return false;
 	agent.tick_ns = ((end - ns) << 32) / (cpu_ticks() - ticks);
+	return true;
 }
 
 bool calls_prepare(void)
 {
 	void *table;
 
-	if (agent.has_ticks && !agent.tick_ns)
-		ticks_learn();
+	if (agent.has_ticks && !agent.tick_ns && !ticks_learn())
+		return false;
 	if (agent.starts)
 		return true;
 	table = (void *)cpu_call(SYS_mmap, 0, STARTS * sizeof(struct agent_call), PROT_READ | PROT_WRITE,

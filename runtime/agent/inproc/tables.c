@@ -124,8 +124,10 @@ static void cells_clear(struct session_shm *shm, uint32_t first, uint32_t n)
 
 static bool attachment_exists(const struct session_shm *shm, uint32_t number)
 {
-	for (size_t i = 0; i < nattachments(shm->session); i++)
-		if (attachments_of(shm->session)[i]->number == number)
+	struct loaded_attachment **attachments = shm->session->attachments.at;
+
+	for (size_t i = 0; i < shm->session->attachments.n / sizeof(*attachments); i++)
+		if (attachments[i]->number == number)
 			return true;
 	return false;
 }
@@ -247,7 +249,7 @@ static struct region_table *table_make(struct session_shm *shm, struct agent_tab
 
 /* ---- finding a table ---- */
 
-static int64_t table_find(const struct session_shm *shm, const struct agent_table *layout)
+static int64_t region_table_find(const struct session_shm *shm, const struct agent_table *layout)
 {
 	for (size_t i = 0; i < ntables(shm); i++) {
 		const struct agent_table *is = &tables_of(shm)[i]->layout;
@@ -264,7 +266,7 @@ const struct hit_group *table_group(struct session_shm *shm, const struct loaded
 {
 	const struct manifest_point *p = &manifest_points(attachment->manifest)[point];
 	struct agent_table layout = layout_wanted(attachment);
-	int64_t found = table_find(shm, &layout);
+	int64_t found = region_table_find(shm, &layout);
 	struct region_table *table = found < 0 ? table_make(shm, &layout) : tables_of(shm)[found];
 
 	if (!table)
@@ -362,7 +364,7 @@ void table_results_find(const struct session_shm *shm, const struct loaded_attac
                         struct table_results *results)
 {
 	struct agent_table layout = layout_wanted(attachment);
-	int64_t found = attachment->manifest->ngroups ? table_find(shm, &layout) : -1;
+	int64_t found = attachment->manifest->ngroups ? region_table_find(shm, &layout) : -1;
 
 	*results = (struct table_results){ .nmisfits = layout.ngroups * layout.ncolumns };
 	results->key_size = layout.key_size;

@@ -460,6 +460,13 @@ void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struc
 	gen_call(c, &c->table->aggregate);
 }
 
+bool gen_aggregate_near(struct codebuf *c, const struct hit_group *group, const struct agg_column *column,
+                        unsigned what, uint32_t stub)
+{
+	(void)c, (void)group, (void)column, (void)what, (void)stub;
+	return false;
+}
+
 void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first, unsigned n)
 {
 	a64_mov_imm(c, X1, (uintptr_t)group);
@@ -550,7 +557,7 @@ void gen_record(struct codebuf *c, unsigned words, uint32_t slot)
 	a64_mov_imm(c, X1, words);
 	a64_str(c, X1, X5, 0);
 	a64_mov_imm(c, X1, (uint64_t)(words & 255) << 32 | slot);
-	a64_str(c, X1, X5, offsetof(struct shared_record, point));
+	a64_str(c, X1, X5, offsetof(struct shared_record, point_words));
 }
 
 void gen_strings(struct codebuf *c, unsigned offset)

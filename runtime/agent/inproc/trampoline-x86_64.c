@@ -40,6 +40,8 @@ static const int8_t saved_at[8] = {
 	[RAX] = 48, [RCX] = 32, [RDX] = 24, [RBX] = 16, [RSP] = -1, [RBP] = -1, [RSI] = 8, [RDI] = 0,
 };
 
+_Static_assert(sizeof(struct shared_cell) == 1 << 5, "gen_aggregate_near() shifts by 5 bits");
+
 static struct x86_mem thread_field(size_t offset)
 {
 	return x86_fs(trampoline_tls(offset));
@@ -455,6 +457,133 @@ void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struc
 	gen_call(c, &c->table->aggregate);
 }
 
+/* rcx = the bucket of rax. Jumps if rax is in one that is rare: below 0, or 0 for powers of two. */
+static void gen_bucket(struct codebuf *c, const struct agg_column *column, uint32_t stub)
+{
+	uint32_t exact = codebuf_label(c);
+
+	x86_test(c, RAX, RAX);
+	if (column->histogram == AGG_LOG2)
+		x86_jcc(c, column->is_unsigned ? X86_E : X86_LE, stub);
+	else if (!column->is_unsigned)
+		x86_jcc(c, X86_L, stub);
+	if (column->histogram == AGG_LOG2) {
+		x86_bsr(c, RCX, RAX);
+		x86_lea(c, RCX, x86_at(RCX, 2));
+		return;
+	}
+	/* 1 + v up to 63, then 1 + 32 * (log - 5) + (v >> (log - 5)): agg_bucket() in fewer steps */
+	x86_mov(c, RDX, RAX);
+	x86_xorl(c, RCX, RCX);
+	x86_cmp_imm8(c, RAX, 64);
+	x86_jcc(c, X86_B, exact);
+	x86_bsr(c, RCX, RAX);
+	x86_lea(c, RCX, x86_at(RCX, -5));
+	x86_shr_cl(c, RDX);
+	x86_shl_imm(c, RCX, 5);
+	codebuf_here(c, exact);
+	x86_lea(c, RCX, x86_sum_at32(RCX, RDX, 1));
+}
+
+/* rcx = (rcx ^ word) * rdx, then rcx ^= rcx >> 29: see key_hash_word() */
+static void gen_hash_word(struct codebuf *c, int word)
+{
+	if (word != X86_NO_INDEX)
+		x86_xor(c, RCX, word);
+	x86_imul(c, RCX, RDX);
+	x86_mov(c, RSI, RCX);
+	x86_shr_imm(c, RSI, KEY_HASH_SHIFT);
+	x86_xor(c, RCX, RSI);
+}
+
+/*
+ * rcx = the offset of the key in the hash table. Its first word is first, and if there are buckets, what is at the
+ * stack pointer, and in rcx. rdi: its second word, if it has one.
+ */
+static void gen_key_hash(struct codebuf *c, const struct hit_table *table, uint64_t first, bool buckets, bool second)
+{
+	uint64_t hash = key_hash_word(0, first);
+
+	if (!buckets && !second) {
+		x86_mov_imm(c, RCX, 4 * (key_hash_end(hash) >> table->shift));
+		return;
+	}
+	x86_mov_imm(c, RDX, KEY_HASH_FACTOR);
+	if (buckets)
+		gen_hash_word(c, X86_NO_INDEX);
+	else
+		x86_mov_imm(c, RCX, hash);
+	if (second)
+		gen_hash_word(c, RDI);
+	x86_imul(c, RCX, RDX);
+	x86_shr_imm(c, RCX, table->shift);
+	x86_shl_imm(c, RCX, 2);
+}
+
+/* Adds rax to the cell at rsi, or jumps if that changes its least or greatest value. */
+static void gen_cell_add(struct codebuf *c, bool is_unsigned, uint32_t stub)
+{
+	x86_mov(c, RCX, RAX);
+	if (!is_unsigned) {
+		x86_mov_imm(c, RDX, 1ull << 63);
+		x86_xor(c, RCX, RDX);
+	}
+	x86_cmp_load(c, RCX, x86_at(RSI, offsetof(struct shared_cell, high)));
+	x86_jcc(c, X86_A, stub);
+	x86_not(c, RCX);
+	x86_cmp_load(c, RCX, x86_at(RSI, offsetof(struct shared_cell, low)));
+	x86_jcc(c, X86_A, stub);
+	x86_add_mem(c, x86_at(RSI, offsetof(struct shared_cell, sum)), RAX);
+	x86_inc_mem(c, x86_at(RSI, offsetof(struct shared_cell, count)));
+}
+
+/* Other processes can write to the table: the number that is found there is checked before it is used. */
+bool gen_aggregate_near(struct codebuf *c, const struct hit_group *group, const struct agg_column *column,
+                        unsigned what, uint32_t stub)
+{
+	const struct hit_table *table = group->table;
+	const uint64_t first = group->group | (uint64_t)(what & 255) << 32;
+	const bool second = what >> 8 == 2, buckets = column->histogram != AGG_PLAIN;
+	uint32_t max = table->ncells;
+
+	if (table->first >= AGENT_RING_CELLS)
+		return false;
+	if (max > AGENT_RING_CELLS - table->first)
+		max = AGENT_RING_CELLS - table->first;
+	if (buckets) {
+		gen_bucket(c, column, stub);
+		x86_shl_imm(c, RCX, 48);
+		x86_mov_imm(c, RDX, first);
+		x86_or(c, RCX, RDX);
+		x86_mov_store(c, x86_at(RSP, 0), RCX);
+	}
+	if (second)
+		x86_mov_load(c, RDI, x86_at(RSP, sizeof(first)));
+	gen_key_hash(c, table, first, buckets, second);
+	x86_mov_imm(c, RDX, (uintptr_t)table->index);
+	x86_movl_load(c, RSI, x86_sum(RDX, RCX));
+	x86_lea(c, RSI, x86_at(RSI, -1));
+	x86_cmp_imm(c, RSI, max);
+	x86_jcc(c, X86_AE, stub);
+	x86_imul_imm(c, RCX, RSI, table->key_size);
+	x86_mov_imm(c, RDX, (uintptr_t)table->keys);
+	x86_add(c, RCX, RDX);
+	if (buckets)
+		x86_mov_load(c, RDX, x86_at(RSP, 0));
+	else
+		x86_mov_imm(c, RDX, first);
+	x86_cmp_load(c, RDX, x86_at(RCX, 0));
+	x86_jcc(c, X86_NE, stub);
+	if (second) {
+		x86_cmp_load(c, RDI, x86_at(RCX, sizeof(first)));
+		x86_jcc(c, X86_NE, stub);
+	}
+	x86_shl_imm(c, RSI, 5);
+	x86_lea(c, RSI, x86_sum_at32(RBX, RSI, AGENT_CELLS_IN_RING + table->first * sizeof(struct shared_cell)));
+	gen_cell_add(c, column->is_unsigned, stub);
+	return true;
+}
+
 void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first, unsigned n)
 {
 	x86_mov_imm(c, RDI, (uintptr_t)group);
@@ -465,8 +594,16 @@ void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first
 
 void gen_cpu(struct codebuf *c, uint32_t fault)
 {
+	uint32_t known = codebuf_label(c);
+
+	if (agent.rseq_at) {
+		x86_movl_load(c, RAX, x86_fs(agent.rseq_at + RSEQ_CPU));
+		x86_cmpl_eax_imm(c, INT32_MAX); /* a thread that has not registered it has a negative number there */
+		x86_jcc(c, X86_BE, known);
+	}
 	gen_call(c, &c->table->cpu);
 	x86_jcc(c, X86_NE, fault);
+	codebuf_here(c, known);
 }
 
 /* ---- rings and records ---- */

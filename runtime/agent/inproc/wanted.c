@@ -18,7 +18,6 @@
 #include "runtime/agent/inproc/patch.h"
 #include "runtime/agent/inproc/tables.h"
 #include "runtime/agent/inproc/wanted.h"
-#include "runtime/function.h"
 
 #define TEXTS_MAX 256 /* mappings of one file's text: a program may change the protection of single pages */
 
@@ -99,7 +98,7 @@ static void point_arm(const struct wanted_point *w, struct patch_site *site, str
 		state->reason = AGENT_CLOCK;
 	else if (c->program->argument_calls && !calls_allowed())
 		state->reason = AGENT_CALLS;
-	else if (c->program->filter_calls)
+	else if (c->program->filter_calls || c->program->aggregate_calls)
 		state->reason = AGENT_COST;
 }
 
