@@ -89,7 +89,8 @@ static int no_targets(const struct enabling *e)
 		return error_set(EOPNOTSUPP,
 		                 "'%s' and '%s' are in different files, and a latency is measured within one",
 		                 e->request->patterns[0], e->request->patterns[1]);
-	return error_set(ENOENT, "no probe matches '%s'", e->request->patterns[e->request->latency && e->targets.matched[0]]);
+	return error_set(ENOENT, "no probe matches '%s'",
+	                 e->request->patterns[e->request->latency && e->targets.matched[0]]);
 }
 
 static int targets_arm_and_report(struct enabling *e, struct pp_report **report)
