@@ -102,14 +102,14 @@ static char type_class(const struct ctype *type, bool is_string)
 }
 
 /* What is being made. */
-struct maker {
+struct parameter_list {
 	struct function_parameters *made;
 	const struct abi *abi;
 	FILE *operands, *operands_by_jump;
 };
 
 /* Returns the i-th operand of a list that is separated by spaces, without its size. */
-static const char *operand_place(const char *operands, int i, int *length)
+static const char *abi_operand(const char *operands, int i, int *length)
 {
 	while (i--)
 		operands = strchr(operands, ' ') + 1;
@@ -121,8 +121,8 @@ static const char *operand_place(const char *operands, int i, int *length)
 /*
  * Adds an argument of a type. place: the index of its operand in list, and in list_by_jump.
  */
-static int maker_add(struct maker *m, const char *name, const struct ctype *type, const struct dwarf_die *die,
-                     int place, const char *list, const char *list_by_jump)
+static int list_add(struct parameter_list *m, const char *name, const struct ctype *type, const struct dwarf_die *die,
+                    int place, const char *list, const char *list_by_jump)
 {
 	struct function_parameters *made = m->made;
 	struct ctype *target = type->kind == CTYPE_POINTER ? ctype_target(&made->names, type) : NULL;
@@ -142,10 +142,10 @@ static int maker_add(struct maker *m, const char *name, const struct ctype *type
 		                                   .type = (char *)(is_string ? "char *" : ""),
 		                                   .class = class,
 		                                   .described = &made->types[made->nargs] };
-	text = operand_place(list, place, &length);
+	text = abi_operand(list, place, &length);
 	fprintf(m->operands, "%s%s%d@%.*s", made->nargs ? " " : "",
 	        class == PPN_CLASS_SIGNED || class == PPN_CLASS_CHAR ? "-" : "", size, length, text);
-	text = operand_place(list_by_jump, place, &length);
+	text = abi_operand(list_by_jump, place, &length);
 	fprintf(m->operands_by_jump, "%s%s%d@%.*s", made->nargs ? " " : "",
 	        class == PPN_CLASS_SIGNED || class == PPN_CLASS_CHAR ? "-" : "", size, length, text);
 	made->nargs++;
@@ -160,8 +160,8 @@ static bool any_in_register(const struct dwarf_parameter *found, int n)
 	return false;
 }
 
-static int maker_add_parameters(struct maker *m, const struct dwarf_parameter *found, int n, int next, const char *list,
-                                const char *list_by_jump)
+static int list_add_parameters(struct parameter_list *m, const struct dwarf_parameter *found, int n, int next,
+                               const char *list, const char *list_by_jump)
 {
 	bool optimized = any_in_register(found, n);
 
@@ -179,7 +179,7 @@ static int maker_add_parameters(struct maker *m, const struct dwarf_parameter *f
 		    type.kind == CTYPE_FLOAT || (type.kind != CTYPE_STRUCT && type.size > 8) ||
 		    (type.kind == CTYPE_STRUCT && optimized))
 			continue;
-		err = maker_add(m, found[i].name, &type, &found[i].die, at, list, list_by_jump);
+		err = list_add(m, found[i].name, &type, &found[i].die, at, list, list_by_jump);
 		if (err)
 			return err;
 	}
@@ -187,7 +187,7 @@ static int maker_add_parameters(struct maker *m, const struct dwarf_parameter *f
 }
 
 /* Adds the result, if it is in the integer register, and the duration. */
-static int maker_add_ends(struct maker *m, const struct ctype *result, const struct dwarf_die *function)
+static int list_add_ends(struct parameter_list *m, const struct ctype *result, const struct dwarf_die *function)
 {
 	static const struct ctype duration = { .kind = CTYPE_INTEGER, .name = "unsigned long", .size = 8 };
 	static const struct dwarf_die none;
@@ -197,15 +197,15 @@ static int maker_add_ends(struct maker *m, const struct ctype *result, const str
 	int err = 0;
 
 	if (has_value && result->size <= 8)
-		err = maker_add(m, "ret", result, function, m->abi->nargs, list, list_by_jump);
+		err = list_add(m, "ret", result, function, m->abi->nargs, list, list_by_jump);
 	if (!err)
-		err = maker_add(m, "duration", &duration, &none, m->abi->nargs + 1, list, list_by_jump);
+		err = list_add(m, "duration", &duration, &none, m->abi->nargs + 1, list, list_by_jump);
 	if (!err && m->made->nargs)
 		m->made->args[m->made->nargs - 1].described = NULL;
 	return err;
 }
 
-static int maker_run(struct maker *m, bool is_return)
+static int list_make(struct parameter_list *m, bool is_return)
 {
 	const struct abi *abi = m->abi;
 	const char *list = is_return ? abi->leave.operands : abi->entry.operands;
@@ -220,14 +220,14 @@ static int maker_run(struct maker *m, bool is_return)
 	err = dwarf_type_of(&m->made->names, &function, &result);
 	if (err == -ENOMEM)
 		return err;
-	err = maker_add_parameters(m, found, n, result_registers(abi, &result), list, list_by_jump);
-	return err || !is_return ? err : maker_add_ends(m, &result, &function);
+	err = list_add_parameters(m, found, n, result_registers(abi, &result), list, list_by_jump);
+	return err || !is_return ? err : list_add_ends(m, &result, &function);
 }
 
 int function_parameters(const struct pp_image *image, uint64_t address, const struct abi *abi, bool is_return,
                         struct function_parameters *made)
 {
-	struct maker m = { .made = made, .abi = abi };
+	struct parameter_list m = { .made = made, .abi = abi };
 	size_t size;
 	int err;
 
@@ -236,8 +236,10 @@ int function_parameters(const struct pp_image *image, uint64_t address, const st
 	made->types = calloc(ABI_SHAPE_ARGS_MAX, sizeof(*made->types));
 	m.operands = open_memstream(&made->operands, &size);
 	m.operands_by_jump = open_memstream(&made->operands_by_jump, &size);
-	err = made->dies && made->types && m.operands && m.operands_by_jump ? maker_run(&m, is_return) : -ENOMEM;
-	if ((m.operands && fclose(m.operands)) | (m.operands_by_jump && fclose(m.operands_by_jump)))
+	err = made->dies && made->types && m.operands && m.operands_by_jump ? list_make(&m, is_return) : -ENOMEM;
+	if (m.operands && fclose(m.operands))
+		err = -ENOMEM;
+	if (m.operands_by_jump && fclose(m.operands_by_jump))
 		err = -ENOMEM;
 	return err == -ENOMEM ? error_nomem() : err;
 }

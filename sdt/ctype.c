@@ -2,8 +2,8 @@
 /*
  * Types from the texts of notes.
  *
- * A text is read from its end: "struct conn *const" is a pointer because a star is at its end, "char [16]" is an array. What
- * is left is a name: of a base type, of a type that a note describes, or of one that DWARF knows.
+ * A text is read from its end: "struct conn *const" is a pointer because a star is at its end, "char [16]" is an array. The
+ * rest is a name: of a base type, of a type that a note describes, or of one that DWARF knows.
  */
 #include "sdt/ctype.h"
 
@@ -101,7 +101,7 @@ static void type_set_note(struct ctype *type, const struct pp_type *note)
 		type->is_signed |= note->values[i].value < 0;
 }
 
-/* Returns the note that describes a type of this name; NULL if there is none, or if several differ. */
+/* Returns the note that describes a type of this name; NULL if no note or several notes do. */
 static const struct pp_type *note_find(const struct ctypes *types, const char *name)
 {
 	const struct pp_type *found = NULL;

@@ -4,7 +4,7 @@
  *
  * A type has one of two sources: a note of the plugin, where a type is a text such as "struct conn *", or DWARF, of the
  * file or of its debug file (dwarf.h). Notes are used first. DWARF supplies what they lack: the fields of a structure that
- * only a field points to, and the size behind a typedef's name.
+ * only a field points to, and the size of a typedef.
  *
  * A type is made when it is asked for. Everything in these files is hostile: recursion is bounded, and a type that is
  * not understood is CTYPE_UNKNOWN.
@@ -86,7 +86,7 @@ struct ctype *ctype_of_member(struct ctypes *types, const struct ctype_member *m
 int ctype_load(struct ctypes *types, struct ctype *type);
 
 /*
- * Returns the enumeration that a type is, which belongs to the image; NULL if it is none, has no values, or memory
+ * Returns the enumeration that a type is, which belongs to the image; NULL if it is another type, has no values, or memory
  * allocation fails.
  */
 const struct pp_type *ctype_enumeration(struct ctypes *types, const struct ctype *type);

@@ -24,7 +24,7 @@ bool cxx_is_pattern(const char *name)
 	return strstr(name, "::") != NULL;
 }
 
-/* Returns the parenthesis that begins the parameters, NULL if there is none. That of operator() does not count. */
+/* Returns the parenthesis that begins the parameters, NULL if it is missing. That of operator() does not count. */
 static const char *parameters_find(const char *name)
 {
 	const char *at = strchr(name, '(');
@@ -147,7 +147,7 @@ bool cxx_matches_probe(const char *pattern, const char *name)
 
 /* ---- demangled names ---- */
 
-static bool is_word_char(char c)
+static bool is_identifier_char(char c)
 {
 	return isalnum((unsigned char)c) || c == '_';
 }
@@ -215,7 +215,7 @@ static const char *result_skip(const char *name, const char *end)
 	int depth = 0;
 
 	for (const char *at = name; at < end; at++) {
-		if (!strncmp(at, "operator", 8) && (at == name || !is_word_char(at[-1])))
+		if (!strncmp(at, "operator", 8) && (at == name || !is_identifier_char(at[-1])))
 			break;
 		depth += (*at == '<' || *at == '(') - (*at == '>' || *at == ')');
 		if (*at == ' ' && !depth)

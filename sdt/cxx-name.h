@@ -19,7 +19,7 @@ bool cxx_is_pattern(const char *name);
  */
 bool cxx_matches_probe(const char *pattern, const char *name);
 
-/* Returns true if the pattern has parameters, which tell overloads apart. */
+/* Returns true if the pattern has parameters, which distinguish overloads. */
 bool cxx_has_parameters(const char *pattern);
 
 /*

@@ -220,7 +220,7 @@ int pp_image_open_matching(const char *path, const char *const *patterns, size_t
                            struct pp_image **result)
 {
 	const struct notes_filter wanted = { patterns, n };
-	bool by_parameters = false; /* the sites' functions tell overloads apart */
+	bool by_parameters = false; /* the functions of sites distinguish overloads */
 	struct stat now;
 	struct pp_image *image = NULL;
 	struct elf_file file;

@@ -5,7 +5,7 @@
  *     AGGREGATE = CALL {"," CALL} ["by" EXPRESSION {"," EXPRESSION}]
  *     CALL      = "count" "(" ")" | FUNCTION "(" EXPRESSION ")" | "lhist" "(" EXPRESSION "," LOW "," HIGH "," STEP ")"
  *
- * The key is evaluated before the values, but stands behind them. So the calls are first parsed to find their end, then the
+ * The key is evaluated before the values, but stands after them. So the calls are first parsed to find their end, then the
  * key is compiled, then the calls are parsed again.
  *
  * Each call has a column. Calls without a histogram share a column if the text of their expressions is equal.

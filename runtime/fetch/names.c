@@ -5,7 +5,7 @@
  * 1. The plugin splits a small structure that is passed by value: its members are arguments with names like p.x and
  *    p.tag[0]. So the longest beginning of a name, written with dots, that is an argument's name is the argument. The
  *    rest are accesses: fields and indices.
- * 2. An access moves a place (struct place): a type, and an offset to an address that the steps have pushed. The address
+ * 2. An access moves a place (struct value_place): a type, and an offset to an address that the steps have pushed. The address
  *    is loaded only when an access goes through a pointer. Types come from sdt/ctype.h.
  * 3. A bit-field can lie across nine bytes, and no byte besides its own may be read, because it may be on another page.
  *    So the value is composed of loads whose sizes are powers of two. The steps of the address are repeated for each of
@@ -262,8 +262,8 @@ static void shift_emit(struct parser *p, const struct token *token, enum fetch_o
 
 /* ---- places ---- */
 
-/* What a name has led to so far. The steps from value->from on have pushed a value or an address. */
-struct place {
+/* The value that the beginning of a name stands for. The steps from value->from on have pushed a value or an address. */
+struct value_place {
 	struct ctype *type;
 	bool in_memory; /* the value is in memory, at the offset from what was pushed; false: it was pushed */
 	uint64_t offset;
@@ -272,7 +272,7 @@ struct place {
 };
 
 /* Emits the steps that push the value of a bit-field. The address's steps are those from `from` on. */
-static void bits_emit(struct parser *p, const struct token *token, const struct place *place, size_t from)
+static void bits_emit(struct parser *p, const struct token *token, const struct value_place *place, size_t from)
 {
 	unsigned bytes = (place->bit + place->bits + 7u) / 8, at = 0, size;
 	size_t address_end = p->nsteps;
@@ -306,7 +306,7 @@ static bool is_address_size(const struct parser *p, const struct ctype *type)
 }
 
 /* Pushes the address of what the place points to, and makes the place that memory. */
-static int place_follow(struct parser *p, const struct token *token, struct place *place)
+static int place_follow(struct parser *p, const struct token *token, struct value_place *place)
 {
 	if (place->in_memory) {
 		add_emit(p, token, place->offset);
@@ -319,7 +319,7 @@ static int place_follow(struct parser *p, const struct token *token, struct plac
 }
 
 static int place_add_field(struct parser *p, const struct field_path *path, const struct access *access,
-                           const struct token *token, struct place *place)
+                           const struct token *token, struct value_place *place)
 {
 	const struct ctype_member *member;
 	char name[FILTER_LENGTH_MAX + 1];
@@ -343,7 +343,7 @@ static int place_add_field(struct parser *p, const struct field_path *path, cons
 }
 
 static int place_add_index(struct parser *p, const struct field_path *path, const struct access *access,
-                           const struct token *token, struct place *place)
+                           const struct token *token, struct value_place *place)
 {
 	uint64_t count = 0;
 	int err = 0;
@@ -373,7 +373,7 @@ static int place_add_index(struct parser *p, const struct field_path *path, cons
 
 /* ---- values ---- */
 
-static int no_value_error(const struct parser *p, const struct place *place)
+static int no_value_error(const struct parser *p, const struct value_place *place)
 {
 	const char *name = p->tokens.text + place->last->at;
 
@@ -385,7 +385,7 @@ static int no_value_error(const struct parser *p, const struct place *place)
 }
 
 /* A value of a structure: the address of a string's content, with the steps of its length. */
-static int string_object_emit(struct parser *p, const struct place *place, struct value *value)
+static int string_object_emit(struct parser *p, const struct value_place *place, struct value *value)
 {
 	uint64_t pointer, length;
 	size_t address_end = p->nsteps;
@@ -407,7 +407,7 @@ static int string_object_emit(struct parser *p, const struct place *place, struc
 }
 
 /* The place is a structure or an array: only those that are strings have a value. */
-static int aggregate_emit(struct parser *p, const struct place *place, struct value *value)
+static int aggregate_emit(struct parser *p, const struct value_place *place, struct value *value)
 {
 	const struct ctype *type = place->type;
 	struct ctype *element = NULL;
@@ -454,7 +454,7 @@ static enum pp_kind type_kind(const struct ctype *type, bool is_string)
 }
 
 /* Emits the load of a place whose type has one value. */
-static int scalar_emit(struct parser *p, const struct place *place, struct value *value)
+static int scalar_emit(struct parser *p, const struct value_place *place, struct value *value)
 {
 	const struct ctype *type = place->type;
 	const struct token *token = &value->token;
@@ -483,7 +483,7 @@ static int scalar_emit(struct parser *p, const struct place *place, struct value
 	return p->error;
 }
 
-static int place_emit(struct parser *p, struct place *place, struct value *value)
+static int place_emit(struct parser *p, struct value_place *place, struct value *value)
 {
 	const struct token *token = &value->token;
 
@@ -553,7 +553,7 @@ static int path_emit(struct parser *p, size_t arg, const struct field_path *path
 {
 	static const struct pp_arg untyped = { .name = (char *)"", .type = (char *)"" };
 	const struct pp_arg *argument = arg < p->probe->nargs ? &p->probe->args[arg] : &untyped;
-	struct place place = { .last = &value->token };
+	struct value_place place = { .last = &value->token };
 	bool is_object = false;
 	int err = 0;
 

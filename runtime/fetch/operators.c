@@ -34,7 +34,7 @@ int value_want_integer(const struct parser *p, const struct value *value)
 
 /*
  * Compares a string that has a length: first the length, then the bytes. The steps of its address, which are the last, move
- * behind the comparison of the length.
+ * to after the comparison of the length.
  */
 static int sized_emit(struct parser *p, const struct value *string, const struct fetch_literal *literal, bool prefix)
 {

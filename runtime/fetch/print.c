@@ -17,7 +17,7 @@
 #include "runtime/fetch/parser.h"
 #include "sdt/image.h"
 
-/* What is known of the arguments of the program so far. */
+/* The arguments of the program that is being made. */
 struct print {
 	struct parser p;
 	struct fetch_printed *printed;

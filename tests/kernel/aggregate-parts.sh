@@ -41,7 +41,7 @@ for how in "" "--for 1h"; do
 	gone $S
 done
 
-expect 0 probe-enable -q -b kernel -s $S --budget 3% --agg 'count() by path' -p $p 'agg:hit__entry' 'agg:keyed__entry'
+expect 0 probe-enable -q -b kernel -s $S --budget 3% --agg 'count() by tid' -p $p 'agg:hit__entry' 'agg:keyed__entry'
 tell p "start 2"
 wait_for 20 eval '[ "$(probe-stat --json -s $S 2>/dev/null | jq "[.probes[] | select(.over_budget == 1)] | length")" = 1 ]'
 tell p stop

@@ -139,6 +139,8 @@ def check_table(table, stat, hits, aggregate, limited):
         # Strings that are equal up to the cut are two keys if one of them is not longer.
         same = [g for g in remaining[k] if len(g) == entry["values"][0]["count"]]
         if not same:
+            print("expected:", {g: len(v) for g, v in groups.items()}, stat)
+            print("got:", [(e["key"], e["values"][0]["count"]) for e in table["entries"]], table["rest"])
             sys.exit(f"the key {k} has {entry['values'][0]['count']} hits instead of {[len(g) for g in remaining[k]]}")
         group = same[0]
         remaining[k].remove(group)

@@ -6,6 +6,7 @@
  */
 #include <bpf/bpf.h>
 #include <sched.h>
+#include <stdalign.h>
 #include <sys/prctl.h>
 
 #include "runtime/fetch/aggregate.h"
@@ -85,8 +86,8 @@ static void random_aggregate(struct maker *m, struct fetch_aggregate *a)
 }
 
 /* Makes a program of random steps: perhaps a predicate, an aggregate and an argument. */
-static void make_compiled(struct fetch_program *program, void (*aggregate)(struct maker *, struct fetch_aggregate *),
-                          bool predicate)
+static void make_with(struct fetch_program *program, void (*aggregate)(struct maker *, struct fetch_aggregate *),
+                      bool predicate)
 {
 	static struct maker m;
 	struct fetch_aggregate *a = calloc(1, sizeof(*a));
@@ -120,7 +121,7 @@ static void make_compiled(struct fetch_program *program, void (*aggregate)(struc
 
 static void make_steps(struct fetch_program *program)
 {
-	make_compiled(program, random_aggregate, below(2));
+	make_with(program, random_aggregate, below(2));
 }
 
 /* ---- random programs without scratch memory ---- */
@@ -167,7 +168,7 @@ static void make_light(struct fetch_program *program)
 	struct emit_maps maps = { .key_size = 16 };
 	struct emitter e = { .role = SITE_HIT, .maps = &maps };
 
-	make_compiled(program, light_aggregate, false);
+	make_with(program, light_aggregate, false);
 	ck_assert(aggregate_is_light(&e, program));
 }
 
@@ -238,10 +239,7 @@ struct expected {
 	const struct fetch_program *program;
 	size_t key_size; /* of its own keys */
 	struct expected_cell {
-		union {
-			struct agg_key key;
-			uint8_t bytes[AGG_KEY_SIZE_MAX];
-		};
+		alignas(struct agg_key) uint8_t key[AGG_KEY_SIZE_MAX]; /* struct agg_key with its parts */
 		struct agg_cell cell;
 		bool found;
 	} * cells;
@@ -255,7 +253,7 @@ static struct expected expected[PROGRAMS];
 static struct expected_cell *expected_find(struct expected *x, const void *key)
 {
 	for (size_t i = 0; i < x->n; i++)
-		if (!memcmp(x->cells[i].bytes, key, x->key_size))
+		if (!memcmp(x->cells[i].key, key, x->key_size))
 			return &x->cells[i];
 	return NULL;
 }
@@ -265,16 +263,17 @@ static void expected_add(void *arg, unsigned column, const uint8_t *parts, size_
 	struct expected *x = arg;
 	const struct agg_column *c = &x->program->aggregate->columns[column];
 	struct agg_cell one = { 1, value, (int64_t)value, (int64_t)value };
-	struct expected_cell new = { .key = { .group = (uint32_t)(x - expected), .column = column } }, *cell;
+	struct agg_key key = { .group = (uint32_t)(x - expected), .column = column, .bucket = agg_bucket(c, value) };
+	struct expected_cell new = { .found = false }, *cell;
 
 	if (unread) {
 		x->misfits[column].unread++;
 		return;
 	}
 	ck_assert_uint_eq(size, x->key_size - sizeof(struct agg_key));
-	new.key.bucket = agg_bucket(c, value);
-	memcpy(new.bytes + sizeof(struct agg_key), parts, size);
-	cell = expected_find(x, new.bytes);
+	memcpy(new.key, &key, sizeof(key));
+	memcpy(new.key + sizeof(key), parts, size);
+	cell = expected_find(x, new.key);
 	if (!cell) {
 		if (x->n == x->room) {
 			x->room = 2 * x->room + 16;
@@ -419,7 +418,7 @@ static int check_misfit(uint32_t group, unsigned column, const struct agg_misfit
 
 	(void)arg;
 	for (size_t i = 0; i < x->n; i++)
-		if (!x->cells[i].found && x->cells[i].key.column == column) {
+		if (!x->cells[i].found && ((const struct agg_key *)x->cells[i].key)->column == column) {
 			wanted.other += x->cells[i].cell.count;
 			wanted.other_sum += x->cells[i].cell.sum;
 		}
