@@ -33,6 +33,7 @@ enum {
 	KEY_URETPROBE,
 	KEY_MAXACTIVE,
 	KEY_YES,
+	KEY_BUFFER,
 	KEY_FAST
 };
 
@@ -243,6 +244,29 @@ static error_t latency_parse(struct argp_state *state, struct options *o, const 
 	return err ? err : request_accepts(state, o, pp_request_pattern, o->latency[1]);
 }
 
+/* Parses a size such as 512K, 16M or 1G. */
+static error_t buffer_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	static const char units[] = "KMG";
+	const char *unit;
+	char *end;
+	unsigned long long n;
+	unsigned shift = 0;
+
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	unit = *end ? strchr(units, *end) : NULL;
+	if (unit) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		end++;
+	}
+	if (errno || end == text || *end || strchr(text, '-') || n > PP_BUFFER_MAX || n << shift < PP_BUFFER_MIN ||
+	    n << shift > PP_BUFFER_MAX)
+		return options_usage_error(state, o, "--buffer: invalid size '%s'; give 64K to 1G, as in 16M", text);
+	o->buffer = (size_t)(n << shift);
+	return 0;
+}
+
 static error_t cells_parse(struct argp_state *state, struct options *o, const char *text)
 {
 	uint64_t number;
@@ -299,6 +323,7 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_URETPROBE: o->uretprobe = true; break;
 	case KEY_MAXACTIVE: return maxactive_parse(state, o, arg);
 	case KEY_FAST: o->fast = true; break;
+	case KEY_BUFFER: return buffer_parse(state, o, arg);
 	case KEY_YES: o->yes = true; break;
 	case KEY_JSON: o->json = true; break;
 	case 'q': o->quiet = true; break;
@@ -330,6 +355,7 @@ const char *options_first_arming(const struct options *o)
 	       : o->maxactive    ? "--maxactive"
 	       : o->uretprobe    ? "--uretprobe"
 	       : o->fast         ? "--fast"
+	       : o->buffer       ? "--buffer"
 	       : o->yes          ? "--yes"
 	                         : NULL;
 }
@@ -370,6 +396,8 @@ static const struct argp_option filter[] = {
 	  "track at most N calls of func:SYMBOL%return in flight per process (default 256)", 1 },
 	{ "uretprobe", KEY_URETPROBE, 0, 0,
 	  "see the returns of func:SYMBOL%return by uretprobes, in processes that have no unwinder", 1 },
+	{ "buffer", KEY_BUFFER, "SIZE", 0,
+	  "use a buffer of SIZE for records of the kernel, from 64K to 1G, as in 16M (default 4M)", 1 },
 	{ "fast", KEY_FAST, 0, 0,
 	  "arm by calls instead of traps where the kernel can (Linux 7.2) and the process allows it; unwinders stop there",
 	  1 },

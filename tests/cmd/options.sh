@@ -61,6 +61,7 @@ table() {
 --strlen 10              | trace-session
 --print pid              | trace-session
 --agg-size 10            | trace-session
+--buffer 1M              | trace-session
 --agg count()            | trace-session
 --latency a:b a:c        | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command
 --on pid                 | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command
