@@ -85,10 +85,11 @@ static int path_add_index(struct parser *p, struct field_path *path, struct acce
 	access->is_index = true;
 	access->token = p->tokens.next;
 	err = token_number(&p->tokens, &access->token, &access->index);
-	if (!err && access->index > INDEX_MAX)
-		err = parser_fail(p, access->token.at, "an index is at most %d", INDEX_MAX);
-	if (!err)
-		err = path_add_token(p, path);
+	if (err)
+		return err;
+	if (access->index > INDEX_MAX)
+		return parser_fail(p, access->token.at, "an index is at most %d", INDEX_MAX);
+	err = path_add_token(p, path);
 	if (err)
 		return err;
 	if (!token_is(&p->tokens, ']'))
