@@ -435,7 +435,7 @@ static void emit_records(struct phases *p)
 {
 	struct emitter *e = &p->e;
 
-	if (p->is_light)
+	if (p->is_light || (!p->has_predicates && !p->has_aggregates))
 		emit_scratch(e, p->lost);
 	emit_record_head(e);
 	emit_spec(e, BPF_REG_1);
