@@ -12,7 +12,7 @@ build -shared -fPIC -o "$T/library.so" tests/agent/tally-library.c
 seed=${SEED:-$SRANDOM}
 echo "SEED=$seed"
 hits=500
-[ -z "${PROBEPOINT_LONG-}" ] || hits=200000
+[ -z "${PROBEPOINT_LONG-}" ] || hits=20000
 
 run() {
 	rm -f "$T/log"
