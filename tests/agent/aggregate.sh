@@ -108,3 +108,8 @@ for i in 1 2 3; do say "library $T/library.so 1000"; done
 want "hits in a library that was loaded three times" "600 298500|600 299100|600 299700|600 300300|600 300900" "$(
 	stat_of g | jq -r '.aggregates[0].entries | sort_by(.key) | map(.values | "\(.[0].count) \(.[1].sum)") | join("|")')"
 end
+
+# ---- probe-stat arms by itself: no hit is recorded, so that none is lost ----
+out=$(probe-stat --json -b agent --agg 'count()' tally:hit -- "$T/tally" "$T/log" "$seed" 50000) || fail "probe-stat: $out"
+want "hits and idle hits of probe-stat --agg" "50000 50000 0 0" \
+	"$(jq -r '.probes[0] | "\(.hits) \(.idle) \(.recorded) \(.lost)"' <<<"$out")"
