@@ -73,12 +73,12 @@ static int loaded_write(struct pp_session *session, struct agent_loaded *loaded,
 }
 
 /* Makes the agents arm what was written. */
-static int loaded_arm(struct pp_session *session, const struct agent_loaded *loaded, const struct manifest *manifest)
+static int loaded_arm(const struct agent_loaded *loaded, const struct manifest *manifest, bool keep)
 {
 	struct agent_session *s = loaded->session;
 	int err;
 
-	if (!session->is_private)
+	if (keep)
 		agent_keeper_start(&s->dir);
 	err = agent_session_find_pids(s);
 	agent_sleepers_free(&s->sleepers);
@@ -115,7 +115,8 @@ static int agent_arm(struct pp_session *session, struct attachment *attachment, 
 		return err;
 	}
 	attachment->state = loaded;
-	return loaded_arm(session, loaded, attachment->manifest);
+	/* A private session that records has a reader, which holds the regions. */
+	return loaded_arm(loaded, attachment->manifest, !session->is_private || !options->record);
 }
 
 /* ---- disarming ---- */

@@ -68,6 +68,15 @@ for option in --agg --if; do
 	want_like "$option twice" "*$option is given twice*" "$out"
 done
 
+# Calls after the first one say what they lack: values without room, and values in memory that cannot be read.
+expect 0 probe-enable -q -s "$S" -p "$p" --agg 'count(), pct(arg0)' --agg-size 11 app:tick
+tell p "tick 1000"
+probe-stat -q -s "$S" >"$T/out" || fail "no table"
+other=$(probe-stat --json -s "$S" | jq '.aggregates[0].rest[1].other')
+[ "$other" -gt 500 ] || fail "values without room: $other"
+grep -qx "pct(arg0) lacks $other values that found no room: --agg-size" "$T/out" || fail "no line: $(cat "$T/out")"
+expect 0 probe-disable -q -s "$S"
+
 # ---- histograms ----
 expect 0 probe-enable -q -s "$S" -p "$p" --agg 'hist(arg0 % 40 * 3), lhist(arg0 - 50, -20, 60, 20), pct(arg0)' app:tick
 tell p "tick 100"
