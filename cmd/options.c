@@ -229,6 +229,16 @@ static error_t duration_parse(struct argp_state *state, struct options *o, const
 	return options_usage_error(state, o, "--min-duration: invalid time '%s'; give 500ns, 20us, 5ms or 1s", text);
 }
 
+/* Sets an expression. The second one would replace the first in silence. */
+static error_t once_parse(struct argp_state *state, struct options *o, const char **to, const char *option,
+                          const char *remedy, const char *expression)
+{
+	if (*to)
+		return options_usage_error(state, o, "%s is given twice; %s", option, remedy);
+	*to = expression;
+	return 0;
+}
+
 /* Sets --latency, whose second argument is the next word. */
 static error_t latency_parse(struct argp_state *state, struct options *o, const char *begin)
 {
@@ -306,8 +316,8 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case 'f': return nonempty_append(state, o, "-f", "file name", &o->files, &o->nfiles, arg);
 	case 's': o->session = arg; break;
 	case 'b': o->backend = arg; return request_accepts(state, o, pp_request_backend, arg);
-	case KEY_IF: o->filter = arg; break;
-	case KEY_AGG: o->aggregate = arg; break;
+	case KEY_IF: return once_parse(state, o, &o->filter, "--if", "join the expressions by &&", arg);
+	case KEY_AGG: return once_parse(state, o, &o->aggregate, "--agg", "give one list of calls", arg);
 	case KEY_PRINT: print_add(o, arg); break;
 	case KEY_STRLEN: return strlen_parse(state, o, arg);
 	case KEY_AGG_SIZE: return cells_parse(state, o, arg);
@@ -319,7 +329,7 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_CGROUP: o->cgroup = arg; break;
 	case KEY_MIN_DURATION: return duration_parse(state, o, arg);
 	case KEY_LATENCY: return latency_parse(state, o, arg);
-	case KEY_ON: o->key = arg; break;
+	case KEY_ON: return once_parse(state, o, &o->key, "--on", "give one expression", arg);
 	case KEY_URETPROBE: o->uretprobe = true; break;
 	case KEY_MAXACTIVE: return maxactive_parse(state, o, arg);
 	case KEY_FAST: o->fast = true; break;

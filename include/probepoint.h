@@ -388,7 +388,10 @@ struct pp_session;
  * false; -EPERM: a privilege is missing.
  */
 int pp_session_open(const char *name, bool create, struct pp_session **session);
-/* Makes a session that other processes do not see. It ends when it is closed or this process ends, even if killed. */
+/*
+ * Makes a session that other processes do not see. It ends when it is closed or this process ends, even if killed. It
+ * records while it has a reader; with the agent also before, if its requests ask for it (pp_request_record()).
+ */
 int pp_session_private(struct pp_session **session);
 /* Closes the session. The points of a named session stay armed. */
 void pp_session_close(struct pp_session *session);

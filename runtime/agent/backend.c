@@ -35,13 +35,13 @@ static int check_overwrite(const struct pp_session *session, bool overwrite)
 	return 0;
 }
 
-static uint32_t attachment_flags(const struct pp_session *session, const struct arm_options *options)
+static uint32_t attachment_flags(const struct arm_options *options)
 {
 	uint32_t flags = 0;
 
 	if (options->scope->kind == SCOPE_CHILDREN)
 		flags |= AGENT_ATTACHMENT_CHILDREN;
-	if (options->record || session->is_private)
+	if (options->record)
 		flags |= AGENT_ATTACHMENT_RECORD;
 	if (options->overwrite)
 		flags |= AGENT_ATTACHMENT_OVERWRITE;
@@ -55,8 +55,7 @@ static int loaded_write(struct pp_session *session, struct agent_loaded *loaded,
                         const struct arm_options *options, struct arm_point *const *points, size_t npoints)
 {
 	const struct agent_dir *dir = &loaded->session->dir;
-	int err = agent_file_make(&loaded->file, manifest, attachment_flags(session, options), options->cells, points,
-	                          npoints);
+	int err = agent_file_make(&loaded->file, manifest, attachment_flags(options), options->cells, points, npoints);
 
 	if (err)
 		return err;
@@ -74,12 +73,12 @@ static int loaded_write(struct pp_session *session, struct agent_loaded *loaded,
 }
 
 /* Makes the agents arm what was written. */
-static int loaded_arm(struct pp_session *session, const struct agent_loaded *loaded, const struct manifest *manifest)
+static int loaded_arm(const struct agent_loaded *loaded, const struct manifest *manifest, bool keep)
 {
 	struct agent_session *s = loaded->session;
 	int err;
 
-	if (!session->is_private)
+	if (keep)
 		agent_keeper_start(&s->dir);
 	err = agent_session_find_pids(s);
 	agent_sleepers_free(&s->sleepers);
@@ -116,7 +115,8 @@ static int agent_arm(struct pp_session *session, struct attachment *attachment, 
 		return err;
 	}
 	attachment->state = loaded;
-	return loaded_arm(session, loaded, attachment->manifest);
+	/* A private session that records has a reader, which holds the regions. */
+	return loaded_arm(loaded, attachment->manifest, !session->is_private || !options->record);
 }
 
 /* ---- disarming ---- */

@@ -498,6 +498,8 @@ static int phases_open(struct phases *p)
 			p->ncolumns = p->programs[i]->aggregate->ncolumns;
 		p->is_light &= !p->programs[i]->npredicate && aggregate_is_light(&p->e, p->programs[i]);
 	}
+	/* Without them emit_predicates() is left out, and r7 is not scratch memory yet. */
+	p->is_light |= !p->has_predicates && !p->has_aggregates;
 	p->fetch = label_new(&p->e);
 	p->output = label_new(&p->e);
 	p->out = label_new(&p->e);

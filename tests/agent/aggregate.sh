@@ -127,3 +127,18 @@ for i in 1 2 3; do say "library $T/library.so 1000"; done
 want "hits in a library that was loaded three times" "600 298500|600 299100|600 299700|600 300300|600 300900" "$(
 	stat_of g | jq -r '.aggregates[0].entries | sort_by(.key) | map(.values | "\(.[0].count) \(.[1].sum)") | join("|")')"
 end
+
+# ---- probe-stat arms by itself: no hit is recorded, so that none is lost ----
+out=$(probe-stat --json -b agent --agg 'count()' tally:hit -- "$T/tally" "$T/log" "$seed" 50000) || fail "probe-stat: $out"
+want "hits and idle hits of probe-stat --agg" "50000 50000 0 0" \
+	"$(jq -r '.probes[0] | "\(.hits) \(.idle) \(.recorded) \(.lost)"' <<<"$out")"
+run
+probe-stat --json -b agent -i 0.1 -p "$pid" --children --agg 'count(), sum(delta) by who' tally:hit >"$T/reports" &
+stat=$!
+wait_for 10 [ -s "$T/reports" ]
+for how in exit _exit kill exec; do say "child $how 3 100"; done
+kill -INT $stat
+wait $stat || fail "probe-stat ended with $?"
+end
+tail -n 1 "$T/reports" >"$T/json"
+out=$(tests/agent/tally.py "$T/log" who - delta <"$T/json" 2>&1) || fail "children of a process of probe-stat: $out"
