@@ -9,10 +9,9 @@ need_kernel
 need redis-cli redis-benchmark make python3
 debian_source redis
 
-cp -r "$source" "$T/redis" && cd "$T/redis" || fail "cannot copy the source"
-make -s -j2 MALLOC=libc BUILD_TLS=no OPTIMIZATION=-O2 REDIS_CFLAGS="-g -fplugin=$PLUGIN -fplugin-arg-probepoint-functions=call,lookupKey*" \
+cp -r "$source" "$T/redis" || fail "cannot copy the source"
+make -s -C "$T/redis" -j2 MALLOC=libc BUILD_TLS=no OPTIMIZATION=-O2 REDIS_CFLAGS="-g -fplugin=$PLUGIN -fplugin-arg-probepoint-functions=call,lookupKey*" \
 	redis-server >"$T/log" 2>&1 || { tail -n 5 "$T/log"; fail "redis does not build"; }
-cd - >/dev/null
 src=$T/redis/src
 "$src/redis-server" --port 0 --unixsocket "$T/socket" --save "" --daemonize no >"$T/server" 2>&1 &
 server=$!
