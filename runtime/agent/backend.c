@@ -72,6 +72,17 @@ static int loaded_write(struct pp_session *session, struct agent_loaded *loaded,
 	return err;
 }
 
+/* Wakes the agents of the attachment's processes, which may have fallen asleep since the request was checked. */
+static void loaded_wake(const struct agent_loaded *loaded)
+{
+	const struct agent_process *processes = agent_file_processes(&loaded->file);
+	struct agent_peer peer;
+
+	for (uint32_t i = 0; i < loaded->file.attachment->nprocesses; i++)
+		if (!agent_wake_and_connect(&loaded->session->dir, (pid_t)processes[i].pid, &peer))
+			agent_disconnect(&peer);
+}
+
 /* Makes the agents arm what was written. */
 static int loaded_arm(const struct agent_loaded *loaded, const struct manifest *manifest, bool keep)
 {
@@ -82,9 +93,10 @@ static int loaded_arm(const struct agent_loaded *loaded, const struct manifest *
 		agent_keeper_start(&s->dir);
 	err = agent_session_find_pids(s);
 	agent_sleepers_free(&s->sleepers);
-	/* Agents that sleep do not know of the session. Those of named processes were woken before. */
+	/* Agents that sleep do not know of the session. */
 	if (!err)
 		err = manifest_has_global_point(manifest) ? agent_wake_all(&s->dir, &s->sleepers) : 0;
+	loaded_wake(loaded);
 	agent_session_rescan(s, loaded);
 	agent_dir_unmark(&s->dir);
 	return err;
