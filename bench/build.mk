@@ -13,6 +13,7 @@ bench:
 run-bench: all $(BENCHES)
 	$(Q)B=$(B) CC='$(CC)' PLUGIN_CC='$(PLUGIN_CC)' bench/run
 	$(Q)B=$(B) CC='$(CC)' bench/agent
+	$(Q)B=$(B) CC='$(CC)' bench/aggregate
 	$(Q)B=$(B) PLUGIN_CC='$(PLUGIN_CC)' PLUGIN_CXX='$(PLUGIN_CXX)' bench/plugin || [ $$? = 77 ]
 
 $(B)/bench/%: $(B)/obj/bench/%.o $(LIBA)

@@ -372,6 +372,31 @@ static void put_rests(const struct agg_view *v)
 		put_rest(v, REST_TOTAL, "total");
 }
 
+/*
+ * Prints what the values of a call lack, if the rows do not say so: the rows have the counts of the first call. Without room,
+ * buckets of keys that are shown may be missing, too.
+ */
+static void put_lacks(const struct agg_view *v)
+{
+	struct pp_rest first, rest;
+
+	pp_table_rest(v->aggregates, v->table, 0, &first, sizeof(first));
+	for (size_t i = 0; i < pp_table_calls(v->aggregates, v->table); i++) {
+		enum pp_function function = pp_table_function(v->aggregates, v->table, i);
+		bool has_buckets = function == PP_PCT || function_has_bars(function);
+
+		pp_table_rest(v->aggregates, v->table, i, &rest, sizeof(rest));
+		if (rest.other && (has_buckets || rest.other != first.other)) {
+			escape_put(v->out, pp_table_call(v->aggregates, v->table, i));
+			fprintf(v->out, " lacks %" PRIu64 " values that found no room: --agg-size\n", rest.other);
+		}
+		if (rest.unread != first.unread) {
+			escape_put(v->out, pp_table_call(v->aggregates, v->table, i));
+			fprintf(v->out, " lacks %" PRIu64 " values that could not be read: bad memory\n", rest.unread);
+		}
+	}
+}
+
 /* ---- histograms ---- */
 
 static void put_bucket(const struct agg_view *v, size_t call, const struct pp_bucket *b, bool is_unsigned,
@@ -485,6 +510,7 @@ static void table_print(struct agg_view *v)
 	for (size_t i = 0; i < v->shown; i++)
 		put_entry(v, i, widths);
 	put_rests(v);
+	put_lacks(v);
 	put_histograms(v);
 	free(widths);
 }

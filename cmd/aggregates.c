@@ -82,15 +82,36 @@ static json_object *call_json(const struct agg_place *at, size_t call)
 	return to;
 }
 
+/* Returns the names of the parts that were longer in the process, or NULL if there are none. */
+static json_object *cut_json(const struct agg_place *at)
+{
+	json_object *names = NULL;
+
+	for (size_t i = 0; at->entry != PP_ALL && i < pp_table_parts(at->aggregates, at->table); i++) {
+		bool cut = false;
+
+		if (pp_table_part_kind(at->aggregates, at->table, i) == PP_STRING)
+			pp_entry_string(at->aggregates, at->table, at->entry, i, NULL, &cut);
+		if (cut && !names)
+			names = json_new_array();
+		if (cut)
+			json_append(names, json_text(pp_table_part(at->aggregates, at->table, i)));
+	}
+	return names;
+}
+
 static json_object *entry_json(const struct agg_place *at)
 {
-	json_object *to = json_new_object(), *key = json_new_array(), *calls = json_new_array();
+	json_object *to = json_new_object(), *key = json_new_array(), *calls = json_new_array(), *cut;
 
 	for (size_t i = 0; at->entry != PP_ALL && i < pp_table_parts(at->aggregates, at->table); i++)
 		json_append(key, part_json(at, i));
 	for (size_t i = 0; i < pp_table_calls(at->aggregates, at->table); i++)
 		json_append(calls, call_json(at, i));
 	json_add(to, "key", key);
+	cut = cut_json(at);
+	if (cut)
+		json_add(to, "cut", cut);
 	json_add(to, "values", calls);
 	return to;
 }

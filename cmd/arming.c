@@ -143,6 +143,11 @@ static int request_add_arguments(struct pp_request *request, const struct option
 		if (err)
 			return err;
 	}
+	if (o->buffer) {
+		err = pp_request_buffer(request, o->buffer);
+		if (err)
+			return err;
+	}
 	if (o->aggregate) {
 		err = pp_request_aggregate(request, o->aggregate, o->cells);
 		if (err)

@@ -33,6 +33,7 @@ enum {
 	KEY_URETPROBE,
 	KEY_MAXACTIVE,
 	KEY_YES,
+	KEY_BUFFER,
 	KEY_FAST
 };
 
@@ -228,6 +229,16 @@ static error_t duration_parse(struct argp_state *state, struct options *o, const
 	return options_usage_error(state, o, "--min-duration: invalid time '%s'; give 500ns, 20us, 5ms or 1s", text);
 }
 
+/* Sets an expression. The second one would replace the first in silence. */
+static error_t once_parse(struct argp_state *state, struct options *o, const char **to, const char *option,
+                          const char *remedy, const char *expression)
+{
+	if (*to)
+		return options_usage_error(state, o, "%s is given twice; %s", option, remedy);
+	*to = expression;
+	return 0;
+}
+
 /* Sets --latency, whose second argument is the next word. */
 static error_t latency_parse(struct argp_state *state, struct options *o, const char *begin)
 {
@@ -241,6 +252,29 @@ static error_t latency_parse(struct argp_state *state, struct options *o, const 
 	o->latency[1] = state->argv[state->next++];
 	err = request_accepts(state, o, pp_request_pattern, o->latency[0]);
 	return err ? err : request_accepts(state, o, pp_request_pattern, o->latency[1]);
+}
+
+/* Parses a size such as 512K, 16M or 1G. */
+static error_t buffer_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	static const char units[] = "KMG";
+	const char *unit;
+	char *end;
+	unsigned long long n;
+	unsigned shift = 0;
+
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	unit = *end ? strchr(units, *end) : NULL;
+	if (unit) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		end++;
+	}
+	if (errno || end == text || *end || strchr(text, '-') || n > PP_BUFFER_MAX || n << shift < PP_BUFFER_MIN ||
+	    n << shift > PP_BUFFER_MAX)
+		return options_usage_error(state, o, "--buffer: invalid size '%s'; give 64K to 1G, as in 16M", text);
+	o->buffer = (size_t)(n << shift);
+	return 0;
 }
 
 static error_t cells_parse(struct argp_state *state, struct options *o, const char *text)
@@ -282,8 +316,8 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case 'f': return nonempty_append(state, o, "-f", "file name", &o->files, &o->nfiles, arg);
 	case 's': o->session = arg; break;
 	case 'b': o->backend = arg; return request_accepts(state, o, pp_request_backend, arg);
-	case KEY_IF: o->filter = arg; break;
-	case KEY_AGG: o->aggregate = arg; break;
+	case KEY_IF: return once_parse(state, o, &o->filter, "--if", "join the expressions by &&", arg);
+	case KEY_AGG: return once_parse(state, o, &o->aggregate, "--agg", "give one list of calls", arg);
 	case KEY_PRINT: print_add(o, arg); break;
 	case KEY_STRLEN: return strlen_parse(state, o, arg);
 	case KEY_AGG_SIZE: return cells_parse(state, o, arg);
@@ -295,10 +329,11 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_CGROUP: o->cgroup = arg; break;
 	case KEY_MIN_DURATION: return duration_parse(state, o, arg);
 	case KEY_LATENCY: return latency_parse(state, o, arg);
-	case KEY_ON: o->key = arg; break;
+	case KEY_ON: return once_parse(state, o, &o->key, "--on", "give one expression", arg);
 	case KEY_URETPROBE: o->uretprobe = true; break;
 	case KEY_MAXACTIVE: return maxactive_parse(state, o, arg);
 	case KEY_FAST: o->fast = true; break;
+	case KEY_BUFFER: return buffer_parse(state, o, arg);
 	case KEY_YES: o->yes = true; break;
 	case KEY_JSON: o->json = true; break;
 	case 'q': o->quiet = true; break;
@@ -330,6 +365,7 @@ const char *options_first_arming(const struct options *o)
 	       : o->maxactive    ? "--maxactive"
 	       : o->uretprobe    ? "--uretprobe"
 	       : o->fast         ? "--fast"
+	       : o->buffer       ? "--buffer"
 	       : o->yes          ? "--yes"
 	                         : NULL;
 }
@@ -370,6 +406,8 @@ static const struct argp_option filter[] = {
 	  "track at most N calls of func:SYMBOL%return in flight per process (default 256)", 1 },
 	{ "uretprobe", KEY_URETPROBE, 0, 0,
 	  "see the returns of func:SYMBOL%return by uretprobes, in processes that have no unwinder", 1 },
+	{ "buffer", KEY_BUFFER, "SIZE", 0,
+	  "use a buffer of SIZE for records of the kernel, from 64K to 1G, as in 16M (default 4M)", 1 },
 	{ "fast", KEY_FAST, 0, 0,
 	  "arm by calls instead of traps where the kernel can (Linux 7.2) and the process allows it; unwinders stop there",
 	  1 },

@@ -35,6 +35,7 @@ struct options {
 	const char **addresses; /* argument names of --no-string */
 	size_t naddresses;
 	bool children, pgrp;
+	size_t buffer; /* 0: not given */
 	bool fast, uretprobe;
 	bool yes; /* arm any number of sites */
 	bool json, quiet, verbose;

@@ -72,6 +72,9 @@ static error_t stat_check(struct argp_state *state, struct stat_command *c)
 	if (o->latency[0] && !o->aggregate)
 		o->aggregate = "count(), avg(duration), pct(duration), hist(duration)";
 	c->is_private = c->arming.argv || state->quoted || o->nfiles || o->backend || options_first_arming(o);
+	if (o->print || o->string_max)
+		return options_usage_error(state, o, "%s: probe-stat shows no records; use probe-trace",
+		                           o->print ? "--print" : "--strlen");
 	if (c->is_private) {
 		err = arming_check_target(state, o, &c->arming);
 		if (!err)

@@ -515,8 +515,10 @@ static enum status trace_session(struct trace_command *t)
 static enum status trace_private(void *arg)
 {
 	struct trace_command *t = arg;
-	enum status armed = private_arm(&t->private, &t->options, &t->arming), status = armed;
+	enum status armed, status;
 
+	t->arming.record = true; /* so that hits between arming and the reader have records, too */
+	status = armed = private_arm(&t->private, &t->options, &t->arming);
 	t->session = t->private.session;
 	if (armed == STATUS_DONE || armed == STATUS_PART) {
 		status = trace_follow(t);

@@ -305,6 +305,14 @@ int pp_request_fast(struct pp_request *request);
  * of sites in running processes (0, the default: no limit).
  */
 int pp_request_many(struct pp_request *request, size_t sites);
+/*
+ * Sets the size of the session's ring in the kernel, from PP_BUFFER_MIN to PP_BUFFER_MAX bytes, rounded up to a power of two
+ * (default 4 MiB). It is the kernel's memory, and allocated as a whole. All requests of a session must agree. The agent's rings
+ * have a fixed size, so the agent backend refuses such a request. -EINVAL: the size is out of range.
+ */
+#define PP_BUFFER_MIN 65536u
+#define PP_BUFFER_MAX 1073741824u
+int pp_request_buffer(struct pp_request *request, size_t bytes);
 /* Records from the start, without a reader: a flight recorder. */
 int pp_request_record(struct pp_request *request);
 /*
@@ -380,7 +388,10 @@ struct pp_session;
  * false; -EPERM: a privilege is missing.
  */
 int pp_session_open(const char *name, bool create, struct pp_session **session);
-/* Makes a session that other processes do not see. It ends when it is closed or this process ends, even if killed. */
+/*
+ * Makes a session that other processes do not see. It ends when it is closed or this process ends, even if killed. It
+ * records while it has a reader; with the agent also before, if its requests ask for it (pp_request_record()).
+ */
 int pp_session_private(struct pp_session **session);
 /* Closes the session. The points of a named session stay armed. */
 void pp_session_close(struct pp_session *session);

@@ -51,6 +51,7 @@ struct arm_options {
 	bool calls;                /* agents may make system calls in hits */
 	bool hold;                 /* the attachment ends with this process */
 	unsigned cells;            /* cells of the attachment's aggregates (aggregate.h) */
+	size_t buffer;             /* bytes of the session's ring, a power of two; 0: as it is, or the default */
 	unsigned maxactive;        /* calls in flight of a function whose returns are armed */
 	double budget;             /* CPUs that the attachment's hits may take; 0: no budget */
 };

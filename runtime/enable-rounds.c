@@ -157,6 +157,7 @@ static int round_attach(struct enabling *e, struct round *round)
 		                             .cells = request->cells,
 		                             .calls = request->calls,
 		                             .hold = request->hold,
+		                             .buffer = request->buffer,
 		                             .maxactive = request->maxactive,
 		                             .budget = request->budget };
 	struct manifest *manifest = NULL;

@@ -89,7 +89,8 @@ static int no_targets(const struct enabling *e)
 		return error_set(EOPNOTSUPP,
 		                 "'%s' and '%s' are in different files, and a latency is measured within one",
 		                 e->request->patterns[0], e->request->patterns[1]);
-	return error_set(ENOENT, "no probe matches '%s'", e->request->patterns[e->request->latency && e->targets.matched[0]]);
+	return error_set(ENOENT, "no probe matches '%s'",
+	                 e->request->patterns[e->request->latency && e->targets.matched[0]]);
 }
 
 static int targets_arm_and_report(struct enabling *e, struct pp_report **report)
@@ -117,6 +118,7 @@ int pp_session_enable(struct pp_session *session, const struct pp_request *reque
 	*report = NULL;
 	if (err)
 		return err;
+	session->buffer = request->buffer;
 	err = targets_find(&e.targets, request);
 	if (!err)
 		err = targets_arm_and_report(&e, report);

@@ -198,11 +198,12 @@ static int list_add_ends(struct parameter_list *m, const struct ctype *result, c
 
 	if (has_value && result->size <= 8)
 		err = list_add(m, "ret", result, function, m->abi->nargs, list, list_by_jump);
-	if (!err)
-		err = list_add(m, "duration", &duration, &none, m->abi->nargs + 1, list, list_by_jump);
-	if (!err && m->made->nargs)
+	err = err ? err : list_add(m, "duration", &duration, &none, m->abi->nargs + 1, list, list_by_jump);
+	if (err)
+		return err;
+	if (m->made->nargs)
 		m->made->args[m->made->nargs - 1].described = NULL;
-	return err;
+	return 0;
 }
 
 static int list_make(struct parameter_list *m, bool is_return)

@@ -191,8 +191,9 @@ static int function_make_named(struct function *f, const struct pp_image *image,
 	                                                 : &f->abi->entry;
 	int err = function_init(f, image, name, shape);
 
-	if (!err && !parts->offset)
-		err = function_name_parameters(f, address, parts->is_return);
+	if (err)
+		return err;
+	err = parts->offset ? 0 : function_name_parameters(f, address, parts->is_return);
 	if (err)
 		return err;
 	if (parts->is_return && f->uretprobe)

@@ -268,6 +268,18 @@ int pp_request_many(struct pp_request *request, size_t sites)
 	return 0;
 }
 
+int pp_request_buffer(struct pp_request *request, size_t bytes)
+{
+	size_t size = PP_BUFFER_MIN;
+
+	if (bytes < PP_BUFFER_MIN || bytes > PP_BUFFER_MAX)
+		return error_set(EINVAL, "a buffer of %zu bytes: give %u to %u", bytes, PP_BUFFER_MIN, PP_BUFFER_MAX);
+	while (size < bytes)
+		size *= 2;
+	request->buffer = size;
+	return 0;
+}
+
 int pp_request_hold(struct pp_request *request)
 {
 	request->hold = true;

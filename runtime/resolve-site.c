@@ -129,7 +129,9 @@ static int program_compile_typed(const struct pp_site *site, const struct pp_req
 		return err;
 	if (request->filter)
 		err = filter_compile(request->filter, site, program);
-	if (!err && request->aggregate)
+	if (err)
+		return err;
+	if (request->aggregate)
 		err = aggregate_compile(request->aggregate, site, program);
 	/* The expressions above are about arguments that push one value; one with a length pushes two. */
 	if (!err)

@@ -16,6 +16,7 @@ struct pp_session {
 	uint64_t lost_uncounted; /* records lost after they were read, of processes whose counters no longer exist */
 	double hold_budget;      /* of pp_session_hold(): CPUs; 0: none */
 	bool hold_strict;        /* hold_budget has no credit (kernel/budget.c) */
+	size_t buffer;           /* bytes of the kernel's ring if this object makes it; 0: the default */
 	const volatile int *interrupt;
 	struct attachment **attachments; /* of all backends */
 	size_t nattachments, attachments_room;

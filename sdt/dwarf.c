@@ -41,6 +41,8 @@ struct image_dwarf {
 		struct enumeration *next;
 	} * enumerations;
 	struct arena arena; /* owns them */
+	Dwarf_Die unit;     /* the last one that unit_of() found */
+	bool has_unit;
 };
 
 static Dwarf_Die die_of(const struct dwarf_die *die)
@@ -93,23 +95,24 @@ static bool dwarf_begin_units(struct image_dwarf *dwarf)
 	return false;
 }
 
-static Dwarf *dwarf_get(const struct pp_image *image)
+/* Returns the image's DWARF, NULL if it has none. */
+static struct image_dwarf *dwarf_get(const struct pp_image *image)
 {
 	struct image_dwarf *dwarf = image ? image->dwarf : NULL;
 	struct elf_file debug;
 
 	if (!dwarf || dwarf->opened)
-		return dwarf ? dwarf->dwarf : NULL;
+		return dwarf && dwarf->dwarf ? dwarf : NULL;
 	dwarf->opened = true;
 	if (elf_file_open(image->path, &dwarf->file))
 		return NULL;
 	if (!image_unchanged(image, &dwarf->file.stat) && dwarf_begin_units(dwarf))
-		return dwarf->dwarf;
+		return dwarf;
 	if (!image_unchanged(image, &dwarf->file.stat) && !debuglink_open(image, &dwarf->file, &debug)) {
 		elf_file_close(&dwarf->file);
 		dwarf->file = debug;
 		if (dwarf_begin_units(dwarf))
-			return dwarf->dwarf;
+			return dwarf;
 	}
 	elf_file_close(&dwarf->file);
 	dwarf->file.elf = NULL;
@@ -118,12 +121,12 @@ static Dwarf *dwarf_get(const struct pp_image *image)
 
 /* ---- searches ---- */
 
-struct search {
+struct die_search {
 	long visits;
 	Dwarf_Die found;
 };
 
-static bool search_visit(struct search *search)
+static bool search_visit(struct die_search *search)
 {
 	return ++search->visits <= VISITS_MAX;
 }
@@ -221,7 +224,7 @@ static const char *scope_skip(const char *text, const char *name)
 }
 
 /* Searches a type below a DIE: a unit, a namespace or a class. */
-static bool search_below(struct search *search, Dwarf_Die *parent, const struct type_name *wanted, int nesting)
+static bool search_below(struct die_search *search, Dwarf_Die *parent, const struct type_name *wanted, int nesting)
 {
 	Dwarf_Die child;
 
@@ -249,22 +252,24 @@ static bool search_below(struct search *search, Dwarf_Die *parent, const struct 
 }
 
 /* Sets *die to the unit that contains the address. Not every compiler writes .debug_aranges, so units are asked. */
-static bool unit_of(Dwarf *dwarf, uint64_t address, Dwarf_Die *die)
+static bool unit_of(struct image_dwarf *dwarf, uint64_t address, Dwarf_Die *die)
 {
 	Dwarf_CU *unit = NULL;
 	Dwarf_Half version;
 	uint8_t kind;
 
-	if (dwarf_addrdie(dwarf, address, die) && dwarf_tag(die) == DW_TAG_compile_unit)
+	*die = dwarf->unit;
+	if (dwarf->has_unit && dwarf_haspc(die, address) == 1)
 		return true;
-	while (!dwarf_get_units(dwarf, unit, &unit, &version, &kind, die, NULL))
-		if (dwarf_tag(die) == DW_TAG_compile_unit && dwarf_haspc(die, address) == 1)
-			return true;
-	return false;
+	dwarf->has_unit = dwarf_addrdie(dwarf->dwarf, address, die) && dwarf_tag(die) == DW_TAG_compile_unit;
+	while (!dwarf->has_unit && !dwarf_get_units(dwarf->dwarf, unit, &unit, &version, &kind, die, NULL))
+		dwarf->has_unit = dwarf_tag(die) == DW_TAG_compile_unit && dwarf_haspc(die, address) == 1;
+	dwarf->unit = *die;
+	return dwarf->has_unit;
 }
 
 /* Searches the unit of the address, then all others. */
-static bool search_type(struct search *search, Dwarf *dwarf, uint64_t address, const char *text)
+static bool search_type(struct die_search *search, struct image_dwarf *dwarf, uint64_t address, const char *text)
 {
 	struct type_name wanted = type_name_split(text);
 	Dwarf_CU *unit = NULL;
@@ -276,7 +281,7 @@ static bool search_type(struct search *search, Dwarf *dwarf, uint64_t address, c
 		return false;
 	if (unit_of(dwarf, address, &die) && search_below(search, &die, &wanted, 0))
 		return true;
-	while (!dwarf_get_units(dwarf, unit, &unit, &version, &kind, &die, NULL))
+	while (!dwarf_get_units(dwarf->dwarf, unit, &unit, &version, &kind, &die, NULL))
 		if (search_below(search, &die, &wanted, 0))
 			return true;
 	return false;
@@ -373,7 +378,7 @@ static const char *type_name(struct ctypes *types, Dwarf_Die *die, Dwarf_Die *na
 /* A structure that this unit only declares may be defined in another one. */
 static void declaration_resolve(struct ctypes *types, Dwarf_Die *die, const char *name)
 {
-	struct search search = { .visits = 0 };
+	struct die_search search = { .visits = 0 };
 
 	if (dwarf_hasattr(die, DW_AT_declaration) &&
 	    search_type(&search, dwarf_get(types->image), types->address, name))
@@ -429,8 +434,8 @@ static int type_set(struct ctypes *types, Dwarf_Die *from, struct ctype *type)
 
 int dwarf_find_type(struct ctypes *types, const char *name, struct ctype *type)
 {
-	struct search search = { .visits = 0 };
-	Dwarf *dwarf = dwarf_get(types->image);
+	struct die_search search = { .visits = 0 };
+	struct image_dwarf *dwarf = dwarf_get(types->image);
 
 	if (!dwarf || !search_type(&search, dwarf, types->address, name))
 		return -ENOENT;
@@ -639,7 +644,7 @@ const struct pp_type *dwarf_enumeration(struct ctypes *types, const struct ctype
 
 /* ---- parameters ---- */
 
-static bool search_function(struct search *search, Dwarf_Die *parent, uint64_t address, int nesting)
+static bool search_function(struct die_search *search, Dwarf_Die *parent, uint64_t address, int nesting)
 {
 	Dwarf_Die child;
 
@@ -679,8 +684,8 @@ static int parameter_register(Dwarf_Die *die, uint64_t address)
 
 int dwarf_parameters(struct ctypes *types, struct dwarf_parameter *parameters, size_t room, struct dwarf_die *function)
 {
-	struct search search = { .visits = 0 };
-	Dwarf *dwarf = dwarf_get(types->image);
+	struct die_search search = { .visits = 0 };
+	struct image_dwarf *dwarf = dwarf_get(types->image);
 	Dwarf_Die unit, child;
 	int n = 0;
 

@@ -35,13 +35,13 @@ static int check_overwrite(const struct pp_session *session, bool overwrite)
 	return 0;
 }
 
-static uint32_t attachment_flags(const struct pp_session *session, const struct arm_options *options)
+static uint32_t attachment_flags(const struct arm_options *options)
 {
 	uint32_t flags = 0;
 
 	if (options->scope->kind == SCOPE_CHILDREN)
 		flags |= AGENT_ATTACHMENT_CHILDREN;
-	if (options->record || session->is_private)
+	if (options->record)
 		flags |= AGENT_ATTACHMENT_RECORD;
 	if (options->overwrite)
 		flags |= AGENT_ATTACHMENT_OVERWRITE;
@@ -55,8 +55,7 @@ static int loaded_write(struct pp_session *session, struct agent_loaded *loaded,
                         const struct arm_options *options, struct arm_point *const *points, size_t npoints)
 {
 	const struct agent_dir *dir = &loaded->session->dir;
-	int err = agent_file_make(&loaded->file, manifest, attachment_flags(session, options), options->cells, points,
-	                          npoints);
+	int err = agent_file_make(&loaded->file, manifest, attachment_flags(options), options->cells, points, npoints);
 
 	if (err)
 		return err;
@@ -73,19 +72,31 @@ static int loaded_write(struct pp_session *session, struct agent_loaded *loaded,
 	return err;
 }
 
+/* Wakes the agents of the attachment's processes, which may have fallen asleep since the request was checked. */
+static void loaded_wake(const struct agent_loaded *loaded)
+{
+	const struct agent_process *processes = agent_file_processes(&loaded->file);
+	struct agent_peer peer;
+
+	for (uint32_t i = 0; i < loaded->file.attachment->nprocesses; i++)
+		if (!agent_wake_and_connect(&loaded->session->dir, (pid_t)processes[i].pid, &peer))
+			agent_disconnect(&peer);
+}
+
 /* Makes the agents arm what was written. */
-static int loaded_arm(struct pp_session *session, const struct agent_loaded *loaded, const struct manifest *manifest)
+static int loaded_arm(const struct agent_loaded *loaded, const struct manifest *manifest, bool keep)
 {
 	struct agent_session *s = loaded->session;
 	int err;
 
-	if (!session->is_private)
+	if (keep)
 		agent_keeper_start(&s->dir);
 	err = agent_session_find_pids(s);
 	agent_sleepers_free(&s->sleepers);
-	/* Agents that sleep do not know of the session. Those of named processes were woken before. */
+	/* Agents that sleep do not know of the session. */
 	if (!err)
 		err = manifest_has_global_point(manifest) ? agent_wake_all(&s->dir, &s->sleepers) : 0;
+	loaded_wake(loaded);
 	agent_session_rescan(s, loaded);
 	agent_dir_unmark(&s->dir);
 	return err;
@@ -116,7 +127,8 @@ static int agent_arm(struct pp_session *session, struct attachment *attachment, 
 		return err;
 	}
 	attachment->state = loaded;
-	return loaded_arm(session, loaded, attachment->manifest);
+	/* A private session that records has a reader, which holds the regions. */
+	return loaded_arm(loaded, attachment->manifest, !session->is_private || !options->record);
 }
 
 /* ---- disarming ---- */

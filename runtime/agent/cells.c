@@ -65,35 +65,41 @@ static int cells_reserve(struct agent_cells *cells, size_t n)
 
 /* ---- regions ---- */
 
+/* Adds cell i of the table's keys. cells has room for it. */
+static void cells_add_key(struct agent_cells *cells, const struct mapped_shm *shm, const struct mapped_table *table,
+                          uint32_t i, const struct agent_cell *sum)
+{
+	struct agg_cell *to = cell_at(cells, cells->ncells);
+	const struct agg_column *column;
+
+	shm_table_key(shm, table, i, cell_key(to));
+	column = key_column(cells->manifest, cell_key(to));
+	if (!column)
+		return;
+	*to = agent_cell_value(sum, column->is_unsigned);
+	cells->ncells++;
+}
+
 static int cells_add_table(struct agent_cells *cells, const struct mapped_shm *shm, const struct mapped_table *table)
 {
 	uint32_t misfits = 2 * (uint32_t)cells->nmisfits, used = shm_table_used(shm, table);
-	struct agent_cell sum, unread;
-	const struct agg_column *column;
-	struct agg_cell *to;
-	int err = cells_reserve(cells, cells->ncells + used);
+	struct agent_cell *sums = calloc(misfits + used + 1, sizeof(*sums));
+	int err = sums ? cells_reserve(cells, cells->ncells + used) : error_nomem();
 
-	if (err)
+	if (err) {
+		free(sums);
 		return err;
+	}
+	shm_cells(shm, table->first_cell, misfits + used, sums);
 	for (uint32_t i = 0; i < cells->nmisfits; i++) {
-		shm_cell(shm, table->first_cell + 2 * i, &sum);
-		shm_cell(shm, table->first_cell + 2 * i + 1, &unread);
-		cells->misfits[i].other += sum.count;
-		cells->misfits[i].other_sum += sum.sum;
-		cells->misfits[i].unread += unread.count;
+		cells->misfits[i].other += sums[2 * i].count;
+		cells->misfits[i].other_sum += sums[2 * i].sum;
+		cells->misfits[i].unread += sums[2 * i + 1].count;
 	}
-	for (uint32_t i = 0; i < used; i++) {
-		shm_cell(shm, table->first_cell + misfits + i, &sum);
-		if (!sum.count)
-			continue;
-		to = cell_at(cells, cells->ncells);
-		shm_table_key(shm, table, i, cell_key(to));
-		column = key_column(cells->manifest, cell_key(to));
-		if (!column)
-			continue;
-		*to = agent_cell_value(&sum, column->is_unsigned);
-		cells->ncells++;
-	}
+	for (uint32_t i = 0; i < used; i++)
+		if (sums[misfits + i].count)
+			cells_add_key(cells, shm, table, i, &sums[misfits + i]);
+	free(sums);
 	return 0;
 }
 

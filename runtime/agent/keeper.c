@@ -15,7 +15,7 @@
  * Commands that read counts ask the keeper to do this first, and to write what a process of case 3 has counted so far
  * to last-N-PID.
  *
- * The keeper ends when it holds no region and no session exists, or when the state directory is removed.
+ * The keeper ends when it holds no region and no session exists (private ones count while their owner lives), or when the state directory is removed.
  */
 #include "runtime/agent/keeper.h"
 
@@ -303,13 +303,6 @@ out:
 
 /* ---- the process ---- */
 
-static int note_session(const char *name, void *arg)
-{
-	(void)name;
-	*(bool *)arg = true;
-	return 1;
-}
-
 /*
  * Whether the keeper may end; it then does not listen any more. Holds the lock under which a keeper is started, so that
  * no command finds one that is about to end.
@@ -323,7 +316,7 @@ static bool keeper_may_end(struct keeper *keeper)
 		return false;
 	flock(keeper->dir.agents, LOCK_EX);
 	if (!fstat(keeper->dir.root, &st) && st.st_nlink)
-		agent_each_session(note_session, &sessions);
+		sessions = agent_any_session();
 	if (!sessions)
 		unlinkat(keeper->dir.agents, AGENT_KEEPER, 0);
 	flock(keeper->dir.agents, LOCK_UN);

@@ -178,6 +178,22 @@ int agent_each_session(int (*fn)(const char *name, void *arg), void *arg)
 	return each_session_with_owner(OWNER_NONE, fn, arg);
 }
 
+static int session_note(const char *name, void *arg)
+{
+	(void)name;
+	*(bool *)arg = true;
+	return 1;
+}
+
+bool agent_any_session(void)
+{
+	bool any = false;
+
+	if (!each_session_with_owner(OWNER_NONE, session_note, &any))
+		each_session_with_owner(OWNER_LIVES, session_note, &any);
+	return any;
+}
+
 /* Removes private sessions whose makers were killed before they had locked them. */
 static void remove_incomplete_sessions(const struct agent_dir *root)
 {

@@ -45,6 +45,8 @@ int agent_dir_remove(struct agent_dir *dir);
 
 /* Calls fn with the name of each session that is not private, until it does not return 0. */
 int agent_each_session(int (*fn)(const char *name, void *arg), void *arg);
+/* Returns whether there is a session that is not an orphan. */
+bool agent_any_session(void);
 /* Calls fn with the name of each private session whose owner has died. Removes those that were not completed. */
 int agent_each_orphan(int (*fn)(const char *name, void *arg), void *arg);
 

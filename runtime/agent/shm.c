@@ -251,31 +251,43 @@ uint32_t shm_table_used(const struct mapped_shm *shm, const struct mapped_table 
 	return n < table->ncells ? n : table->ncells;
 }
 
-static void cell_add(const struct agent_cell *from, struct agent_cell *sum)
+static void cells_sum(const struct agent_cell *from, uint32_t n, struct agent_cell *sums)
 {
-	uint64_t count = __atomic_load_n(&from->count, __ATOMIC_ACQUIRE);
-	uint64_t low = __atomic_load_n(&from->low, __ATOMIC_RELAXED);
-	uint64_t high = __atomic_load_n(&from->high, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t count = __atomic_load_n(&from[i].count, __ATOMIC_ACQUIRE);
+		uint64_t low = __atomic_load_n(&from[i].low, __ATOMIC_RELAXED);
+		uint64_t high = __atomic_load_n(&from[i].high, __ATOMIC_RELAXED);
 
-	sum->count += count;
-	sum->sum += __atomic_load_n(&from->sum, __ATOMIC_RELAXED);
-	sum->low = low > sum->low ? low : sum->low;
-	sum->high = high > sum->high ? high : sum->high;
+		sums[i].count += count;
+		sums[i].sum += __atomic_load_n(&from[i].sum, __ATOMIC_RELAXED);
+		sums[i].low = low > sums[i].low ? low : sums[i].low;
+		sums[i].high = high > sums[i].high ? high : sums[i].high;
+	}
 }
 
-void shm_cell(const struct mapped_shm *shm, uint32_t number, struct agent_cell *sum)
+/* Returns how many of n numbers, from first on, are below end. */
+static uint32_t numbers_below(uint32_t first, uint32_t n, uint32_t end)
 {
-	*sum = (struct agent_cell){ 0 };
-	if (number >= shm->ncells)
-		return;
-	cell_add((const struct agent_cell *)shm_at(shm, shm->cells_at) + number, sum);
-	for (uint32_t r = 0; number < shm->ncells_in_ring && r < shm->nrings; r++) {
-		const struct agent_ring *ring = shm_ring(shm, r);
+	if (first >= end)
+		return 0;
+	return n < end - first ? n : end - first;
+}
 
-		/* A read of a cell that its thread has not reached would allocate its page. */
-		if (shm_ring_is_used(shm, r) && number < __atomic_load_n(&ring->ncells, __ATOMIC_RELAXED))
-			cell_add((const struct agent_cell *)((const unsigned char *)ring + shm->cells_in_ring) + number,
-			         sum);
+void shm_cells(const struct mapped_shm *shm, uint32_t first, uint32_t n, struct agent_cell *sums)
+{
+	cells_sum((const struct agent_cell *)shm_at(shm, shm->cells_at) + first, numbers_below(first, n, shm->ncells),
+	          sums);
+	for (uint32_t r = 0; r < shm->nrings; r++) {
+		const struct agent_ring *ring = shm_ring(shm, r);
+		uint32_t end;
+
+		if (!shm_ring_is_used(shm, r))
+			continue;
+		/* A read of a cell that the thread has not reached would allocate its page. */
+		end = __atomic_load_n(&ring->ncells, __ATOMIC_RELAXED);
+		end = end < shm->ncells_in_ring ? end : shm->ncells_in_ring;
+		cells_sum((const struct agent_cell *)((const unsigned char *)ring + shm->cells_in_ring) + first,
+		          numbers_below(first, n, end), sums);
 	}
 }
 

@@ -51,8 +51,8 @@ void shm_count(const struct mapped_shm *shm, uint32_t attachment, struct agent_c
 bool shm_table(const struct mapped_shm *shm, uint32_t i, struct mapped_table *table);
 /* Returns how many cells of keys the table has in use, at most. */
 uint32_t shm_table_used(const struct mapped_shm *shm, const struct mapped_table *table);
-/* Sums up the cell of that number over all threads. */
-void shm_cell(const struct mapped_shm *shm, uint32_t number, struct agent_cell *sum);
+/* Adds n cells, from number first on, of all threads to sums[n]. */
+void shm_cells(const struct mapped_shm *shm, uint32_t first, uint32_t n, struct agent_cell *sums);
 /* Copies a key of the table. `to` has room for table->key_size. */
 void shm_table_key(const struct mapped_shm *shm, const struct mapped_table *table, uint32_t cell, struct agg_key *to);
 /* Returns whether the process continues in another region, which has taken over the counts and records. */

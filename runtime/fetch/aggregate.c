@@ -193,6 +193,9 @@ static int part_emit(struct aggregate_parser *ap, const struct value *value, str
 		op = FETCH_KEYCOMM;
 	} else if (value->type == TYPE_STRING || (value->type == TYPE_INTEGER && value->kind == PP_STRING)) {
 		op = FETCH_KEYSTR;
+		err = value_want_terminated(p, value);
+		if (err)
+			return err;
 	} else {
 		err = value_want_integer(p, value);
 		if (err)

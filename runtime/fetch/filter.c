@@ -159,11 +159,12 @@ int parser_string_call(struct parser *p, struct value *value)
 	int err = token_next(&p->tokens);
 
 	p->no_jumps = true; /* the steps can be moved */
-	if (!err)
-		err = parser_expression(p, value);
-	if (!err && value->type == TYPE_STRING && !value->length)
+	err = err ? err : parser_expression(p, value);
+	if (err)
+		return err;
+	if (value->type == TYPE_STRING && !value->length)
 		value->may_be_string = true; /* str(path, 10) */
-	else if (!err)
+	else
 		err = value_want_integer(p, value);
 	if (err)
 		return err;
@@ -313,6 +314,9 @@ static int call_key_parse(struct parser *p)
 		return err;
 	if (p->tokens.next.kind != TOKEN_END)
 		return parser_fail(p, p->tokens.next.at, "expected an operator");
+	err = value_want_terminated(p, &value);
+	if (err)
+		return err;
 	if (value.type == TYPE_STRING) {
 		parser_emit(p, &value.token, FETCH_HASH, false, 0);
 		return p->error;

@@ -85,10 +85,11 @@ static int path_add_index(struct parser *p, struct field_path *path, struct acce
 	access->is_index = true;
 	access->token = p->tokens.next;
 	err = token_number(&p->tokens, &access->token, &access->index);
-	if (!err && access->index > INDEX_MAX)
-		err = parser_fail(p, access->token.at, "an index is at most %d", INDEX_MAX);
-	if (!err)
-		err = path_add_token(p, path);
+	if (err)
+		return err;
+	if (access->index > INDEX_MAX)
+		return parser_fail(p, access->token.at, "an index is at most %d", INDEX_MAX);
+	err = path_add_token(p, path);
 	if (err)
 		return err;
 	if (!token_is(&p->tokens, ']'))
@@ -549,6 +550,15 @@ static int argument_is_object(struct parser *p, struct ctype *type, bool *yes)
 	return err;
 }
 
+/* Returns false if the argument is not a string of C++ for sure, so that its type need not be searched in DWARF. */
+static bool argument_may_be_object(const struct pp_arg *argument)
+{
+	size_t n = argument->type ? strlen(argument->type) : 0;
+
+	return (argument->described && argument->described->die) ||
+	       (n && (argument->type[n - 1] == '&' || strstr(argument->type, "string")));
+}
+
 static int path_emit(struct parser *p, size_t arg, const struct field_path *path, size_t used, struct value *value)
 {
 	static const struct pp_arg untyped = { .name = (char *)"", .type = (char *)"" };
@@ -559,6 +569,10 @@ static int path_emit(struct parser *p, size_t arg, const struct field_path *path
 
 	if (p->program->kind[arg] == PP_FAULT)
 		return missing_argument_error(p, &value->token, arg);
+	if (used == path->n && !argument_may_be_object(argument)) {
+		value->names = argument->described && argument->described->nvalues ? argument->described : NULL;
+		return argument_emit(p, arg, value);
+	}
 	place.type = ctype_of_arg(&p->types, argument, p->program->size[arg]);
 	if (!place.type)
 		return -ENOMEM;

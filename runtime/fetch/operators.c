@@ -32,6 +32,13 @@ int value_want_integer(const struct parser *p, const struct value *value)
 	}
 }
 
+int value_want_terminated(const struct parser *p, const struct value *value)
+{
+	if (!value->length || value->is_terminated)
+		return 0;
+	return parser_fail(p, value->token.at, "a string with a length cannot be a key: it may not end with a NUL");
+}
+
 /*
  * Compares a string that has a length: first the length, then the bytes. The steps of its address, which are the last, move
  * to after the comparison of the length.
@@ -88,9 +95,11 @@ static int strings_emit(struct parser *p, const struct binary_operator *op, cons
 		                   is_comm ? "a thread's name" : "strings with a length");
 	if (other->length && !other->is_terminated) {
 		err = sized_emit(p, other, &literal, prefix);
-		if (!err && op->op == FETCH_NE)
+		if (err)
+			return err;
+		if (op->op == FETCH_NE)
 			parser_emit(p, &other->token, FETCH_NOT, false, 0);
-		return err ? err : p->error;
+		return p->error;
 	}
 	if (is_comm && literal.length > COMM_MAX)
 		return parser_fail(p, text->token.at, "a thread's name has at most %d bytes", COMM_MAX);

@@ -96,6 +96,9 @@ int parser_name(struct parser *p, struct value *value);
 /* Returns 0 if the value is an integer, or -EINVAL with an error message that says how its type can be used. */
 int value_want_integer(const struct parser *p, const struct value *value);
 
+/* Returns 0, or -EINVAL with an error message if the value is a string that only its length ends. */
+int value_want_terminated(const struct parser *p, const struct value *value);
+
 /*
  * Emits a binary operator other than && and ||. The steps of both operands have been emitted; left_steps is the number of
  * steps at the end of the left one's. Sets the type of *result.

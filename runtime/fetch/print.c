@@ -94,13 +94,12 @@ static int list_parse(struct print *print)
 
 	while (!err && token_is(&p->tokens, ',')) {
 		err = token_next(&p->tokens);
-		if (!err)
-			err = item_parse(print);
+		err = err ? err : item_parse(print);
 	}
-	if (!err && p->tokens.next.kind != TOKEN_END)
-		err = parser_fail(p, p->tokens.next.at,
-		                  token_is(&p->tokens, ')') ? "unmatched ')'" : "expected ',' or an operator");
-	return err;
+	if (err || p->tokens.next.kind == TOKEN_END)
+		return err;
+	return parser_fail(p, p->tokens.next.at,
+	                   token_is(&p->tokens, ')') ? "unmatched ')'" : "expected ',' or an operator");
 }
 
 /* Replaces the steps of the program's arguments by those of the parser. Keeps the key of a call, which follows them. */

@@ -99,6 +99,12 @@ static int kernel_arm_new(struct pp_session *session, struct attachment *attachm
 
 	if (err)
 		return err;
+	if (options->buffer && kernel_ring_size(k) != options->buffer)
+		return error_set(
+			EEXIST,
+			"session '%s' has a buffer of %zu bytes, which applies to the whole session; use another "
+			"session (-s)",
+			session->name, kernel_ring_size(k));
 	if (options->record)
 		__atomic_store_n(&k->config->record_until, ~0ull, __ATOMIC_RELEASE);
 	attachment->number = (uint32_t)k->config->next_attachment++;

@@ -435,7 +435,7 @@ static void emit_records(struct phases *p)
 {
 	struct emitter *e = &p->e;
 
-	if (p->is_light)
+	if (p->is_light || (!p->has_predicates && !p->has_aggregates))
 		emit_scratch(e, p->lost);
 	emit_record_head(e);
 	emit_spec(e, BPF_REG_1);
@@ -498,6 +498,8 @@ static int phases_open(struct phases *p)
 			p->ncolumns = p->programs[i]->aggregate->ncolumns;
 		p->is_light &= !p->programs[i]->npredicate && aggregate_is_light(&p->e, p->programs[i]);
 	}
+	/* Without them emit_predicates() is left out, and r7 is not scratch memory yet. */
+	p->is_light |= !p->has_predicates && !p->has_aggregates;
 	p->fetch = label_new(&p->e);
 	p->output = label_new(&p->e);
 	p->out = label_new(&p->e);

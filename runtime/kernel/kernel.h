@@ -118,7 +118,10 @@ int kernel_task_storage_allocates(int fd, uint32_t size);
 void *kernel_map_memory(int fd, size_t size);
 
 /* Create, or open from the pins, the maps of a session. _get() returns -ENOENT if the session is incomplete. */
-int kernel_maps_create(struct kernel_session *k);
+/* ring_size: of the ring, a power of two; 0: KERNEL_RING_SIZE. */
+int kernel_maps_create(struct kernel_session *k, size_t ring_size);
+/* Returns the size of the session's ring, 0 if it is not known. */
+size_t kernel_ring_size(const struct kernel_session *k);
 int kernel_maps_get(struct kernel_session *k);
 void kernel_maps_close(struct kernel_session *k);
 

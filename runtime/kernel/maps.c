@@ -121,7 +121,15 @@ static int session_maps_pin(struct kernel_session *k)
 	return err;
 }
 
-int kernel_maps_create(struct kernel_session *k)
+size_t kernel_ring_size(const struct kernel_session *k)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(k->ring_fd, &info, &size) ? 0 : info.max_entries;
+}
+
+int kernel_maps_create(struct kernel_session *k, size_t ring_size)
 {
 	int err;
 
@@ -129,7 +137,8 @@ int kernel_maps_create(struct kernel_session *k)
 		kernel_map_create(BPF_MAP_TYPE_ARRAY, "pp_config", 4, sizeof(struct kernel_config), 1, BPF_F_MMAPABLE);
 	if (k->config_fd < 0)
 		return k->config_fd;
-	k->ring_fd = kernel_map_create(BPF_MAP_TYPE_RINGBUF, "pp_ring", 0, 0, KERNEL_RING_SIZE, 0);
+	k->ring_fd =
+		kernel_map_create(BPF_MAP_TYPE_RINGBUF, "pp_ring", 0, 0, ring_size ? ring_size : KERNEL_RING_SIZE, 0);
 	if (k->ring_fd < 0)
 		return k->ring_fd;
 	k->handover_fd =

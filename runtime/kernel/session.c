@@ -220,7 +220,7 @@ void kernel_session_close(struct pp_session *session)
 }
 
 /* Opens or creates the maps of a session. The caller holds the lock. */
-static int session_maps_open(struct kernel_session *k, bool create)
+static int session_maps_open(struct kernel_session *k, bool create, size_t ring_size)
 {
 	int err = kernel_maps_get(k);
 
@@ -234,7 +234,7 @@ static int session_maps_open(struct kernel_session *k, bool create)
 	pin_unlink(&k->pins, "ring", -1, -1);
 	pin_unlink(&k->pins, "mark", -1, -1);
 	pin_unlink(&k->pins, "scratch", -1, -1);
-	err = kernel_maps_create(k);
+	err = kernel_maps_create(k, ring_size);
 	if (err)
 		pins_remove(&k->pins);
 	return err;
@@ -243,7 +243,7 @@ static int session_maps_open(struct kernel_session *k, bool create)
 static int session_open_locked(struct pp_session *session, bool create)
 {
 	struct kernel_session *k = kernel_of(session);
-	int err = session_maps_open(k, create);
+	int err = session_maps_open(k, create, session->buffer);
 
 	if (err)
 		return err;
@@ -280,7 +280,7 @@ int kernel_session_open(struct pp_session *session, bool create)
 	k->pins.root = k->pins.dir = -1;
 	k->config_fd = k->ring_fd = k->handover_fd = k->scratch_fd = -1;
 	session_set_state(session, &backend_kernel, k);
-	err = session->is_private ? kernel_maps_create(k) : session_open_pinned(session, create);
+	err = session->is_private ? kernel_maps_create(k, session->buffer) : session_open_pinned(session, create);
 	if (err)
 		kernel_session_close(session);
 	return err;

@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|agg|agg-size|print|strlen)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|agg|agg-size|buffer|print|strlen)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -115,6 +115,7 @@ _probepoint() {
 		'--latency=[measure the time between two probes]:probe:_probepoint_probes:probe:_probepoint_probes'
 		'--agg=[compute this at the hits]:expression: ' '--agg-size=[keep at most N keys and buckets]:number: '
 		'*--print=[record these values]:expressions: ' '--strlen=[record at most N bytes of a string]:number: '
+		'--buffer=[use a buffer of this size]:size: '
 		'--on=[match the two probes by this expression]:expression: '
 		'*--string=[read this argument as a string]:argument: ' '*--no-string=[show the address of this argument]:argument: '
 		{-s,--session=}'[use this session]:session:_probepoint_sessions'

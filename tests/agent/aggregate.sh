@@ -12,7 +12,7 @@ build -shared -fPIC -o "$T/library.so" tests/agent/tally-library.c
 seed=${SEED:-$SRANDOM}
 echo "SEED=$seed"
 hits=500
-[ -z "${PROBEPOINT_LONG-}" ] || hits=200000
+[ -z "${PROBEPOINT_LONG-}" ] || hits=20000
 
 run() {
 	rm -f "$T/log"
@@ -94,7 +94,18 @@ want "keys of a million in the default table" "10000 990000" \
 want "their sum" 3000000 "$(stat_of a | jq '.aggregates[0] | .total.values[0].sum + .rest[0].other_sum')"
 disarm a
 
+# ---- a thread that must not make system calls ----
+arm a 'count(), sum(size) by who'
+arm b 'count() by comm'
+say "strict 3000"
+want "hits of a thread in strict mode" "1000 2000|1000 2000|1000 2000" \
+	"$(stat_of a | jq -r '.aggregates[0].entries | map(.values | "\(.[0].count) \(.[1].sum)") | join("|")')"
+want "keys of its name" "0 0 3000" "$(rest b 0)"
+disarm a b
+end
+
 # ---- threads are killed while they hit ----
+run
 arm a 'count(), sum(size) by who, comm'
 arm b 'hist(size) by who'
 echo "endless 8" >&"$to"
@@ -116,3 +127,18 @@ for i in 1 2 3; do say "library $T/library.so 1000"; done
 want "hits in a library that was loaded three times" "600 298500|600 299100|600 299700|600 300300|600 300900" "$(
 	stat_of g | jq -r '.aggregates[0].entries | sort_by(.key) | map(.values | "\(.[0].count) \(.[1].sum)") | join("|")')"
 end
+
+# ---- probe-stat arms by itself: no hit is recorded, so that none is lost ----
+out=$(probe-stat --json -b agent --agg 'count()' tally:hit -- "$T/tally" "$T/log" "$seed" 50000) || fail "probe-stat: $out"
+want "hits and idle hits of probe-stat --agg" "50000 50000 0 0" \
+	"$(jq -r '.probes[0] | "\(.hits) \(.idle) \(.recorded) \(.lost)"' <<<"$out")"
+run
+probe-stat --json -b agent -i 0.1 -p "$pid" --children --agg 'count(), sum(delta) by who' tally:hit >"$T/reports" &
+stat=$!
+wait_for 10 [ -s "$T/reports" ]
+for how in exit _exit kill exec; do say "child $how 3 100"; done
+kill -INT $stat
+wait $stat || fail "probe-stat ended with $?"
+end
+tail -n 1 "$T/reports" >"$T/json"
+out=$(tests/agent/tally.py "$T/log" who - delta <"$T/json" 2>&1) || fail "children of a process of probe-stat: $out"

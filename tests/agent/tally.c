@@ -12,6 +12,7 @@
  *         endless THREADS      threads that hit without a log
  *         setns                enters its own UTS namespace, for which the agent's thread ends for a moment
  *         lock                 locks and unlocks all of its memory
+ *         strict HITS          a thread enters the strict mode of seccomp, then hits
  *         exit
  *     tally LOG SEED HITS      hits so often, then ends
  */
@@ -25,7 +26,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sched.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/probe.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -149,6 +153,25 @@ static void library(const char *path, long hits)
 	dlclose(lib);
 }
 
+/* A system call, or a read of the CPU's counter, kills the thread, and with it the process. */
+static void *strict(void *hits)
+{
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT))
+		abort();
+	for (long i = 0; i < (long)hits; i++)
+		hit(i % 3, 2, 1, "text");
+	syscall(SYS_exit, 0);
+	return NULL;
+}
+
+static void strict_run(long hits)
+{
+	pthread_t t;
+
+	pthread_create(&t, NULL, strict, (void *)hits);
+	pthread_join(t, NULL);
+}
+
 static void enter_own_namespace(void)
 {
 	int fd = open("/proc/self/ns/uts", O_RDONLY);
@@ -178,6 +201,8 @@ static void command(const char *line)
 			hit(i, 3, -3, "text");
 	else if (sscanf(line, "endless %d", &threads) == 1)
 		run(threads, 0, false);
+	else if (sscanf(line, "strict %ld", &hits) == 1)
+		strict_run(hits);
 	else if (!strcmp(line, "setns\n"))
 		enter_own_namespace();
 	else if (!strcmp(line, "lock\n") && (mlockall(MCL_CURRENT) || munlockall()))

@@ -4,6 +4,7 @@
 
     tally.py LOG KEYS CALL... <JSON   KEYS: fields of the log with commas, or -
 """
+import bisect
 import json
 import math
 import sys
@@ -42,8 +43,9 @@ def fail(text):
 def check_buckets(what, buckets, values):
     if sum(b["count"] for b in buckets) != len(values):
         fail(f"{what}: the buckets hold {sum(b['count'] for b in buckets)} of {len(values)} values")
+    values = sorted(values)
     for b in buckets:
-        n = sum(b["low"] <= v <= b["high"] for v in values)
+        n = bisect.bisect_right(values, b["high"]) - bisect.bisect_left(values, b["low"])
         if n != b["count"]:
             fail(f"{what}: bucket {b['low']} to {b['high']} has {b['count']}, not {n}")
 

@@ -57,6 +57,26 @@ want "control characters of a key" 0 "$(LC_ALL=C grep -c $'[\x01-\x09\x0b-\x1f\x
 want "counts of keys" '3 "a" 2 "日" 1 "\x1b[2J" 1 (unread: 7 (total)' "$(rows | awk '{ print $1, $2 }' | xargs -d'\n' | tr -d '\r')"
 expect 0 probe-disable -q -s "$S"
 
+# A string that was longer in the process says so, in JSON too. A second --agg is refused, not ignored.
+expect 0 probe-enable -q -s "$S" -p "$p" --agg 'count() by text, number' target:say__entry
+tell p "say $(printf '61%.0s' {1..63})"
+tell p "say $(printf '61%.0s' {1..64})"
+want "cut keys" '[[],["text"]]' "$(probe-stat --json -s "$S" | json '[.aggregates[0].entries[] | .cut // []] | sort')"
+expect 0 probe-disable -q -s "$S"
+for option in --agg --if; do
+	expect 2 probe-stat -p "$p" $option 'count()' $option 'count()' app:tick
+	want_like "$option twice" "*$option is given twice*" "$out"
+done
+
+# Calls after the first one say what they lack: values without room, and values in memory that cannot be read.
+expect 0 probe-enable -q -s "$S" -p "$p" --agg 'count(), pct(arg0)' --agg-size 11 app:tick
+tell p "tick 1000"
+probe-stat -q -s "$S" >"$T/out" || fail "no table"
+other=$(probe-stat --json -s "$S" | jq '.aggregates[0].rest[1].other')
+[ "$other" -gt 500 ] || fail "values without room: $other"
+grep -qx "pct(arg0) lacks $other values that found no room: --agg-size" "$T/out" || fail "no line: $(cat "$T/out")"
+expect 0 probe-disable -q -s "$S"
+
 # ---- histograms ----
 expect 0 probe-enable -q -s "$S" -p "$p" --agg 'hist(arg0 % 40 * 3), lhist(arg0 - 50, -20, 60, 20), pct(arg0)' app:tick
 tell p "tick 100"

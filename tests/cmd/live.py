@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Tests the live table of probe-stat on a pseudo terminal. usage: live.py SESSION
+"""Tests the live table of probe-stat on a pseudo terminal. usage: live.py SESSION PID
 
-The session has the probes app:tick, which is hit all the time, and target:say__entry and _return, which were hit once.
+The session has these probes of the process: app:tick, which is hit all the time, and target:say__entry and _return, which were hit once.
 """
 
 import os
@@ -12,7 +12,7 @@ import sys
 sys.dont_write_bytecode = True
 from pty_terminal import Terminal  # noqa: E402
 
-session = sys.argv[1]
+session, target = sys.argv[1:3]
 live = ["probe-stat", "-s", session, "-i", "0.05"]
 
 
@@ -122,6 +122,21 @@ def test_plain():
         t.close()
 
 
+def test_aggregates():
+    command = ["probe-stat", "-p", target, "--agg", "count(), hist(arg0) by arg0 % 2", "app:tick"]
+    t = Terminal(command, TERM="xterm", columns=100, lines=30)
+    t.wait(lambda: t.shows("COUNT +arg0 % 2") and t.shows(r"hist\(arg0\) of 0:"), "an aggregate is shown")
+    t.resize(60, 12)
+    t.wait(lambda: t.shows("COUNT +arg0 % 2"), "the aggregate is drawn in a small terminal")
+    t.resize(100, 40)
+    t.wait(lambda: t.shows("32 to 63 .*█"), "bars are drawn")
+    t.type("\003")
+    want("status of a session of its own after Ctrl-C", 0, t.end())
+    want("after Ctrl-C", "", t.is_restored())
+    want("the last aggregate stays", True, t.shows(r"\(total\)"))
+    t.close()
+
+
 def test_times_and_end():
     t = Terminal(live + ["-n", "3", "--sort", "name"], TERM="xterm", LC_ALL="C", columns=120)
     want("status with -n", 0, t.end())
@@ -141,4 +156,5 @@ test_sizes()
 test_signals()
 test_stop()
 test_plain()
+test_aggregates()
 test_times_and_end()

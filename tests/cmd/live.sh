@@ -12,4 +12,4 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 expect 0 probe-enable -q -s "$S" -p "$p" 'app:*' 'target:*'
 tell p "say 61"
 while tell p "tick 100"; do sleep 0.02; done &
-expect 0 python3 tests/cmd/live.py "$S"
+expect 0 python3 tests/cmd/live.py "$S" "$p"

@@ -37,7 +37,6 @@ table() {
 -b kernel                | trace-session
 --if pid>0               | trace-session
 --string arg0            | trace-session
---print pid              | trace-session
 --strlen 7               | trace-session
 --no-string arg0         | trace-session
 --children               | trace-session trace-file enable-file
@@ -62,6 +61,7 @@ table() {
 --strlen 10              | trace-session
 --print pid              | trace-session
 --agg-size 10            | trace-session
+--buffer 1M              | trace-session
 --agg count()            | trace-session
 --latency a:b a:c        | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command
 --on pid                 | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command

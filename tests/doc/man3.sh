@@ -128,7 +128,7 @@ done
 for file in "$T"/example-*.c; do
 	"$CC" -std=gnu17 -Wall -Wno-unused-variable -Werror -Iinclude -I"$T" -fsyntax-only "$file" || fail "${file##*/} does not compile"
 done
-want "examples in the pages" 9 "$(ls "$T"/example-*.c | wc -l)"
+want "examples in the pages" 10 "$(ls "$T"/example-*.c | wc -l)"
 
 # ---- formatting and installing ----
 

@@ -93,13 +93,15 @@ static void fuzz_programs(struct loaded_attachment *attachment)
 	static struct image_ranges image;
 	static struct agent_shm shm;
 	static struct life life;
+	static const struct hit_table cells = { .mask = 1023, .shift = 54, .ncells = 500, .key_size = 200 };
+	static const struct hit_group group = { .table = &cells };
 	struct trampoline_table table;
 
 	trampoline_table_fill(&table);
 	for (uint32_t i = 0; i < attachment->header->nprograms; i++) {
-		struct trampoline_consumer consumer = { .program = attachment_program(attachment, i),
-			                                .shm = &shm,
-			                                .slot = i };
+		struct trampoline_consumer consumer = {
+			.program = attachment_program(attachment, i), .shm = &shm, .slot = i, .group = &group
+		};
 		size_t n = consumer.program ? trampoline_compile(code, 0x7f0000000000, 0x7f0000001000, &consumer, 1,
 		                                                 &image, &table, &life)
 		                            : 0;

@@ -54,6 +54,7 @@ if [ "$(uname -m)" = x86_64 ]; then
 		"$CC" -O1 -Iinclude -xc - -o "$T/probes" || fail "cannot build a program with probes"
 	expect 0 probe-enable -q -b agent -s one -f "$T/probes" 'a:*'
 	expect 0 probe-enable -q -b agent -s two -f "$T/probes" --string arg1 --if 'arg0 > 1 && arg1 =~ "x*" || comm == "y"' a:b
+	expect 0 probe-enable -q -b agent -s three -f "$T/probes" --agg 'count(), pct(arg0), lhist(arg0, 0, 100, 5) by arg0, comm' a:b
 	for segment in "$XDG_RUNTIME_DIR"/probepoint/*/segment-*; do
 		{ printf '\1'; cat "$segment"; } >"$T/agent/$(basename "$(dirname "$segment")")" || fail "cannot copy an attachment file for the corpus"
 	done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Aggregates in the kernel stay exact while points of the attachment are disarmed, by commands, in an owner process and over
-# the budget. A full table counts the rest exactly.
+# the budget. A full table counts the rest exactly. Extremes are exact if each hit has a new one.
 . tests/plugin/lib.sh
 . tests/kernel/lib.sh
 need_kernel
@@ -63,4 +63,14 @@ echo "a hit with a new key takes $((answer / keys)) ns, one of a table with one 
 want "keys of a full table" "500 $((keys - 500)) $(((keys - 1) * keys / 2))" "$(probe-stat --json -s $S |
 	jq -r '.aggregates[0] | "\(.keys) \(.rest[0].other) \(.total.values[1].sum + .rest[1].other_sum)"')"
 want "each key has one hit" 1 "$(probe-stat --json -s $S | jq '[.aggregates[0].entries[].values[0].count] | max')"
+expect 0 probe-disable -q -s $S
+
+# ---- each hit of eight threads is a new maximum ----
+
+expect 0 probe-enable -q -b kernel -s $S --agg 'min(key), max(key), min(1000000000 - key), sum(key)' -p $p agg:keyed__entry
+tell p "rise 8 $((keys / 8))"
+last=$((keys / 8 * 8 - 1))
+want "extremes of rising numbers" "$((last + 1)) 0 $last $((1000000000 - last)) 0 $((last * (last + 1) / 2))" "$(probe-stat --json -s $S | jq -r '
+	.aggregates[0] | .rest[0].other as $other | .total.values |
+	"\(.[1].count) \(.[0].min) \(.[1].max) \(.[2].min) \($other) \(.[3].sum)"')"
 stop p

@@ -9,6 +9,7 @@
  *     spawn THREADS TIMES SEED  the same in a child that has executed this program again
  *     load FILE TIMES SEED      loads the library, calls its hit() TIMES times and unloads it
  *     keys TIMES                TIMES calls of keyed() with different values, not logged; answers with the ns that they took
+ *     rise THREADS TIMES        THREADS threads call keyed() TIMES times each, with the numbers from 0 on
  *     start THREADS, stop       THREADS threads call hit(), not logged, until stop, which answers with the number of calls
  *     leave TIMES               TIMES calls of twice(), whose results are logged as "pid n result"
  *     pid
@@ -210,6 +211,30 @@ static long keys(long times)
 	return (to.tv_sec - from.tv_sec) * 1000000000 + to.tv_nsec - from.tv_nsec;
 }
 
+static atomic_ulong risen;
+
+static void *rise(void *arg)
+{
+	const struct work *w = arg;
+
+	for (long i = 0; i < w->times; i++)
+		keyed(risen++);
+	return NULL;
+}
+
+static void rise_all(int threads, long times)
+{
+	struct work w[THREADS_MAX];
+
+	risen = 0;
+	for (int i = 0; i < threads; i++) {
+		w[i].times = times;
+		pthread_create(&w[i].thread, NULL, rise, &w[i]);
+	}
+	for (int i = 0; i < threads; i++)
+		pthread_join(w[i].thread, NULL);
+}
+
 static void *repeat(void *arg)
 {
 	struct work *w = arg;
@@ -272,6 +297,8 @@ static void execute(const char *line, const char *self)
 		load(path, times, seed);
 	else if (sscanf(line, "leave %ld", &times) == 1)
 		leave(times);
+	else if (sscanf(line, "rise %d %ld", &threads, &times) == 2)
+		rise_all(threads, times);
 	else if (sscanf(line, "start %d", &threads) == 1)
 		repeat_start(threads);
 }

@@ -132,3 +132,30 @@ refused 'c->d->x' "'db' has no field 'x': it has id, title, view"
 refused 'c->n, len && len' "can only be used in filters"
 expect 2 probe-trace -q --strlen 4097 t:shop__take__entry -- "$T/kinds"
 want_like "--strlen" "*--strlen: invalid number '4097'; give 1 to 4096*" "$out"
+
+# ---- strings at the ends of calls ----
+
+# The record must not be built in the memory of the frames: then each thread had one record.
+cat >"$T/deep.c" <<'E2'
+__attribute__((noipa)) int down(int depth, const char *text)
+{
+	int below = depth ? down(depth - 1, text) + 1 : 0;
+	__asm__ volatile("" : : "r"(text) : "memory");
+	return below;
+}
+int main(void)
+{
+	for (int i = 0; i < 3; i++)
+		down(100, "deep");
+	return 0;
+}
+E2
+$GCC -O1 -fno-optimize-sibling-calls -g "${with[@]}" -fplugin-arg-probepoint-functions=down -o "$T/deep" "$T/deep.c" || fail "deep.c"
+for b in kernel agent; do
+	for p in t:down__return 'func:down%return'; do
+		[ "$b$p" != 'agentfunc:down%return' ] || continue
+		expect 0 probe-trace -q --json -b $b --print 'depth, text, duration' "$p" -- "$T/deep"
+		want "$b: records of $p" '3 5050' "$(jq -sr '[.[].args | select(.text == "deep" and .duration > 0) | .depth] |
+			"\(length / 101) \(add / 3)"' <<<"$out")"
+	done
+done

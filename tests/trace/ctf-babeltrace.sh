@@ -27,7 +27,7 @@ _faults = 0x0 }
 1008 kind:text: $worker, { n = -6, s = "quote\\" back\\\\ tab\\t line\\n", t = "é", _faults = 0x0, _cut = 0x0 }
 1009 kind:text: $worker, { n = -7, s = "", t = "12345678", _faults = 0x2, _cut = 0x0 }
 1010 kind:text: $worker, { n = 0, s = "1234567", t = "", _faults = 0x5, _cut = 0x0 }
-1011 kind:text: $worker, { n = 0, s = "$z127", t = "nul", _faults = 0x0, _cut = 0x2 }
+1011 kind:text: $worker, { n = 0, s = "$z127", t = "nul", _faults = 0x0, _cut = 0x6 }
 1012 kind:nothing: $worker, { }
 1013 kind:unreadable: $worker, { n = 42, _faults = 0x1 }
 9000000000 kind:nothing: { 4194304, 4194303, "fifteen letters" }, { }

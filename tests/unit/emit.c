@@ -263,7 +263,7 @@ START_TEST(stack)
 	struct emitted emitted;
 
 	k.config_fd = k.ring_fd = k.handover_fd = k.scratch_fd = -1;
-	ck_assert_msg(!kernel_maps_create(&k), "%s", pp_error());
+	ck_assert_msg(!kernel_maps_create(&k, 0), "%s", pp_error());
 	scope.map = kernel_map_create(BPF_MAP_TYPE_HASH, "members", 4, 4, 1, 0);
 
 	struct emit_maps maps = {

@@ -499,13 +499,15 @@ static void check_aggregate(const struct fetch_program *p)
 }
 
 /* Runs one hit in both, of a thread with or without a ring. Returns false if it reads memory that the test cannot. */
-static bool hit_aggregates(const struct interned_program *program)
+static bool hit_aggregates(const struct interned_program *program, uint32_t slot)
 {
 	const struct fetch_program *p = &program->fetch;
+	uint64_t position = ring->head;
+	bool recorded;
 
 	agent_thread.busy = below(2);
 	agent_thread.ring[3] = agent_thread.busy ? NULL : ring;
-	interpret(p);
+	recorded = interpret(p) && shm->record_until && !agent_thread.busy;
 	if (read_elsewhere)
 		return false;
 	memcpy(memory_before, memory, sizeof(memory_before));
@@ -513,6 +515,10 @@ static bool hit_aggregates(const struct interned_program *program)
 	trampoline_run();
 	check_unchanged(p);
 	check_aggregate(p);
+	if (recorded)
+		check_record(p, slot, position, 512);
+	else
+		ck_assert_uint_eq(ring->head, position);
 	return true;
 }
 
@@ -538,6 +544,8 @@ START_TEST(aggregates_are_what_the_interpreter_computes)
 	stay_on_this_cpu();
 	makes_aggregates = true;
 	for (int round = 0; round < rounds; round++) {
+		uint32_t slot = below(AGENT_SLOTS);
+
 		new_stack();
 		new_inputs();
 		make_program(&maker, &program.fetch, depths);
@@ -545,8 +553,9 @@ START_TEST(aggregates_are_what_the_interpreter_computes)
 		for (unsigned i = 0; i < maker.aggregate.nparts; i++)
 			program.key_size += agg_part_size(maker.aggregate.parts[i].kind);
 		new_table(&program, 1 + below(60));
-		ck_assert_uint_gt(make_trampoline(&program, below(AGENT_SLOTS)), 0);
-		for (int hit = 0; hit < 12 && hit_aggregates(&program); hit++)
+		shm->record_until = below(2) ? AGENT_RECORD_ALWAYS : 0;
+		ck_assert_uint_gt(make_trampoline(&program, slot), 0);
+		for (int hit = 0; hit < 12 && hit_aggregates(&program, slot); hit++)
 			if (hit % 3 == 2)
 				new_inputs();
 		cells += (long)model.n;
