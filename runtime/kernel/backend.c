@@ -105,7 +105,8 @@ static int kernel_arm_new(struct pp_session *session, struct attachment *attachm
 			"session '%s' has a buffer of %zu bytes, which applies to the whole session; use another "
 			"session (-s)",
 			session->name, kernel_ring_size(k));
-	if (options->record)
+	/* The reader of a private session moves the time, and must be able to end the recording. */
+	if (options->record && !session->is_private)
 		__atomic_store_n(&k->config->record_until, ~0ull, __ATOMIC_RELEASE);
 	attachment->number = (uint32_t)k->config->next_attachment++;
 	attachment->manifest->attachment = attachment->number;

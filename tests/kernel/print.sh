@@ -150,6 +150,7 @@ int main(void)
 	return 0;
 }
 E2
+sed 's/i < 3/1/' "$T/deep.c" >"$T/endless.c"
 $GCC -O1 -fno-optimize-sibling-calls -g "${with[@]}" -fplugin-arg-probepoint-functions=down -o "$T/deep" "$T/deep.c" || fail "deep.c"
 for b in kernel agent; do
 	for p in t:down__return 'func:down%return'; do
@@ -159,3 +160,13 @@ for b in kernel agent; do
 			"\(length / 101) \(add / 3)"' <<<"$out")"
 	done
 done
+
+# ---- a program that hits all the time: the trace ends ----
+
+$GCC -O1 -fno-optimize-sibling-calls -g "${with[@]}" -fplugin-arg-probepoint-functions=down -o "$T/endless" "$T/endless.c" ||
+	fail "endless.c"
+"$T/endless" &
+endless=$!
+at_end 'kill $endless 2>/dev/null'
+timeout -k 1 20 probe-trace -q -b kernel --json --for 200ms -p $endless --print depth t:down__entry >/dev/null ||
+	fail "probe-trace --for ended with $?"

@@ -10,7 +10,7 @@ need_kernel
 [ "${PROBEPOINT_LONG-}" ] && times=5000 each=200 || times=300 each=20
 
 both() {
-	local file=$T/trace slow fast faults
+	local file=$T/trace slow_hits fast_hits faults
 	mkfifo "$T/in"
 	"$T/sleeps" $times $each <"$T/in" >"$T/out" &
 	pid=$!
@@ -23,10 +23,10 @@ both() {
 	exec {in}>&-
 	wait $tracer
 	rm "$T/in"
-	read -r slow fast faults < <(tail -n 1 "$T/out")
-	want "hits of sleeps:slow" $times "$slow"
+	read -r slow_hits fast_hits faults < <(tail -n 1 "$T/out")
+	want "hits of sleeps:slow" $times "$slow_hits"
 	[ "$faults" -ge $times ] || fail "only $faults page faults in $times hits"
-	[ "$fast" -ge $((times * each)) ] || fail "$fast hits of sleeps:fast"
+	[ "$fast_hits" -ge $((times * each)) ] || fail "$fast_hits hits of sleeps:fast"
 	jq -r 'select(.probe) | [(.probe | sub(".*:"; "")), (.args | if type == "array" then .[].value else .[] end)] | map(tostring) | join(" ")' "$file" >"$T/values" ||
 		fail "$(head -n 3 "$file")"
 	awk '{ n[$1]++; if ($1 != $3 || $2 != $4 || NF != 4) { bad++; if (bad < 5) print } }
@@ -37,7 +37,7 @@ both() {
 	[ "$nfast" -gt 0 ] || fail "no record of sleeps:fast was read"
 	if grep -q ', 0 lost' "$file.err"; then
 		want "records of sleeps:slow" $times "$nslow"
-		want "records of sleeps:fast" "$fast" "$nfast"
+		want "records of sleeps:fast" "$fast_hits" "$nfast"
 	else
 		[ "${PROBEPOINT_LONG-}" ] || fail "records were lost: $(cat "$file.err")"
 	fi

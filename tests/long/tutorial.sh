@@ -21,8 +21,8 @@ seq -f 'RPUSH basket:77 item%g' 20000 | redis-cli -s "$T/socket" --pipe >/dev/nu
 (while redis-benchmark -s "$T/socket" -q -n 3000 -c 4 -r 1000 -t set,get,lpush; do :; done >/dev/null 2>&1) &
 load=$!
 (while redis-cli -s "$T/socket" lrange basket:77 0 -1; do sleep 0.1; done >/dev/null 2>&1) &
-slow=$!
-at_end "kill $load $slow 2>/dev/null"
+reading=$!
+at_end "kill $load $reading 2>/dev/null"
 
 mkdir "$T/bin"
 printf '#!/bin/sh\necho %s\n' "$server" >"$T/bin/pidof"
