@@ -91,6 +91,7 @@ const struct backend backend_null = {
 	.limit = backend_has_no_limit, .unlimit = backend_unlimits_nothing, .armed = null_armed,
 	.counts = backend_counts_zero, .processes = backend_knows_no_process, .start_time = backend_knows_no_start,
 	.pid_namespace = backend_shares_pids,
+	.aggregates = backend_aggregates_nothing,
 	.uncounted = backend_counts_all, .record = backend_records_with_reader, .reader_open = null_reader_open,
 	.reader_next = backend_reads_nothing, .reader_close = backend_drops_nothing,
 	.reader_stop = backend_drops_nothing, .reader_drop = backend_drops_nothing,
