@@ -61,7 +61,7 @@ struct trace_command {
 enum { TICK_MS = 100, TICKS_PER_SECOND = 1000 / TICK_MS };
 
 /* Hits may still write their records when recording ends. trace_read_rest() waits for them this often, this long. */
-enum { LATE_TIMES = 50, LATE_NS = 2000000 };
+enum { LATE_TIMES = 50, LATE_NS = 2000000, REST_SECONDS = 10 };
 
 /* ---- the command line ---- */
 
@@ -336,14 +336,26 @@ static int trace_read_live(struct trace_command *t)
 	return 0;
 }
 
-/* Reads the records from before the end of recording. A second interrupt ends this, too. */
+static time_t trace_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+/*
+ * Reads the records from before the end of recording. A second interrupt ends this, too. A program can record faster than
+ * this reads, so what is not read after REST_SECONDS is lost.
+ */
 static int trace_read_rest(struct trace_command *t)
 {
 	struct pp_record_counts counts;
 	const struct pp_event *event;
+	time_t end = trace_seconds() + REST_SECONDS;
 	int got, err;
 
-	for (int late = 0; interrupted < 2 && !trace_is_complete(t);) {
+	for (int late = 0; interrupted < 2 && !trace_is_complete(t) && trace_seconds() < end;) {
 		got = pp_reader_next(t->reader, 0, &event);
 		if (got == -EBADMSG || got == -EINTR)
 			continue;

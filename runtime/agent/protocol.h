@@ -152,6 +152,7 @@ enum agent_clock {
 };
 
 #define AGENT_RECORD_ALWAYS (~0ull) /* record_until: without end */
+#define AGENT_RECORD_ENDED 1ull     /* record_until: the reader of a private session has ended it, for good */
 
 struct agent_shm {
 	uint32_t magic, version;

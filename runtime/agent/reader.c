@@ -53,10 +53,11 @@ static void target_record_until(const struct agent_reader *r, const struct targe
 {
 	uint64_t *at = &target->shm.header->record_until;
 	uint64_t was = __atomic_load_n(at, __ATOMIC_ACQUIRE);
-	uint64_t will = until ? record_clock_from_ns(&r->clock, &target->shm, until) : 0;
+	bool ends = r->stopped && r->session->session->is_private;
+	uint64_t will = until ? record_clock_from_ns(&r->clock, &target->shm, until) : ends ? AGENT_RECORD_ENDED : 0;
 
-	/* The agent may set AGENT_RECORD_ALWAYS meanwhile. */
-	while (was != AGENT_RECORD_ALWAYS &&
+	/* The agent may set AGENT_RECORD_ALWAYS meanwhile. Only the end of a private session ends that. */
+	while ((was != AGENT_RECORD_ALWAYS || ends) &&
 	       !__atomic_compare_exchange_n(at, &was, will, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
 		;
 }

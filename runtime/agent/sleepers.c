@@ -12,7 +12,8 @@
 #include "runtime/agent/reach.h"
 #include "runtime/agent/wake.h"
 
-#define TRIES 500 /* with a pause of 2 ms: a second */
+#define TRIES 500      /* with a pause of 2 ms: a second */
+#define TRIES_AWAKE 50 /* after so many the agent is woken again */
 
 /* Wakes the agent of a process if it sleeps. Returns as wake_call(). */
 static int sleeper_wake(pid_t pid)
@@ -41,7 +42,8 @@ int agent_wake_and_connect(const struct agent_dir *dir, pid_t pid, struct agent_
 	if (err == -ENOENT && agent_other_namespace(pid) && agent_check_reach(dir, pid))
 		return -ENOENT;
 	for (int i = 0; err == -ENOENT && i < TRIES; i++) {
-		if (woken == -EAGAIN)
+		/* An agent that was about to fall asleep counts as awake, and sleeps now. */
+		if (woken == -EAGAIN || i % TRIES_AWAKE == TRIES_AWAKE - 1)
 			woken = sleeper_wake(pid);
 		if (woken && woken != -EAGAIN)
 			return woken;

@@ -133,12 +133,12 @@ out=$(probe-stat --json -b agent --agg 'count()' tally:hit -- "$T/tally" "$T/log
 want "hits and idle hits of probe-stat --agg" "50000 50000 0 0" \
 	"$(jq -r '.probes[0] | "\(.hits) \(.idle) \(.recorded) \(.lost)"' <<<"$out")"
 run
-probe-stat --json -b agent -i 0.1 -p "$pid" --children --agg 'count(), sum(delta) by who' tally:hit >"$T/reports" &
+probe-stat --json -b agent -i 0.1 -p "$pid" --children --agg 'count(), sum(delta) by who' tally:hit >"$T/reports" 2>"$T/reports.err" &
 stat=$!
 wait_for 10 [ -s "$T/reports" ]
 for how in exit _exit kill exec; do say "child $how 3 100"; done
 kill -INT $stat
-wait $stat || fail "probe-stat ended with $?"
+wait $stat || fail "probe-stat ended with $?: $(cat "$T/reports.err"; tail -c 300 "$T/reports")"
 end
 tail -n 1 "$T/reports" >"$T/json"
 out=$(tests/agent/tally.py "$T/log" who - delta <"$T/json" 2>&1) || fail "children of a process of probe-stat: $out"

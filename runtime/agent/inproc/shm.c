@@ -255,7 +255,7 @@ void shm_records(struct session *session)
 {
 	struct agent_shm *at = session->shm ? session->shm->at : NULL;
 
-	if (at && session->records)
+	if (at && session->records && shared_get(at->record_until) != AGENT_RECORD_ENDED)
 		shared_release(at->record_until, AGENT_RECORD_ALWAYS);
 	else if (at && shared_get(at->record_until) == AGENT_RECORD_ALWAYS)
 		shared_release(at->record_until, 0);
