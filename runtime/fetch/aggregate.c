@@ -265,45 +265,6 @@ static int aggregate_parse(struct aggregate_parser *ap)
 	return err;
 }
 
-/* Puts the parser's steps behind the program's predicate, and its literals behind the program's. */
-static int steps_insert(struct parser *p, struct fetch_program *program)
-{
-	size_t at = program->npredicate, n = p->nsteps, nliterals = program->nliterals + p->nliterals;
-	struct fetch_step *steps = malloc((program->nsteps + n) * sizeof(*steps));
-	struct fetch_literal *literals = calloc(nliterals + 1, sizeof(*literals));
-
-	if (!steps || !literals) {
-		free(steps);
-		free(literals);
-		return error_nomem();
-	}
-	for (size_t i = 0; i < n; i++) {
-		uint8_t op = p->steps[i].op;
-
-		if (op == FETCH_JZ || op == FETCH_JNZ)
-			p->steps[i].value += (int64_t)at;
-		if (fetch_uses_literal(op))
-			p->steps[i].a += program->nliterals;
-	}
-	if (at)
-		memcpy(steps, program->steps, at * sizeof(*steps));
-	memcpy(steps + at, p->steps, n * sizeof(*steps));
-	if (program->nsteps > at)
-		memcpy(steps + at + n, program->steps + at, (program->nsteps - at) * sizeof(*steps));
-	if (program->nliterals)
-		memcpy(literals, program->literals, program->nliterals * sizeof(*literals));
-	if (p->nliterals)
-		memcpy(literals + program->nliterals, p->literals, p->nliterals * sizeof(*literals));
-	free(program->steps);
-	free(program->literals);
-	program->steps = steps;
-	program->nsteps += n;
-	program->naggregate = n;
-	program->literals = literals;
-	program->nliterals = nliterals;
-	return 0;
-}
-
 int aggregate_compile(const char *expr, const struct pp_site *site, struct fetch_program *program)
 {
 	struct aggregate_parser ap = { 0 };
@@ -325,13 +286,14 @@ int aggregate_compile(const char *expr, const struct pp_site *site, struct fetch
 	}
 	*made = ap.a;
 	made->text = strdup(expr);
-	err = made->text ? steps_insert(&ap.p, program) : error_nomem();
+	err = made->text ? parser_insert(&ap.p, program, program->npredicate, program->npredicate) : error_nomem();
 	if (err) {
 		free(made->text);
 		free(made);
 		goto out;
 	}
 	program->aggregate = made;
+	program->naggregate = ap.p.nsteps;
 out:
 	parser_release(&ap.p);
 	return err;

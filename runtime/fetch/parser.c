@@ -105,3 +105,41 @@ void parser_emit_truth(struct parser *p, const struct value *value)
 	parser_emit(p, &value->token, FETCH_NOT, false, 0);
 	parser_emit(p, &value->token, FETCH_NOT, false, 0);
 }
+
+int parser_insert(struct parser *p, struct fetch_program *program, size_t at, size_t rest)
+{
+	size_t nliterals = program->nliterals + p->nliterals, nrest = program->nsteps - rest;
+	struct fetch_step *steps = malloc((at + p->nsteps + nrest + 1) * sizeof(*steps));
+	struct fetch_literal *literals = calloc(nliterals + 1, sizeof(*literals));
+
+	if (!steps || !literals || nliterals > UINT8_MAX + 1u) {
+		free(steps);
+		free(literals);
+		return nliterals > UINT8_MAX + 1u ? error_set(EINVAL, "more than %u quoted strings", UINT8_MAX + 1u)
+		                                  : error_nomem();
+	}
+	if (at)
+		memcpy(steps, program->steps, at * sizeof(*steps));
+	for (size_t i = 0; i < p->nsteps; i++) {
+		struct fetch_step *step = &steps[at + i];
+
+		*step = p->steps[i];
+		if (step->op == FETCH_JZ || step->op == FETCH_JNZ)
+			step->value += (int64_t)at;
+		if (fetch_uses_literal(step->op))
+			step->a += program->nliterals;
+	}
+	if (nrest)
+		memcpy(steps + at + p->nsteps, program->steps + rest, nrest * sizeof(*steps));
+	if (program->nliterals)
+		memcpy(literals, program->literals, program->nliterals * sizeof(*literals));
+	if (p->nliterals)
+		memcpy(literals + program->nliterals, p->literals, p->nliterals * sizeof(*literals));
+	free(program->steps);
+	free(program->literals);
+	program->steps = steps;
+	program->nsteps = at + p->nsteps + nrest;
+	program->literals = literals;
+	program->nliterals = nliterals;
+	return 0;
+}

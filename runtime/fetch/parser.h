@@ -54,6 +54,12 @@ struct parser {
 	int error;     /* the first error of the functions that emit steps */
 };
 
+/*
+ * Replaces the program's steps from `at` to `rest` by the parser's, whose literals follow the program's. Returns 0, -ENOMEM, or
+ * -EINVAL with an error message. After an error the program is unchanged.
+ */
+int parser_insert(struct parser *p, struct fetch_program *program, size_t at, size_t rest);
+
 /* filter.c: parses an expression that ends before a token that is not a binary operator. */
 int parser_expression(struct parser *p, struct value *value);
 

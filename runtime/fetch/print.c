@@ -105,37 +105,11 @@ static int list_parse(struct print *print)
 /* Replaces the steps of the program's arguments by those of the parser. Keeps the key of a call, which follows them. */
 static int program_set_arguments(struct print *print, struct fetch_program *program)
 {
-	const struct parser *p = &print->p;
-	size_t kept = program->npredicate + program->naggregate, nliterals = program->nliterals + p->nliterals;
-	struct fetch_step *steps = malloc((kept + p->nsteps + program->nkey + 1) * sizeof(*steps));
-	struct fetch_literal *literals = calloc(nliterals + 1, sizeof(*literals));
+	int err = parser_insert(&print->p, program, program->npredicate + program->naggregate,
+	                        program->nsteps - program->nkey);
 
-	if (!steps || !literals || nliterals > UINT8_MAX + 1u) {
-		free(steps);
-		free(literals);
-		return nliterals > UINT8_MAX + 1u ? error_set(EINVAL, "more than %u quoted strings", UINT8_MAX + 1u)
-		                                  : error_nomem();
-	}
-	if (kept)
-		memcpy(steps, program->steps, kept * sizeof(*steps));
-	for (size_t i = 0; i < p->nsteps; i++) {
-		steps[kept + i] = p->steps[i];
-		if (fetch_uses_literal(p->steps[i].op))
-			steps[kept + i].a += program->nliterals;
-	}
-	if (program->nkey)
-		memcpy(steps + kept + p->nsteps, program->steps + program->nsteps - program->nkey,
-		       program->nkey * sizeof(*steps));
-	if (program->nliterals)
-		memcpy(literals, program->literals, program->nliterals * sizeof(*literals));
-	if (p->nliterals)
-		memcpy(literals + program->nliterals, p->literals, p->nliterals * sizeof(*literals));
-	free(program->steps);
-	free(program->literals);
-	program->steps = steps;
-	program->nsteps = kept + p->nsteps + program->nkey;
-	program->literals = literals;
-	program->nliterals = nliterals;
+	if (err)
+		return err;
 	program->nargs = print->n;
 	program->nmissing = 0;
 	memcpy(program->kind, print->kind, sizeof(program->kind));
