@@ -29,9 +29,10 @@
 
 struct ring_state {
 	uint32_t index;
-	bool bad;        /* the ring holds invalid data: it is not read any more */
-	uint64_t joined; /* records that had been read when this reader began, by the ring's counters */
-	uint64_t nread;  /* records taken out or skipped since */
+	bool bad;                     /* the ring holds invalid data: it is not read any more */
+	uint64_t joined;              /* records that had been read when this reader began, by the ring's counters */
+	uint64_t nread;               /* records taken out or skipped since */
+	uint64_t last_ticks, last_ns; /* of the last record, by the ring's clock and converted */
 	uint64_t tail;
 	uint64_t stuck_at, stuck_since; /* position and begin (ns) of the wait for an unfinished record */
 	struct record_queue queue;
@@ -164,6 +165,16 @@ static bool rings_slot_at(struct rings *rings, uint32_t slot, uint64_t time, str
 	return meant->since && meant->since <= time;
 }
 
+/* The clock is measured again in each pass. Returns ns, or the last record's if that would put a later record before it. */
+static uint64_t ring_time(struct ring_state *ring, uint64_t ticks, uint64_t ns)
+{
+	if (ticks >= ring->last_ticks && ns < ring->last_ns)
+		ns = ring->last_ns;
+	ring->last_ticks = ticks;
+	ring->last_ns = ns;
+	return ns;
+}
+
 /* Adds a record of the region's time to the ring's queue. Skips a record that does not belong to a point. */
 static int ring_queue(struct rings *rings, struct ring_state *ring, struct rings_pass *pass, uint64_t time,
                       const unsigned char *at, uint32_t words)
@@ -184,7 +195,7 @@ static int ring_queue(struct rings *rings, struct ring_state *ring, struct rings
 		return 0;
 	}
 	record->point = slot.point;
-	record->time = q->time = record_clock_to_ns(pass->clock, rings->shm, time, pass->now);
+	record->time = q->time = ring_time(ring, time, record_clock_to_ns(pass->clock, rings->shm, time, pass->now));
 	q->attachment = slot.attachment;
 	q->pid = (uint32_t)rings->pid;
 	q->tid = ring->tid;
