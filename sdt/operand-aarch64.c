@@ -70,9 +70,8 @@ static const char *arm64_take_lo12(const struct pp_image *image, const char **te
 		return wrong;
 	if (!sum.has_symbol)
 		return "it has no symbol";
-	operand->kind = OPERAND_STATIC;
+	operand_set_sum(&sum, operand);
 	operand->reg = -1;
-	operand->value = (int64_t)(sum.symbol + (uint64_t)sum.number);
 	return NULL;
 }
 
@@ -193,9 +192,7 @@ static const char *arm64_parse(const struct cpu *cpu, const struct pp_image *ima
 		return arm64_is_vector_register(text) ? "vector registers are not available to probes" : wrong;
 	if (*text)
 		return "something follows the number";
-	operand->value = (int64_t)(sum.symbol + (uint64_t)sum.number);
-	if (sum.has_symbol)
-		operand->kind = OPERAND_STATIC;
+	operand_set_sum(&sum, operand);
 	return NULL;
 }
 

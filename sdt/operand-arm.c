@@ -108,8 +108,7 @@ static const char *arm_parse(const struct cpu *cpu, const struct pp_image *image
 	wrong = operand_take_sum(image, &text, &sum, why);
 	if (wrong)
 		return wrong;
-	operand->kind = sum.has_symbol ? OPERAND_STATIC : OPERAND_CONST;
-	operand->value = (int64_t)(sum.symbol + (uint64_t)sum.number);
+	operand_set_sum(&sum, operand);
 	return *text ? "something follows the number" : NULL;
 }
 

@@ -169,9 +169,8 @@ static const char *riscv64_parse_low(const struct cpu *cpu, const struct pp_imag
 	wrong = others_take_address(cpu, &text, operand);
 	if (wrong)
 		return wrong;
-	operand->kind = OPERAND_STATIC;
+	operand_set_sum(&sum, operand);
 	operand->reg = -1;
-	operand->value = (int64_t)(sum.symbol + (uint64_t)sum.number);
 	return *text ? "something follows the address" : NULL;
 }
 

@@ -118,6 +118,12 @@ const char *operand_take_sum(const struct pp_image *image, const char **text, st
 	return NULL;
 }
 
+void operand_set_sum(const struct operand_sum *sum, struct operand *operand)
+{
+	operand->kind = sum->has_symbol ? OPERAND_STATIC : OPERAND_CONST;
+	operand->value = (int64_t)(sum->symbol + (uint64_t)sum->number);
+}
+
 void operand_skip_spaces(const char **text)
 {
 	while (**text == ' ')

@@ -29,5 +29,7 @@ struct operand_sum {
 /* Takes [-]TERM{+-TERM}. A term is a number or, once and not after a minus, a symbol of the image. */
 const char *operand_take_sum(const struct pp_image *image, const char **text, struct operand_sum *sum,
                              char why[OPERAND_WHY]);
+/* Makes the operand the constant, or the memory at the symbol. */
+void operand_set_sum(const struct operand_sum *sum, struct operand *operand);
 
 #endif

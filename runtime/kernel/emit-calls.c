@@ -56,6 +56,17 @@ static void emit_fill(struct emitter *e)
 	}
 }
 
+/* Fills in the frame in r3, which becomes the thread's last one. r2 is the number of those before it; r7 the frames. */
+static void emit_add_frame(struct emitter *e)
+{
+	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, 1));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_2, offsetof(struct kernel_frames, depth)));
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_4, BPF_REG_10, AT_FRAME));
+	emit_fill(e);
+	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_7, offsetof(struct kernel_frames, spent)));
+	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, offsetof(struct kernel_frame, spent)));
+}
+
 /* Sets the time of the frame in r8, as the last thing that a program does. */
 static void emit_begin_time(struct emitter *e, label out)
 {
@@ -159,12 +170,7 @@ static void emit_begin_frame(struct emitter *e, label missed, label out)
 	emit(e, BPF_JMP_IMM(BPF_JGE, BPF_REG_2, (int32_t)e->maps->depth, full));
 	emit(e, BPF_MOV64_REG(BPF_REG_3, BPF_REG_2));
 	emit_frame_address(e, BPF_REG_3);
-	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, 1));
-	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_2, offsetof(struct kernel_frames, depth)));
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_4, BPF_REG_10, AT_FRAME));
-	emit_fill(e);
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_7, offsetof(struct kernel_frames, spent)));
-	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, offsetof(struct kernel_frame, spent)));
+	emit_add_frame(e);
 	emit_activate(e, few);
 	emit(e, BPF_LDX_MEM(BPF_W, BPF_REG_1, BPF_REG_8, offsetof(struct kernel_frame, what)));
 	emit(e, BPF_ALU64_IMM(BPF_OR, BPF_REG_1, KERNEL_FRAME_MISSED));
@@ -261,12 +267,7 @@ static void emit_begin_thread(struct emitter *e, label missed, label out)
 	emit_atomic_add(e, BPF_REG_9, offsetof(struct kernel_calls, missed), 1);
 	label_place(e, room);
 	emit_ring_address(e, BPF_REG_3, missed);
-	emit(e, BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, 1));
-	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_7, BPF_REG_2, offsetof(struct kernel_frames, depth)));
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_4, BPF_REG_10, AT_FRAME));
-	emit_fill(e);
-	emit(e, BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_7, offsetof(struct kernel_frames, spent)));
-	emit(e, BPF_STX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, offsetof(struct kernel_frame, spent)));
+	emit_add_frame(e);
 	emit_activate(e, few);
 	label_place(e, few);
 	emit_begin_time(e, out);
