@@ -28,7 +28,6 @@
 #include "cmd/child.h"
 #include "cmd/format-check.h"
 #include "cmd/format.h"
-#include "cmd/latency.h"
 #include "cmd/options.h"
 #include "cmd/private.h"
 #include "cmd/signals.h"
@@ -461,7 +460,6 @@ static enum status trace_begin(struct trace_command *t)
 		ui_error(o, "%s", pp_error());
 		return STATUS_FAILED;
 	}
-	latency_request_low();
 	clock_gettime(CLOCK_MONOTONIC, &t->until);
 	t->until.tv_sec += (time_t)t->seconds;
 	t->until.tv_nsec += (long)((t->seconds - (double)(time_t)t->seconds) * 1e9);
