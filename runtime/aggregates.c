@@ -4,8 +4,8 @@
  *
  * 1. Make a table for each group of each attachment, and merge equal tables. What a backend counted for a group goes to
  *    its table.
- * 2. Add each cell as a bucket of an entry. A hash table finds the entry of a key.
- * 3. Sort the entries of each table by their hits, and the buckets of each entry.
+ * 2. Add each cell as a bucket of an entry, and of the table's total. A hash table finds the entry of a key.
+ * 3. Sort the buckets of each entry and add up equal ones. Sort the entries of each table.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -185,21 +185,13 @@ static int entry_add(const struct agg_table *t, struct agg_entry *entry, const s
                      const struct agg_cell *cell)
 {
 	const struct agg_column *column = &t->aggregate->columns[key->column];
-	size_t i;
 
 	agg_cell_add(column, &entry->columns[key->column], cell);
 	if (column->histogram == AGG_PLAIN)
 		return 0;
-	/* Backends list the cells in any order, so few buckets of an entry are compared twice. */
-	for (i = 0; i < entry->nbuckets; i++)
-		if (entry->buckets[i].column == key->column && entry->buckets[i].bucket == key->bucket)
-			break;
-	if (i == entry->nbuckets) {
-		if (ALLOC_GROW(entry->buckets, entry->nbuckets + 1, entry->room))
-			return -ENOMEM;
-		entry->buckets[entry->nbuckets++] = (struct bucket){ key->column, key->bucket, { 0 } };
-	}
-	agg_cell_add(column, &entry->buckets[i].cell, cell);
+	if (ALLOC_GROW(entry->buckets, entry->nbuckets + 1, entry->room))
+		return -ENOMEM;
+	entry->buckets[entry->nbuckets++] = (struct bucket){ key->column, key->bucket, *cell };
 	return 0;
 }
 
@@ -335,11 +327,23 @@ static double entry_rank(const struct agg_table *t, const struct agg_entry *entr
 	return (double)cell->count;
 }
 
+/* Sorts the buckets, and adds up those that several backends, processes or keys have. */
 static void entry_finish(const struct agg_table *t, struct agg_entry *entry)
 {
+	size_t n = 0;
+
 	entry->rank = entry_rank(t, entry);
 	if (entry->nbuckets)
 		qsort(entry->buckets, entry->nbuckets, sizeof(*entry->buckets), bucket_compare);
+	for (size_t i = 0; i < entry->nbuckets; i++) {
+		const struct bucket *from = &entry->buckets[i];
+
+		if (n && !bucket_compare(&entry->buckets[n - 1], from))
+			agg_cell_add(&t->aggregate->columns[from->column], &entry->buckets[n - 1].cell, &from->cell);
+		else
+			entry->buckets[n++] = *from;
+	}
+	entry->nbuckets = n;
 }
 
 static void tables_sort(struct pp_aggregates *a)
