@@ -10,9 +10,9 @@
 #define AGGREGATES_WIDTH 100 /* columns of output that is not to a terminal */
 
 /*
- * Prints a table for each probe and expression, the key with most hits first. top: at most this many keys; 0: all. The rows
- * below the keys say what is in none of them, so that the counts of all rows add up to the total. columns: of the terminal,
- * for the bars.
+ * Prints a table for each probe and expression, with the keys in the order of pp_session_aggregates(). top: at most this many
+ * keys; 0: all. Rows below the keys count the values that are in no key, so that the rows add up to the total. columns: the
+ * width of the terminal, which limits the bars.
  */
 void aggregates_print(FILE *out, const struct pp_aggregates *aggregates, uint64_t top, size_t columns);
 

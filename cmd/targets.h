@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The processes with which a command ends that arms probes for itself. */
+/* The processes whose end ends a command that arms probes for itself. */
 #ifndef CMD_TARGETS_H
 #define CMD_TARGETS_H
 

@@ -221,12 +221,14 @@ bool pp_backend_permitted(const char *backend);
  */
 int pp_request_filter(struct pp_request *request, const char *expression);
 /*
- * Makes the request one for the time from a probe `begin` to a probe `end`. Each pattern must match one probe of the same
- * file. Both are armed as one call, of whose ends expressions and records have the arguments of both probes and `duration`
- * (ns). An end belongs to the thread's last begin that has not ended; for NAME__entry and NAME__return of a function, to the
- * begin of the same call of the function. With a key, an expression over the arguments of both probes, it belongs to the
- * begin with an equal key in any thread of the process. At most pp_request_maxactive() begins are kept: per thread, or
- * with a key, 16384 unless that is set. key may be NULL. Call it instead of pp_request_pattern().
+ * Measures the time from a hit of probe `begin` to a hit of probe `end`. Each pattern must match exactly one probe, and both
+ * probes must be in the same file. At an end, expressions and records have the arguments of both probes and `duration` (ns).
+ * - If key is NULL, an end belongs to the thread's last begin that has not ended. For NAME__entry and NAME__return of a
+ *   function, it belongs to the begin of the same call of the function.
+ * - Otherwise key is an expression over the arguments of both probes. An end belongs to the begin with an equal key in any
+ *   thread of the process.
+ * Each thread keeps at most pp_request_maxactive() begins. With a key, all threads together keep at most that number, or
+ * 16384 if it is not set. Call this function instead of pp_request_pattern().
  */
 int pp_request_latency(struct pp_request *request, const char *begin, const char *end, const char *key);
 /*
@@ -246,8 +248,8 @@ int pp_request_print(struct pp_request *request, const char *expressions);
 #define PP_STRING_MAX 4096
 int pp_request_string_max(struct pp_request *request, unsigned n);
 /*
- * Reads the argument of this name as a string, in all probes. For probes without a signature. Can be repeated. A name
- * "ARGUMENT:LENGTH" names the argument that has the string's length, which then may contain NUL bytes.
+ * Reads the argument of this name as a string, in all probes. For probes without a signature. Can be repeated. With
+ * "ARGUMENT:LENGTH", the argument LENGTH is the string's length in bytes, and the string may contain NUL bytes.
  */
 int pp_request_string(struct pp_request *request, const char *argument);
 /*
@@ -390,7 +392,7 @@ struct pp_session;
 int pp_session_open(const char *name, bool create, struct pp_session **session);
 /*
  * Makes a session that other processes do not see. It ends when it is closed or this process ends, even if killed. It
- * records while it has a reader; with the agent also before, if its requests ask for it (pp_request_record()).
+ * records while it has a reader. The agent also records before there is a reader if pp_request_record() was called.
  */
 int pp_session_private(struct pp_session **session);
 /* Closes the session. The points of a named session stay armed. */
@@ -604,7 +606,7 @@ int pp_reader_next(struct pp_reader *reader, int timeout_ms, const struct pp_eve
 
 /*
  * Makes pp_reader_next() return records in the order of their times, across threads, CPUs and backends, and hold each record
- * back for delay_ms milliseconds (0 to 60000). A record that its thread needs longer than that to write comes late.
+ * back for delay_ms milliseconds (0 to 60000). A record is out of order if its thread takes longer than that to write it.
  * Without this call, the records of each thread are in order. The reader takes records out of the session before it
  * returns them; pp_reader_drop() counts those that were not returned as lost. Call it before pp_reader_next(). -EINVAL:
  * invalid delay.
@@ -683,7 +685,7 @@ const char *pp_event_probe(const struct pp_event *event); /* "PROVIDER:NAME" */
 size_t pp_event_args(const struct pp_event *event);
 const char *pp_event_arg_name(const struct pp_event *event, size_t i);
 enum pp_kind pp_event_arg_kind(const struct pp_event *event, size_t i);
-/* Returns the name of the value in the enumeration that is the argument's type. NULL: it has none. */
+/* Returns the name of the enumerator that equals the argument's value. NULL: no enumerator, or not an enumeration. */
 const char *pp_event_arg_value_name(const struct pp_event *event, size_t i);
 /* For all kinds but PP_STRING, PP_FLOAT, PP_FAULT and PP_MISSING. */
 int64_t pp_event_arg_int(const struct pp_event *event, size_t i);
@@ -743,7 +745,7 @@ struct pp_values {
 void pp_entry_values(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call,
                      struct pp_values *values, size_t size);
 
-/* A bucket of a histogram: `count` values from low to high, unsigned if is_unsigned of the values. */
+/* A bucket of a histogram: `count` values are in low..high. These are unsigned if pp_values.is_unsigned is. */
 struct pp_bucket {
 	int64_t low, high;
 	uint64_t count;
@@ -760,7 +762,7 @@ void pp_entry_bucket(const struct pp_aggregates *aggregates, size_t table, size_
 double pp_entry_quantile(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call, double q);
 
 /*
- * What is in no entry. When no hit is in flight, hits - filtered of the probe = count of all entries + other + unread, for
+ * Values that are in no entry. When no hit is in flight, hits - filtered of the probe = count of all entries + other + unread, for
  * each call.
  */
 struct pp_rest {
