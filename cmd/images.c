@@ -69,8 +69,25 @@ static int images_add_member(const char *path, void *images)
 
 void images_add_file(struct images *images, const char *path)
 {
-	if (pp_archive_members(path, images_add_member, images))
+	size_t n = images->n;
+	bool failed = images->failed;
+	int err = pp_archive_members(path, images_add_member, images);
+
+	if (err == 1 || err == -ENOENT) { /* no archive, or a member of one */
 		images_add(images, path, path);
+		return;
+	}
+	if (err) {
+		images->failed = true;
+		if (images->report)
+			ui_error(images->report, "%s", pp_error());
+		return;
+	}
+	if (images->n > n || images->failed != failed)
+		return;
+	images->failed = true;
+	if (images->report)
+		ui_error(images->report, "'%s' is an archive without object files", path);
 }
 
 static int images_add_mapped(const char *path, const char *name, void *images)

@@ -487,7 +487,12 @@ static size_t list_report_unmatched(struct probe_list *l, const struct images *i
 			continue;
 		if (!unmatched++)
 			list_open(l, &all);
-		suggest_report(&l->options, &all, l->patterns[i]);
+		/* Functions are not listed, although commands that arm probes find them. */
+		if (!strncmp(l->patterns[i], "func:", 5))
+			ui_error(&l->options, "no probe matches '%s': only probes are listed, not functions",
+			         l->patterns[i]);
+		else
+			suggest_report(&l->options, &all, l->patterns[i]);
 	}
 	images_free(&all);
 	return unmatched;

@@ -206,7 +206,8 @@ static bool put_other_form(FILE *out, const struct images *images, const struct 
 		const struct pp_image *image = images->entry[i].image;
 
 		if (!p->function && pp_image_has_function(image, function)) {
-			fprintf(out, "; a function has this name: %s", function);
+			fprintf(out, "; %s: %s",
+			        strpbrk(pattern, "*?[") ? "functions match" : "a function has this name", function);
 			found = true;
 		}
 		for (size_t k = 0; p->function && k < pp_image_probes(image) && !found; k++) {

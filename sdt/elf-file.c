@@ -8,6 +8,7 @@
 #include <byteswap.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,6 +217,19 @@ static size_t path_find_member(const char *path)
 	               : 0;
 }
 
+/* Returns where the next member begins, or `before` if that is unknown. */
+static uint64_t member_end(Elf *member, uint64_t before)
+{
+	const Elf_Arhdr *header = elf_getarhdr(member);
+	int64_t start = elf_getbase(member);
+	uint64_t end;
+
+	if (!header || start < 0 || header->ar_size < 0)
+		return before;
+	end = (uint64_t)start + (uint64_t)header->ar_size;
+	return end + end % 2;
+}
+
 /*
  * Calls fn with each member of the archive, until it returns nonzero. Sets *last to the member of that call, which the caller
  * then ends, else to NULL. Returns the last value of fn, or -ENOEXEC.
@@ -223,8 +237,9 @@ static size_t path_find_member(const char *path)
 static int archive_walk(struct elf_file *archive, int (*fn)(struct elf_file *archive, Elf *member, void *arg),
                         void *arg, Elf **last)
 {
+	uint64_t end = SARMAG;
 	Elf_Cmd next = ELF_C_READ;
-	int err = 0;
+	int err;
 
 	*last = NULL;
 	archive->archive = elf_begin(archive->fd, ELF_C_READ, NULL);
@@ -233,12 +248,18 @@ static int archive_walk(struct elf_file *archive, int (*fn)(struct elf_file *arc
 	while (next != ELF_C_NULL && (*last = elf_begin(archive->fd, next, archive->archive)) != NULL) {
 		err = fn(archive, *last, arg);
 		if (err)
-			break;
+			return err;
+		end = member_end(*last, end);
 		next = elf_next(*last);
 		elf_end(*last);
 		*last = NULL;
 	}
-	return err;
+	/* libelf ends at a header that it cannot read as at the end of the archive. */
+	if (end < archive->size)
+		return error_set(ENOEXEC,
+		                 "'%s' is damaged or truncated: the member at offset %" PRIu64 " cannot be read",
+		                 archive->path, end);
+	return 0;
 }
 
 /* Returns 1 if the member has the name, which a ')' follows. */

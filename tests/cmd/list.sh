@@ -53,6 +53,9 @@ E
 expect_text 1 probe-list -m 'zebra:crossing' target <<'E'
 probe-list: no probe matches 'zebra:crossing': no similar name among 3 probes; list them with probe-list
 E
+expect_text 1 probe-list -m 'func:main' target <<'E'
+probe-list: no probe matches 'func:main': only probes are listed, not functions
+E
 expect_text 3 probe-list -q -m 'app:tick' -m 'app:tock' target <<'E'
   app:tick      1  -      -
 probe-list: no probe matches 'app:tock'; similar: app:tick

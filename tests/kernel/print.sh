@@ -119,6 +119,8 @@ matches 'shop::add(long)'
 matches 'hop::add'
 expect 125 probe-trace -b kernel shop::large -- "$T/kinds"
 want_like "a hint at a function" "*a function has this name: func:shop::large*" "$out"
+expect 125 probe-trace -b kernel 'shop::l*ge' -- "$T/kinds"
+want_like "a hint at functions" "*no probe matches*; functions match: func:shop::l\*ge*" "$out"
 expect 125 probe-trace -b kernel func:shop__take -- "$T/kinds"
 want_like "a hint at a probe" "*a probe has this name: t:shop__take__entry*" "$out"
 

@@ -54,6 +54,21 @@ head -c $(($(stat -c %s "$T/lib.a") - 300)) "$T/lib.a" >"$T/cut.a"
 probe-list "$T/cut.a" >/dev/null 2>"$T/err"
 [ $? -lt 128 ] || fail "cut.a: crash"
 
+# An archive that ends in the header of a member, or in its table of symbols, does not seem to be complete.
+begin=$(LC_ALL=C grep -abo 'b\.o/ ' "$T/lib.a" | tail -n 1)
+begin=${begin%%:*}
+head -c $((begin + 30)) "$T/lib.a" >"$T/cut.a"
+probe-list "$T/cut.a" >"$T/out" 2>"$T/err"
+[ $? = 3 ] || fail "an archive without its last member: $(cat "$T/out" "$T/err")"
+grep -q '3 sites' "$T/out" || fail "the member before the cut is not listed"
+grep -q "damaged or truncated: the member at offset $begin" "$T/err" || fail "$(cat "$T/err")"
+head -c 60 "$T/lib.a" >"$T/cut.a"
+probe-list "$T/cut.a" 2>"$T/err" && fail "an archive without members"
+grep -q 'damaged or truncated' "$T/err" || fail "cut in the table of symbols: $(cat "$T/err")"
+ar rc "$T/empty.a" || fail "ar"
+probe-list "$T/empty.a" 2>"$T/err" && fail "an empty archive"
+grep -q 'an archive without object files' "$T/err" || fail "$(cat "$T/err")"
+
 # Nothing of them is armed.
 for path in "$T/a.o" "$T/lib.a(b.o)"; do
 	probe-enable -f "$path" 't:*' 2>"$T/err" && fail "$path was armed"
