@@ -84,16 +84,24 @@ static void integer_format(const struct agg_view *v, size_t call, char *text, si
 
 static void real_format(const struct agg_view *v, size_t call, char *text, size_t size, double value)
 {
-	if (call_is_duration(v, call))
+	if (isnan(value))
+		snprintf(text, size, "-");
+	else if (call_is_duration(v, call))
 		duration_format(text, size, value);
 	else
 		snprintf(text, size, fabs(value) < 1e6 && value != floor(value) ? "%.2f" : "%.0f", value);
 }
 
+/* Returns NAN if the values are so large that their sum may have wrapped. */
 static double values_average(const struct pp_values *values)
 {
-	double sum = values->is_unsigned ? (double)(uint64_t)values->sum : (double)values->sum;
+	bool is_unsigned = values->is_unsigned;
+	double sum = is_unsigned ? (double)(uint64_t)values->sum : (double)values->sum;
+	double low = fabs((double)values->min), high = fabs((double)values->max);
+	double most = is_unsigned ? (double)(uint64_t)values->max : low > high ? low : high;
 
+	if (most * (double)values->count >= (is_unsigned ? 0x1p64 : 0x1p63))
+		return NAN;
 	return values->count ? sum / (double)values->count : 0;
 }
 
@@ -494,6 +502,17 @@ static void put_histograms(const struct agg_view *v)
 
 /* ---- tables ---- */
 
+/* Returns whether another file has a table of a probe with this name. Tables are sorted by the probe. */
+static bool table_has_twin(const struct pp_aggregates *a, size_t table)
+{
+	const char *probe = pp_table_probe(a, table), *file = pp_table_file(a, table);
+
+	for (size_t i = 0; i < pp_aggregates_tables(a); i++)
+		if (!strcmp(pp_table_probe(a, i), probe) && strcmp(pp_table_file(a, i), file))
+			return true;
+	return false;
+}
+
 static void table_print(struct agg_view *v)
 {
 	size_t nparts = pp_table_parts(v->aggregates, v->table), *widths = xcalloc(nparts + 1, sizeof(*widths));
@@ -505,6 +524,10 @@ static void table_print(struct agg_view *v)
 	escape_put(v->out, pp_table_probe(v->aggregates, v->table));
 	fputs("  ", v->out);
 	escape_put(v->out, pp_table_text(v->aggregates, v->table));
+	if (table_has_twin(v->aggregates, v->table)) {
+		fputs("  ", v->out);
+		escape_put(v->out, pp_table_file(v->aggregates, v->table));
+	}
 	putc('\n', v->out);
 	table_put_titles(v, widths);
 	for (size_t i = 0; i < v->shown; i++)

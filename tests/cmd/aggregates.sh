@@ -10,6 +10,20 @@ start p
 at_end "probe-disable -q -s $S 2>/dev/null"
 mask() { sed -E "s,$T,T,g; s/\b$p\b/P/g; s/   *([^ ])/  \1/g"; }
 
+# ---- a sum that wraps gives no average; tables of two files say whose they are ----
+for name in one two; do
+	printf '#include <sys/sdt.h>\nint main(void) { for (int i = 0; i < 4; i++) STAP_PROBE2(big, it, ~0ul >> (i < 2 ? 0 : 60), i); }\n' |
+		"$CC" -O1 -Iinclude -xc - -o "$T/$name" || fail "does not compile"
+done
+expect 0 probe-stat -q -b kernel --agg 'avg(arg0), max(arg0) by arg1 / 2' big:it -- "$T/one"
+want "averages" "2 - 18446744073709551615 0|2 15 15 1|4 - 18446744073709551615 (total)" \
+	"$(tail -n 3 <<<"$out" | sed 's/^ *//; s/  */ /g' | paste -sd '|')"
+expect 0 probe-enable -q -s "$S-two" -f "$T/one" -f "$T/two" --agg 'count()' big:it
+"$T/one"
+"$T/two"
+for name in one two; do want_like "the table of $name" "*big:it  count()  $T/$name*" "$(probe-stat -s "$S-two")"; done
+expect 0 probe-disable -q -s "$S-two"
+
 # ---- an existing session: app:tick has the argument 0, 1, ... ----
 expect 0 probe-enable -q -s "$S" -p "$p" --agg 'count(), sum(arg0), min(arg0), max(arg0), avg(arg0) by arg0 % 3' app:tick
 tell p "tick 100"
