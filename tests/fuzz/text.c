@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A libFuzzer target (tests/fuzz/run.sh) for texts that files contain. The first byte chooses how the rest is read: as the
- * operands of one of seven CPUs, or as the name of a C++ function, before a pattern and a newline. If the environment
+ * A libFuzzer target (tests/fuzz/run.sh) for texts in files. The first byte chooses how the rest is read: as the
+ * operands of one of seven CPUs, or as a C++ name, a newline and a pattern. If the environment
  * has SEEDS=DIR, it first writes valid texts to DIR.
  */
 #include "sdt/cxx-name.h"
@@ -72,7 +72,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-/* What is read must be within the limits that its users rely on. */
+/* Checks the limits that users of an operand rely on. */
 static void check_operand(const struct operand *o, const struct cpu *cpu)
 {
 	if ((o->size != 1 && o->size != 2 && o->size != 4 && o->size != 8) || o->reg < -1 || o->index < -1 ||

@@ -134,8 +134,7 @@ static int hit_check(struct recording *rec, const struct pp_site *site, char *wa
 			unresolved++;
 			continue;
 		}
-		if (word && !fault &&
-		    value_is(rec, out.record.value[i], program.kind[i] == PP_SIGNED, word))
+		if (word && !fault && value_is(rec, out.record.value[i], program.kind[i] == PP_SIGNED, word))
 			continue;
 		printf("%s: argument %zu of \"%s\": %s%#" PRIx64 ", not %s\n", site->probe->name, i, site->operands,
 		       fault ? "fault, " : "", out.record.value[i], word ? word : "expected");
