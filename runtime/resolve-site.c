@@ -69,7 +69,7 @@ static int argument_index(const struct pp_probe *probe, size_t nargs, const char
 	return -1;
 }
 
-/* Gives strings the lengths that the request's names "STRING:LENGTH" say. */
+/* Gives strings the lengths that the request's names "STRING:LENGTH" say, and then those that the notes say. */
 static int strings_set_lengths(const struct pp_request *request, const struct pp_site *site,
                                struct fetch_program *program)
 {
@@ -92,6 +92,17 @@ static int strings_set_lengths(const struct pp_request *request, const struct pp
 			                 site->probe->provider, site->probe->name, colon + 1);
 		if (string >= 0)
 			err = fetch_set_length(program, string, length);
+	}
+	for (size_t i = 0; i < site->probe->nargs && i < program->nargs && !err; i++) {
+		unsigned length = site->probe->args[i].length;
+
+		if (!length || program->kind[i] != PP_STRING || fetch_has_length(program, (unsigned)i))
+			continue;
+		/* A length that this site lacks must not make the string one that ends with a NUL. */
+		if (length > program->nargs || program->kind[length - 1] == PP_FAULT)
+			fetch_set_pointer(program, (unsigned)i);
+		else
+			err = fetch_set_length(program, (unsigned)i, length - 1);
 	}
 	return err;
 }

@@ -47,6 +47,7 @@ struct pp_arg {
 	char *type;
 	char class;                      /* PPN_CLASS_*; PPN_CLASS_NONE: not known */
 	const struct pp_type *described; /* the type or pointed-to type; NULL: not known */
+	uint16_t length;                 /* 0, or 1 + the index of the argument that is the length of this string */
 };
 
 struct pp_site {

@@ -198,6 +198,10 @@ int fetch_compile(const struct pp_site *site, struct fetch_program *program);
  * afterwards. Returns 0, -ENOMEM, or -EINVAL with an error message.
  */
 int fetch_set_length(struct fetch_program *program, unsigned i, unsigned length);
+/* Returns true if argument i is a string with a length. */
+bool fetch_has_length(const struct fetch_program *program, unsigned i);
+/* Makes argument i, a string that ends with a NUL, a pointer. */
+void fetch_set_pointer(struct fetch_program *program, unsigned i);
 /* Sets how many bytes the strings of the record have at most. */
 void fetch_set_string_max(struct fetch_program *program, unsigned max);
 
