@@ -39,8 +39,11 @@ static const struct argp_option export_options[] = {
 	{ "max-series", KEY_MAX_SERIES, "N", 0, "serve at most N series of a session (100 to 1000000, default 10000)",
 	  1 },
 	{ "cost", KEY_COST, 0, 0, "also measure the cost of the sessions, every 30 s", 1 },
-	{ "quiet", 'q', 0, 0, "print only errors", 2 },
-	{ "verbose", 'v', 0, 0, "also print which privileges are kept", 2 },
+	{ 0 },
+};
+
+static const struct argp_child export_children[] = {
+	{ &options_output, 0, NULL, 0 },
 	{ 0 },
 };
 
@@ -50,6 +53,7 @@ static error_t export_parse_key(int key, char *arg, struct argp_state *state)
 	struct options *o = &c->options;
 
 	switch (key) {
+	case ARGP_KEY_INIT: options_children(state, export_children, o); break;
 	case KEY_LISTEN: c->listen = arg; break;
 	case KEY_USER: c->user = arg; break;
 	case KEY_MAX_SERIES: {
@@ -60,8 +64,6 @@ static error_t export_parse_key(int key, char *arg, struct argp_state *state)
 		return err;
 	}
 	case KEY_COST: c->export.cost = true; break;
-	case 'q': o->quiet = true; break;
-	case 'v': o->verbose = true; break;
 	case ARGP_KEY_ARG: return options_usage_error(state, o, "unexpected argument '%s'", arg);
 	default: return ARGP_ERR_UNKNOWN;
 	}
@@ -73,6 +75,7 @@ static const struct argp export_argp = {
 	.parser = export_parse_key,
 	.args_doc = "",
 	.doc = "Serve the counts of all sessions of this user to Prometheus, at http://" LISTEN_DEFAULT "/metrics.",
+	.children = export_children,
 };
 
 /* ---- the listening socket ---- */
@@ -109,6 +112,23 @@ static bool address_is_loopback(const struct sockaddr *a)
 	return a->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
 }
 
+static void url_report(struct options *o, const char *host, const char *port)
+{
+	bool brackets = strchr(host, ':');
+	char *url = xasprintf("http://%s%s%s:%s/metrics", brackets ? "[" : "", host, brackets ? "]" : "", port);
+	json_object *document;
+
+	if (o->json) {
+		document = json_new_object();
+		json_add_text(document, "url", url);
+		ui_print_document(o, stdout, document);
+		ui_flush();
+	} else {
+		ui_info(o, "serving %s", url);
+	}
+	free(url);
+}
+
 static int listener_open(struct options *o, const char *text)
 {
 	struct addrinfo *to = listen_parse(o, text);
@@ -131,8 +151,8 @@ static int listener_open(struct options *o, const char *text)
 		ui_info(o, "warning: '%s' is not a loopback address, and the metrics are served without encryption or "
 		           "authentication",
 		        text);
-	ui_info(o, strchr(host, ':') ? "serving http://[%s]:%s/metrics" : "serving http://%s:%s/metrics", host, port);
 	freeaddrinfo(to);
+	url_report(o, host, port);
 	return fd;
 }
 
