@@ -59,7 +59,8 @@ struct table_call {
 	const char *text;
 	double *bounds; /* of a histogram */
 	size_t nbounds;
-	bool is_signed; /* sums can be negative, or may have wrapped */
+	bool has_negative; /* values */
+	bool is_signed;    /* sums can be negative, or may have wrapped */
 };
 
 struct one_table {

@@ -206,7 +206,8 @@ static void table_make(struct table_metrics *t, size_t i, const char *labels)
 		if (function_is_histogram(call->function))
 			bounds_make(t, i, k, call);
 		pp_entry_values(a, i, PP_ALL, k, &all, sizeof(all));
-		call->is_signed = values_are_signed(&all) || values_may_wrap(&all);
+		call->has_negative = values_are_signed(&all);
+		call->is_signed = call->has_negative || values_may_wrap(&all);
 		table->key_series += call_series(call);
 	}
 }

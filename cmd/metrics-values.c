@@ -57,10 +57,18 @@ static void histogram_read(struct metric_histogram *h, const struct value_place 
 	}
 }
 
+/* Returns the family of a histogram. The whole table decides, so that all keys of it are in the same one. */
+static enum metric_family_id histogram_family(const struct table_call *call)
+{
+	if (call->function == PP_LHIST)
+		return METRIC_LINEAR_DISTRIBUTION;
+	return call->has_negative ? METRIC_SIGNED_DISTRIBUTION : METRIC_DISTRIBUTION;
+}
+
 static void histogram_put(const struct value_place *place, const struct pp_values *v)
 {
-	static const enum metric_scale scales[] = { [PP_HIST] = METRIC_POWERS, [PP_PCT] = METRIC_FINE };
 	const struct table_call *call = place->call;
+	enum metric_family_id family = histogram_family(call);
 	struct metric_histogram *h = xcalloc(1, sizeof(*h));
 
 	histogram_read(h, place, v->is_unsigned);
@@ -68,8 +76,9 @@ static void histogram_put(const struct value_place *place, const struct pp_value
 	h->nbounds = call->nbounds;
 	h->has_sum = !call->is_signed;
 	h->sum = number(v->sum, v->is_unsigned);
-	h->scale = call->is_signed || call->function == PP_LHIST ? METRIC_NO_SCALE : scales[call->function];
-	metrics_add_histogram(place->t->m, METRIC_DISTRIBUTION, place->labels, h);
+	if (family == METRIC_DISTRIBUTION)
+		h->scale = call->function == PP_HIST ? METRIC_POWERS : METRIC_FINE;
+	metrics_add_histogram(place->t->m, family, place->labels, h);
 }
 
 static void percentiles_put(const struct value_place *place)

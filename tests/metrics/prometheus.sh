@@ -38,7 +38,7 @@ for host in one two; do
 		--agg 'count(), sum(arg0), max(arg0), avg(arg0), hist(arg0), lhist(arg0, 0, 1000, 100), pct(arg0) by arg1' app:work ||
 		fail "cannot arm on host $host"
 	# A ring that is too small loses records.
-	on $host probe-enable -q -b kernel -s lossy --record --buffer 4K -f "$T/$host/work" app:work ||
+	on $host probe-enable -q -b kernel -s lossy --record --buffer 64K -f "$T/$host/work" app:work ||
 		fail "cannot arm a second session on host $host"
 	on $host probe-export --cost --listen 10.9.$number.2:9812 >"$T/$host.export" 2>&1 &
 done
@@ -104,7 +104,7 @@ for port in 9090 9091; do
 	# lhist() has classic buckets in both: values up to 299.
 	want "a bucket of lhist() in port $port" \
 		"$(own agg '[.aggregates[0].total.values[5].buckets[] | select(.high < 300) | .count] | add')" \
-		"$(query $port 'sum by (instance) (probepoint_distribution_bucket{call=~"lhist.*",le="299.0"})')"
+		"$(query $port 'sum by (instance) (probepoint_linear_distribution_bucket{call=~"lhist.*",le="299.0"})')"
 done
 
 # near LABEL PERCENT WANTED-LINES GOT-LINES: compares the numbers.
