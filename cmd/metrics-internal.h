@@ -34,9 +34,9 @@ void metrics_add_histogram(struct metrics *m, enum metric_family_id id, const ch
 /* A probe, a process or a key. */
 struct metric_member {
 	const char *labels;
-	size_t cost;          /* series */
+	size_t cost;            /* series */
 	size_t rank, group, at; /* of equal rank: the lower group first; at is the caller's */
-	bool own;             /* chosen */
+	bool own;               /* chosen */
 };
 
 struct metric_members {

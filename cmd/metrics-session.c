@@ -88,8 +88,8 @@ static void process_put(struct session_metrics *s, const struct metric_member *p
 {
 	size_t row = process->group - s->ntables;
 	const struct count_row *r = &s->reading->rows[row];
-	const char *labels = process->own ? process->labels
-	                                  : metrics_label(s->m, s->row_labels[row], "other", "processes");
+	const char *labels =
+		process->own ? process->labels : metrics_label(s->m, s->row_labels[row], "other", "processes");
 	uint64_t hits;
 
 	pp_stat_process(r->stat, r->at, process->at, &hits);
@@ -104,7 +104,8 @@ static void processes_put_other(struct session_metrics *s)
 
 		if (!row->pid && s->row_labels[i])
 			metrics_add_uint(s->m, METRIC_PROCESS_HITS,
-			                 metrics_label(s->m, s->row_labels[i], "other", "processes"), row->counts.other);
+			                 metrics_label(s->m, s->row_labels[i], "other", "processes"),
+			                 row->counts.other);
 	}
 }
 
@@ -123,11 +124,12 @@ static void session_put_rows(struct session_metrics *s)
 	struct metric_members members = { 0 };
 
 	for (size_t i = 0; i < s->reading->n; i++)
-		members_add(&members, &(struct metric_member){ .labels = row_labels(s->m, s->labels, &s->reading->rows[i]),
-		                                               .cost = ROW_SERIES,
-		                                               .rank = i,
-		                                               .group = GROUP_ROWS,
-		                                               .at = i });
+		members_add(&members,
+		            &(struct metric_member){ .labels = row_labels(s->m, s->labels, &s->reading->rows[i]),
+		                                     .cost = ROW_SERIES,
+		                                     .rank = i,
+		                                     .group = GROUP_ROWS,
+		                                     .at = i });
 	tables_add_members(s->tables, &members, GROUP_TABLES);
 	members_choose(s->m, &members, s->m->series / 2);
 	for (size_t i = 0; i < members.n; i++) {

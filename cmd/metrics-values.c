@@ -10,7 +10,7 @@
 #include "cmd/metrics-internal.h"
 
 /* A call of an entry. */
-struct value_place {
+struct call_place {
 	struct table_metrics *t;
 	const struct table_call *call;
 	size_t table, entry, at;
@@ -37,7 +37,7 @@ bool values_may_wrap(const struct pp_values *v)
 
 /* ---- histograms ---- */
 
-static void histogram_read(struct metric_histogram *h, const struct value_place *place, bool is_unsigned)
+static void histogram_read(struct metric_histogram *h, const struct call_place *place, bool is_unsigned)
 {
 	const struct pp_aggregates *a = place->t->aggregates;
 
@@ -48,7 +48,8 @@ static void histogram_read(struct metric_histogram *h, const struct value_place 
 		struct pp_bucket b;
 
 		pp_entry_bucket(a, place->table, place->entry, place->at, i, &b, sizeof(b));
-		h->buckets[i] = (struct metric_bucket){ number(b.low, is_unsigned), number(b.high, is_unsigned), b.count };
+		h->buckets[i] =
+			(struct metric_bucket){ number(b.low, is_unsigned), number(b.high, is_unsigned), b.count };
 		if (!is_unsigned && b.low == INT64_MIN)
 			h->buckets[i].low = -INFINITY;
 		if (b.high == (is_unsigned ? -1 : INT64_MAX))
@@ -65,7 +66,7 @@ static enum metric_family_id histogram_family(const struct table_call *call)
 	return call->has_negative ? METRIC_SIGNED_DISTRIBUTION : METRIC_DISTRIBUTION;
 }
 
-static void histogram_put(const struct value_place *place, const struct pp_values *v)
+static void distribution_put(const struct call_place *place, const struct pp_values *v)
 {
 	const struct table_call *call = place->call;
 	enum metric_family_id family = histogram_family(call);
@@ -81,7 +82,7 @@ static void histogram_put(const struct value_place *place, const struct pp_value
 	metrics_add_histogram(place->t->m, family, place->labels, h);
 }
 
-static void percentiles_put(const struct value_place *place)
+static void percentiles_put(const struct call_place *place)
 {
 	static const struct {
 		const char *name;
@@ -98,7 +99,7 @@ static void percentiles_put(const struct value_place *place)
 
 /* ---- all functions ---- */
 
-static void sum_put(const struct value_place *place, const struct pp_values *v)
+static void sum_put(const struct call_place *place, const struct pp_values *v)
 {
 	struct metrics *m = place->t->m;
 
@@ -108,11 +109,10 @@ static void sum_put(const struct value_place *place, const struct pp_values *v)
 	else
 		metrics_add_uint(m, METRIC_AMOUNT, place->labels, (uint64_t)v->sum);
 	if (place->call->function == PP_AVG && place->own && v->count && !values_may_wrap(v))
-		metrics_add_double(m, METRIC_AVERAGE, place->labels,
-		                   number(v->sum, v->is_unsigned) / (double)v->count);
+		metrics_add_double(m, METRIC_AVERAGE, place->labels, number(v->sum, v->is_unsigned) / (double)v->count);
 }
 
-static void call_put(const struct value_place *place)
+static void call_put(const struct call_place *place)
 {
 	struct metrics *m = place->t->m;
 	struct pp_values v;
@@ -131,7 +131,7 @@ static void call_put(const struct value_place *place)
 			metrics_add_int(m, METRIC_MAXIMUM, place->labels, v.max, v.is_unsigned);
 		break;
 	default:
-		histogram_put(place, &v);
+		distribution_put(place, &v);
 		if (place->call->function == PP_PCT && place->own && v.count)
 			percentiles_put(place);
 	}
@@ -145,13 +145,13 @@ void tables_put_key(struct table_metrics *tables, const struct metric_member *ke
 	for (size_t i = 0; i < table->ncalls; i++) {
 		const struct table_call *call = &table->calls[i];
 
-		call_put(&(struct value_place){ .t = tables,
-		                                .call = call,
-		                                .table = key->group,
-		                                .entry = key->at,
-		                                .at = i,
-		                                .labels = metrics_label(tables->m, labels, "call", call->text),
-		                                .own = key->own });
+		call_put(&(struct call_place){ .t = tables,
+		                               .call = call,
+		                               .table = key->group,
+		                               .entry = key->at,
+		                               .at = i,
+		                               .labels = metrics_label(tables->m, labels, "call", call->text),
+		                               .own = key->own });
 	}
 }
 

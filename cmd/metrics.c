@@ -324,7 +324,9 @@ static void sample_merge(const struct metric_family *f, struct metric_sample *to
 	if (f->merge == METRIC_ADD && to->kind != METRIC_DOUBLE && from->kind != METRIC_DOUBLE)
 		to->u += from->u; /* wraps as the sums do */
 	else if (f->merge == METRIC_ADD)
-		*to = (struct metric_sample){ .labels = to->labels, .kind = METRIC_DOUBLE, .d = sample_number(to) + sample_number(from) };
+		*to = (struct metric_sample){ .labels = to->labels,
+			                      .kind = METRIC_DOUBLE,
+			                      .d = sample_number(to) + sample_number(from) };
 	else if ((sample_number(from) < sample_number(to)) == (f->merge == METRIC_LEAST))
 		*to = *from;
 }

@@ -16,8 +16,8 @@
 
 #include "cmd/stat-reading.h"
 
-#define METRICS_SERIES 10000    /* of a session, unless --max-series says otherwise */
-#define METRICS_SERIES_MIN 100  /* smallest --max-series */
+#define METRICS_SERIES 10000   /* of a session, unless --max-series says otherwise */
+#define METRICS_SERIES_MIN 100 /* smallest --max-series */
 #define METRICS_SERIES_MAX 1000000
 
 enum metric_family_id {

@@ -148,8 +148,9 @@ static int listener_open(struct options *o, const char *text)
 	getnameinfo((struct sockaddr *)&address, size, host, sizeof(host), port, sizeof(port),
 	            NI_NUMERICHOST | NI_NUMERICSERV);
 	if (!address_is_loopback(to->ai_addr))
-		ui_info(o, "warning: '%s' is not a loopback address, and the metrics are served without encryption or "
-		           "authentication",
+		ui_info(o,
+		        "warning: '%s' is not a loopback address, and the metrics are served without encryption or "
+		        "authentication",
 		        text);
 	freeaddrinfo(to);
 	url_report(o, host, port);

@@ -75,10 +75,9 @@ static error_t stat_check_metrics(struct argp_state *state, struct stat_command 
 	if (c->max_series && c->max_series < METRICS_SERIES_MIN)
 		return options_usage_error(state, &c->options, "--max-series: give %d or more", METRICS_SERIES_MIN);
 	if (c->metrics && (c->interval > 0 || c->times || c->top || c->ordered || c->plain || c->options.json))
-		return options_usage_error(
-			state, &c->options,
-			"%s cannot be combined with -i, -n, --top, --sort, --plain or --json",
-			c->metrics == STAT_OPENMETRICS ? "--openmetrics" : "--prometheus");
+		return options_usage_error(state, &c->options,
+		                           "%s cannot be combined with -i, -n, --top, --sort, --plain or --json",
+		                           c->metrics == STAT_OPENMETRICS ? "--openmetrics" : "--prometheus");
 	return 0;
 }
 

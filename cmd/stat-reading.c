@@ -77,9 +77,8 @@ static int reading_fill(struct reading *reading, struct pp_session *session, con
 {
 	int err;
 
-	reading->has_cost =
-		(c->options.verbose || c->metrics) &&
-		!pp_session_cost(session, STAT_COST_MS, &reading->cost, sizeof(reading->cost));
+	reading->has_cost = (c->options.verbose || c->metrics) &&
+	                    !pp_session_cost(session, STAT_COST_MS, &reading->cost, sizeof(reading->cost));
 	err = pp_session_stat(session, &reading->stat);
 	if (!err)
 		err = pp_session_aggregates(session, &reading->aggregates);

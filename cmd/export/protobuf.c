@@ -142,7 +142,7 @@ static int bucket_index(const struct metric_bucket *b, enum metric_scale scale)
 struct native {
 	struct pool *pool;
 	Prom__Histogram *to;
-	int index; /* of the last bucket */
+	int index;             /* of the last bucket */
 	int64_t count, before; /* of the last bucket, and of the one before it */
 };
 
@@ -242,7 +242,7 @@ static void length_put(FILE *out, size_t n)
 	putc((int)n, out);
 }
 
-static void family_put(FILE *out, const struct metric_family *f)
+static void family_pack(FILE *out, const struct metric_family *f)
 {
 	static const Prom__MetricType types[] = { PROM__METRIC_TYPE__COUNTER, PROM__METRIC_TYPE__GAUGE,
 		                                  PROM__METRIC_TYPE__HISTOGRAM };
@@ -272,7 +272,7 @@ void metrics_put_protobuf(FILE *out, const struct metrics *m)
 {
 	for (size_t i = 0; i < METRIC_FAMILIES; i++)
 		if (metrics_family(m, i)->n)
-			family_put(out, metrics_family(m, i));
+			family_pack(out, metrics_family(m, i));
 }
 
 #endif

@@ -35,7 +35,7 @@ struct session_reader {
 	size_t ncosts;
 };
 
-static uint64_t now_ns(void)
+static uint64_t reader_clock_ns(void)
 {
 	struct timespec t;
 
@@ -76,7 +76,7 @@ static void cost_measure_next(struct session_reader *r)
 {
 	struct session_cost *oldest = NULL;
 	struct pp_session *session;
-	uint64_t now = now_ns();
+	uint64_t now = reader_clock_ns();
 
 	for (size_t i = 0; i < r->ncosts; i++)
 		if (!oldest || r->costs[i].time < oldest->time)
@@ -92,14 +92,14 @@ static void cost_measure_next(struct session_reader *r)
 
 /* ---- sessions ---- */
 
-struct session_names {
+struct export_names {
 	char **list;
 	size_t n, more; /* more: not in the list */
 };
 
-static int names_add(const char *name, void *arg)
+static int export_names_add(const char *name, void *arg)
 {
-	struct session_names *names = arg;
+	struct export_names *names = arg;
 
 	if (names->n == SESSIONS_MAX) {
 		names->more++;
@@ -111,36 +111,39 @@ static int names_add(const char *name, void *arg)
 }
 
 /* Returns 1 if the session was read, 0 if it has ended, or a negative errno. */
-static int session_read(struct session_reader *r, struct metrics *m, const char *name)
+static int reader_take_session(struct session_reader *r, struct metrics *m, const char *name)
 {
 	struct stat_command c = { .options.session = name, .options.quiet = true };
 	struct reading reading = { 0 };
 	int err = reading_take(&reading, &c);
 
-	if (!err && r->options.cost) {
+	if (err) {
+		reading_free(&reading);
+		return err == -ENOENT ? 0 : err;
+	}
+	if (r->options.cost) {
 		struct session_cost *cost = cost_find(r, name);
 
 		cost->seen = true;
 		reading.has_cost = cost->known;
 		reading.cost = cost->cost;
 	}
-	if (!err)
-		metrics_add_session(m, name, &reading);
+	metrics_add_session(m, name, &reading);
 	reading_free(&reading);
-	return !err ? 1 : err == -ENOENT ? 0 : err;
+	return 1;
 }
 
-static struct metrics *sessions_read(struct session_reader *r)
+static struct metrics *reader_take_sessions(struct session_reader *r)
 {
 	struct metrics *m = metrics_new(r->options.series, r->last);
-	struct session_names names = { 0 };
+	struct export_names names = { 0 };
 	size_t done = 0, unread;
-	uint64_t start = now_ns();
-	int err = pp_sessions(names_add, &names);
+	uint64_t start = reader_clock_ns();
+	int err = pp_sessions(export_names_add, &names);
 
 	unread = names.more + (err != 0);
 	for (size_t i = 0; i < names.n; i++) {
-		int result = now_ns() - start > READ_NS ? -ETIME : session_read(r, m, names.list[i]);
+		int result = reader_clock_ns() - start > READ_NS ? -ETIME : reader_take_session(r, m, names.list[i]);
 
 		done += result > 0;
 		unread += result < 0;
@@ -148,7 +151,7 @@ static struct metrics *sessions_read(struct session_reader *r)
 	}
 	free(names.list);
 	costs_tidy(r);
-	metrics_add_export(m, done, unread, (double)(now_ns() - start) / 1e9);
+	metrics_add_export(m, done, unread, (double)(reader_clock_ns() - start) / 1e9);
 	metrics_finish(m);
 	metrics_free(r->last);
 	r->last = m;
@@ -176,7 +179,7 @@ static int write_all(int fd, const void *bytes, size_t size)
 
 static int document_write(int fd, struct session_reader *r, enum export_format format)
 {
-	const struct metrics *m = sessions_read(r);
+	const struct metrics *m = reader_take_sessions(r);
 	struct export_head head;
 	size_t size = 0;
 	char *text = NULL;

@@ -49,24 +49,23 @@ struct document {
 };
 
 /* A request for /metrics. */
-struct request {
-	struct request *next; /* in the list of those that wait */
+struct http_request {
+	struct http_request *next; /* in the list of those that wait */
 	struct MHD_Connection *connection;
 	enum export_format format;
 	struct document *document; /* NULL: waits */
 };
 
-struct connection {
+struct http_connection {
 	int fd; /* -1: free */
 	uint64_t since;
 };
 
-
 struct server {
 	struct MHD_Daemon *daemon;
 	pthread_mutex_t lock; /* of waiting, connections and users of documents, which both threads use */
-	struct request *waiting;
-	struct connection connections[CONNECTIONS_MAX];
+	struct http_request *waiting;
+	struct http_connection connections[CONNECTIONS_MAX];
 	int wake; /* an eventfd */
 	/* The rest belongs to the thread that talks with the reader. */
 	int reader;
@@ -75,11 +74,11 @@ struct server {
 	uint64_t since;
 	struct export_head head;
 	char *text;
-	size_t received; /* bytes of head and text */
+	size_t received;                            /* bytes of head and text */
 	struct document *documents[EXPORT_FORMATS]; /* the last ones; NULL: none */
 };
 
-static uint64_t now_ms(void)
+static uint64_t clock_ms(void)
 {
 	struct timespec t;
 
@@ -125,7 +124,7 @@ static struct document *document_new(struct MHD_Response *response, unsigned sta
 {
 	struct document *d = xcalloc(1, sizeof(*d));
 
-	*d = (struct document){ response, status, now_ms(), 1 };
+	*d = (struct document){ response, status, clock_ms(), 1 };
 	return d;
 }
 
@@ -156,12 +155,13 @@ static void server_wake(struct server *s)
 
 static mhd_result request_wait(struct server *s, struct MHD_Connection *connection, void **state)
 {
-	struct request *request = calloc(1, sizeof(*request));
+	struct http_request *request = calloc(1, sizeof(*request));
 
 	if (!request)
 		return MHD_NO;
 	request->connection = connection;
-	request->format = accept_choose(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
+	request->format =
+		accept_choose(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
 	*state = request;
 	pthread_mutex_lock(&s->lock);
 	request->next = s->waiting;
@@ -178,7 +178,7 @@ static char seen; /* its address is the state of a request that has not waited *
 static mhd_result server_handle(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
                                 const char *version, const char *data, size_t *size, void **state)
 {
-	struct request *request = *state;
+	struct http_request *request = *state;
 
 	(void)version;
 	(void)data;
@@ -202,7 +202,7 @@ static mhd_result server_handle(void *arg, struct MHD_Connection *connection, co
 static void server_completed(void *arg, struct MHD_Connection *connection, void **state,
                              enum MHD_RequestTerminationCode code)
 {
-	struct request *request = *state;
+	struct http_request *request = *state;
 
 	(void)connection;
 	(void)code;
@@ -228,7 +228,7 @@ static void server_connected(void *arg, struct MHD_Connection *connection, void 
 	for (size_t i = 0; i < CONNECTIONS_MAX && fd >= 0; i++) {
 		if (s->connections[i].fd != (begins ? -1 : fd))
 			continue;
-		s->connections[i] = (struct connection){ begins ? fd : -1, now_ms() };
+		s->connections[i] = (struct http_connection){ begins ? fd : -1, clock_ms() };
 		break;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -240,11 +240,11 @@ static void server_connected(void *arg, struct MHD_Connection *connection, void 
 /* Answers the requests of a format that wait, or of all formats (EXPORT_FORMATS). */
 static void waiting_answer(struct server *s, enum export_format format, struct document *document)
 {
-	struct request **at = &s->waiting;
+	struct http_request **at = &s->waiting;
 
 	pthread_mutex_lock(&s->lock);
 	while (*at) {
-		struct request *request = *at;
+		struct http_request *request = *at;
 
 		if (format != EXPORT_FORMATS && request->format != format) {
 			at = &request->next;
@@ -272,7 +272,7 @@ static enum export_format waiting_format(struct server *s)
 	enum export_format format = EXPORT_FORMATS;
 
 	pthread_mutex_lock(&s->lock);
-	for (const struct request *request = s->waiting; request; request = request->next)
+	for (const struct http_request *request = s->waiting; request; request = request->next)
 		format = request->format;
 	pthread_mutex_unlock(&s->lock);
 	return format;
@@ -281,7 +281,7 @@ static enum export_format waiting_format(struct server *s)
 /* Closes connections whose time is over. Returns whether there are others. */
 static bool connections_check(struct server *s)
 {
-	uint64_t now = now_ms();
+	uint64_t now = clock_ms();
 	bool any = false;
 
 	pthread_mutex_lock(&s->lock);
@@ -357,7 +357,7 @@ static int reader_ask(struct server *s)
 		struct document *d = s->documents[format];
 		unsigned char request = (unsigned char)format;
 
-		if (d && now_ms() - d->time < EXPORT_FRESH_MS) {
+		if (d && clock_ms() - d->time < EXPORT_FRESH_MS) {
 			waiting_answer(s, format, d);
 			continue;
 		}
@@ -365,7 +365,7 @@ static int reader_ask(struct server *s)
 			return -EPIPE;
 		s->asked = true;
 		s->format = format;
-		s->since = now_ms();
+		s->since = clock_ms();
 	}
 	return 0;
 }
@@ -392,7 +392,7 @@ static int server_loop(struct server *s, int signals)
 			fprintf(stderr, "probe-export: the process that reads the sessions has ended\n");
 			return STATUS_FAILED;
 		}
-		if (s->asked && now_ms() - s->since > READER_MS)
+		if (s->asked && clock_ms() - s->since > READER_MS)
 			waiting_refuse(s, EXPORT_FORMATS, "the sessions could not be read in time\n");
 		any = connections_check(s);
 	}
@@ -407,12 +407,12 @@ int server_run(int listener, int reader, int signals)
 	s.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 		s.connections[i].fd = -1;
-	s.daemon = MHD_start_daemon(
-		MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, server_handle, &s,
-		MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-		MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-		MHD_OPTION_NOTIFY_COMPLETED, server_completed, &s, MHD_OPTION_NOTIFY_CONNECTION, server_connected, &s,
-		MHD_OPTION_END);
+	s.daemon =
+		MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, server_handle,
+	                         &s, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+	                         MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+	                         (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, server_completed, &s,
+	                         MHD_OPTION_NOTIFY_CONNECTION, server_connected, &s, MHD_OPTION_END);
 	if (!s.daemon || s.wake < 0) {
 		fprintf(stderr, "probe-export: cannot start the HTTP server: %s\n", strerror(errno));
 		return STATUS_FAILED;
