@@ -180,7 +180,7 @@ static size_t call_series(const struct table_call *call)
 	}
 }
 
-static void table_describe(struct table_metrics *t, size_t i, const char *labels)
+static void table_metrics_fill(struct table_metrics *t, size_t i, const char *labels)
 {
 	const struct pp_aggregates *a = t->aggregates;
 	struct one_table *table = &t->tables[i];
@@ -221,7 +221,7 @@ struct table_metrics *tables_new(struct metrics *m, const char *labels, const st
 	t->n = pp_aggregates_tables(aggregates);
 	t->tables = xcalloc(t->n, sizeof(*t->tables));
 	for (size_t i = 0; i < t->n; i++)
-		table_describe(t, i, labels);
+		table_metrics_fill(t, i, labels);
 	return t;
 }
 

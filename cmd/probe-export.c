@@ -59,9 +59,11 @@ static error_t export_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_MAX_SERIES: {
 		error_t err = options_parse_number(state, o, "--max-series", arg, METRICS_SERIES_MAX, &c->series);
 
-		if (!err && c->series < METRICS_SERIES_MIN)
-			return options_usage_error(state, o, "--max-series: give %d or more", METRICS_SERIES_MIN);
-		return err;
+		if (err)
+			return err;
+		return c->series >= METRICS_SERIES_MIN
+		               ? 0
+		               : options_usage_error(state, o, "--max-series: give %d or more", METRICS_SERIES_MIN);
 	}
 	case KEY_COST: c->export.cost = true; break;
 	case ARGP_KEY_ARG: return options_usage_error(state, o, "unexpected argument '%s'", arg);

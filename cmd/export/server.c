@@ -78,7 +78,7 @@ struct server {
 	struct document *documents[EXPORT_FORMATS]; /* the last ones; NULL: none */
 };
 
-static uint64_t clock_ms(void)
+static uint64_t server_clock_ms(void)
 {
 	struct timespec t;
 
@@ -124,7 +124,7 @@ static struct document *document_new(struct MHD_Response *response, unsigned sta
 {
 	struct document *d = xcalloc(1, sizeof(*d));
 
-	*d = (struct document){ response, status, clock_ms(), 1 };
+	*d = (struct document){ response, status, server_clock_ms(), 1 };
 	return d;
 }
 
@@ -228,7 +228,7 @@ static void server_connected(void *arg, struct MHD_Connection *connection, void 
 	for (size_t i = 0; i < CONNECTIONS_MAX && fd >= 0; i++) {
 		if (s->connections[i].fd != (begins ? -1 : fd))
 			continue;
-		s->connections[i] = (struct http_connection){ begins ? fd : -1, clock_ms() };
+		s->connections[i] = (struct http_connection){ begins ? fd : -1, server_clock_ms() };
 		break;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -281,7 +281,7 @@ static enum export_format waiting_format(struct server *s)
 /* Closes connections whose time is over. Returns whether there are others. */
 static bool connections_check(struct server *s)
 {
-	uint64_t now = clock_ms();
+	uint64_t now = server_clock_ms();
 	bool any = false;
 
 	pthread_mutex_lock(&s->lock);
@@ -357,7 +357,7 @@ static int reader_ask(struct server *s)
 		struct document *d = s->documents[format];
 		unsigned char request = (unsigned char)format;
 
-		if (d && clock_ms() - d->time < EXPORT_FRESH_MS) {
+		if (d && server_clock_ms() - d->time < EXPORT_FRESH_MS) {
 			waiting_answer(s, format, d);
 			continue;
 		}
@@ -365,7 +365,7 @@ static int reader_ask(struct server *s)
 			return -EPIPE;
 		s->asked = true;
 		s->format = format;
-		s->since = clock_ms();
+		s->since = server_clock_ms();
 	}
 	return 0;
 }
@@ -392,7 +392,7 @@ static int server_loop(struct server *s, int signals)
 			fprintf(stderr, "probe-export: the process that reads the sessions has ended\n");
 			return STATUS_FAILED;
 		}
-		if (s->asked && clock_ms() - s->since > READER_MS)
+		if (s->asked && server_clock_ms() - s->since > READER_MS)
 			waiting_refuse(s, EXPORT_FORMATS, "the sessions could not be read in time\n");
 		any = connections_check(s);
 	}
