@@ -71,22 +71,25 @@ static void costs_tidy(struct session_reader *r)
 		r->costs[i].seen = false;
 }
 
-/* Measures the cost of the session that was measured first, if that is long ago. */
-static void cost_measure_next(struct session_reader *r)
+/* Returns the session whose cost was measured first, if that is long ago, else NULL. */
+static struct session_cost *cost_due(const struct session_reader *r)
 {
 	struct session_cost *oldest = NULL;
-	struct pp_session *session;
-	uint64_t now = reader_clock_ns();
 
 	for (size_t i = 0; i < r->ncosts; i++)
 		if (!oldest || r->costs[i].time < oldest->time)
 			oldest = &r->costs[i];
-	if (!oldest || (oldest->time && now - oldest->time < COST_NS))
+	return oldest && (!oldest->time || reader_clock_ns() - oldest->time >= COST_NS) ? oldest : NULL;
+}
+
+static void cost_measure(struct session_cost *cost)
+{
+	struct pp_session *session;
+
+	cost->time = reader_clock_ns();
+	if (pp_session_open(cost->name, false, &session))
 		return;
-	oldest->time = now;
-	if (pp_session_open(oldest->name, false, &session))
-		return;
-	oldest->known = !pp_session_cost(session, STAT_COST_MS, &oldest->cost, sizeof(oldest->cost));
+	cost->known = !pp_session_cost(session, STAT_COST_MS, &cost->cost, sizeof(cost->cost));
 	pp_session_close(session);
 }
 
@@ -206,11 +209,12 @@ int reader_run(int fd, const struct export_options *options)
 	for (;;) {
 		struct pollfd wait = { .fd = fd, .events = POLLIN };
 		unsigned char format;
-		int ready = poll(&wait, 1, options->cost ? 1000 : -1);
+		struct session_cost *due = cost_due(&r);
+		int ready = poll(&wait, 1, due ? 0 : options->cost ? 1000 : -1);
 		ssize_t n;
 
-		if (!ready)
-			cost_measure_next(&r);
+		if (!ready && due)
+			cost_measure(due);
 		if (ready <= 0)
 			continue;
 		n = read(fd, &format, 1);
