@@ -30,8 +30,11 @@ LIBS = $(LIB_LIBS) $(CMD_LIBS)
 
 LIB_SRC := $(wildcard base/*.c sdt/*.c runtime/*.c runtime/*/*.c)
 AGENT_SRC := $(wildcard runtime/agent/inproc/*.c)
-CMD_SRC := $(wildcard cmd/probe-*.c)
-CMD_SHARED := $(filter-out $(CMD_SRC),$(wildcard cmd/*.c))
+# probe-export is optional: it needs an HTTP server.
+HAVE_MICROHTTPD := $(if $(call need_pkg,libmicrohttpd,libmicrohttpd-dev),,1)
+CMD_ALL := $(wildcard cmd/probe-*.c)
+CMD_SRC := $(filter-out $(if $(HAVE_MICROHTTPD),,cmd/probe-export.c),$(CMD_ALL))
+CMD_SHARED := $(filter-out $(CMD_ALL),$(wildcard cmd/*.c))
 # The CPU that PLUGIN_CC compiles for. GCC's x86-64 includes i386.
 PLUGIN_CPU := $(patsubst i%86,x86_64,$(firstword $(subst -, ,$(shell $(PLUGIN_CC) -dumpmachine))))
 PLUGIN_CPUS := x86_64 aarch64
@@ -146,7 +149,7 @@ demo:
 check-arm64:
 	$(Q)scripts/check-arm64 $(if $(SHORT),--short)
 
--include $(wildcard runtime/agent/inproc/build.mk) examples/build.mk tests/build.mk bench/build.mk
+-include $(wildcard runtime/agent/inproc/build.mk) cmd/export/build.mk examples/build.mk tests/build.mk bench/build.mk
 
 include scripts/install.mk scripts/static.mk scripts/lint.mk
 

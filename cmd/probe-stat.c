@@ -11,6 +11,7 @@
 #include "cmd/alloc.h"
 #include "cmd/arming.h"
 #include "cmd/child.h"
+#include "cmd/metrics-text.h"
 #include "cmd/options.h"
 #include "cmd/private.h"
 #include "cmd/screen.h"
@@ -23,7 +24,7 @@
 
 /* ---- the command line ---- */
 
-enum { KEY_TOP = 0x200, KEY_SORT, KEY_PLAIN, KEY_FOR };
+enum { KEY_TOP = 0x200, KEY_SORT, KEY_PLAIN, KEY_FOR, KEY_OPENMETRICS, KEY_PROMETHEUS, KEY_MAX_SERIES };
 
 static const struct argp_option stat_options[] = {
 	{ "interval", 'i', "SECONDS", 0, "report every SECONDS (may be a fraction), with hits per second", 1 },
@@ -32,6 +33,11 @@ static const struct argp_option stat_options[] = {
 	{ "sort", KEY_SORT, "ORDER", 0, "order by hits, rate, lost or name (default hits)", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "stop after TIME, such as 500ms, 30s, 5m or 1h", 1 },
 	{ "plain", KEY_PLAIN, 0, 0, "print each report below the last one, also on a terminal", 1 },
+	{ "openmetrics", KEY_OPENMETRICS, 0, 0, "print the counts once as OpenMetrics text", 1 },
+	{ "prometheus", KEY_PROMETHEUS, 0, 0,
+	  "print the counts once in the text format of Prometheus, as node_exporter's textfile collector reads it", 1 },
+	{ "max-series", KEY_MAX_SERIES, "N", 0,
+	  "with --openmetrics or --prometheus: print at most N series (100 to 1000000, default 10000)", 1 },
 	{ "all", 'a', 0, 0, "show also probes without hits", 1 },
 	{ 0 },
 };
@@ -61,12 +67,28 @@ static error_t stat_parse_order(struct argp_state *state, struct stat_command *c
 	                           text);
 }
 
+/* Metrics are printed once, with all rows. */
+static error_t stat_check_metrics(struct argp_state *state, struct stat_command *c)
+{
+	if (c->max_series && !c->metrics)
+		return options_usage_error(state, &c->options, "--max-series needs --openmetrics or --prometheus");
+	if (c->max_series && c->max_series < METRICS_SERIES_MIN)
+		return options_usage_error(state, &c->options, "--max-series: give %d or more", METRICS_SERIES_MIN);
+	if (c->metrics && (c->interval > 0 || c->times || c->top || c->ordered || c->plain || c->options.json))
+		return options_usage_error(state, &c->options,
+		                           "%s cannot be combined with -i, -n, --top, --sort, --plain or --json",
+		                           c->metrics == STAT_OPENMETRICS ? "--openmetrics" : "--prometheus");
+	return 0;
+}
+
 /* Sets what the options leave open, and checks them. */
 static error_t stat_check(struct argp_state *state, struct stat_command *c)
 {
 	struct options *o = &c->options;
 	error_t err = arming_take_latency(state, o, &c->arming);
 
+	if (!err)
+		err = stat_check_metrics(state, c);
 	if (err)
 		return err;
 	if (o->latency[0] && !o->aggregate)
@@ -112,6 +134,10 @@ static error_t stat_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_SORT: return stat_parse_order(state, c, arg);
 	case KEY_FOR: return options_parse_time(state, o, "--for", arg, &c->seconds);
 	case KEY_PLAIN: c->plain = true; break;
+	case KEY_OPENMETRICS: c->metrics = STAT_OPENMETRICS; break;
+	case KEY_PROMETHEUS: c->metrics = STAT_PROMETHEUS; break;
+	case KEY_MAX_SERIES:
+		return options_parse_number(state, o, "--max-series", arg, METRICS_SERIES_MAX, &c->max_series);
 	case 'a': c->zeros = true; break;
 	case ARGP_KEY_ARG: return arming_take_argument(state, o, &c->arming);
 	case ARGP_KEY_END: return stat_check(state, c);
@@ -142,6 +168,17 @@ static size_t output_columns(void)
 	return columns;
 }
 
+static void reading_print_metrics(const struct stat_command *c, const struct reading *shown)
+{
+	struct metrics *m = metrics_new(c->max_series ? c->max_series : METRICS_SERIES, NULL);
+
+	metrics_add_build(m);
+	metrics_add_session(m, options_session_name(&c->options), shown);
+	metrics_finish(m);
+	metrics_print(stdout, m, c->metrics == STAT_OPENMETRICS ? METRICS_OPENMETRICS : METRICS_PROMETHEUS);
+	metrics_free(m);
+}
+
 /* Prints one report. first: it is the first one. */
 static enum status reading_show(struct stat_command *c, struct reading *reading, bool first)
 {
@@ -151,7 +188,9 @@ static enum status reading_show(struct stat_command *c, struct reading *reading,
 
 	reading_select(c, reading, &shown, matched);
 	status = reading_report_missing(c, &shown, matched);
-	if (c->options.json) {
+	if (c->metrics) {
+		reading_print_metrics(c, &shown);
+	} else if (c->options.json) {
 		reading_print_json(&c->options, &shown, c->top);
 	} else {
 		reading_print_table(stdout, &c->options, &shown,
@@ -259,7 +298,7 @@ static bool run_report(struct stat_run *run, uint64_t i)
 	if (run->is_live) {
 		err = live_draw(&run->live, &run->now, &run->status);
 	} else {
-		if (i && !c->options.json)
+		if (i && !c->options.json && !c->metrics)
 			putchar('\n');
 		run->status = reading_show(c, &run->now, !i);
 		err = ui_flush();
@@ -320,7 +359,7 @@ static uint64_t run_reports(struct stat_run *run)
 static void run_begin(struct stat_run *run)
 {
 	struct stat_command *c = run->c;
-	bool on_screen = !c->options.json && !c->plain && screen_is_possible();
+	bool on_screen = !c->options.json && !c->metrics && !c->plain && screen_is_possible();
 
 	/* Without --for, a private session on a terminal is shown while it counts. */
 	if (c->is_private && !c->interval && !(c->seconds > 0) && on_screen)

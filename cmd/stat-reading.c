@@ -73,12 +73,12 @@ static void row_read(struct count_row *row, const struct pp_stat *stat, size_t a
 }
 
 /* Reads the counts and the aggregates of a session. */
-static int reading_fill(struct reading *reading, struct pp_session *session, const struct options *options)
+static int reading_fill(struct reading *reading, struct pp_session *session, const struct stat_command *c)
 {
 	int err;
 
-	reading->has_cost =
-		options->verbose && !pp_session_cost(session, STAT_COST_MS, &reading->cost, sizeof(reading->cost));
+	reading->has_cost = (c->options.verbose || c->metrics) &&
+	                    !pp_session_cost(session, STAT_COST_MS, &reading->cost, sizeof(reading->cost));
 	err = pp_session_stat(session, &reading->stat);
 	if (!err)
 		err = pp_session_aggregates(session, &reading->aggregates);
@@ -97,7 +97,7 @@ int reading_take(struct reading *reading, const struct stat_command *c)
 		if (err)
 			return err;
 	}
-	err = reading_fill(reading, session, &c->options);
+	err = reading_fill(reading, session, c);
 	if (!c->session)
 		pp_session_close(session);
 	ui_notices(&c->options);
@@ -209,7 +209,7 @@ void reading_select(const struct stat_command *c, const struct reading *reading,
 
 		if (!row_is_selected(c, row, matched))
 			continue;
-		if (c->zeros || c->options.json || c->npatterns || row_is_interesting(row))
+		if (c->zeros || c->options.json || c->metrics || c->npatterns || row_is_interesting(row))
 			shown->rows[shown->n++] = *row;
 		else
 			shown->hidden++;

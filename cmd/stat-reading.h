@@ -14,6 +14,8 @@
 /* The order of rows. Rows that are equal in it are ordered by name. */
 enum stat_order { STAT_BY_HITS, STAT_BY_RATE, STAT_BY_LOST, STAT_BY_NAME };
 
+enum stat_metrics { STAT_NO_METRICS, STAT_OPENMETRICS, STAT_PROMETHEUS };
+
 struct stat_command {
 	struct options options;
 	struct arming arming;
@@ -27,6 +29,8 @@ struct stat_command {
 	enum stat_order order;
 	bool ordered; /* --sort is given */
 	bool plain;   /* lines also on a terminal */
+	enum stat_metrics metrics;
+	uint64_t max_series; /* 0: not given */
 	const char **patterns;
 	size_t npatterns;
 };

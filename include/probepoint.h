@@ -537,6 +537,8 @@ int pp_stat_order(const struct pp_stat *a, size_t i, const struct pp_stat *b, si
 const char *pp_stat_probe(const struct pp_stat *stat, size_t row);
 pid_t pp_stat_pid(const struct pp_stat *stat, size_t row);
 const char *pp_stat_file(const struct pp_stat *stat, size_t row);
+/* Returns the build-id in hexadecimal digits of the file that was armed, "" if it has none. */
+const char *pp_stat_build_id(const struct pp_stat *stat, size_t row);
 
 /*
  * Returns the inode number of the pid namespace (as in /proc/PID/ns/pid) that the row's process ids belong to, 0 if it is
@@ -709,6 +711,8 @@ void pp_aggregates_free(struct pp_aggregates *aggregates);
 size_t pp_aggregates_tables(const struct pp_aggregates *aggregates);
 const char *pp_table_probe(const struct pp_aggregates *aggregates, size_t table);
 const char *pp_table_file(const struct pp_aggregates *aggregates, size_t table);
+/* As pp_stat_build_id(); "" also if files with different build-ids had the path. */
+const char *pp_table_build_id(const struct pp_aggregates *aggregates, size_t table);
 const char *pp_table_text(const struct pp_aggregates *aggregates, size_t table); /* the expression */
 
 /* The functions that the expression calls, such as "max(size)". */

@@ -33,6 +33,7 @@ struct agg_entry {
 struct agg_table {
 	const struct manifest *manifest; /* a copy */
 	const char *probe, *file, *text;
+	const char *build_id; /* "": several files had the path */
 	const struct manifest_aggregate *aggregate;
 	size_t parts_size;  /* in an agg_key */
 	size_t stored_size; /* of entry.parts */
@@ -88,11 +89,15 @@ static int table_find(struct pp_aggregates *a, const struct manifest *d, uint32_
 	};
 
 	table.text = manifest_string(d, table.aggregate->text);
+	table.build_id = manifest_string(d, manifest_files(d)[probe->file].build_id);
 	table.parts_size = manifest_parts_size(table.aggregate);
 	table.stored_size = table.parts_size + table.aggregate->nparts;
 	for (*at = 0; *at < a->ntables; ++*at)
-		if (!table_compare(&a->tables[*at], &table))
+		if (!table_compare(&a->tables[*at], &table)) {
+			if (strcmp(a->tables[*at].build_id, table.build_id))
+				a->tables[*at].build_id = "";
 			return 0;
+		}
 	if (ALLOC_GROW(a->tables, a->ntables + 1, a->tables_room))
 		return -ENOMEM;
 	a->tables[a->ntables++] = table;
@@ -447,6 +452,13 @@ const char *pp_table_file(const struct pp_aggregates *aggregates, size_t table)
 	const struct agg_table *t = table_at(aggregates, table);
 
 	return t ? t->file : NULL;
+}
+
+const char *pp_table_build_id(const struct pp_aggregates *aggregates, size_t table)
+{
+	const struct agg_table *t = table_at(aggregates, table);
+
+	return t ? t->build_id : NULL;
 }
 
 const char *pp_table_text(const struct pp_aggregates *aggregates, size_t table)

@@ -23,7 +23,7 @@ _Static_assert((int)PP_LIVES == (int)PROCESS_LIVES && (int)PP_ENDED == (int)PROC
 
 struct stat_row {
 	const char *probe, *file; /* in a manifest */
-	const char *backend;
+	const char *backend, *build_id;
 	pid_t pid;
 	uint64_t start_time;   /* of the process; 0: not known, or all processes */
 	uint64_t offset, role; /* of the site; not used after rows_merge() */
@@ -252,6 +252,7 @@ static void row_init(struct stat_row *row, const struct stat_source *source, uin
 		.file = manifest_string(d, manifest_files(d)[probe->file].path),
 		.of = &manifest_files(d)[probe->file],
 		.backend = source->attachment->backend->name,
+		.build_id = manifest_string(d, manifest_files(d)[probe->file].build_id),
 		.pid = manifest_points(d)[point].pid,
 		.pid_namespace = source->attachment->backend->pid_namespace(source->attachment),
 	};
@@ -425,6 +426,11 @@ const char *pp_stat_file(const struct pp_stat *stat, size_t row)
 const char *pp_stat_backend(const struct pp_stat *stat, size_t row)
 {
 	return stat_row(stat, row)->backend;
+}
+
+const char *pp_stat_build_id(const struct pp_stat *stat, size_t row)
+{
+	return stat_row(stat, row)->build_id;
 }
 
 size_t pp_stat_sites(const struct pp_stat *stat, size_t row)

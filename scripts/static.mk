@@ -4,7 +4,7 @@
 static: $(B)/bin/probepoint-static
 
 STATIC_SRC := $(wildcard cmd/static/*.c)
-STATIC_OBJ := $(STATIC_SRC:%.c=$(B)/obj/%.o) $(CMD_SRC:%.c=$(B)/obj/static/%.o)
+STATIC_OBJ := $(STATIC_SRC:%.c=$(B)/obj/%.o) $(filter-out %/probe-export.o,$(CMD_SRC:%.c=$(B)/obj/static/%.o))
 
 # Each main() gets the name of its command.
 $(B)/obj/static/cmd/%.o: cmd/%.c $(B)/obj/flags

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
-# Completion of bash for probe-list, probe-enable, probe-disable, probe-stat and probe-trace: options, pids, sessions, and
-# the probes of the files and processes that the command line names.
+# Completion of bash for probe-list, probe-enable, probe-disable, probe-stat, probe-trace and probe-export: options, pids,
+# sessions, and the probes of the files and processes that the command line names.
 #
 # 1. Nothing from the command line is evaluated. Words are unquoted here; a word with $ or ` is not used, except
 #    $(pidof NAME) and $(pgrep -d, NAME).
@@ -77,7 +77,7 @@ _probepoint_read_words() {
 		--*=*) value=${word#*=} word=${word%%=*} ;;
 		--pid | --file | --match | --session | --backend | --count | --output | --interval | --times | --top | --sort | --if | \
 			--string | --no-string | --cgroup | --maxactive | --min-duration | --latency | --on | --for | --budget | \
-			--format | --color | --delay | --agg | --agg-size | --buffer | --print | --strlen | \
+			--format | --color | --delay | --max-series | --listen | --user | --agg | --agg-size | --buffer | --print | --strlen | \
 			-["$with_argument"]) value=${words[++i]-} ;;
 		-["$with_argument"]*) value=${word:2} word=${word:0:2} ;;
 		-*) continue ;;
@@ -94,10 +94,12 @@ _probepoint_read_words() {
 
 # Prints the options of the command.
 _probepoint_options() {
-	echo "--help --usage --version --json -q --quiet -v --verbose -p --pid"
+	echo "--help --usage --version --json -q --quiet -v --verbose"
+	[[ $command != probe-export ]] || { echo "--cost --listen --max-series --user"; return; }
+	echo "-p --pid"
 	case $command in
 	probe-list) echo "--all-processes --check -f --file -m --match --sites --sessions"; return ;;
-	probe-stat) echo "-a --all --for -i --interval -n --times --plain --sort --top" ;;
+	probe-stat) echo "-a --all --for -i --interval --max-series -n --openmetrics --plain --prometheus --sort --times --top" ;;
 	probe-disable) echo "--all -s --session"; return ;;
 	probe-enable) echo "--budget --for --inject --overwrite --record --system-calls --until-exit" ;;
 	probe-trace) echo "--color -n --count --delay --for --format -o --output" ;;
@@ -128,6 +130,7 @@ _probepoint_names() {
 
 _probepoint_probes() {
 	case $command in
+	probe-export) ;;
 	probe-stat | probe-disable) _probepoint_run probe-stat -a -q "${session[@]}" | _probepoint_names 3 ;;
 	*)
 		[[ ${#sources[@]} = 0 ]] || _probepoint_run probe-list -q "${sources[@]}" -m "${text%%:*}*:${pattern}*" | _probepoint_names 1
@@ -206,4 +209,4 @@ _probepoint() {
 	_probepoint_complete_argument
 }
 
-complete -F _probepoint probe-list probe-enable probe-disable probe-stat probe-trace
+complete -F _probepoint probe-list probe-enable probe-disable probe-stat probe-trace probe-export

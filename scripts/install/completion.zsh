@@ -1,4 +1,4 @@
-#compdef probe-list probe-enable probe-disable probe-stat probe-trace
+#compdef probe-list probe-enable probe-disable probe-stat probe-trace probe-export
 # SPDX-License-Identifier: MIT
 # Completion of zsh: options, pids, sessions, and the probes of the files and processes that the command line names.
 #
@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|agg|agg-size|buffer|print|strlen)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|agg|agg-size|buffer|print|strlen|max-series|listen|user)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -103,8 +103,13 @@ _probepoint() {
 	options=(
 		'(- *)'{-\?,--help}'[print help]' '(- *)--usage[print a short usage message]' '(- *)'{-V,--version}'[print the version]'
 		'--json[print results as JSON]' {-q,--quiet}'[print only results and errors]' {-v,--verbose}'[print more details]'
-		'*'{-p,--pid=}'[select this process]:pid:_probepoint_pids'
 	)
+	if [[ $service == probe-export ]]; then
+		_arguments -S $options '--listen=[serve HTTP at this ADDRESS\:PORT]:address: ' '--user=[serve as this user]:user:_users' \
+			'--max-series=[serve at most N series of a session]:number: ' '--cost[measure the cost of the sessions]'
+		return
+	fi
+	options+=('*'{-p,--pid=}'[select this process]:pid:_probepoint_pids')
 	arming=(
 		{-b,--backend=}'[arm through this backend]:backend:(auto kernel agent)'
 		'--cgroup=[select processes in this control group]:directory:_files -/'
@@ -131,6 +136,8 @@ _probepoint() {
 		_arguments -S $options $arming {-a,--all}'[show also probes without hits]' {-i,--interval=}'[report every SECONDS]:seconds: ' \
 			{-n,--times=}'[stop after TIMES reports]:times: ' '--top=[show only the first N probes]:number: ' \
 			'--for=[stop after this time]:time: ' '--sort=[order by]:order:(hits rate lost name)' \
+			'--openmetrics[print OpenMetrics text]' '--prometheus[print text for Prometheus]' \
+			'--max-series=[print at most N series]:number: ' \
 			'--plain[print lines also on a terminal]' '*:pattern:_probepoint_probes' ;;
 	(probe-disable)
 		_arguments -S $options '--all[disarm all probes of all sessions]' \

@@ -57,7 +57,7 @@ check() {
 # Prints "COMMAND OPTION" for each long option in --help. "=" follows an option with an argument, "[=" with an optional one.
 options() {
 	local command
-	for command in list enable disable stat trace; do
+	for command in list enable disable stat trace $([ ! -x "$B/bin/probe-export" ] || echo export); do
 		probe-$command --help | sed -nE "s/^ {2,6}(-., )? *(--[a-z-]+(\\[?=)?).*/probe-$command \\2/p"
 	done
 }
