@@ -97,14 +97,15 @@ int run_read(struct run *run)
 	struct pass pass = { .run = run, .limit = UINT64_MAX };
 	int err;
 
-	pass.calls = calls_new(run->names, marks, true, run->paths, run->consumers, run->nconsumers);
+	pass.calls = calls_new(run->names, marks, true, run->is_careful ? NULL : run->paths, run->consumers,
+	                       run->is_careful ? 0 : run->nconsumers);
 	err = run_pass(run, &pass, 1);
-	if (marks_count(marks)) {
+	if (marks_count(marks) || run->is_careful) {
 		calls_free(pass.calls);
 		pass = (struct pass){ .run = run, .limit = pass.records };
 		pass.calls = calls_new(run->names, marks, false, run->paths, run->consumers, run->nconsumers);
 		for (size_t i = 0; i < run->nconsumers; i++)
-			if (run->consumers[i].restart)
+			if (run->consumers[i].restart && !run->is_careful)
 				run->consumers[i].restart(run->consumers[i].state);
 		run_pass(run, &pass, interrupted + 1);
 	}

@@ -15,6 +15,7 @@ struct run {
 	struct paths *paths; /* NULL: calls need no path */
 	const struct report_consumer *consumers;
 	size_t nconsumers;
+	bool is_careful; /* a consumer cannot forget: first reads the trace without consumers */
 	/* Called many times a second with the share of the trace that was read, 0 to 1, or below 0 if it is unknown. NULL: not called. */
 	void (*progress)(double share, uint64_t records);
 
