@@ -43,7 +43,8 @@ static const struct argp_option report_options[] = {
 	{ "histograms", KEY_HISTOGRAMS, 0, 0, "print the histogram of each row's durations", 1 },
 	{ "perfetto", KEY_PERFETTO, "FILE", 0,
 	  "write the trace to FILE in Chrome's JSON format, for ui.perfetto.dev and chrome://tracing", 1 },
-	{ "folded", KEY_FOLDED, 0, 0, "print call stacks and the ns spent in each, for flame graphs, instead of the report", 1 },
+	{ "folded", KEY_FOLDED, 0, 0,
+	  "print call stacks and the ns spent in each, for flame graphs, instead of the report", 1 },
 	{ "rows", 'n', "N", 0, "print at most N rows of each table, 0 for all (default 20)", 1 },
 	{ 0 },
 };

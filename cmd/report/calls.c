@@ -11,10 +11,10 @@
  *
  *        entry f (u), entry f (c), return f, ...          u or c may have returned
  *
- *    A call c between whose stack frame and u's is a call of another function that ended is certain, because c ended
- *    before that call did. So each call keeps, for each function, which calls above it are uncertain if a call below
- *    it does not end: a range of their numbers (struct hull). It passes them down when it ends (only its own function's)
- *    or turns out not to have ended (all). The range may include calls that are certain.
+ *    Let p be a call that ended and that was the only call of its function on the stack. Its return is certainly its own, so
+ *    all that returned above p while p ran was called above p, too. So each call keeps, for each function, which calls above
+ *    it are uncertain if a call below it does not end: a range of their numbers (struct hull). A call like p drops them, any
+ *    other passes them to the call below it. The range may include calls that are certain.
  *
  *    This is known long after c was passed to the consumers. So uncertain calls are only marked (marks.h), and the trace is read
  *    again.
@@ -22,8 +22,9 @@
  * 2. Records are missing. Each call that was in flight in that time is uncertain. The trace says when the writer noticed the
  *    loss, which is up to a second and the time that records wait in rings after it, so LOSS_SLACK_NS are added.
  *
- * Calls in flight at the beginning of a trace have a return only, which is not matched. If such a call is left by longjmp()
- * from a call of itself, the return is taken for the inner call's. Nothing in the trace shows that.
+ * Calls that were in flight when the trace began, or whose entry was lost, have a return only, which is not matched. If such a
+ * call of f calls f, and the inner call is left by longjmp(), the return is taken for the inner call's. Nothing in the trace
+ * shows that.
  */
 #include "cmd/report/calls.h"
 
@@ -65,7 +66,7 @@ struct activity {
 
 struct calls {
 	const struct report_names *names;
-	struct marks *marks;
+	struct call_marks *marks;
 	bool first;
 	struct paths *paths;
 	const struct report_consumer *consumers;
@@ -74,14 +75,14 @@ struct calls {
 	size_t nstacks, stacks_room;
 	struct activity *activities;
 	size_t nactivities, activities_room;
-	struct table by_key;
+	struct index_table by_key;
 	size_t in_flight;
 	int64_t lost_until; /* calls that began until then are uncertain when they end */
 	int64_t now;
 	uint64_t left_out;
 };
 
-struct calls *calls_new(const struct report_names *names, struct marks *marks, bool first, struct paths *paths,
+struct calls *calls_new(const struct report_names *names, struct call_marks *marks, bool first, struct paths *paths,
                         const struct report_consumer *consumers, size_t n)
 {
 	struct calls *calls = xcalloc(1, sizeof(*calls));
@@ -158,7 +159,8 @@ static void flight_add_hull(struct flight *flight, struct hull hull)
 		return;
 	}
 	if (!(flight->nhulls & (flight->nhulls - 1)))
-		flight->hulls = xreallocarray(flight->hulls, flight->nhulls ? 2 * (size_t)flight->nhulls : 1, sizeof(hull));
+		flight->hulls =
+			xreallocarray(flight->hulls, flight->nhulls ? 2 * (size_t)flight->nhulls : 1, sizeof(hull));
 	flight->hulls[flight->nhulls++] = hull;
 }
 
@@ -174,7 +176,7 @@ static void flight_settle(struct calls *calls, struct flight *flight, struct fli
 		if (hull->function == function && flight->call.status == CALL_UNENDED) {
 			if (calls->first)
 				marks_add(calls->marks, flight->call.thread->index, function, hull->lo, hull->hi);
-		} else if (parent && (!ended || (hull->function == function && flight->below != REPORT_NONE))) {
+		} else if (parent && (!ended || flight->below != REPORT_NONE)) {
 			flight_add_hull(parent, *hull);
 		}
 	}
@@ -188,7 +190,8 @@ static void flight_settle(struct calls *calls, struct flight *flight, struct fli
 /* ---- calls ---- */
 
 /* Ends the innermost call of a stack. record is its return's; NULL: it has not ended. */
-static void stack_leave(struct calls *calls, struct flight_stack *stack, const struct report_record *record, bool at_end)
+static void stack_leave(struct calls *calls, struct flight_stack *stack, const struct report_record *record,
+                        bool at_end)
 {
 	struct flight *flight = &stack->flights[stack->n - 1], *parent = stack->n > 1 ? flight - 1 : NULL;
 	struct report_call *call = &flight->call;
@@ -317,7 +320,8 @@ void calls_record(struct calls *calls, const struct report_record *record)
 
 void calls_lost(struct calls *calls, const struct report_loss *loss)
 {
-	int64_t until = loss->end < INT64_MAX - LOSS_SLACK_NS && !loss->is_damage ? loss->end + LOSS_SLACK_NS : loss->end;
+	int64_t until =
+		loss->end < INT64_MAX - LOSS_SLACK_NS && !loss->is_damage ? loss->end + LOSS_SLACK_NS : loss->end;
 
 	if (until > calls->lost_until)
 		calls->lost_until = until;

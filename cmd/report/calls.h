@@ -16,7 +16,7 @@ struct calls;
  * Pairs entries and returns, and passes calls to n consumers. The arguments must outlive the result. With `first`, calls that turn
  * out to be uncertain are added to marks; else those in marks are passed as CALL_UNCERTAIN.
  */
-struct calls *calls_new(const struct report_names *names, struct marks *marks, bool first, struct paths *paths,
+struct calls *calls_new(const struct report_names *names, struct call_marks *marks, bool first, struct paths *paths,
                         const struct report_consumer *consumers, size_t n);
 void calls_free(struct calls *calls);
 

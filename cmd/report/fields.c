@@ -30,7 +30,7 @@ static const char *fields_keep_name(struct fields *fields, const char *name)
 	return copy;
 }
 
-static struct report_value *fields_add(struct fields *fields, const char *name, enum value_kind kind)
+static struct report_value *field_add_value(struct fields *fields, const char *name, enum value_kind kind)
 {
 	struct report_value *value;
 
@@ -45,7 +45,7 @@ static struct report_value *fields_add(struct fields *fields, const char *name, 
 
 static void field_add_text(struct fields *fields, const char *name, const char *text, size_t length)
 {
-	struct report_value *value = fields_add(fields, name, VALUE_TEXT);
+	struct report_value *value = field_add_value(fields, name, VALUE_TEXT);
 
 	if (!value)
 		return;
@@ -55,7 +55,7 @@ static void field_add_text(struct fields *fields, const char *name, const char *
 
 static void field_add_real(struct fields *fields, const char *name, double number)
 {
-	struct report_value *value = fields_add(fields, name, VALUE_REAL);
+	struct report_value *value = field_add_value(fields, name, VALUE_REAL);
 
 	if (value)
 		value->d = number;
@@ -63,7 +63,7 @@ static void field_add_real(struct fields *fields, const char *name, double numbe
 
 static void field_add_signed(struct fields *fields, const char *name, int64_t number, const char *label)
 {
-	struct report_value *value = fields_add(fields, name, VALUE_SIGNED);
+	struct report_value *value = field_add_value(fields, name, VALUE_SIGNED);
 
 	if (!value)
 		return;
@@ -74,7 +74,7 @@ static void field_add_signed(struct fields *fields, const char *name, int64_t nu
 
 static void field_add_unsigned(struct fields *fields, const char *name, uint64_t number, bool hex, const char *label)
 {
-	struct report_value *value = fields_add(fields, name, hex ? VALUE_HEX : VALUE_UNSIGNED);
+	struct report_value *value = field_add_value(fields, name, hex ? VALUE_HEX : VALUE_UNSIGNED);
 
 	if (!value)
 		return;
@@ -89,8 +89,8 @@ static const char *field_label(const bt_field *field, bool is_signed)
 	bt_field_class_enumeration_mapping_label_array labels;
 	uint64_t n = 0;
 
-	if (is_signed ? bt_field_enumeration_signed_get_mapping_labels(field, &labels, &n) :
-	                bt_field_enumeration_unsigned_get_mapping_labels(field, &labels, &n))
+	if (is_signed ? bt_field_enumeration_signed_get_mapping_labels(field, &labels, &n)
+	              : bt_field_enumeration_unsigned_get_mapping_labels(field, &labels, &n))
 		return NULL;
 	return n ? labels[0] : NULL;
 }

@@ -21,7 +21,9 @@ static bool folded_is(const void *stacks, uint32_t i, const void *key)
 static void folded_leave(void *state, const struct report_call *call, const struct report_record *record)
 {
 	struct folded *folded = state;
-	struct folded_stack key = { .path = call->path, .process = call->thread->process->index, .status = call->status };
+	struct folded_stack key = { .path = call->path,
+		                    .process = call->thread->process->index,
+		                    .status = call->status };
 	uint64_t duration = (uint64_t)(call->end - call->begin), hash;
 	uint32_t i;
 

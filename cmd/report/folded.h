@@ -20,7 +20,7 @@ struct folded_stack {
 struct folded {
 	struct folded_stack *stacks;
 	size_t n, room;
-	struct table by_key;
+	struct index_table by_key;
 	uint64_t other; /* ns of stacks that found no room */
 };
 

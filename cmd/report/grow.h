@@ -8,14 +8,14 @@
  * Makes room for at least `wanted` elements in an array, and at least doubles it. New elements are not initialized. Exits if no
  * memory is left.
  */
-#define GROW(array, wanted, room)                                                    \
-	do {                                                                         \
-		if ((size_t)(wanted) > (room)) {                                     \
-			(room) = (room) ? 2 * (room) : 8;                            \
-			if ((room) < (size_t)(wanted))                               \
-				(room) = (wanted);                                   \
-			(array) = xreallocarray((array), (room), sizeof(*(array)));  \
-		}                                                                    \
+#define GROW(array, wanted, room)                                                   \
+	do {                                                                        \
+		if ((size_t)(wanted) > (room)) {                                    \
+			(room) = (room) ? 2 * (room) : 8;                           \
+			if ((room) < (size_t)(wanted))                              \
+				(room) = (wanted);                                  \
+			(array) = xreallocarray((array), (room), sizeof(*(array))); \
+		}                                                                   \
 	} while (0)
 
 #endif

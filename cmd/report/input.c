@@ -43,8 +43,8 @@ static char *copy_directory(struct input *input, size_t number)
 		path = xasprintf("%s/probe-report.XXXXXX", tmp && *tmp ? tmp : "/tmp");
 		if (!mkdtemp(path)) {
 			input_fail(input, errno,
-			           xasprintf("cannot copy the undamaged parts of the trace to '%s': %s; set TMPDIR", path,
-			                     strerror(errno)));
+			           xasprintf("cannot copy the undamaged parts of the trace to '%s': %s; set TMPDIR",
+			                     path, strerror(errno)));
 			free(path);
 			return NULL;
 		}
@@ -93,7 +93,8 @@ static int stream_copy(struct input *input, int from, const char *directory, con
 	if (to >= 0)
 		close(to);
 	if (err)
-		input_fail(input, -err, xasprintf("cannot copy '%s' to '%s': %s; set TMPDIR", name, path, strerror(-err)));
+		input_fail(input, -err,
+		           xasprintf("cannot copy '%s' to '%s': %s; set TMPDIR", name, path, strerror(-err)));
 	free(path);
 	return err;
 }
@@ -208,9 +209,9 @@ static int trace_copy(struct input *input, struct input_trace *trace, const stru
 	trace->path = path;
 	err = stream_link(input, trace->name, path, "metadata");
 	for (ssize_t i = 0; i < n && !err; i++)
-		err = streams[i].is_damaged ?
-		              stream_copy(input, streams[i].fd, path, streams[i].name, streams[i].parts, streams[i].n) :
-		              stream_link(input, trace->name, path, streams[i].name);
+		err = streams[i].is_damaged
+		              ? stream_copy(input, streams[i].fd, path, streams[i].name, streams[i].parts, streams[i].n)
+		              : stream_link(input, trace->name, path, streams[i].name);
 	return err;
 }
 
@@ -230,7 +231,7 @@ static char *metadata_read(const char *path)
 	return text;
 }
 
-static int trace_check(struct input *input, struct input_trace *trace)
+static int input_check_trace(struct input *input, struct input_trace *trace)
 {
 	char *path = xasprintf("%s/metadata", trace->name), *text = metadata_read(path);
 	struct packet_layout layout;
@@ -271,7 +272,8 @@ static int input_search(struct input *input, const char *directory, unsigned dep
 		return input_fail(input, errno, xasprintf("cannot open '%s': %s", directory, strerror(errno)));
 	if (!fstatat(dirfd(entries), "metadata", &st, 0) && S_ISREG(st.st_mode)) {
 		if (input->ntraces == TRACES_MAX)
-			err = input_fail(input, E2BIG, xasprintf("more than %d traces; name a directory below", TRACES_MAX));
+			err = input_fail(input, E2BIG,
+			                 xasprintf("more than %d traces; name a directory below", TRACES_MAX));
 		else {
 			input->traces = xreallocarray(input->traces, input->ntraces + 1, sizeof(*input->traces));
 			input->traces[input->ntraces++] =
@@ -311,7 +313,7 @@ int input_find(struct input *input, const char *directory)
 		                            directory));
 	qsort(input->traces, input->ntraces, sizeof(*input->traces), trace_compare);
 	for (size_t i = 0; i < input->ntraces && !err; i++)
-		err = trace_check(input, &input->traces[i]);
+		err = input_check_trace(input, &input->traces[i]);
 	if (input->ndamages)
 		qsort(input->damages, input->ndamages, sizeof(*input->damages), damage_compare);
 	return err;

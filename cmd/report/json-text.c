@@ -51,7 +51,8 @@ static void json_text_put_label(FILE *out, const struct report_value *value)
 		snprintf(number, sizeof(number), "%" PRId64, value->i);
 	else
 		snprintf(number, sizeof(number), "%" PRIu64, value->u);
-	n = snprintf(text, sizeof(text), "%.*s (%s)", (int)(value->length < 200 ? value->length : 200), value->text, number);
+	n = snprintf(text, sizeof(text), "%.*s (%s)", (int)(value->length < 200 ? value->length : 200), value->text,
+	             number);
 	json_text_put(out, text, (size_t)n);
 }
 
@@ -67,7 +68,9 @@ void json_text_put_value(FILE *out, const struct report_value *value)
 	case VALUE_SIGNED:
 		fprintf(out, value->i > EXACT_MAX || value->i < -EXACT_MAX ? "\"%" PRId64 "\"" : "%" PRId64, value->i);
 		break;
-	case VALUE_UNSIGNED: fprintf(out, value->u > (uint64_t)EXACT_MAX ? "\"%" PRIu64 "\"" : "%" PRIu64, value->u); break;
+	case VALUE_UNSIGNED:
+		fprintf(out, value->u > (uint64_t)EXACT_MAX ? "\"%" PRIu64 "\"" : "%" PRIu64, value->u);
+		break;
 	case VALUE_HEX: fprintf(out, "\"0x%" PRIx64 "\"", value->u); break;
 	case VALUE_REAL:
 		json_format_double(number, value->d);

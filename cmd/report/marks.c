@@ -7,8 +7,8 @@
 #include "cmd/report/grow.h"
 #include "cmd/report/table.h"
 
-struct marks {
-	struct table by_key;
+struct call_marks {
+	struct index_table by_key;
 	struct mark_list *lists;
 	size_t n, room;
 	size_t ranges;
@@ -18,12 +18,12 @@ struct mark_key {
 	uint32_t thread, function;
 };
 
-struct marks *marks_new(void)
+struct call_marks *marks_new(void)
 {
-	return xcalloc(1, sizeof(struct marks));
+	return xcalloc(1, sizeof(struct call_marks));
 }
 
-void marks_free(struct marks *marks)
+void marks_free(struct call_marks *marks)
 {
 	if (!marks)
 		return;
@@ -34,7 +34,7 @@ void marks_free(struct marks *marks)
 	free(marks);
 }
 
-size_t marks_count(const struct marks *marks)
+size_t marks_count(const struct call_marks *marks)
 {
 	return marks->ranges;
 }
@@ -48,14 +48,14 @@ static bool mark_list_is(const void *lists, uint32_t i, const void *key)
 }
 
 /* Returns the list of a function in a thread, NULL if it has none. */
-static struct mark_list *marks_find(const struct marks *marks, const struct mark_key *key)
+static struct mark_list *marks_find(const struct call_marks *marks, const struct mark_key *key)
 {
 	uint32_t i = table_find(&marks->by_key, table_hash(key, sizeof(*key)), mark_list_is, marks->lists, key);
 
 	return i == UINT32_MAX ? NULL : &marks->lists[i];
 }
 
-void marks_add(struct marks *marks, uint32_t thread, uint32_t function, uint32_t lo, uint32_t hi)
+void marks_add(struct call_marks *marks, uint32_t thread, uint32_t function, uint32_t lo, uint32_t hi)
 {
 	const struct mark_key key = { thread, function };
 	struct mark_list *list = marks_find(marks, &key);
@@ -83,7 +83,7 @@ void marks_add(struct marks *marks, uint32_t thread, uint32_t function, uint32_t
 	marks->ranges++;
 }
 
-bool marks_has(struct marks *marks, uint32_t thread, uint32_t function, uint32_t number)
+bool marks_has(struct call_marks *marks, uint32_t thread, uint32_t function, uint32_t number)
 {
 	const struct mark_key key = { thread, function };
 	struct mark_list *list = marks->n ? marks_find(marks, &key) : NULL;
@@ -95,7 +95,7 @@ bool marks_has(struct marks *marks, uint32_t thread, uint32_t function, uint32_t
 	return list->next < list->n && list->ranges[list->next].lo <= number;
 }
 
-void marks_rewind(struct marks *marks)
+void marks_rewind(struct call_marks *marks)
 {
 	for (size_t i = 0; i < marks->n; i++)
 		marks->lists[i].next = 0;

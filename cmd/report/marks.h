@@ -24,16 +24,16 @@ struct mark_list {
 	size_t next; /* of marks_has() */
 };
 
-struct marks;
+struct call_marks;
 
-struct marks *marks_new(void);
-void marks_free(struct marks *marks);
+struct call_marks *marks_new(void);
+void marks_free(struct call_marks *marks);
 /* Returns the number of ranges. */
-size_t marks_count(const struct marks *marks);
-void marks_add(struct marks *marks, uint32_t thread, uint32_t function, uint32_t lo, uint32_t hi);
+size_t marks_count(const struct call_marks *marks);
+void marks_add(struct call_marks *marks, uint32_t thread, uint32_t function, uint32_t lo, uint32_t hi);
 /* Returns whether a call is marked. The numbers of one function in one thread must ascend. */
-bool marks_has(struct marks *marks, uint32_t thread, uint32_t function, uint32_t number);
+bool marks_has(struct call_marks *marks, uint32_t thread, uint32_t function, uint32_t number);
 /* The next marks_has() of each function and thread may begin with 0 again. */
-void marks_rewind(struct marks *marks);
+void marks_rewind(struct call_marks *marks);
 
 #endif

@@ -80,9 +80,10 @@ struct report_record {
 
 /* Records that are missing. */
 struct report_loss {
-	int64_t begin, end; /* the records are from after begin; end is when the trace's writer noticed, at the earliest */
-	uint64_t records;   /* 0: unknown */
-	bool is_damage;     /* a part of the trace cannot be read */
+	int64_t begin,
+		end; /* the records are from after begin; end is when the trace's writer noticed, at the earliest */
+	uint64_t records; /* 0: unknown */
+	bool is_damage;   /* a part of the trace cannot be read */
 };
 
 enum call_status {
@@ -96,12 +97,12 @@ struct report_call {
 	const struct report_function *function;
 	const struct report_thread *thread;
 	int64_t begin;
-	int64_t end;          /* set when it is left. CALL_UNENDED: when this became known, not a duration */
-	uint64_t inner;       /* ns in calls below it. ns of CALL_UNENDED calls count, too */
-	uint32_t depth;       /* 0: no call around it */
-	uint32_t path;        /* the node of its call stack (paths.h) */
+	int64_t end;    /* set when it is left. CALL_UNENDED: when this became known, not a duration */
+	uint64_t inner; /* ns in calls below it. ns of CALL_UNENDED calls count, too */
+	uint32_t depth; /* 0: no call around it */
+	uint32_t path;  /* the node of its call stack (paths.h) */
 	enum call_status status;
-	bool at_end;          /* CALL_UNENDED because the trace ends */
+	bool at_end; /* CALL_UNENDED because the trace ends */
 };
 
 /*

@@ -13,7 +13,7 @@ struct report_names {
 	struct report_thread **threads;
 	struct report_process **processes;
 	size_t nprobes, nfunctions, nthreads, nprocesses;
-	struct table by_probe, by_function, by_thread, by_process;
+	struct index_table by_probe, by_function, by_thread, by_process;
 	struct report_thread *last; /* of the last record */
 };
 
@@ -55,13 +55,13 @@ void names_free(struct report_names *names)
 }
 
 /* Appends a new zeroed element to a list of pointers whose room is a power of two. */
-#define LIST_ADD(list, n)                                                                      \
-	({                                                                                     \
-		if (!((n) & ((n)-1)))                                                          \
-			(list) = xreallocarray((list), (n) ? 2 * (n) : 1, sizeof(*(list)));    \
-		(list)[n] = xcalloc(1, sizeof(**(list)));                                      \
-		(list)[n]->index = (uint32_t)(n);                                              \
-		(list)[(n)++];                                                                 \
+#define LIST_ADD(list, n)                                                                   \
+	({                                                                                  \
+		if (!((n) & ((n)-1)))                                                       \
+			(list) = xreallocarray((list), (n) ? 2 * (n) : 1, sizeof(*(list))); \
+		(list)[n] = xcalloc(1, sizeof(**(list)));                                   \
+		(list)[n]->index = (uint32_t)(n);                                           \
+		(list)[(n)++];                                                              \
 	})
 
 /* ---- probes ---- */
@@ -139,7 +139,8 @@ void names_pair_functions(struct report_names *names)
 		if (probe->function != REPORT_NONE)
 			continue;
 		other = xasprintf("%s%%return", probe->name);
-		if (table_find(&names->by_probe, table_hash(other, strlen(other)), probe_is, names, other) != REPORT_NONE) {
+		if (table_find(&names->by_probe, table_hash(other, strlen(other)), probe_is, names, other) !=
+		    REPORT_NONE) {
 			probe->is_entry = true;
 			probe->function = names_function(names, probe->name, strlen(probe->name));
 		}

@@ -13,7 +13,8 @@ enum { PAGE = 4096, MAGIC_BYTES = 4, HEADER_BYTES = 24, HEADER_MOST = 1024 };
 #define PACKET_MAGIC 0xc1fc1fc1u
 #define TIME_MOST (INT64_C(1) << 62)
 
-static const char packet_header[] = "packet.header := struct {\n\t\tx32 magic;\n\t\tu8 uuid[16];\n\t\tu32 stream_id;\n\t};";
+static const char packet_header[] =
+	"packet.header := struct {\n\t\tx32 magic;\n\t\tu8 uuid[16];\n\t\tu32 stream_id;\n\t};";
 
 /* ---- the layout ---- */
 
@@ -38,11 +39,11 @@ static bool layout_read_context(const char *text, struct packet_layout *layout)
 
 	while (sscanf(text, " %31[a-z0-9_] %63[a-z0-9_];%n", type, name, &used) == 2) {
 		size_t size = type_size(type, strlen(type));
-		size_t *field = !strcmp(name, "timestamp_begin") ? &layout->begin :
-		                !strcmp(name, "timestamp_end")   ? &layout->end :
-		                !strcmp(name, "content_size")    ? &layout->content :
-		                !strcmp(name, "packet_size")     ? &layout->size :
-		                                                   NULL;
+		size_t *field = !strcmp(name, "timestamp_begin") ? &layout->begin
+		                : !strcmp(name, "timestamp_end") ? &layout->end
+		                : !strcmp(name, "content_size")  ? &layout->content
+		                : !strcmp(name, "packet_size")   ? &layout->size
+		                                                 : NULL;
 
 		if (!size || (field && size != sizeof(uint64_t)))
 			return false;
@@ -103,7 +104,8 @@ static uint64_t number_at(const char *bytes, size_t at)
 }
 
 /* Returns the size of the packet there, 0 if it is damaged. Stores its times. */
-static uint64_t packet_check(const struct packet_layout *layout, int fd, off_t at, off_t file, struct packet_part *times)
+static uint64_t packet_check(const struct packet_layout *layout, int fd, off_t at, off_t file,
+                             struct packet_part *times)
 {
 	char bytes[HEADER_MOST];
 	uint64_t content, size, begin, end;
@@ -116,9 +118,9 @@ static uint64_t packet_check(const struct packet_layout *layout, int fd, off_t a
 	size = number_at(bytes, layout->size);
 	begin = number_at(bytes, layout->begin);
 	end = number_at(bytes, layout->end);
-	if (magic != PACKET_MAGIC || memcmp(bytes + MAGIC_BYTES, layout->uuid, sizeof(layout->uuid)) || content > size ||
-	    size % 8 || content < 8 * layout->header || size / 8 > (uint64_t)(file - at) || begin > end ||
-	    end > (uint64_t)TIME_MOST)
+	if (magic != PACKET_MAGIC || memcmp(bytes + MAGIC_BYTES, layout->uuid, sizeof(layout->uuid)) ||
+	    content > size || size % 8 || content < 8 * layout->header || size / 8 > (uint64_t)(file - at) ||
+	    begin > end || end > (uint64_t)TIME_MOST)
 		return 0;
 	times->begin = (int64_t)begin + layout->offset;
 	times->end = (int64_t)end + layout->offset;

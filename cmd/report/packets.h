@@ -19,7 +19,8 @@ struct packet_layout {
 struct packet_part {
 	bool is_good;
 	off_t from, to;
-	int64_t begin, end; /* the times of good packets; of damaged bytes: when the packets before and after them end and begin */
+	int64_t begin,
+		end; /* the times of good packets; of damaged bytes: when the packets before and after them end and begin */
 };
 
 /* Reads the layout from the text of a metadata file. Returns false if it is not one of probepoint's traces of this byte order. */

@@ -10,7 +10,7 @@
 struct paths {
 	struct path_node *nodes;
 	size_t n, room;
-	struct table children;
+	struct index_table children;
 };
 
 static void paths_add(struct paths *paths, struct path_node node)

@@ -58,14 +58,14 @@ static void perfetto_restart(void *state)
 /* Returns whether all processes are of one host and have a pid. */
 static bool pids_are_unique(const struct report_names *names)
 {
-	return names_processes(names) < 2 || !strcmp(names_process_at(names, 0)->host,
-	                                             names_process_at(names, names_processes(names) - 1)->host);
+	return names_processes(names) < 2 ||
+	       !strcmp(names_process_at(names, 0)->host, names_process_at(names, names_processes(names) - 1)->host);
 }
 
 static int64_t process_number(const struct report_process *process)
 {
-	return *process->host && process->pid > 0 && process->pid < NUMBERED_FROM ? process->pid :
-	                                                                            NUMBERED_FROM + process->index;
+	return *process->host && process->pid > 0 && process->pid < NUMBERED_FROM ? process->pid
+	                                                                          : NUMBERED_FROM + process->index;
 }
 
 static int64_t thread_number(const struct report_thread *thread)
@@ -88,8 +88,8 @@ static FILE *perfetto_begin(struct perfetto *perfetto, char phase, int64_t time)
 {
 	uint64_t ns = perfetto_time(perfetto, time);
 
-	fprintf(perfetto->file, "%s{\"ph\":\"%c\",\"ts\":%" PRIu64 ".%03u", perfetto->events++ ? ",\n" : "", phase, ns / 1000,
-	        (unsigned)(ns % 1000));
+	fprintf(perfetto->file, "%s{\"ph\":\"%c\",\"ts\":%" PRIu64 ".%03u", perfetto->events++ ? ",\n" : "", phase,
+	        ns / 1000, (unsigned)(ns % 1000));
 	return perfetto->file;
 }
 
@@ -246,9 +246,11 @@ struct report_consumer perfetto_consumer(struct perfetto *perfetto)
 
 /* ---- the end of the file ---- */
 
-static void perfetto_put_metadata(struct perfetto *perfetto, const char *what, int64_t pid, int64_t tid, const char *text)
+static void perfetto_put_metadata(struct perfetto *perfetto, const char *what, int64_t pid, int64_t tid,
+                                  const char *text)
 {
-	fprintf(perfetto->file, "%s{\"ph\":\"M\",\"name\":\"%s\",\"pid\":%" PRId64 ",\"tid\":%" PRId64 ",\"args\":{\"name\":",
+	fprintf(perfetto->file,
+	        "%s{\"ph\":\"M\",\"name\":\"%s\",\"pid\":%" PRId64 ",\"tid\":%" PRId64 ",\"args\":{\"name\":",
 	        perfetto->events++ ? ",\n" : "", what, pid, tid);
 	json_text_put(perfetto->file, text, strlen(text));
 	fputs("}}", perfetto->file);
@@ -260,9 +262,9 @@ static void perfetto_put_names(struct perfetto *perfetto)
 
 	for (size_t i = 0; i < names_processes(names); i++) {
 		const struct report_process *process = names_process_at(names, i);
-		char *text = pids_are_unique(names) ? xstrdup(process->comm) :
-		                                      xasprintf("%s (%s, pid %" PRId64 ")", process->comm, process->host,
-		                                                process->pid);
+		char *text = pids_are_unique(names) ? xstrdup(process->comm)
+		                                    : xasprintf("%s (%s, pid %" PRId64 ")", process->comm,
+		                                                process->host, process->pid);
 
 		perfetto_put_metadata(perfetto, "process_name", process_number(process), 0, text);
 		free(text);
@@ -304,8 +306,9 @@ int perfetto_close(struct perfetto *perfetto, const struct run *run, const struc
 		if (stats->probes[i].records)
 			perfetto_put_counter(perfetto, &stats->probes[i], names_probe_at(stats->names, i)->name,
 			                     stats->rate.n);
-	fprintf(file, "\n],\"displayTimeUnit\":\"ns\",\"otherData\":{\"begin\":\"%" PRId64 "\",\"records\":%" PRIu64
-	              ",\"lost\":%" PRIu64 ",\"interrupted\":%s}}\n",
+	fprintf(file,
+	        "\n],\"displayTimeUnit\":\"ns\",\"otherData\":{\"begin\":\"%" PRId64 "\",\"records\":%" PRIu64
+	        ",\"lost\":%" PRIu64 ",\"interrupted\":%s}}\n",
 	        run->begin, run->records, stats->lost, run->interrupted ? "true" : "false");
 	if (fflush(file) && !perfetto->error)
 		perfetto->error = -errno;

@@ -32,7 +32,8 @@ void progress_show(double share, uint64_t records)
 		return;
 	next = progress_ms() + EACH_MS;
 	if (share >= 0)
-		fprintf(stderr, "\r%3.0f %%, %.1f million records; Ctrl-C ends\033[K", 100 * share, (double)records / 1e6);
+		fprintf(stderr, "\r%3.0f %%, %.1f million records; Ctrl-C ends\033[K", 100 * share,
+		        (double)records / 1e6);
 	else
 		fprintf(stderr, "\r%.1f million records; Ctrl-C ends\033[K", (double)records / 1e6);
 	fflush(stderr);

@@ -104,7 +104,7 @@ static bool class_has_duration(const bt_event_class *class)
 
 static struct event_class *reader_class_slot(struct trace_reader *reader, const bt_event_class *class)
 {
-	size_t i = ((uintptr_t)class >> 4) * 0x9e3779b97f4a7c15 >> 32 & (reader->room - 1);
+	size_t i = ((uintptr_t) class >> 4) * 0x9e3779b97f4a7c15 >> 32 & (reader->room - 1);
 
 	while (reader->classes[i].class && reader->classes[i].class != class)
 		i = (i + 1) & (reader->room - 1);
@@ -126,12 +126,9 @@ static void reader_grow_classes(struct trace_reader *reader)
 
 static struct event_class *reader_add_class(struct trace_reader *reader, const bt_event_class *class)
 {
-	const bt_trace_class *trace_class =
-		bt_stream_class_borrow_trace_class_const(bt_event_class_borrow_stream_class_const(class));
 	const char *name = bt_event_class_get_name(class);
 	struct event_class *slot;
 
-	(void)trace_class;
 	if (2 * (reader->nclasses + 1) > reader->room)
 		reader_grow_classes(reader);
 	slot = reader_class_slot(reader, class);
@@ -211,8 +208,8 @@ static void reader_pass_discarded(struct trace_reader *reader, const bt_message 
 	if (bt_stream_class_discarded_events_have_default_clock_snapshots(class)) {
 		loss.begin = reader_time(
 			reader, bt_message_discarded_events_borrow_beginning_default_clock_snapshot_const(message));
-		loss.end = reader_time(
-			reader, bt_message_discarded_events_borrow_end_default_clock_snapshot_const(message));
+		loss.end = reader_time(reader,
+		                       bt_message_discarded_events_borrow_end_default_clock_snapshot_const(message));
 	}
 	reader->lost(reader->state, &loss);
 }
@@ -226,13 +223,13 @@ static void reader_pass_discarded_packets(struct trace_reader *reader, const bt_
 	if (bt_stream_class_discarded_packets_have_default_clock_snapshots(class)) {
 		loss.begin = reader_time(
 			reader, bt_message_discarded_packets_borrow_beginning_default_clock_snapshot_const(message));
-		loss.end = reader_time(
-			reader, bt_message_discarded_packets_borrow_end_default_clock_snapshot_const(message));
+		loss.end = reader_time(reader,
+		                       bt_message_discarded_packets_borrow_end_default_clock_snapshot_const(message));
 	}
 	reader->lost(reader->state, &loss);
 }
 
-static void reader_pass(struct trace_reader *reader, const bt_message *message)
+static void reader_pass_message(struct trace_reader *reader, const bt_message *message)
 {
 	switch (bt_message_get_type(message)) {
 	case BT_MESSAGE_TYPE_STREAM_BEGINNING:
@@ -270,7 +267,7 @@ static bt_graph_simple_sink_component_consume_func_status sink_consume(bt_messag
 	default: return BT_GRAPH_SIMPLE_SINK_COMPONENT_CONSUME_FUNC_STATUS_ERROR;
 	}
 	for (uint64_t i = 0; i < n; i++) {
-		reader_pass(state, batch[i]);
+		reader_pass_message(state, batch[i]);
 		bt_message_put_ref(batch[i]);
 	}
 	return BT_GRAPH_SIMPLE_SINK_COMPONENT_CONSUME_FUNC_STATUS_OK;
@@ -363,16 +360,17 @@ static int reader_build(struct trace_reader *reader, const struct input *input)
 	reader->graph = bt_graph_create(0);
 	if (!reader->graph)
 		alloc_failed();
-	if (bt_graph_add_filter_component(
-		    reader->graph, bt_plugin_borrow_filter_component_class_by_name_const(reader->utils, "muxer"), "muxer",
-		    NULL, BT_LOGGING_LEVEL_NONE, &muxer))
+	if (bt_graph_add_filter_component(reader->graph,
+	                                  bt_plugin_borrow_filter_component_class_by_name_const(reader->utils, "muxer"),
+	                                  "muxer", NULL, BT_LOGGING_LEVEL_NONE, &muxer))
 		return reader_fail(reader, EIO, "cannot sort the trace");
 	for (size_t i = 0; i < input->ntraces; i++) {
 		err = reader_add_trace(reader, input, i, muxer);
 		if (err)
 			return err;
 	}
-	if (bt_graph_add_simple_sink_component(reader->graph, "report", sink_begin, sink_consume, NULL, reader, &sink) ||
+	if (bt_graph_add_simple_sink_component(reader->graph, "report", sink_begin, sink_consume, NULL, reader,
+	                                       &sink) ||
 	    bt_graph_connect_ports(reader->graph, bt_component_filter_borrow_output_port_by_index_const(muxer, 0),
 	                           bt_component_sink_borrow_input_port_by_index_const(sink, 0), NULL))
 		return reader_fail(reader, EIO, "cannot read the trace");

@@ -93,7 +93,7 @@ static int run_pass(struct run *run, struct pass *pass, int interrupts)
 
 int run_read(struct run *run)
 {
-	struct marks *marks = marks_new();
+	struct call_marks *marks = marks_new();
 	struct pass pass = { .run = run, .limit = UINT64_MAX };
 	int err;
 

@@ -16,8 +16,8 @@ static void series_double(struct series *series)
 	size_t n = (series->n + 1) / 2;
 
 	for (size_t i = 0; i < n; i++)
-		series->counts[i] = count_add(series->counts[2 * i],
-		                              2 * i + 1 < series->n ? series->counts[2 * i + 1] : 0);
+		series->counts[i] =
+			count_add(series->counts[2 * i], 2 * i + 1 < series->n ? series->counts[2 * i + 1] : 0);
 	memset(series->counts + n, 0, (SERIES_BUCKETS - n) * sizeof(*series->counts));
 	series->n = n;
 	series->width *= 2;

@@ -11,7 +11,7 @@
 
 enum { SERIES_BUCKETS = 256 };
 
-#define SERIES_WIDTH_FIRST 1000000 /* ns */
+#define SERIES_WIDTH_FIRST 1000 /* ns */
 
 /* Zeroes are an empty series. */
 struct series {

@@ -35,13 +35,13 @@ struct probe_stats {
 
 /* The calls of a function, everywhere or in one thread or process. */
 struct call_stats {
-	uint32_t function, group; /* group: index of the thread or process */
-	uint64_t uncertain;       /* ended, but their duration is not known */
-	uint64_t unended;         /* left without a return */
-	uint64_t in_flight;       /* at the end of the trace */
-	uint64_t unmatched;       /* returns without an entry */
-	double self;              /* ns, of the calls whose duration is known */
-	struct histogram durations;          /* ns, of calls whose duration is known */
+	uint32_t function, group;             /* group: index of the thread or process */
+	uint64_t uncertain;                   /* ended, but their duration is not known */
+	uint64_t unended;                     /* left without a return */
+	uint64_t in_flight;                   /* at the end of the trace */
+	uint64_t unmatched;                   /* returns without an entry */
+	double self;                          /* ns, of the calls whose duration is known */
+	struct histogram durations;           /* ns, of calls whose duration is known */
 	struct histogram uncertain_durations; /* ns; may be wrong */
 };
 
@@ -49,7 +49,7 @@ struct call_stats {
 struct cells {
 	struct call_stats *cells;
 	size_t n, room;
-	struct table by_key;
+	struct index_table by_key;
 	uint64_t other; /* calls that found no room */
 };
 

@@ -27,7 +27,7 @@ uint64_t table_hash(const void *bytes, size_t n)
 	return hash ^ hash >> 32;
 }
 
-uint32_t table_find(const struct table *table, uint64_t hash,
+uint32_t table_find(const struct index_table *table, uint64_t hash,
                     bool (*equals)(const void *list, uint32_t index, const void *key), const void *list,
                     const void *key)
 {
@@ -43,7 +43,7 @@ uint32_t table_find(const struct table *table, uint64_t hash,
 	}
 }
 
-static void table_put(struct table *table, struct table_slot slot)
+static void table_put(struct index_table *table, struct table_slot slot)
 {
 	size_t i = slot.hash & (table->room - 1);
 
@@ -52,9 +52,9 @@ static void table_put(struct table *table, struct table_slot slot)
 	table->slots[i] = slot;
 }
 
-static void table_grow(struct table *table)
+static void table_grow(struct index_table *table)
 {
-	struct table old = *table;
+	struct index_table old = *table;
 
 	table->room = old.room ? 2 * old.room : 16;
 	table->slots = xreallocarray(NULL, table->room, sizeof(*table->slots));
@@ -66,7 +66,7 @@ static void table_grow(struct table *table)
 	free(old.slots);
 }
 
-void table_add(struct table *table, uint64_t hash, uint32_t index)
+void table_add(struct index_table *table, uint64_t hash, uint32_t index)
 {
 	if (4 * (table->used + 1) > 3 * table->room)
 		table_grow(table);
@@ -74,7 +74,7 @@ void table_add(struct table *table, uint64_t hash, uint32_t index)
 	table->used++;
 }
 
-void table_remove(struct table *table, uint64_t hash, uint32_t index)
+void table_remove(struct index_table *table, uint64_t hash, uint32_t index)
 {
 	size_t mask = table->room - 1, i = hash & mask;
 
@@ -91,8 +91,8 @@ void table_remove(struct table *table, uint64_t hash, uint32_t index)
 	table->used--;
 }
 
-void table_release(struct table *table)
+void table_release(struct index_table *table)
 {
 	free(table->slots);
-	*table = (struct table){ 0 };
+	*table = (struct index_table){ 0 };
 }

@@ -12,20 +12,20 @@ struct table_slot {
 };
 
 /* Zeroes are an empty table. */
-struct table {
+struct index_table {
 	struct table_slot *slots;
 	size_t room, used;
 };
 
 uint64_t table_hash(const void *bytes, size_t n);
 /* Returns the index of the element with this hash for which equals(list, index, key) is true, UINT32_MAX if there is none. */
-uint32_t table_find(const struct table *table, uint64_t hash,
+uint32_t table_find(const struct index_table *table, uint64_t hash,
                     bool (*equals)(const void *list, uint32_t index, const void *key), const void *list,
                     const void *key);
 /* Adds an index that is not in the table. */
-void table_add(struct table *table, uint64_t hash, uint32_t index);
+void table_add(struct index_table *table, uint64_t hash, uint32_t index);
 /* Removes an index that is in the table. */
-void table_remove(struct table *table, uint64_t hash, uint32_t index);
-void table_release(struct table *table);
+void table_remove(struct index_table *table, uint64_t hash, uint32_t index);
+void table_release(struct index_table *table);
 
 #endif

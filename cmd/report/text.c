@@ -59,15 +59,16 @@ static void text_put_head(FILE *out, const struct run *run, const struct stats *
 
 	for (size_t i = 0; i < stats->nthreads; i++)
 		threads += stats->thread_records[i] != 0;
-	fprintf(out, "%" PRIu64 " records of %zu thread%s in %zu process%s", stats->records, threads, ui_plural(threads),
-	        processes, processes == 1 ? "" : "es");
+	fprintf(out, "%" PRIu64 " records of %zu thread%s in %zu process%s", stats->records, threads,
+	        ui_plural(threads), processes, processes == 1 ? "" : "es");
 	if (stats->records) {
 		fprintf(out, ", %.6f s from ", run_seconds(run));
 		text_put_time(out, run->begin);
 	}
 	fprintf(out, "\n%" PRIu64 " records were lost", stats->lost);
 	if (stats->is_lost_unknown)
-		fputs(stats->lost ? ", and more, whose number is unknown" : ", or more: parts of the trace are missing", out);
+		fputs(stats->lost ? ", and more, whose number is unknown" : ", or more: parts of the trace are missing",
+		      out);
 	putc('\n', out);
 	for (size_t i = 0; i < run->input->nnotices; i++) {
 		escape_put(out, run->input->notices[i]);
@@ -171,9 +172,9 @@ static int call_stats_compare(const void *a, const void *b)
 /* Returns the rows that have calls, sorted. The caller frees the list. */
 static const struct call_stats **calls_sorted(const struct stats *stats, enum report_by by, size_t *n)
 {
-	const struct call_stats *all = by == BY_PROBE  ? stats->functions :
-	                               by == BY_THREAD ? stats->threads.cells :
-	                                                 stats->processes.cells;
+	const struct call_stats *all = by == BY_PROBE    ? stats->functions
+	                               : by == BY_THREAD ? stats->threads.cells
+	                                                 : stats->processes.cells;
 	size_t nall = by == BY_PROBE ? stats->nfunctions : by == BY_THREAD ? stats->threads.n : stats->processes.n;
 	const struct call_stats **rows = xcalloc(nall, sizeof(*rows));
 
@@ -196,7 +197,8 @@ static char *calls_name(const struct stats *stats, const struct call_stats *call
 		return xstrdup(function);
 	if (by == BY_THREAD) {
 		thread = names_thread_at(stats->names, calls->group);
-		return xasprintf("%s %" PRId64 "/%" PRId64 " %s", function, thread->process->pid, thread->tid, thread->comm);
+		return xasprintf("%s %" PRId64 "/%" PRId64 " %s", function, thread->process->pid, thread->tid,
+		                 thread->comm);
 	}
 	process = names_process_at(stats->names, calls->group);
 	return xasprintf("%s %" PRId64 " %s", function, process->pid, process->comm);
@@ -257,7 +259,9 @@ static void text_put_calls(FILE *out, const struct stats *stats, const struct te
 	static const char *const heads[] = { "FUNCTION", "FUNCTION PID/TID COMM", "FUNCTION PID COMM" };
 	size_t n, columns = strlen(heads[style->by]), shown;
 	const struct call_stats **rows = calls_sorted(stats, style->by, &n);
-	uint64_t other = style->by == BY_THREAD ? stats->threads.other : style->by == BY_PROCESS ? stats->processes.other : 0;
+	uint64_t other = style->by == BY_THREAD    ? stats->threads.other
+	                 : style->by == BY_PROCESS ? stats->processes.other
+	                                           : 0;
 
 	shown = rows_shown(style, n);
 	for (size_t i = 0; i < shown; i++) {
@@ -267,8 +271,8 @@ static void text_put_calls(FILE *out, const struct stats *stats, const struct te
 		free(name);
 	}
 	if (n)
-		fprintf(out, "\n%-*s %10s %9s %9s %8s %8s %8s %8s %8s %8s\n", (int)columns, heads[style->by], "CALLS",
-		        "UNCERTAIN", "UNPAIRED", "P50  ", "P90  ", "P99  ", "MAX  ", "TOTAL  ", "SELF  ");
+		fprintf(out, "\n%-*s %10s %9s %9s %8s %8s %8s %8s %8s   %s\n", (int)columns, heads[style->by], "CALLS",
+		        "UNCERTAIN", "UNPAIRED", "P50  ", "P90  ", "P99  ", "MAX  ", "TOTAL  ", "SELF");
 	for (size_t i = 0; i < shown; i++) {
 		char *name = calls_name(stats, rows[i], style->by);
 

@@ -10,9 +10,9 @@
 enum report_by { BY_PROBE, BY_THREAD, BY_PROCESS };
 
 struct text_style {
-	enum report_by by;  /* how calls are grouped */
-	size_t rows;        /* of each table; 0: all */
-	bool histograms;    /* print the histogram of each function */
+	enum report_by by; /* how calls are grouped */
+	size_t rows;       /* of each table; 0: all */
+	bool histograms;   /* print the histogram of each function */
 };
 
 /* Prints the report as tables. */

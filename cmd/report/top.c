@@ -64,7 +64,8 @@ static void heap_rise(struct top *top, size_t place)
 {
 	uint32_t value = top->heap[place];
 
-	for (; place && top->values[top->heap[(place - 1) / 2]].count > top->values[value].count; place = (place - 1) / 2)
+	for (; place && top->values[top->heap[(place - 1) / 2]].count > top->values[value].count;
+	     place = (place - 1) / 2)
 		heap_put(top, place, top->heap[(place - 1) / 2]);
 	heap_put(top, place, value);
 }

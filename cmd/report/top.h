@@ -27,7 +27,7 @@ struct top {
 	struct top_value *values;
 	uint32_t *heap; /* the rarest value first */
 	size_t n, room;
-	struct table by_value;
+	struct index_table by_value;
 	uint64_t total; /* all values */
 };
 

@@ -4,6 +4,7 @@
 . tests/lib.sh
 
 COMMANDS="probe-list probe-enable probe-disable probe-stat probe-trace"
+[ ! -x "$B/bin/probe-report" ] || COMMANDS+=" probe-report"
 
 # options FILE: prints the options in the lines of FILE that begin with an option.
 options() { sed -n 's/^ *\(-.*\)/ \1/p' "$1" | sed 's/   .*//' | grep -oE '(^|[ ,])--?[a-zA-Z?][a-z-]*' | tr -d ' ,' | sort -u; }
