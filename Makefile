@@ -139,6 +139,7 @@ $(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) | $(LIB) $(LIB_LINK)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(if $(RUNPATH),-Wl$(comma)-rpath$(comma)'$(RUNPATH)') -o $@ $(filter %.o,$^) -L$(B)/lib -lprobepoint $(CMD_LIBS) $(CMD_LIBS_$(@F))
 
 $(B)/bin/probe-report: $(REPORT_OBJ)
+$(B)/obj/cmd/report/page.o: $(wildcard cmd/report/page/*)
 CMD_LIBS_probe-report = $$($(PKG_CONFIG) --libs babeltrace2)
 
 deps:

@@ -12,6 +12,7 @@
 #include "cmd/alloc.h"
 #include "cmd/options.h"
 #include "cmd/report/folded.h"
+#include "cmd/report/html.h"
 #include "cmd/report/perfetto.h"
 #include "cmd/report/progress.h"
 #include "cmd/report/report-json.h"
@@ -25,18 +26,20 @@ struct report_command {
 	struct options options;
 	const char *directory;
 	const char *perfetto_path; /* NULL: not given */
+	const char *html_path;     /* NULL: not given */
 	bool is_folded;
 	struct text_style style;
 
 	struct input input;
-	struct report_consumer consumers[4];
+	struct report_consumer consumers[5];
 	struct run run;
 	struct stats stats;
 	struct folded folded;
 	struct perfetto perfetto;
+	struct html html;
 };
 
-enum { KEY_BY = 0x200, KEY_HISTOGRAMS, KEY_PERFETTO, KEY_FOLDED, ROWS_DEFAULT = 20 };
+enum { KEY_BY = 0x200, KEY_HISTOGRAMS, KEY_PERFETTO, KEY_FOLDED, KEY_HTML, ROWS_DEFAULT = 20 };
 
 static const struct argp_option report_options[] = {
 	{ "by", KEY_BY, "WHAT", 0, "print the durations of calls by probe (default), thread or process", 1 },
@@ -45,6 +48,7 @@ static const struct argp_option report_options[] = {
 	  "write the trace to FILE in Chrome's JSON format, for ui.perfetto.dev and chrome://tracing", 1 },
 	{ "folded", KEY_FOLDED, 0, 0,
 	  "print call stacks and the ns spent in each, for flame graphs, instead of the report", 1 },
+	{ "html", KEY_HTML, "FILE", 0, "write the report to FILE as a page for a browser, which needs no network", 1 },
 	{ "rows", 'n', "N", 0, "print at most N rows of each table, 0 for all (default 20)", 1 },
 	{ 0 },
 };
@@ -85,6 +89,8 @@ static error_t report_check(struct argp_state *state, struct report_command *r)
 		return options_usage_error(state, &r->options, "--folded cannot be combined with --perfetto=-");
 	if (r->options.json && to_stdout)
 		return options_usage_error(state, &r->options, "--json cannot be combined with --perfetto=-");
+	if (r->html_path && !strcmp(r->html_path, "-"))
+		return options_usage_error(state, &r->options, "--html needs the name of a file, not '-'");
 	return 0;
 }
 
@@ -97,6 +103,7 @@ static error_t report_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_BY: return report_parse_by(state, r, arg);
 	case KEY_PERFETTO: r->perfetto_path = arg; break;
 	case KEY_FOLDED: r->is_folded = true; break;
+	case KEY_HTML: r->html_path = arg; break;
 	case KEY_HISTOGRAMS: r->style.histograms = true; break;
 	case 'n': return report_parse_rows(state, r, arg);
 	case ARGP_KEY_ARG:
@@ -129,9 +136,17 @@ static enum status report_open(struct report_command *r)
 	run->consumers = r->consumers;
 	stats_init(&r->stats, run->names);
 	r->consumers[run->nconsumers++] = stats_consumer(&r->stats);
-	if (r->is_folded) {
+	if (r->is_folded || r->html_path) {
 		run->paths = paths_new();
 		r->consumers[run->nconsumers++] = folded_consumer(&r->folded);
+	}
+	if (r->html_path) {
+		err = html_open(&r->html, r->html_path);
+		if (err) {
+			ui_error(&r->options, "cannot create '%s': %s", r->html_path, strerror(-err));
+			return STATUS_FAILED;
+		}
+		r->consumers[run->nconsumers++] = html_consumer(&r->html);
 	}
 	if (!r->perfetto_path)
 		return STATUS_DONE;
@@ -148,13 +163,17 @@ static enum status report_open(struct report_command *r)
 /* Prints what was read. Returns the exit status. */
 static enum status report_print(struct report_command *r)
 {
-	int err = 0;
+	int err = 0, html_err = 0;
 
 	stats_finish(&r->stats);
 	if (r->perfetto.file)
 		err = perfetto_close(&r->perfetto, &r->run, &r->stats);
 	if (err)
 		ui_error(&r->options, "cannot write '%s': %s", r->perfetto_path, strerror(-err));
+	if (r->html.file)
+		html_err = html_close(&r->html, &r->run, &r->stats, &r->folded);
+	if (html_err)
+		ui_error(&r->options, "cannot write '%s': %s", r->html_path, strerror(-html_err));
 	if (r->run.interrupted)
 		ui_error(&r->options, "interrupted: the report is of the first %" PRIu64 " records", r->run.records);
 	if (r->is_folded)
@@ -163,7 +182,7 @@ static enum status report_print(struct report_command *r)
 		ui_print_document(&r->options, stdout, report_json(&r->run, &r->stats));
 	else if (r->perfetto.file != stdout || !r->perfetto.file)
 		text_print(stdout, &r->run, &r->stats, &r->style);
-	return err ? STATUS_FAILED : r->run.interrupted ? STATUS_PART : STATUS_DONE;
+	return err || html_err ? STATUS_FAILED : r->run.interrupted ? STATUS_PART : STATUS_DONE;
 }
 
 /* Says on standard error what the other outputs do not show. */
@@ -219,6 +238,7 @@ int main(int argc, char **argv)
 	status = report_run(&r);
 	stats_release(&r.stats);
 	folded_release(&r.folded);
+	html_release(&r.html);
 	paths_free(r.run.paths);
 	free(r.run.error);
 	input_release(&r.input);

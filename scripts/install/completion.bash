@@ -77,7 +77,7 @@ _probepoint_read_words() {
 		--*=*) value=${word#*=} word=${word%%=*} ;;
 		--pid | --file | --match | --session | --backend | --count | --output | --interval | --times | --top | --sort | --if | \
 			--string | --no-string | --cgroup | --maxactive | --min-duration | --latency | --on | --for | --budget | \
-			--format | --color | --delay | --by | --rows | --perfetto | --agg | --agg-size | --buffer | --print | --strlen | \
+			--format | --color | --delay | --by | --rows | --html | --perfetto | --agg | --agg-size | --buffer | --print | --strlen | \
 			-["$with_argument"]) value=${words[++i]-} ;;
 		-["$with_argument"]*) value=${word:2} word=${word:0:2} ;;
 		-*) continue ;;
@@ -96,7 +96,7 @@ _probepoint_read_words() {
 _probepoint_options() {
 	echo "--help --usage --version --json -q --quiet -v --verbose"
 	if [[ $command = probe-report ]]; then
-		echo "--by --folded --histograms --perfetto -n --rows"
+		echo "--by --folded --histograms --html --perfetto -n --rows"
 		return
 	fi
 	echo "-p --pid"
@@ -173,7 +173,7 @@ _probepoint_complete_argument() {
 		_probepoint_offer < <(_probepoint_pids)
 		;;
 	--by) _probepoint_offer < <(compgen -W "probe thread process" -- "$text") ;;
-	-f | --file | -o | --output | --cgroup | --perfetto) compopt -o default ;;
+	-f | --file | -o | --output | --cgroup | --html | --perfetto) compopt -o default ;;
 	-s | --session) _probepoint_offer < <(_probepoint_run probe-list --sessions -q | _probepoint_names 1) ;;
 	-b | --backend) _probepoint_offer < <(compgen -W "auto kernel agent" -- "$text") ;;
 	-m | --match | "")

@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|by|rows|perfetto|agg|agg-size|buffer|print|strlen)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|by|rows|html|perfetto|agg|agg-size|buffer|print|strlen)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -150,7 +150,7 @@ _probepoint() {
 	(probe-report)
 		_arguments -S $options '--by=[print the durations of calls by]:what:(probe thread process)' \
 			'--folded[print call stacks for flame graphs]' '--histograms[print histograms of durations]' \
-			'--perfetto=[write a Chrome trace to this file]:file:_files' {-n,--rows=}'[print at most N rows of each table]:number: ' \
+			'--html=[write a page for a browser to this file]:file:_files' '--perfetto=[write a Chrome trace to this file]:file:_files' {-n,--rows=}'[print at most N rows of each table]:number: ' \
 			'1:directory:_files -/' ;;
 	esac
 }
