@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A trace that is damaged, cut off, or whose writer was killed is read as far as it goes, and the report says what is missing. What is
-# not a trace is refused with a reason. Names with control characters do not reach the terminal, and no input crashes the command.
+# A trace that is damaged, cut off, or whose writer was killed is read as far as it goes, and the report says what is missing. Other
+# input is refused with a reason. Names with control characters do not reach the terminal, and no input crashes the command.
 . tests/lib.sh
 need babeltrace2 python3 jq
 [ -x "$B/bin/probe-report" ] || skip "probe-report is not built"
