@@ -219,6 +219,10 @@ static enum status report_run(struct report_command *r)
 		status = STATUS_PART;
 	}
 	progress_end();
+	if (r->run.is_second)
+		ui_verbose(
+			&r->options,
+			"the trace was read a second time, because some calls are uncertain or the output is a pipe");
 	if (!r->run.opened)
 		return status;
 	report_losses(r);

@@ -22,7 +22,7 @@
  * 2. Records are missing. Each call that was in flight in that time is uncertain. The trace says when the writer noticed the
  *    loss, which is up to a second and the time that records wait in rings after it, so LOSS_SLACK_NS are added.
  *
- * Calls that were in flight when the trace began, or whose entry was lost, have a return only, which is not matched. If such a
+ * Calls that were in flight when the trace began, or whose entry was lost, have a return only, which is not matched. If a
  * call of f calls f, and the inner call is left by longjmp(), the return is taken for the inner call's. Nothing in the trace
  * shows that.
  */

@@ -195,7 +195,7 @@ static void field_flatten(struct fields *fields, const char *name, const bt_fiel
 	}
 }
 
-/* Returns the index of a field of this name in the last two, n if there is none. */
+/* Returns the index of a field of this name in the last two, else n. */
 static size_t fields_find_mark(const struct fields *fields, const char *name)
 {
 	for (size_t i = fields->n; i-- && i + 2 >= fields->n;)

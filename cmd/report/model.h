@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What probe-report reads from a trace, and how its parts receive it.
+ * The data of a trace, as the parts of probe-report pass it on.
  *
  *     input.c     finds the traces below a directory, and leaves out damaged packets
  *     reader.c    reads records in the order of time, through libbabeltrace2
@@ -48,7 +48,7 @@ struct report_probe {
 	bool is_measured; /* the last argument of its records is the call's duration */
 };
 
-/* What calls are of: the name is a probe's without "__entry" and "__return", or that of a pair of probes. */
+/* The subject of calls: the name is a probe's without "__entry" and "__return", or that of a pair of probes. */
 struct report_function {
 	char *name;
 	uint32_t index;

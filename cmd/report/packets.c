@@ -8,7 +8,7 @@
 
 #include "cmd/report/grow.h"
 
-enum { PAGE = 4096, MAGIC_BYTES = 4, HEADER_BYTES = 24, HEADER_MOST = 1024 };
+enum { PAGE = 4096, MAGIC_BYTES = 4, HEADER_BYTES = 24, HEADER_MOST = 1024, CONTEXT_MOST = 4096 };
 
 #define PACKET_MAGIC 0xc1fc1fc1u
 #define TIME_MOST (INT64_C(1) << 62)
@@ -33,11 +33,16 @@ static size_t type_size(const char *type, size_t length)
 /* Reads the lines "TYPE NAME;" of the packet context. */
 static bool layout_read_context(const char *text, struct packet_layout *layout)
 {
-	size_t at = HEADER_BYTES;
-	char type[32], name[64];
-	int used;
+	char context[CONTEXT_MOST], type[32], name[64];
+	size_t at = HEADER_BYTES, length = strcspn(text, "}");
+	const char *line = context;
+	int used = 0;
 
-	while (sscanf(text, " %31[a-z0-9_] %63[a-z0-9_];%n", type, name, &used) == 2) {
+	if (!text[length] || length >= sizeof(context))
+		return false;
+	memcpy(context, text, length);
+	context[length] = 0;
+	for (; sscanf(line, " %31[a-z0-9_] %63[a-z0-9_];%n", type, name, &used) == 2 && used; line += used, used = 0) {
 		size_t size = type_size(type, strlen(type));
 		size_t *field = !strcmp(name, "timestamp_begin") ? &layout->begin
 		                : !strcmp(name, "timestamp_end") ? &layout->end
@@ -50,10 +55,9 @@ static bool layout_read_context(const char *text, struct packet_layout *layout)
 		if (field)
 			*field = at;
 		at += size;
-		text += used;
 	}
 	layout->header = at;
-	return text[strspn(text, " \t\n")] == '}' && layout->begin && layout->end && layout->content && layout->size &&
+	return !line[strspn(line, " \t\n")] && layout->begin && layout->end && layout->content && layout->size &&
 	       at <= HEADER_MOST;
 }
 

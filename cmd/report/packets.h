@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Where packets have their fields, in bytes, and how the clock's numbers become times. */
+/* The places of the fields of packets, in bytes, and the offset from the clock to times. */
 struct packet_layout {
 	uint8_t uuid[16];
 	size_t begin, end, content, size, header;

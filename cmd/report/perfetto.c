@@ -10,7 +10,7 @@
  *     M       the name of a process or thread, at the end of the file
  *
  * Times are microseconds since the first record, because a viewer has only 53 bits for them. otherData has the time of day.
- * Processes of several hosts, or without a pid, get numbers instead of pids.
+ * Processes of other hosts than the first one's, or without a pid, get numbers instead of pids.
  */
 #include "cmd/report/perfetto.h"
 
@@ -55,22 +55,24 @@ static void perfetto_restart(void *state)
 
 /* ---- numbers ---- */
 
-/* Returns whether all processes are of one host and have a pid. */
-static bool pids_are_unique(const struct report_names *names)
+/* Returns whether a process is of the host of the first process, whose pids are used as they are. */
+static bool process_is_local(const struct report_names *names, const struct report_process *process)
 {
-	return names_processes(names) < 2 ||
-	       !strcmp(names_process_at(names, 0)->host, names_process_at(names, names_processes(names) - 1)->host);
+	return !strcmp(process->host, names_process_at(names, 0)->host);
 }
 
-static int64_t process_number(const struct report_process *process)
+static int64_t process_number(const struct report_names *names, const struct report_process *process)
 {
-	return *process->host && process->pid > 0 && process->pid < NUMBERED_FROM ? process->pid
-	                                                                          : NUMBERED_FROM + process->index;
+	return process_is_local(names, process) && process->pid > 0 && process->pid < NUMBERED_FROM
+	               ? process->pid
+	               : NUMBERED_FROM + process->index;
 }
 
-static int64_t thread_number(const struct report_thread *thread)
+static int64_t thread_number(const struct report_names *names, const struct report_thread *thread)
 {
-	return thread->tid > 0 && thread->tid < NUMBERED_FROM ? thread->tid : NUMBERED_FROM + thread->index;
+	return process_is_local(names, thread->process) && thread->tid > 0 && thread->tid < NUMBERED_FROM
+	               ? thread->tid
+	               : NUMBERED_FROM + thread->index;
 }
 
 static uint64_t perfetto_time(struct perfetto *perfetto, int64_t time)
@@ -93,9 +95,10 @@ static FILE *perfetto_begin(struct perfetto *perfetto, char phase, int64_t time)
 	return perfetto->file;
 }
 
-static void perfetto_put_thread(FILE *file, const struct report_thread *thread)
+static void perfetto_put_thread(const struct perfetto *perfetto, const struct report_thread *thread)
 {
-	fprintf(file, ",\"pid\":%" PRId64 ",\"tid\":%" PRId64, process_number(thread->process), thread_number(thread));
+	fprintf(perfetto->file, ",\"pid\":%" PRId64 ",\"tid\":%" PRId64,
+	        process_number(perfetto->names, thread->process), thread_number(perfetto->names, thread));
 }
 
 static void perfetto_put_name(FILE *file, const char *name)
@@ -123,7 +126,7 @@ static void perfetto_instant(struct perfetto *perfetto, const struct report_reco
 {
 	FILE *file = perfetto_begin(perfetto, 'i', record->time);
 
-	perfetto_put_thread(file, record->thread);
+	perfetto_put_thread(perfetto, record->thread);
 	fprintf(file, ",\"s\":\"t\",\"cat\":\"%s\"", category);
 	perfetto_put_name(file, record->probe->name);
 	perfetto_put_args(file, record);
@@ -153,7 +156,7 @@ static void perfetto_enter(void *state, const struct report_call *call, const st
 	if (perfetto->error)
 		return;
 	file = perfetto_begin(perfetto, 'B', call->begin);
-	perfetto_put_thread(file, call->thread);
+	perfetto_put_thread(perfetto, call->thread);
 	fputs(",\"cat\":\"call\"", file);
 	perfetto_put_name(file, call->function->name);
 	perfetto_put_args(file, record);
@@ -170,7 +173,7 @@ static void perfetto_leave(void *state, const struct report_call *call, const st
 	if (perfetto->error)
 		return;
 	file = perfetto_begin(perfetto, 'E', call->end);
-	perfetto_put_thread(file, call->thread);
+	perfetto_put_thread(perfetto, call->thread);
 	if (status || (record && record->nvalues)) {
 		fputs(",\"args\":{", file);
 		if (status)
@@ -194,7 +197,7 @@ static void perfetto_measured(void *state, const struct report_call *call, const
 	for (int end = 0; end < 2; end++) {
 		FILE *file = perfetto_begin(perfetto, end ? 'e' : 'b', end ? call->end : call->begin);
 
-		perfetto_put_thread(file, call->thread);
+		perfetto_put_thread(perfetto, call->thread);
 		fprintf(file, ",\"cat\":\"measured\",\"id\":%" PRIu64, id);
 		perfetto_put_name(file, call->function->name);
 		if (!end)
@@ -262,18 +265,18 @@ static void perfetto_put_names(struct perfetto *perfetto)
 
 	for (size_t i = 0; i < names_processes(names); i++) {
 		const struct report_process *process = names_process_at(names, i);
-		char *text = pids_are_unique(names) ? xstrdup(process->comm)
-		                                    : xasprintf("%s (%s, pid %" PRId64 ")", process->comm,
-		                                                process->host, process->pid);
+		char *text = process_is_local(names, process) ? xstrdup(process->comm)
+		                                              : xasprintf("%s (%s, pid %" PRId64 ")", process->comm,
+		                                                          process->host, process->pid);
 
-		perfetto_put_metadata(perfetto, "process_name", process_number(process), 0, text);
+		perfetto_put_metadata(perfetto, "process_name", process_number(names, process), 0, text);
 		free(text);
 	}
 	for (size_t i = 0; i < names_threads(names); i++) {
 		const struct report_thread *thread = names_thread_at(names, i);
 
-		perfetto_put_metadata(perfetto, "thread_name", process_number(thread->process), thread_number(thread),
-		                      thread->comm);
+		perfetto_put_metadata(perfetto, "thread_name", process_number(names, thread->process),
+		                      thread_number(names, thread), thread->comm);
 	}
 }
 

@@ -18,7 +18,7 @@
 #include "cmd/alloc.h"
 #include "cmd/report/fields.h"
 
-/* What is known about an event class. The pointers are those of the graph. */
+/* An event class. The pointers are those of the graph. */
 struct event_class {
 	const bt_event_class *class;
 	struct report_probe *probe;

@@ -19,7 +19,7 @@ struct trace_reader;
 int reader_open(const struct input *input, struct report_names *names, struct trace_reader **reader);
 void reader_free(struct trace_reader *reader);
 
-/* What a trace says about itself, if all parts have it. */
+/* The times of the first and the last packet. */
 struct reader_range {
 	bool is_known;
 	int64_t begin, end;

@@ -19,6 +19,7 @@ struct pass {
 	struct run *run;
 	struct calls *calls;
 	uint64_t records, limit;
+	uint64_t hash;   /* of the times and threads of the records */
 	size_t ndamages; /* of the input that were passed */
 	int64_t begin, end;
 };
@@ -41,6 +42,7 @@ static void pass_record(void *state, const struct report_record *record)
 	if (!pass->records++)
 		pass->begin = record->time;
 	pass->end = record->time;
+	pass->hash = (pass->hash + (uint64_t)record->time) * 31 + record->thread->index;
 	pass_damages(pass, record->time);
 	calls_record(pass->calls, record);
 }
@@ -91,6 +93,28 @@ static int run_pass(struct run *run, struct pass *pass, int interrupts)
 	return more < 0 ? more : 0;
 }
 
+/* Reads the records of a pass again. The numbers of uncertain calls are of use only if the records are the same. */
+static int run_again(struct run *run, struct pass *pass, struct call_marks *marks)
+{
+	uint64_t hash = pass->hash;
+
+	calls_free(pass->calls);
+	*pass = (struct pass){ .run = run, .limit = pass->records };
+	pass->calls = calls_new(run->names, marks, false, run->paths, run->consumers, run->nconsumers);
+	for (size_t i = 0; i < run->nconsumers; i++)
+		if (run->consumers[i].restart && !run->is_careful)
+			run->consumers[i].restart(run->consumers[i].state);
+	run->is_second = true;
+	run_pass(run, pass, interrupted + 1);
+	if (run->interrupted || pass->hash == hash)
+		return 0;
+	free(run->error);
+	run->error = xstrdup(
+		"the trace has changed while it was read, so durations may be wrong; read it when its writer has "
+		"ended");
+	return -ESTALE;
+}
+
 int run_read(struct run *run)
 {
 	struct call_marks *marks = marks_new();
@@ -100,14 +124,10 @@ int run_read(struct run *run)
 	pass.calls = calls_new(run->names, marks, true, run->is_careful ? NULL : run->paths, run->consumers,
 	                       run->is_careful ? 0 : run->nconsumers);
 	err = run_pass(run, &pass, 1);
-	if (marks_count(marks) || run->is_careful) {
-		calls_free(pass.calls);
-		pass = (struct pass){ .run = run, .limit = pass.records };
-		pass.calls = calls_new(run->names, marks, false, run->paths, run->consumers, run->nconsumers);
-		for (size_t i = 0; i < run->nconsumers; i++)
-			if (run->consumers[i].restart && !run->is_careful)
-				run->consumers[i].restart(run->consumers[i].state);
-		run_pass(run, &pass, interrupted + 1);
+	if (run->opened && (marks_count(marks) || run->is_careful)) {
+		int again = run_again(run, &pass, marks);
+
+		err = err ? err : again;
 	}
 	run->records = pass.records;
 	run->begin = pass.begin;

@@ -26,6 +26,7 @@ struct run {
 	int64_t begin, end;       /* the times of the first and the last record */
 	bool interrupted;         /* by a signal: the rest was not read */
 	char *error;              /* why the rest cannot be read; NULL; the caller frees it */
+	bool is_second;           /* the trace was read a second time */
 	bool opened;              /* the traces could be opened */
 };
 

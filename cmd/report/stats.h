@@ -21,7 +21,7 @@ enum {
 struct argument_stats {
 	char *name;
 	struct top top;
-	/* Of numbers: */
+	/* For arguments that are numbers: */
 	uint64_t numbers;
 	double sum, min, max;
 };

@@ -18,7 +18,7 @@ struct index_table {
 };
 
 uint64_t table_hash(const void *bytes, size_t n);
-/* Returns the index of the element with this hash for which equals(list, index, key) is true, UINT32_MAX if there is none. */
+/* Returns the index of the element with this hash for which equals(list, index, key) is true, else UINT32_MAX. */
 uint32_t table_find(const struct index_table *table, uint64_t hash,
                     bool (*equals)(const void *list, uint32_t index, const void *key), const void *list,
                     const void *key);

@@ -17,5 +17,5 @@ sed -n '/^\.\\" output: weblog/,/^\.\\" end/p' doc/man/probe-report.1 | sed '/^\
 [ "$(wc -l <"$T/page")" -gt 10 ] || fail "the page has no output"
 grep -q "^probe.*-trace .*weblog:find_route__\*.*-n 1000" doc/man/probe-report.1 || fail "the page has another command"
 probe-trace -q -o "$T/trace" 'weblog:find_route__*' -- "$B/examples/weblog" -n 1000 -r 0 >/dev/null || fail "probe-trace ended with $?"
-probe-report "$T/trace" | shape >"$T/run"
-diff -u --label page --label run "$T/page" "$T/run" || fail "probe-report(1) shows other output"
+probe-report "$T/trace" | shape >"$T/printed"
+diff -u --label page --label printed "$T/page" "$T/printed" || fail "probe-report(1) shows other output"

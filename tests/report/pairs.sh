@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Of a real program with threads, recursion, tail calls, longjmp, exceptions and the end of threads, the calls whose duration is
+# The program has threads, recursion, tail calls, longjmp, exceptions and threads that end. The calls whose duration is
 # known are real ones: the program's result of each return belongs to the entry's argument. The counts are those of babeltrace2's
 # text, and the text and JSON reports agree.
 . tests/lib.sh

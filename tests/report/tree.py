@@ -3,6 +3,7 @@
 
 usage: tree.py make DIR TRUTH SEED MODE
        tree.py check TRUTH MODE CHROME JSON [FOLDED]
+       tree.py grow DIR BYTES     repeats the packets of a trace, in other threads, until it has this size
 
 MODE is a comma-separated list:
     flat        a function never calls itself, directly or not
@@ -247,7 +248,7 @@ def check_folded(found, folded):
     """Computes stacks and the time in them from the slices."""
     wanted, by_thread = {}, {}
     marks = {None: "", "uncertain": " [uncertain]", "not ended": " [not ended]", "in flight at the end": " [in flight]"}
-    # Of slices that begin at the same time, which is impossible here, or end at the same time, the longer one is outside.
+    # Times differ, so the slice that begins first is outside.
     for (tid, name, begin), (end, status) in found.items():
         by_thread.setdefault(tid, []).append((begin, -end, name, status))
     for list_ in by_thread.values():
@@ -271,7 +272,38 @@ def check_folded(found, folded):
         sys.exit("%d stacks differ, such as %s: %s, not %s" % (len(differing), differing[0], got.get(differing[0]), wanted.get(differing[0])))
 
 
-if sys.argv[1] == "make":
+def grow(directory, size):
+    """Appends copies of the packets to a stream. The copies have later times, other threads and other numbers."""
+    data = open(directory + "/stream_0", "rb").read()
+    packets = []
+    for at in range(0, len(data), PACKET):
+        packet = bytearray(data[at:at + PACKET])
+        events, place = [], HEADER.size
+        content = HEADER.unpack_from(packet)[5] // 8
+        while place < content:
+            after = packet.index(0, place + 20) + 1
+            events.append((place + 4, struct.unpack_from("<Qii", packet, place + 4), after, struct.unpack_from("<q", packet, after)[0]))
+            place = after + 12
+        packets.append((packet, events))
+    first, last = packets[0][1][0][1][0], packets[-1][1][-1][1][0]
+    written, copy = len(data), 0
+    with open(directory + "/stream_0", "ab") as stream:
+        while written < size:
+            copy += 1
+            shift = copy * (last - first + 1000)
+            for packet, events in packets:
+                for place, (time, pid, tid), number_at, number in events:
+                    struct.pack_into("<Qii", packet, place, time + shift, pid + copy % 50, tid + 10 * (copy % 500))
+                    struct.pack_into("<q", packet, number_at, number + copy * 1000003)
+                struct.pack_into("<QQ", packet, 24, events[0][1][0] + shift, events[-1][1][0] + shift)
+                stream.write(packet)
+            written += len(packets) * PACKET
+    print(sum(len(events) for _, events in packets) * (copy + 1))
+
+
+if sys.argv[1] == "grow":
+    grow(sys.argv[2], int(sys.argv[3]))
+elif sys.argv[1] == "make":
     make(sys.argv[2], sys.argv[3], int(sys.argv[4]), set(sys.argv[5].split(",")))
 else:
     check(sys.argv[2], set(sys.argv[3].split(",")), sys.argv[4], sys.argv[5], sys.argv[6] if len(sys.argv) > 6 else None)
