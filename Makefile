@@ -32,8 +32,11 @@ LIB_SRC := $(wildcard base/*.c sdt/*.c runtime/*.c runtime/*/*.c)
 AGENT_SRC := $(wildcard runtime/agent/inproc/*.c)
 # probe-export is optional: it needs an HTTP server.
 HAVE_MICROHTTPD := $(if $(call need_pkg,libmicrohttpd,libmicrohttpd-dev),,1)
+# probe-report reads traces through libbabeltrace2. Without that it is not built.
+HAVE_BABELTRACE := $(if $(call need_pkg,babeltrace2,libbabeltrace2-dev),,1)
+REPORT_SRC := $(if $(HAVE_BABELTRACE),$(wildcard cmd/report/*.c))
 CMD_ALL := $(wildcard cmd/probe-*.c)
-CMD_SRC := $(filter-out $(if $(HAVE_MICROHTTPD),,cmd/probe-export.c),$(CMD_ALL))
+CMD_SRC := $(filter-out $(if $(HAVE_BABELTRACE),,cmd/probe-report.c) $(if $(HAVE_MICROHTTPD),,cmd/probe-export.c),$(CMD_ALL))
 CMD_SHARED := $(filter-out $(CMD_ALL),$(wildcard cmd/*.c))
 # The CPU that PLUGIN_CC compiles for. GCC's x86-64 includes i386.
 PLUGIN_CPU := $(patsubst i%86,x86_64,$(firstword $(subst -, ,$(shell $(PLUGIN_CC) -dumpmachine))))
@@ -46,6 +49,7 @@ endif
 
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o)
 CMD_SHARED_OBJ := $(CMD_SHARED:%.c=$(B)/obj/%.o)
+REPORT_OBJ := $(REPORT_SRC:%.c=$(B)/obj/%.o)
 CMDS := $(CMD_SRC:cmd/%.c=$(B)/bin/%)
 PLUGIN_OBJ := $(if $(PLUGIN_SRC),$(B)/obj/plugin.o)
 
@@ -70,6 +74,7 @@ endif
 .PHONY: all plugins deps demo check check-long check-arm64 bench clean FORCE
 
 all: $(LIB) $(LIB_LINK) $(LIBA) $(PLUGIN) $(AGENT) $(CMDS)
+	$(if $(HAVE_BABELTRACE),,@echo 'probe-report is not built: libbabeltrace2 is missing (package libbabeltrace2-dev)')
 
 # ---- objects ----
 
@@ -134,7 +139,11 @@ RUNPATH ?= $$ORIGIN/../lib
 $(B)/bin/%: $(B)/obj/cmd/%.o $(CMD_SHARED_OBJ) | $(LIB) $(LIB_LINK)
 	$(say) LD $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) $(if $(RUNPATH),-Wl$(comma)-rpath$(comma)'$(RUNPATH)') -o $@ $(filter %.o,$^) -L$(B)/lib -lprobepoint $(CMD_LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(if $(RUNPATH),-Wl$(comma)-rpath$(comma)'$(RUNPATH)') -o $@ $(filter %.o,$^) -L$(B)/lib -lprobepoint $(CMD_LIBS) $(CMD_LIBS_$(@F))
+
+$(B)/bin/probe-report: $(REPORT_OBJ)
+$(B)/obj/cmd/report/page.o: $(wildcard cmd/report/page/*)
+CMD_LIBS_probe-report = $$($(PKG_CONFIG) --libs babeltrace2)
 
 deps:
 	$(Q)scripts/deps

@@ -20,6 +20,8 @@ plugindir ?= $(if $(filter /usr /usr/local,$(abspath $(PREFIX))),$(shell $(PLUGI
 $(foreach name,PREFIX DESTDIR bindir libdir includedir datadir mandir,$(if $(word 2,$($(name))),$(error $(name)='$($(name))': \
 	the name of a directory cannot contain spaces)))
 
+MAN1 := $(filter-out $(if $(HAVE_BABELTRACE),,%/probe-report.1),$(wildcard doc/man/*.1))
+
 # The functions that a page of section 3 describes: the names in its NAME section. Each is installed as a link to the page.
 MAN3 := $(wildcard doc/man/*.3)
 man3_names = $(shell sed -n '/^.SH NAME/,/^.SH LIB\|^.SH SYN/p' $(1) | grep -oE '\<pp_[a-z_]+' | grep -vx $(notdir $(1:.3=)))
@@ -44,7 +46,7 @@ install: all
 	$(Q)$(if $(PLUGIN),install -m 644 $(PLUGIN) $(DESTDIR)$(plugindir)/probepoint.so)
 	$(Q)install -m 644 include/probepoint.h include/probepoint-note.h $(DESTDIR)$(includedir)
 	$(Q)install -m 644 $(wildcard include/sys/*.h) $(DESTDIR)$(sdtdir)/sys
-	$(Q)install -m 644 doc/man/*.1 $(DESTDIR)$(mandir)/man1
+	$(Q)install -m 644 $(MAN1) $(DESTDIR)$(mandir)/man1
 	$(Q)install -m 644 doc/man/*.3 $(DESTDIR)$(mandir)/man3
 	$(Q)$(foreach page,$(MAN3),for name in $(call man3_names,$(page)); do \
 		ln -sf $(notdir $(page)) $(DESTDIR)$(mandir)/man3/$$name.3; done;)

@@ -4,7 +4,9 @@
 static: $(B)/bin/probepoint-static
 
 STATIC_SRC := $(wildcard cmd/static/*.c)
-STATIC_OBJ := $(STATIC_SRC:%.c=$(B)/obj/%.o) $(filter-out %/probe-export.o,$(CMD_SRC:%.c=$(B)/obj/static/%.o))
+# libbabeltrace2 loads plugins, which a static program cannot do. probe-export is a server of its own.
+STATIC_CMD := $(filter-out cmd/probe-report.c cmd/probe-export.c,$(CMD_SRC))
+STATIC_OBJ := $(STATIC_SRC:%.c=$(B)/obj/%.o) $(STATIC_CMD:%.c=$(B)/obj/static/%.o)
 
 # Each main() gets the name of its command.
 $(B)/obj/static/cmd/%.o: cmd/%.c $(B)/obj/flags

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
-# Completion of bash for probe-list, probe-enable, probe-disable, probe-stat, probe-trace and probe-export: options, pids,
+# Completion of bash for probe-list, probe-enable, probe-disable, probe-stat, probe-trace, probe-report and probe-export: options, pids,
 # sessions, and the probes of the files and processes that the command line names.
 #
 # 1. Nothing from the command line is evaluated. Words are unquoted here; a word with $ or ` is not used, except
@@ -77,7 +77,7 @@ _probepoint_read_words() {
 		--*=*) value=${word#*=} word=${word%%=*} ;;
 		--pid | --file | --match | --session | --backend | --count | --output | --interval | --times | --top | --sort | --if | \
 			--string | --no-string | --cgroup | --maxactive | --min-duration | --latency | --on | --for | --budget | \
-			--format | --color | --delay | --max-series | --listen | --user | --agg | --agg-size | --buffer | --print | --strlen | \
+			--format | --color | --delay | --by | --rows | --html | --perfetto | --max-series | --listen | --user | --agg | --agg-size | --buffer | --print | --strlen | \
 			-["$with_argument"]) value=${words[++i]-} ;;
 		-["$with_argument"]*) value=${word:2} word=${word:0:2} ;;
 		-*) continue ;;
@@ -96,6 +96,10 @@ _probepoint_read_words() {
 _probepoint_options() {
 	echo "--help --usage --version --json -q --quiet -v --verbose"
 	[[ $command != probe-export ]] || { echo "--cost --listen --max-series --user"; return; }
+	if [[ $command = probe-report ]]; then
+		echo "--by --folded --histograms --html --perfetto -n --rows"
+		return
+	fi
 	echo "-p --pid"
 	case $command in
 	probe-list) echo "--all-processes --check -f --file -m --match --sites --sessions"; return ;;
@@ -170,7 +174,8 @@ _probepoint_complete_argument() {
 		[[ $text != *,* ]] || { head+=${text%,*}, text=${text##*,}; }
 		_probepoint_offer < <(_probepoint_pids)
 		;;
-	-f | --file | -o | --output | --cgroup) compopt -o default ;;
+	--by) _probepoint_offer < <(compgen -W "probe thread process" -- "$text") ;;
+	-f | --file | -o | --output | --cgroup | --html | --perfetto) compopt -o default ;;
 	-s | --session) _probepoint_offer < <(_probepoint_run probe-list --sessions -q | _probepoint_names 1) ;;
 	-b | --backend) _probepoint_offer < <(compgen -W "auto kernel agent" -- "$text") ;;
 	-m | --match | "")
@@ -201,7 +206,7 @@ _probepoint() {
 	elif [[ -z $wanted && $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_probepoint_options)" -- "$cur")
 		return
-	elif [[ -z $wanted && $command = probe-list ]]; then
+	elif [[ -z $wanted && $command = probe-@(list|report) ]]; then
 		compopt -o default
 		return
 	fi
@@ -209,4 +214,4 @@ _probepoint() {
 	_probepoint_complete_argument
 }
 
-complete -F _probepoint probe-list probe-enable probe-disable probe-stat probe-trace probe-export
+complete -F _probepoint probe-list probe-enable probe-disable probe-stat probe-trace probe-report probe-export

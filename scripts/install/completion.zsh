@@ -1,4 +1,4 @@
-#compdef probe-list probe-enable probe-disable probe-stat probe-trace probe-export
+#compdef probe-list probe-enable probe-disable probe-stat probe-trace probe-report probe-export
 # SPDX-License-Identifier: MIT
 # Completion of zsh: options, pids, sessions, and the probes of the files and processes that the command line names.
 #
@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|agg|agg-size|buffer|print|strlen|max-series|listen|user)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|by|rows|html|perfetto|agg|agg-size|buffer|print|strlen|max-series|listen|user)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -109,7 +109,7 @@ _probepoint() {
 			'--max-series=[serve at most N series of a session]:number: ' '--cost[measure the cost of the sessions]'
 		return
 	fi
-	options+=('*'{-p,--pid=}'[select this process]:pid:_probepoint_pids')
+	[[ $service == probe-report ]] || options+=('*'{-p,--pid=}'[select this process]:pid:_probepoint_pids')
 	arming=(
 		{-b,--backend=}'[arm through this backend]:backend:(auto kernel agent)'
 		'--cgroup=[select processes in this control group]:directory:_files -/'
@@ -154,6 +154,11 @@ _probepoint() {
 			'--for=[stop after this time]:time: ' '--format=[print records like FORMAT]:format: ' \
 			'--color=[print each probe in a color]:when:(auto always never)' '--delay=[hold records back for this time]:time: ' \
 			{-o,--output=}'[write a trace to this new directory]:directory:_files -/' '*:pattern:_probepoint_patterns' ;;
+	(probe-report)
+		_arguments -S $options '--by=[print the durations of calls by]:what:(probe thread process)' \
+			'--folded[print call stacks for flame graphs]' '--histograms[print histograms of durations]' \
+			'--html=[write a page for a browser to this file]:file:_files' '--perfetto=[write a Chrome trace to this file]:file:_files' {-n,--rows=}'[print at most N rows of each table]:number: ' \
+			'1:directory:_files -/' ;;
 	esac
 }
 
