@@ -435,6 +435,8 @@ static enum status result_report(struct arming_result *result, struct options *o
 	if (!more)
 		return result->err == -EDOM ? STATUS_USAGE : STATUS_FAILED;
 	arming_report_warnings(options, result->report);
+	if (arming->report)
+		*arming->report = arming_report_json(session, result->report);
 	if (out && options->json)
 		arming_report_print_json(out, options, session, result->report);
 	report_sum(options, tally, session, arming);

@@ -19,8 +19,9 @@ struct arming {
 	char **argv;        /* COMMAND and its arguments; NULL: not given */
 	struct child child; /* runs COMMAND */
 	bool record, overwrite, calls;
-	double budget; /* as a share of one CPU; 0: none */
-	bool hold;     /* pp_session_hold() will disarm the probes */
+	double budget;               /* as a share of one CPU; 0: none */
+	bool hold;                   /* pp_session_hold() will disarm the probes */
+	struct json_object **report; /* where arming_run() stores arming_report_json(); NULL: nowhere */
 };
 
 /* Takes the argument that argp has found: a pattern, or COMMAND and all that follows if it comes after "--". */

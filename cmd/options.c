@@ -254,10 +254,10 @@ static error_t latency_parse(struct argp_state *state, struct options *o, const 
 	return err ? err : request_accepts(state, o, pp_request_pattern, o->latency[1]);
 }
 
-/* Parses a size such as 512K, 16M or 1G. */
-static error_t buffer_parse(struct argp_state *state, struct options *o, const char *text)
+/* Parses a size such as 512K, 16M or 1G. Returns 0 if it is invalid or overflows. */
+static uint64_t size_parse(const char *text)
 {
-	static const char units[] = "KMG";
+	static const char units[] = "KMGT";
 	const char *unit;
 	char *end;
 	unsigned long long n;
@@ -270,10 +270,28 @@ static error_t buffer_parse(struct argp_state *state, struct options *o, const c
 		shift = 10 * (unsigned)(unit - units + 1);
 		end++;
 	}
-	if (errno || end == text || *end || strchr(text, '-') || n > PP_BUFFER_MAX || n << shift < PP_BUFFER_MIN ||
-	    n << shift > PP_BUFFER_MAX)
+	if (errno || end == text || *end || strchr(text, '-') || n > UINT64_MAX >> shift)
+		return 0;
+	return (uint64_t)n << shift;
+}
+
+error_t options_parse_size(struct argp_state *state, struct options *o, const char *option, const char *text,
+                           uint64_t min, uint64_t *size)
+{
+	*size = size_parse(text);
+	if (*size < min)
+		return options_usage_error(state, o, "%s: invalid size '%s'; give at least %" PRIu64 "M, as in 16M",
+		                           option, text, min >> 20);
+	return 0;
+}
+
+static error_t buffer_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	uint64_t n = size_parse(text);
+
+	if (n < PP_BUFFER_MIN || n > PP_BUFFER_MAX)
 		return options_usage_error(state, o, "--buffer: invalid size '%s'; give 64K to 1G, as in 16M", text);
-	o->buffer = (size_t)(n << shift);
+	o->buffer = (size_t)n;
 	return 0;
 }
 

@@ -75,6 +75,10 @@ error_t options_parse_pid(struct argp_state *state, struct options *options, con
 error_t options_parse_number(struct argp_state *state, struct options *options, const char *option, const char *text,
                              uint64_t max, uint64_t *number);
 
+/* Parses a size such as 16M, of at least min bytes. */
+error_t options_parse_size(struct argp_state *state, struct options *options, const char *option, const char *text,
+                           uint64_t min, uint64_t *size);
+
 /* Parses a time such as 500ms, 30s, 5m or 1h, into seconds. */
 error_t options_parse_time(struct argp_state *state, struct options *options, const char *option, const char *text,
                            double *seconds);

@@ -32,18 +32,22 @@
 #include "cmd/private.h"
 #include "cmd/signals.h"
 #include "cmd/sink.h"
+#include "cmd/trace-about.h"
 #include "cmd/ui.h"
 
 struct trace_command {
 	struct options options;
 	struct arming arming;
 	const char *directory; /* -o; NULL: print */
+	uint64_t max_size;     /* --max-size, bytes; 0: not given */
+	uint64_t max_files;    /* --max-files; 0: not given */
 	uint64_t limit;        /* --count; 0: not given */
 	double seconds;        /* --for; 0: not given */
 	double delay;          /* --delay; seconds; below 0: not given */
 	const char *format;    /* --format; NULL: not given */
 	const char *color;     /* --color; NULL: not given */
 	struct timespec until; /* when --for ends the trace */
+	time_t second;         /* when the trace was last flushed and checked */
 
 	struct private_session private; /* with PATTERNs */
 
@@ -51,26 +55,31 @@ struct trace_command {
 	struct pp_reader *reader;
 	struct pp_trace *out; /* NULL: records go to the sink */
 	struct sink sink;
-	uint64_t records; /* number of records read */
-	uint64_t damaged; /* number of lost records that were damaged */
-	size_t stopped;   /* number of sites over the budget, when last reported */
-	bool limited;     /* --count ended the trace */
+	uint64_t records;          /* number of records read */
+	uint64_t damaged;          /* number of lost records that were damaged */
+	uint64_t removed;          /* number of records in parts that --max-files removed */
+	struct json_object *armed; /* what was armed, for trace_about_write(); NULL: not known */
+	size_t stopped;            /* number of sites over the budget, when last reported */
+	bool limited;              /* --count ended the trace */
 };
 
-enum { TICK_MS = 100, TICKS_PER_SECOND = 1000 / TICK_MS };
+enum { TICK_MS = 100 };
 
 /* Hits may still write their records when recording ends. trace_read_rest() waits for them this often, this long. */
 enum { LATE_TIMES = 50, LATE_NS = 2000000, REST_SECONDS = 10 };
 
 /* ---- the command line ---- */
 
-enum { KEY_FOR = 0x200, KEY_FORMAT, KEY_COLOR, KEY_DELAY };
+enum { KEY_FOR = 0x200, KEY_FORMAT, KEY_COLOR, KEY_DELAY, KEY_MAX_SIZE, KEY_MAX_FILES };
 
 #define DELAY_DEFAULT 0.1
 #define DELAY_MOST 60
 
 static const struct argp_option trace_options[] = {
 	{ "output", 'o', "DIR", 0, "write a CTF trace to the new directory DIR instead of printing", 1 },
+	{ "max-size", KEY_MAX_SIZE, "SIZE", 0,
+	  "with -o, begin a new trace in DIR when the last one has SIZE bytes, as in 512M (at least 1M)", 1 },
+	{ "max-files", KEY_MAX_FILES, "N", 0, "with --max-size, keep the newest N traces and remove all others", 1 },
 	{ "count", 'n', "COUNT", 0, "stop after COUNT records", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "stop after TIME, such as 500ms, 30s, 5m or 1h", 1 },
 	{ "format", KEY_FORMAT, "FORMAT", 0, "print records like FORMAT, as in '{time} {comm:15} {path}'", 1 },
@@ -93,6 +102,10 @@ static error_t trace_check(struct argp_state *state, struct trace_command *t)
 
 	if (err)
 		return err;
+	if (t->max_size && !t->directory)
+		return options_usage_error(state, o, "--max-size needs -o");
+	if (t->max_files && !t->max_size)
+		return options_usage_error(state, o, "--max-files needs --max-size");
 	if (t->directory && first_printing(t))
 		return options_usage_error(state, o, "%s cannot be combined with -o", first_printing(t));
 	if (o->json && (t->format || t->color))
@@ -168,6 +181,8 @@ static error_t trace_parse_key(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_INIT: options_children(state, options_arming, &t->options); break;
 	case 'o': return trace_parse_directory(state, t, arg);
 	case 'n': return options_parse_number(state, &t->options, "--count", arg, UINT64_MAX, &t->limit);
+	case KEY_MAX_SIZE: return options_parse_size(state, &t->options, "--max-size", arg, 1 << 20, &t->max_size);
+	case KEY_MAX_FILES: return options_parse_number(state, &t->options, "--max-files", arg, 1000000, &t->max_files);
 	case KEY_FOR: return options_parse_time(state, &t->options, "--for", arg, &t->seconds);
 	case KEY_FORMAT: return trace_parse_format(state, t, arg);
 	case KEY_COLOR: return trace_parse_color(state, t, arg);
@@ -264,9 +279,20 @@ static int trace_put(struct trace_command *t, const struct pp_event *event)
 	return 0;
 }
 
-static int trace_flush(struct trace_command *t)
+static time_t trace_seconds(void)
 {
-	return t->out ? pp_trace_write(t->out, NULL) : sink_flush(&t->sink, t->reader);
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+/* A flush of a trace writes packets that are not full, so it is done once per second. */
+static int trace_flush(struct trace_command *t, bool second)
+{
+	if (!t->out)
+		return sink_flush(&t->sink, t->reader);
+	return second ? pp_trace_write(t->out, NULL) : 0;
 }
 
 static bool trace_is_complete(struct trace_command *t)
@@ -289,16 +315,18 @@ static int trace_time_left(const struct trace_command *t)
 }
 
 /*
- * Called when no record is ready: flushes the output, and checks whether the trace has ended. idle is the number of the
- * call. Returns 1 if the trace has ended, 0 if not, or a negative errno.
+ * Called when no record is ready: flushes the output, and checks whether the trace has ended. Returns 1 if the trace has
+ * ended, 0 if not, or a negative errno.
  */
-static int trace_idle(struct trace_command *t, unsigned idle)
+static int trace_idle(struct trace_command *t)
 {
-	bool second = idle % TICKS_PER_SECOND == 0;
+	time_t now = trace_seconds();
+	bool second = now != t->second;
 	int err;
 
+	t->second = now;
 	ui_notices(&t->options);
-	err = trace_flush(t);
+	err = trace_flush(t, second);
 	if (err)
 		return err;
 	if (targets_ended(&t->private.targets) || (second && session_has_ended(t)))
@@ -312,13 +340,12 @@ static int trace_idle(struct trace_command *t, unsigned idle)
 static int trace_read_live(struct trace_command *t)
 {
 	const struct pp_event *event;
-	unsigned idle = 0;
 	int got, err;
 
 	while (!interrupted && !trace_is_complete(t) && trace_time_left(t)) {
 		got = pp_reader_next(t->reader, 0, &event);
 		if (got == 0) {
-			err = trace_idle(t, ++idle);
+			err = trace_idle(t);
 			if (err)
 				return err < 0 ? err : 0;
 			got = pp_reader_next(t->reader, trace_time_left(t), &event);
@@ -333,14 +360,6 @@ static int trace_read_live(struct trace_command *t)
 			return err;
 	}
 	return 0;
-}
-
-static time_t trace_seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
 }
 
 /*
@@ -371,7 +390,7 @@ static int trace_read_rest(struct trace_command *t)
 			break;
 		nanosleep(&(struct timespec){ .tv_nsec = LATE_NS }, NULL);
 	}
-	return trace_flush(t);
+	return trace_flush(t, true);
 }
 
 static int trace_read(struct trace_command *t)
@@ -413,12 +432,14 @@ static void trace_account(struct trace_command *t)
 static void report_account(const struct trace_command *t)
 {
 	const struct options *o = &t->options;
-	char damaged[64] = "";
+	char damaged[64] = "", removed[64] = "";
 
 	if (t->damaged)
 		snprintf(damaged, sizeof(damaged), " (%" PRIu64 " of them damaged)", t->damaged);
-	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s", o->recorded, o->lost, damaged,
-	        t->directory ? " in " : "", t->directory ? t->directory : "");
+	if (t->removed)
+		snprintf(removed, sizeof(removed), "; --max-files removed %" PRIu64 " of the records", t->removed);
+	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s%s", o->recorded, o->lost, damaged,
+	        t->directory ? " in " : "", t->directory ? t->directory : "", removed);
 }
 
 /* ---- tracing ---- */
@@ -445,6 +466,17 @@ static void look_init(struct trace_command *t)
 	t->sink.look.aligned = isatty(STDOUT_FILENO);
 }
 
+static int create_trace(struct trace_command *t)
+{
+	int err = t->max_size ? pp_trace_create_parts(t->directory, t->session, t->max_size, (unsigned)t->max_files,
+	                                              &t->out)
+	                      : pp_trace_create(t->directory, t->session, &t->out);
+
+	if (!err)
+		trace_about_write(&t->options, t->directory, t->session, t->armed, NULL);
+	return err;
+}
+
 /* Opens the reader and the output, and lets the child run the command. Returns the exit status. */
 static enum status trace_begin(struct trace_command *t)
 {
@@ -455,8 +487,7 @@ static enum status trace_begin(struct trace_command *t)
 	if (status)
 		return status;
 	look_init(t);
-	if (pp_reader_open(t->session, &t->reader) || order_records(t) ||
-	    (t->directory && pp_trace_create(t->directory, t->session, &t->out))) {
+	if (pp_reader_open(t->session, &t->reader) || order_records(t) || (t->directory && create_trace(t))) {
 		ui_error(o, "%s", pp_error());
 		return STATUS_FAILED;
 	}
@@ -482,8 +513,10 @@ static enum status trace_record(struct trace_command *t)
 		status = STATUS_FAILED;
 	}
 	trace_account(t);
-	if (t->out)
+	if (t->out) {
 		pp_trace_lost(t->out, t->options.lost);
+		t->removed = pp_trace_removed(t->out);
+	}
 	report_newly_stopped(t);
 	report_uncounted(t);
 	return status;
@@ -500,6 +533,10 @@ static enum status trace_follow(struct trace_command *t)
 		ui_error(&t->options, "%s", pp_error());
 		status = STATUS_FAILED;
 	}
+	if (began && t->directory)
+		trace_about_write(
+			&t->options, t->directory, t->session, t->armed,
+			&(struct trace_totals){ t->options.recorded, t->options.lost, t->damaged, t->removed });
 	pp_reader_free(t->reader);
 	sink_free(&t->sink);
 	if (began)
@@ -527,6 +564,7 @@ static enum status trace_private(void *arg)
 	struct trace_command *t = arg;
 	enum status armed, status;
 
+	t->arming.report = t->directory ? &t->armed : NULL;
 	t->arming.record = true; /* so that hits between arming and the reader have records, too */
 	status = armed = private_arm(&t->private, &t->options, &t->arming);
 	t->session = t->private.session;

@@ -620,7 +620,7 @@ int pp_reader_order(struct pp_reader *reader, int delay_ms);
  * pp_reader_next() with timeout 0 until it returns 0, then wait.
  *
  * The descriptor is a timer that expires every 5 ms, because waking a reader would cost each hit a system call. So a
- * waiting caller wakes every 5 ms, as pp_reader_next() does when it waits.
+ * waiting caller wakes every 5 ms. pp_reader_next() polls more often while records come.
  */
 int pp_reader_fd(struct pp_reader *reader);
 
@@ -788,6 +788,15 @@ struct pp_trace;
  * session.
  */
 int pp_trace_create(const char *dir, struct pp_session *session, struct pp_trace **trace);
+/*
+ * Makes the directory dir, which must not exist, and in it a trace part-000001. When a part would be larger than max_size
+ * bytes (at least 1 MiB), a next part begins. Each part is a trace that can be read alone. If there are more than max_files
+ * parts (0: no limit), removes the oldest. -EINVAL: max_size is too small.
+ */
+int pp_trace_create_parts(const char *dir, struct pp_session *session, uint64_t max_size, unsigned max_files,
+                          struct pp_trace **trace);
+/* Returns the number of events in parts that were removed. pp_trace_events() includes them. */
+uint64_t pp_trace_removed(const struct pp_trace *trace);
 /*
  * Writes the event. Events are held back for up to 1 s, so that they can be sorted by time. event NULL: writes the
  * events that are held back. -EBADMSG: this event was left out, because its time is invalid; later calls work.

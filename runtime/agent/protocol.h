@@ -122,7 +122,7 @@ struct agent_counts {
 
 #define AGENT_RINGS 256
 #define AGENT_SLOTS (128u << 10)
-#define AGENT_RING_SIZE (256u << 10) /* bytes of records, a power of two */
+#define AGENT_RING_SIZE (1u << 20) /* bytes of records, a power of two */
 #define AGENT_RING_SLACK (52u << 10) /* for a record that begins before the end of the ring and ends after it */
 #define AGENT_TABLES 64              /* attachments with aggregates, at most */
 #define AGENT_CELLS (2u << 20)       /* of all tables */

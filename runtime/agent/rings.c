@@ -23,9 +23,10 @@
 #include "runtime/backend.h"
 #include "runtime/record.h"
 
-#define STUCK_NS 2000000000ull /* a record that is unfinished for so long is skipped if others follow it */
-#define COPY_SIZE 2048         /* bytes to copy at a time, about */
-#define TRIES 64               /* copies in vain before the next ring gets its turn */
+#define STUCK_NS 2000000000ull           /* a record that is unfinished for so long is skipped if others follow it */
+#define GIVE_SIZE (AGENT_RING_SIZE / 16) /* bytes that were read are given back to the thread in such portions */
+#define COPY_SIZE 2048                   /* bytes to copy at a time, about */
+#define TRIES 64                         /* copies in vain before the next ring gets its turn */
 
 struct ring_state {
 	uint32_t index;
@@ -61,10 +62,30 @@ static const unsigned char *ring_at(const struct rings *rings, const struct ring
 	return shm_data(rings->shm, ring->index) + (position & (AGENT_RING_SIZE - 1) & ~7ull);
 }
 
-/* Clears words at the tail. */
-static void ring_zero(const struct rings *rings, const struct ring_state *ring, size_t words)
+/* A part of a ring that was read, and is to be cleared. */
+struct ring_part {
+	unsigned char *at;
+	size_t size;
+};
+
+static void ring_part_clear(struct ring_part *part)
 {
-	memset(shm_data(rings->shm, ring->index) + (ring->tail & (AGENT_RING_SIZE - 1)), 0, 8 * words);
+	if (part->size)
+		memset(part->at, 0, part->size);
+	part->size = 0;
+}
+
+/* Adds words at the tail to what is to be cleared. */
+static void ring_part_add(struct ring_part *part, const struct rings *rings, const struct ring_state *ring,
+                          size_t words)
+{
+	unsigned char *at = shm_data(rings->shm, ring->index) + (ring->tail & (AGENT_RING_SIZE - 1));
+
+	if (part->at + part->size != at)
+		ring_part_clear(part);
+	if (!part->size)
+		part->at = at;
+	part->size += 8 * words;
 }
 
 static void ring_give_up(struct ring_state *ring, struct rings_pass *pass)
@@ -153,6 +174,10 @@ static bool rings_slot_at(struct rings *rings, uint32_t slot, uint64_t time, str
 	struct agent_slot *before = &rings->slots[slot];
 	struct agent_slot now = shm_slot(rings->shm, slot), again;
 
+	if (!memcmp(&now, before, sizeof(now)) && now.since && now.since <= time) {
+		*meant = now;
+		return true;
+	}
 	for (int try = 0; try < 100; try++) {
 		again = shm_slot(rings->shm, slot);
 		if (!memcmp(&now, &again, sizeof(now)))
@@ -208,7 +233,7 @@ static int ring_queue(struct rings *rings, struct ring_state *ring, struct rings
 
 /* Reads what begins at the tail. Returns how many words to move on, 0 to stop here, or -ENOMEM. */
 static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struct rings_pass *pass, uint64_t head,
-                             bool ended)
+                             bool ended, struct ring_part *part)
 {
 	const unsigned char *at = ring_at(rings, ring, ring->tail);
 	uint64_t word = ring_word(rings, ring, ring->tail);
@@ -240,15 +265,24 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 	}
 	/* Reserved space that nothing was written to is zero, and may be longer than the slack after the end. */
 	if (word)
-		ring_zero(rings, ring, words);
+		ring_part_add(part, rings, ring, words);
 	return (ssize_t)words;
+}
+
+/* Gives the space before the tail back to the thread. Returns the tail. */
+static uint64_t ring_give_back(const struct ring_state *ring, struct agent_ring *header, struct ring_part *part)
+{
+	ring_part_clear(part);
+	__atomic_store_n(&header->limit, ring->tail + AGENT_RING_SIZE, __ATOMIC_RELEASE);
+	return ring->tail;
 }
 
 static int ring_drain(struct rings *rings, struct ring_state *ring, struct rings_pass *pass)
 {
 	struct agent_ring *header = shm_ring(rings->shm, ring->index);
 	uint32_t state = __atomic_load_n(&header->state, __ATOMIC_ACQUIRE);
-	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE), began = ring->tail;
+	uint64_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE), began = ring->tail, given = began;
+	struct ring_part part = { NULL, 0 };
 	ssize_t words = 0;
 
 	if (head - ring->tail > AGENT_RING_SIZE || head & 7) {
@@ -257,15 +291,16 @@ static int ring_drain(struct rings *rings, struct ring_state *ring, struct rings
 	}
 	ring_read_owner(rings, ring, header);
 	while (ring->tail != head) {
-		words = ring_read_one(rings, ring, pass, head, pass->ended || state != AGENT_RING_TAKEN);
+		words = ring_read_one(rings, ring, pass, head, pass->ended || state != AGENT_RING_TAKEN, &part);
 		if (words <= 0)
 			break;
 		ring->tail += 8 * (uint64_t)words;
+		if (ring->tail - given >= GIVE_SIZE)
+			given = ring_give_back(ring, header, &part);
 	}
-	if (ring->tail != began) {
-		__atomic_store_n(&header->limit, ring->tail + AGENT_RING_SIZE, __ATOMIC_RELEASE);
-		pass->nactive++;
-	}
+	if (ring->tail != given)
+		ring_give_back(ring, header, &part);
+	pass->nactive += ring->tail != began;
 	return words < 0 ? (int)words : 0;
 }
 

@@ -75,7 +75,7 @@ _probepoint_read_words() {
 		case $word in
 		--) after=$i; return ;;
 		--*=*) value=${word#*=} word=${word%%=*} ;;
-		--pid | --file | --match | --session | --backend | --count | --output | --interval | --times | --top | --sort | --if | \
+		--pid | --file | --match | --session | --backend | --count | --output | --max-size | --max-files | --interval | --times | --top | --sort | --if | \
 			--string | --no-string | --cgroup | --maxactive | --min-duration | --latency | --on | --for | --budget | \
 			--format | --color | --delay | --by | --rows | --html | --perfetto | --max-series | --listen | --user | --agg | --agg-size | --buffer | --print | --strlen | \
 			-["$with_argument"]) value=${words[++i]-} ;;
@@ -106,7 +106,7 @@ _probepoint_options() {
 	probe-stat) echo "-a --all --for -i --interval --max-series -n --openmetrics --plain --prometheus --sort --times --top" ;;
 	probe-disable) echo "--all -s --session"; return ;;
 	probe-enable) echo "--budget --for --inject --overwrite --record --system-calls --until-exit" ;;
-	probe-trace) echo "--color -n --count --delay --for --format -o --output" ;;
+	probe-trace) echo "--color -n --count --delay --for --format --max-files --max-size -o --output" ;;
 	esac
 	echo "--agg --agg-size -b --backend --buffer --cgroup --children --fast -f --file --if --latency --maxactive --min-duration --no-string --on" \
 		"--pgrp --print -s --session --string --strlen --uretprobe --yes"

@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|by|rows|html|perfetto|agg|agg-size|buffer|print|strlen|max-series|listen|user)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|max-size|max-files|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|by|rows|html|perfetto|agg|agg-size|buffer|print|strlen|max-series|listen|user)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -151,6 +151,8 @@ _probepoint() {
 			'*:pattern:_probepoint_patterns' ;;
 	(probe-trace)
 		_arguments -S $options $arming {-n,--count=}'[stop after COUNT records]:count: ' \
+			'--max-size=[begin a new trace when the last one has SIZE bytes]:size: ' \
+			'--max-files=[keep the newest N traces]:number: ' \
 			'--for=[stop after this time]:time: ' '--format=[print records like FORMAT]:format: ' \
 			'--color=[print each probe in a color]:when:(auto always never)' '--delay=[hold records back for this time]:time: ' \
 			{-o,--output=}'[write a trace to this new directory]:directory:_files -/' '*:pattern:_probepoint_patterns' ;;

@@ -73,6 +73,8 @@ table() {
 --format {time}          |
 --color never            |
 --delay 10ms             |
+--max-size 1M            | trace-session trace-pid trace-file trace-command
+--max-files 2            | trace-session trace-pid trace-file trace-command
 --budget 50%             |
 --until-exit             | enable-file
 --system-calls           |
