@@ -23,6 +23,7 @@ struct options {
 	const char *backend;         /* NULL: not given */
 	const char *filter, *cgroup; /* NULL: not given */
 	const char *aggregate;       /* NULL: not given */
+	bool stack;
 	char *print;                 /* NULL: not given */
 	unsigned string_max;         /* 0: not given */
 	unsigned cells;              /* 0: not given */

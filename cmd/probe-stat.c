@@ -15,6 +15,7 @@
 #include "cmd/private.h"
 #include "cmd/screen.h"
 #include "cmd/signals.h"
+#include "cmd/stacks.h"
 #include "cmd/stat-json.h"
 #include "cmd/stat-live.h"
 #include "cmd/stat-reading.h"
@@ -23,7 +24,7 @@
 
 /* ---- the command line ---- */
 
-enum { KEY_TOP = 0x200, KEY_SORT, KEY_PLAIN, KEY_FOR };
+enum { KEY_TOP = 0x200, KEY_SORT, KEY_PLAIN, KEY_FOR, KEY_FOLDED };
 
 static const struct argp_option stat_options[] = {
 	{ "interval", 'i', "SECONDS", 0, "report every SECONDS (may be a fraction), with hits per second", 1 },
@@ -32,6 +33,7 @@ static const struct argp_option stat_options[] = {
 	{ "sort", KEY_SORT, "ORDER", 0, "order by hits, rate, lost or name (default hits)", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "stop after TIME, such as 500ms, 30s, 5m or 1h", 1 },
 	{ "plain", KEY_PLAIN, 0, 0, "print each report below the last one, also on a terminal", 1 },
+	{ "folded", KEY_FOLDED, 0, 0, "print stacks only, each on a line with its count, as flame graphs need them", 1 },
 	{ "all", 'a', 0, 0, "show also probes without hits", 1 },
 	{ 0 },
 };
@@ -65,12 +67,16 @@ static error_t stat_parse_order(struct argp_state *state, struct stat_command *c
 static error_t stat_check(struct argp_state *state, struct stat_command *c)
 {
 	struct options *o = &c->options;
-	error_t err = arming_take_latency(state, o, &c->arming);
+	error_t err = arming_take_stack(state, o);
 
+	if (!err)
+		err = arming_take_latency(state, o, &c->arming);
 	if (err)
 		return err;
 	if (o->latency[0] && !o->aggregate)
 		o->aggregate = "count(), avg(duration), pct(duration), hist(duration)";
+	if (c->folded && (c->interval || c->times || o->json))
+		return options_usage_error(state, o, "--folded cannot be combined with -i, -n and --json");
 	c->is_private = c->arming.argv || state->quoted || o->nfiles || o->backend || options_first_arming(o);
 	if (o->print || o->string_max)
 		return options_usage_error(state, o, "%s: probe-stat shows no records; use probe-trace",
@@ -112,6 +118,7 @@ static error_t stat_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_SORT: return stat_parse_order(state, c, arg);
 	case KEY_FOR: return options_parse_time(state, o, "--for", arg, &c->seconds);
 	case KEY_PLAIN: c->plain = true; break;
+	case KEY_FOLDED: c->folded = true; break;
 	case 'a': c->zeros = true; break;
 	case ARGP_KEY_ARG: return arming_take_argument(state, o, &c->arming);
 	case ARGP_KEY_END: return stat_check(state, c);
@@ -142,6 +149,15 @@ static size_t output_columns(void)
 	return columns;
 }
 
+static enum status reading_print_folded(struct stat_command *c, const struct reading *reading)
+{
+	if (stacks_print_folded(stdout, reading->aggregates))
+		return STATUS_DONE;
+	ui_error(&c->options, "--folded: session '%s' has no stacks; arm probes with --stack",
+	         options_session_name(&c->options));
+	return STATUS_FAILED;
+}
+
 /* Prints one report. first: it is the first one. */
 static enum status reading_show(struct stat_command *c, struct reading *reading, bool first)
 {
@@ -153,6 +169,8 @@ static enum status reading_show(struct stat_command *c, struct reading *reading,
 	status = reading_report_missing(c, &shown, matched);
 	if (c->options.json) {
 		reading_print_json(&c->options, &shown, c->top);
+	} else if (c->folded) {
+		status = reading_print_folded(c, &shown);
 	} else {
 		reading_print_table(stdout, &c->options, &shown,
 		                    &(struct table_view){ .rates = c->interval > 0, .n = shown.n });
@@ -178,6 +196,8 @@ struct stat_run {
 	struct reading now, before;
 	struct timespec next; /* when the next report is due */
 	struct timespec end;  /* when --for ends the command */
+	struct timespec look; /* when the mappings of processes with stacks are read next */
+	double look_after;    /* s until then; 0: no process has stacks */
 	enum status status;
 };
 
@@ -205,6 +225,23 @@ static bool run_is_over(struct stat_run *run)
 	return (run->c->seconds > 0 && !time_is_before(&now, &run->end)) || targets_ended(&run->private.targets);
 }
 
+/*
+ * Makes the session keep the mappings of the processes that have stacks by now, which a reading does, because a process may end before
+ * the next report. Waits twice as long each time, 3.2 s at most.
+ */
+static void run_look(struct stat_run *run, const struct timespec *now)
+{
+	struct reading reading = { 0 };
+
+	if (!(run->look_after > 0) || time_is_before(now, &run->look))
+		return;
+	reading_take(&reading, run->c);
+	reading_free(&reading);
+	run->look_after = run->look_after < 1.6 ? 2 * run->look_after : 3.2;
+	run->look = *now;
+	time_add(&run->look, run->look_after);
+}
+
 /* Waits until the next report is due (never without an interval). Returns false if the command ends before. */
 static bool run_pause(struct stat_run *run)
 {
@@ -217,6 +254,7 @@ static bool run_pause(struct stat_run *run)
 		clock_gettime(CLOCK_MONOTONIC, &tick);
 		if (!endless && !run->live.paused && !time_is_before(&tick, &run->next))
 			return true;
+		run_look(run, &tick);
 		time_add(&tick, TICK_MS / 1e3);
 		if (!endless && !run->live.paused && time_is_before(&run->next, &tick))
 			tick = run->next;
@@ -320,13 +358,15 @@ static uint64_t run_reports(struct stat_run *run)
 static void run_begin(struct stat_run *run)
 {
 	struct stat_command *c = run->c;
-	bool on_screen = !c->options.json && !c->plain && screen_is_possible();
+	bool on_screen = !c->options.json && !c->plain && !c->folded && screen_is_possible();
 
 	/* Without --for, a private session on a terminal is shown while it counts. */
 	if (c->is_private && !c->interval && !(c->seconds > 0) && on_screen)
 		c->interval = 1;
 	run->is_live = c->interval > 0 && on_screen;
 	clock_gettime(CLOCK_MONOTONIC, &run->next);
+	run->look = run->next;
+	run->look_after = c->is_private && c->options.aggregate && strstr(c->options.aggregate, "stack") ? TICK_MS / 1e3 : 0;
 	run->end = run->next;
 	time_add(&run->end, c->seconds);
 }

@@ -27,6 +27,7 @@ struct stat_command {
 	enum stat_order order;
 	bool ordered; /* --sort is given */
 	bool plain;   /* lines also on a terminal */
+	bool folded;  /* stacks only, as flame graphs need them */
 	const char **patterns;
 	size_t npatterns;
 };

@@ -97,13 +97,13 @@ _probepoint_options() {
 	echo "--help --usage --version --json -q --quiet -v --verbose -p --pid"
 	case $command in
 	probe-list) echo "--all-processes --check -f --file -m --match --sites --sessions"; return ;;
-	probe-stat) echo "-a --all --for -i --interval -n --times --plain --sort --top" ;;
+	probe-stat) echo "-a --all --folded --for -i --interval -n --times --plain --sort --top" ;;
 	probe-disable) echo "--all -s --session"; return ;;
 	probe-enable) echo "--budget --for --inject --overwrite --record --system-calls --until-exit" ;;
 	probe-trace) echo "--color -n --count --delay --for --format -o --output" ;;
 	esac
 	echo "--agg --agg-size -b --backend --buffer --cgroup --children --fast -f --file --if --latency --maxactive --min-duration --no-string --on" \
-		"--pgrp --print -s --session --string --strlen --uretprobe --yes"
+		"--pgrp --print -s --session --stack --string --strlen --uretprobe --yes"
 }
 
 _probepoint_run() { timeout -k 1 "${PROBEPOINT_COMPLETION_TIME:-2}" "$@" 2>/dev/null </dev/null; }
