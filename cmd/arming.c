@@ -33,9 +33,10 @@ error_t arming_take_stack(struct argp_state *state, struct options *o)
 	if (!o->stack)
 		return 0;
 	if (o->aggregate)
-		return options_usage_error(state, o,
-		                           "--stack cannot be combined with --agg; add the key stack to the expression, as "
-		                           "in --agg 'sum(size) by stack'");
+		return options_usage_error(
+			state, o,
+			"--stack cannot be combined with --agg; add the key stack to the expression, as "
+			"in --agg 'sum(size) by stack'");
 	o->aggregate = "count() by stack";
 	return 0;
 }

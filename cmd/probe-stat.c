@@ -33,7 +33,8 @@ static const struct argp_option stat_options[] = {
 	{ "sort", KEY_SORT, "ORDER", 0, "order by hits, rate, lost or name (default hits)", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "stop after TIME, such as 500ms, 30s, 5m or 1h", 1 },
 	{ "plain", KEY_PLAIN, 0, 0, "print each report below the last one, also on a terminal", 1 },
-	{ "folded", KEY_FOLDED, 0, 0, "print stacks only, each on a line with its count, as flame graphs need them", 1 },
+	{ "folded", KEY_FOLDED, 0, 0, "print stacks only, each on a line with its count, as flame graphs need them",
+	  1 },
 	{ "all", 'a', 0, 0, "show also probes without hits", 1 },
 	{ 0 },
 };
@@ -366,7 +367,8 @@ static void run_begin(struct stat_run *run)
 	run->is_live = c->interval > 0 && on_screen;
 	clock_gettime(CLOCK_MONOTONIC, &run->next);
 	run->look = run->next;
-	run->look_after = c->is_private && c->options.aggregate && strstr(c->options.aggregate, "stack") ? TICK_MS / 1e3 : 0;
+	run->look_after =
+		c->is_private && c->options.aggregate && strstr(c->options.aggregate, "stack") ? TICK_MS / 1e3 : 0;
 	run->end = run->next;
 	time_add(&run->end, c->seconds);
 }

@@ -51,7 +51,8 @@ static void frame_put(FILE *out, const struct pp_frame *frame)
 	putc(')', out);
 }
 
-void stack_put_frame(FILE *out, const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part, size_t i)
+void stack_put_frame(FILE *out, const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part,
+                     size_t i)
 {
 	struct pp_frame frame;
 

@@ -14,7 +14,8 @@
 size_t stack_part(const struct pp_aggregates *aggregates, size_t table);
 
 /* Prints a frame: its function and offset, else its file or process and its address. */
-void stack_put_frame(FILE *out, const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part, size_t i);
+void stack_put_frame(FILE *out, const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part,
+                     size_t i);
 /* Prints the frames from the second on, each on a line of its own, below the column that begins at `columns`. */
 void stack_put_callers(FILE *out, const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part,
                        size_t columns);

@@ -668,7 +668,7 @@ enum pp_kind {
 	PP_BOOL,
 	PP_CHAR,
 	PP_FLOAT,
-	PP_FAULT,  /* the memory of the argument could not be read at this hit */
+	PP_FAULT,   /* the memory of the argument could not be read at this hit */
 	PP_MISSING, /* the argument can never be read at this site, because its operand cannot be resolved */
 	PP_STACK    /* a stack of calls; only in the keys of aggregates */
 };
@@ -743,10 +743,11 @@ struct pp_frame {
 	const char *function; /* demangled; NULL: not known */
 	const char *file;     /* the file that contains the code; NULL: not known */
 	const char *build_id; /* of the file, "" if it has none or cannot be read */
-	uint64_t address;     /* as linked if the file can be read; an offset in the file if not; without a file, in the process */
-	uint64_t offset;      /* distance of the address to the beginning of the function, if it is known */
-	pid_t pid;            /* the process if there is no file; else 0 */
-	bool cut;             /* the last frame of a stack that may have more */
+	uint64_t
+		address; /* as linked if the file can be read; an offset in the file if not; without a file, in the process */
+	uint64_t offset; /* distance of the address to the beginning of the function, if it is known */
+	pid_t pid;       /* the process if there is no file; else 0 */
+	bool cut;        /* the last frame of a stack that may have more */
 };
 size_t pp_entry_frames(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part);
 void pp_entry_frame(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part, size_t i,

@@ -16,7 +16,7 @@
 /* ---- parsing ---- */
 
 /* Parses a line of /proc/PID/maps. Returns whether it is an executable mapping. */
-static bool line_parse(char *line, struct layout_mapping *m)
+static bool mapping_parse_line(char *line, struct layout_mapping *m)
 {
 	unsigned major, minor;
 	unsigned long start, end, offset, inode;
@@ -39,7 +39,7 @@ int layout_parse(struct layout *layout, char *text)
 	while ((line = strsep(&rest, "\n"))) {
 		struct layout_mapping m;
 
-		if (!line_parse(line, &m))
+		if (!mapping_parse_line(line, &m))
 			continue;
 		if (ALLOC_GROW(layout->mappings, layout->nmappings + 1, layout->room))
 			return -ENOMEM;
@@ -100,7 +100,7 @@ uint64_t layout_exec(pid_t pid)
 }
 
 /* Returns whether one of the lines of the text is the line, which ends with a newline. */
-static bool text_has_line(const char *text, const char *line)
+static bool lines_contain(const char *text, const char *line)
 {
 	size_t n = strlen(line);
 
@@ -122,7 +122,7 @@ static int maps_append(FILE *maps, char **text, size_t *length, bool *changed)
 		char protection[5] = "";
 
 		if (sscanf(line, "%*x-%*x %4s", protection) != 1 || protection[2] != 'x' || line[n - 1] != '\n' ||
-		    text_has_line(*text, line) || *length + n >= LAYOUT_SIZE_MAX)
+		    lines_contain(*text, line) || *length + n >= LAYOUT_SIZE_MAX)
 			continue;
 		err = ALLOC_GROW(*text, *length + n + 1, room);
 		if (err)

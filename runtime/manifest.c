@@ -125,8 +125,8 @@ static bool manifest_aggregate_is_valid(const struct manifest *d, const struct m
 	if (nstacks > 1)
 		return false;
 	for (uint32_t i = 0; i < a->nparts; i++)
-		if (a->parts[i].text >= d->npool || !part_kind_is_valid(a->parts[i].kind) || a->parts[i].names > d->nnames ||
-		    a->parts[i].nnames > d->nnames - a->parts[i].names)
+		if (a->parts[i].text >= d->npool || !part_kind_is_valid(a->parts[i].kind) ||
+		    a->parts[i].names > d->nnames || a->parts[i].nnames > d->nnames - a->parts[i].names)
 			return false;
 	for (uint32_t i = 0; i < a->ncalls; i++)
 		if (a->calls[i].text >= d->npool || a->calls[i].function > PP_PCT || a->calls[i].column >= a->ncolumns)

@@ -20,7 +20,7 @@
 #include "runtime/record.h"
 
 #define MANIFEST_MAGIC 0x63736470u /* "pdsc" */
-#define MANIFEST_VERSION 3
+#define MANIFEST_VERSION 4
 
 struct manifest_file {
 	uint32_t path, build_id; /* strings: offsets in the pool */

@@ -148,9 +148,10 @@ static int layout_get(const struct attachment *attachment, pid_t pid, uint64_t e
 	if (err || attachment->backend->pid_namespace(attachment))
 		return err;
 	err = layout_update(pid, exec, text, &changed);
-	if (!err && changed)
-		attachment->backend->layout_store(attachment, pid, exec, *text);
-	return err;
+	if (err || !changed)
+		return err;
+	attachment->backend->layout_store(attachment, pid, exec, *text);
+	return 0;
 }
 
 /* Returns NULL without memory. */
@@ -325,14 +326,14 @@ static void name_find(struct stacks *stacks, struct stack_name *name)
 	frame->offset = frame->address - start;
 }
 
-static size_t name_hash(const struct stacks *stacks, uint64_t word, bool is_site)
+static size_t frame_name_hash(const struct stacks *stacks, uint64_t word, bool is_site)
 {
 	return (size_t)((word + is_site) * 0x9e3779b97f4a7c15u >> 32) & (stacks->names_size - 1);
 }
 
 static struct stack_name *name_place(const struct stacks *stacks, uint64_t word, bool is_site)
 {
-	size_t at = name_hash(stacks, word, is_site);
+	size_t at = frame_name_hash(stacks, word, is_site);
 
 	while (stacks->names[at].word && (stacks->names[at].word != word || stacks->names[at].is_site != is_site))
 		at = (at + 1) & (stacks->names_size - 1);

@@ -23,33 +23,33 @@ struct step_list {
 	uint8_t part;
 };
 
-static void list_add(struct step_list *list, struct fetch_step step)
+static void walk_add(struct step_list *list, struct fetch_step step)
 {
 	list->steps[list->n++] = step;
 }
 
-static void list_end_word(struct step_list *list, uint8_t word)
+static void walk_end_word(struct step_list *list, uint8_t word)
 {
-	list_add(list, (struct fetch_step){ .op = FETCH_KEYWORD, .a = list->part, .b = word });
+	walk_add(list, (struct fetch_step){ .op = FETCH_KEYWORD, .a = list->part, .b = word });
 }
 
-static void list_add_register(struct step_list *list, int reg, uint8_t word)
+static void walk_add_register(struct step_list *list, int reg, uint8_t word)
 {
-	list_add(list, (struct fetch_step){ .op = FETCH_REG, .a = (uint8_t)reg });
-	list_end_word(list, word);
+	walk_add(list, (struct fetch_step){ .op = FETCH_REG, .a = (uint8_t)reg });
+	walk_end_word(list, word);
 }
 
-static void list_add_value(struct step_list *list, const struct cfi_value *value, uint8_t word)
+static void walk_add_value(struct step_list *list, const struct cfi_value *value, uint8_t word)
 {
-	list_add(list, (struct fetch_step){ .op = FETCH_REG, .a = (uint8_t)value->reg });
+	walk_add(list, (struct fetch_step){ .op = FETCH_REG, .a = (uint8_t)value->reg });
 	if (value->in_memory) {
 		if (value->offset) {
-			list_add(list, (struct fetch_step){ .op = FETCH_IMM, .value = value->offset });
-			list_add(list, (struct fetch_step){ .op = FETCH_ADD });
+			walk_add(list, (struct fetch_step){ .op = FETCH_IMM, .value = value->offset });
+			walk_add(list, (struct fetch_step){ .op = FETCH_ADD });
 		}
-		list_add(list, (struct fetch_step){ .op = FETCH_LOAD, .a = 8 });
+		walk_add(list, (struct fetch_step){ .op = FETCH_LOAD, .a = 8 });
 	}
-	list_end_word(list, word);
+	walk_end_word(list, word);
 }
 
 size_t stack_steps(const struct pp_site *site, uint8_t part, struct fetch_step steps[STACK_STEPS_MAX])
@@ -64,17 +64,17 @@ size_t stack_steps(const struct pp_site *site, uint8_t part, struct fetch_step s
 		error_set(ENOTSUP, "'%s': stacks are supported in 64-bit programs only", image->name);
 		return 0;
 	}
-	list_add(&list, (struct fetch_step){ .op = FETCH_PID });
-	list_end_word(&list, AGG_WORD_PID);
-	list_add_register(&list, cpu->pc, AGG_WORD_SITE);
+	walk_add(&list, (struct fetch_step){ .op = FETCH_PID });
+	walk_end_word(&list, AGG_WORD_PID);
+	walk_add_register(&list, cpu->pc, AGG_WORD_SITE);
 	if (!site->by_return && cfi_frame(image, site->address, &frame)) {
-		list_add_value(&list, &frame.return_address, AGG_WORD_RETURN);
-		list_add_value(&list, &frame.frame_pointer, AGG_WORD_FRAME);
+		walk_add_value(&list, &frame.return_address, AGG_WORD_RETURN);
+		walk_add_value(&list, &frame.frame_pointer, AGG_WORD_FRAME);
 	} else {
-		list_add(&list, (struct fetch_step){ .op = FETCH_IMM });
-		list_end_word(&list, AGG_WORD_RETURN);
-		list_add_register(&list, abi->fp, AGG_WORD_FRAME);
+		walk_add(&list, (struct fetch_step){ .op = FETCH_IMM });
+		walk_end_word(&list, AGG_WORD_RETURN);
+		walk_add_register(&list, abi->fp, AGG_WORD_FRAME);
 	}
-	list_add_register(&list, abi->sp, AGG_WORD_SP);
+	walk_add_register(&list, abi->sp, AGG_WORD_SP);
 	return list.n;
 }

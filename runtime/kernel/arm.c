@@ -223,6 +223,8 @@ static int attachment_prepare(struct kernel_arming *a, const struct arm_options 
 		return error_set(E2BIG, "cannot arm %u points at once: the maximum is %u", npoints,
 		                 (1u << COOKIE_POINT_BITS) - 1);
 	err = kernel_attachment_maps_create(s, a->attachment->manifest, !a->points[0]->process, options->cells);
+	if (!err)
+		err = kernel_layouts_create(s, a->attachment->manifest);
 	if (err)
 		return err;
 	err = namespace_describe(&a->ns);

@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "runtime/kernel/kernel.h"
 #include "runtime/kernel/namespace.h"
-#include "runtime/kernel/stacks.h"
 
 int kernel_map_create(enum bpf_map_type type, const char *name, uint32_t key, uint32_t value, uint32_t n,
                       uint32_t flags)
@@ -243,8 +242,7 @@ int kernel_attachment_maps_create(struct kernel_attachment *s, const struct mani
 			return s->processes_fd;
 	}
 	err = attachment_map(s);
-	err = err ? err : kernel_aggregates_create(s, manifest, cells);
-	return err ? err : kernel_layouts_create(s, manifest);
+	return err ? err : kernel_aggregates_create(s, manifest, cells);
 }
 
 int kernel_attachment_maps_get(struct kernel_attachment *s, const struct manifest *manifest)
@@ -276,8 +274,7 @@ int kernel_attachment_maps_get(struct kernel_attachment *s, const struct manifes
 	s->shards = info.max_entries / npoints;
 	s->counts_size = (size_t)info.max_entries * sizeof(struct kernel_counts);
 	err = attachment_map(s);
-	err = err ? err : kernel_aggregates_get(s, manifest);
-	return err ? err : kernel_layouts_get(s, manifest);
+	return err ? err : kernel_aggregates_get(s, manifest);
 }
 
 /* ---- manifests ---- */

@@ -75,13 +75,13 @@ NOINLINE __attribute__((optimize("omit-frame-pointer"))) void bare(void)
 
 static void step(int depth);
 
-#define FUNCTION(name)                     \
-	NOINLINE void name(int depth)      \
-	{                                  \
-		names[nnames++] = #name;   \
-		step(depth - 1);           \
-		nnames--;                  \
-		STAY();                    \
+#define FUNCTION(name)                   \
+	NOINLINE void name(int depth)    \
+	{                                \
+		names[nnames++] = #name; \
+		step(depth - 1);         \
+		nnames--;                \
+		STAY();                  \
 	}
 FUNCTION(alpha)
 FUNCTION(beta)

@@ -51,9 +51,9 @@ START_TEST(test_calls)
 		ck_assert_msg(follows(EM_X86_64, &calls[i], 0x90), "call %zu", i);
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
 		ck_assert_msg(!follows(EM_X86_64, &others[i], 0x90), "other %zu", i);
-	ck_assert(follows(EM_AARCH64, &(struct encoding){ 4, { 0x10, 0, 0, 0x94 } }, 0));     /* bl */
-	ck_assert(follows(EM_AARCH64, &(struct encoding){ 4, { 0x00, 0x02, 0x3f, 0xd6 } }, 0)); /* blr x16 */
-	ck_assert(!follows(EM_AARCH64, &(struct encoding){ 4, { 0x10, 0, 0, 0x14 } }, 0));    /* b */
+	ck_assert(follows(EM_AARCH64, &(struct encoding){ 4, { 0x10, 0, 0, 0x94 } }, 0));        /* bl */
+	ck_assert(follows(EM_AARCH64, &(struct encoding){ 4, { 0x00, 0x02, 0x3f, 0xd6 } }, 0));  /* blr x16 */
+	ck_assert(!follows(EM_AARCH64, &(struct encoding){ 4, { 0x10, 0, 0, 0x14 } }, 0));       /* b */
 	ck_assert(!follows(EM_AARCH64, &(struct encoding){ 4, { 0xc0, 0x03, 0x5f, 0xd6 } }, 0)); /* ret */
 }
 END_TEST

@@ -71,7 +71,8 @@ struct hit_result trampoline_keystack(long rdi, uint64_t *words, long rdx, long 
 /* Returns the number of the CPU that the thread runs on. */
 struct hit_result trampoline_cpu(void);
 
-void entry_aggregate(void), entry_unread(void), entry_keystr(void), entry_keycomm(void), entry_keystack(void), entry_cpu(void);
+void entry_aggregate(void), entry_unread(void), entry_keystr(void), entry_keycomm(void), entry_keystack(void),
+	entry_cpu(void);
 
 /* ---- for the agent's thread ---- */
 
