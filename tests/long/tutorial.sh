@@ -10,7 +10,7 @@ need redis-cli redis-benchmark make python3
 debian_source redis
 
 cp -r "$source" "$T/redis" || fail "cannot copy the source"
-make -s -C "$T/redis" -j2 MALLOC=libc BUILD_TLS=no OPTIMIZATION=-O2 REDIS_CFLAGS="-g -fno-omit-frame-pointer -fplugin=$PLUGIN -fplugin-arg-probepoint-functions=call,lookupKey*" \
+make -s -C "$T/redis" -j2 MALLOC=libc BUILD_TLS=no OPTIMIZATION=-O2 REDIS_CFLAGS="-g -fplugin=$PLUGIN -fplugin-arg-probepoint-functions=call,lookupKey*" \
 	redis-server >"$T/log" 2>&1 || { tail -n 5 "$T/log"; fail "redis does not build"; }
 src=$T/redis/src
 "$src/redis-server" --port 0 --unixsocket "$T/socket" --save "" --daemonize no >"$T/server" 2>&1 &
