@@ -28,6 +28,19 @@ error_t arming_take_argument(struct argp_state *state, struct options *options, 
 	return 0;
 }
 
+error_t arming_take_stack(struct argp_state *state, struct options *o)
+{
+	if (!o->stack)
+		return 0;
+	if (o->aggregate)
+		return options_usage_error(
+			state, o,
+			"--stack cannot be combined with --agg; add the key stack to the expression, as "
+			"in --agg 'sum(size) by stack'");
+	o->aggregate = "count() by stack";
+	return 0;
+}
+
 error_t arming_take_latency(struct argp_state *state, struct options *o, struct arming *arming)
 {
 	if (o->key && !o->latency[0])

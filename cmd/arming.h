@@ -28,6 +28,7 @@ struct arming {
 error_t arming_take_argument(struct argp_state *state, struct options *options, struct arming *arming);
 
 /* Takes the probes of --latency, at ARGP_KEY_END, before the checks. */
+error_t arming_take_stack(struct argp_state *state, struct options *options);
 error_t arming_take_latency(struct argp_state *state, struct options *options, struct arming *arming);
 
 /* These functions check the command line, at ARGP_KEY_END. */

@@ -22,6 +22,7 @@ enum {
 	KEY_STRLEN,
 	KEY_AGG,
 	KEY_AGG_SIZE,
+	KEY_STACK,
 	KEY_STRING,
 	KEY_NO_STRING,
 	KEY_CHILDREN,
@@ -336,6 +337,7 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case 'b': o->backend = arg; return request_accepts(state, o, pp_request_backend, arg);
 	case KEY_IF: return once_parse(state, o, &o->filter, "--if", "join the expressions by &&", arg);
 	case KEY_AGG: return once_parse(state, o, &o->aggregate, "--agg", "give one list of calls", arg);
+	case KEY_STACK: o->stack = true; break;
 	case KEY_PRINT: print_add(o, arg); break;
 	case KEY_STRLEN: return strlen_parse(state, o, arg);
 	case KEY_AGG_SIZE: return cells_parse(state, o, arg);
@@ -373,6 +375,7 @@ const char *options_first_arming(const struct options *o)
 	       : o->print        ? "--print"
 	       : o->string_max   ? "--strlen"
 	       : o->aggregate    ? "--agg"
+	       : o->stack        ? "--stack"
 	       : o->cells        ? "--agg-size"
 	       : o->key          ? "--on"
 	       : o->nstrings     ? "--string"
@@ -400,6 +403,7 @@ static const struct argp_option filter[] = {
 	{ "if", KEY_IF, "EXPR", 0, "select hits for which EXPR is true, as in 'len > 4096 && path =~ \"/api/*\"'", 1 },
 	{ "agg", KEY_AGG, "EXPR", 0,
 	  "compute EXPR at the hits, as in 'count(), pct(size) by path'; probe-stat shows the results", 1 },
+	{ "stack", KEY_STACK, 0, 0, "count the hits by their stack of calls; the same as --agg 'count() by stack'", 1 },
 	{ "agg-size", KEY_AGG_SIZE, "N", 0, "keep at most N keys and buckets of --agg (default 10000)", 1 },
 	{ "print", KEY_PRINT, "EXPR,...", 0,
 	  "record these values instead of the arguments, as in 'c->id, key->ptr, argv[1]'; can be repeated", 1 },

@@ -23,14 +23,15 @@ struct options {
 	const char *backend;         /* NULL: not given */
 	const char *filter, *cgroup; /* NULL: not given */
 	const char *aggregate;       /* NULL: not given */
-	char *print;                 /* NULL: not given */
-	unsigned string_max;         /* 0: not given */
-	unsigned cells;              /* 0: not given */
-	unsigned maxactive;          /* 0: not given */
-	uint64_t min_duration;       /* ns; 0: not given */
-	const char *latency[2];      /* BEGIN and END; NULL: not given */
-	const char *key;             /* --on; NULL: not given */
-	const char **strings;        /* argument names of --string */
+	bool stack;
+	char *print;            /* NULL: not given */
+	unsigned string_max;    /* 0: not given */
+	unsigned cells;         /* 0: not given */
+	unsigned maxactive;     /* 0: not given */
+	uint64_t min_duration;  /* ns; 0: not given */
+	const char *latency[2]; /* BEGIN and END; NULL: not given */
+	const char *key;        /* --on; NULL: not given */
+	const char **strings;   /* argument names of --string */
 	size_t nstrings;
 	const char **addresses; /* argument names of --no-string */
 	size_t naddresses;

@@ -129,7 +129,9 @@ static error_t enable_check(struct argp_state *state, struct enable *e)
 
 	if (e->until_exit && !e->until_pid && !command && !o->npids)
 		return options_usage_error(state, o, "--until-exit: needs -p, a command, or a PID");
-	err = arming_take_latency(state, o, &e->arming);
+	err = arming_take_stack(state, o);
+	if (!err)
+		err = arming_take_latency(state, o, &e->arming);
 	if (err)
 		return err;
 	if (o->latency[0] && !o->aggregate)

@@ -98,8 +98,11 @@ static const char *first_printing(const struct trace_command *t)
 static error_t trace_check(struct argp_state *state, struct trace_command *t)
 {
 	struct options *o = &t->options;
-	error_t err = arming_take_latency(state, o, &t->arming);
+	error_t err;
 
+	if (o->stack)
+		return options_usage_error(state, o, "--stack: probe-trace records no stacks; use probe-stat --stack");
+	err = arming_take_latency(state, o, &t->arming);
 	if (err)
 		return err;
 	if (t->max_size && !t->directory)

@@ -31,6 +31,7 @@ struct stat_command {
 	bool plain;   /* lines also on a terminal */
 	enum stat_metrics metrics;
 	uint64_t max_series; /* 0: not given */
+	bool folded;  /* stacks only, as flame graphs need them */
 	const char **patterns;
 	size_t npatterns;
 };

@@ -670,8 +670,9 @@ enum pp_kind {
 	PP_BOOL,
 	PP_CHAR,
 	PP_FLOAT,
-	PP_FAULT,  /* the memory of the argument could not be read at this hit */
-	PP_MISSING /* the argument can never be read at this site, because its operand cannot be resolved */
+	PP_FAULT,   /* the memory of the argument could not be read at this hit */
+	PP_MISSING, /* the argument can never be read at this site, because its operand cannot be resolved */
+	PP_STACK    /* a stack of calls; only in the keys of aggregates */
 };
 
 uint64_t pp_event_time(const struct pp_event *event);
@@ -735,6 +736,26 @@ const char *pp_entry_name(const struct pp_aggregates *aggregates, size_t table, 
 /* For PP_STRING, as pp_event_arg_string(). */
 const char *pp_entry_string(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part,
                             size_t *length, bool *cut);
+
+/*
+ * For PP_STACK. Frame 0 is the place of the probe, frame 1 its caller, and so on, at most PP_FRAMES_MAX: the backends follow
+ * frame pointers, so a function that was built without one hides its caller. pp_entry_frame() describes a frame; its strings are
+ * valid until pp_aggregates_free(). size is sizeof(struct pp_frame).
+ */
+#define PP_FRAMES_MAX 64
+struct pp_frame {
+	const char *function; /* demangled; NULL: not known */
+	const char *file;     /* the file that contains the code; NULL: not known */
+	const char *build_id; /* of the file, "" if it has none or cannot be read */
+	uint64_t
+		address; /* as linked if the file can be read; an offset in the file if not; without a file, in the process */
+	uint64_t offset; /* distance of the address to the beginning of the function, if it is known */
+	pid_t pid;       /* the process if there is no file; else 0 */
+	bool cut;        /* the last frame of a stack that may have more */
+};
+size_t pp_entry_frames(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part);
+void pp_entry_frame(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t part, size_t i,
+                    struct pp_frame *frame, size_t size);
 
 /* The values of a call: of one entry, or of all together if entry is PP_ALL. min and max are 0 if count is 0. */
 struct pp_values {

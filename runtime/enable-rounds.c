@@ -21,6 +21,7 @@
 #include "runtime/process.h"
 #include "runtime/request.h"
 #include "runtime/session.h"
+#include "runtime/stacks.h"
 #include "sdt/image.h"
 
 int request_check_alive(const struct pp_request *request)
@@ -187,6 +188,16 @@ out:
 	return err;
 }
 
+/* Keeps what the processes map now, so that their stacks have names after they have ended. */
+static int round_keep_layouts(const struct enabling *e, const struct round *round)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < e->request->nprocesses && !err; i++)
+		err = stacks_keep(round->attachment, e->request->processes[i]->pid);
+	return err;
+}
+
 /* Arms the points of the round. After an error, the caller disarms its attachment. */
 static int round_arm(struct enabling *e, struct round *round)
 {
@@ -205,6 +216,9 @@ static int round_arm(struct enabling *e, struct round *round)
 	if (err)
 		return err;
 	err = round->backend->readback(session, round->attachment, round->points, round->npoints, &round->misses);
+	if (err)
+		return err;
+	err = round_keep_layouts(e, round);
 	if (err)
 		return err;
 	err = request_check_alive(e->request);

@@ -55,7 +55,8 @@ static bool argument_is_valid(enum pp_kind kind, unsigned size)
 	case PP_POINTER:
 	case PP_BOOL:
 	case PP_CHAR: return size == 1 || size == 2 || size == 4 || size == 8;
-	case PP_MISSING: break;
+	case PP_MISSING:
+	case PP_STACK: break;
 	}
 	return false;
 }
@@ -95,8 +96,24 @@ size_t manifest_key_size(const struct manifest *d)
 	return size;
 }
 
+bool manifest_has_stacks(const struct manifest *d)
+{
+	for (uint32_t i = 0; i < d->naggregates; i++)
+		for (uint32_t k = 0; k < manifest_aggregates(d)[i].nparts; k++)
+			if (manifest_aggregates(d)[i].parts[k].kind == PP_STACK)
+				return true;
+	return false;
+}
+
+static bool part_kind_is_valid(uint32_t kind)
+{
+	return kind < PP_MISSING || kind == PP_STACK;
+}
+
 static bool manifest_aggregate_is_valid(const struct manifest *d, const struct manifest_aggregate *a)
 {
+	unsigned nstacks = 0;
+
 	if (a->text >= d->npool || a->ncolumns - 1 >= AGG_COLUMNS_MAX || a->nparts > AGG_PARTS_MAX ||
 	    a->ncalls - 1 >= AGG_CALLS_MAX)
 		return false;
@@ -104,8 +121,12 @@ static bool manifest_aggregate_is_valid(const struct manifest *d, const struct m
 		if (!agg_column_is_valid(&a->columns[i]))
 			return false;
 	for (uint32_t i = 0; i < a->nparts; i++)
-		if (a->parts[i].text >= d->npool || a->parts[i].kind >= PP_MISSING || a->parts[i].names > d->nnames ||
-		    a->parts[i].nnames > d->nnames - a->parts[i].names)
+		nstacks += a->parts[i].kind == PP_STACK;
+	if (nstacks > 1)
+		return false;
+	for (uint32_t i = 0; i < a->nparts; i++)
+		if (a->parts[i].text >= d->npool || !part_kind_is_valid(a->parts[i].kind) ||
+		    a->parts[i].names > d->nnames || a->parts[i].nnames > d->nnames - a->parts[i].names)
 			return false;
 	for (uint32_t i = 0; i < a->ncalls; i++)
 		if (a->calls[i].text >= d->npool || a->calls[i].function > PP_PCT || a->calls[i].column >= a->ncolumns)

@@ -20,7 +20,7 @@
 #include "runtime/record.h"
 
 #define MANIFEST_MAGIC 0x63736470u /* "pdsc" */
-#define MANIFEST_VERSION 3
+#define MANIFEST_VERSION 4
 
 struct manifest_file {
 	uint32_t path, build_id; /* strings: offsets in the pool */
@@ -215,6 +215,8 @@ int manifest_add_group(struct manifest_builder *builder, const struct fetch_prog
 
 /* Returns the size of the longest key in the attachment's cells, 0 if it has no aggregates. */
 size_t manifest_key_size(const struct manifest *d);
+/* Returns whether one of the aggregates has a stack in its key. */
+bool manifest_has_stacks(const struct manifest *d);
 /* Returns the size of a key's parts, in bytes. */
 size_t manifest_parts_size(const struct manifest_aggregate *aggregate);
 

@@ -102,6 +102,7 @@ struct pp_image {
 	const char *dropped; /* the one warning that is harmless: notes whose code the linker dropped; may be NULL */
 	struct image_symbols *symbols; /* see symbols.c */
 	struct image_dwarf *dwarf;     /* see dwarf.h */
+	struct image_cfi *cfi;         /* see cfi.h */
 	struct image_segment {
 		uint64_t address, offset, filesz, memsz;
 		unsigned flags; /* PF_* */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The agent backend: arming, disarming and counts. session.c says how a session is kept. */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -257,6 +259,64 @@ static void agent_counts(const struct attachment *attachment, uint32_t point, st
 		counts->under_way = -counts->hits;
 }
 
+/* A file layout-N-PID. */
+struct layout_search {
+	uint32_t number;
+	pid_t pid; /* 0: not found */
+};
+
+static int layout_note(uint32_t number, pid_t pid, void *arg)
+{
+	struct layout_search *search = arg;
+
+	if (number == search->number)
+		search->pid = pid;
+	return search->pid != 0;
+}
+
+/* A process that has no file has the code of a process of the same image, which it was forked from or has forked. */
+static int agent_layout_load(const struct attachment *attachment, pid_t pid, uint64_t exec, char **text)
+{
+	const struct agent_dir *dir = &agent_loaded(attachment)->session->dir;
+	struct layout_search search = { layout_number(exec), 0 };
+	char wanted[48];
+	size_t size;
+	void *bytes;
+	int err = agent_dir_read(dir, "layout", search.number, pid, 2 * LAYOUT_SIZE_MAX, &bytes, &size);
+
+	*text = NULL;
+	if (err == -ENOENT) {
+		agent_dir_each_file(dir, "layout", layout_note, &search);
+		err = search.pid ? agent_dir_read(dir, "layout", search.number, search.pid, 2 * LAYOUT_SIZE_MAX, &bytes,
+		                                  &size)
+		                 : -ENOENT;
+	}
+	if (err)
+		return err == -ENOMEM ? err : 0;
+	*text = strndup(bytes, size);
+	free(bytes);
+	if (!*text)
+		return error_nomem();
+	snprintf(wanted, sizeof(wanted), LAYOUT_EXEC "%" PRIu64 "\n", exec);
+	if (strncmp(*text, wanted, strlen(wanted))) { /* another image of the process, or damaged */
+		free(*text);
+		*text = NULL;
+	}
+	return 0;
+}
+
+static void agent_layout_store(const struct attachment *attachment, pid_t pid, uint64_t exec, const char *text)
+{
+	bool has_head = !strncmp(text, LAYOUT_EXEC, strlen(LAYOUT_EXEC));
+	char *whole;
+	int n = has_head ? asprintf(&whole, "%s", text) : asprintf(&whole, LAYOUT_EXEC "%" PRIu64 "\n%s", exec, text);
+
+	if (n < 0)
+		return;
+	agent_dir_write(&agent_loaded(attachment)->session->dir, "layout", layout_number(exec), pid, whole, (size_t)n);
+	free(whole);
+}
+
 static int agent_aggregates(const struct attachment *attachment, agg_cell_fn *cell, agg_misfit_fn *misfit, void *arg)
 {
 	struct agent_cells cells;
@@ -309,6 +369,8 @@ const struct backend backend_agent = {
 	.counts = agent_counts,
 	.processes = agent_processes,
 	.aggregates = agent_aggregates,
+	.layout_load = agent_layout_load,
+	.layout_store = agent_layout_store,
 	.start_time = agent_start_time,
 	.pid_namespace = backend_shares_pids,
 	.uncounted = agent_uncounted,

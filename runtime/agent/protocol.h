@@ -6,6 +6,7 @@
  *     STATE/agents/PID            SOCK_SEQPACKET socket of each agent that is awake
  *     STATE/SESSION/segment-N     struct agent_attachment, ...: what one command armed
  *     STATE/SESSION/counts-N-PID  struct agent_counts, ...: what a process counted
+ *     STATE/SESSION/layout-N-PID  text: which code the process mapped, if the session has stacks; N: layout_number()
  *     STATE/SESSION/child-N-PID   struct agent_child: the ancestor because of which a child is armed
  *     STATE/SESSION/reader        locked by flock(2) while a controller reads the session's records
  *
@@ -26,7 +27,7 @@
 #include "runtime/manifest.h"
 #include "runtime/fetch/program.h"
 
-#define AGENT_VERSION 2
+#define AGENT_VERSION 3
 #define AGENT_SESSION_MAX 64 /* bytes of a session's name, without the NUL */
 
 /* ---- attachment files --------------------------------------------------------- */
@@ -87,6 +88,18 @@ struct agent_child {
 	uint32_t pid, ancestor; /* ancestor: a pid of the attachment's processes; 0 in unkept-0-PID */
 	uint64_t start_time;    /* of pid */
 };
+
+/*
+ * layout-N-PID has a line LAYOUT_EXEC with the number agg_stack.exec, then lines of /proc/PID/maps: the executable mappings that
+ * the process image was seen to have. The agent writes it when it arms sites and when the process exits; the controller adds
+ * what it sees.
+ */
+#define LAYOUT_EXEC "exec "
+
+static inline uint32_t layout_number(uint64_t exec)
+{
+	return (uint32_t)(exec >> 4) & 0x0fffffff;
+}
 
 /* ---- counts of a process that has ended ------------------------------------- */
 

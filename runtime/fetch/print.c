@@ -34,6 +34,8 @@ static int value_end(struct print *print, const struct value *value, size_t i)
 
 	if (value->type == TYPE_COMM)
 		return parser_fail(p, token->at, "each record has the thread's name already");
+	if (value->type == TYPE_STACK)
+		return value_want_integer(p, value);
 	if (value->type == TYPE_TEXT || value->type == TYPE_DECIMAL)
 		return parser_fail(p, token->at, "expected a name or an expression, not a constant");
 	print->size[i] = value->size;

@@ -23,8 +23,10 @@
  * 6. The aggregate runs for each hit that passes the predicate. Its keys come before its values. If a key faults, all
  *    columns count the hit as unread. If a value faults, its column does, and the next value follows.
  * 7. A string of a key is read as far as its NUL or AGG_STRING bytes. A fault on any of these bytes is a fault.
- * 8. The key of a call comes last and leaves one value. A fault means that the call has no key.
- * 9. Every other path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
+ * 8. A stack is followed from frame to frame, as long as a frame can be read, its pointer is a multiple of 8, and it is above
+ *    the last one by at most AGG_FRAME_SIZE_MAX. The first one may be at the stack pointer. A fault ends the stack.
+ * 9. The key of a call comes last and leaves one value. A fault means that the call has no key.
+ * 10. Every other path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
  *    FETCH_DEPTH_MAX.
  */
 #ifndef RUNTIME_FETCH_PROGRAM_H
@@ -102,6 +104,10 @@ enum fetch_opcode {
 
 	FETCH_SEARCH,  /* top = literal a is in the string at address top; c: at its end */
 	FETCH_STRINGN, /* pop a length and an address; so many bytes there, at most `value`, are argument a */
+
+	/* Aggregates only. */
+	FETCH_KEYWORD,  /* pop into word b of part a of the key, a struct agg_stack */
+	FETCH_KEYSTACK, /* part a of the key, whose AGG_WORDS are in place, is the stack of calls */
 	FETCH_OPCODES
 };
 
@@ -134,7 +140,7 @@ struct fetch_literal {
 
 #define AGG_CALLS_MAX 8
 
-/* A part of a key. Its integer has 8 bytes, its string AGG_STRING. */
+/* A part of a key. Its integer has 8 bytes, its string AGG_STRING, its stack AGG_STACK. */
 struct agg_part {
 	uint8_t kind;                /* enum pp_kind, how it is shown; PP_STRING: a string */
 	uint16_t at, length;         /* its text in the expression */
@@ -159,7 +165,7 @@ struct fetch_aggregate {
 /* Returns the size of a part, in bytes. */
 static inline size_t agg_part_size(enum pp_kind kind)
 {
-	return kind == PP_STRING ? AGG_STRING : 8;
+	return kind == PP_STRING ? AGG_STRING : kind == PP_STACK ? AGG_STACK : 8;
 }
 
 struct fetch_program {
@@ -219,6 +225,18 @@ static inline bool fetch_ends_argument(uint8_t op)
 
 /* Returns how many bytes a string of the record has at most. */
 uint16_t fetch_string_max(const struct fetch_program *program);
+
+/* Returns true for the step that ends a part of a key. */
+static inline bool fetch_ends_part(uint8_t op)
+{
+	return (op >= FETCH_KEY && op <= FETCH_KEYCOMM) || op == FETCH_KEYSTACK;
+}
+
+/* Returns true for a step of aggregates that leaves the stack of values empty. */
+static inline bool fetch_is_of_aggregate(uint8_t op)
+{
+	return fetch_ends_part(op) || op == FETCH_KEYWORD || op == FETCH_AGG;
+}
 
 /* Returns true if a is the number of a literal. */
 bool fetch_uses_literal(uint8_t op);

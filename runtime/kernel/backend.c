@@ -13,6 +13,7 @@
 #include "runtime/kernel/namespace.h"
 #include "runtime/kernel/overhead.h"
 #include "runtime/kernel/semaphore.h"
+#include "runtime/kernel/stacks.h"
 #include "runtime/kernel/verify.h"
 #include "runtime/request.h"
 
@@ -211,6 +212,8 @@ const struct backend backend_kernel = {
 	.counts = kernel_counts,
 	.processes = kernel_processes,
 	.aggregates = kernel_aggregates,
+	.layout_load = kernel_layout_load,
+	.layout_store = kernel_layout_store,
 	.start_time = kernel_start_time,
 	.pid_namespace = kernel_pid_namespace,
 	.uncounted = backend_counts_all,

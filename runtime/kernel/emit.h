@@ -139,16 +139,23 @@ struct kernel_start {
 struct kernel_namespace;
 struct kernel_scope;
 
+/* Byte offsets of task_struct.mm and mm_struct.arg_start, -1 if the kernel's BTF does not describe them. */
+struct kernel_stack_offsets {
+	int mm, arg_start;
+};
+
 /* File descriptors of the maps that a program uses. */
 struct emit_maps {
 	int config, ring, counts, handover, control;
-	int scratch;                       /* task storage of at least emit_scratch_size() bytes */
-	int processes;                     /* -1: hits are not counted by process */
-	int calls, frames;                 /* -1: the attachment has no calls */
-	int starts;                        /* a hash of struct kernel_start and frames; -1: no call has a key */
-	int cells, misfits;                /* -1: the attachment has no aggregates */
-	uint32_t key_size;                 /* of cells */
-	uint32_t depth;                    /* frames of a thread */
+	int scratch;        /* task storage of at least emit_scratch_size() bytes */
+	int processes;      /* -1: hits are not counted by process */
+	int calls, frames;  /* -1: the attachment has no calls */
+	int starts;         /* a hash of struct kernel_start and frames; -1: no call has a key */
+	int cells, misfits; /* -1: the attachment has no aggregates */
+	uint32_t key_size;  /* of cells */
+	uint32_t depth;     /* frames of a thread */
+	const struct kernel_stack_offsets
+		*stack;                    /* of the kernel's structures, for stacks in keys; NULL: there are none */
 	const struct kernel_namespace *ns; /* of process ids; NULL: the initial one */
 	const struct kernel_scope *scope;  /* processes in scope, in addition to the cookie's; NULL: all */
 };

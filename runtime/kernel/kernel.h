@@ -50,6 +50,7 @@ struct kernel_attachment {
 	int counts_fd, control_fd;
 	int processes_fd;             /* -1: hits are not counted by process */
 	int cells_fd, misfits_fd;     /* -1: no aggregates */
+	int layouts_fd;               /* stacks.h; -1: no stacks */
 	struct kernel_counts *counts; /* mapped: `shards` elements per point */
 	size_t counts_size;
 	struct kernel_control *control; /* mapped */

@@ -92,6 +92,7 @@ enum ctf_field ctf_field(const struct manifest_layout *layout, uint32_t i)
 	case PP_CHAR: return layout->size[i] == 1 ? CTF_LETTER : CTF_SIGNED;
 	case PP_FLOAT: return CTF_FLOAT;
 	case PP_FAULT:
+	case PP_STACK:
 	case PP_MISSING: break;
 	}
 	return CTF_NONE;

@@ -103,13 +103,13 @@ _probepoint_options() {
 	echo "-p --pid"
 	case $command in
 	probe-list) echo "--all-processes --check -f --file -m --match --sites --sessions"; return ;;
-	probe-stat) echo "-a --all --for -i --interval --max-series -n --openmetrics --plain --prometheus --sort --times --top" ;;
+	probe-stat) echo "-a --all --folded --for -i --interval --max-series -n --openmetrics --plain --prometheus --sort --times --top" ;;
 	probe-disable) echo "--all -s --session"; return ;;
 	probe-enable) echo "--budget --for --inject --overwrite --record --system-calls --until-exit" ;;
 	probe-trace) echo "--color -n --count --delay --for --format --max-files --max-size -o --output" ;;
 	esac
 	echo "--agg --agg-size -b --backend --buffer --cgroup --children --fast -f --file --if --latency --maxactive --min-duration --no-string --on" \
-		"--pgrp --print -s --session --string --strlen --uretprobe --yes"
+		"--pgrp --print -s --session --stack --string --strlen --uretprobe --yes"
 }
 
 _probepoint_run() { timeout -k 1 "${PROBEPOINT_COMPLETION_TIME:-2}" "$@" 2>/dev/null </dev/null; }

@@ -119,6 +119,7 @@ _probepoint() {
 		'--maxactive=[track at most N calls in flight]:number: ' '--min-duration=[select calls that took TIME or more]:time: '
 		'--latency=[measure the time between two probes]:probe:_probepoint_probes:probe:_probepoint_probes'
 		'--agg=[compute this at the hits]:expression: ' '--agg-size=[keep at most N keys and buckets]:number: '
+		'--stack[count the hits by their stack of calls]'
 		'*--print=[record these values]:expressions: ' '--strlen=[record at most N bytes of a string]:number: '
 		'--buffer=[use a buffer of this size]:size: '
 		'--on=[match the two probes by this expression]:expression: '
@@ -138,7 +139,7 @@ _probepoint() {
 			'--for=[stop after this time]:time: ' '--sort=[order by]:order:(hits rate lost name)' \
 			'--openmetrics[print OpenMetrics text]' '--prometheus[print text for Prometheus]' \
 			'--max-series=[print at most N series]:number: ' \
-			'--plain[print lines also on a terminal]' '*:pattern:_probepoint_probes' ;;
+			'--folded[print stacks as flame graphs need them]' '--plain[print lines also on a terminal]' '*:pattern:_probepoint_probes' ;;
 	(probe-disable)
 		_arguments -S $options '--all[disarm all probes of all sessions]' \
 			{-s,--session=}'[use this session]:session:_probepoint_sessions' '*:pattern:_probepoint_probes' ;;

@@ -63,6 +63,8 @@ table() {
 --agg-size 10            | trace-session
 --buffer 1M              | trace-session
 --agg count()            | trace-session
+--stack                  | trace-session trace-pid trace-file trace-command
+--folded                 |
 --latency a:b a:c        | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command
 --on pid                 | trace-session trace-pid trace-file trace-command enable-pid enable-file enable-command
 --min-duration 5ms       | trace-session

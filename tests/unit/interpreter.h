@@ -17,6 +17,7 @@ struct fetch_machine {
 	int (*read)(void *arg, uint64_t address, void *to, size_t size);
 	void *arg;
 	pid_t pid, tid;
+	uint64_t exec; /* struct agg_stack */
 	unsigned cpu;
 	const char *comm;
 	/*
@@ -176,9 +177,31 @@ struct machine_run {
 	uint64_t stack[FETCH_DEPTH_MAX + 1], *top;
 	char *strings; /* where the record's next string goes */
 	size_t next;   /* the step after this one */
-	uint8_t parts[AGG_PARTS_MAX * AGG_STRING];
+	uint8_t parts[AGG_KEY_SIZE_MAX];
 	size_t parts_size; /* of the key so far */
 };
+
+/* Walks the stack, whose first words are in place. */
+static void machine_stack(const struct fetch_machine *m, uint8_t *part)
+{
+	struct agg_stack stack;
+	uint64_t words[AGG_WORDS], lowest, at, frame[2];
+	size_t n = 1;
+
+	memcpy(words, part, sizeof(words));
+	lowest = words[AGG_WORD_SP];
+	at = words[AGG_WORD_FRAME];
+	stack = (struct agg_stack){ .pid = words[AGG_WORD_PID], .exec = m->exec, .frames = { words[AGG_WORD_SITE] } };
+	if (words[AGG_WORD_RETURN])
+		stack.frames[n++] = words[AGG_WORD_RETURN];
+	while (n < AGG_FRAMES && at >= lowest && at - lowest <= AGG_FRAME_SIZE_MAX && at % 8 == 0 &&
+	       !m->read(m->arg, at, frame, sizeof(frame)) && frame[1]) {
+		stack.frames[n++] = frame[1];
+		lowest = at + 16;
+		at = frame[0];
+	}
+	memcpy(part, &stack, sizeof(stack));
+}
 
 /* Appends a part to the key. Returns 0 or -EFAULT. */
 static int machine_key(struct machine_run *run, const struct fetch_step *step)
@@ -191,6 +214,15 @@ static int machine_key(struct machine_run *run, const struct fetch_step *step)
 	if (step->op == FETCH_KEY) {
 		memcpy(part, run->top--, 8);
 		run->parts_size += 8;
+		return 0;
+	}
+	if (step->op == FETCH_KEYWORD) {
+		memcpy(part + 8 * step->b, run->top--, 8);
+		return 0;
+	}
+	if (step->op == FETCH_KEYSTACK) {
+		machine_stack(m, part);
+		run->parts_size += AGG_STACK;
 		return 0;
 	}
 	if (step->op == FETCH_KEYCOMM) {
@@ -230,7 +262,7 @@ static size_t machine_unread(struct machine_run *run, size_t i)
 	bool in_key = false;
 
 	for (size_t k = i; k < end; k++)
-		in_key |= program->steps[k].op >= FETCH_KEY && program->steps[k].op <= FETCH_KEYCOMM;
+		in_key |= fetch_ends_part(program->steps[k].op);
 	run->top = run->stack;
 	while (program->steps[i].op != FETCH_AGG)
 		i++;
@@ -288,6 +320,8 @@ static int machine_step(struct machine_run *run, const struct fetch_step *step)
 	case FETCH_TEST: return !*run->top--;
 	case FETCH_CPU: *++run->top = m->cpu; return 0;
 	case FETCH_KEY:
+	case FETCH_KEYWORD:
+	case FETCH_KEYSTACK:
 	case FETCH_KEYSTR:
 	case FETCH_KEYCOMM: return machine_key(run, step);
 	case FETCH_AGG: machine_aggregate(run, step->a, *run->top--, false); return 0;

@@ -161,6 +161,7 @@ static bool thread_take_over(struct thread_files *files)
 		return false;
 	}
 	agent.start_time = process_start_time(0);
+	agent.exec = process_exec();
 	__atomic_store_n(&agent.tid, tid, __ATOMIC_RELEASE);
 	if (!lifecycle.begun) {
 		ring_key_create();

@@ -47,7 +47,7 @@ static bool aggregates_equal(const struct fetch_program *f, const struct fetch_p
 	    memcmp(x->columns, y->columns, x->ncolumns * sizeof(*x->columns)))
 		return false;
 	for (size_t i = 0; i < x->nparts; i++)
-		if ((x->parts[i].kind == PP_STRING) != (y->parts[i].kind == PP_STRING))
+		if (agg_part_size(x->parts[i].kind) != agg_part_size(y->parts[i].kind))
 			return false;
 	return true;
 }

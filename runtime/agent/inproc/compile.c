@@ -331,6 +331,11 @@ static void compile_aggregate_end(struct expression *e, const struct fetch_step 
 		gen_key(e->c, *size);
 		*size += 8;
 		break;
+	case FETCH_KEYWORD: gen_key(e->c, *size + 8 * step->b); break;
+	case FETCH_KEYSTACK:
+		gen_key_stack(e->c, *size);
+		*size += AGG_STACK;
+		break;
 	case FETCH_KEYSTR:
 	case FETCH_KEYCOMM:
 		gen_key_string(e->c, step->op == FETCH_KEYSTR ? &table->keystr : &table->keycomm, *size,
@@ -360,12 +365,12 @@ static void compile_aggregate(struct codebuf *c, const struct trampoline_consume
 		e.filtered = nparts < p->aggregate->nparts ? l->key_unread : l->column[column].unread;
 		if (c->is_target[i])
 			codebuf_here(c, c->step_label[i]);
-		if (step->op < FETCH_KEY || step->op > FETCH_AGG) {
+		if (!fetch_is_of_aggregate(step->op)) {
 			i = compile_step(&e, i, end);
 			continue;
 		}
 		compile_aggregate_end(&e, step, has_ring, &size);
-		nparts += step->op != FETCH_AGG;
+		nparts += fetch_ends_part(step->op);
 		if (step->op == FETCH_AGG)
 			codebuf_here(c, l->column[column++].next);
 		i++;
@@ -691,6 +696,7 @@ void trampoline_table_fill(struct trampoline_table *table)
 	table->unread = entry_unread;
 	table->keystr = entry_keystr;
 	table->keycomm = entry_keycomm;
+	table->keystack = entry_keystack;
 	table->cpu = entry_cpu;
 	table->begin = entry_begin;
 	table->end = entry_end;

@@ -87,6 +87,8 @@ void gen_key_end(struct codebuf *c);
 void gen_key(struct codebuf *c, unsigned offset);
 /* Calls the table's keystr, with the top as address, or keycomm. Jumps to fault if memory is unreadable. */
 void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint32_t fault);
+/* Calls the table's keystack for the struct agg_stack at an offset of the key. */
+void gen_key_stack(struct codebuf *c, unsigned offset);
 /* Adds the top to a column under the key. what: HIT_COLUMN(). */
 void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what);
 /*

@@ -51,6 +51,7 @@ ENTRY(entry_aggregate, trampoline_aggregate, "", "");
 ENTRY(entry_unread, trampoline_unread, "", "");
 ENTRY(entry_keystr, trampoline_keystr, "", "");
 ENTRY(entry_keycomm, trampoline_keycomm, "", "");
+ENTRY(entry_keystack, trampoline_keystack, "", "");
 ENTRY(entry_cpu, trampoline_cpu, "", "");
 ENTRY(entry_take, trampoline_take, "sub $528, %rsp\nand $-16, %rsp\nfxsave64 (%rsp)\nsub $16, %rsp\n",
       "fxrstor64 16(%rsp)\n");

@@ -20,6 +20,7 @@
 #include "runtime/agent/inproc/arm.h"
 #include "runtime/agent/inproc/child.h"
 #include "runtime/agent/inproc/files.h"
+#include "runtime/agent/inproc/layout.h"
 #include "runtime/agent/inproc/scan.h"
 #include "runtime/agent/inproc/session.h"
 #include "runtime/agent/inproc/state-dir.h"
@@ -210,6 +211,7 @@ static bool sessions_rescan_once(int store)
 	for (unsigned i = 0; i < SESSIONS_MAX; i++)
 		if (agent.sessions[i].name[0] && !agent.sessions[i].seen)
 			session_forget(&agent.sessions[i]);
+	layouts_write(store);
 	return again;
 }
 

@@ -7,6 +7,7 @@
 #include "runtime/agent/inproc/agent.h"
 #include "runtime/agent/inproc/child.h"
 #include "runtime/agent/inproc/files.h"
+#include "runtime/agent/inproc/layout.h"
 #include "runtime/agent/inproc/session.h"
 #include "runtime/agent/inproc/tables.h"
 
@@ -190,6 +191,7 @@ static void session_leave(int dir, const struct session *session)
 
 void sessions_leave(int store)
 {
+	layouts_write(store);
 	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
 		int dir = nattachments(&agent.sessions[i]) ? dir_open(store, agent.sessions[i].name, false) : -1;
 

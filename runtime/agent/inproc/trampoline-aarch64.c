@@ -451,6 +451,12 @@ void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint
 	a64_cbnz(c, X1, fault);
 }
 
+void gen_key_stack(struct codebuf *c, unsigned offset)
+{
+	a64_add_imm(c, X2, SP, key_at(c) + offset);
+	gen_call(c, &c->table->keystack);
+}
+
 void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what)
 {
 	a64_mov_imm(c, X1, (uintptr_t)group);

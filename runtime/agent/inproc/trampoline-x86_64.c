@@ -448,6 +448,12 @@ void gen_key_string(struct codebuf *c, void *const *entry, unsigned offset, uint
 	x86_jcc(c, X86_NE, fault);
 }
 
+void gen_key_stack(struct codebuf *c, unsigned offset)
+{
+	x86_lea(c, RSI, x86_at(RSP, offset));
+	gen_call(c, &c->table->keystack);
+}
+
 void gen_aggregate(struct codebuf *c, const struct hit_group *group, const struct agg_column *column, unsigned what)
 {
 	x86_mov_imm(c, RDI, (uintptr_t)group);

@@ -17,7 +17,7 @@
 /* The functions that trampolines call; at the beginning of each region of trampolines. */
 struct trampoline_table {
 	void *load, *string, *match, *comm, *now, *shrink, *take, *room, *late;
-	void *aggregate, *unread, *keystr, *keycomm, *cpu;
+	void *aggregate, *unread, *keystr, *keycomm, *keystack, *cpu;
 	void *begin, *end, *hash; /* of calls */
 };
 
