@@ -117,6 +117,18 @@ static int probe_retype(struct targets *t, const struct pp_request *request, str
 	return 0;
 }
 
+/* Compiles what the record holds. */
+static int record_compile(const struct pp_site *site, const struct pp_request *request, struct fetch_program *program)
+{
+	int err;
+
+	if (request->print)
+		return print_compile(request->print, site, program);
+	err = print_strings(site, program);
+	/* Expressions are about arguments that push one value; one with a length pushes two. */
+	return err ? err : strings_set_lengths(request, site, program);
+}
+
 static int program_compile_typed(const struct pp_site *site, const struct pp_request *request,
                                  struct fetch_program *program)
 {
@@ -133,10 +145,8 @@ static int program_compile_typed(const struct pp_site *site, const struct pp_req
 		return err;
 	if (request->aggregate)
 		err = aggregate_compile(request->aggregate, site, program);
-	/* The expressions above are about arguments that push one value; one with a length pushes two. */
 	if (!err)
-		err = request->print ? print_compile(request->print, site, program)
-		                     : strings_set_lengths(request, site, program);
+		err = record_compile(site, request, program);
 	fetch_set_string_max(program, request->string_max);
 	return err;
 }
