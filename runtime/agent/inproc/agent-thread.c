@@ -304,6 +304,8 @@ static bool service_step(struct thread_files *files, struct service *s, struct p
 		s->checked = clock_ms();
 		if (!thread_may_stay())
 			return false;
+		if (files->store >= 0 && sessions_have_orphan(files->store))
+			rescan_now(files->store);
 	}
 	if (lifecycle.wanted != lifecycle.done)
 		rescan_now(files->store);
