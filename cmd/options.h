@@ -40,8 +40,8 @@ struct options {
 	bool yes; /* arm any number of sites */
 	bool json, quiet, verbose;
 	/* For ui.c: */
-	bool has_counts; /* the JSON of an error has the next two */
-	uint64_t recorded, lost;
+	bool has_counts; /* the JSON of an error has the next three */
+	uint64_t recorded, lost, missed;
 	char *errors; /* messages that ui_error() keeps for JSON */
 	/* For options.c: */
 	char *usage_error; /* the message, if argp must not print it */

@@ -32,6 +32,7 @@
 #include "cmd/private.h"
 #include "cmd/signals.h"
 #include "cmd/sink.h"
+#include "cmd/trace-counts.h"
 #include "cmd/ui.h"
 
 struct trace_command {
@@ -55,6 +56,7 @@ struct trace_command {
 	uint64_t damaged; /* number of lost records that were damaged */
 	size_t stopped;   /* number of sites over the budget, when last reported */
 	bool limited;     /* --count ended the trace */
+	struct trace_counts before, counts;
 };
 
 enum { TICK_MS = 100, TICKS_PER_SECOND = 1000 / TICK_MS };
@@ -413,11 +415,14 @@ static void trace_account(struct trace_command *t)
 static void report_account(const struct trace_command *t)
 {
 	const struct options *o = &t->options;
-	char damaged[64] = "";
+	char damaged[64] = "", missed[64] = "";
 
+	if (t->counts.missed)
+		snprintf(missed, sizeof(missed), ", %" PRIu64 " call%s missed", t->counts.missed,
+		         t->counts.missed == 1 ? "" : "s");
 	if (t->damaged)
 		snprintf(damaged, sizeof(damaged), " (%" PRIu64 " of them damaged)", t->damaged);
-	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s", o->recorded, o->lost, damaged,
+	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s%s", o->recorded, o->lost, damaged, missed,
 	        t->directory ? " in " : "", t->directory ? t->directory : "");
 }
 
@@ -473,6 +478,8 @@ static enum status trace_record(struct trace_command *t)
 	enum status status = STATUS_DONE;
 	int err;
 
+	if (!t->arming.npatterns)
+		trace_counts_read(t->session, &t->before);
 	ui_verbose(&t->options, "recording");
 	report_newly_stopped(t);
 	err = trace_read(t);
@@ -482,6 +489,9 @@ static enum status trace_record(struct trace_command *t)
 		status = STATUS_FAILED;
 	}
 	trace_account(t);
+	trace_counts_read(t->session, &t->counts);
+	trace_counts_since(&t->counts, &t->before);
+	t->options.missed = t->counts.missed;
 	if (t->out)
 		pp_trace_lost(t->out, t->options.lost);
 	report_newly_stopped(t);
