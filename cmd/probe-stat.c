@@ -23,14 +23,16 @@
 
 /* ---- the command line ---- */
 
-enum { KEY_TOP = 0x200, KEY_SORT, KEY_PLAIN, KEY_FOR };
+enum { KEY_TOP = 0x200, KEY_SORT, KEY_PLAIN, KEY_FOR, KEY_PERCENTILES };
 
 static const struct argp_option stat_options[] = {
 	{ "interval", 'i', "SECONDS", 0, "report every SECONDS (may be a fraction), with hits per second", 1 },
 	{ "times", 'n', "TIMES", 0, "stop after TIMES reports (interval 1 s unless -i is given)", 1 },
 	{ "top", KEY_TOP, "N", 0, "show only the first N probes (by hits: the busiest)", 1 },
-	{ "sort", KEY_SORT, "ORDER", 0, "order by hits, rate, lost or name (default hits)", 1 },
+	{ "sort", KEY_SORT, "ORDER", 0, "order by hits, rate, lost, name, p50 or p99 (default hits)", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "stop after TIME, such as 500ms, 30s, 5m or 1h", 1 },
+	{ "percentiles", KEY_PERCENTILES, 0, 0,
+	  "show P50 and P99 of the first pct() of --agg beside the counts of a probe", 1 },
 	{ "plain", KEY_PLAIN, 0, 0, "print each report below the last one, also on a terminal", 1 },
 	{ "all", 'a', 0, 0, "show also probes without hits", 1 },
 	{ 0 },
@@ -49,15 +51,18 @@ static error_t stat_parse_interval(struct argp_state *state, struct stat_command
 
 static error_t stat_parse_order(struct argp_state *state, struct stat_command *c, const char *text)
 {
-	static const char *const names[] = { "hits", "rate", "lost", "name" };
+	static const char *const names[] = { "hits", "rate", "lost", "name", "p50", "p99" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (!strcmp(text, names[i])) {
 			c->order = (enum stat_order)i;
 			c->ordered = true;
+			c->percentiles |= c->order == STAT_BY_P50 || c->order == STAT_BY_P99;
 			return 0;
 		}
-	return options_usage_error(state, &c->options, "--sort: unknown order '%s'; give hits, rate, lost or name",
+	return options_usage_error(state, &c->options,
+	                           "--sort: unknown order '%s'; give hits, rate, lost, name, p50 or "
+	                           "p99",
 	                           text);
 }
 
@@ -72,6 +77,8 @@ static error_t stat_check(struct argp_state *state, struct stat_command *c)
 	if (o->latency[0] && !o->aggregate)
 		o->aggregate = "count(), avg(duration), pct(duration), hist(duration)";
 	c->is_private = c->arming.argv || state->quoted || o->nfiles || o->backend || options_first_arming(o);
+	if (c->percentiles && c->is_private && (!o->aggregate || !strstr(o->aggregate, "pct(")))
+		return options_usage_error(state, o, "--percentiles needs pct() in --agg, as in --agg 'pct(duration)'");
 	if (o->print || o->string_max)
 		return options_usage_error(state, o, "%s: probe-stat shows no records; use probe-trace",
 		                           o->print ? "--print" : "--strlen");
@@ -112,6 +119,7 @@ static error_t stat_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_SORT: return stat_parse_order(state, c, arg);
 	case KEY_FOR: return options_parse_time(state, o, "--for", arg, &c->seconds);
 	case KEY_PLAIN: c->plain = true; break;
+	case KEY_PERCENTILES: c->percentiles = true; break;
 	case 'a': c->zeros = true; break;
 	case ARGP_KEY_ARG: return arming_take_argument(state, o, &c->arming);
 	case ARGP_KEY_END: return stat_check(state, c);
@@ -154,8 +162,9 @@ static enum status reading_show(struct stat_command *c, struct reading *reading,
 	if (c->options.json) {
 		reading_print_json(&c->options, &shown, c->top);
 	} else {
-		reading_print_table(stdout, &c->options, &shown,
-		                    &(struct table_view){ .rates = c->interval > 0, .n = shown.n });
+		reading_print_table(
+			stdout, &c->options, &shown,
+			&(struct table_view){ .rates = c->interval > 0, .percentiles = c->percentiles, .n = shown.n });
 		aggregates_print(stdout, shown.aggregates, c->top, output_columns());
 		if (!first)
 			shown.hidden = 0; /* reported once */
@@ -281,7 +290,8 @@ static void run_leave_live(struct stat_run *run)
 	FILE *out = xmemstream(&text, &size);
 
 	reading_select(c, &run->before, &shown, matched);
-	reading_print_table(out, &c->options, &shown, &(struct table_view){ .rates = true, .n = shown.n });
+	reading_print_table(out, &c->options, &shown,
+	                    &(struct table_view){ .rates = true, .percentiles = c->percentiles, .n = shown.n });
 	aggregates_print(out, shown.aggregates, c->top, output_columns());
 	xmemstream_close(out);
 	if (!ui_write(text, size, &done)) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/stat-json.h"
 
+#include <math.h>
+
 #include "cmd/aggregates.h"
 #include "cmd/json.h"
 #include "cmd/ui.h"
@@ -55,6 +57,10 @@ static json_object *count_row_json(const struct count_row *r)
 	json_add_uint(row, "under_way", r->counts.under_way);
 	json_add_uint(row, "abandoned", r->counts.abandoned);
 	json_add_uint(row, "unmatched", r->counts.unmatched);
+	if (!isnan(r->p50)) {
+		json_add_double(row, "p50", r->p50);
+		json_add_double(row, "p99", r->p99);
+	}
 	if (!r->pid)
 		json_add_processes(row, r);
 	if (r->over_budget)

@@ -12,7 +12,7 @@
 #include "cmd/options.h"
 
 /* The order of rows. Rows that are equal in it are ordered by name. */
-enum stat_order { STAT_BY_HITS, STAT_BY_RATE, STAT_BY_LOST, STAT_BY_NAME };
+enum stat_order { STAT_BY_HITS, STAT_BY_RATE, STAT_BY_LOST, STAT_BY_NAME, STAT_BY_P50, STAT_BY_P99 };
 
 struct stat_command {
 	struct options options;
@@ -26,7 +26,8 @@ struct stat_command {
 	bool zeros;                 /* -a */
 	enum stat_order order;
 	bool ordered; /* --sort is given */
-	bool plain;   /* lines also on a terminal */
+	bool percentiles;
+	bool plain; /* lines also on a terminal */
 	const char **patterns;
 	size_t npatterns;
 };
@@ -45,8 +46,9 @@ struct count_row {
 	enum pp_life life;
 	enum pp_file_state file_state;
 	struct pp_counts counts;
-	double rate;  /* hits per second since the reading before; NAN: unknown */
-	float *trend; /* STAT_TREND rates, the newest last, negative if unknown; NULL: not wanted */
+	double rate;     /* hits per second since the reading before; NAN: unknown */
+	double p50, p99; /* of the probe's pct() in all processes; NAN: unknown, or not wanted */
+	float *trend;    /* STAT_TREND rates, the newest last, negative if unknown; NULL: not wanted */
 };
 
 struct reading {

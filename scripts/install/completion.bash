@@ -97,7 +97,7 @@ _probepoint_options() {
 	echo "--help --usage --version --json -q --quiet -v --verbose -p --pid"
 	case $command in
 	probe-list) echo "--all-processes --check -f --file -m --match --sites --sessions"; return ;;
-	probe-stat) echo "-a --all --for -i --interval -n --times --plain --sort --top" ;;
+	probe-stat) echo "-a --all --for -i --interval -n --times --percentiles --plain --sort --top" ;;
 	probe-disable) echo "--all -s --session"; return ;;
 	probe-enable) echo "--budget --for --inject --overwrite --record --system-calls --until-exit" ;;
 	probe-trace) echo "--color -n --count --delay --for --format -o --output" ;;

@@ -130,7 +130,7 @@ _probepoint() {
 	(probe-stat)
 		_arguments -S $options $arming {-a,--all}'[show also probes without hits]' {-i,--interval=}'[report every SECONDS]:seconds: ' \
 			{-n,--times=}'[stop after TIMES reports]:times: ' '--top=[show only the first N probes]:number: ' \
-			'--for=[stop after this time]:time: ' '--sort=[order by]:order:(hits rate lost name)' \
+			'--for=[stop after this time]:time: ' '--sort=[order by]:order:(hits rate lost name p50 p99)' '--percentiles[show P50 and P99 of pct()]' \
 			'--plain[print lines also on a terminal]' '*:pattern:_probepoint_probes' ;;
 	(probe-disable)
 		_arguments -S $options '--all[disarm all probes of all sessions]' \
