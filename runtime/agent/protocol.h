@@ -26,7 +26,7 @@
 #include "runtime/manifest.h"
 #include "runtime/fetch/program.h"
 
-#define AGENT_VERSION 2
+#define AGENT_VERSION 3
 #define AGENT_SESSION_MAX 64 /* bytes of a session's name, without the NUL */
 
 /* ---- attachment files --------------------------------------------------------- */
@@ -54,7 +54,8 @@ struct agent_attachment {
 	uint64_t literals_at;  /* struct fetch_literal[nliterals] */
 	uint64_t on_at;        /* u8[npoints of the manifest]: 1 armed, 0 disarmed */
 	uint32_t nprocesses, nprograms, nsteps, nliterals;
-	uint32_t cells, reserved; /* of the aggregates' table (aggregate.h); 0: the attachment has no aggregates */
+	uint32_t cells;     /* of the aggregates' table (aggregate.h); 0: the attachment has no aggregates */
+	uint32_t ring_size; /* of the session's rings, a power of two; equal in all attachments of a session */
 };
 
 /*
@@ -122,7 +123,9 @@ struct agent_counts {
 
 #define AGENT_RINGS 256
 #define AGENT_SLOTS (128u << 10)
-#define AGENT_RING_SIZE (256u << 10) /* bytes of records, a power of two */
+#define AGENT_RING_SIZE (256u << 10) /* bytes of records of a ring by default; a power of two */
+#define AGENT_RING_SIZE_MIN (64u << 10)
+#define AGENT_RING_SIZE_MAX (64u << 20)
 #define AGENT_RING_SLACK (52u << 10) /* for a record that begins before the end of the ring and ends after it */
 #define AGENT_TABLES 64              /* attachments with aggregates, at most */
 #define AGENT_CELLS (2u << 20)       /* of all tables */
@@ -169,9 +172,10 @@ struct agent_shm {
 	uint64_t tables_at;      /* struct agent_table[ntables] */
 	uint64_t cells_at;       /* struct agent_cell[ncells]: of threads without a ring, and those that rings lack */
 	uint64_t cells_in_ring;  /* offset in a ring: struct agent_cell[ncells_in_ring] */
-	uint32_t ntables, ncells, ncells_in_ring, reserved0;
-	shared32 nused; /* slots used so far */
-	shared32 moved; /* 1: the process continues in another region; ask for it again */
+	uint32_t ntables, ncells, ncells_in_ring;
+	uint32_t ring_size; /* bytes of records of a ring, a power of two */
+	shared32 nused;     /* slots used so far */
+	shared32 moved;     /* 1: the process continues in another region; ask for it again */
 	char session[AGENT_SESSION_MAX + 8];
 	uint64_t base_ticks, base_ns; /* the CPU's counter and CLOCK_MONOTONIC when the region was made */
 	shared32 overwrite;           /* 1: new records replace the oldest ones */
@@ -240,7 +244,7 @@ enum agent_ring_state {
 };
 
 /*
- * The records of a ring lie at data + (position & (AGENT_RING_SIZE - 1)), from position `tail` to `head`. The first
+ * The records of a ring lie at data + (position & (ring_size - 1)), from position `tail` to `head`. The first
  * word of each is one of:
  *
  *     0                   reserved space that nothing has been written to yet
@@ -268,7 +272,7 @@ struct agent_ring {
 	shared32 ncells; /* all cells of the ring from this one on are 0 */
 	uint64_t reserved1[4];
 	_Alignas(64) shared64 head; /* the thread's */
-	/* The controller's: tail + AGENT_RING_SIZE. It is 0 before the ring is first taken, then AGENT_RING_SIZE. */
+	/* The controller's: tail + ring_size. It is 0 before the ring is first taken, then ring_size. */
 	_Alignas(64) shared64 limit;
 	shared64 taken; /* in a region that is overwritten: records before this position were read or are lost */
 };

@@ -70,6 +70,9 @@ void trampoline_run(void), trampoline_back(void);
 #define TEXT_TRAMPOLINE (2 * PAGE)
 #define TEXT_SIZE (2 * PAGE + TRAMPOLINE_MAX)
 
+#define RING_STRIDE shm_ring_stride(AGENT_RING_SIZE)
+#define SHM_SIZE    (shm_rings_at + AGENT_RINGS * RING_STRIDE)
+
 static struct agent_shm *shm;
 static struct agent_ring *ring;
 static struct image_ranges image;
@@ -105,12 +108,14 @@ static void image_everything(void)
 
 static void set_up_shm(void)
 {
-	shm = mmap(NULL, shm_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	shm = mmap(NULL, SHM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ck_assert_ptr_ne(shm, MAP_FAILED);
 	ring = (struct agent_ring *)((char *)shm + shm_rings_at);
 	for (unsigned i = 0; i < AGENT_RINGS; i++)
-		((struct agent_ring *)((char *)ring + i * shm_ring_stride))->limit = AGENT_RING_SIZE;
+		((struct agent_ring *)((char *)ring + i * RING_STRIDE))->limit = AGENT_RING_SIZE;
 	agent.shms[3].at = shm;
+	agent.shms[3].ring_size = AGENT_RING_SIZE;
+	agent.shms[3].nrings = AGENT_RINGS;
 }
 
 static void set_up_text(void)
@@ -363,6 +368,7 @@ static size_t make_trampoline(const struct interned_program *program, uint32_t s
 	struct trampoline_consumer consumer = { .program = program,
 		                                .shm = shm,
 		                                .index = 3,
+		                                .ring_size = AGENT_RING_SIZE,
 		                                .slot = slot,
 		                                .group = program->fetch.naggregate ? &group : NULL };
 
@@ -602,7 +608,7 @@ static void *share(void *arg)
 	unsigned i = (unsigned)(uintptr_t)arg;
 
 	/* Half of the threads have a ring. */
-	agent_thread.ring[3] = i % 2 ? (struct agent_ring *)((char *)ring + i * shm_ring_stride) : NULL;
+	agent_thread.ring[3] = i % 2 ? (struct agent_ring *)((char *)ring + i * RING_STRIDE) : NULL;
 	sharer_state = seed + i + 1;
 	for (int n = 0; n < SHARER_HITS; n++)
 		share_hit(&sharer_state);
@@ -651,7 +657,7 @@ static struct agg_cell shared_cell_sum(uint32_t number)
 
 	for (int i = -1; i < SHARERS; i++) {
 		const char *at =
-			i < 0 ? (char *)shm + shm_cells_at : (char *)ring + i * shm_ring_stride + AGENT_CELLS_IN_RING;
+			i < 0 ? (char *)shm + shm_cells_at : (char *)ring + i * RING_STRIDE + AGENT_CELLS_IN_RING;
 		struct agg_cell value;
 
 		if (i >= 0 && number >= AGENT_RING_CELLS)
@@ -793,7 +799,7 @@ END_TEST
 static void take_all_rings(void)
 {
 	for (unsigned i = 0; i < AGENT_RINGS; i++) {
-		struct agent_ring *r = (struct agent_ring *)((char *)ring + i * shm_ring_stride);
+		struct agent_ring *r = (struct agent_ring *)((char *)ring + i * RING_STRIDE);
 
 		r->state = AGENT_RING_TAKEN;
 		r->tid = getppid() ? 1u << 30 : 0;
@@ -853,7 +859,7 @@ START_TEST(each_consumer_of_a_site_records)
 	ck_assert(!fetch_check(&one.fetch, REGISTERS, depths) && !fetch_check(&two.fetch, REGISTERS, depths2));
 	for (int i = 0; i < 8; i++)
 		consumers[i] = (struct trampoline_consumer){
-			.program = i % 2 ? &two : &one, .shm = shm, .index = 3, .slot = i
+			.program = i % 2 ? &two : &one, .shm = shm, .index = 3, .ring_size = AGENT_RING_SIZE, .slot = i
 		};
 	ck_assert_uint_gt(trampoline_ready(trampoline_compile(text + TEXT_TRAMPOLINE, (uintptr_t)text + TEXT_TRAMPOLINE,
 	                                                      (uintptr_t)trampoline_site, consumers, 8, &image,
@@ -1081,7 +1087,7 @@ START_TEST(invalid_ring_values_do_no_harm)
 	ck_assert_uint_gt(hits, 10000);
 	/* The next ring and the table of slots are unchanged. */
 	for (size_t i = 0; i < AGENT_RING_SIZE; i++)
-		ck_assert(!((char *)ring)[shm_ring_stride + AGENT_DATA_IN_RING + i] &&
+		ck_assert(!((char *)ring)[RING_STRIDE + AGENT_DATA_IN_RING + i] &&
 		          !((char *)shm)[shm_slots_at + i]);
 }
 END_TEST

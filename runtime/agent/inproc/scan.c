@@ -119,11 +119,14 @@ static void session_read_attachments(struct session *session, int dir)
 	dir_list(dir, attachment_file_read, session);
 	attachments_forget_unseen(session);
 	session->records = session->overwrites = false;
+	session->ring_size = AGENT_RING_SIZE;
 	for (size_t i = 0; i < nattachments(session); i++) {
 		const struct loaded_attachment *s = attachments_of(session)[i];
 
 		session->records |= s->manifest && s->header->flags & AGENT_ATTACHMENT_RECORD;
 		session->overwrites |= s->manifest && s->header->flags & AGENT_ATTACHMENT_OVERWRITE;
+		if (s->manifest)
+			session->ring_size = s->header->ring_size;
 	}
 	shm_records(session);
 }

@@ -43,7 +43,7 @@
 #define SAVED 80 /* bytes of the frame: x0 to x6, the flags, x30, and the call that ends */
 #define HWCAP_ATOMIC (1u << 8)
 
-_Static_assert(AGENT_RING_SIZE == 1u << 18, "gen_reserve() masks 18 bits");
+_Static_assert(AGENT_DATA_IN_RING < 16u << 20, "gen_reserve() adds it");
 _Static_assert(RECORD_SIZE_MAX < 1u << 24, "gen_reserve() adds an immediate of 24 bits");
 
 /* ---- parts of the agent ---- */
@@ -538,7 +538,8 @@ void gen_reserve(struct codebuf *c, unsigned words, uint32_t retry, uint32_t ful
 	a64_b_cond(c, A64_HI, full);
 	a64_stxr(c, X3, X5, X1);
 	a64_cbnzw(c, X3, again);
-	a64_and_bits(c, X0, X0, 3, 15); /* position in the ring, a multiple of 8 */
+	/* position in the ring, a multiple of 8 */
+	a64_and_bits(c, X0, X0, 3, __builtin_ctz(c->consumer->ring_size) - 3);
 	a64_op(c, A64_ADD, X5, X4, X0);
 	a64_add_imm(c, X5, X5, AGENT_DATA_IN_RING);
 }

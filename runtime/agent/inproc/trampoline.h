@@ -27,6 +27,7 @@ struct trampoline_consumer {
 	const struct interned_program *program;
 	const struct agent_shm *shm;
 	unsigned index; /* of the shared memory region */
+	uint32_t ring_size;
 	uint32_t slot;
 	const struct hit_group *group; /* if the program has an aggregate */
 	uint64_t call;                 /* of a point that begins or ends calls: the same for both */
