@@ -27,6 +27,7 @@ struct options {
 	unsigned string_max;         /* 0: not given */
 	unsigned cells;              /* 0: not given */
 	unsigned maxactive;          /* 0: not given */
+	unsigned every, rate;        /* 0: not given */
 	uint64_t min_duration;       /* ns; 0: not given */
 	const char *latency[2];      /* BEGIN and END; NULL: not given */
 	const char *key;             /* --on; NULL: not given */

@@ -415,14 +415,16 @@ static void trace_account(struct trace_command *t)
 static void report_account(const struct trace_command *t)
 {
 	const struct options *o = &t->options;
-	char damaged[64] = "", missed[64] = "";
+	char damaged[64] = "", missed[64] = "", unsampled[64] = "";
 
 	if (t->counts.missed)
 		snprintf(missed, sizeof(missed), ", %" PRIu64 " call%s missed", t->counts.missed,
 		         t->counts.missed == 1 ? "" : "s");
+	if (t->counts.unsampled)
+		snprintf(unsampled, sizeof(unsampled), ", %" PRIu64 " unsampled", t->counts.unsampled);
 	if (t->damaged)
 		snprintf(damaged, sizeof(damaged), " (%" PRIu64 " of them damaged)", t->damaged);
-	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s%s", o->recorded, o->lost, damaged, missed,
+	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s%s%s", o->recorded, o->lost, damaged, missed, unsampled,
 	        t->directory ? " in " : "", t->directory ? t->directory : "");
 }
 

@@ -84,6 +84,7 @@ static void row_read(struct count_row *row, const struct pp_stat *stat, size_t a
 	row->file_state = pp_stat_file_state(stat, at);
 	row->sites = pp_stat_sites(stat, at);
 	row->over_budget = pp_stat_stopped(stat, at, &row->share, &row->limit);
+	pp_stat_sample(stat, at, &row->sample.every, &row->sample.rate);
 	pp_stat_counts(stat, at, &row->counts, sizeof(row->counts));
 }
 

@@ -10,6 +10,7 @@
 
 #include "cmd/arming.h"
 #include "cmd/options.h"
+#include "cmd/sample.h"
 
 /* The order of rows. Rows that are equal in it are ordered by name. */
 enum stat_order { STAT_BY_HITS, STAT_BY_RATE, STAT_BY_LOST, STAT_BY_NAME, STAT_BY_P50, STAT_BY_P99 };
@@ -46,6 +47,7 @@ struct count_row {
 	enum pp_life life;
 	enum pp_file_state file_state;
 	struct pp_counts counts;
+	struct sampling sample;
 	double rate;     /* hits per second since the reading before; NAN: unknown */
 	double p50, p99; /* of the probe's pct() in all processes; NAN: unknown, or not wanted */
 	float *trend;    /* STAT_TREND rates, the newest last, negative if unknown; NULL: not wanted */

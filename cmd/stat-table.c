@@ -20,6 +20,7 @@ struct count_column {
 
 static const struct count_column columns[] = {
 	{ "FILTERED", offsetof(struct pp_counts, filtered), SOMETIMES },
+	{ "UNSAMPLED", offsetof(struct pp_counts, unsampled), SOMETIMES },
 	{ "IDLE", offsetof(struct pp_counts, idle), VERBOSE },
 	{ "RECORDED", offsetof(struct pp_counts, recorded), SOMETIMES },
 	{ "LOST", offsetof(struct pp_counts, lost), SOMETIMES },
@@ -153,6 +154,7 @@ static void put_count_row(FILE *out, const struct table_layout *layout, const st
 		fprintf(out, "  %8s", "any");
 	fputs("  ", out);
 	escape_put(out, r->file);
+	sample_put(out, &r->sample);
 	put_row_state(out, r);
 	putc('\n', out);
 }

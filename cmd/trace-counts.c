@@ -13,6 +13,7 @@ void trace_counts_read(struct pp_session *session, struct trace_counts *counts)
 
 		pp_stat_counts(stat, i, &row, sizeof(row));
 		counts->missed += row.missed;
+		counts->unsampled += row.unsampled;
 	}
 	pp_stat_free(stat);
 }
@@ -21,4 +22,5 @@ void trace_counts_since(struct trace_counts *counts, const struct trace_counts *
 {
 	/* A probe that was disarmed took its counts with it. */
 	counts->missed -= before->missed < counts->missed ? before->missed : counts->missed;
+	counts->unsampled -= before->unsampled < counts->unsampled ? before->unsampled : counts->unsampled;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What a session counts besides records: calls that were missed. */
+/* What a session counts besides records: calls that were missed, and hits that were not chosen. */
 #ifndef CMD_TRACE_COUNTS_H
 #define CMD_TRACE_COUNTS_H
 
 #include <probepoint.h>
 
 struct trace_counts {
-	uint64_t missed;
+	uint64_t missed, unsampled;
 };
 
 /* Adds up the counts of all probes. Sets all to 0 if the session cannot be read any more. */

@@ -20,7 +20,7 @@
 #include "runtime/record.h"
 
 #define MANIFEST_MAGIC 0x63736470u /* "pdsc" */
-#define MANIFEST_VERSION 3
+#define MANIFEST_VERSION 4
 
 struct manifest_file {
 	uint32_t path, build_id; /* strings: offsets in the pool */
@@ -129,6 +129,7 @@ struct manifest {
 	uint32_t attachment, nprocesses;
 	uint32_t nfiles, nargs, nprobes, nlayouts, npoints, npool;
 	uint32_t naggregates, nnames, ngroups, reserved;
+	struct fetch_sample sample; /* of all points */
 	/* followed by: points, aggregates, names, groups, files, layouts, probes, args, pool, processes */
 };
 

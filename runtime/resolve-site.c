@@ -135,6 +135,7 @@ static int program_compile_typed(const struct pp_site *site, const struct pp_req
 	int err = site->call ? call_compile(site, request->key, program) : fetch_compile(site, program);
 
 	program->role = site->role;
+	program->sample = request->sample;
 	if (site->by_return)
 		program->match = MATCH_RETURN;
 	if (err || site->role == SITE_CALL)
@@ -259,9 +260,11 @@ static int point_set_program(struct resolver *r, struct arm_point *point, const 
 	if (err == -ENOMEM)
 		return err;
 	if (err) {
-		/* Hits can be counted without arguments, but not filtered, printed or aggregated. */
-		point->error =
-			r->request->filter || r->request->print || r->request->aggregate || point->site->call ? err : 0;
+		/* Hits can be counted without arguments, but not filtered, sampled, printed or aggregated. */
+		point->error = r->request->filter || r->request->print || r->request->aggregate ||
+		                               r->request->sample.every || r->request->sample.rate || point->site->call
+		                       ? err
+		                       : 0;
 		point->program = &no_arguments[point->site->role];
 		point->reason = strdup(pp_error());
 	} else if (point->program->nmissing) {

@@ -135,6 +135,7 @@ static void file_put_programs(char *bytes, const struct agent_attachment *s, con
 			                      .role = from->role,
 			                      .match = from->match,
 			                      .nkey = (uint32_t)from->nkey,
+			                      .sample = from->sample,
 			                      .literal = literal,
 			                      .nliterals = (uint32_t)from->nliterals,
 			                      .nargs = (uint32_t)from->nargs };

@@ -214,7 +214,7 @@ static int agent_disarm(struct pp_session *session, struct attachment *attachmen
 
 static uint64_t count_hits(const struct agent_count *c)
 {
-	return c->filtered + c->idle + c->recorded + c->lost;
+	return c->filtered + c->unsampled + c->idle + c->recorded + c->lost;
 }
 
 struct hits_report {
@@ -277,6 +277,7 @@ static void agent_counts(const struct attachment *attachment, uint32_t point, st
 	}
 	*counts = (struct pp_counts){ .hits = count_hits(c),
 		                      .filtered = c->filtered,
+		                      .unsampled = c->unsampled,
 		                      .idle = c->idle,
 		                      .recorded = c->recorded,
 		                      .lost = c->lost,

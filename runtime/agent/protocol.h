@@ -71,6 +71,7 @@ struct agent_process {
 struct agent_program {
 	uint32_t step, nsteps, npredicate, naggregate;
 	uint32_t role, match, nkey;
+	struct fetch_sample sample;
 	uint32_t literal, nliterals;
 	uint32_t nargs, aggregate; /* aggregate: index in the manifest, if naggregate is not 0 */
 	uint8_t kind[RECORD_ARGS_MAX], size[RECORD_ARGS_MAX];
@@ -94,13 +95,14 @@ struct agent_child {
 #define AGENT_COUNTS_MAGIC 0x74637070u /* "ppct" */
 
 /*
- * The number of hits is the sum of the first four. For a point that begins calls they are something else: calls that the
+ * The number of hits is the sum of all but unmatched. For a point that begins calls they are something else: calls that the
  * process follows, calls that were abandoned, 0, and calls that were missed. Calls in flight are those that were followed,
  * less those that were abandoned and the hits of the points that end them.
  */
 struct agent_count {
 	uint64_t recorded, filtered, idle, lost;
 	uint64_t unmatched; /* of a point that ends calls: ends whose begin was not seen, which are not hits */
+	uint64_t unsampled;
 };
 
 struct agent_counts {
@@ -414,10 +416,10 @@ struct agent_point_state {
 };
 
 _Static_assert(sizeof(struct agent_attachment) == 96 && sizeof(struct agent_process) == 16 &&
-                       sizeof(struct agent_program) == 92 && sizeof(struct fetch_step) == 16 &&
+                       sizeof(struct agent_program) == 100 && sizeof(struct fetch_step) == 16 &&
                        sizeof(struct fetch_literal) == 65,
                "layout of attachment files");
-_Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 40, "layout of counts");
+_Static_assert(sizeof(struct agent_counts) == 40 && sizeof(struct agent_count) == 48, "layout of counts");
 _Static_assert(sizeof(struct agent_table) == 48 && sizeof(struct agent_cell) == 32, "layout of aggregates");
 _Static_assert(sizeof(struct agent_shm) == 320 && sizeof(struct agent_slot) == 16 && sizeof(struct agent_ring) == 192,
                "layout of the shared memory region");

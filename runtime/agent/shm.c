@@ -208,6 +208,7 @@ static void shm_count_table(const struct mapped_shm *shm, const struct agent_cou
 		to = &counts[slot.point];
 		to->recorded += __atomic_load_n(&table[i].recorded, __ATOMIC_RELAXED);
 		to->filtered += __atomic_load_n(&table[i].filtered, __ATOMIC_RELAXED);
+		to->unsampled += __atomic_load_n(&table[i].unsampled, __ATOMIC_RELAXED);
 		to->idle += __atomic_load_n(&table[i].idle, __ATOMIC_RELAXED);
 		to->unmatched += __atomic_load_n(&table[i].unmatched, __ATOMIC_RELAXED);
 		to->lost += __atomic_load_n(&table[i].lost, __ATOMIC_RELAXED);

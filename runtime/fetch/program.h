@@ -24,7 +24,9 @@
  *    columns count the hit as unread. If a value faults, its column does, and the next value follows.
  * 7. A string of a key is read as far as its NUL or AGG_STRING bytes. A fault on any of these bytes is a fault.
  * 8. The key of a call comes last and leaves one value. A fault means that the call has no key.
- * 9. Every other path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
+ * 9. A hit that passes the predicate is sampled before the aggregate (struct fetch_sample): each `every`th hit passes, counted
+ *    for each point and CPU (kernel) or thread (agent), and of those as many as `rate` allows.
+ * 10. Every other path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
  *    FETCH_DEPTH_MAX.
  */
 #ifndef RUNTIME_FETCH_PROGRAM_H
@@ -162,6 +164,30 @@ static inline size_t agg_part_size(enum pp_kind kind)
 	return kind == PP_STRING ? AGG_STRING : 8;
 }
 
+/* Which hits are recorded and aggregated, of those that pass the predicate. All are counted. */
+struct fetch_sample {
+	uint32_t every; /* each of so many hits; 0: all */
+	uint32_t rate;  /* so many hits a second of a probe; 0: all */
+};
+
+#define FETCH_SAMPLE_MAX 1000000000u
+
+/*
+ * The limit of a rate is a token bucket: a hit passes if it is not earlier than `next`, which then becomes the later one of
+ * next + interval and now + interval - tolerance. So the tokens of RATE_BURST_NS can be used at once. All in ns.
+ */
+#define RATE_BURST_NS 100000000u
+
+static inline uint32_t rate_interval(uint32_t rate)
+{
+	return 1000000000u / rate;
+}
+
+static inline uint32_t rate_tolerance(uint32_t rate)
+{
+	return rate_interval(rate) < RATE_BURST_NS ? RATE_BURST_NS - rate_interval(rate) : 0;
+}
+
 struct fetch_program {
 	struct fetch_step *steps;
 	size_t nsteps;
@@ -170,6 +196,7 @@ struct fetch_program {
 	struct fetch_aggregate *aggregate; /* NULL: none */
 	struct fetch_literal *literals;
 	size_t nliterals;
+	struct fetch_sample sample;
 	uint8_t role;  /* enum site_role: what a hit of the site means to the backend */
 	uint8_t match; /* enum site_match, unless the role is SITE_HIT */
 	size_t nkey;   /* the last steps: they push the key of a call, and are not among the arguments; 0 without one */

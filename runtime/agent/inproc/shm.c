@@ -382,7 +382,7 @@ static void counts_move(struct shared_count *to, const struct shared_count *from
 	for (size_t i = 0; i < n; i++) {
 		const uint64_t recorded = shared_get(from[i].recorded), filtered = shared_get(from[i].filtered);
 		const uint64_t idle = shared_get(from[i].idle), lost = shared_get(from[i].lost);
-		const uint64_t unmatched = shared_get(from[i].unmatched);
+		const uint64_t unmatched = shared_get(from[i].unmatched), unsampled = shared_get(from[i].unsampled);
 
 		if (recorded)
 			shared_add(to[i].recorded, recorded);
@@ -394,6 +394,8 @@ static void counts_move(struct shared_count *to, const struct shared_count *from
 			shared_add(to[i].lost, lost);
 		if (unmatched)
 			shared_add(to[i].unmatched, unmatched);
+		if (unsampled)
+			shared_add(to[i].unsampled, unsampled);
 	}
 }
 
@@ -514,6 +516,7 @@ static void counts_add(struct agent_count *to, const struct shared_count *from)
 	to->idle += shared_get(from->idle);
 	to->lost += shared_get(from->lost);
 	to->unmatched += shared_get(from->unmatched);
+	to->unsampled += shared_get(from->unsampled);
 }
 
 void shm_count(const struct session_shm *shm, uint32_t slot, struct agent_count *count)

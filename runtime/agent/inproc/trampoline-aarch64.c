@@ -613,6 +613,40 @@ void gen_count_shared(struct codebuf *c, const struct trampoline_consumer *consu
 	gen_increment(c);
 }
 
+/* ---- sampling ---- */
+
+#define COUNT_AT(name) offsetof(struct agent_count, name)
+
+void gen_every(struct codebuf *c, const struct trampoline_consumer *consumer, bool has_ring, uint32_t unsampled)
+{
+	const uint32_t at = consumer->slot * sizeof(struct agent_count);
+
+	a64_mov_imm(c, X1, has_ring ? AGENT_COUNTS_IN_RING + at : (uintptr_t)consumer->shm + shm_overflow_at + at);
+	if (has_ring)
+		a64_op(c, A64_ADD, X1, X1, X4);
+	a64_ldr(c, X0, X1, COUNT_AT(idle));
+	a64_ldr(c, X2, X1, COUNT_AT(recorded));
+	a64_op(c, A64_ADD, X0, X0, X2);
+	a64_ldr(c, X2, X1, COUNT_AT(lost));
+	a64_op(c, A64_ADD, X0, X0, X2);
+	a64_add_imm(c, X0, X0, 1);
+	a64_mov_imm(c, X2, consumer->program->fetch.sample.every - 1);
+	a64_op(c, A64_MUL, X0, X0, X2);
+	a64_ldr(c, X2, X1, COUNT_AT(unsampled));
+	a64_cmp(c, X0, X2);
+	a64_b_cond(c, A64_HI, unsampled);
+}
+
+void gen_token(struct codebuf *c, struct hit_bucket *bucket, uint32_t unsampled)
+{
+	a64_mov_imm(c, X1, (uintptr_t)bucket);
+	a64_ldr(c, X2, X1, 0);
+	a64_cmp(c, X6, X2);
+	a64_b_cond(c, A64_LO, unsampled);
+	gen_call(c, &c->table->token);
+	a64_cbnz(c, X1, unsampled);
+}
+
 /* ---- the CPU ---- */
 
 int32_t trampoline_tls(size_t offset)

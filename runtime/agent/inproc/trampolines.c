@@ -122,6 +122,7 @@ static unsigned consumers_list(const struct patch_site *site, struct trampoline_
 				                                      .ring_size = agent.shms[c->shm].ring_size,
 				                                      .slot = c->slot,
 				                                      .group = c->group,
+				                                      .bucket = c->bucket,
 				                                      .call = c->call };
 	}
 	return first;
