@@ -11,24 +11,24 @@
 
 /* ---- the table ---- */
 
-/* A count that is shown if it is not 0 in all rows (SOMETIMES, RETURNS) or with -v (SOMETIMES, VERBOSE). */
+/* A count that is shown if it is not 0 in all rows (SOMETIMES, RARELY) or with -v (SOMETIMES, VERBOSE). */
 struct count_column {
 	const char *title;
 	size_t at; /* in struct pp_counts */
-	enum { SOMETIMES, VERBOSE, RETURNS } shown;
+	enum { SOMETIMES, VERBOSE, RARELY } shown;
 };
 
 static const struct count_column columns[] = {
 	{ "FILTERED", offsetof(struct pp_counts, filtered), SOMETIMES },
-	{ "UNSAMPLED", offsetof(struct pp_counts, unsampled), SOMETIMES },
+	{ "UNSAMPLED", offsetof(struct pp_counts, unsampled), RARELY },
 	{ "IDLE", offsetof(struct pp_counts, idle), VERBOSE },
 	{ "RECORDED", offsetof(struct pp_counts, recorded), SOMETIMES },
 	{ "LOST", offsetof(struct pp_counts, lost), SOMETIMES },
-	{ "ENTRIES", offsetof(struct pp_counts, entries), RETURNS },
-	{ "MISSED", offsetof(struct pp_counts, missed), RETURNS },
-	{ "IN FLIGHT", offsetof(struct pp_counts, under_way), RETURNS },
-	{ "ABANDONED", offsetof(struct pp_counts, abandoned), RETURNS },
-	{ "UNMATCHED", offsetof(struct pp_counts, unmatched), RETURNS },
+	{ "ENTRIES", offsetof(struct pp_counts, entries), RARELY },
+	{ "MISSED", offsetof(struct pp_counts, missed), RARELY },
+	{ "IN FLIGHT", offsetof(struct pp_counts, under_way), RARELY },
+	{ "ABANDONED", offsetof(struct pp_counts, abandoned), RARELY },
+	{ "UNMATCHED", offsetof(struct pp_counts, unmatched), RARELY },
 };
 #define NCOLUMNS (sizeof(columns) / sizeof(*columns))
 
@@ -67,7 +67,7 @@ static void layout_init(struct table_layout *layout, const struct options *o, co
 		                         .percentiles = view->percentiles,
 		                         .probe_width = strlen("PROBE") };
 	for (size_t c = 0; c < NCOLUMNS; c++) {
-		layout->shown[c] = o->verbose && columns[c].shown != RETURNS;
+		layout->shown[c] = o->verbose && columns[c].shown != RARELY;
 		for (size_t i = 0; i < reading->n && columns[c].shown != VERBOSE; i++)
 			layout->shown[c] |= column_value(&reading->rows[i], &columns[c]) > 0;
 	}
