@@ -20,6 +20,7 @@
 #include "cmd/alloc.h"
 #include "cmd/bars.h"
 #include "cmd/escape.h"
+#include "cmd/sample.h"
 #include "cmd/stacks.h"
 
 static const double shares[] = { 0.5, 0.9, 0.99, 0.999 };
@@ -534,6 +535,7 @@ static bool table_has_twin(const struct pp_aggregates *a, size_t table)
 static void table_print(struct agg_view *v)
 {
 	size_t nparts = pp_table_parts(v->aggregates, v->table), *widths = xcalloc(nparts + 1, sizeof(*widths));
+	struct sampling sample;
 
 	view_set_columns(v);
 	for (size_t i = 0; i < nparts; i++)
@@ -548,6 +550,8 @@ static void table_print(struct agg_view *v)
 		fputs("  ", v->out);
 		escape_put(v->out, pp_table_file(v->aggregates, v->table));
 	}
+	pp_table_sample(v->aggregates, v->table, &sample.every, &sample.rate);
+	sample_put(v->out, &sample);
 	putc('\n', v->out);
 	table_put_titles(v, widths);
 	for (size_t i = 0; i < v->shown; i++)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "cmd/json.h"
+#include "cmd/sample.h"
 #include "cmd/stacks.h"
 
 static const double quantiles[] = { 0.5, 0.9, 0.99, 0.999 };
@@ -136,10 +137,13 @@ static json_object *table_json(const struct pp_aggregates *a, size_t table, uint
 {
 	json_object *to = json_new_object(), *list;
 	size_t n = pp_table_entries(a, table), shown = top && top < n ? top : n;
+	struct sampling sample;
 
 	json_add_text(to, "probe", pp_table_probe(a, table));
 	json_add_text(to, "file", pp_table_file(a, table));
 	json_add_text(to, "expression", pp_table_text(a, table));
+	pp_table_sample(a, table, &sample.every, &sample.rate);
+	sample_add_json(to, &sample);
 	list = json_new_array();
 	for (size_t i = 0; i < pp_table_parts(a, table); i++)
 		json_append(list, json_text(pp_table_part(a, table, i)));

@@ -140,6 +140,13 @@ static int request_add_filter(struct pp_request *request, const struct options *
 	return err;
 }
 
+static int request_add_sampling(struct pp_request *request, const struct options *o)
+{
+	int err = o->every ? pp_request_every(request, o->every) : 0;
+
+	return err || !o->rate ? err : pp_request_rate(request, o->rate);
+}
+
 static int request_add_arguments(struct pp_request *request, const struct options *o)
 {
 	int err = request_add_filter(request, o);
@@ -166,6 +173,9 @@ static int request_add_arguments(struct pp_request *request, const struct option
 		if (err)
 			return err;
 	}
+	err = request_add_sampling(request, o);
+	if (err)
+		return err;
 	for (size_t i = 0; i < o->nstrings; i++) {
 		err = pp_request_string(request, o->strings[i]);
 		if (err)

@@ -44,7 +44,7 @@ static void sample_put_number(FILE *out, const struct metric_sample *s)
 
 /* ---- samples ---- */
 
-static void sample_put(FILE *out, const char *name, const char *suffix, const struct metric_sample *s)
+static void metric_sample_put(FILE *out, const char *name, const char *suffix, const struct metric_sample *s)
 {
 	fprintf(out, "%s%s%s%s%s ", name, suffix, *s->labels ? "{" : "", s->labels, *s->labels ? "}" : "");
 	sample_put_number(out, s);
@@ -93,7 +93,7 @@ static void family_put(FILE *out, const struct metric_family *f, enum metrics_fo
 		if (f->samples[i].histogram)
 			histogram_put(out, f->name, &f->samples[i]);
 		else
-			sample_put(out, f->name, suffix, &f->samples[i]);
+			metric_sample_put(out, f->name, suffix, &f->samples[i]);
 }
 
 void metrics_print(FILE *out, const struct metrics *m, enum metrics_format format)

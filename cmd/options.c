@@ -33,12 +33,14 @@ enum {
 	KEY_ON,
 	KEY_URETPROBE,
 	KEY_MAXACTIVE,
+	KEY_EVERY,
+	KEY_RATE,
 	KEY_YES,
 	KEY_BUFFER,
 	KEY_FAST
 };
 
-enum { WARNINGS_SHOWN = 3 };
+enum { WARNINGS_SHOWN = 3, OPTIONS_SAMPLE_MAX = 1000000000 };
 
 /* ---- errors ---- */
 
@@ -296,6 +298,35 @@ static error_t buffer_parse(struct argp_state *state, struct options *o, const c
 	return 0;
 }
 
+static error_t every_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	uint64_t number;
+	error_t err = options_parse_number(state, o, "--every", text, OPTIONS_SAMPLE_MAX, &number);
+
+	if (!err)
+		o->every = (unsigned)number;
+	return err;
+}
+
+/* Parses a rate such as 100/s. */
+static error_t rate_parse(struct argp_state *state, struct options *o, const char *text)
+{
+	size_t length = strlen(text);
+	char *number = xstrdup(text);
+	uint64_t n;
+	bool ok;
+
+	if (length > 2 && !strcmp(text + length - 2, "/s"))
+		number[length - 2] = 0;
+	ok = number_parse(number, OPTIONS_SAMPLE_MAX, &n);
+	free(number);
+	if (!ok)
+		return options_usage_error(state, o, "--rate: invalid rate '%s'; give 1/s to %d/s", text,
+		                           OPTIONS_SAMPLE_MAX);
+	o->rate = (unsigned)n;
+	return 0;
+}
+
 static error_t cells_parse(struct argp_state *state, struct options *o, const char *text)
 {
 	uint64_t number;
@@ -352,6 +383,8 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_ON: return once_parse(state, o, &o->key, "--on", "give one expression", arg);
 	case KEY_URETPROBE: o->uretprobe = true; break;
 	case KEY_MAXACTIVE: return maxactive_parse(state, o, arg);
+	case KEY_EVERY: return every_parse(state, o, arg);
+	case KEY_RATE: return rate_parse(state, o, arg);
 	case KEY_FAST: o->fast = true; break;
 	case KEY_BUFFER: return buffer_parse(state, o, arg);
 	case KEY_YES: o->yes = true; break;
@@ -384,6 +417,8 @@ const char *options_first_arming(const struct options *o)
 	       : o->pgrp         ? "--pgrp"
 	       : o->cgroup       ? "--cgroup"
 	       : o->maxactive    ? "--maxactive"
+	       : o->every        ? "--every"
+	       : o->rate         ? "--rate"
 	       : o->uretprobe    ? "--uretprobe"
 	       : o->fast         ? "--fast"
 	       : o->buffer       ? "--buffer"
@@ -424,12 +459,16 @@ static const struct argp_option filter[] = {
 	{ "on", KEY_ON, "EXPR", 0,
 	  "with --latency: match BEGIN and END by the value of EXPR, an integer or string, in any thread of a process",
 	  1 },
+	{ "every", KEY_EVERY, "N", 0, "record and aggregate only each Nth hit of a site on each CPU or in each thread",
+	  1 },
+	{ "rate", KEY_RATE, "N/s", 0, "record and aggregate at most N hits of each probe per second", 1 },
 	{ "maxactive", KEY_MAXACTIVE, "N", 0,
 	  "track at most N calls of func:SYMBOL%return in flight per process (default 256)", 1 },
 	{ "uretprobe", KEY_URETPROBE, 0, 0,
 	  "see the returns of func:SYMBOL%return by uretprobes, in processes that have no unwinder", 1 },
 	{ "buffer", KEY_BUFFER, "SIZE", 0,
-	  "use a buffer of SIZE for records of the kernel, from 64K to 1G, as in 16M (default 4M)", 1 },
+	  "use buffers of SIZE for records, from 64K to 1G, as in 16M (default: kernel 4M, agent 256K for each thread)",
+	  1 },
 	{ "fast", KEY_FAST, 0, 0,
 	  "arm by calls instead of traps where the kernel can (Linux 7.2) and the process allows it; unwinders stop there",
 	  1 },

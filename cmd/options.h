@@ -28,6 +28,7 @@ struct options {
 	unsigned string_max;    /* 0: not given */
 	unsigned cells;         /* 0: not given */
 	unsigned maxactive;     /* 0: not given */
+	unsigned every, rate;   /* 0: not given */
 	uint64_t min_duration;  /* ns; 0: not given */
 	const char *latency[2]; /* BEGIN and END; NULL: not given */
 	const char *key;        /* --on; NULL: not given */
@@ -41,8 +42,8 @@ struct options {
 	bool yes; /* arm any number of sites */
 	bool json, quiet, verbose;
 	/* For ui.c: */
-	bool has_counts; /* the JSON of an error has the next two */
-	uint64_t recorded, lost;
+	bool has_counts; /* the JSON of an error has the next three */
+	uint64_t recorded, lost, missed;
 	char *errors; /* messages that ui_error() keeps for JSON */
 	/* For options.c: */
 	char *usage_error; /* the message, if argp must not print it */

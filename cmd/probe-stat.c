@@ -25,14 +25,26 @@
 
 /* ---- the command line ---- */
 
-enum { KEY_TOP = 0x200, KEY_SORT, KEY_PLAIN, KEY_FOR, KEY_OPENMETRICS, KEY_PROMETHEUS, KEY_MAX_SERIES, KEY_FOLDED };
+enum {
+	KEY_TOP = 0x200,
+	KEY_SORT,
+	KEY_PLAIN,
+	KEY_FOR,
+	KEY_OPENMETRICS,
+	KEY_PROMETHEUS,
+	KEY_MAX_SERIES,
+	KEY_FOLDED,
+	KEY_PERCENTILES
+};
 
 static const struct argp_option stat_options[] = {
 	{ "interval", 'i', "SECONDS", 0, "report every SECONDS (may be a fraction), with hits per second", 1 },
 	{ "times", 'n', "TIMES", 0, "stop after TIMES reports (interval 1 s unless -i is given)", 1 },
 	{ "top", KEY_TOP, "N", 0, "show only the first N probes (by hits: the busiest)", 1 },
-	{ "sort", KEY_SORT, "ORDER", 0, "order by hits, rate, lost or name (default hits)", 1 },
+	{ "sort", KEY_SORT, "ORDER", 0, "order by hits, rate, lost, name, p50 or p99 (default hits)", 1 },
 	{ "for", KEY_FOR, "TIME", 0, "stop after TIME, such as 500ms, 30s, 5m or 1h", 1 },
+	{ "percentiles", KEY_PERCENTILES, 0, 0,
+	  "show P50 and P99 of the first pct() of --agg beside the counts of a probe", 1 },
 	{ "plain", KEY_PLAIN, 0, 0, "print each report below the last one, also on a terminal", 1 },
 	{ "openmetrics", KEY_OPENMETRICS, 0, 0, "print the counts once as OpenMetrics text", 1 },
 	{ "prometheus", KEY_PROMETHEUS, 0, 0,
@@ -58,15 +70,18 @@ static error_t stat_parse_interval(struct argp_state *state, struct stat_command
 
 static error_t stat_parse_order(struct argp_state *state, struct stat_command *c, const char *text)
 {
-	static const char *const names[] = { "hits", "rate", "lost", "name" };
+	static const char *const names[] = { "hits", "rate", "lost", "name", "p50", "p99" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (!strcmp(text, names[i])) {
 			c->order = (enum stat_order)i;
 			c->ordered = true;
+			c->percentiles |= c->order == STAT_BY_P50 || c->order == STAT_BY_P99;
 			return 0;
 		}
-	return options_usage_error(state, &c->options, "--sort: unknown order '%s'; give hits, rate, lost or name",
+	return options_usage_error(state, &c->options,
+	                           "--sort: unknown order '%s'; give hits, rate, lost, name, p50 or "
+	                           "p99",
 	                           text);
 }
 
@@ -77,10 +92,12 @@ static error_t stat_check_metrics(struct argp_state *state, struct stat_command 
 		return options_usage_error(state, &c->options, "--max-series needs --openmetrics or --prometheus");
 	if (c->max_series && c->max_series < METRICS_SERIES_MIN)
 		return options_usage_error(state, &c->options, "--max-series: give %d or more", METRICS_SERIES_MIN);
-	if (c->metrics && (c->interval > 0 || c->times || c->top || c->ordered || c->plain || c->folded || c->options.json))
-		return options_usage_error(state, &c->options,
-		                           "%s cannot be combined with -i, -n, --top, --sort, --plain, --folded or --json",
-		                           c->metrics == STAT_OPENMETRICS ? "--openmetrics" : "--prometheus");
+	if (c->metrics &&
+	    (c->interval > 0 || c->times || c->top || c->ordered || c->plain || c->folded || c->options.json))
+		return options_usage_error(
+			state, &c->options,
+			"%s cannot be combined with -i, -n, --top, --sort, --plain, --folded or --json",
+			c->metrics == STAT_OPENMETRICS ? "--openmetrics" : "--prometheus");
 	return 0;
 }
 
@@ -101,6 +118,8 @@ static error_t stat_check(struct argp_state *state, struct stat_command *c)
 	if (c->folded && (c->interval || c->times || o->json))
 		return options_usage_error(state, o, "--folded cannot be combined with -i, -n and --json");
 	c->is_private = c->arming.argv || state->quoted || o->nfiles || o->backend || options_first_arming(o);
+	if (c->percentiles && c->is_private && (!o->aggregate || !strstr(o->aggregate, "pct(")))
+		return options_usage_error(state, o, "--percentiles needs pct() in --agg, as in --agg 'pct(duration)'");
 	if (o->print || o->string_max)
 		return options_usage_error(state, o, "%s: probe-stat shows no records; use probe-trace",
 		                           o->print ? "--print" : "--strlen");
@@ -146,6 +165,7 @@ static error_t stat_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_MAX_SERIES:
 		return options_parse_number(state, o, "--max-series", arg, METRICS_SERIES_MAX, &c->max_series);
 	case KEY_FOLDED: c->folded = true; break;
+	case KEY_PERCENTILES: c->percentiles = true; break;
 	case 'a': c->zeros = true; break;
 	case ARGP_KEY_ARG: return arming_take_argument(state, o, &c->arming);
 	case ARGP_KEY_END: return stat_check(state, c);
@@ -212,8 +232,9 @@ static enum status reading_show(struct stat_command *c, struct reading *reading,
 	} else if (c->folded) {
 		status = reading_print_folded(c, &shown);
 	} else {
-		reading_print_table(stdout, &c->options, &shown,
-		                    &(struct table_view){ .rates = c->interval > 0, .n = shown.n });
+		reading_print_table(
+			stdout, &c->options, &shown,
+			&(struct table_view){ .rates = c->interval > 0, .percentiles = c->percentiles, .n = shown.n });
 		aggregates_print(stdout, shown.aggregates, c->top, output_columns());
 		if (!first)
 			shown.hidden = 0; /* reported once */
@@ -359,7 +380,8 @@ static void run_leave_live(struct stat_run *run)
 	FILE *out = xmemstream(&text, &size);
 
 	reading_select(c, &run->before, &shown, matched);
-	reading_print_table(out, &c->options, &shown, &(struct table_view){ .rates = true, .n = shown.n });
+	reading_print_table(out, &c->options, &shown,
+	                    &(struct table_view){ .rates = true, .percentiles = c->percentiles, .n = shown.n });
 	aggregates_print(out, shown.aggregates, c->top, output_columns());
 	xmemstream_close(out);
 	if (!ui_write(text, size, &done)) {

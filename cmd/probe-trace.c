@@ -33,6 +33,7 @@
 #include "cmd/signals.h"
 #include "cmd/sink.h"
 #include "cmd/trace-about.h"
+#include "cmd/trace-counts.h"
 #include "cmd/ui.h"
 
 struct trace_command {
@@ -61,6 +62,7 @@ struct trace_command {
 	struct json_object *armed; /* what was armed, for trace_about_write(); NULL: not known */
 	size_t stopped;            /* number of sites over the budget, when last reported */
 	bool limited;              /* --count ended the trace */
+	struct trace_counts before, counts;
 };
 
 enum { TICK_MS = 100 };
@@ -435,14 +437,19 @@ static void trace_account(struct trace_command *t)
 static void report_account(const struct trace_command *t)
 {
 	const struct options *o = &t->options;
-	char damaged[64] = "", removed[64] = "";
+	char damaged[64] = "", removed[64] = "", missed[64] = "", unsampled[64] = "";
 
+	if (t->counts.missed)
+		snprintf(missed, sizeof(missed), ", %" PRIu64 " call%s missed", t->counts.missed,
+		         t->counts.missed == 1 ? "" : "s");
+	if (t->counts.unsampled)
+		snprintf(unsampled, sizeof(unsampled), ", %" PRIu64 " unsampled", t->counts.unsampled);
 	if (t->damaged)
 		snprintf(damaged, sizeof(damaged), " (%" PRIu64 " of them damaged)", t->damaged);
 	if (t->removed)
 		snprintf(removed, sizeof(removed), "; --max-files removed %" PRIu64 " of the records", t->removed);
-	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s%s", o->recorded, o->lost, damaged,
-	        t->directory ? " in " : "", t->directory ? t->directory : "", removed);
+	ui_info(o, "%" PRIu64 " recorded, %" PRIu64 " lost%s%s%s%s%s%s", o->recorded, o->lost, damaged, missed,
+	        unsampled, t->directory ? " in " : "", t->directory ? t->directory : "", removed);
 }
 
 /* ---- tracing ---- */
@@ -507,6 +514,8 @@ static enum status trace_record(struct trace_command *t)
 	enum status status = STATUS_DONE;
 	int err;
 
+	if (!t->arming.npatterns)
+		trace_counts_read(t->session, &t->before);
 	ui_verbose(&t->options, "recording");
 	report_newly_stopped(t);
 	err = trace_read(t);
@@ -516,6 +525,9 @@ static enum status trace_record(struct trace_command *t)
 		status = STATUS_FAILED;
 	}
 	trace_account(t);
+	trace_counts_read(t->session, &t->counts);
+	trace_counts_since(&t->counts, &t->before);
+	t->options.missed = t->counts.missed;
 	if (t->out) {
 		pp_trace_lost(t->out, t->options.lost);
 		t->removed = pp_trace_removed(t->out);

@@ -239,6 +239,17 @@ int pp_request_latency(struct pp_request *request, const char *begin, const char
  */
 int pp_request_aggregate(struct pp_request *request, const char *expression, unsigned cells);
 /*
+ * Sample the hits that pass the filter: only those that are chosen are recorded and aggregated. All hits are counted; those
+ * that are not chosen are pp_counts.unsampled.
+ *
+ * - _every: chooses each nth hit, counted for each site and CPU by the kernel, and for each site and thread by the agent.
+ * - _rate: chooses at most n hits of a probe in a second, and at most n / 10 at once. The agent limits each process.
+ *
+ * With both, _rate limits those that _every chooses. -EINVAL: n is 0 or more than 1000000000.
+ */
+int pp_request_every(struct pp_request *request, unsigned n);
+int pp_request_rate(struct pp_request *request, unsigned n);
+/*
  * Records the values of these expressions instead of the probe's arguments: a list such as "c->id, key->ptr, argv[1]".
  * The name of a value (pp_event_arg_name()) is the text of its expression. doc/expressions.md describes the language.
  * pp_session_enable() refuses a site if an expression does not fit its arguments.
@@ -308,9 +319,9 @@ int pp_request_fast(struct pp_request *request);
  */
 int pp_request_many(struct pp_request *request, size_t sites);
 /*
- * Sets the size of the session's ring in the kernel, from PP_BUFFER_MIN to PP_BUFFER_MAX bytes, rounded up to a power of two
- * (default 4 MiB). It is the kernel's memory, and allocated as a whole. All requests of a session must agree. The agent's rings
- * have a fixed size, so the agent backend refuses such a request. -EINVAL: the size is out of range.
+ * Sets the size of the session's rings, from PP_BUFFER_MIN to PP_BUFFER_MAX bytes, rounded up to a power of two. All requests of a
+ * session must agree. The kernel has one ring (default 4 MiB), which is the kernel's memory and allocated as a whole. An agent has one
+ * for each thread (default 256 KiB, at most 64 MiB), which is the process's memory. -EINVAL: the size is out of range.
  */
 #define PP_BUFFER_MIN 65536u
 #define PP_BUFFER_MAX 1073741824u
@@ -503,7 +514,7 @@ const char *pp_armed_session(const struct pp_armed *armed, const struct pp_image
 struct pp_stat;
 
 /*
- * hits = filtered + idle + recorded + lost, if no hit is in flight. A hit is idle if the session was not recording. For
+ * hits = filtered + unsampled + idle + recorded + lost, if no hit is in flight. A hit is idle if the session was not recording. For
  * returns, hits are calls that have ended, and entries = hits + missed + under_way + abandoned.
  */
 struct pp_counts {
@@ -518,6 +529,7 @@ struct pp_counts {
 	uint64_t abandoned;
 	uint64_t other;     /* in rows for all processes: hits of processes that pp_stat_process() does not return */
 	uint64_t unmatched; /* ends of calls between probes whose begin was not seen; they are not hits */
+	uint64_t unsampled; /* hits that passed the filter and were not chosen: see pp_request_every() */
 };
 
 /*
@@ -578,6 +590,8 @@ size_t pp_stat_over_budget(const struct pp_stat *stat, size_t row);
  * disarmed, and *limit to the budget, both as shares of one CPU.
  */
 size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, double *limit);
+/* The sampling of the row's points, as given to pp_request_every() and pp_request_rate(). 0: all hits are chosen. */
+void pp_stat_sample(const struct pp_stat *stat, size_t row, unsigned *every, unsigned *rate);
 /* size is sizeof(struct pp_counts). */
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts, size_t size);
 /*
@@ -715,6 +729,8 @@ const char *pp_table_file(const struct pp_aggregates *aggregates, size_t table);
 /* As pp_stat_build_id(); "" also if files with different build-ids had the path. */
 const char *pp_table_build_id(const struct pp_aggregates *aggregates, size_t table);
 const char *pp_table_text(const struct pp_aggregates *aggregates, size_t table); /* the expression */
+/* The sampling of the hits that were aggregated, as given to pp_request_every() and pp_request_rate(). 0: all. */
+void pp_table_sample(const struct pp_aggregates *aggregates, size_t table, unsigned *every, unsigned *rate);
 
 /* The functions that the expression calls, such as "max(size)". */
 enum pp_function { PP_COUNT, PP_SUM, PP_MIN, PP_MAX, PP_AVG, PP_HIST, PP_LHIST, PP_PCT };
@@ -787,7 +803,7 @@ void pp_entry_bucket(const struct pp_aggregates *aggregates, size_t table, size_
 double pp_entry_quantile(const struct pp_aggregates *aggregates, size_t table, size_t entry, size_t call, double q);
 
 /*
- * Values that are in no entry. When no hit is in flight, hits - filtered of the probe = count of all entries + other + unread, for
+ * Values that are in no entry. When no hit is in flight, hits - filtered - unsampled of the probe = count of all entries + other + unread, for
  * each call.
  */
 struct pp_rest {

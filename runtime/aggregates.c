@@ -71,6 +71,8 @@ static int table_compare(const void *a, const void *b)
 	if (!by)
 		by = strcmp(x->text, y->text);
 	if (!by)
+		by = memcmp(&x->manifest->sample, &y->manifest->sample, sizeof(x->manifest->sample));
+	if (!by)
 		by = (x->aggregate->ncolumns > y->aggregate->ncolumns) -
 		     (x->aggregate->ncolumns < y->aggregate->ncolumns);
 	if (!by)
@@ -502,6 +504,14 @@ const char *pp_table_text(const struct pp_aggregates *aggregates, size_t table)
 	const struct agg_table *t = table_at(aggregates, table);
 
 	return t ? t->text : NULL;
+}
+
+void pp_table_sample(const struct pp_aggregates *aggregates, size_t table, unsigned *every, unsigned *rate)
+{
+	const struct agg_table *t = table_at(aggregates, table);
+
+	*every = t ? t->manifest->sample.every : 0;
+	*rate = t ? t->manifest->sample.rate : 0;
 }
 
 size_t pp_table_calls(const struct pp_aggregates *aggregates, size_t table)

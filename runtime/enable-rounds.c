@@ -94,7 +94,11 @@ static int round_describe(struct round *round, struct manifest **manifest)
 	if (!err)
 		err = manifest_build(d.builder, 0, manifest);
 	manifest_builder_free(d.builder);
-	return err ? error_nomem() : 0;
+	if (err)
+		return error_nomem();
+	if (round->npoints)
+		(*manifest)->sample = round->points[0]->program->sample;
+	return 0;
 }
 
 /* ---- one round ---- */

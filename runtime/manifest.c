@@ -16,7 +16,7 @@
 #include "runtime/function.h"
 #include "sdt/image.h"
 
-_Static_assert(sizeof(struct manifest) == 64 && sizeof(struct manifest_point) == 48 &&
+_Static_assert(sizeof(struct manifest) == 72 && sizeof(struct manifest_point) == 48 &&
                        sizeof(struct manifest_aggregate) == 384 && sizeof(struct manifest_name) == 16 &&
                        sizeof(struct manifest_group) == 8 && sizeof(struct manifest_file) == 40 &&
                        sizeof(struct manifest_layout) == 52 && sizeof(struct manifest_probe) == 16 &&
@@ -161,6 +161,8 @@ static int manifest_check_header(const struct manifest *d, size_t size, const ch
 	if (d->size != size || manifest_size(d) != size)
 		return error_set(EBADMSG, "'%s' is damaged: it has %zu bytes, but its tables have %llu", what, size,
 		                 (unsigned long long)manifest_size(d));
+	if (d->sample.every > FETCH_SAMPLE_MAX || d->sample.rate > FETCH_SAMPLE_MAX)
+		return error_set(EBADMSG, "'%s' is damaged: its sampling is invalid", what);
 	if (d->nprocesses && ((uintptr_t)manifest_processes(d) - (uintptr_t)d) % 8)
 		return error_set(EBADMSG, "'%s' is damaged: its processes are not aligned", what);
 	if (d->npool && manifest_string(d, d->npool - 1)[0])

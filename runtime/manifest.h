@@ -129,6 +129,7 @@ struct manifest {
 	uint32_t attachment, nprocesses;
 	uint32_t nfiles, nargs, nprobes, nlayouts, npoints, npool;
 	uint32_t naggregates, nnames, ngroups, reserved;
+	struct fetch_sample sample; /* of all points */
 	/* followed by: points, aggregates, names, groups, files, layouts, probes, args, pool, processes */
 };
 

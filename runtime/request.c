@@ -188,6 +188,25 @@ int pp_request_aggregate(struct pp_request *request, const char *expression, uns
 	return 0;
 }
 
+/* Returns -EINVAL if n is out of range. */
+static int sample_set(uint32_t *to, const char *what, unsigned n)
+{
+	if (!n || n > FETCH_SAMPLE_MAX)
+		return error_set(EINVAL, "invalid %s %u: expected 1 to %u", what, n, FETCH_SAMPLE_MAX);
+	*to = n;
+	return 0;
+}
+
+int pp_request_every(struct pp_request *request, unsigned n)
+{
+	return sample_set(&request->sample.every, "sampling: each of", n);
+}
+
+int pp_request_rate(struct pp_request *request, unsigned n)
+{
+	return sample_set(&request->sample.rate, "rate of hits", n);
+}
+
 int pp_request_print(struct pp_request *request, const char *expressions)
 {
 	char *copy = strdup(expressions);

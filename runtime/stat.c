@@ -34,6 +34,7 @@ struct stat_row {
 	size_t sites, over_budget;
 	double share, limit; /* of the sites over budget */
 	struct pp_counts counts;
+	struct fetch_sample sample;
 	size_t first_share, nshares;
 };
 
@@ -106,6 +107,7 @@ static void row_add(struct stat_row *to, const struct stat_row *from)
 	to->over_budget += from->over_budget;
 	to->counts.hits += from->counts.hits;
 	to->counts.filtered += from->counts.filtered;
+	to->counts.unsampled += from->counts.unsampled;
 	to->counts.idle += from->counts.idle;
 	to->counts.recorded += from->counts.recorded;
 	to->counts.lost += from->counts.lost;
@@ -254,6 +256,7 @@ static void row_init(struct stat_row *row, const struct stat_source *source, uin
 		.backend = source->attachment->backend->name,
 		.build_id = manifest_string(d, manifest_files(d)[probe->file].build_id),
 		.pid = manifest_points(d)[point].pid,
+		.sample = d->sample,
 		.pid_namespace = source->attachment->backend->pid_namespace(source->attachment),
 	};
 }
@@ -466,4 +469,10 @@ size_t pp_stat_stopped(const struct pp_stat *stat, size_t row, double *share, do
 void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *counts, size_t size)
 {
 	sized_copy(counts, size, &stat_row(stat, row)->counts, sizeof(*counts));
+}
+
+void pp_stat_sample(const struct pp_stat *stat, size_t row, unsigned *every, unsigned *rate)
+{
+	*every = stat_row(stat, row)->sample.every;
+	*rate = stat_row(stat, row)->sample.rate;
 }

@@ -37,6 +37,31 @@ static int check_overwrite(const struct pp_session *session, bool overwrite)
 	return 0;
 }
 
+/*
+ * Sets *size to that of the session's rings, which later attachments must agree with. wanted: 0 for that of the session, or the
+ * default.
+ */
+static int session_ring_size(const struct pp_session *session, size_t wanted, uint32_t *size)
+{
+	*size = wanted ? (uint32_t)wanted : AGENT_RING_SIZE;
+	for (size_t i = 0; i < session->nattachments; i++) {
+		const struct attachment *attachment = session->attachments[i];
+		uint32_t has;
+
+		if (attachment->backend != &backend_agent || !agent_loaded(attachment))
+			continue;
+		has = agent_loaded(attachment)->file.attachment->ring_size;
+		if (wanted && has != wanted)
+			return error_set(
+				EEXIST,
+				"session '%s' has buffers of %u bytes for each thread, which applies to the whole "
+				"session; use another session (-s)",
+				session->name, has);
+		*size = has;
+	}
+	return 0;
+}
+
 static uint32_t attachment_flags(const struct arm_options *options)
 {
 	uint32_t flags = 0;
@@ -57,8 +82,12 @@ static int loaded_write(struct pp_session *session, struct agent_loaded *loaded,
                         const struct arm_options *options, struct arm_point *const *points, size_t npoints)
 {
 	const struct agent_dir *dir = &loaded->session->dir;
-	int err = agent_file_make(&loaded->file, manifest, attachment_flags(options), options->cells, points, npoints);
+	uint32_t ring_size;
+	int err = session_ring_size(session, options->buffer, &ring_size);
 
+	if (!err)
+		err = agent_file_make(&loaded->file, manifest, attachment_flags(options), options->cells, ring_size,
+		                      points, npoints);
 	if (err)
 		return err;
 	if (session_interrupted(session))
@@ -187,7 +216,7 @@ static int agent_disarm(struct pp_session *session, struct attachment *attachmen
 
 static uint64_t count_hits(const struct agent_count *c)
 {
-	return c->filtered + c->idle + c->recorded + c->lost;
+	return c->filtered + c->unsampled + c->idle + c->recorded + c->lost;
 }
 
 struct hits_report {
@@ -250,6 +279,7 @@ static void agent_counts(const struct attachment *attachment, uint32_t point, st
 	}
 	*counts = (struct pp_counts){ .hits = count_hits(c),
 		                      .filtered = c->filtered,
+		                      .unsampled = c->unsampled,
 		                      .idle = c->idle,
 		                      .recorded = c->recorded,
 		                      .lost = c->lost,

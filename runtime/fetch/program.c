@@ -316,6 +316,8 @@ int fetch_compare(const struct fetch_program *a, const struct fetch_program *b)
 	ORDER(a->role, b->role);
 	ORDER(a->match, b->match);
 	ORDER(a->nkey, b->nkey);
+	ORDER(a->sample.every, b->sample.every);
+	ORDER(a->sample.rate, b->sample.rate);
 	ORDER(a->nsteps, b->nsteps);
 	ORDER(a->npredicate, b->npredicate);
 	ORDER(a->naggregate, b->naggregate);

@@ -26,7 +26,9 @@
  * 8. A stack is followed from frame to frame, as long as a frame can be read, its pointer is a multiple of 8, and it is above
  *    the last one by at most AGG_FRAME_SIZE_MAX. The first one may be at the stack pointer. A fault ends the stack.
  * 9. The key of a call comes last and leaves one value. A fault means that the call has no key.
- * 10. Every other path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
+ * 10. A hit that passes the predicate is sampled before the aggregate (struct fetch_sample): each `every`th hit passes, counted
+ *    for each point and CPU (kernel) or thread (agent), and of those as many as `rate` allows.
+ * 11. Every other path leaves the stack empty. The depth before each step is known when the program is compiled, and is at most
  *    FETCH_DEPTH_MAX.
  */
 #ifndef RUNTIME_FETCH_PROGRAM_H
@@ -168,6 +170,30 @@ static inline size_t agg_part_size(enum pp_kind kind)
 	return kind == PP_STRING ? AGG_STRING : kind == PP_STACK ? AGG_STACK : 8;
 }
 
+/* Which hits are recorded and aggregated, of those that pass the predicate. All are counted. */
+struct fetch_sample {
+	uint32_t every; /* each of so many hits; 0: all */
+	uint32_t rate;  /* so many hits a second of a probe; 0: all */
+};
+
+#define FETCH_SAMPLE_MAX 1000000000u
+
+/*
+ * The limit of a rate is a token bucket: a hit passes if it is not earlier than `next`, which then becomes the later one of
+ * next + interval and now + interval - tolerance. So the tokens of RATE_BURST_NS can be used at once. All in ns.
+ */
+#define RATE_BURST_NS 100000000u
+
+static inline uint32_t rate_interval(uint32_t rate)
+{
+	return 1000000000u / rate;
+}
+
+static inline uint32_t rate_tolerance(uint32_t rate)
+{
+	return rate_interval(rate) < RATE_BURST_NS ? RATE_BURST_NS - rate_interval(rate) : 0;
+}
+
 struct fetch_program {
 	struct fetch_step *steps;
 	size_t nsteps;
@@ -176,6 +202,7 @@ struct fetch_program {
 	struct fetch_aggregate *aggregate; /* NULL: none */
 	struct fetch_literal *literals;
 	size_t nliterals;
+	struct fetch_sample sample;
 	uint8_t role;  /* enum site_role: what a hit of the site means to the backend */
 	uint8_t match; /* enum site_match, unless the role is SITE_HIT */
 	size_t nkey;   /* the last steps: they push the key of a call, and are not among the arguments; 0 without one */

@@ -140,6 +140,7 @@ static int chunk_load(const struct kernel_arming *a, size_t from, size_t n)
 		                        .depth = s->returns.depth,
 		                        .cells = s->cells_fd,
 		                        .misfits = s->misfits_fd,
+		                        .samples = s->samples_fd,
 		                        .key_size = (uint32_t)manifest_key_size(a->attachment->manifest),
 		                        .stack = &a->stack };
 	struct emitted program;
@@ -227,6 +228,9 @@ static int attachment_prepare(struct kernel_arming *a, const struct arm_options 
 		err = kernel_layouts_create(s, a->attachment->manifest);
 	if (err)
 		return err;
+	err = kernel_samples_create(s, a->attachment->manifest);
+	if (err)
+		return err;
 	err = namespace_describe(&a->ns);
 	if (err)
 		return err;
@@ -282,6 +286,7 @@ static int attachment_pin_maps(const struct kernel_attachment *s, int number)
 		{ s->cells_fd, "cells" },
 		{ s->misfits_fd, "misfits" },
 		{ s->layouts_fd, "layouts" },
+		{ s->samples_fd, "samples" },
 		{ s->owned ? -1 : s->scope.fork_link, "fork" },
 		{ s->owned ? -1 : s->scope.exit_link, "exit" },
 	};

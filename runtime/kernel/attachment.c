@@ -19,6 +19,7 @@ struct kernel_attachment *kernel_attachment_new(struct kernel_session *k)
 			                         .control_fd = -1,
 			                         .processes_fd = -1,
 			                         .cells_fd = -1,
+			                         .samples_fd = -1,
 			                         .misfits_fd = -1,
 			                         .layouts_fd = -1,
 			                         .raised_fd = -1,
@@ -34,6 +35,7 @@ void kernel_attachment_close(struct kernel_attachment *s)
 {
 	if (!s)
 		return;
+	kernel_samples_close(s);
 	if (s->counts)
 		munmap(s->counts, s->counts_size);
 	if (s->control)
@@ -59,8 +61,8 @@ void kernel_attachment_close(struct kernel_attachment *s)
 
 void kernel_attachment_unpin(struct kernel_attachment *s, const struct attachment *attachment)
 {
-	static const char *const maps[] = { "counts",  "switch",  "processes", "cells",
-		                            "misfits", "layouts", "raised",    "held" };
+	static const char *const maps[] = { "counts",  "switch",  "processes", "cells", "misfits",
+		                            "layouts", "samples", "raised",    "held" };
 	struct session_pins *pins = &s->session->pins;
 	int n = (int)attachment->number;
 

@@ -130,6 +130,7 @@ static void kernel_counts(const struct attachment *attachment, uint32_t point, s
 		counts->lost += __atomic_load_n(&c->lost, __ATOMIC_RELAXED);
 		counts->other += __atomic_load_n(&c->other, __ATOMIC_RELAXED);
 	}
+	counts->unsampled = kernel_unsampled(s, point);
 	role = manifest_point_role(&manifest_points(attachment->manifest)[point]);
 	if (role == SITE_CALL) {
 		counts->entries = counts->hits;

@@ -206,6 +206,13 @@ void emit_aggregate_unread(struct emitter *e, size_t ncolumns);
 /* Returns a rough upper bound of the instructions of a step of an aggregate. */
 size_t emit_aggregate_bound(const struct fetch_program *p, const struct fetch_step *step);
 
+/* ---- sampling (emit-sample.c) ---- */
+
+/* Jumps to unsampled, with the point's struct kernel_sample in r8, if the hit is not chosen. Jumps to lost never. */
+void emit_sample(struct emitter *e, const struct fetch_sample *sample, unsigned shards, label unsampled, label lost);
+/* The instructions of emit_sample(), at most. */
+#define EMIT_SAMPLE_MAX 90
+
 /* ---- calls of functions (emit-returns.c) ---- */
 
 /*

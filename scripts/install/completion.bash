@@ -76,7 +76,7 @@ _probepoint_read_words() {
 		--) after=$i; return ;;
 		--*=*) value=${word#*=} word=${word%%=*} ;;
 		--pid | --file | --match | --session | --backend | --count | --output | --max-size | --max-files | --interval | --times | --top | --sort | --if | \
-			--string | --no-string | --cgroup | --maxactive | --min-duration | --latency | --on | --for | --budget | \
+			--string | --no-string | --cgroup | --maxactive | --every | --rate | --min-duration | --latency | --on | --for | --budget | \
 			--format | --color | --delay | --by | --rows | --html | --perfetto | --max-series | --listen | --user | --agg | --agg-size | --buffer | --print | --strlen | \
 			-["$with_argument"]) value=${words[++i]-} ;;
 		-["$with_argument"]*) value=${word:2} word=${word:0:2} ;;
@@ -103,13 +103,13 @@ _probepoint_options() {
 	echo "-p --pid"
 	case $command in
 	probe-list) echo "--all-processes --check -f --file -m --match --sites --sessions"; return ;;
-	probe-stat) echo "-a --all --folded --for -i --interval --max-series -n --openmetrics --plain --prometheus --sort --times --top" ;;
+	probe-stat) echo "-a --all --folded --for -i --interval --max-series -n --openmetrics --percentiles --plain --prometheus --sort --times --top" ;;
 	probe-disable) echo "--all -s --session"; return ;;
 	probe-enable) echo "--budget --for --inject --overwrite --record --system-calls --until-exit" ;;
 	probe-trace) echo "--color -n --count --delay --for --format --max-files --max-size -o --output" ;;
 	esac
-	echo "--agg --agg-size -b --backend --buffer --cgroup --children --fast -f --file --if --latency --maxactive --min-duration --no-string --on" \
-		"--pgrp --print -s --session --stack --string --strlen --uretprobe --yes"
+	echo "--agg --agg-size -b --backend --buffer --cgroup --children --every --fast -f --file --if --latency --maxactive --min-duration --no-string --on" \
+		"--pgrp --print --rate -s --session --stack --string --strlen --uretprobe --yes"
 }
 
 _probepoint_run() { timeout -k 1 "${PROBEPOINT_COMPLETION_TIME:-2}" "$@" 2>/dev/null </dev/null; }

@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|max-size|max-files|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|by|rows|html|perfetto|agg|agg-size|buffer|print|strlen|max-series|listen|user)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|max-size|max-files|interval|times|top|sort|if|string|no-string|cgroup|maxactive|every|rate|min-duration|latency|on|for|budget|format|color|delay|by|rows|html|perfetto|agg|agg-size|buffer|print|strlen|max-series|listen|user)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -116,6 +116,7 @@ _probepoint() {
 		'--children[include processes that the processes of -p fork]' '--pgrp[include process groups of the processes of -p]'
 		'*'{-f,--file=}'[select this executable or library]:file:_files'
 		'--if=[select hits for which the expression is true]:expression: '
+		'--every=[record and aggregate only each Nth hit]:number: ' '--rate=[record and aggregate at most N hits per second]:rate: '
 		'--maxactive=[track at most N calls in flight]:number: ' '--min-duration=[select calls that took TIME or more]:time: '
 		'--latency=[measure the time between two probes]:probe:_probepoint_probes:probe:_probepoint_probes'
 		'--agg=[compute this at the hits]:expression: ' '--agg-size=[keep at most N keys and buckets]:number: '
@@ -136,7 +137,7 @@ _probepoint() {
 	(probe-stat)
 		_arguments -S $options $arming {-a,--all}'[show also probes without hits]' {-i,--interval=}'[report every SECONDS]:seconds: ' \
 			{-n,--times=}'[stop after TIMES reports]:times: ' '--top=[show only the first N probes]:number: ' \
-			'--for=[stop after this time]:time: ' '--sort=[order by]:order:(hits rate lost name)' \
+			'--for=[stop after this time]:time: ' '--sort=[order by]:order:(hits rate lost name p50 p99)' '--percentiles[show P50 and P99 of pct()]' \
 			'--openmetrics[print OpenMetrics text]' '--prometheus[print text for Prometheus]' \
 			'--max-series=[print at most N series]:number: ' \
 			'--folded[print stacks as flame graphs need them]' '--plain[print lines also on a terminal]' '*:pattern:_probepoint_probes' ;;

@@ -62,6 +62,9 @@ table() {
 --print pid              | trace-session
 --agg-size 10            | trace-session
 --buffer 1M              | trace-session
+--every 10               | trace-session
+--rate 5/s               | trace-session
+--percentiles            |
 --agg count()            | trace-session
 --stack                  | trace-session trace-pid trace-file trace-command
 --folded                 |

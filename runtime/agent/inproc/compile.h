@@ -101,6 +101,16 @@ bool gen_aggregate_near(struct codebuf *c, const struct hit_group *group, const 
 /* Counts the hit as unread in n columns. */
 void gen_unread(struct codebuf *c, const struct hit_group *group, unsigned first, unsigned n);
 
+/* ---- sampling ---- */
+
+/*
+ * Jumps if the hit is not each `every`th one of those that the slot's counters have counted behind the predicate. That is so if
+ * unsampled < (idle + recorded + lost + 1) * (every - 1), so no other counter is needed.
+ */
+void gen_every(struct codebuf *c, const struct trampoline_consumer *consumer, bool has_ring, uint32_t unsampled);
+/* Jumps if the bucket has no token at the time that was taken. */
+void gen_token(struct codebuf *c, struct hit_bucket *bucket, uint32_t unsampled);
+
 /* ---- calls ---- */
 
 /* Adds the begin of a call, whose place is the top. Values and time then go to the call. */

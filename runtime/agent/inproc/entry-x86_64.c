@@ -46,6 +46,7 @@ ENTRY(entry_shrink, trampoline_shrink, "", "");
 ENTRY(entry_begin, trampoline_begin, "", "");
 ENTRY(entry_end, trampoline_end, "", "");
 ENTRY(entry_hash, trampoline_hash, "", "");
+ENTRY(entry_token, trampoline_token, "", "");
 ENTRY(entry_room, trampoline_room, "", "");
 ENTRY(entry_aggregate, trampoline_aggregate, "", "");
 ENTRY(entry_unread, trampoline_unread, "", "");

@@ -150,6 +150,7 @@ static void attachment_write_counts(int dir, const struct session_shm *shm, cons
 		shm_count(shm, i, &c);
 		counts[slots[i].point].recorded += c.recorded;
 		counts[slots[i].point].filtered += c.filtered;
+		counts[slots[i].point].unsampled += c.unsampled;
 		counts[slots[i].point].idle += c.idle;
 		counts[slots[i].point].lost += c.lost;
 		counts[slots[i].point].unmatched += c.unmatched;
