@@ -76,6 +76,14 @@ static char *pairs_text(struct pairs *pairs)
 	return text;
 }
 
+static bool files_have_glob(const struct options *o)
+{
+	for (size_t i = 0; i < o->nfiles; i++)
+		if (strpbrk(o->files[i], "*?["))
+			return true;
+	return false;
+}
+
 /* Checks what is missing or cannot be combined. */
 static void entry_check(struct config *config, struct config_entry *entry)
 {
@@ -89,8 +97,10 @@ static void entry_check(struct config *config, struct config_entry *entry)
 		config_error(config, entry->place, "the entry names no target; give file or process");
 	else if (entry->service && (o->cgroup || entry->process))
 		config_error(config, entry->place, "service cannot be combined with cgroup or process");
-	else if (entry->nbuild_ids && !o->nfiles)
-		config_error(config, entry->place, "build-id needs file");
+	else if (entry->nbuild_ids && (!o->nfiles || entry->process))
+		config_error(config, entry->place, "build-id needs file, and cannot be combined with process");
+	else if (entry->process && files_have_glob(o))
+		config_error(config, entry->place, "file cannot be a glob if process is given");
 	else if ((o->children || o->pgrp) && !entry->process)
 		config_error(config, entry->place, "%s needs process", o->children ? "children" : "pgrp");
 	else {
