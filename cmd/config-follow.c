@@ -98,7 +98,7 @@ static void follow_apply(struct config *config, config_watch_fn *watch, bool onl
 	struct config_result result;
 
 	config_apply(config, false, watch, &result);
-	if (!only_changes || result.changes || config->options->errors)
+	if (!only_changes || result.changes || result.partly || config->options->errors)
 		config_report(config, &result, false, only_changes);
 	config_result_free(&result);
 }
