@@ -15,7 +15,7 @@ void config_error(struct config *config, struct config_place place, const char *
 	char *message;
 	va_list args;
 
-	if (config->errors++ >= ERRORS_MAX)
+	if (config->muted || config->errors++ >= ERRORS_MAX)
 		return;
 	va_start(args, format);
 	message = xvasprintf(format, args);
@@ -52,6 +52,12 @@ static void pairs_add(struct pairs *pairs, const struct config_key *key, const s
 	pairs->list[pairs->n++] = (struct pair){ key, value };
 }
 
+static void pairs_apply(struct config *config, struct config_entry *entry, const struct pairs *pairs)
+{
+	for (size_t i = 0; i < pairs->n; i++)
+		config_key_apply(config, entry, pairs->list[i].key, pairs->list[i].value);
+}
+
 /* ---- entries ---- */
 
 static int pair_compare(const void *a, const void *b)
@@ -74,6 +80,19 @@ static char *pairs_text(struct pairs *pairs)
 		config_key_print(out, pairs->list[i].key, pairs->list[i].value);
 	xmemstream_close(out);
 	return text;
+}
+
+static void entry_release(struct config_entry *entry)
+{
+	free(entry->options.files);
+	free(entry->options.pids);
+	free(entry->options.strings);
+	free(entry->options.addresses);
+	free(entry->options.print);
+	free(entry->options.usage_error);
+	free(entry->arming.patterns);
+	free(entry->build_ids);
+	free(entry->text);
 }
 
 static bool files_have_glob(const struct options *o)
@@ -137,11 +156,15 @@ static void entry_parse(struct config *config, struct config_session *session, c
 		else if (key)
 			pairs_add(&pairs, key, node->children[i + 1]);
 	}
-	for (size_t i = 0; i < inherited->n; i++)
-		if (!pairs_find(&pairs, inherited->list[i].key))
-			pairs_add(&pairs, inherited->list[i].key, inherited->list[i].value);
-	for (size_t i = 0; i < pairs.n; i++)
-		config_key_apply(config, entry, pairs.list[i].key, pairs.list[i].value);
+	pairs_apply(config, entry, &pairs);
+	config->muted = true; /* session_parse() has reported them */
+	for (size_t i = 0; i < inherited->n; i++) {
+		if (pairs_find(&pairs, inherited->list[i].key))
+			continue;
+		config_key_apply(config, entry, inherited->list[i].key, inherited->list[i].value);
+		pairs_add(&pairs, inherited->list[i].key, inherited->list[i].value);
+	}
+	config->muted = false;
 	entry->text = pairs_text(&pairs);
 	free(pairs.list);
 	if (!config->errors)
@@ -185,6 +208,7 @@ static void session_name(struct config *config, struct config_session *session, 
 static void session_parse(struct config *config, const struct config_node *node)
 {
 	const struct config_node *arm = NULL;
+	struct config_entry defaults = { .text = NULL };
 	struct config_session *session;
 	struct pairs pairs = { 0 };
 
@@ -213,6 +237,8 @@ static void session_parse(struct config *config, const struct config_node *node)
 				pairs_add(&pairs, key, value);
 		}
 	}
+	pairs_apply(config, &defaults, &pairs);
+	entry_release(&defaults);
 	if (!session->name && !config->errors)
 		config_error(config, node->place, "the session has no name; give 'session: NAME'");
 	if (!arm || arm->type != CONFIG_LIST)
@@ -272,19 +298,6 @@ bool config_parse(struct config *config, const char *bytes, size_t size)
 	if (config->errors > ERRORS_MAX)
 		ui_error(config->options, "%s: %zu more errors", config->path, config->errors - ERRORS_MAX);
 	return !config->errors;
-}
-
-static void entry_release(struct config_entry *entry)
-{
-	free(entry->options.files);
-	free(entry->options.pids);
-	free(entry->options.strings);
-	free(entry->options.addresses);
-	free(entry->options.print);
-	free(entry->options.usage_error);
-	free(entry->arming.patterns);
-	free(entry->build_ids);
-	free(entry->text);
 }
 
 void config_free(struct config *config)

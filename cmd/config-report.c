@@ -78,7 +78,7 @@ void config_report(struct config *config, const struct config_result *result, bo
 	json_object *document, *rows;
 
 	if (!o->json) {
-		for (size_t i = 0; i < result->n; i++)
+		for (size_t i = 0; i < result->n && !o->quiet; i++)
 			if (!only_changes || (result->rows[i].state != CONFIG_SAME && result->rows[i].state != CONFIG_OLD))
 				row_put(stdout, &result->rows[i], o->verbose);
 		if (check)

@@ -72,6 +72,7 @@ struct config {
 	size_t nstrings;
 	struct options *options; /* of the command, which errors are reported with */
 	size_t errors;
+	bool muted; /* the errors of what is being parsed were reported before */
 };
 
 /* Reports an error at a place: "FILE:LINE:COLUMN: message". */

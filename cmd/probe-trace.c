@@ -91,6 +91,22 @@ static const char *first_printing(const struct trace_command *t)
 	return t->format ? "--format" : t->color ? "--color" : t->otlp ? "--otlp" : t->delay >= 0 ? "--delay" : NULL;
 }
 
+/* With --otlp, lets the records of NAME__return have a duration, which arms NAME__entry as well. */
+static void trace_take_durations(struct trace_command *t)
+{
+	struct options *o = &t->options;
+
+	if (!t->otlp || !t->arming.npatterns || o->print || o->min_duration || o->latency[0])
+		return;
+	for (size_t i = 0; i < t->arming.npatterns; i++) {
+		size_t length = strlen(t->arming.patterns[i]), n = strlen("__return");
+
+		if (length < n || strcmp(t->arming.patterns[i] + length - n, "__return"))
+			return;
+	}
+	o->filter = o->filter ? xasprintf("(%s) && duration >= 0", o->filter) : "duration >= 0";
+}
+
 static error_t trace_check(struct argp_state *state, struct trace_command *t)
 {
 	struct options *o = &t->options;
@@ -117,6 +133,7 @@ static error_t trace_check(struct argp_state *state, struct trace_command *t)
 	if (t->arming.npatterns && o->session)
 		return options_usage_error(
 			state, o, "-s cannot be combined with a PATTERN, which is armed in a session of its own");
+	trace_take_durations(t);
 	return arming_check_options(state, o, &t->arming);
 }
 

@@ -32,7 +32,7 @@ sessions:
         service: $S
 E2
 expect 3 probe-enable --config "$T/config.yaml"
-want_like "a service that does not run" "waiting *(service '$S' is not running)" "$out"
+want_like "a service that does not run" "waiting *service '$S' is not running*" "$out"
 probe-enable --config "$T/config.yaml" --follow >"$T/follow" 2>"$T/follow.err" &
 follower=$!
 restart
