@@ -82,3 +82,16 @@ expect 2 probe-enable --config "$T/config.yaml" --check --follow
 expect 2 probe-enable --config "$T/config.yaml" -f /bin/true
 expect 2 probe-enable --config "$T/config.yaml" 'svc:*'
 expect 2 probe-enable --check 'svc:*' -f /bin/true
+
+# The example of a fleet is valid, on a machine with or without its files.
+cp examples/fleet/probepoint.yaml "$T/fleet.yaml"
+chmod 644 "$T/fleet.yaml"
+probe-enable --config "$T/fleet.yaml" --check >"$T/out" 2>&1
+status=$?
+[ $status = 0 ] || [ $status = 3 ] || fail "examples/fleet/probepoint.yaml: $(cat "$T/out")"
+! have systemd-analyze || for unit in examples/fleet/probepoint@.service; do
+	cp "$unit" "$T/probepoint@.service"
+	sed -i "s#/usr/bin/probe-enable#$B/bin/probe-enable#" "$T/probepoint@.service"
+	systemd-analyze verify --man=no "$T/probepoint@.service" >"$T/out" 2>&1
+	! grep "probepoint@" "$T/out" || fail "the unit is invalid"
+done
