@@ -215,18 +215,24 @@ int arming_request_new(const struct options *options, const struct arming *armin
 	if (err)
 		return err;
 	err = request_add_probes(*request, options, arming);
-	if (!err)
-		err = request_add_arguments(*request, options);
-	if (!err)
-		err = request_add_scope(*request, options);
-	if (!err)
-		err = request_add_processes(*request, options, arming);
-	if (!err && arming->label)
-		err = pp_request_label(*request, arming->label);
-	if (!err) {
-		request_add_flags(*request, options, arming);
-		return 0;
-	}
+	if (err)
+		goto failed;
+	err = request_add_arguments(*request, options);
+	if (err)
+		goto failed;
+	err = request_add_scope(*request, options);
+	if (err)
+		goto failed;
+	err = request_add_processes(*request, options, arming);
+	if (err)
+		goto failed;
+	err = arming->label ? pp_request_label(*request, arming->label) : 0;
+	if (err)
+		goto failed;
+	request_add_flags(*request, options, arming);
+	return 0;
+
+failed:
 	pp_request_free(*request);
 	*request = NULL;
 	return err;

@@ -20,8 +20,8 @@ struct arming {
 	struct child child; /* runs COMMAND */
 	bool record, overwrite, calls;
 	const char *label; /* pp_request_label(); NULL: none */
-	double budget; /* as a share of one CPU; 0: none */
-	bool hold;     /* pp_session_hold() will disarm the probes */
+	double budget;     /* as a share of one CPU; 0: none */
+	bool hold;         /* pp_session_hold() will disarm the probes */
 };
 
 /* Takes the argument that argp has found: a pattern, or COMMAND and all that follows if it comes after "--". */

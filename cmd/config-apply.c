@@ -276,8 +276,9 @@ static bool row_take_report(struct applying *a, const struct to_arm *to_arm, str
 	}
 	images_free(&images);
 	if (refused && first && !row->reason)
-		row->reason = row->sites ? xasprintf("%zu of %zu sites refused: %s", refused, refused + row->sites, first)
-		                         : xstrdup(first);
+		row->reason = row->sites
+		                      ? xasprintf("%zu of %zu sites refused: %s", refused, refused + row->sites, first)
+		                      : xstrdup(first);
 	a->result->partly |= refused > 0;
 	return row->sites > 0;
 }

@@ -63,7 +63,7 @@ char *config_label(const struct config *config, const struct config_entry *entry
 
 /* ---- reading ---- */
 
-struct reading {
+struct label_reading {
 	struct config *config;
 	struct config_armed_list *armed;
 	const char *session;
@@ -85,7 +85,7 @@ static char *label_take(const char **label, const char *word)
 
 static int armed_add(const struct pp_labelled *labelled, void *arg)
 {
-	struct reading *r = arg;
+	struct label_reading *r = arg;
 	const char *label = labelled->label;
 	char *file = label_take(&label, "config ");
 	bool is_ours = file && !strcmp(file, r->config->real_path);
@@ -113,7 +113,7 @@ static int armed_add(const struct pp_labelled *labelled, void *arg)
 
 static int session_add(const char *name, void *arg)
 {
-	struct reading *r = arg;
+	struct label_reading *r = arg;
 	struct pp_session *session;
 	int err = pp_session_open(name, false, &session);
 
@@ -131,7 +131,7 @@ static int session_add(const char *name, void *arg)
 
 void config_armed_read(struct config *config, struct config_armed_list *armed)
 {
-	struct reading r = { .config = config, .armed = armed };
+	struct label_reading r = { .config = config, .armed = armed };
 
 	*armed = (struct config_armed_list){ 0 };
 	pp_sessions(session_add, &r);

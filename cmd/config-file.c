@@ -25,7 +25,8 @@ static bool file_is_trusted(struct config *config, const struct stat *st)
 	else if (st->st_size > FILE_MAX)
 		config_error(config, none, "the file has more than 1 MiB");
 	else if (st->st_uid && st->st_uid != geteuid())
-		config_error(config, none, "the file belongs to user %u, who could arm probes in your name; chown it to %s",
+		config_error(config, none,
+		             "the file belongs to user %u, who could arm probes in your name; chown it to %s",
 		             st->st_uid, geteuid() ? "yourself" : "root");
 	else if (st->st_mode & 022)
 		config_error(config, none,

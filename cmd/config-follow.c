@@ -65,8 +65,9 @@ static int directories_watch(const struct config *config)
 
 				*(strrchr(dir, '/') + 1) = 0;
 				/* A glob or a missing directory is seen by the poll. */
-				inotify_add_watch(fd, dir, IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE |
-				                                   IN_MOVED_FROM | IN_ATTRIB);
+				inotify_add_watch(fd, dir,
+				                  IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM |
+				                          IN_ATTRIB);
 				free(dir);
 			}
 		}
@@ -110,8 +111,8 @@ static bool config_reload(struct config *config)
 	bool valid = config_read(&read, config->path, config->options) == STATUS_DONE;
 
 	if (valid && strcmp(read.real_path, config->real_path)) {
-		ui_error(config->options, "%s: the path leads to another file now, '%s'; restart to use it", config->path,
-		         read.real_path);
+		ui_error(config->options, "%s: the path leads to another file now, '%s'; restart to use it",
+		         config->path, read.real_path);
 		valid = false;
 	}
 	if (!valid) {

@@ -28,17 +28,17 @@ void config_error(struct config *config, struct config_place place, const char *
 }
 
 /* A key of a session or an entry, with its value. */
-struct pair {
+struct key_value {
 	const struct config_key *key;
 	const struct config_node *value;
 };
 
 struct pairs {
-	struct pair *list;
+	struct key_value *list;
 	size_t n;
 };
 
-static const struct pair *pairs_find(const struct pairs *pairs, const struct config_key *key)
+static const struct key_value *pairs_find(const struct pairs *pairs, const struct config_key *key)
 {
 	for (size_t i = 0; i < pairs->n; i++)
 		if (pairs->list[i].key == key)
@@ -49,7 +49,7 @@ static const struct pair *pairs_find(const struct pairs *pairs, const struct con
 static void pairs_add(struct pairs *pairs, const struct config_key *key, const struct config_node *value)
 {
 	pairs->list = xreallocarray(pairs->list, pairs->n + 1, sizeof(*pairs->list));
-	pairs->list[pairs->n++] = (struct pair){ key, value };
+	pairs->list[pairs->n++] = (struct key_value){ key, value };
 }
 
 static void pairs_apply(struct config *config, struct config_entry *entry, const struct pairs *pairs)
@@ -62,7 +62,7 @@ static void pairs_apply(struct config *config, struct config_entry *entry, const
 
 static int pair_compare(const void *a, const void *b)
 {
-	const struct pair *x = a, *y = b;
+	const struct key_value *x = a, *y = b;
 
 	return (x->key > y->key) - (x->key < y->key);
 }
@@ -194,8 +194,9 @@ static void session_name(struct config *config, struct config_session *session, 
 		return;
 	}
 	if (value->type != CONFIG_SCALAR || !name_is_valid(value->text)) {
-		config_error(config, value->place,
-		             "session: give a name of 1 to 64 letters, digits, '_' and '-', which does not start with '-'");
+		config_error(
+			config, value->place,
+			"session: give a name of 1 to 64 letters, digits, '_' and '-', which does not start with '-'");
 		return;
 	}
 	session->name = xstrdup(value->text);

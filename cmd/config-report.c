@@ -8,14 +8,9 @@
 #include "cmd/ui.h"
 
 static const char *const state_names[] = {
-	[CONFIG_SAME] = "same",
-	[CONFIG_ARMED] = "armed",
-	[CONFIG_TO_ARM] = "to arm",
-	[CONFIG_DISARMED] = "disarmed",
-	[CONFIG_TO_DISARM] = "to disarm",
-	[CONFIG_OLD] = "old",
-	[CONFIG_WAITING] = "waiting",
-	[CONFIG_REFUSED] = "refused",
+	[CONFIG_SAME] = "same",         [CONFIG_ARMED] = "armed",         [CONFIG_TO_ARM] = "to arm",
+	[CONFIG_DISARMED] = "disarmed", [CONFIG_TO_DISARM] = "to disarm", [CONFIG_OLD] = "old",
+	[CONFIG_WAITING] = "waiting",   [CONFIG_REFUSED] = "refused",
 };
 
 enum { BUILD_ID_SHOWN = 12 };
@@ -53,7 +48,7 @@ static void row_put(FILE *out, const struct config_row *row, bool verbose)
 	putc('\n', out);
 }
 
-static json_object *row_json(const struct config_row *row)
+static json_object *config_row_json(const struct config_row *row)
 {
 	json_object *object = json_new_object();
 
@@ -79,10 +74,12 @@ void config_report(struct config *config, const struct config_result *result, bo
 
 	if (!o->json) {
 		for (size_t i = 0; i < result->n && !o->quiet; i++)
-			if (!only_changes || (result->rows[i].state != CONFIG_SAME && result->rows[i].state != CONFIG_OLD))
+			if (!only_changes ||
+			    (result->rows[i].state != CONFIG_SAME && result->rows[i].state != CONFIG_OLD))
 				row_put(stdout, &result->rows[i], o->verbose);
 		if (check)
-			ui_info(o, "%s: valid; %zu change%s", config->path, result->changes, ui_plural(result->changes));
+			ui_info(o, "%s: valid; %zu change%s", config->path, result->changes,
+			        ui_plural(result->changes));
 		ui_flush();
 		ui_notices(o);
 		return;
@@ -93,7 +90,7 @@ void config_report(struct config *config, const struct config_result *result, bo
 	json_add_bool(document, "check", check);
 	json_add_uint(document, "changes", result->changes);
 	for (size_t i = 0; i < result->n; i++)
-		json_append(rows, row_json(&result->rows[i]));
+		json_append(rows, config_row_json(&result->rows[i]));
 	json_add(document, "entries", rows);
 	ui_print_document(o, stdout, document);
 	ui_flush();

@@ -155,7 +155,7 @@ struct finding {
 	uint64_t inode;
 };
 
-static struct config_target *target_add(struct finding *f)
+static struct config_target *finding_add(struct finding *f)
 {
 	struct config_targets *t = f->targets;
 	struct config_target *target;
@@ -177,7 +177,7 @@ static bool build_id_is_wanted(const struct config_entry *entry, const char *bui
 }
 
 /* Adds a file. is_glob: files that do not have the wanted build-id are left out. */
-static void target_add_file(struct finding *f, const char *path, bool is_glob)
+static void finding_add_file(struct finding *f, const char *path, bool is_glob)
 {
 	static const char *const none[] = { "no:probe" }; /* only the build-id is needed */
 	struct config_target *target;
@@ -197,7 +197,7 @@ static void target_add_file(struct finding *f, const char *path, bool is_glob)
 		free(build_id);
 		return;
 	}
-	target = target_add(f);
+	target = finding_add(f);
 	target->file = xstrdup(path);
 	target->build_id = build_id ? build_id : xstrdup("");
 	target->missing = missing;
@@ -210,16 +210,16 @@ static void targets_add_glob(struct finding *f, const char *pattern)
 	glob_t found;
 
 	if (!is_glob) {
-		target_add_file(f, pattern, false);
+		finding_add_file(f, pattern, false);
 		return;
 	}
 	if (!glob(pattern, GLOB_NOSORT, NULL, &found)) {
 		for (size_t i = 0; i < found.gl_pathc; i++)
-			target_add_file(f, found.gl_pathv[i], true);
+			finding_add_file(f, found.gl_pathv[i], true);
 		globfree(&found);
 	}
 	if (f->targets->n == before) {
-		struct config_target *target = target_add(f);
+		struct config_target *target = finding_add(f);
 
 		target->file = xstrdup(pattern);
 		target->missing = xasprintf("no program or library%s matches '%s'",
@@ -227,17 +227,17 @@ static void targets_add_glob(struct finding *f, const char *pattern)
 	}
 }
 
-static void target_add_process(pid_t pid, uint64_t start, void *arg)
+static void finding_add_process(pid_t pid, uint64_t start, void *arg)
 {
-	struct config_target *target = target_add(arg);
+	struct config_target *target = finding_add(arg);
 
 	target->pid = pid;
 	target->start = start;
 }
 
-static void target_add_missing(struct finding *f, char *missing)
+static void finding_add_missing(struct finding *f, char *missing)
 {
-	target_add(f)->missing = missing;
+	finding_add(f)->missing = missing;
 }
 
 void config_targets_find(const struct config_entry *entry, struct config_targets *targets)
@@ -250,13 +250,13 @@ void config_targets_find(const struct config_entry *entry, struct config_targets
 	if (service)
 		f.cgroup = service;
 	if (entry->service && !service) {
-		target_add_missing(&f, xasprintf("service '%s' is not running", entry->service));
+		finding_add_missing(&f, xasprintf("service '%s' is not running", entry->service));
 	} else if (f.cgroup && stat(f.cgroup, &st)) {
-		target_add_missing(&f, xasprintf("control group '%s': %s", f.cgroup, strerror(errno)));
+		finding_add_missing(&f, xasprintf("control group '%s': %s", f.cgroup, strerror(errno)));
 	} else if (entry->process) {
-		processes_find(entry->process, target_add_process, &f);
+		processes_find(entry->process, finding_add_process, &f);
 		if (!targets->n)
-			target_add_missing(&f, xasprintf("no process matches '%s'", entry->process));
+			finding_add_missing(&f, xasprintf("no process matches '%s'", entry->process));
 	} else {
 		f.inode = f.cgroup ? st.st_ino : 0;
 		for (size_t i = 0; i < entry->options.nfiles; i++)

@@ -97,7 +97,8 @@ static struct config_node *scalar_parse(struct tree_parser *p)
 static struct config_node *node_parse(struct tree_parser *p, unsigned depth);
 
 /* Parses the children of a list or map up to its end. */
-static struct config_node *parent_parse(struct tree_parser *p, enum config_type type, yaml_event_type_t end, unsigned depth)
+static struct config_node *parent_parse(struct tree_parser *p, enum config_type type, yaml_event_type_t end,
+                                        unsigned depth)
 {
 	const yaml_event_t *e = &p->event;
 	bool anchored = type == CONFIG_MAP ? e->data.mapping_start.anchor || e->data.mapping_start.tag
@@ -138,7 +139,8 @@ static void document_parse(struct tree_parser *p, struct config_node **tree)
 	}
 }
 
-bool config_tree_parse(const char *bytes, size_t size, struct config_node **tree, struct config_place *place, char **error)
+bool config_tree_parse(const char *bytes, size_t size, struct config_node **tree, struct config_place *place,
+                       char **error)
 {
 	struct tree_parser p = { .error = NULL };
 
@@ -162,7 +164,8 @@ bool config_tree_parse(const char *bytes, size_t size, struct config_node **tree
 
 #else
 
-bool config_tree_parse(const char *bytes, size_t size, struct config_node **tree, struct config_place *place, char **error)
+bool config_tree_parse(const char *bytes, size_t size, struct config_node **tree, struct config_place *place,
+                       char **error)
 {
 	(void)bytes;
 	(void)size;

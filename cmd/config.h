@@ -33,14 +33,15 @@ enum config_type { CONFIG_SCALAR, CONFIG_LIST, CONFIG_MAP };
 struct config_node {
 	enum config_type type;
 	struct config_place place;
-	char *text; /* of a scalar */
-	bool plain; /* a scalar without quotes */
+	char *text;                    /* of a scalar */
+	bool plain;                    /* a scalar without quotes */
 	struct config_node **children; /* of a map: key, value, key, value ... */
 	size_t n;
 };
 
 /* Parses YAML. Returns NULL if it is not valid: *error is the message, which the caller frees. *tree NULL: an empty file. */
-bool config_tree_parse(const char *bytes, size_t size, struct config_node **tree, struct config_place *place, char **error);
+bool config_tree_parse(const char *bytes, size_t size, struct config_node **tree, struct config_place *place,
+                       char **error);
 void config_tree_free(struct config_node *node);
 
 /* ---- the configuration ---- */
@@ -103,13 +104,13 @@ void config_key_print(FILE *out, const struct config_key *key, const struct conf
 
 /* What an entry means now: a file, a process, or what keeps it from being armed. */
 struct config_target {
-	char *file;      /* NULL: all files of the process */
-	char *build_id;  /* of the file; "": not known */
-	pid_t pid;       /* 0: all processes */
-	uint64_t start;  /* of the process */
-	char *cgroup;    /* directory; NULL: none */
-	uint64_t inode;  /* of the directory */
-	char *missing;   /* why nothing can be armed; NULL: it can */
+	char *file;     /* NULL: all files of the process */
+	char *build_id; /* of the file; "": not known */
+	pid_t pid;      /* 0: all processes */
+	uint64_t start; /* of the process */
+	char *cgroup;   /* directory; NULL: none */
+	uint64_t inode; /* of the directory */
+	char *missing;  /* why nothing can be armed; NULL: it can */
 };
 
 struct config_targets {

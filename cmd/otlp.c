@@ -39,7 +39,8 @@ struct otlp *otlp_new(const struct options *options, const struct arming *arming
 
 	otlp->options = options;
 	otlp->field = field;
-	otlp->resources = arming->argv ? otlp_resources_new(arming->child.pid, arming->child.path) : otlp_resources_new(0, NULL);
+	otlp->resources =
+		arming->argv ? otlp_resources_new(arming->child.pid, arming->child.path) : otlp_resources_new(0, NULL);
 	if (getrandom(otlp->random, sizeof(otlp->random), 0) != sizeof(otlp->random))
 		otlp->random[0] = (uint64_t)time(NULL);
 	otlp->random[1] |= 1;
@@ -171,7 +172,7 @@ struct field_search {
 	bool found;
 };
 
-static int argument_find(const char *probe, const char *argument, void *arg)
+static int trace_id_find(const char *probe, const char *argument, void *arg)
 {
 	struct field_search *search = arg;
 
@@ -186,7 +187,7 @@ enum status otlp_check(const struct otlp *otlp, struct options *options, struct 
 
 	if (!otlp->field)
 		return STATUS_DONE;
-	pp_session_arguments(session, argument_find, &search);
+	pp_session_arguments(session, trace_id_find, &search);
 	if (search.found)
 		return STATUS_DONE;
 	ui_error(options, "--trace-id: no probe has an argument '%s'; list the arguments with probe-list", otlp->field);
@@ -274,7 +275,9 @@ static bool argument_add(json_object *attributes, const char *key, const struct 
 			otlp_add(attributes, key, "doubleValue", json_double(value));
 		else
 			otlp_add(attributes, key, "doubleValue",
-			         json_text(isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity"));
+			         json_text(isnan(value) ? "NaN"
+			                   : value > 0  ? "Infinity"
+			                                : "-Infinity"));
 		break;
 	}
 	case PP_SIGNED:
@@ -333,8 +336,8 @@ static void json_add_ns(json_object *to, const char *key, int64_t ns)
 }
 
 /* Prints {"NAMEs":[{"resource":...,"scopeNAMEs":[{"scope":...,"ITEMS":[item]}]}]} and frees the item. */
-static void line_put(FILE *out, json_object *resource, const char *outer, const char *inner, const char *items,
-                     json_object *item)
+static void request_put(FILE *out, json_object *resource, const char *outer, const char *inner, const char *items,
+                        json_object *item)
 {
 	json_object *line = json_new_object(), *of_resource = json_new_object(), *of_scope = json_new_object();
 	json_object *scope = json_new_object(), *lists[3] = { json_new_array(), json_new_array(), json_new_array() };
@@ -355,7 +358,7 @@ static void line_put(FILE *out, json_object *resource, const char *outer, const 
 
 static void log_put(FILE *out, json_object *resource, json_object *record)
 {
-	line_put(out, resource, "resourceLogs", "scopeLogs", "logRecords", record);
+	request_put(out, resource, "resourceLogs", "scopeLogs", "logRecords", record);
 }
 
 /* Returns a log record without its attributes. The text becomes its body. */
@@ -429,7 +432,8 @@ static json_object *span_name(const struct otlp *otlp, const char *probe)
 	if (otlp->options->latency[0] && !text_ends(probe, "__return"))
 		name = xasprintf("%s..%s", otlp->options->latency[0], probe);
 	else
-		name = xasprintf("%.*s", (int)(length - strlen(text_ends(probe, "%return") ? "%return" : "__return")), probe);
+		name = xasprintf("%.*s", (int)(length - strlen(text_ends(probe, "%return") ? "%return" : "__return")),
+		                 probe);
 	object = json_text(name);
 	free(name);
 	return object;
@@ -473,8 +477,8 @@ static void span_put(FILE *out, struct otlp *otlp, const struct pp_event *event,
 	if (dropped)
 		json_add_uint(span, "droppedAttributesCount", dropped);
 	json_add(span, "status", json_new_object());
-	line_put(out, otlp_resource(otlp->resources, pp_event_pid(event), pp_event_comm(event)), "resourceSpans",
-	         "scopeSpans", "spans", span);
+	request_put(out, otlp_resource(otlp->resources, pp_event_pid(event), pp_event_comm(event)), "resourceSpans",
+	            "scopeSpans", "spans", span);
 }
 
 void otlp_put(FILE *out, struct otlp *otlp, const struct pp_event *event)

@@ -46,7 +46,18 @@ struct enable {
 
 /* ---- the command line ---- */
 
-enum { KEY_RECORD = 0x200, KEY_OVERWRITE, KEY_FOR, KEY_UNTIL_EXIT, KEY_BUDGET, KEY_INJECT, KEY_CALLS, KEY_CONFIG, KEY_CHECK, KEY_FOLLOW };
+enum {
+	KEY_RECORD = 0x200,
+	KEY_OVERWRITE,
+	KEY_FOR,
+	KEY_UNTIL_EXIT,
+	KEY_BUDGET,
+	KEY_INJECT,
+	KEY_CALLS,
+	KEY_CONFIG,
+	KEY_CHECK,
+	KEY_FOLLOW
+};
 
 static const struct argp_option enable_options[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, even without a reader (flight recorder)", 1 },
@@ -113,7 +124,8 @@ static error_t enable_check_config(struct argp_state *state, struct enable *e)
 	if (e->arming.npatterns || e->arming.argv || o->npids || o->nfiles || o->session || o->backend ||
 	    o->latency[0] || options_first_arming(o) || e->arming.hold || e->arming.record || e->arming.calls ||
 	    e->inject || e->budget >= 0)
-		return options_usage_error(state, o, "--config cannot be combined with what FILE describes; put it into FILE");
+		return options_usage_error(state, o,
+		                           "--config cannot be combined with what FILE describes; put it into FILE");
 	return 0;
 }
 

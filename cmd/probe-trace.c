@@ -80,7 +80,8 @@ static const struct argp_option trace_options[] = {
 	{ "color", KEY_COLOR, "WHEN", 0, "print each probe in a color of its own: auto (default), always or never", 1 },
 	{ "delay", KEY_DELAY, "TIME", 0,
 	  "hold records back for TIME to print them in the order of time (default 100ms)", 1 },
-	{ "otlp", KEY_OTLP, 0, 0, "print OTLP/JSON, for a collector of OpenTelemetry: a line for each log record or span", 1 },
+	{ "otlp", KEY_OTLP, 0, 0,
+	  "print OTLP/JSON, for a collector of OpenTelemetry: a line for each log record or span", 1 },
 	{ "trace-id", KEY_TRACE_ID, "ARG", 0, "with --otlp: take the trace id from argument ARG", 1 },
 	{ 0 },
 };

@@ -88,8 +88,9 @@ static int round_describe(struct round *round, const char *label, struct manifes
 	struct described d = { 0 };
 	int err = manifest_builder_new(&d.builder);
 
-	if (!err && label)
-		err = manifest_set_label(d.builder, label);
+	if (err)
+		return err;
+	err = label ? manifest_set_label(d.builder, label) : 0;
 	for (size_t i = 0; i < round->npoints && !err; i++)
 		err = described_add(&d, round->points[i], round->backend);
 	if (!err)

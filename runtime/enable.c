@@ -126,14 +126,16 @@ int pp_request_check(const struct pp_request *request, struct pp_report **report
 	*report = NULL;
 	rounds_choose_all(&e);
 	err = targets_find(&e.targets, request);
-	if (!err) {
-		points_assign(&e);
-		for (size_t i = 0; i < e.targets.npoints; i++)
-			e.targets.points[i].pending = !e.targets.points[i].error;
-		err = enabling_report(&e, report);
-	}
-	if (!err && !e.targets.npoints)
-		err = no_targets(&e);
+	if (err)
+		goto out;
+	points_assign(&e);
+	for (size_t i = 0; i < e.targets.npoints; i++)
+		e.targets.points[i].pending = !e.targets.points[i].error;
+	err = enabling_report(&e, report);
+	if (err)
+		goto out;
+	err = e.targets.npoints ? 0 : no_targets(&e);
+out:
 	targets_release(&e.targets);
 	return err;
 }

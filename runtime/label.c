@@ -33,8 +33,8 @@ static bool labelled_fill(struct pp_labelled *labelled, const struct attachment 
 		return true; /* neither the pid nor the path means the same here */
 	labelled->file_state = file_state_read(file, labelled->file);
 	if (labelled->pid)
-		labelled->life = (enum pp_life)process_life(labelled->pid,
-		                                            backend->start_time(attachment, points[0].pid));
+		labelled->life =
+			(enum pp_life)process_life(labelled->pid, backend->start_time(attachment, points[0].pid));
 	return true;
 }
 

@@ -183,7 +183,7 @@ static int session_disarm_locked(struct pp_session *session, const struct backen
 	return backend->remove(session);
 }
 
-static int session_disarm(struct pp_session *session, const struct selection *selection, size_t *points)
+static int selection_disarm(struct pp_session *session, const struct selection *selection, size_t *points)
 {
 	*points = 0;
 	for (size_t b = 0; b < nbackends; b++) {
@@ -208,7 +208,7 @@ static int session_disarm(struct pp_session *session, const struct selection *se
 int pp_session_disable_attachment(struct pp_session *session, uint32_t attachment, size_t *points)
 {
 	const struct selection selection = { .attachment = attachment, .is_attachment = true };
-	int err = session_disarm(session, &selection, points);
+	int err = selection_disarm(session, &selection, points);
 
 	if (err || *points)
 		return err;
@@ -219,7 +219,7 @@ int pp_session_disable(struct pp_session *session, pid_t pid, const char *const 
                        size_t *points)
 {
 	const struct selection selection = { .pid = pid, .patterns = patterns, .npatterns = npatterns };
-	int err = session_disarm(session, &selection, points);
+	int err = selection_disarm(session, &selection, points);
 
 	if (err)
 		return err;

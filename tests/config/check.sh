@@ -89,9 +89,8 @@ chmod 644 "$T/fleet.yaml"
 probe-enable --config "$T/fleet.yaml" --check >"$T/out" 2>&1
 status=$?
 [ $status = 0 ] || [ $status = 3 ] || fail "examples/fleet/probepoint.yaml: $(cat "$T/out")"
-! have systemd-analyze || for unit in examples/fleet/probepoint@.service; do
-	cp "$unit" "$T/probepoint@.service"
-	sed -i "s#/usr/bin/probe-enable#$B/bin/probe-enable#" "$T/probepoint@.service"
+if have systemd-analyze; then
+	sed "s#/usr/bin/probe-enable#$B/bin/probe-enable#" examples/fleet/probepoint@.service >"$T/probepoint@.service"
 	systemd-analyze verify --man=no "$T/probepoint@.service" >"$T/out" 2>&1
 	! grep "probepoint@" "$T/out" || fail "the unit is invalid"
-done
+fi
