@@ -40,7 +40,8 @@ install_version 2 # an upgrade
 run 20
 # A process of the old version runs on during an upgrade.
 coproc OLD { exec "$T/bin/service"; }
-runs "$OLD_PID" "$T/bin/service"
+old=$OLD_PID
+runs $old "$T/bin/service"
 install_version 3
 echo 5 >&"${OLD[1]}"
 read -r -u "${OLD[0]}" answer
@@ -59,8 +60,8 @@ want "how often each version was armed" "2 2 1" "$(for v in 1 2 3; do report arm
 [ -z "$(report armed "$(build_id "$T/version.1")" | grep -v 'since 2[0-9-]*T[0-9:]*Z')" ] || fail "an armed version has no time"
 
 # The file is overwritten in place: its inode stays, so what was armed in it is disarmed first.
-eval "exec ${OLD[1]}>&-"
-wait "$OLD_PID"
+exec {OLD[1]}>&-
+wait $old
 cat "$T/version.3" >"$T/bin/service"
 is_armed 3
 grep -q "^disarmed .*overwritten in place" "$T/follow" || fail "the report of the overwritten file: $(cat "$T/follow")"
