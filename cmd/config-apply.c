@@ -374,7 +374,7 @@ static void shadowed_report(struct applying *a, size_t first)
 
 		for (size_t k = 0; k < now.n && !found; k++) {
 			found = armed_is_of(&now.list[k], a->to_arm[i].session, a->to_arm[i].entry) &&
-			        now.list[k].target && !strcmp(now.list[k].target, key);
+			        armed_is_current(&now.list[k], a->to_arm[i].target, key);
 			if (found)
 				row->since = text_copy(now.list[k].since);
 		}

@@ -20,6 +20,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd/alloc.h"
@@ -149,6 +150,8 @@ enum status config_follow(struct config *config, config_watch_fn *watch)
 	manager_notify("READY=1");
 	for (;;) {
 		signal = change_wait(changes, signals);
+		while (waitpid(-1, NULL, WNOHANG) > 0) /* watchers that have ended */
+			;
 		if (signal == SIGINT || signal == SIGTERM || ui_flush())
 			break;
 		if (signal == SIGHUP) {

@@ -11,6 +11,7 @@ at_end "probe-disable -q -s $S 2>/dev/null"
 
 # install_version N: puts version N there, as a package manager does. Returns when it is armed.
 install_version() {
+	sleep 1 # times in the report are in seconds
 	cp "$T/version.$1" "$T/bin/service.new"
 	mv "$T/bin/service.new" "$T/bin/service"
 	is_armed "$1"
@@ -52,11 +53,15 @@ run 2
 rm "$T/bin/service"
 is_deleted() { tail -n 1 "$T/follow" | grep -q "^waiting .*No such file"; }
 wait_for 30 is_deleted
+sleep 1
 cp "$T/version.1" "$T/bin/service" # put back
 is_armed 1
 run 400
 diff -u <(logged) <(counted) || fail "the counts of versions differ from the service's log"
 want "how often each version was armed" "2 2 1" "$(for v in 1 2 3; do report armed "$(build_id "$T/version.$v")" | wc -l; done | paste -sd' ')"
+want "the time of the version that is armed" "$(jq -r '.entries[] | select(.state == "same") | .since' "$T/report.json")" \
+	"$(report armed "$(build_id "$T/version.1")" | sed -n 's/.* since //; $p')"
+want "times of arming" 5 "$(grep '^armed' "$T/follow" | sed 's/.* since //' | sort -u | wc -l)"
 [ -z "$(report armed "$(build_id "$T/version.1")" | grep -v 'since 2[0-9-]*T[0-9:]*Z')" ] || fail "an armed version has no time"
 
 # The file is overwritten in place: its inode stays, so what was armed in it is disarmed first.
