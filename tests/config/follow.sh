@@ -65,7 +65,8 @@ want "times of arming" 5 "$(grep '^armed' "$T/follow" | sed 's/.* since //' | so
 [ -z "$(report armed "$(build_id "$T/version.1")" | grep -v 'since 2[0-9-]*T[0-9:]*Z')" ] || fail "an armed version has no time"
 
 # The file is overwritten in place: its inode stays, so what was armed in it is disarmed first.
-exec {OLD[1]}>&-
+input=${OLD[1]}
+exec {input}>&-
 wait $old
 cat "$T/version.3" >"$T/bin/service"
 is_armed 3
