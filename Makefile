@@ -18,14 +18,17 @@ endif
 B := $(or $(O),build)
 # libdw is optional: without it, types come from the plugin's notes only.
 HAVE_LIBDW := $(if $(call need_pkg,libdw,libdw-dev),,1)
-CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' $(if $(HAVE_LIBDW),-DHAVE_LIBDW) -Iinclude -I. $(CPPFLAGS)
+# libyaml is optional: without it, probe-enable --config says so.
+HAVE_LIBYAML := $(if $(call need_pkg,yaml-0.1,libyaml-dev),,1)
+CPPFLAGS_ALL := -D_GNU_SOURCE -DPP_VERSION='"$(VERSION)"' $(if $(HAVE_LIBDW),-DHAVE_LIBDW) $(if $(HAVE_LIBYAML),-DHAVE_LIBYAML) -Iinclude -I. $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu17 $(WARN) $(WARN_C) -fPIC -fvisibility=hidden -pthread $(CFLAGS) $(SANFLAGS)
 LDFLAGS_ALL := -pthread $(LDFLAGS) $(SANFLAGS)
 # Packages of the library; packages of the commands; libraries of tests, which link objects of both.
 LIB_PKGS := $(if $(HAVE_LIBDW),libdw) libelf libbpf
 LIB_PRIVATE := -lZydis -lstdc++
 LIB_LIBS = $$($(PKG_CONFIG) --libs $(LIB_PKGS)) $(LIB_PRIVATE)
-CMD_LIBS = $$($(PKG_CONFIG) --libs json-c)
+CMD_PKGS := json-c $(if $(HAVE_LIBYAML),yaml-0.1)
+CMD_LIBS = $$($(PKG_CONFIG) --libs $(CMD_PKGS))
 LIBS = $(LIB_LIBS) $(CMD_LIBS)
 
 LIB_SRC := $(wildcard base/*.c sdt/*.c runtime/*.c runtime/*/*.c)

@@ -231,35 +231,45 @@ static void request_add_flags(struct pp_request *request, const struct options *
 		pp_request_calls(request);
 }
 
-struct pp_request *arming_request(struct options *options, const struct arming *arming, enum status *status)
+int arming_request_new(const struct options *options, const struct arming *arming, struct pp_request **request)
 {
-	struct pp_request *request = NULL;
-	int err;
+	int err = pp_request_new(request);
 
-	*status = STATUS_DONE;
-	err = pp_request_new(&request);
+	if (err)
+		return err;
+	err = request_add_probes(*request, options, arming);
 	if (err)
 		goto failed;
-	err = request_add_probes(request, options, arming);
+	err = request_add_arguments(*request, options);
 	if (err)
 		goto failed;
-	err = request_add_arguments(request, options);
+	err = request_add_scope(*request, options);
 	if (err)
 		goto failed;
-	err = request_add_scope(request, options);
+	err = request_add_processes(*request, options, arming);
 	if (err)
 		goto failed;
-	err = request_add_processes(request, options, arming);
+	err = arming->label ? pp_request_label(*request, arming->label) : 0;
 	if (err)
 		goto failed;
-	request_add_flags(request, options, arming);
-	return request;
+	request_add_flags(*request, options, arming);
+	return 0;
 
 failed:
-	*status = err == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
-	ui_error(options, "%s", pp_error());
-	pp_request_free(request);
-	return NULL;
+	pp_request_free(*request);
+	*request = NULL;
+	return err;
+}
+
+struct pp_request *arming_request(struct options *options, const struct arming *arming, enum status *status)
+{
+	struct pp_request *request;
+	int err = arming_request_new(options, arming, &request);
+
+	*status = !err ? STATUS_DONE : err == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
+	if (err)
+		ui_error(options, "%s", pp_error());
+	return request;
 }
 
 /* ---- arming ---- */

@@ -47,6 +47,9 @@ struct trace_command {
 	double delay;          /* --delay; seconds; below 0: not given */
 	const char *format;    /* --format; NULL: not given */
 	const char *color;     /* --color; NULL: not given */
+	bool otlp;             /* --otlp */
+	const char *trace_id;  /* --trace-id; NULL: not given */
+	uint64_t lost;         /* number of lost records that --otlp has reported */
 	struct timespec until; /* when --for ends the trace */
 	time_t second;         /* when the trace was last flushed and checked */
 
@@ -72,7 +75,7 @@ enum { LATE_TIMES = 50, LATE_NS = 2000000, REST_SECONDS = 10 };
 
 /* ---- the command line ---- */
 
-enum { KEY_FOR = 0x200, KEY_FORMAT, KEY_COLOR, KEY_DELAY, KEY_MAX_SIZE, KEY_MAX_FILES };
+enum { KEY_FOR = 0x200, KEY_FORMAT, KEY_COLOR, KEY_DELAY, KEY_MAX_SIZE, KEY_MAX_FILES, KEY_OTLP, KEY_TRACE_ID };
 
 #define DELAY_DEFAULT 0.1
 #define DELAY_MOST 60
@@ -88,13 +91,32 @@ static const struct argp_option trace_options[] = {
 	{ "color", KEY_COLOR, "WHEN", 0, "print each probe in a color of its own: auto (default), always or never", 1 },
 	{ "delay", KEY_DELAY, "TIME", 0,
 	  "hold records back for TIME to print them in the order of time (default 100ms)", 1 },
+	{ "otlp", KEY_OTLP, 0, 0,
+	  "print OTLP/JSON, for a collector of OpenTelemetry: a line for each log record or span", 1 },
+	{ "trace-id", KEY_TRACE_ID, "ARG", 0, "with --otlp: take the trace id from argument ARG", 1 },
 	{ 0 },
 };
 
 /* Returns the first option that is about printing. NULL: none is given. */
 static const char *first_printing(const struct trace_command *t)
 {
-	return t->format ? "--format" : t->color ? "--color" : t->delay >= 0 ? "--delay" : NULL;
+	return t->format ? "--format" : t->color ? "--color" : t->otlp ? "--otlp" : t->delay >= 0 ? "--delay" : NULL;
+}
+
+/* With --otlp, lets the records of NAME__return have a duration, which arms NAME__entry as well. */
+static void trace_take_durations(struct trace_command *t)
+{
+	struct options *o = &t->options;
+
+	if (!t->otlp || !t->arming.npatterns || o->print || o->min_duration || o->latency[0])
+		return;
+	for (size_t i = 0; i < t->arming.npatterns; i++) {
+		size_t length = strlen(t->arming.patterns[i]), n = strlen("__return");
+
+		if (length < n || strcmp(t->arming.patterns[i] + length - n, "__return"))
+			return;
+	}
+	o->filter = o->filter ? xasprintf("(%s) && duration >= 0", o->filter) : "duration >= 0";
 }
 
 static error_t trace_check(struct argp_state *state, struct trace_command *t)
@@ -115,6 +137,10 @@ static error_t trace_check(struct argp_state *state, struct trace_command *t)
 		return options_usage_error(state, o, "%s cannot be combined with -o", first_printing(t));
 	if (o->json && (t->format || t->color))
 		return options_usage_error(state, o, "%s cannot be combined with --json", first_printing(t));
+	if (t->otlp && (o->json || t->format || t->color))
+		return options_usage_error(state, o, "--otlp cannot be combined with --json, --format or --color");
+	if (t->trace_id && !t->otlp)
+		return options_usage_error(state, o, "--trace-id needs --otlp");
 	if (t->format && t->color)
 		return options_usage_error(state, o, "--color cannot be combined with --format");
 
@@ -126,6 +152,7 @@ static error_t trace_check(struct argp_state *state, struct trace_command *t)
 	if (t->arming.npatterns && o->session)
 		return options_usage_error(
 			state, o, "-s cannot be combined with a PATTERN, which is armed in a session of its own");
+	trace_take_durations(t);
 	return arming_check_options(state, o, &t->arming);
 }
 
@@ -192,6 +219,8 @@ static error_t trace_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_FORMAT: return trace_parse_format(state, t, arg);
 	case KEY_COLOR: return trace_parse_color(state, t, arg);
 	case KEY_DELAY: return trace_parse_delay(state, t, arg);
+	case KEY_OTLP: t->otlp = true; break;
+	case KEY_TRACE_ID: t->trace_id = arg; break;
 	case ARGP_KEY_ARG: return arming_take_argument(state, &t->options, &t->arming);
 	case ARGP_KEY_END: return trace_check(state, t);
 	default: return ARGP_ERR_UNKNOWN;
@@ -300,6 +329,17 @@ static int trace_flush(struct trace_command *t, bool second)
 	return second ? pp_trace_write(t->out, NULL) : 0;
 }
 
+/* With --otlp: writes how many records were lost so far, if more were lost since the last call. */
+static void trace_put_lost(struct trace_command *t)
+{
+	struct pp_record_counts counts;
+
+	pp_reader_counts(t->reader, &counts, sizeof(counts));
+	if (counts.lost > t->lost)
+		sink_put_account(&t->sink, t->reader, pp_session_name(t->session), counts.lost);
+	t->lost = counts.lost;
+}
+
 static bool trace_is_complete(struct trace_command *t)
 {
 	t->limited = t->limit && t->records >= t->limit;
@@ -334,6 +374,8 @@ static int trace_idle(struct trace_command *t)
 	err = trace_flush(t, second);
 	if (err)
 		return err;
+	if (second && t->otlp)
+		trace_put_lost(t);
 	if (targets_ended(&t->private.targets) || (second && session_has_ended(t)))
 		return 1;
 	if (second)
@@ -432,6 +474,8 @@ static void trace_account(struct trace_command *t)
 	if (t->arming.npatterns && !t->limited && all > o->recorded + o->lost)
 		o->lost = all - o->recorded;
 	o->has_counts = true;
+	if (t->otlp)
+		sink_put_account(&t->sink, t->reader, pp_session_name(t->session), o->lost);
 }
 
 static void report_account(const struct trace_command *t)
@@ -494,6 +538,10 @@ static enum status trace_begin(struct trace_command *t)
 	enum status status = format_check(&t->options, t->session, t->sink.format);
 	int err;
 
+	if (!status && t->otlp) {
+		t->sink.otlp = otlp_new(o, &t->arming, t->trace_id);
+		status = otlp_check(t->sink.otlp, o, t->session);
+	}
 	if (status)
 		return status;
 	look_init(t);

@@ -93,7 +93,7 @@ static int reading_fill(struct reading *reading, struct pp_session *session, con
 {
 	int err;
 
-	reading->has_cost = (options->verbose || c->metrics) &&
+	reading->has_cost = (c->options.verbose || c->metrics) &&
 	                    !pp_session_cost(session, STAT_COST_MS, &reading->cost, sizeof(reading->cost));
 	/* The counts are read last, so that they include each hit that is in an aggregate. */
 	err = pp_session_aggregates(session, &reading->aggregates);

@@ -340,6 +340,13 @@ int pp_request_overwrite(struct pp_request *request);
 int pp_request_calls(struct pp_request *request);
 
 /*
+ * Gives what the request arms a label: a text of the caller, such as the part of a file that asks for it. The label is kept with
+ * the session; see pp_session_labels(). -EINVAL: more than PP_LABEL_MAX bytes.
+ */
+#define PP_LABEL_MAX 65536u
+int pp_request_label(struct pp_request *request, const char *label);
+
+/*
  * Loads the agent, a shared library, into a running process that has none. The process is stopped by ptrace(2) for some
  * ms. Blocks for some seconds at most. Needs the right to trace the process (ptrace(2), "access mode"). On failure the
  * process goes on as before. -EBUSY: no thread of it could be used; -ETIMEDOUT: the library is still being loaded.
@@ -425,6 +432,12 @@ const char *pp_session_name(const struct pp_session *session);
  * or the session is closed.
  */
 int pp_session_enable(struct pp_session *session, const struct pp_request *request, struct pp_report **report);
+/*
+ * Resolves the request as pp_session_enable() does, and arms nothing. In the report, rows that could be armed are pending; a
+ * process can still refuse them when they are armed. Needs no privilege for a request without processes. Fails as
+ * pp_session_enable() does.
+ */
+int pp_request_check(const struct pp_request *request, struct pp_report **report);
 /*
  * Sets the address of a flag (NULL: none). A signal handler of the caller can set the flag to nonzero:
  * pp_session_enable() then fails with -EINTR, and pp_session_disable() disarms but does not wait for the original
@@ -599,6 +612,29 @@ void pp_stat_counts(const struct pp_stat *stat, size_t row, struct pp_counts *co
  * the agent backend held their counts.
  */
 size_t pp_stat_uncounted(const struct pp_stat *stat);
+
+/*
+ * What one request armed with pp_request_label() through one backend. Members are appended by later versions. The strings
+ * are valid during the call.
+ */
+struct pp_labelled {
+	uint32_t attachment; /* as in struct pp_mark */
+	const char *label, *backend;
+	const char *file, *build_id; /* of the first site */
+	enum pp_file_state file_state;
+	pid_t pid; /* of the first site; 0: all processes that map the file */
+	enum pp_life life;
+	size_t sites; /* armed, or disarmed because of a budget */
+	uint64_t hits;
+};
+
+/*
+ * Calls fn for each part of the session that has a label, until it returns nonzero, and returns that value. -ENOENT: the
+ * session has ended. fn must not use the session.
+ */
+int pp_session_labels(struct pp_session *session, int (*fn)(const struct pp_labelled *labelled, void *arg), void *arg);
+/* Disarms all points of one pp_labelled.attachment. Sets *points and blocks as pp_session_disable(). -ENOENT: no such attachment. */
+int pp_session_disable_attachment(struct pp_session *session, uint32_t attachment, size_t *points);
 
 /* ---- records --------------------------------------------------------------- */
 

@@ -84,11 +84,14 @@ static int described_add(struct described *d, struct arm_point *point, const str
 }
 
 /* Describes the points of the round, and sets their index in the manifest. */
-static int round_describe(struct round *round, struct manifest **manifest)
+static int round_describe(struct round *round, const char *label, struct manifest **manifest)
 {
 	struct described d = { 0 };
 	int err = manifest_builder_new(&d.builder);
 
+	if (err)
+		return err;
+	err = label ? manifest_set_label(d.builder, label) : 0;
 	for (size_t i = 0; i < round->npoints && !err; i++)
 		err = described_add(&d, round->points[i], round->backend);
 	if (!err)
@@ -172,7 +175,7 @@ static int round_attach(struct enabling *e, struct round *round)
 		return error_nomem();
 	for (size_t i = 0; i < request->nprocesses; i++)
 		pids[i] = request->processes[i]->pid;
-	err = round_describe(round, &manifest);
+	err = round_describe(round, request->label, &manifest);
 	if (err)
 		goto out;
 	round->attachment = session_add_attachment(e->session, round->backend, 0, manifest, NULL);

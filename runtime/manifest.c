@@ -167,6 +167,8 @@ static int manifest_check_header(const struct manifest *d, size_t size, const ch
 		return error_set(EBADMSG, "'%s' is damaged: its processes are not aligned", what);
 	if (d->npool && manifest_string(d, d->npool - 1)[0])
 		return error_set(EBADMSG, "'%s' is damaged: its last string is not terminated", what);
+	if (d->label > d->npool)
+		return error_set(EBADMSG, "'%s' is damaged: its label is not a string of it", what);
 	return 0;
 }
 
@@ -230,6 +232,7 @@ struct named_type {
 struct manifest_builder {
 	struct item_list types; /* struct named_type */
 	struct item_list points, aggregates, names, groups, files, layouts, probes, args, pool, processes;
+	uint32_t label; /* as in struct manifest */
 	struct item_index file_index, layout_index, probe_index, string_index, aggregate_index, group_index;
 };
 
@@ -549,6 +552,16 @@ int manifest_add_process(struct manifest_builder *builder, uint32_t pid, uint64_
 	return list_append(&builder->processes, &(struct manifest_process){ .pid = pid, .start_time = start_time }, 1);
 }
 
+int manifest_set_label(struct manifest_builder *builder, const char *label)
+{
+	int at = builder_add_string(builder, label);
+
+	if (at < 0)
+		return -ENOMEM;
+	builder->label = (uint32_t)at + 1;
+	return 0;
+}
+
 int manifest_add_point(struct manifest_builder *builder, const struct manifest_point *point)
 {
 	return list_append(&builder->points, point, 1);
@@ -578,6 +591,7 @@ int manifest_build(struct manifest_builder *builder, uint32_t attachment, struct
 		.naggregates = builder->aggregates.n,
 		.nnames = builder->names.n,
 		.ngroups = builder->groups.n,
+		.label = builder->label,
 	};
 	char *at;
 

@@ -128,7 +128,8 @@ struct manifest {
 	uint64_t size; /* of the block, in bytes */
 	uint32_t attachment, nprocesses;
 	uint32_t nfiles, nargs, nprobes, nlayouts, npoints, npool;
-	uint32_t naggregates, nnames, ngroups, reserved;
+	uint32_t naggregates, nnames, ngroups;
+	uint32_t label;             /* string: its offset in the pool + 1; 0: none */
 	struct fetch_sample sample; /* of all points */
 	/* followed by: points, aggregates, names, groups, files, layouts, probes, args, pool, processes */
 };
@@ -184,6 +185,12 @@ static inline const struct manifest_process *manifest_processes(const struct man
 	return (const struct manifest_process *)(manifest_string(d, 0) + d->npool);
 }
 
+/* Returns the label of pp_request_label(). NULL: none. */
+static inline const char *manifest_label(const struct manifest *d)
+{
+	return d->label ? manifest_string(d, d->label - 1) : NULL;
+}
+
 /* Returns the start time of the process with this pid, 0 if it is not known. */
 uint64_t manifest_start_time(const struct manifest *d, uint32_t pid);
 
@@ -213,6 +220,9 @@ int manifest_add_process(struct manifest_builder *builder, uint32_t pid, uint64_
 int manifest_add_point(struct manifest_builder *builder, const struct manifest_point *point);
 /* Adds the group of a probe's points whose program has an aggregate. A group that was added before keeps its index. */
 int manifest_add_group(struct manifest_builder *builder, const struct fetch_program *program, int probe);
+
+/* Sets the label. Returns 0 or -ENOMEM. */
+int manifest_set_label(struct manifest_builder *builder, const char *label);
 
 /* Returns the size of the longest key in the attachment's cells, 0 if it has no aggregates. */
 size_t manifest_key_size(const struct manifest *d);

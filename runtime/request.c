@@ -46,6 +46,7 @@ void pp_request_free(struct pp_request *request)
 	free(request->key);
 	free(request->aggregate);
 	free(request->cgroup);
+	free(request->label);
 	free(request);
 }
 
@@ -326,6 +327,20 @@ int pp_request_calls(struct pp_request *request)
 int pp_request_uretprobe(struct pp_request *request)
 {
 	request->uretprobe = true;
+	return 0;
+}
+
+int pp_request_label(struct pp_request *request, const char *label)
+{
+	char *copy;
+
+	if (strlen(label) > PP_LABEL_MAX)
+		return error_set(EINVAL, "a label of %zu bytes: give at most %u", strlen(label), PP_LABEL_MAX);
+	copy = strdup(label);
+	if (!copy)
+		return error_nomem();
+	free(request->label);
+	request->label = copy;
 	return 0;
 }
 

@@ -40,6 +40,7 @@ struct pp_request {
 	size_t many;   /* arm no more sites than this in running processes by the kernel; 0: no limit */
 	enum scope_kind scope;
 	char *cgroup; /* its directory */
+	char *label;  /* of the attachments; NULL: none */
 };
 
 #endif

@@ -9,10 +9,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/array.h"
 #include "base/error.h"
+#include "runtime/file-state.h"
 #include "runtime/process.h"
 #include "runtime/session.h"
 #include "runtime/sized.h"
@@ -178,16 +178,6 @@ static void shares_merge(struct pp_stat *stat)
 	rows_find_shares(stat);
 }
 
-static enum pp_file_state file_state(const struct manifest_file *file, const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st))
-		return errno == ENOENT || errno == ENOTDIR ? PP_FILE_DELETED : PP_FILE_PRESENT;
-	/* On some file systems the device differs between stat(2) and maps. The inode is not reused while it is armed. */
-	return st.st_ino == file->inode || st.st_ino == file->real_inode ? PP_FILE_PRESENT : PP_FILE_REPLACED;
-}
-
 /* Sets the rows' life and file_state. Adjacent rows often have the same process or file. */
 static void rows_check_targets(struct pp_stat *stat)
 {
@@ -199,7 +189,7 @@ static void rows_check_targets(struct pp_stat *stat)
 
 		if (row->pid_namespace) /* neither the pid nor the path means the same here */
 			continue;
-		row->file_state = same_file ? last->file_state : file_state(row->of, row->file);
+		row->file_state = same_file ? last->file_state : file_state_read(row->of, row->file);
 		if (last && row->pid && last->pid == row->pid && last->start_time == row->start_time)
 			row->life = last->life;
 		else if (row->pid)

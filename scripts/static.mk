@@ -25,4 +25,4 @@ $(B)/static/libZydis.a: scripts/zydis-static
 $(B)/bin/probepoint-static: $(STATIC_OBJ) $(CMD_SHARED_OBJ) $(LIBA) $(ZYDIS_A)
 	$(say) LD $@
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) -static-pie -o $@ $^ $$($(PKG_CONFIG) --static --libs json-c $(LIB_PKGS)) -lstdc++
+	$(Q)$(CC) $(LDFLAGS_ALL) -static-pie -o $@ $^ $$($(PKG_CONFIG) --static --libs $(CMD_PKGS) $(LIB_PKGS)) -lstdc++

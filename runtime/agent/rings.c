@@ -271,7 +271,8 @@ static ssize_t ring_read_one(struct rings *rings, struct ring_state *ring, struc
 }
 
 /* Gives the space before the tail back to the thread. Returns the tail. */
-static uint64_t ring_give_back(const struct ring_state *ring, struct agent_ring *header, struct ring_part *part)
+static uint64_t ring_give_back(const struct rings *rings, const struct ring_state *ring, struct agent_ring *header,
+                               struct ring_part *part)
 {
 	ring_part_clear(part);
 	__atomic_store_n(&header->limit, ring->tail + rings->shm->ring_size, __ATOMIC_RELEASE);
@@ -297,10 +298,10 @@ static int ring_drain(struct rings *rings, struct ring_state *ring, struct rings
 			break;
 		ring->tail += 8 * (uint64_t)words;
 		if (ring->tail - given >= GIVE_SIZE)
-			given = ring_give_back(ring, header, &part);
+			given = ring_give_back(rings, ring, header, &part);
 	}
 	if (ring->tail != given)
-		ring_give_back(ring, header, &part);
+		ring_give_back(rings, ring, header, &part);
 	pass->nactive += ring->tail != began;
 	return words < 0 ? (int)words : 0;
 }

@@ -68,6 +68,7 @@ options_typed() {
 		h
 		s/\[?=$//
 		s/--if$/--iff/
+		s/--for$/--forr/
 		s/--on$/--onn/
 		s/.$/\\t/
 		p
