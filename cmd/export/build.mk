@@ -22,7 +22,7 @@ $(B)/obj/cmd/export/metrics.pb-c.o: $(B)/obj/cmd/export/metrics.pb-c.c
 endif
 
 $(B)/bin/probe-export: $(EXPORT_OBJ)
-$(B)/bin/probe-export: CMD_LIBS = $$($(PKG_CONFIG) --libs json-c $(EXPORT_PKGS)) -lm
+$(B)/bin/probe-export: CMD_LIBS = $$($(PKG_CONFIG) --libs $(CMD_PKGS) $(EXPORT_PKGS)) -lm
 
 ifeq ($(HAVE_MICROHTTPD),)
 all: no-probe-export
