@@ -57,7 +57,7 @@ check() {
 # Prints "COMMAND OPTION" for each long option in --help. "=" follows an option with an argument, "[=" with an optional one.
 options() {
 	local command
-	for command in list enable disable stat trace $([ ! -x "$B/bin/probe-export" ] || echo export) $report; do
+	for command in list enable disable stat trace $optional; do
 		probe-$command --help | sed -nE "s/^ {2,6}(-., )? *(--[a-z-]+(\\[?=)?).*/probe-$command \\2/p"
 	done
 }
@@ -77,8 +77,8 @@ options_typed() {
 		s/([a-z])$/\1 /'
 }
 
-report=
-[ ! -x "$B/bin/probe-report" ] || report=report
+optional=
+for command in report export; do [ ! -x "$B/bin/probe-$command" ] || optional+=" $command"; done
 mkdir "$T/dir" "$T/slow"
 printf '#!/bin/sh\n: >"%s/slow/ran"\nexec sleep 1000\n' "$T" >"$T/slow/probe-list"
 chmod +x "$T/slow/probe-list"
@@ -97,7 +97,7 @@ for shell in bash zsh; do
 	if [ $shell = bash ]; then
 		want "options of bash" "$(sed -E 's/\[?=$//' "$T/options" | sort)" "$(bash -c '
 			. scripts/install/completion.bash
-			for command in probe-list probe-enable probe-disable probe-stat probe-trace '${report:+probe-report}'; do
+			for command in probe-list probe-enable probe-disable probe-stat probe-trace '"${optional// / probe-}"'; do
 				_probepoint_options | tr " " "\n" | sed -n "s/^--/$command --/p"
 			done' | sort)"
 	else
