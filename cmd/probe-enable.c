@@ -25,7 +25,9 @@
 #include "cmd/agent-preload.h"
 #include "cmd/alloc.h"
 #include "cmd/arming.h"
+#include "cmd/budget.h"
 #include "cmd/child.h"
+#include "cmd/config.h"
 #include "cmd/options.h"
 #include "cmd/signals.h"
 #include "cmd/ui.h"
@@ -38,11 +40,24 @@ struct enable {
 	bool until_exit;
 	pid_t until_pid; /* --until-exit=PID; 0: not given */
 	bool inject;
+	const char *config; /* --config; NULL: not given */
+	enum config_mode mode;
 };
 
 /* ---- the command line ---- */
 
-enum { KEY_RECORD = 0x200, KEY_OVERWRITE, KEY_FOR, KEY_UNTIL_EXIT, KEY_BUDGET, KEY_INJECT, KEY_CALLS };
+enum {
+	KEY_RECORD = 0x200,
+	KEY_OVERWRITE,
+	KEY_FOR,
+	KEY_UNTIL_EXIT,
+	KEY_BUDGET,
+	KEY_INJECT,
+	KEY_CALLS,
+	KEY_CONFIG,
+	KEY_CHECK,
+	KEY_FOLLOW
+};
 
 static const struct argp_option enable_options[] = {
 	{ "record", KEY_RECORD, 0, 0, "record from the start, even without a reader (flight recorder)", 1 },
@@ -58,32 +73,12 @@ static const struct argp_option enable_options[] = {
 	{ "inject", KEY_INJECT, 0, 0, "load the agent into the processes of -p before arming", 1 },
 	{ "system-calls", KEY_CALLS, 0, 0,
 	  "let hits of the agent read memory by system calls, which all seccomp filters of the process must allow", 1 },
+	{ "config", KEY_CONFIG, "FILE", 0, "arm what FILE describes, and disarm what it no longer describes", 1 },
+	{ "check", KEY_CHECK, 0, 0, "with --config: print what would change, and change nothing", 1 },
+	{ "follow", KEY_FOLLOW, 0, 0,
+	  "with --config: stay, arm new versions of files and new processes, and disarm at SIGTERM", 1 },
 	{ 0 },
 };
-
-/* Returns the share of a budget: 0.05 for "5%", 0 for "off", below 0 if it is invalid. */
-static double budget_parse(const char *text)
-{
-	char *end;
-	double n;
-
-	if (!strcmp(text, "off"))
-		return 0;
-	n = strtod(text, &end) / 100;
-	return end != text && !strcmp(end, "%") && n >= 0.0001 && n <= 1000 ? n : -1;
-}
-
-/* Returns the budget without --budget: PROBEPOINT_BUDGET, or 25 % of a CPU. */
-static double budget_default(struct options *o)
-{
-	const char *text = getenv("PROBEPOINT_BUDGET");
-	double budget = text && *text ? budget_parse(text) : 0.25;
-
-	if (budget < 0)
-		options_usage_exit(
-			o, "PROBEPOINT_BUDGET: invalid budget '%s'; give a share of a CPU, as in 5%%, or off", text);
-	return budget;
-}
 
 static error_t enable_parse_time(struct argp_state *state, struct enable *e, const char *text)
 {
@@ -121,15 +116,42 @@ static error_t enable_check_kernel(struct argp_state *state, struct enable *e)
 	return options_usage_error(state, &e->options, "%s cannot be used with -b kernel; use -b agent", option);
 }
 
+/* A file describes everything, so that applying it again does the same. */
+static error_t enable_check_config(struct argp_state *state, struct enable *e)
+{
+	struct options *o = &e->options;
+
+	if (e->arming.npatterns || e->arming.argv || o->npids || o->nfiles || o->session || o->backend ||
+	    o->latency[0] || options_first_arming(o) || e->arming.hold || e->arming.record || e->arming.calls ||
+	    e->inject || e->budget >= 0)
+		return options_usage_error(state, o,
+		                           "--config cannot be combined with what FILE describes; put it into FILE");
+	return 0;
+}
+
+static error_t enable_parse_mode(struct argp_state *state, struct enable *e, enum config_mode mode)
+{
+	if (e->mode != CONFIG_APPLY && e->mode != mode)
+		return options_usage_error(state, &e->options, "--check and --follow cannot be combined");
+	e->mode = mode;
+	return 0;
+}
+
 static error_t enable_check(struct argp_state *state, struct enable *e)
 {
 	struct options *o = &e->options;
 	bool command = e->arming.argv;
 	error_t err;
 
+	if (e->config)
+		return enable_check_config(state, e);
+	if (e->mode != CONFIG_APPLY)
+		return options_usage_error(state, o, "--check and --follow need --config FILE");
 	if (e->until_exit && !e->until_pid && !command && !o->npids)
 		return options_usage_error(state, o, "--until-exit: needs -p, a command, or a PID");
-	err = arming_take_latency(state, o, &e->arming);
+	err = arming_take_stack(state, o);
+	if (!err)
+		err = arming_take_latency(state, o, &e->arming);
 	if (err)
 		return err;
 	if (o->latency[0] && !o->aggregate)
@@ -159,6 +181,9 @@ static error_t enable_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_BUDGET: return enable_parse_budget(state, e, arg);
 	case KEY_UNTIL_EXIT: return enable_parse_until_exit(state, e, arg);
 	case KEY_CALLS: e->arming.calls = true; break;
+	case KEY_CONFIG: e->config = arg; break;
+	case KEY_CHECK: return enable_parse_mode(state, e, CONFIG_CHECK);
+	case KEY_FOLLOW: return enable_parse_mode(state, e, CONFIG_FOLLOW);
 	case KEY_INJECT: e->inject = true; break;
 	case ARGP_KEY_ARG: return arming_take_argument(state, &e->options, &e->arming);
 	case ARGP_KEY_END: return enable_check(state, e);
@@ -170,7 +195,7 @@ static error_t enable_parse_key(int key, char *arg, struct argp_state *state)
 static const struct argp enable_argp = {
 	.options = enable_options,
 	.parser = enable_parse_key,
-	.args_doc = "PATTERN... [-- COMMAND...]",
+	.args_doc = "PATTERN... [-- COMMAND...]\n--config FILE [--check|--follow]",
 	.doc = "Arm probes, and keep them armed in a session that outlives this command.\v"
 	       "A PATTERN is PROVIDER:NAME, where both are globs; func:SYMBOL, the entry of a function; "
 	       "func:SYMBOL+OFFSET, an instruction in it; or func:SYMBOL%return, its returns.",
@@ -473,6 +498,10 @@ int main(int argc, char **argv)
 
 	options_parse(&enable_argp, argc, argv, &e.options, &e);
 	e.arming.budget = e.budget < 0 ? budget_default(&e.options) : e.budget;
+	if (e.config) {
+		signals_catch();
+		return ui_finish(&e.options, config_run(&e.options, e.config, e.mode, watcher_start));
+	}
 	if (e.arming.argv)
 		return enable_command(&e);
 	if (e.inject) {

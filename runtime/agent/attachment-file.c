@@ -135,6 +135,7 @@ static void file_put_programs(char *bytes, const struct agent_attachment *s, con
 			                      .role = from->role,
 			                      .match = from->match,
 			                      .nkey = (uint32_t)from->nkey,
+			                      .sample = from->sample,
 			                      .literal = literal,
 			                      .nliterals = (uint32_t)from->nliterals,
 			                      .nargs = (uint32_t)from->nargs };
@@ -176,7 +177,7 @@ static void file_put_points(struct agent_file *file, const struct file_parts *pa
 }
 
 int agent_file_make(struct agent_file *file, const struct manifest *manifest, uint32_t flags, uint32_t cells,
-                    struct arm_point *const *points, size_t npoints)
+                    uint32_t ring_size, struct arm_point *const *points, size_t npoints)
 {
 	struct agent_attachment s;
 	struct file_parts parts = { 0 };
@@ -188,6 +189,7 @@ int agent_file_make(struct agent_file *file, const struct manifest *manifest, ui
 		goto out;
 	s = file_layout(&parts, manifest, flags);
 	s.cells = manifest->ngroups ? cells : 0;
+	s.ring_size = ring_size;
 	if (s.size > AGENT_ATTACHMENT_SIZE_MAX) {
 		err = error_set(EFBIG,
 		                "%u sites are too many for the agent at once: %llu MB of description, at most %u MB; "

@@ -30,6 +30,15 @@
 
 #include "runtime/agent/inproc/hit-call.h"
 
+/* Returns the size of one of the thread's rings; 1 if it is not the thread's any more. */
+static uint64_t ring_size_of(const struct agent_ring *ring)
+{
+	for (unsigned i = 0; i < SHMS_MAX; i++)
+		if (agent_thread.ring[i] == ring)
+			return agent.shms[i].ring_size;
+	return 1;
+}
+
 /* ---- giving back space ---- */
 
 /*
@@ -40,7 +49,7 @@
 void trampoline_shrink(struct agent_ring *ring, struct shared_record *record, char *cursor, unsigned reserved)
 {
 	uint64_t words = (cursor - (char *)record) / 8, begin, head = shared_get(ring->head);
-	uint64_t mask = AGENT_RING_SIZE - 1;
+	uint64_t mask = ring_size_of(ring) - 1;
 
 	shared_set(record->words_faults, (shared_get(record->words_faults) & ~255u) | (words & 255));
 	if (words > 255)
@@ -58,11 +67,11 @@ void trampoline_shrink(struct agent_ring *ring, struct shared_record *record, ch
 
 /* ---- making room ---- */
 
-#define ROOM (AGENT_RING_SIZE / 16) /* made at once */
+#define ROOM(size) ((size) / 16) /* made at once */
 
-static shared64 *ring_words(struct agent_ring *ring, uint64_t position)
+static shared64 *ring_words(struct agent_ring *ring, uint64_t size, uint64_t position)
 {
-	return (shared64 *)((char *)ring + AGENT_DATA_IN_RING + (position & (AGENT_RING_SIZE - 1) & ~7ull));
+	return (shared64 *)((char *)ring + AGENT_DATA_IN_RING + (position & (size - 1) & ~7ull));
 }
 
 /* A record or a gap at a position of a ring, read once, because any process may change it. */
@@ -73,9 +82,9 @@ struct ring_entry {
 	bool whole;     /* it is not being written */
 };
 
-static struct ring_entry ring_entry_at(struct agent_ring *ring, uint64_t position)
+static struct ring_entry ring_entry_at(struct agent_ring *ring, uint64_t size, uint64_t position)
 {
-	const struct shared_record *at = (const struct shared_record *)ring_words(ring, position);
+	const struct shared_record *at = (const struct shared_record *)ring_words(ring, size, position);
 	struct ring_entry found = { .time = shared_acquire(at->time) };
 
 	found.whole = found.time >= AGENT_WORD_SKIP;
@@ -118,19 +127,19 @@ static bool ring_entry_counts(const struct session_shm *shm, const struct ring_e
  * written, unless its thread has ended. Returns false if the ring's header is invalid;
  * else *taken is where `taken` was, *end where it is.
  */
-static bool ring_claim(struct agent_ring *ring, uint64_t tail, uint64_t head, uint64_t before, bool ended,
-                       uint64_t *taken, uint64_t *end)
+static bool ring_claim(struct agent_ring *ring, uint64_t size, uint64_t tail, uint64_t head, uint64_t before,
+                       bool ended, uint64_t *taken, uint64_t *end)
 {
 	const uint64_t used = head - tail;
 
-	if (used > AGENT_RING_SIZE || before - tail > used)
+	if (used > size || before - tail > used)
 		return false;
 	do {
 		*taken = *end = shared_acquire(ring->taken);
 		if (*taken - tail > used)
 			return false;
 		while (*end - tail < before - tail) {
-			struct ring_entry entry = ring_entry_at(ring, *end);
+			struct ring_entry entry = ring_entry_at(ring, size, *end);
 
 			if (!entry.whole && !ended)
 				break;
@@ -148,8 +157,8 @@ static void ring_clear(struct agent_ring *ring, const struct session_shm *shm, u
 	uint32_t slot = 0;
 
 	for (uint64_t at = tail; at - tail < end - tail;) {
-		struct ring_entry entry = ring_entry_at(ring, at);
-		shared64 *word = ring_words(ring, at);
+		struct ring_entry entry = ring_entry_at(ring, shm->ring_size, at);
+		shared64 *word = ring_words(ring, shm->ring_size, at);
 
 		if (at - tail >= taken - tail && ring_entry_counts(shm, &entry)) {
 			if (entry.point != slot) {
@@ -173,13 +182,13 @@ static void ring_clear(struct agent_ring *ring, const struct session_shm *shm, u
 static bool ring_drop(struct agent_ring *ring, const struct session_shm *shm, uint64_t limit, uint64_t before,
                       bool ended)
 {
-	const uint64_t head = shared_get(ring->head), tail = limit - AGENT_RING_SIZE;
+	const uint64_t head = shared_get(ring->head), tail = limit - shm->ring_size;
 	uint64_t taken, end;
 
-	if (!ring_claim(ring, tail, head, before, ended, &taken, &end))
+	if (!ring_claim(ring, shm->ring_size, tail, head, before, ended, &taken, &end))
 		return false;
 	ring_clear(ring, shm, tail, taken, end);
-	shared_release(ring->limit, end + AGENT_RING_SIZE);
+	shared_release(ring->limit, end + shm->ring_size);
 	return end != tail;
 }
 
@@ -197,7 +206,9 @@ struct hit_result trampoline_room(struct agent_ring *ring)
 	limit = shared_get(ring->limit);
 	for (unsigned i = 0; i < SHMS_MAX; i++)
 		if (t->ring[i] == ring)
-			answer.fault = !ring_drop(ring, &agent.shms[i], limit, limit - AGENT_RING_SIZE + ROOM, false);
+			answer.fault =
+				!ring_drop(ring, &agent.shms[i], limit,
+			                   limit - agent.shms[i].ring_size + ROOM(agent.shms[i].ring_size), false);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	t->dropping = 0;
 	return answer;
@@ -229,7 +240,7 @@ static bool ring_take(const struct session_shm *shm, struct agent_ring *ring, st
 {
 	uint32_t state = shared_acquire(ring->state), owner = shared_get(ring->tid), turns;
 	uint64_t head = shared_get(ring->head), limit = shared_acquire(ring->limit);
-	bool full = state != AGENT_RING_FREE && head + AGENT_RING_SIZE != limit;
+	bool full = state != AGENT_RING_FREE && head + shm->ring_size != limit;
 
 	if (state == AGENT_RING_TAKEN && (!by_force || (owner != t->tid && !thread_is_dead(owner))))
 		return false;
@@ -246,19 +257,21 @@ static bool ring_take(const struct session_shm *shm, struct agent_ring *ring, st
 		ring->comm[0] = 0;
 	turns = shared_get(ring->turns);
 	if (!turns)
-		shared_release(ring->limit, AGENT_RING_SIZE);
+		shared_release(ring->limit, shm->ring_size);
 	shared_release(ring->turns, turns + 1);
 	return true;
 }
 
 static struct agent_ring *ring_find(struct session_shm *shm, struct hit_thread *t)
 {
+	const uint32_t nrings = __atomic_load_n(&shm->nrings, __ATOMIC_RELAXED);
+
 	for (unsigned force = 0; force < 2; force++) {
 		uint32_t first = force ? __atomic_load_n(&shm->next_ring, __ATOMIC_RELAXED) : 0;
 
-		for (unsigned i = 0; i < AGENT_RINGS; i++) {
-			unsigned index = (first + i) % AGENT_RINGS;
-			struct agent_ring *ring = (void *)((char *)shm->at + shm_rings_at + index * shm_ring_stride);
+		for (unsigned i = 0; i < nrings; i++) {
+			unsigned index = (first + i) % nrings;
+			struct agent_ring *ring = region_ring(shm, shm->at, index);
 
 			if (!ring_take(shm, ring, t, force))
 				continue;
