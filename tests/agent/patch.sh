@@ -125,7 +125,7 @@ poke arm $S 11 -p $pid "$T/simple" 'app:*'
 good=$dir/segment-11
 cp "$good" "$T/good"
 size=$(stat -c %s "$good")
-for ((i = 0; i < 300; i++)); do
+for ((i = 0; i < 295 / slow + 5; i++)); do
 	cp "$T/good" "$T/bad"
 	printf "\\x$(printf %02x $((RANDOM % 256)))" | dd of="$T/bad" bs=1 seek=$((RANDOM % size)) conv=notrunc 2>/dev/null
 	[ $((i % 5)) = 0 ] && truncate -s $((RANDOM % size)) "$T/bad"
