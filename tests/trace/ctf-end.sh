@@ -32,7 +32,7 @@ step() {
 	IFS= read -r -t 60 -u "$out_fd" hits || fail "the target has ended"
 }
 target_start() {
-	"$T/step" <"$T/in" >"$T/out" &
+	LD_PRELOAD=$B/lib/libprobepoint-agent.so "$T/step" <"$T/in" >"$T/out" &
 	target=$!
 	exec {in}>"$T/in" {out_fd}<"$T/out"
 	step 0
@@ -53,7 +53,9 @@ for backend in kernel agent; do
 	target_start
 	probe-trace -q -b $backend -p $target -o "$T/killed" app:step 2>"$T/errors" &
 	tracer=$!
-	wait_for 20 test -s "$T/killed/about/probepoint.json"
+	begun() { [ -s "$T/killed/about/probepoint.json" ] || ! kill -0 $tracer; }
+	wait_for 20 begun
+	[ -d "$T/killed" ] || fail "$backend: $(cat "$T/errors")"
 	for n in 1 7 300; do # the trace gets them without a further event
 		step $n
 		wait_for 20 has_events "$T/killed" "$hits"
@@ -74,7 +76,8 @@ for backend in kernel agent; do
 	probe-trace --json -b $backend -p $target -o "$T/small/trace" app:step >"$T/said" 2>"$T/errors" &
 	tracer=$!
 	wait_for 20 test -s "$T/small/trace/metadata"
-	step 100000
+	fill() { step 10000 && ! kill -0 $tracer 2>/dev/null; } # the agent loses some of them, because they do not fit into its ring
+	wait_for 60 fill
 	wait $tracer
 	want "$backend: the status on a full disk" 1 $?
 	want_like "$backend: the error" "*'$T/small/trace/stream_0': No space left on device*" "$(json .error "$T/said")"
