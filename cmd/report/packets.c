@@ -127,8 +127,8 @@ static uint64_t packet_check(const struct packet_layout *layout, int fd, off_t a
 	begin = number_at(bytes, layout->begin);
 	end = number_at(bytes, layout->end);
 	if (magic != PACKET_MAGIC || memcmp(bytes + MAGIC_BYTES, layout->uuid, sizeof(layout->uuid)) ||
-	    content > size || size % 8 || size / 8 > PACKET_MOST || content < 8 * layout->header || size / 8 > (uint64_t)(file - at) ||
-	    begin > end || end > (uint64_t)TIME_MOST)
+	    content > size || size % 8 || size / 8 > PACKET_MOST || content < 8 * layout->header ||
+	    size / 8 > (uint64_t)(file - at) || begin > end || end > (uint64_t)TIME_MOST)
 		return 0;
 	times->begin = (int64_t)begin + layout->offset;
 	times->end = (int64_t)end + layout->offset;

@@ -99,7 +99,7 @@ static bool value_is_less(const struct report_value *a, const struct report_valu
 	return a->kind == VALUE_SIGNED ? a->i < b->i : a->u < b->u;
 }
 
-static void argument_add_number(struct argument_stats *argument, const struct report_value *value)
+static void argument_stats_add_number(struct argument_stats *argument, const struct report_value *value)
 {
 	double number = value_number(value);
 
@@ -117,11 +117,12 @@ static void argument_add_number(struct argument_stats *argument, const struct re
 		argument->max = *value;
 }
 
-static void argument_add(struct argument_stats *argument, const struct report_value *value, struct top_budget *budget)
+static void argument_stats_add(struct argument_stats *argument, const struct report_value *value,
+                               struct top_budget *budget)
 {
 	top_add(&argument->top, value, budget);
 	if (value->kind == VALUE_SIGNED || value->kind == VALUE_UNSIGNED || value->kind == VALUE_REAL)
-		argument_add_number(argument, value);
+		argument_stats_add_number(argument, value);
 }
 
 static void stats_record(void *state, const struct report_record *record)
@@ -144,7 +145,7 @@ static void stats_record(void *state, const struct report_record *record)
 		struct argument_stats *argument = probe_argument(probe, record->values[i].name, i);
 
 		if (argument)
-			argument_add(argument, &record->values[i], &stats->budget);
+			argument_stats_add(argument, &record->values[i], &stats->budget);
 	}
 }
 
