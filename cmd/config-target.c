@@ -156,7 +156,11 @@ static void finding_add_file(struct finding *f, const char *path, bool is_glob)
 	struct pp_image *image;
 	char *missing = NULL, *build_id = NULL;
 
-	if (pp_image_open_matching(path, none, 1, PP_IMAGE_COUNTS, &image)) {
+	/* The label of what is armed consists of lines (config-armed.c). Any user may create such a file below a glob. */
+	if (strchr(path, '\n')) {
+		missing = xasprintf("'%s': the path contains a newline", path);
+		is_glob = false;
+	} else if (pp_image_open_matching(path, none, 1, PP_IMAGE_COUNTS, &image)) {
 		missing = xstrdup(pp_error());
 	} else {
 		build_id = xstrdup(pp_image_build_id(image));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/report/report-json.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "cmd/alloc.h"
@@ -75,6 +76,16 @@ static json_object *json_top_value(const struct top_value *value)
 	return row;
 }
 
+/* Returns the least or the largest value. */
+static json_object *json_extreme(const struct argument_stats *argument, const struct report_value *value)
+{
+	if (argument->numbers == argument->nans)
+		return json_double(NAN);
+	return value->kind == VALUE_SIGNED     ? json_int(value->i)
+	       : value->kind == VALUE_UNSIGNED ? json_uint(value->u)
+	                                       : json_double(value->d);
+}
+
 static json_object *json_argument(const struct argument_stats *argument)
 {
 	json_object *row = json_new_object(), *values = json_new_array();
@@ -83,8 +94,8 @@ static json_object *json_argument(const struct argument_stats *argument)
 	json_add_text(row, "name", argument->name);
 	json_add_uint(row, "count", argument->top.total);
 	if (argument->numbers) {
-		json_add_double(row, "min", argument->min);
-		json_add_double(row, "max", argument->max);
+		json_add(row, "min", json_extreme(argument, &argument->min));
+		json_add(row, "max", json_extreme(argument, &argument->max));
 		json_add_double(row, "average", argument->sum / (double)argument->numbers);
 	}
 	for (size_t i = 0; i < argument->top.n; i++) {

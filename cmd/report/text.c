@@ -321,6 +321,18 @@ static void text_put_value(FILE *out, const struct top_value *value)
 	}
 }
 
+static void text_extreme(char buffer[32], const struct argument_stats *argument, const struct report_value *value)
+{
+	if (argument->numbers == argument->nans)
+		snprintf(buffer, 32, "nan");
+	else if (value->kind == VALUE_SIGNED)
+		snprintf(buffer, 32, "%" PRId64, value->i);
+	else if (value->kind == VALUE_UNSIGNED)
+		snprintf(buffer, 32, "%" PRIu64, value->u);
+	else
+		json_format_double(buffer, value->d);
+}
+
 static void text_put_argument(FILE *out, const char *probe, const struct argument_stats *argument, bool all)
 {
 	const struct top *top = &argument->top;
@@ -335,8 +347,8 @@ static void text_put_argument(FILE *out, const char *probe, const struct argumen
 	if (argument->numbers) {
 		char least[32], most[32], average[32];
 
-		json_format_double(least, argument->min);
-		json_format_double(most, argument->max);
+		text_extreme(least, argument, &argument->min);
+		text_extreme(most, argument, &argument->max);
 		snprintf(average, sizeof(average), "%.6g", argument->sum / (double)argument->numbers);
 		fprintf(out, ": %s to %s, average %s", least, most, average);
 	}

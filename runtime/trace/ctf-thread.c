@@ -132,7 +132,7 @@ static int thread_put_in_line(struct ctf_threads *threads, struct busy_thread *t
 
 /* ---- adding events ---- */
 
-static bool thread_is(const struct busy_thread *thread, const struct record_thread *want)
+static bool busy_thread_is(const struct busy_thread *thread, const struct record_thread *want)
 {
 	return thread->tid == (int32_t)want->tid && thread->pid == (int32_t)want->pid &&
 	       !memcmp(thread->comm, want->comm, sizeof(thread->comm));
@@ -142,9 +142,9 @@ static struct busy_thread *threads_find(struct ctf_threads *threads, const struc
 {
 	struct busy_thread **bucket = &threads->buckets[want->tid % BUCKETS], *thread;
 
-	if (threads->latest && thread_is(threads->latest, want))
+	if (threads->latest && busy_thread_is(threads->latest, want))
 		return threads->latest;
-	for (thread = *bucket; thread && !thread_is(thread, want); thread = thread->next)
+	for (thread = *bucket; thread && !busy_thread_is(thread, want); thread = thread->next)
 		;
 	if (!thread) {
 		thread = calloc(1, sizeof(*thread));
@@ -331,7 +331,7 @@ int ctf_threads_describe(struct ctf_threads *threads, struct ctf_metadata *metad
 }
 
 /* A run of packets for one stream. */
-struct run {
+struct packet_run {
 	struct ctf_stream *stream;
 	struct iovec packets[CTF_WRITE_PACKETS];
 	size_t n;
@@ -339,7 +339,7 @@ struct run {
 };
 
 /* Writes the run, whose packets are the first in line. Packets that are written leave the line. */
-static int run_write(struct ctf_threads *threads, struct ctf_files *files, struct run *run)
+static int run_write(struct ctf_threads *threads, struct ctf_files *files, struct packet_run *run)
 {
 	size_t done;
 	int err = run->n ? ctf_stream_append(files, run->stream, run->packets, run->n, &done) : 0;
@@ -370,7 +370,7 @@ static int block_compare(const void *a, const void *b)
 int ctf_threads_write(struct ctf_threads *threads, struct ctf_metadata *metadata, struct ctf_files *files, event_fn fn,
                       void *arg)
 {
-	struct run run;
+	struct packet_run run;
 	int err = 0;
 
 	run.n = 0;
