@@ -254,8 +254,10 @@ static error_t latency_parse(struct argp_state *state, struct options *o, const 
 	return err ? err : request_accepts(state, o, pp_request_pattern, o->latency[1]);
 }
 
-/* Parses a size such as 512K, 16M or 1G. */
-static error_t buffer_parse(struct argp_state *state, struct options *o, const char *text)
+#define SIZE_MOST (1u << 30)
+
+error_t options_parse_size(struct argp_state *state, struct options *o, const char *option, const char *text, size_t min,
+                           size_t *size)
 {
 	static const char units[] = "KMG";
 	const char *unit;
@@ -270,10 +272,10 @@ static error_t buffer_parse(struct argp_state *state, struct options *o, const c
 		shift = 10 * (unsigned)(unit - units + 1);
 		end++;
 	}
-	if (errno || end == text || *end || strchr(text, '-') || n > PP_BUFFER_MAX || n << shift < PP_BUFFER_MIN ||
-	    n << shift > PP_BUFFER_MAX)
-		return options_usage_error(state, o, "--buffer: invalid size '%s'; give 64K to 1G, as in 16M", text);
-	o->buffer = (size_t)(n << shift);
+	if (errno || end == text || *end || strchr(text, '-') || n > SIZE_MOST || n << shift < min || n << shift > SIZE_MOST)
+		return options_usage_error(state, o, "%s: invalid size '%s'; give %zuK to 1G, as in 16M", option, text,
+		                           min >> 10);
+	*size = (size_t)(n << shift);
 	return 0;
 }
 
@@ -333,7 +335,7 @@ static error_t options_parse_key(int key, char *arg, struct argp_state *state)
 	case KEY_URETPROBE: o->uretprobe = true; break;
 	case KEY_MAXACTIVE: return maxactive_parse(state, o, arg);
 	case KEY_FAST: o->fast = true; break;
-	case KEY_BUFFER: return buffer_parse(state, o, arg);
+	case KEY_BUFFER: return options_parse_size(state, o, "--buffer", arg, PP_BUFFER_MIN, &o->buffer);
 	case KEY_YES: o->yes = true; break;
 	case KEY_JSON: o->json = true; break;
 	case 'q': o->quiet = true; break;

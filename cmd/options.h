@@ -79,6 +79,10 @@ error_t options_parse_number(struct argp_state *state, struct options *options, 
 error_t options_parse_time(struct argp_state *state, struct options *options, const char *option, const char *text,
                            double *seconds);
 
+/* Parses a size such as 512K, 16M or 1G, from min bytes to 1 GiB, into bytes. */
+error_t options_parse_size(struct argp_state *state, struct options *options, const char *option, const char *text,
+                           size_t min, size_t *size);
+
 /* Appends a pattern to a list, if it is valid. */
 error_t options_add_pattern(struct argp_state *state, struct options *options, const char ***list, size_t *n,
                             const char *pattern);

@@ -83,6 +83,7 @@ static int reading_fill(struct reading *reading, struct pp_session *session, con
 	if (!err)
 		err = pp_session_aggregates(session, &reading->aggregates);
 	reading->limit = pp_session_limit(session, &reading->watched);
+	reading->flight = pp_session_flight_recorder(session, &reading->held);
 	return err;
 }
 

@@ -59,6 +59,7 @@ struct reading {
 	struct pp_cost cost;
 	double limit;  /* the budget, as a share of one CPU; 0: none */
 	bool watched;  /* a process enforces the budget */
+	uint64_t flight, held; /* pp_session_flight_recorder() */
 	size_t hidden; /* rows that reading_select() left out because they have no hits */
 	float *trends; /* of all rows; NULL: not wanted */
 };

@@ -280,6 +280,16 @@ int pp_request_buffer(struct pp_request *request, size_t bytes)
 	return 0;
 }
 
+int pp_request_flight_recorder(struct pp_request *request, size_t bytes)
+{
+	if (bytes < PP_FLIGHT_MIN || bytes > PP_FLIGHT_MAX)
+		return error_set(EINVAL, "a flight recorder of %zu bytes: give %u to %u", bytes, PP_FLIGHT_MIN,
+		                 PP_FLIGHT_MAX);
+	request->flight = bytes;
+	request->record = true;
+	return 0;
+}
+
 int pp_request_hold(struct pp_request *request)
 {
 	request->hold = true;

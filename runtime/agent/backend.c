@@ -9,6 +9,7 @@
 #include "runtime/agent/counts-file.h"
 #include "runtime/agent/keeper.h"
 #include "runtime/agent/session.h"
+#include "runtime/agent/snapshot.h"
 #include "runtime/function.h"
 
 #define COUNTS_AGE_NS 50000000u /* counts that were read at most this long ago are not read again */
@@ -55,7 +56,7 @@ static int loaded_write(struct pp_session *session, struct agent_loaded *loaded,
                         const struct arm_options *options, struct arm_point *const *points, size_t npoints)
 {
 	const struct agent_dir *dir = &loaded->session->dir;
-	int err = agent_file_make(&loaded->file, manifest, attachment_flags(options), options->cells, points, npoints);
+	int err = agent_file_make(&loaded->file, manifest, attachment_flags(options), options, points, npoints);
 
 	if (err)
 		return err;
@@ -109,6 +110,8 @@ static int agent_arm(struct pp_session *session, struct attachment *attachment, 
 	struct agent_loaded *loaded;
 	int err = check_overwrite(session, options->overwrite);
 
+	for (size_t i = 0; i < options->scope->npids && options->flight && !err; i++)
+		err = agent_flight_check(options->scope->pids[i], options->flight);
 	if (err)
 		return err;
 	if (agent_session_refuse_points(s, points, npoints) == npoints)
@@ -320,4 +323,7 @@ const struct backend backend_agent = {
 	.reader_drop = agent_reader_drop,
 	.reader_damaged = agent_reader_damaged,
 	.lose = agent_lose,
+	.flight = agent_flight,
+	.snapshot = agent_snapshot,
+	.held = agent_held,
 };

@@ -77,7 +77,7 @@ _probepoint_read_words() {
 		--*=*) value=${word#*=} word=${word%%=*} ;;
 		--pid | --file | --match | --session | --backend | --count | --output | --interval | --times | --top | --sort | --if | \
 			--string | --no-string | --cgroup | --maxactive | --min-duration | --latency | --on | --for | --budget | \
-			--format | --color | --delay | --agg | --agg-size | --buffer | --print | --strlen | \
+			--format | --color | --delay | --agg | --agg-size | --buffer | --print | --strlen | --flight-recorder | --trigger | \
 			-["$with_argument"]) value=${words[++i]-} ;;
 		-["$with_argument"]*) value=${word:2} word=${word:0:2} ;;
 		-*) continue ;;
@@ -99,8 +99,8 @@ _probepoint_options() {
 	probe-list) echo "--all-processes --check -f --file -m --match --sites --sessions"; return ;;
 	probe-stat) echo "-a --all --for -i --interval -n --times --plain --sort --top" ;;
 	probe-disable) echo "--all -s --session"; return ;;
-	probe-enable) echo "--budget --for --inject --overwrite --record --system-calls --until-exit" ;;
-	probe-trace) echo "--color -n --count --delay --for --format -o --output" ;;
+	probe-enable) echo "--budget --flight-recorder --for --inject --overwrite --record --system-calls --until-exit" ;;
+	probe-trace) echo "--color -n --count --delay --for --format -o --output --snapshot --trigger" ;;
 	esac
 	echo "--agg --agg-size -b --backend --buffer --cgroup --children --fast -f --file --if --latency --maxactive --min-duration --no-string --on" \
 		"--pgrp --print -s --session --string --strlen --uretprobe --yes"

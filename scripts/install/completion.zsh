@@ -37,7 +37,7 @@ _probepoint_read_words() {
 		case $word in
 		(--) return ;;
 		(--*=*) value=${word#*=} word=${word%%=*} ;;
-		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|agg|agg-size|buffer|print|strlen)|-[pfsmbnoi]) value=$words[++i] ;;
+		(--(pid|file|session|match|backend|count|output|interval|times|top|sort|if|string|no-string|cgroup|maxactive|min-duration|latency|on|for|budget|format|color|delay|agg|agg-size|buffer|print|strlen|flight-recorder|trigger)|-[pfsmbnoi]) value=$words[++i] ;;
 		(-[pfsmbnoi]*) value=${word[3,-1]} word=${word[1,2]} ;;
 		(-*) continue ;;
 		(*) [[ $service == probe-list ]] || continue; value=$word word=-f ;;
@@ -137,6 +137,7 @@ _probepoint() {
 			{-s,--session=}'[use this session]:session:_probepoint_sessions' '*:pattern:_probepoint_probes' ;;
 	(probe-enable)
 		_arguments -S $options $arming '--budget=[disarm probes that take more than this share of a CPU]:share: ' \
+			'--flight-recorder=[keep the newest records in this memory]:size: ' \
 			'--for=[disarm after this time]:time: ' '--inject[load the agent into the processes of -p]' \
 			'--overwrite[keep the newest records]' '--record[record from the start]' \
 			'--system-calls[let hits of the agent read memory by system calls]' \
@@ -146,6 +147,8 @@ _probepoint() {
 		_arguments -S $options $arming {-n,--count=}'[stop after COUNT records]:count: ' \
 			'--for=[stop after this time]:time: ' '--format=[print records like FORMAT]:format: ' \
 			'--color=[print each probe in a color]:when:(auto always never)' '--delay=[hold records back for this time]:time: ' \
+			'--snapshot[show what the flight recorder has in memory]' \
+			'--trigger=[take the snapshot at the first hit of this probe]:pattern:_probepoint_probes' \
 			{-o,--output=}'[write a trace to this new directory]:directory:_files -/' '*:pattern:_probepoint_patterns' ;;
 	esac
 }

@@ -211,7 +211,7 @@ bool calls_sealed(void)
 	return __atomic_load_n(&agent.sealed, __ATOMIC_RELAXED);
 }
 
-void calls_wait(void)
+bool calls_wait(void)
 {
 	for (unsigned i = 0; i < FLIGHT_YIELDS; i++) {
 		uint32_t n = 0;
@@ -219,7 +219,8 @@ void calls_wait(void)
 		for (unsigned k = 0; k < FLIGHTS; k++)
 			n += __atomic_load_n(&agent.flight[k].n, __ATOMIC_ACQUIRE);
 		if (!n)
-			return;
+			return true;
 		cpu_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 	}
+	return false;
 }

@@ -116,11 +116,14 @@ static void session_read_attachments(struct session *session, int dir)
 	dir_list(dir, attachment_file_read, session);
 	attachments_forget_unseen(session);
 	session->records = session->overwrites = false;
+	session->flight = 0;
 	for (size_t i = 0; i < nattachments(session); i++) {
 		const struct loaded_attachment *s = attachments_of(session)[i];
 
 		session->records |= s->manifest && s->header->flags & AGENT_ATTACHMENT_RECORD;
 		session->overwrites |= s->manifest && s->header->flags & AGENT_ATTACHMENT_OVERWRITE;
+		if (s->manifest && s->header->flight)
+			session->flight = s->header->flight;
 	}
 	shm_records(session);
 }

@@ -15,6 +15,7 @@ struct session {
 	uint32_t reason; /* why the directory cannot be read, or why it has no shared memory region */
 	bool records;    /* an attachment records without a reader */
 	bool overwrites; /* an attachment has AGENT_ATTACHMENT_OVERWRITE */
+	uint32_t flight; /* slots of the flight recorder; 0: it is not one */
 	bool awaited;    /* it has a reader that has not asked for the shared memory region yet */
 	struct session_shm *shm;
 	struct vector attachments; /* struct loaded_attachment * */

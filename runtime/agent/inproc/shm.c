@@ -8,7 +8,9 @@
  * 2. A region is large, and most of it is never touched.
  * 3. Trampolines contain the region's address, so it is mapped once and never unmapped.
  *    A forked child maps a region of its own at the same address.
- * 4. The memfd is a descriptor of the agent's thread. When a thread ends and another
+ * 4. The memory of a flight recorder follows the region in the memfd, and is mapped
+ *    apart, because sessions differ in its size.
+ * 5. The memfd is a descriptor of the agent's thread. When a thread ends and another
  *    one starts in the same process, that one makes a new memfd, copies what the old
  *    one holds, and maps it at the same address (shm_renew()).
  */
@@ -22,6 +24,7 @@
 #include <unistd.h>
 
 #include "runtime/agent/inproc/agent.h"
+#include "runtime/agent/inproc/calls.h"
 #include "runtime/agent/inproc/maps.h"
 #include "runtime/agent/inproc/shm.h"
 #include "runtime/agent/inproc/tables.h"
@@ -79,17 +82,27 @@ uint64_t agent_now(void)
 /* ---- making a region ---- */
 
 /* A file larger than the limit would raise SIGXFSZ, which ends the process. */
-static bool file_limit_ok(void)
+static bool file_limit_ok(uint64_t size)
 {
 	struct rlimit limit;
 
-	return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur >= shm_size;
+	return !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur >= size;
+}
+
+static uint64_t flight_size(uint32_t nslots)
+{
+	return (uint64_t)nslots * AGENT_FLIGHT_SLOT;
+}
+
+static uint32_t flight_slots(const struct session_shm *shm)
+{
+	return shm->flight ? shm->flight->nslots : 0;
 }
 
 /* Maps the memfd: at the address of a region, in its place, or anywhere if at is NULL. */
 static void *shm_map(int fd, void *at)
 {
-	void *shm = map_shared(fd, NULL, shm_size, PROT_READ | PROT_WRITE);
+	void *shm = map_shared(fd, NULL, shm_size, PROT_READ | PROT_WRITE, 0);
 
 	if (!shm)
 		return NULL;
@@ -101,16 +114,40 @@ static void *shm_map(int fd, void *at)
 	return at ? at : shm;
 }
 
-static int shm_file_create(void)
+/* Maps the flight recorder that follows the region in the memfd. Returns NULL without memory. */
+static const struct flight_memory *flight_map(int fd, uint32_t nslots)
 {
+	struct flight_memory *memory = arena_alloc(sizeof(*memory));
+	void *at = memory ? map_shared(fd, NULL, flight_size(nslots), PROT_READ | PROT_WRITE, shm_size) : NULL;
+
+	if (!at)
+		return NULL;
+	madvise(at, flight_size(nslots), MADV_DONTDUMP);
+	*memory = (struct flight_memory){ at, nslots };
+	return memory;
+}
+
+/* Replaces the region's flight recorder; NULL: by none. Unmaps the old one, unless a thread does not leave it. */
+static void flight_replace(struct session_shm *shm, const struct flight_memory *memory)
+{
+	const struct flight_memory *old = shm->flight;
+
+	__atomic_store_n(&shm->flight, memory, __ATOMIC_SEQ_CST);
+	if (old && calls_wait())
+		munmap(old->at, flight_size(old->nslots));
+}
+
+static int shm_file_create(uint32_t nflight)
+{
+	const uint64_t size = shm_size + flight_size(nflight);
 	int fd;
 
-	if (!file_limit_ok())
+	if (!file_limit_ok(size))
 		return -EFBIG;
 	fd = memfd_create("probepoint", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, shm_size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+	if (ftruncate(fd, size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
 		int err = -errno;
 
 		close(fd);
@@ -119,12 +156,19 @@ static int shm_file_create(void)
 	return fd;
 }
 
+static uint32_t session_overwrite(const struct session *session)
+{
+	return session->flight ? AGENT_FLIGHT : session->overwrites;
+}
+
 static void shm_fill(struct session_shm *shm)
 {
 	struct agent_shm *at = shm->at;
 	uint32_t n = shm->slots.n / sizeof(struct agent_slot);
 
-	at->size = shm_size;
+	at->size = shm_size + flight_size(flight_slots(shm));
+	at->flight_at = shm_size;
+	at->flight_slots = flight_slots(shm);
 	at->pid = agent.pid;
 	at->start_time = agent.start_time;
 	at->clock = trampoline_clock_invariant() ? AGENT_CLOCK_TSC : AGENT_CLOCK_MONOTONIC;
@@ -146,7 +190,7 @@ static void shm_fill(struct session_shm *shm)
 	at->ncells_in_ring = AGENT_RING_CELLS;
 	memset((char *)at + shm_tables_at, 0xff, AGENT_TABLES * sizeof(struct agent_table));
 	tables_describe(shm);
-	shared_set(at->overwrite, shm->session->overwrites);
+	shared_set(at->overwrite, session_overwrite(shm->session));
 	memcpy(at->session, shm->session->name, sizeof(at->session));
 	if (n)
 		memcpy(shm_slots(at), shm->slots.at, n * sizeof(struct agent_slot));
@@ -167,6 +211,8 @@ static void ring_reset(struct agent_ring *ring)
 	head = shared_get(ring->head);
 	shared_set(ring->limit, head + AGENT_RING_SIZE);
 	shared_set(ring->taken, head);
+	shared_set(ring->kept, head);
+	shared_set(ring->flight_turn, 0);
 	shared_swap(ring->state, &finished, AGENT_RING_FREE);
 }
 
@@ -183,8 +229,9 @@ static void shm_reset(struct session_shm *shm)
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(shm->at, i)); i++)
 		ring_reset(ring_of(shm->at, i));
 	tables_reset(shm);
-	shared_set(shm->at->overwrite, shm->session->overwrites);
+	shared_set(shm->at->overwrite, session_overwrite(shm->session));
 	shared_set(shm->at->record_until, 0);
+	shared_set(shm->at->flight_next, 0);
 	memcpy(shm->at->session, shm->session->name, sizeof(shm->at->session));
 }
 
@@ -204,8 +251,8 @@ static struct session_shm *shm_find(void)
 static enum agent_reason shm_reuse(struct session_shm *shm, struct session *session)
 {
 	shm->session = session;
-	/* Its memfd is gone if an earlier thread of the agent made it. */
-	if (shm->fd < 0 && shm_renew(shm, true)) {
+	/* Its memfd is gone if an earlier thread of the agent made it, and its size cannot change. */
+	if ((shm->fd < 0 || shm->flight || session->flight) && shm_renew(shm, true)) {
 		shm->session = NULL;
 		return AGENT_LIMIT;
 	}
@@ -215,15 +262,23 @@ static enum agent_reason shm_reuse(struct session_shm *shm, struct session *sess
 
 static enum agent_reason shm_create(struct session_shm *shm, struct session *session)
 {
-	int fd = memory_allowed(shm_size + 2 * REGION_SIZE, maps_size()) ? shm_file_create() : -EFBIG;
+	const struct flight_memory *flight = NULL;
+	int fd = memory_allowed(shm_size + flight_size(session->flight) + 2 * REGION_SIZE, maps_size())
+	                 ? shm_file_create(session->flight)
+	                 : -EFBIG;
 
 	if (fd < 0)
 		return fd == -EFBIG ? AGENT_LIMIT : AGENT_MEMORY;
-	shm->at = shm_map(fd, NULL);
+	if (session->flight)
+		flight = flight_map(fd, session->flight);
+	shm->at = session->flight && !flight ? NULL : shm_map(fd, NULL);
 	if (!shm->at) {
+		if (flight)
+			munmap(flight->at, flight_size(flight->nslots));
 		close(fd);
 		return AGENT_LIMIT;
 	}
+	shm->flight = flight;
 	shm->index = shm - agent.shms;
 	shm->fd = fd;
 	shm->keep = -1;
@@ -300,6 +355,22 @@ static void shm_hide(const struct session_shm *shm, uint32_t nslots, int protect
 	memory_protect((uintptr_t)ring_of(at, n) + sizeof(struct agent_ring), base + shm_size, protection);
 }
 
+/* Slots are taken from the first on. */
+static void flight_hide(const struct session_shm *shm, bool hide)
+{
+	uint64_t n = shared_get(shm->at->flight_next);
+	uintptr_t at;
+
+	if (!shm->flight)
+		return;
+	at = (uintptr_t)shm->flight->at;
+	if (!hide)
+		munlock(shm->flight->at, flight_size(shm->flight->nslots));
+	if (n < shm->flight->nslots)
+		memory_protect(at + flight_size(n), at + flight_size(shm->flight->nslots),
+		               hide ? PROT_NONE : PROT_READ | PROT_WRITE);
+}
+
 void shms_hide(bool hide)
 {
 	for (unsigned i = 0; i < SHMS_MAX; i++) {
@@ -309,6 +380,7 @@ void shms_hide(bool hide)
 			continue;
 		if (!hide)
 			munlock(at, shm_size);
+		flight_hide(&agent.shms[i], hide);
 		shm_hide(&agent.shms[i], agent.shms[i].slots.n / sizeof(struct agent_slot),
 		         hide ? PROT_NONE : PROT_READ | PROT_WRITE);
 	}
@@ -320,6 +392,7 @@ void shms_hide(bool hide)
 static void shm_copy(struct agent_shm *to, struct agent_shm *from)
 {
 	shared_set(to->record_until, shared_get(from->record_until));
+	shared_set(to->flight_next, shared_get(from->flight_next));
 	for (unsigned i = 0; i < AGENT_RINGS && ring_known(ring_of(from, i)); i++)
 		if (shared_get(ring_of(from, i)->turns)) {
 			memcpy(ring_of(to, i), ring_of(from, i), AGENT_COUNTS_IN_RING);
@@ -393,24 +466,32 @@ static struct agent_shm *shm_save(struct session_shm *shm, int fd)
 
 int shm_renew(struct session_shm *shm, bool keep)
 {
+	const uint32_t nflight = shm->session ? shm->session->flight : 0;
+	const struct flight_memory *flight = NULL;
 	struct agent_shm *old = NULL;
-	int fd = shm_file_create();
+	int fd = shm_file_create(nflight);
 
 	if (fd < 0)
 		return fd;
+	if (nflight)
+		flight = flight_map(fd, nflight);
+	if (nflight && !flight)
+		goto failed;
 	if (keep) {
 		old = shm_save(shm, fd);
-		if (!old) {
-			close(fd);
-			return -ENOMEM;
-		}
+		if (!old)
+			goto failed;
 	}
 	if (!shm_map(fd, shm->at)) {
 		if (old)
 			munmap(old, shm_size);
-		close(fd);
-		return -ENOMEM;
+		goto failed;
 	}
+	if (keep && flight && shm->flight && shm->flight->nslots == nflight)
+		memcpy(flight->at, shm->flight->at, flight_size(nflight));
+	flight_replace(shm, flight);
+	if (shm->fd >= 0)
+		close(shm->fd);
 	shm->fd = fd;
 	shm->asked = false;
 	if (shm->session) {
@@ -423,6 +504,11 @@ int shm_renew(struct session_shm *shm, bool keep)
 		munmap(old, shm_size);
 	}
 	return 0;
+failed:
+	if (flight)
+		munmap(flight->at, flight_size(nflight));
+	close(fd);
+	return -ENOMEM;
 }
 
 /* ---- slots ---- */

@@ -16,6 +16,7 @@ struct session_shm {
 	int fd;                  /* the memfd, in the agent's thread; -1 */
 	int keep;                /* a connection to the keeper, in the agent's thread; -1 */
 	bool asked;              /* a controller has the memfd */
+	const struct flight_memory *flight; /* NULL: the session is not a flight recorder */
 	uint32_t next_ring;      /* where to begin the search for a ring to take by force */
 	struct vector slots;     /* struct agent_slot: the agent's own copy */
 	struct vector tables;    /* struct region_table *: the agent's own copies (tables.c) */

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reads the records of a flight recorder. protocol.h describes it. The region's process goes on writing, or has ended at any
+ * instruction.
+ *
+ *  1. Rings come first. The reader copies the entries from `kept` to `head`. Its thread moves `kept` on before it clears
+ *     entries, so after the copy those from `kept` on are valid. The others are in slots by then, which are read later.
+ *  2. A thread that has reserved more than its record needs moves `head` back. What follows an entry that is not finished
+ *     is therefore valid only if the entry is unchanged after the copy. Else the ring is read again.
+ *  3. Slots have entries with the ring and the position that they had. Those from the position on at which the ring was read
+ *     are skipped, so no record is returned twice.
+ *
+ * All that is read is another process's data, which is checked after it was copied.
+ */
+#include "runtime/agent/flight.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "runtime/record.h"
+
+#define TRIES 16
+#define SLOT_ROOM (AGENT_FLIGHT_SLOT - sizeof(struct agent_flight_slot))
+
+/* The entries of a ring or of a slot. */
+struct entries {
+	uint64_t begin; /* the position of the first byte */
+	size_t size;
+	_Alignas(8) unsigned char bytes[AGENT_RING_SIZE + AGENT_RING_SLACK];
+};
+
+/* What the flight recorder is read into. */
+struct flight_work {
+	const struct mapped_shm *shm;
+	const struct flight_reading *reading;
+	struct entries entries;
+	uint64_t read_from[]; /* of each ring: positions from here on were read in the ring */
+};
+
+/* ---- records ---- */
+
+static int record_give(const struct flight_work *w, const struct record *from, size_t words, uint32_t tid,
+                       const char comm[16])
+{
+	const struct flight_reading *r = w->reading;
+	_Alignas(8) unsigned char bytes[RECORD_SIZE_MAX];
+	struct record *record = (struct record *)bytes;
+	struct record_thread thread = { .pid = w->shm->pid, .tid = tid };
+	struct agent_slot slot;
+
+	memcpy(record, from, 8 * words);
+	record_set_words(record, (uint32_t)words);
+	if (record->point >= shm_used(w->shm))
+		return 0;
+	slot = shm_slot(w->shm, record->point);
+	/* The slot has been given to another point since, or has none. */
+	if (slot.attachment == AGENT_NO_ATTACHMENT || !slot.since || slot.since > record->time)
+		return 0;
+	thread.attachment = slot.attachment;
+	memcpy(thread.comm, comm, sizeof(thread.comm));
+	thread.comm[sizeof(thread.comm) - 1] = 0;
+	record->point = slot.point & RECORD_POINT_MASK;
+	record->time = record_clock_to_ns(r->clock, w->shm, record->time, r->now);
+	return r->fn(&thread, record, 8 * words, r->arg);
+}
+
+/* Gives the records among the entries with positions from `from` up to `until`. */
+static int entries_give(const struct flight_work *w, uint64_t from, uint64_t until, uint32_t tid, const char comm[16])
+{
+	const struct entries *e = &w->entries;
+
+	for (size_t at = 0; at < e->size;) {
+		const struct record *record = (const struct record *)(e->bytes + at);
+		size_t left = (e->size - at) / 8, words = 0;
+		uint64_t word = record->time;
+		int err = 0;
+
+		if (word >= AGENT_WORD_TIME)
+			words = left >= sizeof(*record) / 8 ? record_words(record) : 0;
+		else if (word >= AGENT_WORD_SKIP)
+			words = word - AGENT_WORD_SKIP;
+		else
+			words = word ? word : 1; /* a record that its thread has not finished */
+		if (!words || words > left || (word >= AGENT_WORD_TIME && words < sizeof(*record) / 8))
+			break;
+		if (e->begin + at >= until)
+			break;
+		if (word < AGENT_WORD_SKIP)
+			*w->reading->passed += word != 0;
+		else if (word >= AGENT_WORD_TIME && e->begin + at >= from && words <= RECORD_SIZE_MAX / 8)
+			err = record_give(w, record, words, tid, comm);
+		if (err)
+			return err;
+		at += 8 * words;
+	}
+	return 0;
+}
+
+/* ---- rings ---- */
+
+static uint64_t ring_word(const struct mapped_shm *shm, uint32_t ring, uint64_t position)
+{
+	const unsigned char *data = shm_data(shm, ring) + (position & (AGENT_RING_SIZE - 1) & ~7ull);
+
+	return __atomic_load_n((const uint64_t *)data, __ATOMIC_ACQUIRE);
+}
+
+/* Copies an entry of that many words, whose first word was read before. */
+static void ring_copy_entry(const struct mapped_shm *shm, uint32_t ring, uint64_t position, uint64_t word, size_t words,
+                            struct entries *to)
+{
+	unsigned char *at = to->bytes + to->size;
+
+	memcpy(at, shm_data(shm, ring) + (position & (AGENT_RING_SIZE - 1) & ~7ull), 8 * words);
+	memcpy(at, &word, sizeof(word));
+	to->size += 8 * words;
+}
+
+/*
+ * Copies the entries from a position up to head. *unfinished: the position of the first one that is not finished, head if
+ * there is none; *word: its first word. Stops at an entry that is not valid.
+ */
+static void ring_copy(const struct mapped_shm *shm, uint32_t ring, uint64_t from, uint64_t head, struct entries *to,
+                      uint64_t *unfinished, uint64_t *unfinished_word)
+{
+	*unfinished = head;
+	*unfinished_word = 0;
+	to->begin = from;
+	to->size = 0;
+	while (from != head) {
+		uint64_t word = ring_word(shm, ring, from), left = (head - from) / 8, words;
+
+		if (word >= AGENT_WORD_TIME)
+			words = record_words((const volatile struct record *)(shm_data(shm, ring) +
+			                                                      (from & (AGENT_RING_SIZE - 1) & ~7ull)));
+		else if (word >= AGENT_WORD_SKIP)
+			words = word - AGENT_WORD_SKIP;
+		else
+			words = word ? word : 1;
+		if (!words || words > left || words > RECORD_SIZE_MAX / 8)
+			return;
+		if (word < AGENT_WORD_SKIP && *unfinished == head) {
+			*unfinished = from;
+			*unfinished_word = word;
+		}
+		ring_copy_entry(shm, ring, from, word, words, to);
+		from += 8 * words;
+	}
+}
+
+/* Reads a ring, and gives its records. Sets w->read_from. */
+static int flight_read_ring(struct flight_work *w, uint32_t ring)
+{
+	const struct mapped_shm *shm = w->shm;
+	const struct agent_ring *header = shm_ring(shm, ring);
+	uint64_t kept = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE), from, head, unfinished, word;
+	uint32_t tid;
+	char comm[16];
+
+	w->read_from[ring] = kept;
+	if (!shm_ring_is_used(shm, ring))
+		return 0;
+	for (int try = 0; try < TRIES; try++) {
+		bool same;
+
+		from = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE);
+		head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
+		w->read_from[ring] = from;
+		if (head - from > AGENT_RING_SIZE || (head | from) & 7)
+			continue;
+		tid = __atomic_load_n(&header->tid, __ATOMIC_RELAXED);
+		memcpy(comm, header->comm, sizeof(comm));
+		ring_copy(shm, ring, from, head, &w->entries, &unfinished, &word);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		same = unfinished == head || ring_word(shm, ring, unfinished) == word;
+		kept = __atomic_load_n(&header->kept, __ATOMIC_ACQUIRE);
+		if (kept - from > head - from) /* the thread has dropped all of these meanwhile */
+			continue;
+		if (!same && try + 1 < TRIES)
+			continue;
+		w->read_from[ring] = kept;
+		return entries_give(w, kept, same ? head : unfinished, tid, comm);
+	}
+	++*w->reading->passed;
+	return 0;
+}
+
+/* ---- slots ---- */
+
+static uint64_t slot_number(uint64_t turn)
+{
+	return turn / 2 - 1;
+}
+
+/*
+ * Copies the slot that was taken with that number. Returns 1, 0 if it does not have that number yet or was passed over,
+ * -1 if it was taken again.
+ */
+static int slot_copy(const struct agent_flight_slot *slot, uint64_t number, struct agent_flight_slot *head,
+                     struct entries *to)
+{
+	uint64_t turn = __atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE);
+	uint64_t described = __atomic_load_n(&slot->described, __ATOMIC_ACQUIRE);
+
+	if (!turn || slot_number(turn) != number)
+		return turn && slot_number(turn) > number ? -1 : 0;
+	if (described != (turn & ~1ull))
+		return 0;
+	to->size = __atomic_load_n(&slot->used, __ATOMIC_ACQUIRE);
+	memcpy(head, slot, sizeof(*head));
+	to->begin = head->begin;
+	if (to->size > SLOT_ROOM || to->size & 7)
+		return 0;
+	memcpy(to->bytes, slot + 1, to->size);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return (__atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE) & ~1ull) == described ? 1 : -1;
+}
+
+/*
+ * Reads the slots from the newest to the oldest. Threads overwrite the oldest slot first. So the reader ends at the first slot
+ * that is taken again, and has all records of a thread from some time on.
+ */
+static int flight_read_slots(struct flight_work *w)
+{
+	const struct mapped_shm *shm = w->shm;
+	uint64_t next = shm->flight_slots ? __atomic_load_n(&shm->header->flight_next, __ATOMIC_ACQUIRE) : 0;
+	int err = 0;
+
+	for (uint32_t i = 0; i < shm->flight_slots && next && !err; i++) {
+		struct agent_flight_slot head;
+		int copied;
+
+		next--;
+		copied = slot_copy(shm_flight_slot(shm, (uint32_t)(next % shm->flight_slots)), next, &head,
+		                   &w->entries);
+		if (copied < 0)
+			break;
+		if (copied && head.ring < shm->nrings)
+			err = entries_give(w, head.begin, w->read_from[head.ring], head.tid, head.comm);
+	}
+	return err;
+}
+
+int flight_read(const struct mapped_shm *shm, const struct flight_reading *reading)
+{
+	struct flight_work *w = calloc(1, sizeof(*w) + shm->nrings * sizeof(*w->read_from));
+	int err = 0;
+
+	if (!w)
+		return error_nomem();
+	w->shm = shm;
+	w->reading = reading;
+	for (uint32_t i = 0; i < shm->nrings && !err; i++)
+		err = flight_read_ring(w, i);
+	if (!err)
+		err = flight_read_slots(w);
+	free(w);
+	return err;
+}

@@ -1,0 +1,92 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A flight recorder keeps the newest records in memory: snapshots agree with the program's own log, also after it was killed.
+. tests/lib.sh
+. tests/trace/lib.sh
+
+# ---- the command line ----
+
+expect 2 probe-enable -s $S --flight-recorder=100K -p $$ 'x:*'
+want_like "too small" "*invalid size '100K'; give 1024K to 1G*" "$out"
+expect 2 probe-enable -s $S --flight-recorder=1M --overwrite -b agent -p $$ 'x:*'
+expect 2 probe-enable -s $S --flight-recorder=1M --for=1s -p $$ 'x:*'
+want_like "--for" "*--for and --flight-recorder cannot be combined*" "$out"
+expect 2 probe-trace -s $S --trigger 'x:*'
+expect 2 probe-trace -s $S --snapshot 'x:*'
+expect 2 probe-trace -s $S --snapshot --for=1s
+expect 1 probe-trace -s $S --snapshot
+
+of_backend() {
+	local b=$1 threads=4 n before
+	shift
+
+	# ---- a program that does not hit meanwhile: all is exact ----
+
+	begin $threads "$@"
+	expect 0 probe-enable -q -s $S -b "$b" --string arg3 --flight-recorder=1M -p $pid 'recorder:*'
+	say "run 10"
+	snapshot "$T/few"
+	whole "$b, few" "$T/few"
+	want "$b: all of few records are there" 40 "$(wc -l <"$T/few")"
+	tails "$b, few" "$T/few" $threads
+	say "run $((60000 / slow))" # some ten times the memory
+	accounts "$b"
+	want "$b: lost" 0 "$(counted lost)"
+	snapshot "$T/one"
+	snapshot "$T/two"
+	cmp -s "$T/one" "$T/two" || fail "$b: two snapshots differ"
+	whole "$b, many" "$T/one"
+	tails "$b, many" "$T/one" $threads
+	n=$(wc -l <"$T/one")
+	[ "$n" -gt 4000 ] || fail "$b: 1 MiB has $n records"
+	want "$b: overwritten" $(($(counted recorded) - n)) "$(counted overwritten)"
+	before=$(probe-stat --json -s $S | jq .flight_recorder.held)
+	[ "$before" -ge $((1 << 19)) ] && [ "$before" -lt $((16 << 20)) ] || fail "$b: it holds $before bytes"
+	expect 0 probe-trace --snapshot -s $S -n 5
+	want "$b: text, with --count" 5 "$(grep -c ' recorder:hit arg0=' <<<"$out")"
+	if have babeltrace2; then
+		expect 0 probe-trace --snapshot -s $S -o "$T/trace-$b"
+		want_like "$b: the message" "*$n records in $T/trace-$b; in the session so far *overwritten, 0 lost*" "$out"
+		babeltrace2 --names=payload "$T/trace-$b" >"$T/events" || fail "$b: the trace cannot be read"
+		want "$b: events of the trace" "$n" "$(wc -l <"$T/events")"
+	else
+		part_skipped "the trace: no babeltrace2"
+	fi
+	expect 1 probe-trace -s $S
+	want_like "$b: a reader" "*is a flight recorder*" "$out"
+	expect 1 probe-enable -q -s $S -b "$b" -f "$T/recorder" 'recorder:mark'
+	want_like "$b: a request without it" "*flight recorder*" "$out"
+
+	# ---- a program that hits all the time, and is killed in the middle ----
+
+	say endless
+	for i in 1 2 3; do
+		snapshot "$T/live$i"
+		whole "$b, live" "$T/live$i"
+	done
+	kill -KILL $pid
+	wait $pid 2>/dev/null
+	exec {in}>&- {from}<&-
+	snapshot "$T/killed"
+	whole "$b, killed" "$T/killed"
+	tails "$b, killed" "$T/killed" $threads 1
+	n=$(wc -l <"$T/killed")
+	[ "$n" -gt 4000 ] || fail "$b: after the kill there are $n records"
+	snapshot "$T/again"
+	cmp -s "$T/killed" "$T/again" || fail "$b: two snapshots after the kill differ"
+	expect 0 probe-disable -q -s $S
+	expect 1 probe-trace --snapshot -s $S
+}
+
+AGENT=$B/lib/libprobepoint-agent.so
+if [ -e "$AGENT" ]; then
+	of_backend agent env LD_PRELOAD="$AGENT"
+else
+	part_skipped "the agent: none was built"
+fi
+if [ "$(id -u)" = 0 ] && [ -d /sys/bus/event_source/devices/uprobe ]; then
+	of_backend kernel
+else
+	part_skipped "the kernel: needs root and uprobes"
+fi
+exit 0
